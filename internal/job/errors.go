@@ -1,0 +1,48 @@
+package job
+
+import (
+	"errors"
+	"strings"
+)
+
+// The conditions callers branch on. Wrap them with %w and the operation.
+var (
+	// ErrNotFound: no such job was ever known, or it is forgotten.
+	ErrNotFound = errors.New("job not found")
+	// ErrGone: the job existed and its result has expired.
+	ErrGone = errors.New("job has expired")
+	// ErrInvalid: the request asks for something that it may not.
+	ErrInvalid = errors.New("invalid request")
+	// ErrFinished: the job is in a terminal state, so it cannot change any more.
+	ErrFinished = errors.New("job is already finished")
+	// ErrStale: the claim is not the job's current one, or the job is not claimable.
+	ErrStale = errors.New("stale claim")
+	// ErrUnregistered: the runner's heartbeat has lapsed, so it may not claim.
+	ErrUnregistered = errors.New("runner is not registered")
+	// ErrIdempotencyMismatch: the idempotency key was used for a different request.
+	ErrIdempotencyMismatch = errors.New("idempotency key was used with a different request")
+	// ErrUnavailable: a part that Kaa needs (Redis) does not answer. Retry later.
+	ErrUnavailable = errors.New("temporarily unavailable")
+)
+
+// FieldError says what is wrong with one field of a request and what to change.
+type FieldError struct {
+	Field   string // as the caller wrote it, e.g. "envs.PATH"
+	Message string
+}
+
+// ValidationError lists everything that is wrong with a request. It is an ErrInvalid.
+type ValidationError struct {
+	Fields []FieldError
+}
+
+func (e *ValidationError) Error() string {
+	parts := make([]string, len(e.Fields))
+	for i, f := range e.Fields {
+		parts[i] = f.Field + ": " + f.Message
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Is makes every ValidationError an ErrInvalid.
+func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }

@@ -1,0 +1,69 @@
+package job
+
+import "time"
+
+// Runner is what a runner says of itself with every heartbeat.
+type Runner struct {
+	ID          string    `json:"id" doc:"Id of the runner process; new at every start."`
+	Host        string    `json:"host" doc:"Name of the machine it runs on."`
+	PID         int       `json:"pid" doc:"Its process id there."`
+	Version     string    `json:"version" doc:"Version of Kaa."`
+	StartedAt   time.Time `json:"startedAt" doc:"When it started."`
+	Concurrency int       `json:"concurrency" doc:"Executions it runs at once, at most."`
+	Active      int       `json:"active" doc:"Executions it ran when it last reported."`
+	Queues      []string  `json:"queues" doc:"Queues it takes jobs from."`
+	Python      string    `json:"python" doc:"Version of its Python interpreter."`
+	Sandbox     string    `json:"sandbox" enum:"strict,basic,none" doc:"Isolation level in force."`
+	Draining    bool      `json:"draining" doc:"It takes no more jobs and is about to stop."`
+}
+
+// QueueStats counts the jobs of one queue.
+type QueueStats struct {
+	Name         string  `json:"name" doc:"Name of the queue."`
+	Depth        int64   `json:"depth" doc:"Jobs that wait for a runner."`
+	Active       int64   `json:"active" doc:"Jobs that runners execute now."`
+	Scheduled    int64   `json:"scheduled" doc:"Jobs that are not due yet."`
+	OldestAgeSec float64 `json:"oldestAge" doc:"Seconds for which the oldest waiting job has been ready to run; 0 when none waits."`
+}
+
+// Filter selects jobs for a listing. Zero values mean all.
+type Filter struct {
+	State  State
+	Queue  string
+	Cursor string // id of the last job of the page before
+	Limit  int
+}
+
+// DueTask is a job whose task has to be put on its queue.
+type DueTask struct {
+	JobID   string
+	Queue   string
+	Attempt int // the attempt it is for
+	Timeout time.Duration
+}
+
+// Rescued is a job whose runner was lost.
+type Rescued struct {
+	JobID string
+	State State // queued again, failed, or cancelled
+}
+
+// NewJob is a job to be recorded.
+type NewJob struct {
+	Job  Job // with its ID
+	Spec Spec
+	// IdempotencyKey makes creation happen once per key and Scope (the caller's
+	// API key) while the key is remembered. Fingerprint identifies the request:
+	// the same key with another one is refused. All empty for none.
+	IdempotencyKey, Scope, Fingerprint string
+	// Subscriber is told of the job's end; empty for nobody.
+	Subscriber string
+}
+
+// Created tells what became of a NewJob.
+type Created struct {
+	Job Job
+	// Replayed: the idempotency key was used before; Job is what it made then.
+	Replayed bool
+	Err      error
+}

@@ -1,0 +1,124 @@
+package job
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Job is the record of one execution request.
+type Job struct {
+	ID          string
+	State       State
+	Queue       string
+	Attempt     int // claims so far; 0 before the first
+	MaxAttempts int
+	CreatedAt   time.Time
+	ScheduledAt time.Time // when it is due; zero unless it was delayed
+	QueuedAt    time.Time // when it last became ready to run; zero while scheduled
+	StartedAt   time.Time // start of the last attempt; zero before it
+	FinishedAt  time.Time // zero until the state is terminal
+	Runner      string    // id of the runner of the last attempt
+	SessionID   string    // id of the interpreter of the last attempt
+	Timeout     time.Duration
+	ResultTTL   time.Duration // how long the record outlives the end
+	Metadata    json.RawMessage
+	// CancelRequested is set once the owner has asked for a running job's end.
+	CancelRequested bool
+	Failure         *Failure
+	Result          *Result
+}
+
+// Spec is what a worker needs to execute a job's code. Its JSON is the form in
+// which the store keeps it; the job's record never shows it.
+type Spec struct {
+	Code    string            `json:"code"`
+	Timeout time.Duration     `json:"timeout"`
+	Envs    map[string]string `json:"envs,omitempty"`
+	Stdin   string            `json:"stdin,omitempty"`
+}
+
+// Claim is the right to execute one attempt of a job. It is fenced: the store
+// accepts a result only from the claim that is still the job's current one.
+type Claim struct {
+	JobID     string
+	Attempt   int
+	Runner    string
+	SessionID string
+	Queue     string
+	// Waited is the time the job spent ready to run before this claim.
+	Waited time.Duration
+	Spec   Spec
+}
+
+// Outcome is how an attempt ended: the terminal state with what belongs to it.
+type Outcome struct {
+	State   State
+	Result  *Result
+	Failure *Failure
+}
+
+// Status tells how executed code ended.
+type Status string
+
+// The statuses of a result.
+const (
+	StatusOK          Status = "ok"          // ran to its end
+	StatusError       Status = "error"       // ended by an uncaught exception
+	StatusInterrupted Status = "interrupted" // stopped by its timeout or a cancel
+	StatusExit        Status = "exit"        // the interpreter ended: sys.exit, os._exit, a crash
+)
+
+// Result is what an execution produced. The code's own failure is here, never
+// in a Go error. Its JSON is what callers of the HTTP API get and what the
+// store keeps.
+type Result struct {
+	Status    Status `json:"status" enum:"ok,error,interrupted,exit" doc:"How the code ended: ok (ran to its end), error (an uncaught exception), interrupted (its timeout or a cancel), exit (the interpreter ended: sys.exit, os._exit, a crash)."`
+	Stdout    string `json:"stdout" doc:"What the code and the processes it started wrote to standard output. Bytes that are not UTF-8 are replaced by U+FFFD."`
+	Stderr    string `json:"stderr" doc:"The same for standard error. The traceback of an uncaught exception is in error, not here."`
+	SessionID string `json:"sessionId" doc:"The interpreter that ran the code."`
+	JobID     string `json:"jobId" doc:"The job, for GET /v1/jobs/{id}."`
+	// ExitCode is absent when the code was interrupted.
+	ExitCode   *int       `json:"exitCode,omitempty" doc:"Exit status of the program: 0 for ok, 1 for error, the code's own for exit (128 + n when signal n ended it). Absent when interrupted."`
+	Error      *Error     `json:"error,omitempty" doc:"The uncaught exception, or what ended the interpreter."`
+	Truncated  *Truncated `json:"truncated,omitempty" doc:"Present when a stream exceeded its byte budget: head and tail are kept, the middle is dropped."`
+	DurationMs float64    `json:"durationMs" doc:"Time the code ran, in milliseconds."`
+	QueuedMs   float64    `json:"queuedMs" doc:"Time the job waited until a runner took it, in milliseconds."`
+}
+
+// Error is an uncaught exception of the executed code.
+type Error struct {
+	Name      string `json:"name" doc:"Class of the exception, e.g. ValueError."`
+	Value     string `json:"value" doc:"Its message."`
+	Traceback string `json:"traceback" doc:"Its traceback, with the frames of the executed code only."`
+}
+
+// Truncated counts the bytes that an output budget dropped.
+type Truncated struct {
+	Stdout int64 `json:"stdout" doc:"Bytes of standard output that were dropped."`
+	Stderr int64 `json:"stderr" doc:"Bytes of standard error that were dropped."`
+}
+
+// Failure says why Kaa could not carry a job out.
+type Failure struct {
+	Code    FailureCode `json:"code" doc:"Stable name of the reason."`
+	Message string      `json:"message" doc:"What happened, for people."`
+}
+
+// FailureCode names a reason for which Kaa fails or cancels a job.
+type FailureCode string
+
+// The failure codes.
+const (
+	// FailRunnerLost: the runner died during the last allowed attempt.
+	FailRunnerLost FailureCode = "runner_lost"
+	// FailDrained: the runner was shut down before the code ended, and no attempt is left.
+	FailDrained FailureCode = "drained"
+	// FailStart: no interpreter could be started.
+	FailStart FailureCode = "start_failed"
+	// FailWorker: the interpreter's supervisor broke, through no fault of the code.
+	FailWorker FailureCode = "worker_failed"
+	// FailCancelled: the owner cancelled the job before it had started.
+	FailCancelled FailureCode = "cancelled"
+	// FailQueueTimeout: no runner took a synchronous job in time, so it was cancelled.
+	FailQueueTimeout FailureCode = "queue_timeout"
+)

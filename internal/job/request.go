@@ -1,0 +1,199 @@
+package job
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Request is what a caller may ask for, as decoded: pointers and zero values
+// mean "not given", and seconds are still the caller's floats, so that Accept
+// can refuse what a time.Duration cannot hold.
+type Request struct {
+	Code        string
+	Stdin       string
+	Envs        map[string]string
+	Timeout     *float64 // seconds
+	Queue       string
+	Delay       *float64 // seconds
+	RunAt       *time.Time
+	MaxAttempts *int
+	ResultTTL   *float64 // seconds
+	Metadata    json.RawMessage
+}
+
+// Limits are the bounds and defaults of a request.
+type Limits struct {
+	MaxCodeBytes     int
+	MaxStdinBytes    int
+	MaxEnvs          int
+	MaxEnvBytes      int // names and values of all variables together
+	MaxMetadataBytes int
+	DefaultTimeout   time.Duration
+	MaxTimeout       time.Duration
+	MaxDelay         time.Duration
+	DefaultResultTTL time.Duration
+	MaxResultTTL     time.Duration
+	MaxAttempts      int
+	// Queues are the names a job may be put on; DefaultQueue is one of them.
+	Queues       []string
+	DefaultQueue string
+}
+
+// minTimeout is the smallest timeout that means anything next to the time it
+// takes to start code at all.
+const minTimeout = time.Millisecond
+
+// envName is what POSIX allows as the name of an environment variable.
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// Accept checks r against l and returns the job and the spec that it asks for,
+// with every default filled in. The job has no ID yet. All that is wrong is
+// reported at once, as a *ValidationError.
+func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
+	var v validation
+	l.checkCode(&v, r)
+	l.checkEnvs(&v, r.Envs)
+
+	j := Job{
+		State:       Queued,
+		CreatedAt:   now,
+		Queue:       l.queue(&v, r.Queue),
+		MaxAttempts: l.maxAttempts(&v, r.MaxAttempts),
+		Timeout:     v.seconds("timeout", r.Timeout, minTimeout, l.MaxTimeout, l.DefaultTimeout),
+		ResultTTL:   v.seconds("resultTtl", r.ResultTTL, time.Second, l.MaxResultTTL, l.DefaultResultTTL),
+		ScheduledAt: l.scheduledAt(&v, r, now),
+		Metadata:    l.metadata(&v, r.Metadata),
+	}
+	if len(v.fields) > 0 {
+		return Job{}, Spec{}, &ValidationError{Fields: v.fields}
+	}
+	if j.ScheduledAt.After(now) {
+		j.State = Scheduled
+	} else {
+		j.QueuedAt = now
+	}
+	return j, Spec{Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin}, nil
+}
+
+func (l Limits) checkCode(v *validation, r Request) {
+	switch {
+	case strings.TrimSpace(r.Code) == "":
+		v.add("code", "is empty; send the Python source to execute")
+	case len(r.Code) > l.MaxCodeBytes:
+		v.add("code", "is %d bytes long, the limit is %d", len(r.Code), l.MaxCodeBytes)
+	}
+	if i := strings.IndexByte(r.Code, 0); i >= 0 {
+		v.add("code", "contains a NUL byte at offset %d, which Python source cannot; remove it", i)
+	}
+	if !utf8.ValidString(r.Code) {
+		v.add("code", "is not valid UTF-8")
+	}
+	if len(r.Stdin) > l.MaxStdinBytes {
+		v.add("stdin", "is %d bytes long, the limit is %d", len(r.Stdin), l.MaxStdinBytes)
+	}
+}
+
+func (l Limits) checkEnvs(v *validation, envs map[string]string) {
+	if len(envs) > l.MaxEnvs {
+		v.add("envs", "has %d variables, the limit is %d", len(envs), l.MaxEnvs)
+		return
+	}
+	size := 0
+	for _, name := range slices.Sorted(maps.Keys(envs)) {
+		value := envs[name]
+		size += len(name) + len(value)
+		if !envName.MatchString(name) {
+			v.add("envs", "%s is not a variable name; use letters, digits and underscores, not starting with a digit", quote(name))
+		}
+		if strings.IndexByte(value, 0) >= 0 {
+			v.add("envs."+name, "contains a NUL byte, which an environment variable cannot; remove it")
+		}
+	}
+	if size > l.MaxEnvBytes {
+		v.add("envs", "is %d bytes long in all, the limit is %d", size, l.MaxEnvBytes)
+	}
+}
+
+func (l Limits) queue(v *validation, name string) string {
+	if name == "" {
+		return l.DefaultQueue
+	}
+	if !slices.Contains(l.Queues, name) {
+		v.add("queue", "%s is not a queue; use one of %s", quote(name), strings.Join(l.Queues, ", "))
+	}
+	return name
+}
+
+func (l Limits) maxAttempts(v *validation, n *int) int {
+	if n == nil {
+		return 1
+	}
+	if *n < 1 || *n > l.MaxAttempts {
+		v.add("maxAttempts", "must be from 1 to %d", l.MaxAttempts)
+	}
+	return *n
+}
+
+func (l Limits) scheduledAt(v *validation, r Request, now time.Time) time.Time {
+	switch {
+	case r.Delay != nil && r.RunAt != nil:
+		v.add("delay", "cannot be combined with runAt; send one of them")
+	case r.Delay != nil && *r.Delay != 0:
+		if d := v.seconds("delay", r.Delay, 0, l.MaxDelay, 0); d > 0 {
+			return milliseconds(now.Add(d))
+		}
+	case r.RunAt != nil:
+		if r.RunAt.Sub(now) > l.MaxDelay {
+			v.add("runAt", "is more than %s ahead", l.MaxDelay)
+		}
+		return milliseconds(*r.RunAt)
+	}
+	return time.Time{}
+}
+
+// milliseconds is the precision in which the store keeps times.
+func milliseconds(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+func (l Limits) metadata(v *validation, m json.RawMessage) json.RawMessage {
+	if len(m) > l.MaxMetadataBytes {
+		v.add("metadata", "is %d bytes long, the limit is %d", len(m), l.MaxMetadataBytes)
+	}
+	return m
+}
+
+// validation collects what is wrong with a request.
+type validation struct {
+	fields []FieldError
+}
+
+func (v *validation) add(field, format string, args ...any) {
+	v.fields = append(v.fields, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+// seconds turns a caller's seconds into a duration within [lo, hi]. The
+// comparison is made on the float, because 1e300 s overflows a time.Duration.
+func (v *validation) seconds(field string, s *float64, lo, hi, byDefault time.Duration) time.Duration {
+	if s == nil {
+		return byDefault
+	}
+	if *s < lo.Seconds() || *s > hi.Seconds() || *s != *s {
+		v.add(field, "must be from %g to %g seconds", lo.Seconds(), hi.Seconds())
+		return byDefault
+	}
+	return time.Duration(*s * float64(time.Second))
+}
+
+// quote shows a caller's string in a message without repeating all of a long one.
+func quote(s string) string {
+	const most = 64
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return fmt.Sprintf("%q", s)
+}

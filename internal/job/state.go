@@ -1,0 +1,46 @@
+package job
+
+import "slices"
+
+// State is where a job is in its life.
+type State string
+
+// The states. Completed, Cancelled and Failed are terminal.
+const (
+	Scheduled State = "scheduled" // accepted, not due yet
+	Queued    State = "queued"    // waiting for a runner
+	Running   State = "running"   // claimed by a runner; its code may have started
+	Completed State = "completed" // the code ran; the result says how it went
+	Cancelled State = "cancelled" // ended because its owner asked
+	Failed    State = "failed"    // ended because of Kaa, not of the code
+)
+
+// States lists every state in the order of a job's life.
+func States() []State {
+	return []State{Scheduled, Queued, Running, Completed, Cancelled, Failed}
+}
+
+// Valid reports whether s is one of the states.
+func (s State) Valid() bool { return slices.Contains(States(), s) }
+
+// Terminal reports whether a job in s will never move again.
+func (s State) Terminal() bool { return s.Valid() && len(s.next()) == 0 }
+
+// CanMove reports whether a job may go from one state to the other.
+func CanMove(from, to State) bool { return slices.Contains(from.next(), to) }
+
+// next lists the legal moves out of s. The exhaustive linter makes a new state
+// fail here until somebody has decided where it leads.
+func (s State) next() []State {
+	switch s {
+	case Scheduled:
+		return []State{Queued, Cancelled, Failed}
+	case Queued:
+		return []State{Running, Cancelled, Failed}
+	case Running:
+		return []State{Completed, Cancelled, Failed, Queued}
+	case Completed, Cancelled, Failed:
+		return nil
+	}
+	return nil
+}
