@@ -1,0 +1,250 @@
+// Package testenv is what the tests of all packages share: a real redis-server,
+// and ways to make it fail. Only tests import it (depguard holds that). It fails
+// the test, and never skips it, when the machine lacks what it needs: a skipped
+// test is one that nobody misses.
+package testenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+)
+
+const (
+	redisMissing = "redis-server not found: run `make test`, which installs it, or apt-get install redis-server"
+	// databases is the size of a server: every call of Redis takes one database
+	// for the length of its test.
+	databases = 512
+)
+
+// shared is the one server of the test process. It must outlive every test, and
+// a TestMain has nothing to hand a test but a package variable.
+var shared sharedRedis //nolint:gochecknoglobals // see above
+
+type sharedRedis struct {
+	mu     sync.Mutex
+	server *process
+	dir    string
+	free   []int
+}
+
+// RedisDB is an empty database of a real redis-server.
+type RedisDB struct {
+	Addr string // host:port
+	DB   int
+	URL  string // redis://host:port/db
+}
+
+// Main runs the tests of a package, stops what they shared and then looks for
+// leaked goroutines. It returns the exit code:
+//
+//	func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func Main(m *testing.M, opts ...goleak.Option) int {
+	code := m.Run()
+	shared.stop()
+	if code != 0 {
+		return code // a test that failed half-way leaks as well: say only the cause
+	}
+	if err := goleak.Find(opts...); err != nil {
+		fmt.Fprintln(os.Stderr, "testenv:", err)
+		return 1
+	}
+	return 0
+}
+
+// Redis hands out an empty database that no other running test sees. The server
+// behind it is started by the first call in the process and stopped by Main.
+func Redis(tb testing.TB) *RedisDB {
+	tb.Helper()
+	addr, db, err := shared.take()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r := newRedisDB(addr, db)
+	tb.Cleanup(func() {
+		rdb := redis.NewClient(r.Options())
+		defer func() { _ = rdb.Close() }()
+		if err := rdb.FlushDB(context.Background()).Err(); err != nil {
+			tb.Errorf("testenv: empty database %d: %v", db, err)
+			return // not given back: the next test would find it dirty
+		}
+		shared.put(db)
+	})
+	return r
+}
+
+func newRedisDB(addr string, db int) *RedisDB {
+	return &RedisDB{Addr: addr, DB: db, URL: fmt.Sprintf("redis://%s/%d", addr, db)}
+}
+
+// Options are go-redis' options for the database.
+func (r *RedisDB) Options() *redis.Options { return &redis.Options{Addr: r.Addr, DB: r.DB} }
+
+// Client returns a client of the database; it is closed when the test ends.
+func (r *RedisDB) Client(tb testing.TB) *redis.Client {
+	tb.Helper()
+	rdb := redis.NewClient(r.Options())
+	tb.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+// RedisServer is a redis-server of one test alone: to measure its load (Redis
+// counts commands per server, not per database), or to kill it.
+type RedisServer struct {
+	RedisDB
+	dir  string
+	proc *process
+}
+
+// OwnRedis starts a server for this test, with extra arguments for redis-server.
+func OwnRedis(tb testing.TB, args ...string) *RedisServer {
+	tb.Helper()
+	s := &RedisServer{dir: tb.TempDir()}
+	proc, err := startRedisAnywhere(s.dir, args...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.proc = proc
+	s.RedisDB = *newRedisDB(proc.addr, 0)
+	tb.Cleanup(func() { s.proc.kill() })
+	return s
+}
+
+// Kill ends the server with SIGKILL: connections break, data is lost.
+func (s *RedisServer) Kill() { s.proc.kill() }
+
+// Restart starts the server again, empty and on the same port, after a Kill.
+func (s *RedisServer) Restart(tb testing.TB) {
+	tb.Helper()
+	s.proc.kill()
+	proc, err := startRedis(s.dir, s.Addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.proc = proc
+}
+
+// Commands reads how many commands the server of rdb has processed since its
+// start. Redis counts those inside scripts too, and those of every database. It
+// panics if Redis does not answer.
+func Commands(ctx context.Context, rdb redis.UniversalClient) int64 {
+	info, err := rdb.Info(ctx, "stats").Result()
+	if err != nil {
+		panic(fmt.Errorf("testenv: read the server's statistics: %w", err))
+	}
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "total_commands_processed:"); ok {
+			n, err := strconv.ParseInt(value, 10, 64)
+			if err != nil {
+				panic(fmt.Errorf("testenv: total_commands_processed: %w", err))
+			}
+			return n
+		}
+	}
+	panic("testenv: Redis reports no total_commands_processed")
+}
+
+func (s *sharedRedis) take() (addr string, db int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server == nil {
+		if s.dir, err = os.MkdirTemp("", "kaa-redis-"); err != nil {
+			return "", 0, fmt.Errorf("testenv: %w", err)
+		}
+		if s.server, err = startRedisAnywhere(s.dir); err != nil {
+			_ = os.RemoveAll(s.dir)
+			return "", 0, err
+		}
+		for db := databases - 1; db >= 0; db-- {
+			s.free = append(s.free, db)
+		}
+	}
+	if len(s.free) == 0 {
+		return "", 0, errors.New("testenv: more than " + strconv.Itoa(databases) + " databases in use at once")
+	}
+	db = s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	return s.server.addr, db, nil
+}
+
+func (s *sharedRedis) put(db int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, db)
+}
+
+func (s *sharedRedis) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server == nil {
+		return
+	}
+	s.server.kill()
+	s.server = nil
+	_ = os.RemoveAll(s.dir)
+}
+
+// freeAddr returns an address that nothing listens on at the moment.
+func freeAddr() (string, error) {
+	lis, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("testenv: find a free port: %w", err)
+	}
+	defer func() { _ = lis.Close() }()
+	return lis.Addr().String(), nil
+}
+
+// startRedisAnywhere starts a server on a free port. Between the search for a
+// port and the start another process may take it, hence the attempts.
+func startRedisAnywhere(dir string, args ...string) (*process, error) {
+	const attempts = 5
+	var errs []error
+	for range attempts {
+		addr, err := freeAddr()
+		if err != nil {
+			return nil, err
+		}
+		proc, err := startRedis(dir, addr, args...)
+		if err == nil {
+			return proc, nil
+		}
+		errs = append(errs, err)
+		if errors.Is(err, errRedisMissing) {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// startRedis starts a server on addr and returns when it answers.
+func startRedis(dir, addr string, args ...string) (*process, error) {
+	proc, err := startProcess(dir, addr, args...)
+	if err != nil {
+		return nil, err
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
+	defer func() { _ = rdb.Close() }()
+	deadline := time.Now().Add(20 * time.Second)
+	for rdb.Ping(context.Background()).Err() != nil {
+		select {
+		case <-proc.exited:
+			return nil, fmt.Errorf("testenv: redis-server on %s exited: %s", addr, proc.output.String())
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			proc.kill()
+			return nil, fmt.Errorf("testenv: redis-server on %s does not answer: %s", addr, proc.output.String())
+		}
+	}
+	return proc, nil
+}

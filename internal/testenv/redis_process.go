@@ -1,0 +1,65 @@
+package testenv
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"runtime"
+	"strconv"
+)
+
+var errRedisMissing = errors.New(redisMissing)
+
+// process is a running redis-server.
+type process struct {
+	addr   string
+	cmd    *exec.Cmd
+	output bytes.Buffer  // read it after exited
+	exited chan struct{} // closed when the process is gone and reaped
+}
+
+// startProcess starts a redis-server that keeps nothing on disk. It stays in our
+// session, so that whatever ends the whole session ends it as well.
+func startProcess(dir, addr string, args ...string) (*process, error) {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, errRedisMissing
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("testenv: %w", err)
+	}
+	p := &process{addr: addr, exited: make(chan struct{})}
+	p.cmd = exec.Command(path, append([]string{ //nolint:noctx // kill ends it
+		"--bind", host, "--port", port, "--dir", dir, "--save", "", "--appendonly", "no",
+		"--databases", strconv.Itoa(databases),
+	}, args...)...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.cmd.SysProcAttr = dieWithParent()
+
+	started := make(chan error, 1)
+	go func() {
+		defer close(p.exited)
+		// Linux sends the parent-death signal when the thread that forked ends:
+		// this one must live as long as the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("testenv: start redis-server: %w", err)
+	}
+	return p, nil
+}
+
+// kill ends the process and waits until it is gone. It may be called again.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
