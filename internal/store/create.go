@@ -1,0 +1,161 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Create records a job. The caller enqueues its task next and calls Enqueued; if
+// it dies in between, the maintenance loop enqueues it.
+func (s *Store) Create(ctx context.Context, n job.NewJob) (job.Created, error) {
+	c := s.CreateAll(ctx, []job.NewJob{n})[0]
+	return c, c.Err
+}
+
+// CreateAll records many jobs in one round trip; each has its own outcome.
+func (s *Store) CreateAll(ctx context.Context, jobs []job.NewJob) []job.Created {
+	out := make([]job.Created, len(jobs))
+	cmds := make([]*redis.Cmd, len(jobs))
+	send := func(eval func(p redis.Pipeliner, keys []string, args []any) *redis.Cmd) error {
+		_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, n := range jobs {
+				keys, args, err := s.createArgs(n)
+				if err != nil {
+					return err
+				}
+				cmds[i] = eval(p, keys, args)
+			}
+			return nil
+		})
+		return err
+	}
+	err := send(func(p redis.Pipeliner, keys []string, args []any) *redis.Cmd {
+		return s.scripts.create.EvalSha(ctx, p, keys, args...)
+	})
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		// Redis has not seen the script, or has restarted. Creation is idempotent
+		// by id, so the whole batch may be sent again.
+		err = send(func(p redis.Pipeliner, keys []string, args []any) *redis.Cmd {
+			return s.scripts.create.Eval(ctx, p, keys, args...)
+		})
+	}
+	for i, n := range jobs {
+		if cmds[i] == nil {
+			out[i] = job.Created{Err: wrap("create job", err)}
+			continue
+		}
+		out[i] = s.created(ctx, n, cmds[i])
+	}
+	return out
+}
+
+func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
+	spec, err := json.Marshal(n.Spec)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encode spec: %w", err)
+	}
+	j := n.Job
+	keys := []string{jobKey(j.ID), jobKey(j.ID)}
+	if n.IdempotencyKey != "" {
+		keys[1] = idempotencyKey(n.Scope, n.IdempotencyKey)
+	}
+	notify := ""
+	if n.Subscriber != "" {
+		notify = finishedChannel(n.Subscriber)
+	}
+	return keys, []any{
+		j.ID, j.Queue, string(j.State), j.MaxAttempts, millis(j.ScheduledAt),
+		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
+		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(),
+	}, nil
+}
+
+func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.Created {
+	const op = "create job"
+	v, err := cmd.Slice()
+	if err != nil {
+		return job.Created{Err: wrap(op, err)}
+	}
+	r := reply(v)
+	if err := wordError(op, r); err != nil {
+		return job.Created{Err: err}
+	}
+	if r.word() == "replay" {
+		j, err := s.Get(ctx, r.text(1))
+		return job.Created{Job: j, Replayed: true, Err: err}
+	}
+	j := n.Job
+	j.CreatedAt = parseMillis(r.text(1))
+	if j.State == job.Queued {
+		j.QueuedAt = j.CreatedAt
+	}
+	return job.Created{Job: j}
+}
+
+// Enqueued confirms that the jobs' tasks are on their queues.
+func (s *Store) Enqueued(ctx context.Context, ids ...string) error {
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	return wrap("confirm enqueued", s.scripts.enqueued.Run(ctx, s.rdb, []string{outboxKey}, args...).Err())
+}
+
+// Due returns tasks to enqueue now, most at a time, and how long until the next
+// one is due; negative when none is known.
+func (s *Store) Due(ctx context.Context, most int) ([]job.DueTask, time.Duration, error) {
+	v, err := s.scripts.due.Run(ctx, s.rdb, []string{outboxKey}, most).Slice()
+	if err != nil {
+		return nil, 0, wrap("look for due jobs", err)
+	}
+	r := reply(v)
+	next := time.Duration(atoi(r.text(0))) * time.Millisecond
+	var due []job.DueTask
+	for i := 1; i+3 < len(r); i += 4 {
+		due = append(due, job.DueTask{
+			JobID: r.text(i), Queue: r.text(i + 1), Attempt: int(atoi(r.text(i+2))) + 1,
+			Timeout: time.Duration(atoi(r.text(i+3))) * time.Millisecond,
+		})
+	}
+	return due, next, nil
+}
+
+func digest(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		_, _ = fmt.Fprintf(h, "%d:%s", len(p), p) // a hash never fails
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func parseMillis(s string) time.Time {
+	if n := atoi(s); n > 0 {
+		return time.UnixMilli(n).UTC()
+	}
+	return time.Time{}
+}
+
+// atoi reads a number that a script wrote; they are never malformed.
+func atoi(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,17 @@
+-- cancel: scheduled | queued -> cancelled; a running job gets the durable flag
+-- that its runner looks at, and its runner is told.
+-- KEYS job   ARGV id, waiting_only, code, message, tombstone
+-- With waiting_only a running job is left alone.
+-- Answers {'cancelled'} | {'running'} | {'finished'} | {'gone'} | {'missing'}.
+local f = redis.call('HMGET', KEYS[1], 'state', 'runner')
+if not f[1] then return missing(ARGV[1]) end
+if terminal_state(f[1]) then return { 'finished' } end
+if f[1] == 'running' then
+  if ARGV[2] ~= '1' then
+    redis.call('HSET', KEYS[1], 'cancel', '1')
+    redis.call('PUBLISH', P .. 'cancel:' .. f[2], ARGV[1])
+  end
+  return { 'running' }
+end
+settle(ARGV[1], 'cancelled', '', ARGV[3], ARGV[4], ARGV[5])
+return { 'cancelled' }

@@ -1,0 +1,32 @@
+-- claim: queued -> running, also scheduled -> queued -> running for a job that
+-- is due but whose promotion was not confirmed.
+-- KEYS job, runner   ARGV id, runner, session
+-- Answers {'claimed', attempt, waited, queue, spec} | {'stale', state} |
+-- {'unregistered'} | {'gone'} | {'missing'}. The same claim sent twice counts once.
+local id, runner, session = ARGV[1], ARGV[2], ARGV[3]
+local f = redis.call('HMGET', KEYS[1], 'state', 'queue', 'attempt', 'queued_at', 'scheduled_at', 'runner', 'session',
+  'spec', 'started_at')
+local state = f[1]
+if not state then return missing(id) end
+if state == 'running' and f[6] == runner and f[7] == session then
+  return { 'claimed', f[3], int(tonumber(f[9]) - tonumber(f[4])), f[2], f[8] }
+end
+-- A runner whose heartbeat has lapsed may be written off at any moment: it has
+-- to register again before it may take a job.
+if redis.call('EXISTS', KEYS[2]) == 0 then return { 'unregistered' } end
+local now = now_ms()
+local ready = f[4]
+if state == 'scheduled' and tonumber(f[5]) <= now then
+  ready = f[5]
+  redis.call('HSET', KEYS[1], 'queued_at', ready)
+elseif state ~= 'queued' then
+  return { 'stale', state }
+end
+local attempt = int(tonumber(f[3]) + 1)
+redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'runner', runner, 'session', session,
+  'started_at', int(now))
+redis.call('SADD', P .. 'runners', runner)
+redis.call('SADD', runner_jobs_key(runner), id)
+redis.call('ZREM', P .. 'outbox', id)
+reindex(id, f[2], state, 'running')
+return { 'claimed', attempt, int(math.max(0, now - tonumber(ready))), f[2], f[8] }

@@ -1,0 +1,76 @@
+-- Shared by every script: it is put in front of each one.
+--
+-- All keys carry the hash tag {kaa}, so that on a Redis cluster they live in one
+-- slot and a script may touch several of them. Times are milliseconds of Redis's
+-- own clock: one clock for all processes.
+local P = '{kaa}:'
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- Lua would print a millisecond time as 1.7e+12.
+local function int(n) return string.format('%d', n) end
+
+local function job_key(id) return P .. 'job:' .. id end
+local function index_key(queue, state) return P .. 'jobs:' .. queue .. ':' .. state end
+local function runner_jobs_key(runner) return P .. 'runner:' .. runner .. ':jobs' end
+
+local function terminal_state(state)
+  return state == 'completed' or state == 'cancelled' or state == 'failed'
+end
+
+-- reindex moves a job from one state's listing to another's.
+local function reindex(id, queue, from, to)
+  redis.call('ZREM', index_key(queue, from), id)
+  redis.call('ZADD', index_key(queue, to), 0, id)
+end
+
+-- missing tells a job that was never known from one whose record has expired.
+local function missing(id)
+  if redis.call('EXISTS', P .. 'gone:' .. id) == 1 then return { 'gone' } end
+  return { 'missing' }
+end
+
+-- settle moves a job to a terminal state: the record gets its end and its time
+-- to live, a tombstone outlives it, and everybody who waits is told.
+local function settle(id, to, result, code, message, tombstone_ms)
+  local key = job_key(id)
+  local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify')
+  local now, ttl = now_ms(), tonumber(f[4])
+  redis.call('HSET', key, 'state', to, 'finished_at', int(now))
+  if result ~= '' then redis.call('HSET', key, 'result', result) end
+  if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
+  redis.call('HDEL', key, 'spec', 'notify', 'cancel')
+  redis.call('PEXPIRE', key, int(ttl))
+  redis.call('SET', P .. 'gone:' .. id, '1', 'PX', int(ttl + tonumber(tombstone_ms)))
+  redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. f[2] .. ' ' .. to)
+  redis.call('ZREM', P .. 'outbox', id)
+  reindex(id, f[2], f[1], to)
+  if f[3] then redis.call('SREM', runner_jobs_key(f[3]), id) end
+  if f[5] then
+    for channel in string.gmatch(f[5], '%S+') do redis.call('PUBLISH', channel, id) end
+  end
+end
+
+-- retry_or_fail ends an attempt whose runner could not finish it: the job goes
+-- back to its queue while attempts are left, by way of the outbox.
+local function retry_or_fail(id, code, message, tombstone_ms)
+  local key = job_key(id)
+  local f = redis.call('HMGET', key, 'queue', 'runner', 'attempt', 'max_attempts', 'cancel')
+  if f[5] then
+    settle(id, 'cancelled', '', 'cancelled', 'cancelled while its runner was lost', tombstone_ms)
+    return 'cancelled'
+  end
+  if tonumber(f[3]) >= tonumber(f[4]) then
+    settle(id, 'failed', '', code, message, tombstone_ms)
+    return 'failed'
+  end
+  local now = int(now_ms())
+  redis.call('HSET', key, 'state', 'queued', 'queued_at', now)
+  redis.call('ZADD', P .. 'outbox', now, id)
+  redis.call('SREM', runner_jobs_key(f[2]), id)
+  reindex(id, f[1], 'running', 'queued')
+  return 'queued'
+end

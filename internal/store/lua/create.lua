@@ -1,0 +1,36 @@
+-- create: nothing -> scheduled | queued.
+-- KEYS job, idempotency key (any key when there is none)
+-- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
+--      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay
+-- Answers {'created', now} | {'replay', id} | {'mismatch'}.
+-- It may be sent twice (the client repeats after a lost connection), so its own
+-- id counts as created.
+local id, queue, state, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[11]
+if fingerprint ~= '' then
+  local seen = redis.call('GET', KEYS[2])
+  if seen then
+    local print, owner = string.match(seen, '^(%S+) (%S+)$')
+    if print ~= fingerprint then return { 'mismatch' } end
+    if owner ~= id then return { 'replay', owner } end
+  end
+  redis.call('SET', KEYS[2], fingerprint .. ' ' .. id, 'PX', ARGV[12])
+end
+local now = now_ms()
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return { 'created', redis.call('HGET', KEYS[1], 'created_at') }
+end
+redis.call('HSET', KEYS[1], 'state', state, 'queue', queue, 'attempt', '0', 'max_attempts', ARGV[4],
+  'created_at', int(now), 'timeout', ARGV[6], 'result_ttl', ARGV[7], 'spec', ARGV[9])
+if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'metadata', ARGV[8]) end
+if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'notify', ARGV[10]) end
+if ARGV[5] ~= '0' then redis.call('HSET', KEYS[1], 'scheduled_at', ARGV[5]) end
+redis.call('SADD', P .. 'queues', queue)
+redis.call('ZADD', index_key(queue, state), 0, id)
+if state == 'scheduled' then
+  redis.call('ZADD', P .. 'outbox', ARGV[5], id)
+  redis.call('PUBLISH', P .. 'outbox', ARGV[5])
+else
+  redis.call('HSET', KEYS[1], 'queued_at', int(now))
+  redis.call('ZADD', P .. 'outbox', int(now + tonumber(ARGV[13])), id)
+end
+return { 'created', int(now) }

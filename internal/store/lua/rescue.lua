@@ -1,0 +1,19 @@
+-- rescue: settles the jobs of every runner whose heartbeat has lapsed.
+-- running -> failed, or -> queued while attempts are left.
+-- KEYS runners   ARGV message, tombstone
+-- Answers {id, new state, ...}.
+local answer = {}
+for _, runner in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  if redis.call('EXISTS', P .. 'runner:' .. runner) == 0 then
+    for _, id in ipairs(redis.call('SMEMBERS', runner_jobs_key(runner))) do
+      local f = redis.call('HMGET', job_key(id), 'state', 'runner')
+      if f[1] == 'running' and f[2] == runner then
+        table.insert(answer, id)
+        table.insert(answer, retry_or_fail(id, 'runner_lost', ARGV[1], ARGV[2]))
+      end
+    end
+    redis.call('DEL', runner_jobs_key(runner))
+    redis.call('SREM', KEYS[1], runner)
+  end
+end
+return answer

@@ -1,0 +1,95 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Claim takes the next attempt of a queued job for a runner and one of its
+// sessions. job.ErrStale means that the job is not to be run any more.
+func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Claim, error) {
+	const op = "claim job"
+	r, err := s.run(ctx, op, s.scripts.claim, []string{jobKey(id), runnerKey(runner)}, id, runner, session)
+	if err != nil {
+		return job.Claim{}, err
+	}
+	if r.word() == "unregistered" {
+		return job.Claim{}, fmt.Errorf("%s: %w", op, job.ErrUnregistered)
+	}
+	c := job.Claim{
+		JobID: id, Runner: runner, SessionID: session, Queue: r.text(3),
+		Attempt: int(atoi(r.text(1))),
+		Waited:  time.Duration(atoi(r.text(2))) * time.Millisecond,
+	}
+	if err := json.Unmarshal([]byte(r.text(4)), &c.Spec); err != nil {
+		return job.Claim{}, fmt.Errorf("%s: decode spec: %w", op, err)
+	}
+	return c, nil
+}
+
+// Finish records how a claim's attempt ended. job.ErrStale means that the claim
+// has been lost and nothing was written.
+func (s *Store) Finish(ctx context.Context, c job.Claim, o job.Outcome) error {
+	var result []byte
+	if o.Result != nil {
+		var err error
+		if result, err = json.Marshal(o.Result); err != nil {
+			return fmt.Errorf("finish job: encode result: %w", err)
+		}
+	}
+	_, err := s.finish(ctx, c, o.State, result, o.Failure, "0")
+	return err
+}
+
+// GiveBack ends an attempt that the runner could not carry through: the job is
+// queued again while attempts are left, else it fails with f. It returns the
+// state the job is in then.
+func (s *Store) GiveBack(ctx context.Context, c job.Claim, f job.Failure) (job.State, error) {
+	return s.finish(ctx, c, job.Failed, nil, &f, "1")
+}
+
+func (s *Store) finish(ctx context.Context, c job.Claim, to job.State, result []byte, f *job.Failure, retry string) (job.State, error) {
+	if f == nil {
+		f = &job.Failure{}
+	}
+	r, err := s.run(ctx, "finish job", s.scripts.finish, []string{jobKey(c.JobID)},
+		c.JobID, c.Attempt, c.Runner, string(to), result, string(f.Code), f.Message, retry, s.cfg.TombstoneTTL.Milliseconds())
+	return job.State(r.word()), err
+}
+
+// Reject fails a job that no attempt could be started for.
+func (s *Store) Reject(ctx context.Context, id string, f job.Failure) error {
+	_, err := s.run(ctx, "reject job", s.scripts.reject, []string{jobKey(id)},
+		id, string(f.Code), f.Message, s.cfg.TombstoneTTL.Milliseconds())
+	return err
+}
+
+// Cancel ends a job that waits, and asks for the end of one that runs: a durable
+// flag which its runner looks at every second, and a message to it. It returns
+// the job's state after that. job.ErrFinished: too late.
+func (s *Store) Cancel(ctx context.Context, id string) (job.State, error) {
+	return s.cancel(ctx, id, "0", job.Failure{Code: job.FailCancelled, Message: "cancelled before it had started"})
+}
+
+// Abandon cancels a job that still waits, for the reason f, and leaves a running
+// one alone. It returns the job's state after that.
+func (s *Store) Abandon(ctx context.Context, id string, f job.Failure) (job.State, error) {
+	return s.cancel(ctx, id, "1", f)
+}
+
+func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failure) (job.State, error) {
+	r, err := s.run(ctx, "cancel job", s.scripts.cancel, []string{jobKey(id)},
+		id, waitingOnly, string(f.Code), f.Message, s.cfg.TombstoneTTL.Milliseconds())
+	return job.State(r.word()), err
+}
+
+// Sweep takes expired jobs out of the listings, most at a time, and returns how
+// many it found.
+func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
+	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey}, most).Int()
+	return n, wrap("sweep", err)
+}

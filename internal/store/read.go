@@ -1,0 +1,239 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// summaryFields are those of a listing; the result, which may be megabytes, and
+// the spec are not among them.
+func summaryFields() []string {
+	return []string{
+		"state", "queue", "attempt", "max_attempts", "created_at", "scheduled_at", "queued_at", "started_at",
+		"finished_at", "runner", "session", "timeout", "result_ttl", "metadata", "cancel", "failure_code", "failure_message",
+	}
+}
+
+// Get returns a job with its result.
+func (s *Store) Get(ctx context.Context, id string) (job.Job, error) {
+	const op = "get job"
+	fields := append(summaryFields(), "result")
+	v, err := s.rdb.HMGet(ctx, jobKey(id), fields...).Result()
+	if err != nil {
+		return job.Job{}, wrap(op, err)
+	}
+	j, ok, err := decode(id, fields, v)
+	if err != nil {
+		return job.Job{}, fmt.Errorf("%s: %w", op, err)
+	}
+	if !ok {
+		return job.Job{}, s.absent(ctx, op, id)
+	}
+	return j, nil
+}
+
+// absent says whether a job without a record was ever known.
+func (s *Store) absent(ctx context.Context, op, id string) error {
+	n, err := s.rdb.Exists(ctx, goneKey(id)).Result()
+	if err != nil {
+		return wrap(op, err)
+	}
+	if n == 1 {
+		return fmt.Errorf("%s: %w", op, job.ErrGone)
+	}
+	return fmt.Errorf("%s: %w", op, job.ErrNotFound)
+}
+
+// Watch registers subscriber to be told of the job's end, unless that has come.
+// Call it, then Get: an end between the two is seen by Get, a later one is told.
+func (s *Store) Watch(ctx context.Context, id, subscriber string) error {
+	err := s.scripts.watch.Run(ctx, s.rdb, []string{jobKey(id)}, finishedChannel(subscriber)).Err()
+	return wrap("watch job", err)
+}
+
+// List returns a page of jobs without their results, newest first, and the
+// cursor of the next page, empty after the last.
+func (s *Store) List(ctx context.Context, f job.Filter) ([]job.Job, string, error) {
+	ids, err := s.listIDs(ctx, f)
+	if err != nil {
+		return nil, "", wrap("list jobs", err)
+	}
+	cursor := ""
+	if len(ids) > f.Limit {
+		ids = ids[:f.Limit]
+		cursor = ids[f.Limit-1]
+	}
+	fields := summaryFields()
+	cmds := make([]*redis.SliceCmd, len(ids))
+	if len(ids) > 0 {
+		if _, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, id := range ids {
+				cmds[i] = p.HMGet(ctx, jobKey(id), fields...)
+			}
+			return nil
+		}); err != nil {
+			return nil, "", wrap("list jobs", err)
+		}
+	}
+	jobs := make([]job.Job, 0, len(ids))
+	for i, id := range ids {
+		j, ok, err := decode(id, fields, cmds[i].Val())
+		if err != nil {
+			return nil, "", fmt.Errorf("list jobs: %w", err)
+		}
+		// A record may have expired, or moved on, since its id was read.
+		if ok && (f.State == "" || j.State == f.State) {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs, cursor, nil
+}
+
+// listIDs merges the listings that f selects: up to Limit+1 ids below the cursor.
+func (s *Store) listIDs(ctx context.Context, f job.Filter) ([]string, error) {
+	queues := []string{f.Queue}
+	if f.Queue == "" {
+		var err error
+		if queues, err = s.rdb.SMembers(ctx, queuesKey).Result(); err != nil {
+			return nil, err
+		}
+	}
+	states := []job.State{f.State}
+	if f.State == "" {
+		states = job.States()
+	}
+	below := "+"
+	if f.Cursor != "" {
+		below = "(" + f.Cursor
+	}
+	var cmds []*redis.StringSliceCmd
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, q := range queues {
+			for _, st := range states {
+				cmds = append(cmds, p.ZRevRangeByLex(ctx, indexKey(q, st),
+					&redis.ZRangeBy{Max: below, Min: "-", Count: int64(f.Limit) + 1}))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, c := range cmds {
+		ids = append(ids, c.Val()...)
+	}
+	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(b, a) })
+	ids = slices.Compact(ids)
+	return ids[:min(len(ids), f.Limit+1)], nil
+}
+
+// Queues counts the jobs of each of the named queues, and of every other queue
+// that has had one.
+func (s *Store) Queues(ctx context.Context, names []string) ([]job.QueueStats, error) {
+	const op = "count queues"
+	seen, err := s.rdb.SMembers(ctx, queuesKey).Result()
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	slices.Sort(seen)
+	names = slices.Clone(names)
+	for _, q := range seen {
+		if !slices.Contains(names, q) {
+			names = append(names, q)
+		}
+	}
+	type counts struct {
+		depth, active, scheduled *redis.IntCmd
+		oldest                   *redis.StringSliceCmd
+	}
+	cmds := make([]counts, len(names))
+	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, q := range names {
+			cmds[i] = counts{
+				depth:     p.ZCard(ctx, indexKey(q, job.Queued)),
+				active:    p.ZCard(ctx, indexKey(q, job.Running)),
+				scheduled: p.ZCard(ctx, indexKey(q, job.Scheduled)),
+				oldest:    p.ZRangeByLex(ctx, indexKey(q, job.Queued), &redis.ZRangeBy{Min: "-", Max: "+", Count: 1}),
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	stats := make([]job.QueueStats, len(names))
+	for i, q := range names {
+		stats[i] = job.QueueStats{
+			Name: q, Depth: cmds[i].depth.Val(), Active: cmds[i].active.Val(), Scheduled: cmds[i].scheduled.Val(),
+		}
+		if oldest := cmds[i].oldest.Val(); len(oldest) == 1 {
+			if stats[i].OldestAgeSec, err = s.readyFor(ctx, oldest[0]); err != nil {
+				return nil, wrap(op, err)
+			}
+		}
+	}
+	return stats, nil
+}
+
+// readyFor returns for how many seconds a job has been ready to run.
+func (s *Store) readyFor(ctx context.Context, id string) (float64, error) {
+	at, err := s.rdb.HGet(ctx, jobKey(id), "queued_at").Result()
+	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare; it left the queue meanwhile
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	now, err := s.rdb.Time(ctx).Result()
+	if err != nil {
+		return 0, err
+	}
+	return max(0, now.Sub(parseMillis(at)).Seconds()), nil
+}
+
+// decode turns the values of the named fields into a job; false when there is no
+// record.
+func decode(id string, fields []string, values []any) (job.Job, bool, error) {
+	f := make(map[string]string, len(fields))
+	for i, name := range fields {
+		if v, ok := values[i].(string); ok {
+			f[name] = v
+		}
+	}
+	if f["state"] == "" {
+		return job.Job{}, false, nil
+	}
+	j := job.Job{
+		ID: id, State: job.State(f["state"]), Queue: f["queue"],
+		Attempt: int(atoi(f["attempt"])), MaxAttempts: int(atoi(f["max_attempts"])),
+		CreatedAt: parseMillis(f["created_at"]), ScheduledAt: parseMillis(f["scheduled_at"]),
+		QueuedAt: parseMillis(f["queued_at"]), StartedAt: parseMillis(f["started_at"]), FinishedAt: parseMillis(f["finished_at"]),
+		Runner: f["runner"], SessionID: f["session"],
+		Timeout:         time.Duration(atoi(f["timeout"])) * time.Millisecond,
+		ResultTTL:       time.Duration(atoi(f["result_ttl"])) * time.Millisecond,
+		CancelRequested: f["cancel"] != "",
+	}
+	if m := f["metadata"]; m != "" {
+		j.Metadata = json.RawMessage(m)
+	}
+	if c := f["failure_code"]; c != "" {
+		j.Failure = &job.Failure{Code: job.FailureCode(c), Message: f["failure_message"]}
+	}
+	if r := f["result"]; r != "" {
+		j.Result = new(job.Result)
+		if err := json.NewDecoder(strings.NewReader(r)).Decode(j.Result); err != nil {
+			return job.Job{}, false, fmt.Errorf("decode result of %s: %w", id, err)
+		}
+	}
+	return j, true, nil
+}

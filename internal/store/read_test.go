@@ -1,0 +1,200 @@
+package store_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/store"
+	"github.com/kaa-run/kaa/internal/testenv"
+)
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	told := make(chan string, 10)
+	for _, name := range []string{"creator", "watcher"} {
+		l, err := b.ListenFinished(t.Context(), name, func(id string) { told <- name + " " + id })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+	}
+	id := b.create(t, newJob(func(n *job.NewJob) { n.Subscriber = "creator" }))
+	for range 2 { // watching twice tells once
+		if err := b.Watch(t.Context(), id, "watcher"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Finish(t.Context(), b.claim(t, id), job.Outcome{State: job.Completed, Result: result()}); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{<-told: true, <-told: true}
+	if !got["creator "+id] || !got["watcher "+id] {
+		t.Errorf("told %v", got)
+	}
+	if err := b.Watch(t.Context(), id, "late"); err != nil { // no trace of it may keep the record alive
+		t.Fatal(err)
+	}
+	if len(told) != 0 {
+		t.Errorf("told again: %s", <-told)
+	}
+}
+
+// TestNothingStays checks that the keys are those of the start once the times to
+// live are over.
+func TestNothingStays(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{TombstoneTTL: 300 * time.Millisecond, IdempotencyTTL: 300 * time.Millisecond})
+	before := b.keys(t)
+	short := func(n *job.NewJob) {
+		n.Job.ResultTTL = 200 * time.Millisecond
+		n.IdempotencyKey, n.Fingerprint = n.Job.ID, "f"
+		n.Job.Metadata = json.RawMessage(`{}`)
+	}
+	var ids []string
+	for range 3 {
+		ids = append(ids, b.create(t, newJob(short)))
+	}
+	ids = append(ids, b.create(t, newJob(short, scheduled(time.Hour))))
+	if err := b.Finish(t.Context(), b.claim(t, ids[0]), job.Outcome{State: job.Completed, Result: result()}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids[1:3] {
+		if _, err := b.Cancel(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Reject(t.Context(), ids[3], job.Failure{Code: job.FailStart}); err != nil {
+		t.Fatal(err)
+	}
+
+	gone := false
+	testenv.Eventually(t, "the tombstone goes", func() bool {
+		_, err := b.Get(t.Context(), ids[0])
+		gone = gone || errors.Is(err, job.ErrGone)
+		return errors.Is(err, job.ErrNotFound)
+	})
+	if !gone {
+		t.Error("the tombstone was never seen")
+	}
+	testenv.Eventually(t, "the keys are those of the start", func() bool {
+		if _, err := b.Sweep(t.Context(), 100); err != nil {
+			t.Fatal(err)
+		}
+		return cmp.Equal(before, b.keys(t))
+	})
+}
+
+// keys are the names of all keys but the set of queue names, which is bounded.
+func (b *bundle) keys(t *testing.T) map[string]bool {
+	t.Helper()
+	names, err := b.rdb.Keys(t.Context(), "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]bool{}
+	for _, n := range names {
+		if n != "{kaa}:queues" {
+			keys[n] = true
+		}
+	}
+	return keys
+}
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	var ids []string // oldest first
+	for i := range 7 {
+		ids = append(ids, b.create(t, newJob(func(n *job.NewJob) {
+			if i%2 == 1 {
+				n.Job.Queue = "low"
+			}
+		})))
+	}
+	b.claim(t, ids[0])
+	page := func(f job.Filter) ([]string, string) {
+		jobs, next, err := b.List(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, j := range jobs {
+			got = append(got, j.ID)
+		}
+		return got, next
+	}
+	got, next := page(job.Filter{Limit: 4})
+	if diff := cmp.Diff([]string{ids[6], ids[5], ids[4], ids[3]}, got); diff != "" || next != ids[3] {
+		t.Errorf("first page, next %s (-want +got):\n%s", next, diff)
+	}
+	got, next = page(job.Filter{Limit: 4, Cursor: next})
+	if diff := cmp.Diff([]string{ids[2], ids[1], ids[0]}, got); diff != "" || next != "" {
+		t.Errorf("last page, next %s (-want +got):\n%s", next, diff)
+	}
+	got, _ = page(job.Filter{Limit: 10, Queue: "low", State: job.Queued})
+	if diff := cmp.Diff([]string{ids[5], ids[3], ids[1]}, got); diff != "" {
+		t.Errorf("queue low (-want +got):\n%s", diff)
+	}
+	got, _ = page(job.Filter{Limit: 10, State: job.Running})
+	if diff := cmp.Diff([]string{ids[0]}, got); diff != "" {
+		t.Errorf("running (-want +got):\n%s", diff)
+	}
+
+	stats, err := b.Queues(t.Context(), []string{"critical", "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range stats {
+		if (stats[i].OldestAgeSec > 0) != (stats[i].Depth > 0) || stats[i].OldestAgeSec > 60 {
+			t.Errorf("oldest of %s: %g s", stats[i].Name, stats[i].OldestAgeSec)
+		}
+		stats[i].OldestAgeSec = 0
+	}
+	want := []job.QueueStats{{Name: "critical"}, {Name: "default", Depth: 3, Active: 1}, {Name: "low", Depth: 3}}
+	if diff := cmp.Diff(want, stats); diff != "" {
+		t.Errorf("queues (-want +got):\n%s", diff)
+	}
+}
+
+func TestUnavailable(t *testing.T) {
+	t.Parallel()
+	db := testenv.Redis(t)
+	rdb := db.Client(t)
+	faults := new(testenv.Faults)
+	rdb.AddHook(faults)
+	s := store.New(rdb, store.Config{})
+	for text, unavailable := range map[string]bool{
+		"dial tcp: connection refused":            true,
+		"READONLY You can't write":                true,
+		"OOM command not allowed":                 true,
+		"LOADING Redis is loading":                true,
+		"ERR wrong number of arguments for 'get'": false,
+	} {
+		fault := errors.New(text)
+		if strings.ToUpper(text[:3]) == text[:3] {
+			fault = redisError(text)
+		}
+		faults.Fail(func(redis.Cmder) error { return fault })
+		_, err := s.Get(t.Context(), "x")
+		if err == nil || errors.Is(err, job.ErrUnavailable) != unavailable {
+			t.Errorf("%s: %v; want unavailable %t", text, err, unavailable)
+		}
+		if c := s.CreateAll(t.Context(), []job.NewJob{newJob()})[0]; c.Err == nil || errors.Is(c.Err, job.ErrUnavailable) != unavailable {
+			t.Errorf("create, %s: %v; want unavailable %t", text, c.Err, unavailable)
+		}
+	}
+}
+
+// redisError is an error that Redis answers.
+type redisError string
+
+func (e redisError) Error() string { return string(e) }
+func (redisError) RedisError()     {}

@@ -1,0 +1,191 @@
+// Package store keeps Kaa's truth in Redis: job records, idempotency keys, the
+// outbox of tasks to enqueue, the runner registry and the cancel flags. Every
+// change of a job's state is one compare-and-set Lua script (lua/), tested
+// against the pure model in internal/job; asynq only dispatches what is written
+// here.
+//
+// The api, the runner and the maintenance loops call it, each through a narrow
+// interface of its own. Methods are safe for concurrent use, block for the
+// Redis round trip, and fail with the sentinels of internal/job: job.ErrNotFound,
+// job.ErrGone, job.ErrStale, job.ErrFinished, job.ErrIdempotencyMismatch, and
+// job.ErrUnavailable when Redis does not answer. go-redis repeats a command after
+// a lost connection, so every script can run twice with the effect of once.
+//
+// Keys (all in one hash slot by the tag {kaa}):
+//
+//	{kaa}:job:<id>                HASH    the record; expires resultTtl after its end
+//	{kaa}:gone:<id>               STRING  tombstone, so that 410 is told from 404
+//	{kaa}:jobs:<queue>:<state>    ZSET    listing, by id, which is by age
+//	{kaa}:queues                  SET     queues that have had a job
+//	{kaa}:outbox                  ZSET    job → when its task must be (or have been) enqueued
+//	{kaa}:expiry                  ZSET    entries to take out of the listings, by time
+//	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
+//	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
+//	{kaa}:runner:<id>:jobs        SET     what the runner has claimed
+package store
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+const (
+	prefix     = "{kaa}:"
+	outboxKey  = prefix + "outbox"
+	expiryKey  = prefix + "expiry"
+	queuesKey  = prefix + "queues"
+	runnersKey = prefix + "runners"
+)
+
+func jobKey(id string) string    { return prefix + "job:" + id }
+func goneKey(id string) string   { return prefix + "gone:" + id }
+func runnerKey(id string) string { return prefix + "runner:" + id }
+func indexKey(queue string, state job.State) string {
+	return prefix + "jobs:" + queue + ":" + string(state)
+}
+func idempotencyKey(scope, key string) string  { return prefix + "idem:" + digest(scope, key) }
+func cancelChannel(runner string) string       { return prefix + "cancel:" + runner }
+func finishedChannel(subscriber string) string { return prefix + "finished:" + subscriber }
+
+//go:embed lua/*.lua
+var luaFiles embed.FS
+
+// Config are the store's lifetimes. The zero value of a field means its default.
+type Config struct {
+	TombstoneTTL   time.Duration // how long 410 is told from 404 after a record's end; 1 h
+	IdempotencyTTL time.Duration // 24 h
+	// OutboxDelay is how long after its creation a job that nobody confirmed as
+	// enqueued is enqueued by the maintenance loop; 5 s.
+	OutboxDelay time.Duration
+	// RunnerTTL is how long a runner lives without a heartbeat; 8 s.
+	RunnerTTL time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	set := func(d *time.Duration, byDefault time.Duration) {
+		if *d == 0 {
+			*d = byDefault
+		}
+	}
+	set(&c.TombstoneTTL, time.Hour)
+	set(&c.IdempotencyTTL, 24*time.Hour)
+	set(&c.OutboxDelay, 5*time.Second)
+	set(&c.RunnerTTL, 8*time.Second)
+	return c
+}
+
+// Store is a handle on the records. It does not own the client.
+type Store struct {
+	rdb     redis.UniversalClient
+	cfg     Config
+	scripts scripts
+}
+
+type scripts struct {
+	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep *redis.Script
+}
+
+// New returns a store on rdb.
+func New(rdb redis.UniversalClient, cfg Config) *Store {
+	return &Store{rdb: rdb, cfg: cfg.withDefaults(), scripts: scripts{
+		create: script("create"), due: script("due"), enqueued: script("enqueued"),
+		claim: script("claim"), finish: script("finish"), reject: script("reject"),
+		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),
+	}}
+}
+
+// script reads an embedded script; a missing one is a build mistake.
+func script(name string) *redis.Script {
+	common, err := luaFiles.ReadFile("lua/common.lua")
+	if err != nil {
+		panic(err)
+	}
+	body, err := luaFiles.ReadFile("lua/" + name + ".lua")
+	if err != nil {
+		panic(err)
+	}
+	return redis.NewScript(string(common) + string(body))
+}
+
+// Ping reports whether Redis answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return wrap("ping", s.rdb.Ping(ctx).Err())
+}
+
+// reply is what the state scripts answer: a word, and what belongs to it.
+type reply []any
+
+func (r reply) word() string { return r.text(0) }
+
+func (r reply) text(i int) string {
+	if i >= len(r) {
+		return ""
+	}
+	switch v := r[i].(type) {
+	case string:
+		return v
+	case int64:
+		return fmt.Sprint(v)
+	}
+	return ""
+}
+
+// run executes a script that answers with a reply and maps the words that mean
+// the same everywhere.
+func (s *Store) run(ctx context.Context, op string, sc *redis.Script, keys []string, args ...any) (reply, error) {
+	v, err := sc.Run(ctx, s.rdb, keys, args...).Slice()
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	return v, wordError(op, reply(v))
+}
+
+func wordError(op string, r reply) error {
+	switch r.word() {
+	case "missing":
+		return fmt.Errorf("%s: %w", op, job.ErrNotFound)
+	case "gone":
+		return fmt.Errorf("%s: %w", op, job.ErrGone)
+	case "stale":
+		return fmt.Errorf("%s: %w", op, job.ErrStale)
+	case "finished":
+		return fmt.Errorf("%s: %w", op, job.ErrFinished)
+	case "mismatch":
+		return fmt.Errorf("%s: %w", op, job.ErrIdempotencyMismatch)
+	}
+	return nil
+}
+
+// wrap names the operation and marks what is worth a retry as job.ErrUnavailable:
+// every network error, and the replies of a Redis that is starting, failing over
+// or full. Other replies are our mistakes.
+func wrap(op string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	var reply redis.Error
+	if errors.As(err, &reply) && !transient(reply.Error()) {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, err)
+}
+
+func transient(reply string) bool {
+	for _, p := range []string{"LOADING", "READONLY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED"} {
+		if strings.HasPrefix(reply, p) {
+			return true
+		}
+	}
+	return false
+}
