@@ -1,0 +1,104 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// maxRetry lets asynq deliver a task again. It must not be 0: asynq's recoverer
+// archives a task without retries when the runner that had dequeued it dies before
+// it could claim the job, and the job would wait for ever. Delivering again is
+// safe because the claim of the job's record is fenced. The number itself never
+// runs out, see isFailure.
+const maxRetry = 100
+
+// Client puts tasks on queues. It is safe for concurrent use, owns no goroutine
+// and needs no Close.
+type Client struct {
+	rdb     redis.UniversalClient
+	enqueue *asynq.Client
+	inspect *asynq.Inspector
+}
+
+// NewClient uses rdb, which stays the caller's.
+func NewClient(rdb redis.UniversalClient) *Client {
+	return &Client{
+		rdb:     rdb,
+		enqueue: asynq.NewClientFromRedisClient(withWake(rdb)),
+		inspect: asynq.NewInspectorFromRedisClient(rdb),
+	}
+}
+
+// Enqueue puts t on its queue and wakes one idle server. A task that is on it
+// already counts as enqueued, so after an error, which may hide a success, the
+// caller can just try again. Errors of Redis match job.ErrUnavailable.
+func (c *Client) Enqueue(ctx context.Context, t Task) error {
+	if err := t.validate(); err != nil {
+		return fmt.Errorf("enqueue: %w", err)
+	}
+	ctx, token := withToken(ctx, t.Queue)
+	_, err := c.enqueue.EnqueueContext(ctx, asynq.NewTask(taskType, []byte(t.id())),
+		asynq.TaskID(t.id()), asynq.Queue(t.Queue), asynq.MaxRetry(maxRetry), asynq.Timeout(wholeSeconds(t.Timeout)))
+	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
+		return unavailable(ctx, "enqueue task "+t.id(), err)
+	}
+	if !token.sent {
+		// The task is on the queue whatever comes of this: an idle server looks
+		// every IdlePoll. So neither the caller's end nor an error counts here.
+		_ = wake(context.WithoutCancel(ctx), c.rdb, t.Queue, 1)
+	}
+	return nil
+}
+
+// Remove takes t off its queue if no server has it yet, as for a cancelled job.
+// That it is not there, or being handled, is no error.
+func (c *Client) Remove(ctx context.Context, t Task) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("remove task %s: %w", t.id(), err)
+	}
+	err := c.inspect.DeleteTask(t.Queue, t.id())
+	if err == nil || isGone(err) {
+		return nil
+	}
+	// asynq has no error of its own for a task that is active.
+	info, infoErr := c.inspect.GetTaskInfo(t.Queue, t.id())
+	if isGone(infoErr) || (infoErr == nil && info.State == asynq.TaskStateActive) {
+		return nil
+	}
+	return unavailable(ctx, "remove task "+t.id(), err)
+}
+
+// Wake makes one idle server look at its queues.
+func (c *Client) Wake(ctx context.Context, queue string) error {
+	if err := wake(ctx, c.rdb, queue, 1); err != nil {
+		return unavailable(ctx, "wake", err)
+	}
+	return nil
+}
+
+func isGone(err error) bool {
+	return errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound)
+}
+
+// unavailable marks an error as Redis's. asynq turns causes into text, so a
+// context that ended has to be put back into the chain.
+func unavailable(ctx context.Context, op string, err error) error {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		err = errors.Join(cause, err)
+	}
+	return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, err)
+}
+
+// wholeSeconds rounds up, because asynq cuts fractions off, and takes what is left
+// of less than a second for "no limit given".
+func wholeSeconds(d time.Duration) time.Duration {
+	return time.Duration(math.Ceil(d.Seconds())) * time.Second
+}

@@ -1,0 +1,59 @@
+package queue
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// What the tests need of the inside: the gate without a server around it.
+
+const (
+	SickAfter  = sickAfter
+	MaxTokens  = maxTokens
+	RetryDelay = retryDelay
+)
+
+type Gate = gate
+
+func WakeKey(queue string) string                         { return wakeKey(queue) }
+func IsDequeue(cmd redis.Cmder) (pending string, ok bool) { return isDequeue(cmd) }
+
+// FakeParker answers the gate in the place of Redis.
+type FakeParker struct {
+	Wait    func() (queue string, err error)
+	Pending func() (bool, error)
+	Woken   func(queue string)
+}
+
+func (p FakeParker) wait() (string, error) { return p.Wait() }
+
+func (FakeParker) release(context.Context) error { return nil }
+
+func (p FakeParker) anyPending(map[string]struct{}) (bool, error) { return p.Pending() }
+
+func (p FakeParker) wake(_ context.Context, queue string) error {
+	p.Woken(queue)
+	return nil
+}
+
+func NewGate(queues int, p FakeParker) *Gate {
+	return newGate(queues, p, slog.New(slog.DiscardHandler))
+}
+
+func (g *gate) Stop()             { g.stop() }
+func (g *gate) Handled(err error) { g.handled(err) }
+func (g *gate) Goroutines()       { g.goroutine.Wait() }
+
+func (g *gate) Foreign() bool {
+	select {
+	case <-g.foreign:
+		return true
+	default:
+		return false
+	}
+}
+
+func DelayAfter(failures int) time.Duration { return delayAfter(failures) }

@@ -1,0 +1,303 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// minForeign and foreignPerQueue say how many answered commands without a
+	// dequeue among them mean that the gate does not recognise asynq's. Next to the
+	// dequeues, asynq runs about 4 commands and 2 per queue when it starts and then
+	// 3 in 5 s, while unrecognised dequeues come thousands of times a second.
+	minForeign      = 40
+	foreignPerQueue = 4
+	// sickAfter handler errors in a row the gate slows the server down, so that a
+	// runner that can start nothing does not eat what a healthy one could do.
+	sickAfter = 3
+	// stopTimeout bounds the commands that tidy up behind a Stop.
+	stopTimeout = 5 * time.Second
+)
+
+// gate is a redis.Hook on the client of one asynq server. asynq asks each of its
+// queues in turn with the dequeue script, and polls. The gate lets dequeues pass
+// until a full round of them came back empty, and holds the next one until there
+// is a reason for it. It also slows asynq, which retries at once, while Redis is
+// down.
+type gate struct {
+	queues int // of the server; so many empty answers are a full round
+	park   parker
+	log    *slog.Logger
+
+	recognised chan struct{} // closed by the first dequeue that was recognised
+	foreign    chan struct{} // closed when there should have been one long ago
+	stopped    chan struct{} // closed by stop
+
+	recogniseOnce, foreignOnce, stopOnce sync.Once
+
+	others    atomic.Int64   // answered commands that are no dequeue
+	passive   atomic.Bool    // let everything pass: the server polls
+	parked    atomic.Bool    // a BLPOP may be under way
+	sick      atomic.Int64   // handler errors in a row
+	unwell    atomic.Bool    // the last one has not been paid for with a pause
+	goroutine sync.WaitGroup // BLPOPs, and what hands on a token that came too late
+
+	// The rest belongs to the one goroutine of asynq that dequeues.
+	empty       int
+	pending     map[string]struct{} // keys of the queues' lists, as seen in dequeues
+	dequeueFail backoff
+	parkFail    backoff
+}
+
+// parker is what the gate needs of Redis.
+type parker interface {
+	// wait blocks until a token comes and returns its queue, "" if there was none
+	// for the length of the idle poll.
+	wait() (queue string, err error)
+	// release ends a wait.
+	release(ctx context.Context) error
+	// anyPending tells whether one of the lists has a task.
+	anyPending(keys map[string]struct{}) (bool, error)
+	// wake gives back a token.
+	wake(ctx context.Context, queue string) error
+}
+
+func newGate(queues int, park parker, log *slog.Logger) *gate {
+	return &gate{
+		queues:     queues,
+		park:       park,
+		log:        log,
+		recognised: make(chan struct{}),
+		foreign:    make(chan struct{}),
+		stopped:    make(chan struct{}),
+		pending:    make(map[string]struct{}, queues),
+	}
+}
+
+// isDequeue recognises asynq's dequeue script: EVALSHA, or EVAL when Redis does
+// not know the script yet, with the keys pending, paused, active and lease of a
+// queue, and two arguments. TestDequeueShape pins that to the asynq in go.mod.
+func isDequeue(cmd redis.Cmder) (pendingKey string, ok bool) {
+	args := cmd.Args()
+	if len(args) != 9 || (cmd.Name() != "evalsha" && cmd.Name() != "eval") {
+		return "", false
+	}
+	if paused, ok := args[4].(string); !ok || !strings.HasSuffix(paused, ":paused") {
+		return "", false
+	}
+	pendingKey, ok = args[3].(string)
+	return pendingKey, ok
+}
+
+// DialHook lets every connection pass.
+func (g *gate) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessPipelineHook lets every pipeline pass: asynq dequeues one by one.
+func (g *gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// ProcessHook is the gate.
+func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		key, ok := isDequeue(cmd)
+		if ok {
+			g.recogniseOnce.Do(func() { close(g.recognised) })
+		}
+		if !ok || g.passive.Load() {
+			err := next(ctx, cmd)
+			g.countForeign(err)
+			return err
+		}
+		if !g.admit() {
+			// "Queue is empty" makes asynq look whether it should stop.
+			cmd.SetErr(redis.Nil)
+			return redis.Nil
+		}
+		g.pending[key] = struct{}{}
+		err := next(ctx, cmd)
+		g.note(err)
+		return err
+	}
+}
+
+// note draws the conclusions from the answer to a dequeue. It must be given the
+// error that next returned: the command's own is not set yet inside a hook, and
+// with that one the gate would never close.
+func (g *gate) note(err error) {
+	switch {
+	case err == nil:
+		g.empty = 0
+	case errors.Is(err, redis.Nil):
+		g.empty++
+	case redis.HasErrorPrefix(err, "NOSCRIPT"):
+		return // go-redis sends the script itself now; that answer counts
+	default:
+		// asynq gives up the round and starts another one at once.
+		g.empty = 0
+		g.dequeueFail.failed()
+		g.report("queue: cannot take tasks off Redis", err, &g.dequeueFail)
+		return
+	}
+	g.recovered("queue: takes tasks again", &g.dequeueFail)
+}
+
+// admit blocks a dequeue until it is worth while. It reports false once stopped.
+func (g *gate) admit() bool {
+	if n := g.sick.Load(); n >= sickAfter && g.unwell.Swap(false) && !g.sleep(delayAfter(int(n)-sickAfter+1)) {
+		return false
+	}
+	if d := g.dequeueFail.delay(); d > 0 && !g.sleep(d) {
+		return false
+	}
+	if g.empty < g.queues {
+		return !g.isStopped()
+	}
+	g.empty = 0
+	for {
+		queue, err := g.wait()
+		switch {
+		case g.isStopped():
+			return false
+		case err != nil:
+			g.parkFail.failed()
+			g.report("queue: cannot wait for tasks, polling slowly", err, &g.parkFail)
+			return g.sleep(g.parkFail.delay())
+		}
+		g.recovered("queue: waits for tasks again", &g.parkFail)
+		if queue != "" {
+			return true
+		}
+		// No token for a while. A task may be there none the less: its token was
+		// lost with a server, or asynq itself put it back (retry, recovery). To look
+		// is one command, a round of dequeues three per queue. An error of the look
+		// is left for the dequeue to run into.
+		if found, err := g.park.anyPending(g.pending); found || err != nil {
+			return true
+		}
+	}
+}
+
+// wait parks in BLPOP until there is a token, the idle poll ends or stop is
+// called. BLPOP needs a goroutine, because go-redis does not give up a read when
+// its context ends.
+func (g *gate) wait() (queue string, err error) {
+	g.parked.Store(true)
+	if g.isStopped() {
+		return "", nil
+	}
+	type answer struct {
+		queue string
+		err   error
+	}
+	answers := make(chan answer)
+	g.goroutine.Go(func() {
+		queue, err := g.park.wait()
+		g.parked.Store(false)
+		select {
+		case answers <- answer{queue, err}:
+		case <-g.stopped:
+			g.handOn(queue)
+		}
+	})
+	select {
+	case a := <-answers:
+		if g.isStopped() {
+			g.goroutine.Go(func() { g.handOn(a.queue) })
+		}
+		return a.queue, a.err
+	case <-g.stopped:
+		return "", nil
+	}
+}
+
+// handOn gives a token that came after stop to another server: the task that it
+// stands for would wait for somebody's idle poll.
+func (g *gate) handOn(queue string) {
+	if queue == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := g.park.wake(ctx, queue); err != nil {
+		g.log.Warn("queue: could not hand on a wake token", slog.Any("err", err))
+	}
+}
+
+// stop lets no dequeue pass any more and returns at once.
+func (g *gate) stop() {
+	g.stopOnce.Do(func() {
+		close(g.stopped)
+		if !g.parked.Load() {
+			return // if it is about to park, it sees stopped first
+		}
+		g.goroutine.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+			defer cancel()
+			if err := g.park.release(ctx); err != nil {
+				g.log.Debug("queue: the wait for tasks ends by itself", slog.Any("err", err))
+			}
+		})
+	})
+}
+
+func (g *gate) isStopped() bool {
+	select {
+	case <-g.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+// sleep reports false if stop came first.
+func (g *gate) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-g.stopped:
+		return false
+	}
+}
+
+// countForeign notices that Redis answers and yet nothing looks like a dequeue.
+// Errors do not count: they are Redis being down, not asynq being different.
+func (g *gate) countForeign(err error) {
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return
+	}
+	if g.others.Add(1) >= int64(minForeign+foreignPerQueue*g.queues) {
+		g.foreignOnce.Do(func() { close(g.foreign) })
+	}
+}
+
+// handled is told how each handler ended.
+func (g *gate) handled(err error) {
+	if err == nil {
+		g.sick.Store(0)
+		return
+	}
+	g.sick.Add(1)
+	g.unwell.Store(true)
+}
+
+func (g *gate) report(msg string, err error, b *backoff) {
+	if b.shouldLog() {
+		g.log.Warn(msg, slog.Any("err", err), slog.Duration("next_try", b.delay()))
+	}
+}
+
+func (g *gate) recovered(msg string, b *backoff) {
+	if n := b.reset(); n > 0 {
+		g.log.Info(msg, slog.Int("failures", n))
+	}
+}

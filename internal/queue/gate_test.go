@@ -1,0 +1,273 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/queue"
+	"github.com/kaa-run/kaa/internal/testenv"
+)
+
+// TestDequeueShape pins what the gate knows of asynq: if it fails after an update,
+// servers poll until isDequeue is adapted.
+func TestDequeueShape(t *testing.T) {
+	t.Parallel()
+	server := testenv.OwnRedis(t) // its script cache is empty, so EVAL is seen too
+	seen := &counter{}
+	serve(t, server.Options(), to(make(chan queue.Task)), func(c *queue.ServerConfig) {
+		c.Redis.AddHook(seen)
+		c.Queues = map[string]int{"q": 1}
+	})
+	waitParked(t, server.Client(t), 1)
+
+	names := map[string]bool{}
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	for _, cmd := range seen.commands {
+		args := cmd.Args()
+		names[cmd.Name()] = true
+		want := []any{4, "asynq:{q}:pending", "asynq:{q}:paused", "asynq:{q}:active", "asynq:{q}:lease"}
+		if diff := cmp.Diff(want, args[2:7]); diff != "" {
+			t.Errorf("keys of the dequeue script (-want +got):\n%s", diff)
+		}
+		if args[8] != "asynq:{q}:t:" {
+			t.Errorf("last argument = %v, want the prefix of task keys", args[8])
+		}
+	}
+	if !names["evalsha"] || !names["eval"] {
+		t.Errorf("recognised %v, want evalsha and eval", names)
+	}
+}
+
+func TestIsDequeue(t *testing.T) {
+	t.Parallel()
+	script := func(keys ...any) redis.Cmder {
+		return redis.NewCmd(context.Background(), append([]any{"evalsha", "sha", len(keys)}, append(keys, 1, 2)...)...)
+	}
+	tests := []struct {
+		name string
+		cmd  redis.Cmder
+		want bool
+	}{
+		{"dequeue", script("a:pending", "a:paused", "a:active", "a:lease"), true},
+		{"requeue", script("a:active", "a:lease", "a:pending", "a:t:1"), false},
+		{"more keys", script("a:pending", "a:paused", "a:active", "a:lease", "a:x"), false},
+		{"no script", redis.NewCmd(context.Background(), "get", "a:paused"), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if _, got := queue.IsDequeue(tt.cmd); got != tt.want {
+				t.Errorf("IsDequeue = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// gated is a gate of two queues with a Redis that a test plays.
+type gated struct {
+	*queue.Gate
+	waits, looks int
+	woken        []string
+	answer       error // of the next dequeue
+	wait         func() (string, error)
+	pending      bool
+}
+
+func newGated() *gated {
+	g := &gated{answer: redis.Nil}
+	g.wait = func() (string, error) { return "default", nil }
+	g.Gate = queue.NewGate(2, queue.FakeParker{
+		Wait:    func() (string, error) { g.waits++; return g.wait() },
+		Pending: func() (bool, error) { g.looks++; return g.pending, nil },
+		Woken:   func(q string) { g.woken = append(g.woken, q) },
+	})
+	return g
+}
+
+// dequeue is what asynq does, and how long it took.
+func (g *gated) dequeue(answers ...error) time.Duration {
+	begin := time.Now()
+	for _, answer := range answers {
+		cmd := redis.NewCmd(context.Background(), "evalsha", "sha", 4, "q:pending", "q:paused", "q:active", "q:lease", 1, "q:t:")
+		_ = g.ProcessHook(func(context.Context, redis.Cmder) error { return answer })(context.Background(), cmd)
+	}
+	return time.Since(begin)
+}
+
+func TestGateParksAfterARoundOfEmptyQueues(t *testing.T) {
+	t.Parallel()
+	noScript := redisError("NOSCRIPT No matching script. Please use EVAL.")
+	tests := []struct {
+		name    string
+		answers []error
+		want    int // waits before the dequeue that follows
+	}{
+		{"nothing yet", nil, 0},
+		{"half a round", []error{redis.Nil}, 0},
+		{"a round", []error{redis.Nil, redis.Nil}, 1},
+		{"a task in between", []error{redis.Nil, nil, redis.Nil}, 0},
+		{"an error in between", []error{redis.Nil, io.EOF, redis.Nil}, 0},
+		{"an unknown script counts only once it is sent", []error{noScript, redis.Nil, noScript}, 0},
+		{"two rounds", []error{redis.Nil, redis.Nil, redis.Nil, redis.Nil}, 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := newGated()
+				g.dequeue(tt.answers...)
+				g.dequeue(nil)
+				if g.waits != tt.want {
+					t.Errorf("parked %d times, want %d", g.waits, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestGateLooksForTasksWithoutAToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		g.wait = func() (string, error) {
+			time.Sleep(5 * time.Second) // no token comes
+			g.pending = g.waits == 3
+			return "", nil
+		}
+		g.dequeue(redis.Nil, redis.Nil)
+		if took := g.dequeue(nil); took != 15*time.Second || g.looks != 3 {
+			t.Errorf("opened after %s and %d looks, want 15s and 3", took, g.looks)
+		}
+	})
+}
+
+func TestGateBacksOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		down := errors.New("connection refused")
+		g.dequeue(down)
+		for _, want := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
+			if took := g.dequeue(down); took != want*time.Millisecond {
+				t.Errorf("dequeue was held for %s, want %dms", took, want)
+			}
+		}
+		g.dequeue(nil)
+		if took := g.dequeue(down); took != 0 {
+			t.Errorf("after a success a dequeue was held for %s", took)
+		}
+	})
+}
+
+func TestGateBacksOffWhenItCannotPark(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		g.wait = func() (string, error) { return "", errors.New("NOPERM") }
+		g.dequeue(redis.Nil, redis.Nil)
+		// Dequeues work all the while: that must not reset it.
+		for _, want := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
+			if took := g.dequeue(redis.Nil, redis.Nil); took != want*time.Millisecond {
+				t.Errorf("round was held for %s, want %dms", took, want)
+			}
+		}
+	})
+}
+
+func TestGateSlowsASickServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		for range queue.SickAfter - 1 {
+			g.Handled(io.EOF)
+		}
+		if took := g.dequeue(nil); took != 0 {
+			t.Errorf("held for %s after a few errors", took)
+		}
+		g.Handled(io.EOF)
+		if took := g.dequeue(nil, nil); took != 100*time.Millisecond {
+			t.Errorf("held for %s, want 100ms once", took)
+		}
+		g.Handled(nil)
+		if took := g.dequeue(nil); took != 0 {
+			t.Errorf("held for %s after a success", took)
+		}
+	})
+}
+
+func TestGateStopOpensIt(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		setup func(g *gated, token chan string)
+		token string
+	}{
+		{"while parked", func(g *gated, token chan string) {
+			g.wait = func() (string, error) { return <-token, nil }
+			g.dequeue(redis.Nil, redis.Nil)
+		}, ""},
+		{"and hands on a token that comes late", func(g *gated, token chan string) {
+			g.wait = func() (string, error) { return <-token, nil }
+			g.dequeue(redis.Nil, redis.Nil)
+		}, "low"},
+		{"while it backs off", func(g *gated, _ chan string) {
+			g.dequeue(io.EOF, io.EOF, io.EOF)
+		}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g, token := newGated(), make(chan string)
+				tt.setup(g, token)
+				took := make(chan time.Duration)
+				go func() { took <- g.dequeue(nil) }()
+				synctest.Wait()
+				g.Stop()
+				if d := <-took; d != 0 {
+					t.Errorf("stopped after %s", d)
+				}
+				if tt.token != "" {
+					token <- tt.token
+				}
+				close(token)
+				g.Goroutines()
+				if got := strings.Join(g.woken, ","); got != tt.token {
+					t.Errorf("handed on %q, want %q", got, tt.token)
+				}
+			})
+		})
+	}
+}
+
+func TestGateTellsForeignFromDown(t *testing.T) {
+	t.Parallel()
+	run := func(answer error) bool {
+		g := newGated()
+		for range 200 {
+			cmd := redis.NewCmd(context.Background(), "fcall", "dequeue")
+			_ = g.ProcessHook(func(context.Context, redis.Cmder) error { return answer })(context.Background(), cmd)
+		}
+		return g.Foreign()
+	}
+	if !run(redis.Nil) || !run(nil) {
+		t.Error("commands that are answered, and no dequeue: not noticed")
+	}
+	if run(io.EOF) {
+		t.Error("a Redis that is down was taken for an asynq that is different")
+	}
+}
+
+// redisError is an error as Redis sends it.
+type redisError string
+
+func (e redisError) Error() string { return string(e) }
+func (redisError) RedisError()     {}

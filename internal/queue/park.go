@@ -1,0 +1,91 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+)
+
+// releaseTTL removes the release token of a server that was not waiting any more.
+const releaseTTL = 10 * time.Second
+
+// redisParker is the parker on a real Redis.
+type redisParker struct {
+	blocking redis.UniversalClient // BLPOP holds one of its connections
+	rdb      redis.UniversalClient // for all else, so that a small pool cannot stall it
+	poll     time.Duration
+	// keys are what BLPOP waits on. The first is this server's own: a push to it
+	// ends the wait, and being first it wins over a task's token, which stays for
+	// others.
+	keys []string
+	own  string
+	// oneSlot is false for a cluster, where one EXISTS cannot span several queues.
+	oneSlot bool
+}
+
+func newRedisParker(cfg ServerConfig, queues []string) *redisParker {
+	own := wakePrefix + "server:" + uuid.NewString()
+	p := &redisParker{blocking: cfg.Blocking, rdb: cfg.Redis, poll: cfg.IdlePoll, own: own, keys: []string{own}}
+	for _, q := range queues {
+		p.keys = append(p.keys, wakeKey(q))
+	}
+	_, p.oneSlot = cfg.Redis.(*redis.Client)
+	return p
+}
+
+func (p *redisParker) wait() (queue string, err error) {
+	got, err := p.blocking.BLPop(context.Background(), p.poll, p.keys...).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("wait for a wake token: %w", err)
+	case got[0] == p.own:
+		return "", nil
+	}
+	return strings.TrimPrefix(got[0], wakePrefix), nil
+}
+
+func (p *redisParker) release(ctx context.Context) error {
+	pipe := p.rdb.Pipeline()
+	pipe.LPush(ctx, p.own, 1)
+	pipe.Expire(ctx, p.own, releaseTTL)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("release the waiting server: %w", err)
+	}
+	return nil
+}
+
+func (p *redisParker) anyPending(keys map[string]struct{}) (bool, error) {
+	ctx := context.Background()
+	names := make([]string, 0, len(keys))
+	for key := range keys {
+		names = append(names, key)
+	}
+	if p.oneSlot {
+		n, err := p.rdb.Exists(ctx, names...).Result()
+		if err != nil {
+			return false, fmt.Errorf("look for pending tasks: %w", err)
+		}
+		return n > 0, nil
+	}
+	for _, name := range names {
+		n, err := p.rdb.Exists(ctx, name).Result()
+		if err != nil {
+			return false, fmt.Errorf("look for pending tasks: %w", err)
+		}
+		if n > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (p *redisParker) wake(ctx context.Context, queue string) error {
+	return wake(ctx, p.rdb, queue, 1)
+}

@@ -1,0 +1,65 @@
+package queue
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// token is a wake token that is to travel with asynq's enqueue script, which saves
+// every execution one round trip to Redis.
+type token struct {
+	queue string
+	sent  bool
+}
+
+type tokenKey struct{}
+
+func withToken(ctx context.Context, queue string) (context.Context, *token) {
+	t := &token{queue: queue}
+	return context.WithValue(ctx, tokenKey{}, t), t
+}
+
+// withWake returns a client that sends a context's token right after the script
+// that is run with it. Only for a single server, where a pipeline is processed in
+// order: on a cluster the task and the token live on different nodes, and a token
+// that came first would wake a server for nothing.
+func withWake(rdb redis.UniversalClient) redis.UniversalClient {
+	if single, ok := rdb.(*redis.Client); ok {
+		return wakingClient{single}
+	}
+	return rdb
+}
+
+// wakingClient adds the token to the two commands by which go-redis runs a script.
+// It does not care which script that is: the token counts as sent only if a script
+// that carried it succeeded, and Enqueue sends it by itself otherwise.
+type wakingClient struct{ *redis.Client }
+
+func (c wakingClient) EvalSha(ctx context.Context, sha1 string, keys []string, args ...any) *redis.Cmd {
+	t, ok := ctx.Value(tokenKey{}).(*token)
+	if !ok {
+		return c.Client.EvalSha(ctx, sha1, keys, args...)
+	}
+	p := c.Pipeline()
+	cmd := p.EvalSha(ctx, sha1, keys, args...)
+	return sendWith(ctx, p, cmd, t)
+}
+
+func (c wakingClient) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	t, ok := ctx.Value(tokenKey{}).(*token)
+	if !ok {
+		return c.Client.Eval(ctx, script, keys, args...)
+	}
+	p := c.Pipeline()
+	cmd := p.Eval(ctx, script, keys, args...)
+	return sendWith(ctx, p, cmd, t)
+}
+
+// sendWith runs the pipeline of cmd with the token behind it.
+func sendWith(ctx context.Context, p redis.Pipeliner, cmd *redis.Cmd, t *token) *redis.Cmd {
+	addTokens(ctx, p, t.queue, 1)
+	_, err := p.Exec(ctx)
+	t.sent = err == nil
+	return cmd
+}

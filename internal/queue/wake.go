@@ -1,0 +1,45 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// wakePrefix starts the key of every wake list. Its hash tag puts them all
+	// into one slot: BLPOP takes several keys on a cluster only if they share it.
+	wakePrefix = "{kaa}:wake:"
+	// maxTokens bounds a list while every runner is busy. More would wake nobody
+	// sooner, and each left-over token costs an idle runner one round of empty
+	// queues.
+	maxTokens = 128
+	// tokenTTL removes the tokens of a queue that nobody waits on.
+	tokenTTL = time.Minute
+)
+
+func wakeKey(queue string) string { return wakePrefix + queue }
+
+// addTokens adds to p what wakes up to n servers that wait on queue.
+func addTokens(ctx context.Context, p redis.Pipeliner, queue string, n int) {
+	key := wakeKey(queue)
+	tokens := make([]any, min(max(n, 1), maxTokens))
+	for i := range tokens {
+		tokens[i] = 1
+	}
+	p.LPush(ctx, key, tokens...)
+	p.LTrim(ctx, key, 0, maxTokens-1)
+	p.Expire(ctx, key, tokenTTL)
+}
+
+// wake pushes n tokens, in one round trip.
+func wake(ctx context.Context, rdb redis.UniversalClient, queue string, n int) error {
+	p := rdb.Pipeline()
+	addTokens(ctx, p, queue, n)
+	if _, err := p.Exec(ctx); err != nil {
+		return fmt.Errorf("wake queue %s: %w", queue, err)
+	}
+	return nil
+}
