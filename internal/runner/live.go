@@ -1,0 +1,140 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Registry is what a runner's own life needs of the store.
+type Registry interface {
+	Beat(ctx context.Context, r job.Runner) error
+	Leave(ctx context.Context, runner string) error
+	// Doomed returns which of the claims must stop, because their owner asked for
+	// it or because they are not the job's current claim any more.
+	Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost []job.Claim, err error)
+}
+
+// Start registers the runner and keeps it registered until Close.
+func (r *Runner) Start(ctx context.Context) error {
+	if err := r.beat(ctx); err != nil {
+		return fmt.Errorf("register runner: %w", err)
+	}
+	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
+	r.done.Go(func() {
+		every(ctx, r.cfg.HeartbeatEvery, func() {
+			if err := r.beat(ctx); err != nil && ctx.Err() == nil {
+				r.cfg.Log.WarnContext(ctx, "heartbeat", slog.Any("err", err))
+			}
+		})
+	})
+	r.done.Go(func() { every(ctx, r.cfg.WatchEvery, func() { r.endDoomed(ctx) }) })
+	return nil
+}
+
+// Close ends the heartbeat and takes the runner out of the registry. What it
+// still executes is for the rescuer.
+func (r *Runner) Close(ctx context.Context) error {
+	if r.stop == nil {
+		return nil
+	}
+	r.stop()
+	r.done.Wait()
+	return r.cfg.Registry.Leave(ctx, r.cfg.Self.ID)
+}
+
+// Cancelled tells the runner that the owner of a job asks for its end.
+func (r *Runner) Cancelled(jobID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.active[jobID]; e != nil {
+		e.end(errCancelled)
+	}
+}
+
+// Active returns how many executions there are.
+func (r *Runner) Active() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.active)
+}
+
+// BeginDrain makes the runner say that it is draining.
+func (r *Runner) BeginDrain(ctx context.Context) error {
+	r.mu.Lock()
+	r.draining = true
+	r.mu.Unlock()
+	return r.beat(ctx)
+}
+
+// EndExecutions interrupts what is still executed at the end of a drain; the
+// jobs go back to their queue while attempts are left, else they fail.
+func (r *Runner) EndExecutions() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	for _, e := range r.active {
+		e.end(errDraining)
+	}
+}
+
+func (r *Runner) beat(ctx context.Context) error {
+	r.mu.Lock()
+	self := r.cfg.Self
+	self.Active = len(r.active)
+	self.Draining = r.draining
+	r.mu.Unlock()
+	return r.cfg.Registry.Beat(ctx, self)
+}
+
+// endDoomed ends the executions that must not go on: the durable side of cancel,
+// for when the message was lost, and the end of claims that this process lost
+// while it was frozen or cut off.
+func (r *Runner) endDoomed(ctx context.Context) {
+	r.mu.Lock()
+	claims := make([]job.Claim, 0, len(r.active))
+	for _, e := range r.active {
+		claims = append(claims, e.claim)
+	}
+	r.mu.Unlock()
+	cancelled, lost, err := r.cfg.Registry.Doomed(ctx, claims)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.cfg.Log.WarnContext(ctx, "look for cancels", slog.Any("err", err))
+		}
+		return
+	}
+	for _, c := range cancelled {
+		r.end(c, errCancelled)
+	}
+	for _, c := range lost {
+		// An execution that has just written its end looks lost too; ending it
+		// then changes nothing.
+		r.end(c, errLost)
+	}
+}
+
+func (r *Runner) end(c job.Claim, cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.active[c.JobID]; e != nil && e.claim.Attempt == c.Attempt {
+		e.end(cause)
+	}
+}
+
+// every calls f after each period until ctx ends.
+func every(ctx context.Context, period time.Duration, f func()) {
+	t := time.NewTicker(period)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			f()
+		}
+	}
+}

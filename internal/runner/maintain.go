@@ -1,0 +1,161 @@
+package runner
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Outbox is where the store keeps the jobs whose task has to be enqueued: those
+// that were delayed, those that are retried, and those whose API process died
+// between recording and enqueueing them.
+type Outbox interface {
+	// Due returns tasks to enqueue, most at a time, and how long until the next
+	// is due, negative when none is known.
+	Due(ctx context.Context, most int) ([]job.DueTask, time.Duration, error)
+	// Enqueued confirms that tasks are on their queues.
+	Enqueued(ctx context.Context, ids ...string) error
+}
+
+// Repairs is what else the maintenance does.
+type Repairs interface {
+	// Rescue settles the jobs of runners whose heartbeat has lapsed.
+	Rescue(ctx context.Context) ([]job.Rescued, error)
+	// Sweep takes expired jobs out of the listings and returns how many it found.
+	Sweep(ctx context.Context, most int) (int, error)
+}
+
+// Enqueue puts a task on its queue. One that is there already is no error.
+type Enqueue func(ctx context.Context, t job.DueTask) error
+
+// Periods of the maintenance. An idle process pays for each with the commands of
+// one script, so they are as long as the promises allow.
+const (
+	promoteEvery = 10 * time.Second // new delayed jobs are announced; this finds what was missed
+	rescueEvery  = 4 * time.Second  // with the 8 s of the heartbeat: 12 s, of 15 promised
+	sweepEvery   = 5 * time.Second
+	retryAfter   = time.Second // after an error
+	batch        = 256
+)
+
+// Maintainer does the work that belongs to no single job's way. Every API and
+// runner process has one; all that they do is compare-and-set in Redis, so any
+// number of them may run.
+type Maintainer struct {
+	outbox  Outbox
+	repairs Repairs
+	enqueue Enqueue
+	log     *slog.Logger
+
+	wake chan struct{} // a token: look at the outbox now
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// NewMaintainer returns a maintainer that has not started yet.
+func NewMaintainer(outbox Outbox, repairs Repairs, enqueue Enqueue, log *slog.Logger) *Maintainer {
+	return &Maintainer{outbox: outbox, repairs: repairs, enqueue: enqueue, log: log, wake: make(chan struct{}, 1)}
+}
+
+// Start begins the maintenance; Close ends it.
+func (m *Maintainer) Start(ctx context.Context) {
+	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
+	m.done.Go(func() { m.promote(ctx) })
+	m.done.Go(func() { every(ctx, rescueEvery, func() { m.rescue(ctx) }) })
+	m.done.Go(func() { every(ctx, sweepEvery, func() { m.sweep(ctx) }) })
+}
+
+// Close ends the maintenance and waits for it.
+func (m *Maintainer) Close() {
+	if m.stop != nil {
+		m.stop()
+	}
+	m.done.Wait()
+}
+
+// OutboxChanged makes the maintainer look at the outbox at once. It never blocks.
+func (m *Maintainer) OutboxChanged() {
+	select {
+	case m.wake <- struct{}{}:
+	default: // a look is due already
+	}
+}
+
+// promote enqueues what is due, and sleeps until the next job is.
+func (m *Maintainer) promote(ctx context.Context) {
+	for {
+		pause, err := m.enqueueDue(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			m.log.WarnContext(ctx, "enqueue due jobs", slog.Any("err", err))
+			pause = retryAfter
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-m.wake:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// enqueueDue enqueues all that is due and returns how long to wait.
+func (m *Maintainer) enqueueDue(ctx context.Context) (time.Duration, error) {
+	for {
+		due, next, err := m.outbox.Due(ctx, batch)
+		if err != nil {
+			return 0, err
+		}
+		if len(due) == 0 {
+			if next < 0 || next > promoteEvery {
+				next = promoteEvery
+			}
+			return next, nil
+		}
+		ids := make([]string, 0, len(due))
+		for _, t := range due {
+			if err := m.enqueue(ctx, t); err != nil {
+				return 0, err
+			}
+			ids = append(ids, t.JobID)
+		}
+		// Confirmed only now: a task that was not enqueued stays in the outbox.
+		if err := m.outbox.Enqueued(ctx, ids...); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (m *Maintainer) rescue(ctx context.Context) {
+	rescued, err := m.repairs.Rescue(ctx)
+	if err != nil && ctx.Err() == nil {
+		m.log.WarnContext(ctx, "rescue", slog.Any("err", err))
+	}
+	for _, r := range rescued {
+		m.log.WarnContext(ctx, "runner of a job was lost", slog.String("job_id", r.JobID), slog.String("state", string(r.State)))
+	}
+	if len(rescued) > 0 {
+		m.OutboxChanged()
+	}
+}
+
+func (m *Maintainer) sweep(ctx context.Context) {
+	for ctx.Err() == nil {
+		n, err := m.repairs.Sweep(ctx, batch)
+		if err != nil {
+			if ctx.Err() == nil {
+				m.log.WarnContext(ctx, "sweep", slog.Any("err", err))
+			}
+			return
+		}
+		if n < batch {
+			return
+		}
+	}
+}

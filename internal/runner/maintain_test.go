@@ -1,0 +1,115 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/runner"
+)
+
+// fakeOutbox holds when each job is due.
+type fakeOutbox struct {
+	mu      sync.Mutex
+	due     map[string]time.Time
+	looks   int
+	rescues int
+}
+
+func (o *fakeOutbox) Due(_ context.Context, most int) ([]job.DueTask, time.Duration, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.looks++
+	var tasks []job.DueTask
+	next := time.Duration(-1)
+	for id, at := range o.due {
+		wait := time.Until(at)
+		switch {
+		case wait <= 0 && len(tasks) < most:
+			tasks = append(tasks, job.DueTask{JobID: id})
+		case wait > 0 && (next < 0 || wait < next):
+			next = wait
+		}
+	}
+	return tasks, next, nil
+}
+
+func (o *fakeOutbox) Enqueued(_ context.Context, ids ...string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, id := range ids {
+		delete(o.due, id)
+	}
+	return nil
+}
+
+func (o *fakeOutbox) add(id string, in time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.due[id] = time.Now().Add(in)
+}
+
+func (o *fakeOutbox) seen() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.looks
+}
+
+func (o *fakeOutbox) Rescue(context.Context) ([]job.Rescued, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.rescues++
+	if o.rescues == 1 {
+		o.due["rescued"] = time.Now()
+		return []job.Rescued{{JobID: "rescued", State: job.Queued}}, nil
+	}
+	return nil, nil
+}
+
+func (o *fakeOutbox) Sweep(context.Context, int) (int, error) { return 0, nil }
+
+func TestMaintainer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := &fakeOutbox{due: map[string]time.Time{}}
+		start := time.Now()
+		enqueued := map[string]time.Duration{}
+		failures := 1
+		m := runner.NewMaintainer(o, o, func(_ context.Context, task job.DueTask) error {
+			if task.JobID == "flaky" && failures > 0 {
+				failures--
+				return errors.New("Redis is away")
+			}
+			enqueued[task.JobID] = time.Since(start)
+			return nil
+		}, slog.New(slog.DiscardHandler))
+		o.add("soon", 1300*time.Millisecond)
+		m.Start(t.Context())
+		time.AfterFunc(time.Second, func() { o.add("announced", 500*time.Millisecond); m.OutboxChanged() })
+		time.AfterFunc(5*time.Second, func() { o.add("flaky", 0); m.OutboxChanged() })
+		time.AfterFunc(7*time.Second, func() { o.add("unannounced", 0) })
+		<-time.After(30 * time.Second)
+		looks := o.seen()
+		<-time.After(time.Minute)
+		if more := o.seen() - looks; more > 6 {
+			t.Errorf("%d looks at an empty outbox in a minute", more)
+		}
+		m.Close()
+		want := map[string]time.Duration{
+			"soon": 1300 * time.Millisecond, "announced": 1500 * time.Millisecond,
+			"rescued":     4 * time.Second,  // with the first rescue, at once
+			"flaky":       6 * time.Second,  // a second after the error
+			"unannounced": 16 * time.Second, // the next look, 10 s after the last
+		}
+		if diff := cmp.Diff(want, enqueued); diff != "" {
+			t.Errorf("enqueued at (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,265 @@
+// Package runner turns a task into a finished job: it takes a ready worker,
+// claims the job, has the worker execute the code, and records the end. It owns
+// the bookkeeping of what this process executes right now (heartbeat, cancels,
+// drain), and the maintenance that any process may do for all of them (enqueue
+// what is due, rescue what dead runners left, sweep listings).
+//
+// The queue's server calls Handle, on as many goroutines as the runner's
+// concurrency. What can fail: no worker can be had (the job fails with
+// start_failed), the claim is refused (somebody else has settled the job, so the
+// task is dropped), Redis is away when the end is to be written (it is retried
+// for a minute; after that the rescuer of another process settles the job).
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Worker is a fresh interpreter that executes one program.
+type Worker interface {
+	SessionID() string
+	// Execute runs the code and returns when it has ended, its output is complete
+	// and nothing it started is left. The end of ctx interrupts it. A program that
+	// fails is not an error; an error means that the worker itself broke.
+	Execute(ctx context.Context, spec job.Spec) (job.Result, error)
+	Close() error
+}
+
+// Workers lends workers, each for one execution.
+type Workers interface {
+	Acquire(ctx context.Context) (Worker, error)
+}
+
+// Records is what executing a job needs of the store.
+type Records interface {
+	Claim(ctx context.Context, id, runner, session string) (job.Claim, error)
+	Finish(ctx context.Context, c job.Claim, o job.Outcome) error
+	GiveBack(ctx context.Context, c job.Claim, f job.Failure) (job.State, error)
+	Reject(ctx context.Context, id string, f job.Failure) error
+}
+
+// Observer is told of each execution, for metrics.
+type Observer interface {
+	Executed(c job.Claim, o job.Outcome, took time.Duration)
+}
+
+// Why an execution is ended early: causes of its context.
+var (
+	errCancelled = errors.New("cancelled by its owner")
+	errDraining  = errors.New("runner is draining")
+	errLost      = errors.New("claim was lost")
+)
+
+// Config are a runner's parts and times. Zero times mean their defaults.
+type Config struct {
+	Self     job.Runner // as it registers itself; Active and Draining are filled in
+	Records  Records
+	Registry Registry
+	Workers  Workers
+	Observer Observer
+	Log      *slog.Logger
+
+	HeartbeatEvery time.Duration // 2 s; must be well below the store's RunnerTTL
+	WatchEvery     time.Duration // how often cancel flags are looked at; 1 s
+	SaveFor        time.Duration // how long the end of a job is tried to be written; 1 min
+}
+
+// Runner executes jobs. Create it with New, then Start, Handle any number of
+// times, Drain, Close.
+type Runner struct {
+	cfg  Config
+	stop context.CancelFunc
+	done sync.WaitGroup
+
+	mu       sync.Mutex
+	active   map[string]*execution // by job id
+	draining bool                  // says so in its heartbeat
+	over     bool                  // the drain's time is up: nothing may go on
+}
+
+// execution is a claim whose code may be running.
+type execution struct {
+	claim job.Claim
+	end   context.CancelCauseFunc
+}
+
+// New returns a runner that has not started yet.
+func New(cfg Config) *Runner {
+	set := func(d *time.Duration, byDefault time.Duration) {
+		if *d == 0 {
+			*d = byDefault
+		}
+	}
+	set(&cfg.HeartbeatEvery, 2*time.Second)
+	set(&cfg.WatchEvery, time.Second)
+	set(&cfg.SaveFor, time.Minute)
+	return &Runner{cfg: cfg, active: make(map[string]*execution)}
+}
+
+// Handle executes the job of one task. nil means that the task is done with,
+// however the code ended; an error, that nothing was started and the task should
+// be delivered again.
+func (r *Runner) Handle(ctx context.Context, jobID string) error {
+	log := r.cfg.Log.With(slog.String("job_id", jobID))
+	// The worker comes first, so that a claimed job starts at once: claimed and
+	// started are one thing, and an unclaimed job can safely go elsewhere.
+	w, err := r.cfg.Workers.Acquire(ctx)
+	if err != nil {
+		return r.rejectUnlessStopping(ctx, log, jobID, err)
+	}
+	defer func() {
+		if err := w.Close(); err != nil {
+			log.ErrorContext(ctx, "close worker", slog.Any("err", err))
+		}
+	}()
+
+	claim, err := r.claim(ctx, jobID, w.SessionID())
+	switch {
+	case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
+		log.DebugContext(ctx, "drop task", slog.Any("reason", err))
+		return nil
+	case err != nil:
+		return fmt.Errorf("claim %s: %w", jobID, err)
+	}
+	r.execute(ctx, log.With(slog.Int("attempt", claim.Attempt)), w, claim)
+	return nil
+}
+
+// rejectUnlessStopping decides about a job for which no worker could be had.
+func (r *Runner) rejectUnlessStopping(ctx context.Context, log *slog.Logger, jobID string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("acquire worker: %w", err) // not the job's fault: deliver it again
+	}
+	log.ErrorContext(ctx, "no worker", slog.Any("err", err))
+	err = r.cfg.Records.Reject(ctx, jobID, job.Failure{Code: job.FailStart, Message: "no Python interpreter could be started for it"})
+	if err != nil && !errors.Is(err, job.ErrStale) && !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrGone) {
+		return fmt.Errorf("reject %s: %w", jobID, err)
+	}
+	return nil
+}
+
+// claim takes the job; a runner that was written off for a late heartbeat
+// registers itself again first.
+func (r *Runner) claim(ctx context.Context, jobID, session string) (job.Claim, error) {
+	c, err := r.cfg.Records.Claim(ctx, jobID, r.cfg.Self.ID, session)
+	if !errors.Is(err, job.ErrUnregistered) {
+		return c, err
+	}
+	if err := r.beat(ctx); err != nil {
+		return job.Claim{}, err
+	}
+	return r.cfg.Records.Claim(ctx, jobID, r.cfg.Self.ID, session)
+}
+
+func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim job.Claim) {
+	run, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	r.track(claim, end)
+	defer r.untrack(claim.JobID)
+
+	started := time.Now()
+	result, err := w.Execute(run, claim.Spec)
+	took := time.Since(started)
+	result.JobID = claim.JobID
+	result.QueuedMs = float64(claim.Waited) / float64(time.Millisecond)
+	if err != nil {
+		log.ErrorContext(ctx, "worker broke", slog.Any("err", err))
+	}
+
+	o := outcome(result, err, cause(run))
+	r.cfg.Observer.Executed(claim, o, took)
+	// What ended the execution must not keep its end from being written.
+	r.settle(context.WithoutCancel(ctx), log, claim, o)
+}
+
+// cause says why run ended; nil if it has not. An end that is not ours is
+// asynq's abort, at the end of a drain.
+func cause(run context.Context) error {
+	c := context.Cause(run)
+	if c == nil || errors.Is(c, errCancelled) || errors.Is(c, errDraining) || errors.Is(c, errLost) {
+		return c
+	}
+	return errDraining
+}
+
+// outcome decides what an attempt's end means for its job. A State of Queued
+// stands for giving the job back.
+func outcome(result job.Result, err, cause error) job.Outcome {
+	ended := err == nil && result.Status != job.StatusInterrupted
+	switch {
+	case ended, err == nil && cause == nil:
+		return job.Outcome{State: job.Completed, Result: &result}
+	case errors.Is(cause, errCancelled):
+		return job.Outcome{State: job.Cancelled, Result: &result}
+	case errors.Is(cause, errLost):
+		return job.Outcome{}
+	case errors.Is(cause, errDraining):
+		return job.Outcome{State: job.Queued, Failure: &job.Failure{
+			Code: job.FailDrained, Message: "the runner was shut down before the code ended",
+		}}
+	default:
+		return job.Outcome{State: job.Queued, Failure: &job.Failure{
+			Code: job.FailWorker, Message: "the interpreter's supervision broke; the output is lost",
+		}}
+	}
+}
+
+// settle writes the outcome, again and again while Redis is away.
+func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, o job.Outcome) {
+	if o.State == "" {
+		log.WarnContext(ctx, "claim was lost; the execution was ended")
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.SaveFor)
+	defer cancel()
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := r.save(ctx, claim, o)
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
+			log.WarnContext(ctx, "end of a lost claim was not written", slog.Any("reason", err))
+			return
+		case !errors.Is(err, job.ErrUnavailable):
+			log.ErrorContext(ctx, "end of job was not written", slog.Any("err", err))
+			return
+		}
+		log.WarnContext(ctx, "write end of job: will try again", slog.Any("err", err))
+		select {
+		case <-ctx.Done():
+			log.ErrorContext(ctx, "end of job was not written in time", slog.Any("err", err))
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (r *Runner) save(ctx context.Context, claim job.Claim, o job.Outcome) error {
+	if o.State == job.Queued {
+		_, err := r.cfg.Records.GiveBack(ctx, claim, *o.Failure)
+		return err
+	}
+	return r.cfg.Records.Finish(ctx, claim, o)
+}
+
+func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.active[claim.JobID] = &execution{claim, end}
+	if r.over {
+		end(errDraining)
+	}
+}
+
+func (r *Runner) untrack(jobID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.active, jobID)
+}

@@ -1,0 +1,277 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/runner"
+	"github.com/kaa-run/kaa/internal/testenv"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// fakeStore is what a runner needs of the store, with the answers that a test sets.
+type fakeStore struct {
+	mu         sync.Mutex
+	claimErrs  []error // one per call, then none
+	finishErrs []error
+	cancelled  bool // the owner's flag is set
+	lost       bool
+	beats      int
+	did        []string
+}
+
+func (f *fakeStore) note(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.did = append(f.did, fmt.Sprintf(format, args...))
+}
+
+func (f *fakeStore) log() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.did)
+}
+
+func (f *fakeStore) next(errs *[]error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(*errs) == 0 {
+		return nil
+	}
+	err := (*errs)[0]
+	*errs = (*errs)[1:]
+	return err
+}
+
+func (f *fakeStore) Claim(_ context.Context, id, runner, session string) (job.Claim, error) {
+	return job.Claim{JobID: id, Runner: runner, SessionID: session, Attempt: 1, Waited: 5 * time.Millisecond}, f.next(&f.claimErrs)
+}
+
+func (f *fakeStore) Finish(_ context.Context, _ job.Claim, o job.Outcome) error {
+	if err := f.next(&f.finishErrs); err != nil {
+		return err
+	}
+	f.note("%s %s, result of %s, queued %g ms", o.State, o.Result.Status, o.Result.JobID, o.Result.QueuedMs)
+	return nil
+}
+
+func (f *fakeStore) GiveBack(_ context.Context, _ job.Claim, fail job.Failure) (job.State, error) {
+	f.note("given back: %s", fail.Code)
+	return job.Queued, nil
+}
+
+func (f *fakeStore) Reject(_ context.Context, _ string, fail job.Failure) error {
+	f.note("rejected: %s", fail.Code)
+	return nil
+}
+
+func (f *fakeStore) Beat(_ context.Context, r job.Runner) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.beats++
+	if r.Draining {
+		f.did = append(f.did, "says that it drains")
+	}
+	return nil
+}
+
+func (f *fakeStore) Leave(context.Context, string) error { f.note("left"); return nil }
+
+func (f *fakeStore) Doomed(_ context.Context, claims []job.Claim) (cancelled, lost []job.Claim, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cancelled {
+		return claims, nil, nil
+	}
+	if f.lost {
+		return nil, claims, nil
+	}
+	return nil, nil, nil
+}
+
+// fakeWorkers lends one worker that does what a test says.
+type fakeWorkers struct {
+	err     error
+	execute func(context.Context) (job.Result, error)
+	closed  int
+}
+
+func (w *fakeWorkers) Acquire(context.Context) (runner.Worker, error) {
+	if w.err != nil {
+		return nil, w.err
+	}
+	return w, nil
+}
+func (w *fakeWorkers) SessionID() string { return "session" }
+func (w *fakeWorkers) Close() error      { w.closed++; return nil }
+func (w *fakeWorkers) Execute(ctx context.Context, _ job.Spec) (job.Result, error) {
+	return w.execute(ctx)
+}
+
+type noObserver struct{}
+
+func (noObserver) Executed(job.Claim, job.Outcome, time.Duration) {}
+
+func ends(status job.Status) func(context.Context) (job.Result, error) {
+	return func(context.Context) (job.Result, error) { return job.Result{Status: status}, nil }
+}
+
+// blocks until it is interrupted.
+func blocks(ctx context.Context) (job.Result, error) {
+	<-ctx.Done()
+	return job.Result{Status: job.StatusInterrupted}, nil
+}
+
+func TestHandle(t *testing.T) {
+	t.Parallel()
+	unavailable := fmt.Errorf("write: %w", job.ErrUnavailable)
+	tests := []struct {
+		name    string
+		store   *fakeStore
+		workers *fakeWorkers
+		during  func(*runner.Runner, *fakeStore) // what happens a second into the execution
+		want    []string
+		wantErr bool
+		took    time.Duration
+	}{
+		{
+			name: "the code's end is the job's", workers: &fakeWorkers{execute: ends(job.StatusError)},
+			want: []string{"completed error, result of j, queued 5 ms"},
+		},
+		{
+			name: "no worker", workers: &fakeWorkers{err: errors.New("no python")},
+			want: []string{"rejected: start_failed"},
+		},
+		{name: "somebody else settled it", store: &fakeStore{claimErrs: []error{job.ErrStale}}, workers: &fakeWorkers{}},
+		{name: "its record is gone", store: &fakeStore{claimErrs: []error{job.ErrNotFound}}, workers: &fakeWorkers{}},
+		{name: "Redis is away before the start", store: &fakeStore{claimErrs: []error{unavailable}}, workers: &fakeWorkers{}, wantErr: true},
+		{
+			name: "the registration has lapsed", store: &fakeStore{claimErrs: []error{job.ErrUnregistered}},
+			workers: &fakeWorkers{execute: ends(job.StatusOK)}, want: []string{"completed ok, result of j, queued 5 ms"},
+		},
+		{
+			name: "Redis is away at the end", store: &fakeStore{finishErrs: []error{unavailable, unavailable, unavailable}},
+			workers: &fakeWorkers{execute: ends(job.StatusOK)}, want: []string{"completed ok, result of j, queued 5 ms"},
+			took: 350 * time.Millisecond,
+		},
+		{
+			name: "cancelled by a message", workers: &fakeWorkers{execute: blocks},
+			during: func(r *runner.Runner, _ *fakeStore) { r.Cancelled("other"); r.Cancelled("j") },
+			want:   []string{"cancelled interrupted, result of j, queued 5 ms"}, took: 1500 * time.Millisecond,
+		},
+		{
+			name: "cancelled by the flag", workers: &fakeWorkers{execute: blocks},
+			during: func(_ *runner.Runner, s *fakeStore) { s.mu.Lock(); s.cancelled = true; s.mu.Unlock() },
+			want:   []string{"cancelled interrupted, result of j, queued 5 ms"}, took: 2 * time.Second,
+		},
+		{
+			name: "the claim was lost", workers: &fakeWorkers{execute: blocks},
+			during: func(_ *runner.Runner, s *fakeStore) { s.mu.Lock(); s.lost = true; s.mu.Unlock() },
+			took:   2 * time.Second,
+		},
+		{
+			name: "cancelled, but the code ended by itself",
+			workers: &fakeWorkers{execute: func(ctx context.Context) (job.Result, error) {
+				<-ctx.Done()
+				return job.Result{Status: job.StatusOK}, nil
+			}},
+			during: func(r *runner.Runner, _ *fakeStore) { r.Cancelled("j") },
+			want:   []string{"completed ok, result of j, queued 5 ms"}, took: 1500 * time.Millisecond,
+		},
+		{
+			name: "timed out", workers: &fakeWorkers{execute: ends(job.StatusInterrupted)},
+			want: []string{"completed interrupted, result of j, queued 5 ms"},
+		},
+		{
+			name: "the worker broke", workers: &fakeWorkers{execute: func(context.Context) (job.Result, error) { return job.Result{}, errors.New("x") }},
+			want: []string{"given back: worker_failed"},
+		},
+		{
+			name: "the drain's time is up", workers: &fakeWorkers{execute: blocks},
+			during: func(r *runner.Runner, _ *fakeStore) { r.EndExecutions() },
+			want:   []string{"given back: drained"}, took: 1500 * time.Millisecond,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if tt.store == nil {
+				tt.store = new(fakeStore)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				r := runner.New(runner.Config{
+					Self: job.Runner{ID: "r"}, Records: tt.store, Registry: tt.store, Workers: tt.workers,
+					Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
+				})
+				if err := r.Start(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				started := time.Now()
+				if tt.during != nil {
+					// Half a second after a tick of the watch, so that it is not by chance.
+					time.AfterFunc(1500*time.Millisecond, func() { tt.during(r, tt.store) })
+				}
+				err := r.Handle(t.Context(), "j")
+				if (err != nil) != tt.wantErr {
+					t.Errorf("Handle: %v", err)
+				}
+				if took := time.Since(started); took != tt.took {
+					t.Errorf("took %s, want %s", took, tt.took)
+				}
+				if diff := cmp.Diff(tt.want, tt.store.log()); diff != "" {
+					t.Errorf("did (-want +got):\n%s", diff)
+				}
+				if tt.workers.err == nil && tt.workers.closed != 1 {
+					t.Errorf("worker was closed %d times", tt.workers.closed)
+				}
+				if r.Active() != 0 {
+					t.Errorf("%d active", r.Active())
+				}
+				if err := r.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestLife(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := new(fakeStore)
+		r := runner.New(runner.Config{Self: job.Runner{ID: "r"}, Records: s, Registry: s, Workers: &fakeWorkers{}, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler)})
+		if err := r.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(9 * time.Second)
+		s.mu.Lock()
+		beats := s.beats
+		s.mu.Unlock()
+		if beats != 5 {
+			t.Errorf("%d heartbeats in 9 s, want 5", beats)
+		}
+		if err := r.BeginDrain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // closing twice is closing once
+			if err := r.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff("says that it drains", s.log()[0]); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
