@@ -1,0 +1,22 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-gonic/gin"
+)
+
+// adapter puts huma's operations on a gin engine. It is humagin's, except that a
+// colon in a path (/v1/jobs:batch) stays a colon: to gin it begins a parameter.
+type adapter struct {
+	http.Handler
+	engine *gin.Engine
+}
+
+func (a *adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
+	path := strings.NewReplacer(":", `\:`, "{", ":", "}", "").Replace(op.Path)
+	a.engine.Handle(op.Method, path, func(c *gin.Context) { handler(humagin.NewContext(op, c)) })
+}

@@ -1,0 +1,313 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kaa-run/kaa/internal/api"
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/testenv"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// fakeStore answers every question with err, and otherwise with the zero value
+// or what get says.
+type fakeStore struct {
+	err       error
+	get       func() (job.Job, error)
+	cancelled bool
+	abandoned job.State
+}
+
+func (f *fakeStore) CreateAll(_ context.Context, jobs []job.NewJob) []job.Created {
+	out := make([]job.Created, len(jobs))
+	for i, n := range jobs {
+		out[i] = job.Created{Job: n.Job, Err: f.err}
+	}
+	return out
+}
+func (f *fakeStore) Enqueued(context.Context, ...string) error { return f.err }
+func (f *fakeStore) Cancel(context.Context, string) (job.State, error) {
+	f.cancelled = true
+	return job.Running, f.err
+}
+
+func (f *fakeStore) Abandon(context.Context, string, job.Failure) (job.State, error) {
+	return f.abandoned, f.err
+}
+
+func (f *fakeStore) Get(context.Context, string) (job.Job, error) {
+	if f.get != nil {
+		return f.get()
+	}
+	return job.Job{State: job.Running}, f.err
+}
+func (f *fakeStore) Watch(context.Context, string, string) error { return f.err }
+func (f *fakeStore) List(context.Context, job.Filter) ([]job.Job, string, error) {
+	return nil, "", f.err
+}
+
+func (f *fakeStore) Queues(context.Context, []string) ([]job.QueueStats, error) { return nil, f.err }
+
+func (f *fakeStore) Runners(context.Context) ([]job.Runner, error) { return nil, f.err }
+func (f *fakeStore) Ping(context.Context) error                    { return f.err }
+
+type fakeQueue struct{ removed []string }
+
+func (*fakeQueue) Enqueue(context.Context, job.DueTask) error { return nil }
+func (q *fakeQueue) Remove(_ context.Context, t job.DueTask) error {
+	q.removed = append(q.removed, t.JobID)
+	return nil
+}
+
+type observer struct{ routes []string }
+
+func (o *observer) Request(method, route string, status int, _ time.Duration) {
+	o.routes = append(o.routes, fmt.Sprint(method, " ", route, " ", status))
+}
+func (*observer) Submitted(string) {}
+
+// serve answers one request of a server with that store.
+func serve(t *testing.T, cfg api.Config, method, path, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	return serveCtx(t.Context(), cfg, method, path, body)
+}
+
+func serveCtx(ctx context.Context, cfg api.Config, method, path, body string) *httptest.ResponseRecorder {
+	req := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	res := httptest.NewRecorder()
+	api.New(cfg).ServeHTTP(res, req)
+	return res
+}
+
+func config(s *fakeStore) api.Config {
+	return api.Config{
+		Records: s, Lookup: s, Fleet: s, Queue: new(fakeQueue), Hub: api.NewHub("test"), Observer: new(observer),
+		Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler), MaxBodyBytes: 1000, SyncQueueWait: 30 * time.Second, Version: "1",
+		Limits: job.Limits{
+			MaxCodeBytes: 100, DefaultTimeout: time.Minute, MaxTimeout: time.Hour, MaxAttempts: 1, Queues: []string{"default"},
+			DefaultQueue: "default", DefaultResultTTL: time.Hour, MaxResultTTL: time.Hour,
+		},
+	}
+}
+
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	secret := errors.New("dial tcp 10.1.2.3:6379: password hunter2")
+	tests := []struct {
+		err        error
+		status     int
+		code       string
+		retryAfter string
+	}{
+		{job.ErrNotFound, 404, "not_found", ""},
+		{job.ErrGone, 410, "gone", ""},
+		{job.ErrFinished, 409, "already_finished", ""},
+		{job.ErrIdempotencyMismatch, 409, "idempotency_mismatch", ""},
+		{fmt.Errorf("get: %w: %w", job.ErrUnavailable, secret), 503, "unavailable", "1"},
+		{context.DeadlineExceeded, 504, "timeout", ""},
+		{secret, 500, "internal", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.code, func(t *testing.T) {
+			t.Parallel()
+			res := serve(t, config(&fakeStore{err: fmt.Errorf("op: %w", tt.err)}), http.MethodGet, "/v1/jobs/x", "")
+			var p api.Problem
+			if err := json.Unmarshal(res.Body.Bytes(), &p); err != nil {
+				t.Fatal(err)
+			}
+			if res.Code != tt.status || p.Status != tt.status || p.Code != tt.code || res.Header().Get("Retry-After") != tt.retryAfter {
+				t.Errorf("%d, Retry-After %q, %s", res.Code, res.Header().Get("Retry-After"), res.Body)
+			}
+			if strings.Contains(res.Body.String(), "hunter2") || p.Detail == "" || p.Title == "" {
+				t.Errorf("problem = %s", res.Body)
+			}
+		})
+	}
+}
+
+func TestPanicIsAnInternalError(t *testing.T) {
+	t.Parallel()
+	cfg := config(&fakeStore{get: func() (job.Job, error) { panic("hunter2") }})
+	seen := new(observer)
+	cfg.Observer = seen
+	res := serve(t, cfg, http.MethodGet, "/v1/jobs/x", "")
+	if res.Code != 500 || strings.Contains(res.Body.String(), "hunter2") || res.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("%d %s", res.Code, res.Body)
+	}
+	if diff := cmp.Diff([]string{"GET /v1/jobs/:id 500"}, seen.routes); diff != "" {
+		t.Errorf("observed (-want +got):\n%s", diff)
+	}
+}
+
+const executePath = "/process/interpreter/execute"
+
+// TestWaitOfASyncCall plays through how the wait for a job may go, in no time.
+func TestWaitOfASyncCall(t *testing.T) {
+	t.Parallel()
+	ok := job.Job{State: job.Completed, Result: &job.Result{Status: job.StatusOK}}
+	lost := job.Job{State: job.Failed, Failure: &job.Failure{Code: job.FailRunnerLost, Message: "m"}}
+	after := func(d time.Duration, end job.Job) func() (job.Job, error) {
+		start := time.Now()
+		return func() (job.Job, error) {
+			if time.Since(start) < d {
+				return job.Job{State: job.Running}, nil
+			}
+			return end, nil
+		}
+	}
+	tests := []struct {
+		name      string
+		end       job.Job
+		after     time.Duration
+		abandoned job.State
+		hangUp    time.Duration
+		status    int
+		code      string
+		cancelled bool
+		took      time.Duration
+	}{
+		{name: "the message was lost", end: ok, after: 3 * time.Second, status: 200, took: 4 * time.Second},
+		{name: "it runs longer than the queue wait", end: ok, after: 40 * time.Second, abandoned: job.Running, status: 200, took: 40 * time.Second},
+		{name: "nobody takes it", end: ok, after: time.Hour, abandoned: job.Cancelled, status: 503, code: "no_runner", took: 30 * time.Second},
+		{name: "its runner is lost", end: lost, after: time.Second, status: 502, code: "runner_lost", took: 2 * time.Second},
+		{name: "it never ends", end: ok, after: time.Hour, abandoned: job.Running, status: 504, code: "timeout", cancelled: true, took: 2 * time.Minute},
+		{name: "the caller goes away", end: ok, after: time.Hour, hangUp: 5 * time.Second, status: 499, code: "client_closed", cancelled: true, took: 5 * time.Second},
+		{
+			name: "cancelled before it began", end: job.Job{State: job.Cancelled, Failure: &job.Failure{Code: job.FailCancelled, Message: "m"}},
+			status: 409, code: "cancelled", took: 2 * time.Second,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &fakeStore{get: after(tt.after, tt.end), abandoned: tt.abandoned}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if tt.hangUp > 0 {
+					time.AfterFunc(tt.hangUp, cancel)
+				}
+				start := time.Now()
+				res := serveCtx(ctx, config(s), http.MethodPost, executePath, `{"code": "1", "timeout": 60}`)
+				if took := time.Since(start); took != tt.took {
+					t.Errorf("took %s, want %s", took, tt.took)
+				}
+				if res.Code != tt.status || !strings.Contains(res.Body.String(), tt.code) {
+					t.Errorf("%d %s; want %d %s", res.Code, res.Body, tt.status, tt.code)
+				}
+				if s.cancelled != tt.cancelled {
+					t.Errorf("cancelled: %t", s.cancelled)
+				}
+			})
+		})
+	}
+}
+
+func TestHubWakesOnlyWhoWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hub := api.NewHub("test")
+		var ended atomic.Bool
+		s := &fakeStore{get: func() (job.Job, error) {
+			if ended.Load() {
+				return job.Job{State: job.Completed}, nil
+			}
+			return job.Job{State: job.Running}, nil
+		}}
+		cfg := config(s)
+		cfg.Hub = hub
+		time.AfterFunc(300*time.Millisecond, func() { hub.Told("another") })
+		time.AfterFunc(500*time.Millisecond, func() { ended.Store(true); hub.Told("x"); hub.Told("x") })
+		start := time.Now()
+		res := serve(t, cfg, http.MethodGet, "/v1/jobs/x?wait=30", "")
+		if took := time.Since(start); took != 500*time.Millisecond || !strings.Contains(res.Body.String(), "completed") {
+			t.Errorf("after %s: %s", took, res.Body)
+		}
+	})
+}
+
+func TestDrainingEndsLongPolls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		draining := make(chan struct{})
+		cfg := config(&fakeStore{})
+		cfg.Draining = draining
+		time.AfterFunc(time.Second/2, func() { close(draining) })
+		start := time.Now()
+		res := serve(t, cfg, http.MethodGet, "/v1/jobs/x?wait=30s", "")
+		if took := time.Since(start); took != time.Second/2 || res.Code != 200 {
+			t.Errorf("after %s: %d", took, res.Code)
+		}
+		if res := serve(t, cfg, http.MethodGet, "/readyz", ""); res.Code != 503 {
+			t.Errorf("ready while draining: %d", res.Code)
+		}
+	})
+}
+
+func TestOpenAPI(t *testing.T) {
+	t.Parallel()
+	res := serve(t, config(&fakeStore{}), http.MethodGet, "/openapi.json", "")
+	var spec struct {
+		OpenAPI string `json:"openapi"`
+		Paths   map[string]map[string]struct {
+			OperationID string         `json:"operationId"`
+			Summary     string         `json:"summary"`
+			Responses   map[string]any `json:"responses"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(res.Body.Bytes(), &spec); err != nil || !strings.HasPrefix(spec.OpenAPI, "3.1") {
+		t.Fatalf("OpenAPI %q: %v", spec.OpenAPI, err)
+	}
+	var got []string
+	for path, item := range spec.Paths {
+		for method, op := range item {
+			got = append(got, strings.ToUpper(method)+" "+path)
+			if op.Summary == "" || op.OperationID == "" || len(op.Responses) < 2 {
+				t.Errorf("%s %s is hardly described: %+v", method, path, op)
+			}
+		}
+	}
+	slices.Sort(got)
+	want := []string{
+		"DELETE /v1/jobs/{id}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}", "GET /v1/queues", "GET /v1/runners",
+		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("operations (-want +got):\n%s", diff)
+	}
+	if strings.Contains(res.Body.String(), "$schema\"") {
+		t.Error("bodies have a $schema field")
+	}
+}
+
+func TestDocsPage(t *testing.T) {
+	t.Parallel()
+	page := serve(t, config(&fakeStore{}), http.MethodGet, "/docs", "").Body.String()
+	for _, want := range []string{"/v1/jobs:batch", "/process/interpreter/execute", "Idempotency-Key", "durationMs", "maxAttempts", "error.traceback"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	// It has to work offline: nothing may be loaded, from anywhere.
+	if loads := regexp.MustCompile(`(?i)<(script|link|img|iframe)|@import|url\(`).FindString(page); loads != "" {
+		t.Errorf("the page loads something: %s", loads)
+	}
+}

@@ -1,0 +1,128 @@
+package api
+
+import (
+	"bytes"
+	_ "embed"
+	"html/template"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gin-gonic/gin"
+)
+
+//go:embed docs.html
+var docsTemplate string
+
+// docsOperation is one operation as the page shows it.
+type docsOperation struct {
+	Method, Path, ID string
+	*huma.Operation
+	Request   *huma.Schema
+	Responses []docsResponse
+}
+
+type docsResponse struct {
+	Status string
+	*huma.Response
+	Schema *huma.Schema
+}
+
+// docsPage serves the API's description as one page without scripts or outside
+// links, so that it works offline. It is rendered once, from the OpenAPI.
+func docsPage(spec *huma.OpenAPI, log *slog.Logger) gin.HandlerFunc {
+	var page bytes.Buffer
+	t, err := template.New("docs").Funcs(template.FuncMap{
+		"fields": func(s *huma.Schema) []docsField { return fieldsOf(spec.Components.Schemas, s) },
+	}).Parse(docsTemplate)
+	if err == nil {
+		err = t.Execute(&page, map[string]any{"Info": spec.Info, "Operations": docsOperations(spec)})
+	}
+	if err != nil {
+		log.Error("render docs page", slog.Any("err", err))
+	}
+	return func(c *gin.Context) {
+		c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		c.Data(http.StatusOK, "text/html; charset=utf-8", page.Bytes())
+	}
+}
+
+func docsOperations(spec *huma.OpenAPI) []docsOperation {
+	var ops []docsOperation
+	for path, item := range spec.Paths {
+		for method, op := range map[string]*huma.Operation{
+			http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodDelete: item.Delete,
+		} {
+			if op == nil {
+				continue
+			}
+			d := docsOperation{Method: method, Path: path, ID: op.OperationID, Operation: op}
+			if op.RequestBody != nil {
+				d.Request = jsonSchema(op.RequestBody.Content)
+			}
+			for status, r := range op.Responses {
+				d.Responses = append(d.Responses, docsResponse{status, r, jsonSchema(r.Content)})
+			}
+			slices.SortFunc(d.Responses, func(a, b docsResponse) int { return strings.Compare(a.Status, b.Status) })
+			ops = append(ops, d)
+		}
+	}
+	slices.SortFunc(ops, func(a, b docsOperation) int {
+		return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method)
+	})
+	return ops
+}
+
+func jsonSchema(content map[string]*huma.MediaType) *huma.Schema {
+	if m := content["application/json"]; m != nil {
+		return m.Schema
+	}
+	return nil
+}
+
+// docsField is a row of a schema's table.
+type docsField struct {
+	Name, Type, Description string
+	Required                bool
+	Enum                    []any
+}
+
+// fieldsOf flattens a schema, with one level of nested objects.
+func fieldsOf(registry huma.Registry, s *huma.Schema) []docsField {
+	var out []docsField
+	var walk func(s *huma.Schema, prefix string, depth int)
+	walk = func(s *huma.Schema, prefix string, depth int) {
+		s = resolve(registry, s)
+		if s == nil {
+			return
+		}
+		if s.Items != nil {
+			walk(s.Items, prefix+"[].", depth)
+			return
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+			p := s.Properties[name]
+			r := resolve(registry, p)
+			f := docsField{Name: prefix + name, Type: r.Type, Description: p.Description, Enum: r.Enum, Required: slices.Contains(s.Required, name)}
+			if f.Description == "" {
+				f.Description = r.Description
+			}
+			out = append(out, f)
+			if depth > 0 {
+				walk(p, prefix+name+".", depth-1)
+			}
+		}
+	}
+	walk(s, "", 2)
+	return out
+}
+
+func resolve(registry huma.Registry, s *huma.Schema) *huma.Schema {
+	if s != nil && s.Ref != "" {
+		return registry.SchemaFromRef(s.Ref)
+	}
+	return s
+}

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+type queuesOutput struct {
+	Body struct {
+		Queues []job.QueueStats `json:"queues" nullable:"false"`
+	}
+}
+
+type runnersOutput struct {
+	Body struct {
+		Runners []job.Runner `json:"runners" nullable:"false" doc:"Runners whose heartbeat is fresh."`
+	}
+}
+
+type healthOutput struct {
+	Body struct {
+		Status string `json:"status" enum:"ok"`
+	}
+}
+
+func (s *server) registerFleet() {
+	tags := []string{"Operations"}
+	register(s, huma.Operation{
+		OperationID: "listQueues", Method: http.MethodGet, Path: "/v1/queues", Tags: tags, Summary: "Count the jobs of each queue",
+		Errors: []int{401, 503},
+	}, func(ctx context.Context, _ *struct{}) (*queuesOutput, error) {
+		stats, err := s.cfg.Fleet.Queues(ctx, s.cfg.Limits.Queues)
+		out := new(queuesOutput)
+		out.Body.Queues = stats
+		return out, err
+	})
+	register(s, huma.Operation{
+		OperationID: "listRunners", Method: http.MethodGet, Path: "/v1/runners", Tags: tags, Summary: "List the runners that are alive",
+		Errors: []int{401, 503},
+	}, func(ctx context.Context, _ *struct{}) (*runnersOutput, error) {
+		runners, err := s.cfg.Fleet.Runners(ctx)
+		out := new(runnersOutput)
+		out.Body.Runners = append([]job.Runner{}, runners...) // never null
+		return out, err
+	})
+	register(s, huma.Operation{
+		OperationID: "health", Method: http.MethodGet, Path: "/healthz", Tags: tags, Summary: "Is the process alive",
+		Errors: []int{503},
+	}, func(context.Context, *struct{}) (*healthOutput, error) { return healthy(), nil })
+	register(s, huma.Operation{
+		OperationID: "ready", Method: http.MethodGet, Path: "/readyz", Tags: tags, Summary: "Can the process accept jobs",
+		Errors: []int{503},
+	}, s.ready)
+}
+
+func healthy() *healthOutput {
+	out := new(healthOutput)
+	out.Body.Status = "ok"
+	return out
+}
+
+func (s *server) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+	select {
+	case <-s.cfg.Draining:
+		return nil, newProblem(http.StatusServiceUnavailable, "draining", "the process is about to stop")
+	default:
+	}
+	if err := s.cfg.Fleet.Ping(ctx); err != nil {
+		return nil, fmt.Errorf("ready: %w", err)
+	}
+	return healthy(), nil
+}

@@ -1,0 +1,52 @@
+package api
+
+import "sync"
+
+// Hub wakes the requests of this process that wait for a job's end. The store's
+// subscription calls Told; what it misses, the waiters' own polling finds.
+type Hub struct {
+	// Subscriber is the name under which the store tells this process.
+	Subscriber string
+
+	mu      sync.Mutex
+	waiting map[string][]chan struct{} // by job id
+}
+
+// NewHub returns a hub of that name, which must be unique among all processes.
+func NewHub(subscriber string) *Hub {
+	return &Hub{Subscriber: subscriber, waiting: make(map[string][]chan struct{})}
+}
+
+// Told wakes all who wait for the job. It never blocks.
+func (h *Hub) Told(jobID string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.waiting[jobID] {
+		close(c)
+	}
+	delete(h.waiting, jobID)
+}
+
+// wait returns a channel that is closed once the job is told to have ended, and
+// a function to call when it is not needed any more.
+func (h *Hub) wait(jobID string) (told <-chan struct{}, forget func()) {
+	c := make(chan struct{})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.waiting[jobID] = append(h.waiting[jobID], c)
+	return c, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		left := h.waiting[jobID][:0]
+		for _, other := range h.waiting[jobID] {
+			if other != c {
+				left = append(left, other)
+			}
+		}
+		if len(left) == 0 {
+			delete(h.waiting, jobID)
+			return
+		}
+		h.waiting[jobID] = left
+	}
+}

@@ -1,0 +1,300 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+const (
+	maxWait     = 60 * time.Second
+	maxPage     = 500
+	jobsTag     = "Jobs"
+	executeTag  = "Execute"
+	maxIdemKey  = 255
+	idHelp      = "Id of the job."
+	jobLocation = "/v1/jobs/"
+)
+
+type executeInput struct {
+	Prefer string `header:"Prefer" doc:"respond-async answers 202 with the job instead of waiting for its end."`
+	Body   ExecuteBody
+}
+
+// executeOutput holds a job.Result (200) or a JobView (202).
+type executeOutput struct {
+	Status            int
+	Location          string `header:"Location"`
+	PreferenceApplied string `header:"Preference-Applied"`
+	Body              any
+}
+
+type submitInput struct {
+	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"The same key with the same body makes one job only, for 24 hours."`
+	Body           JobBody
+}
+
+type submitOutput struct {
+	Location string `header:"Location"`
+	Replayed string `header:"Idempotent-Replayed" doc:"true when the Idempotency-Key was used before and the job is the one it made then."`
+	Body     JobView
+}
+
+type batchInput struct{ Body BatchBody }
+
+type batchOutput struct {
+	Body struct {
+		Jobs []any `json:"jobs" nullable:"false" doc:"In the order sent: a job each, or {error: problem}."`
+	}
+}
+
+type batchError struct {
+	Error *Problem `json:"error"`
+}
+
+type getInput struct {
+	ID   string `path:"id" maxLength:"64" doc:"Id of the job."`
+	Wait string `query:"wait" doc:"Answer when the job has ended or after this time, at most 60s. Seconds (30) or with a unit (30s)." example:"30s"`
+}
+
+type jobOutput struct{ Body JobView }
+
+type cancelInput struct {
+	ID string `path:"id" maxLength:"64" doc:"Id of the job."`
+}
+
+type cancelOutput struct {
+	Status int
+	Body   JobView
+}
+
+type listInput struct {
+	State  job.State `query:"state" enum:"scheduled,queued,running,completed,cancelled,failed" doc:"Only jobs in this state."`
+	Queue  string    `query:"queue" maxLength:"64" doc:"Only jobs of this queue."`
+	Cursor string    `query:"cursor" maxLength:"64" doc:"nextCursor of the page before."`
+	Limit  int       `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Jobs per page."`
+}
+
+type listOutput struct {
+	Body struct {
+		Jobs       []JobView `json:"jobs" nullable:"false" doc:"Newest first, without results."`
+		NextCursor string    `json:"nextCursor,omitempty" doc:"For the next page; absent on the last."`
+	}
+}
+
+func (s *server) registerJobs() {
+	registry := s.api.OpenAPI().Components.Schemas
+	s.jobSchema = registry.Schema(reflect.TypeFor[JobBody](), true, "JobBody")
+	ref := func(t reflect.Type, status, description string) map[string]*huma.Response {
+		return map[string]*huma.Response{status: {
+			Description: description,
+			Content:     map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(t, true, "")}},
+		}}
+	}
+	executed := ref(reflect.TypeFor[job.Result](), "200", "The code was executed, however it ended.")
+	executed["202"] = ref(reflect.TypeFor[JobView](), "202", "The job, with Prefer: respond-async.")["202"]
+	register(s, huma.Operation{
+		OperationID: "execute", Method: http.MethodPost, Path: "/process/interpreter/execute", Tags: []string{executeTag},
+		Summary:     "Execute code and wait for its end",
+		Description: "Runs the code in a fresh interpreter. A program that fails is answered with 200 and tells so in status. If the caller goes away, the code is interrupted.",
+		Responses:   executed,
+		Errors:      []int{400, 401, 409, 413, 415, 502, 503, 504},
+	}, s.execute)
+	register(s, huma.Operation{
+		OperationID: "submitJob", Method: http.MethodPost, Path: "/v1/jobs", Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,
+		Summary: "Submit a job", Description: "Accepts code to be executed when a runner is free, or later. Once answered, the job is not lost.",
+		Errors: []int{400, 401, 409, 410, 413, 415, 503},
+	}, s.submitJob)
+	register(s, huma.Operation{
+		OperationID: "submitJobs", Method: http.MethodPost, Path: "/v1/jobs:batch", Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,
+		Summary: "Submit up to 1,000 jobs", Description: "Each job is accepted or refused by itself; the answer has one entry for each, in the order sent.",
+		Errors: []int{400, 401, 413, 415, 503},
+	}, s.submitBatch)
+	register(s, huma.Operation{
+		OperationID: "listJobs", Method: http.MethodGet, Path: "/v1/jobs", Tags: []string{jobsTag},
+		Summary: "List jobs, newest first", Errors: []int{400, 401, 503},
+	}, s.listJobs)
+	register(s, huma.Operation{
+		OperationID: "getJob", Method: http.MethodGet, Path: "/v1/jobs/{id}", Tags: []string{jobsTag},
+		Summary: "Look a job up, or wait for its end", Errors: []int{400, 401, 404, 410, 503},
+	}, s.getJob)
+	cancelled := ref(reflect.TypeFor[JobView](), "200", "The job waited and is cancelled.")
+	cancelled["202"] = ref(reflect.TypeFor[JobView](), "202", "The job runs; its end is under way. Poll it, or wait for it with ?wait=.")["202"]
+	register(s, huma.Operation{
+		OperationID: "cancelJob", Method: http.MethodDelete, Path: "/v1/jobs/{id}", Tags: []string{jobsTag},
+		Summary: "Cancel a job", Responses: cancelled, Errors: []int{401, 404, 409, 410, 503},
+	}, s.cancelJob)
+}
+
+func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput, error) {
+	sub := submission{request: in.Body.request()}
+	if prefersAsync(in.Prefer) {
+		j, err := s.accept(ctx, sub)
+		if err != nil {
+			return nil, err
+		}
+		return &executeOutput{
+			Status: http.StatusAccepted, Location: jobLocation + j.Job.ID, PreferenceApplied: "respond-async", Body: viewOf(j.Job),
+		}, nil
+	}
+	j, err := s.runAndWait(ctx, sub)
+	if err != nil {
+		return nil, err
+	}
+	if j.Result == nil {
+		return nil, &endError{j}
+	}
+	return &executeOutput{Status: http.StatusOK, Body: *j.Result}, nil
+}
+
+// prefersAsync reads RFC 7240's header, a list of preferences.
+func prefersAsync(prefer string) bool {
+	for p := range strings.SplitSeq(prefer, ",") {
+		name, _, _ := strings.Cut(p, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "respond-async") {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput, error) {
+	sub := submission{request: in.Body.request(), idempotencyKey: in.IdempotencyKey}
+	if in.IdempotencyKey != "" {
+		var err error
+		if sub.fingerprint, err = fingerprint(in.Body); err != nil {
+			return nil, err
+		}
+	}
+	created, err := s.accept(ctx, sub)
+	if err != nil {
+		return nil, err
+	}
+	out := &submitOutput{Location: jobLocation + created.Job.ID, Body: viewOf(created.Job)}
+	if created.Replayed {
+		out.Replayed = "true"
+	}
+	return out, nil
+}
+
+// accept submits one job that nobody waits for.
+func (s *server) accept(ctx context.Context, sub submission) (job.Created, error) {
+	draft, err := s.draft(ctx, sub)
+	if err != nil {
+		return job.Created{}, err
+	}
+	created := s.submit(ctx, []job.NewJob{draft})[0]
+	return created, created.Err
+}
+
+func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput, error) {
+	out := new(batchOutput)
+	out.Body.Jobs = make([]any, len(in.Body.Jobs))
+	var drafts []job.NewJob
+	var places []int
+	for i, item := range in.Body.Jobs {
+		draft, err := s.draftItem(ctx, item)
+		if err != nil {
+			p, unforeseen := problemOf(err)
+			if unforeseen {
+				return nil, err
+			}
+			out.Body.Jobs[i] = batchError{p}
+			continue
+		}
+		drafts = append(drafts, draft)
+		places = append(places, i)
+	}
+	if len(drafts) == 0 {
+		return out, nil
+	}
+	for i, c := range s.submit(ctx, drafts) {
+		if c.Err != nil {
+			p, _ := problemOf(c.Err)
+			out.Body.Jobs[places[i]] = batchError{p}
+			continue
+		}
+		out.Body.Jobs[places[i]] = viewOf(c.Job)
+	}
+	return out, nil
+}
+
+// draftItem does for one item of a batch what huma does for a whole body.
+func (s *server) draftItem(ctx context.Context, item batchItem) (job.NewJob, error) {
+	var parsed any
+	if err := json.Unmarshal(item, &parsed); err != nil {
+		return job.NewJob{}, badRequest(err.Error())
+	}
+	result := &huma.ValidateResult{}
+	path := huma.NewPathBuffer([]byte("body"), 4)
+	huma.Validate(s.api.OpenAPI().Components.Schemas, s.jobSchema, path, huma.ModeWriteToServer, parsed, result)
+	if len(result.Errors) > 0 {
+		return job.NewJob{}, newHumaError(http.StatusBadRequest, "validation failed", result.Errors...)
+	}
+	var body JobBody
+	if err := json.Unmarshal(item, &body); err != nil {
+		return job.NewJob{}, badRequest(err.Error())
+	}
+	return s.draft(ctx, submission{request: body.request()})
+}
+
+func (s *server) getJob(ctx context.Context, in *getInput) (*jobOutput, error) {
+	var wait time.Duration
+	if in.Wait != "" {
+		var err error
+		if wait, err = seconds(in.Wait); err != nil {
+			return nil, badRequest("query.wait: "+err.Error(), FieldIssue{"query.wait", err.Error()})
+		}
+		if wait > maxWait {
+			const msg = "must be at most 60s; poll again for longer"
+			return nil, badRequest("query.wait: "+msg, FieldIssue{"query.wait", msg})
+		}
+	}
+	j, err := s.waitFor(ctx, in.ID, wait)
+	if err != nil {
+		return nil, err
+	}
+	return &jobOutput{Body: viewOf(j)}, nil
+}
+
+func (s *server) listJobs(ctx context.Context, in *listInput) (*listOutput, error) {
+	if in.Cursor != "" && uuid.Validate(in.Cursor) != nil {
+		const msg = "is not a cursor; send the nextCursor of the page before"
+		return nil, badRequest("query.cursor: "+msg, FieldIssue{"query.cursor", msg})
+	}
+	jobs, next, err := s.cfg.Lookup.List(ctx, job.Filter{State: in.State, Queue: in.Queue, Cursor: in.Cursor, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	out := new(listOutput)
+	out.Body.NextCursor = next
+	out.Body.Jobs = make([]JobView, len(jobs))
+	for i, j := range jobs {
+		out.Body.Jobs[i] = viewOf(j)
+	}
+	return out, nil
+}
+
+func (s *server) cancelJob(ctx context.Context, in *cancelInput) (*cancelOutput, error) {
+	state, err := s.cfg.Records.Cancel(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	j, err := s.cfg.Lookup.Get(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if state == job.Cancelled {
+		s.removeTask(ctx, j)
+		return &cancelOutput{Status: http.StatusOK, Body: viewOf(j)}, nil
+	}
+	return &cancelOutput{Status: http.StatusAccepted, Body: viewOf(j)}, nil
+}

@@ -1,0 +1,170 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gin-gonic/gin"
+)
+
+// bodyTimeout bounds how long a caller may take to send a body.
+const bodyTimeout = 30 * time.Second
+
+// abort answers with a problem and runs no further handler.
+func abort(c *gin.Context, p *Problem) {
+	for name, values := range p.GetHeaders() {
+		c.Header(name, values[0])
+	}
+	c.Header("Content-Type", p.ContentType(""))
+	c.AbortWithStatusJSON(p.Status, p)
+}
+
+// recovered turns a panic into a logged 500.
+func recovered(log *slog.Logger) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(v) // net/http's own way to drop a connection
+			}
+			log.ErrorContext(c.Request.Context(), "panic in handler", slog.Any("panic", v),
+				slog.String("route", c.FullPath()), slog.String("stack", string(debug.Stack())))
+			if !c.Writer.Written() {
+				abort(c, newProblem(http.StatusInternalServerError, "internal", "internal error; it has been logged"))
+			}
+		}()
+		c.Next()
+	}
+}
+
+// observed reports each request to the metrics and the access log. Neither shows
+// a query, a header or a body.
+func observed(o Observer, log *slog.Logger) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		start := time.Now()
+		c.Next()
+		route := c.FullPath()
+		if route == "" {
+			route = "unmatched"
+		}
+		took := time.Since(start)
+		o.Request(c.Request.Method, route, c.Writer.Status(), took)
+		log.DebugContext(c.Request.Context(), "request", slog.String("method", c.Request.Method),
+			slog.String("route", route), slog.Int("status", c.Writer.Status()), slog.Duration("took", took))
+	}
+}
+
+// callerKey is the context key of the caller's identity.
+type callerKey struct{}
+
+// callerOf identifies the API key a request came with, without being it; empty
+// for anonymous callers.
+func callerOf(ctx context.Context) string {
+	s, ok := ctx.Value(callerKey{}).(string)
+	if !ok {
+		return ""
+	}
+	return s
+}
+
+// authenticated lets requests with one of the keys pass; with no keys, all.
+func authenticated(keys []string) gin.HandlerFunc {
+	sums := make([][sha256.Size]byte, len(keys))
+	for i, k := range keys {
+		sums[i] = sha256.Sum256([]byte(k))
+	}
+	return func(c *gin.Context) {
+		if len(sums) == 0 || isPublic(c.Request.URL.Path) {
+			return
+		}
+		given := sha256.Sum256([]byte(keyOf(c.Request)))
+		// Every key is compared, and digests have one length: the time taken says
+		// nothing about any of them.
+		match := 0
+		for i := range sums {
+			match |= subtle.ConstantTimeCompare(given[:], sums[i][:])
+		}
+		if match == 0 {
+			c.Header("WWW-Authenticate", `Bearer realm="kaa"`)
+			abort(c, newProblem(http.StatusUnauthorized, "unauthorized",
+				"send a valid API key as Authorization: Bearer <key> or X-API-Key: <key>"))
+			return
+		}
+		ctx := context.WithValue(c.Request.Context(), callerKey{}, hex.EncodeToString(given[:]))
+		c.Request = c.Request.WithContext(ctx)
+	}
+}
+
+// isPublic names what needs no key: what probes and readers of the docs ask for.
+func isPublic(path string) bool {
+	switch path {
+	case "/", "/healthz", "/readyz", "/docs", "/openapi.json", "/openapi.yaml":
+		return true
+	}
+	return false
+}
+
+func keyOf(r *http.Request) string {
+	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token)
+	}
+	return r.Header.Get("X-API-Key")
+}
+
+// buffered reads the whole body first, bounded in size and time, and refuses what
+// is not UTF-8, which encoding/json would silently change.
+//
+// The deadline is taken back afterwards: net/http watches the connection while a
+// handler runs, and a read deadline that passes then looks to it like a caller
+// who went away. For the same reason the server sets no ReadTimeout.
+func buffered(most int64) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if c.Request.Body == nil || c.Request.Body == http.NoBody {
+			return
+		}
+		control := http.NewResponseController(c.Writer)
+		// Recorders in tests have no deadlines; a real connection always does.
+		_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+		body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, most))
+		_ = control.SetReadDeadline(time.Time{})
+		var tooLarge *http.MaxBytesError
+		switch {
+		case errors.As(err, &tooLarge):
+			abort(c, newProblem(http.StatusRequestEntityTooLarge, "body_too_large",
+				fmt.Sprintf("the request body is larger than %d bytes; send less", most)))
+		case err != nil:
+			abort(c, newProblem(http.StatusRequestTimeout, "body_timeout", "the request body did not arrive in time"))
+		case !utf8.Valid(body):
+			abort(c, badRequest(fmt.Sprintf("the request body is not valid UTF-8 (first wrong byte at offset %d); encode it as UTF-8",
+				firstInvalid(body))))
+		default:
+			c.Request.Body = io.NopCloser(bytes.NewReader(body))
+		}
+	}
+}
+
+func firstInvalid(b []byte) int {
+	for i := 0; i < len(b); {
+		r, size := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && size <= 1 {
+			return i
+		}
+		i += size
+	}
+	return len(b)
+}

@@ -1,0 +1,141 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// ExecuteBody is the request of an execution.
+type ExecuteBody struct {
+	Code    string            `json:"code" doc:"Python source to execute." example:"print(42)"`
+	Timeout *float64          `json:"timeout,omitempty" nullable:"true" doc:"Seconds the code may run, fractions allowed. Default 60, ceiling 3600 unless configured otherwise."`
+	Envs    map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and what it starts."`
+	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"What the code reads from standard input; end of file when absent."`
+}
+
+// JobBody is the request of a job: an execution, and how to run it.
+type JobBody struct {
+	ExecuteBody
+	Queue       *string    `json:"queue,omitempty" nullable:"true" doc:"Queue to put it on; see GET /v1/queues. Default: default."`
+	Delay       *float64   `json:"delay,omitempty" nullable:"true" doc:"Seconds to wait before it is due. Not together with runAt."`
+	RunAt       *time.Time `json:"runAt,omitempty" nullable:"true" doc:"Time at which it is due (RFC 3339). Not together with delay."`
+	MaxAttempts *int       `json:"maxAttempts,omitempty" nullable:"true" doc:"How often the code may be started. More than 1 allows another start when a runner is lost; code that fails is never run again. Default 1."`
+	ResultTTL   *float64   `json:"resultTtl,omitempty" nullable:"true" doc:"Seconds the job and its result are kept after its end. Default 3600."`
+	Metadata    object     `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the job."`
+}
+
+// BatchBody is a list of jobs. The items are decoded one by one, so that a
+// mistake in one is that one's error.
+type BatchBody struct {
+	Jobs []batchItem `json:"jobs" minItems:"1" maxItems:"1000" nullable:"false" doc:"Jobs to accept, each as for POST /v1/jobs."`
+}
+
+// JobView is a job as callers see it.
+type JobView struct {
+	ID              string       `json:"id"`
+	State           job.State    `json:"state" enum:"scheduled,queued,running,completed,cancelled,failed" doc:"scheduled (not due yet), queued, running, completed (the code ran: see result), cancelled, failed (see failure)."`
+	Queue           string       `json:"queue"`
+	Attempt         int          `json:"attempt" doc:"How often the code was started."`
+	MaxAttempts     int          `json:"maxAttempts"`
+	CreatedAt       time.Time    `json:"createdAt"`
+	ScheduledAt     *time.Time   `json:"scheduledAt,omitempty" doc:"When it is or was due, if it was delayed."`
+	StartedAt       *time.Time   `json:"startedAt,omitempty" doc:"Start of the last attempt."`
+	FinishedAt      *time.Time   `json:"finishedAt,omitempty"`
+	Runner          string       `json:"runner,omitempty" doc:"Runner of the last attempt."`
+	SessionID       string       `json:"sessionId,omitempty" doc:"Interpreter of the last attempt."`
+	Timeout         float64      `json:"timeout" doc:"Seconds the code may run."`
+	ResultTTL       float64      `json:"resultTtl" doc:"Seconds the job is kept after its end."`
+	Metadata        object       `json:"metadata,omitempty"`
+	CancelRequested bool         `json:"cancelRequested,omitempty" doc:"Its owner has asked for its end, which is under way."`
+	Failure         *job.Failure `json:"failure,omitempty" doc:"Why Kaa did not carry it out."`
+	Result          *job.Result  `json:"result,omitempty" doc:"What the execution produced; absent in listings."`
+}
+
+func viewOf(j job.Job) JobView {
+	return JobView{
+		ID: j.ID, State: j.State, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts,
+		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
+		Runner: j.Runner, SessionID: j.SessionID, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
+		Metadata: object(j.Metadata), CancelRequested: j.CancelRequested, Failure: j.Failure, Result: j.Result,
+	}
+}
+
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func (b ExecuteBody) request() job.Request {
+	return job.Request{Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin)}
+}
+
+func (b JobBody) request() job.Request {
+	r := b.ExecuteBody.request()
+	r.Queue, r.Delay, r.RunAt, r.MaxAttempts, r.ResultTTL = value(b.Queue), b.Delay, b.RunAt, b.MaxAttempts, b.ResultTTL
+	r.Metadata = json.RawMessage(b.Metadata)
+	return r
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// object is a JSON object kept as the caller wrote it, numbers and all.
+type object json.RawMessage
+
+// Schema describes it to huma.
+func (object) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, Nullable: true, AdditionalProperties: true}
+}
+
+// MarshalJSON writes it as it came.
+func (o object) MarshalJSON() ([]byte, error) { return json.RawMessage(o).MarshalJSON() }
+
+// UnmarshalJSON keeps the text; null means absent.
+func (o *object) UnmarshalJSON(b []byte) error {
+	if bytes.Equal(b, []byte("null")) {
+		*o = nil
+		return nil
+	}
+	*o = bytes.Clone(b)
+	return nil
+}
+
+// batchItem is one job of a batch, not decoded yet. To readers of the OpenAPI it
+// is a JobBody, but huma must not refuse the whole batch for one item.
+type batchItem json.RawMessage
+
+// Schema describes it to huma.
+func (batchItem) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Description: "A job, as for POST /v1/jobs."}
+}
+
+// UnmarshalJSON keeps the text.
+func (i *batchItem) UnmarshalJSON(b []byte) error {
+	*i = bytes.Clone(b)
+	return nil
+}
+
+// seconds reads "30s", "1m30s" or plain seconds.
+func seconds(s string) (time.Duration, error) {
+	if f, err := strconv.ParseFloat(s, 64); err == nil && f >= 0 && f < 1e6 {
+		return time.Duration(f * float64(time.Second)), nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q is not a duration; write seconds (30) or a unit (30s)", s)
+	}
+	return d, nil
+}

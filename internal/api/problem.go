@@ -1,0 +1,190 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// statusClientClosed is what the access log shows for a caller who went away;
+// nobody receives it.
+const statusClientClosed = 499
+
+// Problem is what every error is answered with: RFC 9457, with a stable code.
+type Problem struct {
+	Type   string       `json:"type" doc:"Always about:blank; code tells problems apart."`
+	Title  string       `json:"title" doc:"The HTTP status in words."`
+	Status int          `json:"status" doc:"The HTTP status."`
+	Code   string       `json:"code" doc:"Stable name of the problem."`
+	Detail string       `json:"detail" doc:"What is wrong and what to change."`
+	Errors []FieldIssue `json:"errors,omitempty" nullable:"false" doc:"What is wrong, field by field."`
+
+	retryAfter time.Duration
+}
+
+// FieldIssue is one mistake in a request.
+type FieldIssue struct {
+	Location string `json:"location" doc:"Where, e.g. body.timeout."`
+	Message  string `json:"message" doc:"What is wrong with it."`
+}
+
+func (p *Problem) Error() string { return p.Detail }
+
+// GetStatus makes huma answer with the problem's own status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType is RFC 9457's.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// GetHeaders tells when to come back.
+func (p *Problem) GetHeaders() http.Header {
+	if p.retryAfter == 0 {
+		return nil
+	}
+	return http.Header{"Retry-After": {retryAfterSeconds(p.retryAfter)}}
+}
+
+func retryAfterSeconds(d time.Duration) string {
+	return strconv.Itoa(max(1, int(d.Round(time.Second)/time.Second)))
+}
+
+func newProblem(status int, code, detail string) *Problem {
+	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
+}
+
+func badRequest(detail string, issues ...FieldIssue) *Problem {
+	p := newProblem(http.StatusBadRequest, "invalid_request", detail)
+	p.Errors = issues
+	return p
+}
+
+// errNoRunner: nobody took a synchronous job in time.
+var errNoRunner = errors.New("no runner took the job in time")
+
+// endError is a job that ended without a result for its synchronous caller.
+type endError struct{ job job.Job }
+
+func (e *endError) Error() string {
+	if e.job.Failure != nil {
+		return e.job.Failure.Message
+	}
+	return "the job was " + string(e.job.State)
+}
+
+// problemOf is the only place where an error becomes an HTTP answer. The second
+// result says whether the error is one that nobody foresaw, to be logged; its
+// text may name hosts or paths, so the caller never sees it.
+func problemOf(err error) (p *Problem, unforeseen bool) {
+	var own *Problem
+	var invalid *job.ValidationError
+	var end *endError
+	retry := func(p *Problem, after time.Duration) *Problem { p.retryAfter = after; return p }
+	switch {
+	case errors.As(err, &own):
+		return own, false
+	case errors.As(err, &invalid):
+		return invalidRequest(invalid), false
+	case errors.As(err, &end):
+		return endProblem(end), false
+	case errors.Is(err, job.ErrNotFound):
+		return newProblem(http.StatusNotFound, "not_found", "no job has this id; check the id"), false
+	case errors.Is(err, job.ErrGone):
+		return newProblem(http.StatusGone, "gone", "the job's result has expired; ask for a longer resultTtl next time"), false
+	case errors.Is(err, job.ErrFinished):
+		return newProblem(http.StatusConflict, "already_finished", "the job has already ended, so it cannot be cancelled"), false
+	case errors.Is(err, job.ErrIdempotencyMismatch):
+		return newProblem(http.StatusConflict, "idempotency_mismatch",
+			"this Idempotency-Key was used with a different request; use a new key for a new request"), false
+	case errors.Is(err, errNoRunner):
+		return retry(newProblem(http.StatusServiceUnavailable, "no_runner",
+			"no runner took the job in time, so it was cancelled; try again later or submit it to /v1/jobs"), 5*time.Second), false
+	case errors.Is(err, job.ErrUnavailable):
+		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the job store does not answer; try again"), time.Second), true
+	case errors.Is(err, context.Canceled):
+		return newProblem(statusClientClosed, "client_closed", "the caller went away"), false
+	case errors.Is(err, context.DeadlineExceeded):
+		return newProblem(http.StatusGatewayTimeout, "timeout", "the answer did not come in time; the job may still end, look it up"), false
+	default:
+		return newProblem(http.StatusInternalServerError, "internal", "internal error; it has been logged"), true
+	}
+}
+
+func invalidRequest(e *job.ValidationError) *Problem {
+	issues := make([]FieldIssue, len(e.Fields))
+	for i, f := range e.Fields {
+		issues[i] = FieldIssue{Location: "body." + f.Field, Message: f.Message}
+	}
+	return badRequest(e.Error(), issues...)
+}
+
+func endProblem(e *endError) *Problem {
+	code := "cancelled"
+	if e.job.Failure != nil {
+		code = string(e.job.Failure.Code)
+	}
+	detail := fmt.Sprintf("job %s: %s", e.job.ID, e.Error())
+	switch {
+	case e.job.State == job.Cancelled:
+		return newProblem(http.StatusConflict, code, detail)
+	case code == string(job.FailRunnerLost):
+		return newProblem(http.StatusBadGateway, code, detail)
+	default:
+		p := newProblem(http.StatusServiceUnavailable, code, detail)
+		p.retryAfter = time.Second
+		return p
+	}
+}
+
+// newHumaError replaces huma.NewError: it words the mistakes that huma finds in
+// a request as Problems. The offending values are left out: they may be secrets,
+// or megabytes.
+func newHumaError(status int, msg string, errs ...error) huma.StatusError {
+	var issues []FieldIssue
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		issue := FieldIssue{Message: err.Error()}
+		var d huma.ErrorDetailer
+		if errors.As(err, &d) {
+			issue = FieldIssue{Location: d.ErrorDetail().Location, Message: d.ErrorDetail().Message}
+		}
+		issues = append(issues, issue)
+	}
+	switch status {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+		return badRequest(describe(msg, issues), issues...)
+	case http.StatusUnsupportedMediaType:
+		return newProblem(status, "unsupported_media_type", "send JSON with the header Content-Type: application/json")
+	case http.StatusNotAcceptable:
+		return newProblem(status, "not_acceptable", "only application/json can be answered")
+	default:
+		// Whatever huma met beyond that is ours: its text stays here.
+		return newProblem(status, "internal", "internal error; it has been logged")
+	}
+}
+
+// describe puts the issues into one sentence, so that a caller who shows detail
+// only shows what to change.
+func describe(msg string, issues []FieldIssue) string {
+	if len(issues) == 0 {
+		return msg
+	}
+	parts := make([]string, 0, len(issues))
+	for _, i := range issues {
+		part := i.Message
+		if i.Location != "" && !strings.Contains(i.Message, i.Location) {
+			part = i.Location + ": " + i.Message
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "; ")
+}

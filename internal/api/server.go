@@ -1,0 +1,125 @@
+// Package api is Kaa's HTTP side: it checks requests, records and enqueues jobs,
+// waits for their ends, and shows jobs, queues and runners. Gin routes, huma
+// types the operations and writes the OpenAPI. Nothing else knows either.
+//
+// The app builds one handler per process with New. It owns no connection and no
+// goroutine; what it needs of the store and the queue it declares as interfaces.
+// Every error becomes an RFC 9457 problem in one place, problemOf.
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gin-gonic/gin"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Observer is told what the metrics count.
+type Observer interface {
+	Request(method, route string, status int, took time.Duration)
+	Submitted(queue string)
+}
+
+// Fleet is what showing queues and runners needs of the store.
+type Fleet interface {
+	Queues(ctx context.Context, names []string) ([]job.QueueStats, error)
+	Runners(ctx context.Context) ([]job.Runner, error)
+	Ping(ctx context.Context) error
+}
+
+// Config are the parts and bounds of the HTTP side.
+type Config struct {
+	Records  Records
+	Lookup   Lookup
+	Fleet    Fleet
+	Queue    Queue
+	Hub      *Hub
+	Observer Observer
+	Metrics  http.Handler
+	Log      *slog.Logger
+
+	Limits        job.Limits
+	Keys          []string // API keys; none lets everybody in
+	MaxBodyBytes  int64
+	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
+	Version       string
+	// Draining is closed when the process is about to stop: readiness turns false
+	// and long polls answer at once.
+	Draining <-chan struct{}
+}
+
+type server struct {
+	cfg Config
+	api huma.API
+	// jobSchema validates the items of a batch.
+	jobSchema *huma.Schema
+}
+
+// humaErrors makes huma word its errors as ours. huma offers only a package
+// variable for it.
+var humaErrors = sync.OnceFunc(func() { huma.NewError = newHumaError }) //nolint:gochecknoglobals // see above
+
+// New returns the handler of the whole HTTP API.
+func New(cfg Config) http.Handler {
+	humaErrors()
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	engine.HandleMethodNotAllowed = true
+	engine.Use(observed(cfg.Observer, cfg.Log), recovered(cfg.Log), authenticated(cfg.Keys), buffered(cfg.MaxBodyBytes))
+	engine.NoRoute(func(c *gin.Context) {
+		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))
+	})
+	engine.NoMethod(func(c *gin.Context) {
+		abort(c, newProblem(http.StatusMethodNotAllowed, "method_not_allowed",
+			fmt.Sprintf("this path takes %s", c.Writer.Header().Get("Allow"))))
+	})
+
+	s := &server{cfg: cfg}
+	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
+	s.registerJobs()
+	s.registerFleet()
+	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
+	engine.GET("/docs", docsPage(s.api.OpenAPI(), cfg.Log))
+	engine.GET("/", func(c *gin.Context) { c.Redirect(http.StatusFound, "/docs") })
+	return engine
+}
+
+func openAPI(version string) huma.Config {
+	c := huma.DefaultConfig("Kaa", version)
+	c.Info.Description = "Runs Python you don't trust: synchronously, or as jobs on queues."
+	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
+	c.DocsPath = "" // ours works offline
+	c.SchemasPath = ""
+	c.CreateHooks = nil // no $schema in answers
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer"},
+		"apiKey": {Type: "apiKey", In: "header", Name: "X-API-Key"},
+	}
+	c.Security = []map[string][]string{{"bearer": {}}, {"apiKey": {}}, {}}
+	return c
+}
+
+// register adds an operation whose errors are answered by problemOf.
+func register[I, O any](s *server, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
+	// The middleware has read the body, with a bound and a deadline.
+	op.MaxBodyBytes, op.BodyReadTimeout = -1, -1
+	op.RejectUnknownQueryParameters = true
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		if err == nil {
+			return out, nil
+		}
+		p, unforeseen := problemOf(err)
+		if unforeseen {
+			s.cfg.Log.ErrorContext(ctx, "request failed", slog.String("operation", op.OperationID), slog.Any("err", err))
+		}
+		return nil, p
+	})
+}

@@ -1,0 +1,242 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Records is what accepting and ending jobs needs of the store.
+type Records interface {
+	CreateAll(ctx context.Context, jobs []job.NewJob) []job.Created
+	Enqueued(ctx context.Context, ids ...string) error
+	// Cancel ends a waiting job and asks for the end of a running one.
+	Cancel(ctx context.Context, id string) (job.State, error)
+	// Abandon cancels a job only if it still waits.
+	Abandon(ctx context.Context, id string, f job.Failure) (job.State, error)
+}
+
+// Lookup is what reading jobs needs of the store.
+type Lookup interface {
+	Get(ctx context.Context, id string) (job.Job, error)
+	// Watch asks for subscriber to be told of the job's end, unless that has come.
+	Watch(ctx context.Context, id, subscriber string) error
+	List(ctx context.Context, f job.Filter) (jobs []job.Job, next string, err error)
+}
+
+// Queue is where tasks go.
+type Queue interface {
+	Enqueue(ctx context.Context, t job.DueTask) error
+	// Remove takes a task off its queue if it still waits there.
+	Remove(ctx context.Context, t job.DueTask) error
+}
+
+// Times of the waiting for a job's end.
+const (
+	// pollEvery makes up for a message that was lost.
+	pollEvery = 2 * time.Second
+	// settleTime is what a job may take beyond its timeout to reach its end: the
+	// kill ladder, a lost runner's rescue, a retry of the write.
+	settleTime = 30 * time.Second
+	// cleanUpTime bounds what is done for a caller who is not there any more.
+	cleanUpTime = 5 * time.Second
+)
+
+// submission is one job on its way in.
+type submission struct {
+	request        job.Request
+	idempotencyKey string
+	fingerprint    string
+	subscriber     string
+}
+
+// draft checks a submission against the limits and gives it an id.
+func (s *server) draft(ctx context.Context, sub submission) (job.NewJob, error) {
+	j, spec, err := s.cfg.Limits.Accept(sub.request, time.Now())
+	if err != nil {
+		return job.NewJob{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return job.NewJob{}, fmt.Errorf("make job id: %w", err)
+	}
+	j.ID = id.String()
+	n := job.NewJob{Job: j, Spec: spec, Subscriber: sub.subscriber}
+	if sub.idempotencyKey != "" {
+		n.IdempotencyKey, n.Scope, n.Fingerprint = sub.idempotencyKey, callerOf(ctx), sub.fingerprint
+	}
+	return n, nil
+}
+
+// submit records jobs and enqueues their tasks. Once recorded, a job will run
+// even if the rest fails: the outbox has it. So only recording decides.
+func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created {
+	created := s.cfg.Records.CreateAll(ctx, drafts)
+	var enqueued []string
+	for _, c := range created {
+		if c.Err != nil || c.Replayed {
+			continue
+		}
+		s.cfg.Observer.Submitted(c.Job.Queue)
+		if c.Job.State != job.Queued {
+			continue
+		}
+		if err := s.cfg.Queue.Enqueue(ctx, taskOf(c.Job)); err != nil {
+			s.cfg.Log.WarnContext(ctx, "enqueue: left to the outbox", slog.String("job_id", c.Job.ID), slog.Any("err", err))
+			continue
+		}
+		enqueued = append(enqueued, c.Job.ID)
+	}
+	// A synchronous job is claimed, which confirms it, before this would arrive.
+	if len(enqueued) > 0 && drafts[0].Subscriber == "" {
+		if err := s.cfg.Records.Enqueued(ctx, enqueued...); err != nil {
+			s.cfg.Log.WarnContext(ctx, "confirm enqueued: left to the outbox", slog.Any("err", err))
+		}
+	}
+	return created
+}
+
+func taskOf(j job.Job) job.DueTask {
+	return job.DueTask{JobID: j.ID, Queue: j.Queue, Attempt: j.Attempt + 1, Timeout: j.Timeout}
+}
+
+// runAndWait submits a job and returns it once it has ended. If the caller goes
+// away the job is cancelled, and also if no runner takes it in time.
+func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error) {
+	sub.subscriber = s.cfg.Hub.Subscriber
+	draft, err := s.draft(ctx, sub)
+	if err != nil {
+		return job.Job{}, err
+	}
+	id := draft.Job.ID
+	told, forget := s.cfg.Hub.wait(id)
+	defer forget()
+	created := s.submit(ctx, []job.NewJob{draft})[0]
+	if created.Err != nil {
+		return job.Job{}, created.Err
+	}
+
+	overall, cancel := context.WithTimeout(ctx, s.cfg.SyncQueueWait+draft.Job.Timeout+settleTime)
+	defer cancel()
+	queueWait := time.NewTimer(s.cfg.SyncQueueWait)
+	defer queueWait.Stop()
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	for {
+		select {
+		case <-told:
+			told = nil // look now; should the record not show the end yet, poll
+		case <-poll.C:
+		case <-queueWait.C:
+			if err := s.abandon(ctx, created.Job); err != nil {
+				return job.Job{}, err
+			}
+			continue
+		case <-overall.Done():
+			s.cancelDetached(ctx, created.Job)
+			return job.Job{}, fmt.Errorf("wait for job %s: %w", id, overall.Err())
+		}
+		j, err := s.cfg.Lookup.Get(overall, id)
+		switch {
+		case err == nil && j.State.Terminal():
+			return j, nil
+		case errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
+			return job.Job{}, err
+		case err != nil:
+			s.cfg.Log.WarnContext(ctx, "look for the end of a job: will try again", slog.String("job_id", id), slog.Any("err", err))
+		}
+	}
+}
+
+// abandon gives up on a job that no runner has taken. A job that runs, or has
+// ended, meanwhile is left alone.
+func (s *server) abandon(ctx context.Context, j job.Job) error {
+	state, err := s.cfg.Records.Abandon(ctx, j.ID, job.Failure{
+		Code: job.FailQueueTimeout, Message: fmt.Sprintf("no runner took the job within %s", s.cfg.SyncQueueWait),
+	})
+	if errors.Is(err, job.ErrFinished) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if state != job.Cancelled {
+		return nil
+	}
+	s.removeTask(ctx, j)
+	return errNoRunner
+}
+
+// cancelDetached ends a job whose synchronous caller went away.
+func (s *server) cancelDetached(ctx context.Context, j job.Job) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	defer cancel()
+	state, err := s.cfg.Records.Cancel(ctx, j.ID)
+	if err != nil && !errors.Is(err, job.ErrFinished) {
+		s.cfg.Log.WarnContext(ctx, "cancel the job of a caller who went away", slog.String("job_id", j.ID), slog.Any("err", err))
+		return
+	}
+	if state == job.Cancelled {
+		s.removeTask(ctx, j)
+	}
+}
+
+// removeTask takes a cancelled job's task off its queue. A task that stays is
+// dropped by the runner that takes it.
+func (s *server) removeTask(ctx context.Context, j job.Job) {
+	if err := s.cfg.Queue.Remove(ctx, taskOf(j)); err != nil {
+		s.cfg.Log.WarnContext(ctx, "remove task of a cancelled job", slog.String("job_id", j.ID), slog.Any("err", err))
+	}
+}
+
+// waitFor returns a job once it has ended or after d, whichever comes first.
+func (s *server) waitFor(ctx context.Context, id string, d time.Duration) (job.Job, error) {
+	if d == 0 {
+		return s.cfg.Lookup.Get(ctx, id)
+	}
+	told, forget := s.cfg.Hub.wait(id)
+	defer forget()
+	if err := s.cfg.Lookup.Watch(ctx, id, s.cfg.Hub.Subscriber); err != nil {
+		return job.Job{}, err
+	}
+	over := time.NewTimer(d)
+	defer over.Stop()
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	for last := false; ; {
+		j, err := s.cfg.Lookup.Get(ctx, id)
+		if err != nil || j.State.Terminal() || last {
+			return j, err
+		}
+		select {
+		case <-told:
+			told = nil
+		case <-poll.C:
+		case <-over.C:
+			last = true
+		case <-s.cfg.Draining:
+			last = true
+		case <-ctx.Done():
+			return job.Job{}, fmt.Errorf("wait for job %s: %w", id, ctx.Err())
+		}
+	}
+}
+
+// fingerprint identifies the content of a request for idempotency.
+func fingerprint(body any) (string, error) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return "", fmt.Errorf("fingerprint request: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
+}
