@@ -83,13 +83,13 @@ func (o *observer) Request(method, route string, status int, _ time.Duration) {
 }
 func (*observer) Submitted(string) {}
 
-// serve answers one request of a server with that store.
-func serve(t *testing.T, cfg api.Config, method, path, body string) *httptest.ResponseRecorder {
+// get answers one GET request.
+func get(t *testing.T, cfg api.Config, path string) *httptest.ResponseRecorder {
 	t.Helper()
-	return serveCtx(t.Context(), cfg, method, path, body)
+	return serve(t.Context(), cfg, http.MethodGet, path, "")
 }
 
-func serveCtx(ctx context.Context, cfg api.Config, method, path, body string) *httptest.ResponseRecorder {
+func serve(ctx context.Context, cfg api.Config, method, path, body string) *httptest.ResponseRecorder {
 	req := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(body))
 	req.Header.Set("Content-Type", "application/json")
 	res := httptest.NewRecorder()
@@ -128,7 +128,7 @@ func TestErrors(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.code, func(t *testing.T) {
 			t.Parallel()
-			res := serve(t, config(&fakeStore{err: fmt.Errorf("op: %w", tt.err)}), http.MethodGet, "/v1/jobs/x", "")
+			res := get(t, config(&fakeStore{err: fmt.Errorf("op: %w", tt.err)}), "/v1/jobs/x")
 			var p api.Problem
 			if err := json.Unmarshal(res.Body.Bytes(), &p); err != nil {
 				t.Fatal(err)
@@ -143,12 +143,22 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestBatchWithoutStore: when nothing could be recorded, the caller may simply
+// send the batch again.
+func TestBatchWithoutStore(t *testing.T) {
+	t.Parallel()
+	res := serve(t.Context(), config(&fakeStore{err: job.ErrUnavailable}), http.MethodPost, "/v1/jobs:batch", `{"jobs": [{"code": "1"}, {"code": ""}]}`)
+	if res.Code != 503 || res.Header().Get("Retry-After") == "" {
+		t.Errorf("%d %s", res.Code, res.Body)
+	}
+}
+
 func TestPanicIsAnInternalError(t *testing.T) {
 	t.Parallel()
 	cfg := config(&fakeStore{get: func() (job.Job, error) { panic("hunter2") }})
 	seen := new(observer)
 	cfg.Observer = seen
-	res := serve(t, cfg, http.MethodGet, "/v1/jobs/x", "")
+	res := get(t, cfg, "/v1/jobs/x")
 	if res.Code != 500 || strings.Contains(res.Body.String(), "hunter2") || res.Header().Get("Content-Type") != "application/problem+json" {
 		t.Errorf("%d %s", res.Code, res.Body)
 	}
@@ -206,7 +216,7 @@ func TestWaitOfASyncCall(t *testing.T) {
 					time.AfterFunc(tt.hangUp, cancel)
 				}
 				start := time.Now()
-				res := serveCtx(ctx, config(s), http.MethodPost, executePath, `{"code": "1", "timeout": 60}`)
+				res := serve(ctx, config(s), http.MethodPost, executePath, `{"code": "1", "timeout": 60}`)
 				if took := time.Since(start); took != tt.took {
 					t.Errorf("took %s, want %s", took, tt.took)
 				}
@@ -237,7 +247,7 @@ func TestHubWakesOnlyWhoWaits(t *testing.T) {
 		time.AfterFunc(300*time.Millisecond, func() { hub.Told("another") })
 		time.AfterFunc(500*time.Millisecond, func() { ended.Store(true); hub.Told("x"); hub.Told("x") })
 		start := time.Now()
-		res := serve(t, cfg, http.MethodGet, "/v1/jobs/x?wait=30", "")
+		res := get(t, cfg, "/v1/jobs/x?wait=30")
 		if took := time.Since(start); took != 500*time.Millisecond || !strings.Contains(res.Body.String(), "completed") {
 			t.Errorf("after %s: %s", took, res.Body)
 		}
@@ -252,11 +262,11 @@ func TestDrainingEndsLongPolls(t *testing.T) {
 		cfg.Draining = draining
 		time.AfterFunc(time.Second/2, func() { close(draining) })
 		start := time.Now()
-		res := serve(t, cfg, http.MethodGet, "/v1/jobs/x?wait=30s", "")
+		res := get(t, cfg, "/v1/jobs/x?wait=30s")
 		if took := time.Since(start); took != time.Second/2 || res.Code != 200 {
 			t.Errorf("after %s: %d", took, res.Code)
 		}
-		if res := serve(t, cfg, http.MethodGet, "/readyz", ""); res.Code != 503 {
+		if res := get(t, cfg, "/readyz"); res.Code != 503 {
 			t.Errorf("ready while draining: %d", res.Code)
 		}
 	})
@@ -264,7 +274,7 @@ func TestDrainingEndsLongPolls(t *testing.T) {
 
 func TestOpenAPI(t *testing.T) {
 	t.Parallel()
-	res := serve(t, config(&fakeStore{}), http.MethodGet, "/openapi.json", "")
+	res := get(t, config(&fakeStore{}), "/openapi.json")
 	var spec struct {
 		OpenAPI string `json:"openapi"`
 		Paths   map[string]map[string]struct {
@@ -300,7 +310,7 @@ func TestOpenAPI(t *testing.T) {
 
 func TestDocsPage(t *testing.T) {
 	t.Parallel()
-	page := serve(t, config(&fakeStore{}), http.MethodGet, "/docs", "").Body.String()
+	page := get(t, config(&fakeStore{}), "/docs").Body.String()
 	for _, want := range []string{"/v1/jobs:batch", "/process/interpreter/execute", "Idempotency-Key", "durationMs", "maxAttempts", "error.traceback"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s is missing", want)

@@ -53,12 +53,7 @@ func docsPage(spec *huma.OpenAPI, log *slog.Logger) gin.HandlerFunc {
 func docsOperations(spec *huma.OpenAPI) []docsOperation {
 	var ops []docsOperation
 	for path, item := range spec.Paths {
-		for method, op := range map[string]*huma.Operation{
-			http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodDelete: item.Delete,
-		} {
-			if op == nil {
-				continue
-			}
+		for method, op := range operationsOf(item) {
 			d := docsOperation{Method: method, Path: path, ID: op.OperationID, Operation: op}
 			if op.RequestBody != nil {
 				d.Request = jsonSchema(op.RequestBody.Content)

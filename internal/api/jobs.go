@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,12 +17,10 @@ import (
 )
 
 const (
+	maxBatch    = 1000
 	maxWait     = 60 * time.Second
-	maxPage     = 500
 	jobsTag     = "Jobs"
 	executeTag  = "Execute"
-	maxIdemKey  = 255
-	idHelp      = "Id of the job."
 	jobLocation = "/v1/jobs/"
 )
 
@@ -48,16 +48,15 @@ type submitOutput struct {
 	Body     JobView
 }
 
-type batchInput struct{ Body BatchBody }
+type batchInput struct {
+	Body    BatchBody
+	RawBody []byte
+}
 
 type batchOutput struct {
 	Body struct {
-		Jobs []any `json:"jobs" nullable:"false" doc:"In the order sent: a job each, or {error: problem}."`
+		Jobs []batchEntry `json:"jobs" nullable:"false" doc:"In the order sent: a job each, or {error: problem}."`
 	}
-}
-
-type batchError struct {
-	Error *Problem `json:"error"`
 }
 
 type getInput struct {
@@ -116,7 +115,8 @@ func (s *server) registerJobs() {
 	register(s, huma.Operation{
 		OperationID: "submitJobs", Method: http.MethodPost, Path: "/v1/jobs:batch", Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,
 		Summary: "Submit up to 1,000 jobs", Description: "Each job is accepted or refused by itself; the answer has one entry for each, in the order sent.",
-		Errors: []int{400, 401, 413, 415, 503},
+		Errors:           []int{400, 401, 413, 415, 503},
+		SkipValidateBody: true, // submitBatch does, item by item
 	}, s.submitBatch)
 	register(s, huma.Operation{
 		OperationID: "listJobs", Method: http.MethodGet, Path: "/v1/jobs", Tags: []string{jobsTag},
@@ -196,10 +196,13 @@ func (s *server) accept(ctx context.Context, sub submission) (job.Created, error
 }
 
 func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput, error) {
+	if err := s.checkBatch(in.RawBody); err != nil {
+		return nil, err
+	}
 	out := new(batchOutput)
-	out.Body.Jobs = make([]any, len(in.Body.Jobs))
+	out.Body.Jobs = make([]batchEntry, len(in.Body.Jobs))
 	var drafts []job.NewJob
-	var places []int
+	var places []int // of the drafts in the answer
 	for i, item := range in.Body.Jobs {
 		draft, err := s.draftItem(ctx, item)
 		if err != nil {
@@ -207,24 +210,54 @@ func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput,
 			if unforeseen {
 				return nil, err
 			}
-			out.Body.Jobs[i] = batchError{p}
+			out.Body.Jobs[i].problem = p
 			continue
 		}
 		drafts = append(drafts, draft)
 		places = append(places, i)
 	}
-	if len(drafts) == 0 {
-		return out, nil
+	created := s.submit(ctx, drafts)
+	if failed := slices.IndexFunc(created, func(c job.Created) bool { return errors.Is(c.Err, job.ErrUnavailable) }); failed >= 0 &&
+		!slices.ContainsFunc(created, func(c job.Created) bool { return c.Err == nil }) {
+		return nil, created[failed].Err // nothing was accepted: the whole batch may be sent again
 	}
-	for i, c := range s.submit(ctx, drafts) {
+	for i, c := range created {
+		entry := &out.Body.Jobs[places[i]]
 		if c.Err != nil {
-			p, _ := problemOf(c.Err)
-			out.Body.Jobs[places[i]] = batchError{p}
+			entry.problem, _ = problemOf(c.Err)
 			continue
 		}
-		out.Body.Jobs[places[i]] = viewOf(c.Job)
+		view := viewOf(c.Job)
+		entry.job = &view
 	}
 	return out, nil
+}
+
+// checkBatch checks what is around the items of a batch.
+func (s *server) checkBatch(body []byte) error {
+	var parsed any
+	if err := json.Unmarshal(body, &parsed); err != nil {
+		return badRequest(err.Error())
+	}
+	envelope := &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"jobs"}, AdditionalProperties: false,
+		Properties: map[string]*huma.Schema{
+			"jobs": {Type: huma.TypeArray, MinItems: new(1), MaxItems: new(maxBatch), Items: &huma.Schema{}},
+		},
+	}
+	envelope.PrecomputeMessages()
+	return s.validate(envelope, parsed)
+}
+
+// validate checks a value as huma checks a body.
+func (s *server) validate(schema *huma.Schema, v any) error {
+	result := &huma.ValidateResult{}
+	path := huma.NewPathBuffer([]byte("body"), len("body"))
+	huma.Validate(s.api.OpenAPI().Components.Schemas, schema, path, huma.ModeWriteToServer, v, result)
+	if len(result.Errors) > 0 {
+		return newHumaError(http.StatusBadRequest, "validation failed", result.Errors...)
+	}
+	return nil
 }
 
 // draftItem does for one item of a batch what huma does for a whole body.
@@ -233,11 +266,8 @@ func (s *server) draftItem(ctx context.Context, item batchItem) (job.NewJob, err
 	if err := json.Unmarshal(item, &parsed); err != nil {
 		return job.NewJob{}, badRequest(err.Error())
 	}
-	result := &huma.ValidateResult{}
-	path := huma.NewPathBuffer([]byte("body"), 4)
-	huma.Validate(s.api.OpenAPI().Components.Schemas, s.jobSchema, path, huma.ModeWriteToServer, parsed, result)
-	if len(result.Errors) > 0 {
-		return job.NewJob{}, newHumaError(http.StatusBadRequest, "validation failed", result.Errors...)
+	if err := s.validate(s.jobSchema, parsed); err != nil {
+		return job.NewJob{}, err
 	}
 	var body JobBody
 	if err := json.Unmarshal(item, &body); err != nil {

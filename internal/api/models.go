@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -114,18 +115,43 @@ func (o *object) UnmarshalJSON(b []byte) error {
 }
 
 // batchItem is one job of a batch, not decoded yet. To readers of the OpenAPI it
-// is a JobBody, but huma must not refuse the whole batch for one item.
+// is a JobBody.
 type batchItem json.RawMessage
 
 // Schema describes it to huma.
-func (batchItem) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Description: "A job, as for POST /v1/jobs."}
+func (batchItem) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[JobBody](), true, "")
 }
 
 // UnmarshalJSON keeps the text.
 func (i *batchItem) UnmarshalJSON(b []byte) error {
 	*i = bytes.Clone(b)
 	return nil
+}
+
+// batchEntry is what became of one item: a job, or why it was refused.
+type batchEntry struct {
+	job     *JobView
+	problem *Problem
+}
+
+// Schema describes it to huma.
+func (batchEntry) Schema(r huma.Registry) *huma.Schema {
+	return &huma.Schema{AnyOf: []*huma.Schema{
+		r.Schema(reflect.TypeFor[JobView](), true, ""),
+		{
+			Type: huma.TypeObject, Required: []string{"error"},
+			Properties: map[string]*huma.Schema{"error": r.Schema(reflect.TypeFor[Problem](), true, "")},
+		},
+	}}
+}
+
+// MarshalJSON writes the one that there is.
+func (e batchEntry) MarshalJSON() ([]byte, error) {
+	if e.problem != nil {
+		return json.Marshal(map[string]*Problem{"error": e.problem})
+	}
+	return json.Marshal(e.job)
 }
 
 // seconds reads "30s", "1m30s" or plain seconds.

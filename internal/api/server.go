@@ -11,7 +11,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -122,4 +124,15 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 		}
 		return nil, p
 	})
+	// huma documents its own status for mistakes in a request; ours is 400.
+	for _, documented := range operationsOf(s.api.OpenAPI().Paths[op.Path]) {
+		delete(documented.Responses, strconv.Itoa(http.StatusUnprocessableEntity))
+	}
+}
+
+// operationsOf lists what can be done at a path, by method.
+func operationsOf(item *huma.PathItem) map[string]*huma.Operation {
+	all := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodDelete: item.Delete}
+	maps.DeleteFunc(all, func(_ string, op *huma.Operation) bool { return op == nil })
+	return all
 }
