@@ -50,7 +50,7 @@ type submitOutput struct {
 
 type batchInput struct {
 	Body    BatchBody
-	RawBody []byte
+	RawBody []byte `contentType:"application/json"`
 }
 
 type batchOutput struct {
@@ -130,7 +130,7 @@ func (s *server) registerJobs() {
 	cancelled["202"] = ref(reflect.TypeFor[JobView](), "202", "The job runs; its end is under way. Poll it, or wait for it with ?wait=.")["202"]
 	register(s, huma.Operation{
 		OperationID: "cancelJob", Method: http.MethodDelete, Path: "/v1/jobs/{id}", Tags: []string{jobsTag},
-		Summary: "Cancel a job", Responses: cancelled, Errors: []int{401, 404, 409, 410, 503},
+		Summary: "Cancel a job", Responses: cancelled, Errors: []int{400, 401, 404, 409, 410, 503},
 	}, s.cancelJob)
 }
 
