@@ -1,0 +1,175 @@
+package interpreter
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+)
+
+// dirs are the private directories of one worker.
+type dirs struct {
+	top, work, tmp string
+}
+
+func makeDirs(parent, id string) (dirs, error) {
+	top := filepath.Join(parent, id)
+	d := dirs{top: top, work: filepath.Join(top, "work"), tmp: filepath.Join(top, "tmp")}
+	for _, path := range []string{d.top, d.work, d.tmp} {
+		if err := os.Mkdir(path, 0o700); err != nil {
+			return d, errors.Join(fmt.Errorf("make private directory: %w", err), removeTree(top))
+		}
+	}
+	return d, nil
+}
+
+// remove deletes what the code left, whatever it is.
+func (d dirs) remove() error {
+	// Nearly always both are empty, and these three calls are all it takes.
+	_ = unix.Rmdir(d.work)
+	_ = unix.Rmdir(d.tmp)
+	err := unix.Rmdir(d.top)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return removeTree(d.top)
+}
+
+// removeTree deletes the directory top and what is in it. Unlike os.RemoveAll it
+// copes with directories that their owner may not read, and needs two descriptors
+// at most, however deep the tree: each directory it finds is moved up to top
+// before it is emptied. It follows no symbolic link. Nothing else may change the
+// tree meanwhile; the processes that could are dead.
+func removeTree(top string) error {
+	root, err := openDir(unix.AT_FDCWD, top)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", top, err)
+	}
+	defer root.Close()
+	// The code cannot have guessed these names.
+	r := remover{root: root, prefix: uuid.NewString() + "-"}
+	err = r.empty(root)
+	for err == nil && len(r.todo) > 0 {
+		name := r.todo[len(r.todo)-1]
+		r.todo = r.todo[:len(r.todo)-1]
+		err = r.removeDir(name)
+	}
+	if err == nil {
+		err = unix.Rmdir(top)
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", top, err)
+	}
+	return nil
+}
+
+type remover struct {
+	root   *os.File
+	prefix string
+	moved  int
+	todo   []string // directories that are children of root by now
+}
+
+func (r *remover) removeDir(name string) error {
+	dir, err := openDir(int(r.root.Fd()), name)
+	if err != nil {
+		return err
+	}
+	err = r.empty(dir)
+	if closeErr := dir.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return unix.Unlinkat(int(r.root.Fd()), name, unix.AT_REMOVEDIR)
+}
+
+// empty deletes the files of dir and moves its directories up to the root.
+func (r *remover) empty(dir *os.File) error {
+	const batch = 1000
+	for {
+		entries, err := dir.ReadDir(batch)
+		for _, entry := range entries {
+			if err := r.drop(dir, entry); err != nil {
+				return err
+			}
+		}
+		if err != nil || len(entries) == 0 {
+			return ignoreEOF(err)
+		}
+	}
+}
+
+func (r *remover) drop(dir *os.File, entry os.DirEntry) error {
+	fd, name := int(dir.Fd()), entry.Name()
+	if !entry.IsDir() {
+		return ignoreNotExist(unix.Unlinkat(fd, name, 0))
+	}
+	if dir == r.root {
+		r.todo = append(r.todo, name)
+		return nil
+	}
+	// To move a directory its owner must be allowed to write to it.
+	if err := unix.Fchmodat(fd, name, 0o700, 0); err != nil {
+		return err
+	}
+	r.moved++
+	to := r.prefix + strconv.Itoa(r.moved)
+	if err := unix.Renameat(fd, name, int(r.root.Fd()), to); err != nil {
+		return err
+	}
+	r.todo = append(r.todo, to)
+	return nil
+}
+
+// openDir opens a directory, with the permission to change it, without following
+// a link.
+func openDir(at int, name string) (*os.File, error) {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Openat(at, name, flags, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		var st unix.Stat_t
+		if err := unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return nil, err
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			return nil, unix.ENOTDIR
+		}
+		if err := unix.Fchmodat(at, name, 0o700, 0); err != nil {
+			return nil, err
+		}
+		fd, err = unix.Openat(at, name, flags, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Fchmod(fd, 0o700); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func ignoreNotExist(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

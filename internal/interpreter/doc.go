@@ -1,0 +1,28 @@
+// Package interpreter runs Python code: it owns the Python processes, the pool
+// that keeps some of them parked ahead of demand, the wire protocol to the
+// embedded repl_worker.py, the capture of output and the kill ladder. The runner
+// package calls it; it knows nothing of jobs, queues or Redis beyond the types
+// of internal/job.
+//
+// A worker is one fresh CPython process that serves one execution and dies:
+//
+//	spawn ─▶ parked ─▶ lent (Acquire) ─▶ executing (Execute) ─▶ closed (Close)
+//	   └───────┴────────────┴── dies or is killed at any point ──▶ closed
+//
+// File descriptors 0 to 2 of a worker are pipes that belong to the code. The
+// protocol has a socket of its own. The code shares its process with our script
+// and can find that socket, so nothing that arrives there is believed in matters
+// of time, output or end: Go alone decides those, and a frame that is not one
+// ends the worker.
+//
+// What the code starts is part of its execution. When the worker has ended, every
+// process that descends from it is killed before the result is returned. On Linux
+// this holds for daemons too, because the runner process is a child sub-reaper:
+// see reaper_linux.go. On other systems only the process group is killed. It also
+// means that other code of this process must not start children in sessions of
+// their own (setsid): they would be taken for what an execution left behind.
+//
+// What can fail: Python may not be there or not start (New, Start, Acquire), a
+// worker may be closed while it executes (Execute returns ErrClosed). Whatever
+// the code does, including a crash of the interpreter, is a job.Result and no error.
+package interpreter

@@ -1,0 +1,203 @@
+package interpreter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// run is the state of one execution.
+type run struct {
+	w        *Worker
+	stdout   *capture
+	stderr   *capture
+	pumps    sync.WaitGroup
+	frames   chan message
+	duration time.Duration
+
+	stopped  string // why the kill ladder was started; empty if it was not
+	report   *frame // what the code raised, as the worker tells it
+	status   *frame // how the code ended, as the worker tells it
+	protocol error  // the worker sent what is no frame
+	aborted  bool   // Close came in between
+}
+
+// Execute runs spec.Code once. It returns when the code has ended, its output is
+// complete and nothing that it started is left. When spec.Timeout or ctx ends
+// first, the code gets SIGINT and, after a grace, SIGKILL; the result is then
+// StatusInterrupted, with the output so far, and the error nil. An error means
+// that Kaa's part broke. JobID and QueuedMs of the result are the caller's to fill.
+func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error) {
+	if err := w.begin(); err != nil {
+		return job.Result{}, err
+	}
+	defer w.executing.Done()
+
+	budget := w.pool.cfg.OutputBytes
+	r := &run{
+		w: w, stdout: newCapture(budget), stderr: newCapture(budget),
+		frames: make(chan message, followRoom),
+	}
+	if ctx.Err() != nil {
+		r.stopped = cancelled
+		return r.result(), nil
+	}
+	r.pump(w.stdout, r.stdout)
+	r.pump(w.stderr, r.stderr)
+	r.pumps.Go(func() { w.frames.follow(w.id, r.frames) })
+	r.feed(spec.Stdin)
+
+	started := time.Now()
+	err := w.send(command{ID: w.id, Cmd: "exec", Code: spec.Code, Envs: spec.Envs})
+	if err == nil {
+		r.follow(ctx, spec.Timeout)
+	}
+	r.duration = time.Since(started)
+	r.settle()
+	switch {
+	case r.aborted:
+		return r.result(), fmt.Errorf("execute on %s: %w", w.id, ErrClosed)
+	case err != nil:
+		return job.Result{}, fmt.Errorf("execute on %s: send code: %w", w.id, err)
+	}
+	return r.result(), nil
+}
+
+// send writes one command. A worker that does not take it is broken.
+func (w *Worker) send(c command) error {
+	line, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	if err := w.control.SetWriteDeadline(time.Now().Add(w.pool.cfg.StartTimeout)); err != nil {
+		return err
+	}
+	_, err = w.control.Write(append(line, '\n'))
+	return err
+}
+
+// pump copies a stream of the code until its end.
+func (r *run) pump(from *os.File, to *capture) {
+	r.pumps.Go(func() {
+		buf := r.w.pool.buffers.Get().(*[]byte)
+		defer r.w.pool.buffers.Put(buf)
+		_, err := io.CopyBuffer(to, readOnly{from}, *buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			r.w.pool.cfg.Log.Error("interpreter: stream does not end",
+				slog.String("session_id", r.w.id), slog.String("stream", from.Name()))
+		}
+	})
+}
+
+// readOnly hides the methods by which io.CopyBuffer would go around the buffer.
+type readOnly struct{ io.Reader }
+
+// feed gives the code its standard input and then EOF. The code need not read it:
+// settle closes the pipe under a write that is stuck.
+func (r *run) feed(stdin string) {
+	if stdin == "" {
+		_ = r.w.stdin.Close()
+		return
+	}
+	r.pumps.Go(func() {
+		_, _ = io.WriteString(r.w.stdin, stdin) // fails when the code has closed it or ended
+		_ = r.w.stdin.Close()
+	})
+}
+
+// follow waits for the end of the code and sees to it that there is one.
+func (r *run) follow(ctx context.Context, limit time.Duration) {
+	timeout := newTimer(limit)
+	defer timeout.Stop()
+	grace := newTimer(0)
+	defer func() { grace.Stop() }()
+	done := ctx.Done()
+	frames := r.frames
+	// interrupt takes the first step of the ladder, or reports that it may be skipped.
+	interrupt := func(why string) bool {
+		r.stopped = why
+		if unread(r.w.control) {
+			return true // no code has begun, so there is none to be gentle with
+		}
+		r.w.proc.signal(syscall.SIGINT)
+		timeout.C, done = nil, nil
+		grace = newTimer(r.w.pool.cfg.Grace)
+		return false
+	}
+	for {
+		select {
+		case m, ok := <-frames:
+			if !ok { // the code has closed our socket, or the process has ended
+				frames = nil
+			} else if r.accept(m) {
+				return
+			}
+		case <-r.w.proc.exited:
+			return
+		case <-timeout.C:
+			if interrupt(timedOut(limit)) {
+				return
+			}
+		case <-done:
+			if interrupt(cancelled) {
+				return
+			}
+		case <-grace.C:
+			return // settle kills
+		case <-r.w.closing:
+			r.aborted = true
+			return
+		}
+	}
+}
+
+// newTimer returns a timer that never fires for a limit of zero.
+func newTimer(limit time.Duration) *time.Timer {
+	if limit <= 0 {
+		t := time.NewTimer(time.Hour)
+		t.Stop()
+		return t
+	}
+	return time.NewTimer(limit)
+}
+
+// accept takes a message of the worker and reports whether it ends the run.
+func (r *run) accept(m message) bool {
+	switch {
+	case m.err != nil:
+		r.protocol = m.err
+		return true
+	case m.frame.Type == frameStatus:
+		r.status = &m.frame
+		return true
+	default:
+		r.report = &m.frame
+		return false
+	}
+}
+
+// settle ends everything that is left of the execution and completes what is
+// known of it. With no process left, nothing holds the other ends of our pipes.
+func (r *run) settle() {
+	r.w.endProcesses()
+	deadline := time.Now().Add(lastResort)
+	for _, f := range []*os.File{r.w.control, r.w.stdout, r.w.stderr} {
+		_ = f.SetReadDeadline(deadline)
+	}
+	_ = r.w.stdin.Close()
+	r.pumps.Wait()
+	for m := range r.frames { // what the worker sent just before its end
+		if r.status == nil && r.protocol == nil {
+			r.accept(m)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package interpreter
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const dirPrefix = "kaa-interpreter-"
+
+// privateDir is the directory of one pool. A lock on it says that the pool lives:
+// the kernel lets go of it when the process ends, however that happens, and then
+// the next pool removes what was left.
+type privateDir struct {
+	path string
+	lock *os.File
+}
+
+// makePrivateDir makes the directory in parent and locks it.
+func makePrivateDir(parent string) (privateDir, error) {
+	for {
+		path, err := os.MkdirTemp(parent, dirPrefix) // 0700
+		if err == nil {
+			path, err = filepath.Abs(path)
+		}
+		if err != nil {
+			return privateDir{}, fmt.Errorf("make private directory: %w", err)
+		}
+		lock, err := lockDir(path)
+		if err == nil {
+			return privateDir{path: path, lock: lock}, nil
+		}
+		// A starting pool took it for a left-over before it was locked.
+		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
+			return privateDir{}, errors.Join(fmt.Errorf("lock private directory: %w", err), removeTree(path))
+		}
+	}
+}
+
+func (d privateDir) remove() error {
+	return errors.Join(removeTree(d.path), d.lock.Close())
+}
+
+// lockDir locks a directory of ours that nobody else has locked.
+func lockDir(path string) (*os.File, error) {
+	dir, err := openDir(unix.AT_FDCWD, path)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		// It may have been removed between the opening and the lock.
+		_, err = os.Lstat(path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, nil
+}
+
+// removeLeftovers removes the directories of pools in parent whose process was
+// killed. What cannot be removed is logged: it is no reason not to start.
+func removeLeftovers(parent string, log *slog.Logger) {
+	if parent == "" {
+		parent = os.TempDir()
+	}
+	paths, err := filepath.Glob(filepath.Join(parent, dirPrefix+"*"))
+	if err != nil { // a parent with a bracket in its name
+		return
+	}
+	for _, path := range paths {
+		info, err := os.Lstat(path)
+		if err != nil || !info.IsDir() {
+			continue
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Getuid() {
+			continue // another user's
+		}
+		lock, err := lockDir(path)
+		if err != nil {
+			continue // in use, or gone by now
+		}
+		if err := (privateDir{path: path, lock: lock}).remove(); err != nil {
+			log.Warn("interpreter: left-over directory", slog.String("path", path), slog.Any("err", err))
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package interpreter
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+const (
+	protocolVersion = 1
+	// maxFrame bounds a line from the worker. Its own script stays below it.
+	maxFrame = 1 << 20
+)
+
+// errFrame: what came over the control socket is not a frame of the protocol.
+// Our script does not do that, so the code has found the socket.
+var errFrame = errors.New("not a frame of the protocol")
+
+// command is a line to the worker.
+type command struct {
+	ID   string            `json:"id"`
+	Cmd  string            `json:"cmd"` // exec, shutdown
+	Code string            `json:"code,omitempty"`
+	Envs map[string]string `json:"envs,omitempty"`
+}
+
+// The types of frames.
+const (
+	frameReady  = "ready"
+	frameError  = "error"
+	frameStatus = "status"
+)
+
+// frame is a line from the worker.
+type frame struct {
+	Type string `json:"type"`
+	ID   string `json:"id"`
+	// ready
+	Version int    `json:"version"`
+	Python  string `json:"python"`
+	// error
+	Name      string `json:"name"`
+	Value     string `json:"value"`
+	Traceback string `json:"traceback"`
+	// status
+	Status   string `json:"status"` // ok, error, exit
+	ExitCode int    `json:"exitCode"`
+}
+
+// decodeFrame reads one line. It accepts only what the protocol allows.
+func decodeFrame(line []byte) (frame, error) {
+	var f frame
+	if err := json.Unmarshal(line, &f); err != nil {
+		// Without the cause: it would quote what the code sent.
+		return frame{}, fmt.Errorf("%w: malformed", errFrame)
+	}
+	switch f.Type {
+	case frameReady:
+		if f.Version != protocolVersion {
+			return frame{}, fmt.Errorf("%w: version %d", errFrame, f.Version)
+		}
+	case frameError:
+	case frameStatus:
+		switch f.Status {
+		case "ok", "error", "exit":
+		default:
+			return frame{}, fmt.Errorf("%w: unknown status", errFrame)
+		}
+		if f.ExitCode < 0 || f.ExitCode > 255 {
+			return frame{}, fmt.Errorf("%w: exit code out of range", errFrame)
+		}
+	default:
+		return frame{}, fmt.Errorf("%w: unknown type", errFrame)
+	}
+	return f, nil
+}
+
+// frameReader reads frames from the control socket.
+type frameReader struct {
+	r *bufio.Reader
+}
+
+func newFrameReader(r io.Reader) *frameReader {
+	return &frameReader{r: bufio.NewReaderSize(r, 4<<10)}
+}
+
+// next returns the next frame; an errFrame for what is none; any other error
+// means that no more can be read. A line cut off by the end of the worker is
+// dropped: a process may be killed while it writes.
+func (fr *frameReader) next() (frame, error) {
+	var line []byte
+	for {
+		part, err := fr.r.ReadSlice('\n')
+		if len(line)+len(part) > maxFrame {
+			return frame{}, fmt.Errorf("%w: longer than %d bytes", errFrame, maxFrame)
+		}
+		if err == nil && line == nil {
+			return decodeFrame(part)
+		}
+		line = append(line, part...)
+		switch {
+		case err == nil:
+			return decodeFrame(line)
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return frame{}, fmt.Errorf("read frame: %w", err)
+		}
+	}
+}
+
+// message is what the frames goroutine hands over: a frame, or why there is none.
+type message struct {
+	frame frame
+	err   error
+}
+
+// follow passes on the frames of one execution and ends with its status, with
+// the end of the socket or with the first thing that does not belong there. It
+// never sends more than three messages, so that with room for them it never
+// blocks and a reader may leave.
+func (fr *frameReader) follow(id string, to chan<- message) {
+	defer close(to)
+	described := false
+	for {
+		f, err := fr.next()
+		switch {
+		case err != nil && !errors.Is(err, errFrame):
+			return // the worker's end shows in its process
+		case err != nil:
+		case f.ID != id:
+			err = fmt.Errorf("%w: wrong id", errFrame)
+		case f.Type == frameReady, f.Type == frameError && described:
+			err = fmt.Errorf("%w: %s is out of place", errFrame, f.Type)
+		}
+		to <- message{frame: f, err: err}
+		if err != nil || f.Type == frameStatus {
+			return
+		}
+		described = true
+	}
+}
+
+// followRoom is the room that follow needs: an error frame, then a status frame
+// or an error, and one to spare.
+const followRoom = 3

@@ -1,0 +1,475 @@
+"""Kaa's worker: runs one piece of Python code in this process and says how it ended.
+
+The runner starts it as `python -I -X utf8 repl_worker.py`, with pipes as the
+file descriptors 0 to 2, which belong to the code, and with a private socket as
+descriptor 3, on which it speaks lines of JSON:
+
+    to the runner    {"type": "ready", "version": 1, "python": "3.11.2"}
+    from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}}
+                     {"id": "...", "cmd": "shutdown"}
+    to the runner    {"id": "...", "type": "error", "name", "value", "traceback"}
+                     {"id": "...", "type": "status", "status", "exitCode"}
+
+The code shares this process, so it can break everything in here if it tries.
+The runner knows that: it alone decides about time, output and the end. What
+this file has to do is to serve code that is merely unusual. Therefore it holds
+on to whatever it needs afterwards before the code runs, and trusts nothing then.
+
+Standard library only, Python 3.8 and later.
+"""
+
+import builtins
+
+# Functions defined from here on look their builtins up in this copy, so that
+# code which replaces builtins.len or builtins.BaseException does not hurt us.
+__builtins__ = dict(vars(builtins))
+
+import _signal
+import atexit
+import codecs
+import fcntl
+import gc
+import io
+import json
+import linecache
+import os
+import select
+import sys
+import threading
+import time
+import traceback
+import types
+from _json import encode_basestring_ascii as quote
+
+VERSION = 1
+SOCKET = 3  # where the runner puts the control socket
+OWN_FILE = __file__
+FILENAME = "<stdin>"  # what the code is called in its tracebacks
+MAX_NAME = 256
+# In characters. One takes at most 12 bytes as ASCII JSON, so that an error frame
+# with a value and a traceback stays below the runner's bound of 1 MiB.
+MAX_TEXT = 32 * 1024
+MAX_FRAMES = 1000  # of a traceback, like CPython's own
+
+SIGINT = _signal.SIGINT
+TYPE_NAME = type.__dict__["__name__"].__get__
+TRACEBACK = BaseException.__dict__["__traceback__"].__get__
+_exit = os._exit
+_getpid = os.getpid
+_read = os.read
+_write = os.write
+_signal_get = _signal.getsignal
+_signal_set = _signal.signal
+_collect = gc.collect
+_join_threads = threading._shutdown
+_run_atexit = atexit._run_exitfuncs
+_clear_atexit = atexit._clear
+
+
+class Control:
+    """The private socket. Processes that the code forks have no part in it."""
+
+    def __init__(self, fd):
+        limit = os.sysconf("SC_OPEN_MAX")
+        high = 1000 if limit < 0 or limit > 1024 else max(limit - 24, 4)
+        # Out of the way of code that closes or lists low descriptors.
+        self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, high)
+        os.close(fd)
+        self.pid = _getpid()
+        os.register_at_fork(after_in_child=self.close)
+
+    def close(self, _close=os.close):
+        try:
+            _close(self.fd)
+        except OSError:
+            pass
+        self.fd = -1
+
+    def is_ours(self):
+        """False in a process that the code forked."""
+        return _getpid() == self.pid
+
+    def wait(self):
+        """Wait until there is something to receive."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        while not poll.poll():
+            pass
+
+    def receive(self):
+        """Return the next command, or None when the runner is gone."""
+        chunks = []
+        while True:
+            chunk = _read(self.fd, 1 << 16)
+            if not chunk:
+                return None
+            chunks.append(chunk)
+            if chunk.endswith(b"\n"):
+                return json.loads(b"".join(chunks))
+
+    def send(self, **fields):
+        """Send a frame; report whether it could be sent."""
+        body = []
+        for key, value in fields.items():
+            if value is not None:
+                body.append(quote(key) + ":" + (int.__repr__(value) if type(value) is int else quote(value)))
+        data = ("{" + ",".join(body) + "}\n").encode("ascii")
+        try:
+            while data:
+                data = data[_write(self.fd, data):]
+        except OSError:
+            return False
+        return True
+
+
+class Interrupts:
+    """What SIGINT does: while our own code runs it is only noted."""
+
+    def __init__(self):
+        self.noted = False
+        self.handler = _signal.default_int_handler  # the code's; it may set its own
+        self.shielded = False
+        # Nothing to interrupt yet.
+        _signal_set(SIGINT, _signal.SIG_IGN)
+
+    def note(self, signum, frame):
+        self.noted = True
+
+    def shield(self):
+        """From here on signals are noted. Whatever was on its way is noted too."""
+        while not self.shielded:
+            try:
+                handler = _signal_get(SIGINT)
+                _signal_set(SIGINT, self.note)
+                if handler is not None and handler != self.note:
+                    self.handler = handler
+                self.shielded = True
+            except BaseException:  # the very signal; or what the code's handler raises
+                self.noted = True
+
+    def unshield(self):
+        """From here on signals are the code's, also one that was noted before."""
+        self.shielded = False
+        _signal_set(SIGINT, self.handler)
+        if self.noted:
+            self.noted = False
+            if callable(self.handler):
+                self.handler(SIGINT, None)
+
+    def begin(self):
+        """The runner sent code: signals count from now on."""
+        _signal_set(SIGINT, self.note)
+        self.shielded = True
+
+
+class Writer(io.BufferedWriter):
+    """Passes on every write at once, so that nothing is lost when we are killed.
+
+    It is not the raw file, which may write less than it was given.
+    """
+
+    def write(self, data, _write=io.BufferedWriter.write, _flush=io.BufferedWriter.flush):
+        n = _write(self, data)
+        _flush(self)
+        return n
+
+
+def encode_odd(error, _escape=codecs.lookup_error("surrogateescape")):
+    """An encoding error handler that never fails: print must not raise."""
+    try:
+        return _escape(error)
+    except UnicodeError:
+        return b"\xef\xbf\xbd" * (error.end - error.start), error.end
+
+
+def open_streams():
+    codecs.register_error("kaa", encode_odd)
+    for fd, name, errors in ((1, "stdout", "kaa"), (2, "stderr", "backslashreplace")):
+        raw = io.FileIO(fd, "wb", closefd=False)
+        raw.name = "<%s>" % name
+        stream = io.TextIOWrapper(Writer(raw), encoding="utf-8", errors=errors, newline="\n", write_through=True)
+        stream.mode = "w"
+        setattr(sys, name, stream)
+        setattr(sys, "__%s__" % name, stream)
+
+
+def tune_libc():
+    """What only C can do; each part is worth having without the others.
+
+    Returns the function that flushes the C library's streams.
+    """
+    try:
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+    except Exception:
+        return lambda: None
+    try:
+        # Orphans of the code stay attributable to it until it has ended.
+        PR_SET_CHILD_SUBREAPER = 36
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    except Exception:
+        pass
+    try:
+        _IONBF = 2
+        for name in ("stdout", "stderr"):
+            libc.setvbuf(ctypes.c_void_p.in_dll(libc, name), None, _IONBF, ctypes.c_size_t(0))
+    except Exception:
+        pass
+    try:
+        flush = libc.fflush
+        flush.argtypes = [ctypes.c_void_p]
+        return lambda: flush(None)
+    except Exception:
+        return lambda: None
+
+
+def close_strangers(keep):
+    """Close descriptors that a careless parent let us inherit."""
+    try:
+        fds = [int(name) for name in os.listdir("/proc/self/fd")]
+    except (OSError, ValueError):
+        return
+    for fd in fds:
+        if fd > 2 and fd != keep:
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+
+
+def clip(text, limit):
+    """Return text as an exact str that keeps head and tail within the limit."""
+    text = "".join(("", text))
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return "%s\n... [%d characters dropped] ...\n%s" % (text[:half], len(text) - 2 * half, text[-half:])
+
+
+class Describer:
+    """Turns an exception of the code into text that shows the code's frames only."""
+
+    def __init__(self, work_dir):
+        self.prefix = work_dir.rstrip("/") + "/"
+
+    def is_user(self, filename):
+        if filename == OWN_FILE:
+            return False
+        return filename in (FILENAME, "<string>") or filename.startswith(self.prefix)
+
+    def describe(self, exc):
+        """Return name, value and traceback. It works for hostile exceptions too."""
+        name = clip(TYPE_NAME(type(exc)), MAX_NAME)
+        try:
+            value = clip(str(exc), MAX_TEXT)
+        except BaseException:
+            value = "<exception str() failed>"
+        for chain in (True, False):
+            try:
+                return name, value, clip(self.render(exc, chain), MAX_TEXT)
+            except BaseException:
+                continue
+        return name, value, clip("%s: %s\n" % (name, value), MAX_TEXT)
+
+    def render(self, exc, chain):
+        report = traceback.TracebackException(type(exc), exc, TRACEBACK(exc), limit=-MAX_FRAMES)
+        todo, seen = [report], set()
+        while todo:
+            part = todo.pop()
+            if part is None or id(part) in seen:
+                continue
+            seen.add(id(part))
+            if part.stack is not None:
+                part.stack[:] = [frame for frame in part.stack if self.is_user(frame.filename)]
+                if not part.stack:  # no heading over nothing: a syntax error
+                    part.exc_traceback = None
+                    part.stack = NoStack()
+            todo += [part.__cause__, part.__context__]
+            todo += getattr(part, "exceptions", None) or []
+        return "".join(report.format(chain=chain))
+
+
+class NoStack(traceback.StackSummary):
+    pass
+
+
+def exit_code_of(exc):
+    """Return what a SystemExit asks for, after printing it if it is a message."""
+    try:
+        code = exc.code
+        if code is None:
+            return 0
+        if issubclass(type(code), int):
+            return int.__and__(code, 0xFF)
+        sys.stderr.write(clip(str(code), 1 << 30) + "\n")
+    except BaseException:
+        pass
+    return 1
+
+
+class Outcome:
+    """How the code ended. To begin with, as if a signal had come before it could."""
+
+    status, exit_code = "error", 1
+    error = ("KeyboardInterrupt", "", "KeyboardInterrupt\n")
+
+
+def execute(outcome, source, interrupts, describer):
+    """Run source as the module __main__ and say in outcome how it ended."""
+    module = types.ModuleType("__main__")
+    namespace = module.__dict__
+    namespace["__builtins__"] = builtins
+    sys.modules["__main__"] = module
+    try:
+        try:
+            interrupts.unshield()
+            exec(compile(source, FILENAME, "exec", 0, True), namespace)
+        finally:
+            interrupts.shield()
+        outcome.status, outcome.exit_code, outcome.error = "ok", 0, None
+    except SystemExit as exc:
+        interrupts.shield()
+        outcome.status, outcome.error = "exit", None
+        outcome.exit_code = exit_code_of(exc)
+    except BaseException as exc:
+        interrupts.shield()
+        outcome.error = describer.describe(exc)
+
+
+def forget_module():
+    """Let go of the code's objects, so that their __del__ run while they can."""
+    sys.modules.pop("__main__", None)
+    _collect()
+
+
+def unshielded(interrupts, step):
+    """Do what an interpreter does at its end. The code's time limit still applies."""
+    try:
+        try:
+            interrupts.unshield()
+            step()
+        finally:
+            interrupts.shield()
+    except BaseException:
+        interrupts.shield()
+
+
+def stop_tracing():
+    sys.settrace(None)
+    sys.setprofile(None)
+
+
+def flush_all(streams, flush_libc):
+    for get in (lambda: sys.stdout, lambda: sys.stderr, lambda: streams[0], lambda: streams[1]):
+        try:
+            get().flush()
+        except BaseException:
+            pass
+    flush_libc()
+
+
+def prime_linecache(source):
+    """Let tracebacks show the code's lines, split as the tokenizer splits them."""
+    text = source.replace("\r\n", "\n").replace("\r", "\n")
+    lines = [line + "\n" for line in text.split("\n")]
+    linecache.cache[FILENAME] = (len(text), None, lines, FILENAME)
+
+
+def apply_envs(envs):
+    os.environ.update(envs)
+    if "TZ" in envs:
+        time.tzset()
+
+
+def report(control, command_id, outcome):
+    """Send what the code raised at once: what follows may not come to its end."""
+    if outcome.error is None:
+        return True
+    if control.is_ours():
+        name, value, text = outcome.error
+        if control.send(id=command_id, type="error", name=name, value=value, traceback=text):
+            return True
+    try:  # a forked child, or the code has closed our socket
+        sys.stderr.write(outcome.error[2])
+    except BaseException:
+        pass
+    return False
+
+
+def serve(command, control, interrupts, flush_libc):
+    describer = Describer(os.getcwd())
+    streams = (sys.stdout, sys.stderr)
+    source = command.get("code") or ""
+    apply_envs(command.get("envs") or {})
+    prime_linecache(source)
+
+    outcome = Outcome()
+
+    def finish():
+        if control.is_ours():
+            control.send(id=command["id"], type="status", status=outcome.status, exitCode=outcome.exit_code)
+        _exit(outcome.exit_code)
+
+    run_all(interrupts, [
+        lambda: execute(outcome, source, interrupts, describer),
+        stop_tracing,
+        lambda: report(control, command["id"], outcome),
+        lambda: unshielded(interrupts, _join_threads),
+        lambda: unshielded(interrupts, _run_atexit),
+        lambda: unshielded(interrupts, _clear_atexit),
+        lambda: unshielded(interrupts, forget_module),
+        lambda: flush_all(streams, flush_libc),
+        finish,
+    ])
+
+
+def run_all(interrupts, steps):
+    """Take each step once, whatever it raises; the last one does not return.
+
+    A signal can come between the end of the code and the shield. Code that sends
+    itself a hail of them can hit every line here, hence the belt and the braces.
+    """
+    steps.reverse()
+    while True:
+        try:
+            try:
+                while steps:
+                    interrupts.shield()
+                    steps.pop()()
+                _exit(70)  # even the last one failed
+            except BaseException:
+                interrupts.shield()
+        except BaseException:
+            pass
+
+
+def main():
+    control = Control(SOCKET)
+    interrupts = Interrupts()
+    close_strangers(control.fd)
+    flush_libc = tune_libc()
+    open_streams()
+    sys.argv[:] = [""]
+    sys.path.insert(0, "")
+    # Pay now for what the first use of these costs.
+    exec(compile("pass", "<rehearsal>", "exec", 0, True), {})
+    # What exists by now need not be searched again when the code's garbage is.
+    _collect()
+    gc.freeze()
+
+    control.send(type="ready", version=VERSION, python="%d.%d.%d" % sys.version_info[:3])
+    control.wait()
+    # Before the command is read: the runner takes an unread one for not begun, and
+    # then does not trust in SIGINT.
+    interrupts.begin()
+    command = control.receive()
+    if command is None or command["cmd"] != "exec":
+        _exit(0)
+    serve(command, control, interrupts, flush_libc)
+
+
+if __name__ == "__main__":
+    # Up to Python 3.9 a call within one module hands down the caller's builtins;
+    # a frame of another module in between makes main look up ours.
+    exec("main()", {"main": main, "__builtins__": {}})

@@ -1,0 +1,103 @@
+package interpreter
+
+import (
+	"fmt"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// The reasons of an interruption, as Result.Error.Value shows them.
+const cancelled = "cancelled"
+
+func timedOut(limit time.Duration) string {
+	return "timed out after " + strconv.FormatFloat(limit.Seconds(), 'f', -1, 64) + " s"
+}
+
+// signalBase is what shells add to a signal's number to make an exit code.
+const signalBase = 128
+
+// result says how the run ended. What this side saw and did comes first; the
+// worker's word counts only where it does not contradict it.
+func (r *run) result() job.Result {
+	res := job.Result{
+		SessionID:  r.w.id,
+		DurationMs: float64(r.duration.Microseconds()) / 1000,
+	}
+	var dropped job.Truncated
+	res.Stdout, dropped.Stdout = r.stdout.text()
+	res.Stderr, dropped.Stderr = r.stderr.text()
+	if dropped != (job.Truncated{}) {
+		res.Truncated = &dropped
+	}
+	switch {
+	case r.stopped != "" || r.aborted:
+		r.interrupted(&res)
+	case r.protocol != nil:
+		res.Status = job.StatusExit
+		res.ExitCode = new(signalBase + int(syscall.SIGKILL))
+		res.Error = &job.Error{
+			Name:  "ProtocolError",
+			Value: "the interpreter was ended because the code interfered with its supervisor: " + r.protocol.Error(),
+		}
+	case r.status != nil:
+		r.told(&res)
+	default:
+		r.died(&res)
+	}
+	return res
+}
+
+// interrupted: once the kill ladder has started, the code was interrupted,
+// whatever it made of it.
+func (r *run) interrupted(res *job.Result) {
+	res.Status = job.StatusInterrupted
+	res.Error = &job.Error{Name: "KeyboardInterrupt", Value: r.stopped}
+	if r.aborted && r.stopped == "" {
+		res.Error.Value = "the interpreter was closed"
+	}
+	if r.report != nil {
+		res.Error.Name = r.report.Name
+		res.Error.Traceback = r.report.Traceback
+	}
+}
+
+// told: the worker said how the code ended.
+func (r *run) told(res *job.Result) {
+	res.Status = job.Status(r.status.Status)
+	res.ExitCode = &r.status.ExitCode
+	if res.Status != job.StatusError {
+		return
+	}
+	res.Error = &job.Error{Name: "Exception", Value: "the interpreter did not say which"}
+	if r.report != nil {
+		res.Error = &job.Error{Name: r.report.Name, Value: r.report.Value, Traceback: r.report.Traceback}
+	}
+}
+
+// died: the process ended without a word.
+func (r *run) died(res *job.Result) {
+	res.Status = job.StatusExit
+	if r.report != nil {
+		res.Error = &job.Error{Name: r.report.Name, Value: r.report.Value, Traceback: r.report.Traceback}
+	}
+	status := r.w.proc.status
+	if !status.Signaled() {
+		res.ExitCode = new(status.ExitStatus())
+		return
+	}
+	sig := status.Signal()
+	name := unix.SignalName(sig)
+	if name == "" {
+		name = "signal " + strconv.Itoa(int(sig))
+	}
+	res.ExitCode = new(signalBase + int(sig))
+	res.Error = &job.Error{Name: name, Value: fmt.Sprintf("the interpreter was ended by %s (%s)", name, sig)}
+	if r.report != nil {
+		res.Error.Traceback = r.report.Traceback
+	}
+}

@@ -1,0 +1,248 @@
+"""Tests of repl_worker.py by itself, over a socketpair, as the runner drives it.
+
+Run them with any supported Python; KAA_TEST_PYTHON names the one under test:
+
+    python3 -m unittest discover -s internal/interpreter -p 'test_*.py'
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "repl_worker.py")
+PYTHON = os.environ.get("KAA_TEST_PYTHON") or sys.executable
+LIMIT = 30  # seconds for anything that should happen soon
+
+
+class Worker:
+    """A worker process with the test in the place of the runner."""
+
+    def __init__(self, test):
+        self.dir = tempfile.TemporaryDirectory()
+        test.addCleanup(self.dir.cleanup)
+        self.socket, theirs = socket.socketpair()
+        test.addCleanup(self.socket.close)
+        self.socket.settimeout(LIMIT)
+        self.lines = self.socket.makefile("rb")
+        test.addCleanup(self.lines.close)
+
+        def place_socket():
+            os.dup2(theirs.fileno(), 3)
+
+        self.process = subprocess.Popen(
+            [PYTHON, "-I", "-X", "utf8", SCRIPT],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=self.dir.name, start_new_session=True, close_fds=False, preexec_fn=place_socket,
+        )
+        test.addCleanup(self.end)
+        theirs.close()
+
+    def end(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+    def read(self):
+        """The next frame, or None at the end."""
+        line = self.lines.readline()
+        return json.loads(line.decode("ascii")) if line else None
+
+    def send(self, **command):
+        self.socket.sendall(json.dumps(command).encode() + b"\n")
+
+    def finish(self):
+        """The other frames, stdout, stderr and the exit code."""
+        frames = []
+        while True:
+            frame = self.read()
+            if frame is None:
+                break
+            frames.append(frame)
+        out, err = self.process.communicate(timeout=LIMIT)
+        return frames, out.decode(), err.decode(), self.process.returncode
+
+
+class WorkerTest(unittest.TestCase):
+    def start(self):
+        worker = Worker(self)
+        self.assertEqual(worker.read()["type"], "ready")
+        return worker
+
+    def execute(self, code, **more):
+        worker = self.start()
+        worker.send(id="x", cmd="exec", code=code, **more)
+        return worker.finish()
+
+    def status(self, frames):
+        return {key: value for key, value in frames[-1].items() if key not in ("id", "type")}
+
+    def test_ready(self):
+        frame = Worker(self).read()
+        self.assertEqual(sorted(frame), ["python", "type", "version"])
+        self.assertEqual((frame["type"], frame["version"]), ("ready", 1))
+
+    def test_ok(self):
+        frames, out, err, code = self.execute("print(42)")
+        self.assertEqual(frames, [{"id": "x", "type": "status", "status": "ok", "exitCode": 0}])
+        self.assertEqual((out, err, code), ("42\n", "", 0))
+
+    def test_code_in_many_pieces(self):
+        worker = self.start()
+        data = json.dumps({"id": "x", "cmd": "exec", "code": "print(len('%s'))" % ("é" * 100_000)}, ensure_ascii=False)
+        data = data.encode() + b"\n"
+        for i in range(0, len(data), 9999):
+            worker.socket.sendall(data[i:i + 9999])
+        self.assertEqual(worker.finish()[1], "100000\n")
+
+    def test_shutdown(self):
+        worker = self.start()
+        worker.send(id="x", cmd="shutdown")
+        self.assertEqual(worker.finish(), ([], "", "", 0))
+
+    def test_runner_is_gone(self):
+        worker = self.start()
+        worker.socket.shutdown(socket.SHUT_RDWR)
+        self.assertEqual(worker.process.wait(LIMIT), 0)
+
+    def test_error(self):
+        frames, out, err, code = self.execute("def f():\n    1/0\nf()")
+        self.assertEqual([f["type"] for f in frames], ["error", "status"])
+        self.assertEqual((frames[0]["name"], frames[0]["value"]), ("ZeroDivisionError", "division by zero"))
+        text = frames[0]["traceback"]
+        self.assertIn('File "<stdin>", line 3, in <module>\n    f()\n', text)
+        self.assertIn('File "<stdin>", line 2, in f\n    1/0\n', text)
+        self.assertNotIn("repl_worker", text)
+        self.assertEqual((self.status(frames), out, err, code), ({"status": "error", "exitCode": 1}, "", "", 1))
+
+    def test_syntax_error(self):
+        frames = self.execute("x = 1\ny = = 2\n")[0]
+        self.assertEqual(frames[0]["name"], "SyntaxError")
+        self.assertIn('  File "<stdin>", line 2\n    y = = 2\n', frames[0]["traceback"])
+        self.assertIn("^\nSyntaxError: invalid syntax", frames[0]["traceback"])
+        self.assertNotIn("Traceback", frames[0]["traceback"])
+
+    def test_hidden_frames(self):
+        frames = self.execute("import json\ntry: json.loads('{')\nexcept ValueError as e: raise KeyError('k') from e")[0]
+        text = frames[0]["traceback"]
+        self.assertIn("direct cause", text)
+        self.assertIn("line 2, in <module>", text)
+        self.assertNotIn("decoder.py", text)
+        self.assertNotIn("repl_worker", text)
+
+    @unittest.skipIf(sys.version_info < (3, 11), "no exception groups")
+    def test_exception_group(self):
+        text = self.execute("import json\ne = []\ntry: json.loads('{')\nexcept ValueError as x: e.append(x)\n"
+                            "raise ExceptionGroup('g', e)")[0][0]["traceback"]
+        self.assertIn("line 3, in <module>", text)
+        self.assertNotIn("decoder.py", text)
+
+    def test_exits(self):
+        for code, want, stderr in (
+            ("import sys; sys.exit()", 0, ""),
+            ("import sys; sys.exit(3)", 3, ""),
+            ("import sys; sys.exit(-1)", 255, ""),
+            ("import sys; sys.exit('no')", 1, "no\n"),
+            ("raise SystemExit(1, 2)", 1, "(1, 2)\n"),
+        ):
+            with self.subTest(code):
+                frames, _, err, exit_code = self.execute(code)
+                self.assertEqual((self.status(frames), err), ({"status": "exit", "exitCode": want}, stderr))
+                self.assertEqual(exit_code, want)
+
+    def test_hostile_exceptions(self):
+        for code, name in (
+            ("class E(Exception):\n  def __str__(self): 1/0\nraise E", "E"),
+            ("class E(Exception):\n  __cause__ = __context__ = __traceback__ = property(lambda s: 1/0)\nraise E", "E"),
+            ("class M(type):\n  __name__ = property(lambda c: 1/0)\nclass E(Exception, metaclass=M): pass\nraise E", "E"),
+            ("raise ValueError('\\ud800')", "ValueError"),
+            ("raise ValueError('\\U0001F600' * 1000000)", "ValueError"),
+            ("raise type('N' * 100000, (Exception,), {})", None),
+            ("def f(): f()\nf()", "RecursionError"),
+            ("x = bytearray(1 << 62)", "MemoryError"),
+            ("import builtins\nd = delattr\nfor n in list(vars(builtins)): d(builtins, n)\n1/0", "ZeroDivisionError"),
+        ):
+            with self.subTest(code):
+                frames = self.execute(code)[0]
+                self.assertEqual([f["type"] for f in frames], ["error", "status"])
+                if name:
+                    self.assertEqual(frames[0]["name"], name)
+                self.assertLess(len(json.dumps(frames[0])), 1 << 20)
+
+    def test_streams(self):
+        frames, out, err, _ = self.execute(
+            "import os, subprocess, sys\nprint('a\\ud800b')\nos.write(1, b'raw\\n')\n"
+            "subprocess.run(['echo', 'child'])\nsys.stderr.write('\\udfff')")
+        self.assertEqual(self.status(frames)["status"], "ok")
+        self.assertEqual((out, err), ("a\ufffdb\nraw\nchild\n", "\\udfff"))
+
+    def test_output_before_a_kill(self):
+        self.assertEqual(self.execute("import os\nprint('x', end='')\nos.kill(os.getpid(), 9)"), ([], "x", "", -9))
+
+    def test_envs(self):
+        out = self.execute("import os, time\nprint(os.environ['A'], time.tzname[0])", envs={"A": "b", "TZ": "XYZ-3"})[1]
+        self.assertEqual(out, "b XYZ\n")
+
+    def test_wind_down(self):
+        code = ("import atexit, threading, time\nclass A:\n  def __del__(self): print('del', time.__name__)\na = A()\n"
+                "def f():\n  time.sleep(0.1); print('thread')\nthreading.Thread(target=f).start()\natexit.register(print, 'atexit')")
+        self.assertEqual(self.execute(code)[1], "thread\natexit\ndel time\n")
+
+    def test_forked_child_is_mute(self):
+        frames, out, err, _ = self.execute(
+            "import os\npid = os.fork()\nif not pid: 1/0\nprint(os.waitpid(pid, 0)[1])")
+        self.assertEqual(frames, [{"id": "x", "type": "status", "status": "ok", "exitCode": 0}])
+        self.assertEqual(out, "256\n")
+        self.assertIn("ZeroDivisionError", err)
+
+    def test_socket_is_not_inherited(self):
+        out = self.execute("import os, subprocess\nsubprocess.run(['ls', '/proc/self/fd'], close_fds=False)\n"
+                           "if os.fork() == 0: print('f', [n for n in os.listdir('/proc/self/fd') if int(n) > 900])\n"
+                           "else: os.wait()")[1]
+        self.assertEqual(out.replace("\n", " "), "0 1 2 3 f [] ")
+
+    def test_interrupt(self):
+        worker = self.start()
+        worker.send(id="x", cmd="exec", code="import time\nprint('x')\ntime.sleep(600)")
+        self.assertEqual(worker.process.stdout.read(1), b"x")
+        os.killpg(worker.process.pid, signal.SIGINT)
+        frames = worker.finish()[0]
+        self.assertEqual(frames[0]["name"], "KeyboardInterrupt")
+        self.assertIn('File "<stdin>", line ', frames[0]["traceback"])
+        self.assertEqual(self.status(frames), {"status": "error", "exitCode": 1})
+
+    def test_interrupt_while_parked(self):
+        worker = self.start()
+        for _ in range(3):
+            os.kill(worker.process.pid, signal.SIGINT)
+        worker.send(id="x", cmd="exec", code="print(1)")
+        frames, out, err, _ = worker.finish()
+        self.assertEqual((self.status(frames)["status"], out, err), ("ok", "1\n", ""))
+
+    def test_interrupts_at_every_moment(self):
+        """However many come and whenever, what is sent is the protocol."""
+        for delay in range(0, 40, 2):
+            worker = self.start()
+            worker.send(id="x", cmd="exec", code="import atexit\natexit.register(lambda: None)\nfor _ in range(20000): pass")
+            end = time.monotonic() + delay / 1000
+            while time.monotonic() < end:
+                os.kill(worker.process.pid, signal.SIGINT)
+            frames = worker.finish()[0]
+            self.assertIn([f["type"] for f in frames], (["status"], ["error", "status"]))
+
+    def test_orphans_stay_attributable(self):
+        out = self.execute(
+            "import os, subprocess, time\nsubprocess.run('setsid sleep 5 &', shell=True)\n"
+            "me = '/proc/self/task/%d/children' % os.getpid()\nend = time.monotonic() + 20\n"
+            "while not open(me).read() and time.monotonic() < end: pass\n"
+            "pid = int(open(me).read())\nos.kill(pid, 9); os.waitpid(pid, 0); print('mine')")[1]
+        self.assertEqual(out, "mine\n")
+
+
+if __name__ == "__main__":
+    unittest.main()

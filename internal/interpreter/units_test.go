@@ -1,0 +1,144 @@
+package interpreter
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+// FuzzFrameReader: whatever the code sends, the reader neither panics nor returns
+// a frame that the protocol does not allow.
+func FuzzFrameReader(f *testing.F) {
+	for _, seed := range []string{
+		`{"type":"ready","version":1}` + "\n",
+		`{"id":"x","type":"error","name":"E","value":"\ud800","traceback":""}` + "\n",
+		`{"id":"x","type":"status","status":"exit","exitCode":255}` + "\n",
+		`{"id":"x","type":"status","status":"ok","exitCode":1e3}` + "\n",
+		"\n", "null\n", "[]\n", "{}\n", "\xff\x00\n", `{"type":`, strings.Repeat("[", 5000) + "\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fr := newFrameReader(bytes.NewReader(data))
+		for range len(data) + 1 {
+			got, err := fr.next()
+			if err != nil {
+				if !errors.Is(err, errFrame) && !errors.Is(err, io.EOF) {
+					t.Fatalf("unexpected error %v", err)
+				}
+				return
+			}
+			switch {
+			case got.Type == frameReady && got.Version == protocolVersion, got.Type == frameError:
+			case got.Type == frameStatus && strings.Contains("ok error exit", got.Status) && got.ExitCode >= 0 && got.ExitCode < 256:
+			default:
+				t.Fatalf("accepted %+v", got)
+			}
+		}
+		t.Fatal("does not end")
+	})
+}
+
+func TestFrameReader(t *testing.T) {
+	t.Parallel()
+	long := `{"type":"error","value":"` + strings.Repeat("x", 100_000) + `"}` + "\n"
+	most := `{"type":"error","value":"` + strings.Repeat("x", maxFrame-len(`{"type":"error","value":""}`)-1) + `"}` + "\n"
+	tests := []struct {
+		name, in string
+		frames   int
+		frameErr bool
+	}{
+		{"none", "", 0, false},
+		{"two", `{"type":"error"}` + "\n" + `{"type":"error"}` + "\n", 2, false},
+		{"cut off", `{"type":"error"}` + "\n" + `{"type":"err`, 1, false},
+		{"long", long + long, 2, false},
+		{"longest", most + long, 2, false},
+		{"too long", "x" + most, 0, true},
+		{"endless", strings.Repeat("x", 2*maxFrame), 0, true},
+		{"wrong version", `{"type":"ready","version":2}` + "\n", 0, true},
+		{"not JSON", "hello\n", 0, true},
+		{"not an object", "1\n", 0, true},
+		{"wrong field", `{"type":"status","status":1}` + "\n", 0, true},
+		{"trailing", `{"type":"error"} x` + "\n", 0, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			for _, r := range []io.Reader{strings.NewReader(tt.in), iotest.HalfReader(strings.NewReader(tt.in))} {
+				fr := newFrameReader(r)
+				n := 0
+				var err error
+				for {
+					if _, err = fr.next(); err != nil {
+						break
+					}
+					n++
+				}
+				if n != tt.frames || errors.Is(err, errFrame) != tt.frameErr {
+					t.Errorf("%d frames, then %v", n, err)
+				}
+			}
+		})
+	}
+}
+
+// Nobody need read what follow sends.
+func TestFollowNeverBlocks(t *testing.T) {
+	t.Parallel()
+	lines := strings.Repeat(`{"id":"i","type":"error"}`+"\n", 100)
+	to := make(chan message, followRoom)
+	newFrameReader(strings.NewReader(lines)).follow("i", to)
+	var got []message
+	for m := range to {
+		got = append(got, m)
+	}
+	if len(got) != 2 || got[0].err != nil || !errors.Is(got[1].err, errFrame) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// capture against the plain definition of what it should keep.
+func TestCaptureKeepsHeadAndTail(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 3000 {
+		budget := rnd.IntN(40)
+		c := newCapture(budget)
+		var all []byte
+		for range rnd.IntN(12) {
+			p := make([]byte, rnd.IntN(25))
+			for i := range p {
+				p[i] = byte('a' + rnd.IntN(26))
+			}
+			all = append(all, p...)
+			if n, err := c.Write(p); n != len(p) || err != nil {
+				t.Fatalf("Write = %d, %v", n, err)
+			}
+		}
+		text, dropped := c.text()
+		wantDropped := int64(max(0, len(all)-budget))
+		want := string(all)
+		if wantDropped > 0 {
+			head := budget / 2
+			want = string(all[:head]) + "\n... [" + itoa(wantDropped) + " bytes dropped] ...\n" + string(all[len(all)-(budget-head):])
+		}
+		if text != want || dropped != wantDropped {
+			t.Fatalf("budget %d, %q: got %q, %d", budget, all, text, dropped)
+		}
+		if cap(c.head)+cap(c.tail) > budget {
+			t.Fatalf("budget %d: holds %d", budget, cap(c.head)+cap(c.tail))
+		}
+	}
+}
+
+func itoa(n int64) string {
+	var digits []byte
+	for ; n > 0; n /= 10 {
+		digits = append([]byte{byte('0' + n%10)}, digits...)
+	}
+	return string(digits)
+}
