@@ -1,0 +1,38 @@
+# Kaa's commands. `make run` and `make test` are all a new machine needs, given
+# Go and Python 3.
+
+GO     ?= go
+PYTHON ?= python3
+
+.PHONY: run build test test-long lint fmt bench clean
+
+run: build ## run everything in one process on 127.0.0.1:8080
+	@bin/kaa dev
+
+build: ## bin/kaa, bin/api, bin/runner
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/kaa ./cmd/api ./cmd/runner
+
+test: ## everything CI checks
+	@GO="$(GO)" PYTHON="$(PYTHON)" scripts/check
+
+test-long: ## what takes minutes: fuzzing, repetitions
+	@GO="$(GO)" scripts/check-long
+
+lint: bin/golangci-lint
+	bin/golangci-lint run
+
+fmt: bin/golangci-lint
+	bin/golangci-lint fmt
+
+bench: ## latency and throughput, against spawning bare interpreters
+	$(GO) test -run '^$$' -bench . -benchtime 2s ./...
+
+# The linter is pinned in a module of its own, so that what it needs is not what
+# Kaa needs.
+bin/golangci-lint: tools/go.mod tools/go.sum
+	@mkdir -p bin
+	$(GO) build -C tools -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+clean:
+	rm -rf bin

@@ -1,0 +1,13 @@
+// Command api runs Kaa's api process. It is configured by the environment; see
+// docs/configuration.md.
+package main
+
+import (
+	"os"
+
+	"github.com/kaa-run/kaa/internal/app"
+)
+
+func main() {
+	os.Exit(app.Main("api", app.RunAPI, app.APIHealthAddr))
+}

@@ -1,0 +1,81 @@
+// Command kaa tries Kaa and uses it from a shell: `kaa dev` is a whole Kaa in one
+// process, `kaa run` executes a file.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kaa-run/kaa/internal/app"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	err := root().ExecuteContext(ctx)
+	stop()
+	var exit app.ExitError
+	switch {
+	case err == nil:
+	case errors.As(err, &exit):
+		os.Exit(int(exit))
+	default:
+		_, _ = fmt.Fprintln(os.Stderr, "kaa:", err)
+		os.Exit(app.ExitTrouble)
+	}
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "kaa",
+		Short:         "Run Python you don't trust",
+		Version:       app.Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.AddCommand(devCommand(), runCommand())
+	return cmd
+}
+
+func process(cmd *cobra.Command) app.Process {
+	return app.Process{Environ: os.Environ(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}
+}
+
+func devCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "dev",
+		Short: "Run API, runner and an embedded Redis in one process",
+		Long: "Run API, runner and an embedded Redis in one process, on 127.0.0.1:8080 (KAA_ADDR).\n" +
+			"With KAA_REDIS_URL set it uses that Redis instead. All other variables work too.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return app.RunDev(cmd.Context(), process(cmd)) },
+	}
+}
+
+func runCommand() *cobra.Command {
+	var o app.RunOptions
+	cmd := &cobra.Command{
+		Use:   "run FILE|-",
+		Short: "Execute a Python file and exit as it did",
+		Long: "Execute a Python file, or the program on standard input (-), in the Kaa at KAA_URL\n" +
+			"(with the key KAA_API_KEY), or in an embedded one when KAA_URL is not set.\n" +
+			"Standard input is passed to the program, unless it is a terminal or was the program.\n" +
+			"The exit code is the program's: 1 for an uncaught exception, 124 for a timeout,\n" +
+			"125 when Kaa could not execute it.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.File, o.Stdin = args[0], os.Stdin
+			return app.RunFile(cmd.Context(), process(cmd), o)
+		},
+	}
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", 0, "how long the program may run, e.g. 90s (default: the server's, "+time.Minute.String()+")")
+	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
+	return cmd
+}

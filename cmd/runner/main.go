@@ -1,0 +1,13 @@
+// Command runner runs Kaa's runner process. It is configured by the environment; see
+// docs/configuration.md.
+package main
+
+import (
+	"os"
+
+	"github.com/kaa-run/kaa/internal/app"
+)
+
+func main() {
+	os.Exit(app.Main("runner", app.RunRunner, app.RunnerHealthAddr))
+}

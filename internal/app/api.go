@@ -1,0 +1,125 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kaa-run/kaa/internal/api"
+	"github.com/kaa-run/kaa/internal/telemetry"
+)
+
+// RunAPI runs the API process until ctx ends, then drains it.
+func RunAPI(ctx context.Context, p Process) error {
+	cfg, err := LoadConfig(p.Environ)
+	if err != nil {
+		return fmt.Errorf("configuration:\n%w", err)
+	}
+	s, err := setup(ctx, cfg, newLog(cfg, p.Stderr).With(slog.String("process", "api")))
+	if err != nil {
+		return err
+	}
+	a, err := s.startAPI(ctx)
+	if err != nil {
+		return errors.Join(err, s.rdb.Close())
+	}
+	s.log.InfoContext(ctx, "listening", slog.String("addr", a.listener.Addr().String()))
+	p.ready(a.listener.Addr())
+	failed := a.wait(ctx)
+	s.log.InfoContext(ctx, "draining")
+	stages := append(a.stages(), stage{"redis", time.Second, func(context.Context) error { return s.rdb.Close() }})
+	return errors.Join(failed, drain(ctx, s.log, stages))
+}
+
+// APIHealthAddr is where an API process answers health checks.
+func APIHealthAddr(c Config) string { return c.Addr }
+
+// apiProcess is the running HTTP side.
+type apiProcess struct {
+	cfg        Config
+	listener   net.Listener
+	server     *http.Server
+	served     chan error
+	draining   chan struct{}
+	background []stage
+}
+
+// startAPI listens and serves.
+func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
+	name, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("name this process: %w", err)
+	}
+	hub := api.NewHub(name.String())
+	finished, err := s.store.ListenFinished(ctx, hub.Subscriber, hub.Told)
+	if err != nil {
+		return nil, err
+	}
+	maintenance, err := s.maintainer(ctx)
+	if err != nil {
+		return nil, errors.Join(err, finished.Close())
+	}
+	a := &apiProcess{cfg: s.cfg, served: make(chan error, 1), draining: make(chan struct{})}
+	a.background = append(maintenance, stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
+	s.metrics.Register(telemetry.NewQueues(s.queueStats))
+
+	if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Addr); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen on KAA_ADDR: %w", err), drain(ctx, s.log, a.background))
+	}
+	keys := make([]string, len(s.cfg.APIKeys))
+	for i, k := range s.cfg.APIKeys {
+		keys[i] = string(k)
+	}
+	a.server = &http.Server{
+		Handler: api.New(api.Config{
+			Records: s.store, Lookup: s.store, Fleet: s.store, Queue: taskQueue{s},
+			Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
+			Limits: s.cfg.limits(), Keys: keys, MaxBodyBytes: s.cfg.MaxBodyBytes, SyncQueueWait: s.cfg.SyncQueueWait,
+			Version: Version(), Draining: a.draining,
+		}),
+		// No ReadTimeout and no WriteTimeout: a synchronous call may last an hour.
+		// The api package bounds the reading of bodies itself.
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	go func() { a.served <- a.server.Serve(a.listener) }()
+	return a, nil
+}
+
+// wait returns when ctx ends, or with an error when serving does.
+func (a *apiProcess) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-a.served: // never nil: nobody asked it to stop
+		return fmt.Errorf("serve: %w", err)
+	}
+}
+
+// stages stop the HTTP side: first it says that it is not ready, so that load
+// balancers go elsewhere; then it answers what it has; then what the answers
+// needed is closed.
+func (a *apiProcess) stages() []stage {
+	return append([]stage{
+		{"readiness", a.cfg.ShutdownDelay + time.Second, func(ctx context.Context) error {
+			close(a.draining)
+			select {
+			case <-ctx.Done():
+			case <-time.After(a.cfg.ShutdownDelay):
+			}
+			return nil
+		}},
+		{"http", a.cfg.DrainTimeout, func(ctx context.Context) error { return a.server.Shutdown(ctx) }},
+		// What is left now is cut off; its jobs are cancelled as if the callers had
+		// gone away.
+		{"connections", 2 * time.Second, func(context.Context) error { return a.server.Close() }},
+	}, a.background...)
+}

@@ -1,0 +1,68 @@
+package app_test
+
+import (
+	"net/http"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+)
+
+// idle is how long a benchmark waits between calls for the system to be idle: the
+// pool has filled up again and the runner is parked.
+const idle = 60 * time.Millisecond
+
+// BenchmarkPickUp measures how long a job waits on an idle system, from its record
+// to its claim, by Redis's clock, which counts milliseconds.
+func BenchmarkPickUp(b *testing.B) {
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR")
+	var waits []time.Duration
+	for b.Loop() {
+		<-time.After(idle)
+		end := k.await(k.submit(fields{"code": "pass"}))
+		created, err1 := time.Parse(time.RFC3339, end.str("createdAt"))
+		started, err2 := time.Parse(time.RFC3339, end.str("startedAt"))
+		if err1 != nil || err2 != nil || end.str("state") != "completed" {
+			b.Fatal(end.raw)
+		}
+		waits = append(waits, started.Sub(created))
+	}
+	report(b, "", waits)
+}
+
+// BenchmarkExecute measures a synchronous call on an idle system, and next to it,
+// in the same run, a bare interpreter that prints the same.
+func BenchmarkExecute(b *testing.B) {
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR")
+	var calls, spawns []time.Duration
+	for b.Loop() {
+		<-time.After(idle)
+		at := time.Now()
+		a := k.call(http.MethodPost, executePath, fields{"code": "print(42)"})
+		calls = append(calls, time.Since(at))
+		if a.str("stdout") != "42\n" {
+			b.Fatal(a.raw)
+		}
+		<-time.After(idle)
+		at = time.Now()
+		if out, err := exec.CommandContext(b.Context(), python(), "-I", "-c", "print(42)").Output(); err != nil || string(out) != "42\n" {
+			b.Fatal(err)
+		}
+		spawns = append(spawns, time.Since(at))
+	}
+	report(b, "call-", calls)
+	report(b, "spawn-", spawns)
+	slices.Sort(calls)
+	slices.Sort(spawns)
+	b.ReportMetric(float64(calls[len(calls)/2])/float64(spawns[len(spawns)/2]), "call/spawn")
+}
+
+func report(b *testing.B, name string, took []time.Duration) {
+	b.Helper()
+	slices.Sort(took)
+	ms := func(q float64) float64 {
+		return float64(took[int(q*float64(len(took)-1))].Microseconds()) / 1000
+	}
+	b.ReportMetric(ms(0.5), name+"p50-ms")
+	b.ReportMetric(ms(0.99), name+"p99-ms")
+}

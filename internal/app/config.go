@@ -1,0 +1,273 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"reflect"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Config is the whole configuration of a process. docs/configuration.md describes
+// it; a test holds the two together.
+type Config struct {
+	Addr           string   `env:"KAA_ADDR" envDefault:"127.0.0.1:8080"`
+	RedisURL       Secret   `env:"KAA_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0"`
+	APIKeys        []Secret `env:"KAA_API_KEYS"`
+	AllowAnonymous bool     `env:"KAA_ALLOW_ANONYMOUS" envDefault:"false"`
+
+	Concurrency int      `env:"KAA_CONCURRENCY" envDefault:"0"`
+	Queues      Queues   `env:"KAA_QUEUES" envDefault:"critical:6,default:3,low:1"`
+	RunnerAddr  string   `env:"KAA_RUNNER_ADDR"`
+	Python      string   `env:"KAA_PYTHON" envDefault:"python3"`
+	PassEnvs    []string `env:"KAA_PASS_ENVS" envDefault:"LANG,LC_ALL,TZ"`
+	WorkDir     string   `env:"KAA_WORK_DIR"`
+
+	DefaultTimeout   time.Duration `env:"KAA_DEFAULT_TIMEOUT" envDefault:"60s"`
+	MaxTimeout       time.Duration `env:"KAA_MAX_TIMEOUT" envDefault:"1h"`
+	KillGrace        time.Duration `env:"KAA_KILL_GRACE" envDefault:"2s"`
+	MaxBodyBytes     int64         `env:"KAA_MAX_BODY_BYTES" envDefault:"16777216"`
+	MaxCodeBytes     int           `env:"KAA_MAX_CODE_BYTES" envDefault:"1048576"`
+	MaxStdinBytes    int           `env:"KAA_MAX_STDIN_BYTES" envDefault:"4194304"`
+	MaxEnvBytes      int           `env:"KAA_MAX_ENV_BYTES" envDefault:"65536"`
+	MaxMetadataBytes int           `env:"KAA_MAX_METADATA_BYTES" envDefault:"16384"`
+	MaxOutputBytes   int           `env:"KAA_MAX_OUTPUT_BYTES" envDefault:"1048576"`
+	MaxAttempts      int           `env:"KAA_MAX_ATTEMPTS" envDefault:"10"`
+	MaxDelay         time.Duration `env:"KAA_MAX_DELAY" envDefault:"720h"`
+	SyncQueueWait    time.Duration `env:"KAA_SYNC_QUEUE_WAIT" envDefault:"30s"`
+
+	ResultTTL      time.Duration `env:"KAA_RESULT_TTL" envDefault:"1h"`
+	MaxResultTTL   time.Duration `env:"KAA_MAX_RESULT_TTL" envDefault:"168h"`
+	TombstoneTTL   time.Duration `env:"KAA_TOMBSTONE_TTL" envDefault:"1h"`
+	IdempotencyTTL time.Duration `env:"KAA_IDEMPOTENCY_TTL" envDefault:"24h"`
+
+	DrainTimeout  time.Duration `env:"KAA_DRAIN_TIMEOUT" envDefault:"30s"`
+	ShutdownDelay time.Duration `env:"KAA_SHUTDOWN_DELAY" envDefault:"0s"`
+
+	LogLevel  slog.Level `env:"KAA_LOG_LEVEL" envDefault:"INFO"`
+	LogFormat string     `env:"KAA_LOG_FORMAT" envDefault:"json"`
+
+	unknown []string // KAA_ variables that mean nothing, for a warning
+}
+
+// maxEnvs bounds the number of variables of one request; their size is what costs.
+const maxEnvs = 1000
+
+// clientVariables belong to `kaa run`, not to a server.
+func clientVariables() []string { return []string{"KAA_URL", "KAA_API_KEY"} }
+
+// Secret is a value that logs and messages do not show.
+type Secret string
+
+func (Secret) String() string { return "***" }
+
+// LogValue hides it from slog.
+func (Secret) LogValue() slog.Value { return slog.StringValue("***") }
+
+// Queues are the queues a runner serves, with their weights: of a queue with
+// weight 6 and one with weight 3, both full, the first is served twice as often.
+type Queues map[string]int
+
+// UnmarshalText reads "critical:6,default:3"; a weight that is left out is 1.
+func (q *Queues) UnmarshalText(text []byte) error {
+	*q = Queues{}
+	for item := range strings.SplitSeq(string(text), ",") {
+		name, weight, given := strings.Cut(strings.TrimSpace(item), ":")
+		n := 1
+		if given {
+			var err error
+			if n, err = strconv.Atoi(weight); err != nil || n < 1 {
+				return fmt.Errorf("weight %q of queue %q is not a number above 0", weight, name)
+			}
+		}
+		if name == "" || strings.ContainsAny(name, " \t{}:") {
+			return fmt.Errorf("%q is not a queue name; write name:weight,name:weight", name)
+		}
+		if _, twice := (*q)[name]; twice {
+			return fmt.Errorf("queue %q is named twice", name)
+		}
+		(*q)[name] = n
+	}
+	return nil
+}
+
+// names lists the queues, heaviest first.
+func (q Queues) names() []string {
+	return slices.SortedFunc(maps.Keys(q), func(a, b string) int {
+		if q[a] != q[b] {
+			return q[b] - q[a]
+		}
+		return strings.Compare(a, b)
+	})
+}
+
+// byDefault is the queue of a job that names none.
+func (q Queues) byDefault() string {
+	if _, ok := q["default"]; ok {
+		return "default"
+	}
+	return q.names()[0]
+}
+
+// Environment is a process's environment as os.Environ gives it.
+type Environment []string
+
+// get returns a variable, or nothing: unset and empty are the same here.
+func (e Environment) get(name string) string {
+	for _, kv := range slices.Backward(e) {
+		if n, v, _ := strings.Cut(kv, "="); n == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// with returns e and one more variable, which wins over an earlier one.
+func (e Environment) with(name, value string) Environment {
+	return append(slices.Clip(e), name+"="+value)
+}
+
+// LoadConfig reads and checks the configuration. The error names everything that
+// is wrong, not only the first of it, and never a secret.
+func LoadConfig(environ Environment) (Config, error) {
+	vars := env.ToMap(environ)
+	// An empty variable means the default, as in `KAA_API_KEYS= kaa dev` or compose.
+	maps.DeleteFunc(vars, func(_, v string) bool { return v == "" })
+	var c Config
+	var problems []error
+	if err := env.ParseWithOptions(&c, env.Options{Environment: vars}); err != nil {
+		problems = parseProblems(err)
+	}
+	c.APIKeys = slices.DeleteFunc(c.APIKeys, func(s Secret) bool { return strings.TrimSpace(string(s)) == "" })
+	for i, k := range c.APIKeys {
+		c.APIKeys[i] = Secret(strings.TrimSpace(string(k)))
+	}
+	if c.Concurrency == 0 {
+		// Code waits as often as it computes, so more than one per core.
+		c.Concurrency = max(4, 2*runtime.NumCPU())
+	}
+	c.unknown = unknownVariables(vars)
+	problems = append(problems, c.check()...)
+	return c, errors.Join(problems...)
+}
+
+// parseProblems words the parser's errors by the names that operators know.
+func parseProblems(err error) []error {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return []error{err}
+	}
+	problems := make([]error, len(all.Errors))
+	for i, e := range all.Errors {
+		problems[i] = e
+		if parse, ok := errors.AsType[env.ParseError](e); ok {
+			if f, ok := reflect.TypeFor[Config]().FieldByName(parse.Name); ok {
+				problems[i] = fmt.Errorf("%s: %w", f.Tag.Get("env"), parse.Err)
+			}
+		}
+	}
+	return problems
+}
+
+// check finds what no single value shows.
+func (c *Config) check() []error {
+	var problems []error
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	for name, v := range map[string]int64{
+		"KAA_CONCURRENCY": int64(c.Concurrency), "KAA_MAX_BODY_BYTES": c.MaxBodyBytes, "KAA_MAX_CODE_BYTES": int64(c.MaxCodeBytes),
+		"KAA_MAX_OUTPUT_BYTES": int64(c.MaxOutputBytes), "KAA_MAX_ATTEMPTS": int64(c.MaxAttempts),
+		"KAA_DEFAULT_TIMEOUT": int64(c.DefaultTimeout), "KAA_MAX_TIMEOUT": int64(c.MaxTimeout), "KAA_KILL_GRACE": int64(c.KillGrace),
+		"KAA_SYNC_QUEUE_WAIT": int64(c.SyncQueueWait), "KAA_RESULT_TTL": int64(c.ResultTTL), "KAA_MAX_RESULT_TTL": int64(c.MaxResultTTL),
+		"KAA_TOMBSTONE_TTL": int64(c.TombstoneTTL), "KAA_IDEMPOTENCY_TTL": int64(c.IdempotencyTTL), "KAA_DRAIN_TIMEOUT": int64(c.DrainTimeout),
+	} {
+		if v <= 0 {
+			bad("%s must be above 0", name)
+		}
+	}
+	for name, v := range map[string]int64{
+		"KAA_MAX_STDIN_BYTES": int64(c.MaxStdinBytes), "KAA_MAX_ENV_BYTES": int64(c.MaxEnvBytes), "KAA_MAX_METADATA_BYTES": int64(c.MaxMetadataBytes),
+		"KAA_MAX_DELAY": int64(c.MaxDelay), "KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay),
+	} {
+		if v < 0 {
+			bad("%s must not be negative", name)
+		}
+	}
+	if c.DefaultTimeout > c.MaxTimeout {
+		bad("KAA_DEFAULT_TIMEOUT (%s) is above KAA_MAX_TIMEOUT (%s)", c.DefaultTimeout, c.MaxTimeout)
+	}
+	if c.ResultTTL > c.MaxResultTTL {
+		bad("KAA_RESULT_TTL (%s) is above KAA_MAX_RESULT_TTL (%s)", c.ResultTTL, c.MaxResultTTL)
+	}
+	if c.LogFormat != "json" && c.LogFormat != "text" {
+		bad("KAA_LOG_FORMAT is %q; use json or text", c.LogFormat)
+	}
+	if _, err := parseRedisURL(c.RedisURL); err != nil {
+		bad("KAA_REDIS_URL: %w", err)
+	}
+	if c.RunnerAddr != "" {
+		if _, _, err := net.SplitHostPort(c.RunnerAddr); err != nil {
+			bad("KAA_RUNNER_ADDR is not host:port: %w", err)
+		}
+	}
+	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return append(problems, c.checkAddr()...)
+}
+
+// checkAddr refuses to let strangers in by accident.
+func (c *Config) checkAddr() []error {
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		return []error{fmt.Errorf("KAA_ADDR is not host:port: %w", err)}
+	}
+	if c.open() && !c.AllowAnonymous {
+		return []error{fmt.Errorf("KAA_ADDR %q is reachable from outside and KAA_API_KEYS is empty: "+
+			"set keys, listen on 127.0.0.1, or set KAA_ALLOW_ANONYMOUS=true to let everybody run code", c.Addr)}
+	}
+	return nil
+}
+
+// open says whether strangers can reach the API without a key.
+func (c *Config) open() bool {
+	host, _, err := net.SplitHostPort(c.Addr)
+	ip := net.ParseIP(host)
+	loopback := host == "localhost" || (ip != nil && ip.IsLoopback())
+	return err == nil && !loopback && len(c.APIKeys) == 0
+}
+
+func unknownVariables(vars map[string]string) []string {
+	known := clientVariables()
+	params, err := env.GetFieldParams(&Config{})
+	if err == nil { // it cannot fail on a type of ours, and this only warns
+		for _, p := range params {
+			known = append(known, p.Key)
+		}
+	}
+	var unknown []string
+	for name := range vars {
+		if strings.HasPrefix(name, "KAA_") && !slices.Contains(known, name) {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
+// limits are the bounds of a request.
+func (c *Config) limits() job.Limits {
+	return job.Limits{
+		MaxCodeBytes: c.MaxCodeBytes, MaxStdinBytes: c.MaxStdinBytes,
+		MaxEnvs: maxEnvs, MaxEnvBytes: c.MaxEnvBytes, MaxMetadataBytes: c.MaxMetadataBytes,
+		DefaultTimeout: c.DefaultTimeout, MaxTimeout: c.MaxTimeout, MaxDelay: c.MaxDelay,
+		DefaultResultTTL: c.ResultTTL, MaxResultTTL: c.MaxResultTTL, MaxAttempts: c.MaxAttempts,
+		Queues: c.Queues.names(), DefaultQueue: c.Queues.byDefault(),
+	}
+}

@@ -1,0 +1,123 @@
+package app_test
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kaa-run/kaa/internal/app"
+)
+
+func TestConfigErrorsComeAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := app.LoadConfig(app.Environment{
+		"KAA_ADDR=0.0.0.0:8080", "KAA_CONCURRENCY=many", "KAA_QUEUES=a:0", "KAA_MAX_TIMEOUT=-1s", "KAA_RESULT_TTL=300h",
+		"KAA_LOG_FORMAT=xml", "KAA_REDIS_URL=http://user:hunter2@host", "KAA_ALLOW_ANONYMOUS=perhaps",
+	})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		"KAA_ADDR", "KAA_CONCURRENCY", "KAA_QUEUES", "KAA_MAX_TIMEOUT must be above 0", "KAA_RESULT_TTL (300h0m0s) is above KAA_MAX_RESULT_TTL",
+		"KAA_LOG_FORMAT", "KAA_REDIS_URL: has scheme", "KAA_ALLOW_ANONYMOUS", "KAA_API_KEYS is empty",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the password is shown:\n%v", err)
+	}
+}
+
+func TestConfigAddr(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		vars app.Environment
+		ok   bool
+	}{
+		{nil, true},
+		{app.Environment{"KAA_ADDR=localhost:1"}, true},
+		{app.Environment{"KAA_ADDR=[::1]:1"}, true},
+		{app.Environment{"KAA_ADDR=:8080"}, false},
+		{app.Environment{"KAA_ADDR=0.0.0.0:8080"}, false},
+		{app.Environment{"KAA_ADDR=example.org:8080", "KAA_API_KEYS= , "}, false},
+		{app.Environment{"KAA_ADDR=:8080", "KAA_API_KEYS=k"}, true},
+		{app.Environment{"KAA_ADDR=:8080", "KAA_ALLOW_ANONYMOUS=true"}, true},
+		{app.Environment{"KAA_ADDR=8080"}, false},
+	}
+	for _, tt := range tests {
+		if _, err := app.LoadConfig(tt.vars); (err == nil) != tt.ok {
+			t.Errorf("%v: %v", tt.vars, err)
+		}
+	}
+}
+
+func TestRedisURLs(t *testing.T) {
+	t.Parallel()
+	for url, ok := range map[string]bool{
+		"redis://localhost:6379/3":                   true,
+		"rediss://user:pass@host":                    true,
+		"unix:///run/redis.sock?db=1":                true,
+		"redis-sentinel://a:1,b:2/master/2":          true,
+		"rediss-sentinel://user:p@ss@a:1,b:2/master": true,
+		"redis-cluster://user:pass@a:1,b:2,c:3":      true,
+		"rediss-cluster://a:1":                       true,
+		"redis-cluster://a:1/3":                      false,
+		"redis-sentinel://a:1":                       false,
+		"redis-sentinel://a:1/master/x":              false,
+		"redis://localhost:6379/x":                   false,
+		"localhost:6379":                             false,
+		"http://localhost":                           false,
+	} {
+		if _, err := app.LoadConfig(app.Environment{"KAA_REDIS_URL=" + url}); (err == nil) != ok {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+func TestSecretsAreHidden(t *testing.T) {
+	t.Parallel()
+	cfg, err := app.LoadConfig(app.Environment{"KAA_API_KEYS=hunter2", "KAA_REDIS_URL=redis://:hunter2@h:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := fmt.Sprintf("%v %+v %s", cfg, cfg, cfg.APIKeys); strings.Contains(text, "hunter2") {
+		t.Errorf("shown: %s", text)
+	}
+}
+
+// TestConfigurationIsDocumented compares the configuration with its page.
+func TestConfigurationIsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(KAA_[A-Z_]+)` \\| ([^|]*) \\|").FindAllStringSubmatch(string(page), -1) {
+		documented[m[1]] = strings.Trim(strings.TrimSpace(m[2]), "`")
+	}
+	delete(documented, "KAA_URL")     // of `kaa run`
+	delete(documented, "KAA_API_KEY") // of `kaa run`
+	for f := range reflect.TypeFor[app.Config]().Fields() {
+		name, ok := f.Tag.Lookup("env")
+		if !ok {
+			continue
+		}
+		byDefault, ok := documented[name]
+		if !ok {
+			t.Errorf("%s is not in docs/configuration.md", name)
+		}
+		if byDefault != f.Tag.Get("envDefault") {
+			t.Errorf("%s: docs/configuration.md says its default is %q, it is %q", name, byDefault, f.Tag.Get("envDefault"))
+		}
+		delete(documented, name)
+	}
+	for name := range documented {
+		t.Errorf("docs/configuration.md describes %s, which does not exist", name)
+	}
+}

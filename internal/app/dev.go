@@ -1,0 +1,152 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// RunDev runs API, one runner and, unless KAA_REDIS_URL is set, an embedded Redis
+// in one process until ctx ends.
+func RunDev(ctx context.Context, p Process) error {
+	d, err := startDev(ctx, p, nil)
+	if err != nil {
+		return err
+	}
+	addr := d.api.listener.Addr()
+	_, _ = fmt.Fprintf(p.Stdout, `
+Kaa is ready on http://%[1]s (docs: http://%[1]s/docs). Try:
+
+  curl -X POST http://%[1]s/process/interpreter/execute \
+    -H 'Content-Type: application/json' \
+    -d '{"code": "print(6 * 7)"}'
+
+`, addr)
+	p.ready(addr)
+	failed := d.api.wait(ctx)
+	return errors.Join(failed, d.stop(ctx))
+}
+
+// dev is everything in one process.
+type dev struct {
+	*shared
+	api      *apiProcess
+	runner   *runnerProcess
+	embedded *embeddedRedis
+}
+
+// devDefaults differ from a server's: somebody sits in front of it. Given values
+// win over them.
+func devDefaults() map[string]string {
+	return map[string]string{"KAA_LOG_FORMAT": "text", "KAA_DRAIN_TIMEOUT": "1s"}
+}
+
+// startDev starts it all. overrides win over the environment.
+func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *dev, err error) {
+	d := new(dev)
+	environ := p.Environ
+	for name, value := range devDefaults() {
+		if environ.get(name) == "" {
+			environ = environ.with(name, value)
+		}
+	}
+	for name, value := range overrides {
+		environ = environ.with(name, value)
+	}
+	if environ.get("KAA_REDIS_URL") == "" {
+		if d.embedded, err = startEmbeddedRedis(); err != nil {
+			return nil, err
+		}
+		environ = environ.with("KAA_REDIS_URL", d.embedded.url())
+	}
+	defer func() {
+		if err != nil {
+			d.embedded.close()
+		}
+	}()
+	cfg, err := LoadConfig(environ)
+	if err != nil {
+		return nil, fmt.Errorf("configuration:\n%w", err)
+	}
+	if d.shared, err = setup(ctx, cfg, newLog(cfg, p.Stderr)); err != nil {
+		return nil, err
+	}
+	if d.runner, err = d.startRunner(ctx); err != nil {
+		return nil, errors.Join(err, d.rdb.Close())
+	}
+	if d.api, err = d.startAPI(ctx); err != nil {
+		return nil, errors.Join(err, drain(ctx, d.log, d.runner.stages()), d.rdb.Close())
+	}
+	return d, nil
+}
+
+// stop drains it: the API first, since its callers wait for what the runner runs.
+func (d *dev) stop(ctx context.Context) error {
+	stages := append(d.api.stages(), d.runner.stages()...)
+	stages = append(stages, stage{"redis", time.Second, func(context.Context) error {
+		err := d.rdb.Close()
+		d.embedded.close()
+		return err
+	}})
+	return drain(ctx, d.log, stages)
+}
+
+// embeddedRedis is a Redis inside this process: nothing to install, nothing kept.
+type embeddedRedis struct {
+	server *miniredis.Miniredis
+	stop   chan struct{}
+	done   chan struct{}
+}
+
+func startEmbeddedRedis() (*embeddedRedis, error) {
+	m := miniredis.NewMiniRedis()
+	if err := m.StartAddr("127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("start embedded Redis: %w", err)
+	}
+	e := &embeddedRedis{server: m, stop: make(chan struct{}), done: make(chan struct{})}
+	go e.passTime()
+	return e, nil
+}
+
+// passTime makes keys expire: miniredis's clock stands still by itself.
+func (e *embeddedRedis) passTime() {
+	defer close(e.done)
+	t := time.NewTicker(100 * time.Millisecond)
+	defer t.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case now := <-t.C:
+			e.server.FastForward(now.Sub(last))
+			last = now
+		}
+	}
+}
+
+func (e *embeddedRedis) url() string { return "redis://" + e.server.Addr() }
+
+func (e *embeddedRedis) close() {
+	if e == nil {
+		return
+	}
+	close(e.stop)
+	<-e.done
+	e.server.Close()
+}
+
+// queueStats counts the queues for the metrics.
+func (s *shared) queueStats(ctx context.Context) ([]job.QueueStats, error) {
+	stats, err := s.store.Queues(ctx, s.cfg.Queues.names())
+	if err != nil {
+		s.log.WarnContext(ctx, "count queues", slog.Any("err", err))
+	}
+	return stats, err
+}

@@ -1,0 +1,43 @@
+package app_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/testenv"
+)
+
+// patiently waits longer than Eventually does, for what has a slow period.
+func patiently(t *testing.T, most time.Duration, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(most)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("did not happen within %s", most)
+		}
+		<-tick.C
+	}
+}
+
+// TestIdleLoad checks what an idle runner costs Redis: at most 5 commands a
+// second, counting those inside scripts.
+func TestIdleLoad(t *testing.T) {
+	t.Parallel()
+	own := testenv.OwnRedis(t)
+	prepare(t, &own.RedisDB).run(app.RunRunner)
+	rdb := own.Client(t)
+	const settle, span = 5 * time.Second, 30 * time.Second
+	<-time.After(settle) // the start itself costs more
+	rdb.ConfigResetStat(t.Context())
+	before := testenv.Commands(t.Context(), rdb)
+	<-time.After(span)
+	if perSecond := float64(testenv.Commands(t.Context(), rdb)-before) / span.Seconds(); perSecond > 5 {
+		t.Errorf("%.2f commands a second:\n%s", perSecond, rdb.Info(t.Context(), "commandstats").Val())
+	} else {
+		t.Log(rdb.Info(t.Context(), "commandstats").Val())
+		t.Logf("%.2f commands a second", perSecond)
+	}
+}

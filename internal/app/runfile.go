@@ -1,0 +1,161 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Exit codes of `kaa run` that are not the program's own, as timeout(1) has them.
+const (
+	ExitTimeout = 124
+	ExitTrouble = 125 // Kaa could not execute it
+	ExitSignal  = 130 // interrupted from the keyboard
+)
+
+// ExitError is the exit code that `kaa run` has to end with.
+type ExitError int
+
+func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// RunOptions say what `kaa run` executes.
+type RunOptions struct {
+	File    string // - for standard input
+	Stdin   *os.File
+	Timeout time.Duration // 0 for the server's default
+	Envs    []string      // NAME=VALUE, or NAME for this process's value
+}
+
+// RunFile executes a program, prints what it printed, and returns an ExitError
+// unless it ended with 0.
+func RunFile(ctx context.Context, p Process, o RunOptions) error {
+	request, err := o.request(p.Environ)
+	if err != nil {
+		return err
+	}
+	url, key := p.Environ.get("KAA_URL"), p.Environ.get("KAA_API_KEY")
+	if url == "" {
+		// Quiet: what it would log does not belong into the program's output.
+		quiet := p
+		quiet.Stderr = io.Discard
+		d, err := startDev(ctx, quiet, map[string]string{"KAA_ADDR": "127.0.0.1:0", "KAA_CONCURRENCY": "1", "KAA_API_KEYS": ""})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = d.stop(ctx) }() // the program's end is what matters now
+		url = "http://" + d.api.listener.Addr().String()
+	}
+	result, err := execute(ctx, url, key, request)
+	if ctx.Err() != nil {
+		return ExitError(ExitSignal)
+	}
+	if err != nil {
+		return err
+	}
+	return report(p, result)
+}
+
+// request reads the program and its input.
+func (o RunOptions) request(environ Environment) (map[string]any, error) {
+	request := map[string]any{}
+	var code []byte
+	var err error
+	if o.File == "-" {
+		code, err = io.ReadAll(o.Stdin)
+	} else {
+		code, err = os.ReadFile(o.File)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read program: %w", err)
+	}
+	request["code"] = string(code)
+	if info, err := o.Stdin.Stat(); o.File != "-" && err == nil && info.Mode()&os.ModeCharDevice == 0 {
+		stdin, err := io.ReadAll(o.Stdin)
+		if err != nil {
+			return nil, fmt.Errorf("read standard input: %w", err)
+		}
+		request["stdin"] = string(stdin)
+	}
+	if o.Timeout > 0 {
+		request["timeout"] = o.Timeout.Seconds()
+	}
+	envs := map[string]string{}
+	for _, e := range o.Envs {
+		name, value, given := strings.Cut(e, "=")
+		if !given {
+			value = environ.get(name)
+		}
+		envs[name] = value
+	}
+	if len(envs) > 0 {
+		request["envs"] = envs
+	}
+	return request, nil
+}
+
+// execute sends the program and waits for its end.
+func execute(ctx context.Context, url, key string, request map[string]any) (job.Result, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return job.Result{}, fmt.Errorf("encode request: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(url, "/")+"/process/interpreter/execute", bytes.NewReader(body))
+	if err != nil {
+		return job.Result{}, fmt.Errorf("KAA_URL: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return job.Result{}, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		var problem struct {
+			Detail string `json:"detail"`
+		}
+		if err := json.NewDecoder(res.Body).Decode(&problem); err != nil || problem.Detail == "" {
+			return job.Result{}, fmt.Errorf("%s answered %s", url, res.Status)
+		}
+		return job.Result{}, errors.New(problem.Detail)
+	}
+	var result job.Result
+	if err := json.NewDecoder(res.Body).Decode(&result); err != nil {
+		return job.Result{}, fmt.Errorf("decode result: %w", err)
+	}
+	return result, nil
+}
+
+// report prints a result as the program itself would have.
+func report(p Process, r job.Result) error {
+	_, _ = io.WriteString(p.Stdout, r.Stdout)
+	_, _ = io.WriteString(p.Stderr, r.Stderr)
+	if r.Error != nil {
+		text := r.Error.Traceback
+		if text == "" {
+			text = r.Error.Name + ": " + r.Error.Value
+		}
+		_, _ = fmt.Fprintln(p.Stderr, strings.TrimSuffix(text, "\n"))
+	}
+	switch {
+	case r.Status == job.StatusInterrupted:
+		_, _ = fmt.Fprintln(p.Stderr, "kaa: interrupted after", time.Duration(r.DurationMs*float64(time.Millisecond)).Round(time.Millisecond))
+		return ExitError(ExitTimeout)
+	case r.ExitCode != nil && *r.ExitCode != 0:
+		return ExitError(*r.ExitCode)
+	case r.Status == job.StatusError:
+		return ExitError(1)
+	}
+	return nil
+}

@@ -1,0 +1,228 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kaa-run/kaa/internal/interpreter"
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/queue"
+	"github.com/kaa-run/kaa/internal/runner"
+)
+
+const (
+	// saveFor is how long a runner tries to write the end of a job.
+	saveFor = time.Minute
+	// endTime is what an execution may take to end once it is told to, beyond the
+	// grace before SIGKILL: collecting the output and writing the end.
+	endTime = 3 * time.Second
+)
+
+// RunRunner runs a runner process until ctx ends, then drains it.
+func RunRunner(ctx context.Context, p Process) error {
+	cfg, err := LoadConfig(p.Environ)
+	if err != nil {
+		return fmt.Errorf("configuration:\n%w", err)
+	}
+	s, err := setup(ctx, cfg, newLog(cfg, p.Stderr).With(slog.String("process", "runner")))
+	if err != nil {
+		return err
+	}
+	r, err := s.startRunner(ctx)
+	if err != nil {
+		return errors.Join(err, s.rdb.Close())
+	}
+	health, err := s.serveHealth(ctx)
+	if err != nil {
+		return errors.Join(err, drain(ctx, s.log, r.stages()), s.rdb.Close())
+	}
+	p.ready(health.addr())
+	<-ctx.Done()
+	s.log.InfoContext(ctx, "draining", slog.Int("active", r.runner.Active()), slog.Duration("budget", cfg.DrainTimeout))
+	stages := append(r.stages(),
+		stage{"health", time.Second, health.close},
+		stage{"redis", time.Second, func(context.Context) error { return s.rdb.Close() }})
+	return drain(ctx, s.log, stages)
+}
+
+// RunnerHealthAddr is where a runner process answers health checks, if at all.
+func RunnerHealthAddr(c Config) string { return c.RunnerAddr }
+
+// runnerProcess is the running execution side.
+type runnerProcess struct {
+	cfg        Config
+	pool       *interpreter.Pool
+	runner     *runner.Runner
+	server     *queue.Server
+	background []stage
+}
+
+// startRunner starts the parts from the inside out: interpreters, registration,
+// and the queue last, since it brings the jobs.
+func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) {
+	var undo []stage
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, drain(ctx, s.log, undo))
+		}
+	}()
+	pool, err := interpreter.New(ctx, interpreter.Config{
+		Python: s.cfg.Python, Size: s.cfg.Concurrency, Dir: s.cfg.WorkDir, OutputBytes: s.cfg.MaxOutputBytes,
+		Grace: s.cfg.KillGrace, PassEnv: s.cfg.PassEnvs, Log: s.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("KAA_PYTHON: %w", err)
+	}
+	undo = append(undo, stage{"interpreters", 5 * time.Second, pool.Close})
+	if err := pool.Start(ctx); err != nil {
+		return nil, fmt.Errorf("start interpreters: %w", err)
+	}
+	self, err := s.describeRunner(pool)
+	if err != nil {
+		return nil, err
+	}
+	r := runner.New(runner.Config{
+		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics,
+		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor,
+	})
+	if err := r.Start(ctx); err != nil {
+		return nil, err
+	}
+	undo = append([]stage{{"registration", 2 * time.Second, r.Close}}, undo...)
+	cancels, err := s.store.ListenCancels(ctx, self.ID, r.Cancelled)
+	if err != nil {
+		return nil, err
+	}
+	undo = append([]stage{{"subscription", time.Second, func(context.Context) error { return cancels.Close() }}}, undo...)
+	maintenance, err := s.maintainer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	undo = append(maintenance, undo...)
+	server, closeServer, err := s.startQueue(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	s.log.InfoContext(ctx, "taking jobs", slog.String("runner", self.ID), slog.Int("concurrency", self.Concurrency), slog.String("python", self.Python))
+	s.log.WarnContext(ctx, "sandbox level is none: code runs with the rights of this process; run only code you trust, or isolate the runner")
+	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, background: append([]stage{closeServer}, undo...)}, nil
+}
+
+func (s *shared) describeRunner(pool *interpreter.Pool) (job.Runner, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return job.Runner{}, fmt.Errorf("name this runner: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return job.Runner{}, fmt.Errorf("find host name: %w", err)
+	}
+	return job.Runner{
+		ID: id.String(), Host: host, PID: os.Getpid(), Version: Version(), StartedAt: time.Now().UTC(),
+		Concurrency: s.cfg.Concurrency, Queues: s.cfg.Queues.names(), Python: pool.Python().Version, Sandbox: "none",
+	}, nil
+}
+
+// startQueue starts to take jobs. The returned stage waits for what they run and
+// closes the connections.
+func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Server, stage, error) {
+	// Clients of its own: one gets the gate's hook, the other blocks.
+	tasks, blocking := connect(*s.redis, "tasks"), connect(*s.redis, "wake")
+	shutdown := s.cfg.DrainTimeout + s.cfg.KillGrace + endTime
+	server, err := queue.NewServer(queue.ServerConfig{
+		Redis: tasks, Blocking: blocking, Queues: s.cfg.Queues, Concurrency: s.cfg.Concurrency,
+		ShutdownTimeout: shutdown, Log: s.log,
+	})
+	if err == nil {
+		err = server.Start(ctx, func(ctx context.Context, t queue.Task) error { return r.Handle(ctx, t.JobID) })
+	}
+	if err != nil {
+		return nil, stage{}, errors.Join(fmt.Errorf("start queue: %w", err), tasks.Close(), blocking.Close())
+	}
+	return server, stage{"queue connections", time.Second, func(context.Context) error {
+		return errors.Join(tasks.Close(), blocking.Close())
+	}}, nil
+}
+
+// stages stop the execution side. Jobs have the drain timeout to end by
+// themselves; then they are interrupted. Interpreters go after the jobs, and what
+// the jobs' ends are written with goes last.
+func (r *runnerProcess) stages() []stage {
+	jobs := r.cfg.DrainTimeout + r.cfg.KillGrace + endTime + time.Second
+	return append([]stage{
+		{"taking jobs", 2 * time.Second, func(ctx context.Context) error {
+			r.server.Stop()
+			return r.runner.BeginDrain(ctx)
+		}},
+		{"jobs", jobs, func(ctx context.Context) error {
+			hurry := time.AfterFunc(r.cfg.DrainTimeout, r.runner.EndExecutions)
+			defer hurry.Stop()
+			return r.server.Close(ctx)
+		}},
+	}, r.background...)
+}
+
+// workers lends the pool's interpreters to the runner.
+type workers struct{ pool *interpreter.Pool }
+
+func (w workers) Acquire(ctx context.Context) (runner.Worker, error) {
+	worker, err := w.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err // not worker: a nil *Worker is a Worker that is not nil
+	}
+	return worker, nil
+}
+
+// healthServer answers a runner's health checks and metrics, if it has an address
+// for them.
+type healthServer struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+func (s *shared) serveHealth(ctx context.Context) (*healthServer, error) {
+	if s.cfg.RunnerAddr == "" {
+		return &healthServer{}, nil
+	}
+	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.RunnerAddr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on KAA_RUNNER_ADDR: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.metrics.Handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) {
+		if err := s.store.Ping(req.Context()); err != nil || ctx.Err() != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	h := &healthServer{listener: lis, server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}
+	go func() {
+		if err := h.server.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
+			s.log.ErrorContext(ctx, "health server", slog.Any("err", err))
+		}
+	}()
+	return h, nil
+}
+
+func (h *healthServer) addr() net.Addr {
+	if h.listener == nil {
+		return nil
+	}
+	return h.listener.Addr()
+}
+
+func (h *healthServer) close(ctx context.Context) error {
+	if h.server == nil {
+		return nil
+	}
+	return h.server.Shutdown(ctx)
+}

@@ -1,0 +1,132 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/queue"
+	"github.com/kaa-run/kaa/internal/runner"
+	"github.com/kaa-run/kaa/internal/store"
+	"github.com/kaa-run/kaa/internal/telemetry"
+)
+
+// redisPatience is how long a start waits for a Redis that does not answer yet.
+const redisPatience = 10 * time.Second
+
+// Version is what the binary says it is.
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "0.1.0-dev"
+}
+
+// shared are the parts that every process has.
+type shared struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *telemetry.Metrics
+	redis   *redis.UniversalOptions
+	rdb     redis.UniversalClient
+	store   *store.Store
+	queue   *queue.Client
+}
+
+// setup makes the shared parts and waits until Redis answers.
+func setup(ctx context.Context, cfg Config, log *slog.Logger) (*shared, error) {
+	if len(cfg.unknown) > 0 {
+		log.WarnContext(ctx, "these variables mean nothing to Kaa; see docs/configuration.md", slog.String("names", strings.Join(cfg.unknown, ", ")))
+	}
+	if cfg.open() {
+		log.WarnContext(ctx, "KAA_ALLOW_ANONYMOUS: everybody who reaches this address can run code", slog.String("addr", cfg.Addr))
+	}
+	redis.SetLogger(redisLog{log})
+	options, err := parseRedisURL(cfg.RedisURL)
+	if err != nil {
+		return nil, fmt.Errorf("KAA_REDIS_URL: %w", err)
+	}
+	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data")}
+	s.store = store.New(s.rdb, store.Config{TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL})
+	s.queue = queue.NewClient(s.rdb)
+	if err := s.awaitRedis(ctx); err != nil {
+		_ = s.rdb.Close() // the first error is the one to report
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *shared) awaitRedis(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, redisPatience)
+	defer cancel()
+	for {
+		err := s.store.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("connect to Redis (KAA_REDIS_URL): %w", err)
+		case <-time.After(200 * time.Millisecond):
+			s.log.WarnContext(ctx, "waiting for Redis", slog.Any("err", err))
+		}
+	}
+}
+
+// enqueue puts a task on its queue, with asynq's own limit far enough beyond the
+// execution's that asynq never ends it first.
+func (s *shared) enqueue(ctx context.Context, t job.DueTask) error {
+	return s.queue.Enqueue(ctx, s.task(t))
+}
+
+func (s *shared) task(t job.DueTask) queue.Task {
+	return queue.Task{
+		JobID: t.JobID, Attempt: t.Attempt, Queue: t.Queue,
+		Timeout: t.Timeout + s.cfg.KillGrace + saveFor + time.Minute,
+	}
+}
+
+// maintainer returns the started maintenance of this process and its stages.
+func (s *shared) maintainer(ctx context.Context) ([]stage, error) {
+	m := runner.NewMaintainer(s.store, s.store, s.enqueue, s.log)
+	due, err := s.store.ListenDue(ctx, func(string) { m.OutboxChanged() })
+	if err != nil {
+		return nil, err
+	}
+	m.Start(ctx)
+	return []stage{
+		{"outbox subscription", time.Second, func(context.Context) error { return due.Close() }},
+		{"maintenance", 2 * time.Second, func(context.Context) error { m.Close(); return nil }},
+	}, nil
+}
+
+// taskQueue is the queue as the api needs it.
+type taskQueue struct{ *shared }
+
+func (q taskQueue) Enqueue(ctx context.Context, t job.DueTask) error { return q.enqueue(ctx, t) }
+
+func (q taskQueue) Remove(ctx context.Context, t job.DueTask) error {
+	return q.queue.Remove(ctx, q.task(t))
+}
+
+func newLog(cfg Config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == "text" {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// redisLog takes what go-redis has to say, which is about connections it repairs.
+type redisLog struct{ log *slog.Logger }
+
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, "redis client", slog.String("message", fmt.Sprintf(format, v...)))
+}

@@ -1,0 +1,100 @@
+package layout
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/kaa-run/kaa/"
+
+// allowed lists, for each package of ours, the packages of ours it may import.
+// A new package fails the test until somebody has decided where it belongs.
+var allowed = map[string][]string{
+	"internal/job":         nil,
+	"internal/store":       {"internal/job"},
+	"internal/queue":       {"internal/job"},
+	"internal/api":         {"internal/job"},
+	"internal/runner":      {"internal/job"},
+	"internal/interpreter": {"internal/job", "internal/sandbox"},
+	"internal/telemetry":   {"internal/job"},
+	"internal/testenv":     nil,
+	"internal/layout":      nil,
+	"internal/app": {
+		"internal/job", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter",
+		"internal/sandbox", "internal/telemetry",
+	},
+	"cmd/api":    {"internal/app"},
+	"cmd/runner": {"internal/app"},
+	"cmd/kaa":    {"internal/app"},
+}
+
+// owners lists who may import the packages that are kept in one place.
+var owners = map[string][]string{
+	"github.com/gin-gonic/gin":         {"internal/api"},
+	"github.com/danielgtaylor/huma/v2": {"internal/api"},
+	"github.com/hibiken/asynq":         {"internal/queue"},
+	"github.com/redis/go-redis/v9":     {"internal/store", "internal/queue", "internal/app", "internal/testenv"},
+	"github.com/prometheus/":           {"internal/telemetry"},
+	"github.com/spf13/cobra":           {"cmd/kaa"},
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImportDirection(t *testing.T) {
+	t.Parallel()
+	packages := list(t)
+	for _, p := range packages {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		mayImport, known := allowed[name]
+		if !known {
+			t.Errorf("%s: decide in this test what it may import", name)
+		}
+		for _, imported := range p.Imports {
+			if ours, ok := strings.CutPrefix(imported, module); ok && !slices.Contains(mayImport, ours) {
+				t.Errorf("%s imports %s", name, ours)
+			}
+			if name == "internal/job" && strings.Contains(imported, ".") {
+				t.Errorf("%s imports %s; it may use the standard library only", name, imported)
+			}
+			for path, by := range owners {
+				if strings.HasPrefix(imported, path) && !slices.Contains(by, name) {
+					t.Errorf("%s imports %s, which belongs to %v", name, imported, by)
+				}
+			}
+		}
+	}
+}
+
+// list asks the go command for the packages of the module and their imports,
+// tests left out: those may use testenv and more.
+func list(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+	if len(packages) < 10 {
+		t.Fatalf("go list found %d packages only", len(packages))
+	}
+	return packages
+}
