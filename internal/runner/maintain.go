@@ -24,6 +24,7 @@ type Outbox interface {
 type Repairs interface {
 	// Rescue settles the jobs of runners whose heartbeat has lapsed.
 	Rescue(ctx context.Context) ([]job.Rescued, error)
+	Ping(ctx context.Context) error
 	// Sweep takes expired jobs out of the listings and returns how many it found.
 	Sweep(ctx context.Context, most int) (int, error)
 }
@@ -38,7 +39,11 @@ const (
 	rescueEvery  = 4 * time.Second  // with the 8 s of the heartbeat: 12 s, of 15 promised
 	sweepEvery   = 5 * time.Second
 	retryAfter   = time.Second // after an error
-	batch        = 256
+	// rescueGrace is how long Redis must have answered before anybody is written
+	// off: while it is away no heartbeat can be written, and live runners need time
+	// to write theirs when it is back.
+	rescueGrace = 8 * time.Second
+	batch       = 256
 )
 
 // Maintainer does the work that belongs to no single job's way. Every API and
@@ -51,8 +56,11 @@ type Maintainer struct {
 	log     *slog.Logger
 
 	wake chan struct{} // a token: look at the outbox now
-	stop context.CancelFunc
-	done sync.WaitGroup
+	// answersSince is since when Redis is known to answer, zero if it does not; only
+	// the rescue's goroutine uses it.
+	answersSince time.Time
+	stop         context.CancelFunc
+	done         sync.WaitGroup
 }
 
 // NewMaintainer returns a maintainer that has not started yet.
@@ -63,6 +71,7 @@ func NewMaintainer(outbox Outbox, repairs Repairs, enqueue Enqueue, log *slog.Lo
 // Start begins the maintenance; Close ends it.
 func (m *Maintainer) Start(ctx context.Context) {
 	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
+	m.answersSince = time.Now()
 	m.done.Go(func() { m.promote(ctx) })
 	m.done.Go(func() { every(ctx, rescueEvery, func() { m.rescue(ctx) }) })
 	m.done.Go(func() { every(ctx, sweepEvery, func() { m.sweep(ctx) }) })
@@ -133,9 +142,22 @@ func (m *Maintainer) enqueueDue(ctx context.Context) (time.Duration, error) {
 }
 
 func (m *Maintainer) rescue(ctx context.Context) {
+	if m.answersSince.IsZero() || time.Since(m.answersSince) < rescueGrace {
+		switch err := m.repairs.Ping(ctx); {
+		case err != nil:
+			m.answersSince = time.Time{}
+		case m.answersSince.IsZero():
+			m.answersSince = time.Now()
+		}
+		return
+	}
 	rescued, err := m.repairs.Rescue(ctx)
-	if err != nil && ctx.Err() == nil {
-		m.log.WarnContext(ctx, "rescue", slog.Any("err", err))
+	if err != nil {
+		m.answersSince = time.Time{}
+		if ctx.Err() == nil {
+			m.log.WarnContext(ctx, "rescue", slog.Any("err", err))
+		}
+		return
 	}
 	for _, r := range rescued {
 		m.log.WarnContext(ctx, "runner of a job was lost", slog.String("job_id", r.JobID), slog.String("state", string(r.State)))

@@ -21,6 +21,7 @@ type fakeOutbox struct {
 	due     map[string]time.Time
 	looks   int
 	rescues int
+	away    bool // Redis does not answer
 }
 
 func (o *fakeOutbox) Due(_ context.Context, most int) ([]job.DueTask, time.Duration, error) {
@@ -66,11 +67,23 @@ func (o *fakeOutbox) Rescue(context.Context) ([]job.Rescued, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.rescues++
+	if o.away {
+		return nil, errors.New("Redis is away")
+	}
 	if o.rescues == 1 {
 		o.due["rescued"] = time.Now()
 		return []job.Rescued{{JobID: "rescued", State: job.Queued}}, nil
 	}
 	return nil, nil
+}
+
+func (o *fakeOutbox) Ping(context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.away {
+		return errors.New("Redis is away")
+	}
+	return nil
 }
 
 func (o *fakeOutbox) Sweep(context.Context, int) (int, error) { return 0, nil }
@@ -94,7 +107,7 @@ func TestMaintainer(t *testing.T) {
 		m.Start(t.Context())
 		time.AfterFunc(time.Second, func() { o.add("announced", 500*time.Millisecond); m.OutboxChanged() })
 		time.AfterFunc(5*time.Second, func() { o.add("flaky", 0); m.OutboxChanged() })
-		time.AfterFunc(7*time.Second, func() { o.add("unannounced", 0) })
+		time.AfterFunc(9*time.Second, func() { o.add("unannounced", 0) })
 		<-time.After(30 * time.Second)
 		looks := o.seen()
 		<-time.After(time.Minute)
@@ -104,12 +117,38 @@ func TestMaintainer(t *testing.T) {
 		m.Close()
 		want := map[string]time.Duration{
 			"soon": 1300 * time.Millisecond, "announced": 1500 * time.Millisecond,
-			"rescued":     4 * time.Second,  // with the first rescue, at once
+			"rescued":     8 * time.Second,  // with the first rescue, at once
 			"flaky":       6 * time.Second,  // a second after the error
-			"unannounced": 16 * time.Second, // the next look, 10 s after the last
+			"unannounced": 18 * time.Second, // the next look, 10 s after the last
 		}
 		if diff := cmp.Diff(want, enqueued); diff != "" {
 			t.Errorf("enqueued at (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestNoRescueAfterAnOutage: while Redis is away no runner can write its heartbeat,
+// so none is written off before it had time to.
+func TestNoRescueAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := &fakeOutbox{due: map[string]time.Time{}}
+		m := runner.NewMaintainer(o, o, func(context.Context, job.DueTask) error { return nil }, slog.New(slog.DiscardHandler))
+		m.Start(t.Context())
+		defer m.Close()
+		set := func(away bool) { o.mu.Lock(); o.away = away; o.rescues = 0; o.mu.Unlock() }
+		rescues := func() int { o.mu.Lock(); defer o.mu.Unlock(); return o.rescues }
+		<-time.After(20 * time.Second)
+		set(true)
+		<-time.After(30 * time.Second)
+		set(false)
+		<-time.After(7 * time.Second)
+		if n := rescues(); n != 0 {
+			t.Errorf("%d rescues in the 7 s after an outage", n)
+		}
+		<-time.After(8 * time.Second)
+		if n := rescues(); n == 0 {
+			t.Error("no rescue at all after an outage")
 		}
 	})
 }
