@@ -113,9 +113,13 @@ func (s *Store) Enqueued(ctx context.Context, ids ...string) error {
 // Due returns tasks to enqueue now, most at a time, and how long until the next
 // one is due; negative when none is known.
 func (s *Store) Due(ctx context.Context, most int) ([]job.DueTask, time.Duration, error) {
+	const op = "look for due jobs"
+	if some, err := s.exists(ctx, op, outboxKey); err != nil || !some {
+		return nil, -1, err
+	}
 	v, err := s.scripts.due.Run(ctx, s.rdb, []string{outboxKey}, most).Slice()
 	if err != nil {
-		return nil, 0, wrap("look for due jobs", err)
+		return nil, 0, wrap(op, err)
 	}
 	r := reply(v)
 	next := time.Duration(atoi(r.text(0))) * time.Millisecond

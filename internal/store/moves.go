@@ -90,6 +90,16 @@ func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failur
 // Sweep takes expired jobs out of the listings, most at a time, and returns how
 // many it found.
 func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
+	if some, err := s.exists(ctx, "sweep", expiryKey); err != nil || !some {
+		return 0, err
+	}
 	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey}, most).Int()
 	return n, wrap("sweep", err)
+}
+
+// exists looks before a script is run that has nothing to do on an idle system:
+// one command, where a script costs one more for each that it runs.
+func (s *Store) exists(ctx context.Context, op string, key string) (bool, error) {
+	n, err := s.rdb.Exists(ctx, key).Result()
+	return n > 0, wrap(op, err)
 }

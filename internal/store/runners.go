@@ -70,10 +70,14 @@ func (s *Store) Runners(ctx context.Context) ([]job.Runner, error) {
 // Rescue settles the jobs of all runners whose heartbeat has lapsed. Any process
 // may call it at any time.
 func (s *Store) Rescue(ctx context.Context) ([]job.Rescued, error) {
+	const op = "rescue"
+	if lapsed, err := s.anyLapsed(ctx); err != nil || !lapsed {
+		return nil, wrap(op, err)
+	}
 	v, err := s.scripts.rescue.Run(ctx, s.rdb, []string{runnersKey},
 		"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()).Slice()
 	if err != nil {
-		return nil, wrap("rescue", err)
+		return nil, wrap(op, err)
 	}
 	r := reply(v)
 	var out []job.Rescued
@@ -81,6 +85,21 @@ func (s *Store) Rescue(ctx context.Context) ([]job.Rescued, error) {
 		out = append(out, job.Rescued{JobID: r.text(i), State: job.State(r.text(i + 1))})
 	}
 	return out, nil
+}
+
+// anyLapsed says whether a registered runner's heartbeat has lapsed, in two
+// commands for any number of runners.
+func (s *Store) anyLapsed(ctx context.Context) (bool, error) {
+	ids, err := s.rdb.SMembers(ctx, runnersKey).Result()
+	if err != nil || len(ids) == 0 {
+		return false, err
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = runnerKey(id)
+	}
+	alive, err := s.rdb.Exists(ctx, keys...).Result()
+	return err == nil && int(alive) < len(ids), err
 }
 
 // Doomed returns which of the claims must stop: their owner has asked for it, or

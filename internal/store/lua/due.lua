@@ -1,7 +1,6 @@
 -- due: the jobs whose task has to be put on its queue now. Moves nothing.
 -- KEYS outbox   ARGV most
 -- Answers {ms until the next one, or -1, then per job: id, queue, attempt, timeout}.
-if redis.call('EXISTS', KEYS[1]) == 0 then return { -1 } end -- when idle, cheaply
 local now = now_ms()
 local answer = { -1 }
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now), 'LIMIT', 0, ARGV[1])) do

@@ -1,7 +1,6 @@
 -- sweep: takes jobs whose record has expired out of the listings.
 -- KEYS expiry   ARGV most
 -- Answers how many were taken out.
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end -- when idle, cheaply
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now_ms()), 'LIMIT', 0, ARGV[1])
 for _, entry in ipairs(due) do
   local id, queue, state = string.match(entry, '^(%S+) (%S+) (%S+)$')
