@@ -22,6 +22,13 @@ const (
 	// sickAfter handler errors in a row the gate slows the server down, so that a
 	// runner that can start nothing does not eat what a healthy one could do.
 	sickAfter = 3
+	// maxHeld is how long a dequeue may be held and still be sent. asynq sets the end
+	// of the task's lease, 30 s ahead, before it sends the command: a task taken with
+	// an old one would be cut off as if its server had died. A dequeue that was held
+	// longer is answered "empty", and asynq makes a new one within 0.2 ms. It must be
+	// longer than all pauses of the gate together, which are a second each: a dequeue
+	// after a pause has to be sent.
+	maxHeld = 4 * time.Second
 	// stopTimeout bounds the commands that tidy up behind a Stop.
 	stopTimeout = 5 * time.Second
 )
@@ -149,8 +156,15 @@ func (g *gate) note(err error) {
 	g.recovered("queue: takes tasks again", &g.dequeueFail)
 }
 
-// admit blocks a dequeue until it is worth while. It reports false once stopped.
+// admit blocks a dequeue until it is worth while. It reports false once stopped,
+// and for a dequeue that was held too long to be used.
 func (g *gate) admit() bool {
+	held := time.Now()
+	return g.hold() && time.Since(held) < maxHeld
+}
+
+// hold does the blocking of admit. It reports false once stopped.
+func (g *gate) hold() bool {
 	if n := g.sick.Load(); n >= sickAfter && g.unwell.Swap(false) && !g.sleep(delayAfter(int(n)-sickAfter+1)) {
 		return false
 	}

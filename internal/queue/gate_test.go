@@ -76,6 +76,7 @@ func TestIsDequeue(t *testing.T) {
 type gated struct {
 	*queue.Gate
 	waits, looks int
+	sent         int // dequeues that reached Redis
 	woken        []string
 	answer       error // of the next dequeue
 	wait         func() (string, error)
@@ -98,7 +99,7 @@ func (g *gated) dequeue(answers ...error) time.Duration {
 	begin := time.Now()
 	for _, answer := range answers {
 		cmd := redis.NewCmd(context.Background(), "evalsha", "sha", 4, "q:pending", "q:paused", "q:active", "q:lease", 1, "q:t:")
-		_ = g.ProcessHook(func(context.Context, redis.Cmder) error { return answer })(context.Background(), cmd)
+		_ = g.ProcessHook(func(context.Context, redis.Cmder) error { g.sent++; return answer })(context.Background(), cmd)
 	}
 	return time.Since(begin)
 }
@@ -148,6 +149,28 @@ func TestGateLooksForTasksWithoutAToken(t *testing.T) {
 			t.Errorf("opened after %s and %d looks, want 15s and 3", took, g.looks)
 		}
 	})
+}
+
+// TestGateDoesNotSendAnOldDequeue: asynq reckons the end of a lease before the
+// gate holds the command, so a command that was held long must not take a task.
+func TestGateDoesNotSendAnOldDequeue(t *testing.T) {
+	t.Parallel()
+	for held, want := range map[time.Duration]int{3 * time.Second: 1, 31 * time.Second: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGated()
+			g.wait = func() (string, error) {
+				time.Sleep(held)
+				return "default", nil
+			}
+			g.dequeue(redis.Nil, redis.Nil)
+			if g.sent = 0; g.dequeue(nil) != held || g.sent != want {
+				t.Errorf("held for %s: sent %d times, want %d", held, g.sent, want)
+			}
+			if g.sent = 0; g.dequeue(redis.Nil, redis.Nil) != 0 || g.sent != 2 {
+				t.Errorf("the round after it: sent %d times, want 2", g.sent)
+			}
+		})
+	}
 }
 
 func TestGateBacksOff(t *testing.T) {
@@ -254,7 +277,7 @@ func TestGateTellsForeignFromDown(t *testing.T) {
 		g := newGated()
 		for range 200 {
 			cmd := redis.NewCmd(context.Background(), "fcall", "dequeue")
-			_ = g.ProcessHook(func(context.Context, redis.Cmder) error { return answer })(context.Background(), cmd)
+			_ = g.ProcessHook(func(context.Context, redis.Cmder) error { g.sent++; return answer })(context.Background(), cmd)
 		}
 		return g.Foreign()
 	}

@@ -253,6 +253,27 @@ func TestTaskWithoutATokenIsFound(t *testing.T) {
 	}
 }
 
+// TestLeaseIsFresh: a task that comes after a long idle time has all of asynq's
+// lease, else asynq would take its server for dead while it runs.
+func TestLeaseIsFresh(t *testing.T) {
+	t.Parallel()
+	db := testenv.Redis(t)
+	rdb := db.Client(t)
+	leases := make(chan time.Duration, 1)
+	serve(t, db.Options(), func(ctx context.Context, task queue.Task) error {
+		until, err := rdb.ZScore(ctx, "asynq:{only}:lease", fmt.Sprintf("%s:%d", task.JobID, task.Attempt)).Result()
+		leases <- time.Until(time.Unix(int64(until), 0))
+		return err
+	}, func(c *queue.ServerConfig) { c.Queues = map[string]int{"only": 1} })
+	waitParked(t, rdb, 1)
+	const idle = 6 * time.Second
+	<-time.After(idle)
+	enqueue(t, queue.NewClient(rdb), queue.Task{JobID: "j", Attempt: 1, Queue: "only", Timeout: time.Minute})
+	if lease := receive(t, leases, "task"); lease < 30*time.Second-idle+2*time.Second {
+		t.Errorf("after %s of idleness a task's lease ends in %s", idle, lease)
+	}
+}
+
 func TestFallsBackToPolling(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
