@@ -22,10 +22,13 @@ const (
 	jobsTag     = "Jobs"
 	executeTag  = "Execute"
 	jobLocation = "/v1/jobs/"
+	uuidLength  = 36 // uuid.Validate allows other forms too
 )
 
 type executeInput struct {
-	Prefer string `header:"Prefer" doc:"respond-async answers 202 with the job instead of waiting for its end."`
+	IdempotencyKey string `header:"Idempotency-Key" hidden:"true"`
+
+	Prefer []string `header:"Prefer" doc:"respond-async answers 202 with the job instead of waiting for its end."`
 	Body   ExecuteBody
 }
 
@@ -49,8 +52,8 @@ type submitOutput struct {
 }
 
 type batchInput struct {
-	Body    BatchBody
-	RawBody []byte `contentType:"application/json"`
+	IdempotencyKey string `header:"Idempotency-Key" hidden:"true"`
+	Body           rawBatch
 }
 
 type batchOutput struct {
@@ -135,6 +138,9 @@ func (s *server) registerJobs() {
 }
 
 func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput, error) {
+	if in.IdempotencyKey != "" {
+		return nil, noIdempotency("this call")
+	}
 	sub := submission{request: in.Body.request()}
 	if prefersAsync(in.Prefer) {
 		j, err := s.accept(ctx, sub)
@@ -156,8 +162,8 @@ func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput,
 }
 
 // prefersAsync reads RFC 7240's header, a list of preferences.
-func prefersAsync(prefer string) bool {
-	for p := range strings.SplitSeq(prefer, ",") {
+func prefersAsync(prefer []string) bool {
+	for _, p := range prefer { // split at commas by now
 		name, _, _ := strings.Cut(p, ";")
 		if strings.EqualFold(strings.TrimSpace(name), "respond-async") {
 			return true
@@ -196,14 +202,18 @@ func (s *server) accept(ctx context.Context, sub submission) (job.Created, error
 }
 
 func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput, error) {
-	if err := s.checkBatch(in.RawBody); err != nil {
+	if in.IdempotencyKey != "" {
+		return nil, noIdempotency("a batch")
+	}
+	items, err := s.batchItems(in.Body)
+	if err != nil {
 		return nil, err
 	}
 	out := new(batchOutput)
-	out.Body.Jobs = make([]batchEntry, len(in.Body.Jobs))
+	out.Body.Jobs = make([]batchEntry, len(items))
 	var drafts []job.NewJob
 	var places []int // of the drafts in the answer
-	for i, item := range in.Body.Jobs {
+	for i, item := range items {
 		draft, err := s.draftItem(ctx, item)
 		if err != nil {
 			p, unforeseen := problemOf(err)
@@ -233,11 +243,18 @@ func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput,
 	return out, nil
 }
 
-// checkBatch checks what is around the items of a batch.
-func (s *server) checkBatch(body []byte) error {
+// noIdempotency refuses a header that would otherwise be silently ignored.
+func noIdempotency(what string) error {
+	const location = "header.Idempotency-Key"
+	message := "is not for " + what + "; it works with POST /v1/jobs, one job at a time"
+	return badRequest(location+": "+message, FieldIssue{location, message})
+}
+
+// batchItems checks what is around the items of a batch and returns them.
+func (s *server) batchItems(body rawBatch) ([]json.RawMessage, error) {
 	var parsed any
 	if err := json.Unmarshal(body, &parsed); err != nil {
-		return badRequest(err.Error())
+		return nil, badRequest(err.Error())
 	}
 	envelope := &huma.Schema{
 		Type: huma.TypeObject, Required: []string{"jobs"}, AdditionalProperties: false,
@@ -246,7 +263,16 @@ func (s *server) checkBatch(body []byte) error {
 		},
 	}
 	envelope.PrecomputeMessages()
-	return s.validate(envelope, parsed)
+	if err := s.validate(envelope, parsed); err != nil {
+		return nil, err
+	}
+	var batch struct {
+		Jobs []json.RawMessage `json:"jobs"`
+	}
+	if err := json.Unmarshal(body, &batch); err != nil {
+		return nil, badRequest(withoutGo(err.Error()))
+	}
+	return batch.Jobs, nil
 }
 
 // validate checks a value as huma checks a body.
@@ -261,17 +287,17 @@ func (s *server) validate(schema *huma.Schema, v any) error {
 }
 
 // draftItem does for one item of a batch what huma does for a whole body.
-func (s *server) draftItem(ctx context.Context, item batchItem) (job.NewJob, error) {
+func (s *server) draftItem(ctx context.Context, item json.RawMessage) (job.NewJob, error) {
 	var parsed any
 	if err := json.Unmarshal(item, &parsed); err != nil {
-		return job.NewJob{}, badRequest(err.Error())
+		return job.NewJob{}, badRequest(withoutGo(err.Error()))
 	}
 	if err := s.validate(s.jobSchema, parsed); err != nil {
 		return job.NewJob{}, err
 	}
 	var body JobBody
 	if err := json.Unmarshal(item, &body); err != nil {
-		return job.NewJob{}, badRequest(err.Error())
+		return job.NewJob{}, badRequest(withoutGo(err.Error()))
 	}
 	return s.draft(ctx, submission{request: body.request()})
 }
@@ -296,7 +322,7 @@ func (s *server) getJob(ctx context.Context, in *getInput) (*jobOutput, error) {
 }
 
 func (s *server) listJobs(ctx context.Context, in *listInput) (*listOutput, error) {
-	if in.Cursor != "" && uuid.Validate(in.Cursor) != nil {
+	if in.Cursor != "" && (uuid.Validate(in.Cursor) != nil || len(in.Cursor) != uuidLength) {
 		const msg = "is not a cursor; send the nextCursor of the page before"
 		return nil, badRequest("query.cursor: "+msg, FieldIssue{"query.cursor", msg})
 	}

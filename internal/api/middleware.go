@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -19,16 +20,14 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// bodyTimeout bounds how long a caller may take to send a body.
-const bodyTimeout = 30 * time.Second
-
 // abort answers with a problem and runs no further handler.
 func abort(c *gin.Context, p *Problem) {
 	for name, values := range p.GetHeaders() {
 		c.Header(name, values[0])
 	}
 	c.Header("Content-Type", p.ContentType(""))
-	c.AbortWithStatusJSON(p.Status, p)
+	c.Abort()
+	c.PureJSON(p.Status, p)
 }
 
 // recovered turns a panic into a logged 500.
@@ -132,30 +131,54 @@ func keyOf(r *http.Request) string {
 // The deadline is taken back afterwards: net/http watches the connection while a
 // handler runs, and a read deadline that passes then looks to it like a caller
 // who went away. For the same reason the server sets no ReadTimeout.
-func buffered(most int64) gin.HandlerFunc {
+func buffered(most int64, timeout time.Duration) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		if c.Request.Body == nil || c.Request.Body == http.NoBody {
 			return
 		}
+		if coding := c.GetHeader("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+			refuseBody(c, newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body without Content-Encoding"))
+			return
+		}
 		control := http.NewResponseController(c.Writer)
 		// Recorders in tests have no deadlines; a real connection always does.
-		_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
-		body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, most))
-		_ = control.SetReadDeadline(time.Time{})
-		var tooLarge *http.MaxBytesError
+		_ = control.SetReadDeadline(time.Now().Add(timeout))
+		body, err := readBody(c, most)
 		switch {
-		case errors.As(err, &tooLarge):
-			abort(c, newProblem(http.StatusRequestEntityTooLarge, "body_too_large",
+		case errors.As(err, new(*http.MaxBytesError)):
+			refuseBody(c, newProblem(http.StatusRequestEntityTooLarge, "body_too_large",
 				fmt.Sprintf("the request body is larger than %d bytes; send less", most)))
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			refuseBody(c, newProblem(http.StatusRequestTimeout, "body_timeout",
+				fmt.Sprintf("the request body did not arrive within %s", timeout)))
 		case err != nil:
-			abort(c, newProblem(http.StatusRequestTimeout, "body_timeout", "the request body did not arrive in time"))
+			refuseBody(c, badRequest("the request body ended early; send as many bytes as Content-Length says"))
 		case !utf8.Valid(body):
+			_ = control.SetReadDeadline(time.Time{})
 			abort(c, badRequest(fmt.Sprintf("the request body is not valid UTF-8 (first wrong byte at offset %d); encode it as UTF-8",
 				firstInvalid(body))))
 		default:
+			_ = control.SetReadDeadline(time.Time{})
 			c.Request.Body = io.NopCloser(bytes.NewReader(body))
 		}
 	}
+}
+
+func readBody(c *gin.Context, most int64) ([]byte, error) {
+	if c.Request.ContentLength > most {
+		return nil, &http.MaxBytesError{Limit: most}
+	}
+	return io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, most))
+}
+
+// refuseBody answers a request whose body was not read to its end. What remains
+// of it would be taken for the next request, so the connection ends with this one.
+func refuseBody(c *gin.Context, p *Problem) {
+	c.Header("Connection", "close")
+	// net/http reads what it may have to discard before it answers: not from a
+	// caller who does not send it.
+	_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now())
+	abort(c, p)
 }
 
 func firstInvalid(b []byte) int {

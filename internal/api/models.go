@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"time"
@@ -27,15 +28,29 @@ type JobBody struct {
 	Queue       *string    `json:"queue,omitempty" nullable:"true" doc:"Queue to put it on; see GET /v1/queues. Default: default."`
 	Delay       *float64   `json:"delay,omitempty" nullable:"true" doc:"Seconds to wait before it is due. Not together with runAt."`
 	RunAt       *time.Time `json:"runAt,omitempty" nullable:"true" doc:"Time at which it is due (RFC 3339). Not together with delay."`
-	MaxAttempts *int       `json:"maxAttempts,omitempty" nullable:"true" doc:"How often the code may be started. More than 1 allows another start when a runner is lost; code that fails is never run again. Default 1."`
+	MaxAttempts *whole     `json:"maxAttempts,omitempty" nullable:"true" doc:"How often the code may be started. More than 1 allows another start when a runner is lost; code that fails is never run again. Default 1."`
 	ResultTTL   *float64   `json:"resultTtl,omitempty" nullable:"true" doc:"Seconds the job and its result are kept after its end. Default 3600."`
 	Metadata    object     `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the job."`
 }
 
-// BatchBody is a list of jobs. The items are decoded one by one, so that a
-// mistake in one is that one's error.
+// BatchBody is a list of jobs.
 type BatchBody struct {
-	Jobs []batchItem `json:"jobs" minItems:"1" maxItems:"1000" nullable:"false" doc:"Jobs to accept, each as for POST /v1/jobs."`
+	Jobs []JobBody `json:"jobs" minItems:"1" maxItems:"1000" nullable:"false" doc:"Jobs to accept, each as for POST /v1/jobs."`
+}
+
+// rawBatch is a BatchBody that is not decoded yet: submitBatch does that item by
+// item, so that a mistake in one is that one's error.
+type rawBatch json.RawMessage
+
+// Schema describes it to huma.
+func (rawBatch) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[BatchBody](), true, "")
+}
+
+// UnmarshalJSON keeps the text.
+func (b *rawBatch) UnmarshalJSON(text []byte) error {
+	*b = bytes.Clone(text)
+	return nil
 }
 
 // JobView is a job as callers see it.
@@ -81,7 +96,7 @@ func (b ExecuteBody) request() job.Request {
 
 func (b JobBody) request() job.Request {
 	r := b.ExecuteBody.request()
-	r.Queue, r.Delay, r.RunAt, r.MaxAttempts, r.ResultTTL = value(b.Queue), b.Delay, b.RunAt, b.MaxAttempts, b.ResultTTL
+	r.Queue, r.Delay, r.RunAt, r.MaxAttempts, r.ResultTTL = value(b.Queue), b.Delay, b.RunAt, (*int)(b.MaxAttempts), b.ResultTTL
 	r.Metadata = json.RawMessage(b.Metadata)
 	return r
 }
@@ -91,6 +106,22 @@ func value(s *string) string {
 		return ""
 	}
 	return *s
+}
+
+// whole is a whole number however it is written: 2, 2.0 and 2e0 are one in JSON.
+type whole int
+
+// Schema describes it to huma.
+func (whole) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeInteger} }
+
+// UnmarshalJSON reads it; one that no int can hold becomes one that no limit allows.
+func (w *whole) UnmarshalJSON(b []byte) error {
+	var f float64
+	if err := json.Unmarshal(b, &f); err != nil {
+		return err
+	}
+	*w = whole(max(math.MinInt32, min(math.MaxInt32, f)))
+	return nil
 }
 
 // object is a JSON object kept as the caller wrote it, numbers and all.
@@ -111,21 +142,6 @@ func (o *object) UnmarshalJSON(b []byte) error {
 		return nil
 	}
 	*o = bytes.Clone(b)
-	return nil
-}
-
-// batchItem is one job of a batch, not decoded yet. To readers of the OpenAPI it
-// is a JobBody.
-type batchItem json.RawMessage
-
-// Schema describes it to huma.
-func (batchItem) Schema(r huma.Registry) *huma.Schema {
-	return r.Schema(reflect.TypeFor[JobBody](), true, "")
-}
-
-// UnmarshalJSON keeps the text.
-func (i *batchItem) UnmarshalJSON(b []byte) error {
-	*i = bytes.Clone(b)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,6 +24,7 @@ type Problem struct {
 	Status int          `json:"status" doc:"The HTTP status."`
 	Code   string       `json:"code" doc:"Stable name of the problem."`
 	Detail string       `json:"detail" doc:"What is wrong and what to change."`
+	JobID  string       `json:"jobId,omitempty" doc:"The job, if the problem is about one that was accepted."`
 	Errors []FieldIssue `json:"errors,omitempty" nullable:"false" doc:"What is wrong, field by field."`
 
 	retryAfter time.Duration
@@ -69,6 +69,15 @@ func badRequest(detail string, issues ...FieldIssue) *Problem {
 // errNoRunner: nobody took a synchronous job in time.
 var errNoRunner = errors.New("no runner took the job in time")
 
+// jobError is an error about a job that was accepted.
+type jobError struct {
+	id  string
+	err error
+}
+
+func (e *jobError) Error() string { return "job " + e.id + ": " + e.err.Error() }
+func (e *jobError) Unwrap() error { return e.err }
+
 // endError is a job that ended without a result for its synchronous caller.
 type endError struct{ job job.Job }
 
@@ -83,6 +92,14 @@ func (e *endError) Error() string {
 // result says whether the error is one that nobody foresaw, to be logged; its
 // text may name hosts or paths, so the caller never sees it.
 func problemOf(err error) (p *Problem, unforeseen bool) {
+	p, unforeseen = translate(err)
+	if about, ok := errors.AsType[*jobError](err); ok {
+		p.JobID = about.id
+	}
+	return p, unforeseen
+}
+
+func translate(err error) (p *Problem, unforeseen bool) {
 	var own *Problem
 	var invalid *job.ValidationError
 	var end *endError
@@ -111,7 +128,7 @@ func problemOf(err error) (p *Problem, unforeseen bool) {
 	case errors.Is(err, context.Canceled):
 		return newProblem(statusClientClosed, "client_closed", "the caller went away"), false
 	case errors.Is(err, context.DeadlineExceeded):
-		return newProblem(http.StatusGatewayTimeout, "timeout", "the answer did not come in time; the job may still end, look it up"), false
+		return newProblem(http.StatusGatewayTimeout, "timeout", "the job did not end in time, so it was cancelled"), false
 	default:
 		return newProblem(http.StatusInternalServerError, "internal", "internal error; it has been logged"), true
 	}
@@ -122,7 +139,7 @@ func invalidRequest(e *job.ValidationError) *Problem {
 	for i, f := range e.Fields {
 		issues[i] = FieldIssue{Location: "body." + f.Field, Message: f.Message}
 	}
-	return badRequest(e.Error(), issues...)
+	return badRequest(describe("", issues), issues...)
 }
 
 func endProblem(e *endError) *Problem {
@@ -130,17 +147,21 @@ func endProblem(e *endError) *Problem {
 	if e.job.Failure != nil {
 		code = string(e.job.Failure.Code)
 	}
-	detail := fmt.Sprintf("job %s: %s", e.job.ID, e.Error())
+	status := http.StatusServiceUnavailable
 	switch {
 	case e.job.State == job.Cancelled:
-		return newProblem(http.StatusConflict, code, detail)
+		status = http.StatusConflict
 	case code == string(job.FailRunnerLost):
-		return newProblem(http.StatusBadGateway, code, detail)
-	default:
-		p := newProblem(http.StatusServiceUnavailable, code, detail)
-		p.retryAfter = time.Second
-		return p
+		status = http.StatusBadGateway
 	}
+	p := newProblem(status, code, e.Error())
+	p.JobID = e.job.ID
+	if code == string(job.FailStart) {
+		// Only then it is sure that the code has not begun: the others are for the
+		// caller to decide about.
+		p.retryAfter = time.Second
+	}
+	return p
 }
 
 // newHumaError replaces huma.NewError: it words the mistakes that huma finds in
@@ -157,10 +178,14 @@ func newHumaError(status int, msg string, errs ...error) huma.StatusError {
 		if errors.As(err, &d) {
 			issue = FieldIssue{Location: d.ErrorDetail().Location, Message: d.ErrorDetail().Message}
 		}
+		issue.Message = withoutGo(issue.Message)
 		issues = append(issues, issue)
 	}
 	switch status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+		if msg == "request body is required" {
+			msg = "a request body is required; send a JSON object"
+		}
 		return badRequest(describe(msg, issues), issues...)
 	case http.StatusUnsupportedMediaType:
 		return newProblem(status, "unsupported_media_type", "send JSON with the header Content-Type: application/json")
@@ -170,6 +195,17 @@ func newHumaError(status int, msg string, errs ...error) huma.StatusError {
 		// Whatever huma met beyond that is ours: its text stays here.
 		return newProblem(status, "internal", "internal error; it has been logged")
 	}
+}
+
+// withoutGo words what encoding/json says about a value that does not fit without
+// the names of Go types.
+func withoutGo(message string) string {
+	_, what, found := strings.Cut(message, "json: cannot unmarshal ")
+	if !found {
+		return message
+	}
+	what, _, _ = strings.Cut(what, " into Go ")
+	return "cannot read the " + what + ": it is out of range or of the wrong type"
 }
 
 // describe puts the issues into one sentence, so that a caller who shows detail

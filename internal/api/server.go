@@ -50,6 +50,7 @@ type Config struct {
 	Limits        job.Limits
 	Keys          []string // API keys; none lets everybody in
 	MaxBodyBytes  int64
+	BodyTimeout   time.Duration // how long a caller may take to send a body; 30 s
 	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
 	Version       string
 	// Draining is closed when the process is about to stop: readiness turns false
@@ -64,17 +65,24 @@ type server struct {
 	jobSchema *huma.Schema
 }
 
-// humaErrors makes huma word its errors as ours. huma offers only a package
-// variable for it.
-var humaErrors = sync.OnceFunc(func() { huma.NewError = newHumaError }) //nolint:gochecknoglobals // see above
+// setUpHuma makes huma word its errors as ours and tell "Code" from "code". huma
+// offers only package variables for both.
+var setUpHuma = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
+	huma.NewError = newHumaError
+	huma.ValidateStrictCasing = true
+})
 
 // New returns the handler of the whole HTTP API.
 func New(cfg Config) http.Handler {
-	humaErrors()
+	setUpHuma()
+	if cfg.BodyTimeout == 0 {
+		cfg.BodyTimeout = 30 * time.Second
+	}
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
-	engine.Use(observed(cfg.Observer, cfg.Log), recovered(cfg.Log), authenticated(cfg.Keys), buffered(cfg.MaxBodyBytes))
+	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
+	engine.Use(observed(cfg.Observer, cfg.Log), recovered(cfg.Log), authenticated(cfg.Keys), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))
 	})
@@ -90,7 +98,19 @@ func New(cfg Config) http.Handler {
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI(), cfg.Log))
 	engine.GET("/", func(c *gin.Context) { c.Redirect(http.StatusFound, "/docs") })
-	return engine
+	return headAsGet(engine)
+}
+
+// headAsGet answers HEAD, which load balancers probe with, as GET is. net/http
+// leaves the body out, since the request that it knows is still the HEAD.
+func headAsGet(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			r = r.Clone(r.Context())
+			r.Method = http.MethodGet
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func openAPI(version string) huma.Config {

@@ -124,8 +124,17 @@ func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error
 	if created.Err != nil {
 		return job.Job{}, created.Err
 	}
+	j, err := s.awaitEnd(ctx, created.Job, told)
+	if err != nil {
+		return job.Job{}, &jobError{id, err}
+	}
+	return j, nil
+}
 
-	overall, cancel := context.WithTimeout(ctx, s.cfg.SyncQueueWait+draft.Job.Timeout+settleTime)
+// awaitEnd returns a synchronous job once it has ended.
+func (s *server) awaitEnd(ctx context.Context, submitted job.Job, told <-chan struct{}) (job.Job, error) {
+	id := submitted.ID
+	overall, cancel := context.WithTimeout(ctx, s.cfg.SyncQueueWait+submitted.Timeout+settleTime)
 	defer cancel()
 	queueWait := time.NewTimer(s.cfg.SyncQueueWait)
 	defer queueWait.Stop()
@@ -137,12 +146,12 @@ func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error
 			told = nil // look now; should the record not show the end yet, poll
 		case <-poll.C:
 		case <-queueWait.C:
-			if err := s.abandon(ctx, created.Job); err != nil {
+			if err := s.abandon(ctx, submitted); err != nil {
 				return job.Job{}, err
 			}
 			continue
 		case <-overall.Done():
-			s.cancelDetached(ctx, created.Job)
+			s.cancelDetached(ctx, submitted)
 			return job.Job{}, fmt.Errorf("wait for job %s: %w", id, overall.Err())
 		}
 		j, err := s.cfg.Lookup.Get(overall, id)

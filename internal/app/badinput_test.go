@@ -34,6 +34,8 @@ func TestBadInput(t *testing.T) {
 		{"code a number", "POST", jobs, `{"code": 1}`, 400, "invalid_request", "body.code: expected string"},
 		{"blank code", "POST", jobs, `{"code": " \n"}`, 400, "invalid_request", "is empty"},
 		{"unknown field", "POST", jobs, `{"code": "1", "tiemout": 1}`, 400, "invalid_request", "body.tiemout"},
+		{"a field in other letters", "POST", jobs, `{"CODE": "1"}`, 400, "invalid_request", "CODE"},
+		{"a field twice, in other letters", "POST", jobs, `{"code": "1", "Code": "2"}`, 400, "invalid_request", "Code"},
 		{"timeout a string", "POST", jobs, `{"code": "1", "timeout": "5"}`, 400, "invalid_request", "body.timeout: expected number"},
 		{"timeout negative", "POST", jobs, `{"code": "1", "timeout": -1}`, 400, "invalid_request", "from 0.001 to 3600"},
 		{"timeout huge", "POST", jobs, `{"code": "1", "timeout": 1e308}`, 400, "invalid_request", "from 0.001 to 3600"},
@@ -49,8 +51,14 @@ func TestBadInput(t *testing.T) {
 		{"large body", "POST", jobs, `{"code": "` + strings.Repeat("x", 5000) + `"}`, 413, "body_too_large", "4096 bytes"},
 		{"unknown queue", "POST", jobs, `{"code": "1", "queue": "x"}`, 400, "invalid_request", "critical, default, low"},
 		{"half an attempt", "POST", jobs, `{"code": "1", "maxAttempts": 1.5}`, 400, "invalid_request", "body.maxAttempts: expected integer"},
+		{"attempts beyond ints", "POST", jobs, `{"code": "1", "maxAttempts": 99999999999999999999}`, 400, "invalid_request", "from 1 to 10"},
 		{"runAt not a time", "POST", jobs, `{"code": "1", "runAt": "soon"}`, 400, "invalid_request", "body.runAt"},
 		{"metadata a string", "POST", jobs, `{"code": "1", "metadata": "x"}`, 400, "invalid_request", "body.metadata: expected object"},
+		{"batch of a number", "POST", "/v1/jobs:batch", `{"jobs": 5}`, 400, "invalid_request", "body.jobs: expected array"},
+		{"batch in other letters", "POST", "/v1/jobs:batch", `{"JOBS": [{"code": "1"}]}`, 400, "invalid_request", "JOBS"},
+		{"batch is an array", "POST", "/v1/jobs:batch", `[{"code": "1"}]`, 400, "invalid_request", "expected object"},
+		{"slash too many", "POST", jobs + "/", `{"code": "1"}`, 404, "no_such_route", "/docs"},
+		{"cursor in braces", "GET", jobs + "?cursor=%7B01a20716-38ce-7000-8000-000000000000%7D", nil, 400, "invalid_request", "nextCursor"},
 		{"unknown job", "GET", unknown, nil, 404, "not_found", "id"},
 		{"cancel of an unknown job", "DELETE", unknown, nil, 404, "not_found", "id"},
 		{"odd id", "GET", "/v1/jobs/%7Bkaa%7D%20x", nil, 404, "not_found", "id"},
@@ -70,7 +78,7 @@ func TestBadInput(t *testing.T) {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()
 				paths := []string{tt.path}
-				if tt.path == jobs && tt.method == "POST" && !strings.Contains(fmt.Sprint(tt.body), "queue") && !strings.Contains(tt.name, "metadata") {
+				if tt.path == jobs && tt.method == "POST" && !strings.Contains(fmt.Sprint(tt.body), "queue") && !strings.Contains(tt.name, "metadata") && !strings.Contains(tt.name, "attempts beyond") {
 					paths = append(paths, executePath) // the same mistakes there
 				}
 				for _, path := range paths {
@@ -85,12 +93,30 @@ func TestBadInput(t *testing.T) {
 					if a.str("code") != tt.code || (!strings.Contains(a.str("detail"), tt.says) && !unknownHere) {
 						t.Errorf("code %q, detail %q; want %q, …%s…", a.str("code"), a.str("detail"), tt.code, tt.says)
 					}
+					if strings.Contains(a.raw, " Go ") || strings.Contains(a.raw, "struct") {
+						t.Errorf("the answer speaks of Go: %s", a.raw)
+					}
 					if len(a.raw) > 2000 {
 						t.Errorf("the answer repeats the request: %d bytes", len(a.raw))
 					}
 				}
 			})
 		}
+		t.Run("headers", func(t *testing.T) {
+			t.Parallel()
+			for _, path := range []string{executePath, "/v1/jobs:batch"} {
+				a := k.call(http.MethodPost, path, `{"code": "1"}`, "Idempotency-Key: x")
+				if a.status != http.StatusBadRequest || !strings.Contains(a.str("detail"), "POST /v1/jobs") {
+					t.Errorf("%s with an Idempotency-Key: %d %s", path, a.status, a.raw)
+				}
+			}
+			if a := k.call(http.MethodPost, jobs, "\x1f\x8b", "Content-Encoding: gzip"); a.status != http.StatusUnsupportedMediaType {
+				t.Errorf("gzip: %d %s", a.status, a.raw)
+			}
+			if a := k.call(http.MethodHead, "/readyz", nil); a.status != http.StatusOK || a.raw != "" {
+				t.Errorf("HEAD: %d %q", a.status, a.raw)
+			}
+		})
 		t.Run("content type", func(t *testing.T) {
 			t.Parallel()
 			a := k.call(http.MethodPost, jobs, `code=1`, "Content-Type: application/x-www-form-urlencoded")

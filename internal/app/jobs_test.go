@@ -42,6 +42,18 @@ func TestJob(t *testing.T) {
 	}
 }
 
+// TestWholeNumbers: 2, 2.0 and 2e0 are the same number in JSON.
+func TestWholeNumbers(t *testing.T) {
+	t.Parallel()
+	k := start(t, 0)
+	for _, n := range []string{"2", "2.0", "2e0"} {
+		a := k.call(http.MethodPost, "/v1/jobs", `{"code": "1", "maxAttempts": `+n+`}`)
+		if a.status != http.StatusAccepted || a.str("maxAttempts") != "2" {
+			t.Errorf("maxAttempts %s: %d %s", n, a.status, a.raw)
+		}
+	}
+}
+
 func TestDelayedJobs(t *testing.T) {
 	t.Parallel()
 	k := start(t, 1)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -57,6 +58,7 @@ var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // reported at once, as a *ValidationError.
 func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	var v validation
+	r.Code = strings.TrimPrefix(r.Code, "\ufeff") // files have it, and Python ignores it there
 	l.checkCode(&v, r)
 	l.checkEnvs(&v, r.Envs)
 
@@ -150,7 +152,7 @@ func (l Limits) scheduledAt(v *validation, r Request, now time.Time) time.Time {
 		}
 	case r.RunAt != nil:
 		if r.RunAt.Sub(now) > l.MaxDelay {
-			v.add("runAt", "is more than %s ahead", l.MaxDelay)
+			v.add("runAt", "must be at most %s seconds ahead", plain(l.MaxDelay))
 		}
 		return milliseconds(*r.RunAt)
 	}
@@ -183,11 +185,14 @@ func (v *validation) seconds(field string, s *float64, lo, hi, byDefault time.Du
 		return byDefault
 	}
 	if *s < lo.Seconds() || *s > hi.Seconds() || *s != *s {
-		v.add(field, "must be from %g to %g seconds", lo.Seconds(), hi.Seconds())
+		v.add(field, "must be from %s to %s seconds", plain(lo), plain(hi))
 		return byDefault
 	}
 	return time.Duration(*s * float64(time.Second))
 }
+
+// plain writes a duration in seconds as a caller would.
+func plain(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
 
 // quote shows a caller's string in a message without repeating all of a long one.
 func quote(s string) string {

@@ -50,6 +50,11 @@ func TestAccept(t *testing.T) {
 			spec: job.Spec{Code: "1", Stdin: "in\x00put", Envs: map[string]string{"A_1": ""}, Timeout: 1500 * time.Millisecond},
 		},
 		{
+			name: "byte order mark", request: job.Request{Code: "\ufeff1"},
+			job:  job.Job{State: job.Queued, Queue: "default", MaxAttempts: 1, CreatedAt: now, QueuedAt: now, Timeout: time.Minute, ResultTTL: time.Hour},
+			spec: job.Spec{Code: "1", Timeout: time.Minute},
+		},
+		{
 			name: "runAt in the past is due now", request: job.Request{Code: "1", RunAt: new(now.Add(-time.Hour))},
 			job: job.Job{
 				State: job.Queued, Queue: "default", MaxAttempts: 1, CreatedAt: now, QueuedAt: now, ScheduledAt: now.Add(-time.Hour),
@@ -111,7 +116,7 @@ func TestAcceptRefuses(t *testing.T) {
 		{"too many attempts", with(func(r *job.Request) { r.MaxAttempts = new(6) }), "maxAttempts", "from 1 to 5"},
 		{"negative delay", with(func(r *job.Request) { r.Delay = new(-1.0) }), "delay", "from 0 to 86400"},
 		{"huge delay", with(func(r *job.Request) { r.Delay = new(1e9) }), "delay", "from 0 to 86400"},
-		{"far runAt", with(func(r *job.Request) { r.RunAt = new(now.Add(25 * time.Hour)) }), "runAt", "24h0m0s"},
+		{"far runAt", with(func(r *job.Request) { r.RunAt = new(now.Add(25 * time.Hour)) }), "runAt", "at most 86400 seconds"},
 		{"delay and runAt", with(func(r *job.Request) { r.Delay, r.RunAt = new(1.0), &now }), "delay", "combined"},
 		{"short resultTtl", with(func(r *job.Request) { r.ResultTTL = new(0.5) }), "resultTtl", "from 1 to 7200"},
 		{"large metadata", with(func(r *job.Request) { r.Metadata = json.RawMessage(`{"a":"12345"}`) }), "metadata", "limit is 10"},
