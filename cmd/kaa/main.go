@@ -40,6 +40,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.AddCommand(devCommand(), runCommand())
 	return cmd
 }
@@ -66,11 +67,15 @@ func runCommand() *cobra.Command {
 		Short: "Execute a Python file and exit as it did",
 		Long: "Execute a Python file, or the program on standard input (-), in the Kaa at KAA_URL\n" +
 			"(with the key KAA_API_KEY), or in an embedded one when KAA_URL is not set.\n" +
-			"Standard input is passed to the program, unless it is a terminal or was the program.\n" +
+			"Standard input is read to its end and then passed to the program, unless it is a\n" +
+			"terminal or was the program.\n" +
 			"The exit code is the program's: 1 for an uncaught exception, 124 for a timeout,\n" +
 			"125 when Kaa could not execute it.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("timeout") && o.Timeout <= 0 {
+				return errors.New("--timeout must be above 0, e.g. 90s")
+			}
 			o.File, o.Stdin = args[0], os.Stdin
 			return app.RunFile(cmd.Context(), process(cmd), o)
 		},

@@ -132,8 +132,8 @@ func (e Environment) get(name string) string {
 	return ""
 }
 
-// with returns e and one more variable, which wins over an earlier one.
-func (e Environment) with(name, value string) Environment {
+// With returns e and one more variable, which wins over an earlier one.
+func (e Environment) With(name, value string) Environment {
 	return append(slices.Clip(e), name+"="+value)
 }
 

@@ -53,17 +53,17 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 	environ := p.Environ
 	for name, value := range devDefaults() {
 		if environ.get(name) == "" {
-			environ = environ.with(name, value)
+			environ = environ.With(name, value)
 		}
 	}
 	for name, value := range overrides {
-		environ = environ.with(name, value)
+		environ = environ.With(name, value)
 	}
 	if environ.get("KAA_REDIS_URL") == "" {
 		if d.embedded, err = startEmbeddedRedis(); err != nil {
 			return nil, err
 		}
-		environ = environ.with("KAA_REDIS_URL", d.embedded.url())
+		environ = environ.With("KAA_REDIS_URL", d.embedded.url())
 	}
 	defer func() {
 		if err != nil {

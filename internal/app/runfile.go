@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -42,6 +43,9 @@ func RunFile(ctx context.Context, p Process, o RunOptions) error {
 	if err != nil {
 		return err
 	}
+	if strings.TrimSpace(request.Code) == "" {
+		return nil // an empty program does nothing, successfully; the API would refuse it
+	}
 	url, key := p.Environ.get("KAA_URL"), p.Environ.get("KAA_API_KEY")
 	if url == "" {
 		// Quiet: what it would log does not belong into the program's output.
@@ -54,6 +58,9 @@ func RunFile(ctx context.Context, p Process, o RunOptions) error {
 		defer func() { _ = d.stop(ctx) }() // the program's end is what matters now
 		url = "http://" + d.api.listener.Addr().String()
 	}
+	if !strings.Contains(url, "://") {
+		url = "http://" + url
+	}
 	result, err := execute(ctx, url, key, request)
 	if ctx.Err() != nil {
 		return ExitError(ExitSignal)
@@ -64,46 +71,53 @@ func RunFile(ctx context.Context, p Process, o RunOptions) error {
 	return report(p, result)
 }
 
+// runRequest is the body of an execution.
+type runRequest struct {
+	Code    string            `json:"code"`
+	Stdin   string            `json:"stdin,omitempty"`
+	Timeout float64           `json:"timeout,omitempty"`
+	Envs    map[string]string `json:"envs,omitempty"`
+}
+
 // request reads the program and its input.
-func (o RunOptions) request(environ Environment) (map[string]any, error) {
-	request := map[string]any{}
-	var code []byte
+func (o RunOptions) request(environ Environment) (runRequest, error) {
+	var r runRequest
 	var err error
 	if o.File == "-" {
-		code, err = io.ReadAll(o.Stdin)
+		r.Code, err = text(io.ReadAll(o.Stdin))
 	} else {
-		code, err = os.ReadFile(o.File)
+		r.Code, err = text(os.ReadFile(o.File))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read program: %w", err)
+		return r, fmt.Errorf("read program: %w", err)
 	}
-	request["code"] = string(code)
 	if info, err := o.Stdin.Stat(); o.File != "-" && err == nil && info.Mode()&os.ModeCharDevice == 0 {
-		stdin, err := io.ReadAll(o.Stdin)
-		if err != nil {
-			return nil, fmt.Errorf("read standard input: %w", err)
+		if r.Stdin, err = text(io.ReadAll(o.Stdin)); err != nil {
+			return r, fmt.Errorf("read standard input: %w", err)
 		}
-		request["stdin"] = string(stdin)
 	}
-	if o.Timeout > 0 {
-		request["timeout"] = o.Timeout.Seconds()
-	}
-	envs := map[string]string{}
+	r.Timeout = o.Timeout.Seconds()
+	r.Envs = make(map[string]string, len(o.Envs))
 	for _, e := range o.Envs {
 		name, value, given := strings.Cut(e, "=")
 		if !given {
 			value = environ.get(name)
 		}
-		envs[name] = value
+		r.Envs[name] = value
 	}
-	if len(envs) > 0 {
-		request["envs"] = envs
+	return r, nil
+}
+
+// text refuses what JSON cannot carry, rather than change it silently.
+func text(b []byte, err error) (string, error) {
+	if err == nil && !utf8.Valid(b) {
+		err = errors.New("it is not valid UTF-8; convert it, or read binary data from a file in the program")
 	}
-	return request, nil
+	return string(b), err
 }
 
 // execute sends the program and waits for its end.
-func execute(ctx context.Context, url, key string, request map[string]any) (job.Result, error) {
+func execute(ctx context.Context, url, key string, request runRequest) (job.Result, error) {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return job.Result{}, fmt.Errorf("encode request: %w", err)
