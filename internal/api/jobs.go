@@ -2,11 +2,8 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -49,17 +46,6 @@ type submitOutput struct {
 	Location string `header:"Location"`
 	Replayed string `header:"Idempotent-Replayed" doc:"true when the Idempotency-Key was used before and the job is the one it made then."`
 	Body     JobView
-}
-
-type batchInput struct {
-	IdempotencyKey string `header:"Idempotency-Key" hidden:"true"`
-	Body           rawBatch
-}
-
-type batchOutput struct {
-	Body struct {
-		Jobs []batchEntry `json:"jobs" nullable:"false" doc:"In the order sent: a job each, or {error: problem}."`
-	}
 }
 
 type getInput struct {
@@ -199,107 +185,6 @@ func (s *server) accept(ctx context.Context, sub submission) (job.Created, error
 	}
 	created := s.submit(ctx, []job.NewJob{draft})[0]
 	return created, created.Err
-}
-
-func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput, error) {
-	if in.IdempotencyKey != "" {
-		return nil, noIdempotency("a batch")
-	}
-	items, err := s.batchItems(in.Body)
-	if err != nil {
-		return nil, err
-	}
-	out := new(batchOutput)
-	out.Body.Jobs = make([]batchEntry, len(items))
-	var drafts []job.NewJob
-	var places []int // of the drafts in the answer
-	for i, item := range items {
-		draft, err := s.draftItem(ctx, item)
-		if err != nil {
-			p, unforeseen := problemOf(err)
-			if unforeseen {
-				return nil, err
-			}
-			out.Body.Jobs[i].problem = p
-			continue
-		}
-		drafts = append(drafts, draft)
-		places = append(places, i)
-	}
-	created := s.submit(ctx, drafts)
-	if failed := slices.IndexFunc(created, func(c job.Created) bool { return errors.Is(c.Err, job.ErrUnavailable) }); failed >= 0 &&
-		!slices.ContainsFunc(created, func(c job.Created) bool { return c.Err == nil }) {
-		return nil, created[failed].Err // nothing was accepted: the whole batch may be sent again
-	}
-	for i, c := range created {
-		entry := &out.Body.Jobs[places[i]]
-		if c.Err != nil {
-			entry.problem, _ = problemOf(c.Err)
-			continue
-		}
-		view := viewOf(c.Job)
-		entry.job = &view
-	}
-	return out, nil
-}
-
-// noIdempotency refuses a header that would otherwise be silently ignored.
-func noIdempotency(what string) error {
-	const location = "header.Idempotency-Key"
-	message := "is not for " + what + "; it works with POST /v1/jobs, one job at a time"
-	return badRequest(location+": "+message, FieldIssue{location, message})
-}
-
-// batchItems checks what is around the items of a batch and returns them.
-func (s *server) batchItems(body rawBatch) ([]json.RawMessage, error) {
-	var parsed any
-	if err := json.Unmarshal(body, &parsed); err != nil {
-		return nil, badRequest(err.Error())
-	}
-	envelope := &huma.Schema{
-		Type: huma.TypeObject, Required: []string{"jobs"}, AdditionalProperties: false,
-		Properties: map[string]*huma.Schema{
-			"jobs": {Type: huma.TypeArray, MinItems: new(1), MaxItems: new(maxBatch), Items: &huma.Schema{}},
-		},
-	}
-	envelope.PrecomputeMessages()
-	if err := s.validate(envelope, parsed); err != nil {
-		return nil, err
-	}
-	var batch struct {
-		Jobs []json.RawMessage `json:"jobs"`
-	}
-	if err := json.Unmarshal(body, &batch); err != nil {
-		return nil, badRequest(withoutGo(err.Error()))
-	}
-	return batch.Jobs, nil
-}
-
-// validate checks a value as huma checks a body.
-func (s *server) validate(schema *huma.Schema, v any) error {
-	result := &huma.ValidateResult{}
-	path := huma.NewPathBuffer([]byte("body"), len("body"))
-	huma.Validate(s.api.OpenAPI().Components.Schemas, schema, path, huma.ModeWriteToServer, v, result)
-	if len(result.Errors) > 0 {
-		return newHumaError(http.StatusBadRequest, "validation failed", result.Errors...)
-	}
-	return nil
-}
-
-// draftItem does for one item of a batch what huma does for a whole body.
-func (s *server) draftItem(ctx context.Context, item json.RawMessage) (job.NewJob, error) {
-	var parsed any
-	if err := json.Unmarshal(item, &parsed); err != nil {
-		return job.NewJob{}, badRequest(withoutGo(err.Error()))
-	}
-	if err := s.validate(s.jobSchema, parsed); err != nil {
-		return job.NewJob{}, err
-	}
-	var body JobBody
-	if err := json.Unmarshal(item, &body); err != nil {
-		return job.NewJob{}, badRequest(withoutGo(err.Error()))
-	}
-	return s.draft(ctx, submission{request: body.request()})
 }
 
 func (s *server) getJob(ctx context.Context, in *getInput) (*jobOutput, error) {

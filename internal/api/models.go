@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"reflect"
 	"strconv"
 	"time"
 
@@ -31,26 +30,6 @@ type JobBody struct {
 	MaxAttempts *whole     `json:"maxAttempts,omitempty" nullable:"true" doc:"How often the code may be started. More than 1 allows another start when a runner is lost; code that fails is never run again. Default 1."`
 	ResultTTL   *float64   `json:"resultTtl,omitempty" nullable:"true" doc:"Seconds the job and its result are kept after its end. Default 3600."`
 	Metadata    object     `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the job."`
-}
-
-// BatchBody is a list of jobs.
-type BatchBody struct {
-	Jobs []JobBody `json:"jobs" minItems:"1" maxItems:"1000" nullable:"false" doc:"Jobs to accept, each as for POST /v1/jobs."`
-}
-
-// rawBatch is a BatchBody that is not decoded yet: submitBatch does that item by
-// item, so that a mistake in one is that one's error.
-type rawBatch json.RawMessage
-
-// Schema describes it to huma.
-func (rawBatch) Schema(r huma.Registry) *huma.Schema {
-	return r.Schema(reflect.TypeFor[BatchBody](), true, "")
-}
-
-// UnmarshalJSON keeps the text.
-func (b *rawBatch) UnmarshalJSON(text []byte) error {
-	*b = bytes.Clone(text)
-	return nil
 }
 
 // JobView is a job as callers see it.
@@ -143,31 +122,6 @@ func (o *object) UnmarshalJSON(b []byte) error {
 	}
 	*o = bytes.Clone(b)
 	return nil
-}
-
-// batchEntry is what became of one item: a job, or why it was refused.
-type batchEntry struct {
-	job     *JobView
-	problem *Problem
-}
-
-// Schema describes it to huma.
-func (batchEntry) Schema(r huma.Registry) *huma.Schema {
-	return &huma.Schema{AnyOf: []*huma.Schema{
-		r.Schema(reflect.TypeFor[JobView](), true, ""),
-		{
-			Type: huma.TypeObject, Required: []string{"error"},
-			Properties: map[string]*huma.Schema{"error": r.Schema(reflect.TypeFor[Problem](), true, "")},
-		},
-	}}
-}
-
-// MarshalJSON writes the one that there is.
-func (e batchEntry) MarshalJSON() ([]byte, error) {
-	if e.problem != nil {
-		return json.Marshal(map[string]*Problem{"error": e.problem})
-	}
-	return json.Marshal(e.job)
 }
 
 // seconds reads "30s", "1m30s" or plain seconds.

@@ -17,11 +17,7 @@ import (
 
 // RunAPI runs the API process until ctx ends, then drains it.
 func RunAPI(ctx context.Context, p Process) error {
-	cfg, err := LoadConfig(p.Environ)
-	if err != nil {
-		return fmt.Errorf("configuration:\n%w", err)
-	}
-	s, err := setup(ctx, cfg, newLog(cfg, p.Stderr).With(slog.String("process", "api")))
+	s, err := p.setup(ctx, "api")
 	if err != nil {
 		return err
 	}

@@ -70,11 +70,8 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 			d.embedded.close()
 		}
 	}()
-	cfg, err := LoadConfig(environ)
-	if err != nil {
-		return nil, fmt.Errorf("configuration:\n%w", err)
-	}
-	if d.shared, err = setup(ctx, cfg, newLog(cfg, p.Stderr)); err != nil {
+	p.Environ = environ
+	if d.shared, err = p.setup(ctx, "dev"); err != nil {
 		return nil, err
 	}
 	if d.runner, err = d.startRunner(ctx); err != nil {

@@ -28,11 +28,7 @@ const (
 
 // RunRunner runs a runner process until ctx ends, then drains it.
 func RunRunner(ctx context.Context, p Process) error {
-	cfg, err := LoadConfig(p.Environ)
-	if err != nil {
-		return fmt.Errorf("configuration:\n%w", err)
-	}
-	s, err := setup(ctx, cfg, newLog(cfg, p.Stderr).With(slog.String("process", "runner")))
+	s, err := p.setup(ctx, "runner")
 	if err != nil {
 		return err
 	}
@@ -46,7 +42,7 @@ func RunRunner(ctx context.Context, p Process) error {
 	}
 	p.ready(health.addr())
 	<-ctx.Done()
-	s.log.InfoContext(ctx, "draining", slog.Int("active", r.runner.Active()), slog.Duration("budget", cfg.DrainTimeout))
+	s.log.InfoContext(ctx, "draining", slog.Int("active", r.runner.Active()), slog.Duration("budget", s.cfg.DrainTimeout))
 	stages := append(r.stages(),
 		stage{"health", time.Second, health.close},
 		stage{"redis", time.Second, func(context.Context) error { return s.rdb.Close() }})

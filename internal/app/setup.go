@@ -40,8 +40,14 @@ type shared struct {
 	queue   *queue.Client
 }
 
-// setup makes the shared parts and waits until Redis answers.
-func setup(ctx context.Context, cfg Config, log *slog.Logger) (*shared, error) {
+// setup reads the configuration, makes the shared parts and waits until Redis
+// answers. The log says which process it is.
+func (p Process) setup(ctx context.Context, process string) (*shared, error) {
+	cfg, err := LoadConfig(p.Environ)
+	if err != nil {
+		return nil, fmt.Errorf("configuration:\n%w", err)
+	}
+	log := newLog(cfg, p.Stderr).With(slog.String("process", process))
 	if len(cfg.unknown) > 0 {
 		log.WarnContext(ctx, "these variables mean nothing to Kaa; see docs/configuration.md", slog.String("names", strings.Join(cfg.unknown, ", ")))
 	}

@@ -1,0 +1,172 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"reflect"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+type batchInput struct {
+	IdempotencyKey string `header:"Idempotency-Key" hidden:"true"`
+	Body           rawBatch
+}
+
+type batchOutput struct {
+	Body struct {
+		Jobs []batchEntry `json:"jobs" nullable:"false" doc:"In the order sent: a job each, or {error: problem}."`
+	}
+}
+
+// BatchBody is a list of jobs.
+type BatchBody struct {
+	Jobs []JobBody `json:"jobs" minItems:"1" maxItems:"1000" nullable:"false" doc:"Jobs to accept, each as for POST /v1/jobs."`
+}
+
+// rawBatch is a BatchBody that is not decoded yet: submitBatch does that item by
+// item, so that a mistake in one is that one's error.
+type rawBatch json.RawMessage
+
+// Schema describes it to huma.
+func (rawBatch) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[BatchBody](), true, "")
+}
+
+// UnmarshalJSON keeps the text.
+func (b *rawBatch) UnmarshalJSON(text []byte) error {
+	*b = bytes.Clone(text)
+	return nil
+}
+
+// batchEntry is what became of one item: a job, or why it was refused.
+type batchEntry struct {
+	job     *JobView
+	problem *Problem
+}
+
+// Schema describes it to huma.
+func (batchEntry) Schema(r huma.Registry) *huma.Schema {
+	return &huma.Schema{AnyOf: []*huma.Schema{
+		r.Schema(reflect.TypeFor[JobView](), true, ""),
+		{
+			Type: huma.TypeObject, Required: []string{"error"},
+			Properties: map[string]*huma.Schema{"error": r.Schema(reflect.TypeFor[Problem](), true, "")},
+		},
+	}}
+}
+
+// MarshalJSON writes the one that there is.
+func (e batchEntry) MarshalJSON() ([]byte, error) {
+	if e.problem != nil {
+		return json.Marshal(map[string]*Problem{"error": e.problem})
+	}
+	return json.Marshal(e.job)
+}
+
+func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput, error) {
+	if in.IdempotencyKey != "" {
+		return nil, noIdempotency("a batch")
+	}
+	items, err := s.batchItems(in.Body)
+	if err != nil {
+		return nil, err
+	}
+	out := new(batchOutput)
+	out.Body.Jobs = make([]batchEntry, len(items))
+	var drafts []job.NewJob
+	var places []int // of the drafts in the answer
+	for i, item := range items {
+		draft, err := s.draftItem(ctx, item)
+		if err != nil {
+			p, unforeseen := problemOf(err)
+			if unforeseen {
+				return nil, err
+			}
+			out.Body.Jobs[i].problem = p
+			continue
+		}
+		drafts = append(drafts, draft)
+		places = append(places, i)
+	}
+	created := s.submit(ctx, drafts)
+	if failed := slices.IndexFunc(created, func(c job.Created) bool { return errors.Is(c.Err, job.ErrUnavailable) }); failed >= 0 &&
+		!slices.ContainsFunc(created, func(c job.Created) bool { return c.Err == nil }) {
+		return nil, created[failed].Err // nothing was accepted: the whole batch may be sent again
+	}
+	for i, c := range created {
+		entry := &out.Body.Jobs[places[i]]
+		if c.Err != nil {
+			entry.problem, _ = problemOf(c.Err)
+			continue
+		}
+		view := viewOf(c.Job)
+		entry.job = &view
+	}
+	return out, nil
+}
+
+// noIdempotency refuses a header that would otherwise be silently ignored.
+func noIdempotency(what string) error {
+	const location = "header.Idempotency-Key"
+	message := "is not for " + what + "; it works with POST /v1/jobs, one job at a time"
+	return badRequest(location+": "+message, FieldIssue{location, message})
+}
+
+// batchItems checks what is around the items of a batch and returns them.
+func (s *server) batchItems(body rawBatch) ([]json.RawMessage, error) {
+	var parsed any
+	if err := json.Unmarshal(body, &parsed); err != nil {
+		return nil, badRequest(err.Error())
+	}
+	envelope := &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"jobs"}, AdditionalProperties: false,
+		Properties: map[string]*huma.Schema{
+			"jobs": {Type: huma.TypeArray, MinItems: new(1), MaxItems: new(maxBatch), Items: &huma.Schema{}},
+		},
+	}
+	envelope.PrecomputeMessages()
+	if err := s.validate(envelope, parsed); err != nil {
+		return nil, err
+	}
+	var batch struct {
+		Jobs []json.RawMessage `json:"jobs"`
+	}
+	if err := json.Unmarshal(body, &batch); err != nil {
+		return nil, badRequest(withoutGo(err.Error()))
+	}
+	return batch.Jobs, nil
+}
+
+// validate checks a value as huma checks a body.
+func (s *server) validate(schema *huma.Schema, v any) error {
+	result := &huma.ValidateResult{}
+	path := huma.NewPathBuffer([]byte("body"), len("body"))
+	huma.Validate(s.api.OpenAPI().Components.Schemas, schema, path, huma.ModeWriteToServer, v, result)
+	if len(result.Errors) > 0 {
+		return newHumaError(http.StatusBadRequest, "validation failed", result.Errors...)
+	}
+	return nil
+}
+
+// draftItem does for one item of a batch what huma does for a whole body.
+func (s *server) draftItem(ctx context.Context, item json.RawMessage) (job.NewJob, error) {
+	var parsed any
+	if err := json.Unmarshal(item, &parsed); err != nil {
+		return job.NewJob{}, badRequest(withoutGo(err.Error()))
+	}
+	if err := s.validate(s.jobSchema, parsed); err != nil {
+		return job.NewJob{}, err
+	}
+	var body JobBody
+	if err := json.Unmarshal(item, &body); err != nil {
+		return job.NewJob{}, badRequest(withoutGo(err.Error()))
+	}
+	return s.draft(ctx, submission{request: body.request()})
+}
