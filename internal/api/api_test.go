@@ -42,7 +42,7 @@ func (f *fakeStore) CreateAll(_ context.Context, jobs []job.NewJob) []job.Create
 	}
 	return out
 }
-func (f *fakeStore) Enqueued(context.Context, ...string) error { return f.err }
+func (f *fakeStore) Enqueued(context.Context, ...job.DueTask) error { return f.err }
 func (f *fakeStore) Cancel(context.Context, string) (job.State, error) {
 	f.cancelled = true
 	return job.Running, f.err

@@ -115,6 +115,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return newProblem(http.StatusNotFound, "not_found", "no job has this id; check the id"), false
 	case errors.Is(err, job.ErrGone):
 		return newProblem(http.StatusGone, "gone", "the job's result has expired; ask for a longer resultTtl next time"), false
+	case errors.Is(err, job.ErrReplayGone):
+		return newProblem(http.StatusGone, "gone", "the job that this Idempotency-Key made has expired; use a new key for a new job"), false
 	case errors.Is(err, job.ErrFinished):
 		return newProblem(http.StatusConflict, "already_finished", "the job has already ended, so it cannot be cancelled"), false
 	case errors.Is(err, job.ErrIdempotencyMismatch):

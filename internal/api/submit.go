@@ -18,7 +18,7 @@ import (
 // Records is what accepting and ending jobs needs of the store.
 type Records interface {
 	CreateAll(ctx context.Context, jobs []job.NewJob) []job.Created
-	Enqueued(ctx context.Context, ids ...string) error
+	Enqueued(ctx context.Context, tasks ...job.DueTask) error
 	// Cancel ends a waiting job and asks for the end of a running one.
 	Cancel(ctx context.Context, id string) (job.State, error)
 	// Abandon cancels a job only if it still waits.
@@ -81,7 +81,7 @@ func (s *server) draft(ctx context.Context, sub submission) (job.NewJob, error) 
 // even if the rest fails: the outbox has it. So only recording decides.
 func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created {
 	created := s.cfg.Records.CreateAll(ctx, drafts)
-	var enqueued []string
+	var enqueued []job.DueTask
 	for _, c := range created {
 		if c.Err != nil || c.Replayed {
 			continue
@@ -94,7 +94,7 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 			s.cfg.Log.WarnContext(ctx, "enqueue: left to the outbox", slog.String("job_id", c.Job.ID), slog.Any("err", err))
 			continue
 		}
-		enqueued = append(enqueued, c.Job.ID)
+		enqueued = append(enqueued, taskOf(c.Job))
 	}
 	// A synchronous job is claimed, which confirms it, before this would arrive.
 	if len(enqueued) > 0 && drafts[0].Subscriber == "" {

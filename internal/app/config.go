@@ -202,6 +202,13 @@ func (c *Config) check() []error {
 			bad("%s must not be negative", name)
 		}
 	}
+	for name, v := range map[string]time.Duration{
+		"KAA_RESULT_TTL": c.ResultTTL, "KAA_MAX_RESULT_TTL": c.MaxResultTTL, "KAA_TOMBSTONE_TTL": c.TombstoneTTL, "KAA_IDEMPOTENCY_TTL": c.IdempotencyTTL,
+	} {
+		if v > 0 && v < time.Second {
+			bad("%s must be at least 1s", name)
+		}
+	}
 	if c.DefaultTimeout > c.MaxTimeout {
 		bad("KAA_DEFAULT_TIMEOUT (%s) is above KAA_MAX_TIMEOUT (%s)", c.DefaultTimeout, c.MaxTimeout)
 	}

@@ -3,7 +3,6 @@ package app
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -33,7 +32,7 @@ func parseRedisURL(secret Secret) (*redis.UniversalOptions, error) {
 	case "redis", "rediss", "unix":
 		o, err := redis.ParseURL(raw)
 		if err != nil {
-			return nil, hideURL(err)
+			return nil, errRedisURL
 		}
 		return &redis.UniversalOptions{
 			Addrs: []string{o.Addr}, Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: o.TLSConfig,
@@ -71,9 +70,12 @@ func parseRedisURL(secret Secret) (*redis.UniversalOptions, error) {
 	}
 	o, err := redis.ParseURL(one + "://" + user + addrs[0] + "/" + db)
 	if err != nil {
-		return nil, hideURL(err)
+		return nil, errRedisURL
 	}
 	u := &redis.UniversalOptions{Addrs: addrs, Username: o.Username, Password: o.Password, DB: o.DB, TLSConfig: o.TLSConfig}
+	if u.TLSConfig != nil {
+		u.TLSConfig.ServerName = "" // each node's certificate is for its own name
+	}
 	if sentinel {
 		if path[0] == "" {
 			return nil, errors.New("of a sentinel needs the master's name: redis-sentinel://host:port/master")
@@ -85,13 +87,8 @@ func parseRedisURL(secret Secret) (*redis.UniversalOptions, error) {
 	return u, nil
 }
 
-// hideURL keeps what is wrong with a URL and drops the URL.
-func hideURL(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return fmt.Errorf("is not a URL: %w", e.Err)
-	}
-	return err
-}
+// errRedisURL stands for what net/url has to say, which quotes parts of the URL.
+var errRedisURL = errors.New("is not a URL of that form; percent-encode special characters of the password")
 
 // connect returns a client. Each call makes one with connections of its own.
 func connect(o redis.UniversalOptions, name string) redis.UniversalClient {

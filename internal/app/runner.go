@@ -20,7 +20,7 @@ import (
 
 const (
 	// saveFor is how long a runner tries to write the end of a job.
-	saveFor = time.Minute
+	saveFor = 5 * time.Minute
 	// endTime is what an execution may take to end once it is told to, beyond the
 	// grace before SIGKILL: collecting the output and writing the end.
 	endTime = 3 * time.Second

@@ -21,6 +21,8 @@ var (
 	ErrUnregistered = errors.New("runner is not registered")
 	// ErrIdempotencyMismatch: the idempotency key was used for a different request.
 	ErrIdempotencyMismatch = errors.New("idempotency key was used with a different request")
+	// ErrReplayGone: the idempotency key made a job whose record has expired.
+	ErrReplayGone = errors.New("the job of this idempotency key has expired")
 	// ErrUnavailable: a part that Kaa needs (Redis) does not answer. Retry later.
 	ErrUnavailable = errors.New("temporarily unavailable")
 )

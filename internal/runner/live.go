@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -16,6 +17,8 @@ type Registry interface {
 	// Doomed returns which of the claims must stop, because their owner asked for
 	// it or because they are not the job's current claim any more.
 	Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost []job.Claim, err error)
+	// Held returns the claims that the registry has for a runner.
+	Held(ctx context.Context, runner string) ([]job.Claim, error)
 }
 
 // Start registers the runner and keeps it registered until Close.
@@ -28,7 +31,9 @@ func (r *Runner) Start(ctx context.Context) error {
 		every(ctx, r.cfg.HeartbeatEvery, func() {
 			if err := r.beat(ctx); err != nil && ctx.Err() == nil {
 				r.cfg.Log.WarnContext(ctx, "heartbeat", slog.Any("err", err))
+				return
 			}
+			r.giveBackForgotten(ctx)
 		})
 	})
 	r.done.Go(func() { every(ctx, r.cfg.WatchEvery, func() { r.endDoomed(ctx) }) })
@@ -115,6 +120,65 @@ func (r *Runner) endDoomed(ctx context.Context) {
 		// then changes nothing.
 		r.end(c, errLost)
 	}
+}
+
+// suspect notes that Redis may know of a claim of ours that nobody executes.
+func (r *Runner) suspect() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.suspects = true
+}
+
+func (r *Runner) claiming(jobID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.claims[jobID]++
+}
+
+func (r *Runner) claimed(jobID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.claims[jobID]--; r.claims[jobID] == 0 {
+		delete(r.claims, jobID)
+	}
+}
+
+// giveBackForgotten settles the claims that Redis has for this runner and that
+// nobody executes: the answer to a claim was lost for good, or the end of an
+// execution could not be written. No other process would: this one is alive.
+func (r *Runner) giveBackForgotten(ctx context.Context) {
+	r.mu.Lock()
+	suspects := r.suspects
+	r.suspects = false
+	r.mu.Unlock()
+	if !suspects {
+		return
+	}
+	// Asked before looking at what is executed: a claim made since is in neither.
+	held, err := r.cfg.Registry.Held(ctx, r.cfg.Self.ID)
+	for _, c := range held {
+		if r.busyWith(c.JobID) {
+			r.suspect() // look again later
+			continue
+		}
+		r.cfg.Log.WarnContext(ctx, "give back a job that nobody executes", slog.String("job_id", c.JobID))
+		_, giveErr := r.cfg.Records.GiveBack(ctx, c, job.Failure{
+			Code: job.FailRunnerLost, Message: "its runner lost touch with Redis at its start or its end",
+		})
+		if giveErr != nil && !errors.Is(giveErr, job.ErrStale) && !errors.Is(giveErr, job.ErrNotFound) && !errors.Is(giveErr, job.ErrGone) {
+			err = errors.Join(err, giveErr)
+		}
+	}
+	if err != nil {
+		r.suspect()
+		r.cfg.Log.WarnContext(ctx, "give back forgotten jobs: will try again", slog.Any("err", err))
+	}
+}
+
+func (r *Runner) busyWith(jobID string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.active[jobID] != nil || r.claims[jobID] > 0
 }
 
 func (r *Runner) end(c job.Claim, cause error) {

@@ -17,7 +17,7 @@ type Outbox interface {
 	// is due, negative when none is known.
 	Due(ctx context.Context, most int) ([]job.DueTask, time.Duration, error)
 	// Enqueued confirms that tasks are on their queues.
-	Enqueued(ctx context.Context, ids ...string) error
+	Enqueued(ctx context.Context, tasks ...job.DueTask) error
 }
 
 // Repairs is what else the maintenance does.
@@ -127,15 +127,13 @@ func (m *Maintainer) enqueueDue(ctx context.Context) (time.Duration, error) {
 			}
 			return next, nil
 		}
-		ids := make([]string, 0, len(due))
 		for _, t := range due {
 			if err := m.enqueue(ctx, t); err != nil {
 				return 0, err
 			}
-			ids = append(ids, t.JobID)
 		}
 		// Confirmed only now: a task that was not enqueued stays in the outbox.
-		if err := m.outbox.Enqueued(ctx, ids...); err != nil {
+		if err := m.outbox.Enqueued(ctx, due...); err != nil {
 			return 0, err
 		}
 	}

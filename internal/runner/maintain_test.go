@@ -42,11 +42,11 @@ func (o *fakeOutbox) Due(_ context.Context, most int) ([]job.DueTask, time.Durat
 	return tasks, next, nil
 }
 
-func (o *fakeOutbox) Enqueued(_ context.Context, ids ...string) error {
+func (o *fakeOutbox) Enqueued(_ context.Context, tasks ...job.DueTask) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, id := range ids {
-		delete(o.due, id)
+	for _, task := range tasks {
+		delete(o.due, task.JobID)
 	}
 	return nil
 }

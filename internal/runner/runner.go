@@ -7,8 +7,9 @@
 // The queue's server calls Handle, on as many goroutines as the runner's
 // concurrency. What can fail: no worker can be had (the job fails with
 // start_failed), the claim is refused (somebody else has settled the job, so the
-// task is dropped), Redis is away when the end is to be written (it is retried
-// for a minute; after that the rescuer of another process settles the job).
+// task is dropped), Redis is away when a job is claimed or its end is written
+// (both are tried again for minutes; what then is still claimed and not executed
+// is given back as soon as Redis answers).
 package runner
 
 import (
@@ -50,6 +51,12 @@ type Observer interface {
 	Executed(c job.Claim, o job.Outcome, took time.Duration)
 }
 
+// Pauses between attempts to reach a Redis that is away.
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = 2 * time.Second
+)
+
 // Why an execution is ended early: causes of its context.
 var (
 	errCancelled = errors.New("cancelled by its owner")
@@ -68,7 +75,8 @@ type Config struct {
 
 	HeartbeatEvery time.Duration // 2 s; must be well below the store's RunnerTTL
 	WatchEvery     time.Duration // how often cancel flags are looked at; 1 s
-	SaveFor        time.Duration // how long the end of a job is tried to be written; 1 min
+	SaveFor        time.Duration // how long the end of a job is tried to be written; 5 min
+	ClaimFor       time.Duration // how long a claim is sent again while Redis is away; 1 min
 }
 
 // Runner executes jobs. Create it with New, then Start, Handle any number of
@@ -78,10 +86,13 @@ type Runner struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 
-	mu       sync.Mutex
-	active   map[string]*execution // by job id
-	draining bool                  // says so in its heartbeat
-	over     bool                  // the drain's time is up: nothing may go on
+	mu     sync.Mutex
+	active map[string]*execution // by job id
+	claims map[string]int        // how many calls are about to claim a job
+	// suspects: the registry may hold claims of ours that nobody executes.
+	suspects bool
+	draining bool // says so in its heartbeat
+	over     bool // the drain's time is up: nothing may go on
 }
 
 // execution is a claim whose code may be running.
@@ -99,8 +110,9 @@ func New(cfg Config) *Runner {
 	}
 	set(&cfg.HeartbeatEvery, 2*time.Second)
 	set(&cfg.WatchEvery, time.Second)
-	set(&cfg.SaveFor, time.Minute)
-	return &Runner{cfg: cfg, active: make(map[string]*execution)}
+	set(&cfg.SaveFor, 5*time.Minute)
+	set(&cfg.ClaimFor, time.Minute)
+	return &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int)}
 }
 
 // Handle executes the job of one task. nil means that the task is done with,
@@ -120,6 +132,8 @@ func (r *Runner) Handle(ctx context.Context, jobID string) error {
 		}
 	}()
 
+	r.claiming(jobID)
+	defer r.claimed(jobID)
 	claim, err := r.claim(ctx, jobID, w.SessionID())
 	switch {
 	case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
@@ -145,9 +159,29 @@ func (r *Runner) rejectUnlessStopping(ctx context.Context, log *slog.Logger, job
 	return nil
 }
 
-// claim takes the job; a runner that was written off for a late heartbeat
-// registers itself again first.
+// claim takes the job. When Redis does not answer, nobody knows whether it was
+// taken: the same claim, by the same session, is sent until there is an answer.
+// Should none come in time, giveBackForgotten settles what it may have taken.
 func (r *Runner) claim(ctx context.Context, jobID, session string) (job.Claim, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.ClaimFor)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		c, err := r.tryClaim(ctx, jobID, session)
+		if !errors.Is(err, job.ErrUnavailable) {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			r.suspect()
+			return job.Claim{}, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// tryClaim claims once; a runner that was written off for a late heartbeat
+// registers itself again first.
+func (r *Runner) tryClaim(ctx context.Context, jobID, session string) (job.Claim, error) {
 	c, err := r.cfg.Records.Claim(ctx, jobID, r.cfg.Self.ID, session)
 	if !errors.Is(err, job.ErrUnregistered) {
 		return c, err
@@ -219,7 +253,7 @@ func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.SaveFor)
 	defer cancel()
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := r.save(ctx, claim, o)
 		switch {
 		case err == nil:
@@ -229,12 +263,14 @@ func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, 
 			return
 		case !errors.Is(err, job.ErrUnavailable):
 			log.ErrorContext(ctx, "end of job was not written", slog.Any("err", err))
+			r.suspect()
 			return
 		}
 		log.WarnContext(ctx, "write end of job: will try again", slog.Any("err", err))
 		select {
 		case <-ctx.Done():
 			log.ErrorContext(ctx, "end of job was not written in time", slog.Any("err", err))
+			r.suspect()
 			return
 		case <-time.After(pause):
 		}

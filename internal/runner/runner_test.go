@@ -28,6 +28,7 @@ type fakeStore struct {
 	finishErrs []error
 	cancelled  bool // the owner's flag is set
 	lost       bool
+	held       []job.Claim
 	beats      int
 	did        []string
 }
@@ -101,6 +102,12 @@ func (f *fakeStore) Doomed(_ context.Context, claims []job.Claim) (cancelled, lo
 	return nil, nil, nil
 }
 
+func (f *fakeStore) Held(context.Context, string) ([]job.Claim, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held, nil
+}
+
 // fakeWorkers lends one worker that does what a test says.
 type fakeWorkers struct {
 	err     error
@@ -156,7 +163,15 @@ func TestHandle(t *testing.T) {
 		},
 		{name: "somebody else settled it", store: &fakeStore{claimErrs: []error{job.ErrStale}}, workers: &fakeWorkers{}},
 		{name: "its record is gone", store: &fakeStore{claimErrs: []error{job.ErrNotFound}}, workers: &fakeWorkers{}},
-		{name: "Redis is away before the start", store: &fakeStore{claimErrs: []error{unavailable}}, workers: &fakeWorkers{}, wantErr: true},
+		{
+			name: "Redis is away for a moment before the start", store: &fakeStore{claimErrs: []error{unavailable, unavailable}},
+			workers: &fakeWorkers{execute: ends(job.StatusOK)}, want: []string{"completed ok, result of j, queued 5 ms"},
+			took: 150 * time.Millisecond,
+		},
+		{
+			name: "Redis is away before the start", store: &fakeStore{claimErrs: slices.Repeat([]error{unavailable}, 100)},
+			workers: &fakeWorkers{}, wantErr: true, took: time.Minute,
+		},
 		{
 			name: "the registration has lapsed", store: &fakeStore{claimErrs: []error{job.ErrUnregistered}},
 			workers: &fakeWorkers{execute: ends(job.StatusOK)}, want: []string{"completed ok, result of j, queued 5 ms"},
@@ -272,6 +287,46 @@ func TestLife(t *testing.T) {
 		}
 		if diff := cmp.Diff("says that it drains", s.log()[0]); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+// TestForgottenClaims: what Redis holds for a live runner that does not execute it
+// is given back; what it executes is not.
+func TestForgottenClaims(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &fakeStore{
+			finishErrs: slices.Repeat([]error{fmt.Errorf("write: %w", job.ErrUnavailable)}, 1000),
+			held:       []job.Claim{{JobID: "j", Attempt: 1}, {JobID: "running", Attempt: 1}},
+		}
+		workers := &fakeWorkers{execute: ends(job.StatusOK)}
+		r := runner.New(runner.Config{
+			Self: job.Runner{ID: "r"}, Records: s, Registry: s, Workers: workers, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
+		})
+		if err := r.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(10 * time.Second)
+		if did := s.log(); len(did) > 0 {
+			t.Errorf("without a reason it did %v", did)
+		}
+		if err := r.Handle(t.Context(), "j"); err != nil { // its end cannot be written
+			t.Fatal(err)
+		}
+		workers.execute = blocks
+		running := make(chan error, 1)
+		go func() { running <- r.Handle(t.Context(), "running") }()
+		<-time.After(3 * time.Second)
+		if diff := cmp.Diff([]string{"given back: runner_lost"}, s.log()); diff != "" {
+			t.Errorf("did (-want +got):\n%s", diff)
+		}
+		r.EndExecutions()
+		if err := <-running; err != nil {
+			t.Error(err)
+		}
+		if err := r.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

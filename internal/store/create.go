@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -91,6 +92,9 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 	}
 	if r.word() == "replay" {
 		j, err := s.Get(ctx, r.text(1))
+		if errors.Is(err, job.ErrNotFound) || errors.Is(err, job.ErrGone) {
+			err = fmt.Errorf("%s: %w", op, job.ErrReplayGone) // the key outlives the record
+		}
 		return job.Created{Job: j, Replayed: true, Err: err}
 	}
 	j := n.Job
@@ -101,11 +105,11 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 	return job.Created{Job: j}
 }
 
-// Enqueued confirms that the jobs' tasks are on their queues.
-func (s *Store) Enqueued(ctx context.Context, ids ...string) error {
-	args := make([]any, len(ids))
-	for i, id := range ids {
-		args[i] = id
+// Enqueued confirms that tasks are on their queues.
+func (s *Store) Enqueued(ctx context.Context, tasks ...job.DueTask) error {
+	args := make([]any, 0, 2*len(tasks))
+	for _, t := range tasks {
+		args = append(args, t.JobID, t.Attempt)
 	}
 	return wrap("confirm enqueued", s.scripts.enqueued.Run(ctx, s.rdb, []string{outboxKey}, args...).Err())
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -83,7 +85,7 @@ func (s *Store) Abandon(ctx context.Context, id string, f job.Failure) (job.Stat
 
 func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failure) (job.State, error) {
 	r, err := s.run(ctx, "cancel job", s.scripts.cancel, []string{jobKey(id)},
-		id, waitingOnly, string(f.Code), f.Message, s.cfg.TombstoneTTL.Milliseconds())
+		id, waitingOnly, string(f.Code), f.Message, s.cfg.TombstoneTTL.Milliseconds(), uuid.NewString())
 	return job.State(r.word()), err
 }
 

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/store"
 )
@@ -73,7 +75,9 @@ func TestMoves(t *testing.T) {
 			moves{job.Scheduled: job.Cancelled, job.Queued: job.Cancelled},
 		},
 		{
-			"enqueued", func(ctx context.Context, b *bundle, id string) error { return b.Enqueued(ctx, id) },
+			"enqueued", func(ctx context.Context, b *bundle, id string) error {
+				return b.Enqueued(ctx, job.DueTask{JobID: id, Attempt: 1})
+			},
 			moves{job.Scheduled: job.Queued},
 		},
 		{"rescue", func(ctx context.Context, b *bundle, _ string) error {
@@ -108,6 +112,45 @@ func TestMoves(t *testing.T) {
 				b.checkIndex(t, id, want)
 			})
 		}
+	}
+}
+
+// cancelTwice makes every script run twice, as after a lost connection.
+type cancelTwice struct{ redis.Hook }
+
+func (cancelTwice) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (cancelTwice) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (cancelTwice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "evalsha" {
+			_ = next(ctx, redis.NewCmd(ctx, cmd.Args()...))
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// TestScriptsMayRunTwice: go-redis repeats a command whose answer was lost.
+func TestScriptsMayRunTwice(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	b.rdb.AddHook(cancelTwice{})
+	ctx := t.Context()
+	if state, err := b.Cancel(ctx, b.create(t, newJob())); err != nil || state != job.Cancelled {
+		t.Errorf("cancel: %s, %v", state, err)
+	}
+	if state, err := b.Abandon(ctx, b.create(t, newJob()), job.Failure{Code: job.FailQueueTimeout}); err != nil || state != job.Cancelled {
+		t.Errorf("abandon: %s, %v", state, err)
+	}
+	c := b.claim(t, b.create(t, newJob()))
+	if c.Attempt != 1 {
+		t.Errorf("claim is attempt %d", c.Attempt)
+	}
+	if err := b.Finish(ctx, c, job.Outcome{State: job.Completed, Result: result()}); err != nil {
+		t.Errorf("finish: %v", err)
 	}
 }
 

@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +163,20 @@ func TestList(t *testing.T) {
 	want := []job.QueueStats{{Name: "critical"}, {Name: "default", Depth: 3, Active: 1}, {Name: "low", Depth: 3}}
 	if diff := cmp.Diff(want, stats); diff != "" {
 		t.Errorf("queues (-want +got):\n%s", diff)
+	}
+}
+
+// TestDialTimeout: that Redis cannot be reached is not the end of the caller's
+// own time, although the error says so.
+func TestDialTimeout(t *testing.T) {
+	t.Parallel()
+	rdb := testenv.Redis(t).Client(t)
+	faults := new(testenv.Faults)
+	rdb.AddHook(faults)
+	faults.Fail(func(redis.Cmder) error { return &net.OpError{Op: "dial", Err: context.DeadlineExceeded} })
+	_, err := store.New(rdb, store.Config{}).Get(t.Context(), "x")
+	if !errors.Is(err, job.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("err = %v", err)
 	}
 }
 

@@ -129,3 +129,27 @@ func (s *Store) Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost
 	}
 	return cancelled, lost, nil
 }
+
+// Held returns the claims that the registry has for a runner.
+func (s *Store) Held(ctx context.Context, runner string) ([]job.Claim, error) {
+	const op = "list claims"
+	ids, err := s.rdb.SMembers(ctx, runnerKey(runner)+":jobs").Result()
+	if err != nil || len(ids) == 0 {
+		return nil, wrap(op, err)
+	}
+	cmds := make([]*redis.StringCmd, len(ids))
+	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range ids {
+			cmds[i] = p.HGet(ctx, jobKey(id), "attempt")
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, wrap(op, err)
+	}
+	claims := make([]job.Claim, len(ids))
+	for i, id := range ids {
+		claims[i] = job.Claim{JobID: id, Runner: runner, Attempt: int(atoi(cmds[i].Val()))}
+	}
+	return claims, nil
+}

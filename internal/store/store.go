@@ -29,6 +29,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -171,7 +172,14 @@ func wrap(op string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	// Before the deadline: a dial that timed out says that it is one, too.
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, hideDeadline{err})
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	var reply redis.Error
@@ -180,6 +188,12 @@ func wrap(op string, err error) error {
 	}
 	return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, err)
 }
+
+// hideDeadline keeps the text of a network error and not what it claims to be:
+// for callers, context.DeadlineExceeded is the end of their own context.
+type hideDeadline struct{ err error }
+
+func (e hideDeadline) Error() string { return e.err.Error() }
 
 func transient(reply string) bool {
 	for _, p := range []string{"LOADING", "READONLY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED"} {

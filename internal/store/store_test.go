@@ -308,6 +308,38 @@ func TestRescue(t *testing.T) {
 	}
 }
 
+func firstTask(id string) job.DueTask { return job.DueTask{JobID: id, Attempt: 1} }
+
+// TestLateConfirmation: a confirmation that comes after the job was given back
+// must not take the retry out of the outbox.
+func TestLateConfirmation(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	id := b.create(t, newJob(attempts(2)))
+	if _, err := b.GiveBack(t.Context(), b.claim(t, id), job.Failure{Code: job.FailDrained}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Enqueued(t.Context(), firstTask(id)); err != nil {
+		t.Fatal(err)
+	}
+	if due, _, err := b.Due(t.Context(), 10); err != nil || len(due) != 1 || due[0].Attempt != 2 {
+		t.Errorf("due = %v, %v; want the second attempt", due, err)
+	}
+}
+
+func TestHeld(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	if held, err := b.Held(t.Context(), b.runner); err != nil || len(held) != 0 {
+		t.Errorf("held = %v, %v", held, err)
+	}
+	claim := b.claim(t, b.create(t, newJob()))
+	held, err := b.Held(t.Context(), b.runner)
+	if err != nil || len(held) != 1 || held[0].JobID != claim.JobID || held[0].Attempt != 1 {
+		t.Errorf("held = %v, %v", held, err)
+	}
+}
+
 func TestOutbox(t *testing.T) {
 	t.Parallel()
 	b := setup(t, store.Config{OutboxDelay: time.Millisecond})
@@ -316,7 +348,7 @@ func TestOutbox(t *testing.T) {
 	unconfirmed := b.create(t, newJob())
 	confirmed := b.create(t, newJob())
 	claimed := b.create(t, newJob())
-	if err := b.Enqueued(t.Context(), confirmed); err != nil {
+	if err := b.Enqueued(t.Context(), firstTask(confirmed)); err != nil {
 		t.Fatal(err)
 	}
 	b.claim(t, claimed)
@@ -335,7 +367,7 @@ func TestOutbox(t *testing.T) {
 	if !ids[due] || !ids[unconfirmed] || len(ids) != 2 {
 		t.Errorf("due: %v; want %s and %s", ids, due, unconfirmed)
 	}
-	if err := b.Enqueued(t.Context(), due, unconfirmed); err != nil {
+	if err := b.Enqueued(t.Context(), firstTask(due), firstTask(unconfirmed)); err != nil {
 		t.Fatal(err)
 	}
 	if tasks, _, err := b.Due(t.Context(), 10); err != nil || len(tasks) != 0 {

@@ -70,6 +70,7 @@ local function retry_or_fail(id, code, message, tombstone_ms)
   local now = int(now_ms())
   redis.call('HSET', key, 'state', 'queued', 'queued_at', now)
   redis.call('ZADD', P .. 'outbox', now, id)
+  redis.call('PUBLISH', P .. 'outbox', now)
   redis.call('SREM', runner_jobs_key(f[2]), id)
   reindex(id, f[1], 'running', 'queued')
   return 'queued'
