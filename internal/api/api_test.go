@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -99,7 +100,7 @@ func serve(ctx context.Context, cfg api.Config, method, path, body string) *http
 
 func config(s *fakeStore) api.Config {
 	return api.Config{
-		Records: s, Lookup: s, Fleet: s, Queue: new(fakeQueue), Hub: api.NewHub("test"), Observer: new(observer),
+		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Queue: new(fakeQueue), Hub: api.NewHub("test"), Observer: new(observer),
 		Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler), MaxBodyBytes: 1000, SyncQueueWait: 30 * time.Second, Version: "1",
 		Limits: job.Limits{
 			MaxCodeBytes: 100, DefaultTimeout: time.Minute, MaxTimeout: time.Hour, MaxAttempts: 1, Queues: []string{"default"},
@@ -216,13 +217,15 @@ func TestWaitOfASyncCall(t *testing.T) {
 					time.AfterFunc(tt.hangUp, cancel)
 				}
 				start := time.Now()
-				res := serve(ctx, config(s), http.MethodPost, executePath, `{"code": "1", "timeout": 60}`)
+				cfg := config(s)
+				res := serve(ctx, cfg, http.MethodPost, executePath, `{"code": "1", "timeout": 60}`)
 				if took := time.Since(start); took != tt.took {
 					t.Errorf("took %s, want %s", took, tt.took)
 				}
 				if res.Code != tt.status || !strings.Contains(res.Body.String(), tt.code) {
 					t.Errorf("%d %s; want %d %s", res.Code, res.Body, tt.status, tt.code)
 				}
+				cfg.Background.Wait()
 				if s.cancelled != tt.cancelled {
 					t.Errorf("cancelled: %t", s.cancelled)
 				}

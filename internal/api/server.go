@@ -53,6 +53,9 @@ type Config struct {
 	BodyTimeout   time.Duration // how long a caller may take to send a body; 30 s
 	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
 	Version       string
+	// Background counts the requests in flight and what they leave to be done. The
+	// app waits for it between cutting off connections and closing Redis.
+	Background *sync.WaitGroup
 	// Draining is closed when the process is about to stop: readiness turns false
 	// and long polls answer at once.
 	Draining <-chan struct{}
@@ -98,7 +101,17 @@ func New(cfg Config) http.Handler {
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI(), cfg.Log))
 	engine.GET("/", func(c *gin.Context) { c.Redirect(http.StatusFound, "/docs") })
-	return headAsGet(engine)
+	return counted(cfg.Background, headAsGet(engine))
+}
+
+// counted makes wg wait for the requests in flight: net/http does not, once it has
+// cut off their connections.
+func counted(wg *sync.WaitGroup, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		wg.Add(1)
+		defer wg.Done()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // headAsGet answers HEAD, which load balancers probe with, as GET is. net/http

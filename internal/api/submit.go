@@ -47,8 +47,10 @@ const (
 	// settleTime is what a job may take beyond its timeout to reach its end: the
 	// kill ladder, a lost runner's rescue, a retry of the write.
 	settleTime = 30 * time.Second
-	// cleanUpTime bounds what is done for a caller who is not there any more.
-	cleanUpTime = 5 * time.Second
+	// cleanUpTime bounds what is done for a caller who is not there any more, and
+	// cancelAgain is the pause between attempts.
+	cleanUpTime = 30 * time.Second
+	cancelAgain = 250 * time.Millisecond
 )
 
 // submission is one job on its way in.
@@ -121,6 +123,11 @@ func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error
 	told, forget := s.cfg.Hub.wait(id)
 	defer forget()
 	created := s.submit(ctx, []job.NewJob{draft})[0]
+	if errors.Is(created.Err, job.ErrUnavailable) {
+		// It may have been recorded all the same, and the caller is told to try again.
+		s.cancelLater(ctx, draft.Job)
+		return job.Job{}, &jobError{id, created.Err}
+	}
 	if created.Err != nil {
 		return job.Job{}, created.Err
 	}
@@ -146,12 +153,15 @@ func (s *server) awaitEnd(ctx context.Context, submitted job.Job, told <-chan st
 			told = nil // look now; should the record not show the end yet, poll
 		case <-poll.C:
 		case <-queueWait.C:
-			if err := s.abandon(ctx, submitted); err != nil {
+			err := s.abandon(ctx, submitted)
+			if errors.Is(err, job.ErrUnavailable) {
+				queueWait.Reset(pollEvery)
+			} else if err != nil {
 				return job.Job{}, err
 			}
 			continue
 		case <-overall.Done():
-			s.cancelDetached(ctx, submitted)
+			s.cancelLater(ctx, submitted)
 			return job.Job{}, fmt.Errorf("wait for job %s: %w", id, overall.Err())
 		}
 		j, err := s.cfg.Lookup.Get(overall, id)
@@ -185,18 +195,30 @@ func (s *server) abandon(ctx context.Context, j job.Job) error {
 	return errNoRunner
 }
 
-// cancelDetached ends a job whose synchronous caller went away.
-func (s *server) cancelDetached(ctx context.Context, j job.Job) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
-	defer cancel()
-	state, err := s.cfg.Records.Cancel(ctx, j.ID)
-	if err != nil && !errors.Is(err, job.ErrFinished) {
-		s.cfg.Log.WarnContext(ctx, "cancel the job of a caller who went away", slog.String("job_id", j.ID), slog.Any("err", err))
-		return
-	}
-	if state == job.Cancelled {
-		s.removeTask(ctx, j)
-	}
+// cancelLater ends a job whose synchronous caller is not there any more, without
+// keeping the request for it. It tries until Redis answers, for cleanUpTime; the
+// app waits for it before it stops.
+func (s *server) cancelLater(ctx context.Context, j job.Job) {
+	s.cfg.Background.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+		defer cancel()
+		for {
+			state, err := s.cfg.Records.Cancel(ctx, j.ID)
+			switch {
+			case err == nil && state == job.Cancelled:
+				s.removeTask(ctx, j)
+				return
+			case err == nil, errors.Is(err, job.ErrFinished), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
+				return
+			}
+			select {
+			case <-ctx.Done():
+				s.cfg.Log.WarnContext(ctx, "cancel the job of a caller who went away", slog.String("job_id", j.ID), slog.Any("err", err))
+				return
+			case <-time.After(cancelAgain):
+			}
+		}
+	})
 }
 
 // removeTask takes a cancelled job's task off its queue. A task that stays is

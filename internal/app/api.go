@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,13 +37,19 @@ func RunAPI(ctx context.Context, p Process) error {
 // APIHealthAddr is where an API process answers health checks.
 func APIHealthAddr(c Config) string { return c.Addr }
 
+// connectionsTime is what a stop allows for ending the jobs of callers that it cut
+// off.
+const connectionsTime = 5 * time.Second
+
 // apiProcess is the running HTTP side.
 type apiProcess struct {
 	cfg        Config
+	log        *slog.Logger
 	listener   net.Listener
 	server     *http.Server
 	served     chan error
 	draining   chan struct{}
+	requests   *sync.WaitGroup // and what they left to be done
 	background []stage
 }
 
@@ -61,7 +68,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	if err != nil {
 		return nil, errors.Join(err, finished.Close())
 	}
-	a := &apiProcess{cfg: s.cfg, served: make(chan error, 1), draining: make(chan struct{})}
+	a := &apiProcess{cfg: s.cfg, log: s.log, served: make(chan error, 1), draining: make(chan struct{}), requests: new(sync.WaitGroup)}
 	a.background = append(maintenance, stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.metrics.Register(telemetry.NewQueues(s.queueStats))
 
@@ -77,7 +84,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 			Records: s.store, Lookup: s.store, Fleet: s.store, Queue: taskQueue{s},
 			Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 			Limits: s.cfg.limits(), Keys: keys, MaxBodyBytes: s.cfg.MaxBodyBytes, SyncQueueWait: s.cfg.SyncQueueWait,
-			Version: Version(), Draining: a.draining,
+			Version: Version(), Draining: a.draining, Background: a.requests,
 		}),
 		// No ReadTimeout and no WriteTimeout: a synchronous call may last an hour.
 		// The api package bounds the reading of bodies itself.
@@ -113,9 +120,22 @@ func (a *apiProcess) stages() []stage {
 			}
 			return nil
 		}},
-		{"http", a.cfg.DrainTimeout, func(ctx context.Context) error { return a.server.Shutdown(ctx) }},
+		{"http", a.cfg.DrainTimeout + time.Second, func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, a.cfg.DrainTimeout)
+			defer cancel()
+			err := a.server.Shutdown(ctx)
+			if errors.Is(err, context.DeadlineExceeded) {
+				a.log.WarnContext(ctx, "the time to drain is over: cutting callers off")
+				return nil
+			}
+			return err
+		}},
 		// What is left now is cut off; its jobs are cancelled as if the callers had
-		// gone away.
-		{"connections", 2 * time.Second, func(context.Context) error { return a.server.Close() }},
+		// gone away, and that takes Redis.
+		{"connections", connectionsTime, func(context.Context) error {
+			err := a.server.Close()
+			a.requests.Wait()
+			return err
+		}},
 	}, a.background...)
 }

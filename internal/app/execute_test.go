@@ -183,3 +183,40 @@ func TestDrainDeadline(t *testing.T) {
 		t.Errorf("an attempt left: %s", j.raw)
 	}
 }
+
+// TestStopOfTheAPI: the jobs of synchronous callers that a stop cuts off are
+// cancelled, whether they run or wait: nobody is there for their results.
+func TestStopOfTheAPI(t *testing.T) {
+	t.Parallel()
+	k := prepare(t, testenv.Redis(t), "KAA_DRAIN_TIMEOUT=200ms")
+	addr, stop := k.run(app.RunAPI)
+	k.url = "http://" + addr.String()
+	k.run(app.RunRunner)
+	const calls = 20 // two run
+	cut := make(chan error, calls)
+	for range calls {
+		go func() {
+			_, err := k.try(t.Context(), http.MethodPost, executePath, fields{"code": "import time\ntime.sleep(50)"})
+			cut <- err
+		}()
+	}
+	testenv.Eventually(t, "all are accepted", func() bool {
+		q := k.call(http.MethodGet, "/v1/queues", nil).raw
+		return strings.Contains(q, `"depth":18,"active":2`)
+	})
+	if err := stop(); err != nil || !strings.Contains(k.logs.String(), "cutting callers off") {
+		t.Errorf("stop: %v; log:\n%s", err, k.logs)
+	}
+	for range calls {
+		if err := <-cut; err == nil {
+			t.Error("a call was answered")
+		}
+	}
+	addr, _ = k.run(app.RunAPI)
+	k.url = "http://" + addr.String()
+	testenv.Eventually(t, "all are cancelled", func() bool {
+		a := k.call(http.MethodGet, "/v1/jobs?state=cancelled", nil)
+		jobs, _ := a.body["jobs"].([]any)
+		return len(jobs) == calls
+	})
+}
