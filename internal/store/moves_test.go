@@ -115,16 +115,16 @@ func TestMoves(t *testing.T) {
 	}
 }
 
-// cancelTwice makes every script run twice, as after a lost connection.
-type cancelTwice struct{ redis.Hook }
+// twice makes every script run twice, as after a lost connection.
+type twice struct{}
 
-func (cancelTwice) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (twice) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (cancelTwice) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (twice) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }
 
-func (cancelTwice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if cmd.Name() == "evalsha" {
 			_ = next(ctx, redis.NewCmd(ctx, cmd.Args()...))
@@ -137,7 +137,7 @@ func (cancelTwice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func TestScriptsMayRunTwice(t *testing.T) {
 	t.Parallel()
 	b := setup(t, store.Config{})
-	b.rdb.AddHook(cancelTwice{})
+	b.rdb.AddHook(twice{})
 	ctx := t.Context()
 	if state, err := b.Cancel(ctx, b.create(t, newJob())); err != nil || state != job.Cancelled {
 		t.Errorf("cancel: %s, %v", state, err)
