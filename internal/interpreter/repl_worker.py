@@ -126,14 +126,14 @@ class Interrupts:
     """What SIGINT does: while our own code runs it is only noted."""
 
     def __init__(self):
-        self.noted = False
+        self.notes = {}
+        # Written in C, which no other signal can interrupt: under a hail of them a
+        # handler in Python would be entered again and again until the stack is full.
+        self.note = self.notes.setdefault
         self.handler = _signal.default_int_handler  # the code's; it may set its own
         self.shielded = False
         # Nothing to interrupt yet.
         _signal_set(SIGINT, _signal.SIG_IGN)
-
-    def note(self, signum, frame):
-        self.noted = True
 
     def shield(self):
         """From here on signals are noted. Whatever was on its way is noted too."""
@@ -141,18 +141,18 @@ class Interrupts:
             try:
                 handler = _signal_get(SIGINT)
                 _signal_set(SIGINT, self.note)
-                if handler is not None and handler != self.note:
+                if handler is not None and handler is not self.note:
                     self.handler = handler
                 self.shielded = True
             except BaseException:  # the very signal; or what the code's handler raises
-                self.noted = True
+                self.note(SIGINT, None)
 
     def unshield(self):
         """From here on signals are the code's, also one that was noted before."""
         self.shielded = False
         _signal_set(SIGINT, self.handler)
-        if self.noted:
-            self.noted = False
+        if self.notes:
+            self.notes.clear()
             if callable(self.handler):
                 self.handler(SIGINT, None)
 
@@ -425,23 +425,28 @@ def serve(command, control, interrupts, flush_libc):
 
 
 def run_all(interrupts, steps):
-    """Take each step once, whatever it raises; the last one does not return.
+    """Take each step once, whatever it raises; the last, until it ends the process.
 
     A signal can come between the end of the code and the shield. Code that sends
     itself a hail of them can hit every line here, hence the belt and the braces.
     """
+    last = steps.pop()
     steps.reverse()
-    while True:
+    tries = 100
+    while tries:
         try:
             try:
                 while steps:
                     interrupts.shield()
                     steps.pop()()
-                _exit(70)  # even the last one failed
+                interrupts.shield()
+                tries -= 1
+                last()
             except BaseException:
                 interrupts.shield()
         except BaseException:
             pass
+    _exit(70)
 
 
 def main():

@@ -232,8 +232,8 @@ class WorkerTest(unittest.TestCase):
             end = time.monotonic() + delay / 1000
             while time.monotonic() < end:
                 os.kill(worker.process.pid, signal.SIGINT)
-            frames = worker.finish()[0]
-            self.assertIn([f["type"] for f in frames], (["status"], ["error", "status"]))
+            frames, out, err, code = worker.finish()
+            self.assertIn([f["type"] for f in frames], (["status"], ["error", "status"]), (out, err, code))
 
     def test_orphans_stay_attributable(self):
         out = self.execute(
