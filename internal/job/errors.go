@@ -19,6 +19,8 @@ var (
 	ErrStale = errors.New("stale claim")
 	// ErrUnregistered: the runner's heartbeat has lapsed, so it may not claim.
 	ErrUnregistered = errors.New("runner is not registered")
+	// ErrNoRuntime: the runner does not have the runtime that is asked for.
+	ErrNoRuntime = errors.New("no such runtime")
 	// ErrIdempotencyMismatch: the idempotency key was used for a different request.
 	ErrIdempotencyMismatch = errors.New("idempotency key was used with a different request")
 	// ErrReplayGone: the idempotency key made a job whose record has expired.

@@ -12,9 +12,21 @@ type Runner struct {
 	Concurrency int       `json:"concurrency" doc:"Executions it runs at once, at most."`
 	Active      int       `json:"active" doc:"Executions it ran when it last reported."`
 	Queues      []string  `json:"queues" doc:"Queues it takes jobs from."`
-	Python      string    `json:"python" doc:"Version of its Python interpreter."`
+	Python      string    `json:"python" doc:"Version of the Python interpreter of its default runtime."`
+	Runtimes    []Runtime `json:"runtimes" nullable:"false" doc:"Runtimes it offers, the default first."`
 	Sandbox     string    `json:"sandbox" enum:"strict,basic,none" doc:"Isolation level in force."`
-	Draining    bool      `json:"draining" doc:"It takes no more jobs and is about to stop."`
+	Layers      []Layer   `json:"sandboxLayers" nullable:"false" doc:"Layers of the sandbox, and which of them hold there."`
+	// MemoryControl says by what means the memory limit of an execution is kept.
+	MemoryControl string `json:"memoryControl" enum:"cgroup2,cgroup1,watchdog,none" doc:"What keeps executions within their memory limit: control groups (cgroup2, cgroup1), a watchdog that looks several times a second, or nothing."`
+	Draining      bool   `json:"draining" doc:"It takes no more jobs and is about to stop."`
+}
+
+// Layer is one layer of a runner's sandbox.
+type Layer struct {
+	Name   string `json:"name" doc:"Name of the layer."`
+	Holds  bool   `json:"holds" doc:"Whether it is in force."`
+	Detail string `json:"detail,omitempty" doc:"How it holds, or why it does not."`
+	Advice string `json:"advice,omitempty" doc:"What to change so that it holds."`
 }
 
 // QueueStats counts the jobs of one queue.
@@ -40,6 +52,7 @@ type DueTask struct {
 	Queue   string
 	Attempt int // the attempt it is for
 	Timeout time.Duration
+	Runtime string // empty for the default
 }
 
 // Rescued is a job whose runner was lost.

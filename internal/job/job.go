@@ -19,6 +19,7 @@ type Job struct {
 	FinishedAt  time.Time // zero until the state is terminal
 	Runner      string    // id of the runner of the last attempt
 	SessionID   string    // id of the interpreter of the last attempt
+	Runtime     string    // name of the runtime it asks for; empty for the default
 	Timeout     time.Duration
 	ResultTTL   time.Duration // how long the record outlives the end
 	Metadata    json.RawMessage
@@ -35,6 +36,9 @@ type Spec struct {
 	Timeout time.Duration     `json:"timeout"`
 	Envs    map[string]string `json:"envs,omitempty"`
 	Stdin   string            `json:"stdin,omitempty"`
+	// Runtime is empty for the runner's default.
+	Runtime string `json:"runtime,omitempty"`
+	Quota   Quota  `json:"quota,omitzero"`
 }
 
 // Claim is the right to execute one attempt of a job. It is fenced: the store
@@ -82,7 +86,10 @@ type Result struct {
 	Error      *Error     `json:"error,omitempty" doc:"The uncaught exception, or what ended the interpreter."`
 	Truncated  *Truncated `json:"truncated,omitempty" doc:"Present when a stream exceeded its byte budget: head and tail are kept, the middle is dropped."`
 	DurationMs float64    `json:"durationMs" doc:"Time the code ran, in milliseconds."`
-	QueuedMs   float64    `json:"queuedMs" doc:"Time the job waited until a runner took it, in milliseconds."`
+	// CPUMs and PeakMemoryBytes are 0 where the runner cannot measure them.
+	CPUMs           float64 `json:"cpuMs" doc:"CPU time that the code and the processes it started used, in milliseconds."`
+	PeakMemoryBytes int64   `json:"peakMemoryBytes" doc:"The most memory that the code and the processes it started held at once, in bytes."`
+	QueuedMs        float64 `json:"queuedMs" doc:"Time the job waited until a runner took it, in milliseconds."`
 }
 
 // Error is an uncaught exception of the executed code.
@@ -115,6 +122,8 @@ const (
 	FailDrained FailureCode = "drained"
 	// FailStart: no interpreter could be started.
 	FailStart FailureCode = "start_failed"
+	// FailNoRuntime: the runner that took the job does not have the runtime it asks for.
+	FailNoRuntime FailureCode = "runtime_missing"
 	// FailWorker: the interpreter's supervisor broke, through no fault of the code.
 	FailWorker FailureCode = "worker_failed"
 	// FailCancelled: the owner cancelled the job before it had started.

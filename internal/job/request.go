@@ -6,7 +6,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,6 +25,8 @@ type Request struct {
 	MaxAttempts *int
 	ResultTTL   *float64 // seconds
 	Metadata    json.RawMessage
+	Runtime     string // empty for the runner's default
+	Limits      QuotaRequest
 }
 
 // Limits are the bounds and defaults of a request.
@@ -44,6 +45,11 @@ type Limits struct {
 	// Queues are the names a job may be put on; DefaultQueue is one of them.
 	Queues       []string
 	DefaultQueue string
+	// Runtimes are the names that are known; with none, any name is accepted and
+	// the job waits for a runner that says what it has.
+	Runtimes []string
+	// DefaultQuota is within MaxQuota. A MaxQuota.CPUTime of 0 is no ceiling.
+	DefaultQuota, MaxQuota Quota
 }
 
 // minTimeout is the smallest timeout that means anything next to the time it
@@ -71,7 +77,9 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 		ResultTTL:   v.seconds("resultTtl", r.ResultTTL, time.Second, l.MaxResultTTL, l.DefaultResultTTL),
 		ScheduledAt: l.scheduledAt(&v, r, now),
 		Metadata:    l.metadata(&v, r.Metadata),
+		Runtime:     l.runtime(&v, r.Runtime),
 	}
+	quota := l.quota(&v, r.Limits)
 	if len(v.fields) > 0 {
 		return Job{}, Spec{}, &ValidationError{Fields: v.fields}
 	}
@@ -80,7 +88,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	} else {
 		j.QueuedAt = now
 	}
-	return j, Spec{Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin}, nil
+	return j, Spec{Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota}, nil
 }
 
 func (l Limits) checkCode(v *validation, r Request) {
@@ -192,7 +200,7 @@ func (v *validation) seconds(field string, s *float64, lo, hi, byDefault time.Du
 }
 
 // plain writes a duration in seconds as a caller would.
-func plain(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
+func plain(d time.Duration) string { return decimal(d.Seconds()) }
 
 // quote shows a caller's string in a message without repeating all of a long one.
 func quote(s string) string {

@@ -19,6 +19,7 @@ func limits() job.Limits {
 		DefaultTimeout: time.Minute, MaxTimeout: time.Hour, MaxDelay: 24 * time.Hour,
 		DefaultResultTTL: time.Hour, MaxResultTTL: 2 * time.Hour, MaxAttempts: 5,
 		Queues: []string{"critical", "default"}, DefaultQueue: "default",
+		DefaultQuota: defaultQuota(), MaxQuota: maxQuota(),
 	}
 }
 
@@ -35,24 +36,28 @@ func TestAccept(t *testing.T) {
 		{
 			name: "defaults", request: job.Request{Code: "1"},
 			job:  job.Job{State: job.Queued, Queue: "default", MaxAttempts: 1, CreatedAt: now, QueuedAt: now, Timeout: time.Minute, ResultTTL: time.Hour},
-			spec: job.Spec{Code: "1", Timeout: time.Minute},
+			spec: job.Spec{Code: "1", Timeout: time.Minute, Quota: defaultQuota()},
 		},
 		{
 			name: "everything given",
 			request: job.Request{
 				Code: "1", Stdin: "in\x00put", Envs: map[string]string{"A_1": ""}, Timeout: new(1.5), Queue: "critical",
 				Delay: new(2.0), MaxAttempts: new(5), ResultTTL: new(60.0), Metadata: json.RawMessage(`{"a":1}`),
+				Runtime: "py", Limits: job.QuotaRequest{MemoryBytes: new(int64(64 << 20))},
 			},
 			job: job.Job{
 				State: job.Scheduled, Queue: "critical", MaxAttempts: 5, CreatedAt: now, ScheduledAt: now.Add(2 * time.Second),
-				Timeout: 1500 * time.Millisecond, ResultTTL: time.Minute, Metadata: json.RawMessage(`{"a":1}`),
+				Timeout: 1500 * time.Millisecond, ResultTTL: time.Minute, Metadata: json.RawMessage(`{"a":1}`), Runtime: "py",
 			},
-			spec: job.Spec{Code: "1", Stdin: "in\x00put", Envs: map[string]string{"A_1": ""}, Timeout: 1500 * time.Millisecond},
+			spec: job.Spec{
+				Code: "1", Stdin: "in\x00put", Envs: map[string]string{"A_1": ""}, Timeout: 1500 * time.Millisecond, Runtime: "py",
+				Quota: func() job.Quota { q := defaultQuota(); q.MemoryBytes = 64 << 20; return q }(),
+			},
 		},
 		{
 			name: "byte order mark", request: job.Request{Code: "\ufeff1"},
 			job:  job.Job{State: job.Queued, Queue: "default", MaxAttempts: 1, CreatedAt: now, QueuedAt: now, Timeout: time.Minute, ResultTTL: time.Hour},
-			spec: job.Spec{Code: "1", Timeout: time.Minute},
+			spec: job.Spec{Code: "1", Timeout: time.Minute, Quota: defaultQuota()},
 		},
 		{
 			name: "runAt in the past is due now", request: job.Request{Code: "1", RunAt: new(now.Add(-time.Hour))},
@@ -60,7 +65,7 @@ func TestAccept(t *testing.T) {
 				State: job.Queued, Queue: "default", MaxAttempts: 1, CreatedAt: now, QueuedAt: now, ScheduledAt: now.Add(-time.Hour),
 				Timeout: time.Minute, ResultTTL: time.Hour,
 			},
-			spec: job.Spec{Code: "1", Timeout: time.Minute},
+			spec: job.Spec{Code: "1", Timeout: time.Minute, Quota: defaultQuota()},
 		},
 	}
 	for _, tt := range tests {
