@@ -138,7 +138,7 @@ func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Serve
 		ShutdownTimeout: shutdown, Log: s.log,
 	})
 	if err == nil {
-		err = server.Start(ctx, func(ctx context.Context, t queue.Task) error { return r.Handle(ctx, t.JobID) })
+		err = server.Start(ctx, func(ctx context.Context, t queue.Task) error { return r.Handle(ctx, t.JobID, t.Runtime) })
 	}
 	if err != nil {
 		return nil, stage{}, errors.Join(fmt.Errorf("start queue: %w", err), tasks.Close(), blocking.Close())
@@ -169,7 +169,10 @@ func (r *runnerProcess) stages() []stage {
 // workers lends the pool's interpreters to the runner.
 type workers struct{ pool *interpreter.Pool }
 
-func (w workers) Acquire(ctx context.Context) (runner.Worker, error) {
+func (w workers) Acquire(ctx context.Context, runtime string) (runner.Worker, error) {
+	if runtime != "" {
+		return nil, fmt.Errorf("acquire worker of runtime %q: %w", runtime, job.ErrNoRuntime)
+	}
 	worker, err := w.pool.Acquire(ctx)
 	if err != nil {
 		return nil, err // not worker: a nil *Worker is a Worker that is not nil

@@ -94,7 +94,7 @@ func (s *shared) enqueue(ctx context.Context, t job.DueTask) error {
 
 func (s *shared) task(t job.DueTask) queue.Task {
 	return queue.Task{
-		JobID: t.JobID, Attempt: t.Attempt, Queue: t.Queue,
+		JobID: t.JobID, Attempt: t.Attempt, Queue: t.Queue, Runtime: t.Runtime,
 		Timeout: t.Timeout + s.cfg.KillGrace + saveFor + time.Minute,
 	}
 }

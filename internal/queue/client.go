@@ -45,7 +45,7 @@ func (c *Client) Enqueue(ctx context.Context, t Task) error {
 		return fmt.Errorf("enqueue: %w", err)
 	}
 	ctx, token := withToken(ctx, t.Queue)
-	_, err := c.enqueue.EnqueueContext(ctx, asynq.NewTask(taskType, []byte(t.id())),
+	_, err := c.enqueue.EnqueueContext(ctx, asynq.NewTask(taskType, t.payload()),
 		asynq.TaskID(t.id()), asynq.Queue(t.Queue), asynq.MaxRetry(maxRetry), asynq.Timeout(wholeSeconds(t.Timeout)))
 	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
 		return unavailable(ctx, "enqueue task "+t.id(), err)

@@ -36,6 +36,10 @@ func TestEnqueueStoresTheTaskAndOneToken(t *testing.T) {
 	if n := rdb.LLen(t.Context(), queue.WakeKey("low")).Val(); n != 1 {
 		t.Errorf("%d wake tokens, want 1", n)
 	}
+	enqueue(t, client, queue.Task{JobID: "j2", Attempt: 1, Queue: "critical", Runtime: "py3.13"})
+	if info, err := inspect.GetTaskInfo("critical", "j2:1"); err != nil || string(info.Payload) != "j2:1@py3.13" {
+		t.Errorf("task with a runtime = %+v, %v", info, err)
+	}
 	if ttl := rdb.TTL(t.Context(), queue.WakeKey("low")).Val(); ttl <= 0 || ttl > time.Minute {
 		t.Errorf("wake list lives for %s, want up to a minute", ttl)
 	}
@@ -105,6 +109,7 @@ func TestEnqueueErrors(t *testing.T) {
 		{"all well", valid, nil, false, false, false},
 		{"no job", queue.Task{Queue: "default"}, nil, false, true, false},
 		{"no queue", queue.Task{JobID: "j1"}, nil, false, true, false},
+		{"colon in the runtime", queue.Task{JobID: "j1", Queue: "default", Runtime: "a:1"}, nil, false, true, false},
 		{"negative timeout", queue.Task{JobID: "j1", Queue: "default", Timeout: -1}, nil, false, true, false},
 		{"redis is down", valid, func(redis.Cmder) error { return down }, false, true, true},
 		{"the token fails, the task does not", valid, failing("expire", down), false, false, false},

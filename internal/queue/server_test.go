@@ -180,7 +180,7 @@ func TestForeignPayloadIsDropped(t *testing.T) {
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
 	logs := &logBuffer{}
-	for i, payload := range []string{"", ":1", "job", "job:", "job:-1", "job:x"} {
+	for i, payload := range []string{"", ":1", "job", "job:", "job:-1", "job:x", "job:1@", "job:x@py"} {
 		_, err := asynq.NewClientFromRedisClient(rdb).Enqueue(asynq.NewTask("job", []byte(payload)),
 			asynq.Queue("default"), asynq.TaskID(strconv.Itoa(i)))
 		if err != nil {
@@ -198,8 +198,8 @@ func TestForeignPayloadIsDropped(t *testing.T) {
 			"asynq:{default}:retry", "asynq:{default}:archived", "asynq:{default}:t:0").Result()
 		return err == nil && n == 0
 	})
-	if n := logs.count("not ours"); n != 6 {
-		t.Errorf("%d drops in the log, want 6", n)
+	if n := logs.count("not ours"); n != 8 {
+		t.Errorf("%d drops in the log, want 8", n)
 	}
 }
 

@@ -16,14 +16,25 @@ type Task struct {
 	JobID   string
 	Attempt int
 	Queue   string
+	// Runtime is what the runner needs to know before it claims the job: it takes
+	// a worker first. Empty for its default.
+	Runtime string
 	// Timeout is asynq's own limit for the handler, with the caller's margins
 	// already in it. A Handler gets zero here: its context has the deadline.
 	Timeout time.Duration
 }
 
-// id is asynq's task id, and the payload. With the attempt in it a re-queue never
-// collides with what an earlier attempt left behind.
+// id is asynq's task id. With the attempt in it a re-queue never collides with
+// what an earlier attempt left behind.
 func (t Task) id() string { return t.JobID + ":" + strconv.Itoa(t.Attempt) }
+
+// payload is what travels: jobId:attempt, or jobId:attempt@runtime.
+func (t Task) payload() []byte {
+	if t.Runtime == "" {
+		return []byte(t.id())
+	}
+	return []byte(t.id() + "@" + t.Runtime)
+}
 
 func (t Task) validate() error {
 	switch {
@@ -33,21 +44,26 @@ func (t Task) validate() error {
 		return fmt.Errorf("task of job %s has attempt %d", t.JobID, t.Attempt)
 	case strings.TrimSpace(t.Queue) == "":
 		return fmt.Errorf("task of job %s has no queue", t.JobID)
+	case strings.Contains(t.Runtime, ":"): // the last one in a payload ends the job id
+		return fmt.Errorf("task of job %s has runtime %q", t.JobID, t.Runtime)
 	case t.Timeout < 0:
 		return fmt.Errorf("task of job %s has timeout %s", t.JobID, t.Timeout)
 	}
 	return nil
 }
 
+var errPayload = errors.New("payload is not jobId:attempt or jobId:attempt@runtime")
+
 func parsePayload(payload []byte) (Task, error) {
 	s := string(payload)
 	i := strings.LastIndexByte(s, ':')
 	if i <= 0 {
-		return Task{}, errors.New("payload is not jobId:attempt")
+		return Task{}, errPayload
 	}
-	attempt, err := strconv.Atoi(s[i+1:])
-	if err != nil || attempt < 0 {
-		return Task{}, errors.New("payload is not jobId:attempt")
+	number, runtime, given := strings.Cut(s[i+1:], "@")
+	attempt, err := strconv.Atoi(number)
+	if err != nil || attempt < 0 || given != (runtime != "") {
+		return Task{}, errPayload
 	}
-	return Task{JobID: s[:i], Attempt: attempt}, nil
+	return Task{JobID: s[:i], Attempt: attempt, Runtime: runtime}, nil
 }

@@ -6,7 +6,7 @@
 //
 // The queue's server calls Handle, on as many goroutines as the runner's
 // concurrency. What can fail: no worker can be had (the job fails with
-// start_failed), the claim is refused (somebody else has settled the job, so the
+// start_failed, or runtime_missing), the claim is refused (somebody else has settled the job, so the
 // task is dropped), Redis is away when a job is claimed or its end is written
 // (both are tried again for minutes; what then is still claimed and not executed
 // is given back as soon as Redis answers).
@@ -35,7 +35,9 @@ type Worker interface {
 
 // Workers lends workers, each for one execution.
 type Workers interface {
-	Acquire(ctx context.Context) (Worker, error)
+	// Acquire lends a worker of a runtime; empty means the default one. It fails
+	// with job.ErrNoRuntime if there is none of that name.
+	Acquire(ctx context.Context, runtime string) (Worker, error)
 }
 
 // Records is what executing a job needs of the store.
@@ -115,14 +117,20 @@ func New(cfg Config) *Runner {
 	return &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int)}
 }
 
-// Handle executes the job of one task. nil means that the task is done with,
+// Handle executes the job of one task, on the runtime that the task names. nil means that the task is done with,
 // however the code ended; an error, that nothing was started and the task should
 // be delivered again.
-func (r *Runner) Handle(ctx context.Context, jobID string) error {
+func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 	log := r.cfg.Log.With(slog.String("job_id", jobID))
 	// The worker comes first, so that a claimed job starts at once: claimed and
 	// started are one thing, and an unclaimed job can safely go elsewhere.
-	w, err := r.cfg.Workers.Acquire(ctx)
+	w, err := r.cfg.Workers.Acquire(ctx, runtime)
+	if errors.Is(err, job.ErrNoRuntime) {
+		log.WarnContext(ctx, "no such runtime", slog.String("runtime", runtime))
+		return r.reject(ctx, jobID, job.Failure{
+			Code: job.FailNoRuntime, Message: fmt.Sprintf("the runner that took it does not have the runtime %q; GET /v1/runtimes lists what there is", runtime),
+		})
+	}
 	if err != nil {
 		return r.rejectUnlessStopping(ctx, log, jobID, err)
 	}
@@ -152,7 +160,13 @@ func (r *Runner) rejectUnlessStopping(ctx context.Context, log *slog.Logger, job
 		return fmt.Errorf("acquire worker: %w", err) // not the job's fault: deliver it again
 	}
 	log.ErrorContext(ctx, "no worker", slog.Any("err", err))
-	err = r.cfg.Records.Reject(ctx, jobID, job.Failure{Code: job.FailStart, Message: "no Python interpreter could be started for it"})
+	return r.reject(ctx, jobID, job.Failure{Code: job.FailStart, Message: "no Python interpreter could be started for it"})
+}
+
+// reject fails a job that was not claimed; one that somebody else has settled
+// meanwhile is left alone.
+func (r *Runner) reject(ctx context.Context, jobID string, f job.Failure) error {
+	err := r.cfg.Records.Reject(ctx, jobID, f)
 	if err != nil && !errors.Is(err, job.ErrStale) && !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrGone) {
 		return fmt.Errorf("reject %s: %w", jobID, err)
 	}

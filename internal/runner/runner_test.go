@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -74,6 +75,10 @@ func (f *fakeStore) GiveBack(_ context.Context, _ job.Claim, fail job.Failure) (
 }
 
 func (f *fakeStore) Reject(_ context.Context, _ string, fail job.Failure) error {
+	if strings.Contains(fail.Message, `"py"`) {
+		f.note(`rejected: %s, …"py"…`, fail.Code)
+		return nil
+	}
 	f.note("rejected: %s", fail.Code)
 	return nil
 }
@@ -113,9 +118,11 @@ type fakeWorkers struct {
 	err     error
 	execute func(context.Context) (job.Result, error)
 	closed  int
+	runtime string // that was asked for last
 }
 
-func (w *fakeWorkers) Acquire(context.Context) (runner.Worker, error) {
+func (w *fakeWorkers) Acquire(_ context.Context, runtime string) (runner.Worker, error) {
+	w.runtime = runtime
 	if w.err != nil {
 		return nil, w.err
 	}
@@ -160,6 +167,10 @@ func TestHandle(t *testing.T) {
 		{
 			name: "no worker", workers: &fakeWorkers{err: errors.New("no python")},
 			want: []string{"rejected: start_failed"},
+		},
+		{
+			name: "no such runtime", workers: &fakeWorkers{err: fmt.Errorf("acquire: %w", job.ErrNoRuntime)},
+			want: []string{`rejected: runtime_missing, …"py"…`},
 		},
 		{name: "somebody else settled it", store: &fakeStore{claimErrs: []error{job.ErrStale}}, workers: &fakeWorkers{}},
 		{name: "its record is gone", store: &fakeStore{claimErrs: []error{job.ErrNotFound}}, workers: &fakeWorkers{}},
@@ -238,7 +249,7 @@ func TestHandle(t *testing.T) {
 					// Half a second after a tick of the watch, so that it is not by chance.
 					time.AfterFunc(1500*time.Millisecond, func() { tt.during(r, tt.store) })
 				}
-				err := r.Handle(t.Context(), "j")
+				err := r.Handle(t.Context(), "j", "py")
 				if (err != nil) != tt.wantErr {
 					t.Errorf("Handle: %v", err)
 				}
@@ -250,6 +261,9 @@ func TestHandle(t *testing.T) {
 				}
 				if tt.workers.err == nil && tt.workers.closed != 1 {
 					t.Errorf("worker was closed %d times", tt.workers.closed)
+				}
+				if tt.workers.runtime != "py" {
+					t.Errorf("a worker of runtime %q was asked for", tt.workers.runtime)
 				}
 				if r.Active() != 0 {
 					t.Errorf("%d active", r.Active())
@@ -311,12 +325,12 @@ func TestForgottenClaims(t *testing.T) {
 		if did := s.log(); len(did) > 0 {
 			t.Errorf("without a reason it did %v", did)
 		}
-		if err := r.Handle(t.Context(), "j"); err != nil { // its end cannot be written
+		if err := r.Handle(t.Context(), "j", ""); err != nil { // its end cannot be written
 			t.Fatal(err)
 		}
 		workers.execute = blocks
 		running := make(chan error, 1)
-		go func() { running <- r.Handle(t.Context(), "running") }()
+		go func() { running <- r.Handle(t.Context(), "running", "") }()
 		<-time.After(3 * time.Second)
 		if diff := cmp.Diff([]string{"given back: runner_lost"}, s.log()); diff != "" {
 			t.Errorf("did (-want +got):\n%s", diff)

@@ -76,7 +76,7 @@ func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
 	return keys, []any{
 		j.ID, j.Queue, string(j.State), j.MaxAttempts, millis(j.ScheduledAt),
 		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
-		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(),
+		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
 	}, nil
 }
 
@@ -128,10 +128,10 @@ func (s *Store) Due(ctx context.Context, most int) ([]job.DueTask, time.Duration
 	r := reply(v)
 	next := time.Duration(atoi(r.text(0))) * time.Millisecond
 	var due []job.DueTask
-	for i := 1; i+3 < len(r); i += 4 {
+	for i := 1; i+4 < len(r); i += 5 {
 		due = append(due, job.DueTask{
 			JobID: r.text(i), Queue: r.text(i + 1), Attempt: int(atoi(r.text(i+2))) + 1,
-			Timeout: time.Duration(atoi(r.text(i+3))) * time.Millisecond,
+			Timeout: time.Duration(atoi(r.text(i+3))) * time.Millisecond, Runtime: r.text(i + 4),
 		})
 	}
 	return due, next, nil

@@ -19,7 +19,7 @@ import (
 func summaryFields() []string {
 	return []string{
 		"state", "queue", "attempt", "max_attempts", "created_at", "scheduled_at", "queued_at", "started_at",
-		"finished_at", "runner", "session", "timeout", "result_ttl", "metadata", "cancel", "failure_code", "failure_message",
+		"finished_at", "runner", "session", "timeout", "result_ttl", "metadata", "runtime", "cancel", "failure_code", "failure_message",
 	}
 }
 
@@ -218,7 +218,7 @@ func decode(id string, fields []string, values []any) (job.Job, bool, error) {
 		Attempt: int(atoi(f["attempt"])), MaxAttempts: int(atoi(f["max_attempts"])),
 		CreatedAt: parseMillis(f["created_at"]), ScheduledAt: parseMillis(f["scheduled_at"]),
 		QueuedAt: parseMillis(f["queued_at"]), StartedAt: parseMillis(f["started_at"]), FinishedAt: parseMillis(f["finished_at"]),
-		Runner: f["runner"], SessionID: f["session"],
+		Runner: f["runner"], SessionID: f["session"], Runtime: f["runtime"],
 		Timeout:         time.Duration(atoi(f["timeout"])) * time.Millisecond,
 		ResultTTL:       time.Duration(atoi(f["result_ttl"])) * time.Millisecond,
 		CancelRequested: f["cancel"] != "",

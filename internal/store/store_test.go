@@ -92,6 +92,7 @@ func TestCreateAndGet(t *testing.T) {
 	b := setup(t, store.Config{})
 	n := newJob(scheduled(time.Hour), attempts(3), func(n *job.NewJob) {
 		n.Job.Metadata = json.RawMessage(`{"n":12345678901234567890}`)
+		n.Job.Runtime = "py"
 	})
 	c, err := b.Create(t.Context(), n)
 	if err != nil {
@@ -166,7 +167,9 @@ func TestIdempotency(t *testing.T) {
 func TestClaim(t *testing.T) {
 	t.Parallel()
 	b := setup(t, store.Config{})
-	n := newJob()
+	n := newJob(func(n *job.NewJob) {
+		n.Spec.Runtime, n.Spec.Quota = "py", job.Quota{MemoryBytes: 1 << 30, CPUs: 0.5, CPUTime: time.Second, Processes: 3}
+	})
 	id := b.create(t, n)
 	c := b.claim(t, id)
 	want := job.Claim{JobID: id, Attempt: 1, Runner: b.runner, SessionID: "session-" + id, Queue: "default", Waited: c.Waited, Spec: n.Spec}
@@ -268,7 +271,8 @@ func TestCancelOfRunning(t *testing.T) {
 func TestRescue(t *testing.T) {
 	t.Parallel()
 	b := setup(t, store.Config{})
-	once, twice := b.create(t, newJob()), b.create(t, newJob(attempts(2)))
+	once := b.create(t, newJob())
+	twice := b.create(t, newJob(attempts(2), func(n *job.NewJob) { n.Job.Runtime = "py" }))
 	b.claim(t, once)
 	b.claim(t, twice)
 	alive := b.create(t, newJob())
@@ -299,8 +303,12 @@ func TestRescue(t *testing.T) {
 	}
 	// The retry's task has to be enqueued, for the second attempt.
 	due, _, err := b.Due(t.Context(), 10)
-	if err != nil || len(due) != 1 || due[0].JobID != twice || due[0].Attempt != 2 || due[0].Queue != "default" {
-		t.Errorf("due = %+v, %v", due, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []job.DueTask{{JobID: twice, Queue: "default", Attempt: 2, Timeout: time.Minute, Runtime: "py"}}
+	if diff := cmp.Diff(want, due); diff != "" {
+		t.Errorf("due (-want +got):\n%s", diff)
 	}
 	runners, err := b.Runners(t.Context())
 	if err != nil || len(runners) != 1 || runners[0].ID != "alive" {
@@ -344,7 +352,7 @@ func TestOutbox(t *testing.T) {
 	t.Parallel()
 	b := setup(t, store.Config{OutboxDelay: time.Millisecond})
 	later := b.create(t, newJob(scheduled(time.Hour)))
-	due := b.create(t, newJob(scheduled(-time.Second)))
+	due := b.create(t, newJob(scheduled(-time.Second), func(n *job.NewJob) { n.Job.Runtime = "py" }))
 	unconfirmed := b.create(t, newJob())
 	confirmed := b.create(t, newJob())
 	claimed := b.create(t, newJob())
@@ -354,6 +362,7 @@ func TestOutbox(t *testing.T) {
 	b.claim(t, claimed)
 
 	ids := map[string]bool{}
+	runtimes := map[string]string{}
 	testenv.Eventually(t, "two tasks are due", func() bool {
 		tasks, next, err := b.Due(t.Context(), 10)
 		if err != nil {
@@ -361,11 +370,15 @@ func TestOutbox(t *testing.T) {
 		}
 		for _, task := range tasks {
 			ids[task.JobID] = true
+			runtimes[task.JobID] = task.Runtime
 		}
 		return len(tasks) == 2 && next > 59*time.Minute && next <= time.Hour
 	})
 	if !ids[due] || !ids[unconfirmed] || len(ids) != 2 {
 		t.Errorf("due: %v; want %s and %s", ids, due, unconfirmed)
+	}
+	if diff := cmp.Diff(map[string]string{due: "py", unconfirmed: ""}, runtimes); diff != "" {
+		t.Errorf("runtimes (-want +got):\n%s", diff)
 	}
 	if err := b.Enqueued(t.Context(), firstTask(due), firstTask(unconfirmed)); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,7 @@
 -- create: nothing -> scheduled | queued.
 -- KEYS job, idempotency key (any key when there is none)
 -- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
---      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay
+--      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime
 -- Answers {'created', now} | {'replay', id} | {'mismatch'}.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
@@ -23,6 +23,7 @@ redis.call('HSET', KEYS[1], 'state', state, 'queue', queue, 'attempt', '0', 'max
   'created_at', int(now), 'timeout', ARGV[6], 'result_ttl', ARGV[7], 'spec', ARGV[9])
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'metadata', ARGV[8]) end
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'notify', ARGV[10]) end
+if ARGV[14] ~= '' then redis.call('HSET', KEYS[1], 'runtime', ARGV[14]) end
 if ARGV[5] ~= '0' then redis.call('HSET', KEYS[1], 'scheduled_at', ARGV[5]) end
 redis.call('SADD', P .. 'queues', queue)
 redis.call('ZADD', index_key(queue, state), 0, id)

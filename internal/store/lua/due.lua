@@ -1,12 +1,12 @@
 -- due: the jobs whose task has to be put on its queue now. Moves nothing.
 -- KEYS outbox   ARGV most
--- Answers {ms until the next one, or -1, then per job: id, queue, attempt, timeout}.
+-- Answers {ms until the next one, or -1, then per job: id, queue, attempt, timeout, runtime}.
 local now = now_ms()
 local answer = { -1 }
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now), 'LIMIT', 0, ARGV[1])) do
-  local f = redis.call('HMGET', job_key(id), 'state', 'queue', 'attempt', 'timeout')
+  local f = redis.call('HMGET', job_key(id), 'state', 'queue', 'attempt', 'timeout', 'runtime')
   if f[1] == 'queued' or f[1] == 'scheduled' then
-    for _, v in ipairs({ id, f[2], f[3], f[4] }) do table.insert(answer, v) end
+    for _, v in ipairs({ id, f[2], f[3], f[4], f[5] or '' }) do table.insert(answer, v) end
   else
     redis.call('ZREM', KEYS[1], id)
   end
