@@ -34,9 +34,15 @@ type fakeStore struct {
 	get       func() (job.Job, error)
 	cancelled bool
 	abandoned job.State
+
+	created    []job.NewJob
+	runners    []job.Runner
+	runnersErr error
+	looks      int // for runners
 }
 
 func (f *fakeStore) CreateAll(_ context.Context, jobs []job.NewJob) []job.Created {
+	f.created = append(f.created, jobs...)
 	out := make([]job.Created, len(jobs))
 	for i, n := range jobs {
 		out[i] = job.Created{Job: n.Job, Err: f.err}
@@ -66,12 +72,22 @@ func (f *fakeStore) List(context.Context, job.Filter) ([]job.Job, string, error)
 
 func (f *fakeStore) Queues(context.Context, []string) ([]job.QueueStats, error) { return nil, f.err }
 
-func (f *fakeStore) Runners(context.Context) ([]job.Runner, error) { return nil, f.err }
-func (f *fakeStore) Ping(context.Context) error                    { return f.err }
+func (f *fakeStore) Runners(context.Context) ([]job.Runner, error) {
+	f.looks++
+	return f.runners, errors.Join(f.err, f.runnersErr)
+}
+func (f *fakeStore) Ping(context.Context) error { return f.err }
 
-type fakeQueue struct{ removed []string }
+type fakeQueue struct {
+	enqueued []job.DueTask
+	removed  []string
+}
 
-func (*fakeQueue) Enqueue(context.Context, job.DueTask) error { return nil }
+func (q *fakeQueue) Enqueue(_ context.Context, t job.DueTask) error {
+	q.enqueued = append(q.enqueued, t)
+	return nil
+}
+
 func (q *fakeQueue) Remove(_ context.Context, t job.DueTask) error {
 	q.removed = append(q.removed, t.JobID)
 	return nil
@@ -105,6 +121,8 @@ func config(s *fakeStore) api.Config {
 		Limits: job.Limits{
 			MaxCodeBytes: 100, DefaultTimeout: time.Minute, MaxTimeout: time.Hour, MaxAttempts: 1, Queues: []string{"default"},
 			DefaultQueue: "default", DefaultResultTTL: time.Hour, MaxResultTTL: time.Hour,
+			DefaultQuota: job.Quota{MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 500},
+			MaxQuota:     job.Quota{MemoryBytes: 4 << 30, CPUs: 2, Processes: 1024, OpenFiles: 4096, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 1000},
 		},
 	}
 }
@@ -300,7 +318,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /v1/jobs/{id}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}", "GET /v1/queues", "GET /v1/runners",
+		"DELETE /v1/jobs/{id}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
 		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -314,7 +332,7 @@ func TestOpenAPI(t *testing.T) {
 func TestDocsPage(t *testing.T) {
 	t.Parallel()
 	page := get(t, config(&fakeStore{}), "/docs").Body.String()
-	for _, want := range []string{"/v1/jobs:batch", "/process/interpreter/execute", "Idempotency-Key", "durationMs", "maxAttempts", "error.traceback"} {
+	for _, want := range []string{"/v1/jobs:batch", "/process/interpreter/execute", "Idempotency-Key", "durationMs", "maxAttempts", "error.traceback", "limits.memoryBytes", "peakMemoryBytes"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s is missing", want)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -80,10 +81,11 @@ func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput,
 	}
 	out := new(batchOutput)
 	out.Body.Jobs = make([]batchEntry, len(items))
+	now := time.Now()
 	var drafts []job.NewJob
 	var places []int // of the drafts in the answer
 	for i, item := range items {
-		draft, err := s.draftItem(ctx, item)
+		draft, err := s.draftItem(ctx, item, now)
 		if err != nil {
 			p, unforeseen := problemOf(err)
 			if unforeseen {
@@ -156,7 +158,7 @@ func (s *server) validate(schema *huma.Schema, v any) error {
 }
 
 // draftItem does for one item of a batch what huma does for a whole body.
-func (s *server) draftItem(ctx context.Context, item json.RawMessage) (job.NewJob, error) {
+func (s *server) draftItem(ctx context.Context, item json.RawMessage, now time.Time) (job.NewJob, error) {
 	var parsed any
 	if err := json.Unmarshal(item, &parsed); err != nil {
 		return job.NewJob{}, badRequest(withoutGo(err.Error()))
@@ -168,5 +170,5 @@ func (s *server) draftItem(ctx context.Context, item json.RawMessage) (job.NewJo
 	if err := json.Unmarshal(item, &body); err != nil {
 		return job.NewJob{}, badRequest(withoutGo(err.Error()))
 	}
-	return s.draft(ctx, submission{request: body.request()})
+	return s.draft(ctx, submission{request: body.request()}, now)
 }

@@ -22,6 +22,12 @@ type runnersOutput struct {
 	}
 }
 
+type runtimesOutput struct {
+	Body struct {
+		Runtimes []job.Runtime `json:"runtimes" nullable:"false" doc:"What the runners that are alive offer, by name."`
+	}
+}
+
 type healthOutput struct {
 	Body struct {
 		Status string `json:"status" enum:"ok"`
@@ -46,6 +52,18 @@ func (s *server) registerFleet() {
 		runners, err := s.cfg.Fleet.Runners(ctx)
 		out := new(runnersOutput)
 		out.Body.Runners = append([]job.Runner{}, runners...) // never null
+		for i := range out.Body.Runners {
+			withoutNulls(&out.Body.Runners[i])
+		}
+		return out, err
+	})
+	register(s, huma.Operation{
+		OperationID: "listRuntimes", Method: http.MethodGet, Path: "/v1/runtimes", Tags: tags, Summary: "List the runtimes that a request may name",
+		Errors: []int{401, 503},
+	}, func(ctx context.Context, _ *struct{}) (*runtimesOutput, error) {
+		runners, err := s.cfg.Fleet.Runners(ctx)
+		out := new(runtimesOutput)
+		out.Body.Runtimes = append([]job.Runtime{}, job.Runtimes(runners)...) // never null
 		return out, err
 	})
 	register(s, huma.Operation{
@@ -56,6 +74,15 @@ func (s *server) registerFleet() {
 		OperationID: "ready", Method: http.MethodGet, Path: "/readyz", Tags: tags, Summary: "Can the process accept jobs",
 		Errors: []int{503},
 	}, s.ready)
+}
+
+// withoutNulls makes empty lists of those that a runner, perhaps of an older Kaa,
+// did not send.
+func withoutNulls(r *job.Runner) {
+	r.Runtimes, r.Layers = append([]job.Runtime{}, r.Runtimes...), append([]job.Layer{}, r.Layers...)
+	for i := range r.Runtimes {
+		r.Runtimes[i].Modules = append([]string{}, r.Runtimes[i].Modules...)
+	}
 }
 
 func healthy() *healthOutput {

@@ -179,7 +179,7 @@ func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput,
 
 // accept submits one job that nobody waits for.
 func (s *server) accept(ctx context.Context, sub submission) (job.Created, error) {
-	draft, err := s.draft(ctx, sub)
+	draft, err := s.draft(ctx, sub, time.Now())
 	if err != nil {
 		return job.Created{}, err
 	}

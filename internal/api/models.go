@@ -19,6 +19,37 @@ type ExecuteBody struct {
 	Timeout *float64          `json:"timeout,omitempty" nullable:"true" doc:"Seconds the code may run, fractions allowed. Default 60, ceiling 3600 unless configured otherwise."`
 	Envs    map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and what it starts."`
 	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"What the code reads from standard input; end of file when absent."`
+	Runtime *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
+	Limits  *LimitsBody       `json:"limits,omitempty" doc:"What the code may use, where that differs from the defaults. Each within a ceiling of the operator's."`
+}
+
+// LimitsBody is what an execution may use.
+type LimitsBody struct {
+	MemoryBytes *whole   `json:"memoryBytes,omitempty" nullable:"true" doc:"Memory of all its processes together, in bytes; what is resident, not the address space. At least 33554432. Default 536870912, ceiling 4294967296 unless configured otherwise."`
+	CPUs        *float64 `json:"cpus,omitempty" nullable:"true" doc:"Cores it may keep busy; fractions are shares of one. At least 0.01. Default 1, ceiling the number of cores unless configured otherwise."`
+	CPUSeconds  *float64 `json:"cpuSeconds,omitempty" nullable:"true" doc:"CPU time of all its processes together, in seconds. At least 0.01. No limit and no ceiling unless configured otherwise."`
+	Processes   *whole   `json:"processes,omitempty" nullable:"true" doc:"Processes and threads at once. At least 1. Default 128, ceiling 1024 unless configured otherwise."`
+	OpenFiles   *whole   `json:"openFiles,omitempty" nullable:"true" doc:"Open files, sockets and pipes of each process. At least 16. Default 1024, ceiling 4096 unless configured otherwise."`
+	FileBytes   *whole   `json:"fileBytes,omitempty" nullable:"true" doc:"Size of the largest file it may write, in bytes. Default 268435456, ceiling 1073741824 unless configured otherwise."`
+	DiskBytes   *whole   `json:"diskBytes,omitempty" nullable:"true" doc:"Size of all files it may have at once, in bytes. At least 65536. Default 268435456, ceiling 1073741824 unless configured otherwise."`
+	OutputBytes *whole   `json:"outputBytes,omitempty" nullable:"true" doc:"Bytes that are kept of standard output, and of standard error; beyond it head and tail are kept. Default 1048576, ceiling 8388608 unless configured otherwise."`
+}
+
+// TransformSchema lets null stand for absent: huma has no tag for that on an object.
+func (LimitsBody) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	s.Nullable = true
+	return s
+}
+
+func (b *LimitsBody) request() job.QuotaRequest {
+	if b == nil {
+		return job.QuotaRequest{}
+	}
+	return job.QuotaRequest{
+		MemoryBytes: (*int64)(b.MemoryBytes), CPUs: b.CPUs, CPUSeconds: b.CPUSeconds,
+		Processes: (*int64)(b.Processes), OpenFiles: (*int64)(b.OpenFiles),
+		FileBytes: (*int64)(b.FileBytes), DiskBytes: (*int64)(b.DiskBytes), OutputBytes: (*int64)(b.OutputBytes),
+	}
 }
 
 // JobBody is the request of a job: an execution, and how to run it.
@@ -45,6 +76,7 @@ type JobView struct {
 	FinishedAt      *time.Time   `json:"finishedAt,omitempty"`
 	Runner          string       `json:"runner,omitempty" doc:"Runner of the last attempt."`
 	SessionID       string       `json:"sessionId,omitempty" doc:"Interpreter of the last attempt."`
+	Runtime         string       `json:"runtime,omitempty" doc:"Runtime that was asked for; absent for the default one."`
 	Timeout         float64      `json:"timeout" doc:"Seconds the code may run."`
 	ResultTTL       float64      `json:"resultTtl" doc:"Seconds the job is kept after its end."`
 	Metadata        object       `json:"metadata,omitempty"`
@@ -57,7 +89,7 @@ func viewOf(j job.Job) JobView {
 	return JobView{
 		ID: j.ID, State: j.State, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts,
 		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
-		Runner: j.Runner, SessionID: j.SessionID, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
+		Runner: j.Runner, SessionID: j.SessionID, Runtime: j.Runtime, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
 		Metadata: object(j.Metadata), CancelRequested: j.CancelRequested, Failure: j.Failure, Result: j.Result,
 	}
 }
@@ -70,12 +102,14 @@ func optional(t time.Time) *time.Time {
 }
 
 func (b ExecuteBody) request() job.Request {
-	return job.Request{Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin)}
+	return job.Request{
+		Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(),
+	}
 }
 
 func (b JobBody) request() job.Request {
 	r := b.ExecuteBody.request()
-	r.Queue, r.Delay, r.RunAt, r.MaxAttempts, r.ResultTTL = value(b.Queue), b.Delay, b.RunAt, (*int)(b.MaxAttempts), b.ResultTTL
+	r.Queue, r.Delay, r.RunAt, r.MaxAttempts, r.ResultTTL = value(b.Queue), b.Delay, b.RunAt, b.MaxAttempts.int(), b.ResultTTL
 	r.Metadata = json.RawMessage(b.Metadata)
 	return r
 }
@@ -88,7 +122,7 @@ func value(s *string) string {
 }
 
 // whole is a whole number however it is written: 2, 2.0 and 2e0 are one in JSON.
-type whole int
+type whole int64
 
 // Schema describes it to huma.
 func (whole) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeInteger} }
@@ -99,8 +133,17 @@ func (w *whole) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &f); err != nil {
 		return err
 	}
-	*w = whole(max(math.MinInt32, min(math.MaxInt32, f)))
+	const most = 1 << 53 // beyond it a float64 skips numbers
+	*w = whole(max(-most, min(most, f)))
 	return nil
+}
+
+// int returns it as one that every machine has.
+func (w *whole) int() *int {
+	if w == nil {
+		return nil
+	}
+	return new(int(max(math.MinInt32, min(math.MaxInt32, *w))))
 }
 
 // object is a JSON object kept as the caller wrote it, numbers and all.

@@ -158,7 +158,7 @@ func endProblem(e *endError) *Problem {
 	}
 	p := newProblem(status, code, e.Error())
 	p.JobID = e.job.ID
-	if code == string(job.FailStart) {
+	if code == string(job.FailStart) || code == string(job.FailNoRuntime) {
 		// Only then it is sure that the code has not begun: the others are for the
 		// caller to decide about.
 		p.retryAfter = time.Second

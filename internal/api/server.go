@@ -66,6 +66,7 @@ type server struct {
 	api huma.API
 	// jobSchema validates the items of a batch.
 	jobSchema *huma.Schema
+	runtimes  *runtimeNames
 }
 
 // setUpHuma makes huma word its errors as ours and tell "Code" from "code". huma
@@ -94,7 +95,7 @@ func New(cfg Config) http.Handler {
 			fmt.Sprintf("this path takes %s", c.Writer.Header().Get("Allow"))))
 	})
 
-	s := &server{cfg: cfg}
+	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet)}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
 	s.registerFleet()

@@ -61,9 +61,17 @@ type submission struct {
 	subscriber     string
 }
 
-// draft checks a submission against the limits and gives it an id.
-func (s *server) draft(ctx context.Context, sub submission) (job.NewJob, error) {
-	j, spec, err := s.cfg.Limits.Accept(sub.request, time.Now())
+// draft checks a submission, which came at now, against the limits and gives it
+// an id.
+func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.NewJob, error) {
+	limits := s.cfg.Limits
+	if name := sub.request.Runtime; name != "" {
+		var err error
+		if limits.Runtimes, err = s.runtimes.known(ctx, name, now); err != nil {
+			return job.NewJob{}, err
+		}
+	}
+	j, spec, err := limits.Accept(sub.request, now)
 	if err != nil {
 		return job.NewJob{}, err
 	}
@@ -108,14 +116,14 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 }
 
 func taskOf(j job.Job) job.DueTask {
-	return job.DueTask{JobID: j.ID, Queue: j.Queue, Attempt: j.Attempt + 1, Timeout: j.Timeout}
+	return job.DueTask{JobID: j.ID, Queue: j.Queue, Attempt: j.Attempt + 1, Timeout: j.Timeout, Runtime: j.Runtime}
 }
 
 // runAndWait submits a job and returns it once it has ended. If the caller goes
 // away the job is cancelled, and also if no runner takes it in time.
 func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error) {
 	sub.subscriber = s.cfg.Hub.Subscriber
-	draft, err := s.draft(ctx, sub)
+	draft, err := s.draft(ctx, sub, time.Now())
 	if err != nil {
 		return job.Job{}, err
 	}
