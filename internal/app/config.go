@@ -30,8 +30,16 @@ type Config struct {
 	Queues      Queues   `env:"KAA_QUEUES" envDefault:"critical:6,default:3,low:1"`
 	RunnerAddr  string   `env:"KAA_RUNNER_ADDR"`
 	Python      string   `env:"KAA_PYTHON" envDefault:"python3"`
-	PassEnvs    []string `env:"KAA_PASS_ENVS" envDefault:"LANG,LC_ALL,TZ"`
-	WorkDir     string   `env:"KAA_WORK_DIR"`
+	Preload     []string `env:"KAA_PRELOAD"`
+	// Runtimes is never empty: KAA_PYTHON and KAA_PRELOAD make one if KAA_RUNTIMES
+	// does not. The first is the default.
+	Runtimes Runtimes `env:"KAA_RUNTIMES"`
+	Parked   int      `env:"KAA_PARKED" envDefault:"0"`
+	Sandbox  string   `env:"KAA_SANDBOX" envDefault:"strict"`
+	// The last two are facts of the hardware, without which some builds of OpenBLAS
+	// guess wrong and crash.
+	PassEnvs []string `env:"KAA_PASS_ENVS" envDefault:"LANG,LC_ALL,TZ,OPENBLAS_CORETYPE,OPENBLAS_L2_SIZE"`
+	WorkDir  string   `env:"KAA_WORK_DIR"`
 
 	DefaultTimeout   time.Duration `env:"KAA_DEFAULT_TIMEOUT" envDefault:"60s"`
 	MaxTimeout       time.Duration `env:"KAA_MAX_TIMEOUT" envDefault:"1h"`
@@ -41,10 +49,11 @@ type Config struct {
 	MaxStdinBytes    int           `env:"KAA_MAX_STDIN_BYTES" envDefault:"4194304"`
 	MaxEnvBytes      int           `env:"KAA_MAX_ENV_BYTES" envDefault:"65536"`
 	MaxMetadataBytes int           `env:"KAA_MAX_METADATA_BYTES" envDefault:"16384"`
-	MaxOutputBytes   int           `env:"KAA_MAX_OUTPUT_BYTES" envDefault:"1048576"`
 	MaxAttempts      int           `env:"KAA_MAX_ATTEMPTS" envDefault:"10"`
 	MaxDelay         time.Duration `env:"KAA_MAX_DELAY" envDefault:"720h"`
 	SyncQueueWait    time.Duration `env:"KAA_SYNC_QUEUE_WAIT" envDefault:"30s"`
+
+	Quotas
 
 	ResultTTL      time.Duration `env:"KAA_RESULT_TTL" envDefault:"1h"`
 	MaxResultTTL   time.Duration `env:"KAA_MAX_RESULT_TTL" envDefault:"168h"`
@@ -156,6 +165,13 @@ func LoadConfig(environ Environment) (Config, error) {
 		// Code waits as often as it computes, so more than one per core.
 		c.Concurrency = max(4, 2*runtime.NumCPU())
 	}
+	if c.Parked == 0 {
+		// More would only hold memory: a core forks hundreds of workers a second.
+		c.Parked = min(c.Concurrency, 4*runtime.NumCPU())
+	}
+	if err := c.resolveRuntimes(); err != nil {
+		problems = append(problems, err)
+	}
 	c.unknown = unknownVariables(vars)
 	problems = append(problems, c.check()...)
 	return c, errors.Join(problems...)
@@ -185,7 +201,7 @@ func (c *Config) check() []error {
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	for name, v := range map[string]int64{
 		"KAA_CONCURRENCY": int64(c.Concurrency), "KAA_MAX_BODY_BYTES": c.MaxBodyBytes, "KAA_MAX_CODE_BYTES": int64(c.MaxCodeBytes),
-		"KAA_MAX_OUTPUT_BYTES": int64(c.MaxOutputBytes), "KAA_MAX_ATTEMPTS": int64(c.MaxAttempts),
+		"KAA_MAX_ATTEMPTS":    int64(c.MaxAttempts),
 		"KAA_DEFAULT_TIMEOUT": int64(c.DefaultTimeout), "KAA_MAX_TIMEOUT": int64(c.MaxTimeout), "KAA_KILL_GRACE": int64(c.KillGrace),
 		"KAA_SYNC_QUEUE_WAIT": int64(c.SyncQueueWait), "KAA_RESULT_TTL": int64(c.ResultTTL), "KAA_MAX_RESULT_TTL": int64(c.MaxResultTTL),
 		"KAA_TOMBSTONE_TTL": int64(c.TombstoneTTL), "KAA_IDEMPOTENCY_TTL": int64(c.IdempotencyTTL), "KAA_DRAIN_TIMEOUT": int64(c.DrainTimeout),
@@ -196,7 +212,7 @@ func (c *Config) check() []error {
 	}
 	for name, v := range map[string]int64{
 		"KAA_MAX_STDIN_BYTES": int64(c.MaxStdinBytes), "KAA_MAX_ENV_BYTES": int64(c.MaxEnvBytes), "KAA_MAX_METADATA_BYTES": int64(c.MaxMetadataBytes),
-		"KAA_MAX_DELAY": int64(c.MaxDelay), "KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay),
+		"KAA_PARKED": int64(c.Parked), "KAA_MAX_DELAY": int64(c.MaxDelay), "KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay),
 	} {
 		if v < 0 {
 			bad("%s must not be negative", name)
@@ -218,6 +234,10 @@ func (c *Config) check() []error {
 	if c.LogFormat != "json" && c.LogFormat != "text" {
 		bad("KAA_LOG_FORMAT is %q; use json or text", c.LogFormat)
 	}
+	if !slices.Contains([]string{"strict", "basic", "none", "auto"}, c.Sandbox) {
+		bad("KAA_SANDBOX is %q; use strict, basic, none or auto", c.Sandbox)
+	}
+	c.Quotas.check(bad)
 	if _, err := parseRedisURL(c.RedisURL); err != nil {
 		bad("KAA_REDIS_URL: %w", err)
 	}
@@ -276,5 +296,6 @@ func (c *Config) limits() job.Limits {
 		DefaultTimeout: c.DefaultTimeout, MaxTimeout: c.MaxTimeout, MaxDelay: c.MaxDelay,
 		DefaultResultTTL: c.ResultTTL, MaxResultTTL: c.MaxResultTTL, MaxAttempts: c.MaxAttempts,
 		Queues: c.Queues.names(), DefaultQueue: c.Queues.byDefault(),
+		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(),
 	}
 }

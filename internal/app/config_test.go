@@ -15,14 +15,14 @@ func TestConfigErrorsComeAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := app.LoadConfig(app.Environment{
 		"KAA_ADDR=0.0.0.0:8080", "KAA_CONCURRENCY=many", "KAA_QUEUES=a:0", "KAA_MAX_TIMEOUT=-1s", "KAA_RESULT_TTL=300h",
-		"KAA_LOG_FORMAT=xml", "KAA_REDIS_URL=http://user:hunter2@host", "KAA_ALLOW_ANONYMOUS=perhaps",
+		"KAA_LOG_FORMAT=xml", "KAA_REDIS_URL=http://user:hunter2@host", "KAA_ALLOW_ANONYMOUS=perhaps", "KAA_MEMORY_BYTES=512m",
 	})
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
 		"KAA_ADDR", "KAA_CONCURRENCY", "KAA_QUEUES", "KAA_MAX_TIMEOUT must be above 0", "KAA_RESULT_TTL (300h0m0s) is above KAA_MAX_RESULT_TTL",
-		"KAA_LOG_FORMAT", "KAA_REDIS_URL: has scheme", "KAA_ALLOW_ANONYMOUS", "KAA_API_KEYS is empty",
+		"KAA_LOG_FORMAT", "KAA_REDIS_URL: has scheme", "KAA_ALLOW_ANONYMOUS", "KAA_API_KEYS is empty", "KAA_MEMORY_BYTES: ",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in:\n%v", want, err)
@@ -103,7 +103,7 @@ func TestConfigurationIsDocumented(t *testing.T) {
 	}
 	delete(documented, "KAA_URL")     // of `kaa run`
 	delete(documented, "KAA_API_KEY") // of `kaa run`
-	for f := range reflect.TypeFor[app.Config]().Fields() {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[app.Config]()) {
 		name, ok := f.Tag.Lookup("env")
 		if !ok {
 			continue

@@ -70,12 +70,13 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 			err = errors.Join(err, drain(ctx, s.log, undo))
 		}
 	}()
+	byDefault := s.cfg.Runtimes[0]
 	pool, err := interpreter.New(ctx, interpreter.Config{
-		Python: s.cfg.Python, Size: s.cfg.Concurrency, Dir: s.cfg.WorkDir, OutputBytes: s.cfg.MaxOutputBytes,
+		Python: byDefault.Python, Size: s.cfg.Parked, Dir: s.cfg.WorkDir, OutputBytes: int(s.cfg.DefaultQuota().OutputBytes),
 		Grace: s.cfg.KillGrace, PassEnv: s.cfg.PassEnvs, Log: s.log,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("KAA_PYTHON: %w", err)
+		return nil, fmt.Errorf("runtime %q (KAA_PYTHON, KAA_RUNTIMES): %w", byDefault.Name, err)
 	}
 	undo = append(undo, stage{"interpreters", 5 * time.Second, pool.Close})
 	if err := pool.Start(ctx); err != nil {
@@ -86,7 +87,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		return nil, err
 	}
 	r := runner.New(runner.Config{
-		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics,
+		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool, byDefault.Name}, Observer: s.metrics,
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor,
 	})
 	if err := r.Start(ctx); err != nil {
@@ -124,6 +125,8 @@ func (s *shared) describeRunner(pool *interpreter.Pool) (job.Runner, error) {
 	return job.Runner{
 		ID: id.String(), Host: host, PID: os.Getpid(), Version: Version(), StartedAt: time.Now().UTC(),
 		Concurrency: s.cfg.Concurrency, Queues: s.cfg.Queues.names(), Python: pool.Python().Version, Sandbox: "none",
+		Runtimes:      []job.Runtime{{Name: s.cfg.Runtimes[0].Name, Version: pool.Python().Version, Default: true}},
+		MemoryControl: "none",
 	}, nil
 }
 
@@ -167,10 +170,13 @@ func (r *runnerProcess) stages() []stage {
 }
 
 // workers lends the pool's interpreters to the runner.
-type workers struct{ pool *interpreter.Pool }
+type workers struct {
+	pool    *interpreter.Pool
+	runtime string // the one that it is
+}
 
 func (w workers) Acquire(ctx context.Context, runtime string) (runner.Worker, error) {
-	if runtime != "" {
+	if runtime != "" && runtime != w.runtime {
 		return nil, fmt.Errorf("acquire worker of runtime %q: %w", runtime, job.ErrNoRuntime)
 	}
 	worker, err := w.pool.Acquire(ctx)
