@@ -16,6 +16,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/runner"
+	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
 const (
@@ -70,24 +71,17 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 			err = errors.Join(err, drain(ctx, s.log, undo))
 		}
 	}()
-	byDefault := s.cfg.Runtimes[0]
-	pool, err := interpreter.New(ctx, interpreter.Config{
-		Python: byDefault.Python, Size: s.cfg.Parked, Dir: s.cfg.WorkDir, OutputBytes: int(s.cfg.DefaultQuota().OutputBytes),
-		Grace: s.cfg.KillGrace, PassEnv: s.cfg.PassEnvs, Log: s.log,
-	})
+	pool, err := s.startPool(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("runtime %q (KAA_PYTHON, KAA_RUNTIMES): %w", byDefault.Name, err)
+		return nil, err
 	}
 	undo = append(undo, stage{"interpreters", 5 * time.Second, pool.Close})
-	if err := pool.Start(ctx); err != nil {
-		return nil, fmt.Errorf("start interpreters: %w", err)
-	}
 	self, err := s.describeRunner(pool)
 	if err != nil {
 		return nil, err
 	}
 	r := runner.New(runner.Config{
-		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool, byDefault.Name}, Observer: s.metrics,
+		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics,
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor,
 	})
 	if err := r.Start(ctx); err != nil {
@@ -108,8 +102,11 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	if err != nil {
 		return nil, err
 	}
-	s.log.InfoContext(ctx, "taking jobs", slog.String("runner", self.ID), slog.Int("concurrency", self.Concurrency), slog.String("python", self.Python))
-	s.log.WarnContext(ctx, "sandbox level is none: code runs with the rights of this process; run only code you trust, or isolate the runner")
+	s.log.InfoContext(ctx, "taking jobs", slog.String("runner", self.ID), slog.Int("concurrency", self.Concurrency), slog.String("python", self.Python),
+		slog.String("sandbox", self.Sandbox), slog.String("memory_control", self.MemoryControl))
+	if self.Sandbox != string(sandbox.Strict) {
+		s.log.WarnContext(ctx, "the sandbox is weaker than strict: see docs/security.md for what that means", slog.String("sandbox", self.Sandbox))
+	}
 	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, background: append([]stage{closeServer}, undo...)}, nil
 }
 
@@ -122,11 +119,12 @@ func (s *shared) describeRunner(pool *interpreter.Pool) (job.Runner, error) {
 	if err != nil {
 		return job.Runner{}, fmt.Errorf("find host name: %w", err)
 	}
+	runtimes := pool.Runtimes()
+	level, layers, control := pool.Sandbox()
 	return job.Runner{
 		ID: id.String(), Host: host, PID: os.Getpid(), Version: Version(), StartedAt: time.Now().UTC(),
-		Concurrency: s.cfg.Concurrency, Queues: s.cfg.Queues.names(), Python: pool.Python().Version, Sandbox: "none",
-		Runtimes:      []job.Runtime{{Name: s.cfg.Runtimes[0].Name, Version: pool.Python().Version, Default: true}},
-		MemoryControl: "none",
+		Concurrency: s.cfg.Concurrency, Queues: s.cfg.Queues.names(), Python: runtimes[0].Version, Runtimes: runtimes,
+		Sandbox: string(level), Layers: layers, MemoryControl: control,
 	}, nil
 }
 
@@ -170,16 +168,10 @@ func (r *runnerProcess) stages() []stage {
 }
 
 // workers lends the pool's interpreters to the runner.
-type workers struct {
-	pool    *interpreter.Pool
-	runtime string // the one that it is
-}
+type workers struct{ pool *interpreter.Pool }
 
 func (w workers) Acquire(ctx context.Context, runtime string) (runner.Worker, error) {
-	if runtime != "" && runtime != w.runtime {
-		return nil, fmt.Errorf("acquire worker of runtime %q: %w", runtime, job.ErrNoRuntime)
-	}
-	worker, err := w.pool.Acquire(ctx)
+	worker, err := w.pool.Acquire(ctx, runtime)
 	if err != nil {
 		return nil, err // not worker: a nil *Worker is a Worker that is not nil
 	}

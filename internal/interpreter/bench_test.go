@@ -57,7 +57,7 @@ func spawnBare(b *testing.B) {
 
 func benchOnce(b *testing.B, p *interpreter.Pool) {
 	b.Helper()
-	w, err := p.Acquire(b.Context())
+	w, err := p.Acquire(b.Context(), "")
 	if err != nil {
 		b.Error(err)
 		return

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
 // The errors callers branch on.
@@ -13,7 +16,7 @@ var (
 	ErrClosed = errors.New("interpreter is closed")
 	// ErrUsed: the worker has served its one execution.
 	ErrUsed = errors.New("worker was already used")
-	// ErrStart: no Python process could be started.
+	// ErrStart: no worker could be started.
 	ErrStart = errors.New("python does not start")
 )
 
@@ -21,24 +24,48 @@ var (
 const (
 	defaultPython       = "python3"
 	defaultSize         = 1
-	defaultOutputBytes  = 1 << 20
 	defaultGrace        = 2 * time.Second
-	defaultStartTimeout = 10 * time.Second
+	defaultStartTimeout = 20 * time.Second
 )
+
+// defaultQuota is what an execution may use if nobody says otherwise.
+func defaultQuota() job.Quota {
+	return job.Quota{
+		MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024,
+		FileBytes: 256 << 20, DiskBytes: 256 << 20, OutputBytes: 1 << 20,
+	}
+}
+
+// RuntimeConfig names an interpreter and what it imports ahead of all jobs.
+type RuntimeConfig struct {
+	// Name is what requests call it. Default: python and its version, as python3.11.
+	Name string
+	// Python is the interpreter: a path, or a name to look up. Default python3.
+	Python string
+	// Preload are modules that the zygote imports. They are trusted.
+	Preload []string
+}
 
 // Config says how workers are made and bounded. Zero values mean the defaults.
 type Config struct {
-	// Python is the interpreter: a path, or a name to look up. Default python3.
-	Python string
-	// Size is how many parked workers are kept ready. Default 1.
+	// Runtimes are the interpreters; the first is the default one. Default: python3.
+	Runtimes []RuntimeConfig
+	// Sandbox is the level of isolation. Default strict.
+	Sandbox sandbox.Level
+	// Size is how many parked workers of the default runtime are kept ready, and half
+	// as many of each other. Default 1.
 	Size int
 	// Dir is where the private directories are made. Default os.TempDir().
 	Dir string
-	// OutputBytes is the budget of each of stdout and stderr. Default 1 MiB.
-	OutputBytes int
+	// Quota is for executions that do not say what they may use.
+	Quota job.Quota
+	// MaxQuota is the most that an execution can be given; at least Quota. It has to be
+	// known when workers are parked, since they can lower their limits only.
+	MaxQuota job.Quota
 	// Grace is the time between SIGINT and SIGKILL. Default 2 s.
 	Grace time.Duration
-	// StartTimeout bounds how long an interpreter may take to park. Default 10 s.
+	// StartTimeout bounds how long a zygote may take to import what it preloads, and a
+	// worker to park. Default 20 s.
 	StartTimeout time.Duration
 	// PassEnv names the variables of this process that workers get. No others do.
 	PassEnv []string
@@ -47,18 +74,23 @@ type Config struct {
 }
 
 func (c Config) withDefaults() (Config, error) {
-	if c.Size < 0 || c.OutputBytes < 0 || c.Grace < 0 || c.StartTimeout < 0 {
-		return c, fmt.Errorf("interpreter config: size %d, output bytes %d, grace %s and start timeout %s must not be negative",
-			c.Size, c.OutputBytes, c.Grace, c.StartTimeout)
+	if c.Size < 0 || c.Grace < 0 || c.StartTimeout < 0 {
+		return c, fmt.Errorf("interpreter config: size %d, grace %s and start timeout %s must not be negative",
+			c.Size, c.Grace, c.StartTimeout)
 	}
-	if c.Python == "" {
-		c.Python = defaultPython
+	if len(c.Runtimes) == 0 {
+		c.Runtimes = []RuntimeConfig{{}}
+	}
+	for i := range c.Runtimes {
+		if c.Runtimes[i].Python == "" {
+			c.Runtimes[i].Python = defaultPython
+		}
+	}
+	if c.Sandbox == "" {
+		c.Sandbox = sandbox.Strict
 	}
 	if c.Size == 0 {
 		c.Size = defaultSize
-	}
-	if c.OutputBytes == 0 {
-		c.OutputBytes = defaultOutputBytes
 	}
 	if c.Grace == 0 {
 		c.Grace = defaultGrace
@@ -66,8 +98,45 @@ func (c Config) withDefaults() (Config, error) {
 	if c.StartTimeout == 0 {
 		c.StartTimeout = defaultStartTimeout
 	}
+	c.Quota = fill(c.Quota, defaultQuota())
+	c.MaxQuota = atLeast(c.MaxQuota, c.Quota)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
+}
+
+// fill takes from d what q leaves open.
+func fill(q, d job.Quota) job.Quota {
+	or := func(v *int64, byDefault int64) {
+		if *v == 0 {
+			*v = byDefault
+		}
+	}
+	or(&q.MemoryBytes, d.MemoryBytes)
+	or(&q.FileBytes, d.FileBytes)
+	or(&q.DiskBytes, d.DiskBytes)
+	or(&q.OutputBytes, d.OutputBytes)
+	if q.CPUs == 0 {
+		q.CPUs = d.CPUs
+	}
+	if q.CPUTime == 0 {
+		q.CPUTime = d.CPUTime
+	}
+	if q.Processes == 0 {
+		q.Processes = d.Processes
+	}
+	if q.OpenFiles == 0 {
+		q.OpenFiles = d.OpenFiles
+	}
+	return q
+}
+
+// atLeast returns the larger of each limit.
+func atLeast(q, least job.Quota) job.Quota {
+	return job.Quota{
+		MemoryBytes: max(q.MemoryBytes, least.MemoryBytes), CPUs: max(q.CPUs, least.CPUs), CPUTime: max(q.CPUTime, least.CPUTime),
+		Processes: max(q.Processes, least.Processes), OpenFiles: max(q.OpenFiles, least.OpenFiles),
+		FileBytes: max(q.FileBytes, least.FileBytes), DiskBytes: max(q.DiskBytes, least.DiskBytes), OutputBytes: max(q.OutputBytes, least.OutputBytes),
+	}
 }

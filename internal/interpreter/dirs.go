@@ -31,6 +31,9 @@ func makeDirs(parent, id string) (dirs, error) {
 
 // remove deletes what the code left, whatever it is.
 func (d dirs) remove() error {
+	if d.top == "" {
+		return nil // the worker's file systems were its own
+	}
 	// Nearly always both are empty, and these three calls are all it takes.
 	_ = unix.Rmdir(d.work)
 	_ = unix.Rmdir(d.tmp)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"sync"
 	"syscall"
@@ -21,7 +22,8 @@ type run struct {
 	stdout   *capture
 	stderr   *capture
 	pumps    sync.WaitGroup
-	frames   chan message
+	frames   chan event
+	quota    job.Quota
 	duration time.Duration
 
 	stopped  string // why the kill ladder was started; empty if it was not
@@ -29,35 +31,47 @@ type run struct {
 	status   *frame // how the code ended, as the worker tells it
 	protocol error  // the worker sent what is no frame
 	aborted  bool   // Close came in between
+	exceeded string // the limit for which the watchdog ended it
 }
 
 // Execute runs spec.Code once. It returns when the code has ended, its output is
 // complete and nothing that it started is left. When spec.Timeout or ctx ends
 // first, the code gets SIGINT and, after a grace, SIGKILL; the result is then
 // StatusInterrupted, with the output so far, and the error nil. An error means
-// that Kaa's part broke. JobID and QueuedMs of the result are the caller's to fill.
+// that Kaa's part broke; job.ErrNotStarted, that another worker may be tried. JobID and QueuedMs of the result are the caller's to fill.
 func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error) {
 	if err := w.begin(); err != nil {
 		return job.Result{}, err
 	}
 	defer w.executing.Done()
 
-	budget := w.pool.cfg.OutputBytes
+	quota := spec.Quota
+	if quota == (job.Quota{}) {
+		quota = w.pool.cfg.Quota
+	}
 	r := &run{
-		w: w, stdout: newCapture(budget), stderr: newCapture(budget),
-		frames: make(chan message, followRoom),
+		w: w, quota: quota, stdout: newCapture(int(quota.OutputBytes)), stderr: newCapture(int(quota.OutputBytes)),
+		frames: make(chan event, followRoom),
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
 		return r.result(), nil
+	}
+	if err := w.limit(quota); err != nil {
+		return job.Result{}, fmt.Errorf("execute on %s: %w", w.id, err)
 	}
 	r.pump(w.stdout, r.stdout)
 	r.pump(w.stderr, r.stderr)
 	r.pumps.Go(func() { w.frames.follow(w.id, r.frames) })
 	r.feed(spec.Stdin)
 
+	envs := spec.Envs
+	if quota.CPUs > 1 {
+		envs = threadVariables(quota.CPUs)
+		maps.Copy(envs, spec.Envs)
+	}
 	started := time.Now()
-	err := w.send(command{ID: w.id, Cmd: "exec", Code: spec.Code, Envs: spec.Envs})
+	err := w.send(command{ID: w.id, Cmd: "exec", Code: spec.Code, Envs: envs, Limits: w.pool.rlimits(quota)})
 	if err == nil {
 		r.follow(ctx, spec.Timeout)
 	}
@@ -66,6 +80,8 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	switch {
 	case r.aborted:
 		return r.result(), fmt.Errorf("execute on %s: %w", w.id, ErrClosed)
+	case errors.Is(r.protocol, job.ErrNotStarted) && r.stopped == "", errors.Is(err, syscall.EPIPE):
+		return job.Result{}, fmt.Errorf("execute on %s: %w", w.id, job.ErrNotStarted)
 	case err != nil:
 		return job.Result{}, fmt.Errorf("execute on %s: send code: %w", w.id, err)
 	}
@@ -122,13 +138,15 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 	defer func() { grace.Stop() }()
 	done := ctx.Done()
 	frames := r.frames
+	exceeded, stopWatching := r.watchLimits()
+	defer stopWatching()
 	// interrupt takes the first step of the ladder, or reports that it may be skipped.
 	interrupt := func(why string) bool {
 		r.stopped = why
 		if unread(r.w.control) {
 			return true // no code has begun, so there is none to be gentle with
 		}
-		r.w.proc.signal(syscall.SIGINT)
+		r.w.interrupt()
 		timeout.C, done = nil, nil
 		grace = newTimer(r.w.pool.cfg.Grace)
 		return false
@@ -141,8 +159,10 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 			} else if r.accept(m) {
 				return
 			}
-		case <-r.w.proc.exited:
+		case <-r.w.exited:
 			return
+		case r.exceeded = <-exceeded:
+			return // settle kills
 		case <-timeout.C:
 			if interrupt(timedOut(limit)) {
 				return
@@ -170,8 +190,8 @@ func newTimer(limit time.Duration) *time.Timer {
 	return time.NewTimer(limit)
 }
 
-// accept takes a message of the worker and reports whether it ends the run.
-func (r *run) accept(m message) bool {
+// accept takes a frame of the worker and reports whether it ends the run.
+func (r *run) accept(m event) bool {
 	switch {
 	case m.err != nil:
 		r.protocol = m.err

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,6 +43,10 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+func runtimeOf(python string) []interpreter.RuntimeConfig {
+	return []interpreter.RuntimeConfig{{Python: python}}
+}
+
 // newPool starts a pool that ends with the test.
 func newPool(tb testing.TB, change ...func(*interpreter.Config)) *interpreter.Pool {
 	tb.Helper()
@@ -57,7 +61,7 @@ func newPool(tb testing.TB, change ...func(*interpreter.Config)) *interpreter.Po
 
 func unstartedPool(tb testing.TB, change ...func(*interpreter.Config)) *interpreter.Pool {
 	tb.Helper()
-	cfg := interpreter.Config{Python: python(), Dir: tb.TempDir(), StartTimeout: ample}
+	cfg := interpreter.Config{Runtimes: runtimeOf(python()), Dir: tb.TempDir(), StartTimeout: ample}
 	if testing.Verbose() {
 		cfg.Log = slog.New(slog.NewTextHandler(testWriter{tb}, nil))
 	}
@@ -86,7 +90,7 @@ func acquire(tb testing.TB, p *interpreter.Pool) *interpreter.Worker {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), ample)
 	defer cancel()
-	w, err := p.Acquire(ctx)
+	w, err := p.Acquire(ctx, "")
 	if err != nil {
 		tb.Fatalf("Acquire: %v", err)
 	}
@@ -150,7 +154,6 @@ func wantText(tb testing.TB, res job.Result, wantOutcome, wantStdout, wantStderr
 	}
 }
 
-// eventually polls until ok holds.
 // processGone reports whether no process has the pid, or only one that is dead.
 func processGone(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
@@ -175,18 +178,43 @@ func pidsIn(tb testing.TB, out string) []int {
 	return pids
 }
 
-// wantGone fails if one of the processes that wrote its pid to out is left.
+// wantGone fails if one of the processes that wrote its pid to out is left. The first
+// line of out is what sayNamespace printed: in a namespace other than ours pids mean
+// nothing here, and nobody at all may be left in it.
 func wantGone(tb testing.TB, out string, n int) {
 	tb.Helper()
+	namespace, out, _ := strings.Cut(out, "\n")
 	pids := pidsIn(tb, out)
 	if len(pids) != n {
 		tb.Fatalf("got %d pids, want %d: %q", len(pids), n, out)
+	}
+	if ours, err := os.Readlink("/proc/self/ns/pid"); err != nil || ours != namespace {
+		if links := holders(namespace); len(links) > 0 {
+			tb.Errorf("processes are left: %v", links)
+		}
+		return
 	}
 	for _, pid := range pids {
 		if !processGone(pid) {
 			tb.Errorf("process %d is left", pid)
 		}
 	}
+}
+
+// holders lists the processes in a pid namespace, but for its first one, which may
+// still be on its way out.
+func holders(namespace string) []string {
+	var found []string
+	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
+	for _, link := range links {
+		status, _ := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(link)), "status"))
+		_, pids, _ := strings.Cut(string(status), "NSpid:")
+		pids, _, _ = strings.Cut(pids, "\n")
+		if got, err := os.Readlink(link); err == nil && got == namespace && !strings.HasSuffix(pids, "\t1") {
+			found = append(found, string(status))
+		}
+	}
+	return found
 }
 
 // workersUnder returns the processes whose working directory is in dir.
@@ -209,12 +237,25 @@ func workersUnder(tb testing.TB, dir string) []int {
 	return pids
 }
 
-func needLinux(tb testing.TB) {
-	tb.Helper()
-	if runtime.GOOS != "linux" {
-		tb.Skip("needs Linux")
+// withLevel sets the sandbox level; tests that look at the code from outside, by its
+// pids and files, use sandbox.None.
+func withLevel(l sandbox.Level) func(*interpreter.Config) {
+	return func(c *interpreter.Config) { c.Sandbox = l }
+}
+
+// atEachLevel runs f at every level.
+func atEachLevel(t *testing.T, f func(t *testing.T, level sandbox.Level)) {
+	t.Helper()
+	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.Basic, sandbox.None} {
+		t.Run(string(level), func(t *testing.T) {
+			t.Parallel()
+			f(t, level)
+		})
 	}
 }
+
+// sayNamespace is code whose output wantGone understands.
+const sayNamespace = "import os\nprint(os.readlink('/proc/self/ns/pid'))\n"
 
 func TestStatuses(t *testing.T) {
 	t.Parallel()

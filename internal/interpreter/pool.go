@@ -4,25 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
 // bufferSize is how much is read at once: what a pipe holds.
 const bufferSize = 64 << 10
 
-// Pool keeps parked workers ready and lends them. Methods are safe for
-// concurrent use.
+// Pool keeps parked workers of each runtime ready and lends them. Methods are safe
+// for concurrent use.
 type Pool struct {
 	cfg     Config
-	python  Python
 	dir     privateDir // everything of the pool's is in it
-	script  string
 	spawner *spawner
+	groups  *sandbox.Groups
+	owners  *owners
+	stocks  []*stock  // by runtime, the default one first
 	buffers sync.Pool // of *[]byte
+	// processes is what RLIMIT_NPROC allows where it counts more than one sandbox.
+	others int
 
 	life context.Context // ends when Close begins
 	end  context.CancelFunc
@@ -30,123 +36,127 @@ type Pool struct {
 	// The spawner has one of its own, because it must end last.
 	spawning sync.WaitGroup
 
-	mu       sync.Mutex
-	started  bool
-	closed   bool
-	parked   []*Worker // the oldest first
-	all      map[*Worker]struct{}
-	starting int
-	waiting  []*waiter
-	failures int           // spawns that failed since the last that did not
-	changed  chan struct{} // closed and replaced when there may be something to spawn
+	mu      sync.Mutex
+	started bool
+	closed  bool
+	all     map[*Worker]struct{}
 
 	closeOnce sync.Once
 	closeDone chan struct{}
 	closeErr  error
 }
 
-// waiter is a call that waits for a worker, or with take unset for there to be one.
-type waiter struct {
-	take  bool
-	reply chan offer // has room for the one answer
-}
-
-type offer struct {
-	worker *Worker
-	err    error
-}
-
-// New finds Python and makes the private directory. Close the pool in any case.
+// New finds the interpreters and makes the private directory. Close the pool in any
+// case.
 func New(ctx context.Context, cfg Config) (*Pool, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	python, err := resolvePython(ctx, cfg.Python, cfg.StartTimeout)
-	if err != nil {
-		return nil, err
+	p := &Pool{cfg: cfg, spawner: newSpawner(), owners: newOwners(cfg.Sandbox), all: map[*Worker]struct{}{}, closeDone: make(chan struct{})}
+	p.buffers.New = func() any { return new(make([]byte, bufferSize)) }
+	for i, rt := range cfg.Runtimes {
+		st, err := p.newStock(ctx, rt, i == 0)
+		if err != nil {
+			return nil, err
+		}
+		p.stocks = append(p.stocks, st)
 	}
 	if err := prepareReaper(); err != nil {
 		return nil, err
 	}
 	removeLeftovers(cfg.Dir, cfg.Log)
-	dir, err := makePrivateDir(cfg.Dir)
-	if err != nil {
+	if p.dir, err = makePrivateDir(cfg.Dir); err != nil {
 		return nil, err
 	}
-	script := filepath.Join(dir.path, workerFile)
-	if err := os.WriteFile(script, workerScript, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("write worker script: %w", err), dir.remove())
+	err = os.Mkdir(p.rootDir(), 0o700)
+	if err == nil {
+		err = writeScripts(p.dir.path)
 	}
-	p := &Pool{
-		cfg: cfg, python: python, dir: dir, script: script, spawner: newSpawner(),
-		all: map[*Worker]struct{}{}, changed: make(chan struct{}), closeDone: make(chan struct{}),
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make private directory: %w", err), p.dir.remove())
 	}
-	p.buffers.New = func() any { return new(make([]byte, bufferSize)) }
+	if p.groups, err = sandbox.NewGroups(); err != nil {
+		cfg.Log.InfoContext(ctx, "interpreter: no control groups; a watchdog limits memory", slog.Any("reason", err))
+	}
+	if cfg.Sandbox != sandbox.Strict {
+		p.others = processesOfUser()
+	}
 	// Not ctx: the pool lives until Close, New may be called with a start-up budget.
 	p.life, p.end = context.WithCancel(context.WithoutCancel(ctx))
 	return p, nil
 }
 
-// Python returns the interpreter that the pool runs.
-func (p *Pool) Python() Python { return p.python }
+// Runtimes returns the interpreters of the pool, the default one first. Modules are
+// known once the pool has started.
+func (p *Pool) Runtimes() []job.Runtime {
+	all := make([]job.Runtime, len(p.stocks))
+	for i, st := range p.stocks {
+		all[i] = job.Runtime{Name: st.name, Version: st.python.Version, Modules: st.preloaded(), Default: i == 0}
+	}
+	return all
+}
 
-// Start begins to keep workers parked. It returns once the first one is, or with
-// the reason why Python does not start; the pool should then be closed.
+// Sandbox returns the level in force, its layers, and what limits memory.
+func (p *Pool) Sandbox() (sandbox.Level, []job.Layer, string) {
+	var layers []job.Layer
+	for _, name := range p.cfg.Sandbox.Layers() {
+		layers = append(layers, job.Layer{Name: name, Holds: true})
+	}
+	return p.cfg.Sandbox, layers, p.groups.Control()
+}
+
+// Start begins to keep workers parked. It returns once all that are wanted are, or
+// with the reason why they cannot be started; the pool should then be closed.
 func (p *Pool) Start(ctx context.Context) error {
 	p.mu.Lock()
 	first := !p.started && !p.closed
 	p.started = true
 	if first {
 		p.spawning.Go(p.spawner.run)
-		for range min(runtime.NumCPU(), p.cfg.Size) {
-			p.wg.Go(p.refill)
+		for _, st := range p.stocks {
+			st.start()
 		}
 	}
 	p.mu.Unlock()
-	if _, err := p.wait(ctx, false); err != nil {
-		return fmt.Errorf("start interpreter pool: %w", err)
+	for _, st := range p.stocks {
+		if _, err := st.wait(ctx, false); err != nil {
+			return fmt.Errorf("start interpreter pool: %w", err)
+		}
 	}
 	return nil
 }
 
-// Acquire lends a parked worker, which the caller must close. It waits for one if
-// there is none, but not for a Python that does not start.
-func (p *Pool) Acquire(ctx context.Context) (*Worker, error) {
-	w, err := p.wait(ctx, true)
+// Acquire lends a parked worker of a runtime, "" for the default one; the caller must
+// close it. It waits for one if there is none, but not for a Python that does not
+// start. job.ErrNoRuntime: the pool has no such runtime.
+func (p *Pool) Acquire(ctx context.Context, runtime string) (*Worker, error) {
+	i := 0
+	if runtime != "" {
+		i = slices.IndexFunc(p.stocks, func(st *stock) bool { return st.name == runtime })
+		if i < 0 {
+			return nil, fmt.Errorf("acquire worker: %w", job.ErrNoRuntime)
+		}
+	}
+	w, err := p.stocks[i].wait(ctx, true)
 	if err != nil {
 		return nil, fmt.Errorf("acquire worker: %w", err)
 	}
 	return w, nil
 }
 
-func (p *Pool) wait(ctx context.Context, take bool) (*Worker, error) {
-	wt := &waiter{take: take, reply: make(chan offer, 1)}
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil, ErrClosed
-	}
-	p.waiting = append(p.waiting, wt)
-	p.match()
-	p.mu.Unlock()
-	select {
-	case o := <-wt.reply:
-		return o.worker, o.err
-	case <-ctx.Done():
-	}
+// track lists a worker among those that Close has to end, unless it has begun.
+func (p *Pool) track(w *Worker) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.waiting = slices.DeleteFunc(p.waiting, func(other *waiter) bool { return other == wt })
-	select {
-	case o := <-wt.reply: // it came at the same moment
-		return o.worker, o.err
-	default:
-		return nil, context.Cause(ctx)
+	if p.closed {
+		return false
 	}
+	p.all[w] = struct{}{}
+	return true
 }
 
-// forget drops a closed worker from the list of those that Close has to end.
+// forget drops a closed worker from that list.
 func (p *Pool) forget(w *Worker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,24 +179,41 @@ func (p *Pool) close() {
 	defer close(p.closeDone)
 	p.mu.Lock()
 	p.closed = true
-	p.tell(ErrClosed)
 	workers := make([]*Worker, 0, len(p.all))
 	for w := range p.all {
 		workers = append(workers, w)
 	}
 	p.mu.Unlock()
 	p.end()
+	for _, st := range p.stocks {
+		st.close()
+	}
 
-	errs := make([]error, len(workers)+1)
+	errs := make([]error, len(workers), len(workers)+2)
 	var closing sync.WaitGroup
 	for i, w := range workers {
 		closing.Go(func() { errs[i] = w.Close() })
 	}
 	closing.Wait()
 	p.wg.Wait()
-	// After the last worker: the thread that ends here would take them along.
+	for _, st := range p.stocks {
+		st.release()
+	}
+	// After the last zygote: the thread that ends here would take them along.
 	p.spawner.close()
 	p.spawning.Wait()
-	errs[len(workers)] = p.dir.remove()
-	p.closeErr = errors.Join(errs...)
+	p.closeErr = errors.Join(append(errs, p.groups.Close(), p.dir.remove())...)
+}
+
+// processesOfUser counts the threads of this process's user, since RLIMIT_NPROC
+// counts all of them where there is no user namespace.
+func processesOfUser() int {
+	stats, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*")
+	n := 0
+	for _, path := range stats {
+		if info, err := os.Stat(path); err == nil && ownedByUs(info) {
+			n++
+		}
+	}
+	return n
 }

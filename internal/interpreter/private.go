@@ -78,8 +78,8 @@ func removeLeftovers(parent string, log *slog.Logger) {
 		if err != nil || !info.IsDir() {
 			continue
 		}
-		if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Getuid() {
-			continue // another user's
+		if !ownedByUs(info) {
+			continue
 		}
 		lock, err := lockDir(path)
 		if err != nil {
@@ -89,4 +89,9 @@ func removeLeftovers(parent string, log *slog.Logger) {
 			log.Warn("interpreter: left-over directory", slog.String("path", path), slog.Any("err", err))
 		}
 	}
+}
+
+func ownedByUs(info os.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(stat.Uid) == os.Getuid()
 }

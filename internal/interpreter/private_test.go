@@ -31,7 +31,7 @@ func TestLeftoversOfKilledPools(t *testing.T) {
 	}
 	var pools []*interpreter.Pool
 	for range 2 {
-		p, err := interpreter.New(t.Context(), interpreter.Config{Python: python(), Dir: dir, StartTimeout: ample})
+		p, err := interpreter.New(t.Context(), interpreter.Config{Runtimes: []interpreter.RuntimeConfig{{Python: python()}}, Dir: dir, StartTimeout: ample})
 		if err != nil {
 			t.Fatal(err)
 		}

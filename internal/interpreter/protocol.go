@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 const (
-	protocolVersion = 1
+	protocolVersion = 2
 	// maxFrame bounds a line from the worker. Its own script stays below it.
 	maxFrame = 1 << 20
 )
@@ -24,11 +27,14 @@ type command struct {
 	Cmd  string            `json:"cmd"` // exec, shutdown
 	Code string            `json:"code,omitempty"`
 	Envs map[string]string `json:"envs,omitempty"`
+	// Limits are lowered to these before the code begins.
+	Limits map[string]int64 `json:"limits,omitempty"`
 }
 
 // The types of frames.
 const (
 	frameReady  = "ready"
+	frameFailed = "failed" // instead of ready
 	frameError  = "error"
 	frameStatus = "status"
 )
@@ -40,6 +46,9 @@ type frame struct {
 	// ready
 	Version int    `json:"version"`
 	Python  string `json:"python"`
+	// failed
+	Layer string `json:"layer"`
+	Error string `json:"error"`
 	// error
 	Name      string `json:"name"`
 	Value     string `json:"value"`
@@ -61,7 +70,7 @@ func decodeFrame(line []byte) (frame, error) {
 		if f.Version != protocolVersion {
 			return frame{}, fmt.Errorf("%w: version %d", errFrame, f.Version)
 		}
-	case frameError:
+	case frameError, frameFailed:
 	case frameStatus:
 		switch f.Status {
 		case "ok", "error", "exit":
@@ -109,31 +118,35 @@ func (fr *frameReader) next() (frame, error) {
 	}
 }
 
-// message is what the frames goroutine hands over: a frame, or why there is none.
-type message struct {
+// event is what the frames goroutine hands over: a frame, or why there is none.
+type event struct {
 	frame frame
 	err   error
 }
 
 // follow passes on the frames of one execution and ends with its status, with
 // the end of the socket or with the first thing that does not belong there. It
-// never sends more than three messages, so that with room for them it never
+// never sends more than three events, so that with room for them it never
 // blocks and a reader may leave.
-func (fr *frameReader) follow(id string, to chan<- message) {
+func (fr *frameReader) follow(id string, to chan<- event) {
 	defer close(to)
 	described := false
 	for {
 		f, err := fr.next()
 		switch {
+		case errors.Is(err, syscall.ECONNRESET):
+			// It ended with the command unread.
+			to <- event{err: job.ErrNotStarted}
+			return
 		case err != nil && !errors.Is(err, errFrame):
 			return // the worker's end shows in its process
 		case err != nil:
 		case f.ID != id:
 			err = fmt.Errorf("%w: wrong id", errFrame)
-		case f.Type == frameReady, f.Type == frameError && described:
+		case f.Type == frameReady, f.Type == frameFailed, f.Type == frameError && described:
 			err = fmt.Errorf("%w: %s is out of place", errFrame, f.Type)
 		}
-		to <- message{frame: f, err: err}
+		to <- event{frame: f, err: err}
 		if err != nil || f.Type == frameStatus {
 			return
 		}

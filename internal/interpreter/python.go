@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,23 +74,46 @@ func quoteOutput(out []byte) string {
 	return fmt.Sprintf(" (it said: %s)", strings.ToValidUTF8(string(out), "\uFFFD"))
 }
 
-// workerEnv is the environment of a worker: built from nothing, so that none of
-// the runner's secrets are in it.
-func workerEnv(python string, passEnv []string, d dirs) []string {
+// workerEnv is the environment of a zygote and so of its workers: built from nothing,
+// so that none of the runner's secrets are in it.
+func workerEnv(python string, cfg Config) []string {
 	env := map[string]string{
 		"PATH":   filepath.Dir(python) + ":/usr/local/bin:/usr/bin:/bin",
 		"LANG":   "C.UTF-8",
 		"LC_ALL": "C.UTF-8",
+		"USER":   "user",
+		// No display, and a place for caches that can be written.
+		"MPLBACKEND": "Agg", "MPLCONFIGDIR": "/tmp/matplotlib", "XDG_CACHE_HOME": "/tmp/.cache",
 	}
-	for _, name := range passEnv {
+	// While the zygote imports, libraries must not start threads: it could not fork.
+	maps.Copy(env, threadVariables(1))
+	for _, name := range cfg.PassEnv {
 		if value, ok := os.LookupEnv(name); ok {
 			env[name] = value
 		}
 	}
-	env["HOME"], env["TMPDIR"] = d.work, d.tmp
 	list := make([]string, 0, len(env))
 	for name, value := range env {
 		list = append(list, name+"="+value)
 	}
 	return list
+}
+
+// threadVariables tell numerical libraries how many threads to use. By themselves
+// they take one for each core of the machine, however small the execution's share.
+func threadVariables(cpus float64) map[string]string {
+	n := strconv.Itoa(max(1, int(math.Ceil(cpus))))
+	vars := map[string]string{}
+	for _, name := range []string{
+		"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+	} {
+		vars[name] = n
+	}
+	return vars
+}
+
+// afterLabel returns the text behind a label in a text of lines.
+func afterLabel(text []byte, label string) string {
+	_, rest, _ := strings.Cut(string(text), label)
+	return rest
 }

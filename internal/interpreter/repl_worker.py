@@ -1,11 +1,11 @@
 """Kaa's worker: runs one piece of Python code in this process and says how it ended.
 
-The runner starts it as `python -I -X utf8 repl_worker.py`, with pipes as the
-file descriptors 0 to 2, which belong to the code, and with a private socket as
-descriptor 3, on which it speaks lines of JSON:
+The zygote loads it once and calls prepare; each worker that it forks calls main. By
+then the file descriptors 0 to 2 are pipes, which belong to the code, and there is a
+private socket, on which the worker speaks lines of JSON:
 
-    to the runner    {"type": "ready", "version": 1, "python": "3.11.2"}
-    from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}}
+    to the runner    {"type": "ready", "version": 2, "python": "3.11.2"}
+    from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...}}
                      {"id": "...", "cmd": "shutdown"}
     to the runner    {"id": "...", "type": "error", "name", "value", "traceback"}
                      {"id": "...", "type": "status", "status", "exitCode"}
@@ -41,8 +41,8 @@ import traceback
 import types
 from _json import encode_basestring_ascii as quote
 
-VERSION = 1
-SOCKET = 3  # where the runner puts the control socket
+VERSION = 2
+SOCKET = 3  # where the tests put the control socket
 OWN_FILE = __file__
 FILENAME = "<stdin>"  # what the code is called in its tracebacks
 MAX_NAME = 256
@@ -69,21 +69,25 @@ _clear_atexit = atexit._clear
 class Control:
     """The private socket. Processes that the code forks have no part in it."""
 
-    def __init__(self, fd):
+    def __init__(self):
+        self.fd = self.pid = -1
+        os.register_at_fork(after_in_child=self.close)
+
+    def open(self, fd):
         limit = os.sysconf("SC_OPEN_MAX")
         high = 1000 if limit < 0 or limit > 1024 else max(limit - 24, 4)
         # Out of the way of code that closes or lists low descriptors.
         self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, high)
         os.close(fd)
         self.pid = _getpid()
-        os.register_at_fork(after_in_child=self.close)
 
     def close(self, _close=os.close):
-        try:
-            _close(self.fd)
-        except OSError:
-            pass
-        self.fd = -1
+        if self.fd >= 0:
+            try:
+                _close(self.fd)
+            except OSError:
+                pass
+            self.fd = -1
 
     def is_ours(self):
         """False in a process that the code forked."""
@@ -132,8 +136,6 @@ class Interrupts:
         self.note = self.notes.setdefault
         self.handler = _signal.default_int_handler  # the code's; it may set its own
         self.shielded = False
-        # Nothing to interrupt yet.
-        _signal_set(SIGINT, _signal.SIG_IGN)
 
     def shield(self):
         """From here on signals are noted. Whatever was on its way is noted too."""
@@ -194,29 +196,17 @@ def open_streams():
 
 
 def tune_libc():
-    """What only C can do; each part is worth having without the others.
+    """Make the C library pass on output at once, too.
 
-    Returns the function that flushes the C library's streams.
+    Returns the function that flushes its streams.
     """
     try:
         import ctypes
 
         libc = ctypes.CDLL(None)
-    except Exception:
-        return lambda: None
-    try:
-        # Orphans of the code stay attributable to it until it has ended.
-        PR_SET_CHILD_SUBREAPER = 36
-        libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    except Exception:
-        pass
-    try:
         _IONBF = 2
         for name in ("stdout", "stderr"):
             libc.setvbuf(ctypes.c_void_p.in_dll(libc, name), None, _IONBF, ctypes.c_size_t(0))
-    except Exception:
-        pass
-    try:
         flush = libc.fflush
         flush.argtypes = [ctypes.c_void_p]
         return lambda: flush(None)
@@ -397,12 +387,13 @@ def report(control, command_id, outcome):
     return False
 
 
-def serve(command, control, interrupts, flush_libc):
+def serve(command, control, interrupts, set_limits):
     describer = Describer(os.getcwd())
     streams = (sys.stdout, sys.stderr)
     source = command.get("code") or ""
     apply_envs(command.get("envs") or {})
     prime_linecache(source)
+    set_limits(command.get("limits") or {})
 
     outcome = Outcome()
 
@@ -419,7 +410,7 @@ def serve(command, control, interrupts, flush_libc):
         lambda: unshielded(interrupts, _run_atexit),
         lambda: unshielded(interrupts, _clear_atexit),
         lambda: unshielded(interrupts, forget_module),
-        lambda: flush_all(streams, flush_libc),
+        lambda: flush_all(streams, prepared.flush_libc),
         finish,
     ])
 
@@ -449,20 +440,51 @@ def run_all(interrupts, steps):
     _exit(70)
 
 
-def main():
-    control = Control(SOCKET)
-    interrupts = Interrupts()
-    close_strangers(control.fd)
-    flush_libc = tune_libc()
+class Prepared:
+    """What the zygote has made ready for all its workers."""
+
+
+prepared = Prepared()
+
+
+def prepare():
+    """Do all that need not wait until a worker is forked."""
+    prepared.control = Control()
+    prepared.interrupts = Interrupts()
+    prepared.flush_libc = tune_libc()
     open_streams()
     sys.argv[:] = [""]
     sys.path.insert(0, "")
-    # Pay now for what the first use of these costs.
-    exec(compile("pass", "<rehearsal>", "exec", 0, True), {})
-    # What exists by now need not be searched again when the code's garbage is.
-    _collect()
-    gc.freeze()
+    rehearse()
 
+
+def rehearse():
+    """Pay now for what the first use of these costs: mostly copies of pages."""
+    exec(compile("x = 1\nprint(end=str())", "<rehearsal>", "exec", 0, True), {})
+
+
+def differ():
+    """Let this worker's randomness be its own; Python's random sees to itself."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+    tempfile = sys.modules.get("tempfile")
+    if tempfile is not None:
+        tempfile._name_sequence = None
+
+
+def complain(fd, message):
+    """Tell the runner why there is no worker."""
+    _write(fd, json.dumps(message).encode() + b"\n")
+
+
+def main(fd, set_limits):
+    """Serve as the worker of this process, on the control socket fd; never returns."""
+    control, interrupts = prepared.control, prepared.interrupts
+    _signal_set(SIGINT, _signal.SIG_IGN)  # nothing to interrupt yet
+    control.open(fd)
+    close_strangers(control.fd)
+    rehearse()
     control.send(type="ready", version=VERSION, python="%d.%d.%d" % sys.version_info[:3])
     control.wait()
     # Before the command is read: the runner takes an unread one for not begun, and
@@ -471,10 +493,10 @@ def main():
     command = control.receive()
     if command is None or command["cmd"] != "exec":
         _exit(0)
-    serve(command, control, interrupts, flush_libc)
+    serve(command, control, interrupts, set_limits)
 
 
 if __name__ == "__main__":
     # Up to Python 3.9 a call within one module hands down the caller's builtins;
     # a frame of another module in between makes main look up ours.
-    exec("main()", {"main": main, "__builtins__": {}})
+    exec("prepare(); main(SOCKET, set_limits)", {"prepare": prepare, "main": main, "SOCKET": SOCKET, "set_limits": len, "__builtins__": {}})

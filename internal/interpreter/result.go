@@ -27,6 +27,10 @@ func (r *run) result() job.Result {
 	res := job.Result{
 		SessionID:  r.w.id,
 		DurationMs: float64(r.duration.Microseconds()) / 1000,
+		CPUMs:      r.w.end.CPUMs,
+	}
+	if res.PeakMemoryBytes = r.w.slot.group.Peak(); res.PeakMemoryBytes == 0 {
+		res.PeakMemoryBytes = r.w.end.MaxRSSBytes
 	}
 	var dropped job.Truncated
 	res.Stdout, dropped.Stdout = r.stdout.text()
@@ -34,7 +38,12 @@ func (r *run) result() job.Result {
 	if dropped != (job.Truncated{}) {
 		res.Truncated = &dropped
 	}
+	limit, value := r.limitExceeded()
 	switch {
+	case limit != "" && r.status == nil:
+		res.Status = job.StatusExit
+		res.ExitCode = new(signalBase + int(syscall.SIGKILL))
+		res.Error = &job.Error{Name: limit, Value: value}
 	case r.stopped != "" || r.aborted:
 		r.interrupted(&res)
 	case r.protocol != nil:
@@ -85,7 +94,10 @@ func (r *run) died(res *job.Result) {
 	if r.report != nil {
 		res.Error = &job.Error{Name: r.report.Name, Value: r.report.Value, Traceback: r.report.Traceback}
 	}
-	status := r.w.proc.status
+	status := syscall.WaitStatus(r.w.end.Status)
+	if r.w.end.Type != "exited" { // with its supervisor, so by SIGKILL
+		status = syscall.WaitStatus(syscall.SIGKILL)
+	}
 	if !status.Signaled() {
 		res.ExitCode = new(status.ExitStatus())
 		return

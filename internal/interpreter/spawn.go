@@ -1,26 +1,44 @@
 package interpreter
 
 import (
-	"context"
-	_ "embed" // for the worker's script
+	_ "embed" // for the scripts
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"time"
+	"path/filepath"
+	"syscall"
 
-	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
 //go:embed repl_worker.py
 var workerScript []byte
 
-const workerFile = "repl_worker.py"
+//go:embed zygote.py
+var zygoteScript []byte
 
-// spawner starts the processes of a pool, all from one thread: the kernel kills a
-// worker when the thread that started it ends (Pdeathsig), so that no worker
-// survives this process, and a thread that Go retires must not take workers along.
+// The names of the scripts in the pool's private directory; each zygote loads the
+// others from beside its own.
+const (
+	zygoteFile = "zygote.py"
+	workerFile = "repl_worker.py"
+	sealFile   = "seal.py"
+)
+
+func writeScripts(dir string) error {
+	for name, text := range map[string][]byte{zygoteFile: zygoteScript, workerFile: workerScript, sealFile: sandbox.Script} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			return fmt.Errorf("write script: %w", err)
+		}
+	}
+	return nil
+}
+
+// spawner starts the zygotes of a pool, all from one thread: the kernel kills a
+// zygote when the thread that started it ends (Pdeathsig), so that none survives
+// this process, and a thread that Go retires must not take zygotes along.
 type spawner struct {
 	requests chan spawnRequest
 	done     chan struct{}
@@ -30,6 +48,7 @@ type spawnRequest struct {
 	argv, env []string
 	dir       string
 	files     []uintptr
+	attr      *syscall.SysProcAttr
 	reply     chan spawnReply
 }
 
@@ -42,7 +61,7 @@ func newSpawner() *spawner {
 	return &spawner{requests: make(chan spawnRequest), done: make(chan struct{})}
 }
 
-// run serves requests until close. It must end after the last worker did.
+// run serves requests until close. It must end after the last zygote did.
 func (s *spawner) run() {
 	release := lockThread()
 	defer release()
@@ -51,7 +70,7 @@ func (s *spawner) run() {
 		case <-s.done:
 			return
 		case req := <-s.requests:
-			proc, err := startProcess(req.argv, req.env, req.dir, req.files)
+			proc, err := startProcess(req)
 			req.reply <- spawnReply{proc, err}
 		}
 	}
@@ -85,17 +104,25 @@ func newChannel(ours, theirs int, name string) (channel, error) {
 	return channel{os.NewFile(uintptr(ours), name), os.NewFile(uintptr(theirs), name)}, nil
 }
 
+// The places of channels, which are those of the worker's descriptors.
+const (
+	stdin = iota
+	stdout
+	stderr
+	control
+)
+
 // openChannels makes stdin, stdout, stderr and the control socket, in the order
 // of the worker's descriptors.
 func openChannels() ([]channel, error) {
 	var all []channel
-	for i, name := range []string{"stdin", "stdout", "stderr", "control"} {
+	for i, name := range []string{stdin: "stdin", stdout: "stdout", stderr: "stderr", control: "control"} {
 		var ours, theirs int
 		var err error
 		switch i {
-		case 0:
+		case stdin:
 			theirs, ours, err = newPipe()
-		case 3:
+		case control:
 			ours, theirs, err = newSocketpair()
 		default:
 			ours, theirs, err = newPipe()
@@ -105,94 +132,17 @@ func openChannels() ([]channel, error) {
 			c, err = newChannel(ours, theirs, name)
 		}
 		if err != nil {
-			for _, c := range all {
-				err = errors.Join(err, c.ours.Close(), c.theirs.Close())
-			}
-			return nil, fmt.Errorf("open %s: %w", name, err)
+			return nil, errors.Join(fmt.Errorf("open %s: %w", name, err), closeChannels(all))
 		}
 		all = append(all, c)
 	}
 	return all, nil
 }
 
-// spawn makes a worker and waits until it is parked. The end of ctx ends it.
-func (p *Pool) spawn(ctx context.Context) (*Worker, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("make session id: %w", err)
-	}
-	d, err := makeDirs(p.dir.path, id.String())
-	if err != nil {
-		return nil, err
-	}
-	chans, err := openChannels()
-	if err != nil {
-		return nil, errors.Join(err, d.remove())
-	}
-	proc, err := p.startPython(d, chans)
-	w := &Worker{
-		id: id.String(), pool: p, dirs: d, proc: proc,
-		stdin: chans[0].ours, stdout: chans[1].ours, stderr: chans[2].ours, control: chans[3].ours,
-		frames:  newFrameReader(chans[3].ours),
-		closing: make(chan struct{}),
-	}
-	if err != nil {
-		w.closeFiles()
-		return nil, errors.Join(err, d.remove())
-	}
-	if err := w.awaitReady(ctx, p.cfg.StartTimeout); err != nil {
-		return nil, errors.Join(err, w.Close())
-	}
-	return w, nil
-}
-
-// startPython starts the process and lets go of its ends of the channels.
-func (p *Pool) startPython(d dirs, chans []channel) (*process, error) {
-	files := make([]uintptr, len(chans))
-	for i, c := range chans {
-		files[i] = c.theirs.Fd()
-	}
-	proc, err := p.spawner.start(spawnRequest{
-		// -I: nothing of the environment or the directory is imported. -X utf8:
-		// files are UTF-8 whatever locale PassEnv brings along.
-		argv:  []string{p.python.Path, "-I", "-X", "utf8", p.script},
-		env:   workerEnv(p.python.Path, p.cfg.PassEnv, d),
-		dir:   d.work,
-		files: files,
-	})
+func closeChannels(chans []channel) error {
+	var errs []error
 	for _, c := range chans {
-		_ = c.theirs.Close()
+		errs = append(errs, c.ours.Close(), c.theirs.Close())
 	}
-	return proc, err
-}
-
-// awaitReady waits for the worker's first frame. If it does not come, the error
-// has what Python said instead.
-func (w *Worker) awaitReady(ctx context.Context, limit time.Duration) error {
-	if err := w.control.SetReadDeadline(time.Now().Add(limit)); err != nil {
-		return fmt.Errorf("await worker: %w", err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = w.control.SetReadDeadline(time.Unix(1, 0)) })
-	f, err := w.frames.next()
-	stop()
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("await worker: %w", ErrClosed)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("await worker: not ready after %s%s: %w", limit, w.lastWords(), err)
-	case err != nil:
-		return fmt.Errorf("await worker: %w%s", err, w.lastWords())
-	case f.Type != frameReady:
-		return fmt.Errorf("await worker: %w: %s instead of ready", errFrame, f.Type)
-	}
-	return w.control.SetReadDeadline(time.Time{})
-}
-
-// lastWords kills a worker that did not start and returns what it wrote to stderr.
-func (w *Worker) lastWords() string {
-	w.proc.kill()
-	<-w.proc.exited
-	_ = w.stderr.SetReadDeadline(time.Now().Add(lastResort))
-	out, _ := io.ReadAll(io.LimitReader(w.stderr, 64<<10))
-	return quoteOutput(out)
+	return errors.Join(errs...)
 }

@@ -109,7 +109,7 @@ func TestTracebacks(t *testing.T) {
 	}
 	// Older versions word these otherwise, do not have them, or overflow the C stack.
 	since311 := []string{"exception group", "raising __str__", "deeper recursion", "indentation", "syntax error"}
-	older := slices.Contains([]string{"8", "9", "10"}, strings.Split(pool.Python().Version, ".")[1])
+	older := slices.Contains([]string{"8", "9", "10"}, strings.Split(pool.Runtimes()[0].Version, ".")[1])
 	for _, tt := range tests {
 		if older && slices.Contains(since311, tt.name) {
 			continue
@@ -163,7 +163,7 @@ func TestHugeErrorsAreClipped(t *testing.T) {
 
 func TestOddBytes(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.OutputBytes = 20; c.Size = 2 })
+	pool := newPool(t, func(c *interpreter.Config) { c.Quota.OutputBytes = 20; c.Size = 2 })
 	tests := []struct {
 		name, code, stdout, stderr string
 		dropped                    job.Truncated

@@ -14,7 +14,7 @@ import (
 // a frame that the protocol does not allow.
 func FuzzFrameReader(f *testing.F) {
 	for _, seed := range []string{
-		`{"type":"ready","version":1}` + "\n",
+		`{"type":"ready","version":2}` + "\n",
 		`{"id":"x","type":"error","name":"E","value":"\ud800","traceback":""}` + "\n",
 		`{"id":"x","type":"status","status":"exit","exitCode":255}` + "\n",
 		`{"id":"x","type":"status","status":"ok","exitCode":1e3}` + "\n",
@@ -33,7 +33,7 @@ func FuzzFrameReader(f *testing.F) {
 				return
 			}
 			switch {
-			case got.Type == frameReady && got.Version == protocolVersion, got.Type == frameError:
+			case got.Type == frameReady && got.Version == protocolVersion, got.Type == frameError, got.Type == frameFailed:
 			case got.Type == frameStatus && strings.Contains("ok error exit", got.Status) && got.ExitCode >= 0 && got.ExitCode < 256:
 			default:
 				t.Fatalf("accepted %+v", got)
@@ -59,7 +59,7 @@ func TestFrameReader(t *testing.T) {
 		{"longest", most + long, 2, false},
 		{"too long", "x" + most, 0, true},
 		{"endless", strings.Repeat("x", 2*maxFrame), 0, true},
-		{"wrong version", `{"type":"ready","version":2}` + "\n", 0, true},
+		{"wrong version", `{"type":"ready","version":9}` + "\n", 0, true},
 		{"not JSON", "hello\n", 0, true},
 		{"not an object", "1\n", 0, true},
 		{"wrong field", `{"type":"status","status":1}` + "\n", 0, true},
@@ -90,9 +90,9 @@ func TestFrameReader(t *testing.T) {
 func TestFollowNeverBlocks(t *testing.T) {
 	t.Parallel()
 	lines := strings.Repeat(`{"id":"i","type":"error"}`+"\n", 100)
-	to := make(chan message, followRoom)
+	to := make(chan event, followRoom)
 	newFrameReader(strings.NewReader(lines)).follow("i", to)
-	var got []message
+	var got []event
 	for m := range to {
 		got = append(got, m)
 	}

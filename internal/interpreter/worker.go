@@ -1,29 +1,53 @@
 package interpreter
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math"
 	"os"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// lastResort bounds the wait for things that cannot fail to happen unless the
-// kernel refuses to end a process.
-const lastResort = time.Second
+const (
+	// lastResort bounds the wait for things that cannot fail to happen unless the
+	// kernel refuses to end a process.
+	lastResort = time.Second
+	// obeyTime is how long a supervisor may take to end everything before it is ended
+	// itself. Where it is the first process of a pid namespace the kernel then ends
+	// the rest; elsewhere this process does.
+	obeyTime = 500 * time.Millisecond
+)
 
 // Worker is one Python process. It serves one Execute, and must be closed.
 type Worker struct {
-	id      string
-	pool    *Pool
-	dirs    dirs
-	proc    *process
-	control *os.File
-	frames  *frameReader
-	stdin   *os.File // our ends of the code's descriptors
-	stdout  *os.File
-	stderr  *os.File
+	id       string
+	stock    *stock
+	pool     *Pool
+	slot     *slot
+	dirs     dirs     // where there is no mount namespace
+	pidfd    *os.File // of the supervisor
+	guard    packets  // to the supervisor
+	control  *os.File
+	frames   *frameReader
+	stdin    *os.File // our ends of the code's descriptors
+	stdout   *os.File
+	stderr   *os.File
+	oomKills int64 // of its slot, before it
+
+	exited  chan struct{} // closed once nothing is left of it
+	end     message       // the supervisor's report, valid after exited
+	answers chan message  // the supervisor's other words
 
 	mu        sync.Mutex
 	used      bool
@@ -35,8 +59,182 @@ type Worker struct {
 	closeErr  error
 }
 
+// workerRequest asks a slot for a worker.
+type workerRequest struct {
+	Cmd    string           `json:"cmd"`
+	Disk   int64            `json:"disk"`
+	Dir    string           `json:"dir"`
+	Tmp    string           `json:"tmp"`
+	Limits map[string]int64 `json:"limits"`
+}
+
+// guardRequest tells a supervisor what to do.
+type guardRequest struct {
+	Cmd  string `json:"cmd"` // interrupt, kill, resize
+	Disk int64  `json:"disk,omitempty"`
+}
+
+// newWorker has a slot fork a supervisor, which forks the worker.
+func (st *stock) newWorker(s *slot) (*Worker, error) {
+	p := st.pool
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make session id: %w", err)
+	}
+	if err := s.group.Limit(p.cfg.Quota); err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		id: id.String(), stock: st, pool: p, slot: s, oomKills: s.group.OOMKills(),
+		exited: make(chan struct{}), answers: make(chan message, 1), closing: make(chan struct{}),
+	}
+	req := workerRequest{Cmd: "worker", Disk: p.cfg.Quota.DiskBytes, Dir: "/work", Tmp: "/tmp", Limits: p.rlimits(p.cfg.MaxQuota)}
+	if p.cfg.Sandbox != sandbox.Strict {
+		if w.dirs, err = makeDirs(p.dir.path, w.id); err != nil {
+			return nil, err
+		}
+		req.Dir, req.Tmp = w.dirs.work, w.dirs.tmp
+	}
+	chans, err := openChannels()
+	if err != nil {
+		return nil, errors.Join(err, w.dirs.remove())
+	}
+	guard, theirGuard, err := newPackets("guard")
+	if err != nil {
+		return nil, errors.Join(err, closeChannels(chans), w.dirs.remove())
+	}
+	w.pidfd, err = s.link.ask(p.cfg.StartTimeout, req,
+		chans[stdin].theirs, chans[stdout].theirs, chans[stderr].theirs, chans[control].theirs, theirGuard)
+	_ = theirGuard.Close()
+	for _, c := range chans {
+		_ = c.theirs.Close()
+	}
+	w.guard = guard
+	w.stdin, w.stdout, w.stderr, w.control = chans[stdin].ours, chans[stdout].ours, chans[stderr].ours, chans[control].ours
+	if err != nil {
+		guard.close()
+		w.closeFiles()
+		return nil, errors.Join(fmt.Errorf("fork worker: %w", err), w.dirs.remove())
+	}
+	s.zygote.alive.Add(1)
+	w.frames = newFrameReader(w.control)
+	go w.listen()
+	return w, nil
+}
+
+// rlimits are the limits of q that the kernel keeps for each process.
+func (p *Pool) rlimits(q job.Quota) map[string]int64 {
+	limits := map[string]int64{"processes": int64(q.Processes), "openFiles": int64(q.OpenFiles), "fileBytes": q.FileBytes}
+	if p.cfg.Sandbox != sandbox.Strict {
+		// The kernel counts all processes of the user there.
+		limits["processes"] += int64(p.others) + int64(p.cfg.MaxQuota.Processes*p.cfg.Size)
+	}
+	if q.CPUTime > 0 {
+		limits["cpuSeconds"] = int64(math.Ceil(q.CPUTime.Seconds()))
+	}
+	return limits
+}
+
+// listen takes what the supervisor says until its end, which is the worker's.
+func (w *Worker) listen() {
+	defer close(w.exited)
+	for {
+		m, _, err := w.guard.receive()
+		switch {
+		case err != nil:
+			// It was killed. The kernel is ending what was in its pid namespace.
+			if !ended(w.pidfd, 10*lastResort) { // freeing much memory takes time
+				w.pool.cfg.Log.Error("interpreter: worker survives SIGKILL", slog.String("session_id", w.id))
+			}
+			return
+		case m.Type == "exited":
+			w.end = m // nothing is left but the supervisor
+			return
+		default:
+			select {
+			case w.answers <- m:
+			default: // nobody asked
+			}
+		}
+	}
+}
+
+// awaitReady waits for the worker's first frame. If it does not come, the error
+// has what Python said instead.
+func (w *Worker) awaitReady(ctx context.Context, limit time.Duration) error {
+	if err := w.control.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return fmt.Errorf("await worker: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = w.control.SetReadDeadline(time.Unix(1, 0)) })
+	f, err := w.frames.next()
+	stop()
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("await worker: %w", ErrClosed)
+	case err != nil:
+		return fmt.Errorf("await worker: %w", w.whyNot(err))
+	case f.Type == frameFailed:
+		return fmt.Errorf("await worker: %w", message{Type: "failed", Layer: f.Layer, Error: f.Error}.failure())
+	case f.Type != frameReady:
+		return fmt.Errorf("await worker: %w: %s instead of ready", errFrame, f.Type)
+	}
+	return w.control.SetReadDeadline(time.Time{})
+}
+
+// whyNot finds out why a worker did not become ready: from its supervisor, or from
+// what it wrote to stderr.
+func (w *Worker) whyNot(err error) error {
+	w.kill()
+	<-w.exited
+	select {
+	case m := <-w.answers:
+		if failure := m.failure(); failure != nil {
+			return failure
+		}
+	default:
+	}
+	_ = w.stderr.SetReadDeadline(time.Now().Add(lastResort))
+	out, _ := io.ReadAll(io.LimitReader(w.stderr, 64<<10))
+	return fmt.Errorf("%w%s", err, quoteOutput(out))
+}
+
 // SessionID names the interpreter.
 func (w *Worker) SessionID() string { return w.id }
+
+// alive reports whether the worker is not known to have ended.
+func (w *Worker) alive() bool {
+	select {
+	case <-w.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// interrupt sends SIGINT to the code's process group, as a terminal does.
+func (w *Worker) interrupt() { _ = w.guard.send(guardRequest{Cmd: "interrupt"}) }
+
+// kill ends everything in the sandbox. It does not wait.
+func (w *Worker) kill() { _ = w.guard.send(guardRequest{Cmd: "kill"}) }
+
+// endProcesses kills the worker and then everything that descends from it. When it
+// returns, nothing of that is left.
+func (w *Worker) endProcesses() {
+	w.kill()
+	select {
+	case <-w.exited:
+	case <-time.After(obeyTime):
+		w.pool.cfg.Log.Warn("interpreter: supervisor does not answer", slog.String("session_id", w.id))
+		_ = unix.PidfdSendSignal(int(w.pidfd.Fd()), syscall.SIGKILL, nil, 0)
+		<-w.exited
+	}
+	if w.pool.cfg.Sandbox == sandbox.Strict {
+		return // the kernel has seen to it
+	}
+	if err := sweep(lastResort); err != nil {
+		w.pool.cfg.Log.Error("interpreter: sweep", slog.String("session_id", w.id), slog.Any("err", err))
+	}
+}
 
 // Close kills at once whatever is left of the worker and removes its directory.
 // It makes a concurrent Execute return. It is idempotent, and returns when all is
@@ -50,13 +248,28 @@ func (w *Worker) Close() error {
 
 		w.endProcesses()
 		w.executing.Wait() // it reads from our ends of the pipes
+		w.guard.close()
 		w.closeFiles()
 		if err := w.dirs.remove(); err != nil {
 			w.closeErr = fmt.Errorf("close worker %s: %w", w.id, err)
 		}
+		w.leaveSlot()
 		w.pool.forget(w)
 	})
 	return w.closeErr
+}
+
+// leaveSlot gives the slot back for another worker, if this one's end was in order.
+func (w *Worker) leaveSlot() {
+	ok := ended(w.pidfd, lastResort)
+	_ = w.pidfd.Close()
+	w.slot.zygote.alive.Done()
+	if ok && w.end.Type == "exited" {
+		w.slot.group.Reset()
+		w.stock.giveBack(w.slot)
+		return
+	}
+	w.pool.closeSlot(w.slot)
 }
 
 // begin takes the one execution.
@@ -72,20 +285,6 @@ func (w *Worker) begin() error {
 	w.used = true
 	w.executing.Add(1)
 	return nil
-}
-
-// endProcesses kills the worker's process group, the worker, and then everything
-// that descends from it. When it returns, nothing of that is left.
-func (w *Worker) endProcesses() {
-	w.proc.kill()
-	select {
-	case <-w.proc.exited:
-	case <-time.After(10 * lastResort): // freeing much memory takes time
-		w.pool.cfg.Log.Error("interpreter: worker survives SIGKILL", slog.String("session_id", w.id), slog.Int("pid", w.proc.pid))
-	}
-	if err := sweep(lastResort); err != nil {
-		w.pool.cfg.Log.Error("interpreter: sweep", slog.String("session_id", w.id), slog.Any("err", err))
-	}
 }
 
 func (w *Worker) closeFiles() {

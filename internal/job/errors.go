@@ -17,6 +17,8 @@ var (
 	ErrFinished = errors.New("job is already finished")
 	// ErrStale: the claim is not the job's current one, or the job is not claimable.
 	ErrStale = errors.New("stale claim")
+	// ErrNotStarted: a worker ended before it had read the code.
+	ErrNotStarted = errors.New("worker ended before the code had started")
 	// ErrUnregistered: the runner's heartbeat has lapsed, so it may not claim.
 	ErrUnregistered = errors.New("runner is not registered")
 	// ErrNoRuntime: the runner does not have the runtime that is asked for.

@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"internal/queue":       {"internal/job"},
 	"internal/api":         {"internal/job"},
 	"internal/runner":      {"internal/job"},
+	"internal/sandbox":     {"internal/job"},
 	"internal/interpreter": {"internal/job", "internal/sandbox"},
 	"internal/telemetry":   {"internal/job"},
 	"internal/testenv":     nil,
@@ -35,12 +36,13 @@ var allowed = map[string][]string{
 
 // owners lists who may import the packages that are kept in one place.
 var owners = map[string][]string{
-	"github.com/gin-gonic/gin":         {"internal/api"},
-	"github.com/danielgtaylor/huma/v2": {"internal/api"},
-	"github.com/hibiken/asynq":         {"internal/queue"},
-	"github.com/redis/go-redis/v9":     {"internal/store", "internal/queue", "internal/app", "internal/testenv"},
-	"github.com/prometheus/":           {"internal/telemetry"},
-	"github.com/spf13/cobra":           {"cmd/kaa"},
+	"github.com/gin-gonic/gin":          {"internal/api"},
+	"github.com/danielgtaylor/huma/v2":  {"internal/api"},
+	"github.com/hibiken/asynq":          {"internal/queue"},
+	"github.com/elastic/go-seccomp-bpf": {"internal/sandbox"},
+	"github.com/redis/go-redis/v9":      {"internal/store", "internal/queue", "internal/app", "internal/testenv"},
+	"github.com/prometheus/":            {"internal/telemetry"},
+	"github.com/spf13/cobra":            {"cmd/kaa"},
 }
 
 type goPackage struct {

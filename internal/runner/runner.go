@@ -214,6 +214,13 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 
 	started := time.Now()
 	result, err := w.Execute(run, claim.Spec)
+	for range replacements {
+		if !errors.Is(err, job.ErrNotStarted) || run.Err() != nil {
+			break
+		}
+		log.WarnContext(ctx, "worker died before the code had started: taking another", slog.Any("err", err))
+		result, err = r.executeElsewhere(run, claim.Spec)
+	}
 	took := time.Since(started)
 	result.JobID = claim.JobID
 	result.QueuedMs = float64(claim.Waited) / float64(time.Millisecond)
@@ -225,6 +232,19 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 	r.cfg.Observer.Executed(claim, o, took)
 	// What ended the execution must not keep its end from being written.
 	r.settle(context.WithoutCancel(ctx), log, claim, o)
+}
+
+// replacements is how many other workers are tried for code that did not start.
+const replacements = 3
+
+// executeElsewhere executes on a worker of its own.
+func (r *Runner) executeElsewhere(run context.Context, spec job.Spec) (job.Result, error) {
+	w, err := r.cfg.Workers.Acquire(run, spec.Runtime)
+	if err != nil {
+		return job.Result{}, fmt.Errorf("acquire worker: %w", err)
+	}
+	result, err := w.Execute(run, spec)
+	return result, errors.Join(err, w.Close())
 }
 
 // cause says why run ended; nil if it has not. An end that is not ours is

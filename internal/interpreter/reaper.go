@@ -14,36 +14,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Nothing that an execution started may outlive it, and a process can leave its
-// parent (double fork) and its process group (setsid). What it cannot leave
-// without privileges is its descent: this process is a child sub-reaper, so
-// whatever a dead worker leaves behind becomes our child. And what it cannot get
-// is our session id, because workers are started with setsid. So a child of ours
-// in a foreign session that is not a live worker is a stray: it is killed, and
-// its own children then become ours, until none is left. Children in our own
-// session were started by other code of this process and are never touched.
+// Nothing that an execution started may outlive it. With a pid namespace the kernel
+// sees to that. Without one a process can leave its parent (double fork) and its
+// process group (setsid); then it becomes a child of its supervisor, which kills it,
+// and if the code has killed the supervisor, of this process, which is a child
+// sub-reaper too. What a process cannot get is the session id of a zygote or of this
+// process, because workers are started with setsid. So a child of ours in a foreign
+// session is a stray: it is killed, and its own children then become ours, until
+// none is left. Children in our own session were started by other code of this
+// process and are never touched.
 
 // children is the state of this process about its child processes. The kernel
 // has one set of children and one sub-reaper flag for a process, so all pools of
 // a process share it.
-var children = &reaper{live: map[int]*process{}, threads: map[int]int{}} //nolint:gochecknoglobals // see above
+var children = &reaper{sessions: map[int]*process{}, threads: map[int]int{}} //nolint:gochecknoglobals // see above
 
 type reaper struct {
 	once    sync.Once
 	err     error
 	session int
 
-	// forking is held from a fork until the child is in live, and by a sweep that
+	// forking is held from a fork until the child is in sessions, and by a sweep that
 	// kills: it must not take a newborn for a stray. Always taken before mu.
 	forking sync.Mutex
 	// mu guards what follows and every signal and wait, so that no pid can be
 	// reused between looking at it and acting on it. It is never held for long.
-	mu      sync.Mutex
-	live    map[int]*process
-	threads map[int]int // by thread id: how many spawners run on it
+	mu sync.Mutex
+	// sessions are the zygotes, by their pid, which is their session's id too. One
+	// that has ended stays for as long as it has slots or workers.
+	sessions map[int]*process
+	threads  map[int]int // by thread id: how many spawners run on it
 }
 
-// process is a worker's process. It is a session and process group leader.
+// process is a zygote's process. It is a session and process group leader.
 type process struct {
 	pid    int
 	exited chan struct{} // closed once it is gone and reaped
@@ -65,7 +68,7 @@ func prepareReaper() error {
 }
 
 // useThread tells the reaper that this thread, to which the caller has locked
-// itself, will start workers. The result undoes it.
+// itself, will start zygotes. The result undoes it.
 func useThread() func() {
 	tid := unix.Gettid()
 	children.mu.Lock()
@@ -80,27 +83,28 @@ func useThread() func() {
 	}
 }
 
-// startProcess forks a worker. Its death is tied to the calling thread's: see spawner.
-func startProcess(argv, env []string, dir string, files []uintptr) (*process, error) {
+// startProcess forks a zygote. Its death is tied to the calling thread's: see spawner.
+func startProcess(req spawnRequest) (*process, error) {
 	children.forking.Lock()
 	defer children.forking.Unlock()
-	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{ //nolint:gosec // the operator's interpreter, our script
-		Dir: dir, Env: env, Files: files,
-		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	pid, err := syscall.ForkExec(req.argv[0], req.argv, &syscall.ProcAttr{ //nolint:gosec // the operator's interpreter, our script
+		Dir: req.dir, Env: req.env, Files: req.files, Sys: req.attr,
 	})
+	if err != nil && req.attr.Cloneflags != 0 {
+		return nil, &LayerError{"user namespace", err.Error()}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fork: %w", err)
 	}
 	p := &process{pid: pid, exited: make(chan struct{})}
 	children.mu.Lock()
-	children.live[pid] = p
+	children.sessions[pid] = p
 	children.mu.Unlock()
 	go p.await()
 	return p, nil
 }
 
-// await reaps the process. It is killed with its group while it is still a
-// zombie: until it is reaped nothing else can have its pid.
+// await reaps the process.
 func (p *process) await() {
 	for {
 		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
@@ -109,7 +113,6 @@ func (p *process) await() {
 		}
 	}
 	children.mu.Lock()
-	_ = unix.Kill(-p.pid, unix.SIGKILL)
 	for {
 		_, err := syscall.Wait4(p.pid, &p.status, 0, nil)
 		if !errors.Is(err, syscall.EINTR) {
@@ -117,41 +120,47 @@ func (p *process) await() {
 		}
 	}
 	p.reaped = true
-	delete(children.live, p.pid)
 	children.mu.Unlock()
 	close(p.exited)
 }
 
-// signal sends sig to the process group, as a terminal does.
-func (p *process) signal(sig syscall.Signal) {
-	children.mu.Lock()
-	defer children.mu.Unlock()
-	if !p.reaped {
-		_ = unix.Kill(-p.pid, sig)
-	}
-}
-
-// kill ends the process group and the process.
+// kill ends the process alone: its group has the slots and supervisors in it.
 func (p *process) kill() {
 	children.mu.Lock()
 	defer children.mu.Unlock()
 	if !p.reaped {
-		_ = unix.Kill(-p.pid, unix.SIGKILL)
 		_ = unix.Kill(p.pid, unix.SIGKILL)
 	}
 }
 
-// alive looks whether the process has not ended, also if await does not know yet.
-func (p *process) alive() bool {
-	children.mu.Lock()
-	defer children.mu.Unlock()
-	if p.reaped {
-		return false
+// killSession ends the process group of a zygote. It may have been reaped, so long as
+// its session is not forgotten: an id that is in use is not given out again.
+func (r *reaper) killSession(session int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.sessions[session]; p != nil && !p.reaped {
+		_ = unix.Kill(-session, unix.SIGKILL)
 	}
-	// On Linux the first word of siginfo is the signal: SIGCHLD if there is news.
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
-	return err == nil && info.Signo == 0
+}
+
+// forget drops the session of a zygote that nobody is in any more.
+func (r *reaper) forget(session int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.sessions, session)
+}
+
+// reapAdopted waits for slots and supervisors that became our children because their
+// parent has died.
+func (r *reaper) reapAdopted() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, pid := range r.children() {
+		sid, err := unix.Getsid(pid)
+		if err == nil && sid != pid && r.sessions[sid] != nil {
+			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+		}
+	}
 }
 
 // sweep kills every stray and returns when none is left. Strays of a worker that
@@ -177,13 +186,13 @@ func sweep(limit time.Duration) error {
 // killStrays kills what strays finds, reaps those that are gone at once and
 // returns a pidfd for each other, to wait on without a lock.
 func (r *reaper) killStrays() ([]int, error) {
-	// A worker that is being forked right now looks like a stray.
+	// A zygote that is being forked right now looks like a stray.
 	r.forking.Lock()
 	defer r.forking.Unlock()
 	var pending []int
 	for _, pid := range r.strays() {
 		r.mu.Lock()
-		if pgid, err := unix.Getpgid(pid); err == nil && pgid > 1 && r.live[pgid] == nil {
+		if pgid, err := unix.Getpgid(pid); err == nil && pgid > 1 {
 			// In one go, so that a fork bomb cannot outrun it. A stray cannot be in
 			// a group outside its session, so this is no group of ours.
 			_ = unix.Kill(-pgid, unix.SIGKILL)
@@ -207,16 +216,13 @@ func awaitPidfd(fd int, limit time.Duration) {
 	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, ms) //nolint:gosec // a descriptor fits
 }
 
-// strays lists our children in foreign sessions that are not live workers.
+// strays lists our children in foreign sessions.
 func (r *reaper) strays() []int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var found []int
 	for _, pid := range r.children() {
-		if r.live[pid] != nil {
-			continue
-		}
-		if sid, err := unix.Getsid(pid); err == nil && sid != r.session {
+		if sid, err := unix.Getsid(pid); err == nil && sid != r.session && r.sessions[sid] == nil {
 			found = append(found, pid)
 		}
 	}
@@ -225,14 +231,14 @@ func (r *reaper) strays() []int {
 
 // children lists our child processes where strays can be. The kernel keeps
 // children by thread. It gives orphans to the first thread of a sub-reaper, which
-// in Go never ends, and a clone with CLONE_PARENT makes a worker's child a child
-// of the thread that started the worker.
+// in Go never ends, and a clone with CLONE_PARENT makes a zygote's child a child
+// of the thread that started the zygote.
 func (r *reaper) children() []int {
 	main := os.Getpid()
-	list, ok := appendChildren(nil, main)
+	list, ok := appendChildren(nil, main, main)
 	for tid := range r.threads {
 		if tid != main && ok {
-			list, ok = appendChildren(list, tid)
+			list, ok = appendChildren(list, main, tid)
 		}
 	}
 	if !ok {
@@ -241,8 +247,8 @@ func (r *reaper) children() []int {
 	return list
 }
 
-func appendChildren(list []int, tid int) ([]int, bool) {
-	data, err := os.ReadFile("/proc/self/task/" + strconv.Itoa(tid) + "/children")
+func appendChildren(list []int, pid, tid int) ([]int, bool) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(tid) + "/children")
 	if err != nil {
 		return list, false
 	}

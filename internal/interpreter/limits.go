@@ -1,0 +1,153 @@
+package interpreter
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// The names of the errors of executions that asked for too much.
+const (
+	memoryExceeded = "MemoryLimitExceeded"
+	cpuExceeded    = "CPULimitExceeded"
+)
+
+const (
+	// firstLook and laterLook are how often the watchdog looks. What it guards against
+	// takes time: a process fills some 2 GB a second.
+	firstLook = 10 * time.Millisecond
+	laterLook = 25 * time.Millisecond
+)
+
+// limit applies what an execution may use to its sandbox, as far as it differs from
+// what every worker is parked with. Limits of single processes go with the code.
+func (w *Worker) limit(q job.Quota) error {
+	if err := w.slot.group.Limit(q); err != nil {
+		return err
+	}
+	if q.DiskBytes == w.pool.cfg.Quota.DiskBytes || w.dirs.top != "" {
+		return nil
+	}
+	if err := w.guard.send(guardRequest{Cmd: "resize", Disk: q.DiskBytes}); err != nil {
+		return fmt.Errorf("resize file systems: %w", err)
+	}
+	select {
+	case m := <-w.answers:
+		if err := m.failure(); err != nil {
+			return fmt.Errorf("resize file systems: %w", err)
+		}
+		return nil
+	case <-w.exited:
+		return fmt.Errorf("resize file systems: %w", ErrClosed)
+	case <-time.After(w.pool.cfg.StartTimeout):
+		return fmt.Errorf("resize file systems: %w", os.ErrDeadlineExceeded)
+	}
+}
+
+// watchLimits looks after the limits that the kernel does not keep here: processor
+// time of all processes together, and without control groups memory. The channel
+// gets the name of one that was exceeded.
+func (r *run) watchLimits() (<-chan string, func()) {
+	group := r.w.slot.group
+	if group != nil && r.quota.CPUTime == 0 {
+		return nil, func() {}
+	}
+	exceeded, stop := make(chan string, 1), make(chan struct{})
+	cpu := group.CPUMicros()
+	pid, err := pidOf(r.w.pidfd)
+	if err != nil {
+		return nil, func() {} // it has ended
+	}
+	r.pumps.Go(func() {
+		for look := firstLook; ; look = laterLook {
+			select {
+			case <-stop:
+				return
+			case <-time.After(look):
+			}
+			switch {
+			case r.quota.CPUTime > 0 && group.CPUMicros()-cpu > r.quota.CPUTime.Microseconds():
+				exceeded <- cpuExceeded
+				return
+			case group == nil && memoryOf(pid) > r.quota.MemoryBytes:
+				exceeded <- memoryExceeded
+				return
+			}
+		}
+	})
+	return exceeded, func() { close(stop) }
+}
+
+// limitExceeded says which limit ended the execution, if one did.
+func (r *run) limitExceeded() (name, value string) {
+	status := syscall.WaitStatus(r.w.end.Status)
+	killed := r.w.end.Type != "exited" || status.Signaled() && status.Signal() == syscall.SIGKILL
+	overtime := status.Signaled() && status.Signal() == syscall.SIGXCPU ||
+		killed && r.quota.CPUTime > 0 && r.w.end.CPUMs >= float64(r.quota.CPUTime.Milliseconds())
+	switch {
+	case r.exceeded == memoryExceeded, killed && r.w.slot.group.OOMKills() > r.w.oomKills:
+		return memoryExceeded, fmt.Sprintf("the execution needed more than its limit of %d bytes of memory", r.quota.MemoryBytes)
+	case r.exceeded == cpuExceeded, overtime && r.quota.CPUTime > 0:
+		return cpuExceeded, fmt.Sprintf("the execution needed more than its limit of %g s of processor time", r.quota.CPUTime.Seconds())
+	}
+	return "", ""
+}
+
+// memoryOf returns how much memory the descendants of a process have for themselves.
+// A cheap look comes first: it counts what is shared with the zygote for each.
+func memoryOf(supervisor int) int64 {
+	var total int64
+	for _, pid := range descendants(supervisor) {
+		total += privateMemory(pid)
+	}
+	return total + fileSystemUse(supervisor)
+}
+
+func descendants(pid int) []int {
+	var all []int
+	todo := []int{pid}
+	for len(todo) > 0 && len(all) < 10_000 {
+		next := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		list, _ := appendChildren(nil, next, next)
+		all = append(all, list...)
+		todo = append(todo, list...)
+	}
+	return all
+}
+
+// privateMemory is the proportional share of a process in what it has written.
+func privateMemory(pid int) int64 {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
+	if err != nil {
+		return 0
+	}
+	var kb int64
+	for _, label := range []string{"Pss_Anon:", "SwapPss:"} {
+		if fields := strings.Fields(afterLabel(text, label)); len(fields) > 0 {
+			n, err := strconv.ParseInt(fields[0], 10, 64)
+			if err == nil {
+				kb += n
+			}
+		}
+	}
+	return kb * 1024
+}
+
+// fileSystemUse is what is in the file systems that are memory.
+func fileSystemUse(supervisor int) int64 {
+	var total int64
+	for _, dir := range []string{"/work", "/tmp"} {
+		var st syscall.Statfs_t
+		const tmpfsMagic = 0x01021994
+		if err := syscall.Statfs("/proc/"+strconv.Itoa(supervisor)+"/root"+dir, &st); err == nil && st.Type == tmpfsMagic {
+			total += int64(st.Blocks-st.Bfree) * st.Bsize //nolint:gosec // a size fits
+		}
+	}
+	return total
+}

@@ -1,0 +1,187 @@
+package interpreter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/sandbox"
+)
+
+// packets is our end of a socket to a zygote, a slot or a supervisor: JSON messages,
+// each a packet, with file descriptors beside them. Those processes run no foreign
+// code, so what they say is believed.
+type packets struct {
+	conn *net.UnixConn
+}
+
+// maxPacket is the size of the largest message.
+const maxPacket = 64 << 10
+
+// message is what these processes say.
+type message struct {
+	Type string `json:"type"` // ok, failed, ready, exited
+	// failed
+	Layer string `json:"layer"`
+	Error string `json:"error"`
+	// ready, of a zygote
+	Version int      `json:"version"`
+	Modules []string `json:"modules"`
+	// exited
+	Status      uint32  `json:"status"` // as wait(2) has it
+	CPUMs       float64 `json:"cpuMs"`
+	MaxRSSBytes int64   `json:"maxRssBytes"`
+}
+
+// LayerError tells which layer of the sandbox does not hold here, and why.
+type LayerError struct {
+	Layer  string // as in sandbox.Level.Layers
+	Reason string
+}
+
+func (e *LayerError) Error() string {
+	text := "sandbox: " + e.Layer + ": " + e.Reason
+	if advice := sandbox.Advice(e.Layer); advice != "" {
+		text += "; to change that, " + advice
+	}
+	return text
+}
+
+// failure is the error that a message tells of, if any.
+func (m message) failure() error {
+	switch {
+	case m.Type != "failed":
+		return nil
+	case m.Layer != "":
+		return &LayerError{m.Layer, m.Error}
+	}
+	return errors.New(m.Error)
+}
+
+// newPackets makes a pair: our end, and the one to be passed on and then closed.
+func newPackets(name string) (packets, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return packets{}, nil, fmt.Errorf("make %s socket: %w", name, err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name)
+	conn, err := net.FileConn(ours) // a copy
+	_ = ours.Close()
+	if err != nil {
+		return packets{}, nil, errors.Join(fmt.Errorf("make %s socket: %w", name, err), theirs.Close())
+	}
+	return packets{conn.(*net.UnixConn)}, theirs, nil //nolint:forcetypeassert // it is a Unix socket
+}
+
+// send writes one message. It does not block: the buffer holds what is ever under way.
+func (p packets) send(v any, files ...*os.File) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	var rights []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		rights = unix.UnixRights(fds...)
+	}
+	_, _, err = p.conn.WriteMsgUnix(data, rights, nil)
+	return err
+}
+
+// receive reads one message, and the descriptor that came with it, if any.
+func (p packets) receive() (message, *os.File, error) {
+	var m message
+	data, rights := make([]byte, maxPacket), make([]byte, unix.CmsgSpace(4))
+	n, nr, _, _, err := p.conn.ReadMsgUnix(data, rights)
+	if err != nil {
+		return m, nil, err
+	}
+	if n == 0 {
+		return m, nil, net.ErrClosed
+	}
+	file, err := received(rights[:nr])
+	if err != nil {
+		return m, nil, err
+	}
+	if err := json.Unmarshal(data[:n], &m); err != nil {
+		if file != nil {
+			_ = file.Close()
+		}
+		return m, nil, fmt.Errorf("decode: %w", err)
+	}
+	return m, file, nil
+}
+
+func received(rights []byte) (*os.File, error) {
+	if len(rights) == 0 {
+		return nil, nil //nolint:nilnil // most messages come without
+	}
+	control, err := unix.ParseSocketControlMessage(rights)
+	if err != nil || len(control) != 1 {
+		return nil, fmt.Errorf("receive descriptor: %w", err)
+	}
+	fds, err := unix.ParseUnixRights(&control[0])
+	if err != nil || len(fds) != 1 {
+		return nil, fmt.Errorf("receive descriptor: %w", err)
+	}
+	unix.CloseOnExec(fds[0])
+	return os.NewFile(uintptr(fds[0]), "pidfd"), nil
+}
+
+// ask sends a request for a child process and returns its pidfd.
+func (p packets) ask(limit time.Duration, v any, files ...*os.File) (*os.File, error) {
+	if err := p.conn.SetDeadline(time.Now().Add(limit)); err != nil {
+		return nil, err
+	}
+	if err := p.send(v, files...); err != nil {
+		return nil, err
+	}
+	m, pidfd, err := p.receive()
+	switch {
+	case err != nil:
+		return nil, err
+	case m.failure() != nil:
+		return nil, m.failure()
+	case pidfd == nil:
+		return nil, errors.New("no process came with the answer")
+	}
+	return pidfd, nil
+}
+
+func (p packets) close() { _ = p.conn.Close() }
+
+// pidOf returns the number by which this process knows the process of a pidfd.
+func pidOf(pidfd *os.File) (int, error) {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd.Fd()))
+	if err != nil {
+		return 0, fmt.Errorf("find pid: %w", err)
+	}
+	var pid int
+	if _, err := fmt.Sscanf(afterLabel(info, "Pid:"), "%d", &pid); err != nil || pid <= 0 {
+		return 0, errors.New("find pid: the process has ended")
+	}
+	return pid, nil
+}
+
+// ended waits until the process of a pidfd has ended, at most for limit.
+func ended(pidfd *os.File, limit time.Duration) bool {
+	deadline := time.Now().Add(limit)
+	for {
+		left := max(0, time.Until(deadline))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd.Fd()), Events: unix.POLLIN}}, int(left.Milliseconds())) //nolint:gosec // a descriptor fits
+		if n > 0 {
+			return true
+		}
+		if !errors.Is(err, unix.EINTR) && left == 0 {
+			return false
+		}
+	}
+}

@@ -1,0 +1,336 @@
+package interpreter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	goruntime "runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// maxTries is how many spawns in a row may fail before those who wait are told.
+	maxTries = 3
+	// The pause after a failed spawn doubles from the first to the last of these.
+	firstPause = 50 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// stock keeps the parked workers of one runtime, and what they are made from.
+type stock struct {
+	pool   *Pool
+	name   string
+	cfg    RuntimeConfig
+	python Python
+	size   int // how many are to be parked
+
+	// making guards the zygote; it is held while one starts.
+	making sync.Mutex
+	zygote *zygote
+
+	mu       sync.Mutex
+	closed   bool
+	modules  []string
+	parked   []*Worker // the oldest first
+	free     []*slot   // without a worker
+	starting int
+	waiting  []*waiter
+	failures int           // spawns that failed since the last that did not
+	changed  chan struct{} // closed and replaced when there may be something to spawn
+}
+
+// waiter is a call that waits for a worker, or with take unset for all to be parked.
+type waiter struct {
+	take  bool
+	reply chan offer // has room for the one answer
+}
+
+type offer struct {
+	worker *Worker
+	err    error
+}
+
+func (p *Pool) newStock(ctx context.Context, cfg RuntimeConfig, byDefault bool) (*stock, error) {
+	python, err := resolvePython(ctx, cfg.Python, p.cfg.StartTimeout)
+	if err != nil {
+		return nil, err
+	}
+	st := &stock{pool: p, name: cfg.Name, cfg: cfg, python: python, size: p.cfg.Size, changed: make(chan struct{})}
+	if st.name == "" {
+		st.name = "python" + python.Version[:strings.LastIndexByte(python.Version, '.')]
+	}
+	if !byDefault {
+		st.size = (p.cfg.Size + 1) / 2
+	}
+	return st, nil
+}
+
+// start begins to refill.
+func (st *stock) start() {
+	for range min(goruntime.NumCPU(), st.size) {
+		st.pool.wg.Go(st.refill)
+	}
+}
+
+// close ends the refilling and whoever waits.
+func (st *stock) close() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.closed = true
+	st.tell(ErrClosed)
+}
+
+// release ends the slots and the zygote. No worker is left by then.
+func (st *stock) release() {
+	st.mu.Lock()
+	free := st.free
+	st.free = nil
+	st.mu.Unlock()
+	for _, s := range free {
+		st.pool.closeSlot(s)
+	}
+	st.making.Lock()
+	defer st.making.Unlock()
+	if st.zygote != nil {
+		st.zygote.close()
+		st.zygote.wait()
+	}
+}
+
+func (st *stock) preloaded() []string {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return append([]string{}, st.modules...)
+}
+
+// wait returns a parked worker if take is set, else when all are parked.
+func (st *stock) wait(ctx context.Context, take bool) (*Worker, error) {
+	wt := &waiter{take: take, reply: make(chan offer, 1)}
+	st.mu.Lock()
+	if st.closed {
+		st.mu.Unlock()
+		return nil, ErrClosed
+	}
+	st.waiting = append(st.waiting, wt)
+	st.match()
+	st.mu.Unlock()
+	select {
+	case o := <-wt.reply:
+		return o.worker, o.err
+	case <-ctx.Done():
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.waiting = slices.DeleteFunc(st.waiting, func(other *waiter) bool { return other == wt })
+	select {
+	case o := <-wt.reply: // it came at the same moment
+		return o.worker, o.err
+	default:
+		return nil, context.Cause(ctx)
+	}
+}
+
+// match gives parked workers to those who wait, in the order of their coming.
+// The caller holds mu.
+func (st *stock) match() {
+	st.waiting = slices.DeleteFunc(st.waiting, func(wt *waiter) bool {
+		if !wt.take {
+			if len(st.parked) < st.size {
+				return false
+			}
+			wt.reply <- offer{}
+			return true
+		}
+		// A dead one stays for watch, which may not have come to it yet.
+		i := slices.IndexFunc(st.parked, (*Worker).alive)
+		if i < 0 {
+			return false
+		}
+		wt.reply <- offer{worker: st.parked[i]}
+		st.parked = slices.Delete(st.parked, i, i+1)
+		return true
+	})
+	if st.needsMore() {
+		close(st.changed)
+		st.changed = make(chan struct{})
+	}
+}
+
+func (st *stock) needsMore() bool {
+	return !st.closed && len(st.parked)+st.starting < st.size
+}
+
+// refill spawns workers whenever fewer than wanted are parked. As many of it run
+// at once as there may be spawns at once.
+func (st *stock) refill() {
+	for st.claimSpawn() {
+		w, err := st.spawn(st.pool.life)
+		pause := st.spawned(w, err)
+		if pause > 0 {
+			select {
+			case <-time.After(pause):
+			case <-st.pool.life.Done():
+			}
+		}
+	}
+}
+
+// claimSpawn waits until there is something to spawn. It returns false when the
+// pool is closed.
+func (st *stock) claimSpawn() bool {
+	for {
+		st.mu.Lock()
+		if st.closed {
+			st.mu.Unlock()
+			return false
+		}
+		if st.needsMore() {
+			st.starting++
+			st.mu.Unlock()
+			return true
+		}
+		changed := st.changed
+		st.mu.Unlock()
+		select {
+		case <-changed:
+		case <-st.pool.life.Done():
+		}
+	}
+}
+
+// spawn makes a worker and waits until it is parked. The end of ctx ends it.
+func (st *stock) spawn(ctx context.Context) (*Worker, error) {
+	s, err := st.takeSlot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w, err := st.newWorker(s)
+	if err != nil {
+		st.pool.closeSlot(s)
+		return nil, err
+	}
+	if err := w.awaitReady(ctx, st.pool.cfg.StartTimeout); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+// takeSlot returns a slot without a worker, a new one if there is none.
+func (st *stock) takeSlot(ctx context.Context) (*slot, error) {
+	st.mu.Lock()
+	if n := len(st.free); n > 0 {
+		s := st.free[n-1]
+		st.free = st.free[:n-1]
+		st.mu.Unlock()
+		return s, nil
+	}
+	st.mu.Unlock()
+	z, err := st.living(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return st.pool.newSlot(z)
+}
+
+// living returns the zygote, a new one if it has died.
+func (st *stock) living(ctx context.Context) (*zygote, error) {
+	st.making.Lock()
+	defer st.making.Unlock()
+	if st.zygote != nil && st.zygote.running() {
+		return st.zygote, nil
+	}
+	if st.zygote != nil {
+		st.pool.cfg.Log.Warn("interpreter: zygote died; starting another", slog.String("runtime", st.name))
+		st.zygote.close()
+		st.zygote = nil
+	}
+	z, err := st.pool.startZygote(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	st.zygote = z
+	st.mu.Lock()
+	st.modules = z.modules
+	st.mu.Unlock()
+	return z, nil
+}
+
+// giveBack takes a slot whose worker has ended.
+func (st *stock) giveBack(s *slot) {
+	st.mu.Lock()
+	if !st.closed {
+		st.free = append(st.free, s)
+		st.mu.Unlock()
+		return
+	}
+	st.mu.Unlock()
+	st.pool.closeSlot(s)
+}
+
+// spawned parks a new worker or tells of the failure. It returns how long to
+// pause before the next try.
+func (st *stock) spawned(w *Worker, err error) time.Duration {
+	tracked := err == nil && st.pool.track(w)
+	st.mu.Lock()
+	st.starting--
+	if tracked && !st.closed {
+		st.failures = 0
+		st.parked = append(st.parked, w)
+		st.pool.wg.Go(func() { st.watch(w) })
+		st.match()
+		st.mu.Unlock()
+		return 0
+	}
+	if st.closed || err == nil {
+		st.mu.Unlock()
+		if w != nil {
+			_ = w.Close()
+		}
+		return 0
+	}
+	defer st.mu.Unlock()
+	st.failures++
+	st.pool.cfg.Log.Error("interpreter: spawn", slog.String("runtime", st.name), slog.Any("err", err), slog.Int("failures", st.failures))
+	// One that hung has used up the patience of those who wait, and a layer that does
+	// not hold will not hold in a moment.
+	_, layer := errors.AsType[*LayerError](err)
+	if st.failures >= maxTries || layer || errors.Is(err, os.ErrDeadlineExceeded) {
+		st.tell(fmt.Errorf("%w: %w", ErrStart, err))
+	}
+	return min(firstPause<<min(st.failures-1, 10), lastPause)
+}
+
+// tell answers everybody who waits with err. The caller holds mu.
+func (st *stock) tell(err error) {
+	for _, wt := range st.waiting {
+		wt.reply <- offer{err: err}
+	}
+	st.waiting = nil
+}
+
+// watch closes a worker that ends while it is parked, and has it replaced.
+func (st *stock) watch(w *Worker) {
+	<-w.exited
+	st.mu.Lock()
+	i := slices.Index(st.parked, w)
+	if i >= 0 {
+		st.parked = slices.Delete(st.parked, i, i+1)
+	}
+	lost := i >= 0 && !st.closed
+	st.mu.Unlock()
+	if !lost {
+		return
+	}
+	st.pool.cfg.Log.Warn("interpreter: parked worker died", slog.String("session_id", w.id))
+	if err := w.Close(); err != nil {
+		st.pool.cfg.Log.Warn("interpreter: close", slog.Any("err", err))
+	}
+	st.mu.Lock()
+	st.match()
+	st.mu.Unlock()
+}

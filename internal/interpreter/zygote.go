@@ -1,0 +1,362 @@
+package interpreter
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/sandbox"
+)
+
+// zygote is our view of one zygote process: see zygote.py.
+type zygote struct {
+	proc *process
+	mu   sync.Mutex // one request at a time
+	link packets
+	// alive counts the slots and workers in its session, which the reaper leaves alone
+	// until the last of them is gone.
+	alive   sync.WaitGroup
+	gone    chan struct{} // closed when the last of them is
+	modules []string
+}
+
+// zygoteSpec is the first message to a zygote.
+type zygoteSpec struct {
+	Level   sandbox.Level `json:"level"`
+	Filter  string        `json:"filter,omitempty"`
+	Root    string        `json:"root,omitempty"`
+	Preload []string      `json:"preload"`
+}
+
+// startZygote starts the zygote of a runtime and waits until it has imported what
+// it preloads. The end of ctx ends it.
+func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
+	filter, err := sandbox.Filter(p.cfg.Sandbox)
+	if err != nil {
+		return nil, err
+	}
+	link, theirs, err := newPackets("zygote")
+	if err != nil {
+		return nil, err
+	}
+	out, err := p.openZygoteFiles(theirs)
+	if err != nil {
+		link.close()
+		return nil, err
+	}
+	proc, err := p.spawner.start(spawnRequest{
+		// -I: nothing of the environment or the directory is imported. -X utf8:
+		// files are UTF-8 whatever locale PassEnv brings along.
+		argv:  []string{st.python.Path, "-I", "-X", "utf8", zygoteFile},
+		env:   workerEnv(st.python.Path, p.cfg),
+		dir:   p.dir.path,
+		files: []uintptr{out.null.Fd(), out.theirs.Fd(), out.theirs.Fd(), theirs.Fd()},
+		attr:  p.zygoteAttr(),
+	})
+	out.closeTheirs()
+	if err != nil {
+		out.close()
+		link.close()
+		return nil, err
+	}
+	z := &zygote{proc: proc, link: link}
+	said := out.follow(p.cfg.Log)
+	spec := zygoteSpec{
+		Level: p.cfg.Sandbox, Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Preload: st.cfg.Preload,
+	}
+	if err := z.awaitReady(ctx, p.cfg.StartTimeout, spec); err != nil {
+		z.abort()
+		_ = out.ours.SetReadDeadline(time.Now().Add(lastResort))
+		return nil, fmt.Errorf("start zygote of %s: %w%s", st.name, err, quoteOutput(said()))
+	}
+	z.gone = make(chan struct{})
+	go func() {
+		defer close(z.gone)
+		<-proc.exited
+		z.alive.Wait()
+		children.forget(proc.pid)
+		said()
+	}()
+	return z, nil
+}
+
+func (z *zygote) awaitReady(ctx context.Context, limit time.Duration, spec zygoteSpec) error {
+	if err := z.link.conn.SetDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	if err := z.link.send(spec); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = z.link.conn.SetDeadline(time.Unix(1, 0)) })
+	m, _, err := z.link.receive()
+	stop()
+	switch {
+	case ctx.Err() != nil:
+		return ErrClosed
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("not ready after %s: %w", limit, err)
+	case err != nil:
+		return fmt.Errorf("await it: %w", err)
+	case m.failure() != nil:
+		return m.failure()
+	case m.Type != "ready" || m.Version != protocolVersion:
+		return fmt.Errorf("await it: %w", errFrame)
+	}
+	z.modules = m.Modules
+	return nil
+}
+
+// running reports whether the process has not ended.
+func (z *zygote) running() bool {
+	select {
+	case <-z.proc.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// close ends the process. Its slots and workers are not touched.
+func (z *zygote) close() {
+	z.proc.kill()
+	<-z.proc.exited
+	z.link.close()
+}
+
+// abort ends a zygote that has not begun to serve, with whatever it has started.
+func (z *zygote) abort() {
+	children.killSession(z.proc.pid)
+	z.close()
+	children.forget(z.proc.pid)
+}
+
+// wait returns when the process and all that it forked are gone.
+func (z *zygote) wait() { <-z.gone }
+
+// zygoteFiles are the descriptors 0 to 2 of a zygote. What it writes is for our log.
+type zygoteFiles struct {
+	null, ours, theirs, control *os.File
+}
+
+func (p *Pool) openZygoteFiles(control *os.File) (*zygoteFiles, error) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, errors.Join(err, control.Close())
+	}
+	ours, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, null.Close(), control.Close())
+	}
+	return &zygoteFiles{null, ours, theirs, control}, nil
+}
+
+func (f *zygoteFiles) closeTheirs() {
+	for _, file := range []*os.File{f.null, f.theirs, f.control} {
+		_ = file.Close()
+	}
+}
+
+func (f *zygoteFiles) close() { _ = f.ours.Close() }
+
+// follow logs what the zygote and its descendants of ours write, and returns a
+// function that waits until none of them is left and says what it was.
+func (f *zygoteFiles) follow(log *slog.Logger) func() []byte {
+	const most = 64 << 10
+	var text []byte
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer f.close()
+		buf := make([]byte, 4096)
+		for {
+			n, err := f.ours.Read(buf)
+			if n > 0 && len(text) < most {
+				text = append(text, buf[:n]...)
+				log.Warn("interpreter: zygote wrote", slog.String("text", string(buf[:n])))
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return func() []byte {
+		<-done
+		return text
+	}
+}
+
+// slot is our view of one slot process, and of the control group that goes with it.
+// It has at most one worker at a time.
+type slot struct {
+	zygote *zygote
+	link   packets
+	pidfd  *os.File
+	pid    int
+	group  *sandbox.Group
+	owner  int
+}
+
+type slotRequest struct {
+	Cmd   string `json:"cmd"`
+	Owner int    `json:"owner"`
+}
+
+// newSlot has z fork a slot.
+func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
+	group, err := p.groups.New()
+	if err != nil {
+		return nil, err
+	}
+	link, theirs, err := newPackets("slot")
+	if err != nil {
+		return nil, errors.Join(err, group.Remove())
+	}
+	s := &slot{zygote: z, link: link, group: group, owner: p.owners.take()}
+	z.mu.Lock()
+	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, theirs)
+	z.mu.Unlock()
+	_ = theirs.Close()
+	if err == nil {
+		z.alive.Add(1)
+		s.pid, err = pidOf(s.pidfd)
+	}
+	if err == nil {
+		err = s.awaitReady(p.cfg.StartTimeout)
+	}
+	if err == nil {
+		// Before the first worker: moving one process is dear, being born there is not.
+		err = group.Add(s.pid)
+	}
+	if err != nil {
+		p.closeSlot(s)
+		return nil, fmt.Errorf("start slot: %w", err)
+	}
+	return s, nil
+}
+
+func (s *slot) awaitReady(limit time.Duration) error {
+	if err := s.link.conn.SetDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	m, _, err := s.link.receive()
+	if err == nil {
+		err = m.failure()
+	}
+	return err
+}
+
+// closeSlot ends the slot's process and gives back what belongs to it. Its worker, if
+// it has one, must have ended.
+func (p *Pool) closeSlot(s *slot) {
+	s.link.close()
+	if s.pidfd != nil {
+		_ = unix.PidfdSendSignal(int(s.pidfd.Fd()), unix.SIGKILL, nil, 0)
+		if !ended(s.pidfd, lastResort) {
+			p.cfg.Log.Error("interpreter: slot survives SIGKILL", slog.Int("pid", s.pid))
+		}
+		_ = s.pidfd.Close()
+		s.zygote.alive.Done()
+	}
+	children.reapAdopted()
+	if err := s.group.Remove(); err != nil {
+		p.cfg.Log.Warn("interpreter: remove control group", slog.Any("err", err))
+	}
+	p.owners.giveBack(s.owner)
+}
+
+// owners are the users that sandboxes belong to, as the zygotes' namespaces number
+// them. Only root can have more than one: then each slot has its own, which no
+// other process on the machine has.
+type owners struct {
+	mu    sync.Mutex
+	first int
+	taken []bool
+}
+
+// The users of sandboxes of a runner that is root: container id firstOwner+i is
+// host id hostOwner+i.
+const (
+	firstOwner = 1000
+	maxOwners  = 4096
+	hostOwner  = 0x6b610000 // out of the way of the ranges that systems give out
+)
+
+func newOwners(level sandbox.Level) *owners {
+	// In a container root may be an ordinary user of the host, with few ids to give.
+	if level != sandbox.Strict || os.Geteuid() != 0 || !allIDsMapped() {
+		return &owners{}
+	}
+	return &owners{first: firstOwner, taken: make([]bool, maxOwners)}
+}
+
+// allIDsMapped reports whether this process is in the first user namespace, or in one
+// that has all of its ids.
+func allIDsMapped() bool {
+	for _, path := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return false
+		}
+		var inside, outside, size int64
+		if _, err := fmt.Sscan(string(text), &inside, &outside, &size); err != nil || inside != 0 || size < hostOwner+maxOwners {
+			return false
+		}
+	}
+	return true
+}
+
+// many reports whether slots have users of their own.
+func (o *owners) many() bool { return len(o.taken) > 0 }
+
+// take returns a user that no other slot has, or 0: the runner's own.
+func (o *owners) take() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range o.taken {
+		if !o.taken[i] {
+			o.taken[i] = true
+			return o.first + i
+		}
+	}
+	return 0
+}
+
+func (o *owners) giveBack(owner int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if i := owner - o.first; owner != 0 && i >= 0 && i < len(o.taken) {
+		o.taken[i] = false
+	}
+}
+
+// zygoteAttr are the namespaces and the session of a zygote.
+func (p *Pool) zygoteAttr() *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if p.cfg.Sandbox != sandbox.Strict {
+		return attr
+	}
+	attr.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC |
+		unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+	uid, gid := os.Geteuid(), os.Getegid()
+	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
+	if p.owners.many() {
+		more := syscall.SysProcIDMap{ContainerID: firstOwner, HostID: hostOwner, Size: maxOwners}
+		attr.UidMappings = append(attr.UidMappings, more)
+		attr.GidMappings = append(attr.GidMappings, more)
+		attr.GidMappingsEnableSetgroups = true
+	}
+	return attr
+}
+
+// rootDir is where zygotes build their roots: each in a mount namespace of its own.
+func (p *Pool) rootDir() string { return filepath.Join(p.dir.path, "root") }

@@ -1,0 +1,402 @@
+package sandbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// The ways in which memory is limited.
+const (
+	ControlCgroup2  = "cgroup2"
+	ControlCgroup1  = "cgroup1"
+	ControlWatchdog = "watchdog" // the runner looks, and kills
+)
+
+// cgroupRoot is where systems mount control groups.
+const cgroupRoot = "/sys/fs/cgroup"
+
+// Groups makes control groups for sandboxes, below one of its own. A nil *Groups
+// is a machine on which none can be made.
+type Groups struct {
+	version int
+	// parents are the directories in which groups are made, by controller; on
+	// version 2 it is one for all.
+	parents map[string]string
+	mu      sync.Mutex
+	made    int
+}
+
+// families numbers the common groups of one process.
+var families atomic.Int64 //nolint:gochecknoglobals // they share a name space
+
+// NewGroups finds out whether this process may make control groups that limit
+// memory, and makes the one that all others go into.
+func NewGroups() (*Groups, error) {
+	self, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, fmt.Errorf("find control groups: %w", err)
+	}
+	name := fmt.Sprintf("kaa-%d-%d", os.Getpid(), families.Add(1))
+	g, err := newGroups1(parseCgroups(self), cgroupRoot, name)
+	if err == nil {
+		return g, nil
+	}
+	g, err2 := newGroups2(parseCgroups(self), cgroupRoot, name)
+	if err2 == nil {
+		return g, nil
+	}
+	return nil, fmt.Errorf("make control groups: %w", errors.Join(err, err2))
+}
+
+// parseCgroups reads /proc/self/cgroup into controller → path; "" is version 2.
+func parseCgroups(text []byte) map[string]string {
+	paths := map[string]string{}
+	for line := range bytes.Lines(text) {
+		parts := strings.SplitN(strings.TrimSpace(string(line)), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		for controller := range strings.SplitSeq(parts[1], ",") {
+			paths[controller] = parts[2]
+		}
+	}
+	return paths
+}
+
+// Controllers of version 1 that are used where there are any; memory must be.
+func controllers1() []string { return []string{"memory", "pids", "cpu", "cpuacct"} }
+
+func newGroups1(self map[string]string, root, name string) (*Groups, error) {
+	g := &Groups{version: 1, parents: map[string]string{}}
+	for _, controller := range controllers1() {
+		parent, err := makeParent1(root, self, controller, name)
+		if err != nil {
+			if controller == "memory" {
+				return nil, err
+			}
+			continue // without it this one limit is left to rlimits and to the watchdog
+		}
+		g.parents[controller] = parent
+	}
+	return g, nil
+}
+
+func makeParent1(root string, self map[string]string, controller, name string) (string, error) {
+	path, ok := self[controller]
+	if !ok {
+		return "", fmt.Errorf("no %s controller of version 1", controller)
+	}
+	mount := filepath.Join(root, controller)
+	if controller == "cpu" || controller == "cpuacct" { // often one mount with two names
+		if _, err := os.Stat(mount); err != nil {
+			mount = filepath.Join(root, "cpu,cpuacct")
+		}
+	}
+	// In a container the path is the host's, while the mount shows only its end.
+	for _, base := range []string{filepath.Join(mount, path), mount} {
+		if _, err := os.Stat(filepath.Join(base, "cgroup.procs")); err != nil {
+			continue
+		}
+		removeLeftovers(base)
+		parent := filepath.Join(base, name)
+		if err := os.Mkdir(parent, 0o750); err != nil && !errors.Is(err, os.ErrExist) {
+			return "", err
+		}
+		return parent, nil
+	}
+	return "", fmt.Errorf("no cgroup file system at %s", mount)
+}
+
+// newGroups2 needs a group in which the memory controller may be passed on: one
+// that was delegated to this process, or the root.
+func newGroups2(self map[string]string, root, name string) (*Groups, error) {
+	var errs []error
+	for _, base := range slices.Compact([]string{filepath.Join(root, self[""]), root}) {
+		if _, err := os.Stat(filepath.Join(base, "cgroup.controllers")); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removeLeftovers(base)
+		parent := filepath.Join(base, name)
+		// It may have been passed on already; then this changes nothing.
+		_ = write(filepath.Join(base, "cgroup.subtree_control"), "+memory +pids +cpu")
+		err := os.Mkdir(parent, 0o750)
+		if err == nil {
+			if err = passOn(parent); err == nil {
+				return &Groups{version: 2, parents: map[string]string{"": parent}}, nil
+			}
+			_ = os.Remove(parent)
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// passOn lets the groups below parent have controllers: memory at least.
+func passOn(parent string) error {
+	if err := write(filepath.Join(parent, "cgroup.subtree_control"), "+memory"); err != nil {
+		return err
+	}
+	for _, controller := range []string{"+pids", "+cpu"} {
+		_ = write(filepath.Join(parent, "cgroup.subtree_control"), controller)
+	}
+	return nil
+}
+
+// removeLeftovers removes the groups of runners that were killed. One that still
+// has processes stays: the kernel refuses.
+func removeLeftovers(base string) {
+	old, _ := filepath.Glob(filepath.Join(base, "kaa-*"))
+	for _, dir := range old {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), "kaa-"), "-")
+		if _, err := os.Stat("/proc/" + pid); err == nil {
+			continue // its runner lives
+		}
+		children, _ := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs"))
+		for _, child := range children {
+			_ = os.Remove(filepath.Dir(child))
+		}
+		_ = os.Remove(dir)
+	}
+}
+
+// Control names the way in which memory is limited.
+func (g *Groups) Control() string {
+	switch {
+	case g == nil:
+		return ControlWatchdog
+	case g.version == 1:
+		return ControlCgroup1
+	}
+	return ControlCgroup2
+}
+
+// New makes a group without processes. A nil receiver gives a nil group, whose
+// methods do nothing.
+func (g *Groups) New() (*Group, error) {
+	if g == nil {
+		return nil, nil //nolint:nilnil // as the contract says
+	}
+	g.mu.Lock()
+	g.made++
+	name := strconv.Itoa(g.made)
+	g.mu.Unlock()
+	group := &Group{version: g.version, dirs: map[string]string{}}
+	for controller, parent := range g.parents {
+		dir := filepath.Join(parent, name)
+		if err := os.Mkdir(dir, 0o750); err != nil {
+			return nil, errors.Join(fmt.Errorf("make control group: %w", err), group.Remove())
+		}
+		group.dirs[controller] = dir
+	}
+	// Swap would only delay the end; where there is no accounting of it there is no
+	// such file.
+	if g.version == 2 {
+		_ = write(filepath.Join(group.dirs[""], "memory.swap.max"), "0")
+	}
+	return group, nil
+}
+
+// Close removes the common group. The groups in it must have been removed.
+func (g *Groups) Close() error {
+	if g == nil {
+		return nil
+	}
+	var errs []error
+	for _, parent := range g.parents {
+		errs = append(errs, os.Remove(parent))
+	}
+	return errors.Join(errs...)
+}
+
+// Group limits and counts what the processes of one sandbox use together.
+type Group struct {
+	version int
+	dirs    map[string]string
+	quota   job.Quota // as it was last set
+}
+
+// dir returns where a controller's files are.
+func (g *Group) dir(controller string) (string, bool) {
+	if g.version == 2 {
+		controller = ""
+	}
+	dir, ok := g.dirs[controller]
+	return dir, ok
+}
+
+// Add moves a process into the group; what it forks from then on is in it too.
+func (g *Group) Add(pid int) error {
+	if g == nil {
+		return nil
+	}
+	for _, dir := range g.dirs {
+		if err := write(filepath.Join(dir, "cgroup.procs"), strconv.Itoa(pid)); err != nil {
+			return fmt.Errorf("add to control group: %w", err)
+		}
+	}
+	return nil
+}
+
+// Limit sets the limits of memory, processes and processor share of q.
+func (g *Group) Limit(q job.Quota) error {
+	if g == nil || g.quota == q {
+		return nil
+	}
+	const period = 100_000 // µs, the kernel's default
+	share := int64(q.CPUs * period)
+	for _, set := range []struct {
+		controller, file1, file2, value1, value2 string
+		must, wanted                             bool
+	}{
+		{"memory", "memory.limit_in_bytes", "memory.max", strconv.FormatInt(q.MemoryBytes, 10), "", true, q.MemoryBytes > 0 && q.MemoryBytes != g.quota.MemoryBytes},
+		// The slot itself and the supervisor are in the group too.
+		{"pids", "pids.max", "pids.max", strconv.Itoa(q.Processes + ownProcesses), "", false, q.Processes > 0 && q.Processes != g.quota.Processes},
+		{"cpu", "cpu.cfs_quota_us", "cpu.max", strconv.FormatInt(share, 10), fmt.Sprintf("%d %d", share, period), false, q.CPUs > 0 && q.CPUs != g.quota.CPUs},
+	} {
+		dir, ok := g.dir(set.controller)
+		if !ok || !set.wanted {
+			continue
+		}
+		file, value := set.file1, set.value1
+		if g.version == 2 {
+			file = set.file2
+			if set.value2 != "" {
+				value = set.value2
+			}
+		}
+		if err := write(filepath.Join(dir, file), value); err != nil && set.must {
+			return fmt.Errorf("limit control group: %w", err)
+		}
+	}
+	g.quota = q
+	return nil
+}
+
+// ownProcesses are those of a sandbox that are not the code's.
+const ownProcesses = 2
+
+// Reset forgets the peak of memory.
+func (g *Group) Reset() {
+	if g == nil {
+		return
+	}
+	if g.version == 1 {
+		_ = write(filepath.Join(g.dirs["memory"], "memory.max_usage_in_bytes"), "0")
+	}
+}
+
+// Peak returns the most memory that was used at once since the reset; 0 if nobody
+// knows.
+func (g *Group) Peak() int64 {
+	if g == nil || g.version == 2 {
+		// memory.peak of version 2 can be reset only for a descriptor that stays open,
+		// and only on Linux 6.12 and later: the slot's own past would be in it.
+		return 0
+	}
+	return g.number("memory", "memory.max_usage_in_bytes")
+}
+
+// Usage returns the memory that is in use.
+func (g *Group) Usage() int64 {
+	if g == nil {
+		return 0
+	}
+	if g.version == 1 {
+		return g.number("memory", "memory.usage_in_bytes")
+	}
+	return g.number("", "memory.current")
+}
+
+// OOMKills returns how many processes the kernel has ended for want of memory.
+func (g *Group) OOMKills() int64 {
+	if g == nil {
+		return 0
+	}
+	if g.version == 1 {
+		return g.field("memory", "memory.oom_control", "oom_kill")
+	}
+	return g.field("", "memory.events", "oom_kill")
+}
+
+// CPUMicros returns the processor time that was used, in microseconds; 0 if nobody
+// counts it.
+func (g *Group) CPUMicros() int64 {
+	if g == nil {
+		return 0
+	}
+	if g.version == 1 {
+		return g.number("cpuacct", "cpuacct.usage") / 1000
+	}
+	return g.field("", "cpu.stat", "usage_usec")
+}
+
+// Remove removes the group. Its processes must have ended.
+func (g *Group) Remove() error {
+	if g == nil {
+		return nil
+	}
+	var errs []error
+	for _, dir := range g.dirs {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (g *Group) number(controller, file string) int64 {
+	dir, ok := g.dir(controller)
+	if !ok {
+		return 0
+	}
+	text, err := os.ReadFile(filepath.Join(dir, file))
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (g *Group) field(controller, file, name string) int64 {
+	dir, ok := g.dir(controller)
+	if !ok {
+		return 0
+	}
+	text, err := os.ReadFile(filepath.Join(dir, file))
+	if err != nil {
+		return 0
+	}
+	for line := range bytes.Lines(text) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(string(line)), " "); ok && key == name {
+			n, err := strconv.ParseInt(value, 10, 64)
+			if err == nil {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// write is one write to a control file: the kernel takes a value in one piece.
+func write(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,17 @@
+// Package sandbox says what the isolation around a worker is made of: the levels,
+// the seccomp filters, the control groups, and seal.py, the script by which a
+// worker's processes isolate themselves. The interpreter package starts those
+// processes and calls this one; nothing here starts anything.
+//
+//	strict  namespaces of its own (user, pid, mount, net, ipc, uts, cgroup), a
+//	        minimal read-only root, seccomp, Landlock, no capabilities, rlimits
+//	basic   seccomp, Landlock, rlimits: for where no namespaces may be made
+//	none    only the limits and the kill ladder
+//
+// At every level no_new_privs is set and memory is limited by a control group
+// where one can be made, else by a watchdog.
+//
+// What can fail: a layer does not hold on this machine. That is found out by trying
+// it for real, when a zygote is started, and reported by the layer's name; Advice
+// says what to change. A level is never lowered in silence.
+package sandbox

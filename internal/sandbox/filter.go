@@ -1,0 +1,166 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	seccomp "github.com/elastic/go-seccomp-bpf"
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// Offsets in the kernel's struct seccomp_data.
+const (
+	offsetNumber = 0
+	offsetArch   = 4
+)
+
+// namespaceFlags are the flags of clone(2) that make namespaces.
+const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
+	unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
+
+func refuse(code unix.Errno) seccomp.Action {
+	return seccomp.ActionErrno | seccomp.Action(code) //nolint:gosec // error numbers are small
+}
+
+// forbidden are system calls that no program needs which has no privileges: those
+// that change the system, look into other processes, or are large and young parts
+// of the kernel. They answer EPERM, which libraries are used to.
+var forbidden = []string{ //nolint:gochecknoglobals // a constant
+	"mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "open_tree", "move_mount",
+	"mount_setattr", "listmount", "statmount", "unshare", "setns",
+	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "pidfd_getfd",
+	"bpf", "perf_event_open", "userfaultfd", "add_key", "request_key", "keyctl",
+	"kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "create_module", "get_kernel_syms",
+	"query_module", "reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd",
+	"settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "iopl", "ioperm", "modify_ldt", "vm86", "vm86old",
+	"lookup_dcookie", "nfsservctl", "uselib", "ustat", "sysfs", "_sysctl", "syslog", "vhangup",
+	"sethostname", "setdomainname", "name_to_handle_at", "open_by_handle_at", "fanotify_init", "fanotify_mark",
+	"migrate_pages", "move_pages", "mbind", "set_mempolicy", "set_mempolicy_home_node", "remap_file_pages",
+	"set_thread_area", "map_shadow_stack",
+}
+
+// absent answer ENOSYS, at which libraries fall back to something older.
+var absent = []string{ //nolint:gochecknoglobals // a constant
+	"clone3", // its flags are in memory, where a filter cannot see them
+	"io_uring_setup", "io_uring_enter", "io_uring_register", "memfd_secret",
+	"mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
+}
+
+// Filter returns the seccomp program of a level as the kernel takes it; nil for
+// a level without one.
+func Filter(level Level) ([]byte, error) {
+	if level == None {
+		return nil, nil
+	}
+	info, err := arch.GetInfo("")
+	if err != nil {
+		return nil, fmt.Errorf("seccomp filter: %w", err)
+	}
+	policy := seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{
+		{Names: known(info, forbidden), Action: refuse(unix.EPERM)},
+		{Names: known(info, absent), Action: refuse(unix.ENOSYS)},
+		// Values are compared as 64 bits, of which the kernel drops the upper half of
+		// an int. So rules for an int name what is allowed, or look at single bits.
+		{Action: refuse(unix.EPERM), NamesWithCondtions: conditions(info,
+			when("clone", seccomp.Condition{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags}),
+			when("mknod", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: unix.S_IFCHR}),
+			when("mknodat", seccomp.Condition{Argument: 2, Operation: seccomp.BitsSet, Value: unix.S_IFCHR}),
+			// A question, and the default.
+			when("personality", neither(0, 0xffffffff)...),
+		)},
+		sockets(info, level),
+	}}
+	body, err := policy.Assemble()
+	if err != nil {
+		return nil, fmt.Errorf("seccomp filter: %w", err)
+	}
+	// The library lets system calls of another architecture's ABI pass by default,
+	// and knows no calls younger than its tables.
+	program := append([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: offsetArch, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
+		bpf.RetConstant{Val: uint32(refuse(unix.ENOSYS))},
+		bpf.LoadAbsolute{Off: offsetNumber, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: youngest(info), SkipTrue: 1},
+		bpf.RetConstant{Val: uint32(refuse(unix.ENOSYS))},
+	}, body...)
+	raw, err := bpf.Assemble(program)
+	if err != nil {
+		return nil, fmt.Errorf("seccomp filter: %w", err)
+	}
+	return encode(raw), nil
+}
+
+// sockets: at strict the network is the sandbox's own and empty, so sockets of the
+// internet families are harmless; others are not confined by a network namespace,
+// or are rarely tested parts of the kernel. At basic there is no such namespace,
+// and even a Unix socket could reach a service of the host.
+func sockets(info *arch.Info, level Level) seccomp.SyscallGroup {
+	domain := neither(unix.AF_UNIX, unix.AF_INET, unix.AF_INET6)
+	if level == Basic {
+		domain = neither() // whatever it is
+	}
+	return seccomp.SyscallGroup{Action: refuse(unix.EAFNOSUPPORT), NamesWithCondtions: conditions(info,
+		when("socket", domain...),
+		when("socketpair", neither(unix.AF_UNIX)...),
+	)}
+}
+
+func when(name string, all ...seccomp.Condition) seccomp.NameWithConditions {
+	return seccomp.NameWithConditions{Name: name, Conditions: all}
+}
+
+// neither is true when the first argument has none of the values; without values, always.
+func neither(values ...uint64) []seccomp.Condition {
+	if len(values) == 0 {
+		return []seccomp.Condition{{Operation: seccomp.GreaterOrEqual, Value: 0}}
+	}
+	all := make([]seccomp.Condition, len(values))
+	for i, v := range values {
+		all[i] = seccomp.Condition{Operation: seccomp.NotEqual, Value: v}
+	}
+	return all
+}
+
+// known leaves out what this architecture does not have.
+func known(info *arch.Info, names []string) []string {
+	var found []string
+	for _, name := range names {
+		if _, ok := info.SyscallNames[name]; ok {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+func conditions(info *arch.Info, rules ...seccomp.NameWithConditions) []seccomp.NameWithConditions {
+	var found []seccomp.NameWithConditions
+	for _, rule := range rules {
+		if _, ok := info.SyscallNames[rule.Name]; ok {
+			found = append(found, rule)
+		}
+	}
+	return found
+}
+
+// youngest is the highest number of a system call that has a name.
+func youngest(info *arch.Info) uint32 {
+	highest := 0
+	for number := range info.SyscallNumbers {
+		highest = max(highest, number)
+	}
+	return uint32(highest)
+}
+
+// encode lays a program out as the kernel's struct sock_filter.
+func encode(program []bpf.RawInstruction) []byte {
+	var out []byte
+	for _, in := range program {
+		out = binary.NativeEndian.AppendUint16(out, in.Op)
+		out = append(out, in.Jt, in.Jf)
+		out = binary.NativeEndian.AppendUint32(out, in.K)
+	}
+	return out
+}
