@@ -35,11 +35,10 @@ const (
 
 // gate is a redis.Hook on the client of one asynq server. asynq asks each of its
 // queues in turn with the dequeue script, and polls. The gate lets dequeues pass
-// until a full round of them came back empty, and holds the next one until there
-// is a reason for it. It also slows asynq, which retries at once, while Redis is
-// down.
+// until every queue has been found empty, and holds the next one until there is a
+// reason for it. It also slows asynq, which retries at once, while Redis is down.
 type gate struct {
-	queues int // of the server; so many empty answers are a full round
+	queues int // of the server
 	park   parker
 	log    *slog.Logger
 
@@ -57,8 +56,11 @@ type gate struct {
 	goroutine sync.WaitGroup // BLPOPs, and what hands on a token that came too late
 
 	// The rest belongs to the one goroutine of asynq that dequeues.
-	empty       int
-	pending     map[string]struct{} // keys of the queues' lists, as seen in dequeues
+	pending map[string]struct{} // keys of the queues' lists, as seen in dequeues
+	// empty are those of them that were found empty since the last task or token. To
+	// count the empty answers is not enough: asynq shuffles the queues of each round,
+	// and a round may begin with a dequeue that is not sent.
+	empty       map[string]struct{}
 	dequeueFail backoff
 	parkFail    backoff
 }
@@ -85,6 +87,7 @@ func newGate(queues int, park parker, log *slog.Logger) *gate {
 		foreign:    make(chan struct{}),
 		stopped:    make(chan struct{}),
 		pending:    make(map[string]struct{}, queues),
+		empty:      make(map[string]struct{}, queues),
 	}
 }
 
@@ -130,25 +133,25 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		g.pending[key] = struct{}{}
 		err := next(ctx, cmd)
-		g.note(err)
+		g.note(key, err)
 		return err
 	}
 }
 
-// note draws the conclusions from the answer to a dequeue. It must be given the
-// error that next returned: the command's own is not set yet inside a hook, and
-// with that one the gate would never close.
-func (g *gate) note(err error) {
+// note draws the conclusions from the answer to a dequeue of the list at key. It
+// must be given the error that next returned: the command's own is not set yet
+// inside a hook, and with that one the gate would never close.
+func (g *gate) note(key string, err error) {
 	switch {
 	case err == nil:
-		g.empty = 0
+		clear(g.empty)
 	case errors.Is(err, redis.Nil):
-		g.empty++
+		g.empty[key] = struct{}{}
 	case redis.HasErrorPrefix(err, "NOSCRIPT"):
 		return // go-redis sends the script itself now; that answer counts
 	default:
 		// asynq gives up the round and starts another one at once.
-		g.empty = 0
+		clear(g.empty)
 		g.dequeueFail.failed()
 		g.report("queue: cannot take tasks off Redis", err, &g.dequeueFail)
 		return
@@ -171,10 +174,10 @@ func (g *gate) hold() bool {
 	if d := g.dequeueFail.delay(); d > 0 && !g.sleep(d) {
 		return false
 	}
-	if g.empty < g.queues {
+	if len(g.empty) < g.queues {
 		return !g.isStopped()
 	}
-	g.empty = 0
+	clear(g.empty)
 	for {
 		queue, err := g.wait()
 		switch {

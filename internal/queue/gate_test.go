@@ -77,6 +77,7 @@ type gated struct {
 	*queue.Gate
 	waits, looks int
 	sent         int // dequeues that reached Redis
+	asked        int // of them and of the others, to take the queues in turn
 	woken        []string
 	answer       error // of the next dequeue
 	wait         func() (string, error)
@@ -94,14 +95,21 @@ func newGated() *gated {
 	return g
 }
 
-// dequeue is what asynq does, and how long it took.
+// dequeue is what asynq does with its queues in turn, and how long it took.
 func (g *gated) dequeue(answers ...error) time.Duration {
 	begin := time.Now()
 	for _, answer := range answers {
-		cmd := redis.NewCmd(context.Background(), "evalsha", "sha", 4, "q:pending", "q:paused", "q:active", "q:lease", 1, "q:t:")
-		_ = g.ProcessHook(func(context.Context, redis.Cmder) error { g.sent++; return answer })(context.Background(), cmd)
+		g.dequeueFrom([]string{"a", "b"}[g.asked%2], answer)
+		if !redis.HasErrorPrefix(answer, "NOSCRIPT") { // which is asked again
+			g.asked++
+		}
 	}
 	return time.Since(begin)
+}
+
+func (g *gated) dequeueFrom(q string, answer error) {
+	cmd := redis.NewCmd(context.Background(), "evalsha", "sha", 4, q+":pending", q+":paused", q+":active", q+":lease", 1, q+":t:")
+	_ = g.ProcessHook(func(context.Context, redis.Cmder) error { g.sent++; return answer })(context.Background(), cmd)
 }
 
 func TestGateParksAfterARoundOfEmptyQueues(t *testing.T) {
@@ -171,6 +179,28 @@ func TestGateDoesNotSendAnOldDequeue(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestGateAsksEveryQueueAfterAToken: the round that a token starts may lack the
+// very queue that the token is for, and the next one may be in another order.
+func TestGateAsksEveryQueueAfterAToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		g.wait = func() (string, error) {
+			time.Sleep(31 * time.Second)
+			return "a", nil
+		}
+		g.dequeue(redis.Nil, redis.Nil)
+		g.dequeueFrom("a", nil) // held too long to be sent
+		g.dequeueFrom("b", redis.Nil)
+		g.dequeueFrom("b", redis.Nil) // the next round
+		g.sent = 0
+		g.dequeueFrom("a", nil)
+		if g.sent != 1 || g.waits != 1 {
+			t.Errorf("the queue of the token was asked %d times and after %d waits, want 1 and 1", g.sent, g.waits)
+		}
+	})
 }
 
 func TestGateBacksOff(t *testing.T) {
