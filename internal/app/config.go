@@ -154,8 +154,9 @@ func LoadConfig(environ Environment) (Config, error) {
 	maps.DeleteFunc(vars, func(_, v string) bool { return v == "" })
 	var c Config
 	var problems []error
+	var unread []string // variables whose value could not even be read
 	if err := env.ParseWithOptions(&c, env.Options{Environment: vars}); err != nil {
-		problems = parseProblems(err)
+		problems, unread = parseProblems(err)
 	}
 	c.APIKeys = slices.DeleteFunc(c.APIKeys, func(s Secret) bool { return strings.TrimSpace(string(s)) == "" })
 	for i, k := range c.APIKeys {
@@ -173,26 +174,31 @@ func LoadConfig(environ Environment) (Config, error) {
 		problems = append(problems, err)
 	}
 	c.unknown = unknownVariables(vars)
-	problems = append(problems, c.check()...)
+	// What could not be read is zero now, which is no second mistake.
+	problems = append(problems, slices.DeleteFunc(c.check(), func(err error) bool {
+		return slices.ContainsFunc(unread, func(name string) bool { return strings.Contains(err.Error(), name) })
+	})...)
+	problems = append(problems, c.checkAddr()...)
 	return c, errors.Join(problems...)
 }
 
-// parseProblems words the parser's errors by the names that operators know.
-func parseProblems(err error) []error {
+// parseProblems words the parser's errors by the names that operators know, and
+// tells whose values they are about.
+func parseProblems(err error) (problems []error, names []string) {
 	var all env.AggregateError
 	if !errors.As(err, &all) {
-		return []error{err}
+		return []error{err}, nil
 	}
-	problems := make([]error, len(all.Errors))
-	for i, e := range all.Errors {
-		problems[i] = e
+	for _, e := range all.Errors {
 		if parse, ok := errors.AsType[env.ParseError](e); ok {
 			if f, ok := reflect.TypeFor[Config]().FieldByName(parse.Name); ok {
-				problems[i] = fmt.Errorf("%s: %w", f.Tag.Get("env"), parse.Err)
+				names = append(names, f.Tag.Get("env"))
+				e = fmt.Errorf("%s: %w", f.Tag.Get("env"), parse.Err)
 			}
 		}
+		problems = append(problems, e)
 	}
-	return problems
+	return problems, names
 }
 
 // check finds what no single value shows.
@@ -242,17 +248,29 @@ func (c *Config) check() []error {
 		bad("KAA_REDIS_URL: %w", err)
 	}
 	if c.RunnerAddr != "" {
-		if _, _, err := net.SplitHostPort(c.RunnerAddr); err != nil {
+		if err := checkHostPort(c.RunnerAddr); err != nil {
 			bad("KAA_RUNNER_ADDR is not host:port: %w", err)
 		}
 	}
 	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return append(problems, c.checkAddr()...)
+	return problems
+}
+
+// checkHostPort finds what only listening would show.
+func checkHostPort(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q is not a port; use a number from 0 to 65535", port)
+	}
+	return nil
 }
 
 // checkAddr refuses to let strangers in by accident.
 func (c *Config) checkAddr() []error {
-	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+	if err := checkHostPort(c.Addr); err != nil {
 		return []error{fmt.Errorf("KAA_ADDR is not host:port: %w", err)}
 	}
 	if c.open() && !c.AllowAnonymous {

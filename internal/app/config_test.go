@@ -15,7 +15,7 @@ func TestConfigErrorsComeAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := app.LoadConfig(app.Environment{
 		"KAA_ADDR=0.0.0.0:8080", "KAA_CONCURRENCY=many", "KAA_QUEUES=a:0", "KAA_MAX_TIMEOUT=-1s", "KAA_RESULT_TTL=300h",
-		"KAA_LOG_FORMAT=xml", "KAA_REDIS_URL=http://user:hunter2@host", "KAA_ALLOW_ANONYMOUS=perhaps", "KAA_MEMORY_BYTES=512m",
+		"KAA_LOG_FORMAT=xml", "KAA_REDIS_URL=http://user:hunter2@host", "KAA_ALLOW_ANONYMOUS=perhaps", "KAA_RUNNER_ADDR=:99999", "KAA_MEMORY_BYTES=512m",
 	})
 	if err == nil {
 		t.Fatal("no error")
@@ -23,6 +23,7 @@ func TestConfigErrorsComeAtOnce(t *testing.T) {
 	for _, want := range []string{
 		"KAA_ADDR", "KAA_CONCURRENCY", "KAA_QUEUES", "KAA_MAX_TIMEOUT must be above 0", "KAA_RESULT_TTL (300h0m0s) is above KAA_MAX_RESULT_TTL",
 		"KAA_LOG_FORMAT", "KAA_REDIS_URL: has scheme", "KAA_ALLOW_ANONYMOUS", "KAA_API_KEYS is empty", "KAA_MEMORY_BYTES: ",
+		`KAA_RUNNER_ADDR is not host:port: "99999" is not a port`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in:\n%v", want, err)
@@ -30,6 +31,16 @@ func TestConfigErrorsComeAtOnce(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("the password is shown:\n%v", err)
+	}
+}
+
+// TestConfigErrorsComeOnce: what cannot be read is not called zero as well.
+func TestConfigErrorsComeOnce(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"KAA_CONCURRENCY=many", "KAA_KILL_GRACE=5", "KAA_MAX_BODY_BYTES=1k", "KAA_MAX_TIMEOUT=long", "KAA_MAX_RESULT_TTL=1"} {
+		if _, err := app.LoadConfig(app.Environment{bad}); err == nil || strings.Count(err.Error(), "KAA_") != 1 {
+			t.Errorf("%s:\n%v", bad, err)
+		}
 	}
 }
 
@@ -48,6 +59,10 @@ func TestConfigAddr(t *testing.T) {
 		{app.Environment{"KAA_ADDR=:8080", "KAA_API_KEYS=k"}, true},
 		{app.Environment{"KAA_ADDR=:8080", "KAA_ALLOW_ANONYMOUS=true"}, true},
 		{app.Environment{"KAA_ADDR=8080"}, false},
+		{app.Environment{"KAA_ADDR=127.0.0.1:"}, false},
+		{app.Environment{"KAA_ADDR=127.0.0.1:http"}, false},
+		{app.Environment{"KAA_ADDR=127.0.0.1:65536"}, false},
+		{app.Environment{"KAA_ADDR=127.0.0.1:0"}, true},
 	}
 	for _, tt := range tests {
 		if _, err := app.LoadConfig(tt.vars); (err == nil) != tt.ok {

@@ -50,7 +50,7 @@ func (s *shared) startPoolAt(ctx context.Context, level sandbox.Level) (*interpr
 		Grace: s.cfg.KillGrace, PassEnv: s.cfg.PassEnvs, Log: s.log,
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("interpreters (KAA_PYTHON, KAA_RUNTIMES, KAA_WORK_DIR): %w", err)
 	}
 	if err := pool.Start(ctx); err != nil {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
