@@ -314,6 +314,11 @@ func TestOpenAPI(t *testing.T) {
 			if op.Summary == "" || op.OperationID == "" || len(op.Responses) < 2 {
 				t.Errorf("%s %s is hardly described: %+v", method, path, op)
 			}
+			for _, status := range []string{"400", "401", "408", "413", "415", "503"} {
+				if _, ok := op.Responses[status]; method == "post" && !ok {
+					t.Errorf("%s %s may answer %s and does not say so", method, path, status)
+				}
+			}
 		}
 	}
 	slices.Sort(got)
