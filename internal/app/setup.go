@@ -92,6 +92,15 @@ func (s *shared) enqueue(ctx context.Context, t job.DueTask) error {
 	return s.queue.Enqueue(ctx, s.task(t))
 }
 
+// reclaim puts tasks of lost runners back on their queues.
+func (s *shared) reclaim(ctx context.Context) error {
+	n, err := s.queue.Reclaim(ctx, s.cfg.Queues.names()...)
+	if n > 0 {
+		s.log.WarnContext(ctx, "tasks of a lost runner are on their queues again", slog.Int("tasks", n))
+	}
+	return err
+}
+
 func (s *shared) task(t job.DueTask) queue.Task {
 	return queue.Task{
 		JobID: t.JobID, Attempt: t.Attempt, Queue: t.Queue, Runtime: t.Runtime,
@@ -101,7 +110,7 @@ func (s *shared) task(t job.DueTask) queue.Task {
 
 // maintainer returns the started maintenance of this process and its stages.
 func (s *shared) maintainer(ctx context.Context) ([]stage, error) {
-	m := runner.NewMaintainer(s.store, s.store, s.enqueue, s.log)
+	m := runner.NewMaintainer(s.store, s.store, s.enqueue, s.reclaim, s.log)
 	due, err := s.store.ListenDue(ctx, func(string) { m.OutboxChanged() })
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -228,6 +229,36 @@ func TestTaskOfADeadServerIsNotArchived(t *testing.T) {
 
 // noSingle is a client that is not known to be one of a single server.
 type noSingle struct{ *redis.Client }
+
+// TestReclaim: what a dead server had taken is handled without asynq's recoverer,
+// and what a live one has is left alone.
+func TestReclaim(t *testing.T) {
+	t.Parallel()
+	db := testenv.Redis(t)
+	rdb := db.Client(t)
+	client := queue.NewClient(rdb)
+	for job, lease := range map[string]time.Duration{"dead": 19 * time.Second, "alive": 25 * time.Second} {
+		enqueue(t, client, queue.Task{JobID: job, Queue: "default", Timeout: time.Minute})
+		rdb.LMove(t.Context(), "asynq:{default}:pending", "asynq:{default}:active", "RIGHT", "LEFT")
+		rdb.HSet(t.Context(), "asynq:{default}:t:"+job+":0", "state", "active")
+		rdb.ZAdd(t.Context(), "asynq:{default}:lease", redis.Z{Score: float64(time.Now().Add(lease).Unix()), Member: job + ":0"})
+	}
+	tasks := make(chan queue.Task)
+	serve(t, db.Options(), to(tasks), func(c *queue.ServerConfig) { c.IdlePoll = time.Minute })
+	waitParked(t, rdb, 1)
+	if n, err := client.Reclaim(t.Context(), "critical", "default", "low"); n != 1 || err != nil {
+		t.Fatalf("Reclaim = %d, %v, want 1", n, err)
+	}
+	if got := receive(t, tasks, "task"); got.JobID != "dead" {
+		t.Errorf("handled %s, want dead", got.JobID)
+	}
+	if ids := rdb.LRange(t.Context(), "asynq:{default}:active", 0, -1).Val(); !slices.Contains(ids, "alive:0") {
+		t.Errorf("active tasks = %v, want alive:0 among them", ids)
+	}
+	if n, err := client.Reclaim(t.Context(), "default"); n != 0 || err != nil {
+		t.Errorf("a second Reclaim = %d, %v, want 0", n, err)
+	}
+}
 
 func TestTaskWithoutATokenIsFound(t *testing.T) {
 	t.Parallel()

@@ -22,8 +22,9 @@ type Outbox interface {
 
 // Repairs is what else the maintenance does.
 type Repairs interface {
-	// Rescue settles the jobs of runners whose heartbeat has lapsed.
-	Rescue(ctx context.Context) ([]job.Rescued, error)
+	// Rescue settles the jobs of runners whose heartbeat has lapsed, and tells whether
+	// there was such a runner.
+	Rescue(ctx context.Context) (rescued []job.Rescued, lapsed bool, err error)
 	Ping(ctx context.Context) error
 	// Sweep takes expired jobs out of the listings and returns how many it found.
 	Sweep(ctx context.Context, most int) (int, error)
@@ -31,6 +32,10 @@ type Repairs interface {
 
 // Enqueue puts a task on its queue. One that is there already is no error.
 type Enqueue func(ctx context.Context, t job.DueTask) error
+
+// Reclaim puts tasks back on their queues that a dead runner had taken but whose
+// jobs it had not claimed.
+type Reclaim func(ctx context.Context) error
 
 // Periods of the maintenance. An idle process pays for each with the commands of
 // one script, so they are as long as the promises allow.
@@ -43,7 +48,10 @@ const (
 	// off: while it is away no heartbeat can be written, and live runners need time
 	// to write theirs when it is back.
 	rescueGrace = 8 * time.Second
-	batch       = 256
+	// reclaims is how often to look for the tasks of a runner that was lost: which
+	// they are shows 10 s after its death, and a heartbeat may lapse 6 s after it.
+	reclaims = 3
+	batch    = 256
 )
 
 // Maintainer does the work that belongs to no single job's way. Every API and
@@ -53,19 +61,21 @@ type Maintainer struct {
 	outbox  Outbox
 	repairs Repairs
 	enqueue Enqueue
+	reclaim Reclaim
 	log     *slog.Logger
 
 	wake chan struct{} // a token: look at the outbox now
-	// answersSince is since when Redis is known to answer, zero if it does not; only
-	// the rescue's goroutine uses it.
+	// answersSince is since when Redis is known to answer, zero if it does not, and
+	// toReclaim how often to reclaim yet; only the rescue's goroutine uses them.
 	answersSince time.Time
+	toReclaim    int
 	stop         context.CancelFunc
 	done         sync.WaitGroup
 }
 
 // NewMaintainer returns a maintainer that has not started yet.
-func NewMaintainer(outbox Outbox, repairs Repairs, enqueue Enqueue, log *slog.Logger) *Maintainer {
-	return &Maintainer{outbox: outbox, repairs: repairs, enqueue: enqueue, log: log, wake: make(chan struct{}, 1)}
+func NewMaintainer(outbox Outbox, repairs Repairs, enqueue Enqueue, reclaim Reclaim, log *slog.Logger) *Maintainer {
+	return &Maintainer{outbox: outbox, repairs: repairs, enqueue: enqueue, reclaim: reclaim, log: log, wake: make(chan struct{}, 1)}
 }
 
 // Start begins the maintenance; Close ends it.
@@ -149,7 +159,7 @@ func (m *Maintainer) rescue(ctx context.Context) {
 		}
 		return
 	}
-	rescued, err := m.repairs.Rescue(ctx)
+	rescued, lapsed, err := m.repairs.Rescue(ctx)
 	if err != nil {
 		m.answersSince = time.Time{}
 		if ctx.Err() == nil {
@@ -163,6 +173,17 @@ func (m *Maintainer) rescue(ctx context.Context) {
 	if len(rescued) > 0 {
 		m.OutboxChanged()
 	}
+	if lapsed {
+		m.toReclaim = reclaims
+	}
+	if m.toReclaim == 0 {
+		return
+	}
+	if err := m.reclaim(ctx); err != nil {
+		m.log.WarnContext(ctx, "reclaim the tasks of a lost runner", slog.Any("err", err))
+		return
+	}
+	m.toReclaim--
 }
 
 func (m *Maintainer) sweep(ctx context.Context) {

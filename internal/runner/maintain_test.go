@@ -63,18 +63,18 @@ func (o *fakeOutbox) seen() int {
 	return o.looks
 }
 
-func (o *fakeOutbox) Rescue(context.Context) ([]job.Rescued, error) {
+func (o *fakeOutbox) Rescue(context.Context) ([]job.Rescued, bool, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.rescues++
 	if o.away {
-		return nil, errors.New("Redis is away")
+		return nil, false, errors.New("Redis is away")
 	}
 	if o.rescues == 1 {
 		o.due["rescued"] = time.Now()
-		return []job.Rescued{{JobID: "rescued", State: job.Queued}}, nil
+		return []job.Rescued{{JobID: "rescued", State: job.Queued}}, true, nil
 	}
-	return nil, nil
+	return nil, false, nil
 }
 
 func (o *fakeOutbox) Ping(context.Context) error {
@@ -94,6 +94,7 @@ func TestMaintainer(t *testing.T) {
 		o := &fakeOutbox{due: map[string]time.Time{}}
 		start := time.Now()
 		enqueued := map[string]time.Duration{}
+		var reclaimed []time.Duration
 		failures := 1
 		m := runner.NewMaintainer(o, o, func(_ context.Context, task job.DueTask) error {
 			if task.JobID == "flaky" && failures > 0 {
@@ -101,6 +102,9 @@ func TestMaintainer(t *testing.T) {
 				return errors.New("Redis is away")
 			}
 			enqueued[task.JobID] = time.Since(start)
+			return nil
+		}, func(context.Context) error {
+			reclaimed = append(reclaimed, time.Since(start))
 			return nil
 		}, slog.New(slog.DiscardHandler))
 		o.add("soon", 1300*time.Millisecond)
@@ -124,6 +128,9 @@ func TestMaintainer(t *testing.T) {
 		if diff := cmp.Diff(want, enqueued); diff != "" {
 			t.Errorf("enqueued at (-want +got):\n%s", diff)
 		}
+		if diff := cmp.Diff([]time.Duration{8 * time.Second, 12 * time.Second, 16 * time.Second}, reclaimed); diff != "" {
+			t.Errorf("tasks of the lost runner were reclaimed at (-want +got):\n%s", diff)
+		}
 	})
 }
 
@@ -133,7 +140,7 @@ func TestNoRescueAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := &fakeOutbox{due: map[string]time.Time{}}
-		m := runner.NewMaintainer(o, o, func(context.Context, job.DueTask) error { return nil }, slog.New(slog.DiscardHandler))
+		m := runner.NewMaintainer(o, o, func(context.Context, job.DueTask) error { return nil }, func(context.Context) error { return nil }, slog.New(slog.DiscardHandler))
 		m.Start(t.Context())
 		defer m.Close()
 		set := func(away bool) { o.mu.Lock(); o.away = away; o.rescues = 0; o.mu.Unlock() }

@@ -67,24 +67,23 @@ func (s *Store) Runners(ctx context.Context) ([]job.Runner, error) {
 	return runners, nil
 }
 
-// Rescue settles the jobs of all runners whose heartbeat has lapsed. Any process
-// may call it at any time.
-func (s *Store) Rescue(ctx context.Context) ([]job.Rescued, error) {
+// Rescue settles the jobs of all runners whose heartbeat has lapsed, and tells
+// whether there was such a runner. Any process may call it at any time.
+func (s *Store) Rescue(ctx context.Context) (rescued []job.Rescued, lapsed bool, err error) {
 	const op = "rescue"
-	if lapsed, err := s.anyLapsed(ctx); err != nil || !lapsed {
-		return nil, wrap(op, err)
+	if lapsed, err = s.anyLapsed(ctx); err != nil || !lapsed {
+		return nil, false, wrap(op, err)
 	}
 	v, err := s.scripts.rescue.Run(ctx, s.rdb, []string{runnersKey},
 		"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()).Slice()
 	if err != nil {
-		return nil, wrap(op, err)
+		return nil, false, wrap(op, err)
 	}
 	r := reply(v)
-	var out []job.Rescued
 	for i := 0; i+1 < len(r); i += 2 {
-		out = append(out, job.Rescued{JobID: r.text(i), State: job.State(r.text(i + 1))})
+		rescued = append(rescued, job.Rescued{JobID: r.text(i), State: job.State(r.text(i + 1))})
 	}
-	return out, nil
+	return rescued, true, nil
 }
 
 // anyLapsed says whether a registered runner's heartbeat has lapsed, in two

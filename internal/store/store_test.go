@@ -260,7 +260,7 @@ func TestCancelOfRunning(t *testing.T) {
 	if err := b.Leave(t.Context(), b.runner); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Rescue(t.Context()); err != nil {
+	if _, _, err := b.Rescue(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if j := b.get(t, id); j.State != job.Cancelled {
@@ -282,14 +282,14 @@ func TestRescue(t *testing.T) {
 	if _, err := b.Claim(t.Context(), alive, "alive", "s"); err != nil {
 		t.Fatal(err)
 	}
-	if rescued, err := b.Rescue(t.Context()); err != nil || len(rescued) != 0 {
+	if rescued, lapsed, err := b.Rescue(t.Context()); err != nil || lapsed || len(rescued) != 0 {
 		t.Fatalf("all are alive: %v, %v", rescued, err)
 	}
 	if err := b.Leave(t.Context(), b.runner); err != nil { // as if its heartbeat had lapsed
 		t.Fatal(err)
 	}
-	rescued, err := b.Rescue(t.Context())
-	if err != nil || len(rescued) != 2 {
+	rescued, lapsed, err := b.Rescue(t.Context())
+	if err != nil || !lapsed || len(rescued) != 2 {
 		t.Fatalf("rescued %v, %v", rescued, err)
 	}
 	if j := b.get(t, once); j.State != job.Failed || j.Failure == nil || j.Failure.Code != job.FailRunnerLost {

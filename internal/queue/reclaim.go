@@ -1,0 +1,58 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// leaseTime is asynq's lease of a task; a live server renews it every 5 s.
+	leaseTime = 30 * time.Second
+	// deadAfter is how long ago the lease of a task was given or renewed that no live
+	// server has: those 5 s, and maxHeld, by which a new one may be old already.
+	deadAfter = 10 * time.Second
+	// maxReclaimed bounds what one script moves.
+	maxReclaimed = 256
+)
+
+// reclaimScript moves the tasks whose lease ends soon back to where they are taken
+// next, as asynq's own requeue does.
+// KEYS lease, active, pending   ARGV end of lease, prefix of task keys, most.
+const reclaimScript = `
+local moved = 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])) do
+  if redis.call('LREM', KEYS[2], 0, id) > 0 then
+    redis.call('RPUSH', KEYS[3], id)
+    redis.call('HSET', ARGV[2] .. id, 'state', 'pending')
+    moved = moved + 1
+  end
+  redis.call('ZREM', KEYS[1], id)
+end
+return moved`
+
+// Reclaim puts tasks back on their queues that a dead server had taken, and returns
+// how many. asynq does that only when the lease is over and its recoverer comes by,
+// up to two minutes later. A task whose server turns out to live is handled twice,
+// which the claim of its job makes harmless.
+func (c *Client) Reclaim(ctx context.Context, queues ...string) (int, error) {
+	reclaimed := 0
+	before := time.Now().Add(leaseTime - deadAfter).Unix()
+	for _, q := range queues {
+		prefix := "asynq:{" + q + "}:"
+		n, err := redis.NewScript(reclaimScript).Run(ctx, c.rdb,
+			[]string{prefix + "lease", prefix + "active", prefix + "pending"}, before, prefix+"t:", maxReclaimed).Int()
+		if err != nil {
+			return reclaimed, unavailable(ctx, "reclaim tasks of "+q, err)
+		}
+		reclaimed += n
+		if n == 0 {
+			continue
+		}
+		if err := wake(ctx, c.rdb, q, n); err != nil {
+			return reclaimed, unavailable(ctx, "wake for reclaimed tasks", err)
+		}
+	}
+	return reclaimed, nil
+}
