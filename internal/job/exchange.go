@@ -55,10 +55,13 @@ type DueTask struct {
 	Runtime string // empty for the default
 }
 
-// Rescued is a job whose runner was lost.
+// Rescued is a job whose runner was lost, or that nobody waits for any more.
 type Rescued struct {
 	JobID string
-	State State // queued again, failed, or cancelled
+	// State: queued again, failed or cancelled; running means that its end is asked for.
+	State State
+	// Unattended: its caller's API process was lost, not its runner.
+	Unattended bool
 }
 
 // NewJob is a job to be recorded.
@@ -69,7 +72,8 @@ type NewJob struct {
 	// API key) while the key is remembered. Fingerprint identifies the request:
 	// the same key with another one is refused. All empty for none.
 	IdempotencyKey, Scope, Fingerprint string
-	// Subscriber is told of the job's end; empty for nobody.
+	// Subscriber is the process whose caller waits for the job; empty for none. It is
+	// told of the end, and its own end is the job's.
 	Subscriber string
 }
 

@@ -130,4 +130,6 @@ const (
 	FailCancelled FailureCode = "cancelled"
 	// FailQueueTimeout: no runner took a synchronous job in time, so it was cancelled.
 	FailQueueTimeout FailureCode = "queue_timeout"
+	// FailWaiterLost: the API process whose caller waited for a synchronous job was lost.
+	FailWaiterLost FailureCode = "waiter_lost"
 )

@@ -23,7 +23,7 @@ type Outbox interface {
 // Repairs is what else the maintenance does.
 type Repairs interface {
 	// Rescue settles the jobs of runners whose heartbeat has lapsed, and tells whether
-	// there was such a runner.
+	// there was such a runner. It also ends the jobs whose waiting API process has lapsed.
 	Rescue(ctx context.Context) (rescued []job.Rescued, lapsed bool, err error)
 	Ping(ctx context.Context) error
 	// Sweep takes expired jobs out of the listings and returns how many it found.
@@ -168,6 +168,10 @@ func (m *Maintainer) rescue(ctx context.Context) {
 		return
 	}
 	for _, r := range rescued {
+		if r.Unattended {
+			m.log.WarnContext(ctx, "nobody waits for a job any more", slog.String("job_id", r.JobID), slog.String("state", string(r.State)))
+			continue
+		}
 		m.log.WarnContext(ctx, "runner of a job was lost", slog.String("job_id", r.JobID), slog.String("state", string(r.State)))
 	}
 	if len(rescued) > 0 {

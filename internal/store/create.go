@@ -77,6 +77,7 @@ func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
 		j.ID, j.Queue, string(j.State), j.MaxAttempts, millis(j.ScheduledAt),
 		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
 		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
+		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(),
 	}, nil
 }
 

@@ -67,38 +67,78 @@ func (s *Store) Runners(ctx context.Context) ([]job.Runner, error) {
 	return runners, nil
 }
 
+// Attend is the lease of a process whose callers wait for jobs that it created as
+// their Subscriber: once it has lapsed, RunnerTTL after the last call or creation,
+// Rescue ends those jobs.
+func (s *Store) Attend(ctx context.Context, waiter string) error {
+	_, err := s.rdb.SetArgs(ctx, waiterKey(waiter), 1, redis.SetArgs{Get: true, TTL: s.cfg.RunnerTTL}).Result()
+	if errors.Is(err, redis.Nil) {
+		err = s.rdb.SAdd(ctx, waitersKey, waiterMember(waiter)).Err()
+	}
+	return wrap("attend", err)
+}
+
 // Rescue settles the jobs of all runners whose heartbeat has lapsed, and tells
-// whether there was such a runner. Any process may call it at any time.
+// whether there was such a runner; and it ends the jobs that nobody waits for any
+// more, because the process that did has lapsed. Any process may call it at any
+// time.
 func (s *Store) Rescue(ctx context.Context) (rescued []job.Rescued, lapsed bool, err error) {
 	const op = "rescue"
-	if lapsed, err = s.anyLapsed(ctx); err != nil || !lapsed {
-		return nil, false, wrap(op, err)
-	}
-	v, err := s.scripts.rescue.Run(ctx, s.rdb, []string{runnersKey},
-		"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()).Slice()
+	lapsed, unattended, err := s.anyLapsed(ctx)
 	if err != nil {
 		return nil, false, wrap(op, err)
 	}
-	r := reply(v)
-	for i := 0; i+1 < len(r); i += 2 {
-		rescued = append(rescued, job.Rescued{JobID: r.text(i), State: job.State(r.text(i + 1))})
+	if lapsed {
+		v, err := s.scripts.rescue.Run(ctx, s.rdb, []string{runnersKey},
+			"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()).Slice()
+		if err != nil {
+			return nil, false, wrap(op, err)
+		}
+		rescued = rescuedOf(v, false)
 	}
-	return rescued, true, nil
+	if unattended {
+		v, err := s.scripts.unattended.Run(ctx, s.rdb, []string{waitersKey}, string(job.FailWaiterLost),
+			"the API process whose caller waited for it was lost", s.cfg.TombstoneTTL.Milliseconds()).Slice()
+		if err != nil {
+			return rescued, lapsed, wrap(op, err)
+		}
+		rescued = append(rescued, rescuedOf(v, true)...)
+	}
+	return rescued, lapsed, nil
 }
 
-// anyLapsed says whether a registered runner's heartbeat has lapsed, in two
-// commands for any number of runners.
-func (s *Store) anyLapsed(ctx context.Context) (bool, error) {
-	ids, err := s.rdb.SMembers(ctx, runnersKey).Result()
-	if err != nil || len(ids) == 0 {
-		return false, err
+func rescuedOf(r reply, unattended bool) []job.Rescued {
+	var rescued []job.Rescued
+	for i := 0; i+1 < len(r); i += 2 {
+		rescued = append(rescued, job.Rescued{JobID: r.text(i), State: job.State(r.text(i + 1)), Unattended: unattended})
 	}
-	keys := make([]string, len(ids))
-	for i, id := range ids {
-		keys[i] = runnerKey(id)
+	return rescued
+}
+
+// anyLapsed says whether a registered runner's heartbeat has lapsed, or a waiter's
+// lease: in two commands for any number of them, and one more if so.
+func (s *Store) anyLapsed(ctx context.Context) (runner, waiter bool, err error) {
+	members, err := s.rdb.SUnion(ctx, runnersKey, waitersKey).Result()
+	if err != nil || len(members) == 0 {
+		return false, false, err
 	}
-	alive, err := s.rdb.Exists(ctx, keys...).Result()
-	return err == nil && int(alive) < len(ids), err
+	var runners, waiters []string
+	for _, m := range members {
+		if id, ok := strings.CutPrefix(m, waiterMember("")); ok {
+			waiters = append(waiters, waiterKey(id))
+		} else {
+			runners = append(runners, runnerKey(m))
+		}
+	}
+	alive, err := s.rdb.Exists(ctx, slices.Concat(runners, waiters)...).Result()
+	switch {
+	case err != nil || int(alive) == len(members):
+		return false, false, err
+	case len(waiters) == 0:
+		return true, false, nil
+	}
+	waiting, err := s.rdb.Exists(ctx, waiters...).Result()
+	return alive-waiting < int64(len(runners)), int(waiting) < len(waiters), err
 }
 
 // Doomed returns which of the claims must stop: their owner has asked for it, or

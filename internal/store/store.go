@@ -22,6 +22,8 @@
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
 //	{kaa}:runner:<id>:jobs        SET     what the runner has claimed
+//	{kaa}:waiters                 SET     processes whose callers wait; {kaa}:waiter:<id> expires with the lease
+//	{kaa}:waiter:<id>:jobs        SET     what they wait for
 package store
 
 import (
@@ -44,11 +46,18 @@ const (
 	expiryKey  = prefix + "expiry"
 	queuesKey  = prefix + "queues"
 	runnersKey = prefix + "runners"
+	waitersKey = prefix + "waiters"
 )
 
 func jobKey(id string) string    { return prefix + "job:" + id }
 func goneKey(id string) string   { return prefix + "gone:" + id }
 func runnerKey(id string) string { return prefix + "runner:" + id }
+func waiterKey(id string) string { return prefix + waiterMember(id) }
+
+// waiterMember is how the set of waiters names one: so that it is told from a
+// runner where both are looked at.
+func waiterMember(id string) string { return "waiter:" + id }
+
 func indexKey(queue string, state job.State) string {
 	return prefix + "jobs:" + queue + ":" + string(state)
 }
@@ -66,7 +75,8 @@ type Config struct {
 	// OutboxDelay is how long after its creation a job that nobody confirmed as
 	// enqueued is enqueued by the maintenance loop; 5 s.
 	OutboxDelay time.Duration
-	// RunnerTTL is how long a runner lives without a heartbeat; 8 s.
+	// RunnerTTL is how long a runner lives without a heartbeat, and an API process
+	// with callers who wait; 8 s.
 	RunnerTTL time.Duration
 }
 
@@ -91,7 +101,7 @@ type Store struct {
 }
 
 type scripts struct {
-	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep *redis.Script
+	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended *redis.Script
 }
 
 // New returns a store on rdb.
@@ -100,6 +110,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		create: script("create"), due: script("due"), enqueued: script("enqueued"),
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
 		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),
+		unattended: script("unattended"),
 	}}
 }
 

@@ -16,6 +16,8 @@ local function int(n) return string.format('%d', n) end
 local function job_key(id) return P .. 'job:' .. id end
 local function index_key(queue, state) return P .. 'jobs:' .. queue .. ':' .. state end
 local function runner_jobs_key(runner) return P .. 'runner:' .. runner .. ':jobs' end
+local function waiter_key(waiter) return P .. 'waiter:' .. waiter end
+local function waiter_jobs_key(waiter) return P .. 'waiter:' .. waiter .. ':jobs' end
 
 local function terminal_state(state)
   return state == 'completed' or state == 'cancelled' or state == 'failed'
@@ -37,18 +39,19 @@ end
 -- to live, a tombstone outlives it, and everybody who waits is told.
 local function settle(id, to, result, code, message, tombstone_ms)
   local key = job_key(id)
-  local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify')
+  local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter')
   local now, ttl = now_ms(), tonumber(f[4])
   redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   if result ~= '' then redis.call('HSET', key, 'result', result) end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
-  redis.call('HDEL', key, 'spec', 'notify', 'cancel')
+  redis.call('HDEL', key, 'spec', 'notify', 'cancel', 'waiter')
   redis.call('PEXPIRE', key, int(ttl))
   redis.call('SET', P .. 'gone:' .. id, '1', 'PX', int(ttl + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. f[2] .. ' ' .. to)
   redis.call('ZREM', P .. 'outbox', id)
   reindex(id, f[2], f[1], to)
   if f[3] then redis.call('SREM', runner_jobs_key(f[3]), id) end
+  if f[6] then redis.call('SREM', waiter_jobs_key(f[6]), id) end
   if f[5] then
     for channel in string.gmatch(f[5], '%S+') do redis.call('PUBLISH', channel, id) end
   end

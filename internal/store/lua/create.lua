@@ -1,7 +1,8 @@
 -- create: nothing -> scheduled | queued.
 -- KEYS job, idempotency key (any key when there is none)
 -- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
---      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime
+--      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime,
+--      waiter, waiter_ttl
 -- Answers {'created', now} | {'replay', id} | {'mismatch'}.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
@@ -24,6 +25,14 @@ redis.call('HSET', KEYS[1], 'state', state, 'queue', queue, 'attempt', '0', 'max
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'metadata', ARGV[8]) end
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'notify', ARGV[10]) end
 if ARGV[14] ~= '' then redis.call('HSET', KEYS[1], 'runtime', ARGV[14]) end
+if ARGV[15] ~= '' then
+  -- The first job that a process waits for registers it, so that the way of a job
+  -- has no heartbeat on it.
+  redis.call('HSET', KEYS[1], 'waiter', ARGV[15])
+  redis.call('SADD', waiter_jobs_key(ARGV[15]), id)
+  redis.call('SADD', P .. 'waiters', 'waiter:' .. ARGV[15])
+  redis.call('SET', waiter_key(ARGV[15]), '1', 'PX', ARGV[16])
+end
 if ARGV[5] ~= '0' then redis.call('HSET', KEYS[1], 'scheduled_at', ARGV[5]) end
 redis.call('SADD', P .. 'queues', queue)
 redis.call('ZADD', index_key(queue, state), 0, id)
