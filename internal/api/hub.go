@@ -10,6 +10,7 @@ type Hub struct {
 
 	mu      sync.Mutex
 	waiting map[string][]chan struct{} // by job id
+	calls   int                        // synchronous calls that wait
 }
 
 // NewHub returns a hub of that name, which must be unique among all processes.
@@ -49,4 +50,23 @@ func (h *Hub) wait(jobID string) (told <-chan struct{}, forget func()) {
 		}
 		h.waiting[jobID] = left
 	}
+}
+
+// join counts a synchronous call until leave is called.
+func (h *Hub) join() (leave func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls++
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.calls--
+	}
+}
+
+// Calls returns how many synchronous calls wait.
+func (h *Hub) Calls() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.calls
 }

@@ -151,14 +151,14 @@ func endProblem(e *endError) *Problem {
 	}
 	status := http.StatusServiceUnavailable
 	switch {
-	case e.job.State == job.Cancelled:
+	case e.job.State == job.Cancelled && code != string(job.FailWaiterLost):
 		status = http.StatusConflict
 	case code == string(job.FailRunnerLost):
 		status = http.StatusBadGateway
 	}
 	p := newProblem(status, code, e.Error())
 	p.JobID = e.job.ID
-	if code == string(job.FailStart) || code == string(job.FailNoRuntime) {
+	if code == string(job.FailStart) || code == string(job.FailNoRuntime) || code == string(job.FailWaiterLost) {
 		// Only then it is sure that the code has not begun: the others are for the
 		// caller to decide about.
 		p.retryAfter = time.Second

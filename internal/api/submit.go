@@ -122,6 +122,7 @@ func taskOf(j job.Job) job.DueTask {
 // runAndWait submits a job and returns it once it has ended. If the caller goes
 // away the job is cancelled, and also if no runner takes it in time.
 func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error) {
+	defer s.cfg.Hub.join()()
 	sub.subscriber = s.cfg.Hub.Subscriber
 	draft, err := s.draft(ctx, sub, time.Now())
 	if err != nil {

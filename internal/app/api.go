@@ -69,7 +69,9 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 		return nil, errors.Join(err, finished.Close())
 	}
 	a := &apiProcess{cfg: s.cfg, log: s.log, served: make(chan error, 1), draining: make(chan struct{}), requests: new(sync.WaitGroup)}
-	a.background = append(maintenance, stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
+	attendance := api.NewAttendance(hub, s.store.Attend, s.log)
+	attendance.Start(ctx)
+	a.background = append(maintenance, stage{"attendance", time.Second, func(context.Context) error { attendance.Close(); return nil }}, stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.metrics.Register(telemetry.NewQueues(s.queueStats))
 
 	if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Addr); err != nil {
