@@ -72,6 +72,9 @@ type NewJob struct {
 	// API key) while the key is remembered. Fingerprint identifies the request:
 	// the same key with another one is refused. All empty for none.
 	IdempotencyKey, Scope, Fingerprint string
+	// Caller identifies whose job it is, without being a secret. Jobs that wait are
+	// counted by it.
+	Caller string
 	// Subscriber is the process whose caller waits for the job; empty for none. It is
 	// told of the end, and its own end is the job's.
 	Subscriber string
@@ -83,4 +86,12 @@ type Created struct {
 	// Replayed: the idempotency key was used before; Job is what it made then.
 	Replayed bool
 	Err      error
+}
+
+// Rate is what a rate limit says to a request.
+type Rate struct {
+	Allowed          bool
+	Limit, Remaining int           // requests at once, and how many of them are left
+	Reset            time.Duration // until all of them are there again
+	RetryAfter       time.Duration // if it is not allowed
 }

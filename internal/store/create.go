@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +15,9 @@ import (
 
 	"github.com/kaa-run/kaa/internal/job"
 )
+
+// anonymous is the caller of jobs that come without one.
+const anonymous = "anonymous"
 
 // Create records a job. The caller enqueues its task next and calls Enqueued; if
 // it dies in between, the maintenance loop enqueues it.
@@ -77,7 +81,7 @@ func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
 		j.ID, j.Queue, string(j.State), j.MaxAttempts, millis(j.ScheduledAt),
 		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
 		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
-		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(),
+		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(), cmp.Or(n.Caller, anonymous),
 	}, nil
 }
 
@@ -91,7 +95,10 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 	if err := wordError(op, r); err != nil {
 		return job.Created{Err: err}
 	}
-	if r.word() == "replay" {
+	switch r.word() {
+	case "full":
+		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Queue: r.text(1), Depth: atoi(r.text(2)), Limit: atoi(r.text(3))})}
+	case "replay":
 		j, err := s.Get(ctx, r.text(1))
 		if errors.Is(err, job.ErrNotFound) || errors.Is(err, job.ErrGone) {
 			err = fmt.Errorf("%s: %w", op, job.ErrReplayGone) // the key outlives the record

@@ -19,6 +19,8 @@
 //	{kaa}:queues                  SET     queues that have had a job
 //	{kaa}:outbox                  ZSET    job → when its task must be (or have been) enqueued
 //	{kaa}:expiry                  ZSET    entries to take out of the listings, by time
+//	{kaa}:waiting                 HASH    caller → how many of its jobs are scheduled or queued
+//	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
 //	{kaa}:runner:<id>:jobs        SET     what the runner has claimed
@@ -78,6 +80,9 @@ type Config struct {
 	// RunnerTTL is how long a runner lives without a heartbeat, and an API process
 	// with callers who wait; 8 s.
 	RunnerTTL time.Duration
+	// MaxDepth is how many jobs may wait on one queue, MaxCallerDepth how many of one
+	// caller on all queues; 0 is no limit.
+	MaxDepth, MaxCallerDepth int
 }
 
 func (c Config) withDefaults() Config {
@@ -101,21 +106,25 @@ type Store struct {
 }
 
 type scripts struct {
-	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended *redis.Script
+	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate *redis.Script
 }
 
 // New returns a store on rdb.
 func New(rdb redis.UniversalClient, cfg Config) *Store {
-	return &Store{rdb: rdb, cfg: cfg.withDefaults(), scripts: scripts{
+	cfg = cfg.withDefaults()
+	script := func(name string) *redis.Script { return script(name, cfg) }
+	return &Store{rdb: rdb, cfg: cfg, scripts: scripts{
 		create: script("create"), due: script("due"), enqueued: script("enqueued"),
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
 		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),
-		unattended: script("unattended"),
+		unattended: script("unattended"), rate: script("rate"),
 	}}
 }
 
-// script reads an embedded script; a missing one is a build mistake.
-func script(name string) *redis.Script {
+// script reads an embedded script; a missing one is a build mistake. The bounds that
+// scripts keep are constants in front of them.
+func script(name string, cfg Config) *redis.Script {
+	constants := fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH = %d, %d\n", cfg.MaxDepth, cfg.MaxCallerDepth)
 	common, err := luaFiles.ReadFile("lua/common.lua")
 	if err != nil {
 		panic(err)
@@ -124,7 +133,7 @@ func script(name string) *redis.Script {
 	if err != nil {
 		panic(err)
 	}
-	return redis.NewScript(string(common) + string(body))
+	return redis.NewScript(constants + string(common) + string(body))
 }
 
 // Ping reports whether Redis answers.

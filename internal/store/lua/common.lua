@@ -23,10 +23,22 @@ local function terminal_state(state)
   return state == 'completed' or state == 'cancelled' or state == 'failed'
 end
 
--- reindex moves a job from one state's listing to another's.
+local function waits(state) return state == 'scheduled' or state == 'queued' end
+
+-- count keeps the number of a caller's jobs that wait; by is 1 or -1. Jobs that
+-- were recorded before there were callers count for nobody.
+local function count(caller, by)
+  if caller and redis.call('HINCRBY', P .. 'waiting', caller, by) <= 0 then
+    redis.call('HDEL', P .. 'waiting', caller)
+  end
+end
+
+-- reindex moves a job from one state's listing to another's. Every move of a state
+-- passes here, and each once: so the counts are exact.
 local function reindex(id, queue, from, to)
   redis.call('ZREM', index_key(queue, from), id)
   redis.call('ZADD', index_key(queue, to), 0, id)
+  if waits(from) ~= waits(to) then count(redis.call('HGET', job_key(id), 'caller'), waits(to) and 1 or -1) end
 end
 
 -- missing tells a job that was never known from one whose record has expired.

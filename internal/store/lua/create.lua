@@ -2,11 +2,12 @@
 -- KEYS job, idempotency key (any key when there is none)
 -- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
 --      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime,
---      waiter, waiter_ttl
--- Answers {'created', now} | {'replay', id} | {'mismatch'}.
+--      waiter, waiter_ttl, caller
+-- Answers {'created', now} | {'replay', id} | {'mismatch'} |
+-- {'full', queue or '' for the caller, depth, limit}.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
-local id, queue, state, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[11]
+local id, queue, state, fingerprint, caller = ARGV[1], ARGV[2], ARGV[3], ARGV[11], ARGV[17]
 if fingerprint ~= '' then
   local seen = redis.call('GET', KEYS[2])
   if seen then
@@ -14,14 +15,24 @@ if fingerprint ~= '' then
     if print ~= fingerprint then return { 'mismatch' } end
     if owner ~= id then return { 'replay', owner } end
   end
-  redis.call('SET', KEYS[2], fingerprint .. ' ' .. id, 'PX', ARGV[12])
 end
 local now = now_ms()
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return { 'created', redis.call('HGET', KEYS[1], 'created_at') }
 end
+-- Only what is new can be too much, and what is refused leaves no trace.
+if MAX_DEPTH > 0 then
+  local depth = redis.call('ZCARD', index_key(queue, 'queued')) + redis.call('ZCARD', index_key(queue, 'scheduled'))
+  if depth >= MAX_DEPTH then return { 'full', queue, depth, MAX_DEPTH } end
+end
+if MAX_CALLER_DEPTH > 0 then
+  local depth = tonumber(redis.call('HGET', P .. 'waiting', caller) or 0)
+  if depth >= MAX_CALLER_DEPTH then return { 'full', '', depth, MAX_CALLER_DEPTH } end
+end
+if fingerprint ~= '' then redis.call('SET', KEYS[2], fingerprint .. ' ' .. id, 'PX', ARGV[12]) end
 redis.call('HSET', KEYS[1], 'state', state, 'queue', queue, 'attempt', '0', 'max_attempts', ARGV[4],
-  'created_at', int(now), 'timeout', ARGV[6], 'result_ttl', ARGV[7], 'spec', ARGV[9])
+  'created_at', int(now), 'timeout', ARGV[6], 'result_ttl', ARGV[7], 'spec', ARGV[9], 'caller', caller)
+count(caller, 1)
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'metadata', ARGV[8]) end
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'notify', ARGV[10]) end
 if ARGV[14] ~= '' then redis.call('HSET', KEYS[1], 'runtime', ARGV[14]) end
