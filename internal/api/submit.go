@@ -80,7 +80,7 @@ func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.
 		return job.NewJob{}, fmt.Errorf("make job id: %w", err)
 	}
 	j.ID = id.String()
-	n := job.NewJob{Job: j, Spec: spec, Subscriber: sub.subscriber}
+	n := job.NewJob{Job: j, Spec: spec, Subscriber: sub.subscriber, Caller: shortCaller(ctx)}
 	if sub.idempotencyKey != "" {
 		n.IdempotencyKey, n.Scope, n.Fingerprint = sub.idempotencyKey, callerOf(ctx), sub.fingerprint
 	}
@@ -122,7 +122,11 @@ func taskOf(j job.Job) job.DueTask {
 // runAndWait submits a job and returns it once it has ended. If the caller goes
 // away the job is cancelled, and also if no runner takes it in time.
 func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error) {
-	defer s.cfg.Hub.join()()
+	end, waiting := s.cfg.Hub.beginCall(s.cfg.MaxSyncWaits)
+	if end == nil {
+		return job.Job{}, tooManyWaits(waiting, s.cfg.MaxSyncWaits)
+	}
+	defer end()
 	sub.subscriber = s.cfg.Hub.Subscriber
 	draft, err := s.draft(ctx, sub, time.Now())
 	if err != nil {
@@ -243,6 +247,11 @@ func (s *server) waitFor(ctx context.Context, id string, d time.Duration) (job.J
 	if d == 0 {
 		return s.cfg.Lookup.Get(ctx, id)
 	}
+	end, waiting := s.cfg.Hub.beginPoll(s.cfg.MaxSyncWaits)
+	if end == nil {
+		return job.Job{}, tooManyWaits(waiting, s.cfg.MaxSyncWaits)
+	}
+	defer end()
 	told, forget := s.cfg.Hub.wait(id)
 	defer forget()
 	if err := s.cfg.Lookup.Watch(ctx, id, s.cfg.Hub.Subscriber); err != nil {

@@ -86,6 +86,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 			Records: s.store, Lookup: s.store, Fleet: s.store, Queue: taskQueue{s},
 			Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 			Limits: s.cfg.limits(), Keys: keys, MaxBodyBytes: s.cfg.MaxBodyBytes, SyncQueueWait: s.cfg.SyncQueueWait,
+			MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
 			Version: Version(), Draining: a.draining, Background: a.requests,
 		}),
 		// No ReadTimeout and no WriteTimeout: a synchronous call may last an hour.

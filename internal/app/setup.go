@@ -60,7 +60,10 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 		return nil, fmt.Errorf("KAA_REDIS_URL: %w", err)
 	}
 	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data")}
-	s.store = store.New(s.rdb, store.Config{TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL})
+	s.store = store.New(s.rdb, store.Config{
+		TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
+		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey,
+	})
 	s.queue = queue.NewClient(s.rdb)
 	if err := s.awaitRedis(ctx); err != nil {
 		_ = s.rdb.Close() // the first error is the one to report
@@ -129,6 +132,17 @@ func (q taskQueue) Enqueue(ctx context.Context, t job.DueTask) error { return q.
 
 func (q taskQueue) Remove(ctx context.Context, t job.DueTask) error {
 	return q.queue.Remove(ctx, q.task(t))
+}
+
+// rate is the rate limit of the api; nil if there is none.
+func (s *shared) rate() func(context.Context, string) (job.Rate, error) {
+	perSecond, burst := s.cfg.RateLimit, s.cfg.RateBurst
+	if perSecond == 0 {
+		return nil
+	}
+	return func(ctx context.Context, caller string) (job.Rate, error) {
+		return s.store.Rate(ctx, caller, perSecond, burst)
+	}
 }
 
 func newLog(cfg Config, w io.Writer) *slog.Logger {
