@@ -85,7 +85,10 @@ type Created struct {
 	Job Job
 	// Replayed: the idempotency key was used before; Job is what it made then.
 	Replayed bool
-	Err      error
+	// Held: its caller has so many jobs on the queue that this one is not to be
+	// enqueued; the outbox will have it when its turn comes.
+	Held bool
+	Err  error
 }
 
 // Rate is what a rate limit says to a request.

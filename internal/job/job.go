@@ -52,6 +52,8 @@ type Claim struct {
 	// Waited is the time the job spent ready to run before this claim.
 	Waited time.Duration
 	Spec   Spec
+	// Filled: the claim brought jobs into the outbox, where somebody has to look now.
+	Filled bool
 }
 
 // Outcome is how an attempt ended: the terminal state with what belongs to it.

@@ -19,8 +19,8 @@ import (
 // anonymous is the caller of jobs that come without one.
 const anonymous = "anonymous"
 
-// Create records a job. The caller enqueues its task next and calls Enqueued; if
-// it dies in between, the maintenance loop enqueues it.
+// Create records a job. Unless the job is held, the caller enqueues its task next
+// and calls Enqueued; if it dies in between, the maintenance loop enqueues it.
 func (s *Store) Create(ctx context.Context, n job.NewJob) (job.Created, error) {
 	c := s.CreateAll(ctx, []job.NewJob{n})[0]
 	return c, c.Err
@@ -110,7 +110,7 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 	if j.State == job.Queued {
 		j.QueuedAt = j.CreatedAt
 	}
-	return job.Created{Job: j}
+	return job.Created{Job: j, Held: r.text(2) == "held"}
 }
 
 // Enqueued confirms that tasks are on their queues.

@@ -20,6 +20,9 @@
 //	{kaa}:outbox                  ZSET    job → when its task must be (or have been) enqueued
 //	{kaa}:expiry                  ZSET    entries to take out of the listings, by time
 //	{kaa}:waiting                 HASH    caller → how many of its jobs are scheduled or queued
+//	{kaa}:seats:<queue>:<caller>  SET     the caller's jobs that may be on asynq's queue
+//	{kaa}:held:<queue>:<caller>   ZSET    its jobs that wait for a seat, by the time they are ready since
+//	{kaa}:holding                 SET     "queue caller" of those that have jobs held
 //	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
@@ -49,6 +52,7 @@ const (
 	queuesKey  = prefix + "queues"
 	runnersKey = prefix + "runners"
 	waitersKey = prefix + "waiters"
+	holdingKey = prefix + "holding"
 )
 
 func jobKey(id string) string    { return prefix + "job:" + id }
@@ -83,6 +87,8 @@ type Config struct {
 	// MaxDepth is how many jobs may wait on one queue, MaxCallerDepth how many of one
 	// caller on all queues; 0 is no limit.
 	MaxDepth, MaxCallerDepth int
+	// Window is how many jobs of one caller may be on one of asynq's queues at once; 32.
+	Window int
 }
 
 func (c Config) withDefaults() Config {
@@ -95,6 +101,9 @@ func (c Config) withDefaults() Config {
 	set(&c.IdempotencyTTL, 24*time.Hour)
 	set(&c.OutboxDelay, 5*time.Second)
 	set(&c.RunnerTTL, 8*time.Second)
+	if c.Window == 0 {
+		c.Window = 32
+	}
 	return c
 }
 
@@ -124,7 +133,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 // script reads an embedded script; a missing one is a build mistake. The bounds that
 // scripts keep are constants in front of them.
 func script(name string, cfg Config) *redis.Script {
-	constants := fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH = %d, %d\n", cfg.MaxDepth, cfg.MaxCallerDepth)
+	constants := fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW = %d, %d, %d\n", cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window)
 	common, err := luaFiles.ReadFile("lua/common.lua")
 	if err != nil {
 		panic(err)

@@ -3,7 +3,7 @@
 -- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
 --      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime,
 --      waiter, waiter_ttl, caller
--- Answers {'created', now} | {'replay', id} | {'mismatch'} |
+-- Answers {'created', now, 'held' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit}.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
@@ -18,7 +18,7 @@ if fingerprint ~= '' then
 end
 local now = now_ms()
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  return { 'created', redis.call('HGET', KEYS[1], 'created_at') }
+  return { 'created', redis.call('HGET', KEYS[1], 'created_at'), redis.call('ZSCORE', held_key(queue, caller), id) and 'held' }
 end
 -- Only what is new can be too much, and what is refused leaves no trace.
 if MAX_DEPTH > 0 then
@@ -52,6 +52,7 @@ if state == 'scheduled' then
   redis.call('PUBLISH', P .. 'outbox', ARGV[5])
 else
   redis.call('HSET', KEYS[1], 'queued_at', int(now))
+  if not seat(id, queue, caller, now) then return { 'created', int(now), 'held' } end
   redis.call('ZADD', P .. 'outbox', int(now + tonumber(ARGV[13])), id)
 end
 return { 'created', int(now) }
