@@ -97,7 +97,7 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 			continue
 		}
 		s.cfg.Observer.Submitted(c.Job.Queue)
-		if c.Job.State != job.Queued {
+		if c.Job.State != job.Queued || c.Held {
 			continue
 		}
 		if err := s.cfg.Queue.Enqueue(ctx, taskOf(c.Job)); err != nil {

@@ -64,7 +64,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	maintenance, err := s.maintainer(ctx)
+	maintenance, err := s.startMaintenance(ctx, s.maintainer())
 	if err != nil {
 		return nil, errors.Join(err, finished.Close())
 	}

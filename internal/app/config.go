@@ -53,9 +53,11 @@ type Config struct {
 	MaxDelay         time.Duration `env:"KAA_MAX_DELAY" envDefault:"720h"`
 	SyncQueueWait    time.Duration `env:"KAA_SYNC_QUEUE_WAIT" envDefault:"30s"`
 
-	// Of the next, 0 is no limit. A RateBurst of 0 is replaced by RateLimit.
+	// Of the next, 0 is no limit, but for FairWindow. A RateBurst of 0 is replaced by
+	// RateLimit.
 	MaxQueueDepth       int     `env:"KAA_MAX_QUEUE_DEPTH" envDefault:"1000000"`
 	MaxQueueDepthPerKey int     `env:"KAA_MAX_QUEUE_DEPTH_PER_KEY" envDefault:"200000"`
+	FairWindow          int     `env:"KAA_FAIR_WINDOW" envDefault:"32"`
 	MaxSyncWaits        int     `env:"KAA_MAX_SYNC_WAITS" envDefault:"1000"`
 	BodyMemory          int64   `env:"KAA_BODY_MEMORY" envDefault:"268435456"`
 	RateLimit           float64 `env:"KAA_RATE_LIMIT" envDefault:"0"`
@@ -224,7 +226,7 @@ func (c *Config) check() []error {
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	for name, v := range map[string]int64{
 		"KAA_CONCURRENCY": int64(c.Concurrency), "KAA_MAX_BODY_BYTES": c.MaxBodyBytes, "KAA_MAX_CODE_BYTES": int64(c.MaxCodeBytes),
-		"KAA_MAX_ATTEMPTS":    int64(c.MaxAttempts),
+		"KAA_MAX_ATTEMPTS": int64(c.MaxAttempts), "KAA_FAIR_WINDOW": int64(c.FairWindow),
 		"KAA_DEFAULT_TIMEOUT": int64(c.DefaultTimeout), "KAA_MAX_TIMEOUT": int64(c.MaxTimeout), "KAA_KILL_GRACE": int64(c.KillGrace),
 		"KAA_SYNC_QUEUE_WAIT": int64(c.SyncQueueWait), "KAA_RESULT_TTL": int64(c.ResultTTL), "KAA_MAX_RESULT_TTL": int64(c.MaxResultTTL),
 		"KAA_TOMBSTONE_TTL": int64(c.TombstoneTTL), "KAA_IDEMPOTENCY_TTL": int64(c.IdempotencyTTL), "KAA_DRAIN_TIMEOUT": int64(c.DrainTimeout),

@@ -80,9 +80,10 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	if err != nil {
 		return nil, err
 	}
+	maintainer := s.maintainer()
 	r := runner.New(runner.Config{
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics,
-		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor,
+		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
 	})
 	if err := r.Start(ctx); err != nil {
 		return nil, err
@@ -93,7 +94,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		return nil, err
 	}
 	undo = append([]stage{{"subscription", time.Second, func(context.Context) error { return cancels.Close() }}}, undo...)
-	maintenance, err := s.maintainer(ctx)
+	maintenance, err := s.startMaintenance(ctx, maintainer)
 	if err != nil {
 		return nil, err
 	}

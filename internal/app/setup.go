@@ -62,7 +62,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data")}
 	s.store = store.New(s.rdb, store.Config{
 		TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
-		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey,
+		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, Window: cfg.FairWindow,
 	})
 	s.queue = queue.NewClient(s.rdb)
 	if err := s.awaitRedis(ctx); err != nil {
@@ -111,9 +111,13 @@ func (s *shared) task(t job.DueTask) queue.Task {
 	}
 }
 
-// maintainer returns the started maintenance of this process and its stages.
-func (s *shared) maintainer(ctx context.Context) ([]stage, error) {
-	m := runner.NewMaintainer(s.store, s.store, s.enqueue, s.reclaim, s.log)
+// maintainer returns the maintenance of a process, not started yet.
+func (s *shared) maintainer() *runner.Maintainer {
+	return runner.NewMaintainer(s.store, s.store, s.enqueue, s.reclaim, s.log)
+}
+
+// startMaintenance starts it and returns its stages.
+func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer) ([]stage, error) {
 	due, err := s.store.ListenDue(ctx, func(string) { m.OutboxChanged() })
 	if err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ type fakeStore struct {
 	mu         sync.Mutex
 	claimErrs  []error // one per call, then none
 	finishErrs []error
+	filled     bool // a claim brings jobs into the outbox
 	cancelled  bool // the owner's flag is set
 	lost       bool
 	held       []job.Claim
@@ -58,7 +59,7 @@ func (f *fakeStore) next(errs *[]error) error {
 }
 
 func (f *fakeStore) Claim(_ context.Context, id, runner, session string) (job.Claim, error) {
-	return job.Claim{JobID: id, Runner: runner, SessionID: session, Attempt: 1, Waited: 5 * time.Millisecond}, f.next(&f.claimErrs)
+	return job.Claim{JobID: id, Runner: runner, SessionID: session, Attempt: 1, Waited: 5 * time.Millisecond, Filled: f.filled}, f.next(&f.claimErrs)
 }
 
 func (f *fakeStore) Finish(_ context.Context, _ job.Claim, o job.Outcome) error {
@@ -163,6 +164,10 @@ func TestHandle(t *testing.T) {
 		{
 			name: "the code's end is the job's", workers: &fakeWorkers{execute: ends(job.StatusError)},
 			want: []string{"completed error, result of j, queued 5 ms"},
+		},
+		{
+			name: "the claim brings others into the outbox", store: &fakeStore{filled: true}, workers: &fakeWorkers{execute: ends(job.StatusOK)},
+			want: []string{"filled", "completed ok, result of j, queued 5 ms"},
 		},
 		{
 			name: "no worker", workers: &fakeWorkers{err: errors.New("no python")},
