@@ -244,7 +244,7 @@ func TestHandle(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := runner.New(runner.Config{
 					Self: job.Runner{ID: "r"}, Records: tt.store, Registry: tt.store, Workers: tt.workers,
-					Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
+					Observer: noObserver{}, Log: slog.New(slog.DiscardHandler), Filled: func() { tt.store.note("filled") },
 				})
 				if err := r.Start(t.Context()); err != nil {
 					t.Fatal(err)
