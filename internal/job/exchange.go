@@ -75,6 +75,8 @@ type NewJob struct {
 	// Caller identifies whose job it is, without being a secret. Jobs that wait are
 	// counted by it.
 	Caller string
+	// WebhookSecret signs the job's webhook. No reading of the job shows it.
+	WebhookSecret Secret
 	// Subscriber is the process whose caller waits for the job; empty for none. It is
 	// told of the end, and its own end is the job's.
 	Subscriber string

@@ -23,6 +23,7 @@ type Job struct {
 	Timeout     time.Duration
 	ResultTTL   time.Duration // how long the record outlives the end
 	Metadata    json.RawMessage
+	Webhook     *Webhook // nil if none was asked for
 	// CancelRequested is set once the owner has asked for a running job's end.
 	CancelRequested bool
 	Failure         *Failure
