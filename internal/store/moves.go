@@ -93,10 +93,10 @@ func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failur
 // Sweep takes expired jobs out of the listings, most at a time, and returns how
 // many it found. It also mends the seats of callers who have jobs held.
 func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
-	if some, err := s.exists(ctx, "sweep", expiryKey, holdingKey); err != nil || !some {
+	if some, err := s.exists(ctx, "sweep", expiryKey, holdingKey, hooksKey); err != nil || !some {
 		return 0, err
 	}
-	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey, holdingKey}, most).Int()
+	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey, holdingKey, hooksKey}, most).Int()
 	return n, wrap("sweep", err)
 }
 

@@ -23,6 +23,7 @@
 //	{kaa}:seats:<queue>:<caller>  SET     the caller's jobs that may be on asynq's queue
 //	{kaa}:held:<queue>:<caller>   ZSET    its jobs that wait for a seat, by the time they are ready since
 //	{kaa}:holding                 SET     "queue caller" of those that have jobs held
+//	{kaa}:hooks                   ZSET    ended jobs whose webhook is to be delivered, by when
 //	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
@@ -53,6 +54,7 @@ const (
 	runnersKey = prefix + "runners"
 	waitersKey = prefix + "waiters"
 	holdingKey = prefix + "holding"
+	hooksKey   = prefix + "hooks"
 )
 
 func jobKey(id string) string    { return prefix + "job:" + id }
@@ -89,6 +91,8 @@ type Config struct {
 	MaxDepth, MaxCallerDepth int
 	// Window is how many jobs of one caller may be on one of asynq's queues at once; 32.
 	Window int
+	// HookTTL is how long a record stays at most for its webhook to be delivered; 25 h.
+	HookTTL time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -101,6 +105,7 @@ func (c Config) withDefaults() Config {
 	set(&c.IdempotencyTTL, 24*time.Hour)
 	set(&c.OutboxDelay, 5*time.Second)
 	set(&c.RunnerTTL, 8*time.Second)
+	set(&c.HookTTL, 25*time.Hour)
 	if c.Window == 0 {
 		c.Window = 32
 	}
@@ -115,7 +120,7 @@ type Store struct {
 }
 
 type scripts struct {
-	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate *redis.Script
+	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
 }
 
 // New returns a store on rdb.
@@ -126,14 +131,15 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		create: script("create"), due: script("due"), enqueued: script("enqueued"),
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
 		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),
-		unattended: script("unattended"), rate: script("rate"),
+		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 	}}
 }
 
 // script reads an embedded script; a missing one is a build mistake. The bounds that
 // scripts keep are constants in front of them.
 func script(name string, cfg Config) *redis.Script {
-	constants := fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW = %d, %d, %d\n", cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window)
+	constants := fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
+		cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds())
 	common, err := luaFiles.ReadFile("lua/common.lua")
 	if err != nil {
 		panic(err)

@@ -104,13 +104,20 @@ end
 -- to live, a tombstone outlives it, and everybody who waits is told.
 local function settle(id, to, result, code, message, tombstone_ms)
   local key = job_key(id)
-  local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter')
+  local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url')
   local now, ttl = now_ms(), tonumber(f[4])
   redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   if result ~= '' then redis.call('HSET', key, 'result', result) end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
   redis.call('HDEL', key, 'spec', 'notify', 'cancel', 'waiter')
-  redis.call('PEXPIRE', key, int(ttl))
+  if f[7] then
+    -- The record is what the webhook tells, so it stays until that is through.
+    redis.call('PEXPIRE', key, int(math.max(ttl, HOOK_TTL)))
+    redis.call('ZADD', P .. 'hooks', int(now), id)
+    redis.call('PUBLISH', P .. 'outbox', 'hooks')
+  else
+    redis.call('PEXPIRE', key, int(ttl))
+  end
   redis.call('SET', P .. 'gone:' .. id, '1', 'PX', int(ttl + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. f[2] .. ' ' .. to)
   redis.call('ZREM', P .. 'outbox', id)

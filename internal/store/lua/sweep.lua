@@ -1,7 +1,8 @@
 -- sweep: takes jobs whose record has expired out of the listings, and looks after the
 -- seats of some callers who have jobs held: a seat whose job is gone, say because a
 -- process of an older Kaa claimed it, would be lost to its caller for ever.
--- KEYS expiry, holding   ARGV most
+-- It also tells again of webhooks that are due and that nobody has taken.
+-- KEYS expiry, holding, hooks   ARGV most
 -- Answers how many were taken out.
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now_ms()), 'LIMIT', 0, ARGV[1])
 for _, entry in ipairs(due) do
@@ -19,4 +20,6 @@ for _, entry in ipairs(redis.call('SRANDMEMBER', KEYS[2], 8)) do
   filled = filled + fill(queue, caller)
 end
 if filled > 0 then redis.call('PUBLISH', P .. 'outbox', int(now_ms())) end
+local hook = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', int(now_ms()), 'LIMIT', 0, 1)
+if #hook > 0 then redis.call('PUBLISH', P .. 'outbox', 'hooks') end
 return #due
