@@ -23,11 +23,12 @@ var allowed = map[string][]string{
 	"internal/sandbox":     {"internal/job"},
 	"internal/interpreter": {"internal/job", "internal/sandbox"},
 	"internal/telemetry":   {"internal/job"},
+	"internal/webhook":     {"internal/job"},
 	"internal/testenv":     nil,
 	"internal/layout":      nil,
 	"internal/app": {
 		"internal/job", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter",
-		"internal/sandbox", "internal/telemetry",
+		"internal/sandbox", "internal/telemetry", "internal/webhook",
 	},
 	"cmd/api":    {"internal/app"},
 	"cmd/runner": {"internal/app"},
