@@ -81,6 +81,9 @@ func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.
 	}
 	j.ID = id.String()
 	n := job.NewJob{Job: j, Spec: spec, Subscriber: sub.subscriber, Caller: shortCaller(ctx)}
+	if w := sub.request.Webhook; w != nil {
+		n.WebhookSecret = w.Secret
+	}
 	if sub.idempotencyKey != "" {
 		n.IdempotencyKey, n.Scope, n.Fingerprint = sub.idempotencyKey, callerOf(ctx), sub.fingerprint
 	}

@@ -65,6 +65,10 @@ type Config struct {
 
 	Quotas
 
+	WebhookAllowPrivate bool          `env:"KAA_WEBHOOK_ALLOW_PRIVATE" envDefault:"false"`
+	WebhookTimeout      time.Duration `env:"KAA_WEBHOOK_TIMEOUT" envDefault:"10s"`
+	WebhookRetryFor     time.Duration `env:"KAA_WEBHOOK_RETRY_FOR" envDefault:"24h"`
+
 	ResultTTL      time.Duration `env:"KAA_RESULT_TTL" envDefault:"1h"`
 	MaxResultTTL   time.Duration `env:"KAA_MAX_RESULT_TTL" envDefault:"168h"`
 	TombstoneTTL   time.Duration `env:"KAA_TOMBSTONE_TTL" envDefault:"1h"`
@@ -230,6 +234,7 @@ func (c *Config) check() []error {
 		"KAA_DEFAULT_TIMEOUT": int64(c.DefaultTimeout), "KAA_MAX_TIMEOUT": int64(c.MaxTimeout), "KAA_KILL_GRACE": int64(c.KillGrace),
 		"KAA_SYNC_QUEUE_WAIT": int64(c.SyncQueueWait), "KAA_RESULT_TTL": int64(c.ResultTTL), "KAA_MAX_RESULT_TTL": int64(c.MaxResultTTL),
 		"KAA_TOMBSTONE_TTL": int64(c.TombstoneTTL), "KAA_IDEMPOTENCY_TTL": int64(c.IdempotencyTTL), "KAA_DRAIN_TIMEOUT": int64(c.DrainTimeout),
+		"KAA_WEBHOOK_TIMEOUT": int64(c.WebhookTimeout),
 	} {
 		if v <= 0 {
 			bad("%s must be above 0", name)
@@ -239,7 +244,8 @@ func (c *Config) check() []error {
 		"KAA_MAX_STDIN_BYTES": int64(c.MaxStdinBytes), "KAA_MAX_ENV_BYTES": int64(c.MaxEnvBytes), "KAA_MAX_METADATA_BYTES": int64(c.MaxMetadataBytes),
 		"KAA_PARKED": int64(c.Parked), "KAA_MAX_DELAY": int64(c.MaxDelay),
 		"KAA_MAX_QUEUE_DEPTH": int64(c.MaxQueueDepth), "KAA_MAX_QUEUE_DEPTH_PER_KEY": int64(c.MaxQueueDepthPerKey),
-		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay),
+		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
+		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay),
 	} {
 		if v < 0 {
 			bad("%s must not be negative", name)
@@ -341,6 +347,6 @@ func (c *Config) limits() job.Limits {
 		DefaultTimeout: c.DefaultTimeout, MaxTimeout: c.MaxTimeout, MaxDelay: c.MaxDelay,
 		DefaultResultTTL: c.ResultTTL, MaxResultTTL: c.MaxResultTTL, MaxAttempts: c.MaxAttempts,
 		Queues: c.Queues.names(), DefaultQueue: c.Queues.byDefault(),
-		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(),
+		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), PrivateWebhooks: c.WebhookAllowPrivate,
 	}
 }

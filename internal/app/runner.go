@@ -94,7 +94,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		return nil, err
 	}
 	undo = append([]stage{{"subscription", time.Second, func(context.Context) error { return cancels.Close() }}}, undo...)
-	maintenance, err := s.startMaintenance(ctx, maintainer)
+	maintenance, err := s.startMaintenance(ctx, maintainer, nil)
 	if err != nil {
 		return nil, err
 	}

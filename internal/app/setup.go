@@ -21,6 +21,10 @@ import (
 // redisPatience is how long a start waits for a Redis that does not answer yet.
 const redisPatience = 10 * time.Second
 
+// webhookMargin is how long a record outlives the time in which its webhook is tried,
+// so that the last attempt still finds it.
+const webhookMargin = time.Hour
+
 // Version is what the binary says it is.
 func Version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
@@ -63,6 +67,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	s.store = store.New(s.rdb, store.Config{
 		TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, Window: cfg.FairWindow,
+		HookTTL: cfg.WebhookRetryFor + webhookMargin,
 	})
 	s.queue = queue.NewClient(s.rdb)
 	if err := s.awaitRedis(ctx); err != nil {
@@ -116,9 +121,17 @@ func (s *shared) maintainer() *runner.Maintainer {
 	return runner.NewMaintainer(s.store, s.store, s.enqueue, s.reclaim, s.log)
 }
 
-// startMaintenance starts it and returns its stages.
-func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer) ([]stage, error) {
-	due, err := s.store.ListenDue(ctx, func(string) { m.OutboxChanged() })
+// startMaintenance starts it and returns its stages. hooksDue, if not nil, is called
+// when webhooks are due.
+func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hooksDue func()) ([]stage, error) {
+	due, err := s.store.ListenDue(ctx, func(what string) {
+		switch {
+		case what != store.HooksDue:
+			m.OutboxChanged()
+		case hooksDue != nil:
+			hooksDue()
+		}
+	})
 	if err != nil {
 		return nil, err
 	}

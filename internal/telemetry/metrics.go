@@ -25,6 +25,7 @@ type Metrics struct {
 	executed  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	waited    *prometheus.HistogramVec
+	webhooks  *prometheus.HistogramVec
 }
 
 // NewMetrics returns metrics that are registered on a registry of their own,
@@ -48,9 +49,12 @@ func NewMetrics() *Metrics {
 		waited: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "kaa_queue_wait_seconds", Help: "Time a job was ready to run until this process took it.", Buckets: seconds,
 		}, []string{"queue"}),
+		webhooks: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "kaa_webhook_duration_seconds", Help: "Time of an attempt to deliver a webhook, by what came of it: delivered, retry or failed.", Buckets: seconds,
+		}, []string{"outcome"}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.submitted, m.executed, m.duration, m.waited)
+		m.requests, m.submitted, m.executed, m.duration, m.waited, m.webhooks)
 	return m
 }
 
@@ -65,6 +69,11 @@ func (m *Metrics) Handler() http.Handler {
 // Request counts an HTTP request.
 func (m *Metrics) Request(method, route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// Webhook counts an attempt to deliver a webhook.
+func (m *Metrics) Webhook(outcome string, took time.Duration) {
+	m.webhooks.WithLabelValues(outcome).Observe(took.Seconds())
 }
 
 // Submitted counts an accepted job.
