@@ -56,7 +56,7 @@ func (p *Problem) GetHeaders() http.Header {
 }
 
 func retryAfterSeconds(d time.Duration) string {
-	return strconv.Itoa(max(1, int(d.Round(time.Second)/time.Second)))
+	return strconv.Itoa(max(1, int((d+time.Second-1)/time.Second))) // never too early
 }
 
 func newProblem(status int, code, detail string) *Problem {
