@@ -214,20 +214,6 @@ def tune_libc():
         return lambda: None
 
 
-def close_strangers(keep):
-    """Close descriptors that a careless parent let us inherit."""
-    try:
-        fds = [int(name) for name in os.listdir("/proc/self/fd")]
-    except (OSError, ValueError):
-        return
-    for fd in fds:
-        if fd > 2 and fd != keep:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
-
-
 def clip(text, limit):
     """Return text as an exact str that keeps head and tail within the limit."""
     text = "".join(("", text))
@@ -464,13 +450,19 @@ def rehearse():
 
 
 def differ():
-    """Let this worker's randomness be its own; Python's random sees to itself."""
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
-    tempfile = sys.modules.get("tempfile")
+    """Let this worker be its own: the zygote's fork leaves to us what os.fork does."""
+    modules = sys.modules
+    for name in ("random", "numpy.random"):
+        module = modules.get(name)
+        if module is not None:
+            module.seed()
+    tempfile = modules.get("tempfile")
     if tempfile is not None:
         tempfile._name_sequence = None
+    try:
+        threading.main_thread()._set_native_id()
+    except AttributeError:
+        pass  # Python 3.8
 
 
 def complain(fd, message):
@@ -483,7 +475,7 @@ def main(fd, set_limits):
     control, interrupts = prepared.control, prepared.interrupts
     _signal_set(SIGINT, _signal.SIG_IGN)  # nothing to interrupt yet
     control.open(fd)
-    close_strangers(control.fd)
+    os.closerange(3, control.fd)  # what was open in the zygote
     rehearse()
     control.send(type="ready", version=VERSION, python="%d.%d.%d" % sys.version_info[:3])
     control.wait()

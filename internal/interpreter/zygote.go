@@ -22,8 +22,8 @@ type zygote struct {
 	proc *process
 	mu   sync.Mutex // one request at a time
 	link packets
-	// alive counts the slots and workers in its session, which the reaper leaves alone
-	// until the last of them is gone.
+	// alive counts the slots in its session, which the reaper leaves alone until the
+	// last of them is gone.
 	alive   sync.WaitGroup
 	gone    chan struct{} // closed when the last of them is
 	modules []string
@@ -34,6 +34,7 @@ type zygoteSpec struct {
 	Level   sandbox.Level `json:"level"`
 	Filter  string        `json:"filter,omitempty"`
 	Root    string        `json:"root,omitempty"`
+	Disk    int64         `json:"disk"`
 	Preload []string      `json:"preload"`
 }
 
@@ -71,7 +72,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	z := &zygote{proc: proc, link: link}
 	said := out.follow(p.cfg.Log)
 	spec := zygoteSpec{
-		Level: p.cfg.Sandbox, Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Preload: st.cfg.Preload,
+		Level: p.cfg.Sandbox, Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
 	}
 	if err := z.awaitReady(ctx, p.cfg.StartTimeout, spec); err != nil {
 		z.abort()
@@ -125,7 +126,7 @@ func (z *zygote) running() bool {
 	}
 }
 
-// close ends the process. Its slots and workers are not touched.
+// close ends the process. Its slots are not touched.
 func (z *zygote) close() {
 	z.proc.kill()
 	<-z.proc.exited
@@ -192,85 +193,6 @@ func (f *zygoteFiles) follow(log *slog.Logger) func() []byte {
 		<-done
 		return text
 	}
-}
-
-// slot is our view of one slot process, and of the control group that goes with it.
-// It has at most one worker at a time.
-type slot struct {
-	zygote *zygote
-	link   packets
-	pidfd  *os.File
-	pid    int
-	group  *sandbox.Group
-	owner  int
-}
-
-type slotRequest struct {
-	Cmd   string `json:"cmd"`
-	Owner int    `json:"owner"`
-}
-
-// newSlot has z fork a slot.
-func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
-	group, err := p.groups.New()
-	if err != nil {
-		return nil, err
-	}
-	link, theirs, err := newPackets("slot")
-	if err != nil {
-		return nil, errors.Join(err, group.Remove())
-	}
-	s := &slot{zygote: z, link: link, group: group, owner: p.owners.take()}
-	z.mu.Lock()
-	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, theirs)
-	z.mu.Unlock()
-	_ = theirs.Close()
-	if err == nil {
-		z.alive.Add(1)
-		s.pid, err = pidOf(s.pidfd)
-	}
-	if err == nil {
-		err = s.awaitReady(p.cfg.StartTimeout)
-	}
-	if err == nil {
-		// Before the first worker: moving one process is dear, being born there is not.
-		err = group.Add(s.pid)
-	}
-	if err != nil {
-		p.closeSlot(s)
-		return nil, fmt.Errorf("start slot: %w", err)
-	}
-	return s, nil
-}
-
-func (s *slot) awaitReady(limit time.Duration) error {
-	if err := s.link.conn.SetDeadline(time.Now().Add(limit)); err != nil {
-		return err
-	}
-	m, _, err := s.link.receive()
-	if err == nil {
-		err = m.failure()
-	}
-	return err
-}
-
-// closeSlot ends the slot's process and gives back what belongs to it. Its worker, if
-// it has one, must have ended.
-func (p *Pool) closeSlot(s *slot) {
-	s.link.close()
-	if s.pidfd != nil {
-		_ = unix.PidfdSendSignal(int(s.pidfd.Fd()), unix.SIGKILL, nil, 0)
-		if !ended(s.pidfd, lastResort) {
-			p.cfg.Log.Error("interpreter: slot survives SIGKILL", slog.Int("pid", s.pid))
-		}
-		_ = s.pidfd.Close()
-		s.zygote.alive.Done()
-	}
-	children.reapAdopted()
-	if err := s.group.Remove(); err != nil {
-		p.cfg.Log.Warn("interpreter: remove control group", slog.Any("err", err))
-	}
-	p.owners.giveBack(s.owner)
 }
 
 // owners are the users that sandboxes belong to, as the zygotes' namespaces number

@@ -4,9 +4,10 @@ The runner decides what a sandbox is made of (package sandbox); this file carrie
 it out, in the order in which the processes come to be:
 
     build_root   the zygote, once: a minimal read-only root to live in
-    open_slot    a slot, once: a network of its own
-    enter        the supervisor of each worker: fresh mounts in fresh namespaces
-    confine      the worker itself, last: gives up everything it does not need
+    open_slot    a slot, once: the first process of a pid namespace, and a network
+    enter        each worker: mounts of its own, in namespaces of its own
+    become_user, Landlock.restrict, drop_capabilities, set_limits, Filter.install
+                 each worker: gives up everything it does not need
 
 Every step either holds or raises LayerError with the name of the layer, and then
 there is no worker: nothing is ever silently left out.
@@ -32,9 +33,12 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
-# What each supervisor gets afresh. The network belongs to the slot, and the user
-# namespace to the worker, so that it owns none of the others.
-WORKER_NAMESPACES = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+# A slot lends its pid and network namespaces to one worker after the other; there is
+# nobody and nothing in them in between. Each worker has the others to itself; the
+# last it makes is a user namespace, so that it owns none of them.
+SLOT_NAMESPACES = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET
+WORKER_NAMESPACES = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x00200000, 0x01000000
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 2, 4, 8, 32, 4096
 MS_REC, MS_PRIVATE = 16384, 1 << 18
@@ -43,7 +47,7 @@ AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER, PR_GET_TID_ADDRESS = 36, 40
 SECCOMP_MODE_FILTER = 2
 LAST_CAPABILITY = 63  # dropping what does not exist is an error that does not matter
 
@@ -52,6 +56,8 @@ SYS_LANDLOCK_CREATE, SYS_LANDLOCK_ADD, SYS_LANDLOCK_RESTRICT, SYS_MOUNT_SETATTR 
 SYS_PIDFD_OPEN = 434
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}
+SYS_SET_ROBUST_LIST = {"x86_64": 273, "aarch64": 99}
+SYS_GET_ROBUST_LIST = {"x86_64": 274, "aarch64": 100}
 
 USER = 1000  # uid and gid of the code, as it sees them
 WORK, TMP, SHM = "/work", "/tmp", "/dev/shm"
@@ -78,14 +84,8 @@ _syscall.restype = ctypes.c_long
 _mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 # Calls that hold on to the interpreter's lock, for a fork by hand.
-_locked = ctypes.PyDLL(None)
-_raw_clone = _locked.syscall
-_raw_clone.restype = ctypes.c_long
-_before_fork = ctypes.pythonapi.PyOS_BeforeFork
-_after_fork_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
-_after_fork_child = ctypes.pythonapi.PyOS_AfterFork_Child
-for _f in (_before_fork, _after_fork_parent, _after_fork_child):
-    _f.restype, _f.argtypes = None, ()
+_locked = ctypes.PyDLL(None).syscall
+_locked.restype = ctypes.c_long
 
 MACHINE = os.uname().machine
 
@@ -122,27 +122,54 @@ def hide_memory():
     check(_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "process supervision", "prctl")
 
 
+def make_visible():
+    """Undo hide_memory: a worker may look at itself, and has to, to give up rights."""
+    check(_prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "process supervision", "prctl")
+
+
 def pidfd_open(pid):
     fd = _syscall(SYS_PIDFD_OPEN, pid, 0)
     return check(fd, "process supervision", "pidfd_open")
 
 
-def fork_into(namespaces):
-    """Like os.fork, with the child in new namespaces. Also for a new pid namespace,
-    which unshare gives to children only and then for good."""
-    if not namespaces:
-        return os.fork()
-    number = SYS_CLONE[MACHINE]
-    _before_fork()
-    pid = _raw_clone(number, ctypes.c_ulong(namespaces | 17), None, None, None, None)
-    if pid == 0:
-        _after_fork_child()
-        return 0
-    code = ctypes.get_errno()
-    _after_fork_parent()
-    if pid < 0:
-        raise LayerError("namespaces", "clone", OSError(code, os.strerror(code)))
-    return pid
+class Fork:
+    """A fork that costs a tenth of os.fork, into new namespaces.
+
+    What a process pays for after a fork is above all each page that it writes to, and
+    os.fork has the C library and every module that registered for it write to many:
+    to give locks new states that other threads may have held. There are no other
+    threads in a zygote. What is left is done here: the new process's thread id goes
+    where the C library keeps it, and its list of robust locks is registered anew.
+    """
+
+    def __init__(self):
+        address = ctypes.c_void_p()
+        # Kernels may be built without this; what then sees a stale id are messages of
+        # the C library's own checks of locks.
+        known = _prctl(PR_GET_TID_ADDRESS, ctypes.addressof(address), 0, 0, 0) == 0
+        tid = ctypes.c_void_p(address.value) if known else None
+        self.tid_flags = CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID if known else 0
+        head, size = ctypes.c_void_p(), ctypes.c_size_t()
+        check(_syscall(SYS_GET_ROBUST_LIST[MACHINE], 0, ctypes.byref(head), ctypes.byref(size)), "process supervision",
+              "get_robust_list")
+        self.robust = (SYS_SET_ROBUST_LIST[MACHINE], ctypes.c_void_p(head.value), ctypes.c_size_t(size.value))
+        # The order of the last two arguments depends on the architecture.
+        self.rest = (None, None, tid, None) if MACHINE == "x86_64" else (None, None, None, tid)
+        self.number = SYS_CLONE[MACHINE]
+        self.flags = {}
+
+    def prepare(self, namespaces):
+        SIGCHLD = 17
+        self.flags[namespaces] = ctypes.c_ulong(namespaces | self.tid_flags | SIGCHLD)
+
+    def __call__(self, namespaces):
+        pid = _locked(self.number, self.flags[namespaces], *self.rest)
+        if pid == 0:
+            _syscall(*self.robust)
+        elif pid < 0:
+            code = ctypes.get_errno()
+            raise LayerError("namespaces" if namespaces else "process supervision", "clone", OSError(code, os.strerror(code)))
+        return pid
 
 
 # --- the zygote's root ---------------------------------------------------------
@@ -231,16 +258,16 @@ def set_attributes(path, attributes, recursive):
     check(result, "mount namespace", "make %s read-only" % path)
 
 
-# --- a slot's network ------------------------------------------------------------
+# --- a slot's namespaces ---------------------------------------------------------
 
 
 def open_slot():
-    """Give this process a network of its own with nothing but a loopback in it.
+    """Set up the namespaces that one worker after the other will live in. The process
+    is the first in them: what a worker leaves behind becomes its child.
 
-    One worker at a time lives in it. Nothing of one is left for the next: sockets
-    end with their processes, and closed connections are not remembered."""
-    layer = "network namespace"
-    check(_unshare(CLONE_NEWNET), layer, "unshare")
+    The network has nothing but a loopback. Nothing of one worker is left in it for the
+    next: sockets end with their processes, and closed connections are not remembered."""
+    mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None, "proc")
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             import fcntl
@@ -251,31 +278,35 @@ def open_slot():
         with open("/proc/sys/net/ipv4/tcp_max_tw_buckets", "w") as file:
             file.write("0")
     except OSError as error:
-        raise LayerError(layer, "set up the loopback", error)
+        raise LayerError("network namespace", "set up the loopback", error)
 
 
 # --- a worker's mounts -------------------------------------------------------------
 
 
 def tmpfs_options(disk_bytes, owner):
-    return ("size=%d,nr_inodes=%d,mode=700,uid=%d,gid=%d" % (
-        disk_bytes, max(1024, min(disk_bytes // 4096, 65536)), owner, owner)).encode()
+    """How to mount the working directory, and /tmp."""
+    inodes = max(1024, min(disk_bytes // 4096, 65536))
+    return tuple(b"size=%d,nr_inodes=%d,mode=%s,uid=%d,gid=%d" % (disk_bytes, inodes, mode, owner, owner)
+                 for mode in (b"700", b"1777"))
 
 
-def enter(disk_bytes, owner, hidden):
-    """Mount what is the worker's own. The process is the first of fresh namespaces."""
-    options = tmpfs_options(disk_bytes, owner)
-    mount(b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, options)
-    mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, options.replace(b"mode=700", b"mode=1777"))
+def enter(options, hidden):
+    """Mount what is the worker's own: see tmpfs_options."""
+    work, tmp = options
+    mount(b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, work)
+    mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, tmp)
     mount(b"/tmp", b"/dev/shm", None, MS_BIND)
-    mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None, "proc")
     for path, stash in hidden:
         os.makedirs(path, 0o755, exist_ok=True)
         mount(os.fsencode(stash), os.fsencode(path), None, MS_BIND | MS_REC)
 
 
-def resize(disk_bytes):
-    """Change the size limit of the worker's file systems."""
+def resize(pid, disk_bytes):
+    """Change the size limit of a worker's file systems, from outside of it."""
+    fd = os.open("/proc/%d/ns/mnt" % pid, os.O_RDONLY)
+    check(libc.setns(fd, CLONE_NEWNS), "mount namespace", "setns")
+    os.close(fd)
     data = b"size=%d" % disk_bytes
     for path in (b"/work", b"/tmp"):
         mount(None, path, None, MS_REMOUNT | MS_NOSUID | MS_NODEV, data)
