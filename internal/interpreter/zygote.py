@@ -48,8 +48,8 @@ CONTROL = 3  # where the runner puts the zygote's socket
 MAX_MESSAGE = 64 << 10
 STRICT, BASIC = "strict", "basic"
 
-SIG_BLOCK, SIG_UNBLOCK = signal.SIG_BLOCK, signal.SIG_UNBLOCK
-CHILD = (signal.SIGCHLD,)
+CHILD = (int(signal.SIGCHLD),)
+SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
 
 
 def load(name):
@@ -63,8 +63,13 @@ def load(name):
     return module
 
 
+program = load("program")
 seal = load("seal")
+seal.Program, seal.number, seal.FORK, seal.MAY_FAIL = program.Program, program.number, program.FORK, program.MAY_FAIL
 repl_worker = load("repl_worker")
+
+
+kill_all = seal.libc.kill
 
 
 class Channel:
@@ -114,22 +119,23 @@ class Zygote:
             self.filter = seal.Filter(base64.b64decode(spec["filter"]))
         if self.level in (STRICT, BASIC):
             self.landlock = seal.Landlock()
+        self.strict = self.level == STRICT
+        self.native = program.native()
         self.fork = seal.Fork()
-        strict = self.level == STRICT
-        self.slot_namespaces = seal.SLOT_NAMESPACES if strict else 0
-        self.worker_namespaces = seal.WORKER_NAMESPACES if strict else 0
-        self.fork.prepare(self.slot_namespaces)
-        self.fork.prepare(self.worker_namespaces)
+        self.slots = seal.Program(self.native)
+        self.fork.add_to(self.slots, seal.SLOT_NAMESPACES if self.strict else 0)
+        self.slots.build()
         self.disk = spec["disk"]
         seal.no_new_privs()
         seal.fixed_limits()
         seal.hide_memory()
-        if self.level == STRICT:
+        os.environ["HOME"], os.environ["TMPDIR"] = seal.WORK, seal.TMP
+        if self.strict:
             self.hidden = seal.build_root(spec["root"])
         os.chdir("/")
         repl_worker.prepare()
         self.preload(spec["preload"] or [])
-        self.rules = self.landlock_rules()
+        self.rules = [(os.fsencode(path), rights) for path, rights in self.landlock_rules()]
 
     def preload(self, names):
         for name in names:
@@ -146,7 +152,7 @@ class Zygote:
         lock = self.landlock
         if lock is None:
             return []
-        if self.level == STRICT:
+        if self.strict:
             return [("/", lock.read), (seal.TMP, lock.all), (seal.WORK, lock.all),
                     ("/dev", lock.write_file | lock.all & lock.IOCTL_DEV)]
         paths = [path for path in seal.SYSTEM_DIRS if os.path.exists(path)] + seal.interpreter_dirs()
@@ -155,7 +161,7 @@ class Zygote:
                   for name in list(seal.ETC) + ["passwd", "group", "hosts", "hostname"]]
         rules.append(("/proc", lock.read))
         rules += [("/dev/" + name, lock.READ_FILE | lock.write_file | lock.all & lock.IOCTL_DEV) for name in seal.DEVICES]
-        return rules
+        return [(path, rights) for path, rights in rules if os.path.exists(path)]
 
     def ready(self):
         gc.collect()
@@ -180,7 +186,7 @@ class Zygote:
                 os.close(fd)
 
     def slot(self, message, fds):
-        pid = self.fork(self.slot_namespaces)
+        pid = seal.fork_slot(self.slots)
         if pid:
             return pid
         channel = None
@@ -200,31 +206,28 @@ class Zygote:
 
 class Slot:
     def __init__(self, zygote, channel, owner):
-        self.zygote, self.channel, self.owner = zygote, channel, owner
-        self.strict = zygote.level == STRICT
+        self.channel, self.strict = channel, zygote.strict
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the ends of workers are waited for
-        self.tmpfs = seal.tmpfs_options(zygote.disk, owner)
         if self.strict:
             seal.open_slot()
         else:
             seal.become_subreaper()
-        self.fork, self.namespaces = zygote.fork, zygote.worker_namespaces
+        self.workers = seal.Confinement(zygote.native, zygote.fork, self.strict, owner, zygote.hidden, zygote.disk,
+                                        zygote.landlock, zygote.rules, zygote.filter)
         self.socket = channel.socket
         self.children = signal_fd(CHILD)
         self.poll = select.poll()
         self.poll.register(self.children, select.POLLIN)
         self.poll.register(self.socket, select.POLLIN)
-        self.pid = 0
-        self.reset()
-
-    def reset(self):
+        self.pid, self.own_pid = 0, os.getpid()
         self.status, self.cpu, self.rss = None, 0.0, 0
+        gc.freeze()
 
     def serve(self):
         while True:
             for fd, _ in self.poll.poll():
                 if fd == self.children:
-                    os.read(fd, 4096)
+                    os.read(fd, 128)
                     self.reap(os.WNOHANG)
                 else:
                     self.obey()
@@ -239,22 +242,25 @@ class Slot:
             os._exit(0)
         command = data[:1]
         if command == b"W":
-            self.pid = self.fork(self.namespaces)
-            if self.pid == 0:
-                self.become_worker(data, fds)
+            work, _, tmp = data[2:].partition(b"\0")
+            pid = self.workers.fork(fds, work, tmp)
+            if pid == 0:
+                self.become_worker(work, tmp)
+            elif pid < 0:
+                self.complain(pid, fds)
+            self.pid = pid
             for fd in fds:
                 os.close(fd)
         elif command == b"K":
             self.end_all()
         elif command == b"I":
-            signal_group(self.pid, signal.SIGINT)
+            signal_group(self.pid, SIGINT)
         elif command == b"R":
             self.resize(int(data[1:]))
 
     def report(self):
         message = b"E %d %d %d" % (self.status, self.cpu * 1e6, self.rss)
-        self.pid = 0
-        self.reset()
+        self.pid, self.status, self.cpu, self.rss = 0, None, 0.0, 0
         try:
             self.socket.send(message)
         except OSError:
@@ -269,29 +275,29 @@ class Slot:
                 return False
             if pid == 0:
                 return True
+            self.cpu += usage[0] + usage[1]
+            if usage[2] > self.rss:
+                self.rss = usage[2]
             if pid == self.pid:
                 self.status = status
-            self.cpu += usage.ru_utime + usage.ru_stime
-            if usage.ru_maxrss > self.rss:
-                self.rss = usage.ru_maxrss
+                return True
 
     def end_all(self):
         """Kill everything that descends from the worker, and the worker."""
         if self.strict:
-            try:
-                os.kill(-1, signal.SIGKILL)  # all of this pid namespace but its first process
-            except OSError:
+            # All of this pid namespace but its first process. Nearly always there is
+            # nothing, and exceptions are dear.
+            while kill_all(-1, SIGKILL) == 0 and self.reap(0):
                 pass
-            self.reap(0)
             return
-        signal_group(self.pid, signal.SIGKILL)
+        signal_group(self.pid, SIGKILL)
         # Whatever the worker leaves behind becomes a child of this process. Groups go
         # first and in one step, so that a fork bomb cannot outrun it.
         while self.reap(os.WNOHANG):
             for pid in children_of(os.getpid()):
                 try:
-                    signal_group(os.getpgid(pid), signal.SIGKILL)
-                    os.kill(pid, signal.SIGKILL)
+                    signal_group(os.getpgid(pid), SIGKILL)
+                    os.kill(pid, SIGKILL)
                 except OSError:
                     pass
             select.select([], [], [], 0.001)
@@ -311,42 +317,29 @@ class Slot:
 
     # --- in the worker's process
 
-    def become_worker(self, data, fds):
-        control = fds[3]
-        try:
-            os.setsid()
-            for fd in range(3):
-                os.dup2(fds[fd], fd)
-            self.confine(*os.fsdecode(data[2:]).split("\0"))
-        except BaseException as error:
-            repl_worker.complain(control, failure(error))
+    def complain(self, code, fds):
+        """Say why there is no worker: in the slot, or in what was to become one."""
+        message = failure(self.workers.error(code))
+        if os.getpid() == self.own_pid:
+            self.channel.send(message)
             os._exit(1)
+        for fd in (seal.Confinement.CONTROL, fds[3]):
+            try:
+                repl_worker.complain(fd, message)
+                break
+            except OSError:
+                pass
+        os._exit(1)
+
+    def become_worker(self, work, tmp):
         try:
-            repl_worker.main(control, seal.set_limits)
+            if not self.strict:
+                os.environ["HOME"], os.environ["TMPDIR"] = os.fsdecode(work), os.fsdecode(tmp)
+            repl_worker.differ()
+            repl_worker.main(seal.Confinement.CONTROL, seal.set_limits)
         finally:
             os._exit(70)
 
-    def confine(self, work, tmp):
-        zygote = self.zygote
-        if self.strict:
-            seal.enter(self.tmpfs, zygote.hidden)
-        os.chdir(work)
-        os.environ["HOME"], os.environ["TMPDIR"] = work, tmp
-        signal.pthread_sigmask(SIG_UNBLOCK, CHILD)
-        seal.make_visible()
-        seal.volunteer_for_oom()
-        repl_worker.differ()
-        if self.strict:
-            seal.become_user(self.owner)
-        if zygote.landlock is not None:
-            rules, attributes = zygote.rules, zygote.landlock.strict
-            if not self.strict:
-                attributes = zygote.landlock.basic
-                rules = rules + [(work, zygote.landlock.all), (tmp, zygote.landlock.all)]
-            zygote.landlock.restrict(attributes, rules)
-            seal.drop_capabilities()
-        if zygote.filter is not None:
-            zygote.filter.install()
 
 def signal_fd(signals):
     """A descriptor that is readable when one of the signals has come."""
@@ -378,7 +371,7 @@ def main():
     channel = Channel(CONTROL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
-    signal.pthread_sigmask(SIG_BLOCK, CHILD)
+    signal.pthread_sigmask(signal.SIG_BLOCK, CHILD)
     data, _ = channel.receive()
     if not data:
         os._exit(0)

@@ -5,10 +5,17 @@ import (
 	"fmt"
 )
 
-// Script is what a worker's processes do to themselves. The zygote loads it.
-//
+// Scripts are what a worker's processes do to themselves, by file name. The zygote
+// loads them.
+func Scripts() map[string][]byte {
+	return map[string][]byte{"seal.py": sealScript, "program.py": programScript}
+}
+
 //go:embed seal.py
-var Script []byte
+var sealScript []byte
+
+//go:embed program.py
+var programScript []byte
 
 // Level is how far a worker is isolated.
 type Level string

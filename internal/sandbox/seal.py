@@ -5,16 +5,14 @@ it out, in the order in which the processes come to be:
 
     build_root   the zygote, once: a minimal read-only root to live in
     open_slot    a slot, once: the first process of a pid namespace, and a network
-    enter        each worker: mounts of its own, in namespaces of its own
-    become_user, Landlock.restrict, drop_capabilities, set_limits, Filter.install
-                 each worker: gives up everything it does not need
+    Confinement  each worker: namespaces and mounts of its own; then it gives up
+                 everything that it does not need. set_limits is the last step.
 
 Every step either holds or raises LayerError with the name of the layer, and then
 there is no worker: nothing is ever silently left out.
 
-All of it runs between fork and the first line of foreign code, thousands of times
-a minute, so what can be prepared is prepared at import: ctypes functions are
-looked up and arguments are encoded once, by the zygote.
+What a worker does to itself is a table of system calls that its slot prepares: see
+program.py for why.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -49,16 +47,8 @@ MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
 PR_SET_CHILD_SUBREAPER, PR_GET_TID_ADDRESS = 36, 40
 SECCOMP_MODE_FILTER = 2
-LAST_CAPABILITY = 63  # dropping what does not exist is an error that does not matter
 
-# These have the same numbers on every architecture.
-SYS_LANDLOCK_CREATE, SYS_LANDLOCK_ADD, SYS_LANDLOCK_RESTRICT, SYS_MOUNT_SETATTR = 444, 445, 446, 442
-SYS_PIDFD_OPEN = 434
-SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-SYS_CLONE = {"x86_64": 56, "aarch64": 220}
-SYS_SET_ROBUST_LIST = {"x86_64": 273, "aarch64": 99}
-SYS_GET_ROBUST_LIST = {"x86_64": 274, "aarch64": 100}
-
+MACHINE = os.uname().machine
 USER = 1000  # uid and gid of the code, as it sees them
 WORK, TMP, SHM = "/work", "/tmp", "/dev/shm"
 DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -67,6 +57,8 @@ SYSTEM_DIRS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "mime.types", "fonts",
        "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "magic", "matplotlibrc", "services", "protocols",
        "nsswitch.conf", "os-release", "debian_version")
+# What tells of the machine and its other users, and may be read by everybody.
+HIDDEN_PROC = (b"/proc/keys", b"/proc/key-users", b"/proc/kallsyms", b"/proc/timer_list")
 ETC_OWN = {
     "passwd": "root:x:0:0:root:/:/usr/sbin/nologin\nuser:x:1000:1000:user:/work:/bin/sh\n"
               "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
@@ -77,17 +69,14 @@ ETC_OWN = {
 }
 
 libc = ctypes.CDLL(None, use_errno=True)
-_mount, _umount2, _unshare, _prctl = libc.mount, libc.umount2, libc.unshare, libc.prctl
-_capset, _sethostname = libc.capset, libc.sethostname
-_syscall = libc.syscall
-_syscall.restype = ctypes.c_long
+_mount, _umount2, _prctl, _sethostname = libc.mount, libc.umount2, libc.prctl, libc.sethostname
 _mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
-# Calls that hold on to the interpreter's lock, for a fork by hand.
-_locked = ctypes.PyDLL(None).syscall
-_locked.restype = ctypes.c_long
+_syscall = libc.syscall
+_syscall.restype = ctypes.c_long
 
-MACHINE = os.uname().machine
+# Program and number come from program.py; the zygote puts them here.
+Program = number = FORK = MAY_FAIL = None
 
 
 class LayerError(Exception):
@@ -122,24 +111,18 @@ def hide_memory():
     check(_prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "process supervision", "prctl")
 
 
-def make_visible():
-    """Undo hide_memory: a worker may look at itself, and has to, to give up rights."""
-    check(_prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "process supervision", "prctl")
-
-
 def pidfd_open(pid):
-    fd = _syscall(SYS_PIDFD_OPEN, pid, 0)
+    fd = _syscall(number("pidfd_open"), pid, 0)
     return check(fd, "process supervision", "pidfd_open")
 
 
 class Fork:
-    """A fork that costs a tenth of os.fork, into new namespaces.
+    """A fork that costs a tenth of os.fork, into new namespaces: steps of a program.
 
-    What a process pays for after a fork is above all each page that it writes to, and
-    os.fork has the C library and every module that registered for it write to many:
-    to give locks new states that other threads may have held. There are no other
-    threads in a zygote. What is left is done here: the new process's thread id goes
-    where the C library keeps it, and its list of robust locks is registered anew.
+    os.fork has the C library and every module that registered for it write to many
+    pages, to give locks new states that other threads may have held. There are no
+    other threads in a zygote. What is left is done here: the new process's thread id
+    goes where the C library keeps it, and its robust locks are registered anew.
     """
 
     def __init__(self):
@@ -147,29 +130,28 @@ class Fork:
         # Kernels may be built without this; what then sees a stale id are messages of
         # the C library's own checks of locks.
         known = _prctl(PR_GET_TID_ADDRESS, ctypes.addressof(address), 0, 0, 0) == 0
-        tid = ctypes.c_void_p(address.value) if known else None
-        self.tid_flags = CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID if known else 0
+        self.tid = address.value if known else 0
+        self.flags = CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID if known else 0
         head, size = ctypes.c_void_p(), ctypes.c_size_t()
-        check(_syscall(SYS_GET_ROBUST_LIST[MACHINE], 0, ctypes.byref(head), ctypes.byref(size)), "process supervision",
+        check(_syscall(number("get_robust_list"), 0, ctypes.byref(head), ctypes.byref(size)), "process supervision",
               "get_robust_list")
-        self.robust = (SYS_SET_ROBUST_LIST[MACHINE], ctypes.c_void_p(head.value), ctypes.c_size_t(size.value))
-        # The order of the last two arguments depends on the architecture.
-        self.rest = (None, None, tid, None) if MACHINE == "x86_64" else (None, None, None, tid)
-        self.number = SYS_CLONE[MACHINE]
-        self.flags = {}
+        self.robust = head.value or 0, size.value
 
-    def prepare(self, namespaces):
+    def add_to(self, program, namespaces):
         SIGCHLD = 17
-        self.flags[namespaces] = ctypes.c_ulong(namespaces | self.tid_flags | SIGCHLD)
+        # The order of the last two arguments depends on the architecture.
+        tid = (self.tid, 0) if MACHINE == "x86_64" else (0, self.tid)
+        layer = "namespaces" if namespaces else "process supervision"
+        program.add(layer, "clone", namespaces | self.flags | SIGCHLD, 0, 0, *tid, expect=FORK)
+        program.add("process supervision", "set_robust_list", *self.robust)
 
-    def __call__(self, namespaces):
-        pid = _locked(self.number, self.flags[namespaces], *self.rest)
-        if pid == 0:
-            _syscall(*self.robust)
-        elif pid < 0:
-            code = ctypes.get_errno()
-            raise LayerError("namespaces" if namespaces else "process supervision", "clone", OSError(code, os.strerror(code)))
-        return pid
+
+def fork_slot(program):
+    """Fork with a program of nothing else; returns as os.fork does."""
+    pid = program.run()
+    if pid < 0:
+        raise LayerError(*program.failure(pid))
+    return pid
 
 
 # --- the zygote's root ---------------------------------------------------------
@@ -215,7 +197,7 @@ def build_root(where):
         # worker's own comes on top of this one.
         mount(b"/proc", os.fsencode(where + "/proc"), None, MS_BIND | MS_REC)
         os.chdir(where)
-        check(_syscall(SYS_PIVOT_ROOT[MACHINE], b".", b"."), layer, "pivot_root")
+        check(_syscall(number("pivot_root"), b".", b"."), layer, "pivot_root")
         check(_umount2(b".", MNT_DETACH), layer, "umount the old root")
         os.chdir("/")
         set_attributes("/", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, recursive=False)
@@ -254,7 +236,7 @@ def bind(source, target, devices=False):
 def set_attributes(path, attributes, recursive):
     """Unlike a remount it only adds, so flags that the system locked stay."""
     data = struct.pack("QQQQ", attributes, 0, 0, 0)
-    result = _syscall(SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(path), AT_RECURSIVE if recursive else 0, data, len(data))
+    result = _syscall(number("mount_setattr"), AT_FDCWD, os.fsencode(path), AT_RECURSIVE if recursive else 0, data, len(data))
     check(result, "mount namespace", "make %s read-only" % path)
 
 
@@ -268,6 +250,9 @@ def open_slot():
     The network has nothing but a loopback. Nothing of one worker is left in it for the
     next: sockets end with their processes, and closed connections are not remembered."""
     mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None, "proc")
+    for path in HIDDEN_PROC:
+        if os.path.exists(path):
+            mount(b"/dev/null", path, None, MS_BIND, None, "proc")
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             import fcntl
@@ -289,17 +274,6 @@ def tmpfs_options(disk_bytes, owner):
     inodes = max(1024, min(disk_bytes // 4096, 65536))
     return tuple(b"size=%d,nr_inodes=%d,mode=%s,uid=%d,gid=%d" % (disk_bytes, inodes, mode, owner, owner)
                  for mode in (b"700", b"1777"))
-
-
-def enter(options, hidden):
-    """Mount what is the worker's own: see tmpfs_options."""
-    work, tmp = options
-    mount(b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, work)
-    mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, tmp)
-    mount(b"/tmp", b"/dev/shm", None, MS_BIND)
-    for path, stash in hidden:
-        os.makedirs(path, 0o755, exist_ok=True)
-        mount(os.fsencode(stash), os.fsencode(path), None, MS_BIND | MS_REC)
 
 
 def resize(pid, disk_bytes):
@@ -324,10 +298,6 @@ class Filter:
     def __init__(self, code):
         self.code = ctypes.create_string_buffer(code, len(code))
         self.program = self._Program(len(code) // 8, ctypes.cast(self.code, ctypes.c_void_p))
-        self.pointer = ctypes.addressof(self.program)
-
-    def install(self):
-        check(_prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self.pointer, 0, 0), "seccomp", "prctl")
 
 
 class Landlock:
@@ -341,7 +311,7 @@ class Landlock:
     TRUNCATE, REFER, IOCTL_DEV = 1 << 14, 1 << 13, 1 << 15
 
     def __init__(self):
-        version = _syscall(SYS_LANDLOCK_CREATE, None, 0, 1)
+        version = _syscall(number("landlock_create_ruleset"), None, 0, 1)
         self.version = check(version, "landlock", "landlock_create_ruleset")
         self.all = (1 << 13) - 1
         if version >= 2:
@@ -354,54 +324,113 @@ class Landlock:
         self.write_file = self.all & (self.WRITE_FILE | self.TRUNCATE)
         scopes = 3 if version >= 6 else 0  # abstract sockets and signals
         self.sizes = 8 if version < 4 else 16 if version < 6 else 24
-        self.strict = struct.pack("QQQ", self.all, 0, scopes)
-        # No TCP either: there is no network namespace at the level of basic.
-        self.basic = struct.pack("QQQ", self.all, 3 if version >= 4 else 0, scopes)
+        # No TCP where there is no network namespace.
+        self.attributes = {True: struct.pack("QQQ", self.all, 0, scopes),
+                           False: struct.pack("QQQ", self.all, 3 if version >= 4 else 0, scopes)}
 
-    def restrict(self, attributes, rules):
-        layer = "landlock"
-        ruleset = check(_syscall(SYS_LANDLOCK_CREATE, attributes, self.sizes, 0), layer, "landlock_create_ruleset")
+    def add_to(self, program, strict, rules):
+        """Steps that restrict the process. Descriptors 3 and 4 are free."""
+        layer, AT_FDCWD, O_PATH, RULESET, PATH = "landlock", -100, 0o10000000, 3, 4
+        program.add(layer, "landlock_create_ruleset", self.attributes[strict], self.sizes, 0, expect=RULESET)
         for path, rights in rules:
-            try:
-                fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            rule = struct.pack("=Qi", rights, fd)
-            check(_syscall(SYS_LANDLOCK_ADD, ruleset, 1, rule, 0), layer, "landlock_add_rule " + path)
-            os.close(fd)
-        check(_syscall(SYS_LANDLOCK_RESTRICT, ruleset, 0), layer, "landlock_restrict_self")
-        os.close(ruleset)
+            program.add(layer, "openat", AT_FDCWD, path, O_PATH, 0, expect=PATH)
+            program.add(layer, "landlock_add_rule", RULESET, 1, struct.pack("=Qi", rights, PATH), 0)
+            program.add(layer, "close", PATH)
+        program.add(layer, "landlock_restrict_self", RULESET, 0)
+        program.add(layer, "close", RULESET)
+
+
+class Confinement:
+    """The fork of a worker, and all that makes it one, as one program.
+
+    When run returns in the new process, descriptors 0 to 2 are the code's, the control
+    socket is CONTROL, nothing else is open, and what follows may be foreign code but
+    for the limits."""
+
+    CONTROL = 1000  # out of the way of code that closes or lists low descriptors
+
+    def __init__(self, native, fork, strict, owner, hidden, disk_bytes, landlock, rules, filter):
+        self.program = program = Program(native)
+        supervision = "process supervision"
+        fork.add_to(program, WORKER_NAMESPACES if strict else 0)
+        program.add(supervision, "setsid")
+        self.dups = [program.add(supervision, "dup3", -1, fd, 0) for fd in range(3)]
+        F_DUPFD_CLOEXEC = 1030
+        self.dups.append(program.add(supervision, "fcntl", -1, F_DUPFD_CLOEXEC, self.CONTROL, expect=self.CONTROL))
+        program.add(supervision, "close_range", 3, self.CONTROL - 1, 0)
+        if strict:
+            self.add_mounts(tmpfs_options(disk_bytes, owner), hidden)
+        # Where there is no mount namespace each worker has other directories.
+        self.work, self.tmp = ctypes.create_string_buffer(4096), ctypes.create_string_buffer(4096)
+        self.work.value, self.tmp.value = os.fsencode(WORK), os.fsencode(TMP)
+        program.add("mount namespace", "chdir", self.work)
+        SIG_SETMASK = 2
+        program.add(supervision, "rt_sigprocmask", SIG_SETMASK, bytes(8), 0, 8)
+        program.add(supervision, "prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)  # else /proc/self is not ours
+        # When memory runs out the kernel should end the code, not its supervisor.
+        program.write_file("memory limit", b"/proc/self/oom_score_adj", b"1000", 3)
+        if owner != 0:
+            self.add_owner(owner)
+        if strict:
+            self.add_user_namespace(owner)
+        if landlock is not None:
+            if not strict:
+                rules = rules + [(self.work, landlock.all), (self.tmp, landlock.all)]
+            landlock.add_to(program, strict, rules)
+            self.add_capabilities()
+        if filter is not None:
+            program.add("seccomp", "prctl", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter.program, 0, 0)
+        program.build()
+
+    def add_mounts(self, options, hidden):
+        add, layer = self.program.add, "mount namespace"
+        work, tmp = options
+        add(layer, "mount", b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, work)
+        add(layer, "mount", b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, tmp)
+        add(layer, "mount", b"/tmp", b"/dev/shm", None, MS_BIND, None)
+        for path, stash in hidden:
+            parts = path.strip("/").split("/")
+            for i in range(2, len(parts) + 1):
+                add(layer, "mkdirat", -100, os.fsencode("/" + "/".join(parts[:i])), 0o755, expect=MAY_FAIL)
+            add(layer, "mount", os.fsencode(stash), os.fsencode(path), None, MS_BIND | MS_REC, None)
+
+    def add_owner(self, owner):
+        add, layer = self.program.add, "user namespace"
+        add(layer, "setgroups", 0, None)
+        add(layer, "setresgid", owner, owner, owner)
+        add(layer, "setresuid", owner, owner, owner)
+        add(layer, "prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+    def add_user_namespace(self, owner):
+        """Leave the slot's user namespace for one of the worker's own, in which it is an
+        ordinary user, and which owns nothing."""
+        layer = "user namespace"
+        self.program.add(layer, "unshare", CLONE_NEWUSER)
+        ids = b"%d %d 1" % (USER, owner)
+        for name, data in ((b"setgroups", b"deny"), (b"uid_map", ids), (b"gid_map", ids)):
+            self.program.write_file(layer, b"/proc/self/" + name, data, 3)
+
+    def add_capabilities(self):
+        layer = "capabilities"
+        with open("/proc/sys/kernel/cap_last_cap") as file:
+            last = int(file.read())
+        for capability in range(last + 1):  # an ordinary user has none to drop
+            self.program.add(layer, "prctl", PR_CAPBSET_DROP, capability, 0, 0, 0, expect=MAY_FAIL)
+        self.program.add(layer, "capset", CAP_HEADER, bytes(24))
+
+    def fork(self, fds, work, tmp):
+        """Fork a worker; returns as os.fork does. In the worker it may raise."""
+        for step, fd in zip(self.dups, fds):
+            self.program.set(step, 0, fd)
+        if work:
+            self.work.value, self.tmp.value = work, tmp
+        return self.program.run()
+
+    def error(self, code):
+        return LayerError(*self.program.failure(code))
 
 
 CAP_HEADER = struct.pack("Ii", 0x20080522, 0)
-NO_CAPABILITIES = bytes(24)
-
-
-def drop_capabilities():
-    for capability in range(LAST_CAPABILITY + 1):
-        if _prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
-            break  # past the last one, or none of them is ours to drop
-    check(_capset(CAP_HEADER, NO_CAPABILITIES), "capabilities", "capset")
-
-
-def become_user(owner):
-    """Leave the slot's user namespace for one of the worker's own, in which it is an
-    ordinary user, and which owns nothing."""
-    layer = "user namespace"
-    try:
-        if owner != 0:
-            os.setgroups([])
-            os.setresgid(owner, owner, owner)
-            os.setresuid(owner, owner, owner)
-        check(_prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), layer, "prctl")  # else /proc/self is not ours
-        check(_unshare(CLONE_NEWUSER), layer, "unshare")
-        ids = b"%d %d 1" % (USER, owner)
-        for name, data in (("setgroups", b"deny"), ("uid_map", ids), ("gid_map", ids)):
-            fd = os.open("/proc/self/" + name, os.O_WRONLY)
-            os.write(fd, data)
-            os.close(fd)
-    except OSError as error:
-        raise LayerError(layer, "become an ordinary user", error)
 
 
 LIMITS = {
@@ -431,13 +460,3 @@ def fixed_limits():
         resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
     except (OSError, ValueError) as error:
         raise LayerError("rlimits", "set", error)
-
-
-def volunteer_for_oom():
-    """When memory runs out the kernel should end the code, not its supervisor."""
-    try:
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(fd, b"1000")
-        os.close(fd)
-    except OSError as error:
-        raise LayerError("memory limit", "oom_score_adj", error)
