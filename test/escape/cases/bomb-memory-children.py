@@ -1,0 +1,27 @@
+# tries: take memory in many children, each of which stays small
+# strict: together they are ended at the limit
+# basic: together they are ended at the limit
+# end: exit MemoryLimitExceeded
+# timeout: 30
+# limits: {"memoryMb": 128}
+# unsandboxed: either because memory may be limited at every level
+
+ready, go = os.pipe()
+pids = []
+for _ in range(24):
+    pid = os.fork()
+    if pid == 0:
+        data = bytearray(os.urandom(1 << 20)) * 40
+        os.write(go, b"x")
+        signal.pause()
+    pids.append(pid)
+seen = 0
+while seen < len(pids) and select.select([ready], [], [], 5)[0]:
+    seen += len(os.read(ready, 100))
+for pid in pids:
+    os.kill(pid, signal.SIGKILL)
+if seen == len(pids):
+    escaped("24 children of 40 MB")
+else:
+    raise RuntimeError("%d of 24 children got their memory, and nobody said why" % seen)
+finish()
