@@ -3,7 +3,7 @@
 # basic: no space beyond the limit
 # end: ok HELD | exit MemoryLimitExceeded
 # timeout: 60
-# limits: {"diskMb": 64}
+# limits: {"diskBytes": 67108864}
 # unsandboxed: either because the size may be limited at every level
 
 ENOUGH = 1 << 30

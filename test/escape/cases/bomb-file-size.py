@@ -2,7 +2,7 @@
 # strict: refused at the limit
 # basic: refused at the limit
 # end: ok HELD | exit MemoryLimitExceeded
-# limits: {"diskMb": 64}
+# limits: {"diskBytes": 67108864}
 # unsandboxed: either because the size may be limited at every level
 
 fd = os.open("hole", os.O_CREAT | os.O_RDWR, 0o600)

@@ -5,7 +5,7 @@
 # timeout: 60
 # unsandboxed: either because the number may be limited at every level
 
-ENOUGH = 100000
+ENOUGH = 70000
 made = 0
 try:
     while made < ENOUGH:

@@ -3,7 +3,7 @@
 # basic: together they are ended at the limit
 # end: exit MemoryLimitExceeded
 # timeout: 30
-# limits: {"memoryMb": 128}
+# limits: {"memoryBytes": 134217728}
 # unsandboxed: either because memory may be limited at every level
 
 ready, go = os.pipe()

@@ -3,7 +3,7 @@
 # basic: a full directory, or ended at the memory limit
 # end: ok HELD | exit MemoryLimitExceeded
 # timeout: 30
-# limits: {"memoryMb": 128, "diskMb": 64}
+# limits: {"memoryBytes": 134217728, "diskBytes": 67108864}
 # unsandboxed: either because the size may be limited at every level
 
 ENOUGH = 600 << 20

@@ -3,7 +3,7 @@
 # basic: bounded by the descriptors, the kernel's own limits or the memory limit
 # end: ok HELD | exit MemoryLimitExceeded
 # timeout: 30
-# limits: {"memoryMb": 128, "openFiles": 256}
+# limits: {"memoryBytes": 134217728, "openFiles": 256}
 # unsandboxed: either because the kernel bounds it for ordinary users
 
 ENOUGH = 500 << 20

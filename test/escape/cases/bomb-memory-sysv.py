@@ -3,7 +3,7 @@
 # basic: refused
 # end: ok HELD | exit MemoryLimitExceeded
 # timeout: 30
-# limits: {"memoryMb": 128}
+# limits: {"memoryBytes": 134217728}
 # unsandboxed: either because memory may be limited at every level
 
 SIZE, ENOUGH = 32 << 20, 19

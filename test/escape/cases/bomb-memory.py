@@ -3,7 +3,7 @@
 # basic: ended at the limit, and told apart
 # end: exit MemoryLimitExceeded
 # timeout: 30
-# limits: {"memoryMb": 128}
+# limits: {"memoryBytes": 134217728}
 # unsandboxed: either because memory may be limited at every level
 
 blocks = []

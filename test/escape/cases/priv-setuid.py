@@ -33,7 +33,11 @@ for top in ("/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/lib", "/usr/local/bi
                 continue
             seen.add((st.st_dev, st.st_ino))
             # The ids that a process of this program has.
-            process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            try:
+                process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                           start_new_session=True)
+            except OSError:
+                continue
             try:
                 fields = status_of(process.pid)
                 if fields["Uid"].split()[1] != str(me) or fields["Gid"].split()[1] != str(os.getegid()):
