@@ -12,12 +12,14 @@ package escape_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,7 +68,7 @@ func testLevel(t *testing.T, level string, cases []escapeCase) {
 	if level != "none" {
 		o.check(t)
 	}
-	eventually(t, "everything is as before", func() string { return difference(before, k.take()) })
+	eventually(t, "everything is as before", func() string { return before.difference(k.take()) })
 	if left := leftFiles(); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
@@ -118,7 +120,9 @@ func (s *suite) run(t *testing.T, c escapeCase) {
 	if took > c.longest() {
 		t.Errorf("took %s, its limit is %s", took, c.timeout)
 	}
-	eventually(t, "no process is left", func() string { return strings.Join(runaways(), "; ") })
+	if !eventually(t, "no process is left", func() string { return clip(strings.Join(runaways(), "; "), 500) }) {
+		endRunaways()
+	}
 	const grown = 128 << 20 // with the race detector, which is generous
 	if now := s.kaa.highWater(); now-memory > grown && (group == "bomb" || group == "proto") {
 		t.Errorf("Kaa's memory grew from %d to %d MB", memory>>20, now>>20)
@@ -145,24 +149,27 @@ func (s *suite) judge(t *testing.T, c escapeCase, r result) {
 	}
 }
 
-// warmUp lets Kaa open what it keeps open from then on.
+// warmUp lets Kaa open what it keeps open from then on: it makes as many slots as it
+// ever needed at once.
 func (k *kaa) warmUp(t *testing.T) {
 	t.Helper()
-	done := make(chan error)
-	const together = 8
-	for range together {
-		go func() {
-			r, err := k.execute(t.Context(), map[string]any{"code": "print(42)"})
-			if err == nil && r.Stdout != "42\n" {
-				err = fmt.Errorf("%s", r)
+	const together, each = 16, 10
+	errs := make([]error, together)
+	var wg sync.WaitGroup
+	for i := range together {
+		wg.Go(func() {
+			for range each {
+				r, err := k.execute(t.Context(), map[string]any{"code": "print(42)"})
+				if err == nil && r.Stdout != "42\n" {
+					err = fmt.Errorf("%s", r)
+				}
+				errs[i] = errors.Join(errs[i], err)
 			}
-			done <- err
-		}()
+		})
 	}
-	for range together {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -201,37 +208,20 @@ func (k *kaa) neighbour(ctx context.Context) func(*testing.T) {
 	}
 }
 
-// difference says how after differs from before; empty if it does not.
-func difference(before, after snapshot) string {
-	b, a := strings.Split(string(before), "\n"), strings.Split(string(after), "\n")
-	var lines []string
-	for _, line := range b {
-		if !slices.Contains(a, line) {
-			lines = append(lines, "before "+line)
-		}
-	}
-	for _, line := range a {
-		if !slices.Contains(b, line) {
-			lines = append(lines, "now "+line)
-		}
-	}
-	return strings.Join(lines, ", ")
-}
-
 // eventually waits until problem returns nothing, and fails the test with what it
-// last returned.
-func eventually(t *testing.T, what string, problem func() string) {
+// last returned. It reports whether it did not.
+func eventually(t *testing.T, what string, problem func() string) bool {
 	t.Helper()
 	const patience = 10 * time.Second
 	deadline := time.Now().Add(patience)
 	for {
 		text := problem()
 		if strings.Trim(text, "[] ") == "" {
-			return
+			return true
 		}
 		if time.Now().After(deadline) {
 			t.Errorf("not within %s: %s: %s", patience, what, text)
-			return
+			return false
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -39,6 +39,8 @@ LEFT = "kaa-left"  # begins the name of everything that must not be left behind
 VERBOSE = "ESCAPE_VERBOSE" in os.environ
 MACHINE = os.uname().machine
 AT_FDCWD = -100
+# When whatever is still there ends by itself, should nobody have ended it.
+DEADLINE = time.monotonic() + 45
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
@@ -142,6 +144,11 @@ CLONE_FLAGS = {
 }
 
 _escapes = []
+
+
+def staying():
+    """The condition of a loop without end."""
+    return time.monotonic() < DEADLINE
 
 
 def note(*words):
@@ -310,11 +317,11 @@ def is_ours(pid):
 
 
 def strangers():
-    """Processes that are none of our business: our parent, the first one, all that
-    can be seen, and those whose numbers on the host we were told. Without a sandbox
-    only the last: what else runs on the machine is not ours to attack."""
+    """Processes that are none of our business: our parent, those whose numbers on the
+    host we were told and, with a pid namespace of our own, all that can be seen.
+    Without one, what else runs on the machine is not ours to attack."""
     pids = {os.getppid()} | {pid for pid in HINTS.get("pids", {}).values() if pid}
-    if HINTS.get("level") != "none":
+    if own_namespace("pid"):
         pids |= {1} | set(visible_pids())
     return sorted(pid for pid in pids if pid > 0 and not is_ours(pid))
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -156,10 +157,28 @@ func (k *kaa) startVictim(t *testing.T) *victim {
 		t.Fatal(err)
 	}
 	v.job, v.session = job.ID, job.SessionID
-	if v.cwd, err = os.Readlink(fmt.Sprintf("/proc/%d/cwd", v.pid)); err != nil {
-		v.cwd = "/work" // of another user: it must be confined well
-	}
+	v.cwd = v.directory(t)
 	return v
+}
+
+// directory is where it runs, as a path of the host's: with a root of its own it can
+// be reached through /proc only.
+func (v *victim) directory(t *testing.T) string {
+	t.Helper()
+	base := fmt.Sprintf("/proc/%d/", v.pid)
+	cwd, err := os.Readlink(base + "cwd")
+	if err != nil {
+		return base + "cwd" // only root may know
+	}
+	theirs, err1 := os.Readlink(base + "ns/mnt")
+	ours, err2 := os.Readlink("/proc/self/ns/mnt")
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	if theirs != ours {
+		return base + "root" + cwd
+	}
+	return cwd
 }
 
 // end cancels it and returns its last line: INTACT, or what it noticed.

@@ -9,8 +9,9 @@ for _ in range(8):
     try:
         if os.fork() == 0:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            libc.prctl(15, b"kaa-left", 0, 0, 0)
             break
     except OSError:
         break
-while True:
+while staying():
     pass

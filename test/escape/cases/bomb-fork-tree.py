@@ -11,7 +11,8 @@ try:  # only where there is a limit
     while len(pids) < 500:
         pid = os.fork()
         if pid == 0:
-            signal.pause()
+            time.sleep(30)
+            os._exit(0)
         pids.append(pid)
     bounded = False
 except OSError:
@@ -24,10 +25,12 @@ if not bounded:
     finish()
     os._exit(0)
 libc.prctl(15, b"kaa-left", 0, 0, 0)
-while True:
+end = time.monotonic() + 8  # should nobody end it
+while time.monotonic() < end:
     try:
         if os.fork() == 0:
             os.setsid()
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     except OSError:
         time.sleep(0.001)
+os._exit(1)

@@ -15,8 +15,8 @@ while len(pids) < ENOUGH:
         note(len(pids), error)
         break
     if pid == 0:
-        while True:
-            time.sleep(100)
+        while staying():
+            time.sleep(1)
     pids.append(pid)
 if len(pids) >= ENOUGH:
     escaped("%d processes" % len(pids))

@@ -6,11 +6,12 @@
 # limits: {"memoryBytes": 134217728}
 # unsandboxed: either because memory may be limited at every level
 
+key = (HINTS.get("victim", {}).get("key") or 0x6B616100) + 0x110
 SIZE, ENOUGH = 32 << 20, 19
 libc.shmat.restype = ctypes.c_void_p
 made = []
 while len(made) < ENOUGH:
-    number = libc.shmget(0, ctypes.c_size_t(SIZE), 0o1600)
+    number = libc.shmget(key + len(made), ctypes.c_size_t(SIZE), 0o1600)
     if number < 0:
         break
     made.append(number)

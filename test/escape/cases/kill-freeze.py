@@ -6,7 +6,7 @@
 # unsandboxed: held because only a process of the sandbox's own is stopped
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-while True:
+while staying():
     if own_namespace("pid"):
         for pid in {1, os.getppid()} - {0}:
             try:

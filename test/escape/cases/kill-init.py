@@ -3,7 +3,7 @@
 # basic: Landlock refuses, the supervisor being its parent
 # end: ok HELD
 
-targets = {os.getppid()} | ({1} if HINTS.get("level") != "none" else set())
+targets = {os.getppid()} | ({1} if own_namespace("pid") else set())
 for pid in targets - {0}:
     if own_namespace("pid"):
         for number in range(1, 65):

@@ -5,14 +5,14 @@
 # timeout: 10
 # unsandboxed: held because the test looks for what is left, at every level
 
-subprocess.Popen("setsid nohup sh -c 'printf kaa-left > /proc/self/comm; sleep 611' &", shell=True)
+subprocess.Popen("setsid nohup sh -c 'printf kaa-left > /proc/self/comm; sleep 45.11' &", shell=True)
 if os.fork() == 0:
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if os.fork() == 0:
         libc.prctl(15, b"kaa-left", 0, 0, 0)
-        while True:
-            time.sleep(612)
+        while staying():
+            time.sleep(1)
     os._exit(0)
 time.sleep(0.1)
 finish()

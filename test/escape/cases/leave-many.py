@@ -20,6 +20,6 @@ for i in range(50):
             signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
         if i % 5 == 0:
             os.kill(os.getpid(), signal.SIGSTOP)
-        while True:
-            time.sleep(613)
+        while staying():
+            time.sleep(1)
 finish()

@@ -5,5 +5,5 @@
 # timeout: 1
 # unsandboxed: held because the kill ladder works at every level
 
-subprocess.Popen("setsid nohup sh -c 'printf kaa-left > /proc/self/comm; sleep 614' &", shell=True)
+subprocess.Popen("setsid nohup sh -c 'printf kaa-left > /proc/self/comm; sleep 45.14' &", shell=True)
 time.sleep(60)

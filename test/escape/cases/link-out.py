@@ -13,14 +13,20 @@ for number, target in enumerate((outside("file"), outside("private file"), victi
     works("make by a link in " + target, create_and_remove, name + "/" + LEFT)
     hard = "hard-%d" % number
     works("hard link to " + target, lambda: os.unlink(os.link(target, hard) or hard))
-    works("hard link through a link", lambda: os.unlink(os.link(name, hard, follow_symlinks=True) or hard))
+    AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = 0x400, 0x1000
+    if libc.linkat(AT_FDCWD, name.encode(), AT_FDCWD, hard.encode(), AT_SYMLINK_FOLLOW) == 0:
+        escaped("hard link through a link to " + target)
+        os.unlink(hard)
     try:
         fd = os.open(target, os.O_PATH)
     except OSError:
         continue
-    works("hard link by a descriptor", lambda: os.unlink(os.link("/proc/self/fd/%d" % fd, hard, follow_symlinks=True) or hard))
+    if libc.linkat(AT_FDCWD, b"/proc/self/fd/%d" % fd, AT_FDCWD, hard.encode(), AT_SYMLINK_FOLLOW) == 0:
+        escaped("hard link by a descriptor of " + target)
+        os.unlink(hard)
     works("open by a descriptor", lambda: os.close(os.open("/proc/self/fd/%d" % fd, os.O_RDONLY)))
-    if libc.linkat(fd, b"", AT_FDCWD, hard.encode(), 0x1000) == 0:
+    if libc.linkat(fd, b"", AT_FDCWD, hard.encode(), AT_EMPTY_PATH) == 0:
         escaped("linkat with an empty path")
+        os.unlink(hard)
     os.close(fd)
 finish()

@@ -15,7 +15,7 @@ if pid == 0:
     os.setsid()
     libc.prctl(15, b"kaa-left", 0, 0, 0)
     os.closerange(0, 1024)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 20
     while time.monotonic() < end:
         libc.renameat2(AT_FDCWD, b"x", AT_FDCWD, b"y", 2)
         for i in range(0, 50, 7):

@@ -13,8 +13,15 @@ def listed():
     return [n for n in found if not n.startswith(b"mine")]
 
 
-for at in finds("names in /proc/net/unix", listed) or ():
-    connects("listed", socket.AF_UNIX, b"\0" + at)
+try:
+    names = listed()
+except OSError:
+    names = []
+if names and own_namespace("net"):
+    escaped("names in /proc/net/unix")
+for at in names:
+    if b"kaa-" in at:  # others are not ours to attack
+        connects("listed", socket.AF_UNIX, b"\0" + at)
 if not own_namespace("net"):
     def take():
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:

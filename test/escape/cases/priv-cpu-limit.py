@@ -7,5 +7,5 @@
 
 signal.signal(signal.SIGXCPU, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_CPU, (1, 2))
-while True:
+while staying():
     pass

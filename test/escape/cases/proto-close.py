@@ -9,11 +9,11 @@ if os.fork() == 0:
     os.setsid()
     libc.prctl(15, b"kaa-left", 0, 0, 0)
     os.closerange(0, 4096)
-    time.sleep(60)
+    time.sleep(45)
     os._exit(0)
 os.closerange(0, 4096)
-while True:
+while staying():
     try:
-        time.sleep(60)
+        time.sleep(1)
     except BaseException:
         pass

@@ -9,7 +9,7 @@ import atexit
 
 
 def stay():
-    while True:
+    while staying():
         try:
             time.sleep(0.01)
         except BaseException:

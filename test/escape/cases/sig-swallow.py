@@ -6,7 +6,7 @@
 # unsandboxed: held because the kill ladder works at every level
 
 def stay():
-    while True:
+    while staying():
         try:
             time.sleep(0.01)
         except BaseException:
