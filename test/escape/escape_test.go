@@ -15,7 +15,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -41,13 +40,14 @@ func TestMain(m *testing.M) {
 
 func TestEscape(t *testing.T) { //nolint:paralleltest // the cases would disturb each other's clocks
 	cases := load(t)
-	for level := range strings.SplitSeq(*levels, ",") {
+	for level := range strings.SplitSeq(*levels, ",") { //nolint:paralleltest // see above
 		t.Run(level, func(t *testing.T) { testLevel(t, level, cases) })
 	}
 }
 
 func testLevel(t *testing.T, level string, cases []escapeCase) {
-	groupsBefore, mountsBefore := cgroups(), hostMounts()
+	t.Helper()
+	mountsBefore := hostMounts()
 	o := newOutside(t)
 	k := startKaa(t, level, o.secret)
 	if got := k.level(t); got != level {
@@ -78,11 +78,7 @@ func testLevel(t *testing.T, level string, cases []escapeCase) {
 		all := processes()
 		return fmt.Sprint(slices.DeleteFunc(slices.Clone(members), func(p process) bool { return !slices.Contains(all, p) }))[1:]
 	})
-	eventually(t, "no control group is left", func() string {
-		now := cgroups()
-		maps.DeleteFunc(now, func(name string, _ bool) bool { return groupsBefore[name] })
-		return strings.Join(slices.Sorted(maps.Keys(now)), " ")
-	})
+	eventually(t, "no control group is left", func() string { return strings.Join(k.cgroups(), " ") })
 	if entries, err := os.ReadDir(k.workDir); err != nil || len(entries) > 0 {
 		t.Errorf("the work directory holds %v, %v", entries, err)
 	}
@@ -100,6 +96,7 @@ type suite struct {
 }
 
 func (s *suite) run(t *testing.T, c escapeCase) {
+	t.Helper()
 	group, _, _ := strings.Cut(c.name, "-")
 	memory := s.kaa.highWater()
 	neighbour := func(*testing.T) {}

@@ -30,6 +30,7 @@ var runaway = regexp.MustCompile(`^sleep\x0045\.1[0-9]\x00$`)
 type process struct {
 	pid, parent int
 	comm        string
+	zombie      bool
 }
 
 // processes lists all that /proc shows.
@@ -47,7 +48,7 @@ func processes() []process {
 		pid, err1 := strconv.Atoi(strings.TrimSpace(string(text[:open])))
 		parent, err2 := strconv.Atoi(fields[1])
 		if err1 == nil && err2 == nil && fields[0] != "X" {
-			all = append(all, process{pid, parent, string(text[open+1 : end])})
+			all = append(all, process{pid, parent, string(text[open+1 : end]), fields[0] == "Z"})
 		}
 	}
 	return all
@@ -79,7 +80,7 @@ func runaways() []string {
 	for _, p := range processes() {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
 		if strings.HasPrefix(p.comm, leftName) || runaway.Match(line) {
-			found = append(found, fmt.Sprintf("%d %s %q", p.pid, p.comm, line))
+			found = append(found, fmt.Sprintf("%d of %d %s, zombie: %t, %q", p.pid, p.parent, p.comm, p.zombie, line))
 		}
 	}
 	return found
@@ -89,7 +90,8 @@ func runaways() []string {
 // blamed for it.
 func endRunaways() {
 	const patience = 30 * time.Second
-	for start := time.Now(); len(runaways()) > 0 && time.Since(start) < patience; {
+	alive := func(p process) bool { return !p.zombie && strings.HasPrefix(p.comm, leftName) }
+	for start := time.Now(); slices.ContainsFunc(processes(), alive) && time.Since(start) < patience; {
 		for _, p := range processes() {
 			// By a descriptor: while processes chase each other, numbers are soon others'.
 			fd, err := unix.PidfdOpen(p.pid, 0)
@@ -144,6 +146,7 @@ func (k *kaa) take() snapshot {
 		}
 		return nil
 	})
+	count["control groups"] = len(k.cgroups())
 	return count
 }
 
@@ -241,25 +244,15 @@ func (k *kaa) highWater() int64 {
 	return 0
 }
 
-// cgroups lists the control groups of Kaa's kind that have no process in them.
-func cgroups() map[string]bool {
-	found := map[string]bool{}
+// cgroups lists the control groups of this Kaa; their names have its process id.
+func (k *kaa) cgroups() []string {
+	var found []string
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() || !strings.HasPrefix(d.Name(), "kaa") {
+		if err != nil || !d.IsDir() || !strings.HasPrefix(d.Name(), "kaa") || !strings.Contains(d.Name(), strconv.Itoa(k.pid)) {
 			return nil //nolint:nilerr // it is gone
 		}
-		populated := false
-		_ = filepath.WalkDir(path, func(inner string, _ fs.DirEntry, _ error) error {
-			if filepath.Base(inner) == "cgroup.procs" {
-				pids, _ := os.ReadFile(inner)
-				populated = populated || len(bytes.TrimSpace(pids)) > 0
-			}
-			return nil
-		})
-		if !populated {
-			found[path] = true
-		}
-		return filepath.SkipDir
+		found = append(found, path)
+		return nil
 	})
 	return found
 }

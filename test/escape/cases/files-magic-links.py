@@ -23,8 +23,7 @@ for pid in strangers():
             entries = os.listdir(base + "/" + name)
         except OSError:
             continue
-        if own_namespace("pid"):  # else the numbers may show, but not what they are
-            escaped("list %s/%s" % (base, name))
+        # That there are such numbers is no secret, what they are is.
         for entry in entries:
             works("name %s/%s/%s" % (base, name, entry), os.readlink, "%s/%s/%s" % (base, name, entry))
 # A container once overwrote the program that had started it in this way. Here it

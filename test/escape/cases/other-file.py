@@ -13,12 +13,16 @@ works("list", os.listdir, victim("dir"))
 works("create", lambda: os.unlink(os.path.join(victim("dir"), LEFT)) if open(os.path.join(victim("dir"), LEFT), "w") else None)
 # Without hints: everywhere a file of somebody else may lie.
 for top in ("..", "../..", "/work", "/tmp", "/var/tmp", "/dev/shm", "/run", outside("work dir")):
+    if os.path.realpath(top) == "/":
+        continue
     for where, dirs, files in os.walk(top):
         if where.count("/") > 8:
             dirs[:] = []
         for name in files:
             try:
-                data = read(os.path.join(where, name), 4096)
+                fd = os.open(os.path.join(where, name), os.O_RDONLY | os.O_NONBLOCK)
+                data = os.read(fd, 4096)
+                os.close(fd)
             except OSError:
                 continue
             if SECRET.search(data):
