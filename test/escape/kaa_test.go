@@ -66,7 +66,7 @@ type kaa struct {
 func startKaa(t *testing.T, level, secret string) *kaa {
 	t.Helper()
 	k := &kaa{
-		redis: testenv.Redis(t), workDir: publicDir(t, 0o755), logs: new(lockedBuffer), exited: make(chan error, 1),
+		redis: testenv.Redis(t), workDir: publicDir(t, "", 0o755), logs: new(lockedBuffer), exited: make(chan error, 1),
 		client: &http.Client{Transport: &http.Transport{}},
 	}
 	t.Cleanup(k.client.CloseIdleConnections)

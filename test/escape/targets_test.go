@@ -33,9 +33,9 @@ func secret(of string) string {
 
 // publicDir makes a directory that users other than the test's can get into, so
 // that it is the sandbox that keeps them out and not its mode.
-func publicDir(t *testing.T, mode os.FileMode) string {
+func publicDir(t *testing.T, parent string, mode os.FileMode) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "kaa-escape-") //nolint:usetesting // t.TempDir is inside a directory that is private
+	dir, err := os.MkdirTemp(parent, "kaa-escape-") //nolint:usetesting // t.TempDir is inside a directory that is private
 	if err == nil {
 		err = os.Chmod(dir, mode)
 	}
@@ -59,7 +59,8 @@ type outside struct {
 
 func newOutside(t *testing.T) *outside {
 	t.Helper()
-	o := &outside{dir: publicDir(t, 0o777), secret: secret("runner"), abstract: "kaa-escape-" + strconv.Itoa(os.Getpid()) + "-" + strings.ToLower(rand.Text()[:8])}
+	// Not in /tmp, which a sandbox would have of its own.
+	o := &outside{dir: publicDir(t, "/var/tmp", 0o777), secret: secret("runner"), abstract: "kaa-escape-" + strconv.Itoa(os.Getpid()) + "-" + strings.ToLower(rand.Text()[:8])}
 	for name, mode := range map[string]os.FileMode{"file": 0o666, "private": 0o600} {
 		path := filepath.Join(o.dir, name)
 		if err := os.WriteFile(path, []byte(o.secret), mode); err != nil {
