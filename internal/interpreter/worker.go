@@ -25,6 +25,8 @@ const (
 	// Where it is the first process of a pid namespace the kernel then ends the rest;
 	// elsewhere this process does.
 	obeyTime = 500 * time.Millisecond
+	// easyTime is what it takes if the code does not resist.
+	easyTime = 50 * time.Millisecond
 )
 
 // Worker is one Python process. It serves one Execute, and must be closed.
@@ -71,7 +73,7 @@ func (st *stock) newWorker(s *slot) (*Worker, error) {
 	}
 	work, tmp := "/work", "/tmp"
 	if p.cfg.Sandbox != sandbox.Strict {
-		if w.dirs, err = makeDirs(p.dir.path, w.id); err != nil {
+		if w.dirs, err = makeDirs(p.dir.path, w.id, s.owner); err != nil {
 			return nil, err
 		}
 		work, tmp = w.dirs.work, w.dirs.tmp
@@ -179,6 +181,10 @@ func (w *Worker) tell(command string) {
 // returns, nothing of that is left.
 func (w *Worker) endProcesses() {
 	w.kill()
+	if w.pool.cfg.Sandbox != sandbox.Strict && !w.exitsWithin(easyTime) {
+		// They multiply faster than they are found. Not where they may not.
+		w.slot.group.KillOthers(w.slot.pid, obeyTime)
+	}
 	select {
 	case <-w.exited:
 	case <-time.After(obeyTime):
@@ -191,6 +197,26 @@ func (w *Worker) endProcesses() {
 	}
 	if err := sweep(lastResort); err != nil {
 		w.pool.cfg.Log.Error("interpreter: sweep", slog.String("session_id", w.id), slog.Any("err", err))
+		w.pool.wg.Go(w.pool.sweepOn)
+	}
+}
+
+// exitsWithin waits for the end of the worker and of all it has left.
+func (w *Worker) exitsWithin(limit time.Duration) bool {
+	select {
+	case <-w.exited:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}
+
+// sweepOn goes on until nothing is left of what an execution started.
+func (p *Pool) sweepOn() {
+	for range 60 {
+		if sweep(lastResort) == nil {
+			return
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ type zygoteSpec struct {
 // startZygote starts the zygote of a runtime and waits until it has imported what
 // it preloads. The end of ctx ends it.
 func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
-	filter, err := sandbox.Filter(p.cfg.Sandbox)
+	filter, err := sandbox.Filter(p.cfg.Sandbox, p.groups != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -214,10 +214,14 @@ const (
 
 func newOwners(level sandbox.Level) *owners {
 	// In a container root may be an ordinary user of the host, with few ids to give.
-	if level != sandbox.Strict || os.Geteuid() != 0 || !allIDsMapped() {
+	if level == sandbox.None || os.Geteuid() != 0 || !allIDsMapped() {
 		return &owners{}
 	}
-	return &owners{first: firstOwner, taken: make([]bool, maxOwners)}
+	first := firstOwner
+	if level != sandbox.Strict {
+		first = hostOwner // there is no namespace in between
+	}
+	return &owners{first: first, taken: make([]bool, maxOwners)}
 }
 
 // allIDsMapped reports whether this process is in the first user namespace, or in one

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
@@ -12,8 +13,9 @@ import (
 
 // Offsets in the kernel's struct seccomp_data.
 const (
-	offsetNumber = 0
-	offsetArch   = 4
+	offsetNumber    = 0
+	offsetArch      = 4
+	offsetArgument1 = 24 // its lower half, on machines with the lower half first
 )
 
 // namespaceFlags are the flags of clone(2) that make namespaces.
@@ -45,12 +47,15 @@ var forbidden = []string{ //nolint:gochecknoglobals // a constant
 var absent = []string{ //nolint:gochecknoglobals // a constant
 	"clone3", // its flags are in memory, where a filter cannot see them
 	"io_uring_setup", "io_uring_enter", "io_uring_register", "memfd_secret",
+	// System V IPC: outlives its processes, and its memory shows in none of them.
+	"shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl",
 	"mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
 }
 
 // Filter returns the seccomp program of a level as the kernel takes it; nil for
-// a level without one.
-func Filter(level Level) ([]byte, error) {
+// a level without one. Without control groups there are no anonymous files either:
+// the watchdog does not see their memory.
+func Filter(level Level, cgroups bool) ([]byte, error) {
 	if level == None {
 		return nil, nil
 	}
@@ -58,9 +63,13 @@ func Filter(level Level) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seccomp filter: %w", err)
 	}
+	missing := absent
+	if !cgroups {
+		missing = append(slices.Clone(absent), "memfd_create")
+	}
 	policy := seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{
 		{Names: known(info, forbidden), Action: refuse(unix.EPERM)},
-		{Names: known(info, absent), Action: refuse(unix.ENOSYS)},
+		{Names: known(info, missing), Action: refuse(unix.ENOSYS)},
 		// Values are compared as 64 bits, of which the kernel drops the upper half of
 		// an int. So rules for an int name what is allowed, or look at single bits.
 		{Action: refuse(unix.EPERM), NamesWithCondtions: conditions(info,
@@ -69,6 +78,8 @@ func Filter(level Level) ([]byte, error) {
 			when("mknodat", seccomp.Condition{Argument: 2, Operation: seccomp.BitsSet, Value: unix.S_IFCHR}),
 			// A question, and the default.
 			when("personality", neither(0, 0xffffffff)...),
+			// Its own limits, but not those of a process that supervises it.
+			when("prlimit64", neither(0)...),
 		)},
 		sockets(info, level),
 	}}
@@ -85,6 +96,12 @@ func Filter(level Level) ([]byte, error) {
 		bpf.LoadAbsolute{Off: offsetNumber, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: youngest(info), SkipTrue: 1},
 		bpf.RetConstant{Val: uint32(refuse(unix.ENOSYS))},
+		// A lease makes everybody wait who opens the file. Here the value is compared as
+		// the kernel does it.
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(info.SyscallNames["fcntl"]), SkipTrue: 3}, //nolint:gosec // some hundred
+		bpf.LoadAbsolute{Off: offsetArgument1, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.F_SETLEASE, SkipTrue: 1},
+		bpf.RetConstant{Val: uint32(refuse(unix.EPERM))},
 	}, body...)
 	raw, err := bpf.Assemble(program)
 	if err != nil {

@@ -154,7 +154,7 @@ func (k *kaa) take() snapshot {
 // has ever needed at once, up to a bound.
 func perSlot(key string) bool {
 	return key == "descriptor unix socket" || key == "descriptor anon_inode:[pidfd]" || key == "namespace net" ||
-		strings.HasPrefix(key, "process python")
+		key == "namespace mnt" || key == "namespace pid" || strings.HasPrefix(key, "process python")
 }
 
 // difference says how after differs from s; empty if it does not, but for a slot or

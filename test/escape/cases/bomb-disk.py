@@ -1,6 +1,6 @@
 # tries: fill the disk with large files
 # strict: no space beyond the limit
-# basic: no space beyond the limit
+# basic: not protected: there is no file system of its own; only single files are limited in size, and all are removed at the end
 # end: ok HELD | exit MemoryLimitExceeded
 # timeout: 60
 # limits: {"diskBytes": 67108864}

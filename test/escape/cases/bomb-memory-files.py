@@ -1,6 +1,6 @@
 # tries: take memory as files that live in memory: /tmp, /dev/shm, the work directory
 # strict: a full file system, or ended at the memory limit
-# basic: a full directory, or ended at the memory limit
+# basic: not protected: there is no file system of its own; only single files are limited in size, and all are removed at the end
 # end: ok HELD | exit MemoryLimitExceeded
 # timeout: 30
 # limits: {"memoryBytes": 134217728, "diskBytes": 67108864}

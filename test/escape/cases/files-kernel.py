@@ -5,8 +5,9 @@
 
 for path in ("/proc/kcore", "/proc/kmsg", "/dev/kmsg", "/dev/mem", "/dev/kmem", "/dev/port", "/proc/vmcore", "/proc/kpagecount", "/proc/kpageflags",
              "/proc/kpagecgroup", "/proc/slabinfo", "/proc/vmallocinfo", "/proc/sched_debug", "/proc/pagetypeinfo",
-             "/sys/kernel/debug/sleep_time", "/boot/System.map", "/sys/kernel/slab/kmalloc-64/alloc_calls", "/proc/timer_list"):
+             "/sys/kernel/debug/sleep_time", "/boot/System.map", "/sys/kernel/slab/kmalloc-64/alloc_calls"):
     opens(path)
+finds("timers", read, "/proc/timer_list")  # it may be hidden by an empty file
 finds("stack of another", read, "/proc/%d/stack" % os.getppid(), 16)
 finds("stack", read, "/proc/self/stack", 16)
 
