@@ -51,6 +51,9 @@ SECCOMP_MODE_FILTER = 2
 MACHINE = os.uname().machine
 USER = 1000  # uid and gid of the code, as it sees them
 WORK, TMP, SHM = "/work", "/tmp", "/dev/shm"
+# A whole /proc in a directory that nobody can enter: see docker-compose.yml. It is at
+# STASH in the zygote's root until a slot has its own.
+WHOLE_PROC, STASH = "/run/kaa-proc", "/mnt"
 DEVICES = ("null", "zero", "full", "random", "urandom")
 SYSTEM_DIRS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 # What libraries read in /etc; nothing about this machine's people or networks.
@@ -193,9 +196,11 @@ def build_root(where):
         for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
                              ("stderr", "/proc/self/fd/2")):
             os.symlink(target, where + "/dev/" + name)
-        # A fresh /proc may be mounted only where a whole one can be seen; each
-        # worker's own comes on top of this one.
+        # A fresh /proc may be mounted only where a whole one is; each slot's own comes on
+        # top of this one, of which container engines mask parts.
         mount(b"/proc", os.fsencode(where + "/proc"), None, MS_BIND | MS_REC)
+        if os.path.isdir(WHOLE_PROC):
+            mount(os.fsencode(WHOLE_PROC), os.fsencode(where + STASH), None, MS_BIND | MS_REC)
         os.chdir(where)
         check(_syscall(number("pivot_root"), b".", b"."), layer, "pivot_root")
         check(_umount2(b".", MNT_DETACH), layer, "umount the old root")
@@ -253,6 +258,8 @@ def open_slot():
     for path in HIDDEN_PROC:
         if os.path.exists(path):
             mount(b"/dev/null", path, None, MS_BIND, None, "proc")
+    if os.path.ismount(STASH):
+        check(_umount2(os.fsencode(STASH), MNT_DETACH), "proc", "umount the whole one")
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             import fcntl
