@@ -69,10 +69,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if p.dir, err = makePrivateDir(cfg.Dir); err != nil {
 		return nil, err
 	}
-	err = os.Mkdir(p.rootDir(), 0o700)
-	if err == nil {
-		err = writeScripts(p.dir.path)
-	}
+	err = errors.Join(os.Mkdir(p.rootDir(), 0o700), os.Mkdir(p.scratchDir(), 0o700), writeScripts(p.dir.path))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make private directory: %w", err), p.dir.remove())
 	}

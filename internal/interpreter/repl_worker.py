@@ -466,6 +466,8 @@ def differ():
     tempfile = modules.get("tempfile")
     if tempfile is not None:
         tempfile._name_sequence = None
+        if tempfile.tempdir != os.environ["TMPDIR"]:  # the zygote's
+            tempfile.tempdir = None
     try:
         threading.main_thread()._set_native_id()
     except AttributeError:

@@ -34,6 +34,7 @@ type zygoteSpec struct {
 	Level   sandbox.Level `json:"level"`
 	Filter  string        `json:"filter,omitempty"`
 	Root    string        `json:"root,omitempty"`
+	Scratch string        `json:"scratch"` // what is preloaded may write here, without a root of its own
 	Disk    int64         `json:"disk"`
 	Preload []string      `json:"preload"`
 }
@@ -72,7 +73,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	z := &zygote{proc: proc, link: link}
 	said := out.follow(p.cfg.Log)
 	spec := zygoteSpec{
-		Level: p.cfg.Sandbox, Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
+		Level: p.cfg.Sandbox, Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Scratch: p.scratchDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
 	}
 	if err := z.awaitReady(ctx, p.cfg.StartTimeout, spec); err != nil {
 		z.abort()
@@ -283,6 +284,9 @@ func (p *Pool) zygoteAttr() *syscall.SysProcAttr {
 	}
 	return attr
 }
+
+// scratchDir is where modules write while they are preloaded.
+func (p *Pool) scratchDir() string { return filepath.Join(p.dir.path, "scratch") }
 
 // rootDir is where zygotes build their roots: each in a mount namespace of its own.
 func (p *Pool) rootDir() string { return filepath.Join(p.dir.path, "root") }

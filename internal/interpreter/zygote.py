@@ -47,6 +47,8 @@ import types
 CONTROL = 3  # where the runner puts the zygote's socket
 MAX_MESSAGE = 64 << 10
 STRICT, BASIC = "strict", "basic"
+# Where caches go, below the directory for temporary files.
+CACHES = (("MPLCONFIGDIR", "/matplotlib"), ("XDG_CACHE_HOME", "/.cache"))
 
 CHILD = (int(signal.SIGCHLD),)
 SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
@@ -113,6 +115,7 @@ class Zygote:
         self.channel = channel
         self.level = spec["level"]
         self.hidden = []
+        self.made = []
         self.filter = None
         self.landlock = None
         if spec.get("filter"):
@@ -129,13 +132,24 @@ class Zygote:
         seal.no_new_privs()
         seal.fixed_limits()
         seal.hide_memory()
-        os.environ["HOME"], os.environ["TMPDIR"] = seal.WORK, seal.TMP
+        # An operator's choice of a cache that is prepared stays.
+        self.caches = [item for item in CACHES if item[0] not in os.environ]
         if self.strict:
             self.hidden = seal.build_root(spec["root"])
+            seal.open_scratch(self.hidden)
+            self.set_dirs(seal.WORK, seal.TMP)
+        else:
+            self.set_dirs(spec["scratch"], spec["scratch"])
         os.chdir("/")
         repl_worker.prepare()
         self.preload(spec["preload"] or [])
+        if self.strict:
+            self.made = seal.close_scratch(self.hidden)
         self.rules = [(os.fsencode(path), rights) for path, rights in self.landlock_rules()]
+
+    def set_dirs(self, home, tmp):
+        """Tell libraries which directories they can write to."""
+        os.environ.update([("HOME", home), ("TMPDIR", tmp)] + [(name, tmp + path) for name, path in self.caches])
 
     def preload(self, names):
         for name in names:
@@ -206,13 +220,13 @@ class Zygote:
 
 class Slot:
     def __init__(self, zygote, channel, owner):
-        self.channel, self.strict = channel, zygote.strict
+        self.zygote, self.channel, self.strict = zygote, channel, zygote.strict
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the ends of workers are waited for
         if self.strict:
             seal.open_slot()
         else:
             seal.become_subreaper()
-        self.workers = seal.Confinement(zygote.native, zygote.fork, self.strict, owner, zygote.hidden, zygote.disk,
+        self.workers = seal.Confinement(zygote.native, zygote.fork, self.strict, owner, zygote.hidden, zygote.made, zygote.disk,
                                         zygote.landlock, zygote.rules, zygote.filter)
         self.socket = channel.socket
         self.children = signal_fd(CHILD)
@@ -334,7 +348,7 @@ class Slot:
     def become_worker(self, work, tmp):
         try:
             if not self.strict:
-                os.environ["HOME"], os.environ["TMPDIR"] = os.fsdecode(work), os.fsdecode(tmp)
+                self.zygote.set_dirs(os.fsdecode(work), os.fsdecode(tmp))
             repl_worker.differ()
             repl_worker.main(seal.Confinement.CONTROL, seal.set_limits)
         finally:

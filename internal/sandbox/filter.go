@@ -89,25 +89,35 @@ func Filter(level Level, cgroups bool) ([]byte, error) {
 	}
 	// The library lets system calls of another architecture's ABI pass by default,
 	// and knows no calls younger than its tables.
-	program := append([]bpf.Instruction{
+	program := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: offsetArch, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
 		bpf.RetConstant{Val: uint32(refuse(unix.ENOSYS))},
 		bpf.LoadAbsolute{Off: offsetNumber, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: youngest(info), SkipTrue: 1},
 		bpf.RetConstant{Val: uint32(refuse(unix.ENOSYS))},
-		// A lease makes everybody wait who opens the file. Here the value is compared as
-		// the kernel does it.
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(info.SyscallNames["fcntl"]), SkipTrue: 3}, //nolint:gosec // some hundred
-		bpf.LoadAbsolute{Off: offsetArgument1, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.F_SETLEASE, SkipTrue: 1},
-		bpf.RetConstant{Val: uint32(refuse(unix.EPERM))},
-	}, body...)
-	raw, err := bpf.Assemble(program)
+	}
+	// A lease makes everybody wait who opens the file. A terminal is welcome, the
+	// drivers that it can be switched to are not.
+	program = append(program, refuseCommand(info, "fcntl", unix.F_SETLEASE)...)
+	program = append(program, refuseCommand(info, "ioctl", unix.TIOCSETD)...)
+	raw, err := bpf.Assemble(append(program, body...))
 	if err != nil {
 		return nil, fmt.Errorf("seccomp filter: %w", err)
 	}
 	return encode(raw), nil
+}
+
+// refuseCommand refuses one value of a call's second argument, an int, and compares it
+// as the kernel does: the lower half.
+func refuseCommand(info *arch.Info, name string, command uint32) []bpf.Instruction {
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: offsetNumber, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(info.SyscallNames[name]), SkipTrue: 3}, //nolint:gosec // some hundred
+		bpf.LoadAbsolute{Off: offsetArgument1, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: command, SkipTrue: 1},
+		bpf.RetConstant{Val: uint32(refuse(unix.EPERM))},
+	}
 }
 
 // sockets: at strict the network is the sandbox's own and empty, so sockets of the

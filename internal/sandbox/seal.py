@@ -54,7 +54,7 @@ WORK, TMP, SHM = "/work", "/tmp", "/dev/shm"
 # A whole /proc in a directory that nobody can enter: see docker-compose.yml. It is at
 # STASH in the zygote's root until a slot has its own.
 WHOLE_PROC, STASH = "/run/kaa-proc", "/mnt"
-DEVICES = ("null", "zero", "full", "random", "urandom")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 SYSTEM_DIRS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 # What libraries read in /etc; nothing about this machine's people or networks.
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "mime.types", "fonts",
@@ -183,8 +183,7 @@ def build_root(where):
             if covered(path, (TMP, WORK)):  # each worker's own mounts would hide it
                 hidden.append((path, "/run/%d" % len(hidden)))
                 bind(path, where + hidden[-1][1])
-            else:
-                bind(path, where + path)
+            bind(path, where + path)
         for name in ETC:
             if os.path.exists("/etc/" + name):
                 bind("/etc/" + name, where + "/etc/" + name)
@@ -196,6 +195,8 @@ def build_root(where):
         for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
                              ("stderr", "/proc/self/fd/2")):
             os.symlink(target, where + "/dev/" + name)
+        os.mkdir(where + "/dev/pts")
+        os.symlink("pts/ptmx", where + "/dev/ptmx")
         # A fresh /proc may be mounted only where a whole one is; each slot's own comes on
         # top of this one, of which container engines mask parts.
         mount(b"/proc", os.fsencode(where + "/proc"), None, MS_BIND | MS_REC)
@@ -210,6 +211,32 @@ def build_root(where):
     except OSError as error:
         raise LayerError(layer, "build the root", error)
     return hidden
+
+
+def open_scratch(hidden):
+    """Let what is preloaded write where a worker can write: some libraries insist on
+    it, or leave something out for good if they cannot."""
+    mount(b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, b"size=256m,mode=755")
+    mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, b"size=256m,mode=1777")
+    mount(b"/tmp", b"/dev/shm", None, MS_BIND)
+    for path, stash in hidden:  # parts of the interpreter that these have covered
+        os.makedirs(path, 0o755, exist_ok=True)
+        mount(os.fsencode(stash), os.fsencode(path), None, MS_BIND | MS_REC)
+
+
+def close_scratch(hidden):
+    """Return the directories that are there by now: libraries remember them, so each
+    worker gets them afresh."""
+    ours = [path for path, _ in hidden]
+    made = []
+    for top in (WORK, TMP):
+        for where, names, _ in os.walk(top):
+            names[:] = [name for name in names if os.path.join(where, name) not in ours]
+            made += [os.path.join(where, name) for name in names
+                     if not any(path.startswith(os.path.join(where, name, "")) for path in ours)]
+    for path in (b"/dev/shm", b"/tmp", b"/work"):
+        check(_umount2(path, MNT_DETACH), "mount namespace", "umount " + os.fsdecode(path))
+    return made
 
 
 def interpreter_dirs():
@@ -255,6 +282,8 @@ def open_slot():
     The network has nothing but a loopback. Nothing of one worker is left in it for the
     next: sockets end with their processes, and closed connections are not remembered."""
     mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None, "proc")
+    # Terminals end with their processes, too: no worker finds one of another.
+    mount(b"devpts", b"/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, b"ptmxmode=666,mode=620")
     for path in HIDDEN_PROC:
         if os.path.exists(path):
             mount(b"/dev/null", path, None, MS_BIND, None, "proc")
@@ -356,7 +385,7 @@ class Confinement:
 
     CONTROL = 1000  # out of the way of code that closes or lists low descriptors
 
-    def __init__(self, native, fork, strict, owner, hidden, disk_bytes, landlock, rules, filter):
+    def __init__(self, native, fork, strict, owner, hidden, made, disk_bytes, landlock, rules, filter):
         self.program = program = Program(native)
         supervision = "process supervision"
         fork.add_to(program, WORKER_NAMESPACES if strict else 0)
@@ -380,6 +409,8 @@ class Confinement:
             self.add_owner(owner)
         if strict:
             self.add_user_namespace(owner)
+        for path in made:
+            program.add("mount namespace", "mkdirat", -100, os.fsencode(path), 0o700)
         if landlock is not None:
             if not strict:
                 rules = rules + [(self.work, landlock.all), (self.tmp, landlock.all)]
