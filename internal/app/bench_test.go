@@ -22,7 +22,7 @@ const pickUpBudget = 5 * time.Millisecond
 // to its claim, by Redis's clock, which counts milliseconds. It fails above the
 // budget.
 func BenchmarkPickUp(b *testing.B) {
-	k := start(b, 1, "KAA_LOG_LEVEL=ERROR")
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
 	var waits []time.Duration
 	for b.Loop() {
 		<-time.After(idle)
@@ -43,7 +43,7 @@ func BenchmarkPickUp(b *testing.B) {
 // BenchmarkExecute measures a synchronous call on an idle system, and next to it,
 // in the same run, a bare interpreter that prints the same.
 func BenchmarkExecute(b *testing.B) {
-	k := start(b, 1, "KAA_LOG_LEVEL=ERROR")
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
 	var calls, spawns []time.Duration
 	for b.Loop() {
 		<-time.After(idle)
@@ -71,7 +71,7 @@ func BenchmarkExecute(b *testing.B) {
 // them, bare interpreters spawned on all cores.
 func BenchmarkThroughput(b *testing.B) {
 	const callers, share = 32, 200
-	k := start(b, 1, "KAA_LOG_LEVEL=ERROR")
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
 	var calls, spawns time.Duration
 	n := 0
 	for b.Loop() {

@@ -31,18 +31,21 @@ type zygote struct {
 
 // zygoteSpec is the first message to a zygote.
 type zygoteSpec struct {
-	Level   sandbox.Level `json:"level"`
-	Filter  string        `json:"filter,omitempty"`
-	Root    string        `json:"root,omitempty"`
-	Scratch string        `json:"scratch"` // what is preloaded may write here, without a root of its own
-	Disk    int64         `json:"disk"`
-	Preload []string      `json:"preload"`
+	Level sandbox.Level `json:"level"`
+	// SlotFilter is for slots and so for their workers, Filter for workers alone.
+	SlotFilter string `json:"slotFilter,omitempty"`
+	Filter     string `json:"filter,omitempty"`
+	Root       string `json:"root,omitempty"`
+	Scratch    string `json:"scratch"` // what is preloaded may write here, without a root of its own
+	Disk       int64  `json:"disk"`
+
+	Preload []string `json:"preload"`
 }
 
 // startZygote starts the zygote of a runtime and waits until it has imported what
 // it preloads. The end of ctx ends it.
 func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
-	filter, err := sandbox.Filter(p.cfg.Sandbox, p.groups != nil)
+	slotFilter, filter, err := sandbox.Filters(p.cfg.Sandbox, p.groups != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	z := &zygote{proc: proc, link: link}
 	said := out.follow(p.cfg.Log)
 	spec := zygoteSpec{
-		Level: p.cfg.Sandbox, Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Scratch: p.scratchDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
+		Level: p.cfg.Sandbox, SlotFilter: base64.StdEncoding.EncodeToString(slotFilter), Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Scratch: p.scratchDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
 	}
 	if err := z.awaitReady(ctx, p.cfg.StartTimeout, spec); err != nil {
 		z.abort()

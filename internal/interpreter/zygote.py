@@ -4,8 +4,8 @@ The processes, each the parent of the next:
 
     zygote   one per runtime: imports what is to be preloaded, then forks slots
     slot     a place for one worker after the other: has what outlives them (a control
-             group, pid and network namespaces), kills and counts all that a worker
-             leaves, and reports its end
+             group, namespaces), kills and counts all that a worker leaves, and reports
+             its end
     worker   becomes repl_worker.py, confined
 
 Zygote and slots serve a packet socket each. To and from the zygote:
@@ -116,10 +116,9 @@ class Zygote:
         self.level = spec["level"]
         self.hidden = []
         self.made = []
-        self.filter = None
         self.landlock = None
-        if spec.get("filter"):
-            self.filter = seal.Filter(base64.b64decode(spec["filter"]))
+        self.slot_filter, self.filter = [
+            seal.Filter(base64.b64decode(spec[name])) if spec.get(name) else None for name in ("slotFilter", "filter")]
         if self.level in (STRICT, BASIC):
             self.landlock = seal.Landlock()
         self.strict = self.level == STRICT
@@ -226,8 +225,11 @@ class Slot:
             seal.open_slot()
         else:
             seal.become_subreaper()
-        self.workers = seal.Confinement(zygote.native, zygote.fork, self.strict, owner, zygote.hidden, zygote.made, zygote.disk,
-                                        zygote.landlock, zygote.rules, zygote.filter)
+        self.files = seal.Files(zygote.disk, owner, zygote.hidden, zygote.made) if self.strict else None
+        self.workers = seal.Confinement(zygote.native, zygote.fork, self.strict, owner, zygote.landlock, zygote.rules,
+                                        zygote.filter)
+        if zygote.slot_filter is not None:
+            zygote.slot_filter.install()
         self.socket = channel.socket
         self.children = signal_fd(CHILD)
         self.poll = select.poll()
@@ -248,6 +250,8 @@ class Slot:
             if self.status is not None:
                 self.end_all()
                 self.report()
+                if self.files is not None:
+                    self.files.renew()
 
     def obey(self):
         data, fds = self.channel.receive(4)
@@ -317,17 +321,11 @@ class Slot:
             select.select([], [], [], 0.001)
 
     def resize(self, disk):
-        """In a child: a process that enters another's mounts must not come back."""
-        pid = os.fork()
-        if pid:
-            return
         try:
-            seal.resize(self.pid, disk)
+            self.files.resize(disk)
             self.channel.send({"type": "ok"})
-        except BaseException as error:
+        except Exception as error:
             self.channel.send(failure(error))
-        finally:
-            os._exit(0)
 
     # --- in the worker's process
 

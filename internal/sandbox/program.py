@@ -29,7 +29,7 @@ NUMBERS = {
     "chdir": (80, 49), "rt_sigprocmask": (14, 135), "prctl": (157, 167), "openat": (257, 56), "write": (1, 64),
     "close": (3, 57), "setgroups": (116, 159), "setresgid": (119, 149), "setresuid": (117, 147), "unshare": (272, 97),
     "capset": (126, 91), "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445),
-    "landlock_restrict_self": (446, 446), "mount_setattr": (442, 442), "pidfd_open": (434, 434), "pivot_root": (155, 41),
+    "landlock_restrict_self": (446, 446), "mount_setattr": (442, 442), "setns": (308, 268), "pidfd_open": (434, 434), "pivot_root": (155, 41),
 }
 COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE)
 

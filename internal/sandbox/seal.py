@@ -4,9 +4,10 @@ The runner decides what a sandbox is made of (package sandbox); this file carrie
 it out, in the order in which the processes come to be:
 
     build_root   the zygote, once: a minimal read-only root to live in
-    open_slot    a slot, once: the first process of a pid namespace, and a network
-    Confinement  each worker: namespaces and mounts of its own; then it gives up
-                 everything that it does not need. set_limits is the last step.
+    open_slot    a slot, once: the first process of its namespaces
+    Files        a slot, for each worker: empty file systems
+    Confinement  each worker: gives up everything that it does not need. set_limits
+                 is the last step.
 
 Every step either holds or raises LayerError with the name of the layer, and then
 there is no worker: nothing is ever silently left out.
@@ -18,6 +19,7 @@ Standard library only, Python 3.8 and later, Linux.
 """
 
 import ctypes
+import fcntl
 import os
 import resource
 import socket
@@ -31,11 +33,10 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
-# A slot lends its pid and network namespaces to one worker after the other; there is
-# nobody and nothing in them in between. Each worker has the others to itself; the
-# last it makes is a user namespace, so that it owns none of them.
-SLOT_NAMESPACES = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET
-WORKER_NAMESPACES = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+# A slot lends its namespaces to one worker after the other: there is nobody in them in
+# between, and nothing can be left in them. The user namespace that a worker ends up in
+# owns none of the others, so it cannot change them.
+SLOT_NAMESPACES = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x00200000, 0x01000000
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 2, 4, 8, 32, 4096
@@ -291,8 +292,6 @@ def open_slot():
         check(_umount2(os.fsencode(STASH), MNT_DETACH), "proc", "umount the whole one")
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            import fcntl
-
             SIOCSIFFLAGS, IFF_UP = 0x8914, 1
             fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
         # /proc/sys/net is the network of who looks.
@@ -302,31 +301,69 @@ def open_slot():
         raise LayerError("network namespace", "set up the loopback", error)
 
 
-# --- a worker's mounts -------------------------------------------------------------
+# --- a worker's files ----------------------------------------------------------------
 
 
-def tmpfs_options(disk_bytes, owner):
-    """How to mount the working directory, and /tmp."""
-    inodes = max(1024, min(disk_bytes // 4096, 65536))
-    return tuple(b"size=%d,nr_inodes=%d,mode=%s,uid=%d,gid=%d" % (disk_bytes, inodes, mode, owner, owner)
-                 for mode in (b"700", b"1777"))
+class Files:
+    """The file systems that a slot's workers can write to: empty for each.
 
+    Making and destroying them takes the kernel longer than all else that a worker
+    needs, and most workers write nothing. So they are kept for the next one if nothing
+    in them was touched: of a directory, every change shows in the time of its last
+    change, which nobody can set, and in what else is compared."""
 
-def resize(pid, disk_bytes):
-    """Change the size limit of a worker's file systems, from outside of it."""
-    fd = os.open("/proc/%d/ns/mnt" % pid, os.O_RDONLY)
-    check(libc.setns(fd, CLONE_NEWNS), "mount namespace", "setns")
-    os.close(fd)
-    data = b"size=%d" % disk_bytes
-    for path in (b"/work", b"/tmp"):
-        mount(None, path, None, MS_REMOUNT | MS_NOSUID | MS_NODEV, data)
+    def __init__(self, disk_bytes, owner, hidden, made):
+        self.disk_bytes, self.owner, self.hidden, self.made = disk_bytes, owner, hidden, made
+        inodes = max(1024, min(disk_bytes // 4096, 65536))
+        self.work, self.tmp = [b"size=%d,nr_inodes=%d,mode=%s,uid=%d,gid=%d" % (disk_bytes, inodes, mode, owner, owner)
+                               for mode in (b"700", b"1777")]
+        self.dirs = [WORK, TMP] + made
+        self.resized = False
+        self.mount()
+
+    def mount(self):
+        mount(b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, self.work)
+        mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, self.tmp)
+        mount(b"/tmp", b"/dev/shm", None, MS_BIND)
+        for path, stash in self.hidden:  # parts of the interpreter that these have covered
+            os.makedirs(path, 0o755, exist_ok=True)
+            mount(os.fsencode(stash), os.fsencode(path), None, MS_BIND | MS_REC)
+        for path in self.made:
+            os.mkdir(path, 0o700)
+            os.chown(path, self.owner, self.owner)
+        self.untouched = self.look()
+
+    def look(self, _stat=os.stat, _attributes=os.listxattr):
+        seen = []
+        for path in self.dirs:
+            st = _stat(path)
+            seen.append((st.st_mode, st.st_uid, st.st_nlink, st.st_size, st.st_ctime_ns, _attributes(path)))
+        return seen
+
+    def renew(self):
+        """Make them empty again. Nobody uses them."""
+        if not self.resized and self.look() == self.untouched:
+            return
+        self.resized = False
+        for path, _ in self.hidden:
+            check(_umount2(os.fsencode(path), MNT_DETACH), "mount namespace", "umount " + path)
+        for path in (b"/dev/shm", b"/tmp", b"/work"):
+            check(_umount2(path, MNT_DETACH), "mount namespace", "umount " + os.fsdecode(path))
+        self.mount()
+
+    def resize(self, disk_bytes):
+        """Change their size limit for the current worker."""
+        self.resized = True
+        data = b"size=%d" % disk_bytes
+        for path in (b"/work", b"/tmp"):
+            mount(None, path, None, MS_REMOUNT | MS_NOSUID | MS_NODEV, data)
 
 
 # --- a worker's confinement ----------------------------------------------------------
 
 
 class Filter:
-    """A seccomp program, as the runner assembled it."""
+    """A seccomp program, as the runner assembled it. A process's filters add up."""
 
     class _Program(ctypes.Structure):
         _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
@@ -334,6 +371,9 @@ class Filter:
     def __init__(self, code):
         self.code = ctypes.create_string_buffer(code, len(code))
         self.program = self._Program(len(code) // 8, ctypes.cast(self.code, ctypes.c_void_p))
+
+    def install(self):
+        check(_prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(self.program), 0, 0), "seccomp", "prctl")
 
 
 class Landlock:
@@ -376,6 +416,40 @@ class Landlock:
         program.add(layer, "close", RULESET)
 
 
+def user_namespace(owner):
+    """Make the user namespace that the workers of a slot end up in, one after the other:
+    with one ordinary user, and nothing that it owns. Returns a descriptor of it, which
+    is above those that a worker closes and is not inherited by what it runs."""
+    layer = "user namespace"
+    made, done = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(done[1])
+            check(libc.unshare(CLONE_NEWUSER), layer, "unshare")
+            os.write(made[1], b"x")
+            os.read(done[0], 1)
+        finally:
+            os._exit(0)
+    os.close(made[1])
+    os.close(done[0])
+    try:
+        if not os.read(made[0], 1):
+            raise LayerError(layer, "unshare", "refused")
+        ids = "%d %d 1" % (USER, owner)
+        for name, text in (("setgroups", "deny"), ("uid_map", ids), ("gid_map", ids)):
+            with open("/proc/%d/%s" % (pid, name), "w") as file:
+                file.write(text)
+        fd = os.open("/proc/%d/ns/user" % pid, os.O_RDONLY)
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, Confinement.CONTROL + 1)
+    except OSError as error:
+        raise LayerError(layer, "map its user", error)
+    finally:
+        os.close(made[0])
+        os.close(done[1])
+        os.waitpid(pid, 0)
+
+
 class Confinement:
     """The fork of a worker, and all that makes it one, as one program.
 
@@ -385,17 +459,16 @@ class Confinement:
 
     CONTROL = 1000  # out of the way of code that closes or lists low descriptors
 
-    def __init__(self, native, fork, strict, owner, hidden, made, disk_bytes, landlock, rules, filter):
+    def __init__(self, native, fork, strict, owner, landlock, rules, filter):
+        """filter is what is refused on top of what the slot has given up itself."""
         self.program = program = Program(native)
         supervision = "process supervision"
-        fork.add_to(program, WORKER_NAMESPACES if strict else 0)
+        fork.add_to(program, 0)
         program.add(supervision, "setsid")
         self.dups = [program.add(supervision, "dup3", -1, fd, 0) for fd in range(3)]
         F_DUPFD_CLOEXEC = 1030
         self.dups.append(program.add(supervision, "fcntl", -1, F_DUPFD_CLOEXEC, self.CONTROL, expect=self.CONTROL))
         program.add(supervision, "close_range", 3, self.CONTROL - 1, 0)
-        if strict:
-            self.add_mounts(tmpfs_options(disk_bytes, owner), hidden)
         # Where there is no mount namespace each worker has other directories.
         self.work, self.tmp = ctypes.create_string_buffer(4096), ctypes.create_string_buffer(4096)
         self.work.value, self.tmp.value = os.fsencode(WORK), os.fsencode(TMP)
@@ -405,12 +478,10 @@ class Confinement:
         program.add(supervision, "prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)  # else /proc/self is not ours
         # When memory runs out the kernel should end the code, not its supervisor.
         program.write_file("memory limit", b"/proc/self/oom_score_adj", b"1000", 3)
-        if owner != 0:
-            self.add_owner(owner)
         if strict:
             self.add_user_namespace(owner)
-        for path in made:
-            program.add("mount namespace", "mkdirat", -100, os.fsencode(path), 0o700)
+        elif owner != 0:
+            self.add_owner(owner)
         if landlock is not None:
             if not strict:
                 rules = rules + [(self.work, landlock.all), (self.tmp, landlock.all)]
@@ -420,33 +491,24 @@ class Confinement:
             program.add("seccomp", "prctl", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter.program, 0, 0)
         program.build()
 
-    def add_mounts(self, options, hidden):
-        add, layer = self.program.add, "mount namespace"
-        work, tmp = options
-        add(layer, "mount", b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, work)
-        add(layer, "mount", b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, tmp)
-        add(layer, "mount", b"/tmp", b"/dev/shm", None, MS_BIND, None)
-        for path, stash in hidden:
-            parts = path.strip("/").split("/")
-            for i in range(2, len(parts) + 1):
-                add(layer, "mkdirat", -100, os.fsencode("/" + "/".join(parts[:i])), 0o755, expect=MAY_FAIL)
-            add(layer, "mount", os.fsencode(stash), os.fsencode(path), None, MS_BIND | MS_REC, None)
-
     def add_owner(self, owner):
-        add, layer = self.program.add, "user namespace"
+        add, layer = self.program.add, "user"
         add(layer, "setgroups", 0, None)
         add(layer, "setresgid", owner, owner, owner)
         add(layer, "setresuid", owner, owner, owner)
         add(layer, "prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)
 
     def add_user_namespace(self, owner):
-        """Leave the slot's user namespace for one of the worker's own, in which it is an
-        ordinary user, and which owns nothing."""
-        layer = "user namespace"
-        self.program.add(layer, "unshare", CLONE_NEWUSER)
-        ids = b"%d %d 1" % (USER, owner)
-        for name, data in ((b"setgroups", b"deny"), (b"uid_map", ids), (b"gid_map", ids)):
-            self.program.write_file(layer, b"/proc/self/" + name, data, 3)
+        add, layer = self.program.add, "user namespace"
+        namespace = user_namespace(owner)
+        if owner != 0:
+            add(layer, "setgroups", 0, None)  # there it is not allowed
+        add(layer, "setns", namespace, CLONE_NEWUSER)
+        add(layer, "close", namespace)
+        if owner != 0:
+            add(layer, "setresgid", USER, USER, USER)
+            add(layer, "setresuid", USER, USER, USER)
+        add(layer, "prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)
 
     def add_capabilities(self):
         layer = "capabilities"
@@ -493,7 +555,11 @@ def set_limits(limits, _set=resource.setrlimit, _get=resource.getrlimit):
 
 
 def fixed_limits():
+    """The limits of the zygote and all that comes of it; some may be raised to here."""
     try:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
     except (OSError, ValueError) as error:

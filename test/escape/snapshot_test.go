@@ -153,8 +153,8 @@ func (k *kaa) take() snapshot {
 // perSlot says whether each slot has one of these. A runner has as many slots as it
 // has ever needed at once, up to a bound.
 func perSlot(key string) bool {
-	return key == "descriptor unix socket" || key == "descriptor anon_inode:[pidfd]" || key == "namespace net" ||
-		key == "namespace mnt" || key == "namespace pid" || strings.HasPrefix(key, "process python")
+	return key == "descriptor unix socket" || key == "descriptor anon_inode:[pidfd]" || strings.HasPrefix(key, "namespace ") ||
+		strings.HasPrefix(key, "process python")
 }
 
 // difference says how after differs from s; empty if it does not, but for a slot or
