@@ -13,12 +13,8 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-// asAPI makes the test binary an API process: one that can be killed.
-const asAPI = "TEST_RUN_AS_API"
-
-func runAsAPI() int { return app.Main("api", app.RunAPI, app.APIHealthAddr) }
-
-// spawnAPI starts an API in a process of its own and returns it once it answers.
+// spawnAPI starts an API in a process of its own, which can be killed, and returns it
+// once it answers.
 func (k *kaa) spawnAPI() *exec.Cmd {
 	k.tb.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
@@ -33,8 +29,11 @@ func (k *kaa) spawnAPI() *exec.Cmd {
 	}
 	cmd := exec.Command(self) //nolint:noctx // it is killed below
 	cmd.Env = append(os.Environ(), k.environ...)
-	cmd.Env = append(cmd.Env, asAPI+"=1", "KAA_ADDR="+addr)
+	cmd.Env = append(cmd.Env, childVariable+"=api", "KAA_ADDR="+addr)
 	cmd.Stdout, cmd.Stderr = k.logs, k.logs
+	if _, err := cmd.StdinPipe(); err != nil { // it lives as long as that is open
+		k.tb.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		k.tb.Fatal(err)
 	}

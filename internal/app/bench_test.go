@@ -3,7 +3,10 @@ package app_test
 import (
 	"net/http"
 	"os/exec"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -19,7 +22,7 @@ const pickUpBudget = 5 * time.Millisecond
 // to its claim, by Redis's clock, which counts milliseconds. It fails above the
 // budget.
 func BenchmarkPickUp(b *testing.B) {
-	k := start(b, 1, "KAA_LOG_LEVEL=ERROR")
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
 	var waits []time.Duration
 	for b.Loop() {
 		<-time.After(idle)
@@ -40,7 +43,7 @@ func BenchmarkPickUp(b *testing.B) {
 // BenchmarkExecute measures a synchronous call on an idle system, and next to it,
 // in the same run, a bare interpreter that prints the same.
 func BenchmarkExecute(b *testing.B) {
-	k := start(b, 1, "KAA_LOG_LEVEL=ERROR")
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
 	var calls, spawns []time.Duration
 	for b.Loop() {
 		<-time.After(idle)
@@ -62,6 +65,48 @@ func BenchmarkExecute(b *testing.B) {
 	slices.Sort(calls)
 	slices.Sort(spawns)
 	b.ReportMetric(float64(calls[len(calls)/2])/float64(spawns[len(spawns)/2]), "call/spawn")
+}
+
+// BenchmarkThroughput measures 32 callers at once, and in the same run, in turns with
+// them, bare interpreters spawned on all cores.
+func BenchmarkThroughput(b *testing.B) {
+	const callers, share = 32, 200
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
+	var calls, spawns time.Duration
+	n := 0
+	for b.Loop() {
+		calls += together(callers, share, func() {
+			if a := k.call(http.MethodPost, executePath, fields{"code": "print(42)"}); a.str("stdout") != "42\n" {
+				b.Error(a.raw)
+			}
+		})
+		spawns += together(2*runtime.NumCPU(), share, func() {
+			if out, err := exec.CommandContext(b.Context(), python(), "-I", "-c", "print(42)").Output(); err != nil || string(out) != "42\n" {
+				b.Error(err)
+			}
+		})
+		n += share
+	}
+	b.ReportMetric(float64(n)/calls.Seconds(), "calls/s")
+	b.ReportMetric(float64(n)/spawns.Seconds(), "spawns/s")
+	b.ReportMetric(spawns.Seconds()/calls.Seconds(), "calls/spawns")
+}
+
+// together runs f n times on some goroutines and returns how long it took.
+func together(goroutines, n int, f func()) time.Duration {
+	var wg sync.WaitGroup
+	var left atomic.Int64
+	left.Store(int64(n))
+	began := time.Now()
+	for range goroutines {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				f()
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(began)
 }
 
 func report(b *testing.B, name string, took []time.Duration) {

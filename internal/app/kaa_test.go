@@ -19,8 +19,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asAPI) != "" {
-		os.Exit(runAsAPI())
+	if name := os.Getenv(childVariable); name != "" {
+		os.Exit(child(name))
 	}
 	os.Exit(testenv.Main(m))
 }

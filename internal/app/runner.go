@@ -71,12 +71,12 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 			err = errors.Join(err, drain(ctx, s.log, undo))
 		}
 	}()
-	pool, err := s.startPool(ctx)
+	pool, missing, err := s.startPool(ctx)
 	if err != nil {
 		return nil, err
 	}
-	undo = append(undo, stage{"interpreters", 5 * time.Second, pool.Close})
-	self, err := s.describeRunner(pool)
+	undo = append(undo, stage{"interpreters", closeTime, pool.Close})
+	self, err := s.describeRunner(pool, missing)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, background: append([]stage{closeServer}, undo...)}, nil
 }
 
-func (s *shared) describeRunner(pool *interpreter.Pool) (job.Runner, error) {
+func (s *shared) describeRunner(pool *interpreter.Pool, missing []job.Layer) (job.Runner, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return job.Runner{}, fmt.Errorf("name this runner: %w", err)
@@ -125,7 +125,7 @@ func (s *shared) describeRunner(pool *interpreter.Pool) (job.Runner, error) {
 	return job.Runner{
 		ID: id.String(), Host: host, PID: os.Getpid(), Version: Version(), StartedAt: time.Now().UTC(),
 		Concurrency: s.cfg.Concurrency, Queues: s.cfg.Queues.names(), Python: runtimes[0].Version, Runtimes: runtimes,
-		Sandbox: string(level), Layers: layers, MemoryControl: control,
+		Sandbox: string(level), Layers: append(layers, missing...), MemoryControl: control,
 	}, nil
 }
 
