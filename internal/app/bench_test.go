@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"net/http"
+	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -117,4 +118,44 @@ func report(b *testing.B, name string, took []time.Duration) {
 	}
 	b.ReportMetric(ms(0.5), name+"p50-ms")
 	b.ReportMetric(ms(0.99), name+"p99-ms")
+}
+
+// BenchmarkNumpy compares a program that uses numpy and pandas, preloaded, with one
+// that prints a number; with the same interpreter on an idle system, in turn.
+func BenchmarkNumpy(b *testing.B) {
+	path := os.Getenv("KAA_BENCH_PYTHON")
+	if path == "" {
+		b.Skip("KAA_BENCH_PYTHON names no interpreter with numpy and pandas")
+	}
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_RUNTIMES=plain="+path+";preloaded="+path+":numpy,pandas")
+	const program = `
+import numpy as np
+import pandas as pd
+frame = pd.DataFrame({"group": np.arange(1000) % 10, "value": np.arange(1000.0)})
+print(frame.groupby("group").value.mean().sum(), np.linalg.norm(np.ones((50, 50))))
+`
+	kinds := []struct{ name, runtime, code, want string }{
+		{"plain-", "plain", "print(42)", "42\n"},
+		{"preloaded-plain-", "preloaded", "print(42)", "42\n"},
+		{"import-", "preloaded", "import numpy, pandas; print(numpy.arange(3).sum(), len(pandas.Series([1, 2])))", "3 2\n"},
+		{"numpy-", "preloaded", program, "4995.0 50.0\n"},
+	}
+	took := map[string][]time.Duration{}
+	for b.Loop() {
+		for _, kind := range kinds {
+			<-time.After(2 * idle)
+			at := time.Now()
+			a := k.call(http.MethodPost, executePath, fields{"code": kind.code, "runtime": kind.runtime})
+			took[kind.name] = append(took[kind.name], time.Since(at))
+			if a.str("stdout") != kind.want {
+				b.Fatal(a.raw)
+			}
+		}
+	}
+	for _, kind := range kinds {
+		report(b, kind.name, took[kind.name]) // sorts
+	}
+	half := len(took["plain-"]) / 2
+	b.ReportMetric(float64(took["numpy-"][half])/float64(took["plain-"][half]), "numpy/plain")
+	b.ReportMetric(float64(took["import-"][half])/float64(took["plain-"][half]), "import/plain")
 }

@@ -448,12 +448,42 @@ def prepare():
     open_streams()
     sys.argv[:] = [""]
     sys.path.insert(0, "")
+    prepared.rehearsals = {name: compile(code, "<rehearsal>", "exec", 0, True) for name, code in REHEARSALS.items()}
     rehearse()
 
 
 def rehearse():
     """Pay now for what the first use of these costs: mostly copies of pages."""
     exec(compile("x = 1\nprint(end=str())", "<rehearsal>", "exec", 0, True), {})
+
+
+# Large libraries touch so many pages, even for little, that most of the time of a short
+# program would go into copying them.
+REHEARSALS = {
+    "numpy": """
+import numpy as np
+a = np.arange(1000.0).reshape(10, 100)
+a.sum(), a.mean(axis=0), a @ a.T, np.linalg.norm(a), np.array([1, 2, 3]) * 2, a[a > 1], str(a[:2, :2])
+""",
+    "pandas": """
+import pandas as pd
+frame = pd.DataFrame({"a": ["x", "y"] * 50, "b": range(100), "c": [0.5] * 100})
+frame["d"] = frame.b * 2
+frame[frame.b > 3].groupby("a").agg({"b": "mean", "c": "sum"}), frame.groupby("a").c.mean().sum()
+str(frame.head()), frame.describe(), frame.sort_values("b").iloc[0]
+""",
+}
+
+
+def rehearse_preloaded():
+    """Pay for the first use of what is preloaded, too: in the zygote for what is made
+    once, in each worker for the copies of pages."""
+    for name, code in REHEARSALS.items():
+        if name in sys.modules:
+            try:
+                exec(prepared.rehearsals[name], {})
+            except Exception:  # another version's ways; then it is only slower
+                pass
 
 
 def differ():
@@ -485,6 +515,7 @@ def main(fd, set_limits):
     _signal_set(SIGINT, _signal.SIG_IGN)  # nothing to interrupt yet
     control.open(fd)
     rehearse()
+    rehearse_preloaded()
     _write(control.fd, prepared.ready)
     control.wait()
     # Before the command is read: the runner takes an unread one for not begun, and

@@ -142,6 +142,7 @@ class Zygote:
         os.chdir("/")
         repl_worker.prepare()
         self.preload(spec["preload"] or [])
+        repl_worker.rehearse_preloaded()
         if self.strict:
             self.made = seal.close_scratch(self.hidden)
         self.rules = [(os.fsencode(path), rights) for path, rights in self.landlock_rules()]
