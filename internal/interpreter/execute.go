@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
 // run is the state of one execution.
@@ -25,6 +26,9 @@ type run struct {
 	frames   chan event
 	quota    job.Quota
 	duration time.Duration
+	// cpuMicros is what the slot had used before the execution, and at its end what the
+	// execution has, if that did not wait for the slot's report.
+	cpuMicros int64
 
 	stopped  string // why the kill ladder was started; empty if it was not
 	report   *frame // what the code raised, as the worker tells it
@@ -35,7 +39,7 @@ type run struct {
 }
 
 // Execute runs spec.Code once. It returns when the code has ended, its output is
-// complete and nothing that it started is left. When spec.Timeout or ctx ends
+// complete and nothing that it started is left, or is being killed by the kernel. When spec.Timeout or ctx ends
 // first, the code gets SIGINT and, after a grace, SIGKILL; the result is then
 // StatusInterrupted, with the output so far, and the error nil. An error means
 // that Kaa's part broke; job.ErrNotStarted, that another worker may be tried. JobID and QueuedMs of the result are the caller's to fill.
@@ -70,6 +74,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 		envs = threadVariables(quota.CPUs)
 		maps.Copy(envs, spec.Envs)
 	}
+	r.cpuMicros = w.slot.group.CPUMicros()
 	started := time.Now()
 	err := w.send(command{ID: w.id, Cmd: "exec", Code: spec.Code, Envs: envs, Limits: w.pool.rlimits(quota)})
 	if err == nil {
@@ -208,6 +213,9 @@ func (r *run) accept(m event) bool {
 // settle ends everything that is left of the execution and completes what is
 // known of it. With no process left, nothing holds the other ends of our pipes.
 func (r *run) settle() {
+	if r.ended() {
+		return
+	}
 	r.w.endProcesses()
 	deadline := time.Now().Add(lastResort)
 	for _, f := range []*os.File{r.w.control, r.w.stdout, r.w.stderr} {
@@ -220,4 +228,30 @@ func (r *run) settle() {
 			r.accept(m)
 		}
 	}
+}
+
+// ended reports whether the result is complete although the kernel may not be done yet
+// with taking the worker apart, which takes it as long as a short program runs: the
+// worker has said how the code ended, and both streams are at their end, so nobody is
+// left who could write. Everything in the sandbox is being killed; Close waits for it.
+// It takes a pid namespace, and a control group for the figures.
+func (r *run) ended() bool {
+	if r.status == nil || r.w.pool.cfg.Sandbox != sandbox.Strict || r.w.slot.group == nil {
+		return false
+	}
+	r.w.kill()
+	_ = r.w.stdin.Close()
+	done := make(chan struct{})
+	go func() {
+		r.pumps.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		r.cpuMicros = r.w.slot.group.CPUMicros() - r.cpuMicros
+		return true
+	case <-r.w.exited:
+	case <-time.After(easyTime):
+	}
+	return false
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -190,9 +191,8 @@ func wantGone(tb testing.TB, out string, n int) {
 		tb.Fatalf("got %d pids, want %d: %q", len(pids), n, out)
 	}
 	if ours, err := os.Readlink("/proc/self/ns/pid"); err != nil || ours != namespace {
-		if links := holders(namespace, pids); len(links) > 0 {
-			tb.Errorf("processes are left: %v", links)
-		}
+		// Execute does not wait for the kernel to be done with what it kills.
+		testenv.Eventually(tb, "no process is left", func() bool { return len(holders(namespace, pids)) == 0 })
 		return
 	}
 	for _, pid := range pids {

@@ -60,6 +60,7 @@ _exit = os._exit
 _getpid = os.getpid
 _read = os.read
 _write = os.write
+_close = os.close
 _signal_get = _signal.getsignal
 _signal_set = _signal.signal
 _collect = gc.collect
@@ -391,6 +392,11 @@ def serve(command, control, interrupts, set_limits):
 
     def finish():
         if control.is_ours():
+            for fd in (1, 2):  # their end tells the runner that it has all of them
+                try:
+                    _close(fd)
+                except OSError:
+                    pass
             control.send(id=command["id"], type="status", status=outcome.status, exitCode=outcome.exit_code)
         _exit(outcome.exit_code)
 

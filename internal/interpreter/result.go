@@ -113,8 +113,12 @@ func (r *run) died(res *job.Result) {
 
 // end is how the worker ended: if its slot ended with it, by SIGKILL.
 func (r *run) end() workerEnd {
-	if r.w.end == nil {
-		return workerEnd{status: syscall.WaitStatus(syscall.SIGKILL)}
+	select {
+	case <-r.w.exited:
+		if r.w.end != nil {
+			return *r.w.end
+		}
+	default: // it said so itself
 	}
-	return *r.w.end
+	return workerEnd{status: syscall.WaitStatus(syscall.SIGKILL), cpuMicros: r.cpuMicros}
 }
