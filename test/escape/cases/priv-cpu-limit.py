@@ -2,7 +2,7 @@
 # strict: SIGXCPU, then SIGKILL; status exit
 # basic: SIGXCPU, then SIGKILL; status exit
 # end: exit
-# timeout: 10
+# timeout: 40
 # unsandboxed: held because the limit is its own
 
 signal.signal(signal.SIGXCPU, signal.SIG_IGN)
