@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"internal/telemetry":   {"internal/job"},
 	"internal/testenv":     nil,
 	"internal/layout":      nil,
+	"test/chaos":           nil,
 	"internal/app": {
 		"internal/job", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter",
 		"internal/sandbox", "internal/telemetry",

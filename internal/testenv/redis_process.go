@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
@@ -57,6 +58,9 @@ func startProcess(dir, addr string, args ...string) (*process, error) {
 	}
 	return p, nil
 }
+
+// signal sends sig; to a process that is gone it does nothing.
+func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) }
 
 // kill ends the process and waits until it is gone. It may be called again.
 func (p *process) kill() {
