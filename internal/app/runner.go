@@ -197,7 +197,7 @@ func (s *shared) serveHealth(ctx context.Context) (*healthServer, error) {
 	mux.Handle("GET /metrics", s.metrics.Handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) {
-		if err := s.store.Ping(req.Context()); err != nil || ctx.Err() != nil {
+		if err := s.store.Ready(req.Context()); err != nil || ctx.Err() != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})

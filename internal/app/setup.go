@@ -73,7 +73,7 @@ func (s *shared) awaitRedis(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, redisPatience)
 	defer cancel()
 	for {
-		err := s.store.Ping(ctx)
+		err := s.store.Ready(ctx)
 		if err == nil {
 			return nil
 		}

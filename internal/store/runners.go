@@ -67,38 +67,53 @@ func (s *Store) Runners(ctx context.Context) ([]job.Runner, error) {
 	return runners, nil
 }
 
-// Rescue settles the jobs of all runners whose heartbeat has lapsed, and tells
-// whether there was such a runner. Any process may call it at any time.
-func (s *Store) Rescue(ctx context.Context) (rescued []job.Rescued, lapsed bool, err error) {
-	const op = "rescue"
-	if lapsed, err = s.anyLapsed(ctx); err != nil || !lapsed {
-		return nil, false, wrap(op, err)
-	}
-	v, err := s.scripts.rescue.Run(ctx, s.rdb, []string{runnersKey},
-		"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()).Slice()
-	if err != nil {
-		return nil, false, wrap(op, err)
-	}
-	r := reply(v)
-	for i := 0; i+1 < len(r); i += 2 {
-		rescued = append(rescued, job.Rescued{JobID: r.text(i), State: job.State(r.text(i + 1))})
-	}
-	return rescued, true, nil
-}
-
-// anyLapsed says whether a registered runner's heartbeat has lapsed, in two
-// commands for any number of runners.
-func (s *Store) anyLapsed(ctx context.Context) (bool, error) {
+// Lapsed returns the registered runners whose heartbeat has lapsed, in two commands
+// for any number of runners that have not.
+func (s *Store) Lapsed(ctx context.Context) ([]string, error) {
+	const op = "look for lapsed runners"
 	ids, err := s.rdb.SMembers(ctx, runnersKey).Result()
 	if err != nil || len(ids) == 0 {
-		return false, err
+		return nil, wrap(op, err)
 	}
 	keys := make([]string, len(ids))
 	for i, id := range ids {
 		keys[i] = runnerKey(id)
 	}
 	alive, err := s.rdb.Exists(ctx, keys...).Result()
-	return err == nil && int(alive) < len(ids), err
+	if err != nil || int(alive) == len(ids) {
+		return nil, wrap(op, err)
+	}
+	values, err := s.rdb.MGet(ctx, keys...).Result()
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	var lapsed []string
+	for i, v := range values {
+		if v == nil {
+			lapsed = append(lapsed, ids[i])
+		}
+	}
+	return lapsed, nil
+}
+
+// Rescue settles the jobs of those of the named runners whose heartbeat has lapsed.
+// Any process may call it at any time.
+func (s *Store) Rescue(ctx context.Context, runners ...string) ([]job.Rescued, error) {
+	const op = "rescue"
+	args := []any{"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()}
+	for _, id := range runners {
+		args = append(args, id)
+	}
+	v, err := s.scripts.rescue.Run(ctx, s.rdb, []string{runnersKey}, args...).Slice()
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	r := reply(v)
+	var rescued []job.Rescued
+	for i := 0; i+1 < len(r); i += 2 {
+		rescued = append(rescued, job.Rescued{JobID: r.text(i), State: job.State(r.text(i + 1))})
+	}
+	return rescued, nil
 }
 
 // Doomed returns which of the claims must stop: their owner has asked for it, or

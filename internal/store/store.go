@@ -22,6 +22,7 @@
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
 //	{kaa}:runner:<id>:jobs        SET     what the runner has claimed
+//	{kaa}:ready                   STRING  nothing; written to see whether that works
 package store
 
 import (
@@ -44,6 +45,7 @@ const (
 	expiryKey  = prefix + "expiry"
 	queuesKey  = prefix + "queues"
 	runnersKey = prefix + "runners"
+	readyKey   = prefix + "ready"
 )
 
 func jobKey(id string) string    { return prefix + "job:" + id }
@@ -116,9 +118,10 @@ func script(name string) *redis.Script {
 	return redis.NewScript(string(common) + string(body))
 }
 
-// Ping reports whether Redis answers.
-func (s *Store) Ping(ctx context.Context) error {
-	return wrap("ping", s.rdb.Ping(ctx).Err())
+// Ready reports whether Redis takes what is written. That it answers is not enough:
+// a replica, a full one and one that cannot write to its disk answer too.
+func (s *Store) Ready(ctx context.Context) error {
+	return wrap("try to write", s.rdb.Set(ctx, readyKey, "", time.Minute).Err())
 }
 
 // reply is what the state scripts answer: a word, and what belongs to it.
