@@ -51,6 +51,7 @@ type apiProcess struct {
 	draining   chan struct{}
 	requests   *sync.WaitGroup // and what they left to be done
 	background []stage
+	hurry      <-chan struct{}
 }
 
 // startAPI listens and serves.
@@ -68,7 +69,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	if err != nil {
 		return nil, errors.Join(err, finished.Close())
 	}
-	a := &apiProcess{cfg: s.cfg, log: s.log, served: make(chan error, 1), draining: make(chan struct{}), requests: new(sync.WaitGroup)}
+	a := &apiProcess{cfg: s.cfg, log: s.log, served: make(chan error, 1), draining: make(chan struct{}), requests: new(sync.WaitGroup), hurry: s.hurry}
 	a.background = append(maintenance, stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.metrics.Register(telemetry.NewQueues(s.queueStats))
 
@@ -116,6 +117,7 @@ func (a *apiProcess) stages() []stage {
 			close(a.draining)
 			select {
 			case <-ctx.Done():
+			case <-a.hurry:
 			case <-time.After(a.cfg.ShutdownDelay):
 			}
 			return nil
@@ -123,8 +125,15 @@ func (a *apiProcess) stages() []stage {
 		{"http", a.cfg.DrainTimeout + time.Second, func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, a.cfg.DrainTimeout)
 			defer cancel()
+			go func() {
+				select {
+				case <-a.hurry:
+					cancel()
+				case <-ctx.Done():
+				}
+			}()
 			err := a.server.Shutdown(ctx)
-			if errors.Is(err, context.DeadlineExceeded) {
+			if err != nil && ctx.Err() != nil {
 				a.log.WarnContext(ctx, "the time to drain is over: cutting callers off")
 				return nil
 			}

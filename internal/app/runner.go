@@ -60,6 +60,7 @@ type runnerProcess struct {
 	runner     *runner.Runner
 	server     *queue.Server
 	background []stage
+	hurry      <-chan struct{}
 }
 
 // startRunner starts the parts from the inside out: interpreters, registration,
@@ -107,7 +108,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	if self.Sandbox != string(sandbox.Strict) {
 		s.log.WarnContext(ctx, "the sandbox is weaker than strict: see docs/security.md for what that means", slog.String("sandbox", self.Sandbox))
 	}
-	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, background: append([]stage{closeServer}, undo...)}, nil
+	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, hurry: s.hurry, background: append([]stage{closeServer}, undo...)}, nil
 }
 
 func (s *shared) describeRunner(pool *interpreter.Pool) (job.Runner, error) {
@@ -160,11 +161,28 @@ func (r *runnerProcess) stages() []stage {
 			return r.runner.BeginDrain(ctx)
 		}},
 		{"jobs", jobs, func(ctx context.Context) error {
-			hurry := time.AfterFunc(r.cfg.DrainTimeout, r.runner.EndExecutions)
-			defer hurry.Stop()
+			enough := r.patience(ctx)
+			defer enough()
 			return r.server.Close(ctx)
 		}},
 	}, r.background...)
+}
+
+// patience ends what is executed once the time to drain is over, or when somebody
+// is in a hurry. The returned function calls it off.
+func (r *runnerProcess) patience(ctx context.Context) func() {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.DrainTimeout)
+	go func() {
+		select {
+		case <-r.hurry:
+		case <-ctx.Done():
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return
+			}
+		}
+		r.runner.EndExecutions()
+	}()
+	return cancel
 }
 
 // workers lends the pool's interpreters to the runner.

@@ -38,6 +38,7 @@ type shared struct {
 	rdb     redis.UniversalClient
 	store   *store.Store
 	queue   *queue.Client
+	hurry   <-chan struct{} // see Process.Hurry
 }
 
 // setup reads the configuration, makes the shared parts and waits until Redis
@@ -59,7 +60,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("KAA_REDIS_URL: %w", err)
 	}
-	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data")}
+	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data"), hurry: p.Hurry}
 	s.store = store.New(s.rdb, store.Config{TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL})
 	s.queue = queue.NewClient(s.rdb)
 	if err := s.awaitRedis(ctx); err != nil {
