@@ -117,7 +117,10 @@ func (s *shared) maintainer(ctx context.Context) ([]stage, error) {
 		return nil, err
 	}
 	m.Start(ctx)
+	r := runner.NewReconciler(s.cfg.Queues.names(), s.store, taskLists{s}, s.metrics.Reconciled, s.log)
+	r.Start(ctx)
 	return []stage{
+		{"reconciler", 2 * time.Second, func(context.Context) error { r.Close(); return nil }},
 		{"outbox subscription", time.Second, func(context.Context) error { return due.Close() }},
 		{"maintenance", 2 * time.Second, func(context.Context) error { m.Close(); return nil }},
 	}, nil
@@ -130,6 +133,41 @@ func (q taskQueue) Enqueue(ctx context.Context, t job.DueTask) error { return q.
 
 func (q taskQueue) Remove(ctx context.Context, t job.DueTask) error {
 	return q.queue.Remove(ctx, q.task(t))
+}
+
+// taskLists is the queue as the reconciler needs it.
+type taskLists struct{ *shared }
+
+func (l taskLists) MendQueue(ctx context.Context, q string) (map[string]int, []job.DueTask, error) {
+	mended, tasks, err := l.queue.Mend(ctx, q)
+	return mended, dueTasks(tasks), err
+}
+
+func (l taskLists) Missing(ctx context.Context, q string, due []job.DueTask) ([]job.DueTask, map[string]int, error) {
+	tasks := make([]queue.Task, len(due))
+	of := make(map[string]job.DueTask, len(due))
+	for i, t := range due {
+		tasks[i] = l.task(t)
+		of[t.JobID] = t
+	}
+	missing, mended, err := l.queue.Missing(ctx, q, tasks)
+	var still []job.DueTask
+	for _, t := range missing {
+		still = append(still, of[t.JobID])
+	}
+	return still, mended, err
+}
+
+func (l taskLists) Delete(ctx context.Context, t job.DueTask) (bool, error) {
+	return l.queue.Delete(ctx, l.task(t))
+}
+
+func dueTasks(tasks []queue.Task) []job.DueTask {
+	due := make([]job.DueTask, len(tasks))
+	for i, t := range tasks {
+		due[i] = job.DueTask{JobID: t.JobID, Queue: t.Queue, Attempt: t.Attempt}
+	}
+	return due
 }
 
 func newLog(cfg Config, w io.Writer) *slog.Logger {

@@ -101,7 +101,7 @@ func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
 
 // exists looks before a script is run that has nothing to do on an idle system:
 // one command, where a script costs one more for each that it runs.
-func (s *Store) exists(ctx context.Context, op string, key string) (bool, error) {
-	n, err := s.rdb.Exists(ctx, key).Result()
+func (s *Store) exists(ctx context.Context, op string, keys ...string) (bool, error) {
+	n, err := s.rdb.Exists(ctx, keys...).Result()
 	return n > 0, wrap(op, err)
 }

@@ -22,6 +22,7 @@
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
 //	{kaa}:runner:<id>:jobs        SET     what the runner has claimed
+//	{kaa}:elected:<what>          STRING  somebody does it; expires when it is due again
 //	{kaa}:ready                   STRING  nothing; written to see whether that works
 package store
 
@@ -94,6 +95,7 @@ type Store struct {
 
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep *redis.Script
+	mend, waiting, requeue                                                     *redis.Script
 }
 
 // New returns a store on rdb.
@@ -102,6 +104,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		create: script("create"), due: script("due"), enqueued: script("enqueued"),
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
 		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),
+		mend: script("mend"), waiting: script("waiting"), requeue: script("requeue"),
 	}}
 }
 

@@ -25,6 +25,7 @@ type Metrics struct {
 	executed  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	waited    *prometheus.HistogramVec
+	mended    *prometheus.CounterVec
 }
 
 // NewMetrics returns metrics that are registered on a registry of their own,
@@ -48,9 +49,12 @@ func NewMetrics() *Metrics {
 		waited: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "kaa_queue_wait_seconds", Help: "Time a job was ready to run until this process took it.", Buckets: seconds,
 		}, []string{"queue"}),
+		mended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kaa_reconciled_total", Help: "Disagreements of records, queues and registry that this process repaired, by kind.",
+		}, []string{"kind"}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.submitted, m.executed, m.duration, m.waited)
+		m.requests, m.submitted, m.executed, m.duration, m.waited, m.mended)
 	return m
 }
 
@@ -69,6 +73,9 @@ func (m *Metrics) Request(method, route string, status int, took time.Duration) 
 
 // Submitted counts an accepted job.
 func (m *Metrics) Submitted(queue string) { m.submitted.WithLabelValues(queue).Inc() }
+
+// Reconciled counts what was repaired.
+func (m *Metrics) Reconciled(kind string, n int) { m.mended.WithLabelValues(kind).Add(float64(n)) }
 
 // Executed counts an execution that has ended.
 func (m *Metrics) Executed(c job.Claim, o job.Outcome, took time.Duration) {
