@@ -133,7 +133,11 @@ func (s *shared) describeRunner(pool *interpreter.Pool) (job.Runner, error) {
 // closes the connections.
 func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Server, stage, error) {
 	// Clients of its own: one gets the gate's hook, the other blocks.
-	tasks, blocking := connect(*s.redis, "tasks"), connect(*s.redis, "wake")
+	// A dequeue must not be repeated behind the gate's back: its answer, if it was lost,
+	// was a task. All else that asynq sends, it repeats itself.
+	once := *s.redis
+	once.MaxRetries = -1
+	tasks, blocking := connect(once, "tasks"), connect(*s.redis, "wake")
 	shutdown := s.cfg.DrainTimeout + s.cfg.KillGrace + endTime
 	server, err := queue.NewServer(queue.ServerConfig{
 		Redis: tasks, Blocking: blocking, Queues: s.cfg.Queues, Concurrency: s.cfg.Concurrency,

@@ -10,10 +10,11 @@ import (
 
 // The kinds of what Mend and Missing repair.
 const (
-	kindNoLease   = "active_without_lease"
-	kindNoPayload = "task_without_payload"
-	kindOffList   = "task_off_list"
-	kindArchived  = "task_archived"
+	kindNoLease    = "active_without_lease"
+	kindStaleLease = "lease_not_renewed"
+	kindNoPayload  = "task_without_payload"
+	kindOffList    = "task_off_list"
+	kindArchived   = "task_archived"
 )
 
 const (
@@ -90,6 +91,9 @@ func (c *Client) Mend(ctx context.Context, queue string) (map[string]int, []Task
 		return nil, nil, unavailable(ctx, op, err)
 	}
 	mended := map[string]int{kindNoLease: int(v[0]), kindNoPayload: int(v[1])}
+	if mended[kindStaleLease], err = c.Reclaim(ctx, queue); err != nil {
+		return mended, nil, err
+	}
 	if v[0] > 0 {
 		if err := wake(ctx, c.rdb, queue, int(v[0])); err != nil {
 			return mended, nil, unavailable(ctx, op, err)

@@ -46,7 +46,7 @@ const (
 	promoteEvery = 10 * time.Second // new delayed jobs are announced; this finds what was missed
 	rescueEvery  = 4 * time.Second  // with heartbeat and second look: 14.2 s, of 15 promised
 	sweepEvery   = 20 * time.Second // readers of the listings look past what has expired
-	retryAfter   = time.Second // after an error
+	retryAfter   = time.Second      // after an error
 	// rescueGrace is how long Redis must have answered before anybody is written
 	// off: while it is away no heartbeat can be written, and live runners need time
 	// to write theirs when it is back.

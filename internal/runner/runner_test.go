@@ -69,8 +69,11 @@ func (f *fakeStore) Finish(_ context.Context, _ job.Claim, o job.Outcome) error 
 	return nil
 }
 
-func (f *fakeStore) GiveBack(_ context.Context, _ job.Claim, fail job.Failure) (job.State, error) {
-	f.note("given back: %s", fail.Code)
+func (f *fakeStore) GiveBack(_ context.Context, c job.Claim, fail job.Failure) (job.State, error) {
+	f.mu.Lock()
+	f.held = slices.DeleteFunc(f.held, func(held job.Claim) bool { return held.JobID == c.JobID })
+	f.mu.Unlock()
+	f.note("given back: %s %s", c.JobID, fail.Code)
 	return job.Queued, nil
 }
 
@@ -110,7 +113,7 @@ func (f *fakeStore) Doomed(_ context.Context, claims []job.Claim) (cancelled, lo
 func (f *fakeStore) Held(context.Context, string) ([]job.Claim, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.held, nil
+	return slices.Clone(f.held), nil
 }
 
 // fakeWorkers lends one worker that does what a test says.
@@ -222,12 +225,12 @@ func TestHandle(t *testing.T) {
 		},
 		{
 			name: "the worker broke", workers: &fakeWorkers{execute: func(context.Context) (job.Result, error) { return job.Result{}, errors.New("x") }},
-			want: []string{"given back: worker_failed"},
+			want: []string{"given back: j worker_failed"},
 		},
 		{
 			name: "the drain's time is up", workers: &fakeWorkers{execute: blocks},
 			during: func(r *runner.Runner, _ *fakeStore) { r.EndExecutions() },
-			want:   []string{"given back: drained"}, took: 1500 * time.Millisecond,
+			want:   []string{"given back: j drained"}, took: 1500 * time.Millisecond,
 		},
 	}
 	for _, tt := range tests {
@@ -312,7 +315,7 @@ func TestForgottenClaims(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeStore{
 			finishErrs: slices.Repeat([]error{fmt.Errorf("write: %w", job.ErrUnavailable)}, 1000),
-			held:       []job.Claim{{JobID: "j", Attempt: 1}, {JobID: "running", Attempt: 1}},
+			held:       []job.Claim{{JobID: "j", Attempt: 1}},
 		}
 		workers := &fakeWorkers{execute: ends(job.StatusOK)}
 		r := runner.New(runner.Config{
@@ -331,10 +334,13 @@ func TestForgottenClaims(t *testing.T) {
 			t.Fatal(err)
 		}
 		workers.execute = blocks
+		s.mu.Lock()
+		s.held = append(s.held, job.Claim{JobID: "running", Attempt: 1})
+		s.mu.Unlock()
 		running := make(chan error, 1)
 		go func() { running <- r.Handle(t.Context(), "running", "") }()
 		<-time.After(3 * time.Second)
-		if diff := cmp.Diff([]string{"given back: runner_lost"}, s.log()); diff != "" {
+		if diff := cmp.Diff([]string{"given back: j runner_lost"}, s.log()); diff != "" {
 			t.Errorf("did (-want +got):\n%s", diff)
 		}
 		r.EndExecutions()
