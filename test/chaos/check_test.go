@@ -54,6 +54,7 @@ type report struct {
 	ends     map[string]int
 	problems map[string]int
 	delays   []delay
+	slowest  delay // of all jobs, from acceptance to the end, less what the code slept
 }
 
 type delay struct {
@@ -85,6 +86,9 @@ func (c *cluster) check(tasks []*task, runs map[string][]*run) *report {
 			continue
 		}
 		r.ends[end(t)]++
+		if took := t.seen.Sub(t.accepted) - t.delay - t.sleep; took > r.slowest.took {
+			r.slowest = delay{took, fmt.Sprintf("%s (%s) %s, attempt %d of %d", t.key, t.id, end(t), t.end.Attempt, t.maxAttempts)}
+		}
 		r.checkEnd(t, started)
 		r.checkDelay(c, ids[t.end.Runner], t, started)
 	}
@@ -183,6 +187,7 @@ func (r *report) print(statuses map[string]int) {
 		}
 		r.tb.Log("")
 	}
+	r.tb.Logf("slowest job: %s %s", r.slowest.took.Round(time.Millisecond), r.slowest.what)
 	if len(r.delays) > 0 {
 		r.tb.Logf("seen after the fault or the end: worst %s, p99 %s, p50 %s", r.delays[0].took.Round(time.Millisecond),
 			r.delays[len(r.delays)/100].took.Round(time.Millisecond), r.delays[len(r.delays)/2].took.Round(time.Millisecond))

@@ -21,7 +21,9 @@ for i = 2, #ARGV do
         redis.call('ZREM', index_key(queue, listed), id)
         count('listing_without_record')
       elseif f[1] ~= listed then
-        reindex(id, queue, listed, f[1])
+        -- Not reindex: the job has not moved, only its listing is wrong.
+        redis.call('ZREM', index_key(queue, listed), id)
+        redis.call('ZADD', index_key(queue, f[1]), 0, id)
         count('listing_of_other_state')
       elseif listed == 'running' then
         -- With it back in the registry, its runner or the rescue sees to it.
