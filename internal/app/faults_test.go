@@ -31,6 +31,12 @@ type broken struct {
 
 func startBroken(t *testing.T, vars ...string) *broken {
 	t.Helper()
+	return startBrokenWith(t, "", vars...)
+}
+
+// startBrokenWith gives the runner a variable of its own.
+func startBrokenWith(t *testing.T, ofRunner string, vars ...string) *broken {
+	t.Helper()
 	own := testenv.OwnRedis(t, testenv.Durable()...)
 	link := testenv.NewProxy(t, own.Addr)
 	db := own.RedisDB
@@ -38,9 +44,14 @@ func startBroken(t *testing.T, vars ...string) *broken {
 	b := &broken{kaa: prepare(t, &db, vars...), own: own, link: link, rdb: own.Client(t)}
 	addr, _ := b.run(app.RunAPI)
 	b.url = "http://" + addr.String()
+	if ofRunner != "" {
+		b.environ = append(b.environ, ofRunner)
+	}
 	b.run(app.RunRunner)
 	return b
 }
+
+func zero(id string) redis.Z { return redis.Z{Member: id} }
 
 // running submits a job that runs for that long, and returns once it does.
 func (b *broken) running(seconds string, body fields) string {

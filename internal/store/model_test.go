@@ -103,8 +103,22 @@ func (w *world) step() {
 		do     func() (what string, touched []string)
 	}
 	actions := []action{
-		{20, w.create}, {30, w.claim}, {25, w.finish}, {8, w.giveBack}, {3, w.reject}, {8, w.cancel}, {4, w.abandon},
-		{10, w.enqueued}, {8, w.promote}, {10, w.beat}, {4, w.lapse}, {6, w.rescue}, {6, w.expire}, {3, w.sweep}, {2, w.mend}, {3, w.doomed},
+		{20, w.create},
+		{30, w.claim},
+		{25, w.finish},
+		{8, w.giveBack},
+		{3, w.reject},
+		{8, w.cancel},
+		{4, w.abandon},
+		{10, w.enqueued},
+		{8, w.promote},
+		{10, w.beat},
+		{4, w.lapse},
+		{6, w.rescue},
+		{6, w.expire},
+		{3, w.sweep},
+		{2, w.mend},
+		{3, w.doomed},
 	}
 	n := 0
 	for _, a := range actions {
