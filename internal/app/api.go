@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/api"
+	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/telemetry"
 )
 
@@ -61,7 +62,11 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 		return nil, fmt.Errorf("name this process: %w", err)
 	}
 	hub := api.NewHub(name.String())
-	finished, err := s.store.ListenFinished(ctx, hub.Subscriber, hub.Told)
+	var finished *store.Listener
+	err = s.insist(ctx, func() (err error) {
+		finished, err = s.store.ListenFinished(ctx, hub.Subscriber, hub.Told)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

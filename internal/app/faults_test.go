@@ -54,13 +54,9 @@ func startBrokenWith(t *testing.T, ofRunner string, vars ...string) *broken {
 func zero(id string) redis.Z { return redis.Z{Member: id} }
 
 // running submits a job that runs for that long, and returns once it does.
-func (b *broken) running(seconds string, body fields) string {
+func (b *broken) running(seconds string) string {
 	b.tb.Helper()
-	if body == nil {
-		body = fields{}
-	}
-	body["code"] = "import time\ntime.sleep(" + seconds + ")\nprint('kept')"
-	id := b.submit(body)
+	id := b.submit(fields{"code": "import time\ntime.sleep(" + seconds + ")\nprint('kept')"})
 	testenv.Eventually(b.tb, "the job runs", func() bool {
 		return b.call(http.MethodGet, "/v1/jobs/"+id, nil).str("state") == "running"
 	})
@@ -126,12 +122,12 @@ func TestRedisFaults(t *testing.T) {
 		{
 			"a replica", func(t *testing.T, b *broken) {
 				t.Helper()
-				if err := b.rdb.SlaveOf(t.Context(), "127.0.0.1", "1").Err(); err != nil {
+				if err := b.rdb.ReplicaOf(t.Context(), "127.0.0.1", "1").Err(); err != nil {
 					t.Fatal(err)
 				}
 			}, func(t *testing.T, b *broken) {
 				t.Helper()
-				if err := b.rdb.SlaveOf(t.Context(), "no", "one").Err(); err != nil {
+				if err := b.rdb.ReplicaOf(t.Context(), "no", "one").Err(); err != nil {
 					t.Fatal(err)
 				}
 			}, 9 * time.Second, false,
@@ -169,7 +165,7 @@ func TestRedisFaults(t *testing.T) {
 				long(t)
 			}
 			b := startBroken(t)
-			first, second := b.running("1", nil), b.running("12", nil)
+			first, second := b.running("1"), b.running("12")
 			queued := b.submit(fields{"code": "print('queued')"})
 			delayed := b.submit(fields{"code": "print('delayed')", "delay": 1})
 			tt.fault(t, b)
@@ -223,7 +219,7 @@ func TestRedisHiccups(t *testing.T) {
 		"answers are slow": func() { b.link.Delay(200 * time.Millisecond) },
 	}
 	for name, hiccup := range hiccups {
-		id := b.running("0.5", nil)
+		id := b.running("0.5")
 		hiccup()
 		for range 3 {
 			if a := b.call(http.MethodPost, executePath, fields{"code": "print(6*7)"}); a.status != http.StatusOK {
@@ -247,7 +243,7 @@ func TestSentinel(t *testing.T) {
 	addr, _ := b.run(app.RunAPI)
 	b.url = "http://" + addr.String()
 	b.run(app.RunRunner)
-	first, second := b.running("1", nil), b.running("8", nil)
+	first, second := b.running("1"), b.running("8")
 	queued := b.submit(fields{"code": "print('queued')"})
 	s.AwaitReplica(t)
 	began := time.Now()

@@ -17,6 +17,7 @@ import (
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/runner"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/store"
 )
 
 const (
@@ -61,6 +62,7 @@ type runnerProcess struct {
 	server     *queue.Server
 	background []stage
 	hurry      <-chan struct{}
+	log        *slog.Logger
 }
 
 // startRunner starts the parts from the inside out: interpreters, registration,
@@ -85,11 +87,15 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics,
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor,
 	})
-	if err := r.Start(ctx); err != nil {
+	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {
 		return nil, err
 	}
 	undo = append([]stage{{"registration", 2 * time.Second, r.Close}}, undo...)
-	cancels, err := s.store.ListenCancels(ctx, self.ID, r.Cancelled)
+	var cancels *store.Listener
+	err = s.insist(ctx, func() (err error) {
+		cancels, err = s.store.ListenCancels(ctx, self.ID, r.Cancelled)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +114,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	if self.Sandbox != string(sandbox.Strict) {
 		s.log.WarnContext(ctx, "the sandbox is weaker than strict: see docs/security.md for what that means", slog.String("sandbox", self.Sandbox))
 	}
-	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, hurry: s.hurry, background: append([]stage{closeServer}, undo...)}, nil
+	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, hurry: s.hurry, log: s.log, background: append([]stage{closeServer}, undo...)}, nil
 }
 
 func (s *shared) describeRunner(pool *interpreter.Pool) (job.Runner, error) {
@@ -162,7 +168,10 @@ func (r *runnerProcess) stages() []stage {
 	return append([]stage{
 		{"taking jobs", 2 * time.Second, func(ctx context.Context) error {
 			r.server.Stop()
-			return r.runner.BeginDrain(ctx)
+			if err := r.runner.BeginDrain(ctx); err != nil {
+				r.log.WarnContext(ctx, "say that this runner drains", slog.Any("err", err)) // that is all it does
+			}
+			return nil
 		}},
 		{"jobs", jobs, func(ctx context.Context) error {
 			enough := r.patience(ctx)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -87,6 +88,25 @@ func (s *shared) awaitRedis(ctx context.Context) error {
 	}
 }
 
+// insist repeats a step of the start that Redis did not answer: a connection that
+// breaks just then is no reason to give up.
+func (s *shared) insist(ctx context.Context, step func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, redisPatience)
+	defer cancel()
+	for {
+		err := step()
+		if !errors.Is(err, job.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(200 * time.Millisecond):
+			s.log.WarnContext(ctx, "start: will try again", slog.Any("err", err))
+		}
+	}
+}
+
 // enqueue puts a task on its queue, with asynq's own limit far enough beyond the
 // execution's that asynq never ends it first.
 func (s *shared) enqueue(ctx context.Context, t job.DueTask) error {
@@ -112,7 +132,11 @@ func (s *shared) task(t job.DueTask) queue.Task {
 // maintainer returns the started maintenance of this process and its stages.
 func (s *shared) maintainer(ctx context.Context) ([]stage, error) {
 	m := runner.NewMaintainer(s.store, s.store, s.enqueue, s.reclaim, s.log)
-	due, err := s.store.ListenDue(ctx, func(string) { m.OutboxChanged() })
+	var due *store.Listener
+	err := s.insist(ctx, func() (err error) {
+		due, err = s.store.ListenDue(ctx, func(string) { m.OutboxChanged() })
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

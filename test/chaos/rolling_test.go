@@ -137,6 +137,13 @@ func TestRollingRestart(t *testing.T) { //nolint:paralleltest // it measures tim
 	}
 }
 
+func unexpected(what string, a answer, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return fmt.Errorf("%s: %d %s", what, a.status, a.raw)
+}
+
 // one executes one job, synchronously or not, and returns it once it has ended.
 func (b *balancer) one(ctx context.Context, marks string, worker, n int, retried *atomic.Int64) ([]*task, error) {
 	made := plan(uint64(worker), n)
@@ -146,12 +153,12 @@ func (b *balancer) one(ctx context.Context, marks string, worker, n int, retried
 		a, err := b.do(ctx, retried, http.MethodPost, "/v1/jobs", func() any { return map[string]any{"code": made.code(marks)} },
 			"Idempotency-Key: "+made.key)
 		if err != nil || a.status != http.StatusAccepted {
-			return nil, fmt.Errorf("submit: %v %d %s", err, a.status, a.raw)
+			return nil, unexpected("submit", a, err)
 		}
 		for made.id = a.view().ID; ; {
 			a, err := b.do(ctx, retried, http.MethodGet, "/v1/jobs/"+made.id+"?wait=5s", func() any { return nil })
 			if err != nil || a.status != http.StatusOK {
-				return nil, fmt.Errorf("poll: %v %d %s", err, a.status, a.raw)
+				return nil, unexpected("poll", a, err)
 			}
 			if v := a.view(); v.terminal() {
 				if v.State != "completed" {
@@ -171,7 +178,7 @@ func (b *balancer) one(ctx context.Context, marks string, worker, n int, retried
 	})
 	var r result
 	if err != nil || a.status != http.StatusOK || json.Unmarshal(a.raw, &r) != nil || r.Status != "ok" {
-		return nil, fmt.Errorf("execute: %v %d %s", err, a.status, a.raw)
+		return nil, unexpected("execute", a, err)
 	}
 	return []*task{made}, nil
 }
