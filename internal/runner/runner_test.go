@@ -25,7 +25,8 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 // fakeStore is what a runner needs of the store, with the answers that a test sets.
 type fakeStore struct {
 	mu         sync.Mutex
-	claimErrs  []error // one per call, then none
+	claimErrs  []error       // one per call, then none
+	claimTakes time.Duration // the first
 	finishErrs []error
 	cancelled  bool // the owner's flag is set
 	lost       bool
@@ -58,6 +59,10 @@ func (f *fakeStore) next(errs *[]error) error {
 }
 
 func (f *fakeStore) Claim(_ context.Context, id, runner, session string) (job.Claim, error) {
+	if takes := f.claimTakes; takes > 0 {
+		f.claimTakes = 0
+		<-time.After(takes)
+	}
 	return job.Claim{JobID: id, Runner: runner, SessionID: session, Attempt: 1, Waited: 5 * time.Millisecond}, f.next(&f.claimErrs)
 }
 
@@ -176,6 +181,15 @@ func TestHandle(t *testing.T) {
 			want: []string{`rejected: runtime_missing, …"py"…`},
 		},
 		{name: "somebody else settled it", store: &fakeStore{claimErrs: []error{job.ErrStale}}, workers: &fakeWorkers{}},
+		{
+			name:  "it stood still after its claim, and the job was taken away",
+			store: &fakeStore{claimTakes: 20 * time.Second, claimErrs: []error{nil, job.ErrStale}}, workers: &fakeWorkers{}, took: 20 * time.Second,
+		},
+		{
+			name:  "it stood still after its claim, and the job is still its own",
+			store: &fakeStore{claimTakes: 20 * time.Second}, workers: &fakeWorkers{execute: ends(job.StatusOK)},
+			want: []string{"completed ok, result of j, queued 5 ms"}, took: 20 * time.Second,
+		},
 		{name: "its record is gone", store: &fakeStore{claimErrs: []error{job.ErrNotFound}}, workers: &fakeWorkers{}},
 		{
 			name: "Redis is away for a moment before the start", store: &fakeStore{claimErrs: []error{unavailable, unavailable}},
