@@ -1,5 +1,5 @@
 // Command kaa tries Kaa and uses it from a shell: `kaa dev` is a whole Kaa in one
-// process, `kaa run` executes a file.
+// process, `kaa run` executes a file, `kaa doctor` says what of the sandbox holds here.
 package main
 
 import (
@@ -41,7 +41,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.AddCommand(devCommand(), runCommand())
+	cmd.AddCommand(devCommand(), runCommand(), doctorCommand())
 	return cmd
 }
 
@@ -82,5 +82,22 @@ func runCommand() *cobra.Command {
 	}
 	cmd.Flags().DurationVar(&o.Timeout, "timeout", 0, "how long the program may run, e.g. 90s (default: the server's, "+time.Minute.String()+")")
 	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
+	return cmd
+}
+
+func doctorCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Show what of the sandbox holds here, and what to change",
+		Long: "Try what a runner with this configuration needs: each layer of the sandbox, what\n" +
+			"limits memory, the runtimes, and Redis. A layer that holds was tried for real, with\n" +
+			"a worker in it; behind one that does not, nothing is known.\n" +
+			"The exit code is 0 if the level that KAA_SANDBOX asks for holds and every runtime\n" +
+			"starts in it, else 1. Redis does not count.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return app.Doctor(cmd.Context(), process(cmd), asJSON) },
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -35,6 +35,7 @@ type fakeStore struct {
 	cancelled bool
 	abandoned job.State
 
+	mu         sync.Mutex
 	created    []job.NewJob
 	runners    []job.Runner
 	runnersErr error
@@ -42,6 +43,8 @@ type fakeStore struct {
 }
 
 func (f *fakeStore) CreateAll(_ context.Context, jobs []job.NewJob) []job.Created {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.created = append(f.created, jobs...)
 	out := make([]job.Created, len(jobs))
 	for i, n := range jobs {
@@ -93,9 +96,14 @@ func (q *fakeQueue) Remove(_ context.Context, t job.DueTask) error {
 	return nil
 }
 
-type observer struct{ routes []string }
+type observer struct {
+	mu     sync.Mutex
+	routes []string
+}
 
 func (o *observer) Request(method, route string, status int, _ time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.routes = append(o.routes, fmt.Sprint(method, " ", route, " ", status))
 }
 func (*observer) Submitted(string) {}
@@ -141,6 +149,8 @@ func TestErrors(t *testing.T) {
 		{job.ErrFinished, 409, "already_finished", ""},
 		{job.ErrIdempotencyMismatch, 409, "idempotency_mismatch", ""},
 		{fmt.Errorf("get: %w: %w", job.ErrUnavailable, secret), 503, "unavailable", "1"},
+		{&job.FullError{Queue: "default", Depth: 7, Limit: 7}, 429, "queue_full", "5"},
+		{&job.FullError{Depth: 7, Limit: 7}, 429, "key_queue_full", "5"},
 		{context.DeadlineExceeded, 504, "timeout", ""},
 		{secret, 500, "internal", ""},
 	}
@@ -314,7 +324,7 @@ func TestOpenAPI(t *testing.T) {
 			if op.Summary == "" || op.OperationID == "" || len(op.Responses) < 2 {
 				t.Errorf("%s %s is hardly described: %+v", method, path, op)
 			}
-			for _, status := range []string{"400", "401", "408", "413", "415", "503"} {
+			for _, status := range []string{"400", "401", "408", "413", "415", "429", "503"} {
 				if _, ok := op.Responses[status]; method == "post" && !ok {
 					t.Errorf("%s %s may answer %s and does not say so", method, path, status)
 				}

@@ -38,7 +38,7 @@ func (s *server) registerFleet() {
 	tags := []string{"Operations"}
 	register(s, huma.Operation{
 		OperationID: "listQueues", Method: http.MethodGet, Path: "/v1/queues", Tags: tags, Summary: "Count the jobs of each queue",
-		Errors: []int{401, 503},
+		Errors: []int{401, 429, 503},
 	}, func(ctx context.Context, _ *struct{}) (*queuesOutput, error) {
 		stats, err := s.cfg.Fleet.Queues(ctx, s.cfg.Limits.Queues)
 		out := new(queuesOutput)
@@ -47,7 +47,7 @@ func (s *server) registerFleet() {
 	})
 	register(s, huma.Operation{
 		OperationID: "listRunners", Method: http.MethodGet, Path: "/v1/runners", Tags: tags, Summary: "List the runners that are alive",
-		Errors: []int{401, 503},
+		Errors: []int{401, 429, 503},
 	}, func(ctx context.Context, _ *struct{}) (*runnersOutput, error) {
 		runners, err := s.cfg.Fleet.Runners(ctx)
 		out := new(runnersOutput)
@@ -59,7 +59,7 @@ func (s *server) registerFleet() {
 	})
 	register(s, huma.Operation{
 		OperationID: "listRuntimes", Method: http.MethodGet, Path: "/v1/runtimes", Tags: tags, Summary: "List the runtimes that a request may name",
-		Errors: []int{401, 503},
+		Errors: []int{401, 429, 503},
 	}, func(ctx context.Context, _ *struct{}) (*runtimesOutput, error) {
 		runners, err := s.cfg.Fleet.Runners(ctx)
 		out := new(runtimesOutput)

@@ -10,6 +10,8 @@ type Hub struct {
 
 	mu      sync.Mutex
 	waiting map[string][]chan struct{} // by job id
+	calls   int                        // synchronous calls that wait
+	polls   int                        // long polls that wait
 }
 
 // NewHub returns a hub of that name, which must be unique among all processes.
@@ -49,4 +51,33 @@ func (h *Hub) wait(jobID string) (told <-chan struct{}, forget func()) {
 		}
 		h.waiting[jobID] = left
 	}
+}
+
+// beginCall counts a synchronous call until the function it returns is called; it
+// returns none if most of them wait already. 0 is no limit.
+func (h *Hub) beginCall(most int) (end func(), waiting int) { return h.begin(&h.calls, most) }
+
+// beginPoll does the same for a long poll. They have a bound of their own, so that
+// those who poll do not keep out those who call.
+func (h *Hub) beginPoll(most int) (end func(), waiting int) { return h.begin(&h.polls, most) }
+
+func (h *Hub) begin(counter *int, most int) (end func(), waiting int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if most > 0 && *counter >= most {
+		return nil, *counter
+	}
+	*counter++
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		*counter--
+	}, *counter
+}
+
+// Calls returns how many synchronous calls wait.
+func (h *Hub) Calls() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.calls
 }

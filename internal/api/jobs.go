@@ -94,32 +94,32 @@ func (s *server) registerJobs() {
 		Summary:     "Execute code and wait for its end",
 		Description: "Runs the code in a fresh interpreter. A program that fails is answered with 200 and tells so in status. If the caller goes away, the code is interrupted.",
 		Responses:   executed,
-		Errors:      []int{400, 401, 408, 409, 413, 415, 502, 503, 504},
+		Errors:      []int{400, 401, 408, 409, 413, 415, 429, 502, 503, 504},
 	}, s.execute)
 	register(s, huma.Operation{
 		OperationID: "submitJob", Method: http.MethodPost, Path: "/v1/jobs", Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,
 		Summary: "Submit a job", Description: "Accepts code to be executed when a runner is free, or later. Once answered, the job is not lost.",
-		Errors: []int{400, 401, 408, 409, 410, 413, 415, 503},
+		Errors: []int{400, 401, 408, 409, 410, 413, 415, 429, 503},
 	}, s.submitJob)
 	register(s, huma.Operation{
 		OperationID: "submitJobs", Method: http.MethodPost, Path: "/v1/jobs:batch", Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,
 		Summary: "Submit up to 1,000 jobs", Description: "Each job is accepted or refused by itself; the answer has one entry for each, in the order sent.",
-		Errors:           []int{400, 401, 408, 413, 415, 503},
+		Errors:           []int{400, 401, 408, 413, 415, 429, 503},
 		SkipValidateBody: true, // submitBatch does, item by item
 	}, s.submitBatch)
 	register(s, huma.Operation{
 		OperationID: "listJobs", Method: http.MethodGet, Path: "/v1/jobs", Tags: []string{jobsTag},
-		Summary: "List jobs, newest first", Errors: []int{400, 401, 503},
+		Summary: "List jobs, newest first", Errors: []int{400, 401, 429, 503},
 	}, s.listJobs)
 	register(s, huma.Operation{
 		OperationID: "getJob", Method: http.MethodGet, Path: "/v1/jobs/{id}", Tags: []string{jobsTag},
-		Summary: "Look a job up, or wait for its end", Errors: []int{400, 401, 404, 410, 503},
+		Summary: "Look a job up, or wait for its end", Errors: []int{400, 401, 404, 410, 429, 503},
 	}, s.getJob)
 	cancelled := ref(reflect.TypeFor[JobView](), "200", "The job waited and is cancelled.")
 	cancelled["202"] = ref(reflect.TypeFor[JobView](), "202", "The job runs; its end is under way. Poll it, or wait for it with ?wait=.")["202"]
 	register(s, huma.Operation{
 		OperationID: "cancelJob", Method: http.MethodDelete, Path: "/v1/jobs/{id}", Tags: []string{jobsTag},
-		Summary: "Cancel a job", Responses: cancelled, Errors: []int{400, 401, 404, 409, 410, 503},
+		Summary: "Cancel a job", Responses: cancelled, Errors: []int{400, 401, 404, 409, 410, 429, 503},
 	}, s.cancelJob)
 }
 

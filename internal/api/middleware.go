@@ -81,6 +81,13 @@ func callerOf(ctx context.Context) string {
 	return s
 }
 
+// shortCaller is callerOf in the length at which it is kept with every job.
+func shortCaller(ctx context.Context) string {
+	const length = 16
+	caller := callerOf(ctx)
+	return caller[:min(len(caller), length)]
+}
+
 // authenticated lets requests with one of the keys pass; with no keys, all.
 func authenticated(keys []string) gin.HandlerFunc {
 	sums := make([][sha256.Size]byte, len(keys))
@@ -131,7 +138,7 @@ func keyOf(r *http.Request) string {
 // The deadline is taken back afterwards: net/http watches the connection while a
 // handler runs, and a read deadline that passes then looks to it like a caller
 // who went away. For the same reason the server sets no ReadTimeout.
-func buffered(most int64, timeout time.Duration) gin.HandlerFunc {
+func buffered(most int64, timeout time.Duration, memory *bytesHeld) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		if c.Request.Body == nil || c.Request.Body == http.NoBody {
 			return
@@ -143,8 +150,13 @@ func buffered(most int64, timeout time.Duration) gin.HandlerFunc {
 		control := http.NewResponseController(c.Writer)
 		// Recorders in tests have no deadlines; a real connection always does.
 		_ = control.SetReadDeadline(time.Now().Add(timeout))
-		body, err := readBody(c, most)
+		share := &share{of: memory}
+		defer share.release()
+		body, err := readBody(c, most, share)
 		switch {
+		case errors.Is(err, errNoMemory):
+			refuseBody(c, tooMuch("too_many_bytes", "the process holds as many bytes of requests as it may; try again",
+				memory.inUse(), memory.most, time.Second))
 		case errors.As(err, new(*http.MaxBytesError)):
 			refuseBody(c, newProblem(http.StatusRequestEntityTooLarge, "body_too_large",
 				fmt.Sprintf("the request body is larger than %d bytes; send less", most)))
@@ -160,15 +172,16 @@ func buffered(most int64, timeout time.Duration) gin.HandlerFunc {
 		default:
 			_ = control.SetReadDeadline(time.Time{})
 			c.Request.Body = io.NopCloser(bytes.NewReader(body))
+			c.Next() // the share is released after it
 		}
 	}
 }
 
-func readBody(c *gin.Context, most int64) ([]byte, error) {
+func readBody(c *gin.Context, most int64, share *share) ([]byte, error) {
 	if c.Request.ContentLength > most {
 		return nil, &http.MaxBytesError{Limit: most}
 	}
-	return io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, most))
+	return io.ReadAll(&sharedReader{http.MaxBytesReader(c.Writer, c.Request.Body, most), share})
 }
 
 // refuseBody answers a request whose body was not read to its end. What remains

@@ -61,6 +61,26 @@ type JobBody struct {
 	MaxAttempts *whole     `json:"maxAttempts,omitempty" nullable:"true" doc:"How often the code may be started. More than 1 allows another start when a runner is lost; code that fails is never run again. Default 1."`
 	ResultTTL   *float64   `json:"resultTtl,omitempty" nullable:"true" doc:"Seconds the job and its result are kept after its end. Default 3600."`
 	Metadata    object     `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the job."`
+	Webhook     *HookBody  `json:"webhook,omitempty" doc:"Where to send the job when it has ended."`
+}
+
+// HookBody asks for a webhook.
+type HookBody struct {
+	URL    string  `json:"url" doc:"Gets a POST with the job. https, and a public address." example:"https://example.com/kaa"`
+	Secret *string `json:"secret,omitempty" nullable:"true" doc:"Signs the message (Kaa-Signature). Never shown again."`
+}
+
+// TransformSchema lets null stand for absent.
+func (HookBody) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	s.Nullable = true
+	return s
+}
+
+func (b *HookBody) request() *job.WebhookRequest {
+	if b == nil {
+		return nil
+	}
+	return &job.WebhookRequest{URL: b.URL, Secret: job.Secret(value(b.Secret))}
 }
 
 // JobView is a job as callers see it.
@@ -80,6 +100,7 @@ type JobView struct {
 	Timeout         float64      `json:"timeout" doc:"Seconds the code may run."`
 	ResultTTL       float64      `json:"resultTtl" doc:"Seconds the job is kept after its end."`
 	Metadata        object       `json:"metadata,omitempty"`
+	Webhook         *job.Webhook `json:"webhook,omitempty" doc:"The message at its end, if one was asked for."`
 	CancelRequested bool         `json:"cancelRequested,omitempty" doc:"Its owner has asked for its end, which is under way."`
 	Failure         *job.Failure `json:"failure,omitempty" doc:"Why Kaa did not carry it out."`
 	Result          *job.Result  `json:"result,omitempty" doc:"What the execution produced; absent in listings."`
@@ -90,8 +111,16 @@ func viewOf(j job.Job) JobView {
 		ID: j.ID, State: j.State, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts,
 		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
 		Runner: j.Runner, SessionID: j.SessionID, Runtime: j.Runtime, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
-		Metadata: object(j.Metadata), CancelRequested: j.CancelRequested, Failure: j.Failure, Result: j.Result,
+		Metadata: object(j.Metadata), Webhook: j.Webhook, CancelRequested: j.CancelRequested, Failure: j.Failure, Result: j.Result,
 	}
+}
+
+// WebhookBody is the message of a job's end: the job as GET shows it.
+func WebhookBody(j job.Job) ([]byte, error) {
+	return json.Marshal(struct {
+		Type string  `json:"type"`
+		Job  JobView `json:"job"`
+	}{"job.finished", viewOf(j)})
 }
 
 func optional(t time.Time) *time.Time {
@@ -110,7 +139,7 @@ func (b ExecuteBody) request() job.Request {
 func (b JobBody) request() job.Request {
 	r := b.ExecuteBody.request()
 	r.Queue, r.Delay, r.RunAt, r.MaxAttempts, r.ResultTTL = value(b.Queue), b.Delay, b.RunAt, b.MaxAttempts.int(), b.ResultTTL
-	r.Metadata = json.RawMessage(b.Metadata)
+	r.Metadata, r.Webhook = json.RawMessage(b.Metadata), b.Webhook.request()
 	return r
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,6 +26,8 @@ type Problem struct {
 	Code   string       `json:"code" doc:"Stable name of the problem."`
 	Detail string       `json:"detail" doc:"What is wrong and what to change."`
 	JobID  string       `json:"jobId,omitempty" doc:"The job, if the problem is about one that was accepted."`
+	Depth  *int64       `json:"depth,omitempty" doc:"How many there are of what is full: jobs that wait, or calls."`
+	Limit  *int64       `json:"limit,omitempty" doc:"How many there may be."`
 	Errors []FieldIssue `json:"errors,omitempty" nullable:"false" doc:"What is wrong, field by field."`
 
 	retryAfter time.Duration
@@ -53,7 +56,7 @@ func (p *Problem) GetHeaders() http.Header {
 }
 
 func retryAfterSeconds(d time.Duration) string {
-	return strconv.Itoa(max(1, int(d.Round(time.Second)/time.Second)))
+	return strconv.Itoa(max(1, int((d+time.Second-1)/time.Second))) // never too early
 }
 
 func newProblem(status int, code, detail string) *Problem {
@@ -65,6 +68,31 @@ func badRequest(detail string, issues ...FieldIssue) *Problem {
 	p.Errors = issues
 	return p
 }
+
+// tooMuch is a 429: there are as many of something as there may be.
+func tooMuch(code, detail string, depth, limit int64, retryAfter time.Duration) *Problem {
+	p := newProblem(http.StatusTooManyRequests, code, detail)
+	p.Depth, p.Limit, p.retryAfter = &depth, &limit, retryAfter
+	return p
+}
+
+func tooManyWaits(waiting, most int) *Problem {
+	return tooMuch("too_many_waits",
+		fmt.Sprintf("%d calls wait at this process, which is all it holds; try again, submit to /v1/jobs, or poll without waiting", waiting),
+		int64(waiting), int64(most), time.Second)
+}
+
+func fullProblem(e *job.FullError) *Problem {
+	if e.Queue == "" {
+		return tooMuch("key_queue_full", fmt.Sprintf("%d jobs of this API key wait, the limit is %d; try again when some have run", e.Depth, e.Limit),
+			e.Depth, e.Limit, fullRetryAfter)
+	}
+	return tooMuch("queue_full", fmt.Sprintf("%d jobs wait on the queue %s, the limit is %d; try again when some have run", e.Depth, e.Queue, e.Limit),
+		e.Depth, e.Limit, fullRetryAfter)
+}
+
+// fullRetryAfter: a full queue is long, so there is no haste.
+const fullRetryAfter = 5 * time.Second
 
 // errNoRunner: nobody took a synchronous job in time.
 var errNoRunner = errors.New("no runner took the job in time")
@@ -103,6 +131,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	var own *Problem
 	var invalid *job.ValidationError
 	var end *endError
+	var full *job.FullError
 	retry := func(p *Problem, after time.Duration) *Problem { p.retryAfter = after; return p }
 	switch {
 	case errors.As(err, &own):
@@ -111,6 +140,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return invalidRequest(invalid), false
 	case errors.As(err, &end):
 		return endProblem(end), false
+	case errors.As(err, &full):
+		return fullProblem(full), false
 	case errors.Is(err, job.ErrNotFound):
 		return newProblem(http.StatusNotFound, "not_found", "no job has this id; check the id"), false
 	case errors.Is(err, job.ErrGone):
@@ -151,14 +182,14 @@ func endProblem(e *endError) *Problem {
 	}
 	status := http.StatusServiceUnavailable
 	switch {
-	case e.job.State == job.Cancelled:
+	case e.job.State == job.Cancelled && code != string(job.FailWaiterLost):
 		status = http.StatusConflict
 	case code == string(job.FailRunnerLost):
 		status = http.StatusBadGateway
 	}
 	p := newProblem(status, code, e.Error())
 	p.JobID = e.job.ID
-	if code == string(job.FailStart) || code == string(job.FailNoRuntime) {
+	if code == string(job.FailStart) || code == string(job.FailNoRuntime) || code == string(job.FailWaiterLost) {
 		// Only then it is sure that the code has not begun: the others are for the
 		// caller to decide about.
 		p.retryAfter = time.Second

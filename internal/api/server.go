@@ -53,7 +53,12 @@ type Config struct {
 	MaxBodyBytes  int64
 	BodyTimeout   time.Duration // how long a caller may take to send a body; 30 s
 	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
-	Version       string
+	MaxSyncWaits  int           // synchronous calls, and long polls, that may wait at once; 0 is no limit
+	// BodyMemory is how many bytes of bodies may be held at once; 0 is no limit.
+	BodyMemory int64
+	// Rate counts a request of a caller and says whether it may pass; nil lets all.
+	Rate    func(ctx context.Context, caller string) (job.Rate, error)
+	Version string
 	// Background counts the requests in flight and what they leave to be done. The
 	// app waits for it between cutting off connections and closing Redis.
 	Background *sync.WaitGroup
@@ -87,7 +92,8 @@ func New(cfg Config) http.Handler {
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
-	engine.Use(observed(cfg.Observer, cfg.Log), recovered(cfg.Log), authenticated(cfg.Keys), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout))
+	engine.Use(observed(cfg.Observer, cfg.Log), recovered(cfg.Log), authenticated(cfg.Keys),
+		limited(cfg.Rate, cfg.Log), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout, newBytesHeld(cfg.BodyMemory)))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))
 	})

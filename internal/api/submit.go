@@ -80,7 +80,10 @@ func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.
 		return job.NewJob{}, fmt.Errorf("make job id: %w", err)
 	}
 	j.ID = id.String()
-	n := job.NewJob{Job: j, Spec: spec, Subscriber: sub.subscriber}
+	n := job.NewJob{Job: j, Spec: spec, Subscriber: sub.subscriber, Caller: shortCaller(ctx)}
+	if w := sub.request.Webhook; w != nil {
+		n.WebhookSecret = w.Secret
+	}
 	if sub.idempotencyKey != "" {
 		n.IdempotencyKey, n.Scope, n.Fingerprint = sub.idempotencyKey, callerOf(ctx), sub.fingerprint
 	}
@@ -97,7 +100,7 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 			continue
 		}
 		s.cfg.Observer.Submitted(c.Job.Queue)
-		if c.Job.State != job.Queued {
+		if c.Job.State != job.Queued || c.Held {
 			continue
 		}
 		if err := s.cfg.Queue.Enqueue(ctx, taskOf(c.Job)); err != nil {
@@ -122,6 +125,11 @@ func taskOf(j job.Job) job.DueTask {
 // runAndWait submits a job and returns it once it has ended. If the caller goes
 // away the job is cancelled, and also if no runner takes it in time.
 func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error) {
+	end, waiting := s.cfg.Hub.beginCall(s.cfg.MaxSyncWaits)
+	if end == nil {
+		return job.Job{}, tooManyWaits(waiting, s.cfg.MaxSyncWaits)
+	}
+	defer end()
 	sub.subscriber = s.cfg.Hub.Subscriber
 	draft, err := s.draft(ctx, sub, time.Now())
 	if err != nil {
@@ -242,6 +250,11 @@ func (s *server) waitFor(ctx context.Context, id string, d time.Duration) (job.J
 	if d == 0 {
 		return s.cfg.Lookup.Get(ctx, id)
 	}
+	end, waiting := s.cfg.Hub.beginPoll(s.cfg.MaxSyncWaits)
+	if end == nil {
+		return job.Job{}, tooManyWaits(waiting, s.cfg.MaxSyncWaits)
+	}
+	defer end()
 	told, forget := s.cfg.Hub.wait(id)
 	defer forget()
 	if err := s.cfg.Lookup.Watch(ctx, id, s.cfg.Hub.Subscriber); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/telemetry"
+	"github.com/kaa-run/kaa/internal/webhook"
 )
 
 // RunAPI runs the API process until ctx ends, then drains it.
@@ -41,6 +42,18 @@ func APIHealthAddr(c Config) string { return c.Addr }
 // connectionsTime is what a stop allows for ending the jobs of callers that it cut
 // off.
 const connectionsTime = 5 * time.Second
+
+// webhookStop is what a stop allows for deliveries that are under way.
+const webhookStop = 3 * time.Second
+
+// webhooks returns what delivers webhooks, not started yet. Only API processes do it:
+// a runner executes what nobody trusts, and needs no way out for anything else.
+func (s *shared) webhooks() *webhook.Deliverer {
+	return webhook.New(webhook.Config{
+		Records: s.store, Body: api.WebhookBody, Observer: s.metrics, Log: s.log, UserAgent: "Kaa/" + Version(),
+		AllowPrivate: s.cfg.WebhookAllowPrivate, Timeout: s.cfg.WebhookTimeout, RetryFor: s.cfg.WebhookRetryFor,
+	})
+}
 
 // apiProcess is the running HTTP side.
 type apiProcess struct {
@@ -70,12 +83,17 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	maintenance, err := s.maintainer(ctx)
+	hooks := s.webhooks()
+	maintenance, err := s.startMaintenance(ctx, s.maintainer(), hooks.Due)
 	if err != nil {
 		return nil, errors.Join(err, finished.Close())
 	}
 	a := &apiProcess{cfg: s.cfg, log: s.log, served: make(chan error, 1), draining: make(chan struct{}), requests: new(sync.WaitGroup), hurry: s.hurry}
-	a.background = append(maintenance, stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
+	attendance := api.NewAttendance(hub, s.store.Attend, s.log)
+	attendance.Start(ctx)
+	hooks.Start(ctx)
+	maintenance = append([]stage{{"webhooks", webhookStop, hooks.Close}}, maintenance...)
+	a.background = append(maintenance, stage{"attendance", time.Second, func(context.Context) error { attendance.Close(); return nil }}, stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.metrics.Register(telemetry.NewQueues(s.queueStats))
 
 	if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Addr); err != nil {
@@ -90,6 +108,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 			Records: s.store, Lookup: s.store, Fleet: s.store, Queue: taskQueue{s},
 			Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 			Limits: s.cfg.limits(), Keys: keys, MaxBodyBytes: s.cfg.MaxBodyBytes, SyncQueueWait: s.cfg.SyncQueueWait,
+			MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
 			Version: Version(), Draining: a.draining, Background: a.requests,
 		}),
 		// No ReadTimeout and no WriteTimeout: a synchronous call may last an hour.

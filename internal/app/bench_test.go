@@ -2,8 +2,12 @@ package app_test
 
 import (
 	"net/http"
+	"os"
 	"os/exec"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -19,7 +23,7 @@ const pickUpBudget = 5 * time.Millisecond
 // to its claim, by Redis's clock, which counts milliseconds. It fails above the
 // budget.
 func BenchmarkPickUp(b *testing.B) {
-	k := start(b, 1, "KAA_LOG_LEVEL=ERROR")
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
 	var waits []time.Duration
 	for b.Loop() {
 		<-time.After(idle)
@@ -40,7 +44,7 @@ func BenchmarkPickUp(b *testing.B) {
 // BenchmarkExecute measures a synchronous call on an idle system, and next to it,
 // in the same run, a bare interpreter that prints the same.
 func BenchmarkExecute(b *testing.B) {
-	k := start(b, 1, "KAA_LOG_LEVEL=ERROR")
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
 	var calls, spawns []time.Duration
 	for b.Loop() {
 		<-time.After(idle)
@@ -64,6 +68,48 @@ func BenchmarkExecute(b *testing.B) {
 	b.ReportMetric(float64(calls[len(calls)/2])/float64(spawns[len(spawns)/2]), "call/spawn")
 }
 
+// BenchmarkThroughput measures 32 callers at once, and in the same run, in turns with
+// them, bare interpreters spawned on all cores.
+func BenchmarkThroughput(b *testing.B) {
+	const callers, share = 32, 200
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
+	var calls, spawns time.Duration
+	n := 0
+	for b.Loop() {
+		calls += together(callers, share, func() {
+			if a := k.call(http.MethodPost, executePath, fields{"code": "print(42)"}); a.str("stdout") != "42\n" {
+				b.Error(a.raw)
+			}
+		})
+		spawns += together(2*runtime.NumCPU(), share, func() {
+			if out, err := exec.CommandContext(b.Context(), python(), "-I", "-c", "print(42)").Output(); err != nil || string(out) != "42\n" {
+				b.Error(err)
+			}
+		})
+		n += share
+	}
+	b.ReportMetric(float64(n)/calls.Seconds(), "calls/s")
+	b.ReportMetric(float64(n)/spawns.Seconds(), "spawns/s")
+	b.ReportMetric(spawns.Seconds()/calls.Seconds(), "calls/spawns")
+}
+
+// together runs f n times on some goroutines and returns how long it took.
+func together(goroutines, n int, f func()) time.Duration {
+	var wg sync.WaitGroup
+	var left atomic.Int64
+	left.Store(int64(n))
+	began := time.Now()
+	for range goroutines {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				f()
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(began)
+}
+
 func report(b *testing.B, name string, took []time.Duration) {
 	b.Helper()
 	slices.Sort(took)
@@ -72,4 +118,44 @@ func report(b *testing.B, name string, took []time.Duration) {
 	}
 	b.ReportMetric(ms(0.5), name+"p50-ms")
 	b.ReportMetric(ms(0.99), name+"p99-ms")
+}
+
+// BenchmarkNumpy compares a program that uses numpy and pandas, preloaded, with one
+// that prints a number; with the same interpreter on an idle system, in turn.
+func BenchmarkNumpy(b *testing.B) {
+	path := os.Getenv("KAA_BENCH_PYTHON")
+	if path == "" {
+		b.Skip("KAA_BENCH_PYTHON names no interpreter with numpy and pandas")
+	}
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_RUNTIMES=plain="+path+";preloaded="+path+":numpy,pandas")
+	const program = `
+import numpy as np
+import pandas as pd
+frame = pd.DataFrame({"group": np.arange(1000) % 10, "value": np.arange(1000.0)})
+print(frame.groupby("group").value.mean().sum(), np.linalg.norm(np.ones((50, 50))))
+`
+	kinds := []struct{ name, runtime, code, want string }{
+		{"plain-", "plain", "print(42)", "42\n"},
+		{"preloaded-plain-", "preloaded", "print(42)", "42\n"},
+		{"import-", "preloaded", "import numpy, pandas; print(numpy.arange(3).sum(), len(pandas.Series([1, 2])))", "3 2\n"},
+		{"numpy-", "preloaded", program, "4995.0 50.0\n"},
+	}
+	took := map[string][]time.Duration{}
+	for b.Loop() {
+		for _, kind := range kinds {
+			<-time.After(2 * idle)
+			at := time.Now()
+			a := k.call(http.MethodPost, executePath, fields{"code": kind.code, "runtime": kind.runtime})
+			took[kind.name] = append(took[kind.name], time.Since(at))
+			if a.str("stdout") != kind.want {
+				b.Fatal(a.raw)
+			}
+		}
+	}
+	for _, kind := range kinds {
+		report(b, kind.name, took[kind.name]) // sorts
+	}
+	half := len(took["plain-"]) / 2
+	b.ReportMetric(float64(took["numpy-"][half])/float64(took["plain-"][half]), "numpy/plain")
+	b.ReportMetric(float64(took["import-"][half])/float64(took["plain-"][half]), "import/plain")
 }

@@ -53,7 +53,21 @@ type Config struct {
 	MaxDelay         time.Duration `env:"KAA_MAX_DELAY" envDefault:"720h"`
 	SyncQueueWait    time.Duration `env:"KAA_SYNC_QUEUE_WAIT" envDefault:"30s"`
 
+	// Of the next, 0 is no limit, but for FairWindow. A RateBurst of 0 is replaced by
+	// RateLimit.
+	MaxQueueDepth       int     `env:"KAA_MAX_QUEUE_DEPTH" envDefault:"1000000"`
+	MaxQueueDepthPerKey int     `env:"KAA_MAX_QUEUE_DEPTH_PER_KEY" envDefault:"200000"`
+	FairWindow          int     `env:"KAA_FAIR_WINDOW" envDefault:"32"`
+	MaxSyncWaits        int     `env:"KAA_MAX_SYNC_WAITS" envDefault:"1000"`
+	BodyMemory          int64   `env:"KAA_BODY_MEMORY" envDefault:"268435456"`
+	RateLimit           float64 `env:"KAA_RATE_LIMIT" envDefault:"0"`
+	RateBurst           int     `env:"KAA_RATE_BURST" envDefault:"0"`
+
 	Quotas
+
+	WebhookAllowPrivate bool          `env:"KAA_WEBHOOK_ALLOW_PRIVATE" envDefault:"false"`
+	WebhookTimeout      time.Duration `env:"KAA_WEBHOOK_TIMEOUT" envDefault:"10s"`
+	WebhookRetryFor     time.Duration `env:"KAA_WEBHOOK_RETRY_FOR" envDefault:"24h"`
 
 	ResultTTL      time.Duration `env:"KAA_RESULT_TTL" envDefault:"1h"`
 	MaxResultTTL   time.Duration `env:"KAA_MAX_RESULT_TTL" envDefault:"168h"`
@@ -71,6 +85,12 @@ type Config struct {
 
 // maxEnvs bounds the number of variables of one request; their size is what costs.
 const maxEnvs = 1000
+
+// minRate and maxRate are what a rate limit can count, in requests a second.
+const (
+	minRate = 0.001
+	maxRate = 100_000.0
+)
 
 // clientVariables belong to `kaa run`, not to a server.
 func clientVariables() []string { return []string{"KAA_URL", "KAA_API_KEY"} }
@@ -170,6 +190,9 @@ func LoadConfig(environ Environment) (Config, error) {
 		// More would only hold memory: a core forks hundreds of workers a second.
 		c.Parked = min(c.Concurrency, 4*runtime.NumCPU())
 	}
+	if c.RateBurst == 0 && c.RateLimit <= maxRate {
+		c.RateBurst = max(1, int(c.RateLimit))
+	}
 	if err := c.resolveRuntimes(); err != nil {
 		problems = append(problems, err)
 	}
@@ -207,10 +230,11 @@ func (c *Config) check() []error {
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	for name, v := range map[string]int64{
 		"KAA_CONCURRENCY": int64(c.Concurrency), "KAA_MAX_BODY_BYTES": c.MaxBodyBytes, "KAA_MAX_CODE_BYTES": int64(c.MaxCodeBytes),
-		"KAA_MAX_ATTEMPTS":    int64(c.MaxAttempts),
+		"KAA_MAX_ATTEMPTS": int64(c.MaxAttempts), "KAA_FAIR_WINDOW": int64(c.FairWindow),
 		"KAA_DEFAULT_TIMEOUT": int64(c.DefaultTimeout), "KAA_MAX_TIMEOUT": int64(c.MaxTimeout), "KAA_KILL_GRACE": int64(c.KillGrace),
 		"KAA_SYNC_QUEUE_WAIT": int64(c.SyncQueueWait), "KAA_RESULT_TTL": int64(c.ResultTTL), "KAA_MAX_RESULT_TTL": int64(c.MaxResultTTL),
 		"KAA_TOMBSTONE_TTL": int64(c.TombstoneTTL), "KAA_IDEMPOTENCY_TTL": int64(c.IdempotencyTTL), "KAA_DRAIN_TIMEOUT": int64(c.DrainTimeout),
+		"KAA_WEBHOOK_TIMEOUT": int64(c.WebhookTimeout),
 	} {
 		if v <= 0 {
 			bad("%s must be above 0", name)
@@ -218,7 +242,10 @@ func (c *Config) check() []error {
 	}
 	for name, v := range map[string]int64{
 		"KAA_MAX_STDIN_BYTES": int64(c.MaxStdinBytes), "KAA_MAX_ENV_BYTES": int64(c.MaxEnvBytes), "KAA_MAX_METADATA_BYTES": int64(c.MaxMetadataBytes),
-		"KAA_PARKED": int64(c.Parked), "KAA_MAX_DELAY": int64(c.MaxDelay), "KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay),
+		"KAA_PARKED": int64(c.Parked), "KAA_MAX_DELAY": int64(c.MaxDelay),
+		"KAA_MAX_QUEUE_DEPTH": int64(c.MaxQueueDepth), "KAA_MAX_QUEUE_DEPTH_PER_KEY": int64(c.MaxQueueDepthPerKey),
+		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
+		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay),
 	} {
 		if v < 0 {
 			bad("%s must not be negative", name)
@@ -236,6 +263,12 @@ func (c *Config) check() []error {
 	}
 	if c.ResultTTL > c.MaxResultTTL {
 		bad("KAA_RESULT_TTL (%s) is above KAA_MAX_RESULT_TTL (%s)", c.ResultTTL, c.MaxResultTTL)
+	}
+	if c.BodyMemory > 0 && c.BodyMemory < c.MaxBodyBytes {
+		bad("KAA_BODY_MEMORY (%d) is below KAA_MAX_BODY_BYTES (%d)", c.BodyMemory, c.MaxBodyBytes)
+	}
+	if c.RateLimit != 0 && !(c.RateLimit >= minRate && c.RateLimit <= maxRate) {
+		bad("KAA_RATE_LIMIT must be 0, or from %g to %g requests a second", minRate, maxRate)
 	}
 	if c.LogFormat != "json" && c.LogFormat != "text" {
 		bad("KAA_LOG_FORMAT is %q; use json or text", c.LogFormat)
@@ -314,6 +347,6 @@ func (c *Config) limits() job.Limits {
 		DefaultTimeout: c.DefaultTimeout, MaxTimeout: c.MaxTimeout, MaxDelay: c.MaxDelay,
 		DefaultResultTTL: c.ResultTTL, MaxResultTTL: c.MaxResultTTL, MaxAttempts: c.MaxAttempts,
 		Queues: c.Queues.names(), DefaultQueue: c.Queues.byDefault(),
-		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(),
+		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), PrivateWebhooks: c.WebhookAllowPrivate,
 	}
 }

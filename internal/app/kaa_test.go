@@ -18,7 +18,12 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func TestMain(m *testing.M) {
+	if name := os.Getenv(childVariable); name != "" {
+		os.Exit(child(name))
+	}
+	os.Exit(testenv.Main(m))
+}
 
 // kaa is an API and some runners on a real Redis, inside the test process.
 type kaa struct {

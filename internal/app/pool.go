@@ -8,8 +8,12 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/interpreter"
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
+
+// closeTime is what the pool may take to end.
+const closeTime = 5 * time.Second
 
 // sandboxAuto asks for the strongest level that holds here, basic at least.
 const sandboxAuto = "auto"
@@ -22,42 +26,62 @@ func (c *Config) levels() []sandbox.Level {
 	return []sandbox.Level{sandbox.Level(c.Sandbox)}
 }
 
-// startPool starts the interpreters, at the first level that holds here. The only
-// real probe of a level is a worker that is parked in it.
-func (s *shared) startPool(ctx context.Context) (*interpreter.Pool, error) {
+// startPool starts the interpreters, at the first level that holds here, and tells
+// which layers kept it from a stronger one. The only real probe of a level is a
+// worker that is parked in it.
+func (s *shared) startPool(ctx context.Context) (_ *interpreter.Pool, missing []job.Layer, _ error) {
 	levels := s.cfg.levels()
 	for i, level := range levels {
 		pool, err := s.startPoolAt(ctx, level)
-		_, layer := errors.AsType[*interpreter.LayerError](err)
+		failed, layer := errors.AsType[*interpreter.LayerError](err)
 		switch {
 		case err == nil:
-			return pool, nil
+			return pool, missing, nil
 		case layer && i < len(levels)-1:
 			s.log.WarnContext(ctx, "a sandbox level does not hold here; trying the next", slog.String("sandbox", string(level)), slog.Any("err", err))
+			missing = append(missing, missingLayer(failed))
 		case layer:
-			return nil, fmt.Errorf("%w; `kaa doctor` shows more, and KAA_SANDBOX asks for another level", err)
+			return nil, nil, fmt.Errorf("sandbox level %s does not hold here: %w; `kaa doctor` shows more, and KAA_SANDBOX asks for another level", level, err)
 		default:
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return nil, errors.New("no sandbox level to try")
+	return nil, nil, errors.New("no sandbox level to try")
+}
+
+func missingLayer(e *interpreter.LayerError) job.Layer {
+	return job.Layer{Name: e.Layer, Detail: e.Reason, Advice: sandbox.Advice(e.Layer)}
 }
 
 func (s *shared) startPoolAt(ctx context.Context, level sandbox.Level) (*interpreter.Pool, error) {
-	pool, err := interpreter.New(ctx, interpreter.Config{
-		Runtimes: s.cfg.interpreterRuntimes(), Sandbox: level, Size: s.cfg.Parked, Dir: s.cfg.WorkDir,
-		Quota: s.cfg.DefaultQuota(), MaxQuota: s.cfg.MaxQuota(),
-		Grace: s.cfg.KillGrace, PassEnv: s.cfg.PassEnvs, Log: s.log,
-	})
+	cfg := s.cfg.interpreters(level)
+	cfg.Log = s.log
+	return startInterpreters(ctx, cfg)
+}
+
+func startInterpreters(ctx context.Context, cfg interpreter.Config) (*interpreter.Pool, error) {
+	pool, err := interpreter.New(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("interpreters (KAA_PYTHON, KAA_RUNTIMES, KAA_WORK_DIR): %w", err)
 	}
 	if err := pool.Start(ctx); err != nil {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		return nil, errors.Join(err, pool.Close(closing))
+		return nil, errors.Join(err, closePool(ctx, pool))
 	}
 	return pool, nil
+}
+
+func closePool(ctx context.Context, pool *interpreter.Pool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	return pool.Close(ctx)
+}
+
+// interpreters is the configuration of the pool.
+func (c *Config) interpreters(level sandbox.Level) interpreter.Config {
+	return interpreter.Config{
+		Runtimes: c.interpreterRuntimes(), Sandbox: level, Size: c.Parked, Dir: c.WorkDir,
+		Quota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), Grace: c.KillGrace, PassEnv: c.PassEnvs,
+	}
 }
 
 func (c *Config) interpreterRuntimes() []interpreter.RuntimeConfig {

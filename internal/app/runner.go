@@ -74,18 +74,19 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 			err = errors.Join(err, drain(ctx, s.log, undo))
 		}
 	}()
-	pool, err := s.startPool(ctx)
+	pool, missing, err := s.startPool(ctx)
 	if err != nil {
 		return nil, err
 	}
-	undo = append(undo, stage{"interpreters", 5 * time.Second, pool.Close})
-	self, err := s.describeRunner(pool)
+	undo = append(undo, stage{"interpreters", closeTime, pool.Close})
+	self, err := s.describeRunner(pool, missing)
 	if err != nil {
 		return nil, err
 	}
+	maintainer := s.maintainer()
 	r := runner.New(runner.Config{
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics,
-		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor,
+		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
 	})
 	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		return nil, err
 	}
 	undo = append([]stage{{"subscription", time.Second, func(context.Context) error { return cancels.Close() }}}, undo...)
-	maintenance, err := s.maintainer(ctx)
+	maintenance, err := s.startMaintenance(ctx, maintainer, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +118,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, hurry: s.hurry, log: s.log, background: append([]stage{closeServer}, undo...)}, nil
 }
 
-func (s *shared) describeRunner(pool *interpreter.Pool) (job.Runner, error) {
+func (s *shared) describeRunner(pool *interpreter.Pool, missing []job.Layer) (job.Runner, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return job.Runner{}, fmt.Errorf("name this runner: %w", err)
@@ -131,7 +132,7 @@ func (s *shared) describeRunner(pool *interpreter.Pool) (job.Runner, error) {
 	return job.Runner{
 		ID: id.String(), Host: host, PID: os.Getpid(), Version: Version(), StartedAt: time.Now().UTC(),
 		Concurrency: s.cfg.Concurrency, Queues: s.cfg.Queues.names(), Python: runtimes[0].Version, Runtimes: runtimes,
-		Sandbox: string(level), Layers: layers, MemoryControl: control,
+		Sandbox: string(level), Layers: append(layers, missing...), MemoryControl: control,
 	}, nil
 }
 

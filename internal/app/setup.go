@@ -22,6 +22,10 @@ import (
 // redisPatience is how long a start waits for a Redis that does not answer yet.
 const redisPatience = 10 * time.Second
 
+// webhookMargin is how long a record outlives the time in which its webhook is tried,
+// so that the last attempt still finds it.
+const webhookMargin = time.Hour
+
 // Version is what the binary says it is.
 func Version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
@@ -62,7 +66,11 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 		return nil, fmt.Errorf("KAA_REDIS_URL: %w", err)
 	}
 	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data"), hurry: p.Hurry}
-	s.store = store.New(s.rdb, store.Config{TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL})
+	s.store = store.New(s.rdb, store.Config{
+		TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
+		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, Window: cfg.FairWindow,
+		HookTTL: cfg.WebhookRetryFor + webhookMargin,
+	})
 	s.queue = queue.NewClient(s.rdb)
 	if err := s.awaitRedis(ctx); err != nil {
 		_ = s.rdb.Close() // the first error is the one to report
@@ -129,12 +137,24 @@ func (s *shared) task(t job.DueTask) queue.Task {
 	}
 }
 
-// maintainer returns the started maintenance of this process and its stages.
-func (s *shared) maintainer(ctx context.Context) ([]stage, error) {
-	m := runner.NewMaintainer(s.store, s.store, s.enqueue, s.reclaim, s.log)
+// maintainer returns the maintenance of a process, not started yet.
+func (s *shared) maintainer() *runner.Maintainer {
+	return runner.NewMaintainer(s.store, s.store, s.enqueue, s.reclaim, s.log)
+}
+
+// startMaintenance starts it and returns its stages. hooksDue, if not nil, is called
+// when webhooks are due.
+func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hooksDue func()) ([]stage, error) {
 	var due *store.Listener
 	err := s.insist(ctx, func() (err error) {
-		due, err = s.store.ListenDue(ctx, func(string) { m.OutboxChanged() })
+		due, err = s.store.ListenDue(ctx, func(what string) {
+			switch {
+			case what != store.HooksDue:
+				m.OutboxChanged()
+			case hooksDue != nil:
+				hooksDue()
+			}
+		})
 		return err
 	})
 	if err != nil {
@@ -192,6 +212,17 @@ func dueTasks(tasks []queue.Task) []job.DueTask {
 		due[i] = job.DueTask{JobID: t.JobID, Queue: t.Queue, Attempt: t.Attempt}
 	}
 	return due
+}
+
+// rate is the rate limit of the api; nil if there is none.
+func (s *shared) rate() func(context.Context, string) (job.Rate, error) {
+	perSecond, burst := s.cfg.RateLimit, s.cfg.RateBurst
+	if perSecond == 0 {
+		return nil
+	}
+	return func(ctx context.Context, caller string) (job.Rate, error) {
+		return s.store.Rate(ctx, caller, perSecond, burst)
+	}
 }
 
 func newLog(cfg Config, w io.Writer) *slog.Logger {

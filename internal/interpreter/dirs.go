@@ -18,13 +18,24 @@ type dirs struct {
 	top, work, tmp string
 }
 
-func makeDirs(parent, id string) (dirs, error) {
+// makeDirs makes them for a worker of the user owner; 0 is this process's own.
+func makeDirs(parent, id string, owner int) (dirs, error) {
 	top := filepath.Join(parent, id)
 	d := dirs{top: top, work: filepath.Join(top, "work"), tmp: filepath.Join(top, "tmp")}
 	for _, path := range []string{d.top, d.work, d.tmp} {
 		if err := os.Mkdir(path, 0o700); err != nil {
 			return d, errors.Join(fmt.Errorf("make private directory: %w", err), removeTree(top))
 		}
+	}
+	if owner == 0 {
+		return d, nil
+	}
+	err := os.Chmod(d.top, 0o711) //nolint:gosec // to be passed through
+	for _, path := range []string{d.work, d.tmp} {
+		err = errors.Join(err, os.Chown(path, owner, owner))
+	}
+	if err != nil {
+		return d, errors.Join(fmt.Errorf("give away private directory: %w", err), removeTree(top))
 	}
 	return d, nil
 }

@@ -4,10 +4,14 @@
 // package calls it; it knows nothing of jobs, queues or Redis beyond the types
 // of internal/job.
 //
-// A worker is one fresh CPython process that serves one execution and dies:
+// A worker is a fork of a warm interpreter that serves one execution and dies:
 //
-//	spawn ─▶ parked ─▶ lent (Acquire) ─▶ executing (Execute) ─▶ closed (Close)
-//	   └───────┴────────────┴── dies or is killed at any point ──▶ closed
+//	zygote ─▶ slot ─▶ worker: parked ─▶ lent (Acquire) ─▶ executing (Execute) ─▶ closed (Close)
+//	                     └───────────────┴── dies or is killed at any point ──▶ closed
+//
+// There is a zygote per runtime, and a slot for each worker that there may be at
+// once; zygote.py says what they do. A stock keeps the workers of one runtime
+// parked, the Pool is all stocks.
 //
 // File descriptors 0 to 2 of a worker are pipes that belong to the code. The
 // protocol has a socket of its own. The code shares its process with our script
@@ -16,13 +20,12 @@
 // ends the worker.
 //
 // What the code starts is part of its execution. When the worker has ended, every
-// process that descends from it is killed before the result is returned. On Linux
-// this holds for daemons too, because the runner process is a child sub-reaper:
-// see reaper_linux.go. On other systems only the process group is killed. It also
-// means that other code of this process must not start children in sessions of
-// their own (setsid): they would be taken for what an execution left behind.
+// process that descends from it is killed before the result is returned: see
+// reaper.go for what that takes where there is no pid namespace. It also means that
+// other code of this process must not start children in sessions of their own
+// (setsid): they would be taken for what an execution left behind.
 //
-// What can fail: Python may not be there or not start (New, Start, Acquire), a
-// worker may be closed while it executes (Execute returns ErrClosed). Whatever
+// What can fail: Python may not be there or not start, a layer of the sandbox may not
+// hold here (New, Start, Acquire), a worker may be closed while it executes (Execute returns ErrClosed). Whatever
 // the code does, including a crash of the interpreter, is a job.Result and no error.
 package interpreter

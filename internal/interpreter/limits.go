@@ -33,9 +33,7 @@ func (w *Worker) limit(q job.Quota) error {
 	if q.DiskBytes == w.pool.cfg.Quota.DiskBytes || w.dirs.top != "" {
 		return nil
 	}
-	if err := w.guard.send(guardRequest{Cmd: "resize", Disk: q.DiskBytes}); err != nil {
-		return fmt.Errorf("resize file systems: %w", err)
-	}
+	w.tell("R " + strconv.FormatInt(q.DiskBytes, 10))
 	select {
 	case m := <-w.answers:
 		if err := m.failure(); err != nil {
@@ -59,10 +57,7 @@ func (r *run) watchLimits() (<-chan string, func()) {
 	}
 	exceeded, stop := make(chan string, 1), make(chan struct{})
 	cpu := group.CPUMicros()
-	pid, err := pidOf(r.w.pidfd)
-	if err != nil {
-		return nil, func() {} // it has ended
-	}
+	pid := r.w.slot.pid
 	r.pumps.Go(func() {
 		for look := firstLook; ; look = laterLook {
 			select {
@@ -85,10 +80,10 @@ func (r *run) watchLimits() (<-chan string, func()) {
 
 // limitExceeded says which limit ended the execution, if one did.
 func (r *run) limitExceeded() (name, value string) {
-	status := syscall.WaitStatus(r.w.end.Status)
-	killed := r.w.end.Type != "exited" || status.Signaled() && status.Signal() == syscall.SIGKILL
-	overtime := status.Signaled() && status.Signal() == syscall.SIGXCPU ||
-		killed && r.quota.CPUTime > 0 && r.w.end.CPUMs >= float64(r.quota.CPUTime.Milliseconds())
+	end := r.end()
+	killed := end.status.Signaled() && end.status.Signal() == syscall.SIGKILL
+	overtime := end.status.Signaled() && end.status.Signal() == syscall.SIGXCPU ||
+		killed && end.cpuMicros >= r.quota.CPUTime.Microseconds()
 	switch {
 	case r.exceeded == memoryExceeded, killed && r.w.slot.group.OOMKills() > r.w.oomKills:
 		return memoryExceeded, fmt.Sprintf("the execution needed more than its limit of %d bytes of memory", r.quota.MemoryBytes)
@@ -98,14 +93,14 @@ func (r *run) limitExceeded() (name, value string) {
 	return "", ""
 }
 
-// memoryOf returns how much memory the descendants of a process have for themselves.
-// A cheap look comes first: it counts what is shared with the zygote for each.
-func memoryOf(supervisor int) int64 {
-	var total int64
-	for _, pid := range descendants(supervisor) {
+// memoryOf returns how much memory the workers of a slot have for themselves.
+func memoryOf(slot int) int64 {
+	var total, files int64
+	for _, pid := range descendants(slot) {
 		total += privateMemory(pid)
+		files = max(files, fileSystemUse(pid)) // all are in the same ones
 	}
-	return total + fileSystemUse(supervisor)
+	return total + files
 }
 
 func descendants(pid int) []int {
@@ -140,12 +135,12 @@ func privateMemory(pid int) int64 {
 }
 
 // fileSystemUse is what is in the file systems that are memory.
-func fileSystemUse(supervisor int) int64 {
+func fileSystemUse(pid int) int64 {
 	var total int64
 	for _, dir := range []string{"/work", "/tmp"} {
 		var st syscall.Statfs_t
 		const tmpfsMagic = 0x01021994
-		if err := syscall.Statfs("/proc/"+strconv.Itoa(supervisor)+"/root"+dir, &st); err == nil && st.Type == tmpfsMagic {
+		if err := syscall.Statfs("/proc/"+strconv.Itoa(pid)+"/root"+dir, &st); err == nil && st.Type == tmpfsMagic {
 			total += int64(st.Blocks-st.Bfree) * st.Bsize //nolint:gosec // a size fits
 		}
 	}

@@ -39,6 +39,7 @@ func TestNamespace(t *testing.T) {
 		{"descriptors", "import os; print([int(n) for n in os.listdir('/proc/self/fd') if 2 < int(n) < 900 and os.path.exists('/proc/self/fd/' + n)])", "[]\n", ""},
 		{"descriptors of a child", "import subprocess; subprocess.run('ls /proc/self/fd | tr \"\\\\n\" \" \"', shell=True, close_fds=False)", "0 1 2 3 ", ""},
 		{"orphans are reaped", "import os, time\nfor i in range(400):\n  while True:\n    try: pid = os.fork()\n    except BlockingIOError: time.sleep(0.01); continue\n    break\n  if not pid:\n    os.fork()\n    os._exit(0)\n  os.waitpid(pid, 0)\nprint('x')", "x\n", ""},
+		{"native thread id", "import os, threading; print(threading.main_thread().native_id == os.getpid())", "True\n", ""},
 		{"SIGINT handler", "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)", "True\n", ""},
 	}
 	for _, tt := range tests {

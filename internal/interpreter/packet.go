@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,9 +14,9 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// packets is our end of a socket to a zygote, a slot or a supervisor: JSON messages,
-// each a packet, with file descriptors beside them. Those processes run no foreign
-// code, so what they say is believed.
+// packets is our end of a socket to a zygote or a slot: messages, each a packet, with
+// file descriptors beside them: see zygote.py. Those processes run no foreign code,
+// so what they say is believed.
 type packets struct {
 	conn *net.UnixConn
 }
@@ -25,17 +26,22 @@ const maxPacket = 64 << 10
 
 // message is what these processes say.
 type message struct {
-	Type string `json:"type"` // ok, failed, ready, exited
+	Type string `json:"type"` // ok, failed, ready
 	// failed
 	Layer string `json:"layer"`
 	Error string `json:"error"`
 	// ready, of a zygote
 	Version int      `json:"version"`
 	Modules []string `json:"modules"`
-	// exited
-	Status      uint32  `json:"status"` // as wait(2) has it
-	CPUMs       float64 `json:"cpuMs"`
-	MaxRSSBytes int64   `json:"maxRssBytes"`
+	// end is set in a slot's report of a worker's end
+	end *workerEnd
+}
+
+// workerEnd is what a slot knows of a worker when nothing of it is left.
+type workerEnd struct {
+	status    syscall.WaitStatus
+	cpuMicros int64 // of all its processes together
+	maxRSS    int64 // bytes, of the largest of its processes
 }
 
 // LayerError tells which layer of the sandbox does not hold here, and why.
@@ -78,12 +84,17 @@ func newPackets(name string) (packets, *os.File, error) {
 	return packets{conn.(*net.UnixConn)}, theirs, nil //nolint:forcetypeassert // it is a Unix socket
 }
 
-// send writes one message. It does not block: the buffer holds what is ever under way.
+// send writes one message as JSON.
 func (p packets) send(v any, files ...*os.File) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
+	return p.write(data, files...)
+}
+
+// write sends one packet. It does not block: the buffer holds what is ever under way.
+func (p packets) write(data []byte, files ...*os.File) error {
 	var rights []byte
 	if len(files) > 0 {
 		fds := make([]int, len(files))
@@ -92,7 +103,7 @@ func (p packets) send(v any, files ...*os.File) error {
 		}
 		rights = unix.UnixRights(fds...)
 	}
-	_, _, err = p.conn.WriteMsgUnix(data, rights, nil)
+	_, _, err := p.conn.WriteMsgUnix(data, rights, nil)
 	return err
 }
 
@@ -111,13 +122,27 @@ func (p packets) receive() (message, *os.File, error) {
 	if err != nil {
 		return m, nil, err
 	}
-	if err := json.Unmarshal(data[:n], &m); err != nil {
+	if data[0] == 'E' {
+		m.end, err = parseEnd(data[:n])
+	} else {
+		err = json.Unmarshal(data[:n], &m)
+	}
+	if err != nil {
 		if file != nil {
 			_ = file.Close()
 		}
 		return m, nil, fmt.Errorf("decode: %w", err)
 	}
 	return m, file, nil
+}
+
+func parseEnd(data []byte) (*workerEnd, error) {
+	var status uint32
+	var cpu, rss int64
+	if _, err := fmt.Sscanf(string(data), "E %d %d %d", &status, &cpu, &rss); err != nil {
+		return nil, err
+	}
+	return &workerEnd{syscall.WaitStatus(status), cpu, rss * 1024}, nil
 }
 
 func received(rights []byte) (*os.File, error) {

@@ -69,12 +69,12 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if p.dir, err = makePrivateDir(cfg.Dir); err != nil {
 		return nil, err
 	}
-	err = os.Mkdir(p.rootDir(), 0o700)
-	if err == nil {
-		err = writeScripts(p.dir.path)
-	}
+	err = errors.Join(os.Mkdir(p.rootDir(), 0o700), os.Mkdir(p.scratchDir(), 0o700), writeScripts(p.dir.path))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make private directory: %w", err), p.dir.remove())
+	}
+	if p.owners.many() && cfg.Sandbox != sandbox.Strict {
+		p.shareInterpreters()
 	}
 	if p.groups, err = sandbox.NewGroups(); err != nil {
 		cfg.Log.InfoContext(ctx, "interpreter: no control groups; a watchdog limits memory", slog.Any("reason", err))
@@ -216,4 +216,36 @@ func processesOfUser() int {
 		}
 	}
 	return n
+}
+
+// shareInterpreters lets the users that workers belong to pass to their directories,
+// which are only theirs. An interpreter that others may not read is no use to them:
+// then workers stay this process's user, which is root.
+func (p *Pool) shareInterpreters() {
+	for _, st := range p.stocks {
+		for dir := filepath.Dir(st.python.Path); ; dir = filepath.Dir(dir) {
+			info, err := os.Stat(dir)
+			if err != nil || info.Mode().Perm()&0o001 == 0 {
+				p.cfg.Log.Warn("interpreter: code runs as root, because other users may not use this interpreter",
+					slog.String("runtime", st.name), slog.String("directory", dir))
+				p.owners = &owners{}
+				return
+			}
+			if dir == filepath.Dir(dir) {
+				break
+			}
+		}
+	}
+	for dir := p.dir.path; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err != nil || dir != p.dir.path && info.Mode().Perm()&0o001 == 0 {
+			p.cfg.Log.Warn("interpreter: code runs as root, because other users may not pass to its directories",
+				slog.String("directory", dir))
+			p.owners = &owners{}
+			return
+		}
+	}
+	if err := os.Chmod(p.dir.path, 0o711); err != nil { //nolint:gosec // to be passed through
+		p.cfg.Log.Warn("interpreter: code runs as root", slog.Any("err", err))
+		p.owners = &owners{}
+	}
 }

@@ -78,12 +78,11 @@ func quoteOutput(out []byte) string {
 // so that none of the runner's secrets are in it.
 func workerEnv(python string, cfg Config) []string {
 	env := map[string]string{
-		"PATH":   filepath.Dir(python) + ":/usr/local/bin:/usr/bin:/bin",
-		"LANG":   "C.UTF-8",
-		"LC_ALL": "C.UTF-8",
-		"USER":   "user",
-		// No display, and a place for caches that can be written.
-		"MPLBACKEND": "Agg", "MPLCONFIGDIR": "/tmp/matplotlib", "XDG_CACHE_HOME": "/tmp/.cache",
+		"PATH":       filepath.Dir(python) + ":/usr/local/bin:/usr/bin:/bin",
+		"LANG":       "C.UTF-8",
+		"LC_ALL":     "C.UTF-8",
+		"USER":       "user",
+		"MPLBACKEND": "Agg", // no display
 	}
 	// While the zygote imports, libraries must not start threads: it could not fork.
 	maps.Copy(env, threadVariables(1))

@@ -27,7 +27,6 @@ __builtins__ = dict(vars(builtins))
 import _signal
 import atexit
 import codecs
-import fcntl
 import gc
 import io
 import json
@@ -40,6 +39,9 @@ import time
 import traceback
 import types
 from _json import encode_basestring_ascii as quote
+
+# json.loads without its search for white space: fewer pages to touch.
+parse = json.JSONDecoder().scan_once
 
 VERSION = 2
 SOCKET = 3  # where the tests put the control socket
@@ -62,6 +64,8 @@ _signal_get = _signal.getsignal
 _signal_set = _signal.signal
 _collect = gc.collect
 _join_threads = threading._shutdown
+_active_threads = threading._active
+_thread_exits = getattr(threading, "_threading_atexits", ())
 _run_atexit = atexit._run_exitfuncs
 _clear_atexit = atexit._clear
 
@@ -74,11 +78,7 @@ class Control:
         os.register_at_fork(after_in_child=self.close)
 
     def open(self, fd):
-        limit = os.sysconf("SC_OPEN_MAX")
-        high = 1000 if limit < 0 or limit > 1024 else max(limit - 24, 4)
-        # Out of the way of code that closes or lists low descriptors.
-        self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, high)
-        os.close(fd)
+        self.fd = fd
         self.pid = _getpid()
 
     def close(self, _close=os.close):
@@ -102,14 +102,13 @@ class Control:
 
     def receive(self):
         """Return the next command, or None when the runner is gone."""
-        chunks = []
-        while True:
+        line = b""
+        while not line.endswith(b"\n"):
             chunk = _read(self.fd, 1 << 16)
             if not chunk:
                 return None
-            chunks.append(chunk)
-            if chunk.endswith(b"\n"):
-                return json.loads(b"".join(chunks))
+            line += chunk
+        return parse(line.decode(), 0)[0]
 
     def send(self, **fields):
         """Send a frame; report whether it could be sent."""
@@ -214,20 +213,6 @@ def tune_libc():
         return lambda: None
 
 
-def close_strangers(keep):
-    """Close descriptors that a careless parent let us inherit."""
-    try:
-        fds = [int(name) for name in os.listdir("/proc/self/fd")]
-    except (OSError, ValueError):
-        return
-    for fd in fds:
-        if fd > 2 and fd != keep:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
-
-
 def clip(text, limit):
     """Return text as an exact str that keeps head and tail within the limit."""
     text = "".join(("", text))
@@ -327,6 +312,11 @@ def execute(outcome, source, interrupts, describer):
         outcome.error = describer.describe(exc)
 
 
+def join_threads():
+    if len(_active_threads) > 1 or _thread_exits:
+        _join_threads()
+
+
 def forget_module():
     """Let go of the code's objects, so that their __del__ run while they can."""
     sys.modules.pop("__main__", None)
@@ -391,7 +381,9 @@ def serve(command, control, interrupts, set_limits):
     describer = Describer(os.getcwd())
     streams = (sys.stdout, sys.stderr)
     source = command.get("code") or ""
-    apply_envs(command.get("envs") or {})
+    envs = command.get("envs")
+    if envs:
+        apply_envs(envs)
     prime_linecache(source)
     set_limits(command.get("limits") or {})
 
@@ -406,7 +398,7 @@ def serve(command, control, interrupts, set_limits):
         lambda: execute(outcome, source, interrupts, describer),
         stop_tracing,
         lambda: report(control, command["id"], outcome),
-        lambda: unshielded(interrupts, _join_threads),
+        lambda: unshielded(interrupts, join_threads),
         lambda: unshielded(interrupts, _run_atexit),
         lambda: unshielded(interrupts, _clear_atexit),
         lambda: unshielded(interrupts, forget_module),
@@ -452,9 +444,11 @@ def prepare():
     prepared.control = Control()
     prepared.interrupts = Interrupts()
     prepared.flush_libc = tune_libc()
+    prepared.ready = b'{"type":"ready","version":%d,"python":"%d.%d.%d"}\n' % ((VERSION,) + sys.version_info[:3])
     open_streams()
     sys.argv[:] = [""]
     sys.path.insert(0, "")
+    prepared.rehearsals = {name: compile(code, "<rehearsal>", "exec", 0, True) for name, code in REHEARSALS.items()}
     rehearse()
 
 
@@ -463,14 +457,51 @@ def rehearse():
     exec(compile("x = 1\nprint(end=str())", "<rehearsal>", "exec", 0, True), {})
 
 
+# Large libraries touch so many pages, even for little, that most of the time of a short
+# program would go into copying them.
+REHEARSALS = {
+    "numpy": """
+import numpy as np
+a = np.arange(1000.0).reshape(10, 100)
+a.sum(), a.mean(axis=0), a @ a.T, np.linalg.norm(a), np.array([1, 2, 3]) * 2, a[a > 1], str(a[:2, :2])
+""",
+    "pandas": """
+import pandas as pd
+frame = pd.DataFrame({"a": ["x", "y"] * 50, "b": range(100), "c": [0.5] * 100})
+frame["d"] = frame.b * 2
+frame[frame.b > 3].groupby("a").agg({"b": "mean", "c": "sum"}), frame.groupby("a").c.mean().sum()
+str(frame.head()), frame.describe(), frame.sort_values("b").iloc[0]
+""",
+}
+
+
+def rehearse_preloaded():
+    """Pay for the first use of what is preloaded, too: in the zygote for what is made
+    once, in each worker for the copies of pages."""
+    for name, code in REHEARSALS.items():
+        if name in sys.modules:
+            try:
+                exec(prepared.rehearsals[name], {})
+            except Exception:  # another version's ways; then it is only slower
+                pass
+
+
 def differ():
-    """Let this worker's randomness be its own; Python's random sees to itself."""
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
-    tempfile = sys.modules.get("tempfile")
+    """Let this worker be its own: the zygote's fork leaves to us what os.fork does."""
+    modules = sys.modules
+    for name in ("random", "numpy.random"):
+        module = modules.get(name)
+        if module is not None:
+            module.seed()
+    tempfile = modules.get("tempfile")
     if tempfile is not None:
         tempfile._name_sequence = None
+        if tempfile.tempdir != os.environ["TMPDIR"]:  # the zygote's
+            tempfile.tempdir = None
+    try:
+        threading.main_thread()._set_native_id()
+    except AttributeError:
+        pass  # Python 3.8
 
 
 def complain(fd, message):
@@ -483,9 +514,9 @@ def main(fd, set_limits):
     control, interrupts = prepared.control, prepared.interrupts
     _signal_set(SIGINT, _signal.SIG_IGN)  # nothing to interrupt yet
     control.open(fd)
-    close_strangers(control.fd)
     rehearse()
-    control.send(type="ready", version=VERSION, python="%d.%d.%d" % sys.version_info[:3])
+    rehearse_preloaded()
+    _write(control.fd, prepared.ready)
     control.wait()
     # Before the command is read: the runner takes an unread one for not begun, and
     # then does not trust in SIGINT.
@@ -499,4 +530,5 @@ def main(fd, set_limits):
 if __name__ == "__main__":
     # Up to Python 3.9 a call within one module hands down the caller's builtins;
     # a frame of another module in between makes main look up ours.
+    os.set_inheritable(SOCKET, False)
     exec("prepare(); main(SOCKET, set_limits)", {"prepare": prepare, "main": main, "SOCKET": SOCKET, "set_limits": len, "__builtins__": {}})

@@ -27,10 +27,10 @@ func (r *run) result() job.Result {
 	res := job.Result{
 		SessionID:  r.w.id,
 		DurationMs: float64(r.duration.Microseconds()) / 1000,
-		CPUMs:      r.w.end.CPUMs,
+		CPUMs:      float64(r.end().cpuMicros) / 1000,
 	}
 	if res.PeakMemoryBytes = r.w.slot.group.Peak(); res.PeakMemoryBytes == 0 {
-		res.PeakMemoryBytes = r.w.end.MaxRSSBytes
+		res.PeakMemoryBytes = r.end().maxRSS
 	}
 	var dropped job.Truncated
 	res.Stdout, dropped.Stdout = r.stdout.text()
@@ -94,10 +94,7 @@ func (r *run) died(res *job.Result) {
 	if r.report != nil {
 		res.Error = &job.Error{Name: r.report.Name, Value: r.report.Value, Traceback: r.report.Traceback}
 	}
-	status := syscall.WaitStatus(r.w.end.Status)
-	if r.w.end.Type != "exited" { // with its supervisor, so by SIGKILL
-		status = syscall.WaitStatus(syscall.SIGKILL)
-	}
+	status := r.end().status
 	if !status.Signaled() {
 		res.ExitCode = new(status.ExitStatus())
 		return
@@ -112,4 +109,12 @@ func (r *run) died(res *job.Result) {
 	if r.report != nil {
 		res.Error.Traceback = r.report.Traceback
 	}
+}
+
+// end is how the worker ended: if its slot ended with it, by SIGKILL.
+func (r *run) end() workerEnd {
+	if r.w.end == nil {
+		return workerEnd{status: syscall.WaitStatus(syscall.SIGKILL)}
+	}
+	return *r.w.end
 }

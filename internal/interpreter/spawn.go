@@ -24,11 +24,12 @@ var zygoteScript []byte
 const (
 	zygoteFile = "zygote.py"
 	workerFile = "repl_worker.py"
-	sealFile   = "seal.py"
 )
 
 func writeScripts(dir string) error {
-	for name, text := range map[string][]byte{zygoteFile: zygoteScript, workerFile: workerScript, sealFile: sandbox.Script} {
+	scripts := sandbox.Scripts()
+	scripts[zygoteFile], scripts[workerFile] = zygoteScript, workerScript
+	for name, text := range scripts {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			return fmt.Errorf("write script: %w", err)
 		}

@@ -227,7 +227,11 @@ func (st *stock) takeSlot(ctx context.Context) (*slot, error) {
 		s := st.free[n-1]
 		st.free = st.free[:n-1]
 		st.mu.Unlock()
-		return s, nil
+		if s.running() {
+			return s, nil
+		}
+		st.pool.closeSlot(s)
+		return st.takeSlot(ctx)
 	}
 	st.mu.Unlock()
 	z, err := st.living(ctx)

@@ -38,7 +38,7 @@ class Worker:
         self.process = subprocess.Popen(
             [PYTHON, "-I", "-X", "utf8", SCRIPT],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            cwd=self.dir.name, start_new_session=True, close_fds=False, preexec_fn=place_socket,
+            cwd=self.dir.name, start_new_session=True, close_fds=True, pass_fds=(3,), preexec_fn=place_socket,
         )
         test.addCleanup(self.end)
         theirs.close()

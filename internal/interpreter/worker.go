@@ -9,11 +9,9 @@ import (
 	"math"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
@@ -23,10 +21,12 @@ const (
 	// lastResort bounds the wait for things that cannot fail to happen unless the
 	// kernel refuses to end a process.
 	lastResort = time.Second
-	// obeyTime is how long a supervisor may take to end everything before it is ended
-	// itself. Where it is the first process of a pid namespace the kernel then ends
-	// the rest; elsewhere this process does.
+	// obeyTime is how long a slot may take to end everything before it is ended itself.
+	// Where it is the first process of a pid namespace the kernel then ends the rest;
+	// elsewhere this process does.
 	obeyTime = 500 * time.Millisecond
+	// easyTime is what it takes if the code does not resist.
+	easyTime = 50 * time.Millisecond
 )
 
 // Worker is one Python process. It serves one Execute, and must be closed.
@@ -35,9 +35,7 @@ type Worker struct {
 	stock    *stock
 	pool     *Pool
 	slot     *slot
-	dirs     dirs     // where there is no mount namespace
-	pidfd    *os.File // of the supervisor
-	guard    packets  // to the supervisor
+	dirs     dirs // where there is no mount namespace
 	control  *os.File
 	frames   *frameReader
 	stdin    *os.File // our ends of the code's descriptors
@@ -46,8 +44,8 @@ type Worker struct {
 	oomKills int64 // of its slot, before it
 
 	exited  chan struct{} // closed once nothing is left of it
-	end     message       // the supervisor's report, valid after exited
-	answers chan message  // the supervisor's other words
+	end     *workerEnd    // valid after exited; nil if its slot ended with it
+	answers chan message  // the slot's other words
 
 	mu        sync.Mutex
 	used      bool
@@ -59,22 +57,7 @@ type Worker struct {
 	closeErr  error
 }
 
-// workerRequest asks a slot for a worker.
-type workerRequest struct {
-	Cmd    string           `json:"cmd"`
-	Disk   int64            `json:"disk"`
-	Dir    string           `json:"dir"`
-	Tmp    string           `json:"tmp"`
-	Limits map[string]int64 `json:"limits"`
-}
-
-// guardRequest tells a supervisor what to do.
-type guardRequest struct {
-	Cmd  string `json:"cmd"` // interrupt, kill, resize
-	Disk int64  `json:"disk,omitempty"`
-}
-
-// newWorker has a slot fork a supervisor, which forks the worker.
+// newWorker has a slot fork a worker.
 func (st *stock) newWorker(s *slot) (*Worker, error) {
 	p := st.pool
 	id, err := uuid.NewV7()
@@ -88,37 +71,28 @@ func (st *stock) newWorker(s *slot) (*Worker, error) {
 		id: id.String(), stock: st, pool: p, slot: s, oomKills: s.group.OOMKills(),
 		exited: make(chan struct{}), answers: make(chan message, 1), closing: make(chan struct{}),
 	}
-	req := workerRequest{Cmd: "worker", Disk: p.cfg.Quota.DiskBytes, Dir: "/work", Tmp: "/tmp", Limits: p.rlimits(p.cfg.MaxQuota)}
+	work, tmp := "/work", "/tmp"
 	if p.cfg.Sandbox != sandbox.Strict {
-		if w.dirs, err = makeDirs(p.dir.path, w.id); err != nil {
+		if w.dirs, err = makeDirs(p.dir.path, w.id, s.owner); err != nil {
 			return nil, err
 		}
-		req.Dir, req.Tmp = w.dirs.work, w.dirs.tmp
+		work, tmp = w.dirs.work, w.dirs.tmp
 	}
 	chans, err := openChannels()
 	if err != nil {
 		return nil, errors.Join(err, w.dirs.remove())
 	}
-	guard, theirGuard, err := newPackets("guard")
-	if err != nil {
-		return nil, errors.Join(err, closeChannels(chans), w.dirs.remove())
-	}
-	w.pidfd, err = s.link.ask(p.cfg.StartTimeout, req,
-		chans[stdin].theirs, chans[stdout].theirs, chans[stderr].theirs, chans[control].theirs, theirGuard)
-	_ = theirGuard.Close()
+	s.lend(w)
+	err = s.link.write([]byte("W "+work+"\x00"+tmp), chans[stdin].theirs, chans[stdout].theirs, chans[stderr].theirs, chans[control].theirs)
 	for _, c := range chans {
 		_ = c.theirs.Close()
 	}
-	w.guard = guard
 	w.stdin, w.stdout, w.stderr, w.control = chans[stdin].ours, chans[stdout].ours, chans[stderr].ours, chans[control].ours
 	if err != nil {
-		guard.close()
 		w.closeFiles()
 		return nil, errors.Join(fmt.Errorf("fork worker: %w", err), w.dirs.remove())
 	}
-	s.zygote.alive.Add(1)
 	w.frames = newFrameReader(w.control)
-	go w.listen()
 	return w, nil
 }
 
@@ -133,30 +107,6 @@ func (p *Pool) rlimits(q job.Quota) map[string]int64 {
 		limits["cpuSeconds"] = int64(math.Ceil(q.CPUTime.Seconds()))
 	}
 	return limits
-}
-
-// listen takes what the supervisor says until its end, which is the worker's.
-func (w *Worker) listen() {
-	defer close(w.exited)
-	for {
-		m, _, err := w.guard.receive()
-		switch {
-		case err != nil:
-			// It was killed. The kernel is ending what was in its pid namespace.
-			if !ended(w.pidfd, 10*lastResort) { // freeing much memory takes time
-				w.pool.cfg.Log.Error("interpreter: worker survives SIGKILL", slog.String("session_id", w.id))
-			}
-			return
-		case m.Type == "exited":
-			w.end = m // nothing is left but the supervisor
-			return
-		default:
-			select {
-			case w.answers <- m:
-			default: // nobody asked
-			}
-		}
-	}
 }
 
 // awaitReady waits for the worker's first frame. If it does not come, the error
@@ -181,8 +131,8 @@ func (w *Worker) awaitReady(ctx context.Context, limit time.Duration) error {
 	return w.control.SetReadDeadline(time.Time{})
 }
 
-// whyNot finds out why a worker did not become ready: from its supervisor, or from
-// what it wrote to stderr.
+// whyNot finds out why a worker did not become ready: from its slot, or from what it
+// wrote to stderr.
 func (w *Worker) whyNot(err error) error {
 	w.kill()
 	<-w.exited
@@ -212,20 +162,34 @@ func (w *Worker) alive() bool {
 }
 
 // interrupt sends SIGINT to the code's process group, as a terminal does.
-func (w *Worker) interrupt() { _ = w.guard.send(guardRequest{Cmd: "interrupt"}) }
+func (w *Worker) interrupt() { w.tell("I") }
 
 // kill ends everything in the sandbox. It does not wait.
-func (w *Worker) kill() { _ = w.guard.send(guardRequest{Cmd: "kill"}) }
+func (w *Worker) kill() { w.tell("K") }
+
+// tell has the slot do something to this worker, unless it has ended: the slot may
+// have another one by then.
+func (w *Worker) tell(command string) {
+	w.slot.mu.Lock()
+	defer w.slot.mu.Unlock()
+	if w.slot.worker == w {
+		_ = w.slot.link.write([]byte(command))
+	}
+}
 
 // endProcesses kills the worker and then everything that descends from it. When it
 // returns, nothing of that is left.
 func (w *Worker) endProcesses() {
 	w.kill()
+	if w.pool.cfg.Sandbox != sandbox.Strict && !w.exitsWithin(easyTime) {
+		// They multiply faster than they are found. Not where they may not.
+		w.slot.group.KillOthers(w.slot.pid, obeyTime)
+	}
 	select {
 	case <-w.exited:
 	case <-time.After(obeyTime):
-		w.pool.cfg.Log.Warn("interpreter: supervisor does not answer", slog.String("session_id", w.id))
-		_ = unix.PidfdSendSignal(int(w.pidfd.Fd()), syscall.SIGKILL, nil, 0)
+		w.pool.cfg.Log.Warn("interpreter: slot does not answer", slog.String("session_id", w.id))
+		w.slot.kill()
 		<-w.exited
 	}
 	if w.pool.cfg.Sandbox == sandbox.Strict {
@@ -233,6 +197,26 @@ func (w *Worker) endProcesses() {
 	}
 	if err := sweep(lastResort); err != nil {
 		w.pool.cfg.Log.Error("interpreter: sweep", slog.String("session_id", w.id), slog.Any("err", err))
+		w.pool.wg.Go(w.pool.sweepOn)
+	}
+}
+
+// exitsWithin waits for the end of the worker and of all it has left.
+func (w *Worker) exitsWithin(limit time.Duration) bool {
+	select {
+	case <-w.exited:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}
+
+// sweepOn goes on until nothing is left of what an execution started.
+func (p *Pool) sweepOn() {
+	for range 60 {
+		if sweep(lastResort) == nil {
+			return
+		}
 	}
 }
 
@@ -248,7 +232,6 @@ func (w *Worker) Close() error {
 
 		w.endProcesses()
 		w.executing.Wait() // it reads from our ends of the pipes
-		w.guard.close()
 		w.closeFiles()
 		if err := w.dirs.remove(); err != nil {
 			w.closeErr = fmt.Errorf("close worker %s: %w", w.id, err)
@@ -261,10 +244,7 @@ func (w *Worker) Close() error {
 
 // leaveSlot gives the slot back for another worker, if this one's end was in order.
 func (w *Worker) leaveSlot() {
-	ok := ended(w.pidfd, lastResort)
-	_ = w.pidfd.Close()
-	w.slot.zygote.alive.Done()
-	if ok && w.end.Type == "exited" {
+	if w.end != nil && w.slot.running() {
 		w.slot.group.Reset()
 		w.stock.giveBack(w.slot)
 		return

@@ -22,8 +22,8 @@ type zygote struct {
 	proc *process
 	mu   sync.Mutex // one request at a time
 	link packets
-	// alive counts the slots and workers in its session, which the reaper leaves alone
-	// until the last of them is gone.
+	// alive counts the slots in its session, which the reaper leaves alone until the
+	// last of them is gone.
 	alive   sync.WaitGroup
 	gone    chan struct{} // closed when the last of them is
 	modules []string
@@ -31,16 +31,21 @@ type zygote struct {
 
 // zygoteSpec is the first message to a zygote.
 type zygoteSpec struct {
-	Level   sandbox.Level `json:"level"`
-	Filter  string        `json:"filter,omitempty"`
-	Root    string        `json:"root,omitempty"`
-	Preload []string      `json:"preload"`
+	Level sandbox.Level `json:"level"`
+	// SlotFilter is for slots and so for their workers, Filter for workers alone.
+	SlotFilter string `json:"slotFilter,omitempty"`
+	Filter     string `json:"filter,omitempty"`
+	Root       string `json:"root,omitempty"`
+	Scratch    string `json:"scratch"` // what is preloaded may write here, without a root of its own
+	Disk       int64  `json:"disk"`
+
+	Preload []string `json:"preload"`
 }
 
 // startZygote starts the zygote of a runtime and waits until it has imported what
 // it preloads. The end of ctx ends it.
 func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
-	filter, err := sandbox.Filter(p.cfg.Sandbox)
+	slotFilter, filter, err := sandbox.Filters(p.cfg.Sandbox, p.groups != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +76,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	z := &zygote{proc: proc, link: link}
 	said := out.follow(p.cfg.Log)
 	spec := zygoteSpec{
-		Level: p.cfg.Sandbox, Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Preload: st.cfg.Preload,
+		Level: p.cfg.Sandbox, SlotFilter: base64.StdEncoding.EncodeToString(slotFilter), Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Scratch: p.scratchDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
 	}
 	if err := z.awaitReady(ctx, p.cfg.StartTimeout, spec); err != nil {
 		z.abort()
@@ -125,7 +130,7 @@ func (z *zygote) running() bool {
 	}
 }
 
-// close ends the process. Its slots and workers are not touched.
+// close ends the process. Its slots are not touched.
 func (z *zygote) close() {
 	z.proc.kill()
 	<-z.proc.exited
@@ -194,85 +199,6 @@ func (f *zygoteFiles) follow(log *slog.Logger) func() []byte {
 	}
 }
 
-// slot is our view of one slot process, and of the control group that goes with it.
-// It has at most one worker at a time.
-type slot struct {
-	zygote *zygote
-	link   packets
-	pidfd  *os.File
-	pid    int
-	group  *sandbox.Group
-	owner  int
-}
-
-type slotRequest struct {
-	Cmd   string `json:"cmd"`
-	Owner int    `json:"owner"`
-}
-
-// newSlot has z fork a slot.
-func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
-	group, err := p.groups.New()
-	if err != nil {
-		return nil, err
-	}
-	link, theirs, err := newPackets("slot")
-	if err != nil {
-		return nil, errors.Join(err, group.Remove())
-	}
-	s := &slot{zygote: z, link: link, group: group, owner: p.owners.take()}
-	z.mu.Lock()
-	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, theirs)
-	z.mu.Unlock()
-	_ = theirs.Close()
-	if err == nil {
-		z.alive.Add(1)
-		s.pid, err = pidOf(s.pidfd)
-	}
-	if err == nil {
-		err = s.awaitReady(p.cfg.StartTimeout)
-	}
-	if err == nil {
-		// Before the first worker: moving one process is dear, being born there is not.
-		err = group.Add(s.pid)
-	}
-	if err != nil {
-		p.closeSlot(s)
-		return nil, fmt.Errorf("start slot: %w", err)
-	}
-	return s, nil
-}
-
-func (s *slot) awaitReady(limit time.Duration) error {
-	if err := s.link.conn.SetDeadline(time.Now().Add(limit)); err != nil {
-		return err
-	}
-	m, _, err := s.link.receive()
-	if err == nil {
-		err = m.failure()
-	}
-	return err
-}
-
-// closeSlot ends the slot's process and gives back what belongs to it. Its worker, if
-// it has one, must have ended.
-func (p *Pool) closeSlot(s *slot) {
-	s.link.close()
-	if s.pidfd != nil {
-		_ = unix.PidfdSendSignal(int(s.pidfd.Fd()), unix.SIGKILL, nil, 0)
-		if !ended(s.pidfd, lastResort) {
-			p.cfg.Log.Error("interpreter: slot survives SIGKILL", slog.Int("pid", s.pid))
-		}
-		_ = s.pidfd.Close()
-		s.zygote.alive.Done()
-	}
-	children.reapAdopted()
-	if err := s.group.Remove(); err != nil {
-		p.cfg.Log.Warn("interpreter: remove control group", slog.Any("err", err))
-	}
-	p.owners.giveBack(s.owner)
-}
-
 // owners are the users that sandboxes belong to, as the zygotes' namespaces number
 // them. Only root can have more than one: then each slot has its own, which no
 // other process on the machine has.
@@ -292,10 +218,14 @@ const (
 
 func newOwners(level sandbox.Level) *owners {
 	// In a container root may be an ordinary user of the host, with few ids to give.
-	if level != sandbox.Strict || os.Geteuid() != 0 || !allIDsMapped() {
+	if level == sandbox.None || os.Geteuid() != 0 || !allIDsMapped() {
 		return &owners{}
 	}
-	return &owners{first: firstOwner, taken: make([]bool, maxOwners)}
+	first := firstOwner
+	if level != sandbox.Strict {
+		first = hostOwner // there is no namespace in between
+	}
+	return &owners{first: first, taken: make([]bool, maxOwners)}
 }
 
 // allIDsMapped reports whether this process is in the first user namespace, or in one
@@ -357,6 +287,9 @@ func (p *Pool) zygoteAttr() *syscall.SysProcAttr {
 	}
 	return attr
 }
+
+// scratchDir is where modules write while they are preloaded.
+func (p *Pool) scratchDir() string { return filepath.Join(p.dir.path, "scratch") }
 
 // rootDir is where zygotes build their roots: each in a mount namespace of its own.
 func (p *Pool) rootDir() string { return filepath.Join(p.dir.path, "root") }

@@ -2,33 +2,32 @@
 
 The processes, each the parent of the next:
 
-    zygote      one per runtime: imports what is to be preloaded, then forks slots
-    slot        has what outlives a worker: a control group, a network
-    supervisor  one per worker: the first process of fresh namespaces; kills and
-                counts all that the worker leaves, and reports its end
-    worker      becomes repl_worker.py, confined
+    zygote   one per runtime: imports what is to be preloaded, then forks slots
+    slot     a place for one worker after the other: has what outlives them (a control
+             group, namespaces), kills and counts all that a worker leaves, and reports
+             its end
+    worker   becomes repl_worker.py, confined
 
-Zygote and slots serve a packet socket each, with JSON messages from the runner and
-file descriptors beside them:
+Zygote and slots serve a packet socket each. To and from the zygote:
 
-    to the zygote      {"cmd": "slot", "owner": uid}              + the slot's socket
-    to a slot          {"cmd": "worker", "disk", "dir", "limits"} + 0, 1, 2, control, guard
-    from both          {"type": "ok"}                             + a pidfd of the child
-                       {"type": "failed", "layer", "error"}
+    {"cmd": "slot", "owner": uid} + the slot's socket
+    {"type": "ok"} + a pidfd of the slot, or {"type": "failed", "layer", "error"}
 
-and the supervisor serves its guard socket:
+To and from a slot, in a form that costs little, since what is written to memory after
+a fork is what a fork costs:
 
-    to the supervisor    {"cmd": "interrupt"}   SIGINT to the worker's process group
-                         {"cmd": "kill"}        the end of everything in the sandbox
-                         {"cmd": "resize", "disk": bytes}
-    from the supervisor  {"type": "ok"} | {"type": "failed", ...}
-                         {"type": "exited", "status", "cpuMs", "maxRssBytes"}, the last
+    W dir tmp + descriptors 0, 1, 2, control   fork a worker, if there is none
+    I                                          SIGINT to the worker's process group
+    K                                          the end of everything in the sandbox
+    R bytes                                    change the size of its file systems
+    {"type": "ok"}, {"type": "failed", ...}    answers to R, and what went wrong
+    E status cpu_us max_rss_kb                 the worker has ended; nothing is left
 
 The end of any of these sockets is the end of the process that serves it, so nothing
 outlives the runner. Nothing here is reachable from a worker: it has none of the
 sockets, and at the levels with a sandbox may not look into other processes.
 
-A slot or a worker goes on when the zygote dies; the runner starts another one.
+A slot goes on when the zygote dies; the runner starts another one.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -48,9 +47,11 @@ import types
 CONTROL = 3  # where the runner puts the zygote's socket
 MAX_MESSAGE = 64 << 10
 STRICT, BASIC = "strict", "basic"
+# Where caches go, below the directory for temporary files.
+CACHES = (("MPLCONFIGDIR", "/matplotlib"), ("XDG_CACHE_HOME", "/.cache"))
 
-SIG_BLOCK, SIG_UNBLOCK = signal.SIG_BLOCK, signal.SIG_UNBLOCK
-CHILD = (signal.SIGCHLD,)
+CHILD = (int(signal.SIGCHLD),)
+SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
 
 
 def load(name):
@@ -64,8 +65,13 @@ def load(name):
     return module
 
 
+program = load("program")
 seal = load("seal")
+seal.Program, seal.number, seal.FORK, seal.MAY_FAIL = program.Program, program.number, program.FORK, program.MAY_FAIL
 repl_worker = load("repl_worker")
+
+
+kill_all = seal.libc.kill
 
 
 class Channel:
@@ -78,16 +84,14 @@ class Channel:
         return self.socket.fileno()
 
     def receive(self, most=0):
-        """The next message with its descriptors, or None when the runner is gone."""
+        """The next packet with its descriptors; an empty one when the runner is gone."""
         data, ancillary, _, _ = self.socket.recvmsg(MAX_MESSAGE, socket.CMSG_LEN(most * 4) if most else 0,
                                                     socket.MSG_CMSG_CLOEXEC)
         fds = array.array("i")
         for level, kind, body in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 fds.frombytes(body[:len(body) // 4 * 4])
-        if not data:
-            return None, []
-        return json.loads(data), list(fds)
+        return data, fds
 
     def send(self, message, fd=None):
         rights = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
@@ -106,43 +110,46 @@ def failure(error):
     return {"type": "failed", "layer": "", "error": "%s: %s" % (type(error).__name__, error)}
 
 
-def serve(channel, commands, most):
-    """Answer the runner's messages until it is gone. A command forks and returns in
-    the parent with the child's pid."""
-    while True:
-        message, fds = channel.receive(most)
-        if message is None:
-            os._exit(0)
-        try:
-            pid = commands[message["cmd"]](message, fds)
-            pidfd = seal.pidfd_open(pid)
-        except Exception as error:
-            channel.send(failure(error))
-        else:
-            channel.send({"type": "ok"}, pidfd)
-            os.close(pidfd)
-        for fd in fds:
-            os.close(fd)
-
-
 class Zygote:
     def __init__(self, channel, spec):
         self.channel = channel
         self.level = spec["level"]
         self.hidden = []
-        self.filter = None
+        self.made = []
         self.landlock = None
-        if spec.get("filter"):
-            self.filter = seal.Filter(base64.b64decode(spec["filter"]))
+        self.slot_filter, self.filter = [
+            seal.Filter(base64.b64decode(spec[name])) if spec.get(name) else None for name in ("slotFilter", "filter")]
         if self.level in (STRICT, BASIC):
             self.landlock = seal.Landlock()
+        self.strict = self.level == STRICT
+        self.native = program.native()
+        self.fork = seal.Fork()
+        self.slots = seal.Program(self.native)
+        self.fork.add_to(self.slots, seal.SLOT_NAMESPACES if self.strict else 0)
+        self.slots.build()
+        self.disk = spec["disk"]
         seal.no_new_privs()
-        if self.level == STRICT:
+        seal.fixed_limits()
+        seal.hide_memory()
+        # An operator's choice of a cache that is prepared stays.
+        self.caches = [item for item in CACHES if item[0] not in os.environ]
+        if self.strict:
             self.hidden = seal.build_root(spec["root"])
+            seal.open_scratch(self.hidden)
+            self.set_dirs(seal.WORK, seal.TMP)
+        else:
+            self.set_dirs(spec["scratch"], spec["scratch"])
         os.chdir("/")
         repl_worker.prepare()
         self.preload(spec["preload"] or [])
-        self.rules = self.landlock_rules()
+        repl_worker.rehearse_preloaded()
+        if self.strict:
+            self.made = seal.close_scratch(self.hidden)
+        self.rules = [(os.fsencode(path), rights) for path, rights in self.landlock_rules()]
+
+    def set_dirs(self, home, tmp):
+        """Tell libraries which directories they can write to."""
+        os.environ.update([("HOME", home), ("TMPDIR", tmp)] + [(name, tmp + path) for name, path in self.caches])
 
     def preload(self, names):
         for name in names:
@@ -159,7 +166,7 @@ class Zygote:
         lock = self.landlock
         if lock is None:
             return []
-        if self.level == STRICT:
+        if self.strict:
             return [("/", lock.read), (seal.TMP, lock.all), (seal.WORK, lock.all),
                     ("/dev", lock.write_file | lock.all & lock.IOCTL_DEV)]
         paths = [path for path in seal.SYSTEM_DIRS if os.path.exists(path)] + seal.interpreter_dirs()
@@ -168,7 +175,7 @@ class Zygote:
                   for name in list(seal.ETC) + ["passwd", "group", "hosts", "hostname"]]
         rules.append(("/proc", lock.read))
         rules += [("/dev/" + name, lock.READ_FILE | lock.write_file | lock.all & lock.IOCTL_DEV) for name in seal.DEVICES]
-        return rules
+        return [(path, rights) for path, rights in rules if os.path.exists(path)]
 
     def ready(self):
         gc.collect()
@@ -177,12 +184,26 @@ class Zygote:
                            "python": "%d.%d.%d" % sys.version_info[:3], "modules": self.modules})
 
     def serve(self):
-        serve(self.channel, {"slot": self.slot}, 1)
+        while True:
+            data, fds = self.channel.receive(1)
+            if not data:
+                os._exit(0)
+            try:
+                pid = self.slot(json.loads(data), fds)
+                pidfd = seal.pidfd_open(pid)
+            except Exception as error:
+                self.channel.send(failure(error))
+            else:
+                self.channel.send({"type": "ok"}, pidfd)
+                os.close(pidfd)
+            for fd in fds:
+                os.close(fd)
 
     def slot(self, message, fds):
-        pid = os.fork()
+        pid = seal.fork_slot(self.slots)
         if pid:
             return pid
+        channel = None
         try:
             self.channel.close()
             channel = Channel(os.dup(fds[0]))
@@ -191,104 +212,78 @@ class Zygote:
             channel.send({"type": "ready"})
             slot.serve()
         except BaseException as error:
-            channel.send(failure(error))
+            if channel is not None:
+                channel.send(failure(error))
         finally:
             os._exit(0)
 
 
 class Slot:
     def __init__(self, zygote, channel, owner):
-        self.zygote, self.channel, self.owner = zygote, channel, owner
-        self.strict = zygote.level == STRICT
+        self.zygote, self.channel, self.strict = zygote, channel, zygote.strict
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the ends of workers are waited for
         if self.strict:
             seal.open_slot()
-
-    def serve(self):
-        serve(self.channel, {"worker": self.worker}, 5)
-
-    def worker(self, message, fds):
-        pid = seal.fork_into(seal.WORKER_NAMESPACES if self.strict else 0)
-        if pid:
-            return pid
-        try:
-            self.channel.close()
-            Supervisor(self, message, fds).run()
-        finally:
-            os._exit(0)
-
-
-class Supervisor:
-    def __init__(self, slot, message, fds):
-        self.slot, self.zygote, self.message = slot, slot.zygote, message
-        self.stdio, self.control = fds[:3], fds[3]
-        self.guard = Channel(fds[4])
-        self.pid = 0
-        self.status = None
-        self.cpu = 0.0
-        self.rss = 0
-
-    def run(self):
-        try:
-            self.set_up()
-            self.pid = os.fork()
-            if self.pid == 0:
-                self.become_worker()
-            self.close_worker_ends()
-            self.watch()
-        except BaseException as error:
-            self.fail(error)
-
-    def set_up(self):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # its ends are waited for
-        if self.slot.strict:
-            seal.enter(self.message["disk"], self.slot.owner, self.zygote.hidden)
         else:
             seal.become_subreaper()
-        seal.hide_memory()
+        self.files = seal.Files(zygote.disk, owner, zygote.hidden, zygote.made) if self.strict else None
+        self.workers = seal.Confinement(zygote.native, zygote.fork, self.strict, owner, zygote.landlock, zygote.rules,
+                                        zygote.filter)
+        if zygote.slot_filter is not None:
+            zygote.slot_filter.install()
+        self.socket = channel.socket
+        self.children = signal_fd(CHILD)
+        self.poll = select.poll()
+        self.poll.register(self.children, select.POLLIN)
+        self.poll.register(self.socket, select.POLLIN)
+        self.pid, self.own_pid = 0, os.getpid()
+        self.status, self.cpu, self.rss = None, 0.0, 0
+        gc.freeze()
 
-    def fail(self, error):
-        self.guard.send(failure(error))
-        self.end_all()
-        os._exit(1)
-
-    def close_worker_ends(self):
-        for fd in self.stdio:
-            os.close(fd)
-        os.close(self.control)
-
-    def watch(self):
-        """Serve the runner until the worker has ended, then end the rest."""
-        children = signal_fd(CHILD)
-        poll = select.poll()
-        poll.register(children, select.POLLIN)
-        poll.register(self.guard, select.POLLIN)
-        while self.status is None:
-            for fd, _ in poll.poll():
-                if fd == children:
-                    os.read(children, 4096)
+    def serve(self):
+        while True:
+            for fd, _ in self.poll.poll():
+                if fd == self.children:
+                    os.read(fd, 128)
                     self.reap(os.WNOHANG)
                 else:
                     self.obey()
-        self.end_all()
-        self.guard.send({"type": "exited", "status": self.status, "cpuMs": round(self.cpu * 1000, 3),
-                         "maxRssBytes": self.rss * 1024})
+            if self.status is not None:
+                self.end_all()
+                self.report()
+                if self.files is not None:
+                    self.files.renew()
 
     def obey(self):
-        message, _ = self.guard.receive()
-        if message is None:  # the runner is gone
+        data, fds = self.channel.receive(4)
+        if not data:  # the runner is gone
             self.end_all()
             os._exit(0)
-        command = message["cmd"]
-        if command == "interrupt":
-            signal_group(self.pid, signal.SIGINT)
-        elif command == "kill":
+        command = data[:1]
+        if command == b"W":
+            work, _, tmp = data[2:].partition(b"\0")
+            pid = self.workers.fork(fds, work, tmp)
+            if pid == 0:
+                self.become_worker(work, tmp)
+            elif pid < 0:
+                self.complain(pid, fds)
+            self.pid = pid
+            for fd in fds:
+                os.close(fd)
+        elif command == b"K":
             self.end_all()
-        elif command == "resize":
-            try:
-                seal.resize(message["disk"])
-                self.guard.send({"type": "ok"})
-            except Exception as error:
-                self.guard.send(failure(error))
+        elif command == b"I":
+            signal_group(self.pid, SIGINT)
+        elif command == b"R":
+            self.resize(int(data[1:]))
+
+    def report(self):
+        message = b"E %d %d %d" % (self.status, self.cpu * 1e6, self.rss)
+        self.pid, self.status, self.cpu, self.rss = 0, None, 0.0, 0
+        try:
+            self.socket.send(message)
+        except OSError:
+            os._exit(0)
 
     def reap(self, flags):
         """Wait for children; report whether any may be left."""
@@ -299,72 +294,64 @@ class Supervisor:
                 return False
             if pid == 0:
                 return True
+            self.cpu += usage[0] + usage[1]
+            if usage[2] > self.rss:
+                self.rss = usage[2]
             if pid == self.pid:
                 self.status = status
-            self.cpu += usage.ru_utime + usage.ru_stime
-            self.rss = max(self.rss, usage.ru_maxrss)
+                return True
 
     def end_all(self):
         """Kill everything that descends from the worker, and the worker."""
-        if self.slot.strict:
-            try:
-                os.kill(-1, signal.SIGKILL)  # all of this pid namespace but its first process
-            except OSError:
+        if self.strict:
+            # All of this pid namespace but its first process. Nearly always there is
+            # nothing, and exceptions are dear.
+            while kill_all(-1, SIGKILL) == 0 and self.reap(0):
                 pass
-            self.reap(0)
             return
-        signal_group(self.pid, signal.SIGKILL)
+        signal_group(self.pid, SIGKILL)
         # Whatever the worker leaves behind becomes a child of this process. Groups go
         # first and in one step, so that a fork bomb cannot outrun it.
         while self.reap(os.WNOHANG):
             for pid in children_of(os.getpid()):
                 try:
-                    signal_group(os.getpgid(pid), signal.SIGKILL)
-                    os.kill(pid, signal.SIGKILL)
+                    signal_group(os.getpgid(pid), SIGKILL)
+                    os.kill(pid, SIGKILL)
                 except OSError:
                     pass
             select.select([], [], [], 0.001)
 
+    def resize(self, disk):
+        try:
+            self.files.resize(disk)
+            self.channel.send({"type": "ok"})
+        except Exception as error:
+            self.channel.send(failure(error))
+
     # --- in the worker's process
 
-    def become_worker(self):
-        try:
-            os.setsid()
-            self.guard.close()
-            # Out of the way of the numbers they are copied to.
-            control = os.dup(self.control)
-            for fd, source in enumerate(self.stdio):
-                os.dup2(source, fd)
-            self.confine()
-        except BaseException as error:
-            repl_worker.complain(control, failure(error))
+    def complain(self, code, fds):
+        """Say why there is no worker: in the slot, or in what was to become one."""
+        message = failure(self.workers.error(code))
+        if os.getpid() == self.own_pid:
+            self.channel.send(message)
             os._exit(1)
+        for fd in (seal.Confinement.CONTROL, fds[3]):
+            try:
+                repl_worker.complain(fd, message)
+                break
+            except OSError:
+                pass
+        os._exit(1)
+
+    def become_worker(self, work, tmp):
         try:
-            repl_worker.main(control, seal.set_limits)
+            if not self.strict:
+                self.zygote.set_dirs(os.fsdecode(work), os.fsdecode(tmp))
+            repl_worker.differ()
+            repl_worker.main(seal.Confinement.CONTROL, seal.set_limits)
         finally:
             os._exit(70)
-
-    def confine(self):
-        zygote, message = self.zygote, self.message
-        os.chdir(message["dir"])
-        os.environ["HOME"], os.environ["TMPDIR"] = message["dir"], message["tmp"]
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(SIG_UNBLOCK, CHILD)
-        seal.volunteer_for_oom()
-        seal.fixed_limits()
-        repl_worker.differ()
-        if self.slot.strict:
-            seal.become_user(self.slot.owner)
-        if zygote.landlock is not None:
-            rules, attributes = zygote.rules, zygote.landlock.strict
-            if not self.slot.strict:
-                attributes = zygote.landlock.basic
-                rules = rules + [(message["dir"], zygote.landlock.all), (message["tmp"], zygote.landlock.all)]
-            zygote.landlock.restrict(attributes, rules)
-            seal.drop_capabilities()
-        seal.set_limits(message["limits"])
-        if zygote.filter is not None:
-            zygote.filter.install()
 
 
 def signal_fd(signals):
@@ -397,12 +384,12 @@ def main():
     channel = Channel(CONTROL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
-    signal.pthread_sigmask(SIG_BLOCK, CHILD)
-    message, _ = channel.receive()
-    if message is None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, CHILD)
+    data, _ = channel.receive()
+    if not data:
         os._exit(0)
     try:
-        zygote = Zygote(channel, message)
+        zygote = Zygote(channel, json.loads(data))
     except BaseException as error:
         channel.send(failure(error))
         os._exit(1)

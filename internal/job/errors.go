@@ -2,6 +2,7 @@ package job
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -27,6 +28,8 @@ var (
 	ErrIdempotencyMismatch = errors.New("idempotency key was used with a different request")
 	// ErrReplayGone: the idempotency key made a job whose record has expired.
 	ErrReplayGone = errors.New("the job of this idempotency key has expired")
+	// ErrFull: as many jobs wait already as may. A FullError has the numbers.
+	ErrFull = errors.New("too many jobs wait")
 	// ErrUnavailable: a part that Kaa needs (Redis) does not answer. Retry later.
 	ErrUnavailable = errors.New("temporarily unavailable")
 )
@@ -52,3 +55,20 @@ func (e *ValidationError) Error() string {
 
 // Is makes every ValidationError an ErrInvalid.
 func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
+
+// FullError says what is full. It is an ErrFull.
+type FullError struct {
+	Queue string // that is full; empty if it is what one caller may have waiting
+	Depth int64  // jobs that wait
+	Limit int64
+}
+
+func (e *FullError) Error() string {
+	if e.Queue == "" {
+		return fmt.Sprintf("%d jobs of the caller wait, the limit is %d", e.Depth, e.Limit)
+	}
+	return fmt.Sprintf("%d jobs wait on queue %s, the limit is %d", e.Depth, e.Queue, e.Limit)
+}
+
+// Is makes every FullError an ErrFull.
+func (e *FullError) Is(target error) bool { return target == ErrFull }

@@ -55,10 +55,13 @@ type DueTask struct {
 	Runtime string // empty for the default
 }
 
-// Rescued is a job whose runner was lost.
+// Rescued is a job whose runner was lost, or that nobody waits for any more.
 type Rescued struct {
 	JobID string
-	State State // queued again, failed, or cancelled
+	// State: queued again, failed or cancelled; running means that its end is asked for.
+	State State
+	// Unattended: its caller's API process was lost, not its runner.
+	Unattended bool
 }
 
 // NewJob is a job to be recorded.
@@ -69,7 +72,13 @@ type NewJob struct {
 	// API key) while the key is remembered. Fingerprint identifies the request:
 	// the same key with another one is refused. All empty for none.
 	IdempotencyKey, Scope, Fingerprint string
-	// Subscriber is told of the job's end; empty for nobody.
+	// Caller identifies whose job it is, without being a secret. Jobs that wait are
+	// counted by it.
+	Caller string
+	// WebhookSecret signs the job's webhook. No reading of the job shows it.
+	WebhookSecret Secret
+	// Subscriber is the process whose caller waits for the job; empty for none. It is
+	// told of the end, and its own end is the job's.
 	Subscriber string
 }
 
@@ -78,5 +87,16 @@ type Created struct {
 	Job Job
 	// Replayed: the idempotency key was used before; Job is what it made then.
 	Replayed bool
-	Err      error
+	// Held: its caller has so many jobs on the queue that this one is not to be
+	// enqueued; the outbox will have it when its turn comes.
+	Held bool
+	Err  error
+}
+
+// Rate is what a rate limit says to a request.
+type Rate struct {
+	Allowed          bool
+	Limit, Remaining int           // requests at once, and how many of them are left
+	Reset            time.Duration // until all of them are there again
+	RetryAfter       time.Duration // if it is not allowed
 }

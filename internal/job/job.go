@@ -23,6 +23,7 @@ type Job struct {
 	Timeout     time.Duration
 	ResultTTL   time.Duration // how long the record outlives the end
 	Metadata    json.RawMessage
+	Webhook     *Webhook // nil if none was asked for
 	// CancelRequested is set once the owner has asked for a running job's end.
 	CancelRequested bool
 	Failure         *Failure
@@ -52,6 +53,8 @@ type Claim struct {
 	// Waited is the time the job spent ready to run before this claim.
 	Waited time.Duration
 	Spec   Spec
+	// Filled: the claim brought jobs into the outbox, where somebody has to look now.
+	Filled bool
 }
 
 // Outcome is how an attempt ended: the terminal state with what belongs to it.
@@ -130,4 +133,6 @@ const (
 	FailCancelled FailureCode = "cancelled"
 	// FailQueueTimeout: no runner took a synchronous job in time, so it was cancelled.
 	FailQueueTimeout FailureCode = "queue_timeout"
+	// FailWaiterLost: the API process whose caller waited for a synchronous job was lost.
+	FailWaiterLost FailureCode = "waiter_lost"
 )

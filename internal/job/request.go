@@ -27,6 +27,7 @@ type Request struct {
 	Metadata    json.RawMessage
 	Runtime     string // empty for the runner's default
 	Limits      QuotaRequest
+	Webhook     *WebhookRequest
 }
 
 // Limits are the bounds and defaults of a request.
@@ -50,6 +51,8 @@ type Limits struct {
 	Runtimes []string
 	// DefaultQuota is within MaxQuota. A MaxQuota.CPUTime of 0 is no ceiling.
 	DefaultQuota, MaxQuota Quota
+	// PrivateWebhooks allows webhooks to addresses that are not public, and http.
+	PrivateWebhooks bool
 }
 
 // minTimeout is the smallest timeout that means anything next to the time it
@@ -78,6 +81,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 		ScheduledAt: l.scheduledAt(&v, r, now),
 		Metadata:    l.metadata(&v, r.Metadata),
 		Runtime:     l.runtime(&v, r.Runtime),
+		Webhook:     l.webhook(&v, r.Webhook),
 	}
 	quota := l.quota(&v, r.Limits)
 	if len(v.fields) > 0 {

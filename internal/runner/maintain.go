@@ -23,10 +23,13 @@ type Outbox interface {
 
 // Repairs is what else the maintenance does.
 type Repairs interface {
-	// Lapsed returns the runners whose heartbeat has lapsed.
+	// Lapsed returns the runners whose heartbeat has lapsed, and the processes whose lease
+	// on what their callers wait for has.
 	Lapsed(ctx context.Context) ([]string, error)
-	// Rescue settles the jobs of those of the runners whose heartbeat has lapsed.
-	Rescue(ctx context.Context, runners ...string) ([]job.Rescued, error)
+	// Rescue settles the jobs of those of them that have lapsed: of runners, what they
+	// executed; of others, what nobody waits for any more. It tells whether there was a
+	// runner among them.
+	Rescue(ctx context.Context, lapsed ...string) (rescued []job.Rescued, runner bool, err error)
 	// Ready reports whether Redis takes what is written.
 	Ready(ctx context.Context) error
 	// Sweep takes expired jobs out of the listings and returns how many it found.
@@ -180,11 +183,8 @@ func (m *Maintainer) rescue(ctx context.Context) {
 		still := m.lapsed(ctx)
 		lost = slices.DeleteFunc(lost, func(id string) bool { return !slices.Contains(still, id) })
 	}
-	if len(lost) > 0 {
-		if !m.writeOff(ctx, lost) {
-			return
-		}
-		m.toReclaim = reclaims
+	if len(lost) > 0 && !m.writeOff(ctx, lost) {
+		return
 	}
 	if m.toReclaim == 0 || ctx.Err() != nil {
 		return
@@ -213,16 +213,23 @@ func (m *Maintainer) lapsed(ctx context.Context) []string {
 
 // writeOff settles the jobs of lost runners and reports whether that worked.
 func (m *Maintainer) writeOff(ctx context.Context, lost []string) bool {
-	rescued, err := m.repairs.Rescue(ctx, lost...)
+	rescued, runner, err := m.repairs.Rescue(ctx, lost...)
 	if err != nil {
 		m.troubled(ctx, "rescue", err)
 		return false
 	}
 	for _, r := range rescued {
+		if r.Unattended {
+			m.log.WarnContext(ctx, "nobody waits for a job any more", slog.String("job_id", r.JobID), slog.String("state", string(r.State)))
+			continue
+		}
 		m.log.WarnContext(ctx, "runner of a job was lost", slog.String("job_id", r.JobID), slog.String("state", string(r.State)))
 	}
 	if len(rescued) > 0 {
 		m.OutboxChanged()
+	}
+	if runner {
+		m.toReclaim = reclaims
 	}
 	return true
 }

@@ -83,13 +83,13 @@ func (o *fakeOutbox) Lapsed(context.Context) ([]string, error) {
 	return slices.Clone(o.lapsed), nil
 }
 
-func (o *fakeOutbox) Rescue(_ context.Context, runners ...string) ([]job.Rescued, error) {
+func (o *fakeOutbox) Rescue(_ context.Context, runners ...string) ([]job.Rescued, bool, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.rescued = append(o.rescued, runners...)
 	o.lapsed = slices.DeleteFunc(o.lapsed, func(id string) bool { return slices.Contains(runners, id) })
 	o.due["rescued"] = time.Now()
-	return []job.Rescued{{JobID: "rescued", State: job.Queued}}, nil
+	return []job.Rescued{{JobID: "rescued", State: job.Queued}}, true, nil
 }
 
 func (o *fakeOutbox) Ready(context.Context) error {

@@ -77,6 +77,8 @@ type Config struct {
 	Workers  Workers
 	Observer Observer
 	Log      *slog.Logger
+	// Filled, if not nil, is called when a claim brought jobs into the outbox.
+	Filled func()
 
 	HeartbeatEvery time.Duration // 2 s; must be well below the store's RunnerTTL
 	WatchEvery     time.Duration // how often cancel flags are looked at; 1 s
@@ -152,6 +154,9 @@ func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("claim %s: %w", jobID, err)
+	}
+	if claim.Filled && r.cfg.Filled != nil {
+		r.cfg.Filled()
 	}
 	r.execute(ctx, log.With(slog.Int("attempt", claim.Attempt)), w, claim)
 	return nil

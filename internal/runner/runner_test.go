@@ -28,6 +28,7 @@ type fakeStore struct {
 	claimErrs  []error       // one per call, then none
 	claimTakes time.Duration // the first
 	finishErrs []error
+	filled     bool // a claim brings jobs into the outbox
 	cancelled  bool // the owner's flag is set
 	lost       bool
 	held       []job.Claim
@@ -63,7 +64,7 @@ func (f *fakeStore) Claim(_ context.Context, id, runner, session string) (job.Cl
 		f.claimTakes = 0
 		<-time.After(takes)
 	}
-	return job.Claim{JobID: id, Runner: runner, SessionID: session, Attempt: 1, Waited: 5 * time.Millisecond}, f.next(&f.claimErrs)
+	return job.Claim{JobID: id, Runner: runner, SessionID: session, Attempt: 1, Waited: 5 * time.Millisecond, Filled: f.filled}, f.next(&f.claimErrs)
 }
 
 func (f *fakeStore) Finish(_ context.Context, _ job.Claim, o job.Outcome) error {
@@ -173,6 +174,10 @@ func TestHandle(t *testing.T) {
 			want: []string{"completed error, result of j, queued 5 ms"},
 		},
 		{
+			name: "the claim brings others into the outbox", store: &fakeStore{filled: true}, workers: &fakeWorkers{execute: ends(job.StatusOK)},
+			want: []string{"filled", "completed ok, result of j, queued 5 ms"},
+		},
+		{
 			name: "no worker", workers: &fakeWorkers{err: errors.New("no python")},
 			want: []string{"rejected: start_failed"},
 		},
@@ -256,7 +261,7 @@ func TestHandle(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := runner.New(runner.Config{
 					Self: job.Runner{ID: "r"}, Records: tt.store, Registry: tt.store, Workers: tt.workers,
-					Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
+					Observer: noObserver{}, Log: slog.New(slog.DiscardHandler), Filled: func() { tt.store.note("filled") },
 				})
 				if err := r.Start(t.Context()); err != nil {
 					t.Fatal(err)

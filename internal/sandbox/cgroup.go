@@ -11,6 +11,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -285,6 +288,41 @@ func (g *Group) Limit(q job.Quota) error {
 
 // ownProcesses are those of a sandbox that are not the code's.
 const ownProcesses = 2
+
+// KillOthers ends every process of the group but one, also if they multiply: for as
+// long as it takes they may not.
+func (g *Group) KillOthers(keep int, limit time.Duration) {
+	if g == nil {
+		return
+	}
+	if dir, ok := g.dir("pids"); ok {
+		path := filepath.Join(dir, "pids.max")
+		_ = write(path, "0")
+		defer func() { _ = write(path, strconv.Itoa(g.quota.Processes+ownProcesses)) }()
+	}
+	dir, ok := g.dir("pids")
+	if !ok {
+		dir, _ = g.dir("memory")
+	}
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
+		text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		if err != nil {
+			return
+		}
+		left := 0
+		for field := range bytes.FieldsSeq(text) {
+			pid, err := strconv.Atoi(string(field))
+			if err == nil && pid > 1 && pid != keep {
+				left++
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+		if left == 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
 
 // Reset forgets the peak of memory.
 func (g *Group) Reset() {

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
@@ -12,8 +13,9 @@ import (
 
 // Offsets in the kernel's struct seccomp_data.
 const (
-	offsetNumber = 0
-	offsetArch   = 4
+	offsetNumber    = 0
+	offsetArch      = 4
+	offsetArgument1 = 24 // its lower half, on machines with the lower half first
 )
 
 // namespaceFlags are the flags of clone(2) that make namespaces.
@@ -28,8 +30,8 @@ func refuse(code unix.Errno) seccomp.Action {
 // that change the system, look into other processes, or are large and young parts
 // of the kernel. They answer EPERM, which libraries are used to.
 var forbidden = []string{ //nolint:gochecknoglobals // a constant
-	"mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "open_tree", "move_mount",
-	"mount_setattr", "listmount", "statmount", "unshare", "setns",
+	"pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "open_tree", "move_mount",
+	"mount_setattr", "listmount", "statmount", "unshare",
 	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "pidfd_getfd",
 	"bpf", "perf_event_open", "userfaultfd", "add_key", "request_key", "keyctl",
 	"kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "create_module", "get_kernel_syms",
@@ -45,52 +47,90 @@ var forbidden = []string{ //nolint:gochecknoglobals // a constant
 var absent = []string{ //nolint:gochecknoglobals // a constant
 	"clone3", // its flags are in memory, where a filter cannot see them
 	"io_uring_setup", "io_uring_enter", "io_uring_register", "memfd_secret",
+	// System V IPC: outlives its processes, and its memory shows in none of them.
+	"shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl",
 	"mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
 }
 
-// Filter returns the seccomp program of a level as the kernel takes it; nil for
-// a level without one.
-func Filter(level Level) ([]byte, error) {
+// Filters returns the seccomp programs of a level as the kernel takes them; nil for
+// a level without any. The first is for a slot and so for its workers, too: what it
+// costs is paid once. The second is for a worker alone, and refuses what a slot needs
+// to make one. Without control groups there are no anonymous files: the watchdog does
+// not see their memory.
+func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 	if level == None {
-		return nil, nil
+		return nil, nil, nil
 	}
 	info, err := arch.GetInfo("")
 	if err != nil {
-		return nil, fmt.Errorf("seccomp filter: %w", err)
+		return nil, nil, fmt.Errorf("seccomp filter: %w", err)
 	}
-	policy := seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{
-		{Names: known(info, forbidden), Action: refuse(unix.EPERM)},
-		{Names: known(info, absent), Action: refuse(unix.ENOSYS)},
+	missing := absent
+	if !cgroups {
+		missing = append(slices.Clone(absent), "memfd_create")
+	}
+	// A lease makes everybody wait who opens the file. A terminal is welcome, the
+	// drivers that it can be switched to are not.
+	prefix := append(refuseCommand(info, "fcntl", unix.F_SETLEASE), refuseCommand(info, "ioctl", unix.TIOCSETD)...)
+	slot, err = assemble(info, prefix,
+		seccomp.SyscallGroup{Names: known(info, forbidden), Action: refuse(unix.EPERM)},
+		seccomp.SyscallGroup{Names: known(info, missing), Action: refuse(unix.ENOSYS)},
 		// Values are compared as 64 bits, of which the kernel drops the upper half of
 		// an int. So rules for an int name what is allowed, or look at single bits.
-		{Action: refuse(unix.EPERM), NamesWithCondtions: conditions(info,
-			when("clone", seccomp.Condition{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags}),
+		seccomp.SyscallGroup{Action: refuse(unix.EPERM), NamesWithCondtions: conditions(info,
 			when("mknod", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: unix.S_IFCHR}),
 			when("mknodat", seccomp.Condition{Argument: 2, Operation: seccomp.BitsSet, Value: unix.S_IFCHR}),
 			// A question, and the default.
 			when("personality", neither(0, 0xffffffff)...),
+			// Its own limits, but not those of a process that supervises it.
+			when("prlimit64", neither(0)...),
 		)},
-		sockets(info, level),
-	}}
+		sockets(info, level))
+	if err != nil {
+		return nil, nil, err
+	}
+	worker, err = assemble(info, nil,
+		seccomp.SyscallGroup{Names: known(info, []string{"mount", "umount2", "setns"}), Action: refuse(unix.EPERM)},
+		seccomp.SyscallGroup{Action: refuse(unix.EPERM), NamesWithCondtions: conditions(info,
+			when("clone", seccomp.Condition{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags}),
+		)})
+	return slot, worker, err
+}
+
+// assemble makes a program that allows what no group refuses.
+func assemble(info *arch.Info, prefix []bpf.Instruction, groups ...seccomp.SyscallGroup) ([]byte, error) {
+	policy := seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: groups}
 	body, err := policy.Assemble()
 	if err != nil {
 		return nil, fmt.Errorf("seccomp filter: %w", err)
 	}
 	// The library lets system calls of another architecture's ABI pass by default,
 	// and knows no calls younger than its tables.
-	program := append([]bpf.Instruction{
+	program := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: offsetArch, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
 		bpf.RetConstant{Val: uint32(refuse(unix.ENOSYS))},
 		bpf.LoadAbsolute{Off: offsetNumber, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: youngest(info), SkipTrue: 1},
 		bpf.RetConstant{Val: uint32(refuse(unix.ENOSYS))},
-	}, body...)
-	raw, err := bpf.Assemble(program)
+	}
+	raw, err := bpf.Assemble(slices.Concat(program, prefix, body))
 	if err != nil {
 		return nil, fmt.Errorf("seccomp filter: %w", err)
 	}
 	return encode(raw), nil
+}
+
+// refuseCommand refuses one value of a call's second argument, an int, and compares it
+// as the kernel does: the lower half.
+func refuseCommand(info *arch.Info, name string, command uint32) []bpf.Instruction {
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: offsetNumber, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(info.SyscallNames[name]), SkipTrue: 3}, //nolint:gosec // some hundred
+		bpf.LoadAbsolute{Off: offsetArgument1, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: command, SkipTrue: 1},
+		bpf.RetConstant{Val: uint32(refuse(unix.EPERM))},
+	}
 }
 
 // sockets: at strict the network is the sandbox's own and empty, so sockets of the

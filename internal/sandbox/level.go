@@ -5,10 +5,21 @@ import (
 	"fmt"
 )
 
-// Script is what a worker's processes do to themselves. The zygote loads it.
-//
+// Scripts are what a worker's processes do to themselves, by file name. The zygote
+// loads them.
+func Scripts() map[string][]byte {
+	return map[string][]byte{"seal.py": sealScript, "program.py": programScript}
+}
+
 //go:embed seal.py
-var Script []byte
+var sealScript []byte
+
+//go:embed program.py
+var programScript []byte
+
+// MemoryControl is what limits the memory of a sandbox, as Advice knows it. It is no
+// layer: where no control group can be made, a watchdog does it.
+const MemoryControl = "memory control"
 
 // Level is how far a worker is isolated.
 type Level string
@@ -29,16 +40,17 @@ func ParseLevel(s string) (Level, error) {
 	return "", fmt.Errorf("%q is no sandbox level; use strict, basic or none", s)
 }
 
-// Layers are the names of what level l is made of, as seal.py reports them.
+// Layers are the names of what level l is made of, as seal.py reports them, in the
+// order in which they are first tried: those before one that fails did not.
 func (l Level) Layers() []string {
 	switch l {
 	case Strict:
 		return []string{
-			"user namespace", "mount namespace", "pid namespace", "network namespace", "ipc namespace", "uts namespace",
-			"cgroup namespace", "proc", "seccomp", "landlock", "capabilities", "no_new_privs", "rlimits",
+			"user namespace", "ipc namespace", "cgroup namespace", "landlock", "no_new_privs", "rlimits", "mount namespace",
+			"uts namespace", "pid namespace", "proc", "network namespace", "capabilities", "seccomp",
 		}
 	case Basic:
-		return []string{"seccomp", "landlock", "capabilities", "no_new_privs", "rlimits"}
+		return []string{"landlock", "no_new_privs", "rlimits", "capabilities", "seccomp"}
 	case None:
 		return []string{"no_new_privs", "rlimits"}
 	}
@@ -56,8 +68,8 @@ func Advice(layer string) string {
 		return "allow mounts in user namespaces: in a container use deploy/seccomp.json as its seccomp profile and " +
 			"an AppArmor profile that allows mount (apparmor=unconfined); Linux 5.12 or later is needed"
 	case "proc":
-		return "let a fresh /proc be mounted: start the container with security_opt systempaths=unconfined " +
-			"(Kubernetes: procMount: Unmasked)"
+		return "let a fresh /proc be mounted: give the container the volume whole-proc as docker-compose.yml does, or start it with " +
+			"security_opt systempaths=unconfined (Kubernetes: procMount: Unmasked)"
 	case "network namespace":
 		return "allow network namespaces: set sysctl user.max_net_namespaces above 0"
 	case "landlock":
@@ -67,6 +79,9 @@ func Advice(layer string) string {
 		return "use a kernel with CONFIG_SECCOMP_FILTER"
 	case "capabilities", "no_new_privs", "rlimits", "process supervision":
 		return "use Linux 5.12 or later"
+	case MemoryControl:
+		return "let the runner divide its control group: as a systemd service with Delegate=memory pids cpu, in a container " +
+			"with a writable /sys/fs/cgroup; or run it as root"
 	case "memory limit":
 		return "mount /proc writable for the runner"
 	}

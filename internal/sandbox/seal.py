@@ -4,21 +4,22 @@ The runner decides what a sandbox is made of (package sandbox); this file carrie
 it out, in the order in which the processes come to be:
 
     build_root   the zygote, once: a minimal read-only root to live in
-    open_slot    a slot, once: a network of its own
-    enter        the supervisor of each worker: fresh mounts in fresh namespaces
-    confine      the worker itself, last: gives up everything it does not need
+    open_slot    a slot, once: the first process of its namespaces
+    Files        a slot, for each worker: empty file systems
+    Confinement  each worker: gives up everything that it does not need. set_limits
+                 is the last step.
 
 Every step either holds or raises LayerError with the name of the layer, and then
 there is no worker: nothing is ever silently left out.
 
-All of it runs between fork and the first line of foreign code, thousands of times
-a minute, so what can be prepared is prepared at import: ctypes functions are
-looked up and arguments are encoded once, by the zygote.
+What a worker does to itself is a table of system calls that its slot prepares: see
+program.py for why.
 
 Standard library only, Python 3.8 and later, Linux.
 """
 
 import ctypes
+import fcntl
 import os
 import resource
 import socket
@@ -32,9 +33,11 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
-# What each supervisor gets afresh. The network belongs to the slot, and the user
-# namespace to the worker, so that it owns none of the others.
-WORKER_NAMESPACES = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+# A slot lends its namespaces to one worker after the other: there is nobody in them in
+# between, and nothing can be left in them. The user namespace that a worker ends up in
+# owns none of the others, so it cannot change them.
+SLOT_NAMESPACES = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x00200000, 0x01000000
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 2, 4, 8, 32, 4096
 MS_REC, MS_PRIVATE = 16384, 1 << 18
@@ -43,24 +46,23 @@ AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER, PR_GET_TID_ADDRESS = 36, 40
 SECCOMP_MODE_FILTER = 2
-LAST_CAPABILITY = 63  # dropping what does not exist is an error that does not matter
 
-# These have the same numbers on every architecture.
-SYS_LANDLOCK_CREATE, SYS_LANDLOCK_ADD, SYS_LANDLOCK_RESTRICT, SYS_MOUNT_SETATTR = 444, 445, 446, 442
-SYS_PIDFD_OPEN = 434
-SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-SYS_CLONE = {"x86_64": 56, "aarch64": 220}
-
+MACHINE = os.uname().machine
 USER = 1000  # uid and gid of the code, as it sees them
 WORK, TMP, SHM = "/work", "/tmp", "/dev/shm"
-DEVICES = ("null", "zero", "full", "random", "urandom")
+# A whole /proc in a directory that nobody can enter: see docker-compose.yml. It is at
+# STASH in the zygote's root until a slot has its own.
+WHOLE_PROC, STASH = "/run/kaa-proc", "/mnt"
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 SYSTEM_DIRS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 # What libraries read in /etc; nothing about this machine's people or networks.
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "mime.types", "fonts",
        "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "magic", "matplotlibrc", "services", "protocols",
        "nsswitch.conf", "os-release", "debian_version")
+# What tells of the machine and its other users, and may be read by everybody.
+HIDDEN_PROC = (b"/proc/keys", b"/proc/key-users", b"/proc/kallsyms", b"/proc/timer_list")
 ETC_OWN = {
     "passwd": "root:x:0:0:root:/:/usr/sbin/nologin\nuser:x:1000:1000:user:/work:/bin/sh\n"
               "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
@@ -71,23 +73,14 @@ ETC_OWN = {
 }
 
 libc = ctypes.CDLL(None, use_errno=True)
-_mount, _umount2, _unshare, _prctl = libc.mount, libc.umount2, libc.unshare, libc.prctl
-_capset, _sethostname = libc.capset, libc.sethostname
-_syscall = libc.syscall
-_syscall.restype = ctypes.c_long
+_mount, _umount2, _prctl, _sethostname = libc.mount, libc.umount2, libc.prctl, libc.sethostname
 _mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
-# Calls that hold on to the interpreter's lock, for a fork by hand.
-_locked = ctypes.PyDLL(None)
-_raw_clone = _locked.syscall
-_raw_clone.restype = ctypes.c_long
-_before_fork = ctypes.pythonapi.PyOS_BeforeFork
-_after_fork_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
-_after_fork_child = ctypes.pythonapi.PyOS_AfterFork_Child
-for _f in (_before_fork, _after_fork_parent, _after_fork_child):
-    _f.restype, _f.argtypes = None, ()
+_syscall = libc.syscall
+_syscall.restype = ctypes.c_long
 
-MACHINE = os.uname().machine
+# Program and number come from program.py; the zygote puts them here.
+Program = number = FORK = MAY_FAIL = None
 
 
 class LayerError(Exception):
@@ -123,25 +116,45 @@ def hide_memory():
 
 
 def pidfd_open(pid):
-    fd = _syscall(SYS_PIDFD_OPEN, pid, 0)
+    fd = _syscall(number("pidfd_open"), pid, 0)
     return check(fd, "process supervision", "pidfd_open")
 
 
-def fork_into(namespaces):
-    """Like os.fork, with the child in new namespaces. Also for a new pid namespace,
-    which unshare gives to children only and then for good."""
-    if not namespaces:
-        return os.fork()
-    number = SYS_CLONE[MACHINE]
-    _before_fork()
-    pid = _raw_clone(number, ctypes.c_ulong(namespaces | 17), None, None, None, None)
-    if pid == 0:
-        _after_fork_child()
-        return 0
-    code = ctypes.get_errno()
-    _after_fork_parent()
+class Fork:
+    """A fork that costs a tenth of os.fork, into new namespaces: steps of a program.
+
+    os.fork has the C library and every module that registered for it write to many
+    pages, to give locks new states that other threads may have held. There are no
+    other threads in a zygote. What is left is done here: the new process's thread id
+    goes where the C library keeps it, and its robust locks are registered anew.
+    """
+
+    def __init__(self):
+        address = ctypes.c_void_p()
+        # Kernels may be built without this; what then sees a stale id are messages of
+        # the C library's own checks of locks.
+        known = _prctl(PR_GET_TID_ADDRESS, ctypes.addressof(address), 0, 0, 0) == 0
+        self.tid = address.value if known else 0
+        self.flags = CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID if known else 0
+        head, size = ctypes.c_void_p(), ctypes.c_size_t()
+        check(_syscall(number("get_robust_list"), 0, ctypes.byref(head), ctypes.byref(size)), "process supervision",
+              "get_robust_list")
+        self.robust = head.value or 0, size.value
+
+    def add_to(self, program, namespaces):
+        SIGCHLD = 17
+        # The order of the last two arguments depends on the architecture.
+        tid = (self.tid, 0) if MACHINE == "x86_64" else (0, self.tid)
+        layer = "namespaces" if namespaces else "process supervision"
+        program.add(layer, "clone", namespaces | self.flags | SIGCHLD, 0, 0, *tid, expect=FORK)
+        program.add("process supervision", "set_robust_list", *self.robust)
+
+
+def fork_slot(program):
+    """Fork with a program of nothing else; returns as os.fork does."""
+    pid = program.run()
     if pid < 0:
-        raise LayerError("namespaces", "clone", OSError(code, os.strerror(code)))
+        raise LayerError(*program.failure(pid))
     return pid
 
 
@@ -171,8 +184,7 @@ def build_root(where):
             if covered(path, (TMP, WORK)):  # each worker's own mounts would hide it
                 hidden.append((path, "/run/%d" % len(hidden)))
                 bind(path, where + hidden[-1][1])
-            else:
-                bind(path, where + path)
+            bind(path, where + path)
         for name in ETC:
             if os.path.exists("/etc/" + name):
                 bind("/etc/" + name, where + "/etc/" + name)
@@ -184,11 +196,15 @@ def build_root(where):
         for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
                              ("stderr", "/proc/self/fd/2")):
             os.symlink(target, where + "/dev/" + name)
-        # A fresh /proc may be mounted only where a whole one can be seen; each
-        # worker's own comes on top of this one.
+        os.mkdir(where + "/dev/pts")
+        os.symlink("pts/ptmx", where + "/dev/ptmx")
+        # A fresh /proc may be mounted only where a whole one is; each slot's own comes on
+        # top of this one, of which container engines mask parts.
         mount(b"/proc", os.fsencode(where + "/proc"), None, MS_BIND | MS_REC)
+        if os.path.isdir(WHOLE_PROC):
+            mount(os.fsencode(WHOLE_PROC), os.fsencode(where + STASH), None, MS_BIND | MS_REC)
         os.chdir(where)
-        check(_syscall(SYS_PIVOT_ROOT[MACHINE], b".", b"."), layer, "pivot_root")
+        check(_syscall(number("pivot_root"), b".", b"."), layer, "pivot_root")
         check(_umount2(b".", MNT_DETACH), layer, "umount the old root")
         os.chdir("/")
         set_attributes("/", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, recursive=False)
@@ -196,6 +212,32 @@ def build_root(where):
     except OSError as error:
         raise LayerError(layer, "build the root", error)
     return hidden
+
+
+def open_scratch(hidden):
+    """Let what is preloaded write where a worker can write: some libraries insist on
+    it, or leave something out for good if they cannot."""
+    mount(b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, b"size=256m,mode=755")
+    mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, b"size=256m,mode=1777")
+    mount(b"/tmp", b"/dev/shm", None, MS_BIND)
+    for path, stash in hidden:  # parts of the interpreter that these have covered
+        os.makedirs(path, 0o755, exist_ok=True)
+        mount(os.fsencode(stash), os.fsencode(path), None, MS_BIND | MS_REC)
+
+
+def close_scratch(hidden):
+    """Return the directories that are there by now: libraries remember them, so each
+    worker gets them afresh."""
+    ours = [path for path, _ in hidden]
+    made = []
+    for top in (WORK, TMP):
+        for where, names, _ in os.walk(top):
+            names[:] = [name for name in names if os.path.join(where, name) not in ours]
+            made += [os.path.join(where, name) for name in names
+                     if not any(path.startswith(os.path.join(where, name, "")) for path in ours)]
+    for path in (b"/dev/shm", b"/tmp", b"/work"):
+        check(_umount2(path, MNT_DETACH), "mount namespace", "umount " + os.fsdecode(path))
+    return made
 
 
 def interpreter_dirs():
@@ -227,65 +269,101 @@ def bind(source, target, devices=False):
 def set_attributes(path, attributes, recursive):
     """Unlike a remount it only adds, so flags that the system locked stay."""
     data = struct.pack("QQQQ", attributes, 0, 0, 0)
-    result = _syscall(SYS_MOUNT_SETATTR, AT_FDCWD, os.fsencode(path), AT_RECURSIVE if recursive else 0, data, len(data))
+    result = _syscall(number("mount_setattr"), AT_FDCWD, os.fsencode(path), AT_RECURSIVE if recursive else 0, data, len(data))
     check(result, "mount namespace", "make %s read-only" % path)
 
 
-# --- a slot's network ------------------------------------------------------------
+# --- a slot's namespaces ---------------------------------------------------------
 
 
 def open_slot():
-    """Give this process a network of its own with nothing but a loopback in it.
+    """Set up the namespaces that one worker after the other will live in. The process
+    is the first in them: what a worker leaves behind becomes its child.
 
-    One worker at a time lives in it. Nothing of one is left for the next: sockets
-    end with their processes, and closed connections are not remembered."""
-    layer = "network namespace"
-    check(_unshare(CLONE_NEWNET), layer, "unshare")
+    The network has nothing but a loopback. Nothing of one worker is left in it for the
+    next: sockets end with their processes, and closed connections are not remembered."""
+    mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None, "proc")
+    # Terminals end with their processes, too: no worker finds one of another.
+    mount(b"devpts", b"/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, b"ptmxmode=666,mode=620")
+    for path in HIDDEN_PROC:
+        if os.path.exists(path):
+            mount(b"/dev/null", path, None, MS_BIND, None, "proc")
+    if os.path.ismount(STASH):
+        check(_umount2(os.fsencode(STASH), MNT_DETACH), "proc", "umount the whole one")
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            import fcntl
-
             SIOCSIFFLAGS, IFF_UP = 0x8914, 1
             fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
         # /proc/sys/net is the network of who looks.
         with open("/proc/sys/net/ipv4/tcp_max_tw_buckets", "w") as file:
             file.write("0")
     except OSError as error:
-        raise LayerError(layer, "set up the loopback", error)
+        raise LayerError("network namespace", "set up the loopback", error)
 
 
-# --- a worker's mounts -------------------------------------------------------------
+# --- a worker's files ----------------------------------------------------------------
 
 
-def tmpfs_options(disk_bytes, owner):
-    return ("size=%d,nr_inodes=%d,mode=700,uid=%d,gid=%d" % (
-        disk_bytes, max(1024, min(disk_bytes // 4096, 65536)), owner, owner)).encode()
+class Files:
+    """The file systems that a slot's workers can write to: empty for each.
 
+    Making and destroying them takes the kernel longer than all else that a worker
+    needs, and most workers write nothing. So they are kept for the next one if nothing
+    in them was touched: of a directory, every change shows in the time of its last
+    change, which nobody can set, and in what else is compared."""
 
-def enter(disk_bytes, owner, hidden):
-    """Mount what is the worker's own. The process is the first of fresh namespaces."""
-    options = tmpfs_options(disk_bytes, owner)
-    mount(b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, options)
-    mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, options.replace(b"mode=700", b"mode=1777"))
-    mount(b"/tmp", b"/dev/shm", None, MS_BIND)
-    mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None, "proc")
-    for path, stash in hidden:
-        os.makedirs(path, 0o755, exist_ok=True)
-        mount(os.fsencode(stash), os.fsencode(path), None, MS_BIND | MS_REC)
+    def __init__(self, disk_bytes, owner, hidden, made):
+        self.disk_bytes, self.owner, self.hidden, self.made = disk_bytes, owner, hidden, made
+        inodes = max(1024, min(disk_bytes // 4096, 65536))
+        self.work, self.tmp = [b"size=%d,nr_inodes=%d,mode=%s,uid=%d,gid=%d" % (disk_bytes, inodes, mode, owner, owner)
+                               for mode in (b"700", b"1777")]
+        self.dirs = [WORK, TMP] + made
+        self.resized = False
+        self.mount()
 
+    def mount(self):
+        mount(b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, self.work)
+        mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, self.tmp)
+        mount(b"/tmp", b"/dev/shm", None, MS_BIND)
+        for path, stash in self.hidden:  # parts of the interpreter that these have covered
+            os.makedirs(path, 0o755, exist_ok=True)
+            mount(os.fsencode(stash), os.fsencode(path), None, MS_BIND | MS_REC)
+        for path in self.made:
+            os.mkdir(path, 0o700)
+            os.chown(path, self.owner, self.owner)
+        self.untouched = self.look()
 
-def resize(disk_bytes):
-    """Change the size limit of the worker's file systems."""
-    data = b"size=%d" % disk_bytes
-    for path in (b"/work", b"/tmp"):
-        mount(None, path, None, MS_REMOUNT | MS_NOSUID | MS_NODEV, data)
+    def look(self, _stat=os.stat, _attributes=os.listxattr):
+        seen = []
+        for path in self.dirs:
+            st = _stat(path)
+            seen.append((st.st_mode, st.st_uid, st.st_nlink, st.st_size, st.st_ctime_ns, _attributes(path)))
+        return seen
+
+    def renew(self):
+        """Make them empty again. Nobody uses them."""
+        if not self.resized and self.look() == self.untouched:
+            return
+        self.resized = False
+        for path, _ in self.hidden:
+            check(_umount2(os.fsencode(path), MNT_DETACH), "mount namespace", "umount " + path)
+        for path in (b"/dev/shm", b"/tmp", b"/work"):
+            check(_umount2(path, MNT_DETACH), "mount namespace", "umount " + os.fsdecode(path))
+        self.mount()
+
+    def resize(self, disk_bytes):
+        """Change their size limit for the current worker."""
+        self.resized = True
+        data = b"size=%d" % disk_bytes
+        for path in (b"/work", b"/tmp"):
+            mount(None, path, None, MS_REMOUNT | MS_NOSUID | MS_NODEV, data)
 
 
 # --- a worker's confinement ----------------------------------------------------------
 
 
 class Filter:
-    """A seccomp program, as the runner assembled it."""
+    """A seccomp program, as the runner assembled it. A process's filters add up."""
 
     class _Program(ctypes.Structure):
         _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
@@ -293,10 +371,9 @@ class Filter:
     def __init__(self, code):
         self.code = ctypes.create_string_buffer(code, len(code))
         self.program = self._Program(len(code) // 8, ctypes.cast(self.code, ctypes.c_void_p))
-        self.pointer = ctypes.addressof(self.program)
 
     def install(self):
-        check(_prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self.pointer, 0, 0), "seccomp", "prctl")
+        check(_prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(self.program), 0, 0), "seccomp", "prctl")
 
 
 class Landlock:
@@ -310,7 +387,7 @@ class Landlock:
     TRUNCATE, REFER, IOCTL_DEV = 1 << 14, 1 << 13, 1 << 15
 
     def __init__(self):
-        version = _syscall(SYS_LANDLOCK_CREATE, None, 0, 1)
+        version = _syscall(number("landlock_create_ruleset"), None, 0, 1)
         self.version = check(version, "landlock", "landlock_create_ruleset")
         self.all = (1 << 13) - 1
         if version >= 2:
@@ -323,54 +400,137 @@ class Landlock:
         self.write_file = self.all & (self.WRITE_FILE | self.TRUNCATE)
         scopes = 3 if version >= 6 else 0  # abstract sockets and signals
         self.sizes = 8 if version < 4 else 16 if version < 6 else 24
-        self.strict = struct.pack("QQQ", self.all, 0, scopes)
-        # No TCP either: there is no network namespace at the level of basic.
-        self.basic = struct.pack("QQQ", self.all, 3 if version >= 4 else 0, scopes)
+        # No TCP where there is no network namespace.
+        self.attributes = {True: struct.pack("QQQ", self.all, 0, scopes),
+                           False: struct.pack("QQQ", self.all, 3 if version >= 4 else 0, scopes)}
 
-    def restrict(self, attributes, rules):
-        layer = "landlock"
-        ruleset = check(_syscall(SYS_LANDLOCK_CREATE, attributes, self.sizes, 0), layer, "landlock_create_ruleset")
+    def add_to(self, program, strict, rules):
+        """Steps that restrict the process. Descriptors 3 and 4 are free."""
+        layer, AT_FDCWD, O_PATH, RULESET, PATH = "landlock", -100, 0o10000000, 3, 4
+        program.add(layer, "landlock_create_ruleset", self.attributes[strict], self.sizes, 0, expect=RULESET)
         for path, rights in rules:
-            try:
-                fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            rule = struct.pack("=Qi", rights, fd)
-            check(_syscall(SYS_LANDLOCK_ADD, ruleset, 1, rule, 0), layer, "landlock_add_rule " + path)
-            os.close(fd)
-        check(_syscall(SYS_LANDLOCK_RESTRICT, ruleset, 0), layer, "landlock_restrict_self")
-        os.close(ruleset)
+            program.add(layer, "openat", AT_FDCWD, path, O_PATH, 0, expect=PATH)
+            program.add(layer, "landlock_add_rule", RULESET, 1, struct.pack("=Qi", rights, PATH), 0)
+            program.add(layer, "close", PATH)
+        program.add(layer, "landlock_restrict_self", RULESET, 0)
+        program.add(layer, "close", RULESET)
+
+
+def user_namespace(owner):
+    """Make the user namespace that the workers of a slot end up in, one after the other:
+    with one ordinary user, and nothing that it owns. Returns a descriptor of it, which
+    is above those that a worker closes and is not inherited by what it runs."""
+    layer = "user namespace"
+    made, done = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(done[1])
+            check(libc.unshare(CLONE_NEWUSER), layer, "unshare")
+            os.write(made[1], b"x")
+            os.read(done[0], 1)
+        finally:
+            os._exit(0)
+    os.close(made[1])
+    os.close(done[0])
+    try:
+        if not os.read(made[0], 1):
+            raise LayerError(layer, "unshare", "refused")
+        ids = "%d %d 1" % (USER, owner)
+        for name, text in (("setgroups", "deny"), ("uid_map", ids), ("gid_map", ids)):
+            with open("/proc/%d/%s" % (pid, name), "w") as file:
+                file.write(text)
+        fd = os.open("/proc/%d/ns/user" % pid, os.O_RDONLY)
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, Confinement.CONTROL + 1)
+    except OSError as error:
+        raise LayerError(layer, "map its user", error)
+    finally:
+        os.close(made[0])
+        os.close(done[1])
+        os.waitpid(pid, 0)
+
+
+class Confinement:
+    """The fork of a worker, and all that makes it one, as one program.
+
+    When run returns in the new process, descriptors 0 to 2 are the code's, the control
+    socket is CONTROL, nothing else is open, and what follows may be foreign code but
+    for the limits."""
+
+    CONTROL = 1000  # out of the way of code that closes or lists low descriptors
+
+    def __init__(self, native, fork, strict, owner, landlock, rules, filter):
+        """filter is what is refused on top of what the slot has given up itself."""
+        self.program = program = Program(native)
+        supervision = "process supervision"
+        fork.add_to(program, 0)
+        program.add(supervision, "setsid")
+        self.dups = [program.add(supervision, "dup3", -1, fd, 0) for fd in range(3)]
+        F_DUPFD_CLOEXEC = 1030
+        self.dups.append(program.add(supervision, "fcntl", -1, F_DUPFD_CLOEXEC, self.CONTROL, expect=self.CONTROL))
+        program.add(supervision, "close_range", 3, self.CONTROL - 1, 0)
+        # Where there is no mount namespace each worker has other directories.
+        self.work, self.tmp = ctypes.create_string_buffer(4096), ctypes.create_string_buffer(4096)
+        self.work.value, self.tmp.value = os.fsencode(WORK), os.fsencode(TMP)
+        program.add("mount namespace", "chdir", self.work)
+        SIG_SETMASK = 2
+        program.add(supervision, "rt_sigprocmask", SIG_SETMASK, bytes(8), 0, 8)
+        program.add(supervision, "prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)  # else /proc/self is not ours
+        # When memory runs out the kernel should end the code, not its supervisor.
+        program.write_file("memory limit", b"/proc/self/oom_score_adj", b"1000", 3)
+        if strict:
+            self.add_user_namespace(owner)
+        elif owner != 0:
+            self.add_owner(owner)
+        if landlock is not None:
+            if not strict:
+                rules = rules + [(self.work, landlock.all), (self.tmp, landlock.all)]
+            landlock.add_to(program, strict, rules)
+            self.add_capabilities()
+        if filter is not None:
+            program.add("seccomp", "prctl", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter.program, 0, 0)
+        program.build()
+
+    def add_owner(self, owner):
+        add, layer = self.program.add, "user"
+        add(layer, "setgroups", 0, None)
+        add(layer, "setresgid", owner, owner, owner)
+        add(layer, "setresuid", owner, owner, owner)
+        add(layer, "prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+    def add_user_namespace(self, owner):
+        add, layer = self.program.add, "user namespace"
+        namespace = user_namespace(owner)
+        if owner != 0:
+            add(layer, "setgroups", 0, None)  # there it is not allowed
+        add(layer, "setns", namespace, CLONE_NEWUSER)
+        add(layer, "close", namespace)
+        if owner != 0:
+            add(layer, "setresgid", USER, USER, USER)
+            add(layer, "setresuid", USER, USER, USER)
+        add(layer, "prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+    def add_capabilities(self):
+        layer = "capabilities"
+        with open("/proc/sys/kernel/cap_last_cap") as file:
+            last = int(file.read())
+        for capability in range(last + 1):  # an ordinary user has none to drop
+            self.program.add(layer, "prctl", PR_CAPBSET_DROP, capability, 0, 0, 0, expect=MAY_FAIL)
+        self.program.add(layer, "capset", CAP_HEADER, bytes(24))
+
+    def fork(self, fds, work, tmp):
+        """Fork a worker; returns as os.fork does. In the worker it may raise."""
+        for step, fd in zip(self.dups, fds):
+            self.program.set(step, 0, fd)
+        if work:
+            self.work.value, self.tmp.value = work, tmp
+        return self.program.run()
+
+    def error(self, code):
+        return LayerError(*self.program.failure(code))
 
 
 CAP_HEADER = struct.pack("Ii", 0x20080522, 0)
-NO_CAPABILITIES = bytes(24)
-
-
-def drop_capabilities():
-    for capability in range(LAST_CAPABILITY + 1):
-        if _prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
-            break  # past the last one, or none of them is ours to drop
-    check(_capset(CAP_HEADER, NO_CAPABILITIES), "capabilities", "capset")
-
-
-def become_user(owner):
-    """Leave the slot's user namespace for one of the worker's own, in which it is an
-    ordinary user, and which owns nothing."""
-    layer = "user namespace"
-    try:
-        if owner != 0:
-            os.setgroups([])
-            os.setresgid(owner, owner, owner)
-            os.setresuid(owner, owner, owner)
-        check(_prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), layer, "prctl")  # else /proc/self is not ours
-        check(_unshare(CLONE_NEWUSER), layer, "unshare")
-        ids = b"%d %d 1" % (USER, owner)
-        for name, data in (("setgroups", b"deny"), ("uid_map", ids), ("gid_map", ids)):
-            fd = os.open("/proc/self/" + name, os.O_WRONLY)
-            os.write(fd, data)
-            os.close(fd)
-    except OSError as error:
-        raise LayerError(layer, "become an ordinary user", error)
 
 
 LIMITS = {
@@ -395,18 +555,12 @@ def set_limits(limits, _set=resource.setrlimit, _get=resource.getrlimit):
 
 
 def fixed_limits():
+    """The limits of the zygote and all that comes of it; some may be raised to here."""
     try:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
     except (OSError, ValueError) as error:
         raise LayerError("rlimits", "set", error)
-
-
-def volunteer_for_oom():
-    """When memory runs out the kernel should end the code, not its supervisor."""
-    try:
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(fd, b"1000")
-        os.close(fd)
-    except OSError as error:
-        raise LayerError("memory limit", "oom_score_adj", error)

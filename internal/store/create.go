@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,8 +16,11 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Create records a job. The caller enqueues its task next and calls Enqueued; if
-// it dies in between, the maintenance loop enqueues it.
+// anonymous is the caller of jobs that come without one.
+const anonymous = "anonymous"
+
+// Create records a job. Unless the job is held, the caller enqueues its task next
+// and calls Enqueued; if it dies in between, the maintenance loop enqueues it.
 func (s *Store) Create(ctx context.Context, n job.NewJob) (job.Created, error) {
 	c := s.CreateAll(ctx, []job.NewJob{n})[0]
 	return c, c.Err
@@ -73,10 +77,16 @@ func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
 	if n.Subscriber != "" {
 		notify = finishedChannel(n.Subscriber)
 	}
+	hookURL := ""
+	if j.Webhook != nil {
+		hookURL = j.Webhook.URL
+	}
 	return keys, []any{
 		j.ID, j.Queue, string(j.State), j.MaxAttempts, millis(j.ScheduledAt),
 		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
 		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
+		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(), cmp.Or(n.Caller, anonymous),
+		hookURL, string(n.WebhookSecret),
 	}, nil
 }
 
@@ -90,7 +100,10 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 	if err := wordError(op, r); err != nil {
 		return job.Created{Err: err}
 	}
-	if r.word() == "replay" {
+	switch r.word() {
+	case "full":
+		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Queue: r.text(1), Depth: atoi(r.text(2)), Limit: atoi(r.text(3))})}
+	case "replay":
 		j, err := s.Get(ctx, r.text(1))
 		if errors.Is(err, job.ErrNotFound) || errors.Is(err, job.ErrGone) {
 			err = fmt.Errorf("%s: %w", op, job.ErrReplayGone) // the key outlives the record
@@ -102,7 +115,7 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 	if j.State == job.Queued {
 		j.QueuedAt = j.CreatedAt
 	}
-	return job.Created{Job: j}
+	return job.Created{Job: j, Held: r.text(2) == "held"}
 }
 
 // Enqueued confirms that tasks are on their queues.

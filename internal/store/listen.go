@@ -29,7 +29,8 @@ func (s *Store) ListenCancels(ctx context.Context, runner string, told func(jobI
 	return s.listen(ctx, cancelChannel(runner), told)
 }
 
-// ListenDue calls told whenever a delayed job is created.
+// ListenDue calls told whenever there is something new to be looked at: in the
+// outbox, or with HooksDue among the webhooks.
 func (s *Store) ListenDue(ctx context.Context, told func(string)) (*Listener, error) {
 	return s.listen(ctx, outboxKey, told)
 }

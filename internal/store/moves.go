@@ -26,6 +26,7 @@ func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Clai
 		JobID: id, Runner: runner, SessionID: session, Queue: r.text(3),
 		Attempt: int(atoi(r.text(1))),
 		Waited:  time.Duration(atoi(r.text(2))) * time.Millisecond,
+		Filled:  r.text(5) != "" && r.text(5) != "0",
 	}
 	if err := json.Unmarshal([]byte(r.text(4)), &c.Spec); err != nil {
 		return job.Claim{}, fmt.Errorf("%s: decode spec: %w", op, err)
@@ -90,12 +91,12 @@ func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failur
 }
 
 // Sweep takes expired jobs out of the listings, most at a time, and returns how
-// many it found.
+// many it found. It also mends the seats of callers who have jobs held.
 func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
-	if some, err := s.exists(ctx, "sweep", expiryKey); err != nil || !some {
+	if some, err := s.exists(ctx, "sweep", expiryKey, holdingKey, hooksKey); err != nil || !some {
 		return 0, err
 	}
-	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey}, most).Int()
+	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey, holdingKey, hooksKey}, most).Int()
 	return n, wrap("sweep", err)
 }
 

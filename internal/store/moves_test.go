@@ -84,7 +84,7 @@ func TestMoves(t *testing.T) {
 			if err := b.Leave(ctx, b.runner); err != nil {
 				return err
 			}
-			_, err := b.Rescue(ctx, b.runner)
+			_, _, err := b.Rescue(ctx, b.runner)
 			return err
 		}, moves{job.Running: job.Failed}},
 	}
@@ -154,9 +154,17 @@ func TestScriptsMayRunTwice(t *testing.T) {
 	}
 }
 
-// checkIndex checks that a job is in its state's listing and in no other.
+// checkIndex checks that a job is in its state's listing and in no other, and that
+// it counts for its caller if it waits.
 func (b *bundle) checkIndex(t *testing.T, id string, state job.State) {
 	t.Helper()
+	want := ""
+	if state == job.Scheduled || state == job.Queued {
+		want = "1"
+	}
+	if got := b.rdb.HGet(t.Context(), "{kaa}:waiting", "anonymous").Val(); got != want {
+		t.Errorf("in state %s, %q jobs are counted as waiting", state, got)
+	}
 	for _, s := range job.States() {
 		jobs, _, err := b.List(t.Context(), job.Filter{State: s, Limit: 10})
 		if err != nil {

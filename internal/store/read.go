@@ -20,6 +20,7 @@ func summaryFields() []string {
 	return []string{
 		"state", "queue", "attempt", "max_attempts", "created_at", "scheduled_at", "queued_at", "started_at",
 		"finished_at", "runner", "session", "timeout", "result_ttl", "metadata", "runtime", "cancel", "failure_code", "failure_message",
+		"hook_url", "hook_state", "hook_attempts", "hook_status", "hook_error",
 	}
 }
 
@@ -228,6 +229,12 @@ func decode(id string, fields []string, values []any) (job.Job, bool, error) {
 	}
 	if c := f["failure_code"]; c != "" {
 		j.Failure = &job.Failure{Code: job.FailureCode(c), Message: f["failure_message"]}
+	}
+	if u := f["hook_url"]; u != "" {
+		j.Webhook = &job.Webhook{
+			URL: u, State: job.WebhookState(f["hook_state"]), Attempts: int(atoi(f["hook_attempts"])),
+			LastStatus: int(atoi(f["hook_status"])), LastError: f["hook_error"],
+		}
 	}
 	if r := f["result"]; r != "" {
 		j.Result = new(job.Result)

@@ -67,20 +67,36 @@ func (s *Store) Runners(ctx context.Context) ([]job.Runner, error) {
 	return runners, nil
 }
 
-// Lapsed returns the registered runners whose heartbeat has lapsed, in two commands
-// for any number of runners that have not.
+// Attend is the lease of a process whose callers wait for jobs that it created as
+// their Subscriber: once it has lapsed, RunnerTTL after the last call or creation,
+// Rescue ends those jobs.
+func (s *Store) Attend(ctx context.Context, waiter string) error {
+	_, err := s.rdb.SetArgs(ctx, waiterKey(waiter), 1, redis.SetArgs{Get: true, TTL: s.cfg.RunnerTTL}).Result()
+	if errors.Is(err, redis.Nil) {
+		err = s.rdb.SAdd(ctx, waitersKey, waiterMember(waiter)).Err()
+	}
+	return wrap("attend", err)
+}
+
+// Lapsed returns the registered runners whose heartbeat has lapsed, and the waiters
+// whose lease has, for Rescue: in two commands for any number of them, and one more if
+// there are any.
 func (s *Store) Lapsed(ctx context.Context) ([]string, error) {
 	const op = "look for lapsed runners"
-	ids, err := s.rdb.SMembers(ctx, runnersKey).Result()
-	if err != nil || len(ids) == 0 {
+	members, err := s.rdb.SUnion(ctx, runnersKey, waitersKey).Result()
+	if err != nil || len(members) == 0 {
 		return nil, wrap(op, err)
 	}
-	keys := make([]string, len(ids))
-	for i, id := range ids {
-		keys[i] = runnerKey(id)
+	keys := make([]string, len(members))
+	for i, m := range members {
+		if waiter, ok := strings.CutPrefix(m, waiterMember("")); ok {
+			keys[i] = waiterKey(waiter)
+		} else {
+			keys[i] = runnerKey(m)
+		}
 	}
 	alive, err := s.rdb.Exists(ctx, keys...).Result()
-	if err != nil || int(alive) == len(ids) {
+	if err != nil || int(alive) == len(members) {
 		return nil, wrap(op, err)
 	}
 	values, err := s.rdb.MGet(ctx, keys...).Result()
@@ -90,30 +106,50 @@ func (s *Store) Lapsed(ctx context.Context) ([]string, error) {
 	var lapsed []string
 	for i, v := range values {
 		if v == nil {
-			lapsed = append(lapsed, ids[i])
+			lapsed = append(lapsed, members[i])
 		}
 	}
 	return lapsed, nil
 }
 
-// Rescue settles the jobs of those of the named runners whose heartbeat has lapsed.
-// Any process may call it at any time.
-func (s *Store) Rescue(ctx context.Context, runners ...string) ([]job.Rescued, error) {
+// Rescue settles the jobs of those that Lapsed returned, if they still have: what a
+// runner executed, and what nobody waits for any more. It tells whether there was a
+// runner among them. Any process may call it at any time.
+func (s *Store) Rescue(ctx context.Context, lapsed ...string) (rescued []job.Rescued, runner bool, err error) {
 	const op = "rescue"
-	args := []any{"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()}
-	for _, id := range runners {
-		args = append(args, id)
+	runners := []any{"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()}
+	waiters := []any{string(job.FailWaiterLost), "the API process whose caller waited for it was lost", s.cfg.TombstoneTTL.Milliseconds()}
+	noRunners, noWaiters := len(runners), len(waiters)
+	for _, member := range lapsed {
+		if strings.HasPrefix(member, waiterMember("")) {
+			waiters = append(waiters, member)
+		} else {
+			runners = append(runners, member)
+		}
 	}
-	v, err := s.scripts.rescue.Run(ctx, s.rdb, []string{runnersKey}, args...).Slice()
-	if err != nil {
-		return nil, wrap(op, err)
+	if runner = len(runners) > noRunners; runner {
+		v, err := s.scripts.rescue.Run(ctx, s.rdb, []string{runnersKey}, runners...).Slice()
+		if err != nil {
+			return nil, false, wrap(op, err)
+		}
+		rescued = rescuedOf(v, false)
 	}
-	r := reply(v)
+	if len(waiters) > noWaiters {
+		v, err := s.scripts.unattended.Run(ctx, s.rdb, []string{waitersKey}, waiters...).Slice()
+		if err != nil {
+			return rescued, runner, wrap(op, err)
+		}
+		rescued = append(rescued, rescuedOf(v, true)...)
+	}
+	return rescued, runner, nil
+}
+
+func rescuedOf(r reply, unattended bool) []job.Rescued {
 	var rescued []job.Rescued
 	for i := 0; i+1 < len(r); i += 2 {
-		rescued = append(rescued, job.Rescued{JobID: r.text(i), State: job.State(r.text(i + 1))})
+		rescued = append(rescued, job.Rescued{JobID: r.text(i), State: job.State(r.text(i + 1)), Unattended: unattended})
 	}
-	return rescued, nil
+	return rescued
 }
 
 // Doomed returns which of the claims must stop: their owner has asked for it, or

@@ -19,11 +19,19 @@
 //	{kaa}:queues                  SET     queues that have had a job
 //	{kaa}:outbox                  ZSET    job → when its task must be (or have been) enqueued
 //	{kaa}:expiry                  ZSET    entries to take out of the listings, by time
+//	{kaa}:waiting                 HASH    caller → how many of its jobs are scheduled or queued
+//	{kaa}:seats:<queue>:<caller>  SET     the caller's jobs that may be on asynq's queue
+//	{kaa}:held:<queue>:<caller>   ZSET    its jobs that wait for a seat, by the time they are ready since
+//	{kaa}:holding                 SET     "queue caller" of those that have jobs held
+//	{kaa}:hooks                   ZSET    ended jobs whose webhook is to be delivered, by when
+//	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
 //	{kaa}:runner:<id>:jobs        SET     what the runner has claimed
 //	{kaa}:elected:<what>          STRING  somebody does it; expires when it is due again
 //	{kaa}:ready                   STRING  nothing; written to see whether that works
+//	{kaa}:waiters                 SET     processes whose callers wait; {kaa}:waiter:<id> expires with the lease
+//	{kaa}:waiter:<id>:jobs        SET     what they wait for
 package store
 
 import (
@@ -47,11 +55,20 @@ const (
 	queuesKey  = prefix + "queues"
 	runnersKey = prefix + "runners"
 	readyKey   = prefix + "ready"
+	waitersKey = prefix + "waiters"
+	holdingKey = prefix + "holding"
+	hooksKey   = prefix + "hooks"
 )
 
 func jobKey(id string) string    { return prefix + "job:" + id }
 func goneKey(id string) string   { return prefix + "gone:" + id }
 func runnerKey(id string) string { return prefix + "runner:" + id }
+func waiterKey(id string) string { return prefix + waiterMember(id) }
+
+// waiterMember is how the set of waiters names one: so that it is told from a
+// runner where both are looked at.
+func waiterMember(id string) string { return "waiter:" + id }
+
 func indexKey(queue string, state job.State) string {
 	return prefix + "jobs:" + queue + ":" + string(state)
 }
@@ -69,8 +86,16 @@ type Config struct {
 	// OutboxDelay is how long after its creation a job that nobody confirmed as
 	// enqueued is enqueued by the maintenance loop; 5 s.
 	OutboxDelay time.Duration
-	// RunnerTTL is how long a runner lives without a heartbeat; 8 s.
+	// RunnerTTL is how long a runner lives without a heartbeat, and an API process
+	// with callers who wait; 8 s.
 	RunnerTTL time.Duration
+	// MaxDepth is how many jobs may wait on one queue, MaxCallerDepth how many of one
+	// caller on all queues; 0 is no limit.
+	MaxDepth, MaxCallerDepth int
+	// Window is how many jobs of one caller may be on one of asynq's queues at once; 32.
+	Window int
+	// HookTTL is how long a record stays at most for its webhook to be delivered; 25 h.
+	HookTTL time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -83,6 +108,10 @@ func (c Config) withDefaults() Config {
 	set(&c.IdempotencyTTL, 24*time.Hour)
 	set(&c.OutboxDelay, 5*time.Second)
 	set(&c.RunnerTTL, 8*time.Second)
+	set(&c.HookTTL, 25*time.Hour)
+	if c.Window == 0 {
+		c.Window = 32
+	}
 	return c
 }
 
@@ -94,22 +123,28 @@ type Store struct {
 }
 
 type scripts struct {
-	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep *redis.Script
-	mend, waiting, requeue                                                     *redis.Script
+	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
+	mend, waiting, requeue                                                                                      *redis.Script
 }
 
 // New returns a store on rdb.
 func New(rdb redis.UniversalClient, cfg Config) *Store {
-	return &Store{rdb: rdb, cfg: cfg.withDefaults(), scripts: scripts{
+	cfg = cfg.withDefaults()
+	script := func(name string) *redis.Script { return script(name, cfg) }
+	return &Store{rdb: rdb, cfg: cfg, scripts: scripts{
 		create: script("create"), due: script("due"), enqueued: script("enqueued"),
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
 		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),
 		mend: script("mend"), waiting: script("waiting"), requeue: script("requeue"),
+		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 	}}
 }
 
-// script reads an embedded script; a missing one is a build mistake.
-func script(name string) *redis.Script {
+// script reads an embedded script; a missing one is a build mistake. The bounds that
+// scripts keep are constants in front of them.
+func script(name string, cfg Config) *redis.Script {
+	constants := fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
+		cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds())
 	common, err := luaFiles.ReadFile("lua/common.lua")
 	if err != nil {
 		panic(err)
@@ -118,7 +153,7 @@ func script(name string) *redis.Script {
 	if err != nil {
 		panic(err)
 	}
-	return redis.NewScript(string(common) + string(body))
+	return redis.NewScript(constants + string(common) + string(body))
 }
 
 // Ready reports whether Redis takes what is written. That it answers is not enough:

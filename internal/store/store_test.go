@@ -77,6 +77,16 @@ func (b *bundle) claim(t *testing.T, id string) job.Claim {
 	return c
 }
 
+// rescue does what the maintainer does.
+func (b *bundle) rescue(t *testing.T) (rescued []job.Rescued, runner bool, err error) {
+	t.Helper()
+	lapsed, err := b.Lapsed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Rescue(t.Context(), lapsed...)
+}
+
 func (b *bundle) get(t *testing.T, id string) job.Job {
 	t.Helper()
 	j, err := b.Get(t.Context(), id)
@@ -261,7 +271,7 @@ func TestCancelOfRunning(t *testing.T) {
 	if err := b.Leave(t.Context(), b.runner); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Rescue(t.Context(), b.runner); err != nil {
+	if _, _, err := b.Rescue(t.Context(), b.runner); err != nil {
 		t.Fatal(err)
 	}
 	if j := b.get(t, id); j.State != job.Cancelled {
@@ -286,7 +296,7 @@ func TestRescue(t *testing.T) {
 	if lapsed, err := b.Lapsed(t.Context()); err != nil || len(lapsed) != 0 {
 		t.Fatalf("all are alive: %v, %v", lapsed, err)
 	}
-	if rescued, err := b.Rescue(t.Context(), b.runner, "alive"); err != nil || len(rescued) != 0 {
+	if rescued, _, err := b.Rescue(t.Context(), b.runner, "alive"); err != nil || len(rescued) != 0 {
 		t.Fatalf("all are alive: %v, %v", rescued, err)
 	}
 	if err := b.Leave(t.Context(), b.runner); err != nil { // as if its heartbeat had lapsed
@@ -296,8 +306,8 @@ func TestRescue(t *testing.T) {
 	if err != nil || !slices.Equal(lapsed, []string{b.runner}) {
 		t.Fatalf("lapsed: %v, %v", lapsed, err)
 	}
-	rescued, err := b.Rescue(t.Context(), append(lapsed, "alive")...)
-	if err != nil || len(rescued) != 2 {
+	rescued, runner, err := b.Rescue(t.Context(), append(lapsed, "alive")...)
+	if err != nil || !runner || len(rescued) != 2 {
 		t.Fatalf("rescued %v, %v", rescued, err)
 	}
 	if j := b.get(t, once); j.State != job.Failed || j.Failure == nil || j.Failure.Code != job.FailRunnerLost {

@@ -26,6 +26,7 @@ type Metrics struct {
 	duration  *prometheus.HistogramVec
 	waited    *prometheus.HistogramVec
 	mended    *prometheus.CounterVec
+	webhooks  *prometheus.HistogramVec
 }
 
 // NewMetrics returns metrics that are registered on a registry of their own,
@@ -52,9 +53,12 @@ func NewMetrics() *Metrics {
 		mended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kaa_reconciled_total", Help: "Disagreements of records, queues and registry that this process repaired, by kind.",
 		}, []string{"kind"}),
+		webhooks: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "kaa_webhook_duration_seconds", Help: "Time of an attempt to deliver a webhook, by what came of it: delivered, retry or failed.", Buckets: seconds,
+		}, []string{"outcome"}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.submitted, m.executed, m.duration, m.waited, m.mended)
+		m.requests, m.submitted, m.executed, m.duration, m.waited, m.mended, m.webhooks)
 	return m
 }
 
@@ -69,6 +73,11 @@ func (m *Metrics) Handler() http.Handler {
 // Request counts an HTTP request.
 func (m *Metrics) Request(method, route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// Webhook counts an attempt to deliver a webhook.
+func (m *Metrics) Webhook(outcome string, took time.Duration) {
+	m.webhooks.WithLabelValues(outcome).Observe(took.Seconds())
 }
 
 // Submitted counts an accepted job.

@@ -1,7 +1,8 @@
 -- claim: queued -> running, also scheduled -> queued -> running for a job that
 -- is due but whose promotion was not confirmed.
 -- KEYS job, runner   ARGV id, runner, session
--- Answers {'claimed', attempt, waited, queue, spec} | {'stale', state} |
+-- Answers {'claimed', attempt, waited, queue, spec, how many jobs that were held are
+-- in the outbox now} | {'stale', state} |
 -- {'unregistered'} | {'gone'} | {'missing'}. The same claim sent twice counts once.
 local id, runner, session = ARGV[1], ARGV[2], ARGV[3]
 local f = redis.call('HMGET', KEYS[1], 'state', 'queue', 'attempt', 'queued_at', 'scheduled_at', 'runner', 'session',
@@ -28,5 +29,5 @@ redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'runner', ru
 redis.call('SADD', P .. 'runners', runner)
 redis.call('SADD', runner_jobs_key(runner), id)
 redis.call('ZREM', P .. 'outbox', id)
-reindex(id, f[2], state, 'running')
-return { 'claimed', attempt, int(math.max(0, now - tonumber(ready))), f[2], f[8] }
+local filled = reindex(id, f[2], state, 'running')
+return { 'claimed', attempt, int(math.max(0, now - tonumber(ready))), f[2], f[8], filled }

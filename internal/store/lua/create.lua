@@ -1,11 +1,13 @@
 -- create: nothing -> scheduled | queued.
 -- KEYS job, idempotency key (any key when there is none)
 -- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
---      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime
--- Answers {'created', now} | {'replay', id} | {'mismatch'}.
+--      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime,
+--      waiter, waiter_ttl, caller, webhook url, webhook secret
+-- Answers {'created', now, 'held' or nothing} | {'replay', id} | {'mismatch'} |
+-- {'full', queue or '' for the caller, depth, limit}.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
-local id, queue, state, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[11]
+local id, queue, state, fingerprint, caller = ARGV[1], ARGV[2], ARGV[3], ARGV[11], ARGV[17]
 if fingerprint ~= '' then
   local seen = redis.call('GET', KEYS[2])
   if seen then
@@ -13,17 +15,39 @@ if fingerprint ~= '' then
     if print ~= fingerprint then return { 'mismatch' } end
     if owner ~= id then return { 'replay', owner } end
   end
-  redis.call('SET', KEYS[2], fingerprint .. ' ' .. id, 'PX', ARGV[12])
 end
 local now = now_ms()
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  return { 'created', redis.call('HGET', KEYS[1], 'created_at') }
+  return { 'created', redis.call('HGET', KEYS[1], 'created_at'), redis.call('ZSCORE', held_key(queue, caller), id) and 'held' }
 end
+-- Only what is new can be too much, and what is refused leaves no trace.
+if MAX_DEPTH > 0 then
+  local depth = redis.call('ZCARD', index_key(queue, 'queued')) + redis.call('ZCARD', index_key(queue, 'scheduled'))
+  if depth >= MAX_DEPTH then return { 'full', queue, depth, MAX_DEPTH } end
+end
+if MAX_CALLER_DEPTH > 0 then
+  local depth = tonumber(redis.call('HGET', P .. 'waiting', caller) or 0)
+  if depth >= MAX_CALLER_DEPTH then return { 'full', '', depth, MAX_CALLER_DEPTH } end
+end
+if fingerprint ~= '' then redis.call('SET', KEYS[2], fingerprint .. ' ' .. id, 'PX', ARGV[12]) end
 redis.call('HSET', KEYS[1], 'state', state, 'queue', queue, 'attempt', '0', 'max_attempts', ARGV[4],
-  'created_at', int(now), 'timeout', ARGV[6], 'result_ttl', ARGV[7], 'spec', ARGV[9])
+  'created_at', int(now), 'timeout', ARGV[6], 'result_ttl', ARGV[7], 'spec', ARGV[9], 'caller', caller)
+count(caller, 1)
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'metadata', ARGV[8]) end
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'notify', ARGV[10]) end
 if ARGV[14] ~= '' then redis.call('HSET', KEYS[1], 'runtime', ARGV[14]) end
+if ARGV[18] ~= '' then
+  redis.call('HSET', KEYS[1], 'hook_url', ARGV[18], 'hook_state', 'pending', 'hook_attempts', '0')
+  if ARGV[19] ~= '' then redis.call('HSET', KEYS[1], 'hook_secret', ARGV[19]) end
+end
+if ARGV[15] ~= '' then
+  -- The first job that a process waits for registers it, so that the way of a job
+  -- has no heartbeat on it.
+  redis.call('HSET', KEYS[1], 'waiter', ARGV[15])
+  redis.call('SADD', waiter_jobs_key(ARGV[15]), id)
+  redis.call('SADD', P .. 'waiters', 'waiter:' .. ARGV[15])
+  redis.call('SET', waiter_key(ARGV[15]), '1', 'PX', ARGV[16])
+end
 if ARGV[5] ~= '0' then redis.call('HSET', KEYS[1], 'scheduled_at', ARGV[5]) end
 redis.call('SADD', P .. 'queues', queue)
 redis.call('ZADD', index_key(queue, state), 0, id)
@@ -32,6 +56,7 @@ if state == 'scheduled' then
   redis.call('PUBLISH', P .. 'outbox', ARGV[5])
 else
   redis.call('HSET', KEYS[1], 'queued_at', int(now))
+  if not seat(id, queue, caller, now) then return { 'created', int(now), 'held' } end
   redis.call('ZADD', P .. 'outbox', int(now + tonumber(ARGV[13])), id)
 end
 return { 'created', int(now) }

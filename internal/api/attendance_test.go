@@ -1,0 +1,49 @@
+package api_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/api"
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// TestAttendance: the lease is renewed while callers wait, and only then.
+func TestAttendance(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		end := func() (job.Job, error) {
+			if time.Since(start) < 15*time.Second {
+				return job.Job{State: job.Running}, nil
+			}
+			return job.Job{State: job.Completed, Result: &job.Result{Status: job.StatusOK}}, nil
+		}
+		cfg := config(&fakeStore{get: end})
+		var renewed atomic.Int64
+		a := api.NewAttendance(cfg.Hub, func(_ context.Context, waiter string) error {
+			if waiter != cfg.Hub.Subscriber {
+				t.Errorf("renewed for %q", waiter)
+			}
+			renewed.Add(1)
+			return nil
+		}, slog.New(slog.DiscardHandler))
+		a.Start(t.Context())
+		defer a.Close()
+		if res := serve(t.Context(), cfg, http.MethodPost, executePath, `{"code": "1"}`); res.Code != http.StatusOK {
+			t.Fatal(res.Body)
+		}
+		if n := renewed.Load(); n < 7 || n > 8 {
+			t.Errorf("renewed %d times in 15 s", n)
+		}
+		<-time.After(time.Minute)
+		if n := renewed.Load(); n > 8 {
+			t.Errorf("renewed %d times without callers", n-8)
+		}
+	})
+}

@@ -1,0 +1,285 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/interpreter"
+	"github.com/kaa-run/kaa/internal/sandbox"
+)
+
+// Answers to whether something holds.
+const (
+	yes     = "yes"
+	no      = "no"
+	unknown = "unknown" // something before it failed
+)
+
+// doctorPatience is how long the doctor waits for Redis.
+const doctorPatience = 2 * time.Second
+
+// diagnosis is what `kaa doctor` finds out.
+type diagnosis struct {
+	Sandbox  string           `json:"sandbox"` // KAA_SANDBOX
+	Holds    bool             `json:"holds"`   // a runner would start at it
+	Level    string           `json:"level"`   // the one it would have
+	UID      int              `json:"uid"`
+	Kernel   string           `json:"kernel"`
+	Levels   []levelDiagnosis `json:"levels"`
+	Memory   finding          `json:"memoryControl"`
+	Runtimes []runtimeReport  `json:"runtimes"`
+	Redis    finding          `json:"redis"`
+}
+
+type levelDiagnosis struct {
+	Level  string    `json:"level"`
+	Holds  bool      `json:"holds"`
+	Layers []finding `json:"layers"`
+}
+
+// finding is one line.
+type finding struct {
+	Name   string `json:"name"`
+	Holds  string `json:"holds"`
+	Detail string `json:"detail,omitempty"`
+	Advice string `json:"advice,omitempty"`
+}
+
+type runtimeReport struct {
+	finding
+	Python  string   `json:"python"`
+	Version string   `json:"version,omitempty"`
+	Modules []string `json:"modules"`
+}
+
+// Doctor tries what a runner with this configuration would need and prints what
+// holds. It returns an ExitError of 1 if the runner would not start for want of its
+// sandbox or of an interpreter. Redis is reported, but decides nothing.
+func Doctor(ctx context.Context, p Process, asJSON bool) error {
+	cfg, err := LoadConfig(p.Environ)
+	if err != nil {
+		_, _ = fmt.Fprintf(p.Stderr, "kaa: configuration:\n%v\n", err)
+		return ExitError(1)
+	}
+	d := diagnose(ctx, &cfg)
+	if ctx.Err() != nil {
+		return ExitError(ExitSignal)
+	}
+	if asJSON {
+		out := json.NewEncoder(p.Stdout)
+		out.SetIndent("", "  ")
+		err = out.Encode(d)
+	} else {
+		err = d.print(p.Stdout)
+	}
+	if err == nil && !d.Holds {
+		err = ExitError(1)
+	}
+	return err
+}
+
+func diagnose(ctx context.Context, cfg *Config) diagnosis {
+	d := diagnosis{Sandbox: cfg.Sandbox, UID: os.Geteuid(), Kernel: kernel(), Memory: diagnoseMemory(), Redis: diagnoseRedis(ctx, cfg)}
+	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.Basic, sandbox.None} {
+		wanted := d.Level == "" && slices.Contains(cfg.levels(), level)
+		insteadOfStrict := level == sandbox.Basic && !d.Levels[0].Holds
+		if level != sandbox.Strict && !wanted && !insteadOfStrict {
+			continue
+		}
+		diagnosed, runtimes := diagnoseLevel(ctx, cfg, level)
+		d.Levels = append(d.Levels, diagnosed)
+		if !wanted {
+			continue
+		}
+		d.Runtimes = runtimes
+		if diagnosed.Holds {
+			d.Level = string(level)
+			d.Holds = !slices.ContainsFunc(runtimes, func(r runtimeReport) bool { return r.Holds != yes })
+		}
+	}
+	return d
+}
+
+// diagnoseLevel starts each runtime in it. A layer holds if it does for all of them.
+func diagnoseLevel(ctx context.Context, cfg *Config, level sandbox.Level) (levelDiagnosis, []runtimeReport) {
+	var failed *interpreter.LayerError
+	started := false
+	runtimes := make([]runtimeReport, len(cfg.Runtimes))
+	for i, rt := range cfg.Runtimes {
+		one := cfg.interpreters(level)
+		one.Runtimes, one.Size = []interpreter.RuntimeConfig{one.Runtimes[i]}, 1
+		pool, err := startInterpreters(ctx, one)
+		r := runtimeReport{finding: finding{Name: rt.Name, Holds: yes}, Python: rt.Python, Modules: append([]string{}, rt.Preload...)}
+		var layer *interpreter.LayerError
+		switch {
+		case err == nil:
+			r.Version = pool.Runtimes()[0].Version
+			started = true
+			err = closePool(ctx, pool)
+		case errors.As(err, &layer):
+			failed = layer
+			r.Holds, r.Detail = unknown, "the sandbox does not hold: "+layer.Layer
+		default:
+			r.Holds, r.Advice = no, "see KAA_PYTHON, KAA_PRELOAD, KAA_RUNTIMES and KAA_WORK_DIR in docs/configuration.md"
+		}
+		if err != nil && layer == nil {
+			r.Detail = oneLine(err)
+		}
+		runtimes[i] = r
+	}
+	d := levelDiagnosis{Level: string(level), Holds: started && failed == nil}
+	switch {
+	case failed != nil:
+		d.Layers = layersUpTo(level, failed)
+	case started:
+		d.Layers = layers(level, yes)
+	default:
+		d.Layers = layers(level, unknown)
+	}
+	return d, runtimes
+}
+
+func layers(level sandbox.Level, holds string) []finding {
+	var all []finding
+	for _, name := range level.Layers() {
+		all = append(all, finding{Name: name, Holds: holds})
+	}
+	return all
+}
+
+// layersUpTo: what comes before the layer that failed holds, and of the rest nobody
+// knows.
+func layersUpTo(level sandbox.Level, failed *interpreter.LayerError) []finding {
+	missing := missingLayer(failed)
+	line := finding{Name: missing.Name, Holds: no, Detail: missing.Detail, Advice: missing.Advice}
+	name := line.Name
+	if name == "namespaces" { // those of a slot or a worker, several at once
+		name = "pid namespace"
+	}
+	all := layers(level, unknown)
+	at := slices.IndexFunc(all, func(f finding) bool { return f.Name == name })
+	if at < 0 { // a step between layers
+		return append([]finding{line}, all...)
+	}
+	for i := range at {
+		all[i].Holds = yes
+	}
+	all[at] = line
+	return all
+}
+
+func diagnoseMemory() finding {
+	f := finding{Name: sandbox.MemoryControl, Holds: yes}
+	groups, err := sandbox.NewGroups()
+	f.Detail = groups.Control()
+	if err != nil {
+		f.Detail += ", since no control groups can be made: " + oneLine(err)
+		f.Advice = sandbox.Advice(sandbox.MemoryControl)
+		return f
+	}
+	if err := groups.Close(); err != nil {
+		f.Detail += "; " + oneLine(err)
+	}
+	return f
+}
+
+func diagnoseRedis(ctx context.Context, cfg *Config) finding {
+	f := finding{Name: "Redis", Holds: yes}
+	options, err := parseRedisURL(cfg.RedisURL)
+	if err == nil {
+		f.Detail = strings.Join(options.Addrs, ", ")
+		redis.SetLogger(redisLog{slog.New(slog.DiscardHandler)})
+		rdb := connect(*options, "doctor")
+		defer func() { _ = rdb.Close() }()
+		ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+		defer cancel()
+		err = rdb.Ping(ctx).Err()
+	}
+	if err != nil {
+		f.Holds, f.Detail, f.Advice = no, oneLine(err), "start it, or set KAA_REDIS_URL"
+	}
+	return f
+}
+
+func kernel() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// print writes it as a table.
+func (d diagnosis) print(w io.Writer) error {
+	rows := [][]string{{"LAYER", "HOLDS", "DETAIL", "WHAT TO CHANGE"}}
+	line := func(f finding) { rows = append(rows, []string{f.Name, f.Holds, f.Detail, f.Advice}) }
+	section := func(name string) { rows = append(rows, []string{"[" + name + "]", "", "", ""}) }
+	for _, level := range d.Levels {
+		section(level.Level)
+		for _, f := range level.Layers {
+			line(f)
+		}
+	}
+	section("limits")
+	line(d.Memory)
+	section("runtimes")
+	for _, r := range d.Runtimes {
+		if r.Detail == "" {
+			r.Detail = "Python " + r.Version + " (" + r.Python + ")"
+			if len(r.Modules) > 0 {
+				r.Detail += ", preloaded: " + strings.Join(r.Modules, ", ")
+			}
+		}
+		line(r.finding)
+	}
+	section("queue")
+	line(d.Redis)
+	rows = append(rows, []string{}, []string{fmt.Sprintf("%s (user %d, Linux %s)", d.verdict(), d.UID, d.Kernel)})
+	_, err := io.WriteString(w, columns(rows))
+	return err
+}
+
+// columns pads cells. One that is longer than a column can be pushes its row aside.
+func columns(rows [][]string) string {
+	const widest = 60
+	var widths [4]int
+	for _, row := range rows[:len(rows)-1] {
+		for i, cell := range row {
+			widths[i] = min(max(widths[i], len(cell)), widest)
+		}
+	}
+	var text strings.Builder
+	for _, row := range rows {
+		var out strings.Builder
+		for i, cell := range row {
+			fmt.Fprintf(&out, "%-*s  ", widths[i], cell)
+		}
+		text.WriteString(strings.TrimRight(out.String(), " ") + "\n")
+	}
+	return text.String()
+}
+
+func (d diagnosis) verdict() string {
+	switch {
+	case d.Holds && d.Sandbox == sandboxAuto:
+		return "KAA_SANDBOX=auto: a runner would start at " + d.Level
+	case d.Holds:
+		return "KAA_SANDBOX=" + d.Sandbox + ": it holds"
+	case d.Level != "":
+		return "KAA_SANDBOX=" + d.Sandbox + ": it holds, but a runner would not start: a runtime does not"
+	}
+	return "KAA_SANDBOX=" + d.Sandbox + ": it does not hold; a runner would not start"
+}

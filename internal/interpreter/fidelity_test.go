@@ -1,0 +1,196 @@
+package interpreter_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/interpreter"
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandbox"
+)
+
+// venv makes a virtual environment with some modules and returns its interpreter.
+func venv(t *testing.T, modules map[string]string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), python(), "-I", "-c",
+		"import os, sys; print(os.path.realpath(sys.executable)); print('%d.%d' % sys.version_info[:2])").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	executable, version, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	top := t.TempDir()
+	site := filepath.Join(top, "lib", "python"+version, "site-packages")
+	path := filepath.Join(top, "bin", "python3")
+	for _, dir := range []string{site, filepath.Dir(path)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := map[string]string{filepath.Join(top, "pyvenv.cfg"): "home = " + filepath.Dir(executable) + "\n"}
+	for name, text := range modules {
+		files[filepath.Join(site, name+".py")] = text
+	}
+	for file, text := range files {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(executable, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func preloaded(python, module string) func(*interpreter.Config) {
+	return func(c *interpreter.Config) {
+		c.Runtimes = []interpreter.RuntimeConfig{{Python: python, Preload: []string{module}}}
+	}
+}
+
+// A module that draws all kinds of randomness while it is preloaded.
+const dice = `
+import random, secrets, ssl, tempfile, uuid
+def throw():
+    found = [random.random(), random.Random().random(), random.SystemRandom().random(), uuid.uuid4(), uuid.uuid1(),
+             secrets.token_hex(), ssl.RAND_bytes(8).hex(), tempfile.mkdtemp(), tempfile.mktemp()]
+    try:
+        import numpy
+    except ImportError:
+        return found
+    return found + [numpy.random.rand(), numpy.random.randint(2**62), numpy.random.default_rng().random()]
+throw()
+`
+
+// Workers of one zygote differ where they must, with numpy if the interpreter has it.
+func TestRandomnessDiffers(t *testing.T) {
+	t.Parallel()
+	tries := 200
+	if testing.Short() {
+		tries = 20
+	}
+	pool := newPool(t, preloaded(venvOver(t, map[string]string{"dice": dice}), "dice"), func(c *interpreter.Config) { c.Size = 2 })
+	seen := map[string]int{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range tries / 4 {
+				res := execute(t, pool, job.Spec{Code: "import dice\nfor i, x in enumerate(dice.throw()): print(i, x)"})
+				mu.Lock()
+				for line := range strings.SplitSeq(strings.TrimSpace(res.Stdout), "\n") {
+					seen[line]++
+				}
+				if res.Status != job.StatusOK {
+					t.Error(outcome(res))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	for line, n := range seen {
+		if n > 1 {
+			t.Errorf("%d executions drew %s", n, line)
+		}
+	}
+	if len(seen) < 9*tries {
+		t.Errorf("%d draws, want %d", len(seen), 9*tries)
+	}
+}
+
+// venvOver is a venv that sees the packages of the interpreter that is tested.
+func venvOver(t *testing.T, modules map[string]string) string {
+	t.Helper()
+	path := venv(t, modules)
+	out, err := exec.CommandContext(t.Context(), python(), "-I", "-c", "import site; print('\\n'.join(site.getsitepackages()))").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(path), "..", "lib", "*", "site-packages"))
+	if err != nil || len(found) != 1 {
+		t.Fatal(found, err)
+	}
+	if err := os.WriteFile(filepath.Join(found[0], "over.pth"), out, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A module may write while it is preloaded, as matplotlib and joblib insist on. The
+// directories that it has made are there in each worker, empty, and nothing else.
+func TestPreloadMayWrite(t *testing.T) {
+	t.Parallel()
+	python := venv(t, map[string]string{"writes": `
+import os, tempfile
+config = os.environ["MPLCONFIGDIR"]
+os.makedirs(config + "/deep")
+os.makedirs(os.path.expanduser("~/.writes"))
+for d in config, os.path.expanduser("~"), tempfile.gettempdir():
+    open(d + "/secret", "w").close()
+`})
+	const code = `
+import os, tempfile, writes
+def tree(top):
+    found = sorted(os.path.relpath(os.path.join(w, n), top) for w, dirs, files in os.walk(top) for n in dirs + files)
+    return [name for name in found if not name.startswith("Test")]  # the interpreter is in there, too
+print(tree(os.environ["TMPDIR"]), tree(os.getcwd()))
+open(tempfile.mkstemp()[1]); print(tempfile.gettempdir() == os.environ["TMPDIR"], os.environ["HOME"] == os.getcwd())
+os.makedirs(os.environ["MPLCONFIGDIR"], exist_ok=True); os.makedirs(os.environ["XDG_CACHE_HOME"])
+open(os.environ["MPLCONFIGDIR"] + "/f", "w"); open("f", "w")
+`
+	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
+		t.Helper()
+		pool := newPool(t, preloaded(python, "writes"), withLevel(level))
+		for range 2 {
+			made := "[] []"
+			if level == sandbox.Strict {
+				made = "['matplotlib', 'matplotlib/deep'] ['.writes']"
+			}
+			wantText(t, execute(t, pool, job.Spec{Code: code}), "ok 0", made+"\nTrue True\n", "")
+		}
+	})
+}
+
+func TestPreloadOfAModuleWithThreads(t *testing.T) {
+	t.Parallel()
+	python := venv(t, map[string]string{"busy": "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()"})
+	pool := unstartedPool(t, preloaded(python, "busy"))
+	err := pool.Start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "preload busy: it starts threads") {
+		t.Errorf("Start: %v", err)
+	}
+}
+
+// Code may have terminals, and the next worker of the slot finds none of them.
+func TestTerminals(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	code := fmt.Sprintf(`
+import ctypes, os, pty, sys, termios
+master, slave = os.openpty()
+os.write(slave, b"x\n")
+print(os.ttyname(slave), os.read(master, 10), sorted(os.listdir("/dev/pts")))
+pid, terminal = pty.fork()
+if not pid:
+    os.write(os.open("/dev/tty", os.O_RDWR), b"mine")
+    os._exit(0)
+print(os.read(terminal, 10), os.waitpid(pid, 0)[1])
+libc = ctypes.CDLL(None, use_errno=True)
+N_HDLC = ctypes.c_int(13)
+for request in termios.TIOCSETD, termios.TIOCSETD | 1 << 32:
+    print(libc.syscall(ctypes.c_long(%d), ctypes.c_long(slave), ctypes.c_ulong(request), ctypes.byref(N_HDLC)), ctypes.get_errno())
+if os.fork(): os._exit(0)
+os.setsid()
+`, unix.SYS_IOCTL)
+	for range 3 {
+		res := execute(t, pool, job.Spec{Code: code})
+		wantText(t, res, "exit 0", "/dev/pts/0 b'x\\r\\n' ['0', 'ptmx']\nb'mine' 0\n-1 1\n-1 1\n", res.Stderr)
+	}
+}

@@ -1,0 +1,161 @@
+package interpreter
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/sandbox"
+)
+
+// slot is our view of one slot process, and of the control group that goes with it:
+// see zygote.py. It has at most one worker at a time.
+type slot struct {
+	zygote *zygote
+	link   packets
+	pidfd  *os.File
+	pid    int
+	group  *sandbox.Group
+	owner  int
+
+	mu     sync.Mutex
+	worker *Worker       // the current one
+	gone   chan struct{} // closed once the process has ended
+}
+
+type slotRequest struct {
+	Cmd   string `json:"cmd"`
+	Owner int    `json:"owner"`
+}
+
+// newSlot has z fork a slot.
+func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
+	group, err := p.groups.New()
+	if err != nil {
+		return nil, err
+	}
+	link, theirs, err := newPackets("slot")
+	if err != nil {
+		return nil, errors.Join(err, group.Remove())
+	}
+	s := &slot{zygote: z, link: link, group: group, owner: p.owners.take(), gone: make(chan struct{})}
+	z.mu.Lock()
+	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, theirs)
+	z.mu.Unlock()
+	_ = theirs.Close()
+	if err == nil {
+		z.alive.Add(1)
+		s.pid, err = pidOf(s.pidfd)
+	}
+	if err == nil {
+		err = s.awaitReady(p.cfg.StartTimeout)
+	}
+	if err == nil {
+		// Before the first worker: moving one process is dear, being born there is not.
+		err = group.Add(s.pid)
+	}
+	if err != nil {
+		close(s.gone)
+		p.closeSlot(s)
+		return nil, fmt.Errorf("start slot: %w", err)
+	}
+	go s.listen()
+	return s, nil
+}
+
+func (s *slot) awaitReady(limit time.Duration) error {
+	if err := s.link.conn.SetDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	m, _, err := s.link.receive()
+	if err == nil {
+		err = m.failure()
+	}
+	if err == nil {
+		err = s.link.conn.SetDeadline(time.Time{})
+	}
+	return err
+}
+
+// listen passes what the slot says on to its worker, until the slot's end, which is
+// the end of all that is in it.
+func (s *slot) listen() {
+	defer close(s.gone)
+	for {
+		m, _, err := s.link.receive()
+		s.mu.Lock()
+		w := s.worker
+		if err != nil || m.end != nil {
+			s.worker = nil
+		}
+		s.mu.Unlock()
+		switch {
+		case err != nil:
+			// It was killed, or its socket was closed. Where it is the first process of a
+			// pid namespace the kernel is ending what was in it.
+			ended(s.pidfd, 10*lastResort) // freeing much memory takes time
+			if w != nil {
+				close(w.exited)
+			}
+			return
+		case w == nil:
+		case m.end != nil:
+			w.end = m.end
+			close(w.exited)
+		default:
+			select {
+			case w.answers <- m:
+			default: // nobody asked
+			}
+		}
+	}
+}
+
+// lend makes w the slot's worker: the next that is forked.
+func (s *slot) lend(w *Worker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.worker = w
+}
+
+// running reports whether the slot's process has not ended.
+func (s *slot) running() bool {
+	select {
+	case <-s.gone:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends the process at once, and so, in a pid namespace, all that is in it.
+func (s *slot) kill() {
+	_ = unix.PidfdSendSignal(int(s.pidfd.Fd()), unix.SIGKILL, nil, 0)
+}
+
+// closeSlot ends the slot's process and gives back what belongs to it. Its worker, if
+// it has one, must have ended.
+func (p *Pool) closeSlot(s *slot) {
+	if s.pidfd != nil {
+		s.kill()
+		if !ended(s.pidfd, lastResort) {
+			p.cfg.Log.Error("interpreter: slot survives SIGKILL", slog.Int("pid", s.pid))
+		}
+	}
+	s.link.close()
+	<-s.gone
+	if s.pidfd != nil {
+		_ = s.pidfd.Close()
+		s.zygote.alive.Done()
+	}
+	children.reapAdopted()
+	if err := s.group.Remove(); err != nil {
+		p.cfg.Log.Warn("interpreter: remove control group", slog.Any("err", err))
+	}
+	p.owners.giveBack(s.owner)
+}

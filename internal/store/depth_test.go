@@ -1,0 +1,159 @@
+package store_test
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/store"
+)
+
+func of(caller string) func(*job.NewJob) { return func(n *job.NewJob) { n.Caller = caller } }
+
+func onLow(n *job.NewJob) { n.Job.Queue = "low" }
+
+func TestDepth(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{MaxDepth: 3, MaxCallerDepth: 2})
+	refused := func(name string, want *job.FullError, change ...func(*job.NewJob)) {
+		t.Helper()
+		_, err := b.Create(t.Context(), newJob(change...))
+		var got *job.FullError
+		if want == nil && err != nil || want != nil && !errors.As(err, &got) {
+			t.Errorf("%s: %v", name, err)
+			return
+		}
+		if diff := cmp.Diff(want, got); want != nil && diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	first := newJob(of("a"), func(n *job.NewJob) { n.IdempotencyKey, n.Fingerprint = "k", "f" })
+	b.create(t, first)
+	refused("one that is not due yet waits, too", nil, of("a"), scheduled(time.Hour))
+	refused("of a caller with two", &job.FullError{Depth: 2, Limit: 2}, of("a"))
+	refused("on another queue", &job.FullError{Depth: 2, Limit: 2}, of("a"), onLow)
+	if c, err := b.Create(t.Context(), first); err != nil || c.Job.ID != first.Job.ID {
+		t.Errorf("the same creation sent again: %v", err)
+	}
+	replay := newJob(of("a"), func(n *job.NewJob) { n.IdempotencyKey, n.Fingerprint = "k", "f" })
+	if c, err := b.Create(t.Context(), replay); err != nil || !c.Replayed {
+		t.Errorf("a replay: %v", err)
+	}
+	keyed := func(n *job.NewJob) { n.IdempotencyKey, n.Fingerprint = "other", "f" }
+	refused("with a key", &job.FullError{Depth: 2, Limit: 2}, of("a"), keyed)
+	refused("of another caller", nil, of("b"))
+	refused("on a full queue", &job.FullError{Queue: "default", Depth: 3, Limit: 3}, of("b"))
+	refused("on a queue that is not full", nil, of("b"), onLow)
+
+	claim := b.claim(t, first.Job.ID)
+	refused("with the key that was refused, after a claim", nil, of("a"), keyed)
+	refused("after that", &job.FullError{Queue: "default", Depth: 3, Limit: 3}, of("a"))
+	if err := b.Finish(t.Context(), claim, job.Outcome{State: job.Completed, Result: result()}); err != nil {
+		t.Fatal(err)
+	}
+	refused("an end is no second claim", &job.FullError{Depth: 2, Limit: 2}, of("a"), onLow)
+	if _, err := b.Cancel(t.Context(), b.create(t, newJob(of("c"), onLow))); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"a": "2", "b": "2"}
+	if diff := cmp.Diff(want, b.rdb.HGetAll(t.Context(), "{kaa}:waiting").Val()); diff != "" {
+		t.Errorf("waiting (-want +got):\n%s", diff)
+	}
+}
+
+// TestDepthOfARetry: a job that goes back to its queue counts again, whatever the
+// limit.
+func TestDepthOfARetry(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{MaxDepth: 1, MaxCallerDepth: 1})
+	claim := b.claim(t, b.create(t, newJob(of("a"), attempts(2))))
+	b.create(t, newJob(of("a")))
+	for range 2 { // the second time its answer was lost
+		if _, err := b.GiveBack(t.Context(), claim, job.Failure{Code: job.FailDrained}); err != nil && !errors.Is(err, job.ErrStale) {
+			t.Fatal(err)
+		}
+	}
+	if n := b.rdb.HGet(t.Context(), "{kaa}:waiting", "a").Val(); n != "2" {
+		t.Errorf("%s jobs wait, want 2", n)
+	}
+}
+
+// TestDepthOfOldRecords: jobs that were recorded before there were callers.
+func TestDepthOfOldRecords(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	id := b.create(t, newJob())
+	b.rdb.HDel(t.Context(), "{kaa}:job:"+id, "caller")
+	b.rdb.Del(t.Context(), "{kaa}:waiting")
+	if err := b.Finish(t.Context(), b.claim(t, id), job.Outcome{State: job.Completed, Result: result()}); err != nil {
+		t.Fatal(err)
+	}
+	if left := b.rdb.HGetAll(t.Context(), "{kaa}:waiting").Val(); len(left) != 0 {
+		t.Errorf("waiting: %v", left)
+	}
+}
+
+// TestDepthUnderLoad: with many at once, exactly as many as may are accepted.
+func TestDepthUnderLoad(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{MaxDepth: 100})
+	var accepted atomic.Int64
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			jobs := make([]job.NewJob, 20)
+			for i := range jobs {
+				jobs[i] = newJob()
+			}
+			for _, c := range b.CreateAll(t.Context(), jobs) {
+				if c.Err == nil {
+					accepted.Add(1)
+				} else if !errors.Is(c.Err, job.ErrFull) {
+					t.Error(c.Err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := accepted.Load(); n != 100 {
+		t.Errorf("%d jobs were accepted", n)
+	}
+}
+
+func TestRate(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	other := store.New(b.rdb, store.Config{}) // another process
+	ask := func(s *store.Store, caller string) job.Rate {
+		t.Helper()
+		r, err := s.Rate(t.Context(), caller, 2, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for i := range 5 {
+		if r := ask([]*store.Store{b.Store, other}[i%2], "a"); !r.Allowed || r.Limit != 5 || r.Remaining != 4-i {
+			t.Errorf("request %d of the burst: %+v", i+1, r)
+		}
+	}
+	r := ask(other, "a")
+	if r.Allowed || r.Remaining != 0 || r.RetryAfter <= 0 || r.RetryAfter > 500*time.Millisecond || r.Reset < 2*time.Second || r.Reset > 2500*time.Millisecond {
+		t.Errorf("above it: %+v", r)
+	}
+	if r := ask(other, "b"); !r.Allowed {
+		t.Errorf("another caller: %+v", r)
+	}
+	<-time.After(r.RetryAfter + 5*time.Millisecond)
+	if r := ask(b.Store, "a"); !r.Allowed {
+		t.Errorf("after the time it said: %+v", r)
+	}
+	if ttl := b.rdb.PTTL(t.Context(), "{kaa}:rate:a").Val(); ttl <= 0 || ttl > 3*time.Second {
+		t.Errorf("the key lives %s", ttl)
+	}
+}

@@ -1,0 +1,38 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// HooksDue is what ListenDue says when webhooks are due, not tasks.
+const HooksDue = "hooks"
+
+// TakeHooks takes webhooks that are due, most at a time, and returns how long until
+// the next one is; negative when there is none. Those that are not reported with
+// SettleHook within the lease are due again.
+func (s *Store) TakeHooks(ctx context.Context, most int, lease time.Duration) ([]job.Delivery, time.Duration, error) {
+	v, err := s.scripts.hooks.Run(ctx, s.rdb, []string{hooksKey}, most, lease.Milliseconds()).Slice()
+	if err != nil {
+		return nil, 0, wrap("take webhooks", err)
+	}
+	r := reply(v)
+	var taken []job.Delivery
+	for i := 1; i+3 < len(r); i += 4 {
+		taken = append(taken, job.Delivery{
+			JobID: r.text(i), Attempt: int(atoi(r.text(i + 1))),
+			Age: time.Duration(atoi(r.text(i+2))) * time.Millisecond, Secret: job.Secret(r.text(i + 3)),
+		})
+	}
+	return taken, time.Duration(atoi(r.text(0))) * time.Millisecond, nil
+}
+
+// SettleHook records how an attempt ended. job.ErrStale: it is not the last one, or
+// the webhook is through.
+func (s *Store) SettleHook(ctx context.Context, d job.Delivery, report job.Report) error {
+	_, err := s.run(ctx, "settle webhook", s.scripts.hooked, []string{hooksKey, jobKey(d.JobID)},
+		d.JobID, d.Attempt, string(report.State), report.Next.Milliseconds(), report.Status, report.Error, s.cfg.TombstoneTTL.Milliseconds())
+	return err
+}

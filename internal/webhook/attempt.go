@@ -1,0 +1,163 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+const (
+	maxAnswer        = 64 << 10 // what is read of an answer, and thrown away
+	maxAnswerHeaders = 64 << 10
+	idleConnections  = 64
+	idleFor          = 30 * time.Second
+)
+
+// errPrivate: the receiver's address is not public.
+var errPrivate = errors.New("its address is not public, which is not allowed")
+
+// newClient returns a client for strangers' URLs.
+func newClient(allowPrivate bool) *http.Client {
+	dialer := &net.Dialer{KeepAlive: idleFor}
+	if !allowPrivate {
+		// Here and not before: a name may lead elsewhere the second time it is asked for.
+		dialer.Control = func(_, address string, _ syscall.RawConn) error {
+			a, err := netip.ParseAddrPort(address)
+			if err != nil || !job.PublicAddress(a.Addr()) {
+				return errPrivate
+			}
+			return nil
+		}
+	}
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:       nil, // not the environment's: it would connect on its own terms
+			DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+			MaxIdleConns:    idleConnections, IdleConnTimeout: idleFor, MaxResponseHeaderBytes: maxAnswerHeaders,
+			DisableCompression: true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// attempt is what came of one.
+type attempt struct {
+	status     int    // 0 without an answer
+	problem    string // for the job's owner; empty if it was delivered
+	again      bool   // worth another attempt
+	retryAfter time.Duration
+}
+
+// attempt posts one webhook. An error means that it could not even be begun.
+func (d *Deliverer) attempt(ctx context.Context, t job.Delivery) (attempt, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
+	defer cancel()
+	j, err := d.cfg.Records.Get(ctx, t.JobID)
+	if err != nil {
+		return attempt{}, err
+	}
+	if j.Webhook == nil {
+		return attempt{}, job.ErrGone
+	}
+	body, err := d.cfg.Body(j)
+	if err != nil {
+		return attempt{}, fmt.Errorf("write message: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, j.Webhook.URL, bytes.NewReader(body))
+	if err != nil {
+		return attempt{problem: "the URL cannot be used"}, nil //nolint:nilerr // it is the owner's mistake
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", d.cfg.UserAgent)
+	req.Header.Set("Kaa-Job-Id", t.JobID)
+	req.Header.Set("Kaa-Attempt", strconv.Itoa(t.Attempt))
+	if t.Secret != "" {
+		req.Header.Set("Kaa-Signature", signature(t.Secret, time.Now(), body))
+	}
+	if !d.hosts.mayTry(req.URL.Host, time.Now()) {
+		return attempt{problem: "its host failed several times in a row, so it was not tried", again: true}, nil
+	}
+	res, err := d.client.Do(req)
+	if err != nil {
+		if !errors.Is(err, context.Canceled) { // that is us
+			d.hosts.failed(req.URL.Host, time.Now())
+		}
+		return attempt{problem: d.wording(err), again: !errors.Is(err, errPrivate)}, nil
+	}
+	defer func() { _ = res.Body.Close() }()
+	d.hosts.answered(req.URL.Host)
+	// Read, so that the connection can be used again.
+	_, _ = io.CopyN(io.Discard, res.Body, maxAnswer)
+	return judge(res), nil
+}
+
+// judge says what an answer means.
+func judge(res *http.Response) attempt {
+	a := attempt{status: res.StatusCode}
+	switch {
+	case res.StatusCode >= 200 && res.StatusCode < 300:
+		return a
+	case res.StatusCode >= 300 && res.StatusCode < 400:
+		a.problem = "redirects are not followed"
+		return a
+	}
+	a.problem = "the receiver answered " + strconv.Itoa(res.StatusCode)
+	a.again = res.StatusCode >= 500 || res.StatusCode == http.StatusRequestTimeout || res.StatusCode == http.StatusTooManyRequests
+	if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		a.retryAfter = time.Duration(min(seconds, int(lastPause/time.Second))) * time.Second
+	}
+	return a
+}
+
+// signature is the value of Kaa-Signature: the time, and what only who knows the
+// secret can make of the time and the body.
+func signature(secret job.Secret, at time.Time, body []byte) string {
+	t := strconv.FormatInt(at.Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(secret))
+	_, _ = mac.Write([]byte(t + ".")) // a hash never fails
+	_, _ = mac.Write(body)
+	return "t=" + t + ",v1=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// wording says why there was no answer, without the addresses that the error names:
+// they are of our network's inside.
+func (d *Deliverer) wording(err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		return "there is no such host"
+	}
+	var timeout net.Error
+	switch {
+	case errors.Is(err, errPrivate):
+		return errPrivate.Error()
+	case errors.Is(err, context.Canceled):
+		return "it was broken off"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer within " + d.cfg.Timeout.String()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "the connection was refused"
+	case errors.As(err, new(*net.DNSError)):
+		return "its host could not be looked up"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return "its TLS certificate is not valid"
+	case strings.Contains(err.Error(), "HTTP response to HTTPS client"): // net/http has no error of its own for it
+		return "it does not speak TLS"
+	default:
+		return "the connection failed"
+	}
+}
