@@ -79,7 +79,7 @@ func (f *fakeStore) Runners(context.Context) ([]job.Runner, error) {
 	f.looks++
 	return f.runners, errors.Join(f.err, f.runnersErr)
 }
-func (f *fakeStore) Ping(context.Context) error { return f.err }
+func (f *fakeStore) Ready(context.Context) error { return f.err }
 
 type fakeQueue struct {
 	enqueued []job.DueTask

@@ -97,7 +97,7 @@ func (s *server) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) 
 		return nil, newProblem(http.StatusServiceUnavailable, "draining", "the process is about to stop")
 	default:
 	}
-	if err := s.cfg.Fleet.Ping(ctx); err != nil {
+	if err := s.cfg.Fleet.Ready(ctx); err != nil {
 		return nil, fmt.Errorf("ready: %w", err)
 	}
 	return healthy(), nil

@@ -33,7 +33,8 @@ type Observer interface {
 type Fleet interface {
 	Queues(ctx context.Context, names []string) ([]job.QueueStats, error)
 	Runners(ctx context.Context) ([]job.Runner, error)
-	Ping(ctx context.Context) error
+	// Ready reports whether Redis takes what is written.
+	Ready(ctx context.Context) error
 }
 
 // Config are the parts and bounds of the HTTP side.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/api"
+	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/telemetry"
 	"github.com/kaa-run/kaa/internal/webhook"
 )
@@ -64,6 +65,7 @@ type apiProcess struct {
 	draining   chan struct{}
 	requests   *sync.WaitGroup // and what they left to be done
 	background []stage
+	hurry      <-chan struct{}
 }
 
 // startAPI listens and serves.
@@ -73,7 +75,11 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 		return nil, fmt.Errorf("name this process: %w", err)
 	}
 	hub := api.NewHub(name.String())
-	finished, err := s.store.ListenFinished(ctx, hub.Subscriber, hub.Told)
+	var finished *store.Listener
+	err = s.insist(ctx, func() (err error) {
+		finished, err = s.store.ListenFinished(ctx, hub.Subscriber, hub.Told)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +88,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	if err != nil {
 		return nil, errors.Join(err, finished.Close())
 	}
-	a := &apiProcess{cfg: s.cfg, log: s.log, served: make(chan error, 1), draining: make(chan struct{}), requests: new(sync.WaitGroup)}
+	a := &apiProcess{cfg: s.cfg, log: s.log, served: make(chan error, 1), draining: make(chan struct{}), requests: new(sync.WaitGroup), hurry: s.hurry}
 	attendance := api.NewAttendance(hub, s.store.Attend, s.log)
 	attendance.Start(ctx)
 	hooks.Start(ctx)
@@ -135,6 +141,7 @@ func (a *apiProcess) stages() []stage {
 			close(a.draining)
 			select {
 			case <-ctx.Done():
+			case <-a.hurry:
 			case <-time.After(a.cfg.ShutdownDelay):
 			}
 			return nil
@@ -142,8 +149,15 @@ func (a *apiProcess) stages() []stage {
 		{"http", a.cfg.DrainTimeout + time.Second, func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, a.cfg.DrainTimeout)
 			defer cancel()
+			go func() {
+				select {
+				case <-a.hurry:
+					cancel()
+				case <-ctx.Done():
+				}
+			}()
 			err := a.server.Shutdown(ctx)
-			if errors.Is(err, context.DeadlineExceeded) {
+			if err != nil && ctx.Err() != nil {
 				a.log.WarnContext(ctx, "the time to drain is over: cutting callers off")
 				return nil
 			}

@@ -184,6 +184,58 @@ func TestDrainDeadline(t *testing.T) {
 	}
 }
 
+// TestHurry: a second signal ends executions and cuts callers off at once, and their
+// ends are written all the same.
+func TestHurry(t *testing.T) {
+	t.Parallel()
+	k := prepare(t, testenv.Redis(t), "KAA_KILL_GRACE=100ms")
+	hurry := make(chan struct{})
+	addr, _ := k.run(app.RunAPI)
+	k.url = "http://" + addr.String()
+	k.environ = k.environ.With("KAA_DRAIN_TIMEOUT", "1m").With("KAA_SHUTDOWN_DELAY", "1m")
+	second, stopAPI := k.runHurried(app.RunAPI, hurry)
+	_, stopRunner := k.runHurried(app.RunRunner, hurry)
+	stubborn := "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(60)"
+	once := k.submit(fields{"code": stubborn})
+	twice := k.submit(fields{"code": stubborn, "maxAttempts": 2})
+	testenv.Eventually(t, "they run", func() bool {
+		return strings.Contains(k.call(http.MethodGet, "/v1/queues", nil).raw, `"active":2`)
+	})
+	called := make(chan error, 1)
+	other := *k
+	other.url = "http://" + second.String()
+	go func() {
+		_, err := other.try(t.Context(), http.MethodPost, executePath, fields{"code": "print(1)"})
+		called <- err
+	}()
+	testenv.Eventually(t, "the call waits", func() bool {
+		return strings.Contains(k.call(http.MethodGet, "/v1/queues", nil).raw, `"depth":1`)
+	})
+	stopped := make(chan error, 2)
+	began := time.Now()
+	go func() { stopped <- stopAPI() }()
+	go func() { stopped <- stopRunner() }()
+	testenv.Eventually(t, "the runner drains", func() bool {
+		return strings.Contains(k.call(http.MethodGet, "/v1/runners", nil).raw, `"draining":true`)
+	})
+	close(hurry)
+	for range 2 {
+		if err := <-stopped; err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	}
+	within(t, 20*time.Second, began)
+	if err := <-called; err == nil {
+		t.Error("the call was answered")
+	}
+	if end := k.await(once); end.str("failure.code") != "drained" {
+		t.Errorf("no attempt left: %s", end.raw)
+	}
+	if j := k.call(http.MethodGet, "/v1/jobs/"+twice, nil); j.str("state") != "queued" || j.str("attempt") != "1" {
+		t.Errorf("an attempt left: %s", j.raw)
+	}
+}
+
 // TestStopOfTheAPI: the jobs of synchronous callers that a stop cuts off are
 // cancelled, whether they run or wait: nobody is there for their results.
 func TestStopOfTheAPI(t *testing.T) {

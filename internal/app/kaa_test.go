@@ -73,10 +73,16 @@ func python() string {
 // end of the test does, and returns what it returned.
 func (k *kaa) run(main func(context.Context, app.Process) error) (addr net.Addr, stop func() error) {
 	k.tb.Helper()
+	return k.runHurried(main, nil)
+}
+
+// runHurried does the same with a second signal.
+func (k *kaa) runHurried(main func(context.Context, app.Process) error, hurry <-chan struct{}) (addr net.Addr, stop func() error) {
+	k.tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan net.Addr, 1)
 	done := make(chan error, 1)
-	p := app.Process{Environ: k.environ, Stdout: io.Discard, Stderr: k.logs, Ready: func(a net.Addr) { ready <- a }}
+	p := app.Process{Environ: k.environ, Stdout: io.Discard, Stderr: k.logs, Ready: func(a net.Addr) { ready <- a }, Hurry: hurry}
 	go func() { done <- main(ctx, p) }()
 	stop = sync.OnceValue(func() error {
 		cancel()

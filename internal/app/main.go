@@ -25,6 +25,9 @@ type Process struct {
 	// Ready, if not nil, is called once the process does its work, with the
 	// address at which it answers HTTP, if any.
 	Ready func(net.Addr)
+	// Hurry, once closed, ends a drain's patience: executions are ended and callers cut
+	// off at once. What has to be written still is.
+	Hurry <-chan struct{}
 }
 
 func (p Process) ready(a net.Addr) {
@@ -37,23 +40,45 @@ func (p Process) ready(a net.Addr) {
 // healthcheck, which asks the process that runs with the same configuration
 // whether it is ready.
 func Main(name string, run func(context.Context, Process) error, healthAddr func(Config) string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, hurry, stop := signals(context.Background())
 	defer stop()
-	p := Process{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}
+	p := Process{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Hurry: hurry}
 	if len(os.Args) == 2 && os.Args[1] == "healthcheck" {
 		run = func(ctx context.Context, p Process) error { return healthcheck(ctx, p.Environ, healthAddr) }
 	} else if len(os.Args) > 1 {
 		_, _ = fmt.Fprintf(os.Stderr, "usage: %s [healthcheck]\nIt is configured by the environment: see docs/configuration.md.\n", name)
 		return 2
 	}
-	// The first signal starts the drain; giving the signal back lets a second one
-	// end the process at once.
-	context.AfterFunc(ctx, stop)
 	if err := run(ctx, p); err != nil {
 		_, _ = fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return 1
 	}
 	return 0
+}
+
+// signals says what SIGTERM and SIGINT mean: the first ends the context, which starts
+// the drain, the second closes hurry, and a third ends the process where it stands.
+func signals(parent context.Context) (ctx context.Context, hurry <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	received := make(chan os.Signal, 2)
+	signal.Notify(received, os.Interrupt, syscall.SIGTERM)
+	hurried, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		for _, act := range []func(){cancel, func() { close(hurried) }} {
+			select {
+			case <-received:
+				act()
+			case <-stopped:
+				return
+			}
+		}
+		signal.Stop(received)
+	}()
+	return ctx, hurried, func() {
+		signal.Stop(received)
+		close(stopped)
+		cancel()
+	}
 }
 
 // healthcheck asks a process on this machine whether it is ready.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -90,9 +91,24 @@ func parseRedisURL(secret Secret) (*redis.UniversalOptions, error) {
 // errRedisURL stands for what net/url has to say, which quotes parts of the URL.
 var errRedisURL = errors.New("is not a URL of that form; percent-encode special characters of the password")
 
+// Patience with a Redis that does not answer. A caller gets his 503 after two tries, in
+// 9 s at most; go-redis's own values would make it 40.
+const (
+	answerTimeout = 2 * time.Second
+	retries       = 1
+)
+
 // connect returns a client. Each call makes one with connections of its own.
 func connect(o redis.UniversalOptions, name string) redis.UniversalClient {
 	o.ClientName = "kaa-" + name
 	o.PoolSize = poolSize
+	for _, d := range []*time.Duration{&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout} {
+		if *d == 0 {
+			*d = answerTimeout
+		}
+	}
+	if o.MaxRetries == 0 {
+		o.MaxRetries = retries
+	}
 	return redis.NewUniversalClient(&o)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/runner"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/store"
 )
 
 const (
@@ -60,6 +61,8 @@ type runnerProcess struct {
 	runner     *runner.Runner
 	server     *queue.Server
 	background []stage
+	hurry      <-chan struct{}
+	log        *slog.Logger
 }
 
 // startRunner starts the parts from the inside out: interpreters, registration,
@@ -85,11 +88,15 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics,
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
 	})
-	if err := r.Start(ctx); err != nil {
+	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {
 		return nil, err
 	}
 	undo = append([]stage{{"registration", 2 * time.Second, r.Close}}, undo...)
-	cancels, err := s.store.ListenCancels(ctx, self.ID, r.Cancelled)
+	var cancels *store.Listener
+	err = s.insist(ctx, func() (err error) {
+		cancels, err = s.store.ListenCancels(ctx, self.ID, r.Cancelled)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +115,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	if self.Sandbox != string(sandbox.Strict) {
 		s.log.WarnContext(ctx, "the sandbox is weaker than strict: see docs/security.md for what that means", slog.String("sandbox", self.Sandbox))
 	}
-	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, background: append([]stage{closeServer}, undo...)}, nil
+	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, hurry: s.hurry, log: s.log, background: append([]stage{closeServer}, undo...)}, nil
 }
 
 func (s *shared) describeRunner(pool *interpreter.Pool, missing []job.Layer) (job.Runner, error) {
@@ -133,7 +140,11 @@ func (s *shared) describeRunner(pool *interpreter.Pool, missing []job.Layer) (jo
 // closes the connections.
 func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Server, stage, error) {
 	// Clients of its own: one gets the gate's hook, the other blocks.
-	tasks, blocking := connect(*s.redis, "tasks"), connect(*s.redis, "wake")
+	// A dequeue must not be repeated behind the gate's back: its answer, if it was lost,
+	// was a task. All else that asynq sends, it repeats itself.
+	once := *s.redis
+	once.MaxRetries = -1
+	tasks, blocking := connect(once, "tasks"), connect(*s.redis, "wake")
 	shutdown := s.cfg.DrainTimeout + s.cfg.KillGrace + endTime
 	server, err := queue.NewServer(queue.ServerConfig{
 		Redis: tasks, Blocking: blocking, Queues: s.cfg.Queues, Concurrency: s.cfg.Concurrency,
@@ -158,14 +169,34 @@ func (r *runnerProcess) stages() []stage {
 	return append([]stage{
 		{"taking jobs", 2 * time.Second, func(ctx context.Context) error {
 			r.server.Stop()
-			return r.runner.BeginDrain(ctx)
+			if err := r.runner.BeginDrain(ctx); err != nil {
+				r.log.WarnContext(ctx, "say that this runner drains", slog.Any("err", err)) // that is all it does
+			}
+			return nil
 		}},
 		{"jobs", jobs, func(ctx context.Context) error {
-			hurry := time.AfterFunc(r.cfg.DrainTimeout, r.runner.EndExecutions)
-			defer hurry.Stop()
+			enough := r.patience(ctx)
+			defer enough()
 			return r.server.Close(ctx)
 		}},
 	}, r.background...)
+}
+
+// patience ends what is executed once the time to drain is over, or when somebody
+// is in a hurry. The returned function calls it off.
+func (r *runnerProcess) patience(ctx context.Context) func() {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.DrainTimeout)
+	go func() {
+		select {
+		case <-r.hurry:
+		case <-ctx.Done():
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return
+			}
+		}
+		r.runner.EndExecutions()
+	}()
+	return cancel
 }
 
 // workers lends the pool's interpreters to the runner.
@@ -198,7 +229,7 @@ func (s *shared) serveHealth(ctx context.Context) (*healthServer, error) {
 	mux.Handle("GET /metrics", s.metrics.Handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) {
-		if err := s.store.Ping(req.Context()); err != nil || ctx.Err() != nil {
+		if err := s.store.Ready(req.Context()); err != nil || ctx.Err() != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -42,6 +43,7 @@ type shared struct {
 	rdb     redis.UniversalClient
 	store   *store.Store
 	queue   *queue.Client
+	hurry   <-chan struct{} // see Process.Hurry
 }
 
 // setup reads the configuration, makes the shared parts and waits until Redis
@@ -63,7 +65,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("KAA_REDIS_URL: %w", err)
 	}
-	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data")}
+	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data"), hurry: p.Hurry}
 	s.store = store.New(s.rdb, store.Config{
 		TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, Window: cfg.FairWindow,
@@ -81,7 +83,7 @@ func (s *shared) awaitRedis(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, redisPatience)
 	defer cancel()
 	for {
-		err := s.store.Ping(ctx)
+		err := s.store.Ready(ctx)
 		if err == nil {
 			return nil
 		}
@@ -90,6 +92,25 @@ func (s *shared) awaitRedis(ctx context.Context) error {
 			return fmt.Errorf("connect to Redis (KAA_REDIS_URL): %w", err)
 		case <-time.After(200 * time.Millisecond):
 			s.log.WarnContext(ctx, "waiting for Redis", slog.Any("err", err))
+		}
+	}
+}
+
+// insist repeats a step of the start that Redis did not answer: a connection that
+// breaks just then is no reason to give up.
+func (s *shared) insist(ctx context.Context, step func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, redisPatience)
+	defer cancel()
+	for {
+		err := step()
+		if !errors.Is(err, job.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(200 * time.Millisecond):
+			s.log.WarnContext(ctx, "start: will try again", slog.Any("err", err))
 		}
 	}
 }
@@ -124,19 +145,26 @@ func (s *shared) maintainer() *runner.Maintainer {
 // startMaintenance starts it and returns its stages. hooksDue, if not nil, is called
 // when webhooks are due.
 func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hooksDue func()) ([]stage, error) {
-	due, err := s.store.ListenDue(ctx, func(what string) {
-		switch {
-		case what != store.HooksDue:
-			m.OutboxChanged()
-		case hooksDue != nil:
-			hooksDue()
-		}
+	var due *store.Listener
+	err := s.insist(ctx, func() (err error) {
+		due, err = s.store.ListenDue(ctx, func(what string) {
+			switch {
+			case what != store.HooksDue:
+				m.OutboxChanged()
+			case hooksDue != nil:
+				hooksDue()
+			}
+		})
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	m.Start(ctx)
+	r := runner.NewReconciler(s.cfg.Queues.names(), s.store, taskLists{s}, s.metrics.Reconciled, s.log)
+	r.Start(ctx)
 	return []stage{
+		{"reconciler", 2 * time.Second, func(context.Context) error { r.Close(); return nil }},
 		{"outbox subscription", time.Second, func(context.Context) error { return due.Close() }},
 		{"maintenance", 2 * time.Second, func(context.Context) error { m.Close(); return nil }},
 	}, nil
@@ -149,6 +177,41 @@ func (q taskQueue) Enqueue(ctx context.Context, t job.DueTask) error { return q.
 
 func (q taskQueue) Remove(ctx context.Context, t job.DueTask) error {
 	return q.queue.Remove(ctx, q.task(t))
+}
+
+// taskLists is the queue as the reconciler needs it.
+type taskLists struct{ *shared }
+
+func (l taskLists) MendQueue(ctx context.Context, q string) (map[string]int, []job.DueTask, error) {
+	mended, tasks, err := l.queue.Mend(ctx, q)
+	return mended, dueTasks(tasks), err
+}
+
+func (l taskLists) Missing(ctx context.Context, q string, due []job.DueTask) ([]job.DueTask, map[string]int, error) {
+	tasks := make([]queue.Task, len(due))
+	of := make(map[string]job.DueTask, len(due))
+	for i, t := range due {
+		tasks[i] = l.task(t)
+		of[t.JobID] = t
+	}
+	missing, mended, err := l.queue.Missing(ctx, q, tasks)
+	var still []job.DueTask
+	for _, t := range missing {
+		still = append(still, of[t.JobID])
+	}
+	return still, mended, err
+}
+
+func (l taskLists) Delete(ctx context.Context, t job.DueTask) (bool, error) {
+	return l.queue.Delete(ctx, l.task(t))
+}
+
+func dueTasks(tasks []queue.Task) []job.DueTask {
+	due := make([]job.DueTask, len(tasks))
+	for i, t := range tasks {
+		due[i] = job.DueTask{JobID: t.JobID, Queue: t.Queue, Attempt: t.Attempt}
+	}
+	return due
 }
 
 // rate is the rate limit of the api; nil if there is none.

@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"internal/webhook":     {"internal/job"},
 	"internal/testenv":     nil,
 	"internal/layout":      nil,
+	"test/chaos":           nil,
 	"test/escape":          nil,
 	"internal/app": {
 		"internal/job", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter",

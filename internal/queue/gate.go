@@ -44,6 +44,7 @@ type gate struct {
 
 	recognised chan struct{} // closed by the first dequeue that was recognised
 	foreign    chan struct{} // closed when there should have been one long ago
+	doubtful   func()        // called when a dequeue failed; must not block
 	stopped    chan struct{} // closed by stop
 
 	recogniseOnce, foreignOnce, stopOnce sync.Once
@@ -80,6 +81,7 @@ type parker interface {
 
 func newGate(queues int, park parker, log *slog.Logger) *gate {
 	return &gate{
+		doubtful:   func() {},
 		queues:     queues,
 		park:       park,
 		log:        log,
@@ -153,6 +155,7 @@ func (g *gate) note(key string, err error) {
 		// asynq gives up the round and starts another one at once.
 		clear(g.empty)
 		g.dequeueFail.failed()
+		g.doubtful()
 		g.report("queue: cannot take tasks off Redis", err, &g.dequeueFail)
 		return
 	}

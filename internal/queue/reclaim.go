@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -37,11 +38,15 @@ return moved`
 // up to two minutes later. A task whose server turns out to live is handled twice,
 // which the claim of its job makes harmless.
 func (c *Client) Reclaim(ctx context.Context, queues ...string) (int, error) {
+	return reclaim(ctx, c.rdb, queues...)
+}
+
+func reclaim(ctx context.Context, rdb redis.UniversalClient, queues ...string) (int, error) {
 	reclaimed := 0
 	before := time.Now().Add(leaseTime - deadAfter).Unix()
 	for _, q := range queues {
 		prefix := "asynq:{" + q + "}:"
-		n, err := redis.NewScript(reclaimScript).Run(ctx, c.rdb,
+		n, err := redis.NewScript(reclaimScript).Run(ctx, rdb,
 			[]string{prefix + "lease", prefix + "active", prefix + "pending"}, before, prefix+"t:", maxReclaimed).Int()
 		if err != nil {
 			return reclaimed, unavailable(ctx, "reclaim tasks of "+q, err)
@@ -50,9 +55,38 @@ func (c *Client) Reclaim(ctx context.Context, queues ...string) (int, error) {
 		if n == 0 {
 			continue
 		}
-		if err := wake(ctx, c.rdb, q, n); err != nil {
+		if err := wake(ctx, rdb, q, n); err != nil {
 			return reclaimed, unavailable(ctx, "wake for reclaimed tasks", err)
 		}
 	}
 	return reclaimed, nil
+}
+
+// doubtful is called when a dequeue failed: Redis may have handed out a task whose
+// answer was lost, so that nobody handles it. That shows when its lease is not renewed.
+func (s *Server) doubtful() {
+	if s.doubts.Swap(true) {
+		return // somebody waits for it already
+	}
+	s.background.Go(func() {
+		for {
+			t := time.NewTimer(deadAfter + time.Second)
+			select {
+			case <-t.C:
+			case <-s.drained:
+				t.Stop()
+				return
+			}
+			s.doubts.Store(false) // what fails from now on is another's to wait for
+			ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+			n, err := reclaim(ctx, s.cfg.Redis, s.names...)
+			cancel()
+			if n > 0 {
+				s.cfg.Log.Warn("queue: tasks whose hand-over was lost are on their queues again", slog.Int("tasks", n))
+			}
+			if err == nil || s.doubts.Swap(true) {
+				return
+			}
+		}
+	})
 }

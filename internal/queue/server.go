@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -65,6 +66,7 @@ type Server struct {
 	drained    chan struct{}  // closed when no asynq server of ours runs any more
 	closed     chan struct{}  // closed when nothing of ours runs any more
 	background sync.WaitGroup // goroutines of ours, but the gate's
+	doubts     atomic.Bool    // a task may have been lost on its way; see doubtful
 
 	mu       sync.Mutex
 	servers  []*asynq.Server // the running one is the last
@@ -98,6 +100,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		drained: make(chan struct{}),
 		closed:  make(chan struct{}),
 	}
+	s.gate.doubtful = s.doubtful
 	cfg.Redis.AddHook(s.gate)
 	return s, nil
 }

@@ -21,6 +21,10 @@ type Registry interface {
 	Held(ctx context.Context, runner string) ([]job.Claim, error)
 }
 
+// lookEvery is after how many heartbeats a runner compares what it executes with what
+// it has claimed, even if nothing went wrong that it knows of.
+const lookEvery = 15
+
 // Start registers the runner and keeps it registered until Close.
 func (r *Runner) Start(ctx context.Context) error {
 	if err := r.beat(ctx); err != nil {
@@ -28,7 +32,11 @@ func (r *Runner) Start(ctx context.Context) error {
 	}
 	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
 	r.done.Go(func() {
+		beats := 0
 		every(ctx, r.cfg.HeartbeatEvery, func() {
+			if beats++; beats%lookEvery == 0 {
+				r.suspect()
+			}
 			if err := r.beat(ctx); err != nil && ctx.Err() == nil {
 				r.cfg.Log.WarnContext(ctx, "heartbeat", slog.Any("err", err))
 				return

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,10 +23,15 @@ type Outbox interface {
 
 // Repairs is what else the maintenance does.
 type Repairs interface {
-	// Rescue settles the jobs of runners whose heartbeat has lapsed, and tells whether
-	// there was such a runner. It also ends the jobs whose waiting API process has lapsed.
-	Rescue(ctx context.Context) (rescued []job.Rescued, lapsed bool, err error)
-	Ping(ctx context.Context) error
+	// Lapsed returns the runners whose heartbeat has lapsed, and the processes whose lease
+	// on what their callers wait for has.
+	Lapsed(ctx context.Context) ([]string, error)
+	// Rescue settles the jobs of those of them that have lapsed: of runners, what they
+	// executed; of others, what nobody waits for any more. It tells whether there was a
+	// runner among them.
+	Rescue(ctx context.Context, lapsed ...string) (rescued []job.Rescued, runner bool, err error)
+	// Ready reports whether Redis takes what is written.
+	Ready(ctx context.Context) error
 	// Sweep takes expired jobs out of the listings and returns how many it found.
 	Sweep(ctx context.Context, most int) (int, error)
 }
@@ -41,13 +47,20 @@ type Reclaim func(ctx context.Context) error
 // one script, so they are as long as the promises allow.
 const (
 	promoteEvery = 10 * time.Second // new delayed jobs are announced; this finds what was missed
-	rescueEvery  = 4 * time.Second  // with the 8 s of the heartbeat: 12 s, of 15 promised
-	sweepEvery   = 5 * time.Second
-	retryAfter   = time.Second // after an error
+	rescueEvery  = 4 * time.Second  // with heartbeat and second look: 14.2 s, of 15 promised
+	sweepEvery   = 20 * time.Second // readers of the listings look past what has expired
+	retryAfter   = time.Second      // after an error
 	// rescueGrace is how long Redis must have answered before anybody is written
 	// off: while it is away no heartbeat can be written, and live runners need time
 	// to write theirs when it is back.
 	rescueGrace = 8 * time.Second
+	// secondLook is when a runner that seems dead is looked at again, and written off
+	// if it still does: one whose heartbeats were held up, say by a Redis that stood
+	// still or was full for a while, has written the next one by then.
+	secondLook = 2200 * time.Millisecond
+	// slowLook is how long a look may take to be believed: one that waited for Redis
+	// tells of lapses that Redis caused.
+	slowLook = time.Second
 	// reclaims is how often to look for the tasks of a runner that was lost: which
 	// they are shows 10 s after its death, and a heartbeat may lapse 6 s after it.
 	reclaims = 3
@@ -151,7 +164,7 @@ func (m *Maintainer) enqueueDue(ctx context.Context) (time.Duration, error) {
 
 func (m *Maintainer) rescue(ctx context.Context) {
 	if m.answersSince.IsZero() || time.Since(m.answersSince) < rescueGrace {
-		switch err := m.repairs.Ping(ctx); {
+		switch err := m.repairs.Ready(ctx); {
 		case err != nil:
 			m.answersSince = time.Time{}
 		case m.answersSince.IsZero():
@@ -159,13 +172,51 @@ func (m *Maintainer) rescue(ctx context.Context) {
 		}
 		return
 	}
-	rescued, lapsed, err := m.repairs.Rescue(ctx)
-	if err != nil {
-		m.answersSince = time.Time{}
-		if ctx.Err() == nil {
-			m.log.WarnContext(ctx, "rescue", slog.Any("err", err))
+	lost := m.lapsed(ctx)
+	if len(lost) > 0 {
+		// A Redis that answers and takes nothing holds up heartbeats, too.
+		if err := m.repairs.Ready(ctx); err != nil {
+			m.troubled(ctx, "look for lost runners", err)
+			return
 		}
+		wait(ctx, secondLook)
+		still := m.lapsed(ctx)
+		lost = slices.DeleteFunc(lost, func(id string) bool { return !slices.Contains(still, id) })
+	}
+	if len(lost) > 0 && !m.writeOff(ctx, lost) {
 		return
+	}
+	if m.toReclaim == 0 || ctx.Err() != nil {
+		return
+	}
+	if err := m.reclaim(ctx); err != nil {
+		m.log.WarnContext(ctx, "reclaim the tasks of a lost runner", slog.Any("err", err))
+		return
+	}
+	m.toReclaim--
+}
+
+// lapsed returns the runners that seem dead, as far as that can be believed.
+func (m *Maintainer) lapsed(ctx context.Context) []string {
+	began := time.Now()
+	lapsed, err := m.repairs.Lapsed(ctx)
+	switch {
+	case err != nil:
+		m.troubled(ctx, "look for lost runners", err)
+		return nil
+	case time.Since(began) > slowLook:
+		m.answersSince = time.Now()
+		return nil
+	}
+	return lapsed
+}
+
+// writeOff settles the jobs of lost runners and reports whether that worked.
+func (m *Maintainer) writeOff(ctx context.Context, lost []string) bool {
+	rescued, runner, err := m.repairs.Rescue(ctx, lost...)
+	if err != nil {
+		m.troubled(ctx, "rescue", err)
+		return false
 	}
 	for _, r := range rescued {
 		if r.Unattended {
@@ -177,17 +228,29 @@ func (m *Maintainer) rescue(ctx context.Context) {
 	if len(rescued) > 0 {
 		m.OutboxChanged()
 	}
-	if lapsed {
+	if runner {
 		m.toReclaim = reclaims
 	}
-	if m.toReclaim == 0 {
-		return
+	return true
+}
+
+// troubled notes that Redis does not do what it should: nobody is written off for a
+// while after that.
+func (m *Maintainer) troubled(ctx context.Context, doing string, err error) {
+	m.answersSince = time.Time{}
+	if ctx.Err() == nil {
+		m.log.WarnContext(ctx, doing, slog.Any("err", err))
 	}
-	if err := m.reclaim(ctx); err != nil {
-		m.log.WarnContext(ctx, "reclaim the tasks of a lost runner", slog.Any("err", err))
-		return
+}
+
+// wait returns after d, or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
-	m.toReclaim--
 }
 
 func (m *Maintainer) sweep(ctx context.Context) {

@@ -57,6 +57,9 @@ type Observer interface {
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = 2 * time.Second
+	// oldAnswer is when the answer to a claim is too old to start code on: well before a
+	// heartbeat can lapse.
+	oldAnswer = 3 * time.Second
 )
 
 // Why an execution is ended early: causes of its context.
@@ -185,7 +188,14 @@ func (r *Runner) claim(ctx context.Context, jobID, session string) (job.Claim, e
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.ClaimFor)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		sent := time.Now()
 		c, err := r.tryClaim(ctx, jobID, session)
+		if err == nil && time.Since(sent) > oldAnswer {
+			// This process stood still, or Redis did: the runner may have been written off
+			// since, and the job be another's or ended. To ask again tells.
+			r.suspect()
+			continue
+		}
 		if !errors.Is(err, job.ErrUnavailable) {
 			return c, err
 		}

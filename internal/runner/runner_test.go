@@ -25,7 +25,8 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 // fakeStore is what a runner needs of the store, with the answers that a test sets.
 type fakeStore struct {
 	mu         sync.Mutex
-	claimErrs  []error // one per call, then none
+	claimErrs  []error       // one per call, then none
+	claimTakes time.Duration // the first
 	finishErrs []error
 	filled     bool // a claim brings jobs into the outbox
 	cancelled  bool // the owner's flag is set
@@ -59,6 +60,10 @@ func (f *fakeStore) next(errs *[]error) error {
 }
 
 func (f *fakeStore) Claim(_ context.Context, id, runner, session string) (job.Claim, error) {
+	if takes := f.claimTakes; takes > 0 {
+		f.claimTakes = 0
+		<-time.After(takes)
+	}
 	return job.Claim{JobID: id, Runner: runner, SessionID: session, Attempt: 1, Waited: 5 * time.Millisecond, Filled: f.filled}, f.next(&f.claimErrs)
 }
 
@@ -70,8 +75,11 @@ func (f *fakeStore) Finish(_ context.Context, _ job.Claim, o job.Outcome) error 
 	return nil
 }
 
-func (f *fakeStore) GiveBack(_ context.Context, _ job.Claim, fail job.Failure) (job.State, error) {
-	f.note("given back: %s", fail.Code)
+func (f *fakeStore) GiveBack(_ context.Context, c job.Claim, fail job.Failure) (job.State, error) {
+	f.mu.Lock()
+	f.held = slices.DeleteFunc(f.held, func(held job.Claim) bool { return held.JobID == c.JobID })
+	f.mu.Unlock()
+	f.note("given back: %s %s", c.JobID, fail.Code)
 	return job.Queued, nil
 }
 
@@ -111,7 +119,7 @@ func (f *fakeStore) Doomed(_ context.Context, claims []job.Claim) (cancelled, lo
 func (f *fakeStore) Held(context.Context, string) ([]job.Claim, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.held, nil
+	return slices.Clone(f.held), nil
 }
 
 // fakeWorkers lends one worker that does what a test says.
@@ -178,6 +186,15 @@ func TestHandle(t *testing.T) {
 			want: []string{`rejected: runtime_missing, …"py"…`},
 		},
 		{name: "somebody else settled it", store: &fakeStore{claimErrs: []error{job.ErrStale}}, workers: &fakeWorkers{}},
+		{
+			name:  "it stood still after its claim, and the job was taken away",
+			store: &fakeStore{claimTakes: 20 * time.Second, claimErrs: []error{nil, job.ErrStale}}, workers: &fakeWorkers{}, took: 20 * time.Second,
+		},
+		{
+			name:  "it stood still after its claim, and the job is still its own",
+			store: &fakeStore{claimTakes: 20 * time.Second}, workers: &fakeWorkers{execute: ends(job.StatusOK)},
+			want: []string{"completed ok, result of j, queued 5 ms"}, took: 20 * time.Second,
+		},
 		{name: "its record is gone", store: &fakeStore{claimErrs: []error{job.ErrNotFound}}, workers: &fakeWorkers{}},
 		{
 			name: "Redis is away for a moment before the start", store: &fakeStore{claimErrs: []error{unavailable, unavailable}},
@@ -227,12 +244,12 @@ func TestHandle(t *testing.T) {
 		},
 		{
 			name: "the worker broke", workers: &fakeWorkers{execute: func(context.Context) (job.Result, error) { return job.Result{}, errors.New("x") }},
-			want: []string{"given back: worker_failed"},
+			want: []string{"given back: j worker_failed"},
 		},
 		{
 			name: "the drain's time is up", workers: &fakeWorkers{execute: blocks},
 			during: func(r *runner.Runner, _ *fakeStore) { r.EndExecutions() },
-			want:   []string{"given back: drained"}, took: 1500 * time.Millisecond,
+			want:   []string{"given back: j drained"}, took: 1500 * time.Millisecond,
 		},
 	}
 	for _, tt := range tests {
@@ -317,7 +334,7 @@ func TestForgottenClaims(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeStore{
 			finishErrs: slices.Repeat([]error{fmt.Errorf("write: %w", job.ErrUnavailable)}, 1000),
-			held:       []job.Claim{{JobID: "j", Attempt: 1}, {JobID: "running", Attempt: 1}},
+			held:       []job.Claim{{JobID: "j", Attempt: 1}},
 		}
 		workers := &fakeWorkers{execute: ends(job.StatusOK)}
 		r := runner.New(runner.Config{
@@ -336,10 +353,13 @@ func TestForgottenClaims(t *testing.T) {
 			t.Fatal(err)
 		}
 		workers.execute = blocks
+		s.mu.Lock()
+		s.held = append(s.held, job.Claim{JobID: "running", Attempt: 1})
+		s.mu.Unlock()
 		running := make(chan error, 1)
 		go func() { running <- r.Handle(t.Context(), "running", "") }()
 		<-time.After(3 * time.Second)
-		if diff := cmp.Diff([]string{"given back: runner_lost"}, s.log()); diff != "" {
+		if diff := cmp.Diff([]string{"given back: j runner_lost"}, s.log()); diff != "" {
 			t.Errorf("did (-want +got):\n%s", diff)
 		}
 		r.EndExecutions()

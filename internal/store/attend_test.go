@@ -24,13 +24,13 @@ func TestUnattended(t *testing.T) {
 	}
 	others := []string{b.create(t, newJob()), b.create(t, newJob(awaited("alive")))}
 
-	if rescued, lapsed, err := b.Rescue(t.Context()); err != nil || lapsed || len(rescued) != 0 {
+	if rescued, lapsed, err := b.rescue(t); err != nil || lapsed || len(rescued) != 0 {
 		t.Fatalf("all are alive: %v, %t, %v", rescued, lapsed, err)
 	}
 	if err := b.rdb.Del(t.Context(), "{kaa}:waiter:dead").Err(); err != nil { // as if its lease had lapsed
 		t.Fatal(err)
 	}
-	rescued, lapsed, err := b.Rescue(t.Context())
+	rescued, lapsed, err := b.rescue(t)
 	if err != nil || lapsed || len(rescued) != 2 {
 		t.Fatalf("rescued %v, a runner lapsed: %t, %v", rescued, lapsed, err)
 	}
@@ -78,7 +78,7 @@ func TestLapses(t *testing.T) {
 			if len(tt.gone) > 0 {
 				b.rdb.Del(t.Context(), tt.gone...)
 			}
-			_, lapsed, err := b.Rescue(t.Context())
+			_, lapsed, err := b.rescue(t)
 			if err != nil || lapsed != tt.lapsed || (b.get(t, id).State == job.Cancelled) != tt.waiter {
 				t.Errorf("lapsed %t, %v; the job is %s", lapsed, err, b.get(t, id).State)
 			}
@@ -97,11 +97,11 @@ func TestAttend(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := b.Rescue(t.Context()); err != nil || b.get(t, id).State != job.Queued {
+	if _, _, err := b.rescue(t); err != nil || b.get(t, id).State != job.Queued {
 		t.Errorf("attended, and its job is %s (%v)", b.get(t, id).State, err)
 	}
 	<-time.After(700 * time.Millisecond)
-	if _, _, err := b.Rescue(t.Context()); err != nil || b.get(t, id).State != job.Cancelled {
+	if _, _, err := b.rescue(t); err != nil || b.get(t, id).State != job.Cancelled {
 		t.Errorf("not attended, and its job is %s (%v)", b.get(t, id).State, err)
 	}
 	// One that comes back is known again.

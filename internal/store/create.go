@@ -140,14 +140,19 @@ func (s *Store) Due(ctx context.Context, most int) ([]job.DueTask, time.Duration
 	}
 	r := reply(v)
 	next := time.Duration(atoi(r.text(0))) * time.Millisecond
+	return dueTasks(r[1:]), next, nil
+}
+
+// dueTasks reads what a script answers about each of some jobs.
+func dueTasks(r reply) []job.DueTask {
 	var due []job.DueTask
-	for i := 1; i+4 < len(r); i += 5 {
+	for i := 0; i+4 < len(r); i += 5 {
 		due = append(due, job.DueTask{
 			JobID: r.text(i), Queue: r.text(i + 1), Attempt: int(atoi(r.text(i+2))) + 1,
 			Timeout: time.Duration(atoi(r.text(i+3))) * time.Millisecond, Runtime: r.text(i + 4),
 		})
 	}
-	return due, next, nil
+	return due
 }
 
 func digest(parts ...string) string {

@@ -220,7 +220,7 @@ func TestHeldWithoutWaiter(t *testing.T) {
 	b := setup(t, store.Config{Window: 1})
 	b.createMany(t, 4, of("a"), awaited("w"))
 	b.rdb.Del(t.Context(), "{kaa}:waiter:w")
-	if rescued, _, err := b.Rescue(t.Context()); err != nil || len(rescued) != 4 {
+	if rescued, _, err := b.rescue(t); err != nil || len(rescued) != 4 {
 		t.Errorf("rescued %v, %v", rescued, err)
 	}
 	b.noneLeft(t)

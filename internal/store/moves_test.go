@@ -84,7 +84,7 @@ func TestMoves(t *testing.T) {
 			if err := b.Leave(ctx, b.runner); err != nil {
 				return err
 			}
-			_, _, err := b.Rescue(ctx)
+			_, _, err := b.Rescue(ctx, b.runner)
 			return err
 		}, moves{job.Running: job.Failed}},
 	}

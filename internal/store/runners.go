@@ -78,33 +78,70 @@ func (s *Store) Attend(ctx context.Context, waiter string) error {
 	return wrap("attend", err)
 }
 
-// Rescue settles the jobs of all runners whose heartbeat has lapsed, and tells
-// whether there was such a runner; and it ends the jobs that nobody waits for any
-// more, because the process that did has lapsed. Any process may call it at any
-// time.
-func (s *Store) Rescue(ctx context.Context) (rescued []job.Rescued, lapsed bool, err error) {
-	const op = "rescue"
-	lapsed, unattended, err := s.anyLapsed(ctx)
-	if err != nil {
-		return nil, false, wrap(op, err)
+// Lapsed returns the registered runners whose heartbeat has lapsed, and the waiters
+// whose lease has, for Rescue: in two commands for any number of them, and one more if
+// there are any.
+func (s *Store) Lapsed(ctx context.Context) ([]string, error) {
+	const op = "look for lapsed runners"
+	members, err := s.rdb.SUnion(ctx, runnersKey, waitersKey).Result()
+	if err != nil || len(members) == 0 {
+		return nil, wrap(op, err)
 	}
-	if lapsed {
-		v, err := s.scripts.rescue.Run(ctx, s.rdb, []string{runnersKey},
-			"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()).Slice()
+	keys := make([]string, len(members))
+	for i, m := range members {
+		if waiter, ok := strings.CutPrefix(m, waiterMember("")); ok {
+			keys[i] = waiterKey(waiter)
+		} else {
+			keys[i] = runnerKey(m)
+		}
+	}
+	alive, err := s.rdb.Exists(ctx, keys...).Result()
+	if err != nil || int(alive) == len(members) {
+		return nil, wrap(op, err)
+	}
+	values, err := s.rdb.MGet(ctx, keys...).Result()
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	var lapsed []string
+	for i, v := range values {
+		if v == nil {
+			lapsed = append(lapsed, members[i])
+		}
+	}
+	return lapsed, nil
+}
+
+// Rescue settles the jobs of those that Lapsed returned, if they still have: what a
+// runner executed, and what nobody waits for any more. It tells whether there was a
+// runner among them. Any process may call it at any time.
+func (s *Store) Rescue(ctx context.Context, lapsed ...string) (rescued []job.Rescued, runner bool, err error) {
+	const op = "rescue"
+	runners := []any{"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()}
+	waiters := []any{string(job.FailWaiterLost), "the API process whose caller waited for it was lost", s.cfg.TombstoneTTL.Milliseconds()}
+	noRunners, noWaiters := len(runners), len(waiters)
+	for _, member := range lapsed {
+		if strings.HasPrefix(member, waiterMember("")) {
+			waiters = append(waiters, member)
+		} else {
+			runners = append(runners, member)
+		}
+	}
+	if runner = len(runners) > noRunners; runner {
+		v, err := s.scripts.rescue.Run(ctx, s.rdb, []string{runnersKey}, runners...).Slice()
 		if err != nil {
 			return nil, false, wrap(op, err)
 		}
 		rescued = rescuedOf(v, false)
 	}
-	if unattended {
-		v, err := s.scripts.unattended.Run(ctx, s.rdb, []string{waitersKey}, string(job.FailWaiterLost),
-			"the API process whose caller waited for it was lost", s.cfg.TombstoneTTL.Milliseconds()).Slice()
+	if len(waiters) > noWaiters {
+		v, err := s.scripts.unattended.Run(ctx, s.rdb, []string{waitersKey}, waiters...).Slice()
 		if err != nil {
-			return rescued, lapsed, wrap(op, err)
+			return rescued, runner, wrap(op, err)
 		}
 		rescued = append(rescued, rescuedOf(v, true)...)
 	}
-	return rescued, lapsed, nil
+	return rescued, runner, nil
 }
 
 func rescuedOf(r reply, unattended bool) []job.Rescued {
@@ -113,32 +150,6 @@ func rescuedOf(r reply, unattended bool) []job.Rescued {
 		rescued = append(rescued, job.Rescued{JobID: r.text(i), State: job.State(r.text(i + 1)), Unattended: unattended})
 	}
 	return rescued
-}
-
-// anyLapsed says whether a registered runner's heartbeat has lapsed, or a waiter's
-// lease: in two commands for any number of them, and one more if so.
-func (s *Store) anyLapsed(ctx context.Context) (runner, waiter bool, err error) {
-	members, err := s.rdb.SUnion(ctx, runnersKey, waitersKey).Result()
-	if err != nil || len(members) == 0 {
-		return false, false, err
-	}
-	var runners, waiters []string
-	for _, m := range members {
-		if id, ok := strings.CutPrefix(m, waiterMember("")); ok {
-			waiters = append(waiters, waiterKey(id))
-		} else {
-			runners = append(runners, runnerKey(m))
-		}
-	}
-	alive, err := s.rdb.Exists(ctx, slices.Concat(runners, waiters)...).Result()
-	switch {
-	case err != nil || int(alive) == len(members):
-		return false, false, err
-	case len(waiters) == 0:
-		return true, false, nil
-	}
-	waiting, err := s.rdb.Exists(ctx, waiters...).Result()
-	return alive-waiting < int64(len(runners)), int(waiting) < len(waiters), err
 }
 
 // Doomed returns which of the claims must stop: their owner has asked for it, or

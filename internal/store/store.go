@@ -28,6 +28,8 @@
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
 //	{kaa}:runner:<id>:jobs        SET     what the runner has claimed
+//	{kaa}:elected:<what>          STRING  somebody does it; expires when it is due again
+//	{kaa}:ready                   STRING  nothing; written to see whether that works
 //	{kaa}:waiters                 SET     processes whose callers wait; {kaa}:waiter:<id> expires with the lease
 //	{kaa}:waiter:<id>:jobs        SET     what they wait for
 package store
@@ -52,6 +54,7 @@ const (
 	expiryKey  = prefix + "expiry"
 	queuesKey  = prefix + "queues"
 	runnersKey = prefix + "runners"
+	readyKey   = prefix + "ready"
 	waitersKey = prefix + "waiters"
 	holdingKey = prefix + "holding"
 	hooksKey   = prefix + "hooks"
@@ -121,6 +124,7 @@ type Store struct {
 
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
+	mend, waiting, requeue                                                                                      *redis.Script
 }
 
 // New returns a store on rdb.
@@ -131,6 +135,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		create: script("create"), due: script("due"), enqueued: script("enqueued"),
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
 		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),
+		mend: script("mend"), waiting: script("waiting"), requeue: script("requeue"),
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 	}}
 }
@@ -151,9 +156,10 @@ func script(name string, cfg Config) *redis.Script {
 	return redis.NewScript(constants + string(common) + string(body))
 }
 
-// Ping reports whether Redis answers.
-func (s *Store) Ping(ctx context.Context) error {
-	return wrap("ping", s.rdb.Ping(ctx).Err())
+// Ready reports whether Redis takes what is written. That it answers is not enough:
+// a replica, a full one and one that cannot write to its disk answer too.
+func (s *Store) Ready(ctx context.Context) error {
+	return wrap("try to write", s.rdb.Set(ctx, readyKey, "", time.Minute).Err())
 }
 
 // reply is what the state scripts answer: a word, and what belongs to it.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -74,6 +75,16 @@ func (b *bundle) claim(t *testing.T, id string) job.Claim {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// rescue does what the maintainer does.
+func (b *bundle) rescue(t *testing.T) (rescued []job.Rescued, runner bool, err error) {
+	t.Helper()
+	lapsed, err := b.Lapsed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Rescue(t.Context(), lapsed...)
 }
 
 func (b *bundle) get(t *testing.T, id string) job.Job {
@@ -260,7 +271,7 @@ func TestCancelOfRunning(t *testing.T) {
 	if err := b.Leave(t.Context(), b.runner); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.Rescue(t.Context()); err != nil {
+	if _, _, err := b.Rescue(t.Context(), b.runner); err != nil {
 		t.Fatal(err)
 	}
 	if j := b.get(t, id); j.State != job.Cancelled {
@@ -282,14 +293,21 @@ func TestRescue(t *testing.T) {
 	if _, err := b.Claim(t.Context(), alive, "alive", "s"); err != nil {
 		t.Fatal(err)
 	}
-	if rescued, lapsed, err := b.Rescue(t.Context()); err != nil || lapsed || len(rescued) != 0 {
+	if lapsed, err := b.Lapsed(t.Context()); err != nil || len(lapsed) != 0 {
+		t.Fatalf("all are alive: %v, %v", lapsed, err)
+	}
+	if rescued, _, err := b.Rescue(t.Context(), b.runner, "alive"); err != nil || len(rescued) != 0 {
 		t.Fatalf("all are alive: %v, %v", rescued, err)
 	}
 	if err := b.Leave(t.Context(), b.runner); err != nil { // as if its heartbeat had lapsed
 		t.Fatal(err)
 	}
-	rescued, lapsed, err := b.Rescue(t.Context())
-	if err != nil || !lapsed || len(rescued) != 2 {
+	lapsed, err := b.Lapsed(t.Context())
+	if err != nil || !slices.Equal(lapsed, []string{b.runner}) {
+		t.Fatalf("lapsed: %v, %v", lapsed, err)
+	}
+	rescued, runner, err := b.Rescue(t.Context(), append(lapsed, "alive")...)
+	if err != nil || !runner || len(rescued) != 2 {
 		t.Fatalf("rescued %v, %v", rescued, err)
 	}
 	if j := b.get(t, once); j.State != job.Failed || j.Failure == nil || j.Failure.Code != job.FailRunnerLost {

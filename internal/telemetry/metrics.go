@@ -25,6 +25,7 @@ type Metrics struct {
 	executed  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	waited    *prometheus.HistogramVec
+	mended    *prometheus.CounterVec
 	webhooks  *prometheus.HistogramVec
 }
 
@@ -49,12 +50,15 @@ func NewMetrics() *Metrics {
 		waited: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "kaa_queue_wait_seconds", Help: "Time a job was ready to run until this process took it.", Buckets: seconds,
 		}, []string{"queue"}),
+		mended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kaa_reconciled_total", Help: "Disagreements of records, queues and registry that this process repaired, by kind.",
+		}, []string{"kind"}),
 		webhooks: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "kaa_webhook_duration_seconds", Help: "Time of an attempt to deliver a webhook, by what came of it: delivered, retry or failed.", Buckets: seconds,
 		}, []string{"outcome"}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.submitted, m.executed, m.duration, m.waited, m.webhooks)
+		m.requests, m.submitted, m.executed, m.duration, m.waited, m.mended, m.webhooks)
 	return m
 }
 
@@ -78,6 +82,9 @@ func (m *Metrics) Webhook(outcome string, took time.Duration) {
 
 // Submitted counts an accepted job.
 func (m *Metrics) Submitted(queue string) { m.submitted.WithLabelValues(queue).Inc() }
+
+// Reconciled counts what was repaired.
+func (m *Metrics) Reconciled(kind string, n int) { m.mended.WithLabelValues(kind).Add(float64(n)) }
 
 // Executed counts an execution that has ended.
 func (m *Metrics) Executed(c job.Claim, o job.Outcome, took time.Duration) {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,13 +104,17 @@ func (r *RedisDB) Client(tb testing.TB) *redis.Client {
 type RedisServer struct {
 	RedisDB
 	dir  string
+	args []string
 	proc *process
 }
+
+// Durable are the arguments of a server that loses nothing that it has answered.
+func Durable() []string { return []string{"--appendonly", "yes", "--appendfsync", "always"} }
 
 // OwnRedis starts a server for this test, with extra arguments for redis-server.
 func OwnRedis(tb testing.TB, args ...string) *RedisServer {
 	tb.Helper()
-	s := &RedisServer{dir: tb.TempDir()}
+	s := &RedisServer{dir: tb.TempDir(), args: args}
 	proc, err := startRedisAnywhere(s.dir, args...)
 	if err != nil {
 		tb.Fatal(err)
@@ -120,14 +125,22 @@ func OwnRedis(tb testing.TB, args ...string) *RedisServer {
 	return s
 }
 
-// Kill ends the server with SIGKILL: connections break, data is lost.
+// Kill ends the server with SIGKILL: connections break, and what is not on disk is
+// lost.
 func (s *RedisServer) Kill() { s.proc.kill() }
 
-// Restart starts the server again, empty and on the same port, after a Kill.
+// Freeze stops the server as it is until Thaw: connections stay, and nothing answers.
+func (s *RedisServer) Freeze() { s.proc.signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (s *RedisServer) Thaw() { s.proc.signal(syscall.SIGCONT) }
+
+// Restart starts the server again after a Kill, with the same arguments and on the
+// same port: empty, unless the arguments made it keep its data.
 func (s *RedisServer) Restart(tb testing.TB) {
 	tb.Helper()
 	s.proc.kill()
-	proc, err := startRedis(s.dir, s.Addr)
+	proc, err := startRedis(s.dir, s.Addr, s.args...)
 	if err != nil {
 		tb.Fatal(err)
 	}

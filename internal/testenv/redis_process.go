@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
@@ -32,10 +33,14 @@ func startProcess(dir, addr string, args ...string) (*process, error) {
 		return nil, fmt.Errorf("testenv: %w", err)
 	}
 	p := &process{addr: addr, exited: make(chan struct{})}
-	p.cmd = exec.Command(path, append([]string{ //nolint:noctx // kill ends it
-		"--bind", host, "--port", port, "--dir", dir, "--save", "", "--appendonly", "no",
-		"--databases", strconv.Itoa(databases),
-	}, args...)...)
+	options := []string{"--bind", host, "--port", port, "--dir", dir}
+	if len(args) == 1 { // the configuration of a sentinel, which is the same program
+		options = append(args, append(options, "--sentinel")...)
+	} else {
+		options = append(options, "--save", "", "--appendonly", "no", "--databases", strconv.Itoa(databases))
+		options = append(options, args...)
+	}
+	p.cmd = exec.Command(path, options...) //nolint:noctx // kill ends it
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	p.cmd.SysProcAttr = dieWithParent()
 
@@ -57,6 +62,9 @@ func startProcess(dir, addr string, args ...string) (*process, error) {
 	}
 	return p, nil
 }
+
+// signal sends sig; to a process that is gone it does nothing.
+func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) }
 
 // kill ends the process and waits until it is gone. It may be called again.
 func (p *process) kill() {

@@ -1,9 +1,10 @@
--- rescue: settles the jobs of every runner whose heartbeat has lapsed.
+-- rescue: settles the jobs of those of the named runners whose heartbeat has lapsed.
 -- running -> failed, or -> queued while attempts are left.
--- KEYS runners   ARGV message, tombstone
+-- KEYS runners   ARGV message, tombstone, runner, ...
 -- Answers {id, new state, ...}.
 local answer = {}
-for _, runner in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+for i = 3, #ARGV do
+  local runner = ARGV[i]
   if redis.call('EXISTS', P .. 'runner:' .. runner) == 0 then
     for _, id in ipairs(redis.call('SMEMBERS', runner_jobs_key(runner))) do
       local f = redis.call('HMGET', job_key(id), 'state', 'runner')

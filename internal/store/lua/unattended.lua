@@ -1,10 +1,11 @@
--- unattended: ends the jobs of every process that waited for them and whose lease
--- has lapsed. scheduled | queued -> cancelled; a running job gets the durable flag,
+-- unattended: ends the jobs of those of the named processes that waited for them and
+-- whose lease has lapsed. scheduled | queued -> cancelled; a running job gets the durable flag,
 -- and its runner is told, as by a cancel.
--- KEYS waiters   ARGV code, message, tombstone
+-- KEYS waiters   ARGV code, message, tombstone, waiter:id, ...
 -- Answers {id, state, ...}.
 local answer = {}
-for _, member in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+for i = 4, #ARGV do
+  local member = ARGV[i]
   local waiter = string.match(member, '^waiter:(.+)$')
   if redis.call('EXISTS', waiter_key(waiter)) == 0 then
     for _, id in ipairs(redis.call('SMEMBERS', waiter_jobs_key(waiter))) do

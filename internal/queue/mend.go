@@ -1,0 +1,174 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+)
+
+// The kinds of what Mend and Missing repair.
+const (
+	kindNoLease    = "active_without_lease"
+	kindStaleLease = "lease_not_renewed"
+	kindNoPayload  = "task_without_payload"
+	kindOffList    = "task_off_list"
+	kindArchived   = "task_archived"
+)
+
+const (
+	// mendMost bounds what is looked at in one queue at a time: the oldest tasks. One
+	// that is lost further behind is among them in time.
+	mendMost = 256
+	// mendSearch is how far from its old end a list is searched for a task.
+	mendSearch = 10_000
+)
+
+// mendScript repairs what asynq's own scripts, each of which moves a task in one step,
+// never leave behind. A task that is active without a lease is one that no recoverer
+// looks for.
+// KEYS active, pending, lease   ARGV prefix of task keys, most
+// Answers {without lease, without payload}.
+const mendScript = `
+local leaseless, empty = 0, 0
+for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  if redis.call('HEXISTS', ARGV[1] .. id, 'msg') == 0 then
+    redis.call('DEL', ARGV[1] .. id)
+    redis.call('LREM', KEYS[1], 0, id)
+    redis.call('ZREM', KEYS[3], id)
+    empty = empty + 1
+  elseif not redis.call('ZSCORE', KEYS[3], id) then
+    redis.call('LREM', KEYS[1], 0, id)
+    redis.call('RPUSH', KEYS[2], id)
+    redis.call('HSET', ARGV[1] .. id, 'state', 'pending')
+    leaseless = leaseless + 1
+  end
+end
+for _, id in ipairs(redis.call('LRANGE', KEYS[2], -ARGV[2], -1)) do
+  if redis.call('HEXISTS', ARGV[1] .. id, 'msg') == 0 then
+    redis.call('DEL', ARGV[1] .. id)
+    redis.call('LREM', KEYS[2], 0, id)
+    empty = empty + 1
+  end
+end
+return { leaseless, empty }`
+
+// findScript looks for one task, and puts one that is on no list, so that nobody would
+// ever take it, back on its queue.
+// KEYS task, pending, active, scheduled, retry, archived   ARGV id, how far to search
+// Answers missing, there, archived or mended.
+const findScript = `
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state or redis.call('HEXISTS', KEYS[1], 'msg') == 0 then
+  redis.call('DEL', KEYS[1])
+  return 'missing'
+end
+if state == 'archived' and redis.call('ZSCORE', KEYS[6], ARGV[1]) then return 'archived' end
+for _, key in ipairs({ KEYS[4], KEYS[5] }) do
+  if redis.call('ZSCORE', key, ARGV[1]) then return 'there' end
+end
+if redis.call('LPOS', KEYS[3], ARGV[1]) then return 'there' end
+if redis.call('LPOS', KEYS[2], ARGV[1], 'RANK', -1, 'MAXLEN', ARGV[2]) then return 'there' end
+if redis.call('LLEN', KEYS[2]) > tonumber(ARGV[2]) then return 'there' end
+redis.call('RPUSH', KEYS[2], ARGV[1])
+redis.call('HSET', KEYS[1], 'state', 'pending')
+return 'mended'`
+
+// Mend repairs the lists of a queue that do not agree with each other, counts that by
+// kind, and returns the oldest of the tasks that wait in it or are in its archive, for
+// the caller to find those that nobody wants.
+func (c *Client) Mend(ctx context.Context, queue string) (map[string]int, []Task, error) {
+	prefix := "asynq:{" + queue + "}:"
+	op := "mend queue " + queue
+	n, err := c.rdb.Exists(ctx, prefix+"pending", prefix+"active", prefix+"lease", prefix+"archived").Result()
+	if err != nil || n == 0 {
+		return nil, nil, unavailableOr(ctx, op, err)
+	}
+	v, err := redis.NewScript(mendScript).Run(ctx, c.rdb,
+		[]string{prefix + "active", prefix + "pending", prefix + "lease"}, prefix+"t:", mendMost).Int64Slice()
+	if err != nil {
+		return nil, nil, unavailable(ctx, op, err)
+	}
+	mended := map[string]int{kindNoLease: int(v[0]), kindNoPayload: int(v[1])}
+	if mended[kindStaleLease], err = c.Reclaim(ctx, queue); err != nil {
+		return mended, nil, err
+	}
+	if v[0] > 0 {
+		if err := wake(ctx, c.rdb, queue, int(v[0])); err != nil {
+			return mended, nil, unavailable(ctx, op, err)
+		}
+	}
+	ids, err := c.rdb.LRange(ctx, prefix+"pending", -mendMost, -1).Result()
+	if err != nil {
+		return mended, nil, unavailable(ctx, op, err)
+	}
+	archived, err := c.rdb.ZRange(ctx, prefix+"archived", 0, mendMost-1).Result()
+	if err != nil {
+		return mended, nil, unavailable(ctx, op, err)
+	}
+	var tasks []Task
+	for _, id := range append(ids, archived...) {
+		if t, err := parsePayload([]byte(id)); err == nil { // an id is the plain form of it
+			t.Queue = queue
+			tasks = append(tasks, t)
+		}
+	}
+	return mended, tasks, nil
+}
+
+// Missing returns those of the tasks, all of one queue, that asynq does not know. Those
+// that it knows but would never hand out it makes pending, and counts them by kind.
+func (c *Client) Missing(ctx context.Context, queue string, tasks []Task) ([]Task, map[string]int, error) {
+	op := "look for tasks of " + queue
+	prefix := "asynq:{" + queue + "}:"
+	mended := map[string]int{}
+	var missing []Task
+	for _, t := range tasks {
+		found, err := redis.NewScript(findScript).Run(ctx, c.rdb, []string{
+			prefix + "t:" + t.id(), prefix + "pending", prefix + "active", prefix + "scheduled", prefix + "retry", prefix + "archived",
+		}, t.id(), mendSearch).Text()
+		if err != nil {
+			return nil, mended, unavailable(ctx, op, err)
+		}
+		switch found {
+		case "missing":
+			missing = append(missing, t)
+			continue
+		case "archived":
+			if err := c.inspect.RunTask(queue, t.id()); err != nil {
+				return nil, mended, unavailable(ctx, op, err)
+			}
+			mended[kindArchived]++
+		case "mended":
+			mended[kindOffList]++
+		default:
+			continue
+		}
+		if err := wake(ctx, c.rdb, queue, 1); err != nil {
+			return nil, mended, unavailable(ctx, op, err)
+		}
+	}
+	return missing, mended, nil
+}
+
+// Delete takes a task that nobody wants out of a queue or its archive, and reports
+// whether it was there. One that a server has just taken stays: its claim is refused.
+func (c *Client) Delete(ctx context.Context, t Task) (bool, error) {
+	err := c.inspect.DeleteTask(t.Queue, t.id())
+	if err == nil || isGone(err) {
+		return err == nil, nil
+	}
+	info, infoErr := c.inspect.GetTaskInfo(t.Queue, t.id())
+	if isGone(infoErr) || (infoErr == nil && info.State == asynq.TaskStateActive) {
+		return false, nil
+	}
+	return false, unavailable(ctx, "delete task "+t.id(), err)
+}
+
+func unavailableOr(ctx context.Context, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return unavailable(ctx, op, fmt.Errorf("look: %w", err))
+}

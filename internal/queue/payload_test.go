@@ -1,0 +1,26 @@
+package queue
+
+import "testing"
+
+// FuzzPayload: a payload that is read is written the same, and one that is written is
+// read the same.
+func FuzzPayload(f *testing.F) {
+	f.Add("j:1", "j", 1, "py")
+	f.Add("a:b:0@x", "a:b", 0, "")
+	f.Add(":1", "", -1, ":")
+	f.Fuzz(func(t *testing.T, payload, id string, attempt int, runtime string) {
+		if got, err := parsePayload([]byte(payload)); err == nil {
+			if again, err := parsePayload(got.payload()); err != nil || again != got {
+				t.Errorf("%q: %+v, again %+v, %v", payload, got, again, err)
+			}
+		}
+		task := Task{JobID: id, Attempt: attempt, Queue: "q", Runtime: runtime}
+		if task.validate() != nil {
+			return
+		}
+		task.Queue = ""
+		if got, err := parsePayload(task.payload()); err != nil || got != task {
+			t.Errorf("%+v was read as %+v, %v", task, got, err)
+		}
+	})
+}

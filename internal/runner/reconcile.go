@@ -1,0 +1,192 @@
+package runner
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Reconciliation is what the records' side of a comparison with the queues does.
+type Reconciliation interface {
+	// Elect reports whether this process is the one to do what is due once in a period.
+	Elect(ctx context.Context, what string, period time.Duration) (bool, error)
+	// Mend makes registry and listings agree with the records, and counts repairs. Nil
+	// says that there is no job that has not ended.
+	Mend(ctx context.Context, queues []string, most int) (map[string]int, error)
+	// Waiting returns tasks that have to be on the queue, the oldest first.
+	Waiting(ctx context.Context, queue string, most int) ([]job.DueTask, error)
+	// Requeue puts jobs whose tasks are lost into the outbox.
+	Requeue(ctx context.Context, tasks ...job.DueTask) (int, error)
+	// Unwanted returns those of the tasks that no job waits for.
+	Unwanted(ctx context.Context, tasks []job.DueTask) ([]job.DueTask, error)
+}
+
+// TaskLists is the queues' side of it.
+type TaskLists interface {
+	// MendQueue repairs lists that disagree, counts that, and returns tasks that wait.
+	MendQueue(ctx context.Context, queue string) (map[string]int, []job.DueTask, error)
+	// Missing returns which tasks of a queue are nowhere, and repairs others.
+	Missing(ctx context.Context, queue string, tasks []job.DueTask) ([]job.DueTask, map[string]int, error)
+	// Delete takes a task off its queue, and reports whether it was there.
+	Delete(ctx context.Context, t job.DueTask) (bool, error)
+}
+
+const (
+	// reconcileEvery is the period of the comparison, by whichever process is first.
+	reconcileEvery = 30 * time.Second
+	// missingFor is how long a task has to be missing: records and queues are not read
+	// in one step, so a job that just moves on may seem to be nowhere.
+	missingFor = 2 * time.Second
+	// reconcileMost bounds what is compared of each listing at a time.
+	reconcileMost = 256
+
+	kindNoTask   = "record_without_task"
+	kindNoRecord = "task_without_record"
+)
+
+// Reconciler compares records, queues and registry, and repairs what disagrees: what
+// only bugs, lost writes of a Redis or hands can break. Every process has one; one of
+// them does the work. All of its steps are compare-and-set.
+type Reconciler struct {
+	queues   []string
+	records  Reconciliation
+	lists    TaskLists
+	repaired func(kind string, n int) // for the metrics
+	log      *slog.Logger
+	stop     context.CancelFunc
+	done     sync.WaitGroup
+}
+
+// NewReconciler returns a reconciler that has not started yet.
+func NewReconciler(queues []string, records Reconciliation, lists TaskLists, repaired func(kind string, n int), log *slog.Logger) *Reconciler {
+	return &Reconciler{queues: queues, records: records, lists: lists, repaired: repaired, log: log}
+}
+
+// Start begins the comparisons; Close ends them.
+func (r *Reconciler) Start(ctx context.Context) {
+	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
+	r.done.Go(func() {
+		every(ctx, reconcileEvery, func() {
+			if err := r.reconcile(ctx); err != nil && ctx.Err() == nil {
+				r.log.WarnContext(ctx, "reconcile", slog.Any("err", err))
+			}
+		})
+	})
+}
+
+// Close ends the comparisons and waits for the one under way.
+func (r *Reconciler) Close() {
+	if r.stop != nil {
+		r.stop()
+	}
+	r.done.Wait()
+}
+
+func (r *Reconciler) reconcile(ctx context.Context) error {
+	// A little less than the period, so that a process's own next look is not too early.
+	if mine, err := r.records.Elect(ctx, "reconcile", reconcileEvery-time.Second); err != nil || !mine {
+		return err
+	}
+	mended, err := r.records.Mend(ctx, r.queues, reconcileMost)
+	r.count(ctx, mended)
+	if err != nil {
+		return err
+	}
+	missing := map[string][]job.DueTask{}
+	for _, q := range r.queues {
+		if err := r.reconcileTasks(ctx, q); err != nil {
+			return err
+		}
+		if mended == nil {
+			continue
+		}
+		tasks, err := r.missing(ctx, q)
+		if err != nil {
+			return err
+		}
+		if len(tasks) > 0 {
+			missing[q] = tasks
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	wait(ctx, missingFor)
+	for q, tasks := range missing {
+		still, err := r.missing(ctx, q)
+		if err != nil {
+			return err
+		}
+		if tasks = inBoth(tasks, still); len(tasks) == 0 {
+			continue
+		}
+		n, err := r.records.Requeue(ctx, tasks...)
+		if err != nil {
+			return err
+		}
+		r.count(ctx, map[string]int{kindNoTask: n})
+	}
+	return nil
+}
+
+// reconcileTasks repairs a queue's lists and removes tasks that no job waits for.
+func (r *Reconciler) reconcileTasks(ctx context.Context, queue string) error {
+	mended, tasks, err := r.lists.MendQueue(ctx, queue)
+	r.count(ctx, mended)
+	if err != nil {
+		return err
+	}
+	unwanted, err := r.records.Unwanted(ctx, tasks)
+	if err != nil {
+		return err
+	}
+	deleted := 0
+	for _, t := range unwanted {
+		there, err := r.lists.Delete(ctx, t)
+		if err != nil {
+			return err
+		}
+		if there {
+			deleted++
+		}
+	}
+	r.count(ctx, map[string]int{kindNoRecord: deleted})
+	return nil
+}
+
+// missing returns the tasks of a queue that should be there and are not.
+func (r *Reconciler) missing(ctx context.Context, queue string) ([]job.DueTask, error) {
+	waiting, err := r.records.Waiting(ctx, queue, reconcileMost)
+	if err != nil || len(waiting) == 0 {
+		return nil, err
+	}
+	missing, mended, err := r.lists.Missing(ctx, queue, waiting)
+	r.count(ctx, mended)
+	return missing, err
+}
+
+func (r *Reconciler) count(ctx context.Context, repaired map[string]int) {
+	for kind, n := range repaired {
+		if n > 0 {
+			r.repaired(kind, n)
+			r.log.WarnContext(ctx, "repaired what disagreed", slog.String("kind", kind), slog.Int("count", n))
+		}
+	}
+}
+
+func inBoth(a, b []job.DueTask) []job.DueTask {
+	in := make(map[job.DueTask]bool, len(b))
+	for _, t := range b {
+		in[t] = true
+	}
+	var both []job.DueTask
+	for _, t := range a {
+		if in[t] {
+			both = append(both, t)
+		}
+	}
+	return both
+}

@@ -1,0 +1,102 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Elect reports whether the caller is the one to do something that is due once in a
+// period, by whichever process.
+func (s *Store) Elect(ctx context.Context, what string, period time.Duration) (bool, error) {
+	const op = "elect"
+	err := s.rdb.SetArgs(ctx, prefix+"elected:"+what, "", redis.SetArgs{Mode: "NX", TTL: period}).Err()
+	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare
+		return false, nil
+	}
+	return err == nil, wrap(op, err)
+}
+
+// Mend makes the registry and the listings of the queues agree with the records again,
+// most jobs of each listing at a time, and counts what it repaired by kind; nil says
+// that there is no job at all that has not ended.
+func (s *Store) Mend(ctx context.Context, queues []string, most int) (map[string]int, error) {
+	const op = "mend registry and listings"
+	runners, err := s.rdb.SMembers(ctx, runnersKey).Result()
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	var keys []string
+	for _, r := range runners {
+		keys = append(keys, runnerKey(r)+":jobs")
+	}
+	args := []any{most}
+	for _, q := range queues {
+		args = append(args, q)
+		for _, st := range []job.State{job.Running, job.Queued, job.Scheduled} {
+			keys = append(keys, indexKey(q, st))
+		}
+	}
+	if some, err := s.exists(ctx, op, keys...); err != nil || !some {
+		return nil, err
+	}
+	v, err := s.scripts.mend.Run(ctx, s.rdb, []string{runnersKey}, args...).Slice()
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	r := reply(v)
+	counts := make(map[string]int, len(r)/2)
+	for i := 0; i+1 < len(r); i += 2 {
+		counts[r.text(i)] = int(atoi(r.text(i + 1)))
+	}
+	return counts, nil
+}
+
+// Waiting returns the tasks that have to be somewhere in asynq: those of the oldest
+// queued jobs, most of them, that are not in the outbox.
+func (s *Store) Waiting(ctx context.Context, queue string, most int) ([]job.DueTask, error) {
+	const op = "list waiting jobs"
+	v, err := s.scripts.waiting.Run(ctx, s.rdb, []string{outboxKey}, queue, most).Slice()
+	return dueTasks(v), wrap(op, err)
+}
+
+// Requeue puts jobs into the outbox whose tasks are lost, and returns how many still
+// waited for them.
+func (s *Store) Requeue(ctx context.Context, tasks ...job.DueTask) (int, error) {
+	args := make([]any, 0, 2*len(tasks))
+	for _, t := range tasks {
+		args = append(args, t.JobID, t.Attempt)
+	}
+	n, err := s.scripts.requeue.Run(ctx, s.rdb, []string{outboxKey}, args...).Int()
+	return n, wrap("requeue jobs", err)
+}
+
+// Unwanted returns those of the tasks that no job waits for: it has ended, runs, or
+// waits for another attempt.
+func (s *Store) Unwanted(ctx context.Context, tasks []job.DueTask) ([]job.DueTask, error) {
+	if len(tasks) == 0 {
+		return nil, nil
+	}
+	cmds := make([]*redis.SliceCmd, len(tasks))
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, t := range tasks {
+			cmds[i] = p.HMGet(ctx, jobKey(t.JobID), "state", "attempt")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, wrap("look for the jobs of tasks", err)
+	}
+	var unwanted []job.DueTask
+	for i, t := range tasks {
+		r := reply(cmds[i].Val())
+		state := job.State(r.text(0))
+		if (state != job.Queued && state != job.Scheduled) || int(atoi(r.text(1)))+1 != t.Attempt {
+			unwanted = append(unwanted, t)
+		}
+	}
+	return unwanted, nil
+}
