@@ -92,7 +92,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	attendance := api.NewAttendance(hub, s.store.Attend, s.log)
 	attendance.Start(ctx)
 	hooks.Start(ctx)
-	maintenance = append([]stage{{"webhooks", webhookStop, hooks.Close}}, maintenance...)
+	maintenance = append([]stage{{"webhooks", webhookStop, a.closing(hooks)}}, maintenance...)
 	a.background = append(maintenance, stage{"attendance", time.Second, func(context.Context) error { attendance.Close(); return nil }}, stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.metrics.Register(telemetry.NewQueues(s.queueStats))
 
@@ -149,13 +149,7 @@ func (a *apiProcess) stages() []stage {
 		{"http", a.cfg.DrainTimeout + time.Second, func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, a.cfg.DrainTimeout)
 			defer cancel()
-			go func() {
-				select {
-				case <-a.hurry:
-					cancel()
-				case <-ctx.Done():
-				}
-			}()
+			a.hurried(ctx, cancel)
 			err := a.server.Shutdown(ctx)
 			if err != nil && ctx.Err() != nil {
 				a.log.WarnContext(ctx, "the time to drain is over: cutting callers off")
@@ -171,4 +165,25 @@ func (a *apiProcess) stages() []stage {
 			return err
 		}},
 	}, a.background...)
+}
+
+// closing stops the deliveries; in a hurry those under way are given back at once.
+func (a *apiProcess) closing(hooks *webhook.Deliverer) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		a.hurried(ctx, cancel)
+		return hooks.Close(ctx)
+	}
+}
+
+// hurried calls cancel, which ends ctx, when somebody is in a hurry.
+func (a *apiProcess) hurried(ctx context.Context, cancel context.CancelFunc) {
+	go func() {
+		select {
+		case <-a.hurry:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 }

@@ -215,6 +215,8 @@ func (m *Maintainer) lapsed(ctx context.Context) []string {
 func (m *Maintainer) writeOff(ctx context.Context, lost []string) bool {
 	rescued, runner, err := m.repairs.Rescue(ctx, lost...)
 	if err != nil {
+		// A runner may have been written off before the trouble: look for its tasks.
+		m.toReclaim = reclaims
 		m.troubled(ctx, "rescue", err)
 		return false
 	}

@@ -58,7 +58,8 @@ func (r *repeat) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 
 func (r *repeat) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if r.on && cmd.Name() == "evalsha" {
+		// eval is what go-redis sends for a script that is not in the cache yet.
+		if r.on && (cmd.Name() == "evalsha" || cmd.Name() == "eval") {
 			_ = next(ctx, redis.NewCmd(ctx, cmd.Args()...))
 		}
 		return next(ctx, cmd)

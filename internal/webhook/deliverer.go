@@ -107,6 +107,7 @@ func (d *Deliverer) Close(ctx context.Context) error {
 	go func() { d.done.Wait(); close(ended) }()
 	select {
 	case <-ended:
+	case <-ctx.Done(): // somebody is in a hurry
 	case <-time.After(remaining(ctx, reportTime) / 2):
 	}
 	d.abort()

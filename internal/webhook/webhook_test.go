@@ -318,9 +318,29 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestClose: what is under way when the process stops is given back at once.
+// TestClose: what is under way when the process stops is given back at once, and
+// sooner in a hurry.
 func TestClose(t *testing.T) {
 	t.Parallel()
+	for name, stop := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"in its time": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 200*time.Millisecond)
+		},
+		"in a hurry": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			time.AfterFunc(100*time.Millisecond, cancel)
+			return ctx, cancel
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testClose(t, stop)
+		})
+	}
+}
+
+func testClose(t *testing.T, stop func(context.Context) (context.Context, context.CancelFunc)) {
+	t.Helper()
 	entered := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -330,7 +350,7 @@ func TestClose(t *testing.T) {
 	t.Cleanup(server.Close)
 	b := start(t, server.URL, []job.Delivery{{JobID: "j", Attempt: 1}})
 	<-entered
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := stop(t.Context())
 	defer cancel()
 	at := time.Now()
 	if err := b.Close(ctx); err != nil || time.Since(at) > 2*time.Second {
