@@ -158,4 +158,5 @@ print(frame.groupby("group").value.mean().sum(), np.linalg.norm(np.ones((50, 50)
 	half := len(took["plain-"]) / 2
 	b.ReportMetric(float64(took["numpy-"][half])/float64(took["plain-"][half]), "numpy/plain")
 	b.ReportMetric(float64(took["import-"][half])/float64(took["plain-"][half]), "import/plain")
+	b.ReportMetric(float64(took["numpy-"][half])/float64(took["preloaded-plain-"][half]), "numpy/preloaded-plain")
 }
