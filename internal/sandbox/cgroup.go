@@ -345,17 +345,6 @@ func (g *Group) Peak() int64 {
 	return g.number("memory", "memory.max_usage_in_bytes")
 }
 
-// Usage returns the memory that is in use.
-func (g *Group) Usage() int64 {
-	if g == nil {
-		return 0
-	}
-	if g.version == 1 {
-		return g.number("memory", "memory.usage_in_bytes")
-	}
-	return g.number("", "memory.current")
-}
-
 // OOMKills returns how many processes the kernel has ended for want of memory.
 func (g *Group) OOMKills() int64 {
 	if g == nil {

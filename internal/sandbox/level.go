@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	_ "embed" // for the script
-	"fmt"
 )
 
 // Scripts are what a worker's processes do to themselves, by file name. The zygote
@@ -30,15 +29,6 @@ const (
 	Basic  Level = "basic"
 	None   Level = "none"
 )
-
-// ParseLevel reads a level's name.
-func ParseLevel(s string) (Level, error) {
-	switch l := Level(s); l {
-	case Strict, Basic, None:
-		return l, nil
-	}
-	return "", fmt.Errorf("%q is no sandbox level; use strict, basic or none", s)
-}
 
 // Layers are the names of what level l is made of, as seal.py reports them, in the
 // order in which they are first tried: those before one that fails did not.
