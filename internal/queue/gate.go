@@ -61,7 +61,14 @@ type gate struct {
 	// empty are those of them that were found empty since the last task or token. To
 	// count the empty answers is not enough: asynq shuffles the queues of each round,
 	// and a round may begin with a dequeue that is not sent.
-	empty       map[string]struct{}
+	empty map[string]struct{}
+	// token is the queue of the token that ended the last wait, until its list has been
+	// asked: the others are not asked meanwhile.
+	token  string
+	passed int // dequeues that were left out for it
+	// look: the token has been used, so as a rule nothing is left. One command tells,
+	// instead of a round of dequeues.
+	look        bool
 	dequeueFail backoff
 	parkFail    backoff
 }
@@ -128,16 +135,31 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			g.countForeign(err)
 			return err
 		}
-		if !g.admit() {
-			// "Queue is empty" makes asynq look whether it should stop.
+		g.pending[key] = struct{}{}
+		if !g.admit() || g.passOver(key) {
+			// "Queue is empty" makes asynq look whether it should stop, and then go on
+			// to the next queue.
 			cmd.SetErr(redis.Nil)
 			return redis.Nil
 		}
-		g.pending[key] = struct{}{}
 		err := next(ctx, cmd)
 		g.note(key, err)
 		return err
 	}
+}
+
+// passOver reports whether to leave out a dequeue because the token is for another
+// queue. It does so until that one's turn has come, for a round at most.
+func (g *gate) passOver(key string) bool {
+	if g.token == "" {
+		return false
+	}
+	g.passed++
+	if g.passed < g.queues && !strings.HasSuffix(key, "{"+g.token+"}:pending") {
+		return true
+	}
+	g.token, g.look = "", len(g.pending) == g.queues
+	return false
 }
 
 // note draws the conclusions from the answer to a dequeue of the list at key. It
@@ -166,7 +188,11 @@ func (g *gate) note(key string, err error) {
 // and for a dequeue that was held too long to be used.
 func (g *gate) admit() bool {
 	held := time.Now()
-	return g.hold() && time.Since(held) < maxHeld
+	if g.hold() && time.Since(held) < maxHeld {
+		return true
+	}
+	g.token = "" // this may have been its queue's turn: the next round asks all
+	return false
 }
 
 // hold does the blocking of admit. It reports false once stopped.
@@ -177,7 +203,7 @@ func (g *gate) hold() bool {
 	if d := g.dequeueFail.delay(); d > 0 && !g.sleep(d) {
 		return false
 	}
-	if len(g.empty) < g.queues {
+	if !g.idle() {
 		return !g.isStopped()
 	}
 	clear(g.empty)
@@ -193,6 +219,7 @@ func (g *gate) hold() bool {
 		}
 		g.recovered("queue: waits for tasks again", &g.parkFail)
 		if queue != "" {
+			g.token, g.passed = queue, 0
 			return true
 		}
 		// No token for a while. A task may be there none the less: its token was
@@ -203,6 +230,16 @@ func (g *gate) hold() bool {
 			return true
 		}
 	}
+}
+
+// idle reports whether there is nothing to be taken, as far as is known.
+func (g *gate) idle() bool {
+	if !g.look {
+		return len(g.empty) == g.queues
+	}
+	g.look = false
+	found, err := g.park.anyPending(g.pending)
+	return err == nil && !found
 }
 
 // wait parks in BLPOP until there is a token, the idle poll ends or stop is

@@ -86,7 +86,7 @@ type gated struct {
 
 func newGated() *gated {
 	g := &gated{answer: redis.Nil}
-	g.wait = func() (string, error) { return "default", nil }
+	g.wait = func() (string, error) { return "b", nil }
 	g.Gate = queue.NewGate(2, queue.FakeParker{
 		Wait:    func() (string, error) { g.waits++; return g.wait() },
 		Pending: func() (bool, error) { g.looks++; return g.pending, nil },
@@ -108,6 +108,7 @@ func (g *gated) dequeue(answers ...error) time.Duration {
 }
 
 func (g *gated) dequeueFrom(q string, answer error) {
+	q = "asynq:{" + q + "}"
 	cmd := redis.NewCmd(context.Background(), "evalsha", "sha", 4, q+":pending", q+":paused", q+":active", q+":lease", 1, q+":t:")
 	_ = g.ProcessHook(func(context.Context, redis.Cmder) error { g.sent++; return answer })(context.Background(), cmd)
 }
@@ -168,8 +169,9 @@ func TestGateDoesNotSendAnOldDequeue(t *testing.T) {
 			g := newGated()
 			g.wait = func() (string, error) {
 				time.Sleep(held)
-				return "default", nil
+				return "a", nil
 			}
+			g.pending = true
 			g.dequeue(redis.Nil, redis.Nil)
 			if g.sent = 0; g.dequeue(nil) != held || g.sent != want {
 				t.Errorf("held for %s: sent %d times, want %d", held, g.sent, want)
@@ -201,6 +203,42 @@ func TestGateAsksEveryQueueAfterAToken(t *testing.T) {
 			t.Errorf("the queue of the token was asked %d times and after %d waits, want 1 and 1", g.sent, g.waits)
 		}
 	})
+}
+
+// TestGateFollowsTheToken: of the queues only the token's is asked, and after it none
+// unless one of them has a task.
+func TestGateFollowsTheToken(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		token   string
+		pending bool
+		sent    int // dequeues of a, b, a, b after the token
+		waits   int
+		looks   int
+	}{
+		{"the first queue's", "a", false, 2, 3, 2},
+		{"the other's", "b", false, 2, 2, 1},
+		{"more is there", "b", true, 3, 1, 1},
+		{"a queue that it does not have", "c", false, 2, 2, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := newGated()
+				g.pending = tt.pending
+				g.wait = func() (string, error) { return tt.token, nil }
+				g.dequeue(redis.Nil, redis.Nil)
+				g.sent = 0
+				g.dequeue(nil, nil, nil, nil)
+				if g.sent != tt.sent || g.waits != tt.waits || g.looks != tt.looks {
+					t.Errorf("sent %d dequeues after %d waits and %d looks, want %d, %d, %d",
+						g.sent, g.waits, g.looks, tt.sent, tt.waits, tt.looks)
+				}
+			})
+		})
+	}
 }
 
 func TestGateBacksOff(t *testing.T) {
