@@ -19,16 +19,16 @@ var workerScript []byte
 //go:embed zygote.py
 var zygoteScript []byte
 
-// The names of the scripts in the pool's private directory; each zygote loads the
-// others from beside its own.
-const (
-	zygoteFile = "zygote.py"
-	workerFile = "repl_worker.py"
-)
+//go:embed start.py
+var startScript []byte
+
+// startFile is the script that a zygote is started with, in the pool's private
+// directory; it loads the others from beside itself.
+const startFile = "start.py"
 
 func writeScripts(dir string) error {
 	scripts := sandbox.Scripts()
-	scripts[zygoteFile], scripts[workerFile] = zygoteScript, workerScript
+	scripts[startFile], scripts["zygote.py"], scripts["repl_worker.py"] = startScript, zygoteScript, workerScript
 	for name, text := range scripts {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			return fmt.Errorf("write script: %w", err)

@@ -42,7 +42,6 @@ import select
 import signal
 import socket
 import sys
-import types
 
 CONTROL = 3  # where the runner puts the zygote's socket
 MAX_MESSAGE = 64 << 10
@@ -54,17 +53,7 @@ CHILD = (int(signal.SIGCHLD),)
 SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
 
 
-def load(name):
-    """Load a script that lies beside this one, without leaving it in sys.modules."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-    with open(path, encoding="utf-8") as file:
-        source = file.read()
-    module = types.ModuleType("kaa_" + name)
-    module.__file__ = path
-    exec(compile(source, path, "exec", 0, True), module.__dict__)
-    return module
-
-
+# load comes from start.py.
 program = load("program")
 seal = load("seal")
 seal.Program, seal.number, seal.FORK, seal.MAY_FAIL = program.Program, program.number, program.FORK, program.MAY_FAIL
@@ -180,6 +169,7 @@ class Zygote:
     def ready(self):
         gc.collect()
         gc.freeze()
+        trim_memory()
         self.channel.send({"type": "ready", "version": repl_worker.VERSION,
                            "python": "%d.%d.%d" % sys.version_info[:3], "modules": self.modules})
 
@@ -363,6 +353,14 @@ def signal_fd(signals):
     return seal.check(seal.libc.signalfd(-1, mask, SFD_CLOEXEC | SFD_NONBLOCK), "process supervision", "signalfd")
 
 
+def trim_memory():
+    """Give back what is free: a fork would copy it all the same."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except AttributeError:
+        pass  # not every C library has it
+
+
 def signal_group(pgid, number):
     try:
         if pgid > 1 and pgid != os.getpgrp():
@@ -396,6 +394,3 @@ def main():
     zygote.ready()
     zygote.serve()
 
-
-if __name__ == "__main__":
-    main()
