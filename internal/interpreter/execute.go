@@ -233,13 +233,13 @@ func (r *run) settle() {
 // ended reports whether the result is complete although the kernel may not be done yet
 // with taking the worker apart, which takes it as long as a short program runs: the
 // worker has said how the code ended, and both streams are at their end, so nobody is
-// left who could write. Everything in the sandbox is being killed; Close waits for it.
+// left who could write. The end of the worker is that of everything in the sandbox; Close
+// waits for it, and helps if it does not come by itself.
 // It takes a pid namespace, and a control group for the figures.
 func (r *run) ended() bool {
 	if r.status == nil || r.w.pool.cfg.Sandbox != sandbox.Strict || r.w.slot.group == nil {
 		return false
 	}
-	r.w.kill()
 	_ = r.w.stdin.Close()
 	done := make(chan struct{})
 	go func() {
@@ -249,6 +249,7 @@ func (r *run) ended() bool {
 	select {
 	case <-done:
 		r.cpuMicros = r.w.slot.group.CPUMicros() - r.cpuMicros
+		r.w.leaving.Store(true)
 		return true
 	case <-r.w.exited:
 	case <-time.After(easyTime):

@@ -19,6 +19,10 @@ const (
 	// The pause after a failed spawn doubles from the first to the last of these.
 	firstPause = 50 * time.Millisecond
 	lastPause  = time.Second
+	// patience is how long a new worker is put off after one was lent, while there are
+	// others: so that on few cores its making does not slow down the program that has
+	// just begun. Most take less.
+	patience = 4 * time.Millisecond
 )
 
 // stock keeps the parked workers of one runtime, and what they are made from.
@@ -40,6 +44,7 @@ type stock struct {
 	free     []*slot   // without a worker
 	starting int
 	waiting  []*waiter
+	lent     time.Time     // when a worker last was
 	failures int           // spawns that failed since the last that did not
 	changed  chan struct{} // closed and replaced when there may be something to spawn
 }
@@ -152,6 +157,7 @@ func (st *stock) match() {
 			return false
 		}
 		wt.reply <- offer{worker: st.parked[i]}
+		st.lent = time.Now()
 		st.parked = slices.Delete(st.parked, i, i+1)
 		return true
 	})
@@ -189,15 +195,21 @@ func (st *stock) claimSpawn() bool {
 			st.mu.Unlock()
 			return false
 		}
+		var later <-chan time.Time
 		if st.needsMore() {
-			st.starting++
-			st.mu.Unlock()
-			return true
+			pause := patience - time.Since(st.lent)
+			if pause <= 0 || len(st.parked)+st.starting <= st.size/2 {
+				st.starting++
+				st.mu.Unlock()
+				return true
+			}
+			later = time.After(pause)
 		}
 		changed := st.changed
 		st.mu.Unlock()
 		select {
 		case <-changed:
+		case <-later:
 		case <-st.pool.life.Done():
 		}
 	}

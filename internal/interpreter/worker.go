@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,6 +28,8 @@ const (
 	obeyTime = 500 * time.Millisecond
 	// easyTime is what it takes if the code does not resist.
 	easyTime = 50 * time.Millisecond
+	// leaveTime is what a worker may take to end by itself when it has said all.
+	leaveTime = 5 * time.Millisecond
 )
 
 // Worker is one Python process. It serves one Execute, and must be closed.
@@ -46,6 +49,8 @@ type Worker struct {
 	exited  chan struct{} // closed once nothing is left of it
 	end     *workerEnd    // valid after exited; nil if its slot ended with it
 	answers chan message  // the slot's other words
+
+	leaving atomic.Bool // it has said its last word
 
 	mu        sync.Mutex
 	used      bool
@@ -230,6 +235,9 @@ func (w *Worker) Close() error {
 		close(w.closing)
 		w.mu.Unlock()
 
+		if w.leaving.Load() {
+			w.exitsWithin(leaveTime) // as a rule it does, and need not be told to
+		}
 		w.endProcesses()
 		w.executing.Wait() // it reads from our ends of the pipes
 		w.closeFiles()
