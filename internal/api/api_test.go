@@ -275,8 +275,8 @@ func TestHubWakesOnlyWhoWaits(t *testing.T) {
 		}}
 		cfg := config(s)
 		cfg.Hub = hub
-		time.AfterFunc(300*time.Millisecond, func() { hub.Told("another") })
-		time.AfterFunc(500*time.Millisecond, func() { ended.Store(true); hub.Told("x"); hub.Told("x") })
+		time.AfterFunc(300*time.Millisecond, func() { hub.Told("another", nil) })
+		time.AfterFunc(500*time.Millisecond, func() { ended.Store(true); hub.Told("x", nil); hub.Told("x", nil) })
 		start := time.Now()
 		res := get(t, cfg, "/v1/jobs/x?wait=30")
 		if took := time.Since(start); took != 500*time.Millisecond || !strings.Contains(res.Body.String(), "completed") {

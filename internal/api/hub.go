@@ -1,6 +1,10 @@
 package api
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
 
 // Hub wakes the requests of this process that wait for a job's end. The store's
 // subscription calls Told; what it misses, the waiters' own polling finds.
@@ -9,30 +13,31 @@ type Hub struct {
 	Subscriber string
 
 	mu      sync.Mutex
-	waiting map[string][]chan struct{} // by job id
-	calls   int                        // synchronous calls that wait
-	polls   int                        // long polls that wait
+	waiting map[string][]chan *job.Result // by job id
+	calls   int                           // synchronous calls that wait
+	polls   int                           // long polls that wait
 }
 
 // NewHub returns a hub of that name, which must be unique among all processes.
 func NewHub(subscriber string) *Hub {
-	return &Hub{Subscriber: subscriber, waiting: make(map[string][]chan struct{})}
+	return &Hub{Subscriber: subscriber, waiting: make(map[string][]chan *job.Result)}
 }
 
-// Told wakes all who wait for the job. It never blocks.
-func (h *Hub) Told(jobID string) {
+// Told wakes all who wait for the job, with its result or with nil if they have to look
+// at its record. It never blocks.
+func (h *Hub) Told(jobID string, r *job.Result) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, c := range h.waiting[jobID] {
-		close(c)
+		c <- r // there is room, and it is the only one
 	}
 	delete(h.waiting, jobID)
 }
 
-// wait returns a channel that is closed once the job is told to have ended, and
-// a function to call when it is not needed any more.
-func (h *Hub) wait(jobID string) (told <-chan struct{}, forget func()) {
-	c := make(chan struct{})
+// wait returns a channel that gets a value once the job is told to have ended, its
+// result or nil, and a function to call when it is not needed any more.
+func (h *Hub) wait(jobID string) (told <-chan *job.Result, forget func()) {
+	c := make(chan *job.Result, 1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.waiting[jobID] = append(h.waiting[jobID], c)

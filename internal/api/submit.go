@@ -154,8 +154,9 @@ func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error
 	return j, nil
 }
 
-// awaitEnd returns a synchronous job once it has ended.
-func (s *server) awaitEnd(ctx context.Context, submitted job.Job, told <-chan struct{}) (job.Job, error) {
+// awaitEnd returns a synchronous job once it has ended: as it was submitted, with its
+// result, if the message brought that, else as its record is.
+func (s *server) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *job.Result) (job.Job, error) {
 	id := submitted.ID
 	overall, cancel := context.WithTimeout(ctx, s.cfg.SyncQueueWait+submitted.Timeout+settleTime)
 	defer cancel()
@@ -165,7 +166,11 @@ func (s *server) awaitEnd(ctx context.Context, submitted job.Job, told <-chan st
 	defer poll.Stop()
 	for {
 		select {
-		case <-told:
+		case r := <-told:
+			if r != nil {
+				submitted.State, submitted.Result = job.Completed, r
+				return submitted, nil
+			}
 			told = nil // look now; should the record not show the end yet, poll
 		case <-poll.C:
 		case <-queueWait.C:

@@ -2,10 +2,14 @@ package store
 
 import (
 	"context"
+	"encoding/json"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // pingEvery is how often an idle subscription is checked. A message lost in a
@@ -19,9 +23,17 @@ type Listener struct {
 }
 
 // ListenFinished calls told with the id of each job that ends and that was
-// created or watched with this subscriber's name.
-func (s *Store) ListenFinished(ctx context.Context, subscriber string, told func(jobID string)) (*Listener, error) {
-	return s.listen(ctx, finishedChannel(subscriber), told)
+// created or watched with this subscriber's name, and with its result if that is small
+// and the job completed: then nobody has to ask for it.
+func (s *Store) ListenFinished(ctx context.Context, subscriber string, told func(jobID string, r *job.Result)) (*Listener, error) {
+	return s.listen(ctx, finishedChannel(subscriber), func(message string) {
+		id, text, small := strings.Cut(message, " ")
+		r := new(job.Result)
+		if !small || json.Unmarshal([]byte(text), r) != nil {
+			r = nil
+		}
+		told(id, r)
+	})
 }
 
 // ListenCancels calls told with the id of each job of the runner whose end is asked for.

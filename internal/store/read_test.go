@@ -22,7 +22,12 @@ func TestWatch(t *testing.T) {
 	b := setup(t, store.Config{})
 	told := make(chan string, 10)
 	for _, name := range []string{"creator", "watcher"} {
-		l, err := b.ListenFinished(t.Context(), name, func(id string) { told <- name + " " + id })
+		l, err := b.ListenFinished(t.Context(), name, func(id string, r *job.Result) {
+			if diff := cmp.Diff(result(), r); diff != "" {
+				t.Errorf("the result told (-want +got):\n%s", diff)
+			}
+			told <- name + " " + id
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,6 +51,40 @@ func TestWatch(t *testing.T) {
 	}
 	if len(told) != 0 {
 		t.Errorf("told again: %s", <-told)
+	}
+}
+
+// TestTold: a small result of a job that completed comes with the message.
+func TestTold(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	told := make(chan *job.Result, 10)
+	l, err := b.ListenFinished(t.Context(), "creator", func(_ string, r *job.Result) { told <- r })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	large := result()
+	large.Stdout = strings.Repeat("x", 100_000)
+	tests := []struct {
+		name    string
+		outcome job.Outcome
+		want    *job.Result
+	}{
+		{"small", job.Outcome{State: job.Completed, Result: result()}, result()},
+		{"large", job.Outcome{State: job.Completed, Result: large}, nil},
+		{"cancelled", job.Outcome{State: job.Cancelled, Result: result()}, nil},
+	}
+	for _, tt := range tests { //nolint:paralleltest // one after the other is told
+		t.Run(tt.name, func(t *testing.T) {
+			id := b.create(t, newJob(func(n *job.NewJob) { n.Subscriber = "creator" }))
+			if err := b.Finish(t.Context(), b.claim(t, id), tt.outcome); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, <-told); diff != "" {
+				t.Errorf("told (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

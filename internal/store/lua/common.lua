@@ -5,6 +5,9 @@
 -- own clock: one clock for all processes.
 local P = '{kaa}:'
 
+-- In bytes: what is copied to each process that waits.
+local SMALL_RESULT = 32768
+
 local function now_ms()
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
@@ -125,7 +128,10 @@ local function settle(id, to, result, code, message, tombstone_ms)
   if f[3] then redis.call('SREM', runner_jobs_key(f[3]), id) end
   if f[6] then redis.call('SREM', waiter_jobs_key(f[6]), id) end
   if f[5] then
-    for channel in string.gmatch(f[5], '%S+') do redis.call('PUBLISH', channel, id) end
+    -- With the result, so that who waits need not ask for it.
+    local message = id
+    if to == 'completed' and #result <= SMALL_RESULT then message = id .. ' ' .. result end
+    for channel in string.gmatch(f[5], '%S+') do redis.call('PUBLISH', channel, message) end
   end
 end
 
