@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
@@ -74,6 +75,14 @@ func (e batchEntry) MarshalJSON() ([]byte, error) {
 func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput, error) {
 	if in.IdempotencyKey != "" {
 		return nil, noIdempotency("a batch")
+	}
+	// A batch is a thousand requests: without a bound a few of them would keep all
+	// others waiting for a processor.
+	select {
+	case s.batches <- struct{}{}:
+		defer func() { <-s.batches }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("submit batch: %w", ctx.Err())
 	}
 	items, err := s.batchItems(in.Body)
 	if err != nil {

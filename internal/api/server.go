@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -73,6 +74,7 @@ type server struct {
 	// jobSchema validates the items of a batch.
 	jobSchema *huma.Schema
 	runtimes  *runtimeNames
+	batches   chan struct{} // has room for those that may be worked on at once
 }
 
 // setUpHuma makes huma word its errors as ours and tell "Code" from "code". huma
@@ -102,7 +104,7 @@ func New(cfg Config) http.Handler {
 			fmt.Sprintf("this path takes %s", c.Writer.Header().Get("Allow"))))
 	})
 
-	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet)}
+	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
 	s.registerFleet()

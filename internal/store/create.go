@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,8 +27,20 @@ func (s *Store) Create(ctx context.Context, n job.NewJob) (job.Created, error) {
 	return c, c.Err
 }
 
-// CreateAll records many jobs in one round trip; each has its own outcome.
+// createAtOnce is how many jobs are recorded in one round trip: Redis does nothing else
+// meanwhile, which takes it some 30 µs for each.
+const createAtOnce = 64
+
+// CreateAll records many jobs in few round trips; each has its own outcome.
 func (s *Store) CreateAll(ctx context.Context, jobs []job.NewJob) []job.Created {
+	out := make([]job.Created, 0, len(jobs))
+	for some := range slices.Chunk(jobs, createAtOnce) {
+		out = append(out, s.createSome(ctx, some)...)
+	}
+	return out
+}
+
+func (s *Store) createSome(ctx context.Context, jobs []job.NewJob) []job.Created {
 	out := make([]job.Created, len(jobs))
 	cmds := make([]*redis.Cmd, len(jobs))
 	send := func(eval func(p redis.Pipeliner, keys []string, args []any) *redis.Cmd) error {
