@@ -36,6 +36,7 @@ type run struct {
 	protocol error  // the worker sent what is no frame
 	aborted  bool   // Close came in between
 	exceeded string // the limit for which the watchdog ended it
+	lasting  bool   // the worker is to be used again
 }
 
 // Execute runs spec.Code once. It returns when the code has ended, its output is
@@ -148,7 +149,7 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 	// interrupt takes the first step of the ladder, or reports that it may be skipped.
 	interrupt := func(why string) bool {
 		r.stopped = why
-		if unread(r.w.control) {
+		if unread(r.w.control) && !(r.lasting && r.awaitRead()) {
 			return true // no code has begun, so there is none to be gentle with
 		}
 		r.w.interrupt()

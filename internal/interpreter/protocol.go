@@ -24,11 +24,16 @@ var errFrame = errors.New("not a frame of the protocol")
 // command is a line to the worker.
 type command struct {
 	ID   string            `json:"id"`
-	Cmd  string            `json:"cmd"` // exec, shutdown
+	Cmd  string            `json:"cmd"` // exec; session, shutdown
 	Code string            `json:"code,omitempty"`
 	Envs map[string]string `json:"envs,omitempty"`
 	// Limits are lowered to these before the code begins.
 	Limits map[string]int64 `json:"limits,omitempty"`
+	// Of a session: which of its executions it is, its standard input, and with the
+	// first one the variables that stay.
+	Execution int               `json:"execution,omitempty"`
+	Stdin     string            `json:"stdin,omitempty"`
+	Session   map[string]string `json:"session,omitempty"`
 }
 
 // The types of frames.

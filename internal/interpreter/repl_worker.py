@@ -6,9 +6,14 @@ private socket, on which the worker speaks lines of JSON:
 
     to the runner    {"type": "ready", "version": 2, "python": "3.11.2"}
     from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...}}
+                     {"id": "...", "cmd": "session", "code", "envs", "limits", "execution",
+                      "stdin", "session"}
                      {"id": "...", "cmd": "shutdown"}
     to the runner    {"id": "...", "type": "error", "name", "value", "traceback"}
                      {"id": "...", "type": "status", "status", "exitCode"}
+
+After exec the process ends. After session it waits for the next one, in the same
+namespace; shutdown then ends it in good order.
 
 The code shares this process, so it can break everything in here if it tries.
 The runner knows that: it alone decides about time, output and the end. What
@@ -47,6 +52,8 @@ VERSION = 2
 SOCKET = 3  # where the tests put the control socket
 OWN_FILE = __file__
 FILENAME = "<stdin>"  # what the code is called in its tracebacks
+EXECUTION = "<stdin-"  # and its number: so in a session
+MAX_SOURCES = 1000  # of a session that its tracebacks can show
 MAX_NAME = 256
 # In characters. One takes at most 12 bytes as ASCII JSON, so that an error frame
 # with a value and a traceback stays below the runner's bound of 1 MiB.
@@ -232,7 +239,7 @@ class Describer:
     def is_user(self, filename):
         if filename == OWN_FILE:
             return False
-        return filename in (FILENAME, "<string>") or filename.startswith(self.prefix)
+        return filename in (FILENAME, "<string>") or filename.startswith((self.prefix, EXECUTION))
 
     def describe(self, exc):
         """Return name, value and traceback. It works for hostile exceptions too."""
@@ -291,16 +298,22 @@ class Outcome:
     error = ("KeyboardInterrupt", "", "KeyboardInterrupt\n")
 
 
-def execute(outcome, source, interrupts, describer):
-    """Run source as the module __main__ and say in outcome how it ended."""
+def new_namespace():
+    """The namespace of a new module __main__."""
     module = types.ModuleType("__main__")
-    namespace = module.__dict__
-    namespace["__builtins__"] = builtins
     sys.modules["__main__"] = module
+    module.__dict__["__builtins__"] = builtins
+    return module.__dict__
+
+
+def execute(outcome, source, interrupts, describer, namespace=None, filename=FILENAME):
+    """Run source, as a new module __main__ if there is no namespace yet, and say in outcome how it ended."""
+    if namespace is None:
+        namespace = new_namespace()
     try:
         try:
             interrupts.unshield()
-            exec(compile(source, FILENAME, "exec", 0, True), namespace)
+            exec(compile(source, filename, "exec", 0, True), namespace)
         finally:
             interrupts.shield()
         outcome.status, outcome.exit_code, outcome.error = "ok", 0, None
@@ -350,11 +363,11 @@ def flush_all(streams, flush_libc):
     flush_libc()
 
 
-def prime_linecache(source):
+def prime_linecache(source, filename=FILENAME):
     """Let tracebacks show the code's lines, split as the tokenizer splits them."""
     text = source.replace("\r\n", "\n").replace("\r", "\n")
     lines = [line + "\n" for line in text.split("\n")]
-    linecache.cache[FILENAME] = (len(text), None, lines, FILENAME)
+    linecache.cache[filename] = (len(text), None, lines, filename)
 
 
 def apply_envs(envs):
@@ -436,6 +449,140 @@ def run_all(interrupts, steps):
         except BaseException:
             pass
     _exit(70)
+
+
+class Session:
+    """Serves one execution after the other in one namespace, until shutdown."""
+
+    def __init__(self, control, interrupts, set_limits):
+        self.control, self.interrupts, self.set_limits = control, interrupts, set_limits
+        self.describer = Describer(os.getcwd())
+        self.streams = (sys.stdout, sys.stderr)
+        self.namespace = new_namespace()
+        self.sources = []
+        self.fed = False
+
+    def serve(self, command):
+        while command is not None and command["cmd"] == "session":
+            self.run(command)
+            command = self.next()
+        run_all(self.interrupts, [
+            lambda: unshielded(self.interrupts, join_threads),
+            lambda: unshielded(self.interrupts, _run_atexit),
+            lambda: _exit(0),
+        ])
+
+    def next(self):
+        while True:
+            try:
+                self.control.wait()
+                # What was meant for the execution before is not for the next one.
+                self.interrupts.notes.clear()
+                return self.control.receive()
+            except OSError:
+                return None
+            except BaseException:
+                self.interrupts.shield()
+
+    def run(self, command):
+        outcome, undo, sent = Outcome(), [], []
+        source = command.get("code") or ""
+        filename = "%s%d>" % (EXECUTION, command["execution"])
+        attempt(lambda: self.begin(command, source, filename, undo))
+
+        def finish():
+            if not self.control.is_ours():
+                _exit(outcome.exit_code)  # a process that the code has forked
+            if not self.control.send(id=command["id"], type="status", status=outcome.status, exitCode=outcome.exit_code):
+                _exit(70)
+            sent.append(True)
+
+        steps = [
+            lambda: execute(outcome, source, self.interrupts, self.describer, self.namespace, filename),
+            stop_tracing,
+            lambda: report(self.control, command["id"], outcome),
+            lambda: flush_all(self.streams, prepared.flush_libc),
+            lambda: undo_envs(undo),
+            finish,
+        ]
+        take_all(self.interrupts, steps, sent)
+
+    def begin(self, command, source, filename, undo):
+        if command.get("session"):
+            apply_envs(command["session"])
+        envs = command.get("envs")
+        if envs:
+            for name in envs:
+                undo.append((name, os.environ.get(name)))
+            apply_envs(envs)
+        if command.get("limits"):
+            self.set_limits(command["limits"])
+        stdin = command.get("stdin")
+        if stdin or self.fed:
+            self.fed = bool(stdin)
+            feed(stdin)
+        prime_linecache(source, filename)
+        self.sources.append(filename)
+        if len(self.sources) > MAX_SOURCES:
+            linecache.cache.pop(self.sources.pop(0), None)
+
+
+def attempt(step):
+    try:
+        step()
+    except BaseException:
+        pass
+
+
+def take_all(interrupts, steps, done):
+    """Take each step once, whatever it raises, until something is in done."""
+    steps.reverse()
+    tries = 100
+    while steps and not done and tries:
+        tries -= 1
+        try:
+            try:
+                while steps:
+                    interrupts.shield()
+                    steps.pop()()
+            except BaseException:
+                interrupts.shield()
+        except BaseException:
+            pass
+    if not done:
+        _exit(70)
+
+
+def undo_envs(undo):
+    for name, value in undo:
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    if any(name == "TZ" for name, _ in undo):
+        time.tzset()
+
+
+def feed(text):
+    """Give an execution its own standard input, with an end; what the one before has
+    left of its is gone."""
+    if text:
+        try:
+            fd = os.memfd_create("stdin")
+        except (AttributeError, OSError):
+            import tempfile
+
+            file = tempfile.TemporaryFile(buffering=0)
+            fd = os.dup(file.fileno())
+        data = text.encode("utf-8", "surrogatepass")
+        while data:
+            data = data[_write(fd, data):]
+        os.lseek(fd, 0, os.SEEK_SET)
+    else:
+        fd = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(fd, 0)
+    _close(fd)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
 
 
 class Prepared:
@@ -528,6 +675,8 @@ def main(fd, set_limits):
     # then does not trust in SIGINT.
     interrupts.begin()
     command = control.receive()
+    if command is not None and command["cmd"] == "session":
+        Session(control, interrupts, set_limits).serve(command)
     if command is None or command["cmd"] != "exec":
         _exit(0)
     serve(command, control, interrupts, set_limits)

@@ -32,7 +32,7 @@ const (
 	leaveTime = 5 * time.Millisecond
 )
 
-// Worker is one Python process. It serves one Execute, and must be closed.
+// Worker is one Python process. It serves one Execute, or a Session, and must be closed.
 type Worker struct {
 	id       string
 	stock    *stock
@@ -55,6 +55,7 @@ type Worker struct {
 	mu        sync.Mutex
 	used      bool
 	closed    bool
+	busy      bool // with an execution of a session
 	executing sync.WaitGroup
 
 	closing   chan struct{} // closed when Close begins

@@ -20,7 +20,8 @@ a fork is what a fork costs:
     I                                          SIGINT to the worker's process group
     K                                          the end of everything in the sandbox
     R bytes                                    change the size of its file systems
-    {"type": "ok"}, {"type": "failed", ...}    answers to R, and what went wrong
+    P                                          answer once all before it is done
+    {"type": "ok"}, {"type": "failed", ...}    answers to R and P, and what went wrong
     E status cpu_us max_rss_kb                 the worker has ended; nothing is left
 
 The end of any of these sockets is the end of the process that serves it, so nothing
@@ -264,6 +265,8 @@ class Slot:
             self.end_all()
         elif command == b"I":
             signal_group(self.pid, SIGINT)
+        elif command == b"P":
+            self.channel.send({"type": "ok"})
         elif command == b"R":
             self.resize(int(data[1:]))
 

@@ -18,7 +18,8 @@ type Job struct {
 	StartedAt   time.Time // start of the last attempt; zero before it
 	FinishedAt  time.Time // zero until the state is terminal
 	Runner      string    // id of the runner of the last attempt
-	SessionID   string    // id of the interpreter of the last attempt
+	SessionID   string    // id of the interpreter of the last attempt, or of the session that it is an execution of
+	InSession   bool      // it is an execution of a session, in its order
 	Runtime     string    // name of the runtime it asks for; empty for the default
 	Timeout     time.Duration
 	ResultTTL   time.Duration // how long the record outlives the end
@@ -28,6 +29,8 @@ type Job struct {
 	CancelRequested bool
 	Failure         *Failure
 	Result          *Result
+	// Data is what an operation on a session answered; it has no Result.
+	Data json.RawMessage
 }
 
 // Spec is what a worker needs to execute a job's code. Its JSON is the form in
@@ -39,7 +42,12 @@ type Spec struct {
 	Stdin   string            `json:"stdin,omitempty"`
 	// Runtime is empty for the runner's default.
 	Runtime string `json:"runtime,omitempty"`
-	Quota   Quota  `json:"quota,omitzero"`
+	// Quota is what it may use; in a session, only what differs from the session's.
+	Quota Quota `json:"quota,omitzero"`
+	// Op, if not empty, is what is to be done to the session instead of executing code,
+	// and Args what it needs for that.
+	Op   string          `json:"op,omitempty"`
+	Args json.RawMessage `json:"args,omitempty"`
 }
 
 // Claim is the right to execute one attempt of a job. It is fenced: the store
@@ -55,6 +63,10 @@ type Claim struct {
 	Spec   Spec
 	// Filled: the claim brought jobs into the outbox, where somebody has to look now.
 	Filled bool
+	// InSession: SessionID is a session, and this is its next execution. Session is what
+	// its interpreter is started with, if the runner has said that it has none.
+	InSession bool
+	Session   SessionSpec
 }
 
 // Outcome is how an attempt ended: the terminal state with what belongs to it.
@@ -62,6 +74,10 @@ type Outcome struct {
 	State   State
 	Result  *Result
 	Failure *Failure
+	// Data is what an operation on a session answers, instead of a Result.
+	Data json.RawMessage
+	// End, if not nil, ends the session that the claim is of.
+	End *SessionEnd
 }
 
 // Status tells how executed code ended.
@@ -93,6 +109,8 @@ type Result struct {
 	CPUMs           float64 `json:"cpuMs" doc:"CPU time that the code and the processes it started used, in milliseconds."`
 	PeakMemoryBytes int64   `json:"peakMemoryBytes" doc:"The most memory that the code and the processes it started held at once, in bytes."`
 	QueuedMs        float64 `json:"queuedMs" doc:"Time the job waited until a runner took it, in milliseconds."`
+	// Session is nil but for executions of a session.
+	Session *SessionAfter `json:"session,omitempty" doc:"For an execution of a session: whether the session goes on."`
 }
 
 // Error is an uncaught exception of the executed code.
@@ -112,6 +130,7 @@ type Truncated struct {
 type Failure struct {
 	Code    FailureCode `json:"code" doc:"Stable name of the reason."`
 	Message string      `json:"message" doc:"What happened, for people."`
+	Reason  EndReason   `json:"reason,omitempty" doc:"With session_ended: why the session has ended."`
 }
 
 // FailureCode names a reason for which Kaa fails or cancels a job.
@@ -135,4 +154,8 @@ const (
 	FailQueueTimeout FailureCode = "queue_timeout"
 	// FailWaiterLost: the API process whose caller waited for a synchronous job was lost.
 	FailWaiterLost FailureCode = "waiter_lost"
+	// FailSessionEnded: the session ended before the execution did, or before it began.
+	FailSessionEnded FailureCode = "session_ended"
+	// FailRefused: an operation on a session cannot be carried out as it is now.
+	FailRefused FailureCode = "refused"
 )

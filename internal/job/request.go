@@ -28,6 +28,7 @@ type Request struct {
 	Runtime     string // empty for the runner's default
 	Limits      QuotaRequest
 	Webhook     *WebhookRequest
+	SessionID   string // the session to execute in; empty for a fresh interpreter
 }
 
 // Limits are the bounds and defaults of a request.
@@ -51,6 +52,8 @@ type Limits struct {
 	Runtimes []string
 	// DefaultQuota is within MaxQuota. A MaxQuota.CPUTime of 0 is no ceiling.
 	DefaultQuota, MaxQuota Quota
+	// Sessions are the bounds of sessions.
+	Sessions SessionLimits
 	// PrivateWebhooks allows webhooks to addresses that are not public, and http.
 	PrivateWebhooks bool
 }
@@ -84,6 +87,11 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 		Webhook:     l.webhook(&v, r.Webhook),
 	}
 	quota := l.quota(&v, r.Limits)
+	if r.SessionID != "" {
+		r.inSession(&v)
+		j.Queue, j.SessionID, j.InSession = SessionQueue, r.SessionID, true
+		quota = r.Limits.executionQuota(quota)
+	}
 	if len(v.fields) > 0 {
 		return Job{}, Spec{}, &ValidationError{Fields: v.fields}
 	}

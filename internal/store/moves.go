@@ -37,15 +37,23 @@ func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Clai
 // Finish records how a claim's attempt ended. job.ErrStale means that the claim
 // has been lost and nothing was written.
 func (s *Store) Finish(ctx context.Context, c job.Claim, o job.Outcome) error {
-	var result []byte
-	if o.Result != nil {
-		var err error
-		if result, err = json.Marshal(o.Result); err != nil {
-			return fmt.Errorf("finish job: encode result: %w", err)
-		}
+	result, err := resultOf(o)
+	if err != nil {
+		return err
 	}
-	_, err := s.finish(ctx, c, o.State, result, o.Failure, "0")
+	_, err = s.finish(ctx, c, o.State, result, o.Failure, "0")
 	return err
+}
+
+func resultOf(o job.Outcome) ([]byte, error) {
+	if o.Result == nil {
+		return o.Data, nil
+	}
+	result, err := json.Marshal(o.Result)
+	if err != nil {
+		return nil, fmt.Errorf("finish job: encode result: %w", err)
+	}
+	return result, nil
 }
 
 // GiveBack ends an attempt that the runner could not carry through: the job is
@@ -91,12 +99,13 @@ func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failur
 }
 
 // Sweep takes expired jobs out of the listings, most at a time, and returns how
-// many it found. It also mends the seats of callers who have jobs held.
+// many it found. It also mends the seats of callers who have jobs held, and ends sessions
+// that are overdue.
 func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
-	if some, err := s.exists(ctx, "sweep", expiryKey, holdingKey, hooksKey); err != nil || !some {
+	if some, err := s.exists(ctx, "sweep", expiryKey, holdingKey, hooksKey, sessionsKey); err != nil || !some {
 		return 0, err
 	}
-	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey, holdingKey, hooksKey}, most).Int()
+	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey, holdingKey, hooksKey}, most, s.cfg.TombstoneTTL.Milliseconds()).Int()
 	return n, wrap("sweep", err)
 }
 

@@ -187,19 +187,20 @@ func (s *Store) Held(ctx context.Context, runner string) ([]job.Claim, error) {
 	if err != nil || len(ids) == 0 {
 		return nil, wrap(op, err)
 	}
-	cmds := make([]*redis.StringCmd, len(ids))
+	cmds := make([]*redis.SliceCmd, len(ids))
 	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
-			cmds[i] = p.HGet(ctx, jobKey(id), "attempt")
+			cmds[i] = p.HMGet(ctx, jobKey(id), "attempt", "in_session")
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err != nil {
 		return nil, wrap(op, err)
 	}
 	claims := make([]job.Claim, len(ids))
 	for i, id := range ids {
-		claims[i] = job.Claim{JobID: id, Runner: runner, Attempt: int(atoi(cmds[i].Val()))}
+		v := reply(cmds[i].Val())
+		claims[i] = job.Claim{JobID: id, Runner: runner, Attempt: int(atoi(v.text(0))), SessionID: v.text(1), InSession: v.text(1) != ""}
 	}
 	return claims, nil
 }
