@@ -92,14 +92,14 @@ func (s *server) registerJobs() {
 	register(s, huma.Operation{
 		OperationID: "execute", Method: http.MethodPost, Path: "/process/interpreter/execute", Tags: []string{executeTag},
 		Summary:     "Execute code and wait for its end",
-		Description: "Runs the code in a fresh interpreter. A program that fails is answered with 200 and tells so in status. If the caller goes away, the code is interrupted.",
+		Description: "Runs the code in a fresh interpreter, or with sessionId in that of a session. A program that fails is answered with 200 and tells so in status. If the caller goes away, the code is interrupted.",
 		Responses:   executed,
-		Errors:      []int{400, 401, 408, 409, 413, 415, 429, 502, 503, 504},
+		Errors:      []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504},
 	}, s.execute)
 	register(s, huma.Operation{
 		OperationID: "submitJob", Method: http.MethodPost, Path: "/v1/jobs", Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,
 		Summary: "Submit a job", Description: "Accepts code to be executed when a runner is free, or later. Once answered, the job is not lost.",
-		Errors: []int{400, 401, 408, 409, 410, 413, 415, 429, 503},
+		Errors: []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 503},
 	}, s.submitJob)
 	register(s, huma.Operation{
 		OperationID: "submitJobs", Method: http.MethodPost, Path: "/v1/jobs:batch", Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,

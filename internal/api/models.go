@@ -20,6 +20,7 @@ type ExecuteBody struct {
 	Envs    map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and what it starts."`
 	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"What the code reads from standard input; end of file when absent."`
 	Runtime *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
+	Session *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds and outputBytes."`
 	Limits  *LimitsBody       `json:"limits,omitempty" doc:"What the code may use, where that differs from the defaults. Each within a ceiling of the operator's."`
 }
 
@@ -95,7 +96,7 @@ type JobView struct {
 	StartedAt       *time.Time   `json:"startedAt,omitempty" doc:"Start of the last attempt."`
 	FinishedAt      *time.Time   `json:"finishedAt,omitempty"`
 	Runner          string       `json:"runner,omitempty" doc:"Runner of the last attempt."`
-	SessionID       string       `json:"sessionId,omitempty" doc:"Interpreter of the last attempt."`
+	SessionID       string       `json:"sessionId,omitempty" doc:"Interpreter of the last attempt, or the session that it is an execution of."`
 	Runtime         string       `json:"runtime,omitempty" doc:"Runtime that was asked for; absent for the default one."`
 	Timeout         float64      `json:"timeout" doc:"Seconds the code may run."`
 	ResultTTL       float64      `json:"resultTtl" doc:"Seconds the job is kept after its end."`
@@ -132,7 +133,7 @@ func optional(t time.Time) *time.Time {
 
 func (b ExecuteBody) request() job.Request {
 	return job.Request{
-		Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(),
+		Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session),
 	}
 }
 

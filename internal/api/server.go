@@ -43,6 +43,7 @@ type Config struct {
 	Records  Records
 	Lookup   Lookup
 	Fleet    Fleet
+	Sessions Sessions
 	Queue    Queue
 	Hub      *Hub
 	Observer Observer
@@ -107,6 +108,7 @@ func New(cfg Config) http.Handler {
 	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
+	s.registerSessions()
 	s.registerFleet()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI(), cfg.Log))

@@ -100,8 +100,8 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 			continue
 		}
 		s.cfg.Observer.Submitted(c.Job.Queue)
-		if c.Job.State != job.Queued || c.Held {
-			continue
+		if c.Job.State != job.Queued || c.Held || c.Job.InSession {
+			continue // what a session has to do waits in the session
 		}
 		if err := s.cfg.Queue.Enqueue(ctx, taskOf(c.Job)); err != nil {
 			s.cfg.Log.WarnContext(ctx, "enqueue: left to the outbox", slog.String("job_id", c.Job.ID), slog.Any("err", err))
@@ -135,6 +135,11 @@ func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error
 	if err != nil {
 		return job.Job{}, err
 	}
+	return s.createAndWait(ctx, draft)
+}
+
+// createAndWait records a job that this call waits for, and does that.
+func (s *server) createAndWait(ctx context.Context, draft job.NewJob) (job.Job, error) {
 	id := draft.Job.ID
 	told, forget := s.cfg.Hub.wait(id)
 	defer forget()
@@ -213,6 +218,9 @@ func (s *server) abandon(ctx context.Context, j job.Job) error {
 		return nil
 	}
 	s.removeTask(ctx, j)
+	if j.InSession {
+		return errSessionBusy
+	}
 	return errNoRunner
 }
 
@@ -245,6 +253,9 @@ func (s *server) cancelLater(ctx context.Context, j job.Job) {
 // removeTask takes a cancelled job's task off its queue. A task that stays is
 // dropped by the runner that takes it.
 func (s *server) removeTask(ctx context.Context, j job.Job) {
+	if j.InSession {
+		return // it has none
+	}
 	if err := s.cfg.Queue.Remove(ctx, taskOf(j)); err != nil {
 		s.cfg.Log.WarnContext(ctx, "remove task of a cancelled job", slog.String("job_id", j.ID), slog.Any("err", err))
 	}

@@ -95,6 +95,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	maintenance = append([]stage{{"webhooks", webhookStop, a.closing(hooks)}}, maintenance...)
 	a.background = append(maintenance, stage{"attendance", time.Second, func(context.Context) error { attendance.Close(); return nil }}, stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.metrics.Register(telemetry.NewQueues(s.queueStats))
+	s.metrics.Register(telemetry.NewSessions(s.store.CountSessions))
 
 	if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Addr); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on KAA_ADDR: %w", err), drain(ctx, s.log, a.background))
@@ -105,7 +106,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	}
 	a.server = &http.Server{
 		Handler: api.New(api.Config{
-			Records: s.store, Lookup: s.store, Fleet: s.store, Queue: taskQueue{s},
+			Records: s.store, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: taskQueue{s},
 			Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 			Limits: s.cfg.limits(), Keys: keys, MaxBodyBytes: s.cfg.MaxBodyBytes, SyncQueueWait: s.cfg.SyncQueueWait,
 			MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),

@@ -65,6 +65,15 @@ type Config struct {
 
 	Quotas
 
+	// Sessions. Of MaxSessionsPerKey 0 is no limit, of EvictAfter never.
+	MaxSessions           int           `env:"KAA_MAX_SESSIONS" envDefault:"100"`
+	MaxSessionsPerKey     int           `env:"KAA_MAX_SESSIONS_PER_KEY" envDefault:"1000"`
+	SessionIdleTimeout    time.Duration `env:"KAA_SESSION_IDLE_TIMEOUT" envDefault:"10m"`
+	MaxSessionIdleTimeout time.Duration `env:"KAA_MAX_SESSION_IDLE_TIMEOUT" envDefault:"24h"`
+	SessionAge            time.Duration `env:"KAA_SESSION_AGE" envDefault:"8h"`
+	MaxSessionAge         time.Duration `env:"KAA_MAX_SESSION_AGE" envDefault:"168h"`
+	SessionEvictAfter     time.Duration `env:"KAA_SESSION_EVICT_AFTER" envDefault:"10m"`
+
 	WebhookAllowPrivate bool          `env:"KAA_WEBHOOK_ALLOW_PRIVATE" envDefault:"false"`
 	WebhookTimeout      time.Duration `env:"KAA_WEBHOOK_TIMEOUT" envDefault:"10s"`
 	WebhookRetryFor     time.Duration `env:"KAA_WEBHOOK_RETRY_FOR" envDefault:"24h"`
@@ -245,7 +254,8 @@ func (c *Config) check() []error {
 		"KAA_PARKED": int64(c.Parked), "KAA_MAX_DELAY": int64(c.MaxDelay),
 		"KAA_MAX_QUEUE_DEPTH": int64(c.MaxQueueDepth), "KAA_MAX_QUEUE_DEPTH_PER_KEY": int64(c.MaxQueueDepthPerKey),
 		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
-		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay),
+		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
+		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),
 	} {
 		if v < 0 {
 			bad("%s must not be negative", name)
@@ -260,6 +270,15 @@ func (c *Config) check() []error {
 	}
 	if c.DefaultTimeout > c.MaxTimeout {
 		bad("KAA_DEFAULT_TIMEOUT (%s) is above KAA_MAX_TIMEOUT (%s)", c.DefaultTimeout, c.MaxTimeout)
+	}
+	for name, v := range map[string][2]time.Duration{
+		"SESSION_IDLE_TIMEOUT": {c.SessionIdleTimeout, c.MaxSessionIdleTimeout}, "SESSION_AGE": {c.SessionAge, c.MaxSessionAge},
+	} {
+		if v[0] < time.Second {
+			bad("KAA_%s must be at least 1s", name)
+		} else if v[0] > v[1] {
+			bad("KAA_%[1]s (%[2]s) is above KAA_MAX_%[1]s (%[3]s)", name, v[0], v[1])
+		}
 	}
 	if c.ResultTTL > c.MaxResultTTL {
 		bad("KAA_RESULT_TTL (%s) is above KAA_MAX_RESULT_TTL (%s)", c.ResultTTL, c.MaxResultTTL)
@@ -347,6 +366,9 @@ func (c *Config) limits() job.Limits {
 		DefaultTimeout: c.DefaultTimeout, MaxTimeout: c.MaxTimeout, MaxDelay: c.MaxDelay,
 		DefaultResultTTL: c.ResultTTL, MaxResultTTL: c.MaxResultTTL, MaxAttempts: c.MaxAttempts,
 		Queues: c.Queues.names(), DefaultQueue: c.Queues.byDefault(),
+		Sessions: job.SessionLimits{
+			IdleTimeout: c.SessionIdleTimeout, MaxIdleTimeout: c.MaxSessionIdleTimeout, Age: c.SessionAge, MaxAge: c.MaxSessionAge,
+		},
 		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), PrivateWebhooks: c.WebhookAllowPrivate,
 	}
 }

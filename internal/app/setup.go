@@ -69,7 +69,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	s.store = store.New(s.rdb, store.Config{
 		TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, Window: cfg.FairWindow,
-		HookTTL: cfg.WebhookRetryFor + webhookMargin,
+		HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
 	})
 	s.queue = queue.NewClient(s.rdb)
 	if err := s.awaitRedis(ctx); err != nil {

@@ -110,3 +110,8 @@ func (e *SessionsFullError) Error() string {
 
 // Is makes every SessionsFullError an ErrTooManySessions.
 func (e *SessionsFullError) Is(target error) bool { return target == ErrTooManySessions }
+
+// RefusedError says why an operation on a session cannot be carried out as it is now.
+type RefusedError struct{ Message string }
+
+func (e *RefusedError) Error() string { return e.Message }

@@ -79,10 +79,12 @@ type NewSession struct {
 	Candidates []Candidate
 }
 
-// Candidate is a runner that has room for so many sessions.
+// Candidate is a runner that has room for so many sessions, and the runtime that the
+// session would have there.
 type Candidate struct {
-	Runner string
-	Most   int
+	Runner  string
+	Most    int
+	Runtime string
 }
 
 // SessionEnd says why a session ends.

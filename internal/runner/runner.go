@@ -77,6 +77,11 @@ type Config struct {
 	Workers  Workers
 	Observer Observer
 	Log      *slog.Logger
+	// SessionRecords and Interpreters are for sessions; a runner without them has none.
+	SessionRecords SessionRecords
+	Interpreters   Interpreters
+	// Operations are what else can be done to a session, by name, besides OpRestart.
+	Operations map[string]Operation
 	// Filled, if not nil, is called when a claim brought jobs into the outbox.
 	Filled func()
 
@@ -92,6 +97,8 @@ type Runner struct {
 	cfg  Config
 	stop context.CancelFunc
 	done sync.WaitGroup
+
+	sessions *sessions
 
 	mu     sync.Mutex
 	active map[string]*execution // by job id
@@ -119,7 +126,9 @@ func New(cfg Config) *Runner {
 	set(&cfg.WatchEvery, time.Second)
 	set(&cfg.SaveFor, 5*time.Minute)
 	set(&cfg.ClaimFor, time.Minute)
-	return &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int)}
+	r := &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int)}
+	r.sessions = newSessions(r, cfg.Operations)
+	return r
 }
 
 // Handle executes the job of one task, on the runtime that the task names. nil means that the task is done with,
@@ -340,6 +349,15 @@ func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) {
 	r.active[claim.JobID] = &execution{claim, end}
 	if r.over {
 		end(errDraining)
+	}
+}
+
+// endJob ends the execution of a job, if there is one.
+func (r *Runner) endJob(jobID string, cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.active[jobID]; e != nil {
+		e.end(cause)
 	}
 }
 

@@ -36,11 +36,11 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 	}
 	se := n.Session
 	args := []any{
-		se.ID, cmp.Or(n.Caller, anonymous), se.Runtime, se.IdleTimeout.Milliseconds(), se.MaxAge.Milliseconds(), spec, []byte(se.Metadata),
+		se.ID, cmp.Or(n.Caller, anonymous), se.IdleTimeout.Milliseconds(), se.MaxAge.Milliseconds(), spec, []byte(se.Metadata),
 		s.cfg.TombstoneTTL.Milliseconds(),
 	}
 	for _, c := range n.Candidates {
-		args = append(args, c.Runner, c.Most)
+		args = append(args, c.Runner, c.Most, c.Runtime)
 	}
 	r, err := s.run(ctx, op, s.scripts.open, []string{sessionKey(se.ID)}, args...)
 	if err != nil {
@@ -52,15 +52,24 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 	case "full":
 		return job.Session{}, fmt.Errorf("%s: %w", op, &job.SessionsFullError{OfCaller: r.text(1) == "caller", Limit: atoi(r.text(2))})
 	}
-	se.State, se.CreatedAt, se.Runner = job.SessionIdle, parseMillis(r.text(1)), r.text(2)
+	se.State, se.CreatedAt, se.Runner, se.Runtime = job.SessionIdle, parseMillis(r.text(1)), r.text(2), r.text(3)
 	se.LastUsed = se.CreatedAt
 	se.ExpiresAt = se.CreatedAt.Add(min(se.IdleTimeout, se.MaxAge))
 	return se, nil
 }
 
-// CloseSession ends a session of a caller; an empty caller stands for any.
-// job.ErrNoSession, job.ErrSessionEnded: there is none to end.
+// CloseSession ends a session of a caller. job.ErrNoSession, job.ErrSessionEnded: there is
+// none to end.
 func (s *Store) CloseSession(ctx context.Context, id, caller string, end job.SessionEnd) error {
+	return s.endSession(ctx, id, cmp.Or(caller, anonymous), end)
+}
+
+// EndSession ends a session, whoever's it is.
+func (s *Store) EndSession(ctx context.Context, id string, end job.SessionEnd) error {
+	return s.endSession(ctx, id, "", end)
+}
+
+func (s *Store) endSession(ctx context.Context, id, caller string, end job.SessionEnd) error {
 	_, err := s.run(ctx, "close session", s.scripts.close, []string{sessionKey(id)},
 		id, caller, string(end.Reason), end.Message, s.cfg.TombstoneTTL.Milliseconds())
 	return aboutSession(id, err)

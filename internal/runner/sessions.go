@@ -1,0 +1,513 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Interpreter serves a session: one execution after the other, whose globals stay.
+type Interpreter interface {
+	// Execute runs the code and returns when it has ended. The end of ctx interrupts it.
+	// If it was the last one, the second result says why. An error means that Kaa's part
+	// broke, or with job.ErrNotStarted that the interpreter had ended before.
+	Execute(ctx context.Context, spec job.Spec) (job.Result, *job.SessionEnd, error)
+	// Alive is nil while the interpreter lives, else why it has ended.
+	Alive() *job.SessionEnd
+	Close() error
+}
+
+// Interpreters starts them. job.ErrNoRuntime: there is no such runtime.
+type Interpreters interface {
+	Open(ctx context.Context, spec job.SessionSpec) (Interpreter, error)
+}
+
+// SessionRecords is what serving sessions needs of the store.
+type SessionRecords interface {
+	// NextInSession claims what a session has to do next; nil if there is nothing.
+	NextInSession(ctx context.Context, session, runner string, attached bool) (*job.Claim, error)
+	// FinishInSession ends a claim and claims the next; ask says that there may be one
+	// that has to be asked for.
+	FinishInSession(ctx context.Context, c job.Claim, o job.Outcome) (next *job.Claim, ask bool, err error)
+	// SessionsOf tells which sessions the runner has, and which of them have something to
+	// do. It ends sessions that are overdue.
+	SessionsOf(ctx context.Context, runner string) (all, ready []string, err error)
+	EndSession(ctx context.Context, id string, end job.SessionEnd) error
+	// LeaveSessions ends all of the runner's; with letEnd, what they execute may end.
+	LeaveSessions(ctx context.Context, runner string, letEnd bool) (int, error)
+}
+
+// Operation is something other than code that is done to a session in the order of its
+// executions. What it returns goes to the caller as JSON; a job.RefusedError tells him that
+// it cannot be done, any other error is our mistake. If the session is at its end
+// afterwards, it says why.
+type Operation func(ctx context.Context, s *Session, args json.RawMessage) (data any, end *job.SessionEnd, err error)
+
+// OpRestart gives a session a fresh interpreter.
+const OpRestart = "restart"
+
+// Session is a session that this runner serves. It has an interpreter from its first
+// execution on. While one goroutine serves it, nobody else touches the interpreter.
+type Session struct {
+	id          string
+	of          *sessions
+	spec        job.SessionSpec
+	interpreter Interpreter
+
+	// What follows is guarded by sessions.mu.
+	serving bool   // a goroutine claims and executes
+	told    bool   // there is something to claim, perhaps since that goroutine last asked
+	over    bool   // it has ended: nothing is to be claimed any more
+	letEnd  bool   // what it executes may come to its end
+	job     string // what it executes
+}
+
+// ID returns the session's id.
+func (s *Session) ID() string { return s.id }
+
+// Spec returns what its interpreters are started with.
+func (s *Session) Spec() job.SessionSpec { return s.spec }
+
+// Interpreter returns the session's interpreter, a new one if it has none. For operations.
+func (s *Session) Interpreter(ctx context.Context) (Interpreter, error) {
+	if s.interpreter == nil {
+		i, err := s.of.r.cfg.Interpreters.Open(ctx, s.spec)
+		if err != nil {
+			return nil, fmt.Errorf("start interpreter of session: %w", err)
+		}
+		s.interpreter = i
+	}
+	return s.interpreter, nil
+}
+
+// Replace closes the session's interpreter and gives it another; nil for a fresh one when
+// it is needed. For operations.
+func (s *Session) Replace(i Interpreter) {
+	if s.interpreter != nil {
+		if err := s.interpreter.Close(); err != nil {
+			s.of.r.cfg.Log.Error("close interpreter", slog.String("session_id", s.id), slog.Any("err", err))
+		}
+	}
+	s.interpreter = i
+}
+
+// sessions are those that a runner serves.
+type sessions struct {
+	r    *Runner
+	ops  map[string]Operation
+	ctx  context.Context // of all that is done for them
+	done sync.WaitGroup  // goroutines that serve or close one
+
+	mu      sync.Mutex
+	live    map[string]*Session
+	serving int           // how many are being served
+	changed chan struct{} // closed and replaced when that becomes less
+	closed  bool
+	looks   int
+}
+
+func newSessions(r *Runner, ops map[string]Operation) *sessions {
+	s := &sessions{r: r, ops: map[string]Operation{OpRestart: restart}, ctx: context.Background(), live: map[string]*Session{}, changed: make(chan struct{})}
+	for name, op := range ops {
+		s.ops[name] = op
+	}
+	return s
+}
+
+func restart(_ context.Context, s *Session, _ json.RawMessage) (any, *job.SessionEnd, error) {
+	s.Replace(nil)
+	return struct{}{}, nil, nil
+}
+
+// SessionReady tells the runner that one of its sessions has something to do.
+func (r *Runner) SessionReady(id string) { r.sessions.ready(id) }
+
+// SessionClosed tells the runner that a session has ended: what it executes is cut off.
+func (r *Runner) SessionClosed(id string) { r.sessions.end(id, false) }
+
+// SessionClosing tells the runner that a session takes no more; what it executes may come
+// to its end.
+func (r *Runner) SessionClosing(id string) { r.sessions.end(id, true) }
+
+// AwaitSessions returns when no session executes anything, and all that have ended are
+// closed.
+func (r *Runner) AwaitSessions(ctx context.Context) error {
+	for {
+		r.sessions.mu.Lock()
+		serving, changed := r.sessions.serving, r.sessions.changed
+		r.sessions.mu.Unlock()
+		if serving == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for sessions: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// DrainSessions ends the runner's sessions: they take no more, what they execute may come
+// to its end.
+func (r *Runner) DrainSessions(ctx context.Context) error {
+	if r.cfg.SessionRecords == nil {
+		return nil
+	}
+	_, err := r.cfg.SessionRecords.LeaveSessions(ctx, r.cfg.Self.ID, true)
+	r.sessions.mu.Lock()
+	defer r.sessions.mu.Unlock()
+	for _, s := range r.sessions.live {
+		r.sessions.endLocked(s, true)
+	}
+	return err
+}
+
+func (s *sessions) ready(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.r.cfg.SessionRecords == nil {
+		return
+	}
+	se := s.live[id]
+	if se == nil {
+		se = &Session{id: id, of: s}
+		s.live[id] = se
+	}
+	se.told = true
+	if !se.serving && !se.over {
+		s.startServing(se)
+	}
+}
+
+// startServing is called with mu held.
+func (s *sessions) startServing(se *Session) {
+	se.serving = true
+	s.serving++
+	s.done.Go(func() { s.serve(se) })
+}
+
+func (s *sessions) end(id string, letEnd bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if se := s.live[id]; se != nil {
+		s.endLocked(se, letEnd)
+	}
+}
+
+func (s *sessions) endLocked(se *Session, letEnd bool) {
+	se.over, se.letEnd = true, letEnd
+	switch {
+	case se.serving && !letEnd && se.job != "":
+		s.r.endJob(se.job, errLost)
+	case !se.serving:
+		s.startServing(se)
+	}
+}
+
+// serve does what a session has to do until there is nothing, and closes it if it has
+// ended.
+func (s *sessions) serve(se *Session) {
+	for s.goOn(se) {
+		claim, err := s.claim(se)
+		switch {
+		case errors.Is(err, job.ErrSessionEnded):
+			s.mu.Lock()
+			se.over = true
+			s.mu.Unlock()
+		case err != nil:
+			// Whoever looks next finds it, and what may have been claimed.
+			s.r.cfg.Log.WarnContext(s.ctx, "claim in session", slog.String("session_id", se.id), slog.Any("err", err))
+			s.r.suspect()
+		}
+		for claim != nil {
+			var ask bool
+			if claim, ask = s.execute(se, *claim); ask {
+				s.mu.Lock()
+				se.told = true
+				s.mu.Unlock()
+			}
+		}
+	}
+}
+
+// goOn decides whether there may be something to claim; if not, it leaves the session.
+func (s *sessions) goOn(se *Session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if se.told && !se.over {
+		se.told = false
+		return true
+	}
+	if se.over {
+		s.mu.Unlock()
+		se.Replace(nil)
+		s.mu.Lock()
+	}
+	se.serving = false
+	s.serving--
+	close(s.changed)
+	s.changed = make(chan struct{})
+	if se.interpreter == nil {
+		delete(s.live, se.id)
+	}
+	return false
+}
+
+// claim asks for what a session has to do next. While Redis does not answer it asks again:
+// whoever asks before the end of a claim gets the same.
+func (s *sessions) claim(se *Session) (*job.Claim, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.r.cfg.ClaimFor)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		sent := time.Now()
+		c, err := s.r.cfg.SessionRecords.NextInSession(ctx, se.id, s.r.cfg.Self.ID, se.interpreter != nil)
+		if errors.Is(err, job.ErrUnregistered) {
+			if err = s.r.beat(ctx); err == nil {
+				continue
+			}
+		}
+		if err == nil && c != nil && time.Since(sent) > oldAnswer {
+			continue // this process stood still: the session may have been written off since
+		}
+		if !errors.Is(err, job.ErrUnavailable) {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// execute carries a claim through and returns the next one.
+func (s *sessions) execute(se *Session, claim job.Claim) (next *job.Claim, ask bool) {
+	log := s.r.cfg.Log.With(slog.String("job_id", claim.JobID), slog.String("session_id", se.id))
+	run, end := context.WithCancelCause(s.ctx)
+	defer end(nil)
+	s.r.track(claim, end)
+	defer s.r.untrack(claim.JobID)
+	if !s.begin(se, claim, end) {
+		return nil, false
+	}
+	started := time.Now()
+	var o job.Outcome
+	if claim.Spec.Op != "" {
+		o = s.operate(run, log, se, claim)
+	} else {
+		o = s.run(run, log, se, claim)
+		s.r.cfg.Observer.Executed(claim, o, time.Since(started))
+	}
+	s.finishing(se, &o)
+	return s.settle(log, claim, o)
+}
+
+// begin notes what a session executes, unless it has ended meanwhile.
+func (s *sessions) begin(se *Session, claim job.Claim, end context.CancelCauseFunc) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if se.interpreter == nil && se.spec.Quota == (job.Quota{}) {
+		se.spec = claim.Session
+	}
+	se.job = claim.JobID
+	if se.over && !se.letEnd {
+		end(errLost)
+		return false
+	}
+	return true
+}
+
+// finishing notes that a session executes nothing, and completes what a result says of it.
+func (s *sessions) finishing(se *Session, o *job.Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	se.job = ""
+	drained := se.over
+	if o.End != nil {
+		se.over = true
+	}
+	if o.Result == nil {
+		return
+	}
+	after := &job.SessionAfter{ID: se.id, State: job.SessionIdle}
+	switch {
+	case o.End != nil:
+		after.State, after.Reason = job.SessionEnded, o.End.Reason
+	case drained:
+		after.State, after.Reason = job.SessionEnded, job.EndDrained
+	}
+	o.Result.Session = after
+}
+
+// run executes code in the session's interpreter.
+func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim) job.Outcome {
+	i, err := se.Interpreter(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return sessionFailed(job.SessionEnd{Reason: job.EndDrained, Message: "the runner was shut down before the code began"})
+		}
+		log.ErrorContext(ctx, "no interpreter for a session", slog.Any("err", err))
+		return sessionFailed(job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"})
+	}
+	result, end, err := i.Execute(ctx, claim.Spec)
+	result.JobID, result.SessionID = claim.JobID, se.id
+	result.QueuedMs = float64(claim.Waited) / float64(time.Millisecond)
+	why := cause(ctx)
+	interrupted := result.Status == job.StatusInterrupted
+	switch {
+	case errors.Is(why, errLost) && (err != nil || interrupted):
+		return job.Outcome{}
+	case errors.Is(why, errDraining) && (err != nil || interrupted):
+		return sessionFailed(job.SessionEnd{Reason: job.EndDrained, Message: "the runner was shut down before the code ended"})
+	case err != nil && end != nil:
+		return sessionFailed(*end)
+	case err != nil:
+		log.ErrorContext(ctx, "interpreter of a session broke", slog.Any("err", err))
+		return sessionFailed(job.SessionEnd{Reason: job.EndCrashed, Message: "the interpreter's supervision broke; the output is lost"})
+	case errors.Is(why, errCancelled) && interrupted:
+		return job.Outcome{State: job.Cancelled, Result: &result, End: end}
+	}
+	return job.Outcome{State: job.Completed, Result: &result, End: end}
+}
+
+// sessionFailed ends a session together with what it executes.
+func sessionFailed(end job.SessionEnd) job.Outcome {
+	return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailSessionEnded, Message: end.Message, Reason: end.Reason}, End: &end}
+}
+
+// operate does something else to the session.
+func (s *sessions) operate(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim) job.Outcome {
+	op, known := s.ops[claim.Spec.Op]
+	if !known {
+		return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailRefused, Message: "the runner does not know how to do this: " + claim.Spec.Op}}
+	}
+	if claim.Spec.Timeout > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, claim.Spec.Timeout)
+		defer stop()
+	}
+	answer, end, err := op(ctx, se, claim.Spec.Args)
+	if refused, ok := errors.AsType[*job.RefusedError](err); ok {
+		return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailRefused, Message: refused.Message}, End: end}
+	}
+	var data json.RawMessage
+	if err == nil {
+		data, err = json.Marshal(answer)
+	}
+	if err != nil {
+		log.ErrorContext(ctx, "operation on a session", slog.String("op", claim.Spec.Op), slog.Any("err", err))
+		return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailWorker, Message: "the operation failed: " + claim.Spec.Op}, End: end}
+	}
+	return job.Outcome{State: job.Completed, Data: data, End: end}
+}
+
+// settle writes an outcome, again and again while Redis is away, and returns what the
+// session goes on with.
+func (s *sessions) settle(log *slog.Logger, claim job.Claim, o job.Outcome) (next *job.Claim, ask bool) {
+	if o.State == "" {
+		return nil, false // its session has ended, with all that it executed
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.r.cfg.SaveFor)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		next, ask, err := s.r.cfg.SessionRecords.FinishInSession(ctx, claim, o)
+		switch {
+		case err == nil:
+			return next, ask
+		case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
+			log.WarnContext(ctx, "end of a lost claim was not written", slog.Any("reason", err))
+			return nil, true
+		case !errors.Is(err, job.ErrUnavailable):
+			log.ErrorContext(ctx, "end of job was not written", slog.Any("err", err))
+			s.r.suspect()
+			return nil, false
+		}
+		select {
+		case <-ctx.Done():
+			log.ErrorContext(ctx, "end of job was not written in time", slog.Any("err", err))
+			s.r.suspect()
+			return nil, false
+		case <-time.After(pause):
+		}
+	}
+}
+
+// lookAfter finds what the runner was not told: sessions that have something to do, or
+// that have ended; and interpreters that have. It has those ended that are overdue. It costs
+// one command where there are no sessions, and that every other time only.
+func (s *sessions) lookAfter(ctx context.Context) {
+	if s.r.cfg.SessionRecords == nil {
+		return
+	}
+	s.mu.Lock()
+	s.looks++
+	known := make(map[string]*job.SessionEnd, len(s.live))
+	for id, se := range s.live {
+		known[id] = nil
+		if !se.serving && se.interpreter != nil {
+			known[id] = se.interpreter.Alive()
+		}
+	}
+	skip := len(known) == 0 && s.looks%2 == 0
+	s.mu.Unlock()
+	if skip {
+		return
+	}
+	all, ready, err := s.r.cfg.SessionRecords.SessionsOf(ctx, s.r.cfg.Self.ID)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.r.cfg.Log.WarnContext(ctx, "look after sessions", slog.Any("err", err))
+		}
+		return
+	}
+	for _, id := range ready {
+		s.ready(id)
+	}
+	for _, id := range all {
+		if end := known[id]; end != nil {
+			if err := s.r.cfg.SessionRecords.EndSession(ctx, id, *end); err != nil && !errors.Is(err, job.ErrSessionEnded) {
+				s.r.cfg.Log.WarnContext(ctx, "end a session whose interpreter has", slog.String("session_id", id), slog.Any("err", err))
+			}
+		}
+		delete(known, id)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range known { // known before the store was asked, and not to it
+		if se := s.live[id]; se != nil && !se.over {
+			s.endLocked(se, false)
+		}
+	}
+}
+
+// serves reports whether something may be claimed or executed for a session right now.
+func (s *sessions) serves(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	se := s.live[id]
+	return se != nil && se.serving
+}
+
+// count returns how many sessions have an interpreter, or are getting one.
+func (s *sessions) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.live)
+}
+
+// close ends all that is left, and waits for it.
+func (s *sessions) close() {
+	s.mu.Lock()
+	s.closed = true
+	for _, se := range s.live {
+		s.endLocked(se, false)
+	}
+	s.mu.Unlock()
+	s.done.Wait()
+}
