@@ -333,8 +333,10 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /v1/jobs/{id}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
+		"DELETE /v1/jobs/{id}", "DELETE /v1/sessions/{id}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
+		"GET /v1/sessions", "GET /v1/sessions/{id}",
 		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch",
+		"POST /v1/sessions", "POST /v1/sessions/{id}/interrupt", "POST /v1/sessions/{id}/restart",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("operations (-want +got):\n%s", diff)

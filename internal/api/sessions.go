@@ -129,13 +129,13 @@ func (s *server) registerSessions() {
 		OperationID: "interruptSession", Method: http.MethodPost, Path: "/v1/sessions/{id}/interrupt", Tags: tags, DefaultStatus: http.StatusAccepted,
 		Summary:     "Interrupt what a session executes",
 		Description: "The code gets a KeyboardInterrupt; what waits in the session is executed after it. If the code does not end, the interpreter is killed and the session with it.",
-		Errors:      []int{401, 404, 410, 429, 503},
+		Errors:      []int{400, 401, 404, 408, 410, 413, 415, 429, 503},
 	}, s.interruptSession)
 	register(s, huma.Operation{
 		OperationID: "restartSession", Method: http.MethodPost, Path: "/v1/sessions/{id}/restart", Tags: tags,
 		Summary:     "Give a session a fresh interpreter",
 		Description: "After what was accepted before; interrupt that first if it is not to be waited for. Variables, modules and files are gone.",
-		Errors:      []int{401, 404, 410, 429, 502, 503, 504},
+		Errors:      []int{400, 401, 404, 408, 410, 413, 415, 429, 502, 503, 504},
 	}, s.restartSession)
 }
 
