@@ -3,6 +3,8 @@ package app_test
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -329,4 +331,71 @@ func TestSessionDrain(t *testing.T) {
 	if a := k.call(http.MethodPost, sessionsPath, nil); a.status != http.StatusServiceUnavailable || a.str("code") != "no_runner" {
 		t.Errorf("open without a runner: %d %s", a.status, a.raw)
 	}
+}
+
+// spawnRunner starts a runner in a process of its own, which can be killed, and returns it
+// once it takes sessions.
+func (k *kaa) spawnRunner() *exec.Cmd {
+	k.tb.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		k.tb.Fatal(err)
+	}
+	before := strings.Count(k.call(http.MethodGet, "/v1/runners", nil).raw, `"pid"`)
+	cmd := exec.Command(self) //nolint:noctx // it is killed below
+	cmd.Env = append(os.Environ(), k.environ...)
+	cmd.Env = append(cmd.Env, childVariable+"=runner")
+	cmd.Stdout, cmd.Stderr = k.logs, k.logs
+	if _, err := cmd.StdinPipe(); err != nil { // it lives as long as that is open
+		k.tb.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		k.tb.Fatal(err)
+	}
+	k.tb.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	testenv.Eventually(k.tb, "the runner is there", func() bool {
+		return strings.Count(k.call(http.MethodGet, "/v1/runners", nil).raw, `"pid"`) > before
+	})
+	return cmd
+}
+
+// TestSessionRunnerKilled: the sessions of a runner that was killed are reported as lost
+// within 15 s, to those who wait as to those who come later; others go on.
+func TestSessionRunnerKilled(t *testing.T) {
+	t.Parallel()
+	k := start(t, 0)
+	killed := k.spawnRunner()
+	lost, idle := k.open(nil), k.open(nil)
+	k.in(idle, "x = 1")
+	k.run(app.RunRunner)
+	kept := k.open(nil) // it goes where there are fewest
+	k.in(kept, "x = 1")
+	calls := make(chan answer, 2)
+	for range cap(calls) { // one of them runs, the other waits
+		go func() {
+			a, _ := k.try(t.Context(), http.MethodPost, executePath, fields{"code": "import time\ntime.sleep(60)", "sessionId": lost})
+			calls <- a
+		}()
+	}
+	waiting := func() bool {
+		a := k.call(http.MethodGet, sessionsPath+"/"+lost, nil)
+		return a.str("state") == "busy" && a.str("waiting") == "1"
+	}
+	testenv.Eventually(t, "one runs and one waits", waiting)
+	at := time.Now()
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for range cap(calls) {
+		if a := <-calls; a.status != http.StatusGone || a.str("code") != "session_ended" || a.str("reason") != "runner_lost" {
+			t.Errorf("%d %s", a.status, a.raw)
+		}
+	}
+	within(t, 15*time.Second, at)
+	k.wantEnded(lost, "runner_lost")
+	k.wantEnded(idle, "runner_lost")
+	k.in(kept, "print(x)")
 }

@@ -49,6 +49,9 @@ type SessionRecords interface {
 // afterwards, it says why.
 type Operation func(ctx context.Context, s *Session, args json.RawMessage) (data any, end *job.SessionEnd, err error)
 
+// idleLook is how much more rarely a runner without sessions looks after them.
+const idleLook = 4
+
 // OpRestart gives a session a fresh interpreter.
 const OpRestart = "restart"
 
@@ -440,7 +443,7 @@ func (s *sessions) settle(log *slog.Logger, claim job.Claim, o job.Outcome) (nex
 
 // lookAfter finds what the runner was not told: sessions that have something to do, or
 // that have ended; and interpreters that have. It has those ended that are overdue. It costs
-// one command where there are no sessions, and that every other time only.
+// one command where there are no sessions, and that every idleLook-th time only.
 func (s *sessions) lookAfter(ctx context.Context) {
 	if s.r.cfg.SessionRecords == nil {
 		return
@@ -454,7 +457,7 @@ func (s *sessions) lookAfter(ctx context.Context) {
 			known[id] = se.interpreter.Alive()
 		}
 	}
-	skip := len(known) == 0 && s.looks%2 == 0
+	skip := len(known) == 0 && s.looks%idleLook != 0
 	s.mu.Unlock()
 	if skip {
 		return

@@ -121,6 +121,7 @@ local function turn(id, quiet)
     local now = now_ms()
     redis.call('HSET', key, 'state', 'idle', 'last_used', int(now))
     redis.call('SREM', SESSIONS_BUSY, id)
+    redis.call('SREM', runner_ready_key(f[2]), id)
     redis.call('ZADD', SESSIONS_DUE, int(math.min(old, now + tonumber(f[6]))), id)
     return
   end

@@ -21,6 +21,7 @@ if reason ~= '' then
 end
 -- A runner whose heartbeat has lapsed has to register again before it may go on.
 if redis.call('HGET', session_key(session), 'state') ~= 'busy' or redis.call('EXISTS', P .. 'runner:' .. ARGV[3]) == 0 then
+  turn(session)
   return { ARGV[4], redis.call('EXISTS', session_jobs_key(session)) == 0 and 'none' or 'ask' }
 end
 local answer = take(session, ARGV[3], '1') or { 'none' }
