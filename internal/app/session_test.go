@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -398,4 +399,76 @@ func TestSessionRunnerKilled(t *testing.T) {
 	k.wantEnded(lost, "runner_lost")
 	k.wantEnded(idle, "runner_lost")
 	k.in(kept, "print(x)")
+}
+
+// TestSessionBusyForTooLong: a synchronous call waits for its turn as long as for a runner.
+func TestSessionBusyForTooLong(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1, "KAA_SYNC_QUEUE_WAIT=300ms")
+	id := k.open(nil)
+	running := k.submit(fields{"code": "import time\ntime.sleep(60)", "sessionId": id})
+	for _, path := range []string{executePath, sessionsPath + "/" + id + "/restart"} {
+		var body any
+		if path == executePath {
+			body = fields{"code": "1", "sessionId": id}
+		}
+		if a := k.call(http.MethodPost, path, body); a.status != http.StatusServiceUnavailable || a.str("code") != "session_busy" {
+			t.Errorf("%s: %d %s", path, a.status, a.raw)
+		}
+	}
+	// Who hangs up has what he waits for cancelled.
+	k.call(http.MethodDelete, "/v1/jobs/"+running, nil)
+	if a := k.await(running); a.str("state") != "cancelled" || a.str("result.session.state") != "idle" {
+		t.Errorf("cancelled: %s", a.raw)
+	}
+	k.in(id, "print(1)")
+}
+
+// TestSessionsGoOn lets many sessions work while runners come and go: order is kept, nothing
+// is mixed up, nothing hangs, and what is lost says so. KAA_TEST_LONG does the whole of it.
+func TestSessionsGoOn(t *testing.T) {
+	t.Parallel()
+	sessions, executions := 12, 60
+	if os.Getenv("KAA_TEST_LONG") != "" {
+		sessions, executions = 50, 1000
+	}
+	one := start(t, 2)
+	two := *one
+	addr, _ := one.run(app.RunAPI)
+	two.url = "http://" + addr.String()
+	_, stop := one.run(app.RunRunner)
+	var ended atomic.Int64
+	var wg sync.WaitGroup
+	for s := range sessions {
+		wg.Go(func() {
+			id := ""
+			for i, n := 0, 0; i < executions; i++ {
+				k := []*kaa{one, &two}[i%2]
+				if id == "" {
+					id, n = k.open(nil), 0
+				}
+				code := fmt.Sprintf("print(%d, n := n + 1)", s)
+				if n == 0 {
+					code = fmt.Sprintf("n = 1\nprint(%d, n)", s)
+				}
+				a := k.call(http.MethodPost, executePath, fields{"code": code, "sessionId": id})
+				switch n++; {
+				case a.status == http.StatusGone && a.str("reason") == "drained":
+					ended.Add(1)
+					id = ""
+				case a.str("stdout") != fmt.Sprintf("%d %d\n", s, n):
+					t.Errorf("execution %d of session %d: %d %s", n, s, a.status, a.raw)
+				case a.str("session.state") == "ended":
+					ended.Add(1)
+					id = ""
+				}
+			}
+		})
+	}
+	if err := stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	one.run(app.RunRunner)
+	wg.Wait()
+	t.Logf("%d sessions ended with their runner", ended.Load())
 }
