@@ -428,9 +428,9 @@ func TestSessionBusyForTooLong(t *testing.T) {
 // is mixed up, nothing hangs, and what is lost says so. KAA_TEST_LONG does the whole of it.
 func TestSessionsGoOn(t *testing.T) {
 	t.Parallel()
-	sessions, executions := 12, 60
+	sessions, executions, restarts := 12, 60, 1
 	if os.Getenv("KAA_TEST_LONG") != "" {
-		sessions, executions = 50, 1000
+		sessions, executions, restarts = 50, 1000, 4
 	}
 	one := start(t, 2)
 	two := *one
@@ -465,10 +465,12 @@ func TestSessionsGoOn(t *testing.T) {
 			}
 		})
 	}
-	if err := stop(); err != nil {
-		t.Errorf("stop: %v", err)
+	for range restarts {
+		if err := stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		_, stop = one.run(app.RunRunner)
 	}
-	one.run(app.RunRunner)
 	wg.Wait()
-	t.Logf("%d sessions ended with their runner", ended.Load())
+	t.Logf("%d executions in %d sessions; %d sessions ended with their runner", sessions*executions, sessions, ended.Load())
 }
