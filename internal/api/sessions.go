@@ -173,6 +173,14 @@ func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, e
 	return &openOutput{Location: sessionLocation + se.ID, Body: sessionView(se)}, nil
 }
 
+// checkSession refuses what cannot be the id of a session before it becomes a part of a key.
+func checkSession(id string) error {
+	if uuid.Validate(id) != nil || len(id) != uuidLength {
+		return fmt.Errorf("look for session: %w", job.ErrNoSession)
+	}
+	return nil
+}
+
 // candidates are the runners that offer a runtime and take sessions.
 func candidates(runners []job.Runner, runtime string) []job.Candidate {
 	var all []job.Candidate
@@ -186,6 +194,9 @@ func candidates(runners []job.Runner, runtime string) []job.Candidate {
 }
 
 func (s *server) getSession(ctx context.Context, in *sessionInput) (*sessionOutput, error) {
+	if err := checkSession(in.ID); err != nil {
+		return nil, err
+	}
 	se, err := s.cfg.Sessions.Session(ctx, in.ID, shortCaller(ctx))
 	if err != nil {
 		return nil, err
@@ -212,6 +223,9 @@ func (s *server) listSessions(ctx context.Context, in *sessionsInput) (*sessions
 }
 
 func (s *server) closeSession(ctx context.Context, in *sessionInput) (*sessionOutput, error) {
+	if err := checkSession(in.ID); err != nil {
+		return nil, err
+	}
 	err := s.cfg.Sessions.CloseSession(ctx, in.ID, shortCaller(ctx), job.SessionEnd{Reason: job.EndDeleted, Message: "its owner deleted it"})
 	if err != nil {
 		return nil, err
@@ -220,6 +234,9 @@ func (s *server) closeSession(ctx context.Context, in *sessionInput) (*sessionOu
 }
 
 func (s *server) interruptSession(ctx context.Context, in *sessionInput) (*interruptOutput, error) {
+	if err := checkSession(in.ID); err != nil {
+		return nil, err
+	}
 	id, err := s.cfg.Sessions.InterruptSession(ctx, in.ID, shortCaller(ctx))
 	if err != nil {
 		return nil, err
@@ -239,6 +256,9 @@ func (s *server) restartSession(ctx context.Context, in *sessionInput) (*session
 // operate has something done to a session in the order of its executions, and returns what
 // the runner answers.
 func (s *server) operate(ctx context.Context, session, op string, args any) (json.RawMessage, error) {
+	if err := checkSession(session); err != nil {
+		return nil, err
+	}
 	end, waiting := s.cfg.Hub.beginCall(s.cfg.MaxSyncWaits)
 	if end == nil {
 		return nil, tooManyWaits(waiting, s.cfg.MaxSyncWaits)

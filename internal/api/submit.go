@@ -65,6 +65,11 @@ type submission struct {
 // an id.
 func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.NewJob, error) {
 	limits := s.cfg.Limits
+	if id := sub.request.SessionID; id != "" {
+		if err := checkSession(id); err != nil {
+			return job.NewJob{}, err
+		}
+	}
 	if name := sub.request.Runtime; name != "" {
 		var err error
 		if limits.Runtimes, err = s.runtimes.known(ctx, name, now); err != nil {

@@ -229,12 +229,12 @@ func (i interpreters) Open(ctx context.Context, spec job.SessionSpec) (runner.In
 // tell passes on what the runner's channel says.
 func tell(r *runner.Runner, what string) {
 	word, session, _ := strings.Cut(what, " ")
-	switch {
-	case word == store.SessionReady:
+	switch word {
+	case store.SessionReady:
 		r.SessionReady(session)
-	case word == store.SessionClosed:
+	case store.SessionClosed:
 		r.SessionClosed(session)
-	case word == store.SessionClosing:
+	case store.SessionClosing:
 		r.SessionClosing(session)
 	default:
 		r.Cancelled(what)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,6 +91,14 @@ func TestSession(t *testing.T) {
 	k.wantEnded(id, "deleted")
 	if a := k.call(http.MethodDelete, sessionsPath+"/01900000-0000-7000-8000-000000000000", nil); a.status != http.StatusNotFound || a.str("code") != "session_not_found" {
 		t.Errorf("delete none: %d %s", a.status, a.raw)
+	}
+	for _, odd := range []string{id + ":jobs", "x", "0190000000007000800000000000000a", strings.Repeat("a", 60)} {
+		if a := k.call(http.MethodPost, executePath, fields{"code": "1", "sessionId": odd}); a.status != http.StatusNotFound {
+			t.Errorf("execute in %q: %d %s", odd, a.status, a.raw)
+		}
+		if a := k.call(http.MethodGet, sessionsPath+"/"+odd, nil); a.status != http.StatusNotFound {
+			t.Errorf("look at %q: %d %s", odd, a.status, a.raw)
+		}
 	}
 	if a := k.call(http.MethodGet, "/v1/jobs", nil); strings.Contains(a.raw, "operations") {
 		t.Errorf("operations are listed: %s", a.raw)
@@ -473,4 +482,30 @@ func TestSessionsGoOn(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d executions in %d sessions; %d sessions ended with their runner", sessions*executions, sessions, ended.Load())
+}
+
+// TestSessionRunnerFrozen: a runner that stood still for so long that its sessions were given
+// up comes back, and lets go of them.
+func TestSessionRunnerFrozen(t *testing.T) {
+	t.Parallel()
+	k := start(t, 0)
+	frozen := k.spawnRunner()
+	running, idle := k.open(nil), k.open(nil)
+	k.in(idle, "x = 1")
+	job := k.submit(fields{"code": "import time\ntime.sleep(18)\nprint('late')", "sessionId": running})
+	testenv.Eventually(t, "it runs", func() bool { return k.call(http.MethodGet, "/v1/jobs/"+job, nil).str("state") == "running" })
+	if err := frozen.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	patiently(t, 16*time.Second, func() bool { return k.call(http.MethodGet, sessionsPath+"/"+idle, nil).str("state") == "ended" })
+	if err := frozen.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	patiently(t, 10*time.Second, func() bool { return strings.Contains(k.call(http.MethodGet, "/v1/runners", nil).raw, `"sessions":0`) })
+	if a := k.await(job); a.str("state") != "failed" || a.str("failure.reason") != "runner_lost" {
+		t.Errorf("%s", a.raw)
+	}
+	k.wantEnded(running, "runner_lost")
+	fresh := k.open(nil)
+	k.in(fresh, "print(1)")
 }

@@ -149,7 +149,7 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 	// interrupt takes the first step of the ladder, or reports that it may be skipped.
 	interrupt := func(why string) bool {
 		r.stopped = why
-		if unread(r.w.control) && !(r.lasting && r.awaitRead()) {
+		if unread(r.w.control) && (!r.lasting || !r.awaitRead()) {
 			return true // no code has begun, so there is none to be gentle with
 		}
 		r.w.interrupt()

@@ -52,6 +52,7 @@ func last(tb testing.TB, s *interpreter.Session, spec job.Spec) (job.Result, *jo
 func TestSessionKeeps(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
+		t.Helper()
 		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{Envs: map[string]string{"OF_SESSION": "stays"}})
 		for _, tt := range []struct {
 			name, code, outcome, stdout, stderr string

@@ -153,8 +153,12 @@ func (r Request) inSession(v *validation) {
 		name  string
 		given bool
 	}{
-		{"memoryBytes", r.Limits.MemoryBytes != nil}, {"cpus", r.Limits.CPUs != nil}, {"processes", r.Limits.Processes != nil},
-		{"openFiles", r.Limits.OpenFiles != nil}, {"fileBytes", r.Limits.FileBytes != nil}, {"diskBytes", r.Limits.DiskBytes != nil},
+		{"memoryBytes", r.Limits.MemoryBytes != nil},
+		{"cpus", r.Limits.CPUs != nil},
+		{"processes", r.Limits.Processes != nil},
+		{"openFiles", r.Limits.OpenFiles != nil},
+		{"fileBytes", r.Limits.FileBytes != nil},
+		{"diskBytes", r.Limits.DiskBytes != nil},
 	} {
 		refuse(f.given, "limits."+f.name, ofSession)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -117,9 +118,7 @@ type sessions struct {
 
 func newSessions(r *Runner, ops map[string]Operation) *sessions {
 	s := &sessions{r: r, ops: map[string]Operation{OpRestart: restart}, ctx: context.Background(), live: map[string]*Session{}, changed: make(chan struct{})}
-	for name, op := range ops {
-		s.ops[name] = op
-	}
+	maps.Copy(s.ops, ops)
 	return s
 }
 

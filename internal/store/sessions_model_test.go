@@ -26,6 +26,20 @@ type sessionModel struct {
 	claim      *job.Claim // that is current
 }
 
+// none stands for a session that was never opened.
+const none job.EndReason = "none"
+
+// refusal is what is answered to those who want something of the session.
+func (m *sessionModel) refusal() error {
+	switch {
+	case m.ended == "":
+		return nil
+	case m.ended == none:
+		return job.ErrNoSession
+	}
+	return job.ErrSessionEnded
+}
+
 // sessionWorld is a store with sessions and those who use them, in random turns.
 type sessionWorld struct {
 	*store.Store
@@ -75,7 +89,7 @@ func TestSessionModel(t *testing.T) {
 
 func (w *sessionWorld) pick() *sessionModel {
 	if len(w.sessions) == 0 {
-		return &sessionModel{id: uuid.NewString(), ended: "none"}
+		return &sessionModel{id: uuid.NewString(), ended: none}
 	}
 	return w.sessions[len(w.sessions)-1-w.r.IntN(min(len(w.sessions), 6))]
 }
@@ -110,7 +124,7 @@ func (w *sessionWorld) end(m *sessionModel, reason job.EndReason, letEnd bool) {
 
 func (w *sessionWorld) open() {
 	n := job.NewSession{Session: job.Session{ID: newID(), IdleTimeout: time.Hour, MaxAge: 2 * time.Hour}, Caller: "me"}
-	var want error = job.ErrNoRunner
+	want := job.ErrNoRunner
 	for r, lives := range w.runners {
 		n.Candidates = append(n.Candidates, job.Candidate{Runner: r, Most: 1000, Runtime: "python"})
 		if lives {
@@ -130,14 +144,7 @@ func (w *sessionWorld) accept() {
 	m := w.pick()
 	n := newJob()
 	n.Job.Queue, n.Job.SessionID, n.Job.InSession, n.Caller = job.SessionQueue, m.id, true, "me"
-	var want error
-	switch m.ended {
-	case "":
-	case "none":
-		want = job.ErrNoSession
-	default:
-		want = job.ErrSessionEnded
-	}
+	want := m.refusal()
 	if w.r.IntN(10) == 0 {
 		n.Caller, want = "another", job.ErrNoSession
 	}
@@ -241,13 +248,9 @@ func (w *sessionWorld) closeOne() {
 		return
 	}
 	m := w.pick()
-	var want error
-	switch m.ended {
-	case "", job.EndDeleted:
-	case "none":
-		want = job.ErrNoSession
-	default:
-		want = job.ErrSessionEnded
+	want := m.refusal()
+	if m.ended == job.EndDeleted {
+		want = nil // again
 	}
 	w.same("close", w.CloseSession(w.t.Context(), m.id, "me", job.SessionEnd{Reason: job.EndDeleted, Message: "m"}), want)
 	w.end(m, job.EndDeleted, false)
