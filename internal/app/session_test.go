@@ -509,3 +509,72 @@ func TestSessionRunnerFrozen(t *testing.T) {
 	fresh := k.open(nil)
 	k.in(fresh, "print(1)")
 }
+
+// TestSessionOnBrokenConnections: while connections to Redis break all the time, and messages
+// are lost, every execution that was accepted runs once, in order.
+func TestSessionOnBrokenConnections(t *testing.T) {
+	t.Parallel()
+	b := startBroken(t)
+	ids := []string{b.open(nil), b.open(nil), b.open(nil), b.open(nil)}
+	for _, id := range ids {
+		b.in(id, "seen = []")
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(40 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				if n%20 < 5 {
+					b.link.MuteSubscriptions()
+				} else {
+					b.link.UnmuteSubscriptions()
+				}
+				b.link.Reset()
+			}
+		}
+	}()
+	insist := func(method, path string, body any, status int, headers ...string) answer {
+		for range 200 {
+			if a, err := b.try(t.Context(), method, path, body, headers...); err == nil && a.status == status {
+				return a
+			}
+		}
+		t.Errorf("%s %s does not succeed", method, path)
+		return answer{}
+	}
+	const executions = 40
+	var wg sync.WaitGroup
+	for _, id := range ids {
+		wg.Go(func() {
+			jobs := make([]string, 0, executions)
+			for i := range executions {
+				a := insist(http.MethodPost, "/v1/jobs", fields{"code": fmt.Sprintf("seen.append(%d)\nprint(len(seen))", i), "sessionId": id},
+					http.StatusAccepted, fmt.Sprintf("Idempotency-Key: %s %d", id, i))
+				jobs = append(jobs, a.str("id"))
+			}
+			for i, job := range jobs {
+				state, a := "", answer{}
+				for deadline := time.Now().Add(30 * time.Second); state != "completed" && time.Now().Before(deadline); state = a.str("state") {
+					a = insist(http.MethodGet, "/v1/jobs/"+job+"?wait=1s", nil, http.StatusOK)
+				}
+				if a.str("result.stdout") != fmt.Sprintf("%d\n", i+1) {
+					t.Errorf("execution %d: %s", i, a.raw)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	<-stopped
+	b.link.UnmuteSubscriptions()
+	for _, id := range ids {
+		if out := b.in(id, "print(seen == list(range(40)))"); out != "True\n" {
+			t.Errorf("not each once and in order: %s", b.in(id, "print(seen)"))
+		}
+	}
+}

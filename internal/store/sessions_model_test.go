@@ -31,10 +31,10 @@ const none job.EndReason = "none"
 
 // refusal is what is answered to those who want something of the session.
 func (m *sessionModel) refusal() error {
-	switch {
-	case m.ended == "":
+	if m.ended == "" {
 		return nil
-	case m.ended == none:
+	}
+	if m.ended == none {
 		return job.ErrNoSession
 	}
 	return job.ErrSessionEnded
