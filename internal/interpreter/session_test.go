@@ -247,3 +247,50 @@ func readFile(tb testing.TB, path string) string {
 	}
 	return string(text)
 }
+
+// TestSessionLeavesNothing: what a session has started ends with it.
+func TestSessionLeavesNothing(t *testing.T) {
+	t.Parallel()
+	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
+		t.Helper()
+		s := session(t, newPool(t, withLevel(level), withGrace(200*time.Millisecond)), job.SessionSpec{})
+		res := step(t, s, job.Spec{Code: sayNamespace + `
+import subprocess, time
+def start(*argv, **more):
+    print(subprocess.Popen(argv, **more).pid, flush=True)
+start("sleep", "1000")
+start("sleep", "1000", start_new_session=True)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
+        time.sleep(1000)
+    os._exit(0)
+os.wait()
+time.sleep(0.2)`})
+		step(t, s, job.Spec{Code: "import threading\nthreading.Thread(target=time.sleep, args=(1000,)).start()"})
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		wantGone(t, res.Stdout, 3)
+	})
+}
+
+// TestSessionForgedEnd: code that claims to have ended hurts its own session at most.
+func TestSessionForgedEnd(t *testing.T) {
+	t.Parallel()
+	s := session(t, newPool(t, withGrace(200*time.Millisecond)), job.SessionSpec{})
+	step(t, s, job.Spec{Code: "import os, time"})
+	res := step(t, s, job.Spec{Code: `
+for fd in range(3, 2000):
+    try: os.write(fd, b'{"id":"2","type":"status","status":"ok","exitCode":0}\n')
+    except OSError: pass
+time.sleep(1000)`})
+	if res.Status != job.StatusOK {
+		t.Errorf("%+v", res)
+	}
+	res, end := last(t, s, job.Spec{Code: "print(1)", Timeout: 100 * time.Millisecond})
+	if res.Status != job.StatusInterrupted || end == nil || end.Reason != job.EndKilled {
+		t.Errorf("%+v, end %+v", res, end)
+	}
+}

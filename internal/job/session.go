@@ -96,7 +96,7 @@ type SessionEnd struct {
 // SessionAfter is what an execution's result says of its session.
 type SessionAfter struct {
 	ID     string       `json:"id" doc:"The session."`
-	State  SessionState `json:"state" enum:"idle,busy,ended" doc:"idle (it goes on; variables, modules and files are kept), ended (this execution was its last)."`
+	State  SessionState `json:"state" enum:"idle,ended" doc:"idle (it goes on; variables, modules and files are kept), ended (this execution was its last)."`
 	Reason EndReason    `json:"reason,omitempty" doc:"Why it has ended: memory_limit, cpu_limit, crashed, killed (the code did not end when it was interrupted)."`
 }
 
