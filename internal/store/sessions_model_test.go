@@ -85,6 +85,15 @@ func TestSessionModel(t *testing.T) {
 		w.repeat.on = false
 		w.check(n)
 	}
+	for r := range w.runners {
+		_, err := w.LeaveSessions(t.Context(), r, false)
+		w.same("leave", err, nil)
+	}
+	for _, pattern := range []string{"{kaa}:sessions*", "{kaa}:session:*:jobs", "{kaa}:runner:*:sessions", "{kaa}:runner:*:ready"} {
+		if left := rdb.Keys(t.Context(), pattern).Val(); len(left) > 0 {
+			t.Errorf("without sessions there is %v", left)
+		}
+	}
 }
 
 func (w *sessionWorld) pick() *sessionModel {

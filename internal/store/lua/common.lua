@@ -202,9 +202,9 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
   if f[6] then redis.call('SREM', waiter_jobs_key(f[6]), id) end
   if f[8] then leave_session(f[8], id, quiet) end
   if f[5] then
-    -- With the result, so that who waits need not ask for it.
+    -- With the result, so that who waits need not ask for it. What an operation answers is none.
     local message = id
-    if to == 'completed' and #result <= SMALL_RESULT then message = id .. ' ' .. result end
+    if to == 'completed' and f[2] ~= 'operations' and #result <= SMALL_RESULT then message = id .. ' ' .. result end
     for channel in string.gmatch(f[5], '%S+') do redis.call('PUBLISH', channel, message) end
   end
 end
