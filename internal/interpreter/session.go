@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,8 @@ type Session struct {
 	quota job.Quota
 	envs  map[string]string
 	n     int // executions so far
+	// oomKills are those of its slot before the last execution.
+	oomKills atomic.Int64
 
 	closeOnce sync.Once
 	closeErr  error
@@ -40,6 +43,7 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 		return nil, err
 	}
 	s := &Session{w: w, quota: fill(spec.Quota, p.cfg.Quota), envs: spec.Envs}
+	s.oomKills.Store(w.oomKills)
 	if s.quota.CPUs > 1 {
 		s.envs = threadVariables(s.quota.CPUs)
 		maps.Copy(s.envs, spec.Envs)
@@ -54,12 +58,17 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 	return s, nil
 }
 
-// Alive returns nil while the interpreter lives, else why the session is at its end.
+// Alive returns nil while the interpreter lives within its limits, else why the session is
+// at its end.
 func (s *Session) Alive() *job.SessionEnd {
+	memory := s.w.slot.group.OOMKills() > s.oomKills.Load()
 	if s.w.alive() {
-		return nil
+		// Without control groups nobody else looks at what goes on between executions.
+		if memory = s.w.slot.group == nil && memoryOf(s.w.slot.pid) > s.quota.MemoryBytes; !memory {
+			return nil
+		}
 	}
-	if s.w.slot.group.OOMKills() > s.w.oomKills {
+	if memory {
 		return &job.SessionEnd{Reason: job.EndMemory, Message: fmt.Sprintf("its code needed more than its limit of %d bytes of memory", s.quota.MemoryBytes)}
 	}
 	return &job.SessionEnd{Reason: job.EndCrashed, Message: "its interpreter has ended"}
@@ -96,6 +105,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	}
 	s.n++
 	w.oomKills = w.slot.group.OOMKills()
+	s.oomKills.Store(w.oomKills)
 	c := command{ID: strconv.Itoa(s.n), Cmd: "session", Execution: s.n, Code: spec.Code, Stdin: spec.Stdin, Envs: spec.Envs}
 	if s.n == 1 {
 		c.Limits, c.Session = s.limits(), s.envs

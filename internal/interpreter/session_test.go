@@ -10,6 +10,7 @@ import (
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // session opens a session that lives as long as the test.
@@ -213,6 +214,17 @@ func within(t *testing.T, res job.Result, text string) {
 	if !strings.Contains(res.Stdout, text) {
 		t.Errorf("%q is not in %+v", text, res)
 	}
+}
+
+// TestSessionMemoryBetweenExecutions: its limit holds then, too.
+func TestSessionMemoryBetweenExecutions(t *testing.T) {
+	t.Parallel()
+	s := session(t, newPool(t), job.SessionSpec{Quota: job.Quota{MemoryBytes: 64 << 20}})
+	step(t, s, job.Spec{Code: "import threading\ndef fill():\n    global x\n    x = b'x' * (200 << 20)\nthreading.Timer(0.1, fill).start()"})
+	testenv.Eventually(t, "it has ended", func() bool {
+		end := s.Alive()
+		return end != nil && end.Reason == job.EndMemory
+	})
 }
 
 // TestSessionCloseInOrder: at the end of the session atexit runs and threads are joined.

@@ -449,11 +449,11 @@ func (s *sessions) lookAfter(ctx context.Context) {
 	}
 	s.mu.Lock()
 	s.looks++
-	known := make(map[string]*job.SessionEnd, len(s.live))
+	known := make(map[string]Interpreter, len(s.live))
 	for id, se := range s.live {
 		known[id] = nil
-		if !se.serving && se.interpreter != nil {
-			known[id] = se.interpreter.Alive()
+		if !se.serving {
+			known[id] = se.interpreter
 		}
 	}
 	skip := len(known) == 0 && s.looks%idleLook != 0
@@ -472,7 +472,7 @@ func (s *sessions) lookAfter(ctx context.Context) {
 		s.ready(id)
 	}
 	for _, id := range all {
-		if end := known[id]; end != nil {
+		if end := ended(known[id]); end != nil {
 			if err := s.r.cfg.SessionRecords.EndSession(ctx, id, *end); err != nil && !errors.Is(err, job.ErrSessionEnded) {
 				s.r.cfg.Log.WarnContext(ctx, "end a session whose interpreter has", slog.String("session_id", id), slog.Any("err", err))
 			}
@@ -486,6 +486,14 @@ func (s *sessions) lookAfter(ctx context.Context) {
 			s.endLocked(se, false)
 		}
 	}
+}
+
+// ended says why an interpreter that nobody uses now has ended, if it has.
+func ended(i Interpreter) *job.SessionEnd {
+	if i == nil {
+		return nil
+	}
+	return i.Alive()
 }
 
 // serves reports whether something may be claimed or executed for a session right now.
