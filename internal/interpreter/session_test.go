@@ -132,6 +132,14 @@ func TestSessionInterrupt(t *testing.T) {
 			t.Fatalf("%+v %+v", res, res.Error)
 		}
 	}
+	// One that is still on its way when the code has ended.
+	step(t, s, job.Spec{Code: "import time"})
+	for range 300 {
+		step(t, s, job.Spec{Code: "time.sleep(0.002)", Timeout: 2100 * time.Microsecond})
+		if res := step(t, s, job.Spec{Code: "for _ in range(3000): pass"}); res.Status != job.StatusOK {
+			t.Fatalf("%+v %+v", res, res.Error)
+		}
+	}
 	res, end := last(t, s, job.Spec{Code: "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf')\nwhile True: pass", Timeout: 50 * time.Millisecond})
 	if res.Status != job.StatusInterrupted || res.Stdout != "deaf\n" || end == nil || end.Reason != job.EndKilled {
 		t.Errorf("%+v, end %+v", res, end)

@@ -3,6 +3,7 @@ package store_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -98,6 +99,30 @@ func TestSessionClaims(t *testing.T) {
 	jobs, _, err := b.List(t.Context(), job.Filter{Limit: 10})
 	if err != nil || len(jobs) != 1 || jobs[0].ID != first {
 		t.Errorf("listed: %+v %v", jobs, err)
+	}
+}
+
+// TestSessionOrder: it is that of acceptance, whatever the ids say: clocks of API processes
+// differ.
+func TestSessionOrder(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	s := b.openSession(t)
+	var news []job.NewJob
+	for range 5 {
+		news = append(news, newJob(inSession(s.ID, "")))
+	}
+	var accepted, claimed []string
+	for _, n := range slices.Backward(news) {
+		accepted = append(accepted, b.create(t, n))
+	}
+	c, err := b.NextInSession(t.Context(), s.ID, "r", true)
+	for c != nil && err == nil {
+		claimed = append(claimed, c.JobID)
+		c, _, err = b.FinishInSession(t.Context(), *c, job.Outcome{State: job.Completed, Result: result()})
+	}
+	if diff := cmp.Diff(accepted, claimed); diff != "" || err != nil {
+		t.Errorf("claimed (-accepted +claimed):\n%s%v", diff, err)
 	}
 }
 
