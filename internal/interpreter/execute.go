@@ -64,8 +64,9 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	if err := w.limit(quota); err != nil {
 		return job.Result{}, fmt.Errorf("execute on %s: %w", w.id, err)
 	}
-	r.pump(w.stdout, r.stdout)
-	r.pump(w.stderr, r.stderr)
+	r.attach(spec.Tap)
+	r.pump(w.stdout, spec.Tap.Tee("stdout", r.stdout))
+	r.pump(w.stderr, spec.Tap.Tee("stderr", r.stderr))
 	r.pumps.Go(func() { w.frames.follow(w.id, r.frames) })
 	r.feed(spec.Stdin)
 
@@ -107,7 +108,7 @@ func (w *Worker) send(c command) error {
 }
 
 // pump copies a stream of the code until its end.
-func (r *run) pump(from *os.File, to *capture) {
+func (r *run) pump(from *os.File, to io.Writer) {
 	r.pumps.Go(func() {
 		buf := r.w.pool.buffers.Get().(*[]byte)
 		defer r.w.pool.buffers.Put(buf)

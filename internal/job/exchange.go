@@ -75,6 +75,8 @@ type NewJob struct {
 	// Caller identifies whose job it is, without being a secret. Jobs that wait are
 	// counted by it.
 	Caller string
+	// Events: what happens is to be written for those who follow the job live.
+	Events bool
 	// WebhookSecret signs the job's webhook. No reading of the job shows it.
 	WebhookSecret Secret
 	// Subscriber is the process whose caller waits for the job; empty for none. It is

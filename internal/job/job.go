@@ -40,6 +40,8 @@ type Spec struct {
 	// Runtime is empty for the runner's default.
 	Runtime string `json:"runtime,omitempty"`
 	Quota   Quota  `json:"quota,omitzero"`
+	// Tap is where the execution can be watched; nil if nobody will.
+	Tap *Tap `json:"-"`
 }
 
 // Claim is the right to execute one attempt of a job. It is fenced: the store
@@ -55,6 +57,8 @@ type Claim struct {
 	Spec   Spec
 	// Filled: the claim brought jobs into the outbox, where somebody has to look now.
 	Filled bool
+	// Events: somebody wants to see what happens.
+	Events bool
 }
 
 // Outcome is how an attempt ended: the terminal state with what belongs to it.

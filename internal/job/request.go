@@ -28,6 +28,7 @@ type Request struct {
 	Runtime     string // empty for the runner's default
 	Limits      QuotaRequest
 	Webhook     *WebhookRequest
+	Events      bool // somebody will follow it live
 }
 
 // Limits are the bounds and defaults of a request.
