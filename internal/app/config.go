@@ -69,6 +69,8 @@ type Config struct {
 	WebhookTimeout      time.Duration `env:"KAA_WEBHOOK_TIMEOUT" envDefault:"10s"`
 	WebhookRetryFor     time.Duration `env:"KAA_WEBHOOK_RETRY_FOR" envDefault:"24h"`
 
+	EventBytes int `env:"KAA_EVENT_BYTES" envDefault:"4194304"`
+
 	ResultTTL      time.Duration `env:"KAA_RESULT_TTL" envDefault:"1h"`
 	MaxResultTTL   time.Duration `env:"KAA_MAX_RESULT_TTL" envDefault:"168h"`
 	TombstoneTTL   time.Duration `env:"KAA_TOMBSTONE_TTL" envDefault:"1h"`
@@ -85,6 +87,9 @@ type Config struct {
 
 // maxEnvs bounds the number of variables of one request; their size is what costs.
 const maxEnvs = 1000
+
+// minEventBytes leaves room for the largest event of output, escaped.
+const minEventBytes = 512 << 10
 
 // minRate and maxRate are what a rate limit can count, in requests a second.
 const (
@@ -263,6 +268,9 @@ func (c *Config) check() []error {
 	}
 	if c.ResultTTL > c.MaxResultTTL {
 		bad("KAA_RESULT_TTL (%s) is above KAA_MAX_RESULT_TTL (%s)", c.ResultTTL, c.MaxResultTTL)
+	}
+	if c.EventBytes < minEventBytes {
+		bad("KAA_EVENT_BYTES must be at least %d", minEventBytes)
 	}
 	if c.BodyMemory > 0 && c.BodyMemory < c.MaxBodyBytes {
 		bad("KAA_BODY_MEMORY (%d) is below KAA_MAX_BODY_BYTES (%d)", c.BodyMemory, c.MaxBodyBytes)

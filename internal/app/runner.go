@@ -85,7 +85,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	}
 	maintainer := s.maintainer()
 	r := runner.New(runner.Config{
-		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics,
+		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics, Events: s.store, EventBytes: s.cfg.EventBytes,
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
 	})
 	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {
@@ -94,7 +94,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	undo = append([]stage{{"registration", 2 * time.Second, r.Close}}, undo...)
 	var cancels *store.Listener
 	err = s.insist(ctx, func() (err error) {
-		cancels, err = s.store.ListenCancels(ctx, self.ID, r.Cancelled)
+		cancels, err = s.store.ListenCancels(ctx, self.ID, r.Cancelled, r.Watched)
 		return err
 	})
 	if err != nil {

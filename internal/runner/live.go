@@ -15,8 +15,9 @@ type Registry interface {
 	Beat(ctx context.Context, r job.Runner) error
 	Leave(ctx context.Context, runner string) error
 	// Doomed returns which of the claims must stop, because their owner asked for
-	// it or because they are not the job's current claim any more.
-	Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost []job.Claim, err error)
+	// it or because they are not the job's current claim any more; and whose events
+	// somebody wants to see.
+	Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error)
 	// Held returns the claims that the registry has for a runner.
 	Held(ctx context.Context, runner string) ([]job.Claim, error)
 }
@@ -113,12 +114,15 @@ func (r *Runner) endDoomed(ctx context.Context) {
 		claims = append(claims, e.claim)
 	}
 	r.mu.Unlock()
-	cancelled, lost, err := r.cfg.Registry.Doomed(ctx, claims)
+	cancelled, lost, watched, err := r.cfg.Registry.Doomed(ctx, claims)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.cfg.Log.WarnContext(ctx, "look for cancels", slog.Any("err", err))
 		}
 		return
+	}
+	for _, c := range watched {
+		r.Watched(c.JobID)
 	}
 	for _, c := range cancelled {
 		r.end(c, errCancelled)
@@ -148,6 +152,7 @@ func (r *Runner) claimed(jobID string) {
 	defer r.mu.Unlock()
 	if r.claims[jobID]--; r.claims[jobID] == 0 {
 		delete(r.claims, jobID)
+		delete(r.early, jobID)
 	}
 }
 

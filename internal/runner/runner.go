@@ -76,6 +76,7 @@ type Config struct {
 	Registry Registry
 	Workers  Workers
 	Observer Observer
+	Events   Events
 	Log      *slog.Logger
 	// Filled, if not nil, is called when a claim brought jobs into the outbox.
 	Filled func()
@@ -84,6 +85,8 @@ type Config struct {
 	WatchEvery     time.Duration // how often cancel flags are looked at; 1 s
 	SaveFor        time.Duration // how long the end of a job is tried to be written; 5 min
 	ClaimFor       time.Duration // how long a claim is sent again while Redis is away; 1 min
+	// EventBytes is how much of a job's events is kept, and how much may wait for Redis; 4 MiB.
+	EventBytes int
 }
 
 // Runner executes jobs. Create it with New, then Start, Handle any number of
@@ -96,6 +99,7 @@ type Runner struct {
 	mu     sync.Mutex
 	active map[string]*execution // by job id
 	claims map[string]int        // how many calls are about to claim a job
+	early  map[string]bool       // jobs that somebody wants to see while they are being claimed
 	// suspects: the registry may hold claims of ours that nobody executes.
 	suspects bool
 	draining bool // says so in its heartbeat
@@ -106,6 +110,8 @@ type Runner struct {
 type execution struct {
 	claim job.Claim
 	end   context.CancelCauseFunc
+	tap   *job.Tap
+	feed  *feed // nil unless somebody watches
 }
 
 // New returns a runner that has not started yet.
@@ -119,7 +125,10 @@ func New(cfg Config) *Runner {
 	set(&cfg.WatchEvery, time.Second)
 	set(&cfg.SaveFor, 5*time.Minute)
 	set(&cfg.ClaimFor, time.Minute)
-	return &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int)}
+	if cfg.EventBytes == 0 {
+		cfg.EventBytes = 4 << 20
+	}
+	return &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int), early: make(map[string]bool)}
 }
 
 // Handle executes the job of one task, on the runtime that the task names. nil means that the task is done with,
@@ -224,17 +233,19 @@ func (r *Runner) tryClaim(ctx context.Context, jobID, session string) (job.Claim
 func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim job.Claim) {
 	run, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	r.track(claim, end)
+	e := r.track(claim, end)
 	defer r.untrack(claim.JobID)
+	spec := claim.Spec
+	spec.Tap = e.tap
 
 	started := time.Now()
-	result, err := w.Execute(run, claim.Spec)
+	result, err := w.Execute(run, spec)
 	for range replacements {
 		if !errors.Is(err, job.ErrNotStarted) || run.Err() != nil {
 			break
 		}
 		log.WarnContext(ctx, "worker died before the code had started: taking another", slog.Any("err", err))
-		result, err = r.executeElsewhere(run, claim.Spec)
+		result, err = r.executeElsewhere(run, spec)
 	}
 	took := time.Since(started)
 	result.JobID = claim.JobID
@@ -246,7 +257,7 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 	o := outcome(result, err, cause(run))
 	r.cfg.Observer.Executed(claim, o, took)
 	// What ended the execution must not keep its end from being written.
-	r.settle(context.WithoutCancel(ctx), log, claim, o)
+	r.settle(context.WithoutCancel(ctx), log, claim, o, r.unwatch(e, o))
 }
 
 // replacements is how many other workers are tried for code that did not start.
@@ -294,8 +305,9 @@ func outcome(result job.Result, err, cause error) job.Outcome {
 	}
 }
 
-// settle writes the outcome, again and again while Redis is away.
-func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, o job.Outcome) {
+// settle writes the outcome, and what is left of the events before it, again and again
+// while Redis is away.
+func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, o job.Outcome, f *feed) {
 	if o.State == "" {
 		log.WarnContext(ctx, "claim was lost; the execution was ended")
 		return
@@ -303,7 +315,7 @@ func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, 
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.SaveFor)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := r.save(ctx, claim, o)
+		err := r.save(ctx, claim, o, f)
 		switch {
 		case err == nil:
 			return
@@ -326,7 +338,10 @@ func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, 
 	}
 }
 
-func (r *Runner) save(ctx context.Context, claim job.Claim, o job.Outcome) error {
+func (r *Runner) save(ctx context.Context, claim job.Claim, o job.Outcome, f *feed) error {
+	if err := f.drain(ctx); err != nil {
+		return err
+	}
 	if o.State == job.Queued {
 		_, err := r.cfg.Records.GiveBack(ctx, claim, *o.Failure)
 		return err
@@ -334,13 +349,18 @@ func (r *Runner) save(ctx context.Context, claim job.Claim, o job.Outcome) error
 	return r.cfg.Records.Finish(ctx, claim, o)
 }
 
-func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) {
+func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) *execution {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.active[claim.JobID] = &execution{claim, end}
+	e := &execution{claim: claim, end: end, tap: new(job.Tap)}
+	r.active[claim.JobID] = e
 	if r.over {
 		end(errDraining)
 	}
+	if claim.Events || r.early[claim.JobID] {
+		r.watch(e)
+	}
+	return e
 }
 
 func (r *Runner) untrack(jobID string) {

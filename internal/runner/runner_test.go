@@ -104,16 +104,16 @@ func (f *fakeStore) Beat(_ context.Context, r job.Runner) error {
 
 func (f *fakeStore) Leave(context.Context, string) error { f.note("left"); return nil }
 
-func (f *fakeStore) Doomed(_ context.Context, claims []job.Claim) (cancelled, lost []job.Claim, err error) {
+func (f *fakeStore) Doomed(_ context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cancelled {
-		return claims, nil, nil
+		return claims, nil, nil, nil
 	}
 	if f.lost {
-		return nil, claims, nil
+		return nil, claims, nil, nil
 	}
-	return nil, nil, nil
+	return nil, nil, nil, nil
 }
 
 func (f *fakeStore) Held(context.Context, string) ([]job.Claim, error) {

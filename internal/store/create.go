@@ -94,12 +94,16 @@ func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
 	if j.Webhook != nil {
 		hookURL = j.Webhook.URL
 	}
+	events := ""
+	if n.Events {
+		events = "1"
+	}
 	return keys, []any{
 		j.ID, j.Queue, string(j.State), j.MaxAttempts, millis(j.ScheduledAt),
 		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
 		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
 		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(), cmp.Or(n.Caller, anonymous),
-		hookURL, string(n.WebhookSecret),
+		hookURL, string(n.WebhookSecret), events,
 	}, nil
 }
 

@@ -27,6 +27,7 @@ func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Clai
 		Attempt: int(atoi(r.text(1))),
 		Waited:  time.Duration(atoi(r.text(2))) * time.Millisecond,
 		Filled:  r.text(5) != "" && r.text(5) != "0",
+		Events:  r.text(6) != "",
 	}
 	if err := json.Unmarshal([]byte(r.text(4)), &c.Spec); err != nil {
 		return job.Claim{}, fmt.Errorf("%s: decode spec: %w", op, err)

@@ -153,20 +153,20 @@ func rescuedOf(r reply, unattended bool) []job.Rescued {
 }
 
 // Doomed returns which of the claims must stop: their owner has asked for it, or
-// they are not the job's current claim any more.
-func (s *Store) Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost []job.Claim, err error) {
+// they are not the job's current claim any more; and whose events somebody wants to see.
+func (s *Store) Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error) {
 	if len(claims) == 0 {
-		return nil, nil, nil
+		return nil, nil, nil, nil
 	}
 	cmds := make([]*redis.SliceCmd, len(claims))
 	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, c := range claims {
-			cmds[i] = p.HMGet(ctx, jobKey(c.JobID), "state", "attempt", "runner", "cancel")
+			cmds[i] = p.HMGet(ctx, jobKey(c.JobID), "state", "attempt", "runner", "cancel", "events")
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, nil, wrap("look for cancels", err)
+		return nil, nil, nil, wrap("look for cancels", err)
 	}
 	for i, c := range claims {
 		v := reply(cmds[i].Val())
@@ -176,8 +176,11 @@ func (s *Store) Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost
 		case v.text(3) != "":
 			cancelled = append(cancelled, c)
 		}
+		if v.text(4) != "" {
+			watched = append(watched, c)
+		}
 	}
-	return cancelled, lost, nil
+	return cancelled, lost, watched, nil
 }
 
 // Held returns the claims that the registry has for a runner.

@@ -14,6 +14,7 @@
 // Keys (all in one hash slot by the tag {kaa}):
 //
 //	{kaa}:job:<id>                HASH    the record; expires resultTtl after its end
+//	{kaa}:events:<id>             STREAM  what happens, for those who follow the job live; expires with the record
 //	{kaa}:gone:<id>               STRING  tombstone, so that 410 is told from 404
 //	{kaa}:jobs:<queue>:<state>    ZSET    listing, by id, which is by age
 //	{kaa}:queues                  SET     queues that have had a job
@@ -61,6 +62,7 @@ const (
 )
 
 func jobKey(id string) string    { return prefix + "job:" + id }
+func eventsKey(id string) string { return prefix + "events:" + id }
 func goneKey(id string) string   { return prefix + "gone:" + id }
 func runnerKey(id string) string { return prefix + "runner:" + id }
 func waiterKey(id string) string { return prefix + waiterMember(id) }
@@ -124,7 +126,7 @@ type Store struct {
 
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
-	mend, waiting, requeue                                                                                      *redis.Script
+	mend, waiting, requeue, events, follow                                                                      *redis.Script
 }
 
 // New returns a store on rdb.
@@ -136,6 +138,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
 		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),
 		mend: script("mend"), waiting: script("waiting"), requeue: script("requeue"),
+		events: script("events"), follow: script("follow"),
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 	}}
 }

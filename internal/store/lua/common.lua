@@ -19,6 +19,7 @@ local function int(n) return string.format('%d', n) end
 local function job_key(id) return P .. 'job:' .. id end
 local function index_key(queue, state) return P .. 'jobs:' .. queue .. ':' .. state end
 local function runner_jobs_key(runner) return P .. 'runner:' .. runner .. ':jobs' end
+local function events_key(id) return P .. 'events:' .. id end
 local function waiter_key(waiter) return P .. 'waiter:' .. waiter end
 local function waiter_jobs_key(waiter) return P .. 'waiter:' .. waiter .. ':jobs' end
 
@@ -107,19 +108,25 @@ end
 -- to live, a tombstone outlives it, and everybody who waits is told.
 local function settle(id, to, result, code, message, tombstone_ms)
   local key = job_key(id)
-  local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url')
+  local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'events', 'attempt')
   local now, ttl = now_ms(), tonumber(f[4])
+  local life = ttl
   redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   if result ~= '' then redis.call('HSET', key, 'result', result) end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
   redis.call('HDEL', key, 'spec', 'notify', 'cancel', 'waiter')
   if f[7] then
     -- The record is what the webhook tells, so it stays until that is through.
-    redis.call('PEXPIRE', key, int(math.max(ttl, HOOK_TTL)))
+    life = math.max(ttl, HOOK_TTL)
     redis.call('ZADD', P .. 'hooks', int(now), id)
     redis.call('PUBLISH', P .. 'outbox', 'hooks')
-  else
-    redis.call('PEXPIRE', key, int(ttl))
+  end
+  redis.call('PEXPIRE', key, int(life))
+  if f[8] then
+    -- The last event, with the highest of all ids: nothing can come after it.
+    redis.call('XADD', events_key(id), f[9] .. '-18446744073709551615', 'state', to)
+    redis.call('PEXPIRE', events_key(id), int(life))
+    redis.call('PUBLISH', events_key(id), '')
   end
   redis.call('SET', P .. 'gone:' .. id, '1', 'PX', int(ttl + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. f[2] .. ' ' .. to)

@@ -2,7 +2,7 @@
 -- KEYS job, idempotency key (any key when there is none)
 -- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
 --      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime,
---      waiter, waiter_ttl, caller, webhook url, webhook secret
+--      waiter, waiter_ttl, caller, webhook url, webhook secret, events
 -- Answers {'created', now, 'held' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit}.
 -- It may be sent twice (the client repeats after a lost connection), so its own
@@ -40,6 +40,7 @@ if ARGV[18] ~= '' then
   redis.call('HSET', KEYS[1], 'hook_url', ARGV[18], 'hook_state', 'pending', 'hook_attempts', '0')
   if ARGV[19] ~= '' then redis.call('HSET', KEYS[1], 'hook_secret', ARGV[19]) end
 end
+if ARGV[20] ~= '' then redis.call('HSET', KEYS[1], 'events', '1') end
 if ARGV[15] ~= '' then
   -- The first job that a process waits for registers it, so that the way of a job
   -- has no heartbeat on it.
