@@ -32,6 +32,7 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 type fakeStore struct {
 	err       error
 	get       func() (job.Job, error)
+	events    func(after job.EventID) []job.Event
 	cancelled bool
 	abandoned job.State
 
@@ -124,7 +125,7 @@ func serve(ctx context.Context, cfg api.Config, method, path, body string) *http
 
 func config(s *fakeStore) api.Config {
 	return api.Config{
-		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Queue: new(fakeQueue), Hub: api.NewHub("test"), Observer: new(observer),
+		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Events: s, Bell: s, Queue: new(fakeQueue), Hub: api.NewHub("test"), Observer: new(observer),
 		Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler), MaxBodyBytes: 1000, SyncQueueWait: 30 * time.Second, Version: "1",
 		Limits: job.Limits{
 			MaxCodeBytes: 100, DefaultTimeout: time.Minute, MaxTimeout: time.Hour, MaxAttempts: 1, Queues: []string{"default"},
@@ -333,7 +334,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /v1/jobs/{id}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
+		"DELETE /v1/jobs/{id}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}", "GET /v1/jobs/{id}/events", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
 		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"strings"
@@ -25,16 +26,17 @@ const (
 type executeInput struct {
 	IdempotencyKey string `header:"Idempotency-Key" hidden:"true"`
 
+	Accept string   `header:"Accept" hidden:"true"`
 	Prefer []string `header:"Prefer" doc:"respond-async answers 202 with the job instead of waiting for its end."`
 	Body   ExecuteBody
 }
 
-// executeOutput holds a job.Result (200) or a JobView (202).
+// executeOutput writes a job.Result (200), events (200) or a JobView (202).
 type executeOutput struct {
 	Status            int
 	Location          string `header:"Location"`
 	PreferenceApplied string `header:"Preference-Applied"`
-	Body              any
+	Body              func(huma.Context)
 }
 
 type submitInput struct {
@@ -88,6 +90,7 @@ func (s *server) registerJobs() {
 		}}
 	}
 	executed := ref(reflect.TypeFor[job.Result](), "200", "The code was executed, however it ended.")
+	executed["200"].Content[eventStream] = eventStreamType()
 	executed["202"] = ref(reflect.TypeFor[JobView](), "202", "The job, with Prefer: respond-async.")["202"]
 	register(s, huma.Operation{
 		OperationID: "execute", Method: http.MethodPost, Path: "/process/interpreter/execute", Tags: []string{executeTag},
@@ -134,8 +137,11 @@ func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput,
 			return nil, err
 		}
 		return &executeOutput{
-			Status: http.StatusAccepted, Location: jobLocation + j.Job.ID, PreferenceApplied: "respond-async", Body: viewOf(j.Job),
+			Status: http.StatusAccepted, Location: jobLocation + j.Job.ID, PreferenceApplied: "respond-async", Body: s.json(http.StatusAccepted, viewOf(j.Job)),
 		}, nil
+	}
+	if wantsEvents(in.Accept) {
+		return s.executeLive(ctx, sub)
 	}
 	j, err := s.runAndWait(ctx, sub)
 	if err != nil {
@@ -144,7 +150,18 @@ func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput,
 	if j.Result == nil {
 		return nil, &endError{j}
 	}
-	return &executeOutput{Status: http.StatusOK, Body: *j.Result}, nil
+	return &executeOutput{Status: http.StatusOK, Body: s.json(http.StatusOK, j.Result)}, nil
+}
+
+// json answers with a value, where others answer with something else.
+func (s *server) json(status int, v any) func(huma.Context) {
+	return func(ctx huma.Context) {
+		ctx.SetHeader("Content-Type", "application/json")
+		ctx.SetStatus(status)
+		if err := s.api.Marshal(ctx.BodyWriter(), "application/json", v); err != nil {
+			s.cfg.Log.DebugContext(ctx.Context(), "write answer", slog.Any("err", err)) // the caller has gone
+		}
+	}
 }
 
 // prefersAsync reads RFC 7240's header, a list of preferences.

@@ -62,6 +62,7 @@ type JobBody struct {
 	ResultTTL   *float64   `json:"resultTtl,omitempty" nullable:"true" doc:"Seconds the job and its result are kept after its end. Default 3600."`
 	Metadata    object     `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the job."`
 	Webhook     *HookBody  `json:"webhook,omitempty" doc:"Where to send the job when it has ended."`
+	Events      *bool      `json:"events,omitempty" nullable:"true" doc:"Somebody will follow it live (GET /v1/jobs/{id}/events): keep its events from the start. Without it they begin when the first follower comes."`
 }
 
 // HookBody asks for a webhook.
@@ -140,6 +141,7 @@ func (b JobBody) request() job.Request {
 	r := b.ExecuteBody.request()
 	r.Queue, r.Delay, r.RunAt, r.MaxAttempts, r.ResultTTL = value(b.Queue), b.Delay, b.RunAt, b.MaxAttempts.int(), b.ResultTTL
 	r.Metadata, r.Webhook = json.RawMessage(b.Metadata), b.Webhook.request()
+	r.Events = b.Events != nil && *b.Events
 	return r
 }
 

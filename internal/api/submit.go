@@ -80,7 +80,7 @@ func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.
 		return job.NewJob{}, fmt.Errorf("make job id: %w", err)
 	}
 	j.ID = id.String()
-	n := job.NewJob{Job: j, Spec: spec, Subscriber: sub.subscriber, Caller: shortCaller(ctx)}
+	n := job.NewJob{Job: j, Spec: spec, Subscriber: sub.subscriber, Caller: shortCaller(ctx), Events: sub.request.Events}
 	if w := sub.request.Webhook; w != nil {
 		n.WebhookSecret = w.Secret
 	}
@@ -135,23 +135,28 @@ func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error
 	if err != nil {
 		return job.Job{}, err
 	}
-	id := draft.Job.ID
-	told, forget := s.cfg.Hub.wait(id)
+	told, forget := s.cfg.Hub.wait(draft.Job.ID)
 	defer forget()
+	submitted, err := s.submitForCaller(ctx, draft)
+	if err != nil {
+		return job.Job{}, err
+	}
+	j, err := s.awaitEnd(ctx, submitted, told)
+	if err != nil {
+		return job.Job{}, &jobError{submitted.ID, err}
+	}
+	return j, nil
+}
+
+// submitForCaller submits a job for somebody who waits for it.
+func (s *server) submitForCaller(ctx context.Context, draft job.NewJob) (job.Job, error) {
 	created := s.submit(ctx, []job.NewJob{draft})[0]
 	if errors.Is(created.Err, job.ErrUnavailable) {
 		// It may have been recorded all the same, and the caller is told to try again.
 		s.cancelLater(ctx, draft.Job)
-		return job.Job{}, &jobError{id, created.Err}
+		return job.Job{}, &jobError{draft.Job.ID, created.Err}
 	}
-	if created.Err != nil {
-		return job.Job{}, created.Err
-	}
-	j, err := s.awaitEnd(ctx, created.Job, told)
-	if err != nil {
-		return job.Job{}, &jobError{id, err}
-	}
-	return j, nil
+	return created.Job, created.Err
 }
 
 // awaitEnd returns a synchronous job once it has ended: as it was submitted, with its

@@ -92,8 +92,11 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	attendance := api.NewAttendance(hub, s.store.Attend, s.log)
 	attendance.Start(ctx)
 	hooks.Start(ctx)
+	bell := s.store.OpenBell(s.log)
 	maintenance = append([]stage{{"webhooks", webhookStop, a.closing(hooks)}}, maintenance...)
-	a.background = append(maintenance, stage{"attendance", time.Second, func(context.Context) error { attendance.Close(); return nil }}, stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
+	a.background = append(maintenance, stage{"attendance", time.Second, func(context.Context) error { attendance.Close(); return nil }},
+		stage{"events", time.Second, func(context.Context) error { bell.Close(); return nil }},
+		stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.metrics.Register(telemetry.NewQueues(s.queueStats))
 
 	if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Addr); err != nil {
@@ -106,7 +109,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	a.server = &http.Server{
 		Handler: api.New(api.Config{
 			Records: s.store, Lookup: s.store, Fleet: s.store, Queue: taskQueue{s},
-			Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
+			Events: s.store, Bell: bell, Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 			Limits: s.cfg.limits(), Keys: keys, MaxBodyBytes: s.cfg.MaxBodyBytes, SyncQueueWait: s.cfg.SyncQueueWait,
 			MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
 			Version: Version(), Draining: a.draining, Background: a.requests,
