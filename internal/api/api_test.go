@@ -347,7 +347,7 @@ func TestOpenAPI(t *testing.T) {
 func TestDocsPage(t *testing.T) {
 	t.Parallel()
 	page := get(t, config(&fakeStore{}), "/docs").Body.String()
-	for _, want := range []string{"/v1/jobs:batch", "/process/interpreter/execute", "Idempotency-Key", "durationMs", "maxAttempts", "error.traceback", "limits.memoryBytes", "peakMemoryBytes"} {
+	for _, want := range []string{"/v1/jobs:batch", "/process/interpreter/execute", "Idempotency-Key", "durationMs", "maxAttempts", "error.traceback", "limits.memoryBytes", "peakMemoryBytes", "figureFormats", "resultsDropped"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s is missing", want)
 		}

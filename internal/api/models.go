@@ -21,6 +21,8 @@ type ExecuteBody struct {
 	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"What the code reads from standard input; end of file when absent."`
 	Runtime *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
 	Limits  *LimitsBody       `json:"limits,omitempty" doc:"What the code may use, where that differs from the defaults. Each within a ceiling of the operator's."`
+
+	FigureFormats []string `json:"figureFormats,omitempty" nullable:"true" enum:"png,svg" doc:"What matplotlib's figures are shown as. Default: png."`
 }
 
 // LimitsBody is what an execution may use.
@@ -32,7 +34,7 @@ type LimitsBody struct {
 	OpenFiles   *whole   `json:"openFiles,omitempty" nullable:"true" doc:"Open files, sockets and pipes of each process. At least 16. Default 1024, ceiling 4096 unless configured otherwise."`
 	FileBytes   *whole   `json:"fileBytes,omitempty" nullable:"true" doc:"Size of the largest file it may write, in bytes. Default 268435456, ceiling 1073741824 unless configured otherwise."`
 	DiskBytes   *whole   `json:"diskBytes,omitempty" nullable:"true" doc:"Size of all files it may have at once, in bytes. At least 65536. Default 268435456, ceiling 1073741824 unless configured otherwise."`
-	OutputBytes *whole   `json:"outputBytes,omitempty" nullable:"true" doc:"Bytes that are kept of standard output, and of standard error; beyond it head and tail are kept. Default 1048576, ceiling 8388608 unless configured otherwise."`
+	OutputBytes *whole   `json:"outputBytes,omitempty" nullable:"true" doc:"Bytes that are kept of standard output, of standard error, and of results. Beyond it head and tail of a stream are kept, and the forms of results that fit. Default 1048576, ceiling 8388608 unless configured otherwise."`
 }
 
 // TransformSchema lets null stand for absent: huma has no tag for that on an object.
@@ -133,6 +135,7 @@ func optional(t time.Time) *time.Time {
 func (b ExecuteBody) request() job.Request {
 	return job.Request{
 		Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(),
+		FigureFormats: b.FigureFormats,
 	}
 }
 

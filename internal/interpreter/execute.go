@@ -22,6 +22,7 @@ type run struct {
 	w        *Worker
 	stdout   *capture
 	stderr   *capture
+	results  results
 	pumps    sync.WaitGroup
 	frames   chan event
 	quota    job.Quota
@@ -55,7 +56,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	}
 	r := &run{
 		w: w, quota: quota, stdout: newCapture(int(quota.OutputBytes)), stderr: newCapture(int(quota.OutputBytes)),
-		frames: make(chan event, followRoom),
+		results: newResults(quota.OutputBytes), frames: make(chan event, followRoom),
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -66,7 +67,8 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	}
 	r.pump(w.stdout, r.stdout)
 	r.pump(w.stderr, r.stderr)
-	r.pumps.Go(func() { w.frames.follow(w.id, r.frames) })
+	w.frames.allow(quota.OutputBytes)
+	r.pumps.Go(func() { w.frames.follow(w.id, r.frames, r.results.add) })
 	r.feed(spec.Stdin)
 
 	envs := spec.Envs
@@ -76,7 +78,10 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	}
 	r.cpuMicros = w.slot.group.CPUMicros()
 	started := time.Now()
-	err := w.send(command{ID: w.id, Cmd: "exec", Code: spec.Code, Envs: envs, Limits: w.pool.rlimits(quota)})
+	err := w.send(command{
+		ID: w.id, Cmd: "exec", Code: spec.Code, Envs: envs, Limits: w.pool.rlimits(quota),
+		Results: quota.OutputBytes, Figures: spec.FigureFormats,
+	})
 	if err == nil {
 		r.follow(ctx, spec.Timeout)
 	}
@@ -218,9 +223,12 @@ func (r *run) settle() {
 	}
 	r.w.endProcesses()
 	deadline := time.Now().Add(lastResort)
-	for _, f := range []*os.File{r.w.control, r.w.stdout, r.w.stderr} {
+	for _, f := range []*os.File{r.w.stdout, r.w.stderr} {
 		_ = f.SetReadDeadline(deadline)
 	}
+	// Nobody is left to hold its other end, and behind large results, which take their
+	// time to read, is how the code ended.
+	_ = r.w.control.SetReadDeadline(deadline.Add(parseTime))
 	_ = r.w.stdin.Close()
 	r.pumps.Wait()
 	for m := range r.frames { // what the worker sent just before its end

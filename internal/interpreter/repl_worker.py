@@ -5,10 +5,12 @@ then the file descriptors 0 to 2 are pipes, which belong to the code, and there 
 private socket, on which the worker speaks lines of JSON:
 
     to the runner    {"type": "ready", "version": 2, "python": "3.11.2"}
-    from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...}}
+    from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...},
+                      "results": bytes, "figures": [...]}
                      {"id": "...", "cmd": "shutdown"}
-    to the runner    {"id": "...", "type": "error", "name", "value", "traceback"}
-                     {"id": "...", "type": "status", "status", "exitCode"}
+    to the runner    {"id": "...", "type": "result", ...}, any number: see display.py
+                     {"id": "...", "type": "error", "name", "value", "traceback"}
+                     {"id": "...", "type": "status", "status", "exitCode", "dropped"}
 
 The code shares this process, so it can break everything in here if it tries.
 The runner knows that: it alone decides about time, output and the end. What
@@ -25,6 +27,7 @@ import builtins
 __builtins__ = dict(vars(builtins))
 
 import _signal
+import _thread
 import atexit
 import codecs
 import gc
@@ -42,6 +45,9 @@ from _json import encode_basestring_ascii as quote
 
 # json.loads without its search for white space: fewer pages to touch.
 parse = json.JSONDecoder().scan_once
+
+# The scripts of these names, which whoever loads this one puts here.
+display = notebook = None
 
 VERSION = 2
 SOCKET = 3  # where the tests put the control socket
@@ -76,6 +82,7 @@ class Control:
 
     def __init__(self):
         self.fd = self.pid = -1
+        self.lock = _thread.RLock()  # of whoever sends: results may come from threads
         os.register_at_fork(after_in_child=self.close)
 
     def open(self, fd):
@@ -119,8 +126,9 @@ class Control:
                 body.append(quote(key) + ":" + (int.__repr__(value) if type(value) is int else quote(value)))
         data = ("{" + ",".join(body) + "}\n").encode("ascii")
         try:
-            while data:
-                data = data[_write(self.fd, data):]
+            with self.lock:
+                while data:
+                    data = data[_write(self.fd, data):]
         except OSError:
             return False
         return True
@@ -290,6 +298,9 @@ class Outcome:
     status, exit_code = "error", 1
     error = ("KeyboardInterrupt", "", "KeyboardInterrupt\n")
 
+    def was_interrupted(self):
+        return self.error is not None and self.error[0] == "KeyboardInterrupt"
+
 
 def execute(outcome, source, interrupts, describer):
     """Run source as the module __main__ and say in outcome how it ended."""
@@ -300,7 +311,7 @@ def execute(outcome, source, interrupts, describer):
     try:
         try:
             interrupts.unshield()
-            exec(compile(source, FILENAME, "exec", 0, True), namespace)
+            prepared.results.run(source, namespace)
         finally:
             interrupts.shield()
         outcome.status, outcome.exit_code, outcome.error = "ok", 0, None
@@ -311,6 +322,17 @@ def execute(outcome, source, interrupts, describer):
     except BaseException as exc:
         interrupts.shield()
         outcome.error = describer.describe(exc)
+
+
+def show_figures(outcome, interrupts):
+    """Show matplotlib's open figures, unless there is no time left."""
+    if prepared.results.may_have_figures() and not outcome.was_interrupted():
+        unshielded(interrupts, prepared.results.show_figures)
+
+
+def close_loop(interrupts):
+    if prepared.results.loop.is_open():
+        unshielded(interrupts, prepared.results.loop.close)
 
 
 def join_threads():
@@ -387,6 +409,7 @@ def serve(command, control, interrupts, set_limits):
         apply_envs(envs)
     prime_linecache(source)
     set_limits(command.get("limits") or {})
+    prepared.results.begin(command)
 
     outcome = Outcome()
 
@@ -397,13 +420,16 @@ def serve(command, control, interrupts, set_limits):
                     _close(fd)
                 except OSError:
                     pass
-            control.send(id=command["id"], type="status", status=outcome.status, exitCode=outcome.exit_code)
+            dropped = prepared.results.end() or None
+            control.send(id=command["id"], type="status", status=outcome.status, exitCode=outcome.exit_code, dropped=dropped)
         _exit(outcome.exit_code)
 
     run_all(interrupts, [
         lambda: execute(outcome, source, interrupts, describer),
         stop_tracing,
         lambda: report(control, command["id"], outcome),
+        lambda: show_figures(outcome, interrupts),
+        lambda: close_loop(interrupts),
         lambda: unshielded(interrupts, join_threads),
         lambda: unshielded(interrupts, _run_atexit),
         lambda: unshielded(interrupts, _clear_atexit),
@@ -449,6 +475,8 @@ def prepare():
     """Do all that need not wait until a worker is forked."""
     prepared.control = Control()
     prepared.interrupts = Interrupts()
+    prepared.results = display.Results(prepared.control)
+    prepared.patch_preloaded = notebook.install(prepared.results)
     prepared.flush_libc = tune_libc()
     prepared.ready = b'{"type":"ready","version":%d,"python":"%d.%d.%d"}\n' % ((VERSION,) + sys.version_info[:3])
     open_streams()
@@ -460,7 +488,11 @@ def prepare():
 
 def rehearse():
     """Pay now for what the first use of these costs: mostly copies of pages."""
-    exec(compile("x = 1\nprint(end=str())", "<rehearsal>", "exec", 0, True), {})
+    results = prepared.results
+    results.begin({})
+    results.run("print(end=str())", {})
+    results.may_have_figures(), results.loop.is_open()
+    results.end()
 
 
 # Large libraries touch so many pages, even for little, that most of the time of a short
@@ -534,6 +566,13 @@ def main(fd, set_limits):
 
 
 if __name__ == "__main__":
+    def load(name):
+        module = types.ModuleType("kaa_" + name)
+        with open(os.path.join(os.path.dirname(os.path.abspath(OWN_FILE)), name + ".py"), encoding="utf-8") as file:
+            exec(compile(file.read(), file.name, "exec", 0, True), module.__dict__)
+        return module
+
+    display, notebook = load("display"), load("notebook")
     # Up to Python 3.9 a call within one module hands down the caller's builtins;
     # a frame of another module in between makes main look up ours.
     os.set_inheritable(SOCKET, False)

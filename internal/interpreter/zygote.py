@@ -58,6 +58,7 @@ program = load("program")
 seal = load("seal")
 seal.Program, seal.number, seal.FORK, seal.MAY_FAIL = program.Program, program.number, program.FORK, program.MAY_FAIL
 repl_worker = load("repl_worker")
+repl_worker.display, repl_worker.notebook = load("display"), load("notebook")
 
 
 kill_all = seal.libc.kill
@@ -131,6 +132,7 @@ class Zygote:
         os.chdir("/")
         repl_worker.prepare()
         self.preload(spec["preload"] or [])
+        repl_worker.prepared.patch_preloaded()
         repl_worker.rehearse_preloaded()
         if self.strict:
             self.made = seal.close_scratch(self.hidden)

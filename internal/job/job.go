@@ -40,6 +40,8 @@ type Spec struct {
 	// Runtime is empty for the runner's default.
 	Runtime string `json:"runtime,omitempty"`
 	Quota   Quota  `json:"quota,omitzero"`
+	// FigureFormats are those of matplotlib's figures; by default png.
+	FigureFormats []string `json:"figureFormats,omitempty"`
 }
 
 // Claim is the right to execute one attempt of a job. It is fenced: the store
@@ -85,10 +87,13 @@ type Result struct {
 	SessionID string `json:"sessionId" doc:"The interpreter that ran the code."`
 	JobID     string `json:"jobId" doc:"The job, for GET /v1/jobs/{id}."`
 	// ExitCode is absent when the code was interrupted.
-	ExitCode   *int       `json:"exitCode,omitempty" doc:"Exit status of the program: 0 for ok, 1 for error, the code's own for exit (128 + n when signal n ended it). Absent when interrupted."`
-	Error      *Error     `json:"error,omitempty" doc:"The uncaught exception, or what ended the interpreter."`
-	Truncated  *Truncated `json:"truncated,omitempty" doc:"Present when a stream exceeded its byte budget: head and tail are kept, the middle is dropped."`
-	DurationMs float64    `json:"durationMs" doc:"Time the code ran, in milliseconds."`
+	ExitCode  *int       `json:"exitCode,omitempty" doc:"Exit status of the program: 0 for ok, 1 for error, the code's own for exit (128 + n when signal n ended it). Absent when interrupted."`
+	Error     *Error     `json:"error,omitempty" doc:"The uncaught exception, or what ended the interpreter."`
+	Truncated *Truncated `json:"truncated,omitempty" doc:"Present when a stream exceeded its byte budget: head and tail are kept, the middle is dropped."`
+	// Results are values that the code showed, in the order in which it did.
+	Results        []Value `json:"results,omitempty" doc:"What the code showed: objects that it gave to display(), the value of its last expression, matplotlib's figures. In the order in which it did."`
+	ResultsDropped int     `json:"resultsDropped,omitempty" doc:"How many more it showed, for which there was no room."`
+	DurationMs     float64 `json:"durationMs" doc:"Time the code ran, in milliseconds."`
 	// CPUMs and PeakMemoryBytes are 0 where the runner cannot measure them.
 	CPUMs           float64 `json:"cpuMs" doc:"CPU time that the code and the processes it started used, in milliseconds."`
 	PeakMemoryBytes int64   `json:"peakMemoryBytes" doc:"The most memory that the code and the processes it started held at once, in bytes."`
@@ -100,6 +105,14 @@ type Error struct {
 	Name      string `json:"name" doc:"Class of the exception, e.g. ValueError."`
 	Value     string `json:"value" doc:"Its message."`
 	Traceback string `json:"traceback" doc:"Its traceback, with the frames of the executed code only."`
+}
+
+// Value is an object that executed code showed, in all the forms that it has.
+type Value struct {
+	Main bool `json:"main" doc:"It is the value of the last expression."`
+	// Data is JSON of ASCII characters, not nested deeply: strings, but with a JSON type.
+	Data    map[string]json.RawMessage `json:"data" doc:"Its forms by MIME type. text/plain is what repr() gives. A string; base64 where the type is of bytes; any JSON where the type is application/json or ends in +json."`
+	Omitted map[string]int64           `json:"omitted,omitempty" doc:"Forms for which there was no room, with their sizes in bytes."`
 }
 
 // Truncated counts the bytes that an output budget dropped.

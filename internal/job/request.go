@@ -28,6 +28,8 @@ type Request struct {
 	Runtime     string // empty for the runner's default
 	Limits      QuotaRequest
 	Webhook     *WebhookRequest
+	// FigureFormats are those of matplotlib's figures; by default png.
+	FigureFormats []string
 }
 
 // Limits are the bounds and defaults of a request.
@@ -83,6 +85,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 		Runtime:     l.runtime(&v, r.Runtime),
 		Webhook:     l.webhook(&v, r.Webhook),
 	}
+	formats := figureFormats(&v, r.FigureFormats)
 	quota := l.quota(&v, r.Limits)
 	if len(v.fields) > 0 {
 		return Job{}, Spec{}, &ValidationError{Fields: v.fields}
@@ -92,7 +95,10 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	} else {
 		j.QueuedAt = now
 	}
-	return j, Spec{Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota}, nil
+	spec := Spec{
+		Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, FigureFormats: formats,
+	}
+	return j, spec, nil
 }
 
 func (l Limits) checkCode(v *validation, r Request) {
@@ -179,6 +185,24 @@ func (l Limits) metadata(v *validation, m json.RawMessage) json.RawMessage {
 		v.add("metadata", "is %d bytes long, the limit is %d", len(m), l.MaxMetadataBytes)
 	}
 	return m
+}
+
+// FigureFormats are what figures can be had as.
+func FigureFormats() []string { return []string{"png", "svg"} }
+
+func figureFormats(v *validation, names []string) []string {
+	known := FigureFormats()
+	var formats []string
+	for i, name := range names {
+		switch {
+		case !slices.Contains(known, name):
+			v.add(fmt.Sprintf("figureFormats[%d]", i), "%s is not a format of figures; use %s", quote(name), strings.Join(known, " or "))
+			return nil
+		case !slices.Contains(formats, name):
+			formats = append(formats, name)
+		}
+	}
+	return formats
 }
 
 // validation collects what is wrong with a request.
