@@ -24,6 +24,8 @@ var (
 	ErrUnregistered = errors.New("runner is not registered")
 	// ErrNoRuntime: the runner does not have the runtime that is asked for.
 	ErrNoRuntime = errors.New("no such runtime")
+	// ErrNoFile: the job has no such file, or not any more.
+	ErrNoFile = errors.New("job has no such file")
 	// ErrIdempotencyMismatch: the idempotency key was used for a different request.
 	ErrIdempotencyMismatch = errors.New("idempotency key was used with a different request")
 	// ErrReplayGone: the idempotency key made a job whose record has expired.

@@ -40,6 +40,8 @@ type Spec struct {
 	// Runtime is empty for the runner's default.
 	Runtime string `json:"runtime,omitempty"`
 	Quota   Quota  `json:"quota,omitzero"`
+	// Files lie in the working directory before the code begins.
+	Files []Input `json:"files,omitempty"`
 }
 
 // Claim is the right to execute one attempt of a job. It is fenced: the store
@@ -93,6 +95,9 @@ type Result struct {
 	CPUMs           float64 `json:"cpuMs" doc:"CPU time that the code and the processes it started used, in milliseconds."`
 	PeakMemoryBytes int64   `json:"peakMemoryBytes" doc:"The most memory that the code and the processes it started held at once, in bytes."`
 	QueuedMs        float64 `json:"queuedMs" doc:"Time the job waited until a runner took it, in milliseconds."`
+
+	Files        []File        `json:"files,omitempty" nullable:"false" doc:"Files in its working directory that the code created or changed. GET /v1/jobs/{id}/files/{path} has their content."`
+	FilesDropped *FilesDropped `json:"filesDropped,omitempty" doc:"Present when files were not kept."`
 }
 
 // Error is an uncaught exception of the executed code.
@@ -127,6 +132,8 @@ const (
 	FailStart FailureCode = "start_failed"
 	// FailNoRuntime: the runner that took the job does not have the runtime it asks for.
 	FailNoRuntime FailureCode = "runtime_missing"
+	// FailFiles: the files that came with the job could not be put in place.
+	FailFiles FailureCode = "files_unavailable"
 	// FailWorker: the interpreter's supervisor broke, through no fault of the code.
 	FailWorker FailureCode = "worker_failed"
 	// FailCancelled: the owner cancelled the job before it had started.

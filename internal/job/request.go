@@ -28,6 +28,7 @@ type Request struct {
 	Runtime     string // empty for the runner's default
 	Limits      QuotaRequest
 	Webhook     *WebhookRequest
+	Files       []FileRequest
 }
 
 // Limits are the bounds and defaults of a request.
@@ -51,6 +52,9 @@ type Limits struct {
 	Runtimes []string
 	// DefaultQuota is within MaxQuota. A MaxQuota.CPUTime of 0 is no ceiling.
 	DefaultQuota, MaxQuota Quota
+	// MaxInputs is how many files a request may bring, MaxInputBytes their size together.
+	MaxInputs     int
+	MaxInputBytes int64
 	// PrivateWebhooks allows webhooks to addresses that are not public, and http.
 	PrivateWebhooks bool
 }
@@ -84,6 +88,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 		Webhook:     l.webhook(&v, r.Webhook),
 	}
 	quota := l.quota(&v, r.Limits)
+	inputs := l.inputs(&v, r.Files, quota.DiskBytes)
 	if len(v.fields) > 0 {
 		return Job{}, Spec{}, &ValidationError{Fields: v.fields}
 	}
@@ -92,7 +97,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	} else {
 		j.QueuedAt = now
 	}
-	return j, Spec{Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota}, nil
+	return j, Spec{Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, Files: inputs}, nil
 }
 
 func (l Limits) checkCode(v *validation, r Request) {
