@@ -82,6 +82,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	}
 	r.duration = time.Since(started)
 	r.settle()
+	w.files.left = r.status == nil || r.status.Files != 0
 	switch {
 	case r.aborted:
 		return r.result(), fmt.Errorf("execute on %s: %w", w.id, ErrClosed)

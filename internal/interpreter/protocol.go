@@ -56,6 +56,7 @@ type frame struct {
 	// status
 	Status   string `json:"status"` // ok, error, exit
 	ExitCode int    `json:"exitCode"`
+	Files    int    `json:"files"` // not 0: something lies in the working directory
 }
 
 // decodeFrame reads one line. It accepts only what the protocol allows.

@@ -80,7 +80,7 @@ class WorkerTest(unittest.TestCase):
         return worker.finish()
 
     def status(self, frames):
-        return {key: value for key, value in frames[-1].items() if key not in ("id", "type")}
+        return {key: value for key, value in frames[-1].items() if key not in ("id", "type", "files")}
 
     def test_ready(self):
         frame = Worker(self).read()
@@ -89,7 +89,7 @@ class WorkerTest(unittest.TestCase):
 
     def test_ok(self):
         frames, out, err, code = self.execute("print(42)")
-        self.assertEqual(frames, [{"id": "x", "type": "status", "status": "ok", "exitCode": 0}])
+        self.assertEqual(frames, [{"id": "x", "type": "status", "status": "ok", "exitCode": 0, "files": 1}])
         self.assertEqual((out, err, code), ("42\n", "", 0))
 
     def test_code_in_many_pieces(self):
@@ -196,7 +196,7 @@ class WorkerTest(unittest.TestCase):
     def test_forked_child_is_mute(self):
         frames, out, err, _ = self.execute(
             "import os\npid = os.fork()\nif not pid: 1/0\nprint(os.waitpid(pid, 0)[1])")
-        self.assertEqual(frames, [{"id": "x", "type": "status", "status": "ok", "exitCode": 0}])
+        self.assertEqual(frames, [{"id": "x", "type": "status", "status": "ok", "exitCode": 0, "files": 1}])
         self.assertEqual(out, "256\n")
         self.assertIn("ZeroDivisionError", err)
 

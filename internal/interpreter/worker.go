@@ -56,6 +56,7 @@ type Worker struct {
 	used      bool
 	closed    bool
 	executing sync.WaitGroup
+	files     files
 
 	closing   chan struct{} // closed when Close begins
 	closeOnce sync.Once
@@ -241,6 +242,7 @@ func (w *Worker) Close() error {
 		w.endProcesses()
 		w.executing.Wait() // it reads from our ends of the pipes
 		w.closeFiles()
+		w.files.close()
 		if err := w.dirs.remove(); err != nil {
 			w.closeErr = fmt.Errorf("close worker %s: %w", w.id, err)
 		}
@@ -253,6 +255,9 @@ func (w *Worker) Close() error {
 // leaveSlot gives the slot back for another worker, if this one's end was in order.
 func (w *Worker) leaveSlot() {
 	if w.end != nil && w.slot.running() {
+		if w.end.touched {
+			_ = w.slot.link.write([]byte("C"))
+		}
 		w.slot.group.Reset()
 		w.stock.giveBack(w.slot)
 		return
