@@ -99,7 +99,7 @@ func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
 		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
 		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
 		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(), cmp.Or(n.Caller, anonymous),
-		hookURL, string(n.WebhookSecret),
+		hookURL, string(n.WebhookSecret), mark(len(n.Spec.Files) > 0),
 	}, nil
 }
 

@@ -44,7 +44,7 @@ func (s *Store) Finish(ctx context.Context, c job.Claim, o job.Outcome) error {
 			return fmt.Errorf("finish job: encode result: %w", err)
 		}
 	}
-	_, err := s.finish(ctx, c, o.State, result, o.Failure, "0")
+	_, err := s.finish(ctx, c, o.State, result, o.Failure, "0", mark(o.Result != nil && len(o.Result.Files) > 0))
 	return err
 }
 
@@ -52,15 +52,15 @@ func (s *Store) Finish(ctx context.Context, c job.Claim, o job.Outcome) error {
 // queued again while attempts are left, else it fails with f. It returns the
 // state the job is in then.
 func (s *Store) GiveBack(ctx context.Context, c job.Claim, f job.Failure) (job.State, error) {
-	return s.finish(ctx, c, job.Failed, nil, &f, "1")
+	return s.finish(ctx, c, job.Failed, nil, &f, "1", "")
 }
 
-func (s *Store) finish(ctx context.Context, c job.Claim, to job.State, result []byte, f *job.Failure, retry string) (job.State, error) {
+func (s *Store) finish(ctx context.Context, c job.Claim, to job.State, result []byte, f *job.Failure, retry, files string) (job.State, error) {
 	if f == nil {
 		f = &job.Failure{}
 	}
 	r, err := s.run(ctx, "finish job", s.scripts.finish, []string{jobKey(c.JobID)},
-		c.JobID, c.Attempt, c.Runner, string(to), result, string(f.Code), f.Message, retry, s.cfg.TombstoneTTL.Milliseconds())
+		c.JobID, c.Attempt, c.Runner, string(to), result, string(f.Code), f.Message, retry, s.cfg.TombstoneTTL.Milliseconds(), files)
 	return job.State(r.word()), err
 }
 

@@ -27,7 +27,7 @@ func summaryFields() []string {
 // Get returns a job with its result.
 func (s *Store) Get(ctx context.Context, id string) (job.Job, error) {
 	const op = "get job"
-	fields := append(summaryFields(), "result")
+	fields := append(summaryFields(), "result", "dropped")
 	v, err := s.rdb.HMGet(ctx, jobKey(id), fields...).Result()
 	if err != nil {
 		return job.Job{}, wrap(op, err)
@@ -241,6 +241,7 @@ func decode(id string, fields []string, values []any) (job.Job, bool, error) {
 		if err := json.NewDecoder(strings.NewReader(r)).Decode(j.Result); err != nil {
 			return job.Job{}, false, fmt.Errorf("decode result of %s: %w", id, err)
 		}
+		j.Result.Files = present(j, f["dropped"])
 	}
 	return j, true, nil
 }

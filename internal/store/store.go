@@ -24,6 +24,7 @@
 //	{kaa}:held:<queue>:<caller>   ZSET    its jobs that wait for a seat, by the time they are ready since
 //	{kaa}:holding                 SET     "queue caller" of those that have jobs held
 //	{kaa}:hooks                   ZSET    ended jobs whose webhook is to be delivered, by when
+//	{kaa}:blobs                   ZSET    ended jobs with files, by when their blobs may go
 //	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
@@ -58,6 +59,7 @@ const (
 	waitersKey = prefix + "waiters"
 	holdingKey = prefix + "holding"
 	hooksKey   = prefix + "hooks"
+	blobsKey   = prefix + "blobs"
 )
 
 func jobKey(id string) string    { return prefix + "job:" + id }
@@ -124,7 +126,7 @@ type Store struct {
 
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
-	mend, waiting, requeue                                                                                      *redis.Script
+	mend, waiting, requeue, expired, drop                                                                       *redis.Script
 }
 
 // New returns a store on rdb.
@@ -137,6 +139,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),
 		mend: script("mend"), waiting: script("waiting"), requeue: script("requeue"),
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
+		expired: script("expired"), drop: script("drop"),
 	}}
 }
 

@@ -107,7 +107,7 @@ end
 -- to live, a tombstone outlives it, and everybody who waits is told.
 local function settle(id, to, result, code, message, tombstone_ms)
   local key = job_key(id)
-  local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url')
+  local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'files')
   local now, ttl = now_ms(), tonumber(f[4])
   redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   if result ~= '' then redis.call('HSET', key, 'result', result) end
@@ -123,6 +123,7 @@ local function settle(id, to, result, code, message, tombstone_ms)
   end
   redis.call('SET', P .. 'gone:' .. id, '1', 'PX', int(ttl + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. f[2] .. ' ' .. to)
+  if f[8] then redis.call('ZADD', P .. 'blobs', int(now + ttl), id) end
   redis.call('ZREM', P .. 'outbox', id)
   if reindex(id, f[2], f[1], to) > 0 then redis.call('PUBLISH', P .. 'outbox', int(now)) end
   if f[3] then redis.call('SREM', runner_jobs_key(f[3]), id) end

@@ -2,7 +2,7 @@
 -- KEYS job, idempotency key (any key when there is none)
 -- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
 --      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime,
---      waiter, waiter_ttl, caller, webhook url, webhook secret
+--      waiter, waiter_ttl, caller, webhook url, webhook secret, whether it has files
 -- Answers {'created', now, 'held' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit}.
 -- It may be sent twice (the client repeats after a lost connection), so its own
@@ -35,6 +35,7 @@ redis.call('HSET', KEYS[1], 'state', state, 'queue', queue, 'attempt', '0', 'max
 count(caller, 1)
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'metadata', ARGV[8]) end
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'notify', ARGV[10]) end
+if ARGV[20] ~= '' then redis.call('HSET', KEYS[1], 'files', '1') end
 if ARGV[14] ~= '' then redis.call('HSET', KEYS[1], 'runtime', ARGV[14]) end
 if ARGV[18] ~= '' then
   redis.call('HSET', KEYS[1], 'hook_url', ARGV[18], 'hook_state', 'pending', 'hook_attempts', '0')
