@@ -333,7 +333,8 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /v1/jobs/{id}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
+		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}",
+		"GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
 		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -90,14 +90,14 @@ func (s *server) registerJobs() {
 	executed := ref(reflect.TypeFor[job.Result](), "200", "The code was executed, however it ended.")
 	executed["202"] = ref(reflect.TypeFor[JobView](), "202", "The job, with Prefer: respond-async.")["202"]
 	register(s, huma.Operation{
-		OperationID: "execute", Method: http.MethodPost, Path: "/process/interpreter/execute", Tags: []string{executeTag},
+		OperationID: "execute", Method: http.MethodPost, Path: executePath, Tags: []string{executeTag},
 		Summary:     "Execute code and wait for its end",
 		Description: "Runs the code in a fresh interpreter. A program that fails is answered with 200 and tells so in status. If the caller goes away, the code is interrupted.",
 		Responses:   executed,
 		Errors:      []int{400, 401, 408, 409, 413, 415, 429, 502, 503, 504},
 	}, s.execute)
 	register(s, huma.Operation{
-		OperationID: "submitJob", Method: http.MethodPost, Path: "/v1/jobs", Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,
+		OperationID: "submitJob", Method: http.MethodPost, Path: jobsPath, Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,
 		Summary: "Submit a job", Description: "Accepts code to be executed when a runner is free, or later. Once answered, the job is not lost.",
 		Errors: []int{400, 401, 408, 409, 410, 413, 415, 429, 503},
 	}, s.submitJob)
@@ -121,6 +121,8 @@ func (s *server) registerJobs() {
 		OperationID: "cancelJob", Method: http.MethodDelete, Path: "/v1/jobs/{id}", Tags: []string{jobsTag},
 		Summary: "Cancel a job", Responses: cancelled, Errors: []int{400, 401, 404, 409, 410, 429, 503},
 	}, s.cancelJob)
+	s.documentUpload(executePath, reflect.TypeFor[ExecuteBody]())
+	s.documentUpload(jobsPath, reflect.TypeFor[JobBody]())
 }
 
 func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput, error) {
@@ -128,6 +130,7 @@ func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput,
 		return nil, noIdempotency("this call")
 	}
 	sub := submission{request: in.Body.request()}
+	sub.request.Files = append(sub.request.Files, uploadsOf(ctx)...)
 	if prefersAsync(in.Prefer) {
 		j, err := s.accept(ctx, sub)
 		if err != nil {
@@ -160,9 +163,11 @@ func prefersAsync(prefer []string) bool {
 
 func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput, error) {
 	sub := submission{request: in.Body.request(), idempotencyKey: in.IdempotencyKey}
+	uploads := uploadsOf(ctx)
+	sub.request.Files = append(sub.request.Files, uploads...)
 	if in.IdempotencyKey != "" {
 		var err error
-		if sub.fingerprint, err = fingerprint(in.Body); err != nil {
+		if sub.fingerprint, err = fingerprint(in.Body, uploads); err != nil {
 			return nil, err
 		}
 	}

@@ -21,6 +21,7 @@ type ExecuteBody struct {
 	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"What the code reads from standard input; end of file when absent."`
 	Runtime *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
 	Limits  *LimitsBody       `json:"limits,omitempty" doc:"What the code may use, where that differs from the defaults. Each within a ceiling of the operator's."`
+	Files   []FileBody        `json:"files,omitempty" nullable:"true" doc:"Files to put into the working directory before the code begins. At most 100, and 16777216 bytes in all, unless configured otherwise."`
 }
 
 // LimitsBody is what an execution may use.
@@ -133,6 +134,7 @@ func optional(t time.Time) *time.Time {
 func (b ExecuteBody) request() job.Request {
 	return job.Request{
 		Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(),
+		Files: fileRequests(b.Files),
 	}
 }
 

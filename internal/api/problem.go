@@ -156,6 +156,10 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	case errors.Is(err, errNoRunner):
 		return retry(newProblem(http.StatusServiceUnavailable, "no_runner",
 			"no runner took the job in time, so it was cancelled; try again later or submit it to /v1/jobs"), 5*time.Second), false
+	case errors.Is(err, job.ErrNoFile):
+		return newProblem(http.StatusNotFound, "file_not_found", "the job has no such file; GET /v1/jobs/{id}/files lists those that there are"), false
+	case errors.Is(err, errFileStore):
+		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the store of files does not answer; try again"), time.Second), true
 	case errors.Is(err, job.ErrUnavailable):
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the job store does not answer; try again"), time.Second), true
 	case errors.Is(err, context.Canceled):
@@ -189,7 +193,7 @@ func endProblem(e *endError) *Problem {
 	}
 	p := newProblem(status, code, e.Error())
 	p.JobID = e.job.ID
-	if code == string(job.FailStart) || code == string(job.FailNoRuntime) || code == string(job.FailWaiterLost) {
+	if code == string(job.FailStart) || code == string(job.FailNoRuntime) || code == string(job.FailWaiterLost) || code == string(job.FailFiles) {
 		// Only then it is sure that the code has not begun: the others are for the
 		// caller to decide about.
 		p.retryAfter = time.Second

@@ -44,6 +44,8 @@ type Config struct {
 	Lookup   Lookup
 	Fleet    Fleet
 	Queue    Queue
+	Files    Files
+	Blobs    Blobs
 	Hub      *Hub
 	Observer Observer
 	Metrics  http.Handler
@@ -95,7 +97,8 @@ func New(cfg Config) http.Handler {
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
 	engine.Use(observed(cfg.Observer, cfg.Log), recovered(cfg.Log), authenticated(cfg.Keys),
-		limited(cfg.Rate, cfg.Log), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout, newBytesHeld(cfg.BodyMemory)))
+		limited(cfg.Rate, cfg.Log), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout, newBytesHeld(cfg.BodyMemory)),
+		unpacked(cfg.Limits.MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))
 	})
@@ -107,6 +110,7 @@ func New(cfg Config) http.Handler {
 	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
+	s.registerFiles()
 	s.registerFleet()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI(), cfg.Log))

@@ -93,7 +93,7 @@ func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.
 // submit records jobs and enqueues their tasks. Once recorded, a job will run
 // even if the rest fails: the outbox has it. So only recording decides.
 func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created {
-	created := s.cfg.Records.CreateAll(ctx, drafts)
+	created := s.record(ctx, drafts)
 	var enqueued []job.DueTask
 	for _, c := range created {
 		if c.Err != nil || c.Replayed {
@@ -289,8 +289,13 @@ func (s *server) waitFor(ctx context.Context, id string, d time.Duration) (job.J
 }
 
 // fingerprint identifies the content of a request for idempotency.
-func fingerprint(body any) (string, error) {
+func fingerprint(body any, uploads []job.FileRequest) (string, error) {
 	b, err := json.Marshal(body)
+	if err == nil && len(uploads) > 0 {
+		var files []byte
+		files, err = json.Marshal(uploads)
+		b = append(b, files...)
+	}
 	if err != nil {
 		return "", fmt.Errorf("fingerprint request: %w", err)
 	}

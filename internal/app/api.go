@@ -26,13 +26,13 @@ func RunAPI(ctx context.Context, p Process) error {
 	}
 	a, err := s.startAPI(ctx)
 	if err != nil {
-		return errors.Join(err, s.rdb.Close())
+		return errors.Join(err, s.close())
 	}
 	s.log.InfoContext(ctx, "listening", slog.String("addr", a.listener.Addr().String()))
 	p.ready(a.listener.Addr())
 	failed := a.wait(ctx)
 	s.log.InfoContext(ctx, "draining")
-	stages := append(a.stages(), stage{"redis", time.Second, func(context.Context) error { return s.rdb.Close() }})
+	stages := append(a.stages(), stage{"redis", time.Second, func(context.Context) error { return s.close() }})
 	return errors.Join(failed, drain(ctx, s.log, stages))
 }
 
@@ -105,7 +105,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	}
 	a.server = &http.Server{
 		Handler: api.New(api.Config{
-			Records: s.store, Lookup: s.store, Fleet: s.store, Queue: taskQueue{s},
+			Records: s.store, Lookup: s.store, Fleet: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: s.blobs,
 			Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 			Limits: s.cfg.limits(), Keys: keys, MaxBodyBytes: s.cfg.MaxBodyBytes, SyncQueueWait: s.cfg.SyncQueueWait,
 			MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),

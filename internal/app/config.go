@@ -15,6 +15,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/kaa-run/kaa/internal/blob"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -52,6 +53,14 @@ type Config struct {
 	MaxAttempts      int           `env:"KAA_MAX_ATTEMPTS" envDefault:"10"`
 	MaxDelay         time.Duration `env:"KAA_MAX_DELAY" envDefault:"720h"`
 	SyncQueueWait    time.Duration `env:"KAA_SYNC_QUEUE_WAIT" envDefault:"30s"`
+
+	// BlobURL is where files are; empty for a directory of this user's.
+	BlobURL        Secret `env:"KAA_BLOB_URL"`
+	MaxUploads     int    `env:"KAA_MAX_UPLOADS" envDefault:"100"`
+	MaxUploadBytes int64  `env:"KAA_MAX_UPLOAD_BYTES" envDefault:"16777216"`
+	// What is kept of the files that an execution leaves; with 0 files, none are.
+	MaxResultFiles     int   `env:"KAA_MAX_RESULT_FILES" envDefault:"256"`
+	MaxResultFileBytes int64 `env:"KAA_MAX_RESULT_FILE_BYTES" envDefault:"67108864"`
 
 	// Of the next, 0 is no limit, but for FairWindow. A RateBurst of 0 is replaced by
 	// RateLimit.
@@ -245,7 +254,8 @@ func (c *Config) check() []error {
 		"KAA_PARKED": int64(c.Parked), "KAA_MAX_DELAY": int64(c.MaxDelay),
 		"KAA_MAX_QUEUE_DEPTH": int64(c.MaxQueueDepth), "KAA_MAX_QUEUE_DEPTH_PER_KEY": int64(c.MaxQueueDepthPerKey),
 		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
-		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay),
+		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_UPLOADS": int64(c.MaxUploads), "KAA_MAX_UPLOAD_BYTES": c.MaxUploadBytes,
+		"KAA_MAX_RESULT_FILES": int64(c.MaxResultFiles), "KAA_MAX_RESULT_FILE_BYTES": c.MaxResultFileBytes,
 	} {
 		if v < 0 {
 			bad("%s must not be negative", name)
@@ -279,6 +289,9 @@ func (c *Config) check() []error {
 	c.Quotas.check(bad)
 	if _, err := parseRedisURL(c.RedisURL); err != nil {
 		bad("KAA_REDIS_URL: %w", err)
+	}
+	if _, err := blob.New(c.blobURL()); err != nil {
+		bad("KAA_BLOB_URL %w", err)
 	}
 	if c.RunnerAddr != "" {
 		if err := checkHostPort(c.RunnerAddr); err != nil {
@@ -347,6 +360,7 @@ func (c *Config) limits() job.Limits {
 		DefaultTimeout: c.DefaultTimeout, MaxTimeout: c.MaxTimeout, MaxDelay: c.MaxDelay,
 		DefaultResultTTL: c.ResultTTL, MaxResultTTL: c.MaxResultTTL, MaxAttempts: c.MaxAttempts,
 		Queues: c.Queues.names(), DefaultQueue: c.Queues.byDefault(),
+		MaxInputs: c.MaxUploads, MaxInputBytes: c.MaxUploadBytes,
 		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), PrivateWebhooks: c.WebhookAllowPrivate,
 	}
 }

@@ -36,18 +36,18 @@ func RunRunner(ctx context.Context, p Process) error {
 	}
 	r, err := s.startRunner(ctx)
 	if err != nil {
-		return errors.Join(err, s.rdb.Close())
+		return errors.Join(err, s.close())
 	}
 	health, err := s.serveHealth(ctx)
 	if err != nil {
-		return errors.Join(err, drain(ctx, s.log, r.stages()), s.rdb.Close())
+		return errors.Join(err, drain(ctx, s.log, r.stages()), s.close())
 	}
 	p.ready(health.addr())
 	<-ctx.Done()
 	s.log.InfoContext(ctx, "draining", slog.Int("active", r.runner.Active()), slog.Duration("budget", s.cfg.DrainTimeout))
 	stages := append(r.stages(),
 		stage{"health", time.Second, health.close},
-		stage{"redis", time.Second, func(context.Context) error { return s.rdb.Close() }})
+		stage{"redis", time.Second, func(context.Context) error { return s.close() }})
 	return drain(ctx, s.log, stages)
 }
 
@@ -85,7 +85,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	}
 	maintainer := s.maintainer()
 	r := runner.New(runner.Config{
-		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics,
+		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Blobs: s.blobs, Files: s.cfg.fileLimits(), Observer: s.metrics,
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
 	})
 	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {

@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -30,6 +31,11 @@ type Worker interface {
 	// and nothing it started is left. The end of ctx interrupts it. A program that
 	// fails is not an error; an error means that the worker itself broke.
 	Execute(ctx context.Context, spec job.Spec) (job.Result, error)
+	// Put puts a file into the working directory, before Execute.
+	Put(path string, content io.Reader) error
+	// Collect passes on the files that the code left, after Execute; keep is called by
+	// several goroutines. It counts what is beyond the limits, or could not be had.
+	Collect(ctx context.Context, most job.FileLimits, keep func(f job.Found, content io.Reader) error) (job.FilesDropped, error)
 	Close() error
 }
 
@@ -75,10 +81,13 @@ type Config struct {
 	Records  Records
 	Registry Registry
 	Workers  Workers
+	Blobs    Blobs
 	Observer Observer
 	Log      *slog.Logger
 	// Filled, if not nil, is called when a claim brought jobs into the outbox.
 	Filled func()
+
+	Files job.FileLimits // what is kept of the files that code leaves
 
 	HeartbeatEvery time.Duration // 2 s; must be well below the store's RunnerTTL
 	WatchEvery     time.Duration // how often cancel flags are looked at; 1 s
@@ -228,13 +237,13 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 	defer r.untrack(claim.JobID)
 
 	started := time.Now()
-	result, err := w.Execute(run, claim.Spec)
+	result, err := r.executeOn(run, log, w, claim)
 	for range replacements {
 		if !errors.Is(err, job.ErrNotStarted) || run.Err() != nil {
 			break
 		}
 		log.WarnContext(ctx, "worker died before the code had started: taking another", slog.Any("err", err))
-		result, err = r.executeElsewhere(run, claim.Spec)
+		result, err = r.executeElsewhere(run, log, claim)
 	}
 	took := time.Since(started)
 	result.JobID = claim.JobID
@@ -253,13 +262,26 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 const replacements = 3
 
 // executeElsewhere executes on a worker of its own.
-func (r *Runner) executeElsewhere(run context.Context, spec job.Spec) (job.Result, error) {
-	w, err := r.cfg.Workers.Acquire(run, spec.Runtime)
+func (r *Runner) executeElsewhere(run context.Context, log *slog.Logger, claim job.Claim) (job.Result, error) {
+	w, err := r.cfg.Workers.Acquire(run, claim.Spec.Runtime)
 	if err != nil {
 		return job.Result{}, fmt.Errorf("acquire worker: %w", err)
 	}
-	result, err := w.Execute(run, spec)
+	result, err := r.executeOn(run, log, w, claim)
 	return result, errors.Join(err, w.Close())
+}
+
+// executeOn executes a claim on a worker, with the files that come with it, and keeps
+// those that it leaves.
+func (r *Runner) executeOn(run context.Context, log *slog.Logger, w Worker, claim job.Claim) (job.Result, error) {
+	if err := r.bring(run, w, claim); err != nil {
+		return job.Result{}, err
+	}
+	result, err := w.Execute(run, claim.Spec)
+	if why := cause(run); err == nil && (why == nil || errors.Is(why, errCancelled)) {
+		r.keepFiles(run, log, w, claim, &result)
+	}
+	return result, err
 }
 
 // cause says why run ended; nil if it has not. An end that is not ours is
@@ -286,6 +308,10 @@ func outcome(result job.Result, err, cause error) job.Outcome {
 	case errors.Is(cause, errDraining):
 		return job.Outcome{State: job.Queued, Failure: &job.Failure{
 			Code: job.FailDrained, Message: "the runner was shut down before the code ended",
+		}}
+	case errors.Is(err, errFiles):
+		return job.Outcome{State: job.Queued, Failure: &job.Failure{
+			Code: job.FailFiles, Message: "the files that came with the job could not be put in place; the code has not started",
 		}}
 	default:
 		return job.Outcome{State: job.Queued, Failure: &job.Failure{
