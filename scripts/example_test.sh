@@ -187,6 +187,13 @@ expect "the run went on to its end" "status == 200 and body['status'] == 'ok'" \
 	"head and tail are kept" "body['stdout'].startswith('begin\nxxxxxxxxx\n') and body['stdout'].endswith('xxxxxxxxx\nend\n')" \
 	"nothing else is lost" "len(re.sub(r'\n\.\.\. \[\d+ bytes dropped\] \.\.\.\n', '', body['stdout'], 1)) + body['truncated']['stdout'] == 20000010"
 
+section "Values"
+run '{"code": "x = 6\ndisplay(\"shown\")\nx * 7"}'
+expect "what was shown, then the last expression" "[(v['main'], v['data']['text/plain']) for v in body['results']] == [(False, \"'shown'\"), (True, '42')]" \
+	"nothing of it is printed" "body['stdout'] == ''"
+run '{"code": "from IPython.display import HTML\nHTML(\"<b>\")"}'
+expect "forms by MIME type" "body['results'][0]['data']['text/html'] == '<b>'"
+
 # --- how code ends -----------------------------------------------------------
 
 section "An uncaught exception"

@@ -10,13 +10,14 @@ import (
 )
 
 // adapter puts huma's operations on a gin engine. It is humagin's, except that a
-// colon in a path (/v1/jobs:batch) stays a colon: to gin it begins a parameter.
+// colon in a path (/v1/jobs:batch) stays a colon: to gin it begins a parameter; and that
+// {path} is all that follows, with slashes.
 type adapter struct {
 	http.Handler
 	engine *gin.Engine
 }
 
 func (a *adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
-	path := strings.NewReplacer(":", `\:`, "{", ":", "}", "").Replace(op.Path)
+	path := strings.NewReplacer("{path}", "*path", ":", `\:`, "{", ":", "}", "").Replace(op.Path)
 	a.engine.Handle(op.Method, path, func(c *gin.Context) { handler(humagin.NewContext(op, c)) })
 }

@@ -32,6 +32,7 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 type fakeStore struct {
 	err       error
 	get       func() (job.Job, error)
+	events    func(after job.EventID) []job.Event
 	cancelled bool
 	abandoned job.State
 
@@ -124,7 +125,7 @@ func serve(ctx context.Context, cfg api.Config, method, path, body string) *http
 
 func config(s *fakeStore) api.Config {
 	return api.Config{
-		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Queue: new(fakeQueue), Hub: api.NewHub("test"), Observer: new(observer),
+		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Events: s, Bell: s, Queue: new(fakeQueue), Hub: api.NewHub("test"), Observer: new(observer),
 		Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler), MaxBodyBytes: 1000, SyncQueueWait: 30 * time.Second, Version: "1",
 		Limits: job.Limits{
 			MaxCodeBytes: 100, DefaultTimeout: time.Minute, MaxTimeout: time.Hour, MaxAttempts: 1, Queues: []string{"default"},
@@ -333,8 +334,11 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /v1/jobs/{id}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
+		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/sessions/{id}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}",
+		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
+		"GET /v1/sessions", "GET /v1/sessions/{id}",
 		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch",
+		"POST /v1/sessions", "POST /v1/sessions/{id}/interrupt", "POST /v1/sessions/{id}/restart",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("operations (-want +got):\n%s", diff)
@@ -347,7 +351,7 @@ func TestOpenAPI(t *testing.T) {
 func TestDocsPage(t *testing.T) {
 	t.Parallel()
 	page := get(t, config(&fakeStore{}), "/docs").Body.String()
-	for _, want := range []string{"/v1/jobs:batch", "/process/interpreter/execute", "Idempotency-Key", "durationMs", "maxAttempts", "error.traceback", "limits.memoryBytes", "peakMemoryBytes"} {
+	for _, want := range []string{"/v1/jobs:batch", "/process/interpreter/execute", "Idempotency-Key", "durationMs", "maxAttempts", "error.traceback", "limits.memoryBytes", "peakMemoryBytes", "figureFormats", "resultsDropped"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%s is missing", want)
 		}

@@ -16,6 +16,7 @@ type Hub struct {
 	waiting map[string][]chan *job.Result // by job id
 	calls   int                           // synchronous calls that wait
 	polls   int                           // long polls that wait
+	streams int                           // streams of events
 }
 
 // NewHub returns a hub of that name, which must be unique among all processes.
@@ -65,6 +66,9 @@ func (h *Hub) beginCall(most int) (end func(), waiting int) { return h.begin(&h.
 // beginPoll does the same for a long poll. They have a bound of their own, so that
 // those who poll do not keep out those who call.
 func (h *Hub) beginPoll(most int) (end func(), waiting int) { return h.begin(&h.polls, most) }
+
+// beginStream does the same for a stream of events.
+func (h *Hub) beginStream(most int) (end func(), waiting int) { return h.begin(&h.streams, most) }
 
 func (h *Hub) begin(counter *int, most int) (end func(), waiting int) {
 	h.mu.Lock()

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"strings"
@@ -25,16 +26,17 @@ const (
 type executeInput struct {
 	IdempotencyKey string `header:"Idempotency-Key" hidden:"true"`
 
+	Accept string   `header:"Accept" hidden:"true"`
 	Prefer []string `header:"Prefer" doc:"respond-async answers 202 with the job instead of waiting for its end."`
 	Body   ExecuteBody
 }
 
-// executeOutput holds a job.Result (200) or a JobView (202).
+// executeOutput writes a job.Result (200), events (200) or a JobView (202).
 type executeOutput struct {
 	Status            int
 	Location          string `header:"Location"`
 	PreferenceApplied string `header:"Preference-Applied"`
-	Body              any
+	Body              func(huma.Context)
 }
 
 type submitInput struct {
@@ -88,18 +90,19 @@ func (s *server) registerJobs() {
 		}}
 	}
 	executed := ref(reflect.TypeFor[job.Result](), "200", "The code was executed, however it ended.")
+	executed["200"].Content[eventStream] = eventStreamType()
 	executed["202"] = ref(reflect.TypeFor[JobView](), "202", "The job, with Prefer: respond-async.")["202"]
 	register(s, huma.Operation{
-		OperationID: "execute", Method: http.MethodPost, Path: "/process/interpreter/execute", Tags: []string{executeTag},
+		OperationID: "execute", Method: http.MethodPost, Path: executePath, Tags: []string{executeTag},
 		Summary:     "Execute code and wait for its end",
-		Description: "Runs the code in a fresh interpreter. A program that fails is answered with 200 and tells so in status. If the caller goes away, the code is interrupted.",
+		Description: "Runs the code in a fresh interpreter, or with sessionId in that of a session. A program that fails is answered with 200 and tells so in status. If the caller goes away, the code is interrupted.",
 		Responses:   executed,
-		Errors:      []int{400, 401, 408, 409, 413, 415, 429, 502, 503, 504},
+		Errors:      []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504},
 	}, s.execute)
 	register(s, huma.Operation{
-		OperationID: "submitJob", Method: http.MethodPost, Path: "/v1/jobs", Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,
+		OperationID: "submitJob", Method: http.MethodPost, Path: jobsPath, Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,
 		Summary: "Submit a job", Description: "Accepts code to be executed when a runner is free, or later. Once answered, the job is not lost.",
-		Errors: []int{400, 401, 408, 409, 410, 413, 415, 429, 503},
+		Errors: []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 503},
 	}, s.submitJob)
 	register(s, huma.Operation{
 		OperationID: "submitJobs", Method: http.MethodPost, Path: "/v1/jobs:batch", Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,
@@ -121,6 +124,8 @@ func (s *server) registerJobs() {
 		OperationID: "cancelJob", Method: http.MethodDelete, Path: "/v1/jobs/{id}", Tags: []string{jobsTag},
 		Summary: "Cancel a job", Responses: cancelled, Errors: []int{400, 401, 404, 409, 410, 429, 503},
 	}, s.cancelJob)
+	s.documentUpload(executePath, reflect.TypeFor[ExecuteBody]())
+	s.documentUpload(jobsPath, reflect.TypeFor[JobBody]())
 }
 
 func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput, error) {
@@ -128,14 +133,18 @@ func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput,
 		return nil, noIdempotency("this call")
 	}
 	sub := submission{request: in.Body.request()}
+	sub.request.Files = append(sub.request.Files, uploadsOf(ctx)...)
 	if prefersAsync(in.Prefer) {
 		j, err := s.accept(ctx, sub)
 		if err != nil {
 			return nil, err
 		}
 		return &executeOutput{
-			Status: http.StatusAccepted, Location: jobLocation + j.Job.ID, PreferenceApplied: "respond-async", Body: viewOf(j.Job),
+			Status: http.StatusAccepted, Location: jobLocation + j.Job.ID, PreferenceApplied: "respond-async", Body: s.json(http.StatusAccepted, viewOf(j.Job)),
 		}, nil
+	}
+	if wantsEvents(in.Accept) {
+		return s.executeLive(ctx, sub)
 	}
 	j, err := s.runAndWait(ctx, sub)
 	if err != nil {
@@ -144,7 +153,18 @@ func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput,
 	if j.Result == nil {
 		return nil, &endError{j}
 	}
-	return &executeOutput{Status: http.StatusOK, Body: *j.Result}, nil
+	return &executeOutput{Status: http.StatusOK, Body: s.json(http.StatusOK, j.Result)}, nil
+}
+
+// json answers with a value, where others answer with something else.
+func (s *server) json(status int, v any) func(huma.Context) {
+	return func(ctx huma.Context) {
+		ctx.SetHeader("Content-Type", "application/json")
+		ctx.SetStatus(status)
+		if err := s.api.Marshal(ctx.BodyWriter(), "application/json", v); err != nil {
+			s.cfg.Log.DebugContext(ctx.Context(), "write answer", slog.Any("err", err)) // the caller has gone
+		}
+	}
 }
 
 // prefersAsync reads RFC 7240's header, a list of preferences.
@@ -160,9 +180,11 @@ func prefersAsync(prefer []string) bool {
 
 func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput, error) {
 	sub := submission{request: in.Body.request(), idempotencyKey: in.IdempotencyKey}
+	uploads := uploadsOf(ctx)
+	sub.request.Files = append(sub.request.Files, uploads...)
 	if in.IdempotencyKey != "" {
 		var err error
-		if sub.fingerprint, err = fingerprint(in.Body); err != nil {
+		if sub.fingerprint, err = fingerprint(in.Body, uploads); err != nil {
 			return nil, err
 		}
 	}

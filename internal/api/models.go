@@ -20,7 +20,11 @@ type ExecuteBody struct {
 	Envs    map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and what it starts."`
 	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"What the code reads from standard input; end of file when absent."`
 	Runtime *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
+	Session *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds and outputBytes."`
 	Limits  *LimitsBody       `json:"limits,omitempty" doc:"What the code may use, where that differs from the defaults. Each within a ceiling of the operator's."`
+	Files   []FileBody        `json:"files,omitempty" nullable:"true" doc:"Files to put into the working directory before the code begins. At most 100, and 16777216 bytes in all, unless configured otherwise."`
+
+	FigureFormats []string `json:"figureFormats,omitempty" nullable:"true" enum:"png,svg" doc:"What matplotlib's figures are shown as. Default: png."`
 }
 
 // LimitsBody is what an execution may use.
@@ -32,7 +36,7 @@ type LimitsBody struct {
 	OpenFiles   *whole   `json:"openFiles,omitempty" nullable:"true" doc:"Open files, sockets and pipes of each process. At least 16. Default 1024, ceiling 4096 unless configured otherwise."`
 	FileBytes   *whole   `json:"fileBytes,omitempty" nullable:"true" doc:"Size of the largest file it may write, in bytes. Default 268435456, ceiling 1073741824 unless configured otherwise."`
 	DiskBytes   *whole   `json:"diskBytes,omitempty" nullable:"true" doc:"Size of all files it may have at once, in bytes. At least 65536. Default 268435456, ceiling 1073741824 unless configured otherwise."`
-	OutputBytes *whole   `json:"outputBytes,omitempty" nullable:"true" doc:"Bytes that are kept of standard output, and of standard error; beyond it head and tail are kept. Default 1048576, ceiling 8388608 unless configured otherwise."`
+	OutputBytes *whole   `json:"outputBytes,omitempty" nullable:"true" doc:"Bytes that are kept of standard output, of standard error, and of results. Beyond it head and tail of a stream are kept, and the forms of results that fit. Default 1048576, ceiling 8388608 unless configured otherwise."`
 }
 
 // TransformSchema lets null stand for absent: huma has no tag for that on an object.
@@ -62,6 +66,7 @@ type JobBody struct {
 	ResultTTL   *float64   `json:"resultTtl,omitempty" nullable:"true" doc:"Seconds the job and its result are kept after its end. Default 3600."`
 	Metadata    object     `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the job."`
 	Webhook     *HookBody  `json:"webhook,omitempty" doc:"Where to send the job when it has ended."`
+	Events      *bool      `json:"events,omitempty" nullable:"true" doc:"Somebody will follow it live (GET /v1/jobs/{id}/events): keep its events from the start. Without it they begin when the first follower comes."`
 }
 
 // HookBody asks for a webhook.
@@ -95,7 +100,7 @@ type JobView struct {
 	StartedAt       *time.Time   `json:"startedAt,omitempty" doc:"Start of the last attempt."`
 	FinishedAt      *time.Time   `json:"finishedAt,omitempty"`
 	Runner          string       `json:"runner,omitempty" doc:"Runner of the last attempt."`
-	SessionID       string       `json:"sessionId,omitempty" doc:"Interpreter of the last attempt."`
+	SessionID       string       `json:"sessionId,omitempty" doc:"Interpreter of the last attempt, or the session that it is an execution of."`
 	Runtime         string       `json:"runtime,omitempty" doc:"Runtime that was asked for; absent for the default one."`
 	Timeout         float64      `json:"timeout" doc:"Seconds the code may run."`
 	ResultTTL       float64      `json:"resultTtl" doc:"Seconds the job is kept after its end."`
@@ -132,7 +137,8 @@ func optional(t time.Time) *time.Time {
 
 func (b ExecuteBody) request() job.Request {
 	return job.Request{
-		Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(),
+		Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session),
+		FigureFormats: b.FigureFormats, Files: fileRequests(b.Files),
 	}
 }
 
@@ -140,6 +146,7 @@ func (b JobBody) request() job.Request {
 	r := b.ExecuteBody.request()
 	r.Queue, r.Delay, r.RunAt, r.MaxAttempts, r.ResultTTL = value(b.Queue), b.Delay, b.RunAt, b.MaxAttempts.int(), b.ResultTTL
 	r.Metadata, r.Webhook = json.RawMessage(b.Metadata), b.Webhook.request()
+	r.Events = b.Events != nil && *b.Events
 	return r
 }
 

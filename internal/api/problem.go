@@ -26,6 +26,7 @@ type Problem struct {
 	Code   string       `json:"code" doc:"Stable name of the problem."`
 	Detail string       `json:"detail" doc:"What is wrong and what to change."`
 	JobID  string       `json:"jobId,omitempty" doc:"The job, if the problem is about one that was accepted."`
+	Reason string       `json:"reason,omitempty" doc:"With session_ended: why the session has ended."`
 	Depth  *int64       `json:"depth,omitempty" doc:"How many there are of what is full: jobs that wait, or calls."`
 	Limit  *int64       `json:"limit,omitempty" doc:"How many there may be."`
 	Errors []FieldIssue `json:"errors,omitempty" nullable:"false" doc:"What is wrong, field by field."`
@@ -97,6 +98,10 @@ const fullRetryAfter = 5 * time.Second
 // errNoRunner: nobody took a synchronous job in time.
 var errNoRunner = errors.New("no runner took the job in time")
 
+// errSessionBusy: what was accepted before took a session longer than a synchronous call
+// waits.
+var errSessionBusy = errors.New("the session was busy for too long")
+
 // jobError is an error about a job that was accepted.
 type jobError struct {
 	id  string
@@ -142,6 +147,9 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return endProblem(end), false
 	case errors.As(err, &full):
 		return fullProblem(full), false
+	case errors.Is(err, job.ErrSessionEnded), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrTooManySessions),
+		errors.Is(err, job.ErrNoRunner), errors.Is(err, errSessionBusy):
+		return sessionProblem(err), false
 	case errors.Is(err, job.ErrNotFound):
 		return newProblem(http.StatusNotFound, "not_found", "no job has this id; check the id"), false
 	case errors.Is(err, job.ErrGone):
@@ -156,6 +164,10 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	case errors.Is(err, errNoRunner):
 		return retry(newProblem(http.StatusServiceUnavailable, "no_runner",
 			"no runner took the job in time, so it was cancelled; try again later or submit it to /v1/jobs"), 5*time.Second), false
+	case errors.Is(err, job.ErrNoFile):
+		return newProblem(http.StatusNotFound, "file_not_found", "the job has no such file; GET /v1/jobs/{id}/files lists those that there are"), false
+	case errors.Is(err, errFileStore):
+		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the store of files does not answer; try again"), time.Second), true
 	case errors.Is(err, job.ErrUnavailable):
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the job store does not answer; try again"), time.Second), true
 	case errors.Is(err, context.Canceled):
@@ -186,10 +198,16 @@ func endProblem(e *endError) *Problem {
 		status = http.StatusConflict
 	case code == string(job.FailRunnerLost):
 		status = http.StatusBadGateway
+	case code == string(job.FailSessionEnded):
+		p := endedProblem(e.job.Failure.Reason, e.job.Failure.Message)
+		p.JobID = e.job.ID
+		return p
+	case code == string(job.FailRefused):
+		status = http.StatusConflict
 	}
 	p := newProblem(status, code, e.Error())
 	p.JobID = e.job.ID
-	if code == string(job.FailStart) || code == string(job.FailNoRuntime) || code == string(job.FailWaiterLost) {
+	if code == string(job.FailStart) || code == string(job.FailNoRuntime) || code == string(job.FailWaiterLost) || code == string(job.FailFiles) {
 		// Only then it is sure that the code has not begun: the others are for the
 		// caller to decide about.
 		p.retryAfter = time.Second

@@ -43,7 +43,12 @@ type Config struct {
 	Records  Records
 	Lookup   Lookup
 	Fleet    Fleet
+	Sessions Sessions
 	Queue    Queue
+	Events   Events
+	Bell     Bell
+	Files    Files
+	Blobs    Blobs
 	Hub      *Hub
 	Observer Observer
 	Metrics  http.Handler
@@ -55,6 +60,9 @@ type Config struct {
 	BodyTimeout   time.Duration // how long a caller may take to send a body; 30 s
 	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
 	MaxSyncWaits  int           // synchronous calls, and long polls, that may wait at once; 0 is no limit
+	// SlowestWrite is how long the reader of a stream may take nothing before he loses his
+	// connection; 30 s.
+	SlowestWrite time.Duration
 	// BodyMemory is how many bytes of bodies may be held at once; 0 is no limit.
 	BodyMemory int64
 	// Rate counts a request of a caller and says whether it may pass; nil lets all.
@@ -90,12 +98,16 @@ func New(cfg Config) http.Handler {
 	if cfg.BodyTimeout == 0 {
 		cfg.BodyTimeout = 30 * time.Second
 	}
+	if cfg.SlowestWrite == 0 {
+		cfg.SlowestWrite = 30 * time.Second
+	}
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
 	engine.Use(observed(cfg.Observer, cfg.Log), recovered(cfg.Log), authenticated(cfg.Keys),
-		limited(cfg.Rate, cfg.Log), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout, newBytesHeld(cfg.BodyMemory)))
+		limited(cfg.Rate, cfg.Log), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout, newBytesHeld(cfg.BodyMemory)),
+		unpacked(cfg.Limits.MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))
 	})
@@ -107,6 +119,9 @@ func New(cfg Config) http.Handler {
 	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
+	s.registerSessions()
+	s.registerEvents()
+	s.registerFiles()
 	s.registerFleet()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI(), cfg.Log))
@@ -124,12 +139,15 @@ func counted(wg *sync.WaitGroup, next http.Handler) http.Handler {
 	})
 }
 
+// headKey is the context key of requests that are a HEAD.
+type headKey struct{}
+
 // headAsGet answers HEAD, which load balancers probe with, as GET is. net/http
 // leaves the body out, since the request that it knows is still the HEAD.
 func headAsGet(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
-			r = r.Clone(r.Context())
+			r = r.Clone(context.WithValue(r.Context(), headKey{}, true))
 			r.Method = http.MethodGet
 		}
 		next.ServeHTTP(w, r)

@@ -65,6 +65,11 @@ type submission struct {
 // an id.
 func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.NewJob, error) {
 	limits := s.cfg.Limits
+	if id := sub.request.SessionID; id != "" {
+		if err := checkSession(id); err != nil {
+			return job.NewJob{}, err
+		}
+	}
 	if name := sub.request.Runtime; name != "" {
 		var err error
 		if limits.Runtimes, err = s.runtimes.known(ctx, name, now); err != nil {
@@ -80,7 +85,7 @@ func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.
 		return job.NewJob{}, fmt.Errorf("make job id: %w", err)
 	}
 	j.ID = id.String()
-	n := job.NewJob{Job: j, Spec: spec, Subscriber: sub.subscriber, Caller: shortCaller(ctx)}
+	n := job.NewJob{Job: j, Spec: spec, Subscriber: sub.subscriber, Caller: shortCaller(ctx), Events: sub.request.Events}
 	if w := sub.request.Webhook; w != nil {
 		n.WebhookSecret = w.Secret
 	}
@@ -93,15 +98,15 @@ func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.
 // submit records jobs and enqueues their tasks. Once recorded, a job will run
 // even if the rest fails: the outbox has it. So only recording decides.
 func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created {
-	created := s.cfg.Records.CreateAll(ctx, drafts)
+	created := s.record(ctx, drafts)
 	var enqueued []job.DueTask
 	for _, c := range created {
 		if c.Err != nil || c.Replayed {
 			continue
 		}
 		s.cfg.Observer.Submitted(c.Job.Queue)
-		if c.Job.State != job.Queued || c.Held {
-			continue
+		if c.Job.State != job.Queued || c.Held || c.Job.InSession {
+			continue // what a session has to do waits in the session
 		}
 		if err := s.cfg.Queue.Enqueue(ctx, taskOf(c.Job)); err != nil {
 			s.cfg.Log.WarnContext(ctx, "enqueue: left to the outbox", slog.String("job_id", c.Job.ID), slog.Any("err", err))
@@ -135,23 +140,33 @@ func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error
 	if err != nil {
 		return job.Job{}, err
 	}
-	id := draft.Job.ID
-	told, forget := s.cfg.Hub.wait(id)
+	return s.createAndWait(ctx, draft)
+}
+
+// createAndWait records a job that this call waits for, and does that.
+func (s *server) createAndWait(ctx context.Context, draft job.NewJob) (job.Job, error) {
+	told, forget := s.cfg.Hub.wait(draft.Job.ID)
 	defer forget()
+	submitted, err := s.submitForCaller(ctx, draft)
+	if err != nil {
+		return job.Job{}, err
+	}
+	j, err := s.awaitEnd(ctx, submitted, told)
+	if err != nil {
+		return job.Job{}, &jobError{submitted.ID, err}
+	}
+	return j, nil
+}
+
+// submitForCaller submits a job for somebody who waits for it.
+func (s *server) submitForCaller(ctx context.Context, draft job.NewJob) (job.Job, error) {
 	created := s.submit(ctx, []job.NewJob{draft})[0]
 	if errors.Is(created.Err, job.ErrUnavailable) {
 		// It may have been recorded all the same, and the caller is told to try again.
 		s.cancelLater(ctx, draft.Job)
-		return job.Job{}, &jobError{id, created.Err}
+		return job.Job{}, &jobError{draft.Job.ID, created.Err}
 	}
-	if created.Err != nil {
-		return job.Job{}, created.Err
-	}
-	j, err := s.awaitEnd(ctx, created.Job, told)
-	if err != nil {
-		return job.Job{}, &jobError{id, err}
-	}
-	return j, nil
+	return created.Job, created.Err
 }
 
 // awaitEnd returns a synchronous job once it has ended: as it was submitted, with its
@@ -213,6 +228,9 @@ func (s *server) abandon(ctx context.Context, j job.Job) error {
 		return nil
 	}
 	s.removeTask(ctx, j)
+	if j.InSession {
+		return errSessionBusy
+	}
 	return errNoRunner
 }
 
@@ -245,6 +263,9 @@ func (s *server) cancelLater(ctx context.Context, j job.Job) {
 // removeTask takes a cancelled job's task off its queue. A task that stays is
 // dropped by the runner that takes it.
 func (s *server) removeTask(ctx context.Context, j job.Job) {
+	if j.InSession {
+		return // it has none
+	}
 	if err := s.cfg.Queue.Remove(ctx, taskOf(j)); err != nil {
 		s.cfg.Log.WarnContext(ctx, "remove task of a cancelled job", slog.String("job_id", j.ID), slog.Any("err", err))
 	}
@@ -289,8 +310,13 @@ func (s *server) waitFor(ctx context.Context, id string, d time.Duration) (job.J
 }
 
 // fingerprint identifies the content of a request for idempotency.
-func fingerprint(body any) (string, error) {
+func fingerprint(body any, uploads []job.FileRequest) (string, error) {
 	b, err := json.Marshal(body)
+	if err == nil && len(uploads) > 0 {
+		var files []byte
+		files, err = json.Marshal(uploads)
+		b = append(b, files...)
+	}
 	if err != nil {
 		return "", fmt.Errorf("fingerprint request: %w", err)
 	}

@@ -26,13 +26,13 @@ func RunAPI(ctx context.Context, p Process) error {
 	}
 	a, err := s.startAPI(ctx)
 	if err != nil {
-		return errors.Join(err, s.rdb.Close())
+		return errors.Join(err, s.close())
 	}
 	s.log.InfoContext(ctx, "listening", slog.String("addr", a.listener.Addr().String()))
 	p.ready(a.listener.Addr())
 	failed := a.wait(ctx)
 	s.log.InfoContext(ctx, "draining")
-	stages := append(a.stages(), stage{"redis", time.Second, func(context.Context) error { return s.rdb.Close() }})
+	stages := append(a.stages(), stage{"redis", time.Second, func(context.Context) error { return s.close() }})
 	return errors.Join(failed, drain(ctx, s.log, stages))
 }
 
@@ -92,9 +92,13 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	attendance := api.NewAttendance(hub, s.store.Attend, s.log)
 	attendance.Start(ctx)
 	hooks.Start(ctx)
+	bell := s.store.OpenBell(s.log)
 	maintenance = append([]stage{{"webhooks", webhookStop, a.closing(hooks)}}, maintenance...)
-	a.background = append(maintenance, stage{"attendance", time.Second, func(context.Context) error { attendance.Close(); return nil }}, stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
+	a.background = append(maintenance, stage{"attendance", time.Second, func(context.Context) error { attendance.Close(); return nil }},
+		stage{"events", time.Second, func(context.Context) error { bell.Close(); return nil }},
+		stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.metrics.Register(telemetry.NewQueues(s.queueStats))
+	s.metrics.Register(telemetry.NewSessions(s.store.CountSessions))
 
 	if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Addr); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on KAA_ADDR: %w", err), drain(ctx, s.log, a.background))
@@ -105,8 +109,8 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	}
 	a.server = &http.Server{
 		Handler: api.New(api.Config{
-			Records: s.store, Lookup: s.store, Fleet: s.store, Queue: taskQueue{s},
-			Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
+			Records: s.store, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: s.blobs,
+			Events: s.store, Bell: bell, Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 			Limits: s.cfg.limits(), Keys: keys, MaxBodyBytes: s.cfg.MaxBodyBytes, SyncQueueWait: s.cfg.SyncQueueWait,
 			MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
 			Version: Version(), Draining: a.draining, Background: a.requests,

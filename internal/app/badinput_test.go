@@ -56,6 +56,8 @@ func TestBadInput(t *testing.T) {
 		{"metadata a string", "POST", jobs, `{"code": "1", "metadata": "x"}`, 400, "invalid_request", "body.metadata: expected object"},
 		{"no runtime's name", "POST", jobs, `{"code": "1", "runtime": "Python 3"}`, 400, "invalid_request", "body.runtime: "},
 		{"runtime a number", "POST", jobs, `{"code": "1", "runtime": 3}`, 400, "invalid_request", "body.runtime: expected string"},
+		{"unknown format", "POST", jobs, `{"code": "1", "figureFormats": ["gif"]}`, 400, "invalid_request", "body.figureFormats[0]: expected value to be one of \"png, svg\""},
+		{"format without a list", "POST", jobs, `{"code": "1", "figureFormats": "svg"}`, 400, "invalid_request", "body.figureFormats: expected array"},
 		{"unknown limit", "POST", jobs, `{"code": "1", "limits": {"memory": 1}}`, 400, "invalid_request", "body.limits.memory"},
 		{"a limit in other letters", "POST", jobs, `{"code": "1", "limits": {"CPUs": 1}}`, 400, "invalid_request", "body.limits.CPUs"},
 		{"limits a number", "POST", jobs, `{"code": "1", "limits": 1}`, 400, "invalid_request", "body.limits: expected object"},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/kaa-run/kaa/internal/blob"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -53,6 +54,14 @@ type Config struct {
 	MaxDelay         time.Duration `env:"KAA_MAX_DELAY" envDefault:"720h"`
 	SyncQueueWait    time.Duration `env:"KAA_SYNC_QUEUE_WAIT" envDefault:"30s"`
 
+	// BlobURL is where files are; empty for a directory of this user's.
+	BlobURL        Secret `env:"KAA_BLOB_URL"`
+	MaxUploads     int    `env:"KAA_MAX_UPLOADS" envDefault:"100"`
+	MaxUploadBytes int64  `env:"KAA_MAX_UPLOAD_BYTES" envDefault:"16777216"`
+	// What is kept of the files that an execution leaves; with 0 files, none are.
+	MaxResultFiles     int   `env:"KAA_MAX_RESULT_FILES" envDefault:"256"`
+	MaxResultFileBytes int64 `env:"KAA_MAX_RESULT_FILE_BYTES" envDefault:"67108864"`
+
 	// Of the next, 0 is no limit, but for FairWindow. A RateBurst of 0 is replaced by
 	// RateLimit.
 	MaxQueueDepth       int     `env:"KAA_MAX_QUEUE_DEPTH" envDefault:"1000000"`
@@ -65,9 +74,20 @@ type Config struct {
 
 	Quotas
 
+	// Sessions. Of MaxSessionsPerKey 0 is no limit, of EvictAfter never.
+	MaxSessions           int           `env:"KAA_MAX_SESSIONS" envDefault:"100"`
+	MaxSessionsPerKey     int           `env:"KAA_MAX_SESSIONS_PER_KEY" envDefault:"1000"`
+	SessionIdleTimeout    time.Duration `env:"KAA_SESSION_IDLE_TIMEOUT" envDefault:"10m"`
+	MaxSessionIdleTimeout time.Duration `env:"KAA_MAX_SESSION_IDLE_TIMEOUT" envDefault:"24h"`
+	SessionAge            time.Duration `env:"KAA_SESSION_AGE" envDefault:"8h"`
+	MaxSessionAge         time.Duration `env:"KAA_MAX_SESSION_AGE" envDefault:"168h"`
+	SessionEvictAfter     time.Duration `env:"KAA_SESSION_EVICT_AFTER" envDefault:"10m"`
+
 	WebhookAllowPrivate bool          `env:"KAA_WEBHOOK_ALLOW_PRIVATE" envDefault:"false"`
 	WebhookTimeout      time.Duration `env:"KAA_WEBHOOK_TIMEOUT" envDefault:"10s"`
 	WebhookRetryFor     time.Duration `env:"KAA_WEBHOOK_RETRY_FOR" envDefault:"24h"`
+
+	EventBytes int `env:"KAA_EVENT_BYTES" envDefault:"4194304"`
 
 	ResultTTL      time.Duration `env:"KAA_RESULT_TTL" envDefault:"1h"`
 	MaxResultTTL   time.Duration `env:"KAA_MAX_RESULT_TTL" envDefault:"168h"`
@@ -85,6 +105,9 @@ type Config struct {
 
 // maxEnvs bounds the number of variables of one request; their size is what costs.
 const maxEnvs = 1000
+
+// minEventBytes leaves room for the largest event of output, escaped.
+const minEventBytes = 512 << 10
 
 // minRate and maxRate are what a rate limit can count, in requests a second.
 const (
@@ -245,7 +268,10 @@ func (c *Config) check() []error {
 		"KAA_PARKED": int64(c.Parked), "KAA_MAX_DELAY": int64(c.MaxDelay),
 		"KAA_MAX_QUEUE_DEPTH": int64(c.MaxQueueDepth), "KAA_MAX_QUEUE_DEPTH_PER_KEY": int64(c.MaxQueueDepthPerKey),
 		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
-		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay),
+		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
+		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),
+		"KAA_MAX_UPLOADS": int64(c.MaxUploads), "KAA_MAX_UPLOAD_BYTES": c.MaxUploadBytes,
+		"KAA_MAX_RESULT_FILES": int64(c.MaxResultFiles), "KAA_MAX_RESULT_FILE_BYTES": c.MaxResultFileBytes,
 	} {
 		if v < 0 {
 			bad("%s must not be negative", name)
@@ -261,8 +287,20 @@ func (c *Config) check() []error {
 	if c.DefaultTimeout > c.MaxTimeout {
 		bad("KAA_DEFAULT_TIMEOUT (%s) is above KAA_MAX_TIMEOUT (%s)", c.DefaultTimeout, c.MaxTimeout)
 	}
+	for name, v := range map[string][2]time.Duration{
+		"SESSION_IDLE_TIMEOUT": {c.SessionIdleTimeout, c.MaxSessionIdleTimeout}, "SESSION_AGE": {c.SessionAge, c.MaxSessionAge},
+	} {
+		if v[0] < time.Second {
+			bad("KAA_%s must be at least 1s", name)
+		} else if v[0] > v[1] {
+			bad("KAA_%[1]s (%[2]s) is above KAA_MAX_%[1]s (%[3]s)", name, v[0], v[1])
+		}
+	}
 	if c.ResultTTL > c.MaxResultTTL {
 		bad("KAA_RESULT_TTL (%s) is above KAA_MAX_RESULT_TTL (%s)", c.ResultTTL, c.MaxResultTTL)
+	}
+	if c.EventBytes < minEventBytes {
+		bad("KAA_EVENT_BYTES must be at least %d", minEventBytes)
 	}
 	if c.BodyMemory > 0 && c.BodyMemory < c.MaxBodyBytes {
 		bad("KAA_BODY_MEMORY (%d) is below KAA_MAX_BODY_BYTES (%d)", c.BodyMemory, c.MaxBodyBytes)
@@ -279,6 +317,9 @@ func (c *Config) check() []error {
 	c.Quotas.check(bad)
 	if _, err := parseRedisURL(c.RedisURL); err != nil {
 		bad("KAA_REDIS_URL: %w", err)
+	}
+	if _, err := blob.New(c.blobURL()); err != nil {
+		bad("KAA_BLOB_URL %w", err)
 	}
 	if c.RunnerAddr != "" {
 		if err := checkHostPort(c.RunnerAddr); err != nil {
@@ -347,6 +388,10 @@ func (c *Config) limits() job.Limits {
 		DefaultTimeout: c.DefaultTimeout, MaxTimeout: c.MaxTimeout, MaxDelay: c.MaxDelay,
 		DefaultResultTTL: c.ResultTTL, MaxResultTTL: c.MaxResultTTL, MaxAttempts: c.MaxAttempts,
 		Queues: c.Queues.names(), DefaultQueue: c.Queues.byDefault(),
+		Sessions: job.SessionLimits{
+			IdleTimeout: c.SessionIdleTimeout, MaxIdleTimeout: c.MaxSessionIdleTimeout, Age: c.SessionAge, MaxAge: c.MaxSessionAge,
+		},
+		MaxInputs: c.MaxUploads, MaxInputBytes: c.MaxUploadBytes,
 		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), PrivateWebhooks: c.WebhookAllowPrivate,
 	}
 }

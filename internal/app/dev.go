@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -39,6 +40,7 @@ type dev struct {
 	api      *apiProcess
 	runner   *runnerProcess
 	embedded *embeddedRedis
+	files    string // a directory of its own; empty if there is none
 }
 
 // devDefaults differ from a server's: somebody sits in front of it. Given values
@@ -64,10 +66,19 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 			return nil, err
 		}
 		environ = environ.With("KAA_REDIS_URL", d.embedded.url())
+		// What nobody else can find, nobody else can use: nor keep when this ends.
+		if environ.get("KAA_BLOB_URL") == "" {
+			if d.files, err = os.MkdirTemp("", "kaa-dev-"); err != nil {
+				d.embedded.close()
+				return nil, fmt.Errorf("make a directory for files: %w", err)
+			}
+			environ = environ.With("KAA_BLOB_URL", "file://"+d.files)
+		}
 	}
 	defer func() {
 		if err != nil {
 			d.embedded.close()
+			err = errors.Join(err, d.removeFiles())
 		}
 	}()
 	p.Environ = environ
@@ -75,10 +86,10 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 		return nil, err
 	}
 	if d.runner, err = d.startRunner(ctx); err != nil {
-		return nil, errors.Join(err, d.rdb.Close())
+		return nil, errors.Join(err, d.close())
 	}
 	if d.api, err = d.startAPI(ctx); err != nil {
-		return nil, errors.Join(err, drain(ctx, d.log, d.runner.stages()), d.rdb.Close())
+		return nil, errors.Join(err, drain(ctx, d.log, d.runner.stages()), d.close())
 	}
 	return d, nil
 }
@@ -87,11 +98,18 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 func (d *dev) stop(ctx context.Context) error {
 	stages := append(d.api.stages(), d.runner.stages()...)
 	stages = append(stages, stage{"redis", time.Second, func(context.Context) error {
-		err := d.rdb.Close()
+		err := d.close()
 		d.embedded.close()
-		return err
+		return errors.Join(err, d.removeFiles())
 	}})
 	return drain(ctx, d.log, stages)
+}
+
+func (d *dev) removeFiles() error {
+	if d.files == "" {
+		return nil
+	}
+	return os.RemoveAll(d.files)
 }
 
 // embeddedRedis is a Redis inside this process: nothing to install, nothing kept.

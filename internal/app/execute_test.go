@@ -41,7 +41,17 @@ func TestExecute(t *testing.T) {
 			fields{"code": "print(1)\nimport time\ntime.sleep(60)", "timeout": 0.3},
 			map[string]string{"status": "interrupted", "stdout": "1\n", "exitCode": ""},
 		},
-		{"nulls mean defaults", fields{"code": "print(1)", "timeout": nil, "envs": nil, "stdin": nil}, map[string]string{"status": "ok"}},
+		{
+			"results",
+			fields{"code": "display('é<b>')\n6*7", "figureFormats": []string{"svg"}},
+			map[string]string{"results": "[map[data:map[text/plain:'é<b>'] main:false] map[data:map[text/plain:42] main:true]]", "stdout": ""},
+		},
+		{
+			"results without room",
+			fields{"code": "42", "limits": fields{"outputBytes": 0}},
+			map[string]string{"results": "", "resultsDropped": "1"},
+		},
+		{"nulls mean defaults", fields{"code": "print(1)", "timeout": nil, "envs": nil, "stdin": nil, "figureFormats": nil}, map[string]string{"status": "ok"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -29,9 +29,9 @@ type broken struct {
 	rdb  *redis.Client // not through the link
 }
 
-func startBroken(t *testing.T, vars ...string) *broken {
+func startBroken(t *testing.T) *broken {
 	t.Helper()
-	return startBrokenWith(t, "", vars...)
+	return startBrokenWith(t, "")
 }
 
 // startBrokenWith gives the runner a variable of its own.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,18 +37,18 @@ func RunRunner(ctx context.Context, p Process) error {
 	}
 	r, err := s.startRunner(ctx)
 	if err != nil {
-		return errors.Join(err, s.rdb.Close())
+		return errors.Join(err, s.close())
 	}
 	health, err := s.serveHealth(ctx)
 	if err != nil {
-		return errors.Join(err, drain(ctx, s.log, r.stages()), s.rdb.Close())
+		return errors.Join(err, drain(ctx, s.log, r.stages()), s.close())
 	}
 	p.ready(health.addr())
 	<-ctx.Done()
 	s.log.InfoContext(ctx, "draining", slog.Int("active", r.runner.Active()), slog.Duration("budget", s.cfg.DrainTimeout))
 	stages := append(r.stages(),
 		stage{"health", time.Second, health.close},
-		stage{"redis", time.Second, func(context.Context) error { return s.rdb.Close() }})
+		stage{"redis", time.Second, func(context.Context) error { return s.close() }})
 	return drain(ctx, s.log, stages)
 }
 
@@ -85,16 +86,18 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	}
 	maintainer := s.maintainer()
 	r := runner.New(runner.Config{
-		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics,
+		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics, Events: s.store, EventBytes: s.cfg.EventBytes,
+		Blobs: s.blobs, Files: s.cfg.fileLimits(),
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
+		SessionRecords: s.store, Interpreters: interpreters{pool},
 	})
 	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {
 		return nil, err
 	}
-	undo = append([]stage{{"registration", 2 * time.Second, r.Close}}, undo...)
+	undo = append([]stage{{"registration", closeTime, r.Close}}, undo...)
 	var cancels *store.Listener
 	err = s.insist(ctx, func() (err error) {
-		cancels, err = s.store.ListenCancels(ctx, self.ID, r.Cancelled)
+		cancels, err = s.store.ListenCancels(ctx, self.ID, func(what string) { tell(r, what) }, r.Watched)
 		return err
 	})
 	if err != nil {
@@ -132,7 +135,7 @@ func (s *shared) describeRunner(pool *interpreter.Pool, missing []job.Layer) (jo
 	return job.Runner{
 		ID: id.String(), Host: host, PID: os.Getpid(), Version: Version(), StartedAt: time.Now().UTC(),
 		Concurrency: s.cfg.Concurrency, Queues: s.cfg.Queues.names(), Python: runtimes[0].Version, Runtimes: runtimes,
-		Sandbox: string(level), Layers: append(layers, missing...), MemoryControl: control,
+		MaxSessions: s.cfg.MaxSessions, Sandbox: string(level), Layers: append(layers, missing...), MemoryControl: control,
 	}, nil
 }
 
@@ -172,12 +175,15 @@ func (r *runnerProcess) stages() []stage {
 			if err := r.runner.BeginDrain(ctx); err != nil {
 				r.log.WarnContext(ctx, "say that this runner drains", slog.Any("err", err)) // that is all it does
 			}
+			if err := r.runner.DrainSessions(ctx); err != nil {
+				r.log.WarnContext(ctx, "end the sessions", slog.Any("err", err)) // Close tries again
+			}
 			return nil
 		}},
 		{"jobs", jobs, func(ctx context.Context) error {
 			enough := r.patience(ctx)
 			defer enough()
-			return r.server.Close(ctx)
+			return errors.Join(r.server.Close(ctx), r.runner.AwaitSessions(ctx))
 		}},
 	}, r.background...)
 }
@@ -208,6 +214,32 @@ func (w workers) Acquire(ctx context.Context, runtime string) (runner.Worker, er
 		return nil, err // not worker: a nil *Worker is a Worker that is not nil
 	}
 	return worker, nil
+}
+
+// interpreters lends them to sessions.
+type interpreters struct{ pool *interpreter.Pool }
+
+func (i interpreters) Open(ctx context.Context, spec job.SessionSpec) (runner.Interpreter, error) {
+	session, err := i.pool.Session(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	return session, nil
+}
+
+// tell passes on what the runner's channel says.
+func tell(r *runner.Runner, what string) {
+	word, session, _ := strings.Cut(what, " ")
+	switch word {
+	case store.SessionReady:
+		r.SessionReady(session)
+	case store.SessionClosed:
+		r.SessionClosed(session)
+	case store.SessionClosing:
+		r.SessionClosing(session)
+	default:
+		r.Cancelled(what)
+	}
 }
 
 // healthServer answers a runner's health checks and metrics, if it has an address

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kaa-run/kaa/internal/blob"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/runner"
@@ -43,6 +44,7 @@ type shared struct {
 	rdb     redis.UniversalClient
 	store   *store.Store
 	queue   *queue.Client
+	blobs   *blob.Store
 	hurry   <-chan struct{} // see Process.Hurry
 }
 
@@ -69,11 +71,14 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	s.store = store.New(s.rdb, store.Config{
 		TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, Window: cfg.FairWindow,
-		HookTTL: cfg.WebhookRetryFor + webhookMargin,
+		HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
 	})
 	s.queue = queue.NewClient(s.rdb)
+	if s.blobs, err = blob.New(cfg.blobURL()); err != nil {
+		return nil, errors.Join(fmt.Errorf("KAA_BLOB_URL: %w", err), s.rdb.Close())
+	}
 	if err := s.awaitRedis(ctx); err != nil {
-		_ = s.rdb.Close() // the first error is the one to report
+		_ = s.close() // the first error is the one to report
 		return nil, err
 	}
 	return s, nil
@@ -164,6 +169,7 @@ func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hoo
 	r := runner.NewReconciler(s.cfg.Queues.names(), s.store, taskLists{s}, s.metrics.Reconciled, s.log)
 	r.Start(ctx)
 	return []stage{
+		s.startCleaner(ctx),
 		{"reconciler", 2 * time.Second, func(context.Context) error { r.Close(); return nil }},
 		{"outbox subscription", time.Second, func(context.Context) error { return due.Close() }},
 		{"maintenance", 2 * time.Second, func(context.Context) error { m.Close(); return nil }},

@@ -25,6 +25,9 @@
 // other code of this process must not start children in sessions of their own
 // (setsid): they would be taken for what an execution left behind.
 //
+// Files come and go by a descriptor of the working directory: Put before Execute, Collect
+// after it, when all processes are gone. What is found there is the code's: see tree.go.
+//
 // What can fail: Python may not be there or not start, a layer of the sandbox may not
 // hold here (New, Start, Acquire), a worker may be closed while it executes (Execute returns ErrClosed). Whatever
 // the code does, including a crash of the interpreter, is a job.Result and no error.

@@ -22,6 +22,7 @@ type run struct {
 	w        *Worker
 	stdout   *capture
 	stderr   *capture
+	results  results
 	pumps    sync.WaitGroup
 	frames   chan event
 	quota    job.Quota
@@ -36,6 +37,7 @@ type run struct {
 	protocol error  // the worker sent what is no frame
 	aborted  bool   // Close came in between
 	exceeded string // the limit for which the watchdog ended it
+	lasting  bool   // the worker is to be used again
 }
 
 // Execute runs spec.Code once. It returns when the code has ended, its output is
@@ -55,7 +57,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	}
 	r := &run{
 		w: w, quota: quota, stdout: newCapture(int(quota.OutputBytes)), stderr: newCapture(int(quota.OutputBytes)),
-		frames: make(chan event, followRoom),
+		results: newResults(quota.OutputBytes), frames: make(chan event, followRoom),
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -64,9 +66,11 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	if err := w.limit(quota); err != nil {
 		return job.Result{}, fmt.Errorf("execute on %s: %w", w.id, err)
 	}
-	r.pump(w.stdout, r.stdout)
-	r.pump(w.stderr, r.stderr)
-	r.pumps.Go(func() { w.frames.follow(w.id, r.frames) })
+	r.attach(spec.Tap)
+	r.pump(w.stdout, spec.Tap.Tee("stdout", r.stdout))
+	r.pump(w.stderr, spec.Tap.Tee("stderr", r.stderr))
+	w.frames.allow(quota.OutputBytes)
+	r.pumps.Go(func() { w.frames.follow(w.id, r.frames, r.keepResults(spec.Tap)) })
 	r.feed(spec.Stdin)
 
 	envs := spec.Envs
@@ -76,12 +80,16 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	}
 	r.cpuMicros = w.slot.group.CPUMicros()
 	started := time.Now()
-	err := w.send(command{ID: w.id, Cmd: "exec", Code: spec.Code, Envs: envs, Limits: w.pool.rlimits(quota)})
+	err := w.send(command{
+		ID: w.id, Cmd: "exec", Code: spec.Code, Envs: envs, Limits: w.pool.rlimits(quota),
+		Results: quota.OutputBytes, Figures: spec.FigureFormats,
+	})
 	if err == nil {
 		r.follow(ctx, spec.Timeout)
 	}
 	r.duration = time.Since(started)
 	r.settle()
+	w.files.left = r.status == nil || r.status.Files != 0
 	switch {
 	case r.aborted:
 		return r.result(), fmt.Errorf("execute on %s: %w", w.id, ErrClosed)
@@ -107,7 +115,7 @@ func (w *Worker) send(c command) error {
 }
 
 // pump copies a stream of the code until its end.
-func (r *run) pump(from *os.File, to *capture) {
+func (r *run) pump(from *os.File, to io.Writer) {
 	r.pumps.Go(func() {
 		buf := r.w.pool.buffers.Get().(*[]byte)
 		defer r.w.pool.buffers.Put(buf)
@@ -148,7 +156,7 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 	// interrupt takes the first step of the ladder, or reports that it may be skipped.
 	interrupt := func(why string) bool {
 		r.stopped = why
-		if unread(r.w.control) {
+		if unread(r.w.control) && (!r.lasting || !r.awaitRead()) {
 			return true // no code has begun, so there is none to be gentle with
 		}
 		r.w.interrupt()
@@ -218,9 +226,12 @@ func (r *run) settle() {
 	}
 	r.w.endProcesses()
 	deadline := time.Now().Add(lastResort)
-	for _, f := range []*os.File{r.w.control, r.w.stdout, r.w.stderr} {
+	for _, f := range []*os.File{r.w.stdout, r.w.stderr} {
 		_ = f.SetReadDeadline(deadline)
 	}
+	// Nobody is left to hold its other end, and behind large results, which take their
+	// time to read, is how the code ended.
+	_ = r.w.control.SetReadDeadline(deadline.Add(parseTime))
 	_ = r.w.stdin.Close()
 	r.pumps.Wait()
 	for m := range r.frames { // what the worker sent just before its end

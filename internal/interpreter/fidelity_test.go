@@ -38,6 +38,9 @@ func venv(t *testing.T, modules map[string]string) string {
 		files[filepath.Join(site, name+".py")] = text
 	}
 	for file, text := range files {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -56,8 +56,12 @@ func (r *run) watchLimits() (<-chan string, func()) {
 		return nil, func() {}
 	}
 	exceeded, stop := make(chan string, 1), make(chan struct{})
-	cpu := group.CPUMicros()
 	pid := r.w.slot.pid
+	used := group.CPUMicros
+	if group == nil && r.lasting { // the kernel's limit of a process would be for all executions together
+		used = func() int64 { return cpuOf(pid) }
+	}
+	cpu := used()
 	r.pumps.Go(func() {
 		for look := firstLook; ; look = laterLook {
 			select {
@@ -66,7 +70,7 @@ func (r *run) watchLimits() (<-chan string, func()) {
 			case <-time.After(look):
 			}
 			switch {
-			case r.quota.CPUTime > 0 && group.CPUMicros()-cpu > r.quota.CPUTime.Microseconds():
+			case r.quota.CPUTime > 0 && used()-cpu > r.quota.CPUTime.Microseconds():
 				exceeded <- cpuExceeded
 				return
 			case group == nil && memoryOf(pid) > r.quota.MemoryBytes:
@@ -101,6 +105,26 @@ func memoryOf(slot int) int64 {
 		files = max(files, fileSystemUse(pid)) // all are in the same ones
 	}
 	return total + files
+}
+
+// cpuOf returns the processor time of what runs in a slot, in microseconds, and of what
+// has run and was waited for.
+func cpuOf(slot int) int64 {
+	var ticks int64
+	for _, pid := range descendants(slot) {
+		text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil {
+			continue
+		}
+		// After the name, which may contain anything: utime is the 12th field, cstime the 15th.
+		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		for i := 11; i < 15 && i < len(fields); i++ {
+			n, _ := strconv.ParseInt(fields[i], 10, 64)
+			ticks += n
+		}
+	}
+	const tick = 10_000 // µs: what Linux shows to programs, whatever it counts in
+	return ticks * tick
 }
 
 func descendants(pid int) []int {

@@ -208,7 +208,7 @@ id = frame.f_locals["command"]["id"]
 	const interfered = "exit 137 ProtocolError: the interpreter was ended because the code interfered with its supervisor: not a frame of the protocol: "
 	tests := []struct{ name, code, outcome string }{
 		{"garbage", `forge("hello\n"); time.sleep(600)`, interfered + "malformed"},
-		{"oversized", `forge("x" * 3_000_000); time.sleep(600)`, interfered + "longer than 1048576 bytes"},
+		{"oversized", `forge("x" * 3_000_000); time.sleep(600)`, interfered + "longer than 2097152 bytes"},
 		{"wrong id", `forge('{"id":"1","type":"status","status":"ok"}\n'); time.sleep(600)`, interfered + "wrong id"},
 		{"unknown type", `forge('{"id":"%s","type":"stream"}\n' % id); time.sleep(600)`, interfered + "unknown type"},
 		{"unknown status", `forge('{"id":"%s","type":"status","status":"interrupted"}\n' % id); time.sleep(600)`, interfered + "unknown status"},

@@ -26,8 +26,8 @@ const maxPacket = 64 << 10
 
 // message is what these processes say.
 type message struct {
-	Type string `json:"type"` // ok, failed, ready
-	// failed
+	Type string `json:"type"` // ok, failed, ready, dir
+	// failed; dir has an error only
 	Layer string `json:"layer"`
 	Error string `json:"error"`
 	// ready, of a zygote
@@ -42,6 +42,7 @@ type workerEnd struct {
 	status    syscall.WaitStatus
 	cpuMicros int64 // of all its processes together
 	maxRSS    int64 // bytes, of the largest of its processes
+	touched   bool  // it has used its file systems, which its slot keeps until it is told
 }
 
 // LayerError tells which layer of the sandbox does not hold here, and why.
@@ -139,10 +140,11 @@ func (p packets) receive() (message, *os.File, error) {
 func parseEnd(data []byte) (*workerEnd, error) {
 	var status uint32
 	var cpu, rss int64
-	if _, err := fmt.Sscanf(string(data), "E %d %d %d", &status, &cpu, &rss); err != nil {
+	var touched int
+	if _, err := fmt.Sscanf(string(data), "E %d %d %d %d", &status, &cpu, &rss, &touched); err != nil {
 		return nil, err
 	}
-	return &workerEnd{syscall.WaitStatus(status), cpu, rss * 1024}, nil
+	return &workerEnd{syscall.WaitStatus(status), cpu, rss * 1024, touched != 0}, nil
 }
 
 func received(rights []byte) (*os.File, error) {
@@ -158,7 +160,7 @@ func received(rights []byte) (*os.File, error) {
 		return nil, fmt.Errorf("receive descriptor: %w", err)
 	}
 	unix.CloseOnExec(fds[0])
-	return os.NewFile(uintptr(fds[0]), "pidfd"), nil
+	return os.NewFile(uintptr(fds[0]), "received"), nil
 }
 
 // ask sends a request for a child process and returns its pidfd.

@@ -13,7 +13,8 @@ import (
 
 const (
 	protocolVersion = 2
-	// maxFrame bounds a line from the worker. Its own script stays below it.
+	// maxFrame bounds a line from the worker. Its own script stays below it, but for
+	// results, which have a budget.
 	maxFrame = 1 << 20
 )
 
@@ -24,11 +25,20 @@ var errFrame = errors.New("not a frame of the protocol")
 // command is a line to the worker.
 type command struct {
 	ID   string            `json:"id"`
-	Cmd  string            `json:"cmd"` // exec, shutdown
+	Cmd  string            `json:"cmd"` // exec; session, shutdown
 	Code string            `json:"code,omitempty"`
 	Envs map[string]string `json:"envs,omitempty"`
 	// Limits are lowered to these before the code begins.
 	Limits map[string]int64 `json:"limits,omitempty"`
+	// Of a session: which of its executions it is, its standard input, and with the
+	// first one the variables that stay.
+	Execution int               `json:"execution,omitempty"`
+	Stdin     string            `json:"stdin,omitempty"`
+	Session   map[string]string `json:"session,omitempty"`
+	// Results is the budget of bytes for what the code shows.
+	Results int64 `json:"results"`
+	// Figures are the formats of matplotlib's figures; by default png.
+	Figures []string `json:"figures,omitempty"`
 }
 
 // The types of frames.
@@ -37,6 +47,7 @@ const (
 	frameFailed = "failed" // instead of ready
 	frameError  = "error"
 	frameStatus = "status"
+	frameResult = "result"
 )
 
 // frame is a line from the worker.
@@ -56,6 +67,12 @@ type frame struct {
 	// status
 	Status   string `json:"status"` // ok, error, exit
 	ExitCode int    `json:"exitCode"`
+	Dropped  int    `json:"dropped"` // results that had no room
+	// result: parsed by results.add, which has bounds.
+	Main    bool            `json:"main"`
+	Data    json.RawMessage `json:"data"`
+	Omitted json.RawMessage `json:"omitted"`
+	Files   int             `json:"files"` // not 0: something lies in the working directory
 }
 
 // decodeFrame reads one line. It accepts only what the protocol allows.
@@ -70,7 +87,7 @@ func decodeFrame(line []byte) (frame, error) {
 		if f.Version != protocolVersion {
 			return frame{}, fmt.Errorf("%w: version %d", errFrame, f.Version)
 		}
-	case frameError, frameFailed:
+	case frameError, frameFailed, frameResult:
 	case frameStatus:
 		switch f.Status {
 		case "ok", "error", "exit":
@@ -80,6 +97,9 @@ func decodeFrame(line []byte) (frame, error) {
 		if f.ExitCode < 0 || f.ExitCode > 255 {
 			return frame{}, fmt.Errorf("%w: exit code out of range", errFrame)
 		}
+		if f.Dropped < 0 {
+			return frame{}, fmt.Errorf("%w: negative count", errFrame)
+		}
 	default:
 		return frame{}, fmt.Errorf("%w: unknown type", errFrame)
 	}
@@ -88,12 +108,16 @@ func decodeFrame(line []byte) (frame, error) {
 
 // frameReader reads frames from the control socket.
 type frameReader struct {
-	r *bufio.Reader
+	r   *bufio.Reader
+	max int
 }
 
 func newFrameReader(r io.Reader) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, 4<<10)}
+	return &frameReader{r: bufio.NewReaderSize(r, 4<<10), max: maxFrame}
 }
+
+// allow raises the bound of a line, for results of that size.
+func (fr *frameReader) allow(results int64) { fr.max = maxFrame + int(results) }
 
 // next returns the next frame; an errFrame for what is none; any other error
 // means that no more can be read. A line cut off by the end of the worker is
@@ -102,8 +126,8 @@ func (fr *frameReader) next() (frame, error) {
 	var line []byte
 	for {
 		part, err := fr.r.ReadSlice('\n')
-		if len(line)+len(part) > maxFrame {
-			return frame{}, fmt.Errorf("%w: longer than %d bytes", errFrame, maxFrame)
+		if len(line)+len(part) > fr.max {
+			return frame{}, fmt.Errorf("%w: longer than %d bytes", errFrame, fr.max)
 		}
 		if err == nil && line == nil {
 			return decodeFrame(part)
@@ -125,10 +149,10 @@ type event struct {
 }
 
 // follow passes on the frames of one execution and ends with its status, with
-// the end of the socket or with the first thing that does not belong there. It
-// never sends more than three events, so that with room for them it never
-// blocks and a reader may leave.
-func (fr *frameReader) follow(id string, to chan<- event) {
+// the end of the socket or with the first thing that does not belong there. Results
+// go to keep. It never sends more than three events, so that with room for them it
+// never blocks and a reader may leave.
+func (fr *frameReader) follow(id string, to chan<- event, keep func(frame) error) {
 	defer close(to)
 	described := false
 	for {
@@ -145,6 +169,10 @@ func (fr *frameReader) follow(id string, to chan<- event) {
 			err = fmt.Errorf("%w: wrong id", errFrame)
 		case f.Type == frameReady, f.Type == frameFailed, f.Type == frameError && described:
 			err = fmt.Errorf("%w: %s is out of place", errFrame, f.Type)
+		case f.Type == frameResult:
+			if err = keep(f); err == nil {
+				continue
+			}
 		}
 		to <- event{frame: f, err: err}
 		if err != nil || f.Type == frameStatus {

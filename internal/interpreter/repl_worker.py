@@ -5,10 +5,16 @@ then the file descriptors 0 to 2 are pipes, which belong to the code, and there 
 private socket, on which the worker speaks lines of JSON:
 
     to the runner    {"type": "ready", "version": 2, "python": "3.11.2"}
-    from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...}}
+    from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...},
+                      "results": bytes, "figures": [...]}
+                     {"id": "...", "cmd": "session", the same and "execution", "stdin", "session"}
                      {"id": "...", "cmd": "shutdown"}
-    to the runner    {"id": "...", "type": "error", "name", "value", "traceback"}
-                     {"id": "...", "type": "status", "status", "exitCode"}
+    to the runner    {"id": "...", "type": "result", ...}, any number: see display.py
+                     {"id": "...", "type": "error", "name", "value", "traceback"}
+                     {"id": "...", "type": "status", "status", "exitCode", "dropped", "files"}
+
+After exec the process ends. After session it waits for the next one, in the same
+namespace; shutdown then ends it in good order.
 
 The code shares this process, so it can break everything in here if it tries.
 The runner knows that: it alone decides about time, output and the end. What
@@ -25,6 +31,7 @@ import builtins
 __builtins__ = dict(vars(builtins))
 
 import _signal
+import _thread
 import atexit
 import codecs
 import gc
@@ -43,10 +50,15 @@ from _json import encode_basestring_ascii as quote
 # json.loads without its search for white space: fewer pages to touch.
 parse = json.JSONDecoder().scan_once
 
+# The scripts of these names, which whoever loads this one puts here.
+display = notebook = None
+
 VERSION = 2
 SOCKET = 3  # where the tests put the control socket
 OWN_FILE = __file__
 FILENAME = "<stdin>"  # what the code is called in its tracebacks
+EXECUTION = "<stdin-"  # and its number: so in a session
+MAX_SOURCES = 1000  # of a session that its tracebacks can show
 MAX_NAME = 256
 # In characters. One takes at most 12 bytes as ASCII JSON, so that an error frame
 # with a value and a traceback stays below the runner's bound of 1 MiB.
@@ -61,6 +73,7 @@ _getpid = os.getpid
 _read = os.read
 _write = os.write
 _close = os.close
+_stat = os.stat
 _signal_get = _signal.getsignal
 _signal_set = _signal.signal
 _collect = gc.collect
@@ -76,6 +89,7 @@ class Control:
 
     def __init__(self):
         self.fd = self.pid = -1
+        self.lock = _thread.RLock()  # of whoever sends: results may come from threads
         os.register_at_fork(after_in_child=self.close)
 
     def open(self, fd):
@@ -119,8 +133,9 @@ class Control:
                 body.append(quote(key) + ":" + (int.__repr__(value) if type(value) is int else quote(value)))
         data = ("{" + ",".join(body) + "}\n").encode("ascii")
         try:
-            while data:
-                data = data[_write(self.fd, data):]
+            with self.lock:
+                while data:
+                    data = data[_write(self.fd, data):]
         except OSError:
             return False
         return True
@@ -232,7 +247,7 @@ class Describer:
     def is_user(self, filename):
         if filename == OWN_FILE:
             return False
-        return filename in (FILENAME, "<string>") or filename.startswith(self.prefix)
+        return filename in (FILENAME, "<string>") or filename.startswith((self.prefix, EXECUTION))
 
     def describe(self, exc):
         """Return name, value and traceback. It works for hostile exceptions too."""
@@ -290,17 +305,26 @@ class Outcome:
     status, exit_code = "error", 1
     error = ("KeyboardInterrupt", "", "KeyboardInterrupt\n")
 
+    def was_interrupted(self):
+        return self.error is not None and self.error[0] == "KeyboardInterrupt"
 
-def execute(outcome, source, interrupts, describer):
-    """Run source as the module __main__ and say in outcome how it ended."""
+
+def new_namespace():
+    """The namespace of a new module __main__."""
     module = types.ModuleType("__main__")
-    namespace = module.__dict__
-    namespace["__builtins__"] = builtins
     sys.modules["__main__"] = module
+    module.__dict__["__builtins__"] = builtins
+    return module.__dict__
+
+
+def execute(outcome, source, interrupts, describer, namespace=None, filename=FILENAME):
+    """Run source, as a new module __main__ if there is no namespace yet, and say in outcome how it ended."""
+    if namespace is None:
+        namespace = new_namespace()
     try:
         try:
             interrupts.unshield()
-            exec(compile(source, FILENAME, "exec", 0, True), namespace)
+            prepared.results.run(source, namespace, filename)
         finally:
             interrupts.shield()
         outcome.status, outcome.exit_code, outcome.error = "ok", 0, None
@@ -311,6 +335,17 @@ def execute(outcome, source, interrupts, describer):
     except BaseException as exc:
         interrupts.shield()
         outcome.error = describer.describe(exc)
+
+
+def show_figures(outcome, interrupts):
+    """Show matplotlib's open figures, unless there is no time left."""
+    if prepared.results.may_have_figures() and not outcome.was_interrupted():
+        unshielded(interrupts, prepared.results.show_figures)
+
+
+def close_loop(interrupts):
+    if prepared.results.loop.is_open():
+        unshielded(interrupts, prepared.results.loop.close)
 
 
 def join_threads():
@@ -350,17 +385,32 @@ def flush_all(streams, flush_libc):
     flush_libc()
 
 
-def prime_linecache(source):
+def prime_linecache(source, filename=FILENAME):
     """Let tracebacks show the code's lines, split as the tokenizer splits them."""
     text = source.replace("\r\n", "\n").replace("\r", "\n")
     lines = [line + "\n" for line in text.split("\n")]
-    linecache.cache[FILENAME] = (len(text), None, lines, FILENAME)
+    linecache.cache[filename] = (len(text), None, lines, filename)
 
 
 def apply_envs(envs):
     os.environ.update(envs)
     if "TZ" in envs:
         time.tzset()
+
+
+def has_files(work):
+    """1 if something may lie in the working directory: only then does the runner look.
+
+    Where it is a file system of its own the size tells, for a quarter of what listing
+    it costs in a young process.
+    """
+    if work == "/work":
+        try:
+            if _stat(work).st_size == 0:
+                return None
+        except OSError:
+            pass
+    return 1
 
 
 def report(control, command_id, outcome):
@@ -379,7 +429,8 @@ def report(control, command_id, outcome):
 
 
 def serve(command, control, interrupts, set_limits):
-    describer = Describer(os.getcwd())
+    work = os.getcwd()
+    describer = Describer(work)
     streams = (sys.stdout, sys.stderr)
     source = command.get("code") or ""
     envs = command.get("envs")
@@ -387,6 +438,7 @@ def serve(command, control, interrupts, set_limits):
         apply_envs(envs)
     prime_linecache(source)
     set_limits(command.get("limits") or {})
+    prepared.results.begin(command)
 
     outcome = Outcome()
 
@@ -397,13 +449,17 @@ def serve(command, control, interrupts, set_limits):
                     _close(fd)
                 except OSError:
                     pass
-            control.send(id=command["id"], type="status", status=outcome.status, exitCode=outcome.exit_code)
+            dropped = prepared.results.end() or None
+            control.send(id=command["id"], type="status", status=outcome.status, exitCode=outcome.exit_code, dropped=dropped,
+                         files=has_files(work))
         _exit(outcome.exit_code)
 
     run_all(interrupts, [
         lambda: execute(outcome, source, interrupts, describer),
         stop_tracing,
         lambda: report(control, command["id"], outcome),
+        lambda: show_figures(outcome, interrupts),
+        lambda: close_loop(interrupts),
         lambda: unshielded(interrupts, join_threads),
         lambda: unshielded(interrupts, _run_atexit),
         lambda: unshielded(interrupts, _clear_atexit),
@@ -438,6 +494,145 @@ def run_all(interrupts, steps):
     _exit(70)
 
 
+class Session:
+    """Serves one execution after the other in one namespace, until shutdown."""
+
+    def __init__(self, control, interrupts, set_limits):
+        self.control, self.interrupts, self.set_limits = control, interrupts, set_limits
+        self.describer = Describer(os.getcwd())
+        self.streams = (sys.stdout, sys.stderr)
+        self.namespace = new_namespace()
+        self.sources = []
+        self.fed = False
+
+    def serve(self, command):
+        while command is not None and command["cmd"] == "session":
+            self.run(command)
+            command = self.next()
+        run_all(self.interrupts, [
+            lambda: close_loop(self.interrupts),
+            lambda: unshielded(self.interrupts, join_threads),
+            lambda: unshielded(self.interrupts, _run_atexit),
+            lambda: _exit(0),
+        ])
+
+    def next(self):
+        while True:
+            try:
+                self.control.wait()
+                # What was meant for the execution before is not for the next one.
+                self.interrupts.notes.clear()
+                return self.control.receive()
+            except OSError:
+                return None
+            except BaseException:
+                self.interrupts.shield()
+
+    def run(self, command):
+        outcome, undo, sent = Outcome(), [], []
+        source = command.get("code") or ""
+        filename = "%s%d>" % (EXECUTION, command["execution"])
+        attempt(lambda: self.begin(command, source, filename, undo))
+
+        def finish():
+            if not self.control.is_ours():
+                _exit(outcome.exit_code)  # a process that the code has forked
+            dropped = prepared.results.end() or None
+            if not self.control.send(id=command["id"], type="status", status=outcome.status, exitCode=outcome.exit_code,
+                                     dropped=dropped):
+                _exit(70)
+            sent.append(True)
+
+        steps = [
+            lambda: execute(outcome, source, self.interrupts, self.describer, self.namespace, filename),
+            stop_tracing,
+            lambda: report(self.control, command["id"], outcome),
+            lambda: show_figures(outcome, self.interrupts),
+            lambda: flush_all(self.streams, prepared.flush_libc),
+            lambda: undo_envs(undo),
+            finish,
+        ]
+        take_all(self.interrupts, steps, sent)
+
+    def begin(self, command, source, filename, undo):
+        if command.get("session"):
+            apply_envs(command["session"])
+        envs = command.get("envs")
+        if envs:
+            for name in envs:
+                undo.append((name, os.environ.get(name)))
+            apply_envs(envs)
+        if command.get("limits"):
+            self.set_limits(command["limits"])
+        prepared.results.begin(command)
+        stdin = command.get("stdin")
+        if stdin or self.fed:
+            self.fed = bool(stdin)
+            feed(stdin)
+        prime_linecache(source, filename)
+        self.sources.append(filename)
+        if len(self.sources) > MAX_SOURCES:
+            linecache.cache.pop(self.sources.pop(0), None)
+
+
+def attempt(step):
+    try:
+        step()
+    except BaseException:
+        pass
+
+
+def take_all(interrupts, steps, done):
+    """Take each step once, whatever it raises, until something is in done."""
+    steps.reverse()
+    tries = 100
+    while steps and not done and tries:
+        tries -= 1
+        try:
+            try:
+                while steps:
+                    interrupts.shield()
+                    steps.pop()()
+            except BaseException:
+                interrupts.shield()
+        except BaseException:
+            pass
+    if not done:
+        _exit(70)
+
+
+def undo_envs(undo):
+    for name, value in undo:
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    if any(name == "TZ" for name, _ in undo):
+        time.tzset()
+
+
+def feed(text):
+    """Give an execution its own standard input, with an end; what the one before has
+    left of its is gone."""
+    if text:
+        try:
+            fd = os.memfd_create("stdin")
+        except (AttributeError, OSError):
+            import tempfile
+
+            file = tempfile.TemporaryFile(buffering=0)
+            fd = os.dup(file.fileno())
+        data = text.encode("utf-8", "surrogatepass")
+        while data:
+            data = data[_write(fd, data):]
+        os.lseek(fd, 0, os.SEEK_SET)
+    else:
+        fd = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(fd, 0)
+    _close(fd)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
+
+
 class Prepared:
     """What the zygote has made ready for all its workers."""
 
@@ -449,6 +644,8 @@ def prepare():
     """Do all that need not wait until a worker is forked."""
     prepared.control = Control()
     prepared.interrupts = Interrupts()
+    prepared.results = display.Results(prepared.control)
+    prepared.patch_preloaded = notebook.install(prepared.results)
     prepared.flush_libc = tune_libc()
     prepared.ready = b'{"type":"ready","version":%d,"python":"%d.%d.%d"}\n' % ((VERSION,) + sys.version_info[:3])
     open_streams()
@@ -460,7 +657,11 @@ def prepare():
 
 def rehearse():
     """Pay now for what the first use of these costs: mostly copies of pages."""
-    exec(compile("x = 1\nprint(end=str())", "<rehearsal>", "exec", 0, True), {})
+    results = prepared.results
+    results.begin({})
+    results.run("print(end=str())", {}, FILENAME)
+    results.may_have_figures(), results.loop.is_open()
+    results.end()
 
 
 # Large libraries touch so many pages, even for little, that most of the time of a short
@@ -528,12 +729,21 @@ def main(fd, set_limits):
     # then does not trust in SIGINT.
     interrupts.begin()
     command = control.receive()
+    if command is not None and command["cmd"] == "session":
+        Session(control, interrupts, set_limits).serve(command)
     if command is None or command["cmd"] != "exec":
         _exit(0)
     serve(command, control, interrupts, set_limits)
 
 
 if __name__ == "__main__":
+    def load(name):
+        module = types.ModuleType("kaa_" + name)
+        with open(os.path.join(os.path.dirname(os.path.abspath(OWN_FILE)), name + ".py"), encoding="utf-8") as file:
+            exec(compile(file.read(), file.name, "exec", 0, True), module.__dict__)
+        return module
+
+    display, notebook = load("display"), load("notebook")
     # Up to Python 3.9 a call within one module hands down the caller's builtins;
     # a frame of another module in between makes main look up ours.
     os.set_inheritable(SOCKET, False)

@@ -38,6 +38,10 @@ func (r *run) result() job.Result {
 	if dropped != (job.Truncated{}) {
 		res.Truncated = &dropped
 	}
+	res.Results, res.ResultsDropped = r.results.kept, r.results.dropped
+	if r.status != nil {
+		res.ResultsDropped += r.status.Dropped
+	}
 	limit, value := r.limitExceeded()
 	switch {
 	case limit != "" && r.status == nil:

@@ -25,6 +25,7 @@ type slot struct {
 
 	mu     sync.Mutex
 	worker *Worker       // the current one
+	dirs   chan workDir  // answers to a D; has room for one
 	gone   chan struct{} // closed once the process has ended
 }
 
@@ -43,7 +44,7 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 	if err != nil {
 		return nil, errors.Join(err, group.Remove())
 	}
-	s := &slot{zygote: z, link: link, group: group, owner: p.owners.take(), gone: make(chan struct{})}
+	s := &slot{zygote: z, link: link, group: group, owner: p.owners.take(), gone: make(chan struct{}), dirs: make(chan workDir, 1)}
 	z.mu.Lock()
 	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, theirs)
 	z.mu.Unlock()
@@ -87,7 +88,7 @@ func (s *slot) awaitReady(limit time.Duration) error {
 func (s *slot) listen() {
 	defer close(s.gone)
 	for {
-		m, _, err := s.link.receive()
+		m, file, err := s.link.receive()
 		s.mu.Lock()
 		w := s.worker
 		if err != nil || m.end != nil {
@@ -103,6 +104,8 @@ func (s *slot) listen() {
 				close(w.exited)
 			}
 			return
+		case m.Type == "dir":
+			s.answerDir(m, file)
 		case w == nil:
 		case m.end != nil:
 			w.end = m.end

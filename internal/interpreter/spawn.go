@@ -22,6 +22,12 @@ var zygoteScript []byte
 //go:embed start.py
 var startScript []byte
 
+//go:embed display.py
+var displayScript []byte
+
+//go:embed notebook.py
+var notebookScript []byte
+
 // startFile is the script that a zygote is started with, in the pool's private
 // directory; it loads the others from beside itself.
 const startFile = "start.py"
@@ -29,6 +35,7 @@ const startFile = "start.py"
 func writeScripts(dir string) error {
 	scripts := sandbox.Scripts()
 	scripts[startFile], scripts["zygote.py"], scripts["repl_worker.py"] = startScript, zygoteScript, workerScript
+	scripts["display.py"], scripts["notebook.py"] = displayScript, notebookScript
 	for name, text := range scripts {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			return fmt.Errorf("write script: %w", err)

@@ -80,7 +80,7 @@ class WorkerTest(unittest.TestCase):
         return worker.finish()
 
     def status(self, frames):
-        return {key: value for key, value in frames[-1].items() if key not in ("id", "type")}
+        return {key: value for key, value in frames[-1].items() if key not in ("id", "type", "files")}
 
     def test_ready(self):
         frame = Worker(self).read()
@@ -89,7 +89,7 @@ class WorkerTest(unittest.TestCase):
 
     def test_ok(self):
         frames, out, err, code = self.execute("print(42)")
-        self.assertEqual(frames, [{"id": "x", "type": "status", "status": "ok", "exitCode": 0}])
+        self.assertEqual(frames, [{"id": "x", "type": "status", "status": "ok", "exitCode": 0, "files": 1}])
         self.assertEqual((out, err, code), ("42\n", "", 0))
 
     def test_code_in_many_pieces(self):
@@ -196,7 +196,7 @@ class WorkerTest(unittest.TestCase):
     def test_forked_child_is_mute(self):
         frames, out, err, _ = self.execute(
             "import os\npid = os.fork()\nif not pid: 1/0\nprint(os.waitpid(pid, 0)[1])")
-        self.assertEqual(frames, [{"id": "x", "type": "status", "status": "ok", "exitCode": 0}])
+        self.assertEqual(frames, [{"id": "x", "type": "status", "status": "ok", "exitCode": 0, "files": 1}])
         self.assertEqual(out, "256\n")
         self.assertIn("ZeroDivisionError", err)
 
@@ -234,6 +234,60 @@ class WorkerTest(unittest.TestCase):
                 os.kill(worker.process.pid, signal.SIGINT)
             frames, out, err, code = worker.finish()
             self.assertIn([f["type"] for f in frames], (["status"], ["error", "status"]), (out, err, code))
+
+
+class SessionTest(unittest.TestCase):
+    start = WorkerTest.start
+
+    def setUp(self):
+        self.worker = self.start()
+        self.executions = 0
+
+    def run_in(self, code, **more):
+        """The frames of one execution."""
+        self.executions += 1
+        self.worker.send(id=str(self.executions), cmd="session", execution=self.executions, code=code, **more)
+        frames = []
+        while not frames or frames[-1]["type"] != "status":
+            frames.append(self.worker.read())
+            self.assertIsNotNone(frames[-1])
+            self.assertEqual(frames[-1]["id"], str(self.executions))
+        return frames
+
+    def test_keeps(self):
+        self.assertEqual(self.run_in("x = 1", session={"OF_SESSION": "s"})[-1]["status"], "ok")
+        self.assertEqual(self.run_in("1/0")[0]["name"], "ZeroDivisionError")
+        self.assertEqual(self.run_in("raise SystemExit(3)")[-1], {"id": "3", "type": "status", "status": "exit", "exitCode": 3})
+        self.run_in("import os; print(x, os.environ['OF_SESSION'], os.environ['OF_ONE'], input())", envs={"OF_ONE": "o"}, stdin="in")
+        self.run_in("print(os.environ.get('OF_ONE'))")
+        self.run_in("import atexit; atexit.register(print, 'end')")
+        self.worker.send(cmd="shutdown")
+        self.assertEqual(self.worker.finish(), ([], "1 s o in\nNone\nend\n", "", 0))
+
+    def test_ends_with_its_runner(self):
+        self.run_in("x = 1")
+        self.worker.socket.shutdown(socket.SHUT_RDWR)
+        self.assertEqual(self.worker.finish()[3], 0)
+
+    def test_interrupt_between_executions(self):
+        for _ in range(20):
+            self.run_in("x = 1")
+            os.kill(self.worker.process.pid, signal.SIGINT)
+            self.assertEqual(self.run_in("y = x")[-1]["status"], "ok")
+
+    def test_interrupts_at_every_moment(self):
+        """It goes on, however many come and whenever."""
+        for delay in range(0, 20, 2):
+            self.executions += 1
+            self.worker.send(id=str(self.executions), cmd="session", execution=self.executions, code="for _ in range(20000): pass")
+            end = time.monotonic() + delay / 1000
+            while time.monotonic() < end:
+                os.kill(self.worker.process.pid, signal.SIGINT)
+            kinds = [self.worker.read()["type"]]
+            if kinds == ["error"]:
+                kinds.append(self.worker.read()["type"])
+            self.assertIn(kinds, (["status"], ["error", "status"]))
+            self.assertEqual(self.run_in("x = 1")[-1]["status"], "ok")
 
 
 if __name__ == "__main__":

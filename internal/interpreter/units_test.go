@@ -89,15 +89,37 @@ func TestFrameReader(t *testing.T) {
 // Nobody need read what follow sends.
 func TestFollowNeverBlocks(t *testing.T) {
 	t.Parallel()
-	lines := strings.Repeat(`{"id":"i","type":"error"}`+"\n", 100)
+	lines := strings.Repeat(`{"id":"i","type":"result","data":{"text/plain":"1"}}`+"\n", 100) +
+		strings.Repeat(`{"id":"i","type":"error"}`+"\n", 100)
+	kept := newResults(1 << 20)
 	to := make(chan event, followRoom)
-	newFrameReader(strings.NewReader(lines)).follow("i", to)
+	newFrameReader(strings.NewReader(lines)).follow("i", to, kept.add)
 	var got []event
 	for m := range to {
 		got = append(got, m)
 	}
-	if len(got) != 2 || got[0].err != nil || !errors.Is(got[1].err, errFrame) {
+	if len(kept.kept) != 100 || len(got) != 2 || got[0].err != nil || !errors.Is(got[1].err, errFrame) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// Half a surrogate pair is no character, wherever it stands.
+func TestTidy(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		`"a"`: `"a"`, `"\\ud800"`: `"\\ud800"`, `"\ud800"`: `"\ufffd"`, `"\udc00\ud800"`: `"\ufffd\ufffd"`,
+		`"\uD83D\uDE00"`: `"\uD83D\uDE00"`, `"\ud800\u0041"`: `"\ufffd\u0041"`, `"\ud800\ud83d\ude00"`: `"\ufffd\ud83d\ude00"`,
+		`{"\udfff":["\"\ud800\"[[["]}`: `{"\ufffd":["\"\ufffd\"[[["]}`, `"\ud800\n"`: `"\ufffd\n"`, `"\ud800`: `"\ufffd`, `"\`: `"\`,
+	} {
+		text := []byte(in)
+		if !tidy(text) || string(text) != want {
+			t.Errorf("%s became %s, want %s", in, text, want)
+		}
+	}
+	for depth, want := range map[int]bool{maxDepth: true, maxDepth + 1: false} {
+		if got := tidy([]byte(strings.Repeat("[", depth) + strings.Repeat("]", depth))); got != want {
+			t.Errorf("depth %d: %t", depth, got)
+		}
 	}
 }
 

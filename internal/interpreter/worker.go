@@ -32,7 +32,7 @@ const (
 	leaveTime = 5 * time.Millisecond
 )
 
-// Worker is one Python process. It serves one Execute, and must be closed.
+// Worker is one Python process. It serves one Execute, or a Session, and must be closed.
 type Worker struct {
 	id       string
 	stock    *stock
@@ -55,7 +55,9 @@ type Worker struct {
 	mu        sync.Mutex
 	used      bool
 	closed    bool
+	busy      bool // with an execution of a session
 	executing sync.WaitGroup
+	files     files
 
 	closing   chan struct{} // closed when Close begins
 	closeOnce sync.Once
@@ -241,6 +243,7 @@ func (w *Worker) Close() error {
 		w.endProcesses()
 		w.executing.Wait() // it reads from our ends of the pipes
 		w.closeFiles()
+		w.files.close()
 		if err := w.dirs.remove(); err != nil {
 			w.closeErr = fmt.Errorf("close worker %s: %w", w.id, err)
 		}
@@ -253,6 +256,9 @@ func (w *Worker) Close() error {
 // leaveSlot gives the slot back for another worker, if this one's end was in order.
 func (w *Worker) leaveSlot() {
 	if w.end != nil && w.slot.running() {
+		if w.end.touched {
+			_ = w.slot.link.write([]byte("C"))
+		}
 		w.slot.group.Reset()
 		w.stock.giveBack(w.slot)
 		return

@@ -20,8 +20,13 @@ a fork is what a fork costs:
     I                                          SIGINT to the worker's process group
     K                                          the end of everything in the sandbox
     R bytes                                    change the size of its file systems
-    {"type": "ok"}, {"type": "failed", ...}    answers to R, and what went wrong
-    E status cpu_us max_rss_kb                 the worker has ended; nothing is left
+    P                                          answer once all before it is done
+    {"type": "ok"}, {"type": "failed", ...}    answers to R and P, and what went wrong
+    D                                          open its working directory
+    {"type": "dir"} + a descriptor of it       answers to D; with "error" if it cannot be
+    E status cpu_us max_rss_kb touched         the worker has ended; nothing is left but,
+                                               if touched is 1, its files
+    C                                          its files may go
 
 The end of any of these sockets is the end of the process that serves it, so nothing
 outlives the runner. Nothing here is reachable from a worker: it has none of the
@@ -58,6 +63,7 @@ program = load("program")
 seal = load("seal")
 seal.Program, seal.number, seal.FORK, seal.MAY_FAIL = program.Program, program.number, program.FORK, program.MAY_FAIL
 repl_worker = load("repl_worker")
+repl_worker.display, repl_worker.notebook = load("display"), load("notebook")
 
 
 kill_all = seal.libc.kill
@@ -131,6 +137,7 @@ class Zygote:
         os.chdir("/")
         repl_worker.prepare()
         self.preload(spec["preload"] or [])
+        repl_worker.prepared.patch_preloaded()
         repl_worker.rehearse_preloaded()
         if self.strict:
             self.made = seal.close_scratch(self.hidden)
@@ -227,7 +234,7 @@ class Slot:
         self.poll.register(self.children, select.POLLIN)
         self.poll.register(self.socket, select.POLLIN)
         self.pid, self.own_pid = 0, os.getpid()
-        self.status, self.cpu, self.rss = None, 0.0, 0
+        self.status, self.cpu, self.rss, self.stale = None, 0.0, 0, False
         gc.freeze()
 
     def serve(self):
@@ -240,9 +247,9 @@ class Slot:
                     self.obey()
             if self.status is not None:
                 self.end_all()
+                # They stay until C, or at the latest the next W, for the runner to collect.
+                self.stale = self.files is not None and self.files.touched()
                 self.report()
-                if self.files is not None:
-                    self.files.renew()
 
     def obey(self):
         data, fds = self.channel.receive(4)
@@ -251,6 +258,7 @@ class Slot:
             os._exit(0)
         command = data[:1]
         if command == b"W":
+            self.renew()
             work, _, tmp = data[2:].partition(b"\0")
             pid = self.workers.fork(fds, work, tmp)
             if pid == 0:
@@ -264,11 +272,17 @@ class Slot:
             self.end_all()
         elif command == b"I":
             signal_group(self.pid, SIGINT)
+        elif command == b"P":
+            self.channel.send({"type": "ok"})
         elif command == b"R":
             self.resize(int(data[1:]))
+        elif command == b"D":
+            self.open_work()
+        elif command == b"C":
+            self.renew()
 
     def report(self):
-        message = b"E %d %d %d" % (self.status, self.cpu * 1e6, self.rss)
+        message = b"E %d %d %d %d" % (self.status, self.cpu * 1e6, self.rss, self.stale)
         self.pid, self.status, self.cpu, self.rss = 0, None, 0.0, 0
         try:
             self.socket.send(message)
@@ -310,6 +324,21 @@ class Slot:
                 except OSError:
                     pass
             select.select([], [], [], 0.001)
+
+    def renew(self):
+        if self.stale:
+            self.files.renew()
+            self.stale = False
+
+    def open_work(self):
+        """Let the runner put files there, and collect what the code has left."""
+        try:
+            fd = os.open(seal.WORK, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            self.channel.send({"type": "dir", "error": str(error)})
+            return
+        self.channel.send({"type": "dir"}, fd)
+        os.close(fd)
 
     def resize(self, disk):
         try:

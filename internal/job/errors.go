@@ -24,10 +24,21 @@ var (
 	ErrUnregistered = errors.New("runner is not registered")
 	// ErrNoRuntime: the runner does not have the runtime that is asked for.
 	ErrNoRuntime = errors.New("no such runtime")
+	// ErrNoFile: the job has no such file, or not any more.
+	ErrNoFile = errors.New("job has no such file")
 	// ErrIdempotencyMismatch: the idempotency key was used for a different request.
 	ErrIdempotencyMismatch = errors.New("idempotency key was used with a different request")
 	// ErrReplayGone: the idempotency key made a job whose record has expired.
 	ErrReplayGone = errors.New("the job of this idempotency key has expired")
+	// ErrNoSession: no such session was ever known to this caller, or it is forgotten.
+	ErrNoSession = errors.New("session not found")
+	// ErrSessionEnded: the session has ended. A SessionEndedError says why.
+	ErrSessionEnded = errors.New("session has ended")
+	// ErrNoRunner: no live runner offers what is asked for.
+	ErrNoRunner = errors.New("no runner can take it")
+	// ErrTooManySessions: there are as many sessions as there may be. A
+	// SessionsFullError has the numbers.
+	ErrTooManySessions = errors.New("too many sessions")
 	// ErrFull: as many jobs wait already as may. A FullError has the numbers.
 	ErrFull = errors.New("too many jobs wait")
 	// ErrUnavailable: a part that Kaa needs (Redis) does not answer. Retry later.
@@ -72,3 +83,37 @@ func (e *FullError) Error() string {
 
 // Is makes every FullError an ErrFull.
 func (e *FullError) Is(target error) bool { return target == ErrFull }
+
+// SessionEndedError says why a session takes no more. It is an ErrSessionEnded.
+type SessionEndedError struct {
+	ID string
+	SessionEnd
+}
+
+func (e *SessionEndedError) Error() string {
+	return "session has ended (" + string(e.Reason) + "): " + e.Message
+}
+
+// Is makes every SessionEndedError an ErrSessionEnded.
+func (e *SessionEndedError) Is(target error) bool { return target == ErrSessionEnded }
+
+// SessionsFullError says how many sessions there may be. It is an ErrTooManySessions.
+type SessionsFullError struct {
+	OfCaller bool  // its own sessions are too many; else no runner has room
+	Limit    int64 // of the caller's
+}
+
+func (e *SessionsFullError) Error() string {
+	if e.OfCaller {
+		return fmt.Sprintf("the caller has as many sessions as it may: %d", e.Limit)
+	}
+	return "no runner has room for another session"
+}
+
+// Is makes every SessionsFullError an ErrTooManySessions.
+func (e *SessionsFullError) Is(target error) bool { return target == ErrTooManySessions }
+
+// RefusedError says why an operation on a session cannot be carried out as it is now.
+type RefusedError struct{ Message string }
+
+func (e *RefusedError) Error() string { return e.Message }

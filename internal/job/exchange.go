@@ -18,7 +18,10 @@ type Runner struct {
 	Layers      []Layer   `json:"sandboxLayers" nullable:"false" doc:"Layers of the sandbox, and which of them hold there."`
 	// MemoryControl says by what means the memory limit of an execution is kept.
 	MemoryControl string `json:"memoryControl" enum:"cgroup2,cgroup1,watchdog,none" doc:"What keeps executions within their memory limit: control groups (cgroup2, cgroup1), a watchdog that looks several times a second, or nothing."`
-	Draining      bool   `json:"draining" doc:"It takes no more jobs and is about to stop."`
+	// Sessions is what the runner serves now, MaxSessions what it has room for.
+	Sessions    int  `json:"sessions" doc:"Sessions that have an interpreter there."`
+	MaxSessions int  `json:"maxSessions" doc:"Sessions it has room for."`
+	Draining    bool `json:"draining" doc:"It takes no more jobs and is about to stop."`
 }
 
 // Layer is one layer of a runner's sandbox.
@@ -75,6 +78,8 @@ type NewJob struct {
 	// Caller identifies whose job it is, without being a secret. Jobs that wait are
 	// counted by it.
 	Caller string
+	// Events: what happens is to be written for those who follow the job live.
+	Events bool
 	// WebhookSecret signs the job's webhook. No reading of the job shows it.
 	WebhookSecret Secret
 	// Subscriber is the process whose caller waits for the job; empty for none. It is

@@ -18,7 +18,8 @@ type Job struct {
 	StartedAt   time.Time // start of the last attempt; zero before it
 	FinishedAt  time.Time // zero until the state is terminal
 	Runner      string    // id of the runner of the last attempt
-	SessionID   string    // id of the interpreter of the last attempt
+	SessionID   string    // id of the interpreter of the last attempt, or of the session that it is an execution of
+	InSession   bool      // it is an execution of a session, in its order
 	Runtime     string    // name of the runtime it asks for; empty for the default
 	Timeout     time.Duration
 	ResultTTL   time.Duration // how long the record outlives the end
@@ -28,6 +29,8 @@ type Job struct {
 	CancelRequested bool
 	Failure         *Failure
 	Result          *Result
+	// Data is what an operation on a session answered; it has no Result.
+	Data json.RawMessage
 }
 
 // Spec is what a worker needs to execute a job's code. Its JSON is the form in
@@ -39,7 +42,18 @@ type Spec struct {
 	Stdin   string            `json:"stdin,omitempty"`
 	// Runtime is empty for the runner's default.
 	Runtime string `json:"runtime,omitempty"`
-	Quota   Quota  `json:"quota,omitzero"`
+	// Quota is what it may use; in a session, only what differs from the session's.
+	Quota Quota `json:"quota,omitzero"`
+	// Op, if not empty, is what is to be done to the session instead of executing code,
+	// and Args what it needs for that.
+	Op   string          `json:"op,omitempty"`
+	Args json.RawMessage `json:"args,omitempty"`
+	// Tap is where the execution can be watched; nil if nobody will.
+	Tap *Tap `json:"-"`
+	// FigureFormats are those of matplotlib's figures; by default png.
+	FigureFormats []string `json:"figureFormats,omitempty"`
+	// Files lie in the working directory before the code begins.
+	Files []Input `json:"files,omitempty"`
 }
 
 // Claim is the right to execute one attempt of a job. It is fenced: the store
@@ -55,6 +69,12 @@ type Claim struct {
 	Spec   Spec
 	// Filled: the claim brought jobs into the outbox, where somebody has to look now.
 	Filled bool
+	// InSession: SessionID is a session, and this is its next execution. Session is what
+	// its interpreter is started with, if the runner has said that it has none.
+	InSession bool
+	Session   SessionSpec
+	// Events: somebody wants to see what happens.
+	Events bool
 }
 
 // Outcome is how an attempt ended: the terminal state with what belongs to it.
@@ -62,6 +82,10 @@ type Outcome struct {
 	State   State
 	Result  *Result
 	Failure *Failure
+	// Data is what an operation on a session answers, instead of a Result.
+	Data json.RawMessage
+	// End, if not nil, ends the session that the claim is of.
+	End *SessionEnd
 }
 
 // Status tells how executed code ended.
@@ -85,14 +109,22 @@ type Result struct {
 	SessionID string `json:"sessionId" doc:"The interpreter that ran the code."`
 	JobID     string `json:"jobId" doc:"The job, for GET /v1/jobs/{id}."`
 	// ExitCode is absent when the code was interrupted.
-	ExitCode   *int       `json:"exitCode,omitempty" doc:"Exit status of the program: 0 for ok, 1 for error, the code's own for exit (128 + n when signal n ended it). Absent when interrupted."`
-	Error      *Error     `json:"error,omitempty" doc:"The uncaught exception, or what ended the interpreter."`
-	Truncated  *Truncated `json:"truncated,omitempty" doc:"Present when a stream exceeded its byte budget: head and tail are kept, the middle is dropped."`
-	DurationMs float64    `json:"durationMs" doc:"Time the code ran, in milliseconds."`
+	ExitCode  *int       `json:"exitCode,omitempty" doc:"Exit status of the program: 0 for ok, 1 for error, the code's own for exit (128 + n when signal n ended it). Absent when interrupted."`
+	Error     *Error     `json:"error,omitempty" doc:"The uncaught exception, or what ended the interpreter."`
+	Truncated *Truncated `json:"truncated,omitempty" doc:"Present when a stream exceeded its byte budget: head and tail are kept, the middle is dropped."`
+	// Results are values that the code showed, in the order in which it did.
+	Results        []Value `json:"results,omitempty" doc:"What the code showed: objects that it gave to display(), the value of its last expression, matplotlib's figures. In the order in which it did."`
+	ResultsDropped int     `json:"resultsDropped,omitempty" doc:"How many more it showed, for which there was no room."`
+	DurationMs     float64 `json:"durationMs" doc:"Time the code ran, in milliseconds."`
 	// CPUMs and PeakMemoryBytes are 0 where the runner cannot measure them.
 	CPUMs           float64 `json:"cpuMs" doc:"CPU time that the code and the processes it started used, in milliseconds."`
 	PeakMemoryBytes int64   `json:"peakMemoryBytes" doc:"The most memory that the code and the processes it started held at once, in bytes."`
 	QueuedMs        float64 `json:"queuedMs" doc:"Time the job waited until a runner took it, in milliseconds."`
+	// Session is nil but for executions of a session.
+	Session *SessionAfter `json:"session,omitempty" doc:"For an execution of a session: whether the session goes on."`
+
+	Files        []File        `json:"files,omitempty" nullable:"false" doc:"Files in its working directory that the code created or changed. GET /v1/jobs/{id}/files/{path} has their content."`
+	FilesDropped *FilesDropped `json:"filesDropped,omitempty" doc:"Present when files were not kept."`
 }
 
 // Error is an uncaught exception of the executed code.
@@ -100,6 +132,14 @@ type Error struct {
 	Name      string `json:"name" doc:"Class of the exception, e.g. ValueError."`
 	Value     string `json:"value" doc:"Its message."`
 	Traceback string `json:"traceback" doc:"Its traceback, with the frames of the executed code only."`
+}
+
+// Value is an object that executed code showed, in all the forms that it has.
+type Value struct {
+	Main bool `json:"main" doc:"It is the value of the last expression."`
+	// Data is JSON of ASCII characters, not nested deeply: strings, but with a JSON type.
+	Data    map[string]json.RawMessage `json:"data" doc:"Its forms by MIME type. text/plain is what repr() gives. A string; base64 where the type is of bytes; any JSON where the type is application/json or ends in +json."`
+	Omitted map[string]int64           `json:"omitted,omitempty" doc:"Forms for which there was no room, with their sizes in bytes."`
 }
 
 // Truncated counts the bytes that an output budget dropped.
@@ -112,6 +152,7 @@ type Truncated struct {
 type Failure struct {
 	Code    FailureCode `json:"code" doc:"Stable name of the reason."`
 	Message string      `json:"message" doc:"What happened, for people."`
+	Reason  EndReason   `json:"reason,omitempty" doc:"With session_ended: why the session has ended."`
 }
 
 // FailureCode names a reason for which Kaa fails or cancels a job.
@@ -127,6 +168,8 @@ const (
 	FailStart FailureCode = "start_failed"
 	// FailNoRuntime: the runner that took the job does not have the runtime it asks for.
 	FailNoRuntime FailureCode = "runtime_missing"
+	// FailFiles: the files that came with the job could not be put in place.
+	FailFiles FailureCode = "files_unavailable"
 	// FailWorker: the interpreter's supervisor broke, through no fault of the code.
 	FailWorker FailureCode = "worker_failed"
 	// FailCancelled: the owner cancelled the job before it had started.
@@ -135,4 +178,8 @@ const (
 	FailQueueTimeout FailureCode = "queue_timeout"
 	// FailWaiterLost: the API process whose caller waited for a synchronous job was lost.
 	FailWaiterLost FailureCode = "waiter_lost"
+	// FailSessionEnded: the session ended before the execution did, or before it began.
+	FailSessionEnded FailureCode = "session_ended"
+	// FailRefused: an operation on a session cannot be carried out as it is now.
+	FailRefused FailureCode = "refused"
 )

@@ -28,6 +28,11 @@ type Request struct {
 	Runtime     string // empty for the runner's default
 	Limits      QuotaRequest
 	Webhook     *WebhookRequest
+	SessionID   string // the session to execute in; empty for a fresh interpreter
+	Events      bool   // somebody will follow it live
+	// FigureFormats are those of matplotlib's figures; by default png.
+	FigureFormats []string
+	Files         []FileRequest
 }
 
 // Limits are the bounds and defaults of a request.
@@ -51,6 +56,11 @@ type Limits struct {
 	Runtimes []string
 	// DefaultQuota is within MaxQuota. A MaxQuota.CPUTime of 0 is no ceiling.
 	DefaultQuota, MaxQuota Quota
+	// Sessions are the bounds of sessions.
+	Sessions SessionLimits
+	// MaxInputs is how many files a request may bring, MaxInputBytes their size together.
+	MaxInputs     int
+	MaxInputBytes int64
 	// PrivateWebhooks allows webhooks to addresses that are not public, and http.
 	PrivateWebhooks bool
 }
@@ -83,7 +93,14 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 		Runtime:     l.runtime(&v, r.Runtime),
 		Webhook:     l.webhook(&v, r.Webhook),
 	}
+	formats := figureFormats(&v, r.FigureFormats)
 	quota := l.quota(&v, r.Limits)
+	inputs := l.inputs(&v, r.Files, quota.DiskBytes)
+	if r.SessionID != "" {
+		r.inSession(&v)
+		j.Queue, j.SessionID, j.InSession = SessionQueue, r.SessionID, true
+		quota = r.Limits.executionQuota(quota)
+	}
 	if len(v.fields) > 0 {
 		return Job{}, Spec{}, &ValidationError{Fields: v.fields}
 	}
@@ -92,7 +109,11 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	} else {
 		j.QueuedAt = now
 	}
-	return j, Spec{Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota}, nil
+	spec := Spec{
+		Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, FigureFormats: formats,
+		Files: inputs,
+	}
+	return j, spec, nil
 }
 
 func (l Limits) checkCode(v *validation, r Request) {
@@ -179,6 +200,24 @@ func (l Limits) metadata(v *validation, m json.RawMessage) json.RawMessage {
 		v.add("metadata", "is %d bytes long, the limit is %d", len(m), l.MaxMetadataBytes)
 	}
 	return m
+}
+
+// FigureFormats are what figures can be had as.
+func FigureFormats() []string { return []string{"png", "svg"} }
+
+func figureFormats(v *validation, names []string) []string {
+	known := FigureFormats()
+	var formats []string
+	for i, name := range names {
+		switch {
+		case !slices.Contains(known, name):
+			v.add(fmt.Sprintf("figureFormats[%d]", i), "%s is not a format of figures; use %s", quote(name), strings.Join(known, " or "))
+			return nil
+		case !slices.Contains(formats, name):
+			formats = append(formats, name)
+		}
+	}
+	return formats
 }
 
 // validation collects what is wrong with a request.

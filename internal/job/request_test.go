@@ -44,6 +44,7 @@ func TestAccept(t *testing.T) {
 				Code: "1", Stdin: "in\x00put", Envs: map[string]string{"A_1": ""}, Timeout: new(1.5), Queue: "critical",
 				Delay: new(2.0), MaxAttempts: new(5), ResultTTL: new(60.0), Metadata: json.RawMessage(`{"a":1}`),
 				Runtime: "py", Limits: job.QuotaRequest{MemoryBytes: new(int64(64 << 20))},
+				FigureFormats: []string{"svg", "png", "svg"},
 			},
 			job: job.Job{
 				State: job.Scheduled, Queue: "critical", MaxAttempts: 5, CreatedAt: now, ScheduledAt: now.Add(2 * time.Second),
@@ -51,7 +52,8 @@ func TestAccept(t *testing.T) {
 			},
 			spec: job.Spec{
 				Code: "1", Stdin: "in\x00put", Envs: map[string]string{"A_1": ""}, Timeout: 1500 * time.Millisecond, Runtime: "py",
-				Quota: func() job.Quota { q := defaultQuota(); q.MemoryBytes = 64 << 20; return q }(),
+				Quota:         func() job.Quota { q := defaultQuota(); q.MemoryBytes = 64 << 20; return q }(),
+				FigureFormats: []string{"svg", "png"},
 			},
 		},
 		{
@@ -125,6 +127,7 @@ func TestAcceptRefuses(t *testing.T) {
 		{"delay and runAt", with(func(r *job.Request) { r.Delay, r.RunAt = new(1.0), &now }), "delay", "combined"},
 		{"short resultTtl", with(func(r *job.Request) { r.ResultTTL = new(0.5) }), "resultTtl", "from 1 to 7200"},
 		{"large metadata", with(func(r *job.Request) { r.Metadata = json.RawMessage(`{"a":"12345"}`) }), "metadata", "limit is 10"},
+		{"unknown format", with(func(r *job.Request) { r.FigureFormats = []string{"png", "gif"} }), "figureFormats[1]", "use png or svg"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

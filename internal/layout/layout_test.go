@@ -24,13 +24,14 @@ var allowed = map[string][]string{
 	"internal/interpreter": {"internal/job", "internal/sandbox"},
 	"internal/telemetry":   {"internal/job"},
 	"internal/webhook":     {"internal/job"},
+	"internal/blob":        {"internal/job"},
 	"internal/testenv":     nil,
 	"internal/layout":      nil,
 	"test/chaos":           nil,
 	"test/escape":          nil,
 	"internal/app": {
 		"internal/job", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter",
-		"internal/sandbox", "internal/telemetry", "internal/webhook",
+		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob",
 	},
 	"cmd/api":    {"internal/app"},
 	"cmd/runner": {"internal/app"},
@@ -46,6 +47,7 @@ var owners = map[string][]string{
 	"github.com/redis/go-redis/v9":      {"internal/store", "internal/queue", "internal/app", "internal/testenv"},
 	"github.com/prometheus/":            {"internal/telemetry"},
 	"github.com/spf13/cobra":            {"cmd/kaa"},
+	"gocloud.dev":                       {"internal/blob"},
 }
 
 type goPackage struct {

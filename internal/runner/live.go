@@ -15,8 +15,9 @@ type Registry interface {
 	Beat(ctx context.Context, r job.Runner) error
 	Leave(ctx context.Context, runner string) error
 	// Doomed returns which of the claims must stop, because their owner asked for
-	// it or because they are not the job's current claim any more.
-	Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost []job.Claim, err error)
+	// it or because they are not the job's current claim any more; and whose events
+	// somebody wants to see.
+	Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error)
 	// Held returns the claims that the registry has for a runner.
 	Held(ctx context.Context, runner string) ([]job.Claim, error)
 }
@@ -44,28 +45,35 @@ func (r *Runner) Start(ctx context.Context) error {
 			r.giveBackForgotten(ctx)
 		})
 	})
-	r.done.Go(func() { every(ctx, r.cfg.WatchEvery, func() { r.endDoomed(ctx) }) })
+	r.done.Go(func() {
+		every(ctx, r.cfg.WatchEvery, func() {
+			r.endDoomed(ctx)
+			r.sessions.lookAfter(ctx)
+		})
+	})
 	return nil
 }
 
-// Close ends the heartbeat and takes the runner out of the registry. What it
-// still executes is for the rescuer.
+// Close ends the heartbeat and all sessions, and takes the runner out of the registry.
+// What it still executes is for the rescuer.
 func (r *Runner) Close(ctx context.Context) error {
 	if r.stop == nil {
 		return nil
 	}
 	r.stop()
 	r.done.Wait()
-	return r.cfg.Registry.Leave(ctx, r.cfg.Self.ID)
+	var err error
+	if r.cfg.SessionRecords != nil {
+		// One may have been opened here after the drain had begun.
+		_, err = r.cfg.SessionRecords.LeaveSessions(ctx, r.cfg.Self.ID, false)
+		r.sessions.close()
+	}
+	return errors.Join(err, r.cfg.Registry.Leave(ctx, r.cfg.Self.ID))
 }
 
 // Cancelled tells the runner that the owner of a job asks for its end.
 func (r *Runner) Cancelled(jobID string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e := r.active[jobID]; e != nil {
-		e.end(errCancelled)
-	}
+	r.endJob(jobID, errCancelled)
 }
 
 // Active returns how many executions there are.
@@ -100,6 +108,7 @@ func (r *Runner) beat(ctx context.Context) error {
 	self.Active = len(r.active)
 	self.Draining = r.draining
 	r.mu.Unlock()
+	self.Sessions = r.sessions.count()
 	return r.cfg.Registry.Beat(ctx, self)
 }
 
@@ -113,12 +122,15 @@ func (r *Runner) endDoomed(ctx context.Context) {
 		claims = append(claims, e.claim)
 	}
 	r.mu.Unlock()
-	cancelled, lost, err := r.cfg.Registry.Doomed(ctx, claims)
+	cancelled, lost, watched, err := r.cfg.Registry.Doomed(ctx, claims)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.cfg.Log.WarnContext(ctx, "look for cancels", slog.Any("err", err))
 		}
 		return
+	}
+	for _, c := range watched {
+		r.Watched(c.JobID)
 	}
 	for _, c := range cancelled {
 		r.end(c, errCancelled)
@@ -148,6 +160,7 @@ func (r *Runner) claimed(jobID string) {
 	defer r.mu.Unlock()
 	if r.claims[jobID]--; r.claims[jobID] == 0 {
 		delete(r.claims, jobID)
+		delete(r.early, jobID)
 	}
 }
 
@@ -165,7 +178,7 @@ func (r *Runner) giveBackForgotten(ctx context.Context) {
 	// Asked before looking at what is executed: a claim made since is in neither.
 	held, err := r.cfg.Registry.Held(ctx, r.cfg.Self.ID)
 	for _, c := range held {
-		if r.busyWith(c.JobID) {
+		if r.busyWith(c.JobID) || c.InSession && r.sessions.serves(c.SessionID) {
 			r.suspect() // look again later
 			continue
 		}

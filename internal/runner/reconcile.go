@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,7 +91,8 @@ func (r *Reconciler) reconcile(ctx context.Context) error {
 	if mine, err := r.records.Elect(ctx, "reconcile", reconcileEvery-time.Second); err != nil || !mine {
 		return err
 	}
-	mended, err := r.records.Mend(ctx, r.queues, reconcileMost)
+	// What sessions execute is in listings and in the registry as well, and on no queue.
+	mended, err := r.records.Mend(ctx, append(slices.Clone(r.queues), job.SessionQueue, job.OperationQueue), reconcileMost)
 	r.count(ctx, mended)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -30,6 +31,11 @@ type Worker interface {
 	// and nothing it started is left. The end of ctx interrupts it. A program that
 	// fails is not an error; an error means that the worker itself broke.
 	Execute(ctx context.Context, spec job.Spec) (job.Result, error)
+	// Put puts a file into the working directory, before Execute.
+	Put(path string, content io.Reader) error
+	// Collect passes on the files that the code left, after Execute; keep is called by
+	// several goroutines. It counts what is beyond the limits, or could not be had.
+	Collect(ctx context.Context, most job.FileLimits, keep func(f job.Found, content io.Reader) error) (job.FilesDropped, error)
 	Close() error
 }
 
@@ -75,15 +81,26 @@ type Config struct {
 	Records  Records
 	Registry Registry
 	Workers  Workers
+	Blobs    Blobs
 	Observer Observer
+	Events   Events
 	Log      *slog.Logger
+	// SessionRecords and Interpreters are for sessions; a runner without them has none.
+	SessionRecords SessionRecords
+	Interpreters   Interpreters
+	// Operations are what else can be done to a session, by name, besides OpRestart.
+	Operations map[string]Operation
 	// Filled, if not nil, is called when a claim brought jobs into the outbox.
 	Filled func()
+
+	Files job.FileLimits // what is kept of the files that code leaves
 
 	HeartbeatEvery time.Duration // 2 s; must be well below the store's RunnerTTL
 	WatchEvery     time.Duration // how often cancel flags are looked at; 1 s
 	SaveFor        time.Duration // how long the end of a job is tried to be written; 5 min
 	ClaimFor       time.Duration // how long a claim is sent again while Redis is away; 1 min
+	// EventBytes is how much of a job's events is kept, and how much may wait for Redis; 4 MiB.
+	EventBytes int
 }
 
 // Runner executes jobs. Create it with New, then Start, Handle any number of
@@ -93,9 +110,12 @@ type Runner struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 
+	sessions *sessions
+
 	mu     sync.Mutex
 	active map[string]*execution // by job id
 	claims map[string]int        // how many calls are about to claim a job
+	early  map[string]bool       // jobs that somebody wants to see while they are being claimed
 	// suspects: the registry may hold claims of ours that nobody executes.
 	suspects bool
 	draining bool // says so in its heartbeat
@@ -106,6 +126,8 @@ type Runner struct {
 type execution struct {
 	claim job.Claim
 	end   context.CancelCauseFunc
+	tap   *job.Tap
+	feed  *feed // nil unless somebody watches
 }
 
 // New returns a runner that has not started yet.
@@ -119,7 +141,12 @@ func New(cfg Config) *Runner {
 	set(&cfg.WatchEvery, time.Second)
 	set(&cfg.SaveFor, 5*time.Minute)
 	set(&cfg.ClaimFor, time.Minute)
-	return &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int)}
+	if cfg.EventBytes == 0 {
+		cfg.EventBytes = 4 << 20
+	}
+	r := &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int), early: make(map[string]bool)}
+	r.sessions = newSessions(r, cfg.Operations)
+	return r
 }
 
 // Handle executes the job of one task, on the runtime that the task names. nil means that the task is done with,
@@ -224,17 +251,18 @@ func (r *Runner) tryClaim(ctx context.Context, jobID, session string) (job.Claim
 func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim job.Claim) {
 	run, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	r.track(claim, end)
+	e := r.track(claim, end)
 	defer r.untrack(claim.JobID)
+	claim.Spec.Tap = e.tap
 
 	started := time.Now()
-	result, err := w.Execute(run, claim.Spec)
+	result, err := r.executeOn(run, log, w, claim)
 	for range replacements {
 		if !errors.Is(err, job.ErrNotStarted) || run.Err() != nil {
 			break
 		}
 		log.WarnContext(ctx, "worker died before the code had started: taking another", slog.Any("err", err))
-		result, err = r.executeElsewhere(run, claim.Spec)
+		result, err = r.executeElsewhere(run, log, claim)
 	}
 	took := time.Since(started)
 	result.JobID = claim.JobID
@@ -246,20 +274,33 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 	o := outcome(result, err, cause(run))
 	r.cfg.Observer.Executed(claim, o, took)
 	// What ended the execution must not keep its end from being written.
-	r.settle(context.WithoutCancel(ctx), log, claim, o)
+	r.settle(context.WithoutCancel(ctx), log, claim, o, r.unwatch(e, o))
 }
 
 // replacements is how many other workers are tried for code that did not start.
 const replacements = 3
 
 // executeElsewhere executes on a worker of its own.
-func (r *Runner) executeElsewhere(run context.Context, spec job.Spec) (job.Result, error) {
-	w, err := r.cfg.Workers.Acquire(run, spec.Runtime)
+func (r *Runner) executeElsewhere(run context.Context, log *slog.Logger, claim job.Claim) (job.Result, error) {
+	w, err := r.cfg.Workers.Acquire(run, claim.Spec.Runtime)
 	if err != nil {
 		return job.Result{}, fmt.Errorf("acquire worker: %w", err)
 	}
-	result, err := w.Execute(run, spec)
+	result, err := r.executeOn(run, log, w, claim)
 	return result, errors.Join(err, w.Close())
+}
+
+// executeOn executes a claim on a worker, with the files that come with it, and keeps
+// those that it leaves.
+func (r *Runner) executeOn(run context.Context, log *slog.Logger, w Worker, claim job.Claim) (job.Result, error) {
+	if err := r.bring(run, w, claim); err != nil {
+		return job.Result{}, err
+	}
+	result, err := w.Execute(run, claim.Spec)
+	if why := cause(run); err == nil && (why == nil || errors.Is(why, errCancelled)) {
+		r.keepFiles(run, log, w, claim, &result)
+	}
+	return result, err
 }
 
 // cause says why run ended; nil if it has not. An end that is not ours is
@@ -287,6 +328,10 @@ func outcome(result job.Result, err, cause error) job.Outcome {
 		return job.Outcome{State: job.Queued, Failure: &job.Failure{
 			Code: job.FailDrained, Message: "the runner was shut down before the code ended",
 		}}
+	case errors.Is(err, errFiles):
+		return job.Outcome{State: job.Queued, Failure: &job.Failure{
+			Code: job.FailFiles, Message: "the files that came with the job could not be put in place; the code has not started",
+		}}
 	default:
 		return job.Outcome{State: job.Queued, Failure: &job.Failure{
 			Code: job.FailWorker, Message: "the interpreter's supervision broke; the output is lost",
@@ -294,8 +339,9 @@ func outcome(result job.Result, err, cause error) job.Outcome {
 	}
 }
 
-// settle writes the outcome, again and again while Redis is away.
-func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, o job.Outcome) {
+// settle writes the outcome, and what is left of the events before it, again and again
+// while Redis is away.
+func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, o job.Outcome, f *feed) {
 	if o.State == "" {
 		log.WarnContext(ctx, "claim was lost; the execution was ended")
 		return
@@ -303,7 +349,7 @@ func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, 
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.SaveFor)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := r.save(ctx, claim, o)
+		err := r.save(ctx, claim, o, f)
 		switch {
 		case err == nil:
 			return
@@ -326,7 +372,10 @@ func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, 
 	}
 }
 
-func (r *Runner) save(ctx context.Context, claim job.Claim, o job.Outcome) error {
+func (r *Runner) save(ctx context.Context, claim job.Claim, o job.Outcome, f *feed) error {
+	if err := f.drain(ctx); err != nil {
+		return err
+	}
 	if o.State == job.Queued {
 		_, err := r.cfg.Records.GiveBack(ctx, claim, *o.Failure)
 		return err
@@ -334,12 +383,26 @@ func (r *Runner) save(ctx context.Context, claim job.Claim, o job.Outcome) error
 	return r.cfg.Records.Finish(ctx, claim, o)
 }
 
-func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) {
+func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) *execution {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.active[claim.JobID] = &execution{claim, end}
+	e := &execution{claim: claim, end: end, tap: new(job.Tap)}
+	r.active[claim.JobID] = e
 	if r.over {
 		end(errDraining)
+	}
+	if claim.Events || r.early[claim.JobID] {
+		r.watch(e)
+	}
+	return e
+}
+
+// endJob ends the execution of a job, if there is one.
+func (r *Runner) endJob(jobID string, cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.active[jobID]; e != nil {
+		e.end(cause)
 	}
 }
 

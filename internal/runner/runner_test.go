@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -28,8 +29,10 @@ type fakeStore struct {
 	claimErrs  []error       // one per call, then none
 	claimTakes time.Duration // the first
 	finishErrs []error
-	filled     bool // a claim brings jobs into the outbox
-	cancelled  bool // the owner's flag is set
+	spec       job.Spec
+	ended      []job.Outcome // that were finished
+	filled     bool          // a claim brings jobs into the outbox
+	cancelled  bool          // the owner's flag is set
 	lost       bool
 	held       []job.Claim
 	beats      int
@@ -64,13 +67,14 @@ func (f *fakeStore) Claim(_ context.Context, id, runner, session string) (job.Cl
 		f.claimTakes = 0
 		<-time.After(takes)
 	}
-	return job.Claim{JobID: id, Runner: runner, SessionID: session, Attempt: 1, Waited: 5 * time.Millisecond, Filled: f.filled}, f.next(&f.claimErrs)
+	return job.Claim{JobID: id, Runner: runner, SessionID: session, Attempt: 1, Waited: 5 * time.Millisecond, Filled: f.filled, Spec: f.spec}, f.next(&f.claimErrs)
 }
 
 func (f *fakeStore) Finish(_ context.Context, _ job.Claim, o job.Outcome) error {
 	if err := f.next(&f.finishErrs); err != nil {
 		return err
 	}
+	f.ended = append(f.ended, o)
 	f.note("%s %s, result of %s, queued %g ms", o.State, o.Result.Status, o.Result.JobID, o.Result.QueuedMs)
 	return nil
 }
@@ -104,16 +108,16 @@ func (f *fakeStore) Beat(_ context.Context, r job.Runner) error {
 
 func (f *fakeStore) Leave(context.Context, string) error { f.note("left"); return nil }
 
-func (f *fakeStore) Doomed(_ context.Context, claims []job.Claim) (cancelled, lost []job.Claim, err error) {
+func (f *fakeStore) Doomed(_ context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cancelled {
-		return claims, nil, nil
+		return claims, nil, nil, nil
 	}
 	if f.lost {
-		return nil, claims, nil
+		return nil, claims, nil, nil
 	}
-	return nil, nil, nil
+	return nil, nil, nil, nil
 }
 
 func (f *fakeStore) Held(context.Context, string) ([]job.Claim, error) {
@@ -128,6 +132,9 @@ type fakeWorkers struct {
 	execute func(context.Context) (job.Result, error)
 	closed  int
 	runtime string // that was asked for last
+	put     []string
+	putErr  error
+	left    []string // paths that the code leaves, which are their contents, too
 }
 
 func (w *fakeWorkers) Acquire(_ context.Context, runtime string) (runner.Worker, error) {
@@ -141,6 +148,23 @@ func (w *fakeWorkers) SessionID() string { return "session" }
 func (w *fakeWorkers) Close() error      { w.closed++; return nil }
 func (w *fakeWorkers) Execute(ctx context.Context, _ job.Spec) (job.Result, error) {
 	return w.execute(ctx)
+}
+
+func (w *fakeWorkers) Put(path string, content io.Reader) error {
+	text, err := io.ReadAll(content)
+	w.put = append(w.put, path+": "+string(text))
+	return errors.Join(err, w.putErr)
+}
+
+func (w *fakeWorkers) Collect(_ context.Context, most job.FileLimits, keep func(job.Found, io.Reader) error) (job.FilesDropped, error) {
+	dropped := job.FilesDropped{}
+	for _, f := range w.left {
+		if err := keep(job.Found{Path: f, Size: int64(len(f))}, strings.NewReader(f)); err != nil || most.Files == 0 {
+			dropped.Count++
+			dropped.Reason = "not kept"
+		}
+	}
+	return dropped, nil
 }
 
 type noObserver struct{}

@@ -340,10 +340,12 @@ class Files:
             seen.append((st.st_mode, st.st_uid, st.st_nlink, st.st_size, st.st_ctime_ns, _attributes(path)))
         return seen
 
+    def touched(self):
+        """Whether anybody has used them, or changed their size."""
+        return self.resized or self.look() != self.untouched
+
     def renew(self):
         """Make them empty again. Nobody uses them."""
-        if not self.resized and self.look() == self.untouched:
-            return
         self.resized = False
         for path, _ in self.hidden:
             check(_umount2(os.fsencode(path), MNT_DETACH), "mount namespace", "umount " + path)

@@ -48,7 +48,9 @@ func FuzzRecord(f *testing.F) {
 		if err := json.Unmarshal(text, &read); err != nil || !cmp.Equal(spec, read) {
 			t.Errorf("spec %+v was read as %+v, %v", spec, read, err)
 		}
-		want := &job.Result{Status: job.StatusError, Stdout: stdout, Error: &job.Error{Name: source}}
+		want := &job.Result{Status: job.StatusError, Stdout: stdout, Error: &job.Error{Name: source}, Results: []job.Value{{
+			Main: true, Data: map[string]json.RawMessage{source: json.RawMessage(`{"a":[1e400,"\ud83d\ude00"]}`)}, Omitted: map[string]int64{stdout: 1},
+		}}}
 		if text, err = json.Marshal(want); err != nil {
 			t.Fatal(err)
 		}

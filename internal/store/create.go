@@ -90,6 +90,10 @@ func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
 	if n.Subscriber != "" {
 		notify = finishedChannel(n.Subscriber)
 	}
+	session := ""
+	if j.InSession {
+		session = j.SessionID
+	}
 	hookURL := ""
 	if j.Webhook != nil {
 		hookURL = j.Webhook.URL
@@ -99,7 +103,7 @@ func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
 		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
 		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
 		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(), cmp.Or(n.Caller, anonymous),
-		hookURL, string(n.WebhookSecret),
+		hookURL, string(n.WebhookSecret), session, mark(n.Events), mark(len(n.Spec.Files) > 0),
 	}, nil
 }
 
@@ -111,7 +115,7 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 	}
 	r := reply(v)
 	if err := wordError(op, r); err != nil {
-		return job.Created{Err: err}
+		return job.Created{Err: aboutSession(n.Job.SessionID, err)}
 	}
 	switch r.word() {
 	case "full":

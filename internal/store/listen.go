@@ -36,9 +36,16 @@ func (s *Store) ListenFinished(ctx context.Context, subscriber string, told func
 	})
 }
 
-// ListenCancels calls told with the id of each job of the runner whose end is asked for.
-func (s *Store) ListenCancels(ctx context.Context, runner string, told func(jobID string)) (*Listener, error) {
-	return s.listen(ctx, cancelChannel(runner), told)
+// ListenCancels calls cancelled with the id of each job of the runner whose end is asked
+// for, and watched with each that somebody wants to follow.
+func (s *Store) ListenCancels(ctx context.Context, runner string, cancelled, watched func(jobID string)) (*Listener, error) {
+	return s.listen(ctx, cancelChannel(runner), func(message string) {
+		if id, ok := strings.CutPrefix(message, "events:"); ok {
+			watched(id)
+			return
+		}
+		cancelled(message)
+	})
 }
 
 // ListenDue calls told whenever there is something new to be looked at: in the

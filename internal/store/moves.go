@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,6 +28,7 @@ func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Clai
 		Attempt: int(atoi(r.text(1))),
 		Waited:  time.Duration(atoi(r.text(2))) * time.Millisecond,
 		Filled:  r.text(5) != "" && r.text(5) != "0",
+		Events:  r.text(6) != "",
 	}
 	if err := json.Unmarshal([]byte(r.text(4)), &c.Spec); err != nil {
 		return job.Claim{}, fmt.Errorf("%s: decode spec: %w", op, err)
@@ -37,30 +39,40 @@ func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Clai
 // Finish records how a claim's attempt ended. job.ErrStale means that the claim
 // has been lost and nothing was written.
 func (s *Store) Finish(ctx context.Context, c job.Claim, o job.Outcome) error {
-	var result []byte
-	if o.Result != nil {
-		var err error
-		if result, err = json.Marshal(o.Result); err != nil {
-			return fmt.Errorf("finish job: encode result: %w", err)
-		}
+	result, err := resultOf(o)
+	if err != nil {
+		return err
 	}
-	_, err := s.finish(ctx, c, o.State, result, o.Failure, "0")
+	_, err = s.finish(ctx, c, o.State, result, o.Failure, "0", hasFiles(o))
 	return err
+}
+
+func resultOf(o job.Outcome) ([]byte, error) {
+	if o.Result == nil {
+		return o.Data, nil
+	}
+	var result bytes.Buffer
+	enc := json.NewEncoder(&result)
+	enc.SetEscapeHTML(false) // six bytes for one, in results that are HTML
+	if err := enc.Encode(o.Result); err != nil {
+		return nil, fmt.Errorf("finish job: encode result: %w", err)
+	}
+	return result.Bytes(), nil
 }
 
 // GiveBack ends an attempt that the runner could not carry through: the job is
 // queued again while attempts are left, else it fails with f. It returns the
 // state the job is in then.
 func (s *Store) GiveBack(ctx context.Context, c job.Claim, f job.Failure) (job.State, error) {
-	return s.finish(ctx, c, job.Failed, nil, &f, "1")
+	return s.finish(ctx, c, job.Failed, nil, &f, "1", "")
 }
 
-func (s *Store) finish(ctx context.Context, c job.Claim, to job.State, result []byte, f *job.Failure, retry string) (job.State, error) {
+func (s *Store) finish(ctx context.Context, c job.Claim, to job.State, result []byte, f *job.Failure, retry, files string) (job.State, error) {
 	if f == nil {
 		f = &job.Failure{}
 	}
 	r, err := s.run(ctx, "finish job", s.scripts.finish, []string{jobKey(c.JobID)},
-		c.JobID, c.Attempt, c.Runner, string(to), result, string(f.Code), f.Message, retry, s.cfg.TombstoneTTL.Milliseconds())
+		c.JobID, c.Attempt, c.Runner, string(to), result, string(f.Code), f.Message, retry, s.cfg.TombstoneTTL.Milliseconds(), files)
 	return job.State(r.word()), err
 }
 
@@ -91,12 +103,13 @@ func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failur
 }
 
 // Sweep takes expired jobs out of the listings, most at a time, and returns how
-// many it found. It also mends the seats of callers who have jobs held.
+// many it found. It also mends the seats of callers who have jobs held, and ends sessions
+// that are overdue.
 func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
-	if some, err := s.exists(ctx, "sweep", expiryKey, holdingKey, hooksKey); err != nil || !some {
+	if some, err := s.exists(ctx, "sweep", expiryKey, holdingKey, hooksKey, sessionsKey); err != nil || !some {
 		return 0, err
 	}
-	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey, holdingKey, hooksKey}, most).Int()
+	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey, holdingKey, hooksKey}, most, s.cfg.TombstoneTTL.Milliseconds()).Int()
 	return n, wrap("sweep", err)
 }
 

@@ -21,13 +21,14 @@ func summaryFields() []string {
 		"state", "queue", "attempt", "max_attempts", "created_at", "scheduled_at", "queued_at", "started_at",
 		"finished_at", "runner", "session", "timeout", "result_ttl", "metadata", "runtime", "cancel", "failure_code", "failure_message",
 		"hook_url", "hook_state", "hook_attempts", "hook_status", "hook_error",
+		"in_session", "failure_reason",
 	}
 }
 
 // Get returns a job with its result.
 func (s *Store) Get(ctx context.Context, id string) (job.Job, error) {
 	const op = "get job"
-	fields := append(summaryFields(), "result")
+	fields := append(summaryFields(), "result", "dropped")
 	v, err := s.rdb.HMGet(ctx, jobKey(id), fields...).Result()
 	if err != nil {
 		return job.Job{}, wrap(op, err)
@@ -219,7 +220,7 @@ func decode(id string, fields []string, values []any) (job.Job, bool, error) {
 		Attempt: int(atoi(f["attempt"])), MaxAttempts: int(atoi(f["max_attempts"])),
 		CreatedAt: parseMillis(f["created_at"]), ScheduledAt: parseMillis(f["scheduled_at"]),
 		QueuedAt: parseMillis(f["queued_at"]), StartedAt: parseMillis(f["started_at"]), FinishedAt: parseMillis(f["finished_at"]),
-		Runner: f["runner"], SessionID: f["session"], Runtime: f["runtime"],
+		Runner: f["runner"], SessionID: f["session"], InSession: f["in_session"] != "", Runtime: f["runtime"],
 		Timeout:         time.Duration(atoi(f["timeout"])) * time.Millisecond,
 		ResultTTL:       time.Duration(atoi(f["result_ttl"])) * time.Millisecond,
 		CancelRequested: f["cancel"] != "",
@@ -228,7 +229,7 @@ func decode(id string, fields []string, values []any) (job.Job, bool, error) {
 		j.Metadata = json.RawMessage(m)
 	}
 	if c := f["failure_code"]; c != "" {
-		j.Failure = &job.Failure{Code: job.FailureCode(c), Message: f["failure_message"]}
+		j.Failure = &job.Failure{Code: job.FailureCode(c), Message: f["failure_message"], Reason: job.EndReason(f["failure_reason"])}
 	}
 	if u := f["hook_url"]; u != "" {
 		j.Webhook = &job.Webhook{
@@ -236,11 +237,14 @@ func decode(id string, fields []string, values []any) (job.Job, bool, error) {
 			LastStatus: int(atoi(f["hook_status"])), LastError: f["hook_error"],
 		}
 	}
-	if r := f["result"]; r != "" {
+	if r := f["result"]; r != "" && j.Queue == job.OperationQueue {
+		j.Data = json.RawMessage(r)
+	} else if r != "" {
 		j.Result = new(job.Result)
 		if err := json.NewDecoder(strings.NewReader(r)).Decode(j.Result); err != nil {
 			return job.Job{}, false, fmt.Errorf("decode result of %s: %w", id, err)
 		}
+		j.Result.Files = present(j, f["dropped"])
 	}
 	return j, true, nil
 }

@@ -153,20 +153,20 @@ func rescuedOf(r reply, unattended bool) []job.Rescued {
 }
 
 // Doomed returns which of the claims must stop: their owner has asked for it, or
-// they are not the job's current claim any more.
-func (s *Store) Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost []job.Claim, err error) {
+// they are not the job's current claim any more; and whose events somebody wants to see.
+func (s *Store) Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error) {
 	if len(claims) == 0 {
-		return nil, nil, nil
+		return nil, nil, nil, nil
 	}
 	cmds := make([]*redis.SliceCmd, len(claims))
 	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, c := range claims {
-			cmds[i] = p.HMGet(ctx, jobKey(c.JobID), "state", "attempt", "runner", "cancel")
+			cmds[i] = p.HMGet(ctx, jobKey(c.JobID), "state", "attempt", "runner", "cancel", "events")
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, nil, wrap("look for cancels", err)
+		return nil, nil, nil, wrap("look for cancels", err)
 	}
 	for i, c := range claims {
 		v := reply(cmds[i].Val())
@@ -176,8 +176,11 @@ func (s *Store) Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost
 		case v.text(3) != "":
 			cancelled = append(cancelled, c)
 		}
+		if v.text(4) != "" {
+			watched = append(watched, c)
+		}
 	}
-	return cancelled, lost, nil
+	return cancelled, lost, watched, nil
 }
 
 // Held returns the claims that the registry has for a runner.
@@ -187,19 +190,20 @@ func (s *Store) Held(ctx context.Context, runner string) ([]job.Claim, error) {
 	if err != nil || len(ids) == 0 {
 		return nil, wrap(op, err)
 	}
-	cmds := make([]*redis.StringCmd, len(ids))
+	cmds := make([]*redis.SliceCmd, len(ids))
 	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
-			cmds[i] = p.HGet(ctx, jobKey(id), "attempt")
+			cmds[i] = p.HMGet(ctx, jobKey(id), "attempt", "in_session")
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err != nil {
 		return nil, wrap(op, err)
 	}
 	claims := make([]job.Claim, len(ids))
 	for i, id := range ids {
-		claims[i] = job.Claim{JobID: id, Runner: runner, Attempt: int(atoi(cmds[i].Val()))}
+		v := reply(cmds[i].Val())
+		claims[i] = job.Claim{JobID: id, Runner: runner, Attempt: int(atoi(v.text(0))), SessionID: v.text(1), InSession: v.text(1) != ""}
 	}
 	return claims, nil
 }

@@ -14,6 +14,7 @@
 // Keys (all in one hash slot by the tag {kaa}):
 //
 //	{kaa}:job:<id>                HASH    the record; expires resultTtl after its end
+//	{kaa}:events:<id>             STREAM  what happens, for those who follow the job live; expires with the record
 //	{kaa}:gone:<id>               STRING  tombstone, so that 410 is told from 404
 //	{kaa}:jobs:<queue>:<state>    ZSET    listing, by id, which is by age
 //	{kaa}:queues                  SET     queues that have had a job
@@ -24,10 +25,18 @@
 //	{kaa}:held:<queue>:<caller>   ZSET    its jobs that wait for a seat, by the time they are ready since
 //	{kaa}:holding                 SET     "queue caller" of those that have jobs held
 //	{kaa}:hooks                   ZSET    ended jobs whose webhook is to be delivered, by when
+//	{kaa}:blobs                   ZSET    ended jobs with files, by when their blobs may go
 //	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
 //	{kaa}:runner:<id>:jobs        SET     what the runner has claimed
+//	{kaa}:session:<id>            HASH    the record of a session; expires some time after its end
+//	{kaa}:session:<id>:jobs       ZSET    its executions that wait, by the order of their acceptance
+//	{kaa}:sessions                ZSET    live sessions, by when they end unless they are used
+//	{kaa}:sessions:busy           SET     those that have something to do
+//	{kaa}:sessions:of:<caller>    ZSET    a caller's live sessions, by id
+//	{kaa}:runner:<id>:sessions    SET     live sessions on a runner
+//	{kaa}:runner:<id>:ready       SET     those with an execution that the runner is to claim
 //	{kaa}:elected:<what>          STRING  somebody does it; expires when it is due again
 //	{kaa}:ready                   STRING  nothing; written to see whether that works
 //	{kaa}:waiters                 SET     processes whose callers wait; {kaa}:waiter:<id> expires with the lease
@@ -49,18 +58,21 @@ import (
 )
 
 const (
-	prefix     = "{kaa}:"
-	outboxKey  = prefix + "outbox"
-	expiryKey  = prefix + "expiry"
-	queuesKey  = prefix + "queues"
-	runnersKey = prefix + "runners"
-	readyKey   = prefix + "ready"
-	waitersKey = prefix + "waiters"
-	holdingKey = prefix + "holding"
-	hooksKey   = prefix + "hooks"
+	prefix      = "{kaa}:"
+	outboxKey   = prefix + "outbox"
+	expiryKey   = prefix + "expiry"
+	queuesKey   = prefix + "queues"
+	runnersKey  = prefix + "runners"
+	readyKey    = prefix + "ready"
+	waitersKey  = prefix + "waiters"
+	holdingKey  = prefix + "holding"
+	hooksKey    = prefix + "hooks"
+	sessionsKey = prefix + "sessions"
+	blobsKey    = prefix + "blobs"
 )
 
 func jobKey(id string) string    { return prefix + "job:" + id }
+func eventsKey(id string) string { return prefix + "events:" + id }
 func goneKey(id string) string   { return prefix + "gone:" + id }
 func runnerKey(id string) string { return prefix + "runner:" + id }
 func waiterKey(id string) string { return prefix + waiterMember(id) }
@@ -96,7 +108,15 @@ type Config struct {
 	Window int
 	// HookTTL is how long a record stays at most for its webhook to be delivered; 25 h.
 	HookTTL time.Duration
+	// MaxCallerSessions is how many live sessions a caller may have; 0 is no limit.
+	MaxCallerSessions int
+	// EvictAfter is how long a session must have been idle to make place for another
+	// when all runners are full; 0 is never.
+	EvictAfter time.Duration
 }
+
+// maxSessionDepth is how many executions may wait in one session.
+const maxSessionDepth = 10_000
 
 func (c Config) withDefaults() Config {
 	set := func(d *time.Duration, byDefault time.Duration) {
@@ -124,7 +144,8 @@ type Store struct {
 
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
-	mend, waiting, requeue                                                                                      *redis.Script
+	mend, waiting, requeue, events, follow, expired, drop                                                       *redis.Script
+	open, next, close, interrupt, sessions, leave                                                               *redis.Script
 }
 
 // New returns a store on rdb.
@@ -136,7 +157,11 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
 		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),
 		mend: script("mend"), waiting: script("waiting"), requeue: script("requeue"),
+		events: script("events"), follow: script("follow"),
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
+		open: script("open"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
+		sessions: script("sessions"), leave: script("leave"),
+		expired: script("expired"), drop: script("drop"),
 	}}
 }
 
@@ -144,7 +169,9 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 // scripts keep are constants in front of them.
 func script(name string, cfg Config) *redis.Script {
 	constants := fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
-		cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds())
+		cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
+		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER = %d, %d, %d\n",
+			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds())
 	common, err := luaFiles.ReadFile("lua/common.lua")
 	if err != nil {
 		panic(err)
@@ -200,6 +227,10 @@ func wordError(op string, r reply) error {
 		return fmt.Errorf("%s: %w", op, job.ErrStale)
 	case "finished":
 		return fmt.Errorf("%s: %w", op, job.ErrFinished)
+	case "no_session":
+		return fmt.Errorf("%s: %w", op, job.ErrNoSession)
+	case "session_ended":
+		return fmt.Errorf("%s: %w", op, &job.SessionEndedError{SessionEnd: job.SessionEnd{Reason: job.EndReason(r.text(1)), Message: r.text(2)}})
 	case "mismatch":
 		return fmt.Errorf("%s: %w", op, job.ErrIdempotencyMismatch)
 	}

@@ -2,15 +2,15 @@
 -- is due but whose promotion was not confirmed.
 -- KEYS job, runner   ARGV id, runner, session
 -- Answers {'claimed', attempt, waited, queue, spec, how many jobs that were held are
--- in the outbox now} | {'stale', state} |
+-- in the outbox now, '1' if events are wanted} | {'stale', state} |
 -- {'unregistered'} | {'gone'} | {'missing'}. The same claim sent twice counts once.
 local id, runner, session = ARGV[1], ARGV[2], ARGV[3]
 local f = redis.call('HMGET', KEYS[1], 'state', 'queue', 'attempt', 'queued_at', 'scheduled_at', 'runner', 'session',
-  'spec', 'started_at')
+  'spec', 'started_at', 'events')
 local state = f[1]
 if not state then return missing(id) end
 if state == 'running' and f[6] == runner and f[7] == session then
-  return { 'claimed', f[3], int(tonumber(f[9]) - tonumber(f[4])), f[2], f[8] }
+  return { 'claimed', f[3], int(tonumber(f[9]) - tonumber(f[4])), f[2], f[8], 0, f[10] }
 end
 -- A runner whose heartbeat has lapsed may be written off at any moment: it has
 -- to register again before it may take a job.
@@ -30,4 +30,4 @@ redis.call('SADD', P .. 'runners', runner)
 redis.call('SADD', runner_jobs_key(runner), id)
 redis.call('ZREM', P .. 'outbox', id)
 local filled = reindex(id, f[2], state, 'running')
-return { 'claimed', attempt, int(math.max(0, now - tonumber(ready))), f[2], f[8], filled }
+return { 'claimed', attempt, int(math.max(0, now - tonumber(ready))), f[2], f[8], filled, f[10] }

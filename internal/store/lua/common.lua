@@ -19,6 +19,7 @@ local function int(n) return string.format('%d', n) end
 local function job_key(id) return P .. 'job:' .. id end
 local function index_key(queue, state) return P .. 'jobs:' .. queue .. ':' .. state end
 local function runner_jobs_key(runner) return P .. 'runner:' .. runner .. ':jobs' end
+local function events_key(id) return P .. 'events:' .. id end
 local function waiter_key(waiter) return P .. 'waiter:' .. waiter end
 local function waiter_jobs_key(waiter) return P .. 'waiter:' .. waiter .. ':jobs' end
 
@@ -97,6 +98,78 @@ local function reindex(id, queue, from, to)
   return unseat(id, queue, caller)
 end
 
+-- Sessions. What a session has to do stands in a list of its own, in the order in which
+-- it was accepted, and nowhere else: the first of it is claimed by its runner once
+-- nothing of the session runs. The runner is told when there is something to claim.
+local SESSIONS_DUE, SESSIONS_BUSY = P .. 'sessions', P .. 'sessions:busy'
+local function session_key(id) return P .. 'session:' .. id end
+local function session_jobs_key(id) return P .. 'session:' .. id .. ':jobs' end
+local function runner_sessions_key(runner) return P .. 'runner:' .. runner .. ':sessions' end
+local function runner_ready_key(runner) return P .. 'runner:' .. runner .. ':ready' end
+local function caller_sessions_key(caller) return P .. 'sessions:of:' .. caller end
+
+local function tell_runner(runner, what, id) redis.call('PUBLISH', P .. 'cancel:' .. runner, what .. ' ' .. id) end
+
+-- turn brings a session's state up to date after what it has to do has changed. With
+-- quiet, its runner need not be told: it asks by itself.
+local function turn(id, quiet)
+  local key = session_key(id)
+  local f = redis.call('HMGET', key, 'state', 'runner', 'current', 'created_at', 'max_age', 'idle_timeout')
+  if not f[1] or f[1] == 'ended' then return end
+  local old = tonumber(f[4]) + tonumber(f[5])
+  if not f[3] and redis.call('EXISTS', session_jobs_key(id)) == 0 then
+    if f[1] == 'idle' then return end
+    local now = now_ms()
+    redis.call('HSET', key, 'state', 'idle', 'last_used', int(now))
+    redis.call('SREM', SESSIONS_BUSY, id)
+    redis.call('SREM', runner_ready_key(f[2]), id)
+    redis.call('ZADD', SESSIONS_DUE, int(math.min(old, now + tonumber(f[6]))), id)
+    return
+  end
+  if f[1] ~= 'busy' then
+    redis.call('HSET', key, 'state', 'busy')
+    redis.call('SADD', SESSIONS_BUSY, id)
+    redis.call('ZADD', SESSIONS_DUE, int(old), id) -- what is busy is not idle
+  end
+  if not f[3] and not quiet and redis.call('SADD', runner_ready_key(f[2]), id) == 1 then tell_runner(f[2], 'session', id) end
+end
+
+-- leave_session takes a job that has ended out of its session.
+local function leave_session(session, id, quiet)
+  redis.call('ZREM', session_jobs_key(session), id)
+  if redis.call('HGET', session_key(session), 'current') == id then redis.call('HDEL', session_key(session), 'current') end
+  turn(session, quiet)
+end
+
+-- claim_answer is what a runner is told of the execution that a session goes on with.
+local function claim_answer(session, id, attached)
+  local f = redis.call('HMGET', job_key(id), 'attempt', 'queued_at', 'started_at', 'queue', 'spec', 'events')
+  local spec = attached == '1' and '' or redis.call('HGET', session_key(session), 'spec') or ''
+  return { 'claimed', id, f[1], int(math.max(0, tonumber(f[3]) - tonumber(f[2]))), f[4], f[5], spec, f[6] }
+end
+
+-- take claims what a session has to do next, for its runner: queued -> running. It
+-- returns the answer for it, or nil if there is nothing.
+local function take(session, runner, attached)
+  local jobs = session_jobs_key(session)
+  while true do
+    local id = redis.call('ZRANGE', jobs, 0, 0)[1]
+    redis.call('SREM', runner_ready_key(runner), session)
+    if not id then return nil end
+    redis.call('ZREM', jobs, id)
+    local f = redis.call('HMGET', job_key(id), 'state', 'attempt', 'queue')
+    if f[1] == 'queued' then
+      redis.call('HSET', job_key(id), 'state', 'running', 'attempt', int(tonumber(f[2]) + 1), 'runner', runner,
+        'session', session, 'started_at', int(now_ms()))
+      redis.call('HSET', session_key(session), 'current', id)
+      redis.call('SADD', P .. 'runners', runner)
+      redis.call('SADD', runner_jobs_key(runner), id)
+      reindex(id, f[3], 'queued', 'running')
+      return claim_answer(session, id, attached)
+    end
+  end
+end
+
 -- missing tells a job that was never known from one whose record has expired.
 local function missing(id)
   if redis.call('EXISTS', P .. 'gone:' .. id) == 1 then return { 'gone' } end
@@ -105,32 +178,42 @@ end
 
 -- settle moves a job to a terminal state: the record gets its end and its time
 -- to live, a tombstone outlives it, and everybody who waits is told.
-local function settle(id, to, result, code, message, tombstone_ms)
+-- quiet is for jobs of a session whose runner asks for the next one anyway.
+local function settle(id, to, result, code, message, tombstone_ms, quiet)
   local key = job_key(id)
-  local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url')
+  local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
+    'events', 'attempt', 'files')
   local now, ttl = now_ms(), tonumber(f[4])
+  local life = ttl
   redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   if result ~= '' then redis.call('HSET', key, 'result', result) end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
   redis.call('HDEL', key, 'spec', 'notify', 'cancel', 'waiter')
   if f[7] then
     -- The record is what the webhook tells, so it stays until that is through.
-    redis.call('PEXPIRE', key, int(math.max(ttl, HOOK_TTL)))
+    life = math.max(ttl, HOOK_TTL)
     redis.call('ZADD', P .. 'hooks', int(now), id)
     redis.call('PUBLISH', P .. 'outbox', 'hooks')
-  else
-    redis.call('PEXPIRE', key, int(ttl))
+  end
+  redis.call('PEXPIRE', key, int(life))
+  if f[9] then
+    -- The last event, with the highest of all ids: nothing can come after it.
+    redis.call('XADD', events_key(id), f[10] .. '-18446744073709551615', 'state', to)
+    redis.call('PEXPIRE', events_key(id), int(life))
+    redis.call('PUBLISH', events_key(id), '')
   end
   redis.call('SET', P .. 'gone:' .. id, '1', 'PX', int(ttl + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. f[2] .. ' ' .. to)
+  if f[11] then redis.call('ZADD', P .. 'blobs', int(now + ttl), id) end
   redis.call('ZREM', P .. 'outbox', id)
   if reindex(id, f[2], f[1], to) > 0 then redis.call('PUBLISH', P .. 'outbox', int(now)) end
   if f[3] then redis.call('SREM', runner_jobs_key(f[3]), id) end
   if f[6] then redis.call('SREM', waiter_jobs_key(f[6]), id) end
+  if f[8] then leave_session(f[8], id, quiet) end
   if f[5] then
-    -- With the result, so that who waits need not ask for it.
+    -- With the result, so that who waits need not ask for it. What an operation answers is none.
     local message = id
-    if to == 'completed' and #result <= SMALL_RESULT then message = id .. ' ' .. result end
+    if to == 'completed' and f[2] ~= 'operations' and #result <= SMALL_RESULT then message = id .. ' ' .. result end
     for channel in string.gmatch(f[5], '%S+') do redis.call('PUBLISH', channel, message) end
   end
 end
@@ -156,4 +239,48 @@ local function retry_or_fail(id, code, message, tombstone_ms)
   reindex(id, f[1], 'running', 'queued')
   if f[6] then redis.call('SADD', seats_key(f[1], f[6]), id) end -- whether there is a free one or not
   return 'queued'
+end
+
+-- end_session ends a session for good: what waits in it fails, and so does what it
+-- executes unless that may come to its end. Its record stays for a while, to tell why.
+-- It returns whether there was one to end.
+local function end_session(id, reason, message, let_end, tombstone_ms)
+  local key = session_key(id)
+  local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current')
+  if not f[1] or f[1] == 'ended' then return false end
+  redis.call('HSET', key, 'state', 'ended', 'reason', reason, 'message', message, 'ended_at', int(now_ms()))
+  redis.call('HDEL', key, 'spec')
+  redis.call('PEXPIRE', key, tombstone_ms)
+  local ids = redis.call('ZRANGE', session_jobs_key(id), 0, -1)
+  redis.call('DEL', session_jobs_key(id))
+  redis.call('ZREM', SESSIONS_DUE, id)
+  redis.call('SREM', SESSIONS_BUSY, id)
+  redis.call('SREM', runner_sessions_key(f[2]), id)
+  redis.call('SREM', runner_ready_key(f[2]), id)
+  redis.call('ZREM', caller_sessions_key(f[3]), id)
+  if f[4] and not let_end then table.insert(ids, 1, f[4]) end
+  for _, job in ipairs(ids) do
+    local state = redis.call('HGET', job_key(job), 'state')
+    if state and not terminal_state(state) then
+      redis.call('HSET', job_key(job), 'failure_reason', reason)
+      settle(job, 'failed', '', 'session_ended', message, tombstone_ms)
+    end
+  end
+  tell_runner(f[2], let_end and 'closing' or 'ended', id)
+  return true
+end
+
+-- end_overdue ends sessions that nobody has used for too long, or that are too old.
+local function end_overdue(most, tombstone_ms)
+  local now = now_ms()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS_DUE, '-inf', int(now), 'LIMIT', 0, most)) do
+    local f = redis.call('HMGET', session_key(id), 'created_at', 'max_age')
+    if not f[1] then
+      redis.call('ZREM', SESSIONS_DUE, id)
+    elseif tonumber(f[1]) + tonumber(f[2]) <= now then
+      end_session(id, 'max_age', 'it had lived for as long as it may (maxAge)', false, tombstone_ms)
+    else
+      end_session(id, 'idle_timeout', 'nobody had used it for too long (idleTimeout)', false, tombstone_ms)
+    end
+  end
 end

@@ -2,12 +2,14 @@
 -- KEYS job, idempotency key (any key when there is none)
 -- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
 --      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime,
---      waiter, waiter_ttl, caller, webhook url, webhook secret
+--      waiter, waiter_ttl, caller, webhook url, webhook secret, session, events, whether it has files
 -- Answers {'created', now, 'held' or nothing} | {'replay', id} | {'mismatch'} |
--- {'full', queue or '' for the caller, depth, limit}.
+-- {'full', queue or '' for the caller, depth, limit} | {'no_session'} |
+-- {'session_ended', reason, message}.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
 local id, queue, state, fingerprint, caller = ARGV[1], ARGV[2], ARGV[3], ARGV[11], ARGV[17]
+local session = ARGV[20]
 if fingerprint ~= '' then
   local seen = redis.call('GET', KEYS[2])
   if seen then
@@ -19,6 +21,13 @@ end
 local now = now_ms()
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return { 'created', redis.call('HGET', KEYS[1], 'created_at'), redis.call('ZSCORE', held_key(queue, caller), id) and 'held' }
+end
+if session ~= '' then
+  local f = redis.call('HMGET', session_key(session), 'state', 'caller', 'reason', 'message')
+  if f[2] ~= caller then return { 'no_session' } end -- nor is one of somebody else
+  if f[1] == 'ended' then return { 'session_ended', f[3], f[4] } end
+  local depth = redis.call('ZCARD', session_jobs_key(session))
+  if depth >= MAX_SESSION_DEPTH then return { 'full', queue, depth, MAX_SESSION_DEPTH } end
 end
 -- Only what is new can be too much, and what is refused leaves no trace.
 if MAX_DEPTH > 0 then
@@ -35,11 +44,13 @@ redis.call('HSET', KEYS[1], 'state', state, 'queue', queue, 'attempt', '0', 'max
 count(caller, 1)
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'metadata', ARGV[8]) end
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'notify', ARGV[10]) end
+if ARGV[22] ~= '' then redis.call('HSET', KEYS[1], 'files', '1') end
 if ARGV[14] ~= '' then redis.call('HSET', KEYS[1], 'runtime', ARGV[14]) end
 if ARGV[18] ~= '' then
   redis.call('HSET', KEYS[1], 'hook_url', ARGV[18], 'hook_state', 'pending', 'hook_attempts', '0')
   if ARGV[19] ~= '' then redis.call('HSET', KEYS[1], 'hook_secret', ARGV[19]) end
 end
+if ARGV[21] ~= '' then redis.call('HSET', KEYS[1], 'events', '1') end
 if ARGV[15] ~= '' then
   -- The first job that a process waits for registers it, so that the way of a job
   -- has no heartbeat on it.
@@ -49,13 +60,19 @@ if ARGV[15] ~= '' then
   redis.call('SET', waiter_key(ARGV[15]), '1', 'PX', ARGV[16])
 end
 if ARGV[5] ~= '0' then redis.call('HSET', KEYS[1], 'scheduled_at', ARGV[5]) end
-redis.call('SADD', P .. 'queues', queue)
+if queue ~= 'operations' then redis.call('SADD', P .. 'queues', queue) end
 redis.call('ZADD', index_key(queue, state), 0, id)
 if state == 'scheduled' then
   redis.call('ZADD', P .. 'outbox', ARGV[5], id)
   redis.call('PUBLISH', P .. 'outbox', ARGV[5])
 else
   redis.call('HSET', KEYS[1], 'queued_at', int(now))
+  if session ~= '' then
+    redis.call('HSET', KEYS[1], 'in_session', session, 'session', session)
+    redis.call('ZADD', session_jobs_key(session), redis.call('HINCRBY', session_key(session), 'accepted', 1), id)
+    turn(session)
+    return { 'created', int(now) }
+  end
   if not seat(id, queue, caller, now) then return { 'created', int(now), 'held' } end
   redis.call('ZADD', P .. 'outbox', int(now + tonumber(ARGV[13])), id)
 end

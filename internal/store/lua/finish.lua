@@ -1,13 +1,31 @@
 -- finish: running -> completed | cancelled | failed, or back to queued when
 -- ARGV[8] allows a retry and attempts are left.
--- KEYS job   ARGV id, attempt, runner, to, result, code, message, retry, tombstone
+-- KEYS job   ARGV id, attempt, runner, to, result, code, message, retry, tombstone,
+--            whether it has files, and for an execution of a session: its id, why the session
+--            ends or '', the same for people
 -- Answers {state}, {'stale'}, {'gone'} or {'missing'}. Only the current claim may
--- finish; the same end sent twice counts once.
+-- finish; the same end sent twice counts once. For a session that goes on with another
+-- execution, {state, 'claimed', ...} as next does, or {state, 'none'}.
 local f = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'runner')
 if not f[1] then return missing(ARGV[1]) end
 if f[2] ~= ARGV[2] or f[3] ~= ARGV[3] then return { 'stale' } end
 if f[1] == ARGV[4] then return { f[1] } end
 if f[1] ~= 'running' then return { 'stale' } end
 if ARGV[8] == '1' then return { retry_or_fail(ARGV[1], ARGV[6], ARGV[7], ARGV[9]) } end
-settle(ARGV[1], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[9])
-return { ARGV[4] }
+if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'files', '1') end
+local session, reason = ARGV[11], ARGV[12]
+if session and reason ~= '' and ARGV[4] == 'failed' then redis.call('HSET', KEYS[1], 'failure_reason', reason) end
+settle(ARGV[1], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[9], session)
+if not session then return { ARGV[4] } end
+if reason ~= '' then
+  end_session(session, reason, ARGV[13], false, ARGV[9])
+  return { ARGV[4], 'none' }
+end
+-- A runner whose heartbeat has lapsed has to register again before it may go on.
+if redis.call('HGET', session_key(session), 'state') ~= 'busy' or redis.call('EXISTS', P .. 'runner:' .. ARGV[3]) == 0 then
+  turn(session)
+  return { ARGV[4], redis.call('EXISTS', session_jobs_key(session)) == 0 and 'none' or 'ask' }
+end
+local answer = take(session, ARGV[3], '1') or { 'none' }
+table.insert(answer, 1, ARGV[4])
+return answer

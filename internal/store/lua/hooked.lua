@@ -25,5 +25,6 @@ redis.call('HDEL', KEYS[2], 'hook_secret')
 -- Now the record may go when its result may; but not under the eyes of who looks.
 local left = math.max(1000, tonumber(f[3]) + tonumber(f[4]) - now)
 redis.call('PEXPIRE', KEYS[2], int(left))
+redis.call('PEXPIRE', events_key(id), int(left))
 redis.call('SET', P .. 'gone:' .. id, '1', 'PX', int(left + tonumber(ARGV[7])))
 return { to }

@@ -1,4 +1,5 @@
--- rescue: settles the jobs of those of the named runners whose heartbeat has lapsed.
+-- rescue: settles the jobs of those of the named runners whose heartbeat has lapsed, and
+-- ends their sessions.
 -- running -> failed, or -> queued while attempts are left.
 -- KEYS runners   ARGV message, tombstone, runner, ...
 -- Answers {id, new state, ...}.
@@ -6,6 +7,15 @@ local answer = {}
 for i = 3, #ARGV do
   local runner = ARGV[i]
   if redis.call('EXISTS', P .. 'runner:' .. runner) == 0 then
+    for _, id in ipairs(redis.call('SMEMBERS', runner_sessions_key(runner))) do
+      local current = redis.call('HGET', session_key(id), 'current')
+      end_session(id, 'runner_lost', 'the runner that it lived on was lost', false, ARGV[2])
+      if current then
+        table.insert(answer, current)
+        table.insert(answer, 'failed')
+      end
+    end
+    redis.call('DEL', runner_sessions_key(runner), runner_ready_key(runner))
     for _, id in ipairs(redis.call('SMEMBERS', runner_jobs_key(runner))) do
       local f = redis.call('HMGET', job_key(id), 'state', 'runner')
       if f[1] == 'running' and f[2] == runner then

@@ -1,8 +1,9 @@
 -- sweep: takes jobs whose record has expired out of the listings, and looks after the
 -- seats of some callers who have jobs held: a seat whose job is gone, say because a
 -- process of an older Kaa claimed it, would be lost to its caller for ever.
--- It also tells again of webhooks that are due and that nobody has taken.
--- KEYS expiry, holding, hooks   ARGV most
+-- It also tells again of webhooks that are due and that nobody has taken, and ends overdue
+-- sessions, whose runners do that sooner.
+-- KEYS expiry, holding, hooks   ARGV most, tombstone
 -- Answers how many were taken out.
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now_ms()), 'LIMIT', 0, ARGV[1])
 for _, entry in ipairs(due) do
@@ -22,4 +23,5 @@ end
 if filled > 0 then redis.call('PUBLISH', P .. 'outbox', int(now_ms())) end
 local hook = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', int(now_ms()), 'LIMIT', 0, 1)
 if #hook > 0 then redis.call('PUBLISH', P .. 'outbox', 'hooks') end
+end_overdue(ARGV[1], ARGV[2])
 return #due

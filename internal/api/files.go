@@ -1,0 +1,266 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Files is what the files of jobs need of the store.
+type Files interface {
+	// DropFile takes a file out of what a job's result lists.
+	DropFile(ctx context.Context, id, key string) error
+}
+
+// Blobs is where the contents of files are.
+type Blobs interface {
+	Put(ctx context.Context, key string, content io.Reader) (int64, error)
+	Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
+	Delete(ctx context.Context, keys ...string) error
+}
+
+const (
+	filesTag = "Files"
+	// putTime bounds the storing of the files that come with a request.
+	putTime = 30 * time.Second
+)
+
+// errFileStore: the place where blobs are does not answer.
+var errFileStore = errors.New("the store of files does not answer")
+
+// FileBody is a file that comes with a request.
+type FileBody struct {
+	Path          string  `json:"path" doc:"Where to put it, relative to the working directory." example:"data/in.csv"`
+	Content       *string `json:"content,omitempty" nullable:"true" doc:"What is in it, if that is text. This or contentBase64."`
+	ContentBase64 *string `json:"contentBase64,omitempty" nullable:"true" doc:"What is in it, in standard base64 with padding."`
+}
+
+// fileRequests are the files of a JSON body.
+func fileRequests(files []FileBody) []job.FileRequest {
+	var all []job.FileRequest
+	for _, f := range files {
+		all = append(all, job.FileRequest{Path: f.Path, Content: f.Content, ContentBase64: f.ContentBase64})
+	}
+	return all
+}
+
+// FileView is a file as a listing shows it.
+type FileView struct {
+	job.File
+	URL string `json:"url" doc:"Where to get it: its path, percent-encoded."`
+}
+
+type listFilesOutput struct {
+	Body struct {
+		Files   []FileView        `json:"files" nullable:"false" doc:"What the code created or changed, by path."`
+		Dropped *job.FilesDropped `json:"filesDropped,omitempty" doc:"Present when files were not kept."`
+	}
+}
+
+type listFilesInput struct {
+	ID string `path:"id" maxLength:"64" doc:"Id of the job."`
+}
+
+type fileInput struct {
+	ID   string `path:"id" maxLength:"64" doc:"Id of the job."`
+	Path string `path:"path" maxLength:"8192" doc:"Path of the file, percent-encoded. Slashes may stay as they are."`
+}
+
+func (s *server) registerFiles() {
+	register(s, huma.Operation{
+		OperationID: "listFiles", Method: http.MethodGet, Path: "/v1/jobs/{id}/files", Tags: []string{filesTag},
+		Summary: "List the files that a job left", Description: "Empty until the job has ended.", Errors: []int{400, 401, 404, 410, 429, 503},
+	}, s.listFiles)
+	register(s, huma.Operation{
+		OperationID: "getFile", Method: http.MethodGet, Path: "/v1/jobs/{id}/files/{path}", Tags: []string{filesTag},
+		Summary: "Download a file", Description: "Ranges can be asked for.",
+		Responses: map[string]*huma.Response{"200": {
+			Description: "The file, with its type.",
+			Content:     map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
+		}},
+		Errors: []int{400, 401, 404, 410, 416, 429, 503},
+	}, s.getFile)
+	register(s, huma.Operation{
+		OperationID: "deleteFile", Method: http.MethodDelete, Path: "/v1/jobs/{id}/files/{path}", Tags: []string{filesTag},
+		Summary: "Delete a file", DefaultStatus: http.StatusNoContent, Errors: []int{400, 401, 404, 410, 429, 503},
+	}, s.deleteFile)
+}
+
+func (s *server) listFiles(ctx context.Context, in *listFilesInput) (*listFilesOutput, error) {
+	j, err := s.cfg.Lookup.Get(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := new(listFilesOutput)
+	out.Body.Files = []FileView{}
+	if j.Result == nil {
+		return out, nil
+	}
+	out.Body.Dropped = j.Result.FilesDropped
+	for _, f := range j.Result.Files {
+		out.Body.Files = append(out.Body.Files, FileView{f, jobLocation + j.ID + "/files/" + escapePath(f.Raw())})
+	}
+	return out, nil
+}
+
+// escapePath percent-encodes what is between the slashes.
+func escapePath(raw string) string {
+	names := strings.Split(raw, "/")
+	for i := range names {
+		names[i] = url.PathEscape(names[i])
+	}
+	return strings.Join(names, "/")
+}
+
+// file finds the file that a caller means.
+func (s *server) file(ctx context.Context, in *fileInput) (job.Job, job.File, error) {
+	j, err := s.cfg.Lookup.Get(ctx, in.ID)
+	if err != nil {
+		return j, job.File{}, err
+	}
+	if j.Result != nil {
+		if i, ok := job.FindFile(j.Result.Files, strings.TrimPrefix(in.Path, "/")); ok {
+			return j, j.Result.Files[i], nil
+		}
+	}
+	if !j.State.Terminal() {
+		return j, job.File{}, newProblem(http.StatusNotFound, "file_not_found", "the job has not ended; its files are there when it has")
+	}
+	return j, job.File{}, fmt.Errorf("find file: %w", job.ErrNoFile)
+}
+
+func (s *server) getFile(ctx context.Context, in *fileInput) (*huma.StreamResponse, error) {
+	j, f, err := s.file(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	content, err := s.cfg.Blobs.Open(ctx, f.Key)
+	if err != nil {
+		return nil, fileError(err)
+	}
+	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		defer content.Close()
+		c := humagin.Unwrap(ctx)
+		// What the code made is not ours to show: a page of it would act as this site.
+		for name, value := range map[string]string{
+			"Content-Type": f.Type, "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'",
+			"Content-Disposition": "attachment; filename*=UTF-8''" + attributeEscape(path.Base(f.Raw())),
+			"ETag":                `"` + path.Base(f.Key) + `"`,
+		} {
+			c.Header(name, value)
+		}
+		http.ServeContent(c.Writer, c.Request, "", j.FinishedAt, content)
+	}}, nil
+}
+
+// attributeEscape encodes a header's parameter as RFC 8187 does.
+func attributeEscape(s string) string {
+	return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
+}
+
+func (s *server) deleteFile(ctx context.Context, in *fileInput) (*struct{}, error) {
+	j, f, err := s.file(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Files.DropFile(ctx, j.ID, f.Key); err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Blobs.Delete(ctx, f.Key); err != nil {
+		// It goes with the job.
+		s.cfg.Log.WarnContext(ctx, "delete the content of a file", slog.String("job_id", j.ID), slog.Any("err", err))
+	}
+	return nil, nil //nolint:nilnil // there is nothing to say
+}
+
+// fileError tells a store of files that does not answer from one of jobs.
+func fileError(err error) error {
+	if errors.Is(err, job.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", errFileStore, err)
+	}
+	return err
+}
+
+// record records jobs, after the files that come with them: so a runner finds those.
+func (s *server) record(ctx context.Context, drafts []job.NewJob) []job.Created {
+	out := make([]job.Created, len(drafts))
+	ready, places := make([]job.NewJob, 0, len(drafts)), make([]int, 0, len(drafts))
+	for i, n := range drafts {
+		if err := s.putInputs(ctx, n); err != nil {
+			out[i].Err = err
+			continue
+		}
+		ready, places = append(ready, n), append(places, i)
+	}
+	for i, c := range s.cfg.Records.CreateAll(ctx, ready) {
+		out[places[i]] = c
+		// In doubt they stay: the job may have been recorded all the same.
+		if c.Replayed || c.Err != nil && !errors.Is(c.Err, job.ErrUnavailable) {
+			s.dropInputs(ctx, ready[i])
+		}
+	}
+	return out
+}
+
+func (s *server) putInputs(ctx context.Context, n job.NewJob) error {
+	if len(n.Spec.Files) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, putTime)
+	defer cancel()
+	for i, f := range n.Spec.Files {
+		if _, err := s.cfg.Blobs.Put(ctx, job.InputKey(n.Job.ID, i), bytes.NewReader(f.Content)); err != nil {
+			s.dropInputs(ctx, n)
+			return fileError(err)
+		}
+	}
+	return nil
+}
+
+// dropInputs deletes what came with a job that was not recorded. What is left of it is
+// found as an orphan.
+func (s *server) dropInputs(ctx context.Context, n job.NewJob) {
+	if len(n.Spec.Files) == 0 {
+		return
+	}
+	keys := make([]string, len(n.Spec.Files))
+	for i := range keys {
+		keys[i] = job.InputKey(n.Job.ID, i)
+	}
+	s.cfg.Background.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putTime)
+		defer cancel()
+		if err := s.cfg.Blobs.Delete(ctx, keys...); err != nil {
+			s.cfg.Log.WarnContext(ctx, "delete the files of a request that was refused", slog.Any("err", err))
+		}
+	})
+}
+
+// documentUpload adds the form of a request that brings files as they are.
+func (s *server) documentUpload(path string, body reflect.Type) {
+	request := s.api.OpenAPI().Components.Schemas.Schema(body, true, "")
+	s.api.OpenAPI().Paths[path].Post.RequestBody.Content[multipartForm] = &huma.MediaType{Schema: &huma.Schema{
+		Type: huma.TypeObject, Required: []string{requestPart},
+		Properties: map[string]*huma.Schema{
+			requestPart: request,
+			filesPart: {
+				Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString, Format: "binary"},
+				Description: "Files as they are; the filename of each part is its path.",
+			},
+		},
+	}}
+}

@@ -1,0 +1,122 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// The paths that take files as they are, in the parts of a form.
+const (
+	executePath = "/process/interpreter/execute"
+	jobsPath    = "/v1/jobs"
+
+	multipartForm = "multipart/form-data"
+	requestPart   = "request"
+	filesPart     = "files"
+)
+
+// isForm reports whether a request brings files as they are, where that is possible.
+func isForm(c *gin.Context) bool {
+	if c.Request.Method != http.MethodPost || c.FullPath() != executePath && c.FullPath() != jobsPath {
+		return false
+	}
+	kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	return err == nil && kind == multipartForm
+}
+
+// uploadsKey is the context key of the files of a form.
+type uploadsKey struct{}
+
+// uploadsOf returns the files that came in a form.
+func uploadsOf(ctx context.Context) []job.FileRequest {
+	files, ok := ctx.Value(uploadsKey{}).([]job.FileRequest)
+	if !ok {
+		return nil
+	}
+	return files
+}
+
+// unpacked takes a form apart, after its body was read: what follows sees the request
+// alone, as JSON. most is how many files it may have.
+func unpacked(most int) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if !isForm(c) {
+			if strings.HasPrefix(c.GetHeader("Content-Type"), "multipart/") {
+				abort(c, newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type",
+					"forms are for POST "+executePath+" and POST "+jobsPath+"; send JSON with the header Content-Type: application/json"))
+			}
+			return
+		}
+		request, files, err := readForm(c.Request, most)
+		if err != nil {
+			p, _ := problemOf(err)
+			abort(c, p)
+			return
+		}
+		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), uploadsKey{}, files))
+		c.Request.Body = io.NopCloser(bytes.NewReader(request))
+		c.Request.ContentLength = int64(len(request))
+		c.Request.Header.Set("Content-Type", "application/json")
+		c.Request.Header.Set("Content-Length", strconv.Itoa(len(request)))
+	}
+}
+
+func readForm(r *http.Request, most int) (request []byte, files []job.FileRequest, err error) {
+	parts, err := r.MultipartReader()
+	if err != nil {
+		return nil, nil, badRequest("cannot read the form: " + err.Error() + "; let your HTTP client write the Content-Type")
+	}
+	for {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		var content []byte
+		if err == nil {
+			content, err = io.ReadAll(part)
+		}
+		if err != nil {
+			return nil, nil, badRequest("cannot read the form: " + err.Error())
+		}
+		switch name := part.FormName(); {
+		case name == requestPart && request != nil:
+			return nil, nil, badRequest("the form has two parts request; send one, with the JSON of the request")
+		case name == requestPart && !utf8.Valid(content):
+			return nil, nil, badRequest("the part request is not valid UTF-8; encode it as UTF-8")
+		case name == requestPart:
+			request = content
+		case name == filesPart && len(files) == most:
+			return nil, nil, badRequest(fmt.Sprintf("body.files: has more than %d files, which is the limit", most))
+		case name == filesPart:
+			files = append(files, job.FileRequest{Path: pathOf(part), Data: content})
+		default:
+			return nil, nil, badRequest(fmt.Sprintf("the form has a part %.64q; it may have request, the JSON of the request, and any number of files", name))
+		}
+	}
+	if request == nil {
+		return nil, nil, badRequest("the form has no part request; send the JSON of the request in it")
+	}
+	return request, files, nil
+}
+
+// pathOf returns the filename of a part with its directories, which part.FileName drops.
+func pathOf(part *multipart.Part) string {
+	_, params, err := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+	if err != nil {
+		return ""
+	}
+	return params["filename"]
+}

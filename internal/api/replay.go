@@ -1,0 +1,91 @@
+package api
+
+import (
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// endData is the data of the last event of a job: how it ended, without its output.
+type endData struct {
+	Type  job.EventType `json:"type"`
+	State job.State     `json:"state"`
+	JobID string        `json:"jobId"`
+	*job.Result
+	// These hide those of the result.
+	Stdout  *string      `json:"stdout,omitempty"`
+	Stderr  *string      `json:"stderr,omitempty"`
+	Results []job.Value  `json:"results,omitempty"`
+	Failure *job.Failure `json:"failure,omitempty"`
+}
+
+func endEvent(j job.Job) job.Event {
+	e := job.NewEvent(job.EventStatus, endData{
+		Type: job.EventStatus, State: j.State, JobID: j.ID, Result: j.Result, Failure: j.Failure,
+	})
+	e.ID = job.EndID(j.Attempt)
+	return e
+}
+
+// waitingEvent tells that a job has not begun. It has no id: nobody can go on after it.
+func waitingEvent(j job.Job) job.Event {
+	return job.NewEvent(job.EventStatus, endData{Type: job.EventStatus, State: j.State, JobID: j.ID})
+}
+
+func gapEvent(before job.EventID, bytes uint64) job.Event {
+	e := job.NewEvent(job.EventGap, job.GapData{Type: job.EventGap, Bytes: bytes})
+	e.ID = before
+	return e
+}
+
+// brokenEvent is the last of a stream that ends before its job.
+func brokenEvent(p *Problem) job.Event {
+	return job.NewEvent(job.EventError, struct {
+		Type      job.EventType `json:"type"`
+		Code      string        `json:"code"`
+		Detail    string        `json:"detail"`
+		Resumable bool          `json:"resumable"`
+	}{job.EventError, p.Code, p.Detail, p.Status != http.StatusNotFound && p.Status != http.StatusGone})
+}
+
+// textBytes is the most output in one event that is made of a record.
+const textBytes = 32 << 10
+
+// eventsOf makes the events of a job that nobody followed of its record, all but the
+// last. The same record always gives the same.
+func eventsOf(j job.Job) []job.Event {
+	if j.Attempt == 0 {
+		return nil // it never ran
+	}
+	var events []job.Event
+	seq := uint64(0)
+	add := func(e job.Event) {
+		seq += e.Size
+		e.ID = job.EventID{Attempt: j.Attempt, Seq: seq}
+		events = append(events, e)
+	}
+	add(job.NewEvent(job.EventStatus, job.AttemptData{Type: job.EventStatus, State: job.Running, Attempt: j.Attempt}))
+	if j.Result == nil {
+		return events
+	}
+	for _, stream := range []struct{ name, text string }{{"stdout", j.Result.Stdout}, {"stderr", j.Result.Stderr}} {
+		for rest := stream.text; rest != ""; {
+			n := min(len(rest), textBytes)
+			for n < len(rest) && !utf8.RuneStart(rest[n]) {
+				n--
+			}
+			e := job.NewEvent(job.EventStream, job.StreamData{Type: job.EventStream, Stream: stream.name, Text: rest[:n]})
+			e.Size = uint64(n) //nolint:gosec // a length
+			add(e)
+			rest = rest[n:]
+		}
+	}
+	for _, v := range j.Result.Results {
+		add(v.Event())
+	}
+	if j.Result.Error != nil {
+		add(job.NewEvent(job.EventError, job.ErrorData{Type: job.EventError, Error: *j.Result.Error}))
+	}
+	return events
+}

@@ -1,0 +1,61 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+const (
+	eventStream = "text/event-stream"
+	// keepAlive is how often something is sent even if nothing happens, so that nobody
+	// on the way takes the connection for dead.
+	keepAlive = 15 * time.Second
+)
+
+// sse writes server-sent events to one client.
+type sse struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	slowest time.Duration
+}
+
+// newSSE begins the answer. The client sees at once that it has been heard.
+func (s *server) newSSE(ctx huma.Context) (*sse, error) {
+	ctx.SetHeader("Content-Type", eventStream)
+	ctx.SetHeader("Cache-Control", "no-store")
+	ctx.SetHeader("X-Accel-Buffering", "no") // nginx would collect it
+	ctx.SetStatus(http.StatusOK)
+	w, ok := ctx.BodyWriter().(http.ResponseWriter)
+	if !ok {
+		return nil, fmt.Errorf("write events: %T cannot be flushed", ctx.BodyWriter())
+	}
+	out := &sse{w, http.NewResponseController(w), s.cfg.SlowestWrite}
+	return out, out.comment()
+}
+
+// comment sends what clients ignore.
+func (s *sse) comment() error { return s.write([]byte(":\n\n")) }
+
+func (s *sse) event(e job.Event) error {
+	var b bytes.Buffer
+	if e.ID != (job.EventID{}) {
+		fmt.Fprintf(&b, "id: %s\n", e.ID)
+	}
+	fmt.Fprintf(&b, "event: %s\ndata: %s\n\n", e.Type, e.Data)
+	return s.write(b.Bytes())
+}
+
+func (s *sse) write(p []byte) error {
+	// Recorders in tests have no deadlines; a real connection always does.
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.slowest))
+	if _, err := s.w.Write(p); err != nil {
+		return fmt.Errorf("write events: %w", err)
+	}
+	return s.control.Flush()
+}

@@ -1,0 +1,38 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/blob"
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/runner"
+)
+
+// blobURL is where files are. Processes that were given no place agree about one if they
+// are on the same machine, of the same user and use the same Redis.
+func (c *Config) blobURL() string {
+	redis := ""
+	if u, err := url.Parse(string(c.RedisURL)); err == nil {
+		redis = u.Host + u.Path // without the password
+	}
+	return cmp.Or(string(c.BlobURL), blob.DefaultURL(redis))
+}
+
+// fileLimits bound what is kept of the files that an execution leaves.
+func (c *Config) fileLimits() job.FileLimits {
+	return job.FileLimits{Files: c.MaxResultFiles, Bytes: c.MaxResultFileBytes}
+}
+
+// startCleaner begins to delete the blobs of jobs that have expired.
+func (s *shared) startCleaner(ctx context.Context) stage {
+	c := runner.NewCleaner(s.store, s.blobs, s.log)
+	c.Start(ctx)
+	return stage{"cleaner", 2 * time.Second, func(context.Context) error { c.Close(); return nil }}
+}
+
+// close closes what every process has, last of all.
+func (s *shared) close() error { return errors.Join(s.blobs.Close(), s.rdb.Close()) }

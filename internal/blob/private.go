@@ -1,0 +1,50 @@
+package blob
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+const dirPrefix = "kaa-blobs-"
+
+// DefaultURL is the store of processes that were given none: a directory of this user's
+// and of the Redis with which it belongs together. All processes of one machine agree
+// about it; on more than one machine nobody can.
+func DefaultURL(redis string) string {
+	sum := sha256.Sum256([]byte(redis))
+	name := dirPrefix + strconv.Itoa(os.Getuid()) + "-" + hex.EncodeToString(sum[:4])
+	return "file://" + filepath.Join(os.TempDir(), name)
+}
+
+// checkPrivate refuses a directory that somebody else could have put there, where
+// everybody may put things.
+func checkPrivate(path string) error {
+	parent, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	if parent.Mode()&fs.ModeSticky == 0 || parent.Mode().Perm()&0o002 == 0 {
+		return nil
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.IsDir():
+		return errors.New("it is no directory")
+	case !ok || int(stat.Uid) != os.Getuid():
+		return fmt.Errorf("the directory belongs to user %d and lies where everybody may make one", stat.Uid)
+	case info.Mode().Perm()&0o077 != 0:
+		return errors.New("others may use the directory, and it lies where everybody may make one")
+	}
+	return nil
+}

@@ -1,0 +1,302 @@
+package interpreter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Session is a worker that executes one piece of code after the other in one namespace:
+// globals, modules, working directory and files stay. Between executions nothing of ours
+// waits for it, so what its threads write meanwhile stays in the pipes, and belongs to the
+// next execution. Close it in any case. Its methods may be called from one goroutine at a
+// time, but for Alive and Close.
+type Session struct {
+	w     *Worker
+	quota job.Quota
+	envs  map[string]string
+	n     int // executions so far
+	// oomKills are those of its slot before the last execution.
+	oomKills atomic.Int64
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Session lends a parked worker as the interpreter of a session. job.ErrNoRuntime: the
+// pool has no such runtime.
+func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, error) {
+	w, err := p.Acquire(ctx, spec.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{w: w, quota: fill(spec.Quota, p.cfg.Quota), envs: spec.Envs}
+	s.oomKills.Store(w.oomKills)
+	if s.quota.CPUs > 1 {
+		s.envs = threadVariables(s.quota.CPUs)
+		maps.Copy(s.envs, spec.Envs)
+	}
+	if err = w.begin(); err == nil {
+		err = w.limit(s.quota)
+		w.executing.Done()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open session on %s: %w", w.id, err), w.Close())
+	}
+	return s, nil
+}
+
+// Alive returns nil while the interpreter lives within its limits, else why the session is
+// at its end.
+func (s *Session) Alive() *job.SessionEnd {
+	memory := s.w.slot.group.OOMKills() > s.oomKills.Load()
+	if s.w.alive() {
+		// Without control groups nobody else looks at what goes on between executions.
+		if memory = s.w.slot.group == nil && memoryOf(s.w.slot.pid) > s.quota.MemoryBytes; !memory {
+			return nil
+		}
+	}
+	if memory {
+		return &job.SessionEnd{Reason: job.EndMemory, Message: fmt.Sprintf("its code needed more than its limit of %d bytes of memory", s.quota.MemoryBytes)}
+	}
+	return &job.SessionEnd{Reason: job.EndCrashed, Message: "its interpreter has ended"}
+}
+
+// Execute runs spec.Code. It returns when the code has ended and what it had written by
+// then is in the result. When spec.Timeout or ctx ends first, the code gets SIGINT; if it
+// does not end within the grace, the interpreter is killed. Whenever the interpreter is at
+// its end, the second result says why, and the session should be closed. An error means
+// that Kaa's part broke, or with job.ErrNotStarted that the interpreter had ended before.
+func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.SessionEnd, error) {
+	w := s.w
+	if err := w.beginAgain(); err != nil {
+		return job.Result{}, nil, err
+	}
+	defer w.endOne()
+	if end := s.Alive(); end != nil {
+		return job.Result{}, end, fmt.Errorf("execute on %s: %w", w.id, job.ErrNotStarted)
+	}
+	quota := s.quota
+	if spec.Quota.CPUTime > 0 {
+		quota.CPUTime = spec.Quota.CPUTime
+	}
+	if spec.Quota.OutputBytes > 0 {
+		quota.OutputBytes = spec.Quota.OutputBytes
+	}
+	r := &run{
+		w: w, quota: quota, stdout: newCapture(int(quota.OutputBytes)), stderr: newCapture(int(quota.OutputBytes)),
+		results: newResults(quota.OutputBytes), frames: make(chan event, followRoom), lasting: true,
+	}
+	if ctx.Err() != nil {
+		r.stopped = cancelled
+		return r.result(), nil, nil
+	}
+	s.n++
+	w.oomKills = w.slot.group.OOMKills()
+	s.oomKills.Store(w.oomKills)
+	c := command{
+		ID: strconv.Itoa(s.n), Cmd: "session", Execution: s.n, Code: spec.Code, Stdin: spec.Stdin, Envs: spec.Envs,
+		Results: quota.OutputBytes, Figures: spec.FigureFormats,
+	}
+	if s.n == 1 {
+		c.Limits, c.Session = s.limits(), s.envs
+	}
+	r.attach(spec.Tap)
+	stdout, stderr := spec.Tap.Tee("stdout", r.stdout), spec.Tap.Tee("stderr", r.stderr)
+	r.pumpUntilTold(w.stdout, stdout)
+	r.pumpUntilTold(w.stderr, stderr)
+	w.frames.allow(quota.OutputBytes)
+	r.pumps.Go(func() { w.frames.follow(c.ID, r.frames, r.keepResults(spec.Tap)) })
+	cpu := s.cpuMicros()
+	started := time.Now()
+	err := w.send(c)
+	if err == nil {
+		r.follow(ctx, spec.Timeout)
+	}
+	r.duration = time.Since(started)
+	kept := s.pause(r, stdout, stderr)
+	r.cpuMicros = s.cpuMicros() - cpu
+	switch {
+	case r.aborted:
+		return r.result(), nil, fmt.Errorf("execute on %s: %w", w.id, ErrClosed)
+	case errors.Is(r.protocol, job.ErrNotStarted) && r.stopped == "", errors.Is(err, syscall.EPIPE):
+		return job.Result{}, s.Alive(), fmt.Errorf("execute on %s: %w", w.id, job.ErrNotStarted)
+	case err != nil:
+		return job.Result{}, nil, fmt.Errorf("execute on %s: send code: %w", w.id, err)
+	}
+	res := r.result()
+	res.CPUMs = float64(r.cpuMicros) / 1000
+	if kept {
+		return res, nil, nil
+	}
+	return res, r.sessionEnd(res), nil
+}
+
+// limits are those of the session that the kernel keeps for each process. Processor time
+// is not among them: it is counted for each execution.
+func (s *Session) limits() map[string]int64 {
+	q := s.quota
+	q.CPUTime = 0
+	return s.w.pool.rlimits(q)
+}
+
+// pause completes the output of an execution and leaves the interpreter to the next one;
+// or, if that cannot be, ends it. It reports which.
+func (s *Session) pause(r *run, stdout, stderr io.Writer) bool {
+	if r.status == nil || r.aborted || r.exceeded != "" || (r.stopped != "" && s.w.syncSlot() != nil) {
+		r.settle()
+		return false
+	}
+	files := []struct {
+		from *os.File
+		to   io.Writer
+	}{{s.w.stdout, stdout}, {s.w.stderr, stderr}}
+	for _, f := range files {
+		_ = f.from.SetReadDeadline(time.Unix(1, 0))
+	}
+	r.pumps.Wait()
+	for _, f := range files {
+		_ = f.from.SetReadDeadline(time.Time{})
+		// It has flushed everything before it said that the code has ended.
+		drainPipe(f.from, f.to)
+	}
+	return true
+}
+
+// sessionEnd says why an execution was the last one of its session.
+func (r *run) sessionEnd(res job.Result) *job.SessionEnd {
+	name, value := r.limitExceeded()
+	switch {
+	case r.status == nil && name == memoryExceeded:
+		return &job.SessionEnd{Reason: job.EndMemory, Message: value}
+	case r.status == nil && name == cpuExceeded:
+		return &job.SessionEnd{Reason: job.EndCPU, Message: value}
+	case r.stopped != "":
+		return &job.SessionEnd{Reason: job.EndKilled, Message: "an execution did not end when it was interrupted"}
+	}
+	message := "its interpreter has ended"
+	if res.Error != nil {
+		message += ": " + res.Error.Name
+	}
+	return &job.SessionEnd{Reason: job.EndCrashed, Message: message}
+}
+
+// Close ends the interpreter: in good order, so that atexit runs and threads are joined,
+// if it does that within the grace. An execution is cut off. It is idempotent.
+func (s *Session) Close() error {
+	s.closeOnce.Do(func() {
+		if s.w.lastCommand() && s.w.send(command{Cmd: "shutdown"}) == nil {
+			s.w.exitsWithin(s.w.pool.cfg.Grace)
+		}
+		s.closeErr = s.w.Close()
+	})
+	return s.closeErr
+}
+
+// lastCommand lets no execution begin any more, and reports whether the worker lives and
+// executes nothing.
+func (w *Worker) lastCommand() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	return !w.busy && w.alive()
+}
+
+// beginAgain takes one of many executions.
+func (w *Worker) beginAgain() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return fmt.Errorf("execute on %s: %w", w.id, ErrClosed)
+	}
+	w.busy = true
+	w.executing.Add(1)
+	return nil
+}
+
+func (w *Worker) endOne() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busy = false
+	w.executing.Done()
+}
+
+// syncSlot returns once the slot has done all that it was told: an interrupt that was on
+// its way has reached the code that it was meant for, and will not reach the next.
+func (w *Worker) syncSlot() error {
+	w.tell("P")
+	select {
+	case m := <-w.answers:
+		return m.failure()
+	case <-w.exited:
+		return ErrClosed
+	case <-time.After(obeyTime):
+		return os.ErrDeadlineExceeded
+	}
+}
+
+// awaitRead waits until the worker has read the command, and reports whether it has: an
+// interrupt before that would not count.
+func (r *run) awaitRead() bool {
+	for deadline := time.Now().Add(obeyTime); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if !unread(r.w.control) {
+			return true
+		}
+	}
+	return false
+}
+
+// pumpUntilTold copies a stream of the code until its end, or until a deadline in the past
+// tells it to stop.
+func (r *run) pumpUntilTold(from *os.File, to io.Writer) {
+	r.pumps.Go(func() {
+		buf := r.w.pool.buffers.Get().(*[]byte)
+		defer r.w.pool.buffers.Put(buf)
+		_, _ = io.CopyBuffer(to, readOnly{from}, *buf)
+	})
+}
+
+// drainPipe reads what is in a pipe now, without waiting for more: others may go on
+// writing to it.
+func drainPipe(from *os.File, to io.Writer) {
+	conn, err := from.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Read(func(fd uintptr) bool {
+		left, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+		if err != nil || left == 0 {
+			return true
+		}
+		buf := make([]byte, min(left, bufferSize))
+		for left > 0 {
+			n, err := unix.Read(int(fd), buf[:min(left, len(buf))])
+			if n <= 0 || err != nil {
+				return true
+			}
+			_, _ = to.Write(buf[:n])
+			left -= n
+		}
+		return true
+	})
+}
+
+// cpuMicros is the processor time that the session has used.
+func (s *Session) cpuMicros() int64 {
+	if s.w.slot.group != nil {
+		return s.w.slot.group.CPUMicros()
+	}
+	return cpuOf(s.w.slot.pid)
+}

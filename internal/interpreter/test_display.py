@@ -1,0 +1,164 @@
+"""Tests of display.py by itself: many executions of one namespace, as in a session.
+
+How it goes with the runner is in results_test.go. See test_repl_worker.py.
+"""
+
+import _thread
+import json
+import os
+import signal
+import socket
+import threading
+import types
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def load(name):
+    module = types.ModuleType("kaa_" + name)
+    with open(os.path.join(HERE, name + ".py"), encoding="utf-8") as file:
+        exec(compile(file.read(), file.name, "exec", 0, True), module.__dict__)
+    return module
+
+
+display = load("display")
+
+
+class Control:
+    """The place of repl_worker's, with the test as the runner."""
+
+    def __init__(self, test):
+        self.theirs, ours = socket.socketpair()
+        self.lock = _thread.RLock()
+        self.fd = ours.fileno()
+        self.lines = self.theirs.makefile("rb")
+        for resource in (self.lines, self.theirs, ours):
+            test.addCleanup(resource.close)
+        self.theirs.settimeout(30)
+
+    def is_ours(self):
+        return True
+
+
+class SessionTest(unittest.TestCase):
+    def setUp(self):
+        self.control = Control(self)
+        self.results = display.Results(self.control)
+        self.namespace = {}
+        self.count = 0
+        self.addCleanup(self.results.loop.close)
+
+    def execute(self, code, room=100000):
+        """Returns the text of the values that the code showed, and how many were dropped."""
+        self.count += 1
+        self.results.begin({"id": str(self.count), "results": room})
+        error = None
+        try:
+            self.results.run(code, self.namespace, "<stdin>")
+        except BaseException as exc:
+            error = exc
+        self.results.show_figures()
+        dropped = self.results.end()
+        os.write(self.control.fd, b"{}\n")
+        shown = []
+        while True:
+            frame = json.loads(self.control.lines.readline().decode("ascii"))
+            if not frame:
+                break
+            self.assertEqual(frame["id"], str(self.count))
+            shown.append(frame["data"]["text/plain"])
+        if error is not None:
+            raise error
+        return shown, dropped
+
+    def test_values(self):
+        self.assertEqual(self.execute("x = 1"), ([], 0))
+        self.assertEqual(self.execute("x += 1\nx"), (["2"], 0))
+        self.assertEqual(self.execute("def f(): return x"), ([], 0))
+        self.assertEqual(self.execute("f()"), (["2"], 0))
+
+    def test_the_budget_is_of_one_execution(self):
+        for _ in range(3):
+            shown, dropped = self.execute("'x' * 90000", 1000)
+            self.assertEqual(dropped, 0)
+            self.assertIn("characters dropped", shown[0])
+        self.assertEqual(self.execute("1", 0), ([], 1))
+        self.assertEqual(self.execute("1", 1000), (["1"], 0))
+
+    def test_features_stay(self):
+        self.execute("from __future__ import annotations")
+        self.assertEqual(self.execute("def f(a: nobody): pass\nf.__annotations__"), (["{'a': 'nobody'}"], 0))
+
+    def test_errors_leave_it_usable(self):
+        for code in ("1/0", "x = = 1", "return 1", "raise SystemExit(1)", "await 1"):
+            with self.subTest(code), self.assertRaises(BaseException):
+                self.execute(code)
+        self.assertEqual(self.execute("5"), (["5"], 0))
+
+    def test_nothing_runs_unless_all_of_it_can(self):
+        for last in ("x y", "lambda: (yield", "return"):
+            with self.assertRaises(SyntaxError):
+                self.execute("done = True\n" + last)
+        self.assertNotIn("done", self.namespace)
+
+    def test_lines_of_errors(self):
+        for code, line in (("1/0", 1), ("\n\n1/0", 3), ("x = 1\n\nx/0", 3), ("x = (\n1/0)", 2), ("x = 1; 1/0", 1), ("await f()", 1)):
+            with self.subTest(code):
+                try:
+                    self.execute(code)
+                except (ZeroDivisionError, NameError) as error:
+                    trace = error.__traceback__
+                while trace.tb_next:
+                    trace = trace.tb_next
+                self.assertEqual((trace.tb_frame.f_code.co_filename, trace.tb_lineno), ("<stdin>", line))
+                self.assertEqual(trace.tb_frame.f_code.co_name, "<module>")
+
+    def test_one_event_loop(self):
+        self.execute("import asyncio\nasync def f():\n  return asyncio.get_running_loop()\none = await f()")
+        self.execute("task = asyncio.ensure_future(asyncio.sleep(0.01, 'slept'))\nawait asyncio.sleep(0)")
+        self.assertEqual(self.execute("await f() is one"), (["True"], 0))
+        self.assertEqual(self.execute("await task"), (["'slept'"], 0))
+        self.results.loop.close()
+        self.assertEqual(self.execute("await f() is one"), (["False"], 0))
+
+    def test_close_cancels_what_is_left(self):
+        self.execute("import asyncio\nended = []\nasync def f():\n  try: await asyncio.sleep(600)\n  finally: ended.append(1)\n"
+                     "task = asyncio.ensure_future(f())\nawait asyncio.sleep(0)")
+        self.results.loop.close()
+        self.assertEqual(self.namespace["ended"], [1])
+
+    def test_interrupted_await_does_not_go_on(self):
+        self.execute("import asyncio, os, signal\nended = []")
+        with self.assertRaises(KeyboardInterrupt):
+            self.execute("try:\n  asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), signal.SIGINT)\n"
+                         "  await asyncio.sleep(600)\nexcept asyncio.CancelledError:\n  ended.append(1); raise")
+        self.assertEqual(self.namespace["ended"], [1])
+        self.assertEqual(self.execute("await asyncio.sleep(0, 7)"), (["7"], 0))
+
+    def test_nothing_is_sent_between_executions(self):
+        self.execute("1")
+        thread = threading.Thread(target=self.results.show, args=(5,))
+        thread.start()
+        thread.join()
+        self.assertEqual(self.execute("2"), (["2"], 1))
+
+    def test_the_signal_mask_is_as_it_was(self):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        self.addCleanup(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self.execute("1")
+        self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, ()), before)
+
+    def test_warnings_come_once(self):
+        import warnings
+
+        for code in ("'' is 1", "x = 1\n'' is x\n(lambda: '' is 1)", "x = '' is 1"):
+            with self.subTest(code), warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self.execute(code)
+                self.assertIn(len(caught), (1, 2) if code.startswith("x = 1") else (1,))
+
+
+if __name__ == "__main__":
+    unittest.main()

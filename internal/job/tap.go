@@ -1,0 +1,116 @@
+package job
+
+import (
+	"encoding/json"
+	"io"
+	"sync"
+)
+
+// Sink takes the output of an execution while it runs. No method may block: the
+// execution would wait.
+type Sink interface {
+	// Stream takes what was written to stdout or stderr. It does not keep p.
+	Stream(name string, p []byte)
+	// Skipped says that n bytes of a stream are not there any more.
+	Skipped(name string, n int64)
+	// Event takes anything else; data is a JSON object whose type is t.
+	Event(t EventType, data json.RawMessage)
+}
+
+// Tap is where an execution can be watched, from its beginning or from any later
+// moment on. The interpreter fills it, the runner opens it, and as long as nobody
+// does, it costs next to nothing. A nil Tap is one that nobody opens.
+type Tap struct {
+	mu     sync.Mutex
+	sink   Sink
+	closed bool
+	// replay gives what there is of the streams so far.
+	replay func(Sink)
+	// missed are the events so far. The interpreter bounds them, as it keeps them for
+	// the result too.
+	missed []Event
+}
+
+// Attach makes replay, which is called under the tap's lock, give the streams so far.
+// What is written meanwhile has to pass through Tee's writers.
+func (t *Tap) Attach(replay func(Sink)) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.replay, t.missed = replay, nil
+}
+
+// Tee returns a writer to w, which also gives what it gets to the tap's sink.
+func (t *Tap) Tee(name string, w io.Writer) io.Writer {
+	if t == nil {
+		return w
+	}
+	return &tee{t, name, w}
+}
+
+type tee struct {
+	tap  *Tap
+	name string
+	w    io.Writer
+}
+
+func (t *tee) Write(p []byte) (int, error) {
+	t.tap.mu.Lock()
+	defer t.tap.mu.Unlock()
+	n, err := t.w.Write(p)
+	if t.tap.sink != nil {
+		t.tap.sink.Stream(t.name, p[:n])
+	}
+	return n, err
+}
+
+// Event passes on something that is not output of a stream.
+func (t *Tap) Event(e EventType, data json.RawMessage) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.closed:
+	case t.sink != nil:
+		t.sink.Event(e, data)
+	default:
+		t.missed = append(t.missed, Event{Type: e, Data: data})
+	}
+}
+
+// Value passes on what the code shows.
+func (t *Tap) Value(v Value) {
+	if t == nil {
+		return
+	}
+	e := v.Event()
+	t.Event(e.Type, e.Data)
+}
+
+// Open gives s what there is so far, and everything that comes until Close.
+func (t *Tap) Open(s Sink) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	if t.replay != nil {
+		t.replay(s)
+	}
+	for _, e := range t.missed {
+		s.Event(e.Type, e.Data)
+	}
+	t.missed = nil
+	t.sink = s
+}
+
+// Close ends it for good. The sink is not called any more when it returns.
+func (t *Tap) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed, t.sink, t.replay, t.missed = true, nil, nil, nil
+}

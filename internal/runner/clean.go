@@ -1,0 +1,132 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Kept is what the cleaner needs of the records.
+type Kept interface {
+	// Expired returns jobs with blobs whose records have expired.
+	Expired(ctx context.Context, most int) ([]string, error)
+	// ForgetBlobs notes that the blobs of jobs are deleted.
+	ForgetBlobs(ctx context.Context, ids ...string) error
+	// Unknown returns those of the ids for which there is no record.
+	Unknown(ctx context.Context, ids []string) ([]string, error)
+	// Elect reports whether the caller is the one to do something in a period.
+	Elect(ctx context.Context, what string, period time.Duration) (bool, error)
+}
+
+// Garbage is what the cleaner needs of the place where blobs are.
+type Garbage interface {
+	List(ctx context.Context, prefix string, before time.Time) ([]string, error)
+	DeleteAll(ctx context.Context, prefix string) error
+}
+
+const (
+	// orphansEvery is how often one process looks for blobs that nobody knows of: those
+	// of processes that died between writing them and recording the job, or its end.
+	orphansEvery = time.Hour
+	// orphanAge is how old they are at least: a blob is written before its record.
+	orphanAge = time.Hour
+)
+
+// Cleaner deletes the blobs of jobs whose records have expired. Any number of processes
+// may do it. A deletion that fails is tried again.
+type Cleaner struct {
+	kept    Kept
+	garbage Garbage
+	log     *slog.Logger
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+}
+
+// NewCleaner returns a cleaner that has not started yet.
+func NewCleaner(kept Kept, garbage Garbage, log *slog.Logger) *Cleaner {
+	return &Cleaner{kept: kept, garbage: garbage, log: log}
+}
+
+// Start begins to clean; Close ends it.
+func (c *Cleaner) Start(ctx context.Context) {
+	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	c.done.Go(func() {
+		every(ctx, sweepEvery, func() { c.warn(ctx, "delete blobs of expired jobs", c.Expired(ctx)) })
+	})
+	c.done.Go(func() {
+		every(ctx, orphansEvery/4, func() {
+			mine, err := c.kept.Elect(ctx, "orphans", orphansEvery)
+			if err == nil && mine {
+				err = c.Orphans(ctx, time.Now().Add(-orphanAge))
+			}
+			c.warn(ctx, "look for blobs without a job", err)
+		})
+	})
+}
+
+func (c *Cleaner) warn(ctx context.Context, doing string, err error) {
+	if err != nil && ctx.Err() == nil {
+		c.log.WarnContext(ctx, doing, slog.Any("err", err))
+	}
+}
+
+// Close ends the cleaning and waits for it.
+func (c *Cleaner) Close() {
+	c.stop()
+	c.done.Wait()
+}
+
+// Expired deletes the blobs of jobs whose records have expired.
+func (c *Cleaner) Expired(ctx context.Context) error {
+	for {
+		ids, err := c.kept.Expired(ctx, batch)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		for _, id := range ids {
+			if err := c.garbage.DeleteAll(ctx, job.KeyPrefix(id)); err != nil {
+				return err
+			}
+			// Only now: what is not deleted has to be found again.
+			if err := c.kept.ForgetBlobs(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Orphans deletes blobs that were written before a time and belong to no job.
+func (c *Cleaner) Orphans(ctx context.Context, before time.Time) error {
+	const parts = 256 // as job.KeyPrefix divides them
+	for part := range parts {
+		keys, err := c.garbage.List(ctx, fmt.Sprintf("%02x/", part), before)
+		if err != nil {
+			return err
+		}
+		jobs := make(map[string]bool, len(keys))
+		for _, key := range keys {
+			if id := job.OwnerOfKey(key); id != "" { // others are not ours
+				jobs[id] = true
+			}
+		}
+		for ids := range slices.Chunk(slices.Sorted(maps.Keys(jobs)), batch) {
+			unknown, err := c.kept.Unknown(ctx, ids)
+			if err != nil {
+				return err
+			}
+			for _, id := range unknown {
+				c.log.WarnContext(ctx, "blobs of no job are deleted", slog.String("job_id", id))
+				if err := c.garbage.DeleteAll(ctx, job.KeyPrefix(id)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,344 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+const (
+	// chunkBytes is the most output in one event.
+	chunkBytes = 32 << 10
+	// batchBytes is about the most that one write to Redis has. With flushEvery it
+	// bounds what code that prints all it can costs Redis.
+	batchBytes = 256 << 10
+	flushEvery = 10 * time.Millisecond
+	// settleDown is how long the first output after a silence waits for more of it:
+	// print writes its text and the end of the line one after the other.
+	settleDown = time.Millisecond
+	// chunkCost is what an event takes beyond its data.
+	chunkCost = 64
+)
+
+// feed writes what an execution puts out as events of its job. The execution never
+// waits for it: what Redis does not take in time is held up to a limit, beyond that
+// the middle of it is dropped. The numbering goes on over what was dropped, so readers
+// see how much there was.
+type feed struct {
+	events Events
+	claim  job.Claim
+	limit  int
+	log    *slog.Logger
+	wake   chan struct{}
+	ending chan struct{}
+	done   sync.WaitGroup
+
+	mu      sync.Mutex
+	seq     uint64            // where the next event begins
+	pending []chunk           // what is to be written
+	held    int               // what pending takes
+	begun   map[string][]byte // the start of a character whose rest has not come, by stream
+
+	// Of the one who writes: the goroutine, and drain after its end.
+	batch   []job.Event // taken from pending, not known to be written
+	oldest  job.EventID // of the events to keep, with this batch
+	written []mark      // the events that Redis keeps
+	kept    int         // what they take
+	dead    bool        // the claim was lost
+}
+
+// chunk is an event to be.
+type chunk struct {
+	kind   job.EventType
+	stream string // of output
+	data   []byte // as written; of other events it is JSON
+	size   uint64 // of those, what they take of the numbering
+	end    uint64
+}
+
+func (c *chunk) cost() int { return len(c.data) + chunkCost }
+
+type mark struct {
+	seq  uint64
+	cost int
+}
+
+func newFeed(events Events, claim job.Claim, limit int, log *slog.Logger) *feed {
+	f := &feed{
+		events: events, claim: claim, limit: limit, log: log.With(slog.String("job_id", claim.JobID)),
+		wake: make(chan struct{}, 1), ending: make(chan struct{}), begun: make(map[string][]byte),
+	}
+	start := job.NewEvent(job.EventStatus, job.AttemptData{Type: job.EventStatus, State: job.Running, Attempt: claim.Attempt})
+	f.Event(start.Type, start.Data)
+	if claim.Attempt > 1 {
+		// Of earlier attempts only the last is kept: the bound is for each.
+		f.oldest = job.EventID{Attempt: claim.Attempt - 1}
+	}
+	f.done.Go(f.run)
+	return f
+}
+
+// Stream takes output. Only whole characters go on, as long as it is text.
+func (f *feed) Stream(name string, p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if start := f.begun[name]; len(start) > 0 {
+		p = append(start, p...) //nolint:gocritic // p is the reader's, start is ours
+		delete(f.begun, name)
+	}
+	whole := wholeCharacters(p)
+	if whole < len(p) {
+		f.begun[name] = slices.Clone(p[whole:])
+	}
+	f.add(name, p[:whole])
+}
+
+// Skipped counts output that nobody has any more.
+func (f *feed) Skipped(name string, n int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flushBegun(name)
+	f.seq += uint64(n) //nolint:gosec // a count
+}
+
+// Event takes anything else. In place of one that would not leave room for others there
+// is a gap.
+func (f *feed) Event(t job.EventType, data json.RawMessage) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	size := uint64(len(data))
+	f.seq += size
+	if len(data) > f.limit/2 {
+		t, data = job.EventGap, job.NewEvent(job.EventGap, job.GapData{Type: job.EventGap, Bytes: size}).Data
+	}
+	f.hold(chunk{kind: t, data: data, size: size, end: f.seq})
+}
+
+func (f *feed) flushBegun(name string) {
+	start := f.begun[name]
+	delete(f.begun, name)
+	f.add(name, start)
+}
+
+// add appends output to the last event if it is of the same stream, else to new ones.
+func (f *feed) add(name string, p []byte) {
+	for len(p) > 0 {
+		take := 0
+		if n := len(f.pending); n > 0 && f.pending[n-1].stream == name && f.pending[n-1].end == f.seq {
+			last := &f.pending[n-1]
+			if take = fitting(p, chunkBytes-len(last.data)); take > 0 {
+				last.data = append(last.data, p[:take]...)
+				last.end += uint64(take)
+				f.held += take
+				f.seq = last.end
+			}
+		}
+		if take == 0 {
+			take = fitting(p, chunkBytes)
+			f.seq += uint64(take) //nolint:gosec // a length
+			f.hold(chunk{kind: job.EventStream, stream: name, data: slices.Clone(p[:take]), end: f.seq})
+		}
+		p = p[take:]
+	}
+	f.tell()
+}
+
+// hold puts an event at the end, and drops from the middle of what waits if that is too
+// much by then: a good part at once, so that it is rarely done.
+func (f *feed) hold(c chunk) {
+	f.pending = append(f.pending, c)
+	f.held += c.cost()
+	f.tell()
+	if f.held <= f.limit {
+		return
+	}
+	from, head := 0, 0
+	for from < len(f.pending)-1 && head < f.limit/4 {
+		head += f.pending[from].cost()
+		from++
+	}
+	to := from
+	for to < len(f.pending)-1 && f.held > f.limit/4*3 {
+		f.held -= f.pending[to].cost()
+		to++
+	}
+	f.pending = slices.Delete(f.pending, from, to)
+}
+
+func (f *feed) tell() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes until close.
+func (f *feed) run() {
+	ctx := context.Background() // each write is bounded by the client's patience
+	pause := settleDown
+	for {
+		select {
+		case <-f.ending:
+			return
+		case <-f.wake:
+		}
+		if !f.pause(pause) {
+			return
+		}
+		began := time.Now()
+		more, err := f.write(ctx)
+		switch {
+		case err != nil:
+			f.log.Warn("write events: will try again", slog.Any("err", err))
+			pause = min(max(2*pause, firstPause), lastPause)
+			f.tell()
+		default:
+			if more {
+				f.tell()
+			}
+			pause = settleDown
+			if !f.pause(flushEvery - settleDown - time.Since(began)) {
+				return
+			}
+		}
+	}
+}
+
+// pause waits, and returns false if it is time to end.
+func (f *feed) pause(d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-f.ending:
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// close ends the writing as it goes. What is left is for drain.
+func (f *feed) close() {
+	close(f.ending)
+	f.done.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range []string{"stdout", "stderr"} {
+		f.flushBegun(name)
+	}
+}
+
+// drain writes what is left. A nil feed has nothing.
+func (f *feed) drain(ctx context.Context) error {
+	if f == nil {
+		return nil
+	}
+	for {
+		more, err := f.write(ctx)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// write writes one batch, the last one again if that failed, and reports whether there
+// is more. Only a Redis that is away is an error.
+func (f *feed) write(ctx context.Context) (more bool, err error) {
+	if f.batch == nil {
+		f.take()
+	}
+	if len(f.batch) == 0 || f.dead {
+		f.batch = nil
+		return false, nil
+	}
+	err = f.events.AppendEvents(ctx, f.claim, f.oldest, f.batch)
+	switch {
+	case errors.Is(err, job.ErrUnavailable):
+		return true, err
+	case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
+		f.dead = true
+	case err != nil:
+		f.log.ErrorContext(ctx, "events are not written", slog.Any("err", err))
+		f.dead = true
+	}
+	f.batch = nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.pending) > 0 && !f.dead, nil
+}
+
+// take makes a batch of what waits, and finds out what Redis need not keep with it.
+func (f *feed) take() {
+	f.mu.Lock()
+	n, size := 0, 0
+	for n < len(f.pending) && size < batchBytes {
+		size += f.pending[n].cost()
+		n++
+	}
+	chunks := slices.Clone(f.pending[:n])
+	f.pending = slices.Delete(f.pending, 0, n)
+	f.held -= size
+	f.mu.Unlock()
+
+	for _, c := range chunks {
+		e := c.event(f.claim.Attempt)
+		f.batch = append(f.batch, e)
+		m := mark{c.end, len(e.Data) + chunkCost}
+		f.written = append(f.written, m)
+		f.kept += m.cost
+	}
+	old := 0
+	for f.kept > f.limit && old < len(f.written)-1 {
+		f.kept -= f.written[old].cost
+		old++
+	}
+	if old > 0 {
+		f.written = slices.Delete(f.written, 0, old)
+		f.oldest = job.EventID{Attempt: f.claim.Attempt, Seq: f.written[0].seq}
+	}
+}
+
+// event encodes it.
+func (c *chunk) event(attempt int) job.Event {
+	e := job.Event{Type: c.kind, Data: c.data, Size: c.size}
+	if c.stream != "" {
+		e = job.NewEvent(job.EventStream, job.StreamData{Type: job.EventStream, Stream: c.stream, Text: string(c.data)})
+		e.Size = uint64(len(c.data))
+	}
+	e.ID = job.EventID{Attempt: attempt, Seq: c.end}
+	return e
+}
+
+// fitting returns how much of p goes into room without cutting a character.
+func fitting(p []byte, room int) int {
+	if len(p) <= room {
+		return len(p)
+	}
+	return wholeCharacters(p[:room])
+}
+
+// wholeCharacters returns the length of p without a character at its end whose rest is
+// missing.
+func wholeCharacters(p []byte) int {
+	for i := len(p) - 1; i >= 0 && i >= len(p)-utf8.UTFMax; i-- {
+		if utf8.RuneStart(p[i]) {
+			if !utf8.FullRune(p[i:]) {
+				return i
+			}
+			break
+		}
+	}
+	return len(p)
+}

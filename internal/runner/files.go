@@ -1,0 +1,137 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Blobs is where the contents of files are.
+type Blobs interface {
+	Put(ctx context.Context, key string, content io.Reader) (int64, error)
+	Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
+}
+
+// errFiles: the files that came with a job could not be put in place.
+var errFiles = errors.New("files of the job are unavailable")
+
+// Times for the files of one execution. A caller may wait for it.
+const (
+	bringTime = 15 * time.Second
+	keepTime  = 10 * time.Second
+)
+
+// bring puts the files that came with a job into the worker's directory.
+func (r *Runner) bring(run context.Context, w Worker, claim job.Claim) error {
+	if len(claim.Spec.Files) == 0 || run.Err() != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(run, bringTime)
+	defer cancel()
+	for i, f := range claim.Spec.Files {
+		if err := r.bringOne(ctx, w, job.InputKey(claim.JobID, i), f); err != nil {
+			switch {
+			case run.Err() != nil:
+				return nil // Execute says how that ends
+			case errors.Is(err, job.ErrNotStarted):
+				return err
+			}
+			return fmt.Errorf("%w: %w", errFiles, err)
+		}
+	}
+	return nil
+}
+
+func (r *Runner) bringOne(ctx context.Context, w Worker, key string, f job.Input) error {
+	content, err := r.cfg.Blobs.Open(ctx, key)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.Put(f.Path, content), content.Close())
+}
+
+// keepFiles stores what an execution left and lists it in the result. A store that does
+// not take it costs the caller the files and not the result.
+func (r *Runner) keepFiles(run context.Context, log *slog.Logger, w Worker, claim job.Claim, result *job.Result) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), keepTime)
+	defer cancel()
+	stop := context.AfterFunc(run, func() {
+		if !errors.Is(context.Cause(run), errCancelled) {
+			cancel() // the process is about to stop: the result is worth more than the files
+		}
+	})
+	defer stop()
+	var mu sync.Mutex
+	var files []job.File
+	dropped, err := w.Collect(ctx, r.cfg.Files, func(f job.Found, content io.Reader) error {
+		head := &beginning{r: content}
+		n, err := r.cfg.Blobs.Put(ctx, job.OutputKey(claim.JobID, claim.Attempt, f.Path), head)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		files = append(files, job.NewFile(f.Path, n, mediaType(f.Path, head.bytes)))
+		return nil
+	})
+	if err != nil {
+		log.ErrorContext(ctx, "files of an execution were not kept", slog.Any("err", err))
+	}
+	slices.SortFunc(files, func(a, b job.File) int { return strings.Compare(a.Path, b.Path) })
+	result.Files = files
+	if dropped != (job.FilesDropped{}) {
+		result.FilesDropped = &dropped
+	}
+}
+
+// beginning remembers the first bytes that are read, of which types are guessed.
+type beginning struct {
+	r     io.Reader
+	bytes []byte
+}
+
+func (b *beginning) Read(p []byte) (int, error) {
+	const most = 512 // what http.DetectContentType looks at
+	n, err := b.r.Read(p)
+	b.bytes = append(b.bytes, p[:min(n, most-len(b.bytes))]...)
+	return n, err
+}
+
+// mediaTypes are those that people exchange with programs. What a machine's own tables
+// say differs from one to the next.
+var mediaTypes = map[string]string{ //nolint:gochecknoglobals // a constant
+	".csv": "text/csv; charset=utf-8", ".tsv": "text/tab-separated-values; charset=utf-8", ".txt": "text/plain; charset=utf-8",
+	".md": "text/markdown; charset=utf-8", ".py": "text/x-python; charset=utf-8", ".log": "text/plain; charset=utf-8",
+	".json": "application/json", ".jsonl": "application/jsonl", ".ipynb": "application/x-ipynb+json",
+	".yaml": "application/yaml", ".yml": "application/yaml", ".toml": "application/toml",
+	".parquet": "application/vnd.apache.parquet", ".npy": "application/octet-stream", ".npz": "application/zip",
+	".sqlite": "application/vnd.sqlite3", ".zip": "application/zip", ".gz": "application/gzip", ".tar": "application/x-tar",
+	".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+	".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+	".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+	".mp3":  "audio/mpeg", ".wav": "audio/wav", ".mp4": "video/mp4",
+}
+
+// mediaType guesses what a file is, by its name or else by how it begins.
+func mediaType(name string, head []byte) string {
+	ext := strings.ToLower(path.Ext(name))
+	if t, ok := mediaTypes[ext]; ok {
+		return t
+	}
+	if t := mime.TypeByExtension(ext); t != "" && utf8.ValidString(ext) {
+		return t
+	}
+	return http.DetectContentType(head)
+}

@@ -1,0 +1,195 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// claim asks for what a session has to do next. While Redis does not answer it asks again:
+// whoever asks before the end of a claim gets the same.
+func (s *sessions) claim(se *Session) (*job.Claim, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.r.cfg.ClaimFor)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		sent := time.Now()
+		c, err := s.r.cfg.SessionRecords.NextInSession(ctx, se.id, s.r.cfg.Self.ID, se.interpreter != nil)
+		if errors.Is(err, job.ErrUnregistered) {
+			if err = s.r.beat(ctx); err == nil {
+				continue
+			}
+		}
+		if err == nil && c != nil && time.Since(sent) > oldAnswer {
+			continue // this process stood still: the session may have been written off since
+		}
+		if !errors.Is(err, job.ErrUnavailable) {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// execute carries a claim through and returns the next one.
+func (s *sessions) execute(se *Session, claim job.Claim) (next *job.Claim, ask bool) {
+	log := s.r.cfg.Log.With(slog.String("job_id", claim.JobID), slog.String("session_id", se.id))
+	run, end := context.WithCancelCause(s.ctx)
+	defer end(nil)
+	e := s.r.track(claim, end)
+	defer s.r.untrack(claim.JobID)
+	claim.Spec.Tap = e.tap
+	if !s.begin(se, claim, end) {
+		s.r.unwatch(e, job.Outcome{})
+		return nil, false
+	}
+	started := time.Now()
+	var o job.Outcome
+	if claim.Spec.Op != "" {
+		o = s.operate(run, log, se, claim)
+	} else {
+		o = s.run(run, log, se, claim)
+		s.r.cfg.Observer.Executed(claim, o, time.Since(started))
+	}
+	s.finishing(se, &o)
+	return s.settle(log, claim, o, s.r.unwatch(e, o))
+}
+
+// begin notes what a session executes, unless it has ended meanwhile.
+func (s *sessions) begin(se *Session, claim job.Claim, end context.CancelCauseFunc) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if se.interpreter == nil && se.spec.Quota == (job.Quota{}) {
+		se.spec = claim.Session
+	}
+	se.job = claim.JobID
+	if se.over && !se.letEnd {
+		end(errLost)
+		return false
+	}
+	return true
+}
+
+// finishing notes that a session executes nothing, and completes what a result says of it.
+func (s *sessions) finishing(se *Session, o *job.Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	se.job = ""
+	drained := se.over
+	if o.End != nil {
+		se.over = true
+	}
+	if o.Result == nil {
+		return
+	}
+	after := &job.SessionAfter{ID: se.id, State: job.SessionIdle}
+	switch {
+	case o.End != nil:
+		after.State, after.Reason = job.SessionEnded, o.End.Reason
+	case drained:
+		after.State, after.Reason = job.SessionEnded, job.EndDrained
+	}
+	o.Result.Session = after
+}
+
+// run executes code in the session's interpreter.
+func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim) job.Outcome {
+	i, err := se.Interpreter(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return sessionFailed(job.SessionEnd{Reason: job.EndDrained, Message: "the runner was shut down before the code began"})
+		}
+		log.ErrorContext(ctx, "no interpreter for a session", slog.Any("err", err))
+		return sessionFailed(job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"})
+	}
+	result, end, err := i.Execute(ctx, claim.Spec)
+	result.JobID, result.SessionID = claim.JobID, se.id
+	result.QueuedMs = float64(claim.Waited) / float64(time.Millisecond)
+	why := cause(ctx)
+	interrupted := result.Status == job.StatusInterrupted
+	switch {
+	case errors.Is(why, errLost) && (err != nil || interrupted):
+		return job.Outcome{}
+	case errors.Is(why, errDraining) && (err != nil || interrupted):
+		return sessionFailed(job.SessionEnd{Reason: job.EndDrained, Message: "the runner was shut down before the code ended"})
+	case err != nil && end != nil:
+		return sessionFailed(*end)
+	case err != nil:
+		log.ErrorContext(ctx, "interpreter of a session broke", slog.Any("err", err))
+		return sessionFailed(job.SessionEnd{Reason: job.EndCrashed, Message: "the interpreter's supervision broke; the output is lost"})
+	case errors.Is(why, errCancelled) && interrupted:
+		return job.Outcome{State: job.Cancelled, Result: &result, End: end}
+	}
+	return job.Outcome{State: job.Completed, Result: &result, End: end}
+}
+
+// sessionFailed ends a session together with what it executes.
+func sessionFailed(end job.SessionEnd) job.Outcome {
+	return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailSessionEnded, Message: end.Message, Reason: end.Reason}, End: &end}
+}
+
+// operate does something else to the session.
+func (s *sessions) operate(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim) job.Outcome {
+	op, known := s.ops[claim.Spec.Op]
+	if !known {
+		return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailRefused, Message: "the runner does not know how to do this: " + claim.Spec.Op}}
+	}
+	if claim.Spec.Timeout > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, claim.Spec.Timeout)
+		defer stop()
+	}
+	answer, end, err := op(ctx, se, claim.Spec.Args)
+	if refused, ok := errors.AsType[*job.RefusedError](err); ok {
+		return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailRefused, Message: refused.Message}, End: end}
+	}
+	var data json.RawMessage
+	if err == nil {
+		data, err = json.Marshal(answer)
+	}
+	if err != nil {
+		log.ErrorContext(ctx, "operation on a session", slog.String("op", claim.Spec.Op), slog.Any("err", err))
+		return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailWorker, Message: "the operation failed: " + claim.Spec.Op}, End: end}
+	}
+	return job.Outcome{State: job.Completed, Data: data, End: end}
+}
+
+// settle writes an outcome, and what is left of the events before it, again and again
+// while Redis is away, and returns what the session goes on with.
+func (s *sessions) settle(log *slog.Logger, claim job.Claim, o job.Outcome, f *feed) (next *job.Claim, ask bool) {
+	if o.State == "" {
+		return nil, false // its session has ended, with all that it executed
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.r.cfg.SaveFor)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := f.drain(ctx)
+		if err == nil {
+			next, ask, err = s.r.cfg.SessionRecords.FinishInSession(ctx, claim, o)
+		}
+		switch {
+		case err == nil:
+			return next, ask
+		case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
+			log.WarnContext(ctx, "end of a lost claim was not written", slog.Any("reason", err))
+			return nil, true
+		case !errors.Is(err, job.ErrUnavailable):
+			log.ErrorContext(ctx, "end of job was not written", slog.Any("err", err))
+			s.r.suspect()
+			return nil, false
+		}
+		select {
+		case <-ctx.Done():
+			log.ErrorContext(ctx, "end of job was not written in time", slog.Any("err", err))
+			s.r.suspect()
+			return nil, false
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package runner_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/runner"
+)
+
+// fakeSession is a store with one session.
+type fakeSession struct {
+	mu       sync.Mutex
+	waiting  []job.Spec
+	current  *job.Claim
+	ended    []job.SessionEnd
+	outcomes chan job.Outcome
+	// lost answers: so many claims and ends do their work and answer with an error.
+	lost int
+}
+
+func (f *fakeSession) next() *job.Claim {
+	if f.current == nil && len(f.waiting) > 0 {
+		f.current = &job.Claim{JobID: f.waiting[0].Code + f.waiting[0].Op, SessionID: "s", InSession: true, Attempt: 1, Spec: f.waiting[0]}
+		f.waiting = f.waiting[1:]
+	}
+	return f.current
+}
+
+func (f *fakeSession) lose() error {
+	if f.lost > 0 {
+		f.lost--
+		return job.ErrUnavailable
+	}
+	return nil
+}
+
+func (f *fakeSession) NextInSession(context.Context, string, string, bool) (*job.Claim, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.next()
+	return c, f.lose()
+}
+
+func (f *fakeSession) FinishInSession(_ context.Context, c job.Claim, o job.Outcome) (*job.Claim, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.current == nil || f.current.JobID != c.JobID {
+		return nil, true, nil // before
+	}
+	f.current = nil
+	f.outcomes <- o
+	if o.End != nil {
+		f.ended = append(f.ended, *o.End)
+		f.waiting = nil
+	}
+	next := f.next()
+	if err := f.lose(); err != nil {
+		return nil, false, err
+	}
+	return next, false, nil
+}
+
+func (f *fakeSession) SessionsOf(context.Context, string) (all, ready []string, err error) {
+	return []string{"s"}, nil, nil
+}
+
+func (f *fakeSession) EndSession(_ context.Context, _ string, end job.SessionEnd) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = append(f.ended, end)
+	return nil
+}
+
+func (f *fakeSession) LeaveSessions(context.Context, string, bool) (int, error) { return 0, nil }
+
+// fakeInterpreters count how many they have started.
+type fakeInterpreters struct {
+	mu      sync.Mutex
+	started int
+	closed  int
+	err     error
+}
+
+func (f *fakeInterpreters) Open(context.Context, job.SessionSpec) (runner.Interpreter, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return nil, f.err
+	}
+	f.started++
+	return &fakeInterpreter{of: f, n: f.started}, nil
+}
+
+type fakeInterpreter struct {
+	of *fakeInterpreters
+	n  int
+}
+
+func (i *fakeInterpreter) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.SessionEnd, error) {
+	switch spec.Code {
+	case "crash":
+		return job.Result{Status: job.StatusExit}, &job.SessionEnd{Reason: job.EndCrashed}, nil
+	case "break":
+		return job.Result{}, nil, errors.New("broke")
+	case "wait":
+		<-ctx.Done()
+		return job.Result{Status: job.StatusInterrupted}, nil, nil
+	}
+	return job.Result{Status: job.StatusOK, Stdout: string(rune('0' + i.n))}, nil, nil
+}
+
+func (i *fakeInterpreter) Alive() *job.SessionEnd { return nil }
+
+func (i *fakeInterpreter) Close() error {
+	i.of.mu.Lock()
+	defer i.of.mu.Unlock()
+	i.of.closed++
+	return nil
+}
+
+func TestSessions(t *testing.T) {
+	t.Parallel()
+	code := func(codes ...string) []job.Spec {
+		var all []job.Spec
+		for _, c := range codes {
+			all = append(all, job.Spec{Code: c})
+		}
+		return all
+	}
+	op := func(name string) job.Spec { return job.Spec{Op: name, Args: json.RawMessage(`{"x":1}`)} }
+	for _, tt := range []struct {
+		name     string
+		specs    []job.Spec
+		lost     int
+		startErr error
+		outcomes []string
+		started  int
+		ended    job.EndReason
+	}{
+		{name: "one after the other, in one interpreter", specs: code("a", "b", "c"), outcomes: []string{"completed 1", "completed 1", "completed 1"}, started: 1},
+		{name: "answers that are lost", specs: code("a", "b", "c"), lost: 3, outcomes: []string{"completed 1", "completed 1", "completed 1"}, started: 1},
+		{name: "restart", specs: []job.Spec{{Code: "a"}, op("restart"), {Code: "b"}}, outcomes: []string{"completed 1", "completed {}", "completed 2"}, started: 2},
+		{name: "an operation of somebody else", specs: []job.Spec{op("echo"), {Code: "a"}}, outcomes: []string{`completed {"x":1}`, "completed 1"}, started: 1},
+		{name: "that is refused", specs: []job.Spec{op("refuse"), {Code: "a"}}, outcomes: []string{"failed refused: not now", "completed 1"}, started: 1},
+		{name: "that breaks", specs: []job.Spec{op("break"), {Code: "a"}}, outcomes: []string{"failed worker_failed: the operation failed: break", "completed 1"}, started: 1},
+		{name: "that nobody knows", specs: []job.Spec{op("what")}, outcomes: []string{"failed refused: the runner does not know how to do this: what"}},
+		{name: "a crash", specs: code("a", "crash", "b"), outcomes: []string{"completed 1", "completed "}, started: 1, ended: job.EndCrashed},
+		{name: "a supervision that breaks", specs: code("break", "b"), outcomes: []string{"failed session_ended: the interpreter's supervision broke; the output is lost"}, started: 1, ended: job.EndCrashed},
+		{name: "no interpreter", specs: code("a"), startErr: errors.New("none"), outcomes: []string{"failed session_ended: no Python interpreter could be started for it"}, ended: job.EndStartFailed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			records := &fakeSession{waiting: tt.specs, lost: tt.lost, outcomes: make(chan job.Outcome, 10)}
+			interpreters := &fakeInterpreters{err: tt.startErr}
+			r := sessionRunner(t, records, interpreters)
+			r.SessionReady("s")
+			for i, want := range tt.outcomes {
+				if got := describe(<-records.outcomes); got != want {
+					t.Errorf("outcome %d is %q, want %q", i, got, want)
+				}
+			}
+			if err := r.AwaitSessions(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if interpreters.started != tt.started {
+				t.Errorf("started %d interpreters, want %d", interpreters.started, tt.started)
+			}
+			if got := len(records.ended) > 0; got != (tt.ended != "") || got && records.ended[0].Reason != tt.ended {
+				t.Errorf("ended: %+v, want %q", records.ended, tt.ended)
+			}
+			r.SessionClosed("s")
+			if err := r.AwaitSessions(t.Context()); err != nil || interpreters.closed != interpreters.started {
+				t.Errorf("closed %d of %d interpreters, %v", interpreters.closed, interpreters.started, err)
+			}
+		})
+	}
+}
+
+// TestSessionClosedWhileItExecutes: nothing is written for what was cut off.
+func TestSessionClosedWhileItExecutes(t *testing.T) {
+	t.Parallel()
+	records := &fakeSession{waiting: []job.Spec{{Code: "wait"}}, outcomes: make(chan job.Outcome, 1)}
+	interpreters := &fakeInterpreters{}
+	r := sessionRunner(t, records, interpreters)
+	r.SessionReady("s")
+	for r.Active() == 0 {
+		<-time.After(time.Millisecond)
+	}
+	r.SessionClosed("s")
+	if err := r.AwaitSessions(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(records.outcomes) > 0 || interpreters.closed != interpreters.started {
+		t.Errorf("%d outcomes; closed %d of %d", len(records.outcomes), interpreters.closed, interpreters.started)
+	}
+}
+
+func describe(o job.Outcome) string {
+	text := string(o.State) + " "
+	switch {
+	case o.Failure != nil:
+		return text + string(o.Failure.Code) + ": " + o.Failure.Message
+	case o.Result != nil:
+		return text + o.Result.Stdout
+	}
+	return text + string(o.Data)
+}
+
+// sessionRunner is a runner that serves the session "s" only.
+func sessionRunner(t *testing.T, records *fakeSession, interpreters *fakeInterpreters) *runner.Runner {
+	t.Helper()
+	return runner.New(runner.Config{
+		Self: job.Runner{ID: "r"}, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
+		SessionRecords: records, Interpreters: interpreters,
+		Operations: map[string]runner.Operation{
+			"echo": func(_ context.Context, _ *runner.Session, args json.RawMessage) (any, *job.SessionEnd, error) {
+				return args, nil, nil
+			},
+			"refuse": func(context.Context, *runner.Session, json.RawMessage) (any, *job.SessionEnd, error) {
+				return nil, nil, &job.RefusedError{Message: "not now"}
+			},
+			"break": func(context.Context, *runner.Session, json.RawMessage) (any, *job.SessionEnd, error) {
+				return nil, nil, errors.New("broken")
+			},
+		},
+	})
+}

@@ -1,0 +1,15 @@
+-- expired: finds jobs whose record has expired and whose blobs are still there. One whose
+-- record stays longer, for its webhook, is looked at again when that expires.
+-- KEYS blobs   ARGV most
+-- Answers {id, ...}.
+local now = now_ms()
+local answer = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now), 'LIMIT', 0, ARGV[1])) do
+  local left = redis.call('PTTL', job_key(id))
+  if left == -2 then
+    table.insert(answer, id)
+  else
+    redis.call('ZADD', KEYS[1], int(now + math.max(1000, left)), id)
+  end
+end
+return answer

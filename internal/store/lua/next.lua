@@ -1,0 +1,21 @@
+-- next: claims what a session has to do next, for the runner that it lives on:
+-- queued -> running.
+-- KEYS session, runner   ARGV session, runner, 1 if it has an interpreter already
+-- Answers {'claimed', job, attempt, waited, queue, spec, session spec or '', '1' if
+-- events are wanted} | {'none'} |
+-- {'ended'} | {'unregistered'}. Asked again before the end of what it claims, it answers
+-- the same.
+local session, runner = ARGV[1], ARGV[2]
+local f = redis.call('HMGET', KEYS[1], 'state', 'runner', 'current')
+if not f[1] or f[1] == 'ended' or f[2] ~= runner then
+  redis.call('SREM', runner_ready_key(runner), session)
+  return { 'ended' }
+end
+if redis.call('EXISTS', KEYS[2]) == 0 then return { 'unregistered' } end
+if f[3] then
+  if redis.call('HGET', job_key(f[3]), 'state') == 'running' then return claim_answer(session, f[3], ARGV[3]) end
+  redis.call('HDEL', KEYS[1], 'current')
+end
+local answer = take(session, runner, ARGV[3])
+if not answer then turn(session, true) end
+return answer or { 'none' }

@@ -1,0 +1,45 @@
+-- open: nothing -> idle, for a session, on the runner with the fewest of them.
+-- KEYS session   ARGV id, caller, idle_timeout, max_age, spec, metadata, tombstone,
+--                then per runner that may have it: id, how many it has room for, its runtime
+-- Answers {'opened', now, runner, runtime} | {'full', 'caller' or 'runners', limit} | {'no_runner'}.
+-- It may be sent twice, so its own id counts as opened.
+local id, caller = ARGV[1], ARGV[2]
+local now = now_ms()
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local f = redis.call('HMGET', KEYS[1], 'created_at', 'runner', 'runtime')
+  return { 'opened', f[1], f[2], f[3] }
+end
+if MAX_CALLER_SESSIONS > 0 and redis.call('ZCARD', caller_sessions_key(caller)) >= MAX_CALLER_SESSIONS then
+  return { 'full', 'caller', MAX_CALLER_SESSIONS }
+end
+local best, fewest, alive, runtimes = nil, nil, {}, {}
+for i = 8, #ARGV, 3 do
+  local runner = ARGV[i]
+  runtimes[runner] = ARGV[i + 2]
+  if redis.call('EXISTS', P .. 'runner:' .. runner) == 1 then
+    table.insert(alive, runner)
+    local n = redis.call('SCARD', runner_sessions_key(runner))
+    if n < tonumber(ARGV[i + 1]) and (not fewest or n < fewest) then best, fewest = runner, n end
+  end
+end
+if #alive == 0 then return { 'no_runner' } end
+if not best and EVICT_AFTER > 0 then
+  -- The one that nobody has used for the longest time has to go, if that is long enough.
+  local victim, used = nil, now - EVICT_AFTER
+  for _, runner in ipairs(alive) do
+    for _, session in ipairs(redis.call('SMEMBERS', runner_sessions_key(runner))) do
+      local f = redis.call('HMGET', session_key(session), 'state', 'last_used')
+      if f[1] == 'idle' and tonumber(f[2]) <= used then best, victim, used = runner, session, tonumber(f[2]) end
+    end
+  end
+  if victim then end_session(victim, 'evicted', 'its place was needed for another one, and it had been idle for long', false, ARGV[7]) end
+end
+if not best then return { 'full', 'runners', 0 } end
+redis.call('HSET', KEYS[1], 'state', 'idle', 'runner', best, 'caller', caller, 'runtime', runtimes[best], 'created_at', int(now),
+  'last_used', int(now), 'idle_timeout', ARGV[3], 'max_age', ARGV[4], 'spec', ARGV[5])
+if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'metadata', ARGV[6]) end
+redis.call('ZADD', SESSIONS_DUE, int(now + math.min(tonumber(ARGV[3]), tonumber(ARGV[4]))), id)
+redis.call('SADD', P .. 'runners', best)
+redis.call('SADD', runner_sessions_key(best), id)
+redis.call('ZADD', caller_sessions_key(caller), 0, id)
+return { 'opened', int(now), best, runtimes[best] }

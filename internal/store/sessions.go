@@ -1,0 +1,314 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+func sessionKey(id string) string            { return prefix + "session:" + id }
+func callerSessionsKey(caller string) string { return sessionsKey + ":of:" + cmp.Or(caller, anonymous) }
+
+// What a runner is told of its sessions, by the channel that also carries cancels.
+const (
+	// SessionReady: a session has something to do; the runner claims it with NextInSession.
+	SessionReady = "session"
+	// SessionClosed: a session has ended, with all that it executed.
+	SessionClosed = "ended"
+	// SessionClosing: a session takes no more; what it executes may come to its end.
+	SessionClosing = "closing"
+)
+
+// OpenSession records a session on one of its candidates. job.ErrTooManySessions: there
+// is no room; job.ErrNoRunner: none of them lives.
+func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session, error) {
+	const op = "open session"
+	spec, err := json.Marshal(n.Spec)
+	if err != nil {
+		return job.Session{}, fmt.Errorf("%s: encode spec: %w", op, err)
+	}
+	se := n.Session
+	args := []any{
+		se.ID, cmp.Or(n.Caller, anonymous), se.IdleTimeout.Milliseconds(), se.MaxAge.Milliseconds(), spec, []byte(se.Metadata),
+		s.cfg.TombstoneTTL.Milliseconds(),
+	}
+	for _, c := range n.Candidates {
+		args = append(args, c.Runner, c.Most, c.Runtime)
+	}
+	r, err := s.run(ctx, op, s.scripts.open, []string{sessionKey(se.ID)}, args...)
+	if err != nil {
+		return job.Session{}, err
+	}
+	switch r.word() {
+	case "no_runner":
+		return job.Session{}, fmt.Errorf("%s: %w", op, job.ErrNoRunner)
+	case "full":
+		return job.Session{}, fmt.Errorf("%s: %w", op, &job.SessionsFullError{OfCaller: r.text(1) == "caller", Limit: atoi(r.text(2))})
+	}
+	se.State, se.CreatedAt, se.Runner, se.Runtime = job.SessionIdle, parseMillis(r.text(1)), r.text(2), r.text(3)
+	se.LastUsed = se.CreatedAt
+	se.ExpiresAt = se.CreatedAt.Add(min(se.IdleTimeout, se.MaxAge))
+	return se, nil
+}
+
+// CloseSession ends a session of a caller. job.ErrNoSession, job.ErrSessionEnded: there is
+// none to end.
+func (s *Store) CloseSession(ctx context.Context, id, caller string, end job.SessionEnd) error {
+	return s.endSession(ctx, id, cmp.Or(caller, anonymous), end)
+}
+
+// EndSession ends a session, whoever's it is.
+func (s *Store) EndSession(ctx context.Context, id string, end job.SessionEnd) error {
+	return s.endSession(ctx, id, "", end)
+}
+
+func (s *Store) endSession(ctx context.Context, id, caller string, end job.SessionEnd) error {
+	_, err := s.run(ctx, "close session", s.scripts.close, []string{sessionKey(id)},
+		id, caller, string(end.Reason), end.Message, s.cfg.TombstoneTTL.Milliseconds())
+	return aboutSession(id, err)
+}
+
+// InterruptSession asks for the end of what a session of a caller executes and returns
+// the id of that job; empty if it executes nothing.
+func (s *Store) InterruptSession(ctx context.Context, id, caller string) (string, error) {
+	r, err := s.run(ctx, "interrupt session", s.scripts.interrupt, []string{sessionKey(id)}, cmp.Or(caller, anonymous))
+	return r.text(1), aboutSession(id, err)
+}
+
+// aboutSession completes an error with the session that it is about.
+func aboutSession(id string, err error) error {
+	if ended, ok := errors.AsType[*job.SessionEndedError](err); ok {
+		ended.ID = id
+	}
+	return err
+}
+
+// NextInSession claims what a session has to do next, for the runner that it lives on.
+// Without an interpreter there, the claim says how to start one. It is nil if there is
+// nothing to do; job.ErrSessionEnded: the session has ended, or lives elsewhere.
+func (s *Store) NextInSession(ctx context.Context, session, runner string, attached bool) (*job.Claim, error) {
+	const op = "claim in session"
+	has := ""
+	if attached {
+		has = "1"
+	}
+	r, err := s.run(ctx, op, s.scripts.next, []string{sessionKey(session), runnerKey(runner)}, session, runner, has)
+	if err != nil {
+		return nil, err
+	}
+	switch r.word() {
+	case "none":
+		return nil, nil //nolint:nilnil // as the contract says
+	case "ended":
+		return nil, fmt.Errorf("%s: %w", op, job.ErrSessionEnded)
+	case "unregistered":
+		return nil, fmt.Errorf("%s: %w", op, job.ErrUnregistered)
+	}
+	return sessionClaim(r, session, runner)
+}
+
+// sessionClaim reads what the scripts answer about a claim.
+func sessionClaim(r reply, session, runner string) (*job.Claim, error) {
+	c := &job.Claim{
+		JobID: r.text(1), Runner: runner, SessionID: session, InSession: true, Attempt: int(atoi(r.text(2))),
+		Waited: time.Duration(atoi(r.text(3))) * time.Millisecond, Queue: r.text(4), Events: r.text(7) != "",
+	}
+	if err := json.Unmarshal([]byte(r.text(5)), &c.Spec); err != nil {
+		return nil, fmt.Errorf("claim in session: decode spec: %w", err)
+	}
+	if spec := r.text(6); spec != "" {
+		if err := json.Unmarshal([]byte(spec), &c.Session); err != nil {
+			return nil, fmt.Errorf("claim in session: decode session: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// FinishInSession records how a claim of a session ended, as Finish does, and claims what
+// the session has to do next; nil if there is nothing. ask says that there may be, but
+// that it has to be asked for with NextInSession.
+func (s *Store) FinishInSession(ctx context.Context, c job.Claim, o job.Outcome) (next *job.Claim, ask bool, err error) {
+	result, err := resultOf(o)
+	if err != nil {
+		return nil, false, err
+	}
+	var f job.Failure
+	if o.Failure != nil {
+		f = *o.Failure
+	}
+	var end job.SessionEnd
+	if o.End != nil {
+		end = *o.End
+	}
+	r, err := s.run(ctx, "finish job", s.scripts.finish, []string{jobKey(c.JobID)},
+		c.JobID, c.Attempt, c.Runner, string(o.State), result, string(f.Code), f.Message, "0", s.cfg.TombstoneTTL.Milliseconds(),
+		hasFiles(o), c.SessionID, string(end.Reason), end.Message)
+	if err != nil {
+		return nil, false, err
+	}
+	switch r.text(1) {
+	case "claimed":
+		next, err = sessionClaim(r[1:], c.SessionID, c.Runner)
+		return next, false, err
+	case "none":
+		return nil, false, nil
+	}
+	return nil, true, nil // the end was written before
+}
+
+// SessionsOf tells which sessions a runner has, and which of them have something to do
+// that nobody has claimed. It also ends sessions that are overdue. Where there is no
+// session it is one command.
+func (s *Store) SessionsOf(ctx context.Context, runner string) (all, ready []string, err error) {
+	const op = "look after sessions"
+	if some, err := s.exists(ctx, op, sessionsKey); err != nil || !some {
+		return nil, nil, err
+	}
+	v, err := s.scripts.sessions.Run(ctx, s.rdb, []string{sessionsKey}, runner, overdueMost, s.cfg.TombstoneTTL.Milliseconds()).Slice()
+	if err != nil {
+		return nil, nil, wrap(op, err)
+	}
+	r := reply(v)
+	n := int(atoi(r.text(0)))
+	for i := range r[1:] {
+		if i < n {
+			ready = append(ready, r.text(i+1))
+		} else {
+			all = append(all, r.text(i+1))
+		}
+	}
+	return all, ready, nil
+}
+
+// overdueMost bounds how many sessions one script ends.
+const overdueMost = 100
+
+// LeaveSessions ends all sessions of a runner that is being shut down. With letEnd, what
+// they execute may come to its end.
+func (s *Store) LeaveSessions(ctx context.Context, runner string, letEnd bool) (int, error) {
+	let := ""
+	if letEnd {
+		let = "1"
+	}
+	n, err := s.scripts.leave.Run(ctx, s.rdb, []string{runnerKey(runner) + ":sessions"},
+		let, string(job.EndDrained), "the runner that it lived on was shut down", s.cfg.TombstoneTTL.Milliseconds()).Int()
+	return n, wrap("end sessions", err)
+}
+
+func sessionFields() []string {
+	return []string{
+		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at",
+	}
+}
+
+// Session returns a session of a caller, also one that has ended some time ago.
+func (s *Store) Session(ctx context.Context, id, caller string) (job.Session, error) {
+	const op = "get session"
+	all, err := s.readSessions(ctx, []string{id})
+	if err != nil {
+		return job.Session{}, wrap(op, err)
+	}
+	if len(all) == 0 || all[0].caller != cmp.Or(caller, anonymous) {
+		return job.Session{}, fmt.Errorf("%s: %w", op, job.ErrNoSession)
+	}
+	return all[0].Session, nil
+}
+
+// ListSessions returns a page of a caller's live sessions, newest first, and the cursor
+// of the next page, empty after the last.
+func (s *Store) ListSessions(ctx context.Context, caller, cursor string, limit int) ([]job.Session, string, error) {
+	const op = "list sessions"
+	below := "+"
+	if cursor != "" {
+		below = "(" + cursor
+	}
+	ids, err := s.rdb.ZRevRangeByLex(ctx, callerSessionsKey(caller), &redis.ZRangeBy{Max: below, Min: "-", Count: int64(limit) + 1}).Result()
+	if err != nil {
+		return nil, "", wrap(op, err)
+	}
+	next := ""
+	if len(ids) > limit {
+		ids = ids[:limit]
+		next = ids[limit-1]
+	}
+	all, err := s.readSessions(ctx, ids)
+	if err != nil {
+		return nil, "", wrap(op, err)
+	}
+	sessions := make([]job.Session, 0, len(all))
+	for _, o := range all {
+		if o.State != job.SessionEnded { // meanwhile
+			sessions = append(sessions, o.Session)
+		}
+	}
+	return sessions, next, nil
+}
+
+// ownedSession is a session with whose it is.
+type ownedSession struct {
+	job.Session
+	caller string
+}
+
+// readSessions returns those of the sessions that there are.
+func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	type cmds struct {
+		record  *redis.SliceCmd
+		waiting *redis.IntCmd
+		due     *redis.FloatCmd
+	}
+	sent := make([]cmds, len(ids))
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range ids {
+			sent[i] = cmds{p.HMGet(ctx, sessionKey(id), sessionFields()...), p.ZCard(ctx, sessionKey(id)+":jobs"), p.ZScore(ctx, sessionsKey, id)}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	var all []ownedSession
+	for i, id := range ids {
+		f := reply(sent[i].record.Val())
+		if f.text(0) == "" {
+			continue
+		}
+		se := job.Session{
+			ID: id, State: job.SessionState(f.text(0)), Runner: f.text(2), Runtime: f.text(3),
+			CreatedAt: parseMillis(f.text(4)), LastUsed: parseMillis(f.text(5)),
+			IdleTimeout: time.Duration(atoi(f.text(6))) * time.Millisecond, MaxAge: time.Duration(atoi(f.text(7))) * time.Millisecond,
+			Waiting: int(sent[i].waiting.Val()), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)),
+		}
+		if due := int64(sent[i].due.Val()); due > 0 {
+			se.ExpiresAt = time.UnixMilli(due).UTC()
+		}
+		if m := f.text(8); m != "" {
+			se.Metadata = json.RawMessage(m)
+		}
+		all = append(all, ownedSession{se, f.text(1)})
+	}
+	return all, nil
+}
+
+// CountSessions counts the live sessions by state.
+func (s *Store) CountSessions(ctx context.Context) (map[job.SessionState]int64, error) {
+	var all, busy *redis.IntCmd
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		all, busy = p.ZCard(ctx, sessionsKey), p.SCard(ctx, sessionsKey+":busy")
+		return nil
+	})
+	if err != nil {
+		return nil, wrap("count sessions", err)
+	}
+	return map[job.SessionState]int64{job.SessionIdle: max(0, all.Val()-busy.Val()), job.SessionBusy: busy.Val()}, nil
+}
