@@ -77,11 +77,9 @@ def split(source, flags, filename):
 
     Either can be None. Line numbers are those of source in both.
     """
-    if "\n" not in source.rstrip("\n") and ";" not in source:
-        try:  # most short code is one expression, and this is the cheapest way to know
-            return None, compile(source, filename, "eval", flags | AWAIT, True)
-        except SyntaxError:
-            pass
+    parts = split_simple(source, flags, filename)
+    if parts is not None:
+        return parts
     try:
         tree = compile(source, filename, "exec", flags | AWAIT | ONLY_AST, True)
         last = tree.body[-1] if tree.body else None
@@ -95,6 +93,54 @@ def split(source, flags, filename):
         return body, compile(EXPRESSION(last.value), filename, "eval", flags | AWAIT, True)
     except RecursionError:  # trees have a narrower bound than code
         return compile(source, filename, "exec", flags | AWAIT, True), None
+
+
+# These begin statements, and are in no expression.
+STATEMENTS = frozenset("import return raise assert del pass global nonlocal break continue".split())
+COMPOUND = frozenset("for while if elif else def class with try except finally".split())
+
+
+def split_simple(source, flags, filename):
+    """What split returns, for code whose last line tells enough; else None.
+
+    A syntax tree costs a young process a hundred copies of pages. Here the last line is
+    an expression by itself and what is before it is complete, so together they mean what
+    they mean apart.
+    """
+    text = source.rstrip()
+    start = max(text.rfind("\n"), text.rfind("\r")) + 1
+    last = text[start:]
+    if ";" in last or last[:1] == "#":
+        return None
+    flags |= AWAIT
+    quoted = '"""' in text or "'''" in text
+    try:
+        if last[:1] in (" ", "\t"):
+            if quoted or not is_compound(text):
+                return None
+            return compile(source, filename, "exec", flags, True), None
+        if start == 0:
+            return None, compile(source, filename, "eval", flags, True)
+        if last.split(None, 1)[0] in STATEMENTS and not quoted:
+            return compile(source, filename, "exec", flags, True), None
+        before = text[:start]
+        lines = before.count("\n") + before.count("\r") - before.count("\r\n")
+        place = "\n" * lines + last
+        expression = compile(place, filename, "eval", flags, True)
+        body = compile(before, filename, "exec", flags, True)
+        if body.co_flags & FUTURES & ~flags:
+            expression = compile(place, filename, "eval", flags | body.co_flags & FUTURES, True)
+        return body, expression
+    except (SyntaxError, RecursionError):
+        return None
+
+
+def is_compound(text):
+    """Whether the last line, which is indented, is within a compound statement."""
+    for line in reversed(text.splitlines()):
+        if line[:1] not in ("", " ", "\t", "#"):
+            return line.endswith(":") and line.rstrip(":").split(None, 1)[0].split("(")[0] in COMPOUND
+    return False
 
 
 def is_silenced(source, last):

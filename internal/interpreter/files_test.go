@@ -88,6 +88,30 @@ open("nothing", "w").close()
 	})
 }
 
+// TestFilesCostNothing: at strict the slot is not asked after a program that has left
+// nothing, which would take longer than the program.
+func TestFilesCostNothing(t *testing.T) {
+	t.Parallel()
+	p := newPool(t)
+	for code, want := range map[string]bool{
+		"print(42)":                          false,
+		"open('/tmp/x', 'w').close()":        false,
+		"open('x', 'w').close()":             true,
+		"import os; os.mkdir('x')":           true,
+		"import os; os._exit(0)":             true, // nobody says so
+		"open('x', 'w').close()\n0/0":        true,
+		"import sys\nsys.stdout.write('x');": false,
+	} {
+		w := acquire(t, p)
+		if _, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample}); err != nil {
+			t.Fatal(err)
+		}
+		if w.MayHaveLeft() != want {
+			t.Errorf("%q: the slot is asked: %v, want %v", code, !want, want)
+		}
+	}
+}
+
 // TestHostileFiles: nothing outside is read, nothing hangs, and what was made hard to
 // read is read all the same.
 func TestHostileFiles(t *testing.T) {

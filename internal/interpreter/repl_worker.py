@@ -401,12 +401,12 @@ def apply_envs(envs):
 def has_files(work):
     """1 if something may lie in the working directory: only then does the runner look.
 
-    Where it is a file system of its own the size tells, for a quarter of what listing
-    it costs in a young process.
+    Where it is a file system of its own the size tells, which grows with every entry, for
+    a quarter of what listing it costs in a young process.
     """
-    if work == "/work":
+    if prepared.empty_size is not None:
         try:
-            if _stat(work).st_size == 0:
+            if _stat(work).st_size == prepared.empty_size:
                 return None
         except OSError:
             pass
@@ -636,6 +636,10 @@ def feed(text):
 class Prepared:
     """What the zygote has made ready for all its workers."""
 
+    # The size of the working directory while nothing is in it, if that tells anything.
+    empty_size = None
+    work_begins_empty = False  # and is a file system of its own
+
 
 prepared = Prepared()
 
@@ -723,6 +727,8 @@ def main(fd, set_limits):
     control.open(fd)
     rehearse()
     rehearse_preloaded()
+    if prepared.work_begins_empty:
+        prepared.empty_size = _stat("/work").st_size
     _write(control.fd, prepared.ready)
     control.wait()
     # Before the command is read: the runner takes an unread one for not begun, and

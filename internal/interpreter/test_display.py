@@ -41,6 +41,30 @@ class Control:
         return True
 
 
+class SplitTest(unittest.TestCase):
+    def test_the_short_way_agrees_with_the_tree(self):
+        common = "x=1\nx", "x=1\nx # c", "x=1\r\nx\r\n", "x=1\rx", "a\n\n\nb\n\n", "for i in x:\n  f(i)", "def f():\n  return 1\nf()"
+        rare = (
+            '"""\nfor a in b:\n  foo"""', "[x\nfor x in y\n if x]", "f(a,\nb=1)", "(a\nif b\nelse c)", 'x = """\na\nb"""',
+            "@dec\ndef f(): pass", "x = 1 + \\\n2", "a\nb;", "a\nb; c", "a\n# x", "while a: b\nelse: c", "x = 5\ny = 6",
+            'if x:\n  """a"""', "f(\n  x)\n", "{\n1\n}\n", "x\n  \n#c\n", "print(1)\n\tx", "a\n*b", "x=1\n:2", "else: x", "f\n[1]",
+            "try:\n  x\nexcept E:\n  y", "class A: pass\nA", "x\nawait y", '"a"\n"b"', "from __future__ import annotations\nx",
+            "with a as b:\n    c\nd", "import x\nimport y", "x\nnot a", "x\n-1", "(x)\n(y)", "\x0cx=1\nx", "x=1\n\x0cx", "for x in y: z",
+        )
+        for source in common + rare:
+            parts = display.split_simple(source, 0, "<stdin>")
+            if source in common:
+                self.assertIsNotNone(parts, source)
+            if parts is None:
+                continue
+            tree = compile(source, "<stdin>", "exec", display.ONLY_AST | display.AWAIT, True)  # or it accepted what is none
+            is_value = isinstance(tree.body[-1], display.EXPRESSION_STATEMENT)
+            self.assertEqual(parts[1] is not None, is_value, source)
+            if is_value:
+                self.assertEqual(parts[1].co_firstlineno, 1)
+                self.assertEqual(len(tree.body) == 1, parts[0] is None, source)
+
+
 class SessionTest(unittest.TestCase):
     def setUp(self):
         self.control = Control(self)

@@ -141,6 +141,7 @@ class Zygote:
         repl_worker.rehearse_preloaded()
         if self.strict:
             self.made = seal.close_scratch(self.hidden)
+            repl_worker.prepared.work_begins_empty = not any(path.startswith(seal.WORK) for path in self.made)
         self.rules = [(os.fsencode(path), rights) for path, rights in self.landlock_rules()]
 
     def set_dirs(self, home, tmp):
