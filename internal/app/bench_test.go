@@ -41,54 +41,40 @@ func BenchmarkPickUp(b *testing.B) {
 	}
 }
 
-// BenchmarkExecute measures a synchronous call on an idle system, and next to it,
-// in the same run, a bare interpreter that prints the same.
+// BenchmarkExecute measures synchronous calls of one caller, and next to them, in the
+// same run, a bare interpreter that prints the same: one after the other, and on a system
+// that was idle before each.
 func BenchmarkExecute(b *testing.B) {
-	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
-	var calls, spawns []time.Duration
-	for b.Loop() {
-		<-time.After(idle)
-		at := time.Now()
-		a := k.call(http.MethodPost, executePath, fields{"code": "print(42)"})
-		calls = append(calls, time.Since(at))
-		if a.str("stdout") != "42\n" {
-			b.Fatal(a.raw)
-		}
-		<-time.After(idle)
-		at = time.Now()
-		if out, err := exec.CommandContext(b.Context(), python(), "-I", "-c", "print(42)").Output(); err != nil || string(out) != "42\n" {
-			b.Fatal(err)
-		}
-		spawns = append(spawns, time.Since(at))
-	}
-	report(b, "call-", calls)
-	report(b, "spawn-", spawns)
-	slices.Sort(calls)
-	slices.Sort(spawns)
-	b.ReportMetric(float64(calls[len(calls)/2])/float64(spawns[len(spawns)/2]), "call/spawn")
-}
-
-// sessionBudget is what the median execution in a warm session may take.
-const sessionBudget = 1500 * time.Microsecond
-
-// BenchmarkSession measures synchronous calls in one session, one after the other. It
-// fails above the budget.
-func BenchmarkSession(b *testing.B) {
-	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
-	id := k.open(nil)
-	k.in(id, "x = 0")
-	var calls []time.Duration
-	for b.Loop() {
-		at := time.Now()
-		a := k.call(http.MethodPost, executePath, fields{"code": "x += 1\nprint(x)", "sessionId": id})
-		calls = append(calls, time.Since(at))
-		if a.str("status") != "ok" {
-			b.Fatal(a.raw)
-		}
-	}
-	report(b, "", calls)
-	if median := calls[len(calls)/2]; len(calls) >= 10 && median >= sessionBudget {
-		b.Errorf("half of %d executions took %s or more, want less than %s", len(calls), median, sessionBudget)
+	for name, pause := range map[string]time.Duration{"steady": 0, "idle": idle} {
+		b.Run(name, func(b *testing.B) {
+			const turn = 20
+			k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
+			var calls, spawns []time.Duration
+			for b.Loop() {
+				for range turn {
+					<-time.After(pause)
+					at := time.Now()
+					a := k.call(http.MethodPost, executePath, fields{"code": "print(42)"})
+					calls = append(calls, time.Since(at))
+					if a.str("stdout") != "42\n" {
+						b.Fatal(a.raw)
+					}
+				}
+				for range turn {
+					<-time.After(pause)
+					at := time.Now()
+					if out, err := exec.CommandContext(b.Context(), python(), "-I", "-c", "print(42)").Output(); err != nil || string(out) != "42\n" {
+						b.Fatal(err)
+					}
+					spawns = append(spawns, time.Since(at))
+				}
+			}
+			report(b, "call-", calls)
+			report(b, "spawn-", spawns)
+			slices.Sort(calls)
+			slices.Sort(spawns)
+			b.ReportMetric(float64(calls[len(calls)/2])/float64(spawns[len(spawns)/2]), "call/spawn")
+		})
 	}
 }
 
