@@ -74,9 +74,20 @@ const sessionBudget = 1500 * time.Microsecond
 // BenchmarkSession measures synchronous calls in one session, one after the other. It
 // fails above the budget.
 func BenchmarkSession(b *testing.B) {
+	benchmarkSession(b, "x = 0")
+}
+
+// BenchmarkSessionFiles is the same in a session that has files, which are looked through
+// after each execution.
+func BenchmarkSessionFiles(b *testing.B) {
+	benchmarkSession(b, "x = 0\nfor i in range(20): open(f'file{i}.csv', 'w').write('a,b')")
+}
+
+func benchmarkSession(b *testing.B, begin string) {
+	b.Helper()
 	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
 	id := k.open(nil)
-	k.in(id, "x = 0")
+	k.in(id, begin)
 	var calls []time.Duration
 	for b.Loop() {
 		at := time.Now()
