@@ -74,6 +74,9 @@ func inDirectory(ctx context.Context, s *Session, do func(Directory) error) (*jo
 	if _, refused := errors.AsType[*job.RefusedError](err); refused {
 		return nil, err
 	}
+	if errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrNoFile) { // blobs
+		return nil, &job.RefusedError{Code: job.FailFiles, Message: "the place where contents of files are does not answer"}
+	}
 	return i.Alive(), err
 }
 
@@ -167,9 +170,6 @@ func (r *Runner) passOn(ctx context.Context, claim job.Claim, f job.Found, conte
 	}
 	head, sum := &beginning{r: content}, sha256.New()
 	n, err := r.cfg.Blobs.Put(ctx, job.OutputKey(claim.JobID, claim.Attempt, f.Path), io.TeeReader(head, sum))
-	if errors.Is(err, job.ErrUnavailable) {
-		return job.SessionFile{}, &job.RefusedError{Code: job.FailFiles, Message: "the store of files does not answer"}
-	}
 	const length = 16 // bytes
 	return job.SessionFile{
 		File: job.NewFile(f.Path, n, mediaType(f.Path, head.bytes)), Modified: f.Modified, Sum: hex.EncodeToString(sum.Sum(nil)[:length]),

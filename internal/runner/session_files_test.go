@@ -109,7 +109,7 @@ func TestSessionFileOperations(t *testing.T) {
 			spec: job.Spec{Op: job.OpPutFiles, Files: []job.Input{{Path: "n.json", Size: 3}}}, files: "a.csv b\xff large n.json",
 			want: `completed {"files":[{"path":"n.json","size":3,"type":"application/json"}]}`,
 		},
-		"put without a store":         {spec: job.Spec{Op: job.OpPutFiles, Files: []job.Input{{}, {}}}, want: "failed worker_failed"},
+		"put without a store":         {spec: job.Spec{Op: job.OpPutFiles, Files: []job.Input{{}, {}}}, want: "failed files_unavailable"},
 		"put without room":            {spec: job.Spec{Op: job.OpPutFiles, Files: []job.Input{{}}}, err: gone, want: "failed disk_full: full"},
 		"execute with files":          {spec: job.Spec{Code: "x", Files: []job.Input{{Path: "left"}}}, want: "completed 1", files: "a.csv b\xff large left"},
 		"execute without a store":     {spec: job.Spec{Code: "x", Files: []job.Input{{}, {}}}, want: "failed files_unavailable"},
