@@ -18,6 +18,10 @@ type adapter struct {
 }
 
 func (a *adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
-	path := strings.NewReplacer("{path}", "*path", ":", `\:`, "{", ":", "}", "").Replace(op.Path)
-	a.engine.Handle(op.Method, path, func(c *gin.Context) { handler(humagin.NewContext(op, c)) })
+	a.engine.Handle(op.Method, routeOf(op.Path), func(c *gin.Context) { handler(humagin.NewContext(op, c)) })
+}
+
+// routeOf returns gin's form of a path.
+func routeOf(path string) string {
+	return strings.NewReplacer("{path}", "*path", ":", `\:`, "{", ":", "}", "").Replace(path)
 }

@@ -88,16 +88,21 @@ func (s *server) registerFiles() {
 	register(s, huma.Operation{
 		OperationID: "getFile", Method: http.MethodGet, Path: "/v1/jobs/{id}/files/{path}", Tags: []string{filesTag},
 		Summary: "Download a file", Description: "Ranges can be asked for.",
-		Responses: map[string]*huma.Response{"200": {
-			Description: "The file, with its type.",
-			Content:     map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
-		}},
-		Errors: []int{400, 401, 404, 410, 416, 429, 503},
+		Responses: anyFile(),
+		Errors:    []int{400, 401, 404, 410, 416, 429, 503},
 	}, s.getFile)
 	register(s, huma.Operation{
 		OperationID: "deleteFile", Method: http.MethodDelete, Path: "/v1/jobs/{id}/files/{path}", Tags: []string{filesTag},
 		Summary: "Delete a file", DefaultStatus: http.StatusNoContent, Errors: []int{400, 401, 404, 410, 429, 503},
 	}, s.deleteFile)
+}
+
+// anyFile documents the answer that is a file.
+func anyFile() map[string]*huma.Response {
+	return map[string]*huma.Response{"200": {
+		Description: "The file, with its type.",
+		Content:     map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
+	}}
 }
 
 func (s *server) listFiles(ctx context.Context, in *listFilesInput) (*listFilesOutput, error) {
@@ -154,17 +159,22 @@ func (s *server) getFile(ctx context.Context, in *fileInput) (*huma.StreamRespon
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		defer content.Close()
-		c := humagin.Unwrap(ctx)
-		// What the code made is not ours to show: a page of it would act as this site.
-		for name, value := range map[string]string{
-			"Content-Type": f.Type, "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'",
-			"Content-Disposition": "attachment; filename*=UTF-8''" + attributeEscape(path.Base(f.Raw())),
-			"ETag":                `"` + path.Base(f.Key) + `"`,
-		} {
-			c.Header(name, value)
-		}
-		http.ServeContent(c.Writer, c.Request, "", j.FinishedAt, content)
+		serveFile(ctx, f, path.Base(f.Key), j.FinishedAt, content)
 	}}, nil
+}
+
+// serveFile answers with what is in a file; tag tells contents apart.
+func serveFile(ctx huma.Context, f job.File, tag string, modified time.Time, content io.ReadSeeker) {
+	c := humagin.Unwrap(ctx)
+	// What the code made is not ours to show: a page of it would act as this site.
+	for name, value := range map[string]string{
+		"Content-Type": f.Type, "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'",
+		"Content-Disposition": "attachment; filename*=UTF-8''" + attributeEscape(path.Base(f.Raw())),
+		"ETag":                `"` + tag + `"`,
+	} {
+		c.Header(name, value)
+	}
+	http.ServeContent(c.Writer, c.Request, "", modified, content)
 }
 
 // attributeEscape encodes a header's parameter as RFC 8187 does.
@@ -255,12 +265,14 @@ func (s *server) documentUpload(path string, body reflect.Type) {
 	request := s.api.OpenAPI().Components.Schemas.Schema(body, true, "")
 	s.api.OpenAPI().Paths[path].Post.RequestBody.Content[multipartForm] = &huma.MediaType{Schema: &huma.Schema{
 		Type: huma.TypeObject, Required: []string{requestPart},
-		Properties: map[string]*huma.Schema{
-			requestPart: request,
-			filesPart: {
-				Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString, Format: "binary"},
-				Description: "Files as they are; the filename of each part is its path.",
-			},
-		},
+		Properties: map[string]*huma.Schema{requestPart: request, filesPart: filesSchema()},
 	}}
+}
+
+// filesSchema documents the parts of a form that are files.
+func filesSchema() *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString, Format: "binary"},
+		Description: "Files as they are; the filename of each part is its path.",
+	}
 }

@@ -165,7 +165,7 @@ func buffered(most int64, timeout time.Duration, memory *bytesHeld) gin.HandlerF
 				fmt.Sprintf("the request body did not arrive within %s", timeout)))
 		case err != nil:
 			refuseBody(c, badRequest("the request body ended early; send as many bytes as Content-Length says"))
-		case !isForm(c) && !utf8.Valid(body):
+		case !isForm(c) && !isRaw(c) && !utf8.Valid(body):
 			_ = control.SetReadDeadline(time.Time{})
 			abort(c, badRequest(fmt.Sprintf("the request body is not valid UTF-8 (first wrong byte at offset %d); encode it as UTF-8",
 				firstInvalid(body))))

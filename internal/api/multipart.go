@@ -30,7 +30,12 @@ const (
 
 // isForm reports whether a request brings files as they are, where that is possible.
 func isForm(c *gin.Context) bool {
-	if c.Request.Method != http.MethodPost || c.FullPath() != executePath && c.FullPath() != jobsPath {
+	if c.Request.Method != http.MethodPost {
+		return false
+	}
+	switch c.FullPath() {
+	case executePath, jobsPath, routeOf(sessionFilesPath):
+	default:
 		return false
 	}
 	kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
@@ -56,11 +61,11 @@ func unpacked(most int) gin.HandlerFunc {
 		if !isForm(c) {
 			if strings.HasPrefix(c.GetHeader("Content-Type"), "multipart/") {
 				abort(c, newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type",
-					"forms are for POST "+executePath+" and POST "+jobsPath+"; send JSON with the header Content-Type: application/json"))
+					"forms are for POST "+executePath+", POST "+jobsPath+" and POST "+sessionFilesPath+"; send JSON with the header Content-Type: application/json"))
 			}
 			return
 		}
-		request, files, err := readForm(c.Request, most)
+		request, files, err := readForm(c.Request, most, c.FullPath() != routeOf(sessionFilesPath))
 		if err != nil {
 			p, _ := problemOf(err)
 			abort(c, p)
@@ -74,7 +79,13 @@ func unpacked(most int) gin.HandlerFunc {
 	}
 }
 
-func readForm(r *http.Request, most int) (request []byte, files []job.FileRequest, err error) {
+// isRaw reports whether the body of a request is a file.
+func isRaw(c *gin.Context) bool {
+	return c.Request.Method == http.MethodPut && c.FullPath() == routeOf(sessionFilePath)
+}
+
+// readForm takes a form apart; with hasRequest, one of its parts is the request.
+func readForm(r *http.Request, most int, hasRequest bool) (request []byte, files []job.FileRequest, err error) {
 	parts, err := r.MultipartReader()
 	if err != nil {
 		return nil, nil, badRequest("cannot read the form: " + err.Error() + "; let your HTTP client write the Content-Type")
@@ -92,6 +103,8 @@ func readForm(r *http.Request, most int) (request []byte, files []job.FileReques
 			return nil, nil, badRequest("cannot read the form: " + err.Error())
 		}
 		switch name := part.FormName(); {
+		case name == requestPart && !hasRequest:
+			return nil, nil, badRequest("the form has a part request; it takes files only")
 		case name == requestPart && request != nil:
 			return nil, nil, badRequest("the form has two parts request; send one, with the JSON of the request")
 		case name == requestPart && !utf8.Valid(content):
@@ -106,7 +119,7 @@ func readForm(r *http.Request, most int) (request []byte, files []job.FileReques
 			return nil, nil, badRequest(fmt.Sprintf("the form has a part %.64q; it may have request, the JSON of the request, and any number of files", name))
 		}
 	}
-	if request == nil {
+	if request == nil && hasRequest {
 		return nil, nil, badRequest("the form has no part request; send the JSON of the request in it")
 	}
 	return request, files, nil

@@ -202,8 +202,12 @@ func endProblem(e *endError) *Problem {
 		p := endedProblem(e.job.Failure.Reason, e.job.Failure.Message)
 		p.JobID = e.job.ID
 		return p
-	case code == string(job.FailRefused):
+	case code == string(job.FailRefused), code == string(job.FailTooLarge):
 		status = http.StatusConflict
+	case code == string(job.FailNoFile):
+		status = http.StatusNotFound
+	case code == string(job.FailDisk):
+		status = http.StatusInsufficientStorage
 	}
 	p := newProblem(status, code, e.Error())
 	p.JobID = e.job.ID

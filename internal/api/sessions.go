@@ -32,6 +32,10 @@ const (
 	// opTimeout bounds what is done to a session besides executing code; it may also have
 	// to wait for what the session executes.
 	opTimeout = 30 * time.Second
+	// opKept is how long its record stays, and readKept how long that of a file that is read,
+	// with the blob: longer than a download takes.
+	opKept    = time.Minute
+	readKept  = 15 * time.Minute
 	opRestart = "restart"
 )
 
@@ -137,6 +141,7 @@ func (s *server) registerSessions() {
 		Description: "After what was accepted before; interrupt that first if it is not to be waited for. Variables, modules and files are gone.",
 		Errors:      []int{400, 401, 404, 408, 410, 413, 415, 429, 502, 503, 504},
 	}, s.restartSession)
+	s.registerSessionFiles()
 }
 
 func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, error) {
@@ -256,39 +261,49 @@ func (s *server) restartSession(ctx context.Context, in *sessionInput) (*session
 // operate has something done to a session in the order of its executions, and returns what
 // the runner answers.
 func (s *server) operate(ctx context.Context, session, op string, args any) (json.RawMessage, error) {
+	j, err := s.operation(ctx, session, job.Spec{Op: op}, args)
+	return j.Data, err
+}
+
+// operation is operate with all that the runner is to be told, files included; it returns the
+// job.
+func (s *server) operation(ctx context.Context, session string, spec job.Spec, args any) (job.Job, error) {
 	if err := checkSession(session); err != nil {
-		return nil, err
+		return job.Job{}, err
 	}
 	end, waiting := s.cfg.Hub.beginCall(s.cfg.MaxSyncWaits)
 	if end == nil {
-		return nil, tooManyWaits(waiting, s.cfg.MaxSyncWaits)
+		return job.Job{}, tooManyWaits(waiting, s.cfg.MaxSyncWaits)
 	}
 	defer end()
 	id, err := uuid.NewV7()
 	if err != nil {
-		return nil, fmt.Errorf("make job id: %w", err)
+		return job.Job{}, fmt.Errorf("make job id: %w", err)
 	}
-	text, err := json.Marshal(args)
-	if err != nil {
-		return nil, fmt.Errorf("encode the arguments of %s: %w", op, err)
+	if spec.Args, err = json.Marshal(args); err != nil {
+		return job.Job{}, fmt.Errorf("encode the arguments of %s: %w", spec.Op, err)
 	}
+	spec.Timeout = opTimeout
 	now := time.Now()
 	draft := job.NewJob{
 		Job: job.Job{
 			ID: id.String(), State: job.Queued, Queue: job.OperationQueue, MaxAttempts: 1, CreatedAt: now, QueuedAt: now,
-			SessionID: session, InSession: true, Timeout: opTimeout, ResultTTL: time.Minute,
+			SessionID: session, InSession: true, Timeout: opTimeout, ResultTTL: opKept,
 		},
-		Spec:   job.Spec{Op: op, Args: text, Timeout: opTimeout},
-		Caller: shortCaller(ctx), Subscriber: s.cfg.Hub.Subscriber,
+		Spec: spec, Caller: shortCaller(ctx), Subscriber: s.cfg.Hub.Subscriber,
+	}
+	if spec.Op == job.OpReadFile {
+		draft.Job.ResultTTL = readKept
 	}
 	j, err := s.createAndWait(ctx, draft)
 	if err != nil {
-		return nil, err
+		return job.Job{}, err // what came with it goes with its record
 	}
+	s.dropInputs(ctx, draft)
 	if j.State != job.Completed {
-		return nil, &endError{j}
+		return job.Job{}, &endError{j}
 	}
-	return j.Data, nil
+	return j, nil
 }
 
 // sessionProblem words what is wrong with a session.

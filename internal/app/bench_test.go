@@ -78,6 +78,41 @@ func BenchmarkExecute(b *testing.B) {
 	}
 }
 
+// sessionBudget is what the median execution in a warm session may take.
+const sessionBudget = 1500 * time.Microsecond
+
+// BenchmarkSession measures synchronous calls in one session, one after the other. It
+// fails above the budget.
+func BenchmarkSession(b *testing.B) {
+	benchmarkSession(b, "x = 0")
+}
+
+// BenchmarkSessionFiles is the same in a session that has files, which are looked through
+// after each execution.
+func BenchmarkSessionFiles(b *testing.B) {
+	benchmarkSession(b, "x = 0\nfor i in range(20): open(f'file{i}.csv', 'w').write('a,b')")
+}
+
+func benchmarkSession(b *testing.B, begin string) {
+	b.Helper()
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
+	id := k.open(nil)
+	k.in(id, begin)
+	var calls []time.Duration
+	for b.Loop() {
+		at := time.Now()
+		a := k.call(http.MethodPost, executePath, fields{"code": "x += 1\nprint(x)", "sessionId": id})
+		calls = append(calls, time.Since(at))
+		if a.str("status") != "ok" {
+			b.Fatal(a.raw)
+		}
+	}
+	report(b, "", calls)
+	if median := calls[len(calls)/2]; len(calls) >= 10 && median >= sessionBudget {
+		b.Errorf("half of %d executions took %s or more, want less than %s", len(calls), median, sessionBudget)
+	}
+}
+
 // BenchmarkThroughput measures 32 callers at once, and in the same run, in turns with
 // them, bare interpreters spawned on all cores.
 func BenchmarkThroughput(b *testing.B) {

@@ -284,6 +284,26 @@ func TestFileStoreAway(t *testing.T) {
 	if a.status != 200 || a.str("stdout") != "4\n" || a.str("filesDropped.count") != "1" || a.str("filesDropped.reason") == "" {
 		t.Errorf("a file that nobody can keep: %d %s", a.status, a.raw)
 	}
+	id := k.open(nil)
+	files := sessionsPath + "/" + id + "/files"
+	k.in(id, "x = open('f', 'w').write('four')")
+	request["sessionId"] = id
+	for name, a := range map[string]answer{
+		"put":     k.call("PUT", files+"/a", "x", raw),
+		"get":     k.call("GET", files+"/f", nil),
+		"execute": k.call("POST", "/process/interpreter/execute", request),
+	} {
+		if a.status != http.StatusServiceUnavailable || a.str("code") != "files_unavailable" || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s in a session: %d %s", name, a.status, a.raw)
+		}
+	}
+	if a := k.call("GET", files, nil); a.status != 200 || len(listed(a, "files")) != 1 {
+		t.Errorf("list of a session's files: %d %s", a.status, a.raw)
+	}
+	if out := k.in(id, "print(x)"); out != "4\n" {
+		t.Errorf("the session does not go on: %q", out)
+	}
+	delete(request, "sessionId")
 	addr, _ = k.run(app.RunAPI)
 	k.url = "http://" + addr.String()
 	a = k.call("POST", "/v1/jobs", request)

@@ -18,9 +18,9 @@ import (
 // files is what a worker's side of its working directory is known of here. It is used
 // by one call at a time.
 type files struct {
-	tree  *tree            // opened when it is needed
-	known map[string]stamp // files that need not be collected: as they were put there
-	left  bool             // the code may have left some
+	tree  *tree // opened when it is needed
+	known known // files that need not be collected
+	left  bool  // the code may have left some
 }
 
 func (f *files) close() {
@@ -117,10 +117,7 @@ func (w *Worker) Put(path string, content io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("put file on %s: %w", w.id, err)
 	}
-	if w.files.known == nil {
-		w.files.known = map[string]stamp{}
-	}
-	w.files.known[path] = s
+	w.files.known.put(path, s)
 	return nil
 }
 
@@ -142,15 +139,8 @@ func (w *Worker) Collect(ctx context.Context, most job.FileLimits, keep Keep) (j
 		return job.FilesDropped{}, fmt.Errorf("collect files of %s: %w", w.id, err)
 	}
 	defer release()
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := w.untilClose(ctx)
 	defer cancel()
-	go func() {
-		select {
-		case <-w.closing:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	w.endProcesses()
 	if w.end != nil && w.pool.cfg.Sandbox == sandbox.Strict && !w.end.touched {
 		return job.FilesDropped{}, nil
@@ -163,7 +153,22 @@ func (w *Worker) Collect(ctx context.Context, most job.FileLimits, keep Keep) (j
 		lost := job.FilesDropped{Incomplete: true, Reason: "the sandbox was lost with what was in it"}
 		return lost, fmt.Errorf("collect files of %s: %w", w.id, err)
 	}
-	return w.collect(ctx, t, most, keep)
+	c := &collection{tree: t, keep: keep, known: w.files.known}
+	c.collect(ctx, most)
+	return c.dropped, c.err
+}
+
+// untilClose returns a context that also ends when the worker is to be closed.
+func (w *Worker) untilClose(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-w.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // isEmpty reports whether a directory is known to be empty.
@@ -178,9 +183,8 @@ func isEmpty(path string) bool {
 }
 
 // collect looks for files and stores those within the limits.
-func (w *Worker) collect(ctx context.Context, t *tree, most job.FileLimits, keep Keep) (job.FilesDropped, error) {
-	all, complete := t.search(ctx)
-	c := &collection{tree: t, keep: keep}
+func (c *collection) collect(ctx context.Context, most job.FileLimits) {
+	all, complete := c.tree.search(ctx)
 	if !complete {
 		c.dropped.Incomplete = true
 		c.dropped.Reason = "there was too much to look at all of it"
@@ -195,7 +199,7 @@ func (w *Worker) collect(ctx context.Context, t *tree, most job.FileLimits, keep
 		})
 	}
 	for _, f := range all {
-		if known, ok := w.files.known[f.path]; ok && known == f.stamp {
+		if c.known.has(c.tree, f) {
 			continue
 		}
 		switch {
@@ -213,17 +217,21 @@ func (w *Worker) collect(ctx context.Context, t *tree, most job.FileLimits, keep
 	}
 	close(files)
 	storing.Wait()
-	return c.dropped, c.err
+	c.found = all
 }
 
 // collection is the state of one.
 type collection struct {
-	tree *tree
-	keep Keep
+	tree  *tree
+	keep  Keep
+	known known
+	found []found // all that there are
 
 	mu      sync.Mutex
 	dropped job.FilesDropped
 	err     error // the first that was ours
+	// sums, if it is not nil, gets what was read of each file.
+	sums map[uint64]uint64
 }
 
 func (c *collection) drop(f found, reason string) {
@@ -248,14 +256,17 @@ func (c *collection) store(ctx context.Context, f found) {
 	}
 	defer file.Close()
 	size := min(f.stamp.size, now.size) // it may have grown, and was counted as it was
-	err = c.keep(job.Found{Path: f.path, Size: size}, io.LimitReader(file, size))
-	if err == nil {
-		return
+	sum := newSum()
+	err = c.keep(job.Found{Path: f.path, Size: size}, io.TeeReader(io.LimitReader(file, size), sum))
+	if err != nil {
+		c.drop(f, "it could not be stored")
 	}
-	c.drop(f, "it could not be stored")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
 		c.err = err
+	}
+	if c.sums != nil && err == nil {
+		c.sums[nameOf(f.path)] = sum.Sum64()
 	}
 }

@@ -499,7 +499,8 @@ class Session:
 
     def __init__(self, control, interrupts, set_limits):
         self.control, self.interrupts, self.set_limits = control, interrupts, set_limits
-        self.describer = Describer(os.getcwd())
+        self.home = os.getcwd()
+        self.describer = Describer(self.home)
         self.streams = (sys.stdout, sys.stderr)
         self.namespace = new_namespace()
         self.sources = []
@@ -539,7 +540,7 @@ class Session:
                 _exit(outcome.exit_code)  # a process that the code has forked
             dropped = prepared.results.end() or None
             if not self.control.send(id=command["id"], type="status", status=outcome.status, exitCode=outcome.exit_code,
-                                     dropped=dropped):
+                                     dropped=dropped, files=has_files(self.home)):
                 _exit(70)
             sent.append(True)
 

@@ -126,6 +126,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 		r.follow(ctx, spec.Timeout)
 	}
 	r.duration = time.Since(started)
+	w.files.left = r.status == nil || r.status.Files != 0
 	kept := s.pause(r, stdout, stderr)
 	r.cpuMicros = s.cpuMicros() - cpu
 	switch {

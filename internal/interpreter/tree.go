@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,9 +46,9 @@ func (t *tree) bury() error {
 
 // at opens a path below the directory; "." is itself. What is opened may be anything but
 // a symbolic link.
-func (t *tree) at(name string, flags int, mode uint32) (*os.File, error) {
+func (t *tree) at(name string, flags int) (*os.File, error) {
 	how := unix.OpenHow{
-		Flags: uint64(flags | unix.O_NOFOLLOW | unix.O_CLOEXEC), Mode: uint64(mode), //nolint:gosec // flags are not negative
+		Flags:   uint64(flags | unix.O_NOFOLLOW | unix.O_CLOEXEC), //nolint:gosec // flags are not negative
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
 	}
 	const tries = 100 // the kernel gives up when something is moved meanwhile
@@ -67,11 +66,11 @@ func (t *tree) at(name string, flags int, mode uint32) (*os.File, error) {
 
 // readable opens a path to be read, whatever its mode is if nobody is left who could mind.
 func (t *tree) readable(name string, flags int) (*os.File, error) {
-	f, err := t.at(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
+	f, err := t.at(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags)
 	if !errors.Is(err, fs.ErrPermission) || !t.dead {
 		return f, err
 	}
-	parent, err := t.at(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY, 0)
+	parent, err := t.at(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +85,7 @@ func (t *tree) readable(name string, flags int) (*os.File, error) {
 	if err := unix.Fchmodat(int(parent.Fd()), path.Base(name), 0o700, 0); err != nil {
 		return nil, err
 	}
-	return t.at(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
+	return t.at(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags)
 }
 
 // open opens a regular file to be read.
@@ -106,61 +105,6 @@ func (t *tree) open(name string) (*os.File, stamp, error) {
 }
 
 var errNoRegular = errors.New("not a regular file")
-
-// write puts a file there, with the directories that it needs. One that is there is
-// overwritten.
-func (t *tree) write(name string, content io.Reader) (stamp, error) {
-	for i := range len(name) {
-		if name[i] == '/' {
-			if err := t.mkdir(name[:i]); err != nil {
-				return stamp{}, err
-			}
-		}
-	}
-	f, err := t.at(name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NONBLOCK|unix.O_NOCTTY, 0o644)
-	if err != nil {
-		return stamp{}, err
-	}
-	var st unix.Stat_t
-	err = unix.Fstat(int(f.Fd()), &st)
-	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
-		err = &os.PathError{Op: "write", Path: name, Err: errNoRegular}
-	}
-	if err == nil && t.given {
-		err = unix.Fchown(int(f.Fd()), t.uid, t.gid)
-	}
-	if err == nil {
-		_, err = io.Copy(f, content)
-	}
-	if err == nil {
-		// Clocks of file systems are coarse: a change may come within the same tick.
-		past := unix.NsecToTimeval(time.Now().Add(-time.Second).UnixNano())
-		err = unix.Futimes(int(f.Fd()), []unix.Timeval{past, past})
-	}
-	if err == nil {
-		err = unix.Fstat(int(f.Fd()), &st)
-	}
-	return stampOf(&st), errors.Join(err, f.Close())
-}
-
-func (t *tree) mkdir(name string) error {
-	parent, err := t.at(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return err
-	}
-	defer parent.Close()
-	err = unix.Mkdirat(int(parent.Fd()), path.Base(name), 0o755)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err == nil && t.given {
-		err = unix.Fchownat(int(parent.Fd()), path.Base(name), t.uid, t.gid, unix.AT_SYMLINK_NOFOLLOW)
-	}
-	if err != nil {
-		return &os.PathError{Op: "mkdir", Path: name, Err: err}
-	}
-	return nil
-}
 
 // stamp tells whether a file was changed: the time of its last change cannot be set, and
 // that of its content is one that no change leaves.
@@ -208,17 +152,21 @@ func (t *tree) search(ctx context.Context) (files []found, all bool) {
 			return files, false
 		}
 		slices.Sort(names)
-		for _, name := range names {
-			name = path.Join(todo[0], name)
+		fd, above := int(dir.Fd()), todo[0]+"/"
+		if todo[0] == "." {
+			above = ""
+		}
+		for _, base := range names {
 			var st unix.Stat_t
-			if err := unix.Fstatat(int(dir.Fd()), path.Base(name), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			if err := unix.Fstatat(fd, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 				continue // it is gone
 			}
+			name := above + base
 			switch st.Mode & unix.S_IFMT {
 			case unix.S_IFREG:
 				files = append(files, found{name, stampOf(&st)})
 			case unix.S_IFDIR:
-				if path.Base(name) == ignored {
+				if base == ignored {
 					continue
 				}
 				if len(name) > maxPath {

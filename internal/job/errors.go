@@ -114,6 +114,9 @@ func (e *SessionsFullError) Error() string {
 func (e *SessionsFullError) Is(target error) bool { return target == ErrTooManySessions }
 
 // RefusedError says why an operation on a session cannot be carried out as it is now.
-type RefusedError struct{ Message string }
+type RefusedError struct {
+	Code    FailureCode // FailRefused if it is empty
+	Message string
+}
 
 func (e *RefusedError) Error() string { return e.Message }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -38,8 +39,9 @@ type FilesDropped struct {
 
 // Found is a file of a working directory that is to be kept.
 type Found struct {
-	Path string // raw bytes; below the working directory
-	Size int64
+	Path     string // raw bytes; below the working directory
+	Size     int64
+	Modified time.Time // last change of its content; only where it is asked for
 }
 
 // FileLimits bound what is kept of the files of one execution.

@@ -182,4 +182,10 @@ const (
 	FailSessionEnded FailureCode = "session_ended"
 	// FailRefused: an operation on a session cannot be carried out as it is now.
 	FailRefused FailureCode = "refused"
+	// FailNoFile: the session has no such file.
+	FailNoFile FailureCode = "file_not_found"
+	// FailDisk: the session has no room for the files that were to be put there.
+	FailDisk FailureCode = "disk_full"
+	// FailTooLarge: a file of a session is larger than what is passed on.
+	FailTooLarge FailureCode = "file_too_large"
 )

@@ -95,7 +95,11 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	}
 	formats := figureFormats(&v, r.FigureFormats)
 	quota := l.quota(&v, r.Limits)
-	inputs := l.inputs(&v, r.Files, quota.DiskBytes)
+	disk := quota.DiskBytes
+	if r.SessionID != "" {
+		disk = l.MaxQuota.DiskBytes // the session's own shows when they are put there
+	}
+	inputs := l.inputs(&v, r.Files, disk)
 	if r.SessionID != "" {
 		r.inSession(&v)
 		j.Queue, j.SessionID, j.InSession = SessionQueue, r.SessionID, true

@@ -33,8 +33,18 @@ const (
 	keepTime  = 10 * time.Second
 )
 
+// putter is where files can be put: a worker before its code, or a session.
+type putter interface {
+	Put(path string, content io.Reader) error
+}
+
+// collector has files that code left.
+type collector interface {
+	Collect(ctx context.Context, most job.FileLimits, keep func(f job.Found, content io.Reader) error) (job.FilesDropped, error)
+}
+
 // bring puts the files that came with a job into the worker's directory.
-func (r *Runner) bring(run context.Context, w Worker, claim job.Claim) error {
+func (r *Runner) bring(run context.Context, w putter, claim job.Claim) error {
 	if len(claim.Spec.Files) == 0 || run.Err() != nil {
 		return nil
 	}
@@ -54,7 +64,7 @@ func (r *Runner) bring(run context.Context, w Worker, claim job.Claim) error {
 	return nil
 }
 
-func (r *Runner) bringOne(ctx context.Context, w Worker, key string, f job.Input) error {
+func (r *Runner) bringOne(ctx context.Context, w putter, key string, f job.Input) error {
 	content, err := r.cfg.Blobs.Open(ctx, key)
 	if err != nil {
 		return err
@@ -64,7 +74,7 @@ func (r *Runner) bringOne(ctx context.Context, w Worker, key string, f job.Input
 
 // keepFiles stores what an execution left and lists it in the result. A store that does
 // not take it costs the caller the files and not the result.
-func (r *Runner) keepFiles(run context.Context, log *slog.Logger, w Worker, claim job.Claim, result *job.Result) {
+func (r *Runner) keepFiles(run context.Context, log *slog.Logger, w collector, claim job.Claim, result *job.Result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), keepTime)
 	defer cancel()
 	stop := context.AfterFunc(run, func() {
@@ -96,6 +106,9 @@ func (r *Runner) keepFiles(run context.Context, log *slog.Logger, w Worker, clai
 	}
 }
 
+// headSize is what http.DetectContentType looks at.
+const headSize = 512
+
 // beginning remembers the first bytes that are read, of which types are guessed.
 type beginning struct {
 	r     io.Reader
@@ -103,9 +116,8 @@ type beginning struct {
 }
 
 func (b *beginning) Read(p []byte) (int, error) {
-	const most = 512 // what http.DetectContentType looks at
 	n, err := b.r.Read(p)
-	b.bytes = append(b.bytes, p[:min(n, most-len(b.bytes))]...)
+	b.bytes = append(b.bytes, p[:min(n, headSize-len(b.bytes))]...)
 	return n, err
 }
 
@@ -126,12 +138,19 @@ var mediaTypes = map[string]string{ //nolint:gochecknoglobals // a constant
 
 // mediaType guesses what a file is, by its name or else by how it begins.
 func mediaType(name string, head []byte) string {
-	ext := strings.ToLower(path.Ext(name))
-	if t, ok := mediaTypes[ext]; ok {
-		return t
-	}
-	if t := mime.TypeByExtension(ext); t != "" && utf8.ValidString(ext) {
+	if t, ok := typeOfName(name); ok {
 		return t
 	}
 	return http.DetectContentType(head)
+}
+
+func typeOfName(name string) (string, bool) {
+	ext := strings.ToLower(path.Ext(name))
+	if t, ok := mediaTypes[ext]; ok {
+		return t, true
+	}
+	if t := mime.TypeByExtension(ext); t != "" && utf8.ValidString(ext) {
+		return t, true
+	}
+	return "", false
 }

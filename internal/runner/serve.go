@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -108,7 +109,13 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, claim
 		log.ErrorContext(ctx, "no interpreter for a session", slog.Any("err", err))
 		return sessionFailed(job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"})
 	}
+	if o := s.bring(ctx, log, i, claim); o != nil {
+		return *o
+	}
 	result, end, err := i.Execute(ctx, claim.Spec)
+	if why := cause(ctx); err == nil && (why == nil || errors.Is(why, errCancelled)) {
+		s.r.keepFiles(ctx, log, i, claim, &result)
+	}
 	result.JobID, result.SessionID = claim.JobID, se.id
 	result.QueuedMs = float64(claim.Waited) / float64(time.Millisecond)
 	why := cause(ctx)
@@ -145,9 +152,14 @@ func (s *sessions) operate(ctx context.Context, log *slog.Logger, se *Session, c
 		ctx, stop = context.WithTimeout(ctx, claim.Spec.Timeout)
 		defer stop()
 	}
+	se.claim = claim
 	answer, end, err := op(ctx, se, claim.Spec.Args)
 	if refused, ok := errors.AsType[*job.RefusedError](err); ok {
-		return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailRefused, Message: refused.Message}, End: end}
+		return job.Outcome{State: job.Failed, Failure: refusal(refused), End: end}
+	}
+	if err != nil && end != nil {
+		log.WarnContext(ctx, "a session ended under an operation", slog.String("op", claim.Spec.Op), slog.Any("err", err))
+		return sessionFailed(*end)
 	}
 	var data json.RawMessage
 	if err == nil {
@@ -158,6 +170,10 @@ func (s *sessions) operate(ctx context.Context, log *slog.Logger, se *Session, c
 		return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailWorker, Message: "the operation failed: " + claim.Spec.Op}, End: end}
 	}
 	return job.Outcome{State: job.Completed, Data: data, End: end}
+}
+
+func refusal(e *job.RefusedError) *job.Failure {
+	return &job.Failure{Code: cmp.Or(e.Code, job.FailRefused), Message: e.Message}
 }
 
 // settle writes an outcome, and what is left of the events before it, again and again

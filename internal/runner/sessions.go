@@ -20,6 +20,7 @@ type Interpreter interface {
 	Execute(ctx context.Context, spec job.Spec) (job.Result, *job.SessionEnd, error)
 	// Alive is nil while the interpreter lives, else why it has ended.
 	Alive() *job.SessionEnd
+	Directory
 	Close() error
 }
 
@@ -62,6 +63,7 @@ type Session struct {
 	of          *sessions
 	spec        job.SessionSpec
 	interpreter Interpreter
+	claim       job.Claim // of the operation that is under way
 
 	// What follows is guarded by sessions.mu.
 	serving bool   // a goroutine claims and executes
@@ -76,6 +78,9 @@ func (s *Session) ID() string { return s.id }
 
 // Spec returns what its interpreters are started with.
 func (s *Session) Spec() job.SessionSpec { return s.spec }
+
+// Claim returns the operation that is being carried out. For operations.
+func (s *Session) Claim() job.Claim { return s.claim }
 
 // Interpreter returns the session's interpreter, a new one if it has none. For operations.
 func (s *Session) Interpreter(ctx context.Context) (Interpreter, error) {
@@ -117,6 +122,7 @@ type sessions struct {
 
 func newSessions(r *Runner, ops map[string]Operation) *sessions {
 	s := &sessions{r: r, ops: map[string]Operation{OpRestart: restart}, ctx: context.Background(), live: map[string]*Session{}, changed: make(chan struct{})}
+	maps.Copy(s.ops, fileOperations())
 	maps.Copy(s.ops, ops)
 	return s
 }

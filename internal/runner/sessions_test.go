@@ -85,6 +85,10 @@ type fakeInterpreters struct {
 	started int
 	closed  int
 	err     error
+	// files are those of all of them; filesErr is what happens to whoever wants them.
+	files    map[string]string
+	filesErr error
+	blobs    *fakeBlobs
 }
 
 func (f *fakeInterpreters) Open(context.Context, job.SessionSpec) (runner.Interpreter, error) {
@@ -94,10 +98,11 @@ func (f *fakeInterpreters) Open(context.Context, job.SessionSpec) (runner.Interp
 		return nil, f.err
 	}
 	f.started++
-	return &fakeInterpreter{of: f, n: f.started}, nil
+	return &fakeInterpreter{fakeDirectory: fakeDirectory{files: f.files, err: f.filesErr}, of: f, n: f.started}, nil
 }
 
 type fakeInterpreter struct {
+	fakeDirectory
 	of *fakeInterpreters
 	n  int
 }
@@ -115,7 +120,12 @@ func (i *fakeInterpreter) Execute(ctx context.Context, spec job.Spec) (job.Resul
 	return job.Result{Status: job.StatusOK, Stdout: string(rune('0' + i.n))}, nil, nil
 }
 
-func (i *fakeInterpreter) Alive() *job.SessionEnd { return nil }
+func (i *fakeInterpreter) Alive() *job.SessionEnd {
+	if errors.Is(i.err, job.ErrNotStarted) {
+		return &job.SessionEnd{Reason: job.EndCrashed, Message: "its interpreter has ended"}
+	}
+	return nil
+}
 
 func (i *fakeInterpreter) Close() error {
 	i.of.mu.Lock()
@@ -217,7 +227,7 @@ func sessionRunner(t *testing.T, records *fakeSession, interpreters *fakeInterpr
 	t.Helper()
 	return runner.New(runner.Config{
 		Self: job.Runner{ID: "r"}, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
-		SessionRecords: records, Interpreters: interpreters,
+		SessionRecords: records, Interpreters: interpreters, Blobs: interpreters.blobs, Files: job.FileLimits{Files: 10, Bytes: 100},
 		Operations: map[string]runner.Operation{
 			"echo": func(_ context.Context, _ *runner.Session, args json.RawMessage) (any, *job.SessionEnd, error) {
 				return args, nil, nil

@@ -103,7 +103,7 @@ func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
 		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
 		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
 		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(), cmp.Or(n.Caller, anonymous),
-		hookURL, string(n.WebhookSecret), session, mark(n.Events), mark(len(n.Spec.Files) > 0),
+		hookURL, string(n.WebhookSecret), session, mark(n.Events), mark(len(n.Spec.Files) > 0 || n.Spec.Op == job.OpReadFile),
 	}, nil
 }
 

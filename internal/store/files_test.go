@@ -70,6 +70,14 @@ func TestBlobsExpire(t *testing.T) {
 	left, brought := finish(r), finish(result(), bringing)
 	hook := finish(r, hooked)
 	waiting := b.create(t, newJob(bringing))
+	read := b.create(t, newJob(inSession(b.openSession(t).ID, job.OpReadFile), briefly))
+	claim, err := b.NextInSession(t.Context(), b.get(t, read).SessionID, "r", true)
+	if err != nil || claim == nil {
+		t.Fatal(claim, err)
+	}
+	if _, _, err := b.FinishInSession(t.Context(), *claim, job.Outcome{State: job.Completed, Data: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
 	cancelled := b.create(t, newJob(bringing, briefly))
 	if _, err := b.Cancel(t.Context(), cancelled); err != nil {
 		t.Fatal(err)
@@ -83,12 +91,12 @@ func TestBlobsExpire(t *testing.T) {
 		for _, id := range ids {
 			seen[id] = true
 		}
-		return len(seen) == 3
+		return len(seen) == 4
 	})
-	if diff := cmp.Diff(map[string]bool{left: true, brought: true, cancelled: true}, seen); diff != "" {
+	if diff := cmp.Diff(map[string]bool{left: true, brought: true, cancelled: true, read: true}, seen); diff != "" {
 		t.Errorf("expired (-want +got); without files %s, with a webhook %s, waiting %s:\n%s", without, hook, waiting, diff)
 	}
-	if err := b.ForgetBlobs(t.Context(), left, brought, cancelled); err != nil {
+	if err := b.ForgetBlobs(t.Context(), left, brought, cancelled, read); err != nil {
 		t.Fatal(err)
 	}
 	if ids, err := b.Expired(t.Context(), 10); err != nil || len(ids) > 0 {

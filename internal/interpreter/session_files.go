@@ -1,0 +1,176 @@
+package interpreter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandbox"
+)
+
+// The files of a session. Its processes may change the directory at any moment, so what is
+// told of it was so for a moment only; but nothing outside of it is touched, whatever they do.
+// The paths of these methods have been checked or are what a search found. What cannot be done
+// with the directory as it is now is a job.RefusedError.
+
+// Put puts a file into the session's working directory; one that is there is replaced.
+func (s *Session) Put(path string, content io.Reader) error {
+	return s.inDirectory("put file", func(t *tree) error {
+		if err := s.fits(t, content); err != nil {
+			return err
+		}
+		stamp, err := t.write(path, content)
+		if err != nil {
+			return refused(path, err)
+		}
+		s.w.files.known.put(path, stamp)
+		return nil
+	})
+}
+
+// fits refuses content for which there is no room, where no file system of the session's own
+// does.
+func (s *Session) fits(t *tree, content io.Reader) error {
+	sized, ok := content.(io.Seeker)
+	if !ok || s.w.pool.cfg.Sandbox == sandbox.Strict {
+		return nil
+	}
+	size, err := sized.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = sized.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return fmt.Errorf("measure content: %w", err)
+	}
+	files, _ := t.search(context.Background())
+	for _, f := range files {
+		size += f.stamp.size
+	}
+	if size > s.quota.DiskBytes {
+		return noRoom()
+	}
+	return nil
+}
+
+// Collect passes on the files that were created or changed since it was last called, as
+// Worker.Collect does. To be called after each execution. A session that has no files costs
+// nothing; one that has them is searched.
+func (s *Session) Collect(ctx context.Context, most job.FileLimits, keep Keep) (job.FilesDropped, error) {
+	w := s.w
+	if !w.files.left || w.dirs.top != "" && isEmpty(w.dirs.work) {
+		w.files.known = nil
+		return job.FilesDropped{}, nil
+	}
+	if !w.alive() {
+		return w.Collect(ctx, most, keep)
+	}
+	var c *collection
+	err := s.inDirectory("collect files", func(t *tree) error {
+		ctx, cancel := w.untilClose(ctx)
+		defer cancel()
+		c = &collection{tree: t, keep: keep, known: w.files.known, sums: map[uint64]uint64{}}
+		began := clock()
+		c.collect(ctx, most)
+		w.files.known = c.after(began)
+		return c.err
+	})
+	if c == nil {
+		return job.FilesDropped{Incomplete: true, Reason: "the sandbox was lost with what was in it"}, err
+	}
+	return c.dropped, err
+}
+
+// Files lists the regular files in the working directory, and reports whether that was all.
+func (s *Session) Files(ctx context.Context) (files []job.Found, all bool, err error) {
+	err = s.inDirectory("list files", func(t *tree) error {
+		var some []found
+		some, all = t.search(ctx)
+		files = make([]job.Found, len(some))
+		for i, f := range some {
+			files[i] = job.Found{Path: f.path, Size: f.stamp.size, Modified: time.Unix(f.stamp.data.Unix()).UTC()}
+		}
+		return nil
+	})
+	return files, all, err
+}
+
+// ReadFile gives use a file's content, as long as it was when it was opened.
+func (s *Session) ReadFile(path string, use func(f job.Found, content io.Reader) error) error {
+	return s.inDirectory("read file", func(t *tree) error {
+		file, now, err := t.open(path)
+		if err != nil {
+			return refused(path, err)
+		}
+		defer file.Close()
+		f := job.Found{Path: path, Size: now.size, Modified: time.Unix(now.data.Unix()).UTC()}
+		return use(f, io.LimitReader(file, now.size))
+	})
+}
+
+// RemoveFile deletes a file, a link as such, or an empty directory.
+func (s *Session) RemoveFile(path string) error {
+	return s.inDirectory("remove file", func(t *tree) error { return refused(path, t.remove(path)) })
+}
+
+// inDirectory does something to the working directory. job.ErrNotStarted: the interpreter has
+// ended.
+func (s *Session) inDirectory(what string, do func(t *tree) error) error {
+	release, err := s.w.hold()
+	if err != nil {
+		return fmt.Errorf("%s in session %s: %w", what, s.w.id, err)
+	}
+	defer release()
+	t, err := s.w.workTree()
+	if err != nil && !s.w.alive() {
+		err = errors.Join(job.ErrNotStarted, err)
+	}
+	if err == nil {
+		err = do(t)
+	}
+	if err != nil {
+		return fmt.Errorf("%s in session %s: %w", what, s.w.id, err)
+	}
+	return nil
+}
+
+// refused words what the directory's own state does not allow.
+func refused(path string, err error) error {
+	is := func(targets ...error) bool {
+		for _, target := range targets {
+			if errors.Is(err, target) {
+				return true
+			}
+		}
+		return false
+	}
+	say := func(format string) error { return &job.RefusedError{Message: fmt.Sprintf(format, path)} }
+	switch {
+	case err == nil:
+		return nil
+	case is(unix.ENOSPC, unix.EDQUOT):
+		return noRoom()
+	case is(fs.ErrNotExist, errNoRegular, unix.ENXIO):
+		return &job.RefusedError{Code: job.FailNoFile, Message: fmt.Sprintf("the session has no file %q", path)}
+	case is(unix.EISDIR):
+		return say("%q is a directory")
+	case is(unix.ENOTEMPTY):
+		return say("the directory %q is not empty")
+	case is(unix.ENOTDIR, unix.ELOOP, unix.EXDEV):
+		return say("%q cannot be reached: a part of it is a link or no directory")
+	case is(fs.ErrPermission):
+		return say("the code has made %q, or a directory on the way, inaccessible")
+	case is(unix.EAGAIN, unix.ENAMETOOLONG):
+		return say("%q cannot be reached")
+	}
+	return err
+}
+
+func noRoom() error {
+	return &job.RefusedError{Code: job.FailDisk, Message: "there is no room for it: the session has as many files, or bytes in them, as it may (limits.diskBytes)"}
+}
