@@ -1,0 +1,56 @@
+package app_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestExamples runs what examples/ has, as a user would. chart.py needs libraries: it runs
+// if KAA_RESULTS_PYTHON names an interpreter that has them.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1, "KAA_CONCURRENCY=4")
+	tests := []struct {
+		script string
+		want   []string // in the output, in this order
+	}{
+		{"agent.py", []string{"{'month': 'jan', 'sales': '120'}", "KeyError: 'sale'", "mar 50.0"}},
+		{"search.py", []string{"degree = 1", "degree = 4", "going on with"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.script, func(t *testing.T) {
+			t.Parallel()
+			k.example(t, tt.want, tt.script)
+		})
+	}
+	t.Run("chart.py", func(t *testing.T) {
+		t.Parallel()
+		libraries := os.Getenv("KAA_RESULTS_PYTHON")
+		if libraries == "" {
+			t.Skip("KAA_RESULTS_PYTHON names no interpreter with pandas and matplotlib")
+		}
+		with := start(t, 1, "KAA_PYTHON="+libraries)
+		with.example(t, []string{"sum", "wrote chart.png", "wrote weeks.csv"}, "chart.py", t.TempDir())
+	})
+}
+
+// example runs a script of examples/ against this Kaa.
+func (k *kaa) example(t *testing.T, want []string, script string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), python(), append([]string{"../../examples/" + script}, args...)...)
+	cmd.Env = append(os.Environ(), "KAA_URL="+k.url, "KAA_API_KEY="+k.key, "PYTHONDONTWRITEBYTECODE=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	rest := string(out)
+	for _, text := range want {
+		_, after, ok := strings.Cut(rest, text)
+		if !ok {
+			t.Fatalf("no %q in\n%s", text, out)
+		}
+		rest = after
+	}
+}
