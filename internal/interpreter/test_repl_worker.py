@@ -257,7 +257,7 @@ class SessionTest(unittest.TestCase):
     def test_keeps(self):
         self.assertEqual(self.run_in("x = 1", session={"OF_SESSION": "s"})[-1]["status"], "ok")
         self.assertEqual(self.run_in("1/0")[0]["name"], "ZeroDivisionError")
-        self.assertEqual(self.run_in("raise SystemExit(3)")[-1], {"id": "3", "type": "status", "status": "exit", "exitCode": 3})
+        self.assertEqual(self.run_in("raise SystemExit(3)")[-1], {"id": "3", "type": "status", "status": "exit", "exitCode": 3, "files": 1})
         self.run_in("import os; print(x, os.environ['OF_SESSION'], os.environ['OF_ONE'], input())", envs={"OF_ONE": "o"}, stdin="in")
         self.run_in("print(os.environ.get('OF_ONE'))")
         self.run_in("import atexit; atexit.register(print, 'end')")
