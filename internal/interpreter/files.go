@@ -51,8 +51,8 @@ func (s *slot) answerDir(m message, file *os.File) {
 }
 
 // openWork has the slot, which is where the directory is, open it. One call at a time.
-func (s *slot) openWork(limit time.Duration) (*os.File, error) {
-	if err := s.link.write([]byte("D")); err != nil {
+func (s *slot) openWork(command string, limit time.Duration) (*os.File, error) {
+	if err := s.link.write([]byte(command)); err != nil {
 		return nil, err
 	}
 	select {
@@ -73,9 +73,12 @@ func (w *Worker) workTree() (*tree, error) {
 	}
 	var dir *os.File
 	var err error
-	if w.pool.cfg.Sandbox == sandbox.Strict {
-		dir, err = w.slot.openWork(lastResort)
-	} else {
+	switch f := w.kin(); {
+	case f != nil:
+		dir, err = f.openWork(w)
+	case w.pool.cfg.Sandbox == sandbox.Strict:
+		dir, err = w.slot.openWork("D", lastResort)
+	default:
 		dir, err = openDir(unix.AT_FDCWD, w.dirs.work)
 	}
 	if err == nil {

@@ -58,8 +58,8 @@ func (r *run) watchLimits() (<-chan string, func()) {
 	exceeded, stop := make(chan string, 1), make(chan struct{})
 	pid := r.w.slot.pid
 	used := group.CPUMicros
-	if group == nil && r.lasting { // the kernel's limit of a process would be for all executions together
-		used = func() int64 { return cpuOf(pid) }
+	if r.lasting { // the kernel's limit of a process would be for all executions together
+		used = r.w.cpuMicros
 	}
 	cpu := used()
 	r.pumps.Go(func() {
@@ -110,18 +110,32 @@ func memoryOf(slot int) int64 {
 // cpuOf returns the processor time of what runs in a slot, in microseconds, and of what
 // has run and was waited for.
 func cpuOf(slot int) int64 {
+	return cpuBelow(slot)
+}
+
+// cpuOfChildren is the same without what the process itself has used.
+func cpuOfChildren(pid int) int64 { return cpuBelow(pid) + cpuFields(pid, 13) }
+
+func cpuBelow(pid int) int64 {
+	var sum int64
+	for _, pid := range descendants(pid) {
+		sum += cpuFields(pid, 11)
+	}
+	return sum
+}
+
+// cpuFields adds up the times of a process from a field of its stat on: after the name, which
+// may contain anything, utime is the 12th, stime, cutime and cstime follow.
+func cpuFields(pid, from int) int64 {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
 	var ticks int64
-	for _, pid := range descendants(slot) {
-		text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		if err != nil {
-			continue
-		}
-		// After the name, which may contain anything: utime is the 12th field, cstime the 15th.
-		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-		for i := 11; i < 15 && i < len(fields); i++ {
-			n, _ := strconv.ParseInt(fields[i], 10, 64)
-			ticks += n
-		}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	for i := from; i < 15 && i < len(fields); i++ {
+		n, _ := strconv.ParseInt(fields[i], 10, 64)
+		ticks += n
 	}
 	const tick = 10_000 // µs: what Linux shows to programs, whatever it counts in
 	return ticks * tick

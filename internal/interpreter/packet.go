@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -35,10 +36,13 @@ type message struct {
 	Modules []string `json:"modules"`
 	// end is set in a slot's report of a worker's end
 	end *workerEnd
+	// file is the descriptor that came with it
+	file *os.File
 }
 
 // workerEnd is what a slot knows of a worker when nothing of it is left.
 type workerEnd struct {
+	of        int // the member of a family; -1 if it was alone, or is the last of one
 	status    syscall.WaitStatus
 	cpuMicros int64 // of all its processes together
 	maxRSS    int64 // bytes, of the largest of its processes
@@ -123,7 +127,7 @@ func (p packets) receive() (message, *os.File, error) {
 	if err != nil {
 		return m, nil, err
 	}
-	if data[0] == 'E' {
+	if data[0] == 'E' || data[0] == 'M' {
 		m.end, err = parseEnd(data[:n])
 	} else {
 		err = json.Unmarshal(data[:n], &m)
@@ -141,10 +145,18 @@ func parseEnd(data []byte) (*workerEnd, error) {
 	var status uint32
 	var cpu, rss int64
 	var touched int
-	if _, err := fmt.Sscanf(string(data), "E %d %d %d %d", &status, &cpu, &rss, &touched); err != nil {
+	of, text := -1, string(data)
+	if data[0] == 'M' {
+		if _, err := fmt.Sscanf(text, "M %d", &of); err != nil || of < 0 {
+			return nil, fmt.Errorf("end of a member: %w", err)
+		}
+		_, text, _ = strings.Cut(text[2:], " ")
+		text = "E " + text + " 0"
+	}
+	if _, err := fmt.Sscanf(text, "E %d %d %d %d", &status, &cpu, &rss, &touched); err != nil {
 		return nil, err
 	}
-	return &workerEnd{syscall.WaitStatus(status), cpu, rss * 1024, touched != 0}, nil
+	return &workerEnd{of, syscall.WaitStatus(status), cpu, rss * 1024, touched != 0}, nil
 }
 
 func received(rights []byte) (*os.File, error) {

@@ -25,7 +25,7 @@ var errFrame = errors.New("not a frame of the protocol")
 // command is a line to the worker.
 type command struct {
 	ID   string            `json:"id"`
-	Cmd  string            `json:"cmd"` // exec; session, shutdown
+	Cmd  string            `json:"cmd"` // exec; session, fork, shutdown
 	Code string            `json:"code,omitempty"`
 	Envs map[string]string `json:"envs,omitempty"`
 	// Limits are lowered to these before the code begins.
@@ -39,6 +39,8 @@ type command struct {
 	Results int64 `json:"results"`
 	// Figures are the formats of matplotlib's figures; by default png.
 	Figures []string `json:"figures,omitempty"`
+	// To are the working directories of the copies that a fork makes.
+	To []string `json:"to,omitempty"`
 }
 
 // The types of frames.
@@ -48,6 +50,10 @@ const (
 	frameError  = "error"
 	frameStatus = "status"
 	frameResult = "result"
+	// The answers to a fork: it cannot be, it begins, and one for each copy.
+	frameRefused = "refused"
+	frameForking = "forking"
+	frameForked  = "forked"
 )
 
 // frame is a line from the worker.
@@ -57,9 +63,11 @@ type frame struct {
 	// ready
 	Version int    `json:"version"`
 	Python  string `json:"python"`
-	// failed
+	// failed, and refused without a layer
 	Layer string `json:"layer"`
 	Error string `json:"error"`
+	// forked
+	PID int `json:"pid"`
 	// error
 	Name      string `json:"name"`
 	Value     string `json:"value"`
@@ -87,7 +95,11 @@ func decodeFrame(line []byte) (frame, error) {
 		if f.Version != protocolVersion {
 			return frame{}, fmt.Errorf("%w: version %d", errFrame, f.Version)
 		}
-	case frameError, frameFailed, frameResult:
+	case frameError, frameFailed, frameResult, frameRefused, frameForking:
+	case frameForked:
+		if f.PID <= 1 {
+			return frame{}, fmt.Errorf("%w: not a process", errFrame)
+		}
 	case frameStatus:
 		switch f.Status {
 		case "ok", "error", "exit":
@@ -167,7 +179,7 @@ func (fr *frameReader) follow(id string, to chan<- event, keep func(frame) error
 		case err != nil:
 		case f.ID != id:
 			err = fmt.Errorf("%w: wrong id", errFrame)
-		case f.Type == frameReady, f.Type == frameFailed, f.Type == frameError && described:
+		case f.Type != frameStatus && f.Type != frameResult && (f.Type != frameError || described):
 			err = fmt.Errorf("%w: %s is out of place", errFrame, f.Type)
 		case f.Type == frameResult:
 			if err = keep(f); err == nil {

@@ -8,13 +8,19 @@ private socket, on which the worker speaks lines of JSON:
     from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...},
                       "results": bytes, "figures": [...]}
                      {"id": "...", "cmd": "session", the same and "execution", "stdin", "session"}
+                     {"id": "...", "cmd": "fork", "to": ["...", ...]}
                      {"id": "...", "cmd": "shutdown"}
     to the runner    {"id": "...", "type": "result", ...}, any number: see display.py
                      {"id": "...", "type": "error", "name", "value", "traceback"}
                      {"id": "...", "type": "status", "status", "exitCode", "dropped", "files"}
+                     {"id": "...", "type": "refused", "error"}
+                     {"id": "...", "type": "forking"}
+                     {"id": "...", "type": "forked", "pid"}
 
 After exec the process ends. After session it waits for the next one, in the same
-namespace; shutdown then ends it in good order.
+namespace; shutdown then ends it in good order. To fork the answer is refused, or forking,
+then come the descriptors of the copies, and for each of them a forked; each copy is told to
+go on its own socket, and says ready there once its files are copied: see branch.py.
 
 The code shares this process, so it can break everything in here if it tries.
 The runner knows that: it alone decides about time, output and the end. What
@@ -51,13 +57,14 @@ from _json import encode_basestring_ascii as quote
 parse = json.JSONDecoder().scan_once
 
 # The scripts of these names, which whoever loads this one puts here.
-display = notebook = None
+display = notebook = branch = None
 
 VERSION = 2
 SOCKET = 3  # where the tests put the control socket
 OWN_FILE = __file__
 FILENAME = "<stdin>"  # what the code is called in its tracebacks
 EXECUTION = "<stdin-"  # and its number: so in a session
+SESSION_COMMANDS = ("session", "fork")
 MAX_SOURCES = 1000  # of a session that its tracebacks can show
 MAX_NAME = 256
 # In characters. One takes at most 12 bytes as ASCII JSON, so that an error frame
@@ -242,12 +249,12 @@ class Describer:
     """Turns an exception of the code into text that shows the code's frames only."""
 
     def __init__(self, work_dir):
-        self.prefix = work_dir.rstrip("/") + "/"
+        self.prefixes = (work_dir.rstrip("/") + "/", EXECUTION)
 
     def is_user(self, filename):
         if filename == OWN_FILE:
             return False
-        return filename in (FILENAME, "<string>") or filename.startswith((self.prefix, EXECUTION))
+        return filename in (FILENAME, "<string>") or filename.startswith(self.prefixes)
 
     def describe(self, exc):
         """Return name, value and traceback. It works for hostile exceptions too."""
@@ -500,6 +507,7 @@ class Session:
     def __init__(self, control, interrupts, set_limits):
         self.control, self.interrupts, self.set_limits = control, interrupts, set_limits
         self.home = os.getcwd()
+        self.ready, self.loop = prepared.ready, prepared.results.loop
         self.describer = Describer(self.home)
         self.streams = (sys.stdout, sys.stderr)
         self.namespace = new_namespace()
@@ -507,8 +515,11 @@ class Session:
         self.fed = False
 
     def serve(self, command):
-        while command is not None and command["cmd"] == "session":
-            self.run(command)
+        while command is not None and command["cmd"] in SESSION_COMMANDS:
+            if command["cmd"] == "session":
+                self.run(command)
+            else:
+                branch.fork(self, command)
             command = self.next()
         run_all(self.interrupts, [
             lambda: close_loop(self.interrupts),
@@ -736,7 +747,7 @@ def main(fd, set_limits):
     # then does not trust in SIGINT.
     interrupts.begin()
     command = control.receive()
-    if command is not None and command["cmd"] == "session":
+    if command is not None and command["cmd"] in SESSION_COMMANDS:
         Session(control, interrupts, set_limits).serve(command)
     if command is None or command["cmd"] != "exec":
         _exit(0)

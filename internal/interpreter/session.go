@@ -30,6 +30,8 @@ type Session struct {
 	n     int // executions so far
 	// oomKills are those of its slot before the last execution.
 	oomKills atomic.Int64
+	// origin is the work directory of the session that it is a copy of.
+	origin string
 
 	closeOnce sync.Once
 	closeErr  error
@@ -119,7 +121,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	r.pumpUntilTold(w.stderr, stderr)
 	w.frames.allow(quota.OutputBytes)
 	r.pumps.Go(func() { w.frames.follow(c.ID, r.frames, r.keepResults(spec.Tap)) })
-	cpu := s.cpuMicros()
+	cpu := w.cpuMicros()
 	started := time.Now()
 	err := w.send(c)
 	if err == nil {
@@ -128,7 +130,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	r.duration = time.Since(started)
 	w.files.left = r.status == nil || r.status.Files != 0
 	kept := s.pause(r, stdout, stderr)
-	r.cpuMicros = s.cpuMicros() - cpu
+	r.cpuMicros = max(0, w.cpuMicros()-cpu)
 	switch {
 	case r.aborted:
 		return r.result(), nil, fmt.Errorf("execute on %s: %w", w.id, ErrClosed)
@@ -237,6 +239,10 @@ func (w *Worker) endOne() {
 // syncSlot returns once the slot has done all that it was told: an interrupt that was on
 // its way has reached the code that it was meant for, and will not reach the next.
 func (w *Worker) syncSlot() error {
+	if f := w.kin(); f != nil {
+		_, err := f.ask("P")
+		return err
+	}
 	w.tell("P")
 	select {
 	case m := <-w.answers:
@@ -292,12 +298,4 @@ func drainPipe(from *os.File, to io.Writer) {
 		}
 		return true
 	})
-}
-
-// cpuMicros is the processor time that the session has used.
-func (s *Session) cpuMicros() int64 {
-	if s.w.slot.group != nil {
-		return s.w.slot.group.CPUMicros()
-	}
-	return cpuOf(s.w.slot.pid)
 }

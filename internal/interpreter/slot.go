@@ -14,8 +14,9 @@ import (
 )
 
 // slot is our view of one slot process, and of the control group that goes with it:
-// see zygote.py. It has at most one worker at a time.
+// see zygote.py. It has at most one worker at a time, or one family.
 type slot struct {
+	pool   *Pool
 	zygote *zygote
 	link   packets
 	pidfd  *os.File
@@ -24,7 +25,8 @@ type slot struct {
 	owner  int
 
 	mu     sync.Mutex
-	worker *Worker       // the current one
+	worker *Worker       // the current one, if it is alone
+	family *family       // or those that it is one of
 	dirs   chan workDir  // answers to a D; has room for one
 	gone   chan struct{} // closed once the process has ended
 }
@@ -44,7 +46,7 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 	if err != nil {
 		return nil, errors.Join(err, group.Remove())
 	}
-	s := &slot{zygote: z, link: link, group: group, owner: p.owners.take(), gone: make(chan struct{}), dirs: make(chan workDir, 1)}
+	s := &slot{pool: p, zygote: z, link: link, group: group, owner: p.owners.take(), gone: make(chan struct{}), dirs: make(chan workDir, 1)}
 	z.mu.Lock()
 	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, theirs)
 	z.mu.Unlock()
@@ -89,10 +91,16 @@ func (s *slot) listen() {
 	defer close(s.gone)
 	for {
 		m, file, err := s.link.receive()
+		m.file = file
 		s.mu.Lock()
-		w := s.worker
+		w, f := s.worker, s.family
 		if err != nil || m.end != nil {
 			s.worker = nil
+		}
+		if f != nil && err == nil {
+			f.hear(m)
+			s.mu.Unlock()
+			continue
 		}
 		s.mu.Unlock()
 		switch {
@@ -103,6 +111,7 @@ func (s *slot) listen() {
 			if w != nil {
 				close(w.exited)
 			}
+			s.endFamily()
 			return
 		case m.Type == "dir":
 			s.answerDir(m, file)
@@ -116,6 +125,15 @@ func (s *slot) listen() {
 			default: // nobody asked
 			}
 		}
+	}
+}
+
+// endFamily notes that the slot has ended with its family, if it had one.
+func (s *slot) endFamily() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.family != nil {
+		s.family.over(nil)
 	}
 }
 

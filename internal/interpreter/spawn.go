@@ -28,6 +28,12 @@ var displayScript []byte
 //go:embed notebook.py
 var notebookScript []byte
 
+//go:embed branch.py
+var branchScript []byte
+
+//go:embed family.py
+var familyScript []byte
+
 // startFile is the script that a zygote is started with, in the pool's private
 // directory; it loads the others from beside itself.
 const startFile = "start.py"
@@ -36,6 +42,7 @@ func writeScripts(dir string) error {
 	scripts := sandbox.Scripts()
 	scripts[startFile], scripts["zygote.py"], scripts["repl_worker.py"] = startScript, zygoteScript, workerScript
 	scripts["display.py"], scripts["notebook.py"] = displayScript, notebookScript
+	scripts["branch.py"], scripts["family.py"] = branchScript, familyScript
 	for name, text := range scripts {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			return fmt.Errorf("write script: %w", err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,11 +35,16 @@ const (
 
 // Worker is one Python process. It serves one Execute, or a Session, and must be closed.
 type Worker struct {
-	id       string
-	stock    *stock
-	pool     *Pool
-	slot     *slot
-	dirs     dirs // where there is no mount namespace
+	id    string
+	stock *stock
+	pool  *Pool
+	slot  *slot
+	dirs  dirs // where there is no mount namespace
+	// In a family: which one, its number there and the name of its work directory.
+	family   *family // guarded by slot.mu
+	member   int
+	dirName  string
+	pid      atomic.Int64 // 0 while it is alone
 	control  *os.File
 	frames   *frameReader
 	stdin    *os.File // our ends of the code's descriptors
@@ -179,14 +185,21 @@ func (w *Worker) kill() { w.tell("K") }
 func (w *Worker) tell(command string) {
 	w.slot.mu.Lock()
 	defer w.slot.mu.Unlock()
-	if w.slot.worker == w {
+	switch f := w.slot.family; {
+	case w.slot.worker == w:
 		_ = w.slot.link.write([]byte(command))
+	case f != nil && f.members[w.member] == w:
+		_ = w.slot.link.write([]byte(command + " " + strconv.Itoa(w.member)))
 	}
 }
 
 // endProcesses kills the worker and then everything that descends from it. When it
 // returns, nothing of that is left.
 func (w *Worker) endProcesses() {
+	if f := w.kin(); f != nil {
+		f.endMember(w)
+		return
+	}
 	w.kill()
 	if w.pool.cfg.Sandbox != sandbox.Strict && !w.exitsWithin(easyTime) {
 		// They multiply faster than they are found. Not where they may not.
@@ -244,26 +257,31 @@ func (w *Worker) Close() error {
 		w.executing.Wait() // it reads from our ends of the pipes
 		w.closeFiles()
 		w.files.close()
-		if err := w.dirs.remove(); err != nil {
+		if err := w.leave(); err != nil {
 			w.closeErr = fmt.Errorf("close worker %s: %w", w.id, err)
 		}
-		w.leaveSlot()
 		w.pool.forget(w)
 	})
 	return w.closeErr
 }
 
-// leaveSlot gives the slot back for another worker, if this one's end was in order.
-func (w *Worker) leaveSlot() {
+// leave removes the directory and gives the slot back for another worker, if this one's
+// end was in order.
+func (w *Worker) leave() error {
+	if f := w.kin(); f != nil {
+		return f.leave(w)
+	}
+	err := w.dirs.remove()
 	if w.end != nil && w.slot.running() {
 		if w.end.touched {
 			_ = w.slot.link.write([]byte("C"))
 		}
 		w.slot.group.Reset()
 		w.stock.giveBack(w.slot)
-		return
+		return err
 	}
 	w.pool.closeSlot(w.slot)
+	return err
 }
 
 // begin takes the one execution.

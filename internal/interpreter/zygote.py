@@ -21,6 +21,7 @@ a fork is what a fork costs:
     K                                          the end of everything in the sandbox
     R bytes                                    change the size of its file systems
     P                                          answer once all before it is done
+    A 0                                        the worker will be copied: see family.py
     {"type": "ok"}, {"type": "failed", ...}    answers to R and P, and what went wrong
     D                                          open its working directory
     {"type": "dir"} + a descriptor of it       answers to D; with "error" if it cannot be
@@ -64,6 +65,8 @@ seal = load("seal")
 seal.Program, seal.number, seal.FORK, seal.MAY_FAIL = program.Program, program.number, program.FORK, program.MAY_FAIL
 repl_worker = load("repl_worker")
 repl_worker.display, repl_worker.notebook = load("display"), load("notebook")
+branch, family = load("branch"), load("family")
+repl_worker.branch, family.seal = branch, seal
 
 
 kill_all = seal.libc.kill
@@ -122,6 +125,7 @@ class Zygote:
         self.slots = seal.Program(self.native)
         self.fork.add_to(self.slots, seal.SLOT_NAMESPACES if self.strict else 0)
         self.slots.build()
+        branch.cloner.prepare(seal.Program(self.native), self.fork)
         self.disk = spec["disk"]
         seal.no_new_privs()
         seal.fixed_limits()
@@ -278,9 +282,19 @@ class Slot:
         elif command == b"R":
             self.resize(int(data[1:]))
         elif command == b"D":
-            self.open_work()
+            self.open_work(seal.WORK)
         elif command == b"C":
             self.renew()
+        elif command == b"A":
+            self.begin_family()
+
+    def begin_family(self):
+        if not self.pid:  # it has just ended, which the runner was told
+            self.channel.send({"type": "failed", "layer": "", "error": "there is no worker"})
+            return
+        kin = family.Family(self)
+        kin.answer(kin.adopt, family.ROOT)
+        kin.serve()
 
     def report(self):
         message = b"E %d %d %d %d" % (self.status, self.cpu * 1e6, self.rss, self.stale)
@@ -331,10 +345,10 @@ class Slot:
             self.files.renew()
             self.stale = False
 
-    def open_work(self):
+    def open_work(self, path):
         """Let the runner put files there, and collect what the code has left."""
         try:
-            fd = os.open(seal.WORK, os.O_RDONLY | os.O_DIRECTORY)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError as error:
             self.channel.send({"type": "dir", "error": str(error)})
             return

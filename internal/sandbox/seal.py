@@ -314,9 +314,7 @@ class Files:
 
     def __init__(self, disk_bytes, owner, hidden, made):
         self.disk_bytes, self.owner, self.hidden, self.made = disk_bytes, owner, hidden, made
-        inodes = max(1024, min(disk_bytes // 4096, 65536))
-        self.work, self.tmp = [b"size=%d,nr_inodes=%d,mode=%s,uid=%d,gid=%d" % (disk_bytes, inodes, mode, owner, owner)
-                               for mode in (b"700", b"1777")]
+        self.work, self.tmp = self.options(disk_bytes, b"700"), self.options(disk_bytes, b"1777")
         self.dirs = [WORK, TMP] + made
         self.resized = False
         self.mount()
@@ -332,6 +330,14 @@ class Files:
             os.mkdir(path, 0o700)
             os.chown(path, self.owner, self.owner)
         self.untouched = self.look()
+
+    def options(self, disk_bytes, mode):
+        inodes = max(1024, min(disk_bytes // 4096, 65536))
+        return b"size=%d,nr_inodes=%d,mode=%s,uid=%d,gid=%d" % (disk_bytes, inodes, mode, self.owner, self.owner)
+
+    def mount_at(self, path, disk_bytes):
+        """Mount another work directory, for a copy of the worker. It goes with the rest."""
+        mount(b"tmpfs", path, b"tmpfs", MS_NOSUID | MS_NODEV, self.options(disk_bytes, b"700"))
 
     def look(self, _stat=os.stat, _attributes=os.listxattr):
         seen = []

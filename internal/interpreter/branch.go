@@ -1,0 +1,201 @@
+package interpreter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Fork makes copies of the session, which begin as what it is now and go on apart from it:
+// see branch.py. They share its sandbox, and so its limits of memory and processes.
+// job.RefusedError: it has something that a copy cannot have, or there is no room; the
+// session goes on as it was. After any other error it should be closed.
+func (s *Session) Fork(ctx context.Context, count int) ([]*Session, error) {
+	return s.branch(ctx, copyNames(count))
+}
+
+// Restore makes a copy of a session that itself is the copy of another, and gives it that
+// one's working directory, with what this one has in its own. The other must be closed.
+func (s *Session) Restore(ctx context.Context) (*Session, error) {
+	copies, err := s.branch(ctx, []string{s.origin})
+	if err != nil {
+		return nil, err
+	}
+	return copies[0], nil
+}
+
+// branch makes a copy of the session for each name of a directory.
+func (s *Session) branch(ctx context.Context, names []string) ([]*Session, error) {
+	w := s.w
+	if err := w.beginAgain(); err != nil {
+		return nil, err
+	}
+	defer w.endOne()
+	if s.Alive() != nil {
+		return nil, fmt.Errorf("fork session on %s: %w", w.id, job.ErrNotStarted)
+	}
+	f, err := w.beginFamily()
+	if err != nil {
+		return nil, fmt.Errorf("fork session on %s: %w", w.id, err)
+	}
+	b := &branching{s: s, f: f, names: names}
+	if err = b.run(ctx); err == nil {
+		return b.copies, nil
+	}
+	for _, c := range b.copies {
+		err = errors.Join(err, c.Close())
+	}
+	for _, name := range names[len(b.copies):b.dirs] {
+		f.removeDir(name)
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("fork session on %s: %w", w.id, context.Cause(ctx))
+	}
+	return nil, fmt.Errorf("fork session on %s: %w", w.id, err)
+}
+
+// branching is the making of copies.
+type branching struct {
+	s      *Session
+	f      *family
+	names  []string
+	chans  [][]channel // of those that are no worker yet
+	dirs   int         // how many have been made
+	copies []*Session
+}
+
+func (b *branching) run(ctx context.Context) error {
+	w := b.s.w
+	defer b.closeChannels()
+	// It has read all that was sent before, so a deadline that has passed only ends this.
+	stop := context.AfterFunc(ctx, func() { _ = w.control.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	places := make([]string, len(b.names))
+	for i, name := range b.names {
+		places[i] = b.f.place(name)
+		if err := b.f.makeDir(name, b.s.quota.DiskBytes); err != nil {
+			return err
+		}
+		b.dirs++
+	}
+	const id = "fork"
+	if err := w.send(command{ID: id, Cmd: "fork", To: places}); err != nil {
+		return fmt.Errorf("send command: %w", err)
+	}
+	if _, err := b.expect(w, id, frameForking); err != nil {
+		return err
+	}
+	if err := b.sendChannels(); err != nil {
+		return err
+	}
+	for _, name := range b.names {
+		m, err := b.expect(w, id, frameForked)
+		if err != nil {
+			return err
+		}
+		if err := b.join(name, m.PID); err != nil {
+			return err
+		}
+	}
+	for _, c := range b.copies {
+		if err := b.awaitCopy(ctx, c.w, id); err != nil {
+			return err
+		}
+	}
+	return w.control.SetReadDeadline(time.Time{})
+}
+
+func (b *branching) closeChannels() {
+	for _, chans := range b.chans {
+		_ = closeChannels(chans) // some of them have been
+	}
+}
+
+// expect reads a frame of a type; a refusal is an error, and so is anything else.
+func (b *branching) expect(w *Worker, id, kind string) (frame, error) {
+	m, err := w.frames.next()
+	switch {
+	case err != nil:
+		return frame{}, err
+	case m.Type == frameRefused && m.ID == id:
+		return frame{}, &job.RefusedError{Message: "the session cannot be copied: " + m.Error}
+	case m.Type != kind || m.Type != frameReady && m.ID != id:
+		return frame{}, fmt.Errorf("%w: %s is out of place", errFrame, m.Type)
+	}
+	return m, nil
+}
+
+// sendChannels gives the worker the descriptors of its copies.
+func (b *branching) sendChannels() error {
+	for range b.names {
+		chans, err := openChannels()
+		if err != nil {
+			return err
+		}
+		b.chans = append(b.chans, chans)
+		var fds []int
+		for _, c := range chans {
+			fds = append(fds, int(c.theirs.Fd()))
+		}
+		if err := sendRights(b.s.w.control, fds); err != nil {
+			return fmt.Errorf("send descriptors: %w", err)
+		}
+		for _, c := range chans {
+			_ = c.theirs.Close()
+		}
+	}
+	return nil
+}
+
+// sendRights passes descriptors over a socket, beside one byte.
+func sendRights(socket *os.File, fds []int) error {
+	conn, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = conn.Write(func(fd uintptr) bool {
+		sent = unix.Sendmsg(int(fd), []byte{0}, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	return errors.Join(err, sent)
+}
+
+// join makes a session of the process that the worker has forked.
+func (b *branching) join(name string, pid int) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("make session id: %w", err)
+	}
+	known, err := b.f.adopt(pid)
+	if err != nil {
+		return err
+	}
+	s := b.s
+	w, err := b.f.join(s.w.stock, id.String(), name, pid, known, b.chans[0])
+	b.chans = b.chans[1:]
+	if err != nil {
+		return err
+	}
+	c := &Session{w: w, quota: s.quota, envs: s.envs, n: s.n, origin: s.w.dirName}
+	c.oomKills.Store(w.oomKills)
+	b.copies = append(b.copies, c)
+	return w.send(command{Cmd: "go"}) // the slot knows it, so that its end is seen
+}
+
+// awaitCopy waits until a copy has its own files.
+func (b *branching) awaitCopy(ctx context.Context, w *Worker, id string) error {
+	stop := context.AfterFunc(ctx, func() { _ = w.control.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := b.expect(w, id, frameReady); err != nil {
+		return fmt.Errorf("await copy: %w", err)
+	}
+	return w.control.SetReadDeadline(time.Time{})
+}

@@ -1,0 +1,293 @@
+package interpreter
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// family are the workers of one slot that has several: a session's worker, its copies, and
+// theirs: see family.py. The slot is given back, and the directories go, when the last of
+// them is closed.
+type family struct {
+	slot *slot
+	dirs dirs // of the first of them, where there is no mount namespace; those of copies are in it
+	// asking is held for a question to the slot, so that answers belong to it.
+	asking  sync.Mutex
+	answers chan message
+	gone    chan struct{} // closed once nothing is left of any of them
+
+	// What follows is guarded by slot.mu.
+	members map[int]*Worker // that live, by their number in the family
+	open    int             // that are not closed
+	touched bool            // files of theirs are left
+}
+
+// rootMember is the number of the worker that the slot forked; those of copies are their
+// pids in the sandbox.
+const rootMember = 0
+
+// copyPrefix begins the names of the work directories of copies, below /tmp.
+const copyPrefix = "work-"
+
+// copyNames returns names of directories that the code cannot have guessed.
+func copyNames(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		var random [8]byte
+		_, _ = rand.Read(random[:]) // it never fails
+		names[i] = copyPrefix + hex.EncodeToString(random[:])
+	}
+	return names
+}
+
+// kin returns the family of a worker, nil while it is alone in its slot.
+func (w *Worker) kin() *family {
+	w.slot.mu.Lock()
+	defer w.slot.mu.Unlock()
+	return w.family
+}
+
+// beginFamily makes a worker the first of a family, unless it has one.
+func (w *Worker) beginFamily() (*family, error) {
+	s := w.slot
+	s.mu.Lock()
+	if w.family != nil || s.worker != w {
+		defer s.mu.Unlock()
+		if w.family == nil {
+			return nil, fmt.Errorf("begin family: %w", ErrClosed)
+		}
+		return w.family, nil
+	}
+	f := &family{
+		slot: s, dirs: w.dirs, answers: make(chan message, 1), gone: make(chan struct{}),
+		members: map[int]*Worker{rootMember: w}, open: 1,
+	}
+	w.family, w.dirs, w.member = f, dirs{}, rootMember
+	s.worker, s.family = nil, f
+	s.mu.Unlock()
+	pid, err := f.adopt(rootMember)
+	if err != nil {
+		return nil, err
+	}
+	w.pid.Store(int64(pid))
+	return f, nil
+}
+
+// adopt has the slot take a process for a member and returns the number by which this
+// process knows it.
+func (f *family) adopt(member int) (int, error) {
+	m, err := f.ask("A " + strconv.Itoa(member))
+	if err != nil {
+		return 0, fmt.Errorf("adopt copy: %w", err)
+	}
+	if m.file == nil {
+		return 0, errors.New("adopt copy: no process came with the answer")
+	}
+	defer m.file.Close()
+	pid, err := pidOf(m.file)
+	if err != nil {
+		return 0, fmt.Errorf("adopt copy: %w", err)
+	}
+	return pid, nil
+}
+
+// ask sends the slot a command and returns its answer. A slot that gives none is ended.
+func (f *family) ask(command string) (message, error) {
+	f.asking.Lock()
+	defer f.asking.Unlock()
+	if err := f.slot.link.write([]byte(command)); err != nil {
+		return message{}, err
+	}
+	select {
+	case m := <-f.answers:
+		return m, m.failure()
+	case <-f.gone:
+		return message{}, ErrClosed
+	case <-time.After(obeyTime * 4):
+		f.slot.kill()
+		return message{}, os.ErrDeadlineExceeded
+	}
+}
+
+// hear takes what the slot says. The caller holds slot.mu.
+func (f *family) hear(m message) {
+	switch {
+	case m.Type == "dir":
+		f.slot.answerDir(m, m.file)
+	case m.end == nil:
+		select {
+		case f.answers <- m:
+		default: // nobody asked
+			if m.file != nil {
+				_ = m.file.Close()
+			}
+		}
+	case m.end.of >= 0:
+		if w := f.members[m.end.of]; w != nil {
+			delete(f.members, m.end.of)
+			w.end = m.end
+			close(w.exited)
+		}
+	default:
+		f.over(m.end)
+	}
+}
+
+// over notes that nothing is left; end is nil if the slot has ended with it. The caller
+// holds slot.mu.
+func (f *family) over(end *workerEnd) {
+	for member, w := range f.members {
+		delete(f.members, member)
+		w.end = end
+		close(w.exited)
+	}
+	f.slot.family, f.touched = nil, end != nil && end.touched
+	close(f.gone)
+}
+
+// place is the path of a work directory as the code sees it; "" is the one that the sandbox
+// came with.
+func (f *family) place(name string) string {
+	work, tmp := "/work", "/tmp"
+	if f.dirs.top != "" {
+		work, tmp = f.dirs.work, f.dirs.tmp
+	}
+	if name == "" {
+		return work
+	}
+	return filepath.Join(tmp, name)
+}
+
+// openWork opens the work directory of a member.
+func (f *family) openWork(w *Worker) (*os.File, error) {
+	if f.dirs.top == "" {
+		return f.slot.openWork(strings.TrimSpace("D "+w.dirName), lastResort)
+	}
+	fd, err := unix.Open(f.place(w.dirName), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "work"), nil
+}
+
+// makeDir makes a work directory of a copy. Where there is no mount namespace the copy does
+// that itself, and it is removed with the family.
+func (f *family) makeDir(name string, size int64) error {
+	if name == "" || f.dirs.top != "" {
+		return nil
+	}
+	if _, err := f.ask("N " + name + " " + strconv.FormatInt(size, 10)); err != nil {
+		return fmt.Errorf("make work directory: %w", err)
+	}
+	return nil
+}
+
+// removeDir undoes makeDir. Nobody uses it any more.
+func (f *family) removeDir(name string) {
+	if name == "" || f.dirs.top != "" {
+		return
+	}
+	if _, err := f.ask("U " + name); err != nil && !errors.Is(err, ErrClosed) {
+		f.log().Warn("interpreter: remove work directory", slog.Any("err", err))
+	}
+}
+
+func (f *family) log() *slog.Logger { return f.slot.pool.cfg.Log }
+
+// join makes the process that the slot has adopted a worker, with our ends of its channels.
+func (f *family) join(st *stock, id, name string, member, pid int, chans []channel) (*Worker, error) {
+	w := &Worker{
+		id: id, stock: st, pool: st.pool, slot: f.slot, oomKills: f.slot.group.OOMKills(), used: true,
+		exited: make(chan struct{}), answers: make(chan message, 1), closing: make(chan struct{}),
+		stdin: chans[stdin].ours, stdout: chans[stdout].ours, stderr: chans[stderr].ours, control: chans[control].ours,
+		family: f, member: member, dirName: name,
+	}
+	w.pid.Store(int64(pid))
+	w.frames = newFrameReader(w.control)
+	f.slot.mu.Lock()
+	f.open++
+	if f.slot.family == f {
+		f.members[member] = w
+	} else {
+		close(w.exited)
+	}
+	f.slot.mu.Unlock()
+	if !st.pool.track(w) {
+		return nil, errors.Join(ErrClosed, w.Close())
+	}
+	return w, nil
+}
+
+// endMember kills a member and what descends from it; the others live on.
+func (f *family) endMember(w *Worker) {
+	w.kill()
+	if !w.exitsWithin(obeyTime) {
+		f.log().Warn("interpreter: slot does not answer", slog.String("session_id", w.id))
+		f.slot.kill()
+		<-w.exited
+	}
+}
+
+// leave gives up what belongs to a member that has ended; with the last of them, the slot.
+func (f *family) leave(w *Worker) error {
+	f.slot.mu.Lock()
+	f.open--
+	last := f.open == 0
+	f.slot.mu.Unlock()
+	if !last {
+		f.removeDir(w.dirName)
+		return nil
+	}
+	select {
+	case <-f.gone:
+	case <-time.After(obeyTime):
+		f.slot.kill()
+		<-f.gone
+	}
+	if f.dirs.top != "" {
+		if err := sweep(lastResort); err != nil {
+			f.log().Error("interpreter: sweep", slog.Any("err", err))
+			w.pool.wg.Go(w.pool.sweepOn)
+		}
+	}
+	err := f.dirs.remove()
+	if f.slot.running() {
+		if f.touched {
+			_ = f.slot.link.write([]byte("C"))
+		}
+		f.slot.group.Reset()
+		w.stock.giveBack(f.slot)
+	} else {
+		w.pool.closeSlot(f.slot)
+	}
+	return err
+}
+
+// cpuMicros is the processor time that a member of a family has used: the control group
+// counts that of all of them together.
+func (w *Worker) cpuMicros() int64 {
+	pid := int(w.pid.Load())
+	if pid == 0 {
+		if w.slot.group != nil {
+			return w.slot.group.CPUMicros()
+		}
+		return cpuOf(w.slot.pid)
+	}
+	var ts unix.Timespec
+	clock := int32(^pid<<3 | 2) //nolint:gosec // the kernel's number for the clock of a process
+	if unix.ClockGettime(clock, &ts) != nil {
+		return 0
+	}
+	return ts.Nano()/1000 + cpuOfChildren(pid)
+}

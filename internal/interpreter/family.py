@@ -1,0 +1,214 @@
+"""A slot with several workers: a session and its copies, and theirs.
+
+It takes over from class Slot (zygote.py) when the first copy is to be made, and gives
+the slot back when the last of the family has ended. Packets from the runner:
+
+    A 0                 a family begins, with the slot's worker, which is its member 0
+    A pid               the worker has made this copy: a member from now on
+    N name bytes        make a directory with a size limit below /tmp
+    U name              and remove it
+    D name              open it; without a name, the one that the worker has
+    I member            SIGINT to its process group
+    K member            its end, with all that descends from it
+    P                   answer once all before it is done
+
+and to the runner:
+
+    {"type": "ok"}, to an A with a pidfd of the member; {"type": "failed", ...}
+    M member status cpu_us max_rss_kb   a member has ended
+    E ...                               the last has, and nothing is left
+
+Members share one sandbox, so the kernel cannot end one of them with all that it has
+started. What has left both its parents and its session lives until the family's end.
+
+A pid is what the worker says, so it is believed only if it is a child of this process;
+then the worst that a lie can hurt is the family.
+
+Standard library only, Python 3.8 and later, Linux.
+"""
+
+import os
+import signal
+
+SIGINT, SIGKILL, SIGSTOP = int(signal.SIGINT), int(signal.SIGKILL), int(signal.SIGSTOP)
+ROOT = 0  # the member that the slot forked
+MOST_ROUNDS = 50  # of looking for what descends from a member
+UMOUNT_NOFOLLOW = 8
+
+seal = None  # the zygote puts it here
+
+
+class Family:
+    def __init__(self, slot):
+        self.slot = slot
+        self.members = {slot.pid: ROOT}  # by pid
+        self.pids = {ROOT: slot.pid}
+        self.status = 0
+
+    def serve(self):
+        """Go on until no member is left."""
+        slot = self.slot
+        while self.members:
+            for fd, _ in slot.poll.poll():
+                if fd == slot.children:
+                    os.read(fd, 128)
+                    self.reap()
+                else:
+                    self.obey()
+        slot.end_all()
+        slot.status = self.status
+
+    def obey(self):
+        slot = self.slot
+        data, fds = slot.channel.receive(4)
+        for fd in fds:
+            os.close(fd)
+        command, _, rest = data.decode().partition(" ")
+        if not command:  # the runner is gone
+            slot.end_all()
+            os._exit(0)
+        elif command == "A":
+            self.answer(self.adopt, int(rest))
+        elif command == "D":
+            slot.open_work(seal.TMP + "/" + rest if rest else seal.WORK)
+        elif command == "N":
+            name, size = rest.split()
+            self.answer(self.make_dir, name, int(size))
+        elif command == "U":
+            self.answer(self.remove_dir, rest)
+        elif command == "P":
+            slot.channel.send({"type": "ok"})
+        elif command == "I":
+            self.signal_group(self.pids.get(int(rest), 0), SIGINT)
+        elif command == "K":
+            self.kill(self.pids.get(int(rest), 0))
+
+    def answer(self, do, *args):
+        try:
+            fd = do(*args)
+        except Exception as error:
+            self.slot.channel.send({"type": "failed", "layer": "", "error": "%s: %s" % (type(error).__name__, error)})
+            return
+        self.slot.channel.send({"type": "ok"}, fd)
+        if fd is not None:
+            os.close(fd)
+
+    def adopt(self, pid):
+        if pid == ROOT:
+            pid = self.pids[ROOT]
+        elif pid in self.members:
+            raise ValueError("it is a member already")
+        # It fails unless it is a child of this process, dead or alive.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        fd = seal.pidfd_open(pid)
+        if pid not in self.members:
+            self.members[pid] = self.pids[pid] = pid
+        return fd
+
+    def make_dir(self, name, size):
+        path = seal.TMP + "/" + name
+        os.mkdir(path, 0o700)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            # By its descriptor: the code could have put another in its place. Once
+            # something is mounted there it cannot.
+            self.slot.files.mount_at(b"/proc/self/fd/%d" % fd, size)
+        finally:
+            os.close(fd)
+
+    def remove_dir(self, name):
+        path = seal.TMP + "/" + name
+        seal.check(seal._umount2(os.fsencode(path), seal.MNT_DETACH | UMOUNT_NOFOLLOW), "mount namespace", "umount " + path)
+        os.rmdir(path)
+
+    def reap(self):
+        slot = self.slot
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            pid = ended.si_pid
+            member = self.members.get(pid)
+            if member is not None:
+                self.kill_orphans(pid)  # as long as its number is its own
+            _, status, usage = os.wait4(pid, 0)
+            cpu = usage[0] + usage[1]
+            slot.cpu += cpu
+            slot.rss = max(slot.rss, usage[2])
+            if member is not None:
+                del self.members[pid], self.pids[member]
+                self.status = status
+                self.tell(b"M %d %d %d %d" % (member, status, cpu * 1e6, usage[2]))
+
+    def tell(self, message):
+        try:
+            self.slot.socket.send(message)
+        except OSError:
+            os._exit(0)
+
+    def signal_group(self, pid, number):
+        if pid > 1:
+            try:
+                os.killpg(pid, number)
+            except OSError:
+                pass
+
+    def kill(self, pid):
+        """End a member and what descends from it: first it must not start any more."""
+        if pid <= 1:
+            return
+        stopped = {pid}
+        signal_one(pid, SIGSTOP)
+        for _ in range(MOST_ROUNDS):
+            new = [other for other in descendants(pid) if other not in stopped]
+            if not new:
+                break
+            stopped.update(new)
+            for other in new:
+                signal_one(other, SIGSTOP)
+        for other in stopped - set(self.members):
+            signal_one(other, SIGKILL)
+        self.kill_orphans(pid)
+        signal_one(pid, SIGKILL)
+
+    def kill_orphans(self, pid):
+        """End what is in a member's process group, and what is left of its session and
+        has lost its parent."""
+        self.signal_group(pid, SIGKILL)
+        for other in children(os.getpid()):
+            try:
+                if other not in self.members and os.getsid(other) == pid:
+                    for one in [other] + descendants(other):
+                        signal_one(one, SIGKILL)
+            except OSError:
+                pass
+
+
+def signal_one(pid, number):
+    try:
+        os.kill(pid, number)
+    except OSError:
+        pass
+
+
+def children(pid):
+    found = []
+    try:
+        for thread in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/children" % (pid, thread)) as file:
+                found += [int(word) for word in file.read().split()]
+    except OSError:
+        pass  # it has ended meanwhile
+    return found
+
+
+def descendants(pid):
+    found, todo = [], [pid]
+    while todo:
+        below = children(todo.pop())
+        found += below
+        todo += below
+    return found
