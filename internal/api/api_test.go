@@ -338,7 +338,8 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
 		"GET /v1/sessions", "GET /v1/sessions/{id}", "GET /v1/sessions/{id}/files", "GET /v1/sessions/{id}/files/{path}",
 		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch",
-		"POST /v1/sessions", "POST /v1/sessions/{id}/files", "POST /v1/sessions/{id}/interrupt", "POST /v1/sessions/{id}/restart",
+		"POST /v1/sessions", "POST /v1/sessions/{id}/checkpoint", "POST /v1/sessions/{id}/files", "POST /v1/sessions/{id}/fork", "POST /v1/sessions/{id}/interrupt",
+		"POST /v1/sessions/{id}/restart", "POST /v1/sessions/{id}/rollback",
 		"PUT /v1/sessions/{id}/files/{path}",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -204,13 +204,18 @@ func endProblem(e *endError) *Problem {
 		return p
 	case code == string(job.FailRefused), code == string(job.FailTooLarge):
 		status = http.StatusConflict
-	case code == string(job.FailNoFile):
+	case code == string(job.FailNoFile), code == string(job.FailNoCheckpoint):
 		status = http.StatusNotFound
 	case code == string(job.FailDisk):
 		status = http.StatusInsufficientStorage
+	case code == string(job.FailTooManySessions):
+		status = http.StatusTooManyRequests
 	}
 	p := newProblem(status, code, e.Error())
 	p.JobID = e.job.ID
+	if code == string(job.FailSessionsFull) {
+		p.retryAfter = 5 * time.Second
+	}
 	if code == string(job.FailStart) || code == string(job.FailNoRuntime) || code == string(job.FailWaiterLost) || code == string(job.FailFiles) {
 		// Only then it is sure that the code has not begun: the others are for the
 		// caller to decide about.

@@ -34,9 +34,8 @@ const (
 	opTimeout = 30 * time.Second
 	// opKept is how long its record stays, and readKept how long that of a file that is read,
 	// with the blob: longer than a download takes.
-	opKept    = time.Minute
-	readKept  = 15 * time.Minute
-	opRestart = "restart"
+	opKept   = time.Minute
+	readKept = 15 * time.Minute
 )
 
 // SessionBody is the request of a session.
@@ -62,6 +61,7 @@ type SessionView struct {
 	MaxAge      float64          `json:"maxAge" doc:"Seconds after which it ends, used or not."`
 	Waiting     int              `json:"waiting" doc:"Executions that wait for their turn."`
 	Metadata    object           `json:"metadata,omitempty"`
+	ForkedFrom  string           `json:"forkedFrom,omitempty" doc:"The session that it began as a copy of."`
 	Reason      job.EndReason    `json:"reason,omitempty" enum:"deleted,idle_timeout,max_age,runner_lost,drained,evicted,memory_limit,cpu_limit,crashed,killed,start_failed" doc:"Why it has ended."`
 	Message     string           `json:"message,omitempty" doc:"The same for people."`
 	EndedAt     *time.Time       `json:"endedAt,omitempty"`
@@ -71,7 +71,7 @@ func sessionView(s job.Session) SessionView {
 	return SessionView{
 		ID: s.ID, State: s.State, Runner: s.Runner, Runtime: s.Runtime, CreatedAt: s.CreatedAt, LastUsedAt: s.LastUsed,
 		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), Waiting: s.Waiting,
-		Metadata: object(s.Metadata), Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
+		Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
 	}
 }
 
@@ -142,6 +142,7 @@ func (s *server) registerSessions() {
 		Errors:      []int{400, 401, 404, 408, 410, 413, 415, 429, 502, 503, 504},
 	}, s.restartSession)
 	s.registerSessionFiles()
+	s.registerBranches(tags)
 }
 
 func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, error) {
@@ -252,7 +253,7 @@ func (s *server) interruptSession(ctx context.Context, in *sessionInput) (*inter
 }
 
 func (s *server) restartSession(ctx context.Context, in *sessionInput) (*sessionOutput, error) {
-	if _, err := s.operate(ctx, in.ID, opRestart, nil); err != nil {
+	if _, err := s.operate(ctx, in.ID, job.OpRestart, nil); err != nil {
 		return nil, err
 	}
 	return s.getSession(ctx, in)

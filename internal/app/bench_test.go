@@ -205,3 +205,28 @@ print(frame.groupby("group").value.mean().sum(), np.linalg.norm(np.ones((50, 50)
 	b.ReportMetric(float64(took["import-"][half])/float64(took["plain-"][half]), "import/plain")
 	b.ReportMetric(float64(took["numpy-"][half])/float64(took["preloaded-plain-"][half]), "numpy/preloaded-plain")
 }
+
+// forkBudget is what the fork of a session with 100 MB may take.
+const forkBudget = 50 * time.Millisecond
+
+// BenchmarkFork measures how long the fork of a session takes that holds 100 MB, with the
+// first execution in the copy. It fails above the budget.
+func BenchmarkFork(b *testing.B) {
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
+	id := k.open(nil)
+	k.in(id, "import array\nx = array.array('d', range(1000)) * 12500\nprint(len(x))")
+	var calls []time.Duration
+	for b.Loop() {
+		at := time.Now()
+		copied := k.fork(id, 1)[0]
+		calls = append(calls, time.Since(at))
+		if out := k.in(copied, "x[0] += 1\nprint(len(x) * x.itemsize, x[0])"); out != "100000000 1.0\n" {
+			b.Fatal(out)
+		}
+		k.call(http.MethodDelete, sessionsPath+"/"+copied, nil)
+	}
+	report(b, "", calls)
+	if median := calls[len(calls)/2]; median > forkBudget {
+		b.Errorf("half of %d forks took %s or more, want less than %s", len(calls), median, forkBudget)
+	}
+}

@@ -46,17 +46,20 @@ func (s *Session) branch(ctx context.Context, names []string) ([]*Session, error
 		return nil, fmt.Errorf("fork session on %s: %w", w.id, err)
 	}
 	b := &branching{s: s, f: f, names: names}
-	if err = b.run(ctx); err == nil {
+	err = b.run(ctx)
+	_, refused := errors.AsType[*job.RefusedError](err)
+	switch {
+	case err == nil:
 		return b.copies, nil
+	case b.apart && !refused:
+		// Whatever became of them, the session itself has done its part.
+		err = errors.Join(&job.RefusedError{Message: "the session cannot be copied: a copy ended, or was not whole in time"}, err)
 	}
 	for _, c := range b.copies {
 		err = errors.Join(err, c.Close())
 	}
 	for _, name := range names[len(b.copies):b.dirs] {
 		f.removeDir(name)
-	}
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("fork session on %s: %w", w.id, context.Cause(ctx))
 	}
 	return nil, fmt.Errorf("fork session on %s: %w", w.id, err)
 }
@@ -69,6 +72,7 @@ type branching struct {
 	chans  [][]channel // of those that are no worker yet
 	dirs   int         // how many have been made
 	copies []*Session
+	apart  bool // they need the session no more
 }
 
 func (b *branching) run(ctx context.Context) error {
@@ -104,12 +108,17 @@ func (b *branching) run(ctx context.Context) error {
 			return err
 		}
 	}
+	stop()
+	if err := w.control.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	b.apart = true
 	for _, c := range b.copies {
 		if err := b.awaitCopy(ctx, c.w, id); err != nil {
 			return err
 		}
 	}
-	return w.control.SetReadDeadline(time.Time{})
+	return nil
 }
 
 func (b *branching) closeChannels() {

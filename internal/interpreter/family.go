@@ -249,9 +249,10 @@ func (f *family) leave(w *Worker) error {
 		f.removeDir(w.dirName)
 		return nil
 	}
-	select {
-	case <-f.gone:
-	case <-time.After(obeyTime):
+	if f.dirs.top != "" && !f.goneWithin(easyTime) {
+		f.slot.group.KillOthers(f.slot.pid, obeyTime)
+	}
+	if !f.goneWithin(obeyTime) {
 		f.slot.kill()
 		<-f.gone
 	}
@@ -274,6 +275,15 @@ func (f *family) leave(w *Worker) error {
 	return err
 }
 
+func (f *family) goneWithin(limit time.Duration) bool {
+	select {
+	case <-f.gone:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}
+
 // cpuMicros is the processor time that a member of a family has used: the control group
 // counts that of all of them together.
 func (w *Worker) cpuMicros() int64 {
@@ -283,6 +293,9 @@ func (w *Worker) cpuMicros() int64 {
 			return w.slot.group.CPUMicros()
 		}
 		return cpuOf(w.slot.pid)
+	}
+	if !w.alive() && w.end != nil {
+		return w.end.cpuMicros
 	}
 	var ts unix.Timespec
 	clock := int32(^pid<<3 | 2) //nolint:gosec // the kernel's number for the clock of a process

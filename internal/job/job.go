@@ -188,4 +188,10 @@ const (
 	FailDisk FailureCode = "disk_full"
 	// FailTooLarge: a file of a session is larger than what is passed on.
 	FailTooLarge FailureCode = "file_too_large"
+	// FailTooManySessions: the owner would have more sessions than it may.
+	FailTooManySessions FailureCode = "too_many_sessions"
+	// FailSessionsFull: the runner has no room for as many sessions more.
+	FailSessionsFull FailureCode = "sessions_full"
+	// FailNoCheckpoint: the session has no such checkpoint.
+	FailNoCheckpoint FailureCode = "checkpoint_not_found"
 )

@@ -21,6 +21,7 @@ type Session struct {
 	MaxAge      time.Duration
 	Waiting     int // executions that wait for their turn
 	Metadata    json.RawMessage
+	ForkedFrom  string    // the session that it began as a copy of; empty if it did not
 	Reason      EndReason // why it has ended; empty while it lives
 	Message     string    // the same for people
 	EndedAt     time.Time
@@ -61,6 +62,30 @@ const (
 	SessionQueue   = "sessions"   // code
 	OperationQueue = "operations" // what else is done to a session; not in listings
 )
+
+// Bounds of the copies of sessions.
+const (
+	MaxForks       = 16 // that one request makes
+	MaxCheckpoints = 8  // that a session has
+)
+
+// What is done to a session besides executing code: see Spec.Op.
+const (
+	OpRestart    = "restart"
+	OpFork       = "fork"
+	OpCheckpoint = "checkpoint"
+	OpRollback   = "rollback"
+)
+
+// ForkArgs say which sessions are to be made.
+type ForkArgs struct {
+	Sessions []string `json:"sessions"`
+}
+
+// CheckpointArgs name a checkpoint; of a rollback, empty for the newest.
+type CheckpointArgs struct {
+	Checkpoint string `json:"checkpoint,omitempty"`
+}
 
 // SessionSpec is what an interpreter of a session is started with. Its JSON is the form
 // in which the store keeps it; the record never shows it.

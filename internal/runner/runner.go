@@ -88,7 +88,8 @@ type Config struct {
 	// SessionRecords and Interpreters are for sessions; a runner without them has none.
 	SessionRecords SessionRecords
 	Interpreters   Interpreters
-	// Operations are what else can be done to a session, by name, besides OpRestart.
+	// Operations are what else can be done to a session, by name, besides
+	// those of package job.
 	Operations map[string]Operation
 	// Filled, if not nil, is called when a claim brought jobs into the outbox.
 	Filled func()

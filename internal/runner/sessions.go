@@ -21,6 +21,12 @@ type Interpreter interface {
 	// Alive is nil while the interpreter lives, else why it has ended.
 	Alive() *job.SessionEnd
 	Directory
+	// Fork returns copies of it, which begin as what it is now. job.RefusedError: it cannot
+	// be copied, and goes on; after any other error it should be closed.
+	Fork(ctx context.Context, count int) ([]Interpreter, error)
+	// Restore returns a copy that takes the place of the interpreter that this one is a
+	// copy of, which is closed.
+	Restore(ctx context.Context) (Interpreter, error)
 	Close() error
 }
 
@@ -40,6 +46,8 @@ type SessionRecords interface {
 	// do. It ends sessions that are overdue.
 	SessionsOf(ctx context.Context, runner string) (all, ready []string, err error)
 	EndSession(ctx context.Context, id string, end job.SessionEnd) error
+	// ForkSession records copies of a session: all of them, or job.ErrTooManySessions.
+	ForkSession(ctx context.Context, id, runner string, most int, copies []string) error
 	// LeaveSessions ends all of the runner's; with letEnd, what they execute may end.
 	LeaveSessions(ctx context.Context, runner string, letEnd bool) (int, error)
 }
@@ -53,9 +61,6 @@ type Operation func(ctx context.Context, s *Session, args json.RawMessage) (data
 // idleLook is how much more rarely a runner without sessions looks after them.
 const idleLook = 4
 
-// OpRestart gives a session a fresh interpreter.
-const OpRestart = "restart"
-
 // Session is a session that this runner serves. It has an interpreter from its first
 // execution on. While one goroutine serves it, nobody else touches the interpreter.
 type Session struct {
@@ -63,10 +68,12 @@ type Session struct {
 	of          *sessions
 	spec        job.SessionSpec
 	interpreter Interpreter
-	claim       job.Claim // of the operation that is under way
+	claim       job.Claim    // of the operation that is under way
+	checkpoints []checkpoint // the oldest first
 
 	// What follows is guarded by sessions.mu.
 	serving bool   // a goroutine claims and executes
+	making  bool   // it is a copy that is being made
 	told    bool   // there is something to claim, perhaps since that goroutine last asked
 	over    bool   // it has ended: nothing is to be claimed any more
 	letEnd  bool   // what it executes may come to its end
@@ -121,7 +128,8 @@ type sessions struct {
 }
 
 func newSessions(r *Runner, ops map[string]Operation) *sessions {
-	s := &sessions{r: r, ops: map[string]Operation{OpRestart: restart}, ctx: context.Background(), live: map[string]*Session{}, changed: make(chan struct{})}
+	s := &sessions{r: r, ctx: context.Background(), live: map[string]*Session{}, changed: make(chan struct{})}
+	s.ops = map[string]Operation{job.OpRestart: restart, job.OpFork: s.fork, job.OpCheckpoint: checkpointOf, job.OpRollback: rollback}
 	maps.Copy(s.ops, fileOperations())
 	maps.Copy(s.ops, ops)
 	return s
@@ -254,16 +262,22 @@ func (s *sessions) goOn(se *Session) bool {
 	if se.over {
 		s.mu.Unlock()
 		se.Replace(nil)
+		se.dropCheckpoints()
 		s.mu.Lock()
 	}
+	s.stopServing(se)
+	return false
+}
+
+// stopServing is called with mu held.
+func (s *sessions) stopServing(se *Session) {
 	se.serving = false
 	s.serving--
 	close(s.changed)
 	s.changed = make(chan struct{})
-	if se.interpreter == nil {
+	if se.interpreter == nil && len(se.checkpoints) == 0 {
 		delete(s.live, se.id)
 	}
-	return false
 }
 
 // lookAfter finds what the runner was not told: sessions that have something to do, or
@@ -277,6 +291,9 @@ func (s *sessions) lookAfter(ctx context.Context) {
 	s.looks++
 	known := make(map[string]Interpreter, len(s.live))
 	for id, se := range s.live {
+		if se.making { // its record may not be there yet
+			continue
+		}
 		known[id] = nil
 		if !se.serving {
 			known[id] = se.interpreter

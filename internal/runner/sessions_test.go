@@ -77,6 +77,13 @@ func (f *fakeSession) EndSession(_ context.Context, _ string, end job.SessionEnd
 	return nil
 }
 
+func (f *fakeSession) ForkSession(_ context.Context, _, _ string, most int, copies []string) error {
+	if len(copies) > most {
+		return &job.SessionsFullError{Limit: int64(most)}
+	}
+	return nil
+}
+
 func (f *fakeSession) LeaveSessions(context.Context, string, bool) (int, error) { return 0, nil }
 
 // fakeInterpreters count how many they have started.
@@ -89,6 +96,7 @@ type fakeInterpreters struct {
 	files    map[string]string
 	filesErr error
 	blobs    *fakeBlobs
+	forkErr  error
 }
 
 func (f *fakeInterpreters) Open(context.Context, job.SessionSpec) (runner.Interpreter, error) {
@@ -125,6 +133,25 @@ func (i *fakeInterpreter) Alive() *job.SessionEnd {
 		return &job.SessionEnd{Reason: job.EndCrashed, Message: "its interpreter has ended"}
 	}
 	return nil
+}
+
+func (i *fakeInterpreter) Fork(_ context.Context, count int) ([]runner.Interpreter, error) {
+	i.of.mu.Lock()
+	defer i.of.mu.Unlock()
+	var copies []runner.Interpreter
+	for range count {
+		i.of.started++
+		copies = append(copies, &fakeInterpreter{of: i.of, n: i.of.started})
+	}
+	return copies, i.of.forkErr
+}
+
+func (i *fakeInterpreter) Restore(ctx context.Context) (runner.Interpreter, error) {
+	copies, err := i.Fork(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	return copies[0], nil
 }
 
 func (i *fakeInterpreter) Close() error {

@@ -58,6 +58,24 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 	return se, nil
 }
 
+// ForkSession records copies of a session on its runner, which has room for so many sessions.
+// job.ErrTooManySessions: there is no room for all of them; then there is none.
+func (s *Store) ForkSession(ctx context.Context, id, runner string, most int, copies []string) error {
+	const op = "fork session"
+	args := []any{runner, most}
+	for _, c := range copies {
+		args = append(args, c)
+	}
+	r, err := s.run(ctx, op, s.scripts.fork, []string{sessionKey(id)}, args...)
+	if err != nil {
+		return aboutSession(id, err)
+	}
+	if r.word() == "full" {
+		return fmt.Errorf("%s: %w", op, &job.SessionsFullError{OfCaller: r.text(1) == "caller", Limit: atoi(r.text(2))})
+	}
+	return nil
+}
+
 // CloseSession ends a session of a caller. job.ErrNoSession, job.ErrSessionEnded: there is
 // none to end.
 func (s *Store) CloseSession(ctx context.Context, id, caller string, end job.SessionEnd) error {
@@ -204,7 +222,7 @@ func (s *Store) LeaveSessions(ctx context.Context, runner string, letEnd bool) (
 
 func sessionFields() []string {
 	return []string{
-		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at",
+		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from",
 	}
 }
 
@@ -287,7 +305,7 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 			ID: id, State: job.SessionState(f.text(0)), Runner: f.text(2), Runtime: f.text(3),
 			CreatedAt: parseMillis(f.text(4)), LastUsed: parseMillis(f.text(5)),
 			IdleTimeout: time.Duration(atoi(f.text(6))) * time.Millisecond, MaxAge: time.Duration(atoi(f.text(7))) * time.Millisecond,
-			Waiting: int(sent[i].waiting.Val()), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)),
+			Waiting: int(sent[i].waiting.Val()), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)), ForkedFrom: f.text(12),
 		}
 		if due := int64(sent[i].due.Val()); due > 0 {
 			se.ExpiresAt = time.UnixMilli(due).UTC()

@@ -145,7 +145,7 @@ type Store struct {
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
 	mend, waiting, requeue, events, follow, expired, drop                                                       *redis.Script
-	open, next, close, interrupt, sessions, leave                                                               *redis.Script
+	open, fork, next, close, interrupt, sessions, leave                                                         *redis.Script
 }
 
 // New returns a store on rdb.
@@ -159,7 +159,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		mend: script("mend"), waiting: script("waiting"), requeue: script("requeue"),
 		events: script("events"), follow: script("follow"),
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
-		open: script("open"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
+		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
 		sessions: script("sessions"), leave: script("leave"),
 		expired: script("expired"), drop: script("drop"),
 	}}

@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// ForkBody is the request of copies of a session.
+type ForkBody struct {
+	Count *int `json:"count,omitempty" nullable:"true" minimum:"1" maximum:"16" doc:"How many. Default 1."`
+}
+
+type forkInput struct {
+	ID   string `path:"id" maxLength:"64" doc:"Id of the session."`
+	Body *ForkBody
+}
+
+type forkOutput struct {
+	Body struct {
+		Sessions []SessionView `json:"sessions" nullable:"false" doc:"The new sessions."`
+	}
+}
+
+type checkpointOutput struct {
+	Body struct {
+		CheckpointID string `json:"checkpointId" doc:"Of the checkpoint, for rollback."`
+	}
+}
+
+// RollbackBody names a checkpoint.
+type RollbackBody struct {
+	CheckpointID *string `json:"checkpointId,omitempty" nullable:"true" maxLength:"64" doc:"The checkpoint. Default: the newest."`
+}
+
+type rollbackInput struct {
+	ID   string `path:"id" maxLength:"64" doc:"Id of the session."`
+	Body *RollbackBody
+}
+
+func (s *server) registerBranches(tags []string) {
+	register(s, huma.Operation{
+		OperationID: "forkSession", Method: http.MethodPost, Path: "/v1/sessions/{id}/fork", Tags: tags, DefaultStatus: http.StatusCreated,
+		Summary: "Make copies of a session, which go on apart",
+		Description: "New sessions that begin as what this one is, after what was accepted before: variables, modules, open files, the work directory. " +
+			"They share its sandbox, and so its limits of memory and processes. Refused while it has threads, child processes, sockets, pipes or shared memory.",
+		Errors: []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504},
+	}, s.forkSession)
+	register(s, huma.Operation{
+		OperationID: "checkpointSession", Method: http.MethodPost, Path: "/v1/sessions/{id}/checkpoint", Tags: tags, DefaultStatus: http.StatusCreated,
+		Summary:     "Keep what a session is now",
+		Description: "In the order of its executions. A session may have 8 checkpoints, which end with it. Refused like a fork.",
+		Errors:      []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504},
+	}, s.checkpointSession)
+	register(s, huma.Operation{
+		OperationID: "rollbackSession", Method: http.MethodPost, Path: "/v1/sessions/{id}/rollback", Tags: tags,
+		Summary:     "Make a session what it was at a checkpoint",
+		Description: "In the order of its executions. The interpreter is ended, and a copy of the checkpoint takes its place, with the work directory as it was. The checkpoint stays.",
+		Errors:      []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504},
+	}, s.rollbackSession)
+}
+
+func (s *server) forkSession(ctx context.Context, in *forkInput) (*forkOutput, error) {
+	count := 1
+	if in.Body != nil && in.Body.Count != nil {
+		count = *in.Body.Count
+	}
+	ids := make([]string, count)
+	for i := range ids {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, fmt.Errorf("make session id: %w", err)
+		}
+		ids[i] = id.String()
+	}
+	if _, err := s.operate(ctx, in.ID, job.OpFork, job.ForkArgs{Sessions: ids}); err != nil {
+		return nil, err
+	}
+	out := new(forkOutput)
+	for _, id := range ids {
+		se, err := s.cfg.Sessions.Session(ctx, id, shortCaller(ctx))
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Sessions = append(out.Body.Sessions, sessionView(se))
+	}
+	return out, nil
+}
+
+func (s *server) checkpointSession(ctx context.Context, in *sessionInput) (*checkpointOutput, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make checkpoint id: %w", err)
+	}
+	data, err := s.operate(ctx, in.ID, job.OpCheckpoint, job.CheckpointArgs{Checkpoint: id.String()})
+	if err != nil {
+		return nil, err
+	}
+	var made job.CheckpointArgs
+	if err := json.Unmarshal(data, &made); err != nil {
+		return nil, fmt.Errorf("decode checkpoint: %w", err)
+	}
+	out := new(checkpointOutput)
+	out.Body.CheckpointID = made.Checkpoint
+	return out, nil
+}
+
+func (s *server) rollbackSession(ctx context.Context, in *rollbackInput) (*sessionOutput, error) {
+	var args job.CheckpointArgs
+	if in.Body != nil && in.Body.CheckpointID != nil {
+		args.Checkpoint = *in.Body.CheckpointID
+	}
+	if _, err := s.operate(ctx, in.ID, job.OpRollback, args); err != nil {
+		return nil, err
+	}
+	return s.getSession(ctx, &sessionInput{ID: in.ID})
+}

@@ -1,0 +1,26 @@
+-- fork: nothing -> idle, for copies of a session, on its runner: all of them or none.
+-- KEYS session   ARGV runner, how many sessions it has room for, ids of the copies
+-- Answers {'forked'} | {'full', 'caller' or 'runner', limit} | {'session_ended', reason,
+-- message} | {'no_session'}.
+-- It may be sent twice, so its own ids count as forked.
+local runner, count = ARGV[1], #ARGV - 2
+local f = redis.call('HMGET', KEYS[1], 'state', 'runner', 'caller', 'runtime', 'idle_timeout', 'max_age', 'spec', 'metadata', 'reason', 'message')
+if not f[1] or f[2] ~= runner then return { 'no_session' } end
+if redis.call('EXISTS', session_key(ARGV[3])) == 1 then return { 'forked' } end
+if f[1] == 'ended' then return { 'session_ended', f[9], f[10] } end
+if MAX_CALLER_SESSIONS > 0 and redis.call('ZCARD', caller_sessions_key(f[3])) + count > MAX_CALLER_SESSIONS then
+  return { 'full', 'caller', MAX_CALLER_SESSIONS }
+end
+if redis.call('SCARD', runner_sessions_key(runner)) + count > tonumber(ARGV[2]) then return { 'full', 'runner', ARGV[2] } end
+local now = now_ms()
+local origin = string.sub(KEYS[1], #session_key('') + 1)
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  redis.call('HSET', session_key(id), 'state', 'idle', 'runner', runner, 'caller', f[3], 'runtime', f[4], 'created_at', int(now),
+    'last_used', int(now), 'idle_timeout', f[5], 'max_age', f[6], 'spec', f[7], 'forked_from', origin)
+  if f[8] then redis.call('HSET', session_key(id), 'metadata', f[8]) end
+  redis.call('ZADD', SESSIONS_DUE, int(now + math.min(tonumber(f[5]), tonumber(f[6]))), id)
+  redis.call('SADD', runner_sessions_key(runner), id)
+  redis.call('ZADD', caller_sessions_key(f[3]), 0, id)
+end
+return { 'forked' }
