@@ -23,13 +23,16 @@ __builtins__ = dict(vars(builtins))  # see repl_worker.py
 import _socket
 import fcntl
 import os
+import resource
 import stat
 import struct
 import threading
+import time
 
 CLONE_PARENT = 0x8000
 O_TMPFILE, O_PATH = 0o20200000, 0o10000000
 MOST_NAMED = 5  # of what stands in the way
+NEEDED = 10  # free descriptors, for a moment
 
 
 class Held:
@@ -41,9 +44,10 @@ class Held:
 
 environ = os.environ
 os, stat = Held(os), Held(stat)
-_fcntl, F_GETFL = fcntl.fcntl, fcntl.F_GETFL
+_fcntl, F_GETFL, F_DUPFD_CLOEXEC = fcntl.fcntl, fcntl.F_GETFL, fcntl.F_DUPFD_CLOEXEC
+_getrlimit, RLIMIT_NOFILE = resource.getrlimit, resource.RLIMIT_NOFILE
 _Socket, SOL_SOCKET, SCM_RIGHTS, CMSG_LEN = _socket.socket, _socket.SOL_SOCKET, _socket.SCM_RIGHTS, _socket.CMSG_LEN
-_unpack = struct.unpack
+_unpack, _sleep = struct.unpack, time.sleep
 _threads = threading._active
 _main_thread = threading.main_thread()
 
@@ -59,7 +63,7 @@ class Cloner:
         fork.add_to(program, CLONE_PARENT)
         program.add("process supervision", "setsid")
         program.build()
-        self.run = program.run
+        self.run, self.failure = program.run, program.failure
 
 
 cloner = Cloner()
@@ -78,35 +82,28 @@ def fork(session, command):
         control.send(id=id, type="refused", error="it cannot be looked through: %s: %s" % (type(error).__name__, error))
         return
     control.send(id=id, type="forking")
-    places, sets = command["to"], []
-    while len(sets) < len(places):
-        sets.append(receive(control.fd))
-    origin = os.getpid()
-    for place, fds in zip(places, sets):
-        pid = cloner.run()
-        if pid == 0:
-            become(session, id, sets, fds, place)
-            return
-        if pid < 0:
+    origin, failed = os.getpid(), False
+    for place in command["to"]:
+        fds = receive(control.fd)
+        if not failed:
+            pid = cloner.run()
+            if pid == 0:
+                become(session, id, fds, place)
+                return
             if os.getpid() != origin:
                 os._exit(70)
-            control.send(id=id, type="refused", error="the kernel refuses another process: error %d; perhaps there "
-                         "are as many as the session may have, or too much memory is in use" % -program_error(pid))
-            break
-        control.send(id=id, type="forked", pid=pid)
-    close_all(sets)
+            failed = pid < 0
+            if failed:
+                control.send(id=id, type="refused", error="the kernel refuses another process: %s; perhaps there are "
+                             "as many as the session may have" % (cloner.failure(pid)[2],))
+            else:
+                control.send(id=id, type="forked", pid=pid)
+        close_all(fds)
 
 
-def program_error(code):
-    """The error of a fork that failed: the program keeps it."""
-    program = cloner.run.__self__
-    return program.table[(~code) // 64 * 8 + 7]
-
-
-def close_all(sets):
-    for fds in sets:
-        for fd in fds:
-            os.close(fd)
+def close_all(fds):
+    for fd in fds:
+        os.close(fd)
 
 
 def receive(fd):
@@ -127,7 +124,10 @@ def receive(fd):
 
 def refuse(control, loop):
     """Raise Refused if there is anything that a copy could not have."""
-    found = list(task_names(loop)) + list(thread_names()) + list(child_names()) + list(descriptor_names(control)) + list(map_names())
+    if _getrlimit(RLIMIT_NOFILE)[0] - len(os.listdir("/proc/self/fd")) < NEEDED:
+        raise Refused("it has as many files open as it may; close some first")
+    found = (list(task_names(loop)) + list(thread_names()) + list(child_names()) + list(descriptor_names(control))
+             + list(map_names()))
     if found:
         more = len(found) - MOST_NAMED
         text = ", ".join(found[:MOST_NAMED]) + (" and %d more" % more if more > 0 else "")
@@ -148,7 +148,11 @@ def task_names(loop):
 
 
 def thread_names():
-    number = len(os.listdir("/proc/self/task")) - 1
+    for _ in range(50):  # one that was joined may need a moment to be gone
+        number = len(os.listdir("/proc/self/task")) - 1
+        if number < len(_threads):
+            break
+        _sleep(0.001)
     names = ["the thread " + str(thread.name) for thread in list(_threads.values()) if thread is not _main_thread]
     for name in names[:number]:
         yield name
@@ -227,15 +231,14 @@ def read(path):
 # --- in a copy
 
 
-def become(session, id, sets, fds, place):
+def become(session, id, fds, place):
     """Let this process, which is a copy, have its own descriptors and files."""
     control, pipes = session.control, standard()
     try:
-        os.dup2(fds[3], control.fd, False)
-        control.pid = os.getpid()
+        take_control(control, fds[3])
         for fd in (0, 1, 2):
             os.dup2(fds[fd], fd, True)
-        close_all(sets)
+        close_all(fds)
         if control.receive() is None:  # nobody wants it
             os._exit(0)
         try:
@@ -251,6 +254,20 @@ def become(session, id, sets, fds, place):
             control.send(id=id, type="refused", error="its files cannot be copied: %s: %s" % (type(error).__name__, error))
         finally:
             os._exit(1)
+
+
+def take_control(control, fd):
+    """Give the copy its own control socket, at the origin's number. The limit of open
+    files may be below that by now; then at one out of the way, too."""
+    os.close(control.fd)
+    limit = _getrlimit(RLIMIT_NOFILE)[0]
+    for number in (control.fd, limit - 1, limit // 2, 3):
+        try:
+            control.fd = _fcntl(fd, F_DUPFD_CLOEXEC, number)
+            break
+        except OSError:
+            pass  # beyond the limit, or all above it are taken
+    control.pid = os.getpid()
 
 
 def move(session, place, pipes):

@@ -1,6 +1,7 @@
 package interpreter_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -108,6 +109,7 @@ func TestForkRefusals(t *testing.T) {
 		{"a pipe", "p = os.pipe()", "os.close(p[0])\nos.close(p[1])", "the pipe with descriptor"},
 		{"a poll", "p = select.epoll()", "p.close()", "eventpoll"},
 		{"shared memory", "m = mmap.mmap(-1, 4096)", "m.close()", "mapped to be shared"},
+		{"a task", "import asyncio\nt = None\nasync def forever():\n    await asyncio.sleep(60)\nasync def begin():\n    global t\n    t = asyncio.ensure_future(forever())\nawait begin()", "t.cancel()\nawait asyncio.sleep(0)", "1 asyncio tasks"},
 		{"no room", "f = open('big', 'wb')\nos.fchmod(f.fileno(), 0)", "f.close()\nos.unlink('big')", "PermissionError"},
 	} {
 		says(t, s, tt.code, "")
@@ -200,4 +202,138 @@ func TestRestore(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestForkIsConfined: a copy has no more than its origin, and no less.
+func TestForkIsConfined(t *testing.T) {
+	t.Parallel()
+	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
+		t.Helper()
+		if level == sandbox.None {
+			return
+		}
+		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{Quota: job.Quota{OpenFiles: 77}})
+		step(t, s, job.Spec{Code: `
+import ctypes, errno, os, resource, threading
+def attempt(f, *args):
+    try:
+        return str(f(*args))
+    except BaseException as error:
+        return repr(error)
+def confinement():
+    for line in open('/proc/self/status'):
+        if line.split(':')[0] in ('Uid', 'Gid', 'Groups', 'CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb', 'NoNewPrivs', 'Seccomp', 'Seccomp_filters', 'SigBlk', 'SigIgn'):
+            print(line.strip())
+    for name in sorted(os.listdir('/proc/self/ns')):
+        print(attempt(os.readlink, '/proc/self/ns/' + name))
+    for name in 'OOM', 'NPROC', 'NOFILE', 'FSIZE', 'CORE':
+        print(name, attempt(lambda: resource.getrlimit(getattr(resource, 'RLIMIT_' + name))))
+    print(open('/proc/self/oom_score_adj').read())
+    fds = [int(fd) for fd in os.listdir('/proc/self/fd')]
+    print(len([fd for fd in fds if os.path.exists('/proc/self/fd/%d' % fd)]), [os.get_inheritable(fd) for fd in fds if fd > 2 and os.path.exists('/proc/self/fd/%d' % fd)])
+    libc = ctypes.CDLL(None, use_errno=True)
+    for name, args in (('mount', (b't', b'/tmp', b'tmpfs', 0, None)), ('umount2', (b'/tmp', 2)), ('setns', (3, 0)), ('unshare', (0x10000000,)),
+                       ('ptrace', (16, os.getppid(), 0, 0)), ('chroot', (b'/tmp',))):
+        print(name, getattr(libc, name)(*args), errno.errorcode.get(ctypes.get_errno()))
+    print(attempt(open, '/kaa', 'w'), attempt(open, '/etc/passwd', 'a'), attempt(os.kill, os.getppid(), 0), threading.main_thread().native_id == os.getpid())
+`})
+		want := step(t, s, job.Spec{Code: "confinement()"})
+		if want.Status != job.StatusOK || len(want.Stdout) < 500 {
+			t.Fatalf("%+v %+v", want, want.Error)
+		}
+		for range 2 {
+			s = fork(t, s, 1)[0]
+			says(t, s, "confinement()", want.Stdout)
+		}
+	})
+}
+
+// TestForkMemory: the limit is of all together; the one that goes beyond it ends.
+func TestForkMemory(t *testing.T) {
+	t.Parallel()
+	p := newPool(t)
+	if _, _, control := p.Sandbox(); control == sandbox.ControlWatchdog {
+		t.Skip("the watchdog ends all of them")
+	}
+	s := session(t, p, job.SessionSpec{Quota: job.Quota{MemoryBytes: 200 << 20}})
+	step(t, s, job.Spec{Code: "x = bytearray(100 << 20)"})
+	copies := fork(t, s, 3)
+	for _, one := range copies {
+		says(t, one, "print(len(x))", "104857600\n") // what they have in common counts once
+	}
+	res, end := last(t, copies[0], job.Spec{Code: "y = bytearray(150 << 20)"})
+	if end == nil || end.Reason != job.EndMemory || res.Error == nil || res.Error.Name != "MemoryLimitExceeded" {
+		t.Errorf("too much: %+v %+v %+v", res, res.Error, end)
+	}
+	says(t, copies[1], "print(len(x))", "104857600\n")
+	says(t, s, "print(len(x))", "104857600\n")
+}
+
+// TestForkIsCutOff: what is left of a fork that does not come to its end is nothing.
+func TestForkIsCutOff(t *testing.T) {
+	t.Parallel()
+	p := newPool(t)
+	s := session(t, p, job.SessionSpec{Quota: job.Quota{Processes: 5}})
+	step(t, s, job.Spec{Code: "import os\nx = 1\nopen('f', 'wb').write(bytes(1 << 20))"})
+	for range 2 {
+		_, err := s.Fork(t.Context(), 16)
+		if _, ok := errors.AsType[*job.RefusedError](err); !ok || !strings.Contains(err.Error(), "another process") {
+			t.Errorf("more than the processes it may have: %v", err)
+		}
+		says(t, s, "print(x, [name for name in os.listdir('/tmp') if name.startswith('work-')])", "1 []\n")
+	}
+	says(t, fork(t, s, 1)[0], "print(x)", "1\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if copies, err := s.Fork(ctx, 1); err == nil {
+		t.Errorf("with a context that has ended: %v", copies)
+	}
+
+	// The end of the session, or of the pool, while it is forked.
+	for i := range 10 {
+		s := session(t, p, job.SessionSpec{})
+		says(t, s, "print(1)", "1\n")
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			copies, _ := s.Fork(t.Context(), 3)
+			for _, c := range copies {
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		<-time.After(time.Duration(i) * 500 * time.Microsecond) // anywhere in it
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	}
+}
+
+// TestForkedSessionsCode: a session cannot make the runner believe in copies that are none.
+func TestForkedSessionsCode(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, code string }{
+		{"a process that is no child of the slot", "b'{\"id\":\"fork\",\"type\":\"forking\"}\\n{\"id\":\"fork\",\"type\":\"forked\",\"pid\":%d}\\n' % os.getpid()"},
+		{"the slot", "b'{\"id\":\"fork\",\"type\":\"forking\"}\\n{\"id\":\"fork\",\"type\":\"forked\",\"pid\":1}\\n'"},
+		{"no frame", "b'{}\\n'"},
+		{"ready", "b'{\"type\":\"ready\",\"version\":2}\\n'"},
+		{"another's answer", "b'{\"id\":\"1\",\"type\":\"status\",\"status\":\"ok\"}\\n'"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := session(t, newPool(t), job.SessionSpec{})
+			// It is written when the next command comes, by what has taken the worker's place.
+			says(t, s, "import os, sys, time\nframe = sys._getframe()\nwhile 'control' not in frame.f_locals:\n    frame = frame.f_back\n"+
+				"def answer(self):\n    os.read(1000, 65536)\n    os.write(1000, "+tt.code+")\n    time.sleep(600)\n"+
+				"type(frame.f_locals['control']).receive = answer", "")
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			copies, err := s.Fork(ctx, 1)
+			if _, refused := errors.AsType[*job.RefusedError](err); err == nil || refused || len(copies) > 0 {
+				t.Errorf("%v %v", copies, err)
+			}
+		})
+	}
 }

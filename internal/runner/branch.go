@@ -63,6 +63,9 @@ func (s *sessions) recordAndFork(ctx context.Context, se *Session, ids []string)
 	if full, ok := errors.AsType[*job.SessionsFullError](err); ok {
 		return nil, nil, noRoom(full, len(ids))
 	}
+	if errors.Is(err, job.ErrSessionEnded) {
+		return nil, nil, &job.RefusedError{Message: "the session has ended meanwhile"}
+	}
 	if err != nil {
 		return nil, nil, err
 	}

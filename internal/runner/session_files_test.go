@@ -124,7 +124,7 @@ func TestSessionFileOperations(t *testing.T) {
 				files: map[string]string{"a.csv": "a,b", "b\xff": "text", "large": strings.Repeat("x", 101)}, filesErr: tt.err, blobs: blobs,
 			}
 			records := &fakeSession{waiting: []job.Spec{tt.spec}, outcomes: make(chan job.Outcome, 1)}
-			r := sessionRunner(t, records, interpreters)
+			r := sessionRunner(t, records, interpreters, 0)
 			r.SessionReady("s")
 			o := <-records.outcomes
 			if got := describe(o); !strings.HasPrefix(got, tt.want) {

@@ -138,12 +138,15 @@ func (i *fakeInterpreter) Alive() *job.SessionEnd {
 func (i *fakeInterpreter) Fork(_ context.Context, count int) ([]runner.Interpreter, error) {
 	i.of.mu.Lock()
 	defer i.of.mu.Unlock()
+	if i.of.forkErr != nil {
+		return nil, i.of.forkErr
+	}
 	var copies []runner.Interpreter
 	for range count {
 		i.of.started++
 		copies = append(copies, &fakeInterpreter{of: i.of, n: i.of.started})
 	}
-	return copies, i.of.forkErr
+	return copies, nil
 }
 
 func (i *fakeInterpreter) Restore(ctx context.Context) (runner.Interpreter, error) {
@@ -195,7 +198,7 @@ func TestSessions(t *testing.T) {
 			t.Parallel()
 			records := &fakeSession{waiting: tt.specs, lost: tt.lost, outcomes: make(chan job.Outcome, 10)}
 			interpreters := &fakeInterpreters{err: tt.startErr}
-			r := sessionRunner(t, records, interpreters)
+			r := sessionRunner(t, records, interpreters, 0)
 			r.SessionReady("s")
 			for i, want := range tt.outcomes {
 				if got := describe(<-records.outcomes); got != want {
@@ -224,7 +227,7 @@ func TestSessionClosedWhileItExecutes(t *testing.T) {
 	t.Parallel()
 	records := &fakeSession{waiting: []job.Spec{{Code: "wait"}}, outcomes: make(chan job.Outcome, 1)}
 	interpreters := &fakeInterpreters{}
-	r := sessionRunner(t, records, interpreters)
+	r := sessionRunner(t, records, interpreters, 0)
 	r.SessionReady("s")
 	for r.Active() == 0 {
 		<-time.After(time.Millisecond)
@@ -250,10 +253,10 @@ func describe(o job.Outcome) string {
 }
 
 // sessionRunner is a runner that serves the session "s" only.
-func sessionRunner(t *testing.T, records *fakeSession, interpreters *fakeInterpreters) *runner.Runner {
+func sessionRunner(t *testing.T, records *fakeSession, interpreters *fakeInterpreters, room int) *runner.Runner {
 	t.Helper()
 	return runner.New(runner.Config{
-		Self: job.Runner{ID: "r"}, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
+		Self: job.Runner{ID: "r", MaxSessions: room}, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
 		SessionRecords: records, Interpreters: interpreters, Blobs: interpreters.blobs, Files: job.FileLimits{Files: 10, Bytes: 100},
 		Operations: map[string]runner.Operation{
 			"echo": func(_ context.Context, _ *runner.Session, args json.RawMessage) (any, *job.SessionEnd, error) {

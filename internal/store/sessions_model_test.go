@@ -76,7 +76,7 @@ func TestSessionModel(t *testing.T) {
 		w.runners[uuid.NewString()] = false
 	}
 	actions := []func(){
-		w.open, w.accept, w.accept, w.accept, w.accept, w.next, w.next, w.next, w.finish, w.finish, w.finish, w.cancel,
+		w.open, w.fork, w.accept, w.accept, w.accept, w.accept, w.next, w.next, w.next, w.finish, w.finish, w.finish, w.cancel,
 		w.closeOne, w.beat, w.beat, w.lapse, w.rescue, w.drain, w.interrupt, w.look,
 	}
 	for n := uint64(1); n <= steps && !t.Failed(); n++ {
@@ -144,6 +144,37 @@ func (w *sessionWorld) open() {
 	w.same("open", err, want)
 	if err == nil {
 		w.sessions = append(w.sessions, &sessionModel{id: s.ID, runner: s.Runner})
+	}
+}
+
+// fork makes copies of a session, all or none.
+func (w *sessionWorld) fork() {
+	m := w.pick()
+	ids := []string{newID(), newID()}
+	alive := 0
+	for _, other := range w.sessions {
+		if other.runner == m.runner && other.ended == "" {
+			alive++
+		}
+	}
+	most, want := alive+1+w.r.IntN(3), m.refusal()
+	runner := m.runner
+	switch {
+	case want == nil && w.r.IntN(10) == 0:
+		runner, want = "another", job.ErrNoSession
+	case want == nil && alive+len(ids) > most:
+		want = job.ErrTooManySessions
+	}
+	err := w.ForkSession(w.t.Context(), m.id, runner, most, ids)
+	w.same("fork", err, want)
+	for _, id := range ids {
+		if err == nil {
+			w.sessions = append(w.sessions, &sessionModel{id: id, runner: m.runner})
+			continue
+		}
+		if _, err := w.Session(w.t.Context(), id, "me"); !errors.Is(err, job.ErrNoSession) {
+			w.t.Errorf("a copy that was refused: %v", err)
+		}
 	}
 }
 
