@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type family struct {
 	// What follows is guarded by slot.mu.
 	members map[int]*Worker // that live, by their number in the family
 	open    int             // that are not closed
+	made    []string        // work directories of copies that are file systems
 	touched bool            // files of theirs are left
 }
 
@@ -190,7 +192,24 @@ func (f *family) makeDir(name string, size int64) error {
 	if _, err := f.ask("N " + name + " " + strconv.FormatInt(size, 10)); err != nil {
 		return fmt.Errorf("make work directory: %w", err)
 	}
+	f.slot.mu.Lock()
+	defer f.slot.mu.Unlock()
+	f.made = append(f.made, name)
 	return nil
+}
+
+// copyDirs are the file systems that the slot has for copies.
+func (s *slot) copyDirs() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.family == nil {
+		return nil
+	}
+	var dirs []string
+	for _, name := range s.family.made {
+		dirs = append(dirs, s.family.place(name))
+	}
+	return dirs
 }
 
 // removeDir undoes makeDir. Nobody uses it any more.
@@ -201,6 +220,9 @@ func (f *family) removeDir(name string) {
 	if _, err := f.ask("U " + name); err != nil && !errors.Is(err, ErrClosed) {
 		f.log().Warn("interpreter: remove work directory", slog.Any("err", err))
 	}
+	f.slot.mu.Lock()
+	defer f.slot.mu.Unlock()
+	f.made = slices.DeleteFunc(f.made, func(other string) bool { return other == name })
 }
 
 func (f *family) log() *slog.Logger { return f.slot.pool.cfg.Log }

@@ -56,7 +56,6 @@ func (r *run) watchLimits() (<-chan string, func()) {
 		return nil, func() {}
 	}
 	exceeded, stop := make(chan string, 1), make(chan struct{})
-	pid := r.w.slot.pid
 	used := group.CPUMicros
 	if r.lasting { // the kernel's limit of a process would be for all executions together
 		used = r.w.cpuMicros
@@ -73,7 +72,7 @@ func (r *run) watchLimits() (<-chan string, func()) {
 			case r.quota.CPUTime > 0 && used()-cpu > r.quota.CPUTime.Microseconds():
 				exceeded <- cpuExceeded
 				return
-			case group == nil && memoryOf(pid) > r.quota.MemoryBytes:
+			case group == nil && r.w.slot.memory() > r.quota.MemoryBytes:
 				exceeded <- memoryExceeded
 				return
 			}
@@ -97,12 +96,13 @@ func (r *run) limitExceeded() (name, value string) {
 	return "", ""
 }
 
-// memoryOf returns how much memory the workers of a slot have for themselves.
-func memoryOf(slot int) int64 {
+// memory returns how much memory the workers of a slot have for themselves.
+func (s *slot) memory() int64 {
+	dirs := append([]string{"/work", "/tmp"}, s.copyDirs()...)
 	var total, files int64
-	for _, pid := range descendants(slot) {
+	for _, pid := range descendants(s.pid) {
 		total += privateMemory(pid)
-		files = max(files, fileSystemUse(pid)) // all are in the same ones
+		files = max(files, fileSystemUse(pid, dirs)) // all are in the same ones
 	}
 	return total + files
 }
@@ -173,9 +173,9 @@ func privateMemory(pid int) int64 {
 }
 
 // fileSystemUse is what is in the file systems that are memory.
-func fileSystemUse(pid int) int64 {
+func fileSystemUse(pid int, dirs []string) int64 {
 	var total int64
-	for _, dir := range []string{"/work", "/tmp"} {
+	for _, dir := range dirs {
 		var st syscall.Statfs_t
 		const tmpfsMagic = 0x01021994
 		if err := syscall.Statfs("/proc/"+strconv.Itoa(pid)+"/root"+dir, &st); err == nil && st.Type == tmpfsMagic {

@@ -66,7 +66,7 @@ func (s *Session) Alive() *job.SessionEnd {
 	memory := s.w.slot.group.OOMKills() > s.oomKills.Load()
 	if s.w.alive() {
 		// Without control groups nobody else looks at what goes on between executions.
-		if memory = s.w.slot.group == nil && memoryOf(s.w.slot.pid) > s.quota.MemoryBytes; !memory {
+		if memory = s.w.slot.group == nil && s.w.slot.memory() > s.quota.MemoryBytes; !memory {
 			return nil
 		}
 	}
