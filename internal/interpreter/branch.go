@@ -117,8 +117,26 @@ func (b *branching) run(ctx context.Context) error {
 		if err := b.awaitCopy(ctx, c.w, id); err != nil {
 			return err
 		}
+		if err := c.knowFiles(ctx, b.s); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// knowFiles notes which files a copy begins with: no execution of its own has made them.
+func (s *Session) knowFiles(ctx context.Context, origin *Session) error {
+	if !origin.w.files.left && len(origin.w.files.known) == 0 {
+		return nil
+	}
+	s.w.files.left = true
+	return s.inDirectory("look at files", func(t *tree) error {
+		files, _ := t.search(ctx)
+		for _, f := range files {
+			s.w.files.known.put(f.path, f.stamp)
+		}
+		return nil
+	})
 }
 
 func (b *branching) closeChannels() {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
@@ -336,4 +338,37 @@ func TestForkedSessionsCode(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestForkFiles: each of a family has its files, and tells of what its own executions made.
+func TestForkFiles(t *testing.T) {
+	t.Parallel()
+	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
+		t.Helper()
+		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{})
+		check := func(name string, got, want map[string]string) {
+			t.Helper()
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", name, diff)
+			}
+		}
+		if err := s.Put("put", strings.NewReader("p")); err != nil {
+			t.Fatal(err)
+		}
+		says(t, s, "open('a', 'w').write('1')", "")
+		check("left by the origin", gathered(t, s), map[string]string{"a": "1"})
+		one := fork(t, s, 1)[0]
+		says(t, one, "print(open('put').read())\nopen('b', 'w').write('2')\nopen('a', 'a').write('+')", "p\n")
+		check("left by the copy", gathered(t, one), map[string]string{"a": "1+", "b": "2"})
+		check("in the copy", inside(t, one), map[string]string{"a": "1+", "b": "2", "put": "p"})
+		if err := one.Put("put", strings.NewReader("q")); err != nil {
+			t.Fatal(err)
+		}
+		says(t, one, "print(open('put').read())", "q\n")
+		check("in the origin", inside(t, s), map[string]string{"a": "1", "put": "p"})
+		if err := one.RemoveFile("a"); err != nil {
+			t.Error(err)
+		}
+		says(t, s, "print(open('a').read())", "1\n")
+	})
 }
