@@ -2,6 +2,7 @@ package api
 
 import (
 	"sync"
+	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -17,11 +18,13 @@ type Hub struct {
 	calls   int                           // synchronous calls that wait
 	polls   int                           // long polls that wait
 	streams int                           // streams of events
+	sockets map[string]int                // by session
+	opened  int                           // all of these
 }
 
 // NewHub returns a hub of that name, which must be unique among all processes.
 func NewHub(subscriber string) *Hub {
-	return &Hub{Subscriber: subscriber, waiting: make(map[string][]chan *job.Result)}
+	return &Hub{Subscriber: subscriber, waiting: make(map[string][]chan *job.Result), sockets: make(map[string]int)}
 }
 
 // Told wakes all who wait for the job, with its result or with nil if they have to look
@@ -82,6 +85,32 @@ func (h *Hub) begin(counter *int, most int) (end func(), waiting int) {
 		defer h.mu.Unlock()
 		*counter--
 	}, *counter
+}
+
+// beginSocket counts a socket of a session; they are bounded for each, too.
+func (h *Hub) beginSocket(session string, most int) (end func(), p *Problem) {
+	h.mu.Lock()
+	of := h.sockets[session]
+	h.mu.Unlock()
+	if of >= maxSocketsPerSession {
+		return nil, tooMuch("too_many_sockets", "this session has as many WebSockets at this process as it may; close one",
+			int64(of), maxSocketsPerSession, time.Second)
+	}
+	close, opened := h.begin(&h.opened, most)
+	if close == nil {
+		return nil, tooManyWaits(opened, most)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sockets[session]++
+	return func() {
+		close()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.sockets[session]--; h.sockets[session] == 0 {
+			delete(h.sockets, session)
+		}
+	}, nil
 }
 
 // Calls returns how many synchronous calls wait.

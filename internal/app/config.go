@@ -89,6 +89,9 @@ type Config struct {
 
 	EventBytes int `env:"KAA_EVENT_BYTES" envDefault:"4194304"`
 
+	// AllowedOrigins are hosts, perhaps with *, whose pages may open WebSockets.
+	AllowedOrigins []string `env:"KAA_ALLOWED_ORIGINS"`
+
 	ResultTTL      time.Duration `env:"KAA_RESULT_TTL" envDefault:"1h"`
 	MaxResultTTL   time.Duration `env:"KAA_MAX_RESULT_TTL" envDefault:"168h"`
 	TombstoneTTL   time.Duration `env:"KAA_TOMBSTONE_TTL" envDefault:"1h"`
