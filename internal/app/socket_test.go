@@ -396,3 +396,74 @@ func TestSocketOpening(t *testing.T) {
 		t.Errorf("without upgrade: %d %s", a.status, a.raw)
 	}
 }
+
+// TestSocketInput: what code asks for, everybody is asked, and the first answer is taken.
+func TestSocketInput(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1)
+	id := k.open(nil)
+	a, b := k.connect(id), k.connect(id)
+	asks := func(prompt string) func(event) bool {
+		return func(e event) bool { return e.name == "input_request" && e.str("prompt") == prompt }
+	}
+	a.send(fields{"type": "execute", "id": "x", "code": "import sys\nprint('Hello', input('name? '))\nprint(input('age? '))\nsys.stdin.readline()"})
+	all := a.until(asks("name? "))
+	job := all[len(all)-1].str("jobId")
+	b.until(asks("name? "))
+	b.send(fields{"type": "input", "text": "Käa"})
+	a.until(ofOutput("Hello Käa\n"))
+	a.until(asks("age? "))
+	b.until(asks("age? "))
+	// One of them is too late, whoever it is.
+	a.send(fields{"type": "input", "id": "of a", "jobId": job, "request": 2, "text": "1"})
+	b.send(fields{"type": "input", "id": "of b", "text": "2"})
+	text, late := "", 0
+	for _, s := range []*socket{a, b} {
+		text = ""
+		for _, e := range s.until(asks("")) {
+			text += e.str("text")
+			if e.str("code") == "no_input" {
+				late++
+			}
+		}
+	}
+	if text != "1\n" && text != "2\n" || late != 1 {
+		t.Errorf("printed %q, %d answers were too late", text, late)
+	}
+	b.send(fields{"type": "input", "eof": true})
+	for _, s := range []*socket{a, b} {
+		all := s.until(ends(1))
+		if last := all[len(all)-1]; last.str("status") != "ok" || last.str("jobId") != job {
+			t.Errorf("ended with %v", last.data)
+		}
+	}
+	// Over HTTP there is nobody to ask.
+	if r := k.execute(fields{"code": "input()", "sessionId": id}); r.str("error.name") != "EOFError" {
+		t.Errorf("over HTTP: %s", r.raw)
+	}
+	if r := k.execute(fields{"code": "print(input())", "stdin": "in\n", "sessionId": id}); r.str("stdout") != "in\n" {
+		t.Errorf("over HTTP: %s", r.raw)
+	}
+	// Nobody answers, or somebody interrupts.
+	a.send(fields{"type": "execute", "code": "input('1')", "timeout": 0.2})
+	all = a.until(ends(3))
+	if last := all[len(all)-1]; last.str("status") != "interrupted" {
+		t.Errorf("ended with %v", last.data)
+	}
+	a.send(fields{"type": "execute", "code": "input('2')"})
+	b.until(asks("2"))
+	b.send(fields{"type": "interrupt"})
+	all = b.until(ends(1))
+	if last := all[len(all)-1]; last.str("status") != "interrupted" || !strings.Contains(fmt.Sprint(briefs(all)), "KeyboardInterrupt") {
+		t.Errorf("ended with %v", briefs(all))
+	}
+	b.send(fields{"type": "input", "text": "late"})
+	if e, _ := b.next(); e.str("code") != "no_input" {
+		t.Errorf("too late: %v", e.data)
+	}
+	k.in(id, "1")
+	// What is answered is kept nowhere once the job has ended.
+	if n := k.redis.Client(t).HExists(t.Context(), "{kaa}:job:"+job, "answer").Val(); n {
+		t.Error("the answer stays in the record")
+	}
+}

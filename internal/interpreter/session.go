@@ -42,6 +42,7 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 	if err != nil {
 		return nil, err
 	}
+	_ = w.stdin.Close() // an execution that has some gets a file
 	s := &Session{w: w, quota: fill(spec.Quota, p.cfg.Quota), envs: spec.Envs}
 	s.oomKills.Store(w.oomKills)
 	if s.quota.CPUs > 1 {
@@ -108,22 +109,25 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	s.oomKills.Store(w.oomKills)
 	c := command{
 		ID: strconv.Itoa(s.n), Cmd: "session", Execution: s.n, Code: spec.Code, Stdin: spec.Stdin, Envs: spec.Envs,
-		Results: quota.OutputBytes, Figures: spec.FigureFormats,
+		Results: quota.OutputBytes, Figures: spec.FigureFormats, Input: spec.Answers != nil,
 	}
 	if s.n == 1 {
 		c.Limits, c.Session = s.limits(), s.envs
 	}
+	r.requests.allowed = spec.Answers != nil
 	r.attach(spec.Tap)
 	stdout, stderr := spec.Tap.Tee("stdout", r.stdout), spec.Tap.Tee("stderr", r.stderr)
 	r.pumpUntilTold(w.stdout, stdout)
 	r.pumpUntilTold(w.stderr, stderr)
 	w.frames.allow(quota.OutputBytes)
-	r.pumps.Go(func() { w.frames.follow(c.ID, r.frames, r.keepResults(spec.Tap)) })
+	r.pumps.Go(func() { w.frames.follow(c.ID, r.frames, r.keep(spec.Tap)) })
 	cpu := s.cpuMicros()
 	started := time.Now()
 	err := w.send(c)
 	if err == nil {
+		stop := r.passAnswers(c.ID, spec.Answers)
 		r.follow(ctx, spec.Timeout)
+		stop()
 	}
 	r.duration = time.Since(started)
 	kept := s.pause(r, stdout, stderr)
@@ -155,7 +159,7 @@ func (s *Session) limits() map[string]int64 {
 // pause completes the output of an execution and leaves the interpreter to the next one;
 // or, if that cannot be, ends it. It reports which.
 func (s *Session) pause(r *run, stdout, stderr io.Writer) bool {
-	if r.status == nil || r.aborted || r.exceeded != "" || (r.stopped != "" && s.w.syncSlot() != nil) {
+	if r.status == nil || r.aborted || r.requests.broken || r.exceeded != "" || (r.stopped != "" && s.w.syncSlot() != nil) {
 		r.settle()
 		return false
 	}

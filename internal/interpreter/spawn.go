@@ -28,6 +28,9 @@ var displayScript []byte
 //go:embed notebook.py
 var notebookScript []byte
 
+//go:embed console.py
+var consoleScript []byte
+
 // startFile is the script that a zygote is started with, in the pool's private
 // directory; it loads the others from beside itself.
 const startFile = "start.py"
@@ -35,7 +38,7 @@ const startFile = "start.py"
 func writeScripts(dir string) error {
 	scripts := sandbox.Scripts()
 	scripts[startFile], scripts["zygote.py"], scripts["repl_worker.py"] = startScript, zygoteScript, workerScript
-	scripts["display.py"], scripts["notebook.py"] = displayScript, notebookScript
+	scripts["display.py"], scripts["notebook.py"], scripts["console.py"] = displayScript, notebookScript, consoleScript
 	for name, text := range scripts {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			return fmt.Errorf("write script: %w", err)

@@ -39,6 +39,8 @@ type SessionRecords interface {
 	// do. It ends sessions that are overdue.
 	SessionsOf(ctx context.Context, runner string) (all, ready []string, err error)
 	EndSession(ctx context.Context, id string, end job.SessionEnd) error
+	// Answers returns the last that there are to jobs' requests for input.
+	Answers(ctx context.Context, jobs []string) ([]job.Answer, error)
 	// LeaveSessions ends all of the runner's; with letEnd, what they execute may end.
 	LeaveSessions(ctx context.Context, runner string, letEnd bool) (int, error)
 }
