@@ -66,6 +66,8 @@ type Config struct {
 	// SlowestWrite is how long the reader of a stream may take nothing before he loses his
 	// connection; 30 s.
 	SlowestWrite time.Duration
+	// PingEvery is how often the clients of sockets are asked whether they are there; 15 s.
+	PingEvery time.Duration
 	// BodyMemory is how many bytes of bodies may be held at once; 0 is no limit.
 	BodyMemory int64
 	// Rate counts a request of a caller and says whether it may pass; nil lets all.
@@ -102,6 +104,9 @@ func New(cfg Config) http.Handler {
 	setUpHuma()
 	if cfg.BodyTimeout == 0 {
 		cfg.BodyTimeout = 30 * time.Second
+	}
+	if cfg.PingEvery == 0 {
+		cfg.PingEvery = keepAlive
 	}
 	if cfg.SlowestWrite == 0 {
 		cfg.SlowestWrite = 30 * time.Second

@@ -216,7 +216,7 @@ func (k *socket) goodbye(err error) {
 
 // keepAlive pings the client now and then; one who does not answer is gone.
 func (k *socket) keepAlive(ctx context.Context, enough context.CancelCauseFunc) {
-	tick := time.NewTicker(keepAlive)
+	tick := time.NewTicker(k.s.cfg.PingEvery)
 	defer tick.Stop()
 	for {
 		select {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -203,12 +204,26 @@ func (t *teller) breakOff(err error) error {
 		return err
 	}
 	e := brokenEvent(t.s.brokenBy(context.Background(), "", err))
-	for _, id := range t.jobs {
+	for _, id := range t.unended() {
 		if t.write(frameOf(e, id, t.own(id).id)) != nil {
 			return errClientGone
 		}
 	}
 	return err
+}
+
+// unended are the executions whose end has not been told: those that are known, and what this
+// client has started.
+func (t *teller) unended() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := slices.Clone(t.jobs)
+	for id := range t.mine {
+		if !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	return all
 }
 
 // own is what this client has started as that job, if it has.

@@ -64,7 +64,7 @@ func (s *socket) send(frame any) {
 
 // next returns the next frame; false at the end.
 func (s *socket) next() (event, bool) {
-	ctx, cancel := context.WithTimeout(s.tb.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(s.tb.Context(), 30*time.Second)
 	defer cancel()
 	_, text, err := s.conn.Read(ctx)
 	if err != nil {

@@ -150,7 +150,7 @@ import os, stat
 def is_socket(fd):
     try: return stat.S_ISSOCK(os.fstat(fd).st_mode)
     except OSError: return False
-fd = next(filter(is_socket, range(3, 100)))
+fd = next(filter(is_socket, range(3, 2000)))
 for i in (%s):
     os.write(fd, b'{"id":"1","type":"input_request","request":%%d,"prompt":"x"}\n' %% i)
 import time
@@ -162,9 +162,9 @@ time.sleep(5)
 			s := session(t, newPool(t), job.SessionSpec{})
 			tap, n := new(job.Tap), 0
 			tap.Open(&askSink{answer: func(int, string) { n++ }})
-			_, end := last(t, s, job.Spec{Code: strings.Replace(strings.Replace(forge, "%s", numbers, 1), "%%", "%", -1), Tap: tap, Answers: make(chan job.Answer)})
+			res, end := last(t, s, job.Spec{Code: strings.Replace(strings.Replace(forge, "%s", numbers, 1), "%%", "%", -1), Tap: tap, Answers: make(chan job.Answer)})
 			if end == nil || end.Reason != job.EndCrashed || n > 100 {
-				t.Errorf("%+v after %d requests", end, n)
+				t.Errorf("%+v after %d requests: %+v %+v", end, n, res, res.Error)
 			}
 		})
 	}
