@@ -96,15 +96,15 @@ func (h *Hub) beginSocket(session string, most int) (end func(), p *Problem) {
 		return nil, tooMuch("too_many_sockets", "this session has as many WebSockets at this process as it may; close one",
 			int64(of), maxSocketsPerSession, time.Second)
 	}
-	close, opened := h.begin(&h.opened, most)
-	if close == nil {
+	leave, opened := h.begin(&h.opened, most)
+	if leave == nil {
 		return nil, tooManyWaits(opened, most)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sockets[session]++
 	return func() {
-		close()
+		leave()
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if h.sockets[session]--; h.sockets[session] == 0 {

@@ -23,6 +23,7 @@ const maxInputBytes = 16 << 10
 
 // The frames of clients.
 type (
+	// FrameHead is what all of them have. It is exported for huma, which looks at no others.
 	FrameHead struct {
 		Type string `json:"type" enum:"execute,interrupt,input,ping" doc:"What the frame is."`
 		ID   string `json:"id,omitempty" maxLength:"64" doc:"The client's own name for it, which comes back with all that belongs to it."`
@@ -230,7 +231,7 @@ func (k *socket) input(ctx context.Context, id string, text []byte) error {
 		a.Request = *f.Request.int()
 	}
 	a.Text, a.EOF = f.Text, f.EOF
-	err := error(job.ErrNoInput)
+	err := job.ErrNoInput
 	if len(a.JobID) == uuidLength {
 		err = k.s.cfg.Observers.GiveInput(ctx, k.session, k.caller, a)
 	}

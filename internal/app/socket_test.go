@@ -36,9 +36,9 @@ func (k *kaa) dial(session string, change ...func(*websocket.DialOptions)) (*web
 }
 
 // connect opens a socket on a session.
-func (k *kaa) connect(session string, change ...func(*websocket.DialOptions)) *socket {
+func (k *kaa) connect(session string) *socket {
 	k.tb.Helper()
-	conn, _, err := k.dial(session, change...)
+	conn, _, err := k.dial(session)
 	if err != nil {
 		k.tb.Fatal(err)
 	}

@@ -162,7 +162,7 @@ time.sleep(5)
 			s := session(t, newPool(t), job.SessionSpec{})
 			tap, n := new(job.Tap), 0
 			tap.Open(&askSink{answer: func(int, string) { n++ }})
-			res, end := last(t, s, job.Spec{Code: strings.Replace(strings.Replace(forge, "%s", numbers, 1), "%%", "%", -1), Tap: tap, Answers: make(chan job.Answer)})
+			res, end := last(t, s, job.Spec{Code: strings.ReplaceAll(strings.ReplaceAll(forge, "%s", numbers), "%%", "%"), Tap: tap, Answers: make(chan job.Answer)})
 			if end == nil || end.Reason != job.EndCrashed || n > 100 {
 				t.Errorf("%+v after %d requests: %+v %+v", end, n, res, res.Error)
 			}
