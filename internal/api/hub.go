@@ -87,26 +87,23 @@ func (h *Hub) begin(counter *int, most int) (end func(), waiting int) {
 	}, *counter
 }
 
-// beginSocket counts a socket of a session; they are bounded for each, too.
+// beginSocket does the same for a socket of a session, which has a bound of its own.
 func (h *Hub) beginSocket(session string, most int) (end func(), p *Problem) {
 	h.mu.Lock()
-	of := h.sockets[session]
-	h.mu.Unlock()
-	if of >= maxSocketsPerSession {
+	defer h.mu.Unlock()
+	switch of := h.sockets[session]; {
+	case of >= maxSocketsPerSession:
 		return nil, tooMuch("too_many_sockets", "this session has as many WebSockets at this process as it may; close one",
 			int64(of), maxSocketsPerSession, time.Second)
+	case most > 0 && h.opened >= most:
+		return nil, tooManyWaits(h.opened, most)
 	}
-	leave, opened := h.begin(&h.opened, most)
-	if leave == nil {
-		return nil, tooManyWaits(opened, most)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.sockets[session]++
+	h.opened++
 	return func() {
-		leave()
 		h.mu.Lock()
 		defer h.mu.Unlock()
+		h.opened--
 		if h.sockets[session]--; h.sockets[session] == 0 {
 			delete(h.sockets, session)
 		}

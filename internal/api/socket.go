@@ -110,7 +110,7 @@ func (s *server) serveSocket(c *gin.Context) {
 		s: s, conn: conn, session: id, caller: shortCaller(ctx), mine: make(map[string]ownExecution),
 		log: s.cfg.Log.With(slog.String("session_id", id)),
 	}
-	t.socket, t.seen = k, make(map[string]bool)
+	t.socket = k
 	t.learn(first)
 	k.run(ctx, t)
 }

@@ -25,15 +25,9 @@ type teller struct {
 
 	known       job.Observation
 	looked      time.Time
-	jobs        []string        // to be told
-	seen        map[string]bool // jobs that are told or among those; of the last ones
-	recent      []string        // the same in order, to forget the oldest
-	unavailable time.Time       // since when Redis has not answered
+	jobs        []string  // to be told; the first is being told
+	unavailable time.Time // since when Redis has not answered
 }
-
-// maxSeen is how many jobs are known to have been told: more than can be learned of twice,
-// which happens only when Redis was away.
-const maxSeen = 20_000
 
 // sessionFrame is what a client is told of the session itself.
 type sessionFrame struct {
@@ -116,16 +110,15 @@ func (t *teller) bear(ctx context.Context, err error) error {
 }
 
 func (t *teller) learn(o job.Observation) {
+	// What is learned twice has not ended, so it is still to be told.
+	known := make(map[string]bool, len(t.jobs))
+	for _, id := range t.jobs {
+		known[id] = true
+	}
 	for _, id := range o.Jobs {
-		if t.seen[id] {
-			continue
-		}
-		t.jobs = append(t.jobs, id)
-		t.seen[id] = true
-		t.recent = append(t.recent, id)
-		if len(t.recent) > maxSeen {
-			delete(t.seen, t.recent[0])
-			t.recent = t.recent[1:]
+		if !known[id] {
+			t.jobs = append(t.jobs, id)
+			known[id] = true
 		}
 	}
 	o.Jobs = nil

@@ -467,3 +467,15 @@ func TestSocketInput(t *testing.T) {
 		t.Error("the answer stays in the record")
 	}
 }
+
+// TestSocketInputUntold: the runner finds an answer of which the message was lost.
+func TestSocketInputUntold(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1)
+	s := k.connect(k.open(nil))
+	s.send(fields{"type": "execute", "code": "print('got', input())"})
+	all := s.until(func(e event) bool { return e.name == "input_request" })
+	k.redis.Client(t).HSet(t.Context(), "{kaa}:job:"+all[len(all)-1].str("jobId"), "answer", "1 nonce +an answer")
+	s.until(ofOutput("got an answer\n"))
+	s.until(isEnd)
+}

@@ -39,6 +39,7 @@ type run struct {
 	exceeded string // the limit for which the watchdog ended it
 	lasting  bool   // the worker is to be used again
 	requests requests
+	streams  streams // if it is lasting
 }
 
 // Execute runs spec.Code once. It returns when the code has ended, its output is

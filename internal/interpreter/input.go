@@ -27,9 +27,10 @@ type requests struct {
 // any reports whether there has been one: then code has begun.
 func (q *requests) any() bool { return q.made.Load() > 0 }
 
-// add takes a request and tells those who watch. An errFrame is for one that our script does
-// not send.
-func (q *requests) add(f frame, tap *job.Tap) error {
+// ask takes a request and tells those who watch, after all that the code had written before: a
+// prompt, as a rule. An errFrame is for one that our script does not send.
+func (r *run) ask(f frame, tap *job.Tap) error {
+	q := &r.requests
 	if !q.allowed || int64(f.Request) != q.made.Load()+1 || q.made.Load()-q.answered.Load() >= maxUnanswered {
 		return fmt.Errorf("%w: input_request is out of place", errFrame)
 	}
@@ -37,6 +38,7 @@ func (q *requests) add(f frame, tap *job.Tap) error {
 	if len(prompt) > maxPrompt {
 		prompt = strings.ToValidUTF8(prompt[:maxPrompt], "")
 	}
+	r.catchUp()
 	q.made.Add(1)
 	e := job.NewEvent(job.EventInput, job.InputData{Type: job.EventInput, Request: f.Request, Prompt: prompt})
 	tap.Event(e.Type, e.Data)

@@ -169,3 +169,34 @@ time.sleep(5)
 		})
 	}
 }
+
+// orderSink notes what had been written when the code asked.
+type orderSink struct {
+	text    string
+	answers chan job.Answer
+	t       *testing.T
+}
+
+func (s *orderSink) Stream(_ string, p []byte) { s.text += string(p) }
+func (*orderSink) Skipped(string, int64)       {}
+func (s *orderSink) Event(_ job.EventType, data json.RawMessage) {
+	var in job.InputData
+	if err := json.Unmarshal(data, &in); err != nil || !strings.HasSuffix(s.text, in.Prompt) {
+		s.t.Errorf("asked for %s after %q", data, s.text)
+	}
+	s.text = ""
+	s.answers <- job.Answer{Request: in.Request, Text: "x"}
+}
+
+// TestSessionInputOrder: what the code has written before it asks comes before that.
+func TestSessionInputOrder(t *testing.T) {
+	t.Parallel()
+	s := session(t, newPool(t), job.SessionSpec{})
+	sink := &orderSink{answers: make(chan job.Answer, 10), t: t}
+	tap := new(job.Tap)
+	tap.Open(sink)
+	res := step(t, s, job.Spec{Tap: tap, Answers: sink.answers, Code: "for i in range(500):\n  print('a' * (i * 10), flush=i % 2)\n  input(f'{i}? ')\nprint('end')"})
+	if !strings.HasSuffix(res.Stdout, "499? end\n") || sink.text != "end\n" {
+		t.Errorf("%+v, %q", res, sink.text)
+	}
+}

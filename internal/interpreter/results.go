@@ -38,7 +38,7 @@ func newResults(budget int64) results { return results{room: budget} }
 func (r *run) keep(tap *job.Tap) func(frame) error {
 	return func(f frame) error {
 		if f.Type == frameInput {
-			return r.requests.add(f, tap)
+			return r.ask(f, tap)
 		}
 		before := len(r.results.kept)
 		err := r.results.add(f)

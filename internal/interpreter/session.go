@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"strconv"
@@ -12,8 +11,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -117,8 +114,8 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	r.requests.allowed = spec.Answers != nil
 	r.attach(spec.Tap)
 	stdout, stderr := spec.Tap.Tee("stdout", r.stdout), spec.Tap.Tee("stderr", r.stderr)
-	r.pumpUntilTold(w.stdout, stdout)
-	r.pumpUntilTold(w.stderr, stderr)
+	r.streams = streams{pumps: [2]pump{{from: w.stdout, to: stdout}, {from: w.stderr, to: stderr}}}
+	r.pumpUntilTold()
 	w.frames.allow(quota.OutputBytes)
 	r.pumps.Go(func() { w.frames.follow(c.ID, r.frames, r.keep(spec.Tap)) })
 	cpu := s.cpuMicros()
@@ -130,7 +127,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 		stop()
 	}
 	r.duration = time.Since(started)
-	kept := s.pause(r, stdout, stderr)
+	kept := s.pause(r)
 	r.cpuMicros = s.cpuMicros() - cpu
 	switch {
 	case r.aborted:
@@ -158,24 +155,15 @@ func (s *Session) limits() map[string]int64 {
 
 // pause completes the output of an execution and leaves the interpreter to the next one;
 // or, if that cannot be, ends it. It reports which.
-func (s *Session) pause(r *run, stdout, stderr io.Writer) bool {
+func (s *Session) pause(r *run) bool {
+	r.streams.leave()
 	if r.status == nil || r.aborted || r.requests.broken || r.exceeded != "" || (r.stopped != "" && s.w.syncSlot() != nil) {
 		r.settle()
 		return false
 	}
-	files := []struct {
-		from *os.File
-		to   io.Writer
-	}{{s.w.stdout, stdout}, {s.w.stderr, stderr}}
-	for _, f := range files {
-		_ = f.from.SetReadDeadline(time.Unix(1, 0))
-	}
+	// It has flushed everything before it said that the code has ended.
+	r.streams.drain()
 	r.pumps.Wait()
-	for _, f := range files {
-		_ = f.from.SetReadDeadline(time.Time{})
-		// It has flushed everything before it said that the code has ended.
-		drainPipe(f.from, f.to)
-	}
 	return true
 }
 
@@ -260,41 +248,6 @@ func (r *run) awaitRead() bool {
 		}
 	}
 	return false
-}
-
-// pumpUntilTold copies a stream of the code until its end, or until a deadline in the past
-// tells it to stop.
-func (r *run) pumpUntilTold(from *os.File, to io.Writer) {
-	r.pumps.Go(func() {
-		buf := r.w.pool.buffers.Get().(*[]byte)
-		defer r.w.pool.buffers.Put(buf)
-		_, _ = io.CopyBuffer(to, readOnly{from}, *buf)
-	})
-}
-
-// drainPipe reads what is in a pipe now, without waiting for more: others may go on
-// writing to it.
-func drainPipe(from *os.File, to io.Writer) {
-	conn, err := from.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = conn.Read(func(fd uintptr) bool {
-		left, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
-		if err != nil || left == 0 {
-			return true
-		}
-		buf := make([]byte, min(left, bufferSize))
-		for left > 0 {
-			n, err := unix.Read(int(fd), buf[:min(left, len(buf))])
-			if n <= 0 || err != nil {
-				return true
-			}
-			_, _ = to.Write(buf[:n])
-			left -= n
-		}
-		return true
-	})
 }
 
 // cpuMicros is the processor time that the session has used.
