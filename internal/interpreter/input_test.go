@@ -126,8 +126,28 @@ except ZeroDivisionError:
 			t.Errorf("round %d: %+v", i, res)
 		}
 	}
+	// It comes before the code asks for something else.
+	answers := make(chan job.Answer, 10)
+	late := &askSink{}
+	late.answer = func(request int, _ string) {
+		time.AfterFunc(100*time.Millisecond, func() { answers <- job.Answer{Request: request, Text: strings.Repeat("x", request)} })
+	}
+	tap := new(job.Tap)
+	tap.Open(late)
+	res := step(t, s, job.Spec{Tap: tap, Answers: answers, Code: `
+signal.setitimer(signal.ITIMER_REAL, .05)
+try:
+    input()
+except ZeroDivisionError:
+    time.sleep(.3)
+    print(input())
+`})
+	if res.Stdout != "xx\n" {
+		t.Errorf("%+v", res)
+	}
 	// A thread that still asks when its execution has ended gets nothing.
-	tap, asked := new(job.Tap), make(chan bool, 1)
+	tap = new(job.Tap)
+	asked := make(chan bool, 1)
 	tap.Open(&askSink{answer: func(int, string) { asked <- true }})
 	step(t, s, job.Spec{Tap: tap, Answers: make(chan job.Answer), Code: `
 import threading, time, sys
