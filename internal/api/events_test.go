@@ -32,6 +32,8 @@ func (f *fakeStore) Events(_ context.Context, _ string, after job.EventID, most 
 
 func (*fakeStore) Listen(string, func()) (forget func()) { return func() {} }
 
+func (*fakeStore) ListenSession(string, func()) (forget func()) { return func() {} }
+
 // output is an event of so many bytes that ends there.
 func output(attempt int, seq, size uint64) job.Event {
 	return job.Event{

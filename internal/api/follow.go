@@ -24,6 +24,8 @@ type Bell interface {
 	// Listen calls wake, which does not block, when there may be new events of a job,
 	// until forget is called.
 	Listen(jobID string, wake func()) (forget func())
+	// ListenSession does the same for what is accepted for a session, and its end.
+	ListenSession(id string, wake func()) (forget func())
 }
 
 const (

@@ -2,6 +2,7 @@ package api
 
 import (
 	"sync"
+	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -17,11 +18,13 @@ type Hub struct {
 	calls   int                           // synchronous calls that wait
 	polls   int                           // long polls that wait
 	streams int                           // streams of events
+	sockets map[string]int                // by session
+	opened  int                           // all of these
 }
 
 // NewHub returns a hub of that name, which must be unique among all processes.
 func NewHub(subscriber string) *Hub {
-	return &Hub{Subscriber: subscriber, waiting: make(map[string][]chan *job.Result)}
+	return &Hub{Subscriber: subscriber, waiting: make(map[string][]chan *job.Result), sockets: make(map[string]int)}
 }
 
 // Told wakes all who wait for the job, with its result or with nil if they have to look
@@ -82,6 +85,29 @@ func (h *Hub) begin(counter *int, most int) (end func(), waiting int) {
 		defer h.mu.Unlock()
 		*counter--
 	}, *counter
+}
+
+// beginSocket does the same for a socket of a session, which has a bound of its own.
+func (h *Hub) beginSocket(session string, most int) (end func(), p *Problem) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch of := h.sockets[session]; {
+	case of >= maxSocketsPerSession:
+		return nil, tooMuch("too_many_sockets", "this session has as many WebSockets at this process as it may; close one",
+			int64(of), maxSocketsPerSession, time.Second)
+	case most > 0 && h.opened >= most:
+		return nil, tooManyWaits(h.opened, most)
+	}
+	h.sockets[session]++
+	h.opened++
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.opened--
+		if h.sockets[session]--; h.sockets[session] == 0 {
+			delete(h.sockets, session)
+		}
+	}, nil
 }
 
 // Calls returns how many synchronous calls wait.

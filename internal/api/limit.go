@@ -42,10 +42,14 @@ func limited(rate func(context.Context, string) (job.Rate, error), log *slog.Log
 		}
 		// Recorders in tests have no deadlines; a real connection always does.
 		_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(refusedBodyTime))
-		p := newProblem(http.StatusTooManyRequests, "rate_limited", "this API key sends more requests than it may; send them more slowly")
-		p.retryAfter = r.RetryAfter
-		abort(c, p)
+		abort(c, rateProblem(r))
 	}
+}
+
+func rateProblem(r job.Rate) *Problem {
+	p := newProblem(http.StatusTooManyRequests, "rate_limited", "this API key sends more requests than it may; send them more slowly")
+	p.retryAfter = r.RetryAfter
+	return p
 }
 
 // errNoMemory: the bodies that are held leave no room for another.

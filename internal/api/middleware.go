@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -129,7 +130,26 @@ func keyOf(r *http.Request) string {
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		return strings.TrimSpace(token)
 	}
-	return r.Header.Get("X-API-Key")
+	if key := r.Header.Get("X-API-Key"); key != "" {
+		return key
+	}
+	return keyOfBrowser(r)
+}
+
+// keyOfBrowser reads the key of a WebSocket that a script of a page opens: it can set no
+// header but the subprotocols. The key is not put into the URL, which proxies log.
+func keyOfBrowser(r *http.Request) string {
+	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for item := range strings.SplitSeq(line, ",") {
+			if text, ok := strings.CutPrefix(strings.TrimSpace(item), keyProtocol); ok {
+				key, err := base64.RawURLEncoding.DecodeString(text)
+				if err == nil {
+					return string(key)
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // buffered reads the whole body first, bounded in size and time, and refuses what

@@ -164,6 +164,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	case errors.Is(err, errNoRunner):
 		return retry(newProblem(http.StatusServiceUnavailable, "no_runner",
 			"no runner took the job in time, so it was cancelled; try again later or submit it to /v1/jobs"), 5*time.Second), false
+	case errors.Is(err, job.ErrNoInput):
+		return newProblem(http.StatusConflict, "no_input", "nothing waits for this input: it was not asked for, or somebody has answered"), false
 	case errors.Is(err, job.ErrNoFile):
 		return newProblem(http.StatusNotFound, "file_not_found", "the job has no such file; GET /v1/jobs/{id}/files lists those that there are"), false
 	case errors.Is(err, errFileStore):

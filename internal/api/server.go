@@ -40,22 +40,25 @@ type Fleet interface {
 
 // Config are the parts and bounds of the HTTP side.
 type Config struct {
-	Records  Records
-	Lookup   Lookup
-	Fleet    Fleet
-	Sessions Sessions
-	Queue    Queue
-	Events   Events
-	Bell     Bell
-	Files    Files
-	Blobs    Blobs
-	Hub      *Hub
-	Observer Observer
-	Metrics  http.Handler
-	Log      *slog.Logger
+	Records   Records
+	Lookup    Lookup
+	Fleet     Fleet
+	Sessions  Sessions
+	Queue     Queue
+	Events    Events
+	Bell      Bell
+	Observers Observers
+	Files     Files
+	Blobs     Blobs
+	Hub       *Hub
+	Observer  Observer
+	Metrics   http.Handler
+	Log       *slog.Logger
 
-	Limits        job.Limits
-	Keys          []string // API keys; none lets everybody in
+	Limits job.Limits
+	Keys   []string // API keys; none lets everybody in
+	// Origins are patterns of hosts whose pages may open WebSockets, besides this one's.
+	Origins       []string
 	MaxBodyBytes  int64
 	BodyTimeout   time.Duration // how long a caller may take to send a body; 30 s
 	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
@@ -63,6 +66,8 @@ type Config struct {
 	// SlowestWrite is how long the reader of a stream may take nothing before he loses his
 	// connection; 30 s.
 	SlowestWrite time.Duration
+	// PingEvery is how often the clients of sockets are asked whether they are there; 15 s.
+	PingEvery time.Duration
 	// BodyMemory is how many bytes of bodies may be held at once; 0 is no limit.
 	BodyMemory int64
 	// Rate counts a request of a caller and says whether it may pass; nil lets all.
@@ -82,7 +87,9 @@ type server struct {
 	// jobSchema validates the items of a batch.
 	jobSchema *huma.Schema
 	runtimes  *runtimeNames
-	batches   chan struct{} // has room for those that may be worked on at once
+	batches   chan struct{}           // has room for those that may be worked on at once
+	held      *bytesHeld              // by bodies and frames
+	frames    map[string]*huma.Schema // of a socket's clients, by type
 }
 
 // setUpHuma makes huma word its errors as ours and tell "Code" from "code". huma
@@ -98,15 +105,19 @@ func New(cfg Config) http.Handler {
 	if cfg.BodyTimeout == 0 {
 		cfg.BodyTimeout = 30 * time.Second
 	}
+	if cfg.PingEvery == 0 {
+		cfg.PingEvery = keepAlive
+	}
 	if cfg.SlowestWrite == 0 {
 		cfg.SlowestWrite = 30 * time.Second
 	}
+	held := newBytesHeld(cfg.BodyMemory)
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
 	engine.Use(observed(cfg.Observer, cfg.Log), recovered(cfg.Log), authenticated(cfg.Keys),
-		limited(cfg.Rate, cfg.Log), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout, newBytesHeld(cfg.BodyMemory)),
+		limited(cfg.Rate, cfg.Log), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout, held),
 		unpacked(cfg.Limits.MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))
@@ -116,11 +127,12 @@ func New(cfg Config) http.Handler {
 			fmt.Sprintf("this path takes %s", c.Writer.Header().Get("Allow"))))
 	})
 
-	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), held: held}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
 	s.registerSessions()
 	s.registerEvents()
+	s.registerSocket(engine)
 	s.registerFiles()
 	s.registerFleet()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))

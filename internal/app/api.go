@@ -110,7 +110,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	a.server = &http.Server{
 		Handler: api.New(api.Config{
 			Records: s.store, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: s.blobs,
-			Events: s.store, Bell: bell, Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
+			Events: s.store, Bell: bell, Observers: s.store, Origins: s.cfg.AllowedOrigins, Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 			Limits: s.cfg.limits(), Keys: keys, MaxBodyBytes: s.cfg.MaxBodyBytes, SyncQueueWait: s.cfg.SyncQueueWait,
 			MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
 			Version: Version(), Draining: a.draining, Background: a.requests,

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"path"
 	"reflect"
 	"runtime"
 	"slices"
@@ -88,6 +89,9 @@ type Config struct {
 	WebhookRetryFor     time.Duration `env:"KAA_WEBHOOK_RETRY_FOR" envDefault:"24h"`
 
 	EventBytes int `env:"KAA_EVENT_BYTES" envDefault:"4194304"`
+
+	// AllowedOrigins are hosts, perhaps with *, whose pages may open WebSockets.
+	AllowedOrigins []string `env:"KAA_ALLOWED_ORIGINS"`
 
 	ResultTTL      time.Duration `env:"KAA_RESULT_TTL" envDefault:"1h"`
 	MaxResultTTL   time.Duration `env:"KAA_MAX_RESULT_TTL" envDefault:"168h"`
@@ -205,6 +209,9 @@ func LoadConfig(environ Environment) (Config, error) {
 	for i, k := range c.APIKeys {
 		c.APIKeys[i] = Secret(strings.TrimSpace(string(k)))
 	}
+	for i, o := range c.AllowedOrigins {
+		c.AllowedOrigins[i] = strings.TrimSpace(o)
+	}
 	if c.Concurrency == 0 {
 		// Code waits as often as it computes, so more than one per core.
 		c.Concurrency = max(4, 2*runtime.NumCPU())
@@ -298,6 +305,11 @@ func (c *Config) check() []error {
 	}
 	if c.ResultTTL > c.MaxResultTTL {
 		bad("KAA_RESULT_TTL (%s) is above KAA_MAX_RESULT_TTL (%s)", c.ResultTTL, c.MaxResultTTL)
+	}
+	for _, o := range c.AllowedOrigins {
+		if _, err := path.Match(o, ""); err != nil || o == "" || strings.Contains(o, "/") {
+			bad("KAA_ALLOWED_ORIGINS: %q is not a host; write app.example.com or *.example.org, without https://", o)
+		}
 	}
 	if c.EventBytes < minEventBytes {
 		bad("KAA_EVENT_BYTES must be at least %d", minEventBytes)

@@ -136,3 +136,15 @@ func TestConfigurationIsDocumented(t *testing.T) {
 		t.Errorf("docs/configuration.md describes %s, which does not exist", name)
 	}
 }
+
+func TestAllowedOrigins(t *testing.T) {
+	t.Parallel()
+	for origins, ok := range map[string]bool{
+		"": true, "app.example.com": true, "*.example.org, localhost:3000": true, "*": true,
+		"https://app.example.com": false, "a,,b": false, "[": false,
+	} {
+		if _, err := app.LoadConfig(app.Environment{"KAA_ALLOWED_ORIGINS=" + origins}); (err == nil) != ok {
+			t.Errorf("%q: %v", origins, err)
+		}
+	}
+}

@@ -257,6 +257,8 @@ func tell(r *runner.Runner, what string) {
 		r.SessionClosed(session)
 	case store.SessionClosing:
 		r.SessionClosing(session)
+	case store.SessionInput:
+		r.Answered(store.ParseAnswer(session))
 	default:
 		r.Cancelled(what)
 	}

@@ -38,6 +38,8 @@ type run struct {
 	aborted  bool   // Close came in between
 	exceeded string // the limit for which the watchdog ended it
 	lasting  bool   // the worker is to be used again
+	requests requests
+	streams  streams // if it is lasting
 }
 
 // Execute runs spec.Code once. It returns when the code has ended, its output is
@@ -70,7 +72,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	r.pump(w.stdout, spec.Tap.Tee("stdout", r.stdout))
 	r.pump(w.stderr, spec.Tap.Tee("stderr", r.stderr))
 	w.frames.allow(quota.OutputBytes)
-	r.pumps.Go(func() { w.frames.follow(w.id, r.frames, r.keepResults(spec.Tap)) })
+	r.pumps.Go(func() { w.frames.follow(w.id, r.frames, r.keep(spec.Tap)) })
 	r.feed(spec.Stdin)
 
 	envs := spec.Envs
@@ -156,7 +158,7 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 	// interrupt takes the first step of the ladder, or reports that it may be skipped.
 	interrupt := func(why string) bool {
 		r.stopped = why
-		if unread(r.w.control) && (!r.lasting || !r.awaitRead()) {
+		if !r.requests.any() && unread(r.w.control) && (!r.lasting || !r.awaitRead()) {
 			return true // no code has begun, so there is none to be gentle with
 		}
 		r.w.interrupt()

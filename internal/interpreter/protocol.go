@@ -25,7 +25,7 @@ var errFrame = errors.New("not a frame of the protocol")
 // command is a line to the worker.
 type command struct {
 	ID   string            `json:"id"`
-	Cmd  string            `json:"cmd"` // exec; session, fork, shutdown
+	Cmd  string            `json:"cmd"` // exec; session, input, fork, shutdown
 	Code string            `json:"code,omitempty"`
 	Envs map[string]string `json:"envs,omitempty"`
 	// Limits are lowered to these before the code begins.
@@ -35,6 +35,12 @@ type command struct {
 	Execution int               `json:"execution,omitempty"`
 	Stdin     string            `json:"stdin,omitempty"`
 	Session   map[string]string `json:"session,omitempty"`
+	// Input: what it reads from standard input is asked for.
+	Input bool `json:"input,omitempty"`
+	// Of an answer to that.
+	Request int    `json:"request,omitempty"`
+	Text    string `json:"text,omitempty"`
+	EOF     bool   `json:"eof,omitempty"`
 	// Results is the budget of bytes for what the code shows.
 	Results int64 `json:"results"`
 	// Figures are the formats of matplotlib's figures; by default png.
@@ -54,6 +60,7 @@ const (
 	frameRefused = "refused"
 	frameForking = "forking"
 	frameForked  = "forked"
+	frameInput   = "input_request"
 )
 
 // frame is a line from the worker.
@@ -81,6 +88,9 @@ type frame struct {
 	Data    json.RawMessage `json:"data"`
 	Omitted json.RawMessage `json:"omitted"`
 	Files   int             `json:"files"` // not 0: something lies in the working directory
+	// input_request
+	Request int    `json:"request"`
+	Prompt  string `json:"prompt"`
 }
 
 // decodeFrame reads one line. It accepts only what the protocol allows.
@@ -95,7 +105,7 @@ func decodeFrame(line []byte) (frame, error) {
 		if f.Version != protocolVersion {
 			return frame{}, fmt.Errorf("%w: version %d", errFrame, f.Version)
 		}
-	case frameError, frameFailed, frameResult, frameRefused, frameForking:
+	case frameError, frameFailed, frameResult, frameInput, frameRefused, frameForking:
 	case frameForked:
 		if f.PID <= 1 {
 			return frame{}, fmt.Errorf("%w: not a process", errFrame)
@@ -162,7 +172,7 @@ type event struct {
 
 // follow passes on the frames of one execution and ends with its status, with
 // the end of the socket or with the first thing that does not belong there. Results
-// go to keep. It never sends more than three events, so that with room for them it
+// and requests for input go to keep. It never sends more than three events, so that with room for them it
 // never blocks and a reader may leave.
 func (fr *frameReader) follow(id string, to chan<- event, keep func(frame) error) {
 	defer close(to)
@@ -179,9 +189,9 @@ func (fr *frameReader) follow(id string, to chan<- event, keep func(frame) error
 		case err != nil:
 		case f.ID != id:
 			err = fmt.Errorf("%w: wrong id", errFrame)
-		case f.Type != frameStatus && f.Type != frameResult && (f.Type != frameError || described):
+		case f.Type != frameStatus && f.Type != frameResult && f.Type != frameInput && (f.Type != frameError || described):
 			err = fmt.Errorf("%w: %s is out of place", errFrame, f.Type)
-		case f.Type == frameResult:
+		case f.Type == frameResult, f.Type == frameInput:
 			if err = keep(f); err == nil {
 				continue
 			}

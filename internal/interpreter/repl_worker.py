@@ -7,10 +7,12 @@ private socket, on which the worker speaks lines of JSON:
     to the runner    {"type": "ready", "version": 2, "python": "3.11.2"}
     from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...},
                       "results": bytes, "figures": [...]}
-                     {"id": "...", "cmd": "session", the same and "execution", "stdin", "session"}
+                     {"id": "...", "cmd": "session", the same and "execution", "stdin", "session", "input"}
+                     {"id": "...", "cmd": "input", ...}: see console.py
                      {"id": "...", "cmd": "fork", "to": ["...", ...]}
                      {"id": "...", "cmd": "shutdown"}
     to the runner    {"id": "...", "type": "result", ...}, any number: see display.py
+                     {"id": "...", "type": "input_request", ...}, any number: see console.py
                      {"id": "...", "type": "error", "name", "value", "traceback"}
                      {"id": "...", "type": "status", "status", "exitCode", "dropped", "files"}
                      {"id": "...", "type": "refused", "error"}
@@ -57,7 +59,7 @@ from _json import encode_basestring_ascii as quote
 parse = json.JSONDecoder().scan_once
 
 # The scripts of these names, which whoever loads this one puts here.
-display = notebook = branch = None
+display = notebook = branch = console = None
 
 VERSION = 2
 SOCKET = 3  # where the tests put the control socket
@@ -96,6 +98,7 @@ class Control:
 
     def __init__(self):
         self.fd = self.pid = -1
+        self.rest = b""  # what has come after the last command
         self.lock = _thread.RLock()  # of whoever sends: results may come from threads
         os.register_at_fork(after_in_child=self.close)
 
@@ -117,6 +120,8 @@ class Control:
 
     def wait(self):
         """Wait until there is something to receive."""
+        if self.rest:
+            return
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
         while not poll.poll():
@@ -124,12 +129,13 @@ class Control:
 
     def receive(self):
         """Return the next command, or None when the runner is gone."""
-        line = b""
-        while not line.endswith(b"\n"):
+        lines = self.rest
+        while not lines.endswith(b"\n"):  # each is sent whole
             chunk = _read(self.fd, 1 << 16)
             if not chunk:
                 return None
-            line += chunk
+            lines += chunk
+        line, _, self.rest = lines.partition(b"\n")
         return parse(line.decode(), 0)[0]
 
     def send(self, **fields):
@@ -534,7 +540,9 @@ class Session:
                 self.control.wait()
                 # What was meant for the execution before is not for the next one.
                 self.interrupts.notes.clear()
-                return self.control.receive()
+                command = self.control.receive()
+                if command is None or command["cmd"] != "input":  # that comes too late
+                    return command
             except OSError:
                 return None
             except BaseException:
@@ -561,6 +569,7 @@ class Session:
             lambda: report(self.control, command["id"], outcome),
             lambda: show_figures(outcome, self.interrupts),
             lambda: flush_all(self.streams, prepared.flush_libc),
+            prepared.console.end,
             lambda: undo_envs(undo),
             finish,
         ]
@@ -581,6 +590,8 @@ class Session:
         if stdin or self.fed:
             self.fed = bool(stdin)
             feed(stdin)
+        if command.get("input"):
+            prepared.console.begin(command["id"])
         prime_linecache(source, filename)
         self.sources.append(filename)
         if len(self.sources) > MAX_SOURCES:
@@ -661,6 +672,7 @@ def prepare():
     prepared.control = Control()
     prepared.interrupts = Interrupts()
     prepared.results = display.Results(prepared.control)
+    prepared.console = console.Console(prepared.control, prepared.results.send)
     prepared.patch_preloaded = notebook.install(prepared.results)
     prepared.flush_libc = tune_libc()
     prepared.ready = b'{"type":"ready","version":%d,"python":"%d.%d.%d"}\n' % ((VERSION,) + sys.version_info[:3])
@@ -761,7 +773,7 @@ if __name__ == "__main__":
             exec(compile(file.read(), file.name, "exec", 0, True), module.__dict__)
         return module
 
-    display, notebook = load("display"), load("notebook")
+    display, notebook, console = load("display"), load("notebook"), load("console")
     # Up to Python 3.9 a call within one module hands down the caller's builtins;
     # a frame of another module in between makes main look up ours.
     os.set_inheritable(SOCKET, False)

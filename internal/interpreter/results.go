@@ -33,10 +33,13 @@ type results struct {
 
 func newResults(budget int64) results { return results{room: budget} }
 
-// keepResults returns what takes the result frames of an execution, and passes on to
-// those who watch what is kept of them.
-func (r *run) keepResults(tap *job.Tap) func(frame) error {
+// keep returns what takes the result frames of an execution, and its requests for input, and
+// passes on to those who watch what is kept of them.
+func (r *run) keep(tap *job.Tap) func(frame) error {
 	return func(f frame) error {
+		if f.Type == frameInput {
+			return r.ask(f, tap)
+		}
 		before := len(r.results.kept)
 		err := r.results.add(f)
 		for _, v := range r.results.kept[before:] {

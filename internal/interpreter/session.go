@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"strconv"
@@ -12,8 +11,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -44,6 +41,7 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 	if err != nil {
 		return nil, err
 	}
+	_ = w.stdin.Close() // an execution that has some gets a file
 	s := &Session{w: w, quota: fill(spec.Quota, p.cfg.Quota), envs: spec.Envs}
 	s.oomKills.Store(w.oomKills)
 	if s.quota.CPUs > 1 {
@@ -110,26 +108,29 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	s.oomKills.Store(w.oomKills)
 	c := command{
 		ID: strconv.Itoa(s.n), Cmd: "session", Execution: s.n, Code: spec.Code, Stdin: spec.Stdin, Envs: spec.Envs,
-		Results: quota.OutputBytes, Figures: spec.FigureFormats,
+		Results: quota.OutputBytes, Figures: spec.FigureFormats, Input: spec.Answers != nil,
 	}
 	if s.n == 1 {
 		c.Limits, c.Session = s.limits(), s.envs
 	}
+	r.requests.allowed = spec.Answers != nil
 	r.attach(spec.Tap)
 	stdout, stderr := spec.Tap.Tee("stdout", r.stdout), spec.Tap.Tee("stderr", r.stderr)
-	r.pumpUntilTold(w.stdout, stdout)
-	r.pumpUntilTold(w.stderr, stderr)
+	r.streams = streams{pumps: [2]pump{{from: w.stdout, to: stdout}, {from: w.stderr, to: stderr}}}
+	r.pumpUntilTold()
 	w.frames.allow(quota.OutputBytes)
-	r.pumps.Go(func() { w.frames.follow(c.ID, r.frames, r.keepResults(spec.Tap)) })
+	r.pumps.Go(func() { w.frames.follow(c.ID, r.frames, r.keep(spec.Tap)) })
 	cpu := w.cpuMicros()
 	started := time.Now()
 	err := w.send(c)
 	if err == nil {
+		stop := r.passAnswers(c.ID, spec.Answers)
 		r.follow(ctx, spec.Timeout)
+		stop()
 	}
 	r.duration = time.Since(started)
 	w.files.left = r.status == nil || r.status.Files != 0
-	kept := s.pause(r, stdout, stderr)
+	kept := s.pause(r)
 	r.cpuMicros = max(0, w.cpuMicros()-cpu)
 	switch {
 	case r.aborted:
@@ -157,24 +158,15 @@ func (s *Session) limits() map[string]int64 {
 
 // pause completes the output of an execution and leaves the interpreter to the next one;
 // or, if that cannot be, ends it. It reports which.
-func (s *Session) pause(r *run, stdout, stderr io.Writer) bool {
-	if r.status == nil || r.aborted || r.exceeded != "" || (r.stopped != "" && s.w.syncSlot() != nil) {
+func (s *Session) pause(r *run) bool {
+	r.streams.leave()
+	if r.status == nil || r.aborted || r.requests.broken || r.exceeded != "" || (r.stopped != "" && s.w.syncSlot() != nil) {
 		r.settle()
 		return false
 	}
-	files := []struct {
-		from *os.File
-		to   io.Writer
-	}{{s.w.stdout, stdout}, {s.w.stderr, stderr}}
-	for _, f := range files {
-		_ = f.from.SetReadDeadline(time.Unix(1, 0))
-	}
+	// It has flushed everything before it said that the code has ended.
+	r.streams.drain()
 	r.pumps.Wait()
-	for _, f := range files {
-		_ = f.from.SetReadDeadline(time.Time{})
-		// It has flushed everything before it said that the code has ended.
-		drainPipe(f.from, f.to)
-	}
 	return true
 }
 
@@ -263,39 +255,4 @@ func (r *run) awaitRead() bool {
 		}
 	}
 	return false
-}
-
-// pumpUntilTold copies a stream of the code until its end, or until a deadline in the past
-// tells it to stop.
-func (r *run) pumpUntilTold(from *os.File, to io.Writer) {
-	r.pumps.Go(func() {
-		buf := r.w.pool.buffers.Get().(*[]byte)
-		defer r.w.pool.buffers.Put(buf)
-		_, _ = io.CopyBuffer(to, readOnly{from}, *buf)
-	})
-}
-
-// drainPipe reads what is in a pipe now, without waiting for more: others may go on
-// writing to it.
-func drainPipe(from *os.File, to io.Writer) {
-	conn, err := from.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = conn.Read(func(fd uintptr) bool {
-		left, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
-		if err != nil || left == 0 {
-			return true
-		}
-		buf := make([]byte, min(left, bufferSize))
-		for left > 0 {
-			n, err := unix.Read(int(fd), buf[:min(left, len(buf))])
-			if n <= 0 || err != nil {
-				return true
-			}
-			_, _ = to.Write(buf[:n])
-			left -= n
-		}
-		return true
-	})
 }

@@ -34,6 +34,9 @@ var branchScript []byte
 //go:embed family.py
 var familyScript []byte
 
+//go:embed console.py
+var consoleScript []byte
+
 // startFile is the script that a zygote is started with, in the pool's private
 // directory; it loads the others from beside itself.
 const startFile = "start.py"
@@ -41,8 +44,8 @@ const startFile = "start.py"
 func writeScripts(dir string) error {
 	scripts := sandbox.Scripts()
 	scripts[startFile], scripts["zygote.py"], scripts["repl_worker.py"] = startScript, zygoteScript, workerScript
-	scripts["display.py"], scripts["notebook.py"] = displayScript, notebookScript
 	scripts["branch.py"], scripts["family.py"] = branchScript, familyScript
+	scripts["display.py"], scripts["notebook.py"], scripts["console.py"] = displayScript, notebookScript, consoleScript
 	for name, text := range scripts {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			return fmt.Errorf("write script: %w", err)

@@ -64,7 +64,7 @@ program = load("program")
 seal = load("seal")
 seal.Program, seal.number, seal.FORK, seal.MAY_FAIL = program.Program, program.number, program.FORK, program.MAY_FAIL
 repl_worker = load("repl_worker")
-repl_worker.display, repl_worker.notebook = load("display"), load("notebook")
+repl_worker.display, repl_worker.notebook, repl_worker.console = load("display"), load("notebook"), load("console")
 branch, family = load("branch"), load("family")
 repl_worker.branch, family.seal = branch, seal
 

@@ -34,6 +34,8 @@ var (
 	ErrNoSession = errors.New("session not found")
 	// ErrSessionEnded: the session has ended. A SessionEndedError says why.
 	ErrSessionEnded = errors.New("session has ended")
+	// ErrNoInput: the execution does not wait for that input, or not any more.
+	ErrNoInput = errors.New("nothing waits for this input")
 	// ErrNoRunner: no live runner offers what is asked for.
 	ErrNoRunner = errors.New("no runner can take it")
 	// ErrTooManySessions: there are as many sessions as there may be. A

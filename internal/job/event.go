@@ -111,6 +111,13 @@ type ErrorData struct {
 	Error
 }
 
+// InputData is the data of code's asking for a line of input.
+type InputData struct {
+	Type    EventType `json:"type"`
+	Request int       `json:"request"` // from 1 on; an answer names it
+	Prompt  string    `json:"prompt"`
+}
+
 // GapData is the data of what is missing.
 type GapData struct {
 	Type  EventType `json:"type"`

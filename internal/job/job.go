@@ -48,6 +48,10 @@ type Spec struct {
 	// and Args what it needs for that.
 	Op   string          `json:"op,omitempty"`
 	Args json.RawMessage `json:"args,omitempty"`
+	// Input: what the code reads from standard input is asked for, as events, and comes
+	// over Answers, which the runner sets.
+	Input   bool          `json:"input,omitempty"`
+	Answers <-chan Answer `json:"-"`
 	// Tap is where the execution can be watched; nil if nobody will.
 	Tap *Tap `json:"-"`
 	// FigureFormats are those of matplotlib's figures; by default png.

@@ -30,6 +30,7 @@ type Request struct {
 	Webhook     *WebhookRequest
 	SessionID   string // the session to execute in; empty for a fresh interpreter
 	Events      bool   // somebody will follow it live
+	Input       bool   // somebody will answer what it asks for on standard input, unless Stdin is given
 	// FigureFormats are those of matplotlib's figures; by default png.
 	FigureFormats []string
 	Files         []FileRequest
@@ -115,7 +116,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	}
 	spec := Spec{
 		Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, FigureFormats: formats,
-		Files: inputs,
+		Files: inputs, Input: r.Input && r.Stdin == "",
 	}
 	return j, spec, nil
 }

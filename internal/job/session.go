@@ -118,6 +118,21 @@ type SessionEnd struct {
 	Message string
 }
 
+// Observation is what somebody who sees all that a session executes is told.
+type Observation struct {
+	Last string      // the last execution that was accepted, for the next observation
+	Jobs []string    // what was accepted since the one before, in order; some may be known already
+	End  *SessionEnd // it has ended, and why
+}
+
+// Answer is what somebody answers to code that asks for input.
+type Answer struct {
+	JobID   string
+	Request int // which of the execution's requests it answers, from 1 on
+	Text    string
+	EOF     bool // there is no more
+}
+
 // SessionAfter is what an execution's result says of its session.
 type SessionAfter struct {
 	ID     string       `json:"id" doc:"The session."`

@@ -49,6 +49,7 @@ func (r *Runner) Start(ctx context.Context) error {
 		every(ctx, r.cfg.WatchEvery, func() {
 			r.endDoomed(ctx)
 			r.sessions.lookAfter(ctx)
+			r.findAnswers(ctx)
 		})
 	})
 	return nil

@@ -129,6 +129,8 @@ type execution struct {
 	end   context.CancelCauseFunc
 	tap   *job.Tap
 	feed  *feed // nil unless somebody watches
+	// answers to its requests for input; nil unless it may make some
+	answers chan job.Answer
 }
 
 // New returns a runner that has not started yet.
@@ -388,6 +390,9 @@ func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) *execution 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := &execution{claim: claim, end: end, tap: new(job.Tap)}
+	if claim.Spec.Input && claim.InSession {
+		e.answers = make(chan job.Answer, answersHeld)
+	}
 	r.active[claim.JobID] = e
 	if r.over {
 		end(errDraining)

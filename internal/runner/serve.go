@@ -45,7 +45,7 @@ func (s *sessions) execute(se *Session, claim job.Claim) (next *job.Claim, ask b
 	defer end(nil)
 	e := s.r.track(claim, end)
 	defer s.r.untrack(claim.JobID)
-	claim.Spec.Tap = e.tap
+	claim.Spec.Tap, claim.Spec.Answers = e.tap, e.answers
 	if !s.begin(se, claim, end) {
 		s.r.unwatch(e, job.Outcome{})
 		return nil, false

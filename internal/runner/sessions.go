@@ -48,6 +48,8 @@ type SessionRecords interface {
 	EndSession(ctx context.Context, id string, end job.SessionEnd) error
 	// ForkSession records copies of a session: all of them, or job.ErrTooManySessions.
 	ForkSession(ctx context.Context, id, runner string, most int, copies []string) error
+	// Answers returns the last that there are to jobs' requests for input.
+	Answers(ctx context.Context, jobs []string) ([]job.Answer, error)
 	// LeaveSessions ends all of the runner's; with letEnd, what they execute may end.
 	LeaveSessions(ctx context.Context, runner string, letEnd bool) (int, error)
 }

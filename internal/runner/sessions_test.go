@@ -24,6 +24,8 @@ type fakeSession struct {
 	lost int
 }
 
+func (*fakeSession) Answers(context.Context, []string) ([]job.Answer, error) { return nil, nil }
+
 func (f *fakeSession) next() *job.Claim {
 	if f.current == nil && len(f.waiting) > 0 {
 		f.current = &job.Claim{JobID: f.waiting[0].Code + f.waiting[0].Op, SessionID: "s", InSession: true, Attempt: 1, Spec: f.waiting[0]}

@@ -43,7 +43,16 @@ func (b *Bell) Close() {
 // Listen calls wake, which must not block, when there may be new events of a job, and
 // once when that is sure to be noticed, until the function that it returns is called.
 func (b *Bell) Listen(jobID string, wake func()) (forget func()) {
-	channel := eventsKey(jobID)
+	return b.listenTo(eventsKey(jobID), wake)
+}
+
+// ListenSession does the same for what is accepted for a session that somebody observes, and
+// for its end.
+func (b *Bell) ListenSession(id string, wake func()) (forget func()) {
+	return b.listenTo(sessionKey(id), wake)
+}
+
+func (b *Bell) listenTo(channel string, wake func()) (forget func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.listeners[channel] == nil {

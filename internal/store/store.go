@@ -145,7 +145,7 @@ type Store struct {
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
 	mend, waiting, requeue, events, follow, expired, drop                                                       *redis.Script
-	open, fork, next, close, interrupt, sessions, leave                                                         *redis.Script
+	open, fork, next, close, interrupt, sessions, leave, observe, input                                         *redis.Script
 }
 
 // New returns a store on rdb.
@@ -160,7 +160,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		events: script("events"), follow: script("follow"),
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
-		sessions: script("sessions"), leave: script("leave"),
+		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
 		expired: script("expired"), drop: script("drop"),
 	}}
 }
@@ -170,8 +170,8 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 func script(name string, cfg Config) *redis.Script {
 	constants := fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
 		cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
-		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER = %d, %d, %d\n",
-			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds())
+		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER, LOG_TTL = %d, %d, %d, %d\n",
+			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds())
 	common, err := luaFiles.ReadFile("lua/common.lua")
 	if err != nil {
 		panic(err)

@@ -104,6 +104,7 @@ end
 local SESSIONS_DUE, SESSIONS_BUSY = P .. 'sessions', P .. 'sessions:busy'
 local function session_key(id) return P .. 'session:' .. id end
 local function session_jobs_key(id) return P .. 'session:' .. id .. ':jobs' end
+local function session_log_key(id) return P .. 'session:' .. id .. ':log' end
 local function runner_sessions_key(runner) return P .. 'runner:' .. runner .. ':sessions' end
 local function runner_ready_key(runner) return P .. 'runner:' .. runner .. ':ready' end
 local function caller_sessions_key(caller) return P .. 'sessions:of:' .. caller end
@@ -188,7 +189,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
   redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   if result ~= '' then redis.call('HSET', key, 'result', result) end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
-  redis.call('HDEL', key, 'spec', 'notify', 'cancel', 'waiter')
+  redis.call('HDEL', key, 'spec', 'notify', 'cancel', 'waiter', 'asks', 'answer')
   if f[7] then
     -- The record is what the webhook tells, so it stays until that is through.
     life = math.max(ttl, HOOK_TTL)
@@ -267,6 +268,7 @@ local function end_session(id, reason, message, let_end, tombstone_ms)
     end
   end
   tell_runner(f[2], let_end and 'closing' or 'ended', id)
+  redis.call('PUBLISH', key, '')
   return true
 end
 

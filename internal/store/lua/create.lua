@@ -9,7 +9,7 @@
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
 local id, queue, state, fingerprint, caller = ARGV[1], ARGV[2], ARGV[3], ARGV[11], ARGV[17]
-local session = ARGV[20]
+local session, events = ARGV[20], ARGV[21]
 if fingerprint ~= '' then
   local seen = redis.call('GET', KEYS[2])
   if seen then
@@ -22,12 +22,15 @@ local now = now_ms()
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return { 'created', redis.call('HGET', KEYS[1], 'created_at'), redis.call('ZSCORE', held_key(queue, caller), id) and 'held' }
 end
+local observed = false
 if session ~= '' then
-  local f = redis.call('HMGET', session_key(session), 'state', 'caller', 'reason', 'message')
+  local f = redis.call('HMGET', session_key(session), 'state', 'caller', 'reason', 'message', 'observed')
   if f[2] ~= caller then return { 'no_session' } end -- nor is one of somebody else
   if f[1] == 'ended' then return { 'session_ended', f[3], f[4] } end
   local depth = redis.call('ZCARD', session_jobs_key(session))
   if depth >= MAX_SESSION_DEPTH then return { 'full', queue, depth, MAX_SESSION_DEPTH } end
+  observed = queue ~= 'operations' and f[5] and tonumber(f[5]) > now
+  if observed then events = '1' end
 end
 -- Only what is new can be too much, and what is refused leaves no trace.
 if MAX_DEPTH > 0 then
@@ -50,7 +53,7 @@ if ARGV[18] ~= '' then
   redis.call('HSET', KEYS[1], 'hook_url', ARGV[18], 'hook_state', 'pending', 'hook_attempts', '0')
   if ARGV[19] ~= '' then redis.call('HSET', KEYS[1], 'hook_secret', ARGV[19]) end
 end
-if ARGV[21] ~= '' then redis.call('HSET', KEYS[1], 'events', '1') end
+if events ~= '' then redis.call('HSET', KEYS[1], 'events', '1') end
 if ARGV[15] ~= '' then
   -- The first job that a process waits for registers it, so that the way of a job
   -- has no heartbeat on it.
@@ -69,7 +72,15 @@ else
   redis.call('HSET', KEYS[1], 'queued_at', int(now))
   if session ~= '' then
     redis.call('HSET', KEYS[1], 'in_session', session, 'session', session)
-    redis.call('ZADD', session_jobs_key(session), redis.call('HINCRBY', session_key(session), 'accepted', 1), id)
+    local number = redis.call('HINCRBY', session_key(session), 'accepted', 1)
+    redis.call('ZADD', session_jobs_key(session), number, id)
+    if observed then
+      local log = session_log_key(session)
+      redis.call('ZADD', log, number, id)
+      redis.call('ZREMRANGEBYRANK', log, 0, -1 - MAX_SESSION_DEPTH)
+      redis.call('PEXPIRE', log, LOG_TTL)
+      redis.call('PUBLISH', session_key(session), '')
+    end
     turn(session)
     return { 'created', int(now) }
   end

@@ -7,6 +7,9 @@ if not f[1] then return missing(ARGV[1]) end
 if f[1] ~= 'running' or f[2] ~= ARGV[2] or f[3] ~= ARGV[3] then return { 'stale' } end
 for i = 5, #ARGV, 4 do
   local added = redis.pcall('XADD', KEYS[2], ARGV[2] .. '-' .. ARGV[i], 't', ARGV[i + 1], 'n', ARGV[i + 2], 'd', ARGV[i + 3])
+  if type(added) == 'string' and ARGV[i + 1] == 'input_request' then
+    redis.call('HSET', KEYS[1], 'asks', string.match(ARGV[i + 3], '"request":(%d+)'))
+  end
   -- What is sent again after a lost connection is there already.
   if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller', 1, true) then
     return redis.error_reply(added.err)

@@ -1,0 +1,270 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gin-gonic/gin"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Observers is what showing all that a session executes needs of the store.
+type Observers interface {
+	// ObserveSession returns what a caller's session was given to execute since the
+	// observation before; with a zero one, what it executes or has waiting now. To be
+	// called every minute at least.
+	ObserveSession(ctx context.Context, id, caller string, before job.Observation) (job.Observation, error)
+	// GiveInput answers what an execution of a caller's session asks for. job.ErrNoInput: it
+	// does not ask for that, or somebody has answered.
+	GiveInput(ctx context.Context, session, caller string, a job.Answer) error
+}
+
+const (
+	// maxSocketsPerSession is at one process.
+	maxSocketsPerSession = 100
+	// socketProtocol is the subprotocol that a client may name, and keyProtocol what the
+	// key begins with in a browser's: its scripts can set no header.
+	socketProtocol = "kaa"
+	keyProtocol    = "kaa-key."
+	// statusSessionEnded is the close code after the end of the session: HTTP's 410 in the range
+	// that is free for use.
+	statusSessionEnded websocket.StatusCode = 4410
+)
+
+// Why a socket ends, for errors.Is, besides what ends streams of events.
+var (
+	errClientGone  = errors.New("the client has gone")
+	errSessionOver = errors.New("the session has ended, and everything is told")
+)
+
+// socket is one client of a session: its frames come in on one goroutine, and all that the
+// session executes goes out on another. There is no buffer in between: what a slow client
+// does not take stays in Redis, and at the end of his patience he loses the connection.
+type socket struct {
+	s       *server
+	conn    *websocket.Conn
+	session string
+	caller  string
+	log     *slog.Logger
+
+	mu    sync.Mutex
+	mine  map[string]ownExecution // by job
+	asked job.Answer              // what the client was asked last, to be answered; a zero JobID if nothing
+}
+
+// ownExecution is one that this client has started.
+type ownExecution struct {
+	id    string        // the client's
+	acked chan struct{} // closed when he has been told that it is accepted
+}
+
+// serveSocket answers GET /v1/sessions/{id}/ws.
+func (s *server) serveSocket(c *gin.Context) {
+	ctx, id := c.Request.Context(), c.Param("id")
+	if p := s.refuseUpgrade(c.Request); p != nil {
+		if p.Status == http.StatusUpgradeRequired {
+			c.Header("Upgrade", "websocket")
+		}
+		abort(c, p)
+		return
+	}
+	end, p := s.cfg.Hub.beginSocket(id, s.cfg.MaxSyncWaits)
+	if p != nil {
+		abort(c, p)
+		return
+	}
+	defer end()
+	t := &teller{wake: make(chan struct{}, 1)}
+	defer s.cfg.Bell.ListenSession(id, t.ring)()
+	first, err := s.observeFirst(ctx, id)
+	if err != nil {
+		p, unforeseen := problemOf(err)
+		if unforeseen {
+			s.cfg.Log.ErrorContext(ctx, "open socket", slog.Any("err", err))
+		}
+		abort(c, p)
+		return
+	}
+	conn, err := websocket.Accept(c.Writer, c.Request, &websocket.AcceptOptions{
+		Subprotocols: []string{socketProtocol}, OriginPatterns: s.cfg.Origins,
+	})
+	if err != nil {
+		s.cfg.Log.DebugContext(ctx, "accept socket", slog.Any("err", err)) // it has answered
+		return
+	}
+	conn.SetReadLimit(s.cfg.MaxBodyBytes)
+	k := &socket{
+		s: s, conn: conn, session: id, caller: shortCaller(ctx), mine: make(map[string]ownExecution),
+		log: s.cfg.Log.With(slog.String("session_id", id)),
+	}
+	t.socket = k
+	t.learn(first)
+	k.run(ctx, t)
+}
+
+// refuseUpgrade says what keeps a request from becoming a socket.
+func (s *server) refuseUpgrade(r *http.Request) *Problem {
+	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
+		return newProblem(http.StatusUpgradeRequired, "upgrade_required", "this is a WebSocket; connect with a client for these, to ws:// or wss://")
+	}
+	if origin := r.Header.Get("Origin"); origin != "" && !s.isOurs(origin, r.Host) {
+		return newProblem(http.StatusForbidden, "origin_refused",
+			"pages of this origin may not connect; the operator can allow it with KAA_ALLOWED_ORIGINS")
+	}
+	select {
+	case <-s.cfg.Draining:
+		p := newProblem(http.StatusServiceUnavailable, "draining", "this process is being stopped; connect again")
+		p.retryAfter = time.Second
+		return p
+	default:
+		return nil
+	}
+}
+
+// isOurs reports whether a page of that origin may connect: one that this host served, or
+// that the operator allows. Without keys any page could else use what the reader's browser
+// reaches.
+func (s *server) isOurs(origin, host string) bool {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	if strings.EqualFold(u.Host, host) {
+		return true
+	}
+	return slices.ContainsFunc(s.cfg.Origins, func(pattern string) bool {
+		ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(u.Host))
+		return ok && err == nil
+	})
+}
+
+func hasToken(h http.Header, name, token string) bool {
+	for _, line := range h.Values(name) {
+		for item := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(item), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// observeFirst checks that there is a live session, and begins to observe it.
+func (s *server) observeFirst(ctx context.Context, id string) (job.Observation, error) {
+	if err := checkSession(id); err != nil {
+		return job.Observation{}, err
+	}
+	o, err := s.cfg.Observers.ObserveSession(ctx, id, shortCaller(ctx), job.Observation{})
+	if err == nil && o.End != nil {
+		err = &job.SessionEndedError{ID: id, SessionEnd: *o.End}
+	}
+	return o, err
+}
+
+// run serves the client until either side has enough.
+func (k *socket) run(ctx context.Context, t *teller) {
+	defer func() { _ = k.conn.CloseNow() }()
+	telling, enough := context.WithCancelCause(ctx)
+	defer enough(nil)
+	var others sync.WaitGroup
+	others.Go(func() { enough(k.readFrames(ctx)) })
+	others.Go(func() { k.keepAlive(telling, enough) })
+	err := t.tell(telling)
+	if telling.Err() != nil {
+		err = context.Cause(telling)
+	}
+	// Its reading goroutine is there until the client has answered that.
+	k.goodbye(err)
+	enough(nil)
+	_ = k.conn.CloseNow()
+	others.Wait()
+}
+
+// goodbye closes the connection with a code that says why.
+func (k *socket) goodbye(err error) {
+	code, reason := websocket.StatusInternalError, "internal error; it has been logged"
+	bad := (*badMessageError)(nil)
+	switch {
+	case errors.Is(err, errClientGone):
+		return
+	case errors.As(err, &bad):
+		code, reason = bad.code, bad.reason
+	case errors.Is(err, errSessionOver):
+		code, reason = statusSessionEnded, "the session has ended"
+	case errors.Is(err, errStopping):
+		code, reason = websocket.StatusGoingAway, "this process is being stopped; connect again"
+	case errors.Is(err, job.ErrUnavailable):
+		code, reason = websocket.StatusTryAgainLater, "the job store does not answer; connect again"
+	default:
+		k.log.Error("socket failed", slog.Any("err", err))
+	}
+	_ = k.conn.Close(code, reason) // he may be gone
+}
+
+// keepAlive pings the client now and then; one who does not answer is gone.
+func (k *socket) keepAlive(ctx context.Context, enough context.CancelCauseFunc) {
+	tick := time.NewTicker(k.s.cfg.PingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		answered, cancel := context.WithTimeout(ctx, k.s.cfg.SlowestWrite)
+		err := k.conn.Ping(answered)
+		cancel()
+		if err != nil {
+			enough(errClientGone)
+			return
+		}
+	}
+}
+
+// write sends a frame. A client who does not take it in time has lost the connection.
+func (k *socket) write(frame []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), k.s.cfg.SlowestWrite)
+	defer cancel()
+	if err := k.conn.Write(ctx, websocket.MessageText, frame); err != nil {
+		return errClientGone
+	}
+	return nil
+}
+
+// send writes a frame of ours.
+func (k *socket) send(frame any) error {
+	return k.write(job.NewEvent("", frame).Data)
+}
+
+// registerSocket adds the operation. OpenAPI knows of no WebSockets: it says how one begins.
+func (s *server) registerSocket(engine *gin.Engine) {
+	s.frames = s.socketSchemas()
+	engine.GET("/v1/sessions/:id/ws", s.serveSocket)
+	responses := map[string]*huma.Response{"101": {Description: "The connection is a WebSocket from here on; its frames are JSON as text."}}
+	for _, status := range []int{400, 401, 403, 404, 410, 426, 429, 503} {
+		responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{
+			"application/problem+json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")},
+		}}
+	}
+	s.api.OpenAPI().AddOperation(&huma.Operation{
+		OperationID: "connectSession", Method: http.MethodGet, Path: "/v1/sessions/{id}/ws", Tags: []string{sessionsTag},
+		Summary: "Execute, answer and watch over a WebSocket",
+		Description: "Any number of clients may be connected to a session. Each executes code and interrupts, and sees everything that the session executes, whoever started it. " +
+			"input() asks the clients.",
+		Parameters: []*huma.Param{{Name: "id", In: "path", Required: true, Description: "Id of the session.", Schema: &huma.Schema{Type: huma.TypeString}}},
+		Responses:  responses,
+	})
+}

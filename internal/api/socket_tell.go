@@ -1,0 +1,269 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// observeEvery makes up for a wake that was lost, and keeps the lease of the observer.
+const observeEvery = 5 * time.Second
+
+// teller tells a socket's client all that its session executes, one execution after the
+// other, each to its end.
+type teller struct {
+	*socket
+	wake chan struct{}
+
+	known       job.Observation
+	looked      time.Time
+	jobs        []string  // to be told; the first is being told
+	unavailable time.Time // since when Redis has not answered
+}
+
+// sessionFrame is what a client is told of the session itself.
+type sessionFrame struct {
+	Type    string           `json:"type"`
+	State   job.SessionState `json:"state"`
+	Reason  job.EndReason    `json:"reason"`
+	Message string           `json:"message"`
+}
+
+// ring makes the teller look for what has been accepted. It never blocks.
+func (t *teller) ring() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// tell returns when there is nothing to tell any more, with the reason.
+func (t *teller) tell(ctx context.Context) error {
+	poll := time.NewTicker(observeEvery)
+	defer poll.Stop()
+	for {
+		for len(t.jobs) > 0 {
+			if err := t.tellJob(ctx, t.jobs[0]); err != nil {
+				return t.breakOff(err)
+			}
+			t.jobs = t.jobs[1:]
+		}
+		if end := t.known.End; end != nil {
+			if err := t.send(sessionFrame{"session", job.SessionEnded, end.Reason, end.Message}); err != nil {
+				return err
+			}
+			return errSessionOver
+		}
+		select {
+		case <-t.wake:
+		case <-poll.C:
+		case <-t.s.cfg.Draining:
+			return t.breakOff(errStopping)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := t.observe(ctx); err != nil {
+			return t.breakOff(err)
+		}
+	}
+}
+
+// observe learns what has been accepted. A Redis that is away is an error after a while.
+func (t *teller) observe(ctx context.Context) error {
+	if t.known.End != nil {
+		return nil
+	}
+	o, err := t.s.cfg.Observers.ObserveSession(ctx, t.session, t.caller, t.known)
+	switch {
+	case err == nil:
+		t.unavailable = time.Time{}
+		t.learn(o)
+		return nil
+	case errors.Is(err, job.ErrNoSession): // Redis has lost it, or its tombstone has expired
+		t.known.End = &job.SessionEnd{Reason: job.EndRunnerLost, Message: "it is not known any more"}
+		return nil
+	}
+	t.ring()
+	return t.bear(ctx, err)
+}
+
+// bear waits a little after an error that may pass, and returns any other.
+func (t *teller) bear(ctx context.Context, err error) error {
+	if ctx.Err() != nil || !errors.Is(err, job.ErrUnavailable) {
+		return err
+	}
+	if t.unavailable.IsZero() {
+		t.unavailable = time.Now()
+	}
+	if time.Since(t.unavailable) > redisPatience {
+		return err
+	}
+	return pauseFor(ctx, cancelAgain)
+}
+
+func (t *teller) learn(o job.Observation) {
+	// What is learned twice has not ended, so it is still to be told.
+	known := make(map[string]bool, len(t.jobs))
+	for _, id := range t.jobs {
+		known[id] = true
+	}
+	for _, id := range o.Jobs {
+		if !known[id] {
+			t.jobs = append(t.jobs, id)
+			known[id] = true
+		}
+	}
+	o.Jobs = nil
+	t.known, t.looked = o, time.Now()
+}
+
+// tellJob tells all of one execution.
+func (t *teller) tellJob(ctx context.Context, id string) error {
+	own := t.own(id)
+	if own.acked != nil {
+		select {
+		case <-own.acked:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer t.forget(id)
+	f, err := t.followJob(ctx, id)
+	if f == nil {
+		return err
+	}
+	defer f.close()
+	for {
+		if time.Since(t.looked) > observeEvery {
+			if err := t.observe(ctx); err != nil {
+				return err
+			}
+		}
+		e, err := f.nextWithin(ctx, observeEvery)
+		switch {
+		case err == nil:
+			t.unavailable = time.Time{}
+			t.note(id, e)
+			err = t.write(frameOf(e, id, own.id))
+		case errors.Is(err, errOver):
+			return nil
+		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+			err = nil
+		case errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
+			return t.lost(ctx, id, own.id, err)
+		default:
+			err = t.bear(ctx, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// followJob begins to follow a job; nil without an error if there is none any more.
+func (t *teller) followJob(ctx context.Context, id string) (*follower, error) {
+	for {
+		f, err := t.s.follow(ctx, id, job.EventID{}, t.s.cfg.Draining)
+		switch {
+		case err == nil:
+			return f, nil
+		case errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
+			return nil, t.lost(ctx, id, t.own(id).id, err)
+		}
+		if err = t.bear(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// lost ends the telling of a job whose record has gone.
+func (t *teller) lost(ctx context.Context, id, own string, err error) error {
+	e := brokenEvent(t.s.brokenBy(ctx, id, err))
+	return t.write(frameOf(e, id, own))
+}
+
+// breakOff tells of each execution that is not at its end that its events go on elsewhere,
+// and returns the reason.
+func (t *teller) breakOff(err error) error {
+	if errors.Is(err, errClientGone) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	e := brokenEvent(t.s.brokenBy(context.Background(), "", err))
+	for _, id := range t.unended() {
+		if t.write(frameOf(e, id, t.own(id).id)) != nil {
+			return errClientGone
+		}
+	}
+	return err
+}
+
+// unended are the executions whose end has not been told: those that are known, and what this
+// client has started.
+func (t *teller) unended() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := slices.Clone(t.jobs)
+	for id := range t.mine {
+		if !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	return all
+}
+
+// own is what this client has started as that job, if it has.
+func (k *socket) own(jobID string) ownExecution {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.mine[jobID]
+}
+
+func (k *socket) forget(jobID string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.mine, jobID)
+	if k.asked.JobID == jobID {
+		k.asked = job.Answer{}
+	}
+}
+
+// note remembers what the client is asked.
+func (k *socket) note(jobID string, e job.Event) {
+	if e.Type != job.EventInput {
+		return
+	}
+	var data job.InputData
+	if err := json.Unmarshal(e.Data, &data); err != nil {
+		k.log.Error("request for input cannot be read", slog.String("job_id", jobID), slog.Any("err", err))
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked = job.Answer{JobID: jobID, Request: data.Request}
+}
+
+// frameOf is an event with whose it is.
+func frameOf(e job.Event, jobID, clientID string) []byte {
+	var b bytes.Buffer
+	b.WriteString(`{`)
+	if !e.ID.Ends() { // that one says it by itself
+		fmt.Fprintf(&b, `"jobId":%q,`, jobID)
+	}
+	if clientID != "" {
+		text, _ := json.Marshal(clientID) // a string always can be
+		fmt.Fprintf(&b, `"id":%s,`, text)
+	}
+	if e.ID != (job.EventID{}) {
+		fmt.Fprintf(&b, `"eventId":%s,`, strconv.Quote(e.ID.String()))
+	}
+	b.Write(e.Data[1:])
+	return b.Bytes()
+}

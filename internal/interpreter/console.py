@@ -1,0 +1,146 @@
+"""Kaa's standard input for code that somebody answers while it runs.
+
+For an execution with "input", sys.stdin asks for each line that the code reads and is not
+there yet, as a terminal does:
+
+    to the runner    {"id", "type": "input_request", "request": 1, "prompt": "..."}
+    from the runner  {"id", "cmd": "input", "request": 1, "text": "..."} or "eof": true
+
+repl_worker.py calls begin and end. In between any thread of the code may ask, one after the
+other. An answer that comes when nobody waits for it any more, because of an exception, stays in
+the socket, and whoever reads there next passes over it.
+
+Standard library only, Python 3.8 and later.
+"""
+
+import builtins
+
+# See repl_worker.py.
+__builtins__ = dict(vars(builtins))
+
+import _signal
+import _thread
+import io
+import json
+import os
+import select
+import sys
+from _json import encode_basestring_ascii as quote
+
+MAX_PROMPT = 1024  # characters
+LOOK = 50  # milliseconds after which a thread looks whether its execution has ended
+ALL_SIGNALS = _signal.valid_signals()
+_sigmask = _signal.pthread_sigmask
+_read = os.read
+_poll = select.poll
+parse = json.JSONDecoder().decode
+read_line = builtins.input
+
+
+class Lines(io.RawIOBase):
+    """The bytes of the answers."""
+
+    name, mode = "<stdin>", "rb"
+
+    def __init__(self, ask):
+        self.ask, self.rest = ask, b""
+
+    def readable(self):
+        return True
+
+    def fileno(self):
+        return 0
+
+    def isatty(self):
+        return False
+
+    def readinto(self, buffer):
+        if not self.rest:
+            self.rest = self.ask()
+        n = min(len(buffer), len(self.rest))
+        buffer[:n], self.rest = self.rest[:n], self.rest[n:]
+        return n
+
+
+class Console:
+    def __init__(self, control, send):
+        self.control, self.send = control, send
+        self.id = None  # of the execution that may ask
+        self.requests = 0
+        self.prompt = ""
+        self.lock = _thread.RLock()  # of whoever reads from the socket
+        self.stream = self.before = None
+
+    def begin(self, command_id):
+        self.id, self.requests, self.prompt = command_id, 0, ""
+        self.before = sys.stdin
+        self.stream = io.TextIOWrapper(io.BufferedReader(Lines(self.ask)), encoding="utf-8", errors="surrogateescape")
+        self.stream.mode = "r"
+        sys.stdin, builtins.input = self.stream, self.input
+
+    def end(self):
+        """From here on nobody asks. When it returns, nobody reads from the socket."""
+        if self.id is None:
+            return
+        self.id = None
+        with self.lock:
+            pass
+        if sys.stdin is self.stream:
+            sys.stdin = self.before
+        if builtins.input == self.input:
+            builtins.input = read_line
+        self.stream = self.before = None
+
+    def input(self, prompt="", /):
+        text = str(prompt)
+        self.prompt = text if sys.stdin is self.stream else ""
+        return read_line(text)  # which writes it to sys.stdout
+
+    def ask(self):
+        """Return a line, or nothing at the end of the input."""
+        mine, prompt, self.prompt = self.id, self.prompt, ""
+        if mine is None or not self.control.is_ours():
+            return b""
+        while not self.lock.acquire(timeout=LOOK / 1000):
+            if self.id != mine:
+                return b""
+        try:
+            if self.id != mine:
+                return b""
+            self.requests += 1
+            request = self.requests
+            frame = '{"id":%s,"type":"input_request","request":%d,"prompt":%s}\n' % (quote(mine), request, quote(prompt[-MAX_PROMPT:]))
+            with self.control.lock:
+                self.send(frame.encode("ascii"))
+            return self.answer_to(mine, request)
+        finally:
+            self.lock.release()
+
+    def answer_to(self, mine, request):
+        poll = _poll()
+        poll.register(self.control.fd, select.POLLIN)
+        while self.id == mine:
+            line, found, rest = self.control.rest.partition(b"\n")
+            if not found:
+                if poll.poll(LOOK) and not self.fetch():
+                    return b""
+                continue
+            self.control.rest = rest
+            command = parse(line.decode())
+            if command.get("id") == mine and command.get("request") == request:
+                if command.get("eof"):
+                    return b""
+                text = command.get("text", "").encode("utf-8", "surrogatepass")
+                return text if text.endswith(b"\n") else text + b"\n"
+        return b""
+
+    def fetch(self):
+        """Read what has come: no signal's handler may come in between, or it would be lost."""
+        before = _sigmask(_signal.SIG_BLOCK, ())
+        try:
+            _sigmask(_signal.SIG_BLOCK, ALL_SIGNALS)  # may raise what a handler raises
+            chunk = _read(self.control.fd, 1 << 16)
+            self.control.rest += chunk
+        finally:
+            _sigmask(_signal.SIG_SETMASK, before)
+        return chunk

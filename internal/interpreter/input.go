@@ -1,0 +1,80 @@
+package interpreter
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+const (
+	// maxUnanswered bounds the requests for input that nobody has answered: code gives one up
+	// when it is interrupted.
+	maxUnanswered = 100
+	maxPrompt     = 4 << 10 // bytes
+)
+
+// requests are those for input that an execution has made. Its frames bring them on one
+// goroutine, and another passes on the answers.
+type requests struct {
+	allowed  bool
+	made     atomic.Int64 // the number of the last one
+	answered atomic.Int64 // how many have been
+	broken   bool         // the worker did not take an answer
+}
+
+// any reports whether there has been one: then code has begun.
+func (q *requests) any() bool { return q.made.Load() > 0 }
+
+// ask takes a request and tells those who watch, after all that the code had written before: a
+// prompt, as a rule. An errFrame is for one that our script does not send.
+func (r *run) ask(f frame, tap *job.Tap) error {
+	q := &r.requests
+	if !q.allowed || int64(f.Request) != q.made.Load()+1 || q.made.Load()-q.answered.Load() >= maxUnanswered {
+		return fmt.Errorf("%w: input_request is out of place", errFrame)
+	}
+	prompt := f.Prompt
+	if len(prompt) > maxPrompt {
+		prompt = strings.ToValidUTF8(prompt[:maxPrompt], "")
+	}
+	r.catchUp()
+	q.made.Add(1)
+	e := job.NewEvent(job.EventInput, job.InputData{Type: job.EventInput, Request: f.Request, Prompt: prompt})
+	tap.Event(e.Type, e.Data)
+	return nil
+}
+
+// passAnswers gives the worker what is answered to the execution's last request, once, until
+// stop is called.
+func (r *run) passAnswers(id string, answers <-chan job.Answer) (stop func()) {
+	if answers == nil {
+		return func() {}
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		last := int64(0)
+		for {
+			select {
+			case <-quit:
+				return
+			case a := <-answers:
+				n := int64(a.Request)
+				if n != r.requests.made.Load() || n == last {
+					continue // it is late, or has come twice
+				}
+				last = n
+				r.requests.answered.Add(1)
+				if r.w.send(command{ID: id, Cmd: "input", Request: a.Request, Text: a.Text, EOF: a.EOF}) != nil {
+					r.requests.broken = true // perhaps there is half of it in the socket
+					return
+				}
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-done
+	}
+}

@@ -1,0 +1,100 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// observeLease is within which an observer has to ask again, or nothing is noted for
+// him any more.
+const observeLease = time.Minute
+
+// SessionInput tells a runner the answer to what an execution of a session asks for: the
+// job, and what ParseAnswer reads.
+const SessionInput = "input"
+
+// ObserveSession returns what a caller's session was given to execute since the observation
+// before; with a zero one, what it executes or has waiting now. From the first on, the
+// events of all that it executes are written.
+func (s *Store) ObserveSession(ctx context.Context, id, caller string, before job.Observation) (job.Observation, error) {
+	r, err := s.run(ctx, "observe session", s.scripts.observe, []string{sessionKey(id)},
+		id, cmp.Or(caller, anonymous), observeLease.Milliseconds(), before.Last)
+	if err != nil {
+		return job.Observation{}, err
+	}
+	o, jobs := job.Observation{Last: r.text(1)}, 2
+	if r.word() == "over" {
+		o.End, jobs = &job.SessionEnd{Reason: job.EndReason(r.text(2)), Message: r.text(3)}, 4
+	}
+	for i := jobs; i < len(r); i++ {
+		o.Jobs = append(o.Jobs, r.text(i))
+	}
+	return o, nil
+}
+
+// GiveInput answers what an execution of a caller's session asks for. job.ErrNoInput: it
+// does not ask for that, or somebody has answered.
+func (s *Store) GiveInput(ctx context.Context, session, caller string, a job.Answer) error {
+	const op = "give input"
+	nonce, err := uuid.NewRandom()
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	text := "+" + a.Text
+	if a.EOF {
+		text = "-"
+	}
+	r, err := s.run(ctx, op, s.scripts.input, []string{jobKey(a.JobID)},
+		a.JobID, session, cmp.Or(caller, anonymous), a.Request, nonce.String(), text)
+	if err == nil && r.word() == "no_input" {
+		err = fmt.Errorf("%s: %w", op, job.ErrNoInput)
+	}
+	return err
+}
+
+// ParseAnswer reads what follows SessionInput in a runner's message.
+func ParseAnswer(text string) job.Answer {
+	id, rest, _ := strings.Cut(text, " ")
+	request, answer, _ := strings.Cut(rest, " ")
+	return answerOf(id, request, answer)
+}
+
+func answerOf(id, request, answer string) job.Answer {
+	text, ok := strings.CutPrefix(answer, "+")
+	if !ok {
+		text = ""
+	}
+	return job.Answer{JobID: id, Request: int(atoi(request)), Text: text, EOF: !ok}
+}
+
+// Answers returns the last answers that there are for executions, whether their runner was
+// told or not.
+func (s *Store) Answers(ctx context.Context, jobs []string) ([]job.Answer, error) {
+	cmds := make([]*redis.StringCmd, len(jobs))
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range jobs {
+			cmds[i] = p.HGet(ctx, jobKey(id), "answer")
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, wrap("look for input", err)
+	}
+	var all []job.Answer
+	for i, id := range jobs {
+		request, rest, ok := strings.Cut(cmds[i].Val(), " ")
+		if _, answer, _ := strings.Cut(rest, " "); ok {
+			all = append(all, answerOf(id, request, answer))
+		}
+	}
+	return all, nil
+}
