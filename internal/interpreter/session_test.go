@@ -213,7 +213,7 @@ print("at once")`})
 	if res.Stdout != "from behind\nnow\n" {
 		t.Errorf("%+v", res)
 	}
-	res = step(t, s, job.Spec{Code: "import subprocess\np = subprocess.Popen(['sh', '-c', 'echo a; sleep 60'])\nimport time\nprint('b')"})
+	res = step(t, s, job.Spec{Code: "import subprocess\np = subprocess.Popen(['sh', '-c', 'echo a; sleep 60'])\nimport time\nprint('b\\n', end='')"})
 	within(t, res, "b\n")
 }
 
