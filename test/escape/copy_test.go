@@ -29,7 +29,7 @@ func TestEscapeFromCopy(t *testing.T) { //nolint:paralleltest // see TestEscape
 			for _, c := range cases {
 				inTmp := c.name == "other-tmp" || c.name == "other-shm"
 				if group, _, _ := strings.Cut(c.name, "-"); group != "bomb" && c.protected(level) && !inTmp {
-					t.Run(c.name, func(t *testing.T) { k.escapeFromCopy(t, c, c.request(level, about)) })
+					t.Run(c.name, func(t *testing.T) { k.escapeFromCopy(t, c.request(level, about)) })
 				}
 			}
 			if last := v.end(t, k); last != "INTACT" {
@@ -46,7 +46,7 @@ func TestEscapeFromCopy(t *testing.T) { //nolint:paralleltest // see TestEscape
 }
 
 // escapeFromCopy executes a case in the copy of a session.
-func (k *kaa) escapeFromCopy(t *testing.T, c escapeCase, request map[string]any) {
+func (k *kaa) escapeFromCopy(t *testing.T, request map[string]any) {
 	t.Helper()
 	var origin struct {
 		ID string `json:"id"`
