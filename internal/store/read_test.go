@@ -59,7 +59,7 @@ func TestTold(t *testing.T) {
 	t.Parallel()
 	b := setup(t, store.Config{})
 	told := make(chan *job.Result, 10)
-	l, err := b.ListenFinished(t.Context(), "creator", func(_ string, r *job.Result) { told <- r })
+	l, err := b.ListenFinished(t.Context(), "told", func(_ string, r *job.Result) { told <- r })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestTold(t *testing.T) {
 	}
 	for _, tt := range tests { //nolint:paralleltest // one after the other is told
 		t.Run(tt.name, func(t *testing.T) {
-			id := b.create(t, newJob(func(n *job.NewJob) { n.Subscriber = "creator" }))
+			id := b.create(t, newJob(func(n *job.NewJob) { n.Subscriber = "told" }))
 			if err := b.Finish(t.Context(), b.claim(t, id), tt.outcome); err != nil {
 				t.Fatal(err)
 			}

@@ -28,7 +28,12 @@ type bundle struct {
 
 func setup(t *testing.T, cfg store.Config) *bundle {
 	t.Helper()
-	rdb := testenv.Redis(t).Client(t)
+	return setupOn(t, testenv.Redis(t).Client(t), cfg)
+}
+
+// setupOn is for tests that listen: databases of one Redis share their channels.
+func setupOn(t *testing.T, rdb *redis.Client, cfg store.Config) *bundle {
+	t.Helper()
 	b := &bundle{Store: store.New(rdb, cfg), rdb: rdb, runner: "runner-1"}
 	if err := b.Beat(t.Context(), job.Runner{ID: b.runner}); err != nil {
 		t.Fatal(err)
