@@ -145,6 +145,8 @@ class Control:
             if value is not None:
                 body.append(quote(key) + ":" + (int.__repr__(value) if type(value) is int else quote(value)))
         data = ("{" + ",".join(body) + "}\n").encode("ascii")
+        if self.fd < 0:
+            return False
         try:
             with self.lock:
                 while data:
@@ -441,7 +443,7 @@ def report(control, command_id, outcome):
     return False
 
 
-def serve(command, control, interrupts, set_limits):
+def serve(command, control, interrupts, set_limits, rehearsal=False):
     work = os.getcwd()
     describer = Describer(work)
     streams = (sys.stdout, sys.stderr)
@@ -457,7 +459,7 @@ def serve(command, control, interrupts, set_limits):
 
     def finish():
         if control.is_ours():
-            for fd in (1, 2):  # their end tells the runner that it has all of them
+            for fd in () if rehearsal else (1, 2):  # their end tells the runner that it has all of them
                 try:
                     _close(fd)
                 except OSError:
@@ -465,6 +467,8 @@ def serve(command, control, interrupts, set_limits):
             dropped = prepared.results.end() or None
             control.send(id=command["id"], type="status", status=outcome.status, exitCode=outcome.exit_code, dropped=dropped,
                          files=has_files(work))
+        if rehearsal:
+            raise Rehearsed
         _exit(outcome.exit_code)
 
     run_all(interrupts, [
@@ -474,12 +478,20 @@ def serve(command, control, interrupts, set_limits):
         lambda: show_figures(outcome, interrupts),
         lambda: close_loop(interrupts),
         lambda: unshielded(interrupts, join_threads),
-        lambda: unshielded(interrupts, _run_atexit),
-        lambda: unshielded(interrupts, _clear_atexit),
+        lambda: unshielded(interrupts, nothing if rehearsal else _run_atexit),
+        lambda: unshielded(interrupts, nothing if rehearsal else _clear_atexit),
         lambda: unshielded(interrupts, forget_module),
         lambda: flush_all(streams, prepared.flush_libc),
         finish,
     ])
+
+
+def nothing():
+    pass
+
+
+class Rehearsed(BaseException):
+    """The end of a rehearsal."""
 
 
 def run_all(interrupts, steps):
@@ -500,6 +512,8 @@ def run_all(interrupts, steps):
                 interrupts.shield()
                 tries -= 1
                 last()
+            except Rehearsed:
+                return
             except BaseException:
                 interrupts.shield()
         except BaseException:
@@ -680,17 +694,20 @@ def prepare():
     sys.argv[:] = [""]
     sys.path.insert(0, "")
     prepared.rehearsals = {name: compile(code, "<rehearsal>", "exec", 0, True) for name, code in REHEARSALS.items()}
-    rehearse()
 
 
-def rehearse():
-    """Pay now for what the first use of these costs: mostly copies of pages."""
-    results = prepared.results
-    results.begin({})
-    results.run("print(end=str())", {}, FILENAME)
-    results.may_have_figures(), results.loop.is_open()
-    results.end()
+def rehearse(interrupts, set_limits):
+    """Execute a program that does nothing, to its end. What a process does for the first
+    time costs it copies of pages: this pays for them while nobody waits."""
+    control = Control.__new__(Control)  # one that nobody listens to
+    control.fd, control.pid, control.rest = -1, _getpid(), b""
+    interrupts.begin()
+    serve(parse(REHEARSAL, 0)[0], control, interrupts, set_limits, rehearsal=True)
+    _signal_set(SIGINT, _signal.SIG_IGN)  # nothing to interrupt yet
+    interrupts.notes.clear()
 
+
+REHEARSAL = '{"id":"rehearsal","cmd":"exec","code":"print(end=str())","limits":{},"results":0}'
 
 # Large libraries touch so many pages, even for little, that most of the time of a short
 # program would go into copying them.
@@ -747,12 +764,11 @@ def complain(fd, message):
 def main(fd, set_limits):
     """Serve as the worker of this process, on the control socket fd; never returns."""
     control, interrupts = prepared.control, prepared.interrupts
-    _signal_set(SIGINT, _signal.SIG_IGN)  # nothing to interrupt yet
     control.open(fd)
-    rehearse()
-    rehearse_preloaded()
     if prepared.work_begins_empty:
         prepared.empty_size = _stat("/work").st_size
+    rehearse(interrupts, set_limits)
+    rehearse_preloaded()
     _write(control.fd, prepared.ready)
     control.wait()
     # Before the command is read: the runner takes an unread one for not begun, and
