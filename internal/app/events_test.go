@@ -245,6 +245,9 @@ func TestEventsAreFast(t *testing.T) {
 				continue
 			}
 			lines := strings.Fields(e.str("text"))
+			if len(lines) == 0 {
+				continue // a line's end, on its own on a busy machine
+			}
 			written, err := strconv.ParseFloat(lines[len(lines)-1], 64)
 			if err != nil {
 				t.Fatal(err)

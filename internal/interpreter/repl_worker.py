@@ -745,6 +745,12 @@ def differ():
         module = modules.get(name)
         if module is not None:
             module.seed()
+    uuid = modules.get("uuid")
+    if uuid is not None and getattr(uuid, "_generate_time_safe", None) is not None:
+        # The C library's has its node and clock from the zygote, so that two workers in the
+        # same microsecond would get the same.
+        uuid._generate_time_safe = None
+        uuid._node = int.from_bytes(os.urandom(6), "big") | 1 << 40
     tempfile = modules.get("tempfile")
     if tempfile is not None:
         tempfile._name_sequence = None
