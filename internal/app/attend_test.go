@@ -13,23 +13,17 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-// spawnAPI starts an API in a process of its own, which can be killed, and returns it
-// once it answers.
-func (k *kaa) spawnAPI() *exec.Cmd {
+// process starts one of Kaa's processes in a process of its own, which can be killed; vars
+// are NAME=VALUE.
+func (k *kaa) process(name string, vars ...string) *exec.Cmd {
 	k.tb.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
-	if err != nil {
-		k.tb.Fatal(err)
-	}
-	addr := lis.Addr().String()
-	_ = lis.Close()
 	self, err := os.Executable()
 	if err != nil {
 		k.tb.Fatal(err)
 	}
 	cmd := exec.Command(self) //nolint:noctx // it is killed below
-	cmd.Env = append(os.Environ(), k.environ...)
-	cmd.Env = append(cmd.Env, childVariable+"=api", "KAA_ADDR="+addr)
+	cmd.Env = append(append(os.Environ(), k.environ...), childVariable+"="+name)
+	cmd.Env = append(cmd.Env, vars...)
 	cmd.Stdout, cmd.Stderr = k.logs, k.logs
 	if _, err := cmd.StdinPipe(); err != nil { // it lives as long as that is open
 		k.tb.Fatal(err)
@@ -41,6 +35,20 @@ func (k *kaa) spawnAPI() *exec.Cmd {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+	return cmd
+}
+
+// spawnAPI starts an API in a process of its own, which can be killed, and returns it
+// once it answers.
+func (k *kaa) spawnAPI() *exec.Cmd {
+	k.tb.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+	if err != nil {
+		k.tb.Fatal(err)
+	}
+	addr := lis.Addr().String()
+	_ = lis.Close()
+	cmd := k.process("api", "KAA_ADDR="+addr)
 	k.url = "http://" + addr
 	testenv.Eventually(k.tb, "the API answers", func() bool {
 		a, err := k.try(k.tb.Context(), http.MethodGet, "/readyz", nil)

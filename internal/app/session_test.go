@@ -347,25 +347,8 @@ func TestSessionDrain(t *testing.T) {
 // once it takes sessions.
 func (k *kaa) spawnRunner() *exec.Cmd {
 	k.tb.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		k.tb.Fatal(err)
-	}
 	before := strings.Count(k.call(http.MethodGet, "/v1/runners", nil).raw, `"pid"`)
-	cmd := exec.Command(self) //nolint:noctx // it is killed below
-	cmd.Env = append(os.Environ(), k.environ...)
-	cmd.Env = append(cmd.Env, childVariable+"=runner")
-	cmd.Stdout, cmd.Stderr = k.logs, k.logs
-	if _, err := cmd.StdinPipe(); err != nil { // it lives as long as that is open
-		k.tb.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		k.tb.Fatal(err)
-	}
-	k.tb.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
+	cmd := k.process("runner")
 	testenv.Eventually(k.tb, "the runner is there", func() bool {
 		return strings.Count(k.call(http.MethodGet, "/v1/runners", nil).raw, `"pid"`) > before
 	})

@@ -66,18 +66,26 @@ func (r *repeat) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// TestModel takes random steps and compares each with the pure model. The seed and the
-// number of steps can be given: KAA_SEED, KAA_STEPS.
-func TestModel(t *testing.T) {
-	t.Parallel()
+// seeded returns the seed and the number of steps of a random test, and says how to run
+// the same again.
+func seeded(t *testing.T, byDefault uint64) (seed, steps uint64) {
+	t.Helper()
 	number := func(name string, byDefault uint64) uint64 {
 		if n, err := strconv.ParseUint(os.Getenv(name), 10, 64); err == nil {
 			return n
 		}
 		return byDefault
 	}
-	seed, steps := number("KAA_SEED", rand.Uint64()), number("KAA_STEPS", 2000)
-	t.Logf("again: KAA_SEED=%d KAA_STEPS=%d go test -run TestModel ./internal/store", seed, steps)
+	seed, steps = number("KAA_SEED", rand.Uint64()), number("KAA_STEPS", byDefault)
+	t.Logf("again: KAA_SEED=%d KAA_STEPS=%d go test -run %s ./internal/store", seed, steps, t.Name())
+	return seed, steps
+}
+
+// TestModel takes random steps and compares each with the pure model. The seed and the
+// number of steps can be given: KAA_SEED, KAA_STEPS.
+func TestModel(t *testing.T) {
+	t.Parallel()
+	seed, steps := seeded(t, 2000)
 	rdb := testenv.Redis(t).Client(t)
 	w := &world{
 		Store: store.New(rdb, store.Config{Window: 1_000_000}), t: t, // all jobs have a seat: TestHeld… is about those that do not

@@ -3,9 +3,7 @@ package store_test
 import (
 	"errors"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -58,14 +56,7 @@ type sessionWorld struct {
 // holds with a plain model after every one. KAA_SEED and KAA_STEPS give seed and number.
 func TestSessionModel(t *testing.T) {
 	t.Parallel()
-	number := func(name string, byDefault uint64) uint64 {
-		if n, err := strconv.ParseUint(os.Getenv(name), 10, 64); err == nil {
-			return n
-		}
-		return byDefault
-	}
-	seed, steps := number("KAA_SEED", rand.Uint64()), number("KAA_STEPS", 1500)
-	t.Logf("again: KAA_SEED=%d KAA_STEPS=%d go test -run TestSessionModel ./internal/store", seed, steps)
+	seed, steps := seeded(t, 1500)
 	rdb := testenv.Redis(t).Client(t)
 	w := &sessionWorld{
 		Store: store.New(rdb, store.Config{}), t: t, rdb: rdb, r: rand.New(rand.NewPCG(seed, 0)), repeat: new(repeat),
