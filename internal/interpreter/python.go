@@ -84,6 +84,8 @@ func workerEnv(python string, cfg Config) []string {
 		"USER":       "user",
 		"MPLBACKEND": "Agg", // no display
 	}
+	// Else each worker looks up anew the C functions that it is the first to call.
+	env["LD_BIND_NOW"] = "1"
 	// While the zygote imports, libraries must not start threads: it could not fork.
 	maps.Copy(env, threadVariables(1))
 	for _, name := range cfg.PassEnv {

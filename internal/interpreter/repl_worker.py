@@ -78,6 +78,7 @@ SIGINT = _signal.SIGINT
 TYPE_NAME = type.__dict__["__name__"].__get__
 TRACEBACK = BaseException.__dict__["__traceback__"].__get__
 _exit = os._exit
+_getcwd = os.getcwd
 _getpid = os.getpid
 _read = os.read
 _write = os.write
@@ -86,6 +87,8 @@ _stat = os.stat
 _signal_get = _signal.getsignal
 _signal_set = _signal.signal
 _collect = gc.collect
+_settrace, _setprofile = sys.settrace, sys.setprofile
+_Module = types.ModuleType
 _join_threads = threading._shutdown
 _active_threads = threading._active
 _thread_exits = getattr(threading, "_threading_atexits", ())
@@ -97,7 +100,8 @@ class Control:
     """The private socket. Processes that the code forks have no part in it."""
 
     def __init__(self):
-        self.fd = self.pid = -1
+        self.fd = self.pid = self.polled = -1
+        self.poll = None
         self.rest = b""  # what has come after the last command
         self.lock = _thread.RLock()  # of whoever sends: results may come from threads
         os.register_at_fork(after_in_child=self.close)
@@ -122,9 +126,10 @@ class Control:
         """Wait until there is something to receive."""
         if self.rest:
             return
-        poll = select.poll()
-        poll.register(self.fd, select.POLLIN)
-        while not poll.poll():
+        if self.polled != self.fd:
+            self.poll, self.polled = select.poll(), self.fd
+            self.poll.register(self.fd, select.POLLIN)
+        while not self.poll.poll():
             pass
 
     def receive(self):
@@ -326,7 +331,7 @@ class Outcome:
 
 def new_namespace():
     """The namespace of a new module __main__."""
-    module = types.ModuleType("__main__")
+    module = _Module("__main__")
     sys.modules["__main__"] = module
     module.__dict__["__builtins__"] = builtins
     return module.__dict__
@@ -387,8 +392,8 @@ def unshielded(interrupts, step):
 
 
 def stop_tracing():
-    sys.settrace(None)
-    sys.setprofile(None)
+    _settrace(None)
+    _setprofile(None)
 
 
 def flush_all(streams, flush_libc):
@@ -444,7 +449,7 @@ def report(control, command_id, outcome):
 
 
 def serve(command, control, interrupts, set_limits, rehearsal=False):
-    work = os.getcwd()
+    work = _getcwd()
     describer = Describer(work)
     streams = (sys.stdout, sys.stderr)
     source = command.get("code") or ""
@@ -689,6 +694,7 @@ def prepare():
     prepared.console = console.Console(prepared.control, prepared.results.send)
     prepared.patch_preloaded = notebook.install(prepared.results)
     prepared.flush_libc = tune_libc()
+    prepared.main_thread = threading.main_thread()
     prepared.ready = b'{"type":"ready","version":%d,"python":"%d.%d.%d"}\n' % ((VERSION,) + sys.version_info[:3])
     open_streams()
     sys.argv[:] = [""]
@@ -703,10 +709,39 @@ def rehearse(interrupts, set_limits):
     control.fd, control.pid, control.rest = -1, _getpid(), b""
     interrupts.begin()
     serve(parse(REHEARSAL, 0)[0], control, interrupts, set_limits, rehearsal=True)
+    end_rehearsal(interrupts)
+
+
+def end_rehearsal(interrupts):
     _signal_set(SIGINT, _signal.SIG_IGN)  # nothing to interrupt yet
     interrupts.notes.clear()
 
 
+def train(fd, set_limits):
+    """Rehearse in the zygote, as often as it takes the interpreter to adapt itself to this
+    code. That makes it faster, and once adapted it looks at fewer objects. fd is the
+    number that the control socket will have."""
+    import socket
+
+    ours, theirs = socket.socketpair()
+    os.dup2(ours.fileno(), fd, inheritable=False)
+    ours.close()
+    line = REHEARSAL.encode() + b"\n"
+    for _ in range(TRAININGS):
+        theirs.sendall(line)
+        begin(fd, set_limits)
+        command = park()
+        serve(command, prepared.control, prepared.interrupts, set_limits, rehearsal=True)
+        end_rehearsal(prepared.interrupts)
+        while theirs.recv(MAX_TEXT).count(b"status") == 0:
+            pass
+    prepared.control.fd = -1
+    _close(fd)
+    theirs.close()
+
+
+# CPython 3.11 and later adapt code after 8 runs, and then some of it again.
+TRAININGS = 20
 REHEARSAL = '{"id":"rehearsal","cmd":"exec","code":"print(end=str())","limits":{},"results":0}'
 
 # Large libraries touch so many pages, even for little, that most of the time of a short
@@ -756,10 +791,7 @@ def differ():
         tempfile._name_sequence = None
         if tempfile.tempdir != os.environ["TMPDIR"]:  # the zygote's
             tempfile.tempdir = None
-    try:
-        threading.main_thread()._set_native_id()
-    except AttributeError:
-        pass  # Python 3.8
+    prepared.main_thread._native_id = _getpid()
 
 
 def complain(fd, message):
@@ -769,23 +801,34 @@ def complain(fd, message):
 
 def main(fd, set_limits):
     """Serve as the worker of this process, on the control socket fd; never returns."""
+    begin(fd, set_limits)
+    command = park()
     control, interrupts = prepared.control, prepared.interrupts
-    control.open(fd)
-    if prepared.work_begins_empty:
-        prepared.empty_size = _stat("/work").st_size
-    rehearse(interrupts, set_limits)
-    rehearse_preloaded()
-    _write(control.fd, prepared.ready)
-    control.wait()
-    # Before the command is read: the runner takes an unread one for not begun, and
-    # then does not trust in SIGINT.
-    interrupts.begin()
-    command = control.receive()
     if command is not None and command["cmd"] in SESSION_COMMANDS:
         Session(control, interrupts, set_limits).serve(command)
     if command is None or command["cmd"] != "exec":
         _exit(0)
     serve(command, control, interrupts, set_limits)
+
+
+def begin(fd, set_limits):
+    """Do what can be done before there is a command."""
+    prepared.control.open(fd)
+    if prepared.work_begins_empty:
+        prepared.empty_size = _stat("/work").st_size
+    rehearse(prepared.interrupts, set_limits)
+    rehearse_preloaded()
+
+
+def park():
+    """Wait for a command."""
+    control = prepared.control
+    _write(control.fd, prepared.ready)
+    control.wait()
+    # Before the command is read: the runner takes an unread one for not begun, and
+    # then does not trust in SIGINT.
+    prepared.interrupts.begin()
+    return control.receive()
 
 
 if __name__ == "__main__":

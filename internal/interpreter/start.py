@@ -1,28 +1,43 @@
-"""Starts the zygote without what compiling its scripts leaves in memory.
+"""Starts the zygote, with its memory laid out for what forks cost.
 
 Each fork copies the tables of all pages and each end of a worker walks them; a worker
-pays for every page that it writes to, and fewer are touched if what belongs together
-lies together. Compiling leaves three times the size of the code behind, in pieces
-between everything else. So a child process compiles, and only the result comes here.
+pays for every page that it writes to, be it only to count a reference, and fewer are
+touched if what belongs together lies together. So
+
+    a child compiles the scripts: compiling leaves three times the size of the code
+    behind, in pieces between everything else;
+    what the scripts import is imported first, and the places that this left free are
+    filled with ballast: so what the scripts are made of lies together.
 
 Standard library only, Python 3.8 and later.
 """
 
+import gc
 import marshal
 import os
+import sys
 import types
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# Of CPython's allocator for small objects. It gives out places of a size from a pool of
+# memory, from its beginning if the pool is new.
+SMALL_SIZES = range(16, 513, 16)
+POOL = 4096 if sys.version_info < (3, 10) else 16384
+POOL_HEADER = 48
+MOST_BALLAST = 50000  # objects of a size, where the above does not hold
 
 
 def compiled(path):
+    """Return what the script at path imports, and its code, marshalled."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             with open(path, encoding="utf-8") as file:
                 source = file.read()
-            data = marshal.dumps(compile(source, path, "exec", 0, True))
+            code = compile(source, path, "exec", 0, True)
             with open(theirs, "wb") as file:
-                file.write(data)
+                marshal.dump((imports(source), marshal.dumps(code)), file)
             os._exit(0)
         finally:
             os._exit(1)
@@ -35,13 +50,50 @@ def compiled(path):
     return marshal.loads(data)
 
 
+def imports(source):
+    import ast
+
+    names = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(node.module)
+    return names
+
+
+def ballast():
+    """Objects for all places that are free in pools which have begun to be used."""
+    held = []
+    for size in SMALL_SIZES:
+        for i in range(MOST_BALLAST):
+            thing = object() if size == 16 else i + (1 << 20) if size == 32 else bytes(size - bytes().__sizeof__())
+            held.append(thing)
+            if id(thing) % POOL == POOL_HEADER:
+                break
+    return held
+
+
 def load(name):
     """Load a script that lies beside this one, without leaving it in sys.modules."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
     module = types.ModuleType("kaa_" + name)
-    module.__file__, module.load = path, load
-    exec(compiled(path), module.__dict__)
+    module.__file__, module.load = os.path.join(HERE, name + ".py"), load
+    exec(marshal.loads(codes.pop(name)), module.__dict__)
     return module
 
 
+def prepare():
+    codes = {}
+    for file in sorted(os.listdir(HERE)):
+        name, extension = os.path.splitext(file)
+        if extension == ".py" and name != "start":
+            modules, codes[name] = compiled(os.path.join(HERE, file))
+            for module in modules:
+                __import__(module)
+    return codes
+
+
+codes = prepare()
+gc.collect()
+held = ballast()
 load("zygote").main()

@@ -65,7 +65,7 @@ seal = load("seal")
 seal.Program, seal.number, seal.FORK, seal.MAY_FAIL = program.Program, program.number, program.FORK, program.MAY_FAIL
 repl_worker = load("repl_worker")
 repl_worker.display, repl_worker.notebook, repl_worker.console = load("display"), load("notebook"), load("console")
-branch, family = load("branch"), load("family")
+branch, family, memory = load("branch"), load("family"), load("memory")
 repl_worker.branch, family.seal = branch, seal
 
 
@@ -143,6 +143,9 @@ class Zygote:
         self.preload(spec["preload"] or [])
         repl_worker.prepared.patch_preloaded()
         repl_worker.rehearse_preloaded()
+        gc.collect()
+        gc.freeze()  # else each of what follows would look through all of it
+        repl_worker.train(seal.Confinement.CONTROL, seal.set_limits)
         if self.strict:
             self.made = seal.close_scratch(self.hidden)
             repl_worker.prepared.work_begins_empty = not any(path.startswith(seal.WORK) for path in self.made)
@@ -181,7 +184,7 @@ class Zygote:
     def ready(self):
         gc.collect()
         gc.freeze()
-        trim_memory()
+        memory.trim()
         self.channel.send({"type": "ready", "version": repl_worker.VERSION,
                            "python": "%d.%d.%d" % sys.version_info[:3], "modules": self.modules})
 
@@ -397,14 +400,6 @@ def signal_fd(signals):
     return seal.check(seal.libc.signalfd(-1, mask, SFD_CLOEXEC | SFD_NONBLOCK), "process supervision", "signalfd")
 
 
-def trim_memory():
-    """Give back what is free: a fork would copy it all the same."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except AttributeError:
-        pass  # not every C library has it
-
-
 def signal_group(pgid, number):
     try:
         if pgid > 1 and pgid != os.getpgrp():
@@ -424,6 +419,8 @@ def threads():
 
 def main():
     channel = Channel(CONTROL)
+    os.environ.pop("LD_BIND_NOW", None)  # this process's alone
+    memory.enlarge_program_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
     signal.pthread_sigmask(signal.SIG_BLOCK, CHILD)
