@@ -140,7 +140,7 @@ func (r *run) feed(stdin string) {
 		return
 	}
 	r.pumps.Go(func() {
-		_, _ = io.WriteString(r.w.stdin, stdin) // fails when the code has closed it or ended
+		_ = r.w.stdin.write(stdin) // fails when the code has closed it or ended
 		_ = r.w.stdin.Close()
 	})
 }

@@ -90,22 +90,18 @@ func newPackets(name string) (packets, *os.File, error) {
 }
 
 // send writes one message as JSON.
-func (p packets) send(v any, files ...*os.File) error {
+func (p packets) send(v any, fds ...int) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	return p.write(data, files...)
+	return p.write(data, fds...)
 }
 
 // write sends one packet. It does not block: the buffer holds what is ever under way.
-func (p packets) write(data []byte, files ...*os.File) error {
+func (p packets) write(data []byte, fds ...int) error {
 	var rights []byte
-	if len(files) > 0 {
-		fds := make([]int, len(files))
-		for i, f := range files {
-			fds[i] = int(f.Fd())
-		}
+	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
 	_, _, err := p.conn.WriteMsgUnix(data, rights, nil)
@@ -176,11 +172,11 @@ func received(rights []byte) (*os.File, error) {
 }
 
 // ask sends a request for a child process and returns its pidfd.
-func (p packets) ask(limit time.Duration, v any, files ...*os.File) (*os.File, error) {
+func (p packets) ask(limit time.Duration, v any, fds ...int) (*os.File, error) {
 	if err := p.conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return nil, err
 	}
-	if err := p.send(v, files...); err != nil {
+	if err := p.send(v, fds...); err != nil {
 		return nil, err
 	}
 	m, pidfd, err := p.receive()

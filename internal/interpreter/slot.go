@@ -48,7 +48,7 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 	}
 	s := &slot{pool: p, zygote: z, link: link, group: group, owner: p.owners.take(), gone: make(chan struct{}), dirs: make(chan workDir, 1)}
 	z.mu.Lock()
-	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, theirs)
+	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, int(theirs.Fd()))
 	z.mu.Unlock()
 	_ = theirs.Close()
 	if err == nil {
