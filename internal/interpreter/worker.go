@@ -172,6 +172,14 @@ func (w *Worker) alive() bool {
 	}
 }
 
+// over notes that nothing is left of a worker that was alone; end is nil if its slot has
+// ended with it.
+func (w *Worker) over(end *workerEnd) {
+	w.end = end
+	close(w.exited)
+	w.stock.ended(w)
+}
+
 // interrupt sends SIGINT to the code's process group, as a terminal does.
 func (w *Worker) interrupt() { w.tell("I") }
 
