@@ -69,7 +69,7 @@ type branching struct {
 	s      *Session
 	f      *family
 	names  []string
-	chans  [][]channel // of those that are no worker yet
+	chans  []*channels // of those that are no worker yet
 	dirs   int         // how many have been made
 	copies []*Session
 	apart  bool // they need the session no more
@@ -141,7 +141,7 @@ func (s *Session) knowFiles(ctx context.Context, origin *Session) error {
 
 func (b *branching) closeChannels() {
 	for _, chans := range b.chans {
-		_ = closeChannels(chans) // some of them have been
+		_ = chans.close()
 	}
 }
 
@@ -167,16 +167,10 @@ func (b *branching) sendChannels() error {
 			return err
 		}
 		b.chans = append(b.chans, chans)
-		var fds []int
-		for _, c := range chans {
-			fds = append(fds, int(c.theirs.Fd()))
-		}
-		if err := sendRights(b.s.w.control, fds); err != nil {
+		if err := sendRights(b.s.w.control, chans.theirs); err != nil {
 			return fmt.Errorf("send descriptors: %w", err)
 		}
-		for _, c := range chans {
-			_ = c.theirs.Close()
-		}
+		chans.closeTheirs()
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -23,7 +22,7 @@ type run struct {
 	stdout   *capture
 	stderr   *capture
 	results  results
-	pumps    sync.WaitGroup
+	pumps    *goroutines
 	frames   chan event
 	quota    job.Quota
 	duration time.Duration
@@ -59,7 +58,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	}
 	r := &run{
 		w: w, quota: quota, stdout: newCapture(int(quota.OutputBytes)), stderr: newCapture(int(quota.OutputBytes)),
-		results: newResults(quota.OutputBytes), frames: make(chan event, followRoom),
+		results: newResults(quota.OutputBytes), frames: make(chan event, followRoom), pumps: newGoroutines(),
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -140,7 +139,7 @@ func (r *run) feed(stdin string) {
 		return
 	}
 	r.pumps.Go(func() {
-		_, _ = io.WriteString(r.w.stdin, stdin) // fails when the code has closed it or ended
+		_ = r.w.stdin.write(stdin) // fails when the code has closed it or ended
 		_ = r.w.stdin.Close()
 	})
 }
@@ -223,7 +222,8 @@ func (r *run) accept(m event) bool {
 // settle ends everything that is left of the execution and completes what is
 // known of it. With no process left, nothing holds the other ends of our pipes.
 func (r *run) settle() {
-	if r.ended() {
+	pumped := r.pumps.last()
+	if r.ended(pumped) {
 		return
 	}
 	r.w.endProcesses()
@@ -235,7 +235,7 @@ func (r *run) settle() {
 	// time to read, is how the code ended.
 	_ = r.w.control.SetReadDeadline(deadline.Add(parseTime))
 	_ = r.w.stdin.Close()
-	r.pumps.Wait()
+	<-pumped
 	for m := range r.frames { // what the worker sent just before its end
 		if r.status == nil && r.protocol == nil {
 			r.accept(m)
@@ -249,18 +249,13 @@ func (r *run) settle() {
 // left who could write. The end of the worker is that of everything in the sandbox; Close
 // waits for it, and helps if it does not come by itself.
 // It takes a pid namespace, and a control group for the figures.
-func (r *run) ended() bool {
+func (r *run) ended(pumped <-chan struct{}) bool {
 	if r.status == nil || r.w.pool.cfg.Sandbox != sandbox.Strict || r.w.slot.group == nil {
 		return false
 	}
 	_ = r.w.stdin.Close()
-	done := make(chan struct{})
-	go func() {
-		r.pumps.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-pumped:
 		r.cpuMicros = r.w.slot.group.CPUMicros() - r.cpuMicros
 		r.w.leaving.Store(true)
 		return true

@@ -228,11 +228,11 @@ func (f *family) removeDir(name string) {
 func (f *family) log() *slog.Logger { return f.slot.pool.cfg.Log }
 
 // join makes the process that the slot has adopted a worker, with our ends of its channels.
-func (f *family) join(st *stock, id, name string, member, pid int, chans []channel) (*Worker, error) {
+func (f *family) join(st *stock, id, name string, member, pid int, chans *channels) (*Worker, error) {
 	w := &Worker{
 		id: id, stock: st, pool: st.pool, slot: f.slot, oomKills: f.slot.group.OOMKills(), used: true,
 		exited: make(chan struct{}), answers: make(chan message, 1), closing: make(chan struct{}),
-		stdin: chans[stdin].ours, stdout: chans[stdout].ours, stderr: chans[stderr].ours, control: chans[control].ours,
+		stdin: chans.stdin, stdout: chans.stdout, stderr: chans.stderr, control: chans.control,
 		family: f, member: member, dirName: name,
 	}
 	w.pid.Store(int64(pid))

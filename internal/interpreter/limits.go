@@ -60,25 +60,33 @@ func (r *run) watchLimits() (<-chan string, func()) {
 	if r.lasting { // the kernel's limit of a process would be for all executions together
 		used = r.w.cpuMicros
 	}
-	cpu := used()
-	r.pumps.Go(func() {
-		for look := firstLook; ; look = laterLook {
-			select {
-			case <-stop:
-				return
-			case <-time.After(look):
-			}
+	before := r.cpuMicros
+	// Most executions end before the first look, and then it takes no goroutine.
+	r.pumps.begin()
+	timer := time.AfterFunc(firstLook, func() {
+		defer r.pumps.end()
+		for {
 			switch {
-			case r.quota.CPUTime > 0 && used()-cpu > r.quota.CPUTime.Microseconds():
+			case r.quota.CPUTime > 0 && used()-before > r.quota.CPUTime.Microseconds():
 				exceeded <- cpuExceeded
 				return
 			case group == nil && r.w.slot.memory() > r.quota.MemoryBytes:
 				exceeded <- memoryExceeded
 				return
 			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(laterLook):
+			}
 		}
 	})
-	return exceeded, func() { close(stop) }
+	return exceeded, func() {
+		close(stop)
+		if timer.Stop() {
+			r.pumps.end()
+		}
+	}
 }
 
 // limitExceeded says which limit ended the execution, if one did.

@@ -1,12 +1,13 @@
 package interpreter
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strings"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 // so what they say is believed.
 type packets struct {
 	conn *net.UnixConn
+	in   []byte // what receive, which is called by one goroutine at a time, reads into
 }
 
 // maxPacket is the size of the largest message.
@@ -86,26 +88,22 @@ func newPackets(name string) (packets, *os.File, error) {
 	if err != nil {
 		return packets{}, nil, errors.Join(fmt.Errorf("make %s socket: %w", name, err), theirs.Close())
 	}
-	return packets{conn.(*net.UnixConn)}, theirs, nil //nolint:forcetypeassert // it is a Unix socket
+	return packets{conn.(*net.UnixConn), make([]byte, maxPacket)}, theirs, nil //nolint:forcetypeassert // it is a Unix socket
 }
 
 // send writes one message as JSON.
-func (p packets) send(v any, files ...*os.File) error {
+func (p packets) send(v any, fds ...int) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	return p.write(data, files...)
+	return p.write(data, fds...)
 }
 
 // write sends one packet. It does not block: the buffer holds what is ever under way.
-func (p packets) write(data []byte, files ...*os.File) error {
+func (p packets) write(data []byte, fds ...int) error {
 	var rights []byte
-	if len(files) > 0 {
-		fds := make([]int, len(files))
-		for i, f := range files {
-			fds[i] = int(f.Fd())
-		}
+	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
 	_, _, err := p.conn.WriteMsgUnix(data, rights, nil)
@@ -115,7 +113,7 @@ func (p packets) write(data []byte, files ...*os.File) error {
 // receive reads one message, and the descriptor that came with it, if any.
 func (p packets) receive() (message, *os.File, error) {
 	var m message
-	data, rights := make([]byte, maxPacket), make([]byte, unix.CmsgSpace(4))
+	data, rights := p.in, make([]byte, unix.CmsgSpace(4))
 	n, nr, _, _, err := p.conn.ReadMsgUnix(data, rights)
 	if err != nil {
 		return m, nil, err
@@ -141,22 +139,31 @@ func (p packets) receive() (message, *os.File, error) {
 	return m, file, nil
 }
 
+// parseEnd reads the four numbers of an end: "E status µs KB touched", or of a member
+// "M number status µs KB".
 func parseEnd(data []byte) (*workerEnd, error) {
-	var status uint32
-	var cpu, rss int64
-	var touched int
-	of, text := -1, string(data)
-	if data[0] == 'M' {
-		if _, err := fmt.Sscanf(text, "M %d", &of); err != nil || of < 0 {
-			return nil, fmt.Errorf("end of a member: %w", err)
+	var numbers []int64
+	for field := range bytes.FieldsSeq(data[1:]) {
+		n, err := strconv.ParseInt(string(field), 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("end of a worker: %w", err)
 		}
-		_, text, _ = strings.Cut(text[2:], " ")
-		text = "E " + text + " 0"
+		numbers = append(numbers, n)
 	}
-	if _, err := fmt.Sscanf(text, "E %d %d %d %d", &status, &cpu, &rss, &touched); err != nil {
-		return nil, err
+	if len(numbers) != 4 {
+		return nil, fmt.Errorf("end of a worker: %d numbers", len(numbers))
 	}
-	return &workerEnd{of, syscall.WaitStatus(status), cpu, rss * 1024, touched != 0}, nil
+	of := int64(-1)
+	if data[0] == 'M' {
+		of, numbers = numbers[0], append(numbers[1:], 0)
+		if of < 0 {
+			return nil, fmt.Errorf("end of a member: number %d", of)
+		}
+	}
+	return &workerEnd{
+		of: int(of), status: syscall.WaitStatus(numbers[0]), //nolint:gosec // it is one
+		cpuMicros: numbers[1], maxRSS: numbers[2] * 1024, touched: numbers[3] != 0,
+	}, nil
 }
 
 func received(rights []byte) (*os.File, error) {
@@ -176,11 +183,11 @@ func received(rights []byte) (*os.File, error) {
 }
 
 // ask sends a request for a child process and returns its pidfd.
-func (p packets) ask(limit time.Duration, v any, files ...*os.File) (*os.File, error) {
+func (p packets) ask(limit time.Duration, v any, fds ...int) (*os.File, error) {
 	if err := p.conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return nil, err
 	}
-	if err := p.send(v, files...); err != nil {
+	if err := p.send(v, fds...); err != nil {
 		return nil, err
 	}
 	m, pidfd, err := p.receive()

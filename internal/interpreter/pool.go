@@ -32,7 +32,7 @@ type Pool struct {
 
 	life context.Context // ends when Close begins
 	end  context.CancelFunc
-	wg   sync.WaitGroup // refills and watches
+	wg   sync.WaitGroup // refills, and closing of what they made
 	// The spawner has one of its own, because it must end last.
 	spawning sync.WaitGroup
 

@@ -42,9 +42,12 @@ func (r *run) result() job.Result {
 	if r.status != nil {
 		res.ResultsDropped += r.status.Dropped
 	}
-	limit, value := r.limitExceeded()
+	var limit, value string
+	if r.status == nil {
+		limit, value = r.limitExceeded()
+	}
 	switch {
-	case limit != "" && r.status == nil:
+	case limit != "":
 		res.Status = job.StatusExit
 		res.ExitCode = new(signalBase + int(syscall.SIGKILL))
 		res.Error = &job.Error{Name: limit, Value: value}

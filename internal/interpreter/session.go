@@ -97,7 +97,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	}
 	r := &run{
 		w: w, quota: quota, stdout: newCapture(int(quota.OutputBytes)), stderr: newCapture(int(quota.OutputBytes)),
-		results: newResults(quota.OutputBytes), frames: make(chan event, followRoom), lasting: true,
+		results: newResults(quota.OutputBytes), frames: make(chan event, followRoom), pumps: newGoroutines(), lasting: true,
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -120,7 +120,8 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	r.pumpUntilTold()
 	w.frames.allow(quota.OutputBytes)
 	r.pumps.Go(func() { w.frames.follow(c.ID, r.frames, r.keep(spec.Tap)) })
-	cpu := w.cpuMicros()
+	r.cpuMicros = w.cpuMicros()
+	cpu := r.cpuMicros
 	started := time.Now()
 	err := w.send(c)
 	if err == nil {
@@ -166,7 +167,7 @@ func (s *Session) pause(r *run) bool {
 	}
 	// It has flushed everything before it said that the code has ended.
 	r.streams.drain()
-	r.pumps.Wait()
+	<-r.pumps.last()
 	return true
 }
 

@@ -48,7 +48,7 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 	}
 	s := &slot{pool: p, zygote: z, link: link, group: group, owner: p.owners.take(), gone: make(chan struct{}), dirs: make(chan workDir, 1)}
 	z.mu.Lock()
-	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, theirs)
+	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, int(theirs.Fd()))
 	z.mu.Unlock()
 	_ = theirs.Close()
 	if err == nil {
@@ -109,7 +109,7 @@ func (s *slot) listen() {
 			// pid namespace the kernel is ending what was in it.
 			ended(s.pidfd, 10*lastResort) // freeing much memory takes time
 			if w != nil {
-				close(w.exited)
+				w.over(nil)
 			}
 			s.endFamily()
 			return
@@ -117,8 +117,7 @@ func (s *slot) listen() {
 			s.answerDir(m, file)
 		case w == nil:
 		case m.end != nil:
-			w.end = m.end
-			close(w.exited)
+			w.over(m.end)
 		default:
 			select {
 			case w.answers <- m:

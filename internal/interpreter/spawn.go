@@ -2,13 +2,10 @@ package interpreter
 
 import (
 	_ "embed" // for the scripts
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
@@ -109,62 +106,4 @@ func (s *spawner) start(req spawnRequest) (*process, error) {
 	case <-s.done:
 		return nil, ErrClosed
 	}
-}
-
-// channel is one connection to a worker: our end, which Go's poller watches, and
-// the worker's, which is closed here once the worker has it.
-type channel struct {
-	ours   *os.File
-	theirs *os.File
-}
-
-func newChannel(ours, theirs int, name string) (channel, error) {
-	// Only then do deadlines work, and does closing end a read.
-	if err := unix.SetNonblock(ours, true); err != nil {
-		return channel{}, errors.Join(err, unix.Close(ours), unix.Close(theirs))
-	}
-	return channel{os.NewFile(uintptr(ours), name), os.NewFile(uintptr(theirs), name)}, nil
-}
-
-// The places of channels, which are those of the worker's descriptors.
-const (
-	stdin = iota
-	stdout
-	stderr
-	control
-)
-
-// openChannels makes stdin, stdout, stderr and the control socket, in the order
-// of the worker's descriptors.
-func openChannels() ([]channel, error) {
-	var all []channel
-	for i, name := range []string{stdin: "stdin", stdout: "stdout", stderr: "stderr", control: "control"} {
-		var ours, theirs int
-		var err error
-		switch i {
-		case stdin:
-			theirs, ours, err = newPipe()
-		case control:
-			ours, theirs, err = newSocketpair()
-		default:
-			ours, theirs, err = newPipe()
-		}
-		var c channel
-		if err == nil {
-			c, err = newChannel(ours, theirs, name)
-		}
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("open %s: %w", name, err), closeChannels(all))
-		}
-		all = append(all, c)
-	}
-	return all, nil
-}
-
-func closeChannels(chans []channel) error {
-	var errs []error
-	for _, c := range chans {
-		errs = append(errs, c.ours.Close(), c.theirs.Close())
-	}
-	return errors.Join(errs...)
 }

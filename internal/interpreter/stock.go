@@ -46,7 +46,7 @@ type stock struct {
 	waiting  []*waiter
 	lent     time.Time     // when a worker last was
 	failures int           // spawns that failed since the last that did not
-	changed  chan struct{} // closed and replaced when there may be something to spawn
+	changed  chan struct{} // has a token when there may be something to spawn
 }
 
 // waiter is a call that waits for a worker, or with take unset for all to be parked.
@@ -65,7 +65,7 @@ func (p *Pool) newStock(ctx context.Context, cfg RuntimeConfig, byDefault bool) 
 	if err != nil {
 		return nil, err
 	}
-	st := &stock{pool: p, name: cfg.Name, cfg: cfg, python: python, size: p.cfg.Size, changed: make(chan struct{})}
+	st := &stock{pool: p, name: cfg.Name, cfg: cfg, python: python, size: p.cfg.Size, changed: make(chan struct{}, 1)}
 	if st.name == "" {
 		st.name = "python" + python.Version[:strings.LastIndexByte(python.Version, '.')]
 	}
@@ -151,7 +151,7 @@ func (st *stock) match() {
 			wt.reply <- offer{}
 			return true
 		}
-		// A dead one stays for watch, which may not have come to it yet.
+		// A dead one stays for ended, which may not have come to it yet.
 		i := slices.IndexFunc(st.parked, (*Worker).alive)
 		if i < 0 {
 			return false
@@ -161,9 +161,18 @@ func (st *stock) match() {
 		st.parked = slices.Delete(st.parked, i, i+1)
 		return true
 	})
-	if st.needsMore() {
-		close(st.changed)
-		st.changed = make(chan struct{})
+	st.wake()
+}
+
+// wake has one of refill look, if there is something to spawn. That one wakes the next.
+// The caller holds mu.
+func (st *stock) wake() {
+	if !st.needsMore() {
+		return
+	}
+	select {
+	case st.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -200,15 +209,15 @@ func (st *stock) claimSpawn() bool {
 			pause := patience - time.Since(st.lent)
 			if pause <= 0 || len(st.parked)+st.starting <= st.size/2 {
 				st.starting++
+				st.wake()
 				st.mu.Unlock()
 				return true
 			}
 			later = time.After(pause)
 		}
-		changed := st.changed
 		st.mu.Unlock()
 		select {
-		case <-changed:
+		case <-st.changed:
 		case <-later:
 		case <-st.pool.life.Done():
 		}
@@ -297,9 +306,11 @@ func (st *stock) spawned(w *Worker, err error) time.Duration {
 	if tracked && !st.closed {
 		st.failures = 0
 		st.parked = append(st.parked, w)
-		st.pool.wg.Go(func() { st.watch(w) })
 		st.match()
 		st.mu.Unlock()
+		if !w.alive() { // ended may have come too early
+			st.ended(w)
+		}
 		return 0
 	}
 	if st.closed || err == nil {
@@ -329,24 +340,26 @@ func (st *stock) tell(err error) {
 	st.waiting = nil
 }
 
-// watch closes a worker that ends while it is parked, and has it replaced.
-func (st *stock) watch(w *Worker) {
-	<-w.exited
+// ended is told of the end of a worker. One that was parked is closed, and replaced.
+func (st *stock) ended(w *Worker) {
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	i := slices.Index(st.parked, w)
-	if i >= 0 {
-		st.parked = slices.Delete(st.parked, i, i+1)
-	}
-	lost := i >= 0 && !st.closed
-	st.mu.Unlock()
-	if !lost {
+	if i < 0 {
 		return
 	}
+	st.parked = slices.Delete(st.parked, i, i+1)
+	if !st.closed {
+		st.pool.wg.Go(func() { st.replace(w) })
+	}
+}
+
+func (st *stock) replace(w *Worker) {
 	st.pool.cfg.Log.Warn("interpreter: parked worker died", slog.String("session_id", w.id))
 	if err := w.Close(); err != nil {
 		st.pool.cfg.Log.Warn("interpreter: close", slog.Any("err", err))
 	}
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	st.match()
-	st.mu.Unlock()
 }

@@ -164,3 +164,21 @@ func itoa(n int64) string {
 	}
 	return string(digits)
 }
+
+func TestParseEnd(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]workerEnd{
+		"E 9 1500 2048 1":  {of: -1, status: 9, cpuMicros: 1500, maxRSS: 2048 << 10, touched: true},
+		"E 256 0 0 0":      {of: -1, status: 256},
+		"M 17 9 1500 2048": {of: 17, status: 9, cpuMicros: 1500, maxRSS: 2048 << 10},
+	} {
+		if got, err := parseEnd([]byte(text)); err != nil || *got != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"E", "E 1 2 3", "E 1 2 3 x", "M -1 9 1 2", "M 1 2 3 4 5"} {
+		if got, err := parseEnd([]byte(text)); err == nil {
+			t.Errorf("%s: %+v", text, got)
+		}
+	}
+}

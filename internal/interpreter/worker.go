@@ -47,7 +47,7 @@ type Worker struct {
 	pid      atomic.Int64 // 0 while it is alone
 	control  *os.File
 	frames   *frameReader
-	stdin    *os.File // our ends of the code's descriptors
+	stdin    *inlet // our ends of the code's descriptors
 	stdout   *os.File
 	stderr   *os.File
 	oomKills int64 // of its slot, before it
@@ -96,11 +96,9 @@ func (st *stock) newWorker(s *slot) (*Worker, error) {
 		return nil, errors.Join(err, w.dirs.remove())
 	}
 	s.lend(w)
-	err = s.link.write([]byte("W "+work+"\x00"+tmp), chans[stdin].theirs, chans[stdout].theirs, chans[stderr].theirs, chans[control].theirs)
-	for _, c := range chans {
-		_ = c.theirs.Close()
-	}
-	w.stdin, w.stdout, w.stderr, w.control = chans[stdin].ours, chans[stdout].ours, chans[stderr].ours, chans[control].ours
+	err = s.link.write([]byte("W "+work+"\x00"+tmp), chans.theirs...)
+	chans.closeTheirs()
+	w.stdin, w.stdout, w.stderr, w.control = chans.stdin, chans.stdout, chans.stderr, chans.control
 	if err != nil {
 		w.closeFiles()
 		return nil, errors.Join(fmt.Errorf("fork worker: %w", err), w.dirs.remove())
@@ -172,6 +170,14 @@ func (w *Worker) alive() bool {
 	default:
 		return true
 	}
+}
+
+// over notes that nothing is left of a worker that was alone; end is nil if its slot has
+// ended with it.
+func (w *Worker) over(end *workerEnd) {
+	w.end = end
+	close(w.exited)
+	w.stock.ended(w)
 }
 
 // interrupt sends SIGINT to the code's process group, as a terminal does.
@@ -300,7 +306,7 @@ func (w *Worker) begin() error {
 }
 
 func (w *Worker) closeFiles() {
-	for _, f := range []*os.File{w.control, w.stdin, w.stdout, w.stderr} {
+	for _, f := range []io.Closer{w.control, w.stdin, w.stdout, w.stderr} {
 		if err := f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 			w.pool.cfg.Log.Warn("interpreter: close", slog.String("session_id", w.id), slog.Any("err", err))
 		}

@@ -202,6 +202,9 @@ func (g *Groups) New() (*Group, error) {
 		}
 		group.dirs[controller] = dir
 	}
+	if err := group.openCounters(); err != nil {
+		return nil, errors.Join(fmt.Errorf("make control group: %w", err), group.Remove())
+	}
 	// Swap would only delay the end; where there is no accounting of it there is no
 	// such file.
 	if g.version == 2 {
@@ -227,6 +230,37 @@ type Group struct {
 	version int
 	dirs    map[string]string
 	quota   job.Quota // as it was last set
+
+	kills, cpu, peak *counter
+}
+
+// openCounters opens what is read with each execution. memory.peak of version 2 is not
+// among that: it can be reset only on Linux 6.12 and later, and the slot's own past would
+// be in it.
+func (g *Group) openCounters() error {
+	for _, open := range []struct {
+		to         **counter
+		version    int
+		controller string
+		file       string
+		mode       int
+	}{
+		{&g.kills, 1, "memory", "memory.oom_control", unix.O_RDONLY},
+		{&g.kills, 2, "", "memory.events", unix.O_RDONLY},
+		{&g.cpu, 1, "cpuacct", "cpuacct.usage", unix.O_RDONLY},
+		{&g.cpu, 2, "", "cpu.stat", unix.O_RDONLY},
+		{&g.peak, 1, "memory", "memory.max_usage_in_bytes", unix.O_RDWR},
+	} {
+		dir, ok := g.dirs[open.controller]
+		if !ok || open.version != g.version {
+			continue
+		}
+		var err error
+		if *open.to, err = openCounter(filepath.Join(dir, open.file), open.mode); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dir returns where a controller's files are.
@@ -326,23 +360,18 @@ func (g *Group) KillOthers(keep int, limit time.Duration) {
 
 // Reset forgets the peak of memory.
 func (g *Group) Reset() {
-	if g == nil {
-		return
-	}
-	if g.version == 1 {
-		_ = write(filepath.Join(g.dirs["memory"], "memory.max_usage_in_bytes"), "0")
+	if g != nil {
+		g.peak.reset()
 	}
 }
 
 // Peak returns the most memory that was used at once since the reset; 0 if nobody
 // knows.
 func (g *Group) Peak() int64 {
-	if g == nil || g.version == 2 {
-		// memory.peak of version 2 can be reset only for a descriptor that stays open,
-		// and only on Linux 6.12 and later: the slot's own past would be in it.
+	if g == nil {
 		return 0
 	}
-	return g.number("memory", "memory.max_usage_in_bytes")
+	return g.peak.number()
 }
 
 // OOMKills returns how many processes the kernel has ended for want of memory.
@@ -350,10 +379,7 @@ func (g *Group) OOMKills() int64 {
 	if g == nil {
 		return 0
 	}
-	if g.version == 1 {
-		return g.field("memory", "memory.oom_control", "oom_kill")
-	}
-	return g.field("", "memory.events", "oom_kill")
+	return g.kills.field("oom_kill")
 }
 
 // CPUMicros returns the processor time that was used, in microseconds; 0 if nobody
@@ -363,15 +389,19 @@ func (g *Group) CPUMicros() int64 {
 		return 0
 	}
 	if g.version == 1 {
-		return g.number("cpuacct", "cpuacct.usage") / 1000
+		return g.cpu.number() / 1000
 	}
-	return g.field("", "cpu.stat", "usage_usec")
+	return g.cpu.field("usage_usec")
 }
 
-// Remove removes the group. Its processes must have ended.
+// Remove removes the group. Its processes must have ended. Nothing is counted in it any
+// more.
 func (g *Group) Remove() error {
 	if g == nil {
 		return nil
+	}
+	for _, c := range []*counter{g.kills, g.cpu, g.peak} {
+		c.close()
 	}
 	var errs []error
 	for _, dir := range g.dirs {
@@ -380,42 +410,6 @@ func (g *Group) Remove() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func (g *Group) number(controller, file string) int64 {
-	dir, ok := g.dir(controller)
-	if !ok {
-		return 0
-	}
-	text, err := os.ReadFile(filepath.Join(dir, file))
-	if err != nil {
-		return 0
-	}
-	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-func (g *Group) field(controller, file, name string) int64 {
-	dir, ok := g.dir(controller)
-	if !ok {
-		return 0
-	}
-	text, err := os.ReadFile(filepath.Join(dir, file))
-	if err != nil {
-		return 0
-	}
-	for line := range bytes.Lines(text) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(string(line)), " "); ok && key == name {
-			n, err := strconv.ParseInt(value, 10, 64)
-			if err == nil {
-				return n
-			}
-		}
-	}
-	return 0
 }
 
 // write is one write to a control file: the kernel takes a value in one piece.
