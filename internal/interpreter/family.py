@@ -28,6 +28,7 @@ Standard library only, Python 3.8 and later, Linux.
 """
 
 import os
+import select
 import signal
 
 SIGINT, SIGKILL, SIGSTOP = int(signal.SIGINT), int(signal.SIGKILL), int(signal.SIGSTOP)
@@ -41,15 +42,18 @@ seal = None  # the zygote puts it here
 class Family:
     def __init__(self, slot):
         self.slot = slot
-        self.members = {slot.pid: ROOT}  # by pid
-        self.pids = {ROOT: slot.pid}
+        self.members = {slot.state.pid: ROOT}  # by pid
+        self.pids = {ROOT: slot.state.pid}
         self.status = 0
+        self.poll = select.poll()
+        for readable in slot.children, slot.channel:
+            self.poll.register(readable, select.POLLIN)
 
     def serve(self):
         """Go on until no member is left."""
         slot = self.slot
         while self.members:
-            for fd, _ in slot.poll.poll():
+            for fd, _ in self.poll.poll():
                 if fd == slot.children:
                     os.read(fd, 128)
                     self.reap()
@@ -145,7 +149,7 @@ class Family:
 
     def tell(self, message):
         try:
-            self.slot.socket.send(message)
+            self.slot.channel.socket.send(message)
         except OSError:
             os._exit(0)
 

@@ -14,11 +14,11 @@ F_ADD_SEALS, SEAL_ALL = 1033, 0xF  # no other seals, no shrinking, growing, writ
 FAILED = ctypes.c_void_p(-1).value
 
 libc = ctypes.CDLL(None, use_errno=True)
-_mmap, _munmap, _madvise = libc.mmap, libc.munmap, libc.madvise
+_mmap, _munmap, _madvise, _mprotect = libc.mmap, libc.munmap, libc.madvise, libc.mprotect
 _mmap.restype = ctypes.c_void_p
 _mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
 _munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_mprotect.argtypes = _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 def enlarge_program_pages():
@@ -48,19 +48,15 @@ def enlarge_program_pages():
 def program_mapping():
     """Where the interpreter's program is: the mappings of its file up to what it writes."""
     inside = ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value
-    start = end = 0
+    begin = reached = 0
     name = None
-    with open("/proc/self/maps") as file:
-        for line in file:
-            fields = line.split()
-            first, last = [int(word, 16) for word in fields[0].split("-")]
-            path = fields[5] if len(fields) > 5 and "w" not in fields[1] else None
-            if path is None or path != name or first != end:
-                if start <= inside < end:
-                    break
-                start, name = first, path
-            end = last
-    return (start, end) if start <= inside < end else (0, 0)
+    for start, end, mode, path in file_mappings():
+        if "w" in mode or not path.startswith("/") or path != name or start != reached:
+            if begin <= inside < reached:
+                break
+            begin, name = start, None if "w" in mode else path
+        reached = end
+    return (begin, reached) if begin <= inside < reached else (0, 0)
 
 
 def copy_to_huge_pages(start, size, fd):
@@ -83,6 +79,24 @@ def put(start, size, fd):
 
     fcntl.fcntl(fd, F_ADD_SEALS, SEAL_ALL)
     return _mmap(start, size, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, 0) == start
+
+
+def merge_mappings():
+    """Make what a library has mapped to be read one mapping with its program: each costs a
+    fork and an end as much as a page. What the linker has protected stays protected."""
+    mappings = list(file_mappings())
+    for (start, end, mode, path), (after, _, next_mode, next_path) in zip(mappings, mappings[1:]):
+        protected = next_mode == "rw-p" and next_path == path and after == end
+        if mode == "r--p" and ".so" in os.path.basename(path) and not protected:
+            _mprotect(start, end - start, PROT_READ | PROT_EXEC)  # if it cannot be, it stays apart
+
+
+def file_mappings():
+    with open("/proc/self/maps") as file:
+        for line in file:
+            fields = line.split(None, 5)
+            start, end = [int(word, 16) for word in fields[0].split("-")]
+            yield start, end, fields[1], fields[5].rstrip("\n") if len(fields) > 5 else ""
 
 
 def trim():

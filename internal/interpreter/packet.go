@@ -2,6 +2,7 @@ package interpreter
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -139,31 +140,41 @@ func (p packets) receive() (message, *os.File, error) {
 	return m, file, nil
 }
 
-// parseEnd reads the four numbers of an end: "E status µs KB touched", or of a member
-// "M number status µs KB".
+// parseEnd reads a worker's end, or a member's: "M number status µs KB".
 func parseEnd(data []byte) (*workerEnd, error) {
+	if data[0] == 'E' {
+		return parseReport(data)
+	}
 	var numbers []int64
 	for field := range bytes.FieldsSeq(data[1:]) {
 		n, err := strconv.ParseInt(string(field), 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("end of a worker: %w", err)
+			return nil, fmt.Errorf("end of a member: %w", err)
 		}
 		numbers = append(numbers, n)
 	}
-	if len(numbers) != 4 {
-		return nil, fmt.Errorf("end of a worker: %d numbers", len(numbers))
-	}
-	of := int64(-1)
-	if data[0] == 'M' {
-		of, numbers = numbers[0], append(numbers[1:], 0)
-		if of < 0 {
-			return nil, fmt.Errorf("end of a member: number %d", of)
-		}
+	if len(numbers) != 4 || numbers[0] < 0 {
+		return nil, fmt.Errorf("end of a member: %v", numbers)
 	}
 	return &workerEnd{
-		of: int(of), status: syscall.WaitStatus(numbers[0]), //nolint:gosec // it is one
-		cpuMicros: numbers[1], maxRSS: numbers[2] * 1024, touched: numbers[3] != 0,
+		of: int(numbers[0]), status: syscall.WaitStatus(numbers[1]), //nolint:gosec // it is one
+		cpuMicros: numbers[2], maxRSS: numbers[3] * 1024,
 	}, nil
+}
+
+// parseReport reads slot.py's Report: a byte of kind, one of touched, two unused, the
+// status, and the kernel's struct rusage.
+func parseReport(data []byte) (*workerEnd, error) {
+	const status, usage, size = 4, 8, 8 + 18*8
+	if len(data) != size {
+		return nil, fmt.Errorf("end of a worker: %d bytes", len(data))
+	}
+	field := func(i int) int64 {
+		return int64(binary.NativeEndian.Uint64(data[usage+8*i:])) //nolint:gosec // as the kernel has it
+	}
+	const userSeconds, userMicros, systemSeconds, systemMicros, maxRSS = 0, 1, 2, 3, 4 // of struct rusage
+	cpu := (field(userSeconds)+field(systemSeconds))*1e6 + field(userMicros) + field(systemMicros)
+	return &workerEnd{-1, syscall.WaitStatus(binary.NativeEndian.Uint32(data[status:])), cpu, field(maxRSS) * 1024, data[1] != 0}, nil
 }
 
 func received(rights []byte) (*os.File, error) {

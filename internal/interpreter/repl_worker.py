@@ -721,9 +721,9 @@ def train(fd, set_limits):
     """Rehearse in the zygote, as often as it takes the interpreter to adapt itself to this
     code. That makes it faster, and once adapted it looks at fewer objects. fd is the
     number that the control socket will have."""
-    import socket
+    import _socket
 
-    ours, theirs = socket.socketpair()
+    ours, theirs = _socket.socketpair()
     os.dup2(ours.fileno(), fd, inheritable=False)
     ours.close()
     line = REHEARSAL.encode() + b"\n"
@@ -799,9 +799,9 @@ def complain(fd, message):
     _write(fd, json.dumps(message).encode() + b"\n")
 
 
-def main(fd, set_limits):
+def main(fd, set_limits, awaited=False):
     """Serve as the worker of this process, on the control socket fd; never returns."""
-    begin(fd, set_limits)
+    begin(fd, set_limits, awaited)
     command = park()
     control, interrupts = prepared.control, prepared.interrupts
     if command is not None and command["cmd"] in SESSION_COMMANDS:
@@ -811,13 +811,15 @@ def main(fd, set_limits):
     serve(command, control, interrupts, set_limits)
 
 
-def begin(fd, set_limits):
-    """Do what can be done before there is a command."""
+def begin(fd, set_limits, awaited=False):
+    """Do what can be done before there is a command. If somebody waits already, a rehearsal
+    would only be more to wait for."""
     prepared.control.open(fd)
     if prepared.work_begins_empty:
         prepared.empty_size = _stat("/work").st_size
-    rehearse(prepared.interrupts, set_limits)
-    rehearse_preloaded()
+    if not awaited:
+        rehearse(prepared.interrupts, set_limits)
+        rehearse_preloaded()
 
 
 def park():

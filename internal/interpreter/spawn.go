@@ -31,6 +31,9 @@ var branchScript []byte
 //go:embed family.py
 var familyScript []byte
 
+//go:embed slot.py
+var slotScript []byte
+
 //go:embed memory.py
 var memoryScript []byte
 
@@ -46,7 +49,7 @@ func writeScripts(dir string) error {
 	scripts[startFile], scripts["zygote.py"], scripts["repl_worker.py"] = startScript, zygoteScript, workerScript
 	scripts["branch.py"], scripts["family.py"] = branchScript, familyScript
 	scripts["display.py"], scripts["notebook.py"], scripts["console.py"] = displayScript, notebookScript, consoleScript
-	scripts["memory.py"] = memoryScript
+	scripts["memory.py"], scripts["slot.py"] = memoryScript, slotScript
 	for name, text := range scripts {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			return fmt.Errorf("write script: %w", err)

@@ -28,14 +28,14 @@ MOST_BALLAST = 50000  # objects of a size, where the above does not hold
 
 
 def compiled(path):
-    """Return what the script at path imports, and its code, marshalled."""
+    """Return what the script at path imports, and its code without docstrings, marshalled."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             with open(path, encoding="utf-8") as file:
                 source = file.read()
-            code = compile(source, path, "exec", 0, True)
+            code = compile(source, path, "exec", 0, True, 2)
             with open(theirs, "wb") as file:
                 marshal.dump((imports(source), marshal.dumps(code)), file)
             os._exit(0)

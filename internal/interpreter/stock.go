@@ -176,6 +176,14 @@ func (st *stock) wake() {
 	}
 }
 
+// isAwaited reports whether somebody waits for the next worker: then it has no time to
+// rehearse.
+func (st *stock) isAwaited() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return slices.ContainsFunc(st.waiting, func(wt *waiter) bool { return wt.take })
+}
+
 func (st *stock) needsMore() bool {
 	return !st.closed && len(st.parked)+st.starting < st.size
 }

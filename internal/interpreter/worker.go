@@ -96,7 +96,11 @@ func (st *stock) newWorker(s *slot) (*Worker, error) {
 		return nil, errors.Join(err, w.dirs.remove())
 	}
 	s.lend(w)
-	err = s.link.write([]byte("W "+work+"\x00"+tmp), chans.theirs...)
+	command := "W "
+	if st.isAwaited() {
+		command = "V "
+	}
+	err = s.link.write([]byte(command+work+"\x00"+tmp), chans.theirs...)
 	chans.closeTheirs()
 	w.stdin, w.stdout, w.stderr, w.control = chans.stdin, chans.stdout, chans.stderr, chans.control
 	if err != nil {

@@ -17,6 +17,7 @@ To and from a slot, in a form that costs little, since what is written to memory
 a fork is what a fork costs:
 
     W dir tmp + descriptors 0, 1, 2, control   fork a worker, if there is none
+    V dir tmp + the same                       and somebody waits for it
     I                                          SIGINT to the worker's process group
     K                                          the end of everything in the sandbox
     R bytes                                    change the size of its file systems
@@ -25,7 +26,7 @@ a fork is what a fork costs:
     {"type": "ok"}, {"type": "failed", ...}    answers to R and P, and what went wrong
     D                                          open its working directory
     {"type": "dir"} + a descriptor of it       answers to D; with "error" if it cannot be
-    E status cpu_us max_rss_kb touched         the worker has ended; nothing is left but,
+    slot.Report                                the worker has ended; nothing is left but,
                                                if touched is 1, its files
     C                                          its files may go
 
@@ -38,15 +39,13 @@ A slot goes on when the zygote dies; the runner starts another one.
 Standard library only, Python 3.8 and later, Linux.
 """
 
+import _socket as socket  # the other one would be in the memory of all workers
 import array
-import base64
-import ctypes
+import binascii
 import gc
 import json
 import os
-import select
 import signal
-import socket
 import sys
 
 CONTROL = 3  # where the runner puts the zygote's socket
@@ -55,28 +54,24 @@ STRICT, BASIC = "strict", "basic"
 # Where caches go, below the directory for temporary files.
 CACHES = (("MPLCONFIGDIR", "/matplotlib"), ("XDG_CACHE_HOME", "/.cache"))
 
-CHILD = (int(signal.SIGCHLD),)
-SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
-
 
 # load comes from start.py.
 program = load("program")
 seal = load("seal")
-seal.Program, seal.number, seal.FORK, seal.MAY_FAIL = program.Program, program.number, program.FORK, program.MAY_FAIL
+seal.Program, seal.Word, seal.number = program.Program, program.Word, program.number
+seal.FORK, seal.MAY_FAIL = program.FORK, program.MAY_FAIL
 repl_worker = load("repl_worker")
 repl_worker.display, repl_worker.notebook, repl_worker.console = load("display"), load("notebook"), load("console")
-branch, family, memory = load("branch"), load("family"), load("memory")
+branch, family, memory, slot = load("branch"), load("family"), load("memory"), load("slot")
 repl_worker.branch, family.seal = branch, seal
-
-
-kill_all = seal.libc.kill
+slot.seal, slot.program, slot.family, slot.repl_worker = seal, program, family, repl_worker
 
 
 class Channel:
     """A packet socket to the runner."""
 
     def __init__(self, fd):
-        self.socket = socket.socket(fileno=fd)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
 
     def fileno(self):
         return self.socket.fileno()
@@ -108,6 +103,9 @@ def failure(error):
     return {"type": "failed", "layer": "", "error": "%s: %s" % (type(error).__name__, error)}
 
 
+slot.failure = failure
+
+
 class Zygote:
     def __init__(self, channel, spec):
         self.channel = channel
@@ -116,7 +114,7 @@ class Zygote:
         self.made = []
         self.landlock = None
         self.slot_filter, self.filter = [
-            seal.Filter(base64.b64decode(spec[name])) if spec.get(name) else None for name in ("slotFilter", "filter")]
+            seal.Filter(binascii.a2b_base64(spec[name])) if spec.get(name) else None for name in ("slotFilter", "filter")]
         if self.level in (STRICT, BASIC):
             self.landlock = seal.Landlock()
         self.strict = self.level == STRICT
@@ -184,6 +182,7 @@ class Zygote:
     def ready(self):
         gc.collect()
         gc.freeze()
+        memory.merge_mappings()
         memory.trim()
         self.channel.send({"type": "ready", "version": repl_worker.VERSION,
                            "python": "%d.%d.%d" % sys.version_info[:3], "modules": self.modules})
@@ -213,204 +212,14 @@ class Zygote:
             self.channel.close()
             channel = Channel(os.dup(fds[0]))
             os.close(fds[0])
-            slot = Slot(self, channel, message["owner"])
+            place = slot.Slot(self, channel, message["owner"])
             channel.send({"type": "ready"})
-            slot.serve()
+            place.serve()
         except BaseException as error:
             if channel is not None:
                 channel.send(failure(error))
         finally:
             os._exit(0)
-
-
-class Slot:
-    def __init__(self, zygote, channel, owner):
-        self.zygote, self.channel, self.strict = zygote, channel, zygote.strict
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the ends of workers are waited for
-        if self.strict:
-            seal.open_slot()
-        else:
-            seal.become_subreaper()
-        self.files = seal.Files(zygote.disk, owner, zygote.hidden, zygote.made) if self.strict else None
-        self.workers = seal.Confinement(zygote.native, zygote.fork, self.strict, owner, zygote.landlock, zygote.rules,
-                                        zygote.filter)
-        if zygote.slot_filter is not None:
-            zygote.slot_filter.install()
-        self.socket = channel.socket
-        self.children = signal_fd(CHILD)
-        self.poll = select.poll()
-        self.poll.register(self.children, select.POLLIN)
-        self.poll.register(self.socket, select.POLLIN)
-        self.pid, self.own_pid = 0, os.getpid()
-        self.status, self.cpu, self.rss, self.stale = None, 0.0, 0, False
-        gc.freeze()
-
-    def serve(self):
-        while True:
-            for fd, _ in self.poll.poll():
-                if fd == self.children:
-                    os.read(fd, 128)
-                    self.reap(os.WNOHANG)
-                else:
-                    self.obey()
-            if self.status is not None:
-                self.end_all()
-                # They stay until C, or at the latest the next W, for the runner to collect.
-                self.stale = self.files is not None and self.files.touched()
-                self.report()
-
-    def obey(self):
-        data, fds = self.channel.receive(4)
-        if not data:  # the runner is gone
-            self.end_all()
-            os._exit(0)
-        command = data[:1]
-        if command == b"W":
-            self.renew()
-            work, _, tmp = data[2:].partition(b"\0")
-            pid = self.workers.fork(fds, work, tmp)
-            if pid == 0:
-                self.become_worker(work, tmp)
-            elif pid < 0:
-                self.complain(pid, fds)
-            self.pid = pid
-            for fd in fds:
-                os.close(fd)
-        elif command == b"K":
-            self.end_all()
-        elif command == b"I":
-            signal_group(self.pid, SIGINT)
-        elif command == b"P":
-            self.channel.send({"type": "ok"})
-        elif command == b"R":
-            self.resize(int(data[1:]))
-        elif command == b"D":
-            self.open_work(seal.WORK)
-        elif command == b"C":
-            self.renew()
-        elif command == b"A":
-            self.begin_family()
-
-    def begin_family(self):
-        if not self.pid:  # it has just ended, which the runner was told
-            self.channel.send({"type": "failed", "layer": "", "error": "there is no worker"})
-            return
-        kin = family.Family(self)
-        kin.answer(kin.adopt, family.ROOT)
-        kin.serve()
-
-    def report(self):
-        message = b"E %d %d %d %d" % (self.status, self.cpu * 1e6, self.rss, self.stale)
-        self.pid, self.status, self.cpu, self.rss = 0, None, 0.0, 0
-        try:
-            self.socket.send(message)
-        except OSError:
-            os._exit(0)
-
-    def reap(self, flags):
-        """Wait for children; report whether any may be left."""
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, flags)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            self.cpu += usage[0] + usage[1]
-            if usage[2] > self.rss:
-                self.rss = usage[2]
-            if pid == self.pid:
-                self.status = status
-                return True
-
-    def end_all(self):
-        """Kill everything that descends from the worker, and the worker."""
-        if self.strict:
-            # All of this pid namespace but its first process. Nearly always there is
-            # nothing, and exceptions are dear.
-            while kill_all(-1, SIGKILL) == 0 and self.reap(0):
-                pass
-            return
-        signal_group(self.pid, SIGKILL)
-        # Whatever the worker leaves behind becomes a child of this process. Groups go
-        # first and in one step, so that a fork bomb cannot outrun it.
-        while self.reap(os.WNOHANG):
-            for pid in children_of(os.getpid()):
-                try:
-                    signal_group(os.getpgid(pid), SIGKILL)
-                    os.kill(pid, SIGKILL)
-                except OSError:
-                    pass
-            select.select([], [], [], 0.001)
-
-    def renew(self):
-        if self.stale:
-            self.files.renew()
-            self.stale = False
-
-    def open_work(self, path):
-        """Let the runner put files there, and collect what the code has left."""
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError as error:
-            self.channel.send({"type": "dir", "error": str(error)})
-            return
-        self.channel.send({"type": "dir"}, fd)
-        os.close(fd)
-
-    def resize(self, disk):
-        try:
-            self.files.resize(disk)
-            self.channel.send({"type": "ok"})
-        except Exception as error:
-            self.channel.send(failure(error))
-
-    # --- in the worker's process
-
-    def complain(self, code, fds):
-        """Say why there is no worker: in the slot, or in what was to become one."""
-        message = failure(self.workers.error(code))
-        if os.getpid() == self.own_pid:
-            self.channel.send(message)
-            os._exit(1)
-        for fd in (seal.Confinement.CONTROL, fds[3]):
-            try:
-                repl_worker.complain(fd, message)
-                break
-            except OSError:
-                pass
-        os._exit(1)
-
-    def become_worker(self, work, tmp):
-        try:
-            if not self.strict:
-                self.zygote.set_dirs(os.fsdecode(work), os.fsdecode(tmp))
-            repl_worker.differ()
-            repl_worker.main(seal.Confinement.CONTROL, seal.set_limits)
-        finally:
-            os._exit(70)
-
-
-def signal_fd(signals):
-    """A descriptor that is readable when one of the signals has come."""
-    mask = ctypes.create_string_buffer(128)
-    for number in signals:
-        seal.libc.sigaddset(mask, number)
-    SFD_CLOEXEC, SFD_NONBLOCK = 0x80000, 0x800
-    return seal.check(seal.libc.signalfd(-1, mask, SFD_CLOEXEC | SFD_NONBLOCK), "process supervision", "signalfd")
-
-
-def signal_group(pgid, number):
-    try:
-        if pgid > 1 and pgid != os.getpgrp():
-            os.killpg(pgid, number)
-    except OSError:
-        pass
-
-
-def children_of(pid):
-    with open("/proc/self/task/%d/children" % pid) as file:
-        return [int(word) for word in file.read().split()]
 
 
 def threads():
@@ -423,7 +232,7 @@ def main():
     memory.enlarge_program_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
-    signal.pthread_sigmask(signal.SIG_BLOCK, CHILD)
+    signal.pthread_sigmask(signal.SIG_BLOCK, slot.CHILD)
     data, _ = channel.receive()
     if not data:
         os._exit(0)

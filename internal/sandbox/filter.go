@@ -52,11 +52,11 @@ var absent = []string{ //nolint:gochecknoglobals // a constant
 	"mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
 }
 
-// Filters returns the seccomp programs of a level as the kernel takes them; nil for
-// a level without any. The first is for a slot and so for its workers, too: what it
-// costs is paid once. The second is for a worker alone, and refuses what a slot needs
-// to make one. Without control groups there are no anonymous files: the watchdog does
-// not see their memory.
+// Filters returns the seccomp programs of a level as the kernel takes them; nil for what
+// has none. The first is for a slot and so for its workers, too: what it costs is paid once.
+// The second is for a worker alone, and refuses what a slot has to do itself. To enter user
+// namespaces a slot's workers need, and there is none that they could enter then. Without
+// control groups there are no anonymous files: the watchdog does not see their memory.
 func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 	if level == None {
 		return nil, nil, nil
@@ -69,15 +69,27 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 	if !cgroups {
 		missing = append(slices.Clone(absent), "memfd_create")
 	}
+	mounts := []string{"mount", "umount2"}
+	enter := neither(unix.CLONE_NEWUSER)
+	refused := slices.Clone(forbidden)
+	if level == Basic {
+		refused, enter = append(refused, mounts...), neither()
+	} else {
+		if worker, err = refuseCalls(info, mounts); err != nil {
+			return nil, nil, err
+		}
+	}
 	// A lease makes everybody wait who opens the file. A terminal is welcome, the
 	// drivers that it can be switched to are not.
 	prefix := append(refuseCommand(info, "fcntl", unix.F_SETLEASE), refuseCommand(info, "ioctl", unix.TIOCSETD)...)
 	slot, err = assemble(info, prefix,
-		seccomp.SyscallGroup{Names: known(info, forbidden), Action: refuse(unix.EPERM)},
+		seccomp.SyscallGroup{Names: known(info, refused), Action: refuse(unix.EPERM)},
 		seccomp.SyscallGroup{Names: known(info, missing), Action: refuse(unix.ENOSYS)},
 		// Values are compared as 64 bits, of which the kernel drops the upper half of
 		// an int. So rules for an int name what is allowed, or look at single bits.
 		seccomp.SyscallGroup{Action: refuse(unix.EPERM), NamesWithCondtions: conditions(info,
+			when("clone", seccomp.Condition{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags}),
+			when("setns", at(1, enter)...),
 			when("mknod", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: unix.S_IFCHR}),
 			when("mknodat", seccomp.Condition{Argument: 2, Operation: seccomp.BitsSet, Value: unix.S_IFCHR}),
 			// A question, and the default.
@@ -86,14 +98,6 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 			when("prlimit64", neither(0)...),
 		)},
 		sockets(info, level))
-	if err != nil {
-		return nil, nil, err
-	}
-	worker, err = assemble(info, nil,
-		seccomp.SyscallGroup{Names: known(info, []string{"mount", "umount2", "setns"}), Action: refuse(unix.EPERM)},
-		seccomp.SyscallGroup{Action: refuse(unix.EPERM), NamesWithCondtions: conditions(info,
-			when("clone", seccomp.Condition{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags}),
-		)})
 	return slot, worker, err
 }
 
@@ -115,6 +119,24 @@ func assemble(info *arch.Info, prefix []bpf.Instruction, groups ...seccomp.Sysca
 		bpf.RetConstant{Val: uint32(refuse(unix.ENOSYS))},
 	}
 	raw, err := bpf.Assemble(slices.Concat(program, prefix, body))
+	if err != nil {
+		return nil, fmt.Errorf("seccomp filter: %w", err)
+	}
+	return encode(raw), nil
+}
+
+// refuseCalls makes the shortest program that refuses some system calls, for processes that
+// have another one that looks at the rest. The kernel carries a new program out for every
+// system call that there is, to know those that it always allows.
+func refuseCalls(info *arch.Info, names []string) ([]byte, error) {
+	program := []bpf.Instruction{bpf.LoadAbsolute{Off: offsetNumber, Size: 4}}
+	for i, name := range names {
+		program = append(program, bpf.JumpIf{
+			Cond: bpf.JumpEqual, Val: uint32(info.SyscallNames[name]), SkipTrue: uint8(len(names) - i), //nolint:gosec // a few
+		})
+	}
+	program = append(program, bpf.RetConstant{Val: uint32(seccomp.ActionAllow)}, bpf.RetConstant{Val: uint32(refuse(unix.EPERM))})
+	raw, err := bpf.Assemble(program)
 	if err != nil {
 		return nil, fmt.Errorf("seccomp filter: %w", err)
 	}
@@ -160,6 +182,14 @@ func neither(values ...uint64) []seccomp.Condition {
 	all := make([]seccomp.Condition, len(values))
 	for i, v := range values {
 		all[i] = seccomp.Condition{Operation: seccomp.NotEqual, Value: v}
+	}
+	return all
+}
+
+// at applies conditions to another argument.
+func at(argument uint32, all []seccomp.Condition) []seccomp.Condition {
+	for i := range all {
+		all[i].Argument = argument
 	}
 	return all
 }

@@ -2,10 +2,15 @@
 
 What a process pays for after a fork is each page of memory that it writes to, and
 Python writes wherever it looks, to count references. Confining a worker takes some
-hundred system calls; made from Python they cost as much as all the rest of an
-execution. So the zygote prepares them as a table, and a few machine instructions
-carry the table out: fork included, so that the new process comes back to Python when
-it is confined already.
+hundred system calls, and a slot some twenty for each worker; made from Python they
+cost as much as all the rest of an execution. So they are prepared as a table, and a
+few machine instructions carry the table out: fork included, so that the new process
+comes back to Python when it is confined already.
+
+A step of the table is nine words: what to do, six arguments, what the result must be,
+and where to go on if it is something else; the word before the first step has the last
+result. Besides system calls there are steps that copy memory, compare it, go on at
+another step, and go back to Python.
 
 On architectures for which there are no instructions here, Python takes the steps.
 
@@ -13,14 +18,16 @@ Standard library only, Python 3.8 and later, Linux.
 """
 
 import ctypes
-import mmap
 import os
 
 MACHINE = os.uname().machine
 
-# What a step's result must be; a number from 0 on stands for itself.
-MAY_FAIL, FORK, NO_ERROR = -1, -2, -3
-END = -1  # in the place of a system call's number
+# In the place of a system call's number: return the first argument; copy memory, to and
+# from; compare memory, with the result 0 if it is the same; go on at a step.
+LEAVE, COPY, SAME, JUMP = -1, -2, -3, -4
+# What a step's result must be; other numbers stand for themselves. FORK is 0, which it is
+# in the new process; in the other one this is never what it must be.
+MAY_FAIL, FORK, NO_ERROR = -10001, -10002, -10003
 
 NUMBERS = {
     # name: x86_64, aarch64
@@ -29,7 +36,9 @@ NUMBERS = {
     "chdir": (80, 49), "rt_sigprocmask": (14, 135), "prctl": (157, 167), "openat": (257, 56), "write": (1, 64),
     "close": (3, 57), "setgroups": (116, 159), "setresgid": (119, 149), "setresuid": (117, 147), "unshare": (272, 97),
     "capset": (126, 91), "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445),
-    "landlock_restrict_self": (446, 446), "mount_setattr": (442, 442), "setns": (308, 268), "pidfd_open": (434, 434), "pivot_root": (155, 41),
+    "landlock_restrict_self": (446, 446), "mount_setattr": (442, 442), "setns": (308, 268), "pidfd_open": (434, 434),
+    "pivot_root": (155, 41), "ppoll": (271, 73), "recvmsg": (47, 212), "sendto": (44, 206), "read": (0, 63),
+    "wait4": (61, 260), "kill": (62, 129), "statx": (332, 291), "listxattr": (194, 11),
 }
 COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE)
 
@@ -40,33 +49,42 @@ def number(name):
     return NUMBERS[name][COLUMN]
 
 
-# int run(step *table). A step is its number, six arguments and what the result must
-# be. 0: all steps were taken; above 0: the result of the fork in the parent; below 0:
-# the complement of the offset of the step that failed, which then has the result in
-# the place of what it must be.
+# long run(char *first, long offset). It begins at the step that is offset bytes after the
+# first. It returns the argument of LEAVE, or the complement of the offset of a step whose
+# result was not what it must be, if that does not say where to go on.
 CODE = {
-    # push rbx; push rbp; mov rbx,rdi; mov rbp,rdi
-    # next: mov rax,[rbx]; cmp rax,-1; je end
-    #       mov rdi,[rbx+8]; mov rsi,[rbx+16]; mov rdx,[rbx+24]
-    #       mov r10,[rbx+32]; mov r8,[rbx+40]; mov r9,[rbx+48]; syscall
-    #       mov rcx,[rbx+56]; cmp rcx,-1; je good
-    #       cmp rcx,-2; jne 2f; test rax,rax; jg return; js bad; jmp good
-    # 2:    cmp rcx,-3; jne 3f; test rax,rax; js bad; jmp good
-    # 3:    cmp rax,rcx; jne bad
-    # good: add rbx,64; jmp next
-    # end:  xor eax,eax
+    # run:    push rbx; push rbp; mov rbp,rdi; lea rbx,[rdi+rsi]
+    # next:   mov rax,[rbx]; mov rdi,[rbx+8]; mov rsi,[rbx+16]; mov rdx,[rbx+24]
+    #         test rax,rax; js own
+    #         mov r10,[rbx+32]; mov r8,[rbx+40]; mov r9,[rbx+48]; syscall
+    # check:  mov [rbp-8],rax; mov rcx,[rbx+56]
+    #         cmp rcx,-10001; je good
+    #         cmp rcx,-10002; jne 2f; test rax,rax; jz good; js failed; jmp bad
+    # 2:      cmp rcx,-10003; jne 3f; test rax,rax; js bad; jmp good
+    # 3:      cmp rax,rcx; jne bad
+    # good:   add rbx,72; jmp next
+    # own:    mov rcx,rdx; cmp rax,-2; je copy; cmp rax,-3; je same; cmp rax,-4; je jump
+    #         mov rax,rdi; jmp return
+    # copy:   rep movsb; jmp good
+    # same:   xor eax,eax; repe cmpsb; setne al; jmp check
+    # bad:    mov rdi,[rbx+64]; test rdi,rdi; js failed
+    # jump:   lea rbx,[rbp+rdi]; jmp next
+    # failed: mov rax,rbx; sub rax,rbp; not rax
     # return: pop rbp; pop rbx; ret
-    # bad:  mov [rbx+56],rax; mov rax,rbx; sub rax,rbp; not rax; jmp return
     "x86_64": bytes.fromhex(
-        "53554889fb4889fd488b034883f8ff744b488b7b08488b7310488b53184c8b53204c8b43284c8b4b300f05488b4b38"
-        "4883f9ff74214883f9fe75094885c07f1e781feb124883f9fd75074885c07812eb054839c8750b4883c340ebac31c0"
-        "5d5bc3488943384889d84829e848f7d0ebee"),
+        "53554889fd488d1c37488b03488b7b08488b7310488b53184885c0784c4c8b53204c8b43284c8b4b300f05488945f848"
+        "8b4b384881f9efd8ffff74274881f9eed8ffff75094885c074197857eb424881f9edd8ffff75074885c07834eb054839"
+        "c8752d4883c348eba04889d14883f8fe74114883f8fd740f4883f8fc741b4889f8eb29f3a4ebdc31c0f3a60f95c0eb9b"
+        "488b7b404885ff780a488d5c3d00e966ffffff4889d84829e848f7d05d5bc3"),
 }.get(MACHINE)
 
 WORD = 8
-STEP = 8 * WORD
+STEP = 9 * WORD  # bytes
+EXPECT, OTHERWISE = 7, 8  # words of a step
+STOP = -1  # in the place of where to go on
 
-_syscall = ctypes.CDLL(None, use_errno=True).syscall
+libc = ctypes.CDLL(None, use_errno=True)
+_syscall = libc.syscall
 _syscall.restype = ctypes.c_long
 
 
@@ -74,16 +92,18 @@ def native():
     """The instructions as a function that keeps the interpreter's lock, or None."""
     if CODE is None:
         return None
-    memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    memory.write(CODE)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    protect = ctypes.CDLL(None).mprotect
-    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    if protect(address, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC) != 0:
+    PROT_READ, PROT_WRITE, PROT_EXEC, MAP_PRIVATE, MAP_ANONYMOUS = 1, 2, 4, 2, 0x20
+    size = os.sysconf("SC_PAGESIZE")
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+    address = libc.mmap(None, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    if address == ctypes.c_void_p(-1).value:
+        return None
+    ctypes.memmove(address, CODE, len(CODE))
+    libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    if libc.mprotect(address, size, PROT_READ | PROT_EXEC) != 0:
         return None  # a system that forbids this
-    run = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p)(address)
-    run.memory = memory  # lives as long as the function
-    return run
+    return ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_long)(address)
 
 
 class Program:
@@ -92,23 +112,37 @@ class Program:
     def __init__(self, run=None):
         self.steps = []
         self.names = []  # of layer and call, for errors
+        self.labels = {}
         self.keep = []  # what the arguments point to
         self.native = run
 
-    def add(self, layer, name, *args, expect=NO_ERROR):
-        """Append a step; text and buffers are passed by address. Returns its index."""
-        words = [number(name)]
-        for arg in args:
-            if isinstance(arg, bytes):
-                arg = ctypes.create_string_buffer(arg)
-            if not isinstance(arg, int) and arg is not None:
-                self.keep.append(arg)
-                arg = ctypes.addressof(arg)
-            words.append(arg or 0)
-        words += [0] * (7 - len(words)) + [expect]
-        self.steps.append(words)
+    def add(self, layer, name, *args, expect=NO_ERROR, otherwise=None):
+        """Append a system call; text and buffers are passed by address. Where its result is
+        not as expected, go on at the label, or stop. Returns its index."""
+        return self.append(layer, name, number(name), args, expect, otherwise)
+
+    def append(self, layer, name, what, args=(), expect=MAY_FAIL, otherwise=None):
+        self.steps.append([what, list(args), expect, otherwise])
         self.names.append((layer, name))
         return len(self.steps) - 1
+
+    def label(self, name):
+        """Name the next step."""
+        self.labels[name] = len(self.steps) * STEP
+
+    def copy(self, target, source, size):
+        self.append("", "copy", COPY, (target, source, size))
+
+    def same(self, one, other, size, otherwise=None):
+        """Go on at the label, or stop, unless the memory is the same."""
+        self.append("", "compare", SAME, (one, other, size), 0, otherwise)
+
+    def jump(self, label):
+        self.append("", "jump", JUMP, (label,))
+
+    def leave(self, value):
+        """Go back to Python."""
+        self.append("", "leave", LEAVE, (value,))
 
     def write_file(self, layer, path, data, fd):
         """Steps that write a file; fd is the number that it will get."""
@@ -118,40 +152,106 @@ class Program:
         self.add(layer, "close", fd)
 
     def build(self):
-        words = [word for step in self.steps for word in step] + [END] + [0] * 7
-        self.table = (ctypes.c_int64 * len(words))(*words)
-        self.address = ctypes.addressof(self.table)
-        self.expected = [step[7] for step in self.steps]
+        self.leave(0)
+        self.table = (ctypes.c_int64 * (1 + len(self.steps) * STEP // WORD))()
+        self.address = ctypes.addressof(self.table) + WORD
+        words = []
+        for what, args, expect, otherwise in self.steps:
+            args = [self.resolve(arg) for arg in args]
+            words += [what] + args + [0] * (EXPECT - 1 - len(args)) + [expect, STOP if otherwise is None else self.labels[otherwise]]
+        self.table[1:] = words
+
+    def resolve(self, arg):
+        """An argument as a number: of text and buffers the address, of a label where it
+        is, of Word and RESULT the place in the table."""
+        if arg is None:
+            return 0
+        if isinstance(arg, int):
+            return arg
+        if isinstance(arg, str):
+            return self.labels[arg]
+        if isinstance(arg, Word):
+            return self.address + arg.step * STEP + arg.word * WORD
+        if isinstance(arg, bytes):
+            arg = ctypes.create_string_buffer(arg)
+        self.keep.append(arg)
+        return ctypes.addressof(arg)
 
     def set(self, step, argument, value):
         """Change an argument of a step, which is a number."""
-        self.table[step * 8 + 1 + argument] = value
+        self.table[1 + step * (STEP // WORD) + 1 + argument] = value
 
-    def run(self):
-        if self.native is not None:
-            return self.native(self.address)
-        return self.interpret()
+    def expect(self, step, value):
+        self.table[1 + step * (STEP // WORD) + EXPECT] = value
 
-    def interpret(self):
-        for i in range(len(self.steps)):
-            number, *args, expect = self.table[i * 8:i * 8 + 8]
-            result = _syscall(number, *[ctypes.c_long(arg) for arg in args])
-            if result < 0:
-                result = -ctypes.get_errno()
-            if expect == FORK and result > 0:
-                return result
-            bad = result < 0 if expect in (FORK, NO_ERROR) else expect != MAY_FAIL and result != expect
-            if bad:
-                self.table[i * 8 + 7] = result
-                return ~(i * STEP)
-        return 0
+    def result(self):
+        """The result of the last system call or comparison."""
+        return self.table[0]
+
+    def run(self, label=None):
+        """Carry the steps out, from the label on. Returns what LEAVE says; what the step
+        that failed makes of its place, below 0; and above 0, in the process that forked,
+        the number of the new one."""
+        start = 0 if label is None else self.labels[label]
+        code = self.native(self.address, start) if self.native is not None else self.interpret(start)
+        if code < 0 and self.steps[~code // STEP][2] == FORK and self.table[0] > 0:
+            return self.table[0]
+        return code
+
+    def interpret(self, offset):
+        while True:
+            first = 1 + offset // WORD
+            what, *args, expect, otherwise = self.table[first:first + STEP // WORD]
+            offset += STEP
+            if what == LEAVE:
+                return args[0]
+            if what == JUMP:
+                offset = args[0]
+            elif what == COPY:
+                ctypes.memmove(*args[:3])
+            else:
+                if what == SAME:
+                    result = int(ctypes.string_at(args[0], args[2]) != ctypes.string_at(args[1], args[2]))
+                else:
+                    result = _syscall(what, *[ctypes.c_long(arg) for arg in args])
+                    if result < 0:
+                        result = -ctypes.get_errno()
+                self.table[0] = result
+                if not fits(result, expect):
+                    if otherwise == STOP or expect == FORK and result < 0:
+                        return ~(offset - STEP)
+                    offset = otherwise
 
     def failure(self, code):
         """Layer, call and error of a run that returned a code below 0."""
-        step = ~code // STEP
-        result = self.table[step * 8 + 7]
-        self.table[step * 8 + 7] = self.expected[step]
-        layer, name = self.names[step]
+        layer, name = self.names[~code // STEP]
+        result = self.table[0]
         if result < 0:
             return layer, name, OSError(-result, os.strerror(-result))
         return layer, name, ValueError("unexpected result %d" % result)
+
+
+def fits(result, expect):
+    if expect == MAY_FAIL:
+        return True
+    if expect == NO_ERROR:
+        return result >= 0
+    return result == (0 if expect == FORK else expect)
+
+
+class Word:
+    """A word of a step in the table of its program: an argument, or what it expects."""
+
+    def __init__(self, step, word):
+        self.step, self.word = step, word
+
+
+def argument(step, i):
+    return Word(step, 1 + i)
+
+
+def expected(step):
+    return Word(step, EXPECT)
+
+
+RESULT = Word(0, -1)  # of the last system call or comparison

@@ -18,11 +18,11 @@ program.py for why.
 Standard library only, Python 3.8 and later, Linux.
 """
 
+import _socket as socket  # see zygote.py
 import ctypes
 import fcntl
 import os
 import resource
-import socket
 import struct
 import sys
 
@@ -79,8 +79,8 @@ _prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong,
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long
 
-# Program and number come from program.py; the zygote puts them here.
-Program = number = FORK = MAY_FAIL = None
+# These come from program.py; the zygote puts them here.
+Program = Word = number = FORK = MAY_FAIL = None
 
 
 class LayerError(Exception):
@@ -141,12 +141,14 @@ class Fork:
               "get_robust_list")
         self.robust = head.value or 0, size.value
 
-    def add_to(self, program, namespaces):
+    def add_to(self, program, namespaces, parent=None):
+        """Steps of which those that follow are the new process's; the other one goes on at
+        the label parent."""
         SIGCHLD = 17
         # The order of the last two arguments depends on the architecture.
         tid = (self.tid, 0) if MACHINE == "x86_64" else (0, self.tid)
         layer = "namespaces" if namespaces else "process supervision"
-        program.add(layer, "clone", namespaces | self.flags | SIGCHLD, 0, 0, *tid, expect=FORK)
+        program.add(layer, "clone", namespaces | self.flags | SIGCHLD, 0, 0, *tid, expect=FORK, otherwise=parent)
         program.add("process supervision", "set_robust_list", *self.robust)
 
 
@@ -291,9 +293,10 @@ def open_slot():
     if os.path.ismount(STASH):
         check(_umount2(os.fsencode(STASH), MNT_DETACH), "proc", "umount the whole one")
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            SIOCSIFFLAGS, IFF_UP = 0x8914, 1
-            fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
+        control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
+        control.close()
         # /proc/sys/net is the network of who looks.
         with open("/proc/sys/net/ipv4/tcp_max_tw_buckets", "w") as file:
             file.write("0")
@@ -304,6 +307,9 @@ def open_slot():
 # --- a worker's files ----------------------------------------------------------------
 
 
+STATX = 256  # bytes of a struct statx
+
+
 class Files:
     """The file systems that a slot's workers can write to: empty for each.
 
@@ -312,12 +318,19 @@ class Files:
     in them was touched: of a directory, every change shows in the time of its last
     change, which nobody can set, and in what else is compared."""
 
-    def __init__(self, disk_bytes, owner, hidden, made):
+    def __init__(self, native, disk_bytes, owner, hidden, made):
         self.disk_bytes, self.owner, self.hidden, self.made = disk_bytes, owner, hidden, made
         self.work, self.tmp = self.options(disk_bytes, b"700"), self.options(disk_bytes, b"1777")
         self.dirs = [WORK, TMP] + made
+        self.seen, self.untouched = [ctypes.create_string_buffer(len(self.dirs) * STATX) for _ in range(2)]
         self.resized = False
         self.mount()
+        # The names of what a security module has put there.
+        self.attributes = [sum(len(os.fsencode(name)) + 1 for name in os.listxattr(path)) for path in self.dirs]
+        self.look = Program(native)
+        self.add_look(self.look)
+        self.look.build()
+        self.remember()
 
     def mount(self):
         mount(b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, self.work)
@@ -329,7 +342,10 @@ class Files:
         for path in self.made:
             os.mkdir(path, 0o700)
             os.chown(path, self.owner, self.owner)
-        self.untouched = self.look()
+
+    def remember(self):
+        self.look.run()  # whatever it says
+        self.untouched.raw = self.seen.raw
 
     def options(self, disk_bytes, mode):
         inodes = max(1024, min(disk_bytes // 4096, 65536))
@@ -339,16 +355,23 @@ class Files:
         """Mount another work directory, for a copy of the worker. It goes with the rest."""
         mount(b"tmpfs", path, b"tmpfs", MS_NOSUID | MS_NODEV, self.options(disk_bytes, b"700"))
 
-    def look(self, _stat=os.stat, _attributes=os.listxattr):
-        seen = []
-        for path in self.dirs:
-            st = _stat(path)
-            seen.append((st.st_mode, st.st_uid, st.st_nlink, st.st_size, st.st_ctime_ns, _attributes(path)))
-        return seen
+    def add_look(self, program, touched=None):
+        """Steps that look at the directories and go on at the label, or stop, if they are
+        not as they were when they were new."""
+        AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS = 0x100, 0x7FF
+        for i, path in enumerate(self.dirs):
+            program.add("", "statx", AT_FDCWD, os.fsencode(path), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS,
+                        ctypes.addressof(self.seen) + i * STATX, otherwise=touched)
+        for path, size in zip(self.dirs, self.attributes):
+            program.add("", "listxattr", os.fsencode(path), None, 0, expect=size, otherwise=touched)
+        for i in range(len(self.dirs)):
+            for first, size in ((16, 48), (96, 16)):  # links, owners, mode, size; the time of the last change
+                at = i * STATX + first
+                program.same(ctypes.addressof(self.seen) + at, ctypes.addressof(self.untouched) + at, size, touched)
 
     def touched(self):
         """Whether anybody has used them, or changed their size."""
-        return self.resized or self.look() != self.untouched
+        return self.resized or self.look.run() != 0
 
     def renew(self):
         """Make them empty again. Nobody uses them."""
@@ -358,6 +381,7 @@ class Files:
         for path in (b"/dev/shm", b"/tmp", b"/work"):
             check(_umount2(path, MNT_DETACH), "mount namespace", "umount " + os.fsdecode(path))
         self.mount()
+        self.remember()
 
     def resize(self, disk_bytes):
         """Change their size limit for the current worker."""
@@ -412,6 +436,24 @@ class Landlock:
         self.attributes = {True: struct.pack("QQQ", self.all, 0, scopes),
                            False: struct.pack("QQQ", self.all, 3 if version >= 4 else 0, scopes)}
 
+    def make_ruleset(self, strict, rules, at):
+        """Make the ruleset that a process can restrict itself with, at a descriptor's number."""
+        layer = "landlock"
+        fd = check(_syscall(number("landlock_create_ruleset"), self.attributes[strict], self.sizes, 0), layer, "landlock_create_ruleset")
+        try:
+            for path, rights in rules:
+                beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
+                try:
+                    rule = struct.pack("=Qi", rights, beneath)
+                    check(_syscall(number("landlock_add_rule"), fd, 1, rule, 0), layer, "landlock_add_rule")
+                finally:
+                    os.close(beneath)
+            os.dup2(fd, at, inheritable=False)
+        except OSError as error:
+            raise LayerError(layer, "make the ruleset", error)
+        finally:
+            os.close(fd)
+
     def add_to(self, program, strict, rules):
         """Steps that restrict the process. Descriptors 3 and 4 are free."""
         layer, AT_FDCWD, O_PATH, RULESET, PATH = "landlock", -100, 0o10000000, 3, 4
@@ -459,23 +501,30 @@ def user_namespace(owner):
 
 
 class Confinement:
-    """The fork of a worker, and all that makes it one, as one program.
+    """The fork of a worker, and all that makes it one, as steps of a program.
 
-    When run returns in the new process, descriptors 0 to 2 are the code's, the control
+    After them in the new process, descriptors 0 to 2 are the code's, the control
     socket is CONTROL, nothing else is open, and what follows may be foreign code but
     for the limits."""
 
     CONTROL = 1000  # out of the way of code that closes or lists low descriptors
+    RULESET = 1002  # see user_namespace for the one in between
 
-    def __init__(self, native, fork, strict, owner, landlock, rules, filter):
-        """filter is what is refused on top of what the slot has given up itself."""
-        self.program = program = Program(native)
-        supervision = "process supervision"
-        fork.add_to(program, 0)
+    def __init__(self, program, fork, strict, owner, landlock, rules, filter, descriptors, parent):
+        """Steps of program, of which those that follow are the worker's; the slot goes on
+        at the label parent. descriptors is where the numbers of the four will be, as ints.
+        filter is what is refused on top of what the slot has given up itself."""
+        self.program, self.landlock, self.rules = program, landlock, rules
+        supervision, INT = "process supervision", 4
+        targets = [Word(0, 1) for _ in range(4)]
+        for i, target in enumerate(targets):
+            program.copy(target, descriptors + i * INT, INT)
+        fork.add_to(program, 0, parent)
         program.add(supervision, "setsid")
-        self.dups = [program.add(supervision, "dup3", -1, fd, 0) for fd in range(3)]
+        for fd in range(3):
+            targets[fd].step = program.add(supervision, "dup3", 0, fd, 0)
         F_DUPFD_CLOEXEC = 1030
-        self.dups.append(program.add(supervision, "fcntl", -1, F_DUPFD_CLOEXEC, self.CONTROL, expect=self.CONTROL))
+        targets[3].step = program.add(supervision, "fcntl", 0, F_DUPFD_CLOEXEC, self.CONTROL, expect=self.CONTROL)
         program.add(supervision, "close_range", 3, self.CONTROL - 1, 0)
         # Where there is no mount namespace each worker has other directories.
         self.work, self.tmp = ctypes.create_string_buffer(4096), ctypes.create_string_buffer(4096)
@@ -491,13 +540,15 @@ class Confinement:
         elif owner != 0:
             self.add_owner(owner)
         if landlock is not None:
-            if not strict:
-                rules = rules + [(self.work, landlock.all), (self.tmp, landlock.all)]
-            landlock.add_to(program, strict, rules)
+            if strict:
+                self.open_ruleset()
+                program.add("landlock", "landlock_restrict_self", self.RULESET, 0)
+                program.add("landlock", "close", self.RULESET)
+            else:
+                landlock.add_to(program, strict, rules + [(self.work, landlock.all), (self.tmp, landlock.all)])
             self.add_capabilities()
         if filter is not None:
             program.add("seccomp", "prctl", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter.program, 0, 0)
-        program.build()
 
     def add_owner(self, owner):
         add, layer = self.program.add, "user"
@@ -526,16 +577,13 @@ class Confinement:
             self.program.add(layer, "prctl", PR_CAPBSET_DROP, capability, 0, 0, 0, expect=MAY_FAIL)
         self.program.add(layer, "capset", CAP_HEADER, bytes(24))
 
-    def fork(self, fds, work, tmp):
-        """Fork a worker; returns as os.fork does. In the worker it may raise."""
-        for step, fd in zip(self.dups, fds):
-            self.program.set(step, 0, fd)
-        if work:
-            self.work.value, self.tmp.value = work, tmp
-        return self.program.run()
+    def open_ruleset(self):
+        """Make what is the same for all workers once: it is of the file systems that are
+        mounted now."""
+        self.landlock.make_ruleset(True, self.rules, self.RULESET)
 
-    def error(self, code):
-        return LayerError(*self.program.failure(code))
+    def set_dirs(self, work, tmp):
+        self.work.value, self.tmp.value = work, tmp
 
 
 CAP_HEADER = struct.pack("Ii", 0x20080522, 0)
