@@ -95,8 +95,9 @@ func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.
 	return n, nil
 }
 
-// submit records jobs and enqueues their tasks. Once recorded, a job will run
-// even if the rest fails: the outbox has it. So only recording decides.
+// submit records jobs and enqueues their tasks, unless both was done at once. Once
+// recorded, a job will run even if the rest fails: the outbox has it. So only
+// recording decides.
 func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created {
 	created := s.record(ctx, drafts)
 	var enqueued []job.DueTask
@@ -105,14 +106,14 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 			continue
 		}
 		s.cfg.Observer.Submitted(c.Job.Queue)
-		if c.Job.State != job.Queued || c.Held || c.Job.InSession {
+		if c.Job.State != job.Queued || c.Held || c.Enqueued || c.Job.InSession {
 			continue // what a session has to do waits in the session
 		}
-		if err := s.cfg.Queue.Enqueue(ctx, taskOf(c.Job)); err != nil {
+		if err := s.cfg.Queue.Enqueue(ctx, c.Job.Task()); err != nil {
 			s.cfg.Log.WarnContext(ctx, "enqueue: left to the outbox", slog.String("job_id", c.Job.ID), slog.Any("err", err))
 			continue
 		}
-		enqueued = append(enqueued, taskOf(c.Job))
+		enqueued = append(enqueued, c.Job.Task())
 	}
 	// A synchronous job is claimed, which confirms it, before this would arrive.
 	if len(enqueued) > 0 && drafts[0].Subscriber == "" {
@@ -121,10 +122,6 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 		}
 	}
 	return created
-}
-
-func taskOf(j job.Job) job.DueTask {
-	return job.DueTask{JobID: j.ID, Queue: j.Queue, Attempt: j.Attempt + 1, Timeout: j.Timeout, Runtime: j.Runtime}
 }
 
 // runAndWait submits a job and returns it once it has ended. If the caller goes
@@ -266,7 +263,7 @@ func (s *server) removeTask(ctx context.Context, j job.Job) {
 	if j.InSession {
 		return // it has none
 	}
-	if err := s.cfg.Queue.Remove(ctx, taskOf(j)); err != nil {
+	if err := s.cfg.Queue.Remove(ctx, j.Task()); err != nil {
 		s.cfg.Log.WarnContext(ctx, "remove task of a cancelled job", slog.String("job_id", j.ID), slog.Any("err", err))
 	}
 }

@@ -68,12 +68,13 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 		return nil, fmt.Errorf("KAA_REDIS_URL: %w", err)
 	}
 	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data"), hurry: p.Hurry}
+	s.queue = queue.NewClient(s.rdb)
 	s.store = store.New(s.rdb, store.Config{
 		TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, Window: cfg.FairWindow,
 		HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
+		Enqueue: func(ctx context.Context, j job.Job) [][]any { return s.queue.EnqueueCommands(ctx, s.task(j.Task())) },
 	})
-	s.queue = queue.NewClient(s.rdb)
 	if s.blobs, err = blob.New(cfg.blobURL()); err != nil {
 		return nil, errors.Join(fmt.Errorf("KAA_BLOB_URL: %w", err), s.rdb.Close())
 	}

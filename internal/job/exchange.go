@@ -58,6 +58,11 @@ type DueTask struct {
 	Runtime string // empty for the default
 }
 
+// Task returns the task of the next attempt of a job.
+func (j Job) Task() DueTask {
+	return DueTask{JobID: j.ID, Queue: j.Queue, Attempt: j.Attempt + 1, Timeout: j.Timeout, Runtime: j.Runtime}
+}
+
 // Rescued is a job whose runner was lost, or that nobody waits for any more.
 type Rescued struct {
 	JobID string
@@ -95,7 +100,9 @@ type Created struct {
 	// Held: its caller has so many jobs on the queue that this one is not to be
 	// enqueued; the outbox will have it when its turn comes.
 	Held bool
-	Err  error
+	// Enqueued: its task is on its queue already, or the outbox has it.
+	Enqueued bool
+	Err      error
 }
 
 // Rate is what a rate limit says to a request.

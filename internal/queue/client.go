@@ -45,8 +45,7 @@ func (c *Client) Enqueue(ctx context.Context, t Task) error {
 		return fmt.Errorf("enqueue: %w", err)
 	}
 	ctx, token := withToken(ctx, t.Queue)
-	_, err := c.enqueue.EnqueueContext(ctx, asynq.NewTask(taskType, t.payload()),
-		asynq.TaskID(t.id()), asynq.Queue(t.Queue), asynq.MaxRetry(maxRetry), asynq.Timeout(wholeSeconds(t.Timeout)))
+	err := c.enqueueTask(ctx, t)
 	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
 		return unavailable(ctx, "enqueue task "+t.id(), err)
 	}
@@ -56,6 +55,12 @@ func (c *Client) Enqueue(ctx context.Context, t Task) error {
 		_ = wake(context.WithoutCancel(ctx), c.rdb, t.Queue, 1)
 	}
 	return nil
+}
+
+func (c *Client) enqueueTask(ctx context.Context, t Task) error {
+	_, err := c.enqueue.EnqueueContext(ctx, asynq.NewTask(taskType, t.payload()),
+		asynq.TaskID(t.id()), asynq.Queue(t.Queue), asynq.MaxRetry(maxRetry), asynq.Timeout(wholeSeconds(t.Timeout)))
+	return err
 }
 
 // Remove takes t off its queue if no server has it yet, as for a cancelled job.

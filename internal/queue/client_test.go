@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
@@ -56,6 +57,67 @@ func TestEnqueueIsOneRoundTrip(t *testing.T) {
 	if n != 1 {
 		t.Errorf("Enqueue made %d round trips, want 1", n)
 	}
+}
+
+// TestEnqueueCommandsAreAsynqs pins what EnqueueCommands knows of asynq: if it fails after
+// an update, jobs take two round trips until that is adapted.
+func TestEnqueueCommandsAreAsynqs(t *testing.T) {
+	t.Parallel()
+	task := queue.Task{JobID: "j1", Attempt: 1, Queue: "low", Runtime: "py3.13", Timeout: 1500 * time.Millisecond}
+	theirs, db := testenv.Redis(t).Client(t), testenv.Redis(t)
+	ours := db.Client(t)
+	enqueue(t, queue.NewClient(theirs), queue.Task{JobID: "j0", Queue: "other"}) // loads the script
+	enqueue(t, queue.NewClient(theirs), task)
+	theirs.Del(t.Context(), "asynq:{other}:t:j0:0", "asynq:{other}:pending", queue.WakeKey("other"))
+	theirs.SRem(t.Context(), "asynq:queues", "other")
+
+	commands := queue.NewClient(ours).EnqueueCommands(t.Context(), task)
+	if commands == nil {
+		t.Fatal("asynq's script is not the known one")
+	}
+	if n := ours.LLen(t.Context(), "asynq:{low}:pending").Val(); n != 0 {
+		t.Error("the task is on its queue before the commands were run")
+	}
+	for _, command := range commands {
+		if err := ours.Do(t.Context(), command...).Err(); err != nil {
+			t.Errorf("%v: %v", command[0], err)
+		}
+	}
+	if diff := cmp.Diff(content(t, theirs), content(t, ours)); diff != "" {
+		t.Errorf("what is in Redis (-Enqueue +EnqueueCommands):\n%s", diff)
+	}
+	tasks := make(chan queue.Task)
+	serve(t, db.Options(), to(tasks))
+	if got := receive(t, tasks, "task"); got.JobID != "j1" || got.Attempt != 1 || got.Runtime != "py3.13" {
+		t.Errorf("handled %+v", got)
+	}
+	if commands := queue.NewClient(noSingle{ours}).EnqueueCommands(t.Context(), task); commands != nil {
+		t.Error("there are commands for a cluster, too, where one step cannot run them")
+	}
+}
+
+// content is all that a database holds, but for times.
+func content(t *testing.T, rdb *redis.Client) map[string]any {
+	t.Helper()
+	all := map[string]any{}
+	for _, key := range rdb.Keys(t.Context(), "*").Val() {
+		switch kind := rdb.Type(t.Context(), key).Val(); kind {
+		case "hash":
+			hash := rdb.HGetAll(t.Context(), key).Val()
+			if _, ok := hash["pending_since"]; ok {
+				hash["pending_since"] = "some time"
+			}
+			all[key] = hash
+		case "list":
+			all[key] = rdb.LRange(t.Context(), key, 0, -1).Val()
+		case "set":
+			all[key] = rdb.SMembers(t.Context(), key).Val()
+		default:
+			t.Errorf("%s is a %s", key, kind)
+		}
+		all[key+" expires"] = rdb.TTL(t.Context(), key).Val() > 0
+	}
+	return all
 }
 
 // trips is a hook that counts round trips.

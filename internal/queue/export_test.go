@@ -26,11 +26,20 @@ type FakeParker struct {
 	Wait    func() (queue string, err error)
 	Pending func() (bool, error)
 	Woken   func(queue string)
+	// Dequeue is given the queue of the token to take along, and returns the keys of
+	// the lists that do not exist.
+	Dequeue func(send func() error, token string) (none []string, err error)
 }
 
 func (p FakeParker) wait() (string, error) { return p.Wait() }
 
 func (FakeParker) release(context.Context) error { return nil }
+
+func (p FakeParker) dequeue(
+	ctx context.Context, next redis.ProcessHook, cmd redis.Cmder, token string, _ map[string]struct{},
+) ([]string, error) {
+	return p.Dequeue(func() error { return next(ctx, cmd) }, token)
+}
 
 func (p FakeParker) anyPending(map[string]struct{}) (bool, error) { return p.Pending() }
 

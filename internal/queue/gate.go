@@ -29,6 +29,13 @@ const (
 	// longer than all pauses of the gate together, which are a second each: a dequeue
 	// after a pause has to be sent.
 	maxHeld = 4 * time.Second
+	// known is how long a queue without tasks is not asked again. It is as much as a
+	// task of it that has come meanwhile and goes first can be late by: the next dequeue
+	// tells of it.
+	known = 100 * time.Millisecond
+	// certain is how long nothing at all is reason enough to park: until more tasks can
+	// have come than there are tokens, see maxTokens.
+	certain = 10 * time.Millisecond
 	// stopTimeout bounds the commands that tidy up behind a Stop.
 	stopTimeout = 5 * time.Second
 )
@@ -37,6 +44,20 @@ const (
 // queues in turn with the dequeue script, and polls. The gate lets dequeues pass
 // until every queue has been found empty, and holds the next one until there is a
 // reason for it. It also slows asynq, which retries at once, while Redis is down.
+//
+// Each dequeue that it sends brings back which queues have nothing, so that asynq is
+// told so without a trip when it asks for those next. And it takes a token along, of
+// its queue, unless the gate has that of a wait: a task and a token for each other, so
+// that none is left when a busy server has taken all tasks.
+//
+// That is why no task is left lying. A server parks only after it has seen that there
+// is none. A task that comes later is followed by a token, and whoever takes that goes
+// on to take a task of the same queue, or finds that others have taken them all: so
+// there are never fewer tokens than tasks that came after the look of a server that is
+// parked, but for those that maxTokens cuts off, and then there are many. It does not
+// matter that a token which was pushed before a look can be taken by a server that
+// parks later; it is one too many then. Where a token is lost, with a server or a
+// connection, idle servers find the task in IdlePoll.
 type gate struct {
 	queues int // of the server
 	park   parker
@@ -62,13 +83,14 @@ type gate struct {
 	// count the empty answers is not enough: asynq shuffles the queues of each round,
 	// and a round may begin with a dequeue that is not sent.
 	empty map[string]struct{}
+	// none are those that had no list after the last dequeue, which was sent at looked.
+	// A queue that is paused is empty and yet not among them.
+	none   map[string]struct{}
+	looked time.Time
 	// token is the queue of the token that ended the last wait, until its list has been
 	// asked: the others are not asked meanwhile.
-	token  string
-	passed int // dequeues that were left out for it
-	// look: the token has been used, so as a rule nothing is left. One command tells,
-	// instead of a round of dequeues.
-	look        bool
+	token       string
+	passed      int // dequeues that were left out for it
 	dequeueFail backoff
 	parkFail    backoff
 }
@@ -80,6 +102,10 @@ type parker interface {
 	wait() (queue string, err error)
 	// release ends a wait.
 	release(ctx context.Context) error
+	// dequeue sends cmd, by next or in a pipeline, and returns its error. If it can do
+	// that in the same trip, it takes a token of a queue along before, if one is
+	// named, and tells afterwards which of the lists do not exist; else none is nil.
+	dequeue(ctx context.Context, next redis.ProcessHook, cmd redis.Cmder, token string, lists map[string]struct{}) (none []string, err error)
 	// anyPending tells whether one of the lists has a task.
 	anyPending(keys map[string]struct{}) (bool, error)
 	// wake gives back a token.
@@ -97,6 +123,7 @@ func newGate(queues int, park parker, log *slog.Logger) *gate {
 		stopped:    make(chan struct{}),
 		pending:    make(map[string]struct{}, queues),
 		empty:      make(map[string]struct{}, queues),
+		none:       make(map[string]struct{}, queues),
 	}
 }
 
@@ -136,16 +163,26 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return err
 		}
 		g.pending[key] = struct{}{}
-		if !g.admit() || g.passOver(key) {
+		admitted, token := g.admit(), queueOf(key)
+		if g.token != "" {
+			token = "" // the one that ended the wait will do
+		}
+		if !admitted || g.passOver(key) || g.isNone(key) {
 			// "Queue is empty" makes asynq look whether it should stop, and then go on
 			// to the next queue.
 			cmd.SetErr(redis.Nil)
 			return redis.Nil
 		}
-		err := next(ctx, cmd)
-		g.note(key, err)
+		g.looked = time.Now() // or later: the answer may be long on its way
+		none, err := g.park.dequeue(ctx, next, cmd, token, g.pending)
+		g.note(key, none, err)
 		return err
 	}
+}
+
+// queueOf returns the name of the queue whose tasks wait in the list at key.
+func queueOf(key string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(key, "asynq:{"), "}:pending")
 }
 
 // passOver reports whether to leave out a dequeue because the token is for another
@@ -155,17 +192,27 @@ func (g *gate) passOver(key string) bool {
 		return false
 	}
 	g.passed++
-	if g.passed < g.queues && !strings.HasSuffix(key, "{"+g.token+"}:pending") {
+	if g.passed < g.queues && queueOf(key) != g.token {
 		return true
 	}
-	g.token, g.look = "", len(g.pending) == g.queues
+	g.token = ""
 	return false
+}
+
+// isNone reports whether the list at key did not exist a moment ago.
+func (g *gate) isNone(key string) bool {
+	_, ok := g.none[key]
+	return ok
 }
 
 // note draws the conclusions from the answer to a dequeue of the list at key. It
 // must be given the error that next returned: the command's own is not set yet
 // inside a hook, and with that one the gate would never close.
-func (g *gate) note(key string, err error) {
+func (g *gate) note(key string, none []string, err error) {
+	clear(g.none)
+	for _, list := range none {
+		g.none[list] = struct{}{}
+	}
 	switch {
 	case err == nil:
 		clear(g.empty)
@@ -207,6 +254,7 @@ func (g *gate) hold() bool {
 		return !g.isStopped()
 	}
 	clear(g.empty)
+	clear(g.none)
 	for {
 		queue, err := g.wait()
 		switch {
@@ -234,12 +282,20 @@ func (g *gate) hold() bool {
 
 // idle reports whether there is nothing to be taken, as far as is known.
 func (g *gate) idle() bool {
-	if !g.look {
+	age := time.Since(g.looked)
+	if age > known {
+		clear(g.none)
+	}
+	for key := range g.pending {
+		if _, empty := g.empty[key]; !empty && !g.isNone(key) {
+			return false
+		}
+	}
+	if age > certain {
+		clear(g.none) // so that they are asked
 		return len(g.empty) == g.queues
 	}
-	g.look = false
-	found, err := g.park.anyPending(g.pending)
-	return err == nil && !found
+	return len(g.pending) == g.queues
 }
 
 // wait parks in BLPOP until there is a token, the idle poll ends or stop is

@@ -79,18 +79,26 @@ type gated struct {
 	sent         int // dequeues that reached Redis
 	asked        int // of them and of the others, to take the queues in turn
 	woken        []string
-	answer       error // of the next dequeue
+	tokens       []string // that dequeues took along
+	none         []string // queues, as the next dequeue tells; nil as on a cluster
 	wait         func() (string, error)
 	pending      bool
 }
 
 func newGated() *gated {
-	g := &gated{answer: redis.Nil}
+	g := &gated{}
 	g.wait = func() (string, error) { return "b", nil }
 	g.Gate = queue.NewGate(2, queue.FakeParker{
 		Wait:    func() (string, error) { g.waits++; return g.wait() },
 		Pending: func() (bool, error) { g.looks++; return g.pending, nil },
 		Woken:   func(q string) { g.woken = append(g.woken, q) },
+		Dequeue: func(send func() error, token string) (none []string, err error) {
+			g.tokens = append(g.tokens, token)
+			for _, q := range g.none {
+				none = append(none, "asynq:{"+q+"}:pending")
+			}
+			return none, send()
+		},
 	})
 	return g
 }
@@ -127,7 +135,8 @@ func TestGateParksAfterARoundOfEmptyQueues(t *testing.T) {
 		{"a task in between", []error{redis.Nil, nil, redis.Nil}, 0},
 		{"an error in between", []error{redis.Nil, io.EOF, redis.Nil}, 0},
 		{"an unknown script counts only once it is sent", []error{noScript, redis.Nil, noScript}, 0},
-		{"two rounds", []error{redis.Nil, redis.Nil, redis.Nil, redis.Nil}, 2},
+		{"another one, in which the token's queue alone is asked", []error{redis.Nil, redis.Nil, redis.Nil, redis.Nil}, 1},
+		{"a round after that", []error{redis.Nil, redis.Nil, redis.Nil, redis.Nil, redis.Nil}, 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -210,35 +219,124 @@ func TestGateAsksEveryQueueAfterAToken(t *testing.T) {
 func TestGateFollowsTheToken(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name    string
-		token   string
-		pending bool
-		sent    int // dequeues of a, b, a, b after the token
-		waits   int
-		looks   int
+		name  string
+		token string
+		none  []string
+		sent  int // dequeues of a, b, a, b after the token
+		waits int
 	}{
-		{"the first queue's", "a", false, 2, 3, 2},
-		{"the other's", "b", false, 2, 2, 1},
-		{"more is there", "b", true, 3, 1, 1},
-		{"a queue that it does not have", "c", false, 2, 2, 1},
+		{"the first queue's", "a", []string{"a", "b"}, 2, 3},
+		{"the other's", "b", []string{"a", "b"}, 2, 2},
+		{"more is there", "b", []string{"b"}, 2, 1},
+		{"a queue that it does not have", "c", []string{"a", "b"}, 2, 2},
+		{"on a cluster", "b", nil, 3, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				g := newGated()
-				g.pending = tt.pending
 				g.wait = func() (string, error) { return tt.token, nil }
 				g.dequeue(redis.Nil, redis.Nil)
-				g.sent = 0
+				g.sent, g.none = 0, tt.none
 				g.dequeue(nil, nil, nil, nil)
-				if g.sent != tt.sent || g.waits != tt.waits || g.looks != tt.looks {
-					t.Errorf("sent %d dequeues after %d waits and %d looks, want %d, %d, %d",
-						g.sent, g.waits, g.looks, tt.sent, tt.waits, tt.looks)
+				if g.sent != tt.sent || g.waits != tt.waits || g.looks != 0 {
+					t.Errorf("sent %d dequeues after %d waits and %d looks, want %d, %d, 0",
+						g.sent, g.waits, g.looks, tt.sent, tt.waits)
 				}
 			})
 		})
 	}
+}
+
+// TestGateLeavesOutQueuesWithoutTasks: on a busy server only those are asked that had
+// something a moment ago, in asynq's order. The dequeues are of a, b, a, b.
+func TestGateLeavesOutQueuesWithoutTasks(t *testing.T) {
+	t.Parallel()
+	var task error
+	tests := []struct {
+		name    string
+		none    []string // told by the dequeue of a that comes before
+		answers []error
+		pause   time.Duration
+		sent    int
+		waits   int
+	}{
+		{"both have tasks", []string{}, []error{task, task, task, task}, 0, 4, 0},
+		{"only b has", []string{"a"}, []error{task, task, task, task}, 0, 2, 0},
+		{"only a has", []string{"b"}, []error{task, task, task, task}, 0, 2, 0},
+		{"none has", []string{"a", "b"}, []error{task}, 0, 1, 1},
+		{"a may have got one meanwhile", []string{"a"}, []error{task, task}, 101 * time.Millisecond, 2, 0},
+		{"nothing was there, but that is a while ago", []string{"a", "b"}, []error{task}, 11 * time.Millisecond, 1, 0},
+		{"b turns out empty, too", []string{"a"}, []error{redis.Nil, redis.Nil, task}, 0, 2, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := newGated()
+				g.wait = func() (string, error) { return "a", nil }
+				g.dequeue(nil, nil) // so that it knows both
+				g.none = tt.none
+				g.dequeueFrom("a", nil)
+				time.Sleep(tt.pause)
+				g.sent = 0
+				g.dequeue(tt.answers...)
+				if g.sent != tt.sent || g.waits != tt.waits {
+					t.Errorf("sent %d dequeues after %d waits, want %d, %d", g.sent, g.waits, tt.sent, tt.waits)
+				}
+			})
+		})
+	}
+}
+
+// TestGateSeesTasksOfAQueueThatHadNone: with the next dequeue, whichever queue that is of.
+func TestGateSeesTasksOfAQueueThatHadNone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		g.dequeue(nil, nil)
+		g.none = []string{"a"}
+		g.dequeueFrom("b", nil)
+		g.none = []string{} // a has got a task
+		g.dequeueFrom("a", nil)
+		g.dequeueFrom("b", nil)
+		g.sent = 0
+		if g.dequeueFrom("a", nil); g.sent != 1 {
+			t.Error("a queue that got a task was left out")
+		}
+	})
+}
+
+// TestGateParksWhileAQueueIsPaused: its list is there all the time.
+func TestGateParksWhileAQueueIsPaused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		g.wait = func() (string, error) {
+			time.Sleep(5 * time.Second)
+			return "", nil
+		}
+		g.none, g.pending = []string{"b"}, true
+		if took := g.dequeue(redis.Nil, redis.Nil, redis.Nil, redis.Nil, redis.Nil, redis.Nil); took < 5*time.Second || g.sent > 4 {
+			t.Errorf("%d dequeues in %s", g.sent, took)
+		}
+	})
+}
+
+// TestGateTakesATokenForEachTask: the one that it was woken by, or one with the task.
+func TestGateTakesATokenForEachTask(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		g.none = []string{"a"}
+		g.dequeue(redis.Nil, redis.Nil) // each with a token of its queue
+		g.dequeueFrom("b", nil)         // parks, and is woken for b
+		g.dequeueFrom("b", nil)
+		if diff := cmp.Diff([]string{"a", "b", "", "b"}, g.tokens); diff != "" {
+			t.Errorf("tokens taken with dequeues (-want +got):\n%s", diff)
+		}
+	})
 }
 
 func TestGateBacksOff(t *testing.T) {

@@ -18,16 +18,18 @@ type deaf struct{ lost atomic.Bool }
 
 func (*deaf) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (*deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
+func (*deaf) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 
-func (d *deaf) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := next(ctx, cmd)
-		if _, ok := queue.IsDequeue(cmd); ok && err == nil && !d.lost.Swap(true) {
-			cmd.SetErr(io.ErrUnexpectedEOF)
-			return io.ErrUnexpectedEOF
+func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		for i, cmd := range cmds {
+			if _, ok := queue.IsDequeue(cmd); ok && cmd.Err() == nil && !d.lost.Swap(true) {
+				for _, cmd := range cmds[i:] {
+					cmd.SetErr(io.ErrUnexpectedEOF)
+				}
+				return io.ErrUnexpectedEOF
+			}
 		}
 		return err
 	}

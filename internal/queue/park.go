@@ -61,6 +61,35 @@ func (p *redisParker) release(ctx context.Context) error {
 	return nil
 }
 
+// dequeue sends the dequeue in a pipeline, through the client that it came from: the
+// gate lets pipelines pass. Not on a cluster, where that would be several trips, in any
+// order.
+func (p *redisParker) dequeue(
+	ctx context.Context, next redis.ProcessHook, cmd redis.Cmder, token string, lists map[string]struct{},
+) (none []string, err error) {
+	if !p.oneSlot {
+		return nil, next(ctx, cmd)
+	}
+	pipe := p.rdb.Pipeline()
+	if token != "" {
+		pipe.LPop(ctx, wakeKey(token))
+	}
+	_ = pipe.Process(ctx, cmd) // queues it
+	exist := make(map[string]*redis.IntCmd, len(lists))
+	for list := range lists {
+		exist[list] = pipe.Exists(ctx, list)
+	}
+	// Each command has its own error, which is Exec's if there was no connection. That
+	// of the others only means that nothing is known.
+	_, _ = pipe.Exec(ctx)
+	for list, n := range exist {
+		if n.Err() == nil && n.Val() == 0 {
+			none = append(none, list)
+		}
+	}
+	return none, cmd.Err()
+}
+
 func (p *redisParker) anyPending(keys map[string]struct{}) (bool, error) {
 	ctx := context.Background()
 	names := make([]string, 0, len(keys))

@@ -37,6 +37,10 @@ func withWake(rdb redis.UniversalClient) redis.UniversalClient {
 type wakingClient struct{ *redis.Client }
 
 func (c wakingClient) EvalSha(ctx context.Context, sha1 string, keys []string, args ...any) *redis.Cmd {
+	if s, ok := ctx.Value(scriptKey{}).(*script); ok {
+		*s = script{sha1, keys, args}
+		return redis.NewCmdResult(int64(1), nil) // "enqueued"
+	}
 	t, ok := ctx.Value(tokenKey{}).(*token)
 	if !ok {
 		return c.Client.EvalSha(ctx, sha1, keys, args...)
@@ -62,4 +66,37 @@ func sendWith(ctx context.Context, p redis.Pipeliner, cmd *redis.Cmd, t *token) 
 	_, err := p.Exec(ctx)
 	t.sent = err == nil
 	return cmd
+}
+
+// enqueueScript is the hash of the script by which asynq enqueues. Where asynq calls
+// another one, its call is not replaced.
+const enqueueScript = "98d28b42650870a743450ffda9791e9e19c6991b"
+
+// script is asynq's call of a script that was caught instead of sent.
+type script struct {
+	sha1 string
+	keys []string
+	args []any
+}
+
+type scriptKey struct{}
+
+// EnqueueCommands returns the commands that do what Enqueue does, for a task that was
+// never enqueued before, so that whoever records its job does both in one step. They
+// need a single server, on which a step may touch any key; nil if that is not so, or if
+// asynq is not the one that they are made for.
+func (c *Client) EnqueueCommands(ctx context.Context, t Task) [][]any {
+	if _, ok := c.rdb.(*redis.Client); !ok || t.validate() != nil {
+		return nil
+	}
+	var s script
+	if err := c.enqueueTask(context.WithValue(ctx, scriptKey{}, &s), t); err != nil || s.sha1 != enqueueScript {
+		return nil
+	}
+	// asynq's message, the task's id, and the time.
+	task, pending, msg, id, now := s.keys[0], s.keys[1], s.args[0], s.args[1], s.args[2]
+	return append([][]any{
+		{"hset", task, "msg", msg, "state", "pending", "pending_since", now},
+		{"lpush", pending, id},
+	}, tokenCommands(t.Queue, 1)...)
 }

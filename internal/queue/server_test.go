@@ -156,6 +156,62 @@ func TestATaskWakesOneServer(t *testing.T) {
 	}
 }
 
+// TestATaskIsTakenInOneTrip: with its token, before it, and a look at all queues after it.
+func TestATaskIsTakenInOneTrip(t *testing.T) {
+	t.Parallel()
+	db := testenv.Redis(t)
+	rdb := db.Client(t)
+	client := queue.NewClient(rdb)
+	const jobs = 20
+	for i := range jobs {
+		enqueue(t, client, queue.Task{JobID: strconv.Itoa(i), Queue: "low"})
+	}
+	seen := &pipelines{}
+	tasks := make(chan queue.Task)
+	serve(t, db.Options(), to(tasks), func(c *queue.ServerConfig) { c.Redis.AddHook(seen) })
+	for range jobs {
+		receive(t, tasks, "task")
+	}
+	waitParked(t, rdb, 1)
+	if n := rdb.Exists(t.Context(), queue.WakeKey("low")).Val(); n != 0 {
+		t.Error("tokens are left of tasks that were taken")
+	}
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	// The first round may have asked the others in vain, and the script not have been loaded.
+	if n := len(seen.names); n < jobs || n > jobs+5 {
+		t.Errorf("%d dequeues for %d tasks", n, jobs)
+	}
+	if got, want := seen.names[len(seen.names)-1], "lpop evalsha exists exists exists"; got != want {
+		t.Errorf("a dequeue was %q, want %q", got, want)
+	}
+}
+
+// pipelines is a hook that records the names of the commands in each that has a dequeue.
+type pipelines struct {
+	mu    sync.Mutex
+	names []string
+}
+
+func (p *pipelines) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (p *pipelines) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (p *pipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		names := make([]string, len(cmds))
+		for i, cmd := range cmds {
+			names[i] = cmd.Name()
+		}
+		if slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { _, ok := queue.IsDequeue(cmd); return ok }) {
+			p.mu.Lock()
+			p.names = append(p.names, strings.Join(names, " "))
+			p.mu.Unlock()
+		}
+		return next(ctx, cmds)
+	}
+}
+
 func TestFailedHandlerGetsTheTaskAgain(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)

@@ -22,16 +22,20 @@ const (
 
 func wakeKey(queue string) string { return wakePrefix + queue }
 
-// addTokens adds to p what wakes up to n servers that wait on queue.
-func addTokens(ctx context.Context, p redis.Pipeliner, queue string, n int) {
+// tokenCommands are what wakes up to n servers that wait on queue.
+func tokenCommands(queue string, n int) [][]any {
 	key := wakeKey(queue)
-	tokens := make([]any, min(max(n, 1), maxTokens))
-	for i := range tokens {
-		tokens[i] = 1
+	push := []any{"lpush", key}
+	for range min(max(n, 1), maxTokens) {
+		push = append(push, 1)
 	}
-	p.LPush(ctx, key, tokens...)
-	p.LTrim(ctx, key, 0, maxTokens-1)
-	p.Expire(ctx, key, tokenTTL)
+	return [][]any{push, {"ltrim", key, 0, maxTokens - 1}, {"expire", key, int(tokenTTL.Seconds())}}
+}
+
+func addTokens(ctx context.Context, p redis.Pipeliner, queue string, n int) {
+	for _, command := range tokenCommands(queue, n) {
+		p.Do(ctx, command...)
+	}
 }
 
 // wake pushes n tokens, in one round trip.

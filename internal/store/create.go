@@ -20,8 +20,9 @@ import (
 // anonymous is the caller of jobs that come without one.
 const anonymous = "anonymous"
 
-// Create records a job. Unless the job is held, the caller enqueues its task next
-// and calls Enqueued; if it dies in between, the maintenance loop enqueues it.
+// Create records a job. Unless the job is held or was enqueued with it, the caller
+// enqueues its task next and calls Enqueued; if it dies in between, the maintenance
+// loop enqueues it.
 func (s *Store) Create(ctx context.Context, n job.NewJob) (job.Created, error) {
 	c := s.CreateAll(ctx, []job.NewJob{n})[0]
 	return c, c.Err
@@ -46,7 +47,7 @@ func (s *Store) createSome(ctx context.Context, jobs []job.NewJob) []job.Created
 	send := func(eval func(p redis.Pipeliner, keys []string, args []any) *redis.Cmd) error {
 		_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, n := range jobs {
-				keys, args, err := s.createArgs(n)
+				keys, args, err := s.createArgs(ctx, n)
 				if err != nil {
 					return err
 				}
@@ -76,7 +77,7 @@ func (s *Store) createSome(ctx context.Context, jobs []job.NewJob) []job.Created
 	return out
 }
 
-func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
+func (s *Store) createArgs(ctx context.Context, n job.NewJob) ([]string, []any, error) {
 	spec, err := json.Marshal(n.Spec)
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode spec: %w", err)
@@ -98,13 +99,19 @@ func (s *Store) createArgs(n job.NewJob) ([]string, []any, error) {
 	if j.Webhook != nil {
 		hookURL = j.Webhook.URL
 	}
-	return keys, []any{
+	args := []any{
 		j.ID, j.Queue, string(j.State), j.MaxAttempts, millis(j.ScheduledAt),
 		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
 		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
 		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(), cmp.Or(n.Caller, anonymous),
 		hookURL, string(n.WebhookSecret), session, mark(n.Events), mark(len(n.Spec.Files) > 0 || n.Spec.Op == job.OpReadFile),
-	}, nil
+	}
+	if s.cfg.Enqueue != nil && j.State == job.Queued && session == "" {
+		for _, command := range s.cfg.Enqueue(ctx, j) {
+			args = append(append(args, len(command)), command...)
+		}
+	}
+	return keys, args, nil
 }
 
 func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.Created {
@@ -132,7 +139,7 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 	if j.State == job.Queued {
 		j.QueuedAt = j.CreatedAt
 	}
-	return job.Created{Job: j, Held: r.text(2) == "held"}
+	return job.Created{Job: j, Held: r.text(2) == "held", Enqueued: r.text(2) == "enqueued"}
 }
 
 // Enqueued confirms that tasks are on their queues.

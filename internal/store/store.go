@@ -113,6 +113,9 @@ type Config struct {
 	// EvictAfter is how long a session must have been idle to make place for another
 	// when all runners are full; 0 is never.
 	EvictAfter time.Duration
+	// Enqueue returns the commands that put a job's task on its queue, to be run in the
+	// step that records the job; nil if that cannot be, and by default.
+	Enqueue func(ctx context.Context, j job.Job) [][]any
 }
 
 // maxSessionDepth is how many executions may wait in one session.

@@ -2,8 +2,9 @@
 -- KEYS job, idempotency key (any key when there is none)
 -- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
 --      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime,
---      waiter, waiter_ttl, caller, webhook url, webhook secret, session, events, whether it has files
--- Answers {'created', now, 'held' or nothing} | {'replay', id} | {'mismatch'} |
+--      waiter, waiter_ttl, caller, webhook url, webhook secret, session, events, whether it has files,
+--      and the commands that put its task on its queue, each after its length
+-- Answers {'created', now, 'held' or 'enqueued' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit} | {'no_session'} |
 -- {'session_ended', reason, message}.
 -- It may be sent twice (the client repeats after a lost connection), so its own
@@ -20,7 +21,20 @@ if fingerprint ~= '' then
 end
 local now = now_ms()
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  return { 'created', redis.call('HGET', KEYS[1], 'created_at'), redis.call('ZSCORE', held_key(queue, caller), id) and 'held' }
+  -- Its task was enqueued with it, or is in the outbox.
+  local become = redis.call('ZSCORE', held_key(queue, caller), id) and 'held' or ARGV[23] and 'enqueued'
+  return { 'created', redis.call('HGET', KEYS[1], 'created_at'), become }
+end
+-- enqueue runs the commands that begin at an argument and returns whether Redis took
+-- them. If not, they are for the outbox: the record is written by then.
+local function enqueue(at)
+  while ARGV[at] do
+    local last = at + tonumber(ARGV[at])
+    local answer = redis.pcall(unpack(ARGV, at + 1, last))
+    if type(answer) == 'table' and answer.err then return false end
+    at = last + 1
+  end
+  return true
 end
 local observed = false
 if session ~= '' then
@@ -85,6 +99,7 @@ else
     return { 'created', int(now) }
   end
   if not seat(id, queue, caller, now) then return { 'created', int(now), 'held' } end
+  if ARGV[23] and enqueue(23) then return { 'created', int(now), 'enqueued' } end
   redis.call('ZADD', P .. 'outbox', int(now + tonumber(ARGV[13])), id)
 end
 return { 'created', int(now) }
