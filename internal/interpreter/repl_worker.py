@@ -354,7 +354,7 @@ def execute(outcome, source, interrupts, describer, namespace=None, filename=FIL
         outcome.exit_code = exit_code_of(exc)
     except BaseException as exc:
         interrupts.shield()
-        outcome.error = describer.describe(exc)
+        outcome.error = describer().describe(exc)
 
 
 def show_figures(outcome, interrupts):
@@ -407,7 +407,7 @@ def flush_all(streams, flush_libc):
 
 def prime_linecache(source, filename=FILENAME):
     """Let tracebacks show the code's lines, split as the tokenizer splits them."""
-    text = source.replace("\r\n", "\n").replace("\r", "\n")
+    text = source.replace("\r\n", "\n").replace("\r", "\n") if "\r" in source else source
     lines = [line + "\n" for line in text.split("\n")]
     linecache.cache[filename] = (len(text), None, lines, filename)
 
@@ -422,8 +422,11 @@ def has_files(work):
     """1 if something may lie in the working directory: only then does the runner look.
 
     Where it is a file system of its own the size tells, which grows with every entry, for
-    a quarter of what listing it costs in a young process.
+    a quarter of what listing it costs in a young process; and what tells the size of
+    home without Python costs a quarter of that.
     """
+    if work == prepared.home and prepared.is_empty is not None:
+        return None if prepared.is_empty() == 0 else 1
     if prepared.empty_size is not None:
         try:
             if _stat(work).st_size == prepared.empty_size:
@@ -449,8 +452,7 @@ def report(control, command_id, outcome):
 
 
 def serve(command, control, interrupts, set_limits, rehearsal=False):
-    work = _getcwd()
-    describer = Describer(work)
+    work = prepared.home or _getcwd()
     streams = (sys.stdout, sys.stderr)
     source = command.get("code") or ""
     envs = command.get("envs")
@@ -477,7 +479,7 @@ def serve(command, control, interrupts, set_limits, rehearsal=False):
         _exit(outcome.exit_code)
 
     run_all(interrupts, [
-        lambda: execute(outcome, source, interrupts, describer),
+        lambda: execute(outcome, source, interrupts, lambda: Describer(work)),
         stop_tracing,
         lambda: report(control, command["id"], outcome),
         lambda: show_figures(outcome, interrupts),
@@ -583,7 +585,7 @@ class Session:
             sent.append(True)
 
         steps = [
-            lambda: execute(outcome, source, self.interrupts, self.describer, self.namespace, filename),
+            lambda: execute(outcome, source, self.interrupts, lambda: self.describer, self.namespace, filename),
             stop_tracing,
             lambda: report(self.control, command["id"], outcome),
             lambda: show_figures(outcome, self.interrupts),
@@ -678,9 +680,11 @@ def feed(text):
 class Prepared:
     """What the zygote has made ready for all its workers."""
 
-    # The size of the working directory while nothing is in it, if that tells anything.
-    empty_size = None
-    work_begins_empty = False  # and is a file system of its own
+    home = None  # the working directory at the start, if it is the same for all workers
+    # The size of the working directory while nothing is in it, if that tells anything; and
+    # what returns 0 if home has this size.
+    empty_size = is_empty = None
+    differences = ()  # what a worker does to be its own
 
 
 prepared = Prepared()
@@ -729,9 +733,7 @@ def train(fd, set_limits):
     line = REHEARSAL.encode() + b"\n"
     for _ in range(TRAININGS):
         theirs.sendall(line)
-        begin(fd, set_limits)
-        command = park()
-        serve(command, prepared.control, prepared.interrupts, set_limits, rehearsal=True)
+        main(fd, set_limits, True, rehearsal=True)
         end_rehearsal(prepared.interrupts)
         while theirs.recv(MAX_TEXT).count(b"status") == 0:
             pass
@@ -773,24 +775,37 @@ def rehearse_preloaded():
                 pass
 
 
+def find_differences():
+    """Find out what workers have to do to be different, with what is loaded."""
+    modules, steps = sys.modules, []
+    for name in ("random", "numpy.random"):
+        if name in modules:
+            steps.append(modules[name].seed)
+    uuid, tempfile = modules.get("uuid"), modules.get("tempfile")
+    if uuid is not None and getattr(uuid, "_generate_time_safe", None) is not None:
+        steps.append(lambda: differ_in_uuids(uuid))
+    if tempfile is not None:
+        steps.append(lambda: differ_in_names(tempfile))
+    prepared.differences = steps
+
+
+def differ_in_uuids(uuid):
+    # The C library's has its node and clock from the zygote, so that two workers in the
+    # same microsecond would get the same.
+    uuid._generate_time_safe = None
+    uuid._node = int.from_bytes(os.urandom(6), "big") | 1 << 40
+
+
+def differ_in_names(tempfile):
+    tempfile._name_sequence = None
+    if tempfile.tempdir != os.environ["TMPDIR"]:  # the zygote's
+        tempfile.tempdir = None
+
+
 def differ():
     """Let this worker be its own: the zygote's fork leaves to us what os.fork does."""
-    modules = sys.modules
-    for name in ("random", "numpy.random"):
-        module = modules.get(name)
-        if module is not None:
-            module.seed()
-    uuid = modules.get("uuid")
-    if uuid is not None and getattr(uuid, "_generate_time_safe", None) is not None:
-        # The C library's has its node and clock from the zygote, so that two workers in the
-        # same microsecond would get the same.
-        uuid._generate_time_safe = None
-        uuid._node = int.from_bytes(os.urandom(6), "big") | 1 << 40
-    tempfile = modules.get("tempfile")
-    if tempfile is not None:
-        tempfile._name_sequence = None
-        if tempfile.tempdir != os.environ["TMPDIR"]:  # the zygote's
-            tempfile.tempdir = None
+    for step in prepared.differences:
+        step()
     prepared.main_thread._native_id = _getpid()
 
 
@@ -799,8 +814,10 @@ def complain(fd, message):
     _write(fd, json.dumps(message).encode() + b"\n")
 
 
-def main(fd, set_limits, awaited=False):
-    """Serve as the worker of this process, on the control socket fd; never returns."""
+def main(fd, set_limits, awaited=False, rehearsal=False):
+    """Serve as the worker of this process, on the control socket fd; never returns, unless
+    it is a rehearsal."""
+    differ()
     begin(fd, set_limits, awaited)
     command = park()
     control, interrupts = prepared.control, prepared.interrupts
@@ -808,15 +825,13 @@ def main(fd, set_limits, awaited=False):
         Session(control, interrupts, set_limits).serve(command)
     if command is None or command["cmd"] != "exec":
         _exit(0)
-    serve(command, control, interrupts, set_limits)
+    serve(command, control, interrupts, set_limits, rehearsal)
 
 
 def begin(fd, set_limits, awaited=False):
     """Do what can be done before there is a command. If somebody waits already, a rehearsal
     would only be more to wait for."""
     prepared.control.open(fd)
-    if prepared.work_begins_empty:
-        prepared.empty_size = _stat("/work").st_size
     if not awaited:
         rehearse(prepared.interrupts, set_limits)
         rehearse_preloaded()

@@ -20,8 +20,8 @@ import struct
 
 SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
 CHILD = (int(signal.SIGCHLD),)
-# Why the program comes back. 0 is the worker, in its own process.
-COMMAND, ENDED, REAPED, LEFT, TOUCHED, GONE = range(1, 7)
+# Why the program comes back. 0 is the worker, in its own process, and so is AWAITED.
+COMMAND, ENDED, REAPED, LEFT, TOUCHED, GONE, AWAITED = range(1, 8)
 MOST = 16 << 10  # bytes of a command; paths are the most of it
 FDS = 4
 SUPERVISION = "process supervision"
@@ -68,6 +68,8 @@ class Slot:
         else:
             seal.become_subreaper()
         self.files = seal.Files(zygote.native, zygote.disk, owner, zygote.hidden, zygote.made) if self.strict else None
+        if zygote.work_begins_empty:
+            repl_worker.prepared.empty_size = zygote.empty.size.value = self.files.size_of_work()
         self.children = signal_fd(CHILD)
         self.own_pid = os.getpid()
         self.status, self.cpu, self.rss = None, 0.0, 0
@@ -91,6 +93,9 @@ class Slot:
         steps.label("spawn")
         self.workers = seal.Confinement(steps, zygote.fork, self.strict, owner, zygote.landlock, zygote.rules, zygote.filter,
                                         ctypes.addressof(self.fds), "forked")
+        steps.same(self.data, b"V", 1, "parked")
+        steps.leave(AWAITED)
+        steps.label("parked")
         steps.leave(0)
         steps.label("forked")
         pid = program.Word(0, program.EXPECT)  # of the step that waits for it
@@ -162,8 +167,8 @@ class Slot:
         label = "wait"
         while True:
             why = self.program.run(label)
-            if why == 0:
-                self.become_worker()
+            if why == 0 or why == AWAITED:
+                self.become_worker(why == AWAITED)
             label = "wait"
             if why < 0:
                 self.complain(why)
@@ -328,12 +333,11 @@ class Slot:
                 pass
         os._exit(1)
 
-    def become_worker(self):
+    def become_worker(self, awaited):
         try:
             if not self.strict:
                 self.zygote.set_dirs(os.fsdecode(self.workers.work.value), os.fsdecode(self.workers.tmp.value))
-            repl_worker.differ()
-            repl_worker.main(seal.Confinement.CONTROL, seal.set_limits, self.data[0] == b"V")
+            repl_worker.main(seal.Confinement.CONTROL, seal.set_limits, awaited)
         finally:
             os._exit(70)
 

@@ -141,13 +141,24 @@ class Zygote:
         self.preload(spec["preload"] or [])
         repl_worker.prepared.patch_preloaded()
         repl_worker.rehearse_preloaded()
-        gc.collect()
-        gc.freeze()  # else each of what follows would look through all of it
-        repl_worker.train(seal.Confinement.CONTROL, seal.set_limits)
         if self.strict:
             self.made = seal.close_scratch(self.hidden)
-            repl_worker.prepared.work_begins_empty = not any(path.startswith(seal.WORK) for path in self.made)
+        self.work_begins_empty = self.strict and not any(path.startswith(seal.WORK) for path in self.made)
+        self.train()
         self.rules = [(os.fsencode(path), rights) for path, rights in self.landlock_rules()]
+
+    def train(self):
+        """Let the worker's script be fast before there are workers."""
+        prepared = repl_worker.prepared
+        if self.strict:
+            prepared.home = seal.WORK
+        if self.work_begins_empty:
+            self.empty = seal.Empty(self.native)
+            prepared.is_empty = self.empty.look
+        repl_worker.find_differences()
+        gc.collect()
+        gc.freeze()  # else each training would look through all of it
+        repl_worker.train(seal.Confinement.CONTROL, seal.set_limits)
 
     def set_dirs(self, home, tmp):
         """Tell libraries which directories they can write to."""

@@ -42,7 +42,8 @@ CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x00200000, 0x01000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 2, 4, 8, 32, 4096
 MS_REC, MS_PRIVATE = 16384, 1 << 18
 MNT_DETACH = 2
-AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_RECURSIVE = -100, 0x100, 0x8000
+STATX_BASIC_STATS = 0x7FF
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
@@ -307,7 +308,20 @@ def open_slot():
 # --- a worker's files ----------------------------------------------------------------
 
 
-STATX = 256  # bytes of a struct statx
+STATX, STATX_SIZE = 256, 40  # bytes of a struct statx; where in it the size is
+
+
+class Empty:
+    """Tells whether the working directory is as large as when it was new, without Python."""
+
+    def __init__(self, native):
+        self.size = ctypes.c_int64(-1)  # then; the slot knows it
+        seen = ctypes.create_string_buffer(STATX)
+        program = Program(native)
+        program.add("", "statx", AT_FDCWD, os.fsencode(WORK), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, seen)
+        program.same(ctypes.addressof(seen) + STATX_SIZE, self.size, 8)
+        program.build()
+        self.look = program.run
 
 
 class Files:
@@ -358,7 +372,6 @@ class Files:
     def add_look(self, program, touched=None):
         """Steps that look at the directories and go on at the label, or stop, if they are
         not as they were when they were new."""
-        AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS = 0x100, 0x7FF
         for i, path in enumerate(self.dirs):
             program.add("", "statx", AT_FDCWD, os.fsencode(path), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS,
                         ctypes.addressof(self.seen) + i * STATX, otherwise=touched)
@@ -368,6 +381,9 @@ class Files:
             for first, size in ((16, 48), (96, 16)):  # links, owners, mode, size; the time of the last change
                 at = i * STATX + first
                 program.same(ctypes.addressof(self.seen) + at, ctypes.addressof(self.untouched) + at, size, touched)
+
+    def size_of_work(self):
+        return struct.unpack_from("q", self.untouched, STATX_SIZE)[0]  # it is the first
 
     def touched(self):
         """Whether anybody has used them, or changed their size."""
