@@ -723,16 +723,15 @@ def end_rehearsal(interrupts):
 
 def train(fd, set_limits):
     """Rehearse in the zygote, as often as it takes the interpreter to adapt itself to this
-    code. That makes it faster, and once adapted it looks at fewer objects. fd is the
-    number that the control socket will have."""
+    code: for output, an error, and a value. That makes it faster, and once adapted it
+    looks at fewer objects. fd is the number that the control socket will have."""
     import _socket
 
     ours, theirs = _socket.socketpair()
     os.dup2(ours.fileno(), fd, inheritable=False)
     ours.close()
-    line = REHEARSAL.encode() + b"\n"
-    for _ in range(TRAININGS):
-        theirs.sendall(line)
+    for code in ("print(end=str())", "1/0", "40 + 2") * TRAININGS:
+        theirs.sendall((COMMAND % (code, MAX_TEXT)).encode() + b"\n")
         main(fd, set_limits, True, rehearsal=True)
         end_rehearsal(prepared.interrupts)
         while theirs.recv(MAX_TEXT).count(b"status") == 0:
@@ -744,7 +743,8 @@ def train(fd, set_limits):
 
 # CPython 3.11 and later adapt code after 8 runs, and then some of it again.
 TRAININGS = 20
-REHEARSAL = '{"id":"rehearsal","cmd":"exec","code":"print(end=str())","limits":{},"results":0}'
+COMMAND = '{"id":"rehearsal","cmd":"exec","code":"%s","limits":{},"results":%d}'
+REHEARSAL = COMMAND % ("print(end=str())", 0)
 
 # Large libraries touch so many pages, even for little, that most of the time of a short
 # program would go into copying them.

@@ -90,7 +90,22 @@ def prepare():
             modules, codes[name] = compiled(os.path.join(HERE, file))
             for module in modules:
                 __import__(module)
+    import_for_errors()
     return codes
+
+
+def import_for_errors():
+    """Import what CPython 3.11 and later need to show where in its line an error was. They
+    do so when there is one, which takes longer than most programs."""
+    import linecache
+    import traceback
+
+    linecache.cache["<error>"] = (4, None, ["1/0\n"], "<error>")
+    try:
+        exec(compile("1/0\n", "<error>", "exec"), {})
+    except ZeroDivisionError:
+        traceback.format_exc()
+    linecache.cache.clear()
 
 
 codes = prepare()
