@@ -171,6 +171,25 @@ func TestPreloadOfAModuleWithThreads(t *testing.T) {
 	}
 }
 
+// What registers for the end of threads when it is preloaded does not take a rehearsal's
+// end for that of the interpreter: threads can be started, and are joined.
+func TestPreloadOfAModuleThatEndsThreads(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, preloaded(python(), "concurrent.futures.thread"))
+	const code = `
+import concurrent.futures, threading, time
+with concurrent.futures.ThreadPoolExecutor(1) as executor:
+    print(executor.submit(abs, -1).result(), threading.main_thread().is_alive())
+def late():
+    time.sleep(0.2)
+    print("joined")
+threading.Thread(target=late).start()
+`
+	for range 2 {
+		wantText(t, execute(t, pool, job.Spec{Code: code}), "ok 0", "1 True\njoined\n", "")
+	}
+}
+
 // Code may have terminals, and the next worker of the slot finds none of them.
 func TestTerminals(t *testing.T) {
 	t.Parallel()
