@@ -507,7 +507,10 @@ def user_namespace(owner):
             with open("/proc/%d/%s" % (pid, name), "w") as file:
                 file.write(text)
         fd = os.open("/proc/%d/ns/user" % pid, os.O_RDONLY)
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, Confinement.CONTROL + 1)
+        try:
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, Confinement.CONTROL + 1)
+        finally:
+            os.close(fd)
     except OSError as error:
         raise LayerError(layer, "map its user", error)
     finally:
