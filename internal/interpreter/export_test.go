@@ -2,3 +2,9 @@ package interpreter
 
 // MayHaveLeft reports whether Collect has to ask the slot.
 func (w *Worker) MayHaveLeft() bool { return w.files.left }
+
+// TellSlot sends a command although the worker may have ended.
+func (w *Worker) TellSlot(command string) error { return w.slot.link.write([]byte(command)) }
+
+// Exited is closed once nothing is left of the worker.
+func (w *Worker) Exited() <-chan struct{} { return w.exited }

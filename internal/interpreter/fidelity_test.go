@@ -161,6 +161,33 @@ open(os.environ["MPLCONFIGDIR"] + "/f", "w"); open("f", "w")
 	})
 }
 
+// The directories that lead to an interpreter within /tmp belong to the code if the runner
+// is an ordinary user: they are empty for each, however they were left.
+func TestWayToTheInterpreter(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *interpreter.Config) {
+		c.Size, c.Runtimes = 1, runtimeOf(venv(t, nil))
+	})
+	const code = `
+import os, sys
+way = []
+path = os.path.dirname(sys.prefix)
+while path not in ("/", "/tmp"):
+    way.append(path)
+    path = os.path.dirname(path)
+print(bool(way), [os.listdir(path) == [os.path.basename(below)] for path, below in zip(way, [sys.prefix] + way)].count(False))
+try:
+    %s
+except PermissionError:
+    pass  # the runner is root
+`
+	for _, leave := range []string{`open(way[0] + "/secret", "w").close()`, `os.rename(way[-1], "/tmp/elsewhere"); os.makedirs(sys.prefix)`} {
+		for range 3 {
+			wantText(t, execute(t, pool, job.Spec{Code: fmt.Sprintf(code, leave)}), "ok 0", "True 0\n", "")
+		}
+	}
+}
+
 func TestPreloadOfAModuleWithThreads(t *testing.T) {
 	t.Parallel()
 	python := venv(t, map[string]string{"busy": "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()"})
@@ -168,6 +195,25 @@ func TestPreloadOfAModuleWithThreads(t *testing.T) {
 	err := pool.Start(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "preload busy: it starts threads") {
 		t.Errorf("Start: %v", err)
+	}
+}
+
+// What registers for the end of threads when it is preloaded does not take a rehearsal's
+// end for that of the interpreter: threads can be started, and are joined.
+func TestPreloadOfAModuleThatEndsThreads(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, preloaded(python(), "concurrent.futures.thread"))
+	const code = `
+import concurrent.futures, threading, time
+with concurrent.futures.ThreadPoolExecutor(1) as executor:
+    print(executor.submit(abs, -1).result(), threading.main_thread().is_alive())
+def late():
+    time.sleep(0.2)
+    print("joined")
+threading.Thread(target=late).start()
+`
+	for range 2 {
+		wantText(t, execute(t, pool, job.Spec{Code: code}), "ok 0", "1 True\njoined\n", "")
 	}
 }
 

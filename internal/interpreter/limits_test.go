@@ -237,3 +237,25 @@ id = frame.f_locals["command"]["id"]
 		})
 	}
 }
+
+// A slot that is told to change the size of its file systems when its worker has just
+// ended has those of the usual size for the next.
+func TestSizeThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *interpreter.Config) { c.Size = 1 })
+	const code = "import os\ns = os.statvfs('/work')\nprint(s.f_blocks * s.f_frsize)"
+	usual := execute(t, pool, job.Spec{Code: code}).Stdout
+	for range 3 {
+		w := acquire(t, pool)
+		if res, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample}); err != nil || res.Stdout != usual {
+			t.Fatalf("%q, %v; usual are %q", res.Stdout, err, usual)
+		}
+		<-w.Exited()
+		if err := w.TellSlot("R 1048576"); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -484,7 +484,8 @@ def serve(command, control, interrupts, set_limits, rehearsal=False):
         lambda: report(control, command["id"], outcome),
         lambda: show_figures(outcome, interrupts),
         lambda: close_loop(interrupts),
-        lambda: unshielded(interrupts, join_threads),
+        # Both are for good: threading and what has registered for its end take it for that.
+        lambda: unshielded(interrupts, nothing if rehearsal else join_threads),
         lambda: unshielded(interrupts, nothing if rehearsal else _run_atexit),
         lambda: unshielded(interrupts, nothing if rehearsal else _clear_atexit),
         lambda: unshielded(interrupts, forget_module),

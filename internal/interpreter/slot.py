@@ -311,6 +311,8 @@ class Slot:
 
     def resize(self, disk):
         self.state.special = 1
+        if not self.state.pid:  # it has just ended: the next one is to have the usual size
+            self.stale = True
         try:
             self.files.resize(disk)
             self.channel.send({"type": "ok"})

@@ -154,7 +154,8 @@ class Zygote:
             prepared.home = seal.WORK
         if self.work_begins_empty:
             self.empty = seal.Empty(self.native)
-            prepared.is_empty = self.empty.look
+            if self.native is not None:  # in Python it would be slow, and need builtins, which the code may have removed
+                prepared.is_empty = self.empty.look
         repl_worker.find_differences()
         gc.collect()
         gc.freeze()  # else each training would look through all of it

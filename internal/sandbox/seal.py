@@ -335,7 +335,7 @@ class Files:
     def __init__(self, native, disk_bytes, owner, hidden, made):
         self.disk_bytes, self.owner, self.hidden, self.made = disk_bytes, owner, hidden, made
         self.work, self.tmp = self.options(disk_bytes, b"700"), self.options(disk_bytes, b"1777")
-        self.dirs = [WORK, TMP] + made
+        self.dirs = [WORK, TMP] + ways(hidden) + made
         self.seen, self.untouched = [ctypes.create_string_buffer(len(self.dirs) * STATX) for _ in range(2)]
         self.resized = False
         self.mount()
@@ -392,8 +392,7 @@ class Files:
     def renew(self):
         """Make them empty again. Nobody uses them."""
         self.resized = False
-        for path, _ in self.hidden:
-            check(_umount2(os.fsencode(path), MNT_DETACH), "mount namespace", "umount " + path)
+        # What is mounted below goes with them: by its path it might not be found any more.
         for path in (b"/dev/shm", b"/tmp", b"/work"):
             check(_umount2(path, MNT_DETACH), "mount namespace", "umount " + os.fsdecode(path))
         self.mount()
@@ -405,6 +404,18 @@ class Files:
         data = b"size=%d" % disk_bytes
         for path in (b"/work", b"/tmp"):
             mount(None, path, None, MS_REMOUNT | MS_NOSUID | MS_NODEV, data)
+
+
+def ways(hidden):
+    """The directories that lead to parts of the interpreter within /tmp and /work. They
+    are the code's, too, if the runner is an ordinary user."""
+    found = set()
+    for path, _ in hidden:
+        path = os.path.dirname(path)
+        while covered(path, (TMP, WORK)) and path not in (TMP, WORK):
+            found.add(path)
+            path = os.path.dirname(path)
+    return sorted(found)
 
 
 # --- a worker's confinement ----------------------------------------------------------
@@ -507,7 +518,10 @@ def user_namespace(owner):
             with open("/proc/%d/%s" % (pid, name), "w") as file:
                 file.write(text)
         fd = os.open("/proc/%d/ns/user" % pid, os.O_RDONLY)
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, Confinement.CONTROL + 1)
+        try:
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, Confinement.CONTROL + 1)
+        finally:
+            os.close(fd)
     except OSError as error:
         raise LayerError(layer, "map its user", error)
     finally:
