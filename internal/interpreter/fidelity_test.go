@@ -161,6 +161,26 @@ open(os.environ["MPLCONFIGDIR"] + "/f", "w"); open("f", "w")
 	})
 }
 
+// That an execution has listed its directories does not show to the next one.
+func TestListingLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *interpreter.Config) { c.Size = 1 })
+	const look = "import os\nprint([os.stat(d).st_atime_ns for d in ('/work', '/tmp')])"
+	const slots = 6 // more than there are, so that it is the turn of each
+	before := map[string]bool{}
+	for range slots {
+		before[execute(t, pool, job.Spec{Code: look}).Stdout] = true
+	}
+	for range slots {
+		execute(t, pool, job.Spec{Code: "import os\nos.listdir('/work'), os.listdir('/tmp')"})
+	}
+	for range slots {
+		if after := execute(t, pool, job.Spec{Code: look}).Stdout; !before[after] {
+			t.Errorf("%s is new, before there were %v", after, before)
+		}
+	}
+}
+
 // The directories that lead to an interpreter within /tmp belong to the code if the runner
 // is an ordinary user: they are empty for each, however they were left.
 func TestWayToTheInterpreter(t *testing.T) {

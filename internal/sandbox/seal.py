@@ -39,7 +39,7 @@ CLONE_NEWNET = 0x40000000
 SLOT_NAMESPACES = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x00200000, 0x01000000
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 2, 4, 8, 32, 4096
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NODIRATIME, MS_BIND = 2, 4, 8, 32, 2048, 4096
 MS_REC, MS_PRIVATE = 16384, 1 << 18
 MNT_DETACH = 2
 AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_RECURSIVE = -100, 0x100, 0x8000
@@ -308,6 +308,8 @@ def open_slot():
 # --- a worker's files ----------------------------------------------------------------
 
 
+# That a directory was listed does not show, also not to the next worker.
+SCRATCH = MS_NOSUID | MS_NODEV | MS_NODIRATIME
 STATX, STATX_SIZE = 256, 40  # bytes of a struct statx; where in it the size is
 
 
@@ -347,8 +349,8 @@ class Files:
         self.remember()
 
     def mount(self):
-        mount(b"tmpfs", b"/work", b"tmpfs", MS_NOSUID | MS_NODEV, self.work)
-        mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, self.tmp)
+        mount(b"tmpfs", b"/work", b"tmpfs", SCRATCH, self.work)
+        mount(b"tmpfs", b"/tmp", b"tmpfs", SCRATCH, self.tmp)
         mount(b"/tmp", b"/dev/shm", None, MS_BIND)
         for path, stash in self.hidden:  # parts of the interpreter that these have covered
             os.makedirs(path, 0o755, exist_ok=True)
@@ -367,7 +369,7 @@ class Files:
 
     def mount_at(self, path, disk_bytes):
         """Mount another work directory, for a copy of the worker. It goes with the rest."""
-        mount(b"tmpfs", path, b"tmpfs", MS_NOSUID | MS_NODEV, self.options(disk_bytes, b"700"))
+        mount(b"tmpfs", path, b"tmpfs", SCRATCH, self.options(disk_bytes, b"700"))
 
     def add_look(self, program, touched=None):
         """Steps that look at the directories and go on at the label, or stop, if they are
@@ -403,7 +405,7 @@ class Files:
         self.resized = True
         data = b"size=%d" % disk_bytes
         for path in (b"/work", b"/tmp"):
-            mount(None, path, None, MS_REMOUNT | MS_NOSUID | MS_NODEV, data)
+            mount(None, path, None, MS_REMOUNT | SCRATCH, data)
 
 
 def ways(hidden):
