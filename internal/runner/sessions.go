@@ -61,7 +61,7 @@ type SessionRecords interface {
 type Operation func(ctx context.Context, s *Session, args json.RawMessage) (data any, end *job.SessionEnd, err error)
 
 // idleLook is how much more rarely a runner without sessions looks after them.
-const idleLook = 4
+const idleLook = 8
 
 // Session is a session that this runner serves. It has an interpreter from its first
 // execution on. While one goroutine serves it, nobody else touches the interpreter.
