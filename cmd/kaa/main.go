@@ -56,7 +56,10 @@ func devCommand() *cobra.Command {
 		Long: "Run API, runner and an embedded Redis in one process, on 127.0.0.1:8080 (KAA_ADDR).\n" +
 			"With KAA_REDIS_URL set it uses that Redis instead. All other variables work too.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return app.RunDev(cmd.Context(), process(cmd)) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			app.ShareProcessors()
+			return app.RunDev(cmd.Context(), process(cmd))
+		},
 	}
 }
 

@@ -9,5 +9,6 @@ import (
 )
 
 func main() {
+	app.ShareProcessors()
 	os.Exit(app.Main("runner", app.RunRunner, app.RunnerHealthAddr))
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/app"
 )
 
 // idle is how long a benchmark waits between calls for the system to be idle: the
@@ -113,19 +115,22 @@ func benchmarkSession(b *testing.B, begin string) {
 	}
 }
 
-// BenchmarkThroughput measures 32 callers at once, and in the same run, in turns with
-// them, bare interpreters spawned on all cores.
+// BenchmarkThroughput measures 32 callers at once, who keep their connections as clients do,
+// and in the same run, in turns with them, bare interpreters spawned on all cores.
 func BenchmarkThroughput(b *testing.B) {
 	const callers, share = 32, 200
 	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
+	k.client.Transport = &http.Transport{MaxIdleConnsPerHost: callers}
 	var calls, spawns time.Duration
 	n := 0
 	for b.Loop() {
+		undo := app.ShareProcessors() // as in runner and dev
 		calls += together(callers, share, func() {
 			if a := k.call(http.MethodPost, executePath, fields{"code": "print(42)"}); a.str("stdout") != "42\n" {
 				b.Error(a.raw)
 			}
 		})
+		undo()
 		spawns += together(2*runtime.NumCPU(), share, func() {
 			if out, err := exec.CommandContext(b.Context(), python(), "-I", "-c", "print(42)").Output(); err != nil || string(out) != "42\n" {
 				b.Error(err)
