@@ -6,7 +6,7 @@
 -- {'unregistered'} | {'gone'} | {'missing'}. The same claim sent twice counts once.
 local id, runner, session = ARGV[1], ARGV[2], ARGV[3]
 local f = redis.call('HMGET', KEYS[1], 'state', 'queue', 'attempt', 'queued_at', 'scheduled_at', 'runner', 'session',
-  'spec', 'started_at', 'events')
+  'spec', 'started_at', 'events', 'caller')
 local state = f[1]
 if not state then return missing(id) end
 if state == 'running' and f[6] == runner and f[7] == session then
@@ -29,5 +29,5 @@ redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'runner', ru
 redis.call('SADD', P .. 'runners', runner)
 redis.call('SADD', runner_jobs_key(runner), id)
 redis.call('ZREM', P .. 'outbox', id)
-local filled = reindex(id, f[2], state, 'running')
+local filled = reindex(id, f[2], state, 'running', f[11])
 return { 'claimed', attempt, int(math.max(0, now - tonumber(ready))), f[2], f[8], filled, f[10] }

@@ -1,4 +1,5 @@
--- Shared by every script: it is put in front of each one.
+-- What scripts share: in front of each one is put what it needs of this. So each function
+-- begins and ends at the beginning of a line, or is one line.
 --
 -- All keys carry the hash tag {kaa}, so that on a Redis cluster they live in one
 -- slot and a script may touch several of them. Times are milliseconds of Redis's
@@ -47,11 +48,9 @@ local function held_key(queue, caller) return P .. 'held:' .. queue .. ':' .. ca
 local function seat(id, queue, caller, now)
   if not caller then return true end
   local seats, held = seats_key(queue, caller), held_key(queue, caller)
-  if redis.call('SISMEMBER', seats, id) == 1 then return true end
-  if redis.call('SCARD', seats) < WINDOW and redis.call('EXISTS', held) == 0 then
-    redis.call('SADD', seats, id)
-    return true
-  end
+  if redis.call('SADD', seats, id) == 0 then return true end
+  if redis.call('SCARD', seats) <= WINDOW and redis.call('EXISTS', held) == 0 then return true end
+  redis.call('SREM', seats, id)
   redis.call('ZADD', held, int(now), id)
   redis.call('SADD', P .. 'holding', queue .. ' ' .. caller)
   return false
@@ -87,12 +86,13 @@ end
 
 -- reindex moves a job from one state's listing to another's. Every move of a state
 -- passes here, and each once: so the counts are exact. It returns how many held jobs
--- the move brought into the outbox: somebody has to look there now.
-local function reindex(id, queue, from, to)
+-- the move brought into the outbox: somebody has to look there now. The caller, if it is
+-- not given, is the record's.
+local function reindex(id, queue, from, to, caller)
   redis.call('ZREM', index_key(queue, from), id)
   redis.call('ZADD', index_key(queue, to), 0, id)
   if waits(from) == waits(to) then return 0 end
-  local caller = redis.call('HGET', job_key(id), 'caller')
+  caller = caller or redis.call('HGET', job_key(id), 'caller')
   count(caller, waits(to) and 1 or -1)
   if waits(to) then return 0 end
   return unseat(id, queue, caller)
@@ -186,8 +186,11 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
     'events', 'attempt', 'files')
   local now, ttl = now_ms(), tonumber(f[4])
   local life = ttl
-  redis.call('HSET', key, 'state', to, 'finished_at', int(now))
-  if result ~= '' then redis.call('HSET', key, 'result', result) end
+  if result ~= '' then
+    redis.call('HSET', key, 'state', to, 'finished_at', int(now), 'result', result)
+  else
+    redis.call('HSET', key, 'state', to, 'finished_at', int(now))
+  end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
   redis.call('HDEL', key, 'spec', 'notify', 'cancel', 'waiter', 'asks', 'answer')
   if f[7] then

@@ -56,36 +56,47 @@ if MAX_CALLER_DEPTH > 0 then
   if depth >= MAX_CALLER_DEPTH then return { 'full', '', depth, MAX_CALLER_DEPTH } end
 end
 if fingerprint ~= '' then redis.call('SET', KEYS[2], fingerprint .. ' ' .. id, 'PX', ARGV[12]) end
-redis.call('HSET', KEYS[1], 'state', state, 'queue', queue, 'attempt', '0', 'max_attempts', ARGV[4],
-  'created_at', int(now), 'timeout', ARGV[6], 'result_ttl', ARGV[7], 'spec', ARGV[9], 'caller', caller)
-count(caller, 1)
-if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'metadata', ARGV[8]) end
-if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'notify', ARGV[10]) end
-if ARGV[22] ~= '' then redis.call('HSET', KEYS[1], 'files', '1') end
-if ARGV[14] ~= '' then redis.call('HSET', KEYS[1], 'runtime', ARGV[14]) end
-if ARGV[18] ~= '' then
-  redis.call('HSET', KEYS[1], 'hook_url', ARGV[18], 'hook_state', 'pending', 'hook_attempts', '0')
-  if ARGV[19] ~= '' then redis.call('HSET', KEYS[1], 'hook_secret', ARGV[19]) end
+local record = { 'state', state, 'queue', queue, 'attempt', '0', 'max_attempts', ARGV[4],
+  'created_at', int(now), 'timeout', ARGV[6], 'result_ttl', ARGV[7], 'spec', ARGV[9], 'caller', caller }
+local function put(field, value)
+  if value == '' then return end
+  record[#record + 1] = field
+  record[#record + 1] = value
 end
-if events ~= '' then redis.call('HSET', KEYS[1], 'events', '1') end
+put('metadata', ARGV[8])
+put('notify', ARGV[10])
+put('files', ARGV[22] ~= '' and '1' or '')
+put('runtime', ARGV[14])
+if ARGV[18] ~= '' then
+  put('hook_url', ARGV[18])
+  put('hook_state', 'pending')
+  put('hook_attempts', '0')
+  put('hook_secret', ARGV[19])
+end
+put('events', events ~= '' and '1' or '')
+put('waiter', ARGV[15])
+put('scheduled_at', ARGV[5] ~= '0' and ARGV[5] or '')
+if state ~= 'scheduled' then
+  put('queued_at', int(now))
+  put('in_session', session)
+  put('session', session)
+end
+redis.call('HSET', KEYS[1], unpack(record))
+count(caller, 1)
 if ARGV[15] ~= '' then
   -- The first job that a process waits for registers it, so that the way of a job
   -- has no heartbeat on it.
-  redis.call('HSET', KEYS[1], 'waiter', ARGV[15])
   redis.call('SADD', waiter_jobs_key(ARGV[15]), id)
   redis.call('SADD', P .. 'waiters', 'waiter:' .. ARGV[15])
   redis.call('SET', waiter_key(ARGV[15]), '1', 'PX', ARGV[16])
 end
-if ARGV[5] ~= '0' then redis.call('HSET', KEYS[1], 'scheduled_at', ARGV[5]) end
 if queue ~= 'operations' then redis.call('SADD', P .. 'queues', queue) end
 redis.call('ZADD', index_key(queue, state), 0, id)
 if state == 'scheduled' then
   redis.call('ZADD', P .. 'outbox', ARGV[5], id)
   redis.call('PUBLISH', P .. 'outbox', ARGV[5])
 else
-  redis.call('HSET', KEYS[1], 'queued_at', int(now))
   if session ~= '' then
-    redis.call('HSET', KEYS[1], 'in_session', session, 'session', session)
     local number = redis.call('HINCRBY', session_key(session), 'accepted', 1)
     redis.call('ZADD', session_jobs_key(session), number, id)
     if observed then
