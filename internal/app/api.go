@@ -84,7 +84,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 		return nil, err
 	}
 	hooks := s.webhooks()
-	maintenance, err := s.startMaintenance(ctx, s.maintainer(), hooks.Due)
+	maintenance, err := s.startMaintenance(ctx, s.maintainer(""), hooks.Due)
 	if err != nil {
 		return nil, errors.Join(err, finished.Close())
 	}

@@ -84,7 +84,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	if err != nil {
 		return nil, err
 	}
-	maintainer := s.maintainer()
+	maintainer := s.maintainer(self.ID)
 	r := runner.New(runner.Config{
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics, Events: s.store, EventBytes: s.cfg.EventBytes,
 		Blobs: s.blobs, Files: s.cfg.fileLimits(),

@@ -143,9 +143,10 @@ func (s *shared) task(t job.DueTask) queue.Task {
 	}
 }
 
-// maintainer returns the maintenance of a process, not started yet.
-func (s *shared) maintainer() *runner.Maintainer {
-	return runner.NewMaintainer(s.store, s.store, s.enqueue, s.reclaim, s.log)
+// maintainer returns the maintenance of a process, not started yet; self is its runner, if
+// it has one.
+func (s *shared) maintainer(self string) *runner.Maintainer {
+	return runner.NewMaintainer(self, s.store, s.store, s.enqueue, s.reclaim, s.log)
 }
 
 // startMaintenance starts it and returns its stages. hooksDue, if not nil, is called

@@ -23,9 +23,9 @@ type Outbox interface {
 
 // Repairs is what else the maintenance does.
 type Repairs interface {
-	// Lapsed returns the runners whose heartbeat has lapsed, and the processes whose lease
-	// on what their callers wait for has.
-	Lapsed(ctx context.Context) ([]string, error)
+	// Lapsed returns the runners whose heartbeat has lapsed, except self, and the processes
+	// whose lease on what their callers wait for has.
+	Lapsed(ctx context.Context, self string) ([]string, error)
 	// Rescue settles the jobs of those of them that have lapsed: of runners, what they
 	// executed; of others, what nobody waits for any more. It tells whether there was a
 	// runner among them.
@@ -71,6 +71,7 @@ const (
 // runner process has one; all that they do is compare-and-set in Redis, so any
 // number of them may run.
 type Maintainer struct {
+	self    string // the runner of this process, if there is one
 	outbox  Outbox
 	repairs Repairs
 	enqueue Enqueue
@@ -86,9 +87,10 @@ type Maintainer struct {
 	done         sync.WaitGroup
 }
 
-// NewMaintainer returns a maintainer that has not started yet.
-func NewMaintainer(outbox Outbox, repairs Repairs, enqueue Enqueue, reclaim Reclaim, log *slog.Logger) *Maintainer {
-	return &Maintainer{outbox: outbox, repairs: repairs, enqueue: enqueue, reclaim: reclaim, log: log, wake: make(chan struct{}, 1)}
+// NewMaintainer returns a maintainer that has not started yet, of the runner self or, if
+// that is empty, of another process.
+func NewMaintainer(self string, outbox Outbox, repairs Repairs, enqueue Enqueue, reclaim Reclaim, log *slog.Logger) *Maintainer {
+	return &Maintainer{self: self, outbox: outbox, repairs: repairs, enqueue: enqueue, reclaim: reclaim, log: log, wake: make(chan struct{}, 1)}
 }
 
 // Start begins the maintenance; Close ends it.
@@ -199,7 +201,7 @@ func (m *Maintainer) rescue(ctx context.Context) {
 // lapsed returns the runners that seem dead, as far as that can be believed.
 func (m *Maintainer) lapsed(ctx context.Context) []string {
 	began := time.Now()
-	lapsed, err := m.repairs.Lapsed(ctx)
+	lapsed, err := m.repairs.Lapsed(ctx, m.self)
 	switch {
 	case err != nil:
 		m.troubled(ctx, "look for lost runners", err)

@@ -68,7 +68,7 @@ func (o *fakeOutbox) seen() int {
 	return o.looks
 }
 
-func (o *fakeOutbox) Lapsed(context.Context) ([]string, error) {
+func (o *fakeOutbox) Lapsed(context.Context, string) ([]string, error) {
 	o.mu.Lock()
 	away, slow := o.away, o.slow
 	o.mu.Unlock()
@@ -118,7 +118,7 @@ func TestMaintainer(t *testing.T) {
 		enqueued := map[string]time.Duration{}
 		var reclaimed []time.Duration
 		failures := 1
-		m := runner.NewMaintainer(o, o, func(_ context.Context, task job.DueTask) error {
+		m := runner.NewMaintainer("", o, o, func(_ context.Context, task job.DueTask) error {
 			if task.JobID == "flaky" && failures > 0 {
 				failures--
 				return errors.New("Redis is away")
@@ -187,7 +187,7 @@ func TestNoRescueOfTheLiving(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				o := &fakeOutbox{due: map[string]time.Time{}}
-				m := runner.NewMaintainer(o, o, func(context.Context, job.DueTask) error { return nil }, func(context.Context) error { return nil }, slog.New(slog.DiscardHandler))
+				m := runner.NewMaintainer("", o, o, func(context.Context, job.DueTask) error { return nil }, func(context.Context) error { return nil }, slog.New(slog.DiscardHandler))
 				m.Start(t.Context())
 				defer m.Close()
 				<-time.After(20*time.Second - time.Millisecond)

@@ -110,7 +110,7 @@ func TestEveryEndIsAnEvent(t *testing.T) {
 		if err := b.rdb.Del(ctx, "{kaa}:"+what).Err(); err != nil {
 			return err
 		}
-		lapsed, err := b.Lapsed(ctx)
+		lapsed, err := b.Lapsed(ctx, "")
 		if err != nil {
 			return err
 		}

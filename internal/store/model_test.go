@@ -356,7 +356,7 @@ func (w *world) lapse() (string, []string) {
 }
 
 func (w *world) rescue() (string, []string) {
-	lapsed, err := w.Lapsed(w.t.Context())
+	lapsed, err := w.Lapsed(w.t.Context(), "")
 	w.same("look for lapsed", err, nil)
 	for _, r := range lapsed {
 		if w.runners[r] {

@@ -80,10 +80,11 @@ func (s *Store) Attend(ctx context.Context, waiter string) error {
 
 // Lapsed returns the registered runners whose heartbeat has lapsed, and the waiters
 // whose lease has, for Rescue: in two commands for any number of them, and one more if
-// there are any.
-func (s *Store) Lapsed(ctx context.Context) ([]string, error) {
+// there are any. self is a runner that asks, if it is not empty: it is alive.
+func (s *Store) Lapsed(ctx context.Context, self string) ([]string, error) {
 	const op = "look for lapsed runners"
 	members, err := s.rdb.SUnion(ctx, runnersKey, waitersKey).Result()
+	members = slices.DeleteFunc(members, func(m string) bool { return m == self })
 	if err != nil || len(members) == 0 {
 		return nil, wrap(op, err)
 	}

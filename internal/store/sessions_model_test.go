@@ -300,7 +300,7 @@ func (w *sessionWorld) lapse() {
 }
 
 func (w *sessionWorld) rescue() {
-	lapsed, err := w.Lapsed(w.t.Context())
+	lapsed, err := w.Lapsed(w.t.Context(), "")
 	w.same("look for lapsed", err, nil)
 	_, _, err = w.Rescue(w.t.Context(), lapsed...)
 	w.same("rescue", err, nil)

@@ -85,7 +85,7 @@ func (b *bundle) claim(t *testing.T, id string) job.Claim {
 // rescue does what the maintainer does.
 func (b *bundle) rescue(t *testing.T) (rescued []job.Rescued, runner bool, err error) {
 	t.Helper()
-	lapsed, err := b.Lapsed(t.Context())
+	lapsed, err := b.Lapsed(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestRescue(t *testing.T) {
 	if _, err := b.Claim(t.Context(), alive, "alive", "s"); err != nil {
 		t.Fatal(err)
 	}
-	if lapsed, err := b.Lapsed(t.Context()); err != nil || len(lapsed) != 0 {
+	if lapsed, err := b.Lapsed(t.Context(), ""); err != nil || len(lapsed) != 0 {
 		t.Fatalf("all are alive: %v, %v", lapsed, err)
 	}
 	if rescued, _, err := b.Rescue(t.Context(), b.runner, "alive"); err != nil || len(rescued) != 0 {
@@ -307,7 +307,10 @@ func TestRescue(t *testing.T) {
 	if err := b.Leave(t.Context(), b.runner); err != nil { // as if its heartbeat had lapsed
 		t.Fatal(err)
 	}
-	lapsed, err := b.Lapsed(t.Context())
+	if lapsed, err := b.Lapsed(t.Context(), b.runner); err != nil || len(lapsed) != 0 {
+		t.Fatalf("it asks itself: %v, %v", lapsed, err)
+	}
+	lapsed, err := b.Lapsed(t.Context(), "")
 	if err != nil || !slices.Equal(lapsed, []string{b.runner}) {
 		t.Fatalf("lapsed: %v, %v", lapsed, err)
 	}
