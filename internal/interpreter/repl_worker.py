@@ -20,9 +20,10 @@ private socket, on which the worker speaks lines of JSON:
                      {"id": "...", "type": "forked", "pid"}
 
 After exec the process ends. After session it waits for the next one, in the same
-namespace; shutdown then ends it in good order. To fork the answer is refused, or forking,
-then come the descriptors of the copies, and for each of them a forked; each copy is told to
-go on its own socket, and says ready there once its files are copied: see branch.py.
+namespace; shutdown then ends it in good order: see session.py. To fork the answer is
+refused, or forking, then come the descriptors of the copies, and for each of them a
+forked; each copy is told to go on its own socket, and says ready there once its files are
+copied: see branch.py.
 
 The code shares this process, so it can break everything in here if it tries.
 The runner knows that: it alone decides about time, output and the end. What
@@ -59,7 +60,7 @@ from _json import encode_basestring_ascii as quote
 parse = json.JSONDecoder().scan_once
 
 # The scripts of these names, which whoever loads this one puts here.
-display = notebook = branch = console = None
+display = notebook = console = session = None
 
 VERSION = 2
 SOCKET = 3  # where the tests put the control socket
@@ -67,7 +68,6 @@ OWN_FILE = __file__
 FILENAME = "<stdin>"  # what the code is called in its tracebacks
 EXECUTION = "<stdin-"  # and its number: so in a session
 SESSION_COMMANDS = ("session", "fork")
-MAX_SOURCES = 1000  # of a session that its tracebacks can show
 MAX_NAME = 256
 # In characters. One takes at most 12 bytes as ASCII JSON, so that an error frame
 # with a value and a traceback stays below the runner's bound of 1 MiB.
@@ -529,155 +529,6 @@ def run_all(interrupts, steps):
     _exit(70)
 
 
-class Session:
-    """Serves one execution after the other in one namespace, until shutdown."""
-
-    def __init__(self, control, interrupts, set_limits):
-        self.control, self.interrupts, self.set_limits = control, interrupts, set_limits
-        self.home = os.getcwd()
-        self.ready, self.loop = prepared.ready, prepared.results.loop
-        self.describer = Describer(self.home)
-        self.streams = (sys.stdout, sys.stderr)
-        self.namespace = new_namespace()
-        self.sources = []
-        self.fed = False
-
-    def serve(self, command):
-        while command is not None and command["cmd"] in SESSION_COMMANDS:
-            if command["cmd"] == "session":
-                self.run(command)
-            else:
-                branch.fork(self, command)
-            command = self.next()
-        run_all(self.interrupts, [
-            lambda: close_loop(self.interrupts),
-            lambda: unshielded(self.interrupts, join_threads),
-            lambda: unshielded(self.interrupts, _run_atexit),
-            lambda: _exit(0),
-        ])
-
-    def next(self):
-        while True:
-            try:
-                self.control.wait()
-                # What was meant for the execution before is not for the next one.
-                self.interrupts.notes.clear()
-                command = self.control.receive()
-                if command is None or command["cmd"] != "input":  # that comes too late
-                    return command
-            except OSError:
-                return None
-            except BaseException:
-                self.interrupts.shield()
-
-    def run(self, command):
-        outcome, undo, sent = Outcome(), [], []
-        source = command.get("code") or ""
-        filename = "%s%d>" % (EXECUTION, command["execution"])
-        attempt(lambda: self.begin(command, source, filename, undo))
-
-        def finish():
-            if not self.control.is_ours():
-                _exit(outcome.exit_code)  # a process that the code has forked
-            dropped = prepared.results.end() or None
-            if not self.control.send(id=command["id"], type="status", status=outcome.status, exitCode=outcome.exit_code,
-                                     dropped=dropped, files=has_files(self.home)):
-                _exit(70)
-            sent.append(True)
-
-        steps = [
-            lambda: execute(outcome, source, self.interrupts, lambda: self.describer, self.namespace, filename),
-            stop_tracing,
-            lambda: report(self.control, command["id"], outcome),
-            lambda: show_figures(outcome, self.interrupts),
-            lambda: flush_all(self.streams, prepared.flush_libc),
-            prepared.console.end,
-            lambda: undo_envs(undo),
-            finish,
-        ]
-        take_all(self.interrupts, steps, sent)
-
-    def begin(self, command, source, filename, undo):
-        if command.get("session"):
-            apply_envs(command["session"])
-        envs = command.get("envs")
-        if envs:
-            for name in envs:
-                undo.append((name, os.environ.get(name)))
-            apply_envs(envs)
-        if command.get("limits"):
-            self.set_limits(command["limits"])
-        prepared.results.begin(command)
-        stdin = command.get("stdin")
-        if stdin or self.fed:
-            self.fed = bool(stdin)
-            feed(stdin)
-        if command.get("input"):
-            prepared.console.begin(command["id"])
-        prime_linecache(source, filename)
-        self.sources.append(filename)
-        if len(self.sources) > MAX_SOURCES:
-            linecache.cache.pop(self.sources.pop(0), None)
-
-
-def attempt(step):
-    try:
-        step()
-    except BaseException:
-        pass
-
-
-def take_all(interrupts, steps, done):
-    """Take each step once, whatever it raises, until something is in done."""
-    steps.reverse()
-    tries = 100
-    while steps and not done and tries:
-        tries -= 1
-        try:
-            try:
-                while steps:
-                    interrupts.shield()
-                    steps.pop()()
-            except BaseException:
-                interrupts.shield()
-        except BaseException:
-            pass
-    if not done:
-        _exit(70)
-
-
-def undo_envs(undo):
-    for name, value in undo:
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-    if any(name == "TZ" for name, _ in undo):
-        time.tzset()
-
-
-def feed(text):
-    """Give an execution its own standard input, with an end; what the one before has
-    left of its is gone."""
-    if text:
-        try:
-            fd = os.memfd_create("stdin")
-        except (AttributeError, OSError):
-            import tempfile
-
-            file = tempfile.TemporaryFile(buffering=0)
-            fd = os.dup(file.fileno())
-        data = text.encode("utf-8", "surrogatepass")
-        while data:
-            data = data[_write(fd, data):]
-        os.lseek(fd, 0, os.SEEK_SET)
-    else:
-        fd = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(fd, 0)
-    _close(fd)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-
-
 class Prepared:
     """What the zygote has made ready for all its workers."""
 
@@ -823,7 +674,7 @@ def main(fd, set_limits, awaited=False, rehearsal=False):
     command = park()
     control, interrupts = prepared.control, prepared.interrupts
     if command is not None and command["cmd"] in SESSION_COMMANDS:
-        Session(control, interrupts, set_limits).serve(command)
+        session.Session(control, interrupts, set_limits).serve(command)
     if command is None or command["cmd"] != "exec":
         _exit(0)
     serve(command, control, interrupts, set_limits, rehearsal)
@@ -856,7 +707,8 @@ if __name__ == "__main__":
             exec(compile(file.read(), file.name, "exec", 0, True), module.__dict__)
         return module
 
-    display, notebook, console = load("display"), load("notebook"), load("console")
+    display, notebook, console, session = load("display"), load("notebook"), load("console"), load("session")
+    session.worker = sys.modules["__main__"]
     # Up to Python 3.9 a call within one module hands down the caller's builtins;
     # a frame of another module in between makes main look up ours.
     os.set_inheritable(SOCKET, False)

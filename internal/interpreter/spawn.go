@@ -1,7 +1,7 @@
 package interpreter
 
 import (
-	_ "embed" // for the scripts
+	"embed"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,49 +10,28 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-//go:embed repl_worker.py
-var workerScript []byte
-
-//go:embed zygote.py
-var zygoteScript []byte
-
-//go:embed start.py
-var startScript []byte
-
-//go:embed display.py
-var displayScript []byte
-
-//go:embed notebook.py
-var notebookScript []byte
-
-//go:embed branch.py
-var branchScript []byte
-
-//go:embed family.py
-var familyScript []byte
-
-//go:embed slot.py
-var slotScript []byte
-
-//go:embed memory.py
-var memoryScript []byte
-
-//go:embed console.py
-var consoleScript []byte
+//go:embed start.py zygote.py slot.py family.py memory.py
+//go:embed repl_worker.py session.py branch.py display.py notebook.py console.py
+var scripts embed.FS
 
 // startFile is the script that a zygote is started with, in the pool's private
 // directory; it loads the others from beside itself.
 const startFile = "start.py"
 
 func writeScripts(dir string) error {
-	scripts := sandbox.Scripts()
-	scripts[startFile], scripts["zygote.py"], scripts["repl_worker.py"] = startScript, zygoteScript, workerScript
-	scripts["branch.py"], scripts["family.py"] = branchScript, familyScript
-	scripts["display.py"], scripts["notebook.py"], scripts["console.py"] = displayScript, notebookScript, consoleScript
-	scripts["memory.py"], scripts["slot.py"] = memoryScript, slotScript
-	for name, text := range scripts {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
-			return fmt.Errorf("write script: %w", err)
+	for _, files := range []embed.FS{scripts, sandbox.Scripts} {
+		entries, err := files.ReadDir(".")
+		if err != nil {
+			return fmt.Errorf("read scripts: %w", err)
+		}
+		for _, entry := range entries {
+			text, err := files.ReadFile(entry.Name())
+			if err != nil {
+				return fmt.Errorf("read script: %w", err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, entry.Name()), text, 0o600); err != nil {
+				return fmt.Errorf("write script: %w", err)
+			}
 		}
 	}
 	return nil

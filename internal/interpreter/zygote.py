@@ -62,8 +62,8 @@ seal.Program, seal.Word, seal.number = program.Program, program.Word, program.nu
 seal.FORK, seal.MAY_FAIL = program.FORK, program.MAY_FAIL
 repl_worker = load("repl_worker")
 repl_worker.display, repl_worker.notebook, repl_worker.console = load("display"), load("notebook"), load("console")
-branch, family, memory, slot = load("branch"), load("family"), load("memory"), load("slot")
-repl_worker.branch, family.seal = branch, seal
+branch, family, memory, slot, session = [load(name) for name in ("branch", "family", "memory", "slot", "session")]
+repl_worker.session, session.worker, session.branch, family.seal = session, repl_worker, branch, seal
 slot.seal, slot.program, slot.family, slot.repl_worker = seal, program, family, repl_worker
 
 

@@ -1,20 +1,11 @@
 package sandbox
 
-import (
-	_ "embed" // for the script
-)
+import "embed"
 
-// Scripts are what a worker's processes do to themselves, by file name. The zygote
-// loads them.
-func Scripts() map[string][]byte {
-	return map[string][]byte{"seal.py": sealScript, "program.py": programScript}
-}
-
-//go:embed seal.py
-var sealScript []byte
-
-//go:embed program.py
-var programScript []byte
+// Scripts are what a worker's processes do to themselves. The zygote loads them.
+//
+//go:embed seal.py program.py
+var Scripts embed.FS
 
 // MemoryControl is what limits the memory of a sandbox, as Advice knows it. It is no
 // layer: where no control group can be made, a watchdog does it.
