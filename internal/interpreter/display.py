@@ -23,7 +23,6 @@ __builtins__ = dict(vars(builtins))
 import __future__
 import _ast
 import _signal
-import _thread
 import binascii
 import json
 import os

@@ -80,7 +80,7 @@ CODE = {
 
 WORD = 8
 STEP = 9 * WORD  # bytes
-EXPECT, OTHERWISE = 7, 8  # words of a step
+EXPECT = 7  # the word of a step that says what its result must be; where else to go on follows
 STOP = -1  # in the place of where to go on
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -177,13 +177,6 @@ class Program:
         self.keep.append(arg)
         return ctypes.addressof(arg)
 
-    def set(self, step, argument, value):
-        """Change an argument of a step, which is a number."""
-        self.table[1 + step * (STEP // WORD) + 1 + argument] = value
-
-    def expect(self, step, value):
-        self.table[1 + step * (STEP // WORD) + EXPECT] = value
-
     def result(self):
         """The result of the last system call or comparison."""
         return self.table[0]
@@ -240,18 +233,11 @@ def fits(result, expect):
 
 
 class Word:
-    """A word of a step in the table of its program: an argument, or what it expects."""
+    """A word of a step in the table of its program: what to do is 0, then come the arguments
+    and EXPECT."""
 
     def __init__(self, step, word):
         self.step, self.word = step, word
-
-
-def argument(step, i):
-    return Word(step, 1 + i)
-
-
-def expected(step):
-    return Word(step, EXPECT)
 
 
 RESULT = Word(0, -1)  # of the last system call or comparison
