@@ -38,8 +38,9 @@ func (s *sessions) claim(se *Session) (*job.Claim, error) {
 	}
 }
 
-// execute carries a claim through and returns the next one.
-func (s *sessions) execute(se *Session, claim job.Claim) (next *job.Claim, ask bool) {
+// execute carries a claim through and returns the next one. One that came with the end of
+// another is not begun if the session is at its end by then.
+func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.Claim, ask bool) {
 	log := s.r.cfg.Log.With(slog.String("job_id", claim.JobID), slog.String("session_id", se.id))
 	run, end := context.WithCancelCause(s.ctx)
 	defer end(nil)
@@ -52,9 +53,12 @@ func (s *sessions) execute(se *Session, claim job.Claim) (next *job.Claim, ask b
 	}
 	started := time.Now()
 	var o job.Outcome
-	if claim.Spec.Op != "" {
+	switch end := s.whyOver(se); {
+	case end != nil && !first:
+		o = sessionFailed(*end)
+	case claim.Spec.Op != "":
 		o = s.operate(run, log, se, claim)
-	} else {
+	default:
 		o = s.run(run, log, se, claim)
 		s.r.cfg.Observer.Executed(claim, o, time.Since(started))
 	}
@@ -77,6 +81,13 @@ func (s *sessions) begin(se *Session, claim job.Claim, end context.CancelCauseFu
 	return true
 }
 
+// whyOver returns why a session has ended, if the store may not know.
+func (s *sessions) whyOver(se *Session) *job.SessionEnd {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return se.why
+}
+
 // finishing notes that a session executes nothing, and completes what a result says of it.
 func (s *sessions) finishing(se *Session, o *job.Outcome) {
 	s.mu.Lock()
@@ -84,7 +95,7 @@ func (s *sessions) finishing(se *Session, o *job.Outcome) {
 	se.job = ""
 	drained := se.over
 	if o.End != nil {
-		se.over = true
+		se.over, se.why = true, o.End
 	}
 	if o.Result == nil {
 		return

@@ -74,12 +74,15 @@ type Session struct {
 	checkpoints []checkpoint // the oldest first
 
 	// What follows is guarded by sessions.mu.
-	serving bool   // a goroutine claims and executes
-	making  bool   // it is a copy that is being made
-	told    bool   // there is something to claim, perhaps since that goroutine last asked
-	over    bool   // it has ended: nothing is to be claimed any more
-	letEnd  bool   // what it executes may come to its end
-	job     string // what it executes
+	serving bool // a goroutine claims and executes
+	making  bool // it is a copy that is being made
+	told    bool // there is something to claim, perhaps since that goroutine last asked
+	over    bool // it has ended: nothing is to be claimed any more
+	letEnd  bool // what it executes may come to its end
+	// why is what the store has to be told of the end, nil if it knows. Until it does the
+	// session is remembered: else what is to be done in it would get a fresh interpreter.
+	why *job.SessionEnd
+	job string // what it executes
 }
 
 // ID returns the session's id.
@@ -125,9 +128,13 @@ type sessions struct {
 	live    map[string]*Session
 	serving int           // how many are being served
 	changed chan struct{} // closed and replaced when that becomes less
+	drained bool          // no other session is taken on
 	closed  bool
 	looks   int
 }
+
+// endDrained is the end of a session whose runner is shut down.
+var endDrained = job.SessionEnd{Reason: job.EndDrained, Message: "the runner that it lived on was shut down"}
 
 func newSessions(r *Runner, ops map[string]Operation) *sessions {
 	s := &sessions{r: r, ctx: context.Background(), live: map[string]*Session{}, changed: make(chan struct{})}
@@ -179,7 +186,11 @@ func (r *Runner) DrainSessions(ctx context.Context) error {
 	_, err := r.cfg.SessionRecords.LeaveSessions(ctx, r.cfg.Self.ID, true)
 	r.sessions.mu.Lock()
 	defer r.sessions.mu.Unlock()
+	r.sessions.drained = true
 	for _, s := range r.sessions.live {
+		if !s.over {
+			s.why = &endDrained
+		}
 		r.sessions.endLocked(s, true)
 	}
 	return err
@@ -192,6 +203,9 @@ func (s *sessions) ready(id string) {
 		return
 	}
 	se := s.live[id]
+	if se == nil && s.drained {
+		return
+	}
 	if se == nil {
 		se = &Session{id: id, of: s}
 		s.live[id] = se
@@ -242,9 +256,9 @@ func (s *sessions) serve(se *Session) {
 			s.r.cfg.Log.WarnContext(s.ctx, "claim in session", slog.String("session_id", se.id), slog.Any("err", err))
 			s.r.suspect()
 		}
-		for claim != nil {
+		for first := true; claim != nil; first = false {
 			var ask bool
-			if claim, ask = s.execute(se, *claim); ask {
+			if claim, ask = s.execute(se, *claim, first); ask {
 				s.mu.Lock()
 				se.told = true
 				s.mu.Unlock()
@@ -277,28 +291,25 @@ func (s *sessions) stopServing(se *Session) {
 	s.serving--
 	close(s.changed)
 	s.changed = make(chan struct{})
-	if se.interpreter == nil && len(se.checkpoints) == 0 {
+	if se.interpreter == nil && len(se.checkpoints) == 0 && se.why == nil {
 		delete(s.live, se.id)
 	}
 }
 
 // lookAfter finds what the runner was not told: sessions that have something to do, or
-// that have ended; and interpreters that have. It has those ended that are overdue. It costs
-// one command where there are no sessions, and that every idleLook-th time only.
+// that have ended; and what the store was not told: interpreters that have ended, and
+// sessions whose end could not be written. It has those ended that are overdue. It costs one
+// command where there are no sessions, and that every idleLook-th time only.
 func (s *sessions) lookAfter(ctx context.Context) {
 	if s.r.cfg.SessionRecords == nil {
 		return
 	}
 	s.mu.Lock()
 	s.looks++
-	known := make(map[string]Interpreter, len(s.live))
+	known := make(map[string]bool, len(s.live))
 	for id, se := range s.live {
-		if se.making { // its record may not be there yet
-			continue
-		}
-		known[id] = nil
-		if !se.serving {
-			known[id] = se.interpreter
+		if !se.making { // its record may not be there yet
+			known[id] = true
 		}
 	}
 	skip := len(known) == 0 && s.looks%idleLook != 0
@@ -317,7 +328,7 @@ func (s *sessions) lookAfter(ctx context.Context) {
 		s.ready(id)
 	}
 	for _, id := range all {
-		if end := ended(known[id]); end != nil {
+		if end := s.ended(id); known[id] && end != nil {
 			if err := s.r.cfg.SessionRecords.EndSession(ctx, id, *end); err != nil && !errors.Is(err, job.ErrSessionEnded) {
 				s.r.cfg.Log.WarnContext(ctx, "end a session whose interpreter has", slog.String("session_id", id), slog.Any("err", err))
 			}
@@ -327,18 +338,37 @@ func (s *sessions) lookAfter(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id := range known { // known before the store was asked, and not to it
-		if se := s.live[id]; se != nil && !se.over {
+		switch se := s.live[id]; {
+		case se == nil:
+		case !se.over:
 			s.endLocked(se, false)
+		case se.serving:
+			se.why = nil
+		default:
+			delete(s.live, id)
 		}
 	}
 }
 
-// ended says why an interpreter that nobody uses now has ended, if it has.
-func ended(i Interpreter) *job.SessionEnd {
-	if i == nil {
-		return nil
+// ended says why a session that does nothing now is at its end, if it is.
+func (s *sessions) ended(id string) *job.SessionEnd {
+	look := func() (i Interpreter, why *job.SessionEnd) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if se := s.live[id]; se != nil && !se.serving {
+			return se.interpreter, se.why
+		}
+		return nil, nil
 	}
-	return i.Alive()
+	i, why := look()
+	if i == nil || why != nil {
+		return why
+	}
+	end := i.Alive()
+	if again, why := look(); again != i { // it was closed meanwhile, for another reason
+		return why
+	}
+	return end
 }
 
 // serves reports whether something may be claimed or executed for a session right now.
@@ -353,7 +383,13 @@ func (s *sessions) serves(id string) bool {
 func (s *sessions) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.live)
+	n := 0
+	for _, se := range s.live {
+		if !se.over || se.serving {
+			n++
+		}
+	}
+	return n
 }
 
 // close ends all that is left, and waits for it.

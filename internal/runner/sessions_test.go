@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
@@ -22,6 +23,9 @@ type fakeSession struct {
 	outcomes chan job.Outcome
 	// lost answers: so many claims and ends do their work and answer with an error.
 	lost int
+	// looking, if not nil, is told of a look at all sessions, which waits for its answer.
+	looking chan chan struct{}
+	leaving error // what becomes of LeaveSessions
 }
 
 func (*fakeSession) Answers(context.Context, []string) ([]job.Answer, error) { return nil, nil }
@@ -68,8 +72,25 @@ func (f *fakeSession) FinishInSession(_ context.Context, c job.Claim, o job.Outc
 	return next, false, nil
 }
 
-func (f *fakeSession) SessionsOf(context.Context, string) (all, ready []string, err error) {
-	return []string{"s"}, nil, nil
+func (f *fakeSession) SessionsOf(ctx context.Context, _ string) (all, ready []string, err error) {
+	if f.looking != nil {
+		answer := make(chan struct{})
+		select {
+		case f.looking <- answer:
+			<-answer
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.ended) > 0 {
+		return nil, nil, nil
+	}
+	if len(f.waiting) > 0 {
+		ready = []string{"s"}
+	}
+	return []string{"s"}, ready, nil
 }
 
 func (f *fakeSession) EndSession(_ context.Context, _ string, end job.SessionEnd) error {
@@ -86,7 +107,7 @@ func (f *fakeSession) ForkSession(_ context.Context, _, _ string, most int, copi
 	return nil
 }
 
-func (f *fakeSession) LeaveSessions(context.Context, string, bool) (int, error) { return 0, nil }
+func (f *fakeSession) LeaveSessions(context.Context, string, bool) (int, error) { return 0, f.leaving }
 
 // fakeInterpreters count how many they have started.
 type fakeInterpreters struct {
@@ -99,6 +120,7 @@ type fakeInterpreters struct {
 	filesErr error
 	blobs    *fakeBlobs
 	forkErr  error
+	hold     chan struct{} // is received from twice by the code "hold"
 }
 
 func (f *fakeInterpreters) Open(context.Context, job.SessionSpec) (runner.Interpreter, error) {
@@ -123,6 +145,9 @@ func (i *fakeInterpreter) Execute(ctx context.Context, spec job.Spec) (job.Resul
 		return job.Result{Status: job.StatusExit}, &job.SessionEnd{Reason: job.EndCrashed}, nil
 	case "break":
 		return job.Result{}, nil, errors.New("broke")
+	case "hold":
+		<-i.of.hold
+		<-i.of.hold
 	case "wait":
 		<-ctx.Done()
 		return job.Result{Status: job.StatusInterrupted}, nil, nil
@@ -243,6 +268,67 @@ func TestSessionClosedWhileItExecutes(t *testing.T) {
 	}
 }
 
+// TestDrainWithoutRedis: the store was not told that the sessions of a runner that drains have
+// ended. What it has for one of them gets no fresh interpreter, and it is told why.
+func TestDrainWithoutRedis(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		records := &fakeSession{
+			waiting: []job.Spec{{Code: "a"}}, outcomes: make(chan job.Outcome, 10), leaving: job.ErrUnavailable, looking: make(chan chan struct{}),
+		}
+		interpreters := &fakeInterpreters{}
+		r := sessionRunner(t, records, interpreters, 0)
+		r.SessionReady("s")
+		synctest.Wait()
+		if err := r.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		answer := <-records.looking // a look that began before the drain
+		if err := r.DrainSessions(t.Context()); !errors.Is(err, job.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		records.waiting = []job.Spec{{Code: "b"}}
+		r.SessionReady("s")
+		synctest.Wait()
+		close(answer)
+		close(<-records.looking)
+		r.SessionReady("s") // it is forgotten by now
+		synctest.Wait()
+		if interpreters.started != 1 || interpreters.closed != 1 {
+			t.Errorf("started %d interpreters and closed %d", interpreters.started, interpreters.closed)
+		}
+		if len(records.ended) != 1 || records.ended[0].Reason != job.EndDrained {
+			t.Errorf("ended: %+v", records.ended)
+		}
+		if err := r.Close(t.Context()); !errors.Is(err, job.ErrUnavailable) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestDrainWhileMoreWaits: what the store hands out with the end of an execution is not begun
+// by a runner that drains.
+func TestDrainWhileMoreWaits(t *testing.T) {
+	t.Parallel()
+	records := &fakeSession{waiting: []job.Spec{{Code: "hold"}, {Code: "b"}}, outcomes: make(chan job.Outcome, 10), leaving: job.ErrUnavailable}
+	interpreters := &fakeInterpreters{hold: make(chan struct{})}
+	r := sessionRunner(t, records, interpreters, 0)
+	r.SessionReady("s")
+	interpreters.hold <- struct{}{} // it executes
+	if err := r.DrainSessions(t.Context()); !errors.Is(err, job.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	interpreters.hold <- struct{}{}
+	for _, want := range []string{"completed 1", "failed session_ended: the runner that it lived on was shut down"} {
+		if got := describe(<-records.outcomes); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if err := r.AwaitSessions(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func describe(o job.Outcome) string {
 	text := string(o.State) + " "
 	switch {
@@ -258,7 +344,7 @@ func describe(o job.Outcome) string {
 func sessionRunner(t *testing.T, records *fakeSession, interpreters *fakeInterpreters, room int) *runner.Runner {
 	t.Helper()
 	return runner.New(runner.Config{
-		Self: job.Runner{ID: "r", MaxSessions: room}, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
+		Self: job.Runner{ID: "r", MaxSessions: room}, Registry: new(fakeStore), Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
 		SessionRecords: records, Interpreters: interpreters, Blobs: interpreters.blobs, Files: job.FileLimits{Files: 10, Bytes: 100},
 		Operations: map[string]runner.Operation{
 			"echo": func(_ context.Context, _ *runner.Session, args json.RawMessage) (any, *job.SessionEnd, error) {
