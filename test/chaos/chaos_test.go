@@ -51,20 +51,7 @@ func TestChaos(t *testing.T) { //nolint:paralleltest // it measures times
 	defer l.http.CloseIdleConnections()
 	begin := time.Now()
 	l.done.Go(func() { l.run(ctx, *seed, *jobs, *duration) })
-	broken := map[string]int{}
-	for _, a := range c.acts(faults(*seed, *duration, len(c.apis), len(c.runners))) {
-		select {
-		case <-time.After(time.Until(begin.Add(a.at))):
-		case <-ctx.Done():
-			t.Fatal(ctx.Err())
-		}
-		if a.say != "" {
-			kind, _, _ := strings.Cut(strings.TrimLeft(a.say[8:], " "), " for ")
-			broken[strings.TrimRight(kind, " 0123456789")]++
-			writeLine(t, filepath.Join(c.dir, "faults"), time.Now().UTC().Format("15:04:05.000 ")+a.say)
-		}
-		a.do()
-	}
+	broken := c.breakThings(ctx, faults(*seed, *duration, len(c.apis), len(c.runners)))
 	lastFault := time.Now()
 	l.done.Wait()
 	t.Logf("%d jobs in %s; the last end was seen %s after the last fault; faults: %v",
@@ -75,22 +62,47 @@ func TestChaos(t *testing.T) { //nolint:paralleltest // it measures times
 	for _, w := range l.wrong {
 		t.Errorf("wrong answer: %s", w)
 	}
+	c.stop()
+}
+
+// breakThings carries the plan out and returns how often each kind of fault was.
+func (c *cluster) breakThings(ctx context.Context, plan []fault) map[string]int {
+	broken := map[string]int{}
+	begin := time.Now()
+	for _, a := range c.acts(plan) {
+		select {
+		case <-time.After(time.Until(begin.Add(a.at))):
+		case <-ctx.Done():
+			c.tb.Fatal(ctx.Err())
+		}
+		if a.say != "" {
+			kind, _, _ := strings.Cut(strings.TrimLeft(a.say[8:], " "), " for ")
+			broken[strings.TrimRight(kind, " 0123456789")]++
+			writeLine(c.tb, filepath.Join(c.dir, "faults"), time.Now().UTC().Format("15:04:05.000 ")+a.say)
+		}
+		a.do()
+	}
+	return broken
+}
+
+// stop ends all processes and checks that nothing is left of them.
+func (c *cluster) stop() {
 	for _, p := range c.processes() {
 		if !p.terminate(30 * time.Second) {
-			t.Errorf("%s does not stop", p.name)
+			c.tb.Errorf("%s does not stop", p.name)
 		}
 	}
 	if left := c.leftovers(); len(left) > 0 {
-		t.Errorf("left over: %v", left)
+		c.tb.Errorf("left over: %v", left)
 	}
 	c.checkLogs()
 }
 
-func writeLine(t *testing.T, path, line string) {
-	t.Helper()
+func writeLine(tb testing.TB, path, line string) {
+	tb.Helper()
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
 	_, _ = io.WriteString(f, line+"\n")

@@ -84,8 +84,11 @@ func (c *client) call(ctx context.Context, api *process, method, path string, bo
 		req.Header.Set(name, value)
 	}
 	operation, _, _ := strings.Cut(path, "?")
-	if strings.HasPrefix(operation, "/v1/jobs/") {
-		operation = "/v1/jobs/{id}"
+	for _, of := range []string{"/v1/jobs/", "/v1/sessions/"} {
+		if id, ok := strings.CutPrefix(operation, of); ok {
+			_, rest, _ := strings.Cut(id, "/")
+			operation = of + strings.TrimRight("{id}/"+rest, "/")
+		}
 	}
 	operation = method + " " + operation
 	res, err := c.http.Do(req)

@@ -111,7 +111,7 @@ func startCluster(tb testing.TB, apis, runners int, vars ...string) *cluster {
 		}
 		p.env = append([]string{
 			"PATH=" + os.Getenv("PATH"), "HOME=" + c.dir, "KAA_REDIS_URL=redis://" + p.link.Addr, addrVar + "=" + addr,
-			"KAA_PYTHON=" + python(), "KAA_SANDBOX=none", "KAA_WORK_DIR=" + work, "KAA_CONCURRENCY=6", "KAA_PARKED=3",
+			"KAA_PYTHON=" + python(), "KAA_SANDBOX=none", "KAA_WORK_DIR=" + work, "KAA_BLOB_URL=file://" + filepath.Join(c.dir, "blobs"), "KAA_CONCURRENCY=6", "KAA_PARKED=3",
 			"KAA_DRAIN_TIMEOUT=3s", "KAA_KILL_GRACE=500ms", "KAA_SHUTDOWN_DELAY=500ms",
 		}, vars...)
 		tb.Cleanup(p.kill)
