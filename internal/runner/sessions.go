@@ -133,8 +133,10 @@ type sessions struct {
 	looks   int
 }
 
-// endDrained is the end of a session whose runner is shut down.
-var endDrained = job.SessionEnd{Reason: job.EndDrained, Message: "the runner that it lived on was shut down"}
+// drained is the end of a session whose runner is shut down.
+func drained() *job.SessionEnd {
+	return &job.SessionEnd{Reason: job.EndDrained, Message: "the runner that it lived on was shut down"}
+}
 
 func newSessions(r *Runner, ops map[string]Operation) *sessions {
 	s := &sessions{r: r, ctx: context.Background(), live: map[string]*Session{}, changed: make(chan struct{})}
@@ -189,7 +191,7 @@ func (r *Runner) DrainSessions(ctx context.Context) error {
 	r.sessions.drained = true
 	for _, s := range r.sessions.live {
 		if !s.over {
-			s.why = &endDrained
+			s.why = drained()
 		}
 		r.sessions.endLocked(s, true)
 	}

@@ -46,7 +46,8 @@ func TestChaosSessions(t *testing.T) { //nolint:paralleltest // it measures time
 			sum[k] += n
 		}
 	}
-	(&report{tb: t, ends: sum}).print(l.statuses)
+	r := &report{tb: t, ends: sum}
+	r.print(l.statuses)
 	for _, w := range l.wrong {
 		t.Errorf("wrong: %s", w)
 	}
