@@ -16,6 +16,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-gonic/gin"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -89,7 +90,7 @@ func (s *server) registerFiles() {
 		OperationID: "getFile", Method: http.MethodGet, Path: "/v1/jobs/{id}/files/{path}", Tags: []string{filesTag},
 		Summary: "Download a file", Description: "Ranges can be asked for.",
 		Responses: anyFile(),
-		Errors:    []int{400, 401, 404, 410, 416, 429, 503},
+		Errors:    []int{400, 401, 404, 410, 412, 416, 429, 503},
 	}, s.getFile)
 	register(s, huma.Operation{
 		OperationID: "deleteFile", Method: http.MethodDelete, Path: "/v1/jobs/{id}/files/{path}", Tags: []string{filesTag},
@@ -99,10 +100,12 @@ func (s *server) registerFiles() {
 
 // anyFile documents the answer that is a file.
 func anyFile() map[string]*huma.Response {
-	return map[string]*huma.Response{"200": {
-		Description: "The file, with its type.",
-		Content:     map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
-	}}
+	content := map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}
+	return map[string]*huma.Response{
+		"200": {Description: "The file, with its type.", Content: content},
+		"206": {Description: "The part of it that Range asks for.", Content: content},
+		"304": {Description: "It is what If-None-Match names."},
+	}
 }
 
 func (s *server) listFiles(ctx context.Context, in *listFilesInput) (*listFilesOutput, error) {
@@ -174,7 +177,35 @@ func serveFile(ctx huma.Context, f job.File, tag string, modified time.Time, con
 	} {
 		c.Header(name, value)
 	}
-	http.ServeContent(c.Writer, c.Request, "", modified, content)
+	w := &refusing{ResponseWriter: c.Writer}
+	http.ServeContent(w, c.Request, "", modified, content)
+	switch w.refused {
+	case http.StatusRequestedRangeNotSatisfiable:
+		abort(c, newProblem(w.refused, "range_not_satisfiable", fmt.Sprintf("the file has %d bytes; ask for some of these", f.Size)))
+	case http.StatusPreconditionFailed:
+		abort(c, newProblem(w.refused, "precondition_failed", "the file is not what the request's conditions say; leave them out, or look again"))
+	}
+}
+
+// refusing keeps errors of net/http back, which are no problem documents.
+type refusing struct {
+	gin.ResponseWriter
+	refused int
+}
+
+func (w *refusing) WriteHeader(status int) {
+	if w.refused = 0; status >= http.StatusBadRequest {
+		w.refused = status
+		return
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *refusing) Write(p []byte) (int, error) {
+	if w.refused != 0 {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
 }
 
 // attributeEscape encodes a header's parameter as RFC 8187 does.

@@ -97,7 +97,7 @@ func (s *server) registerJobs() {
 		Summary:     "Execute code and wait for its end",
 		Description: "Runs the code in a fresh interpreter, or with sessionId in that of a session. A program that fails is answered with 200 and tells so in status. If the caller goes away, the code is interrupted.",
 		Responses:   executed,
-		Errors:      []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504},
+		Errors:      []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504, 507},
 	}, s.execute)
 	register(s, huma.Operation{
 		OperationID: "submitJob", Method: http.MethodPost, Path: jobsPath, Tags: []string{jobsTag}, DefaultStatus: http.StatusAccepted,

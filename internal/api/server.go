@@ -14,6 +14,7 @@ import (
 	"maps"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -116,7 +117,7 @@ func New(cfg Config) http.Handler {
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
-	engine.Use(observed(cfg.Observer, cfg.Log), recovered(cfg.Log), authenticated(cfg.Keys),
+	engine.Use(observed(cfg.Observer, cfg.Log), recovered(cfg.Log), sameSite(cfg.Origins), authenticated(cfg.Keys),
 		limited(cfg.Rate, cfg.Log), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout, held),
 		unpacked(cfg.Limits.MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
@@ -186,6 +187,9 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 	// The middleware has read the body, with a bound and a deadline.
 	op.MaxBodyBytes, op.BodyReadTimeout = -1, -1
 	op.RejectUnknownQueryParameters = true
+	if op.Method != http.MethodGet {
+		op.Errors = append(slices.Clip(op.Errors), http.StatusForbidden)
+	}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)
 		if err == nil {

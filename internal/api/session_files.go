@@ -83,7 +83,7 @@ func (s *server) registerSessionFiles() {
 	register(s, huma.Operation{
 		OperationID: "getSessionFile", Method: http.MethodGet, Path: sessionFilePath, Tags: tags,
 		Summary: "Download a file of a session", Description: "Ranges can be asked for.",
-		Responses: anyFile(), Errors: []int{400, 401, 404, 409, 410, 416, 429, 502, 503, 504},
+		Responses: anyFile(), Errors: []int{400, 401, 404, 409, 410, 412, 416, 429, 502, 503, 504},
 	}, s.getSessionFile)
 	register(s, huma.Operation{
 		OperationID: "putSessionFile", Method: http.MethodPut, Path: sessionFilePath, Tags: tags,

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"path"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -120,9 +117,8 @@ func (s *server) refuseUpgrade(r *http.Request) *Problem {
 	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
 		return newProblem(http.StatusUpgradeRequired, "upgrade_required", "this is a WebSocket; connect with a client for these, to ws:// or wss://")
 	}
-	if origin := r.Header.Get("Origin"); origin != "" && !s.isOurs(origin, r.Host) {
-		return newProblem(http.StatusForbidden, "origin_refused",
-			"pages of this origin may not connect; the operator can allow it with KAA_ALLOWED_ORIGINS")
+	if origin := r.Header.Get("Origin"); origin != "" && !isOurs(origin, r.Host, s.cfg.Origins) {
+		return foreignOrigin()
 	}
 	select {
 	case <-s.cfg.Draining:
@@ -132,23 +128,6 @@ func (s *server) refuseUpgrade(r *http.Request) *Problem {
 	default:
 		return nil
 	}
-}
-
-// isOurs reports whether a page of that origin may connect: one that this host served, or
-// that the operator allows. Without keys any page could else use what the reader's browser
-// reaches.
-func (s *server) isOurs(origin, host string) bool {
-	u, err := url.Parse(origin)
-	if err != nil {
-		return false
-	}
-	if strings.EqualFold(u.Host, host) {
-		return true
-	}
-	return slices.ContainsFunc(s.cfg.Origins, func(pattern string) bool {
-		ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(u.Host))
-		return ok && err == nil
-	})
 }
 
 func hasToken(h http.Header, name, token string) bool {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,6 +17,8 @@ const (
 	// keepAlive is how often something is sent even if nothing happens, so that nobody
 	// on the way takes the connection for dead.
 	keepAlive = 15 * time.Second
+	// ssePiece is how much of an event is written at a time.
+	ssePiece = 16 << 10
 )
 
 // sse writes server-sent events to one client.
@@ -51,11 +54,17 @@ func (s *sse) event(e job.Event) error {
 	return s.write(b.Bytes())
 }
 
+// write sends p in pieces, so that a reader who takes them slowly takes something in time.
 func (s *sse) write(p []byte) error {
-	// Recorders in tests have no deadlines; a real connection always does.
-	_ = s.control.SetWriteDeadline(time.Now().Add(s.slowest))
-	if _, err := s.w.Write(p); err != nil {
-		return fmt.Errorf("write events: %w", err)
+	for piece := range slices.Chunk(p, ssePiece) {
+		// Recorders in tests have no deadlines; a real connection always does.
+		_ = s.control.SetWriteDeadline(time.Now().Add(s.slowest))
+		if _, err := s.w.Write(piece); err != nil {
+			return fmt.Errorf("write events: %w", err)
+		}
+		if err := s.control.Flush(); err != nil {
+			return fmt.Errorf("write events: %w", err)
+		}
 	}
-	return s.control.Flush()
+	return nil
 }

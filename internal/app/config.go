@@ -218,7 +218,7 @@ func LoadConfig(environ Environment) (Config, error) {
 	}
 	if c.Parked == 0 {
 		// More would only hold memory: a core forks hundreds of workers a second.
-		c.Parked = min(c.Concurrency, 4*runtime.NumCPU())
+		c.Parked = max(0, min(c.Concurrency, 4*runtime.NumCPU()))
 	}
 	if c.RateBurst == 0 && c.RateLimit <= maxRate {
 		c.RateBurst = max(1, int(c.RateLimit))
@@ -259,7 +259,7 @@ func (c *Config) check() []error {
 	var problems []error
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	for name, v := range map[string]int64{
-		"KAA_CONCURRENCY": int64(c.Concurrency), "KAA_MAX_BODY_BYTES": c.MaxBodyBytes, "KAA_MAX_CODE_BYTES": int64(c.MaxCodeBytes),
+		"KAA_MAX_BODY_BYTES": c.MaxBodyBytes, "KAA_MAX_CODE_BYTES": int64(c.MaxCodeBytes),
 		"KAA_MAX_ATTEMPTS": int64(c.MaxAttempts), "KAA_FAIR_WINDOW": int64(c.FairWindow),
 		"KAA_DEFAULT_TIMEOUT": int64(c.DefaultTimeout), "KAA_MAX_TIMEOUT": int64(c.MaxTimeout), "KAA_KILL_GRACE": int64(c.KillGrace),
 		"KAA_SYNC_QUEUE_WAIT": int64(c.SyncQueueWait), "KAA_RESULT_TTL": int64(c.ResultTTL), "KAA_MAX_RESULT_TTL": int64(c.MaxResultTTL),
@@ -272,7 +272,7 @@ func (c *Config) check() []error {
 	}
 	for name, v := range map[string]int64{
 		"KAA_MAX_STDIN_BYTES": int64(c.MaxStdinBytes), "KAA_MAX_ENV_BYTES": int64(c.MaxEnvBytes), "KAA_MAX_METADATA_BYTES": int64(c.MaxMetadataBytes),
-		"KAA_PARKED": int64(c.Parked), "KAA_MAX_DELAY": int64(c.MaxDelay),
+		"KAA_CONCURRENCY": int64(c.Concurrency), "KAA_PARKED": int64(c.Parked), "KAA_MAX_DELAY": int64(c.MaxDelay),
 		"KAA_MAX_QUEUE_DEPTH": int64(c.MaxQueueDepth), "KAA_MAX_QUEUE_DEPTH_PER_KEY": int64(c.MaxQueueDepthPerKey),
 		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
 		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),

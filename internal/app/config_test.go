@@ -105,10 +105,15 @@ func TestSecretsAreHidden(t *testing.T) {
 	}
 }
 
-// TestConfigurationIsDocumented compares the configuration with its page.
+// TestConfigurationIsDocumented compares the configuration with its page, and with what
+// docker-compose.yml passes on.
 func TestConfigurationIsDocumented(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compose, err := os.ReadFile("../../docker-compose.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +134,9 @@ func TestConfigurationIsDocumented(t *testing.T) {
 		}
 		if byDefault != f.Tag.Get("envDefault") {
 			t.Errorf("%s: docs/configuration.md says its default is %q, it is %q", name, byDefault, f.Tag.Get("envDefault"))
+		}
+		if name != "KAA_ALLOW_ANONYMOUS" && !strings.Contains(string(compose), "  "+name+":") {
+			t.Errorf("docker-compose.yml does not pass %s on", name)
 		}
 		delete(documented, name)
 	}

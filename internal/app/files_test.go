@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -108,6 +109,11 @@ open(b"odd \xff\\?#%41.txt", "wb").write(data)
 	if page.status != 206 || page.raw != "<script>" || page.header.Get("X-Content-Type-Options") != "nosniff" ||
 		!strings.HasPrefix(page.header.Get("Content-Disposition"), "attachment") || !strings.HasPrefix(page.header.Get("Content-Security-Policy"), "sandbox") {
 		t.Errorf("part of a page: %d %q %v", page.status, page.raw, page.header)
+	}
+	for name, value := range map[string]string{"Range: bytes=900-": "416 range_not_satisfiable", "If-Match: \"other\"": "412 precondition_failed"} {
+		if got := k.call("GET", files+"/page.html", nil, name); fmt.Sprint(got.status, " ", got.str("code")) != value || got.header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: %d %s", name, got.status, got.raw)
+		}
 	}
 	if head := k.call("HEAD", files+"/page.html", nil); head.status != 200 || head.header.Get("Content-Length") != "25" {
 		t.Errorf("HEAD: %d %v", head.status, head.header)

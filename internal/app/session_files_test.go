@@ -99,6 +99,11 @@ os.symlink("/etc/passwd", "link")
 	if again := k.call("GET", files+"/data/in%20put.bin", nil, "If-None-Match: "+part.header.Get("ETag")); again.status != 304 {
 		t.Errorf("again: %d %v", again.status, again.header)
 	}
+	for name, value := range map[string]string{"Range: bytes=900-": "416 range_not_satisfiable", "If-Match: \"other\"": "412 precondition_failed"} {
+		if got := k.call("GET", files+"/mod.py", nil, name); fmt.Sprint(got.status, " ", got.str("code")) != value || got.header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: %d %s", name, got.status, got.raw)
+		}
+	}
 	if head := k.call("HEAD", files+"/mod.py", nil); head.status != 200 || head.header.Get("Content-Length") != "6" {
 		t.Errorf("HEAD: %d %v", head.status, head.header)
 	}

@@ -312,7 +312,9 @@ def exit_code_of(exc):
         if code is None:
             return 0
         if issubclass(type(code), int):
-            return int.__and__(code, 0xFF)
+            # What is too large for C's long is -1, as for Python.
+            magnitude = int.__invert__(code) if int.__lt__(code, 0) else code
+            return int.__and__(code, 0xFF) if int.bit_length(magnitude) < 64 else 0xFF
         sys.stderr.write(clip(str(code), 1 << 30) + "\n")
     except BaseException:
         pass

@@ -149,6 +149,10 @@ class WorkerTest(unittest.TestCase):
             ("import sys; sys.exit(-1)", 255, ""),
             ("import sys; sys.exit('no')", 1, "no\n"),
             ("raise SystemExit(1, 2)", 1, "(1, 2)\n"),
+            ("raise SystemExit(2 ** 63 - 2)", 254, ""),
+            ("raise SystemExit(2 ** 63)", 255, ""),
+            ("raise SystemExit(-2 ** 63)", 0, ""),
+            ("raise SystemExit(-10 ** 30)", 255, ""),
         ):
             with self.subTest(code):
                 frames, _, err, exit_code = self.execute(code)
