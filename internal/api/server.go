@@ -128,7 +128,7 @@ func New(cfg Config) http.Handler {
 			fmt.Sprintf("this path takes %s", c.Writer.Header().Get("Allow"))))
 	})
 
-	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), held: held}
+	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, batchesAtOnce(runtime.NumCPU(), runtime.GOMAXPROCS(0))), held: held}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
 	s.registerSessions()
@@ -140,6 +140,12 @@ func New(cfg Config) http.Handler {
 	engine.GET("/docs", docsPage(s.api.OpenAPI(), cfg.Log))
 	engine.GET("/", func(c *gin.Context) { c.Redirect(http.StatusFound, "/docs") })
 	return counted(cfg.Background, headAsGet(engine))
+}
+
+// batchesAtOnce is one for each two processors, or fewer if Go uses fewer: the limit of a
+// cgroup is in its number alone, and a process with interpreters keeps Go to half of them.
+func batchesAtOnce(processors, goUses int) int {
+	return max(1, min(processors/2, goUses))
 }
 
 // counted makes wg wait for the requests in flight: net/http does not, once it has

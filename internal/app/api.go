@@ -100,7 +100,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	s.metrics.Register(telemetry.NewQueues(s.queueStats))
 	s.metrics.Register(telemetry.NewSessions(s.store.CountSessions))
 
-	if a.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Addr); err != nil {
+	if a.listener, err = listen(ctx, s.cfg.Addr, s.log); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on KAA_ADDR: %w", err), drain(ctx, s.log, a.background))
 	}
 	keys := make([]string, len(s.cfg.APIKeys))

@@ -119,12 +119,12 @@ func healthcheck(ctx context.Context, environ Environment, healthAddr func(Confi
 // ShareProcessors keeps the Go code of this process to half of the processors, rounded up,
 // unless GOMAXPROCS is set; undo takes it back. It is for processes that have interpreters:
 // with all of the processors Go wakes threads for which there is no work, more than thirty
-// times for each execution, and each time an interpreter has to make room.
+// times for each execution, and each time an interpreter has to make room. Until undo, Go does
+// not follow changes of the processors or of a cgroup limit.
 func ShareProcessors() (undo func()) {
 	if os.Getenv("GOMAXPROCS") != "" {
 		return func() {}
 	}
-	all := runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS((all + 1) / 2)
-	return func() { runtime.GOMAXPROCS(all) }
+	runtime.GOMAXPROCS((runtime.GOMAXPROCS(0) + 1) / 2)
+	return runtime.SetDefaultGOMAXPROCS // which follows the limit of a cgroup; a number would stay
 }

@@ -275,7 +275,7 @@ func (s *shared) serveHealth(ctx context.Context) (*healthServer, error) {
 	if s.cfg.RunnerAddr == "" {
 		return &healthServer{}, nil
 	}
-	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.RunnerAddr)
+	lis, err := listen(ctx, s.cfg.RunnerAddr, s.log)
 	if err != nil {
 		return nil, fmt.Errorf("listen on KAA_RUNNER_ADDR: %w", err)
 	}

@@ -1,6 +1,6 @@
 """A slot with several workers: a session and its copies, and theirs.
 
-It takes over from class Slot (zygote.py) when the first copy is to be made, and gives
+It takes over from class Slot (slot.py) when the first copy is to be made, and gives
 the slot back when the last of the family has ended. Packets from the runner:
 
     A 0                 a family begins, with the slot's worker, which is its member 0

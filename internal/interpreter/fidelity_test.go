@@ -185,6 +185,9 @@ func TestListingLeavesNoTrace(t *testing.T) {
 // is an ordinary user: they are empty for each, however they were left.
 func TestWayToTheInterpreter(t *testing.T) {
 	t.Parallel()
+	if os.Geteuid() == 0 {
+		t.Skip("the runner is root: these directories are, too, and the code can leave nothing there")
+	}
 	pool := newPool(t, func(c *interpreter.Config) {
 		c.Size, c.Runtimes = 1, runtimeOf(venv(t, nil))
 	})
@@ -196,10 +199,7 @@ while path not in ("/", "/tmp"):
     way.append(path)
     path = os.path.dirname(path)
 print(bool(way), [os.listdir(path) == [os.path.basename(below)] for path, below in zip(way, [sys.prefix] + way)].count(False))
-try:
-    %s
-except PermissionError:
-    pass  # the runner is root
+%s
 `
 	for _, leave := range []string{`open(way[0] + "/secret", "w").close()`, `os.rename(way[-1], "/tmp/elsewhere"); os.makedirs(sys.prefix)`} {
 		for range 3 {

@@ -84,7 +84,9 @@ func workerEnv(python string, cfg Config) []string {
 		"USER":       "user",
 		"MPLBACKEND": "Agg", // no display
 	}
-	// Else each worker looks up anew the C functions that it is the first to call.
+	// Else each worker looks up anew the C functions that it is the first to call. Workers
+	// inherit the way of binding, and the zygote cannot do it for what is loaded when it
+	// starts: to open that again with RTLD_NOW binds nothing.
 	env["LD_BIND_NOW"] = "1"
 	// While the zygote imports, libraries must not start threads: it could not fork.
 	maps.Copy(env, threadVariables(1))

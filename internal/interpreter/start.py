@@ -24,7 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SMALL_SIZES = range(16, 513, 16)
 POOL = 4096 if sys.version_info < (3, 10) else 16384
 POOL_HEADER = 48
-MOST_BALLAST = 50000  # objects of a size, where the above does not hold
+MOST_BALLAST = 10000  # objects; it takes some 3,000 where the above holds
 
 
 def compiled(path):
@@ -63,14 +63,18 @@ def imports(source):
 
 
 def ballast():
-    """Objects for all places that are free in pools which have begun to be used."""
+    """Objects for all places that are free in pools which have begun to be used; none with
+    another allocator, where they would fill memory without an end."""
     held = []
     for size in SMALL_SIZES:
-        for i in range(MOST_BALLAST):
+        new = False  # the pool that places come from
+        while not new:
+            if len(held) == MOST_BALLAST:
+                return []
+            i = len(held)
             thing = object() if size == 16 else i + (1 << 20) if size == 32 else bytes(size - bytes().__sizeof__())
             held.append(thing)
-            if id(thing) % POOL == POOL_HEADER:
-                break
+            new = id(thing) % POOL == POOL_HEADER
     return held
 
 
@@ -108,7 +112,8 @@ def import_for_errors():
     linecache.cache.clear()
 
 
-codes = prepare()
-gc.collect()
-held = ballast()
-load("zygote").main()
+if __name__ == "__main__":
+    codes = prepare()
+    gc.collect()
+    held = ballast()
+    load("zygote").main()

@@ -240,7 +240,7 @@ def threads():
 
 def main():
     channel = Channel(CONTROL)
-    os.environ.pop("LD_BIND_NOW", None)  # this process's alone
+    os.environ.pop("LD_BIND_NOW", None)  # it has worked by now; what workers start is to bind as ever
     memory.enlarge_program_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for

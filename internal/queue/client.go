@@ -25,6 +25,7 @@ const maxRetry = 100
 type Client struct {
 	rdb     redis.UniversalClient
 	enqueue *asynq.Client
+	caught  *asynq.Client // what it enqueues does not reach Redis
 	inspect *asynq.Inspector
 }
 
@@ -33,6 +34,7 @@ func NewClient(rdb redis.UniversalClient) *Client {
 	return &Client{
 		rdb:     rdb,
 		enqueue: asynq.NewClientFromRedisClient(withWake(rdb)),
+		caught:  asynq.NewClientFromRedisClient(catchingClient{rdb}),
 		inspect: asynq.NewInspectorFromRedisClient(rdb),
 	}
 }
@@ -45,7 +47,7 @@ func (c *Client) Enqueue(ctx context.Context, t Task) error {
 		return fmt.Errorf("enqueue: %w", err)
 	}
 	ctx, token := withToken(ctx, t.Queue)
-	err := c.enqueueTask(ctx, t)
+	err := enqueueTask(ctx, c.enqueue, t)
 	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
 		return unavailable(ctx, "enqueue task "+t.id(), err)
 	}
@@ -57,8 +59,8 @@ func (c *Client) Enqueue(ctx context.Context, t Task) error {
 	return nil
 }
 
-func (c *Client) enqueueTask(ctx context.Context, t Task) error {
-	_, err := c.enqueue.EnqueueContext(ctx, asynq.NewTask(taskType, t.payload()),
+func enqueueTask(ctx context.Context, with *asynq.Client, t Task) error {
+	_, err := with.EnqueueContext(ctx, asynq.NewTask(taskType, t.payload()),
 		asynq.TaskID(t.id()), asynq.Queue(t.Queue), asynq.MaxRetry(maxRetry), asynq.Timeout(wholeSeconds(t.Timeout)))
 	return err
 }

@@ -96,6 +96,28 @@ func TestEnqueueCommandsAreAsynqs(t *testing.T) {
 	}
 }
 
+// TestEnqueueCommandsNeedNoRedis: whoever records a batch asks for them one by one, which
+// must not take a trip each while Redis hangs. And they publish their queue by themselves:
+// that they were made does not mean that they are run.
+func TestEnqueueCommandsNeedNoRedis(t *testing.T) {
+	t.Parallel()
+	rdb := testenv.Redis(t).Client(t)
+	client := queue.NewClient(rdb)
+	var n trips
+	rdb.AddHook(&n)
+	task := queue.Task{JobID: "j1", Attempt: 1, Queue: "low"}
+	if client.EnqueueCommands(t.Context(), task) == nil || n != 0 {
+		t.Errorf("made %d round trips to make commands, want 0", n)
+	}
+	enqueue(t, client, task) // as for a job that was held
+	if queues := rdb.SMembers(t.Context(), "asynq:queues").Val(); len(queues) != 1 || queues[0] != "low" {
+		t.Errorf("asynq knows the queues %q, want low", queues)
+	}
+	if err := client.Remove(t.Context(), task); err != nil || rdb.LLen(t.Context(), "asynq:{low}:pending").Val() != 0 {
+		t.Errorf("the task was not removed (%v)", err)
+	}
+}
+
 // content is all that a database holds, but for times.
 func content(t *testing.T, rdb *redis.Client) map[string]any {
 	t.Helper()

@@ -48,6 +48,15 @@ func (p FakeParker) wake(_ context.Context, queue string) error {
 	return nil
 }
 
+// Dequeue sends cmd as a server on rdb does.
+func Dequeue(ctx context.Context, rdb *redis.Client, cmd redis.Cmder, token string, lists ...string) (none []string, err error) {
+	keys := map[string]struct{}{}
+	for _, list := range lists {
+		keys[list] = struct{}{}
+	}
+	return newRedisParker(ServerConfig{Redis: rdb}, nil).dequeue(ctx, nil, cmd, token, keys)
+}
+
 func NewGate(queues int, p FakeParker) *Gate {
 	return newGate(queues, p, slog.New(slog.DiscardHandler))
 }

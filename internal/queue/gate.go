@@ -89,8 +89,11 @@ type gate struct {
 	looked time.Time
 	// token is the queue of the token that ended the last wait, until its list has been
 	// asked: the others are not asked meanwhile.
-	token       string
-	passed      int // dequeues that were left out for it
+	token  string
+	passed int // dequeues that were left out for it
+	// inHand tells that Redis did not know the script of the last dequeue: the one that
+	// go-redis sends now, with the script itself, is for the same token.
+	inHand      bool
 	dequeueFail backoff
 	parkFail    backoff
 }
@@ -164,10 +167,11 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		g.pending[key] = struct{}{}
 		admitted, token := g.admit(), queueOf(key)
-		if g.token != "" {
-			token = "" // the one that ended the wait will do
+		if g.token != "" || g.inHand {
+			token = "" // that which ended the wait, or went with a script unknown, will do
 		}
 		if !admitted || g.passOver(key) || g.isNone(key) {
+			g.inHand = false
 			// "Queue is empty" makes asynq look whether it should stop, and then go on
 			// to the next queue.
 			cmd.SetErr(redis.Nil)
@@ -209,6 +213,7 @@ func (g *gate) isNone(key string) bool {
 // must be given the error that next returned: the command's own is not set yet
 // inside a hook, and with that one the gate would never close.
 func (g *gate) note(key string, none []string, err error) {
+	g.inHand = redis.HasErrorPrefix(err, "NOSCRIPT")
 	clear(g.none)
 	for _, list := range none {
 		g.none[list] = struct{}{}
@@ -218,7 +223,7 @@ func (g *gate) note(key string, none []string, err error) {
 		clear(g.empty)
 	case errors.Is(err, redis.Nil):
 		g.empty[key] = struct{}{}
-	case redis.HasErrorPrefix(err, "NOSCRIPT"):
+	case g.inHand:
 		return // go-redis sends the script itself now; that answer counts
 	default:
 		// asynq gives up the round and starts another one at once.

@@ -339,6 +339,28 @@ func TestGateTakesATokenForEachTask(t *testing.T) {
 	})
 }
 
+// TestGateTakesOneTokenIfTheScriptIsUnknown: go-redis sends such a dequeue twice.
+func TestGateTakesOneTokenIfTheScriptIsUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		noScript := redisError("NOSCRIPT No matching script. Please use EVAL.")
+		g := newGated()
+		g.dequeueFrom("a", noScript)
+		g.dequeueFrom("a", nil)
+		g.dequeueFrom("b", redis.Nil)
+		g.dequeueFrom("a", redis.Nil)
+		g.dequeueFrom("b", noScript) // parks, and is woken for b
+		g.dequeueFrom("b", nil)
+		g.none = []string{"a"}
+		g.dequeueFrom("a", noScript) // and is not sent again
+		g.dequeueFrom("a", nil)
+		g.dequeueFrom("b", nil)
+		if diff := cmp.Diff([]string{"a", "", "b", "a", "", "", "a", "b"}, g.tokens); diff != "" {
+			t.Errorf("tokens taken with dequeues (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestGateBacksOff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

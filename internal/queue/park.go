@@ -79,15 +79,29 @@ func (p *redisParker) dequeue(
 	for list := range lists {
 		exist[list] = pipe.Exists(ctx, list)
 	}
-	// Each command has its own error, which is Exec's if there was no connection. That
-	// of the others only means that nothing is known.
-	_, _ = pipe.Exec(ctx)
+	// Each command has its own error. That of an EXISTS only means that nothing is known.
+	// But where the connection breaks, go-redis gives the error to all that have none, also
+	// to those that were answered before: a task that has been read would be thrown away.
+	if _, err := pipe.Exec(ctx); err != nil && gotTask(cmd) {
+		cmd.SetErr(nil)
+	}
 	for list, n := range exist {
 		if n.Err() == nil && n.Val() == 0 {
 			none = append(none, list)
 		}
 	}
 	return none, cmd.Err()
+}
+
+// gotTask reports whether a dequeue was answered with a task, whatever its error. One that
+// was read in part is an empty text.
+func gotTask(cmd redis.Cmder) bool {
+	c, ok := cmd.(*redis.Cmd)
+	if !ok {
+		return false
+	}
+	task, _ := c.Val().(string)
+	return task != ""
 }
 
 func (p *redisParker) anyPending(keys map[string]struct{}) (bool, error) {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -37,10 +38,6 @@ func withWake(rdb redis.UniversalClient) redis.UniversalClient {
 type wakingClient struct{ *redis.Client }
 
 func (c wakingClient) EvalSha(ctx context.Context, sha1 string, keys []string, args ...any) *redis.Cmd {
-	if s, ok := ctx.Value(scriptKey{}).(*script); ok {
-		*s = script{sha1, keys, args}
-		return redis.NewCmdResult(int64(1), nil) // "enqueued"
-	}
 	t, ok := ctx.Value(tokenKey{}).(*token)
 	if !ok {
 		return c.Client.EvalSha(ctx, sha1, keys, args...)
@@ -72,6 +69,9 @@ func sendWith(ctx context.Context, p redis.Pipeliner, cmd *redis.Cmd, t *token) 
 // another one, its call is not replaced.
 const enqueueScript = "98d28b42650870a743450ffda9791e9e19c6991b"
 
+// queuesKey is where asynq keeps the names of all queues.
+const queuesKey = "asynq:queues"
+
 // script is asynq's call of a script that was caught instead of sent.
 type script struct {
 	sha1 string
@@ -80,6 +80,25 @@ type script struct {
 }
 
 type scriptKey struct{}
+
+// catchingClient takes down the script that asynq enqueues with instead of sending it, and
+// answers the SADD that asynq sends before the first one for a queue: nothing of what goes
+// through it reaches Redis. It needs an asynq client of its own, since that one then takes
+// the queue for published.
+type catchingClient struct{ redis.UniversalClient }
+
+func (catchingClient) SAdd(context.Context, string, ...any) *redis.IntCmd {
+	return redis.NewIntResult(1, nil)
+}
+
+func (catchingClient) EvalSha(ctx context.Context, sha1 string, keys []string, args ...any) *redis.Cmd {
+	s, ok := ctx.Value(scriptKey{}).(*script)
+	if !ok {
+		return redis.NewCmdResult(nil, errors.New("a script that nobody is to catch"))
+	}
+	*s = script{sha1, keys, args}
+	return redis.NewCmdResult(int64(1), nil) // "enqueued"
+}
 
 // EnqueueCommands returns the commands that do what Enqueue does, for a task that was
 // never enqueued before, so that whoever records its job does both in one step. They
@@ -90,12 +109,13 @@ func (c *Client) EnqueueCommands(ctx context.Context, t Task) [][]any {
 		return nil
 	}
 	var s script
-	if err := c.enqueueTask(context.WithValue(ctx, scriptKey{}, &s), t); err != nil || s.sha1 != enqueueScript {
+	if err := enqueueTask(context.WithValue(ctx, scriptKey{}, &s), c.caught, t); err != nil || s.sha1 != enqueueScript {
 		return nil
 	}
 	// asynq's message, the task's id, and the time.
 	task, pending, msg, id, now := s.keys[0], s.keys[1], s.args[0], s.args[1], s.args[2]
 	return append([][]any{
+		{"sadd", queuesKey, t.Queue}, // each time: without it asynq does not find the task to remove
 		{"hset", task, "msg", msg, "state", "pending", "pending_since", now},
 		{"lpush", pending, id},
 	}, tokenCommands(t.Queue, 1)...)

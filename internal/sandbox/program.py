@@ -32,8 +32,8 @@ MAY_FAIL, FORK, NO_ERROR = -10001, -10002, -10003
 NUMBERS = {
     # name: x86_64, aarch64
     "clone": (56, 220), "set_robust_list": (273, 99), "get_robust_list": (274, 100), "setsid": (112, 157),
-    "dup3": (292, 24), "fcntl": (72, 25), "close_range": (436, 436), "mount": (165, 40), "mkdirat": (258, 34),
-    "chdir": (80, 49), "rt_sigprocmask": (14, 135), "prctl": (157, 167), "openat": (257, 56), "write": (1, 64),
+    "dup3": (292, 24), "fcntl": (72, 25), "close_range": (436, 436), "chdir": (80, 49), "rt_sigprocmask": (14, 135),
+    "prctl": (157, 167), "openat": (257, 56), "write": (1, 64),
     "close": (3, 57), "setgroups": (116, 159), "setresgid": (119, 149), "setresuid": (117, 147), "unshare": (272, 97),
     "capset": (126, 91), "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445),
     "landlock_restrict_self": (446, 446), "mount_setattr": (442, 442), "setns": (308, 268), "pidfd_open": (434, 434),

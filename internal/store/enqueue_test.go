@@ -66,6 +66,20 @@ func TestCreateEnqueues(t *testing.T) {
 	}
 }
 
+// TestCreateTwiceWithoutCommands: the outbox has such a job, so its caller enqueues it,
+// whichever of two answers comes.
+func TestCreateTwiceWithoutCommands(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	n := newJob()
+	for range 2 {
+		c, err := b.Create(t.Context(), n)
+		if err != nil || c.Enqueued || c.Held {
+			t.Errorf("created %+v, %v; want a job that is not enqueued", c, err)
+		}
+	}
+}
+
 // TestCreateWhenTheTaskIsRefused: the record stands, and the outbox has it.
 func TestCreateWhenTheTaskIsRefused(t *testing.T) {
 	t.Parallel()

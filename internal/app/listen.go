@@ -1,0 +1,81 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	// firstAcceptPause doubles with each failure in a row, up to mostAcceptPause.
+	firstAcceptPause = 5 * time.Millisecond
+	mostAcceptPause  = time.Second
+	// acceptReports is how often failures are logged at most.
+	acceptReports = 5 * time.Second
+)
+
+// listen is net.Listen for TCP, with a listener that only ends when it is closed.
+func listen(ctx context.Context, addr string, log *slog.Logger) (net.Listener, error) {
+	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what and where
+	}
+	return newLastingListener(lis, log), nil
+}
+
+// lastingListener goes on when a connection cannot be accepted. net/http does so for the
+// few errors that the net package calls temporary, and gives up at the others. One of them is
+// ENOSPC: executed code can use up what the kernel lets one user wait for at a time
+// (fs.epoll.max_user_watches), which is the runner's user if that is not root. That must not
+// end the process.
+type lastingListener struct {
+	net.Listener
+	log       *slog.Logger
+	closed    chan struct{}
+	closeOnce sync.Once
+
+	mu       sync.Mutex
+	reported time.Time
+	failures int // since then
+}
+
+func newLastingListener(lis net.Listener, log *slog.Logger) *lastingListener {
+	return &lastingListener{Listener: lis, log: log, closed: make(chan struct{})}
+}
+
+// Accept fails only once the listener is closed.
+func (l *lastingListener) Accept() (net.Conn, error) {
+	for pause := firstAcceptPause; ; pause = min(2*pause, mostAcceptPause) {
+		conn, err := l.Listener.Accept()
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			return conn, err //nolint:wrapcheck // net/http compares it
+		}
+		l.report(err)
+		select {
+		case <-time.After(pause):
+		case <-l.closed:
+			return nil, net.ErrClosed
+		}
+	}
+}
+
+// Close ends Accept, too.
+func (l *lastingListener) Close() error {
+	l.closeOnce.Do(func() { close(l.closed) })
+	return l.Listener.Close() //nolint:wrapcheck // nothing to add
+}
+
+func (l *lastingListener) report(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failures++
+	if !l.reported.IsZero() && time.Since(l.reported) < acceptReports {
+		return
+	}
+	l.log.Error("cannot accept a connection, trying again", slog.String("addr", l.Addr().String()),
+		slog.Any("err", err), slog.Int("failures", l.failures))
+	l.reported, l.failures = time.Now(), 0
+}
