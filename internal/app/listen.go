@@ -6,7 +6,10 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -17,9 +20,20 @@ const (
 	acceptReports = 5 * time.Second
 )
 
+// mostUnsent is how many bytes the kernel takes of an answer before they can be sent. Else it
+// may be megabytes, and whoever reads slowly seems to take nothing until most of them have gone:
+// streams give up then. What is on its way is not among them, so it makes nothing slower.
+const mostUnsent = 64 << 10
+
 // listen is net.Listen for TCP, with a listener that only ends when it is closed.
 func listen(ctx context.Context, addr string, log *slog.Logger) (net.Listener, error) {
-	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		controlErr := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent) // connections inherit it
+		})
+		return errors.Join(controlErr, err)
+	}}
+	lis, err := config.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it says what and where
 	}
