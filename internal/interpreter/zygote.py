@@ -42,14 +42,19 @@ Standard library only, Python 3.8 and later, Linux.
 import _socket as socket  # the other one would be in the memory of all workers
 import array
 import binascii
+import errno
 import gc
 import json
 import os
+import select
 import signal
 import sys
 
 CONTROL = 3  # where the runner puts the zygote's socket
 MAX_MESSAGE = 64 << 10
+# What sending may lack for a moment: among others, executed code can use up how many
+# descriptors its user may have under way, who is the runner's where that is not root.
+SHORT = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EINTR)
 STRICT, BASIC = "strict", "basic"
 # Where caches go, below the directory for temporary files.
 CACHES = (("MPLCONFIGDIR", "/matplotlib"), ("XDG_CACHE_HOME", "/.cache"))
@@ -88,10 +93,14 @@ class Channel:
 
     def send(self, message, fd=None):
         rights = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
-        try:
-            self.socket.sendmsg([json.dumps(message).encode()], rights)
-        except OSError:
-            os._exit(0)  # the runner is gone
+        while True:
+            try:
+                self.socket.sendmsg([json.dumps(message).encode()], rights)
+                return
+            except OSError as error:
+                if error.errno not in SHORT:
+                    os._exit(0)  # the runner is gone
+            select.select([], [], [], 0.01)
 
     def close(self):
         self.socket.close()

@@ -629,6 +629,9 @@ LIMITS = {
 }
 
 
+MANY_FILES = 1 << 16  # descriptors
+
+
 def set_limits(limits, _set=resource.setrlimit, _get=resource.getrlimit):
     """Lower the limits of this process and of all it starts, for good."""
     for name, value in limits.items():
@@ -645,8 +648,10 @@ def set_limits(limits, _set=resource.setrlimit, _get=resource.getrlimit):
 def fixed_limits():
     """The limits of the zygote and all that comes of it; some may be raised to here."""
     try:
+        # This limit of a sender also bounds how many descriptors its user may have under
+        # way in messages. Workers have less, so they cannot use up what zygote and slots need.
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+        most = MANY_FILES if hard == resource.RLIM_INFINITY else hard
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
