@@ -19,6 +19,9 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	// Who reads the output may go away: that is an error of a write, and no reason to leave
+	// without tidying up. Ignored it would be for all child processes, too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	err := root().ExecuteContext(ctx)
 	stop()
 	var exit app.ExitError
