@@ -293,8 +293,17 @@ func (st *stock) living(ctx context.Context) (*zygote, error) {
 	return z, nil
 }
 
-// giveBack takes a slot whose worker has ended.
-func (st *stock) giveBack(s *slot) {
+// giveBack takes a slot whose worker, or the last of them, has ended: for another one, if
+// the end was in order. end is nil if the slot has ended with it.
+func (st *stock) giveBack(s *slot, end *workerEnd) {
+	if end == nil || end.spent || !s.running() {
+		st.pool.closeSlot(s)
+		return
+	}
+	if end.touched {
+		_ = s.link.write([]byte("C"))
+	}
+	s.group.Reset()
 	st.mu.Lock()
 	if !st.closed {
 		st.free = append(st.free, s)
