@@ -246,6 +246,7 @@ func (st *stock) spawn(ctx context.Context) (*Worker, error) {
 	if err := w.awaitReady(ctx, st.pool.cfg.StartTimeout); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
+	s.group.Reset() // what the last worker has left, its files too, is gone
 	return w, nil
 }
 
@@ -303,7 +304,6 @@ func (st *stock) giveBack(s *slot, end *workerEnd) {
 	if end.touched {
 		_ = s.link.write([]byte("C"))
 	}
-	s.group.Reset()
 	st.mu.Lock()
 	if !st.closed {
 		st.free = append(st.free, s)
