@@ -290,3 +290,32 @@ for where, _, names in os.walk('/usr'):
 		}
 	}
 }
+
+// The watchdog counts what any thread of the code has started.
+func TestWatchdogSeesChildrenOfThreads(t *testing.T) {
+	t.Parallel()
+	pool := unstartedPool(t, func(c *interpreter.Config) { c.Size, c.Quota.MemoryBytes = 1, 96<<20 })
+	if err := pool.WithoutGroups(); err != nil {
+		t.Fatal(err)
+	}
+	if err := pool.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const code = `
+import os, signal, threading
+def start():
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    held = bytearray(300 << 20)
+    signal.pause()
+thread = threading.Thread(target=start)
+thread.start()
+thread.join()
+`
+	res := execute(t, pool, job.Spec{Code: code, Timeout: ample / 2})
+	if got := outcome(res); !strings.Contains(got, "MemoryLimitExceeded") {
+		t.Errorf("outcome = %q", got)
+	}
+}
