@@ -298,6 +298,9 @@ func (st *stock) living(ctx context.Context) (*zygote, error) {
 // the end was in order. end is nil if the slot has ended with it.
 func (st *stock) giveBack(s *slot, end *workerEnd) {
 	if end == nil || end.spent || !s.running() {
+		if end != nil && end.spent {
+			st.pool.cfg.Log.Debug("interpreter: slot cannot have another network; another slot takes its place")
+		}
 		st.pool.closeSlot(s)
 		return
 	}
