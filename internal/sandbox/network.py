@@ -57,7 +57,9 @@ class Network:
         try:
             # Data that nobody takes is offered for 100 s after its processes have ended, and
             # is in the kernel's memory as long. Once more will do: nobody is left who could.
+            # As long as somebody is, it would cut off who reads slowly.
             put("tcp_orphan_retries", "1")
+            put("tcp_fin_timeout", "1")
             seal.check(seal.libc.unshare(seal.CLONE_NEWNET), LAYER, "unshare")
             set_up()
             for path, known in zip(self.paths, self.fds):  # the program knows the numbers
