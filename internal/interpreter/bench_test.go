@@ -20,6 +20,24 @@ func BenchmarkExecute(b *testing.B) {
 	}
 }
 
+// BenchmarkNextAfter is an execution with all that follows until the next worker is parked,
+// without and with use of the network, which is replaced then.
+func BenchmarkNextAfter(b *testing.B) {
+	for _, bm := range []struct{ name, code string }{
+		{"socket", "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 8000)); s.listen()\nprint(42)"},
+		{"TCP", "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 8000)); s.listen()\n" +
+			"c = socket.create_connection(('127.0.0.1', 8000)); a = s.accept()\nprint(42)"},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			p := newPool(b, func(c *interpreter.Config) { c.Size = 1 })
+			for b.Loop() {
+				benchCode(b, p, bm.code)
+				settled(b, p)
+			}
+		})
+	}
+}
+
 // BenchmarkThroughput makes workers and runs print(42) on them as fast as it can.
 func BenchmarkThroughput(b *testing.B) {
 	p := newPool(b, func(c *interpreter.Config) { c.Size = 4 })
@@ -57,12 +75,18 @@ func spawnBare(b *testing.B) {
 
 func benchOnce(b *testing.B, p *interpreter.Pool) {
 	b.Helper()
+	benchCode(b, p, "print(42)")
+}
+
+// benchCode executes code that prints 42.
+func benchCode(b *testing.B, p *interpreter.Pool, code string) {
+	b.Helper()
 	w, err := p.Acquire(b.Context(), "")
 	if err != nil {
 		b.Error(err)
 		return
 	}
-	res, err := w.Execute(b.Context(), job.Spec{Code: "print(42)", Timeout: ample})
+	res, err := w.Execute(b.Context(), job.Spec{Code: code, Timeout: ample})
 	if err != nil || res.Stdout != "42\n" {
 		b.Errorf("got %+v, %v", res, err)
 	}

@@ -8,3 +8,10 @@ func (w *Worker) TellSlot(command string) error { return w.slot.link.write([]byt
 
 // Exited is closed once nothing is left of the worker.
 func (w *Worker) Exited() <-chan struct{} { return w.exited }
+
+// WithoutGroups has a pool that has not started be as where there are no control groups.
+func (p *Pool) WithoutGroups() error {
+	err := p.groups.Close()
+	p.groups = nil
+	return err
+}

@@ -32,7 +32,7 @@ type family struct {
 	members map[int]*Worker // that live, by their number in the family
 	open    int             // that are not closed
 	made    []string        // work directories of copies that are file systems
-	touched bool            // files of theirs are left
+	end     *workerEnd      // of the last of them; nil if the slot has ended with them
 }
 
 // rootMember is the number of the worker that the slot forked; those of copies are their
@@ -154,7 +154,7 @@ func (f *family) over(end *workerEnd) {
 		w.end = end
 		close(w.exited)
 	}
-	f.slot.family, f.touched = nil, end != nil && end.touched
+	f.slot.family, f.end = nil, end
 	close(f.gone)
 }
 
@@ -285,15 +285,7 @@ func (f *family) leave(w *Worker) error {
 		}
 	}
 	err := f.dirs.remove()
-	if f.slot.running() {
-		if f.touched {
-			_ = f.slot.link.write([]byte("C"))
-		}
-		f.slot.group.Reset()
-		w.stock.giveBack(f.slot)
-	} else {
-		w.pool.closeSlot(f.slot)
-	}
+	w.stock.giveBack(f.slot, f.end)
 	return err
 }
 

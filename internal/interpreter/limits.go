@@ -149,17 +149,30 @@ func cpuFields(pid, from int) int64 {
 	return ticks * tick
 }
 
+// descendants lists what a process has started and what that has. The kernel keeps children
+// by thread: of each that has started some.
 func descendants(pid int) []int {
 	var all []int
 	todo := []int{pid}
 	for len(todo) > 0 && len(all) < 10_000 {
 		next := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		list, _ := appendChildren(nil, next, next)
+		list := childrenOf(next)
 		all = append(all, list...)
 		todo = append(todo, list...)
 	}
 	return all
+}
+
+func childrenOf(pid int) []int {
+	threads, _ := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task") // none if it has ended
+	var list []int
+	for _, thread := range threads {
+		if tid, err := strconv.Atoi(thread.Name()); err == nil {
+			list, _ = appendChildren(list, pid, tid)
+		}
+	}
+	return list
 }
 
 // privateMemory is the proportional share of a process in what it has written.

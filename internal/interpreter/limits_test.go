@@ -259,3 +259,63 @@ func TestSizeThatComesTooLate(t *testing.T) {
 		}
 	}
 }
+
+// The peak of an execution has no copies of files that one before it was the first to read.
+func TestPeakAfterMuchReading(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *interpreter.Config) { c.Size = 1 })
+	if _, _, control := pool.Sandbox(); control != sandbox.ControlCgroup1 {
+		t.Skip("the peak comes from control groups of version 1; here is " + control)
+	}
+	const read = `
+import os
+total = 0
+for where, _, names in os.walk('/usr'):
+    for name in names:
+        try:
+            with open(where + '/' + name, 'rb') as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                total += len(file.read(1 << 26))
+        except OSError:
+            pass
+    if total > 300 << 20: break
+`
+	const much = 150 << 20
+	if peak := execute(t, pool, job.Spec{Code: read}).PeakMemoryBytes; peak < much {
+		t.Skipf("reading took %d bytes only: others use the files, too", peak)
+	}
+	for range 4 {
+		if peak := execute(t, pool, job.Spec{Code: "print(1)"}).PeakMemoryBytes; peak <= 0 || peak > 16<<20 {
+			t.Errorf("the peak of a small program is %d bytes", peak)
+		}
+	}
+}
+
+// The watchdog counts what any thread of the code has started.
+func TestWatchdogSeesChildrenOfThreads(t *testing.T) {
+	t.Parallel()
+	pool := unstartedPool(t, func(c *interpreter.Config) { c.Size, c.Quota.MemoryBytes = 1, 96<<20 })
+	if err := pool.WithoutGroups(); err != nil {
+		t.Fatal(err)
+	}
+	if err := pool.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const code = `
+import os, signal, threading
+def start():
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    held = bytearray(300 << 20)
+    signal.pause()
+thread = threading.Thread(target=start)
+thread.start()
+thread.join()
+`
+	res := execute(t, pool, job.Spec{Code: code, Timeout: ample / 2})
+	if got := outcome(res); !strings.Contains(got, "MemoryLimitExceeded") {
+		t.Errorf("outcome = %q", got)
+	}
+}

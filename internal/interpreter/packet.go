@@ -50,6 +50,7 @@ type workerEnd struct {
 	cpuMicros int64 // of all its processes together
 	maxRSS    int64 // bytes, of the largest of its processes
 	touched   bool  // it has used its file systems, which its slot keeps until it is told
+	spent     bool  // its slot could not be made as new, and is not to be lent again
 }
 
 // LayerError tells which layer of the sandbox does not hold here, and why.
@@ -162,8 +163,8 @@ func parseEnd(data []byte) (*workerEnd, error) {
 	}, nil
 }
 
-// parseReport reads slot.py's Report: a byte of kind, one of touched, two unused, the
-// status, and the kernel's struct rusage.
+// parseReport reads slot.py's Report: a byte of kind, one each of touched and spent, one
+// unused, the status, and the kernel's struct rusage.
 func parseReport(data []byte) (*workerEnd, error) {
 	const status, usage, size = 4, 8, 8 + 18*8
 	if len(data) != size {
@@ -174,7 +175,10 @@ func parseReport(data []byte) (*workerEnd, error) {
 	}
 	const userSeconds, userMicros, systemSeconds, systemMicros, maxRSS = 0, 1, 2, 3, 4 // of struct rusage
 	cpu := (field(userSeconds)+field(systemSeconds))*1e6 + field(userMicros) + field(systemMicros)
-	return &workerEnd{-1, syscall.WaitStatus(binary.NativeEndian.Uint32(data[status:])), cpu, field(maxRSS) * 1024, data[1] != 0}, nil
+	return &workerEnd{
+		of: -1, status: syscall.WaitStatus(binary.NativeEndian.Uint32(data[status:])), cpuMicros: cpu,
+		maxRSS: field(maxRSS) * 1024, touched: data[1] != 0, spent: data[2] != 0,
+	}, nil
 }
 
 func received(rights []byte) (*os.File, error) {

@@ -27,14 +27,14 @@ FDS = 4
 SUPERVISION = "process supervision"
 
 # The zygote puts these here.
-seal = program = family = repl_worker = failure = None
+seal = program = network = family = repl_worker = failure = None
 
 
 class Report(ctypes.Structure):
     """What the runner is told when nothing of a worker is left but its files."""
 
     _fields_ = [
-        ("kind", ctypes.c_char), ("touched", ctypes.c_uint8), ("reserved", ctypes.c_uint16),
+        ("kind", ctypes.c_char), ("touched", ctypes.c_uint8), ("spent", ctypes.c_uint8), ("reserved", ctypes.c_uint8),
         ("status", ctypes.c_int32), ("usage", ctypes.c_int64 * 18),  # a struct rusage
     ]
 
@@ -67,6 +67,7 @@ class Slot:
             seal.open_slot()
         else:
             seal.become_subreaper()
+        self.network = network.Network() if self.strict else None
         self.files = seal.Files(zygote.native, zygote.disk, owner, zygote.hidden, zygote.made) if self.strict else None
         if zygote.work_begins_empty:
             repl_worker.prepared.empty_size = zygote.empty.size.value = self.files.size_of_work()
@@ -74,6 +75,7 @@ class Slot:
         self.own_pid = os.getpid()
         self.status, self.cpu, self.rss = None, 0.0, 0
         self.stale = False  # the files are the last worker's
+        self.spent = False  # and so is the network, for good
         self.state, self.report = State(), Report(kind=b"E")
         self.data = ctypes.create_string_buffer(MOST)
         self.control = ctypes.create_string_buffer(socket.CMSG_SPACE(FDS * 4))
@@ -153,6 +155,7 @@ class Slot:
                              expect=0, otherwise="reaped")
         steps.add(SUPERVISION, "kill", -1, SIGKILL, expect=-errno.ESRCH, otherwise="left")
         self.files.add_look(steps, "touched")
+        self.network.add_look(steps, "touched")
         size = ctypes.sizeof(self.report)
         steps.add(SUPERVISION, "sendto", self.channel.fileno(), self.report, size, int(socket.MSG_NOSIGNAL), None, 0,
                   expect=size, otherwise="gone")
@@ -190,6 +193,8 @@ class Slot:
         data = ctypes.string_at(self.data, self.state.received)
         command = data[:1]
         if command in (b"W", b"V"):
+            if self.spent:  # which the runner was told
+                os._exit(1)
             self.renew()
             work, _, tmp = data[2:].partition(b"\0")
             self.workers.set_dirs(work, tmp)
@@ -239,10 +244,11 @@ class Slot:
 
     def end_worker(self):
         self.end_all()
+        self.renew_network()
         # They stay until C, or at the latest the next W, for the runner to collect.
         self.stale = self.files is not None and self.files.touched()
         report, usage = self.report, self.report.usage
-        report.status, report.touched = self.status, self.stale
+        report.status, report.touched, report.spent = self.status, self.stale, self.spent
         usage[0], usage[1], usage[2], usage[3], usage[4] = int(self.cpu), int(self.cpu % 1 * 1e6), 0, 0, self.rss
         self.state.pid, self.state.special = 0, int(self.stale)
         self.status, self.cpu, self.rss = None, 0.0, 0
@@ -298,6 +304,16 @@ class Slot:
             self.files.renew()
             self.workers.open_ruleset()
             self.stale, self.state.special = False, 0
+
+    def renew_network(self):
+        """Before the runner is told of the worker's end: it need not wait for the files to be
+        collected, and the runner has to know if it fails. That is no fault of the worker."""
+        if self.network is None or self.spent or not self.network.used():
+            return
+        try:
+            self.network.renew()
+        except Exception:
+            self.spent = True
 
     def open_work(self, path):
         """Let the runner put files there, and collect what the code has left."""

@@ -246,6 +246,7 @@ func (st *stock) spawn(ctx context.Context) (*Worker, error) {
 	if err := w.awaitReady(ctx, st.pool.cfg.StartTimeout); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
+	s.group.Reset() // what the last worker has left, its files too, is gone
 	return w, nil
 }
 
@@ -293,8 +294,19 @@ func (st *stock) living(ctx context.Context) (*zygote, error) {
 	return z, nil
 }
 
-// giveBack takes a slot whose worker has ended.
-func (st *stock) giveBack(s *slot) {
+// giveBack takes a slot whose worker, or the last of them, has ended: for another one, if
+// the end was in order. end is nil if the slot has ended with it.
+func (st *stock) giveBack(s *slot, end *workerEnd) {
+	if end == nil || end.spent || !s.running() {
+		if end != nil && end.spent {
+			st.pool.cfg.Log.Debug("interpreter: slot cannot have another network; another slot takes its place")
+		}
+		st.pool.closeSlot(s)
+		return
+	}
+	if end.touched {
+		_ = s.link.write([]byte("C"))
+	}
 	st.mu.Lock()
 	if !st.closed {
 		st.free = append(st.free, s)

@@ -282,15 +282,7 @@ func (w *Worker) leave() error {
 		return f.leave(w)
 	}
 	err := w.dirs.remove()
-	if w.end != nil && w.slot.running() {
-		if w.end.touched {
-			_ = w.slot.link.write([]byte("C"))
-		}
-		w.slot.group.Reset()
-		w.stock.giveBack(w.slot)
-		return err
-	}
-	w.pool.closeSlot(w.slot)
+	w.stock.giveBack(w.slot, w.end)
 	return err
 }
 

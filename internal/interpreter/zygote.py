@@ -27,7 +27,8 @@ a fork is what a fork costs:
     D                                          open its working directory
     {"type": "dir"} + a descriptor of it       answers to D; with "error" if it cannot be
     slot.Report                                the worker has ended; nothing is left but,
-                                               if touched is 1, its files
+                                               if touched is 1, its files. If spent is 1, the
+                                               slot is of no use for another
     C                                          its files may go
 
 The end of any of these sockets is the end of the process that serves it, so nothing
@@ -65,11 +66,12 @@ program = load("program")
 seal = load("seal")
 seal.Program, seal.Word, seal.number = program.Program, program.Word, program.number
 seal.FORK, seal.MAY_FAIL = program.FORK, program.MAY_FAIL
+network = load("network")
 repl_worker = load("repl_worker")
 repl_worker.display, repl_worker.notebook, repl_worker.console = load("display"), load("notebook"), load("console")
 branch, family, memory, slot, session = [load(name) for name in ("branch", "family", "memory", "slot", "session")]
-repl_worker.session, session.worker, session.branch, family.seal = session, repl_worker, branch, seal
-slot.seal, slot.program, slot.family, slot.repl_worker = seal, program, family, repl_worker
+repl_worker.session, session.worker, session.branch, family.seal, network.seal = session, repl_worker, branch, seal, seal
+slot.seal, slot.program, slot.network, slot.family, slot.repl_worker = seal, program, network, family, repl_worker
 
 
 class Channel:

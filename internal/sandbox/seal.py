@@ -4,7 +4,7 @@ The runner decides what a sandbox is made of (package sandbox); this file carrie
 it out, in the order in which the processes come to be:
 
     build_root   the zygote, once: a minimal read-only root to live in
-    open_slot    a slot, once: the first process of its namespaces
+    open_slot    a slot, once: the first process of its namespaces; see network.py, too
     Files        a slot, for each worker: empty file systems
     Confinement  each worker: gives up everything that it does not need. set_limits
                  is the last step.
@@ -18,7 +18,6 @@ program.py for why.
 Standard library only, Python 3.8 and later, Linux.
 """
 
-import _socket as socket  # see zygote.py
 import ctypes
 import fcntl
 import os
@@ -34,7 +33,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 # A slot lends its namespaces to one worker after the other: there is nobody in them in
-# between, and nothing can be left in them. The user namespace that a worker ends up in
+# between, and where something can be left in one (network.py) it makes another. The user namespace that a worker ends up in
 # owns none of the others, so it cannot change them.
 SLOT_NAMESPACES = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x00200000, 0x01000000
@@ -281,10 +280,8 @@ def set_attributes(path, attributes, recursive):
 
 def open_slot():
     """Set up the namespaces that one worker after the other will live in. The process
-    is the first in them: what a worker leaves behind becomes its child.
-
-    The network has nothing but a loopback. Nothing of one worker is left in it for the
-    next: sockets end with their processes, and closed connections are not remembered."""
+    is the first in them: what a worker leaves behind becomes its child. For the network
+    see network.py."""
     mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None, "proc")
     # Terminals end with their processes, too: no worker finds one of another.
     mount(b"devpts", b"/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, b"ptmxmode=666,mode=620")
@@ -293,16 +290,6 @@ def open_slot():
             mount(b"/dev/null", path, None, MS_BIND, None, "proc")
     if os.path.ismount(STASH):
         check(_umount2(os.fsencode(STASH), MNT_DETACH), "proc", "umount the whole one")
-    try:
-        control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        SIOCSIFFLAGS, IFF_UP = 0x8914, 1
-        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
-        control.close()
-        # /proc/sys/net is the network of who looks.
-        with open("/proc/sys/net/ipv4/tcp_max_tw_buckets", "w") as file:
-            file.write("0")
-    except OSError as error:
-        raise LayerError("network namespace", "set up the loopback", error)
 
 
 # --- a worker's files ----------------------------------------------------------------

@@ -150,25 +150,34 @@ func (k *kaa) take() snapshot {
 	return count
 }
 
-// perSlot says whether each slot has one of these. A runner has as many slots as it
-// has ever needed at once, up to a bound.
+// ofSlots says whether n of these are what a number of slots has. A runner has as many
+// slots as it has ever needed at once, up to a bound, without those that it gave up.
+func ofSlots(key string, n, slots int) bool {
+	if key == "descriptor work directory" { // the counters of its control group
+		const most = 4
+		return slots != 0 && n%slots == 0 && n/slots > 0 && n/slots <= most
+	}
+	return n == slots && perSlot(key)
+}
+
+// perSlot says whether each slot has one of these.
 func perSlot(key string) bool {
 	return key == "descriptor unix socket" || key == "descriptor anon_inode:[pidfd]" || strings.HasPrefix(key, "namespace ") ||
 		strings.HasPrefix(key, "process python")
 }
 
 // difference says how after differs from s; empty if it does not, but for a slot or
-// two more or less.
+// two more, or some less.
 func (s snapshot) difference(after snapshot) string {
 	const most = 2
 	slots := after["descriptor unix socket"] - s["descriptor unix socket"]
-	if slots > most || slots < -most {
+	if slots > most {
 		slots = 0
 	}
 	var lines []string
 	for _, key := range slices.Sorted(maps.Keys(s.union(after))) {
 		n := after[key] - s[key]
-		if n != 0 && (n != slots || !perSlot(key)) {
+		if n != 0 && !ofSlots(key, n, slots) {
 			lines = append(lines, fmt.Sprintf("%s: %d before, %d now", key, s[key], after[key]))
 		}
 	}

@@ -1,0 +1,91 @@
+"""A slot's network: a loopback and nothing else.
+
+Sockets end with their processes, but not what is left of connections: those that wait to
+be forgotten and hold a port for as long, data that nobody has fetched, counters. None of
+it can be cleared, so a slot whose worker has used its network makes another one before
+there is another worker. Few workers do, and making one takes the kernel as long as a
+small program runs; so after each of them its slot looks at what shows it.
+
+Standard library only, Python 3.8 and later, Linux.
+"""
+
+import _socket as socket  # see zygote.py
+import ctypes
+import fcntl
+import os
+import struct
+
+LAYER = "network namespace"
+# What shows that a network was used, in the namespace of who opens it: packets, and what
+# outlives its socket without any.
+TRACES = ("/proc/self/net/dev", "/proc/self/net/ip6_flowlabel")
+MOST = 4096  # bytes of one
+SETTINGS = "/proc/sys/net/ipv4/"  # of the network of who looks
+
+seal = None  # the zygote puts it here
+
+
+class Network:
+    """The namespace that this process, the first of a slot, is in."""
+
+    def __init__(self):
+        """It is new."""
+        self.paths = [path for path in TRACES if os.path.exists(path)]
+        try:
+            set_up()
+            self.fds = [open_trace(path) for path in self.paths]
+            self.unused = self.read()
+        except OSError as error:
+            raise seal.LayerError(LAYER, "set up the loopback", error)
+
+    def read(self):
+        return [os.pread(fd, MOST, 0) for fd in self.fds]
+
+    def used(self):
+        return self.read() != self.unused
+
+    def add_look(self, program, used):
+        """Steps that go on at the label if it was used."""
+        seen = ctypes.create_string_buffer(MOST)
+        for fd, unused in zip(self.fds, self.unused):
+            program.add(LAYER, "pread64", fd, seen, MOST, 0, expect=len(unused), otherwise=used)
+            program.same(seen, unused, len(unused), used)
+
+    def renew(self):
+        """Make another one for this process and what it will fork. Nobody else is in the old
+        one, which goes when its files are closed and the last of its connections has ended."""
+        try:
+            # Data that nobody takes is offered for 100 s after its processes have ended, and
+            # is in the kernel's memory as long. Once more will do: nobody is left who could.
+            # As long as somebody is, it would cut off who reads slowly.
+            put("tcp_orphan_retries", "1")
+            put("tcp_fin_timeout", "1")
+            seal.check(seal.libc.unshare(seal.CLONE_NEWNET), LAYER, "unshare")
+            set_up()
+            for path, known in zip(self.paths, self.fds):  # the program knows the numbers
+                fd = open_trace(path)
+                os.dup2(fd, known, inheritable=False)
+                os.close(fd)
+            if self.used():
+                raise OSError("it is not as the first one was")
+        except OSError as error:
+            raise seal.LayerError(LAYER, "make another one", error)
+
+
+def open_trace(path):
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def set_up():
+    SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+    control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
+    finally:
+        control.close()
+    put("tcp_max_tw_buckets", "0")  # closed connections are not remembered
+
+
+def put(name, value):
+    with open(SETTINGS + name, "w") as file:
+        file.write(value)
