@@ -1,0 +1,153 @@
+package sandbox_test
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/sandbox"
+)
+
+// allowed is in the place of an error.
+const allowed = unix.Errno(0)
+
+// filter carries a seccomp program out.
+type filter struct {
+	vm   *bpf.VM
+	info *arch.Info
+}
+
+func newFilter(t *testing.T, code []byte) filter {
+	t.Helper()
+	var program []bpf.Instruction
+	for ; len(code) >= 8; code = code[8:] {
+		raw := bpf.RawInstruction{Op: binary.NativeEndian.Uint16(code), Jt: code[2], Jf: code[3], K: binary.NativeEndian.Uint32(code[4:])}
+		program = append(program, raw.Disassemble())
+	}
+	vm, err := bpf.NewVM(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := arch.GetInfo("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filter{vm, info}
+}
+
+// answer is the error that a system call gets.
+func (f filter) answer(t *testing.T, name string, args ...uint64) unix.Errno {
+	t.Helper()
+	// struct seccomp_data. The machine that the library simulates reads words with their
+	// upper byte first, which network packets have, so the order of bytes is that in each.
+	words := make([]uint32, 16)
+	words[0], words[1] = uint32(f.info.SyscallNames[name]), uint32(f.info.ID)
+	for i, arg := range args {
+		words[4+2*i], words[5+2*i] = uint32(arg), uint32(arg>>32)
+	}
+	var data []byte
+	for _, word := range words {
+		data = binary.BigEndian.AppendUint32(data, word)
+	}
+	verdict, err := f.vm.Run(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const allow, refuse = 0x7fff0000, 0x00050000
+	switch {
+	case verdict == allow:
+		return allowed
+	case verdict&^0xffff == refuse && verdict != refuse:
+		return unix.Errno(verdict & 0xffff)
+	}
+	t.Fatalf("%s: verdict %#x", name, verdict)
+	return 0
+}
+
+// TestFilter: what is refused for its arguments, and what is not for nearly the same ones.
+// The upper half of an int means nothing, since the kernel does not look at it.
+func TestFilter(t *testing.T) {
+	t.Parallel()
+	const high, sigchld = 1 << 32, uint64(unix.SIGCHLD)
+	tests := []struct {
+		call string
+		args []uint64
+		want unix.Errno
+	}{
+		{"getpid", nil, allowed},
+		{"mount", nil, allowed}, // a slot's; a worker has another filter
+		{"ptrace", nil, unix.EPERM},
+		{"clone", []uint64{unix.CLONE_NEWNET | sigchld}, unix.EPERM},
+		{"clone", []uint64{sigchld}, allowed},
+		{"inotify_init1", nil, unix.ENOSYS},
+		{"inotify_add_watch", nil, unix.ENOSYS},
+		{"fanotify_init", nil, unix.ENOSYS},
+		{"io_setup", nil, unix.ENOSYS},
+		{"io_submit", nil, unix.ENOSYS},
+		{"fcntl", []uint64{3, unix.F_SETLEASE}, unix.EPERM},
+		{"fcntl", []uint64{3, unix.F_SETLEASE | high}, unix.EPERM},
+		{"fcntl", []uint64{unix.F_SETLEASE, unix.F_GETFL}, allowed},
+		{"fcntl", []uint64{3, unix.F_NOTIFY}, unix.EINVAL},
+		{"fcntl", []uint64{3, unix.F_NOTIFY | high}, unix.EINVAL},
+		{"fcntl", []uint64{3, unix.F_DUPFD_CLOEXEC}, allowed},
+		{"ioctl", []uint64{3, unix.TIOCSETD}, unix.EPERM},
+		{"ioctl", []uint64{3, unix.TIOCSETD | high}, unix.EPERM},
+		{"ioctl", []uint64{3, unix.TIOCGWINSZ}, allowed},
+		{"mmap", []uint64{0, 4096, 3, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_HUGETLB}, unix.ENOMEM},
+		{"mmap", []uint64{0, 4096, 3, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS}, allowed},
+		{"mmap", []uint64{0, unix.MAP_HUGETLB, 3, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS}, allowed},
+		{"memfd_create", []uint64{0, unix.MFD_HUGETLB}, unix.EINVAL},
+		{"memfd_create", []uint64{0, unix.MFD_HUGETLB | unix.MFD_CLOEXEC | high}, unix.EINVAL},
+		{"memfd_create", []uint64{0, unix.MFD_CLOEXEC}, allowed},
+		{"shmget", nil, unix.ENOSYS},
+		{"socketpair", []uint64{unix.AF_UNIX}, allowed},
+		{"socketpair", []uint64{unix.AF_NETLINK}, unix.EAFNOSUPPORT},
+	}
+	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.Basic} {
+		slot, _, err := sandbox.Filters(level, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := newFilter(t, slot)
+		for _, tt := range tests {
+			if tt.call == "mount" && level == sandbox.Basic {
+				tt.want = unix.EPERM
+			}
+			if got := f.answer(t, tt.call, tt.args...); got != tt.want {
+				t.Errorf("%s: %s %#x: %q, want %q", level, tt.call, tt.args, got, tt.want)
+			}
+		}
+	}
+}
+
+// TestFilterOfWorkers: a worker that comes of a slot may not mount, whatever it may else.
+func TestFilterOfWorkers(t *testing.T) {
+	t.Parallel()
+	_, worker, err := sandbox.Filters(sandbox.Strict, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFilter(t, worker)
+	for call, want := range map[string]unix.Errno{"mount": unix.EPERM, "umount2": unix.EPERM, "read": allowed} {
+		if got := f.answer(t, call); got != want {
+			t.Errorf("%s: %q, want %q", call, got, want)
+		}
+	}
+}
+
+// TestFilterWithoutControlGroups: nobody would see the memory of anonymous files.
+func TestFilterWithoutControlGroups(t *testing.T) {
+	t.Parallel()
+	slot, _, err := sandbox.Filters(sandbox.Strict, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, flags := range []uint64{0, unix.MFD_HUGETLB} {
+		if got := newFilter(t, slot).answer(t, "memfd_create", 0, flags); got != unix.ENOSYS {
+			t.Errorf("memfd_create with flags %d: %q", flags, got)
+		}
+	}
+}
