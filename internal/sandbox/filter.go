@@ -167,6 +167,11 @@ func command(call string, code unix.Errno, first, last uint32) intRule {
 	return intRule{call, code, []bounds{{1, first, last}}}
 }
 
+// option is an intRule for an option of sockets.
+func option(level, name uint32) intRule {
+	return intRule{"setsockopt", unix.EPERM, []bounds{{1, level, level}, {2, name, name}}}
+}
+
 // commands are what the calls are refused that do many things.
 var commands = []intRule{ //nolint:gochecknoglobals // a constant
 	// A lease makes everybody wait who opens the file.
@@ -175,7 +180,38 @@ var commands = []intRule{ //nolint:gochecknoglobals // a constant
 	command("fcntl", unix.EINVAL, unix.F_NOTIFY, unix.F_NOTIFY),
 	// A terminal is welcome, the drivers that it can be switched to are not.
 	command("ioctl", unix.EPERM, unix.TIOCSETD, unix.TIOCSETD),
+	// Interfaces, routes and bridges, and what wireless networks have of it. A socket is of the
+	// network that it was made in, and a worker's control socket was made in the runner's. The
+	// answer is that there is no such interface, which libraries expect to happen.
+	command("ioctl", unix.ENODEV, unix.SIOCGSTAMPNS_OLD+1, lastSocketCommand),
+	command("ioctl", unix.ENODEV, firstWirelessCommand, lastWirelessCommand),
+	// The same by options: which of the runner's interfaces there are.
+	option(unix.SOL_SOCKET, unix.SO_BINDTODEVICE),
+	option(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX),
+	// The kernel keeps a label for minutes, and has some for everybody together.
+	option(unix.IPPROTO_IPV6, ipv6FlowLabelManager),
+	// With these one end of a connection drops what the other sends. Then both go on trying
+	// after their processes are gone, to be seen by the next execution in the slot: see seal.py.
+	option(unix.IPPROTO_IP, unix.IP_MINTTL),
+	option(unix.IPPROTO_IP, unix.IP_OPTIONS),
+	option(unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT),
+	option(unix.IPPROTO_IPV6, unix.IPV6_RTHDR),
+	option(unix.IPPROTO_IPV6, unix.IPV6_2292PKTOPTIONS),
+	option(unix.IPPROTO_TCP, unix.TCP_MD5SIG),
+	option(unix.IPPROTO_TCP, unix.TCP_MD5SIG_EXT),
+	option(unix.IPPROTO_TCP, tcpAOAddKey),
+	option(unix.SOL_SOCKET, unix.SO_ATTACH_FILTER),
+	option(unix.SOL_SOCKET, unix.SO_ATTACH_BPF),
 }
+
+// What x/sys does not name.
+const (
+	lastSocketCommand    = 0x89ff
+	firstWirelessCommand = 0x8b00
+	lastWirelessCommand  = 0x8bff
+	ipv6FlowLabelManager = 32
+	tcpAOAddKey          = 38
+)
 
 // refuseInts refuses what the rules say. It compares ints as the kernel does: the lower half.
 func refuseInts(info *arch.Info, rules []intRule) []bpf.Instruction {

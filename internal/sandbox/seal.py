@@ -64,6 +64,9 @@ ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime",
        "nsswitch.conf", "os-release", "debian_version")
 # What tells of the machine and its other users, and may be read by everybody.
 HIDDEN_PROC = (b"/proc/keys", b"/proc/key-users", b"/proc/kallsyms", b"/proc/timer_list")
+# How long a connection stays whose processes are gone: not at all once it is closed on both
+# sides; else for a second or two, if one side drops what the other sends.
+CONNECTIONS = (("tcp_max_tw_buckets", "0"), ("tcp_orphan_retries", "1"), ("tcp_fin_timeout", "1"))
 ETC_OWN = {
     "passwd": "root:x:0:0:root:/:/usr/sbin/nologin\nuser:x:1000:1000:user:/work:/bin/sh\n"
               "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
@@ -299,8 +302,9 @@ def open_slot():
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
         control.close()
         # /proc/sys/net is the network of who looks.
-        with open("/proc/sys/net/ipv4/tcp_max_tw_buckets", "w") as file:
-            file.write("0")
+        for name, value in CONNECTIONS:
+            with open("/proc/sys/net/ipv4/" + name, "w") as file:
+                file.write(value)
     except OSError as error:
         raise LayerError("network namespace", "set up the loopback", error)
 
