@@ -237,16 +237,21 @@ func refuseInts(info *arch.Info, rules []intRule) []bpf.Instruction {
 // sockets: at strict the network is the sandbox's own and empty, so sockets of the
 // internet families are harmless; others are not confined by a network namespace,
 // or are rarely tested parts of the kernel. At basic there is no such namespace,
-// and even a Unix socket could reach a service of the host.
+// and even a Unix socket could reach a service of the host. So there are pairs only, of
+// kinds that stay connected to each other and so reach nobody else, and without a name.
 func sockets(info *arch.Info, level Level) seccomp.SyscallGroup {
-	domain := neither(unix.AF_UNIX, unix.AF_INET, unix.AF_INET6)
+	rules := []seccomp.NameWithConditions{when("socketpair", neither(unix.AF_UNIX)...)}
 	if level == Basic {
-		domain = neither() // whatever it is
+		rules = append(rules, when("socket", neither()...), when("bind", neither()...), when("socketpair", at(1, neither(
+			unix.SOCK_STREAM, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.SOCK_STREAM|unix.SOCK_NONBLOCK,
+			unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+			unix.SOCK_SEQPACKET, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK,
+			unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+		))...))
+	} else {
+		rules = append(rules, when("socket", neither(unix.AF_UNIX, unix.AF_INET, unix.AF_INET6)...))
 	}
-	return seccomp.SyscallGroup{Action: refuse(unix.EAFNOSUPPORT), NamesWithCondtions: conditions(info,
-		when("socket", domain...),
-		when("socketpair", neither(unix.AF_UNIX)...),
-	)}
+	return seccomp.SyscallGroup{Action: refuse(unix.EAFNOSUPPORT), NamesWithCondtions: conditions(info, rules...)}
 }
 
 func when(name string, all ...seccomp.Condition) seccomp.NameWithConditions {

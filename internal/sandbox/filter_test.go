@@ -130,8 +130,10 @@ func TestFilter(t *testing.T) {
 		{"memfd_create", []uint64{0, unix.MFD_HUGETLB | unix.MFD_CLOEXEC | high}, unix.EINVAL},
 		{"memfd_create", []uint64{0, unix.MFD_CLOEXEC}, allowed},
 		{"shmget", nil, unix.ENOSYS},
-		{"socketpair", []uint64{unix.AF_UNIX}, allowed},
-		{"socketpair", []uint64{unix.AF_NETLINK}, unix.EAFNOSUPPORT},
+		{"socketpair", []uint64{unix.AF_UNIX, unix.SOCK_STREAM}, allowed},
+		{"socketpair", []uint64{unix.AF_UNIX, unix.SOCK_SEQPACKET | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC}, allowed},
+		{"socketpair", []uint64{unix.AF_NETLINK, unix.SOCK_STREAM}, unix.EAFNOSUPPORT},
+		{"socketpair", []uint64{unix.AF_UNIX | high, unix.SOCK_STREAM}, unix.EAFNOSUPPORT},
 	}
 	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.Basic} {
 		slot, _, err := sandbox.Filters(level, true)
@@ -145,6 +147,25 @@ func TestFilter(t *testing.T) {
 			}
 			if got := f.answer(t, tt.call, tt.args...); got != tt.want {
 				t.Errorf("%s: %s %#x: %q, want %q", level, tt.call, tt.args, got, tt.want)
+			}
+		}
+	}
+}
+
+// TestFilterSockets: without a network namespace there are pairs that stay with each other.
+func TestFilterSockets(t *testing.T) {
+	t.Parallel()
+	for level, want := range map[sandbox.Level]unix.Errno{sandbox.Strict: allowed, sandbox.Basic: unix.EAFNOSUPPORT} {
+		slot, _, err := sandbox.Filters(level, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := newFilter(t, slot)
+		for call, args := range map[string][]uint64{
+			"socket": {unix.AF_INET, unix.SOCK_STREAM}, "bind": {3}, "socketpair": {unix.AF_UNIX, unix.SOCK_DGRAM | unix.SOCK_CLOEXEC},
+		} {
+			if got := f.answer(t, call, args...); got != want {
+				t.Errorf("%s: %s: %q, want %q", level, call, got, want)
 			}
 		}
 	}

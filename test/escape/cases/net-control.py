@@ -1,5 +1,5 @@
 # tries: see and use the network of the runner by a socket that was made there: its control socket; and, without a network namespace, by pairs of Unix sockets
-# strict: seccomp refuses
+# strict: seccomp refuses; it has a name, which nobody can connect to, and gets no other
 # basic: seccomp refuses
 # end: ok HELD
 
@@ -47,6 +47,13 @@ for s in found + list(socket.socketpair()):
     works("its network namespace", fcntl.ioctl, s, SIOCGSKNS)
     works("bind to an interface", bind_to, s, SO_BINDTODEVICE, b"lo", b"")
     works("bind to an index", bind_to, s, SO_BINDTOIFINDEX, 1, 0)
+    works("take an abstract name", s.bind, "\0%s-%d" % (LEFT, os.getpid()))
+    works("take a name in the file system", s.bind, "%s-%d" % (LEFT, os.getpid()))
+    works("listen", s.listen)
     name = ctypes.create_string_buffer(b"lo", 40)
     arrives("ioctl", s.fileno(), SIOCGIFINDEX | 1 << 32, name, held=(errno.ENODEV,), what="index with a wide number")
+if not own_namespace("net"):
+    # These do not stay connected to each other, so they can be connected to others.
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK):
+        works("pair of datagram sockets", socket.socketpair, socket.AF_UNIX, kind)
 finish()
