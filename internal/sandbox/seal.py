@@ -660,3 +660,17 @@ def fixed_limits():
         resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
     except (OSError, ValueError) as error:
         raise LayerError("rlimits", "set", error)
+
+
+MOST_SIGNALS = 1024  # that wait to be delivered, and timers
+
+
+def limit_signals():
+    """A slot's limit, and its workers'. Not the zygote's: what it is when a user namespace is
+    made is the limit of all user namespaces of its maker together, so of all slots."""
+    _, hard = resource.getrlimit(resource.RLIMIT_SIGPENDING)
+    most = MOST_SIGNALS if hard == resource.RLIM_INFINITY else min(hard, MOST_SIGNALS)
+    try:
+        resource.setrlimit(resource.RLIMIT_SIGPENDING, (most, most))
+    except (OSError, ValueError) as error:
+        raise LayerError("rlimits", "set signals", error)
