@@ -30,7 +30,7 @@ func openChannels() (*channels, error) {
 		c.stderr, err = c.add("stderr", newPipe)
 	}
 	if err == nil {
-		c.control, err = c.add("control", newSocketpair)
+		c.control, err = c.add("control", newControl)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open channels: %w", err), c.close())

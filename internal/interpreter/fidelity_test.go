@@ -263,3 +263,38 @@ os.setsid()
 		wantText(t, res, "exit 0", "/dev/pts/0 b'x\\r\\n' ['0', 'ptmx']\nb'mine' 0\n-1 1\n-1 1\n", res.Stderr)
 	}
 }
+
+// Devices are of mounts that are read-only, which does not keep anybody from writing to them. There is
+// a number of terminals, and one that is closed is there again.
+func TestDevices(t *testing.T) {
+	t.Parallel()
+	const code = `
+import errno, os, subprocess
+for name in "null", "zero", "full", "tty":
+    try:
+        with open("/dev/" + name, "w") as file:
+            file.write("x")
+        print("wrote")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+for flags in os.O_WRONLY, os.O_RDWR | os.O_CREAT | os.O_TRUNC, os.O_WRONLY | os.O_APPEND:
+    print(os.write(os.open("/dev/null", flags), b"xy"), end=" ")
+print(subprocess.call("echo x > /dev/null; echo x >> /dev/null; echo x | tee /dev/null", shell=True), len(open("/dev/urandom", "rb").read(3)))
+for path in "/dev/null", "/dev/pts/ptmx", "/dev/pts":
+    try:
+        os.utime(path)
+        print("touched", path)
+    except OSError:
+        pass
+for _ in range(2):
+    made = []
+    try:
+        while len(made) < 100:
+            made.append(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY))
+    except OSError as error:
+        print(len(made), errno.errorcode[error.errno])
+    for terminal in made:
+        os.close(terminal)
+`
+	wantText(t, run(t, code), "ok 0", "wrote\nwrote\nENOSPC\nENXIO\n2 2 2 x\n0 3\n64 ENOSPC\n64 ENOSPC\n", "")
+}

@@ -3,6 +3,7 @@ package interpreter_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
@@ -317,5 +320,25 @@ thread.join()
 	res := execute(t, pool, job.Spec{Code: code, Timeout: ample / 2})
 	if got := outcome(res); !strings.Contains(got, "MemoryLimitExceeded") {
 		t.Errorf("outcome = %q", got)
+	}
+}
+
+// An execution may have some signals pending, and leaves others theirs.
+func TestPendingSignals(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	code := fmt.Sprintf(`
+import ctypes, os, resource, signal, struct
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])
+info = struct.pack("iii", signal.SIGRTMIN, 0, -1) + bytes(116)
+n = 0
+while n < 5000 and ctypes.CDLL(None).syscall(%d, os.getpid(), signal.SIGRTMIN, info) == 0:
+    n += 1
+print(n, resource.getrlimit(resource.RLIMIT_SIGPENDING))
+`, unix.SYS_RT_SIGQUEUEINFO)
+	for range 3 { // that hold theirs
+		if res := step(t, session(t, pool, job.SessionSpec{}), job.Spec{Code: code}); res.Stdout != "1024 (1024, 1024)\n" {
+			t.Errorf("%s, stdout %q, stderr %q", outcome(res), res.Stdout, res.Stderr)
+		}
 	}
 }

@@ -83,6 +83,7 @@ class Slot:
         self.program = program.Program(zygote.native)
         self.add_steps(owner)
         self.program.build()
+        seal.limit_signals()
         if zygote.slot_filter is not None:
             zygote.slot_filter.install()
         gc.freeze()

@@ -13,9 +13,10 @@ import (
 
 // Offsets in the kernel's struct seccomp_data.
 const (
-	offsetNumber    = 0
-	offsetArch      = 4
-	offsetArgument1 = 24 // its lower half, on machines with the lower half first
+	offsetNumber   = 0
+	offsetArch     = 4
+	offsetArgument = 16 // the first one's lower half, on machines with the lower half first
+	sizeArgument   = 8
 )
 
 // namespaceFlags are the flags of clone(2) that make namespaces.
@@ -38,7 +39,7 @@ var forbidden = []string{ //nolint:gochecknoglobals // a constant
 	"query_module", "reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd",
 	"settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "iopl", "ioperm", "modify_ldt", "vm86", "vm86old",
 	"lookup_dcookie", "nfsservctl", "uselib", "ustat", "sysfs", "_sysctl", "syslog", "vhangup",
-	"sethostname", "setdomainname", "name_to_handle_at", "open_by_handle_at", "fanotify_init", "fanotify_mark",
+	"sethostname", "setdomainname", "name_to_handle_at", "open_by_handle_at",
 	"migrate_pages", "move_pages", "mbind", "set_mempolicy", "set_mempolicy_home_node", "remap_file_pages",
 	"set_thread_area", "map_shadow_stack",
 }
@@ -47,6 +48,11 @@ var forbidden = []string{ //nolint:gochecknoglobals // a constant
 var absent = []string{ //nolint:gochecknoglobals // a constant
 	"clone3", // its flags are in memory, where a filter cannot see them
 	"io_uring_setup", "io_uring_enter", "io_uring_register", "memfd_secret",
+	// The machine has a number of them for everybody together.
+	"io_setup", "io_destroy", "io_submit", "io_getevents", "io_pgetevents", "io_cancel",
+	// Files that all sandboxes have, and the machine, can be watched: they tell what others
+	// open. And a user has a number of them for all sandboxes together.
+	"inotify_init", "inotify_init1", "inotify_add_watch", "fanotify_init", "fanotify_mark",
 	// System V IPC: outlives its processes, and its memory shows in none of them.
 	"shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl",
 	"mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
@@ -79,10 +85,7 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 			return nil, nil, err
 		}
 	}
-	// A lease makes everybody wait who opens the file. A terminal is welcome, the
-	// drivers that it can be switched to are not.
-	prefix := append(refuseCommand(info, "fcntl", unix.F_SETLEASE), refuseCommand(info, "ioctl", unix.TIOCSETD)...)
-	slot, err = assemble(info, prefix,
+	slot, err = assemble(info, refuseInts(info, commands),
 		seccomp.SyscallGroup{Names: known(info, refused), Action: refuse(unix.EPERM)},
 		seccomp.SyscallGroup{Names: known(info, missing), Action: refuse(unix.ENOSYS)},
 		// Values are compared as 64 bits, of which the kernel drops the upper half of
@@ -97,6 +100,13 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 			// Its own limits, but not those of a process that supervises it.
 			when("prlimit64", neither(0)...),
 		)},
+		// Huge pages are the machine's, set aside by its operator, and no limit of memory
+		// counts them. Each answer is that of a kernel without: there are none left, and the
+		// flag is unknown.
+		seccomp.SyscallGroup{Action: refuse(unix.ENOMEM), NamesWithCondtions: conditions(info,
+			when("mmap", seccomp.Condition{Argument: 3, Operation: seccomp.BitsSet, Value: unix.MAP_HUGETLB}))},
+		seccomp.SyscallGroup{Action: refuse(unix.EINVAL), NamesWithCondtions: conditions(info,
+			when("memfd_create", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: unix.MFD_HUGETLB}))},
 		sockets(info, level))
 	return slot, worker, err
 }
@@ -143,31 +153,105 @@ func refuseCalls(info *arch.Info, names []string) ([]byte, error) {
 	return encode(raw), nil
 }
 
-// refuseCommand refuses one value of a call's second argument, an int, and compares it
-// as the kernel does: the lower half.
-func refuseCommand(info *arch.Info, name string, command uint32) []bpf.Instruction {
-	return []bpf.Instruction{
-		bpf.LoadAbsolute{Off: offsetNumber, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(info.SyscallNames[name]), SkipTrue: 3}, //nolint:gosec // some hundred
-		bpf.LoadAbsolute{Off: offsetArgument1, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: command, SkipTrue: 1},
-		bpf.RetConstant{Val: uint32(refuse(unix.EPERM))},
+// intRule refuses a call if all of some arguments, which are ints, are within bounds.
+type intRule struct {
+	call string
+	code unix.Errno
+	args []bounds
+}
+
+type bounds struct{ argument, first, last uint32 }
+
+// command is an intRule for values of the second argument.
+func command(call string, code unix.Errno, first, last uint32) intRule {
+	return intRule{call, code, []bounds{{1, first, last}}}
+}
+
+// option is an intRule for an option of sockets.
+func option(level, name uint32) intRule {
+	return intRule{"setsockopt", unix.EPERM, []bounds{{1, level, level}, {2, name, name}}}
+}
+
+// commands are what the calls are refused that do many things.
+var commands = []intRule{ //nolint:gochecknoglobals // a constant
+	// A lease makes everybody wait who opens the file.
+	command("fcntl", unix.EPERM, unix.F_SETLEASE, unix.F_SETLEASE),
+	// It watches directories, as inotify does. The answer is that of a kernel without it.
+	command("fcntl", unix.EINVAL, unix.F_NOTIFY, unix.F_NOTIFY),
+	// A terminal is welcome, the drivers that it can be switched to are not.
+	command("ioctl", unix.EPERM, unix.TIOCSETD, unix.TIOCSETD),
+	// Interfaces, routes and bridges, and what wireless networks have of it. A socket is of the
+	// network that it was made in, and a worker's control socket was made in the runner's. The
+	// answer is that there is no such interface, which libraries expect to happen.
+	command("ioctl", unix.ENODEV, unix.SIOCGSTAMPNS_OLD+1, lastSocketCommand),
+	command("ioctl", unix.ENODEV, firstWirelessCommand, lastWirelessCommand),
+	// The same by options: which of the runner's interfaces there are.
+	option(unix.SOL_SOCKET, unix.SO_BINDTODEVICE),
+	option(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX),
+	// The kernel keeps a label for minutes, and has some for everybody together.
+	option(unix.IPPROTO_IPV6, ipv6FlowLabelManager),
+	// With these one end of a connection drops what the other sends. Then both go on trying
+	// after their processes are gone, to be seen by the next execution in the slot: see seal.py.
+	option(unix.IPPROTO_IP, unix.IP_MINTTL),
+	option(unix.IPPROTO_IP, unix.IP_OPTIONS),
+	option(unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT),
+	option(unix.IPPROTO_IPV6, unix.IPV6_RTHDR),
+	option(unix.IPPROTO_IPV6, unix.IPV6_2292PKTOPTIONS),
+	option(unix.IPPROTO_TCP, unix.TCP_MD5SIG),
+	option(unix.IPPROTO_TCP, unix.TCP_MD5SIG_EXT),
+	option(unix.IPPROTO_TCP, tcpAOAddKey),
+	option(unix.SOL_SOCKET, unix.SO_ATTACH_FILTER),
+	option(unix.SOL_SOCKET, unix.SO_ATTACH_BPF),
+}
+
+// What x/sys does not name.
+const (
+	lastSocketCommand    = 0x89ff
+	firstWirelessCommand = 0x8b00
+	lastWirelessCommand  = 0x8bff
+	ipv6FlowLabelManager = 32
+	tcpAOAddKey          = 38
+)
+
+// refuseInts refuses what the rules say. It compares ints as the kernel does: the lower half.
+func refuseInts(info *arch.Info, rules []intRule) []bpf.Instruction {
+	const perBounds = 3
+	var program []bpf.Instruction
+	for _, rule := range rules {
+		left := uint8(1 + perBounds*len(rule.args)) //nolint:gosec // a few
+		program = append(program,
+			bpf.LoadAbsolute{Off: offsetNumber, Size: 4},
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(info.SyscallNames[rule.call]), SkipTrue: left}) //nolint:gosec // some hundred
+		for _, b := range rule.args {
+			left -= perBounds
+			program = append(program,
+				bpf.LoadAbsolute{Off: offsetArgument + sizeArgument*b.argument, Size: 4},
+				bpf.JumpIf{Cond: bpf.JumpLessThan, Val: b.first, SkipTrue: left + 1},
+				bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: b.last, SkipTrue: left})
+		}
+		program = append(program, bpf.RetConstant{Val: uint32(refuse(rule.code))})
 	}
+	return program
 }
 
 // sockets: at strict the network is the sandbox's own and empty, so sockets of the
 // internet families are harmless; others are not confined by a network namespace,
 // or are rarely tested parts of the kernel. At basic there is no such namespace,
-// and even a Unix socket could reach a service of the host.
+// and even a Unix socket could reach a service of the host. So there are pairs only, of
+// kinds that stay connected to each other and so reach nobody else, and without a name.
 func sockets(info *arch.Info, level Level) seccomp.SyscallGroup {
-	domain := neither(unix.AF_UNIX, unix.AF_INET, unix.AF_INET6)
+	rules := []seccomp.NameWithConditions{when("socketpair", neither(unix.AF_UNIX)...)}
 	if level == Basic {
-		domain = neither() // whatever it is
+		rules = append(rules, when("socket", neither()...), when("bind", neither()...), when("socketpair", at(1, neither(
+			unix.SOCK_STREAM, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.SOCK_STREAM|unix.SOCK_NONBLOCK,
+			unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+			unix.SOCK_SEQPACKET, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK,
+			unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+		))...))
+	} else {
+		rules = append(rules, when("socket", neither(unix.AF_UNIX, unix.AF_INET, unix.AF_INET6)...))
 	}
-	return seccomp.SyscallGroup{Action: refuse(unix.EAFNOSUPPORT), NamesWithCondtions: conditions(info,
-		when("socket", domain...),
-		when("socketpair", neither(unix.AF_UNIX)...),
-	)}
+	return seccomp.SyscallGroup{Action: refuse(unix.EAFNOSUPPORT), NamesWithCondtions: conditions(info, rules...)}
 }
 
 func when(name string, all ...seccomp.Condition) seccomp.NameWithConditions {

@@ -56,6 +56,7 @@ WORK, TMP, SHM = "/work", "/tmp", "/dev/shm"
 # STASH in the zygote's root until a slot has its own.
 WHOLE_PROC, STASH = "/run/kaa-proc", "/mnt"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+MOST_TERMINALS = 64
 SYSTEM_DIRS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 # What libraries read in /etc; nothing about this machine's people or networks.
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "mime.types", "fonts",
@@ -263,9 +264,9 @@ def bind(source, target, devices=False):
         if not os.path.lexists(target):
             open(target, "w").close()
     mount(os.fsencode(source), os.fsencode(target), None, MS_BIND | MS_REC)
-    if devices:
-        return
-    set_attributes(target, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, recursive=True)
+    # What is written to a device is no change of its file system; its mode and times are.
+    attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | (0 if devices else MOUNT_ATTR_NODEV)
+    set_attributes(target, attributes, recursive=True)
 
 
 def set_attributes(path, attributes, recursive):
@@ -283,8 +284,11 @@ def open_slot():
     is the first in them: what a worker leaves behind becomes its child. For the network
     see network.py."""
     mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None, "proc")
-    # Terminals end with their processes, too: no worker finds one of another.
-    mount(b"devpts", b"/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, b"ptmxmode=666,mode=620")
+    # Terminals end with their processes, too: no worker finds one of another. The machine has
+    # some 3000 for all sandboxes together. Where the runner is an ordinary user these files are
+    # the code's, who could change their modes for the next one.
+    mount(b"devpts", b"/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, b"ptmxmode=666,mode=620,max=%d" % MOST_TERMINALS)
+    set_attributes("/dev/pts", MOUNT_ATTR_RDONLY, recursive=False)
     for path in HIDDEN_PROC:
         if os.path.exists(path):
             mount(b"/dev/null", path, None, MS_BIND, None, "proc")
@@ -644,3 +648,17 @@ def fixed_limits():
         resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
     except (OSError, ValueError) as error:
         raise LayerError("rlimits", "set", error)
+
+
+MOST_SIGNALS = 1024  # that wait to be delivered, and timers
+
+
+def limit_signals():
+    """A slot's limit, and its workers'. Not the zygote's: what it is when a user namespace is
+    made is the limit of all user namespaces of its maker together, so of all slots."""
+    _, hard = resource.getrlimit(resource.RLIMIT_SIGPENDING)
+    most = MOST_SIGNALS if hard == resource.RLIM_INFINITY else min(hard, MOST_SIGNALS)
+    try:
+        resource.setrlimit(resource.RLIMIT_SIGPENDING, (most, most))
+    except (OSError, ValueError) as error:
+        raise LayerError("rlimits", "set signals", error)

@@ -60,6 +60,7 @@ clone3 435 435
 delete_module 176 106
 fanotify_init 300 262
 fanotify_mark 301 263
+fcntl 72 25
 finit_module 313 273
 fsconfig 431 431
 fsmount 432 432
@@ -68,7 +69,17 @@ fspick 433 433
 get_mempolicy 236 236
 getpid 39 172
 init_module 175 105
+inotify_add_watch 254 27
+inotify_init 253 -
+inotify_init1 294 26
+io_cancel 210 3
+io_destroy 207 1
+io_getevents 208 4
+io_pgetevents 333 292
+io_setup 206 0
+io_submit 209 2
 io_uring_setup 425 425
+ioctl 16 29
 ioperm 173 -
 iopl 172 -
 ioprio_set 251 30
@@ -117,7 +128,9 @@ setdomainname 171 162
 sethostname 170 161
 setns 308 268
 setpriority 141 140
+setsockopt 54 208
 settimeofday 164 170
+shmget 29 194
 statmount 457 457
 swapoff 168 225
 swapon 167 224

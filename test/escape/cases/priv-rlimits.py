@@ -1,6 +1,6 @@
 # tries: raise its resource limits, or find one missing
-# strict: hard limits hold; descriptors, processes, file size and core files are limited
-# basic: hard limits hold; descriptors, processes, file size and core files are limited
+# strict: hard limits hold; descriptors, processes, file size, pending signals and core files are limited
+# basic: hard limits hold; descriptors, processes, file size, pending signals and core files are limited
 # end: ok HELD
 
 def raise_limit(kind, name):
@@ -19,7 +19,8 @@ def raise_limit(kind, name):
 for name in dir(resource):
     if name.startswith("RLIMIT_"):
         raise_limit(getattr(resource, name), name)
-for kind, most in ((resource.RLIMIT_NOFILE, 1 << 16), (resource.RLIMIT_NPROC, 1 << 14), (resource.RLIMIT_FSIZE, 1 << 40), (resource.RLIMIT_CORE, 0)):
+for kind, most in ((resource.RLIMIT_NOFILE, 1 << 16), (resource.RLIMIT_NPROC, 1 << 14), (resource.RLIMIT_FSIZE, 1 << 40), (resource.RLIMIT_CORE, 0),
+                   (resource.RLIMIT_SIGPENDING, 1024)):
     hard = resource.getrlimit(kind)[1]
     if hard == resource.RLIM_INFINITY or hard > most:
         escaped("limit %d is %d" % (kind, hard))
