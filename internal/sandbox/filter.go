@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
@@ -32,7 +33,7 @@ func refuse(code unix.Errno) seccomp.Action {
 // of the kernel. They answer EPERM, which libraries are used to.
 var forbidden = []string{ //nolint:gochecknoglobals // a constant
 	"pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "open_tree", "move_mount",
-	"mount_setattr", "listmount", "statmount", "unshare",
+	"mount_setattr", "listmount", "statmount",
 	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "pidfd_getfd",
 	"bpf", "perf_event_open", "userfaultfd", "add_key", "request_key", "keyctl",
 	"kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "create_module", "get_kernel_syms",
@@ -75,13 +76,14 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 	if !cgroups {
 		missing = append(slices.Clone(absent), "memfd_create")
 	}
-	mounts := []string{"mount", "umount2"}
+	// A slot mounts file systems and makes another network for its next worker.
+	slots := []string{"mount", "umount2", "unshare"}
 	enter := neither(unix.CLONE_NEWUSER)
 	refused := slices.Clone(forbidden)
 	if level == Basic {
-		refused, enter = append(refused, mounts...), neither()
+		refused, enter = append(refused, slots...), neither()
 	} else {
-		if worker, err = refuseCalls(info, mounts); err != nil {
+		if worker, err = refuseCalls(info, slots); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -178,12 +180,18 @@ var commands = []intRule{ //nolint:gochecknoglobals // a constant
 	command("fcntl", unix.EPERM, unix.F_SETLEASE, unix.F_SETLEASE),
 	// It watches directories, as inotify does. The answer is that of a kernel without it.
 	command("fcntl", unix.EINVAL, unix.F_NOTIFY, unix.F_NOTIFY),
+	// A slot makes another network, and no namespace else.
+	{"unshare", unix.EPERM, []bounds{{0, 0, unix.CLONE_NEWNET - 1}}},
+	{"unshare", unix.EPERM, []bounds{{0, unix.CLONE_NEWNET + 1, math.MaxUint32}}},
 	// A terminal is welcome, the drivers that it can be switched to are not.
 	command("ioctl", unix.EPERM, unix.TIOCSETD, unix.TIOCSETD),
 	// Interfaces, routes and bridges, and what wireless networks have of it. A socket is of the
 	// network that it was made in, and a worker's control socket was made in the runner's. The
-	// answer is that there is no such interface, which libraries expect to happen.
-	command("ioctl", unix.ENODEV, unix.SIOCGSTAMPNS_OLD+1, lastSocketCommand),
+	// answer is that there is no such interface, which libraries expect to happen. In between
+	// is what a slot switches its loopback on with; the kernel refuses others that, whatever
+	// the interface.
+	command("ioctl", unix.ENODEV, unix.SIOCGSTAMPNS_OLD+1, unix.SIOCSIFFLAGS-1),
+	command("ioctl", unix.ENODEV, unix.SIOCSIFFLAGS+1, lastSocketCommand),
 	command("ioctl", unix.ENODEV, firstWirelessCommand, lastWirelessCommand),
 	// The same by options: which of the runner's interfaces there are.
 	option(unix.SOL_SOCKET, unix.SO_BINDTODEVICE),

@@ -78,7 +78,11 @@ func TestFilter(t *testing.T) {
 		want unix.Errno
 	}{
 		{"getpid", nil, allowed},
-		{"mount", nil, allowed}, // a slot's; a worker has another filter
+		{"mount", nil, allowed},                           // a slot's; a worker has another filter
+		{"unshare", []uint64{unix.CLONE_NEWNET}, allowed}, // the same
+		{"unshare", []uint64{unix.CLONE_NEWNET | unix.CLONE_NEWUSER}, unix.EPERM},
+		{"unshare", []uint64{unix.CLONE_NEWUSER}, unix.EPERM},
+		{"unshare", []uint64{unix.CLONE_FILES}, unix.EPERM},
 		{"ptrace", nil, unix.EPERM},
 		{"clone", []uint64{unix.CLONE_NEWNET | sigchld}, unix.EPERM},
 		{"clone", []uint64{sigchld}, allowed},
@@ -102,6 +106,9 @@ func TestFilter(t *testing.T) {
 		{"ioctl", []uint64{3, unix.SIOCGSTAMP_NEW}, allowed},
 		{"ioctl", []uint64{3, unix.SIOCADDRT}, unix.ENODEV},
 		{"ioctl", []uint64{3, unix.SIOCGIFCONF}, unix.ENODEV},
+		{"ioctl", []uint64{3, unix.SIOCGIFFLAGS}, unix.ENODEV},
+		{"ioctl", []uint64{3, unix.SIOCSIFFLAGS}, allowed},
+		{"ioctl", []uint64{3, unix.SIOCGIFADDR}, unix.ENODEV},
 		{"ioctl", []uint64{3, unix.SIOCGIFCONF | high}, unix.ENODEV},
 		{"ioctl", []uint64{3, unix.SIOCGIFINDEX}, unix.ENODEV},
 		{"ioctl", []uint64{3, unix.SIOCETHTOOL}, unix.ENODEV},
@@ -142,7 +149,7 @@ func TestFilter(t *testing.T) {
 		}
 		f := newFilter(t, slot)
 		for _, tt := range tests {
-			if tt.call == "mount" && level == sandbox.Basic {
+			if (tt.call == "mount" || tt.call == "unshare") && level == sandbox.Basic {
 				tt.want = unix.EPERM
 			}
 			if got := f.answer(t, tt.call, tt.args...); got != tt.want {
@@ -179,7 +186,7 @@ func TestFilterOfWorkers(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := newFilter(t, worker)
-	for call, want := range map[string]unix.Errno{"mount": unix.EPERM, "umount2": unix.EPERM, "read": allowed} {
+	for call, want := range map[string]unix.Errno{"mount": unix.EPERM, "umount2": unix.EPERM, "unshare": unix.EPERM, "read": allowed} {
 		if got := f.answer(t, call); got != want {
 			t.Errorf("%s: %q, want %q", call, got, want)
 		}
