@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -19,11 +20,11 @@ type failingListener struct {
 	net.Listener
 	failures int
 	left     int
-	closed   bool
+	closed   atomic.Bool
 }
 
 func (l *failingListener) Accept() (net.Conn, error) {
-	if l.closed {
+	if l.closed.Load() {
 		return nil, &net.OpError{Op: "accept", Err: net.ErrClosed}
 	}
 	if l.left == 0 {
@@ -36,7 +37,7 @@ func (l *failingListener) Accept() (net.Conn, error) {
 }
 
 func (l *failingListener) Addr() net.Addr { return &net.TCPAddr{} }
-func (l *failingListener) Close() error   { l.closed = true; return nil }
+func (l *failingListener) Close() error   { l.closed.Store(true); return nil }
 
 func TestAcceptGoesOn(t *testing.T) {
 	t.Parallel()
