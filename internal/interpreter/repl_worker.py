@@ -74,7 +74,8 @@ MAX_NAME = 256
 MAX_TEXT = 32 * 1024
 MAX_FRAMES = 1000  # of a traceback, like CPython's own
 
-SIGINT = _signal.SIGINT
+SIGINT, SIG_BLOCK, SIG_UNBLOCK = _signal.SIGINT, _signal.SIG_BLOCK, _signal.SIG_UNBLOCK
+INTERRUPT = (SIGINT,)
 TYPE_NAME = type.__dict__["__name__"].__get__
 TRACEBACK = BaseException.__dict__["__traceback__"].__get__
 _exit = os._exit
@@ -86,6 +87,7 @@ _close = os.close
 _stat = os.stat
 _signal_get = _signal.getsignal
 _signal_set = _signal.signal
+_sigmask = _signal.pthread_sigmask
 _collect = gc.collect
 _settrace, _setprofile = sys.settrace, sys.setprofile
 _Module = types.ModuleType
@@ -507,9 +509,12 @@ class Rehearsed(BaseException):
 def run_all(interrupts, steps):
     """Take each step once, whatever it raises; the last, until it ends the process.
 
-    A signal can come between the end of the code and the shield. Code that sends
-    itself a hail of them can hit every line here, hence the belt and the braces.
+    A signal can come between the end of the code and the shield, and under a hail of them
+    one comes wherever the interpreter looks: at the beginning of each function, shield
+    too, and before a handler is changed. It does not look between an exception and the
+    first call of a C function, and blocking a signal works even if that raises.
     """
+    note = interrupts.note
     last = steps.pop()
     steps.reverse()
     tries = 100
@@ -525,9 +530,12 @@ def run_all(interrupts, steps):
             except Rehearsed:
                 return
             except BaseException:
-                interrupts.shield()
+                _sigmask(SIG_BLOCK, INTERRUPT)
+                _signal_set(SIGINT, note)
+                _sigmask(SIG_UNBLOCK, INTERRUPT)
         except BaseException:
-            pass
+            _signal_set(SIGINT, note)
+            _sigmask(SIG_UNBLOCK, INTERRUPT)
     _exit(70)
 
 

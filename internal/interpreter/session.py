@@ -10,6 +10,7 @@ import builtins
 
 __builtins__ = dict(vars(builtins))  # see repl_worker.py
 
+import _signal
 import linecache
 import os
 import sys
@@ -20,6 +21,9 @@ worker = branch = None
 
 MAX_SOURCES = 1000  # that tracebacks can show
 _exit, _write, _close = os._exit, os.write, os.close
+SIGINT, SIG_BLOCK, SIG_UNBLOCK = _signal.SIGINT, _signal.SIG_BLOCK, _signal.SIG_UNBLOCK
+INTERRUPT = (SIGINT,)
+_signal_set, _sigmask = _signal.signal, _signal.pthread_sigmask
 
 
 class Session:
@@ -122,6 +126,7 @@ def attempt(step):
 
 def take_all(interrupts, steps, done):
     """Take each step once, whatever it raises, until something is in done."""
+    note = interrupts.note
     steps.reverse()
     tries = 100
     while steps and not done and tries:
@@ -132,9 +137,12 @@ def take_all(interrupts, steps, done):
                     interrupts.shield()
                     steps.pop()()
             except BaseException:
-                interrupts.shield()
+                _sigmask(SIG_BLOCK, INTERRUPT)  # see run_all
+                _signal_set(SIGINT, note)
+                _sigmask(SIG_UNBLOCK, INTERRUPT)
         except BaseException:
-            pass
+            _signal_set(SIGINT, note)
+            _sigmask(SIG_UNBLOCK, INTERRUPT)
     if not done:
         _exit(70)
 
