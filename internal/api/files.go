@@ -194,7 +194,7 @@ type refusing struct {
 }
 
 func (w *refusing) WriteHeader(status int) {
-	if w.refused = 0; status >= http.StatusBadRequest {
+	if status >= http.StatusBadRequest {
 		w.refused = status
 		return
 	}

@@ -25,8 +25,7 @@ func sameSite(origins []string) gin.HandlerFunc {
 		case site == "same-origin", site == "none", site == "" && origin == "":
 		case origin != "" && isOurs(origin, r.Host, origins):
 		default:
-			c.Header("Connection", "close") // the body has not been read
-			abort(c, foreignOrigin())
+			refuseBody(c, foreignOrigin())
 		}
 	}
 }

@@ -55,7 +55,7 @@ CONTROL = 3  # where the runner puts the zygote's socket
 MAX_MESSAGE = 64 << 10
 # What sending may lack for a moment: among others, executed code can use up how many
 # descriptors its user may have under way, who is the runner's where that is not root.
-SHORT = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EINTR)
+SHORT = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
 STRICT, BASIC = "strict", "basic"
 # Where caches go, below the directory for temporary files.
 CACHES = (("MPLCONFIGDIR", "/matplotlib"), ("XDG_CACHE_HOME", "/.cache"))

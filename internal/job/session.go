@@ -56,6 +56,11 @@ const (
 	EndStartFailed EndReason = "start_failed" // no interpreter could be started
 )
 
+// EndOfDrain is the end of a session whose runner is shut down.
+func EndOfDrain() SessionEnd {
+	return SessionEnd{Reason: EndDrained, Message: "the runner that it lived on was shut down"}
+}
+
 // The queues in the records of what sessions execute. They are no queues of asynq: what a
 // session has to do waits in the session.
 const (

@@ -133,11 +133,6 @@ type sessions struct {
 	looks   int
 }
 
-// drained is the end of a session whose runner is shut down.
-func drained() *job.SessionEnd {
-	return &job.SessionEnd{Reason: job.EndDrained, Message: "the runner that it lived on was shut down"}
-}
-
 func newSessions(r *Runner, ops map[string]Operation) *sessions {
 	s := &sessions{r: r, ctx: context.Background(), live: map[string]*Session{}, changed: make(chan struct{})}
 	s.ops = map[string]Operation{job.OpRestart: restart, job.OpFork: s.fork, job.OpCheckpoint: checkpointOf, job.OpRollback: rollback}
@@ -191,7 +186,8 @@ func (r *Runner) DrainSessions(ctx context.Context) error {
 	r.sessions.drained = true
 	for _, s := range r.sessions.live {
 		if !s.over {
-			s.why = drained()
+			end := job.EndOfDrain()
+			s.why = &end
 		}
 		r.sessions.endLocked(s, true)
 	}

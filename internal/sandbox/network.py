@@ -18,8 +18,8 @@ import struct
 LAYER = "network namespace"
 # What shows that a network was used, in the namespace of who opens it: packets. What outlives
 # its socket without any, labels of flows, the filter refuses.
-TRACES = ("/proc/self/net/dev",)
-MOST = 4096  # bytes of one
+TRACE = "/proc/self/net/dev"
+MOST = 4096  # bytes of it
 SETTINGS = "/proc/sys/net/ipv4/"  # of the network of who looks
 
 seal = None  # the zygote puts it here
@@ -30,30 +30,28 @@ class Network:
 
     def __init__(self):
         """It is new."""
-        self.paths = [path for path in TRACES if os.path.exists(path)]
         try:
             set_up()
-            self.fds = [open_trace(path) for path in self.paths]
+            self.fd = open_trace()
             self.unused = self.read()
         except OSError as error:
             raise seal.LayerError(LAYER, "set up the loopback", error)
 
     def read(self):
-        return [os.pread(fd, MOST, 0) for fd in self.fds]
+        return os.pread(self.fd, MOST, 0)
 
     def used(self):
         return self.read() != self.unused
 
     def add_look(self, program, used):
         """Steps that go on at the label if it was used."""
-        seen = ctypes.create_string_buffer(MOST)
-        for fd, unused in zip(self.fds, self.unused):
-            program.add(LAYER, "pread64", fd, seen, MOST, 0, expect=len(unused), otherwise=used)
-            program.same(seen, unused, len(unused), used)
+        seen, size = ctypes.create_string_buffer(MOST), len(self.unused)
+        program.add(LAYER, "pread64", self.fd, seen, MOST, 0, expect=size, otherwise=used)
+        program.same(seen, self.unused, size, used)
 
     def renew(self):
         """Make another one for this process and what it will fork. Nobody else is in the old
-        one, which goes when its files are closed and the last of its connections has ended."""
+        one, which goes when its file is closed and the last of its connections has ended."""
         try:
             # Data that nobody takes is offered for 100 s after its processes have ended, and
             # is in the kernel's memory as long. Once more will do: nobody is left who could.
@@ -62,18 +60,17 @@ class Network:
             put("tcp_fin_timeout", "1")
             seal.check(seal.libc.unshare(seal.CLONE_NEWNET), LAYER, "unshare")
             set_up()
-            for path, known in zip(self.paths, self.fds):  # the program knows the numbers
-                fd = open_trace(path)
-                os.dup2(fd, known, inheritable=False)
-                os.close(fd)
+            fd = open_trace()
+            os.dup2(fd, self.fd, inheritable=False)  # the program knows the number
+            os.close(fd)
             if self.used():
                 raise OSError("it is not as the first one was")
         except OSError as error:
             raise seal.LayerError(LAYER, "make another one", error)
 
 
-def open_trace(path):
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def open_trace():
+    return os.open(TRACE, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def set_up():

@@ -215,8 +215,9 @@ func (s *Store) LeaveSessions(ctx context.Context, runner string, letEnd bool) (
 	if letEnd {
 		let = "1"
 	}
+	end := job.EndOfDrain()
 	n, err := s.scripts.leave.Run(ctx, s.rdb, []string{runnerKey(runner) + ":sessions"},
-		let, string(job.EndDrained), "the runner that it lived on was shut down", s.cfg.TombstoneTTL.Milliseconds()).Int()
+		let, string(end.Reason), end.Message, s.cfg.TombstoneTTL.Milliseconds()).Int()
 	return n, wrap("end sessions", err)
 }
 

@@ -187,8 +187,8 @@ func (r *report) print(statuses map[string]int) {
 		}
 		r.tb.Log("")
 	}
-	r.tb.Logf("slowest job: %s %s", r.slowest.took.Round(time.Millisecond), r.slowest.what)
 	if len(r.delays) > 0 {
+		r.tb.Logf("slowest job: %s %s", r.slowest.took.Round(time.Millisecond), r.slowest.what)
 		r.tb.Logf("seen after the fault or the end: worst %s, p99 %s, p50 %s", r.delays[0].took.Round(time.Millisecond),
 			r.delays[len(r.delays)/100].took.Round(time.Millisecond), r.delays[len(r.delays)/2].took.Round(time.Millisecond))
 		for _, d := range r.delays[:min(5, len(r.delays))] {
