@@ -5,10 +5,11 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-// TestExamples runs what examples/ has, as a user would. chart.py needs libraries: it runs
-// if KAA_RESULTS_PYTHON names an interpreter that has them.
+// TestExamples runs what examples/ has, as a user would.
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	k := start(t, 1, "KAA_CONCURRENCY=4")
@@ -27,11 +28,7 @@ func TestExamples(t *testing.T) {
 	}
 	t.Run("chart.py", func(t *testing.T) {
 		t.Parallel()
-		libraries := os.Getenv("KAA_RESULTS_PYTHON")
-		if libraries == "" {
-			t.Skip("KAA_RESULTS_PYTHON names no interpreter with pandas and matplotlib")
-		}
-		with := start(t, 1, "KAA_PYTHON="+libraries)
+		with := start(t, 1, "KAA_PYTHON="+testenv.LibsPython(t))
 		with.example(t, []string{"sum", "wrote chart.png", "wrote weeks.csv"}, "chart.py", t.TempDir())
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // shown writes results as tests expect them: one line each, * for the main one, then the
@@ -375,13 +375,10 @@ func TestInstalledIPython(t *testing.T) {
 	}
 }
 
-// KAA_RESULTS_PYTHON names an interpreter with pandas, matplotlib and Pillow.
+// TestLibraries holds what the libraries show whose objects notebooks are made of.
 func TestLibraries(t *testing.T) {
 	t.Parallel()
-	path := os.Getenv("KAA_RESULTS_PYTHON")
-	if path == "" {
-		t.Skip("KAA_RESULTS_PYTHON names no interpreter with pandas, matplotlib and Pillow")
-	}
+	path := testenv.LibsPython(t)
 	const plot = "import matplotlib.pyplot as plt\n"
 	const png, svg, figure = "image/png", "image/svg+xml", `text/plain="<Figure size 640x480 with 1 Axes>"`
 	tests := []struct {
