@@ -17,8 +17,7 @@ import (
 )
 
 type batchInput struct {
-	IdempotencyKey string `header:"Idempotency-Key" hidden:"true"`
-	Body           rawBatch
+	Body rawBatch
 }
 
 type batchOutput struct {
@@ -73,9 +72,6 @@ func (e batchEntry) MarshalJSON() ([]byte, error) {
 }
 
 func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput, error) {
-	if in.IdempotencyKey != "" {
-		return nil, noIdempotency("a batch")
-	}
 	// A batch is a thousand requests: without a bound a few of them would keep all
 	// others waiting for a processor.
 	select {
@@ -123,18 +119,26 @@ func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput,
 	return out, nil
 }
 
-// noIdempotency refuses a header that would otherwise be silently ignored.
-func noIdempotency(what string) error {
+// idempotentOperation is the one that an Idempotency-Key is for.
+const idempotentOperation = "submitJob"
+
+// refuseIdempotency refuses a header that would otherwise be silently ignored: a caller
+// who repeats the request would believe that it has one effect only.
+func (s *server) refuseIdempotency(ctx huma.Context, next func(huma.Context)) {
+	if ctx.Header("Idempotency-Key") == "" {
+		next(ctx)
+		return
+	}
 	const location = "header.Idempotency-Key"
-	message := "is not for " + what + "; it works with POST /v1/jobs, one job at a time"
-	return badRequest(location+": "+message, FieldIssue{location, message})
+	const message = "is not for this call; it works with POST /v1/jobs, one job at a time"
+	_ = huma.WriteErr(s.api, ctx, http.StatusBadRequest, "", &huma.ErrorDetail{Location: location, Message: message})
 }
 
 // batchItems checks what is around the items of a batch and returns them.
 func (s *server) batchItems(body rawBatch) ([]json.RawMessage, error) {
 	var parsed any
 	if err := json.Unmarshal(body, &parsed); err != nil {
-		return nil, badRequest(err.Error())
+		return nil, badRequest(jsonMistake(body, err))
 	}
 	envelope := &huma.Schema{
 		Type: huma.TypeObject, Required: []string{"jobs"}, AdditionalProperties: false,
@@ -161,7 +165,7 @@ func (s *server) validate(schema *huma.Schema, v any) error {
 	path := huma.NewPathBuffer([]byte("body"), len("body"))
 	huma.Validate(s.api.OpenAPI().Components.Schemas, schema, path, huma.ModeWriteToServer, v, result)
 	if len(result.Errors) > 0 {
-		return newHumaError(http.StatusBadRequest, "validation failed", result.Errors...)
+		return humaError(newHints(s.api.OpenAPI().Components.Schemas, schema), http.StatusBadRequest, "validation failed", result.Errors)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -46,8 +47,27 @@ func docsPage(spec *huma.OpenAPI, log *slog.Logger) gin.HandlerFunc {
 	}
 	return func(c *gin.Context) {
 		c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-		c.Data(http.StatusOK, "text/html; charset=utf-8", page.Bytes())
+		text := bytes.Replace(page.Bytes(), []byte(docsAddress), []byte(addressOf(c.Request)), 1)
+		c.Data(http.StatusOK, "text/html; charset=utf-8", text)
 	}
+}
+
+// docsAddress is the one that the page's example has in docs.html.
+const docsAddress = "http://127.0.0.1:8080"
+
+// plainHost is a host, with a port or without, that stands in HTML as it is.
+var plainHost = regexp.MustCompile(`^[A-Za-z0-9._:\[\]-]{1,255}$`)
+
+// addressOf returns the address at which the reader of a page has found this API.
+func addressOf(r *http.Request) string {
+	if !plainHost.MatchString(r.Host) {
+		return docsAddress
+	}
+	scheme := "http"
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
 }
 
 func docsOperations(spec *huma.OpenAPI) []docsOperation {

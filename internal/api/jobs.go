@@ -24,10 +24,8 @@ const (
 )
 
 type executeInput struct {
-	IdempotencyKey string `header:"Idempotency-Key" hidden:"true"`
-
 	Accept string   `header:"Accept" hidden:"true"`
-	Prefer []string `header:"Prefer" doc:"respond-async answers 202 with the job instead of waiting for its end."`
+	Prefer []string `header:"Prefer" hidden:"true"` // see preferHeader
 	Body   ExecuteBody
 }
 
@@ -97,6 +95,7 @@ func (s *server) registerJobs() {
 		Summary:     "Execute code and wait for its end",
 		Description: "Runs the code in a fresh interpreter, or with sessionId in that of a session. A program that fails is answered with 200 and tells so in status. If the caller goes away, the code is interrupted.",
 		Responses:   executed,
+		Parameters:  []*huma.Param{preferHeader()},
 		Errors:      []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504, 507},
 	}, s.execute)
 	register(s, huma.Operation{
@@ -128,10 +127,16 @@ func (s *server) registerJobs() {
 	s.documentUpload(jobsPath, reflect.TypeFor[JobBody]())
 }
 
-func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput, error) {
-	if in.IdempotencyKey != "" {
-		return nil, noIdempotency("this call")
+// preferHeader documents the header as one string, which it is on the wire. Generators of
+// clients leave out an operation with a header that is a list.
+func preferHeader() *huma.Param {
+	return &huma.Param{
+		Name: "Prefer", In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Example: "respond-async",
+		Description: "respond-async answers 202 with the job instead of waiting for its end.",
 	}
+}
+
+func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput, error) {
 	sub := submission{request: in.Body.request()}
 	sub.request.Files = append(sub.request.Files, uploadsOf(ctx)...)
 	if prefersAsync(in.Prefer) {

@@ -230,6 +230,11 @@ func endProblem(e *endError) *Problem {
 // a request as Problems. The offending values are left out: they may be secrets,
 // or megabytes.
 func newHumaError(status int, msg string, errs ...error) huma.StatusError {
+	return humaError(nil, status, msg, errs)
+}
+
+// humaError does that with hints for the request's fields.
+func humaError(h *hints, status int, msg string, errs []error) huma.StatusError {
 	var issues []FieldIssue
 	for _, err := range errs {
 		if err == nil {
@@ -238,7 +243,8 @@ func newHumaError(status int, msg string, errs ...error) huma.StatusError {
 		issue := FieldIssue{Message: err.Error()}
 		var d huma.ErrorDetailer
 		if errors.As(err, &d) {
-			issue = FieldIssue{Location: d.ErrorDetail().Location, Message: d.ErrorDetail().Message}
+			detail := d.ErrorDetail()
+			issue = FieldIssue{Location: detail.Location, Message: h.improve(detail.Location, detail.Message)}
 		}
 		issue.Message = withoutGo(issue.Message)
 		issues = append(issues, issue)

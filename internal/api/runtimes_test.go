@@ -288,7 +288,12 @@ func TestMissingRuntimeOfASyncCall(t *testing.T) {
 // send posts JSON to a handler; headers are names and values.
 func send(t *testing.T, h http.Handler, path, body string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
+	return call(t, h, http.MethodPost, path, body, headers...)
+}
+
+func call(t *testing.T, h http.Handler, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	req := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
 	req.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])

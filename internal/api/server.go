@@ -97,6 +97,9 @@ type server struct {
 // offers only package variables for both.
 var setUpHuma = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
 	huma.NewError = newHumaError
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		return humaError(hintsOf(ctx.Operation()), status, msg, errs)
+	}
 	huma.ValidateStrictCasing = true
 })
 
@@ -180,6 +183,11 @@ func openAPI(version string) huma.Config {
 	c.DocsPath = "" // ours works offline
 	c.SchemasPath = ""
 	c.CreateHooks = nil // no $schema in answers
+	c.Formats = maps.Clone(c.Formats)
+	for name, format := range c.Formats {
+		format.Unmarshal = unmarshal
+		c.Formats[name] = format
+	}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer"},
 		"apiKey": {Type: "apiKey", In: "header", Name: "X-API-Key"},
@@ -193,6 +201,10 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 	// The middleware has read the body, with a bound and a deadline.
 	op.MaxBodyBytes, op.BodyReadTimeout = -1, -1
 	op.RejectUnknownQueryParameters = true
+	op.Metadata = map[string]any{schemasKey: s.api.OpenAPI().Components.Schemas}
+	if op.Method != http.MethodGet && op.OperationID != idempotentOperation {
+		op.Middlewares = append(op.Middlewares, s.refuseIdempotency)
+	}
 	if op.Method != http.MethodGet {
 		op.Errors = append(slices.Clip(op.Errors), http.StatusForbidden)
 	}

@@ -1,0 +1,32 @@
+package api_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/kaa-run/kaa/internal/api"
+)
+
+// The example on the page can be copied as it is, and the Host of a request puts nothing
+// into the page.
+func TestDocsAddress(t *testing.T) {
+	t.Parallel()
+	handler := api.New(config(new(fakeStore)))
+	for _, c := range []struct{ host, proto, want string }{
+		{"kaa.example.com", "https", "curl -X POST https://kaa.example.com/process"},
+		{"127.0.0.1:9000", "", "curl -X POST http://127.0.0.1:9000/process"},
+		{"[::1]:9000", "", "curl -X POST http://[::1]:9000/process"},
+		{`x"><script>`, "", "curl -X POST http://127.0.0.1:8080/process"},
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/docs", nil)
+		req.Host = c.host
+		req.Header.Set("X-Forwarded-Proto", c.proto)
+		res := httptest.NewRecorder()
+		handler.ServeHTTP(res, req)
+		if !strings.Contains(res.Body.String(), c.want) || strings.Contains(res.Body.String(), "<script") {
+			t.Errorf("%s: no %q in the page", c.host, c.want)
+		}
+	}
+}
