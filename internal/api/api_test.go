@@ -130,8 +130,8 @@ func config(s *fakeStore) api.Config {
 		Limits: job.Limits{
 			MaxCodeBytes: 100, DefaultTimeout: time.Minute, MaxTimeout: time.Hour, MaxAttempts: 1, Queues: []string{"default"},
 			DefaultQueue: "default", DefaultResultTTL: time.Hour, MaxResultTTL: time.Hour,
-			DefaultQuota: job.Quota{MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 500},
-			MaxQuota:     job.Quota{MemoryBytes: 4 << 30, CPUs: 2, Processes: 1024, OpenFiles: 4096, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 1000},
+			DefaultQuota: job.Quota{MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 500, ResultBytes: 500},
+			MaxQuota:     job.Quota{MemoryBytes: 4 << 30, CPUs: 2, Processes: 1024, OpenFiles: 4096, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 1000, ResultBytes: 1000},
 		},
 	}
 }

@@ -20,7 +20,7 @@ type ExecuteBody struct {
 	Envs    map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and what it starts."`
 	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"What the code reads from standard input; end of file when absent."`
 	Runtime *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
-	Session *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds and outputBytes."`
+	Session *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes and resultBytes."`
 	Limits  *LimitsBody       `json:"limits,omitempty" doc:"What the code may use, where that differs from the defaults. Each within a ceiling of the operator's."`
 	Files   []FileBody        `json:"files,omitempty" nullable:"true" doc:"Files to put into the working directory before the code begins. At most 100, and 16777216 bytes in all, unless configured otherwise."`
 
@@ -36,7 +36,8 @@ type LimitsBody struct {
 	OpenFiles   *whole   `json:"openFiles,omitempty" nullable:"true" doc:"Open files, sockets and pipes of each process. At least 16. Default 1024, ceiling 4096 unless configured otherwise."`
 	FileBytes   *whole   `json:"fileBytes,omitempty" nullable:"true" doc:"Size of the largest file it may write, in bytes. Default 268435456, ceiling 1073741824 unless configured otherwise."`
 	DiskBytes   *whole   `json:"diskBytes,omitempty" nullable:"true" doc:"Size of all files it may have at once, in bytes. At least 65536. Default 268435456, ceiling 1073741824 unless configured otherwise."`
-	OutputBytes *whole   `json:"outputBytes,omitempty" nullable:"true" doc:"Bytes that are kept of standard output, of standard error, and of results. Beyond it head and tail of a stream are kept, and the forms of results that fit. Default 1048576, ceiling 8388608 unless configured otherwise."`
+	OutputBytes *whole   `json:"outputBytes,omitempty" nullable:"true" doc:"Bytes that are kept of standard output, and of standard error. Beyond it head and tail of a stream are kept. Default 1048576, ceiling 8388608 unless configured otherwise."`
+	ResultBytes *whole   `json:"resultBytes,omitempty" nullable:"true" doc:"Bytes that are kept of results: values, figures and what the code displays. Beyond it pictures are made smaller, large forms are left out, and notices say so. At least 1. Default 8388608, ceiling 33554432 unless configured otherwise."`
 }
 
 // TransformSchema lets null stand for absent: huma has no tag for that on an object.
@@ -53,6 +54,7 @@ func (b *LimitsBody) request() job.QuotaRequest {
 		MemoryBytes: (*int64)(b.MemoryBytes), CPUs: b.CPUs, CPUSeconds: b.CPUSeconds,
 		Processes: (*int64)(b.Processes), OpenFiles: (*int64)(b.OpenFiles),
 		FileBytes: (*int64)(b.FileBytes), DiskBytes: (*int64)(b.DiskBytes), OutputBytes: (*int64)(b.OutputBytes),
+		ResultBytes: (*int64)(b.ResultBytes),
 	}
 }
 

@@ -158,9 +158,9 @@ func TestLimitsOfRequests(t *testing.T) {
 		{"null", `null`, func(*job.Quota) {}, ""},
 		{"nulls", `{"memoryBytes": null, "cpus": null}`, func(*job.Quota) {}, ""},
 		{
-			"all", `{"memoryBytes": 3e9, "cpus": 0.5, "cpuSeconds": 1.5, "processes": 2, "openFiles": 20.0, "fileBytes": 0, "diskBytes": 65536, "outputBytes": 0}`,
+			"all", `{"memoryBytes": 3e9, "cpus": 0.5, "cpuSeconds": 1.5, "processes": 2, "openFiles": 20.0, "fileBytes": 0, "diskBytes": 65536, "outputBytes": 0, "resultBytes": 5}`,
 			func(q *job.Quota) {
-				*q = job.Quota{MemoryBytes: 3e9, CPUs: 0.5, CPUTime: 1500 * time.Millisecond, Processes: 2, OpenFiles: 20, DiskBytes: 65536}
+				*q = job.Quota{MemoryBytes: 3e9, CPUs: 0.5, CPUTime: 1500 * time.Millisecond, Processes: 2, OpenFiles: 20, DiskBytes: 65536, ResultBytes: 5}
 			}, "",
 		},
 		{"unknown", `{"memory": 1}`, nil, "body.limits.memory"},
@@ -251,7 +251,7 @@ func TestLimitsAreDescribed(t *testing.T) {
 	}
 	units := map[string]string{
 		"memoryBytes": "bytes", "cpus": "Cores", "cpuSeconds": "seconds", "processes": "Processes", "openFiles": "Open files",
-		"fileBytes": "bytes", "diskBytes": "bytes", "outputBytes": "Bytes",
+		"fileBytes": "bytes", "diskBytes": "bytes", "outputBytes": "Bytes", "resultBytes": "Bytes",
 	}
 	limits := spec.Components.Schemas["LimitsBody"].Properties
 	if len(limits) != len(units) {

@@ -44,7 +44,7 @@ type SessionBody struct {
 	Envs        map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of all its executions."`
 	IdleTimeout *float64          `json:"idleTimeout,omitempty" nullable:"true" doc:"Seconds without use after which it ends. Default 600, ceiling 86400 unless configured otherwise."`
 	MaxAge      *float64          `json:"maxAge,omitempty" nullable:"true" doc:"Seconds after which it ends, used or not. Default 28800, ceiling 604800 unless configured otherwise."`
-	Limits      *LimitsBody       `json:"limits,omitempty" doc:"What its code may use, where that differs from the defaults: all of the session together, but for cpuSeconds and outputBytes, which are for each execution."`
+	Limits      *LimitsBody       `json:"limits,omitempty" doc:"What its code may use, where that differs from the defaults: all of the session together, but for cpuSeconds, outputBytes and resultBytes, which are for each execution."`
 	Metadata    object            `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the session."`
 }
 

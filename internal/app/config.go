@@ -88,7 +88,7 @@ type Config struct {
 	WebhookTimeout      time.Duration `env:"KAA_WEBHOOK_TIMEOUT" envDefault:"10s"`
 	WebhookRetryFor     time.Duration `env:"KAA_WEBHOOK_RETRY_FOR" envDefault:"24h"`
 
-	EventBytes int `env:"KAA_EVENT_BYTES" envDefault:"4194304"`
+	EventBytes int `env:"KAA_EVENT_BYTES" envDefault:"8388608"`
 
 	// AllowedOrigins are hosts, perhaps with *, whose pages may open WebSockets.
 	AllowedOrigins []string `env:"KAA_ALLOWED_ORIGINS"`

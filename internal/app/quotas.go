@@ -26,6 +26,8 @@ type Quotas struct {
 	MaxDiskBytes   int64         `env:"KAA_MAX_DISK_BYTES" envDefault:"1073741824"`
 	OutputBytes    int64         `env:"KAA_OUTPUT_BYTES" envDefault:"1048576"`
 	MaxOutputBytes int64         `env:"KAA_MAX_OUTPUT_BYTES" envDefault:"8388608"`
+	ResultBytes    int64         `env:"KAA_RESULT_BYTES" envDefault:"8388608"`
+	MaxResultBytes int64         `env:"KAA_MAX_RESULT_BYTES" envDefault:"33554432"`
 }
 
 // DefaultQuota is what an execution may use that asks for nothing. It is within
@@ -33,7 +35,7 @@ type Quotas struct {
 func (q Quotas) DefaultQuota() job.Quota {
 	d := job.Quota{
 		MemoryBytes: q.MemoryBytes, CPUs: q.CPUs, CPUTime: q.CPUTime, Processes: q.Processes, OpenFiles: q.OpenFiles,
-		FileBytes: q.FileBytes, DiskBytes: q.DiskBytes,
+		FileBytes: q.FileBytes, DiskBytes: q.DiskBytes, ResultBytes: q.ResultBytes,
 		// KAA_MAX_OUTPUT_BYTES was the only one of the two, and lowering it has to
 		// go on being enough.
 		OutputBytes: min(q.OutputBytes, q.MaxOutputBytes),
@@ -48,7 +50,7 @@ func (q Quotas) DefaultQuota() job.Quota {
 func (q Quotas) MaxQuota() job.Quota {
 	m := job.Quota{
 		MemoryBytes: q.MaxMemoryBytes, CPUs: q.MaxCPUs, CPUTime: q.MaxCPUTime, Processes: q.MaxProcesses, OpenFiles: q.MaxOpenFiles,
-		FileBytes: q.MaxFileBytes, DiskBytes: q.MaxDiskBytes, OutputBytes: q.MaxOutputBytes,
+		FileBytes: q.MaxFileBytes, DiskBytes: q.MaxDiskBytes, OutputBytes: q.MaxOutputBytes, ResultBytes: q.MaxResultBytes,
 	}
 	if m.CPUs == 0 {
 		// The default counts as well: one configuration serves an API on a small
@@ -71,6 +73,7 @@ func (q Quotas) check(bad func(format string, args ...any)) {
 		{"FILE_BYTES", q.FileBytes, q.MaxFileBytes, least.FileBytes},
 		{"DISK_BYTES", q.DiskBytes, q.MaxDiskBytes, least.DiskBytes},
 		{"OUTPUT_BYTES", min(q.OutputBytes, max(1, q.MaxOutputBytes)), q.MaxOutputBytes, 1},
+		{"RESULT_BYTES", q.ResultBytes, q.MaxResultBytes, least.ResultBytes},
 	} {
 		if p.byDefault < p.least {
 			bad("KAA_%s must be at least %d", p.name, p.least)

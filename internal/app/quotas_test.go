@@ -27,10 +27,11 @@ func TestQuotas(t *testing.T) {
 				"KAA_MEMORY_BYTES=33554432", "KAA_MAX_MEMORY_BYTES=33554433", "KAA_CPUS=0.5", "KAA_MAX_CPUS=1.5", "KAA_CPU_TIME=1s", "KAA_MAX_CPU_TIME=2s",
 				"KAA_PROCESSES=1", "KAA_MAX_PROCESSES=2", "KAA_OPEN_FILES=16", "KAA_MAX_OPEN_FILES=17", "KAA_FILE_BYTES=0", "KAA_MAX_FILE_BYTES=0",
 				"KAA_DISK_BYTES=65536", "KAA_MAX_DISK_BYTES=65537", "KAA_OUTPUT_BYTES=1", "KAA_MAX_OUTPUT_BYTES=2",
+				"KAA_RESULT_BYTES=1", "KAA_MAX_RESULT_BYTES=2",
 			},
 			func(d, m *job.Quota) {
-				*d = job.Quota{MemoryBytes: 33554432, CPUs: 0.5, CPUTime: time.Second, Processes: 1, OpenFiles: 16, DiskBytes: 65536, OutputBytes: 1}
-				*m = job.Quota{MemoryBytes: 33554433, CPUs: 1.5, CPUTime: 2 * time.Second, Processes: 2, OpenFiles: 17, DiskBytes: 65537, OutputBytes: 2}
+				*d = job.Quota{MemoryBytes: 33554432, CPUs: 0.5, CPUTime: time.Second, Processes: 1, OpenFiles: 16, DiskBytes: 65536, OutputBytes: 1, ResultBytes: 1}
+				*m = job.Quota{MemoryBytes: 33554433, CPUs: 1.5, CPUTime: 2 * time.Second, Processes: 2, OpenFiles: 17, DiskBytes: 65537, OutputBytes: 2, ResultBytes: 2}
 			},
 		},
 		{
@@ -62,10 +63,10 @@ func TestQuotas(t *testing.T) {
 				t.Fatal(err)
 			}
 			byDefault := job.Quota{
-				MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 256 << 20, DiskBytes: 256 << 20, OutputBytes: 1 << 20,
+				MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 256 << 20, DiskBytes: 256 << 20, OutputBytes: 1 << 20, ResultBytes: 8 << 20,
 			}
 			ceiling := job.Quota{
-				MemoryBytes: 4 << 30, CPUs: cores, Processes: 1024, OpenFiles: 4096, FileBytes: 1 << 30, DiskBytes: 1 << 30, OutputBytes: 8 << 20,
+				MemoryBytes: 4 << 30, CPUs: cores, Processes: 1024, OpenFiles: 4096, FileBytes: 1 << 30, DiskBytes: 1 << 30, OutputBytes: 8 << 20, ResultBytes: 32 << 20,
 			}
 			tt.change(&byDefault, &ceiling)
 			if diff := cmp.Diff(byDefault, cfg.DefaultQuota()); diff != "" {

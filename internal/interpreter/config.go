@@ -32,7 +32,7 @@ const (
 func defaultQuota() job.Quota {
 	return job.Quota{
 		MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024,
-		FileBytes: 256 << 20, DiskBytes: 256 << 20, OutputBytes: 1 << 20,
+		FileBytes: 256 << 20, DiskBytes: 256 << 20, OutputBytes: 1 << 20, ResultBytes: 8 << 20,
 	}
 }
 
@@ -117,6 +117,7 @@ func fill(q, d job.Quota) job.Quota {
 	or(&q.FileBytes, d.FileBytes)
 	or(&q.DiskBytes, d.DiskBytes)
 	or(&q.OutputBytes, d.OutputBytes)
+	or(&q.ResultBytes, d.ResultBytes)
 	if q.CPUs == 0 {
 		q.CPUs = d.CPUs
 	}
@@ -138,5 +139,6 @@ func atLeast(q, least job.Quota) job.Quota {
 		MemoryBytes: max(q.MemoryBytes, least.MemoryBytes), CPUs: max(q.CPUs, least.CPUs), CPUTime: max(q.CPUTime, least.CPUTime),
 		Processes: max(q.Processes, least.Processes), OpenFiles: max(q.OpenFiles, least.OpenFiles),
 		FileBytes: max(q.FileBytes, least.FileBytes), DiskBytes: max(q.DiskBytes, least.DiskBytes), OutputBytes: max(q.OutputBytes, least.OutputBytes),
+		ResultBytes: max(q.ResultBytes, least.ResultBytes),
 	}
 }

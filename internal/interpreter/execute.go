@@ -58,7 +58,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	}
 	r := &run{
 		w: w, quota: quota, stdout: newCapture(int(quota.OutputBytes)), stderr: newCapture(int(quota.OutputBytes)),
-		results: newResults(quota.OutputBytes), frames: make(chan event, followRoom), pumps: newGoroutines(),
+		results: newResults(quota.ValueBytes()), frames: make(chan event, followRoom), pumps: newGoroutines(),
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -70,7 +70,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	r.attach(spec.Tap)
 	r.pump(w.stdout, spec.Tap.Tee("stdout", r.stdout))
 	r.pump(w.stderr, spec.Tap.Tee("stderr", r.stderr))
-	w.frames.allow(quota.OutputBytes)
+	w.frames.allow(quota.ValueBytes())
 	r.pumps.Go(func() { w.frames.follow(w.id, r.frames, r.keep(spec.Tap)) })
 	r.feed(spec.Stdin)
 
@@ -83,7 +83,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	started := time.Now()
 	err := w.send(command{
 		ID: w.id, Cmd: "exec", Code: spec.Code, Envs: envs, Limits: w.pool.rlimits(quota),
-		Results: quota.OutputBytes, Figures: spec.FigureFormats,
+		Results: quota.ValueBytes(), Figures: spec.FigureFormats,
 	})
 	if err == nil {
 		r.follow(ctx, spec.Timeout)

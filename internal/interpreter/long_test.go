@@ -106,7 +106,7 @@ os.write(1, b'z')
 func fillQuota(q job.Quota) job.Quota {
 	d := job.Quota{
 		MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024,
-		FileBytes: 256 << 20, DiskBytes: 256 << 20, OutputBytes: 1 << 20,
+		FileBytes: 256 << 20, DiskBytes: 256 << 20, OutputBytes: 1 << 20, ResultBytes: 8 << 20,
 	}
 	if q.MemoryBytes != 0 {
 		d.MemoryBytes = q.MemoryBytes

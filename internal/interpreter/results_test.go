@@ -183,7 +183,6 @@ func TestResultBudget(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
 	quota := fillQuota(job.Quota{})
-	quota.OutputBytes = 100_000
 	tests := []struct {
 		name, code string
 		budget     int64
@@ -218,7 +217,10 @@ func TestResultBudget(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			q := quota
-			q.OutputBytes = tt.budget
+			q.OutputBytes, q.ResultBytes = 1000, tt.budget
+			if tt.budget == 0 {
+				q.OutputBytes = 0 // as it was recorded before results had a limit of their own
+			}
 			res := execute(t, pool, job.Spec{Code: tt.code, Quota: q})
 			text := shown(t, res)
 			if outcome(res) != "ok 0" || int64(len(text)) > tt.budget+100 || !tt.check(res) {
@@ -232,7 +234,7 @@ func TestResultBudget(t *testing.T) {
 // end, or the end of the code.
 func TestForgedResults(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := newPool(t, func(c *interpreter.Config) { c.Size, c.Quota.ResultBytes = 2, 1<<20 })
 	const forge = `
 import json, os
 results = next(c.cell_contents for c in display.__closure__ if type(c.cell_contents).__name__ == "Results")
@@ -276,7 +278,7 @@ def raw(line):
 func TestResultsUnderSignals(t *testing.T) {
 	t.Parallel()
 	quota := fillQuota(job.Quota{})
-	quota.OutputBytes = 8 << 20
+	quota.ResultBytes = 8 << 20
 	res := execute(t, newPool(t), job.Spec{Quota: quota, Code: `
 import signal, threading
 hits = 0

@@ -95,9 +95,12 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	if spec.Quota.OutputBytes > 0 {
 		quota.OutputBytes = spec.Quota.OutputBytes
 	}
+	if spec.Quota.ResultBytes > 0 {
+		quota.ResultBytes = spec.Quota.ResultBytes
+	}
 	r := &run{
 		w: w, quota: quota, stdout: newCapture(int(quota.OutputBytes)), stderr: newCapture(int(quota.OutputBytes)),
-		results: newResults(quota.OutputBytes), frames: make(chan event, followRoom), pumps: newGoroutines(), lasting: true,
+		results: newResults(quota.ValueBytes()), frames: make(chan event, followRoom), pumps: newGoroutines(), lasting: true,
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -108,7 +111,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	s.oomKills.Store(w.oomKills)
 	c := command{
 		ID: strconv.Itoa(s.n), Cmd: "session", Execution: s.n, Code: spec.Code, Stdin: spec.Stdin, Envs: spec.Envs,
-		Results: quota.OutputBytes, Figures: spec.FigureFormats, Input: spec.Answers != nil,
+		Results: quota.ValueBytes(), Figures: spec.FigureFormats, Input: spec.Answers != nil,
 	}
 	if s.n == 1 {
 		c.Limits, c.Session = s.limits(), s.envs
@@ -118,7 +121,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	stdout, stderr := spec.Tap.Tee("stdout", r.stdout), spec.Tap.Tee("stderr", r.stderr)
 	r.streams = streams{pumps: [2]pump{{from: w.stdout, to: stdout}, {from: w.stderr, to: stderr}}}
 	r.pumpUntilTold()
-	w.frames.allow(quota.OutputBytes)
+	w.frames.allow(quota.ValueBytes())
 	r.pumps.Go(func() { w.frames.follow(c.ID, r.frames, r.keep(spec.Tap)) })
 	r.cpuMicros = w.cpuMicros()
 	cpu := r.cpuMicros

@@ -190,6 +190,9 @@ func TestSessionLimitsEachExecution(t *testing.T) {
 	if res := step(t, s, job.Spec{Code: "print('x' * 300)", Quota: job.Quota{OutputBytes: 1000}}); len(res.Stdout) != 301 {
 		t.Errorf("%+v", res)
 	}
+	if res := step(t, s, job.Spec{Code: "'x' * 300", Quota: job.Quota{ResultBytes: 500}}); len(res.Results[0].Data["text/plain"]) > 250 {
+		t.Errorf("%+v", res)
+	}
 }
 
 // TestSessionBackground: what is written between executions comes with the next.

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 )
@@ -17,14 +18,19 @@ type Quota struct {
 	FileBytes   int64         `json:"fileBytes,omitempty"`   // size of one file
 	DiskBytes   int64         `json:"diskBytes,omitempty"`   // of everything it writes
 	OutputBytes int64         `json:"outputBytes,omitempty"` // kept of stdout, and of stderr
+	// ResultBytes is kept of what code shows. Zero: as OutputBytes; so it was before it had a limit of its own.
+	ResultBytes int64 `json:"resultBytes,omitempty"`
 }
+
+// ValueBytes is what is kept of what code shows.
+func (q Quota) ValueBytes() int64 { return cmp.Or(q.ResultBytes, q.OutputBytes) }
 
 // MinQuota is the least that a request or a configuration may ask for: with less
 // Python does not start, or the number means nothing.
 func MinQuota() Quota {
 	return Quota{
 		MemoryBytes: 32 << 20, CPUs: 0.01, CPUTime: 10 * time.Millisecond, Processes: 1, OpenFiles: 16,
-		FileBytes: 0, DiskBytes: 64 << 10, OutputBytes: 0,
+		FileBytes: 0, DiskBytes: 64 << 10, OutputBytes: 0, ResultBytes: 1,
 	}
 }
 
@@ -42,6 +48,7 @@ type QuotaRequest struct {
 	FileBytes   *int64
 	DiskBytes   *int64
 	OutputBytes *int64
+	ResultBytes *int64
 }
 
 // quota fills in the defaults and checks what was asked for. The defaults are
@@ -60,6 +67,7 @@ func (l Limits) quota(v *validation, r QuotaRequest) Quota {
 		FileBytes:   within(v, "limits.fileBytes", r.FileBytes, lo.FileBytes, hi.FileBytes, q.FileBytes),
 		DiskBytes:   within(v, "limits.diskBytes", r.DiskBytes, lo.DiskBytes, hi.DiskBytes, q.DiskBytes),
 		OutputBytes: within(v, "limits.outputBytes", r.OutputBytes, lo.OutputBytes, hi.OutputBytes, q.OutputBytes),
+		ResultBytes: within(v, "limits.resultBytes", r.ResultBytes, lo.ResultBytes, hi.ResultBytes, q.ResultBytes),
 	}
 }
 

@@ -15,13 +15,13 @@ import (
 
 func defaultQuota() job.Quota {
 	return job.Quota{
-		MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 1 << 20, DiskBytes: 2 << 20, OutputBytes: 1000,
+		MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 1 << 20, DiskBytes: 2 << 20, OutputBytes: 1000, ResultBytes: 2000,
 	}
 }
 
 func maxQuota() job.Quota {
 	return job.Quota{
-		MemoryBytes: 4 << 30, CPUs: 2, CPUTime: time.Hour, Processes: 1024, OpenFiles: 4096, FileBytes: 1 << 30, DiskBytes: 1 << 30, OutputBytes: 8000,
+		MemoryBytes: 4 << 30, CPUs: 2, CPUTime: time.Hour, Processes: 1024, OpenFiles: 4096, FileBytes: 1 << 30, DiskBytes: 1 << 30, OutputBytes: 8000, ResultBytes: 9000,
 	}
 }
 
@@ -85,6 +85,7 @@ func TestAcceptRefusesQuota(t *testing.T) {
 		{"fileBytes", job.QuotaRequest{FileBytes: new(int64(-1))}, "from 0 to 1073741824"},
 		{"diskBytes", job.QuotaRequest{DiskBytes: new(int64(65535))}, "from 65536 to 1073741824"},
 		{"outputBytes", job.QuotaRequest{OutputBytes: new(int64(8001))}, "from 0 to 8000"},
+		{"resultBytes", job.QuotaRequest{ResultBytes: new(int64(0))}, "from 1 to 9000"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.field+" "+tt.says, func(t *testing.T) {

@@ -219,5 +219,8 @@ func (r QuotaRequest) executionQuota(q Quota) Quota {
 	if r.OutputBytes != nil {
 		own.OutputBytes = q.OutputBytes
 	}
+	if r.ResultBytes != nil {
+		own.ResultBytes = q.ResultBytes
+	}
 	return own
 }

@@ -100,7 +100,7 @@ type Config struct {
 	WatchEvery     time.Duration // how often cancel flags are looked at; 1 s
 	SaveFor        time.Duration // how long the end of a job is tried to be written; 5 min
 	ClaimFor       time.Duration // how long a claim is sent again while Redis is away; 1 min
-	// EventBytes is how much of a job's events is kept, and how much may wait for Redis; 4 MiB.
+	// EventBytes is how much of a job's events is kept, and how much may wait for Redis; 8 MiB.
 	EventBytes int
 }
 
@@ -145,7 +145,7 @@ func New(cfg Config) *Runner {
 	set(&cfg.SaveFor, 5*time.Minute)
 	set(&cfg.ClaimFor, time.Minute)
 	if cfg.EventBytes == 0 {
-		cfg.EventBytes = 4 << 20
+		cfg.EventBytes = 8 << 20
 	}
 	r := &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int), early: make(map[string]bool)}
 	r.sessions = newSessions(r, cfg.Operations)
