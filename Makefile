@@ -1,10 +1,13 @@
 # Kaa's commands. `make run` and `make test` are all a new machine needs, given
-# Go and Python 3.
+# Go and Python 3. Plain `make` lists them.
 
 GO     ?= go
 PYTHON ?= python3
 
-.PHONY: run build test test-long lint fmt bench clean
+.PHONY: help run build quick test test-long lint fmt bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## run everything in one process on 127.0.0.1:8080
 	@bin/kaa dev
@@ -13,16 +16,19 @@ build: ## bin/kaa, bin/api, bin/runner
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/kaa ./cmd/api ./cmd/runner
 
+quick: ## vet, lint and unit tests: for every save
+	@GO="$(GO)" PYTHON="$(PYTHON)" scripts/check quick
+
 test: ## everything CI checks
 	@GO="$(GO)" PYTHON="$(PYTHON)" scripts/check
 
-test-long: ## what takes minutes: fuzzing, repetitions
+test-long: ## what takes hours: fuzzing, repetitions, all with the race detector
 	@GO="$(GO)" scripts/check-long
 
-lint: bin/golangci-lint
+lint: bin/golangci-lint ## the linter alone
 	bin/golangci-lint run
 
-fmt: bin/golangci-lint
+fmt: bin/golangci-lint ## format the Go code
 	bin/golangci-lint fmt
 
 bench: ## latency and throughput, against spawning bare interpreters
@@ -34,5 +40,5 @@ bin/golangci-lint: tools/go.mod tools/go.sum
 	@mkdir -p bin
 	$(GO) build -C tools -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-clean:
-	rm -rf bin
+clean: ## remove what build and the tests made
+	rm -rf bin .cache

@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -27,7 +28,7 @@ func libs(tb testing.TB, variable, name string) string {
 	if python == "" {
 		python = filepath.Join(checkout(tb), ".cache", name, "bin", "python")
 	}
-	if _, err := os.Stat(python); err != nil {
+	if _, err := exec.LookPath(python); err != nil {
 		tb.Fatalf("testenv: no interpreter with the libraries of the tests: run scripts/setup, or set %s: %v", variable, err)
 	}
 	return python
