@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/api"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // TestUnfinishedBodies: a caller who does not send what was announced gets an
@@ -41,7 +42,7 @@ func TestUnfinishedBodies(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = conn.Close() }()
-			if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			if err := conn.SetDeadline(time.Now().Add(testenv.Patience)); err != nil {
 				t.Fatal(err)
 			}
 			request := "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " + tt.length + "\r\n\r\n" + tt.body

@@ -70,7 +70,7 @@ func TestKillOfTheAPI(t *testing.T) {
 	cut := make(chan error, calls)
 	for range calls {
 		go func() {
-			_, err := k.try(t.Context(), http.MethodPost, executePath, fields{"code": "import time\ntime.sleep(50)"})
+			_, err := k.try(t.Context(), http.MethodPost, executePath, fields{"code": "import time\ntime.sleep(600)", "timeout": 1200})
 			cut <- err
 		}()
 	}
@@ -92,13 +92,13 @@ func TestKillOfTheAPI(t *testing.T) {
 	}
 	addr, _ := k.run(app.RunAPI)
 	k.url = "http://" + addr.String()
-	patiently(t, 20*time.Second, func() bool {
+	testenv.Eventually(t, "all are cancelled", func() bool {
 		a := k.call(http.MethodGet, "/v1/jobs?state=cancelled", nil)
 		jobs, _ := a.body["jobs"].([]any)
 		return len(jobs) == calls
 	})
 	t.Logf("all were cancelled %s after the kill", time.Since(killed))
-	within(t, 15*time.Second, killed)
+	testenv.Within(t, 15*time.Second, killed)
 	if end := k.await(submitted); end.str("result.stdout") != "end\n" {
 		t.Errorf("the submitted job: %s", end.raw)
 	}

@@ -101,7 +101,7 @@ func TestBadInput(t *testing.T) {
 					if a.str("status") != fmt.Sprint(tt.status) || a.str("title") == "" || a.str("type") != "about:blank" {
 						t.Errorf("problem = %s", a.raw)
 					}
-					unknownHere := path == executePath && strings.Contains(a.raw, "unexpected property")
+					unknownHere := path == executePath && strings.Contains(a.raw, "unknown field")
 					if a.str("code") != tt.code || (!strings.Contains(a.str("detail"), tt.says) && !unknownHere) {
 						t.Errorf("code %q, detail %q; want %q, …%s…", a.str("code"), a.str("detail"), tt.code, tt.says)
 					}

@@ -97,7 +97,7 @@ func TestCancelInEveryState(t *testing.T) {
 				}
 			}
 			end := b.await(id)
-			within(t, tt.within, at)
+			testenv.Within(t, tt.within, at)
 			for path, want := range tt.end {
 				if got := end.str(path); got != want {
 					t.Errorf("%s = %q, want %q: %s", path, got, want, end.raw)

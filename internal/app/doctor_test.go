@@ -242,7 +242,7 @@ func TestRunnerFallsBackLoudly(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
-	within(t, 10*time.Second, stopped)
+	testenv.Within(t, 10*time.Second, stopped)
 	for _, want := range []string{"a sandbox level does not hold here; trying the next", "the sandbox is weaker than strict", `"level":"WARN"`} {
 		if !strings.Contains(logs.String(), want) {
 			t.Errorf("no %q in the log:\n%s", want, logs)

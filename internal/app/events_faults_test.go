@@ -3,7 +3,6 @@ package app_test
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -36,7 +35,7 @@ func TestEventsWithoutRedis(t *testing.T) {
 					last = e
 				}
 			}
-			within(t, 15*time.Second, began)
+			testenv.Within(t, 15*time.Second, began)
 			if broken.name != "error" || broken.str("resumable") != "true" || broken.str("code") != "unavailable" || broken.id != "" {
 				t.Errorf("the last event is %v", broken)
 			}
@@ -71,7 +70,7 @@ func TestEventsWithoutRedis(t *testing.T) {
 func TestEventsOfAFlood(t *testing.T) { //nolint:paralleltest // it measures the heap
 	k := start(t, 1)
 	megabytes := 200
-	if os.Getenv("KAA_TEST_LONG") != "" {
+	if testenv.IsLong() {
 		megabytes = 10_000
 	}
 	heap := func() uint64 {
@@ -114,7 +113,7 @@ func TestEventsOfAFlood(t *testing.T) { //nolint:paralleltest // it measures the
 	if most > before+64<<20 {
 		t.Errorf("the heap grew by %d MB", (most-before)>>20)
 	}
-	if size := k.redis.Client(t).MemoryUsage(t.Context(), "{kaa}:events:"+first.str("jobId")).Val(); size > 6<<20 {
+	if size := k.redis.Client(t).MemoryUsage(t.Context(), "{kaa}:events:"+first.str("jobId")).Val(); size > 12<<20 {
 		t.Errorf("Redis holds %d bytes of events", size)
 	}
 }
@@ -144,7 +143,7 @@ func TestEventsOfALostRunner(t *testing.T) {
 	_ = cmd.Wait()
 	for name, s := range map[string]*stream{"caller": call, "follower": follower} {
 		all := s.all()
-		within(t, 15*time.Second, killed)
+		testenv.Within(t, 15*time.Second, killed)
 		last := all[len(all)-1]
 		if failure, _ := last.data["failure"].(map[string]any); last.brief() != "status failed" || failure["code"] != "runner_lost" {
 			t.Errorf("%s: the last event is %v", name, last.data)

@@ -235,6 +235,7 @@ func TestEvents(t *testing.T) {
 // TestEventsAreFast: output arrives 50 ms after it was written, whoever follows.
 func TestEventsAreFast(t *testing.T) {
 	t.Parallel()
+	testenv.Long(t)
 	k := start(t, 1)
 	const code = "import time\nfor i in range(20):\n  print(time.time())\n  time.sleep(.1)"
 	check := func(name string, s *stream) {
@@ -335,7 +336,7 @@ func TestEventsOfCaller(t *testing.T) {
 	}
 	hungUp := time.Now()
 	call.close()
-	defer within(t, 3*time.Second, hungUp)
+	defer testenv.Within(t, 3*time.Second, hungUp)
 	if got, want := briefs(follower.all()), []string{"error KeyboardInterrupt", "status cancelled interrupted"}; !cmp.Equal(got, want) {
 		t.Errorf("follower: %s", cmp.Diff(want, got))
 	}

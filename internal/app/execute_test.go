@@ -48,7 +48,7 @@ func TestExecute(t *testing.T) {
 		},
 		{
 			"results without room",
-			fields{"code": "42", "limits": fields{"outputBytes": 0}},
+			fields{"code": "42", "limits": fields{"resultBytes": 1}},
 			map[string]string{"results": "", "resultsDropped": "1"},
 		},
 		{"nulls mean defaults", fields{"code": "print(1)", "timeout": nil, "envs": nil, "stdin": nil, "figureFormats": nil}, map[string]string{"status": "ok"}},
@@ -123,7 +123,7 @@ func TestCallerGoesAway(t *testing.T) {
 		t.Error("the call was answered")
 	}
 	end := k.await(id)
-	within(t, 2*time.Second, hungUp)
+	testenv.Within(t, 2*time.Second, hungUp)
 	if end.str("state") != "cancelled" || end.str("result.status") != "interrupted" {
 		t.Errorf("job = %s", end.raw)
 	}
@@ -234,7 +234,7 @@ func TestHurry(t *testing.T) {
 			t.Errorf("stop: %v", err)
 		}
 	}
-	within(t, 20*time.Second, began)
+	testenv.Within(t, 20*time.Second, began)
 	if err := <-called; err == nil {
 		t.Error("the call was answered")
 	}

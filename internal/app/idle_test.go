@@ -8,20 +8,6 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-// patiently waits longer than Eventually does, for what has a slow period.
-func patiently(t *testing.T, most time.Duration, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(most)
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("did not happen within %s", most)
-		}
-		<-tick.C
-	}
-}
-
 // TestIdleLoad checks what an idle runner costs Redis: at most 5 commands a
 // second, together with an idle API, and counting those inside scripts.
 func TestIdleLoad(t *testing.T) {

@@ -31,6 +31,7 @@ type kaa struct {
 	url     string
 	redis   *testenv.RedisDB
 	environ app.Environment
+	periods app.Periods
 	logs    *safeBuffer
 	key     string
 	client  *http.Client
@@ -40,18 +41,26 @@ type kaa struct {
 func start(tb testing.TB, runners int, vars ...string) *kaa {
 	tb.Helper()
 	k := prepare(tb, testenv.Redis(tb), vars...)
+	k.startAll(runners)
+	return k
+}
+
+// startAll starts an API and that many runners.
+func (k *kaa) startAll(runners int) {
+	k.tb.Helper()
 	addr, _ := k.run(app.RunAPI)
 	k.url = "http://" + addr.String()
 	for range runners {
 		k.run(app.RunRunner)
 	}
-	return k
 }
 
 // prepare makes a Kaa of which nothing runs yet.
 func prepare(tb testing.TB, redis *testenv.RedisDB, vars ...string) *kaa {
 	tb.Helper()
 	k := &kaa{tb: tb, redis: redis, logs: new(safeBuffer), client: &http.Client{Transport: &http.Transport{}}}
+	// What runs in the test's own process does not die, however late its heartbeats are.
+	k.periods.Lease = 5 * time.Minute
 	tb.Cleanup(k.client.CloseIdleConnections)
 	k.environ = append(app.Environment{
 		"KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL=" + redis.URL, "KAA_CONCURRENCY=2", "KAA_PYTHON=" + python(),
@@ -82,7 +91,7 @@ func (k *kaa) runHurried(main func(context.Context, app.Process) error, hurry <-
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan net.Addr, 1)
 	done := make(chan error, 1)
-	p := app.Process{Environ: k.environ, Stdout: io.Discard, Stderr: k.logs, Ready: func(a net.Addr) { ready <- a }, Hurry: hurry}
+	p := app.Process{Environ: k.environ, Stdout: io.Discard, Stderr: k.logs, Ready: func(a net.Addr) { ready <- a }, Hurry: hurry, Periods: k.periods}
 	go func() { done <- main(ctx, p) }()
 	stop = sync.OnceValue(func() error {
 		cancel()
@@ -231,12 +240,4 @@ func (s *safeBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
-}
-
-// within checks that something took no longer than it may.
-func within(t *testing.T, most time.Duration, since time.Time) {
-	t.Helper()
-	if took := time.Since(since); took > most {
-		t.Errorf("took %s, may take %s", took, most)
-	}
 }

@@ -16,6 +16,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/runner"
 )
 
 // Process is the outside of a process: what tests replace.
@@ -29,6 +31,14 @@ type Process struct {
 	// Hurry, once closed, ends a drain's patience: executions are ended and callers cut
 	// off at once. What has to be written still is.
 	Hurry <-chan struct{}
+	// Periods of zero are those that docs/operations.md promises.
+	Periods Periods
+}
+
+// Periods are the times by which the processes notice each other's ends.
+type Periods struct {
+	runner.Periods
+	Lease time.Duration // of a runner without a heartbeat, and of an API that is silent: 8 s
 }
 
 func (p Process) ready(a net.Addr) {

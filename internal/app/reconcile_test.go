@@ -14,11 +14,12 @@ import (
 )
 
 // TestReconcile breaks by hand what records, queues and registry say of jobs, each in
-// its own way, and expects all of it repaired and counted within a minute.
+// its own way, and expects all of it repaired and counted.
 func TestReconcile(t *testing.T) {
 	t.Parallel()
 	own := testenv.OwnRedis(t)
 	k := prepare(t, &own.RedisDB, "KAA_RUNNER_ADDR=127.0.0.1:0")
+	k.periods.Reconcile, k.periods.Rescue = 2*time.Second, time.Second
 	addr, _ := k.run(app.RunAPI)
 	k.url = "http://" + addr.String()
 	rdb := own.Client(t)
@@ -78,7 +79,7 @@ func TestReconcile(t *testing.T) {
 	do("sadd", "{kaa}:runner:"+self+":jobs", "ghost") // a claim without a record
 
 	began := time.Now()
-	patiently(t, time.Minute, func() bool {
+	testenv.Eventually(t, "all is repaired", func() bool {
 		for _, id := range ends {
 			if k.call(http.MethodGet, "/v1/jobs/"+id, nil).str("state") != "completed" {
 				return false

@@ -162,7 +162,7 @@ func TestSessionTimeoutAndInterrupt(t *testing.T) {
 	// Interrupt, and what waits goes on.
 	running := k.submit(fields{"code": "import time\nx = 2\ntime.sleep(60)", "sessionId": id})
 	waiting := k.submit(fields{"code": "print(x)", "sessionId": id})
-	patiently(t, 10*time.Second, func() bool { return k.call(http.MethodGet, "/v1/jobs/"+running, nil).str("state") == "running" })
+	testenv.Eventually(t, "it runs", func() bool { return k.call(http.MethodGet, "/v1/jobs/"+running, nil).str("state") == "running" })
 	if a := k.call(http.MethodGet, sessionsPath+"/"+id, nil); a.str("state") != "busy" || a.str("waiting") != "1" {
 		t.Errorf("busy: %s", a.raw)
 	}
@@ -195,23 +195,23 @@ func TestSessionEndings(t *testing.T) {
 	k := start(t, 1)
 	t.Run("idle and age", func(t *testing.T) {
 		t.Parallel()
-		idle, old, used := k.open(fields{"idleTimeout": 1}), k.open(fields{"maxAge": 1}), k.open(fields{"idleTimeout": 2})
+		idle, old, used := k.open(fields{"idleTimeout": 1}), k.open(fields{"maxAge": 1}), k.open(fields{"idleTimeout": 6})
 		k.in(idle, "x = 1")
 		for range 4 { // longer than its timeout, but never idle for so long
-			k.in(used, "import time\ntime.sleep(0.7)")
+			k.in(used, "import time\ntime.sleep(2)")
 		}
 		at := time.Now()
-		patiently(t, 5*time.Second, func() bool { return k.call(http.MethodGet, sessionsPath+"/"+idle, nil).str("state") == "ended" })
+		testenv.Eventually(t, "the idle session ends", func() bool { return k.call(http.MethodGet, sessionsPath+"/"+idle, nil).str("state") == "ended" })
 		k.wantEnded(idle, "idle_timeout")
 		k.wantEnded(old, "max_age")
-		within(t, 5*time.Second, at)
+		testenv.Within(t, 5*time.Second, at)
 		k.in(used, "pass")
 	})
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()
 		id := k.open(fields{"limits": fields{"memoryBytes": 64 << 20}})
 		k.in(id, "x = 1")
-		a := k.execute(fields{"code": "x = bytearray(300 << 20)\nimport time\ntime.sleep(5)", "sessionId": id})
+		a := k.execute(fields{"code": "x = bytearray(300 << 20)\nimport time\ntime.sleep(600)", "sessionId": id})
 		if a.str("status") != "exit" || a.str("error.name") != "MemoryLimitExceeded" || a.str("session.reason") != "memory_limit" {
 			t.Error(a.raw)
 		}
@@ -221,7 +221,7 @@ func TestSessionEndings(t *testing.T) {
 		t.Parallel()
 		id := k.open(nil)
 		k.in(id, "import os, threading\nthreading.Timer(0.2, os._exit, [1]).start()")
-		patiently(t, 5*time.Second, func() bool { return k.call(http.MethodGet, sessionsPath+"/"+id, nil).str("state") == "ended" })
+		testenv.Eventually(t, "the crashed session ends", func() bool { return k.call(http.MethodGet, sessionsPath+"/"+id, nil).str("state") == "ended" })
 		k.wantEnded(id, "crashed")
 	})
 	t.Run("deleted while it executes", func(t *testing.T) {
@@ -229,10 +229,10 @@ func TestSessionEndings(t *testing.T) {
 		id := k.open(nil)
 		done := make(chan answer)
 		go func() {
-			a, _ := k.try(t.Context(), http.MethodPost, executePath, fields{"code": "import time\ntime.sleep(60)", "sessionId": id})
+			a, _ := k.try(t.Context(), http.MethodPost, executePath, fields{"code": "import time\ntime.sleep(600)", "timeout": 1200, "sessionId": id})
 			done <- a
 		}()
-		patiently(t, 5*time.Second, func() bool { return k.call(http.MethodGet, sessionsPath+"/"+id, nil).str("state") == "busy" })
+		testenv.Eventually(t, "it executes", func() bool { return k.call(http.MethodGet, sessionsPath+"/"+id, nil).str("state") == "busy" })
 		k.call(http.MethodDelete, sessionsPath+"/"+id, nil)
 		if a := <-done; a.status != http.StatusGone || a.str("reason") != "deleted" || a.str("jobId") == "" {
 			t.Errorf("%d %s", a.status, a.raw)
@@ -321,7 +321,7 @@ func TestSessionDrain(t *testing.T) {
 	k.in(idle, "x = 1")
 	running := k.submit(fields{"code": "import time\ntime.sleep(1.5)\nprint('done')", "sessionId": busy})
 	waiting := k.submit(fields{"code": "1", "sessionId": busy})
-	patiently(t, 5*time.Second, func() bool { return k.call(http.MethodGet, "/v1/jobs/"+running, nil).str("state") == "running" })
+	testenv.Eventually(t, "it runs", func() bool { return k.call(http.MethodGet, "/v1/jobs/"+running, nil).str("state") == "running" })
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
 	if a := k.await(waiting); a.str("failure.code") != "session_ended" || a.str("failure.reason") != "drained" {
@@ -369,7 +369,7 @@ func TestSessionRunnerKilled(t *testing.T) {
 	calls := make(chan answer, 2)
 	for range cap(calls) { // one of them runs, the other waits
 		go func() {
-			a, _ := k.try(t.Context(), http.MethodPost, executePath, fields{"code": "import time\ntime.sleep(60)", "sessionId": lost})
+			a, _ := k.try(t.Context(), http.MethodPost, executePath, fields{"code": "import time\ntime.sleep(600)", "timeout": 1200, "sessionId": lost})
 			calls <- a
 		}()
 	}
@@ -387,7 +387,7 @@ func TestSessionRunnerKilled(t *testing.T) {
 			t.Errorf("%d %s", a.status, a.raw)
 		}
 	}
-	within(t, 15*time.Second, at)
+	testenv.Within(t, 15*time.Second, at)
 	k.wantEnded(lost, "runner_lost")
 	k.wantEnded(idle, "runner_lost")
 	k.in(kept, "print(x)")
@@ -398,7 +398,7 @@ func TestSessionBusyForTooLong(t *testing.T) {
 	t.Parallel()
 	k := start(t, 1, "KAA_SYNC_QUEUE_WAIT=300ms")
 	id := k.open(nil)
-	running := k.submit(fields{"code": "import time\ntime.sleep(60)", "sessionId": id})
+	running := k.submit(fields{"code": "import time\ntime.sleep(600)", "timeout": 1200, "sessionId": id})
 	for _, path := range []string{executePath, sessionsPath + "/" + id + "/restart"} {
 		var body any
 		if path == executePath {
@@ -475,16 +475,16 @@ func TestSessionRunnerFrozen(t *testing.T) {
 	frozen := k.spawnRunner()
 	running, idle := k.open(nil), k.open(nil)
 	k.in(idle, "x = 1")
-	job := k.submit(fields{"code": "import time\ntime.sleep(18)\nprint('late')", "sessionId": running})
+	job := k.submit(fields{"code": "import time\ntime.sleep(600)\nprint('late')", "timeout": 1200, "sessionId": running})
 	testenv.Eventually(t, "it runs", func() bool { return k.call(http.MethodGet, "/v1/jobs/"+job, nil).str("state") == "running" })
 	if err := frozen.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	patiently(t, 16*time.Second, func() bool { return k.call(http.MethodGet, sessionsPath+"/"+idle, nil).str("state") == "ended" })
+	testenv.Eventually(t, "the session of the frozen runner ends", func() bool { return k.call(http.MethodGet, sessionsPath+"/"+idle, nil).str("state") == "ended" })
 	if err := frozen.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	patiently(t, 10*time.Second, func() bool { return strings.Contains(k.call(http.MethodGet, "/v1/runners", nil).raw, `"sessions":0`) })
+	testenv.Eventually(t, "the runner has let go", func() bool { return strings.Contains(k.call(http.MethodGet, "/v1/runners", nil).raw, `"sessions":0`) })
 	if a := k.await(job); a.str("state") != "failed" || a.str("failure.reason") != "runner_lost" {
 		t.Errorf("%s", a.raw)
 	}

@@ -45,6 +45,7 @@ type shared struct {
 	store   *store.Store
 	queue   *queue.Client
 	blobs   *blob.Store
+	periods Periods
 	hurry   <-chan struct{} // see Process.Hurry
 }
 
@@ -67,10 +68,10 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("KAA_REDIS_URL: %w", err)
 	}
-	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data"), hurry: p.Hurry}
+	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data"), periods: p.Periods, hurry: p.Hurry}
 	s.queue = queue.NewClient(s.rdb)
 	s.store = store.New(s.rdb, store.Config{
-		TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
+		RunnerTTL: p.Periods.Lease, TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, Window: cfg.FairWindow,
 		HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
 		Enqueue: func(ctx context.Context, j job.Job) [][]any { return s.queue.EnqueueCommands(ctx, s.task(j.Task())) },
@@ -146,7 +147,7 @@ func (s *shared) task(t job.DueTask) queue.Task {
 // maintainer returns the maintenance of a process, not started yet; self is its runner, if
 // it has one.
 func (s *shared) maintainer(self string) *runner.Maintainer {
-	return runner.NewMaintainer(self, s.store, s.store, s.enqueue, s.reclaim, s.log)
+	return runner.NewMaintainer(self, s.store, s.store, s.enqueue, s.reclaim, s.periods.Periods, s.log)
 }
 
 // startMaintenance starts it and returns its stages. hooksDue, if not nil, is called
@@ -168,7 +169,7 @@ func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hoo
 		return nil, err
 	}
 	m.Start(ctx)
-	r := runner.NewReconciler(s.cfg.Queues.names(), s.store, taskLists{s}, s.metrics.Reconciled, s.log)
+	r := runner.NewReconciler(s.cfg.Queues.names(), s.store, taskLists{s}, s.metrics.Reconciled, s.periods.Periods, s.log)
 	r.Start(ctx)
 	return []stage{
 		s.startCleaner(ctx),

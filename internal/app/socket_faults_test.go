@@ -59,7 +59,7 @@ func TestSocketSessionDeleted(t *testing.T) {
 	at := time.Now()
 	k.call(http.MethodDelete, sessionsPath+"/"+id, nil)
 	wantSessionEnd(t, s.closed(sessionEnded), 0, "deleted")
-	within(t, time.Second, at)
+	testenv.Within(t, time.Second, at)
 }
 
 // TestSocketRunnerKilled: the end of everything is told when the runner dies.
@@ -77,7 +77,7 @@ func TestSocketRunnerKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSessionEnd(t, s.closed(sessionEnded), 2, "runner_lost")
-	within(t, 15*time.Second, killed)
+	testenv.Within(t, 15*time.Second, killed)
 }
 
 // TestSocketInterpreterDies: so it is when only the interpreter does.
@@ -125,7 +125,7 @@ func TestSocketWithoutRedis(t *testing.T) {
 			broken = e.str("jobId")
 		}
 	}
-	within(t, 30*time.Second, at)
+	testenv.Within(t, 30*time.Second, at)
 	if !refused || broken == "" {
 		t.Errorf("the execution that was sent is refused: %t; the one that runs is broken off: %q", refused, broken)
 	}
@@ -158,7 +158,7 @@ func TestSocketDrain(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-	within(t, 5*time.Second, at)
+	testenv.Within(t, 5*time.Second, at)
 	k.connect(id).until(isEnd)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // socket is a client of a session.
@@ -64,7 +65,7 @@ func (s *socket) send(frame any) {
 
 // next returns the next frame; false at the end.
 func (s *socket) next() (event, bool) {
-	ctx, cancel := context.WithTimeout(s.tb.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(s.tb.Context(), testenv.Patience)
 	defer cancel()
 	_, text, err := s.conn.Read(ctx)
 	if err != nil {

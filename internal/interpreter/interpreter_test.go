@@ -35,7 +35,7 @@ func python() string {
 }
 
 // ample is the limit for what should happen soon, on a machine that is busy.
-const ample = 30 * time.Second
+const ample = testenv.Patience
 
 // testWriter sends logs to the test that caused them.
 type testWriter struct{ tb testing.TB }

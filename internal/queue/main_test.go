@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // patience is for what should take milliseconds, on a machine that is busy.
-const patience = 20 * time.Second
+const patience = testenv.Patience
 
 func threeQueues() map[string]int {
 	return map[string]int{"critical": 6, "default": 3, "low": 1}

@@ -24,9 +24,7 @@ func TestStopWhileParked(t *testing.T) {
 
 	begin := time.Now()
 	s.Stop()
-	if took := time.Since(begin); took >= time.Second {
-		t.Errorf("Stop took %s", took)
-	}
+	testenv.Within(t, time.Second, begin)
 	waitParked(t, rdb, 0) // and does not hold Redis' connection for the rest of its poll
 
 	tasks := make(chan queue.Task)
@@ -85,9 +83,10 @@ func TestCloseHandsBackWhatOverruns(t *testing.T) {
 
 	begin := time.Now()
 	closeServer(t, s)
-	if took := time.Since(begin); took < time.Second || took > patience/2 {
+	if took := time.Since(begin); took < time.Second {
 		t.Errorf("Close took %s, want the ShutdownTimeout of 1s and little more", took)
 	}
+	testenv.Within(t, 3*time.Second, begin)
 	if err := receive(t, ended, "end"); !errors.Is(err, context.Canceled) {
 		t.Errorf("the handler's context: %v", err)
 	}
@@ -123,9 +122,7 @@ func TestCloseWhileRedisIsDown(t *testing.T) {
 	server.Kill()
 	begin := time.Now()
 	s.Stop()
-	if took := time.Since(begin); took >= time.Second {
-		t.Errorf("Stop took %s", took)
-	}
+	testenv.Within(t, time.Second, begin)
 	closeServer(t, s)
 	t.Logf("closed after %s", time.Since(begin))
 }

@@ -43,21 +43,22 @@ const (
 type Cleaner struct {
 	kept    Kept
 	garbage Garbage
+	period  time.Duration
 	log     *slog.Logger
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 }
 
 // NewCleaner returns a cleaner that has not started yet.
-func NewCleaner(kept Kept, garbage Garbage, log *slog.Logger) *Cleaner {
-	return &Cleaner{kept: kept, garbage: garbage, log: log}
+func NewCleaner(kept Kept, garbage Garbage, periods Periods, log *slog.Logger) *Cleaner {
+	return &Cleaner{kept: kept, garbage: garbage, period: periods.withDefaults().Sweep, log: log}
 }
 
 // Start begins to clean; Close ends it.
 func (c *Cleaner) Start(ctx context.Context) {
 	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.done.Go(func() {
-		every(ctx, sweepEvery, func() { c.warn(ctx, "delete blobs of expired jobs", c.Expired(ctx)) })
+		every(ctx, c.period, func() { c.warn(ctx, "delete blobs of expired jobs", c.Expired(ctx)) })
 	})
 	c.done.Go(func() {
 		every(ctx, orphansEvery/4, func() {

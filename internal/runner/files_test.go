@@ -171,7 +171,7 @@ func TestCleaner(t *testing.T) {
 		blobs.blobs[job.InputKey(id, 0)], blobs.blobs[job.OutputKey(id, 1, "x")] = "", ""
 	}
 	kept := &fakeKept{expired: []string{"old-ab"}, known: []string{"live-ab"}}
-	c := runner.NewCleaner(kept, blobs, slog.New(slog.DiscardHandler))
+	c := runner.NewCleaner(kept, blobs, runner.Periods{}, slog.New(slog.DiscardHandler))
 	blobs.err = job.ErrUnavailable
 	if err := c.Expired(t.Context()); err == nil || len(kept.forgotten) > 0 {
 		t.Errorf("a deletion that fails: %v, forgotten %v", err, kept.forgotten)

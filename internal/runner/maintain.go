@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -43,13 +44,25 @@ type Enqueue func(ctx context.Context, t job.DueTask) error
 // jobs it had not claimed.
 type Reclaim func(ctx context.Context) error
 
-// Periods of the maintenance. An idle process pays for each with the commands of
-// one script, so they are as long as the promises allow.
+// Periods are how often the maintenance of a process looks. An idle process pays for each
+// look with the commands of one script, so the defaults, which replace zeros, are as long
+// as the promises allow.
+type Periods struct {
+	Promote   time.Duration // 10 s: new delayed jobs are announced; this finds what was missed
+	Rescue    time.Duration // 4 s: with heartbeat and second look 14.2 s, of 15 promised
+	Sweep     time.Duration // 20 s: readers of the listings look past what has expired
+	Reconcile time.Duration // 30 s, by whichever process is first
+}
+
+func (p Periods) withDefaults() Periods {
+	return Periods{
+		Promote: cmp.Or(p.Promote, 10*time.Second), Rescue: cmp.Or(p.Rescue, 4*time.Second),
+		Sweep: cmp.Or(p.Sweep, 20*time.Second), Reconcile: cmp.Or(p.Reconcile, 30*time.Second),
+	}
+}
+
 const (
-	promoteEvery = 10 * time.Second // new delayed jobs are announced; this finds what was missed
-	rescueEvery  = 4 * time.Second  // with heartbeat and second look: 14.2 s, of 15 promised
-	sweepEvery   = 20 * time.Second // readers of the listings look past what has expired
-	retryAfter   = time.Second      // after an error
+	retryAfter = time.Second // after an error
 	// rescueGrace is how long Redis must have answered before anybody is written
 	// off: while it is away no heartbeat can be written, and live runners need time
 	// to write theirs when it is back.
@@ -76,6 +89,7 @@ type Maintainer struct {
 	repairs Repairs
 	enqueue Enqueue
 	reclaim Reclaim
+	periods Periods
 	log     *slog.Logger
 
 	wake chan struct{} // a token: look at the outbox now
@@ -89,8 +103,11 @@ type Maintainer struct {
 
 // NewMaintainer returns a maintainer that has not started yet, of the runner self or, if
 // that is empty, of another process.
-func NewMaintainer(self string, outbox Outbox, repairs Repairs, enqueue Enqueue, reclaim Reclaim, log *slog.Logger) *Maintainer {
-	return &Maintainer{self: self, outbox: outbox, repairs: repairs, enqueue: enqueue, reclaim: reclaim, log: log, wake: make(chan struct{}, 1)}
+func NewMaintainer(self string, outbox Outbox, repairs Repairs, enqueue Enqueue, reclaim Reclaim, periods Periods, log *slog.Logger) *Maintainer {
+	return &Maintainer{
+		self: self, outbox: outbox, repairs: repairs, enqueue: enqueue, reclaim: reclaim,
+		periods: periods.withDefaults(), log: log, wake: make(chan struct{}, 1),
+	}
 }
 
 // Start begins the maintenance; Close ends it.
@@ -98,8 +115,8 @@ func (m *Maintainer) Start(ctx context.Context) {
 	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	m.answersSince = time.Now()
 	m.done.Go(func() { m.promote(ctx) })
-	m.done.Go(func() { every(ctx, rescueEvery, func() { m.rescue(ctx) }) })
-	m.done.Go(func() { every(ctx, sweepEvery, func() { m.sweep(ctx) }) })
+	m.done.Go(func() { every(ctx, m.periods.Rescue, func() { m.rescue(ctx) }) })
+	m.done.Go(func() { every(ctx, m.periods.Sweep, func() { m.sweep(ctx) }) })
 }
 
 // Close ends the maintenance and waits for it.
@@ -147,8 +164,8 @@ func (m *Maintainer) enqueueDue(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 		if len(due) == 0 {
-			if next < 0 || next > promoteEvery {
-				next = promoteEvery
+			if next < 0 || next > m.periods.Promote {
+				next = m.periods.Promote
 			}
 			return next, nil
 		}

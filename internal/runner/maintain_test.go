@@ -128,7 +128,7 @@ func TestMaintainer(t *testing.T) {
 		}, func(context.Context) error {
 			reclaimed = append(reclaimed, time.Since(start))
 			return nil
-		}, slog.New(slog.DiscardHandler))
+		}, runner.Periods{}, slog.New(slog.DiscardHandler))
 		o.add("soon", 1300*time.Millisecond)
 		m.Start(t.Context())
 		time.AfterFunc(time.Second, func() { o.add("announced", 500*time.Millisecond); m.OutboxChanged() })
@@ -187,7 +187,7 @@ func TestNoRescueOfTheLiving(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				o := &fakeOutbox{due: map[string]time.Time{}}
-				m := runner.NewMaintainer("", o, o, func(context.Context, job.DueTask) error { return nil }, func(context.Context) error { return nil }, slog.New(slog.DiscardHandler))
+				m := runner.NewMaintainer("", o, o, func(context.Context, job.DueTask) error { return nil }, func(context.Context) error { return nil }, runner.Periods{}, slog.New(slog.DiscardHandler))
 				m.Start(t.Context())
 				defer m.Close()
 				<-time.After(20*time.Second - time.Millisecond)

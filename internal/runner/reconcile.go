@@ -36,8 +36,6 @@ type TaskLists interface {
 }
 
 const (
-	// reconcileEvery is the period of the comparison, by whichever process is first.
-	reconcileEvery = 30 * time.Second
 	// missingFor is how long a task has to be missing: records and queues are not read
 	// in one step, so a job that just moves on may seem to be nowhere.
 	missingFor = 2 * time.Second
@@ -56,21 +54,22 @@ type Reconciler struct {
 	records  Reconciliation
 	lists    TaskLists
 	repaired func(kind string, n int) // for the metrics
+	period   time.Duration
 	log      *slog.Logger
 	stop     context.CancelFunc
 	done     sync.WaitGroup
 }
 
 // NewReconciler returns a reconciler that has not started yet.
-func NewReconciler(queues []string, records Reconciliation, lists TaskLists, repaired func(kind string, n int), log *slog.Logger) *Reconciler {
-	return &Reconciler{queues: queues, records: records, lists: lists, repaired: repaired, log: log}
+func NewReconciler(queues []string, records Reconciliation, lists TaskLists, repaired func(kind string, n int), periods Periods, log *slog.Logger) *Reconciler {
+	return &Reconciler{queues: queues, records: records, lists: lists, repaired: repaired, period: periods.withDefaults().Reconcile, log: log}
 }
 
 // Start begins the comparisons; Close ends them.
 func (r *Reconciler) Start(ctx context.Context) {
 	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
 	r.done.Go(func() {
-		every(ctx, reconcileEvery, func() {
+		every(ctx, r.period, func() {
 			if err := r.reconcile(ctx); err != nil && ctx.Err() == nil {
 				r.log.WarnContext(ctx, "reconcile", slog.Any("err", err))
 			}
@@ -88,7 +87,7 @@ func (r *Reconciler) Close() {
 
 func (r *Reconciler) reconcile(ctx context.Context) error {
 	// A little less than the period, so that a process's own next look is not too early.
-	if mine, err := r.records.Elect(ctx, "reconcile", reconcileEvery-time.Second); err != nil || !mine {
+	if mine, err := r.records.Elect(ctx, "reconcile", r.period-r.period/30); err != nil || !mine {
 		return err
 	}
 	// What sessions execute is in listings and in the registry as well, and on no queue.

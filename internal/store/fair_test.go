@@ -105,7 +105,7 @@ func TestHeldJobs(t *testing.T) {
 	}
 	select {
 	case <-told:
-	case <-time.After(5 * time.Second):
+	case <-time.After(testenv.Patience):
 		t.Error("nobody was told")
 	}
 }

@@ -34,6 +34,9 @@ func setup(t *testing.T, cfg store.Config) *bundle {
 // setupOn is for tests that listen: databases of one Redis share their channels.
 func setupOn(t *testing.T, rdb *redis.Client, cfg store.Config) *bundle {
 	t.Helper()
+	if cfg.RunnerTTL == 0 {
+		cfg.RunnerTTL = time.Hour // nothing here sends heartbeats
+	}
 	b := &bundle{Store: store.New(rdb, cfg), rdb: rdb, runner: "runner-1"}
 	if err := b.Beat(t.Context(), job.Runner{ID: b.runner}); err != nil {
 		t.Fatal(err)

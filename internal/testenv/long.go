@@ -9,7 +9,11 @@ import (
 // make test-long.
 func Long(tb testing.TB) {
 	tb.Helper()
-	if os.Getenv("KAA_TEST_LONG") == "" {
+	if !IsLong() {
 		tb.Skip("takes minutes: make test-long runs it")
 	}
 }
+
+// IsLong tells whether KAA_TEST_LONG is set: the machine does nothing else then, so that
+// times can be judged.
+func IsLong() bool { return os.Getenv("KAA_TEST_LONG") != "" }

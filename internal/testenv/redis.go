@@ -247,7 +247,7 @@ func startRedis(dir, addr string, args ...string) (*process, error) {
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
 	defer func() { _ = rdb.Close() }()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(Patience)
 	for rdb.Ping(context.Background()).Err() != nil {
 		select {
 		case <-proc.exited:
