@@ -4,6 +4,13 @@
 GO     ?= go
 PYTHON ?= python3
 
+# What the binaries say of themselves; without a tag, the version is Kaa's default.
+BUILD_VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null)
+BUILD_COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+BUILD_DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null)
+APP     := github.com/kaa-run/kaa/internal/app
+STAMP    = -X $(APP).version=$(BUILD_VERSION) -X $(APP).commit=$(BUILD_COMMIT) -X $(APP).date=$(BUILD_DATE)
+
 .PHONY: help run build quick test test-long lint fmt bench clean
 
 help: ## this list
@@ -14,7 +21,7 @@ run: build ## run everything in one process on 127.0.0.1:8080
 
 build: ## bin/kaa, bin/api, bin/runner
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/kaa ./cmd/api ./cmd/runner
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(STAMP)' -o bin/ ./cmd/kaa ./cmd/api ./cmd/runner
 
 quick: ## vet, lint and unit tests: for every save
 	@GO="$(GO)" PYTHON="$(PYTHON)" scripts/check quick

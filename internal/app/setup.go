@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -26,14 +25,6 @@ const redisPatience = 10 * time.Second
 // webhookMargin is how long a record outlives the time in which its webhook is tried,
 // so that the last attempt still finds it.
 const webhookMargin = time.Hour
-
-// Version is what the binary says it is.
-func Version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "0.1.0-dev"
-}
 
 // shared are the parts that every process has.
 type shared struct {
