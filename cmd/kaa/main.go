@@ -19,6 +19,14 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hangup := make(chan os.Signal, 1)
+	app.NotifyHangup(hangup)
+	go func() {
+		<-hangup // a terminal that ends sends it often twice: only the first counts
+		cancel()
+	}()
 	// Who reads the output may go away: that is an error of a write, and no reason to leave
 	// without tidying up. Ignored it would be for all child processes, too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -43,9 +51,21 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	cmd.SetVersionTemplate(app.ThisBuild().Describe("kaa") + "\n")
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.AddCommand(devCommand(), runCommand(), doctorCommand())
+	cmd.AddCommand(devCommand(), runCommand(), doctorCommand(), versionCommand())
 	return cmd
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Say what this binary was built from",
+		Args:  cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			_, _ = fmt.Fprintln(cmd.OutOrStdout(), app.ThisBuild().Describe("kaa"))
+		},
+	}
 }
 
 func process(cmd *cobra.Command) app.Process {

@@ -109,6 +109,8 @@ func (o *observer) Request(method, route string, status int, _ time.Duration) {
 }
 func (*observer) Submitted(string) {}
 
+func (*observer) Problem(int, string) {}
+
 // get answers one GET request.
 func get(t *testing.T, cfg api.Config, path string) *httptest.ResponseRecorder {
 	t.Helper()

@@ -43,7 +43,7 @@ func (a *Attendance) Start(ctx context.Context) {
 				continue
 			}
 			if err := a.renew(ctx, a.hub.Subscriber); err != nil && ctx.Err() == nil {
-				a.log.WarnContext(ctx, "renew the lease of waiting calls", slog.Any("err", err))
+				a.log.WarnContext(ctx, "lease of waiting calls was not renewed: will try again", slog.Any("err", err))
 			}
 		}
 	})

@@ -97,6 +97,7 @@ func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput,
 				return nil, err
 			}
 			out.Body.Jobs[i].problem = p
+			s.cfg.Observer.Problem(p.Status, p.Code)
 			continue
 		}
 		drafts = append(drafts, draft)
@@ -111,6 +112,7 @@ func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput,
 		entry := &out.Body.Jobs[places[i]]
 		if c.Err != nil {
 			entry.problem, _ = problemOf(c.Err)
+			s.cfg.Observer.Problem(entry.problem.Status, entry.problem.Code)
 			continue
 		}
 		view := viewOf(c.Job)

@@ -94,7 +94,7 @@ func healthy() *healthOutput {
 func (s *server) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 	select {
 	case <-s.cfg.Draining:
-		return nil, newProblem(http.StatusServiceUnavailable, "draining", "the process is about to stop")
+		return nil, aboutToStop()
 	default:
 	}
 	if err := s.cfg.Fleet.Ready(ctx); err != nil {

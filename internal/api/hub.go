@@ -20,6 +20,7 @@ type Hub struct {
 	streams int                           // streams of events
 	sockets map[string]int                // by session
 	opened  int                           // all of these
+	held    *bytesHeld                    // of bodies; nil until there is an API
 }
 
 // NewHub returns a hub of that name, which must be unique among all processes.
@@ -108,6 +109,24 @@ func (h *Hub) beginSocket(session string, most int) (end func(), p *Problem) {
 			delete(h.sockets, session)
 		}
 	}, nil
+}
+
+// Open returns how many calls, polls, streams and sockets there are.
+func (h *Hub) Open() map[string]int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return map[string]int64{"calls": int64(h.calls), "polls": int64(h.polls), "streams": int64(h.streams), "sockets": int64(h.opened)}
+}
+
+// BodyBytes returns how many bytes of bodies the API holds.
+func (h *Hub) BodyBytes() int64 {
+	h.mu.Lock()
+	held := h.held
+	h.mu.Unlock()
+	if held == nil {
+		return 0
+	}
+	return held.inUse()
 }
 
 // Calls returns how many synchronous calls wait.

@@ -211,6 +211,7 @@ func (s *server) accept(ctx context.Context, sub submission) (job.Created, error
 		return job.Created{}, err
 	}
 	created := s.submit(ctx, []job.NewJob{draft})[0]
+	callOf(ctx).submitted(draft.Job, created)
 	return created, created.Err
 }
 

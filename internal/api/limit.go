@@ -30,7 +30,7 @@ func limited(rate func(context.Context, string) (job.Rate, error), log *slog.Log
 		r, err := rate(ctx, shortCaller(ctx))
 		if err != nil {
 			if ctx.Err() == nil {
-				log.WarnContext(ctx, "rate limit: let pass", slog.Any("err", err))
+				log.WarnContext(ctx, "rate was not looked up: the request passes", slog.Any("err", err))
 			}
 			return
 		}

@@ -27,6 +27,7 @@ func abort(c *gin.Context, p *Problem) {
 		c.Header(name, values[0])
 	}
 	c.Header("Content-Type", p.ContentType(""))
+	callOf(c.Request.Context()).answeredWith(p)
 	c.Abort()
 	c.PureJSON(p.Status, p)
 }
@@ -49,23 +50,6 @@ func recovered(log *slog.Logger) gin.HandlerFunc {
 			}
 		}()
 		c.Next()
-	}
-}
-
-// observed reports each request to the metrics and the access log. Neither shows
-// a query, a header or a body.
-func observed(o Observer, log *slog.Logger) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		start := time.Now()
-		c.Next()
-		route := c.FullPath()
-		if route == "" {
-			route = "unmatched"
-		}
-		took := time.Since(start)
-		o.Request(c.Request.Method, route, c.Writer.Status(), took)
-		log.DebugContext(c.Request.Context(), "request", slog.String("method", c.Request.Method),
-			slog.String("route", route), slog.Int("status", c.Writer.Status()), slog.Duration("took", took))
 	}
 }
 
@@ -113,6 +97,7 @@ func authenticated(keys []string) gin.HandlerFunc {
 			return
 		}
 		ctx := context.WithValue(c.Request.Context(), callerKey{}, hex.EncodeToString(given[:]))
+		callOf(ctx).caller = shortCaller(ctx)
 		c.Request = c.Request.WithContext(ctx)
 	}
 }

@@ -9,6 +9,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -28,6 +29,9 @@ import (
 // Observer is told what the metrics count.
 type Observer interface {
 	Request(method, route string, status int, took time.Duration)
+	// Problem counts what was answered with a problem: requests, items of batches, frames of
+	// sockets, and streams that broke off.
+	Problem(status int, code string)
 	Submitted(queue string)
 }
 
@@ -55,6 +59,8 @@ type Config struct {
 	Observer  Observer
 	Metrics   http.Handler
 	Log       *slog.Logger
+	// NoAccessLog leaves out the line about each request.
+	NoAccessLog bool
 
 	Limits job.Limits
 	Keys   []string // API keys; none lets everybody in
@@ -94,11 +100,15 @@ type server struct {
 }
 
 // setUpHuma makes huma word its errors as ours and tell "Code" from "code". huma
-// offers only package variables for both.
+// offers only package variables for these.
 var setUpHuma = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
 	huma.NewError = newHumaError
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
-		return humaError(hintsOf(ctx.Operation()), status, msg, errs)
+		err := humaError(hintsOf(ctx.Operation()), status, msg, errs)
+		if p, ok := errors.AsType[*Problem](err); ok {
+			callOf(ctx.Context()).answeredWith(p)
+		}
+		return err
 	}
 	huma.ValidateStrictCasing = true
 })
@@ -116,11 +126,16 @@ func New(cfg Config) http.Handler {
 		cfg.SlowestWrite = 30 * time.Second
 	}
 	held := newBytesHeld(cfg.BodyMemory)
+	if cfg.Hub != nil {
+		cfg.Hub.mu.Lock()
+		cfg.Hub.held = held
+		cfg.Hub.mu.Unlock()
+	}
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
-	engine.Use(observed(cfg.Observer, cfg.Log), recovered(cfg.Log), sameSite(cfg.Origins), authenticated(cfg.Keys),
+	engine.Use(observed(cfg.Observer, cfg.Log, !cfg.NoAccessLog), recovered(cfg.Log), sameSite(cfg.Origins), authenticated(cfg.Keys),
 		limited(cfg.Rate, cfg.Log), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout, held),
 		unpacked(cfg.Limits.MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
@@ -217,6 +232,7 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 		if unforeseen {
 			s.cfg.Log.ErrorContext(ctx, "request failed", slog.String("operation", op.OperationID), slog.Any("err", err))
 		}
+		callOf(ctx).answeredWith(p)
 		return nil, p
 	})
 	// huma documents its own status for mistakes in a request; ours is 400.

@@ -109,7 +109,8 @@ func (s *server) serveSocket(c *gin.Context) {
 	}
 	t.socket = k
 	t.learn(first)
-	k.run(ctx, t)
+	// What its frames ask for is not what the request did.
+	k.run(context.WithValue(ctx, callOfKey{}, new(call)), t)
 }
 
 // refuseUpgrade says what keeps a request from becoming a socket.

@@ -266,6 +266,7 @@ func (k *socket) refuse(ctx context.Context, id string, err error) error {
 }
 
 func (k *socket) complain(id string, p *Problem) error {
+	k.s.cfg.Observer.Problem(p.Status, p.Code)
 	frame := struct {
 		FrameHead
 		Code       string       `json:"code"`

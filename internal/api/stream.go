@@ -125,13 +125,14 @@ func (f *follower) nextWithin(ctx context.Context, d time.Duration) (job.Event, 
 
 // brokenBy words why a stream ends before its job.
 func (s *server) brokenBy(ctx context.Context, id string, err error) *Problem {
-	if errors.Is(err, errStopping) {
-		return newProblem(http.StatusServiceUnavailable, "draining", "this process is being stopped; connect again with the last event's id")
-	}
 	p, unforeseen := problemOf(err)
+	if errors.Is(err, errStopping) {
+		p, unforeseen = newProblem(http.StatusServiceUnavailable, "draining", "this process is being stopped; connect again with the last event's id"), false
+	}
 	if unforeseen {
 		s.cfg.Log.ErrorContext(ctx, "event stream failed", slog.String("job_id", id), slog.Any("err", err))
 	}
+	s.cfg.Observer.Problem(p.Status, p.Code)
 	return p
 }
 

@@ -99,6 +99,9 @@ func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.
 // recorded, a job will run even if the rest fails: the outbox has it. So only
 // recording decides.
 func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created {
+	for i := range drafts {
+		drafts[i].Spec.Trace = job.TraceOf(ctx)
+	}
 	created := s.record(ctx, drafts)
 	var enqueued []job.DueTask
 	for _, c := range created {
@@ -110,7 +113,7 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 			continue // what a session has to do waits in the session
 		}
 		if err := s.cfg.Queue.Enqueue(ctx, c.Job.Task()); err != nil {
-			s.cfg.Log.WarnContext(ctx, "enqueue: left to the outbox", slog.String("job_id", c.Job.ID), slog.Any("err", err))
+			s.cfg.Log.WarnContext(ctx, "task was not enqueued: left to the outbox", slog.String("job_id", c.Job.ID), slog.Any("err", err))
 			continue
 		}
 		enqueued = append(enqueued, c.Job.Task())
@@ -118,7 +121,7 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 	// A synchronous job is claimed, which confirms it, before this would arrive.
 	if len(enqueued) > 0 && drafts[0].Subscriber == "" {
 		if err := s.cfg.Records.Enqueued(ctx, enqueued...); err != nil {
-			s.cfg.Log.WarnContext(ctx, "confirm enqueued: left to the outbox", slog.Any("err", err))
+			s.cfg.Log.WarnContext(ctx, "enqueueing was not confirmed: left to the outbox", slog.Any("err", err))
 		}
 	}
 	return created
@@ -158,6 +161,7 @@ func (s *server) createAndWait(ctx context.Context, draft job.NewJob) (job.Job, 
 // submitForCaller submits a job for somebody who waits for it.
 func (s *server) submitForCaller(ctx context.Context, draft job.NewJob) (job.Job, error) {
 	created := s.submit(ctx, []job.NewJob{draft})[0]
+	callOf(ctx).submitted(draft.Job, created)
 	if errors.Is(created.Err, job.ErrUnavailable) {
 		// It may have been recorded all the same, and the caller is told to try again.
 		s.cancelLater(ctx, draft.Job)
@@ -204,7 +208,7 @@ func (s *server) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *j
 		case errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
 			return job.Job{}, err
 		case err != nil:
-			s.cfg.Log.WarnContext(ctx, "look for the end of a job: will try again", slog.String("job_id", id), slog.Any("err", err))
+			s.cfg.Log.WarnContext(ctx, "could not look for the end of a job: will try again", slog.String("job_id", id), slog.Any("err", err))
 		}
 	}
 }
@@ -249,7 +253,7 @@ func (s *server) cancelLater(ctx context.Context, j job.Job) {
 			}
 			select {
 			case <-ctx.Done():
-				s.cfg.Log.WarnContext(ctx, "cancel the job of a caller who went away", slog.String("job_id", j.ID), slog.Any("err", err))
+				s.cfg.Log.WarnContext(ctx, "job of a caller who went away was not cancelled", slog.String("job_id", j.ID), slog.Any("err", err))
 				return
 			case <-time.After(cancelAgain):
 			}
@@ -264,7 +268,7 @@ func (s *server) removeTask(ctx context.Context, j job.Job) {
 		return // it has none
 	}
 	if err := s.cfg.Queue.Remove(ctx, j.Task()); err != nil {
-		s.cfg.Log.WarnContext(ctx, "remove task of a cancelled job", slog.String("job_id", j.ID), slog.Any("err", err))
+		s.cfg.Log.WarnContext(ctx, "task of a cancelled job stays: a runner will drop it", slog.String("job_id", j.ID), slog.Any("err", err))
 	}
 }
 

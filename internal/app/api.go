@@ -14,7 +14,6 @@ import (
 
 	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/store"
-	"github.com/kaa-run/kaa/internal/telemetry"
 	"github.com/kaa-run/kaa/internal/webhook"
 )
 
@@ -31,9 +30,8 @@ func RunAPI(ctx context.Context, p Process) error {
 	s.log.InfoContext(ctx, "listening", slog.String("addr", a.listener.Addr().String()))
 	p.ready(a.listener.Addr())
 	failed := a.wait(ctx)
-	s.log.InfoContext(ctx, "draining")
 	stages := append(a.stages(), stage{"redis", time.Second, func(context.Context) error { return s.close() }})
-	return errors.Join(failed, drain(ctx, s.log, stages))
+	return errors.Join(failed, s.shutDown(ctx, stages))
 }
 
 // APIHealthAddr is where an API process answers health checks.
@@ -97,8 +95,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	a.background = append(maintenance, stage{"attendance", time.Second, func(context.Context) error { attendance.Close(); return nil }},
 		stage{"events", time.Second, func(context.Context) error { bell.Close(); return nil }},
 		stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
-	s.metrics.Register(telemetry.NewQueues(s.queueStats))
-	s.metrics.Register(telemetry.NewSessions(s.store.CountSessions))
+	s.measureAPI(hub)
 
 	if a.listener, err = listen(ctx, s.cfg.Addr, s.log); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on KAA_ADDR: %w", err), drain(ctx, s.log, a.background))
@@ -109,8 +106,8 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	}
 	a.server = &http.Server{
 		Handler: api.New(api.Config{
-			Records: s.store, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: s.blobs,
-			Events: s.store, Bell: bell, Observers: s.store, Origins: s.cfg.AllowedOrigins, Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
+			Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
+			Events: s.store, Bell: bell, Observers: s.store, Origins: s.cfg.AllowedOrigins, Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log, NoAccessLog: !s.cfg.AccessLog,
 			Limits: s.cfg.limits(), Keys: keys, MaxBodyBytes: s.cfg.MaxBodyBytes, SyncQueueWait: s.cfg.SyncQueueWait,
 			MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
 			Version: Version(), Draining: a.draining, Background: a.requests,

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/blob"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/telemetry"
 )
 
 // Config is the whole configuration of a process. docs/configuration.md describes
@@ -103,6 +104,8 @@ type Config struct {
 
 	LogLevel  slog.Level `env:"KAA_LOG_LEVEL" envDefault:"INFO"`
 	LogFormat string     `env:"KAA_LOG_FORMAT" envDefault:"json"`
+	AccessLog bool       `env:"KAA_ACCESS_LOG" envDefault:"true"`
+	JobLog    bool       `env:"KAA_JOB_LOG" envDefault:"true"`
 
 	unknown []string // KAA_ variables that mean nothing, for a warning
 }
@@ -320,8 +323,8 @@ func (c *Config) check() []error {
 	if c.RateLimit != 0 && !(c.RateLimit >= minRate && c.RateLimit <= maxRate) {
 		bad("KAA_RATE_LIMIT must be 0, or from %g to %g requests a second", minRate, maxRate)
 	}
-	if c.LogFormat != "json" && c.LogFormat != "text" {
-		bad("KAA_LOG_FORMAT is %q; use json or text", c.LogFormat)
+	if !slices.Contains([]string{telemetry.LogJSON, telemetry.LogText, telemetry.LogConsole}, c.LogFormat) {
+		bad("KAA_LOG_FORMAT is %q; use json, text or console", c.LogFormat)
 	}
 	if !slices.Contains([]string{"strict", "basic", "none", "auto"}, c.Sandbox) {
 		bad("KAA_SANDBOX is %q; use strict, basic, none or auto", c.Sandbox)

@@ -11,6 +11,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/telemetry"
 )
 
 // RunDev runs API, one runner and, unless KAA_REDIS_URL is set, an embedded Redis
@@ -46,7 +47,7 @@ type dev struct {
 // devDefaults differ from a server's: somebody sits in front of it. Given values
 // win over them.
 func devDefaults() map[string]string {
-	return map[string]string{"KAA_LOG_FORMAT": "text", "KAA_DRAIN_TIMEOUT": "1s"}
+	return map[string]string{"KAA_LOG_FORMAT": telemetry.LogConsole, "KAA_DRAIN_TIMEOUT": "1s"}
 }
 
 // startDev starts it all. overrides win over the environment.
@@ -102,7 +103,7 @@ func (d *dev) stop(ctx context.Context) error {
 		d.embedded.close()
 		return errors.Join(err, d.removeFiles())
 	}})
-	return drain(ctx, d.log, stages)
+	return d.shutDown(ctx, stages, slog.Int("active", d.runner.runner.Active()))
 }
 
 func (d *dev) removeFiles() error {

@@ -15,6 +15,23 @@ type stage struct {
 	stop   func(context.Context) error
 }
 
+// shutDown drains a process, and says so in its log: what began it, with what it has under way,
+// and when all has ended.
+func (s *shared) shutDown(ctx context.Context, stages []stage, underWay ...slog.Attr) error {
+	start := time.Now()
+	if why, ok := errors.AsType[signalled](context.Cause(ctx)); ok {
+		underWay = append(underWay, slog.String("signal", why.signal.String()))
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "draining", append(underWay, slog.Duration("drain_timeout", s.cfg.DrainTimeout))...)
+	err := drain(ctx, s.log, stages)
+	if err != nil {
+		s.log.ErrorContext(ctx, "stopped, but not all parts as they should", slog.Duration("duration", time.Since(start)), slog.Any("err", err))
+		return err
+	}
+	s.log.InfoContext(ctx, "stopped", slog.Duration("duration", time.Since(start)))
+	return nil
+}
+
 // drain runs the stages in order, each in its own budget. A stage that fails or
 // overruns does not keep later ones from releasing what they hold.
 func drain(ctx context.Context, log *slog.Logger, stages []stage) error {
@@ -33,10 +50,10 @@ func drain(ctx context.Context, log *slog.Logger, stages []stage) error {
 		cancel()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))
-			log.WarnContext(ctx, "stopped", slog.String("stage", s.name), slog.Duration("took", time.Since(start)), slog.Any("err", err))
+			log.WarnContext(ctx, "a part did not stop as it should", slog.String("stage", s.name), slog.Duration("duration", time.Since(start)), slog.Any("err", err))
 			continue
 		}
-		log.DebugContext(ctx, "stopped", slog.String("stage", s.name), slog.Duration("took", time.Since(start)))
+		log.DebugContext(ctx, "stopped a part", slog.String("stage", s.name), slog.Duration("duration", time.Since(start)))
 	}
 	return errors.Join(errs...)
 }

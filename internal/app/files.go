@@ -29,7 +29,7 @@ func (c *Config) fileLimits() job.FileLimits {
 
 // startCleaner begins to delete the blobs of jobs that have expired.
 func (s *shared) startCleaner(ctx context.Context) stage {
-	c := runner.NewCleaner(s.store, s.blobs, s.periods.Periods, s.log)
+	c := runner.NewCleaner(s.store, countedBlobs{s.blobs, s.metrics}, s.periods.Periods, s.log)
 	c.Start(ctx)
 	return stage{"cleaner", 2 * time.Second, func(context.Context) error { c.Close(); return nil }}
 }

@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -49,46 +52,119 @@ func (p Process) ready(a net.Addr) {
 
 // Main runs a server command and returns its exit code. Its only argument may be
 // healthcheck, which asks the process that runs with the same configuration
-// whether it is ready.
+// whether it is ready, or what asks for the version or for help.
 func Main(name string, run func(context.Context, Process) error, healthAddr func(Config) string) int {
 	ctx, hurry, stop := signals(context.Background())
 	defer stop()
 	p := Process{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Hurry: hurry}
-	if len(os.Args) == 2 && os.Args[1] == "healthcheck" {
-		run = func(ctx context.Context, p Process) error { return healthcheck(ctx, p.Environ, healthAddr) }
-	} else if len(os.Args) > 1 {
-		_, _ = fmt.Fprintf(os.Stderr, "usage: %s [healthcheck]\nIt is configured by the environment: see docs/configuration.md.\n", name)
-		return 2
-	}
-	if err := run(ctx, p); err != nil {
-		_, _ = fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-		return 1
-	}
-	return 0
+	return command(ctx, p, name, os.Args[1:], run, healthAddr)
 }
 
-// signals says what SIGTERM and SIGINT mean: the first ends the context, which starts
-// the drain, the second closes hurry, and a third ends the process where it stands.
+func command(ctx context.Context, p Process, name string, args []string, run func(context.Context, Process) error, healthAddr func(Config) string) int {
+	say := func(w io.Writer, text string) { _, _ = fmt.Fprintln(w, text) }
+	asked := ""
+	if len(args) > 0 {
+		asked = args[0]
+	}
+	switch {
+	case len(args) == 0:
+		if err := run(ctx, p); err != nil {
+			p.lastWords(ctx, name, err)
+			return 1
+		}
+		return 0
+	case len(args) > 1:
+	case asked == "healthcheck":
+		if err := healthcheck(ctx, p.Environ, healthAddr); err != nil {
+			say(p.Stderr, name+": "+err.Error())
+			return 1
+		}
+		return 0
+	case slices.Contains([]string{"version", "--version", "-version", "-v"}, asked):
+		say(p.Stdout, ThisBuild().Describe(name))
+		return 0
+	case slices.Contains([]string{"help", "--help", "-help", "-h"}, asked):
+		say(p.Stdout, usage(name))
+		return 0
+	}
+	say(p.Stderr, usage(name))
+	return 2
+}
+
+func usage(name string) string {
+	return fmt.Sprintf(`usage: %[1]s [healthcheck | version | help]
+
+Without an argument, %[1]s runs until SIGTERM, SIGINT or SIGHUP, and then drains.
+  healthcheck  ask the %[1]s that runs with this configuration whether it is ready
+  version      say what this binary was built from (also --version)
+  help         this text (also --help)
+
+It is configured by environment variables: see docs/configuration.md.`, name)
+}
+
+// lastWords puts what ends the process into the log, in its format: whoever collects that
+// has to see it. Of a wrong configuration each mistake is a line.
+func (p Process) lastWords(ctx context.Context, name string, err error) {
+	cfg, _ := LoadConfig(p.Environ) // what could be read of it says how to log
+	log := newLog(cfg, p.Stderr).With(slog.String("process", name))
+	if wrong, ok := errors.AsType[*configError](err); ok {
+		for problem := range strings.SplitSeq(wrong.Unwrap().Error(), "\n") {
+			log.ErrorContext(ctx, "the configuration is wrong", slog.String("problem", problem))
+		}
+		return
+	}
+	log.ErrorContext(ctx, "the process ends with an error", slog.Any("err", err))
+}
+
+// configError is a configuration that nothing can be started with.
+type configError struct{ problems error }
+
+func (e *configError) Error() string { return "configuration:\n" + e.problems.Error() }
+func (e *configError) Unwrap() error { return e.problems }
+
+// signals says what SIGTERM, SIGINT and SIGHUP mean: the first ends the context, which starts
+// the drain, the second closes hurry, and a third ends the process where it stands. The end of a
+// terminal sends SIGHUP, often twice, to those who did not ask for it to be ignored (nohup):
+// nobody is in a hurry then.
 func signals(parent context.Context) (ctx context.Context, hurry <-chan struct{}, stop func()) {
-	ctx, cancel := context.WithCancel(parent)
-	received := make(chan os.Signal, 2)
+	ctx, cancel := context.WithCancelCause(parent)
+	received, hangup := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(received, os.Interrupt, syscall.SIGTERM)
+	NotifyHangup(hangup)
 	hurried, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
-		for _, act := range []func(){cancel, func() { close(hurried) }} {
-			select {
-			case <-received:
-				act()
-			case <-stopped:
-				return
-			}
+		var first os.Signal
+		select {
+		case first = <-received:
+		case first = <-hangup:
+		case <-stopped:
+			return
+		}
+		cancel(signalled{first})
+		select {
+		case <-received:
+			close(hurried)
+		case <-stopped:
+			return
 		}
 		signal.Stop(received)
 	}()
 	return ctx, hurried, func() {
 		signal.Stop(received)
 		close(stopped)
-		cancel()
+		cancel(nil)
+	}
+}
+
+// signalled is why a context ends: somebody sent a signal.
+type signalled struct{ signal os.Signal }
+
+func (s signalled) Error() string { return "signal: " + s.signal.String() }
+
+// NotifyHangup has SIGHUP sent to c, unless whoever started this process had it ignored.
+func NotifyHangup(c chan<- os.Signal) {
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(c, syscall.SIGHUP)
 	}
 }
 

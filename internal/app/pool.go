@@ -55,7 +55,7 @@ func missingLayer(e *interpreter.LayerError) job.Layer {
 
 func (s *shared) startPoolAt(ctx context.Context, level sandbox.Level) (*interpreter.Pool, error) {
 	cfg := s.cfg.interpreters(level)
-	cfg.Log = s.log
+	cfg.Log, cfg.Spawned = s.log, s.metrics.Spawned
 	return startInterpreters(ctx, cfg)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
@@ -45,11 +46,10 @@ func RunRunner(ctx context.Context, p Process) error {
 	}
 	p.ready(health.addr())
 	<-ctx.Done()
-	s.log.InfoContext(ctx, "draining", slog.Int("active", r.runner.Active()), slog.Duration("budget", s.cfg.DrainTimeout))
 	stages := append(r.stages(),
 		stage{"health", time.Second, health.close},
 		stage{"redis", time.Second, func(context.Context) error { return s.close() }})
-	return drain(ctx, s.log, stages)
+	return s.shutDown(ctx, stages, slog.Int("active", r.runner.Active()))
 }
 
 // RunnerHealthAddr is where a runner process answers health checks, if at all.
@@ -87,10 +87,11 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	maintainer := s.maintainer(self.ID)
 	r := runner.New(runner.Config{
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics, Events: s.store, EventBytes: s.cfg.EventBytes,
-		Blobs: s.blobs, Files: s.cfg.fileLimits(),
+		Blobs: countedBlobs{s.blobs, s.metrics}, Files: s.cfg.fileLimits(),
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
-		SessionRecords: s.store, Interpreters: interpreters{pool},
+		SessionRecords: s.store, Interpreters: interpreters{pool}, NoJobLog: !s.cfg.JobLog,
 	})
+	s.measureRunner(self, r, pool.Parked)
 	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {
 		return nil, err
 	}
@@ -154,6 +155,8 @@ func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Serve
 		ShutdownTimeout: shutdown, Log: s.log,
 	})
 	if err == nil {
+		tasks.AddHook(redisMetrics{s.metrics}) // after the gate's, which would else count as Redis
+		blocking.AddHook(redisMetrics{s.metrics})
 		err = server.Start(ctx, func(ctx context.Context, t queue.Task) error { return r.Handle(ctx, t.JobID, t.Runtime) })
 	}
 	if err != nil {
@@ -173,10 +176,10 @@ func (r *runnerProcess) stages() []stage {
 		{"taking jobs", 2 * time.Second, func(ctx context.Context) error {
 			r.server.Stop()
 			if err := r.runner.BeginDrain(ctx); err != nil {
-				r.log.WarnContext(ctx, "say that this runner drains", slog.Any("err", err)) // that is all it does
+				r.log.WarnContext(ctx, "draining was not announced", slog.Any("err", err)) // that is all it does
 			}
 			if err := r.runner.DrainSessions(ctx); err != nil {
-				r.log.WarnContext(ctx, "end the sessions", slog.Any("err", err)) // Close tries again
+				r.log.WarnContext(ctx, "sessions were not ended: will try again", slog.Any("err", err)) // Close tries again
 			}
 			return nil
 		}},
@@ -279,18 +282,10 @@ func (s *shared) serveHealth(ctx context.Context) (*healthServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on KAA_RUNNER_ADDR: %w", err)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.metrics.Handler())
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) {
-		if err := s.store.Ready(req.Context()); err != nil || ctx.Err() != nil {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	})
-	h := &healthServer{listener: lis, server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}
+	h := &healthServer{listener: lis, server: &http.Server{Handler: api.Probes(s.store.Ready, ctx.Done(), s.metrics.Handler()), ReadHeaderTimeout: 5 * time.Second}}
 	go func() {
 		if err := h.server.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
-			s.log.ErrorContext(ctx, "health server", slog.Any("err", err))
+			s.log.ErrorContext(ctx, "health server ended", slog.Any("err", err))
 		}
 	}()
 	return h, nil

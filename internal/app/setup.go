@@ -45,7 +45,7 @@ type shared struct {
 func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	cfg, err := LoadConfig(p.Environ)
 	if err != nil {
-		return nil, fmt.Errorf("configuration:\n%w", err)
+		return nil, &configError{err}
 	}
 	log := newLog(cfg, p.Stderr).With(slog.String("process", process))
 	if len(cfg.unknown) > 0 {
@@ -59,7 +59,12 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("KAA_REDIS_URL: %w", err)
 	}
-	s := &shared{cfg: cfg, log: log, metrics: telemetry.NewMetrics(), redis: options, rdb: connect(*options, "data"), periods: p.Periods, hurry: p.Hurry}
+	build := ThisBuild()
+	s := &shared{
+		cfg: cfg, log: log, metrics: telemetry.NewMetrics(build.Version, build.Commit), redis: options, rdb: connect(*options, "data"),
+		periods: p.Periods, hurry: p.Hurry,
+	}
+	s.rdb.AddHook(redisMetrics{s.metrics})
 	s.queue = queue.NewClient(s.rdb)
 	s.store = store.New(s.rdb, store.Config{
 		RunnerTTL: p.Periods.Lease, TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
@@ -70,6 +75,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	if s.blobs, err = blob.New(cfg.blobURL()); err != nil {
 		return nil, errors.Join(fmt.Errorf("KAA_BLOB_URL: %w", err), s.rdb.Close())
 	}
+	s.announce(ctx, p.Environ)
 	if err := s.awaitRedis(ctx); err != nil {
 		_ = s.close() // the first error is the one to report
 		return nil, err
@@ -138,7 +144,7 @@ func (s *shared) task(t job.DueTask) queue.Task {
 // maintainer returns the maintenance of a process, not started yet; self is its runner, if
 // it has one.
 func (s *shared) maintainer(self string) *runner.Maintainer {
-	return runner.NewMaintainer(self, s.store, s.store, s.enqueue, s.reclaim, s.periods.Periods, s.log)
+	return runner.NewMaintainer(self, s.store, countedEnds{s.store, s.metrics}, s.enqueue, s.reclaim, s.periods.Periods, s.log)
 }
 
 // startMaintenance starts it and returns its stages. hooksDue, if not nil, is called
@@ -226,11 +232,7 @@ func (s *shared) rate() func(context.Context, string) (job.Rate, error) {
 }
 
 func newLog(cfg Config, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if cfg.LogFormat == "text" {
-		return slog.New(slog.NewTextHandler(w, options))
-	}
-	return slog.New(slog.NewJSONHandler(w, options))
+	return telemetry.NewLog(w, cfg.LogLevel, cfg.LogFormat)
 }
 
 // redisLog takes what go-redis has to say, which is about connections it repairs.

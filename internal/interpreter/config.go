@@ -69,6 +69,8 @@ type Config struct {
 	StartTimeout time.Duration
 	// PassEnv names the variables of this process that workers get. No others do.
 	PassEnv []string
+	// Spawned is told of each worker that was made, or could not be. Default: nobody.
+	Spawned func(runtime string, took time.Duration, err error)
 	// Log gets what operators should know; never code or output. Default: nothing.
 	Log *slog.Logger
 }
@@ -100,6 +102,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Quota = fill(c.Quota, defaultQuota())
 	c.MaxQuota = atLeast(c.MaxQuota, c.Quota)
+	if c.Spawned == nil {
+		c.Spawned = func(string, time.Duration, error) {}
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

@@ -17,6 +17,8 @@ const (
 	cpuExceeded    = "CPULimitExceeded"
 )
 
+var limitNames = map[string]job.LimitName{memoryExceeded: job.LimitMemory, cpuExceeded: job.LimitCPU} //nolint:gochecknoglobals // a constant
+
 const (
 	// firstLook and laterLook are how often the watchdog looks. What it guards against
 	// takes time: a process fills some 2 GB a second.

@@ -97,6 +97,17 @@ func (p *Pool) Runtimes() []job.Runtime {
 	return all
 }
 
+// Parked returns how many workers are ready to be lent, by runtime.
+func (p *Pool) Parked() map[string]int {
+	all := make(map[string]int, len(p.stocks))
+	for _, st := range p.stocks {
+		st.mu.Lock()
+		all[st.name] = len(st.parked)
+		st.mu.Unlock()
+	}
+	return all
+}
+
 // Sandbox returns the level in force, its layers, and what limits memory.
 func (p *Pool) Sandbox() (sandbox.Level, []job.Layer, string) {
 	var layers []job.Layer

@@ -86,7 +86,7 @@ func removeLeftovers(parent string, log *slog.Logger) {
 			continue // in use, or gone by now
 		}
 		if err := (privateDir{path: path, lock: lock}).remove(); err != nil {
-			log.Warn("interpreter: left-over directory", slog.String("path", path), slog.Any("err", err))
+			log.Warn("interpreter: a left-over directory was not removed", slog.String("path", path), slog.Any("err", err))
 		}
 	}
 }

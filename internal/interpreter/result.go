@@ -48,7 +48,7 @@ func (r *run) result() job.Result {
 	}
 	switch {
 	case limit != "":
-		res.Status = job.StatusExit
+		res.Status, res.Limit = job.StatusExit, limitNames[limit]
 		res.ExitCode = new(signalBase + int(syscall.SIGKILL))
 		res.Error = &job.Error{Name: limit, Value: value}
 	case r.stopped != "" || r.aborted:
@@ -72,6 +72,9 @@ func (r *run) result() job.Result {
 // whatever it made of it.
 func (r *run) interrupted(res *job.Result) {
 	res.Status = job.StatusInterrupted
+	if r.stopped != "" && r.stopped != cancelled {
+		res.Limit = job.LimitTimeout
+	}
 	res.Error = &job.Error{Name: "KeyboardInterrupt", Value: r.stopped}
 	if r.aborted && r.stopped == "" {
 		res.Error.Value = "the interpreter was closed"

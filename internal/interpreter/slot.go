@@ -175,7 +175,7 @@ func (p *Pool) closeSlot(s *slot) {
 	}
 	children.reapAdopted()
 	if err := s.group.Remove(); err != nil {
-		p.cfg.Log.Warn("interpreter: remove control group", slog.Any("err", err))
+		p.cfg.Log.Warn("interpreter: a control group was not removed", slog.Any("err", err))
 	}
 	p.owners.giveBack(s.owner)
 }

@@ -192,7 +192,11 @@ func (st *stock) needsMore() bool {
 // at once as there may be spawns at once.
 func (st *stock) refill() {
 	for st.claimSpawn() {
+		began := time.Now()
 		w, err := st.spawn(st.pool.life)
+		if st.pool.life.Err() == nil {
+			st.pool.cfg.Spawned(st.name, time.Since(began), err)
+		}
 		pause := st.spawned(w, err)
 		if pause > 0 {
 			select {
@@ -342,7 +346,7 @@ func (st *stock) spawned(w *Worker, err error) time.Duration {
 	}
 	defer st.mu.Unlock()
 	st.failures++
-	st.pool.cfg.Log.Error("interpreter: spawn", slog.String("runtime", st.name), slog.Any("err", err), slog.Int("failures", st.failures))
+	st.pool.cfg.Log.Error("interpreter: no worker could be started: will try again", slog.String("runtime", st.name), slog.Any("err", err), slog.Int("failures", st.failures))
 	// One that hung has used up the patience of those who wait, and a layer that does
 	// not hold will not hold in a moment.
 	_, layer := errors.AsType[*LayerError](err)
@@ -377,7 +381,7 @@ func (st *stock) ended(w *Worker) {
 func (st *stock) replace(w *Worker) {
 	st.pool.cfg.Log.Warn("interpreter: parked worker died", slog.String("session_id", w.id))
 	if err := w.Close(); err != nil {
-		st.pool.cfg.Log.Warn("interpreter: close", slog.Any("err", err))
+		st.pool.cfg.Log.Warn("interpreter: a worker was not closed as it should", slog.Any("err", err))
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()

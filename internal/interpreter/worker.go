@@ -226,7 +226,7 @@ func (w *Worker) endProcesses() {
 		return // the kernel has seen to it
 	}
 	if err := sweep(lastResort); err != nil {
-		w.pool.cfg.Log.Error("interpreter: sweep", slog.String("session_id", w.id), slog.Any("err", err))
+		w.pool.cfg.Log.Error("interpreter: processes that a worker left are not all gone: will try again", slog.String("session_id", w.id), slog.Any("err", err))
 		w.pool.wg.Go(w.pool.sweepOn)
 	}
 }
@@ -304,7 +304,7 @@ func (w *Worker) begin() error {
 func (w *Worker) closeFiles() {
 	for _, f := range []io.Closer{w.control, w.stdin, w.stdout, w.stderr} {
 		if err := f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-			w.pool.cfg.Log.Warn("interpreter: close", slog.String("session_id", w.id), slog.Any("err", err))
+			w.pool.cfg.Log.Warn("interpreter: a worker was not closed as it should", slog.String("session_id", w.id), slog.Any("err", err))
 		}
 	}
 }

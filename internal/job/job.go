@@ -58,6 +58,8 @@ type Spec struct {
 	FigureFormats []string `json:"figureFormats,omitempty"`
 	// Files lie in the working directory before the code begins.
 	Files []Input `json:"files,omitempty"`
+	// Trace is for the runner's log: the code does not see it.
+	Trace Trace `json:"trace,omitzero"`
 }
 
 // Claim is the right to execute one attempt of a job. It is fenced: the store
@@ -127,9 +129,22 @@ type Result struct {
 	// Session is nil but for executions of a session.
 	Session *SessionAfter `json:"session,omitempty" doc:"For an execution of a session: whether the session goes on."`
 
+	// Limit is the one at which the code was ended; for logs and metrics. Callers see it in Error.
+	Limit LimitName `json:"-"`
+
 	Files        []File        `json:"files,omitempty" nullable:"false" doc:"Files in its working directory that the code created or changed. GET /v1/jobs/{id}/files/{path} has their content."`
 	FilesDropped *FilesDropped `json:"filesDropped,omitempty" doc:"Present when files were not kept."`
 }
+
+// LimitName is a limit at which executed code is ended.
+type LimitName string
+
+// The limits.
+const (
+	LimitMemory  LimitName = "memory"
+	LimitCPU     LimitName = "cpu"
+	LimitTimeout LimitName = "timeout"
+)
 
 // Error is an uncaught exception of the executed code.
 type Error struct {

@@ -41,7 +41,7 @@ func (r *Runner) findAnswers(ctx context.Context) {
 	answers, err := r.cfg.SessionRecords.Answers(ctx, jobs)
 	if err != nil {
 		if ctx.Err() == nil {
-			r.cfg.Log.WarnContext(ctx, "look for input", slog.Any("err", err))
+			r.cfg.Log.WarnContext(ctx, "could not look for answers to input(): will try again", slog.Any("err", err))
 		}
 		return
 	}

@@ -34,7 +34,7 @@ func (s *Session) dropCheckpoints() {
 
 func (s *Session) closeCopy(i Interpreter) {
 	if err := i.Close(); err != nil {
-		s.of.r.cfg.Log.Error("close copy of interpreter", slog.String("session_id", s.id), slog.Any("err", err))
+		s.of.r.cfg.Log.Error("copy of an interpreter was not closed as it should", slog.String("session_id", s.id), slog.Any("err", err))
 	}
 }
 
@@ -77,7 +77,7 @@ func (s *sessions) recordAndFork(ctx context.Context, se *Session, ids []string)
 		gone := job.SessionEnd{Reason: job.EndStartFailed, Message: "the session that it was to be a copy of could not be copied"}
 		if err := records.EndSession(ctx, id, gone); err != nil {
 			// Without an interpreter it would be a fresh one, which is no copy.
-			s.r.cfg.Log.ErrorContext(ctx, "take back the record of a copy", slog.String("session_id", id), slog.Any("err", err))
+			s.r.cfg.Log.ErrorContext(ctx, "record of a copy that was not made is left over", slog.String("session_id", id), slog.Any("err", err))
 		}
 	}
 	return nil, end, err

@@ -39,7 +39,7 @@ func (r *Runner) Start(ctx context.Context) error {
 				r.suspect()
 			}
 			if err := r.beat(ctx); err != nil && ctx.Err() == nil {
-				r.cfg.Log.WarnContext(ctx, "heartbeat", slog.Any("err", err))
+				r.cfg.Log.WarnContext(ctx, "heartbeat was not sent: will try again", slog.Any("err", err))
 				return
 			}
 			r.giveBackForgotten(ctx)
@@ -84,6 +84,16 @@ func (r *Runner) Active() int {
 	return len(r.active)
 }
 
+// Sessions returns how many sessions have an interpreter here, or are getting one.
+func (r *Runner) Sessions() int { return r.sessions.count() }
+
+// Draining reports whether the runner says that it is draining.
+func (r *Runner) Draining() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.draining
+}
+
 // BeginDrain makes the runner say that it is draining.
 func (r *Runner) BeginDrain(ctx context.Context) error {
 	r.mu.Lock()
@@ -126,7 +136,7 @@ func (r *Runner) endDoomed(ctx context.Context) {
 	cancelled, lost, watched, err := r.cfg.Registry.Doomed(ctx, claims)
 	if err != nil {
 		if ctx.Err() == nil {
-			r.cfg.Log.WarnContext(ctx, "look for cancels", slog.Any("err", err))
+			r.cfg.Log.WarnContext(ctx, "could not look for cancels: will try again", slog.Any("err", err))
 		}
 		return
 	}
@@ -183,7 +193,7 @@ func (r *Runner) giveBackForgotten(ctx context.Context) {
 			r.suspect() // look again later
 			continue
 		}
-		r.cfg.Log.WarnContext(ctx, "give back a job that nobody executes", slog.String("job_id", c.JobID))
+		r.cfg.Log.WarnContext(ctx, "a claim that nobody executes is given back", slog.String("job_id", c.JobID))
 		_, giveErr := r.cfg.Records.GiveBack(ctx, c, job.Failure{
 			Code: job.FailRunnerLost, Message: "its runner lost touch with Redis at its start or its end",
 		})
@@ -193,7 +203,7 @@ func (r *Runner) giveBackForgotten(ctx context.Context) {
 	}
 	if err != nil {
 		r.suspect()
-		r.cfg.Log.WarnContext(ctx, "give back forgotten jobs: will try again", slog.Any("err", err))
+		r.cfg.Log.WarnContext(ctx, "jobs that nobody executes were not given back: will try again", slog.Any("err", err))
 	}
 }
 

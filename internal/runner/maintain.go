@@ -143,7 +143,7 @@ func (m *Maintainer) promote(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			m.log.WarnContext(ctx, "enqueue due jobs", slog.Any("err", err))
+			m.log.WarnContext(ctx, "due jobs were not all enqueued: will try again", slog.Any("err", err))
 			pause = retryAfter
 		}
 		t := time.NewTimer(pause)
@@ -195,7 +195,7 @@ func (m *Maintainer) rescue(ctx context.Context) {
 	if len(lost) > 0 {
 		// A Redis that answers and takes nothing holds up heartbeats, too.
 		if err := m.repairs.Ready(ctx); err != nil {
-			m.troubled(ctx, "look for lost runners", err)
+			m.troubled(ctx, "could not look for lost runners: will try again", err)
 			return
 		}
 		wait(ctx, secondLook)
@@ -209,7 +209,7 @@ func (m *Maintainer) rescue(ctx context.Context) {
 		return
 	}
 	if err := m.reclaim(ctx); err != nil {
-		m.log.WarnContext(ctx, "reclaim the tasks of a lost runner", slog.Any("err", err))
+		m.log.WarnContext(ctx, "tasks of a lost runner were not put back: will try again", slog.Any("err", err))
 		return
 	}
 	m.toReclaim--
@@ -221,7 +221,7 @@ func (m *Maintainer) lapsed(ctx context.Context) []string {
 	lapsed, err := m.repairs.Lapsed(ctx, m.self)
 	switch {
 	case err != nil:
-		m.troubled(ctx, "look for lost runners", err)
+		m.troubled(ctx, "could not look for lost runners: will try again", err)
 		return nil
 	case time.Since(began) > slowLook:
 		m.answersSince = time.Now()
@@ -236,7 +236,7 @@ func (m *Maintainer) writeOff(ctx context.Context, lost []string) bool {
 	if err != nil {
 		// A runner may have been written off before the trouble: look for its tasks.
 		m.toReclaim = reclaims
-		m.troubled(ctx, "rescue", err)
+		m.troubled(ctx, "jobs of lost runners were not settled: will try again", err)
 		return false
 	}
 	for _, r := range rescued {
@@ -279,7 +279,7 @@ func (m *Maintainer) sweep(ctx context.Context) {
 		n, err := m.repairs.Sweep(ctx, batch)
 		if err != nil {
 			if ctx.Err() == nil {
-				m.log.WarnContext(ctx, "sweep", slog.Any("err", err))
+				m.log.WarnContext(ctx, "listings were not swept: will try again", slog.Any("err", err))
 			}
 			return
 		}

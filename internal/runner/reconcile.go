@@ -71,7 +71,7 @@ func (r *Reconciler) Start(ctx context.Context) {
 	r.done.Go(func() {
 		every(ctx, r.period, func() {
 			if err := r.reconcile(ctx); err != nil && ctx.Err() == nil {
-				r.log.WarnContext(ctx, "reconcile", slog.Any("err", err))
+				r.log.WarnContext(ctx, "records and queues could not be compared: will try again", slog.Any("err", err))
 			}
 		})
 	})

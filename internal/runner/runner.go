@@ -57,6 +57,9 @@ type Records interface {
 // Observer is told of each execution, for metrics.
 type Observer interface {
 	Executed(c job.Claim, o job.Outcome, took time.Duration)
+	// Ended is told of each attempt whose end is written: what state the job is in by then, and
+	// why if the code's end is not the reason.
+	Ended(state job.State, code job.FailureCode)
 }
 
 // Pauses between attempts to reach a Redis that is away.
@@ -85,6 +88,8 @@ type Config struct {
 	Observer Observer
 	Events   Events
 	Log      *slog.Logger
+	// NoJobLog leaves out the line about each job that has ended.
+	NoJobLog bool
 	// SessionRecords and Interpreters are for sessions; a runner without them has none.
 	SessionRecords SessionRecords
 	Interpreters   Interpreters
@@ -161,7 +166,7 @@ func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 	// started are one thing, and an unclaimed job can safely go elsewhere.
 	w, err := r.cfg.Workers.Acquire(ctx, runtime)
 	if errors.Is(err, job.ErrNoRuntime) {
-		log.WarnContext(ctx, "no such runtime", slog.String("runtime", runtime))
+		log.WarnContext(ctx, "a job asks for a runtime that this runner does not have", slog.String("runtime", runtime))
 		return r.reject(ctx, jobID, job.Failure{
 			Code: job.FailNoRuntime, Message: fmt.Sprintf("the runner that took it does not have the runtime %q; GET /v1/runtimes lists what there is", runtime),
 		})
@@ -171,7 +176,7 @@ func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 	}
 	defer func() {
 		if err := w.Close(); err != nil {
-			log.ErrorContext(ctx, "close worker", slog.Any("err", err))
+			log.ErrorContext(ctx, "interpreter was not closed as it should", slog.Any("err", err))
 		}
 	}()
 
@@ -180,7 +185,7 @@ func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 	claim, err := r.claim(ctx, jobID, w.SessionID())
 	switch {
 	case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
-		log.DebugContext(ctx, "drop task", slog.Any("reason", err))
+		log.DebugContext(ctx, "task is dropped: its job is settled", slog.Any("reason", err))
 		return nil
 	case err != nil:
 		return fmt.Errorf("claim %s: %w", jobID, err)
@@ -188,7 +193,7 @@ func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 	if claim.Filled && r.cfg.Filled != nil {
 		r.cfg.Filled()
 	}
-	r.execute(ctx, log.With(slog.Int("attempt", claim.Attempt)), w, claim)
+	r.execute(job.WithTrace(ctx, claim.Spec.Trace), log.With(slog.Int("attempt", claim.Attempt)), w, claim)
 	return nil
 }
 
@@ -197,7 +202,7 @@ func (r *Runner) rejectUnlessStopping(ctx context.Context, log *slog.Logger, job
 	if ctx.Err() != nil {
 		return fmt.Errorf("acquire worker: %w", err) // not the job's fault: deliver it again
 	}
-	log.ErrorContext(ctx, "no worker", slog.Any("err", err))
+	log.ErrorContext(ctx, "no interpreter could be started for a job", slog.Any("err", err))
 	return r.reject(ctx, jobID, job.Failure{Code: job.FailStart, Message: "no Python interpreter could be started for it"})
 }
 
@@ -207,6 +212,10 @@ func (r *Runner) reject(ctx context.Context, jobID string, f job.Failure) error 
 	err := r.cfg.Records.Reject(ctx, jobID, f)
 	if err != nil && !errors.Is(err, job.ErrStale) && !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrGone) {
 		return fmt.Errorf("reject %s: %w", jobID, err)
+	}
+	if err == nil {
+		claim := job.Claim{JobID: jobID}
+		r.ended(ctx, r.cfg.Log.With(slog.String("job_id", jobID)), claim, job.Outcome{Failure: &f}, job.Failed, 0)
 	}
 	return nil
 }
@@ -271,13 +280,14 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 	result.JobID = claim.JobID
 	result.QueuedMs = float64(claim.Waited) / float64(time.Millisecond)
 	if err != nil {
-		log.ErrorContext(ctx, "worker broke", slog.Any("err", err))
+		log.ErrorContext(ctx, "supervision of an execution broke", slog.Any("err", err))
 	}
 
 	o := outcome(result, err, cause(run))
 	r.cfg.Observer.Executed(claim, o, took)
 	// What ended the execution must not keep its end from being written.
-	r.settle(context.WithoutCancel(ctx), log, claim, o, r.unwatch(e, o))
+	ctx = context.WithoutCancel(ctx)
+	r.ended(ctx, log, claim, o, r.settle(ctx, log, claim, o, r.unwatch(e, o)), took)
 }
 
 // replacements is how many other workers are tried for code that did not start.
@@ -343,47 +353,46 @@ func outcome(result job.Result, err, cause error) job.Outcome {
 }
 
 // settle writes the outcome, and what is left of the events before it, again and again
-// while Redis is away.
-func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, o job.Outcome, f *feed) {
+// while Redis is away. It returns what state the job is in then.
+func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, o job.Outcome, f *feed) job.State {
 	if o.State == "" {
 		log.WarnContext(ctx, "claim was lost; the execution was ended")
-		return
+		return lost
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.SaveFor)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := r.save(ctx, claim, o, f)
+		state, err := r.save(ctx, claim, o, f)
 		switch {
 		case err == nil:
-			return
+			return state
 		case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
 			log.WarnContext(ctx, "end of a lost claim was not written", slog.Any("reason", err))
-			return
+			return lost
 		case !errors.Is(err, job.ErrUnavailable):
 			log.ErrorContext(ctx, "end of job was not written", slog.Any("err", err))
 			r.suspect()
-			return
+			return lost
 		}
 		log.WarnContext(ctx, "write end of job: will try again", slog.Any("err", err))
 		select {
 		case <-ctx.Done():
 			log.ErrorContext(ctx, "end of job was not written in time", slog.Any("err", err))
 			r.suspect()
-			return
+			return lost
 		case <-time.After(pause):
 		}
 	}
 }
 
-func (r *Runner) save(ctx context.Context, claim job.Claim, o job.Outcome, f *feed) error {
+func (r *Runner) save(ctx context.Context, claim job.Claim, o job.Outcome, f *feed) (job.State, error) {
 	if err := f.drain(ctx); err != nil {
-		return err
+		return "", err
 	}
 	if o.State == job.Queued {
-		_, err := r.cfg.Records.GiveBack(ctx, claim, *o.Failure)
-		return err
+		return r.cfg.Records.GiveBack(ctx, claim, *o.Failure)
 	}
-	return r.cfg.Records.Finish(ctx, claim, o)
+	return o.State, r.cfg.Records.Finish(ctx, claim, o)
 }
 
 func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) *execution {

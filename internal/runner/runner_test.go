@@ -171,6 +171,8 @@ type noObserver struct{}
 
 func (noObserver) Executed(job.Claim, job.Outcome, time.Duration) {}
 
+func (noObserver) Ended(job.State, job.FailureCode) {}
+
 func ends(status job.Status) func(context.Context) (job.Result, error) {
 	return func(context.Context) (job.Result, error) { return job.Result{Status: status}, nil }
 }

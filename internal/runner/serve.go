@@ -41,8 +41,9 @@ func (s *sessions) claim(se *Session) (*job.Claim, error) {
 // execute carries a claim through and returns the next one. One that came with the end of
 // another is not begun if the session is at its end by then.
 func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.Claim, ask bool) {
-	log := s.r.cfg.Log.With(slog.String("job_id", claim.JobID), slog.String("session_id", se.id))
-	run, end := context.WithCancelCause(s.ctx)
+	log := s.r.cfg.Log.With(slog.String("job_id", claim.JobID), slog.String("session_id", se.id), slog.Int("attempt", claim.Attempt))
+	ctx := job.WithTrace(s.ctx, claim.Spec.Trace)
+	run, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	e := s.r.track(claim, end)
 	defer s.r.untrack(claim.JobID)
@@ -62,8 +63,11 @@ func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.
 		o = s.run(run, log, se, claim)
 		s.r.cfg.Observer.Executed(claim, o, time.Since(started))
 	}
+	took := time.Since(started)
 	s.finishing(se, &o)
-	return s.settle(log, claim, o, s.r.unwatch(e, o))
+	state, next, ask := s.settle(ctx, log, claim, o, s.r.unwatch(e, o))
+	s.r.ended(ctx, log, claim, o, state, took)
+	return next, ask
 }
 
 // begin notes what a session executes, unless it has ended meanwhile.
@@ -117,7 +121,7 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, claim
 		if ctx.Err() != nil {
 			return sessionFailed(job.SessionEnd{Reason: job.EndDrained, Message: "the runner was shut down before the code began"})
 		}
-		log.ErrorContext(ctx, "no interpreter for a session", slog.Any("err", err))
+		log.ErrorContext(ctx, "no interpreter could be started for a session", slog.Any("err", err))
 		return sessionFailed(job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"})
 	}
 	if o := s.bring(ctx, log, i, claim); o != nil {
@@ -139,7 +143,7 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, claim
 	case err != nil && end != nil:
 		return sessionFailed(*end)
 	case err != nil:
-		log.ErrorContext(ctx, "interpreter of a session broke", slog.Any("err", err))
+		log.ErrorContext(ctx, "supervision of a session broke", slog.Any("err", err))
 		return sessionFailed(job.SessionEnd{Reason: job.EndCrashed, Message: "the interpreter's supervision broke; the output is lost"})
 	case errors.Is(why, errCancelled) && interrupted:
 		return job.Outcome{State: job.Cancelled, Result: &result, End: end}
@@ -177,7 +181,7 @@ func (s *sessions) operate(ctx context.Context, log *slog.Logger, se *Session, c
 		data, err = json.Marshal(answer)
 	}
 	if err != nil {
-		log.ErrorContext(ctx, "operation on a session", slog.String("op", claim.Spec.Op), slog.Any("err", err))
+		log.ErrorContext(ctx, "operation on a session failed", slog.String("op", claim.Spec.Op), slog.Any("err", err))
 		return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailWorker, Message: "the operation failed: " + claim.Spec.Op}, End: end}
 	}
 	return job.Outcome{State: job.Completed, Data: data, End: end}
@@ -188,12 +192,12 @@ func refusal(e *job.RefusedError) *job.Failure {
 }
 
 // settle writes an outcome, and what is left of the events before it, again and again
-// while Redis is away, and returns what the session goes on with.
-func (s *sessions) settle(log *slog.Logger, claim job.Claim, o job.Outcome, f *feed) (next *job.Claim, ask bool) {
+// while Redis is away, and returns what state the job is in then, and what the session goes on with.
+func (s *sessions) settle(ctx context.Context, log *slog.Logger, claim job.Claim, o job.Outcome, f *feed) (state job.State, next *job.Claim, ask bool) {
 	if o.State == "" {
-		return nil, false // its session has ended, with all that it executed
+		return lost, nil, false // its session has ended, with all that it executed
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.r.cfg.SaveFor)
+	ctx, cancel := context.WithTimeout(ctx, s.r.cfg.SaveFor)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := f.drain(ctx)
@@ -202,20 +206,20 @@ func (s *sessions) settle(log *slog.Logger, claim job.Claim, o job.Outcome, f *f
 		}
 		switch {
 		case err == nil:
-			return next, ask
+			return o.State, next, ask
 		case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
 			log.WarnContext(ctx, "end of a lost claim was not written", slog.Any("reason", err))
-			return nil, true
+			return lost, nil, true
 		case !errors.Is(err, job.ErrUnavailable):
 			log.ErrorContext(ctx, "end of job was not written", slog.Any("err", err))
 			s.r.suspect()
-			return nil, false
+			return lost, nil, false
 		}
 		select {
 		case <-ctx.Done():
 			log.ErrorContext(ctx, "end of job was not written in time", slog.Any("err", err))
 			s.r.suspect()
-			return nil, false
+			return lost, nil, false
 		case <-time.After(pause):
 		}
 	}

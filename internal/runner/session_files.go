@@ -52,7 +52,7 @@ func (s *sessions) bring(ctx context.Context, log *slog.Logger, i Interpreter, c
 	case end != nil:
 		failed = sessionFailed(*end)
 	default:
-		log.ErrorContext(ctx, "files of an execution in a session", slog.Any("err", err))
+		log.ErrorContext(ctx, "files of an execution in a session were not put in place", slog.Any("err", err))
 		failed.Failure = &job.Failure{Code: job.FailFiles, Message: "the files that came with the execution could not be put in place; the code has not started"}
 	}
 	return &failed

@@ -111,7 +111,7 @@ func (s *Session) Interpreter(ctx context.Context) (Interpreter, error) {
 func (s *Session) Replace(i Interpreter) {
 	if s.interpreter != nil {
 		if err := s.interpreter.Close(); err != nil {
-			s.of.r.cfg.Log.Error("close interpreter", slog.String("session_id", s.id), slog.Any("err", err))
+			s.of.r.cfg.Log.Error("interpreter of a session was not closed as it should", slog.String("session_id", s.id), slog.Any("err", err))
 		}
 	}
 	s.interpreter = i
@@ -251,7 +251,7 @@ func (s *sessions) serve(se *Session) {
 			s.mu.Unlock()
 		case err != nil:
 			// Whoever looks next finds it, and what may have been claimed.
-			s.r.cfg.Log.WarnContext(s.ctx, "claim in session", slog.String("session_id", se.id), slog.Any("err", err))
+			s.r.cfg.Log.WarnContext(s.ctx, "could not ask what a session has to do: will try again", slog.String("session_id", se.id), slog.Any("err", err))
 			s.r.suspect()
 		}
 		for first := true; claim != nil; first = false {
@@ -318,7 +318,7 @@ func (s *sessions) lookAfter(ctx context.Context) {
 	all, ready, err := s.r.cfg.SessionRecords.SessionsOf(ctx, s.r.cfg.Self.ID)
 	if err != nil {
 		if ctx.Err() == nil {
-			s.r.cfg.Log.WarnContext(ctx, "look after sessions", slog.Any("err", err))
+			s.r.cfg.Log.WarnContext(ctx, "could not look after the sessions: will try again", slog.Any("err", err))
 		}
 		return
 	}
@@ -328,7 +328,7 @@ func (s *sessions) lookAfter(ctx context.Context) {
 	for _, id := range all {
 		if end := s.ended(id); known[id] && end != nil {
 			if err := s.r.cfg.SessionRecords.EndSession(ctx, id, *end); err != nil && !errors.Is(err, job.ErrSessionEnded) {
-				s.r.cfg.Log.WarnContext(ctx, "end a session whose interpreter has", slog.String("session_id", id), slog.Any("err", err))
+				s.r.cfg.Log.WarnContext(ctx, "end of a session was not written: will try again", slog.String("session_id", id), slog.Any("err", err))
 			}
 		}
 		delete(known, id)

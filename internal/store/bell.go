@@ -107,7 +107,7 @@ func (b *Bell) run(ctx context.Context) {
 			err = change(ctx, pubsub.Unsubscribe, less, func(c string) { delete(subscribed, c) })
 		}
 		if err != nil && ctx.Err() == nil {
-			b.log.WarnContext(ctx, "subscribe to events: will try again", slog.Any("err", err))
+			b.log.WarnContext(ctx, "not subscribed to events: will try again", slog.Any("err", err))
 			time.AfterFunc(ringAgain, b.changed)
 		}
 	}

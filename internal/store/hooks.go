@@ -29,6 +29,12 @@ func (s *Store) TakeHooks(ctx context.Context, most int, lease time.Duration) ([
 	return taken, time.Duration(atoi(r.text(0))) * time.Millisecond, nil
 }
 
+// PendingHooks returns how many webhooks are not delivered yet.
+func (s *Store) PendingHooks(ctx context.Context) (int64, error) {
+	n, err := s.rdb.ZCard(ctx, hooksKey).Result()
+	return n, wrap("count webhooks", err)
+}
+
 // SettleHook records how an attempt ended. job.ErrStale: it is not the last one, or
 // the webhook is through.
 func (s *Store) SettleHook(ctx context.Context, d job.Delivery, report job.Report) error {

@@ -2,10 +2,14 @@
 // logs and Prometheus metrics. Each process has one registry of its own; nothing
 // is global, so tests may have many. The app hands its parts to the api and the
 // runner, which know only the interfaces they declare.
+//
+// Every metric is there from the start, with 0: what appears with its first event only
+// breaks rates and alarms. No label takes a value that a caller chooses.
 package telemetry
 
 import (
 	"net/http"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -16,54 +20,75 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Metrics counts what a process does. It is the Observer of the api and of the
-// runner. Its methods never block and are safe for concurrent use.
+// Metrics counts what a process does. It is the Observer of the api, the runner, the
+// interpreters and the webhooks. Its methods never block and are safe for concurrent use. What
+// is counted is shown once ForAPI or ForRunner has said that the process does it.
 type Metrics struct {
-	registry  *prometheus.Registry
+	registry *prometheus.Registry
+
+	// Of every process.
+	ended       *prometheus.CounterVec
+	mended      *prometheus.CounterVec
+	redisTime   *prometheus.HistogramVec
+	redisErrors *prometheus.CounterVec
+	blobErrors  *prometheus.CounterVec
+
+	// Of an API.
 	requests  *prometheus.HistogramVec
+	problems  *prometheus.CounterVec
 	submitted *prometheus.CounterVec
-	executed  *prometheus.CounterVec
-	duration  *prometheus.HistogramVec
-	waited    *prometheus.HistogramVec
-	mended    *prometheus.CounterVec
 	webhooks  *prometheus.HistogramVec
+
+	// Of a runner.
+	executed      *prometheus.CounterVec
+	duration      *prometheus.HistogramVec
+	waited        *prometheus.HistogramVec
+	limits        *prometheus.CounterVec
+	spawned       *prometheus.HistogramVec
+	spawnFailures *prometheus.CounterVec
 }
 
 // NewMetrics returns metrics that are registered on a registry of their own,
-// beside those of the Go runtime and the process.
-func NewMetrics() *Metrics {
+// beside those of the Go runtime and the process, and of what the process was built from.
+func NewMetrics(version, commit string) *Metrics {
 	seconds := []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300, 3600}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	}
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "kaa_http_request_duration_seconds", Help: "Time to answer an HTTP request.", Buckets: seconds,
-		}, []string{"method", "route", "status"}),
-		submitted: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kaa_jobs_submitted_total", Help: "Jobs accepted by this process.",
-		}, []string{"queue"}),
-		executed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kaa_executions_total", Help: "Executions ended by this process, by the job's state and the result's status.",
-		}, []string{"state", "status"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "kaa_execution_duration_seconds", Help: "Time from handing over the code to its end.", Buckets: seconds,
-		}, []string{"status"}),
-		waited: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "kaa_queue_wait_seconds", Help: "Time a job was ready to run until this process took it.", Buckets: seconds,
-		}, []string{"queue"}),
-		mended: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kaa_reconciled_total", Help: "Disagreements of records, queues and registry that this process repaired, by kind.",
-		}, []string{"kind"}),
-		webhooks: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "kaa_webhook_duration_seconds", Help: "Time of an attempt to deliver a webhook, by what came of it: delivered, retry or failed.", Buckets: seconds,
-		}, []string{"outcome"}),
+
+		ended: counter("kaa_jobs_ended_total", "Attempts of jobs whose end this process has written, by the job's state then and the failure's code. "+
+			"queued: it runs again; lost: this process does not know.", "state", "failure"),
+		mended: counter("kaa_reconciled_total", "Disagreements of records, queues and registry that this process repaired, by kind.", "kind"),
+		redisTime: histogram("kaa_redis_command_duration_seconds", "Time of a round trip to Redis, by what was sent.",
+			[]float64{.0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .5, 1, 2, 5}, "kind"),
+		redisErrors: counter("kaa_redis_errors_total", "Round trips to Redis that failed, by what was sent, and connections that were not made.", "kind"),
+		blobErrors:  counter("kaa_blob_errors_total", "Operations on the store of files that failed.", "op"),
+
+		requests:  histogram("kaa_http_request_duration_seconds", "Time to answer an HTTP request.", seconds, "method", "route", "status"),
+		problems:  counter("kaa_problems_total", "Answers that were problems, by their code: to requests, items of batches and frames of sockets.", "status", "code"),
+		submitted: counter("kaa_jobs_submitted_total", "Jobs accepted by this process.", "queue"),
+		webhooks:  histogram("kaa_webhook_duration_seconds", "Time of an attempt to deliver a webhook, by what came of it: delivered, retry or failed.", seconds, "outcome"),
+
+		executed: counter("kaa_executions_total", "Executions ended by this process, by the job's state and the result's status.", "state", "status"),
+		duration: histogram("kaa_execution_duration_seconds", "Time from handing over the code to its end.", seconds, "status"),
+		waited:   histogram("kaa_queue_wait_seconds", "Time a job was ready to run until this process took it.", seconds, "queue"),
+		limits: counter("kaa_limit_hits_total", "Executions that met a limit: memory, cpu and timeout ended them; "+
+			"of output, results and files something was left out.", "limit"),
+		spawned:       histogram("kaa_worker_spawn_seconds", "Time to make an interpreter that can be lent.", seconds, "runtime"),
+		spawnFailures: counter("kaa_worker_spawn_failures_total", "Interpreters that could not be made.", "runtime"),
 	}
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kaa_build_info", Help: "What this process was built from; always 1."}, []string{"version", "commit", "go"})
+	build.WithLabelValues(version, commit, runtime.Version()).Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.submitted, m.executed, m.duration, m.waited, m.mended, m.webhooks)
+		build, m.ended, m.mended, m.redisTime, m.redisErrors, m.blobErrors)
+	m.beginShared()
 	return m
 }
-
-// Register adds a collector; the app uses it for what only it can see.
-func (m *Metrics) Register(c prometheus.Collector) { m.registry.MustRegister(c) }
 
 // Handler serves the metrics in Prometheus's text format.
 func (m *Metrics) Handler() http.Handler {
@@ -73,6 +98,11 @@ func (m *Metrics) Handler() http.Handler {
 // Request counts an HTTP request.
 func (m *Metrics) Request(method, route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// Problem counts an answer that was a problem.
+func (m *Metrics) Problem(status int, code string) {
+	m.problems.WithLabelValues(strconv.Itoa(status), code).Inc()
 }
 
 // Webhook counts an attempt to deliver a webhook.
@@ -86,11 +116,23 @@ func (m *Metrics) Submitted(queue string) { m.submitted.WithLabelValues(queue).I
 // Reconciled counts what was repaired.
 func (m *Metrics) Reconciled(kind string, n int) { m.mended.WithLabelValues(kind).Add(float64(n)) }
 
+// Ended counts an end of a job, or of an attempt, that this process has written.
+func (m *Metrics) Ended(state job.State, code job.FailureCode) {
+	if code == "" {
+		code = none
+	}
+	m.ended.WithLabelValues(string(state), string(code)).Inc()
+}
+
+// none stands for what there is not.
+const none = "none"
+
 // Executed counts an execution that has ended.
 func (m *Metrics) Executed(c job.Claim, o job.Outcome, took time.Duration) {
-	status := "none"
+	status := none
 	if o.Result != nil {
 		status = string(o.Result.Status)
+		m.limited(o.Result)
 	}
 	state := string(o.State)
 	if state == "" {
@@ -100,3 +142,38 @@ func (m *Metrics) Executed(c job.Claim, o job.Outcome, took time.Duration) {
 	m.duration.WithLabelValues(status).Observe(took.Seconds())
 	m.waited.WithLabelValues(c.Queue).Observe(c.Waited.Seconds())
 }
+
+func (m *Metrics) limited(r *job.Result) {
+	for limit, met := range map[string]bool{
+		string(r.Limit): r.Limit != "", "output": r.Truncated != nil, "results": r.ResultsDropped > 0, "files": r.FilesDropped != nil,
+	} {
+		if met {
+			m.limits.WithLabelValues(limit).Inc()
+		}
+	}
+}
+
+// Spawned counts an interpreter that was made, or could not be.
+func (m *Metrics) Spawned(runtime string, took time.Duration, err error) {
+	if err != nil {
+		m.spawnFailures.WithLabelValues(runtime).Inc()
+		return
+	}
+	m.spawned.WithLabelValues(runtime).Observe(took.Seconds())
+}
+
+// Redis counts a round trip. What waits in Redis for something to happen has no duration.
+func (m *Metrics) Redis(kind string, took time.Duration, failed bool) {
+	if failed {
+		m.redisErrors.WithLabelValues(kind).Inc()
+	}
+	if kind != RedisBlocking {
+		m.redisTime.WithLabelValues(kind).Observe(took.Seconds())
+	}
+}
+
+// RedisFailed counts a connection that could not be made.
+func (m *Metrics) RedisFailed(kind string) { m.redisErrors.WithLabelValues(kind).Inc() }
+
+// BlobFailed counts an operation on the store of files that failed.
+func (m *Metrics) BlobFailed(op string) { m.blobErrors.WithLabelValues(op).Inc() }

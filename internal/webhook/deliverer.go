@@ -137,7 +137,7 @@ func (d *Deliverer) run(ctx, work context.Context) {
 		if err != nil {
 			pause = afterError
 			if ctx.Err() == nil {
-				d.cfg.Log.WarnContext(ctx, "take webhooks", slog.Any("err", err))
+				d.cfg.Log.WarnContext(ctx, "could not look for webhooks that are due: will try again", slog.Any("err", err))
 			}
 		}
 		for _, t := range taken {

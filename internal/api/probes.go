@@ -1,0 +1,59 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// Probes answers as New's handler does what machines ask of a process that has no API: whether it
+// lives, whether it is ready, and its metrics. It asks for no key.
+func Probes(ready func(context.Context) error, draining <-chan struct{}, metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answerJSON(w, http.StatusOK, "application/json", healthy().Body)
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-draining:
+			answerProblem(w, aboutToStop())
+			return
+		default:
+		}
+		if err := ready(r.Context()); err != nil {
+			p, _ := problemOf(fmt.Errorf("ready: %w", err))
+			answerProblem(w, p)
+			return
+		}
+		answerJSON(w, http.StatusOK, "application/json", healthy().Body)
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/metrics", "/healthz", "/readyz":
+			w.Header().Set("Allow", "GET, HEAD")
+			answerProblem(w, newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "this path takes GET, HEAD"))
+		default:
+			answerProblem(w, newProblem(http.StatusNotFound, "no_such_route", "this is a runner, which has /healthz, /readyz and /metrics; the API listens elsewhere"))
+		}
+	})
+	return mux
+}
+
+func aboutToStop() *Problem {
+	return newProblem(http.StatusServiceUnavailable, "draining", "the process is about to stop")
+}
+
+func answerProblem(w http.ResponseWriter, p *Problem) {
+	for name, values := range p.GetHeaders() {
+		w.Header().Set(name, values[0])
+	}
+	answerJSON(w, p.Status, p.ContentType(""), p)
+}
+
+func answerJSON(w http.ResponseWriter, status int, contentType string, body any) {
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // nobody is left to be told
+}
