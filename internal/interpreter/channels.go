@@ -18,16 +18,18 @@ type channels struct {
 	theirs                  []int // in the order of the worker's descriptors
 }
 
-// openChannels makes stdin, stdout, stderr and the control socket.
-func openChannels() (*channels, error) {
+// openChannels makes stdin, stdout, stderr and the control socket, for code of the user
+// owner; 0 is this process's own.
+func openChannels(owner int) (*channels, error) {
 	c := &channels{stdin: &inlet{fd: -1}, theirs: make([]int, 0, 4)}
-	theirs, ours, err := newPipe()
+	pipe := func() (r, w int, err error) { return newPipe(owner) }
+	theirs, ours, err := pipe()
 	if err == nil {
 		c.theirs, c.stdin.fd = append(c.theirs, theirs), ours
-		c.stdout, err = c.add("stdout", newPipe)
+		c.stdout, err = c.add("stdout", pipe)
 	}
 	if err == nil {
-		c.stderr, err = c.add("stderr", newPipe)
+		c.stderr, err = c.add("stderr", pipe)
 	}
 	if err == nil {
 		c.control, err = c.add("control", newControl)

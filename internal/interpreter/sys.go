@@ -2,6 +2,7 @@ package interpreter
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -24,10 +25,22 @@ func newControl() (ours, theirs int, err error) {
 	return fds[0], fds[1], nil
 }
 
-func newPipe() (r, w int, err error) {
+// newPipe makes a pipe that belongs to the user owner; 0 is this process's own. Code opens
+// its pipes by name, as /dev/stdout, and the kernel then asks for the rights of a file's
+// owner. It can open only what it has a descriptor of, so it gets no more by that than the
+// other direction of its own pipe.
+func newPipe(owner int) (r, w int, err error) {
 	var fds [2]int
-	err = unix.Pipe2(fds[:], unix.O_CLOEXEC)
-	return fds[0], fds[1], err
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return -1, -1, err
+	}
+	if owner == 0 {
+		return fds[0], fds[1], nil
+	}
+	if err := unix.Fchown(fds[0], owner, owner); err != nil { // both ends have one inode
+		return -1, -1, errors.Join(fmt.Errorf("give pipe to its user: %w", err), unix.Close(fds[0]), unix.Close(fds[1]))
+	}
+	return fds[0], fds[1], nil
 }
 
 // unread reports whether the other end of a socket has still to read something.

@@ -91,7 +91,7 @@ func (st *stock) newWorker(s *slot) (*Worker, error) {
 		}
 		work, tmp = w.dirs.work, w.dirs.tmp
 	}
-	chans, err := openChannels()
+	chans, err := openChannels(hostID(s.owner))
 	if err != nil {
 		return nil, errors.Join(err, w.dirs.remove())
 	}

@@ -260,6 +260,14 @@ func (o *owners) take() int {
 	return 0
 }
 
+// hostID returns the number by which this process knows an owner; 0 is its own user.
+func hostID(owner int) int {
+	if owner == 0 || owner >= hostOwner {
+		return owner
+	}
+	return owner - firstOwner + hostOwner
+}
+
 func (o *owners) giveBack(owner int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
