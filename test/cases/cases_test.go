@@ -19,10 +19,11 @@ func pending() []string {
 		display-id doctest-line empty-figure excepthook excepthook-exit-code frame-floats frame-times
 		getsource-class gevent-patch hint-name ipython-display-method live-order main-file never-awaited
 		plotly-json plotly-show print-many-lines publish-display-data pydantic-docstrings recursion-990
-		repr-error-told session-create-task session-exit-input session-kept-exception session-open0 session-
-		post-mortem session-reload session-underscore session-warn-again shadow-token signal-handler-print
-		stack-inspect stack-logging standin-attribute standin-names syntax-return tb-exec-file tb-module-in-
-		tmp thread-traceback-line threads-print trace-report typeguard warn-stacklevel
+		repr-error-told session-create-task session-exit-input session-kept-exception session-open0
+		session-post-mortem session-reload session-underscore session-warn-again shadow-token
+		signal-handler-print stack-inspect stack-logging standin-attribute standin-names syntax-return
+		tb-exec-file tb-module-in-tmp thread-traceback-line threads-print trace-report typeguard
+		warn-stacklevel
 	`)
 }
 
