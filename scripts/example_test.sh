@@ -201,8 +201,8 @@ run '{"code": "def divide(a, b):\n    return a / b\n\nprint(\"before\")\ndivide(
 expect "it is a result, not an HTTP error" "status == 200 and body['status'] == 'error' and body['exitCode'] == 1" \
 	"output until then is kept" "body['stdout'] == 'before\n'" \
 	"name and value" "body['error']['name'] == 'ZeroDivisionError' and body['error']['value'] == 'division by zero'" \
-	"the traceback names lines and shows them" "'File \"<stdin>\", line 2, in divide\n    return a / b\n' in body['error']['traceback']" \
-	"and has frames of the code only" "set(re.findall('File \"(.*?)\"', body['error']['traceback'])) == {'<stdin>'}"
+	"the traceback names lines and shows them" "'File \"/work/main.py\", line 2, in divide\n    return a / b\n' in body['error']['traceback']" \
+	"and has frames of the code only" "set(re.findall('File \"(.*?)\"', body['error']['traceback'])) == {'/work/main.py'}"
 
 section "A syntax error"
 run '{"code": "print(\"fine\")\nif True print(1)"}'

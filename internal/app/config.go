@@ -43,6 +43,8 @@ type Config struct {
 	// guess wrong and crash.
 	PassEnvs []string `env:"KAA_PASS_ENVS" envDefault:"LANG,LC_ALL,TZ,OPENBLAS_CORETYPE,OPENBLAS_L2_SIZE"`
 	WorkDir  string   `env:"KAA_WORK_DIR"`
+	// Should frames.py ever do harm.
+	PlainStack bool `env:"KAA_PLAIN_STACK" envDefault:"false"`
 
 	DefaultTimeout   time.Duration `env:"KAA_DEFAULT_TIMEOUT" envDefault:"60s"`
 	MaxTimeout       time.Duration `env:"KAA_MAX_TIMEOUT" envDefault:"1h"`

@@ -76,9 +76,9 @@ func TestTracebackNamesTheUsersCode(t *testing.T) {
 	t.Parallel()
 	k := start(t, 1)
 	for code, want := range map[string]string{
-		"def f():\n  return 1/0\nf()": "Traceback (most recent call last):\n  File \"<stdin>\", line 3, in <module>\n    f()\n" +
-			"  File \"<stdin>\", line 2, in f\n    return 1/0\n",
-		"x = = 1": "  File \"<stdin>\", line 1\n    x = = 1\n        ^\nSyntaxError: invalid syntax\n",
+		"def f():\n  return 1/0\nf()": "Traceback (most recent call last):\n  File \"/work/main.py\", line 3, in <module>\n    f()\n" +
+			"  File \"/work/main.py\", line 2, in f\n    return 1/0\n",
+		"x = = 1": "  File \"/work/main.py\", line 1\n    x = = 1\n        ^\nSyntaxError: invalid syntax\n",
 	} {
 		got := k.execute(fields{"code": code}).str("error.traceback")
 		if !strings.HasPrefix(got, want) || strings.Contains(got, "repl_worker") {

@@ -247,7 +247,6 @@ def become(session, id, fds, place):
             pass  # Python 3.8
         move(session, place, pipes)
         session.home = place
-        session.describer.prefixes += (place.rstrip("/") + "/",)
         os.write(control.fd, session.ready)
     except BaseException as error:
         try:

@@ -327,9 +327,9 @@ func TestForkedSessionsCode(t *testing.T) {
 			t.Parallel()
 			s := session(t, newPool(t), job.SessionSpec{})
 			// It is written when the next command comes, by what has taken the worker's place.
-			says(t, s, "import os, sys, time\nframe = sys._getframe()\nwhile 'control' not in frame.f_locals:\n    frame = frame.f_back\n"+
+			says(t, s, "import os, sys, time\nresults = next(c.cell_contents for c in display.__closure__ if type(c.cell_contents).__name__ == 'Results')\n"+
 				"def answer(self):\n    os.read(1000, 65536)\n    os.write(1000, "+tt.code+")\n    time.sleep(600)\n"+
-				"type(frame.f_locals['control']).receive = answer", "")
+				"type(results.control).receive = answer", "")
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			copies, err := s.Fork(ctx, 1)

@@ -71,6 +71,9 @@ type Config struct {
 	PassEnv []string
 	// Spawned is told of each worker that was made, or could not be. Default: nobody.
 	Spawned func(runtime string, took time.Duration, err error)
+	// PlainStack leaves Kaa's own frames on the code's stack, without changes to the
+	// interpreter's memory: see frames.py.
+	PlainStack bool
 	// Log gets what operators should know; never code or output. Default: nothing.
 	Log *slog.Logger
 }

@@ -27,10 +27,14 @@ import binascii
 import json
 import os
 import sys
+import types
 from _json import encode_basestring_ascii as quote
+from functools import partial
 
 ONLY_AST, AWAIT = _ast.PyCF_ONLY_AST, _ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 EXPRESSION_STATEMENT, EXPRESSION = _ast.Expr, _ast.Expression
+ASSIGN, NAME, STORE = _ast.Assign, _ast.Name, _ast.Store
+VALUE = " value"  # no name that code can have
 COROUTINE = 0x80  # in co_flags
 FUTURES = 0
 for _name in __future__.all_feature_names:
@@ -94,6 +98,14 @@ def split(source, flags, filename):
         return compile(source, filename, "exec", flags | AWAIT, True), None
 
 
+def add_line(error, source, filename):
+    """Give an error the line that it is in. The compiler looks for that in a file."""
+    if error.text is None and error.filename == filename and type(error.lineno) is int:
+        lines = source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if 0 < error.lineno <= len(lines):
+            error.text = lines[error.lineno - 1] + "\n"
+
+
 # These begin statements, and are in no expression.
 STATEMENTS = frozenset("import return raise assert del pass global nonlocal break continue".split())
 COMPOUND = frozenset("for while if elif else def class with try except finally".split())
@@ -155,22 +167,36 @@ def is_async(code):
     return code is not None and code.co_flags & COROUTINE
 
 
-async def evaluate_async(body, expression, namespace):
-    """Run code of which a part awaits. All of it is in the loop then, to make tasks."""
-    value = None
-    for code in body, expression:
-        if code is not None:
-            value = eval(code, namespace)
-            if is_async(code):
-                value = await value
-    return value if expression is not None else None
+def compile_whole(source, flags, filename):
+    """Compile code of which a part awaits, as one coroutine. It leaves the value of its last
+    expression in its namespace."""
+    tree = compile(source, filename, "exec", flags | AWAIT | ONLY_AST, True)
+    last = tree.body[-1]
+    place = {name: getattr(last.value, name) for name in ("lineno", "col_offset", "end_lineno", "end_col_offset")}
+    tree.body[-1] = ASSIGN([NAME(VALUE, STORE(), **place)], last.value, **place)
+    return compile(tree, filename, "exec", flags | AWAIT, True)
+
+
+def trace_of(coroutine):
+    """Return a traceback to where a coroutine waits: what interrupts it is raised elsewhere."""
+    frames = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is None:
+            break
+        frames.append(frame)
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    trace = None
+    for frame in reversed(frames):
+        trace = types.TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)
+    return trace
 
 
 class Loop:
     """The event loop for await outside of functions. It lives as long as the namespace."""
 
-    def __init__(self):
-        self.loop = None
+    def __init__(self, enter):
+        self.loop, self.enter = None, enter
 
     def is_open(self):
         return self.loop is not None
@@ -182,8 +208,15 @@ class Loop:
             self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
         task = self.loop.create_task(coroutine)
+        waiting = None
         try:
-            return self.loop.run_until_complete(task)
+            return self.enter(partial(self.loop.run_until_complete, task))
+        except BaseException as error:
+            if not task.done():
+                waiting = trace_of(coroutine)
+                if waiting is not None:
+                    raise error.with_traceback(waiting)
+            raise
         finally:
             if not task.done():  # interrupted: it must not go on in the next execution
                 self.cancel([task])
@@ -387,9 +420,9 @@ def fit(forms, room):
 class Results:
     """What executions show, one after the other, over the control socket."""
 
-    def __init__(self, control):
-        self.control = control
-        self.loop = Loop()
+    def __init__(self, control, enter):
+        self.control, self.enter = control, enter
+        self.loop = Loop(enter)
         self.id = None  # between executions nothing is sent
         self.room = self.reserve = self.dropped = 0
         self.figure_formats = ("png",)
@@ -411,19 +444,39 @@ class Results:
 
     def run(self, source, namespace, filename):
         """Run source and show the value of its last expression, unless that is None."""
-        body, expression = split(source, self.futures, filename)
+        try:
+            body, expression = split(source, self.futures, filename)
+        except SyntaxError as error:
+            add_line(error, source, filename)
+            raise
+        before = self.futures
         if body is not None:
             self.futures |= body.co_flags & FUTURES
         if is_async(body) or is_async(expression):
-            value = self.loop.run(evaluate_async(body, expression, namespace))
+            value = self.run_async(body, expression, source, before, namespace, filename)
+        elif expression is None:
+            self.enter(partial(eval, body, namespace))
+            return
+        elif body is None:
+            value = self.enter(partial(eval, expression, namespace))
         else:
-            value = None
-            if body is not None:
-                eval(body, namespace)
-            if expression is not None:
-                value = eval(expression, namespace)
+            value = self.enter(partial(eval, body, namespace), partial(eval, expression, namespace))
         if value is not None:
             self.show(value, True)
+            held = [value]
+            value = None
+            self.enter(held.clear)  # what it says at its end names no line of ours
+
+    def run_async(self, body, expression, source, flags, namespace, filename):
+        """Run code of which a part awaits. All of it is in the loop then, to make tasks."""
+        if body is None or expression is None:
+            value = self.loop.run(eval(expression if body is None else body, namespace))
+            return value if body is None else None
+        try:
+            self.loop.run(eval(compile_whole(source, flags, filename), namespace))
+            return namespace.get(VALUE)
+        finally:
+            namespace.pop(VALUE, None)
 
     def show(self, obj, main=False, only=None):
         """Show an object in all its forms, or in those that only lets through."""

@@ -18,9 +18,10 @@ import (
 // files is what a worker's side of its working directory is known of here. It is used
 // by one call at a time.
 type files struct {
-	tree  *tree // opened when it is needed
-	known known // files that need not be collected
-	left  bool  // the code may have left some
+	tree   *tree // opened when it is needed
+	known  known // files that need not be collected
+	left   bool  // the code may have left some
+	script script
 }
 
 func (f *files) close() {
@@ -121,6 +122,7 @@ func (w *Worker) Put(path string, content io.Reader) error {
 		return fmt.Errorf("put file on %s: %w", w.id, err)
 	}
 	w.files.known.put(path, s)
+	w.files.script.put(path)
 	return nil
 }
 
@@ -156,7 +158,7 @@ func (w *Worker) Collect(ctx context.Context, most job.FileLimits, keep Keep) (j
 		lost := job.FilesDropped{Incomplete: true, Reason: "the sandbox was lost with what was in it"}
 		return lost, fmt.Errorf("collect files of %s: %w", w.id, err)
 	}
-	c := &collection{tree: t, keep: keep, known: w.files.known}
+	c := &collection{tree: t, keep: keep, known: w.files.known, script: w.files.script}
 	c.collect(ctx, most)
 	return c.dropped, c.err
 }
@@ -202,7 +204,7 @@ func (c *collection) collect(ctx context.Context, most job.FileLimits) {
 		})
 	}
 	for _, f := range all {
-		if c.known.has(c.tree, f) {
+		if c.known.has(c.tree, f) || c.script.left(c.tree, f) {
 			continue
 		}
 		switch {
@@ -225,10 +227,11 @@ func (c *collection) collect(ctx context.Context, most job.FileLimits) {
 
 // collection is the state of one.
 type collection struct {
-	tree  *tree
-	keep  Keep
-	known known
-	found []found // all that there are
+	tree   *tree
+	keep   Keep
+	known  known
+	script script  // its zero is none
+	found  []found // all that there are
 
 	mu      sync.Mutex
 	dropped job.FilesDropped

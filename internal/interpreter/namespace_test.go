@@ -12,14 +12,14 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// What the code sees is a fresh interpreter, as if it were read from stdin.
+// What the code sees is a fresh interpreter that executes a script.
 func TestNamespace(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
 	tests := []struct{ name, code, stdout, stderr string }{
-		{"names", "print(sorted(globals()), __name__)", "['__builtins__', '__doc__', '__loader__', '__name__', '__package__', '__spec__'] __main__\n", ""},
+		{"names", "print(sorted(globals()), __name__)", "['__annotations__', '__builtins__', '__cached__', '__doc__', '__file__', '__loader__', '__name__', '__package__', '__spec__'] __main__\n", ""},
 		{"main module", "import sys; x = 5; print(sys.modules['__main__'].x, hasattr(sys.modules['__main__'], 'Control'))", "5 False\n", ""},
-		{"argv and path", "import sys; print(sys.argv, repr(sys.path[0]), [p for p in sys.path if 'kaa-interpreter' in p])", "[''] '' []\n", ""},
+		{"argv and path", "import sys; print(sys.argv, repr(sys.path[0]), [p for p in sys.path if 'kaa-interpreter' in p])", "['/work/main.py'] '/work' []\n", ""},
 		{"import from the directory", "open('m.py', 'w').write('x = 7')\nimport m; print(m.x)", "7\n", ""},
 		{"streams", "import sys\nfor s in sys.stdin, sys.stdout, sys.stderr: print(s.fileno(), s.name, s.mode, s.encoding, s.isatty())", "0 <stdin> r utf-8 False\n1 <stdout> w utf-8 False\n2 <stderr> w utf-8 False\n", ""},
 		{"binary layer", "import sys\nsys.stdout.buffer.write(b'a\\n'); print('b'); sys.__stdout__.write('c\\n')", "a\nb\nc\n", ""},
@@ -29,7 +29,7 @@ func TestNamespace(t *testing.T) {
 		{"large code", "x = '" + strings.Repeat("é", 2_000_000) + "'; print(len(x))", "2000000\n", ""},
 		{"pickle", "import pickle\nclass A: pass\nprint(type(pickle.loads(pickle.dumps(A()))).__name__)", "A\n", ""},
 		{"inspect", "import inspect\ndef f(): pass\nprint(inspect.getsource(f))", "def f(): pass\n\n", ""},
-		{"print_exc", "import traceback\ntry:\n  raise ValueError\nexcept Exception: traceback.print_exc()", "", "Traceback (most recent call last):\n  File \"<stdin>\", line 3, in <module>\n    raise ValueError\nValueError\n"},
+		{"print_exc", "import traceback\ntry:\n  raise ValueError\nexcept Exception: traceback.print_exc()", "", "Traceback (most recent call last):\n  File \"/work/main.py\", line 3, in <module>\n    raise ValueError\nValueError\n"},
 		{"file encoding", "open('f', 'w').write('é'); print(open('f', 'rb').read())", "b'\\xc3\\xa9'\n", ""},
 		{"no future flags", "def f() -> print('evaluated'): pass", "evaluated\n", ""},
 		{"asyncio", "import asyncio\nasync def f():\n  await asyncio.sleep(0)\n  print('x')\nasyncio.run(f())", "x\n", ""},
@@ -67,7 +67,7 @@ func TestWindDown(t *testing.T) {
 		{"C stdio is flushed", "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.setvbuf(ctypes.c_void_p.in_dll(libc, 'stdout'), None, 0, ctypes.c_size_t(4096))\nlibc.printf(b'x')", "ok 0", "x", ""},
 		{"SIGINT in the epilogue", "import atexit, os\nclass A:\n  def __del__(self): os.kill(os.getpid(), 2)\na = A()\natexit.register(os.kill, os.getpid(), 2)", "ok 0", "", "-"},
 		{"fork without exit", "import os\npid = os.fork()\nif pid: os.waitpid(pid, 0)\nprint('parent' if pid else 'child')", "ok 0", "child\nparent\n", ""},
-		{"fork with an error", "import os\npid = os.fork()\nif not pid:\n  raise ValueError\nprint(os.waitpid(pid, 0)[1])", "ok 0", "256\n", "Traceback (most recent call last):\n  File \"<stdin>\", line 4, in <module>\n    raise ValueError\nValueError\n"},
+		{"fork with an error", "import os\npid = os.fork()\nif not pid:\n  raise ValueError\nprint(os.waitpid(pid, 0)[1])", "ok 0", "256\n", "Traceback (most recent call last):\n  File \"/work/main.py\", line 4, in <module>\n    raise ValueError\nValueError\n"},
 		{"fork with sys.exit", "import os, sys\npid = os.fork()\nif not pid: sys.exit(3)\nprint(os.waitpid(pid, 0)[1])", "ok 0", "768\n", ""},
 		{"fork in a thread", "import os, threading\ndef f():\n  pid = os.fork()\n  if pid: os.waitpid(pid, 0)\nt = threading.Thread(target=f); t.start(); t.join(); print('x')", "ok 0", "x\n", "-"},
 		{"signals from a thread", "import os, threading\ndef f():\n  for _ in range(2000): os.kill(os.getpid(), 2)\nimport signal\nsignal.signal(2, lambda *a: None)\nthreading.Thread(target=f).start()", "ok 0", "", ""},

@@ -222,8 +222,9 @@ class Patcher:
                 patch(module)
 
 
-def install(results):
-    """Let this process and its forks have all of it. Returns what to call after preloading."""
+def install(results, more):
+    """Let this process and its forks have all of it, and more patches by names of modules.
+    Returns what to call after preloading."""
     display = make_display(results)
     builtins.display = display
 
@@ -246,6 +247,7 @@ def install(results):
         module.Figure.show = show
 
     patcher = Patcher({
+        **more,
         "IPython.core.display_functions": patch_ipython, "IPython.core.display": patch_ipython, "IPython.display": patch_ipython,
         "matplotlib.pyplot": patch_pyplot, "matplotlib.figure": patch_figure,
     })

@@ -30,6 +30,10 @@ type command struct {
 	Envs map[string]string `json:"envs,omitempty"`
 	// Limits are lowered to these before the code begins.
 	Limits map[string]int64 `json:"limits,omitempty"`
+	// Main is the name of the main module's file if that is not the usual one, Modules are those
+	// beside it.
+	Main    string   `json:"main,omitempty"`
+	Modules []string `json:"modules,omitempty"`
 	// Of a session: which of its executions it is, its standard input, and with the
 	// first one the variables that stay.
 	Execution int               `json:"execution,omitempty"`

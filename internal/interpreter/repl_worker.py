@@ -6,7 +6,7 @@ private socket, on which the worker speaks lines of JSON:
 
     to the runner    {"type": "ready", "version": 2, "python": "3.11.2"}
     from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...},
-                      "results": bytes, "figures": [...]}
+                      "results": bytes, "figures": [...], "main": "...", "modules": ["...", ...]}
                      {"id": "...", "cmd": "session", the same and "execution", "stdin", "session", "input"}
                      {"id": "...", "cmd": "input", ...}: see console.py
                      {"id": "...", "cmd": "fork", "to": ["...", ...]}
@@ -46,38 +46,31 @@ import codecs
 import gc
 import io
 import json
-import linecache
 import os
 import select
 import sys
 import threading
 import time
-import traceback
 import types
+from functools import partial
 from _json import encode_basestring_ascii as quote
 
 # json.loads without its search for white space: fewer pages to touch.
 parse = json.JSONDecoder().scan_once
 
 # The scripts of these names, which whoever loads this one puts here.
-display = notebook = console = session = None
+display = notebook = console = session = frames = errors = main_module = None
 
 VERSION = 2
 SOCKET = 3  # where the tests put the control socket
-OWN_FILE = __file__
-FILENAME = "<stdin>"  # what the code is called in its tracebacks
-EXECUTION = "<stdin-"  # and its number: so in a session
+EXECUTION = "<stdin-"  # and its number: what the code is called in a session
 SESSION_COMMANDS = ("session", "fork")
-MAX_NAME = 256
-# In characters. One takes at most 12 bytes as ASCII JSON, so that an error frame
-# with a value and a traceback stays below the runner's bound of 1 MiB.
-MAX_TEXT = 32 * 1024
-MAX_FRAMES = 1000  # of a traceback, like CPython's own
+MAX_COMMAND = 32 * 1024  # bytes of a frame from a rehearsal
 
 SIGINT, SIG_BLOCK, SIG_UNBLOCK = _signal.SIGINT, _signal.SIG_BLOCK, _signal.SIG_UNBLOCK
 INTERRUPT = (SIGINT,)
-TYPE_NAME = type.__dict__["__name__"].__get__
-TRACEBACK = BaseException.__dict__["__traceback__"].__get__
+HAS_LAST_EXC = sys.version_info >= (3, 12)
+LAST = ("last_exc", "last_type", "last_value", "last_traceback")
 _exit = os._exit
 _getcwd = os.getcwd
 _getpid = os.getpid
@@ -89,8 +82,6 @@ _signal_get = _signal.getsignal
 _signal_set = _signal.signal
 _sigmask = _signal.pthread_sigmask
 _collect = gc.collect
-_settrace, _setprofile = sys.settrace, sys.setprofile
-_Module = types.ModuleType
 _join_threads = threading._shutdown
 _active_threads = threading._active
 _thread_exits = getattr(threading, "_threading_atexits", ())
@@ -251,62 +242,6 @@ def tune_libc():
         return lambda: None
 
 
-def clip(text, limit):
-    """Return text as an exact str that keeps head and tail within the limit."""
-    text = "".join(("", text))
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    return "%s\n... [%d characters dropped] ...\n%s" % (text[:half], len(text) - 2 * half, text[-half:])
-
-
-class Describer:
-    """Turns an exception of the code into text that shows the code's frames only."""
-
-    def __init__(self, work_dir):
-        self.prefixes = (work_dir.rstrip("/") + "/", EXECUTION)
-
-    def is_user(self, filename):
-        if filename == OWN_FILE:
-            return False
-        return filename in (FILENAME, "<string>") or filename.startswith(self.prefixes)
-
-    def describe(self, exc):
-        """Return name, value and traceback. It works for hostile exceptions too."""
-        name = clip(TYPE_NAME(type(exc)), MAX_NAME)
-        try:
-            value = clip(str(exc), MAX_TEXT)
-        except BaseException:
-            value = "<exception str() failed>"
-        for chain in (True, False):
-            try:
-                return name, value, clip(self.render(exc, chain), MAX_TEXT)
-            except BaseException:
-                continue
-        return name, value, clip("%s: %s\n" % (name, value), MAX_TEXT)
-
-    def render(self, exc, chain):
-        report = traceback.TracebackException(type(exc), exc, TRACEBACK(exc), limit=-MAX_FRAMES)
-        todo, seen = [report], set()
-        while todo:
-            part = todo.pop()
-            if part is None or id(part) in seen:
-                continue
-            seen.add(id(part))
-            if part.stack is not None:
-                part.stack[:] = [frame for frame in part.stack if self.is_user(frame.filename)]
-                if not part.stack:  # no heading over nothing: a syntax error
-                    part.exc_traceback = None
-                    part.stack = NoStack()
-            todo += [part.__cause__, part.__context__]
-            todo += getattr(part, "exceptions", None) or []
-        return "".join(report.format(chain=chain))
-
-
-class NoStack(traceback.StackSummary):
-    pass
-
-
 def exit_code_of(exc):
     """Return what a SystemExit asks for, after printing it if it is a message."""
     try:
@@ -317,7 +252,7 @@ def exit_code_of(exc):
             # What is too large for C's long is -1, as for Python.
             magnitude = int.__invert__(code) if int.__lt__(code, 0) else code
             return int.__and__(code, 0xFF) if int.bit_length(magnitude) < 64 else 0xFF
-        sys.stderr.write(clip(str(code), 1 << 30) + "\n")
+        sys.stderr.write(errors.clip(str(code), 1 << 30) + "\n")
     except BaseException:
         pass
     return 1
@@ -333,18 +268,8 @@ class Outcome:
         return self.error is not None and self.error[0] == "KeyboardInterrupt"
 
 
-def new_namespace():
-    """The namespace of a new module __main__."""
-    module = _Module("__main__")
-    sys.modules["__main__"] = module
-    module.__dict__["__builtins__"] = builtins
-    return module.__dict__
-
-
-def execute(outcome, source, interrupts, describer, namespace=None, filename=FILENAME):
-    """Run source, as a new module __main__ if there is no namespace yet, and say in outcome how it ended."""
-    if namespace is None:
-        namespace = new_namespace()
+def execute(outcome, source, interrupts, namespace, filename, calls_hook=False):
+    """Run source and say in outcome how it ended. calls_hook is for what ends with it."""
     try:
         try:
             interrupts.unshield()
@@ -354,11 +279,47 @@ def execute(outcome, source, interrupts, describer, namespace=None, filename=FIL
         outcome.status, outcome.exit_code, outcome.error = "ok", 0, None
     except SystemExit as exc:
         interrupts.shield()
+        errors.strip(exc)
         outcome.status, outcome.error = "exit", None
         outcome.exit_code = exit_code_of(exc)
     except BaseException as exc:
         interrupts.shield()
-        outcome.error = describer().describe(exc)
+        errors.strip(exc)
+        set_last(exc)
+        outcome.error = main_module.with_held(errors.describe, exc)
+        if calls_hook:
+            call_hook(outcome, interrupts, exc)
+
+
+def set_last(exc):
+    """Leave the exception where debuggers look for it."""
+    sys.last_type, sys.last_value, sys.last_traceback = type(exc), exc, errors.TRACEBACK(exc)
+    if HAS_LAST_EXC:
+        sys.last_exc = exc
+
+
+def call_hook(outcome, interrupts, exc):
+    """Let the code's sys.excepthook do what Python's would: that text is in the outcome."""
+    hook = getattr(sys, "excepthook", None)
+    if hook is prepared.excepthook or hook is None:
+        return
+    try:
+        try:
+            interrupts.unshield()
+            prepared.enter(partial(hook, type(exc), exc, errors.TRACEBACK(exc)))
+        finally:
+            interrupts.shield()
+    except SystemExit as again:
+        interrupts.shield()
+        outcome.status, outcome.exit_code, outcome.error = "exit", exit_code_of(again), None
+    except BaseException as again:
+        interrupts.shield()
+        errors.strip(again)
+        text = main_module.with_held(errors.describe, again)[2]
+        try:
+            sys.stderr.write("Error in sys.excepthook:\n%s\nOriginal exception was:\n%s" % (text, outcome.error[2]))
+        except BaseException:
+            pass
 
 
 def show_figures(outcome, interrupts):
@@ -374,13 +335,21 @@ def close_loop(interrupts):
 
 def join_threads():
     if len(_active_threads) > 1 or _thread_exits:
-        _join_threads()
+        prepared.enter(_join_threads)
+
+
+def run_atexit():
+    prepared.enter(_run_atexit)
 
 
 def forget_module():
     """Let go of the code's objects, so that their __del__ run while they can."""
-    sys.modules.pop("__main__", None)
-    _collect()
+    forget, names = [], vars(sys)
+    if "last_value" in names:
+        forget += [partial(names.__delitem__, name) for name in LAST if name in names]
+    if "__main__" in sys.modules:
+        forget.append(partial(sys.modules.__delitem__, "__main__"))
+    prepared.enter(*forget, _collect)
 
 
 def unshielded(interrupts, step):
@@ -395,11 +364,6 @@ def unshielded(interrupts, step):
         interrupts.shield()
 
 
-def stop_tracing():
-    _settrace(None)
-    _setprofile(None)
-
-
 def flush_all(streams, flush_libc):
     for get in (lambda: sys.stdout, lambda: sys.stderr, lambda: streams[0], lambda: streams[1]):
         try:
@@ -407,13 +371,6 @@ def flush_all(streams, flush_libc):
         except BaseException:
             pass
     flush_libc()
-
-
-def prime_linecache(source, filename=FILENAME):
-    """Let tracebacks show the code's lines, split as the tokenizer splits them."""
-    text = source.replace("\r\n", "\n").replace("\r", "\n") if "\r" in source else source
-    lines = [line + "\n" for line in text.split("\n")]
-    linecache.cache[filename] = (len(text), None, lines, filename)
 
 
 def apply_envs(envs):
@@ -462,7 +419,13 @@ def serve(command, control, interrupts, set_limits, rehearsal=False):
     envs = command.get("envs")
     if envs:
         apply_envs(envs)
-    prime_linecache(source)
+    filename = "%s/%s" % (work, command.get("main") or main_module.NAME)
+    sys.argv[0], sys.path[0] = filename, work
+    main_module.forget_sources()
+    main_module.prime_linecache(source, filename)
+    if command.get("modules"):
+        main_module.let_shadow(command["modules"])
+    namespaces = [main_module.new(filename, source)]  # not for longer than it runs
     set_limits(command.get("limits") or {})
     prepared.results.begin(command)
 
@@ -483,14 +446,13 @@ def serve(command, control, interrupts, set_limits, rehearsal=False):
         _exit(outcome.exit_code)
 
     run_all(interrupts, [
-        lambda: execute(outcome, source, interrupts, lambda: Describer(work)),
-        stop_tracing,
+        lambda: execute(outcome, source, interrupts, namespaces.pop(), filename, True),
         lambda: report(control, command["id"], outcome),
         lambda: show_figures(outcome, interrupts),
         lambda: close_loop(interrupts),
         # Both are for good: threading and what has registered for its end take it for that.
         lambda: unshielded(interrupts, nothing if rehearsal else join_threads),
-        lambda: unshielded(interrupts, nothing if rehearsal else _run_atexit),
+        lambda: unshielded(interrupts, nothing if rehearsal else run_atexit),
         lambda: unshielded(interrupts, nothing if rehearsal else _clear_atexit),
         lambda: unshielded(interrupts, forget_module),
         lambda: flush_all(streams, prepared.flush_libc),
@@ -552,13 +514,18 @@ class Prepared:
 prepared = Prepared()
 
 
-def prepare():
+def prepare(plain_stack=False):
     """Do all that need not wait until a worker is forked."""
+    prepared.enter = frames.install(plain_stack)
+    errors.hidden = errors.Hidden((execute, display.split, prepared.enter, session.attempt, errors.describe, notebook.install,
+                                   console.Console.begin, main_module.new))
+    errors.install_hooks()
+    prepared.excepthook = sys.excepthook
     prepared.control = Control()
     prepared.interrupts = Interrupts()
-    prepared.results = display.Results(prepared.control)
+    prepared.results = display.Results(prepared.control, prepared.enter)
     prepared.console = console.Console(prepared.control, prepared.results.send)
-    prepared.patch_preloaded = notebook.install(prepared.results)
+    prepared.patch_preloaded = notebook.install(prepared.results, main_module.patches())
     prepared.flush_libc = tune_libc()
     prepared.main_thread = threading.main_thread()
     prepared.ready = b'{"type":"ready","version":%d,"python":"%d.%d.%d"}\n' % ((VERSION,) + sys.version_info[:3])
@@ -593,10 +560,10 @@ def train(fd, set_limits):
     os.dup2(ours.fileno(), fd, inheritable=False)
     ours.close()
     for code in ("print(end=str())", "1/0", "40 + 2") * TRAININGS:
-        theirs.sendall((COMMAND % (code, MAX_TEXT)).encode() + b"\n")
+        theirs.sendall((COMMAND % (code, MAX_COMMAND)).encode() + b"\n")
         main(fd, set_limits, True, rehearsal=True)
         end_rehearsal(prepared.interrupts)
-        while theirs.recv(MAX_TEXT).count(b"status") == 0:
+        while theirs.recv(MAX_COMMAND).count(b"status") == 0:
             pass
     prepared.control.fd = -1
     _close(fd)
@@ -713,11 +680,12 @@ def park():
 if __name__ == "__main__":
     def load(name):
         module = types.ModuleType("kaa_" + name)
-        with open(os.path.join(os.path.dirname(os.path.abspath(OWN_FILE)), name + ".py"), encoding="utf-8") as file:
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py"), encoding="utf-8") as file:
             exec(compile(file.read(), file.name, "exec", 0, True), module.__dict__)
         return module
 
     display, notebook, console, session = load("display"), load("notebook"), load("console"), load("session")
+    frames, errors, main_module = load("frames"), load("errors"), load("main_module")
     session.worker = sys.modules["__main__"]
     # Up to Python 3.9 a call within one module hands down the caller's builtins;
     # a frame of another module in between makes main look up ours.

@@ -33,9 +33,10 @@ class Session:
         self.control, self.interrupts, self.set_limits = control, interrupts, set_limits
         self.home = os.getcwd()
         self.ready, self.loop = worker.prepared.ready, worker.prepared.results.loop
-        self.describer = worker.Describer(self.home)
         self.streams = (sys.stdout, sys.stderr)
-        self.namespace = worker.new_namespace()
+        worker.main_module.forget_sources()
+        sys.argv[0] = sys.path[0] = ""
+        self.namespace = worker.main_module.new()
         self.sources = []
         self.fed = False
 
@@ -49,7 +50,7 @@ class Session:
         worker.run_all(self.interrupts, [
             lambda: worker.close_loop(self.interrupts),
             lambda: worker.unshielded(self.interrupts, worker.join_threads),
-            lambda: worker.unshielded(self.interrupts, worker._run_atexit),
+            lambda: worker.unshielded(self.interrupts, worker.run_atexit),
             lambda: _exit(0),
         ])
 
@@ -83,8 +84,7 @@ class Session:
             sent.append(True)
 
         steps = [
-            lambda: worker.execute(outcome, source, self.interrupts, lambda: self.describer, self.namespace, filename),
-            worker.stop_tracing,
+            lambda: worker.execute(outcome, source, self.interrupts, self.namespace, filename),
             lambda: worker.report(self.control, command["id"], outcome),
             lambda: worker.show_figures(outcome, self.interrupts),
             lambda: worker.flush_all(self.streams, worker.prepared.flush_libc),
@@ -111,7 +111,7 @@ class Session:
             feed(stdin)
         if command.get("input"):
             worker.prepared.console.begin(command["id"])
-        worker.prime_linecache(source, filename)
+        worker.main_module.prime_linecache(source, filename)
         self.sources.append(filename)
         if len(self.sources) > MAX_SOURCES:
             linecache.cache.pop(self.sources.pop(0), None)

@@ -12,10 +12,13 @@ touched if what belongs together lies together. So
 Standard library only, Python 3.8 and later.
 """
 
+import sys
+
+BARE = frozenset(sys.modules)  # what Python has loaded by itself
+
 import gc
 import marshal
 import os
-import sys
 import types
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -35,7 +38,10 @@ def compiled(path):
         try:
             with open(path, encoding="utf-8") as file:
                 source = file.read()
-            code = compile(source, path, "exec", 0, True, 2)
+                # Its frames name no directory of the machine, wherever they show, and are no files
+            # to what traces.
+            name = os.path.splitext(os.path.basename(path))[0]
+            code = compile(source, "<kaa %s>" % name.replace("repl_", ""), "exec", 0, True, 2)
             with open(theirs, "wb") as file:
                 marshal.dump((imports(source), marshal.dumps(code)), file)
             os._exit(0)
@@ -81,7 +87,7 @@ def ballast():
 def load(name):
     """Load a script that lies beside this one, without leaving it in sys.modules."""
     module = types.ModuleType("kaa_" + name)
-    module.__file__, module.load = os.path.join(HERE, name + ".py"), load
+    module.load, module.BARE = load, BARE
     exec(marshal.loads(codes.pop(name)), module.__dict__)
     return module
 

@@ -22,7 +22,7 @@ def load(name):
     return module
 
 
-display = load("display")
+display, frames = load("display"), load("frames")
 
 
 class Control:
@@ -68,7 +68,7 @@ class SplitTest(unittest.TestCase):
 class SessionTest(unittest.TestCase):
     def setUp(self):
         self.control = Control(self)
-        self.results = display.Results(self.control)
+        self.results = display.Results(self.control, frames.install())
         self.namespace = {}
         self.count = 0
         self.addCleanup(self.results.loop.close)

@@ -77,7 +77,10 @@ class WorkerTest(unittest.TestCase):
     def execute(self, code, **more):
         worker = self.start()
         worker.send(id="x", cmd="exec", code=code, **more)
-        return worker.finish()
+        frames, out, err, exit_code = worker.finish()
+        if frames and "traceback" in frames[0]:
+            frames[0]["traceback"] = frames[0]["traceback"].replace(worker.dir.name, "DIR")
+        return frames, out, err.replace(worker.dir.name, "DIR"), exit_code
 
     def status(self, frames):
         return {key: value for key, value in frames[-1].items() if key not in ("id", "type", "files")}
@@ -115,15 +118,15 @@ class WorkerTest(unittest.TestCase):
         self.assertEqual([f["type"] for f in frames], ["error", "status"])
         self.assertEqual((frames[0]["name"], frames[0]["value"]), ("ZeroDivisionError", "division by zero"))
         text = frames[0]["traceback"]
-        self.assertIn('File "<stdin>", line 3, in <module>\n    f()\n', text)
-        self.assertIn('File "<stdin>", line 2, in f\n    1/0\n', text)
+        self.assertIn('File "DIR/main.py", line 3, in <module>\n    f()\n', text)
+        self.assertIn('File "DIR/main.py", line 2, in f\n    1/0\n', text)
         self.assertNotIn("repl_worker", text)
         self.assertEqual((self.status(frames), out, err, code), ({"status": "error", "exitCode": 1}, "", "", 1))
 
     def test_syntax_error(self):
         frames = self.execute("x = 1\ny = = 2\n")[0]
         self.assertEqual(frames[0]["name"], "SyntaxError")
-        self.assertIn('  File "<stdin>", line 2\n    y = = 2\n', frames[0]["traceback"])
+        self.assertIn('  File "DIR/main.py", line 2\n    y = = 2\n', frames[0]["traceback"])
         self.assertIn("^\nSyntaxError: invalid syntax", frames[0]["traceback"])
         self.assertNotIn("Traceback", frames[0]["traceback"])
 
@@ -217,7 +220,7 @@ class WorkerTest(unittest.TestCase):
         os.killpg(worker.process.pid, signal.SIGINT)
         frames = worker.finish()[0]
         self.assertEqual(frames[0]["name"], "KeyboardInterrupt")
-        self.assertIn('File "<stdin>", line ', frames[0]["traceback"])
+        self.assertIn('/main.py", line ', frames[0]["traceback"])
         self.assertEqual(self.status(frames), {"status": "error", "exitCode": 1})
 
     def test_interrupt_while_parked(self):

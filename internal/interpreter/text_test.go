@@ -24,16 +24,16 @@ func TestTracebacks(t *testing.T) {
 	}{
 		{
 			"frames and source lines", "def f(x):\n    return 1/x\n\nf(0)\n", "ZeroDivisionError: division by zero",
-			[]string{"Traceback (most recent call last):\n  File \"<stdin>\", line 4, in <module>\n    f(0)\n", "  File \"<stdin>\", line 2, in f\n    return 1/x\n", "\nZeroDivisionError: division by zero\n"},
+			[]string{"Traceback (most recent call last):\n  File \"/work/main.py\", line 4, in <module>\n    f(0)\n", "  File \"/work/main.py\", line 2, in f\n    return 1/x\n", "\nZeroDivisionError: division by zero\n"},
 			[]string{"repl_worker", "execute"},
 		},
 		{
-			"syntax error", "x = 1\nprint('a'", "SyntaxError: '(' was never closed (<stdin>, line 2)",
-			[]string{"  File \"<stdin>\", line 2\n    print('a'\n", "     ^\n", "SyntaxError: '(' was never closed"},
+			"syntax error", "x = 1\nprint('a'", "SyntaxError: '(' was never closed (main.py, line 2)",
+			[]string{"  File \"/work/main.py\", line 2\n    print('a'\n", "     ^\n", "SyntaxError: '(' was never closed"},
 			[]string{"Traceback", "repl_worker"},
 		},
 		{
-			"indentation", "if 1:\nx", "IndentationError: expected an indented block after 'if' statement on line 1 (<stdin>, line 2)",
+			"indentation", "if 1:\nx", "IndentationError: expected an indented block after 'if' statement on line 1 (main.py, line 2)",
 			[]string{"line 2\n    x\n    ^\n"},
 			[]string{"Traceback", "repl_worker"},
 		},
@@ -59,7 +59,7 @@ func TestTracebacks(t *testing.T) {
 		},
 		{
 			"exec", "exec('1/0')", "ZeroDivisionError: division by zero",
-			[]string{`File "<string>", line 1, in <module>`, `File "<stdin>", line 1, in <module>`},
+			[]string{`File "<string>", line 1, in <module>`, `File "/work/main.py", line 1, in <module>`},
 			[]string{"repl_worker"},
 		},
 		{

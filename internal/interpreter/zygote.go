@@ -40,6 +40,8 @@ type zygoteSpec struct {
 	Disk       int64  `json:"disk"`
 
 	Preload []string `json:"preload"`
+	// PlainStack leaves the worker's frames below those of the code.
+	PlainStack bool `json:"plainStack,omitempty"`
 }
 
 // startZygote starts the zygote of a runtime and waits until it has imported what
@@ -77,6 +79,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	said := out.follow(p.cfg.Log)
 	spec := zygoteSpec{
 		Level: p.cfg.Sandbox, SlotFilter: base64.StdEncoding.EncodeToString(slotFilter), Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Scratch: p.scratchDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
+		PlainStack: p.cfg.PlainStack,
 	}
 	if err := z.awaitReady(ctx, p.cfg.StartTimeout, spec); err != nil {
 		z.abort()

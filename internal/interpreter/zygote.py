@@ -61,7 +61,7 @@ STRICT, BASIC = "strict", "basic"
 CACHES = (("MPLCONFIGDIR", "/matplotlib"), ("XDG_CACHE_HOME", "/.cache"))
 
 
-# load comes from start.py.
+# load and BARE come from start.py.
 program = load("program")
 seal = load("seal")
 seal.Program, seal.Word, seal.number = program.Program, program.Word, program.number
@@ -69,6 +69,8 @@ seal.FORK, seal.MAY_FAIL = program.FORK, program.MAY_FAIL
 network = load("network")
 repl_worker = load("repl_worker")
 repl_worker.display, repl_worker.notebook, repl_worker.console = load("display"), load("notebook"), load("console")
+repl_worker.frames, repl_worker.errors, repl_worker.main_module = load("frames"), load("errors"), load("main_module")
+repl_worker.main_module.at_start = BARE
 branch, family, memory, slot, session = [load(name) for name in ("branch", "family", "memory", "slot", "session")]
 repl_worker.session, session.worker, session.branch, family.seal, network.seal = session, repl_worker, branch, seal, seal
 slot.seal, slot.program, slot.network, slot.family, slot.repl_worker = seal, program, network, family, repl_worker
@@ -148,7 +150,7 @@ class Zygote:
         else:
             self.set_dirs(spec["scratch"], spec["scratch"])
         os.chdir("/")
-        repl_worker.prepare()
+        repl_worker.prepare(spec.get("plainStack", False))
         self.preload(spec["preload"] or [])
         repl_worker.prepared.patch_preloaded()
         repl_worker.rehearse_preloaded()

@@ -1,0 +1,147 @@
+"""The module __main__ of the code, and the file that it would be in.
+
+A script finds its files beside __file__, and what reads its source looks there. Here the file
+is named but not written, as a rule: linecache has its lines, and the module's loader its
+source. It is written only for what has to have it, when that is imported or called, or if the
+code names it.
+
+Standard library only, Python 3.8 and later.
+"""
+
+import builtins
+
+__builtins__ = dict(vars(builtins))  # see repl_worker.py
+
+import linecache
+import os
+import sys
+import types
+from importlib.machinery import SourceFileLoader
+
+NAME = "main.py"
+# Code in which one of these occurs may open the file, or start it as a program.
+MENTIONS = ("__file__", "argv[0]", "+ sys.argv", "*sys.argv", "co_filename", "getsourcefile", "inspect.getfile", "cache=True")
+# What reads the file of each function that it works on.
+READERS = ("trace", "coverage", "memory_profiler", "line_profiler", "numba", "pytest")
+HAS_ANNOTATIONS = sys.version_info < (3, 14)
+_open, _write, _close = os.open, os.write, os.close
+FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_Module = types.ModuleType
+
+
+class Loader(SourceFileLoader):
+    """Knows the source of the code. To all others it is what a script has."""
+
+    text = None
+
+    def get_data(self, path):
+        if path == self.path and self.text is not None:
+            return self.text.encode("utf-8", "surrogatepass")
+        return super().get_data(path)
+
+
+Loader.__name__ = Loader.__qualname__ = SourceFileLoader.__name__
+Loader.__module__ = SourceFileLoader.__module__
+loader = Loader("__main__", NAME)
+
+
+def new(filename=None, source=None):
+    """Return the namespace of a new module __main__, of a script if there is a filename."""
+    module = _Module("__main__")
+    sys.modules["__main__"] = module
+    names = module.__dict__
+    if filename is None:
+        names["__builtins__"] = builtins
+        return names
+    loader.path, loader.text = filename, source
+    names["__loader__"] = loader
+    if HAS_ANNOTATIONS:
+        names["__annotations__"] = {}
+    names["__builtins__"], names["__file__"], names["__cached__"] = builtins, filename, None
+    for mention in MENTIONS:
+        if mention in source:
+            write()
+            break
+    return names
+
+
+def write():
+    """Write the file, unless there is one of its name, or the code is in none."""
+    if loader.text is None:
+        return
+    try:
+        fd = _open(loader.path, FLAGS, 0o644)
+    except OSError:
+        return
+    try:
+        data = loader.text.encode("utf-8", "surrogatepass")
+        while data:
+            data = data[_write(fd, data):]
+    except OSError:
+        pass
+    finally:
+        _close(fd)
+
+
+def forget_sources():
+    """Forget those of rehearsals: the program may have a file of that name."""
+    linecache.cache.clear()
+
+
+def prime_linecache(source, filename):
+    """Let tracebacks show the code's lines, split as the tokenizer splits them."""
+    text = source.replace("\r\n", "\n").replace("\r", "\n") if "\r" in source else source
+    lines = [line + "\n" for line in text.split("\n")]
+    linecache.cache[filename] = (len(text), None, lines, filename)
+
+
+def patches():
+    """Return what is to be done to modules when they are imported: see notebook.py."""
+    found = {name: lambda module: write() for name in READERS}
+    found["multiprocessing.spawn"] = patch_spawn
+    return found
+
+
+def patch_spawn(module):
+    """A process that is spawned imports the main module from its file."""
+    original = module.get_preparation_data
+
+    def get_preparation_data(name):
+        write()
+        return original(name)
+
+    get_preparation_data.__module__ = module.__name__
+    module.get_preparation_data = get_preparation_data
+
+
+# --- modules of the program with names of the standard library's
+
+at_start = frozenset()  # which a plain Python has loaded; start.py knows them
+held = {}  # those that the program's may take the places of, by name
+
+
+def let_shadow(names):
+    """Let the program's own modules of these names be imported, unless a plain Python would
+    have imported the others before."""
+    modules = sys.modules
+    for name in names:
+        if name in modules and name not in at_start:
+            for other in [other for other in modules if other == name or other.startswith(name + ".")]:
+                held[other] = modules.pop(other)
+
+
+def with_held(function, *args):
+    """Call what is ours, and needs the standard library's modules."""
+    if not held:
+        return function(*args)
+    modules = sys.modules
+    theirs = {name: modules.get(name) for name in held}
+    modules.update(held)
+    try:
+        return function(*args)
+    finally:
+        for name, module in theirs.items():
+            if module is None:
+                modules.pop(name, None)
+            else:
+                modules[name] = module
