@@ -103,6 +103,9 @@ func appendAttr(b []byte, a slog.Attr) []byte {
 	if a.Equal(slog.Attr{}) || a.Key == "process" {
 		return b
 	}
+	if a.Value.Kind() == slog.KindString && a.Value.String() == "" {
+		return b // there is none
+	}
 	if a.Value.Kind() == slog.KindGroup {
 		for _, inner := range a.Value.Group() {
 			inner.Key = a.Key + "." + inner.Key
