@@ -3,14 +3,15 @@
 package cases_test
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // pending are cases whose answers are not right yet.
 func pending() []string {
