@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -55,7 +56,8 @@ func TestHealthAndMetrics(t *testing.T) {
 			t.Errorf("ready without Redis: %d", a.status)
 		}
 	}
-	if text := k.call(http.MethodGet, "/metrics", nil).raw; !strings.Contains(text, "kaa_redis_up 0") {
+	failed := regexp.MustCompile(`kaa_redis_errors_total\{kind="dial"\} [1-9]`)
+	if text := k.call(http.MethodGet, "/metrics", nil).raw; !strings.Contains(text, "kaa_redis_up 0") || !failed.MatchString(text) {
 		t.Error("the metrics do not say that Redis is away")
 	}
 	own.Restart(t)

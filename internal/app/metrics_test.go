@@ -98,7 +98,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 // TestMetricsOfFaults: what goes wrong is counted by its reason.
 func TestMetricsOfFaults(t *testing.T) {
 	t.Parallel()
-	k := prepare(t, testenv.Redis(t), "KAA_RUNNER_ADDR=127.0.0.1:0", "KAA_MAX_QUEUE_DEPTH=1", "KAA_SYNC_QUEUE_WAIT=100ms")
+	k := prepare(t, testenv.Redis(t), "KAA_RUNNER_ADDR=127.0.0.1:0", "KAA_MAX_QUEUE_DEPTH=1", "KAA_SYNC_QUEUE_WAIT=100ms", "KAA_BLOB_URL=file:///proc/nowhere")
 	apiAddr, _ := k.run(app.RunAPI)
 	k.url = "http://" + apiAddr.String()
 	if a := k.call(http.MethodPost, executePath, fields{"code": "1"}); a.status != http.StatusServiceUnavailable {
@@ -107,10 +107,14 @@ func TestMetricsOfFaults(t *testing.T) {
 	waiting := k.submit(fields{"code": "raise MemoryError"})
 	k.call(http.MethodPost, "/v1/jobs:batch", fields{"jobs": []fields{{"code": "1"}, {"code": ""}}})
 	k.call("BREW", "/pot", nil)
+	if a := k.call(http.MethodPost, executePath, fields{"code": "1", "files": []fields{{"path": "a", "content": "b"}}}); a.status != http.StatusServiceUnavailable {
+		t.Errorf("no place for files: %d %s", a.status, a.raw)
+	}
 	k.expectMetrics(t, k.url,
 		`kaa_problems_total{code="no_runner",status="503"} 1`, `kaa_problems_total{code="queue_full",status="429"} 1`,
 		`kaa_problems_total{code="invalid_request",status="400"} 1`, `kaa_jobs_ended_total{failure="queue_timeout",state="cancelled"} 1`,
-		`kaa_runners{state="taking"} 0`, `method="other"`)
+		`kaa_runners{state="taking"} 0`, `method="other"`,
+		`kaa_problems_total{code="unavailable",status="503"} 1`, `kaa_blob_errors_total{op="write"} 1`)
 
 	runnerAddr, _ := k.run(app.RunRunner)
 	k.await(waiting)
