@@ -147,6 +147,8 @@ func (r *run) feed(stdin string) {
 
 // follow waits for the end of the code and sees to it that there is one.
 func (r *run) follow(ctx context.Context, limit time.Duration) {
+	r.w.pool.executing.Add(1)
+	defer r.w.pool.executing.Add(-1)
 	timeout := newTimer(limit)
 	defer timeout.Stop()
 	grace := newTimer(0)

@@ -15,3 +15,23 @@ func (p *Pool) WithoutGroups() error {
 	p.groups = nil
 	return err
 }
+
+// Rehearsals says of parked workers how many there are and how many steps they have left.
+type Rehearsals struct {
+	Parked, Left  int
+	Taken, Unable bool // a step is taken now; a step has failed
+}
+
+func (p *Pool) Rehearsals() (all Rehearsals) {
+	for _, st := range p.stocks {
+		st.mu.Lock()
+		all.Parked += len(st.parked)
+		for _, w := range st.parked {
+			all.Left += w.rehearsals
+		}
+		all.Taken = all.Taken || st.rehearsing != nil
+		all.Unable = all.Unable || st.unable
+		st.mu.Unlock()
+	}
+	return all
+}

@@ -5,10 +5,14 @@ Standard library only, Python 3.8 and later, Linux.
 
 import ctypes
 import os
+import sys
 
 PAGE, HUGE = 4096, 2 << 20
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 1, 2, 0x10, 0x20
+# Of Python's allocator: the largest object that it has a place for, and what it gets at once.
+SMALL, ARENA = 512, 256 << 10 if sys.version_info < (3, 10) else 1 << 20
+RESERVED = 64 << 20
 MADV_COLLAPSE = 25  # since Linux 6.1
 F_ADD_SEALS, SEAL_ALL = 1033, 0xF  # no other seals, no shrinking, growing, writing
 FAILED = ctypes.c_void_p(-1).value
@@ -18,6 +22,8 @@ _mmap, _munmap, _madvise, _mprotect = libc.mmap, libc.munmap, libc.madvise, libc
 _mmap.restype = ctypes.c_void_p
 _mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
 _munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_mincore = libc.mincore
+_mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
 _mprotect.argtypes = _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
@@ -79,6 +85,37 @@ def put(start, size, fd):
 
     fcntl.fcntl(fd, F_ADD_SEALS, SEAL_ALL)
     return _mmap(start, size, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, 0) == start
+
+
+def reserve():
+    """Have Python's allocator get much memory at once. It asks the kernel for an arena when it
+    needs one, and while libraries are loaded their files would come to lie in between. The
+    result holds an object in each arena, so that none is given back before it is needed. All
+    have as many free places then, and the allocator takes the one that had them first: what
+    is used lies together."""
+    things = [None] * (RESERVED // SMALL)
+    for i in range(len(things)):
+        things[i] = bytes(SMALL - bytes().__sizeof__())
+    first = min(map(id, things))
+    held, last = [], None
+    for thing in things:
+        arena = (id(thing) - first) // ARENA
+        if arena != last:
+            held.append(thing)
+            last = arena
+    return held
+
+
+def enlarge_pages():
+    """Put what Python has in memory on huge pages, where most of one is in use. A fork
+    copies one entry for each, instead of 512, and an end has as many less to look at."""
+    present = ctypes.create_string_buffer(HUGE // PAGE)
+    for start, end, mode, path in list(file_mappings()):
+        if mode != "rw-p" or path not in ("", "[heap]"):
+            continue
+        for address in range(-(-start // HUGE) * HUGE, end // HUGE * HUGE, HUGE):
+            if _mincore(address, HUGE, present) == 0 and present.raw.count(b"\1") > HUGE // PAGE // 2:
+                _madvise(address, HUGE, MADV_COLLAPSE)
 
 
 def merge_mappings():

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
@@ -29,6 +30,10 @@ type Pool struct {
 	buffers sync.Pool // of *[]byte
 	// processes is what RLIMIT_NPROC allows where it counts more than one sandbox.
 	others int
+
+	lent        atomic.Int64  // when a worker last was, in Unix nanoseconds
+	executing   atomic.Int64  // workers that execute something
+	unrehearsed chan struct{} // has a token when there may be something to rehearse
 
 	life context.Context // ends when Close begins
 	end  context.CancelFunc
@@ -53,7 +58,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, spawner: newSpawner(), owners: newOwners(cfg.Sandbox), all: map[*Worker]struct{}{}, closeDone: make(chan struct{})}
+	p := &Pool{cfg: cfg, spawner: newSpawner(), owners: newOwners(cfg.Sandbox), all: map[*Worker]struct{}{}, closeDone: make(chan struct{}), unrehearsed: make(chan struct{}, 1)}
 	p.buffers.New = func() any { return new(make([]byte, bufferSize)) }
 	for i, rt := range cfg.Runtimes {
 		st, err := p.newStock(ctx, rt, i == 0)
@@ -128,6 +133,7 @@ func (p *Pool) Start(ctx context.Context) error {
 		for _, st := range p.stocks {
 			st.start()
 		}
+		p.wg.Go(p.rehearse)
 	}
 	p.mu.Unlock()
 	for _, st := range p.stocks {
@@ -153,6 +159,7 @@ func (p *Pool) Acquire(ctx context.Context, runtime string) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("acquire worker: %w", err)
 	}
+	w.awaitStep()
 	return w, nil
 }
 

@@ -55,11 +55,12 @@ type command struct {
 
 // The types of frames.
 const (
-	frameReady  = "ready"
-	frameFailed = "failed" // instead of ready
-	frameError  = "error"
-	frameStatus = "status"
-	frameResult = "result"
+	frameReady     = "ready"
+	frameFailed    = "failed"    // instead of ready
+	frameRehearsed = "rehearsed" // the answer to a rehearse
+	frameError     = "error"
+	frameStatus    = "status"
+	frameResult    = "result"
 	// The answers to a fork: it cannot be, it begins, and one for each copy.
 	frameRefused = "refused"
 	frameForking = "forking"
@@ -74,6 +75,8 @@ type frame struct {
 	// ready
 	Version int    `json:"version"`
 	Python  string `json:"python"`
+	// ready and rehearsed: how many steps may be taken
+	Rehearsals int `json:"rehearsals"`
 	// failed, and refused without a layer
 	Layer string `json:"layer"`
 	Error string `json:"error"`
@@ -109,7 +112,7 @@ func decodeFrame(line []byte) (frame, error) {
 		if f.Version != protocolVersion {
 			return frame{}, fmt.Errorf("%w: version %d", errFrame, f.Version)
 		}
-	case frameError, frameFailed, frameResult, frameInput, frameRefused, frameForking:
+	case frameError, frameFailed, frameRehearsed, frameResult, frameInput, frameRefused, frameForking:
 	case frameForked:
 		if f.PID <= 1 {
 			return frame{}, fmt.Errorf("%w: not a process", errFrame)

@@ -4,7 +4,9 @@ The zygote loads it once and calls prepare; each worker that it forks calls main
 then the file descriptors 0 to 2 are pipes, which belong to the code, and there is a
 private socket, on which the worker speaks lines of JSON:
 
-    to the runner    {"type": "ready", "version": 2, "python": "3.11.2"}
+    to the runner    {"type": "ready", "version": 2, "python": "3.11.2", "rehearsals": steps}
+    from the runner  {"cmd": "rehearse"}, while the worker is parked: take one of these steps
+    to the runner    {"type": "rehearsed", "rehearsals": steps that are left}
     from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...},
                       "results": bytes, "figures": [...], "main": "...", "modules": ["...", ...]}
                      {"id": "...", "cmd": "session", the same and "execution", "stdin", "session", "input"}
@@ -60,6 +62,7 @@ parse = json.JSONDecoder().scan_once
 
 # The scripts of these names, which whoever loads this one puts here.
 display = notebook = console = session = frames = errors = main_module = None
+preloaded = None  # the Rehearsal of rehearsal.py
 
 VERSION = 2
 SOCKET = 3  # where the tests put the control socket
@@ -528,11 +531,22 @@ def prepare(plain_stack=False):
     prepared.patch_preloaded = notebook.install(prepared.results, main_module.patches())
     prepared.flush_libc = tune_libc()
     prepared.main_thread = threading.main_thread()
-    prepared.ready = b'{"type":"ready","version":%d,"python":"%d.%d.%d"}\n' % ((VERSION,) + sys.version_info[:3])
+    say_ready()
     open_streams()
     sys.argv[:] = [""]
     sys.path.insert(0, "")
-    prepared.rehearsals = {name: compile(code, "<rehearsal>", "exec", 0, True) for name, code in REHEARSALS.items()}
+
+
+def say_ready():
+    """Prepare what a worker says when it is parked."""
+    prepared.ready = b'{"type":"ready","version":%d,"python":"%d.%d.%d","rehearsals":%d}\n' % (
+        (VERSION,) + sys.version_info[:3] + (len(preloaded.steps),))
+
+
+def rehearse_preloaded():
+    """Find out what workers may rehearse of what is loaded by now."""
+    preloaded.prepare()
+    say_ready()
 
 
 def rehearse(interrupts, set_limits):
@@ -574,34 +588,6 @@ def train(fd, set_limits):
 TRAININGS = 20
 COMMAND = '{"id":"rehearsal","cmd":"exec","code":"%s","limits":{},"results":%d}'
 REHEARSAL = COMMAND % ("print(end=str())", 0)
-
-# Large libraries touch so many pages, even for little, that most of the time of a short
-# program would go into copying them.
-REHEARSALS = {
-    "numpy": """
-import numpy as np
-a = np.arange(1000.0).reshape(10, 100)
-a.sum(), a.mean(axis=0), a @ a.T, np.linalg.norm(a), np.array([1, 2, 3]) * 2, a[a > 1], str(a[:2, :2])
-""",
-    "pandas": """
-import pandas as pd
-frame = pd.DataFrame({"a": ["x", "y"] * 50, "b": range(100), "c": [0.5] * 100})
-frame["d"] = frame.b * 2
-frame[frame.b > 3].groupby("a").agg({"b": "mean", "c": "sum"}), frame.groupby("a").c.mean().sum()
-str(frame.head()), frame.describe(), frame.sort_values("b").iloc[0]
-""",
-}
-
-
-def rehearse_preloaded():
-    """Pay for the first use of what is preloaded, too: in the zygote for what is made
-    once, in each worker for the copies of pages."""
-    for name, code in REHEARSALS.items():
-        if name in sys.modules:
-            try:
-                exec(prepared.rehearsals[name], {})
-            except Exception:  # another version's ways; then it is only slower
-                pass
 
 
 def find_differences():
@@ -663,18 +649,24 @@ def begin(fd, set_limits, awaited=False):
     prepared.control.open(fd)
     if not awaited:
         rehearse(prepared.interrupts, set_limits)
-        rehearse_preloaded()
 
 
 def park():
-    """Wait for a command."""
-    control = prepared.control
+    """Wait for a command. Until one comes, rehearse what is preloaded, a step whenever the
+    runner says that processors are idle."""
+    control, interrupts = prepared.control, prepared.interrupts
     _write(control.fd, prepared.ready)
-    control.wait()
-    # Before the command is read: the runner takes an unread one for not begun, and
-    # then does not trust in SIGINT.
-    prepared.interrupts.begin()
-    return control.receive()
+    while True:
+        control.wait()
+        # Before the command is read: the runner takes an unread one for not begun, and
+        # then does not trust in SIGINT.
+        interrupts.begin()
+        command = control.receive()
+        if command is None or command["cmd"] != "rehearse":
+            return command
+        left = preloaded.step()
+        end_rehearsal(interrupts)
+        _write(control.fd, b'{"type":"rehearsed","rehearsals":%d}\n' % left)
 
 
 if __name__ == "__main__":
@@ -686,7 +678,7 @@ if __name__ == "__main__":
 
     display, notebook, console, session = load("display"), load("notebook"), load("console"), load("session")
     frames, errors, main_module = load("frames"), load("errors"), load("main_module")
-    session.worker = sys.modules["__main__"]
+    session.worker, preloaded = sys.modules["__main__"], load("rehearsal").Rehearsal()
     # Up to Python 3.9 a call within one module hands down the caller's builtins;
     # a frame of another module in between makes main look up ours.
     os.set_inheritable(SOCKET, False)

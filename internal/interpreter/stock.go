@@ -44,9 +44,12 @@ type stock struct {
 	free     []*slot   // without a worker
 	starting int
 	waiting  []*waiter
-	lent     time.Time     // when a worker last was
-	failures int           // spawns that failed since the last that did not
-	changed  chan struct{} // has a token when there may be something to spawn
+	lent     time.Time // when a worker last was
+	// rehearsing is the worker that takes a step of its rehearsal, if one does.
+	rehearsing *Worker
+	unable     bool          // a rehearsal has failed
+	failures   int           // spawns that failed since the last that did not
+	changed    chan struct{} // has a token when there may be something to spawn
 }
 
 // waiter is a call that waits for a worker, or with take unset for all to be parked.
@@ -151,17 +154,29 @@ func (st *stock) match() {
 			wt.reply <- offer{}
 			return true
 		}
-		// A dead one stays for ended, which may not have come to it yet.
-		i := slices.IndexFunc(st.parked, (*Worker).alive)
+		i := st.next()
 		if i < 0 {
 			return false
 		}
 		wt.reply <- offer{worker: st.parked[i]}
 		st.lent = time.Now()
+		st.pool.lent.Store(st.lent.UnixNano())
 		st.parked = slices.Delete(st.parked, i, i+1)
 		return true
 	})
 	st.wake()
+}
+
+// next is the place of the worker to be lent, below 0 if there is none. It is the oldest,
+// which has rehearsed most; but one that is at it only if there is no other, since it would
+// have to be waited for. A dead one stays for ended, which may not have come to it yet.
+// The caller holds mu.
+func (st *stock) next() int {
+	i := slices.IndexFunc(st.parked, func(w *Worker) bool { return w != st.rehearsing && w.alive() })
+	if i < 0 {
+		i = slices.IndexFunc(st.parked, (*Worker).alive)
+	}
+	return i
 }
 
 // wake has one of refill look, if there is something to spawn. That one wakes the next.
@@ -330,6 +345,9 @@ func (st *stock) spawned(w *Worker, err error) time.Duration {
 	if tracked && !st.closed {
 		st.failures = 0
 		st.parked = append(st.parked, w)
+		if w.rehearsals > 0 {
+			st.pool.wakeRehearsal()
+		}
 		st.match()
 		st.mu.Unlock()
 		if !w.alive() { // ended may have come too early

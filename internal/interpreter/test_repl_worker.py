@@ -87,7 +87,7 @@ class WorkerTest(unittest.TestCase):
 
     def test_ready(self):
         frame = Worker(self).read()
-        self.assertEqual(sorted(frame), ["python", "type", "version"])
+        self.assertEqual(sorted(frame), ["python", "rehearsals", "type", "version"])
         self.assertEqual((frame["type"], frame["version"]), ("ready", 2))
 
     def test_ok(self):
@@ -112,6 +112,16 @@ class WorkerTest(unittest.TestCase):
         worker = self.start()
         worker.socket.shutdown(socket.SHUT_RDWR)
         self.assertEqual(worker.process.wait(LIMIT), 0)
+
+    def test_rehearsals_come_to_an_end(self):
+        worker = self.start()
+        for _ in range(3):
+            os.kill(worker.process.pid, signal.SIGINT)
+            worker.send(cmd="rehearse")
+            self.assertEqual(worker.read(), {"type": "rehearsed", "rehearsals": 0})
+        worker.send(id="x", cmd="exec", code="print(1)")
+        frames, out, err, _ = worker.finish()
+        self.assertEqual((self.status(frames)["status"], out, err), ("ok", "1\n", ""))
 
     def test_error(self):
         frames, out, err, code = self.execute("def f():\n    1/0\nf()")

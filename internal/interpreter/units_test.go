@@ -34,7 +34,7 @@ func FuzzFrameReader(f *testing.F) {
 				return
 			}
 			switch {
-			case got.Type == frameReady && got.Version == protocolVersion, got.Type == frameError, got.Type == frameFailed:
+			case got.Type == frameReady && got.Version == protocolVersion, got.Type == frameError, got.Type == frameFailed, got.Type == frameRehearsed:
 			case got.Type == frameStatus && strings.Contains("ok error exit", got.Status) && got.ExitCode >= 0 && got.ExitCode < 256:
 			default:
 				t.Fatalf("accepted %+v", got)

@@ -58,6 +58,9 @@ type Worker struct {
 
 	leaving atomic.Bool // it has said its last word
 
+	rehearsals int        // steps that it may rehearse; guarded by stock.mu once it is parked
+	rehearsing sync.Mutex // held while it takes one
+
 	mu        sync.Mutex
 	used      bool
 	closed    bool
@@ -143,6 +146,7 @@ func (w *Worker) awaitReady(ctx context.Context, limit time.Duration) error {
 	case f.Type != frameReady:
 		return fmt.Errorf("await worker: %w: %s instead of ready", errFrame, f.Type)
 	}
+	w.rehearsals = f.Rehearsals
 	return w.control.SetReadDeadline(time.Time{})
 }
 

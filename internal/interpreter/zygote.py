@@ -72,6 +72,7 @@ repl_worker.display, repl_worker.notebook, repl_worker.console = load("display")
 repl_worker.frames, repl_worker.errors, repl_worker.main_module = load("frames"), load("errors"), load("main_module")
 repl_worker.main_module.at_start = BARE
 branch, family, memory, slot, session = [load(name) for name in ("branch", "family", "memory", "slot", "session")]
+repl_worker.preloaded = load("rehearsal").Rehearsal()
 repl_worker.session, session.worker, session.branch, family.seal, network.seal = session, repl_worker, branch, seal, seal
 slot.seal, slot.program, slot.network, slot.family, slot.repl_worker = seal, program, network, family, repl_worker
 
@@ -179,6 +180,7 @@ class Zygote:
         os.environ.update([("HOME", home), ("TMPDIR", tmp)] + [(name, tmp + path) for name, path in self.caches])
 
     def preload(self, names):
+        room = memory.reserve() if names else None
         for name in names:
             try:
                 __import__(name)
@@ -187,6 +189,7 @@ class Zygote:
             if threads() > 1:
                 raise RuntimeError("preload %s: it starts threads when it is imported, and a process with threads "
                                    "cannot be forked safely; leave it out" % name)
+        del room
         self.modules = names
 
     def landlock_rules(self):
@@ -209,6 +212,7 @@ class Zygote:
         gc.freeze()
         memory.merge_mappings()
         memory.trim()
+        memory.enlarge_pages()
         self.channel.send({"type": "ready", "version": repl_worker.VERSION,
                            "python": "%d.%d.%d" % sys.version_info[:3], "modules": self.modules})
 

@@ -1,0 +1,143 @@
+package interpreter
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	goruntime "runtime"
+	"slices"
+	"time"
+)
+
+const (
+	// quietTime is how long nothing must have been lent, so that what calls follow each
+	// other closely does not pay for rehearsals.
+	quietTime = 20 * time.Millisecond
+	// restTime is the pause between two steps while processors are busy.
+	restTime = 20 * time.Millisecond
+	// longStep is what a step takes only if it has to wait for a processor.
+	longStep = 3 * time.Millisecond
+)
+
+// rehearse lets parked workers rehearse what is preloaded: one worker of the pool at a time,
+// a step at a time, while nothing is to be done for anybody else. It ends with the pool.
+func (p *Pool) rehearse() {
+	var pause time.Duration
+	for p.pause(pause) {
+		if pause = p.unquiet(); pause > 0 {
+			continue
+		}
+		st, w := p.nextToRehearse()
+		if w == nil {
+			select {
+			case <-p.unrehearsed:
+			case <-p.life.Done():
+			}
+			continue
+		}
+		began := time.Now()
+		if err := st.step(w); err != nil && p.life.Err() == nil {
+			p.cfg.Log.Warn("interpreter: rehearsal failed; this runtime does without", slog.String("runtime", st.name), slog.Any("err", err))
+			w.kill() // and its end has it replaced
+		}
+		if time.Since(began) > longStep || int(p.executing.Load()) >= goruntime.NumCPU() {
+			pause = restTime
+		}
+	}
+}
+
+// pause returns false when the pool is closed.
+func (p *Pool) pause(d time.Duration) bool {
+	if d > 0 {
+		select {
+		case <-time.After(d):
+		case <-p.life.Done():
+		}
+	}
+	return p.life.Err() == nil
+}
+
+// unquiet returns how long to wait at least until a step may be taken.
+func (p *Pool) unquiet() time.Duration {
+	if pause := quietTime - time.Since(time.Unix(0, p.lent.Load())); pause > 0 {
+		return pause
+	}
+	for _, st := range p.stocks {
+		if st.isMaking() {
+			return restTime
+		}
+	}
+	return 0
+}
+
+// nextToRehearse finds the worker to take the next step, and marks it: the oldest that has
+// any left.
+func (p *Pool) nextToRehearse() (*stock, *Worker) {
+	for _, st := range p.stocks {
+		if w := st.beginStep(); w != nil {
+			return st, w
+		}
+	}
+	return nil, nil
+}
+
+func (st *stock) isMaking() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.starting > 0 || len(st.waiting) > 0
+}
+
+func (st *stock) beginStep() *Worker {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	i := slices.IndexFunc(st.parked, func(w *Worker) bool { return w.rehearsals > 0 && w.alive() })
+	if i < 0 || st.closed || st.unable {
+		return nil
+	}
+	st.rehearsing = st.parked[i]
+	st.rehearsing.rehearsing.Lock()
+	return st.rehearsing
+}
+
+// step has w take one step, which beginStep has chosen it for.
+func (st *stock) step(w *Worker) error {
+	left, err := w.rehearse()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.rehearsing, w.rehearsals = nil, left
+	st.unable = err != nil // or each worker would be lost to it
+	w.rehearsing.Unlock()
+	return err
+}
+
+// rehearse has a parked worker take one step and returns how many are left.
+func (w *Worker) rehearse() (int, error) {
+	if err := w.send(command{Cmd: "rehearse"}); err != nil {
+		return 0, fmt.Errorf("rehearse: %w", err)
+	}
+	err := w.control.SetReadDeadline(time.Now().Add(w.pool.cfg.StartTimeout))
+	if err != nil {
+		return 0, fmt.Errorf("rehearse: %w", err)
+	}
+	f, err := w.frames.next()
+	if err == nil && f.Type != frameRehearsed {
+		err = fmt.Errorf("%w: %s instead of rehearsed", errFrame, f.Type)
+	}
+	if err = errors.Join(err, w.control.SetReadDeadline(time.Time{})); err != nil {
+		return 0, fmt.Errorf("rehearse: %w", err)
+	}
+	return f.Rehearsals, nil
+}
+
+// awaitStep waits for the end of a step that w was taking when it was lent.
+func (w *Worker) awaitStep() {
+	w.rehearsing.Lock()
+	defer w.rehearsing.Unlock()
+}
+
+func (p *Pool) wakeRehearsal() {
+	select {
+	case p.unrehearsed <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,100 @@
+"""Rehearsals: what a parked worker does with preloaded libraries, for idle processors.
+
+A process that was forked copies each page that it writes to, and Python writes wherever
+it looks. Large libraries touch so many pages, even for little, that most of the time of a
+short program would go into that. So a parked worker takes some steps with them. They are
+small, and it takes one only when the runner tells it to: a command never waits for more
+than one.
+
+Nothing of a step stays: it is an expression, and its value is dropped. What a step makes
+for good on first use, such as modules that it imports, the zygote has by then, since it
+takes all of them first.
+
+Standard library only, Python 3.8 and later.
+"""
+
+import sys
+import warnings
+
+ROUNDS = 8  # in the zygote: what the interpreter adapts, workers need not write to
+
+# What a library's steps use, and the steps. On a worker's first go each takes about 1 ms
+# at most.
+LIBRARIES = (
+    ("numpy", """
+import numpy as np
+a = np.arange(1000.0).reshape(10, 100)
+""", (
+        "np.arange(1000.0).reshape(10, 100)",
+        "a.sum(), a.mean(axis=0)",
+        "a @ a.T, np.linalg.norm(a)",
+        "np.array([1, 2, 3]) * 2, a[a > 1]",
+        "str(a[:2, :2])",
+    )),
+    ("pandas", """
+import pandas as pd
+frame = pd.DataFrame({"a": ["x", "y"] * 50, "b": range(100), "c": [0.5] * 100})
+""", (
+        "pd.Series([1, 2])",
+        'pd.DataFrame({"b": range(100), "c": [0.5] * 100})',
+        'pd.DataFrame({"a": ["x", "y"] * 50, "b": range(100)})',
+        "frame.copy()",
+        "frame.b * 2",
+        "frame.assign(d=frame.b)",
+        "frame.b > 3",
+        "frame[frame.b > 3]",
+        'frame.groupby("a")',
+        'frame.groupby("a").c.mean()',
+        'frame.groupby("a").c.mean().sum()',
+        'frame.groupby("a").agg({"b": "mean"})',
+        "str(frame.b.head(2))",
+        "str(frame.head(2))",
+        "frame.b.describe()",
+        'frame.sort_values("b").iloc[0]',
+        "pd.concat([frame, frame])",
+    )),
+)
+
+
+class Rehearsal:
+    def __init__(self):
+        self.steps = []  # (code, namespace), the next one last
+
+    def prepare(self):
+        """Take the steps of what is loaded, in the zygote, and keep those that this
+        version of the library takes without an error or a warning."""
+        steps = []
+        for name, setup, sources in LIBRARIES:
+            if name not in sys.modules:
+                continue
+            namespace = {}
+            try:
+                exec(compile(setup, "<rehearsal>", "exec", 0, True), namespace)
+            except Exception:  # another version's ways; then it is only slower
+                continue
+            codes = [compile(source, "<rehearsal>", "eval", 0, True) for source in sources]
+            steps += [(code, namespace) for code in codes if is_quiet(code, namespace)]
+        for _ in range(ROUNDS):
+            for code, namespace in steps:
+                eval(code, namespace)
+        self.steps = steps[::-1]
+
+    def step(self):
+        """Take the next step, if there is one. Returns how many are left."""
+        if self.steps:
+            code, namespace = self.steps.pop()
+            try:
+                eval(code, namespace)
+            except Exception:  # such as for want of memory
+                pass
+        return len(self.steps)
+
+
+def is_quiet(code, namespace):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            eval(code, namespace)
+        except Exception:
+            return False
+    return True

@@ -1,0 +1,147 @@
+package interpreter_test
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kaa-run/kaa/internal/interpreter"
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/testenv"
+)
+
+// A numpy of which only one step works. It counts, and does what it is told in a worker.
+const fakeNumpy = `
+import os
+zygote, calls = os.getpid(), 0
+class Array:
+    def reshape(self, *shape): return self
+def arange(n):
+    global calls
+    calls += 1
+    if os.getpid() != zygote: in_worker()
+    return Array()
+def in_worker(): pass
+`
+
+func withNumpy(t *testing.T, more string) func(*interpreter.Config) {
+	t.Helper()
+	return preloaded(venv(t, map[string]string{"numpy": fakeNumpy + more}), "numpy")
+}
+
+// awaitRehearsals waits until all that is parked has rehearsed.
+func awaitRehearsals(t *testing.T, p *interpreter.Pool, size int) {
+	t.Helper()
+	testenv.Eventually(t, "all rehearsed", func() bool {
+		return p.Rehearsals() == interpreter.Rehearsals{Parked: size}
+	})
+}
+
+// Parked workers rehearse by themselves, come to an end, and nothing of it can be seen.
+func TestParkedWorkersRehearse(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, withNumpy(t, ""), func(c *interpreter.Config) { c.Size = 3 })
+	awaitRehearsals(t, pool, 3)
+	for range 3 {
+		res := execute(t, pool, job.Spec{Code: `
+import gc, linecache, numpy, sys, threading, warnings
+print(sorted(set(globals()) - {"gc", "linecache", "numpy", "sys", "threading", "warnings"}))
+print([name for name in linecache.cache if "rehearsal" in name], threading.active_count(), sys.argv)
+print([o for o in gc.get_objects() if type(o) is numpy.Array or type(o).__name__ == "Rehearsal"])
+print(getattr(numpy, "__warningregistry__", {}), numpy.calls)`})
+		lines := strings.Split(res.Stdout, "\n")
+		if res.Stderr != "" || len(lines) != 5 || lines[1] != "[] 1 ['']" || lines[2] != "[]" || !strings.HasPrefix(lines[3], "{} ") {
+			t.Fatalf("%s, stderr %q", res.Stdout, res.Stderr)
+		}
+		if strings.Contains(lines[0], "np") || strings.Contains(lines[0], "rehears") {
+			t.Errorf("the namespace has %s", lines[0])
+		}
+	}
+	awaitRehearsals(t, pool, 3)
+	before := execute(t, pool, job.Spec{Code: "import numpy\nprint(numpy.calls)"}).Stdout
+	awaitRehearsals(t, pool, 3)
+	if after := execute(t, pool, job.Spec{Code: "import numpy\nprint(numpy.calls)"}).Stdout; after != before {
+		t.Errorf("one worker has taken %s steps, the other %s", before, after)
+	}
+}
+
+// A worker that is lent while it takes a step takes the command next, as one that was idle:
+// its code, its session, and the signals that are for them.
+func TestLentWhileItRehearses(t *testing.T) {
+	t.Parallel()
+	const slow = "import time\ndef in_worker(): time.sleep(0.3)\n"
+	for _, tt := range []struct{ name, code, want, stdout string }{
+		{"code", "print(40 + 2)", "ok 0", "42\n"},
+		{"error", "1/0", "error 1 ZeroDivisionError: division by zero", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			pool := newPool(t, withNumpy(t, slow), withLevel(sandbox.None), func(c *interpreter.Config) { c.Dir = dir })
+			testenv.Eventually(t, "a step", func() bool { return pool.Rehearsals().Taken })
+			for _, pid := range workersUnder(t, dir) {
+				_ = syscall.Kill(pid, syscall.SIGINT) // it is for nobody yet
+			}
+			res, err := acquire(t, pool).Execute(t.Context(), job.Spec{Code: tt.code, Timeout: ample})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantText(t, res, tt.want, tt.stdout, "")
+		})
+	}
+	t.Run("interrupt", func(t *testing.T) {
+		t.Parallel()
+		pool := newPool(t, withNumpy(t, slow), withLevel(sandbox.None))
+		testenv.Eventually(t, "a step", func() bool { return pool.Rehearsals().Taken })
+		code, begun := announced(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { begun(); cancel() }()
+		res, err := acquire(t, pool).Execute(ctx, job.Spec{Code: code, Timeout: ample})
+		if err != nil || res.Status != job.StatusInterrupted || res.Error == nil || !strings.Contains(res.Error.Traceback, "<stdin>") {
+			t.Errorf("%+v, %v", res, err)
+		}
+	})
+	t.Run("session", func(t *testing.T) {
+		t.Parallel()
+		pool := newPool(t, withNumpy(t, slow))
+		testenv.Eventually(t, "a step", func() bool { return pool.Rehearsals().Taken })
+		s, err := pool.Session(t.Context(), job.SessionSpec{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		for _, want := range []string{"1\n", "2\n"} {
+			res, _, err := s.Execute(t.Context(), job.Spec{Code: "x = globals().get('x', 0) + 1\nprint(x)", Timeout: ample})
+			if err != nil || res.Stdout != want {
+				t.Errorf("%+v, %v", res, err)
+			}
+		}
+	})
+}
+
+// A worker that does not survive its rehearsal is not lent, and costs no other.
+func TestRehearsalThatFails(t *testing.T) {
+	t.Parallel()
+	for name, more := range map[string]string{
+		"it ends":   "def in_worker(): os._exit(1)\n",
+		"it raises": "def in_worker(): raise ValueError\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := newPool(t, withNumpy(t, more), func(c *interpreter.Config) { c.Size = 2 })
+			want := interpreter.Rehearsals{Parked: 2}
+			testenv.Eventually(t, "parked and calm", func() bool {
+				got := pool.Rehearsals()
+				if want.Unable = name == "it ends"; want.Unable {
+					got.Left = 0
+				}
+				return got == want
+			})
+			for range 3 {
+				wantText(t, execute(t, pool, job.Spec{Code: "print(1)"}), "ok 0", "1\n", "")
+			}
+		})
+	}
+}
