@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -442,10 +443,13 @@ func TestLibraries(t *testing.T) {
 				if strings.Contains(lines[0], svg) && !strings.Contains(lines[0], figure) {
 					t.Errorf("%.500s, want %s", lines[0], figure)
 				}
-				if res.Stderr != "" {
-					t.Errorf("stderr: %s", res.Stderr)
+				// matplotlib says so when it takes 5 s, on a machine that is busy.
+				if text := fontCache.ReplaceAllString(res.Stderr, ""); text != "" {
+					t.Errorf("stderr: %s", text)
 				}
 			})
 		}
 	}
 }
+
+var fontCache = regexp.MustCompile(`(?m)^Matplotlib is building the font cache.*\n`)
