@@ -156,7 +156,11 @@ type scripts struct {
 // New returns a store on rdb.
 func New(rdb redis.UniversalClient, cfg Config) *Store {
 	cfg = cfg.withDefaults()
-	script := func(name string) *redis.Script { return script(name, cfg) }
+	common := readLua("common")
+	functions := luaFunction.FindAllStringSubmatchIndex(common, -1)
+	script := func(name string) *redis.Script {
+		return redis.NewScript(constants(cfg) + needed(common, functions, readLua(name)))
+	}
 	return &Store{rdb: rdb, cfg: cfg, scripts: scripts{
 		create: script("create"), due: script("due"), enqueued: script("enqueued"),
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
@@ -170,39 +174,51 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 	}}
 }
 
-// script reads an embedded script; a missing one is a build mistake. The bounds that
-// scripts keep are constants in front of them.
-func script(name string, cfg Config) *redis.Script {
-	constants := fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
+// constants are the bounds that the scripts keep, in front of each.
+func constants(cfg Config) string {
+	return fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
 		cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
 		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER, LOG_TTL = %d, %d, %d, %d\n",
 			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds())
-	common, err := luaFiles.ReadFile("lua/common.lua")
+}
+
+// readLua reads an embedded script; a missing one is a build mistake.
+func readLua(name string) string {
+	text, err := luaFiles.ReadFile("lua/" + name + ".lua")
 	if err != nil {
 		panic(err)
 	}
-	body, err := luaFiles.ReadFile("lua/" + name + ".lua")
-	if err != nil {
-		panic(err)
-	}
-	return redis.NewScript(constants + needed(string(common), string(body)))
+	return string(text)
 }
 
 // luaFunction is a function of common.lua.
 var luaFunction = regexp.MustCompile(`(?m)^local function (\w+)(?:.* end|(?:.*\n)+?end)\n`)
 
-// needed returns a script with what it needs of common in front. Redis makes each function
-// anew whenever a script runs, which for all of them takes longer than the script.
-func needed(common, body string) string {
-	functions := luaFunction.FindAllStringSubmatchIndex(common, -1)
+// needed returns a script with what it needs of common in front; functions are where in
+// common they are. Redis makes each function anew whenever a script runs, which for all of
+// them takes longer than the script.
+func needed(common string, functions [][]int, body string) string {
 	for _, at := range slices.Backward(functions) { // one uses only those before it
-		call := common[at[2]:at[3]] + "("
-		if !regexp.MustCompile(`\b` + regexp.QuoteMeta(call)).MatchString(common[at[1]:] + body) {
+		name := common[at[2]:at[3]]
+		if !calls(common[at[1]:], name) && !calls(body, name) {
 			common = common[:at[0]] + common[at[1]:]
 		}
 	}
 	return common + body
 }
+
+// calls tells whether a function is called in text. A regular expression for each function
+// would cost more than all else at the start of a process.
+func calls(text, function string) bool {
+	for before, after, found := strings.Cut(text, function+"("); found; before, after, found = strings.Cut(after, function+"(") {
+		if before == "" || !strings.ContainsRune(wordRunes, rune(before[len(before)-1])) {
+			return true
+		}
+	}
+	return false
+}
+
+const wordRunes = "_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // Ready reports whether Redis takes what is written. That it answers is not enough:
 // a replica, a full one and one that cannot write to its disk answer too.
