@@ -52,7 +52,7 @@ func (c *Config) given(environ Environment) []slog.Attr {
 	var all []slog.Attr
 	var walk func(t reflect.Type)
 	walk = func(t reflect.Type) {
-		for f := range fields(t) {
+		for f := range t.Fields() {
 			name := f.Tag.Get("env")
 			value := environ.get(name)
 			switch {
@@ -68,14 +68,4 @@ func (c *Config) given(environ Environment) []slog.Attr {
 	}
 	walk(reflect.TypeFor[Config]())
 	return all
-}
-
-func fields(t reflect.Type) func(yield func(reflect.StructField) bool) {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
-				return
-			}
-		}
-	}
 }

@@ -103,7 +103,9 @@ func testHangup(t *testing.T, binary string, ignored bool, signals []syscall.Sig
 	}
 	var log bytes.Buffer
 	lines := bufio.NewScanner(io.TeeReader(stderr, &log))
-	for lines.Scan() && !strings.Contains(lines.Text(), `"msg":"listening"`) {
+	listening := false
+	for !listening && lines.Scan() {
+		listening = strings.Contains(lines.Text(), `"msg":"listening"`)
 	}
 	for _, s := range signals {
 		if err := cmd.Process.Signal(s); err != nil {
@@ -113,7 +115,8 @@ func testHangup(t *testing.T, binary string, ignored bool, signals []syscall.Sig
 			continue // what it does with it would show in what the next one finds
 		}
 	}
-	for lines.Scan() {
+	for more := true; more; {
+		more = lines.Scan()
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, log.String())

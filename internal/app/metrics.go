@@ -179,7 +179,8 @@ func (s *shared) measureRunner(self job.Runner, r interface {
 	Active() int
 	Sessions() int
 	Draining() bool
-}, parked func() map[string]int) {
+}, parked func() map[string]int,
+) {
 	runtimes := make([]string, len(self.Runtimes))
 	for i, rt := range self.Runtimes {
 		runtimes[i] = rt.Name

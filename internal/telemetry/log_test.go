@@ -67,8 +67,8 @@ func TestConsole(t *testing.T) {
 			}, `INFO  GET "/a b" 404 1.234ms problem=not_found`,
 		},
 		{"a message", func(l *slog.Logger) {
-			l.Warn("it is late", slog.Any("err", errors.New("x \"y\"\n")), slog.Duration("by", time.Second))
-		}, `WARN  it is late err="x \"y\"\n" by_ms=1000`},
+			l.Warn("it is late", slog.Any("err", errors.New("x \"y\"\nz")), slog.Duration("by", time.Second))
+		}, `WARN  it is late err="x \"y\"\nz" by_ms=1000`},
 		{"a group", func(l *slog.Logger) {
 			l.Info("starting", slog.Group("set", slog.String("A", "1"), slog.String("B", "\x1b[2J")), slog.String("commit", ""))
 		}, `INFO  starting set.A=1 set.B="\x1b[2J"`},
