@@ -4,13 +4,15 @@ That is the value of its last expression, what it gives to display(), and matplo
 figures. repl_worker.py calls Results.run for each execution and sends what it collects
 to the runner as frames:
 
-    {"id", "type": "result", "main", "data": {mime: value}, "omitted": {mime: size}}
+    {"id", "type": "result", "main", "data": {mime: value}, "metadata": {mime: {…}}, "omitted": {mime: size},
+     "reduced": {mime: size}, "truncated": {"rows": [now, all], "columns": …}, "errors": {name: message},
+     "displayId", "update"}
+    {"id", "type": "clear", "wait"}
 
 A value is a string (base64 where the MIME type is of bytes) or, with a JSON type, JSON.
-"main" marks the value of the last expression. "omitted" are forms that were too large.
-
-All of what is called here may be the code's: a __repr__ may do anything. What fails is
-left out and never fails the execution.
+"main" marks the value of the last expression. "omitted" are forms that were too large,
+"reduced" those that were made smaller, with their sizes. An "update" takes the place of what
+was shown with the same "displayId"; after "clear" only what comes then is there.
 
 Standard library only, Python 3.8 and later.
 """
@@ -23,12 +25,9 @@ __builtins__ = dict(vars(builtins))
 import __future__
 import _ast
 import _signal
-import binascii
-import json
 import os
 import sys
 import types
-from _json import encode_basestring_ascii as quote
 from functools import partial
 
 ONLY_AST, AWAIT = _ast.PyCF_ONLY_AST, _ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -42,32 +41,14 @@ for _name in __future__.all_feature_names:
 
 # What a result costs beside its text; the runner counts alike (results.go).
 OVERHEAD = 256
+RECORD = 16  # bytes that a size takes, of what is left out or made smaller
 # What display() leaves to the value of the last expression, if that is not too much.
 RESERVE = 64 << 10
-MAX_PLAIN = 64 << 10  # characters of text/plain
-MAX_FORMS = 32
-MAX_ROWS, MAX_COLUMNS = 1000, 200  # of a data frame as JSON
-MAX_MIME = 200
-MIME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&^_.+-/; =")
 
-PLAIN, HTML, PNG, JPEG, DATA = "text/plain", "text/html", "image/png", "image/jpeg", "application/json"
-METHODS = (
-    (HTML, "_repr_html_"),
-    ("text/markdown", "_repr_markdown_"),
-    ("image/svg+xml", "_repr_svg_"),
-    (PNG, "_repr_png_"),
-    (JPEG, "_repr_jpeg_"),
-    ("text/latex", "_repr_latex_"),
-    (DATA, "_repr_json_"),
-    ("application/javascript", "_repr_javascript_"),
-    ("application/pdf", "_repr_pdf_"),
-)
+# The script, which whoever loads this one puts here.
+forms = None
 
-MRO = type.__dict__["__mro__"].__get__
-TYPE_NAME = type.__dict__["__name__"].__get__
 ALL_SIGNALS = _signal.valid_signals()
-to_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-from_json = json.JSONDecoder().decode
 _sigmask = _signal.pthread_sigmask
 _write = os.write
 
@@ -253,165 +234,78 @@ class Loop:
             loop.close()
 
 
-# --- the forms of a value
+# --- what there is room for
 
 
-def attempt(function, *args, **more):
-    """Call what may be the code's; None if it fails. Only an interrupt comes through."""
-    try:
-        return function(*args, **more)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return None
+class Frame:
+    """What of an object there is room for, as members of a frame."""
+
+    def __init__(self, room):
+        self.room, self.members = room, {}
+
+    def add(self, name, key, value):
+        """Take a member of an object, which is JSON; False if there is no room."""
+        size = len(key) + len(value)
+        if size > self.room:
+            return False
+        self.room -= size
+        self.members.setdefault(name, []).append(forms.quote(key) + b":" + value)
+        return True
+
+    def add_all(self, name, values):
+        for key, value in values.items():
+            self.add(name, key, value)
 
 
-def exact(text):
-    """The str of a str, whatever its class makes of it."""
-    return "".join(("", text))
+def fit(shown, room, pictures):
+    """Return a Frame with what goes into room, small forms first; None without text/plain.
 
-
-def encode(mime, value):
-    """Return a value as JSON; None for what cannot be."""
-    if isinstance(value, tuple) and len(value) == 2:  # with metadata, as IPython has it
-        value = value[0]
-    if value is None:
-        return None
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return '"%s"' % binascii.b2a_base64(value, newline=False).decode()
-    if isinstance(value, str):
-        return quote(exact(value))
-    if mime.split(";")[0].endswith("json"):
-        return exact(to_json(value))
-    return None
-
-
-def plain_of(obj):
-    """Return repr(obj), or what there is to say about an object without."""
-    try:
-        text = exact(repr(obj))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        text = "<%s object whose repr raised %s>" % (exact(TYPE_NAME(type(obj))), exact(TYPE_NAME(type(error))))
-    return clip(text, MAX_PLAIN)
-
-
-def clip(text, limit):
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    return "%s\n... [%d characters dropped] ...\n%s" % (text[:half], len(text) - 2 * half, text[-half:])
-
-
-def call(obj, name, **more):
-    """Call a method that obj's class has; IPython's protocol means no others."""
-    method = getattr(type(obj), name, None)
-    return None if method is None or isinstance(obj, type) else method(obj, **more)
-
-
-def forms_of(obj, figure_formats):
-    """Return the forms of obj as JSON, by MIME type. text/plain is always there, as text."""
-    forms = attempt(bundle_of, obj) or {}
-    if not forms:
-        for name, make in SPECIAL:
-            if attempt(is_a, obj, name):
-                forms = attempt(encode_all, attempt(make, obj, figure_formats) or {}) or {}
-        for mime, method in METHODS:
-            if mime not in forms and not (mime == JPEG and PNG in forms):
-                form = attempt(encode, mime, attempt(call, obj, method))
-                if form is not None:
-                    forms[mime] = form
-    plain = forms.get(PLAIN)
-    forms[PLAIN] = plain_of(obj) if plain is None else clip(from_json(plain), MAX_PLAIN)
-    return forms
-
-
-def bundle_of(obj):
-    values = call(obj, "_repr_mimebundle_", include=None, exclude=None)
-    if isinstance(values, tuple) and values:  # with metadata
-        values = values[0]
-    return encode_all(values) if isinstance(values, dict) else None
-
-
-def encode_all(values):
-    """Return the values of a bundle that can be sent."""
-    forms = {}
-    for mime, value in list(dict.items(values))[:MAX_FORMS]:
-        if isinstance(mime, str) and is_mime(exact(mime)):
-            mime = exact(mime)
-            form = attempt(encode, mime, value)
-            if form is not None and (mime != PLAIN or form.startswith('"')):
-                forms[mime] = form
-    return forms
-
-
-def is_mime(text):
-    return 0 < text.find("/") < len(text) - 1 < MAX_MIME and MIME_CHARACTERS.issuperset(text)
-
-
-def is_a(obj, name):
-    """Whether obj is of a library's class. The library need not be loaded to know."""
-    package, _, class_name = name.partition(".")
-    return any(TYPE_NAME(cls) == class_name and cls.__module__.split(".")[0] == package for cls in MRO(type(obj)))
-
-
-def frame_forms(frame, _):
-    return {HTML: frame._repr_html_(), DATA: attempt(columns_of, frame)}
-
-
-def series_forms(series, _):
-    frame = series.to_frame()
-    return {HTML: frame._repr_html_(), DATA: attempt(columns_of, frame)}
-
-
-def columns_of(frame):
-    """A data frame as lists by column. An index that is more than numbers is a column."""
-    frame = frame.iloc[:MAX_ROWS, :MAX_COLUMNS]
-    if type(frame.index).__name__ != "RangeIndex":
-        reset = attempt(frame.reset_index)  # its name may be taken
-        frame = frame if reset is None else reset
-    rows = from_json(frame.to_json(orient="split", date_format="iso", double_precision=15, default_handler=str))["data"]
-    columns = {}
-    for i, name in enumerate(map(str, frame.columns)):
-        while name in columns:
-            name += "_"
-        columns[name] = [row[i] for row in rows]
-    return columns
-
-
-def figure_forms(figure, formats):
-    import io
-
-    forms = {}
-    for name in formats:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=name, bbox_inches="tight")
-        forms.update({PNG: buffer.getvalue()} if name == "png" else {"image/svg+xml": buffer.getvalue().decode()})
-    return forms
-
-
-FIGURE = "matplotlib.Figure"
-SPECIAL = (("pandas.DataFrame", frame_forms), ("pandas.Series", series_forms), (FIGURE, figure_forms))
-
-
-def fit(forms, room):
-    """Return what goes into room, small ones first, and the sizes of the others."""
-    fields, omitted = [], {}
-    plain = forms.pop(PLAIN)
-    text = quote(plain)
-    limit = len(plain)
+    pictures is by how many pictures the room is shared, 0 if nobody knows: then each may
+    have half of what is left, or is made as small as a quarter of it.
+    """
+    frame = Frame(room)
+    plain = limit = shown.plain
+    text, limit = forms.quote(plain), len(plain)
     while len(text) > room // 2 and limit > 16:
         limit = limit * 3 // 4
-        text = quote(clip(plain, limit))
-    for mime, form in [(PLAIN, text)] + sorted(forms.items(), key=lambda item: len(item[1])):
-        size = len(mime) + len(form)
-        if size > room:
-            omitted[mime] = len(form)
-        else:
-            room -= size
-            fields.append(quote(mime) + ":" + form)
-    return fields, omitted, room
+        text = forms.quote(forms.clip(plain, limit))
+    if not frame.add("data", forms.PLAIN, text):
+        return None
+    frame.add_all("errors", {name: forms.quote(message) for name, message in shown.errors.items()})
+    todo = sorted(shown.data.items(), key=lambda item: len(item[1]))
+    while todo:
+        mime, form = todo.pop(0)
+        frame.room -= len(mime) + RECORD
+        small = form if len(form) <= most_of(mime, frame.room, pictures) else smaller(shown, mime, form, frame.room, pictures)
+        if small is None or not frame.add("data", mime, small):
+            frame.room += len(mime) + RECORD
+            frame.add("omitted", mime, b"%d" % len(form))
+            if mime in shown.instead:
+                mime, make = shown.instead.pop(mime)
+                shown.add("savefig", mime, shown.attempt("savefig", make))
+                todo += [(mime, shown.data[mime])] if mime in shown.data else []
+        elif small is not form:
+            frame.room += len(mime) + RECORD
+            if mime in (forms.PNG, forms.JPEG):
+                frame.add("reduced", mime, b"%d" % len(form))
+    frame.add_all("metadata", shown.metadata)
+    return frame
+
+
+def most_of(mime, room, pictures):
+    if mime not in (forms.PNG, forms.JPEG):
+        return room
+    return room // pictures if pictures else room // 2
+
+
+def smaller(shown, mime, form, room, pictures):
+    """Return less of a form, to fit into its part of the room; None if that cannot be."""
+    if mime in shown.smaller:
+        return forms.attempt(shown.smaller[mime], form, room - len(mime))
+    if mime not in (forms.PNG, forms.JPEG):
+        return None
+    most = (room // pictures if pictures else room // 4) - len(mime)
+    return forms.attempt(forms.load_later("pictures").smaller, form, most, mime)
 
 
 # --- results
@@ -424,16 +318,25 @@ class Results:
         self.control, self.enter = control, enter
         self.loop = Loop(enter)
         self.id = None  # between executions nothing is sent
-        self.room = self.reserve = self.dropped = 0
+        self.room = self.budget = self.reserve = self.dropped = 0
+        self.clearing = False  # with the next result
+        self.charged = {}  # by display id: what each result that has it takes
         self.figure_formats = ("png",)
         self.figures = []  # that were shown by themselves
+        self.place = None, ""  # the name of the code, and its text
         self.futures = 0  # what `from __future__ import` has switched on, as at a prompt
 
     def begin(self, command):
-        self.room = command.get("results", 0)
-        self.reserve = min(RESERVE, self.room // 4)
+        self.budget = command.get("results", 0)
+        self.forget()
         self.figure_formats = command.get("figures") or ("png",)
         self.id = command.get("id")
+
+    def forget(self):
+        """Begin anew: nothing has been shown."""
+        self.room = self.budget
+        self.reserve = min(RESERVE, self.room // 4)
+        self.charged, self.clearing = {}, False
 
     def end(self):
         """From here on nothing is sent. Returns how many results were dropped."""
@@ -444,6 +347,7 @@ class Results:
 
     def run(self, source, namespace, filename):
         """Run source and show the value of its last expression, unless that is None."""
+        self.place = filename, source
         try:
             body, expression = split(source, self.futures, filename)
         except SyntaxError as error:
@@ -478,34 +382,85 @@ class Results:
         finally:
             namespace.pop(VALUE, None)
 
-    def show(self, obj, main=False, only=None):
+    def show(self, obj, main=False, only=None, metadata=None, pictures=0, **as_what):
         """Show an object in all its forms, or in those that only lets through."""
-        if attempt(is_a, obj, FIGURE):
+        if forms.attempt(forms.is_a, obj, forms.FIGURE):
             self.figures.append(obj)
-        forms = forms_of(obj, self.figure_formats)
-        self.show_forms({mime: form for mime, form in forms.items() if only is None or mime == PLAIN or only(mime)}, main)
+        if type(obj) in forms.SIMPLE:
+            shown = forms.of(obj, ())
+        else:
+            shown = self.as_code(lambda: forms.of(obj, self.figure_formats))
+        if shown is None:
+            return  # it has shown itself
+        shown.add_metadata(metadata)
+        if only is not None:
+            shown.keep(only)
+        self.publish(shown, main, 1 if main else pictures, **as_what)
 
-    def show_bundle(self, values):
+    def show_bundle(self, values, metadata=None, **as_what):
         """Show values that are given by MIME type."""
-        forms = encode_all(values)
-        forms[PLAIN] = clip(from_json(forms[PLAIN]), MAX_PLAIN) if PLAIN in forms else ""
-        self.show_forms(forms)
+        self.publish(forms.of_bundle(values, metadata), **as_what)
 
-    def show_forms(self, forms, main=False):
+    def as_code(self, function):
+        """Call function from a frame that has the name and the line of the code, so that
+        warnings of libraries name that and not this script."""
+        filename, source = self.place
+        if filename is None:
+            return function()
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename != filename:
+            frame = frame.f_back
+        line = frame.f_lineno if frame is not None else len(source.rstrip().splitlines())
+        code = CALL.replace(co_filename=filename, co_firstlineno=line or 1)
+        return eval(code, {"__name__": "__main__", "__builtins__": __builtins__, "call": function})
+
+    def publish(self, shown, main=False, pictures=0, id=None, update=False):
+        """Send what of an object there is room for. An update takes the place of what has its id."""
         if not self.control.is_ours():  # a process that the code forked
-            sys.stdout.write(forms[PLAIN] + "\n")
+            sys.stdout.write(shown.plain + "\n")
             return
         with self.control.lock:
-            room = self.room - OVERHEAD - (0 if main else self.reserve)
-            fields, omitted, left = fit(forms, room)
-            if self.id is None or not fields:
+            if self.clearing:
+                self.dropped = 0
+                self.forget()
+            old = self.charged.get(id, ()) if update else ()
+            copies = len(old) or 1
+            room = (self.room + sum(old) - (0 if main else self.reserve)) // copies
+            frame = fit(shown, room - OVERHEAD, pictures)
+            if self.id is None or frame is None:
                 self.dropped += 1
                 return
-            self.room -= OVERHEAD + room - left
-            frame = '{"id":%s,"type":"result","main":%s,"data":{%s}' % (quote(self.id), "true" if main else "false", ",".join(fields))
-            if omitted:
-                frame += ',"omitted":' + to_json(omitted)
-            self.send((frame + "}\n").encode("ascii"))
+            size = room - frame.room
+            self.room += sum(old) - size * copies
+            if id is not None:
+                self.charged[id] = [size] * copies if update else [*self.charged.get(id, ()), size]
+            self.send(self.line(frame, shown, main, id, update))
+
+    def line(self, frame, shown, main, id, update):
+        parts = [b'"id":%s,"type":"result","main":%s' % (forms.quote(self.id), b"true" if main else b"false")]
+        for name, members in frame.members.items():
+            parts.append(b'"%s":{%s}' % (name.encode(), b",".join(members)))
+        if shown.cut is not None and any(member.startswith(b'"%s":' % forms.DATA.encode()) for member in frame.members["data"]):
+            parts.append(b'"truncated":{%s}' % b",".join(b'"%s":[%d,%d]' % (name.encode(), *part) for name, part in shown.cut.items()))
+        if id is not None:
+            parts.append(b'"displayId":%s' % forms.quote(id))
+        if update:
+            parts.append(b'"update":true')
+        return b"{%s}\n" % b",".join(parts)
+
+    def clear(self, wait=False):
+        """Take back all that was shown; with wait, once there is something new."""
+        if not self.control.is_ours():
+            return
+        with self.control.lock:
+            if self.id is None or wait and self.clearing:
+                return
+            if wait:
+                self.clearing = True
+            else:
+                self.dropped = 0
+                self.forget()
+            self.send(b'{"id":%s,"type":"clear","wait":%s}\n' % (forms.quote(self.id), b"true" if wait else b"false"))
 
     def send(self, frame):
         """Send a frame whole: no signal's handler may come in between."""
@@ -526,15 +481,19 @@ class Results:
     def may_have_figures(self):
         return "matplotlib.pyplot" in sys.modules
 
-    def show_figures(self):
-        """Show the open figures of matplotlib, those that were not shown yet, and close them."""
+    def show_figures(self, last=False):
+        """Show the open figures of matplotlib, those that were not shown yet, and close them.
+
+        The last ones share what room there is.
+        """
         plt = sys.modules.get("matplotlib.pyplot")
-        for number in attempt(lambda: list(plt.get_fignums())) or ():
-            figure = attempt(lambda: plt.figure(number))
-            if not any(figure is other for other in self.figures) and attempt(has_content, figure):
-                self.show(figure)
-            attempt(lambda: plt.close(figure))
+        numbers = forms.attempt(lambda: list(plt.get_fignums())) or ()
+        has_content = forms.load_later("pictures").has_content
+        for i, number in enumerate(numbers):
+            figure = forms.attempt(lambda: plt.figure(number))
+            if not any(figure is other for other in self.figures) and forms.attempt(has_content, figure):
+                self.show(figure, pictures=len(numbers) - i if last else 0)
+            forms.attempt(lambda: plt.close(figure))
 
 
-def has_content(figure):
-    return bool(figure.axes or figure.lines or figure.images or figure.texts)
+CALL = compile("call()", "", "eval", 0, True)

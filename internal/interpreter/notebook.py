@@ -12,171 +12,115 @@ import builtins
 # See repl_worker.py.
 __builtins__ = dict(vars(builtins))
 
-import json
 import os
 import sys
 import types
 from importlib.machinery import ModuleSpec
 
-SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
+MAX_ID = 200  # characters
+
+# What loads a script when it is needed first; whoever loads this one puts it here.
+load_later = None
 
 
 class DisplayHandle:
-    """What display(display_id=…) returns. There is no page on which to replace anything."""
+    """What display(display_id=…) returns: it shows other things in the same place."""
 
-    def __init__(self, display, display_id):
-        self._display = display
-        self.display_id = display_id
+    def __init__(self, display_id=None):
+        self.display_id = new_id() if display_id is None else display_id
+
+    def __repr__(self):
+        return "<DisplayHandle display_id=%s>" % self.display_id
 
     def display(self, obj, **more):
-        self._display(obj, **more)
+        functions["display"](obj, display_id=self.display_id, **more)
 
-    update = display
-
-
-class DisplayObject:
-    """Data of one kind, from a string, bytes or a file."""
-
-    method = None  # the name of what gives it
-
-    def __init__(self, data=None, url=None, filename=None, metadata=None, **more):
-        if data is not None and filename is None and isinstance(data, (str, os.PathLike)) and self.is_file(data):
-            data, filename = None, data
-        if filename is not None:
-            with open(filename, "rb") as file:
-                data = file.read()
-            if not self.binary:
-                data = data.decode()
-        self.data, self.url, self.filename, self.metadata = data, url, filename, metadata or {}
-
-    binary = False
-
-    def is_file(self, data):
-        return isinstance(data, os.PathLike)
-
-    def __repr__(self):
-        return "<IPython.core.display.%s object>" % type(self).__name__
+    def update(self, obj, **more):
+        functions["update_display"](obj, display_id=self.display_id, **more)
 
 
-class HTML(DisplayObject):
-    def _repr_html_(self):
-        return self.data
+DisplayHandle.__module__ = "IPython.core.display_functions"
+functions = {"DisplayHandle": DisplayHandle}  # of IPython's, those that show
 
 
-class Markdown(DisplayObject):
-    def _repr_markdown_(self):
-        return self.data
+def new_id():
+    return os.urandom(16).hex()
 
 
-class SVG(DisplayObject):
-    def is_file(self, data):
-        return isinstance(data, os.PathLike) or "<" not in data
+def make_functions(results):
+    """Make display and what goes with it."""
 
-    def _repr_svg_(self):
-        return self.data
-
-
-class Latex(DisplayObject):
-    def _repr_latex_(self):
-        return self.data
-
-
-class Math(Latex):
-    def _repr_latex_(self):
-        return "$\\displaystyle %s$" % self.data.strip("$")
-
-
-class Javascript(DisplayObject):
-    def _repr_javascript_(self):
-        return self.data
-
-
-class JSON(DisplayObject):
-    def _repr_json_(self):
-        return json.loads(self.data) if isinstance(self.data, str) else self.data
-
-
-class Pretty(DisplayObject):
-    def __repr__(self):
-        return str(self.data)
-
-
-class Image(DisplayObject):
-    binary = True
-
-    def is_file(self, data):
-        return not isinstance(data, bytes)
-
-    def __init__(self, data=None, url=None, filename=None, format=None, **more):
-        if isinstance(data, str) and data.startswith(("http:", "https:", "data:")):
-            data, url = None, data
-        super().__init__(data, url, filename)
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        if self.data is None:
-            return {"text/html": '<img src="%s">' % self.url.replace('"', "&quot;")}
-        for signature, mime in SIGNATURES:
-            if self.data.startswith(signature):
-                return {mime: self.data}
-        return None
-
-
-CLASSES = (DisplayObject, DisplayHandle, HTML, Markdown, SVG, Latex, Math, Javascript, JSON, Pretty, Image)
-for _class in CLASSES:
-    _class.__module__ = "IPython.core.display"
-
-
-def make_display(results):
-    """Return the display function."""
-
-    def display(*objs, include=None, exclude=None, raw=False, display_id=None, **more):
+    def display(*objs, include=None, exclude=None, metadata=None, transient=None, display_id=None, raw=False, clear=False,
+                update=False, **more):
         """Show objects as results of this execution, in all forms that they have."""
+        if display_id is True:
+            display_id = new_id()
+        place = display_id or (transient or {}).get("display_id")
+        if update and not place:
+            raise TypeError("display_id required for update_display")
+        place = str(place)[:MAX_ID] if place else None
         only = None
         if include or exclude:
             def only(mime):
                 return (not include or mime in include) and mime not in (exclude or ())
+        if clear:
+            results.clear(wait=True)
+        if not objs and display_id:
+            objs, raw = ({},), True  # a place for what comes later
         for obj in objs:
             if raw:
-                results.show_bundle(obj)
+                results.show_bundle(obj, metadata, id=place, update=update)
             else:
-                results.show(obj, only=only)
-        if display_id:
-            return DisplayHandle(display, os.urandom(16).hex() if display_id is True else display_id)
-        return None
+                results.show(obj, only=only, metadata=metadata, id=place, update=update)
+        return functions["DisplayHandle"](display_id) if display_id else None
+
+    def update_display(obj, *, display_id, **more):
+        """Show an object in the place of what was shown with that id."""
+        display(obj, display_id=display_id, **dict(more, update=True))
+
+    def publish_display_data(data, metadata=None, source=None, *, transient=None, **more):
+        """Show forms that are given by MIME type."""
+        display(data, metadata=metadata, transient=transient, raw=True, update=more.get("update", False))
+
+    def clear_output(wait=False):
+        """Take back what this execution has shown; with wait, once it shows something new."""
+        results.clear(bool(wait))
 
     display.__module__ = "builtins"
-    return display
+    functions.update(display=display, update_display=update_display, publish_display_data=publish_display_data, clear_output=clear_output)
+    for name in "set_matplotlib_formats", "set_matplotlib_close":
+        functions[name] = make_setting(results, name)
+
+
+def make_setting(results, name):
+    def setting(*values, **more):
+        """Choose the formats of figures: png, svg. Others, and whether figures are closed, change nothing."""
+        formats = [value for value in values if value in ("png", "svg")]
+        if formats:
+            results.figure_formats = formats
+
+    setting.__name__ = setting.__qualname__ = name
+    return setting
 
 
 class StandIn:
     """Finds the part of IPython that is about display. It comes last: after the real one."""
 
-    def __init__(self, display):
-        def publish_display_data(data, *args, **more):
-            display(data, raw=True)
-
-        def update_display(obj, *args, **more):
-            display(obj)
-
-        self.names = {cls.__name__: cls for cls in CLASSES}
-        self.names.update(display=display, publish_display_data=publish_display_data, update_display=update_display,
-                          clear_output=lambda wait=False: None)
-        # Libraries ask for the version, and whether they are in a notebook.
-        top = {"version_info": (8, 99, 0, ""), "__version__": "8.99.0", "get_ipython": lambda: None}
-        self.modules = {"IPython": top, "IPython.core": {}}
-        for name in "IPython.display", "IPython.core.display", "IPython.core.display_functions":
-            self.modules[name] = self.names
+    PACKAGES = ("IPython", "IPython.core", "IPython.lib")
+    MODULES = PACKAGES + ("IPython.display", "IPython.core.display", "IPython.core.display_functions", "IPython.lib.display",
+                          "IPython.core.getipython")
 
     def find_spec(self, name, path=None, target=None):
-        if name in self.modules:
-            return ModuleSpec(name, self, is_package=name in ("IPython", "IPython.core"))
-        return None
+        return ModuleSpec(name, self, is_package=name in self.PACKAGES) if name in self.MODULES else None
 
     def create_module(self, spec):
         return None
 
     def exec_module(self, module):
-        module.__dict__.update(self.modules[module.__name__])
+        module.__dict__.update(load_later("standin").modules(functions)[module.__name__])
+        if module.__name__ == "IPython":
+            for name in self.MODULES[1:]:
+                __import__(name)
 
 
 class Patcher:
@@ -225,12 +169,21 @@ class Patcher:
 def install(results, more):
     """Let this process and its forks have all of it, and more patches by names of modules.
     Returns what to call after preloading."""
-    display = make_display(results)
-    builtins.display = display
+    make_functions(results)
+    builtins.display = functions["display"]
+    patcher = Patcher({**more, **patches(results)})
+    sys.meta_path.insert(0, patcher)
+    sys.meta_path.append(StandIn())
+    return patcher.patch_loaded
+
+
+def patches(results):
+    """Return what is changed in modules, by their names."""
 
     def patch_ipython(module):
-        if hasattr(module, "display"):
-            module.display = display
+        # What is installed would make a shell, with files in the working directory.
+        functions["DisplayHandle"] = vars(module).get("DisplayHandle", functions["DisplayHandle"])
+        vars(module).update({name: functions[name] for name in functions if name in vars(module)})
 
     def patch_pyplot(module):
         def show(*args, **more):
@@ -246,11 +199,25 @@ def install(results, more):
 
         module.Figure.show = show
 
-    patcher = Patcher({
-        **more,
-        "IPython.core.display_functions": patch_ipython, "IPython.core.display": patch_ipython, "IPython.display": patch_ipython,
-        "matplotlib.pyplot": patch_pyplot, "matplotlib.figure": patch_figure,
+    def patch_image(module):
+        def show(self, title=None):
+            """Show the image as a result of this execution."""
+            results.show(self)
+
+        module.Image.show = show
+
+    def patch_image_show(module):
+        def show(image, title=None, **options):
+            """Show an image as a result of this execution."""
+            results.show(image)
+            return True
+
+        module.show = show
+
+    found = dict.fromkeys(("IPython.core.display_functions", "IPython.core.display", "IPython.display", "matplotlib_inline.backend_inline"), patch_ipython)
+    found.update({
+        "matplotlib.pyplot": patch_pyplot, "matplotlib.figure": patch_figure, "PIL.Image": patch_image, "PIL.ImageShow": patch_image_show,
+        "plotly.io._renderers": lambda module: load_later("plots").patch_plotly(module, results),
+        "matplotlib.font_manager": lambda module: load_later("plots").patch_fonts(module),
     })
-    sys.meta_path.insert(0, patcher)
-    sys.meta_path.append(StandIn(display))
-    return patcher.patch_loaded
+    return found

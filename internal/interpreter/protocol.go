@@ -61,6 +61,7 @@ const (
 	frameError     = "error"
 	frameStatus    = "status"
 	frameResult    = "result"
+	frameClear     = "clear" // what was shown is taken back
 	// The answers to a fork: it cannot be, it begins, and one for each copy.
 	frameRefused = "refused"
 	frameForking = "forking"
@@ -90,11 +91,19 @@ type frame struct {
 	Status   string `json:"status"` // ok, error, exit
 	ExitCode int    `json:"exitCode"`
 	Dropped  int    `json:"dropped"` // results that had no room
+	Files    int    `json:"files"`   // not 0: something lies in the working directory
 	// result: parsed by results.add, which has bounds.
-	Main    bool            `json:"main"`
-	Data    json.RawMessage `json:"data"`
-	Omitted json.RawMessage `json:"omitted"`
-	Files   int             `json:"files"` // not 0: something lies in the working directory
+	Main      bool            `json:"main"`
+	Data      json.RawMessage `json:"data"`
+	Metadata  json.RawMessage `json:"metadata"`
+	Omitted   json.RawMessage `json:"omitted"`
+	Reduced   json.RawMessage `json:"reduced"`
+	Errors    json.RawMessage `json:"errors"`
+	Truncated *cut            `json:"truncated"`
+	DisplayID string          `json:"displayId"`
+	Update    bool            `json:"update"`
+	// clear
+	Wait bool `json:"wait"` // until there is something new
 	// input_request
 	Request int    `json:"request"`
 	Prompt  string `json:"prompt"`
@@ -112,7 +121,7 @@ func decodeFrame(line []byte) (frame, error) {
 		if f.Version != protocolVersion {
 			return frame{}, fmt.Errorf("%w: version %d", errFrame, f.Version)
 		}
-	case frameError, frameFailed, frameRehearsed, frameResult, frameInput, frameRefused, frameForking:
+	case frameError, frameFailed, frameRehearsed, frameResult, frameClear, frameInput, frameRefused, frameForking:
 	case frameForked:
 		if f.PID <= 1 {
 			return frame{}, fmt.Errorf("%w: not a process", errFrame)
@@ -196,9 +205,9 @@ func (fr *frameReader) follow(id string, to chan<- event, keep func(frame) error
 		case err != nil:
 		case f.ID != id:
 			err = fmt.Errorf("%w: wrong id", errFrame)
-		case f.Type != frameStatus && f.Type != frameResult && f.Type != frameInput && (f.Type != frameError || described):
+		case f.Type != frameStatus && !isKept(f.Type) && (f.Type != frameError || described):
 			err = fmt.Errorf("%w: %s is out of place", errFrame, f.Type)
-		case f.Type == frameResult, f.Type == frameInput:
+		case isKept(f.Type):
 			if err = keep(f); err == nil {
 				continue
 			}
@@ -210,6 +219,9 @@ func (fr *frameReader) follow(id string, to chan<- event, keep func(frame) error
 		described = true
 	}
 }
+
+// isKept reports whether frames of a type go to keep.
+func isKept(t string) bool { return t == frameResult || t == frameClear || t == frameInput }
 
 // followRoom is the room that follow needs: an error frame, then a status frame
 // or an error, and one to spare.

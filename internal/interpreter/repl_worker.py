@@ -328,7 +328,7 @@ def call_hook(outcome, interrupts, exc):
 def show_figures(outcome, interrupts):
     """Show matplotlib's open figures, unless there is no time left."""
     if prepared.results.may_have_figures() and not outcome.was_interrupted():
-        unshielded(interrupts, prepared.results.show_figures)
+        unshielded(interrupts, lambda: prepared.results.show_figures(last=True))
 
 
 def close_loop(interrupts):
@@ -678,6 +678,8 @@ if __name__ == "__main__":
 
     display, notebook, console, session = load("display"), load("notebook"), load("console"), load("session")
     frames, errors, main_module = load("frames"), load("errors"), load("main_module")
+    display.forms = load("forms")
+    display.forms.load_later = notebook.load_later = load
     session.worker, preloaded = sys.modules["__main__"], load("rehearsal").Rehearsal()
     # Up to Python 3.9 a call within one module hands down the caller's builtins;
     # a frame of another module in between makes main look up ours.

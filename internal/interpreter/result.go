@@ -42,6 +42,7 @@ func (r *run) result() job.Result {
 	if r.status != nil {
 		res.ResultsDropped += r.status.Dropped
 	}
+	res.Note(r.quota)
 	var limit, value string
 	if r.status == nil {
 		limit, value = r.limitExceeded()

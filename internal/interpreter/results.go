@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -16,6 +19,8 @@ const (
 	// maxForms bounds the forms of one result, and the length of their MIME types.
 	maxForms    = 32
 	maxMIMEType = 200
+	// maxDisplayID bounds an id in bytes: of 200 characters.
+	maxDisplayID = 4 * 200
 	// maxDepth is how deep a form may be nested. Callers read results as part of JSON of
 	// their own, and parsers have bounds.
 	maxDepth = 100
@@ -26,76 +31,180 @@ const (
 // results keeps what the code of an execution shows, within a budget of bytes. The worker
 // keeps to it; what comes beyond is the code's own and is counted, no more.
 type results struct {
-	room    int64
-	kept    []job.Value
-	dropped int
+	budget, room int64
+	kept         []job.Value
+	sizes        []int64 // what each of them takes of the budget
+	dropped      int
+	clearing     bool // with the next one
 }
 
-func newResults(budget int64) results { return results{room: budget} }
+func newResults(budget int64) results { return results{budget: budget, room: budget} }
 
 // keep returns what takes the result frames of an execution, and its requests for input, and
 // passes on to those who watch what is kept of them.
 func (r *run) keep(tap *job.Tap) func(frame) error {
 	return func(f frame) error {
-		if f.Type == frameInput {
+		switch f.Type {
+		case frameInput:
 			return r.ask(f, tap)
-		}
-		before := len(r.results.kept)
-		err := r.results.add(f)
-		for _, v := range r.results.kept[before:] {
-			tap.Value(v)
-		}
-		return err
-	}
-}
-
-// add takes a result frame. An errFrame is for one that our script does not send.
-func (rs *results) add(f frame) error {
-	value := job.Value{Main: f.Main, Data: map[string]json.RawMessage{}, Omitted: map[string]int64{}}
-	size := int64(resultOverhead)
-	err := eachMember(f.Omitted, func(mime string, text json.RawMessage) error {
-		n, err := strconv.ParseInt(string(text), 10, 64)
-		value.Omitted[mime] = n
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	err = eachMember(f.Data, func(mime string, text json.RawMessage) error {
-		if !tidy(text) {
-			value.Omitted[mime] = int64(len(text))
+		case frameClear:
+			if r.results.clear(f.Wait) {
+				tap.Clear(f.Wait)
+			}
 			return nil
 		}
-		size += int64(len(mime) + len(text))
-		value.Data[mime] = text
-		return nil
-	})
-	switch {
-	case err != nil:
+		value, err := r.results.add(f)
+		if value != nil {
+			tap.Value(*value)
+		}
 		return err
-	case size > rs.room || len(value.Data) == 0:
-		rs.dropped++
-		return nil
 	}
-	if len(value.Omitted) == 0 {
-		value.Omitted = nil
-	}
-	rs.room -= size
-	rs.kept = append(rs.kept, value)
-	return nil
 }
 
-// eachMember calls f for the members of a JSON object of ASCII characters by MIME type.
+// clear takes back what has been shown, with wait once there is something new. It reports
+// whether that changes anything.
+func (rs *results) clear(wait bool) bool {
+	if wait {
+		was := rs.clearing
+		rs.clearing = true
+		return !was
+	}
+	if len(rs.kept) == 0 && rs.dropped == 0 && !rs.clearing {
+		return false
+	}
+	rs.room, rs.kept, rs.sizes, rs.dropped, rs.clearing = rs.budget, nil, nil, 0, false
+	return true
+}
+
+// add takes a result frame, and returns what is kept of it. An errFrame is for one that our
+// script does not send.
+func (rs *results) add(f frame) (*job.Value, error) {
+	value, size, err := valueOf(f)
+	if err != nil {
+		return nil, err
+	}
+	if rs.clearing {
+		rs.clear(false)
+	}
+	var places []int
+	room := rs.room
+	for i, v := range rs.kept {
+		if value.Update && v.DisplayID == value.DisplayID {
+			places = append(places, i)
+			room += rs.sizes[i]
+		}
+	}
+	if room -= size * int64(max(1, len(places))); room < 0 || len(value.Data) == 0 {
+		rs.dropped++
+		return nil, nil
+	}
+	rs.room = room
+	for _, i := range places {
+		main := rs.kept[i].Main
+		rs.kept[i], rs.sizes[i] = value, size
+		rs.kept[i].Main, rs.kept[i].Update = main, false
+	}
+	if len(places) == 0 {
+		rs.kept, rs.sizes = append(rs.kept, value), append(rs.sizes, size)
+	}
+	return &value, nil
+}
+
+// valueOf returns what a result frame shows and what that takes of the budget.
+func valueOf(f frame) (job.Value, int64, error) {
+	value := job.Value{
+		Main: f.Main, Data: map[string]json.RawMessage{}, Truncated: f.Truncated.table(),
+		DisplayID: strings.ToValidUTF8(f.DisplayID, "\uFFFD"), Update: f.Update && f.DisplayID != "",
+	}
+	size := int64(resultOverhead)
+	for _, part := range []struct {
+		object json.RawMessage
+		take   func(name string, text json.RawMessage) error
+	}{
+		{f.Omitted, sizes(&value.Omitted)},
+		{f.Reduced, sizes(&value.Reduced)},
+		{f.Errors, func(name string, text json.RawMessage) error {
+			var message string
+			put(&value.Errors, name, &message)
+			err := json.Unmarshal(text, &message)
+			put(&value.Errors, name, &message)
+			return err
+		}},
+		{f.Metadata, func(name string, text json.RawMessage) error {
+			if tidy(text) {
+				put(&value.Metadata, name, &text)
+			}
+			return nil
+		}},
+		{f.Data, func(mime string, text json.RawMessage) error {
+			if n := int64(len(text)); !tidy(text) {
+				size -= n
+				put(&value.Omitted, mime, &n)
+				return nil
+			}
+			value.Data[mime] = text
+			return nil
+		}},
+	} {
+		err := eachMember(part.object, func(name string, text json.RawMessage) error {
+			size += int64(len(name) + len(text))
+			return part.take(name, text)
+		})
+		if err != nil {
+			return job.Value{}, 0, err
+		}
+	}
+	if len(f.DisplayID) > maxDisplayID {
+		return job.Value{}, 0, fmt.Errorf("%w: malformed result", errFrame)
+	}
+	return value, size, nil
+}
+
+// put puts a member into a map that is there only if it has any.
+func put[V any](to *map[string]V, name string, value *V) {
+	if *to == nil {
+		*to = map[string]V{}
+	}
+	(*to)[name] = *value
+}
+
+// sizes takes members that are numbers.
+func sizes(to *map[string]int64) func(string, json.RawMessage) error {
+	return func(name string, text json.RawMessage) error {
+		n, err := strconv.ParseInt(string(text), 10, 64)
+		put(to, name, &n)
+		return err
+	}
+}
+
+// cut is what of a table was sent: how many, and of how many.
+type cut struct {
+	Rows    *[2]int64 `json:"rows"`
+	Columns *[2]int64 `json:"columns"`
+}
+
+func (c *cut) table() *job.Table {
+	if c == nil {
+		return nil
+	}
+	part := func(p *[2]int64) *job.Part {
+		if p == nil {
+			return nil
+		}
+		return &job.Part{Shown: p[0], Total: p[1]}
+	}
+	return &job.Table{Rows: part(c.Rows), Columns: part(c.Columns)}
+}
+
+// eachMember calls f for the members of a JSON object by MIME type.
 // It looks at no more than maxForms, so that what it makes of a text is not much larger.
 func eachMember(object json.RawMessage, f func(mime string, value json.RawMessage) error) error {
 	if object == nil {
 		return nil
 	}
 	bad := fmt.Errorf("%w: malformed result", errFrame)
-	for _, c := range object {
-		if c < ' ' || c > '~' {
-			return bad
-		}
+	if !utf8.Valid(object) || bytes.ContainsFunc(object, unicode.IsControl) {
+		return bad
 	}
 	dec := json.NewDecoder(bytes.NewReader(object))
 	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
@@ -115,7 +224,7 @@ func eachMember(object json.RawMessage, f func(mime string, value json.RawMessag
 	return nil
 }
 
-// tidy replaces, in JSON of ASCII characters, escapes that are no characters: halves of
+// tidy replaces, in JSON, escapes that are no characters: halves of
 // surrogate pairs. It reports false for what is nested too deeply.
 func tidy(text []byte) bool {
 	depth, quoted := 0, false

@@ -53,7 +53,7 @@ func TestResults(t *testing.T) {
 		{"of many lines", "dict(\n  a=1,\n)\n# the end\n\n", `*text/plain="{'a': 1}"`},
 		{"in brackets", "x = 1\n(x)", `*text/plain="1"`},
 		{"after a semicolon", "x = 1; x", `*text/plain="1"`},
-		{"string", "'é\\n'", `*text/plain="'\u00e9\\n'"`},
+		{"string", "'é\\n'", `*text/plain="'é\\n'"`},
 		{"false", "False", `*text/plain="False"`},
 		{"None", "None", ""},
 		{"print", "print(end='')", ""},
@@ -75,23 +75,35 @@ func TestResults(t *testing.T) {
 		{
 			"methods", "class A:\n  def __repr__(s): return 'A'\n  def _repr_html_(s): return '<b>'\n  def _repr_png_(s): return b'\\x89PNG'\n" +
 				"  def _repr_jpeg_(s): return b'x'\n  def _repr_json_(s): return {'a': [1, None, 'é']}\n  def _repr_latex_(s): return None\n  _repr_pdf_ = 1\nA()",
-			`*application/json={"a":[1,null,"\u00e9"]} image/png="iVBORw==" text/html="<b>" text/plain="A"`,
+			`*application/json={"a":[1,null,"é"]} image/png="iVBORw==" text/html="<b>" text/plain="A"`,
 		},
 		{
-			"bundle", "class A:\n  def __repr__(s): return 'A'\n  def _repr_html_(s): return 'no'\n" +
+			"bundle", "class A:\n  def __repr__(s): return 'A'\n  def _repr_html_(s): return 'yes'\n" +
 				"  def _repr_mimebundle_(s, include=None, exclude=None): return {'application/vnd.x+json': [1], 'text/x': 'y', 'image/png': b'a', 'z': 1, 2: 3, 'a/b': 4}, {}\nA()",
-			`*application/vnd.x+json=[1] image/png="YQ==" text/plain="A" text/x="y"`,
+			`*application/vnd.x+json=[1] image/png="YQ==" text/html="yes" text/plain="A" text/x="y"`,
 		},
 		{"metadata", "class A:\n  def __repr__(s): return 'A'\n  def _repr_png_(s): return 'QQ==', {'width': 1}\nA()", `*image/png="QQ==" text/plain="A"`},
 		{"class", "class A:\n  def _repr_html_(s): return 'a'\nA", `*text/plain="<class '__main__.A'>"`},
 		{"answers to everything", "class A:\n  def __getattr__(s, n): return lambda *a, **k: 1/0\n  def __repr__(s): return 'A'\nA()", `*text/plain="A"`},
 		{"surrogates", "'\\ud83d\\ude00\\udfff'", `*text/plain="'\\ud83d\\ude00\\udfff'"`},
-		{"half a character", "class A:\n  def __repr__(s): return '\\ud83dx\\ude00\\U0001F600'\nA()", `*text/plain="\ufffdx\ufffd\ud83d\ude00"`},
+		{"half a character", "class A:\n  def __repr__(s): return '\\ud83dx\\ude00\\U0001F600'\nA()", `*text/plain="\ufffdx\ufffd😀"`},
 		{"half a character as JSON", "class A:\n  def __repr__(s): return 'A'\n  def _repr_json_(s): return {'\\ud800': '\\\\ud800'}\nA()", `*application/json={"\ufffd":"\\ud800"} text/plain="A"`},
 		{"not a number", "class A:\n  def __repr__(s): return 'A'\n  def _repr_json_(s): return [float('nan')]\nA()", `*text/plain="A"`},
 		{"raw bundle", "display({'text/html': '<i>', 'text/plain': 'i'}, raw=True)", `text/html="<i>" text/plain="i"`},
 		{"include", "from IPython.display import HTML\ndisplay(HTML('h'), exclude=['text/html'])", `text/plain="<IPython.core.display.HTML object>"`},
-		{"handle", "h = display(1, display_id=True)\nh.update(2)", "text/plain=\"1\"\ntext/plain=\"2\""},
+		{"handle", "h = display(1, display_id=True)\nh.update(2)", `text/plain="2"`},
+		{"handle without an object", "h = display(display_id='x')\nh.update(2)\nh.update(3)", `text/plain="3"`},
+		{"update in its place", "h = display(1, display_id=True); display(5)\nh.update(2)", "text/plain=\"2\"\ntext/plain=\"5\""},
+		{"update of all with the id", "display(1, display_id='a'); display(2, display_id='a'); display(3, display_id='a', update=True);", "text/plain=\"3\"\ntext/plain=\"3\""},
+		{"update of an id that is not there", "display(1)\ndisplay(2, display_id='a', update=True);", "text/plain=\"1\"\ntext/plain=\"2\""},
+		{"cleared", "from IPython.display import clear_output\ndisplay(1); display(2, display_id='a'); clear_output(); display(3)", `text/plain="3"`},
+		{"cleared to the end", "from IPython.display import clear_output\ndisplay(1); clear_output()", ""},
+		{"waits to clear", "from IPython.display import clear_output\ndisplay(1); clear_output(wait=True); clear_output(wait=True)", `text/plain="1"`},
+		{"cleared by the value", "from IPython.display import clear_output\ndisplay(1); clear_output(wait=True)\n2", `*text/plain="2"`},
+		{"display clears", "display(1); display(2, clear=True)", `text/plain="2"`},
+		{"shows itself", "class A:\n  def _ipython_display_(s): display(1)\nA()", `text/plain="1"`},
+		{"does not show itself", "class A:\n  def _ipython_display_(s): raise NotImplementedError\n  def __repr__(s): return 'A'\nA()", `*text/plain="A"`},
+		{"method of an object", "class A:\n  def __repr__(s): return 'A'\na = A(); a._repr_html_ = lambda: 'h'\na", `*text/html="h" text/plain="A"`},
 		{"await", "import asyncio\nawait asyncio.sleep(0)\nawait asyncio.sleep(0, 5)", `*text/plain="5"`},
 		{"async for", "async def f():\n  yield 1\nasync for x in f(): pass\n[x async for x in f()]", `*text/plain="[1]"`},
 		{"shadowed", "display = 1\ndisplay", `*text/plain="1"`},
@@ -125,16 +137,16 @@ func TestHostileForms(t *testing.T) {
 		{"lies about its class", "class L:\n  __class__ = property(lambda s: 1/0)\n" + html + "return L()\nA()", `*text/plain="A"`},
 		{"shows itself", html + "display(1)\n    return 'h'\nA()", "text/plain=\"1\"\n*text/html=\"h\" text/plain=\"A\""},
 		{"text of another class", "class S(str):\n  def __len__(s): return 10**9\n  def __str__(s): 1/0\n  def encode(s): 1/0\n" + html + "return S('h')\nA()", `*text/html="h" text/plain="A"`},
-		{"repr raises", plain("1/0"), `*text/plain="<A object whose repr raised ZeroDivisionError>"`},
+		{"repr raises", plain("1/0"), `*text/plain="<A object whose repr raised ZeroDivisionError: division by zero>"`},
 		{"repr exits", plain("raise SystemExit"), `*text/plain="<A object whose repr raised SystemExit>"`},
-		{"repr recurses", plain("return repr(s)"), `*text/plain="<A object whose repr raised RecursionError>"`},
-		{"repr is no text", plain("return 1"), `*text/plain="<A object whose repr raised TypeError>"`},
+		{"repr recurses", plain("return repr(s)"), `*text/plain="<A object whose repr raised RecursionError: `},
+		{"repr is no text", plain("return 1"), `*text/plain="<A object whose repr raised TypeError: __repr__ returned non-string (type int)>"`},
 		{"metaclass", "class M(type):\n  __name__ = __mro__ = property(lambda c: 1/0)\n  def __getattribute__(c, n): 1/0\nclass A(metaclass=M):\n  def __repr__(s): return 'A'\nA()", `*text/plain="A"`},
 		{"properties", "class A:\n  __class__ = _repr_html_ = property(lambda s: 1/0)\n  def __repr__(s): return 'A'\nA()", `*text/plain="A"`},
 		{"bundle that is none", "class A(dict):\n  def _repr_mimebundle_(s, **k): return 1\n  def __repr__(s): return 'A'\nA()", `*text/plain="A"`},
 		{"bundle of a dict class", "class D(dict):\n  def items(s): 1/0\nclass A:\n  def __repr__(s): return 'A'\n  def _repr_mimebundle_(s, **k): return D({'a/b': 'c'})\nA()", `*a/b="c" text/plain="A"`},
 		{"pretends to be a frame", "class DataFrame:\n  __module__ = 'pandas'\n  def __repr__(s): return 'A'\n  _repr_html_ = iloc = 1\nDataFrame()", `*text/plain="A"`},
-		{"pretends to be a figure", "class Figure:\n  __module__ = 'matplotlib'\n  def __repr__(s): return 'A'\n  def savefig(s, b, **k): b.write(b'a')\nFigure()", `*image/png="YQ==" text/plain="A"`},
+		{"pretends to be a figure", "class Figure:\n  __module__ = 'matplotlib'\n  axes = [1]\n  def __repr__(s): return 'A'\n  def savefig(s, b, **k): b.write(b'a')\nFigure()", `*image/png="YQ==" text/plain="A"`},
 		{"pretends to be pyplot", "import sys\nclass P:\n  def get_fignums(s): return [1, 2]\n  def figure(s, n): 1/0\nsys.modules['matplotlib.pyplot'] = P()", ""},
 		{"no pyplot", "import sys\nsys.modules['matplotlib.pyplot'] = None\n1", `*text/plain="1"`},
 		{"deep", "x = []\nfor _ in range(500): x = [x]\nclass A:\n  def __repr__(s): return 'A'\n  def _repr_json_(s): return x\nA()", `*application/json omitted text/plain="A"`},
@@ -154,7 +166,11 @@ func TestHostileForms(t *testing.T) {
 			if got := outcome(res); got != "ok 0" {
 				t.Errorf("outcome = %q: %+v", got, res.Error)
 			}
-			if diff := cmp.Diff(tt.want, shown(t, res)); diff != "" {
+			got := shown(t, res)
+			if tt.name == "repr recurses" { // versions differ in what comes behind it
+				got = got[:min(len(got), len(tt.want))]
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -231,6 +247,55 @@ func TestResultBudget(t *testing.T) {
 	}
 }
 
+// What is taken back or replaced costs nothing: the last round of a long loop is there.
+func TestReplacedResultsCostNothing(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *interpreter.Config) { c.Size, c.Quota.ResultBytes = 2, 100_000 })
+	const begin = "from IPython.display import clear_output, HTML\n"
+	for name, code := range map[string]string{
+		"clear":      "for i in range(50): clear_output(); display(HTML('x' * 60000 + str(i)))",
+		"clear wait": "for i in range(50): clear_output(wait=True); display(HTML('x' * 60000 + str(i)))",
+		"update":     "h = display(HTML('x' * 60000), display_id=True)\nfor i in range(50): h.update(HTML('x' * 60000 + str(i)))",
+		"many":       "for i in range(2000): display(i)\nclear_output()\ndisplay(HTML('x' * 60000 + '49'))",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			res := execute(t, pool, job.Spec{Code: begin + code})
+			if len(res.Results) != 1 || res.ResultsDropped != 0 || len(res.Notices) != 0 || !strings.HasSuffix(string(res.Results[0].Data["text/html"]), `x49"`) {
+				t.Errorf("%d results, %d dropped, %+v: %.300s", len(res.Results), res.ResultsDropped, res.Notices, shown(t, res))
+			}
+		})
+	}
+}
+
+// What fails is named, with its message.
+func TestFailedFormsAreNamed(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	const class = "class A:\n  def __repr__(s): return 'A'\n  "
+	for _, tt := range []struct{ code, name, want string }{
+		{class + "def _repr_html_(s): raise ValueError('no rows')\nA()", "_repr_html_", "ValueError: no rows"},
+		{class + "def _repr_mimebundle_(s, **k): raise KeyError('a')\nA()", "_repr_mimebundle_", "KeyError: 'a'"},
+		{class + "def _ipython_display_(s): 1/0\nA()", "_ipython_display_", "ZeroDivisionError: division by zero"},
+		{class + "def _repr_json_(s): return [object]\nA()", "_repr_json_", "TypeError: Object of type type is not JSON serializable"},
+		{class + "def _repr_mimebundle_(s, **k): return {'a/json': {1}}\nA()", "a/json", "TypeError: Object of type set is not JSON serializable"},
+		{"class A:\n  def __repr__(s): raise AttributeError('no column')\ndisplay(A())", "__repr__", "AttributeError: no column"},
+		{"display({'application/json': {1}}, raw=True)", "application/json", "TypeError: Object of type set is not JSON serializable"},
+	} {
+		res := execute(t, pool, job.Spec{Code: tt.code})
+		if len(res.Results) != 1 || res.Results[0].Errors[tt.name] != tt.want || len(res.Notices) != 1 || !strings.Contains(res.Notices[0].Message, tt.want) {
+			t.Errorf("%s: %+v, notices %+v", tt.code, res.Results, res.Notices)
+		}
+	}
+	// Older ones write out any number.
+	const large = "import sys\nx = 10**5000 if hasattr(sys, 'set_int_max_str_digits') else None\nx"
+	for _, v := range execute(t, pool, job.Spec{Code: large}).Results {
+		if !strings.HasPrefix(v.Errors["__repr__"], "ValueError: Exceeds the limit") {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
 // Code that finds the socket can show what it likes, within the budget; it is JSON in the
 // end, or the end of the code.
 func TestForgedResults(t *testing.T) {
@@ -243,6 +308,7 @@ fd, id = results.control.fd, results.id
 def send(data, **more):
     line = json.dumps({"id": id, "type": "result", "main": False, "data": data, **more}).encode() + b"\n"
     raw(line)
+def clear(): raw(b'{"id":"%s","type":"clear"}\n' % id.encode())
 def raw(line):
     while line: line = line[os.write(fd, line):]
 `
@@ -250,6 +316,13 @@ def raw(line):
 	tests := []struct{ name, code, outcome, want string }{
 		{"one", "send({'a/b': 'c'})", "ok 0", `a/b="c"`},
 		{"no MIME type", "send({'': {}})", "ok 0", `={}`},
+		{"all members", "send({'a/b': 'c'}, metadata={'a/b': {'w': 1}}, reduced={'a/b': 9}, errors={'f': 'E'}, truncated={'rows': [1, 2]}, displayId='d', update=True)", "ok 0", `a/b="c"`},
+		{"wrong errors", "send({'a': 0}, errors={'f': 1})", protocol + ": malformed result", ""},
+		{"long display id", "send({'a': 0}, displayId='x' * 801)", protocol + ": malformed result", ""},
+		{"many large errors", "for i in range(100): send({'a/b': 'c'}, errors={str(k): 'x' * 30000 for k in range(32)})", "ok 0", `a/b="c"`},
+		{"deep metadata", `raw(b'{"id":"%s","type":"result","data":{"a":1},"metadata":{"a":%s}}\n' % (id.encode(), b'[' * 5000 + b']' * 5000))`, "ok 0", `a=1`},
+		{"clear of nothing", "for i in range(1000): raw(b'{\"id\":\"%s\",\"type\":\"clear\"}\\n' % id.encode())", "ok 0", ""},
+		{"updates beyond the budget", "for i in range(9): send({'a/b': str(i)}, displayId='d')\nsend({'a/b': 'x' * 600000}, displayId='d', update=True); clear()", "ok 0", ""},
 		{"more than the budget", "for i in range(3): send({'a/b': 'x' * 600000})", "ok 0", `a/b="` + strings.Repeat("x", 600_000) + `"`},
 		{"half a character", `raw(b'{"id":"%s","type":"result","data":{"a":"\\ud800\\udbff\\udc00"}}\n' % id.encode())`, "ok 0", `a="\ufffd\udbff\udc00"`},
 		{"not ASCII", `raw(b'{"id":"%s","type":"result","data":{"a":"\xff"}}\n' % id.encode())`, protocol + ": malformed result", ""},
@@ -344,7 +417,7 @@ display(SVG("<svg/>"), SVG("a.svg"), SVG(filename="a.svg"), Image("a.png"), Imag
 		"import IPython; print(IPython.get_ipython(), IPython.version_info >= (8,))":                             "None True\n",
 		"import sys; print('IPython' in sys.modules)":                                                            "False\n",
 		"from IPython.core.display import display as d; from IPython import display as m; print(m.display is d)": "True\n",
-		"import IPython.lib": "ModuleNotFoundError",
+		"import IPython.terminal": "ModuleNotFoundError",
 		"import os\nif not os.fork(): display(5); os._exit(0)\n_ = os.wait()": "5\n",
 	} {
 		res := execute(t, pool, job.Spec{Code: code})
@@ -389,9 +462,9 @@ func TestLibraries(t *testing.T) {
 		formats    []string
 		want       []string // of each result, what is in it
 	}{
-		{"frame", "import pandas as pd\npd.DataFrame({'a': [1, float('nan')], 'b': ['x', 'é']})", nil, []string{`application/json={"a":[1.0,null],"b":["x","\u00e9"]} text/html="<div>`}},
+		{"frame", "import pandas as pd\npd.DataFrame({'a': [1, float('nan')], 'b': ['x', 'é']})", nil, []string{`application/json={"a":[1.0,null],"b":["x","é"]} text/html="<div>`}},
 		{"frame with an index", "import pandas as pd\npd.DataFrame({'a': [1, 1, 2], 'b': [1, 2, 3]}).groupby('a').sum()", nil, []string{`application/json={"a":[1,2],"b":[3,3]}`}},
-		{"dates", "import pandas as pd\npd.DataFrame({'d': pd.date_range('2024-01-01', periods=1)})", nil, []string{`application/json={"d":["2024-01-01T00:00:00.000"]}`}},
+		{"dates", "import pandas as pd\npd.DataFrame({'d': pd.date_range('2024-01-01', periods=1)})", nil, []string{`application/json={"d":["2024-01-01T00:00:00"]}`}},
 		{"odd columns", "import pandas as pd\npd.DataFrame([[1, 2, 3]], columns=[('a', 1), 'b', 'b'])", nil, []string{`application/json={"('a', 1)":[1],"b":[2],"b_":[3]}`}},
 		{"levels", "import pandas as pd\npd.DataFrame({'a': [1], 'b': [2]}).agg(['sum', 'max']).T", nil, []string{`application/json={"index":["a","b"],"sum":[1,2],"max":[1,2]}`}},
 		{"huge frame", "import numpy as np, pandas as pd\npd.DataFrame({'a': np.arange(10**6)})", nil, []string{`,998,999]} text/html`}},

@@ -23,6 +23,8 @@ def load(name):
 
 
 display, frames = load("display"), load("frames")
+display.forms = load("forms")
+display.forms.load_later = load
 
 
 class Control:

@@ -94,7 +94,7 @@ func TestFollowNeverBlocks(t *testing.T) {
 		strings.Repeat(`{"id":"i","type":"error"}`+"\n", 100)
 	kept := newResults(1 << 20)
 	to := make(chan event, followRoom)
-	newFrameReader(strings.NewReader(lines)).follow("i", to, kept.add)
+	newFrameReader(strings.NewReader(lines)).follow("i", to, func(f frame) error { _, err := kept.add(f); return err })
 	var got []event
 	for m := range to {
 		got = append(got, m)

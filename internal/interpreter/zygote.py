@@ -61,6 +61,13 @@ STRICT, BASIC = "strict", "basic"
 CACHES = (("MPLCONFIGDIR", "/matplotlib"), ("XDG_CACHE_HOME", "/.cache"))
 
 
+def load_later(name, loaded={}):
+    """Load a script that most workers do not need."""
+    if name not in loaded:
+        loaded[name] = load(name)
+    return loaded[name]
+
+
 # load and BARE come from start.py.
 program = load("program")
 seal = load("seal")
@@ -71,6 +78,8 @@ repl_worker = load("repl_worker")
 repl_worker.display, repl_worker.notebook, repl_worker.console = load("display"), load("notebook"), load("console")
 repl_worker.frames, repl_worker.errors, repl_worker.main_module = load("frames"), load("errors"), load("main_module")
 repl_worker.main_module.at_start = BARE
+repl_worker.display.forms = load("forms")
+repl_worker.display.forms.load_later = repl_worker.notebook.load_later = load_later
 branch, family, memory, slot, session = [load(name) for name in ("branch", "family", "memory", "slot", "session")]
 repl_worker.preloaded = load("rehearsal").Rehearsal()
 repl_worker.session, session.worker, session.branch, family.seal, network.seal = session, repl_worker, branch, seal, seal

@@ -32,6 +32,7 @@ const (
 	EventStream  EventType = "stream"        // output
 	EventDisplay EventType = "display"       // something the code displayed
 	EventResult  EventType = "result"        // the value of its last expression
+	EventClear   EventType = "clear"         // it takes back what it has shown and written
 	EventError   EventType = "error"         // the exception that ended it
 	EventInput   EventType = "input_request" // it waits for input
 	EventGap     EventType = "gap"           // events are missing here
@@ -103,6 +104,12 @@ func (v Value) Event() Event {
 		t = EventResult
 	}
 	return NewEvent(t, ValueData{Type: t, Value: v})
+}
+
+// ClearData is the data of a clear_output.
+type ClearData struct {
+	Type EventType `json:"type"`
+	Wait bool      `json:"wait"` // until there is something new
 }
 
 // ErrorData is the data of the exception that ended the code.

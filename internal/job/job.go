@@ -121,7 +121,9 @@ type Result struct {
 	// Results are values that the code showed, in the order in which it did.
 	Results        []Value `json:"results,omitempty" doc:"What the code showed: objects that it gave to display(), the value of its last expression, matplotlib's figures. In the order in which it did."`
 	ResultsDropped int     `json:"resultsDropped,omitempty" doc:"How many more it showed, for which there was no room."`
-	DurationMs     float64 `json:"durationMs" doc:"Time the code ran, in milliseconds."`
+	// Notices say what is missing of all this, and of the files.
+	Notices    []Notice `json:"notices,omitempty" doc:"What is not here, or not as it was, with sizes and what to do about it: forms and values without room, pictures made smaller, tables cut, output and files dropped, forms that failed."`
+	DurationMs float64  `json:"durationMs" doc:"Time the code ran, in milliseconds."`
 	// CPUMs and PeakMemoryBytes are 0 where the runner cannot measure them.
 	CPUMs           float64 `json:"cpuMs" doc:"CPU time that the code and the processes it started used, in milliseconds."`
 	PeakMemoryBytes int64   `json:"peakMemoryBytes" doc:"The most memory that the code and the processes it started held at once, in bytes."`
@@ -156,9 +158,29 @@ type Error struct {
 // Value is an object that executed code showed, in all the forms that it has.
 type Value struct {
 	Main bool `json:"main" doc:"It is the value of the last expression."`
-	// Data is JSON of ASCII characters, not nested deeply: strings, but with a JSON type.
-	Data    map[string]json.RawMessage `json:"data" doc:"Its forms by MIME type. text/plain is what repr() gives. A string; base64 where the type is of bytes; any JSON where the type is application/json or ends in +json."`
-	Omitted map[string]int64           `json:"omitted,omitempty" doc:"Forms for which there was no room, with their sizes in bytes."`
+	// Data is JSON, not nested deeply: strings, but with a JSON type.
+	Data     map[string]json.RawMessage `json:"data" doc:"Its forms by MIME type. text/plain is what repr() gives. A string; base64 where the type is of bytes; any JSON where the type is application/json or ends in +json."`
+	Metadata map[string]json.RawMessage `json:"metadata,omitempty" doc:"What else is known of forms, by MIME type: the width of an image, for example."`
+	Omitted  map[string]int64           `json:"omitted,omitempty" doc:"Forms for which there was no room, with their sizes in bytes."`
+	Reduced  map[string]int64           `json:"reduced,omitempty" doc:"Pictures that were made smaller to find room, with their sizes before, in bytes."`
+	// Truncated is nil if application/json is all of the table.
+	Truncated *Table `json:"truncated,omitempty" doc:"What part of a data frame application/json is. Absent if it is all of it."`
+	// Errors names what failed, such as _repr_html_, with exception and message.
+	Errors    map[string]string `json:"errors,omitempty" doc:"What failed while the forms were made, such as _repr_html_, with the exception and its message."`
+	DisplayID string            `json:"displayId,omitempty" doc:"The id that the code gave to the display, if it gave one. What is shown later with the same id and update takes its place."`
+	Update    bool              `json:"update,omitempty" doc:"It takes the place of what was shown with the same displayId before. In a result: by an earlier execution of the session."`
+}
+
+// Table says what part of a table is there.
+type Table struct {
+	Rows    *Part `json:"rows,omitempty" doc:"Present if rows are missing."`
+	Columns *Part `json:"columns,omitempty" doc:"Present if columns are missing."`
+}
+
+// Part is how many of all there are.
+type Part struct {
+	Shown int64 `json:"shown" doc:"How many are there, from the first on."`
+	Total int64 `json:"total" doc:"How many there would be."`
 }
 
 // Truncated counts the bytes that an output budget dropped.

@@ -3,6 +3,7 @@ package job
 import (
 	"encoding/json"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -28,7 +29,15 @@ type Tap struct {
 	replay func(Sink)
 	// missed are the events so far. The interpreter bounds them, as it keeps them for
 	// the result too.
-	missed []Event
+	missed []missed
+	// clearing: what was missed goes when there is something new.
+	clearing bool
+}
+
+// missed is an event that nobody has seen.
+type missed struct {
+	Event
+	displayID string // of a value
 }
 
 // Attach makes replay, which is called under the tap's lock, give the streams so far.
@@ -73,12 +82,16 @@ func (t *Tap) Event(e EventType, data json.RawMessage) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.event(e, data)
+}
+
+func (t *Tap) event(e EventType, data json.RawMessage) {
 	switch {
 	case t.closed:
 	case t.sink != nil:
 		t.sink.Event(e, data)
 	default:
-		t.missed = append(t.missed, Event{Type: e, Data: data})
+		t.missed = append(t.missed, missed{Event: Event{Type: e, Data: data}})
 	}
 }
 
@@ -87,8 +100,55 @@ func (t *Tap) Value(v Value) {
 	if t == nil {
 		return
 	}
-	e := v.Event()
-	t.Event(e.Type, e.Data)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sink != nil {
+		e := v.Event()
+		t.event(e.Type, e.Data)
+		return
+	}
+	if t.clearing {
+		t.forget()
+	}
+	for i, m := range t.missed {
+		if v.Update && m.displayID == v.DisplayID {
+			v.Update = false // nobody has seen the other one
+			t.missed[i].Event = v.Event()
+			return
+		}
+	}
+	if !t.closed {
+		t.missed = append(t.missed, missed{v.Event(), v.DisplayID})
+	}
+}
+
+// Clear passes on that what was shown so far is taken back, with wait once there is
+// something new.
+func (t *Tap) Clear(wait bool) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.sink != nil:
+		e := clearEvent(wait)
+		t.event(e.Type, e.Data)
+	case wait:
+		t.clearing = true
+	default:
+		t.forget()
+	}
+}
+
+// forget drops what nobody has seen and nobody is to see any more.
+func (t *Tap) forget() {
+	t.missed = slices.DeleteFunc(t.missed, func(m missed) bool { return m.Type == EventDisplay || m.Type == EventResult })
+	t.clearing = false
+}
+
+func clearEvent(wait bool) Event {
+	return NewEvent(EventClear, ClearData{Type: EventClear, Wait: wait})
 }
 
 // Open gives s what there is so far, and everything that comes until Close.
@@ -104,7 +164,11 @@ func (t *Tap) Open(s Sink) {
 	for _, e := range t.missed {
 		s.Event(e.Type, e.Data)
 	}
-	t.missed = nil
+	if t.clearing {
+		e := clearEvent(true)
+		s.Event(e.Type, e.Data)
+	}
+	t.missed, t.clearing = nil, false
 	t.sink = s
 }
 

@@ -103,6 +103,7 @@ func (r *Runner) keepFiles(run context.Context, log *slog.Logger, w collector, c
 	result.Files = files
 	if dropped != (job.FilesDropped{}) {
 		result.FilesDropped = &dropped
+		result.NoteFiles()
 	}
 }
 
