@@ -52,7 +52,7 @@ print([name for name in linecache.cache if "rehearsal" in name], threading.activ
 print([o for o in gc.get_objects() if type(o) is numpy.Array or type(o).__name__ == "Rehearsal"])
 print(getattr(numpy, "__warningregistry__", {}), numpy.calls)`})
 		lines := strings.Split(res.Stdout, "\n")
-		if res.Stderr != "" || len(lines) != 5 || lines[1] != "[] 1 ['']" || lines[2] != "[]" || !strings.HasPrefix(lines[3], "{} ") {
+		if res.Stderr != "" || len(lines) != 5 || lines[1] != "[] 1 ['/work/main.py']" || lines[2] != "[]" || !strings.HasPrefix(lines[3], "{} ") {
 			t.Fatalf("%s, stderr %q", res.Stdout, res.Stderr)
 		}
 		if strings.Contains(lines[0], "np") || strings.Contains(lines[0], "rehears") {

@@ -29,10 +29,16 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 // itself, and else only that nothing has hung.
 func Within(tb testing.TB, most time.Duration, since time.Time) {
 	tb.Helper()
+	Took(tb, most, time.Since(since))
+}
+
+// Took is Within for what is over already.
+func Took(tb testing.TB, most, took time.Duration) {
+	tb.Helper()
 	if !IsLong() {
 		most = 10*most + time.Minute
 	}
-	if took := time.Since(since); took > most {
+	if took > most {
 		tb.Errorf("took %s, may take %s", took, most)
 	}
 }
