@@ -247,6 +247,7 @@ def become(session, id, fds, place):
             pass  # Python 3.8
         move(session, place, pipes)
         session.home = place
+        session.stdin.adopt()
         os.write(control.fd, session.ready)
     except BaseException as error:
         try:

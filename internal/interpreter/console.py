@@ -74,7 +74,7 @@ class Console:
     def begin(self, command_id):
         self.id, self.requests, self.prompt = command_id, 0, ""
         self.before = sys.stdin
-        self.stream = io.TextIOWrapper(io.BufferedReader(Lines(self.ask)), encoding="utf-8", errors="surrogateescape")
+        self.stream = io.TextIOWrapper(io.BufferedReader(Lines(self.ask)), encoding="utf-8", errors="surrogateescape", newline="\n")
         self.stream.mode = "r"
         sys.stdin, builtins.input = self.stream, self.input
 

@@ -178,17 +178,29 @@ class Loop:
 
     def __init__(self, enter):
         self.loop, self.enter = None, enter
+        self.is_offered = False  # to code that does not await: see session.py
 
     def is_open(self):
         return self.loop is not None
 
-    def run(self, coroutine):
+    def get(self):
+        """Return the loop, and let asyncio take it for that of this thread."""
         import asyncio
 
         if self.loop is None or self.loop.is_closed():
             self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
-        task = self.loop.create_task(coroutine)
+        return self.loop
+
+    def step(self):
+        """Let the tasks that wait for nothing go on, once."""
+        import asyncio
+
+        if not self.loop.is_closed() and asyncio.all_tasks(self.loop):
+            self.enter(partial(self.loop.run_until_complete, asyncio.sleep(0)))
+
+    def run(self, coroutine):
+        task = self.get().create_task(coroutine)
         waiting = None
         try:
             return self.enter(partial(self.loop.run_until_complete, task))
@@ -324,6 +336,7 @@ class Results:
         self.figure_formats = ("png",)
         self.figures = []  # that were shown by themselves
         self.place = None, ""  # the name of the code, and its text
+        self.keep = None  # what takes the values of last expressions
         self.futures = 0  # what `from __future__ import` has switched on, as at a prompt
 
     def begin(self, command):
@@ -367,6 +380,8 @@ class Results:
             value = self.enter(partial(eval, body, namespace), partial(eval, expression, namespace))
         if value is not None:
             self.show(value, True)
+            if self.keep is not None:
+                self.keep(value)
             held = [value]
             value = None
             self.enter(held.clear)  # what it says at its end names no line of ours

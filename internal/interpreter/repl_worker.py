@@ -337,8 +337,10 @@ def close_loop(interrupts):
 
 
 def join_threads():
-    if len(_active_threads) > 1 or _thread_exits:
-        prepared.enter(_join_threads)
+    """Do what Python does first at its end, by what is there now: gevent replaces it."""
+    join = getattr(threading, "_shutdown", _join_threads)
+    if len(_active_threads) > 1 or _thread_exits or join is not _join_threads:
+        prepared.enter(join)
 
 
 def run_atexit():
@@ -528,11 +530,16 @@ def prepare(plain_stack=False):
     prepared.interrupts = Interrupts()
     prepared.results = display.Results(prepared.control, prepared.enter)
     prepared.console = console.Console(prepared.control, prepared.results.send)
-    prepared.patch_preloaded = notebook.install(prepared.results, main_module.patches())
+    patches = main_module.patches()
+    patches["asyncio"] = lambda module: session.offer_loop(module, prepared.results.loop)
+    prepared.patch_preloaded = notebook.install(prepared.results, patches)
     prepared.flush_libc = tune_libc()
     prepared.main_thread = threading.main_thread()
     say_ready()
     open_streams()
+    # Bytecode is taken for that of a source with the same size and second of its last change:
+    # programs are changed and imported again faster than that.
+    sys.dont_write_bytecode = True
     sys.argv[:] = [""]
     sys.path.insert(0, "")
 

@@ -11,10 +11,12 @@ import builtins
 __builtins__ = dict(vars(builtins))  # see repl_worker.py
 
 import _signal
+import io
 import linecache
 import os
 import sys
 import time
+from _thread import get_ident
 
 # Scripts, which whoever loads this one puts here: repl_worker.py and branch.py.
 worker = branch = None
@@ -38,7 +40,12 @@ class Session:
         sys.argv[0] = sys.path[0] = ""
         self.namespace = worker.main_module.new()
         self.sources = []
-        self.fed = False
+        self.stdin = Stdin()
+        self.shown = Shown(self.namespace)
+        worker.prepared.results.keep = self.shown.keep
+        self.loop.is_offered = True
+        if "asyncio" in sys.modules:  # it was preloaded
+            offer_loop(sys.modules["asyncio"], self.loop)
 
     def serve(self, command):
         while command is not None and command["cmd"] in worker.SESSION_COMMANDS:
@@ -87,12 +94,18 @@ class Session:
             lambda: worker.execute(outcome, source, self.interrupts, self.namespace, filename),
             lambda: worker.report(self.control, command["id"], outcome),
             lambda: worker.show_figures(outcome, self.interrupts),
+            lambda: self.start_tasks(outcome),
             lambda: worker.flush_all(self.streams, worker.prepared.flush_libc),
             worker.prepared.console.end,
             lambda: undo_envs(undo),
             finish,
         ]
         take_all(self.interrupts, steps, sent)
+
+    def start_tasks(self, outcome):
+        """Let tasks that the execution has made begin, unless there is no time left."""
+        if self.loop.is_open() and not outcome.was_interrupted():
+            worker.unshielded(self.interrupts, self.loop.step)
 
     def begin(self, command, source, filename, undo):
         if command.get("session"):
@@ -105,12 +118,12 @@ class Session:
         if command.get("limits"):
             self.set_limits(command["limits"])
         worker.prepared.results.begin(command)
-        stdin = command.get("stdin")
-        if stdin or self.fed:
-            self.fed = bool(stdin)
-            feed(stdin)
+        self.stdin.begin(command.get("stdin"))
         if command.get("input"):
             worker.prepared.console.begin(command["id"])
+        self.namespace.pop("__warningregistry__", None)  # what was warned of is, again
+        forget_directories()
+        keep_loop(self.loop)
         worker.main_module.prime_linecache(source, filename)
         self.sources.append(filename)
         if len(self.sources) > MAX_SOURCES:
@@ -157,23 +170,146 @@ def undo_envs(undo):
         time.tzset()
 
 
-def feed(text):
-    """Give an execution its own standard input, with an end; what the one before has
-    left of its is gone."""
-    if text:
-        try:
-            fd = os.memfd_create("stdin")
-        except (AttributeError, OSError):
-            import tempfile
+class Stdin:
+    """The standard input of the executions: each has its own, with an end, and what the one
+    before has left of its is gone.
 
-            file = tempfile.TemporaryFile(buffering=0)
-            fd = os.dup(file.fileno())
-        data = text.encode("utf-8", "surrogatepass")
-        while data:
-            data = data[_write(fd, data):]
-        os.lseek(fd, 0, os.SEEK_SET)
-    else:
-        fd = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(fd, 0)
-    _close(fd)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
+    The code may have closed descriptor 0, by open(0).read() or so, and what it opened after
+    that may have got the number. That is the code's then, and stays.
+    """
+
+    def __init__(self):
+        self.stream = sys.stdin
+        self.fed = False
+        self.adopt()
+
+    def adopt(self):
+        """Take what descriptor 0 is now for what was put there."""
+        self.own = identity(0)
+
+    def begin(self, text):
+        at_zero = identity(0)
+        if not text and not self.fed and at_zero == self.own and not is_closed(self.stream):
+            return
+        replaced = sys.stdin is not self.stream and not is_closed(sys.stdin)
+        self.fed = bool(text)
+        fd = open_text(text) if text else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        if fd and at_zero in (None, self.own):
+            os.dup2(fd, 0)
+            _close(fd)
+            fd = 0
+        elif fd == 0:
+            os.set_inheritable(fd, True)
+        if fd == 0:
+            self.adopt()
+        self.stream = open_stdin(fd)
+        sys.__stdin__ = self.stream
+        if text or not replaced:
+            sys.stdin = self.stream
+
+
+def identity(fd):
+    """What tells the file of a descriptor from others; None if it is closed."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_closed(stream):
+    try:
+        return stream.closed
+    except BaseException:  # whatever the code has put there
+        return False
+
+
+def open_text(text):
+    """Return a descriptor from which text can be read."""
+    try:
+        fd = os.memfd_create("stdin")
+    except (AttributeError, OSError):
+        import tempfile
+
+        file = tempfile.TemporaryFile(buffering=0)
+        fd = os.dup(file.fileno())
+    data = text.encode("utf-8", "surrogatepass")
+    while data:
+        data = data[_write(fd, data):]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def open_stdin(fd):
+    """Return what Python makes of its standard input when it starts."""
+    raw = io.FileIO(fd, "rb", closefd=fd != 0)
+    raw.name = "<stdin>"
+    stream = io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8", errors="surrogateescape", newline="\n")
+    stream.mode = "r"
+    return stream
+
+
+class Shown:
+    """Names for the values of last expressions: _ is the newest one, __ and ___ those before.
+
+    As in IPython, a name that the code uses for something else stays the code's.
+    """
+
+    names = ("_", "__", "___")
+
+    def __init__(self, namespace):
+        self.namespace, self.values = namespace, ()
+
+    def keep(self, value):
+        names, namespace = self.names, self.namespace
+        ours = "_" not in vars(builtins)  # gettext.install puts it there
+        for name, known in zip(names, self.values):
+            if namespace.get(name, known) is not known:
+                ours = False
+        if len(self.values) < len(names) and names[len(self.values)] in namespace:
+            ours = False
+        self.values = ((value,) + self.values)[:len(names)]
+        if ours:
+            namespace.update(zip(names, self.values))
+
+
+def offer_loop(asyncio, loop):
+    """Let asyncio.create_task and the like find the session's loop outside of await, too.
+
+    Nothing runs in it then, so asyncio.run and loop.run_until_complete work as in a script.
+    It is called when asyncio has been imported. Only a session's loop is offered.
+    """
+    if not loop.is_offered:
+        return
+    events, main = asyncio.events, get_ident()
+    running = events._get_running_loop
+
+    def get_running_loop():
+        """Return the running event loop; in a session, the one that its await uses."""
+        found = running()
+        if found is None:
+            if get_ident() != main:
+                raise RuntimeError("no running event loop")
+            found = loop.get()
+        return found
+
+    get_running_loop.__module__ = events.__name__
+    events.get_running_loop = asyncio.get_running_loop = get_running_loop
+    keep_loop(loop)
+
+
+def keep_loop(loop):
+    """Let it be the thread's loop unless the code has set another: asyncio.run leaves none."""
+    events = sys.modules.get("asyncio.events")
+    policy = getattr(events, "_event_loop_policy", None)
+    if loop.is_offered and "asyncio" in sys.modules and getattr(getattr(policy, "_local", None), "_loop", None) is None:
+        loop.get()
+
+
+def forget_directories():
+    """Let modules be found that were written since the last look into their directories: these
+    have the same time of change if that was just now."""
+    for finder in sys.path_importer_cache.values():
+        forget = getattr(finder, "invalidate_caches", None)
+        if forget is not None:
+            forget()

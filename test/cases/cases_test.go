@@ -16,12 +16,7 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 // pending are cases whose answers are not right yet.
 func pending() []string {
 	return strings.Fields(`
-		await-timeout-line dev-stderr-shell dev-stdin doctest-line excepthook excepthook-exit-code
-		getsource-class gevent-patch hint-name live-order main-file never-awaited print-many-lines
-		pydantic-docstrings recursion-990 session-create-task session-exit-input session-kept-exception
-		session-open0 session-post-mortem session-reload session-underscore session-warn-again
-		shadow-token signal-handler-print stack-inspect stack-logging syntax-return tb-exec-file
-		tb-module-in-tmp thread-traceback-line threads-print trace-report typeguard warn-stacklevel
+		live-order print-many-lines signal-handler-print threads-print
 	`)
 }
 
