@@ -258,6 +258,7 @@ func TestSizeThatComesTooLate(t *testing.T) {
 // The peak of an execution has no copies of files that one before it was the first to read.
 func TestPeakAfterMuchReading(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	pool := newPool(t, func(c *interpreter.Config) { c.Size = 1 })
 	if _, _, control := pool.Sandbox(); control != sandbox.ControlCgroup1 {
 		t.Skip("the peak comes from control groups of version 1; here is " + control)

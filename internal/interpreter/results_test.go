@@ -454,6 +454,7 @@ func TestInstalledIPython(t *testing.T) {
 // TestLibraries holds what the libraries show whose objects notebooks are made of.
 func TestLibraries(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	path := testenv.LibsPython(t)
 	const plot = "import matplotlib.pyplot as plt\n"
 	const png, svg, figure = "image/png", "image/svg+xml", `text/plain="<Figure size 640x480 with 1 Axes>"`

@@ -217,6 +217,7 @@ func TestStartsWhileRedisIsDown(t *testing.T) {
 
 func TestIdleLoad(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	server := testenv.OwnRedis(t)
 	rdb := server.Client(t)
 	serve(t, server.Options(), to(make(chan queue.Task)), func(c *queue.ServerConfig) { c.IdlePoll = 0 })
