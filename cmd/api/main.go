@@ -6,8 +6,9 @@ import (
 	"os"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/blob/s3"
 )
 
 func main() {
-	os.Exit(app.Main("api", app.RunAPI, app.APIHealthAddr))
+	os.Exit(app.Main("api", app.RunAPI, app.APIHealthAddr, s3.Open))
 }

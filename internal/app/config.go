@@ -335,7 +335,7 @@ func (c *Config) check() []error {
 	if _, err := parseRedisURL(c.RedisURL); err != nil {
 		bad("KAA_REDIS_URL: %w", err)
 	}
-	if _, err := blob.New(c.blobURL()); err != nil {
+	if _, err := blob.Parse(c.blobURL()); err != nil {
 		bad("KAA_BLOB_URL %w", err)
 	}
 	if c.RunnerAddr != "" {

@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/blob"
 	"github.com/kaa-run/kaa/internal/runner"
 )
 
@@ -28,6 +29,9 @@ type Process struct {
 	Environ Environment
 	Stdout  io.Writer
 	Stderr  io.Writer // the log
+	// Buckets opens a bucket of an S3-compatible store for files; nil if the binary has no
+	// client for one.
+	Buckets blob.Opener
 	// Ready, if not nil, is called once the process does its work, with the
 	// address at which it answers HTTP, if any.
 	Ready func(net.Addr)
@@ -53,10 +57,10 @@ func (p Process) ready(a net.Addr) {
 // Main runs a server command and returns its exit code. Its only argument may be
 // healthcheck, which asks the process that runs with the same configuration
 // whether it is ready, or what asks for the version or for help.
-func Main(name string, run func(context.Context, Process) error, healthAddr func(Config) string) int {
+func Main(name string, run func(context.Context, Process) error, healthAddr func(Config) string, buckets blob.Opener) int {
 	ctx, hurry, stop := signals(context.Background())
 	defer stop()
-	p := Process{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Hurry: hurry}
+	p := Process{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Buckets: buckets, Hurry: hurry}
 	return command(ctx, p, name, os.Args[1:], run, healthAddr)
 }
 

@@ -72,7 +72,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 		HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
 		Enqueue: func(ctx context.Context, j job.Job) [][]any { return s.queue.EnqueueCommands(ctx, s.task(j.Task())) },
 	})
-	if s.blobs, err = blob.New(cfg.blobURL()); err != nil {
+	if s.blobs, err = blob.New(cfg.blobURL(), p.Buckets); err != nil {
 		return nil, errors.Join(fmt.Errorf("KAA_BLOB_URL: %w", err), s.rdb.Close())
 	}
 	s.announce(ctx, p.Environ)

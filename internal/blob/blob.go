@@ -1,8 +1,8 @@
 // Package blob keeps the content of files, which is too large for Redis: those that come
 // with jobs and those that executions leave. Records have their keys only. The api
 // process writes and reads it, so does the runner, and so all of them have to be given
-// the same place: a directory, or a bucket of an S3-compatible store. It is
-// gocloud.dev/blob behind the few calls that Kaa needs; nothing else knows that.
+// the same place: a directory, or a bucket of an S3-compatible store. The client for the
+// latter is a package of its own, which only the binaries that need it are built with.
 //
 // What can fail: the place cannot be reached or written (job.ErrUnavailable), and a blob
 // may not be there (job.ErrNoFile). Methods are safe for concurrent use. A blob is there
@@ -14,105 +14,107 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
-	"gocloud.dev/blob"
-	"gocloud.dev/blob/fileblob"
-	"gocloud.dev/blob/memblob"
-	_ "gocloud.dev/blob/s3blob" // s3://
-	"gocloud.dev/gcerrors"
-
 	"github.com/kaa-run/kaa/internal/job"
 )
+
+// Bucket is one place for blobs. Keys are relative paths with slashes.
+type Bucket interface {
+	// Put writes a blob as a whole or not at all. An older one of that key is replaced.
+	Put(ctx context.Context, key string, content io.Reader) error
+	// Open returns fs.ErrNotExist for what is not there.
+	Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
+	// Delete removes a blob; one that is not there is no error.
+	Delete(ctx context.Context, key string) error
+	// List calls found for each blob whose key begins with prefix, in any order.
+	List(ctx context.Context, prefix string, found func(key string, written time.Time)) error
+	Close() error
+}
+
+// Opener opens the bucket of a URL. It may need the network.
+type Opener func(ctx context.Context, place *url.URL) (Bucket, error)
 
 // Store keeps blobs in one place. It is opened when it is first used, so that a process
 // that never sees a file needs no place for it.
 type Store struct {
-	url *url.URL
+	url  *url.URL
+	open Opener
 
 	mu     sync.Mutex
-	bucket *blob.Bucket
+	bucket Bucket
 }
 
 // New returns the store of a URL: file:///directory, s3://bucket?region=… or mem://,
-// which is for one process and lost with it.
-func New(place string) (*Store, error) {
+// which is for one process and lost with it. s3 opens a bucket of the second kind; nil in
+// a binary that has no client for it.
+func New(place string, s3 Opener) (*Store, error) {
+	u, err := Parse(place)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{url: u}
+	switch u.Scheme {
+	case "file":
+		s.open = openDir
+	case "mem":
+		s.open = openMemory
+	default:
+		if s3 == nil {
+			return nil, errors.New("is a bucket, for which this binary has no client; bin/api and bin/runner have one")
+		}
+		s.open = s3
+	}
+	return s, nil
+}
+
+// Parse checks the URL of a place without a look at what is there.
+func Parse(place string) (*url.URL, error) {
 	u, err := url.Parse(place)
 	if err != nil {
 		return nil, errors.New("is not a URL") // the cause would repeat it, and it may hold a secret
 	}
 	switch {
 	case u.Scheme == "file" && u.Host == "" && strings.HasPrefix(u.Path, "/") && u.RawQuery == "":
-	case u.Scheme == "s3" && u.Host != "", u.Scheme == "mem" && u.Host == "":
+	case u.Scheme == "mem" && u.Host == "":
+	case u.Scheme == "s3" && u.Host != "":
+		if _, err := ParseS3(u); err != nil {
+			return nil, err
+		}
 	default:
 		return nil, errors.New("must be file:///directory, s3://bucket?region=… or mem://")
 	}
-	return &Store{url: u}, nil
+	return u, nil
 }
 
-// open returns the bucket. One that could not be opened is tried again the next time.
-func (s *Store) open(ctx context.Context) (*blob.Bucket, error) {
+// opened returns the bucket. One that could not be opened is tried again the next time.
+func (s *Store) opened(ctx context.Context) (Bucket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bucket != nil {
 		return s.bucket, nil
 	}
-	var err error
-	switch s.url.Scheme {
-	case "file":
-		s.bucket, err = openDir(s.url.Path)
-	case "mem":
-		s.bucket = memblob.OpenBucket(nil)
-	default:
-		s.bucket, err = blob.OpenBucket(context.WithoutCancel(ctx), s.url.String())
-	}
+	bucket, err := s.open(ctx, s.url)
 	if err != nil {
-		s.bucket = nil
 		return nil, fmt.Errorf("open the blob store (KAA_BLOB_URL): %w: %w", job.ErrUnavailable, err)
 	}
-	return s.bucket, nil
-}
-
-// openDir opens a directory, which is made if it is not there: for this user alone. One
-// that is there is the operator's, but not if anybody may have made it.
-func openDir(path string) (*blob.Bucket, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, err
-	}
-	if err := checkPrivate(path); err != nil {
-		return nil, err
-	}
-	return fileblob.OpenBucket(path, &fileblob.Options{
-		DirFileMode: 0o700,
-		// Temporary files elsewhere could be on another file system, and metadata would be
-		// a second file for each.
-		NoTempDir: true, Metadata: fileblob.MetadataDontWrite,
-	})
+	s.bucket = bucket
+	return bucket, nil
 }
 
 // Put writes a blob and returns its size. An older one of that key is replaced.
 func (s *Store) Put(ctx context.Context, key string, content io.Reader) (int64, error) {
-	bucket, err := s.open(ctx)
+	bucket, err := s.opened(ctx)
 	if err != nil {
 		return 0, err
 	}
-	ctx, abort := context.WithCancel(ctx)
-	defer abort()
-	counted := &counter{r: content}
-	// The type is in the record. Given here it need not be guessed.
-	w, err := bucket.NewWriter(ctx, key, &blob.WriterOptions{ContentType: "application/octet-stream"})
-	if err != nil {
-		return 0, wrap("write blob", err)
-	}
-	_, err = io.Copy(w, counted)
-	if err != nil {
-		abort() // else the part would be there
-	}
-	err = errors.Join(err, w.Close())
+	counted := &counter{ctx: ctx, r: content}
+	err = bucket.Put(ctx, key, counted)
 	if counted.err != nil {
 		return 0, fmt.Errorf("write blob: read its content: %w", counted.err)
 	}
@@ -121,11 +123,11 @@ func (s *Store) Put(ctx context.Context, key string, content io.Reader) (int64, 
 
 // Open returns a blob to be read, which the caller closes. It can be read from anywhere.
 func (s *Store) Open(ctx context.Context, key string) (io.ReadSeekCloser, error) {
-	bucket, err := s.open(ctx)
+	bucket, err := s.opened(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r, err := bucket.NewReader(ctx, key, nil)
+	r, err := bucket.Open(ctx, key)
 	if err != nil {
 		return nil, wrap("read blob", err)
 	}
@@ -134,15 +136,13 @@ func (s *Store) Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
 
 // Delete removes blobs; those that are not there are no error.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
-	bucket, err := s.open(ctx)
+	bucket, err := s.opened(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, key := range keys {
-		if err := bucket.Delete(ctx, key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-			errs = append(errs, wrap("delete blob", err))
-		}
+		errs = append(errs, wrap("delete blob", bucket.Delete(ctx, key)))
 	}
 	return errors.Join(errs...)
 }
@@ -160,27 +160,24 @@ func (s *Store) DeleteAll(ctx context.Context, prefix string) error {
 // written before it. A directory that is not there has none, and is not made for that.
 func (s *Store) List(ctx context.Context, prefix string, before time.Time) ([]string, error) {
 	if s.url.Scheme == "file" {
-		if _, err := os.Stat(s.url.Path); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(s.url.Path); errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}
 	}
-	bucket, err := s.open(ctx)
+	bucket, err := s.opened(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var keys []string
-	for list := bucket.List(&blob.ListOptions{Prefix: prefix}); ; {
-		object, err := list.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return keys, nil
+	err = bucket.List(ctx, prefix, func(key string, written time.Time) {
+		if before.IsZero() || written.Before(before) {
+			keys = append(keys, key)
 		}
-		if err != nil {
-			return nil, wrap("list blobs", err)
-		}
-		if before.IsZero() || object.ModTime.Before(before) {
-			keys = append(keys, object.Key)
-		}
+	})
+	if err != nil {
+		return nil, wrap("list blobs", err)
 	}
+	return keys, nil
 }
 
 // Close ends the use of the store.
@@ -195,14 +192,19 @@ func (s *Store) Close() error {
 	return bucket.Close()
 }
 
-// counter counts what is read, and tells an error of the content from one of the store.
+// counter counts what is read, tells an error of the content from one of the store, and
+// ends a copy whose context has ended.
 type counter struct {
+	ctx context.Context
 	r   io.Reader
 	n   int64
 	err error
 }
 
 func (c *counter) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := c.r.Read(p)
 	c.n += int64(n)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -215,7 +217,7 @@ func wrap(op string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case gcerrors.Code(err) == gcerrors.NotFound:
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: %w: %w", op, job.ErrNoFile, err)
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", op, err)

@@ -14,26 +14,38 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kaa-run/kaa/internal/blob"
+	"github.com/kaa-run/kaa/internal/blob/s3"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv("KAA_TEST_S3") == "" {
+		_ = os.Setenv("AWS_ACCESS_KEY_ID", testenv.S3User) // names without NUL cannot fail
+		_ = os.Setenv("AWS_SECRET_ACCESS_KEY", "kept by nobody")
+	}
+	os.Exit(testenv.Main(m))
+}
 
 // places are the stores that every test of behaviour runs on. KAA_TEST_S3 names a bucket
-// (s3://…) to include one.
+// (s3://…) to include a real one, with credentials of the environment.
 func places(t *testing.T) map[string]string {
 	t.Helper()
-	all := map[string]string{"memory": "mem://", "directory": "file://" + filepath.Join(t.TempDir(), "made", "here")}
-	if s3 := os.Getenv("KAA_TEST_S3"); s3 != "" {
-		all["s3"] = s3
+	all := map[string]string{
+		"memory":    "mem://",
+		"directory": "file://" + filepath.Join(t.TempDir(), "made", "here"),
+		"bucket":    testenv.NewS3(t, "kaa-files").URL(),
+		"shared":    testenv.NewS3(t, "kaa-files").URL() + "&prefix=of/kaa/",
+	}
+	if real := os.Getenv("KAA_TEST_S3"); real != "" {
+		all = map[string]string{"s3": real}
 	}
 	return all
 }
 
 func open(t *testing.T, place string) *blob.Store {
 	t.Helper()
-	s, err := blob.New(place)
+	s, err := blob.New(place, s3.Open)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,11 +143,21 @@ func TestPlaces(t *testing.T) {
 	t.Parallel()
 	for place, ok := range map[string]bool{
 		"file:///var/lib/kaa": true, "s3://bucket?region=eu-central-1": true, "mem://": true,
+		"s3://bucket": true, "s3://bucket?endpoint=http://[::1]:9000/&use_path_style=true&prefix=a/&profile=me": true,
 		"": false, "/var/lib/kaa": false, "file://here/x": false, "file:///x?metadata=": false, "s3://": false, "ftp://x": false, "s3://%zz": false,
+		"s3://bucket/kaa": false, "s3://me:secret@bucket": false, "s3://bucket?regio=x": false, "s3://bucket?use_path_style=yes": false,
+		"s3://bucket?endpoint=localhost:9000": false, "s3://bucket?endpoint=https://host/path": false, "s3://bucket?region=%zz": false,
 	} {
-		if _, err := blob.New(place); (err == nil) != ok {
+		_, err := blob.New(place, s3.Open)
+		if (err == nil) != ok {
 			t.Errorf("%q: %v, want it to be fine: %v", place, err, ok)
 		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: the error shows a secret: %v", place, err)
+		}
+	}
+	if _, err := blob.New("s3://bucket?region=eu-central-1", nil); err == nil || !strings.Contains(err.Error(), "bin/api") {
+		t.Errorf("a binary without a client for buckets: %v, want to be told which have one", err)
 	}
 }
 
@@ -183,5 +205,60 @@ func TestSquatter(t *testing.T) {
 	s := open(t, "file://"+filepath.Join(shared, "ours"))
 	if _, err := s.Put(t.Context(), "ab/a.1.0", strings.NewReader("x")); err != nil {
 		t.Errorf("our own: %v", err)
+	}
+}
+
+// TestParts: a large blob goes to a bucket in parts, comes back as it was, and leaves none of
+// them behind when it breaks off.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	fake := testenv.NewS3(t, "kaa-files")
+	s := open(t, fake.URL())
+	const size = 20 << 20
+	content := strings.Repeat("0123456789abcdef", size/16)
+	if n, err := s.Put(t.Context(), "ab/large.1.0", io.MultiReader(strings.NewReader(content))); n != size || err != nil {
+		t.Fatalf("put: %d, %v", n, err)
+	}
+	if got := read(t, s, "ab/large.1.0", 3); got != content[3:] {
+		t.Errorf("read from the 3rd byte: %d bytes, or others", len(got))
+	}
+	if most := fake.Largest(); most > size/2 {
+		t.Errorf("a request of %d bytes: the process held them all", most)
+	}
+	broken := io.MultiReader(strings.NewReader(content), iotest.ErrReader(errors.New("gone")))
+	if _, err := s.Put(t.Context(), "ab/broken.1.0", broken); err == nil || errors.Is(err, job.ErrUnavailable) {
+		t.Errorf("content that breaks off: %v, want an error that is not the store's", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cut := io.MultiReader(strings.NewReader(content), readerFunc(func([]byte) (int, error) { cancel(); return 0, io.EOF }))
+	if _, err := s.Put(ctx, "ab/cut.1.0", cut); err == nil {
+		t.Error("a put whose context ends on the way succeeds")
+	}
+	if keys := fake.Keys(); len(keys) != 1 || fake.Unfinished() > 0 {
+		t.Errorf("%v and %d unfinished uploads, want the whole one alone", keys, fake.Unfinished())
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestExplained: an operator reads what is wrong with his bucket.
+func TestExplained(t *testing.T) {
+	t.Parallel()
+	closed := testenv.NewS3(t, "kaa-files")
+	closed.OnlyFor("somebody else")
+	for place, want := range map[string]string{
+		testenv.NewS3(t, "kaa-files").Place("other"): "there is no bucket other",
+		closed.URL(): "refuses these credentials",
+	} {
+		s := open(t, place)
+		_, put := s.Put(t.Context(), "ab/a.1.0", strings.NewReader("x"))
+		_, list := s.List(t.Context(), "ab/", time.Time{})
+		for _, err := range []error{put, list} {
+			if !errors.Is(err, job.ErrUnavailable) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want ErrUnavailable: %s", err, want)
+			}
+		}
 	}
 }

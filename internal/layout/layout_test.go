@@ -25,16 +25,18 @@ var allowed = map[string][]string{
 	"internal/telemetry":   {"internal/job"},
 	"internal/webhook":     {"internal/job"},
 	"internal/blob":        {"internal/job"},
+	"internal/blob/s3":     {"internal/blob"},
 	"internal/testenv":     nil,
 	"internal/layout":      nil,
+	"test/cases":           nil,
 	"test/chaos":           nil,
 	"test/escape":          nil,
 	"internal/app": {
 		"internal/job", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter",
 		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob",
 	},
-	"cmd/api":    {"internal/app"},
-	"cmd/runner": {"internal/app"},
+	"cmd/api":    {"internal/app", "internal/blob/s3"},
+	"cmd/runner": {"internal/app", "internal/blob/s3"},
 	"cmd/kaa":    {"internal/app"},
 }
 
@@ -47,7 +49,7 @@ var owners = map[string][]string{
 	"github.com/redis/go-redis/v9":      {"internal/store", "internal/queue", "internal/app", "internal/testenv"},
 	"github.com/prometheus/":            {"internal/telemetry"},
 	"github.com/spf13/cobra":            {"cmd/kaa"},
-	"gocloud.dev":                       {"internal/blob"},
+	"github.com/minio/minio-go/v7":      {"internal/blob/s3"},
 }
 
 type goPackage struct {
