@@ -404,7 +404,7 @@ class Results:
         if type(obj) in forms.SIMPLE:
             shown = forms.of(obj, ())
         else:
-            shown = self.as_code(lambda: forms.of(obj, self.figure_formats))
+            shown = forms.of(obj, self.figure_formats, self.caller())
         if shown is None:
             return  # it has shown itself
         shown.add_metadata(metadata)
@@ -416,18 +416,20 @@ class Results:
         """Show values that are given by MIME type."""
         self.publish(forms.of_bundle(values, metadata), **as_what)
 
-    def as_code(self, function):
-        """Call function from a frame that has the name and the line of the code, so that
-        warnings of libraries name that and not this script."""
+    def caller(self):
+        """Return what calls a function from a frame that has the name and the line of the
+        code, so that warnings of libraries name that and not this script."""
         filename, source = self.place
-        if filename is None:
-            return function()
         frame = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename != filename:
             frame = frame.f_back
         line = frame.f_lineno if frame is not None else len(source.rstrip().splitlines())
-        code = CALL.replace(co_filename=filename, co_firstlineno=line or 1)
-        return eval(code, {"__name__": "__main__", "__builtins__": __builtins__, "call": function})
+        code = CALL.replace(co_filename=filename or "<kaa display>", co_firstlineno=line or 1)
+
+        def run(call, *args, **more):
+            return eval(code, {"__name__": "__main__", "__builtins__": __builtins__, "call": call, "args": args, "more": more})
+
+        return run
 
     def publish(self, shown, main=False, pictures=0, id=None, update=False):
         """Send what of an object there is room for. An update takes the place of what has its id."""
@@ -511,4 +513,4 @@ class Results:
             forms.attempt(lambda: plt.close(figure))
 
 
-CALL = compile("call()", "", "eval", 0, True)
+CALL = compile("call(*args, **more)", "", "eval", 0, True)

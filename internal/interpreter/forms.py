@@ -93,15 +93,21 @@ def method_of(obj, name):
     return method
 
 
+def call(function, *args, **more):
+    return function(*args, **more)
+
+
 class Shown:
     """An object in all its forms.
 
     plain is the text of text/plain, data has the others as JSON, metadata what is known of
     them. errors names what failed. cut says what part of a table application/json is.
     smaller has what makes less of a form, instead what gives another one in its place.
+    run calls what is the code's or a library's, from a frame that is the code's.
     """
 
-    def __init__(self):
+    def __init__(self, run=None):
+        self.run = run or call
         self.plain = None
         self.data, self.metadata, self.errors, self.cut, self.smaller, self.instead = {}, {}, {}, None, {}, {}
 
@@ -126,7 +132,7 @@ class Shown:
 
     def call(self, obj, name, **more):
         method = attempt(method_of, obj, name)
-        return ABSENT if method is None else self.attempt(name, method, **more)
+        return ABSENT if method is None else self.attempt(name, self.run, method, **more)
 
     def add(self, name, mime, value):
         """Take a form that name gave, if it is one that can be sent."""
@@ -194,9 +200,9 @@ def of_bundle(values, metadata=None):
     return shown
 
 
-def of(obj, figure_formats):
+def of(obj, figure_formats, run=None):
     """Return the forms of obj; None if it has shown itself."""
-    shown = Shown()
+    shown = Shown(run)
     if type(obj) not in SIMPLE and attempt(getattr, obj, "_ipython_canary_method_should_not_exist_", None) is None:
         if shown.call(obj, "_ipython_display_") is not ABSENT:
             return None
@@ -228,7 +234,7 @@ def add_own_bundle(shown, bundle):
 def attempt_repr(shown, obj):
     """Return repr(obj), or what there is to say about an object without."""
     try:
-        return exact(repr(obj))
+        return exact(shown.run(repr, obj))
     except KeyboardInterrupt:
         raise
     except BaseException as error:

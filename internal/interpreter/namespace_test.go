@@ -106,7 +106,7 @@ print(" ".join(sorted(os.environ)))
 		t.Fatalf("%s\n%s", outcome(res), res.Error.Traceback)
 	}
 	lines := strings.Split(res.Stdout, "\n")
-	const names = "A BLIS_NUM_THREADS HOME KAA_PASSED LANG LC_ALL MKL_NUM_THREADS MPLBACKEND MPLCONFIGDIR NUMEXPR_NUM_THREADS " +
+	const names = "A BLIS_NUM_THREADS HOME IPYTHONDIR KAA_PASSED LANG LC_ALL MKL_NUM_THREADS MPLBACKEND MPLCONFIGDIR NUMEXPR_NUM_THREADS " +
 		"OMP_NUM_THREADS OPENBLAS_NUM_THREADS PATH TMPDIR TZ USER VECLIB_MAXIMUM_THREADS XDG_CACHE_HOME"
 	want := []string{"None passed False C.UTF-8 b é XYZ", "False", "True /tmp", "b é /bin:/usr/bin", names, ""}
 	if !slices.Equal(lines, want) {

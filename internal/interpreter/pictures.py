@@ -30,16 +30,16 @@ def add_figure(shown, figure, formats):
         return
     for name in formats:
         mime = PNG if name == "png" else SVG
-        shown.add("savefig", mime, drawn(figure, name))
+        shown.add("savefig", mime, drawn(shown, figure, name))
     if PNG not in shown.data:
-        shown.instead[SVG] = (PNG, lambda: drawn(figure, "png"))
+        shown.instead[SVG] = (PNG, lambda: drawn(shown, figure, "png"))
 
 
-def drawn(figure, name):
+def drawn(shown, figure, name):
     import io
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=name, bbox_inches="tight")
+    shown.run(figure.savefig, buffer, format=name, bbox_inches="tight")
     return buffer.getvalue() if name == "png" else buffer.getvalue().decode()
 
 

@@ -20,7 +20,7 @@ TYPE_NAME = type.__dict__["__name__"].__get__
 
 
 def add_frame(shown, frame, _):
-    shown.add("_repr_html_", HTML, frame._repr_html_())
+    shown.add("_repr_html_", HTML, shown.run(frame._repr_html_))
     form = add_columns(shown, frame, MAX_ROWS)
 
     def smaller(form, most):

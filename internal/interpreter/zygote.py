@@ -58,7 +58,7 @@ MAX_MESSAGE = 64 << 10
 SHORT = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
 STRICT, BASIC = "strict", "basic"
 # Where caches go, below the directory for temporary files.
-CACHES = (("MPLCONFIGDIR", "/matplotlib"), ("XDG_CACHE_HOME", "/.cache"))
+CACHES = (("MPLCONFIGDIR", "/matplotlib"), ("XDG_CACHE_HOME", "/.cache"), ("IPYTHONDIR", "/.ipython"))
 
 
 def load_later(name, loaded={}):

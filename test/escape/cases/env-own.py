@@ -10,7 +10,7 @@ for name, value in os.environ.items():
     if name not in mine and pattern.search(os.fsencode(name + "=" + value)):
         escaped("variable " + name)
     if name not in mine | {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "HOME", "TMPDIR", "USER", "LOGNAME", "SHELL", "PWD", "MPLBACKEND", "MPLCONFIGDIR",
-                           "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"} and \
+                           "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "IPYTHONDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"} and \
             not name.endswith("_THREADS") and not name.startswith(("KMP_", "MKL_", "OMP_", "OPENBLAS_")):
         escaped("not on the list of what is passed: " + name)
 for name in ("environ", "cmdline", "auxv", "comm"):
