@@ -211,6 +211,43 @@ print(frame.groupby("group").value.mean().sum(), np.linalg.norm(np.ones((50, 50)
 	b.ReportMetric(float64(took["numpy-"][half])/float64(took["preloaded-plain-"][half]), "numpy/preloaded-plain")
 }
 
+// BenchmarkPreloaded compares, with print(42), a runtime that preloads numpy and pandas with
+// one of the same interpreter that does not, in turns: one caller in a closed loop, then 32.
+func BenchmarkPreloaded(b *testing.B) {
+	path := os.Getenv("KAA_BENCH_PYTHON")
+	if path == "" {
+		b.Skip("KAA_BENCH_PYTHON names no interpreter with numpy and pandas")
+	}
+	const callers, share = 32, 200
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_RUNTIMES=plain="+path+";preloaded="+path+":numpy,pandas")
+	k.client.Transport = &http.Transport{MaxIdleConnsPerHost: callers}
+	runtimes := []string{"plain", "preloaded"}
+	one, many := map[string][]time.Duration{}, map[string]time.Duration{}
+	for b.Loop() {
+		for _, name := range runtimes {
+			call := func() {
+				a := k.call(http.MethodPost, executePath, fields{"code": "print(42)", "runtime": name})
+				if a.str("stdout") != "42\n" {
+					b.Error(a.raw)
+				}
+			}
+			<-time.After(2 * idle)
+			for range callers {
+				at := time.Now()
+				call()
+				one[name] = append(one[name], time.Since(at))
+			}
+			many[name] += together(callers, share, call)
+		}
+	}
+	for _, name := range runtimes {
+		report(b, name+"-", one[name]) // sorts
+	}
+	half := len(one["plain"]) / 2
+	b.ReportMetric(float64(one["preloaded"][half])/float64(one["plain"][half]), "preloaded/plain")
+	b.ReportMetric(many["plain"].Seconds()/many["preloaded"].Seconds(), "preloaded/plain-throughput")
+}
+
 // forkBudget is what the fork of a session with 100 MB may take.
 const forkBudget = 50 * time.Millisecond
 

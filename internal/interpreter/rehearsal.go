@@ -14,9 +14,9 @@ const (
 	// other closely does not pay for rehearsals.
 	quietTime = 20 * time.Millisecond
 	// restTime is the pause between two steps while processors are busy.
-	restTime = 20 * time.Millisecond
+	restTime = 10 * time.Millisecond
 	// longStep is what a step takes only if it has to wait for a processor.
-	longStep = 3 * time.Millisecond
+	longStep = 5 * time.Millisecond
 )
 
 // rehearse lets parked workers rehearse what is preloaded: one worker of the pool at a time,

@@ -46,13 +46,13 @@ func TestParkedWorkersRehearse(t *testing.T) {
 	awaitRehearsals(t, pool, 3)
 	for range 3 {
 		res := execute(t, pool, job.Spec{Code: `
-import gc, linecache, numpy, sys, threading, warnings
-print(sorted(set(globals()) - {"gc", "linecache", "numpy", "sys", "threading", "warnings"}))
-print([name for name in linecache.cache if "rehearsal" in name], threading.active_count(), sys.argv)
+import gc, linecache, numpy, threading
+print(sorted(set(globals()) - {"gc", "linecache", "numpy", "threading"}))
+print([name for name in linecache.cache if "rehearsal" in name], threading.active_count())
 print([o for o in gc.get_objects() if type(o) is numpy.Array or type(o).__name__ == "Rehearsal"])
 print(getattr(numpy, "__warningregistry__", {}), numpy.calls)`})
 		lines := strings.Split(res.Stdout, "\n")
-		if res.Stderr != "" || len(lines) != 5 || lines[1] != "[] 1 ['/work/main.py']" || lines[2] != "[]" || !strings.HasPrefix(lines[3], "{} ") {
+		if res.Stderr != "" || len(lines) != 5 || lines[1] != "[] 1" || lines[2] != "[]" || !strings.HasPrefix(lines[3], "{} ") {
 			t.Fatalf("%s, stderr %q", res.Stdout, res.Stderr)
 		}
 		if strings.Contains(lines[0], "np") || strings.Contains(lines[0], "rehears") {

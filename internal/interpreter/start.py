@@ -27,7 +27,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SMALL_SIZES = range(16, 513, 16)
 POOL = 4096 if sys.version_info < (3, 10) else 16384
 POOL_HEADER = 48
-MOST_BALLAST = 10000  # objects; it takes some 3,000 where the above holds
+NEW_POOL = 4  # places, one after the other, that only a new pool gives out, as good as
+# Objects: it takes some 3,000 where the above holds, and again with large libraries.
+MOST_BALLAST, MOST_PRELOADED = 10000, 100000
 
 
 def compiled(path):
@@ -68,19 +70,21 @@ def imports(source):
     return names
 
 
-def ballast():
+def ballast(most=MOST_BALLAST):
     """Objects for all places that are free in pools which have begun to be used; none with
     another allocator, where they would fill memory without an end."""
     held = []
     for size in SMALL_SIZES:
-        new = False  # the pool that places come from
-        while not new:
-            if len(held) == MOST_BALLAST:
+        row, last = 0, 0  # places one after the other from the beginning of a pool
+        while row < NEW_POOL:
+            if len(held) == most:
                 return []
             i = len(held)
             thing = object() if size == 16 else i + (1 << 20) if size == 32 else bytes(size - bytes().__sizeof__())
             held.append(thing)
-            new = id(thing) % POOL == POOL_HEADER
+            address = id(thing)
+            row = 1 if address % POOL == POOL_HEADER else row + 1 if row and last < address < last + POOL else 0
+            last = address
     return held
 
 
@@ -122,4 +126,6 @@ if __name__ == "__main__":
     codes = prepare()
     gc.collect()
     held = ballast()
-    load("zygote").main()
+    zygote = load("zygote")
+    zygote.fill = lambda: ballast(MOST_PRELOADED)
+    zygote.main()

@@ -180,6 +180,8 @@ class Zygote:
             if self.native is not None:  # in Python it would be slow, and need builtins, which the code may have removed
                 prepared.is_empty = self.empty.look
         repl_worker.find_differences()
+        if self.modules:
+            forget_lookups()
         gc.collect()
         gc.freeze()  # else each training would look through all of it
         repl_worker.train(seal.Confinement.CONTROL, seal.set_limits)
@@ -218,6 +220,7 @@ class Zygote:
 
     def ready(self):
         gc.collect()
+        self.ballast = fill() if self.modules else None  # what slots make new lies together then
         gc.freeze()
         memory.merge_mappings()
         memory.trim()
@@ -258,6 +261,14 @@ class Zygote:
                 channel.send(failure(error))
         finally:
             os._exit(0)
+
+
+def forget_lookups():
+    """Empty Python's cache of attributes. It holds the names that libraries have looked up, all
+    over their memory, and writes to one whenever another takes its place."""
+    clear = getattr(sys, "_clear_type_cache", None)
+    if clear is not None:
+        clear()
 
 
 def threads():
