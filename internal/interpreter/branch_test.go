@@ -131,7 +131,7 @@ func TestForkEnds(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level), withGrace(200*time.Millisecond)), job.SessionSpec{})
+		s := session(t, newPool(t, withLevel(level), withGrace(3*time.Second)), job.SessionSpec{})
 		step(t, s, job.Spec{Code: "import os, signal, subprocess, time\nx = 0"})
 		copies := fork(t, s, 16)
 		res, end := last(t, copies[0], job.Spec{Code: "os.kill(os.getpid(), signal.SIGKILL)"})
@@ -144,7 +144,7 @@ func TestForkEnds(t *testing.T) {
 		}
 		// What it has started ends with it, in its process group or not.
 		says(t, copies[2], "p = subprocess.Popen(['sleep', '300'])\nq = subprocess.Popen(['sleep', '300'], start_new_session=True)\nprint(os.getpid() > 1)", "True\n")
-		res, end = last(t, copies[2], job.Spec{Timeout: 100 * time.Millisecond, Code: "signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"})
+		res, end = last(t, copies[2], job.Spec{Timeout: time.Second, Code: "signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"})
 		if end == nil || end.Reason != job.EndKilled || res.Status != job.StatusInterrupted {
 			t.Errorf("ignores the interrupt: %+v %+v", res, end)
 		}

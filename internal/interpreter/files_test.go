@@ -220,7 +220,7 @@ while not os.path.exists("daemon"): pass`,
 		for name, end := range ends {
 			spec := job.Spec{Code: begin + end}
 			if name == "timeout" {
-				spec.Timeout = 300 * time.Millisecond
+				spec.Timeout = 2 * time.Second
 			}
 			w := acquire(t, p)
 			files, _, _ := collected(t, w, spec, roomy)

@@ -85,7 +85,7 @@ func TestSessionInput(t *testing.T) {
 			}
 		}
 		// What was for one execution is not for the next.
-		if res := step(t, s, job.Spec{Code: "import sys\nprint(input.__name__, type(sys.stdin).__name__)\ninput()", Timeout: time.Second}); res.Error == nil || res.Error.Name != "EOFError" {
+		if res := step(t, s, job.Spec{Code: "import sys\nprint(input.__name__, type(sys.stdin).__name__)\ninput()"}); res.Error == nil || res.Error.Name != "EOFError" {
 			t.Errorf("afterwards: %+v", res)
 		}
 	})
@@ -95,7 +95,7 @@ func TestSessionInput(t *testing.T) {
 // is answered too late harms nobody.
 func TestSessionInputInterrupted(t *testing.T) {
 	t.Parallel()
-	s := session(t, newPool(t), job.SessionSpec{})
+	s := session(t, newPool(t, withGrace(ample)), job.SessionSpec{})
 	for i := range 5 {
 		answers := make(chan job.Answer, 10)
 		tap, sink := new(job.Tap), &askSink{answer: func(int, string) {}}

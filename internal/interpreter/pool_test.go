@@ -335,7 +335,7 @@ func TestForkBomb(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		res := execute(t, newPool(t, withLevel(level), withGrace(10*time.Millisecond)), job.Spec{Timeout: 3 * time.Second, Code: sayNamespace + `
+		res := execute(t, newPool(t, withLevel(level), withGrace(10*time.Millisecond)), job.Spec{Timeout: 8 * time.Second, Code: sayNamespace + `
 import os, time
 for depth in range(5):
     if os.fork() == 0: os.setsid()

@@ -41,7 +41,7 @@ func step(tb testing.TB, s *interpreter.Session, spec job.Spec) job.Result {
 func last(tb testing.TB, s *interpreter.Session, spec job.Spec) (job.Result, *job.SessionEnd) {
 	tb.Helper()
 	if spec.Timeout == 0 {
-		spec.Timeout = 20 * time.Second
+		spec.Timeout = ample
 	}
 	res, end, err := s.Execute(tb.Context(), spec)
 	if err != nil {
@@ -107,12 +107,11 @@ func TestSessionKeeps(t *testing.T) {
 
 func TestSessionInterrupt(t *testing.T) {
 	t.Parallel()
-	p := newPool(t, withGrace(300*time.Millisecond))
-	s := session(t, p, job.SessionSpec{})
+	s := session(t, newPool(t, withGrace(ample)), job.SessionSpec{}) // SIGINT has to suffice
 	step(t, s, job.Spec{Code: "x = 1"})
-	for i := range 20 {
-		res := step(t, s, job.Spec{Code: "print('begun')\nwhile True: pass", Timeout: 200 * time.Millisecond})
-		if res.Status != job.StatusInterrupted || res.Stdout != "begun\n" || res.Error == nil || res.Error.Value != "timed out after 0.2 s" {
+	for i := range 5 {
+		res := step(t, s, job.Spec{Code: "print('begun')\nwhile True: pass", Timeout: time.Second})
+		if res.Status != job.StatusInterrupted || res.Stdout != "begun\n" || res.Error == nil || res.Error.Value != "timed out after 1 s" {
 			t.Fatalf("%+v", res)
 		}
 		// The interrupt must not reach the next one.
@@ -140,7 +139,8 @@ func TestSessionInterrupt(t *testing.T) {
 			t.Fatalf("%+v %+v", res, res.Error)
 		}
 	}
-	res, end := last(t, s, job.Spec{Code: "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf')\nwhile True: pass", Timeout: 50 * time.Millisecond})
+	s = session(t, newPool(t, withGrace(shortGrace)), job.SessionSpec{})
+	res, end := last(t, s, job.Spec{Code: "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf')\nwhile True: pass", Timeout: time.Second})
 	if res.Status != job.StatusInterrupted || res.Stdout != "deaf\n" || end == nil || end.Reason != job.EndKilled {
 		t.Errorf("%+v, end %+v", res, end)
 	}

@@ -174,7 +174,7 @@ func TestEveryEndIsAnEvent(t *testing.T) {
 // TestFollow: a runner is told that somebody follows a job of its, and finds it too.
 func TestFollow(t *testing.T) {
 	t.Parallel()
-	b := setup(t, store.Config{})
+	b := setupAlone(t, store.Config{})
 	ctx := t.Context()
 	told := make(chan string, 10)
 	l, err := b.ListenCancels(ctx, b.runner, func(id string) { told <- "cancelled " + id }, func(id string) { told <- "watched " + id })

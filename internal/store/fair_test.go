@@ -54,7 +54,7 @@ func (b *bundle) noneLeft(t *testing.T) {
 // oldest first, as those are claimed. Another caller is not concerned.
 func TestHeldJobs(t *testing.T) {
 	t.Parallel()
-	b := setup(t, store.Config{Window: 4, OutboxDelay: time.Millisecond})
+	b := setupAlone(t, store.Config{Window: 4, OutboxDelay: time.Millisecond})
 	ids, held := b.createMany(t, 10, of("a"))
 	if held != 6 {
 		t.Errorf("%d of 10 jobs are held, want 6", held)

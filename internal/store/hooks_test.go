@@ -42,7 +42,7 @@ func (b *bundle) take(t *testing.T) []job.Delivery {
 // is delivered or given up.
 func TestHooks(t *testing.T) {
 	t.Parallel()
-	b := setup(t, store.Config{TombstoneTTL: time.Hour, HookTTL: 25 * time.Hour})
+	b := setupAlone(t, store.Config{TombstoneTTL: time.Hour, HookTTL: 25 * time.Hour})
 	waiting := b.create(t, newJob(hooked))
 	want := &job.Webhook{URL: "https://example.com", State: job.WebhookPending}
 	if diff := cmp.Diff(want, b.get(t, waiting).Webhook); diff != "" {
@@ -123,7 +123,7 @@ func TestHooks(t *testing.T) {
 // the first had delivered none the less counts.
 func TestHookLease(t *testing.T) {
 	t.Parallel()
-	b := setup(t, store.Config{})
+	b := setupAlone(t, store.Config{})
 	id := b.ended(t)
 	first, _, err := b.TakeHooks(t.Context(), 10, time.Millisecond)
 	if err != nil || len(first) != 1 {

@@ -85,7 +85,7 @@ func TestObserveSession(t *testing.T) {
 // TestGiveInput: the first answer to a request counts, also if it is sent twice.
 func TestGiveInput(t *testing.T) {
 	t.Parallel()
-	b := setup(t, store.Config{})
+	b := setupAlone(t, store.Config{})
 	again := redis.NewClient(b.rdb.Options())
 	t.Cleanup(func() { _ = again.Close() })
 	again.AddHook(twice{})

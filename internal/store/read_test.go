@@ -19,7 +19,7 @@ import (
 
 func TestWatch(t *testing.T) {
 	t.Parallel()
-	b := setup(t, store.Config{})
+	b := setupAlone(t, store.Config{})
 	told := make(chan string, 10)
 	for _, name := range []string{"creator", "watcher"} {
 		l, err := b.ListenFinished(t.Context(), name, func(id string, r *job.Result) {
@@ -57,7 +57,7 @@ func TestWatch(t *testing.T) {
 // TestTold: a small result of a job that completed comes with the message.
 func TestTold(t *testing.T) {
 	t.Parallel()
-	b := setup(t, store.Config{})
+	b := setupAlone(t, store.Config{})
 	told := make(chan *job.Result, 10)
 	l, err := b.ListenFinished(t.Context(), "told", func(_ string, r *job.Result) { told <- r })
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/store"
-	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // openSession opens one on the runner "r", which it registers.
@@ -48,7 +47,7 @@ func inSession(id, op string) func(*job.NewJob) {
 // TestSessionClaims: what a runner gets of a session, and what its operations answer.
 func TestSessionClaims(t *testing.T) {
 	t.Parallel()
-	b := setupOn(t, testenv.OwnRedis(t).Client(t), store.Config{})
+	b := setupAlone(t, store.Config{})
 	told := make(chan *job.Result, 10)
 	l, err := b.ListenFinished(t.Context(), "creator", func(_ string, r *job.Result) { told <- r })
 	if err != nil {

@@ -31,7 +31,14 @@ func setup(t *testing.T, cfg store.Config) *bundle {
 	return setupOn(t, testenv.Redis(t).Client(t), cfg)
 }
 
-// setupOn is for tests that listen: databases of one Redis share their channels.
+// setupAlone is for tests that listen: databases of one Redis share their channels, and
+// other tests run at the same time.
+func setupAlone(t *testing.T, cfg store.Config) *bundle {
+	t.Helper()
+	return setupOn(t, testenv.OwnRedis(t).Client(t), cfg)
+}
+
+// setupOn is setup with a client of the test's own.
 func setupOn(t *testing.T, rdb *redis.Client, cfg store.Config) *bundle {
 	t.Helper()
 	if cfg.RunnerTTL == 0 {
@@ -254,7 +261,7 @@ func TestFence(t *testing.T) {
 
 func TestCancelOfRunning(t *testing.T) {
 	t.Parallel()
-	b := setup(t, store.Config{})
+	b := setupAlone(t, store.Config{})
 	told := make(chan string, 1)
 	l, err := b.ListenCancels(t.Context(), b.runner, func(id string) { told <- id }, func(id string) { told <- "watched " + id })
 	if err != nil {
