@@ -44,15 +44,23 @@ func main() {
 }
 
 func root() *cobra.Command {
+	// cobra's own flag would take a template for this text: see renderDocs of package api for
+	// what a template does to a binary.
+	version := false
 	cmd := &cobra.Command{
 		Use:           "kaa",
 		Short:         "Run Python you don't trust",
-		Version:       app.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !version {
+				return cmd.Help()
+			}
+			sayVersion(cmd)
+			return nil
+		},
 	}
-	cmd.SetVersionTemplate(app.ThisBuild().Describe("kaa") + "\n")
-	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.Flags().BoolVarP(&version, "version", "v", false, "say what this binary was built from")
 	cmd.AddCommand(devCommand(), runCommand(), doctorCommand(), versionCommand())
 	return cmd
 }
@@ -62,10 +70,12 @@ func versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Say what this binary was built from",
 		Args:  cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) {
-			_, _ = fmt.Fprintln(cmd.OutOrStdout(), app.ThisBuild().Describe("kaa"))
-		},
+		Run:   func(cmd *cobra.Command, _ []string) { sayVersion(cmd) },
 	}
+}
+
+func sayVersion(cmd *cobra.Command) {
+	_, _ = fmt.Fprintln(cmd.OutOrStdout(), app.ThisBuild().Describe("kaa"))
 }
 
 func process(cmd *cobra.Command) app.Process {
@@ -97,7 +107,15 @@ func runCommand() *cobra.Command {
 			"terminal or was the program.\n" +
 			"The exit code is the program's: 1 for an uncaught exception, 124 for a timeout,\n" +
 			"125 when Kaa could not execute it.",
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return nil
+			}
+			if len(args) == 0 {
+				return errors.New("name a file, or - for standard input: kaa run main.py")
+			}
+			return errors.New("kaa run takes one file and no arguments for the program; use --env or standard input to pass it something")
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("timeout") && o.Timeout <= 0 {
 				return errors.New("--timeout must be above 0, e.g. 90s")

@@ -3,8 +3,6 @@ package api
 import (
 	"bytes"
 	_ "embed"
-	"html/template"
-	"log/slog"
 	"maps"
 	"net/http"
 	"regexp"
@@ -16,7 +14,7 @@ import (
 )
 
 //go:embed docs.html
-var docsTemplate string
+var docsFrame string
 
 // docsOperation is one operation as the page shows it.
 type docsOperation struct {
@@ -34,20 +32,11 @@ type docsResponse struct {
 
 // docsPage serves the API's description as one page without scripts or outside
 // links, so that it works offline. It is rendered once, from the OpenAPI.
-func docsPage(spec *huma.OpenAPI, log *slog.Logger) gin.HandlerFunc {
-	var page bytes.Buffer
-	t, err := template.New("docs").Funcs(template.FuncMap{
-		"fields": func(s *huma.Schema) []docsField { return fieldsOf(spec.Components.Schemas, s) },
-	}).Parse(docsTemplate)
-	if err == nil {
-		err = t.Execute(&page, map[string]any{"Info": spec.Info, "Operations": docsOperations(spec)})
-	}
-	if err != nil {
-		log.Error("render docs page", slog.Any("err", err))
-	}
+func docsPage(spec *huma.OpenAPI) gin.HandlerFunc {
+	page := []byte(renderDocs(spec))
 	return func(c *gin.Context) {
 		c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-		text := bytes.Replace(page.Bytes(), []byte(docsAddress), []byte(addressOf(c.Request)), 1)
+		text := bytes.Replace(page, []byte(docsAddress), []byte(addressOf(c.Request)), 1)
 		c.Data(http.StatusOK, "text/html; charset=utf-8", text)
 	}
 }

@@ -30,3 +30,19 @@ func TestDocsAddress(t *testing.T) {
 		}
 	}
 }
+
+// The page has every operation, and everything in its frame is filled in.
+func TestDocsFilledIn(t *testing.T) {
+	t.Parallel()
+	page := get(t, config(new(fakeStore)), "/docs").Body.String()
+	for _, want := range []string{
+		`<span class="method">POST</span> /process/interpreter/execute</code>`, "<td><code>code</code> (required)</td>", "</body>",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %s in the page", want)
+		}
+	}
+	if strings.Contains(page, "{{") || strings.Contains(page, "%!") {
+		t.Error("something of the page is not filled in")
+	}
+}

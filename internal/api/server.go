@@ -155,7 +155,7 @@ func New(cfg Config) http.Handler {
 	s.registerFiles()
 	s.registerFleet()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
-	engine.GET("/docs", docsPage(s.api.OpenAPI(), cfg.Log))
+	engine.GET("/docs", docsPage(s.api.OpenAPI()))
 	engine.GET("/", func(c *gin.Context) { c.Redirect(http.StatusFound, "/docs") })
 	return counted(cfg.Background, headAsGet(engine))
 }

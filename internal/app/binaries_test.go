@@ -41,6 +41,20 @@ func TestBinaries(t *testing.T) {
 			}
 		}
 	})
+	t.Run("size", func(t *testing.T) {
+		t.Parallel()
+		for _, name := range []string{"api", "runner", "kaa"} {
+			info, err := os.Stat(binary(name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Half of that is usual; a template in the binary would make it more.
+			const most = 30_000_000
+			if info.Size() > most {
+				t.Errorf("%s has %d bytes, want at most %d", name, info.Size(), most)
+			}
+		}
+	})
 	t.Run("help", func(t *testing.T) {
 		t.Parallel()
 		for _, name := range []string{"api", "runner", "kaa"} {
