@@ -15,6 +15,7 @@ import builtins
 
 __builtins__ = dict(vars(builtins))  # see repl_worker.py
 
+import linecache
 import sys
 import threading
 import traceback
@@ -62,7 +63,7 @@ class Hidden:
         return filename in self.files or filename.startswith(OWN)
 
 
-hidden = None  # repl_worker.py makes it
+hidden = main_module = None  # repl_worker.py puts them here
 
 
 def strip(exc):
@@ -88,8 +89,20 @@ def describe(exc):
     return name, value, clip("%s: %s\n" % (name, value), MAX_TEXT)
 
 
+def keep_lines(trace):
+    """Let code that is in no file have no lines: linecache takes those of its module, which
+    may be the main one, for its own."""
+    while trace is not None:
+        code, names = trace.tb_frame.f_code, trace.tb_frame.f_globals
+        name = code.co_filename
+        if name not in linecache.cache and isinstance(names.get("__loader__"), main_module.Loader) and not linecache.getlines(name):
+            linecache.cache[name] = (0, None, [], name)
+        trace = trace.tb_next
+
+
 def render(exc, chain, everything=False):
     """Return the text of a traceback, with all frames or those of the program only."""
+    keep_lines(TRACEBACK(exc))
     report = traceback.TracebackException(type(exc), exc, TRACEBACK(exc), limit=-MAX_FRAMES)
     todo, seen = [(report, exc)], set()
     while todo:

@@ -1,11 +1,8 @@
 """Keeps Kaa's own frames off the stack of the code.
 
-Python has no call that runs code without the caller's frames below. enter makes one: right
-before it calls, it sets the pointer to the current frame, which the thread's state has, to
-NULL, so that the next frame has none before it, as the one of a script. The interpreter's
-loop holds the frame that it executes itself, and sets the pointer anew from what that frame
-knows of its caller when it returns. So nothing has to be put back, whatever is raised
-wherever.
+Python has no call that runs code without the caller's frames below. enter makes one: some
+machine code sets the pointer to the current frame, which the thread's state has, to NULL,
+calls, so that the next frame has none before it, as the one of a script, and puts the pointer back.
 
 Where the pointer is differs from version to version. find looks for it, a child tries it
 out, and if anything is not as expected, enter calls as ever.
@@ -17,6 +14,7 @@ import builtins
 
 __builtins__ = dict(vars(builtins))  # see repl_worker.py
 
+import ctypes
 import os
 import sys
 from functools import partial
@@ -37,91 +35,118 @@ sys.setrecursionlimit(sys.getrecursionlimit())
 """
 
 
-class Nowhere:
-    """Stands for pointers that are not known: frames are as they are."""
+class Unknown(Exception):
+    """This interpreter is not like those that are known."""
 
-    top = value = None
+
+# Called with a callable, the address of the pointer and that of PyObject_CallObject, it calls
+# with a pointer of NULL and puts the old one back before anything in Python is executed: what
+# traces would look for the current frame when an exception arrives.
+CODE = {
+    # push rbx; push r12; push r12; mov rbx,rsi; mov r12,[rsi]; mov qword [rsi],0; xor esi,esi
+    # call rdx; mov [rbx],r12; pop r12; pop r12; pop rbx; ret
+    "x86_64": bytes.fromhex("53 41 54 41 54 48 89 f3 4c 8b 26 48 c7 06 00 00 00 00 31 f6 ff d2 4c 89 23 41 5c 41 5c 5b c3"),
+}.get(os.uname().machine)
+
+
+def native():
+    """Return CODE as a function, and the address that it needs."""
+    if CODE is None:
+        raise Unknown
+    PROT_READ, PROT_WRITE, PROT_EXEC, MAP_PRIVATE, MAP_ANONYMOUS = 1, 2, 4, 2, 0x20
+    libc, size = ctypes.CDLL(None), os.sysconf("SC_PAGESIZE")
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+    libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    address = libc.mmap(None, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    if address == ctypes.c_void_p(-1).value:
+        raise Unknown
+    ctypes.memmove(address, CODE, len(CODE))
+    if libc.mprotect(address, size, PROT_READ | PROT_EXEC) != 0:
+        raise Unknown  # a system that forbids this
+    function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p)(address)
+    return function, ctypes.cast(ctypes.pythonapi.PyObject_CallObject, ctypes.c_void_p).value
 
 
 # What the count of calls is to be for code that is called by enter, so that it may go as deep
 # as a script: beside the limit from 3.11 on.
-SPARE = -2 if sys.version_info < (3, 9) else -1 if sys.version_info < (3, 11) else 1 if sys.version_info < (3, 12) else 0
+SPARE = -3 if sys.version_info < (3, 9) else -2 if sys.version_info < (3, 11) else 2 if sys.version_info < (3, 12) else 0
+# How many calls of Kaa's may come afterwards, however low a limit the code has set.
+ROOM = 500
+COUNTS_DOWN = sys.version_info >= (3, 11)
 
 
-def make(place, depth):
-    """Return enter, which calls what is written in C, so that frames of Python begin anew.
+def make(loop, offset, depth, run, address):
+    """Return enter, which calls so that frames of Python begin anew.
 
-    place is what has the pointer as its attribute top, or refers to it. depth has the thread's
-    count of calls as its attribute value: how many there are or, from 3.11 on, are left until
-    the limit. What it is for other frames does not matter: it is set for each entry.
+    offset is the address of the pointer or, where that is in a structure of the interpreter's
+    loop, its place in that, and loop refers to it. depth has the thread's count of calls as its attribute
+    value: how many there are or, from 3.11 on, are left until the limit. What it is for other
+    frames does not matter: it is set for each entry.
     """
     gettrace, settrace, getprofile, setprofile = sys.gettrace, sys.settrace, sys.getprofile, sys.setprofile
-    limit = sys.getrecursionlimit
-    counts_down = sys.version_info >= (3, 11)
-    refers = hasattr(place, "contents")
-    spare = SPARE
+    limit, addressof = sys.getrecursionlimit, ctypes.addressof
+    counts_down, spare, room = COUNTS_DOWN, SPARE, ROOM if COUNTS_DOWN else -ROOM
 
     def enter(*calls):
+        place = offset if loop is None else addressof(loop.contents) + offset
         depth.value = limit() + spare if counts_down else spare
-        if refers:
-            place.contents.top = None
-        else:
-            place.top = None
         try:
             for call in calls:
-                value = call()
+                value = run(call, place, address)
             return value
         finally:  # a function of ours would be seen by what traces
             if gettrace() is not None:
                 settrace(None)
             if getprofile() is not None:
                 setprofile(None)
+            depth.value = limit() + room if counts_down else room
 
     return enter
 
 
-class Unknown(Exception):
-    """This interpreter is not like those that are known."""
+def make_plain():
+    """Return enter for where that cannot be."""
+    class Number:
+        value = 0
+
+    return make(None, 0, Number(), lambda call, *_: call(), 0)
 
 
 def find():
     """Return what make needs."""
-    import ctypes
-
     if not getattr(sys, "_is_gil_enabled", lambda: True)() or hasattr(sys, "gettotalrefcount"):
         raise Unknown  # others would run at the same time, or the interpreter checks itself
     if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != WORD or sys.byteorder != "little":
         raise Unknown
-    get_state = ctypes.pythonapi.PyThreadState_Get
+    get_state = ctypes.PyDLL(None).PyThreadState_Get
     get_state.restype = ctypes.c_void_p
     state = get_state()
     words = list((ctypes.c_void_p * (STATE // WORD)).from_address(state))
-    frame = frame_of(ctypes, sys._getframe())
+    frame = frame_of(sys._getframe())
     found = [i * WORD for i, word in enumerate(words) if word == frame]
+    depth = find_depth(state)
     if len(found) == 1:
-        return structure(ctypes, found[0]).from_address(state), find_depth(ctypes, state)
+        return (None, state + found[0], depth) + native()
     if found or sys.version_info < (3, 11):
         raise Unknown
-    offset, at = find_via(ctypes, words)
-    return ctypes.POINTER(structure(ctypes, at)).from_address(state + offset), find_depth(ctypes, state)
+    offset, at = find_via(words)
+    loop = ctypes.POINTER(ctypes.c_char).from_address(state + offset)
+    return (loop, at, depth) + native()
 
 
-def frame_of(ctypes, frame):
+def frame_of(frame):
     """What the pointer is when frame is the current one."""
     return id(frame) if sys.version_info < (3, 11) else ctypes.c_void_p.from_address(id(frame) + FRAME_DATA).value
 
 
-def structure(ctypes, offset):
-    return type("Frames", (ctypes.Structure,), {"_fields_": [("rest", ctypes.c_char * offset), ("top", ctypes.c_void_p)]})
-
-
-def find_via(ctypes, words):
+def find_via(words):
     """Find the pointer where the state points to: 3.11 and 3.12 have a structure of its own
     for each run of the interpreter's loop."""
     ours, theirs = os.pipe()
     write = ctypes.CDLL(None).write
     write.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
-    frame, found = frame_of(ctypes, sys._getframe()), []
+    frame, found = frame_of(sys._getframe()), []
     for i, word in enumerate(words):
         # The kernel knows what is no address.
         if word is not None and word % WORD == 0 and write(theirs, word, 2 * WORD) == 2 * WORD:
@@ -136,7 +161,7 @@ def find_via(ctypes, words):
     return found[0]
 
 
-def find_depth(ctypes, state):
+def find_depth(state):
     """Find the count of calls: the only number that each call changes by one."""
     numbers = (ctypes.c_int * (STATE // 4)).from_address(state)
     seen = []
@@ -208,4 +233,4 @@ def install(plain=False):
             return enter
     except Exception:
         pass
-    return make(Nowhere(), Nowhere())
+    return make_plain()

@@ -92,6 +92,8 @@ def prime_linecache(source, filename):
     """Let tracebacks show the code's lines, split as the tokenizer splits them."""
     text = source.replace("\r\n", "\n").replace("\r", "\n") if "\r" in source else source
     lines = [line + "\n" for line in text.split("\n")]
+    if lines[-1] == "\n":
+        lines.pop()
     linecache.cache[filename] = (len(text), None, lines, filename)
 
 

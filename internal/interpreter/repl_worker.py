@@ -273,6 +273,7 @@ class Outcome:
 
 def execute(outcome, source, interrupts, namespace, filename, calls_hook=False):
     """Run source and say in outcome how it ended. calls_hook is for what ends with it."""
+    error = None
     try:
         try:
             interrupts.unshield()
@@ -290,8 +291,9 @@ def execute(outcome, source, interrupts, namespace, filename, calls_hook=False):
         errors.strip(exc)
         set_last(exc)
         outcome.error = main_module.with_held(errors.describe, exc)
-        if calls_hook:
-            call_hook(outcome, interrupts, exc)
+        error = exc
+    if calls_hook and error is not None:
+        call_hook(outcome, interrupts, error)
 
 
 def set_last(exc):
@@ -354,7 +356,7 @@ def forget_module():
         forget += [partial(names.__delitem__, name) for name in LAST if name in names]
     if "__main__" in sys.modules:
         forget.append(partial(sys.modules.__delitem__, "__main__"))
-    prepared.enter(*forget, _collect)
+    prepared.enter(*forget, partial(_collect))
 
 
 def unshielded(interrupts, step):
@@ -524,6 +526,7 @@ def prepare(plain_stack=False):
     prepared.enter = frames.install(plain_stack)
     errors.hidden = errors.Hidden((execute, display.split, prepared.enter, session.attempt, errors.describe, notebook.install,
                                    console.Console.begin, main_module.new))
+    errors.main_module = main_module
     errors.install_hooks()
     prepared.excepthook = sys.excepthook
     prepared.control = Control()
