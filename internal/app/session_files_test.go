@@ -25,6 +25,9 @@ func TestSessionFiles(t *testing.T) {
 	if put.status != 200 || put.str("path") != "data/in put.bin" || put.str("size") != "10" || put.str("url") != files+"/data/in%20put.bin" {
 		t.Fatalf("put: %d %s", put.status, put.raw)
 	}
+	if list := k.call("GET", files, nil); !cmp.Equal(list.body["files"], any([]any{put.body})) || put.str("modified") == "" {
+		t.Errorf("put answers %s, the list shows %s", put.raw, list.raw)
+	}
 	if a := k.call("PUT", files+"/empty", "", raw); a.status != 200 || a.str("size") != "0" {
 		t.Errorf("put nothing: %d %s", a.status, a.raw)
 	}

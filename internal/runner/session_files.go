@@ -87,11 +87,21 @@ func putFiles(ctx context.Context, s *Session, _ json.RawMessage) (any, *job.Ses
 			if err := s.of.r.bringOne(ctx, d, job.InputKey(s.claim.JobID, n), f); err != nil {
 				return err
 			}
-			answer.Files = append(answer.Files, describe(d, job.Found{Path: f.Path, Size: f.Size}))
+			answer.Files = append(answer.Files, describe(d, asPut(d, f)))
 		}
 		return nil
 	})
 	return answer, end, err
+}
+
+// asPut looks at a file that was put there. The code may have removed it since.
+func asPut(d Directory, f job.Input) job.Found {
+	found := job.Found{Path: f.Path, Size: f.Size}
+	_ = d.ReadFile(f.Path, func(now job.Found, _ io.Reader) error {
+		found = now
+		return nil
+	})
+	return found
 }
 
 func listFiles(ctx context.Context, s *Session, args json.RawMessage) (any, *job.SessionEnd, error) {
