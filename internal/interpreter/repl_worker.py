@@ -540,6 +540,7 @@ def prepare(plain_stack=False):
     prepared.main_thread = threading.main_thread()
     say_ready()
     open_streams()
+    session.prepare_stdin()
     # Bytecode is taken for that of a source with the same size and second of its last change:
     # programs are changed and imported again faster than that.
     sys.dont_write_bytecode = True

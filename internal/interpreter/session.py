@@ -17,11 +17,14 @@ import os
 import sys
 import time
 from _thread import get_ident
+from fcntl import fcntl as _fcntl
 
 # Scripts, which whoever loads this one puts here: repl_worker.py and branch.py.
 worker = branch = None
 
 MAX_SOURCES = 1000  # that tracebacks can show
+SMALL_PIPE = 4096  # has room for as much, however many pipes there are
+F_SETPIPE_SZ = 1031  # fcntl has it from Python 3.10 on
 _exit, _write, _close = os._exit, os.write, os.close
 SIGINT, SIG_BLOCK, SIG_UNBLOCK = _signal.SIGINT, _signal.SIG_BLOCK, _signal.SIG_UNBLOCK
 INTERRUPT = (SIGINT,)
@@ -193,8 +196,9 @@ class Stdin:
             return
         replaced = sys.stdin is not self.stream and not is_closed(sys.stdin)
         self.fed = bool(text)
-        fd = open_text(text) if text else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        if fd and at_zero in (None, self.own):
+        is_free = at_zero in (None, self.own)
+        fd = open_text(text or "", is_free)
+        if fd and is_free:
             os.dup2(fd, 0)
             _close(fd)
             fd = 0
@@ -224,8 +228,14 @@ def is_closed(stream):
         return False
 
 
-def open_text(text):
-    """Return a descriptor from which text can be read."""
+def open_text(text, in_pipe):
+    """Return a descriptor from which text can be read: of a pipe, as a fresh interpreter has
+    it, if in_pipe and one has room for all of it."""
+    data = text.encode("utf-8", "surrogatepass")
+    if in_pipe:
+        fd = open_pipe(data)
+        if fd is not None:
+            return fd
     try:
         fd = os.memfd_create("stdin")
     except (AttributeError, OSError):
@@ -233,11 +243,27 @@ def open_text(text):
 
         file = tempfile.TemporaryFile(buffering=0)
         fd = os.dup(file.fileno())
-    data = text.encode("utf-8", "surrogatepass")
     while data:
         data = data[_write(fd, data):]
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
+
+
+def open_pipe(data):
+    """Return the end of a pipe with data in it, or None if it has no room."""
+    fd, entrance = os.pipe()
+    try:
+        os.set_blocking(entrance, False)
+        if len(data) > SMALL_PIPE:
+            _fcntl(entrance, F_SETPIPE_SZ, len(data))
+        if _write(entrance, data) == len(data):
+            return fd
+    except OSError:
+        pass
+    finally:
+        _close(entrance)
+    _close(fd)
+    return None
 
 
 def open_stdin(fd):
@@ -247,6 +273,19 @@ def open_stdin(fd):
     stream = io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8", errors="surrogateescape", newline="\n")
     stream.mode = "r"
     return stream
+
+
+def prepare_stdin():
+    """Make sys.stdin for the pipe that descriptor 0 will be: a file remembers from its
+    beginning whether one can seek in it."""
+    if identity(0) is None:
+        return
+    before, (fd, entrance) = os.dup(0), os.pipe()
+    os.dup2(fd, 0)
+    sys.stdin = sys.__stdin__ = open_stdin(0)
+    os.dup2(before, 0)
+    for fd in (before, fd, entrance):
+        _close(fd)
 
 
 class Shown:
