@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -124,10 +125,28 @@ func runCommand() *cobra.Command {
 			return app.RunFile(cmd.Context(), process(cmd), o)
 		},
 	}
-	cmd.Flags().DurationVar(&o.Timeout, "timeout", 0, "how long the program may run, e.g. 90s (default: the server's, "+time.Minute.String()+")")
+	cmd.Flags().Var((*duration)(&o.Timeout), "timeout", "how long the program may run, e.g. 90s, or 90 (default: the server's, "+time.Minute.String()+")")
 	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
 	return cmd
 }
+
+// duration is a flag that takes seconds without a unit, as the API does.
+type duration time.Duration
+
+func (d *duration) Set(s string) error {
+	if _, err := strconv.ParseFloat(s, 64); err == nil {
+		s += "s"
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		return errors.New("write seconds, or a duration such as 90s or 5m")
+	}
+	*d = duration(v)
+	return nil
+}
+
+func (d *duration) String() string { return time.Duration(*d).String() }
+func (d *duration) Type() string   { return "duration" }
 
 func doctorCommand() *cobra.Command {
 	var asJSON bool

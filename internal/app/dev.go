@@ -30,6 +30,10 @@ Kaa is ready on http://%[1]s (docs: http://%[1]s/docs). Try:
     -d '{"code": "print(6 * 7)"}'
 
 `, addr)
+	if d.embedded != nil {
+		_, _ = fmt.Fprint(p.Stdout, "Jobs, sessions and files are forgotten when this ends.\n")
+	}
+	_, _ = fmt.Fprint(p.Stdout, "Code imports what the interpreter has: KAA_PYTHON names another, e.g. of a virtual environment.\n\n")
 	p.ready(addr)
 	failed := d.api.wait(ctx)
 	return errors.Join(failed, d.stop(ctx))

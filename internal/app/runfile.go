@@ -9,7 +9,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -39,7 +41,7 @@ type RunOptions struct {
 // RunFile executes a program, prints what it printed, and returns an ExitError
 // unless it ended with 0.
 func RunFile(ctx context.Context, p Process, o RunOptions) error {
-	request, err := o.request(p.Environ)
+	request, err := o.request(p)
 	if err != nil {
 		return err
 	}
@@ -80,10 +82,13 @@ type runRequest struct {
 }
 
 // request reads the program and its input.
-func (o RunOptions) request(environ Environment) (runRequest, error) {
+func (o RunOptions) request(p Process) (runRequest, error) {
 	var r runRequest
 	var err error
 	if o.File == "-" {
+		if isTerminal(o.Stdin) {
+			_, _ = fmt.Fprintln(p.Stderr, "kaa: reading a program from standard input; Ctrl-D ends it")
+		}
 		r.Code, err = text(io.ReadAll(o.Stdin))
 	} else {
 		r.Code, err = text(os.ReadFile(o.File))
@@ -91,7 +96,7 @@ func (o RunOptions) request(environ Environment) (runRequest, error) {
 	if err != nil {
 		return r, fmt.Errorf("read program: %w", err)
 	}
-	if info, err := o.Stdin.Stat(); o.File != "-" && err == nil && info.Mode()&os.ModeCharDevice == 0 {
+	if o.File != "-" && !isTerminal(o.Stdin) {
 		if r.Stdin, err = text(io.ReadAll(o.Stdin)); err != nil {
 			return r, fmt.Errorf("read standard input: %w", err)
 		}
@@ -101,11 +106,20 @@ func (o RunOptions) request(environ Environment) (runRequest, error) {
 	for _, e := range o.Envs {
 		name, value, given := strings.Cut(e, "=")
 		if !given {
-			value = environ.get(name)
+			value = p.Environ.get(name)
+			if !slices.ContainsFunc(p.Environ, func(e string) bool { return strings.HasPrefix(e, name+"=") }) {
+				_, _ = fmt.Fprintf(p.Stderr, "kaa: --env %s: this shell has no such variable; the program gets it empty\n", name)
+			}
 		}
 		r.Envs[name] = value
 	}
 	return r, nil
+}
+
+// isTerminal reports whether somebody types what is read; what cannot be read has nobody.
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err != nil || info.Mode()&os.ModeCharDevice != 0
 }
 
 // text refuses what JSON cannot carry, rather than change it silently.
@@ -131,6 +145,9 @@ func execute(ctx context.Context, url, key string, request runRequest) (job.Resu
 		req.Header.Set("Authorization", "Bearer "+key)
 	}
 	res, err := http.DefaultClient.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return job.Result{}, fmt.Errorf("nothing answers at %s (KAA_URL): is Kaa running there? %w", url, err)
+	}
 	if err != nil {
 		return job.Result{}, err
 	}
@@ -161,6 +178,13 @@ func report(p Process, r job.Result) error {
 			text = r.Error.Name + ": " + r.Error.Value
 		}
 		_, _ = fmt.Fprintln(p.Stderr, strings.TrimSuffix(text, "\n"))
+	}
+	if len(r.Files) > 0 {
+		names := make([]string, len(r.Files))
+		for i, f := range r.Files {
+			names[i] = f.Path
+		}
+		_, _ = fmt.Fprintln(p.Stderr, "kaa: the program left files, which kaa run does not keep:", strings.Join(names, ", "))
 	}
 	switch {
 	case r.Status == job.StatusInterrupted:

@@ -31,6 +31,9 @@ func TestRunFile(t *testing.T) {
 		{name: "exit", program: "import sys; print(1); sys.exit(3)", stdout: "1\n", code: 3},
 		{name: "exit 0", program: "exit(0)"},
 		{name: "error", program: "print('before'); 1/0", stdout: "before\n", stderr: "ZeroDivisionError: division by zero\n", code: 1},
+		{name: "files", program: "open('out.txt', 'w').write('x')", stderr: "does not keep: out.txt\n"},
+		{name: "unset", program: "import os; print(repr(os.environ['KAA_NO_SUCH']))", options: app.RunOptions{Envs: []string{"KAA_NO_SUCH"}},
+			stdout: "''\n", stderr: "this shell has no such variable"},
 		{name: "killed", program: "import os; os.kill(os.getpid(), 9)", stderr: "SIGKILL", code: 137},
 		{name: "timeout", program: "import time; time.sleep(60)", options: app.RunOptions{Timeout: 300e6}, stderr: "interrupted after", code: app.ExitTimeout},
 		{name: "env", program: "import os; print(os.environ['A'], os.environ['KAA_MARK'])", options: app.RunOptions{Envs: []string{"A=b=c", "KAA_MARK"}}, stdout: "b=c here\n"},
@@ -92,15 +95,16 @@ func TestRunFileWithoutKaa(t *testing.T) {
 	for name, tt := range map[string]struct {
 		file    string
 		environ app.Environment
+		want    string
 	}{
-		"no file":   {"nowhere.py", nil},
-		"no server": {program, app.Environment{"KAA_URL=http://127.0.0.1:1"}},
-		"no python": {program, app.Environment{"KAA_PYTHON=nowhere"}},
+		"no file":   {"nowhere.py", nil, "nowhere.py"},
+		"no server": {program, app.Environment{"KAA_URL=http://127.0.0.1:1"}, "is Kaa running there?"},
+		"no python": {program, app.Environment{"KAA_PYTHON=nowhere"}, "nowhere"},
 	} {
 		var exit app.ExitError
 		err := app.RunFile(t.Context(), app.Process{Environ: tt.environ, Stdout: new(safeBuffer), Stderr: new(safeBuffer)}, app.RunOptions{File: tt.file, Stdin: null})
-		if err == nil || errors.As(err, &exit) {
-			t.Errorf("%s: %v", name, err)
+		if err == nil || errors.As(err, &exit) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
 	}
 }
