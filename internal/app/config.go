@@ -64,7 +64,7 @@ type Config struct {
 	MaxUploadBytes int64  `env:"KAA_MAX_UPLOAD_BYTES" envDefault:"16777216"`
 	// What is kept of the files that an execution leaves; with 0 files, none are.
 	MaxResultFiles     int   `env:"KAA_MAX_RESULT_FILES" envDefault:"256"`
-	MaxResultFileBytes int64 `env:"KAA_MAX_RESULT_FILE_BYTES" envDefault:"67108864"`
+	MaxResultFileBytes int64 `env:"KAA_MAX_RESULT_FILE_BYTES" envDefault:"268435456"`
 
 	// Of the next, 0 is no limit, but for FairWindow. A RateBurst of 0 is replaced by
 	// RateLimit.
