@@ -17,6 +17,7 @@ type endData struct {
 	Stdout  *string      `json:"stdout,omitempty"`
 	Stderr  *string      `json:"stderr,omitempty"`
 	Results []job.Value  `json:"results,omitempty"`
+	Outputs []job.Output `json:"outputs,omitempty"`
 	Failure *job.Failure `json:"failure,omitempty"`
 }
 
@@ -69,23 +70,32 @@ func eventsOf(j job.Job) []job.Event {
 	if j.Result == nil {
 		return events
 	}
-	for _, stream := range []struct{ name, text string }{{"stdout", j.Result.Stdout}, {"stderr", j.Result.Stderr}} {
-		for rest := stream.text; rest != ""; {
-			n := min(len(rest), textBytes)
-			for n < len(rest) && !utf8.RuneStart(rest[n]) {
-				n--
-			}
-			e := job.NewEvent(job.EventStream, job.StreamData{Type: job.EventStream, Stream: stream.name, Text: rest[:n]})
-			e.Size = uint64(n) //nolint:gosec // a length
-			add(e)
-			rest = rest[n:]
+	noted := map[string]bool{}
+	for _, o := range j.Result.Outputs {
+		switch {
+		case o.Value != nil:
+			add(o.Value.Event())
+		case o.Error != nil:
+			add(job.NewEvent(job.EventError, job.ErrorData{Type: job.EventError, Error: *o.Error}))
+		case o.Dropped > 0 && !noted[o.Type]:
+			noted[o.Type] = true
+			addText(add, o.Type, job.DroppedNote(j.Result.Truncated.Of(o.Type)))
+		default:
+			addText(add, o.Type, o.Text)
 		}
 	}
-	for _, v := range j.Result.Results {
-		add(v.Event())
-	}
-	if j.Result.Error != nil {
-		add(job.NewEvent(job.EventError, job.ErrorData{Type: job.EventError, Error: *j.Result.Error}))
-	}
 	return events
+}
+
+func addText(add func(job.Event), stream, text string) {
+	for text != "" {
+		n := min(len(text), textBytes)
+		for n < len(text) && !utf8.RuneStart(text[n]) {
+			n--
+		}
+		e := job.NewEvent(job.EventStream, job.StreamData{Type: job.EventStream, Stream: stream, Text: text[:n]})
+		e.Size = uint64(n) //nolint:gosec // a length
+		add(e)
+		text = text[n:]
+	}
 }

@@ -239,6 +239,7 @@ def become(session, id, fds, place):
         for fd in (0, 1, 2):
             os.dup2(fds[fd], fd, True)
         close_all(fds)
+        session.marks.adopt()
         if control.receive() is None:  # nobody wants it
             os._exit(0)
         try:

@@ -3,7 +3,7 @@
 For an execution with "input", sys.stdin asks for each line that the code reads and is not
 there yet, as a terminal does:
 
-    to the runner    {"id", "type": "input_request", "request": 1, "prompt": "..."}
+    to the runner    {"id", "type": "input_request", "request": 1, "prompt": "...", "mark", "in"}
     from the runner  {"id", "cmd": "input", "request": 1, "text": "..."} or "eof": true
 
 repl_worker.py calls begin and end. In between any thread of the code may ask, one after the
@@ -63,8 +63,8 @@ class Lines(io.RawIOBase):
 
 
 class Console:
-    def __init__(self, control, send):
-        self.control, self.send = control, send
+    def __init__(self, control, send, marks):
+        self.control, self.send, self.marks = control, send, marks
         self.id = None  # of the execution that may ask
         self.requests = 0
         self.prompt = ""
@@ -107,11 +107,11 @@ class Console:
         try:
             if self.id != mine:
                 return b""
+            self.marks.flush()
             self.requests += 1
             request = self.requests
-            frame = '{"id":%s,"type":"input_request","request":%d,"prompt":%s}\n' % (quote(mine), request, quote(prompt[-MAX_PROMPT:]))
-            with self.control.lock:
-                self.send(frame.encode("ascii"))
+            frame = '{"id":%s,"type":"input_request","request":%d,"prompt":%s' % (quote(mine), request, quote(prompt[-MAX_PROMPT:]))
+            self.send(frame.encode("ascii"))
             return self.answer_to(mine, request)
         finally:
             self.lock.release()

@@ -6,13 +6,14 @@ to the runner as frames:
 
     {"id", "type": "result", "main", "data": {mime: value}, "metadata": {mime: {…}}, "omitted": {mime: size},
      "reduced": {mime: size}, "truncated": {"rows": [now, all], "columns": …}, "errors": {name: message},
-     "displayId", "update"}
-    {"id", "type": "clear", "wait"}
+     "displayId", "update", "mark", "in"}
+    {"id", "type": "clear", "wait", "mark", "in"}
 
 A value is a string (base64 where the MIME type is of bytes) or, with a JSON type, JSON.
 "main" marks the value of the last expression. "omitted" are forms that were too large,
 "reduced" those that were made smaller, with their sizes. An "update" takes the place of what
 was shown with the same "displayId"; after "clear" only what comes then is there.
+For "mark" and "in" see streams.py.
 
 Standard library only, Python 3.8 and later.
 """
@@ -326,8 +327,8 @@ def smaller(shown, mime, form, room, pictures):
 class Results:
     """What executions show, one after the other, over the control socket."""
 
-    def __init__(self, control, enter):
-        self.control, self.enter = control, enter
+    def __init__(self, control, marks, enter):
+        self.control, self.marks, self.enter = control, marks, enter
         self.loop = Loop(enter)
         self.id = None  # between executions nothing is sent
         self.room = self.budget = self.reserve = self.dropped = 0
@@ -344,6 +345,7 @@ class Results:
         self.forget()
         self.figure_formats = command.get("figures") or ("png",)
         self.id = command.get("id")
+        self.marks.begin(command.get("marks"))
 
     def forget(self):
         """Begin anew: nothing has been shown."""
@@ -355,6 +357,7 @@ class Results:
         """From here on nothing is sent. Returns how many results were dropped."""
         with self.control.lock:
             self.id, self.figures = None, []
+            self.marks.end()
             dropped, self.dropped = self.dropped, 0
             return dropped
 
@@ -436,6 +439,7 @@ class Results:
         if not self.control.is_ours():  # a process that the code forked
             sys.stdout.write(shown.plain + "\n")
             return
+        self.marks.flush()
         with self.control.lock:
             if self.clearing:
                 self.dropped = 0
@@ -463,12 +467,13 @@ class Results:
             parts.append(b'"displayId":%s' % forms.quote(id))
         if update:
             parts.append(b'"update":true')
-        return b"{%s}\n" % b",".join(parts)
+        return b"{" + b",".join(parts)
 
     def clear(self, wait=False):
         """Take back all that was shown; with wait, once there is something new."""
         if not self.control.is_ours():
             return
+        self.marks.flush()
         with self.control.lock:
             if self.id is None or wait and self.clearing:
                 return
@@ -477,14 +482,16 @@ class Results:
             else:
                 self.dropped = 0
                 self.forget()
-            self.send(b'{"id":%s,"type":"clear","wait":%s}\n' % (forms.quote(self.id), b"true" if wait else b"false"))
+            self.send(b'{"id":%s,"type":"clear","wait":%s' % (forms.quote(self.id), b"true" if wait else b"false"))
 
     def send(self, frame):
-        """Send a frame whole: no signal's handler may come in between."""
+        """Send a frame, whose end is still to come, in its place among the output, and whole: no
+        signal's handler may come in between."""
         before = _sigmask(_signal.SIG_BLOCK, ())
         try:
-            _sigmask(_signal.SIG_BLOCK, ALL_SIGNALS)  # may raise what a handler raises
-            self.write(frame)
+            with self.control.lock:
+                _sigmask(_signal.SIG_BLOCK, ALL_SIGNALS)  # may raise what a handler raises
+                self.write(frame + self.marks.before_frame())
         finally:
             _sigmask(_signal.SIG_SETMASK, before)
 

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"maps"
 	"os"
 	"syscall"
@@ -19,9 +17,8 @@ import (
 // run is the state of one execution.
 type run struct {
 	w        *Worker
-	stdout   *capture
-	stderr   *capture
-	results  results
+	journal  *journal
+	streams  *streams
 	pumps    *goroutines
 	frames   chan event
 	quota    job.Quota
@@ -38,7 +35,6 @@ type run struct {
 	exceeded string // the limit for which the watchdog ended it
 	lasting  bool   // the worker is to be used again
 	requests requests
-	streams  streams // if it is lasting
 }
 
 // Execute runs spec.Code once. It returns when the code has ended, its output is
@@ -57,8 +53,8 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 		quota = w.pool.cfg.Quota
 	}
 	r := &run{
-		w: w, quota: quota, stdout: newCapture(int(quota.OutputBytes)), stderr: newCapture(int(quota.OutputBytes)),
-		results: newResults(quota.ValueBytes()), frames: make(chan event, followRoom), pumps: newGoroutines(),
+		w: w, quota: quota, journal: newJournal(quota),
+		frames: make(chan event, followRoom), pumps: newGoroutines(),
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -67,11 +63,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	if err := w.limit(quota); err != nil {
 		return job.Result{}, fmt.Errorf("execute on %s: %w", w.id, err)
 	}
-	r.attach(spec.Tap)
-	r.pump(w.stdout, spec.Tap.Tee("stdout", r.stdout))
-	r.pump(w.stderr, spec.Tap.Tee("stderr", r.stderr))
-	w.frames.allow(quota.ValueBytes())
-	r.pumps.Go(func() { w.frames.follow(w.id, r.frames, r.keep(spec.Tap)) })
+	r.listen(w.id, spec.Tap)
 	r.feed(spec.Stdin)
 
 	envs := spec.Envs
@@ -83,7 +75,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	started := time.Now()
 	err := w.send(command{
 		ID: w.id, Cmd: "exec", Code: spec.Code, Envs: envs, Limits: w.pool.rlimits(quota),
-		Results: quota.ValueBytes(), Figures: spec.FigureFormats,
+		Results: quota.ValueBytes(), Figures: spec.FigureFormats, Marks: r.streams.prefix,
 		Main: w.files.script.begin(spec.Code), Modules: w.files.script.modules,
 	})
 	if err == nil {
@@ -116,21 +108,17 @@ func (w *Worker) send(c command) error {
 	return err
 }
 
-// pump copies a stream of the code until its end.
-func (r *run) pump(from *os.File, to io.Writer) {
+// listen begins to take what the worker puts out for the command of an id.
+func (r *run) listen(id string, tap *job.Tap) {
+	tap.Attach(r.journal.replay)
+	r.streams = newStreams(r.w, tap.Tee(pieceStdout.name(), r.journal.stream(pieceStdout)), tap.Tee(pieceStderr.name(), r.journal.stream(pieceStderr)))
+	r.streams.start(r)
+	r.w.frames.allow(r.quota.ValueBytes())
 	r.pumps.Go(func() {
-		buf := r.w.pool.buffers.Get().(*[]byte)
-		defer r.w.pool.buffers.Put(buf)
-		_, err := io.CopyBuffer(to, readOnly{from}, *buf)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			r.w.pool.cfg.Log.Error("interpreter: stream does not end",
-				slog.String("session_id", r.w.id), slog.String("stream", from.Name()))
-		}
+		defer r.streams.release()
+		r.w.frames.follow(id, r.frames, r.keep(tap))
 	})
 }
-
-// readOnly hides the methods by which io.CopyBuffer would go around the buffer.
-type readOnly struct{ io.Reader }
 
 // feed gives the code its standard input and then EOF. The code need not read it:
 // settle closes the pipe under a write that is stuck.

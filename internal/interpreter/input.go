@@ -38,11 +38,11 @@ func (r *run) ask(f frame, tap *job.Tap) error {
 	if len(prompt) > maxPrompt {
 		prompt = strings.ToValidUTF8(prompt[:maxPrompt], "")
 	}
-	r.catchUp()
-	q.made.Add(1)
-	e := job.NewEvent(job.EventInput, job.InputData{Type: job.EventInput, Request: f.Request, Prompt: prompt})
-	tap.Event(e.Type, e.Data)
-	return nil
+	return r.streams.atFrame(f, func() {
+		q.made.Add(1)
+		e := job.NewEvent(job.EventInput, job.InputData{Type: job.EventInput, Request: f.Request, Prompt: prompt})
+		tap.Show(func() bool { return r.journal.ask(e) }, func() job.Event { return e })
+	})
 }
 
 // passAnswers gives the worker what is answered to the execution's last request, once, until

@@ -1,9 +1,10 @@
 package interpreter
 
 import (
-	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // capture keeps the first and the last half of a stream within a budget of bytes
@@ -56,27 +57,100 @@ func appendWithin(b, p []byte, most int) []byte {
 	return append(b, p...)
 }
 
-// text returns what was captured and how many bytes were dropped. Each byte that
-// is not UTF-8 reads as U+FFFD.
-func (c *capture) text() (string, int64) {
-	var b strings.Builder
+// between gives n bytes of what was written, from the one at the place from on, as far as
+// there still are.
+func (c *capture) between(from, n int64, text func([]byte), skipped func(int64)) {
+	parts := [][]byte{c.head, nil, c.tail[c.at:], c.tail[:c.at]}
+	to, start := from+n, int64(0)
+	for i, part := range parts {
+		size := int64(len(part))
+		if i == 1 {
+			size = c.total - int64(len(c.head)) - int64(len(c.tail))
+		}
+		switch low, high := max(from, start), min(to, start+size); {
+		case low >= high:
+		case part == nil:
+			skipped(high - low)
+		default:
+			text(part[low-start : high-start])
+		}
+		start += size
+	}
+}
+
+// keptText is what was captured, without characters of which a part was dropped.
+type keptText struct {
+	head, tail []byte // all is in head if nothing was dropped
+	dropped    int64
+}
+
+func (c *capture) kept() keptText {
 	dropped := c.total - int64(len(c.head)) - int64(len(c.tail))
 	if dropped == 0 {
-		b.Grow(len(c.head) + len(c.tail))
 		// The border between the two may be inside a character.
-		b.Write(c.head)
-		b.Write(c.tail)
-		return validText(b.String()), 0
+		if len(c.tail) == 0 {
+			return keptText{head: c.head}
+		}
+		return keptText{head: append(append(make([]byte, 0, len(c.head)+len(c.tail)), c.head...), c.tail...)}
 	}
 	tail := make([]byte, 0, len(c.tail))
 	tail = append(append(tail, c.tail[c.at:]...), c.tail[:c.at]...)
-	head := trimEnd(c.head)
-	kept := trimStart(tail)
-	dropped += int64(len(c.head) - len(head) + len(tail) - len(kept))
-	b.WriteString(validText(string(head)))
-	fmt.Fprintf(&b, "\n... [%d bytes dropped] ...\n", dropped)
-	b.WriteString(validText(string(kept)))
-	return b.String(), dropped
+	k := keptText{head: trimEnd(c.head), tail: trimStart(tail)}
+	k.dropped = c.total - int64(len(k.head)) - int64(len(k.tail))
+	return k
+}
+
+// String returns it with a note of what was dropped. Each byte that is not UTF-8 reads as
+// U+FFFD.
+func (k keptText) String() string {
+	if k.dropped == 0 {
+		return validText(string(k.head))
+	}
+	return validText(string(k.head)) + job.DroppedNote(k.dropped) + validText(string(k.tail))
+}
+
+// between returns how many bytes of String are of those from one place of the stream to
+// another: before what was dropped and after it, and how many of them were dropped. A
+// character belongs to where it begins.
+func (k keptText) between(from, to int64) (head, dropped, tail int64) {
+	tailAt := int64(len(k.head)) + k.dropped
+	dropped = max(0, min(to, tailAt)-max(from, int64(len(k.head))))
+	return validBetween(k.head, from, to), dropped, validBetween(k.tail, from-tailAt, to-tailAt)
+}
+
+func validBetween(text []byte, from, to int64) int64 {
+	from, to = max(from, 0), min(to, int64(len(text)))
+	if from >= to {
+		return 0
+	}
+	return validLen(text[characterEnd(text, int(from)):characterEnd(text, int(to))])
+}
+
+// characterEnd returns i, or the end of the character that i is within.
+func characterEnd(text []byte, i int) int {
+	for start := i - 1; start >= 0 && start > i-utf8.UTFMax && i < len(text); start-- {
+		if utf8.RuneStart(text[start]) {
+			if r, size := utf8.DecodeRune(text[start:]); r != utf8.RuneError || size > 1 {
+				return max(i, start+size)
+			}
+			break
+		}
+	}
+	return i
+}
+
+// validLen is the length of validText.
+func validLen(text []byte) int64 {
+	if utf8.Valid(text) {
+		return int64(len(text))
+	}
+	n := 0
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		n += utf8.RuneLen(r)
+		text = text[size:]
+	}
+	return int64(n)
 }
 
 // trimEnd cuts off a character whose end is missing.

@@ -47,6 +47,8 @@ type command struct {
 	EOF     bool   `json:"eof,omitempty"`
 	// Results is the budget of bytes for what the code shows.
 	Results int64 `json:"results"`
+	// Marks is what the marks of its order begin with: see streams.py.
+	Marks string `json:"marks,omitempty"`
 	// Figures are the formats of matplotlib's figures; by default png.
 	Figures []string `json:"figures,omitempty"`
 	// To are the working directories of the copies that a fork makes.
@@ -92,7 +94,7 @@ type frame struct {
 	ExitCode int    `json:"exitCode"`
 	Dropped  int    `json:"dropped"` // results that had no room
 	Files    int    `json:"files"`   // not 0: something lies in the working directory
-	// result: parsed by results.add, which has bounds.
+	// result: parsed by valueOf, which has bounds.
 	Main      bool            `json:"main"`
 	Data      json.RawMessage `json:"data"`
 	Metadata  json.RawMessage `json:"metadata"`
@@ -104,6 +106,9 @@ type frame struct {
 	Update    bool            `json:"update"`
 	// clear
 	Wait bool `json:"wait"` // until there is something new
+	// result, clear and input_request: the number of its mark, and who meet there
+	Mark int64 `json:"mark"`
+	In   int   `json:"in"`
 	// input_request
 	Request int    `json:"request"`
 	Prompt  string `json:"prompt"`

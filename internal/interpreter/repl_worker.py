@@ -8,7 +8,7 @@ private socket, on which the worker speaks lines of JSON:
     from the runner  {"cmd": "rehearse"}, while the worker is parked: take one of these steps
     to the runner    {"type": "rehearsed", "rehearsals": steps that are left}
     from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...},
-                      "results": bytes, "figures": [...], "main": "...", "modules": ["...", ...]}
+                      "results": bytes, "figures": [...], "marks": "...", "main": "...", "modules": ["...", ...]}
                      {"id": "...", "cmd": "session", the same and "execution", "stdin", "session", "input"}
                      {"id": "...", "cmd": "input", ...}: see console.py
                      {"id": "...", "cmd": "fork", "to": ["...", ...]}
@@ -44,9 +44,7 @@ __builtins__ = dict(vars(builtins))
 import _signal
 import _thread
 import atexit
-import codecs
 import gc
-import io
 import json
 import os
 import select
@@ -61,7 +59,7 @@ from _json import encode_basestring_ascii as quote
 parse = json.JSONDecoder().scan_once
 
 # The scripts of these names, which whoever loads this one puts here.
-display = notebook = console = session = frames = errors = main_module = None
+display = notebook = console = session = streams = frames = errors = main_module = None
 preloaded = None  # the Rehearsal of rehearsal.py
 
 VERSION = 2
@@ -193,37 +191,6 @@ class Interrupts:
         """The runner sent code: signals count from now on."""
         _signal_set(SIGINT, self.note)
         self.shielded = True
-
-
-class Writer(io.BufferedWriter):
-    """Passes on every write at once, so that nothing is lost when we are killed.
-
-    It is not the raw file, which may write less than it was given.
-    """
-
-    def write(self, data, _write=io.BufferedWriter.write, _flush=io.BufferedWriter.flush):
-        n = _write(self, data)
-        _flush(self)
-        return n
-
-
-def encode_odd(error, _escape=codecs.lookup_error("surrogateescape")):
-    """An encoding error handler that never fails: print must not raise."""
-    try:
-        return _escape(error)
-    except UnicodeError:
-        return b"\xef\xbf\xbd" * (error.end - error.start), error.end
-
-
-def open_streams():
-    codecs.register_error("kaa", encode_odd)
-    for fd, name, errors in ((1, "stdout", "kaa"), (2, "stderr", "backslashreplace")):
-        raw = io.FileIO(fd, "wb", closefd=False)
-        raw.name = "<%s>" % name
-        stream = io.TextIOWrapper(Writer(raw), encoding="utf-8", errors=errors, newline="\n", write_through=True)
-        stream.mode = "w"
-        setattr(sys, name, stream)
-        setattr(sys, "__%s__" % name, stream)
 
 
 def tune_libc():
@@ -525,21 +492,22 @@ def prepare(plain_stack=False):
     """Do all that need not wait until a worker is forked."""
     prepared.enter = frames.install(plain_stack)
     errors.hidden = errors.Hidden((execute, display.split, prepared.enter, session.attempt, errors.describe, notebook.install,
-                                   console.Console.begin, main_module.new))
+                                   console.Console.begin, main_module.new, streams.open_streams))
     errors.main_module = main_module
     errors.install_hooks()
     prepared.excepthook = sys.excepthook
     prepared.control = Control()
     prepared.interrupts = Interrupts()
-    prepared.results = display.Results(prepared.control, prepared.enter)
-    prepared.console = console.Console(prepared.control, prepared.results.send)
-    patches = main_module.patches()
+    prepared.marks = streams.Marks(prepared.control.lock)
+    prepared.results = display.Results(prepared.control, prepared.marks, prepared.enter)
+    prepared.console = console.Console(prepared.control, prepared.results.send, prepared.marks)
+    patches = dict(main_module.patches(), **streams.patches(prepared.marks))
     patches["asyncio"] = lambda module: session.offer_loop(module, prepared.results.loop)
     prepared.patch_preloaded = notebook.install(prepared.results, patches)
     prepared.flush_libc = tune_libc()
     prepared.main_thread = threading.main_thread()
     say_ready()
-    open_streams()
+    streams.open_streams(prepared.marks)
     session.prepare_stdin()
     # Bytecode is taken for that of a source with the same size and second of its last change:
     # programs are changed and imported again faster than that.
@@ -658,6 +626,7 @@ def begin(fd, set_limits, awaited=False):
     """Do what can be done before there is a command. If somebody waits already, a rehearsal
     would only be more to wait for."""
     prepared.control.open(fd)
+    prepared.marks.adopt()
     if not awaited:
         rehearse(prepared.interrupts, set_limits)
 
@@ -687,7 +656,7 @@ if __name__ == "__main__":
             exec(compile(file.read(), file.name, "exec", 0, True), module.__dict__)
         return module
 
-    display, notebook, console, session = load("display"), load("notebook"), load("console"), load("session")
+    display, notebook, console, session, streams = [load(name) for name in ("display", "notebook", "console", "session", "streams")]
     frames, errors, main_module = load("frames"), load("errors"), load("main_module")
     display.forms = load("forms")
     display.forms.load_later = notebook.load_later = load

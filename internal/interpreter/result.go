@@ -32,13 +32,7 @@ func (r *run) result() job.Result {
 	if res.PeakMemoryBytes = r.w.slot.group.Peak(); res.PeakMemoryBytes == 0 {
 		res.PeakMemoryBytes = r.end().maxRSS
 	}
-	var dropped job.Truncated
-	res.Stdout, dropped.Stdout = r.stdout.text()
-	res.Stderr, dropped.Stderr = r.stderr.text()
-	if dropped != (job.Truncated{}) {
-		res.Truncated = &dropped
-	}
-	res.Results, res.ResultsDropped = r.results.kept, r.results.dropped
+	r.journal.fill(&res)
 	if r.status != nil {
 		res.ResultsDropped += r.status.Dropped
 	}

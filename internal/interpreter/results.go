@@ -28,7 +28,7 @@ const (
 	parseTime = 10 * time.Second
 )
 
-// results keeps what the code of an execution shows, within a budget of bytes. The worker
+// results has what the code of an execution shows keep to a budget of bytes. The worker
 // keeps to it; what comes beyond is the code's own and is counted, no more.
 type results struct {
 	budget, room int64
@@ -41,51 +41,35 @@ type results struct {
 func newResults(budget int64) results { return results{budget: budget, room: budget} }
 
 // keep returns what takes the result frames of an execution, and its requests for input, and
-// passes on to those who watch what is kept of them.
+// passes on to those who watch what is kept of them: in their place among the output.
 func (r *run) keep(tap *job.Tap) func(frame) error {
 	return func(f frame) error {
 		switch f.Type {
 		case frameInput:
 			return r.ask(f, tap)
 		case frameClear:
-			if r.results.clear(f.Wait) {
-				tap.Clear(f.Wait)
-			}
-			return nil
+			return r.streams.atFrame(f, func() {
+				tap.Show(func() bool { return r.journal.clear(f.Wait) }, func() job.Event { return job.ClearEvent(f.Wait) })
+			})
 		}
-		value, err := r.results.add(f)
-		if value != nil {
-			tap.Value(*value)
+		value, size, err := valueOf(f)
+		if err != nil {
+			return err
 		}
-		return err
+		return r.streams.atFrame(f, func() {
+			tap.Show(func() bool { return r.journal.value(value, size) }, value.Event)
+		})
 	}
 }
 
-// clear takes back what has been shown, with wait once there is something new. It reports
-// whether that changes anything.
-func (rs *results) clear(wait bool) bool {
-	if wait {
-		was := rs.clearing
-		rs.clearing = true
-		return !was
-	}
-	if len(rs.kept) == 0 && rs.dropped == 0 && !rs.clearing {
-		return false
-	}
+// forget takes back what has been shown.
+func (rs *results) forget() {
 	rs.room, rs.kept, rs.sizes, rs.dropped, rs.clearing = rs.budget, nil, nil, 0, false
-	return true
 }
 
-// add takes a result frame, and returns what is kept of it. An errFrame is for one that our
-// script does not send.
-func (rs *results) add(f frame) (*job.Value, error) {
-	value, size, err := valueOf(f)
-	if err != nil {
-		return nil, err
-	}
-	if rs.clearing {
-		rs.clear(false)
-	}
+// put keeps a value of a size, if there is room for it. isNew is false for one that took the
+// place of others.
+func (rs *results) put(value job.Value, size int64) (isKept, isNew bool) {
 	var places []int
 	room := rs.room
 	for i, v := range rs.kept {
@@ -96,7 +80,7 @@ func (rs *results) add(f frame) (*job.Value, error) {
 	}
 	if room -= size * int64(max(1, len(places))); room < 0 || len(value.Data) == 0 {
 		rs.dropped++
-		return nil, nil
+		return false, false
 	}
 	rs.room = room
 	for _, i := range places {
@@ -104,10 +88,11 @@ func (rs *results) add(f frame) (*job.Value, error) {
 		rs.kept[i], rs.sizes[i] = value, size
 		rs.kept[i].Main, rs.kept[i].Update = main, false
 	}
-	if len(places) == 0 {
-		rs.kept, rs.sizes = append(rs.kept, value), append(rs.sizes, size)
+	if len(places) > 0 {
+		return true, false
 	}
-	return &value, nil
+	rs.kept, rs.sizes = append(rs.kept, value), append(rs.sizes, size)
+	return true, true
 }
 
 // valueOf returns what a result frame shows and what that takes of the budget.

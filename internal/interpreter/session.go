@@ -99,8 +99,8 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 		quota.ResultBytes = spec.Quota.ResultBytes
 	}
 	r := &run{
-		w: w, quota: quota, stdout: newCapture(int(quota.OutputBytes)), stderr: newCapture(int(quota.OutputBytes)),
-		results: newResults(quota.ValueBytes()), frames: make(chan event, followRoom), pumps: newGoroutines(), lasting: true,
+		w: w, quota: quota, journal: newJournal(quota),
+		frames: make(chan event, followRoom), pumps: newGoroutines(), lasting: true,
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -117,12 +117,8 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 		c.Limits, c.Session = s.limits(), s.envs
 	}
 	r.requests.allowed = spec.Answers != nil
-	r.attach(spec.Tap)
-	stdout, stderr := spec.Tap.Tee("stdout", r.stdout), spec.Tap.Tee("stderr", r.stderr)
-	r.streams = streams{pumps: [2]pump{{from: w.stdout, to: stdout}, {from: w.stderr, to: stderr}}}
-	r.pumpUntilTold()
-	w.frames.allow(quota.ValueBytes())
-	r.pumps.Go(func() { w.frames.follow(c.ID, r.frames, r.keep(spec.Tap)) })
+	r.listen(c.ID, spec.Tap)
+	c.Marks = r.streams.prefix
 	r.cpuMicros = w.cpuMicros()
 	cpu := r.cpuMicros
 	started := time.Now()
@@ -163,7 +159,6 @@ func (s *Session) limits() map[string]int64 {
 // pause completes the output of an execution and leaves the interpreter to the next one;
 // or, if that cannot be, ends it. It reports which.
 func (s *Session) pause(r *run) bool {
-	r.streams.leave()
 	if r.status == nil || r.aborted || r.requests.broken || r.exceeded != "" || (r.stopped != "" && s.w.syncSlot() != nil) {
 		r.settle()
 		return false

@@ -38,7 +38,7 @@ class Session:
         self.control, self.interrupts, self.set_limits = control, interrupts, set_limits
         self.home = os.getcwd()
         self.ready, self.loop = worker.prepared.ready, worker.prepared.results.loop
-        self.streams = (sys.stdout, sys.stderr)
+        self.streams, self.marks = (sys.stdout, sys.stderr), worker.prepared.marks
         worker.main_module.forget_sources()
         sys.argv[0] = sys.path[0] = ""
         self.namespace = worker.main_module.new()

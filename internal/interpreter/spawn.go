@@ -11,7 +11,7 @@ import (
 )
 
 //go:embed start.py zygote.py slot.py family.py memory.py
-//go:embed repl_worker.py session.py branch.py display.py notebook.py console.py
+//go:embed repl_worker.py session.py branch.py display.py notebook.py console.py streams.py
 //go:embed frames.py errors.py rehearsal.py main_module.py
 //go:embed forms.py tables.py pictures.py plots.py standin.py
 var scripts embed.FS

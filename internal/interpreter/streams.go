@@ -1,80 +1,249 @@
 package interpreter
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// streams are the outputs of an execution of a session. They are copied until somebody has to
-// know that all that was written by now has been: at its end, and when it asks for input.
+const (
+	// Output that comes in many small pieces is read about once in floodPause: to wake us
+	// costs the code more than to write a line does.
+	floodPause  = time.Millisecond
+	floodReads  = 16             // so many pieces, each within floodPause of the one before, are a flood
+	floodPieces = bufferSize / 4 // of at most so many bytes: larger ones the pipe would not hold
+)
+
+// streams are the outputs of an execution. They are copied until their end, or until drain.
 type streams struct {
-	mu    sync.Mutex
-	left  bool // nobody is to copy any more, but drain
-	pumps [2]pump
+	*meeting
+	prefix string
+	pumps  [2]*pump
+	frames int64 // the mark of the last frame; of the goroutine that reads them
+	closed bool  // guarded by mu: the frames are at their end, so nobody has to wait for more of a flood
 }
 
 // pump copies one of them.
 type pump struct {
+	s    *streams
+	who  int
 	from *os.File
 	to   io.Writer
-	done chan struct{} // closed when it has stopped
+	// idle: all that there was has been read and passed on. Guarded by s.mu.
+	idle  bool
+	hurry chan struct{} // has room for one
+	done  chan struct{} // closed when it has stopped
+
+	cutter cutter
+	buf    []byte
+	rest   int // how much at the beginning of buf was read before
+	last   time.Time
+	rapid  int
 }
 
-// pumpUntilTold copies the streams until their end, or until drain.
-func (r *run) pumpUntilTold() {
-	for i := range r.streams.pumps {
-		p := &r.streams.pumps[i]
-		p.done = make(chan struct{})
-		done := p.done
+// newStreams makes those of an execution on w.
+func newStreams(w *Worker, stdout, stderr io.Writer) *streams {
+	s := &streams{meeting: newMeeting(), prefix: newMarkPrefix()}
+	s.pumps = [2]*pump{s.newPump(meetStdout, w.stdout, stdout), s.newPump(meetStderr, w.stderr, stderr)}
+	return s
+}
+
+func (s *streams) newPump(who int, from *os.File, to io.Writer) *pump {
+	p := &pump{s: s, who: who, from: from, to: to, hurry: make(chan struct{}, 1), done: make(chan struct{})}
+	p.cutter = cutter{prefix: []byte(s.prefix), text: func(data []byte) { _, _ = to.Write(data) }, mark: p.meet}
+	return p
+}
+
+// start begins to copy.
+func (s *streams) start(r *run) {
+	for _, p := range s.pumps {
 		r.pumps.Go(func() {
-			defer close(done)
+			defer close(p.done)
 			buf := r.w.pool.buffers.Get().(*[]byte)
 			defer r.w.pool.buffers.Put(buf)
-			_, _ = io.CopyBuffer(p.to, readOnly{p.from}, *buf)
+			p.buf = *buf
+			err := p.copy()
+			s.end(p.who)
+			if errors.Is(err, os.ErrDeadlineExceeded) && !r.lasting {
+				r.w.pool.cfg.Log.Error("interpreter: stream does not end",
+					slog.String("session_id", r.w.id), slog.String("stream", p.from.Name()))
+			}
 		})
 	}
 }
 
-// catchUp returns when what was written before has been copied, so that what is told next
-// comes after it.
-func (r *run) catchUp() {
-	s := &r.streams
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.left {
-		return
+// copy reads until the end of the pipe, or a deadline.
+func (p *pump) copy() error {
+	conn, err := p.from.SyscallConn()
+	if err != nil {
+		return err
 	}
-	s.drain()
-	r.pumpUntilTold()
+	for {
+		n, err := p.read(conn)
+		if n <= 0 {
+			p.cutter.pass(p.buf[:p.rest])
+			p.rest = 0
+			return err
+		}
+		p.took(n)
+		p.slowDown(n)
+	}
 }
 
-// leave makes catchUp do nothing any more.
-func (s *streams) leave() {
+// read waits until there is something, and reads it behind the rest.
+func (p *pump) read(conn interface {
+	Read(f func(fd uintptr) bool) error
+}) (n int, err error) {
+	waited := conn.Read(func(fd uintptr) bool {
+		p.setIdle(false)
+		for {
+			n, err = unix.Read(int(fd), p.buf[p.rest:])
+			if !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+		if errors.Is(err, unix.EAGAIN) {
+			p.setIdle(true)
+			return false
+		}
+		return true
+	})
+	if waited != nil {
+		return 0, waited
+	}
+	return n, err
+}
+
+// took passes on n bytes behind the rest.
+func (p *pump) took(n int) {
+	size := p.rest + n
+	p.rest = p.cutter.cut(p.buf[:size], size == len(p.buf))
+	copy(p.buf, p.buf[size-p.rest:size])
+}
+
+func (p *pump) setIdle(idle bool) {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	p.idle = idle
+	if idle {
+		p.s.moved.Broadcast()
+	}
+}
+
+// meet is called at a mark.
+func (p *pump) meet(number int64, meet int) {
+	p.s.reach(p.who, number)
+	p.s.hurryUp(meet &^ p.who)
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	p.s.wait(p.who, number, meet, nil)
+}
+
+// slowDown makes a pause in a flood, unless somebody waits for its end.
+func (p *pump) slowDown(n int) {
+	now := time.Now()
+	if n > floodPieces || now.Sub(p.last) > 2*floodPause {
+		p.rapid = 0
+	}
+	p.last = now
+	if p.rapid++; p.rapid < floodReads {
+		return
+	}
+	p.s.mu.Lock()
+	closed := p.s.closed
+	p.s.mu.Unlock()
+	if closed {
+		return
+	}
+	pause := time.NewTimer(floodPause)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-p.hurry:
+	}
+	p.last = time.Now()
+}
+
+// hurryUp ends the pauses of those who are waited for.
+func (s *streams) hurryUp(meet int) {
+	for _, p := range s.pumps {
+		if meet&p.who != 0 {
+			select {
+			case p.hurry <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// atFrame calls pass when all that was written before a frame has been passed on, and before
+// what was written after it. A mark is in its pipe before the frame is sent: when all that is
+// there has been read and the mark was not among it, the code has taken it out, or forged the
+// frame. An errFrame is for one out of its turn.
+func (s *streams) atFrame(f frame, pass func()) error {
+	if f.In != 0 && f.Mark <= s.frames {
+		return fmt.Errorf("%w: mark is out of place", errFrame)
+	}
+	s.frames = max(s.frames, f.Mark)
+	s.hurryUp(f.In)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.left = true
+	s.wait(meetFrame, f.Mark, f.In, func(who int) bool {
+		p := s.pumps[who-1]
+		return p.idle && isDrained(p.from)
+	})
+	s.mu.Unlock()
+	pass()
+	s.reach(meetFrame, f.Mark)
+	return nil
+}
+
+// isDrained reports whether there is nothing in a pipe.
+func isDrained(pipe *os.File) bool {
+	conn, err := pipe.SyscallConn()
+	if err != nil {
+		return true
+	}
+	left := 0
+	err = conn.Control(func(fd uintptr) { left, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	return err != nil || left == 0
+}
+
+// release is called when there are no more frames: nobody waits for them, or for more output.
+func (s *streams) release() {
+	s.end(meetFrame)
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.hurryUp(meetAll)
 }
 
 // drain stops the copying and copies what there is now.
 func (s *streams) drain() {
+	s.mu.Lock()
+	s.ended = [len(s.ended)]bool{meetStdout: true, meetStderr: true, meetFrame: true}
+	s.moved.Broadcast()
+	s.mu.Unlock()
+	s.hurryUp(meetAll)
 	for _, p := range s.pumps {
 		_ = p.from.SetReadDeadline(time.Unix(1, 0))
 	}
 	for _, p := range s.pumps {
 		<-p.done
 		_ = p.from.SetReadDeadline(time.Time{})
-		drainPipe(p.from, p.to)
+	}
+	for _, p := range s.pumps {
+		p.drain()
 	}
 }
 
-// drainPipe reads what is in a pipe now, without waiting for more: others may go on
-// writing to it.
-func drainPipe(from *os.File, to io.Writer) {
-	conn, err := from.SyscallConn()
+// drain reads what is in a pipe now, without waiting for more: others may go on writing to it.
+func (p *pump) drain() {
+	conn, err := p.from.SyscallConn()
 	if err != nil {
 		return
 	}
@@ -83,15 +252,16 @@ func drainPipe(from *os.File, to io.Writer) {
 		if err != nil || left == 0 {
 			return true
 		}
-		buf := make([]byte, min(left, bufferSize))
+		p.buf, p.rest = make([]byte, max(min(left, bufferSize), 2*len(p.cutter.prefix)+markTail)), 0
 		for left > 0 {
-			n, err := unix.Read(int(fd), buf[:min(left, len(buf))])
+			n, err := unix.Read(int(fd), p.buf[p.rest:min(len(p.buf), p.rest+left)])
 			if n <= 0 || err != nil {
-				return true
+				break
 			}
-			_, _ = to.Write(buf[:n])
+			p.took(n)
 			left -= n
 		}
+		p.cutter.pass(p.buf[:p.rest])
 		return true
 	})
 }

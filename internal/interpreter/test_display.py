@@ -22,7 +22,7 @@ def load(name):
     return module
 
 
-display, frames = load("display"), load("frames")
+display, frames, streams = load("display"), load("frames"), load("streams")
 display.forms = load("forms")
 display.forms.load_later = load
 
@@ -70,7 +70,7 @@ class SplitTest(unittest.TestCase):
 class SessionTest(unittest.TestCase):
     def setUp(self):
         self.control = Control(self)
-        self.results = display.Results(self.control, frames.install())
+        self.results = display.Results(self.control, streams.Marks(_thread.RLock()), frames.install())
         self.namespace = {}
         self.count = 0
         self.addCleanup(self.results.loop.close)

@@ -199,7 +199,8 @@ class WorkerTest(unittest.TestCase):
         self.assertEqual((out, err), ("a\ufffdb\nraw\nchild\n", "\\udfff"))
 
     def test_output_before_a_kill(self):
-        self.assertEqual(self.execute("import os\nprint('x', end='')\nos.kill(os.getpid(), 9)"), ([], "x", "", -9))
+        self.assertEqual(self.execute("import os\nprint('x')\nprint('y', end='', flush=True)\nprint('lost', end='')\nos.kill(os.getpid(), 9)"),
+                         ([], "x\ny", "", -9))
 
     def test_envs(self):
         out = self.execute("import os, time\nprint(os.environ['A'], time.tzname[0])", envs={"A": "b", "TZ": "XYZ-3"})[1]

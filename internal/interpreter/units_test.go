@@ -92,14 +92,20 @@ func TestFollowNeverBlocks(t *testing.T) {
 	t.Parallel()
 	lines := strings.Repeat(`{"id":"i","type":"result","data":{"text/plain":"1"}}`+"\n", 100) +
 		strings.Repeat(`{"id":"i","type":"error"}`+"\n", 100)
-	kept := newResults(1 << 20)
+	kept, shown := newResults(1<<20), 0
 	to := make(chan event, followRoom)
-	newFrameReader(strings.NewReader(lines)).follow("i", to, func(f frame) error { _, err := kept.add(f); return err })
+	newFrameReader(strings.NewReader(lines)).follow("i", to, func(f frame) error {
+		v, size, err := valueOf(f)
+		if ok, _ := kept.put(v, size); ok {
+			shown++
+		}
+		return err
+	})
 	var got []event
 	for m := range to {
 		got = append(got, m)
 	}
-	if len(kept.kept) != 100 || len(got) != 2 || got[0].err != nil || !errors.Is(got[1].err, errFrame) {
+	if shown != 100 || len(got) != 2 || got[0].err != nil || !errors.Is(got[1].err, errFrame) {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -142,7 +148,7 @@ func TestCaptureKeepsHeadAndTail(t *testing.T) {
 				t.Fatalf("Write = %d, %v", n, err)
 			}
 		}
-		text, dropped := c.text()
+		text, dropped := c.kept().String(), c.kept().dropped
 		wantDropped := int64(max(0, len(all)-budget))
 		want := string(all)
 		if wantDropped > 0 {

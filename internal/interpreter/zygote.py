@@ -76,6 +76,7 @@ seal.FORK, seal.MAY_FAIL = program.FORK, program.MAY_FAIL
 network = load("network")
 repl_worker = load("repl_worker")
 repl_worker.display, repl_worker.notebook, repl_worker.console = load("display"), load("notebook"), load("console")
+repl_worker.streams = load("streams")
 repl_worker.frames, repl_worker.errors, repl_worker.main_module = load("frames"), load("errors"), load("main_module")
 repl_worker.main_module.at_start = BARE
 repl_worker.display.forms = load("forms")

@@ -112,6 +112,11 @@ type ClearData struct {
 	Wait bool      `json:"wait"` // until there is something new
 }
 
+// ClearEvent is that of a clear_output.
+func ClearEvent(wait bool) Event {
+	return NewEvent(EventClear, ClearData{Type: EventClear, Wait: wait})
+}
+
 // ErrorData is the data of the exception that ended the code.
 type ErrorData struct {
 	Type EventType `json:"type"`

@@ -66,17 +66,27 @@ func TestTap(t *testing.T) {
 				}
 			}
 			open("at first")
-			tap.Attach(func(s job.Sink) { s.Stream("stdout", kept.Bytes()) })
+			var shown []job.Event
+			show := func() {
+				e := job.Event{Type: job.EventDisplay, Data: json.RawMessage(`{}`)}
+				tap.Show(func() bool { shown = append(shown, e); return true }, func() job.Event { return e })
+			}
+			tap.Attach(func(s job.Sink) {
+				s.Stream("stdout", kept.Bytes())
+				for _, e := range shown {
+					s.Event(e.Type, e.Data)
+				}
+			})
 			w := tap.Tee("stdout", &kept)
 			open("before")
 			_, _ = w.Write([]byte("a"))
-			tap.Event(job.EventDisplay, json.RawMessage(`{}`))
+			show()
 			open("in between")
 			_, _ = w.Write([]byte("b"))
 			open("after")
 			tap.Close()
 			_, _ = w.Write([]byte("c"))
-			tap.Event(job.EventDisplay, json.RawMessage(`{}`))
+			show()
 			tap.Open(new(notes))
 			want := notes{`stdout "a"`, "display {}", `stdout "b"`}
 			if opened == "after" {
@@ -98,7 +108,14 @@ func TestNoTap(t *testing.T) {
 	var tap *job.Tap
 	var b bytes.Buffer
 	tap.Attach(func(job.Sink) { t.Error("replayed") })
-	tap.Event(job.EventDisplay, nil)
+	kept := false
+	tap.Show(func() bool { kept = true; return true }, func() job.Event {
+		t.Error("its event was made")
+		return job.Event{}
+	})
+	if !kept {
+		t.Error("it was not kept")
+	}
 	if w := tap.Tee("stdout", &b); w != &b {
 		t.Errorf("writes to %T", w)
 	}

@@ -122,7 +122,10 @@ type Result struct {
 	Results        []Value `json:"results,omitempty" doc:"What the code showed: objects that it gave to display(), the value of its last expression, matplotlib's figures. In the order in which it did."`
 	ResultsDropped int     `json:"resultsDropped,omitempty" doc:"How many more it showed, for which there was no room."`
 	// Notices say what is missing of all this, and of the files.
-	Notices    []Notice `json:"notices,omitempty" doc:"What is not here, or not as it was, with sizes and what to do about it: forms and values without room, pictures made smaller, tables cut, output and files dropped, forms that failed."`
+	Notices []Notice `json:"notices,omitempty" doc:"What is not here, or not as it was, with sizes and what to do about it: forms and values without room, pictures made smaller, tables cut, output and files dropped, forms that failed."`
+	// Outputs is for callers; the store keeps Order instead, which takes less.
+	Outputs    []Output `json:"outputs,omitempty" doc:"All of stdout, stderr and results, and error, in one list, in the order in which the code made it."`
+	Order      Order    `json:"order,omitempty" hidden:"true"`
 	DurationMs float64  `json:"durationMs" doc:"Time the code ran, in milliseconds."`
 	// CPUMs and PeakMemoryBytes are 0 where the runner cannot measure them.
 	CPUMs           float64 `json:"cpuMs" doc:"CPU time that the code and the processes it started used, in milliseconds."`
@@ -187,6 +190,17 @@ type Part struct {
 type Truncated struct {
 	Stdout int64 `json:"stdout" doc:"Bytes of standard output that were dropped."`
 	Stderr int64 `json:"stderr" doc:"Bytes of standard error that were dropped."`
+}
+
+// Of returns the count of a stream by its name.
+func (t *Truncated) Of(stream string) int64 {
+	switch {
+	case t == nil:
+		return 0
+	case stream == "stdout":
+		return t.Stdout
+	}
+	return t.Stderr
 }
 
 // Failure says why Kaa could not carry a job out.

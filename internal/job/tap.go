@@ -3,7 +3,6 @@ package job
 import (
 	"encoding/json"
 	"io"
-	"slices"
 	"sync"
 )
 
@@ -25,30 +24,19 @@ type Tap struct {
 	mu     sync.Mutex
 	sink   Sink
 	closed bool
-	// replay gives what there is of the streams so far.
+	// replay gives what there is so far.
 	replay func(Sink)
-	// missed are the events so far. The interpreter bounds them, as it keeps them for
-	// the result too.
-	missed []missed
-	// clearing: what was missed goes when there is something new.
-	clearing bool
 }
 
-// missed is an event that nobody has seen.
-type missed struct {
-	Event
-	displayID string // of a value
-}
-
-// Attach makes replay, which is called under the tap's lock, give the streams so far.
-// What is written meanwhile has to pass through Tee's writers.
+// Attach makes replay, which is called under the tap's lock, give what there is so far.
+// What comes meanwhile has to pass through Tee's writers and Show.
 func (t *Tap) Attach(replay func(Sink)) {
 	if t == nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.replay, t.missed = replay, nil
+	t.replay = replay
 }
 
 // Tee returns a writer to w, which also gives what it gets to the tap's sink.
@@ -75,80 +63,19 @@ func (t *tee) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Event passes on something that is not output of a stream.
-func (t *Tap) Event(e EventType, data json.RawMessage) {
+// Show calls keep, which keeps something that is not output of a stream for replay, and
+// passes its event on if keep says so.
+func (t *Tap) Show(keep func() bool, event func() Event) {
 	if t == nil {
+		keep()
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.event(e, data)
-}
-
-func (t *Tap) event(e EventType, data json.RawMessage) {
-	switch {
-	case t.closed:
-	case t.sink != nil:
-		t.sink.Event(e, data)
-	default:
-		t.missed = append(t.missed, missed{Event: Event{Type: e, Data: data}})
+	if keep() && t.sink != nil {
+		e := event()
+		t.sink.Event(e.Type, e.Data)
 	}
-}
-
-// Value passes on what the code shows.
-func (t *Tap) Value(v Value) {
-	if t == nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.sink != nil {
-		e := v.Event()
-		t.event(e.Type, e.Data)
-		return
-	}
-	if t.clearing {
-		t.forget()
-	}
-	for i, m := range t.missed {
-		if v.Update && m.displayID == v.DisplayID {
-			v.Update = false // nobody has seen the other one
-			t.missed[i].Event = v.Event()
-			return
-		}
-	}
-	if !t.closed {
-		t.missed = append(t.missed, missed{v.Event(), v.DisplayID})
-	}
-}
-
-// Clear passes on that what was shown so far is taken back, with wait once there is
-// something new.
-func (t *Tap) Clear(wait bool) {
-	if t == nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.sink != nil:
-		e := clearEvent(wait)
-		t.event(e.Type, e.Data)
-	case wait:
-		t.clearing = true
-	default:
-		t.forget()
-	}
-}
-
-// forget drops what nobody has seen and nobody is to see any more.
-func (t *Tap) forget() {
-	t.missed = slices.DeleteFunc(t.missed, func(m missed) bool { return m.Type == EventDisplay || m.Type == EventResult })
-	t.clearing = false
-}
-
-func clearEvent(wait bool) Event {
-	return NewEvent(EventClear, ClearData{Type: EventClear, Wait: wait})
 }
 
 // Open gives s what there is so far, and everything that comes until Close.
@@ -161,14 +88,6 @@ func (t *Tap) Open(s Sink) {
 	if t.replay != nil {
 		t.replay(s)
 	}
-	for _, e := range t.missed {
-		s.Event(e.Type, e.Data)
-	}
-	if t.clearing {
-		e := clearEvent(true)
-		s.Event(e.Type, e.Data)
-	}
-	t.missed, t.clearing = nil, false
 	t.sink = s
 }
 
@@ -176,5 +95,5 @@ func (t *Tap) Open(s Sink) {
 func (t *Tap) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.closed, t.sink, t.replay, t.missed = true, nil, nil, nil
+	t.closed, t.sink, t.replay = true, nil, nil
 }

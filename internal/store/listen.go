@@ -32,6 +32,9 @@ func (s *Store) ListenFinished(ctx context.Context, subscriber string, told func
 		if !small || json.Unmarshal([]byte(text), r) != nil {
 			r = nil
 		}
+		if r != nil {
+			r.Expand()
+		}
 		told(id, r)
 	})
 }

@@ -244,6 +244,7 @@ func decode(id string, fields []string, values []any) (job.Job, bool, error) {
 		if err := json.NewDecoder(strings.NewReader(r)).Decode(j.Result); err != nil {
 			return job.Job{}, false, fmt.Errorf("decode result of %s: %w", id, err)
 		}
+		j.Result.Expand()
 		j.Result.Files = present(j, f["dropped"])
 	}
 	return j, true, nil

@@ -1,0 +1,218 @@
+package interpreter
+
+import (
+	"sync"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// maxPieces bounds the pieces of output of which a journal keeps the order, beside those
+// around what is shown, whose number has a bound of its own. Output beyond it has one piece
+// of each stream between two things that are shown.
+const maxPieces = 4096
+
+// journal keeps what an execution puts out, and in which order.
+type journal struct {
+	mu      sync.Mutex
+	streams [2]*capture
+	shown   results
+	asked   []job.Event // for input
+	pieces  []piece
+	// Where in pieces the last one of each stream is, plus one; 0: before what was shown last.
+	latest [2]int
+	// How many bytes of each stream were written before all was taken back. They stay in
+	// stdout and stderr of the result, and are in no piece.
+	cleared [2]int64
+}
+
+// piece is a run of bytes of a stream, or the index of something that was shown.
+type piece struct {
+	kind pieceKind
+	n    int64
+}
+
+type pieceKind int
+
+const (
+	pieceStdout pieceKind = iota // as an index of streams
+	pieceStderr
+	pieceValue
+	pieceAsked
+)
+
+// name is that of a stream.
+func (k pieceKind) name() string {
+	if k == pieceStderr {
+		return "stderr"
+	}
+	return "stdout"
+}
+
+func newJournal(quota job.Quota) *journal {
+	budget := int(quota.OutputBytes)
+	return &journal{streams: [2]*capture{newCapture(budget), newCapture(budget)}, shown: newResults(quota.ValueBytes())}
+}
+
+// stream is what takes the bytes of a stream.
+func (j *journal) stream(kind pieceKind) *journalStream { return &journalStream{j, kind} }
+
+type journalStream struct {
+	j    *journal
+	kind pieceKind
+}
+
+// Write never fails.
+func (s *journalStream) Write(p []byte) (int, error) {
+	j := s.j
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.shown.clearing {
+		j.forget()
+	}
+	_, _ = j.streams[s.kind].Write(p)
+	n, last := int64(len(p)), len(j.pieces)-1
+	if last >= maxPieces && j.latest[s.kind] > 0 {
+		last = j.latest[s.kind] - 1
+	}
+	if last >= 0 && j.pieces[last].kind == s.kind {
+		j.pieces[last].n += n
+		return len(p), nil
+	}
+	j.pieces = append(j.pieces, piece{s.kind, n})
+	j.latest[s.kind] = len(j.pieces)
+	return len(p), nil
+}
+
+// value keeps what was shown, and reports whether there was room for it.
+func (j *journal) value(v job.Value, size int64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.shown.clearing {
+		j.forget()
+	}
+	isKept, isNew := j.shown.put(v, size)
+	if isNew {
+		j.show(piece{pieceValue, int64(len(j.shown.kept) - 1)})
+	}
+	return isKept
+}
+
+// clear takes back all that there is so far, with wait once there is something new. It reports
+// whether that changes anything.
+func (j *journal) clear(wait bool) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if wait {
+		was := j.shown.clearing
+		j.shown.clearing = true
+		return !was
+	}
+	if len(j.pieces) == 0 && j.shown.dropped == 0 && !j.shown.clearing {
+		return false
+	}
+	j.forget()
+	return true
+}
+
+func (j *journal) forget() {
+	j.shown.forget()
+	j.asked, j.pieces, j.latest = nil, nil, [2]int{}
+	for i, stream := range j.streams {
+		j.cleared[i] = stream.total
+	}
+}
+
+// ask keeps a request for input.
+func (j *journal) ask(e job.Event) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.asked = append(j.asked, e)
+	j.show(piece{pieceAsked, int64(len(j.asked) - 1)})
+	return true
+}
+
+func (j *journal) show(p piece) {
+	j.pieces = append(j.pieces, p)
+	j.latest = [2]int{}
+}
+
+// replay gives what there is so far.
+func (j *journal) replay(s job.Sink) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	text := func(kind pieceKind, from, n int64) {
+		name := kind.name()
+		j.streams[kind].between(from, n, func(text []byte) { s.Stream(name, text) }, func(n int64) { s.Skipped(name, n) })
+	}
+	clear := func(wait bool) {
+		e := job.ClearEvent(wait)
+		s.Event(e.Type, e.Data)
+	}
+	if at := j.cleared; at != [2]int64{} {
+		text(pieceStdout, 0, at[pieceStdout])
+		text(pieceStderr, 0, at[pieceStderr])
+		clear(false)
+	}
+	at := j.cleared
+	for _, p := range j.pieces {
+		switch p.kind {
+		case pieceValue:
+			e := j.shown.kept[p.n].Event()
+			s.Event(e.Type, e.Data)
+		case pieceAsked:
+			s.Event(j.asked[p.n].Type, j.asked[p.n].Data)
+		default:
+			text(p.kind, at[p.kind], p.n)
+			at[p.kind] += p.n
+		}
+	}
+	if j.shown.clearing {
+		clear(true)
+	}
+}
+
+// How the parts of a stream are called in a job.Order: kept, dropped; and both of what was
+// taken back.
+type textKinds struct{ kept, dropped, keptCleared, droppedCleared int64 }
+
+func (k pieceKind) inOrder() textKinds {
+	if k == pieceStderr {
+		return textKinds{job.PieceStderr, job.PieceStderrDropped, job.PieceStderrCleared, job.PieceStderrDroppedCleared}
+	}
+	return textKinds{job.PieceStdout, job.PieceStdoutDropped, job.PieceStdoutCleared, job.PieceStdoutDroppedCleared}
+}
+
+// fill gives a result what there is.
+func (j *journal) fill(res *job.Result) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	kept := [2]keptText{j.streams[pieceStdout].kept(), j.streams[pieceStderr].kept()}
+	res.Stdout, res.Stderr = kept[pieceStdout].String(), kept[pieceStderr].String()
+	if kept[pieceStdout].dropped+kept[pieceStderr].dropped > 0 {
+		res.Truncated = &job.Truncated{Stdout: kept[pieceStdout].dropped, Stderr: kept[pieceStderr].dropped}
+	}
+	res.Results, res.ResultsDropped = j.shown.kept, j.shown.dropped
+	var order job.Order
+	text := func(kind pieceKind, from, to, isKept, isDropped int64) {
+		head, dropped, tail := kept[kind].between(from, to)
+		order.Add(isKept, head)
+		order.Add(isDropped, dropped)
+		order.Add(isKept, tail)
+	}
+	for _, kind := range []pieceKind{pieceStdout, pieceStderr} {
+		text(kind, 0, j.cleared[kind], kind.inOrder().keptCleared, kind.inOrder().droppedCleared)
+	}
+	at := j.cleared
+	for _, p := range j.pieces {
+		switch p.kind {
+		case pieceValue:
+			order.Add(job.PieceResult, p.n)
+		case pieceStdout, pieceStderr:
+			text(p.kind, at[p.kind], at[p.kind]+p.n, p.kind.inOrder().kept, p.kind.inOrder().dropped)
+			at[p.kind] += p.n
+		}
+	}
+	if !order.IsUsual(len(res.Results)) {
+		res.Order = order
+	}
+}

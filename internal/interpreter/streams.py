@@ -1,0 +1,241 @@
+"""Kaa's standard output and error, and the marks of their order.
+
+sys.stdout and sys.stderr pass on each line when it is complete, as on a terminal. The
+runner reads two pipes and the control socket, and has to know what came before what. A
+command brings it a prefix for its execution, and where the order matters each pipe gets a
+mark at the same time:
+
+    prefix, its number as 8 hexadecimal digits, which of them meet there as 1 digit, "\\n"
+
+1 stands for standard output, 2 for standard error, and 4 for a frame on the socket, which
+is sent next and has the same number as "mark", and as "in" those that meet. The runner
+passes nothing on that comes after a mark until all who meet there have come to it.
+
+Standard library only, Python 3.8 and later.
+"""
+
+import builtins
+
+__builtins__ = dict(vars(builtins))  # see repl_worker.py
+
+import codecs
+import io
+import os
+import select
+import stat
+import sys
+
+STDOUT, STDERR, FRAME = 1, 2, 4
+_write, _fstat = os.write, os.fstat
+_raw_write = io.FileIO.write
+_poll, POLLOUT = select.poll, select.POLLOUT
+
+
+class Marks:
+    """Places the marks of one execution after the other."""
+
+    def __init__(self, lock):
+        self.lock = lock  # of whoever sends frames
+        self.prefix = None  # between executions, and in processes that the code forks, there are no marks
+        self.number = 0
+        self.flushing = False
+        self.pipes = {}
+        self.streams = self.raws = ()
+        os.register_at_fork(before=self.flush_own, after_in_child=self.end)
+
+    def adopt(self):
+        """The descriptors 1 and 2 are the runner's pipes: the code may put others in their places."""
+        self.pipes = {}
+        for fd in (STDOUT, STDERR):
+            found = identity(fd)
+            if found is not None:
+                self.pipes[fd] = found
+
+    def begin(self, prefix):
+        self.forget_last()
+        self.number = 0
+        self.prefix = None if prefix is None else prefix.encode("ascii")
+
+    def end(self):
+        """From here on there are no marks. Whoever ends an execution holds the lock."""
+        self.prefix = None
+
+    def flush(self):
+        """Pass on lines that are not complete, also of what the code has put in the place of ours."""
+        for name, own in zip(("stdout", "stderr"), self.streams):
+            stream = getattr(sys, name, own)
+            if stream is not own:
+                try:
+                    stream.flush()
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:
+                    pass
+        self.flush_own()
+
+    def flush_own(self):
+        for stream in self.streams:
+            try:
+                stream.flush()
+            except ValueError:
+                pass  # the code has closed it
+
+    def turn(self, raw):
+        """Output to a stream comes, and the last was to the other one, or there was none."""
+        if self.prefix is None:
+            return
+        self.flush_other(raw)
+        with self.lock:
+            if any(other.last for other in self.raws):
+                self.place(STDOUT | STDERR)
+            for other in self.raws:
+                other.last = other is raw
+
+    def flush_other(self, raw):
+        """Pass on what is not a complete line of the other stream."""
+        if self.flushing:
+            return
+        self.flushing = True
+        try:
+            self.streams[self.raws[0] is raw].flush()
+        except ValueError:
+            pass  # the code has closed it
+        finally:
+            self.flushing = False
+
+    def before_frame(self):
+        """Place marks for a frame. Returns what it has to have. The caller has flushed, holds
+        the lock, and lets no signals come in between."""
+        self.forget_last()
+        meet = self.place(FRAME)
+        return b',"mark":%d,"in":%d}\n' % (self.number, meet)
+
+    def forget_last(self):
+        for raw in self.raws:
+            raw.last = False
+
+    def place(self, meet):
+        if self.prefix is None:
+            return 0
+        there = [fd for fd in self.pipes if identity(fd) == self.pipes[fd]]
+        if meet & FRAME:
+            meet = sum(there, FRAME)
+        elif len(there) < 2:
+            return 0
+        self.number += 1
+        mark = b"%b%08x%d\n" % (self.prefix, self.number, meet)
+        for fd in there:
+            try:
+                write_all(fd, mark)
+            except OSError:
+                pass  # the code has just closed it
+        return meet
+
+
+def identity(fd):
+    try:
+        st = _fstat(fd)
+    except OSError:
+        return None
+    return (st.st_dev, st.st_ino) if stat.S_ISFIFO(st.st_mode) else None
+
+
+def write_all(fd, data):
+    while data:
+        try:
+            data = data[_write(fd, data):]
+        except BlockingIOError:
+            await_room(fd)
+
+
+def await_room(fd):
+    """Wait until something can be written to fd, which the code has made one that does not block."""
+    poll = _poll()
+    poll.register(fd, POLLOUT)
+    poll.poll()
+
+
+class Raw(io.FileIO):
+    """What a stream writes to. It has no buffer, so it holds no lock while a signal's
+    handler runs, which may write, too."""
+
+    def __init__(self, fd, name, marks):
+        super().__init__(fd, "wb", closefd=False)
+        self.name, self.marks, self.number = name, marks, fd
+        self.last = False  # it was written to after the other stream
+
+    @property
+    def raw(self):
+        return self
+
+    def write(self, data):
+        if not self.last:
+            self.marks.turn(self)
+        n = _raw_write(self, data)
+        return n if n == len(data) else self.write_rest(data, n)
+
+    def write_rest(self, data, n):
+        """Write what a signal, or a pipe that does not block, has left."""
+        view = memoryview(data).cast("B")
+        n = n or 0
+        while n < len(view):
+            more = _raw_write(self, view[n:])
+            if more is None:
+                await_room(self.number)
+            else:
+                n += more
+        return n
+
+
+class RawErrors(Raw):
+    """What standard error writes to. Each of its lines comes after what print has left of
+    one on standard output, which no code of ours sees."""
+
+    def write(self, data):
+        if self.last:
+            self.marks.flush_other(self)
+        else:
+            self.marks.turn(self)
+        n = _raw_write(self, data)
+        return n if n == len(data) else self.write_rest(data, n)
+
+
+def encode_odd(error, _escape=codecs.lookup_error("surrogateescape")):
+    """An encoding error handler that never fails: print must not raise."""
+    try:
+        return _escape(error)
+    except UnicodeError:
+        return b"\xef\xbf\xbd" * (error.end - error.start), error.end
+
+
+def patches(marks):
+    """Return what is to be done to modules when they are imported: see notebook.py. What
+    a child writes comes after what was written before it was started."""
+    def patch(module):
+        holder, name = (module, "_fork_exec") if hasattr(module, "_fork_exec") else (module._posixsubprocess, "fork_exec")
+        setattr(holder, name, flushing(getattr(holder, name), marks))
+
+    return {"subprocess": patch}
+
+
+def flushing(function, marks):
+    def flushed(*args):
+        marks.flush_own()
+        return function(*args)
+
+    flushed.__name__ = flushed.__qualname__ = function.__name__
+    flushed.__module__, flushed.__doc__ = function.__module__, function.__doc__
+    return flushed
+
+
+def open_streams(marks):
+    codecs.register_error("kaa", encode_odd)
+    for fd, name, kind, errors in ((STDOUT, "stdout", Raw, "kaa"), (STDERR, "stderr", RawErrors, "backslashreplace")):
+        raw = kind(fd, "<%s>" % name, marks)
+        stream = io.TextIOWrapper(raw, encoding="utf-8", errors=errors, newline="\n", line_buffering=True)
+        stream.mode = "w"
+        setattr(sys, name, stream)
+        setattr(sys, "__%s__" % name, stream)
+        marks.streams += (stream,)
+        marks.raws += (raw,)
+    os.system = flushing(os.system, marks)
