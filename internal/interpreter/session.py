@@ -98,6 +98,7 @@ class Session:
             lambda: worker.report(self.control, command["id"], outcome),
             lambda: worker.show_figures(outcome, self.interrupts),
             lambda: self.start_tasks(outcome),
+            self.marks.calm,
             lambda: worker.flush_all(self.streams, worker.prepared.flush_libc),
             worker.prepared.console.end,
             lambda: undo_envs(undo),

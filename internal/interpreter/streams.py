@@ -24,9 +24,11 @@ import os
 import select
 import stat
 import sys
+from _thread import RLock, allocate_lock, get_native_id, start_new_thread
+from time import monotonic, sleep
 
 STDOUT, STDERR, FRAME = 1, 2, 4
-_write, _fstat = os.write, os.fstat
+_write, _fstat, _stat = os.write, os.fstat, os.stat
 _raw_write = io.FileIO.write
 _poll, POLLOUT = select.poll, select.POLLOUT
 
@@ -41,7 +43,8 @@ class Marks:
         self.flushing = False
         self.pipes = {}
         self.streams = self.raws = ()
-        os.register_at_fork(before=self.flush_own, after_in_child=self.end)
+        self.flood = None
+        os.register_at_fork(before=self.calm, after_in_child=self.end)
 
     def adopt(self):
         """The descriptors 1 and 2 are the runner's pipes: the code may put others in their places."""
@@ -71,6 +74,12 @@ class Marks:
                     raise
                 except BaseException:
                     pass
+        self.flush_own()
+
+    def calm(self):
+        """Pass on what there is, and end a flood with its thread: for forks and the end."""
+        if self.flood is not None:
+            self.flood.stop()
         self.flush_own()
 
     def flush_own(self):
@@ -163,6 +172,7 @@ class Raw(io.FileIO):
         super().__init__(fd, "wb", closefd=False)
         self.name, self.marks, self.number = name, marks, fd
         self.last = False  # it was written to after the other stream
+        self.flood = None
 
     @property
     def raw(self):
@@ -171,6 +181,11 @@ class Raw(io.FileIO):
     def write(self, data):
         if not self.last:
             self.marks.turn(self)
+        flood = self.flood
+        if flood is not None:
+            flood.count(len(data))
+            if flood.is_on:
+                return flood.write(data)
         n = _raw_write(self, data)
         return n if n == len(data) else self.write_rest(data, n)
 
@@ -185,6 +200,99 @@ class Raw(io.FileIO):
             else:
                 n += more
         return n
+
+
+class Flood:
+    """Lets standard output have a buffer while lines come fast.
+
+    To pass on a line by itself costs ten times as much as to make it. So after FAST lines
+    within WINDOW seconds there is a buffer, and a thread that passes on what is in it every
+    PERIOD seconds. When nothing has come for CALM periods, there is neither.
+    """
+
+    FAST, WINDOW, PERIOD = 200, 0.02, 0.005
+    CALM = 20  # periods without output end it
+    PATIENCE = 0.1
+
+    def __init__(self, raw, stream):
+        self.raw, self.stream = raw, stream
+        self.lines, self.since = 0, monotonic()
+        self.is_on = False
+        self.bytes = 0  # passed on since it began
+        self.thread = 0
+        self.writing = RLock()  # or one thread's piece would go ahead of another's
+        self.wake, self.ended = allocate_lock(), allocate_lock()
+
+    def count(self, size):
+        self.bytes += size
+        self.lines += 1
+        if self.lines < self.FAST or self.is_on:
+            return
+        now = monotonic()
+        if now - self.since < self.WINDOW and self.stream.line_buffering:
+            self.start()
+        self.lines, self.since = 0, now
+
+    def start(self):
+        self.wake, self.ended = allocate_lock(), allocate_lock()
+        self.wake.acquire()
+        self.ended.acquire()
+        try:
+            start_new_thread(self.pass_on, (self.wake, self.ended))
+        except RuntimeError:  # as many as there may be: lines go on one by one
+            return
+        self.is_on = True
+        self.stream.reconfigure(line_buffering=False)
+
+    def write(self, data):
+        with self.writing:
+            n = _raw_write(self.raw, data)
+            return n if n == len(data) else self.raw.write_rest(data, n)
+
+    def pass_on(self, wake, ended):
+        """What the thread does until it is woken, or there is nothing to do."""
+        self.thread = get_native_id()
+        try:
+            calm, before = 0, -1
+            while calm < self.CALM and not wake.acquire(timeout=self.PERIOD):
+                calm = calm + 1 if self.bytes == before else 0
+                before = self.bytes
+                self.stream.flush()
+        except BaseException:
+            pass  # the code has closed it
+        finally:
+            self.end()
+            ended.release()
+
+    def end(self):
+        if self.is_on:
+            self.is_on = False
+            try:
+                self.stream.reconfigure(line_buffering=True)
+            except BaseException:
+                pass
+
+    def stop(self):
+        """End it, and wait for the thread: not for long, since a signal's handler may have come
+        in between while this thread has what the other waits for."""
+        if not self.is_on:
+            return
+        wake, ended = self.wake, self.ended
+        try:
+            wake.release()
+        except RuntimeError:
+            pass  # it has been told
+        if not ended.acquire(timeout=self.PATIENCE):
+            return
+        ended.release()
+        # Python warns of forks in processes with threads, so the kernel has to be done with it.
+        until = monotonic() + self.PATIENCE
+        while monotonic() < until:
+            try:
+                _stat("/proc/self/task/%d" % self.thread)
+            except OSError:
+                return
+            sleep(0.0001)
 
 
 class RawErrors(Raw):
@@ -238,4 +346,5 @@ def open_streams(marks):
         setattr(sys, "__%s__" % name, stream)
         marks.streams += (stream,)
         marks.raws += (raw,)
+    marks.flood = marks.raws[0].flood = Flood(marks.raws[0], marks.streams[0])
     os.system = flushing(os.system, marks)
