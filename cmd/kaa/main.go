@@ -106,8 +106,10 @@ func runCommand() *cobra.Command {
 			"(with the key KAA_API_KEY), or in an embedded one when KAA_URL is not set.\n" +
 			"Standard input is read to its end and then passed to the program, unless it is a\n" +
 			"terminal or was the program.\n" +
+			"Output is printed as it comes. Ctrl-C interrupts the program and prints what it writes\n" +
+			"until its end; a second one does not wait for that.\n" +
 			"The exit code is the program's: 1 for an uncaught exception, 124 for a timeout,\n" +
-			"125 when Kaa could not execute it.",
+			"125 when Kaa could not execute it, 130 for Ctrl-C, 143 for SIGTERM.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return nil
@@ -121,13 +123,27 @@ func runCommand() *cobra.Command {
 			if cmd.Flags().Changed("timeout") && o.Timeout <= 0 {
 				return errors.New("--timeout must be above 0, e.g. 90s")
 			}
-			o.File, o.Stdin = args[0], os.Stdin
-			return app.RunFile(cmd.Context(), process(cmd), o)
+			o.File, o.Stdin, o.Signals = args[0], os.Stdin, twoSignals()
+			return app.RunFile(context.WithoutCancel(cmd.Context()), process(cmd), o)
 		},
 	}
 	cmd.Flags().Var((*duration)(&o.Timeout), "timeout", "how long the program may run, e.g. 90s, or 90 (default: the server's, "+time.Minute.String()+")")
 	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
 	return cmd
+}
+
+// twoSignals passes on two signals that ask for the end. One more ends this process where it
+// stands.
+func twoSignals() <-chan os.Signal {
+	received, passed := make(chan os.Signal, 2), make(chan os.Signal)
+	signal.Notify(received, os.Interrupt, syscall.SIGTERM)
+	app.NotifyHangup(received)
+	go func() {
+		passed <- <-received
+		passed <- <-received
+		signal.Stop(received)
+	}()
+	return passed
 }
 
 // duration is a flag that takes seconds without a unit, as the API does.

@@ -1,0 +1,166 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// run is a program that `kaa run` executes: it prints what comes of it and passes on what
+// signals ask for.
+type run struct {
+	p      Process
+	client client
+	leave  context.CancelFunc
+
+	mu sync.Mutex
+	// ends is the signal that asked for the end first, or SIGPIPE; nil as long as none did.
+	ends os.Signal
+	job  string // its id, once it is known
+}
+
+// newRun returns a run and the context in which it has to happen.
+func newRun(ctx context.Context, p Process) (context.Context, *run) {
+	ctx, leave := context.WithCancel(ctx)
+	return ctx, &run{p: p, leave: leave}
+}
+
+// attend does what signals ask for, until stop.
+func (r *run) attend(signals <-chan os.Signal) (stop func()) {
+	stopped := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		for {
+			select {
+			case s := <-signals:
+				r.signalled(s)
+			case <-stopped:
+				return
+			}
+		}
+	})
+	return func() {
+		close(stopped)
+		done.Wait()
+		r.leave()
+	}
+}
+
+// signalled cancels the program with the first signal, and leaves with the second, or if
+// there is no program yet.
+func (r *run) signalled(s os.Signal) {
+	r.mu.Lock()
+	first, id := r.ends == nil, r.job
+	if first {
+		r.ends = s
+	}
+	r.mu.Unlock()
+	if !first || id == "" {
+		r.leave()
+		return
+	}
+	go func() {
+		// Its end may have been faster, which the last event tells.
+		_ = r.client.cancel(context.Background(), id)
+	}()
+}
+
+// ended reports whether a signal has asked for the end.
+func (r *run) ended() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ends != nil
+}
+
+// exit is what the run returns: err, unless a signal is the cause.
+func (r *run) exit(err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s, ok := r.ends.(syscall.Signal); ok {
+		return ExitError(exitSignals + int(s))
+	}
+	return err
+}
+
+func (r *run) began(jobID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.job = jobID
+}
+
+// wrote prints output. If nobody reads it any more, the program need not go on: the end of
+// the stream interrupts it.
+func (r *run) wrote(stream, text string) error {
+	w := r.p.Stdout
+	if stream == "stderr" {
+		w = r.p.Stderr
+	}
+	_, err := io.WriteString(w, text)
+	if err == nil || stream == "stderr" {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ends == nil && errors.Is(err, syscall.EPIPE) {
+		r.ends = syscall.SIGPIPE
+	}
+	return fmt.Errorf("write standard output: %w", err)
+}
+
+func (r *run) showed(job.Value) {}
+
+func (r *run) missed(bytes uint64) {
+	r.say("%d bytes of the output are missing here: it came faster than it could be passed on", bytes)
+}
+
+func (r *run) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(r.p.Stderr, "kaa: "+format+"\n", args...)
+}
+
+// report prints how a program ended, as the program itself would have.
+func (r *run) report(end runEnd) error {
+	if end.Failure != nil && end.Status == "" {
+		return errors.New(end.Failure.Message)
+	}
+	if e := end.Error; e != nil {
+		text := e.Traceback
+		if text == "" {
+			text = e.Name + ": " + e.Value
+		}
+		_, _ = fmt.Fprintln(r.p.Stderr, strings.TrimSuffix(text, "\n"))
+	}
+	if len(end.Files) > 0 {
+		names := make([]string, len(end.Files))
+		for i, f := range end.Files {
+			names[i] = f.Path
+		}
+		r.say("the program left files, which kaa run does not keep: %s", strings.Join(names, ", "))
+	}
+	switch {
+	case r.ended():
+		// Its own exception says so, if it has not caught it.
+	case end.State == job.Cancelled:
+		r.say("cancelled after %s", r.took(end))
+		return ExitError(ExitTrouble)
+	case end.Status == job.StatusInterrupted:
+		r.say("interrupted after %s", r.took(end))
+		return ExitError(ExitTimeout)
+	case end.ExitCode != nil && *end.ExitCode != 0:
+		return ExitError(*end.ExitCode)
+	case end.Status == job.StatusError:
+		return ExitError(1)
+	}
+	return nil
+}
+
+func (r *run) took(end runEnd) time.Duration {
+	return time.Duration(end.DurationMs * float64(time.Millisecond)).Round(time.Millisecond)
+}

@@ -1,0 +1,151 @@
+package app_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kaa-run/kaa/internal/app"
+)
+
+// on is a writer that calls then each time it has seen a text.
+type on struct {
+	safeBuffer
+	text string
+	then func() error
+}
+
+func (o *on) Write(p []byte) (int, error) {
+	n, err := o.safeBuffer.Write(p)
+	if bytes.Contains(p, []byte(o.text)) {
+		err = errors.Join(err, o.then())
+	}
+	return n, err
+}
+
+// runProgram runs one as `kaa run` does, with nothing on standard input.
+func runProgram(t *testing.T, environ app.Environment, stdout, stderr io.Writer, o app.RunOptions, program string) error {
+	t.Helper()
+	o.File = filepath.Join(t.TempDir(), "program.py")
+	if err := os.WriteFile(o.File, []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	// The null device is a character device, as a terminal is: nothing is read of it.
+	o.Stdin = null
+	return app.RunFile(t.Context(), app.Process{Environ: environ, Stdout: stdout, Stderr: stderr}, o)
+}
+
+// TestRunSignals: output comes while the program runs. The first signal interrupts it, and
+// what it writes after that is printed still; the second does not wait for its end.
+func TestRunSignals(t *testing.T) {
+	t.Parallel()
+	k := start(t, 2, "KAA_KILL_GRACE=10s", "KAA_CONCURRENCY=4")
+	places := map[string]app.Environment{
+		"embedded": {"KAA_PYTHON=" + python(), "KAA_WORK_DIR=" + t.TempDir()},
+		"running":  {"KAA_URL=" + k.url},
+	}
+	const (
+		tidy = "import time\ntry:\n print('ready', flush=True); time.sleep(50)\nfinally: print('tidied up')\n"
+		deaf = "import signal, time\nsignal.signal(2, lambda *_: print('caught', flush=True))\nprint('ready', flush=True)\nfor i in range(500): time.sleep(.1)\n"
+	)
+	for name, tt := range map[string]struct {
+		program, text  string
+		signal         os.Signal
+		stdout, stderr string
+		code           int
+	}{
+		"interrupt": {tidy, "ready", os.Interrupt, "ready\ntidied up\n", "KeyboardInterrupt\n", 130},
+		"terminate": {tidy, "ready", syscall.SIGTERM, "ready\ntidied up\n", "KeyboardInterrupt\n", 143},
+		"twice":     {deaf, "", os.Interrupt, "ready\ncaught\n", "", 130},
+	} {
+		for place, environ := range places {
+			if place == "embedded" && name == "twice" {
+				continue // it would be killed soon after the first signal, which is a race here
+			}
+			t.Run(place+" "+name, func(t *testing.T) {
+				t.Parallel()
+				signals := make(chan os.Signal, 2)
+				stdout := &on{text: tt.text, then: func() error { signals <- tt.signal; return nil }}
+				var stderr safeBuffer
+				err := runProgram(t, environ, stdout, &stderr, app.RunOptions{Signals: signals}, tt.program)
+				if got := stderr.String(); !errors.Is(err, app.ExitError(tt.code)) || stdout.String() != tt.stdout ||
+					!strings.HasSuffix(got, tt.stderr) || (tt.stderr == "" && got != "") {
+					t.Errorf("%v, stdout %q, stderr %q", err, stdout.String(), got)
+				}
+			})
+		}
+	}
+}
+
+// TestRunReaderLeaves: a program whose output nobody reads is ended, without a word.
+func TestRunReaderLeaves(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1)
+	stdout := &on{text: "0\n", then: func() error { return &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE} }}
+	var stderr safeBuffer
+	err := runProgram(t, app.Environment{"KAA_URL=" + k.url}, stdout, &stderr, app.RunOptions{}, "while True: print(0)")
+	if !errors.Is(err, app.ExitError(141)) || stderr.String() != "" {
+		t.Errorf("%v, stderr %q", err, stderr.String())
+	}
+}
+
+// TestRunAnswers: what else a Kaa, or what is before it, may answer.
+func TestRunAnswers(t *testing.T) {
+	t.Parallel()
+	const begins = ":\n\nevent: status\ndata: {\"type\":\"status\",\"state\":\"queued\",\"jobId\":\"j\"}\n\n"
+	for name, tt := range map[string]struct {
+		kind, body             string
+		stdout, stderr, failed string
+		code                   int
+	}{
+		"no streams": {"application/json", `{"status":"exit","exitCode":3,"stdout":"out","stderr":"err"}`, "out", "err", "", 3},
+		"gap": {"text/event-stream", begins + "id: 1-2\nevent: gap\r\ndata: {\"type\":\"gap\",\"bytes\":17}\r\n\r\n" +
+			`data: {"type":"stream","stream":"stdout","text":"x"}` + "\n\n" +
+			`data: {"type":"status","state":"completed","status":"ok","exitCode":0}` + "\n\n", "x", "kaa: 17 bytes of the output are missing", "", 0},
+		"cancelled by another": {"text/event-stream", begins + `data: {"type":"status","state":"cancelled","status":"interrupted","durationMs":1500}` + "\n\n", "", "kaa: cancelled after 1.5s\n", "", 125},
+		"not begun":            {"text/event-stream", begins + `data: {"type":"status","state":"cancelled","failure":{"code":"queue_timeout","message":"no runner"}}` + "\n\n", "", "", "no runner", 0},
+		"stream broken":        {"text/event-stream", begins + `data: {"type":"error","code":"draining","detail":"is being stopped","resumable":true}` + "\n\n", "", "", "is being stopped", 0},
+		"stream cut":           {"text/event-stream", begins, "", "", "ended before the program did", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", tt.kind)
+				_, _ = io.WriteString(w, tt.body)
+			}))
+			defer server.Close()
+			var stdout, stderr safeBuffer
+			err := runProgram(t, app.Environment{"KAA_URL=" + server.URL}, &stdout, &stderr, app.RunOptions{}, "1")
+			if tt.failed != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.failed) {
+					t.Errorf("err = %v, want …%s…", err, tt.failed)
+				}
+				return
+			}
+			if code := exitOf(err); code != tt.code || stdout.String() != tt.stdout || !strings.Contains(stderr.String(), tt.stderr) {
+				t.Errorf("%v, stdout %q, stderr %q", err, stdout.String(), stderr.String())
+			}
+		})
+	}
+}
+
+// exitOf returns the exit code of what RunFile returned; -1 if that is another error.
+func exitOf(err error) int {
+	var exit app.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return -1
+	}
+	return int(exit)
+}

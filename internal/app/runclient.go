@@ -1,0 +1,180 @@
+package app
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// client calls a Kaa.
+type client struct {
+	url, key string
+}
+
+// runEnd is how an execution ended: the last event of its stream.
+type runEnd struct {
+	State   job.State    `json:"state"`
+	Failure *job.Failure `json:"failure"`
+	job.Result
+}
+
+// runListener gets what comes of an execution, in its order.
+type runListener interface {
+	began(jobID string)
+	wrote(stream, text string) error
+	showed(v job.Value)
+	missed(bytes uint64)
+}
+
+// call sends a request; an answer that is not 2xx is an error with what it says.
+func (c client) call(ctx context.Context, method, path string, body io.Reader, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.url, "/")+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("KAA_URL: %w", err)
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("nothing answers at %s (KAA_URL): is Kaa running there? %w", c.url, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode/100 == 2 {
+		return res, nil
+	}
+	defer func() { _ = res.Body.Close() }()
+	var problem struct {
+		Detail string `json:"detail"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&problem); err != nil || problem.Detail == "" {
+		return nil, fmt.Errorf("%s answered %s", c.url, res.Status)
+	}
+	return nil, errors.New(problem.Detail)
+}
+
+// execute sends a program and tells l what it does until its end.
+func (c client) execute(ctx context.Context, request runRequest, l runListener) (runEnd, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return runEnd{}, fmt.Errorf("encode request: %w", err)
+	}
+	header := http.Header{"Content-Type": {"application/json"}, "Accept": {"text/event-stream, application/json"}}
+	res, err := c.call(ctx, http.MethodPost, "/process/interpreter/execute", bytes.NewReader(body), header)
+	if err != nil {
+		return runEnd{}, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+		return follow(bufio.NewReader(res.Body), l)
+	}
+	// A Kaa, or something before it, that has no streams answers with the result.
+	end := runEnd{State: job.Completed}
+	if err := json.NewDecoder(res.Body).Decode(&end.Result); err != nil {
+		return runEnd{}, fmt.Errorf("decode result: %w", err)
+	}
+	err = errors.Join(l.wrote("stdout", end.Stdout), l.wrote("stderr", end.Stderr))
+	for _, v := range end.Results {
+		l.showed(v)
+	}
+	return end, err
+}
+
+// cancel asks for the end of a job.
+func (c client) cancel(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	res, err := c.call(ctx, http.MethodDelete, "/v1/jobs/"+id, nil, nil)
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	return err
+}
+
+// follow reads the events of an execution until the last.
+func follow(r *bufio.Reader, l runListener) (runEnd, error) {
+	for {
+		data, err := nextData(r)
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = errors.New("the connection to Kaa ended before the program did")
+			}
+			return runEnd{}, err
+		}
+		var e struct {
+			Type   job.EventType `json:"type"`
+			State  job.State     `json:"state"`
+			JobID  string        `json:"jobId"`
+			Stream string        `json:"stream"`
+			Text   string        `json:"text"`
+			Bytes  uint64        `json:"bytes"`
+			Code   string        `json:"code"`
+			Detail string        `json:"detail"`
+		}
+		if err := json.Unmarshal(data, &e); err != nil {
+			return runEnd{}, fmt.Errorf("decode event: %w", err)
+		}
+		switch e.Type {
+		case job.EventStatus:
+			if e.State.Terminal() {
+				var end runEnd
+				if err := json.Unmarshal(data, &end); err != nil {
+					return runEnd{}, fmt.Errorf("decode the last event: %w", err)
+				}
+				return end, nil
+			}
+			if e.JobID != "" {
+				l.began(e.JobID)
+			}
+		case job.EventStream:
+			if err := l.wrote(e.Stream, e.Text); err != nil {
+				return runEnd{}, err
+			}
+		case job.EventDisplay, job.EventResult:
+			var v job.Value
+			if err := json.Unmarshal(data, &v); err != nil {
+				return runEnd{}, fmt.Errorf("decode event: %w", err)
+			}
+			l.showed(v)
+		case job.EventGap:
+			l.missed(e.Bytes)
+		case job.EventError:
+			if e.Code != "" { // not the program's exception, which comes with the end, too
+				return runEnd{}, errors.New(e.Detail)
+			}
+		}
+	}
+}
+
+// nextData returns the data of the next server-sent event.
+func nextData(r *bufio.Reader) ([]byte, error) {
+	var data []byte
+	for {
+		line, err := r.ReadBytes('\n')
+		if err != nil {
+			return nil, fmt.Errorf("read events: %w", err)
+		}
+		line = bytes.TrimRight(line, "\r\n")
+		if len(line) == 0 && data != nil {
+			return data, nil
+		}
+		if rest, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+			data = append(data, bytes.TrimPrefix(rest, []byte(" "))...)
+		}
+	}
+}
