@@ -106,6 +106,7 @@ func runCommand() *cobra.Command {
 			"(with the key KAA_API_KEY), or in an embedded one when KAA_URL is not set.\n" +
 			"Standard input is read to its end and then passed to the program, unless it is a\n" +
 			"terminal or was the program.\n" +
+			"Files that the program makes, and figures, are kept in the directory of --out only.\n" +
 			"Output is printed as it comes. Ctrl-C interrupts the program and prints what it writes\n" +
 			"until its end; a second one does not wait for that.\n" +
 			"The exit code is the program's: 1 for an uncaught exception, 124 for a timeout,\n" +
@@ -129,6 +130,8 @@ func runCommand() *cobra.Command {
 	}
 	cmd.Flags().Var((*duration)(&o.Timeout), "timeout", "how long the program may run, e.g. 90s, or 90 (default: the server's, "+time.Minute.String()+")")
 	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
+	cmd.Flags().StringArrayVarP(&o.Files, "file", "f", nil, "file to send along, such as a module or data: PATH, or NAME=PATH for another name; repeatable")
+	cmd.Flags().StringVarP(&o.Out, "out", "o", "", "directory for the files and figures that the program makes")
 	return cmd
 }
 

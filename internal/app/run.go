@@ -20,6 +20,8 @@ type run struct {
 	p      Process
 	client client
 	leave  context.CancelFunc
+	// figures is how many were shown.
+	figures int
 
 	mu sync.Mutex
 	// ends is the signal that asked for the end first, or SIGPIPE; nil as long as none did.
@@ -115,7 +117,7 @@ func (r *run) wrote(stream, text string) error {
 	return fmt.Errorf("write standard output: %w", err)
 }
 
-func (r *run) showed(job.Value) {}
+func (r *run) showed(v job.Value) { r.figures += len(figuresOf([]job.Value{v})) }
 
 func (r *run) missed(bytes uint64) {
 	r.say("%d bytes of the output are missing here: it came faster than it could be passed on", bytes)
@@ -136,13 +138,6 @@ func (r *run) report(end runEnd) error {
 			text = e.Name + ": " + e.Value
 		}
 		_, _ = fmt.Fprintln(r.p.Stderr, strings.TrimSuffix(text, "\n"))
-	}
-	if len(end.Files) > 0 {
-		names := make([]string, len(end.Files))
-		for i, f := range end.Files {
-			names[i] = f.Path
-		}
-		r.say("the program left files, which kaa run does not keep: %s", strings.Join(names, ", "))
 	}
 	switch {
 	case r.ended():

@@ -149,3 +149,63 @@ func exitOf(err error) int {
 	}
 	return int(exit)
 }
+
+// TestRunFilesAndFigures: files go along, and what the program makes is kept in a directory,
+// whatever the program does there.
+func TestRunFilesAndFigures(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1)
+	dir := t.TempDir()
+	out, outside := filepath.Join(dir, "new", "out"), filepath.Join(dir, "outside")
+	for _, made := range []string{out, outside} {
+		if err := os.MkdirAll(made, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	helper := filepath.Join(dir, "helper.py")
+	if err := os.WriteFile(helper, []byte("data = open('in/d.bin', 'rb').read()"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const program = `import base64, helper, os
+class Picture:
+    def _repr_mimebundle_(self, **_): return {"image/png": base64.b64encode(b"\x89PNG").decode(), "image/svg+xml": "<svg/>"}
+d = display(Picture(), display_id=True)
+d.update(Picture())
+display(Picture()); display(1)
+os.makedirs("a b/c"); open("a b/c/é?#%.txt", "wb").write(helper.data); open("figure-1.png", "w").write("own")
+`
+	options := app.RunOptions{Files: []string{helper, "in/d.bin=" + helper}, Out: out}
+	environ := app.Environment{"KAA_URL=" + k.url}
+	var stdout, stderr safeBuffer
+	if err := runProgram(t, environ, &stdout, &stderr, options, program); err != nil || stderr.String() != "kaa: 2 figures and 2 files in "+out+"\n" {
+		t.Fatalf("%v, stdout %q, stderr %q", err, stdout.String(), stderr.String())
+	}
+	for name, want := range map[string]string{
+		"a b/c/é?#%.txt": "data = open('in/d.bin', 'rb').read()", "figure-1.png": "own",
+		"figure-2.png": "\x89PNG", "figure-2.svg": "<svg/>", "figure-3.png": "\x89PNG", "figure-3.svg": "<svg/>",
+	} {
+		if got, err := os.ReadFile(filepath.Join(out, name)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+
+	// Without --out they are counted.
+	stderr = safeBuffer{}
+	options.Out = ""
+	if err := runProgram(t, environ, &stdout, &stderr, options, program); err != nil || stderr.String() != "kaa: 2 figures and 2 files were not kept; --out DIR keeps them\n" {
+		t.Errorf("%v, stderr %q", err, stderr.String())
+	}
+
+	// A link in the directory does not lead out of it.
+	if err := os.Symlink(outside, filepath.Join(out, "link")); err != nil {
+		t.Fatal(err)
+	}
+	options = app.RunOptions{Out: out}
+	err := runProgram(t, environ, &stdout, &stderr, options, "import os; os.mkdir('link'); open('link/x', 'w').write('x')")
+	if left, _ := os.ReadDir(outside); exitOf(err) != -1 || len(left) != 0 {
+		t.Errorf("%v, outside: %v", err, left)
+	}
+	if err := runProgram(t, environ, &stdout, &stderr, app.RunOptions{Files: []string{"nowhere.csv"}}, "1"); err == nil || !strings.Contains(err.Error(), "--file nowhere.csv") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}

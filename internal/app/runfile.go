@@ -32,6 +32,8 @@ type RunOptions struct {
 	Stdin   *os.File
 	Timeout time.Duration // 0 for the server's default
 	Envs    []string      // NAME=VALUE, or NAME for this process's value
+	Files   []string      // to send along: PATH, or NAME=PATH
+	Out     string        // directory for the files and figures that it makes; empty to keep none
 	// Signals are those that ask for the end: the first cancels the program, whose last
 	// output is still printed, the second does not wait for that.
 	Signals <-chan os.Signal
@@ -69,7 +71,11 @@ func RunFile(ctx context.Context, p Process, o RunOptions) error {
 	if err != nil {
 		return r.exit(err)
 	}
-	return r.exit(r.report(end))
+	code := r.report(end)
+	if err := r.keep(ctx, end, o.Out); err != nil {
+		return r.exit(err)
+	}
+	return r.exit(code)
 }
 
 // runRequest is the body of an execution.
@@ -78,6 +84,7 @@ type runRequest struct {
 	Stdin   string            `json:"stdin,omitempty"`
 	Timeout float64           `json:"timeout,omitempty"`
 	Envs    map[string]string `json:"envs,omitempty"`
+	Files   []runFile         `json:"files,omitempty"`
 }
 
 // request reads the program and its input.
@@ -99,6 +106,9 @@ func (o RunOptions) request(p Process) (runRequest, error) {
 		if r.Stdin, err = text(io.ReadAll(o.Stdin)); err != nil {
 			return r, fmt.Errorf("read standard input: %w", err)
 		}
+	}
+	if r.Files, err = readFiles(o.Files); err != nil {
+		return r, err
 	}
 	r.Timeout = o.Timeout.Seconds()
 	r.Envs = make(map[string]string, len(o.Envs))

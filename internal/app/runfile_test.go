@@ -31,7 +31,7 @@ func TestRunFile(t *testing.T) {
 		{name: "exit", program: "import sys; print(1); sys.exit(3)", stdout: "1\n", code: 3},
 		{name: "exit 0", program: "exit(0)"},
 		{name: "error", program: "print('before'); 1/0", stdout: "before\n", stderr: "ZeroDivisionError: division by zero\n", code: 1},
-		{name: "files", program: "open('out.txt', 'w').write('x')", stderr: "does not keep: out.txt\n"},
+		{name: "files", program: "open('out.txt', 'w').write('x')", stderr: "kaa: 1 file was not kept; --out DIR keeps it\n"},
 		{name: "unset", program: "import os; print(repr(os.environ['KAA_NO_SUCH']))", options: app.RunOptions{Envs: []string{"KAA_NO_SUCH"}},
 			stdout: "''\n", stderr: "this shell has no such variable"},
 		{name: "killed", program: "import os; os.kill(os.getpid(), 9)", stderr: "SIGKILL", code: 137},

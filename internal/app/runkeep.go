@@ -1,0 +1,194 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// runFile is a file that goes along with a program.
+type runFile struct {
+	Path    string `json:"path"`
+	Content []byte `json:"contentBase64"`
+}
+
+// readFiles reads those that --file names: NAME=PATH, or a PATH that is the name, too. One
+// that is not below the current directory keeps its last part only.
+func readFiles(names []string) ([]runFile, error) {
+	files := make([]runFile, 0, len(names))
+	for _, text := range names {
+		name, from, given := strings.Cut(text, "=")
+		if !given {
+			from = text
+			if name = filepath.Clean(text); !filepath.IsLocal(name) {
+				name = filepath.Base(name)
+			}
+		}
+		content, err := os.ReadFile(from)
+		if err != nil {
+			return nil, fmt.Errorf("--file %s: %w", text, err)
+		}
+		files = append(files, runFile{filepath.ToSlash(name), content})
+	}
+	return files, nil
+}
+
+// keep writes the figures and files of an execution into a directory, and says what is in none.
+func (r *run) keep(ctx context.Context, end runEnd, dir string) error {
+	if r.figures > 0 && end.Results == nil {
+		// The record has them as they are at the end: some may have been replaced or taken back.
+		var j struct {
+			Result *job.Result `json:"result"`
+		}
+		if err := r.client.get(ctx, "/v1/jobs/"+url.PathEscape(end.JobID), func(body io.Reader) error { return json.NewDecoder(body).Decode(&j) }); err != nil {
+			return fmt.Errorf("look for figures: %w", err)
+		}
+		if j.Result != nil {
+			end.Results = j.Result.Results
+		}
+	}
+	figures := figuresOf(end.Results)
+	if end.FilesDropped != nil && end.FilesDropped.Count > 0 {
+		r.say("%s kept: %s", wereNot(counted(end.FilesDropped.Count, "file"), end.FilesDropped.Count), end.FilesDropped.Reason)
+	}
+	count := len(figures) + len(end.Files)
+	if count == 0 {
+		return nil
+	}
+	var what []string
+	for _, c := range []string{counted(len(figures), "figure"), counted(len(end.Files), "file")} {
+		if c != "" {
+			what = append(what, c)
+		}
+	}
+	all := strings.Join(what, " and ")
+	if dir == "" {
+		r.say("%s kept; --out DIR keeps %s", wereNot(all, count), map[bool]string{true: "it", false: "them"}[count == 1])
+		return nil
+	}
+	if err := r.write(ctx, end, figures, dir); err != nil {
+		return fmt.Errorf("--out %s: %w", dir, err)
+	}
+	r.say("%s in %s", all, dir)
+	return nil
+}
+
+// write writes below dir, and nowhere else: the program has chosen the names.
+func (r *run) write(ctx context.Context, end runEnd, figures []map[string][]byte, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as any program's output
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	taken := make(map[string]bool, len(end.Files))
+	for _, f := range end.Files {
+		taken[f.Path] = true
+		if err := root.MkdirAll(path.Dir(f.Path), 0o755); err != nil {
+			return err
+		}
+		to, err := root.Create(f.Path)
+		if err != nil {
+			return err
+		}
+		from := "/v1/jobs/" + url.PathEscape(end.JobID) + "/files/" + (&url.URL{Path: f.Path}).EscapedPath()
+		err = r.client.get(ctx, from, func(body io.Reader) error {
+			_, err := io.Copy(to, body)
+			return err
+		})
+		if err := cmp.Or(err, to.Close()); err != nil {
+			return err
+		}
+	}
+	number := 0
+	for _, forms := range figures {
+		for number++; slices.ContainsFunc(slices.Collect(maps.Keys(forms)), func(ext string) bool { return taken[figureName(number, ext)] }); {
+			number++
+		}
+		for ext, content := range forms {
+			if err := root.WriteFile(figureName(number, ext), content, 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func figureName(number int, ext string) string { return fmt.Sprintf("figure-%d.%s", number, ext) }
+
+// figureTypes are the forms of values that are pictures, with the names that files of them end in.
+func figureTypes() map[string]string {
+	return map[string]string{
+		"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp",
+		"image/svg+xml": "svg", "application/pdf": "pdf",
+	}
+}
+
+// figuresOf returns the values that are pictures: their forms by the names' ends.
+func figuresOf(values []job.Value) []map[string][]byte {
+	var figures []map[string][]byte
+	for _, v := range values {
+		forms := map[string][]byte{}
+		for kind, ext := range figureTypes() {
+			var text string
+			if json.Unmarshal(v.Data[kind], &text) != nil {
+				continue
+			}
+			content := []byte(text)
+			if kind != "image/svg+xml" {
+				var err error
+				if content, err = base64.StdEncoding.DecodeString(text); err != nil {
+					continue
+				}
+			}
+			forms[ext] = content
+		}
+		if len(forms) > 0 {
+			figures = append(figures, forms)
+		}
+	}
+	return figures
+}
+
+// get passes the body of an answer on.
+func (c client) get(ctx context.Context, path string, take func(io.Reader) error) error {
+	res, err := c.call(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	return take(res.Body)
+}
+
+// counted is empty for none.
+func counted(n int, what string) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func wereNot(what string, n int) string {
+	if n == 1 {
+		return what + " was not"
+	}
+	return what + " were not"
+}
