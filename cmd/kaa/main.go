@@ -100,10 +100,11 @@ func devCommand() *cobra.Command {
 func runCommand() *cobra.Command {
 	var o app.RunOptions
 	cmd := &cobra.Command{
-		Use:   "run FILE|-",
+		Use:   "run FILE|- [ARGUMENT…]",
 		Short: "Execute a Python file and exit as it did",
 		Long: "Execute a Python file, or the program on standard input (-), in the Kaa at KAA_URL\n" +
 			"(with the key KAA_API_KEY), or in an embedded one when KAA_URL is not set.\n" +
+			"What follows FILE are arguments of the program; flags of kaa run come before it.\n" +
 			"Standard input is read to its end and then passed to the program, unless it is a\n" +
 			"terminal or was the program.\n" +
 			"Files that the program makes, and figures, are kept in the directory of --out only.\n" +
@@ -112,22 +113,20 @@ func runCommand() *cobra.Command {
 			"The exit code is the program's: 1 for an uncaught exception, 124 for a timeout,\n" +
 			"125 when Kaa could not execute it, 130 for Ctrl-C, 143 for SIGTERM.",
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				return nil
-			}
 			if len(args) == 0 {
 				return errors.New("name a file, or - for standard input: kaa run main.py")
 			}
-			return errors.New("kaa run takes one file and no arguments for the program; use --env or standard input to pass it something")
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("timeout") && o.Timeout <= 0 {
 				return errors.New("--timeout must be above 0, e.g. 90s")
 			}
-			o.File, o.Stdin, o.Signals = args[0], os.Stdin, twoSignals()
+			o.File, o.Args, o.Stdin, o.Signals = args[0], args[1:], os.Stdin, twoSignals()
 			return app.RunFile(context.WithoutCancel(cmd.Context()), process(cmd), o)
 		},
 	}
+	cmd.Flags().SetInterspersed(false) // what follows the file is the program's
 	cmd.Flags().Var((*duration)(&o.Timeout), "timeout", "how long the program may run, e.g. 90s, or 90 (default: the server's, "+time.Minute.String()+")")
 	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
 	cmd.Flags().StringArrayVarP(&o.Files, "file", "f", nil, "file to send along, such as a module or data: PATH, or NAME=PATH for another name; repeatable")

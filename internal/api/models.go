@@ -19,8 +19,9 @@ type ExecuteBody struct {
 	Timeout *float64          `json:"timeout,omitempty" nullable:"true" doc:"Seconds the code may run, fractions allowed. Default 60, ceiling 3600 unless configured otherwise."`
 	Envs    map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and what it starts."`
 	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"What the code reads from standard input; end of file when absent."`
+	Args    []string          `json:"args,omitempty" nullable:"true" doc:"Arguments of the program: sys.argv after its first item. At most 1000, and 65536 bytes in all unless configured otherwise. Not together with sessionId."`
 	Runtime *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
-	Session *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes and resultBytes."`
+	Session *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with args, runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes and resultBytes."`
 	Limits  *LimitsBody       `json:"limits,omitempty" doc:"What the code may use, where that differs from the defaults. Each within a ceiling of the operator's."`
 	Files   []FileBody        `json:"files,omitempty" nullable:"true" doc:"Files to put into the working directory before the code begins. At most 100, and 16777216 bytes in all, unless configured otherwise."`
 
@@ -140,7 +141,7 @@ func optional(t time.Time) *time.Time {
 func (b ExecuteBody) request() job.Request {
 	return job.Request{
 		Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session),
-		FigureFormats: b.FigureFormats, Files: fileRequests(b.Files),
+		Argv: b.Args, FigureFormats: b.FigureFormats, Files: fileRequests(b.Files),
 	}
 }
 

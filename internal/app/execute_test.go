@@ -51,7 +51,7 @@ func TestExecute(t *testing.T) {
 			fields{"code": "42", "limits": fields{"resultBytes": 1}},
 			map[string]string{"results": "", "resultsDropped": "1"},
 		},
-		{"nulls mean defaults", fields{"code": "print(1)", "timeout": nil, "envs": nil, "stdin": nil, "figureFormats": nil}, map[string]string{"status": "ok"}},
+		{"nulls mean defaults", fields{"code": "print(1)", "timeout": nil, "envs": nil, "stdin": nil, "args": nil, "figureFormats": nil}, map[string]string{"status": "ok"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

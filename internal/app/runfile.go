@@ -28,7 +28,8 @@ func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // RunOptions say what `kaa run` executes.
 type RunOptions struct {
-	File    string // - for standard input
+	File    string   // - for standard input
+	Args    []string // of the program
 	Stdin   *os.File
 	Timeout time.Duration // 0 for the server's default
 	Envs    []string      // NAME=VALUE, or NAME for this process's value
@@ -84,6 +85,7 @@ type runRequest struct {
 	Stdin   string            `json:"stdin,omitempty"`
 	Timeout float64           `json:"timeout,omitempty"`
 	Envs    map[string]string `json:"envs,omitempty"`
+	Args    []string          `json:"args,omitempty"`
 	Files   []runFile         `json:"files,omitempty"`
 }
 
@@ -110,7 +112,12 @@ func (o RunOptions) request(p Process) (runRequest, error) {
 	if r.Files, err = readFiles(o.Files); err != nil {
 		return r, err
 	}
-	r.Timeout = o.Timeout.Seconds()
+	for _, arg := range o.Args {
+		if _, err := text([]byte(arg), nil); err != nil {
+			return r, fmt.Errorf("argument %q: %w", arg, err)
+		}
+	}
+	r.Args, r.Timeout = o.Args, o.Timeout.Seconds()
 	r.Envs = make(map[string]string, len(o.Envs))
 	for _, e := range o.Envs {
 		name, value, given := strings.Cut(e, "=")

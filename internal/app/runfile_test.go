@@ -26,6 +26,9 @@ func TestRunFile(t *testing.T) {
 		code                   int
 	}{
 		{name: "ok", program: "print(1)", stdout: "1\n"},
+		{name: "arguments", program: "import sys; print(sys.argv[1:])", options: app.RunOptions{Args: []string{"a", "--timeout", "", "é 'x'"}}, stdout: `['a', '--timeout', '', "é 'x'"]` + "\n"},
+		{name: "argument not UTF-8", program: "1", options: app.RunOptions{Args: []string{"\xe9"}}, failed: `argument "\xe9": it is not valid UTF-8`},
+		{name: "argument too long", program: "1", options: app.RunOptions{Args: []string{strings.Repeat("x", 1<<20)}}, failed: "args: is 1048576 bytes long"},
 		{name: "stdin", program: "print(input()[::-1])", stdin: "abc\n", stdout: "cba\n"},
 		{name: "no stdin", program: "import sys; print(repr(sys.stdin.read()))", stdout: "''\n"},
 		{name: "exit", program: "import sys; print(1); sys.exit(3)", stdout: "1\n", code: 3},

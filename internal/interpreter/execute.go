@@ -76,7 +76,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	err := w.send(command{
 		ID: w.id, Cmd: "exec", Code: spec.Code, Envs: envs, Limits: w.pool.rlimits(quota),
 		Results: quota.ValueBytes(), Figures: spec.FigureFormats, Marks: r.streams.prefix,
-		Main: w.files.script.begin(spec.Code), Modules: w.files.script.modules,
+		Args: spec.Argv, Main: w.files.script.begin(spec.Code), Modules: w.files.script.modules,
 	})
 	if err == nil {
 		r.follow(ctx, spec.Timeout)

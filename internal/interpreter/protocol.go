@@ -30,6 +30,8 @@ type command struct {
 	Envs map[string]string `json:"envs,omitempty"`
 	// Limits are lowered to these before the code begins.
 	Limits map[string]int64 `json:"limits,omitempty"`
+	// Args are sys.argv after the main module's name.
+	Args []string `json:"args,omitempty"`
 	// Main is the name of the main module's file if that is not the usual one, Modules are those
 	// beside it.
 	Main    string   `json:"main,omitempty"`

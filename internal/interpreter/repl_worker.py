@@ -395,6 +395,8 @@ def serve(command, control, interrupts, set_limits, rehearsal=False):
         apply_envs(envs)
     filename = "%s/%s" % (work, command.get("main") or main_module.NAME)
     sys.argv[0], sys.path[0] = filename, work
+    if command.get("args"):
+        sys.argv[1:] = command["args"]
     main_module.forget_sources()
     main_module.prime_linecache(source, filename)
     if command.get("modules"):

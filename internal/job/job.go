@@ -40,6 +40,8 @@ type Spec struct {
 	Timeout time.Duration     `json:"timeout"`
 	Envs    map[string]string `json:"envs,omitempty"`
 	Stdin   string            `json:"stdin,omitempty"`
+	// Argv are the arguments of the program, without its name.
+	Argv []string `json:"argv,omitempty"`
 	// Runtime is empty for the runner's default.
 	Runtime string `json:"runtime,omitempty"`
 	// Quota is what it may use; in a session, only what differs from the session's.

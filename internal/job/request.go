@@ -17,6 +17,7 @@ import (
 type Request struct {
 	Code        string
 	Stdin       string
+	Argv        []string // what follows the program's name in sys.argv
 	Envs        map[string]string
 	Timeout     *float64 // seconds
 	Queue       string
@@ -81,6 +82,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	r.Code = strings.TrimPrefix(r.Code, "\ufeff") // files have it, and Python ignores it there
 	l.checkCode(&v, r)
 	l.checkEnvs(&v, r.Envs)
+	l.checkArgv(&v, r.Argv)
 
 	j := Job{
 		State:       Queued,
@@ -116,7 +118,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	}
 	spec := Spec{
 		Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, FigureFormats: formats,
-		Files: inputs, Input: r.Input && r.Stdin == "",
+		Argv: r.Argv, Files: inputs, Input: r.Input && r.Stdin == "",
 	}
 	return j, spec, nil
 }
@@ -157,6 +159,26 @@ func (l Limits) checkEnvs(v *validation, envs map[string]string) {
 	}
 	if size > l.MaxEnvBytes {
 		v.add("envs", "is %d bytes long in all, the limit is %d", size, l.MaxEnvBytes)
+	}
+}
+
+// maxArgs is how many arguments a program may get.
+const maxArgs = 1000
+
+func (l Limits) checkArgv(v *validation, argv []string) {
+	if len(argv) > maxArgs {
+		v.add("args", "has %d arguments, the limit is %d", len(argv), maxArgs)
+		return
+	}
+	size := 0
+	for i, arg := range argv {
+		size += len(arg)
+		if strings.IndexByte(arg, 0) >= 0 {
+			v.add(fmt.Sprintf("args[%d]", i), "contains a NUL byte, which an argument cannot; remove it")
+		}
+	}
+	if size > l.MaxEnvBytes {
+		v.add("args", "is %d bytes long in all, the limit is %d", size, l.MaxEnvBytes)
 	}
 }
 

@@ -190,6 +190,7 @@ func (r Request) inSession(v *validation) {
 		}
 	}
 	refuse(r.Runtime != "", "runtime", ofSession)
+	refuse(len(r.Argv) > 0, "args", "cannot be combined with sessionId; sys.argv of a session is as that of an interactive interpreter")
 	refuse(r.Queue != "", "queue", "cannot be chosen for an execution of a session; leave it out")
 	refuse(r.Delay != nil && *r.Delay != 0, "delay", "cannot be combined with sessionId; executions of a session run in the order in which they are accepted")
 	refuse(r.RunAt != nil, "runAt", "cannot be combined with sessionId; executions of a session run in the order in which they are accepted")
