@@ -76,6 +76,9 @@ func Doctor(ctx context.Context, p Process, asJSON bool) error {
 	if ctx.Err() != nil {
 		return ExitError(ExitSignal)
 	}
+	if d.Redis.Holds == no && p.Environ.get("KAA_REDIS_URL") == "" {
+		d.Redis.Advice = "kaa dev and kaa run need none; for api and runner start it, or set KAA_REDIS_URL"
+	}
 	if asJSON {
 		out := json.NewEncoder(p.Stdout)
 		out.SetIndent("", "  ")

@@ -249,3 +249,18 @@ func TestRunnerFallsBackLoudly(t *testing.T) {
 		}
 	}
 }
+
+// TestDoctorWithoutConfiguration: who has configured nothing is not told to start a Redis for
+// what needs none.
+func TestDoctorWithoutConfiguration(t *testing.T) {
+	t.Parallel()
+	var out safeBuffer
+	environ := app.Environment{"KAA_SANDBOX=none", "KAA_PYTHON=" + python(), "KAA_WORK_DIR=" + t.TempDir()}
+	if err := app.Doctor(t.Context(), app.Process{Environ: environ, Stdout: &out, Stderr: &out}, false); err != nil {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	text := strings.Join(strings.Fields(out.String()), " ")
+	if !strings.Contains(text, "kaa dev and kaa run need none") && !strings.Contains(text, "Redis yes 127.0.0.1:6379") {
+		t.Error(out.String())
+	}
+}

@@ -2,6 +2,7 @@ package interpreter
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -99,11 +100,24 @@ func (r *run) limitExceeded() (name, value string) {
 		killed && end.cpuMicros >= r.quota.CPUTime.Microseconds()
 	switch {
 	case r.exceeded == memoryExceeded, killed && r.w.slot.group.OOMKills() > r.w.oomKills:
-		return memoryExceeded, fmt.Sprintf("the execution needed more than its limit of %d bytes of memory", r.quota.MemoryBytes)
+		return memoryExceeded, fmt.Sprintf("the execution needed more than its limit of %s of memory", inUnits(r.quota.MemoryBytes))
 	case r.exceeded == cpuExceeded, overtime && r.quota.CPUTime > 0:
 		return cpuExceeded, fmt.Sprintf("the execution needed more than its limit of %g s of processor time", r.quota.CPUTime.Seconds())
 	}
 	return "", ""
+}
+
+// inUnits writes a size as people do, to a tenth of the unit.
+func inUnits(bytes int64) string {
+	const k = 1 << 10
+	size, unit := float64(bytes), "bytes"
+	for _, u := range []string{"KiB", "MiB", "GiB"} {
+		if size < k {
+			break
+		}
+		size, unit = size/k, u
+	}
+	return strconv.FormatFloat(math.Round(size*10)/10, 'f', -1, 64) + " " + unit
 }
 
 // memory returns how much memory the workers of a slot have for themselves.

@@ -69,7 +69,7 @@ func (s *Session) Alive() *job.SessionEnd {
 		}
 	}
 	if memory {
-		return &job.SessionEnd{Reason: job.EndMemory, Message: fmt.Sprintf("its code needed more than its limit of %d bytes of memory", s.quota.MemoryBytes)}
+		return &job.SessionEnd{Reason: job.EndMemory, Message: fmt.Sprintf("its code needed more than its limit of %s of memory", inUnits(s.quota.MemoryBytes))}
 	}
 	return &job.SessionEnd{Reason: job.EndCrashed, Message: "its interpreter has ended"}
 }
