@@ -110,7 +110,7 @@ func BenchmarkObserved(b *testing.B) {
 
 // jsonLog writes lines, so that their making is measured.
 func jsonLog() *slog.Logger {
-	var w io.Writer = io.Discard
+	w := io.Discard
 	return slog.New(slog.NewJSONHandler(w, nil))
 }
 

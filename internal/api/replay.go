@@ -74,7 +74,7 @@ func eventsOf(j job.Job) []job.Event {
 	for _, o := range j.Result.Outputs {
 		switch {
 		case o.Value != nil:
-			add(o.Value.Event())
+			add(o.Event())
 		case o.Error != nil:
 			add(job.NewEvent(job.EventError, job.ErrorData{Type: job.EventError, Error: *o.Error}))
 		case o.Dropped > 0 && !noted[o.Type]:

@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,14 +11,6 @@ import (
 	"github.com/kaa-run/kaa/internal/app"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
-
-// long leaves out what takes minutes, but for `make test-long`.
-func long(t *testing.T) {
-	t.Helper()
-	if os.Getenv("KAA_TEST_LONG") == "" {
-		t.Skip("run by make test-long")
-	}
-}
 
 // broken is a Kaa whose Redis a test can break.
 type broken struct {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"syscall"
@@ -42,9 +43,7 @@ func (c client) call(ctx context.Context, method, path string, body io.Reader, h
 	if err != nil {
 		return nil, fmt.Errorf("KAA_URL: %w", err)
 	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}
@@ -129,7 +128,7 @@ func follow(r *bufio.Reader, l runListener) (runEnd, error) {
 		if err := json.Unmarshal(data, &e); err != nil {
 			return runEnd{}, fmt.Errorf("decode event: %w", err)
 		}
-		switch e.Type {
+		switch e.Type { //nolint:exhaustive // the others tell a command line nothing
 		case job.EventStatus:
 			if e.State.Terminal() {
 				var end runEnd

@@ -35,8 +35,10 @@ func TestRunFile(t *testing.T) {
 		{name: "exit 0", program: "exit(0)"},
 		{name: "error", program: "print('before'); 1/0", stdout: "before\n", stderr: "ZeroDivisionError: division by zero\n", code: 1},
 		{name: "files", program: "open('out.txt', 'w').write('x')", stderr: "kaa: 1 file was not kept; --out DIR keeps it\n"},
-		{name: "unset", program: "import os; print(repr(os.environ['KAA_NO_SUCH']))", options: app.RunOptions{Envs: []string{"KAA_NO_SUCH"}},
-			stdout: "''\n", stderr: "this shell has no such variable"},
+		{
+			name: "unset", program: "import os; print(repr(os.environ['KAA_NO_SUCH']))", options: app.RunOptions{Envs: []string{"KAA_NO_SUCH"}},
+			stdout: "''\n", stderr: "this shell has no such variable",
+		},
 		{name: "killed", program: "import os; os.kill(os.getpid(), 9)", stderr: "SIGKILL", code: 137},
 		{name: "timeout", program: "import time; time.sleep(60)", options: app.RunOptions{Timeout: 300e6}, stderr: "interrupted after", code: app.ExitTimeout},
 		{name: "env", program: "import os; print(os.environ['A'], os.environ['KAA_MARK'])", options: app.RunOptions{Envs: []string{"A=b=c", "KAA_MARK"}}, stdout: "b=c here\n"},

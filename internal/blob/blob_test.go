@@ -37,8 +37,8 @@ func places(t *testing.T) map[string]string {
 		"bucket":    testenv.NewS3(t, "kaa-files").URL(),
 		"shared":    testenv.NewS3(t, "kaa-files").URL() + "&prefix=of/kaa/",
 	}
-	if real := os.Getenv("KAA_TEST_S3"); real != "" {
-		all = map[string]string{"s3": real}
+	if bucket := os.Getenv("KAA_TEST_S3"); bucket != "" {
+		all = map[string]string{"s3": bucket}
 	}
 	return all
 }

@@ -21,7 +21,7 @@ type directory struct{ root *os.Root }
 // openDir opens a directory, which is made if it is not there: for this user alone. One
 // that is there is the operator's, but not if anybody may have made it.
 func openDir(_ context.Context, place *url.URL) (Bucket, error) {
-	if err := os.MkdirAll(place.Path, 0o700); err != nil {
+	if err := os.MkdirAll(place.Path, 0o700); err != nil { //nolint:gosec // the operator's path
 		return nil, err
 	}
 	if err := checkPrivate(place.Path); err != nil {
@@ -59,7 +59,7 @@ type partFile struct {
 }
 
 func (d *directory) create(key string) (partFile, error) {
-	name := fmt.Sprintf("%s.%016x.tmp", key, rand.Uint64())
+	name := fmt.Sprintf("%s.%016x.tmp", key, rand.Uint64()) //nolint:gosec // O_EXCL finds out if it is taken
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	f, err := d.root.OpenFile(name, flags, 0o600)
 	if errors.Is(err, fs.ErrNotExist) {

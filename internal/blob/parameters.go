@@ -22,7 +22,10 @@ type S3 struct {
 	Profile   string // of the file of credentials
 }
 
-var s3Parameters = []string{"endpoint", "prefix", "profile", "region", "use_path_style"}
+// s3Parameters are the names that the query of a bucket's URL may have.
+func s3Parameters() []string {
+	return []string{"endpoint", "prefix", "profile", "region", "use_path_style"}
+}
 
 // ParseS3 reads the URL of a bucket. Errors do not show it, as it may hold a secret.
 func ParseS3(place *url.URL) (S3, error) {
@@ -34,8 +37,8 @@ func ParseS3(place *url.URL) (S3, error) {
 		return S3{}, errors.New("has a query that cannot be read")
 	}
 	for name := range q {
-		if !slices.Contains(s3Parameters, name) {
-			return S3{}, fmt.Errorf("has the unknown parameter %q; there are %s", name, strings.Join(s3Parameters, ", "))
+		if !slices.Contains(s3Parameters(), name) {
+			return S3{}, fmt.Errorf("has the unknown parameter %q; there are %s", name, strings.Join(s3Parameters(), ", "))
 		}
 	}
 	s := S3{Bucket: place.Host, Region: q.Get("region"), Prefix: q.Get("prefix"), Profile: q.Get("profile")}

@@ -144,14 +144,14 @@ func (j *journal) replay(s job.Sink) {
 		name := kind.name()
 		j.streams[kind].between(from, n, func(text []byte) { s.Stream(name, text) }, func(n int64) { s.Skipped(name, n) })
 	}
-	clear := func(wait bool) {
+	takeBack := func(wait bool) {
 		e := job.ClearEvent(wait)
 		s.Event(e.Type, e.Data)
 	}
 	if at := j.cleared; at != [2]int64{} {
 		text(pieceStdout, 0, at[pieceStdout])
 		text(pieceStderr, 0, at[pieceStderr])
-		clear(false)
+		takeBack(false)
 	}
 	at := j.cleared
 	for _, p := range j.pieces {
@@ -161,13 +161,13 @@ func (j *journal) replay(s job.Sink) {
 			s.Event(e.Type, e.Data)
 		case pieceAsked:
 			s.Event(j.asked[p.n].Type, j.asked[p.n].Data)
-		default:
+		case pieceStdout, pieceStderr:
 			text(p.kind, at[p.kind], p.n)
 			at[p.kind] += p.n
 		}
 	}
 	if j.shown.clearing {
-		clear(true)
+		takeBack(true)
 	}
 }
 
@@ -207,6 +207,7 @@ func (j *journal) fill(res *job.Result) {
 		switch p.kind {
 		case pieceValue:
 			order.Add(job.PieceResult, p.n)
+		case pieceAsked: // a result has no requests
 		case pieceStdout, pieceStderr:
 			text(p.kind, at[p.kind], at[p.kind]+p.n, p.kind.inOrder().kept, p.kind.inOrder().dropped)
 			at[p.kind] += p.n

@@ -68,7 +68,7 @@ func listed(t *testing.T, res job.Result) string {
 	for _, o := range res.Outputs {
 		switch {
 		case o.Value != nil:
-			e := o.Value.Event()
+			e := o.Event()
 			s.Event(e.Type, e.Data)
 			values = append(values, *o.Value)
 		case o.Error != nil:

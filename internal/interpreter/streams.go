@@ -98,7 +98,8 @@ func (p *pump) copy() error {
 // read waits until there is something, and reads it behind the rest.
 func (p *pump) read(conn interface {
 	Read(f func(fd uintptr) bool) error
-}) (n int, err error) {
+},
+) (n int, err error) {
 	waited := conn.Read(func(fd uintptr) bool {
 		p.setIdle(false)
 		for {
