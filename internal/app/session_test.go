@@ -160,7 +160,8 @@ func TestSessionTimeoutAndInterrupt(t *testing.T) {
 		t.Errorf("after the timeout: %q", out)
 	}
 	// Interrupt, and what waits goes on.
-	running := k.submit(fields{"code": "import time\nx = 2\ntime.sleep(60)", "sessionId": id})
+	k.in(id, "import time\nx = 2") // the interrupt may come before the first line of what it interrupts
+	running := k.submit(fields{"code": "time.sleep(60)", "sessionId": id})
 	waiting := k.submit(fields{"code": "print(x)", "sessionId": id})
 	testenv.Eventually(t, "it runs", func() bool { return k.call(http.MethodGet, "/v1/jobs/"+running, nil).str("state") == "running" })
 	if a := k.call(http.MethodGet, sessionsPath+"/"+id, nil); a.str("state") != "busy" || a.str("waiting") != "1" {
