@@ -1,8 +1,10 @@
 package api_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,5 +46,22 @@ func TestDocsFilledIn(t *testing.T) {
 	}
 	if strings.Contains(page, "{{") || strings.Contains(page, "%!") {
 		t.Error("something of the page is not filled in")
+	}
+}
+
+// An output has the fields of its type only, so the description asks for no others.
+func TestOutputSchema(t *testing.T) {
+	t.Parallel()
+	var doc struct {
+		Components struct {
+			Schemas map[string]struct{ Required []string }
+		}
+	}
+	text := call(t, api.New(config(new(fakeStore))), http.MethodGet, "/openapi.json", "").Body.Bytes()
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	if got := doc.Components.Schemas["Output"].Required; !slices.Equal(got, []string{"type"}) {
+		t.Errorf("required are %v", got)
 	}
 }

@@ -123,6 +123,8 @@ func (s *server) registerJobs() {
 		OperationID: "cancelJob", Method: http.MethodDelete, Path: "/v1/jobs/{id}", Tags: []string{jobsTag},
 		Summary: "Cancel a job", Responses: cancelled, Errors: []int{400, 401, 404, 409, 410, 429, 503},
 	}, s.cancelJob)
+	// It has the fields of a value, or those of an error, or text: huma knows no "or" of embedded ones.
+	registry.Map()["Output"].Required = []string{"type"}
 	s.documentUpload(executePath, reflect.TypeFor[ExecuteBody]())
 	s.documentUpload(jobsPath, reflect.TypeFor[JobBody]())
 }

@@ -226,7 +226,12 @@ func (r *run) settle() {
 	// time to read, is how the code ended.
 	_ = r.w.control.SetReadDeadline(deadline.Add(parseTime))
 	_ = r.w.stdin.Close()
-	<-pumped
+	select {
+	case <-pumped:
+	case <-time.After(lastResort):
+		r.streams.letGo() // marks that the code has forged may hold the readers up
+		<-pumped
+	}
 	for m := range r.frames { // what the worker sent just before its end
 		if r.status == nil && r.protocol == nil {
 			r.accept(m)

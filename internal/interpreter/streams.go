@@ -191,6 +191,9 @@ func (s *streams) atFrame(f frame, pass func()) error {
 		return fmt.Errorf("%w: mark is out of place", errFrame)
 	}
 	s.frames = max(s.frames, f.Mark)
+	// No frame with a lower number comes any more. A stream that waits for one has a mark that the
+	// code has forged, and would not come to this one.
+	s.reach(meetFrame, f.Mark-1)
 	s.hurryUp(f.In)
 	s.mu.Lock()
 	s.wait(meetFrame, f.Mark, f.In, func(who int) bool {
@@ -223,13 +226,19 @@ func (s *streams) release() {
 	s.hurryUp(meetAll)
 }
 
-// drain stops the copying and copies what there is now.
-func (s *streams) drain() {
+// letGo ends all waiting: at the end of an execution the order of what is left matters less
+// than that there is an end, whatever marks the code has forged.
+func (s *streams) letGo() {
 	s.mu.Lock()
 	s.ended = [len(s.ended)]bool{meetStdout: true, meetStderr: true, meetFrame: true}
 	s.moved.Broadcast()
 	s.mu.Unlock()
 	s.hurryUp(meetAll)
+}
+
+// drain stops the copying and copies what there is now.
+func (s *streams) drain() {
+	s.letGo()
 	for _, p := range s.pumps {
 		_ = p.from.SetReadDeadline(time.Unix(1, 0))
 	}

@@ -126,7 +126,7 @@ type Result struct {
 	// Notices say what is missing of all this, and of the files.
 	Notices []Notice `json:"notices,omitempty" doc:"What is not here, or not as it was, with sizes and what to do about it: forms and values without room, pictures made smaller, tables cut, output and files dropped, forms that failed."`
 	// Outputs is for callers; the store keeps Order instead, which takes less.
-	Outputs    []Output `json:"outputs,omitempty" doc:"All of stdout, stderr and results, and error, in one list, in the order in which the code made it."`
+	Outputs    []Output `json:"outputs,omitempty" nullable:"false" doc:"All of stdout, stderr and results, and error, in one list, in the order in which the code made it."`
 	Order      Order    `json:"order,omitempty" hidden:"true"`
 	DurationMs float64  `json:"durationMs" doc:"Time the code ran, in milliseconds."`
 	// CPUMs and PeakMemoryBytes are 0 where the runner cannot measure them.
