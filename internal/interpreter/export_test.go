@@ -35,3 +35,14 @@ func (p *Pool) Rehearsals() (all Rehearsals) {
 	}
 	return all
 }
+
+// Usage is what its slot says that a worker, which is closed, has used.
+func (w *Worker) Usage() (cpuMicros, maxRSS int64) {
+	if w.end == nil {
+		return 0, 0
+	}
+	return w.end.cpuMicros, w.end.maxRSS
+}
+
+// SlotPid is the number of the slot's process: who has it is in the slot.
+func (w *Worker) SlotPid() int { return w.slot.pid }

@@ -1,7 +1,8 @@
 """A slot with several workers: a session and its copies, and theirs.
 
-It takes over from class Slot (slot.py) when the first copy is to be made, and gives
-the slot back when the last of the family has ended. Packets from the runner:
+It takes over from class Slot (slot.py) when the first copy is to be made, until the last
+of the family has ended. The slot gets no other worker then: what is known here of this
+family's members is in Python's memory. Packets from the runner:
 
     A 0                 a family begins, with the slot's worker, which is its member 0
     A pid               the worker has made this copy: a member from now on
@@ -44,7 +45,7 @@ class Family:
         self.slot = slot
         self.members = {slot.state.pid: ROOT}  # by pid
         self.pids = {ROOT: slot.state.pid}
-        self.status = 0
+        self.status, self.cpu, self.rss = 0, 0.0, 0
         self.poll = select.poll()
         for readable in slot.children, slot.channel:
             self.poll.register(readable, select.POLLIN)
@@ -60,7 +61,8 @@ class Family:
                 else:
                     self.obey()
         slot.end_all()
-        slot.status = self.status
+        slot.report.status, usage = self.status, slot.report.usage
+        usage[0], usage[1], usage[4] = int(self.cpu), int(self.cpu % 1 * 1e6), self.rss
 
     def obey(self):
         slot = self.slot
@@ -140,8 +142,8 @@ class Family:
                 self.kill_orphans(pid)  # as long as its number is its own
             _, status, usage = os.wait4(pid, 0)
             cpu = usage[0] + usage[1]
-            slot.cpu += cpu
-            slot.rss = max(slot.rss, usage[2])
+            self.cpu += cpu
+            self.rss = max(self.rss, usage[2])
             if member is not None:
                 del self.members[pid], self.pids[member]
                 self.status = status

@@ -36,7 +36,7 @@ func (w *Worker) limit(q job.Quota) error {
 	if q.DiskBytes == w.pool.cfg.Quota.DiskBytes || w.dirs.top != "" {
 		return nil
 	}
-	w.tell("R " + strconv.FormatInt(q.DiskBytes, 10))
+	w.tell("R size=" + strconv.FormatInt(q.DiskBytes, 10))
 	select {
 	case m := <-w.answers:
 		if err := m.failure(); err != nil {

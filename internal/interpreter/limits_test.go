@@ -246,7 +246,7 @@ func TestSizeThatComesTooLate(t *testing.T) {
 			t.Fatalf("%q, %v; usual are %q", res.Stdout, err, usual)
 		}
 		<-w.Exited()
-		if err := w.TellSlot("R 1048576"); err != nil {
+		if err := w.TellSlot("R size=1048576"); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.Close(); err != nil {

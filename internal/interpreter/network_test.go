@@ -1,6 +1,7 @@
 package interpreter_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -8,12 +9,11 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// sayNetwork is code that prints in which slot it is, in which network, and what it finds
+// sayNetwork is code that prints in which network it is, and what it finds
 // there: connections, packets, and whether it can have a port for itself.
 const sayNetwork = `
 import os, socket
-began = open('/proc/1/stat').read().rpartition(')')[2].split()[19]  # numbers of namespaces come again
-print(os.readlink('/proc/self/ns/pid') + began, os.readlink('/proc/self/ns/net'), end=' ')
+print(os.readlink('/proc/self/ns/net'), end=' ')
 found = [line for name in ('tcp', 'tcp6', 'udp', 'udp6', 'ip6_flowlabel') for line in open('/proc/net/' + name).readlines()[1:]]
 dev = open('/proc/net/dev').read().partition('lo:')[2].split()
 server = socket.socket()
@@ -46,20 +46,26 @@ datagrams[1].sendto(b'x', ('127.0.0.1', 8000))
 
 // networks runs code in a pool for one worker, several times, and returns the networks that
 // each slot has had. Each was as new.
-func networks(t *testing.T, times int, code string) map[string]map[string]bool {
+func networks(t *testing.T, times int, code string) map[int]map[string]bool {
 	t.Helper()
 	pool := newPool(t, func(c *interpreter.Config) { c.Size = 1 })
-	seen := map[string]map[string]bool{}
+	seen := map[int]map[string]bool{}
 	for range times {
-		fields := strings.SplitN(strings.TrimSpace(execute(t, pool, job.Spec{Code: sayNetwork + code}).Stdout), " ", 3)
-		if len(fields) != 3 || fields[2] != "as new" {
-			t.Errorf("the network of a new worker: %s", fields)
+		w := acquire(t, pool)
+		slot := w.SlotPid()
+		res, err := w.Execute(t.Context(), job.Spec{Code: sayNetwork + code, Timeout: ample})
+		if err = errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		network, found, _ := strings.Cut(strings.TrimSpace(res.Stdout), " ")
+		if found != "as new" {
+			t.Errorf("the network of a new worker: %s", res.Stdout)
 			continue
 		}
-		if seen[fields[0]] == nil {
-			seen[fields[0]] = map[string]bool{}
+		if seen[slot] == nil {
+			seen[slot] = map[string]bool{}
 		}
-		seen[fields[0]][fields[1]] = true
+		seen[slot][network] = true
 	}
 	return seen
 }
@@ -88,7 +94,7 @@ func TestNetworkIsKept(t *testing.T) {
 	slots := networks(t, 8, "a, b = socket.socketpair()\na.send(b'x')")
 	for slot, all := range slots {
 		if len(all) != 1 {
-			t.Errorf("%s had %d networks", slot, len(all))
+			t.Errorf("slot %d had %d networks", slot, len(all))
 		}
 	}
 	if len(slots) > 4 {

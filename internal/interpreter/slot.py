@@ -3,8 +3,13 @@
 A fork shares all memory, so the slot, too, pays for each page that it writes to while it
 has a worker, and each pays again after the next fork. So what it does for nearly every
 worker is one program, which runs without Python (program.py): it waits; makes a worker
-when it is told to; and, when that has ended and has left neither processes nor files,
-says so. It comes back here for all else.
+when it is told to; and, when that has ended and has left no files, says so. It comes back
+here for all else.
+
+And each worker has a copy of all that its slot knows. So what tells of a worker, such as
+its status, what it has used or the size of its disk, comes into no object of Python, whose
+memory nobody can clear: it is in buffers that only the program reads, and it clears them
+before it makes the next worker. A slot that has had a family, which takes Python, gets none.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -21,7 +26,7 @@ import struct
 SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
 CHILD = (int(signal.SIGCHLD),)
 # Why the program comes back. 0 is the worker, in its own process, and so is AWAITED.
-COMMAND, ENDED, REAPED, LEFT, TOUCHED, GONE, AWAITED = range(1, 8)
+COMMAND, ENDED, TOUCHED, GONE, AWAITED, SOME, NOBODY = range(1, 8)
 MOST = 16 << 10  # bytes of a command; paths are the most of it
 FDS = 4
 SUPERVISION = "process supervision"
@@ -55,7 +60,8 @@ class State(ctypes.Structure):
         ("pid", ctypes.c_int64),  # the worker's, or 0
         ("received", ctypes.c_int64),  # the size of the last command, or the error
         ("special", ctypes.c_int64),  # not 0: the end of this worker, or the next one's beginning, needs Python
-        ("zero", ctypes.c_int64), ("usual", ctypes.c_int64), ("nothing", ctypes.c_int64),  # constants
+        ("reaped", ctypes.c_int64),  # the child that was waited for, or the error
+        ("usual", ctypes.c_int64), ("nothing", ctypes.c_int64), ("childless", ctypes.c_int64),  # constants
     ]
 
 
@@ -67,16 +73,18 @@ class Slot:
             seal.open_slot()
         else:
             seal.become_subreaper()
-        self.network = network.Network() if self.strict else None
+        self.network = network.Network(zygote.native) if self.strict else None
         self.files = seal.Files(zygote.native, zygote.disk, owner, zygote.hidden, zygote.made) if self.strict else None
         if zygote.work_begins_empty:
             repl_worker.prepared.empty_size = zygote.empty.size.value = self.files.size_of_work()
+        self.last_pid = seal.open_last_pid() if self.strict else None
         self.children = signal_fd(CHILD)
         self.own_pid = os.getpid()
-        self.status, self.cpu, self.rss = None, 0.0, 0
         self.stale = False  # the files are the last worker's
         self.spent = False  # and so is the network, for good
         self.state, self.report = State(), Report(kind=b"E")
+        self.child = Report()  # the same of whoever was waited for last
+        self.news = ctypes.create_string_buffer(128)  # what self.children says
         self.data = ctypes.create_string_buffer(MOST)
         self.control = ctypes.create_string_buffer(socket.CMSG_SPACE(FDS * 4))
         self.fds = (ctypes.c_int * FDS).from_buffer(self.control, socket.CMSG_LEN(0))
@@ -86,6 +94,7 @@ class Slot:
         seal.limit_signals()
         if zygote.slot_filter is not None:
             zygote.slot_filter.install()
+        self.reset()
         gc.freeze()
 
     # --- the program
@@ -94,6 +103,7 @@ class Slot:
         steps, zygote = self.program, self.zygote
         self.add_receive()
         steps.label("spawn")
+        self.add_forgetting()
         self.workers = seal.Confinement(steps, zygote.fork, self.strict, owner, zygote.landlock, zygote.rules, zygote.filter,
                                         ctypes.addressof(self.fds), "forked")
         steps.same(self.data, b"V", 1, "parked")
@@ -101,29 +111,40 @@ class Slot:
         steps.label("parked")
         steps.leave(0)
         steps.label("forked")
-        pid = program.Word(0, program.EXPECT)  # of the step that waits for it
         steps.copy(self.field("pid"), program.RESULT, 8)
-        if self.strict:
-            steps.copy(pid, program.RESULT, 8)
         for i in range(FDS):
             fd = program.Word(0, 1)
             steps.copy(fd, ctypes.addressof(self.fds) + i * 4, 4)
             fd.step = steps.add(SUPERVISION, "close", 0)
         steps.jump("wait")
-        steps.label("ended")
+        self.add_end()
         if self.strict:
-            self.add_end(pid)
-            steps.jump("wait")
-        for label, why in (("special", ENDED), ("command", COMMAND), ("reaped", REAPED), ("left", LEFT), ("touched", TOUCHED),
-                           ("gone", GONE)):
-            steps.label(label)
-            steps.leave(why)
+            self.add_report()
+        else:
+            self.add_gathering()
+        for label, why in (("command", COMMAND), ("over", ENDED), ("touched", TOUCHED), ("gone", GONE)):
+            if label not in steps.labels:
+                steps.label(label)
+                steps.leave(why)
+
+    def add_forgetting(self):
+        """Before there is another worker, forget the last one."""
+        steps = self.program
+        seen = [(ctypes.addressof(self.report) + Report.status.offset, ctypes.sizeof(Report) - Report.status.offset),
+                (ctypes.addressof(self.child), ctypes.sizeof(Report)), (ctypes.addressof(self.news), ctypes.sizeof(self.news))]
+        if self.strict:
+            seen += [(ctypes.addressof(buffer), ctypes.sizeof(buffer)) for buffer in (self.files.seen, self.network.seen)]
+        zeros = ctypes.create_string_buffer(max(size for _, size in seen))
+        for address, size in seen:
+            steps.copy(address, zeros, size)
+        if self.last_pid is not None:  # numbers of processes begin anew
+            steps.add("pid namespace", "pwrite64", self.last_pid, b"1", 1, 0, expect=program.MAY_FAIL)
 
     def add_receive(self):
         """Wait, and go on if what comes is the usual command for another worker."""
         steps, state = self.program, self.state
         usual = b"W " + os.fsencode(seal.WORK) + b"\0" + os.fsencode(seal.TMP)
-        state.usual, state.nothing = len(usual), -errno.EAGAIN
+        state.usual, state.nothing, state.childless = len(usual), -errno.EAGAIN, -errno.ECHILD
         socket_fd = self.channel.fileno()
         piece = struct.pack("PN", ctypes.addressof(self.data), MOST)
         self.piece = ctypes.create_string_buffer(piece, len(piece))
@@ -145,22 +166,79 @@ class Slot:
         steps.same(self.field("received"), self.field("usual"), 8, "command")
         steps.same(ctypes.addressof(self.data) + 1, usual[1:], len(usual) - 1, "command")  # W or V
         steps.same(self.control, rights, len(rights), "command")
-        steps.same(self.field("special"), self.field("zero"), 8, "command")
+        steps.same(self.field("special"), program.ZERO, 8, "command")
 
-    def add_end(self, pid):
-        """A child has ended. If it was the worker, and nothing is left, say so."""
-        steps, report = self.program, ctypes.addressof(self.report)
-        steps.same(self.field("special"), self.field("zero"), 8, "special")
-        steps.add(SUPERVISION, "read", self.children, bytes(128), 128, expect=program.MAY_FAIL)
-        pid.step = steps.add(SUPERVISION, "wait4", -1, report + Report.status.offset, os.WNOHANG, report + Report.usage.offset,
-                             expect=0, otherwise="reaped")
+    def add_end(self):
+        """Children have ended: the worker, or orphans of it that this process has inherited."""
+        steps = self.program
+        steps.label("ended")
+        steps.add(SUPERVISION, "read", self.children, self.news, len(self.news), expect=program.MAY_FAIL)
+        steps.label("reap")
+        self.add_wait(os.WNOHANG)
+        steps.same(self.field("reaped"), program.ZERO, 8, "one more")
+        steps.jump("wait")
+        steps.label("one more")
+        steps.same(self.field("reaped"), self.field("childless"), 8, "count")
+        steps.jump("wait")
+        steps.label("count")
+        self.add_count("reap")
+        steps.jump("over")
+
+    def add_wait(self, flags):
+        child = ctypes.addressof(self.child)
+        self.program.add(SUPERVISION, "wait4", -1, child + Report.status.offset, flags, child + Report.usage.offset,
+                         expect=program.MAY_FAIL)
+        self.program.copy(self.field("reaped"), program.RESULT, 8)
+
+    def add_count(self, other):
+        """Add up what a child has used. Go on at the label if it is not the worker, else note how that ended."""
+        steps, report, child = self.program, ctypes.addressof(self.report), ctypes.addressof(self.child)
+        for i in range(4):  # the times
+            at = Report.usage.offset + i * program.WORD
+            steps.sum(report + at, child + at)
+        at = Report.usage.offset + 4 * program.WORD  # the peak of memory
+        steps.most(report + at, child + at)
+        steps.same(self.field("reaped"), self.field("pid"), 8, other)
+        steps.copy(report + Report.status.offset, child + Report.status.offset, 4)
+
+    def add_report(self):
+        """End all that is left of the worker, and say so. The first step is for who is told to."""
+        steps = self.program
+        steps.label("kill")
+        steps.same(self.field("pid"), program.ZERO, 8, "over")
+        steps.jump("wait")  # it has just ended
+        # All of this pid namespace but its first process.
+        steps.label("over")
         steps.add(SUPERVISION, "kill", -1, SIGKILL, expect=-errno.ESRCH, otherwise="left")
+        steps.same(self.field("special"), program.ZERO, 8, "touched")
         self.files.add_look(steps, "touched")
         self.network.add_look(steps, "touched")
         size = ctypes.sizeof(self.report)
         steps.add(SUPERVISION, "sendto", self.channel.fileno(), self.report, size, int(socket.MSG_NOSIGNAL), None, 0,
                   expect=size, otherwise="gone")
-        steps.copy(self.field("pid"), self.field("zero"), 8)
+        steps.copy(self.field("pid"), program.ZERO, 8)
+        steps.jump("wait")
+        steps.label("left")
+        self.add_wait(0)
+        steps.same(self.field("reaped"), self.field("childless"), 8, "count left")
+        steps.jump("over")
+        steps.label("count left")
+        self.add_count("left")
+        steps.jump("left")
+
+    def add_gathering(self):
+        """Wait for those children that have ended, and say whether there are others."""
+        steps = self.program
+        steps.label("gather")
+        self.add_wait(os.WNOHANG)
+        steps.same(self.field("reaped"), program.ZERO, 8, "ended one")
+        steps.leave(SOME)
+        steps.label("ended one")
+        steps.same(self.field("reaped"), self.field("childless"), 8, "count one")
+        steps.leave(NOBODY)
+        steps.label("count one")
+        self.add_count("gather")
+        steps.jump("gather")
 
     def field(self, name):
         return ctypes.addressof(self.state) + getattr(State, name).offset
@@ -177,121 +255,89 @@ class Slot:
             if why < 0:
                 self.complain(why)
             elif why == COMMAND:
-                if self.obey():
-                    label = "spawn"
+                label = self.obey()
+                ctypes.memset(self.data, 0, max(self.state.received, 0))
             elif why == GONE:
                 os._exit(0)
             else:
-                self.note_end(why)
-            if self.status is not None:
+                if why == ENDED:
+                    self.end_all()
                 self.end_worker()
 
     def obey(self):
-        """Do what the runner says. Returns True if the program shall make a worker."""
+        """Do what the runner says. Returns where the program shall go on."""
         if self.state.received <= 0:  # the runner is gone
             self.end_all()
             os._exit(0)
-        data = ctypes.string_at(self.data, self.state.received)
-        command = data[:1]
+        command, rest = self.data[0], ctypes.addressof(self.data) + 2  # which it is, and a space
         if command in (b"W", b"V"):
             if self.spent:  # which the runner was told
                 os._exit(1)
             self.renew()
-            work, _, tmp = data[2:].partition(b"\0")
-            self.workers.set_dirs(work, tmp)
-            return True
+            self.workers.set_dirs(rest)
+            return "spawn"
         if command == b"K":
-            self.end_all()
+            if self.strict:
+                return "kill"
+            if self.state.pid:
+                self.end_all()
+                self.end_worker()
         elif command == b"I":
             signal_group(self.state.pid, SIGINT)
         elif command == b"P":
             self.channel.send({"type": "ok"})
         elif command == b"R":
-            self.resize(int(data[1:]))
+            self.resize(rest)
         elif command == b"D":
             self.open_work(seal.WORK)
         elif command == b"C":
             self.renew()
         elif command == b"A":
             self.begin_family()
-        return False
-
-    def note_end(self, why):
-        """A child has ended: the worker, or an orphan of it that this process has inherited."""
-        if why == ENDED:
-            try:
-                os.read(self.children, 128)
-            except BlockingIOError:
-                pass
-        elif why == REAPED:
-            self.note(self.program.result())
-        else:
-            self.note(self.state.pid)
-        if self.status is None:
-            self.reap(os.WNOHANG)
-
-    def note(self, pid):
-        """What the program's wait has found: it is in the report."""
-        if pid > 0:
-            usage = self.report.usage
-            self.count(pid, self.report.status, usage[0] + usage[2] + (usage[1] + usage[3]) / 1e6, usage[4])
-
-    def count(self, pid, status, cpu, rss):
-        self.state.special = 1  # there is more to report than the program sees
-        self.cpu += cpu
-        self.rss = max(self.rss, rss)
-        if pid == self.state.pid:
-            self.status = status
+        return "wait"
 
     def end_worker(self):
-        self.end_all()
+        """Say that nothing is left of the worker but its files. What else there is to say is in the report."""
         self.renew_network()
         # They stay until C, or at the latest the next W, for the runner to collect.
         self.stale = self.files is not None and self.files.touched()
-        report, usage = self.report, self.report.usage
-        report.status, report.touched, report.spent = self.status, self.stale, self.spent
-        usage[0], usage[1], usage[2], usage[3], usage[4] = int(self.cpu), int(self.cpu % 1 * 1e6), 0, 0, self.rss
-        self.state.pid, self.state.special = 0, int(self.stale)
-        self.status, self.cpu, self.rss = None, 0.0, 0
+        if self.program.exposed:
+            self.spent = True
+        report = self.report
+        report.touched, report.spent = self.stale, self.spent
+        self.reset()
         try:
             self.channel.socket.send(report)
         except OSError:
             os._exit(0)
         report.touched = 0
 
+    def reset(self):
+        """There is no worker, and none that needs more than the program."""
+        self.state.pid = 0
+        self.state.special = int(self.stale or self.spent or self.zygote.native is None)
+
     def begin_family(self):
         if not self.state.pid:  # it has just ended, which the runner was told
             self.channel.send({"type": "failed", "layer": "", "error": "there is no worker"})
             return
-        self.state.special = 1
         kin = family.Family(self)
         kin.answer(kin.adopt, family.ROOT)
         kin.serve()
-
-    def reap(self, flags):
-        """Wait for children; report whether any may be left."""
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, flags)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            self.count(pid, status, usage[0] + usage[1], usage[2])
-            if pid == self.state.pid:
-                return True
+        self.spent = True
+        self.end_worker()
 
     def end_all(self):
         """Kill everything that descends from the worker, and the worker."""
         if self.strict:
             # All of this pid namespace but its first process.
-            while seal.libc.kill(-1, SIGKILL) == 0 and self.reap(0):
+            while seal.libc.kill(-1, SIGKILL) == 0 and self.reap():
                 pass
             return
         signal_group(self.state.pid, SIGKILL)
         # Whatever the worker leaves behind becomes a child of this process. Groups go
         # first and in one step, so that a fork bomb cannot outrun it.
-        while self.reap(os.WNOHANG):
+        while self.program.run("gather") != NOBODY:
             for pid in children_of(os.getpid()):
                 try:
                     signal_group(os.getpgid(pid), SIGKILL)
@@ -300,11 +346,20 @@ class Slot:
                     pass
             select.select([], [], [], 0.001)
 
+    def reap(self):
+        """Wait for a child of a family; report whether there was one."""
+        try:
+            os.wait()
+        except ChildProcessError:
+            return False
+        return True
+
     def renew(self):
         if self.stale:
             self.files.renew()
             self.workers.open_ruleset()
-            self.stale, self.state.special = False, 0
+            self.stale = False
+            self.reset()
 
     def renew_network(self):
         """Before the runner is told of the worker's end: it need not wait for the files to be
@@ -326,12 +381,12 @@ class Slot:
         self.channel.send({"type": "dir"}, fd)
         os.close(fd)
 
-    def resize(self, disk):
+    def resize(self, options):
         self.state.special = 1
         if not self.state.pid:  # it has just ended: the next one is to have the usual size
             self.stale = True
         try:
-            self.files.resize(disk)
+            self.files.resize(options)
             self.channel.send({"type": "ok"})
         except Exception as error:
             self.channel.send(failure(error))

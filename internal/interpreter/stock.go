@@ -318,7 +318,7 @@ func (st *stock) living(ctx context.Context) (*zygote, error) {
 func (st *stock) giveBack(s *slot, end *workerEnd) {
 	if end == nil || end.spent || !s.running() {
 		if end != nil && end.spent {
-			st.pool.cfg.Log.Debug("interpreter: slot cannot have another network; another slot takes its place")
+			st.pool.cfg.Log.Debug("interpreter: slot cannot be made as new; another slot takes its place")
 		}
 		st.pool.closeSlot(s)
 		return

@@ -20,7 +20,7 @@ a fork is what a fork costs:
     V dir tmp + the same                       and somebody waits for it
     I                                          SIGINT to the worker's process group
     K                                          the end of everything in the sandbox
-    R bytes                                    change the size of its file systems
+    R size=bytes                               change the options of its file systems
     P                                          answer once all before it is done
     A 0                                        the worker will be copied: see family.py
     {"type": "ok"}, {"type": "failed", ...}    answers to R and P, and what went wrong

@@ -28,26 +28,27 @@ seal = None  # the zygote puts it here
 class Network:
     """The namespace that this process, the first of a slot, is in."""
 
-    def __init__(self):
+    def __init__(self, native):
         """It is new."""
         try:
             set_up()
             self.fd = open_trace()
-            self.unused = self.read()
+            self.unused = os.pread(self.fd, MOST, 0)
         except OSError as error:
             raise seal.LayerError(LAYER, "set up the loopback", error)
-
-    def read(self):
-        return os.pread(self.fd, MOST, 0)
+        self.seen = ctypes.create_string_buffer(MOST)
+        self.look = seal.Program(native)
+        self.add_look(self.look)
+        self.look.build()
 
     def used(self):
-        return self.read() != self.unused
+        return self.look.run() != 0
 
-    def add_look(self, program, used):
-        """Steps that go on at the label if it was used."""
-        seen, size = ctypes.create_string_buffer(MOST), len(self.unused)
-        program.add(LAYER, "pread64", self.fd, seen, MOST, 0, expect=size, otherwise=used)
-        program.same(seen, self.unused, size, used)
+    def add_look(self, program, used=None):
+        """Steps that go on at the label, or stop, if it was used."""
+        size = len(self.unused)
+        program.add(LAYER, "pread64", self.fd, self.seen, MOST, 0, expect=size, otherwise=used)
+        program.same(self.seen, self.unused, size, used)
 
     def renew(self):
         """Make another one for this process and what it will fork. Nobody else is in the old

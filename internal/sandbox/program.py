@@ -9,8 +9,11 @@ comes back to Python when it is confined already.
 
 A step of the table is nine words: what to do, six arguments, what the result must be,
 and where to go on if it is something else; the word before the first step has the last
-result. Besides system calls there are steps that copy memory, compare it, go on at
-another step, and go back to Python.
+result. Besides system calls there are steps that copy memory, compare it, add numbers in
+it or keep the larger one, go on at another step, and go back to Python.
+
+What a program handles leaves no copy in Python's memory, which processes that are forked
+later would have: it is where its steps have put it, and nowhere else.
 
 On architectures for which there are no instructions here, Python takes the steps.
 
@@ -23,8 +26,9 @@ import os
 MACHINE = os.uname().machine
 
 # In the place of a system call's number: return the first argument; copy memory, to and
-# from; compare memory, with the result 0 if it is the same; go on at a step.
-LEAVE, COPY, SAME, JUMP = -1, -2, -3, -4
+# from; compare memory, with the result 0 if it is the same; go on at a step; add a word of
+# memory to another; make it the other if that is smaller.
+LEAVE, COPY, SAME, JUMP, ADD, MOST = -1, -2, -3, -4, -5, -6
 # What a step's result must be; other numbers stand for themselves. FORK is 0, which it is
 # in the new process; in the other one this is never what it must be.
 MAY_FAIL, FORK, NO_ERROR = -10001, -10002, -10003
@@ -39,6 +43,7 @@ NUMBERS = {
     "landlock_restrict_self": (446, 446), "mount_setattr": (442, 442), "setns": (308, 268), "pidfd_open": (434, 434),
     "pivot_root": (155, 41), "ppoll": (271, 73), "recvmsg": (47, 212), "sendto": (44, 206), "read": (0, 63),
     "wait4": (61, 260), "kill": (62, 129), "statx": (332, 291), "listxattr": (194, 11), "pread64": (17, 67),
+    "pwrite64": (18, 68),
 }
 COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE)
 
@@ -64,8 +69,10 @@ CODE = {
     # 3:      cmp rax,rcx; jne bad
     # good:   add rbx,72; jmp next
     # own:    mov rcx,rdx; cmp rax,-2; je copy; cmp rax,-3; je same; cmp rax,-4; je jump
-    #         mov rax,rdi; jmp return
+    #         cmp rax,-5; je sum; cmp rax,-6; je most; mov rax,rdi; jmp return
     # copy:   rep movsb; jmp good
+    # sum:    mov rcx,[rsi]; add [rdi],rcx; jmp good
+    # most:   mov rcx,[rsi]; cmp rcx,[rdi]; jle good; mov [rdi],rcx; jmp good
     # same:   xor eax,eax; repe cmpsb; setne al; jmp check
     # bad:    mov rdi,[rbx+64]; test rdi,rdi; js failed
     # jump:   lea rbx,[rbp+rdi]; jmp next
@@ -73,9 +80,10 @@ CODE = {
     # return: pop rbp; pop rbx; ret
     "x86_64": bytes.fromhex(
         "53554889fd488d1c37488b03488b7b08488b7310488b53184885c0784c4c8b53204c8b43284c8b4b300f05488945f848"
-        "8b4b384881f9efd8ffff74274881f9eed8ffff75094885c074197857eb424881f9edd8ffff75074885c07834eb054839"
-        "c8752d4883c348eba04889d14883f8fe74114883f8fd740f4883f8fc741b4889f8eb29f3a4ebdc31c0f3a60f95c0eb9b"
-        "488b7b404885ff780a488d5c3d00e966ffffff4889d84829e848f7d05d5bc3"),
+        "8b4b384881f9efd8ffff74274881f9eed8ffff75094885c07419787beb664881f9edd8ffff75074885c07858eb054839"
+        "c875514883c348eba04889d14883f8fe741d4883f8fd74304883f8fc743f4883f8fb740f4883f8fa74114889f8eb41f3"
+        "a4ebd0488b0e48010febc8488b0e483b0f7ec048890febbb31c0f3a60f95c0e977ffffff488b7b404885ff780a488d5c"
+        "3d00e942ffffff4889d84829e848f7d05d5bc3"),
 }.get(MACHINE)
 
 WORD = 8
@@ -86,6 +94,9 @@ STOP = -1  # in the place of where to go on
 libc = ctypes.CDLL(None, use_errno=True)
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long
+_memcmp = libc.memcmp
+_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+ZERO = ctypes.c_int64()
 
 
 def native():
@@ -115,6 +126,8 @@ class Program:
         self.labels = {}
         self.keep = []  # what the arguments point to
         self.native = run
+        # Python has added numbers, which are somewhere in its memory now.
+        self.exposed = False
 
     def add(self, layer, name, *args, expect=NO_ERROR, otherwise=None):
         """Append a system call; text and buffers are passed by address. Where its result is
@@ -136,6 +149,14 @@ class Program:
     def same(self, one, other, size, otherwise=None):
         """Go on at the label, or stop, unless the memory is the same."""
         self.append("", "compare", SAME, (one, other, size), 0, otherwise)
+
+    def sum(self, target, source):
+        """Add a word of memory to another."""
+        self.append("", "add", ADD, (target, source))
+
+    def most(self, target, source):
+        """Let a word of memory be the larger of it and another, as signed numbers."""
+        self.append("", "compare", MOST, (target, source))
 
     def jump(self, label):
         self.append("", "jump", JUMP, (label,))
@@ -202,9 +223,11 @@ class Program:
                 offset = args[0]
             elif what == COPY:
                 ctypes.memmove(*args[:3])
+            elif what in (ADD, MOST):
+                self.calculate(what, args[0], args[1])
             else:
                 if what == SAME:
-                    result = int(ctypes.string_at(args[0], args[2]) != ctypes.string_at(args[1], args[2]))
+                    result = int(_memcmp(*args[:3]) != 0)
                 else:
                     result = _syscall(what, *[ctypes.c_long(arg) for arg in args])
                     if result < 0:
@@ -214,6 +237,14 @@ class Program:
                     if otherwise == STOP or expect == FORK and result < 0:
                         return ~(offset - STEP)
                     offset = otherwise
+
+    def calculate(self, what, target, source):
+        if _memcmp(target, ctypes.addressof(ZERO), WORD) == 0:
+            ctypes.memmove(target, source, WORD)  # no number is negative
+            return
+        self.exposed = True
+        one, other = [ctypes.c_int64.from_address(address) for address in (target, source)]
+        one.value = one.value + other.value if what == ADD else max(one.value, other.value)
 
     def failure(self, code):
         """Layer, call and error of a run that returned a code below 0."""

@@ -64,6 +64,7 @@ ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime",
        "nsswitch.conf", "os-release", "debian_version")
 # What tells of the machine and its other users, and may be read by everybody.
 HIDDEN_PROC = (b"/proc/keys", b"/proc/key-users", b"/proc/kallsyms", b"/proc/timer_list")
+LAST_PID = "/proc/sys/kernel/ns_last_pid"
 ETC_OWN = {
     "passwd": "root:x:0:0:root:/:/usr/sbin/nologin\nuser:x:1000:1000:user:/work:/bin/sh\n"
               "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
@@ -283,7 +284,9 @@ def open_slot():
     """Set up the namespaces that one worker after the other will live in. The process
     is the first in them: what a worker leaves behind becomes its child. For the network
     see network.py."""
-    mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None, "proc")
+    # Whom a worker cannot trace it does not see: of this process, the kernel would tell what all
+    # workers before have used together.
+    mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, b"hidepid=4", "proc")
     # Terminals end with their processes, too: no worker finds one of another. The machine has
     # some 3000 for all sandboxes together. Where the runner is an ordinary user these files are
     # the code's, who could change their modes for the next one.
@@ -294,6 +297,15 @@ def open_slot():
             mount(b"/dev/null", path, None, MS_BIND, None, "proc")
     if os.path.ismount(STASH):
         check(_umount2(os.fsencode(STASH), MNT_DETACH), "proc", "umount the whole one")
+
+
+def open_last_pid():
+    """Open what says where numbers of processes go on, to be written to by the first process of
+    their namespace; None where the kernel has no such file."""
+    try:
+        return os.open(LAST_PID, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 # --- a worker's files ----------------------------------------------------------------
@@ -352,7 +364,7 @@ class Files:
 
     def remember(self):
         self.look.run()  # whatever it says
-        self.untouched.raw = self.seen.raw
+        ctypes.memmove(self.untouched, self.seen, len(self.seen))
 
     def options(self, disk_bytes, mode):
         inodes = max(1024, min(disk_bytes // 4096, 65536))
@@ -391,12 +403,12 @@ class Files:
         self.mount()
         self.remember()
 
-    def resize(self, disk_bytes):
-        """Change their size limit for the current worker."""
+    def resize(self, options):
+        """Change their size limit for the current worker. The address of mount's options comes from
+        outside Python, which shall not know them: see slot.py."""
         self.resized = True
-        data = b"size=%d" % disk_bytes
         for path in (b"/work", b"/tmp"):
-            mount(None, path, None, MS_REMOUNT | SCRATCH, data)
+            mount(None, path, None, MS_REMOUNT | SCRATCH, ctypes.c_char_p(options))
 
 
 def ways(hidden):
@@ -605,8 +617,11 @@ class Confinement:
         mounted now."""
         self.landlock.make_ruleset(True, self.rules, self.RULESET)
 
-    def set_dirs(self, work, tmp):
-        self.work.value, self.tmp.value = work, tmp
+    def set_dirs(self, address):
+        """Take over the two paths that are there, each with a zero at its end, past Python: see slot.py."""
+        for path in (self.work, self.tmp):
+            libc.strcpy(path, ctypes.c_void_p(address))
+            address += libc.strlen(path) + 1
 
 
 CAP_HEADER = struct.pack("Ii", 0x20080522, 0)

@@ -97,6 +97,20 @@ class ProgramTest(unittest.TestCase):
                 p.build()
                 self.assertEqual(p.run(), want, (first, second, size))
 
+    def test_sum_and_most(self):
+        for total, largest, values in ((0, 0, ()), (7, 7, (7,)), (1 << 40, 1 << 40, (0, 1 << 40)), (15, 9, (5, 9, 1))):
+            for p in self.each():
+                seen = words(0, 0)
+                for value in values:
+                    source = words(value)
+                    p.keep.append(source)
+                    p.sum(ctypes.addressof(seen), source)
+                    p.most(ctypes.addressof(seen) + 8, source)
+                p.build()
+                self.assertEqual((p.run(), list(seen)), (0, [total, largest]))
+                # One number is taken over as it is.
+                self.assertEqual(p.exposed, p.native is None and len(values) > 2)
+
     def test_jump_back(self):
         for p in self.each():
             counter, reader, writer = words(0), *os.pipe()

@@ -1,5 +1,5 @@
 # tries: read environments, arguments, memory maps and memory of the runner and of all other processes
-# strict: its /proc shows nobody else but its supervisor, which is out of reach
+# strict: its /proc shows nobody else
 # basic: Landlock refuses
 # end: ok HELD
 

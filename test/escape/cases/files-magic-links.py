@@ -1,5 +1,5 @@
 # tries: reach other processes' roots, directories, programs and open files through /proc
-# strict: its /proc shows nobody else but its supervisor, which is out of reach
+# strict: its /proc shows nobody else
 # basic: Landlock refuses
 # end: ok HELD
 

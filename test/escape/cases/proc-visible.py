@@ -1,9 +1,9 @@
 # tries: see other processes
-# strict: only its supervisor, as pid 1
+# strict: only those that it has started
 # basic: not protected: there is no pid namespace; ids and names of processes may show, their environment and memory do not
 # end: ok HELD
 
-found = [pid for pid in visible_pids() if pid != 1 and not is_ours(pid)]
+found = [pid for pid in visible_pids() if (pid != 1 or own_namespace("pid")) and not is_ours(pid)]
 if found:
     escaped("processes %s" % found[:20])
 if not own_namespace("pid"):
