@@ -128,7 +128,7 @@ func serve(ctx context.Context, cfg api.Config, method, path, body string) *http
 func config(s *fakeStore) api.Config {
 	return api.Config{
 		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Events: s, Bell: s, Queue: new(fakeQueue), Hub: api.NewHub("test"), Observer: new(observer),
-		Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler), MaxBodyBytes: 1000, SyncQueueWait: 30 * time.Second, Version: "1",
+		Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler), MaxBodyBytes: 1000, MaxFileBytes: 2000, SyncQueueWait: 30 * time.Second, Version: "1",
 		Limits: job.Limits{
 			MaxCodeBytes: 100, DefaultTimeout: time.Minute, MaxTimeout: time.Hour, MaxAttempts: 1, Queues: []string{"default"},
 			DefaultQueue: "default", DefaultResultTTL: time.Hour, MaxResultTTL: time.Hour,

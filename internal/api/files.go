@@ -264,6 +264,9 @@ func (s *server) putInputs(ctx context.Context, n job.NewJob) error {
 	ctx, cancel := context.WithTimeout(ctx, putTime)
 	defer cancel()
 	for i, f := range n.Spec.Files {
+		if f.Stored {
+			continue
+		}
 		if _, err := s.cfg.Blobs.Put(ctx, job.InputKey(n.Job.ID, i), bytes.NewReader(f.Content)); err != nil {
 			s.dropInputs(ctx, n)
 			return fileError(err)

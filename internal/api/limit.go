@@ -15,10 +15,6 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// refusedBodyTime is what a caller whose request is refused has to send the rest of
-// it, so that the connection can be used again.
-const refusedBodyTime = time.Second
-
 // limited keeps callers to their rate. If the rate cannot be looked at, the request
 // passes: whatever it needs Redis for will say so better.
 func limited(rate func(context.Context, string) (job.Rate, error), log *slog.Logger) gin.HandlerFunc {
@@ -40,8 +36,6 @@ func limited(rate func(context.Context, string) (job.Rate, error), log *slog.Log
 		if r.Allowed {
 			return
 		}
-		// Recorders in tests have no deadlines; a real connection always does.
-		_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(refusedBodyTime))
 		abort(c, rateProblem(r))
 	}
 }

@@ -138,65 +138,73 @@ func keyOfBrowser(r *http.Request) string {
 }
 
 // buffered reads the whole body first, bounded in size and time, and refuses what
-// is not UTF-8, which encoding/json would silently change.
-//
-// The deadline is taken back afterwards: net/http watches the connection while a
-// handler runs, and a read deadline that passes then looks to it like a caller
-// who went away. For the same reason the server sets no ReadTimeout.
-func buffered(most int64, timeout time.Duration, memory *bytesHeld) gin.HandlerFunc {
+// is not UTF-8, which encoding/json would silently change. A file as a body is left to
+// its handler.
+func buffered(cfg *Config, memory *bytesHeld) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if c.Request.Body == nil || c.Request.Body == http.NoBody {
-			return
+		in, ok := c.Request.Body.(*incoming)
+		if !ok {
+			return // there is none
 		}
 		if coding := c.GetHeader("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-			refuseBody(c, newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body without Content-Encoding"))
+			abort(c, newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body without Content-Encoding"))
 			return
 		}
-		control := http.NewResponseController(c.Writer)
-		// Recorders in tests have no deadlines; a real connection always does.
-		_ = control.SetReadDeadline(time.Now().Add(timeout))
+		most := cfg.MaxBodyBytes
+		if isRaw(c) {
+			most = cfg.MaxFileBytes
+		}
+		if in.length > most {
+			abort(c, bodyProblem(&http.MaxBytesError{Limit: most}, cfg.BodyTimeout))
+			return
+		}
+		body := http.MaxBytesReader(c.Writer, in, most)
+		if isRaw(c) {
+			c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), streamKey{}, body))
+			return
+		}
 		share := &share{of: memory}
 		defer share.release()
-		body, err := readBody(c, most, share)
+		whole, err := io.ReadAll(&sharedReader{body, share})
 		switch {
 		case errors.Is(err, errNoMemory):
-			refuseBody(c, tooMuch("too_many_bytes", "the process holds as many bytes of requests as it may; try again",
+			abort(c, tooMuch("too_many_bytes", "the process holds as many bytes of requests as it may; try again",
 				memory.inUse(), memory.most, time.Second))
-		case errors.As(err, new(*http.MaxBytesError)):
-			refuseBody(c, newProblem(http.StatusRequestEntityTooLarge, "body_too_large",
-				fmt.Sprintf("the request body is larger than %d bytes; send less", most)))
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			refuseBody(c, newProblem(http.StatusRequestTimeout, "body_timeout",
-				fmt.Sprintf("the request body did not arrive within %s", timeout)))
 		case err != nil:
-			refuseBody(c, badRequest("the request body ended early; send as many bytes as Content-Length says"))
-		case !isForm(c) && !isRaw(c) && !utf8.Valid(body):
-			_ = control.SetReadDeadline(time.Time{})
+			abort(c, bodyProblem(err, cfg.BodyTimeout))
+		case !isForm(c) && !utf8.Valid(whole):
 			abort(c, badRequest(fmt.Sprintf("the request body is not valid UTF-8 (first wrong byte at offset %d); encode it as UTF-8",
-				firstInvalid(body))))
+				firstInvalid(whole))))
 		default:
-			_ = control.SetReadDeadline(time.Time{})
-			c.Request.Body = io.NopCloser(bytes.NewReader(body))
+			c.Request.Body = io.NopCloser(bytes.NewReader(whole))
 			c.Next() // the share is released after it
 		}
 	}
 }
 
-func readBody(c *gin.Context, most int64, share *share) ([]byte, error) {
-	if c.Request.ContentLength > most {
-		return nil, &http.MaxBytesError{Limit: most}
+// bodyProblem words why a body could not be read to its end.
+func bodyProblem(err error, patience time.Duration) *Problem {
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return newProblem(http.StatusRequestEntityTooLarge, "body_too_large",
+			fmt.Sprintf("the request body is larger than %d bytes; send less", large.Limit))
 	}
-	return io.ReadAll(&sharedReader{http.MaxBytesReader(c.Writer, c.Request.Body, most), share})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return newProblem(http.StatusRequestTimeout, "body_timeout",
+			fmt.Sprintf("nothing of the request body arrived for %s, or less than %d bytes a second", patience, slowestBody))
+	}
+	return badRequest("the request body ended early; send as many bytes as Content-Length says")
 }
 
-// refuseBody answers a request whose body was not read to its end. What remains
-// of it would be taken for the next request, so the connection ends with this one.
-func refuseBody(c *gin.Context, p *Problem) {
-	c.Header("Connection", "close")
-	// net/http reads what it may have to discard before it answers: not from a
-	// caller who does not send it.
-	_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now())
-	abort(c, p)
+// streamKey is the context key of a body that is a file.
+type streamKey struct{}
+
+// streamOf returns the body of a request that is a file.
+func streamOf(ctx context.Context) io.Reader {
+	body, ok := ctx.Value(streamKey{}).(io.Reader)
+	if !ok {
+		return http.NoBody
+	}
+	return body
 }
 
 func firstInvalid(b []byte) int {

@@ -25,7 +25,7 @@ func sameSite(origins []string) gin.HandlerFunc {
 		case site == "same-origin", site == "none", site == "" && origin == "":
 		case origin != "" && isOurs(origin, r.Host, origins):
 		default:
-			refuseBody(c, foreignOrigin())
+			abort(c, foreignOrigin())
 		}
 	}
 }

@@ -67,7 +67,8 @@ type Config struct {
 	// Origins are patterns of hosts whose pages may open WebSockets, besides this one's.
 	Origins       []string
 	MaxBodyBytes  int64
-	BodyTimeout   time.Duration // how long a caller may take to send a body; 30 s
+	MaxFileBytes  int64         // of a file that is a body; it is not held
+	BodyTimeout   time.Duration // how long a caller may send nothing of a body; 30 s
 	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
 	MaxSyncWaits  int           // synchronous calls, and long polls, that may wait at once; 0 is no limit
 	// SlowestWrite is how long the reader of a stream may take nothing before he loses his
@@ -135,8 +136,8 @@ func New(cfg Config) http.Handler {
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
-	engine.Use(observed(cfg.Observer, cfg.Log, !cfg.NoAccessLog), recovered(cfg.Log), sameSite(cfg.Origins), authenticated(cfg.Keys),
-		limited(cfg.Rate, cfg.Log), buffered(cfg.MaxBodyBytes, cfg.BodyTimeout, held),
+	engine.Use(observed(cfg.Observer, cfg.Log, !cfg.NoAccessLog), received(cfg.BodyTimeout, 2*max(cfg.MaxBodyBytes, cfg.MaxFileBytes)),
+		recovered(cfg.Log), sameSite(cfg.Origins), authenticated(cfg.Keys), limited(cfg.Rate, cfg.Log), buffered(&cfg, held),
 		unpacked(cfg.Limits.MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))

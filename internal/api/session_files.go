@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -56,9 +57,8 @@ type sessionFileInput struct {
 }
 
 type putFileInput struct {
-	ID      string `path:"id" maxLength:"64" doc:"Id of the session."`
-	Path    string `path:"path" maxLength:"8192" doc:"Path of the file, percent-encoded. Slashes may stay as they are."`
-	RawBody []byte
+	ID   string `path:"id" maxLength:"64" doc:"Id of the session."`
+	Path string `path:"path" maxLength:"8192" doc:"Path of the file, percent-encoded. Slashes may stay as they are."`
 }
 
 type putFileOutput struct{ Body SessionFileView }
@@ -99,7 +99,10 @@ func (s *server) registerSessionFiles() {
 		OperationID: "deleteSessionFile", Method: http.MethodDelete, Path: sessionFilePath, Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a file of a session, or an empty directory", Errors: []int{400, 401, 404, 409, 410, 429, 502, 503, 504},
 	}, s.deleteSessionFile)
-	s.api.OpenAPI().Paths[sessionFilePath].Put.RequestBody.Required = false // a file may be empty
+	s.api.OpenAPI().Paths[sessionFilePath].Put.RequestBody = &huma.RequestBody{ // not required: a file may be empty
+		Description: "The file, as it is.",
+		Content:     map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
+	}
 	s.api.OpenAPI().Paths[sessionFilesPath].Post.RequestBody = &huma.RequestBody{
 		Required: true,
 		Content: map[string]*huma.MediaType{multipartForm: {Schema: &huma.Schema{
@@ -173,19 +176,64 @@ func (s *server) dropBlob(ctx context.Context, key string) {
 	})
 }
 
+// putSessionFile stores the body as it comes, and then has the session's runner fetch it:
+// nobody holds it in memory.
 func (s *server) putSessionFile(ctx context.Context, in *putFileInput) (*putFileOutput, error) {
-	body := in.RawBody
-	if body == nil {
-		body = []byte{}
-	}
-	views, err := s.putInSession(ctx, in.ID, []job.FileRequest{{Path: filePath(in.Path), Data: body}})
+	path := filePath(in.Path)
+	err := s.cfg.Limits.AcceptPath(path)
 	if invalid, ok := errors.AsType[*job.ValidationError](err); ok {
 		return nil, invalidFile(invalid)
 	}
+	// What is for no session need not come.
+	if err := s.checkLive(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	id, err := uuid.NewV7()
 	if err != nil {
+		return nil, fmt.Errorf("make job id: %w", err)
+	}
+	body := &failing{r: streamOf(ctx)}
+	key := job.InputKey(id.String(), 0)
+	size, err := s.cfg.Blobs.Put(ctx, key, body)
+	switch {
+	case body.err != nil && ctx.Err() == nil:
+		return nil, bodyProblem(body.err, s.cfg.BodyTimeout)
+	case err != nil:
+		return nil, fileError(err)
+	}
+	views, err := s.putInSession(ctx, in.ID, id, []job.Input{{Path: path, Size: size, Stored: true}})
+	if err != nil {
+		s.dropBlob(ctx, key)
 		return nil, err
 	}
 	return &putFileOutput{views[0]}, nil
+}
+
+// checkLive refuses what is for a session that is not there, or has ended.
+func (s *server) checkLive(ctx context.Context, id string) error {
+	if err := checkSession(id); err != nil {
+		return err
+	}
+	se, err := s.cfg.Sessions.Session(ctx, id, shortCaller(ctx))
+	if err == nil && se.State == job.SessionEnded {
+		err = &job.SessionEndedError{ID: id, SessionEnd: job.SessionEnd{Reason: se.Reason, Message: se.Message}}
+	}
+	return err
+}
+
+// failing remembers why reading has failed: it is a mistake of the caller and not of those who
+// read.
+type failing struct {
+	r   io.Reader
+	err error
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.err = err
+	}
+	return n, err
 }
 
 // invalidFile words what is wrong with the one file of a request that is its body.
@@ -206,7 +254,15 @@ func (s *server) putSessionFiles(ctx context.Context, in *putFilesInput) (*putFi
 		return nil, newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type",
 			"send a form (Content-Type: multipart/form-data) with parts files, the filename of each being its path; or PUT one file to its path")
 	}
-	views, err := s.putInSession(ctx, in.ID, files)
+	inputs, err := s.cfg.Limits.AcceptFiles(files)
+	if err != nil {
+		return nil, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make job id: %w", err)
+	}
+	views, err := s.putInSession(ctx, in.ID, id, inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -215,20 +271,14 @@ func (s *server) putSessionFiles(ctx context.Context, in *putFilesInput) (*putFi
 	return out, nil
 }
 
-func (s *server) putInSession(ctx context.Context, id string, files []job.FileRequest) ([]SessionFileView, error) {
-	if err := checkSession(id); err != nil {
-		return nil, err
-	}
-	inputs, err := s.cfg.Limits.AcceptFiles(files)
-	if err != nil {
-		return nil, err
-	}
-	j, err := s.operation(ctx, id, job.Spec{Op: job.OpPutFiles, Files: inputs}, nil)
+// putInSession has files put into a session, with the job of that id.
+func (s *server) putInSession(ctx context.Context, session string, id uuid.UUID, files []job.Input) ([]SessionFileView, error) {
+	j, err := s.operationAs(ctx, session, id, job.Spec{Op: job.OpPutFiles, Files: files}, nil)
 	if err != nil {
 		return nil, err
 	}
 	var views []SessionFileView
-	found, err := sessionFiles(id, j, &views)
+	found, err := sessionFiles(session, j, &views)
 	if err == nil && len(found.Files) != len(files) {
 		err = io.ErrUnexpectedEOF
 	}

@@ -32,6 +32,9 @@ const (
 	// opTimeout bounds what is done to a session besides executing code; it may also have
 	// to wait for what the session executes.
 	opTimeout = 30 * time.Second
+	// slowestMove is how many bytes a second of the files that are put into a session are moved
+	// to its runner at least.
+	slowestMove = 4 << 20
 	// opKept is how long its record stays, and readKept how long that of a file that is read,
 	// with the blob: longer than a download takes.
 	opKept   = time.Minute
@@ -269,6 +272,15 @@ func (s *server) operate(ctx context.Context, session, op string, args any) (jso
 // operation is operate with all that the runner is to be told, files included; it returns the
 // job.
 func (s *server) operation(ctx context.Context, session string, spec job.Spec, args any) (job.Job, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return job.Job{}, fmt.Errorf("make job id: %w", err)
+	}
+	return s.operationAs(ctx, session, id, spec, args)
+}
+
+// operationAs is operation with the id that the job gets.
+func (s *server) operationAs(ctx context.Context, session string, id uuid.UUID, spec job.Spec, args any) (job.Job, error) {
 	if err := checkSession(session); err != nil {
 		return job.Job{}, err
 	}
@@ -277,19 +289,19 @@ func (s *server) operation(ctx context.Context, session string, spec job.Spec, a
 		return job.Job{}, tooManyWaits(waiting, s.cfg.MaxSyncWaits)
 	}
 	defer end()
-	id, err := uuid.NewV7()
-	if err != nil {
-		return job.Job{}, fmt.Errorf("make job id: %w", err)
-	}
+	var err error
 	if spec.Args, err = json.Marshal(args); err != nil {
 		return job.Job{}, fmt.Errorf("encode the arguments of %s: %w", spec.Op, err)
 	}
 	spec.Timeout = opTimeout
+	for _, f := range spec.Files {
+		spec.Timeout += time.Duration(f.Size) * (time.Second / slowestMove)
+	}
 	now := time.Now()
 	draft := job.NewJob{
 		Job: job.Job{
 			ID: id.String(), State: job.Queued, Queue: job.OperationQueue, MaxAttempts: 1, CreatedAt: now, QueuedAt: now,
-			SessionID: session, InSession: true, Timeout: opTimeout, ResultTTL: opKept,
+			SessionID: session, InSession: true, Timeout: spec.Timeout, ResultTTL: opKept,
 		},
 		Spec: spec, Caller: shortCaller(ctx), Subscriber: s.cfg.Hub.Subscriber,
 	}
@@ -297,10 +309,10 @@ func (s *server) operation(ctx context.Context, session string, spec job.Spec, a
 		draft.Job.ResultTTL = readKept
 	}
 	j, err := s.createAndWait(ctx, draft)
-	if err != nil {
-		return job.Job{}, err // what came with it goes with its record
-	}
 	s.dropInputs(ctx, draft)
+	if err != nil {
+		return job.Job{}, err
+	}
 	if j.State != job.Completed {
 		return job.Job{}, &endError{j}
 	}

@@ -62,6 +62,8 @@ type Config struct {
 	BlobURL        Secret `env:"KAA_BLOB_URL"`
 	MaxUploads     int    `env:"KAA_MAX_UPLOADS" envDefault:"100"`
 	MaxUploadBytes int64  `env:"KAA_MAX_UPLOAD_BYTES" envDefault:"16777216"`
+	// MaxFileUploadBytes is of a file that is the body of a request, and passes through.
+	MaxFileUploadBytes int64 `env:"KAA_MAX_FILE_UPLOAD_BYTES" envDefault:"268435456"`
 	// What is kept of the files that an execution leaves; with 0 files, none are.
 	MaxResultFiles     int   `env:"KAA_MAX_RESULT_FILES" envDefault:"256"`
 	MaxResultFileBytes int64 `env:"KAA_MAX_RESULT_FILE_BYTES" envDefault:"268435456"`
@@ -282,7 +284,7 @@ func (c *Config) check() []error {
 		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
 		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
 		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),
-		"KAA_MAX_UPLOADS": int64(c.MaxUploads), "KAA_MAX_UPLOAD_BYTES": c.MaxUploadBytes,
+		"KAA_MAX_UPLOADS": int64(c.MaxUploads), "KAA_MAX_UPLOAD_BYTES": c.MaxUploadBytes, "KAA_MAX_FILE_UPLOAD_BYTES": c.MaxFileUploadBytes,
 		"KAA_MAX_RESULT_FILES": int64(c.MaxResultFiles), "KAA_MAX_RESULT_FILE_BYTES": c.MaxResultFileBytes,
 	} {
 		if v < 0 {

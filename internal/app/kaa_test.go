@@ -172,6 +172,11 @@ func (k *kaa) try(ctx context.Context, method, path string, body any, headers ..
 		name, value, _ := strings.Cut(h, ": ")
 		req.Header.Set(name, value)
 	}
+	return k.read(req)
+}
+
+// read sends a request and returns what it is answered.
+func (k *kaa) read(req *http.Request) (answer, error) {
 	res, err := k.client.Do(req)
 	if err != nil {
 		return answer{}, err

@@ -124,7 +124,7 @@ os.symlink("/etc/passwd", "link")
 // TestSessionFileProblems: each mistake, and each state of session and directory, says what it is.
 func TestSessionFileProblems(t *testing.T) {
 	t.Parallel()
-	k := start(t, 1, "KAA_MAX_UPLOADS=2", "KAA_MAX_UPLOAD_BYTES=100000", "KAA_MAX_RESULT_FILE_BYTES=1000")
+	k := start(t, 1, "KAA_MAX_UPLOADS=2", "KAA_MAX_UPLOAD_BYTES=100000", "KAA_MAX_FILE_UPLOAD_BYTES=100000", "KAA_MAX_RESULT_FILE_BYTES=1000")
 	id := k.open(fields{"limits": fields{"diskBytes": 65536}})
 	files := sessionsPath + "/" + id + "/files"
 	k.in(id, "import os\nos.mkdir('dir'); open('dir/f', 'w').write('x')\nos.symlink('dir', 'link')\nopen('big', 'w').write('x' * 1001)")
@@ -160,7 +160,7 @@ func TestSessionFileProblems(t *testing.T) {
 		{"PUT", files + "//etc/passwd", "x", raw, 400, "invalid_request", "is absolute"},
 		{"PUT", files + "/a%2f..%2f..%2fb", "x", raw, 400, "invalid_request", "files stay in the working directory"},
 		{"PUT", files + "/%ff", "x", raw, 400, "invalid_request", ""},
-		{"PUT", files + "/much", strings.Repeat("x", 100001), raw, 400, "invalid_request", "body: is 100001 bytes long"},
+		{"PUT", files + "/much", strings.Repeat("x", 100001), raw, 413, "body_too_large", "larger than 100000 bytes"},
 		{"PUT", files + "/much", strings.Repeat("x", 90000), raw, 507, "disk_full", "limits.diskBytes"},
 		{"POST", files, "{}", "application/json", 415, "unsupported_media_type", "multipart/form-data"},
 		{"POST", files, withRequest, withRequestType, 400, "invalid_request", "has a part request"},

@@ -113,13 +113,24 @@ func (s *Store) Put(ctx context.Context, key string, content io.Reader) (int64, 
 	if err != nil {
 		return 0, err
 	}
-	counted := &counter{ctx: ctx, r: content}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	counted := &counter{ctx: ctx, r: content, stall: time.AfterFunc(stallTime, func() { cancel(errStalled) })}
+	defer counted.stall.Stop()
 	err = bucket.Put(ctx, key, counted)
 	if counted.err != nil {
 		return 0, fmt.Errorf("write blob: read its content: %w", counted.err)
 	}
+	if err != nil && context.Cause(ctx) == errStalled { //nolint:errorlint // it is this one or none
+		err = errStalled
+	}
 	return counted.n, wrap("write blob", err)
 }
+
+// stallTime is how long a place may take nothing of what it is to keep.
+const stallTime = 30 * time.Second
+
+var errStalled = errors.New("it has taken nothing for " + stallTime.String())
 
 // Open returns a blob to be read, which the caller closes. It can be read from anywhere.
 func (s *Store) Open(ctx context.Context, key string) (io.ReadSeekCloser, error) {
@@ -193,19 +204,23 @@ func (s *Store) Close() error {
 }
 
 // counter counts what is read, tells an error of the content from one of the store, and
-// ends a copy whose context has ended.
+// ends a copy whose context has ended. While the content is waited for, the store does not
+// stall.
 type counter struct {
-	ctx context.Context
-	r   io.Reader
-	n   int64
-	err error
+	ctx   context.Context
+	r     io.Reader
+	stall *time.Timer
+	n     int64
+	err   error
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	if err := c.ctx.Err(); err != nil {
 		return 0, err
 	}
+	c.stall.Stop()
 	n, err := c.r.Read(p)
+	c.stall.Reset(stallTime)
 	c.n += int64(n)
 	if err != nil && !errors.Is(err, io.EOF) {
 		c.err = err

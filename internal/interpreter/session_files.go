@@ -22,10 +22,7 @@ import (
 // Put puts a file into the session's working directory; one that is there is replaced.
 func (s *Session) Put(path string, content io.Reader) error {
 	return s.inDirectory("put file", func(t *tree) error {
-		if err := s.fits(t, content); err != nil {
-			return err
-		}
-		stamp, err := t.write(path, content)
+		stamp, err := t.write(path, s.within(t, content))
 		if err != nil {
 			return refused(path, err)
 		}
@@ -34,28 +31,32 @@ func (s *Session) Put(path string, content io.Reader) error {
 	})
 }
 
-// fits refuses content for which there is no room, where no file system of the session's own
+// within ends content for which there is no room, where no file system of the session's own
 // does.
-func (s *Session) fits(t *tree, content io.Reader) error {
-	sized, ok := content.(io.Seeker)
-	if !ok || s.w.pool.cfg.Sandbox == sandbox.Strict {
-		return nil
+func (s *Session) within(t *tree, content io.Reader) io.Reader {
+	if s.w.pool.cfg.Sandbox == sandbox.Strict {
+		return content
 	}
-	size, err := sized.Seek(0, io.SeekEnd)
-	if err == nil {
-		_, err = sized.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		return fmt.Errorf("measure content: %w", err)
-	}
+	room := s.quota.DiskBytes
 	files, _ := t.search(context.Background())
 	for _, f := range files {
-		size += f.stamp.size
+		room -= f.stamp.size
 	}
-	if size > s.quota.DiskBytes {
-		return noRoom()
+	return &bounded{content, room}
+}
+
+// bounded is a reader that fails when it has more bytes than there is room for.
+type bounded struct {
+	r    io.Reader
+	room int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.room -= int64(n); b.room < 0 {
+		return 0, noRoom()
 	}
-	return nil
+	return n, err
 }
 
 // Collect passes on the files that were created or changed since it was last called, as

@@ -17,6 +17,8 @@ type Input struct {
 	Path    string `json:"path"`
 	Size    int64  `json:"size"`
 	Content []byte `json:"-"`
+	// Stored: the content is where InputKey says already.
+	Stored bool `json:"-"`
 }
 
 // File is a file that an execution created or changed. Its content is a blob.

@@ -51,6 +51,15 @@ func (l Limits) AcceptFiles(files []FileRequest) ([]Input, error) {
 	return inputs, nil
 }
 
+// AcceptPath checks where a file is to be put in the working directory of a session.
+func (l Limits) AcceptPath(path string) error {
+	var v validation
+	if checkInputPath(&v, "file.path", path); len(v.fields) > 0 {
+		return &ValidationError{Fields: v.fields}
+	}
+	return nil
+}
+
 // ValidPath reports whether there can be a file of this path below a working directory.
 func ValidPath(path string) bool {
 	if path == "" || len(path) > maxLivePath || strings.IndexByte(path, 0) >= 0 {

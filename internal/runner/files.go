@@ -27,11 +27,54 @@ type Blobs interface {
 // errFiles: the files that came with a job could not be put in place.
 var errFiles = errors.New("files of the job are unavailable")
 
-// Times for the files of one execution. A caller may wait for it.
+// Times for the files of one execution. A caller may wait for it. Both become longer with
+// each byte that is moved.
 const (
 	bringTime = 15 * time.Second
 	keepTime  = 10 * time.Second
+	// slowestMove is how many bytes a second are moved at least, apart from these times.
+	slowestMove = 8 << 20
 )
+
+// pace ends a context after a time that grows with what is moved.
+type pace struct {
+	timer *time.Timer
+
+	mu  sync.Mutex
+	end time.Time
+}
+
+// paced returns a context with a pace.
+func paced(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc, *pace) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	p := &pace{end: time.Now().Add(d)}
+	p.timer = time.AfterFunc(d, func() { cancel(context.DeadlineExceeded) })
+	return ctx, func() { p.timer.Stop(); cancel(nil) }, p
+}
+
+// moved is called when n bytes have been.
+func (p *pace) moved(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end = p.end.Add(time.Duration(n) * (time.Second / slowestMove))
+	if p.timer.Stop() { // else it is over
+		p.timer.Reset(time.Until(p.end))
+	}
+}
+
+// of reads r at this pace.
+func (p *pace) of(r io.Reader) io.Reader { return pacedReader{r, p} }
+
+type pacedReader struct {
+	r io.Reader
+	p *pace
+}
+
+func (r pacedReader) Read(b []byte) (int, error) {
+	n, err := r.r.Read(b)
+	r.p.moved(n)
+	return n, err
+}
 
 // putter is where files can be put: a worker before its code, or a session.
 type putter interface {
@@ -48,9 +91,10 @@ func (r *Runner) bring(run context.Context, w putter, claim job.Claim) error {
 	if len(claim.Spec.Files) == 0 || run.Err() != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(run, bringTime)
+	ctx, cancel, pace := paced(run, bringTime)
 	defer cancel()
 	for i, f := range claim.Spec.Files {
+		pace.moved(int(f.Size)) // that is known beforehand
 		if err := r.bringOne(ctx, w, job.InputKey(claim.JobID, i), f); err != nil {
 			switch {
 			case run.Err() != nil:
@@ -75,7 +119,7 @@ func (r *Runner) bringOne(ctx context.Context, w putter, key string, f job.Input
 // keepFiles stores what an execution left and lists it in the result. A store that does
 // not take it costs the caller the files and not the result.
 func (r *Runner) keepFiles(run context.Context, log *slog.Logger, w collector, claim job.Claim, result *job.Result) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), keepTime)
+	ctx, cancel, pace := paced(context.WithoutCancel(run), keepTime)
 	defer cancel()
 	stop := context.AfterFunc(run, func() {
 		if !errors.Is(context.Cause(run), errCancelled) {
@@ -86,7 +130,7 @@ func (r *Runner) keepFiles(run context.Context, log *slog.Logger, w collector, c
 	var mu sync.Mutex
 	var files []job.File
 	dropped, err := w.Collect(ctx, r.cfg.Files, func(f job.Found, content io.Reader) error {
-		head := &beginning{r: content}
+		head := &beginning{r: pace.of(content)}
 		n, err := r.cfg.Blobs.Put(ctx, job.OutputKey(claim.JobID, claim.Attempt, f.Path), head)
 		if err != nil {
 			return err
