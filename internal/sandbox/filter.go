@@ -32,7 +32,7 @@ func refuse(code unix.Errno) seccomp.Action {
 // that change the system, look into other processes, or are large and young parts
 // of the kernel. They answer EPERM, which libraries are used to.
 var forbidden = []string{ //nolint:gochecknoglobals // a constant
-	"pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "open_tree", "move_mount",
+	"pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "open_tree", "open_tree_attr", "move_mount",
 	"mount_setattr", "listmount", "statmount",
 	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "pidfd_getfd",
 	"bpf", "perf_event_open", "userfaultfd", "add_key", "request_key", "keyctl",
@@ -57,6 +57,16 @@ var absent = []string{ //nolint:gochecknoglobals // a constant
 	// System V IPC: outlives its processes, and its memory shows in none of them.
 	"shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl",
 	"mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
+	// They tell which pages of files are in memory, and so what others have read, where the
+	// files are of the runner's user, or on older kernels anyway.
+	"cachestat", "mincore",
+	// Pages that move between processes without a copy have had holes. Python's own
+	// os.splice stays: it has no other way.
+	"vmsplice", "tee",
+	// Young, and of no use here: there are no policies, no labels, and locks have an older call.
+	"get_mempolicy", "lsm_get_self_attr", "lsm_set_self_attr", "lsm_list_modules",
+	"futex_waitv", "futex_wake", "futex_wait", "futex_requeue",
+	"setxattrat", "getxattrat", "listxattrat", "removexattrat", "uretprobe",
 }
 
 // Filters returns the seccomp programs of a level as the kernel takes them; nil for what
@@ -76,25 +86,25 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 	if !cgroups {
 		missing = append(slices.Clone(absent), "memfd_create")
 	}
-	// A slot mounts file systems and makes another network for its next worker.
-	slots := []string{"mount", "umount2", "unshare"}
-	enter := neither(unix.CLONE_NEWUSER)
+	// A slot mounts file systems and makes another network for its next worker, which enters
+	// a user namespace before it has its own filter.
+	slots := []string{"mount", "umount2", "unshare", "setns"}
 	refused := slices.Clone(forbidden)
 	if level == Basic {
-		refused, enter = append(refused, slots...), neither()
+		refused = append(refused, slots...)
 	} else {
 		if worker, err = refuseCalls(info, slots); err != nil {
 			return nil, nil, err
 		}
 	}
-	slot, err = assemble(info, refuseInts(info, commands),
+	slot, err = assemble(info, slices.Concat(refuseUnnamed(info), refuseInts(info, slices.Concat(commands, protocols(unix.AF_INET), protocols(unix.AF_INET6)))),
 		seccomp.SyscallGroup{Names: known(info, refused), Action: refuse(unix.EPERM)},
 		seccomp.SyscallGroup{Names: known(info, missing), Action: refuse(unix.ENOSYS)},
 		// Values are compared as 64 bits, of which the kernel drops the upper half of
 		// an int. So rules for an int name what is allowed, or look at single bits.
 		seccomp.SyscallGroup{Action: refuse(unix.EPERM), NamesWithCondtions: conditions(info,
 			when("clone", seccomp.Condition{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags}),
-			when("setns", at(1, enter)...),
+			when("setns", at(1, neither(unix.CLONE_NEWUSER))...),
 			when("mknod", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: unix.S_IFCHR}),
 			when("mknodat", seccomp.Condition{Argument: 2, Operation: seccomp.BitsSet, Value: unix.S_IFCHR}),
 			// A question, and the default.
@@ -108,7 +118,18 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 		seccomp.SyscallGroup{Action: refuse(unix.ENOMEM), NamesWithCondtions: conditions(info,
 			when("mmap", seccomp.Condition{Argument: 3, Operation: seccomp.BitsSet, Value: unix.MAP_HUGETLB}))},
 		seccomp.SyscallGroup{Action: refuse(unix.EINVAL), NamesWithCondtions: conditions(info,
-			when("memfd_create", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: unix.MFD_HUGETLB}))},
+			when("memfd_create", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: unix.MFD_HUGETLB}),
+			// A supervisor of system calls sees the memory of others.
+			when("seccomp", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: unix.SECCOMP_FILTER_FLAG_NEW_LISTENER}))},
+		seccomp.SyscallGroup{Action: refuse(unix.EOPNOTSUPP), NamesWithCondtions: conditions(info,
+			// Whether it would have to wait for the disk: whether others have read it.
+			when("preadv2", seccomp.Condition{Argument: 5, Operation: seccomp.BitsSet, Value: unix.RWF_NOWAIT}),
+			when("pwritev2", seccomp.Condition{Argument: 5, Operation: seccomp.BitsSet, Value: unix.RWF_NOWAIT}),
+			// Urgent data, which Unix sockets have learnt late and not well. What the socket is, a
+			// filter does not see.
+			when("sendto", seccomp.Condition{Argument: 3, Operation: seccomp.BitsSet, Value: unix.MSG_OOB}),
+			when("sendmsg", seccomp.Condition{Argument: 2, Operation: seccomp.BitsSet, Value: unix.MSG_OOB}),
+			when("sendmmsg", seccomp.Condition{Argument: 3, Operation: seccomp.BitsSet, Value: unix.MSG_OOB}))},
 		sockets(info, level))
 	return slot, worker, err
 }
@@ -210,6 +231,37 @@ var commands = []intRule{ //nolint:gochecknoglobals // a constant
 	option(unix.IPPROTO_TCP, tcpAOAddKey),
 	option(unix.SOL_SOCKET, unix.SO_ATTACH_FILTER),
 	option(unix.SOL_SOCKET, unix.SO_ATTACH_BPF),
+	// Programs of its own for the kernel to carry out, as the two before.
+	option(unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF),
+	option(unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF),
+	// Other protocols on top of TCP: TLS in the kernel, and what it would load for others.
+	option(unix.IPPROTO_TCP, unix.TCP_ULP),
+	// Numbers that the machine counts up for everybody. The answer is that of an older kernel.
+	{"getsockopt", unix.ENOPROTOOPT, []bounds{{1, unix.SOL_SOCKET, unix.SOL_SOCKET}, {2, unix.SO_COOKIE, unix.SO_COOKIE}}},
+	{"getsockopt", unix.ENOPROTOOPT, []bounds{{1, unix.SOL_SOCKET, unix.SOL_SOCKET}, {2, unix.SO_NETNS_COOKIE, unix.SO_NETNS_COOKIE}}},
+	// The kernel is to forget pages of files that others use, too. It is advice, which need not be taken.
+	{"fadvise64", done, []bounds{{3, unix.FADV_DONTNEED, unix.FADV_DONTNEED}}},
+	{"madvise", unix.EINVAL, []bounds{{2, unix.MADV_PAGEOUT, unix.MADV_PAGEOUT}}},
+	// All that is to be written of the machine's disks. What is the code's is in memory.
+	{"sync", done, nil},
+	{"syncfs", done, nil},
+}
+
+// done is in the place of an error where nothing is done and nothing is wrong.
+const done = unix.Errno(0)
+
+// protocols refuses all of a family but TCP, UDP and ICMP, and the one that goes with a type. The
+// others are large, little used, and some are loaded by whoever asks for them.
+func protocols(family uint32) []intRule {
+	var rules []intRule
+	next := uint32(0)
+	for _, allowed := range []uint32{0, unix.IPPROTO_ICMP, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMPV6, math.MaxUint32} {
+		if allowed > next {
+			rules = append(rules, intRule{"socket", unix.EPROTONOSUPPORT, []bounds{{0, family, family}, {2, next, allowed - 1}}})
+		}
+		next = allowed + 1
+	}
+	return rules
 }
 
 // What x/sys does not name.
@@ -220,6 +272,25 @@ const (
 	ipv6FlowLabelManager = 32
 	tcpAOAddKey          = 38
 )
+
+// refuseUnnamed answers ENOSYS to numbers that have no name, though younger ones have.
+func refuseUnnamed(info *arch.Info) []bpf.Instruction {
+	program := []bpf.Instruction{bpf.LoadAbsolute{Off: offsetNumber, Size: 4}}
+	last := youngest(info)
+	for number := uint32(0); number <= last; number++ {
+		first := number
+		for info.SyscallNumbers[int(number)] == "" && number <= last {
+			number++
+		}
+		if number > first {
+			program = append(program,
+				bpf.JumpIf{Cond: bpf.JumpLessThan, Val: first, SkipTrue: 2},
+				bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: number, SkipTrue: 1},
+				bpf.RetConstant{Val: uint32(refuse(unix.ENOSYS))})
+		}
+	}
+	return program
+}
 
 // refuseInts refuses what the rules say. It compares ints as the kernel does: the lower half.
 func refuseInts(info *arch.Info, rules []intRule) []bpf.Instruction {

@@ -11,8 +11,11 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// allowed is in the place of an error.
-const allowed = unix.Errno(0)
+// In the place of an error.
+const (
+	allowed = unix.Errno(0)
+	done    = unix.Errno(0xffff) // nothing happens, and the answer is 0
+)
 
 // filter carries a seccomp program out.
 type filter struct {
@@ -41,10 +44,19 @@ func newFilter(t *testing.T, code []byte) filter {
 // answer is the error that a system call gets.
 func (f filter) answer(t *testing.T, name string, args ...uint64) unix.Errno {
 	t.Helper()
+	number, ok := f.info.SyscallNames[name]
+	if !ok {
+		t.Fatalf("there is no call %s", name)
+	}
+	return f.answerTo(t, uint32(number), args...)
+}
+
+func (f filter) answerTo(t *testing.T, number uint32, args ...uint64) unix.Errno {
+	t.Helper()
 	// struct seccomp_data. The machine that the library simulates reads words with their
 	// upper byte first, which network packets have, so the order of bytes is that in each.
 	words := make([]uint32, 16)
-	words[0], words[1] = uint32(f.info.SyscallNames[name]), uint32(f.info.ID)
+	words[0], words[1] = number, uint32(f.info.ID)
 	for i, arg := range args {
 		words[4+2*i], words[5+2*i] = uint32(arg), uint32(arg>>32)
 	}
@@ -60,10 +72,12 @@ func (f filter) answer(t *testing.T, name string, args ...uint64) unix.Errno {
 	switch {
 	case verdict == allow:
 		return allowed
-	case verdict&^0xffff == refuse && verdict != refuse:
+	case verdict == refuse:
+		return done
+	case verdict&^0xffff == refuse:
 		return unix.Errno(verdict & 0xffff)
 	}
-	t.Fatalf("%s: verdict %#x", name, verdict)
+	t.Fatalf("%d: verdict %#x", number, verdict)
 	return 0
 }
 
@@ -137,6 +151,49 @@ func TestFilter(t *testing.T) {
 		{"memfd_create", []uint64{0, unix.MFD_HUGETLB | unix.MFD_CLOEXEC | high}, unix.EINVAL},
 		{"memfd_create", []uint64{0, unix.MFD_CLOEXEC}, allowed},
 		{"shmget", nil, unix.ENOSYS},
+		{"open_tree", nil, unix.EPERM},
+		{"open_tree_attr", nil, unix.EPERM},
+		{"cachestat", nil, unix.ENOSYS},
+		{"mincore", nil, unix.ENOSYS},
+		{"splice", nil, allowed},
+		{"vmsplice", nil, unix.ENOSYS},
+		{"tee", nil, unix.ENOSYS},
+		{"get_mempolicy", nil, unix.ENOSYS},
+		{"lsm_list_modules", nil, unix.ENOSYS},
+		{"futex", nil, allowed},
+		{"futex_waitv", nil, unix.ENOSYS},
+		{"getxattr", nil, allowed},
+		{"getxattrat", nil, unix.ENOSYS},
+		{"fchmodat2", nil, allowed},
+		{"mseal", nil, allowed},
+		{"sync", nil, done},
+		{"syncfs", []uint64{3}, done},
+		{"fsync", []uint64{3}, allowed},
+		{"fadvise64", []uint64{3, 0, 0, unix.FADV_DONTNEED}, done},
+		{"fadvise64", []uint64{3, 0, 0, unix.FADV_DONTNEED | high}, done},
+		{"fadvise64", []uint64{3, 0, 0, unix.FADV_WILLNEED}, allowed},
+		{"madvise", []uint64{0, 4096, unix.MADV_PAGEOUT}, unix.EINVAL},
+		{"madvise", []uint64{0, 4096, unix.MADV_DONTNEED}, allowed},
+		{"preadv2", []uint64{3, 0, 1, 0, 0, unix.RWF_NOWAIT}, unix.EOPNOTSUPP},
+		{"preadv2", []uint64{3, 0, 1, 0, 0, unix.RWF_NOWAIT | unix.RWF_HIPRI | high}, unix.EOPNOTSUPP},
+		{"preadv2", []uint64{3, 0, 1, unix.RWF_NOWAIT, unix.RWF_NOWAIT, 0}, allowed},
+		{"pwritev2", []uint64{3, 0, 1, 0, 0, unix.RWF_APPEND}, allowed},
+		{"sendto", []uint64{3, 0, 1, unix.MSG_OOB}, unix.EOPNOTSUPP},
+		{"sendto", []uint64{3, 0, 1, unix.MSG_OOB | unix.MSG_NOSIGNAL | high}, unix.EOPNOTSUPP},
+		{"sendto", []uint64{3, 1, 1, unix.MSG_NOSIGNAL}, allowed},
+		{"sendmsg", []uint64{3, 0, unix.MSG_OOB}, unix.EOPNOTSUPP},
+		{"sendmsg", []uint64{3, 1, unix.MSG_DONTWAIT}, allowed},
+		{"sendmmsg", []uint64{3, 0, 1, unix.MSG_OOB}, unix.EOPNOTSUPP},
+		{"recvfrom", []uint64{3, 0, 1, unix.MSG_OOB}, allowed}, // there is none
+		{"seccomp", []uint64{unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER}, unix.EINVAL},
+		{"seccomp", []uint64{unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC}, allowed},
+		{"setsockopt", []uint64{3, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF}, unix.EPERM},
+		{"setsockopt", []uint64{3, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF}, unix.EPERM},
+		{"setsockopt", []uint64{3, unix.SOL_SOCKET, unix.SO_REUSEPORT}, allowed},
+		{"setsockopt", []uint64{3, unix.IPPROTO_TCP, unix.TCP_ULP}, unix.EPERM},
+		{"getsockopt", []uint64{3, unix.SOL_SOCKET, unix.SO_COOKIE}, unix.ENOPROTOOPT},
+		{"getsockopt", []uint64{3, unix.SOL_SOCKET | high, unix.SO_NETNS_COOKIE | high}, unix.ENOPROTOOPT},
+		{"getsockopt", []uint64{3, unix.SOL_SOCKET, unix.SO_ERROR}, allowed},
 		{"socketpair", []uint64{unix.AF_UNIX, unix.SOCK_STREAM}, allowed},
 		{"socketpair", []uint64{unix.AF_UNIX, unix.SOCK_SEQPACKET | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC}, allowed},
 		{"socketpair", []uint64{unix.AF_NETLINK, unix.SOCK_STREAM}, unix.EAFNOSUPPORT},
@@ -154,6 +211,53 @@ func TestFilter(t *testing.T) {
 			}
 			if got := f.answer(t, tt.call, tt.args...); got != tt.want {
 				t.Errorf("%s: %s %#x: %q, want %q", level, tt.call, tt.args, got, tt.want)
+			}
+		}
+	}
+}
+
+// TestFilterNumbers: what has no name answers as if it did not exist, between the named ones too.
+func TestFilterNumbers(t *testing.T) {
+	t.Parallel()
+	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.Basic} {
+		slot, _, err := sandbox.Filters(level, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := newFilter(t, slot)
+		for number := range uint32(1200) {
+			_, named := f.info.SyscallNumbers[int(number)]
+			if got := f.answerTo(t, number); !named && got != unix.ENOSYS {
+				t.Errorf("%s: %d: %q", level, number, got)
+			}
+		}
+		for _, number := range []uint32{1<<30 | 1, 1 << 31, 1<<32 - 1} {
+			if got := f.answerTo(t, number); got != unix.ENOSYS {
+				t.Errorf("%s: %d: %q", level, number, got)
+			}
+		}
+	}
+}
+
+// TestFilterProtocols: of the internet's families there are TCP, UDP and ICMP.
+func TestFilterProtocols(t *testing.T) {
+	t.Parallel()
+	slot, _, err := sandbox.Filters(sandbox.Strict, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFilter(t, slot)
+	for protocol := range uint64(300) {
+		want := unix.EPROTONOSUPPORT
+		switch protocol {
+		case 0, unix.IPPROTO_ICMP, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMPV6:
+			want = allowed
+		}
+		for _, family := range []uint64{unix.AF_INET, unix.AF_INET6} {
+			for _, high := range []uint64{0, 1 << 32} {
+				if got := f.answer(t, "socket", family, unix.SOCK_STREAM, protocol|high); got != want {
+					t.Errorf("family %d, protocol %d: %q, want %q", family, protocol, got, want)
+				}
 			}
 		}
 	}
@@ -186,7 +290,7 @@ func TestFilterOfWorkers(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := newFilter(t, worker)
-	for call, want := range map[string]unix.Errno{"mount": unix.EPERM, "umount2": unix.EPERM, "unshare": unix.EPERM, "read": allowed} {
+	for call, want := range map[string]unix.Errno{"mount": unix.EPERM, "umount2": unix.EPERM, "unshare": unix.EPERM, "setns": unix.EPERM, "read": allowed} {
 		if got := f.answer(t, call); got != want {
 			t.Errorf("%s: %q, want %q", call, got, want)
 		}

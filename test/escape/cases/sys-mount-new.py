@@ -12,6 +12,7 @@ arrives("fsmount", -1, 0, 0)
 for path in (b"/", b".", b"/proc"):
     arrives("open_tree", AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE, what="open_tree " + path.decode(), close=True)
     arrives("open_tree", AT_FDCWD, path, 0, what="open_tree without a copy of " + path.decode(), close=True)
+    arrives("open_tree_attr", AT_FDCWD, path, 0, 0, 0, what="open_tree_attr without a copy of " + path.decode(), close=True)
     arrives("open_tree_attr", AT_FDCWD, path, OPEN_TREE_CLONE, 0, 0, what="open_tree_attr " + path.decode(), close=True)
 arrives("move_mount", -1, b"", AT_FDCWD, b"/nonexistent/kaa", 4)
 arrives("mount_setattr", AT_FDCWD, b"/nonexistent/kaa", 0, bytes(32), 32)
