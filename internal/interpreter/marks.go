@@ -122,15 +122,3 @@ func (m *meeting) end(who int) {
 	m.ended[who] = true
 	m.moved.Broadcast()
 }
-
-// wait waits for others to come to a mark; m.mu is held. absent, if not nil, tells that one will not.
-func (m *meeting) wait(me int, number int64, meet int, absent func(who int) bool) {
-	for _, who := range []int{meetStdout, meetStderr, meetFrame} {
-		for who != me && meet&who != 0 && m.reached[who] < number && !m.ended[who] && !m.ended[me] {
-			if absent != nil && absent(who) {
-				break
-			}
-			m.moved.Wait()
-		}
-	}
-}

@@ -1,11 +1,13 @@
 package interpreter
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +28,8 @@ type streams struct {
 	pumps  [2]*pump
 	frames int64 // the mark of the last frame; of the goroutine that reads them
 	closed bool  // guarded by mu: the frames are at their end, so nobody has to wait for more of a flood
+	// draining: the deadline of the pipes is that of drain, which reads what is left.
+	draining atomic.Bool
 }
 
 // pump copies one of them.
@@ -34,14 +38,17 @@ type pump struct {
 	who  int
 	from *os.File
 	to   io.Writer
-	// idle: all that there was has been read and passed on. Guarded by s.mu.
+	// idle: all that there was has been read and passed on. turns: how often all that had been
+	// read was passed on. Guarded by s.mu.
 	idle  bool
+	turns int
 	hurry chan struct{} // has room for one
 	done  chan struct{} // closed when it has stopped
 
 	cutter cutter
 	buf    []byte
-	rest   int // how much at the beginning of buf was read before
+	rest   int    // how much at the beginning of buf was read before
+	left   []byte // what of the beginning of a mark was there when drain stopped the copying
 	last   time.Time
 	rapid  int
 }
@@ -86,13 +93,22 @@ func (p *pump) copy() error {
 	for {
 		n, err := p.read(conn)
 		if n <= 0 {
-			p.cutter.pass(p.buf[:p.rest])
-			p.rest = 0
+			p.stop(err)
 			return err
 		}
 		p.took(n)
 		p.slowDown(n)
 	}
+}
+
+// stop passes on the rest, unless it may be the beginning of a mark whose end is for drain to read.
+func (p *pump) stop(err error) {
+	if p.s.draining.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+		p.left = bytes.Clone(p.buf[:p.rest])
+	} else {
+		p.cutter.pass(p.buf[:p.rest])
+	}
+	p.rest = 0
 }
 
 // read waits until there is something, and reads it behind the rest.
@@ -131,7 +147,10 @@ func (p *pump) setIdle(idle bool) {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
 	p.idle = idle
-	if idle {
+	if !idle {
+		p.turns++
+	}
+	if idle || p.s.closed {
 		p.s.moved.Broadcast()
 	}
 }
@@ -142,8 +161,24 @@ func (p *pump) meet(number int64, meet int) {
 	p.s.hurryUp(meet &^ p.who)
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	p.s.wait(p.who, number, meet, nil)
+	p.s.wait(p.who, number, meet)
 }
+
+// wait waits for others to come to a mark; s.mu is held. What came before a mark was written
+// before the first pipe got it: a stream that has nothing left has no need to come to it.
+func (s *streams) wait(me int, number int64, meet int) {
+	for _, who := range []int{meetStdout, meetStderr, meetFrame} {
+		for who != me && meet&who != 0 && s.reached[who] < number && !s.ended[who] && !s.ended[me] {
+			if who != meetFrame && s.pumps[who-1].isEmpty() {
+				break
+			}
+			s.moved.Wait()
+		}
+	}
+}
+
+// isEmpty reports whether all that was written has been passed on; s.mu is held.
+func (p *pump) isEmpty() bool { return p.idle && isDrained(p.from) }
 
 // slowDown makes a pause in a flood, unless somebody waits for its end.
 func (p *pump) slowDown(n int) {
@@ -196,10 +231,7 @@ func (s *streams) atFrame(f frame, pass func()) error {
 	s.reach(meetFrame, f.Mark-1)
 	s.hurryUp(f.In)
 	s.mu.Lock()
-	s.wait(meetFrame, f.Mark, f.In, func(who int) bool {
-		p := s.pumps[who-1]
-		return p.idle && isDrained(p.from)
-	})
+	s.wait(meetFrame, f.Mark, f.In)
 	s.mu.Unlock()
 	pass()
 	s.reach(meetFrame, f.Mark)
@@ -236,9 +268,28 @@ func (s *streams) letGo() {
 	s.hurryUp(meetAll)
 }
 
-// drain stops the copying and copies what there is now.
+// turnsOfPipe are the turns after which all that was in a pipe has been passed on: what was
+// being read, what the buffer had room for, and the rest.
+const turnsOfPipe = 3
+
+// complete passes on in its order what the code has written until now. It does not wait for
+// what others, which the code has left behind, go on writing.
+func (s *streams) complete() {
+	s.release()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.pumps {
+		for last := p.turns + turnsOfPipe; !s.ended[p.who] && !p.isEmpty() && p.turns < last; {
+			s.moved.Wait()
+		}
+	}
+}
+
+// drain completes the output, and stops the copying.
 func (s *streams) drain() {
+	s.complete()
 	s.letGo()
+	s.draining.Store(true)
 	for _, p := range s.pumps {
 		_ = p.from.SetReadDeadline(time.Unix(1, 0))
 	}
@@ -260,9 +311,11 @@ func (p *pump) drain() {
 	_ = conn.Read(func(fd uintptr) bool {
 		left, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 		if err != nil || left == 0 {
+			p.cutter.pass(p.left)
 			return true
 		}
-		p.buf, p.rest = make([]byte, max(min(left, bufferSize), 2*len(p.cutter.prefix)+markTail)), 0
+		p.buf = make([]byte, len(p.left)+max(min(left, bufferSize), 2*len(p.cutter.prefix)+markTail))
+		p.rest = copy(p.buf, p.left)
 		for left > 0 {
 			n, err := unix.Read(int(fd), p.buf[p.rest:min(len(p.buf), p.rest+left)])
 			if n <= 0 || err != nil {
