@@ -59,10 +59,12 @@ func preloaded(python, module string) func(*interpreter.Config) {
 
 // A module that draws all kinds of randomness while it is preloaded.
 const dice = `
-import random, secrets, ssl, tempfile, uuid
+import multiprocessing, random, secrets, sqlite3, ssl, tempfile, uuid
 def throw():
     found = [random.random(), random.Random().random(), random.SystemRandom().random(), uuid.uuid4(), uuid.uuid1(),
-             secrets.token_hex(), ssl.RAND_bytes(8).hex(), tempfile.mkdtemp(), tempfile.mktemp(), uuid.uuid1().node]
+             secrets.token_hex(), ssl.RAND_bytes(8).hex(), tempfile.mkdtemp(), tempfile.mktemp(), uuid.uuid1().node,
+             bytes(multiprocessing.current_process().authkey).hex(), sqlite3.connect(":memory:").execute("select random()").fetchone()[0]]
+    found += [getattr(uuid, name)() for name in ("uuid6", "uuid7", "uuid8") if hasattr(uuid, name)]
     try:
         import numpy
     except ImportError:
@@ -103,8 +105,8 @@ func TestRandomnessDiffers(t *testing.T) {
 			t.Errorf("%d executions drew %s", n, line)
 		}
 	}
-	if len(seen) < 10*tries {
-		t.Errorf("%d draws, want %d", len(seen), 10*tries)
+	if len(seen) < 12*tries {
+		t.Errorf("%d draws, want %d", len(seen), 12*tries)
 	}
 }
 

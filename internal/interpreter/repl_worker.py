@@ -582,6 +582,11 @@ def find_differences():
         steps.append(lambda: differ_in_uuids(uuid))
     if tempfile is not None:
         steps.append(lambda: differ_in_names(tempfile))
+    process = modules.get("multiprocessing.process")
+    if process is not None:
+        steps.append(lambda: differ_in_keys(process))
+    if "_sqlite3" in modules:
+        forget_seed(modules["_sqlite3"])
     prepared.differences = steps
 
 
@@ -596,6 +601,22 @@ def differ_in_names(tempfile):
     tempfile._name_sequence = None
     if tempfile.tempdir != os.environ["TMPDIR"]:  # the zygote's
         tempfile.tempdir = None
+
+
+def differ_in_keys(process):
+    """Processes of multiprocessing know each other by this secret."""
+    process.current_process().authkey = os.urandom(32)
+
+
+def forget_seed(sqlite):
+    """Have SQLite seed its generator when it is used next. It does so by itself only for files."""
+    try:
+        import ctypes
+
+        randomness = ctypes.CDLL(getattr(sqlite, "__file__", None)).sqlite3_randomness
+    except (OSError, AttributeError):
+        return
+    randomness(0, None)
 
 
 def differ():
