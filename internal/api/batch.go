@@ -136,11 +136,31 @@ func (s *server) refuseIdempotency(ctx huma.Context, next func(huma.Context)) {
 	_ = huma.WriteErr(s.api, ctx, http.StatusBadRequest, "", &huma.ErrorDetail{Location: location, Message: message})
 }
 
-// batchItems checks what is around the items of a batch and returns them.
+// batchFields is how many fields, known or not, may be beside the items of a batch.
+const batchFields = 16
+
+// batchItems checks what is around the items of a batch and returns them. It decodes nothing
+// of an item, and counts them first: two bytes of text would cost a hundred of memory.
 func (s *server) batchItems(body rawBatch) ([]json.RawMessage, error) {
-	var parsed any
-	if err := json.Unmarshal(body, &parsed); err != nil {
-		return nil, badRequest(jsonMistake(body, err))
+	if shallow(body, 2) > maxBatch+batchFields {
+		return nil, badRequest(fmt.Sprintf("body.jobs: a batch has at most %d jobs; send more batches", maxBatch))
+	}
+	outline := kindOf(json.RawMessage(body))
+	var items []json.RawMessage
+	if fields, ok := outline.(map[string]any); ok {
+		var texts map[string]json.RawMessage
+		if err := json.Unmarshal(body, &texts); err != nil {
+			return nil, badRequest(jsonMistake(body, err))
+		}
+		for name, text := range texts {
+			fields[name] = kindOf(text)
+		}
+		if _, ok := fields["jobs"].([]any); ok {
+			if err := json.Unmarshal(texts["jobs"], &items); err != nil {
+				return nil, fmt.Errorf("submit batch: %w", err)
+			}
+			fields["jobs"] = make([]any, len(items))
+		}
 	}
 	envelope := &huma.Schema{
 		Type: huma.TypeObject, Required: []string{"jobs"}, AdditionalProperties: false,
@@ -149,16 +169,10 @@ func (s *server) batchItems(body rawBatch) ([]json.RawMessage, error) {
 		},
 	}
 	envelope.PrecomputeMessages()
-	if err := s.validate(envelope, parsed); err != nil {
+	if err := s.validate(envelope, outline); err != nil {
 		return nil, err
 	}
-	var batch struct {
-		Jobs []json.RawMessage `json:"jobs"`
-	}
-	if err := json.Unmarshal(body, &batch); err != nil {
-		return nil, badRequest(withoutGo(err.Error()))
-	}
-	return batch.Jobs, nil
+	return items, nil
 }
 
 // validate checks a value as huma checks a body.
@@ -175,14 +189,14 @@ func (s *server) validate(schema *huma.Schema, v any) error {
 // draftItem does for one item of a batch what huma does for a whole body.
 func (s *server) draftItem(ctx context.Context, item json.RawMessage, now time.Time) (job.NewJob, error) {
 	var parsed any
-	if err := json.Unmarshal(item, &parsed); err != nil {
+	if err := unmarshal(item, &parsed); err != nil {
 		return job.NewJob{}, badRequest(withoutGo(err.Error()))
 	}
 	if err := s.validate(s.jobSchema, parsed); err != nil {
 		return job.NewJob{}, err
 	}
 	var body JobBody
-	if err := json.Unmarshal(item, &body); err != nil {
+	if err := unmarshal(item, &body); err != nil {
 		return job.NewJob{}, badRequest(withoutGo(err.Error()))
 	}
 	return s.draft(ctx, submission{request: body.request()}, now)

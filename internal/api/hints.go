@@ -1,12 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/validation"
@@ -129,8 +131,14 @@ func distance(a, b string) int {
 	return last[len(b)]
 }
 
-// unmarshal is json.Unmarshal with an error that says where text is no JSON.
+// unmarshal is json.Unmarshal with an error that says where text is no JSON. A text has to have a
+// shape that does not cost much, unless it is kept as text.
 func unmarshal(text []byte, v any) error {
+	if _, ok := v.(*rawBatch); !ok {
+		if err := checkShape(text); err != nil {
+			return err
+		}
+	}
 	err := json.Unmarshal(text, v)
 	if errors.As(err, new(*json.SyntaxError)) {
 		return errors.New(jsonMistake(text, err))
@@ -145,8 +153,8 @@ func jsonMistake(text []byte, err error) string {
 	if !errors.As(err, &syntax) || syntax.Offset > int64(len(text)) {
 		return withoutGo(err.Error())
 	}
-	before := string(text[:max(0, syntax.Offset-1)])
-	line := 1 + strings.Count(before, "\n")
-	column := 1 + len([]rune(before[strings.LastIndexByte(before, '\n')+1:]))
+	before := text[:max(0, syntax.Offset-1)]
+	line := 1 + bytes.Count(before, []byte("\n"))
+	column := 1 + utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])
 	return fmt.Sprintf("not JSON: %s, at line %d, column %d", syntax.Error(), line, column)
 }

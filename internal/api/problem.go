@@ -236,18 +236,15 @@ func newHumaError(status int, msg string, errs ...error) huma.StatusError {
 // humaError does that with hints for the request's fields.
 func humaError(h *hints, status int, msg string, errs []error) huma.StatusError {
 	var issues []FieldIssue
-	for _, err := range errs {
+	for i, err := range errs {
 		if err == nil {
 			continue
 		}
-		issue := FieldIssue{Message: err.Error()}
-		var d huma.ErrorDetailer
-		if errors.As(err, &d) {
-			detail := d.ErrorDetail()
-			issue = FieldIssue{Location: detail.Location, Message: h.improve(detail.Location, detail.Message)}
+		if len(issues) == maxIssues {
+			issues = append(issues, FieldIssue{Message: fmt.Sprintf("and %d more", len(errs)-i)})
+			break
 		}
-		issue.Message = withoutGo(issue.Message)
-		issues = append(issues, issue)
+		issues = append(issues, issueOf(h, err))
 	}
 	switch status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
@@ -265,6 +262,30 @@ func humaError(h *hints, status int, msg string, errs []error) huma.StatusError 
 	}
 }
 
+// maxIssues is how many mistakes of a request are listed.
+const maxIssues = 20
+
+// issueOf words a mistake. huma's own text of one prints the value with it, which for an
+// unknown field is all that is around it.
+func issueOf(h *hints, err error) FieldIssue {
+	var detailed huma.ErrorDetailer
+	if errors.As(err, &detailed) {
+		detail := detailed.ErrorDetail()
+		return FieldIssue{Location: clipped(detail.Location), Message: withoutGo(h.improve(detail.Location, detail.Message))}
+	}
+	return FieldIssue{Message: withoutGo(err.Error())}
+}
+
+// maxOfCallers bounds how much of a caller's own text, a name or a number, comes back, in bytes.
+const maxOfCallers = 256
+
+func clipped(text string) string {
+	if len(text) <= maxOfCallers {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxOfCallers], "") + "…"
+}
+
 // withoutGo words what encoding/json says about a value that does not fit without
 // the names of Go types.
 func withoutGo(message string) string {
@@ -273,7 +294,7 @@ func withoutGo(message string) string {
 		return message
 	}
 	what, _, _ = strings.Cut(what, " into Go ")
-	return "cannot read the " + what + ": it is out of range or of the wrong type"
+	return "cannot read the " + clipped(what) + ": it is out of range or of the wrong type"
 }
 
 // describe puts the issues into one sentence, so that a caller who shows detail

@@ -119,7 +119,7 @@ func (k *socket) read(ctx context.Context) ([]byte, error) {
 // frame does not.
 func (k *socket) take(ctx context.Context, text []byte) error {
 	var parsed any
-	if err := json.Unmarshal(text, &parsed); err != nil {
+	if err := unmarshal(text, &parsed); err != nil {
 		return k.complain("", badRequest(withoutGo(err.Error())))
 	}
 	fields, ok := parsed.(map[string]any)

@@ -1,0 +1,99 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+const (
+	// A value that is decoded costs some 300 bytes at most, beside its text: a map with one
+	// entry. So a text has room for a value in so many bytes, beyond what small ones may have.
+	bytesPerValue = 64
+	// freeValues are those that a text of any size may have: a thousand arguments, or the
+	// 16 KiB of metadata as short lists.
+	freeValues = 8192
+	// maxDepth bounds how deep values lie in each other: each level is a step of recursion.
+	maxDepth = 128
+)
+
+// checkShape refuses JSON that is small as text and large as values, before it is decoded. It
+// finds out in one pass, and does not care whether the text is JSON otherwise.
+func checkShape(text []byte) error {
+	most := freeValues + len(text)/bytesPerValue
+	values, depth := 1, 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i = endOfString(text, i)
+		case '{', '[':
+			values++
+			if depth++; depth > maxDepth {
+				return fmt.Errorf("values lie in each other more than %d deep, at offset %d; send them flatter, or as text", maxDepth, i)
+			}
+		case '}', ']':
+			depth--
+		case ',':
+			values++
+		}
+		if values > most {
+			return fmt.Errorf("the JSON has more than %d values in %d bytes; send that much data as text, as standard input or as a file", most, len(text))
+		}
+	}
+	return nil
+}
+
+// endOfString returns where the string that begins at i ends.
+func endOfString(text []byte, i int) int {
+	for i++; i < len(text); i++ {
+		next := bytes.IndexAny(text[i:], `"\`)
+		if next < 0 {
+			return len(text)
+		}
+		i += next
+		if text[i] == '"' {
+			return i
+		}
+		i++ // what is escaped
+	}
+	return i
+}
+
+// shallow is how many values a text has that lie at most so deep: what of an object's fields, and
+// of the items in them, has to be kept to know where each is.
+func shallow(text []byte, most int) int {
+	values, depth := 1, 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i = endOfString(text, i)
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',':
+			if depth <= most {
+				values++
+			}
+		}
+	}
+	return values
+}
+
+// kindOf is an empty value of the kind that a text has, for a schema to judge.
+func kindOf(text json.RawMessage) any {
+	switch text = bytes.TrimLeft(text, " \t\r\n"); {
+	case len(text) == 0 || text[0] == 'n':
+		return nil
+	case text[0] == '{':
+		return map[string]any{}
+	case text[0] == '[':
+		return []any{}
+	case text[0] == '"':
+		return ""
+	case text[0] == 't' || text[0] == 'f':
+		return true
+	default:
+		return 0.0
+	}
+}
