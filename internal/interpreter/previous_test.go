@@ -214,3 +214,37 @@ open("f", "w")
 		t.Error("each execution had a slot of its own")
 	}
 }
+
+// Nor do terminals tell: those of a slot were last used when they were made. The kernel notes their use by 8 seconds.
+func TestNothingOfThePreviousInTerminals(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *interpreter.Config) { c.Size = 1 })
+	const code = `
+import os, time
+def times():
+    found = os.stat("/dev/pts/ptmx")
+    return found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns
+print(len(set(times())))
+before = times()
+while times() == before:
+    master, slave = os.openpty()
+    os.write(slave, b"x\\n")
+    os.read(master, 10)
+    os.close(master)
+    os.close(slave)
+    time.sleep(0.05)
+`
+	slots := map[int]int{}
+	for range 4 {
+		w := acquire(t, pool)
+		res, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample})
+		if err = errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		slots[w.SlotPid()]++
+		wantText(t, res, "ok 0", "1\n", "")
+	}
+	if len(slots) == 4 {
+		t.Error("each execution had a slot of its own")
+	}
+}

@@ -62,6 +62,13 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 		// Before the first worker: moving one process is dear, being born there is not.
 		err = group.Add(s.pid)
 	}
+	if err == nil {
+		// Only now does it hide from its workers which group that is.
+		err = link.write([]byte("G"))
+	}
+	if err == nil {
+		err = s.awaitReady(p.cfg.StartTimeout)
+	}
 	if err != nil {
 		close(s.gone)
 		p.closeSlot(s)

@@ -74,6 +74,7 @@ class Slot:
         else:
             seal.become_subreaper()
         self.network = network.Network(zygote.native) if self.strict else None
+        self.terminals = seal.Terminals(zygote.native) if self.strict else None
         self.files = seal.Files(zygote.native, zygote.disk, owner, zygote.hidden, zygote.made) if self.strict else None
         if zygote.work_begins_empty:
             repl_worker.prepared.empty_size = zygote.empty.size.value = self.files.size_of_work()
@@ -91,10 +92,15 @@ class Slot:
         self.program = program.Program(zygote.native)
         self.add_steps(owner)
         self.program.build()
-        seal.limit_signals()
-        if zygote.slot_filter is not None:
-            zygote.slot_filter.install()
         self.reset()
+
+    def close(self):
+        """Give up what only making the slot took. Its control group has it by now."""
+        if self.strict:
+            seal.enter_cgroup_namespace()
+        seal.limit_signals()
+        if self.zygote.slot_filter is not None:
+            self.zygote.slot_filter.install()
         gc.freeze()
 
     # --- the program
@@ -133,7 +139,7 @@ class Slot:
         seen = [(ctypes.addressof(self.report) + Report.status.offset, ctypes.sizeof(Report) - Report.status.offset),
                 (ctypes.addressof(self.child), ctypes.sizeof(Report)), (ctypes.addressof(self.news), ctypes.sizeof(self.news))]
         if self.strict:
-            seen += [(ctypes.addressof(buffer), ctypes.sizeof(buffer)) for buffer in (self.files.seen, self.network.seen)]
+            seen += [(ctypes.addressof(buffer), ctypes.sizeof(buffer)) for buffer in (self.files.seen, self.network.seen, self.terminals.seen)]
         zeros = ctypes.create_string_buffer(max(size for _, size in seen))
         for address, size in seen:
             steps.copy(address, zeros, size)
@@ -213,6 +219,7 @@ class Slot:
         steps.same(self.field("special"), program.ZERO, 8, "touched")
         self.files.add_look(steps, "touched")
         self.network.add_look(steps, "touched")
+        self.terminals.add_look(steps, "touched")
         size = ctypes.sizeof(self.report)
         steps.add(SUPERVISION, "sendto", self.channel.fileno(), self.report, size, int(socket.MSG_NOSIGNAL), None, 0,
                   expect=size, otherwise="gone")
@@ -298,7 +305,7 @@ class Slot:
 
     def end_worker(self):
         """Say that nothing is left of the worker but its files. What else there is to say is in the report."""
-        self.renew_network()
+        self.renew_shared()
         # They stay until C, or at the latest the next W, for the runner to collect.
         self.stale = self.files is not None and self.files.touched()
         if self.program.exposed:
@@ -361,13 +368,15 @@ class Slot:
             self.stale = False
             self.reset()
 
-    def renew_network(self):
+    def renew_shared(self):
         """Before the runner is told of the worker's end: it need not wait for the files to be
         collected, and the runner has to know if it fails. That is no fault of the worker."""
-        if self.network is None or self.spent or not self.network.used():
+        if not self.strict or self.spent:
             return
         try:
-            self.network.renew()
+            if self.network.used():
+                self.network.renew()
+            self.terminals.renew()
         except Exception:
             self.spent = True
 

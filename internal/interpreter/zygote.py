@@ -13,7 +13,8 @@ Zygote and slots serve a packet socket each. To and from the zygote:
     {"cmd": "slot", "owner": uid} + the slot's socket
     {"type": "ok"} + a pidfd of the slot, or {"type": "failed", "layer", "error"}
 
-To and from a slot, in a form that costs little, since what is written to memory after
+A slot says ready, is put into its control group, is told so by a packet of any kind, and
+says ready again. Then, to and from it, in a form that costs little, since what is written to memory after
 a fork is what a fork costs:
 
     W dir tmp + descriptors 0, 1, 2, control   fork a worker, if there is none
@@ -255,6 +256,10 @@ class Zygote:
             channel = Channel(os.dup(fds[0]))
             os.close(fds[0])
             place = slot.Slot(self, channel, message["owner"])
+            channel.send({"type": "ready"})
+            if not channel.receive()[0]:
+                os._exit(0)
+            place.close()
             channel.send({"type": "ready"})
             place.serve()
         except BaseException as error:

@@ -35,10 +35,10 @@ CLONE_NEWNET = 0x40000000
 # A slot lends its namespaces to one worker after the other: there is nobody in them in
 # between, and where something can be left in one (network.py) it makes another. The user namespace that a worker ends up in
 # owns none of the others, so it cannot change them.
-SLOT_NAMESPACES = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+SLOT_NAMESPACES = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
 CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x00200000, 0x01000000
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NODIRATIME, MS_BIND = 2, 4, 8, 32, 2048, 4096
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NODIRATIME, MS_BIND = 1, 2, 4, 8, 32, 2048, 4096
 MS_REC, MS_PRIVATE = 16384, 1 << 18
 MNT_DETACH = 2
 AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_RECURSIVE = -100, 0x100, 0x8000
@@ -62,8 +62,16 @@ SYSTEM_DIRS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "mime.types", "fonts",
        "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "magic", "matplotlibrc", "services", "protocols",
        "nsswitch.conf", "os-release", "debian_version")
-# What tells of the machine and its other users, and may be read by everybody.
-HIDDEN_PROC = (b"/proc/keys", b"/proc/key-users", b"/proc/kallsyms", b"/proc/timer_list")
+# What is left of /proc besides processes: what programs and libraries read. The rest is tables of
+# the machine: its devices, interrupts, disks, keys, how its kernel was built and started.
+KEPT_PROC = {"cpuinfo", "filesystems", "loadavg", "meminfo", "mounts", "net", "self", "stat", "sys", "thread-self", "uptime", "version",
+             "vmstat"}
+# Of its settings, what is no setting: what all use together, and where the machine's own programs are.
+HIDDEN_SYS = ("fs/aio-nr", "fs/dentry-state", "fs/file-nr", "fs/inode-nr", "fs/inode-state", "kernel/core_pattern", "kernel/pty/nr",
+              "kernel/random/entropy_avail")
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+OWN_BOOT_ID = "/etc/boot_id"
+EMPTY = b"/sys"  # a directory
 LAST_PID = "/proc/sys/kernel/ns_last_pid"
 ETC_OWN = {
     "passwd": "root:x:0:0:root:/:/usr/sbin/nologin\nuser:x:1000:1000:user:/work:/bin/sh\n"
@@ -192,8 +200,8 @@ def build_root(where):
         for name in ETC:
             if os.path.exists("/etc/" + name):
                 bind("/etc/" + name, where + "/etc/" + name)
-        for name, text in ETC_OWN.items():
-            with open(where + "/etc/" + name, "w") as file:
+        for path, text in [("/etc/" + name, text) for name, text in ETC_OWN.items()] + [(OWN_BOOT_ID, read_uuid())]:
+            with open(where + path, "w") as file:
                 file.write(text)
         for name in DEVICES:
             bind("/dev/" + name, where + "/dev/" + name, devices=True)
@@ -213,6 +221,7 @@ def build_root(where):
         os.chdir("/")
         set_attributes("/", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, recursive=False)
         check(_sethostname(b"sandbox", 7), "uts namespace", "sethostname")
+        check(libc.setdomainname(b"(none)", 6), "uts namespace", "setdomainname")
     except OSError as error:
         raise LayerError(layer, "build the root", error)
     return hidden
@@ -253,6 +262,11 @@ def interpreter_dirs():
     return [path for path in found if not covered(path, [other for other in found if other != path])]
 
 
+def read_uuid():
+    with open("/proc/sys/kernel/random/uuid") as file:
+        return file.read()
+
+
 def covered(path, dirs):
     return any(path == d or path.startswith(d.rstrip("/") + "/") for d in dirs)
 
@@ -290,13 +304,64 @@ def open_slot():
     # Terminals end with their processes, too: no worker finds one of another. The machine has
     # some 3000 for all sandboxes together. Where the runner is an ordinary user these files are
     # the code's, who could change their modes for the next one.
-    mount(b"devpts", b"/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, b"ptmxmode=666,mode=620,max=%d" % MOST_TERMINALS)
-    set_attributes("/dev/pts", MOUNT_ATTR_RDONLY, recursive=False)
-    for path in HIDDEN_PROC:
-        if os.path.exists(path):
-            mount(b"/dev/null", path, None, MS_BIND, None, "proc")
+    mount_terminals()
+    hide_tables()
     if os.path.ismount(STASH):
         check(_umount2(os.fsencode(STASH), MNT_DETACH), "proc", "umount the whole one")
+
+
+def hide_tables():
+    """Leave of the files that are of no process what KEPT_PROC says: the others are empty."""
+    hidden = ["/proc/" + name for name in os.listdir("/proc") if not name.isdigit() and name not in KEPT_PROC]
+    # The others answer EACCES, as ever.
+    hidden = [path for path in hidden if os.stat(path).st_mode & 0o004]
+    for path in hidden + ["/proc/sys/" + name for name in HIDDEN_SYS]:
+        if os.path.isdir(path):
+            mount(EMPTY, os.fsencode(path), None, MS_BIND, None, "proc")
+        elif os.path.exists(path):
+            mount(b"/dev/null", os.fsencode(path), None, MS_BIND, None, "proc")
+    if os.path.exists(BOOT_ID):
+        mount(os.fsencode(OWN_BOOT_ID), os.fsencode(BOOT_ID), None, MS_BIND, None, "proc")
+
+
+def mount_terminals():
+    flags = MS_NOSUID | MS_NOEXEC
+    mount(b"devpts", b"/dev/pts", b"devpts", flags, b"ptmxmode=666,mode=620,max=%d" % MOST_TERMINALS)
+    mount(None, b"/dev/pts", None, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
+
+
+def enter_cgroup_namespace():
+    """Take the control group that this process is in for the root of all: it has been put there
+    by now, and the names above are the runner's."""
+    check(libc.unshare(CLONE_NEWCGROUP), "cgroup namespace", "unshare")
+
+
+class Terminals:
+    """Tells whether a worker has used terminals, by the times of the file that makes them."""
+
+    def __init__(self, native):
+        self.seen, self.unused = [ctypes.create_string_buffer(STATX) for _ in range(2)]
+        self.look = Program(native)
+        self.add_look(self.look)
+        self.look.build()
+        self.remember()
+
+    def remember(self):
+        self.look.run()  # whatever it says
+        ctypes.memmove(self.unused, self.seen, STATX)
+
+    def add_look(self, program, used=None):
+        """Steps that go on at the label, or stop, if they were used."""
+        program.add("", "statx", AT_FDCWD, b"/dev/pts/ptmx", AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, self.seen, otherwise=used)
+        for first, size in ((64, 16), (96, 32)):  # the times of the last look, change of its own, and change of its contents
+            program.same(ctypes.addressof(self.seen) + first, ctypes.addressof(self.unused) + first, size, used)
+
+    def renew(self):
+        """Make them as new, if they were used. Nobody has one."""
+        if self.look.run() != 0:
+            check(_umount2(b"/dev/pts", MNT_DETACH), "mount namespace", "umount the terminals")
+            mount_terminals()
+            self.remember()
 
 
 def open_last_pid():

@@ -226,8 +226,12 @@ func hints(t *testing.T, k *kaa, level string, o *outside, v *victim) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatal(err)
+	}
 	return encode(t, map[string]any{
-		"level": level, "host": host, "namespaces": namespaces, "addresses": ownAddresses(t),
+		"level": level, "host": host, "boot id": strings.TrimSpace(string(boot)), "namespaces": namespaces, "addresses": ownAddresses(t),
 		"pids":  map[string]int{"runner": k.pid, "test": os.Getpid(), "victim": v.pid},
 		"ports": map[string]int{"redis": redis, "api": k.addr.Port},
 		"outside": map[string]string{

@@ -17,6 +17,9 @@ for path in ("/proc/self/mountinfo", "/proc/self/mounts", "/proc/self/mountstats
     for needle in needles:
         if needle in text:
             escaped("%s has %s" % (path, needle.decode()))
+for line in read("/proc/self/cgroup").decode().splitlines():
+    if not line.endswith(":/"):
+        escaped("control group " + line)
 if own_namespace("cgroup") is False:
     escaped("the host's cgroup namespace")
 import pwd
