@@ -84,7 +84,7 @@ func (s *server) forkSession(ctx context.Context, in *forkInput) (*forkOutput, e
 	}
 	out := new(forkOutput)
 	for _, id := range ids {
-		se, err := s.cfg.Sessions.Session(ctx, id, shortCaller(ctx))
+		se, err := s.cfg.Sessions.Session(ctx, id, viewerOf(ctx))
 		if err != nil {
 			return nil, err
 		}

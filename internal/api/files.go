@@ -109,7 +109,7 @@ func anyFile() map[string]*huma.Response {
 }
 
 func (s *server) listFiles(ctx context.Context, in *listFilesInput) (*listFilesOutput, error) {
-	j, err := s.cfg.Lookup.Get(ctx, in.ID)
+	j, err := s.visible(ctx, in.ID, s.cfg.Lookup.Get)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func escapePath(raw string) string {
 
 // file finds the file that a caller means.
 func (s *server) file(ctx context.Context, in *fileInput) (job.Job, job.File, error) {
-	j, err := s.cfg.Lookup.Get(ctx, in.ID)
+	j, err := s.visible(ctx, in.ID, s.cfg.Lookup.Get)
 	if err != nil {
 		return j, job.File{}, err
 	}
@@ -173,7 +173,7 @@ func serveFile(ctx huma.Context, f job.File, tag string, modified time.Time, con
 	for name, value := range map[string]string{
 		"Content-Type": f.Type, "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'",
 		"Content-Disposition": "attachment; filename*=UTF-8''" + attributeEscape(path.Base(f.Raw())),
-		"ETag":                `"` + tag + `"`,
+		"ETag":                `"` + tag + `"`, "Cache-Control": "private, no-cache", // the caller may keep it, and has to ask
 	} {
 		c.Header(name, value)
 	}

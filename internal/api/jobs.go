@@ -241,7 +241,11 @@ func (s *server) listJobs(ctx context.Context, in *listInput) (*listOutput, erro
 		const msg = "is not a cursor; send the nextCursor of the page before"
 		return nil, badRequest("query.cursor: "+msg, FieldIssue{"query.cursor", msg})
 	}
-	jobs, next, err := s.cfg.Lookup.List(ctx, job.Filter{State: in.State, Queue: in.Queue, Cursor: in.Cursor, Limit: in.Limit})
+	if in.Queue == job.OperationQueue {
+		const msg = "is not a queue of jobs; what is done to sessions is in no listing"
+		return nil, badRequest("query.queue: "+msg, FieldIssue{"query.queue", msg})
+	}
+	jobs, next, err := s.cfg.Lookup.List(ctx, job.Filter{State: in.State, Queue: in.Queue, Viewer: viewerOf(ctx), Cursor: in.Cursor, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}
@@ -255,6 +259,9 @@ func (s *server) listJobs(ctx context.Context, in *listInput) (*listOutput, erro
 }
 
 func (s *server) cancelJob(ctx context.Context, in *cancelInput) (*cancelOutput, error) {
+	if _, err := s.visible(ctx, in.ID, s.cfg.Lookup.Summary); err != nil {
+		return nil, err
+	}
 	state, err := s.cfg.Records.Cancel(ctx, in.ID)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -31,6 +32,10 @@ func abort(c *gin.Context, p *Problem) {
 	c.Abort()
 	c.PureJSON(p.Status, p)
 }
+
+// uncached keeps answers out of caches: they are for one caller, and a cache in between may not
+// know by which header callers are told apart. A handler may say otherwise.
+func uncached(c *gin.Context) { c.Header("Cache-Control", "no-store") }
 
 // recovered turns a panic into a logged 500.
 func recovered(log *slog.Logger) gin.HandlerFunc {
@@ -73,11 +78,12 @@ func shortCaller(ctx context.Context) string {
 	return caller[:min(len(caller), length)]
 }
 
-// authenticated lets requests with one of the keys pass; with no keys, all.
-func authenticated(keys []string) gin.HandlerFunc {
-	sums := make([][sha256.Size]byte, len(keys))
-	for i, k := range keys {
-		sums[i] = sha256.Sum256([]byte(k))
+// authenticated lets requests with one of the keys pass; with no keys, all. Who has one of
+// the admin keys may see what is everybody's.
+func authenticated(keys, adminKeys []string) gin.HandlerFunc {
+	sums := make([][sha256.Size]byte, 0, len(keys)+len(adminKeys))
+	for _, k := range slices.Concat(keys, adminKeys) {
+		sums = append(sums, sha256.Sum256([]byte(k)))
 	}
 	return func(c *gin.Context) {
 		if len(sums) == 0 || isPublic(c.Request.URL.Path) {
@@ -86,9 +92,13 @@ func authenticated(keys []string) gin.HandlerFunc {
 		given := sha256.Sum256([]byte(keyOf(c.Request)))
 		// Every key is compared, and digests have one length: the time taken says
 		// nothing about any of them.
-		match := 0
+		match, admin := 0, 0
 		for i := range sums {
-			match |= subtle.ConstantTimeCompare(given[:], sums[i][:])
+			same := subtle.ConstantTimeCompare(given[:], sums[i][:])
+			match |= same
+			if i >= len(keys) {
+				admin |= same
+			}
 		}
 		if match == 0 {
 			c.Header("WWW-Authenticate", `Bearer realm="kaa"`)
@@ -97,6 +107,9 @@ func authenticated(keys []string) gin.HandlerFunc {
 			return
 		}
 		ctx := context.WithValue(c.Request.Context(), callerKey{}, hex.EncodeToString(given[:]))
+		if admin != 0 {
+			ctx = context.WithValue(ctx, adminKey{}, true)
+		}
 		callOf(ctx).caller = shortCaller(ctx)
 		c.Request = c.Request.WithContext(ctx)
 	}

@@ -38,15 +38,70 @@ func foreignOrigin() *Problem {
 // isOurs reports whether a page of that origin is one that this host served, or that the
 // operator allows.
 func isOurs(origin, host string, allowed []string) bool {
+	of, ok := hostOfOrigin(origin)
+	return ok && (strings.EqualFold(of, host) || matchesHost(of, allowed))
+}
+
+// hostOfOrigin returns the host of an origin, with its port if that is given. "null", which a
+// file or a frame in a sandbox sends, has none and is nobody's.
+func hostOfOrigin(origin string) (string, bool) {
 	u, err := url.Parse(origin)
-	if err != nil {
-		return false
+	if err != nil || u.Host == "" {
+		return "", false
 	}
-	if strings.EqualFold(u.Host, host) {
-		return true
-	}
-	return slices.ContainsFunc(allowed, func(pattern string) bool {
-		ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(u.Host))
+	return u.Host, true
+}
+
+// matchesHost reports whether one of the patterns is of the host.
+func matchesHost(host string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(host))
 		return ok && err == nil
 	})
+}
+
+// What pages of the allowed origins may do and see. Keys are in headers that a page sets itself, so
+// cookies and the like are not asked for.
+const (
+	corsMethods = "GET, HEAD, POST, PUT, DELETE"
+	corsHeaders = "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-Modified-Since, If-None-Match, If-Range, " +
+		"If-Unmodified-Since, Last-Event-ID, Prefer, Range, Traceparent, X-API-Key, X-Request-Id"
+	corsExposed = "Accept-Ranges, Content-Disposition, Content-Range, ETag, Idempotent-Replayed, Location, Preference-Applied, " +
+		"RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Traceparent, WWW-Authenticate, X-Request-Id"
+	corsMaxAge = "600" // seconds for which a browser may remember the answer to a preflight
+)
+
+// crossOrigin lets pages of the allowed origins call and read the answers, refusals included. It
+// answers a browser's preflight, which has no key, before anybody asks for one.
+func crossOrigin(origins []string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		r, header := c.Request, c.Writer.Header()
+		if len(origins) > 0 {
+			header.Add("Vary", "Origin") // whatever is answered
+		}
+		origin := r.Header.Get("Origin")
+		preflight := r.Method == http.MethodOptions && origin != "" && r.Header.Get("Access-Control-Request-Method") != ""
+		of, ok := hostOfOrigin(origin)
+		if !ok || !matchesHost(of, origins) {
+			if preflight {
+				abort(c, foreignOrigin())
+			}
+			return
+		}
+		header.Set("Access-Control-Allow-Origin", origin)
+		if !preflight {
+			header.Set("Access-Control-Expose-Headers", corsExposed)
+			return
+		}
+		for _, asked := range []string{"Access-Control-Request-Method", "Access-Control-Request-Headers", "Access-Control-Request-Private-Network"} {
+			header.Add("Vary", asked)
+		}
+		header.Set("Access-Control-Allow-Methods", corsMethods)
+		header.Set("Access-Control-Allow-Headers", corsHeaders)
+		header.Set("Access-Control-Max-Age", corsMaxAge)
+		if r.Header.Get("Access-Control-Request-Private-Network") == "true" {
+			header.Set("Access-Control-Allow-Private-Network", "true")
+		}
+		c.AbortWithStatus(http.StatusNoContent)
+	}
 }

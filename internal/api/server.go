@@ -64,8 +64,13 @@ type Config struct {
 
 	Limits job.Limits
 	Keys   []string // API keys; none lets everybody in
-	// Origins are patterns of hosts whose pages may open WebSockets, besides this one's.
-	Origins       []string
+	// AdminKeys are further ones, whose callers see what is everybody's.
+	AdminKeys []string
+	// Origins are patterns of hosts whose pages may call, besides this one's.
+	Origins []string
+	// CheckHost refuses requests whose Host is neither loopback's nor matches one of Hosts.
+	CheckHost     bool
+	Hosts         []string
 	MaxBodyBytes  int64
 	MaxFileBytes  int64         // of a file that is a body; it is not held
 	BodyTimeout   time.Duration // how long a caller may send nothing of a body; 30 s
@@ -137,7 +142,7 @@ func New(cfg Config) http.Handler {
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
 	engine.Use(observed(cfg.Observer, cfg.Log, !cfg.NoAccessLog), received(cfg.BodyTimeout, 2*max(cfg.MaxBodyBytes, cfg.MaxFileBytes)),
-		recovered(cfg.Log), sameSite(cfg.Origins), authenticated(cfg.Keys), limited(cfg.Rate, cfg.Log), buffered(&cfg, held),
+		recovered(cfg.Log), uncached, knownHost(cfg.CheckHost, cfg.Hosts), crossOrigin(cfg.Origins), sameSite(cfg.Origins), authenticated(cfg.Keys, cfg.AdminKeys), limited(cfg.Rate, cfg.Log), buffered(&cfg, held),
 		unpacked(cfg.Limits.MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))

@@ -214,7 +214,7 @@ func (s *server) checkLive(ctx context.Context, id string) error {
 	if err := checkSession(id); err != nil {
 		return err
 	}
-	se, err := s.cfg.Sessions.Session(ctx, id, shortCaller(ctx))
+	se, err := s.cfg.Sessions.Session(ctx, id, job.Viewer{Caller: shortCaller(ctx)})
 	if err == nil && se.State == job.SessionEnded {
 		err = &job.SessionEndedError{ID: id, SessionEnd: job.SessionEnd{Reason: se.Reason, Message: se.Message}}
 	}

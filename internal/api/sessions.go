@@ -16,12 +16,12 @@ import (
 )
 
 // Sessions is what opening and ending sessions needs of the store. A caller sees its own
-// sessions only.
+// sessions only, unless he may see all.
 type Sessions interface {
 	OpenSession(ctx context.Context, n job.NewSession) (job.Session, error)
-	Session(ctx context.Context, id, caller string) (job.Session, error)
-	ListSessions(ctx context.Context, caller, cursor string, limit int) (sessions []job.Session, next string, err error)
-	CloseSession(ctx context.Context, id, caller string, end job.SessionEnd) error
+	Session(ctx context.Context, id string, v job.Viewer) (job.Session, error)
+	ListSessions(ctx context.Context, v job.Viewer, cursor string, limit int) (sessions []job.Session, next string, err error)
+	CloseSession(ctx context.Context, id string, v job.Viewer, end job.SessionEnd) error
 	// InterruptSession returns the job that is interrupted; empty if nothing is executed.
 	InterruptSession(ctx context.Context, id, caller string) (string, error)
 }
@@ -206,7 +206,7 @@ func (s *server) getSession(ctx context.Context, in *sessionInput) (*sessionOutp
 	if err := checkSession(in.ID); err != nil {
 		return nil, err
 	}
-	se, err := s.cfg.Sessions.Session(ctx, in.ID, shortCaller(ctx))
+	se, err := s.cfg.Sessions.Session(ctx, in.ID, viewerOf(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +218,7 @@ func (s *server) listSessions(ctx context.Context, in *sessionsInput) (*sessions
 		const msg = "is not a cursor; send the nextCursor of the page before"
 		return nil, badRequest("query.cursor: "+msg, FieldIssue{"query.cursor", msg})
 	}
-	sessions, next, err := s.cfg.Sessions.ListSessions(ctx, shortCaller(ctx), in.Cursor, in.Limit)
+	sessions, next, err := s.cfg.Sessions.ListSessions(ctx, viewerOf(ctx), in.Cursor, in.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +235,11 @@ func (s *server) closeSession(ctx context.Context, in *sessionInput) (*sessionOu
 	if err := checkSession(in.ID); err != nil {
 		return nil, err
 	}
-	err := s.cfg.Sessions.CloseSession(ctx, in.ID, shortCaller(ctx), job.SessionEnd{Reason: job.EndDeleted, Message: "its owner deleted it"})
+	viewer, end := viewerOf(ctx), job.SessionEnd{Reason: job.EndDeleted, Message: "its owner deleted it"}
+	if viewer.All {
+		end.Message = "it was deleted with an admin key"
+	}
+	err := s.cfg.Sessions.CloseSession(ctx, in.ID, viewer, end)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,6 @@ type sse struct {
 // newSSE begins the answer. The client sees at once that it has been heard.
 func (s *server) newSSE(ctx huma.Context) (*sse, error) {
 	ctx.SetHeader("Content-Type", eventStream)
-	ctx.SetHeader("Cache-Control", "no-store")
 	ctx.SetHeader("X-Accel-Buffering", "no") // nginx would collect it
 	ctx.SetStatus(http.StatusOK)
 	w, ok := ctx.BodyWriter().(http.ResponseWriter)

@@ -63,6 +63,9 @@ func (s *server) followJob(ctx context.Context, in *eventsInput) (*eventsOutput,
 			after = id // a client that connects again sends the newer one in the header
 		}
 	}
+	if _, err := s.visible(ctx, in.ID, s.cfg.Lookup.Summary); err != nil {
+		return nil, err
+	}
 	end, streams := s.cfg.Hub.beginStream(s.cfg.MaxSyncWaits)
 	if end == nil {
 		return nil, tooManyWaits(streams, s.cfg.MaxSyncWaits)

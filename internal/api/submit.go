@@ -28,6 +28,8 @@ type Records interface {
 // Lookup is what reading jobs needs of the store.
 type Lookup interface {
 	Get(ctx context.Context, id string) (job.Job, error)
+	// Summary is Get without the result.
+	Summary(ctx context.Context, id string) (job.Job, error)
 	// Watch asks for subscriber to be told of the job's end, unless that has come.
 	Watch(ctx context.Context, id, subscriber string) error
 	List(ctx context.Context, f job.Filter) (jobs []job.Job, next string, err error)
@@ -275,7 +277,7 @@ func (s *server) removeTask(ctx context.Context, j job.Job) {
 // waitFor returns a job once it has ended or after d, whichever comes first.
 func (s *server) waitFor(ctx context.Context, id string, d time.Duration) (job.Job, error) {
 	if d == 0 {
-		return s.cfg.Lookup.Get(ctx, id)
+		return s.visible(ctx, id, s.cfg.Lookup.Get)
 	}
 	end, waiting := s.cfg.Hub.beginPoll(s.cfg.MaxSyncWaits)
 	if end == nil {
@@ -292,7 +294,7 @@ func (s *server) waitFor(ctx context.Context, id string, d time.Duration) (job.J
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	for last := false; ; {
-		j, err := s.cfg.Lookup.Get(ctx, id)
+		j, err := s.visible(ctx, id, s.cfg.Lookup.Get)
 		if err != nil || j.State.Terminal() || last {
 			return j, err
 		}

@@ -100,15 +100,12 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	if a.listener, err = listen(ctx, s.cfg.Addr, s.log); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on KAA_ADDR: %w", err), drain(ctx, s.log, a.background))
 	}
-	keys := make([]string, len(s.cfg.APIKeys))
-	for i, k := range s.cfg.APIKeys {
-		keys[i] = string(k)
-	}
 	a.server = &http.Server{
 		Handler: api.New(api.Config{
 			Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
-			Events: s.store, Bell: bell, Observers: s.store, Origins: s.cfg.AllowedOrigins, Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log, NoAccessLog: !s.cfg.AccessLog,
-			Limits: s.cfg.limits(), Keys: keys, MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, SyncQueueWait: s.cfg.SyncQueueWait,
+			Events: s.store, Bell: bell, Observers: s.store, Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.checksHost(), Hosts: s.cfg.AllowedHosts,
+			Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log, NoAccessLog: !s.cfg.AccessLog,
+			Limits: s.cfg.limits(), Keys: plain(s.cfg.APIKeys), AdminKeys: plain(s.cfg.AdminKeys), MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, SyncQueueWait: s.cfg.SyncQueueWait,
 			MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
 			Version: Version(), Draining: a.draining, Background: a.requests,
 		}),
@@ -121,6 +118,14 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	}
 	go func() { a.served <- a.server.Serve(a.listener) }()
 	return a, nil
+}
+
+func plain(secrets []Secret) []string {
+	all := make([]string, len(secrets))
+	for i, s := range secrets {
+		all[i] = string(s)
+	}
+	return all
 }
 
 // wait returns when ctx ends, or with an error when serving does.

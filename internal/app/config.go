@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"path"
 	"reflect"
 	"runtime"
 	"slices"
@@ -24,9 +23,11 @@ import (
 // Config is the whole configuration of a process. docs/configuration.md describes
 // it; a test holds the two together.
 type Config struct {
-	Addr           string   `env:"KAA_ADDR" envDefault:"127.0.0.1:8080"`
-	RedisURL       Secret   `env:"KAA_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0"`
-	APIKeys        []Secret `env:"KAA_API_KEYS"`
+	Addr     string   `env:"KAA_ADDR" envDefault:"127.0.0.1:8080"`
+	RedisURL Secret   `env:"KAA_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0"`
+	APIKeys  []Secret `env:"KAA_API_KEYS"`
+	// AdminKeys are further keys, whose callers see what is everybody's.
+	AdminKeys      []Secret `env:"KAA_ADMIN_KEYS"`
 	AllowAnonymous bool     `env:"KAA_ALLOW_ANONYMOUS" envDefault:"false"`
 
 	Concurrency int      `env:"KAA_CONCURRENCY" envDefault:"0"`
@@ -95,8 +96,10 @@ type Config struct {
 
 	EventBytes int `env:"KAA_EVENT_BYTES" envDefault:"8388608"`
 
-	// AllowedOrigins are hosts, perhaps with *, whose pages may open WebSockets.
+	// AllowedOrigins are hosts, perhaps with *, whose pages may call; AllowedHosts those that
+	// requests may be addressed to.
 	AllowedOrigins []string `env:"KAA_ALLOWED_ORIGINS"`
+	AllowedHosts   []string `env:"KAA_ALLOWED_HOSTS"`
 
 	ResultTTL      time.Duration `env:"KAA_RESULT_TTL" envDefault:"1h"`
 	MaxResultTTL   time.Duration `env:"KAA_MAX_RESULT_TTL" envDefault:"168h"`
@@ -156,6 +159,9 @@ func (q *Queues) UnmarshalText(text []byte) error {
 		if name == "" || strings.ContainsAny(name, " \t{}:") {
 			return fmt.Errorf("%q is not a queue name; write name:weight,name:weight", name)
 		}
+		if job.IsReservedQueue(name) {
+			return fmt.Errorf("queue name %q is Kaa's own; choose another", name)
+		}
 		if _, twice := (*q)[name]; twice {
 			return fmt.Errorf("queue %q is named twice", name)
 		}
@@ -212,12 +218,16 @@ func LoadConfig(environ Environment) (Config, error) {
 	if err := env.ParseWithOptions(&c, env.Options{Environment: vars}); err != nil {
 		problems, unread = parseProblems(err)
 	}
-	c.APIKeys = slices.DeleteFunc(c.APIKeys, func(s Secret) bool { return strings.TrimSpace(string(s)) == "" })
-	for i, k := range c.APIKeys {
-		c.APIKeys[i] = Secret(strings.TrimSpace(string(k)))
+	for name, keys := range map[string]*[]Secret{"KAA_API_KEYS": &c.APIKeys, "KAA_ADMIN_KEYS": &c.AdminKeys} {
+		if *keys = trimmedKeys(*keys); vars[name] != "" && len(*keys) == 0 {
+			// Whoever writes that means to ask for keys.
+			problems = append(problems, fmt.Errorf("%s is set and has no key in it", name))
+		}
 	}
-	for i, o := range c.AllowedOrigins {
-		c.AllowedOrigins[i] = strings.TrimSpace(o)
+	for _, hosts := range [][]string{c.AllowedOrigins, c.AllowedHosts} {
+		for i, h := range hosts {
+			hosts[i] = strings.TrimSpace(h)
+		}
 	}
 	if c.Concurrency == 0 {
 		// Code waits as often as it computes, so more than one per core.
@@ -313,11 +323,7 @@ func (c *Config) check() []error {
 	if c.ResultTTL > c.MaxResultTTL {
 		bad("KAA_RESULT_TTL (%s) is above KAA_MAX_RESULT_TTL (%s)", c.ResultTTL, c.MaxResultTTL)
 	}
-	for _, o := range c.AllowedOrigins {
-		if _, err := path.Match(o, ""); err != nil || o == "" || strings.Contains(o, "/") {
-			bad("KAA_ALLOWED_ORIGINS: %q is not a host; write app.example.com or *.example.org, without https://", o)
-		}
-	}
+	c.checkHosts(bad)
 	if c.EventBytes < minEventBytes {
 		bad("KAA_EVENT_BYTES must be at least %d", minEventBytes)
 	}
@@ -373,12 +379,15 @@ func (c *Config) checkAddr() []error {
 	return nil
 }
 
+// keyless says whether callers need no key.
+func (c *Config) keyless() bool { return len(c.APIKeys)+len(c.AdminKeys) == 0 }
+
 // open says whether strangers can reach the API without a key.
 func (c *Config) open() bool {
 	host, _, err := net.SplitHostPort(c.Addr)
 	ip := net.ParseIP(host)
 	loopback := host == "localhost" || (ip != nil && ip.IsLoopback())
-	return err == nil && !loopback && len(c.APIKeys) == 0
+	return err == nil && !loopback && c.keyless()
 }
 
 func unknownVariables(vars map[string]string) []string {

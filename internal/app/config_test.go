@@ -148,11 +148,39 @@ func TestConfigurationIsDocumented(t *testing.T) {
 func TestAllowedOrigins(t *testing.T) {
 	t.Parallel()
 	for origins, ok := range map[string]bool{
-		"": true, "app.example.com": true, "*.example.org, localhost:3000": true, "*": true,
+		"": true, "app.example.com": true, "*.example.org, localhost:3000": true, "*": false, "app.example.com, ?*": false, "*.*": false, "*:3000": false, "*.example": true,
 		"https://app.example.com": false, "a,,b": false, "[": false,
 	} {
-		if _, err := app.LoadConfig(app.Environment{"KAA_ALLOWED_ORIGINS=" + origins}); (err == nil) != ok {
-			t.Errorf("%q: %v", origins, err)
+		for _, name := range []string{"KAA_ALLOWED_ORIGINS=", "KAA_ALLOWED_HOSTS="} {
+			if _, err := app.LoadConfig(app.Environment{name + origins}); (err == nil) != ok {
+				t.Errorf("%s%q: %v", name, origins, err)
+			}
+		}
+	}
+	// With keys, a page has to know one.
+	if _, err := app.LoadConfig(app.Environment{"KAA_ALLOWED_ORIGINS=*", "KAA_ADMIN_KEYS=a-key-of-some-length"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestKeyLists: a list without a key in it is a mistake and not a Kaa without keys.
+func TestKeyLists(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"KAA_API_KEYS", "KAA_ADMIN_KEYS"} {
+		for keys, ok := range map[string]bool{"": true, "k": true, "k,": true, ",": false, " , ": false, " ": false} {
+			if _, err := app.LoadConfig(app.Environment{name + "=" + keys}); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), name) {
+				t.Errorf("%s=%q: %v", name, keys, err)
+			}
+		}
+	}
+}
+
+// TestReservedQueues: what sessions execute is in listings of these names.
+func TestReservedQueues(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"sessions", "operations"} {
+		if _, err := app.LoadConfig(app.Environment{"KAA_QUEUES=default:2," + name + ":1"}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

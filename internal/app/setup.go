@@ -53,6 +53,13 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	}
 	if cfg.open() {
 		log.WarnContext(ctx, "KAA_ALLOW_ANONYMOUS: everybody who reaches this address can run code", slog.String("addr", cfg.Addr))
+		if len(cfg.AllowedHosts) == 0 {
+			log.WarnContext(ctx, "without KAA_ALLOWED_HOSTS pages of any name that is made to point here can, too")
+		}
+	}
+	if n := cfg.shortKeys(); n > 0 {
+		log.WarnContext(ctx, fmt.Sprintf("a key in KAA_API_KEYS or KAA_ADMIN_KEYS has fewer than %d characters, and can be guessed; make keys with: openssl rand -hex 32", shortestKey),
+			slog.Int("keys", n))
 	}
 	redis.SetLogger(redisLog{log})
 	options, err := parseRedisURL(cfg.RedisURL)

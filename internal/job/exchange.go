@@ -45,6 +45,7 @@ type QueueStats struct {
 type Filter struct {
 	State  State
 	Queue  string
+	Viewer Viewer
 	Cursor string // id of the last job of the page before
 	Limit  int
 }

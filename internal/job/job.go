@@ -25,6 +25,7 @@ type Job struct {
 	ResultTTL   time.Duration // how long the record outlives the end
 	Metadata    json.RawMessage
 	Webhook     *Webhook // nil if none was asked for
+	Owner       string   // caller who submitted it; empty if nobody said who he is
 	// CancelRequested is set once the owner has asked for a running job's end.
 	CancelRequested bool
 	Failure         *Failure

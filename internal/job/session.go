@@ -68,6 +68,9 @@ const (
 	OperationQueue = "operations" // what else is done to a session; not in listings
 )
 
+// IsReservedQueue reports whether a name is of one of these.
+func IsReservedQueue(name string) bool { return name == SessionQueue || name == OperationQueue }
+
 // Bounds of the copies of sessions.
 const (
 	MaxForks       = 16 // that one request makes

@@ -72,7 +72,7 @@ func TestObserveSession(t *testing.T) {
 	third := b.create(t, newJob(inSession(s.ID, "")))
 	look(running, waiting, second, third)
 	last := b.create(t, newJob(inSession(s.ID, "")))
-	if err := b.CloseSession(ctx, s.ID, "me", job.SessionEnd{Reason: job.EndDeleted, Message: "gone"}); err != nil {
+	if err := b.CloseSession(ctx, s.ID, job.Viewer{Caller: "me"}, job.SessionEnd{Reason: job.EndDeleted, Message: "gone"}); err != nil {
 		t.Fatal(err)
 	}
 	look(last)

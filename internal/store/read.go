@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,14 +22,16 @@ func summaryFields() []string {
 		"state", "queue", "attempt", "max_attempts", "created_at", "scheduled_at", "queued_at", "started_at",
 		"finished_at", "runner", "session", "timeout", "result_ttl", "metadata", "runtime", "cancel", "failure_code", "failure_message",
 		"hook_url", "hook_state", "hook_attempts", "hook_status", "hook_error",
-		"in_session", "failure_reason",
+		"in_session", "failure_reason", "caller",
 	}
 }
 
 // Get returns a job with its result.
 func (s *Store) Get(ctx context.Context, id string) (job.Job, error) {
-	const op = "get job"
-	fields := append(summaryFields(), "result", "dropped")
+	return s.get(ctx, "get job", id, append(summaryFields(), "result", "dropped"))
+}
+
+func (s *Store) get(ctx context.Context, op, id string, fields []string) (job.Job, error) {
 	v, err := s.rdb.HMGet(ctx, jobKey(id), fields...).Result()
 	if err != nil {
 		return job.Job{}, wrap(op, err)
@@ -45,14 +48,33 @@ func (s *Store) Get(ctx context.Context, id string) (job.Job, error) {
 
 // absent says whether a job without a record was ever known.
 func (s *Store) absent(ctx context.Context, op, id string) error {
-	n, err := s.rdb.Exists(ctx, goneKey(id)).Result()
+	tombstone, err := s.rdb.Get(ctx, goneKey(id)).Result()
+	if errors.Is(err, redis.Nil) {
+		return fmt.Errorf("%s: %w", op, job.ErrNotFound)
+	}
 	if err != nil {
 		return wrap(op, err)
 	}
-	if n == 1 {
-		return fmt.Errorf("%s: %w", op, job.ErrGone)
+	if owner, private := strings.CutPrefix(tombstone, ownedBy); private {
+		return fmt.Errorf("%s: %w", op, &job.PrivateGoneError{Owner: ownerOf(owner)})
 	}
-	return fmt.Errorf("%s: %w", op, job.ErrNotFound)
+	return fmt.Errorf("%s: %w", op, job.ErrGone)
+}
+
+// ownedBy is in front of the caller in what the scripts write about what is private.
+const ownedBy = "of:"
+
+// ownerOf is the caller of a record as the rest of Kaa names him.
+func ownerOf(caller string) string {
+	if caller == anonymous {
+		return ""
+	}
+	return caller
+}
+
+// Summary returns a job without its result.
+func (s *Store) Summary(ctx context.Context, id string) (job.Job, error) {
+	return s.get(ctx, "look at job", id, summaryFields())
 }
 
 // Watch registers subscriber to be told of the job's end, unless that has come.
@@ -93,7 +115,7 @@ func (s *Store) List(ctx context.Context, f job.Filter) ([]job.Job, string, erro
 			return nil, "", fmt.Errorf("list jobs: %w", err)
 		}
 		// A record may have expired, or moved on, since its id was read.
-		if ok && (f.State == "" || j.State == f.State) {
+		if ok && (f.State == "" || j.State == f.State) && f.Viewer.Sees(j) {
 			jobs = append(jobs, j)
 		}
 	}
@@ -102,6 +124,9 @@ func (s *Store) List(ctx context.Context, f job.Filter) ([]job.Job, string, erro
 
 // listIDs merges the listings that f selects: up to Limit+1 ids below the cursor.
 func (s *Store) listIDs(ctx context.Context, f job.Filter) ([]string, error) {
+	if f.Queue == job.OperationQueue || strings.Contains(f.Queue, ":") {
+		return nil, nil // these listings are not for callers
+	}
 	queues := []string{f.Queue}
 	if f.Queue == "" {
 		var err error
@@ -120,6 +145,9 @@ func (s *Store) listIDs(ctx context.Context, f job.Filter) ([]string, error) {
 	var cmds []*redis.StringSliceCmd
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, q := range queues {
+			if q == job.SessionQueue && !f.Viewer.All {
+				q += ":" + ownedBy + cmp.Or(f.Viewer.Caller, anonymous)
+			}
 			for _, st := range states {
 				cmds = append(cmds, p.ZRevRangeByLex(ctx, indexKey(q, st),
 					&redis.ZRangeBy{Max: below, Min: "-", Count: int64(f.Limit) + 1}))
@@ -223,7 +251,7 @@ func decode(id string, fields []string, values []any) (job.Job, bool, error) {
 		Runner: f["runner"], SessionID: f["session"], InSession: f["in_session"] != "", Runtime: f["runtime"],
 		Timeout:         time.Duration(atoi(f["timeout"])) * time.Millisecond,
 		ResultTTL:       time.Duration(atoi(f["result_ttl"])) * time.Millisecond,
-		CancelRequested: f["cancel"] != "",
+		CancelRequested: f["cancel"] != "", Owner: ownerOf(f["caller"]),
 	}
 	if m := f["metadata"]; m != "" {
 		j.Metadata = json.RawMessage(m)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -76,10 +77,13 @@ func (s *Store) ForkSession(ctx context.Context, id, runner string, most int, co
 	return nil
 }
 
-// CloseSession ends a session of a caller. job.ErrNoSession, job.ErrSessionEnded: there is
+// CloseSession ends a session that the viewer may see. job.ErrNoSession, job.ErrSessionEnded: there is
 // none to end.
-func (s *Store) CloseSession(ctx context.Context, id, caller string, end job.SessionEnd) error {
-	return s.endSession(ctx, id, cmp.Or(caller, anonymous), end)
+func (s *Store) CloseSession(ctx context.Context, id string, v job.Viewer, end job.SessionEnd) error {
+	if v.All {
+		return s.EndSession(ctx, id, end)
+	}
+	return s.endSession(ctx, id, cmp.Or(v.Caller, anonymous), end)
 }
 
 // EndSession ends a session, whoever's it is.
@@ -227,28 +231,24 @@ func sessionFields() []string {
 	}
 }
 
-// Session returns a session of a caller, also one that has ended some time ago.
-func (s *Store) Session(ctx context.Context, id, caller string) (job.Session, error) {
+// Session returns a session that the viewer may see, also one that has ended some time ago.
+func (s *Store) Session(ctx context.Context, id string, v job.Viewer) (job.Session, error) {
 	const op = "get session"
 	all, err := s.readSessions(ctx, []string{id})
 	if err != nil {
 		return job.Session{}, wrap(op, err)
 	}
-	if len(all) == 0 || all[0].caller != cmp.Or(caller, anonymous) {
+	if len(all) == 0 || !v.Owns(ownerOf(all[0].caller)) {
 		return job.Session{}, fmt.Errorf("%s: %w", op, job.ErrNoSession)
 	}
 	return all[0].Session, nil
 }
 
-// ListSessions returns a page of a caller's live sessions, newest first, and the cursor
+// ListSessions returns a page of the live sessions that the viewer may see, newest first, and the cursor
 // of the next page, empty after the last.
-func (s *Store) ListSessions(ctx context.Context, caller, cursor string, limit int) ([]job.Session, string, error) {
+func (s *Store) ListSessions(ctx context.Context, v job.Viewer, cursor string, limit int) ([]job.Session, string, error) {
 	const op = "list sessions"
-	below := "+"
-	if cursor != "" {
-		below = "(" + cursor
-	}
-	ids, err := s.rdb.ZRevRangeByLex(ctx, callerSessionsKey(caller), &redis.ZRangeBy{Max: below, Min: "-", Count: int64(limit) + 1}).Result()
+	ids, err := s.sessionIDs(ctx, v, cursor, int64(limit)+1)
 	if err != nil {
 		return nil, "", wrap(op, err)
 	}
@@ -268,6 +268,22 @@ func (s *Store) ListSessions(ctx context.Context, caller, cursor string, limit i
 		}
 	}
 	return sessions, next, nil
+}
+
+// sessionIDs returns the ids of so many live sessions below the cursor, newest first.
+func (s *Store) sessionIDs(ctx context.Context, v job.Viewer, cursor string, most int64) ([]string, error) {
+	if !v.All {
+		below := "+"
+		if cursor != "" {
+			below = "(" + cursor
+		}
+		return s.rdb.ZRevRangeByLex(ctx, callerSessionsKey(v.Caller), &redis.ZRangeBy{Max: below, Min: "-", Count: most}).Result()
+	}
+	// Those of all callers are only listed by when they end. There are as many as runners have room for.
+	ids, err := s.rdb.ZRange(ctx, sessionsKey, 0, -1).Result()
+	ids = slices.DeleteFunc(ids, func(id string) bool { return cursor != "" && id >= cursor })
+	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(b, a) })
+	return ids[:min(int64(len(ids)), most)], err
 }
 
 // ownedSession is a session with whose it is.

@@ -163,7 +163,7 @@ func (w *sessionWorld) fork() {
 			w.sessions = append(w.sessions, &sessionModel{id: id, runner: m.runner})
 			continue
 		}
-		if _, err := w.Session(w.t.Context(), id, "me"); !errors.Is(err, job.ErrNoSession) {
+		if _, err := w.Session(w.t.Context(), id, job.Viewer{Caller: "me"}); !errors.Is(err, job.ErrNoSession) {
 			w.t.Errorf("a copy that was refused: %v", err)
 		}
 	}
@@ -283,7 +283,7 @@ func (w *sessionWorld) closeOne() {
 	if m.ended == job.EndDeleted {
 		want = nil // again
 	}
-	w.same("close", w.CloseSession(w.t.Context(), m.id, "me", job.SessionEnd{Reason: job.EndDeleted, Message: "m"}), want)
+	w.same("close", w.CloseSession(w.t.Context(), m.id, job.Viewer{Caller: "me"}, job.SessionEnd{Reason: job.EndDeleted, Message: "m"}), want)
 	w.end(m, job.EndDeleted, false)
 }
 
@@ -386,7 +386,7 @@ func (w *sessionWorld) check(n uint64) {
 		if i < len(w.sessions)-6 && n%100 != 0 {
 			continue
 		}
-		s, err := w.Session(w.t.Context(), m.id, "me")
+		s, err := w.Session(w.t.Context(), m.id, job.Viewer{Caller: "me"})
 		if err != nil || s.State != want || s.Reason != m.ended || s.Waiting != len(m.waiting) || s.ExpiresAt.IsZero() != (m.ended != "") {
 			w.t.Fatalf("step %d, %s: session is %+v, %v; want %s and %+v", n, w.step, s, err, want, m)
 		}
@@ -413,9 +413,22 @@ func (w *sessionWorld) check(n uint64) {
 		if err != nil || len(mended) > 0 {
 			w.t.Fatalf("step %d: had to mend %v, %v", n, mended, err)
 		}
-		listed, _, err := w.ListSessions(w.t.Context(), "me", "", 1_000_000)
+		w.checkListings(n)
+		listed, _, err := w.ListSessions(w.t.Context(), job.Viewer{Caller: "me"}, "", 1_000_000)
 		if err != nil || int64(len(listed)) != idle+busy {
 			w.t.Fatalf("step %d: %d sessions are listed, %v; want %d", n, len(listed), err, idle+busy)
+		}
+	}
+}
+
+// checkListings compares what the owner of the sessions sees of their executions with what is there.
+func (w *sessionWorld) checkListings(n uint64) {
+	w.t.Helper()
+	for _, state := range job.States() {
+		own, _, err := w.List(w.t.Context(), job.Filter{State: state, Queue: job.SessionQueue, Viewer: job.Viewer{Caller: "me"}, Limit: 1_000_000})
+		all, _, err2 := w.List(w.t.Context(), job.Filter{State: state, Queue: job.SessionQueue, Viewer: job.Viewer{All: true}, Limit: 1_000_000})
+		if err != nil || err2 != nil || len(own) != len(all) {
+			w.t.Fatalf("step %d, %s: the owner sees %d of %d, %v %v", n, state, len(own), len(all), err, err2)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func TestSessionClaims(t *testing.T) {
 	defer func() { _ = m.Close() }()
 
 	s := b.openSession(t)
-	got, err := b.Session(t.Context(), s.ID, "me")
+	got, err := b.Session(t.Context(), s.ID, job.Viewer{Caller: "me"})
 	if diff := cmp.Diff(s, got); diff != "" || err != nil {
 		t.Errorf("session (-opened +got):\n%s%v", diff, err)
 	}
@@ -96,8 +96,8 @@ func TestSessionClaims(t *testing.T) {
 	if err != nil || string(j.Data) != `{"ids":[1]}` || j.Result != nil || !j.InSession {
 		t.Errorf("%+v %v", j, err)
 	}
-	jobs, _, err := b.List(t.Context(), job.Filter{Limit: 10})
-	if err != nil || len(jobs) != 1 || jobs[0].ID != first {
+	jobs, _, err := b.List(t.Context(), job.Filter{Limit: 10, Viewer: job.Viewer{Caller: "me"}})
+	if err != nil || len(jobs) != 1 || jobs[0].ID != first || jobs[0].Owner != "me" {
 		t.Errorf("listed: %+v %v", jobs, err)
 	}
 }
@@ -160,7 +160,7 @@ func TestSessionPlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []job.SessionState{job.SessionBusy, job.SessionEnded, job.SessionIdle} {
-		if s, err := b.Session(t.Context(), sessions[i].ID, "me"); err != nil || s.State != want {
+		if s, err := b.Session(t.Context(), sessions[i].ID, job.Viewer{Caller: "me"}); err != nil || s.State != want {
 			t.Errorf("session %d: %+v %v, want %s", i, s, err, want)
 		}
 	}
@@ -181,7 +181,7 @@ func TestSessionsOverdue(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]job.EndReason{idle.ID: job.EndIdle, old.ID: job.EndAge} {
-		if s, err := b.Session(t.Context(), id, "me"); err != nil || s.Reason != want || s.EndedAt.IsZero() {
+		if s, err := b.Session(t.Context(), id, job.Viewer{Caller: "me"}); err != nil || s.Reason != want || s.EndedAt.IsZero() {
 			t.Errorf("%+v %v, want %s", s, err, want)
 		}
 	}

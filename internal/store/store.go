@@ -15,8 +15,9 @@
 //
 //	{kaa}:job:<id>                HASH    the record; expires resultTtl after its end
 //	{kaa}:events:<id>             STREAM  what happens, for those who follow the job live; expires with the record
-//	{kaa}:gone:<id>               STRING  tombstone, so that 410 is told from 404
-//	{kaa}:jobs:<queue>:<state>    ZSET    listing, by id, which is by age
+//	{kaa}:gone:<id>               STRING  tombstone, so that 410 is told from 404; of what a session executed: whose it was
+//	{kaa}:jobs:<queue>:<state>    ZSET    listing, by id, which is by age; of what sessions execute also one per caller,
+//	                                      where the queue is sessions:of:<caller>
 //	{kaa}:queues                  SET     queues that have had a job
 //	{kaa}:outbox                  ZSET    job → when its task must be (or have been) enqueued
 //	{kaa}:expiry                  ZSET    entries to take out of the listings, by time

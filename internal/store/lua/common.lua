@@ -19,6 +19,9 @@ local function int(n) return string.format('%d', n) end
 
 local function job_key(id) return P .. 'job:' .. id end
 local function index_key(queue, state) return P .. 'jobs:' .. queue .. ':' .. state end
+-- own_queue stands for the queue where the listing is that of one caller: what sessions
+-- execute is shown to nobody else.
+local function own_queue(queue, caller) return queue .. ':of:' .. caller end
 local function runner_jobs_key(runner) return P .. 'runner:' .. runner .. ':jobs' end
 local function events_key(id) return P .. 'events:' .. id end
 local function waiter_key(waiter) return P .. 'waiter:' .. waiter end
@@ -91,6 +94,11 @@ end
 local function reindex(id, queue, from, to, caller)
   redis.call('ZREM', index_key(queue, from), id)
   redis.call('ZADD', index_key(queue, to), 0, id)
+  if queue == 'sessions' then
+    caller = caller or redis.call('HGET', job_key(id), 'caller')
+    redis.call('ZREM', index_key(own_queue(queue, caller), from), id)
+    redis.call('ZADD', index_key(own_queue(queue, caller), to), 0, id)
+  end
   if waits(from) == waits(to) then return 0 end
   caller = caller or redis.call('HGET', job_key(id), 'caller')
   count(caller, waits(to) and 1 or -1)
@@ -183,7 +191,7 @@ end
 local function settle(id, to, result, code, message, tombstone_ms, quiet)
   local key = job_key(id)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
-    'events', 'attempt', 'files')
+    'events', 'attempt', 'files', 'caller')
   local now, ttl = now_ms(), tonumber(f[4])
   local life = ttl
   if result ~= '' then
@@ -206,8 +214,10 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
     redis.call('PEXPIRE', events_key(id), int(life))
     redis.call('PUBLISH', events_key(id), '')
   end
-  redis.call('SET', P .. 'gone:' .. id, '1', 'PX', int(ttl + tonumber(tombstone_ms)))
+  -- The tombstone of what is private says whose it was.
+  redis.call('SET', P .. 'gone:' .. id, f[8] and 'of:' .. f[12] or '1', 'PX', int(ttl + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. f[2] .. ' ' .. to)
+  if f[2] == 'sessions' then redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. own_queue(f[2], f[12]) .. ' ' .. to) end
   if f[11] then redis.call('ZADD', P .. 'blobs', int(now + ttl), id) end
   redis.call('ZREM', P .. 'outbox', id)
   if reindex(id, f[2], f[1], to) > 0 then redis.call('PUBLISH', P .. 'outbox', int(now)) end

@@ -16,7 +16,7 @@ for i = 2, #ARGV do
   local queue = ARGV[i]
   for _, listed in ipairs({ 'running', 'queued', 'scheduled' }) do
     for _, id in ipairs(redis.call('ZRANGE', index_key(queue, listed), 0, ARGV[1] - 1)) do
-      local f = redis.call('HMGET', job_key(id), 'state', 'runner')
+      local f = redis.call('HMGET', job_key(id), 'state', 'runner', 'caller')
       if not f[1] then
         redis.call('ZREM', index_key(queue, listed), id)
         count('listing_without_record')
@@ -24,6 +24,10 @@ for i = 2, #ARGV do
         -- Not reindex: the job has not moved, only its listing is wrong.
         redis.call('ZREM', index_key(queue, listed), id)
         redis.call('ZADD', index_key(queue, f[1]), 0, id)
+        if queue == 'sessions' then
+          redis.call('ZREM', index_key(own_queue(queue, f[3]), listed), id)
+          redis.call('ZADD', index_key(own_queue(queue, f[3]), f[1]), 0, id)
+        end
         count('listing_of_other_state')
       elseif listed == 'running' then
         -- With it back in the registry, its runner or the rescue sees to it.

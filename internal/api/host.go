@@ -1,0 +1,39 @@
+package api
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+)
+
+// knownHost refuses requests to names that are not this machine's. A page of a name that its owner
+// lets point to 127.0.0.1 is, to the reader's browser, of the same origin as the Kaa there: the name in
+// Host is all that tells it from a page of ours (DNS rebinding). Addresses cannot be made to point
+// elsewhere. Probes pass: they tell nothing, and machines send them to whatever name they know.
+func knownHost(check bool, allowed []string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if !check || c.Request.URL.Path == "/healthz" || c.Request.URL.Path == "/readyz" || isKnownHost(c.Request.Host, allowed) {
+			return
+		}
+		abort(c, newProblem(http.StatusMisdirectedRequest, "host_refused",
+			"this Kaa does not answer to the name in the Host header; call it as localhost or 127.0.0.1, or have the operator name the host in KAA_ALLOWED_HOSTS"))
+	}
+}
+
+// isKnownHost reports whether a Host header names this machine to itself, or is one that the operator
+// allows. Without one, which HTTP/1.0 permits, no browser has sent it.
+func isKnownHost(header string, allowed []string) bool {
+	host, _, err := net.SplitHostPort(header)
+	if err != nil {
+		host = header // there is no port
+	}
+	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	if host == "" || strings.EqualFold(host, "localhost") || matchesHost(host, allowed) || matchesHost(header, allowed) {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}

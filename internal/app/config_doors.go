@@ -1,0 +1,64 @@
+package app
+
+import (
+	"path"
+	"strings"
+)
+
+// shortestKey is how many characters a key should have: 16 of 64 kinds cannot be guessed.
+const shortestKey = 16
+
+func trimmedKeys(keys []Secret) []Secret {
+	var all []Secret
+	for _, k := range keys {
+		if k := strings.TrimSpace(string(k)); k != "" {
+			all = append(all, Secret(k))
+		}
+	}
+	return all
+}
+
+// shortKeys counts the keys that can be guessed.
+func (c *Config) shortKeys() int {
+	n := 0
+	for _, keys := range [][]Secret{c.APIKeys, c.AdminKeys} {
+		for _, k := range keys {
+			if len(k) < shortestKey {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// checkHosts finds what is wrong with the patterns of hosts.
+func (c *Config) checkHosts(bad func(format string, args ...any)) {
+	for name, patterns := range map[string][]string{"KAA_ALLOWED_ORIGINS": c.AllowedOrigins, "KAA_ALLOWED_HOSTS": c.AllowedHosts} {
+		for _, p := range patterns {
+			if _, err := path.Match(p, ""); err != nil || p == "" || strings.Contains(p, "/") {
+				bad("%s: %q is not a host; write app.example.com or *.example.org, without https://", name, p)
+				continue
+			}
+			if c.keyless() && matchesAll(p) {
+				bad("%s: %q is every host; without KAA_API_KEYS every page that a browser shows could then run code: name the hosts, or set keys", name, p)
+			}
+		}
+	}
+}
+
+// matchesAll reports whether a pattern is of hosts that have nothing in common, but perhaps a port.
+func matchesAll(pattern string) bool {
+	pattern, _, _ = strings.Cut(pattern, ":")
+	for _, host := range []string{"a.example", "192.0.2.1"} {
+		if ok, err := path.Match(pattern, host); err != nil || !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// checksHost says whether requests have to be addressed to hosts that are known: if the operator has
+// named some, and where a page that a browser shows could else run code.
+func (c *Config) checksHost() bool {
+	return len(c.AllowedHosts) > 0 || c.keyless() && !c.open()
+}
