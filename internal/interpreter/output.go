@@ -1,6 +1,7 @@
 package interpreter
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 
@@ -86,7 +87,9 @@ type keptText struct {
 
 func (c *capture) kept() keptText {
 	dropped := c.total - int64(len(c.head)) - int64(len(c.tail))
-	if dropped == 0 {
+	isLong := asJSON*(len(c.head)+len(c.tail)) > inJSON*(c.headMax+c.tailMax) &&
+		jsonLen(c.head)+jsonLen(c.tail) > inJSON*(c.headMax+c.tailMax)
+	if dropped == 0 && !isLong {
 		// The border between the two may be inside a character.
 		if len(c.tail) == 0 {
 			return keptText{head: c.head}
@@ -95,9 +98,93 @@ func (c *capture) kept() keptText {
 	}
 	tail := make([]byte, 0, len(c.tail))
 	tail = append(append(tail, c.tail[c.at:]...), c.tail[:c.at]...)
-	k := keptText{head: trimEnd(c.head), tail: trimStart(tail)}
+	head := c.head
+	if isLong {
+		head, tail = jsonStart(head, inJSON*c.headMax), jsonEnd(tail, inJSON*c.tailMax)
+	}
+	k := keptText{head: trimEnd(head), tail: trimStart(tail)}
 	k.dropped = c.total - int64(len(k.head)) - int64(len(k.tail))
 	return k
+}
+
+const (
+	// What is kept takes at most inJSON times the budget as JSON: text with a line break or
+	// a quote for every other byte is kept whole, and bytes that are no text are not six
+	// times as much to everything that passes the result on.
+	inJSON = 2
+	// asJSON is what a byte takes there at most.
+	asJSON = 6
+)
+
+// jsonByte returns how many bytes one of text takes as JSON. Those of characters
+// beyond ASCII take themselves.
+func jsonByte(b byte) int {
+	switch {
+	case b == '"' || b == '\\' || b == '\n' || b == '\r' || b == '\t':
+		return 2
+	case b < ' ':
+		return asJSON
+	default:
+		return 1
+	}
+}
+
+// jsonLen is how many bytes text takes as JSON.
+func jsonLen(text []byte) int {
+	n := 0
+	for _, b := range text {
+		n += jsonByte(b)
+	}
+	if !utf8.Valid(text) {
+		n += int(validLen(text)) - len(text)
+	}
+	return n + 3*(bytes.Count(text, []byte("\u2028"))+bytes.Count(text, []byte("\u2029")))
+}
+
+// jsonRune is jsonByte for a character beyond ASCII.
+func jsonRune(r rune) int {
+	if r == '\u2028' || r == '\u2029' { // encoding/json escapes them
+		return asJSON
+	}
+	return utf8.RuneLen(r)
+}
+
+// jsonStart returns what of the beginning of text takes at most so many bytes as JSON.
+func jsonStart(text []byte, most int) []byte {
+	n := 0
+	for i := 0; i < len(text); {
+		size := 1
+		if text[i] < utf8.RuneSelf {
+			n += jsonByte(text[i])
+		} else {
+			r, width := utf8.DecodeRune(text[i:])
+			n, size = n+jsonRune(r), width
+		}
+		if n > most {
+			return text[:i]
+		}
+		i += size
+	}
+	return text
+}
+
+// jsonEnd returns what of the end of text takes at most so many bytes as JSON.
+func jsonEnd(text []byte, most int) []byte {
+	n := 0
+	for i := len(text); i > 0; {
+		size := 1
+		if text[i-1] < utf8.RuneSelf {
+			n += jsonByte(text[i-1])
+		} else {
+			r, width := utf8.DecodeLastRune(text[:i])
+			n, size = n+jsonRune(r), width
+		}
+		if n > most {
+			return text[i:]
+		}
+		i -= size
+	}
+	return text
 }
 
 // String returns it with a note of what was dropped. Each byte that is not UTF-8 reads as

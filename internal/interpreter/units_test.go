@@ -3,6 +3,7 @@ package interpreter
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -206,6 +207,74 @@ func TestInUnits(t *testing.T) {
 	} {
 		if got := inUnits(bytes); got != want {
 			t.Errorf("%d: %s, want %s", bytes, got, want)
+		}
+	}
+}
+
+// What is kept of output is also bounded in what it takes as JSON, and is the longest
+// beginning and end that are within that.
+func TestCaptureAsJSON(t *testing.T) {
+	t.Parallel()
+	const budget = 60
+	encoded := func(text string) int {
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(text); err != nil {
+			t.Fatal(err)
+		}
+		return b.Len() - len("\"\"\n")
+	}
+	for name, tt := range map[string]struct {
+		text    string
+		dropped int64
+	}{
+		"letters":             {strings.Repeat("x", budget), 0},
+		"line breaks":         {strings.Repeat("\n", budget), 0},
+		"quotes":              {strings.Repeat(`"`, budget), 0},
+		"characters":          {strings.Repeat("é", budget/2), 0},
+		"some NULs":           {strings.Repeat("\x00", budget/3), 0},
+		"NULs":                {strings.Repeat("\x00", budget), budget - budget/3},
+		"more NULs":           {strings.Repeat("\x00", 5*budget), 5*budget - budget/3},
+		"no UTF-8":            {strings.Repeat("\xff", budget), budget - 2*budget/3},
+		"some of no UTF-8":    {strings.Repeat("\xff", budget/2), 0},
+		"NULs, then letters":  {strings.Repeat("\x00", budget/2) + strings.Repeat("x", budget/2), budget/2 - budget/6},
+		"letters and NULs":    {strings.Repeat("x", budget) + strings.Repeat("\x00", budget/2), budget/2 + budget/2 - budget/6},
+		"the end of an emoji": {strings.Repeat("\x00", budget/2) + strings.Repeat("🙂", 7) + "zz", 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCapture(budget)
+			if _, err := c.Write([]byte(tt.text)); err != nil {
+				t.Fatal(err)
+			}
+			k := c.kept()
+			if k.dropped != tt.dropped {
+				t.Errorf("dropped %d, want %d; kept %q and %q", k.dropped, tt.dropped, k.head, k.tail)
+			}
+			if got := encoded(validText(string(k.head)) + validText(string(k.tail))); got > inJSON*budget {
+				t.Errorf("%d bytes as JSON", got)
+			}
+			if head, dropped, tail := k.between(0, int64(len(tt.text))); dropped != tt.dropped ||
+				head+tail != int64(len(validText(string(k.head))+validText(string(k.tail)))) {
+				t.Errorf("between: %d, %d, %d", head, dropped, tail)
+			}
+		})
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 2000 {
+		var text []byte
+		for range random.IntN(40) {
+			text = append(text, []string{"\x00", "\n", `"`, "x", "\xc3", "\xa9", "\xff", "🙂", "\u2028", "\u2029", "\x9f"}[random.IntN(11)]...)
+		}
+		if got, want := jsonLen(text), encoded(validText(string(text))); got != want {
+			t.Fatalf("%q: %d, want %d", text, got, want)
+		}
+		for most := range 30 {
+			start, end := jsonStart(text, most), jsonEnd(text, most)
+			if !bytes.HasPrefix(text, start) || !bytes.HasSuffix(text, end) || encoded(validText(string(start))) > most || encoded(validText(string(end))) > most+2 {
+				t.Fatalf("%q, %d: %q, %q", text, most, start, end)
+			}
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (r *Result) Note(q Quota) {
 			dropped int64
 		}{{"standard output", r.Truncated.Stdout}, {"standard error", r.Truncated.Stderr}} {
 			if s.dropped > 0 {
-				n.add(NoticeOutput, nil, "%s bytes of %s were dropped from its middle: %s are kept; raise limits.outputBytes, or write to a file", number(s.dropped), s.name, number(q.OutputBytes))
+				n.add(NoticeOutput, nil, "%s bytes of %s were dropped from its middle: at most %s are kept; raise limits.outputBytes, or write to a file", number(s.dropped), s.name, number(q.OutputBytes))
 			}
 		}
 	}

@@ -35,7 +35,7 @@ func TestNotices(t *testing.T) {
 		}},
 		{"dropped", job.Result{ResultsDropped: 1, Truncated: &job.Truncated{Stderr: 7}, FilesDropped: &job.FilesDropped{Count: 2, Bytes: 5000, Incomplete: true, Reason: "why"}}, []string{
 			"results_dropped 1 value was left out: values had no room any more in 1,048,576 bytes; raise limits.resultBytes, show fewer, or clear_output() what is outdated",
-			"output_truncated 7 bytes of standard error were dropped from its middle: 1,000 are kept; raise limits.outputBytes, or write to a file",
+			"output_truncated 7 bytes of standard error were dropped from its middle: at most 1,000 are kept; raise limits.outputBytes, or write to a file",
 			"files_dropped at least 2 files were not kept, 5,000 bytes together: why; leave fewer or smaller files, or let the operator raise KAA_MAX_RESULT_FILES and KAA_MAX_RESULT_FILE_BYTES",
 		}},
 	}
