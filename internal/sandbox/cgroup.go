@@ -35,6 +35,7 @@ type Groups struct {
 	// parents are the directories in which groups are made, by controller; on
 	// version 2 it is one for all.
 	parents map[string]string
+	locks   []*os.File // see removeLeftovers
 	mu      sync.Mutex
 	made    int
 }
@@ -49,16 +50,43 @@ func NewGroups() (*Groups, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find control groups: %w", err)
 	}
+	for tries := 3; ; tries-- {
+		g, err := newGroups(self)
+		if err != nil {
+			return nil, err
+		}
+		// Before it has its lock, a runner that starts may take it for a left-over.
+		if err = g.lock(); err == nil {
+			return g, nil
+		}
+		if err = errors.Join(err, g.Close()); tries == 0 {
+			return nil, err
+		}
+	}
+}
+
+func newGroups(self []byte) (*Groups, error) {
 	name := fmt.Sprintf("kaa-%d-%d", os.Getpid(), families.Add(1))
 	g, err := newGroups1(parseCgroups(self), cgroupRoot, name)
-	if err == nil {
-		return g, nil
+	if err != nil {
+		var err2 error
+		if g, err2 = newGroups2(parseCgroups(self), cgroupRoot, name); err2 != nil {
+			return nil, fmt.Errorf("make control groups: %w", errors.Join(err, err2))
+		}
 	}
-	g, err2 := newGroups2(parseCgroups(self), cgroupRoot, name)
-	if err2 == nil {
-		return g, nil
+	return g, nil
+}
+
+// lock says that this process lives.
+func (g *Groups) lock() error {
+	for _, parent := range g.parents {
+		lock, err := lockGroup(parent)
+		if err != nil {
+			return err
+		}
+		g.locks = append(g.locks, lock)
 	}
-	return nil, fmt.Errorf("make control groups: %w", errors.Join(err, err2))
+	return nil
 }
 
 // parseCgroups reads /proc/self/cgroup into controller → path; "" is version 2.
@@ -156,23 +184,6 @@ func passOn(parent string) error {
 	return nil
 }
 
-// removeLeftovers removes the groups of runners that were killed. One that still
-// has processes stays: the kernel refuses.
-func removeLeftovers(base string) {
-	old, _ := filepath.Glob(filepath.Join(base, "kaa-*"))
-	for _, dir := range old {
-		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), "kaa-"), "-")
-		if _, err := os.Stat("/proc/" + pid); err == nil {
-			continue // its runner lives
-		}
-		children, _ := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs"))
-		for _, child := range children {
-			_ = os.Remove(filepath.Dir(child))
-		}
-		_ = os.Remove(dir)
-	}
-}
-
 // Control names the way in which memory is limited.
 func (g *Groups) Control() string {
 	switch {
@@ -222,6 +233,9 @@ func (g *Groups) Close() error {
 	var errs []error
 	for _, parent := range g.parents {
 		errs = append(errs, os.Remove(parent))
+	}
+	for _, lock := range g.locks {
+		_ = lock.Close()
 	}
 	return errors.Join(errs...)
 }
@@ -300,6 +314,8 @@ func (g *Group) Limit(q job.Quota) error {
 		must, wanted                             bool
 	}{
 		{"memory", "memory.limit_in_bytes", "memory.max", strconv.FormatInt(q.MemoryBytes, 10), "", true, q.MemoryBytes > 0 && q.MemoryBytes != g.quota.MemoryBytes},
+		// Version 1 does not count what waits in TCP connections with the rest.
+		{"memory", "memory.kmem.tcp.limit_in_bytes", "", strconv.FormatInt(q.MemoryBytes, 10), "", false, g.version == 1 && q.MemoryBytes > 0 && q.MemoryBytes != g.quota.MemoryBytes},
 		// The slot itself and the supervisor are in the group too.
 		{"pids", "pids.max", "pids.max", strconv.Itoa(q.Processes + ownProcesses), "", false, q.Processes > 0 && q.Processes != g.quota.Processes},
 		{"cpu", "cpu.cfs_quota_us", "cpu.max", strconv.FormatInt(share, 10), fmt.Sprintf("%d %d", share, period), false, q.CPUs > 0 && q.CPUs != g.quota.CPUs},
