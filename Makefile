@@ -50,11 +50,15 @@ fmt: bin/golangci-lint ## format the Go code
 bench: ## latency and throughput, against spawning bare interpreters
 	$(GO) test -run '^$$' -bench . -benchtime 2s ./...
 
-# The linter is pinned in a module of its own, so that what it needs is not what
+# These are pinned in a module of its own, so that what they need is not what
 # Kaa needs.
 bin/golangci-lint: tools/go.mod tools/go.sum
 	@mkdir -p bin
 	$(GO) build -C tools -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/govulncheck: tools/go.mod tools/go.sum
+	@mkdir -p bin
+	$(GO) build -C tools -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
 
 clean: ## remove what build and the tests made
 	rm -rf bin .cache
