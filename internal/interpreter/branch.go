@@ -162,7 +162,7 @@ func (b *branching) expect(w *Worker, id, kind string) (frame, error) {
 // sendChannels gives the worker the descriptors of its copies.
 func (b *branching) sendChannels() error {
 	for range b.names {
-		chans, err := openChannels(hostID(b.s.w.slot.owner))
+		chans, err := openChannels(b.s.w.pool.owners.hostID(b.s.w.slot.owner))
 		if err != nil {
 			return err
 		}

@@ -220,6 +220,7 @@ func (p *Pool) close() {
 	// After the last zygote: the thread that ends here would take them along.
 	p.spawner.close()
 	p.spawning.Wait()
+	p.owners.release()
 	p.closeErr = errors.Join(append(errs, p.groups.Close(), p.dir.remove())...)
 }
 
@@ -246,7 +247,7 @@ func (p *Pool) shareInterpreters() {
 			if err != nil || info.Mode().Perm()&0o001 == 0 {
 				p.cfg.Log.Warn("interpreter: code runs as root, because other users may not use this interpreter",
 					slog.String("runtime", st.name), slog.String("directory", dir))
-				p.owners = &owners{}
+				p.dropOwners()
 				return
 			}
 			if dir == filepath.Dir(dir) {
@@ -258,12 +259,18 @@ func (p *Pool) shareInterpreters() {
 		if info, err := os.Stat(dir); err != nil || dir != p.dir.path && info.Mode().Perm()&0o001 == 0 {
 			p.cfg.Log.Warn("interpreter: code runs as root, because other users may not pass to its directories",
 				slog.String("directory", dir))
-			p.owners = &owners{}
+			p.dropOwners()
 			return
 		}
 	}
 	if err := os.Chmod(p.dir.path, 0o711); err != nil { //nolint:gosec // to be passed through
 		p.cfg.Log.Warn("interpreter: code runs as root", slog.Any("err", err))
-		p.owners = &owners{}
+		p.dropOwners()
 	}
+}
+
+// dropOwners has workers be this process's user.
+func (p *Pool) dropOwners() {
+	p.owners.release()
+	p.owners = &owners{}
 }

@@ -94,7 +94,7 @@ func (st *stock) newWorker(s *slot) (*Worker, error) {
 		}
 		work, tmp = w.dirs.work, w.dirs.tmp
 	}
-	chans, err := openChannels(hostID(s.owner))
+	chans, err := openChannels(p.owners.hostID(s.owner))
 	if err != nil {
 		return nil, errors.Join(err, w.dirs.remove())
 	}

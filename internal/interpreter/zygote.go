@@ -202,83 +202,6 @@ func (f *zygoteFiles) follow(log *slog.Logger) func() []byte {
 	}
 }
 
-// owners are the users that sandboxes belong to, as the zygotes' namespaces number
-// them. Only root can have more than one: then each slot has its own, which no
-// other process on the machine has.
-type owners struct {
-	mu    sync.Mutex
-	first int
-	taken []bool
-}
-
-// The users of sandboxes of a runner that is root: container id firstOwner+i is
-// host id hostOwner+i.
-const (
-	firstOwner = 1000
-	maxOwners  = 4096
-	hostOwner  = 0x6b610000 // out of the way of the ranges that systems give out
-)
-
-func newOwners(level sandbox.Level) *owners {
-	// In a container root may be an ordinary user of the host, with few ids to give.
-	if level == sandbox.None || os.Geteuid() != 0 || !allIDsMapped() {
-		return &owners{}
-	}
-	first := firstOwner
-	if level != sandbox.Strict {
-		first = hostOwner // there is no namespace in between
-	}
-	return &owners{first: first, taken: make([]bool, maxOwners)}
-}
-
-// allIDsMapped reports whether this process is in the first user namespace, or in one
-// that has all of its ids.
-func allIDsMapped() bool {
-	for _, path := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return false
-		}
-		var inside, outside, size int64
-		if _, err := fmt.Sscan(string(text), &inside, &outside, &size); err != nil || inside != 0 || size < hostOwner+maxOwners {
-			return false
-		}
-	}
-	return true
-}
-
-// many reports whether slots have users of their own.
-func (o *owners) many() bool { return len(o.taken) > 0 }
-
-// take returns a user that no other slot has, or 0: the runner's own.
-func (o *owners) take() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for i := range o.taken {
-		if !o.taken[i] {
-			o.taken[i] = true
-			return o.first + i
-		}
-	}
-	return 0
-}
-
-// hostID returns the number by which this process knows an owner; 0 is its own user.
-func hostID(owner int) int {
-	if owner == 0 || owner >= hostOwner {
-		return owner
-	}
-	return owner - firstOwner + hostOwner
-}
-
-func (o *owners) giveBack(owner int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if i := owner - o.first; owner != 0 && i >= 0 && i < len(o.taken) {
-		o.taken[i] = false
-	}
-}
-
 // zygoteAttr are the namespaces and the session of a zygote.
 func (p *Pool) zygoteAttr() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
@@ -291,7 +214,7 @@ func (p *Pool) zygoteAttr() *syscall.SysProcAttr {
 	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
 	if p.owners.many() {
-		more := syscall.SysProcIDMap{ContainerID: firstOwner, HostID: hostOwner, Size: maxOwners}
+		more := syscall.SysProcIDMap{ContainerID: firstOwner, HostID: p.owners.host, Size: maxOwners}
 		attr.UidMappings = append(attr.UidMappings, more)
 		attr.GidMappings = append(attr.GidMappings, more)
 		attr.GidMappingsEnableSetgroups = true
