@@ -172,6 +172,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the store of files does not answer; try again"), time.Second), true
 	case errors.Is(err, job.ErrUnavailable):
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the job store does not answer; try again"), time.Second), true
+	case errors.Is(err, job.ErrNoWorker): // of a runner's readiness
+		return retry(newProblem(http.StatusServiceUnavailable, string(job.FailStart), err.Error()+"; it takes no jobs until one can"), 5*time.Second), false
 	case errors.Is(err, context.Canceled):
 		return newProblem(statusClientClosed, "client_closed", "the caller went away"), false
 	case errors.Is(err, context.DeadlineExceeded):

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -174,7 +173,7 @@ func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, e
 	}
 	se.ID = id.String()
 	se, err = s.cfg.Sessions.OpenSession(ctx, job.NewSession{
-		Session: se, Spec: spec, Caller: shortCaller(ctx), Candidates: candidates(runners, se.Runtime),
+		Session: se, Spec: spec, Caller: shortCaller(ctx), Candidates: job.Candidates(runners, se.Runtime),
 	})
 	if err != nil {
 		return nil, err
@@ -188,18 +187,6 @@ func checkSession(id string) error {
 		return fmt.Errorf("look for session: %w", job.ErrNoSession)
 	}
 	return nil
-}
-
-// candidates are the runners that offer a runtime and take sessions.
-func candidates(runners []job.Runner, runtime string) []job.Candidate {
-	var all []job.Candidate
-	for _, r := range runners {
-		i := slices.IndexFunc(r.Runtimes, func(rt job.Runtime) bool { return rt.Name == runtime || runtime == "" && rt.Default })
-		if i >= 0 && !r.Draining && r.MaxSessions > 0 {
-			all = append(all, job.Candidate{Runner: r.ID, Most: r.MaxSessions, Runtime: r.Runtimes[i].Name})
-		}
-	}
-	return all
 }
 
 func (s *server) getSession(ctx context.Context, in *sessionInput) (*sessionOutput, error) {

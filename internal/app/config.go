@@ -58,6 +58,7 @@ type Config struct {
 	MaxAttempts      int           `env:"KAA_MAX_ATTEMPTS" envDefault:"10"`
 	MaxDelay         time.Duration `env:"KAA_MAX_DELAY" envDefault:"720h"`
 	SyncQueueWait    time.Duration `env:"KAA_SYNC_QUEUE_WAIT" envDefault:"30s"`
+	StartPatience    time.Duration `env:"KAA_START_PATIENCE" envDefault:"1m"`
 
 	// BlobURL is where files are; empty for a directory of this user's.
 	BlobURL        Secret `env:"KAA_BLOB_URL"`
@@ -279,7 +280,7 @@ func (c *Config) check() []error {
 		"KAA_MAX_BODY_BYTES": c.MaxBodyBytes, "KAA_MAX_CODE_BYTES": int64(c.MaxCodeBytes),
 		"KAA_MAX_ATTEMPTS": int64(c.MaxAttempts), "KAA_FAIR_WINDOW": int64(c.FairWindow),
 		"KAA_DEFAULT_TIMEOUT": int64(c.DefaultTimeout), "KAA_MAX_TIMEOUT": int64(c.MaxTimeout), "KAA_KILL_GRACE": int64(c.KillGrace),
-		"KAA_SYNC_QUEUE_WAIT": int64(c.SyncQueueWait), "KAA_RESULT_TTL": int64(c.ResultTTL), "KAA_MAX_RESULT_TTL": int64(c.MaxResultTTL),
+		"KAA_SYNC_QUEUE_WAIT": int64(c.SyncQueueWait), "KAA_START_PATIENCE": int64(c.StartPatience), "KAA_RESULT_TTL": int64(c.ResultTTL), "KAA_MAX_RESULT_TTL": int64(c.MaxResultTTL),
 		"KAA_TOMBSTONE_TTL": int64(c.TombstoneTTL), "KAA_IDEMPOTENCY_TTL": int64(c.IdempotencyTTL), "KAA_DRAIN_TIMEOUT": int64(c.DrainTimeout),
 		"KAA_WEBHOOK_TIMEOUT": int64(c.WebhookTimeout),
 	} {

@@ -125,6 +125,7 @@ func diagnoseLevel(ctx context.Context, cfg *Config, level sandbox.Level) (level
 		pool, err := startInterpreters(ctx, one)
 		r := runtimeReport{finding: finding{Name: rt.Name, Holds: yes}, Python: rt.Python, Modules: append([]string{}, rt.Preload...)}
 		var layer *interpreter.LayerError
+		var part *interpreter.PartError
 		switch {
 		case err == nil:
 			r.Version = pool.Runtimes()[0].Version
@@ -133,6 +134,9 @@ func diagnoseLevel(ctx context.Context, cfg *Config, level sandbox.Level) (level
 		case errors.As(err, &layer):
 			failed = layer
 			r.Holds, r.Detail = unknown, "the sandbox does not hold: "+layer.Layer
+		case errors.As(err, &part):
+			r.Holds, r.Advice = no, part.Advice
+			err = fmt.Errorf("%s: %w", part.Part, part.Err)
 		default:
 			r.Holds, r.Advice = no, "see KAA_PYTHON, KAA_PRELOAD, KAA_RUNTIMES and KAA_WORK_DIR in docs/configuration.md"
 		}
@@ -175,8 +179,14 @@ func layersUpTo(level sandbox.Level, failed *interpreter.LayerError) []finding {
 	if at < 0 { // a step between layers
 		return append([]finding{line}, all...)
 	}
-	for i := range at {
-		all[i].Holds = yes
+	for i := range all {
+		held := i < at
+		if failed.Held != nil {
+			held = slices.Contains(failed.Held, all[i].Name)
+		}
+		if held {
+			all[i].Holds = yes
+		}
 	}
 	all[at] = line
 	return all
@@ -188,7 +198,7 @@ func diagnoseMemory() finding {
 	f.Detail = groups.Control()
 	if err != nil {
 		f.Detail += ", since no control groups can be made: " + oneLine(err)
-		f.Advice = sandbox.Advice(sandbox.MemoryControl)
+		f.Advice = sandbox.ThisHost().Advice(sandbox.MemoryControl, "")
 		return f
 	}
 	if err := groups.Close(); err != nil {

@@ -57,6 +57,7 @@ func child(name string) int {
 const (
 	fit      = ""
 	noUserNS = "echo 0 > /proc/sys/user/max_user_namespaces"
+	noNetNS  = "echo 0 > /proc/sys/user/max_net_namespaces"
 	// As container engines do it: then no fresh /proc may be mounted.
 	maskedProc = "mount --bind /dev/null /proc/version"
 )
@@ -109,6 +110,11 @@ func TestDoctor(t *testing.T) {
 		}},
 		{"no user namespaces, auto", noUserNS, []string{"KAA_SANDBOX=auto"}, 0, []string{
 			"user namespace no", "seccomp yes", "python yes Python 3.", "KAA_SANDBOX=auto: a runner would start at basic",
+		}},
+		{"no network namespaces", noNetNS, nil, 1, []string{
+			"user namespace yes", "landlock unknown", "proc unknown",
+			"network namespace no no space left on device allow network namespaces: on the host set sysctl user.max_net_namespaces above 0",
+			"python unknown the sandbox does not hold: network namespace",
 		}},
 		{"masked proc", maskedProc, nil, 1, []string{
 			"mount namespace yes", "pid namespace yes", "proc no", "systempaths=unconfined", "network namespace unknown", "seccomp unknown", "[basic]", "seccomp yes",
@@ -188,6 +194,7 @@ func TestRunnerRefusesToStart(t *testing.T) {
 	redis := testenv.Redis(t)
 	for unfit, want := range map[string]string{
 		noUserNS:   "set sysctl user.max_user_namespaces above 0",
+		noNetNS:    "set sysctl user.max_net_namespaces above 0",
 		maskedProc: "systempaths=unconfined",
 	} {
 		k := prepare(t, redis)

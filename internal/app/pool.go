@@ -29,10 +29,10 @@ func (c *Config) levels() []sandbox.Level {
 // startPool starts the interpreters, at the first level that holds here, and tells
 // which layers kept it from a stronger one. The only real probe of a level is a
 // worker that is parked in it.
-func (s *shared) startPool(ctx context.Context) (_ *interpreter.Pool, missing []job.Layer, _ error) {
+func (s *shared) startPool(ctx context.Context, changed func()) (_ *interpreter.Pool, missing []job.Layer, _ error) {
 	levels := s.cfg.levels()
 	for i, level := range levels {
-		pool, err := s.startPoolAt(ctx, level)
+		pool, err := s.startPoolAt(ctx, level, changed)
 		failed, layer := errors.AsType[*interpreter.LayerError](err)
 		switch {
 		case err == nil:
@@ -50,12 +50,12 @@ func (s *shared) startPool(ctx context.Context) (_ *interpreter.Pool, missing []
 }
 
 func missingLayer(e *interpreter.LayerError) job.Layer {
-	return job.Layer{Name: e.Layer, Detail: e.Reason, Advice: sandbox.Advice(e.Layer)}
+	return job.Layer{Name: e.Layer, Detail: e.Reason, Advice: sandbox.ThisHost().Advice(e.Layer, e.Reason)}
 }
 
-func (s *shared) startPoolAt(ctx context.Context, level sandbox.Level) (*interpreter.Pool, error) {
+func (s *shared) startPoolAt(ctx context.Context, level sandbox.Level, changed func()) (*interpreter.Pool, error) {
 	cfg := s.cfg.interpreters(level)
-	cfg.Log, cfg.Spawned = s.log, s.metrics.Spawned
+	cfg.Log, cfg.Spawned, cfg.HealthChanged = s.log, s.metrics.Spawned, changed
 	return startInterpreters(ctx, cfg)
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func RunRunner(ctx context.Context, p Process) error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	health, err := s.serveHealth(ctx)
+	health, err := s.serveHealth(ctx, r.health.ready)
 	if err != nil {
 		return errors.Join(err, drain(ctx, s.log, r.stages()), s.close())
 	}
@@ -61,6 +62,7 @@ type runnerProcess struct {
 	pool       *interpreter.Pool
 	runner     *runner.Runner
 	server     *queue.Server
+	health     *runnerHealth
 	background []stage
 	hurry      <-chan struct{}
 	log        *slog.Logger
@@ -75,7 +77,8 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 			err = errors.Join(err, drain(ctx, s.log, undo))
 		}
 	}()
-	pool, missing, err := s.startPool(ctx)
+	health := new(runnerHealth)
+	pool, missing, err := s.startPool(ctx, health.changed)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +93,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		Blobs: countedBlobs{s.blobs, s.metrics}, Files: s.cfg.fileLimits(),
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
 		SessionRecords: s.store, Interpreters: interpreters{pool}, NoJobLog: !s.cfg.JobLog,
+		Health: pool.Health, StartPatience: s.cfg.StartPatience,
 	})
 	s.measureRunner(self, r, pool.Parked)
 	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {
@@ -114,12 +118,13 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	if err != nil {
 		return nil, err
 	}
+	health.watch(pool, r, server)
 	s.log.InfoContext(ctx, "taking jobs", slog.String("runner", self.ID), slog.Int("concurrency", self.Concurrency), slog.String("python", self.Python),
 		slog.String("sandbox", self.Sandbox), slog.String("memory_control", self.MemoryControl))
 	if self.Sandbox != string(sandbox.Strict) {
 		s.log.WarnContext(ctx, "the sandbox is weaker than strict: see docs/security.md for what that means", slog.String("sandbox", self.Sandbox))
 	}
-	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, hurry: s.hurry, log: s.log, background: append([]stage{closeServer}, undo...)}, nil
+	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, health: health, hurry: s.hurry, log: s.log, background: append([]stage{closeServer}, undo...)}, nil
 }
 
 func (s *shared) describeRunner(pool *interpreter.Pool, missing []job.Layer) (job.Runner, error) {
@@ -274,7 +279,7 @@ type healthServer struct {
 	server   *http.Server
 }
 
-func (s *shared) serveHealth(ctx context.Context) (*healthServer, error) {
+func (s *shared) serveHealth(ctx context.Context, able func() error) (*healthServer, error) {
 	if s.cfg.RunnerAddr == "" {
 		return &healthServer{}, nil
 	}
@@ -282,7 +287,8 @@ func (s *shared) serveHealth(ctx context.Context) (*healthServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on KAA_RUNNER_ADDR: %w", err)
 	}
-	h := &healthServer{listener: lis, server: &http.Server{Handler: api.Probes(s.store.Ready, ctx.Done(), s.metrics.Handler()), ReadHeaderTimeout: 5 * time.Second}}
+	ready := func(ctx context.Context) error { return cmp.Or(able(), s.store.Ready(ctx)) }
+	h := &healthServer{listener: lis, server: &http.Server{Handler: api.Probes(ready, ctx.Done(), s.metrics.Handler()), ReadHeaderTimeout: 5 * time.Second}}
 	go func() {
 		if err := h.server.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
 			s.log.ErrorContext(ctx, "health server ended", slog.Any("err", err))

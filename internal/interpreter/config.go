@@ -16,8 +16,6 @@ var (
 	ErrClosed = errors.New("interpreter is closed")
 	// ErrUsed: the worker has served its one execution.
 	ErrUsed = errors.New("worker was already used")
-	// ErrStart: no worker could be started.
-	ErrStart = errors.New("python does not start")
 )
 
 // The defaults of Config.
@@ -71,6 +69,9 @@ type Config struct {
 	PassEnv []string
 	// Spawned is told of each worker that was made, or could not be. Default: nobody.
 	Spawned func(runtime string, took time.Duration, err error)
+	// HealthChanged is called after Health has become another, before those who wait for a
+	// worker are told. Default: nobody is.
+	HealthChanged func()
 	// PlainStack leaves Kaa's own frames on the code's stack, without changes to the
 	// interpreter's memory: see frames.py.
 	PlainStack bool
@@ -107,6 +108,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxQuota = atLeast(c.MaxQuota, c.Quota)
 	if c.Spawned == nil {
 		c.Spawned = func(string, time.Duration, error) {}
+	}
+	if c.HealthChanged == nil {
+		c.HealthChanged = func() {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -57,11 +57,14 @@ type workerEnd struct {
 type LayerError struct {
 	Layer  string // as in sandbox.Level.Layers
 	Reason string
+	// Held are the layers that were found to hold; nil if they are those before it in
+	// sandbox.Level.Layers.
+	Held []string
 }
 
 func (e *LayerError) Error() string {
 	text := "sandbox: " + e.Layer + ": " + e.Reason
-	if advice := sandbox.Advice(e.Layer); advice != "" {
+	if advice := sandbox.ThisHost().Advice(e.Layer, e.Reason); advice != "" {
 		text += "; to change that, " + advice
 	}
 	return text
@@ -73,9 +76,9 @@ func (m message) failure() error {
 	case m.Type != "failed":
 		return nil
 	case m.Layer != "":
-		return &LayerError{m.Layer, m.Error}
+		return blame(m.Layer, m.Error)
 	}
-	return errors.New(m.Error)
+	return blame("", m.Error)
 }
 
 // newPackets makes a pair: our end, and the one to be passed on and then closed.

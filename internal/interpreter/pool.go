@@ -113,6 +113,19 @@ func (p *Pool) Parked() map[string]int {
 	return all
 }
 
+// Health returns why no worker of a runtime can be started now, by runtime: an error of
+// those that cannot, which is job.ErrNoWorker, and nil of the others. The pool goes on to
+// try, so that an error goes away when its reason has.
+func (p *Pool) Health() map[string]error {
+	all := make(map[string]error, len(p.stocks))
+	for _, st := range p.stocks {
+		st.mu.Lock()
+		all[st.name] = st.sick
+		st.mu.Unlock()
+	}
+	return all
+}
+
 // Sandbox returns the level in force, its layers, and what limits memory.
 func (p *Pool) Sandbox() (sandbox.Level, []job.Layer, string) {
 	var layers []job.Layer

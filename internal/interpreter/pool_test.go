@@ -134,10 +134,10 @@ func TestStartAndAcquireTellWhyPythonDoesNotStart(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	err := pool.Start(ctx)
-	if !errors.Is(err, interpreter.ErrStart) || !strings.Contains(err.Error(), "broken installation") {
+	if !errors.Is(err, job.ErrNoWorker) || !strings.Contains(err.Error(), "broken installation") {
 		t.Errorf("Start: %v", err)
 	}
-	if _, err = pool.Acquire(ctx, ""); !errors.Is(err, interpreter.ErrStart) {
+	if _, err = pool.Acquire(ctx, ""); !errors.Is(err, job.ErrNoWorker) {
 		t.Errorf("Acquire: %v", err)
 	}
 }
@@ -152,7 +152,7 @@ func TestAWorkerThatHangsAtItsStart(t *testing.T) {
 	}
 	pool := unstartedPool(t, func(c *interpreter.Config) { c.Runtimes = runtimeOf(fake); c.StartTimeout = 2 * time.Second })
 	err := pool.Start(t.Context())
-	if !errors.Is(err, interpreter.ErrStart) || !strings.Contains(err.Error(), "thinking") {
+	if !errors.Is(err, job.ErrNoWorker) || !strings.Contains(err.Error(), "thinking") {
 		t.Errorf("Start: %v", err)
 	}
 }

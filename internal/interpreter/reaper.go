@@ -90,11 +90,8 @@ func startProcess(req spawnRequest) (*process, error) {
 	pid, err := syscall.ForkExec(req.argv[0], req.argv, &syscall.ProcAttr{ //nolint:gosec // the operator's interpreter, our script
 		Dir: req.dir, Env: req.env, Files: req.files, Sys: req.attr,
 	})
-	if err != nil && req.attr.Cloneflags != 0 {
-		return nil, &LayerError{"user namespace", err.Error()}
-	}
 	if err != nil {
-		return nil, fmt.Errorf("fork: %w", err)
+		return nil, whyNoProcess(req, err)
 	}
 	p := &process{pid: pid, exited: make(chan struct{})}
 	children.mu.Lock()

@@ -3,7 +3,6 @@ package interpreter
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	goruntime "runtime"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 const (
@@ -19,6 +20,8 @@ const (
 	// The pause after a failed spawn doubles from the first to the last of these.
 	firstPause = 50 * time.Millisecond
 	lastPause  = time.Second
+	// logAgain is how long the log says nothing more of spawns that go on to fail.
+	logAgain = time.Minute
 	// patience is how long a new worker is put off after one was lent, while there are
 	// others: so that on few cores its making does not slow down the program that has
 	// just begun. Most take less.
@@ -49,6 +52,8 @@ type stock struct {
 	rehearsing *Worker
 	unable     bool          // a rehearsal has failed
 	failures   int           // spawns that failed since the last that did not
+	sick       error         // why no worker can be started, as those who waited were told
+	logged     time.Time     // when that was last
 	changed    chan struct{} // has a token when there may be something to spawn
 }
 
@@ -126,6 +131,9 @@ func (st *stock) wait(ctx context.Context, take bool) (*Worker, error) {
 	}
 	st.waiting = append(st.waiting, wt)
 	st.match()
+	if take && st.sick != nil {
+		st.tell(st.sick) // whoever waits now could wait elsewhere
+	}
 	st.mu.Unlock()
 	select {
 	case o := <-wt.reply:
@@ -339,11 +347,13 @@ func (st *stock) giveBack(s *slot, end *workerEnd) {
 // spawned parks a new worker or tells of the failure. It returns how long to
 // pause before the next try.
 func (st *stock) spawned(w *Worker, err error) time.Duration {
+	if st.pool.life.Err() == nil && st.diagnose(err) {
+		st.pool.cfg.HealthChanged()
+	}
 	tracked := err == nil && st.pool.track(w)
 	st.mu.Lock()
 	st.starting--
 	if tracked && !st.closed {
-		st.failures = 0
 		st.parked = append(st.parked, w)
 		if w.rehearsals > 0 {
 			st.pool.wakeRehearsal()
@@ -363,15 +373,43 @@ func (st *stock) spawned(w *Worker, err error) time.Duration {
 		return 0
 	}
 	defer st.mu.Unlock()
+	if st.sick != nil {
+		st.tell(st.sick)
+	}
+	return min(firstPause<<min(st.failures-1, 10), lastPause)
+}
+
+// diagnose notes how a spawn ended, and reports whether the stock is sick now and was not
+// before, or the other way round.
+func (st *stock) diagnose(err error) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	was := st.sick
+	if err == nil {
+		st.failures, st.sick = 0, nil
+		if was != nil {
+			st.pool.cfg.Log.Info("interpreter: workers can be started again", slog.String("runtime", st.name))
+			st.logged = time.Time{}
+		}
+		return was != nil
+	}
 	st.failures++
-	st.pool.cfg.Log.Error("interpreter: no worker could be started: will try again", slog.String("runtime", st.name), slog.Any("err", err), slog.Int("failures", st.failures))
+	if now := time.Now(); now.Sub(st.logged) >= logAgain || was == nil {
+		st.logged = now
+		st.pool.cfg.Log.Error("interpreter: no worker could be started: will try again", slog.String("runtime", st.name), slog.Any("err", err), slog.Int("failures", st.failures))
+	}
 	// One that hung has used up the patience of those who wait, and a layer that does
 	// not hold will not hold in a moment.
 	_, layer := errors.AsType[*LayerError](err)
 	if st.failures >= maxTries || layer || errors.Is(err, os.ErrDeadlineExceeded) {
-		st.tell(fmt.Errorf("%w: %w", ErrStart, err))
+		st.sick = startError(err)
 	}
-	return min(firstPause<<min(st.failures-1, 10), lastPause)
+	return was == nil && st.sick != nil
+}
+
+// startError names the part that failed.
+func startError(err error) error {
+	return &job.StartError{Part: partOf(err), Err: err}
 }
 
 // tell answers everybody who waits with err. The caller holds mu.

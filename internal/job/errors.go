@@ -20,6 +20,8 @@ var (
 	ErrStale = errors.New("stale claim")
 	// ErrNotStarted: a worker ended before it had read the code.
 	ErrNotStarted = errors.New("worker ended before the code had started")
+	// ErrNoWorker: no interpreter can be started on this runner now. StartError says why.
+	ErrNoWorker = errors.New("no Python interpreter can be started")
 	// ErrUnregistered: the runner's heartbeat has lapsed, so it may not claim.
 	ErrUnregistered = errors.New("runner is not registered")
 	// ErrNoRuntime: the runner does not have the runtime that is asked for.
@@ -46,6 +48,22 @@ var (
 	// ErrUnavailable: a part that Kaa needs (Redis) does not answer. Retry later.
 	ErrUnavailable = errors.New("temporarily unavailable")
 )
+
+// StartError says why no interpreter can be started. It is an ErrNoWorker.
+type StartError struct {
+	// Part is what failed, in a word or two that callers may see: a layer of the sandbox, the
+	// interpreter, or what the machine has too little of.
+	Part string
+	Err  error
+}
+
+func (e *StartError) Error() string { return ErrNoWorker.Error() + ": " + e.Err.Error() }
+
+// Unwrap returns what went wrong.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// Is makes every StartError an ErrNoWorker.
+func (e *StartError) Is(target error) bool { return target == ErrNoWorker }
 
 // FieldError says what is wrong with one field of a request and what to change.
 type FieldError struct {

@@ -1,6 +1,9 @@
 package job
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Runner is what a runner says of itself with every heartbeat.
 type Runner struct {
@@ -19,9 +22,31 @@ type Runner struct {
 	// MemoryControl says by what means the memory limit of an execution is kept.
 	MemoryControl string `json:"memoryControl" enum:"cgroup2,cgroup1,watchdog,none" doc:"What keeps executions within their memory limit: control groups (cgroup2, cgroup1), a watchdog that looks several times a second, or nothing."`
 	// Sessions is what the runner serves now, MaxSessions what it has room for.
-	Sessions    int  `json:"sessions" doc:"Sessions that have an interpreter there."`
-	MaxSessions int  `json:"maxSessions" doc:"Sessions it has room for."`
-	Draining    bool `json:"draining" doc:"It takes no more jobs and is about to stop."`
+	Sessions    int    `json:"sessions" doc:"Sessions that have an interpreter there."`
+	MaxSessions int    `json:"maxSessions" doc:"Sessions it has room for."`
+	Draining    bool   `json:"draining" doc:"It takes no more jobs and is about to stop."`
+	Sick        string `json:"sick,omitempty" doc:"Why it can start no interpreter now. It takes no jobs until it can. Absent if it can."`
+}
+
+// Takes reports whether a runner takes jobs of a runtime; empty is its default one.
+func (r *Runner) Takes(runtime string) bool {
+	i := r.runtime(runtime)
+	return i >= 0 && !r.Draining && r.Sick == "" && r.Runtimes[i].Sick == ""
+}
+
+func (r *Runner) runtime(name string) int {
+	return slices.IndexFunc(r.Runtimes, func(rt Runtime) bool { return rt.Name == name || name == "" && rt.Default })
+}
+
+// Candidates are the runners that offer a runtime and take sessions.
+func Candidates(runners []Runner, runtime string) []Candidate {
+	var all []Candidate
+	for i := range runners {
+		if r := &runners[i]; r.Takes(runtime) && r.MaxSessions > 0 {
+			all = append(all, Candidate{Runner: r.ID, Most: r.MaxSessions, Runtime: r.Runtimes[r.runtime(runtime)].Name})
+		}
+	}
+	return all
 }
 
 // Layer is one layer of a runner's sandbox.

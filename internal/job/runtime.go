@@ -13,6 +13,7 @@ type Runtime struct {
 	Version string   `json:"version" doc:"Version of its Python interpreter."`
 	Modules []string `json:"modules" nullable:"false" doc:"Modules that are loaded before the code begins. Others that are installed can be imported too."`
 	Default bool     `json:"default" doc:"It serves the requests that name no runtime."`
+	Sick    string   `json:"sick,omitempty" doc:"Why no interpreter of it can be started now. Absent if one can."`
 }
 
 // runtimeName is what a runtime may be called. Names travel in tasks and
@@ -30,6 +31,9 @@ func Runtimes(runners []Runner) []Runtime {
 	for _, r := range slices.SortedStableFunc(slices.Values(runners), func(a, b Runner) int { return a.StartedAt.Compare(b.StartedAt) }) {
 		for _, rt := range r.Runtimes {
 			rt.Modules = append([]string{}, rt.Modules...) // never nil
+			if other, ok := byName[rt.Name]; ok && other.Sick == "" {
+				rt.Sick = ""
+			}
 			byName[rt.Name] = rt
 		}
 	}

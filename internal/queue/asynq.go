@@ -30,6 +30,9 @@ const (
 	janitorInterval = time.Hour
 	// retryDelay is when a task whose handler returned an error comes again.
 	retryDelay = time.Second
+	// putBackPause is the first pause before a task is looked for that goes back to its old
+	// place: asynq's retry is a round trip.
+	putBackPause = 5 * time.Millisecond
 	// asynqShutdownTimeout is what asynq makes of a ShutdownTimeout of 0.
 	asynqShutdownTimeout = 8 * time.Second
 	// recogniseTimeout is never reached: either asynq dequeues within milliseconds,

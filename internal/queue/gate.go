@@ -77,6 +77,9 @@ type gate struct {
 	unwell    atomic.Bool    // the last one has not been paid for with a pause
 	goroutine sync.WaitGroup // BLPOPs, and what hands on a token that came too late
 
+	holdMu sync.Mutex
+	held   chan struct{} // nil unless the server is to take nothing; closed when it may again
+
 	// The rest belongs to the one goroutine of asynq that dequeues.
 	pending map[string]struct{} // keys of the queues' lists, as seen in dequeues
 	// empty are those of them that were found empty since the last task or token. To
@@ -249,6 +252,9 @@ func (g *gate) admit() bool {
 
 // hold does the blocking of admit. It reports false once stopped.
 func (g *gate) hold() bool {
+	if !g.awaitResume() {
+		return false
+	}
 	if n := g.sick.Load(); n >= sickAfter && g.unwell.Swap(false) && !g.sleep(delayAfter(int(n)-sickAfter+1)) {
 		return false
 	}
@@ -271,6 +277,11 @@ func (g *gate) hold() bool {
 			return g.sleep(g.parkFail.delay())
 		}
 		g.recovered("queue: waits for tasks again", &g.parkFail)
+		if g.isHeld() {
+			// The token is for somebody who can do something for it.
+			g.handOn(queue)
+			return g.awaitResume()
+		}
 		if queue != "" {
 			g.token, g.passed = queue, 0
 			return true
@@ -349,20 +360,71 @@ func (g *gate) handOn(queue string) {
 	}
 }
 
+// pause lets no dequeue pass until resume, and ends a wait for a token, which others need.
+func (g *gate) pause() {
+	g.holdMu.Lock()
+	defer g.holdMu.Unlock()
+	if g.held == nil {
+		g.held = make(chan struct{})
+		g.unpark()
+	}
+}
+
+// resume is the end of a pause. What went wrong before it counts no more.
+func (g *gate) resume() {
+	g.holdMu.Lock()
+	defer g.holdMu.Unlock()
+	if g.held != nil {
+		close(g.held)
+		g.held = nil
+		g.sick.Store(0)
+		g.unwell.Store(false)
+	}
+}
+
+func (g *gate) isHeld() bool {
+	g.holdMu.Lock()
+	defer g.holdMu.Unlock()
+	return g.held != nil
+}
+
+// awaitResume waits for the end of a pause, if there is one. It reports false once stopped.
+func (g *gate) awaitResume() bool {
+	for {
+		g.holdMu.Lock()
+		held := g.held
+		g.holdMu.Unlock()
+		if held == nil {
+			return true
+		}
+		select {
+		case <-held:
+		case <-g.stopped:
+			return false
+		}
+	}
+}
+
 // stop lets no dequeue pass any more and returns at once.
 func (g *gate) stop() {
 	g.stopOnce.Do(func() {
 		close(g.stopped)
-		if !g.parked.Load() {
-			return // if it is about to park, it sees stopped first
+		g.unpark()
+	})
+}
+
+// unpark ends a wait for a token, if there is one. A gate that is about to park sees first
+// that it is stopped; one that is paused then waits once more, for its idle poll at most.
+func (g *gate) unpark() {
+	if !g.parked.Load() {
+		return
+	}
+	g.goroutine.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		if err := g.park.release(ctx); err != nil {
+			g.log.Debug("queue: the wait for tasks ends by itself", slog.Any("err", err))
 		}
-		g.goroutine.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-			defer cancel()
-			if err := g.park.release(ctx); err != nil {
-				g.log.Debug("queue: the wait for tasks ends by itself", slog.Any("err", err))
-			}
-		})
 	})
 }
 

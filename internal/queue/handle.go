@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -9,6 +10,9 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // process is asynq's handler.
@@ -32,8 +36,48 @@ func (s *Server) process(ctx context.Context, at *asynq.Task) error {
 	}
 	s.cfg.Log.WarnContext(ctx, "queue: a task comes again",
 		slog.String("job_id", t.JobID), slog.Int("attempt", t.Attempt), slog.Any("err", err))
-	s.background.Go(func() { s.retrySoon(t) })
+	if errors.Is(err, job.ErrNoWorker) {
+		s.background.Go(func() { s.putBack(t) })
+	} else {
+		s.background.Go(func() { s.retrySoon(t) })
+	}
 	return err
+}
+
+// putBackScript moves a task that asynq has set aside for a retry to where it was taken from.
+// KEYS retry, pending, task   ARGV id. Answers 1 if it did.
+const putBackScript = `
+if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('RPUSH', KEYS[2], ARGV[1])
+redis.call('HSET', KEYS[3], 'state', 'pending')
+return 1`
+
+// putBack gives a task its old place: this server could do nothing for it, another one can
+// now. asynq sets the task aside once the handler has returned, so it may not be there yet.
+// A server that is not paused would get it back at once: then it comes after a while.
+func (s *Server) putBack(t Task) {
+	if !s.gate.isHeld() {
+		s.retrySoon(t)
+		return
+	}
+	prefix := "asynq:{" + t.Queue + "}:"
+	keys := []string{prefix + "retry", prefix + "pending", prefix + "t:" + t.id()}
+	for pause := putBackPause; pause < retryDelay; pause *= 2 {
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-s.drained:
+			timer.Stop()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		moved, err := redis.NewScript(putBackScript).Run(ctx, s.cfg.Redis, keys, t.id()).Int()
+		cancel()
+		if err == nil && moved == 1 {
+			s.wakeAll(map[string]int{t.Queue: 1})
+			return
+		}
+	}
+	s.retrySoon(t)
 }
 
 // retrySoon makes a task pending that asynq set aside for a retry, when its time

@@ -26,7 +26,8 @@ var ErrServerClosed = errors.New("queue server is closed")
 // Handler is called for each task that a server takes. Nil means that the queue is
 // done with the task, whatever became of the job. An error means trouble of the
 // infrastructure before the code could start: the task comes again, to this server
-// or another, after a short pause and as often as it takes.
+// or another, after a short pause and as often as it takes. With job.ErrNoWorker, of a
+// server that is paused, it goes back to its old place, for another.
 //
 // ctx ends at the task's timeout, when Close hands the task back, or when the
 // server lost its lease on it. asynq then gives the slot to another task, so the
@@ -201,6 +202,13 @@ func (s *Server) Stop() {
 	case <-time.After(stopPatience):
 	}
 }
+
+// Pause makes the server take no tasks until Resume: its process can do nothing for them
+// now, and others can. One that Redis is just handing out may still be taken.
+func (s *Server) Pause() { s.gate.pause() }
+
+// Resume is the end of a Pause.
+func (s *Server) Resume() { s.gate.resume() }
 
 // Close stops the server, waits ShutdownTimeout for its handlers, hands back the
 // tasks of those that overran, and waits until they have returned too. If ctx ends

@@ -45,8 +45,8 @@ func TestJobLine(t *testing.T) {
 			map[string]any{"state": "queued", "failure": "worker_failed", "status": nil},
 		},
 		{
-			"no interpreter", nil, nil, func() *fakeWorkers { return &fakeWorkers{err: errors.New("no python")} }, "failed start_failed",
-			map[string]any{"state": "failed", "failure": "start_failed", "job_id": "j", "status": nil},
+			"no such runtime", nil, nil, func() *fakeWorkers { return &fakeWorkers{err: job.ErrNoRuntime} }, "failed runtime_missing",
+			map[string]any{"state": "failed", "failure": "runtime_missing", "job_id": "j", "status": nil},
 		},
 		{
 			"its claim is another's", nil, job.ErrStale, executes(job.Result{Status: job.StatusOK}, nil), "lost",

@@ -18,6 +18,8 @@ type Registry interface {
 	// it or because they are not the job's current claim any more; and whose events
 	// somebody wants to see.
 	Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error)
+	// Runners returns the runners that are alive.
+	Runners(ctx context.Context) ([]job.Runner, error)
 	// Held returns the claims that the registry has for a runner.
 	Held(ctx context.Context, runner string) ([]job.Claim, error)
 }
@@ -34,7 +36,7 @@ func (r *Runner) Start(ctx context.Context) error {
 	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
 	r.done.Go(func() {
 		beats := 0
-		every(ctx, r.cfg.HeartbeatEvery, func() {
+		everyOr(ctx, r.cfg.HeartbeatEvery, r.beatNow, func() {
 			if beats++; beats%lookEvery == 0 {
 				r.suspect()
 			}
@@ -50,6 +52,7 @@ func (r *Runner) Start(ctx context.Context) error {
 			r.endDoomed(ctx)
 			r.sessions.lookAfter(ctx)
 			r.findAnswers(ctx)
+			r.failUnstarted(ctx)
 		})
 	})
 	return nil
@@ -114,8 +117,8 @@ func (r *Runner) EndExecutions() {
 }
 
 func (r *Runner) beat(ctx context.Context) error {
+	self := r.described()
 	r.mu.Lock()
-	self := r.cfg.Self
 	self.Active = len(r.active)
 	self.Draining = r.draining
 	r.mu.Unlock()
@@ -222,13 +225,18 @@ func (r *Runner) end(c job.Claim, cause error) {
 }
 
 // every calls f after each period until ctx ends.
-func every(ctx context.Context, period time.Duration, f func()) {
+func every(ctx context.Context, period time.Duration, f func()) { everyOr(ctx, period, nil, f) }
+
+// everyOr does it also when there is a token in now.
+func everyOr(ctx context.Context, period time.Duration, now <-chan struct{}, f func()) {
 	t := time.NewTicker(period)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-now:
+			f()
 		case <-t.C:
 			f()
 		}

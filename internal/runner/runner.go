@@ -5,8 +5,9 @@
 // what is due, rescue what dead runners left, sweep listings).
 //
 // The queue's server calls Handle, on as many goroutines as the runner's
-// concurrency. What can fail: no worker can be had (the job fails with
-// start_failed, or runtime_missing), the claim is refused (somebody else has settled the job, so the
+// concurrency. What can fail: no worker can be had (another runner is to take the task; the
+// job fails with start_failed once nobody could start it for long, or at once with
+// runtime_missing), the claim is refused (somebody else has settled the job, so the
 // task is dropped), Redis is away when a job is claimed or its end is written
 // (both are tried again for minutes; what then is still claimed and not executed
 // is given back as soon as Redis answers).
@@ -52,6 +53,11 @@ type Records interface {
 	Finish(ctx context.Context, c job.Claim, o job.Outcome) error
 	GiveBack(ctx context.Context, c job.Claim, f job.Failure) (job.State, error)
 	Reject(ctx context.Context, id string, f job.Failure) error
+	// Unstarted notes that no interpreter could be started for a job, and fails it with f if
+	// that was noted first so long ago; never if after is 0.
+	Unstarted(ctx context.Context, id string, after time.Duration, f job.Failure) (job.State, time.Duration, error)
+	// Unclaim takes back a claim whose code has not started.
+	Unclaim(ctx context.Context, c job.Claim) (job.State, error)
 }
 
 // Observer is told of each execution, for metrics.
@@ -88,6 +94,9 @@ type Config struct {
 	Observer Observer
 	Events   Events
 	Log      *slog.Logger
+	// Health returns why no interpreter of a runtime can be started now, by its name; nil
+	// means that all can.
+	Health func() map[string]error
 	// NoJobLog leaves out the line about each job that has ended.
 	NoJobLog bool
 	// SessionRecords and Interpreters are for sessions; a runner without them has none.
@@ -105,6 +114,9 @@ type Config struct {
 	WatchEvery     time.Duration // how often cancel flags are looked at; 1 s
 	SaveFor        time.Duration // how long the end of a job is tried to be written; 5 min
 	ClaimFor       time.Duration // how long a claim is sent again while Redis is away; 1 min
+	// StartPatience is for how long nobody may be able to start an interpreter for a job
+	// before it fails; 1 min.
+	StartPatience time.Duration
 	// EventBytes is how much of a job's events is kept, and how much may wait for Redis; 8 MiB.
 	EventBytes int
 }
@@ -117,6 +129,7 @@ type Runner struct {
 	done sync.WaitGroup
 
 	sessions *sessions
+	beatNow  chan struct{} // has a token when the registry is to be told something
 
 	mu     sync.Mutex
 	active map[string]*execution // by job id
@@ -124,8 +137,11 @@ type Runner struct {
 	early  map[string]bool       // jobs that somebody wants to see while they are being claimed
 	// suspects: the registry may hold claims of ours that nobody executes.
 	suspects bool
-	draining bool // says so in its heartbeat
-	over     bool // the drain's time is up: nothing may go on
+	// unstarted are jobs that were passed on for want of an interpreter, until they fail or
+	// one can be started.
+	unstarted map[string]unstarted
+	draining  bool // says so in its heartbeat
+	over      bool // the drain's time is up: nothing may go on
 }
 
 // execution is a claim whose code may be running.
@@ -149,10 +165,11 @@ func New(cfg Config) *Runner {
 	set(&cfg.WatchEvery, time.Second)
 	set(&cfg.SaveFor, 5*time.Minute)
 	set(&cfg.ClaimFor, time.Minute)
+	set(&cfg.StartPatience, time.Minute)
 	if cfg.EventBytes == 0 {
 		cfg.EventBytes = 8 << 20
 	}
-	r := &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int), early: make(map[string]bool)}
+	r := &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int), early: make(map[string]bool), unstarted: make(map[string]unstarted), beatNow: make(chan struct{}, 1)}
 	r.sessions = newSessions(r, cfg.Operations)
 	return r
 }
@@ -172,7 +189,7 @@ func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 		})
 	}
 	if err != nil {
-		return r.rejectUnlessStopping(ctx, log, jobID, err)
+		return r.handOver(ctx, jobID, runtime, err)
 	}
 	defer func() {
 		if err := w.Close(); err != nil {
@@ -193,17 +210,7 @@ func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 	if claim.Filled && r.cfg.Filled != nil {
 		r.cfg.Filled()
 	}
-	r.execute(job.WithTrace(ctx, claim.Spec.Trace), log.With(slog.Int("attempt", claim.Attempt)), w, claim)
-	return nil
-}
-
-// rejectUnlessStopping decides about a job for which no worker could be had.
-func (r *Runner) rejectUnlessStopping(ctx context.Context, log *slog.Logger, jobID string, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("acquire worker: %w", err) // not the job's fault: deliver it again
-	}
-	log.ErrorContext(ctx, "no interpreter could be started for a job", slog.Any("err", err))
-	return r.reject(ctx, jobID, job.Failure{Code: job.FailStart, Message: "no Python interpreter could be started for it"})
+	return r.execute(job.WithTrace(ctx, claim.Spec.Trace), log.With(slog.Int("attempt", claim.Attempt)), w, claim)
 }
 
 // reject fails a job that was not claimed; one that somebody else has settled
@@ -260,7 +267,9 @@ func (r *Runner) tryClaim(ctx context.Context, jobID, session string) (job.Claim
 	return r.cfg.Records.Claim(ctx, jobID, r.cfg.Self.ID, session)
 }
 
-func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim job.Claim) {
+// execute carries a claim through. An error means that the code has not started and that the
+// claim is taken back.
+func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim job.Claim) error {
 	run, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	e := r.track(claim, end)
@@ -276,6 +285,11 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 		log.WarnContext(ctx, "worker died before the code had started: taking another", slog.Any("err", err))
 		result, err = r.executeElsewhere(run, log, claim)
 	}
+	if errors.Is(err, job.ErrNoWorker) && run.Err() == nil {
+		if back, err := r.unclaim(ctx, log, e, claim, err); back {
+			return err
+		}
+	}
 	took := time.Since(started)
 	result.JobID = claim.JobID
 	result.QueuedMs = float64(claim.Waited) / float64(time.Millisecond)
@@ -288,6 +302,7 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 	// What ended the execution must not keep its end from being written.
 	ctx = context.WithoutCancel(ctx)
 	r.ended(ctx, log, claim, o, r.settle(ctx, log, claim, o, r.unwatch(e, o)), took)
+	return nil
 }
 
 // replacements is how many other workers are tried for code that did not start.

@@ -36,7 +36,11 @@ type fakeStore struct {
 	lost       bool
 	held       []job.Claim
 	beats      int
-	did        []string
+	sick       string // of the last heartbeat
+	others     []job.Runner
+	// firstUnstarted is when a job was first not started.
+	firstUnstarted time.Time
+	did            []string
 }
 
 func (f *fakeStore) note(format string, args ...any) {
@@ -96,10 +100,34 @@ func (f *fakeStore) Reject(_ context.Context, _ string, fail job.Failure) error 
 	return nil
 }
 
+func (f *fakeStore) Unstarted(_ context.Context, id string, after time.Duration, fail job.Failure) (job.State, time.Duration, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.firstUnstarted.IsZero() {
+		f.firstUnstarted = time.Now()
+		f.did = append(f.did, "not started: "+id)
+	}
+	if since := time.Since(f.firstUnstarted); after == 0 || since < after {
+		return job.Queued, since, nil
+	}
+	f.did = append(f.did, fmt.Sprintf("failed: %s: %s", fail.Code, fail.Message))
+	return job.Failed, 0, nil
+}
+
+func (f *fakeStore) Unclaim(_ context.Context, c job.Claim) (job.State, error) {
+	f.note("claim taken back: %s:%d", c.JobID, c.Attempt)
+	return job.Queued, nil
+}
+
+func (f *fakeStore) Runners(context.Context) ([]job.Runner, error) {
+	return slices.Clone(f.others), nil
+}
+
 func (f *fakeStore) Beat(_ context.Context, r job.Runner) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.beats++
+	f.sick = r.Sick
 	if r.Draining {
 		f.did = append(f.did, "says that it drains")
 	}
@@ -129,6 +157,7 @@ func (f *fakeStore) Held(context.Context, string) ([]job.Claim, error) {
 // fakeWorkers lends one worker that does what a test says.
 type fakeWorkers struct {
 	err     error
+	then    error // of the second and later calls
 	execute func(context.Context) (job.Result, error)
 	closed  int
 	runtime string // that was asked for last
@@ -142,8 +171,14 @@ func (w *fakeWorkers) Acquire(_ context.Context, runtime string) (runner.Worker,
 	if w.err != nil {
 		return nil, w.err
 	}
+	w.err = w.then
 	return w, nil
 }
+
+func noPython() error {
+	return &job.StartError{Part: "user namespace", Err: errors.New("refused")}
+}
+
 func (w *fakeWorkers) SessionID() string { return "session" }
 func (w *fakeWorkers) Close() error      { w.closed++; return nil }
 func (w *fakeWorkers) Execute(ctx context.Context, _ job.Spec) (job.Result, error) {
@@ -204,8 +239,16 @@ func TestHandle(t *testing.T) {
 			want: []string{"filled", "completed ok, result of j, queued 5 ms"},
 		},
 		{
-			name: "no worker", workers: &fakeWorkers{err: errors.New("no python")},
-			want: []string{"rejected: start_failed"},
+			name: "no worker", workers: &fakeWorkers{err: noPython()},
+			want: []string{"not started: j"}, wantErr: true,
+		},
+		{name: "the pool is closed", workers: &fakeWorkers{err: errors.New("closed")}, wantErr: true},
+		{
+			name: "its worker died, and no other can be started", store: &fakeStore{spec: job.Spec{Runtime: "py"}}, workers: &fakeWorkers{
+				execute: func(context.Context) (job.Result, error) { return job.Result{}, job.ErrNotStarted },
+				then:    noPython(),
+			},
+			want: []string{"claim taken back: j:1", "not started: j"}, wantErr: true,
 		},
 		{
 			name: "no such runtime", workers: &fakeWorkers{err: fmt.Errorf("acquire: %w", job.ErrNoRuntime)},
@@ -307,7 +350,7 @@ func TestHandle(t *testing.T) {
 				if diff := cmp.Diff(tt.want, tt.store.log()); diff != "" {
 					t.Errorf("did (-want +got):\n%s", diff)
 				}
-				if tt.workers.err == nil && tt.workers.closed != 1 {
+				if (tt.workers.err == nil || tt.workers.then != nil) && tt.workers.closed != 1 {
 					t.Errorf("worker was closed %d times", tt.workers.closed)
 				}
 				if tt.workers.runtime != "py" {

@@ -54,9 +54,19 @@ func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.
 	}
 	started := time.Now()
 	var o job.Outcome
-	switch end := s.whyOver(se); {
-	case end != nil && !first:
-		o = sessionFailed(*end)
+	over := s.whyOver(se)
+	if over == nil {
+		moved, failed := s.awaitAble(run, log, se, claim)
+		if moved {
+			s.r.unwatch(e, job.Outcome{})
+			s.finishing(se, &o)
+			return nil, false
+		}
+		over, first = failed, first && failed == nil
+	}
+	switch {
+	case over != nil && !first:
+		o = sessionFailed(*over)
 	case claim.Spec.Op != "":
 		o = s.operate(run, log, se, claim)
 	default:
@@ -117,6 +127,16 @@ func (s *sessions) finishing(se *Session, o *job.Outcome) {
 // run executes code in the session's interpreter.
 func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim) job.Outcome {
 	i, err := se.Interpreter(ctx)
+	for errors.Is(err, job.ErrNoWorker) && ctx.Err() == nil {
+		moved, failed := s.awaitAble(ctx, log, se, claim)
+		if moved {
+			return job.Outcome{}
+		}
+		if failed != nil {
+			return sessionFailed(*failed)
+		}
+		i, err = se.Interpreter(ctx)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return sessionFailed(job.SessionEnd{Reason: job.EndDrained, Message: "the runner was shut down before the code began"})

@@ -46,6 +46,9 @@ type SessionRecords interface {
 	// do. It ends sessions that are overdue.
 	SessionsOf(ctx context.Context, runner string) (all, ready []string, err error)
 	EndSession(ctx context.Context, id string, end job.SessionEnd) error
+	// MoveSession has a session without an interpreter live on one of the candidates, with
+	// what was claimed of it, and tells whether one had room. job.ErrStale: the claim is lost.
+	MoveSession(ctx context.Context, c job.Claim, candidates []job.Candidate) (bool, error)
 	// ForkSession records copies of a session: all of them, or job.ErrTooManySessions.
 	ForkSession(ctx context.Context, id, runner string, most int, copies []string) error
 	// Answers returns the last that there are to jobs' requests for input.

@@ -25,6 +25,7 @@ type fakeSession struct {
 	lost int
 	// looking, if not nil, is told of a look at all sessions, which waits for its answer.
 	looking chan chan struct{}
+	moved   []string
 	leaving error // what becomes of LeaveSessions
 }
 
@@ -98,6 +99,17 @@ func (f *fakeSession) EndSession(_ context.Context, _ string, end job.SessionEnd
 	defer f.mu.Unlock()
 	f.ended = append(f.ended, end)
 	return nil
+}
+
+func (f *fakeSession) MoveSession(_ context.Context, c job.Claim, candidates []job.Candidate) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(candidates) == 0 {
+		return false, nil
+	}
+	f.moved = append(f.moved, c.JobID+" to "+candidates[0].Runner)
+	f.current, f.waiting = nil, nil
+	return true, nil
 }
 
 func (f *fakeSession) ForkSession(_ context.Context, _, _ string, most int, copies []string) error {
@@ -343,8 +355,16 @@ func describe(o job.Outcome) string {
 // sessionRunner is a runner that serves the session "s" only.
 func sessionRunner(t *testing.T, records *fakeSession, interpreters *fakeInterpreters, room int) *runner.Runner {
 	t.Helper()
+	return sessionRunnerOf(records, interpreters, new(fakeStore), nil, room)
+}
+
+func sessionRunnerOf(records *fakeSession, interpreters *fakeInterpreters, registry *fakeStore, health func() map[string]error, room ...int) *runner.Runner {
+	self := job.Runner{ID: "r", Runtimes: []job.Runtime{{Name: "py", Default: true}}}
+	for _, n := range room {
+		self.MaxSessions = n
+	}
 	return runner.New(runner.Config{
-		Self: job.Runner{ID: "r", MaxSessions: room}, Registry: new(fakeStore), Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
+		Self: self, Registry: registry, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler), Health: health,
 		SessionRecords: records, Interpreters: interpreters, Blobs: interpreters.blobs, Files: job.FileLimits{Files: 10, Bytes: 100},
 		Operations: map[string]runner.Operation{
 			"echo": func(_ context.Context, _ *runner.Session, args json.RawMessage) (any, *job.SessionEnd, error) {

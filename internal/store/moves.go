@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -81,6 +82,27 @@ func (s *Store) Reject(ctx context.Context, id string, f job.Failure) error {
 	_, err := s.run(ctx, "reject job", s.scripts.reject, []string{jobKey(id)},
 		id, string(f.Code), f.Message, s.cfg.TombstoneTTL.Milliseconds())
 	return err
+}
+
+// Unstarted notes that a runner could start no interpreter for a job, and fails it with f if
+// that was noted first so long ago; never if after is 0. It returns the state that the job is
+// in then, and for how long nobody could start it.
+func (s *Store) Unstarted(ctx context.Context, id string, after time.Duration, f job.Failure) (job.State, time.Duration, error) {
+	most := ""
+	if after > 0 {
+		most = strconv.FormatInt(after.Milliseconds(), 10)
+	}
+	r, err := s.run(ctx, "note an interpreter that did not start", s.scripts.unstarted, []string{jobKey(id)},
+		id, most, string(f.Code), f.Message, s.cfg.TombstoneTTL.Milliseconds())
+	return job.State(r.word()), time.Duration(atoi(r.text(1))) * time.Millisecond, err
+}
+
+// Unclaim takes back a claim whose code has not started: no attempt is used up, and the task,
+// which the runner still has, is worth something again. It returns the job's state.
+func (s *Store) Unclaim(ctx context.Context, c job.Claim) (job.State, error) {
+	r, err := s.run(ctx, "take back claim", s.scripts.unclaim, []string{jobKey(c.JobID)},
+		c.JobID, c.Attempt, c.Runner, s.cfg.TombstoneTTL.Milliseconds())
+	return job.State(r.word()), err
 }
 
 // Cancel ends a job that waits, and asks for the end of one that runs: a durable

@@ -63,6 +63,21 @@ func TestMoves(t *testing.T) {
 			"reject", func(ctx context.Context, b *bundle, id string) error { return b.Reject(ctx, id, failure) },
 			moves{job.Scheduled: job.Failed, job.Queued: job.Failed},
 		},
+		{"take back", func(ctx context.Context, b *bundle, id string) error {
+			_, err := b.Unclaim(ctx, claimOf(b, id))
+			return err
+		}, moves{job.Running: job.Queued}},
+		{
+			"not started for long", func(ctx context.Context, b *bundle, id string) error {
+				_, _, err := b.Unstarted(ctx, id, time.Nanosecond, failure)
+				return err
+			},
+			moves{job.Scheduled: job.Failed, job.Queued: job.Failed},
+		},
+		{"not started", func(ctx context.Context, b *bundle, id string) error {
+			_, _, err := b.Unstarted(ctx, id, 0, failure)
+			return err
+		}, nil},
 		{
 			"cancel", func(ctx context.Context, b *bundle, id string) error { _, err := b.Cancel(ctx, id); return err },
 			moves{job.Scheduled: job.Cancelled, job.Queued: job.Cancelled},

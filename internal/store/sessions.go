@@ -77,6 +77,18 @@ func (s *Store) ForkSession(ctx context.Context, id, runner string, most int, co
 	return nil
 }
 
+// MoveSession has a session that has no interpreter yet live on one of the candidates, where
+// what was claimed of it comes first. It tells whether one had room; job.ErrStale: the claim
+// is lost.
+func (s *Store) MoveSession(ctx context.Context, c job.Claim, candidates []job.Candidate) (bool, error) {
+	args := []any{c.SessionID, c.Runner, c.JobID, c.Attempt}
+	for _, o := range candidates {
+		args = append(args, o.Runner, o.Most)
+	}
+	r, err := s.run(ctx, "move session", s.scripts.move, []string{sessionKey(c.SessionID)}, args...)
+	return r.word() == "moved", err
+}
+
 // CloseSession ends a session that the viewer may see. job.ErrNoSession, job.ErrSessionEnded: there is
 // none to end.
 func (s *Store) CloseSession(ctx context.Context, id string, v job.Viewer, end job.SessionEnd) error {

@@ -151,7 +151,7 @@ type Store struct {
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
 	mend, waiting, requeue, events, follow, expired, drop                                                       *redis.Script
-	open, fork, next, close, interrupt, sessions, leave, observe, input                                         *redis.Script
+	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move               *redis.Script
 }
 
 // New returns a store on rdb.
@@ -171,6 +171,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
+		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"),
 		expired: script("expired"), drop: script("drop"),
 	}}
 }

@@ -40,7 +40,7 @@ func api(err error) telemetry.API {
 			return map[job.SessionState]int64{job.SessionIdle: 4}, err
 		},
 		Runners: func(context.Context) ([]job.Runner, error) {
-			return []job.Runner{{Concurrency: 4, Active: 1}, {Concurrency: 4, Active: 6}, {Concurrency: 4, Active: 2, Draining: true}}, err
+			return []job.Runner{{Concurrency: 4, Active: 1}, {Concurrency: 4, Active: 6}, {Concurrency: 4, Active: 2, Draining: true}, {Concurrency: 4, Sick: "no python"}}, err
 		},
 		Webhooks:   func(context.Context) (int64, error) { return 5, err },
 		Open:       func() map[string]telemetry.Open { return map[string]telemetry.Open{"calls": {Now: 1, Most: 9}} },
@@ -54,7 +54,7 @@ func TestMetricsOfAnAPI(t *testing.T) {
 	m.ForAPI(api(nil))
 	expect(t, shown(t, m),
 		`kaa_queue_jobs{queue="default",state="queued"} 3`, `kaa_queue_oldest_seconds{queue="default"} 1.5`, `kaa_redis_up 1`, `kaa_sessions{state="idle"} 4`,
-		`kaa_runners{state="taking"} 2`, `kaa_runners{state="draining"} 1`, `kaa_slots{state="busy"} 9`, `kaa_slots{state="free"} 3`,
+		`kaa_runners{state="taking"} 2`, `kaa_runners{state="draining"} 1`, `kaa_runners{state="sick"} 1`, `kaa_slots{state="busy"} 9`, `kaa_slots{state="free"} 3`,
 		`kaa_webhooks_pending 5`, `kaa_http_open{kind="calls"} 1`, `kaa_http_open_limit{kind="calls"} 9`, `kaa_body_memory_bytes 7`, `kaa_body_memory_limit_bytes 8`,
 		// what has not happened
 		`kaa_problems_total{code="too_many_waits",status="429"} 0`, `kaa_problems_total{code="unavailable",status="503"} 0`,
@@ -76,6 +76,7 @@ func TestMetricsOfARunner(t *testing.T) {
 	m.ForRunner(telemetry.Runner{
 		Queues: []string{"default"}, Runtimes: []string{"python"}, Concurrency: 4, MaxSessions: 9, Sandbox: "strict", MemoryControl: "cgroup2",
 		Active: func() int { return 3 }, Sessions: func() int { return 2 }, Draining: func() bool { return true },
+		Sick:   func() string { return "no python" },
 		Parked: func() map[string]int { return map[string]int{"python": 1} },
 	})
 	expect(t, shown(t, m), `kaa_limit_hits_total{limit="memory"} 0`, `kaa_worker_spawn_seconds_count{runtime="python"} 0`)
@@ -99,7 +100,7 @@ func TestMetricsOfARunner(t *testing.T) {
 		`kaa_worker_spawn_seconds_count{runtime="python"} 1`, `kaa_worker_spawn_failures_total{runtime="python"} 1`,
 		`kaa_redis_errors_total{kind="script"} 1`, `kaa_redis_errors_total{kind="blocking"} 0`,
 		`kaa_redis_command_duration_seconds_count{kind="script"} 1`,
-		`kaa_runner_slots 4`, `kaa_runner_slots_busy 3`, `kaa_runner_sessions 2`, `kaa_runner_sessions_limit 9`, `kaa_runner_draining 1`,
+		`kaa_runner_slots 4`, `kaa_runner_slots_busy 3`, `kaa_runner_sessions 2`, `kaa_runner_sessions_limit 9`, `kaa_runner_draining 1`, `kaa_runner_sick 1`,
 		`kaa_runner_sandbox_info{memory_control="cgroup2",sandbox="strict"} 1`, `kaa_workers_parked{runtime="python"} 1`)
 }
 

@@ -106,7 +106,7 @@ func (m *Metrics) ForAPI(a API) {
 	for _, outcome := range []string{"delivered", "retry", "failed"} {
 		m.webhooks.WithLabelValues(outcome)
 	}
-	m.scraped("kaa_runners", "Runners that are registered, by state: taking jobs, or draining.", []string{"state"}, a.runners)
+	m.scraped("kaa_runners", "Runners that are registered, by state: taking jobs, sick (it can start no interpreter), or draining.", []string{"state"}, a.runners)
 	m.scraped("kaa_slots", "Executions that all registered runners can have at once, by state: busy, or free where runners take jobs.", []string{"state"}, a.slots)
 	m.scraped("kaa_webhooks_pending", "Webhooks that are not delivered yet.", nil, func(ctx context.Context, tell func(float64, ...string)) error {
 		n, err := a.Webhooks(ctx)
@@ -133,15 +133,19 @@ func (a API) runners(ctx context.Context, tell func(float64, ...string)) error {
 	if err != nil {
 		return err
 	}
-	taking, draining := 0, 0
+	taking, draining, sick := 0, 0, 0
 	for _, r := range runners {
-		if r.Draining {
+		switch {
+		case r.Draining:
 			draining++
-		} else {
+		case r.Sick != "":
+			sick++
+		default:
 			taking++
 		}
 	}
 	tell(float64(taking), "taking")
+	tell(float64(sick), "sick")
 	tell(float64(draining), "draining")
 	return nil
 }
@@ -154,7 +158,7 @@ func (a API) slots(ctx context.Context, tell func(float64, ...string)) error {
 	busy, free := 0, 0
 	for _, r := range runners {
 		busy += r.Active
-		if !r.Draining {
+		if !r.Draining && r.Sick == "" {
 			free += max(0, r.Concurrency-r.Active)
 		}
 	}
@@ -180,6 +184,7 @@ type Runner struct {
 	Sandbox, MemoryControl string
 	Active, Sessions       func() int
 	Draining               func() bool
+	Sick                   func() string         // why it can start no interpreter
 	Parked                 func() map[string]int // by runtime
 }
 
@@ -214,6 +219,12 @@ func (m *Metrics) ForRunner(r Runner) {
 	number("kaa_runner_sessions_limit", "Sessions that it has room for.", func() float64 { return float64(r.MaxSessions) })
 	number("kaa_runner_draining", "Whether it takes no more jobs.", func() float64 {
 		if r.Draining() {
+			return 1
+		}
+		return 0
+	})
+	number("kaa_runner_sick", "Whether it takes no jobs because it can start no interpreter.", func() float64 {
+		if r.Sick() != "" {
 			return 1
 		}
 		return 0

@@ -1,0 +1,197 @@
+package interpreter
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/sandbox"
+)
+
+// What fails when an interpreter does not start is rarely what the system call is called. The
+// kernel answers a fork that is to make namespaces, change directory and execute a file with
+// one number for all of that. So what fails is tried again, step by step.
+
+// PartError tells what an interpreter could not be started for, other than a layer of the
+// sandbox, and what to change.
+type PartError struct {
+	Part   string // in a word or two
+	Err    error
+	Advice string
+}
+
+func (e *PartError) Error() string {
+	text := e.Part + ": " + e.Err.Error()
+	if e.Advice != "" {
+		text += "; to change that, " + e.Advice
+	}
+	return text
+}
+
+// Unwrap returns what went wrong.
+func (e *PartError) Unwrap() error { return e.Err }
+
+// shortOf says what there was too little of, if that is what an error number means wherever it
+// comes from.
+func shortOf(errno syscall.Errno, err error) *PartError {
+	switch errno { //nolint:exhaustive // the others mean something else
+	case unix.EAGAIN:
+		return &PartError{"processes", err, "raise what limits them: pids.max of the runner's control group (pids_limit of a container, TasksMax= of a service), " +
+			"RLIMIT_NPROC of its user, or sysctl kernel.pid_max; or lower KAA_CONCURRENCY, KAA_MAX_SESSIONS or KAA_MAX_PROCESSES"}
+	case unix.ENOMEM:
+		return &PartError{"memory", err, "give the runner's control group or machine more memory, or lower KAA_CONCURRENCY or KAA_MAX_SESSIONS"}
+	case unix.EMFILE, unix.ENFILE:
+		return &PartError{"open files", err, "raise the runner's limit of open files (ulimit -n) or sysctl fs.file-max"}
+	}
+	return nil
+}
+
+// errnoOf finds the error number in what a script says: "[Errno 11] …".
+var errnoText = regexp.MustCompile(`\[Errno (\d+)\]`)
+
+func errnoOf(text string) syscall.Errno {
+	if m := errnoText.FindStringSubmatch(text); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		return syscall.Errno(n)
+	}
+	return 0
+}
+
+// blame makes an error of what a script says of a layer; empty if it is none's. A layer is not
+// blamed for what the machine has too little of.
+func blame(layer, text string) error {
+	errno := errnoOf(text)
+	if short := shortOf(errno, errors.New(text)); short != nil {
+		return short
+	}
+	if layer == "" {
+		return errors.New(text)
+	}
+	if layer == "namespaces" && errno == unix.ENOSPC { // several at once
+		if one := sandbox.ThisHost().Forbidden(); one != "" {
+			layer = one
+		}
+	}
+	return &LayerError{Layer: layer, Reason: text}
+}
+
+// cloneLayers are the namespaces that a zygote is started in.
+var cloneLayers = []struct { //nolint:gochecknoglobals // a constant
+	flag  uintptr
+	layer string
+}{
+	{unix.CLONE_NEWUSER, "user namespace"},
+	{unix.CLONE_NEWNS, "mount namespace"},
+	{unix.CLONE_NEWNET, "network namespace"},
+	{unix.CLONE_NEWIPC, "ipc namespace"},
+	{unix.CLONE_NEWUTS, "uts namespace"},
+	{unix.CLONE_NEWCGROUP, "cgroup namespace"},
+	{unix.CLONE_NEWPID, "pid namespace"},
+}
+
+// whyNoProcess finds out for what a process could not be started, which failed with err. It is
+// called where that was.
+func whyNoProcess(req spawnRequest, err error) error {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	if short := shortOf(errno, fmt.Errorf("fork: %w", err)); short != nil {
+		return short
+	}
+	if _, err := os.Stat(req.dir); err != nil {
+		return &PartError{"work directory", err, "see KAA_WORK_DIR: the runner's private directory below it is gone, and it has to be started again"}
+	}
+	if err := executable(req.argv[0]); err != nil {
+		return err
+	}
+	return whichNamespace(req, err, try)
+}
+
+// executable is nil if the interpreter is there and may be executed.
+func executable(path string) error {
+	const advice = "put the interpreter back, or set KAA_PYTHON or KAA_RUNTIMES to one that is there"
+	err := unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
+	if err != nil {
+		return &PartError{"interpreter", &os.PathError{Op: "execute", Path: path, Err: err}, advice}
+	}
+	// It may still be of another machine, or need a loader that is not there.
+	if err := try(spawnRequest{argv: []string{path, "-V"}, attr: &syscall.SysProcAttr{}}); err != nil {
+		var errno syscall.Errno
+		errors.As(err, &errno)
+		if short := shortOf(errno, fmt.Errorf("fork: %w", err)); short != nil {
+			return short
+		}
+		return &PartError{"interpreter", &os.PathError{Op: "execute", Path: path, Err: err}, advice}
+	}
+	return nil
+}
+
+// whichNamespace tries one after the other.
+func whichNamespace(req spawnRequest, err error, try func(spawnRequest) error) error {
+	held := []string{}
+	for _, ns := range cloneLayers {
+		if req.attr.Cloneflags&ns.flag == 0 {
+			continue
+		}
+		attr := *req.attr
+		attr.Cloneflags = req.attr.Cloneflags & (unix.CLONE_NEWUSER | ns.flag)
+		one := req
+		one.argv, one.attr = []string{req.argv[0], "-V"}, &attr
+		if err := try(one); err != nil {
+			return &LayerError{Layer: ns.layer, Reason: err.Error(), Held: held}
+		}
+		held = append(held, ns.layer)
+	}
+	if req.attr.Cloneflags != 0 {
+		return &LayerError{Layer: "namespaces", Reason: err.Error(), Held: held}
+	}
+	return &PartError{"interpreter", fmt.Errorf("fork: %w", err), ""}
+}
+
+// try starts a process and ends it at once. The caller holds children.forking.
+func try(req spawnRequest) error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("try: %w", err)
+	}
+	defer null.Close() //nolint:errcheck // nothing was written
+	fd := null.Fd()
+	pid, err := syscall.ForkExec(req.argv[0], req.argv, &syscall.ProcAttr{ //nolint:gosec // the operator's interpreter
+		Dir: req.dir, Env: req.env, Files: []uintptr{fd, fd, fd}, Sys: req.attr,
+	})
+	if err != nil {
+		return err
+	}
+	_ = unix.Kill(pid, unix.SIGKILL)
+	for {
+		_, err := unix.Wait4(pid, nil, 0, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return nil
+		}
+	}
+}
+
+// partOf names what failed, in words that callers may see.
+func partOf(err error) string {
+	if layer, ok := errors.AsType[*LayerError](err); ok {
+		return layer.Layer
+	}
+	if part, ok := errors.AsType[*PartError](err); ok {
+		return part.Part
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		if short := shortOf(errno, err); short != nil {
+			return short.Part
+		}
+		if errno == unix.ENOSPC || strings.Contains(err.Error(), "private directory") {
+			return "work directory"
+		}
+	}
+	return "interpreter"
+}
