@@ -201,6 +201,10 @@ func diagnoseMemory() finding {
 		f.Advice = sandbox.ThisHost().Advice(sandbox.MemoryControl, "")
 		return f
 	}
+	if missing := groups.Missing(); len(missing) > 0 {
+		f.Detail += " without " + strings.Join(missing, " and ")
+		f.Advice = sandbox.Advice(sandbox.MemoryControl)
+	}
 	if err := groups.Close(); err != nil {
 		f.Detail += "; " + oneLine(err)
 	}

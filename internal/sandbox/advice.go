@@ -85,8 +85,8 @@ func (h Host) Advice(layer, reason string) string {
 	case "capabilities", "no_new_privs", "rlimits", "process supervision":
 		return "use Linux 5.12 or later"
 	case MemoryControl:
-		return "let the runner divide its control group: as a systemd service with Delegate=memory pids cpu, in a container " +
-			"with a writable /sys/fs/cgroup; or run it as root"
+		return "let the runner divide its control group: run it as a systemd service, of the system or of a user, with " +
+			"Delegate=memory pids cpu; in a container with a writable /sys/fs/cgroup of its own; or as root"
 	case "memory limit":
 		return "mount /proc writable for the runner"
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,6 +35,7 @@ type Groups struct {
 	// version 2 it is one for all.
 	parents map[string]string
 	locks   []*os.File // see removeLeftovers
+	missing []string // controllers that were not to be had
 	mu      sync.Mutex
 	made    int
 }
@@ -115,6 +115,7 @@ func newGroups1(self map[string]string, root, name string) (*Groups, error) {
 			if controller == "memory" {
 				return nil, err
 			}
+			g.missing = append(g.missing, controller)
 			continue // without it this one limit is left to rlimits and to the watchdog
 		}
 		g.parents[controller] = parent
@@ -148,42 +149,6 @@ func makeParent1(root string, self map[string]string, controller, name string) (
 	return "", fmt.Errorf("no cgroup file system at %s", mount)
 }
 
-// newGroups2 needs a group in which the memory controller may be passed on: one
-// that was delegated to this process, or the root.
-func newGroups2(self map[string]string, root, name string) (*Groups, error) {
-	var errs []error
-	for _, base := range slices.Compact([]string{filepath.Join(root, self[""]), root}) {
-		if _, err := os.Stat(filepath.Join(base, "cgroup.controllers")); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		removeLeftovers(base)
-		parent := filepath.Join(base, name)
-		// It may have been passed on already; then this changes nothing.
-		_ = write(filepath.Join(base, "cgroup.subtree_control"), "+memory +pids +cpu")
-		err := os.Mkdir(parent, 0o750)
-		if err == nil {
-			if err = passOn(parent); err == nil {
-				return &Groups{version: 2, parents: map[string]string{"": parent}}, nil
-			}
-			_ = os.Remove(parent)
-		}
-		errs = append(errs, err)
-	}
-	return nil, errors.Join(errs...)
-}
-
-// passOn lets the groups below parent have controllers: memory at least.
-func passOn(parent string) error {
-	if err := write(filepath.Join(parent, "cgroup.subtree_control"), "+memory"); err != nil {
-		return err
-	}
-	for _, controller := range []string{"+pids", "+cpu"} {
-		_ = write(filepath.Join(parent, "cgroup.subtree_control"), controller)
-	}
-	return nil
-}
-
 // Control names the way in which memory is limited.
 func (g *Groups) Control() string {
 	switch {
@@ -193,6 +158,15 @@ func (g *Groups) Control() string {
 		return ControlCgroup1
 	}
 	return ControlCgroup2
+}
+
+// Missing returns the controllers that there are none of in the groups, of those that are
+// wanted: their limits are left to rlimits, or not kept.
+func (g *Groups) Missing() []string {
+	if g == nil {
+		return nil
+	}
+	return g.missing
 }
 
 // New makes a group without processes. A nil receiver gives a nil group, whose
