@@ -46,6 +46,7 @@ type SessionBody struct {
 	Envs        map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of all its executions."`
 	IdleTimeout *float64          `json:"idleTimeout,omitempty" nullable:"true" doc:"Seconds without use after which it ends. Default 600, ceiling 86400 unless configured otherwise."`
 	MaxAge      *float64          `json:"maxAge,omitempty" nullable:"true" doc:"Seconds after which it ends, used or not. Default 28800, ceiling 604800 unless configured otherwise."`
+	OnMemory    *string           `json:"onMemoryLimit,omitempty" nullable:"true" enum:"restart,end" doc:"What becomes of it when its code needs more memory than it may: restart (a fresh interpreter takes the place of the old one; variables and modules are gone, files are kept), end. Default restart."`
 	Limits      *LimitsBody       `json:"limits,omitempty" doc:"What its code may use, where that differs from the defaults: all of the session together, but for cpuSeconds, outputBytes and resultBytes, which are for each execution."`
 	Metadata    object            `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the session."`
 }
@@ -63,6 +64,7 @@ type SessionView struct {
 	MaxAge      float64          `json:"maxAge" doc:"Seconds after which it ends, used or not."`
 	Waiting     int              `json:"waiting" doc:"Executions that wait for their turn."`
 	Metadata    object           `json:"metadata,omitempty"`
+	Restarts    int              `json:"restarts,omitempty" doc:"How many times its interpreter was replaced because its code needed more memory than it may."`
 	ForkedFrom  string           `json:"forkedFrom,omitempty" doc:"The session that it began as a copy of."`
 	Reason      job.EndReason    `json:"reason,omitempty" enum:"deleted,idle_timeout,max_age,runner_lost,drained,evicted,memory_limit,cpu_limit,crashed,killed,start_failed" doc:"Why it has ended."`
 	Message     string           `json:"message,omitempty" doc:"The same for people."`
@@ -72,7 +74,7 @@ type SessionView struct {
 func sessionView(s job.Session) SessionView {
 	return SessionView{
 		ID: s.ID, State: s.State, Runner: s.Runner, Runtime: s.Runtime, CreatedAt: s.CreatedAt, LastUsedAt: s.LastUsed,
-		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), Waiting: s.Waiting,
+		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), Waiting: s.Waiting, Restarts: s.Restarts,
 		Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
 	}
 }
@@ -161,7 +163,7 @@ func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, e
 		limits.Runtimes = append(limits.Runtimes, rt.Name)
 	}
 	se, spec, err := limits.AcceptSession(job.SessionRequest{
-		Runtime: value(body.Runtime), Envs: body.Envs, IdleTimeout: body.IdleTimeout, MaxAge: body.MaxAge,
+		Runtime: value(body.Runtime), Envs: body.Envs, IdleTimeout: body.IdleTimeout, MaxAge: body.MaxAge, OnMemory: value(body.OnMemory),
 		Limits: body.Limits.request(), Metadata: json.RawMessage(body.Metadata),
 	})
 	if err != nil {

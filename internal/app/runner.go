@@ -247,6 +247,14 @@ func (b branching) Restore(ctx context.Context) (runner.Interpreter, error) {
 	return branching{session}, nil
 }
 
+func (b branching) Renew(ctx context.Context) (runner.Interpreter, error) {
+	session, err := b.Session.Renew(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return branching{session}, nil
+}
+
 func (i interpreters) Open(ctx context.Context, spec job.SessionSpec) (runner.Interpreter, error) {
 	session, err := i.pool.Session(ctx, spec)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -210,13 +211,28 @@ func TestSessionEndings(t *testing.T) {
 	})
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()
-		id := k.open(fields{"limits": fields{"memoryBytes": 64 << 20}})
+		const tooMuch = "open('late', 'w').write('l')\nx = bytearray(300 << 20)\nimport time\ntime.sleep(600)"
+		id := k.open(fields{"limits": fields{"memoryBytes": 64 << 20}, "onMemoryLimit": "end"})
 		k.in(id, "x = 1")
-		a := k.execute(fields{"code": "x = bytearray(300 << 20)\nimport time\ntime.sleep(600)", "sessionId": id})
-		if a.str("status") != "exit" || a.str("error.name") != "MemoryLimitExceeded" || a.str("session.reason") != "memory_limit" {
+		a := k.execute(fields{"code": tooMuch, "sessionId": id})
+		if a.str("status") != "exit" || a.str("error.name") != "MemoryLimitExceeded" || a.str("session.state") != "ended" || a.str("session.reason") != "memory_limit" {
 			t.Error(a.raw)
 		}
 		k.wantEnded(id, "memory_limit")
+		id = k.open(fields{"limits": fields{"memoryBytes": 64 << 20}})
+		k.in(id, "x = 1; open('early', 'w').write('e')")
+		for restarts := range 2 {
+			a = k.execute(fields{"code": tooMuch, "sessionId": id})
+			if a.str("error.name") != "MemoryLimitExceeded" || a.str("session.state") != "idle" || a.str("session.restarted") != "true" || a.str("session.reason") != "memory_limit" {
+				t.Error(a.raw)
+			}
+			if a := k.execute(fields{"code": "print('x' in globals(), open('early').read() + open('late').read())", "sessionId": id}); a.str("stdout") != "False el\n" || a.str("session.restarted") != "" {
+				t.Error(a.raw)
+			}
+			if a := k.call(http.MethodGet, sessionsPath+"/"+id, nil); a.str("restarts") != strconv.Itoa(restarts+1) {
+				t.Error(a.raw)
+			}
+		}
 	})
 	t.Run("a crash between executions", func(t *testing.T) {
 		t.Parallel()

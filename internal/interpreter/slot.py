@@ -277,10 +277,11 @@ class Slot:
             self.end_all()
             os._exit(0)
         command, rest = self.data[0], ctypes.addressof(self.data) + 2  # which it is, and a space
-        if command in (b"W", b"V"):
-            if self.spent:  # which the runner was told
-                os._exit(1)
-            self.renew()
+        if command in (b"W", b"V", b"X"):
+            if command != b"X":  # this one is to have the last one's files, and no other will come
+                if self.spent:  # which the runner was told
+                    os._exit(1)
+                self.renew()
             self.workers.set_dirs(rest)
             return "spawn"
         if command == b"K":

@@ -64,6 +64,7 @@ type Worker struct {
 	mu        sync.Mutex
 	used      bool
 	closed    bool
+	heir      bool // another worker takes over the slot and the files
 	busy      bool // with an execution of a session
 	executing sync.WaitGroup
 	files     files
@@ -73,23 +74,36 @@ type Worker struct {
 	closeErr  error
 }
 
-// newWorker has a slot fork a worker.
+// newWorker has a slot fork a worker, with directories of its own.
 func (st *stock) newWorker(s *slot) (*Worker, error) {
+	command := "W "
+	if st.isAwaited() {
+		command = "V "
+	}
+	return st.forkWorker(s, command, st.pool.cfg.Quota, dirs{})
+}
+
+// forkWorker has a slot fork a worker. Where there is no mount namespace it gets the
+// directories in own, or new ones if there are none in it.
+func (st *stock) forkWorker(s *slot, command string, q job.Quota, own dirs) (*Worker, error) {
 	p := st.pool
 	id, err := uuid.NewV7()
 	if err != nil {
-		return nil, fmt.Errorf("make session id: %w", err)
+		return nil, errors.Join(fmt.Errorf("make session id: %w", err), own.remove())
 	}
-	if err := s.group.Limit(p.cfg.Quota); err != nil {
-		return nil, err
+	if err := s.group.Limit(q); err != nil {
+		return nil, errors.Join(err, own.remove())
 	}
 	w := &Worker{
-		id: id.String(), stock: st, pool: p, slot: s, oomKills: s.group.OOMKills(),
+		dirs: own, id: id.String(), stock: st, pool: p, slot: s, oomKills: s.group.OOMKills(),
 		exited: make(chan struct{}), answers: make(chan message, 1), closing: make(chan struct{}),
 	}
 	work, tmp := "/work", "/tmp"
 	if p.cfg.Sandbox != sandbox.Strict {
-		if w.dirs, err = makeDirs(p.dir.path, w.id, s.owner); err != nil {
+		if own.top == "" {
+			w.dirs, err = makeDirs(p.dir.path, w.id, s.owner)
+		}
+		if err != nil {
 			return nil, err
 		}
 		work, tmp = w.dirs.work, w.dirs.tmp
@@ -99,10 +113,6 @@ func (st *stock) newWorker(s *slot) (*Worker, error) {
 		return nil, errors.Join(err, w.dirs.remove())
 	}
 	s.lend(w)
-	command := "W "
-	if st.isAwaited() {
-		command = "V "
-	}
 	err = s.link.write([]byte(command+work+"\x00"+tmp), chans.theirs...)
 	chans.closeTheirs()
 	w.stdin, w.stdout, w.stderr, w.control = chans.stdin, chans.stdout, chans.stderr, chans.control
@@ -284,6 +294,9 @@ func (w *Worker) Close() error {
 func (w *Worker) leave() error {
 	if f := w.kin(); f != nil {
 		return f.leave(w)
+	}
+	if w.heir { // set before Close began
+		return nil
 	}
 	err := w.dirs.remove()
 	w.stock.giveBack(w.slot, w.end)

@@ -19,6 +19,7 @@ a fork is what a fork costs:
 
     W dir tmp + descriptors 0, 1, 2, control   fork a worker, if there is none
     V dir tmp + the same                       and somebody waits for it
+    X dir tmp + the same                       the same, with the files of the last one
     I                                          SIGINT to the worker's process group
     K                                          the end of everything in the sandbox
     R size=bytes                               change the options of its file systems

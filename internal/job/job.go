@@ -95,6 +95,8 @@ type Outcome struct {
 	Data json.RawMessage
 	// End, if not nil, ends the session that the claim is of.
 	End *SessionEnd
+	// Restarted says that the session's interpreter was replaced for want of memory.
+	Restarted bool
 }
 
 // Status tells how executed code ended.

@@ -20,6 +20,7 @@ type Session struct {
 	IdleTimeout time.Duration
 	MaxAge      time.Duration
 	Waiting     int // executions that wait for their turn
+	Restarts    int // interpreters that were replaced for want of memory
 	Metadata    json.RawMessage
 	ForkedFrom  string    // the session that it began as a copy of; empty if it did not
 	Reason      EndReason // why it has ended; empty while it lives
@@ -101,7 +102,16 @@ type SessionSpec struct {
 	Runtime string            `json:"runtime,omitempty"`
 	Envs    map[string]string `json:"envs,omitempty"`
 	Quota   Quota             `json:"quota,omitzero"`
+	// EndOnMemory ends the session with an interpreter that needs too much memory; else
+	// another one takes its place.
+	EndOnMemory bool `json:"endOnMemory,omitempty"`
 }
+
+// What becomes of a session whose code needs more memory than it may.
+const (
+	OnMemoryRestart = "restart" // a fresh interpreter, among the same files
+	OnMemoryEnd     = "end"
+)
 
 // NewSession is a session to be recorded.
 type NewSession struct {
@@ -145,7 +155,10 @@ type Answer struct {
 type SessionAfter struct {
 	ID     string       `json:"id" doc:"The session."`
 	State  SessionState `json:"state" enum:"idle,ended" doc:"idle (it goes on; variables, modules and files are kept), ended (this execution was its last)."`
-	Reason EndReason    `json:"reason,omitempty" doc:"Why it has ended: memory_limit, cpu_limit, crashed, killed (the code did not end when it was interrupted)."`
+	Reason EndReason    `json:"reason,omitempty" doc:"Why it has ended: memory_limit, cpu_limit, crashed, killed (the code did not end when it was interrupted). With restarted, why its interpreter has: memory_limit."`
+	// Restarted: see OnMemoryRestart.
+	Restarted bool   `json:"restarted,omitempty" doc:"The code needed more memory than it may, in this execution or since the one before, and a fresh interpreter took its place: variables and modules are gone, files are kept."`
+	Message   string `json:"message,omitempty" doc:"With restarted: the same for people."`
 }
 
 // SessionRequest is what a caller may ask for of a session, as decoded.
@@ -154,6 +167,7 @@ type SessionRequest struct {
 	Envs        map[string]string
 	IdleTimeout *float64 // seconds
 	MaxAge      *float64 // seconds
+	OnMemory    string   // OnMemoryRestart unless it is OnMemoryEnd
 	Limits      QuotaRequest
 	Metadata    json.RawMessage
 }
@@ -180,7 +194,7 @@ func (l Limits) AcceptSession(r SessionRequest) (Session, SessionSpec, error) {
 	if len(v.fields) > 0 {
 		return Session{}, SessionSpec{}, &ValidationError{Fields: v.fields}
 	}
-	return s, SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota}, nil
+	return s, SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, EndOnMemory: r.OnMemory == OnMemoryEnd}, nil
 }
 
 // inSession refuses what an execution of a session cannot ask for, since it belongs to

@@ -68,9 +68,9 @@ func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.
 	case over != nil && !first:
 		o = sessionFailed(*over)
 	case claim.Spec.Op != "":
-		o = s.operate(run, log, se, claim)
+		o = s.replaced(run, log, se, claim, s.operate(run, log, se, claim))
 	default:
-		o = s.run(run, log, se, claim)
+		o = s.replaced(run, log, se, claim, s.run(run, log, se, claim))
 		s.r.cfg.Observer.Executed(claim, o, time.Since(started))
 	}
 	took := time.Since(started)
@@ -115,6 +115,11 @@ func (s *sessions) finishing(se *Session, o *job.Outcome) {
 		return
 	}
 	after := &job.SessionAfter{ID: se.id, State: job.SessionIdle}
+	if end := se.restarted; end != nil {
+		se.restarted, o.Restarted = nil, true
+		after.Restarted, after.Reason = true, end.Reason
+		after.Message = end.Message + "; a fresh interpreter has taken its place: variables and modules are gone, files are kept"
+	}
 	switch {
 	case o.End != nil:
 		after.State, after.Reason = job.SessionEnded, o.End.Reason

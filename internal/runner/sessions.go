@@ -27,6 +27,9 @@ type Interpreter interface {
 	// Restore returns a copy that takes the place of the interpreter that this one is a
 	// copy of, which is closed.
 	Restore(ctx context.Context) (Interpreter, error)
+	// Renew returns a fresh one among the files of this one, which is closed, also if there is
+	// an error. For one that has needed too much memory.
+	Renew(ctx context.Context) (Interpreter, error)
 	Close() error
 }
 
@@ -75,6 +78,8 @@ type Session struct {
 	interpreter Interpreter
 	claim       job.Claim    // of the operation that is under way
 	checkpoints []checkpoint // the oldest first
+	// restarted is why the interpreter was replaced, until an execution's result has told.
+	restarted *job.SessionEnd
 
 	// What follows is guarded by sessions.mu.
 	serving bool // a goroutine claims and executes
@@ -86,6 +91,8 @@ type Session struct {
 	// session is remembered: else what is to be done in it would get a fresh interpreter.
 	why *job.SessionEnd
 	job string // what it executes
+	// broken is why its interpreter has ended between executions, if it is to be replaced.
+	broken *job.SessionEnd
 }
 
 // ID returns the session's id.
@@ -245,6 +252,7 @@ func (s *sessions) endLocked(se *Session, letEnd bool) {
 // serve does what a session has to do until there is nothing, and closes it if it has
 // ended.
 func (s *sessions) serve(se *Session) {
+	s.mend(se)
 	for s.goOn(se) {
 		claim, err := s.claim(se)
 		switch {
@@ -329,7 +337,7 @@ func (s *sessions) lookAfter(ctx context.Context) {
 		s.ready(id)
 	}
 	for _, id := range all {
-		if end := s.ended(id); known[id] && end != nil {
+		if end := s.ended(id); known[id] && end != nil && !s.renewing(id, end) {
 			if err := s.r.cfg.SessionRecords.EndSession(ctx, id, *end); err != nil && !errors.Is(err, job.ErrSessionEnded) {
 				s.r.cfg.Log.WarnContext(ctx, "end of a session was not written: will try again", slog.String("session_id", id), slog.Any("err", err))
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -27,13 +28,14 @@ type fakeSession struct {
 	looking chan chan struct{}
 	moved   []string
 	leaving error // what becomes of LeaveSessions
+	spec    job.SessionSpec
 }
 
 func (*fakeSession) Answers(context.Context, []string) ([]job.Answer, error) { return nil, nil }
 
 func (f *fakeSession) next() *job.Claim {
 	if f.current == nil && len(f.waiting) > 0 {
-		f.current = &job.Claim{JobID: f.waiting[0].Code + f.waiting[0].Op, SessionID: "s", InSession: true, Attempt: 1, Spec: f.waiting[0]}
+		f.current = &job.Claim{JobID: f.waiting[0].Code + f.waiting[0].Op, SessionID: "s", InSession: true, Attempt: 1, Spec: f.waiting[0], Session: f.spec}
 		f.waiting = f.waiting[1:]
 	}
 	return f.current
@@ -132,7 +134,9 @@ type fakeInterpreters struct {
 	filesErr error
 	blobs    *fakeBlobs
 	forkErr  error
-	hold     chan struct{} // is received from twice by the code "hold"
+	renewErr error
+	last     *fakeInterpreter // that was started
+	hold     chan struct{}    // is received from twice by the code "hold"
 }
 
 func (f *fakeInterpreters) Open(context.Context, job.SessionSpec) (runner.Interpreter, error) {
@@ -142,19 +146,29 @@ func (f *fakeInterpreters) Open(context.Context, job.SessionSpec) (runner.Interp
 		return nil, f.err
 	}
 	f.started++
-	return &fakeInterpreter{fakeDirectory: fakeDirectory{files: f.files, err: f.filesErr}, of: f, n: f.started}, nil
+	f.last = &fakeInterpreter{fakeDirectory: fakeDirectory{files: f.files, err: f.filesErr}, of: f, n: f.started}
+	return f.last, nil
 }
 
 type fakeInterpreter struct {
 	fakeDirectory
-	of *fakeInterpreters
-	n  int
+	of    *fakeInterpreters
+	n     int
+	ended *job.SessionEnd
+
+	closed bool
 }
 
 func (i *fakeInterpreter) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.SessionEnd, error) {
+	if i.ended != nil {
+		return job.Result{}, i.ended, job.ErrNotStarted
+	}
 	switch spec.Code {
 	case "crash":
 		return job.Result{Status: job.StatusExit}, &job.SessionEnd{Reason: job.EndCrashed}, nil
+	case "memory":
+		i.ended = &job.SessionEnd{Reason: job.EndMemory, Message: "too much"}
+		return job.Result{Status: job.StatusExit}, i.ended, nil
 	case "break":
 		return job.Result{}, nil, errors.New("broke")
 	case "hold":
@@ -168,6 +182,9 @@ func (i *fakeInterpreter) Execute(ctx context.Context, spec job.Spec) (job.Resul
 }
 
 func (i *fakeInterpreter) Alive() *job.SessionEnd {
+	if i.ended != nil {
+		return i.ended
+	}
 	if errors.Is(i.err, job.ErrNotStarted) {
 		return &job.SessionEnd{Reason: job.EndCrashed, Message: "its interpreter has ended"}
 	}
@@ -196,7 +213,22 @@ func (i *fakeInterpreter) Restore(ctx context.Context) (runner.Interpreter, erro
 	return copies[0], nil
 }
 
+func (i *fakeInterpreter) Renew(context.Context) (runner.Interpreter, error) {
+	_ = i.Close()
+	i.of.mu.Lock()
+	defer i.of.mu.Unlock()
+	if i.of.renewErr != nil {
+		return nil, i.of.renewErr
+	}
+	i.of.started++
+	return &fakeInterpreter{fakeDirectory: i.fakeDirectory, of: i.of, n: i.of.started}, nil
+}
+
 func (i *fakeInterpreter) Close() error {
+	if i.closed {
+		return nil
+	}
+	i.closed = true
 	i.of.mu.Lock()
 	defer i.of.mu.Unlock()
 	i.of.closed++
@@ -373,9 +405,110 @@ func sessionRunnerOf(records *fakeSession, interpreters *fakeInterpreters, regis
 			"refuse": func(context.Context, *runner.Session, json.RawMessage) (any, *job.SessionEnd, error) {
 				return nil, nil, &job.RefusedError{Message: "not now"}
 			},
+			"interpreter": func(ctx context.Context, se *runner.Session, _ json.RawMessage) (any, *job.SessionEnd, error) {
+				i, err := se.Interpreter(ctx)
+				if err == nil && i.Alive() != nil {
+					return nil, i.Alive(), job.ErrNotStarted
+				}
+				return nil, nil, err
+			},
 			"break": func(context.Context, *runner.Session, json.RawMessage) (any, *job.SessionEnd, error) {
 				return nil, nil, errors.New("broken")
 			},
 		},
 	})
+}
+
+// TestSessionRenewed: a session goes on after its code needed too much memory, unless its
+// owner wants it otherwise; its answers tell.
+func TestSessionRenewed(t *testing.T) {
+	t.Parallel()
+	told := func(o job.Outcome) string {
+		text := describe(o)
+		if o.Result != nil && o.Result.Session != nil {
+			text += fmt.Sprintf(" %s %t %q", o.Result.Session.State, o.Result.Session.Restarted, o.Result.Session.Reason)
+		}
+		return fmt.Sprint(text, " ", o.Restarted)
+	}
+	for _, tt := range []struct {
+		name     string
+		end      bool
+		renewErr error
+		outcomes []string
+		ended    bool
+	}{
+		{"goes on", false, nil, []string{`completed 1 idle false "" false`, `completed  idle true "memory_limit" true`, `completed 2 idle false "" false`}, false},
+		{"as wanted", true, nil, []string{`completed 1 idle false "" false`, `completed  ended false "memory_limit" false`}, true},
+		{"cannot", false, errors.New("no"), []string{`completed 1 idle false "" false`, `completed  ended false "memory_limit" false`}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			records := &fakeSession{
+				waiting: []job.Spec{{Code: "a"}, {Code: "memory"}, {Code: "b"}}, outcomes: make(chan job.Outcome, 10),
+				spec: job.SessionSpec{Quota: job.Quota{MemoryBytes: 1}, EndOnMemory: tt.end},
+			}
+			interpreters := &fakeInterpreters{renewErr: tt.renewErr}
+			r := sessionRunner(t, records, interpreters, 0)
+			r.SessionReady("s")
+			for i, want := range tt.outcomes {
+				if got := told(<-records.outcomes); got != want {
+					t.Errorf("outcome %d is %q, want %q", i, got, want)
+				}
+			}
+			if err := r.AwaitSessions(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := len(records.ended) > 0; got != tt.ended {
+				t.Errorf("ended: %+v", records.ended)
+			}
+			r.SessionClosed("s")
+			if err := r.AwaitSessions(t.Context()); err != nil || interpreters.closed != interpreters.started {
+				t.Errorf("closed %d of %d interpreters, %v", interpreters.closed, interpreters.started, err)
+			}
+		})
+	}
+}
+
+// TestSessionRenewedBetween: an interpreter that ends between executions is replaced, and the
+// next answer tells.
+func TestSessionRenewedBetween(t *testing.T) {
+	t.Parallel()
+	for _, between := range []string{"looked after", "found by an execution", "found by an operation"} {
+		t.Run(between, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				records := &fakeSession{waiting: []job.Spec{{Code: "a"}}, outcomes: make(chan job.Outcome, 10), spec: job.SessionSpec{Quota: job.Quota{MemoryBytes: 1}}}
+				interpreters := &fakeInterpreters{}
+				r := sessionRunner(t, records, interpreters, 0)
+				r.SessionReady("s")
+				<-records.outcomes
+				synctest.Wait()
+				interpreters.last.ended = &job.SessionEnd{Reason: job.EndMemory, Message: "too much"}
+				switch between {
+				case "looked after":
+					if err := r.Start(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Minute) // of the bubble
+				case "found by an operation":
+					records.waiting = []job.Spec{{Op: "interpreter"}}
+					r.SessionReady("s")
+					if got, want := describe(<-records.outcomes), "failed refused: the session's interpreter was replaced, since too much; variables and modules are gone, files are kept; try again"; got != want {
+						t.Errorf("%q, want %q", got, want)
+					}
+				}
+				records.waiting = []job.Spec{{Code: "b"}, {Code: "c"}}
+				r.SessionReady("s")
+				for i, want := range []bool{true, false} {
+					o := <-records.outcomes
+					if o.Result == nil || o.Result.Stdout != "2" || o.Result.Session.Restarted != want || o.Restarted != want || len(records.ended) > 0 {
+						t.Errorf("%d: %+v; ended %+v", i, o, records.ended)
+					}
+				}
+				if err := r.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }

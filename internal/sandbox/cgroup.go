@@ -35,7 +35,7 @@ type Groups struct {
 	// version 2 it is one for all.
 	parents map[string]string
 	locks   []*os.File // see removeLeftovers
-	missing []string // controllers that were not to be had
+	missing []string   // controllers that were not to be had
 	mu      sync.Mutex
 	made    int
 }

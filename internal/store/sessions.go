@@ -181,9 +181,13 @@ func (s *Store) FinishInSession(ctx context.Context, c job.Claim, o job.Outcome)
 	if o.End != nil {
 		end = *o.End
 	}
+	restarted := "0"
+	if o.Restarted {
+		restarted = "1"
+	}
 	r, err := s.run(ctx, "finish job", s.scripts.finish, []string{jobKey(c.JobID)},
 		c.JobID, c.Attempt, c.Runner, string(o.State), result, string(f.Code), f.Message, "0", s.cfg.TombstoneTTL.Milliseconds(),
-		hasFiles(o), c.SessionID, string(end.Reason), end.Message)
+		hasFiles(o), c.SessionID, string(end.Reason), end.Message, restarted)
 	if err != nil {
 		return nil, false, err
 	}
@@ -239,7 +243,7 @@ func (s *Store) LeaveSessions(ctx context.Context, runner string, letEnd bool) (
 
 func sessionFields() []string {
 	return []string{
-		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from",
+		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts",
 	}
 }
 
@@ -335,6 +339,7 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 			CreatedAt: parseMillis(f.text(4)), LastUsed: parseMillis(f.text(5)),
 			IdleTimeout: time.Duration(atoi(f.text(6))) * time.Millisecond, MaxAge: time.Duration(atoi(f.text(7))) * time.Millisecond,
 			Waiting: int(sent[i].waiting.Val()), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)), ForkedFrom: f.text(12),
+			Restarts: int(atoi(f.text(13))),
 		}
 		if due := int64(sent[i].due.Val()); due > 0 {
 			se.ExpiresAt = time.UnixMilli(due).UTC()

@@ -2,7 +2,7 @@
 -- ARGV[8] allows a retry and attempts are left.
 -- KEYS job   ARGV id, attempt, runner, to, result, code, message, retry, tombstone,
 --            whether it has files, and for an execution of a session: its id, why the session
---            ends or '', the same for people
+--            ends or '', the same for people, and '1' if its interpreter was replaced
 -- Answers {state}, {'stale'}, {'gone'} or {'missing'}. Only the current claim may
 -- finish; the same end sent twice counts once. For a session that goes on with another
 -- execution, {state, 'claimed', ...} as next does, or {state, 'none'}.
@@ -17,6 +17,7 @@ local session, reason = ARGV[11], ARGV[12]
 if session and reason ~= '' and ARGV[4] == 'failed' then redis.call('HSET', KEYS[1], 'failure_reason', reason) end
 settle(ARGV[1], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[9], session)
 if not session then return { ARGV[4] } end
+if ARGV[14] == '1' and redis.call('EXISTS', session_key(session)) == 1 then redis.call('HINCRBY', session_key(session), 'restarts', 1) end
 if reason ~= '' then
   end_session(session, reason, ARGV[13], false, ARGV[9])
   return { ARGV[4], 'none' }
