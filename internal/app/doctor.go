@@ -203,7 +203,7 @@ func diagnoseMemory() finding {
 	}
 	if missing := groups.Missing(); len(missing) > 0 {
 		f.Detail += " without " + strings.Join(missing, " and ")
-		f.Advice = sandbox.Advice(sandbox.MemoryControl)
+		f.Advice = sandbox.ThisHost().Advice(sandbox.MemoryControl, "")
 	}
 	if err := groups.Close(); err != nil {
 		f.Detail += "; " + oneLine(err)
