@@ -247,7 +247,13 @@ func (s *server) record(ctx context.Context, drafts []job.NewJob) []job.Created 
 		}
 		ready, places = append(ready, n), append(places, i)
 	}
-	for i, c := range s.cfg.Records.CreateAll(ctx, ready) {
+	created := s.cfg.Records.CreateAll(ctx, ready)
+	for _, n := range ready {
+		for i := range n.Spec.Files {
+			n.Spec.Files[i].Content = nil // it is stored; a caller may wait for an hour from here on
+		}
+	}
+	for i, c := range created {
 		out[places[i]] = c
 		// In doubt they stay: the job may have been recorded all the same.
 		if c.Replayed || c.Err != nil && !errors.Is(c.Err, job.ErrUnavailable) {

@@ -15,12 +15,13 @@ type Hub struct {
 
 	mu      sync.Mutex
 	waiting map[string][]chan *job.Result // by job id
-	calls   int                           // synchronous calls that wait
-	polls   int                           // long polls that wait
-	streams int                           // streams of events
 	sockets map[string]int                // by session
-	opened  int                           // all of these
-	held    *bytesHeld                    // of bodies; nil until there is an API
+
+	calls   shared // synchronous calls that wait
+	polls   shared // long polls that wait
+	streams shared // streams of events
+	opened  shared // sockets
+	bodies  shared // bytes of bodies and frames
 }
 
 // NewHub returns a hub of that name, which must be unique among all processes.
@@ -63,75 +64,68 @@ func (h *Hub) wait(jobID string) (told <-chan *job.Result, forget func()) {
 	}
 }
 
-// beginCall counts a synchronous call until the function it returns is called; it
-// returns none if most of them wait already. 0 is no limit.
-func (h *Hub) beginCall(most int) (end func(), waiting int) { return h.begin(&h.calls, most) }
+// beginCall counts a synchronous call of a caller until the function it returns is called;
+// it returns none if as many wait already as may. 0 is no limit.
+func (h *Hub) beginCall(caller string, most int) (end func(), p *Problem) {
+	return begin(&h.calls, caller, most)
+}
 
 // beginPoll does the same for a long poll. They have a bound of their own, so that
 // those who poll do not keep out those who call.
-func (h *Hub) beginPoll(most int) (end func(), waiting int) { return h.begin(&h.polls, most) }
+func (h *Hub) beginPoll(caller string, most int) (end func(), p *Problem) {
+	return begin(&h.polls, caller, most)
+}
 
 // beginStream does the same for a stream of events.
-func (h *Hub) beginStream(most int) (end func(), waiting int) { return h.begin(&h.streams, most) }
+func (h *Hub) beginStream(caller string, most int) (end func(), p *Problem) {
+	return begin(&h.streams, caller, most)
+}
 
-func (h *Hub) begin(counter *int, most int) (end func(), waiting int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if most > 0 && *counter >= most {
-		return nil, *counter
+func begin(of *shared, caller string, most int) (end func(), p *Problem) {
+	taken, limit, ok := of.take(caller, 1, int64(most))
+	if !ok {
+		return nil, tooManyWaits(taken, limit)
 	}
-	*counter++
-	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		*counter--
-	}, *counter
+	return func() { of.give(caller, 1) }, nil
 }
 
 // beginSocket does the same for a socket of a session, which has a bound of its own.
-func (h *Hub) beginSocket(session string, most int) (end func(), p *Problem) {
+func (h *Hub) beginSocket(session, caller string, most int) (end func(), p *Problem) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch of := h.sockets[session]; {
-	case of >= maxSocketsPerSession:
+	if of := h.sockets[session]; of >= maxSocketsPerSession {
 		return nil, tooMuch("too_many_sockets", "this session has as many WebSockets at this process as it may; close one",
 			int64(of), maxSocketsPerSession, time.Second)
-	case most > 0 && h.opened >= most:
-		return nil, tooManyWaits(h.opened, most)
+	}
+	leave, p := begin(&h.opened, caller, most)
+	if p != nil {
+		return nil, p
 	}
 	h.sockets[session]++
-	h.opened++
 	return func() {
+		leave()
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.opened--
 		if h.sockets[session]--; h.sockets[session] == 0 {
 			delete(h.sockets, session)
 		}
 	}, nil
 }
 
+// share makes callers share what there is, or whoever comes first take all.
+func (h *Hub) share(fair bool) {
+	for _, of := range []*shared{&h.calls, &h.polls, &h.streams, &h.opened, &h.bodies} {
+		of.setFair(fair)
+	}
+}
+
 // Open returns how many calls, polls, streams and sockets there are.
 func (h *Hub) Open() map[string]int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return map[string]int64{"calls": int64(h.calls), "polls": int64(h.polls), "streams": int64(h.streams), "sockets": int64(h.opened)}
+	return map[string]int64{"calls": h.calls.inUse(), "polls": h.polls.inUse(), "streams": h.streams.inUse(), "sockets": h.opened.inUse()}
 }
 
 // BodyBytes returns how many bytes of bodies the API holds.
-func (h *Hub) BodyBytes() int64 {
-	h.mu.Lock()
-	held := h.held
-	h.mu.Unlock()
-	if held == nil {
-		return 0
-	}
-	return held.inUse()
-}
+func (h *Hub) BodyBytes() int64 { return h.bodies.inUse() }
 
 // Calls returns how many synchronous calls wait.
-func (h *Hub) Calls() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.calls
-}
+func (h *Hub) Calls() int { return int(h.calls.inUse()) }

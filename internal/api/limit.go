@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -49,62 +50,139 @@ func rateProblem(r job.Rate) *Problem {
 // errNoMemory: the bodies that are held leave no room for another.
 var errNoMemory = errors.New("no memory for another body")
 
-// bytesHeld bounds what the bodies of all requests in flight take together: a
-// thousand callers with a small body each are welcome, with 16 MiB each they are not.
-type bytesHeld struct {
-	most int64 // 0 is no limit
-
+// shared is something of which there is so much and no more, and of which each caller takes a
+// part. If it is fair, nobody has more than is left for others: one caller alone gets half of
+// it, and with n of them that take all they can get there is one part in n+1 left. So whoever
+// comes finds some.
+type shared struct {
 	mu   sync.Mutex
-	held int64
+	fair bool
+	used int64
+	of   map[string]int64 // by caller, if it is fair
 }
 
-func newBytesHeld(most int64) *bytesHeld { return &bytesHeld{most: most} }
-
-func (b *bytesHeld) take(n int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.most > 0 && b.held+n > b.most {
-		return false
+// take takes n for a caller, of most; 0 is no limit. If there is not as much, it returns what
+// is taken by whom the limit is for, and the limit.
+func (s *shared) take(caller string, n, most int64) (taken, limit int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if most > 0 {
+		if s.used+n > most {
+			return s.used, most, false
+		}
+		if own := s.of[caller]; s.fair && own+n > most-s.used-n {
+			return own, max(own, (most-s.used+own)/2), false
+		}
 	}
-	b.held += n
-	return true
+	s.used += n
+	if s.fair {
+		if s.of == nil {
+			s.of = make(map[string]int64)
+		}
+		s.of[caller] += n
+	}
+	return 0, 0, true
 }
 
-func (b *bytesHeld) give(n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.held -= n
+func (s *shared) give(caller string, n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used -= n
+	if own := s.of[caller]; own > n {
+		s.of[caller] = own - n
+	} else {
+		delete(s.of, caller)
+	}
 }
 
-func (b *bytesHeld) inUse() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.held
+func (s *shared) inUse() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used
 }
 
-// share is what one request holds.
-type share struct {
-	of   *bytesHeld
-	held int64
+func (s *shared) setFair(fair bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fair = fair
 }
 
-func (s *share) release() {
-	s.of.give(s.held)
-	s.held = 0
+// inFlight bounds the requests that are handled at once, and so the connections of each
+// caller: of those that read or send slowly, too.
+func inFlight(most int64, fair bool) gin.HandlerFunc {
+	all := &shared{fair: fair}
+	return func(c *gin.Context) {
+		if most == 0 || isProbe(c.Request.URL.Path) {
+			return
+		}
+		caller := shortCaller(c.Request.Context())
+		taken, limit, ok := all.take(caller, 1, most)
+		if !ok {
+			abort(c, tooMuch("too_many_requests", "as many requests are under way as may be; wait until some of yours have ended", taken, limit, time.Second))
+			return
+		}
+		defer all.give(caller, 1)
+		c.Next()
+	}
 }
 
-// sharedReader takes what it reads from the share, so that a body counts as much as
-// has come of it and not as much as it claims to be.
-type sharedReader struct {
-	r     io.Reader
-	share *share
+// held is what one request, or one frame of a socket, holds in memory: a body.
+type held struct {
+	of     *shared
+	caller string
+	most   int64
+	body   bytes.Reader
+	n      int64
+
+	taken, limit int64 // why there is no more
 }
 
-func (s *sharedReader) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	if n > 0 && !s.share.of.take(int64(n)) {
+// heldKey is the context key of what a request holds.
+type heldKey struct{}
+
+// release gives the memory back: what has been recorded, or answered, is needed no more.
+func (h *held) release() {
+	h.of.give(h.caller, h.n)
+	h.n = 0
+	h.body.Reset(nil)
+}
+
+// releaseBody releases what the request of a context holds. Callers may wait for an hour from
+// there on.
+func releaseBody(ctx context.Context) {
+	if h, ok := ctx.Value(heldKey{}).(*held); ok {
+		h.release()
+	}
+	if u, ok := ctx.Value(uploadsKey{}).(*uploads); ok {
+		u.files = nil
+	}
+}
+
+// reader counts what it reads, so that a body counts as much as has come of it and not as much
+// as it claims to be.
+func (h *held) reader(r io.Reader) io.Reader { return heldReader{r, h} }
+
+type heldReader struct {
+	r io.Reader
+	h *held
+}
+
+func (r heldReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if n == 0 {
+		return n, err
+	}
+	taken, limit, ok := r.h.of.take(r.h.caller, int64(n), r.h.most)
+	if !ok {
+		r.h.taken, r.h.limit = taken, limit
 		return n, errNoMemory
 	}
-	s.share.held += int64(n)
+	r.h.n += int64(n)
 	return n, err
+}
+
+// problem words errNoMemory.
+func (h *held) problem() *Problem {
+	return tooMuch("too_many_bytes", "the process holds as many bytes of requests as it may, or as this API key may while others want some; try again",
+		h.taken, h.limit, time.Second)
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -153,7 +152,7 @@ func keyOfBrowser(r *http.Request) string {
 // buffered reads the whole body first, bounded in size and time, and refuses what
 // is not UTF-8, which encoding/json would silently change. A file as a body is left to
 // its handler.
-func buffered(cfg *Config, memory *bytesHeld) gin.HandlerFunc {
+func buffered(cfg *Config, memory *shared) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		in, ok := c.Request.Body.(*incoming)
 		if !ok {
@@ -176,21 +175,24 @@ func buffered(cfg *Config, memory *bytesHeld) gin.HandlerFunc {
 			c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), streamKey{}, body))
 			return
 		}
-		share := &share{of: memory}
-		defer share.release()
-		whole, err := io.ReadAll(&sharedReader{body, share})
+		ctx := c.Request.Context()
+		held := &held{of: memory, caller: shortCaller(ctx), most: cfg.BodyMemory}
+		defer held.release()
+		whole, err := io.ReadAll(held.reader(body))
 		switch {
 		case errors.Is(err, errNoMemory):
-			abort(c, tooMuch("too_many_bytes", "the process holds as many bytes of requests as it may; try again",
-				memory.inUse(), memory.most, time.Second))
+			abort(c, held.problem())
 		case err != nil:
 			abort(c, bodyProblem(err, cfg.BodyTimeout))
 		case !isForm(c) && !utf8.Valid(whole):
 			abort(c, badRequest(fmt.Sprintf("the request body is not valid UTF-8 (first wrong byte at offset %d); encode it as UTF-8",
 				firstInvalid(whole))))
 		default:
-			c.Request.Body = io.NopCloser(bytes.NewReader(whole))
-			c.Next() // the share is released after it
+			held.body.Reset(whole)
+			c.Request = c.Request.WithContext(context.WithValue(ctx, heldKey{}, held))
+			c.Request.Body = io.NopCloser(&held.body)
+			whole = nil
+			c.Next()
 		}
 	}
 }

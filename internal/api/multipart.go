@@ -47,12 +47,14 @@ type uploadsKey struct{}
 
 // uploadsOf returns the files that came in a form.
 func uploadsOf(ctx context.Context) []job.FileRequest {
-	files, ok := ctx.Value(uploadsKey{}).([]job.FileRequest)
+	u, ok := ctx.Value(uploadsKey{}).(*uploads)
 	if !ok {
 		return nil
 	}
-	return files
+	return u.files
 }
+
+type uploads struct{ files []job.FileRequest }
 
 // unpacked takes a form apart, after its body was read: what follows sees the request
 // alone, as JSON. most is how many files it may have.
@@ -71,7 +73,7 @@ func unpacked(most int) gin.HandlerFunc {
 			abort(c, p)
 			return
 		}
-		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), uploadsKey{}, files))
+		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), uploadsKey{}, &uploads{files}))
 		c.Request.Body = io.NopCloser(bytes.NewReader(request))
 		c.Request.ContentLength = int64(len(request))
 		c.Request.Header.Set("Content-Type", "application/json")

@@ -77,10 +77,10 @@ func tooMuch(code, detail string, depth, limit int64, retryAfter time.Duration) 
 	return p
 }
 
-func tooManyWaits(waiting, most int) *Problem {
+func tooManyWaits(waiting, most int64) *Problem {
 	return tooMuch("too_many_waits",
-		fmt.Sprintf("%d calls wait at this process, which is all it holds; try again, submit to /v1/jobs, or poll without waiting", waiting),
-		int64(waiting), int64(most), time.Second)
+		"as many calls wait at this process as may, or as many of this API key as may while others want to; try again, submit to /v1/jobs, or poll without waiting",
+		waiting, most, time.Second)
 }
 
 func fullProblem(e *job.FullError) *Problem {

@@ -76,6 +76,8 @@ type Config struct {
 	BodyTimeout   time.Duration // how long a caller may send nothing of a body; 30 s
 	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
 	MaxSyncWaits  int           // synchronous calls, and long polls, that may wait at once; 0 is no limit
+	// MaxRequests is how many requests may be handled at once; 0 is no limit.
+	MaxRequests int64
 	// SlowestWrite is how long the reader of a stream may take nothing before he loses his
 	// connection; 30 s.
 	SlowestWrite time.Duration
@@ -101,7 +103,6 @@ type server struct {
 	jobSchema *huma.Schema
 	runtimes  *runtimeNames
 	batches   chan struct{}           // has room for those that may be worked on at once
-	held      *bytesHeld              // by bodies and frames
 	frames    map[string]*huma.Schema // of a socket's clients, by type
 }
 
@@ -131,18 +132,16 @@ func New(cfg Config) http.Handler {
 	if cfg.SlowestWrite == 0 {
 		cfg.SlowestWrite = 30 * time.Second
 	}
-	held := newBytesHeld(cfg.BodyMemory)
-	if cfg.Hub != nil {
-		cfg.Hub.mu.Lock()
-		cfg.Hub.held = held
-		cfg.Hub.mu.Unlock()
-	}
+	// One key, or none, has nobody to share with.
+	fair := len(cfg.Keys)+len(cfg.AdminKeys) > 1
+	cfg.Hub.share(fair)
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
 	engine.Use(observed(cfg.Observer, cfg.Log, !cfg.NoAccessLog), received(cfg.BodyTimeout, 2*max(cfg.MaxBodyBytes, cfg.MaxFileBytes)),
-		recovered(cfg.Log), uncached, knownHost(cfg.CheckHost, cfg.Hosts), crossOrigin(cfg.Origins), sameSite(cfg.Origins), authenticated(cfg.Keys, cfg.AdminKeys), limited(cfg.Rate, cfg.Log), buffered(&cfg, held),
+		recovered(cfg.Log), uncached, knownHost(cfg.CheckHost, cfg.Hosts), crossOrigin(cfg.Origins), sameSite(cfg.Origins), authenticated(cfg.Keys, cfg.AdminKeys),
+		inFlight(cfg.MaxRequests, fair), limited(cfg.Rate, cfg.Log), buffered(&cfg, &cfg.Hub.bodies),
 		unpacked(cfg.Limits.MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))
@@ -152,7 +151,7 @@ func New(cfg Config) http.Handler {
 			fmt.Sprintf("this path takes %s", c.Writer.Header().Get("Allow"))))
 	})
 
-	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, batchesAtOnce(runtime.NumCPU(), runtime.GOMAXPROCS(0))), held: held}
+	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, batchesAtOnce(runtime.NumCPU(), runtime.GOMAXPROCS(0)))}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
 	s.registerSessions()

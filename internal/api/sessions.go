@@ -277,9 +277,9 @@ func (s *server) operationAs(ctx context.Context, session string, id uuid.UUID, 
 	if err := checkSession(session); err != nil {
 		return job.Job{}, err
 	}
-	end, waiting := s.cfg.Hub.beginCall(s.cfg.MaxSyncWaits)
-	if end == nil {
-		return job.Job{}, tooManyWaits(waiting, s.cfg.MaxSyncWaits)
+	end, p := s.cfg.Hub.beginCall(shortCaller(ctx), s.cfg.MaxSyncWaits)
+	if p != nil {
+		return job.Job{}, p
 	}
 	defer end()
 	var err error

@@ -78,7 +78,7 @@ func (s *server) serveSocket(c *gin.Context) {
 		abort(c, p)
 		return
 	}
-	end, p := s.cfg.Hub.beginSocket(id, s.cfg.MaxSyncWaits)
+	end, p := s.cfg.Hub.beginSocket(id, shortCaller(ctx), s.cfg.MaxSyncWaits)
 	if p != nil {
 		abort(c, p)
 		return

@@ -65,25 +65,27 @@ func (s *server) socketSchemas() map[string]*huma.Schema {
 // readFrames does what the client asks for until he goes, or sends what is no frame.
 func (k *socket) readFrames(ctx context.Context) error {
 	for {
-		text, err := k.read(ctx)
-		if errors.Is(err, errNoMemory) {
-			err = k.complain("", tooMuch("too_many_bytes", "the process holds as many bytes of requests as it may; try again",
-				k.s.held.inUse(), k.s.held.most, time.Second))
-			if err == nil {
-				continue
-			}
-		}
-		if err != nil {
-			return err
-		}
-		if err := k.take(ctx, text); err != nil {
+		if err := k.readFrame(ctx); err != nil {
 			return err
 		}
 	}
 }
 
+func (k *socket) readFrame(ctx context.Context) error {
+	held := &held{of: &k.s.cfg.Hub.bodies, caller: k.caller, most: k.s.cfg.BodyMemory}
+	defer held.release()
+	text, err := k.read(ctx, held)
+	if errors.Is(err, errNoMemory) {
+		return k.complain("", held.problem())
+	}
+	if err != nil {
+		return err
+	}
+	return k.take(ctx, text)
+}
+
 // read returns the next message.
-func (k *socket) read(ctx context.Context) ([]byte, error) {
+func (k *socket) read(ctx context.Context, held *held) ([]byte, error) {
 	kind, r, err := k.conn.Reader(ctx)
 	if err != nil {
 		return nil, errClientGone
@@ -95,9 +97,7 @@ func (k *socket) read(ctx context.Context) ([]byte, error) {
 		_ = k.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
 	})
 	defer late.Stop()
-	share := &share{of: k.s.held}
-	defer share.release()
-	text, err := io.ReadAll(&sharedReader{r, share})
+	text, err := io.ReadAll(held.reader(r))
 	switch {
 	case errors.Is(err, errNoMemory):
 		_, discarded := io.Copy(io.Discard, r)

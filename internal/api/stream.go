@@ -66,9 +66,9 @@ func (s *server) followJob(ctx context.Context, in *eventsInput) (*eventsOutput,
 	if _, err := s.visible(ctx, in.ID, s.cfg.Lookup.Summary); err != nil {
 		return nil, err
 	}
-	end, streams := s.cfg.Hub.beginStream(s.cfg.MaxSyncWaits)
-	if end == nil {
-		return nil, tooManyWaits(streams, s.cfg.MaxSyncWaits)
+	end, p := s.cfg.Hub.beginStream(shortCaller(ctx), s.cfg.MaxSyncWaits)
+	if p != nil {
+		return nil, p
 	}
 	f, err := s.follow(ctx, in.ID, after, s.cfg.Draining)
 	if err != nil {
@@ -153,9 +153,9 @@ func wantsEvents(accept string) bool {
 // executeLive submits a job and answers with its events. As with every synchronous
 // call, the job ends if the caller goes away or no runner takes it in time.
 func (s *server) executeLive(ctx context.Context, sub submission) (*executeOutput, error) {
-	endCall, waiting := s.cfg.Hub.beginCall(s.cfg.MaxSyncWaits)
-	if endCall == nil {
-		return nil, tooManyWaits(waiting, s.cfg.MaxSyncWaits)
+	endCall, p := s.cfg.Hub.beginCall(shortCaller(ctx), s.cfg.MaxSyncWaits)
+	if p != nil {
+		return nil, p
 	}
 	sub.subscriber, sub.request.Events = s.cfg.Hub.Subscriber, true
 	draft, err := s.draft(ctx, sub, time.Now())

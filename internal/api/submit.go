@@ -126,15 +126,16 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 			s.cfg.Log.WarnContext(ctx, "enqueueing was not confirmed: left to the outbox", slog.Any("err", err))
 		}
 	}
+	releaseBody(ctx)
 	return created
 }
 
 // runAndWait submits a job and returns it once it has ended. If the caller goes
 // away the job is cancelled, and also if no runner takes it in time.
 func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error) {
-	end, waiting := s.cfg.Hub.beginCall(s.cfg.MaxSyncWaits)
-	if end == nil {
-		return job.Job{}, tooManyWaits(waiting, s.cfg.MaxSyncWaits)
+	end, p := s.cfg.Hub.beginCall(shortCaller(ctx), s.cfg.MaxSyncWaits)
+	if p != nil {
+		return job.Job{}, p
 	}
 	defer end()
 	sub.subscriber = s.cfg.Hub.Subscriber
@@ -279,9 +280,9 @@ func (s *server) waitFor(ctx context.Context, id string, d time.Duration) (job.J
 	if d == 0 {
 		return s.visible(ctx, id, s.cfg.Lookup.Get)
 	}
-	end, waiting := s.cfg.Hub.beginPoll(s.cfg.MaxSyncWaits)
-	if end == nil {
-		return job.Job{}, tooManyWaits(waiting, s.cfg.MaxSyncWaits)
+	end, p := s.cfg.Hub.beginPoll(shortCaller(ctx), s.cfg.MaxSyncWaits)
+	if p != nil {
+		return job.Job{}, p
 	}
 	defer end()
 	told, forget := s.cfg.Hub.wait(id)

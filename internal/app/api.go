@@ -100,23 +100,25 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	if a.listener, err = listen(ctx, s.cfg.Addr, s.log); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on KAA_ADDR: %w", err), drain(ctx, s.log, a.background))
 	}
+	conns := newConnections(a.listener, s.cfg.maxConnections())
 	a.server = &http.Server{
 		Handler: api.New(api.Config{
 			Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 			Events: s.store, Bell: bell, Observers: s.store, Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.checksHost(), Hosts: s.cfg.AllowedHosts,
 			Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log, NoAccessLog: !s.cfg.AccessLog,
 			Limits: s.cfg.limits(), Keys: plain(s.cfg.APIKeys), AdminKeys: plain(s.cfg.AdminKeys), MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, SyncQueueWait: s.cfg.SyncQueueWait,
-			MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
+			MaxSyncWaits: s.cfg.MaxSyncWaits, MaxRequests: s.cfg.maxRequests(), SlowestWrite: slowestWrite, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
 			Version: Version(), Draining: a.draining, Background: a.requests,
 		}),
 		// No ReadTimeout and no WriteTimeout: a synchronous call may last an hour.
 		// The api package bounds the reading of bodies itself.
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    mostHeader,
+		ConnState:         conns.changed,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	go func() { a.served <- a.server.Serve(a.listener) }()
+	go func() { a.served <- a.server.Serve(conns) }()
 	return a, nil
 }
 

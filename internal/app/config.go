@@ -76,6 +76,7 @@ type Config struct {
 	MaxQueueDepthPerKey int     `env:"KAA_MAX_QUEUE_DEPTH_PER_KEY" envDefault:"200000"`
 	FairWindow          int     `env:"KAA_FAIR_WINDOW" envDefault:"32"`
 	MaxSyncWaits        int     `env:"KAA_MAX_SYNC_WAITS" envDefault:"1000"`
+	MaxConnections      int     `env:"KAA_MAX_CONNECTIONS" envDefault:"0"`
 	BodyMemory          int64   `env:"KAA_BODY_MEMORY" envDefault:"268435456"`
 	RateLimit           float64 `env:"KAA_RATE_LIMIT" envDefault:"0"`
 	RateBurst           int     `env:"KAA_RATE_BURST" envDefault:"0"`
@@ -292,7 +293,7 @@ func (c *Config) check() []error {
 		"KAA_MAX_STDIN_BYTES": int64(c.MaxStdinBytes), "KAA_MAX_ENV_BYTES": int64(c.MaxEnvBytes), "KAA_MAX_METADATA_BYTES": int64(c.MaxMetadataBytes),
 		"KAA_CONCURRENCY": int64(c.Concurrency), "KAA_PARKED": int64(c.Parked), "KAA_MAX_DELAY": int64(c.MaxDelay),
 		"KAA_MAX_QUEUE_DEPTH": int64(c.MaxQueueDepth), "KAA_MAX_QUEUE_DEPTH_PER_KEY": int64(c.MaxQueueDepthPerKey),
-		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
+		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_MAX_CONNECTIONS": int64(c.MaxConnections), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
 		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
 		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),
 		"KAA_MAX_UPLOADS": int64(c.MaxUploads), "KAA_MAX_UPLOAD_BYTES": c.MaxUploadBytes, "KAA_MAX_FILE_UPLOAD_BYTES": c.MaxFileUploadBytes,
@@ -330,6 +331,8 @@ func (c *Config) check() []error {
 	}
 	if c.BodyMemory > 0 && c.BodyMemory < c.MaxBodyBytes {
 		bad("KAA_BODY_MEMORY (%d) is below KAA_MAX_BODY_BYTES (%d)", c.BodyMemory, c.MaxBodyBytes)
+	} else if c.BodyMemory > 0 && len(c.APIKeys)+len(c.AdminKeys) > 1 && c.BodyMemory/2 < c.MaxBodyBytes {
+		bad("KAA_BODY_MEMORY (%d) is below twice KAA_MAX_BODY_BYTES (%d): a key gets half of it", c.BodyMemory, c.MaxBodyBytes)
 	}
 	if c.RateLimit != 0 && !(c.RateLimit >= minRate && c.RateLimit <= maxRate) {
 		bad("KAA_RATE_LIMIT must be 0, or from %g to %g requests a second", minRate, maxRate)

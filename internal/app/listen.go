@@ -25,11 +25,17 @@ const (
 // streams give up then. What is on its way is not among them, so it makes nothing slower.
 const mostUnsent = 64 << 10
 
+// mostSilence is how long a peer may acknowledge nothing of what was sent. It has gone without a
+// word then, and the kernel would go on for a quarter of an hour.
+const mostSilence = time.Minute
+
 // listen is net.Listen for TCP, with a listener that only ends when it is closed.
 func listen(ctx context.Context, addr string, log *slog.Logger) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		controlErr := c.Control(func(fd uintptr) {
-			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent) // connections inherit it
+			// Connections inherit these.
+			err = errors.Join(unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent),
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(mostSilence.Milliseconds())))
 		})
 		return errors.Join(controlErr, err)
 	}}
