@@ -16,6 +16,9 @@ func (p *Pool) WithoutGroups() error {
 	return err
 }
 
+// SlotPID is the process whose child the worker is.
+func (w *Worker) SlotPID() int { return w.slot.pid }
+
 // Rehearsals says of parked workers how many there are and how many steps they have left.
 type Rehearsals struct {
 	Parked, Left  int

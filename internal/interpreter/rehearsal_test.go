@@ -3,6 +3,8 @@ package interpreter_test
 import (
 	"context"
 	"errors"
+	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -152,4 +154,46 @@ func TestRehearsalThatFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a parked worker has executed touches what plain programs touch, so that these need not
+// wait for copies of pages.
+func TestPagesAreCopiedBeforeACommand(t *testing.T) {
+	t.Parallel()
+	const faults = "__import__('resource').getrusage(0).ru_minflt" // the zygote has it
+	for _, code := range []string{"print(42)\nprint(" + faults + ")", "40 + 2\ndisplay(42)\nprint(" + faults + ")"} {
+		w := acquire(t, newPool(t)) // who waits gets one that has executed nothing
+		before := faultsOfWorker(t, w)
+		res, err := w.Execute(t.Context(), job.Spec{Code: code})
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(res.Stdout, "42\n")))
+		if err != nil {
+			t.Fatalf("%s: %v", outcome(res), err)
+		}
+		if after-before > 20 {
+			t.Errorf("%s: %d page faults before the command, %d after it", code, before, after)
+		}
+	}
+}
+
+// faultsOfWorker is how many page faults a parked worker has had.
+func faultsOfWorker(t *testing.T, w *interpreter.Worker) int {
+	t.Helper()
+	slot := strconv.Itoa(w.SlotPID())
+	children, err := os.ReadFile("/proc/" + slot + "/task/" + slot + "/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(children)) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, fields, _ := strings.Cut(string(stat), ") ")
+	n, err := strconv.Atoi(strings.Fields(fields)[7])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

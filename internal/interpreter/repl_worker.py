@@ -67,6 +67,7 @@ SOCKET = 3  # where the tests put the control socket
 EXECUTION = "<stdin-"  # and its number: what the code is called in a session
 SESSION_COMMANDS = ("session", "fork")
 MAX_COMMAND = 32 * 1024  # bytes of a frame from a rehearsal
+MOST_AT_ONCE = 1 << 16  # bytes that are read from the socket
 
 SIGINT, SIG_BLOCK, SIG_UNBLOCK = _signal.SIGINT, _signal.SIG_BLOCK, _signal.SIG_UNBLOCK
 INTERRUPT = (SIGINT,)
@@ -76,6 +77,7 @@ _exit = os._exit
 _getcwd = os.getcwd
 _getpid = os.getpid
 _read = os.read
+_pread = os.pread
 _write = os.write
 _close = os.close
 _stat = os.stat
@@ -130,7 +132,7 @@ class Control:
         """Return the next command, or None when the runner is gone."""
         lines = self.rest
         while not lines.endswith(b"\n"):  # each is sent whole
-            chunk = _read(self.fd, 1 << 16)
+            chunk = _read(self.fd, MOST_AT_ONCE)
             if not chunk:
                 return None
             lines += chunk
@@ -305,15 +307,20 @@ def close_loop(interrupts):
         unshielded(interrupts, prepared.results.loop.close)
 
 
-def join_threads():
-    """Do what Python does first at its end, by what is there now: gevent replaces it."""
+def join_threads(rehearsal=False):
+    """Do what Python does first at its end, by what is there now: gevent replaces it. It is
+    for good, as what follows: threading and what has registered for its end take it for that."""
     join = getattr(threading, "_shutdown", _join_threads)
-    if len(_active_threads) > 1 or _thread_exits or join is not _join_threads:
+    if not rehearsal and (len(_active_threads) > 1 or _thread_exits or join is not _join_threads):
         prepared.enter(join)
 
 
-def run_atexit():
-    prepared.enter(_run_atexit)
+def run_atexit(rehearsal=False):
+    prepared.enter(_getpid if rehearsal else _run_atexit)
+
+
+def clear_atexit(rehearsal):
+    (_getpid if rehearsal else _clear_atexit)()
 
 
 def forget_module():
@@ -426,18 +433,13 @@ def serve(command, control, interrupts, set_limits, rehearsal=False):
         lambda: report(control, command["id"], outcome),
         lambda: show_figures(outcome, interrupts),
         lambda: close_loop(interrupts),
-        # Both are for good: threading and what has registered for its end take it for that.
-        lambda: unshielded(interrupts, nothing if rehearsal else join_threads),
-        lambda: unshielded(interrupts, nothing if rehearsal else run_atexit),
-        lambda: unshielded(interrupts, nothing if rehearsal else _clear_atexit),
+        lambda: unshielded(interrupts, partial(join_threads, rehearsal)),
+        lambda: unshielded(interrupts, partial(run_atexit, rehearsal)),
+        lambda: unshielded(interrupts, partial(clear_atexit, rehearsal)),
         lambda: unshielded(interrupts, forget_module),
         lambda: flush_all(streams, prepared.flush_libc),
         finish,
     ])
-
-
-def nothing():
-    pass
 
 
 class Rehearsed(BaseException):
@@ -531,13 +533,27 @@ def rehearse_preloaded():
 
 
 def rehearse(interrupts, set_limits):
-    """Execute a program that does nothing, to its end. What a process does for the first
-    time costs it copies of pages: this pays for them while nobody waits."""
+    """Execute a program that prints and has a value, to its end, on streams and a socket that
+    pass nothing on. What a process does for the first time costs it copies of pages: this
+    pays for them while nobody waits."""
     control = Control.__new__(Control)  # one that nobody listens to
-    control.fd, control.pid, control.rest = -1, _getpid(), b""
+    control.fd, control.pid, control.rest, control.lock = -1, _getpid(), b"", prepared.control.lock
+    touch()
+    prepared.results.control = control
+    prepared.marks.rehearse(True)
     interrupts.begin()
     serve(parse(REHEARSAL, 0)[0], control, interrupts, set_limits, rehearsal=True)
     end_rehearsal(interrupts)
+    prepared.marks.rehearse(False)
+    prepared.results.control = prepared.control
+
+
+def touch():
+    """Take the place that a command will have when it comes."""
+    try:
+        _pread(prepared.control.fd, MOST_AT_ONCE, 0)  # which sockets refuse, once there is room
+    except OSError:
+        pass
 
 
 def end_rehearsal(interrupts):
@@ -554,12 +570,14 @@ def train(fd, set_limits):
     ours, theirs = _socket.socketpair()
     os.dup2(ours.fileno(), fd, inheritable=False)
     ours.close()
-    for code in ("print(end=str())", "1/0", "40 + 2") * TRAININGS:
+    prepared.marks.rehearse(True)
+    for code in ("print(40)", "1/0", "40 + 2") * TRAININGS:
         theirs.sendall((COMMAND % (code, MAX_COMMAND)).encode() + b"\n")
         main(fd, set_limits, True, rehearsal=True)
         end_rehearsal(prepared.interrupts)
         while theirs.recv(MAX_COMMAND).count(b"status") == 0:
             pass
+    prepared.marks.rehearse(False)
     prepared.control.fd = -1
     _close(fd)
     theirs.close()
@@ -567,8 +585,9 @@ def train(fd, set_limits):
 
 # CPython 3.11 and later adapt code after 8 runs, and then some of it again.
 TRAININGS = 20
-COMMAND = '{"id":"rehearsal","cmd":"exec","code":"%s","limits":{},"results":%d}'
-REHEARSAL = COMMAND % ("print(end=str())", 0)
+COMMAND = ('{"id":"rehearsal","cmd":"exec","code":"%s","limits":{"core":0},"results":%d,"figures":["png"],'
+           '"marks":"rehearsal"}')
+REHEARSAL = COMMAND % ("print(40)\\n40 + 2", MAX_COMMAND)
 
 
 def find_differences():

@@ -123,6 +123,25 @@ class WorkerTest(unittest.TestCase):
         frames, out, err, _ = worker.finish()
         self.assertEqual((self.status(frames)["status"], out, err), ("ok", "1\n", ""))
 
+    def test_what_a_rehearsal_does_is_not_seen(self):
+        """It prints and has a value; of that nothing is in the pipes or the socket, nor does it
+        change what the program has."""
+        worker = self.start()
+        for stream in (worker.process.stdout, worker.process.stderr):
+            os.set_blocking(stream.fileno(), False)
+            self.assertIsNone(stream.read())
+            os.set_blocking(stream.fileno(), True)
+        code = """import sys
+for stream in sys.stdout, sys.stderr:
+    print(vars(stream.buffer.raw).get("write"), file=stream)
+print([name for name in vars(sys) if name.startswith("last_")], "_" in globals())
+40 + 2"""
+        worker.send(id="x", cmd="exec", code=code, results=1 << 16)
+        frames, out, err, _ = worker.finish()
+        self.assertEqual([frame["type"] for frame in frames], ["result", "status"])
+        self.assertEqual(frames[0]["data"], {"text/plain": "42"})
+        self.assertEqual((out, err), ("None\n[] False\n", "None\n"))
+
     def test_error(self):
         frames, out, err, code = self.execute("def f():\n    1/0\nf()")
         self.assertEqual([f["type"] for f in frames], ["error", "status"])

@@ -697,6 +697,7 @@ LIMITS = {
     "openFiles": resource.RLIMIT_NOFILE,
     "fileBytes": resource.RLIMIT_FSIZE,
     "cpuSeconds": resource.RLIMIT_CPU,
+    "core": resource.RLIMIT_CORE,  # is 0 for good, so rehearsals may set it
 }
 
 
