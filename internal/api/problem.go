@@ -84,6 +84,10 @@ func tooManyWaits(waiting, most int64) *Problem {
 }
 
 func fullProblem(e *job.FullError) *Problem {
+	if e.Bytes {
+		return tooMuch("key_storage_full", fmt.Sprintf("jobs and results of this API key take %d bytes, the limit is %d; wait until some have expired, and ask for a shorter resultTtl or less output next time",
+			e.Depth, e.Limit), e.Depth, e.Limit, fullStorageAfter)
+	}
 	if e.Queue == "" {
 		return tooMuch("key_queue_full", fmt.Sprintf("%d jobs of this API key wait, the limit is %d; try again when some have run", e.Depth, e.Limit),
 			e.Depth, e.Limit, fullRetryAfter)
@@ -94,6 +98,9 @@ func fullProblem(e *job.FullError) *Problem {
 
 // fullRetryAfter: a full queue is long, so there is no haste.
 const fullRetryAfter = 5 * time.Second
+
+// fullStorageAfter: results are given back by the minute.
+const fullStorageAfter = time.Minute
 
 // errNoRunner: nobody took a synchronous job in time.
 var errNoRunner = errors.New("no runner took the job in time")
@@ -170,6 +177,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return newProblem(http.StatusNotFound, "file_not_found", "the job has no such file; GET /v1/jobs/{id}/files lists those that there are"), false
 	case errors.Is(err, errFileStore):
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the store of files does not answer; try again"), time.Second), true
+	case errors.Is(err, job.ErrStoreFull):
+		return retry(newProblem(http.StatusServiceUnavailable, "storage_full", "the job store has no room for more; try again when results have expired"), fullStorageAfter), true
 	case errors.Is(err, job.ErrUnavailable):
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the job store does not answer; try again"), time.Second), true
 	case errors.Is(err, job.ErrNoWorker): // of a runner's readiness

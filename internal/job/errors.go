@@ -45,6 +45,8 @@ var (
 	ErrTooManySessions = errors.New("too many sessions")
 	// ErrFull: as many jobs wait already as may. A FullError has the numbers.
 	ErrFull = errors.New("too many jobs wait")
+	// ErrStoreFull: Redis has no memory left for more. It is temporary where results expire.
+	ErrStoreFull = errors.New("the job store is full")
 	// ErrUnavailable: a part that Kaa needs (Redis) does not answer. Retry later.
 	ErrUnavailable = errors.New("temporarily unavailable")
 )
@@ -90,11 +92,15 @@ func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
 // FullError says what is full. It is an ErrFull.
 type FullError struct {
 	Queue string // that is full; empty if it is what one caller may have waiting
-	Depth int64  // jobs that wait
+	Bytes bool   // it is the bytes that one caller may have kept
+	Depth int64  // jobs that wait, or bytes
 	Limit int64
 }
 
 func (e *FullError) Error() string {
+	if e.Bytes {
+		return fmt.Sprintf("jobs and results of the caller take %d bytes, the limit is %d", e.Depth, e.Limit)
+	}
 	if e.Queue == "" {
 		return fmt.Sprintf("%d jobs of the caller wait, the limit is %d", e.Depth, e.Limit)
 	}

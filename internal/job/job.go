@@ -246,6 +246,8 @@ const (
 	FailNoFile FailureCode = "file_not_found"
 	// FailDisk: the session has no room for the files that were to be put there.
 	FailDisk FailureCode = "disk_full"
+	// FailStoreFull: the code has ended, and there was no room to keep its result.
+	FailStoreFull FailureCode = "result_not_kept"
 	// FailTooLarge: a file of a session is larger than what is passed on.
 	FailTooLarge FailureCode = "file_too_large"
 	// FailTooManySessions: the owner would have more sessions than it may.

@@ -390,6 +390,9 @@ func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, 
 			return lost
 		}
 		log.WarnContext(ctx, "write end of job: will try again", slog.Any("err", err))
+		if errors.Is(err, job.ErrStoreFull) {
+			o = withoutResult(o)
+		}
 		select {
 		case <-ctx.Done():
 			log.ErrorContext(ctx, "end of job was not written in time", slog.Any("err", err))
@@ -398,6 +401,17 @@ func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, 
 		case <-time.After(pause):
 		}
 	}
+}
+
+// withoutResult is what is written of an outcome that has no room: to hold it, and a place of
+// this runner with it, until others have expired would keep all callers waiting.
+func withoutResult(o job.Outcome) job.Outcome {
+	if o.State != job.Completed {
+		return o
+	}
+	return job.Outcome{State: job.Failed, Failure: &job.Failure{
+		Code: job.FailStoreFull, Message: "the code has ended, but the job store has no room for its result; try again with less output when others have expired",
+	}}
 }
 
 func (r *Runner) save(ctx context.Context, claim job.Claim, o job.Outcome, f *feed) (job.State, error) {

@@ -43,6 +43,12 @@ func (s *Store) CreateAll(ctx context.Context, jobs []job.NewJob) []job.Created 
 
 func (s *Store) createSome(ctx context.Context, jobs []job.NewJob) []job.Created {
 	out := make([]job.Created, len(jobs))
+	if err := s.hasRoom(ctx); err != nil {
+		for i := range out {
+			out[i] = job.Created{Err: fmt.Errorf("create job: %w", err)}
+		}
+		return out
+	}
 	cmds := make([]*redis.Cmd, len(jobs))
 	send := func(eval func(p redis.Pipeliner, keys []string, args []any) *redis.Cmd) error {
 		_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -105,6 +111,7 @@ func (s *Store) createArgs(ctx context.Context, n job.NewJob) ([]string, []any, 
 		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
 		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(), cmp.Or(n.Caller, anonymous),
 		hookURL, string(n.WebhookSecret), session, mark(n.Events), mark(len(n.Spec.Files) > 0 || n.Spec.Op == job.OpReadFile),
+		s.memory.mostOfCaller(s.cfg),
 	}
 	if s.cfg.Enqueue != nil && j.State == job.Queued && session == "" {
 		for _, command := range s.cfg.Enqueue(ctx, j) {
@@ -127,6 +134,8 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 	switch r.word() {
 	case "full":
 		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Queue: r.text(1), Depth: atoi(r.text(2)), Limit: atoi(r.text(3))})}
+	case "bytes":
+		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Bytes: true, Depth: atoi(r.text(1)), Limit: atoi(r.text(2))})}
 	case "replay":
 		j, err := s.Get(ctx, r.text(1))
 		if errors.Is(err, job.ErrNotFound) || errors.Is(err, job.ErrGone) {

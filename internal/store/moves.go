@@ -128,7 +128,7 @@ func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failur
 // many it found. It also mends the seats of callers who have jobs held, and ends sessions
 // that are overdue.
 func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
-	if some, err := s.exists(ctx, "sweep", expiryKey, holdingKey, hooksKey, sessionsKey); err != nil || !some {
+	if some, err := s.exists(ctx, "sweep", expiryKey, bytesDueKey, holdingKey, hooksKey, sessionsKey); err != nil || !some {
 		return 0, err
 	}
 	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey, holdingKey, hooksKey}, most, s.cfg.TombstoneTTL.Milliseconds()).Int()

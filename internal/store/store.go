@@ -22,6 +22,8 @@
 //	{kaa}:outbox                  ZSET    job → when its task must be (or have been) enqueued
 //	{kaa}:expiry                  ZSET    entries to take out of the listings, by time
 //	{kaa}:waiting                 HASH    caller → how many of its jobs are scheduled or queued
+//	{kaa}:bytes                   HASH    caller → how many bytes its jobs and results take
+//	{kaa}:bytes:<time>            HASH    caller → how many of them are given back then; {kaa}:bytes:due lists the times
 //	{kaa}:seats:<queue>:<caller>  SET     the caller's jobs that may be on asynq's queue
 //	{kaa}:held:<queue>:<caller>   ZSET    its jobs that wait for a seat, by the time they are ready since
 //	{kaa}:holding                 SET     "queue caller" of those that have jobs held
@@ -64,6 +66,7 @@ const (
 	prefix      = "{kaa}:"
 	outboxKey   = prefix + "outbox"
 	expiryKey   = prefix + "expiry"
+	bytesDueKey = prefix + "bytes:due"
 	queuesKey   = prefix + "queues"
 	runnersKey  = prefix + "runners"
 	readyKey    = prefix + "ready"
@@ -107,6 +110,10 @@ type Config struct {
 	// MaxDepth is how many jobs may wait on one queue, MaxCallerDepth how many of one
 	// caller on all queues; 0 is no limit.
 	MaxDepth, MaxCallerDepth int
+	// MaxCallerBytes is how many bytes the records of one caller may take, results included, until
+	// they expire; 0 is half of what Redis may use if that is bounded, or all of it with OneCaller.
+	MaxCallerBytes int64
+	OneCaller      bool
 	// Window is how many jobs of one caller may be on one of asynq's queues at once; 32.
 	Window int
 	// HookTTL is how long a record stays at most for its webhook to be delivered; 25 h.
@@ -146,6 +153,7 @@ type Store struct {
 	rdb     redis.UniversalClient
 	cfg     Config
 	scripts scripts
+	memory  memory
 }
 
 type scripts struct {
@@ -294,8 +302,13 @@ func wrap(op string, err error) error {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	var reply redis.Error
-	if errors.As(err, &reply) && !transient(reply.Error()) {
-		return fmt.Errorf("%s: %w", op, err)
+	if errors.As(err, &reply) {
+		switch text := reply.Error(); {
+		case !transient(text):
+			return fmt.Errorf("%s: %w", op, err)
+		case strings.HasPrefix(text, "OOM") || strings.Contains(text, "-OOM"):
+			return fmt.Errorf("%s: %w: %w: %w", op, job.ErrUnavailable, job.ErrStoreFull, err)
+		}
 	}
 	return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, err)
 }

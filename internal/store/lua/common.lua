@@ -41,6 +41,37 @@ local function count(caller, by)
   end
 end
 
+-- Bytes: what the records of a caller's jobs take, of those that are not at their end and of
+-- those that are, until they expire. Redis tells nobody when a record goes, so what expires
+-- at about the same time has a bucket; one is a hundredth of the time to live wide, so that
+-- they are few. A record is about RECORD_BYTES without its texts.
+local RECORD_BYTES = 1024
+local function bucket_key(time) return P .. 'bytes:' .. time end
+
+local function hold(caller, bytes)
+  if redis.call('HINCRBY', P .. 'bytes', caller, int(bytes)) <= 0 then redis.call('HDEL', P .. 'bytes', caller) end
+end
+
+-- hold_until is for a record that has ended: what it had is replaced by what it has, and given
+-- back soon after it has expired.
+local function hold_until(caller, had, has, now, ttl)
+  local width = math.max(1000, math.floor(ttl / 100))
+  local due = int((math.floor((now + ttl) / width) + 1) * width)
+  hold(caller, has - had)
+  redis.call('HINCRBY', bucket_key(due), caller, int(has))
+  redis.call('ZADD', P .. 'bytes:due', due, due)
+end
+
+-- give_back counts what has expired no more.
+local function give_back(most)
+  for _, due in ipairs(redis.call('ZRANGEBYSCORE', P .. 'bytes:due', '-inf', int(now_ms()), 'LIMIT', 0, most)) do
+    local bucket = redis.call('HGETALL', bucket_key(due))
+    for i = 1, #bucket, 2 do hold(bucket[i], -tonumber(bucket[i + 1])) end
+    redis.call('DEL', bucket_key(due))
+    redis.call('ZREM', P .. 'bytes:due', due)
+  end
+end
+
 -- Fairness: of a caller's jobs on a queue at most WINDOW have a seat, which is a task
 -- on asynq's queue or an entry in the outbox; the others are held, oldest first.
 -- Jobs that were recorded before there were callers have neither.
@@ -194,6 +225,10 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
     'events', 'attempt', 'files', 'caller')
   local now, ttl = now_ms(), tonumber(f[4])
   local life = ttl
+  if f[12] then
+    local texts = redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES
+    hold_until(f[12], redis.call('HSTRLEN', key, 'spec') + texts, #result + texts, now, ttl)
+  end
   if result ~= '' then
     redis.call('HSET', key, 'state', to, 'finished_at', int(now), 'result', result)
   else

@@ -3,9 +3,9 @@
 -- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
 --      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime,
 --      waiter, waiter_ttl, caller, webhook url, webhook secret, session, events, whether it has files,
---      and the commands that put its task on its queue, each after its length
+--      how many bytes the caller's records may take or '0', and the commands that put its task on its queue, each after its length
 -- Answers {'created', now, 'held' or 'enqueued' or nothing} | {'replay', id} | {'mismatch'} |
--- {'full', queue or '' for the caller, depth, limit} | {'no_session'} |
+-- {'full', queue or '' for the caller, depth, limit} | {'bytes', held, limit} | {'no_session'} |
 -- {'session_ended', reason, message}.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
@@ -22,7 +22,7 @@ end
 local now = now_ms()
 if redis.call('EXISTS', KEYS[1]) == 1 then
   -- Its task was enqueued with it, or is in the outbox.
-  local become = redis.call('ZSCORE', held_key(queue, caller), id) and 'held' or ARGV[23] and 'enqueued'
+  local become = redis.call('ZSCORE', held_key(queue, caller), id) and 'held' or ARGV[24] and 'enqueued'
   return { 'created', redis.call('HGET', KEYS[1], 'created_at'), become }
 end
 -- enqueue runs the commands that begin at an argument and returns whether Redis took
@@ -55,6 +55,11 @@ if MAX_CALLER_DEPTH > 0 then
   local depth = tonumber(redis.call('HGET', P .. 'waiting', caller) or 0)
   if depth >= MAX_CALLER_DEPTH then return { 'full', '', depth, MAX_CALLER_DEPTH } end
 end
+local bytes, most_bytes = #ARGV[9] + #ARGV[8] + RECORD_BYTES, tonumber(ARGV[23])
+if most_bytes > 0 then
+  local held = tonumber(redis.call('HGET', P .. 'bytes', caller) or 0)
+  if held + bytes > most_bytes then return { 'bytes', held, most_bytes } end
+end
 if fingerprint ~= '' then redis.call('SET', KEYS[2], fingerprint .. ' ' .. id, 'PX', ARGV[12]) end
 local record = { 'state', state, 'queue', queue, 'attempt', '0', 'max_attempts', ARGV[4],
   'created_at', int(now), 'timeout', ARGV[6], 'result_ttl', ARGV[7], 'spec', ARGV[9], 'caller', caller }
@@ -83,6 +88,7 @@ if state ~= 'scheduled' then
 end
 redis.call('HSET', KEYS[1], unpack(record))
 count(caller, 1)
+hold(caller, bytes)
 if ARGV[15] ~= '' then
   -- The first job that a process waits for registers it, so that the way of a job
   -- has no heartbeat on it.
@@ -111,7 +117,7 @@ else
     return { 'created', int(now) }
   end
   if not seat(id, queue, caller, now) then return { 'created', int(now), 'held' } end
-  if ARGV[23] and enqueue(23) then return { 'created', int(now), 'enqueued' } end
+  if ARGV[24] and enqueue(24) then return { 'created', int(now), 'enqueued' } end
   redis.call('ZADD', P .. 'outbox', int(now + tonumber(ARGV[13])), id)
 end
 return { 'created', int(now) }

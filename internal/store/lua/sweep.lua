@@ -1,6 +1,7 @@
 -- sweep: takes jobs whose record has expired out of the listings, and looks after the
 -- seats of some callers who have jobs held: a seat whose job is gone, say because a
 -- process of an older Kaa claimed it, would be lost to its caller for ever.
+-- It counts the bytes of records that have expired no more.
 -- It also tells again of webhooks that are due and that nobody has taken, and ends overdue
 -- sessions, whose runners do that sooner.
 -- KEYS expiry, holding, hooks   ARGV most, tombstone
@@ -11,6 +12,7 @@ for _, entry in ipairs(due) do
   redis.call('ZREM', index_key(queue, state), id)
   redis.call('ZREM', KEYS[1], entry)
 end
+give_back(ARGV[1])
 local filled = 0
 for _, entry in ipairs(redis.call('SRANDMEMBER', KEYS[2], 8)) do
   local queue, caller = string.match(entry, '^(%S+) (%S+)$')

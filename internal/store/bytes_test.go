@@ -1,0 +1,93 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/store"
+	"github.com/kaa-run/kaa/internal/testenv"
+)
+
+// TestBytesOfCallers: what a caller's jobs and results take counts until they expire, and
+// beyond its share the caller gets no more, while others do.
+func TestBytesOfCallers(t *testing.T) {
+	t.Parallel()
+	const most = 100_000
+	b := setup(t, store.Config{MaxCallerBytes: most})
+	large := func(n *job.NewJob) { n.Spec.Stdin = strings.Repeat("x", 40_000) }
+	short := func(n *job.NewJob) { n.Job.ResultTTL = 100 * time.Millisecond }
+	isFull := func(change ...func(*job.NewJob)) bool {
+		t.Helper()
+		c, err := b.Create(t.Context(), newJob(append(change, of("a"))...))
+		var full *job.FullError
+		if errors.As(err, &full) {
+			if !full.Bytes || full.Limit != most || full.Depth == 0 || full.Depth > most {
+				t.Errorf("%+v", full)
+			}
+			return true
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Cancel(t.Context(), c.Job.ID); err != nil {
+			t.Error(err)
+		}
+		return false
+	}
+	first, second := b.create(t, newJob(of("a"), large)), b.create(t, newJob(of("a"), large, short))
+	if !isFull(large) {
+		t.Error("a third waits")
+	}
+	if isFull() {
+		t.Error("a small one is refused")
+	}
+	b.create(t, newJob(of("b"), large))
+	if _, err := b.Cancel(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if isFull(large) {
+		t.Error("what was cancelled still counts")
+	}
+	res := job.Outcome{State: job.Completed, Result: &job.Result{Status: job.StatusOK, Stdout: strings.Repeat("y", 90_000)}}
+	if err := b.Finish(t.Context(), b.claim(t, second), res); err != nil {
+		t.Fatal(err)
+	}
+	if !isFull(large) {
+		t.Error("a result does not count")
+	}
+	testenv.Eventually(t, "what has expired does not count", func() bool {
+		if _, err := b.Sweep(t.Context(), 10); err != nil {
+			t.Fatal(err)
+		}
+		return !isFull(large)
+	})
+}
+
+// TestRoomInRedis: no job is accepted that would leave no room for the results of what runs.
+func TestRoomInRedis(t *testing.T) {
+	t.Parallel()
+	rdb := testenv.OwnRedis(t, "--maxmemory", "20mb").Client(t)
+	b := setupOn(t, rdb, store.Config{OneCaller: true})
+	claim := b.claim(t, b.create(t, newJob()))
+	fill := func(name string, size int) {
+		for i := 0; rdb.Set(t.Context(), fmt.Sprint(name, i), strings.Repeat("x", size), 0).Err() == nil; i++ { //nolint:revive // until Redis refuses
+		}
+	}
+	fill("x", 64<<10)
+	if err := rdb.Del(t.Context(), "x0").Err(); err != nil { // so that there is room for a heartbeat
+		t.Fatal(err)
+	}
+	b = setupOn(t, rdb, store.Config{}) // which knows nothing yet
+	if _, err := b.Create(t.Context(), newJob()); !errors.Is(err, job.ErrStoreFull) {
+		t.Errorf("create: %v", err)
+	}
+	full := job.Outcome{State: job.Completed, Result: &job.Result{Status: job.StatusOK, Stdout: strings.Repeat("y", 1<<20)}}
+	fill("y", 1<<10)
+	if err := b.Finish(t.Context(), claim, full); !errors.Is(err, job.ErrStoreFull) || !errors.Is(err, job.ErrUnavailable) {
+		t.Errorf("finish: %v", err)
+	}
+}
