@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/devredis"
 )
 
 func main() {
@@ -80,7 +81,7 @@ func sayVersion(cmd *cobra.Command) {
 }
 
 func process(cmd *cobra.Command) app.Process {
-	return app.Process{Environ: os.Environ(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr()}
+	return app.Process{Environ: os.Environ(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(), Redis: devredis.Start}
 }
 
 func devCommand() *cobra.Command {

@@ -8,8 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
-
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/telemetry"
 )
@@ -44,7 +42,7 @@ type dev struct {
 	*shared
 	api      *apiProcess
 	runner   *runnerProcess
-	embedded *embeddedRedis
+	embedded func() // ends the embedded Redis; nil if there is none
 	files    string // a directory of its own; empty if there is none
 }
 
@@ -67,14 +65,18 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 		environ = environ.With(name, value)
 	}
 	if environ.get("KAA_REDIS_URL") == "" {
-		if d.embedded, err = startEmbeddedRedis(); err != nil {
+		if p.Redis == nil {
+			return nil, errors.New("KAA_REDIS_URL is not set, and this program has no Redis of its own")
+		}
+		var url string
+		if url, d.embedded, err = p.Redis(); err != nil {
 			return nil, err
 		}
-		environ = environ.With("KAA_REDIS_URL", d.embedded.url())
+		environ = environ.With("KAA_REDIS_URL", url)
 		// What nobody else can find, nobody else can use: nor keep when this ends.
 		if environ.get("KAA_BLOB_URL") == "" {
 			if d.files, err = os.MkdirTemp("", "kaa-dev-"); err != nil {
-				d.embedded.close()
+				d.closeRedis()
 				return nil, fmt.Errorf("make a directory for files: %w", err)
 			}
 			environ = environ.With("KAA_BLOB_URL", "file://"+d.files)
@@ -82,7 +84,7 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 	}
 	defer func() {
 		if err != nil {
-			d.embedded.close()
+			d.closeRedis()
 			err = errors.Join(err, d.removeFiles())
 		}
 	}()
@@ -104,10 +106,16 @@ func (d *dev) stop(ctx context.Context) error {
 	stages := append(d.api.stages(), d.runner.stages()...)
 	stages = append(stages, stage{"redis", time.Second, func(context.Context) error {
 		err := d.close()
-		d.embedded.close()
+		d.closeRedis()
 		return errors.Join(err, d.removeFiles())
 	}})
 	return d.shutDown(ctx, stages, slog.Int("active", d.runner.runner.Active()))
+}
+
+func (d *dev) closeRedis() {
+	if d.embedded != nil {
+		d.embedded()
+	}
 }
 
 func (d *dev) removeFiles() error {
@@ -115,51 +123,6 @@ func (d *dev) removeFiles() error {
 		return nil
 	}
 	return os.RemoveAll(d.files)
-}
-
-// embeddedRedis is a Redis inside this process: nothing to install, nothing kept.
-type embeddedRedis struct {
-	server *miniredis.Miniredis
-	stop   chan struct{}
-	done   chan struct{}
-}
-
-func startEmbeddedRedis() (*embeddedRedis, error) {
-	m := miniredis.NewMiniRedis()
-	if err := m.StartAddr("127.0.0.1:0"); err != nil {
-		return nil, fmt.Errorf("start embedded Redis: %w", err)
-	}
-	e := &embeddedRedis{server: m, stop: make(chan struct{}), done: make(chan struct{})}
-	go e.passTime()
-	return e, nil
-}
-
-// passTime makes keys expire: miniredis's clock stands still by itself.
-func (e *embeddedRedis) passTime() {
-	defer close(e.done)
-	t := time.NewTicker(100 * time.Millisecond)
-	defer t.Stop()
-	last := time.Now()
-	for {
-		select {
-		case <-e.stop:
-			return
-		case now := <-t.C:
-			e.server.FastForward(now.Sub(last))
-			last = now
-		}
-	}
-}
-
-func (e *embeddedRedis) url() string { return "redis://" + e.server.Addr() }
-
-func (e *embeddedRedis) close() {
-	if e == nil {
-		return
-	}
-	close(e.stop)
-	<-e.done
-	e.server.Close()
 }
 
 // queueStats counts the queues for the metrics.

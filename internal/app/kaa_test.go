@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/devredis"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
@@ -91,7 +92,7 @@ func (k *kaa) runHurried(main func(context.Context, app.Process) error, hurry <-
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan net.Addr, 1)
 	done := make(chan error, 1)
-	p := app.Process{Environ: k.environ, Stdout: io.Discard, Stderr: k.logs, Ready: func(a net.Addr) { ready <- a }, Hurry: hurry, Periods: k.periods}
+	p := app.Process{Environ: k.environ, Stdout: io.Discard, Stderr: k.logs, Ready: func(a net.Addr) { ready <- a }, Hurry: hurry, Periods: k.periods, Redis: devredis.Start}
 	go func() { done <- main(ctx, p) }()
 	stop = sync.OnceValue(func() error {
 		cancel()

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/devredis"
 )
 
 // on is a writer that calls then each time it has seen a text.
@@ -44,7 +45,7 @@ func runProgram(t *testing.T, environ app.Environment, stdout, stderr io.Writer,
 	defer func() { _ = null.Close() }()
 	// The null device is a character device, as a terminal is: nothing is read of it.
 	o.Stdin = null
-	return app.RunFile(t.Context(), app.Process{Environ: environ, Stdout: stdout, Stderr: stderr}, o)
+	return app.RunFile(t.Context(), app.Process{Environ: environ, Stdout: stdout, Stderr: stderr, Redis: devredis.Start}, o)
 }
 
 // TestRunSignals: output comes while the program runs. The first signal interrupts it, and

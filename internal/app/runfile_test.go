@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/devredis"
 )
 
 // TestRunFile runs programs as `kaa run` does, with an embedded Kaa and against
@@ -66,7 +67,7 @@ func TestRunFile(t *testing.T) {
 				}
 				defer func() { _ = o.Stdin.Close() }()
 				var stdout, stderr safeBuffer
-				err = app.RunFile(t.Context(), app.Process{Environ: environ.With("KAA_MARK", "here"), Stdout: &stdout, Stderr: &stderr}, o)
+				err = app.RunFile(t.Context(), app.Process{Environ: environ.With("KAA_MARK", "here"), Stdout: &stdout, Stderr: &stderr, Redis: devredis.Start}, o)
 				if tt.failed != "" {
 					if err == nil || !strings.Contains(err.Error(), tt.failed) {
 						t.Errorf("err = %v, want …%s…", err, tt.failed)
@@ -107,7 +108,7 @@ func TestRunFileWithoutKaa(t *testing.T) {
 		"no python": {program, app.Environment{"KAA_PYTHON=nowhere"}, "nowhere"},
 	} {
 		var exit app.ExitError
-		err := app.RunFile(t.Context(), app.Process{Environ: tt.environ, Stdout: new(safeBuffer), Stderr: new(safeBuffer)}, app.RunOptions{File: tt.file, Stdin: null})
+		err := app.RunFile(t.Context(), app.Process{Environ: tt.environ, Stdout: new(safeBuffer), Stderr: new(safeBuffer), Redis: devredis.Start}, app.RunOptions{File: tt.file, Stdin: null})
 		if err == nil || errors.As(err, &exit) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}

@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"internal/webhook":     {"internal/job"},
 	"internal/blob":        {"internal/job"},
 	"internal/blob/s3":     {"internal/blob"},
+	"internal/devredis":    nil,
 	"internal/testenv":     nil,
 	"internal/layout":      nil,
 	"test/cases":           nil,
@@ -37,7 +38,7 @@ var allowed = map[string][]string{
 	},
 	"cmd/api":    {"internal/app", "internal/blob/s3"},
 	"cmd/runner": {"internal/app", "internal/blob/s3"},
-	"cmd/kaa":    {"internal/app"},
+	"cmd/kaa":    {"internal/app", "internal/devredis"},
 }
 
 // owners lists who may import the packages that are kept in one place.
@@ -49,6 +50,7 @@ var owners = map[string][]string{
 	"github.com/redis/go-redis/v9":      {"internal/store", "internal/queue", "internal/app", "internal/testenv"},
 	"github.com/prometheus/":            {"internal/telemetry"},
 	"github.com/spf13/cobra":            {"cmd/kaa"},
+	"github.com/alicebob/miniredis":     {"internal/devredis"},
 	"github.com/minio/minio-go/v7":      {"internal/blob/s3"},
 }
 
