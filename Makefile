@@ -10,7 +10,8 @@ BUILD_COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 BUILD_DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null)
 APP     := github.com/kaa-run/kaa/internal/app
 STAMP    = -s -w -X $(APP).version=$(BUILD_VERSION) -X $(APP).commit=$(BUILD_COMMIT) -X $(APP).date=$(BUILD_DATE)
-GO_BUILD = CGO_ENABLED=0 GOGC=400 $(GO) build -trimpath -tags nomsgpack -gcflags=all=-dwarf=false -ldflags '$(STAMP)'
+GO_BUILD = CGO_ENABLED=0 GOGC=400 $(GO) build -trimpath -tags nomsgpack -gcflags=all=-dwarf=false \
+	-gcflags='github.com/redis/go-redis/v9=-dwarf=false -l' -ldflags '$(STAMP)'
 
 .PHONY: help run build quick test test-long lint fmt bench clean
 
@@ -22,7 +23,8 @@ run: bin/kaa ## run everything in one process on 127.0.0.1:8080
 
 # On a fresh machine this is what one waits for. gin's MessagePack is not compiled, nor is
 # debug information made that a stripped binary has no place for; the compiler collects
-# garbage less often.
+# garbage less often, and inlines nothing of the Redis client: that is a sixth of all the
+# time, is in every package that uses the client, and no round trip to Redis shows it.
 .PHONY: bin/kaa
 bin/kaa:
 	@mkdir -p bin

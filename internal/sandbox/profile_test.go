@@ -50,7 +50,8 @@ func TestContainerProfile(t *testing.T) {
 		"ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "bpf", "perf_event_open", "userfaultfd", "keyctl",
 		"add_key", "request_key", "io_uring_setup", "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load",
 		"reboot", "swapon", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "iopl", "ioperm", "modify_ldt", "syslog", "acct",
-		"quotactl", "open_by_handle_at", "name_to_handle_at", "fsopen", "fsconfig", "fsmount", "chroot", "socket", "socketcall", "personality",
+		"quotactl", "open_by_handle_at", "name_to_handle_at", "fsopen", "fsconfig", "fsmount", "open_tree",
+		"move_mount", "chroot", "socket", "socketcall", "personality",
 	} {
 		if slices.Contains(allowed, name) {
 			t.Errorf("%s is allowed, whatever its arguments", name)
