@@ -248,3 +248,41 @@ while times() == before:
 		t.Error("each execution had a slot of its own")
 	}
 }
+
+// Nor do the numbers of files: a file system that was used is not lent again, also if what was made had no name.
+func TestNothingOfThePreviousInNumbersOfFiles(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(c *interpreter.Config) { c.Size = 1 })
+	const code = `
+import os, tempfile
+print([os.stat(tempfile.mkstemp(dir=where)[1]).st_ino for where in ("/work", "/tmp")])
+for _ in range(7):
+    tempfile.TemporaryFile(dir="/work").write(b"x")
+    for where in "/work", "/tmp":
+        try: os.close(os.open(where, os.O_TMPFILE | os.O_RDWR))
+        except OSError: pass
+`
+	const unnamed = `
+import os
+for where in "/work", "/tmp":
+    try: os.close(os.open(where, os.O_TMPFILE | os.O_RDWR))
+    except OSError: pass
+`
+	found := map[string]bool{}
+	slots := map[int]int{}
+	for range 4 {
+		for range 2 { // of which one is in the slot of the next
+			execute(t, pool, job.Spec{Code: unnamed})
+		}
+		w := acquire(t, pool)
+		res, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample})
+		if err = errors.Join(err, w.Close()); err != nil || res.Status != job.StatusOK {
+			t.Fatal(err, outcome(res), res.Stderr)
+		}
+		slots[w.SlotPid()]++
+		found[res.Stdout] = true
+	}
+	if len(found) != 1 || len(slots) == 4 {
+		t.Errorf("numbers of first files: %v; slots: %v", found, slots)
+	}
+}

@@ -47,7 +47,7 @@ var forbidden = []string{ //nolint:gochecknoglobals // a constant
 
 // absent answer ENOSYS, at which libraries fall back to something older.
 var absent = []string{ //nolint:gochecknoglobals // a constant
-	"clone3", // its flags are in memory, where a filter cannot see them
+	"clone3", "openat2", // their flags are in memory, where a filter cannot see them
 	"io_uring_setup", "io_uring_enter", "io_uring_register", "memfd_secret",
 	// The machine has a number of them for everybody together.
 	"io_setup", "io_destroy", "io_submit", "io_getevents", "io_pgetevents", "io_cancel",
@@ -97,7 +97,7 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 			return nil, nil, err
 		}
 	}
-	slot, err = assemble(info, slices.Concat(refuseUnnamed(info), refuseInts(info, slices.Concat(commands, protocols(unix.AF_INET), protocols(unix.AF_INET6)))),
+	slot, err = assemble(info, slices.Concat(refuseBits(info), refuseUnnamed(info), refuseInts(info, slices.Concat(commands, protocols(unix.AF_INET), protocols(unix.AF_INET6)))),
 		seccomp.SyscallGroup{Names: known(info, refused), Action: refuse(unix.EPERM)},
 		seccomp.SyscallGroup{Names: known(info, missing), Action: refuse(unix.ENOSYS)},
 		// Values are compared as 64 bits, of which the kernel drops the upper half of
@@ -112,11 +112,7 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 			// Its own limits, but not those of a process that supervises it.
 			when("prlimit64", neither(0)...),
 		)},
-		// Huge pages are the machine's, set aside by its operator, and no limit of memory
-		// counts them. Each answer is that of a kernel without: there are none left, and the
-		// flag is unknown.
-		seccomp.SyscallGroup{Action: refuse(unix.ENOMEM), NamesWithCondtions: conditions(info,
-			when("mmap", seccomp.Condition{Argument: 3, Operation: seccomp.BitsSet, Value: unix.MAP_HUGETLB}))},
+		// Huge pages; the answer is that the flag is unknown.
 		seccomp.SyscallGroup{Action: refuse(unix.EINVAL), NamesWithCondtions: conditions(info,
 			when("memfd_create", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: unix.MFD_HUGETLB}),
 			// A supervisor of system calls sees the memory of others.
@@ -125,10 +121,6 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 			// Whether it would have to wait for the disk: whether others have read it.
 			when("preadv2", seccomp.Condition{Argument: 5, Operation: seccomp.BitsSet, Value: unix.RWF_NOWAIT}),
 			when("pwritev2", seccomp.Condition{Argument: 5, Operation: seccomp.BitsSet, Value: unix.RWF_NOWAIT}),
-			// Urgent data, which Unix sockets have learnt late and not well. What the socket is, a
-			// filter does not see.
-			when("sendto", seccomp.Condition{Argument: 3, Operation: seccomp.BitsSet, Value: unix.MSG_OOB}),
-			when("sendmsg", seccomp.Condition{Argument: 2, Operation: seccomp.BitsSet, Value: unix.MSG_OOB}),
 			when("sendmmsg", seccomp.Condition{Argument: 3, Operation: seccomp.BitsSet, Value: unix.MSG_OOB}))},
 		sockets(info, level))
 	return slot, worker, err
@@ -247,6 +239,32 @@ var commands = []intRule{ //nolint:gochecknoglobals // a constant
 	{"syncfs", done, nil},
 }
 
+// bitRule refuses a call if a bit of an argument is set, and allows it otherwise.
+type bitRule struct {
+	call          string
+	argument, bit uint32
+	code          unix.Errno
+}
+
+// bits come first: these calls are frequent, and the kernel carries the program out for each
+// of them, as far as it takes.
+var bits = []bitRule{ //nolint:gochecknoglobals // a constant
+	// Files without a name leave no trace but in the numbers of later files, so a slot would not
+	// know that its file systems have been used. Libraries take one with a name then.
+	{"openat", 2, nameless, unix.EOPNOTSUPP},
+	{"open", 1, nameless, unix.EOPNOTSUPP},
+	// Huge pages are the machine's, set aside by its operator, and no limit of memory
+	// counts them. The answer is that of a kernel without: there are none left.
+	{"mmap", 3, unix.MAP_HUGETLB, unix.ENOMEM},
+	// Urgent data, which Unix sockets have learnt late and not well. What the socket is, a
+	// filter does not see.
+	{"sendto", 3, unix.MSG_OOB, unix.EOPNOTSUPP},
+	{"sendmsg", 2, unix.MSG_OOB, unix.EOPNOTSUPP},
+}
+
+// nameless is what O_TMPFILE has beside O_DIRECTORY.
+const nameless = unix.O_TMPFILE &^ unix.O_DIRECTORY
+
 // done is in the place of an error where nothing is done and nothing is wrong.
 const done = unix.Errno(0)
 
@@ -272,6 +290,24 @@ const (
 	ipv6FlowLabelManager = 32
 	tcpAOAddKey          = 38
 )
+
+// refuseBits answers the calls of bits.
+func refuseBits(info *arch.Info) []bpf.Instruction {
+	program := []bpf.Instruction{bpf.LoadAbsolute{Off: offsetNumber, Size: 4}}
+	for _, rule := range bits {
+		number, ok := info.SyscallNames[rule.call]
+		if !ok {
+			continue
+		}
+		program = append(program,
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(number), SkipTrue: 4}, //nolint:gosec // some hundred
+			bpf.LoadAbsolute{Off: offsetArgument + sizeArgument*rule.argument, Size: 4},
+			bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: rule.bit, SkipTrue: 1},
+			bpf.RetConstant{Val: uint32(refuse(rule.code))},
+			bpf.RetConstant{Val: uint32(seccomp.ActionAllow)})
+	}
+	return program
+}
 
 // refuseUnnamed answers ENOSYS to numbers that have no name, though younger ones have.
 func refuseUnnamed(info *arch.Info) []bpf.Instruction {
