@@ -80,7 +80,7 @@ func closePool(ctx context.Context, pool *interpreter.Pool) error {
 func (c *Config) interpreters(level sandbox.Level) interpreter.Config {
 	return interpreter.Config{
 		Runtimes: c.interpreterRuntimes(), Sandbox: level, Size: c.Parked, Dir: c.WorkDir,
-		Quota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), Grace: c.KillGrace, PassEnv: c.PassEnvs, PlainStack: c.PlainStack,
+		OutputMemory: outputMemory(), Quota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), Grace: c.KillGrace, PassEnv: c.PassEnvs, PlainStack: c.PlainStack,
 	}
 }
 

@@ -60,6 +60,9 @@ type Config struct {
 	// MaxQuota is the most that an execution can be given; at least Quota. It has to be
 	// known when workers are parked, since they can lower their limits only.
 	MaxQuota job.Quota
+	// OutputMemory is how much memory what is kept of output may take, of all executions
+	// together; 0 is no limit. Beyond it less is kept of large outputs.
+	OutputMemory int64
 	// Grace is the time between SIGINT and SIGKILL. Default 2 s.
 	Grace time.Duration
 	// StartTimeout bounds how long a zygote may take to import what it preloads, and a

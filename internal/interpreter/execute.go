@@ -53,7 +53,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 		quota = w.pool.cfg.Quota
 	}
 	r := &run{
-		w: w, quota: quota, journal: newJournal(quota),
+		w: w, quota: quota, journal: w.newJournal(quota),
 		frames: make(chan event, followRoom), pumps: newGoroutines(),
 	}
 	if ctx.Err() != nil {

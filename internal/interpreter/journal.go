@@ -48,9 +48,45 @@ func (k pieceKind) name() string {
 	return "stdout"
 }
 
-func newJournal(quota job.Quota) *journal {
+func newJournal(quota job.Quota, room *room) *journal {
 	budget := int(quota.OutputBytes)
-	return &journal{streams: [2]*capture{newCapture(budget), newCapture(budget)}, shown: newResults(quota.ValueBytes())}
+	j := &journal{streams: [2]*capture{newCapture(budget), newCapture(budget)}, shown: newResults(quota.ValueBytes())}
+	for _, c := range j.streams {
+		c.room = room
+	}
+	return j
+}
+
+// newJournal makes that of an execution. What the one before it has taken of the room for
+// output is given back: it is written by now.
+func (w *Worker) newJournal(quota job.Quota) *journal {
+	j := newJournal(quota, w.pool.room)
+	w.keepJournal(j)
+	return j
+}
+
+func (w *Worker) keepJournal(j *journal) {
+	if before := w.journal.Swap(j); before != nil {
+		before.mu.Lock()
+		defer before.mu.Unlock()
+		for _, c := range before.streams {
+			c.giveRoom()
+		}
+	}
+}
+
+// shortened returns what was kept of each stream at most, if the runner had no room for as
+// much as the budget; else 0.
+func (j *journal) shortened() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	least := int64(0)
+	for _, c := range j.streams {
+		if kept := int64(c.headMax + c.tailMax); kept < int64(c.budget) && c.total > kept {
+			least = max(least, kept)
+		}
+	}
+	return least
 }
 
 // stream is what takes the bytes of a stream.

@@ -2,7 +2,9 @@ package interpreter
 
 import (
 	"bytes"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/kaa-run/kaa/internal/job"
@@ -12,21 +14,59 @@ import (
 // and counts what it drops between them. It grows with what it is given, so that
 // a small output costs little, and never beyond the budget.
 type capture struct {
-	headMax, tailMax int
+	budget           int
+	headMax, tailMax int // parts of it; less if there was no room
 	head, tail       []byte
 	at               int // where the oldest byte of a full tail is
 	total            int64
+	room             *room // that it takes what it grows by from; nil for any
+	taken            int64
 }
+
+// room is how much memory the output of all executions together may take. Methods are safe for
+// concurrent use, and on nil.
+type room struct{ left atomic.Int64 }
+
+// newRoom makes one of so many bytes; nil, for any number, if that is not above 0.
+func newRoom(size int64) *room {
+	if size <= 0 {
+		return nil
+	}
+	r := new(room)
+	r.left.Store(size)
+	return r
+}
+
+func (r *room) take(n int64) bool {
+	if r == nil || n <= 0 {
+		return true
+	}
+	if r.left.Add(-n) < 0 {
+		r.left.Add(n)
+		return false
+	}
+	return true
+}
+
+func (r *room) give(n int64) {
+	if r != nil {
+		r.left.Add(n)
+	}
+}
+
+// free is what any output may take although there is no room: what most executions write.
+const free = 16 << 10
 
 func newCapture(budget int) *capture {
 	head := budget / 2
-	return &capture{headMax: head, tailMax: budget - head}
+	return &capture{budget: budget, headMax: head, tailMax: budget - head}
 }
 
 // Write never fails.
 func (c *capture) Write(p []byte) (int, error) {
 	n := len(p)
 	c.total += int64(n)
+	c.makeRoom(len(p))
 	if room := c.headMax - len(c.head); room > 0 {
 		take := min(room, len(p))
 		c.head = appendWithin(c.head, p[:take], c.headMax)
@@ -48,10 +88,53 @@ func (c *capture) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// appendWithin is append with a capacity that doubles but never exceeds most.
+// makeRoom takes the room for n bytes more, or lowers the budget to what there is room for.
+func (c *capture) makeRoom(n int) {
+	if c.room == nil {
+		return
+	}
+	head := min(n, max(0, c.headMax-len(c.head)))
+	if more := grownBy(c.head, head, c.headMax); !c.takeRoom(more) {
+		c.headMax = min(c.headMax, max(cap(c.head), free/2))
+		head = min(head, max(0, c.headMax-len(c.head)))
+	}
+	if more := grownBy(c.tail, min(n-head, c.tailMax-len(c.tail)), c.tailMax); !c.takeRoom(more) {
+		c.tailMax = min(c.tailMax, max(cap(c.tail), free/2))
+	}
+}
+
+func (c *capture) takeRoom(n int) bool {
+	if n <= free/2 && c.taken == 0 {
+		return true
+	}
+	if !c.room.take(int64(n)) {
+		return false
+	}
+	c.taken += int64(n)
+	return true
+}
+
+// giveRoom gives back what was taken. What is kept must not be used any more.
+func (c *capture) giveRoom() {
+	c.room.give(c.taken)
+	c.taken = 0
+}
+
+// capacity is that of a buffer for so many bytes, of a budget. It grows by four times, so that
+// what it has outgrown is little.
+func capacity(b []byte, need, most int) int {
+	if need <= cap(b) {
+		return cap(b)
+	}
+	return min(max(need, 4*cap(b), 512), most)
+}
+
+func grownBy(b []byte, n, most int) int { return capacity(b, len(b)+max(n, 0), most) - cap(b) }
+
+// appendWithin is append with a capacity that never exceeds most.
 func appendWithin(b, p []byte, most int) []byte {
 	if need := len(b) + len(p); need > cap(b) {
-		grown := make([]byte, len(b), min(max(need, 2*cap(b), 512), most))
+		grown := make([]byte, len(b), capacity(b, need, most))
 		copy(grown, b)
 		b = grown
 	}
@@ -96,15 +179,24 @@ func (c *capture) kept() keptText {
 		}
 		return keptText{head: append(append(make([]byte, 0, len(c.head)+len(c.tail)), c.head...), c.tail...)}
 	}
-	tail := make([]byte, 0, len(c.tail))
-	tail = append(append(tail, c.tail[c.at:]...), c.tail[:c.at]...)
-	head := c.head
+	c.straighten()
+	head, tail := c.head, c.tail
 	if isLong {
 		head, tail = jsonStart(head, inJSON*c.headMax), jsonEnd(tail, inJSON*c.tailMax)
 	}
 	k := keptText{head: trimEnd(head), tail: trimStart(tail)}
 	k.dropped = c.total - int64(len(k.head)) - int64(len(k.tail))
 	return k
+}
+
+// straighten puts the oldest byte of the tail first, in place: it may be large.
+func (c *capture) straighten() {
+	if c.at != 0 {
+		slices.Reverse(c.tail[:c.at])
+		slices.Reverse(c.tail[c.at:])
+		slices.Reverse(c.tail)
+		c.at = 0
+	}
 }
 
 const (
@@ -190,10 +282,29 @@ func jsonEnd(text []byte, most int) []byte {
 // String returns it with a note of what was dropped. Each byte that is not UTF-8 reads as
 // U+FFFD.
 func (k keptText) String() string {
-	if k.dropped == 0 {
-		return validText(string(k.head))
+	var b strings.Builder
+	note := ""
+	if k.dropped > 0 {
+		note = job.DroppedNote(k.dropped)
 	}
-	return validText(string(k.head)) + job.DroppedNote(k.dropped) + validText(string(k.tail))
+	b.Grow(int(validLen(k.head)+validLen(k.tail)) + len(note)) // once, since it may be much
+	writeValid(&b, k.head)
+	b.WriteString(note)
+	writeValid(&b, k.tail)
+	return b.String()
+}
+
+// writeValid writes text with U+FFFD for each byte that is not UTF-8.
+func writeValid(b *strings.Builder, text []byte) {
+	if utf8.Valid(text) {
+		b.Write(text)
+		return
+	}
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		b.WriteRune(r)
+		text = text[size:]
+	}
 }
 
 // between returns how many bytes of String are of those from one place of the stream to

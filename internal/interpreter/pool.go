@@ -28,6 +28,7 @@ type Pool struct {
 	owners  *owners
 	stocks  []*stock  // by runtime, the default one first
 	buffers sync.Pool // of *[]byte
+	room    *room
 	// processes is what RLIMIT_NPROC allows where it counts more than one sandbox.
 	others int
 
@@ -58,7 +59,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, spawner: newSpawner(), owners: newOwners(cfg.Sandbox), all: map[*Worker]struct{}{}, closeDone: make(chan struct{}), unrehearsed: make(chan struct{}, 1)}
+	p := &Pool{cfg: cfg, spawner: newSpawner(), owners: newOwners(cfg.Sandbox), all: map[*Worker]struct{}{}, closeDone: make(chan struct{}), unrehearsed: make(chan struct{}, 1), room: newRoom(cfg.OutputMemory)}
 	p.buffers.New = func() any { return new(make([]byte, bufferSize)) }
 	for i, rt := range cfg.Runtimes {
 		st, err := p.newStock(ctx, rt, i == 0)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 
 	"github.com/kaa-run/kaa/internal/job"
@@ -116,6 +117,19 @@ type frame struct {
 	Prompt  string `json:"prompt"`
 }
 
+// What our script sends of an error at most, in bytes: errors.py counts characters.
+const (
+	maxName = 4 * 256
+	maxText = 4 * 32 << 10
+)
+
+// clip cuts a text that is longer than our script's, so one that the code has sent.
+func clip(text *string, most int) {
+	if len(*text) > most {
+		*text = strings.Clone(strings.ToValidUTF8((*text)[:most], ""))
+	}
+}
+
 // decodeFrame reads one line. It accepts only what the protocol allows.
 func decodeFrame(line []byte) (frame, error) {
 	var f frame
@@ -123,6 +137,14 @@ func decodeFrame(line []byte) (frame, error) {
 		// Without the cause: it would quote what the code sent.
 		return frame{}, fmt.Errorf("%w: malformed", errFrame)
 	}
+	if len(line) > maxFrame && f.Type != frameResult { // which alone may be long
+		return frame{}, fmt.Errorf("%w: longer than %d bytes", errFrame, maxFrame)
+	}
+	clip(&f.Name, maxName)
+	clip(&f.Value, maxText)
+	clip(&f.Traceback, maxText)
+	clip(&f.Error, maxText)
+	clip(&f.Layer, maxName)
 	switch f.Type {
 	case frameReady:
 		if f.Version != protocolVersion {

@@ -36,7 +36,12 @@ func (r *run) result() job.Result {
 	if r.status != nil {
 		res.ResultsDropped += r.status.Dropped
 	}
-	res.Note(r.quota)
+	quota := r.quota
+	if kept := r.journal.shortened(); kept > 0 {
+		quota.OutputBytes = kept
+		res.Notices = append(res.Notices, job.Notice{Code: job.NoticeOutput, Message: "the runner had no memory for more output at that moment"})
+	}
+	res.Note(quota)
 	var limit, value string
 	if r.status == nil {
 		limit, value = r.limitExceeded()

@@ -99,7 +99,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 		quota.ResultBytes = spec.Quota.ResultBytes
 	}
 	r := &run{
-		w: w, quota: quota, journal: newJournal(quota),
+		w: w, quota: quota, journal: w.newJournal(quota),
 		frames: make(chan event, followRoom), pumps: newGoroutines(), lasting: true,
 	}
 	if ctx.Err() != nil {

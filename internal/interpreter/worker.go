@@ -56,6 +56,8 @@ type Worker struct {
 	end     *workerEnd    // valid after exited; nil if its slot ended with it
 	answers chan message  // the slot's other words
 
+	journal atomic.Pointer[journal] // of the last execution
+
 	leaving atomic.Bool // it has said its last word
 
 	rehearsals int        // steps that it may rehearse; guarded by stock.mu once it is parked
@@ -280,6 +282,7 @@ func (w *Worker) Close() error {
 		w.endProcesses()
 		w.executing.Wait() // it reads from our ends of the pipes
 		w.closeFiles()
+		w.keepJournal(nil)
 		w.files.close()
 		if err := w.leave(); err != nil {
 			w.closeErr = fmt.Errorf("close worker %s: %w", w.id, err)

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -40,6 +39,11 @@ func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Clai
 // Finish records how a claim's attempt ended. job.ErrStale means that the claim
 // has been lost and nothing was written.
 func (s *Store) Finish(ctx context.Context, c job.Claim, o job.Outcome) error {
+	done, err := s.awaitTurn(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer done()
 	result, err := resultOf(o)
 	if err != nil {
 		return err
@@ -52,13 +56,11 @@ func resultOf(o job.Outcome) ([]byte, error) {
 	if o.Result == nil {
 		return o.Data, nil
 	}
-	var result bytes.Buffer
-	enc := json.NewEncoder(&result)
-	enc.SetEscapeHTML(false) // six bytes for one, in results that are HTML
-	if err := enc.Encode(o.Result); err != nil {
+	result, err := encodeResult(o.Result)
+	if err != nil {
 		return nil, fmt.Errorf("finish job: encode result: %w", err)
 	}
-	return result.Bytes(), nil
+	return result, nil
 }
 
 // GiveBack ends an attempt that the runner could not carry through: the job is

@@ -169,6 +169,11 @@ func sessionClaim(r reply, session, runner string) (*job.Claim, error) {
 // the session has to do next; nil if there is nothing. ask says that there may be, but
 // that it has to be asked for with NextInSession.
 func (s *Store) FinishInSession(ctx context.Context, c job.Claim, o job.Outcome) (next *job.Claim, ask bool, err error) {
+	done, err := s.awaitTurn(ctx, o)
+	if err != nil {
+		return nil, false, err
+	}
+	defer done()
 	result, err := resultOf(o)
 	if err != nil {
 		return nil, false, err

@@ -154,6 +154,7 @@ type Store struct {
 	cfg     Config
 	scripts scripts
 	memory  memory
+	large   chan struct{} // has a token for each large result that is being written
 }
 
 type scripts struct {
@@ -170,7 +171,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 	script := func(name string) *redis.Script {
 		return redis.NewScript(constants(cfg) + needed(common, functions, readLua(name)))
 	}
-	return &Store{rdb: rdb, cfg: cfg, scripts: scripts{
+	return &Store{rdb: rdb, cfg: cfg, large: make(chan struct{}, largeAtOnce), scripts: scripts{
 		create: script("create"), due: script("due"), enqueued: script("enqueued"),
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
 		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),

@@ -1,0 +1,95 @@
+package sandbox
+
+import (
+	"io/fs"
+	"math"
+	"path"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Ceilings are what this process and all that it starts may have together: 0 where nothing
+// says.
+type Ceilings struct {
+	Memory    int64 // bytes
+	Processes int64 // and threads
+	Files     int64 // open at once
+	// What Processes and Files follow from, as an operator knows it.
+	ProcessesOf, FilesOf string
+}
+
+// OwnCeilings reads them: of the control group of this process and those around it, of
+// either version; of its user; and of the machine.
+func OwnCeilings(root fs.FS) Ceilings {
+	c := Ceilings{Memory: groupLimit(root, "memory", "memory.max", "memory.limit_in_bytes")}
+	lower := func(to *int64, of *string, value int64, name string) {
+		if value > 0 && (*to == 0 || value < *to) {
+			*to, *of = value, name
+		}
+	}
+	lower(&c.Processes, &c.ProcessesOf, groupLimit(root, "pids", "pids.max", "pids.max"), "pids.max of the control group")
+	lower(&c.Processes, &c.ProcessesOf, number(root, "proc/sys/kernel/pid_max"), "sysctl kernel.pid_max")
+	lower(&c.Processes, &c.ProcessesOf, number(root, "proc/sys/kernel/threads-max"), "sysctl kernel.threads-max")
+	lower(&c.Files, &c.FilesOf, number(root, "proc/sys/fs/file-max"), "sysctl fs.file-max")
+	return c
+}
+
+// OfUser lowers them to what the user of this process may have, unless it is root, whom the
+// kernel does not count.
+func (c Ceilings) OfUser() Ceilings {
+	var limit unix.Rlimit
+	if unix.Geteuid() == 0 || unix.Getrlimit(unix.RLIMIT_NPROC, &limit) != nil || limit.Cur > math.MaxInt64 {
+		return c
+	}
+	if n := int64(limit.Cur); n > 0 && (c.Processes == 0 || n < c.Processes) { //nolint:gosec // it is not above
+		c.Processes, c.ProcessesOf = n, "RLIMIT_NPROC of the user"
+	}
+	return c
+}
+
+// number reads a file with one number; 0 if there is none, or one that no machine has.
+func number(root fs.FS, name string) int64 {
+	text, err := fs.ReadFile(root, name)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil || n >= 1<<50 { // "max", or what version 1 says for it
+		return 0
+	}
+	return n
+}
+
+// groupLimit returns the lowest limit of the control group and those around it.
+func groupLimit(root fs.FS, controller, file2, file1 string) int64 {
+	text, err := fs.ReadFile(root, "proc/self/cgroup")
+	if err != nil {
+		return 0
+	}
+	lowest := int64(0)
+	look := func(mount, group, file string) {
+		for {
+			if n := number(root, path.Join(mount, group, file)); n > 0 && (lowest == 0 || n < lowest) {
+				lowest = n
+			}
+			if group == "/" || group == "." || group == "" {
+				return
+			}
+			group = path.Dir(group) // in a container only what is mounted is there
+		}
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		switch {
+		case len(fields) < 3:
+		case fields[1] == "":
+			look("sys/fs/cgroup", fields[2], file2)
+			look("sys/fs/cgroup/unified", fields[2], file2)
+		case strings.Contains(","+fields[1]+",", ","+controller+","):
+			look("sys/fs/cgroup/"+controller, fields[2], file1)
+		}
+	}
+	return lowest
+}
