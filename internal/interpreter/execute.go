@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,6 +35,8 @@ type run struct {
 	aborted  bool   // Close came in between
 	exceeded string // the limit for which the watchdog ended it
 	lasting  bool   // the worker is to be used again
+	// lenient: the code has been interrupted, and may use all processors until its grace ends.
+	lenient  atomic.Bool
 	requests requests
 }
 
@@ -151,6 +154,7 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 		if !r.requests.any() && unread(r.w.control) && (!r.lasting || !r.awaitRead()) {
 			return true // no code has begun, so there is none to be gentle with
 		}
+		r.lenient.Store(true)
 		r.w.interrupt()
 		timeout.C, done = nil, nil
 		grace = newTimer(r.w.pool.cfg.Grace)

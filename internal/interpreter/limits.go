@@ -51,8 +51,8 @@ func (w *Worker) limit(q job.Quota) error {
 }
 
 // watchLimits looks after the limits that the kernel does not keep here: processor
-// time of all processes together, and without control groups memory. The channel
-// gets the name of one that was exceeded.
+// time of all processes together, and without control groups memory and the share of
+// processors. The channel gets the name of one that was exceeded.
 func (r *run) watchLimits() (<-chan string, func()) {
 	group := r.w.slot.group
 	if group != nil && r.quota.CPUTime == 0 {
@@ -60,21 +60,24 @@ func (r *run) watchLimits() (<-chan string, func()) {
 	}
 	exceeded, stop := make(chan string, 1), make(chan struct{})
 	used := group.CPUMicros
-	if r.lasting { // the kernel's limit of a process would be for all executions together
+	if r.lasting || group == nil { // the kernel's limit of a process would be for all executions together
 		used = r.w.cpuMicros
 	}
-	before := r.cpuMicros
+	w := watch{r: r, used: used, last: r.cpuMicros}
+	if group == nil && r.w.kin() == nil { // copies would stand still with it
+		w.share = newThrottle(r.quota)
+	}
 	// Most executions end before the first look, and then it takes no goroutine.
 	r.pumps.begin()
 	timer := time.AfterFunc(firstLook, func() {
 		defer r.pumps.end()
+		defer w.hold(false)
+		if group == nil && !r.lasting {
+			w.last = used() // to look before would cost every execution more than this is worth
+		}
 		for {
-			switch {
-			case r.quota.CPUTime > 0 && used()-before > r.quota.CPUTime.Microseconds():
-				exceeded <- cpuExceeded
-				return
-			case group == nil && r.w.slot.memory() > r.quota.MemoryBytes:
-				exceeded <- memoryExceeded
+			if name := w.look(); name != "" {
+				exceeded <- name
 				return
 			}
 			select {
@@ -89,6 +92,50 @@ func (r *run) watchLimits() (<-chan string, func()) {
 		if timer.Stop() {
 			r.pumps.end()
 		}
+	}
+}
+
+// watch is what is known between looks at the limits of a run.
+type watch struct {
+	r     *run
+	used  func() int64 // processor time in microseconds
+	last  int64        // what it was
+	spent int64        // by the execution
+	share *throttle
+	held  bool // the processes stand still
+}
+
+// look returns the name of a limit that was exceeded.
+func (w *watch) look() string {
+	q, group := w.r.quota, w.r.w.slot.group
+	if q.CPUTime > 0 || w.share != nil {
+		now := w.used()
+		w.spent += max(0, now-w.last) // it sinks when processes end for which nobody waits
+		w.last = now
+	}
+	if w.share != nil {
+		over := w.share.over(time.Now(), time.Duration(w.spent)*time.Microsecond)
+		w.hold(over && !w.r.lenient.Load())
+	}
+	switch {
+	case q.CPUTime > 0 && w.spent > q.CPUTime.Microseconds():
+		return cpuExceeded
+	case group == nil && w.r.w.slot.memory() > q.MemoryBytes:
+		return memoryExceeded
+	}
+	return ""
+}
+
+// hold has the processes stand still, or go on.
+func (w *watch) hold(still bool) {
+	if still == w.held {
+		return
+	}
+	w.held = still
+	if still {
+		w.r.w.tell("S")
+	} else {
+		w.r.w.tell("G")
 	}
 }
 
@@ -132,9 +179,9 @@ func (s *slot) memory() int64 {
 }
 
 // cpuOf returns the processor time of what runs in a slot, in microseconds, and of what
-// has run and was waited for.
+// has run and was waited for, by the slot itself too: code can leave its processes to it.
 func cpuOf(slot int) int64 {
-	return cpuBelow(slot)
+	return cpuOfChildren(slot)
 }
 
 // cpuOfChildren is the same without what the process itself has used.

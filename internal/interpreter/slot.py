@@ -24,7 +24,9 @@ import signal
 import struct
 
 SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
+SIGSTOP, SIGCONT = int(signal.SIGSTOP), int(signal.SIGCONT)
 CHILD = (int(signal.SIGCHLD),)
+MOST_HELD = 10000  # processes
 # Why the program comes back. 0 is the worker, in its own process, and so is AWAITED.
 COMMAND, ENDED, TOUCHED, GONE, AWAITED, SOME, NOBODY = range(1, 8)
 MOST = 16 << 10  # bytes of a command; paths are the most of it
@@ -292,6 +294,10 @@ class Slot:
                 self.end_worker()
         elif command == b"I":
             signal_group(self.state.pid, SIGINT)
+        elif command == b"S":
+            self.hold()
+        elif command == b"G":
+            self.go_on()
         elif command == b"P":
             self.channel.send({"type": "ok"})
         elif command == b"R":
@@ -303,6 +309,35 @@ class Slot:
         elif command == b"A":
             self.begin_family()
         return "wait"
+
+    def hold(self):
+        """Have everything that descends from the worker, and the worker, stand still."""
+        if not self.state.pid:
+            return
+        self.spent = True  # this is known here, and other workers must not know
+        self.state.special = 1
+        self.still = {pid for pid in family.descendants(self.own_pid) if stands_still(pid)}  # of the code's will
+        if self.strict:
+            seal.libc.kill(-1, SIGSTOP)  # in one step, so that none of them can wake another
+            return
+        held = set()
+        while True:
+            new = [pid for pid in family.descendants(self.own_pid) if pid not in held]
+            if not new or len(held) > MOST_HELD:
+                return
+            held.update(new)
+            for pid in new:
+                family.signal_one(pid, SIGSTOP)
+
+    def go_on(self):
+        if not self.state.pid:
+            return
+        if self.strict and not self.still:
+            seal.libc.kill(-1, SIGCONT)
+            return
+        for pid in family.descendants(self.own_pid):
+            if pid not in self.still:
+                family.signal_one(pid, SIGCONT)
 
     def end_worker(self):
         """Say that nothing is left of the worker but its files. What else there is to say is in the report."""
@@ -424,6 +459,14 @@ class Slot:
             repl_worker.main(seal.Confinement.CONTROL, seal.set_limits, awaited)
         finally:
             os._exit(70)
+
+
+def stands_still(pid):
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return file.read().rpartition(b") ")[2][:1] == b"T"
+    except OSError:
+        return False
 
 
 def signal_fd(signals):

@@ -22,6 +22,8 @@ a fork is what a fork costs:
     X dir tmp + the same                       the same, with the files of the last one
     I                                          SIGINT to the worker's process group
     K                                          the end of everything in the sandbox
+    S                                          everything in the sandbox stands still
+    G                                          and goes on
     R size=bytes                               change the options of its file systems
     P                                          answer once all before it is done
     A 0                                        the worker will be copied: see family.py
