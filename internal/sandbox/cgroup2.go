@@ -36,6 +36,9 @@ func newGroups2(self map[string]string, root, name string) (*Groups, error) {
 	}
 	var errs []error
 	for _, b := range bases(root, path) {
+		if os.Geteuid() == 0 {
+			openWay(root, b.dir)
+		}
 		g, err := b.groups(name)
 		if err == nil {
 			return g, nil
@@ -150,6 +153,23 @@ func offered(dir string) (use, missing []string, err error) {
 		return nil, nil, fmt.Errorf("%s has no memory controller, only %q", dir, has)
 	}
 	return use, missing, nil
+}
+
+// openWay has the groups on the way to dir pass on what is wanted. systemd does that for what
+// its units ask for, or have delegated to them, only. While there is a group of ours that has
+// a controller, the kernel lets nobody take it away. What cannot be had will show.
+func openWay(root, dir string) {
+	rest, err := filepath.Rel(root, dir)
+	if err != nil || rest == "." {
+		return
+	}
+	at := root
+	for part := range strings.SplitSeq(rest, "/") {
+		for _, controller := range wanted2() {
+			_ = enable(at, []string{controller})
+		}
+		at = filepath.Join(at, part)
+	}
 }
 
 // passOn lets the groups in b have controllers. For that b must have no processes, so they

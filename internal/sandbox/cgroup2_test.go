@@ -126,6 +126,20 @@ func TestEnable(t *testing.T) {
 	}
 }
 
+// TestOpenWay: all groups above are opened, and the own one is not.
+func TestOpenWay(t *testing.T) {
+	t.Parallel()
+	root := fakeTree(t, "/a.slice", "/a.slice/b.service")
+	openWay(root, filepath.Join(root, "a.slice/b.service"))
+	for dir, want := range map[string]string{"/": "+cpu", "/a.slice": "+cpu", "/a.slice/b.service": ""} {
+		got, err := os.ReadFile(filepath.Join(root, dir, "cgroup.subtree_control"))
+		// The file of a kernel would list what was added; this one begins with what was written last.
+		if err != nil || !strings.HasPrefix(string(got), want) || want == "" && len(got) > 0 {
+			t.Errorf("%s passes on %q, %v; want %q", dir, got, err, want)
+		}
+	}
+}
+
 func TestMoveAll(t *testing.T) {
 	t.Parallel()
 	root := fakeTree(t, "/runner")
