@@ -1,0 +1,56 @@
+"""Tests of how repl_worker.py seeds numpy's generator. See test_repl_worker.py."""
+
+import ctypes
+import importlib.util
+import os
+import types
+import unittest
+
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "repl_worker.py")
+
+
+class Generator:
+    """Stands for numpy.random, with a state in memory, and says what it is."""
+
+    def __init__(self, said=(), **more):
+        self.words = (ctypes.c_uint32 * 625)(*range(625))
+        self.said, self.more, self.seeds = said, more, 0
+        place = types.SimpleNamespace(state_address=ctypes.addressof(self.words))
+        self.mtrand = types.SimpleNamespace(_rand=types.SimpleNamespace(_bit_generator=types.SimpleNamespace(ctypes=place)))
+
+    def seed(self):
+        self.seeds += 1
+
+    def get_state(self, legacy):
+        words = list(self.said or self.words)
+        return dict({"bit_generator": "MT19937", "has_gauss": 0, "state": {"key": words[:-1], "pos": words[-1]}}, **self.more)
+
+
+class SeedTest(unittest.TestCase):
+    def setUp(self):
+        spec = importlib.util.spec_from_file_location("worker", SCRIPT)
+        self.script = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.script)
+
+    def test_the_state_is_replaced(self):
+        numpy = Generator()
+        seed = self.script.numpy_seed(numpy)
+        self.assertNotEqual(seed, numpy.seed)
+        before = list(numpy.words)
+        seed()
+        after = list(numpy.words)
+        self.assertGreater(sum(a != b for a, b in zip(before[:624], after)), 600)
+        self.assertEqual((before[624], after[624]), (624, 624))
+
+    def test_what_is_not_as_expected_is_left_to_numpy(self):
+        class Old:
+            def seed(self):
+                pass
+
+        for other in Generator(said=[1] * 625), Generator(bit_generator="PCG64"), Generator(has_gauss=1), Old():
+            with self.subTest(other=other):
+                self.assertEqual(self.script.numpy_seed(other), other.seed)
+
+
+if __name__ == "__main__":
+    unittest.main()
