@@ -65,3 +65,38 @@ func TestOutputSchema(t *testing.T) {
 		t.Errorf("required are %v", got)
 	}
 }
+
+// A parameter that is bounded can be wrong, so its operation documents 400.
+func TestBoundedParametersAreRefused(t *testing.T) {
+	t.Parallel()
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct {
+				Name   string
+				Schema map[string]any
+			}
+			Responses map[string]any
+		}
+	}
+	text := call(t, api.New(config(new(fakeStore))), http.MethodGet, "/openapi.json", "").Body.Bytes()
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for path, operations := range doc.Paths {
+		for method, operation := range operations {
+			for _, p := range operation.Parameters {
+				if p.Schema["type"] == "string" && p.Schema["maxLength"] == nil && p.Schema["enum"] == nil && p.Schema["pattern"] == nil {
+					continue
+				}
+				checked++
+				if operation.Responses["400"] == nil {
+					t.Errorf("%s %s: %s may be refused, and 400 is not documented", method, path, p.Name)
+				}
+			}
+		}
+	}
+	if checked < 10 {
+		t.Errorf("only %d parameters are bounded", checked)
+	}
+}

@@ -78,7 +78,7 @@ type listFilesInput struct {
 
 type fileInput struct {
 	ID   string `path:"id" maxLength:"64" doc:"Id of the job."`
-	Path string `path:"path" maxLength:"8192" doc:"Path of the file, percent-encoded. Slashes may stay as they are."`
+	Path string `path:"path" maxLength:"4096" doc:"Path of the file, percent-encoded. Slashes may stay as they are."`
 }
 
 func (s *server) registerFiles() {

@@ -53,12 +53,12 @@ type sessionFilesOutput struct {
 
 type sessionFileInput struct {
 	ID   string `path:"id" maxLength:"64" doc:"Id of the session."`
-	Path string `path:"path" maxLength:"8192" doc:"Path of the file, percent-encoded. Slashes may stay as they are."`
+	Path string `path:"path" maxLength:"4096" doc:"Path of the file, percent-encoded. Slashes may stay as they are."`
 }
 
 type putFileInput struct {
 	ID   string `path:"id" maxLength:"64" doc:"Id of the session."`
-	Path string `path:"path" maxLength:"8192" doc:"Path of the file, percent-encoded. Slashes may stay as they are."`
+	Path string `path:"path" maxLength:"4096" doc:"Path of the file, percent-encoded. Slashes may stay as they are."`
 }
 
 type putFileOutput struct{ Body SessionFileView }

@@ -127,11 +127,11 @@ func (s *server) registerSessions() {
 	}, s.listSessions)
 	register(s, huma.Operation{
 		OperationID: "getSession", Method: http.MethodGet, Path: "/v1/sessions/{id}", Tags: tags,
-		Summary: "Look a session up, for some time also after its end", Errors: []int{401, 404, 429, 503},
+		Summary: "Look a session up, for some time also after its end", Errors: []int{400, 401, 404, 429, 503},
 	}, s.getSession)
 	register(s, huma.Operation{
 		OperationID: "closeSession", Method: http.MethodDelete, Path: "/v1/sessions/{id}", Tags: tags,
-		Summary: "End a session, with all that it executes", Errors: []int{401, 404, 410, 429, 503},
+		Summary: "End a session, with all that it executes", Errors: []int{400, 401, 404, 410, 429, 503},
 	}, s.closeSession)
 	register(s, huma.Operation{
 		OperationID: "interruptSession", Method: http.MethodPost, Path: "/v1/sessions/{id}/interrupt", Tags: tags, DefaultStatus: http.StatusAccepted,
