@@ -51,9 +51,8 @@ func rateProblem(r job.Rate) *Problem {
 var errNoMemory = errors.New("no memory for another body")
 
 // shared is something of which there is so much and no more, and of which each caller takes a
-// part. If it is fair, nobody has more than is left for others: one caller alone gets half of
-// it, and with n of them that take all they can get there is one part in n+1 left. So whoever
-// comes finds some.
+// part. If it is fair, nobody gets more who has more than is left then: one caller alone gets half
+// of it, another half of the rest. So whoever comes finds some.
 type shared struct {
 	mu   sync.Mutex
 	fair bool
@@ -70,7 +69,7 @@ func (s *shared) take(caller string, n, most int64) (taken, limit int64, ok bool
 		if s.used+n > most {
 			return s.used, most, false
 		}
-		if own := s.of[caller]; s.fair && own+n > most-s.used-n {
+		if own := s.of[caller]; s.fair && own+n-1 > most-s.used-n {
 			return own, max(own, (most-s.used+own)/2), false
 		}
 	}

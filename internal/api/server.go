@@ -97,8 +97,9 @@ type Config struct {
 }
 
 type server struct {
-	cfg Config
-	api huma.API
+	cfg  Config
+	fair bool // there are several callers, who share what there is
+	api  huma.API
 	// jobSchema validates the items of a batch.
 	jobSchema *huma.Schema
 	runtimes  *runtimeNames
@@ -151,7 +152,7 @@ func New(cfg Config) http.Handler {
 			fmt.Sprintf("this path takes %s", c.Writer.Header().Get("Allow"))))
 	})
 
-	s := &server{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, batchesAtOnce(runtime.NumCPU(), runtime.GOMAXPROCS(0)))}
+	s := &server{cfg: cfg, fair: fair, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, batchesAtOnce(runtime.NumCPU(), runtime.GOMAXPROCS(0)))}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
 	s.registerSessions()

@@ -175,7 +175,7 @@ func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, e
 	}
 	se.ID = id.String()
 	se, err = s.cfg.Sessions.OpenSession(ctx, job.NewSession{
-		Session: se, Spec: spec, Caller: shortCaller(ctx), Candidates: job.Candidates(runners, se.Runtime),
+		Session: se, Spec: spec, Caller: shortCaller(ctx), Shares: s.fair, Candidates: job.Candidates(runners, se.Runtime),
 	})
 	if err != nil {
 		return nil, err

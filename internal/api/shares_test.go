@@ -17,8 +17,8 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// TestSharesOfKeys: one key takes no more than half of what there is, so that another finds some;
-// two that take all they can leave a third. A key that is alone has all.
+// TestSharesOfKeys: one key takes no more than half of what there is, another half of the rest, and so
+// a third finds some. A key that is alone has all.
 func TestSharesOfKeys(t *testing.T) {
 	t.Parallel()
 	const poll, follow, code = "GET /v1/jobs/x?wait=60s", "GET /v1/jobs/x/events", "too_many_waits"
@@ -40,7 +40,7 @@ func TestSharesOfKeys(t *testing.T) {
 				cfg.Keys = []string{"a", "b", "c"}
 				c := newCallers(t, cfg)
 				defer c.leave()
-				if got, want := fmt.Sprint(c.fill("a", tt.request, tt.code), c.fill("b", tt.request, tt.code), c.fill("c", tt.request, tt.code)), "3 1 1"; got != want {
+				if got, want := fmt.Sprint(c.fill("a", tt.request, tt.code), c.fill("b", tt.request, tt.code), c.fill("c", tt.request, tt.code)), "3 2 1"; got != want {
 					t.Errorf("the first, second and third key get %s, want %s", got, want)
 				}
 			})

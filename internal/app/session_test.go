@@ -259,7 +259,7 @@ func TestSessionEndings(t *testing.T) {
 
 func TestSessionLimits(t *testing.T) {
 	t.Parallel()
-	k := start(t, 1, "KAA_API_KEYS=one,two", "KAA_MAX_SESSIONS=3", "KAA_MAX_SESSIONS_PER_KEY=2", "KAA_SESSION_EVICT_AFTER=1s", "KAA_SESSION_IDLE_TIMEOUT=1m")
+	k := start(t, 1, "KAA_API_KEYS=one,two,three", "KAA_MAX_SESSIONS=3", "KAA_MAX_SESSIONS_PER_KEY=2", "KAA_SESSION_EVICT_AFTER=1s", "KAA_SESSION_IDLE_TIMEOUT=1m")
 	k.key = "one"
 	first, second := k.open(nil), k.open(nil)
 	if a := k.call(http.MethodPost, sessionsPath, nil); a.status != http.StatusTooManyRequests || a.str("code") != "too_many_sessions" || a.str("limit") != "2" {
@@ -282,10 +282,10 @@ func TestSessionLimits(t *testing.T) {
 	if a.status != http.StatusServiceUnavailable || a.str("code") != "sessions_full" || a.header.Get("Retry-After") == "" {
 		t.Errorf("a fourth of a runner: %d %s", a.status, a.raw)
 	}
-	// Once one has been idle for long, it makes place.
+	// Once one has been idle for long, it makes place for a key that has fewer.
 	k.key = "one"
 	k.in(second, "import time\ntime.sleep(1.1)")
-	k.key = "two"
+	k.key = "three"
 	k.open(nil)
 	k.key = "one"
 	k.wantEnded(first, "evicted")

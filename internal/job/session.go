@@ -118,6 +118,7 @@ type NewSession struct {
 	Session Session // with its ID
 	Spec    SessionSpec
 	Caller  string
+	Shares  bool // the runners, with other callers: then it gets no more than is left for them
 	// Candidates are the runners that it may live on.
 	Candidates []Candidate
 }

@@ -36,9 +36,13 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		return job.Session{}, fmt.Errorf("%s: encode spec: %w", op, err)
 	}
 	se := n.Session
+	shares := 0
+	if n.Shares {
+		shares = 1
+	}
 	args := []any{
 		se.ID, cmp.Or(n.Caller, anonymous), se.IdleTimeout.Milliseconds(), se.MaxAge.Milliseconds(), spec, []byte(se.Metadata),
-		s.cfg.TombstoneTTL.Milliseconds(),
+		s.cfg.TombstoneTTL.Milliseconds(), shares,
 	}
 	for _, c := range n.Candidates {
 		args = append(args, c.Runner, c.Most, c.Runtime)

@@ -148,6 +148,17 @@ local function runner_sessions_key(runner) return P .. 'runner:' .. runner .. ':
 local function runner_ready_key(runner) return P .. 'runner:' .. runner .. ':ready' end
 local function caller_sessions_key(caller) return P .. 'sessions:of:' .. caller end
 
+-- over_share says whether a caller that shares runners with others gets a session although it
+-- has more of them there than are free then, if it gets so many more, one after the other.
+local function over_share(caller, more, runners, free)
+  if redis.call('ZCARD', caller_sessions_key(caller)) + more - 1 <= free - more then return false end
+  local own = 0
+  for _, id in ipairs(redis.call('ZRANGE', caller_sessions_key(caller), 0, -1)) do
+    if runners[redis.call('HGET', session_key(id), 'runner')] then own = own + 1 end
+  end
+  return own + more - 1 > free - more, own
+end
+
 local function tell_runner(runner, what, id) redis.call('PUBLISH', P .. 'cancel:' .. runner, what .. ' ' .. id) end
 
 -- turn brings a session's state up to date after what it has to do has changed. With

@@ -1,6 +1,6 @@
 -- open: nothing -> idle, for a session, on the runner with the fewest of them.
 -- KEYS session   ARGV id, caller, idle_timeout, max_age, spec, metadata, tombstone,
---                then per runner that may have it: id, how many it has room for, its runtime
+--                whether it shares the runners with other callers (0 or 1), then per runner that may have it: id, how many it has room for, its runtime
 -- Answers {'opened', now, runner, runtime} | {'full', 'caller' or 'runners', limit} | {'no_runner'}.
 -- It may be sent twice, so its own id counts as opened.
 local id, caller = ARGV[1], ARGV[2]
@@ -12,24 +12,34 @@ end
 if MAX_CALLER_SESSIONS > 0 and redis.call('ZCARD', caller_sessions_key(caller)) >= MAX_CALLER_SESSIONS then
   return { 'full', 'caller', MAX_CALLER_SESSIONS }
 end
-local best, fewest, alive, runtimes = nil, nil, {}, {}
-for i = 8, #ARGV, 3 do
+local best, fewest, alive, runtimes, shared, free = nil, nil, {}, {}, ARGV[8] == '1', 0
+for i = 9, #ARGV, 3 do
   local runner = ARGV[i]
   runtimes[runner] = ARGV[i + 2]
   if redis.call('EXISTS', P .. 'runner:' .. runner) == 1 then
     table.insert(alive, runner)
     local n = redis.call('SCARD', runner_sessions_key(runner))
+    free = free + math.max(0, tonumber(ARGV[i + 1]) - n)
     if n < tonumber(ARGV[i + 1]) and (not fewest or n < fewest) then best, fewest = runner, n end
   end
 end
 if #alive == 0 then return { 'no_runner' } end
+if best and shared then
+  local over, own = over_share(caller, 1, runtimes, free)
+  if over then return { 'full', 'caller', own } end
+end
+-- A caller evicts its own, and where it shares the runners those of callers that have more.
+local function evicts(other)
+  return not shared or other == caller or
+    redis.call('ZCARD', caller_sessions_key(other)) > redis.call('ZCARD', caller_sessions_key(caller)) + 1
+end
 if not best and EVICT_AFTER > 0 then
   -- The one that nobody has used for the longest time has to go, if that is long enough.
   local victim, used = nil, now - EVICT_AFTER
   for _, runner in ipairs(alive) do
     for _, session in ipairs(redis.call('SMEMBERS', runner_sessions_key(runner))) do
-      local f = redis.call('HMGET', session_key(session), 'state', 'last_used')
-      if f[1] == 'idle' and tonumber(f[2]) <= used then best, victim, used = runner, session, tonumber(f[2]) end
+      local f = redis.call('HMGET', session_key(session), 'state', 'last_used', 'caller')
+      if f[1] == 'idle' and tonumber(f[2]) <= used and evicts(f[3]) then best, victim, used = runner, session, tonumber(f[2]) end
     end
   end
   if victim then end_session(victim, 'evicted', 'its place was needed for another one, and it had been idle for long', false, ARGV[7]) end
@@ -37,6 +47,7 @@ end
 if not best then return { 'full', 'runners', 0 } end
 redis.call('HSET', KEYS[1], 'state', 'idle', 'runner', best, 'caller', caller, 'runtime', runtimes[best], 'created_at', int(now),
   'last_used', int(now), 'idle_timeout', ARGV[3], 'max_age', ARGV[4], 'spec', ARGV[5])
+if shared then redis.call('HSET', KEYS[1], 'shares', 1) end
 if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'metadata', ARGV[6]) end
 redis.call('ZADD', SESSIONS_DUE, int(now + math.min(tonumber(ARGV[3]), tonumber(ARGV[4]))), id)
 redis.call('SADD', P .. 'runners', best)
