@@ -34,6 +34,13 @@ type healthOutput struct {
 	}
 }
 
+type readyOutput struct {
+	Body struct {
+		Status   string   `json:"status" enum:"ok"`
+		Warnings []string `json:"warnings,omitempty" doc:"What is wrong with Redis, though it works."`
+	}
+}
+
 func (s *server) registerFleet() {
 	tags := []string{"Operations"}
 	register(s, huma.Operation{
@@ -91,7 +98,7 @@ func healthy() *healthOutput {
 	return out
 }
 
-func (s *server) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+func (s *server) ready(ctx context.Context, _ *struct{}) (*readyOutput, error) {
 	select {
 	case <-s.cfg.Draining:
 		return nil, aboutToStop()
@@ -100,5 +107,14 @@ func (s *server) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) 
 	if err := s.cfg.Fleet.Ready(ctx); err != nil {
 		return nil, fmt.Errorf("ready: %w", err)
 	}
-	return healthy(), nil
+	return readyWith(ctx, s.cfg.Warnings), nil
+}
+
+func readyWith(ctx context.Context, warnings func(context.Context) []string) *readyOutput {
+	out := new(readyOutput)
+	out.Body.Status = healthy().Body.Status
+	if warnings != nil {
+		out.Body.Warnings = warnings(ctx)
+	}
+	return out
 }

@@ -9,7 +9,7 @@ import (
 
 // Probes answers as New's handler does what machines ask of a process that has no API: whether it
 // lives, whether it is ready, and its metrics. It asks for no key.
-func Probes(ready func(context.Context) error, draining <-chan struct{}, metrics http.Handler) http.Handler {
+func Probes(ready func(context.Context) error, warnings func(context.Context) []string, draining <-chan struct{}, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -27,7 +27,7 @@ func Probes(ready func(context.Context) error, draining <-chan struct{}, metrics
 			answerProblem(w, p)
 			return
 		}
-		answerJSON(w, http.StatusOK, "application/json", healthy().Body)
+		answerJSON(w, http.StatusOK, "application/json", readyWith(r.Context(), warnings).Body)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -39,6 +39,19 @@ func Probes(ready func(context.Context) error, draining <-chan struct{}, metrics
 		}
 	})
 	return mux
+}
+
+// Starting answers as long as a process cannot do more than say that it lives.
+func Starting() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if r.URL.Path == "/healthz" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			answerJSON(w, http.StatusOK, "application/json", healthy().Body)
+			return
+		}
+		p, _ := problemOf(ErrStarting)
+		answerProblem(w, p)
+	})
 }
 
 func aboutToStop() *Problem {

@@ -26,7 +26,8 @@ func TestProbes(t *testing.T) {
 		contentType, body  string
 	}{
 		{"alive", http.MethodGet, "/healthz", errors.New("no"), draining, 200, asJSON, `"status":"ok"`},
-		{"ready", http.MethodGet, "/readyz", nil, nil, 200, asJSON, `"status":"ok"`},
+		{"ready", http.MethodGet, "/readyz", nil, nil, 200, asJSON, `"status":"ok","warnings":["w"]`},
+		{"starting", http.MethodGet, "/readyz", api.ErrStarting, nil, 503, asProblem, `"code":"starting"`},
 		{"a head", http.MethodHead, "/readyz", nil, nil, 200, asJSON, ""},
 		{"Redis is away", http.MethodGet, "/readyz", fmt.Errorf("dial hush: %w", job.ErrUnavailable), nil, 503, asProblem, `"code":"unavailable"`},
 		{"draining", http.MethodGet, "/readyz", nil, draining, 503, asProblem, `"code":"draining"`},
@@ -42,7 +43,7 @@ func TestProbes(t *testing.T) {
 				_, _ = w.Write([]byte("kaa_x 1\n"))
 			})
 			w := httptest.NewRecorder()
-			h := api.Probes(func(context.Context) error { return tt.ready }, tt.draining, metrics)
+			h := api.Probes(func(context.Context) error { return tt.ready }, func(context.Context) []string { return []string{"w"} }, tt.draining, metrics)
 			h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, nil))
 			if body := w.Body.String(); w.Code != tt.status || w.Header().Get("Content-Type") != tt.contentType ||
 				!strings.Contains(body, tt.body) || strings.Contains(body, "hush") {

@@ -109,6 +109,9 @@ var errNoRunner = errors.New("no runner took the job in time")
 // waits.
 var errSessionBusy = errors.New("the session was busy for too long")
 
+// ErrStarting: the process cannot do anything yet.
+var ErrStarting = errors.New("the process is starting")
+
 // jobError is an error about a job that was accepted.
 type jobError struct {
 	id  string
@@ -183,6 +186,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the job store does not answer; try again"), time.Second), true
 	case errors.Is(err, job.ErrNoWorker): // of a runner's readiness
 		return retry(newProblem(http.StatusServiceUnavailable, string(job.FailStart), err.Error()+"; it takes no jobs until one can"), 5*time.Second), false
+	case errors.Is(err, ErrStarting):
+		return retry(newProblem(http.StatusServiceUnavailable, "starting", "the process is starting, or waits for Redis; try again"), time.Second), false
 	case errors.Is(err, context.Canceled):
 		return newProblem(statusClientClosed, "client_closed", "the caller went away"), false
 	case errors.Is(err, context.DeadlineExceeded):

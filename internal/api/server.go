@@ -45,13 +45,15 @@ type Fleet interface {
 
 // Config are the parts and bounds of the HTTP side.
 type Config struct {
-	Records   Records
-	Lookup    Lookup
-	Fleet     Fleet
-	Sessions  Sessions
-	Queue     Queue
-	Events    Events
-	Bell      Bell
+	Records  Records
+	Lookup   Lookup
+	Fleet    Fleet
+	Sessions Sessions
+	Queue    Queue
+	Events   Events
+	Bell     Bell
+	// Warnings says what is wrong with Redis though it works; nil if nobody looks.
+	Warnings  func(ctx context.Context) []string
 	Observers Observers
 	Files     Files
 	Blobs     Blobs

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -23,9 +21,17 @@ func RunAPI(ctx context.Context, p Process) error {
 	if err != nil {
 		return err
 	}
-	a, err := s.startAPI(ctx)
+	front, err := s.openFront(ctx)
 	if err != nil {
 		return errors.Join(err, s.close())
+	}
+	p.listening(front.listener.Addr())
+	if err := s.awaitRedis(ctx, 0); err != nil {
+		return errors.Join(unlessStopped(ctx, err), front.close(), s.close())
+	}
+	a, err := s.startAPI(ctx, front)
+	if err != nil {
+		return errors.Join(err, front.close(), s.close())
 	}
 	s.log.InfoContext(ctx, "listening", slog.String("addr", a.listener.Addr().String()))
 	p.ready(a.listener.Addr())
@@ -55,19 +61,25 @@ func (s *shared) webhooks() *webhook.Deliverer {
 
 // apiProcess is the running HTTP side.
 type apiProcess struct {
-	cfg        Config
-	log        *slog.Logger
-	listener   net.Listener
-	server     *http.Server
-	served     chan error
+	cfg Config
+	log *slog.Logger
+	*front
 	draining   chan struct{}
 	requests   *sync.WaitGroup // and what they left to be done
 	background []stage
 	hurry      <-chan struct{}
 }
 
-// startAPI listens and serves.
-func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
+// unlessStopped is the error of a start, unless that ended because somebody asked for it.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// startAPI makes the API and has it answer what comes in at the front.
+func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error) {
 	name, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("name this process: %w", err)
@@ -86,7 +98,7 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 	if err != nil {
 		return nil, errors.Join(err, finished.Close())
 	}
-	a := &apiProcess{cfg: s.cfg, log: s.log, served: make(chan error, 1), draining: make(chan struct{}), requests: new(sync.WaitGroup), hurry: s.hurry}
+	a := &apiProcess{cfg: s.cfg, log: s.log, front: front, draining: make(chan struct{}), requests: new(sync.WaitGroup), hurry: s.hurry}
 	attendance := api.NewAttendance(hub, s.store.Attend, s.log)
 	attendance.Start(ctx)
 	hooks.Start(ctx)
@@ -97,28 +109,14 @@ func (s *shared) startAPI(ctx context.Context) (*apiProcess, error) {
 		stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.measureAPI(hub)
 
-	if a.listener, err = listen(ctx, s.cfg.Addr, s.log); err != nil {
-		return nil, errors.Join(fmt.Errorf("listen on KAA_ADDR: %w", err), drain(ctx, s.log, a.background))
-	}
-	conns := newConnections(a.listener, s.cfg.maxConnections())
-	a.server = &http.Server{
-		Handler: api.New(api.Config{
-			Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
-			Events: s.store, Bell: bell, Observers: s.store, Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.checksHost(), Hosts: s.cfg.AllowedHosts,
-			Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log, NoAccessLog: !s.cfg.AccessLog,
-			Limits: s.cfg.limits(), Keys: plain(s.cfg.APIKeys), AdminKeys: plain(s.cfg.AdminKeys), MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, SyncQueueWait: s.cfg.SyncQueueWait,
-			MaxSyncWaits: s.cfg.MaxSyncWaits, MaxRequests: s.cfg.maxRequests(), SlowestWrite: slowestWrite, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
-			Version: Version(), Draining: a.draining, Background: a.requests,
-		}),
-		// No ReadTimeout and no WriteTimeout: a synchronous call may last an hour.
-		// The api package bounds the reading of bodies itself.
-		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    mostHeader,
-		ConnState:         conns.changed,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	go func() { a.served <- a.server.Serve(conns) }()
+	front.answer(api.New(api.Config{
+		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Warnings: s.check.Warnings, Sessions: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
+		Events: s.store, Bell: bell, Observers: s.store, Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.checksHost(), Hosts: s.cfg.AllowedHosts,
+		Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log, NoAccessLog: !s.cfg.AccessLog,
+		Limits: s.cfg.limits(), Keys: plain(s.cfg.APIKeys), AdminKeys: plain(s.cfg.AdminKeys), MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, SyncQueueWait: s.cfg.SyncQueueWait,
+		MaxSyncWaits: s.cfg.MaxSyncWaits, MaxRequests: s.cfg.maxRequests(), SlowestWrite: slowestWrite, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
+		Version: Version(), Draining: a.draining, Background: a.requests,
+	}))
 	return a, nil
 }
 

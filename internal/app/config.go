@@ -83,6 +83,7 @@ type Config struct {
 	RateBurst           int     `env:"KAA_RATE_BURST" envDefault:"0"`
 
 	Quotas
+	RedisTLS
 
 	// Sessions. Of MaxSessionsPerKey 0 is no limit, of EvictAfter never.
 	MaxSessions           int           `env:"KAA_MAX_SESSIONS" envDefault:"100"`
@@ -346,8 +347,8 @@ func (c *Config) check() []error {
 		bad("KAA_SANDBOX is %q; use strict, basic, none or auto", c.Sandbox)
 	}
 	c.Quotas.check(bad)
-	if _, err := parseRedisURL(c.RedisURL); err != nil {
-		bad("KAA_REDIS_URL: %w", err)
+	if _, err := c.redisOptions(); err != nil {
+		problems = append(problems, err)
 	}
 	if _, err := blob.Parse(c.blobURL()); err != nil {
 		bad("KAA_BLOB_URL %w", err)

@@ -92,11 +92,19 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 	if d.shared, err = p.setup(ctx, "dev"); err != nil {
 		return nil, err
 	}
-	if d.runner, err = d.startRunner(ctx); err != nil {
+	front, err := d.openFront(ctx)
+	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
-	if d.api, err = d.startAPI(ctx); err != nil {
-		return nil, errors.Join(err, drain(ctx, d.log, d.runner.stages()), d.close())
+	// Somebody sits in front of it, who can start a Redis and try again.
+	if err := d.awaitRedis(ctx, redisPatience); err != nil {
+		return nil, errors.Join(err, front.close(), d.close())
+	}
+	if d.runner, err = d.startRunner(ctx); err != nil {
+		return nil, errors.Join(err, front.close(), d.close())
+	}
+	if d.api, err = d.startAPI(ctx, front); err != nil {
+		return nil, errors.Join(err, drain(ctx, d.log, d.runner.stages()), front.close(), d.close())
 	}
 	return d, nil
 }

@@ -213,7 +213,7 @@ func diagnoseMemory() finding {
 
 func diagnoseRedis(ctx context.Context, cfg *Config) finding {
 	f := finding{Name: "Redis", Holds: yes}
-	options, err := parseRedisURL(cfg.RedisURL)
+	options, err := cfg.redisOptions()
 	if err == nil {
 		f.Detail = strings.Join(options.Addrs, ", ")
 		redis.SetLogger(redisLog{slog.New(slog.DiscardHandler)})
@@ -222,9 +222,17 @@ func diagnoseRedis(ctx context.Context, cfg *Config) finding {
 		ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 		defer cancel()
 		err = rdb.Ping(ctx).Err()
+		if err == nil {
+			// What cannot be seen is no fault of it.
+			warnings, _ := inspectRedis(ctx, rdb)
+			f.Advice = strings.Join(warnings, "; ")
+		}
 	}
 	if err != nil {
 		f.Holds, f.Detail, f.Advice = no, oneLine(err), "start it, or set KAA_REDIS_URL"
+		if advice := redisAdvice(err, options != nil && options.TLSConfig != nil); advice != "" {
+			f.Advice = advice
+		}
 	}
 	return f
 }

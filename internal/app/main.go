@@ -38,6 +38,9 @@ type Process struct {
 	// Ready, if not nil, is called once the process does its work, with the
 	// address at which it answers HTTP, if any.
 	Ready func(net.Addr)
+	// Listening, if not nil, is called as soon as the process answers whether it lives, with the
+	// address.
+	Listening func(net.Addr)
 	// Hurry, once closed, ends a drain's patience: executions are ended and callers cut
 	// off at once. What has to be written still is.
 	Hurry <-chan struct{}
@@ -54,6 +57,12 @@ type Periods struct {
 func (p Process) ready(a net.Addr) {
 	if p.Ready != nil {
 		p.Ready(a)
+	}
+}
+
+func (p Process) listening(a net.Addr) {
+	if p.Listening != nil && a != nil {
+		p.Listening(a)
 	}
 }
 

@@ -98,6 +98,11 @@ const (
 	retries       = 1
 )
 
+// topologyReload is how old what a client knows of a cluster may be. A master that has died says
+// nothing of the one that takes its place, so only asking the others tells; by default that would be
+// once a minute. It costs one command a second for each client that has something to do.
+const topologyReload = time.Second
+
 // connect returns a client. Each call makes one with connections of its own.
 func connect(o redis.UniversalOptions, name string) redis.UniversalClient {
 	o.ClientName = "kaa-" + name
@@ -110,5 +115,10 @@ func connect(o redis.UniversalOptions, name string) redis.UniversalClient {
 	if o.MaxRetries == 0 {
 		o.MaxRetries = retries
 	}
-	return redis.NewUniversalClient(&o)
+	if !o.IsClusterMode {
+		return redis.NewUniversalClient(&o)
+	}
+	cluster := o.Cluster()
+	cluster.ClusterStateReloadInterval = topologyReload
+	return redis.NewClusterClient(cluster)
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,14 +38,20 @@ func RunRunner(ctx context.Context, p Process) error {
 	if err != nil {
 		return err
 	}
-	r, err := s.startRunner(ctx)
+	health, err := s.serveHealth(ctx)
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	health, err := s.serveHealth(ctx, r.health.ready)
-	if err != nil {
-		return errors.Join(err, drain(ctx, s.log, r.stages()), s.close())
+	p.listening(health.addr())
+	if err := s.awaitRedis(ctx, 0); err != nil {
+		return errors.Join(unlessStopped(ctx, err), health.close(context.WithoutCancel(ctx)), s.close())
 	}
+	r, err := s.startRunner(ctx)
+	if err != nil {
+		return errors.Join(err, health.close(context.WithoutCancel(ctx)), s.close())
+	}
+	able := r.health.ready
+	health.able.Store(&able)
 	p.ready(health.addr())
 	<-ctx.Done()
 	stages := append(r.stages(),
@@ -285,9 +292,11 @@ func tell(r *runner.Runner, what string) {
 type healthServer struct {
 	listener net.Listener
 	server   *http.Server
+	// able says whether the runner can do what it is for; nil until it has started.
+	able atomic.Pointer[func() error]
 }
 
-func (s *shared) serveHealth(ctx context.Context, able func() error) (*healthServer, error) {
+func (s *shared) serveHealth(ctx context.Context) (*healthServer, error) {
 	if s.cfg.RunnerAddr == "" {
 		return &healthServer{}, nil
 	}
@@ -295,8 +304,15 @@ func (s *shared) serveHealth(ctx context.Context, able func() error) (*healthSer
 	if err != nil {
 		return nil, fmt.Errorf("listen on KAA_RUNNER_ADDR: %w", err)
 	}
-	ready := func(ctx context.Context) error { return cmp.Or(able(), s.store.Ready(ctx)) }
-	h := &healthServer{listener: lis, server: &http.Server{Handler: api.Probes(ready, ctx.Done(), s.metrics.Handler()), ReadHeaderTimeout: 5 * time.Second}}
+	h := &healthServer{listener: lis}
+	ready := func(ctx context.Context) error {
+		able := h.able.Load()
+		if able == nil {
+			return api.ErrStarting
+		}
+		return cmp.Or((*able)(), s.store.Ready(ctx))
+	}
+	h.server = &http.Server{Handler: api.Probes(ready, s.check.Warnings, ctx.Done(), s.metrics.Handler()), ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := h.server.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
 			s.log.ErrorContext(ctx, "health server ended", slog.Any("err", err))

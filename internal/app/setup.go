@@ -19,8 +19,12 @@ import (
 	"github.com/kaa-run/kaa/internal/telemetry"
 )
 
-// redisPatience is how long a start waits for a Redis that does not answer yet.
-const redisPatience = 10 * time.Second
+const (
+	// redisPatience is how long a start repeats what Redis refuses, or does not answer.
+	redisPatience = 10 * time.Second
+	// warnEvery is how often a start says that it waits.
+	warnEvery = 5 * time.Second
+)
 
 // webhookMargin is how long a record outlives the time in which its webhook is tried,
 // so that the last attempt still finds it.
@@ -33,6 +37,7 @@ type shared struct {
 	metrics *telemetry.Metrics
 	redis   *redis.UniversalOptions
 	rdb     redis.UniversalClient
+	check   *redisCheck
 	store   *store.Store
 	queue   *queue.Client
 	blobs   *blob.Store
@@ -40,8 +45,8 @@ type shared struct {
 	hurry   <-chan struct{} // see Process.Hurry
 }
 
-// setup reads the configuration, makes the shared parts and waits until Redis
-// answers. The log says which process it is.
+// setup reads the configuration and makes the shared parts. Nobody has asked Redis for anything
+// by then. The log says which process it is.
 func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	cfg, err := LoadConfig(p.Environ)
 	if err != nil {
@@ -62,9 +67,9 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 			slog.Int("keys", n))
 	}
 	redis.SetLogger(redisLog{log})
-	options, err := parseRedisURL(cfg.RedisURL)
+	options, err := cfg.redisOptions()
 	if err != nil {
-		return nil, fmt.Errorf("KAA_REDIS_URL: %w", err)
+		return nil, err
 	}
 	build := ThisBuild()
 	s := &shared{
@@ -82,29 +87,54 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	if s.blobs, err = blob.New(cfg.blobURL(), p.Buckets); err != nil {
 		return nil, errors.Join(fmt.Errorf("KAA_BLOB_URL: %w", err), s.rdb.Close())
 	}
+	s.check = &redisCheck{rdb: s.rdb, log: log}
 	s.announce(ctx, p.Environ)
-	if err := s.awaitRedis(ctx); err != nil {
-		_ = s.close() // the first error is the one to report
-		return nil, err
-	}
 	return s, nil
 }
 
-func (s *shared) awaitRedis(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, redisPatience)
-	defer cancel()
+// awaitRedis waits until Redis takes what is written; for ever if patience is 0, but never longer
+// than redisPatience for what waiting does not mend.
+func (s *shared) awaitRedis(ctx context.Context, patience time.Duration) error {
+	begun, warned := time.Now(), time.Time{}
+	var last error // the last that says why
 	for {
-		err := s.store.Ready(ctx)
+		err := s.readyWithin(ctx, redisPatience)
 		if err == nil {
+			s.check.Warnings(ctx)
 			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if last == nil || !isOver(err) {
+			last = err
+		}
+		advice := redisAdvice(last, s.redis.TLSConfig != nil)
+		limit := patience
+		if isHopeless(last) {
+			limit = redisPatience
+		}
+		if took := time.Since(begun); limit > 0 && took >= limit {
+			if advice != "" {
+				advice = "; " + advice
+			}
+			return fmt.Errorf("connect to Redis (KAA_REDIS_URL): %w%s", last, advice)
+		}
+		if time.Since(warned) >= warnEvery {
+			warned = time.Now()
+			s.log.WarnContext(ctx, "waiting for Redis", slog.Any("err", last), slog.String("advice", advice))
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("connect to Redis (KAA_REDIS_URL): %w", err)
 		case <-time.After(200 * time.Millisecond):
-			s.log.WarnContext(ctx, "waiting for Redis", slog.Any("err", err))
 		}
 	}
+}
+
+func (s *shared) readyWithin(ctx context.Context, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return s.store.Ready(ctx)
 }
 
 // insist repeats a step of the start that Redis did not answer: a connection that

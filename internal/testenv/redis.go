@@ -261,3 +261,13 @@ func startRedis(dir, addr string, args ...string) (*process, error) {
 	}
 	return proc, nil
 }
+
+// FreeAddr returns an address that nothing listens on at the moment.
+func FreeAddr(tb testing.TB) string {
+	tb.Helper()
+	addr, err := freeAddr()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return addr
+}

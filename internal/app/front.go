@@ -1,0 +1,54 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/api"
+)
+
+// front is where callers come in. It listens before anything else is there, and says that the
+// process lives; the API answers once it is made.
+type front struct {
+	listener net.Listener
+	server   *http.Server
+	served   chan error
+	handler  atomic.Pointer[http.Handler]
+}
+
+func (s *shared) openFront(ctx context.Context) (*front, error) {
+	listener, err := listen(ctx, s.cfg.Addr, s.log)
+	if err != nil {
+		return nil, fmt.Errorf("listen on KAA_ADDR: %w", err)
+	}
+	f := &front{listener: listener, served: make(chan error, 1)}
+	f.answer(api.Starting())
+	conns := newConnections(listener, s.cfg.maxConnections())
+	f.server = &http.Server{
+		Handler: f,
+		// No ReadTimeout and no WriteTimeout: a synchronous call may last an hour.
+		// The api package bounds the reading of bodies itself.
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    mostHeader,
+		ConnState:         conns.changed,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	go func() { f.served <- f.server.Serve(conns) }()
+	return f, nil
+}
+
+// answer has all requests from now on answered by h.
+func (f *front) answer(h http.Handler) { f.handler.Store(&h) }
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	(*f.handler.Load()).ServeHTTP(w, r)
+}
+
+// close ends it where it stands, for a start that fails.
+func (f *front) close() error { return f.server.Close() }
