@@ -201,6 +201,10 @@ func diagnoseMemory() finding {
 		f.Advice = sandbox.ThisHost().Advice(sandbox.MemoryControl, "")
 		return f
 	}
+	if groups.Outside() {
+		f.Detail += ", outside of the own control group, so that its limits do not hold for executions"
+		f.Advice = sandbox.ThisHost().Advice(sandbox.MemoryControl, "")
+	}
 	if missing := groups.Missing(); len(missing) > 0 {
 		f.Detail += " without " + strings.Join(missing, " and ")
 		f.Advice = sandbox.ThisHost().Advice(sandbox.MemoryControl, "")

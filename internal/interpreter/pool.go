@@ -85,6 +85,9 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if p.groups, err = sandbox.NewGroups(); err != nil {
 		cfg.Log.InfoContext(ctx, "interpreter: no control groups; a watchdog limits memory", slog.Any("reason", err))
 	}
+	if p.groups.Outside() {
+		cfg.Log.InfoContext(ctx, "interpreter: control groups are outside of the own one, which is not delegated, so its limits do not hold for executions")
+	}
 	if missing := p.groups.Missing(); len(missing) > 0 {
 		cfg.Log.WarnContext(ctx, "interpreter: control groups lack controllers, so their limits are not kept", slog.Any("missing", missing))
 	}

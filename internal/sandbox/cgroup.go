@@ -36,6 +36,7 @@ type Groups struct {
 	parents map[string]string
 	locks   []*os.File // see removeLeftovers
 	missing []string   // controllers that were not to be had
+	outside bool       // see Outside
 	mu      sync.Mutex
 	made    int
 }
@@ -168,6 +169,10 @@ func (g *Groups) Missing() []string {
 	}
 	return g.missing
 }
+
+// Outside reports whether the groups are not below the own one of this process, whose limits
+// so do not hold for them.
+func (g *Groups) Outside() bool { return g != nil && g.outside }
 
 // New makes a group without processes. A nil receiver gives a nil group, whose
 // methods do nothing.

@@ -35,12 +35,13 @@ func newGroups2(self map[string]string, root, name string) (*Groups, error) {
 		return nil, errors.New("no control groups of version 2")
 	}
 	var errs []error
-	for _, b := range bases(root, path) {
+	for i, b := range bases(root, path) {
 		if os.Geteuid() == 0 {
 			openWay(root, b.dir)
 		}
 		g, err := b.groups(name)
 		if err == nil {
+			g.outside = i > 0
 			return g, nil
 		}
 		errs = append(errs, err)
@@ -71,10 +72,12 @@ func bases(root, path string) []base {
 	case !unit && !isDelegated(own) && (filepath.Base(own) == leafName || isDelegated(filepath.Dir(own))):
 		// Another process has divided the group already, or systemd has (DelegateSubgroup=).
 		return []base{{filepath.Dir(own), true}}
-	case isDelegated(own), !unit, strings.HasSuffix(own, ".service"):
+	case isDelegated(own), !unit:
 		return withTop(base{own, false}, root)
 	}
-	// A scope or a slice is what a login has, with shells and more.
+	// A scope or a slice is what a login has, with shells and more. And systemd stops a service
+	// in whose group the kernel has ended a process for want of memory (OOMPolicy=), unless the
+	// group is delegated.
 	return withTop(base{own, true}, root)
 }
 
@@ -177,7 +180,7 @@ func openWay(root, dir string) {
 func (b base) passOn(controllers []string) error {
 	err := enable(b.dir, controllers)
 	if b.shared && errors.Is(err, unix.EBUSY) {
-		return fmt.Errorf("%s has processes of others, so it cannot be divided: %w", b.dir, err)
+		return fmt.Errorf("%s is not delegated, so it cannot be divided: %w", b.dir, err)
 	}
 	for try := 0; try < divideTries && errors.Is(err, unix.EBUSY); try++ {
 		if try > 0 {

@@ -52,12 +52,12 @@ func TestBases(t *testing.T) {
 		{"a container", "/", nil, "/", false},
 		{"a container, divided", "/runner", []string{"/runner"}, "/", true},
 		{"outside of what is mounted", "/../other", nil, "/", true},
-		{"a service", "/system.slice/kaa.service", []string{"/system.slice/kaa.service"}, "/system.slice/kaa.service", false},
+		{"a service", "/system.slice/kaa.service", []string{"/system.slice/kaa.service"}, "/system.slice/kaa.service", true},
 		{"a delegated service", "/system.slice/kaa.service", []string{"/system.slice/kaa.service*"}, "/system.slice/kaa.service", false},
 		{"divided by another process", "/system.slice/kaa.service/runner", []string{"/system.slice/kaa.service*", "/system.slice/kaa.service/runner"}, "/system.slice/kaa.service", true},
 		{"divided by systemd", "/system.slice/kaa.service/main", []string{"/system.slice/kaa.service*", "/system.slice/kaa.service/main"}, "/system.slice/kaa.service", true},
 		{"a user's service", "/user.slice/user@1.service/app.slice/kaa.service", []string{"/user.slice/user@1.service*", "/user.slice/user@1.service/app.slice/kaa.service*"}, "/user.slice/user@1.service/app.slice/kaa.service", false},
-		{"of a user's manager, at its top", "/user@1.service/kaa.service", []string{"/user@1.service*", "/user@1.service/kaa.service"}, "/user@1.service/kaa.service", false},
+		{"of a user's manager, at its top", "/user@1.service/kaa.service", []string{"/user@1.service*", "/user@1.service/kaa.service"}, "/user@1.service/kaa.service", true},
 		{"a login", "/user.slice/session-3.scope", []string{"/user.slice/session-3.scope"}, "/user.slice/session-3.scope", true},
 		{"a container seen from the machine", "/system.slice/docker-1.scope", []string{"/system.slice/docker-1.scope*"}, "/system.slice/docker-1.scope", false},
 		{"made by hand", "/docker/1", []string{"/docker/1"}, "/docker/1", false},
@@ -174,7 +174,7 @@ func TestGroups2(t *testing.T) { //nolint:paralleltest // it compares processor 
 	if missing := groups.Missing(); len(missing) > 0 {
 		t.Errorf("there is no %q", missing)
 	}
-	if dir := filepath.Dir(groups.parents[""]); isUnit(own) && dir != own {
+	if dir := filepath.Dir(groups.parents[""]); isDelegated(own) && (dir != own || groups.Outside()) {
 		t.Errorf("groups are made in %s, not in the own %s", dir, own)
 	}
 	again, err := NewGroups()
