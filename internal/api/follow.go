@@ -52,10 +52,11 @@ type follower struct {
 	after  job.EventID // the last event that was read
 	wake   chan struct{}
 	forget func()
-	look   bool        // there may be more to read
-	quiet  bool        // nothing has come for a while
-	ready  []job.Event // read and not told yet
-	over   bool        // the last one is among those
+	look   bool         // there may be more to read
+	quiet  bool         // nothing has come for a while
+	ready  []job.Event  // read and not told yet
+	over   bool         // the last one is among those
+	held   *job.Holding // of the record, if that has to be told
 	// stopping ends the following when the process is; nil if it should wait for the job.
 	stopping <-chan struct{}
 }
@@ -63,7 +64,7 @@ type follower struct {
 // follow begins to follow a job after an event; the zero id is before all. job.ErrNotFound
 // and job.ErrGone: there is none; errEnded: that event was its last.
 func (s *server) follow(ctx context.Context, id string, after job.EventID, stopping <-chan struct{}) (*follower, error) {
-	f := &follower{s: s, id: id, after: after, wake: make(chan struct{}, 1), look: true, quiet: true, stopping: stopping}
+	f := &follower{s: s, id: id, after: after, wake: make(chan struct{}, 1), look: true, quiet: true, stopping: stopping, held: s.cfg.Answers.For(shortCaller(ctx))}
 	f.forget = s.cfg.Bell.Listen(id, func() {
 		select {
 		case f.wake <- struct{}{}:
@@ -81,7 +82,10 @@ func (s *server) follow(ctx context.Context, id string, after job.EventID, stopp
 	return f, nil
 }
 
-func (f *follower) close() { f.forget() }
+func (f *follower) close() {
+	f.forget()
+	f.held.Release()
+}
 
 // next returns the next event, and errOver after that of the job's end. It waits as long
 // as ctx lets it and may be called again after that, and after job.ErrUnavailable.
@@ -160,7 +164,8 @@ func (f *follower) readEnd(ctx context.Context, id job.EventID) error {
 			return f.readRecord(ctx)
 		}
 	}
-	j, err := f.s.cfg.Lookup.Get(ctx, f.id)
+	defer f.held.Release() // the end says little of it
+	j, err := f.s.cfg.Lookup.Get(f.held.In(ctx), f.id)
 	if err != nil {
 		f.look = true // what is ready goes first; then this is tried again
 		if len(f.ready) > 0 {
@@ -177,7 +182,7 @@ func (f *follower) readEnd(ctx context.Context, id job.EventID) error {
 // as long as it has not.
 func (f *follower) readRecord(ctx context.Context) error {
 	f.look = false
-	j, err := f.s.cfg.Lookup.Get(ctx, f.id)
+	j, err := f.s.cfg.Lookup.Get(f.held.In(ctx), f.id)
 	if err != nil {
 		f.look = true
 		return err

@@ -71,11 +71,12 @@ type listInput struct {
 	Limit  int       `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Jobs per page."`
 }
 
-type listOutput struct {
-	Body struct {
-		Jobs       []JobView `json:"jobs" nullable:"false" doc:"Newest first, without results."`
-		NextCursor string    `json:"nextCursor,omitempty" doc:"For the next page; absent on the last."`
-	}
+type listOutput struct{ Body listBody }
+
+// listBody has no name of its own, so that huma names it by its operation.
+type listBody = struct {
+	Jobs       []JobView `json:"jobs" nullable:"false" doc:"Newest first, without results."`
+	NextCursor string    `json:"nextCursor,omitempty" doc:"For the next page; absent on the last."`
 }
 
 func (s *server) registerJobs() {

@@ -19,6 +19,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // abort answers with a problem and runs no further handler.
@@ -53,6 +55,19 @@ func recovered(log *slog.Logger) gin.HandlerFunc {
 				abort(c, newProblem(http.StatusInternalServerError, "internal", "internal error; it has been logged"))
 			}
 		}()
+		c.Next()
+	}
+}
+
+// holding counts what a request holds of memory for large results, until it is answered.
+func holding(memory *job.Memory) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if memory == nil {
+			return
+		}
+		held := memory.For(shortCaller(c.Request.Context()))
+		defer held.Release()
+		c.Request = c.Request.WithContext(held.In(c.Request.Context()))
 		c.Next()
 	}
 }

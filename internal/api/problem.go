@@ -182,6 +182,9 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the store of files does not answer; try again"), time.Second), true
 	case errors.Is(err, job.ErrStoreFull):
 		return retry(newProblem(http.StatusServiceUnavailable, "storage_full", "the job store has no room for more; try again when results have expired"), fullStorageAfter), true
+	case errors.Is(err, job.ErrNoMemory):
+		return retry(newProblem(http.StatusServiceUnavailable, "too_many_results",
+			"the process holds as many bytes of results as it may; read answers that are under way, then try again"), time.Second), false
 	case errors.Is(err, job.ErrUnavailable):
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the job store does not answer; try again"), time.Second), true
 	case errors.Is(err, job.ErrNoWorker): // of a runner's readiness

@@ -87,6 +87,8 @@ type Config struct {
 	PingEvery time.Duration
 	// BodyMemory is how many bytes of bodies may be held at once; 0 is no limit.
 	BodyMemory int64
+	// Answers is for what is held of large results; nil is no limit.
+	Answers *job.Memory
 	// Rate counts a request of a caller and says whether it may pass; nil lets all.
 	Rate    func(ctx context.Context, caller string) (job.Rate, error)
 	Version string
@@ -144,7 +146,7 @@ func New(cfg Config) http.Handler {
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
 	engine.Use(observed(cfg.Observer, cfg.Log, !cfg.NoAccessLog), received(cfg.BodyTimeout, 2*max(cfg.MaxBodyBytes, cfg.MaxFileBytes)),
 		recovered(cfg.Log), uncached, knownHost(cfg.CheckHost, cfg.Hosts), crossOrigin(cfg.Origins), sameSite(cfg.Origins), authenticated(cfg.Keys, cfg.AdminKeys),
-		inFlight(cfg.MaxRequests, fair), limited(cfg.Rate, cfg.Log), buffered(&cfg, &cfg.Hub.bodies),
+		inFlight(cfg.MaxRequests, fair), limited(cfg.Rate, cfg.Log), holding(cfg.Answers), buffered(&cfg, &cfg.Hub.bodies),
 		unpacked(cfg.Limits.MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))
@@ -208,7 +210,7 @@ func openAPI(version string) huma.Config {
 	c.CreateHooks = nil // no $schema in answers
 	c.Formats = maps.Clone(c.Formats)
 	for name, format := range c.Formats {
-		format.Unmarshal = unmarshal
+		format.Marshal, format.Unmarshal = marshal, unmarshal
 		c.Formats[name] = format
 	}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{

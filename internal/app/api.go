@@ -54,7 +54,7 @@ const webhookStop = 3 * time.Second
 // a runner executes what nobody trusts, and needs no way out for anything else.
 func (s *shared) webhooks() *webhook.Deliverer {
 	return webhook.New(webhook.Config{
-		Records: s.store, Body: api.WebhookBody, Observer: s.metrics, Log: s.log, UserAgent: "Kaa/" + Version(),
+		Records: s.store, Body: api.WebhookBody, Memory: s.answers, Observer: s.metrics, Log: s.log, UserAgent: "Kaa/" + Version(),
 		AllowPrivate: s.cfg.WebhookAllowPrivate, Timeout: s.cfg.WebhookTimeout, RetryFor: s.cfg.WebhookRetryFor,
 	})
 }
@@ -114,7 +114,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		Events: s.store, Bell: bell, Observers: s.store, Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.checksHost(), Hosts: s.cfg.AllowedHosts,
 		Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log, NoAccessLog: !s.cfg.AccessLog,
 		Limits: s.cfg.limits(), Keys: plain(s.cfg.APIKeys), AdminKeys: plain(s.cfg.AdminKeys), MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, SyncQueueWait: s.cfg.SyncQueueWait,
-		MaxSyncWaits: s.cfg.MaxSyncWaits, MaxRequests: s.cfg.maxRequests(), SlowestWrite: slowestWrite, BodyMemory: s.cfg.BodyMemory, Rate: s.rate(),
+		MaxSyncWaits: s.cfg.MaxSyncWaits, MaxRequests: s.cfg.maxRequests(), SlowestWrite: slowestWrite, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Rate: s.rate(),
 		Version: Version(), Draining: a.draining, Background: a.requests,
 	}))
 	return a, nil

@@ -79,6 +79,7 @@ type Config struct {
 	MaxSyncWaits        int     `env:"KAA_MAX_SYNC_WAITS" envDefault:"1000"`
 	MaxConnections      int     `env:"KAA_MAX_CONNECTIONS" envDefault:"0"`
 	BodyMemory          int64   `env:"KAA_BODY_MEMORY" envDefault:"268435456"`
+	AnswerMemory        int64   `env:"KAA_ANSWER_MEMORY" envDefault:"268435456"`
 	RateLimit           float64 `env:"KAA_RATE_LIMIT" envDefault:"0"`
 	RateBurst           int     `env:"KAA_RATE_BURST" envDefault:"0"`
 
@@ -297,6 +298,7 @@ func (c *Config) check() []error {
 		"KAA_MAX_QUEUE_DEPTH": int64(c.MaxQueueDepth), "KAA_MAX_QUEUE_DEPTH_PER_KEY": int64(c.MaxQueueDepthPerKey),
 		"KAA_MAX_STORED_BYTES_PER_KEY": c.MaxStoredPerKey,
 		"KAA_MAX_SYNC_WAITS":           int64(c.MaxSyncWaits), "KAA_MAX_CONNECTIONS": int64(c.MaxConnections), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
+		"KAA_ANSWER_MEMORY":  c.AnswerMemory,
 		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
 		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),
 		"KAA_MAX_UPLOADS": int64(c.MaxUploads), "KAA_MAX_UPLOAD_BYTES": c.MaxUploadBytes, "KAA_MAX_FILE_UPLOAD_BYTES": c.MaxFileUploadBytes,

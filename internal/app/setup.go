@@ -41,6 +41,7 @@ type shared struct {
 	store   *store.Store
 	queue   *queue.Client
 	blobs   *blob.Store
+	answers *job.Memory // what is held of results to answer with
 	periods Periods
 	hurry   <-chan struct{} // see Process.Hurry
 }
@@ -81,7 +82,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	s.store = store.New(s.rdb, store.Config{
 		RunnerTTL: p.Periods.Lease, TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, MaxCallerBytes: cfg.MaxStoredPerKey, OneCaller: len(cfg.APIKeys)+len(cfg.AdminKeys) < 2, Window: cfg.FairWindow,
-		HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
+		MaxMetadata: int64(cfg.MaxMetadataBytes), HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
 		Enqueue: func(ctx context.Context, j job.Job) [][]any { return s.queue.EnqueueCommands(ctx, s.task(j.Task())) },
 	})
 	if s.blobs, err = blob.New(cfg.blobURL(), p.Buckets); err != nil {
@@ -89,6 +90,8 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	}
 	s.check = &redisCheck{rdb: s.rdb, log: log}
 	s.announce(ctx, p.Environ)
+	s.budget(ctx, p.Environ, process)
+	s.answers = job.NewMemory(s.cfg.AnswerMemory)
 	return s, nil
 }
 

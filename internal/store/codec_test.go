@@ -28,7 +28,7 @@ func FuzzRecord(f *testing.F) {
 				values[i] = v
 			}
 		}
-		j, ok, err := decode("id", fields, values)
+		j, ok, err := decode("id", fields, values, nil)
 		if err == nil && ok != (state != "") {
 			t.Errorf("there: %t, state %q", ok, state)
 		}
@@ -54,7 +54,7 @@ func FuzzRecord(f *testing.F) {
 		if text, err = json.Marshal(want); err != nil {
 			t.Fatal(err)
 		}
-		j, _, err = decode("id", []string{"state", "result"}, []any{"completed", string(text)})
+		j, _, err = decode("id", []string{"state", "result"}, []any{"completed", string(text)}, nil)
 		want.Expand()
 		if err != nil || !cmp.Equal(want, j.Result) {
 			t.Errorf("result %+v was read as %+v, %v", want, j.Result, err)

@@ -26,9 +26,12 @@ func summaryFields() []string {
 	}
 }
 
-// Get returns a job with its result.
+// resultParts is what is held of a large result: its text, what it says, and an answer's pieces.
+const resultParts = 3
+
+// Get returns a job with its result. For a large one the request has to hold memory (job.Hold).
 func (s *Store) Get(ctx context.Context, id string) (job.Job, error) {
-	return s.get(ctx, "get job", id, append(summaryFields(), "result", "dropped"))
+	return s.get(ctx, "get job", id, append(summaryFields(), "result", "dropped", "large_bytes"))
 }
 
 func (s *Store) get(ctx context.Context, op, id string, fields []string) (job.Job, error) {
@@ -36,7 +39,17 @@ func (s *Store) get(ctx context.Context, op, id string, fields []string) (job.Jo
 	if err != nil {
 		return job.Job{}, wrap(op, err)
 	}
-	j, ok, err := decode(id, fields, v)
+	var large []byte
+	if size, ok := v[len(v)-1].(string); ok && fields[len(fields)-1] == "large_bytes" {
+		if err := job.Hold(ctx, resultParts*atoi(size)); err != nil {
+			return job.Job{}, fmt.Errorf("%s: %w", op, err)
+		}
+		// It never changes, but it may expire.
+		if large, err = s.rdb.HGet(ctx, jobKey(id), "large").Bytes(); err != nil && !errors.Is(err, redis.Nil) {
+			return job.Job{}, wrap(op, err)
+		}
+	}
+	j, ok, err := decode(id, fields, v, large)
 	if err != nil {
 		return job.Job{}, fmt.Errorf("%s: %w", op, err)
 	}
@@ -96,6 +109,10 @@ func (s *Store) List(ctx context.Context, f job.Filter) ([]job.Job, string, erro
 		ids = ids[:f.Limit]
 		cursor = ids[f.Limit-1]
 	}
+	most := int64(len(ids)) * s.cfg.MaxMetadata
+	if err := job.Hold(ctx, most); err != nil {
+		return nil, "", fmt.Errorf("list jobs: %w", err)
+	}
 	fields := summaryFields()
 	cmds := make([]*redis.SliceCmd, len(ids))
 	if len(ids) > 0 {
@@ -110,15 +127,17 @@ func (s *Store) List(ctx context.Context, f job.Filter) ([]job.Job, string, erro
 	}
 	jobs := make([]job.Job, 0, len(ids))
 	for i, id := range ids {
-		j, ok, err := decode(id, fields, cmds[i].Val())
+		j, ok, err := decode(id, fields, cmds[i].Val(), nil)
 		if err != nil {
 			return nil, "", fmt.Errorf("list jobs: %w", err)
 		}
 		// A record may have expired, or moved on, since its id was read.
 		if ok && (f.State == "" || j.State == f.State) && f.Viewer.Sees(j) {
 			jobs = append(jobs, j)
+			most -= int64(len(j.Metadata))
 		}
 	}
+	job.Let(ctx, most)
 	return jobs, cursor, nil
 }
 
@@ -231,9 +250,9 @@ func (s *Store) readyFor(ctx context.Context, id string) (float64, error) {
 	return max(0, now.Sub(parseMillis(at)).Seconds()), nil
 }
 
-// decode turns the values of the named fields into a job; false when there is no
-// record.
-func decode(id string, fields []string, values []any) (job.Job, bool, error) {
+// decode turns the values of the named fields, and a large result, into a job; false when
+// there is no record.
+func decode(id string, fields []string, values []any, large []byte) (job.Job, bool, error) {
 	f := make(map[string]string, len(fields))
 	for i, name := range fields {
 		if v, ok := values[i].(string); ok {
@@ -267,9 +286,12 @@ func decode(id string, fields []string, values []any) (job.Job, bool, error) {
 	}
 	if r := f["result"]; r != "" && j.Queue == job.OperationQueue {
 		j.Data = json.RawMessage(r)
-	} else if r != "" {
+	} else if r != "" || large != nil {
+		if large == nil {
+			large = []byte(r)
+		}
 		j.Result = new(job.Result)
-		if err := json.NewDecoder(strings.NewReader(r)).Decode(j.Result); err != nil {
+		if err := json.Unmarshal(large, j.Result); err != nil {
 			return job.Job{}, false, fmt.Errorf("decode result of %s: %w", id, err)
 		}
 		j.Result.Expand()

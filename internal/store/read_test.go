@@ -259,3 +259,41 @@ type redisError string
 
 func (e redisError) Error() string { return string(e) }
 func (redisError) RedisError()     {}
+
+// TestLargeResult: it is read whole, and only when the request holds memory for it, as the
+// metadata of a listing.
+func TestLargeResult(t *testing.T) {
+	t.Parallel()
+	const size, metadata = 1 << 20, 1000
+	b := setup(t, store.Config{MaxMetadata: metadata})
+	want := &job.Result{Status: job.StatusOK, Stdout: strings.Repeat("a", size)}
+	id := b.create(t, newJob(func(n *job.NewJob) { n.Job.Metadata = json.RawMessage(`{"a": 1}`) }))
+	if err := b.Finish(t.Context(), b.claim(t, id), job.Outcome{State: job.Completed, Result: want}); err != nil {
+		t.Fatal(err)
+	}
+	memory := job.NewMemory(100 << 20)
+	held := memory.For("a")
+	j, err := b.Get(held.In(t.Context()), id)
+	if err != nil || !cmp.Equal(j.Result, expanded(want)) {
+		t.Fatalf("got %v with %d bytes", err, len(j.Result.Stdout))
+	}
+	if n := memory.Held(); n < 2*size || n > 4*size {
+		t.Errorf("%d bytes are held for it", n)
+	}
+	if held.Release(); memory.Held() != 0 {
+		t.Errorf("%d bytes are held after it", memory.Held())
+	}
+	if jobs, _, err := b.List(held.In(t.Context()), job.Filter{Limit: 10}); err != nil || len(jobs) == 0 || memory.Held() != 8 {
+		t.Errorf("%v: for a listing of %d jobs %d bytes are held", err, len(jobs), memory.Held())
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	none := job.NewMemory(2)
+	_ = job.Hold(none.For("a").In(t.Context()), 1) // which is all that one may have
+	if _, err := b.Get(none.For("a").In(ctx), id); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without memory: %v", err)
+	}
+	if _, err := b.Summary(none.For("a").In(t.Context()), id); err != nil {
+		t.Errorf("without the result: %v", err)
+	}
+}

@@ -116,6 +116,8 @@ type Config struct {
 	OneCaller      bool
 	// Window is how many jobs of one caller may be on one of asynq's queues at once; 32.
 	Window int
+	// MaxMetadata is the size of a job's metadata at most, in bytes.
+	MaxMetadata int64
 	// HookTTL is how long a record stays at most for its webhook to be delivered; 25 h.
 	HookTTL time.Duration
 	// MaxCallerSessions is how many live sessions a caller may have; 0 is no limit.

@@ -68,7 +68,9 @@ type attempt struct {
 func (d *Deliverer) attempt(ctx context.Context, t job.Delivery) (attempt, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
-	j, err := d.cfg.Records.Get(ctx, t.JobID)
+	held := d.cfg.Memory.For("webhooks")
+	defer held.Release()
+	j, err := d.cfg.Records.Get(held.In(ctx), t.JobID)
 	if err != nil {
 		return attempt{}, err
 	}

@@ -50,6 +50,7 @@ type Config struct {
 	Observer Observer
 	Log      *slog.Logger
 
+	Memory       *job.Memory // of the process, for large results
 	UserAgent    string
 	AllowPrivate bool          // allows addresses that are not public
 	Timeout      time.Duration // of an attempt; 10 s

@@ -8,6 +8,8 @@ local P = '{kaa}:'
 
 -- In bytes: what is copied to each process that waits.
 local SMALL_RESULT = 32768
+-- Whoever reads a record asks for one that is larger apart, once there is room for it.
+local LARGE_RESULT = 65536
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -241,7 +243,11 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
     hold_until(f[12], redis.call('HSTRLEN', key, 'spec') + texts, #result + texts, now, ttl)
   end
   if result ~= '' then
-    redis.call('HSET', key, 'state', to, 'finished_at', int(now), 'result', result)
+    if #result > LARGE_RESULT and f[2] ~= 'operations' then
+      redis.call('HSET', key, 'state', to, 'finished_at', int(now), 'large', result, 'large_bytes', #result)
+    else
+      redis.call('HSET', key, 'state', to, 'finished_at', int(now), 'result', result)
+    end
   else
     redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   end
