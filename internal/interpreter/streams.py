@@ -40,6 +40,7 @@ class Marks:
         self.lock = lock  # of whoever sends frames
         self.prefix = None  # between executions, and in processes that the code forks, there are no marks
         self.number = 0
+        self.missed = 0  # the mark of a frame that a pipe did not get, since something else was in its place
         self.flushing = False
         self.pipes = {}
         self.streams = self.raws = ()
@@ -57,7 +58,7 @@ class Marks:
 
     def begin(self, prefix):
         self.forget_last()
-        self.number = 0
+        self.number = self.missed = 0
         self.prefix = None if prefix is None else prefix.encode("ascii")
 
     def end(self):
@@ -105,10 +106,11 @@ class Marks:
             return
         self.flush_other(raw)
         with self.lock:
+            made_up = not self.missed or self.make_up(raw.number)
             if any(other.last for other in self.raws):
                 self.place(STDOUT | STDERR)
             for other in self.raws:
-                other.last = other is raw
+                other.last = other is raw and made_up
 
     def flush_other(self, raw):
         """Pass on what is not a complete line of the other stream."""
@@ -121,6 +123,17 @@ class Marks:
             pass  # the code has closed it
         finally:
             self.flushing = False
+
+    def make_up(self, fd):
+        """A pipe that is back in its place gets the mark of the last frame: what is written now
+        comes after it. Returns whether it is back."""
+        if fd not in self.pipes or identity(fd) != self.pipes[fd]:
+            return False
+        try:
+            write_all(fd, b"%b%08x%d\n" % (self.prefix, self.missed, FRAME | fd))
+        except OSError:
+            pass  # the code has just closed it
+        return True
 
     def before_frame(self):
         """Place marks for a frame. Returns what it has to have. The caller has flushed, holds
@@ -142,6 +155,8 @@ class Marks:
         elif len(there) < 2:
             return 0
         self.number += 1
+        if meet & FRAME:
+            self.missed = 0 if len(there) == len(self.pipes) else self.number
         mark = b"%b%08x%d\n" % (self.prefix, self.number, meet)
         for fd in there:
             try:
