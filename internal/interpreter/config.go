@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
@@ -60,6 +61,9 @@ type Config struct {
 	// MaxQuota is the most that an execution can be given; at least Quota. It has to be
 	// known when workers are parked, since they can lower their limits only.
 	MaxQuota job.Quota
+	// Ceilings are what this process and its sandboxes may have together. Quota and MaxQuota,
+	// and what executions ask for, are lowered to what that bears.
+	Ceilings sandbox.Ceilings
 	// OutputMemory is how much memory what is kept of output may take, of all executions
 	// together; 0 is no limit. Beyond it less is kept of large outputs.
 	OutputMemory int64
@@ -109,6 +113,11 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Quota = fill(c.Quota, defaultQuota())
 	c.MaxQuota = atLeast(c.MaxQuota, c.Quota)
+	var lowered []string
+	c.Quota, _ = c.Ceilings.Fit(c.Quota)
+	if c.MaxQuota, lowered = c.Ceilings.Fit(c.MaxQuota); c.Log != nil && len(lowered) > 0 {
+		c.Log.Warn("interpreter: the limits of one execution are lowered to what this runner can bear", slog.String("lowered", strings.Join(lowered, "; ")))
+	}
 	if c.Spawned == nil {
 		c.Spawned = func(string, time.Duration, error) {}
 	}

@@ -55,6 +55,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	if quota == (job.Quota{}) {
 		quota = w.pool.cfg.Quota
 	}
+	quota, _ = w.pool.cfg.Ceilings.Fit(quota)
 	r := &run{
 		w: w, quota: quota, journal: w.newJournal(quota),
 		frames: make(chan event, followRoom), pumps: newGoroutines(),

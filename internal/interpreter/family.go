@@ -230,7 +230,7 @@ func (f *family) log() *slog.Logger { return f.slot.pool.cfg.Log }
 // join makes the process that the slot has adopted a worker, with our ends of its channels.
 func (f *family) join(st *stock, id, name string, member, pid int, chans *channels) (*Worker, error) {
 	w := &Worker{
-		id: id, stock: st, pool: st.pool, slot: f.slot, oomKills: f.slot.group.OOMKills(), used: true,
+		id: id, stock: st, pool: st.pool, slot: f.slot, oomKills: f.slot.group.OOMKills(), oomHits: f.slot.group.LimitHits(), used: true,
 		exited: make(chan struct{}), answers: make(chan message, 1), closing: make(chan struct{}),
 		stdin: chans.stdin, stdout: chans.stdout, stderr: chans.stderr, control: chans.control,
 		family: f, member: member, dirName: name,

@@ -147,12 +147,18 @@ func (r *run) limitExceeded() (name, value string) {
 		killed && end.cpuMicros >= r.quota.CPUTime.Microseconds()
 	switch {
 	case r.exceeded == memoryExceeded, killed && r.w.slot.group.OOMKills() > r.w.oomKills:
+		if r.exceeded == "" && !r.w.hitLimit() {
+			return memoryExceeded, "the runner had no memory left, and the execution was ended for it: it had not used up its own limit of " + inUnits(r.quota.MemoryBytes)
+		}
 		return memoryExceeded, fmt.Sprintf("the execution needed more than its limit of %s of memory", inUnits(r.quota.MemoryBytes))
 	case r.exceeded == cpuExceeded, overtime && r.quota.CPUTime > 0:
 		return cpuExceeded, fmt.Sprintf("the execution needed more than its limit of %g s of processor time", r.quota.CPUTime.Seconds())
 	}
 	return "", ""
 }
+
+// hitLimit reports whether the worker's group came to its own memory limit.
+func (w *Worker) hitLimit() bool { return w.slot.group.LimitHits() > w.oomHits }
 
 // inUnits writes a size as people do, to a tenth of the unit.
 func inUnits(bytes int64) string {

@@ -91,6 +91,9 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if missing := p.groups.Missing(); len(missing) > 0 {
 		cfg.Log.WarnContext(ctx, "interpreter: control groups lack controllers, so their limits are not kept", slog.Any("missing", missing))
 	}
+	if err := p.groups.Bound(cfg.Ceilings.Sandboxes()); err != nil {
+		cfg.Log.WarnContext(ctx, "interpreter: nothing bounds all sandboxes together", slog.Any("reason", err))
+	}
 	if cfg.Sandbox != sandbox.Strict {
 		p.others = processesOfUser()
 	}

@@ -43,6 +43,7 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 	}
 	_ = w.stdin.Close() // an execution that has some gets a file
 	s := &Session{w: w, quota: fill(spec.Quota, p.cfg.Quota), envs: spec.Envs}
+	s.quota, _ = p.cfg.Ceilings.Fit(s.quota)
 	s.oomKills.Store(w.oomKills)
 	if s.quota.CPUs > 1 {
 		s.envs = threadVariables(s.quota.CPUs)
@@ -67,6 +68,9 @@ func (s *Session) Alive() *job.SessionEnd {
 		if memory = s.w.slot.group == nil && s.w.slot.memory() > s.quota.MemoryBytes; !memory {
 			return nil
 		}
+	}
+	if memory && s.w.slot.group != nil && !s.w.hitLimit() {
+		return &job.SessionEnd{Reason: job.EndMemory, Message: "the runner had no memory left; its code had not used up its own limit of " + inUnits(s.quota.MemoryBytes)}
 	}
 	if memory {
 		return &job.SessionEnd{Reason: job.EndMemory, Message: fmt.Sprintf("its code needed more than its limit of %s of memory", inUnits(s.quota.MemoryBytes))}
@@ -107,7 +111,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 		return r.result(), nil, nil
 	}
 	s.n++
-	w.oomKills = w.slot.group.OOMKills()
+	w.oomKills, w.oomHits = w.slot.group.OOMKills(), w.slot.group.LimitHits()
 	s.oomKills.Store(w.oomKills)
 	c := command{
 		ID: strconv.Itoa(s.n), Cmd: "session", Execution: s.n, Code: spec.Code, Stdin: spec.Stdin, Envs: spec.Envs,

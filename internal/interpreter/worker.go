@@ -51,6 +51,7 @@ type Worker struct {
 	stdout   *os.File
 	stderr   *os.File
 	oomKills int64 // of its slot, before it
+	oomHits  int64 // the same of its memory limit
 
 	exited  chan struct{} // closed once nothing is left of it
 	end     *workerEnd    // valid after exited; nil if its slot ended with it
@@ -97,7 +98,7 @@ func (st *stock) forkWorker(s *slot, command string, q job.Quota, own dirs) (*Wo
 		return nil, errors.Join(err, own.remove())
 	}
 	w := &Worker{
-		dirs: own, id: id.String(), stock: st, pool: p, slot: s, oomKills: s.group.OOMKills(),
+		dirs: own, id: id.String(), stock: st, pool: p, slot: s, oomKills: s.group.OOMKills(), oomHits: s.group.LimitHits(),
 		exited: make(chan struct{}), answers: make(chan message, 1), closing: make(chan struct{}),
 	}
 	work, tmp := "/work", "/tmp"

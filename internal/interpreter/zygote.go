@@ -38,6 +38,8 @@ type zygoteSpec struct {
 	Root       string `json:"root,omitempty"`
 	Scratch    string `json:"scratch"` // what is preloaded may write here, without a root of its own
 	Disk       int64  `json:"disk"`
+	// Processes is how many all sandboxes may have together; 0 is no limit.
+	Processes int64 `json:"processes,omitempty"`
 
 	Preload []string `json:"preload"`
 	// PlainStack leaves the worker's frames below those of the code.
@@ -81,6 +83,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 		Level: p.cfg.Sandbox, SlotFilter: base64.StdEncoding.EncodeToString(slotFilter), Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Scratch: p.scratchDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
 		PlainStack: p.cfg.PlainStack,
 	}
+	spec.Processes, _ = p.cfg.Ceilings.Sandboxes()
 	if err := z.awaitReady(ctx, p.cfg.StartTimeout, spec); err != nil {
 		z.abort()
 		_ = out.ours.SetReadDeadline(time.Now().Add(lastResort))

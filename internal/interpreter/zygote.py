@@ -153,6 +153,7 @@ class Zygote:
         self.slots.build()
         branch.cloner.prepare(seal.Program(self.native), self.fork)
         self.disk = spec["disk"]
+        seal.all_processes = spec.get("processes", 0)
         seal.no_new_privs()
         seal.fixed_limits()
         seal.hide_memory()

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"io/fs"
 	"math"
 	"path"
@@ -8,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // Ceilings are what this process and all that it starts may have together: 0 where nothing
@@ -47,6 +50,40 @@ func (c Ceilings) OfUser() Ceilings {
 		c.Processes, c.ProcessesOf = n, "RLIMIT_NPROC of the user"
 	}
 	return c
+}
+
+// What the runner keeps for itself of each: its threads, and the zygotes; Go's part of the memory.
+const (
+	ownThreads = 128
+	ownMemory  = 256 << 20
+)
+
+// Sandboxes returns what all sandboxes together may have of it; 0 where nothing says.
+func (c Ceilings) Sandboxes() (processes, memory int64) {
+	if c.Processes > 0 {
+		processes = max(c.Processes-ownThreads, c.Processes/2)
+	}
+	if c.Memory > 0 {
+		memory = max(c.Memory-ownMemory, c.Memory/4*3)
+	}
+	return processes, memory
+}
+
+// Fit lowers what one execution may have to what the ceilings bear: no one of them gets more than
+// half of the processes that there are for all, or of the open files. It says what it lowered.
+func (c Ceilings) Fit(q job.Quota) (_ job.Quota, lowered []string) {
+	if all, _ := c.Sandboxes(); all > 0 && int64(q.Processes) > all/2 {
+		lowered = append(lowered, fmt.Sprintf("processes from %d to %d, because of %s (%d)", q.Processes, all/2, c.ProcessesOf, c.Processes))
+		q.Processes = int(all / 2)
+	}
+	if c.Files > 0 && q.Processes > 0 && int64(q.OpenFiles)*int64(q.Processes) > c.Files/2 {
+		most := max(64, c.Files/2/int64(q.Processes))
+		if most < int64(q.OpenFiles) {
+			lowered = append(lowered, fmt.Sprintf("openFiles from %d to %d, because of %s (%d)", q.OpenFiles, most, c.FilesOf, c.Files))
+			q.OpenFiles = int(most)
+		}
+	}
+	return q, lowered
 }
 
 // number reads a file with one number; 0 if there is none, or one that no machine has.

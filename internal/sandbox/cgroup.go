@@ -174,6 +174,27 @@ func (g *Groups) Missing() []string {
 // so do not hold for them.
 func (g *Groups) Outside() bool { return g != nil && g.outside }
 
+// Bound sets what all groups may have together, so that something is left for the runner: of
+// processes and of memory; 0 is no bound. It returns what could not be set.
+func (g *Groups) Bound(processes, memory int64) error {
+	if g == nil {
+		return nil
+	}
+	var errs []error
+	set := func(controller, file1, file2 string, value int64) {
+		file := file1
+		if g.version == 2 {
+			controller, file = "", file2
+		}
+		if parent, ok := g.parents[controller]; ok && value > 0 {
+			errs = append(errs, write(filepath.Join(parent, file), strconv.FormatInt(value, 10)))
+		}
+	}
+	set("pids", "pids.max", "pids.max", processes)
+	set("memory", "memory.limit_in_bytes", "memory.max", memory)
+	return errors.Join(errs...)
+}
+
 // New makes a group without processes. A nil receiver gives a nil group, whose
 // methods do nothing.
 func (g *Groups) New() (*Group, error) {
@@ -421,6 +442,25 @@ func (g *Group) OOMKills() int64 {
 	}
 	return g.kills.field("oom_kill")
 }
+
+// LimitHits returns how often the group's own memory limit was the reason for ending a process
+// of it. Where it was not since one was ended, it was a group around it, or the machine, that had
+// too little. On version 1 that is told by the peak since the reset.
+func (g *Group) LimitHits() int64 {
+	switch {
+	case g == nil:
+		return 0
+	case g.version == 2:
+		return g.kills.field("oom")
+	case g.peak.number() < g.quota.MemoryBytes-nearLimit:
+		return 0
+	}
+	return g.OOMKills()
+}
+
+// nearLimit is how far below its limit a group can be that has no memory left: the kernel charges
+// several pages at once.
+const nearLimit = 1 << 20
 
 // CPUMicros returns the processor time that was used, in microseconds; 0 if nobody
 // counts it.

@@ -563,6 +563,10 @@ class Landlock:
         program.add(layer, "close", RULESET)
 
 
+# How many processes all sandboxes of a zygote may have together; 0 is no limit.
+all_processes = 0
+
+
 def user_namespace(owner):
     """Make the user namespace that the workers of a slot end up in, one after the other:
     with one ordinary user, and nothing that it owns. Returns a descriptor of it, which
@@ -573,6 +577,12 @@ def user_namespace(owner):
     if pid == 0:
         try:
             os.close(done[1])
+            if all_processes:
+                # The limit when it is made is that of all user namespaces of its maker together: so
+                # of all slots, whose own processes do not have it (Linux 5.14).
+                hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+                most = all_processes if hard == resource.RLIM_INFINITY else min(hard, all_processes)
+                resource.setrlimit(resource.RLIMIT_NPROC, (most, hard))
             check(libc.unshare(CLONE_NEWUSER), layer, "unshare")
             os.write(made[1], b"x")
             os.read(done[0], 1)

@@ -1,0 +1,71 @@
+package sandbox_test
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandbox"
+)
+
+func TestOwnCeilings(t *testing.T) {
+	t.Parallel()
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text + "\n")} }
+	machine := func(more fstest.MapFS) fstest.MapFS {
+		more["proc/sys/kernel/pid_max"] = file("32768")
+		more["proc/sys/kernel/threads-max"] = file("100000")
+		more["proc/sys/fs/file-max"] = file("9223372036854775807")
+		return more
+	}
+	for _, tt := range []struct {
+		name              string
+		root              fstest.MapFS
+		memory, processes int64
+		of                string
+	}{
+		{"no control groups", machine(fstest.MapFS{}), 0, 32768, "sysctl kernel.pid_max"},
+		{"version 2, the lowest of those around", machine(fstest.MapFS{
+			"proc/self/cgroup": file("0::/a/b"), "sys/fs/cgroup/a/b/pids.max": file("max"), "sys/fs/cgroup/a/pids.max": file("768"),
+			"sys/fs/cgroup/a/b/memory.max": file("5000"), "sys/fs/cgroup/a/memory.max": file("4000"),
+		}), 4000, 768, "pids.max of the control group"},
+		{"version 1, in a container", machine(fstest.MapFS{
+			"proc/self/cgroup":                             file("5:memory:/docker/x\n4:cpu,cpuacct:/docker/x\n3:pids:/docker/x"),
+			"sys/fs/cgroup/memory/memory.limit_in_bytes":   file("7000"),
+			"sys/fs/cgroup/pids/pids.max":                  file("100"),
+			"sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us":   file("1"),
+			"sys/fs/cgroup/memory/docker/y/memory.no_such": file("1"),
+		}), 7000, 100, "pids.max of the control group"},
+		{"version 1, no limit", machine(fstest.MapFS{
+			"proc/self/cgroup": file("5:memory:/x"), "sys/fs/cgroup/memory/x/memory.limit_in_bytes": file("9223372036854771712"),
+		}), 0, 32768, "sysctl kernel.pid_max"},
+	} {
+		c := sandbox.OwnCeilings(tt.root)
+		if c.Memory != tt.memory || c.Processes != tt.processes || c.ProcessesOf != tt.of || c.Files != 0 {
+			t.Errorf("%s: %+v", tt.name, c)
+		}
+	}
+}
+
+// TestFit: one execution gets no more than half of what there is, and something is left for the
+// runner.
+func TestFit(t *testing.T) {
+	t.Parallel()
+	c := sandbox.Ceilings{Processes: 768, ProcessesOf: "p", Files: 100_000, FilesOf: "f", Memory: 2560 << 20}
+	all, memory := c.Sandboxes()
+	if all != 640 || memory != 2304<<20 {
+		t.Errorf("%d processes and %d bytes for all", all, memory)
+	}
+	for _, tt := range []struct{ asked, want job.Quota }{
+		{job.Quota{Processes: 128, OpenFiles: 300}, job.Quota{Processes: 128, OpenFiles: 300}},
+		{job.Quota{Processes: 1024, OpenFiles: 4096}, job.Quota{Processes: 320, OpenFiles: 156}},
+	} {
+		got, lowered := c.Fit(tt.asked)
+		if got != tt.want || (len(lowered) == 0) != (tt.asked == tt.want) {
+			t.Errorf("%+v becomes %+v, %s", tt.asked, got, strings.Join(lowered, "; "))
+		}
+	}
+	if got, lowered := (sandbox.Ceilings{}).Fit(job.Quota{Processes: 1 << 20}); got.Processes != 1<<20 || lowered != nil {
+		t.Errorf("without ceilings: %+v", got)
+	}
+}
