@@ -73,6 +73,9 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 			return nil, err
 		}
 		environ = environ.With("KAA_REDIS_URL", url)
+		for _, name := range []string{"KAA_REDIS_CA_FILE", "KAA_REDIS_CERT_FILE", "KAA_REDIS_KEY_FILE", "KAA_REDIS_SERVER_NAME"} {
+			environ = environ.With(name, "") // they are for another
+		}
 		// What nobody else can find, nobody else can use: nor keep when this ends.
 		if environ.get("KAA_BLOB_URL") == "" {
 			if d.files, err = os.MkdirTemp("", "kaa-dev-"); err != nil {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -55,9 +56,10 @@ func RunFile(ctx context.Context, p Process, o RunOptions) error {
 	c := client{p.Environ.get("KAA_URL"), p.Environ.get("KAA_API_KEY")}
 	if c.url == "" {
 		// Quiet: what it would log does not belong into the program's output.
+		c.key = rand.Text() // nobody else on this machine is to use it
 		quiet := p
 		quiet.Stderr, quiet.Hurry = io.Discard, ctx.Done()
-		d, err := startDev(ctx, quiet, map[string]string{"KAA_ADDR": "127.0.0.1:0", "KAA_CONCURRENCY": "1", "KAA_API_KEYS": ""})
+		d, err := startDev(ctx, quiet, map[string]string{"KAA_ADDR": "127.0.0.1:0", "KAA_CONCURRENCY": "1", "KAA_API_KEYS": c.key, "KAA_ADMIN_KEYS": ""})
 		if err != nil {
 			return r.exit(err)
 		}

@@ -3,26 +3,84 @@
 package devredis
 
 import (
+	"crypto/rand"
+	"errors"
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 )
 
-// Start starts one on a port of loopback, and returns its address and what ends it.
+// The files of the private directory.
+const (
+	socketName  = "redis.sock"
+	addressName = "redis-url" // has the address with the password, for who wants to look at it
+)
+
+// Start starts one that other users of the machine cannot use, and returns its address and what
+// ends it: it listens at a Unix socket in a private directory, or at a port of loopback where the
+// path of a socket would be too long, and has a password.
 func Start() (url string, stop func(), err error) {
-	m := miniredis.NewMiniRedis()
-	if err := m.StartAddr("127.0.0.1:0"); err != nil {
+	dir, err := os.MkdirTemp("", "kaa-redis-") // 0700
+	if err != nil {
 		return "", nil, fmt.Errorf("start embedded Redis: %w", err)
+	}
+	m, password := miniredis.NewMiniRedis(), rand.Text()
+	m.RequireAuth(password)
+	url, silence, err := listen(m, filepath.Join(dir, socketName), password)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, addressName), []byte(url+"\n"), 0o600)
+	}
+	if err != nil {
+		silence()
+		return "", nil, errors.Join(fmt.Errorf("start embedded Redis: %w", err), os.RemoveAll(dir))
 	}
 	ending, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		passTime(m, ending)
 	}()
-	return "redis://" + m.Addr(), func() {
+	return url, func() {
 		close(ending)
 		<-ended
+		silence()
+		_ = os.RemoveAll(dir) // what stays has nothing in it
+	}, nil
+}
+
+// listen has m take connections; silence ends that, and m.
+func listen(m *miniredis.Miniredis, path, password string) (url string, silence func(), err error) {
+	socket, err := net.Listen("unix", path) //nolint:noctx // silence ends it
+	if err != nil {
+		if err := m.StartAddr("127.0.0.1:0"); err != nil {
+			return "", func() {}, err
+		}
+		return "redis://:" + password + "@" + m.Addr(), m.Close, nil
+	}
+	// It can listen at ports only. Without one it starts with its first connection.
+	first, err := m.Dial()
+	if err != nil {
+		return "", func() { _ = socket.Close() }, err
+	}
+	_ = first.Close()
+	server := m.Server()
+	var accepting sync.WaitGroup
+	accepting.Go(func() {
+		for {
+			conn, err := socket.Accept()
+			if err != nil {
+				return
+			}
+			server.ServeConn(conn)
+		}
+	})
+	return "unix://:" + password + "@" + path + "?db=0", func() {
+		_ = socket.Close() // nobody connects any more
+		accepting.Wait()
 		m.Close()
 	}, nil
 }
