@@ -44,6 +44,17 @@ func TestConfigErrorsComeOnce(t *testing.T) {
 	}
 }
 
+// TestConfigBodyMemory: the largest body has to fit into what one key gets of it.
+func TestConfigBodyMemory(t *testing.T) {
+	t.Parallel()
+	for keys, want := range map[string]bool{"": true, "a": true, "a,b": false} {
+		_, err := app.LoadConfig(app.Environment{"KAA_MAX_BODY_BYTES=1000", "KAA_BODY_MEMORY=1999", "KAA_API_KEYS=" + keys})
+		if (err == nil) != want {
+			t.Errorf("with keys %q: %v, want it to be fine: %v", keys, err, want)
+		}
+	}
+}
+
 func TestConfigAddr(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
