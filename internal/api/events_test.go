@@ -136,3 +136,64 @@ func TestSlowReader(t *testing.T) {
 	}
 	cfg.Background.Wait() // and reads no more
 }
+
+// stuckWriter takes no event until it is let go.
+type stuckWriter struct {
+	*httptest.ResponseRecorder
+	stuck chan struct{}
+}
+
+func (w stuckWriter) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "data: ") {
+		<-w.stuck
+	}
+	return w.ResponseRecorder.Write(p)
+}
+
+// TestFollowersThatReadNothing: what they hold is bounded, all of them together, and whoever finds
+// no room is told the same later.
+func TestFollowersThatReadNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const followers, most = 20, 10_000
+		end := job.Event{ID: job.EndID(1), Type: job.EventStatus}
+		store := &fakeStore{
+			get: func() (job.Job, error) { return job.Job{ID: "x", State: job.Completed, Attempt: 1}, nil },
+			events: func(after job.EventID) []job.Event {
+				var later []job.Event
+				for seq := after.Seq + 1; after.Attempt < 2 && seq < 20; seq++ {
+					e := output(1, seq, 1)
+					e.Data = fmt.Appendf(nil, `{"text":"%01000d"}`, seq)
+					later = append(later, e)
+				}
+				return append(later, end)
+			},
+		}
+		cfg := config(store)
+		cfg.Answers = job.NewMemory(most)
+		handler := api.New(cfg)
+		stuck := make(chan struct{})
+		got := make(chan string, followers)
+		for range followers {
+			w := stuckWriter{httptest.NewRecorder(), stuck}
+			go func() {
+				handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/jobs/x/events", nil))
+				got <- w.Body.String()
+			}()
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if n := cfg.Answers.Held(); n == 0 || n > most/2 {
+			t.Errorf("%d bytes are held", n)
+		}
+		close(stuck)
+		for range followers {
+			if text := <-got; strings.Count(text, "data: ") != 20 || !strings.Contains(text, `"completed"`) {
+				t.Errorf("a follower was told %d events:\n%.300s", strings.Count(text, "data: "), text)
+			}
+		}
+		if n := cfg.Answers.Held(); n != 0 {
+			t.Errorf("%d bytes are held in the end", n)
+		}
+	})
+}

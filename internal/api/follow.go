@@ -31,6 +31,8 @@ type Bell interface {
 const (
 	// eventsAtOnce bounds what a follower holds: 16 events of 32 KiB of text.
 	eventsAtOnce = 16
+	// fetchesAtOnce is how many followers read at the same time.
+	fetchesAtOnce = 8
 	// lookEvery makes up for a wake that was lost.
 	lookEvery = time.Second
 )
@@ -56,7 +58,7 @@ type follower struct {
 	quiet  bool         // nothing has come for a while
 	ready  []job.Event  // read and not told yet
 	over   bool         // the last one is among those
-	held   *job.Holding // of the record, if that has to be told
+	held   *job.Holding // of what is ready
 	// stopping ends the following when the process is; nil if it should wait for the job.
 	stopping <-chan struct{}
 }
@@ -96,6 +98,7 @@ func (f *follower) next(ctx context.Context) (job.Event, error) {
 		if f.over {
 			return job.Event{}, errOver
 		}
+		f.held.Release() // what was ready has been told
 		if f.look {
 			if err := f.read(ctx); err != nil {
 				return job.Event{}, fmt.Errorf("follow job %s: %w", f.id, err)
@@ -122,9 +125,13 @@ func (f *follower) next(ctx context.Context) (job.Event, error) {
 // read looks for events. If none has come for a while, it looks whether the job has
 // ended in a way that left no event, because nobody followed it then.
 func (f *follower) read(ctx context.Context) error {
-	events, err := f.s.cfg.Events.Events(ctx, f.id, f.after, eventsAtOnce)
+	events, fits, err := f.fetch(ctx)
 	if err != nil {
 		return err
+	}
+	if !fits {
+		f.look, f.quiet = false, false // with the next look
+		return nil
 	}
 	if len(events) == 0 && f.quiet {
 		return f.readRecord(ctx)
@@ -137,6 +144,28 @@ func (f *follower) read(ctx context.Context) error {
 		f.tell(e)
 	}
 	return nil
+}
+
+// fetch reads events that this follower may hold. Whoever reads slowly holds them for long, so they
+// count for his caller; and only some followers at once have events of which the size is not known.
+func (f *follower) fetch(ctx context.Context) (events []job.Event, fits bool, err error) {
+	select {
+	case f.s.fetches <- struct{}{}:
+		defer func() { <-f.s.fetches }()
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
+	if events, err = f.s.cfg.Events.Events(ctx, f.id, f.after, eventsAtOnce); err != nil {
+		return nil, false, err
+	}
+	size := int64(0)
+	for _, e := range events {
+		size += 2 * int64(len(e.Data)) // once more while it is written
+	}
+	if !job.TryHold(f.held.In(ctx), size) {
+		return nil, false, nil
+	}
+	return events, true, nil
 }
 
 // tell makes e the next event, after a gap if there is one.
@@ -164,7 +193,6 @@ func (f *follower) readEnd(ctx context.Context, id job.EventID) error {
 			return f.readRecord(ctx)
 		}
 	}
-	defer f.held.Release() // the end says little of it
 	j, err := f.s.cfg.Lookup.Get(f.held.In(ctx), f.id)
 	if err != nil {
 		f.look = true // what is ready goes first; then this is tried again

@@ -108,6 +108,7 @@ type server struct {
 	jobSchema *huma.Schema
 	runtimes  *runtimeNames
 	batches   chan struct{}           // has room for those that may be worked on at once
+	fetches   chan struct{}           // has room for followers that read at once
 	frames    map[string]*huma.Schema // of a socket's clients, by type
 }
 
@@ -156,7 +157,7 @@ func New(cfg Config) http.Handler {
 			fmt.Sprintf("this path takes %s", c.Writer.Header().Get("Allow"))))
 	})
 
-	s := &server{cfg: cfg, fair: fair, runtimes: newRuntimeNames(cfg.Fleet), batches: make(chan struct{}, batchesAtOnce(runtime.NumCPU(), runtime.GOMAXPROCS(0)))}
+	s := &server{cfg: cfg, fair: fair, runtimes: newRuntimeNames(cfg.Fleet), fetches: make(chan struct{}, fetchesAtOnce), batches: make(chan struct{}, batchesAtOnce(runtime.NumCPU(), runtime.GOMAXPROCS(0)))}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
 	s.registerSessions()

@@ -122,6 +122,24 @@ func Hold(ctx context.Context, n int64) error {
 	}
 }
 
+// TryHold is Hold that does not wait; it reports whether there was as much.
+func TryHold(ctx context.Context, n int64) bool {
+	h, ok := ctx.Value(holdingKey{}).(*Holding)
+	if !ok || h.of == nil || h.of.most == 0 {
+		return true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n = min(n, h.of.most/2-h.n); n <= 0 {
+		return true
+	}
+	if h.of.take(h.caller, n) != nil {
+		return false
+	}
+	h.n += n
+	return true
+}
+
 // Let says that n bytes of those are not held any more.
 func Let(ctx context.Context, n int64) {
 	if h, ok := ctx.Value(holdingKey{}).(*Holding); ok {

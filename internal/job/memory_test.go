@@ -69,6 +69,11 @@ func TestHold(t *testing.T) {
 func TestHoldWithoutLimit(t *testing.T) {
 	t.Parallel()
 	var none *job.Memory
+	tight := job.NewMemory(10)
+	first, second := tight.For("a").In(t.Context()), tight.For("a").In(t.Context())
+	if !job.TryHold(t.Context(), 1<<60) || !job.TryHold(first, 5) || job.TryHold(second, 1) || tight.Held() != 5 {
+		t.Errorf("tried for more than there is: %d held", tight.Held())
+	}
 	for _, ctx := range []context.Context{t.Context(), job.NewMemory(0).For("a").In(t.Context()), none.For("a").In(t.Context())} {
 		if err := job.Hold(ctx, 1<<60); err != nil {
 			t.Error(err)
