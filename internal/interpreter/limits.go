@@ -30,7 +30,7 @@ const (
 // limit applies what an execution may use to its sandbox, as far as it differs from
 // what every worker is parked with. Limits of single processes go with the code.
 func (w *Worker) limit(q job.Quota) error {
-	if err := w.slot.group.Limit(q); err != nil {
+	if err := w.slot.group.Limit(w.slot.limited(q)); err != nil {
 		return err
 	}
 	if q.DiskBytes == w.pool.cfg.Quota.DiskBytes || w.dirs.top != "" {

@@ -22,7 +22,7 @@ import (
 // Put puts a file into the session's working directory; one that is there is replaced.
 func (s *Session) Put(path string, content io.Reader) error {
 	return s.inDirectory("put file", func(t *tree) error {
-		stamp, err := t.write(path, s.within(t, content))
+		stamp, err := s.charge(t, path, s.within(t, content), func(r io.Reader) (stamp, error) { return t.write(path, r) })
 		if err != nil {
 			return refused(path, err)
 		}
@@ -116,7 +116,11 @@ func (s *Session) ReadFile(path string, use func(f job.Found, content io.Reader)
 
 // RemoveFile deletes a file, a link as such, or an empty directory.
 func (s *Session) RemoveFile(path string) error {
-	return s.inDirectory("remove file", func(t *tree) error { return refused(path, t.remove(path)) })
+	return s.inDirectory("remove file", func(t *tree) error {
+		err := t.remove(path)
+		s.discharge(t)
+		return refused(path, err)
+	})
 }
 
 // inDirectory does something to the working directory. job.ErrNotStarted: the interpreter has
@@ -173,5 +177,5 @@ func refused(path string, err error) error {
 }
 
 func noRoom() error {
-	return &job.RefusedError{Code: job.FailDisk, Message: "there is no room for it: the session has as many files, or bytes in them, as it may (limits.diskBytes)"}
+	return &job.RefusedError{Code: job.FailDisk, Message: "there is no room for it: the session has as many files, or bytes in them, as it may (limits.diskBytes), or no memory left for them (limits.memoryBytes)"}
 }

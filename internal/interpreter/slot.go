@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,7 @@ type slot struct {
 	pid    int
 	group  *sandbox.Group
 	owner  int
+	put    atomic.Int64 // bytes of files that this process has put into it
 
 	mu     sync.Mutex
 	worker *Worker       // the current one, if it is alone

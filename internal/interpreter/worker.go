@@ -94,7 +94,10 @@ func (st *stock) forkWorker(s *slot, command string, q job.Quota, own dirs) (*Wo
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make session id: %w", err), own.remove())
 	}
-	if err := s.group.Limit(q); err != nil {
+	if command != "X " { // which alone finds files there
+		s.put.Store(0)
+	}
+	if err := s.group.Limit(s.limited(q)); err != nil {
 		return nil, errors.Join(err, own.remove())
 	}
 	w := &Worker{

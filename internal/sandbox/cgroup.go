@@ -443,6 +443,29 @@ func (g *Group) OOMKills() int64 {
 	return g.kills.field("oom_kill")
 }
 
+// Held returns the memory of the group that the kernel cannot take back: of its processes, and of
+// files in memory.
+func (g *Group) Held() int64 {
+	if g == nil {
+		return 0
+	}
+	dir, _ := g.dir("memory")
+	text, err := os.ReadFile(filepath.Join(dir, "memory.stat"))
+	if err != nil {
+		return 0
+	}
+	var held int64
+	for line := range bytes.Lines(text) {
+		key, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte{' '})
+		switch string(key) {
+		case "anon", "shmem", "rss": // anon of version 2 is rss of version 1
+			n, _ := strconv.ParseInt(string(value), 10, 64)
+			held += n
+		}
+	}
+	return held
+}
+
 // LimitHits returns how often the group's own memory limit was the reason for ending a process
 // of it. Where it was not since one was ended, it was a group around it, or the machine, that had
 // too little. On version 1 that is told by the peak since the reset.

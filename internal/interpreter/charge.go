@@ -1,0 +1,69 @@
+package interpreter
+
+import (
+	"io"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandbox"
+)
+
+// The file systems of a sandbox are memory. What its code writes there is charged to its control
+// group; what this process puts there, to this process's own. So that is counted here, and
+// taken from the limit of the group: else a session could have as much again as diskBytes
+// allows, and others would be ended for it.
+
+// chargeSpare is left between what is used and the limit when a file is put.
+const chargeSpare = 2 << 20
+
+// limited is q with what was put into the sandbox taken from its memory.
+func (s *slot) limited(q job.Quota) job.Quota {
+	q.MemoryBytes = max(chargeSpare, q.MemoryBytes-s.put.Load())
+	return q
+}
+
+// recount notes that files that were put there may be gone: no more can be left of them than
+// what is used. Of a family each has a file system of its own, so nothing is known.
+func (w *Worker) recount(t *tree) {
+	var st unix.Statfs_t
+	if w.kin() == nil && unix.Fstatfs(int(t.dir.Fd()), &st) == nil {
+		w.slot.put.Store(min(w.slot.put.Load(), int64(st.Blocks-st.Bfree)*st.Bsize)) //nolint:gosec // a size fits
+	}
+}
+
+// counts reports whether what is put into the session's files has to be counted here.
+func (s *Session) counts() bool {
+	return s.w.slot.group != nil && s.w.pool.cfg.Sandbox == sandbox.Strict
+}
+
+// charge puts a file by write, which is given the content, and counts it.
+func (s *Session) charge(t *tree, name string, content io.Reader, write func(io.Reader) (stamp, error)) (stamp, error) {
+	if !s.counts() {
+		return write(content)
+	}
+	s.w.recount(t)
+	slot := s.w.slot
+	room := s.quota.MemoryBytes - slot.put.Load() - slot.group.Held() - chargeSpare
+	counted := &bounded{content, room}
+	stamp, err := write(counted)
+	if err != nil {
+		return stamp, err
+	}
+	slot.put.Add(room - counted.room)
+	s.w.recount(t) // it may have replaced another
+	if err := slot.group.Limit(slot.limited(s.quota)); err != nil {
+		slot.put.Add(counted.room - room)
+		_ = t.remove(name)
+		return stamp, noRoom()
+	}
+	return stamp, nil
+}
+
+// discharge gives the group back what files took that are gone.
+func (s *Session) discharge(t *tree) {
+	if s.counts() && s.w.slot.put.Load() > 0 {
+		s.w.recount(t)
+		_ = s.w.slot.group.Limit(s.w.slot.limited(s.quota)) // it is higher
+	}
+}
