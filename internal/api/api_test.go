@@ -69,6 +69,7 @@ func (f *fakeStore) Get(context.Context, string) (job.Job, error) {
 	}
 	return job.Job{State: job.Running}, f.err
 }
+
 func (f *fakeStore) Summary(ctx context.Context, id string) (job.Job, error) { return f.Get(ctx, id) }
 func (f *fakeStore) Watch(context.Context, string, string) error             { return f.err }
 func (f *fakeStore) List(context.Context, job.Filter) ([]job.Job, string, error) {

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -77,9 +78,7 @@ func shapes(n int) map[string]string {
 		"batch of a thousand":   fmt.Sprintf(`{"jobs":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"code":1,"metadata":{"a":["`+strings.Repeat("b", n/1000)+`"]}},`, 1000), ",")),
 		"batch, an object":      list(`{"jobs":{%s}}`, numbered(`"u%d":0`), ","),
 	}
-	for name, body := range batch {
-		all[name] = body
-	}
+	maps.Copy(all, batch)
 	return all
 }
 
@@ -91,8 +90,9 @@ type cost struct {
 	status int
 }
 
-func costOf(handler http.Handler, path, body string) cost {
-	req := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+func costOf(t *testing.T, handler http.Handler, path, body string) cost {
+	t.Helper()
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
 	req.Header.Set("Content-Type", "application/json")
 	res := httptest.NewRecorder()
 	var before, after runtime.MemStats
@@ -125,13 +125,13 @@ func TestCostOfBodies(t *testing.T) {
 	cfg := config(&fakeStore{})
 	cfg.MaxBodyBytes, cfg.Limits.MaxCodeBytes = 32<<20, 32<<20
 	handler := api.New(cfg)
-	costOf(handler, "/v1/jobs", `{"code":"1"}`) // what is made once
+	costOf(t, handler, "/v1/jobs", `{"code":"1"}`) // what is made once
 	var worst struct {
 		memory, cpu     float64
 		memoryOf, cpuOf string
 	}
 	judge := func(name, path, body string) {
-		c := costOf(handler, path, body)
+		c := costOf(t, handler, path, body)
 		n := len(body)
 		perByte := float64(c.memory) / float64(n)
 		cpuPerByte := float64(c.cpu) / float64(n)

@@ -240,7 +240,7 @@ func membersIn(t reflect.Type, index []int) []member {
 }
 
 func isEmpty(v reflect.Value) bool {
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // the rest is empty when it is zero
 	case reflect.Slice, reflect.Map, reflect.String, reflect.Array:
 		return v.Len() == 0
 	case reflect.Struct:

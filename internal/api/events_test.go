@@ -177,7 +177,7 @@ func TestFollowersThatReadNothing(t *testing.T) {
 		for range followers {
 			w := stuckWriter{httptest.NewRecorder(), stuck}
 			go func() {
-				handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/jobs/x/events", nil))
+				handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/jobs/x/events", nil))
 				got <- w.Body.String()
 			}()
 		}

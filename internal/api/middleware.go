@@ -206,7 +206,7 @@ func buffered(cfg *Config, memory *shared) gin.HandlerFunc {
 			held.body.Reset(whole)
 			c.Request = c.Request.WithContext(context.WithValue(ctx, heldKey{}, held))
 			c.Request.Body = io.NopCloser(&held.body)
-			whole = nil
+			whole = nil //nolint:ineffassign // or it would be held until the answer
 			c.Next()
 		}
 	}

@@ -109,7 +109,7 @@ var errNoRunner = errors.New("no runner took the job in time")
 // waits.
 var errSessionBusy = errors.New("the session was busy for too long")
 
-// ErrStarting: the process cannot do anything yet.
+// ErrStarting means that the process cannot do anything yet.
 var ErrStarting = errors.New("the process is starting")
 
 // jobError is an error about a job that was accepted.

@@ -68,6 +68,7 @@ type callers struct {
 }
 
 func newCallers(t *testing.T, cfg api.Config) *callers {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	return &callers{t: t, handler: api.New(cfg), ctx: ctx, cancel: cancel}
 }

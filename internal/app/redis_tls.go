@@ -29,7 +29,7 @@ func (c *Config) redisOptions() (*redis.UniversalOptions, error) {
 	if err != nil {
 		return nil, fmt.Errorf("KAA_REDIS_URL: %w", err)
 	}
-	return o, c.RedisTLS.apply(o.TLSConfig)
+	return o, c.apply(o.TLSConfig)
 }
 
 // apply adds the settings to those of a URL, which are nil without TLS.
@@ -112,8 +112,7 @@ func redisAdvice(err error, secure bool) string {
 // isHopeless reports whether waiting does not help: Redis answers, and refuses, or it is not known
 // for what it should be.
 func isHopeless(err error) bool {
-	var reply redis.Error
-	if errors.As(err, &reply) {
+	if reply, ok := errors.AsType[redis.Error](err); ok {
 		for _, p := range []string{"NOAUTH", "WRONGPASS", "NOPERM", "ERR"} {
 			if strings.HasPrefix(reply.Error(), p) {
 				return true

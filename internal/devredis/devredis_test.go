@@ -16,7 +16,7 @@ import (
 func TestStart(t *testing.T) { //nolint:paralleltest // it sets TMPDIR
 	base := os.TempDir()
 	for scheme, long := range map[string]bool{"unix": false, "redis": true} {
-		tmp, err := os.MkdirTemp(base, "kaa-t-")
+		tmp, err := os.MkdirTemp(base, "kaa-t-") //nolint:usetesting // its names are too long for a socket
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -159,7 +159,7 @@ func try(req spawnRequest) error {
 	if err != nil {
 		return fmt.Errorf("try: %w", err)
 	}
-	defer null.Close() //nolint:errcheck // nothing was written
+	defer null.Close()
 	fd := null.Fd()
 	pid, err := syscall.ForkExec(req.argv[0], req.argv, &syscall.ProcAttr{ //nolint:gosec // the operator's interpreter
 		Dir: req.dir, Env: req.env, Files: []uintptr{fd, fd, fd}, Sys: req.attr,
@@ -184,8 +184,7 @@ func partOf(err error) string {
 	if part, ok := errors.AsType[*PartError](err); ok {
 		return part.Part
 	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		if short := shortOf(errno, err); short != nil {
 			return short.Part
 		}

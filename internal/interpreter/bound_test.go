@@ -54,7 +54,7 @@ time.sleep(60)
 			t.Fatal(err)
 		}
 		done.Go(func() {
-			defer w.Close() //nolint:errcheck // the pool tells
+			defer w.Close()
 			tap := new(job.Tap)
 			tap.Open(sinkOf(func(text string) {
 				if n, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {

@@ -51,7 +51,7 @@ func executed(t *testing.T, pool *interpreter.Pool, spec job.Spec) map[string][]
 	if maxRSS < 30<<20 {
 		t.Fatalf("the slot says %d bytes", maxRSS)
 	}
-	return map[string][]byte{"peak of memory": binary.NativeEndian.AppendUint32(nil, uint32(maxRSS/1024))} //nolint:gosec // some MB
+	return map[string][]byte{"peak of memory": binary.NativeEndian.AppendUint32(nil, uint32(maxRSS/1024))}
 }
 
 func previousOnes() []previous {
@@ -169,7 +169,7 @@ func TestNothingOfThePreviousInMemory(t *testing.T) {
 				found := map[string]int{}
 				for range rounds {
 					var words []string
-					for name, marker := range previous.run(t, pool, 1000+rand.IntN(8000)) { //nolint:gosec // a test
+					for name, marker := range previous.run(t, pool, 1000+rand.IntN(8000)) {
 						for i := range marker {
 							marker[i] ^= 0x5a
 						}

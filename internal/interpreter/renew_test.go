@@ -30,8 +30,9 @@ func TestSessionRenew(t *testing.T) {
 	t.Parallel()
 	for control, pool := range map[string]func(*testing.T, ...func(*interpreter.Config)) *interpreter.Pool{
 		"groups": func(t *testing.T, change ...func(*interpreter.Config)) *interpreter.Pool {
+			t.Helper()
 			return newPool(t, change...)
-		}, //nolint:thelper // it is one
+		},
 		"watchdog": watchedPool,
 	} {
 		t.Run(control, func(t *testing.T) {

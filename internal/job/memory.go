@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ErrNoMemory: the process holds as much as it may, and went on doing so for a while.
+// ErrNoMemory means that the process holds as much as it may, and went on doing so for a while.
 var ErrNoMemory = errors.New("the process holds as many bytes of results as it may")
 
 // holdPatience is how long somebody waits until others have let go.

@@ -141,8 +141,11 @@ func TestSessionOfSickRunner(t *testing.T) {
 		{"an operation moves", job.Spec{Op: "echo"}, []job.Runner{healthy()}, false, nil, []string{"echo to other"}},
 		{"code waits", job.Spec{Code: "a"}, nil, true, []string{"completed 1"}, nil},
 		{
-			"it ends", job.Spec{Code: "a"}, nil, false,
-			[]string{"failed session_ended: no runner could start a Python interpreter for it within 1m0s; what failed: user namespace"}, nil,
+			"it ends",
+			job.Spec{Code: "a"},
+			nil, false,
+			[]string{"failed session_ended: no runner could start a Python interpreter for it within 1m0s; what failed: user namespace"},
+			nil,
 		},
 		{"a restart needs none", job.Spec{Op: "restart"}, nil, false, []string{"completed {}"}, nil},
 	} {

@@ -46,7 +46,7 @@ func (c Ceilings) OfUser() Ceilings {
 	if unix.Geteuid() == 0 || unix.Getrlimit(unix.RLIMIT_NPROC, &limit) != nil || limit.Cur > math.MaxInt64 {
 		return c
 	}
-	if n := int64(limit.Cur); n > 0 && (c.Processes == 0 || n < c.Processes) { //nolint:gosec // it is not above
+	if n := int64(limit.Cur); n > 0 && (c.Processes == 0 || n < c.Processes) {
 		c.Processes, c.ProcessesOf = n, "RLIMIT_NPROC of the user"
 	}
 	return c

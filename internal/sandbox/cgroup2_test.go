@@ -184,14 +184,14 @@ func TestGroups2(t *testing.T) { //nolint:paralleltest // it compares processor 
 	if err := again.Close(); err != nil {
 		t.Error(err)
 	}
-	t.Run("memory", func(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { //nolint:paralleltest // they share the groups
 		group := limited2(t, groups, job.Quota{MemoryBytes: 32 << 20, Processes: 50})
 		runIn(t, group, "x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo $?")()
 		if group.OOMKills() == 0 {
 			t.Error("nothing was killed for its memory")
 		}
 	})
-	t.Run("processes", func(t *testing.T) {
+	t.Run("processes", func(t *testing.T) { //nolint:paralleltest // they share the groups
 		group := limited2(t, groups, job.Quota{MemoryBytes: 1 << 30, Processes: 5})
 		runIn(t, group, "for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 >/dev/null & done 2>/dev/null")()
 		group.KillOthers(0, 10*time.Second)
@@ -200,7 +200,7 @@ func TestGroups2(t *testing.T) { //nolint:paralleltest // it compares processor 
 			t.Errorf("no process was refused: %q, %v", text, err)
 		}
 	})
-	t.Run("processors", func(t *testing.T) {
+	t.Run("processors", func(t *testing.T) { //nolint:paralleltest // they share the groups
 		group := limited2(t, groups, job.Quota{MemoryBytes: 1 << 30, Processes: 50, CPUs: 0.2})
 		runIn(t, group, "n=0; while [ $n -lt 300000 ]; do n=$((n+1)); done")()
 		text, err := os.ReadFile(filepath.Join(group.dirs[""], "cpu.stat"))

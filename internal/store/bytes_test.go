@@ -23,8 +23,7 @@ func TestBytesOfCallers(t *testing.T) {
 	isFull := func(change ...func(*job.NewJob)) bool {
 		t.Helper()
 		c, err := b.Create(t.Context(), newJob(append(change, of("a"))...))
-		var full *job.FullError
-		if errors.As(err, &full) {
+		if full, ok := errors.AsType[*job.FullError](err); ok {
 			if !full.Bytes || full.Limit != most || full.Depth == 0 || full.Depth > most {
 				t.Errorf("%+v", full)
 			}

@@ -42,10 +42,13 @@ func FuzzEncodeResult(f *testing.F) {
 }
 
 // TestEncodeResultAllocates: large output is written once.
+//
+//nolint:paralleltest // it counts what the process allocates
 func TestEncodeResultAllocates(t *testing.T) {
 	r := &job.Result{Stdout: strings.Repeat("\x00", 1<<20), Stderr: strings.Repeat("a", 1<<20)}
 	size := len(encodedByPackage(t, r))
 	got := testing.Benchmark(func(b *testing.B) {
+		b.Helper()
 		for b.Loop() {
 			if _, err := encodeResult(r); err != nil {
 				b.Fatal(err)

@@ -304,8 +304,7 @@ func wrap(op string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	var reply redis.Error
-	if errors.As(err, &reply) {
+	if reply, ok := errors.AsType[redis.Error](err); ok {
 		switch text := reply.Error(); {
 		case !transient(text):
 			return fmt.Errorf("%s: %w", op, err)
