@@ -409,8 +409,8 @@ func withoutResult(o job.Outcome) job.Outcome {
 	if o.State != job.Completed {
 		return o
 	}
-	return job.Outcome{State: job.Failed, Failure: &job.Failure{
-		Code: job.FailStoreFull, Message: "the code has ended, but the job store has no room for its result; try again with less output when others have expired",
+	return job.Outcome{State: job.Failed, End: o.End, Restarted: o.Restarted, Failure: &job.Failure{
+		Code: job.FailStoreFull, Message: "the code has ended, but the job store has no room for its result, or this API key has no share left; try again with less output when others have expired",
 	}}
 }
 

@@ -240,6 +240,9 @@ func (s *sessions) settle(ctx context.Context, log *slog.Logger, claim job.Claim
 			s.r.suspect()
 			return lost, nil, false
 		}
+		if errors.Is(err, job.ErrStoreFull) {
+			o = withoutResult(o)
+		}
 		select {
 		case <-ctx.Done():
 			log.ErrorContext(ctx, "end of job was not written in time", slog.Any("err", err))

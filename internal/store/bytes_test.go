@@ -66,6 +66,29 @@ func TestBytesOfCallers(t *testing.T) {
 	})
 }
 
+// TestBytesOfResults: jobs that were accepted together get no more for their results than their
+// caller's share, but for the one that goes beyond it. What is small, and other callers' results, is kept.
+func TestBytesOfResults(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{MaxCallerBytes: 100_000})
+	cases := []struct {
+		caller string
+		size   int
+		kept   bool
+	}{{"a", 60_000, true}, {"a", 60_000, true}, {"a", 60_000, false}, {"a", 500, true}, {"a", 30_000, false}, {"b", 60_000, true}}
+	ids := make([]string, len(cases))
+	for i, c := range cases {
+		ids[i] = b.create(t, newJob(of(c.caller)))
+	}
+	for i, c := range cases {
+		res := job.Outcome{State: job.Completed, Result: &job.Result{Status: job.StatusOK, Stdout: strings.Repeat("y", c.size)}}
+		err := b.Finish(t.Context(), b.claim(t, ids[i]), res)
+		if kept := err == nil; kept != c.kept || !kept && (!errors.Is(err, job.ErrStoreFull) || !errors.Is(err, job.ErrUnavailable)) {
+			t.Errorf("%d: %d bytes of %s: %v", i, c.size, c.caller, err)
+		}
+	}
+}
+
 // TestRoomInRedis: no job is accepted that would leave no room for the results of what runs.
 func TestRoomInRedis(t *testing.T) {
 	t.Parallel()

@@ -281,6 +281,8 @@ func wordError(op string, r reply) error {
 		return fmt.Errorf("%s: %w", op, job.ErrNoSession)
 	case "session_ended":
 		return fmt.Errorf("%s: %w", op, &job.SessionEndedError{SessionEnd: job.SessionEnd{Reason: job.EndReason(r.text(1)), Message: r.text(2)}})
+	case "no_room":
+		return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, job.ErrStoreFull)
 	case "mismatch":
 		return fmt.Errorf("%s: %w", op, job.ErrIdempotencyMismatch)
 	}

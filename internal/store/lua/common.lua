@@ -252,7 +252,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
     redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
-  redis.call('HDEL', key, 'spec', 'notify', 'cancel', 'waiter', 'asks', 'answer')
+  redis.call('HDEL', key, 'spec', 'most_bytes', 'notify', 'cancel', 'waiter', 'asks', 'answer')
   if f[7] then
     -- The record is what the webhook tells, so it stays until that is through.
     life = math.max(ttl, HOOK_TTL)

@@ -78,6 +78,7 @@ if ARGV[18] ~= '' then
   put('hook_attempts', '0')
   put('hook_secret', ARGV[19])
 end
+put('most_bytes', most_bytes > 0 and ARGV[23] or '') -- for finish: a runner does not know it
 put('events', events ~= '' and '1' or '')
 put('waiter', ARGV[15])
 put('scheduled_at', ARGV[5] ~= '0' and ARGV[5] or '')

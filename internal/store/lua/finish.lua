@@ -3,15 +3,19 @@
 -- KEYS job   ARGV id, attempt, runner, to, result, code, message, retry, tombstone,
 --            whether it has files, and for an execution of a session: its id, why the session
 --            ends or '', the same for people, and '1' if its interpreter was replaced
--- Answers {state}, {'stale'}, {'gone'} or {'missing'}. Only the current claim may
+-- Answers {state}, {'no_room'}, {'stale'}, {'gone'} or {'missing'}. Only the current claim may
 -- finish; the same end sent twice counts once. For a session that goes on with another
 -- execution, {state, 'claimed', ...} as next does, or {state, 'none'}.
-local f = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'runner')
+local f = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'runner', 'caller', 'most_bytes')
 if not f[1] then return missing(ARGV[1]) end
 if f[2] ~= ARGV[2] or f[3] ~= ARGV[3] then return { 'stale' } end
 if f[1] == ARGV[4] then return { f[1] } end
 if f[1] ~= 'running' then return { 'stale' } end
 if ARGV[8] == '1' then return { retry_or_fail(ARGV[1], ARGV[6], ARGV[7], ARGV[9]) } end
+-- Jobs are accepted before it is known how large their results are: many at once could fill
+-- Redis for all callers. So nothing is kept for a caller that is beyond its share already. What is
+-- no larger than the record itself always has room.
+if f[5] and #ARGV[5] > RECORD_BYTES and tonumber(redis.call('HGET', P .. 'bytes', f[4]) or 0) > tonumber(f[5]) then return { 'no_room' } end
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'files', '1') end
 local session, reason = ARGV[11], ARGV[12]
 if session and reason ~= '' and ARGV[4] == 'failed' then redis.call('HSET', KEYS[1], 'failure_reason', reason) end
