@@ -55,6 +55,8 @@ func (f *fakeStore) CreateAll(_ context.Context, jobs []job.NewJob) []job.Create
 }
 func (f *fakeStore) Enqueued(context.Context, ...job.DueTask) error { return f.err }
 func (f *fakeStore) Cancel(context.Context, string) (job.State, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.cancelled = true
 	return job.Running, f.err
 }

@@ -55,7 +55,7 @@ func (b *broken) running(seconds string) string {
 }
 
 // refused checks that nothing is accepted, clearly and soon.
-func (b *broken) refused(most time.Duration) {
+func (b *broken) refused(most time.Duration, code string) {
 	b.tb.Helper()
 	for path, body := range map[string]any{
 		"/v1/jobs": fields{"code": "print(1)"}, executePath: fields{"code": "print(1)"},
@@ -63,7 +63,7 @@ func (b *broken) refused(most time.Duration) {
 	} {
 		at := time.Now()
 		a := b.call(http.MethodPost, path, body)
-		if a.status != http.StatusServiceUnavailable || a.str("code") != "unavailable" || a.header.Get("Retry-After") == "" {
+		if a.status != http.StatusServiceUnavailable || a.str("code") != code || a.header.Get("Retry-After") == "" {
 			b.tb.Errorf("%s: %d %v %s", path, a.status, a.header, a.raw)
 		}
 		testenv.Within(b.tb, most, at)
@@ -159,7 +159,11 @@ func TestRedisFaults(t *testing.T) {
 			delayed := b.submit(fields{"code": "print('delayed')", "delay": 1})
 			tt.fault(t, b)
 			began := time.Now()
-			b.refused(10 * time.Second)
+			code := "unavailable"
+			if tt.name == "full" {
+				code = "storage_full"
+			}
+			b.refused(10*time.Second, code)
 			<-time.After(tt.lasts - time.Since(began)) // the time that Redis is broken
 			tt.heal(t, b)
 			b.resumed()

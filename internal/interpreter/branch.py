@@ -329,7 +329,10 @@ class Reopened:
         key = st.st_dev, st.st_ino
         if key not in self.unlinked:
             source = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
-            target = os.open(self.place, O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            # The filter refuses O_TMPFILE.
+            name = os.path.join(self.place, ".kaa-copy-%d-%d" % key)
+            target = os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            os.unlink(name)
             copy_data(source, target, st.st_size)
             os.close(source)
             self.unlinked[key] = target

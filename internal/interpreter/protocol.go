@@ -120,7 +120,7 @@ type frame struct {
 // What our script sends of an error at most, in bytes: errors.py counts characters.
 const (
 	maxName = 4 * 256
-	maxText = 4 * 32 << 10
+	maxText = 4*32<<10 + 256 // with a note of what was dropped
 )
 
 // clip cuts a text that is longer than our script's, so one that the code has sent.

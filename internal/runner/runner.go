@@ -403,10 +403,23 @@ func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, 
 	}
 }
 
-// withoutResult is what is written of an outcome that has no room: to hold it, and a place of
-// this runner with it, until others have expired would keep all callers waiting.
+// smallResult is a result that is tried to be written for as long as any: it takes hardly
+// more room than a failure in its place.
+const smallResult = 64 << 10
+
+// withoutResult is what is written of an outcome that has no room: to hold a large one, and a
+// place of this runner with it, until others have expired would keep all callers waiting.
 func withoutResult(o job.Outcome) job.Outcome {
-	if o.State != job.Completed {
+	if o.State != job.Completed || o.Result == nil {
+		return o
+	}
+	size := len(o.Result.Stdout) + len(o.Result.Stderr)
+	for _, v := range o.Result.Results {
+		for _, form := range v.Data {
+			size += len(form)
+		}
+	}
+	if size <= smallResult {
 		return o
 	}
 	return job.Outcome{State: job.Failed, End: o.End, Restarted: o.Restarted, Failure: &job.Failure{

@@ -41,6 +41,13 @@ func (f *fakeSession) next() *job.Claim {
 	return f.current
 }
 
+// set says what waits.
+func (f *fakeSession) set(specs ...job.Spec) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiting = specs
+}
+
 func (f *fakeSession) lose() error {
 	if f.lost > 0 {
 		f.lost--
@@ -491,13 +498,13 @@ func TestSessionRenewedBetween(t *testing.T) {
 					}
 					time.Sleep(time.Minute) // of the bubble
 				case "found by an operation":
-					records.waiting = []job.Spec{{Op: "interpreter"}}
+					records.set(job.Spec{Op: "interpreter"})
 					r.SessionReady("s")
 					if got, want := describe(<-records.outcomes), "failed refused: the session's interpreter was replaced, since too much; variables and modules are gone, files are kept; try again"; got != want {
 						t.Errorf("%q, want %q", got, want)
 					}
 				}
-				records.waiting = []job.Spec{{Code: "b"}, {Code: "c"}}
+				records.set(job.Spec{Code: "b"}, job.Spec{Code: "c"})
 				r.SessionReady("s")
 				for i, want := range []bool{true, false} {
 					o := <-records.outcomes
