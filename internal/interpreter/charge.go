@@ -32,15 +32,20 @@ func (w *Worker) recount(t *tree) {
 	}
 }
 
-// counts reports whether what is put into the session's files has to be counted here.
-func (s *Session) counts() bool {
-	return s.w.slot.group != nil && s.w.pool.cfg.Sandbox == sandbox.Strict
-}
+// inMemory reports whether the session's files are memory.
+func (s *Session) inMemory() bool { return s.w.pool.cfg.Sandbox == sandbox.Strict }
+
+// counts reports whether what is put into the session's files has to be counted here. Where
+// there is no group, the watchdog sees files, but looks only while code runs.
+func (s *Session) counts() bool { return s.w.slot.group != nil && s.inMemory() }
 
 // charge puts a file by write, which is given the content, and counts it.
 func (s *Session) charge(t *tree, name string, content io.Reader, write func(io.Reader) (stamp, error)) (stamp, error) {
-	if !s.counts() {
+	switch {
+	case !s.inMemory():
 		return write(content)
+	case !s.counts():
+		return write(&bounded{content, s.quota.MemoryBytes - s.w.slot.memory() - chargeSpare})
 	}
 	s.w.recount(t)
 	slot := s.w.slot

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -14,10 +15,22 @@ import (
 // than it has, its code has so much less, and gets it back when the files are gone.
 func TestFilesPutAreMemory(t *testing.T) {
 	t.Parallel()
-	p := newPool(t)
-	if _, _, control := p.Sandbox(); !strings.HasPrefix(control, "cgroup") {
-		t.Skip("no control groups here: the watchdog counts files")
+	for control, pool := range map[string]func(*testing.T, ...func(*interpreter.Config)) *interpreter.Pool{
+		"as it is here": func(t *testing.T, change ...func(*interpreter.Config)) *interpreter.Pool {
+			t.Helper()
+			return newPool(t, change...)
+		},
+		"watchdog": watchedPool,
+	} {
+		t.Run(control, func(t *testing.T) {
+			t.Parallel()
+			filesPutAreMemory(t, pool(t))
+		})
 	}
+}
+
+func filesPutAreMemory(t *testing.T, p *interpreter.Pool) {
+	t.Helper()
 	const limit, each = 96 << 20, 16 << 20
 	s := session(t, p, job.SessionSpec{Quota: job.Quota{MemoryBytes: limit, DiskBytes: 1 << 30, FileBytes: 1 << 30}})
 	put := 0
@@ -47,7 +60,7 @@ func TestFilesPutAreMemory(t *testing.T) {
 	if err := s.Put("again", bytes.NewReader(make([]byte, each))); err != nil {
 		t.Error(err)
 	}
-	res, end, err := s.Execute(t.Context(), job.Spec{Code: "x = bytearray(85 << 20)"})
+	res, end, err := s.Execute(t.Context(), job.Spec{Code: "import time\nx = b'x' * (85 << 20)\ntime.sleep(60)"})
 	if err != nil || end == nil && res.Limit != job.LimitMemory {
 		t.Errorf("beside a file it had all of its memory: %+v, %v", res, err)
 	}
