@@ -20,24 +20,40 @@ const (
 // checkShape refuses JSON that is small as text and large as values, before it is decoded. It
 // finds out in one pass, and does not care whether the text is JSON otherwise.
 func checkShape(text []byte) error {
-	most := freeValues + len(text)/bytesPerValue
-	values, depth := 1, 0
+	most, values := freeValues+len(text)/bytesPerValue, 1
+	return walk(text, func(char byte, depth int) error {
+		switch {
+		case depth > maxDepth:
+			return fmt.Errorf("values lie in each other more than %d deep; send them flatter, or as text", maxDepth)
+		case char == '}' || char == ']':
+			return nil
+		}
+		if values++; values > most {
+			return fmt.Errorf("the JSON has more than %d values in %d bytes; send that much data as text, as standard input or as a file", most, len(text))
+		}
+		return nil
+	})
+}
+
+// walk calls see for each character that gives a text its shape, brackets and commas, with how
+// deep it lies, until see returns an error.
+func walk(text []byte, see func(char byte, depth int) error) error {
+	depth := 0
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
 		case '"':
 			i = endOfString(text, i)
+			continue
 		case '{', '[':
-			values++
-			if depth++; depth > maxDepth {
-				return fmt.Errorf("values lie in each other more than %d deep, at offset %d; send them flatter, or as text", maxDepth, i)
-			}
+			depth++
 		case '}', ']':
 			depth--
 		case ',':
-			values++
+		default:
+			continue
 		}
-		if values > most {
-			return fmt.Errorf("the JSON has more than %d values in %d bytes; send that much data as text, as standard input or as a file", most, len(text))
+		if err := see(text[i], depth); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -62,21 +78,13 @@ func endOfString(text []byte, i int) int {
 // shallow is how many values a text has that lie at most so deep: what of an object's fields, and
 // of the items in them, has to be kept to know where each is.
 func shallow(text []byte, most int) int {
-	values, depth := 1, 0
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '"':
-			i = endOfString(text, i)
-		case '{', '[':
-			depth++
-		case '}', ']':
-			depth--
-		case ',':
-			if depth <= most {
-				values++
-			}
+	values := 1
+	_ = walk(text, func(char byte, depth int) error { // it never fails
+		if char == ',' && depth <= most {
+			values++
 		}
-	}
+		return nil
+	})
 	return values
 }
 
