@@ -1,6 +1,6 @@
 // Package interpreter runs Python code: it owns the Python processes, the pool
 // that keeps some of them parked ahead of demand, the wire protocol to the
-// embedded repl_worker.py, the capture of output and the kill ladder. The runner
+// scripts of package python, the capture of output and the kill ladder. The runner
 // package calls it; it knows nothing of jobs, queues or Redis beyond the types
 // of internal/job.
 //

@@ -1,39 +1,27 @@
 package interpreter
 
 import (
-	"embed"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 
-	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/python"
 )
 
-//go:embed start.py zygote.py slot.py family.py memory.py
-//go:embed repl_worker.py session.py branch.py display.py notebook.py console.py streams.py
-//go:embed frames.py errors.py rehearsal.py main_module.py
-//go:embed forms.py tables.py pictures.py plots.py standin.py
-var scripts embed.FS
-
-// startFile is the script that a zygote is started with, in the pool's private
-// directory; it loads the others from beside itself.
-const startFile = "start.py"
-
+// writeScripts writes all of Kaa's Python into the pool's private directory.
 func writeScripts(dir string) error {
-	for _, files := range []embed.FS{scripts, sandbox.Scripts} {
-		entries, err := files.ReadDir(".")
+	entries, err := python.Scripts.ReadDir(".")
+	if err != nil {
+		return fmt.Errorf("read scripts: %w", err)
+	}
+	for _, entry := range entries {
+		text, err := python.Scripts.ReadFile(entry.Name())
 		if err != nil {
-			return fmt.Errorf("read scripts: %w", err)
+			return fmt.Errorf("read script: %w", err)
 		}
-		for _, entry := range entries {
-			text, err := files.ReadFile(entry.Name())
-			if err != nil {
-				return fmt.Errorf("read script: %w", err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, entry.Name()), text, 0o600); err != nil {
-				return fmt.Errorf("write script: %w", err)
-			}
+		if err := os.WriteFile(filepath.Join(dir, entry.Name()), text, 0o600); err != nil {
+			return fmt.Errorf("write script: %w", err)
 		}
 	}
 	return nil

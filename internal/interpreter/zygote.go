@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kaa-run/kaa/internal/python"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
@@ -65,7 +66,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	proc, err := p.spawner.start(spawnRequest{
 		// -I: nothing of the environment or the directory is imported. -X utf8:
 		// files are UTF-8 whatever locale PassEnv brings along.
-		argv:  []string{st.python.Path, "-I", "-X", "utf8", startFile},
+		argv:  []string{st.python.Path, "-I", "-X", "utf8", python.Start},
 		env:   workerEnv(st.python.Path, p.cfg),
 		dir:   p.dir.path,
 		files: []uintptr{out.null.Fd(), out.theirs.Fd(), out.theirs.Fd(), theirs.Fd()},

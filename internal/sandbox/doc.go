@@ -1,7 +1,7 @@
 // Package sandbox says what the isolation around a worker is made of: the levels,
-// the seccomp filters, the control groups, and seal.py, the script by which a
-// worker's processes isolate themselves. The interpreter package starts those
-// processes and calls this one; nothing here starts anything.
+// the seccomp filters and the control groups. A worker's processes isolate themselves
+// by seal.py in package python. The interpreter package starts those processes and
+// calls this one; nothing here starts anything.
 //
 //	strict  namespaces of its own (user, pid, mount, net, ipc, uts, cgroup), a
 //	        minimal read-only root, seccomp, Landlock, no capabilities, rlimits

@@ -1,12 +1,5 @@
 package sandbox
 
-import "embed"
-
-// Scripts are what a worker's processes do to themselves. The zygote loads them.
-//
-//go:embed seal.py program.py network.py
-var Scripts embed.FS
-
 // MemoryControl is what limits the memory of a sandbox, as Advice knows it. It is no
 // layer: where no control group can be made, a watchdog does it.
 const MemoryControl = "memory control"

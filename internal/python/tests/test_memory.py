@@ -5,7 +5,7 @@ import subprocess
 import sys
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYTHON = os.environ.get("KAA_TEST_PYTHON") or sys.executable
 # How many objects that are made after it lie in what was reserved, and in how many
 # pieces; how much that is, and how much of it stays.

@@ -2,7 +2,7 @@
 
 Run them with any supported Python; KAA_TEST_PYTHON names the one under test:
 
-    python3 -m unittest discover -s internal/interpreter -p 'test_*.py'
+    cd internal/python && python3 -m unittest
 """
 
 import json
@@ -15,7 +15,7 @@ import tempfile
 import time
 import unittest
 
-SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "repl_worker.py")
+SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "repl_worker.py")
 PYTHON = os.environ.get("KAA_TEST_PYTHON") or sys.executable
 LIMIT = 30  # seconds for anything that should happen soon
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYTHON = os.environ.get("KAA_TEST_PYTHON") or sys.executable
 # How much the ballast is and takes at its most, in objects and KB.
 COUNT = """

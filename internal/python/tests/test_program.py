@@ -1,6 +1,6 @@
 """Tests of program.py: that the instructions and Python take the same steps.
 
-    python3 -m unittest discover -s internal/sandbox -p 'test_*.py'
+    cd internal/python && python3 -m unittest
 """
 
 import ctypes

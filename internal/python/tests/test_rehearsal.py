@@ -7,7 +7,7 @@ import types
 import unittest
 import warnings
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARIES = (
     ("a_library", "import a_library\nthing = a_library.Thing()", (
         "thing.work()", "thing.warn()", "thing.fail()", "a_library.absent", "thing.work(), a_library.Thing().work()")),
