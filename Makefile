@@ -13,7 +13,7 @@ STAMP    = -s -w -X $(APP).version=$(BUILD_VERSION) -X $(APP).commit=$(BUILD_COM
 GO_BUILD = CGO_ENABLED=0 GOGC=400 $(GO) build -trimpath -tags nomsgpack -gcflags=all=-dwarf=false \
 	-gcflags='github.com/redis/go-redis/v9=-dwarf=false -l' -ldflags '$(STAMP)'
 
-.PHONY: help run build quick test test-long lint fmt bench clean
+.PHONY: help run build quick test test-long lint prose fmt bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ build: ## bin/kaa, bin/api, bin/runner
 	@mkdir -p bin
 	$(GO_BUILD) -o bin/ ./cmd/kaa ./cmd/api ./cmd/runner
 
-quick: ## vet, lint and unit tests: for every save
+quick: ## vet, lint, prose and unit tests: for every save
 	@GO="$(GO)" PYTHON="$(PYTHON)" scripts/check quick
 
 test: ## everything CI checks
@@ -45,6 +45,9 @@ test-long: ## what takes hours: fuzzing, repetitions, all with the race detector
 
 lint: bin/golangci-lint ## the linter alone
 	bin/golangci-lint run
+
+prose: ## the words of documentation and comments
+	@GO="$(GO)" scripts/prose
 
 fmt: bin/golangci-lint ## format the Go code
 	bin/golangci-lint fmt
@@ -61,6 +64,11 @@ bin/golangci-lint: tools/go.mod tools/go.sum
 bin/govulncheck: tools/go.mod tools/go.sum
 	@mkdir -p bin
 	$(GO) build -C tools -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck
+
+# It parses Go, Python and Lua for their comments, with a C library: it needs a C compiler.
+bin/vale: tools/vale/go.mod tools/vale/go.sum
+	@mkdir -p bin
+	$(GO) build -C tools/vale -o ../../bin/vale github.com/vale-cli/vale/v3/cmd/vale
 
 clean: ## remove what build and the tests made
 	rm -rf bin .cache
