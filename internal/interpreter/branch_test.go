@@ -44,7 +44,7 @@ func TestForkGoesOnApart(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{Envs: map[string]string{"A": "b"}})
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{Envs: map[string]string{"A": "b"}})
 		res := step(t, s, job.Spec{Stdin: "used up\n", Code: `
 import os, random, sys, tempfile
 input()
@@ -101,7 +101,7 @@ random.seed(7)
 
 func TestForkRefusals(t *testing.T) {
 	t.Parallel()
-	s := session(t, newPool(t), job.SessionSpec{})
+	s := session(t, shared(t), job.SessionSpec{})
 	step(t, s, job.Spec{Code: "import os, subprocess, socket, threading, mmap, select\nx = 1"})
 	for _, tt := range []struct{ name, code, undo, want string }{
 		{"a thread", "e = threading.Event()\nt = threading.Thread(target=e.wait, name='mine')\nt.start()", "e.set()\nt.join()", "the thread mine"},
@@ -131,7 +131,7 @@ func TestForkEnds(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level), withGrace(3*time.Second)), job.SessionSpec{})
+		s := session(t, shared(t, withLevel(level), withGrace(3*time.Second)), job.SessionSpec{})
 		step(t, s, job.Spec{Code: "import os, signal, subprocess, time\nx = 0"})
 		copies := fork(t, s, 16)
 		res, end := last(t, copies[0], job.Spec{Code: "os.kill(os.getpid(), signal.SIGKILL)"})
@@ -184,7 +184,7 @@ func TestRestore(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{})
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
 		step(t, s, job.Spec{Code: "import os, sys\nhome = os.getcwd()\nx = 1\nopen('f', 'w').write('before')\nf = open('f')\nf.read(2)"})
 		for _, s := range append(fork(t, s, 1), s) {
 			step(t, s, job.Spec{Code: "home = os.getcwd()"})
@@ -214,7 +214,7 @@ func TestForkIsConfined(t *testing.T) {
 		if level == sandbox.None {
 			return
 		}
-		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{Quota: job.Quota{OpenFiles: 77}})
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{Quota: job.Quota{OpenFiles: 77}})
 		step(t, s, job.Spec{Code: `
 import ctypes, errno, os, resource, threading
 def attempt(f, *args):
@@ -253,7 +253,7 @@ def confinement():
 // TestForkMemory: the limit is of all together; the one that goes beyond it ends.
 func TestForkMemory(t *testing.T) {
 	t.Parallel()
-	p := newPool(t)
+	p := shared(t)
 	if _, _, control := p.Sandbox(); control == sandbox.ControlWatchdog {
 		t.Skip("the watchdog ends all of them")
 	}
@@ -274,7 +274,7 @@ func TestForkMemory(t *testing.T) {
 // TestForkIsCutOff: what is left of a fork that does not come to its end is nothing.
 func TestForkIsCutOff(t *testing.T) {
 	t.Parallel()
-	p := newPool(t)
+	p := shared(t)
 	s := session(t, p, job.SessionSpec{Quota: job.Quota{Processes: 5}})
 	step(t, s, job.Spec{Code: "import os\nx = 1\nopen('f', 'wb').write(bytes(1 << 20))"})
 	for range 2 {
@@ -325,7 +325,7 @@ func TestForkedSessionsCode(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := session(t, newPool(t), job.SessionSpec{})
+			s := session(t, shared(t), job.SessionSpec{})
 			// It is written when the next command comes, by what has taken the worker's place.
 			says(t, s, "import os, sys, time\nresults = next(c.cell_contents for c in display.__closure__ if type(c.cell_contents).__name__ == 'Results')\n"+
 				"def answer(self):\n    os.read(1000, 65536)\n    os.write(1000, "+tt.code+")\n    time.sleep(600)\n"+
@@ -345,7 +345,7 @@ func TestForkFiles(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{})
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
 		check := func(name string, got, want map[string]string) {
 			t.Helper()
 			if diff := cmp.Diff(want, got); diff != "" {

@@ -29,7 +29,7 @@ control.close()
 `
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{})
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
 		names := map[string]bool{}
 		for _, s := range append(fork(t, s, 2), s) {
 			said, name, _ := strings.Cut(strings.TrimSpace(step(t, s, job.Spec{Code: code}).Stdout), " ")

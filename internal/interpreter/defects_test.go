@@ -42,7 +42,7 @@ raise ValueError("still here")
 
 func TestDefectCInputReadsTheCallersText(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t)
+	pool := shared(t)
 	tests := []struct{ name, code, stdin, outcome, stdout string }{
 		{"EOF without stdin", "input()", "", "error 1 EOFError: EOF when reading a line", ""},
 		{"one line", "print(input('? ')[::-1])", "abc\n", "ok 0", "? cba\n"},
@@ -172,7 +172,7 @@ say(child.pid)`, 0, 1, "ok 0"},
 	}
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		pool := newPool(t, withLevel(level))
+		pool := shared(t, withLevel(level))
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()

@@ -14,7 +14,7 @@ import (
 // its order, without marks, and the next execution of a session is none the worse for it.
 func TestDescriptorsOfOutput(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t)
+	pool := shared(t)
 	const around = "import os, subprocess, sys\nprint('a')\ndisplay(1)\n%s\nprint('y')\ndisplay(2)\nprint('z')"
 	for name, tt := range map[string]struct{ code, want, read string }{
 		"none": {"", "a\n[1]y\n[2]z\n", ""},

@@ -242,7 +242,7 @@ threading.Thread(target=late).start()
 // Code may have terminals, and the next worker of the slot finds none of them.
 func TestTerminals(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t)
+	pool := shared(t)
 	code := fmt.Sprintf(`
 import ctypes, os, pty, sys, termios
 master, slave = os.openpty()

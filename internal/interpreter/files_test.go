@@ -64,7 +64,7 @@ func TestFiles(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		w := acquire(t, newPool(t, withLevel(level)))
+		w := acquire(t, shared(t, withLevel(level)))
 		put(t, w, map[string]string{"data/deep/in.csv": "a,b\n", "helper.py": "answer = 42\n", "same size": "old", "gone": "x"})
 		files, dropped, res := collected(t, w, job.Spec{Code: `
 import os, helper
@@ -92,7 +92,7 @@ open("nothing", "w").close()
 // nothing, which would take longer than the program.
 func TestFilesCostNothing(t *testing.T) {
 	t.Parallel()
-	p := newPool(t)
+	p := shared(t)
 	for code, want := range map[string]bool{
 		"print(42)":                          false,
 		"open('/tmp/x', 'w').close()":        false,
@@ -122,7 +122,7 @@ func TestHostileFiles(t *testing.T) {
 	}
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		w := acquire(t, newPool(t, withLevel(level)))
+		w := acquire(t, shared(t, withLevel(level)))
 		files, dropped, res := collected(t, w, job.Spec{Code: fmt.Sprintf(`
 import os, socket
 for target in ("/etc/passwd", %q, "/proc/self/environ", "/", "..", "real"):
@@ -172,7 +172,7 @@ os.chmod(here, 0)
 // TestFileLimits: what is beyond them is counted, and a search ends however much there is.
 func TestFileLimits(t *testing.T) {
 	t.Parallel()
-	p := newPool(t)
+	p := shared(t)
 	for name, c := range map[string]struct {
 		code  string
 		most  job.FileLimits
@@ -216,7 +216,7 @@ while not os.path.exists("daemon"): pass`,
 	}
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		p := newPool(t, withLevel(level), withGrace(50*time.Millisecond))
+		p := shared(t, withLevel(level), withGrace(50*time.Millisecond))
 		for name, end := range ends {
 			spec := job.Spec{Code: begin + end}
 			if name == "timeout" {
@@ -240,7 +240,7 @@ while not os.path.exists("daemon"): pass`,
 // for it.
 func TestCollectInTime(t *testing.T) {
 	t.Parallel()
-	w := acquire(t, newPool(t))
+	w := acquire(t, shared(t))
 	if _, err := w.Execute(t.Context(), job.Spec{Code: "for i in range(20): open(str(i), 'w').close()", Timeout: ample}); err != nil {
 		t.Fatal(err)
 	}

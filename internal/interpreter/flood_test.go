@@ -59,11 +59,11 @@ _ = sys.stdout.write("no line")`
 	t.Run("script", func(t *testing.T) {
 		t.Parallel()
 		quota := job.Quota{MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 1 << 20, DiskBytes: 1 << 20, OutputBytes: limits.OutputBytes, ResultBytes: 1 << 20}
-		check(t, execute(t, newPool(t), job.Spec{Code: code, Timeout: ample, Quota: quota}))
+		check(t, execute(t, shared(t), job.Spec{Code: code, Timeout: ample, Quota: quota}))
 	})
 	t.Run("session", func(t *testing.T) {
 		t.Parallel()
-		s := session(t, newPool(t), job.SessionSpec{})
+		s := session(t, shared(t), job.SessionSpec{})
 		for range 2 {
 			check(t, step(t, s, job.Spec{Code: code, Timeout: ample, Quota: limits}))
 			if res := step(t, s, job.Spec{Code: "import os\nlen(os.listdir('/proc/self/task'))", Timeout: ample}); string(res.Results[0].Data["text/plain"]) != `"1"` {
@@ -74,7 +74,7 @@ _ = sys.stdout.write("no line")`
 	t.Run("no thread to be had", func(t *testing.T) {
 		t.Parallel()
 		quota := job.Quota{MemoryBytes: 512 << 20, CPUs: 1, Processes: 1, OpenFiles: 1024, FileBytes: 1 << 20, DiskBytes: 1 << 20, OutputBytes: limits.OutputBytes, ResultBytes: 1 << 20}
-		res := execute(t, newPool(t), job.Spec{Code: "for i in range(3000):\n    print('line', i)", Timeout: ample, Quota: quota})
+		res := execute(t, shared(t), job.Spec{Code: "for i in range(3000):\n    print('line', i)", Timeout: ample, Quota: quota})
 		if res.Stdout != flood || res.Stderr != "" {
 			t.Errorf("%d bytes, stderr %q", len(res.Stdout), res.Stderr)
 		}

@@ -17,7 +17,7 @@ marks = sys.stdout.buffer.marks
 def forge(fd, number, meet):
     os.write(fd, b"%b%08x%d\n" % (marks.prefix, number, meet))
 `
-	pool := newPool(t)
+	pool := shared(t)
 	for name, tt := range map[string]struct{ code, status string }{
 		"a frame that does not come":    {"forge(1, 99, 5)\nprint('x')\ndisplay(1)\nprint('y')", "ok"},
 		"a frame that was left out":     {"display(1)\nforge(1, 2, 4)\nforge(2, 3, 4)\nmarks.number += 7\ndisplay(2)\nprint('y')", "ok"},

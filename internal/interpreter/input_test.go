@@ -31,7 +31,7 @@ func TestSessionInput(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{})
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
 		if res := step(t, s, job.Spec{Code: "input()"}); res.Error == nil || res.Error.Name != "EOFError" {
 			t.Errorf("without input: %+v", res)
 		}
@@ -95,7 +95,7 @@ func TestSessionInput(t *testing.T) {
 // is answered too late harms nobody.
 func TestSessionInputInterrupted(t *testing.T) {
 	t.Parallel()
-	s := session(t, newPool(t, withGrace(ample)), job.SessionSpec{})
+	s := session(t, shared(t, withGrace(ample)), job.SessionSpec{})
 	for i := range 5 {
 		answers := make(chan job.Answer, 10)
 		tap, sink := new(job.Tap), &askSink{answer: func(int, string) {}}
@@ -179,7 +179,7 @@ time.sleep(5)
 	for name, numbers := range map[string]string{"from 2 on": "2,", "twice": "1, 1", "without end": "range(1, 1000)"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := session(t, newPool(t), job.SessionSpec{})
+			s := session(t, shared(t), job.SessionSpec{})
 			tap, n := new(job.Tap), 0
 			tap.Open(&askSink{answer: func(int, string) { n++ }})
 			res, end := last(t, s, job.Spec{Code: strings.ReplaceAll(strings.ReplaceAll(forge, "%s", numbers), "%%", "%"), Tap: tap, Answers: make(chan job.Answer)})
@@ -211,7 +211,7 @@ func (s *orderSink) Event(_ job.EventType, data json.RawMessage) {
 // TestSessionInputOrder: what the code has written before it asks comes before that.
 func TestSessionInputOrder(t *testing.T) {
 	t.Parallel()
-	s := session(t, newPool(t), job.SessionSpec{})
+	s := session(t, shared(t), job.SessionSpec{})
 	sink := &orderSink{answers: make(chan job.Answer, 10), t: t}
 	tap := new(job.Tap)
 	tap.Open(sink)

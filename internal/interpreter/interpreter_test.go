@@ -3,6 +3,7 @@ package interpreter_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(withSharedPools{m}) }
 
 // python is an interpreter that starts fast: no version manager's shim.
 func python() string {
@@ -75,17 +76,24 @@ func unstartedPool(tb testing.TB, change ...func(*interpreter.Config)) *interpre
 		tb.Fatalf("New: %v", err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), ample)
-		defer cancel()
-		if err := p.Close(ctx); err != nil {
-			tb.Errorf("Close: %v", err)
-		}
-		entries, err := os.ReadDir(cfg.Dir)
-		if err == nil && len(entries) > 0 {
-			tb.Errorf("left in the pool's directory: %v", entries)
+		if err := closePool(p, cfg.Dir); err != nil {
+			tb.Error(err)
 		}
 	})
 	return p
+}
+
+// closePool ends a pool and looks at what it leaves in its directory, which is nothing.
+func closePool(p *interpreter.Pool, dir string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), ample)
+	defer cancel()
+	if err := p.Close(ctx); err != nil {
+		return fmt.Errorf("close pool: %w", err)
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("left in the pool's directory: %v", entries)
+	}
+	return nil
 }
 
 func acquire(tb testing.TB, p *interpreter.Pool) *interpreter.Worker {
@@ -123,7 +131,7 @@ func execute(tb testing.TB, p *interpreter.Pool, spec job.Spec) job.Result {
 
 func run(tb testing.TB, code string) job.Result {
 	tb.Helper()
-	return execute(tb, newPool(tb), job.Spec{Code: code})
+	return execute(tb, shared(tb), job.Spec{Code: code})
 }
 
 // outcome is a result without what differs from run to run.
@@ -261,7 +269,7 @@ const sayNamespace = "import os\nprint(os.readlink('/proc/self/ns/pid'))\n"
 
 func TestStatuses(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	tests := []struct {
 		name, code              string
 		outcome, stdout, stderr string
@@ -309,7 +317,7 @@ func TestStatuses(t *testing.T) {
 
 func TestResultIsComplete(t *testing.T) {
 	t.Parallel()
-	w := acquire(t, newPool(t))
+	w := acquire(t, shared(t))
 	before := time.Now()
 	res, err := w.Execute(t.Context(), job.Spec{Code: "import time; time.sleep(0.05); raise ValueError('v')", Timeout: ample})
 	if err != nil {

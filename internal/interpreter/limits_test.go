@@ -28,8 +28,8 @@ func withGrace(d time.Duration) func(*interpreter.Config) {
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
-	long := newPool(t, withGrace(ample)) // SIGINT has to suffice
-	short := newPool(t, withGrace(shortGrace))
+	long := shared(t, withGrace(ample)) // SIGINT has to suffice
+	short := shared(t, withGrace(shortGrace))
 	tests := []struct {
 		name      string
 		pool      *interpreter.Pool
@@ -80,7 +80,7 @@ func TestTimeout(t *testing.T) {
 // However short the timeout is, it does not cost the grace too.
 func TestTinyTimeout(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, withGrace(ample))
+	pool := shared(t, withGrace(ample))
 	for range 20 {
 		res := execute(t, pool, job.Spec{Code: "while True: pass", Timeout: time.Millisecond})
 		if got := outcome(res); got != "interrupted KeyboardInterrupt: timed out after 0.001 s" {
@@ -102,7 +102,7 @@ func announced(t *testing.T) (code string, begun func()) {
 
 func TestContextEnds(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, withLevel(sandbox.None))
+	pool := shared(t, withLevel(sandbox.None))
 	t.Run("during", func(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -132,7 +132,7 @@ func TestContextEnds(t *testing.T) {
 
 func TestCloseDuringExecute(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, withGrace(ample), withLevel(sandbox.None))
+	pool := shared(t, withGrace(ample), withLevel(sandbox.None))
 	w := acquire(t, pool)
 	var closers sync.WaitGroup
 	code, begun := announced(t)
@@ -172,7 +172,7 @@ func TestOutputBeforeTheEndArrives(t *testing.T) {
 		t.Run(end.name, func(t *testing.T) {
 			t.Parallel()
 			tries := tries
-			pool := newPool(t, withGrace(time.Millisecond))
+			pool := shared(t, withGrace(time.Millisecond))
 			code := "import os, sys, time\nprint('a', end='')\nsys.stderr.write('b')\n" +
 				"sys.stdout.buffer.write(b'c')\nsys.stdout.write('d' * 50000)\nos.write(1, b'z')\n" + end.code
 			limit := ample
@@ -192,7 +192,7 @@ func TestOutputBeforeTheEndArrives(t *testing.T) {
 // The control socket can be found by the code. That is its own failure only.
 func TestForgedControlFrames(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, withGrace(shortGrace))
+	pool := shared(t, withGrace(shortGrace))
 	const find = `
 import os, sys, time
 fd = next(int(n) for n in os.listdir("/proc/self/fd") if int(n) > 100)
@@ -346,7 +346,7 @@ thread.join()
 // An execution may have some signals pending, and leaves others theirs.
 func TestPendingSignals(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	code := fmt.Sprintf(`
 import ctypes, os, resource, signal, struct
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])

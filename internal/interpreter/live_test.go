@@ -42,7 +42,7 @@ func (s *sink) has(text string) bool {
 // then on everything, before the code has ended.
 func TestTapOpenedLate(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t)
+	pool := shared(t)
 	var all strings.Builder
 	for i := range 20_000 {
 		fmt.Fprintln(&all, i)

@@ -16,7 +16,7 @@ import (
 // TestMemoryOfAWorker: what the zygote has arranged is what its forks have.
 func TestMemoryOfAWorker(t *testing.T) {
 	t.Parallel()
-	res := execute(t, newPool(t), job.Spec{Code: "print(open('/proc/self/maps').read())"})
+	res := execute(t, shared(t), job.Spec{Code: "print(open('/proc/self/maps').read())"})
 	if res.Status != job.StatusOK {
 		t.Fatal(outcome(res))
 	}

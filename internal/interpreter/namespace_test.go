@@ -15,7 +15,7 @@ import (
 // What the code sees is a fresh interpreter that executes a script.
 func TestNamespace(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	tests := []struct{ name, code, stdout, stderr string }{
 		{"names", "print(sorted(globals()), __name__)", "['__annotations__', '__builtins__', '__cached__', '__doc__', '__file__', '__loader__', '__name__', '__package__', '__spec__'] __main__\n", ""},
 		{"main module", "import sys; x = 5; print(sys.modules['__main__'].x, hasattr(sys.modules['__main__'], 'Control'))", "5 False\n", ""},
@@ -53,7 +53,7 @@ func TestNamespace(t *testing.T) {
 // What an interpreter does when it ends happens, and its output counts.
 func TestWindDown(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	tests := []struct{ name, code, outcome, stdout, stderr string }{
 		{"threads are joined", "import threading, time\ndef f():\n  time.sleep(0.1); print('thread')\nthreading.Thread(target=f).start(); print('main')", "ok 0", "main\nthread\n", ""},
 		{"daemon threads are not", "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()", "ok 0", "", ""},

@@ -158,7 +158,7 @@ func TestOrder(t *testing.T) {
 	for _, callers := range []int{1, 8} {
 		t.Run(fmt.Sprint(callers, " callers"), func(t *testing.T) {
 			t.Parallel()
-			pool := newPool(t)
+			pool := shared(t)
 			orders(t, callers, n/callers, func(t *testing.T, spec job.Spec) job.Result {
 				t.Helper()
 				return execute(t, pool, spec)
@@ -184,7 +184,7 @@ func TestOrder(t *testing.T) {
 // Whoever begins to watch late gets what there was in its order, too.
 func TestOrderForLateWatchers(t *testing.T) {
 	t.Parallel()
-	s := session(t, newPool(t), job.SessionSpec{})
+	s := session(t, shared(t), job.SessionSpec{})
 	early, late := new(transcript), new(transcript)
 	tap := new(job.Tap)
 	tap.Open(early)

@@ -94,7 +94,7 @@ func diskWord(p *interpreter.Pool) string {
 // TestSessionRenewOfClosed: what has been closed is not renewed.
 func TestSessionRenewOfClosed(t *testing.T) {
 	t.Parallel()
-	s := session(t, newPool(t), job.SessionSpec{})
+	s := session(t, shared(t), job.SessionSpec{})
 	step(t, s, job.Spec{Code: "x = 1"})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

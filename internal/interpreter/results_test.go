@@ -46,7 +46,7 @@ func shown(tb testing.TB, res job.Result) string {
 
 func TestResults(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	tests := []struct{ name, code, want string }{
 		{"last expression", "x = 20\nx + 1", `*text/plain="21"`},
 		{"only expression", "1 + 1", `*text/plain="2"`},
@@ -126,7 +126,7 @@ func TestResults(t *testing.T) {
 // What a form does cannot fail an execution or end it.
 func TestHostileForms(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	const html = "class A:\n  def __repr__(s): return 'A'\n  def _repr_html_(s):\n    "
 	plain := func(body string) string { return "class A:\n  def __repr__(s):\n    " + body + "\nA()" }
 	tests := []struct{ name, code, want string }{
@@ -180,7 +180,7 @@ func TestHostileForms(t *testing.T) {
 // A form that takes longer than there is time is the code's, like a loop.
 func TestSlowForm(t *testing.T) {
 	t.Parallel()
-	res := execute(t, newPool(t), job.Spec{
+	res := execute(t, shared(t), job.Spec{
 		Code:    "import time\ndisplay(1)\nclass A:\n  def _repr_html_(s): time.sleep(600)\nA()",
 		Timeout: 2 * time.Second,
 	})
@@ -198,7 +198,7 @@ func TestSlowForm(t *testing.T) {
 // Results have a budget, and of it the value of the last expression has its part.
 func TestResultBudget(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	quota := fillQuota(job.Quota{})
 	tests := []struct {
 		name, code string
@@ -271,7 +271,7 @@ func TestReplacedResultsCostNothing(t *testing.T) {
 // What fails is named, with its message.
 func TestFailedFormsAreNamed(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	const class = "class A:\n  def __repr__(s): return 'A'\n  "
 	for _, tt := range []struct{ code, name, want string }{
 		{class + "def _repr_html_(s): raise ValueError('no rows')\nA()", "_repr_html_", "ValueError: no rows"},
@@ -353,7 +353,7 @@ func TestResultsUnderSignals(t *testing.T) {
 	t.Parallel()
 	quota := fillQuota(job.Quota{})
 	quota.ResultBytes = 8 << 20
-	res := execute(t, newPool(t), job.Spec{Quota: quota, Code: `
+	res := execute(t, shared(t), job.Spec{Quota: quota, Code: `
 import signal, threading
 hits = 0
 class Stop(Exception): pass
@@ -387,7 +387,7 @@ for t in threads: t.join()
 
 func TestNotebookStandIn(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	if res := execute(t, pool, job.Spec{Code: "import IPython; print(hasattr(IPython, '__file__'))"}); res.Stdout != "False\n" {
 		t.Skip("this interpreter has IPython")
 	}

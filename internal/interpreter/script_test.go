@@ -4,14 +4,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
 // The code runs as a script does: what it sees of itself is the same.
 func TestScript(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	tests := []struct{ name, code, stdout, stderr string }{
 		{"nothing is below the main module", "import inspect, sys\ndef f(): return [i.function for i in inspect.stack()]\nprint(f(), sys._getframe().f_back)", "['f', '<module>'] None\n", ""},
 		{"nor below atexit", "import atexit, inspect\natexit.register(lambda: print(len(inspect.stack())))", "1\n", ""},
@@ -42,7 +41,7 @@ func TestScript(t *testing.T) {
 // What is uncaught goes the way that it goes in a script.
 func TestUncaught(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	tests := []struct{ name, code, outcome, stdout, stderr string }{
 		{"hook", "import sys\nsys.excepthook = lambda t, v, b: print(t.__name__, b.tb_lineno, b is sys.last_traceback)\n[][1]", "error 1 IndexError: list index out of range", "IndexError 3 True\n", ""},
 		{"hook that exits", "import sys\nsys.excepthook = lambda *a: sys.exit(9)\n1/0", "exit 9", "", ""},
@@ -70,7 +69,7 @@ func TestUncaught(t *testing.T) {
 // its way.
 func TestTracedException(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	for _, set := range []string{"settrace", "setprofile"} {
 		res := execute(t, pool, job.Spec{Code: "import sys\ndef t(*a): return t\nsys." + set + "(t)\n{}[1]"})
 		if got := outcome(res); got != "error 1 KeyError: 1" {
@@ -91,7 +90,7 @@ func TestOwnModules(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := acquire(t, newPool(t))
+			w := acquire(t, shared(t))
 			put(t, w, map[string]string{tt.path: tt.content})
 			// Its name makes the main module's file be written.
 			files, _, res := collected(t, w, job.Spec{Code: tt.code + "\nopen('made', 'w').write(__file__)"}, roomy)

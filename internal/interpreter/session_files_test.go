@@ -64,7 +64,7 @@ func TestSessionFiles(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{})
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
 		if err := s.Put("data/in.csv", strings.NewReader("a,b")); err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestSessionFilesAtItsEnd(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{})
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
 		step(t, s, job.Spec{Code: "open('a', 'w').write('first')"})
 		if diff := cmp.Diff(map[string]string{"a": "first"}, gathered(t, s)); diff != "" {
 			t.Error(diff)
@@ -135,7 +135,7 @@ func TestSessionFilesRefused(t *testing.T) {
 	}
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{Quota: job.Quota{DiskBytes: 1 << 20}})
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{Quota: job.Quota{DiskBytes: 1 << 20}})
 		step(t, s, job.Spec{Code: fmt.Sprintf(`
 import os
 os.symlink(%q, "out")
@@ -233,7 +233,7 @@ func TestSessionFilesRace(t *testing.T) {
 	}
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{})
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
 		step(t, s, job.Spec{Code: fmt.Sprintf(`
 import os, threading
 os.makedirs("a/sub"); open("a/f", "w").write("inside"); open("a/sub/f", "w").write("inside")

@@ -54,7 +54,7 @@ func TestSessionKeeps(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level)), job.SessionSpec{Envs: map[string]string{"OF_SESSION": "stays"}})
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{Envs: map[string]string{"OF_SESSION": "stays"}})
 		for _, tt := range []struct {
 			name, code, outcome, stdout, stderr string
 			spec                                job.Spec
@@ -107,7 +107,7 @@ func TestSessionKeeps(t *testing.T) {
 
 func TestSessionInterrupt(t *testing.T) {
 	t.Parallel()
-	s := session(t, newPool(t, withGrace(ample)), job.SessionSpec{}) // SIGINT has to suffice
+	s := session(t, shared(t, withGrace(ample)), job.SessionSpec{}) // SIGINT has to suffice
 	step(t, s, job.Spec{Code: "x = 1"})
 	for i := range 5 {
 		res := step(t, s, job.Spec{Code: "print('begun')\nwhile True: pass", Timeout: time.Second})
@@ -139,7 +139,7 @@ func TestSessionInterrupt(t *testing.T) {
 			t.Fatalf("%+v %+v", res, res.Error)
 		}
 	}
-	s = session(t, newPool(t, withGrace(shortGrace)), job.SessionSpec{})
+	s = session(t, shared(t, withGrace(shortGrace)), job.SessionSpec{})
 	res, end := last(t, s, job.Spec{Code: "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf')\nwhile True: pass", Timeout: time.Second})
 	if res.Status != job.StatusInterrupted || res.Stdout != "deaf\n" || end == nil || end.Reason != job.EndKilled {
 		t.Errorf("%+v, end %+v", res, end)
@@ -165,7 +165,7 @@ func TestSessionEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := session(t, newPool(t), tt.spec)
+			s := session(t, shared(t), tt.spec)
 			step(t, s, job.Spec{Code: "x = 1"})
 			res, end := last(t, s, job.Spec{Code: tt.code})
 			if end == nil || end.Reason != tt.reason || res.Status != tt.status {
@@ -180,7 +180,7 @@ func TestSessionEnds(t *testing.T) {
 
 func TestSessionLimitsEachExecution(t *testing.T) {
 	t.Parallel()
-	s := session(t, newPool(t), job.SessionSpec{Quota: job.Quota{CPUTime: 400 * time.Millisecond, OutputBytes: 100}})
+	s := session(t, shared(t), job.SessionSpec{Quota: job.Quota{CPUTime: 400 * time.Millisecond, OutputBytes: 100}})
 	for range 4 {
 		res := step(t, s, job.Spec{Code: "import time\nt = time.process_time()\nwhile time.process_time() - t < 0.15: pass\nprint('x' * 300)"})
 		if res.Status != job.StatusOK || res.CPUMs < 100 || res.CPUMs > 390 || res.Truncated == nil || res.Truncated.Stdout < 150 {
@@ -198,7 +198,7 @@ func TestSessionLimitsEachExecution(t *testing.T) {
 // TestSessionBackground: what is written between executions comes with the next.
 func TestSessionBackground(t *testing.T) {
 	t.Parallel()
-	s := session(t, newPool(t), job.SessionSpec{})
+	s := session(t, shared(t), job.SessionSpec{})
 	res := step(t, s, job.Spec{Code: `
 import os, threading
 r, w = os.pipe()
@@ -230,7 +230,7 @@ func within(t *testing.T, res job.Result, text string) {
 // TestSessionMemoryBetweenExecutions: its limit holds then, too.
 func TestSessionMemoryBetweenExecutions(t *testing.T) {
 	t.Parallel()
-	s := session(t, newPool(t), job.SessionSpec{Quota: job.Quota{MemoryBytes: 64 << 20}})
+	s := session(t, shared(t), job.SessionSpec{Quota: job.Quota{MemoryBytes: 64 << 20}})
 	step(t, s, job.Spec{Code: "import threading\ndef fill():\n    global x\n    x = b'x' * (200 << 20)\nthreading.Timer(0.1, fill).start()"})
 	testenv.Eventually(t, "it has ended", func() bool {
 		end := s.Alive()
@@ -241,7 +241,7 @@ func TestSessionMemoryBetweenExecutions(t *testing.T) {
 // TestSessionCloseInOrder: at the end of the session atexit runs and threads are joined.
 func TestSessionCloseInOrder(t *testing.T) {
 	t.Parallel()
-	p := newPool(t, withLevel(sandbox.None))
+	p := shared(t, withLevel(sandbox.None))
 	s := session(t, p, job.SessionSpec{})
 	path := t.TempDir() + "/end"
 	step(t, s, job.Spec{Code: "import atexit\natexit.register(lambda: open(" + pyQuote(path) + ", 'w').write('done'))"})
@@ -276,7 +276,7 @@ func TestSessionLeavesNothing(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		s := session(t, newPool(t, withLevel(level), withGrace(200*time.Millisecond)), job.SessionSpec{})
+		s := session(t, shared(t, withLevel(level), withGrace(200*time.Millisecond)), job.SessionSpec{})
 		res := step(t, s, job.Spec{Code: sayNamespace + `
 import subprocess, time
 def start(*argv, **more):
@@ -302,7 +302,7 @@ time.sleep(0.2)`})
 // TestSessionForgedEnd: code that claims to have ended hurts its own session at most.
 func TestSessionForgedEnd(t *testing.T) {
 	t.Parallel()
-	s := session(t, newPool(t, withGrace(200*time.Millisecond)), job.SessionSpec{})
+	s := session(t, shared(t, withGrace(200*time.Millisecond)), job.SessionSpec{})
 	step(t, s, job.Spec{Code: "import os, time"})
 	res := step(t, s, job.Spec{Code: `
 for fd in range(3, 2000):

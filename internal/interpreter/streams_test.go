@@ -26,7 +26,7 @@ subprocess.run("echo careful > /dev/stderr; echo children > /proc/self/fd/1", sh
 	}
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
-		pool := newPool(t, withLevel(level))
+		pool := shared(t, withLevel(level))
 		check(t, execute(t, pool, job.Spec{Code: code + "print(open('/dev/stdin').read())", Stdin: "5 7"}), stdout+"5 7\n")
 		s := session(t, pool, job.SessionSpec{})
 		check(t, step(t, s, job.Spec{Code: code}), stdout)

@@ -15,7 +15,7 @@ import (
 
 func TestTracebacks(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2 })
+	pool := shared(t)
 	tests := []struct {
 		name, code string
 		error      string // name and value
