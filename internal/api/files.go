@@ -23,8 +23,13 @@ import (
 
 // Files is what the files of jobs need of the store.
 type Files interface {
-	// DropFile takes a file out of what a job's result lists.
-	DropFile(ctx context.Context, id, key string) error
+	// DropFile takes a file of so many bytes out of what a job's result lists.
+	DropFile(ctx context.Context, id, key string, bytes int64) error
+	// RoomForInputs says what the files of a job that is not recorded yet take, all of them
+	// together, before they are stored. It fails with a job.FilesFullError if there is no room.
+	RoomForInputs(ctx context.Context, id, caller string, bytes int64) error
+	// ForgetBlobs says that all files of jobs are deleted.
+	ForgetBlobs(ctx context.Context, ids ...string) error
 }
 
 // Blobs is where the contents of files are.
@@ -218,7 +223,7 @@ func (s *server) deleteFile(ctx context.Context, in *fileInput) (*struct{}, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := s.cfg.Files.DropFile(ctx, j.ID, f.Key); err != nil {
+	if err := s.cfg.Files.DropFile(ctx, j.ID, f.Key, f.Size); err != nil {
 		return nil, err
 	}
 	if err := s.cfg.Blobs.Delete(ctx, f.Key); err != nil {
@@ -269,6 +274,11 @@ func (s *server) putInputs(ctx context.Context, n job.NewJob) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, putTime)
 	defer cancel()
+	if bytes := toStore(n.Spec.Files); bytes > 0 {
+		if err := s.cfg.Files.RoomForInputs(ctx, n.Job.ID, n.Caller, bytes); err != nil {
+			return err
+		}
+	}
 	for i, f := range n.Spec.Files {
 		if f.Stored {
 			continue
@@ -281,6 +291,17 @@ func (s *server) putInputs(ctx context.Context, n job.NewJob) error {
 	return nil
 }
 
+// toStore is what files take that are not stored yet.
+func toStore(files []job.Input) int64 {
+	var bytes int64
+	for _, f := range files {
+		if !f.Stored {
+			bytes += job.Footprint(f.Size)
+		}
+	}
+	return bytes
+}
+
 // dropInputs deletes what came with a job that was not recorded. What is left of it is
 // found as an orphan.
 func (s *server) dropInputs(ctx context.Context, n job.NewJob) {
@@ -291,11 +312,21 @@ func (s *server) dropInputs(ctx context.Context, n job.NewJob) {
 	for i := range keys {
 		keys[i] = job.InputKey(n.Job.ID, i)
 	}
+	s.dropBlobs(ctx, n.Job.ID, keys...)
+}
+
+// dropBlobs deletes all blobs of a job, in the background: they were for one request only. What
+// stays is found later.
+func (s *server) dropBlobs(ctx context.Context, id string, keys ...string) {
 	s.cfg.Background.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putTime)
 		defer cancel()
-		if err := s.cfg.Blobs.Delete(ctx, keys...); err != nil {
-			s.cfg.Log.WarnContext(ctx, "delete the files of a request that was refused", slog.Any("err", err))
+		err := s.cfg.Blobs.Delete(ctx, keys...)
+		if err == nil {
+			err = s.cfg.Files.ForgetBlobs(ctx, id)
+		}
+		if err != nil {
+			s.cfg.Log.WarnContext(ctx, "delete files that were for one request", slog.String("job_id", id), slog.Any("err", err))
 		}
 	})
 }

@@ -96,6 +96,15 @@ func fullProblem(e *job.FullError) *Problem {
 		e.Depth, e.Limit, fullRetryAfter)
 }
 
+func filesProblem(e *job.FilesFullError) *Problem {
+	p := tooMuch(string(e.Code()), e.Error()+"; "+e.Advice(), e.Held, e.Limit, fullStorageAfter)
+	if e.All {
+		p.Status, p.Title = http.StatusServiceUnavailable, http.StatusText(http.StatusServiceUnavailable)
+		p.Depth, p.Limit = nil, nil // of all callers, which is nobody's business
+	}
+	return p
+}
+
 // fullRetryAfter: a full queue is long, so there is no haste.
 const fullRetryAfter = 5 * time.Second
 
@@ -147,6 +156,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	var invalid *job.ValidationError
 	var end *endError
 	var full *job.FullError
+	var files *job.FilesFullError
 	retry := func(p *Problem, after time.Duration) *Problem { p.retryAfter = after; return p }
 	switch {
 	case errors.As(err, &own):
@@ -157,6 +167,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return endProblem(end), false
 	case errors.As(err, &full):
 		return fullProblem(full), false
+	case errors.As(err, &files):
+		return filesProblem(files), false
 	case errors.Is(err, job.ErrSessionEnded), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrTooManySessions),
 		errors.Is(err, job.ErrNoRunner), errors.Is(err, errSessionBusy):
 		return sessionProblem(err), false
@@ -229,11 +241,14 @@ func endProblem(e *endError) *Problem {
 		status = http.StatusNotFound
 	case code == string(job.FailDisk):
 		status = http.StatusInsufficientStorage
-	case code == string(job.FailTooManySessions):
+	case code == string(job.FailTooManySessions), code == string(job.FailFilesFull):
 		status = http.StatusTooManyRequests
 	}
 	p := newProblem(status, code, e.Error())
 	p.JobID = e.job.ID
+	if code == string(job.FailFilesFull) || code == string(job.FailAllFilesFull) {
+		p.retryAfter = fullStorageAfter
+	}
 	if code == string(job.FailSessionsFull) {
 		p.retryAfter = 5 * time.Second
 	}

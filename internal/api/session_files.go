@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -155,25 +154,14 @@ func (s *server) getSessionFile(ctx context.Context, in *sessionFileInput) (*hum
 	f.Key = job.OutputKey(j.ID, j.Attempt, f.Raw())
 	content, err := s.cfg.Blobs.Open(ctx, f.Key)
 	if err != nil {
-		s.dropBlob(ctx, f.Key)
+		s.dropBlobs(ctx, j.ID, f.Key)
 		return nil, fileError(err)
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		defer s.dropBlob(ctx, f.Key)
+		defer s.dropBlobs(ctx, j.ID, f.Key)
 		defer content.Close()
 		serveFile(hc, f.File, f.Sum, f.Modified, content)
 	}}, nil
-}
-
-// dropBlob deletes a blob that was for one answer. One that stays goes with its job.
-func (s *server) dropBlob(ctx context.Context, key string) {
-	s.cfg.Background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putTime)
-		defer cancel()
-		if err := s.cfg.Blobs.Delete(ctx, key); err != nil {
-			s.cfg.Log.WarnContext(ctx, "delete a file that was passed on", slog.Any("err", err))
-		}
-	})
 }
 
 // putSessionFile stores the body as it comes, and then has the session's runner fetch it:
@@ -194,8 +182,19 @@ func (s *server) putSessionFile(ctx context.Context, in *putFileInput) (*putFile
 	}
 	body := &failing{r: streamOf(ctx)}
 	key := job.InputKey(id.String(), 0)
-	size, err := s.cfg.Blobs.Put(ctx, key, body)
+	counted := &roomy{r: body, room: func(size int64) error {
+		return s.cfg.Files.RoomForInputs(ctx, id.String(), shortCaller(ctx), job.Footprint(size))
+	}}
+	size, err := s.cfg.Blobs.Put(ctx, key, counted)
+	if err == nil {
+		err = counted.end()
+	}
+	if err != nil || counted.err != nil {
+		s.dropBlobs(ctx, id.String(), key)
+	}
 	switch {
+	case counted.err != nil:
+		return nil, counted.err
 	case body.err != nil && ctx.Err() == nil:
 		return nil, bodyProblem(body.err, s.cfg.BodyTimeout)
 	case err != nil:
@@ -203,7 +202,6 @@ func (s *server) putSessionFile(ctx context.Context, in *putFileInput) (*putFile
 	}
 	views, err := s.putInSession(ctx, in.ID, id, []job.Input{{Path: path, Size: size, Stored: true}})
 	if err != nil {
-		s.dropBlob(ctx, key)
 		return nil, err
 	}
 	return &putFileOutput{views[0]}, nil

@@ -72,16 +72,19 @@ type Config struct {
 
 	// Of the next, 0 is no limit, but for FairWindow. A RateBurst of 0 is replaced by
 	// RateLimit.
-	MaxQueueDepth       int     `env:"KAA_MAX_QUEUE_DEPTH" envDefault:"1000000"`
-	MaxQueueDepthPerKey int     `env:"KAA_MAX_QUEUE_DEPTH_PER_KEY" envDefault:"200000"`
-	MaxStoredPerKey     int64   `env:"KAA_MAX_STORED_BYTES_PER_KEY" envDefault:"0"`
-	FairWindow          int     `env:"KAA_FAIR_WINDOW" envDefault:"32"`
-	MaxSyncWaits        int     `env:"KAA_MAX_SYNC_WAITS" envDefault:"1000"`
-	MaxConnections      int     `env:"KAA_MAX_CONNECTIONS" envDefault:"0"`
-	BodyMemory          int64   `env:"KAA_BODY_MEMORY" envDefault:"268435456"`
-	AnswerMemory        int64   `env:"KAA_ANSWER_MEMORY" envDefault:"268435456"`
-	RateLimit           float64 `env:"KAA_RATE_LIMIT" envDefault:"0"`
-	RateBurst           int     `env:"KAA_RATE_BURST" envDefault:"0"`
+	MaxQueueDepth       int   `env:"KAA_MAX_QUEUE_DEPTH" envDefault:"1000000"`
+	MaxQueueDepthPerKey int   `env:"KAA_MAX_QUEUE_DEPTH_PER_KEY" envDefault:"200000"`
+	MaxStoredPerKey     int64 `env:"KAA_MAX_STORED_BYTES_PER_KEY" envDefault:"0"`
+	// MaxFiles is what the contents of all files may take where they are kept, and MaxFilesPerKey those of a key.
+	MaxFiles       int64   `env:"KAA_MAX_STORED_FILE_BYTES" envDefault:"0"`
+	MaxFilesPerKey int64   `env:"KAA_MAX_STORED_FILE_BYTES_PER_KEY" envDefault:"0"`
+	FairWindow     int     `env:"KAA_FAIR_WINDOW" envDefault:"32"`
+	MaxSyncWaits   int     `env:"KAA_MAX_SYNC_WAITS" envDefault:"1000"`
+	MaxConnections int     `env:"KAA_MAX_CONNECTIONS" envDefault:"0"`
+	BodyMemory     int64   `env:"KAA_BODY_MEMORY" envDefault:"268435456"`
+	AnswerMemory   int64   `env:"KAA_ANSWER_MEMORY" envDefault:"268435456"`
+	RateLimit      float64 `env:"KAA_RATE_LIMIT" envDefault:"0"`
+	RateBurst      int     `env:"KAA_RATE_BURST" envDefault:"0"`
 
 	Quotas
 	RedisTLS
@@ -296,8 +299,8 @@ func (c *Config) check() []error {
 		"KAA_MAX_STDIN_BYTES": int64(c.MaxStdinBytes), "KAA_MAX_ENV_BYTES": int64(c.MaxEnvBytes), "KAA_MAX_METADATA_BYTES": int64(c.MaxMetadataBytes),
 		"KAA_CONCURRENCY": int64(c.Concurrency), "KAA_PARKED": int64(c.Parked), "KAA_MAX_DELAY": int64(c.MaxDelay),
 		"KAA_MAX_QUEUE_DEPTH": int64(c.MaxQueueDepth), "KAA_MAX_QUEUE_DEPTH_PER_KEY": int64(c.MaxQueueDepthPerKey),
-		"KAA_MAX_STORED_BYTES_PER_KEY": c.MaxStoredPerKey,
-		"KAA_MAX_SYNC_WAITS":           int64(c.MaxSyncWaits), "KAA_MAX_CONNECTIONS": int64(c.MaxConnections), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
+		"KAA_MAX_STORED_BYTES_PER_KEY": c.MaxStoredPerKey, "KAA_MAX_STORED_FILE_BYTES": c.MaxFiles, "KAA_MAX_STORED_FILE_BYTES_PER_KEY": c.MaxFilesPerKey,
+		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_MAX_CONNECTIONS": int64(c.MaxConnections), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
 		"KAA_ANSWER_MEMORY":  c.AnswerMemory,
 		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
 		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),

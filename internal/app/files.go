@@ -27,6 +27,24 @@ func (c *Config) fileLimits() job.FileLimits {
 	return job.FileLimits{Files: c.MaxResultFiles, Bytes: c.MaxResultFileBytes}
 }
 
+// bucketBytes is what files may take in a bucket, of which nobody knows how large it is.
+const bucketBytes = 100 << 30
+
+// maxFiles is what the contents of all files may take where they are kept; 0 is no limit.
+func (c *Config) maxFiles() int64 {
+	if c.MaxFiles > 0 {
+		return c.MaxFiles
+	}
+	place, err := url.Parse(c.blobURL())
+	switch {
+	case err != nil || place.Scheme == "mem":
+		return 0 // the one is refused, the other is for tests
+	case place.Scheme == "file":
+		return blob.DirectorySize(place.Path) / 2
+	}
+	return bucketBytes
+}
+
 // startCleaner begins to delete the blobs of jobs that have expired.
 func (s *shared) startCleaner(ctx context.Context) stage {
 	c := runner.NewCleaner(s.store, countedBlobs{s.blobs, s.metrics}, s.periods.Periods, s.log)

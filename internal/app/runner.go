@@ -97,7 +97,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	maintainer := s.maintainer(self.ID)
 	r := runner.New(runner.Config{
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics, Events: s.store, EventBytes: s.cfg.EventBytes,
-		Blobs: countedBlobs{s.blobs, s.metrics}, Files: s.cfg.fileLimits(),
+		Blobs: countedBlobs{s.blobs, s.metrics}, Room: s.store, Files: s.cfg.fileLimits(),
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
 		SessionRecords: s.store, Interpreters: interpreters{pool}, NoJobLog: !s.cfg.JobLog,
 		Health: pool.Health, StartPatience: s.cfg.StartPatience,

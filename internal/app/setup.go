@@ -82,7 +82,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	s.store = store.New(s.rdb, store.Config{
 		RunnerTTL: p.Periods.Lease, TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, MaxCallerBytes: cfg.MaxStoredPerKey, OneCaller: len(cfg.APIKeys)+len(cfg.AdminKeys) < 2, Window: cfg.FairWindow,
-		MaxMetadata: int64(cfg.MaxMetadataBytes), HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
+		MaxFiles: cfg.maxFiles(), MaxCallerFiles: cfg.MaxFilesPerKey, MaxMetadata: int64(cfg.MaxMetadataBytes), HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
 		Enqueue: func(ctx context.Context, j job.Job) [][]any { return s.queue.EnqueueCommands(ctx, s.task(j.Task())) },
 	})
 	if s.blobs, err = blob.New(cfg.blobURL(), p.Buckets); err != nil {

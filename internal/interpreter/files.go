@@ -240,13 +240,19 @@ type collection struct {
 	sums map[uint64]uint64
 }
 
-func (c *collection) drop(f found, reason string) {
+func (c *collection) drop(f found, reason string) { c.leave(f, reason, false) }
+
+// leave counts a file that is not kept; full says that there is no room for it beside others that are.
+func (c *collection) leave(f found, reason string, full bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dropped.Count++
 	c.dropped.Bytes += f.stamp.size
 	if c.dropped.Reason == "" {
-		c.dropped.Reason = reason
+		c.dropped.Reason, c.dropped.Full = reason, full
+	}
+	if c.dropped.First == "" {
+		c.dropped.First = job.NewFile(f.path, 0, "").Path
 	}
 }
 
@@ -264,6 +270,10 @@ func (c *collection) store(ctx context.Context, f found) {
 	size := min(f.stamp.size, now.size) // it may have grown, and was counted as it was
 	sum := newSum()
 	err = c.keep(job.Found{Path: f.path, Size: size}, io.TeeReader(io.LimitReader(file, size), sum))
+	if full, ok := errors.AsType[*job.FilesFullError](err); ok {
+		c.leave(f, full.Error(), true)
+		return
+	}
 	if err != nil {
 		c.drop(f, "it could not be stored")
 	}

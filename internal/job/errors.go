@@ -110,6 +110,36 @@ func (e *FullError) Error() string {
 // Is makes every FullError an ErrFull.
 func (e *FullError) Is(target error) bool { return target == ErrFull }
 
+// FilesFullError says that there is no room to keep contents of files.
+type FilesFullError struct {
+	All   bool  // the files of all callers fill it; else those of this one take what they may
+	Held  int64 // bytes that they take
+	Limit int64
+}
+
+func (e *FilesFullError) Error() string {
+	if e.All {
+		return "the files of all API keys that are kept take as much as they may"
+	}
+	return fmt.Sprintf("the files of this API key that are kept take %d bytes, the limit is %d", e.Held, e.Limit)
+}
+
+// Code is what callers are told.
+func (e *FilesFullError) Code() FailureCode {
+	if e.All {
+		return FailAllFilesFull
+	}
+	return FailFilesFull
+}
+
+// Advice says what a caller can do.
+func (e *FilesFullError) Advice() string {
+	if e.All {
+		return "try again when jobs with files have expired"
+	}
+	return "delete jobs with files that are not needed any more (DELETE /v1/jobs/{id}/record), or ask for a shorter resultTtl next time"
+}
+
 // SessionEndedError says why a session takes no more. It is an ErrSessionEnded.
 type SessionEndedError struct {
 	ID string

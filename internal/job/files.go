@@ -36,7 +36,9 @@ type FilesDropped struct {
 	Count      int    `json:"count" doc:"Files that were seen and not kept."`
 	Bytes      int64  `json:"bytes" doc:"Their sizes together, in bytes."`
 	Incomplete bool   `json:"incomplete,omitempty" doc:"There was more than was looked at, so there may be others."`
+	First      string `json:"first,omitempty" doc:"Path of the first of them."`
 	Reason     string `json:"reason" doc:"Why the first of them was not kept."`
+	Full       bool   `json:"full,omitempty" doc:"There was no room for the first of them beside other files that are kept."`
 }
 
 // Found is a file of a working directory that is to be kept.
@@ -169,7 +171,7 @@ func (l Limits) inputs(v *validation, files []FileRequest, disk int64) []Input {
 		field := fmt.Sprintf("files[%d]", i)
 		content := f.content(v, field)
 		size += int64(len(content))
-		blocks += (int64(len(content))/block + 1) * block
+		blocks += Footprint(int64(len(content)))
 		if checkInputPath(v, field+".path", f.Path) {
 			claimPath(v, field+".path", paths, f.Path)
 		}
@@ -186,6 +188,9 @@ func (l Limits) inputs(v *validation, files []FileRequest, disk int64) []Input {
 
 // block is what a file takes at least.
 const block = 4096
+
+// Footprint is what a file of a size takes where it is kept.
+func Footprint(size int64) int64 { return (size/block + 1) * block }
 
 func (f FileRequest) content(v *validation, field string) []byte {
 	switch {

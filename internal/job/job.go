@@ -248,6 +248,10 @@ const (
 	FailDisk FailureCode = "disk_full"
 	// FailStoreFull: the code has ended, and there was no room to keep its result.
 	FailStoreFull FailureCode = "result_not_kept"
+	// FailFilesFull: the files of the API key that are kept take as much as they may.
+	FailFilesFull FailureCode = "key_file_storage_full"
+	// FailAllFilesFull: the files of all API keys do.
+	FailAllFilesFull FailureCode = "file_storage_full"
 	// FailTooLarge: a file of a session is larger than what is passed on.
 	FailTooLarge FailureCode = "file_too_large"
 	// FailTooManySessions: the owner would have more sessions than it may.

@@ -70,10 +70,17 @@ func (r *Result) NoteFiles() {
 	if d.Incomplete {
 		text = "at least " + text
 	}
+	if d.First != "" {
+		text += ", the first is " + quote(d.First)
+	}
 	if d.Reason != "" {
 		text += ": " + d.Reason
 	}
-	r.Notices = append(r.Notices, Notice{Code: NoticeFiles, Message: text + "; leave fewer or smaller files, or let the operator raise KAA_MAX_RESULT_FILES and KAA_MAX_RESULT_FILE_BYTES"})
+	advice := "leave fewer or smaller files, or let the operator raise KAA_MAX_RESULT_FILES and KAA_MAX_RESULT_FILE_BYTES"
+	if d.Full {
+		advice = (&FilesFullError{}).Advice()
+	}
+	r.Notices = append(r.Notices, Notice{Code: NoticeFiles, Message: text + "; " + advice})
 }
 
 // noter collects notices.

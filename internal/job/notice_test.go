@@ -38,6 +38,9 @@ func TestNotices(t *testing.T) {
 			"output_truncated 7 bytes of standard error were dropped from its middle: at most 1,000 are kept; raise limits.outputBytes, or write to a file",
 			"files_dropped at least 2 files were not kept, 5,000 bytes together: why; leave fewer or smaller files, or let the operator raise KAA_MAX_RESULT_FILES and KAA_MAX_RESULT_FILE_BYTES",
 		}},
+		{"no room for files", job.Result{FilesDropped: &job.FilesDropped{Count: 1, Bytes: 5, First: "a", Reason: "why", Full: true}}, []string{
+			"files_dropped 1 file was not kept, 5 bytes together, the first is \"a\": why; delete jobs with files that are not needed any more (DELETE /v1/jobs/{id}/record), or ask for a shorter resultTtl next time",
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

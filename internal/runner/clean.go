@@ -126,6 +126,9 @@ func (c *Cleaner) Orphans(ctx context.Context, before time.Time) error {
 				if err := c.garbage.DeleteAll(ctx, job.KeyPrefix(id)); err != nil {
 					return err
 				}
+				if err := c.kept.ForgetBlobs(ctx, id); err != nil {
+					return err
+				}
 			}
 		}
 	}

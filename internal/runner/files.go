@@ -129,9 +129,10 @@ func (r *Runner) keepFiles(run context.Context, log *slog.Logger, w collector, c
 	defer stop()
 	var mu sync.Mutex
 	var files []job.File
+	room := &room{of: r.cfg.Room, claim: claim}
 	dropped, err := w.Collect(ctx, r.cfg.Files, func(f job.Found, content io.Reader) error {
 		head := &beginning{r: pace.of(content)}
-		n, err := r.cfg.Blobs.Put(ctx, job.OutputKey(claim.JobID, claim.Attempt, f.Path), head)
+		n, err := r.put(ctx, room, f, head)
 		if err != nil {
 			return err
 		}
@@ -140,7 +141,7 @@ func (r *Runner) keepFiles(run context.Context, log *slog.Logger, w collector, c
 		files = append(files, job.NewFile(f.Path, n, mediaType(f.Path, head.bytes)))
 		return nil
 	})
-	if err != nil {
+	if err = errors.Join(err, room.close(ctx, len(files))); err != nil {
 		log.ErrorContext(ctx, "files of an execution were not kept", slog.Any("err", err))
 	}
 	slices.SortFunc(files, func(a, b job.File) int { return strings.Compare(a.Path, b.Path) })

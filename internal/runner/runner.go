@@ -91,6 +91,7 @@ type Config struct {
 	Registry Registry
 	Workers  Workers
 	Blobs    Blobs
+	Room     Room // nil if files have no bound
 	Observer Observer
 	Events   Events
 	Log      *slog.Logger

@@ -179,7 +179,10 @@ func (r *Runner) passOn(ctx context.Context, claim job.Claim, f job.Found, conte
 		}
 	}
 	head, sum := &beginning{r: content}, sha256.New()
-	n, err := r.cfg.Blobs.Put(ctx, job.OutputKey(claim.JobID, claim.Attempt, f.Path), io.TeeReader(head, sum))
+	n, err := r.put(ctx, &room{of: r.cfg.Room, claim: claim}, f, io.TeeReader(head, sum))
+	if full, ok := errors.AsType[*job.FilesFullError](err); ok {
+		return job.SessionFile{}, &job.RefusedError{Code: full.Code(), Message: full.Error() + "; " + full.Advice()}
+	}
 	const length = 16 // bytes
 	return job.SessionFile{
 		File: job.NewFile(f.Path, n, mediaType(f.Path, head.bytes)), Modified: f.Modified, Sum: hex.EncodeToString(sum.Sum(nil)[:length]),

@@ -111,7 +111,7 @@ func (s *Store) createArgs(ctx context.Context, n job.NewJob) ([]string, []any, 
 		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
 		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(), cmp.Or(n.Caller, anonymous),
 		hookURL, string(n.WebhookSecret), session, mark(n.Events), mark(len(n.Spec.Files) > 0 || n.Spec.Op == job.OpReadFile),
-		s.memory.mostOfCaller(s.cfg),
+		s.memory.mostOfCaller(s.cfg), mark(s.cfg.OneCaller && n.Caller != ""),
 	}
 	if s.cfg.Enqueue != nil && j.State == job.Queued && session == "" {
 		for _, command := range s.cfg.Enqueue(ctx, j) {

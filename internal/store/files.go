@@ -1,17 +1,30 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// hasFiles marks an end that left files.
-func hasFiles(o job.Outcome) string { return mark(o.Result != nil && len(o.Result.Files) > 0) }
+// filesOf tells scripts how many bytes the files take that an attempt left; nothing if it left none.
+func filesOf(o job.Outcome) string {
+	if o.Result == nil || len(o.Result.Files) == 0 {
+		return ""
+	}
+	var bytes int64
+	for _, f := range o.Result.Files {
+		bytes += job.Footprint(f.Size)
+	}
+	return strconv.FormatInt(bytes, 10)
+}
 
 // mark is how scripts take a yes.
 func mark(yes bool) string {
@@ -35,10 +48,39 @@ func present(j job.Job, dropped string) []job.File {
 	return slices.DeleteFunc(files, func(f job.File) bool { return slices.Contains(gone, f.Key) })
 }
 
-// DropFile takes a file out of a job's result. Its blob is the caller's to delete, after
-// that: so nothing is listed that is not there.
-func (s *Store) DropFile(ctx context.Context, id, key string) error {
-	_, err := s.run(ctx, "delete file", s.scripts.drop, []string{jobKey(id)}, id, key)
+// inputsLease is how long files may be there before the job that they are for is recorded. Who
+// takes longer to store them says again what they take.
+const inputsLease = 10 * time.Minute
+
+// inputsPart is the part of a job's files that came with it; that of an attempt is its number.
+const inputsPart = "in"
+
+// RoomForInputs counts what the files of a job that is not recorded yet take, all of them together,
+// before they are stored. It fails with a job.FilesFullError if there is no room for them.
+func (s *Store) RoomForInputs(ctx context.Context, id, caller string, bytes int64) error {
+	return s.room(ctx, id, inputsPart, bytes, inputsLease.Milliseconds(), cmp.Or(caller, anonymous), mark(s.cfg.OneCaller))
+}
+
+// RoomForOutputs counts what the files take that an attempt leaves, all of them together, before
+// they are stored. It fails with a job.FilesFullError if there is no room for them, and with
+// job.ErrStale if the claim is not the current one.
+func (s *Store) RoomForOutputs(ctx context.Context, c job.Claim, bytes int64) error {
+	return s.room(ctx, c.JobID, strconv.Itoa(c.Attempt), bytes, 0, "", "", c.Runner)
+}
+
+func (s *Store) room(ctx context.Context, id, part string, bytes int64, more ...any) error {
+	const op = "make room for files"
+	r, err := s.run(ctx, op, s.scripts.room, []string{jobKey(id)}, append([]any{id, part, bytes}, more...)...)
+	if err == nil && r.word() == "full" {
+		err = fmt.Errorf("%s: %w", op, &job.FilesFullError{All: r.text(1) == "all", Held: atoi(r.text(2)), Limit: atoi(r.text(3))})
+	}
+	return err
+}
+
+// DropFile takes a file of so many bytes out of a job's result, and out of what the files of its
+// caller take. Its blob is the caller's to delete, after that: so nothing is listed that is not there.
+func (s *Store) DropFile(ctx context.Context, id, key string, bytes int64) error {
+	_, err := s.run(ctx, "delete file", s.scripts.drop, []string{jobKey(id)}, id, key, job.Footprint(bytes))
 	return err
 }
 
@@ -53,13 +95,14 @@ func (s *Store) Expired(ctx context.Context, most int) ([]string, error) {
 	return ids, wrap(op, err)
 }
 
-// ForgetBlobs notes that the blobs of jobs are deleted.
+// ForgetBlobs notes that the blobs of jobs are deleted: they count no more.
 func (s *Store) ForgetBlobs(ctx context.Context, ids ...string) error {
 	members := make([]any, len(ids))
 	for i, id := range ids {
 		members[i] = id
 	}
-	return wrap("forget blobs", s.rdb.ZRem(ctx, blobsKey, members...).Err())
+	_, err := s.run(ctx, "forget blobs", s.scripts.forget, []string{blobsKey}, members...)
+	return err
 }
 
 // Unknown returns those of the ids for which there is no record.

@@ -40,14 +40,14 @@ func TestFilesOfAJob(t *testing.T) {
 		t.Errorf("files of the result (-want +got), dropped %v:\n%s", got.FilesDropped, diff)
 	}
 	for range 2 {
-		if err := b.DropFile(t.Context(), id, key("b")); err != nil {
+		if err := b.DropFile(t.Context(), id, key("b"), 2); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if diff := cmp.Diff(want[1:], b.get(t, id).Result.Files); diff != "" {
 		t.Errorf("after the deletion (-want +got):\n%s", diff)
 	}
-	if err := b.DropFile(t.Context(), "unknown", "x"); !errors.Is(err, job.ErrNotFound) {
+	if err := b.DropFile(t.Context(), "unknown", "x", 1); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("of an unknown job: %v", err)
 	}
 }

@@ -48,7 +48,7 @@ func (s *Store) Finish(ctx context.Context, c job.Claim, o job.Outcome) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.finish(ctx, c, o.State, result, o.Failure, "0", hasFiles(o))
+	_, err = s.finish(ctx, c, o.State, result, o.Failure, "0", filesOf(o))
 	return err
 }
 

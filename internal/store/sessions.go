@@ -196,7 +196,7 @@ func (s *Store) FinishInSession(ctx context.Context, c job.Claim, o job.Outcome)
 	}
 	r, err := s.run(ctx, "finish job", s.scripts.finish, []string{jobKey(c.JobID)},
 		c.JobID, c.Attempt, c.Runner, string(o.State), result, string(f.Code), f.Message, "0", s.cfg.TombstoneTTL.Milliseconds(),
-		hasFiles(o), c.SessionID, string(end.Reason), end.Message, restarted)
+		filesOf(o), c.SessionID, string(end.Reason), end.Message, restarted)
 	if err != nil {
 		return nil, false, err
 	}

@@ -28,7 +28,9 @@
 //	{kaa}:held:<queue>:<caller>   ZSET    its jobs that wait for a seat, by the time they are ready since
 //	{kaa}:holding                 SET     "queue caller" of those that have jobs held
 //	{kaa}:hooks                   ZSET    ended jobs whose webhook is to be delivered, by when
-//	{kaa}:blobs                   ZSET    ended jobs with files, by when their blobs may go
+//	{kaa}:blobs                   ZSET    ended jobs with files, by when their blobs may go, and those that are not recorded yet
+//	{kaa}:kept:<id>               HASH    what parts of a job's files take, and whose they are, until its blobs are deleted
+//	{kaa}:files                   HASH    caller → how many bytes its files take; * → those of all
 //	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
@@ -114,6 +116,9 @@ type Config struct {
 	// they expire; 0 is half of what Redis may use if that is bounded, or all of it with OneCaller.
 	MaxCallerBytes int64
 	OneCaller      bool
+	// MaxFiles is how many bytes the contents of all files may take, where blobs are, and MaxCallerFiles
+	// those of one caller; 0 is no limit, and for the latter as many as are free then, or all with OneCaller.
+	MaxFiles, MaxCallerFiles int64
 	// Window is how many jobs of one caller may be on one of asynq's queues at once; 32.
 	Window int
 	// MaxMetadata is the size of a job's metadata at most, in bytes.
@@ -161,7 +166,7 @@ type Store struct {
 
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
-	mend, waiting, requeue, events, follow, expired, drop                                                       *redis.Script
+	mend, waiting, requeue, events, follow, expired, drop, room, forget                                         *redis.Script
 	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move               *redis.Script
 }
 
@@ -183,14 +188,15 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"),
-		expired: script("expired"), drop: script("drop"),
+		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"),
 	}}
 }
 
 // constants are the bounds that the scripts keep, in front of each.
 func constants(cfg Config) string {
-	return fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
-		cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
+	return fmt.Sprintf("local MAX_FILES, MAX_CALLER_FILES = %d, %d\n", cfg.MaxFiles, cfg.MaxCallerFiles) +
+		fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
+			cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
 		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER, LOG_TTL = %d, %d, %d, %d\n",
 			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds())
 }

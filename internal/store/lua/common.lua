@@ -74,6 +74,24 @@ local function give_back(most)
   end
 end
 
+-- Files: what the contents of a caller's files take, where blobs are. Each job with files has a key
+-- that says what each part of them takes, until its blobs are deleted; the counts of callers, and of all,
+-- are sums of these.
+local function kept_key(id) return P .. 'kept:' .. id end
+
+local function count_files(caller, bytes)
+  for _, whose in ipairs({ caller, '*' }) do
+    if redis.call('HINCRBY', P .. 'files', whose, int(bytes)) <= 0 then redis.call('HDEL', P .. 'files', whose) end
+  end
+end
+
+-- keep_files says what a part of a job's files takes: what came with it, or what an attempt has left.
+local function keep_files(id, caller, part, bytes)
+  local had = tonumber(redis.call('HGET', kept_key(id), part) or 0)
+  redis.call('HSET', kept_key(id), 'caller', caller, part, int(bytes))
+  if bytes ~= had then count_files(caller, bytes - had) end
+end
+
 -- Fairness: of a caller's jobs on a queue at most WINDOW have a seat, which is a task
 -- on asynq's queue or an entry in the outbox; the others are held, oldest first.
 -- Jobs that were recorded before there were callers have neither.

@@ -1,5 +1,5 @@
--- expired: finds jobs whose record has expired and whose blobs are still there. One whose
--- record stays longer, for its webhook, is looked at again when that expires.
+-- expired: finds jobs whose record has expired, or that were never recorded, and whose blobs are
+-- still there. One whose record stays longer, for its webhook, is looked at again when that expires.
 -- KEYS blobs   ARGV most
 -- Answers {id, ...}.
 local now = now_ms()
@@ -8,6 +8,10 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now), 'LIMI
   local left = redis.call('PTTL', job_key(id))
   if left == -2 then
     table.insert(answer, id)
+  elseif left == -1 then
+    -- It was recorded after its files were stored: it comes back here with its end.
+    redis.call('HSET', job_key(id), 'files', '1')
+    redis.call('ZREM', KEYS[1], id)
   else
     redis.call('ZADD', KEYS[1], int(now + math.max(1000, left)), id)
   end

@@ -1,7 +1,7 @@
 -- finish: running -> completed | cancelled | failed, or back to queued when
 -- ARGV[8] allows a retry and attempts are left.
 -- KEYS job   ARGV id, attempt, runner, to, result, code, message, retry, tombstone,
---            whether it has files, and for an execution of a session: its id, why the session
+--            what its files take or '', and for an execution of a session: its id, why the session
 --            ends or '', the same for people, and '1' if its interpreter was replaced
 -- Answers {state}, {'no_room'}, {'stale'}, {'gone'} or {'missing'}. Only the current claim may
 -- finish; the same end sent twice counts once. For a session that goes on with another
@@ -16,7 +16,10 @@ if ARGV[8] == '1' then return { retry_or_fail(ARGV[1], ARGV[6], ARGV[7], ARGV[9]
 -- Redis for all callers. So nothing is kept for a caller that is beyond its share already. What is
 -- no larger than the record itself always has room.
 if f[5] and #ARGV[5] > RECORD_BYTES and tonumber(redis.call('HGET', P .. 'bytes', f[4]) or 0) > tonumber(f[5]) then return { 'no_room' } end
-if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'files', '1') end
+if ARGV[10] ~= '' then
+  redis.call('HSET', KEYS[1], 'files', '1')
+  if f[4] then keep_files(ARGV[1], f[4], ARGV[2], tonumber(ARGV[10])) end
+end
 local session, reason = ARGV[11], ARGV[12]
 if session and reason ~= '' and ARGV[4] == 'failed' then redis.call('HSET', KEYS[1], 'failure_reason', reason) end
 settle(ARGV[1], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[9], session)
