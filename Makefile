@@ -13,7 +13,7 @@ STAMP    = -s -w -X $(APP).version=$(BUILD_VERSION) -X $(APP).commit=$(BUILD_COM
 GO_BUILD = CGO_ENABLED=0 GOGC=400 $(GO) build -trimpath -tags nomsgpack -gcflags=all=-dwarf=false \
 	-gcflags='github.com/redis/go-redis/v9=-dwarf=false -l' -ldflags '$(STAMP)'
 
-.PHONY: help run build quick test test-long lint prose fmt bench clean
+.PHONY: help run build quick test test-long lint lint-python prose fmt bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,11 +43,17 @@ test: ## everything CI checks
 test-long: ## what takes hours: fuzzing, repetitions, all with the race detector
 	@GO="$(GO)" scripts/check-long
 
-lint: bin/golangci-lint ## the linter alone
+lint: bin/golangci-lint lint-python ## the linters alone
 	bin/golangci-lint run
 
 prose: ## the words of documentation and comments
 	@GO="$(GO)" scripts/prose
+
+# Python's own cache is of no use in folders that are embedded.
+lint-python: ## the linter and the type checker of the Python scripts
+	@scripts/setup-libs --lint
+	cd internal/python && ../../.cache/lint/bin/ruff check --no-cache . && \
+		../../.cache/lint/bin/mypy --cache-dir ../../.cache/mypy --no-error-summary .
 
 fmt: bin/golangci-lint ## format the Go code
 	bin/golangci-lint fmt

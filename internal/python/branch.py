@@ -18,7 +18,7 @@ Standard library only, Python 3.8 and later, Linux.
 
 import builtins
 
-__builtins__ = dict(vars(builtins))  # see repl_worker.py
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
 
 import _socket
 import fcntl
@@ -43,12 +43,12 @@ class Held:
 
 
 environ = os.environ
-os, stat = Held(os), Held(stat)
+os, stat = Held(os), Held(stat)  # type: ignore[assignment]
 _fcntl, F_GETFL, F_DUPFD_CLOEXEC = fcntl.fcntl, fcntl.F_GETFL, fcntl.F_DUPFD_CLOEXEC
 _getrlimit, RLIMIT_NOFILE = resource.getrlimit, resource.RLIMIT_NOFILE
 _Socket, SOL_SOCKET, SCM_RIGHTS, CMSG_LEN = _socket.socket, _socket.SOL_SOCKET, _socket.SCM_RIGHTS, _socket.CMSG_LEN
 _unpack, _sleep = struct.unpack, time.sleep
-_threads = threading._active
+_threads = threading._active  # type: ignore[attr-defined]
 _main_thread = threading.main_thread()
 
 
@@ -110,13 +110,13 @@ def receive(fd):
     """The descriptors of one copy."""
     connection = _Socket(fileno=os.dup(fd))
     try:
-        data, ancillary, _, _ = connection.recvmsg(1, CMSG_LEN(16), 0x40000000)  # MSG_CMSG_CLOEXEC
+        _, ancillary, _, _ = connection.recvmsg(1, CMSG_LEN(16), 0x40000000)  # MSG_CMSG_CLOEXEC
     finally:
         connection.close()
     for level, kind, body in ancillary:
         if (level, kind) == (SOL_SOCKET, SCM_RIGHTS) and len(body) == 16:
             return _unpack("4i", body)
-    os._exit(70)  # the runner is gone
+    return os._exit(70)  # the runner is gone
 
 
 # --- what stands in the way
@@ -154,8 +154,7 @@ def thread_names():
             break
         _sleep(0.001)
     names = ["the thread " + str(thread.name) for thread in list(_threads.values()) if thread is not _main_thread]
-    for name in names[:number]:
-        yield name
+    yield from names[:number]
     if number > len(names):
         yield "%d threads that Python did not start" % (number - len(names))
 
@@ -200,7 +199,7 @@ def descriptor_names(control):
     ours = standard()
     for fd, st in descriptors(control):
         kind = stat.S_IFMT(st.st_mode)
-        if kind in (stat.S_IFREG, stat.S_IFDIR) or kind == stat.S_IFIFO and (st.st_dev, st.st_ino) in ours:
+        if kind in (stat.S_IFREG, stat.S_IFDIR) or (kind == stat.S_IFIFO and (st.st_dev, st.st_ino) in ours):
             continue
         if kind == stat.S_IFCHR and not os.isatty(fd) and not os.readlink("/proc/self/fd/%d" % fd).startswith("/dev/pts"):
             continue
@@ -243,7 +242,7 @@ def become(session, id, fds, place):
         if control.receive() is None:  # nobody wants it
             os._exit(0)
         try:
-            _main_thread._set_native_id()
+            _main_thread._set_native_id()  # type: ignore[attr-defined]
         except AttributeError:
             pass  # Python 3.8
         move(session, place, pipes)

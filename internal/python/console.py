@@ -16,7 +16,7 @@ Standard library only, Python 3.8 and later.
 import builtins
 
 # See repl_worker.py.
-__builtins__ = dict(vars(builtins))
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 import _signal
 import _thread
@@ -75,7 +75,7 @@ class Console:
         self.id, self.requests, self.prompt = command_id, 0, ""
         self.before = sys.stdin
         self.stream = io.TextIOWrapper(io.BufferedReader(Lines(self.ask)), encoding="utf-8", errors="surrogateescape", newline="\n")
-        self.stream.mode = "r"
+        self.stream.mode = "r"  # type: ignore[misc]
         sys.stdin, builtins.input = self.stream, self.input
 
     def end(self):

@@ -21,15 +21,19 @@ Standard library only, Python 3.8 and later.
 import builtins
 
 # See repl_worker.py.
-__builtins__ = dict(vars(builtins))
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 import __future__
+
 import _ast
 import _signal
 import os
 import sys
 import types
 from functools import partial
+
+import forms
+from start import load
 
 ONLY_AST, AWAIT = _ast.PyCF_ONLY_AST, _ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 EXPRESSION_STATEMENT, EXPRESSION = _ast.Expr, _ast.Expression
@@ -45,9 +49,6 @@ OVERHEAD = 256
 RECORD = 16  # bytes that a size takes, of what is left out or made smaller
 # What display() leaves to the value of the last expression, if that is not too much.
 RESERVE = 64 << 10
-
-# The script, which whoever loads this one puts here.
-forms = None
 
 ALL_SIGNALS = _signal.valid_signals()
 _sigmask = _signal.pthread_sigmask
@@ -318,7 +319,7 @@ def smaller(shown, mime, form, room, pictures):
     if mime not in (forms.PNG, forms.JPEG):
         return None
     most = (room // pictures if pictures else room // 4) - len(mime)
-    return forms.attempt(forms.load_later("pictures").smaller, form, most, mime)
+    return forms.attempt(load("pictures").smaller, form, most, mime)
 
 
 # --- results
@@ -475,7 +476,7 @@ class Results:
             return
         self.marks.flush()
         with self.control.lock:
-            if self.id is None or wait and self.clearing:
+            if self.id is None or (wait and self.clearing):
                 return
             if wait:
                 self.clearing = True
@@ -512,12 +513,12 @@ class Results:
         """
         plt = sys.modules.get("matplotlib.pyplot")
         numbers = forms.attempt(lambda: list(plt.get_fignums())) or ()
-        has_content = forms.load_later("pictures").has_content
+        has_content = load("pictures").has_content
         for i, number in enumerate(numbers):
-            figure = forms.attempt(lambda: plt.figure(number))
+            figure = forms.attempt(lambda number=number: plt.figure(number))
             if not any(figure is other for other in self.figures) and forms.attempt(has_content, figure):
                 self.show(figure, pictures=len(numbers) - i if last else 0)
-            forms.attempt(lambda: plt.close(figure))
+            forms.attempt(lambda figure=figure: plt.close(figure))
 
 
 CALL = compile("call(*args, **more)", "", "eval", 0, True)

@@ -13,7 +13,7 @@ Standard library only, Python 3.8 and later.
 
 import builtins
 
-__builtins__ = dict(vars(builtins))  # see repl_worker.py
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
 
 import linecache
 import sys
@@ -21,6 +21,8 @@ import threading
 import traceback
 import types
 from _thread import get_ident
+
+import main_module
 
 OWN = "<kaa "  # begins the names of Kaa's code
 MAX_NAME = 256
@@ -63,7 +65,7 @@ class Hidden:
         return filename in self.files or filename.startswith(OWN)
 
 
-hidden = main_module = None  # repl_worker.py puts them here
+hidden: "Hidden" = None  # repl_worker.py puts it here
 
 
 def strip(exc):
@@ -113,7 +115,7 @@ def render(exc, chain, everything=False):
         if part.stack is not None and not everything:
             part.stack[:] = [frame for frame in part.stack if not hidden.has(frame.filename)]
             if not part.stack:  # no heading over nothing: a syntax error
-                part.exc_traceback = None
+                part.exc_traceback = None  # type: ignore[attr-defined]
                 part.stack = NoStack()
         if SUGGESTS:
             add_suggestion(part, cause)

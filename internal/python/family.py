@@ -32,12 +32,12 @@ import os
 import select
 import signal
 
+import seal
+
 SIGINT, SIGKILL, SIGSTOP = int(signal.SIGINT), int(signal.SIGKILL), int(signal.SIGSTOP)
 ROOT = 0  # the member that the slot forked
 MOST_ROUNDS = 50  # of looking for what descends from a member
 UMOUNT_NOFOLLOW = 8
-
-seal = None  # the zygote puts it here
 
 
 class Family:
@@ -128,7 +128,6 @@ class Family:
         os.rmdir(path)
 
     def reap(self):
-        slot = self.slot
         while True:
             try:
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

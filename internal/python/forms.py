@@ -9,12 +9,14 @@ Standard library only, Python 3.8 and later.
 import builtins
 
 # See repl_worker.py.
-__builtins__ = dict(vars(builtins))
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 import binascii
 import json
 import types
 from _json import encode_basestring
+
+from start import load
 
 MAX_PLAIN = 64 << 10  # characters of text/plain
 MAX_FORMS = 32
@@ -43,9 +45,6 @@ TYPE_NAME = type.__dict__["__name__"].__get__
 to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 from_json = json.JSONDecoder().decode
 ABSENT = object()
-
-# What loads a script when it is needed first; whoever loads this one puts it here.
-load_later = None
 
 
 def attempt(function, *args, **more):
@@ -88,7 +87,7 @@ def method_of(obj, name):
     """What get_real_method of IPython finds: not what answers to every name, and not a
     method of a class for its objects."""
     method = getattr(obj, name, None)
-    if not callable(method) or type in MRO(type(obj)) and type(method) is not types.MethodType:
+    if not callable(method) or (type in MRO(type(obj)) and type(method) is not types.MethodType):
         return None
     return method
 
@@ -218,7 +217,7 @@ def add_forms(shown, obj, figure_formats):
     if not shown.data:
         for name, script, function, label in SPECIAL:
             if attempt(is_a, obj, name):
-                shown.attempt(label, getattr(load_later(script), function), shown, obj, figure_formats)
+                shown.attempt(label, getattr(load(script), function), shown, obj, figure_formats)
     for mime, method in METHODS:
         if mime not in shown.data and not (mime == JPEG and PNG in shown.data):
             shown.add(method, mime, shown.call(obj, method))

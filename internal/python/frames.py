@@ -12,7 +12,7 @@ Standard library only, Python 3.8 and later.
 
 import builtins
 
-__builtins__ = dict(vars(builtins))  # see repl_worker.py
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
 
 import ctypes
 import os
@@ -174,7 +174,7 @@ def find_depth(state):
     look(5)
     step = -1 if sys.version_info >= (3, 11) else 1
     found = [i for i in range(len(numbers)) if all(b[i] - a[i] == step for a, b in zip(seen, seen[1:]))]
-    if len(found) != 1 or step < 0 and numbers[found[0] + 1] != sys.getrecursionlimit():
+    if len(found) != 1 or (step < 0 and numbers[found[0] + 1] != sys.getrecursionlimit()):
         raise Unknown
     return ctypes.c_int.from_address(state + 4 * found[0])
 
@@ -201,7 +201,7 @@ def works(enter):
         return False
 
     before = stack()
-    return all([once() for _ in range(50)]) and stack() == before
+    return all([once() for _ in range(50)]) and stack() == before  # noqa: C419 - all 50, without a generator's frame
 
 
 def tried(enter):

@@ -10,13 +10,15 @@ Standard library only, Python 3.8 and later.
 
 import builtins
 
-__builtins__ = dict(vars(builtins))  # see repl_worker.py
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
 
 import linecache
 import os
 import sys
 import types
 from importlib.machinery import SourceFileLoader
+
+from start import BARE
 
 NAME = "main.py"
 # Code in which one of these occurs may open the file, or start it as a program.
@@ -118,7 +120,6 @@ def patch_spawn(module):
 
 # --- modules of the program with names of the standard library's
 
-at_start = frozenset()  # which a plain Python has loaded; start.py knows them
 held = {}  # those that the program's may take the places of, by name
 
 
@@ -127,7 +128,7 @@ def let_shadow(names):
     have imported the others before."""
     modules = sys.modules
     for name in names:
-        if name in modules and name not in at_start:
+        if name in modules and name not in BARE:
             for other in [other for other in modules if other == name or other.startswith(name + ".")]:
                 held[other] = modules.pop(other)
 

@@ -93,9 +93,9 @@ def reserve():
     result holds an object in each arena, so that none is given back before it is needed. All
     have as many free places then, and the allocator takes the one that had them first: what
     is used lies together."""
-    things = [None] * (RESERVED // SMALL)
+    things = [b""] * (RESERVED // SMALL)
     for i in range(len(things)):
-        things[i] = bytes(SMALL - bytes().__sizeof__())
+        things[i] = bytes(SMALL - b"".__sizeof__())
     first = min(map(id, things))
     held, last = [], None
     for thing in things:

@@ -15,14 +15,14 @@ import fcntl
 import os
 import struct
 
+import seal
+
 LAYER = "network namespace"
 # What shows that a network was used, in the namespace of who opens it: packets. What outlives
 # its socket without any, labels of flows, the filter refuses.
 TRACE = "/proc/self/net/dev"
 MOST = 4096  # bytes of it
 SETTINGS = "/proc/sys/net/ipv4/"  # of the network of who looks
-
-seal = None  # the zygote puts it here
 
 
 class Network:

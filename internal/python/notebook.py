@@ -10,17 +10,16 @@ Standard library only, Python 3.8 and later.
 import builtins
 
 # See repl_worker.py.
-__builtins__ = dict(vars(builtins))
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 import os
 import sys
 import types
 from importlib.machinery import ModuleSpec, PathFinder
 
-MAX_ID = 200  # characters
+from start import load
 
-# What loads a script when it is needed first; whoever loads this one puts it here.
-load_later = None
+MAX_ID = 200  # characters
 
 
 class DisplayHandle:
@@ -40,7 +39,7 @@ class DisplayHandle:
 
 
 DisplayHandle.__module__ = "IPython.core.display_functions"
-functions = {"DisplayHandle": DisplayHandle}  # of IPython's, those that show
+functions: dict = {"DisplayHandle": DisplayHandle}  # of IPython's, those that show
 
 
 def new_id():
@@ -111,13 +110,13 @@ class StandIn:
                           "IPython.core.getipython")
 
     def find_spec(self, name, path=None, target=None):
-        return ModuleSpec(name, self, is_package=name in self.PACKAGES) if name in self.MODULES else None
+        return ModuleSpec(name, self, is_package=name in self.PACKAGES) if name in self.MODULES else None  # type: ignore[arg-type]
 
     def create_module(self, spec):
         return None
 
     def exec_module(self, module):
-        module.__dict__.update(load_later("standin").modules(functions)[module.__name__])
+        module.__dict__.update(load("standin").modules(functions)[module.__name__])
         if module.__name__ == "IPython":
             for name in self.MODULES[1:]:
                 __import__(name)
@@ -170,11 +169,11 @@ def install(results, more):
     """Let this process and its forks have all of it, and more patches by names of modules.
     Returns what to call after preloading."""
     make_functions(results)
-    builtins.display = functions["display"]
+    builtins.display = functions["display"]  # type: ignore[attr-defined]
     patcher = Patcher({**more, **patches(results)})
     # To what traces and measures they are what they are among: a part of importing.
     for find in Patcher.find_spec, StandIn.find_spec:
-        find.__code__ = find.__code__.replace(co_filename=PathFinder.find_spec.__func__.__code__.co_filename)
+        find.__code__ = find.__code__.replace(co_filename=PathFinder.find_spec.__func__.__code__.co_filename)  # type: ignore[attr-defined]
     sys.meta_path.insert(0, patcher)
     sys.meta_path.append(StandIn())
     return patcher.patch_loaded
@@ -220,7 +219,7 @@ def patches(results):
     found = dict.fromkeys(("IPython.core.display_functions", "IPython.core.display", "IPython.display", "matplotlib_inline.backend_inline"), patch_ipython)
     found.update({
         "matplotlib.pyplot": patch_pyplot, "matplotlib.figure": patch_figure, "PIL.Image": patch_image, "PIL.ImageShow": patch_image_show,
-        "plotly.io._renderers": lambda module: load_later("plots").patch_plotly(module, results),
-        "matplotlib.font_manager": lambda module: load_later("plots").patch_fonts(module),
+        "plotly.io._renderers": lambda module: load("plots").patch_plotly(module, results),
+        "matplotlib.font_manager": lambda module: load("plots").patch_fonts(module),
     })
     return found

@@ -8,7 +8,7 @@ Standard library only, Python 3.8 and later.
 import builtins
 
 # See repl_worker.py.
-__builtins__ = dict(vars(builtins))
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 import os
 import sys
@@ -54,7 +54,7 @@ def patch_plotly(module, results):
     module.show = show
     package = sys.modules.get("plotly.io")
     if package is not None and "show" in vars(package):
-        package.show = show
+        package.show = show  # type: ignore[attr-defined]
 
 
 def patch_fonts(module):

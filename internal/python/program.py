@@ -234,7 +234,7 @@ class Program:
                         result = -ctypes.get_errno()
                 self.table[0] = result
                 if not fits(result, expect):
-                    if otherwise == STOP or expect == FORK and result < 0:
+                    if otherwise == STOP or (expect == FORK and result < 0):
                         return ~(offset - STEP)
                     offset = otherwise
 

@@ -39,7 +39,7 @@ import builtins
 
 # Functions defined from here on look their builtins up in this copy, so that
 # code which replaces builtins.len or builtins.BaseException does not hurt us.
-__builtins__ = dict(vars(builtins))
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 import _signal
 import _thread
@@ -51,19 +51,27 @@ import select
 import sys
 import threading
 import time
-import types
-from functools import partial
 from _json import encode_basestring_ascii as quote
+from functools import partial
+
+import console
+import display
+import errors
+import frames
+import main_module
+import notebook
+import session
+import streams
+from rehearsal import Rehearsal
 
 # json.loads without its search for white space: fewer pages to touch.
-parse = json.JSONDecoder().scan_once
+parse = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
-# The scripts of these names, which whoever loads this one puts here.
-display = notebook = console = session = streams = frames = errors = main_module = None
-preloaded = None  # the Rehearsal of rehearsal.py
+TYPE_CHECKING = False  # a type checker takes it for true; the module typing would be in all workers
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterable, Optional
 
 VERSION = 2
-SOCKET = 3  # where the tests put the control socket
 EXECUTION = "<stdin-"  # and its number: what the code is called in a session
 SESSION_COMMANDS = ("session", "fork")
 MAX_COMMAND = 32 * 1024  # bytes of a frame from a rehearsal
@@ -86,8 +94,8 @@ _signal_get = _signal.getsignal
 _signal_set = _signal.signal
 _sigmask = _signal.pthread_sigmask
 _collect = gc.collect
-_join_threads = threading._shutdown
-_active_threads = threading._active
+_join_threads = threading._shutdown  # type: ignore[attr-defined]
+_active_threads = threading._active  # type: ignore[attr-defined]
 _thread_exits = getattr(threading, "_threading_atexits", ())
 _run_atexit = atexit._run_exitfuncs
 _clear_atexit = atexit._clear
@@ -270,7 +278,7 @@ def set_last(exc):
     """Leave the exception where debuggers look for it."""
     sys.last_type, sys.last_value, sys.last_traceback = type(exc), exc, errors.TRACEBACK(exc)
     if HAS_LAST_EXC:
-        sys.last_exc = exc
+        sys.last_exc = exc  # type: ignore[attr-defined]
 
 
 def call_hook(outcome, interrupts, exc):
@@ -483,14 +491,27 @@ def run_all(interrupts, steps):
 class Prepared:
     """What the zygote has made ready for all its workers."""
 
-    home = None  # the working directory at the start, if it is the same for all workers
+    enter: "Callable[..., Any]"  # calls the code with none of Kaa's frames below it
+    excepthook: "Callable[..., Any]"  # as it was before the code
+    control: Control
+    interrupts: Interrupts
+    marks: streams.Marks
+    results: display.Results
+    console: console.Console
+    patch_preloaded: "Callable[[], None]"
+    flush_libc: "Callable[[], object]"
+    main_thread: threading.Thread
+    ready: bytes  # what a worker says when it is parked
+    home: "Optional[str]" = None  # the working directory at the start, if it is the same for all workers
     # The size of the working directory while nothing is in it, if that tells anything; and
     # what returns 0 if home has this size.
-    empty_size = is_empty = None
-    differences = ()  # what a worker does to be its own
+    empty_size: "Optional[int]" = None
+    is_empty: "Optional[Callable[[], int]]" = None
+    differences: "Iterable[Callable[[], object]]" = ()  # what a worker does to be its own
 
 
 prepared = Prepared()
+preloaded = Rehearsal()
 
 
 def prepare(plain_stack=False):
@@ -498,7 +519,6 @@ def prepare(plain_stack=False):
     prepared.enter = frames.install(plain_stack)
     errors.hidden = errors.Hidden((execute, display.split, prepared.enter, session.attempt, errors.describe, notebook.install,
                                    console.Console.begin, main_module.new, streams.open_streams))
-    errors.main_module = main_module
     errors.install_hooks()
     prepared.excepthook = sys.excepthook
     prepared.control = Control()
@@ -677,7 +697,7 @@ def differ():
     """Let this worker be its own: the zygote's fork leaves to us what os.fork does."""
     for step in prepared.differences:
         step()
-    prepared.main_thread._native_id = _getpid()
+    prepared.main_thread._native_id = _getpid()  # type: ignore[attr-defined]
 
 
 def complain(fd, message):
@@ -724,21 +744,3 @@ def park():
         left = preloaded.step()
         end_rehearsal(interrupts)
         _write(control.fd, b'{"type":"rehearsed","rehearsals":%d}\n' % left)
-
-
-if __name__ == "__main__":
-    def load(name):
-        module = types.ModuleType("kaa_" + name)
-        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py"), encoding="utf-8") as file:
-            exec(compile(file.read(), file.name, "exec", 0, True), module.__dict__)
-        return module
-
-    display, notebook, console, session, streams = [load(name) for name in ("display", "notebook", "console", "session", "streams")]
-    frames, errors, main_module = load("frames"), load("errors"), load("main_module")
-    display.forms = load("forms")
-    display.forms.load_later = notebook.load_later = load
-    session.worker, preloaded = sys.modules["__main__"], load("rehearsal").Rehearsal()
-    # Up to Python 3.9 a call within one module hands down the caller's builtins;
-    # a frame of another module in between makes main look up ours.
-    os.set_inheritable(SOCKET, False)
-    exec("prepare(); main(SOCKET, set_limits)", {"prepare": prepare, "main": main, "SOCKET": SOCKET, "set_limits": len, "__builtins__": {}})

@@ -25,6 +25,8 @@ import resource
 import struct
 import sys
 
+from program import FORK, MAY_FAIL, Program, Word, number
+
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -89,9 +91,6 @@ _prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong,
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long
 
-# These come from program.py; the zygote puts them here.
-Program = Word = number = FORK = MAY_FAIL = None
-
 
 class LayerError(Exception):
     """A layer of the sandbox does not hold here."""
@@ -99,6 +98,13 @@ class LayerError(Exception):
     def __init__(self, layer, what, error):
         Exception.__init__(self, "%s: %s: %s" % (layer, what, error))
         self.layer, self.what, self.error = layer, what, str(error)
+
+
+def failure(error):
+    """What the runner is told of an error."""
+    if isinstance(error, LayerError):
+        return {"type": "failed", "layer": error.layer, "error": "%s: %s" % (error.what, error.error)}
+    return {"type": "failed", "layer": "", "error": "%s: %s" % (type(error).__name__, error)}
 
 
 def check(result, layer, what):
@@ -257,9 +263,9 @@ def interpreter_dirs():
     """Where this interpreter and its libraries are."""
     found = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(sys.executable))}
     found.update(path for path in sys.path if path)
-    found = sorted(os.path.abspath(path) for path in found if os.path.isdir(path) and path != "/")
+    paths = sorted(os.path.abspath(path) for path in found if os.path.isdir(path) and path != "/")
     # Without what is inside another.
-    return [path for path in found if not covered(path, [other for other in found if other != path])]
+    return [path for path in paths if not covered(path, [other for other in paths if other != path])]
 
 
 def read_uuid():

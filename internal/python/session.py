@@ -8,7 +8,7 @@ Standard library only, Python 3.8 and later.
 
 import builtins
 
-__builtins__ = dict(vars(builtins))  # see repl_worker.py
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
 
 import _signal
 import io
@@ -19,8 +19,8 @@ import time
 from _thread import get_ident
 from fcntl import fcntl as _fcntl
 
-# Scripts, which whoever loads this one puts here: repl_worker.py and branch.py.
-worker = branch = None
+import branch
+import repl_worker as worker
 
 MAX_SOURCES = 1000  # that tracebacks can show
 SMALL_PIPE = 4096  # has room for as much, however many pipes there are
@@ -208,7 +208,7 @@ class Stdin:
         if fd == 0:
             self.adopt()
         self.stream = open_stdin(fd)
-        sys.__stdin__ = self.stream
+        sys.__stdin__ = self.stream  # type: ignore[misc]
         if text or not replaced:
             sys.stdin = self.stream
 
@@ -272,7 +272,7 @@ def open_stdin(fd):
     raw = io.FileIO(fd, "rb", closefd=fd != 0)
     raw.name = "<stdin>"
     stream = io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8", errors="surrogateescape", newline="\n")
-    stream.mode = "r"
+    stream.mode = "r"  # type: ignore[misc]
     return stream
 
 
@@ -281,11 +281,11 @@ def prepare_stdin():
     beginning whether one can seek in it."""
     if identity(0) is None:
         return
-    before, (fd, entrance) = os.dup(0), os.pipe()
-    os.dup2(fd, 0)
-    sys.stdin = sys.__stdin__ = open_stdin(0)
+    before, (end, entrance) = os.dup(0), os.pipe()
+    os.dup2(end, 0)
+    sys.stdin = sys.__stdin__ = open_stdin(0)  # type: ignore[misc]
     os.dup2(before, 0)
-    for fd in (before, fd, entrance):
+    for fd in (before, end, entrance):
         _close(fd)
 
 

@@ -23,6 +23,12 @@ import select
 import signal
 import struct
 
+import family
+import network
+import program
+import repl_worker
+import seal
+
 SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
 SIGSTOP, SIGCONT = int(signal.SIGSTOP), int(signal.SIGCONT)
 CHILD = (int(signal.SIGCHLD),)
@@ -32,9 +38,6 @@ COMMAND, ENDED, TOUCHED, GONE, AWAITED, SOME, NOBODY = range(1, 8)
 MOST = 16 << 10  # bytes of a command; paths are the most of it
 FDS = 4
 SUPERVISION = "process supervision"
-
-# The zygote puts these here.
-seal = program = network = family = repl_worker = failure = None
 
 
 class Report(ctypes.Structure):
@@ -434,13 +437,13 @@ class Slot:
             self.files.resize(options)
             self.channel.send({"type": "ok"})
         except Exception as error:
-            self.channel.send(failure(error))
+            self.channel.send(seal.failure(error))
 
     # --- in the worker's process
 
     def complain(self, code):
         """Say why there is no worker: in the slot, or in what was to become one."""
-        message = failure(seal.LayerError(*self.program.failure(code)))
+        message = seal.failure(seal.LayerError(*self.program.failure(code)))
         if os.getpid() == self.own_pid:
             self.channel.send(message)
             os._exit(1)

@@ -8,7 +8,7 @@ Standard library only, Python 3.8 and later.
 import builtins
 
 # See repl_worker.py.
-__builtins__ = dict(vars(builtins))
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 import json
 import os
@@ -416,7 +416,8 @@ class FileLink:
 
     def _repr_html_(self):
         if not exists(self.path):
-            return "Path (<tt>%s</tt>) doesn't exist. It may still be in the process of being generated, or you may have the incorrect path." % escape(self.path)
+            return ("Path (<tt>%s</tt>) doesn't exist. It may still be in the process of being generated, or you may have the "
+                    "incorrect path." % escape(self.path))
         return self._link(self.path)
 
     def __repr__(self):

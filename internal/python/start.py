@@ -32,20 +32,24 @@ NEW_POOL = 4  # places, one after the other, that only a new pool gives out, as 
 MOST_BALLAST, MOST_PRELOADED = 10000, 100000
 
 
-def compiled(path):
-    """Return what the script at path imports, and its code without docstrings, marshalled."""
+def compiled(path, scripts):
+    """Return what the script at path imports: modules of others, and of the scripts what it
+    calls them by; and its code without docstrings, marshalled."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
+            import ast
+
             with open(path, encoding="utf-8") as file:
-                source = file.read()
-                # Its frames name no directory of the machine, wherever they show, and are no files
+                tree = ast.parse(file.read())
+            others, ours = take_imports(tree, scripts)
+            # Its frames name no directory of the machine, wherever they show, and are no files
             # to what traces.
             name = os.path.splitext(os.path.basename(path))[0]
-            code = compile(source, "<kaa %s>" % name.replace("repl_", ""), "exec", 0, True, 2)
+            code = compile(tree, "<kaa %s>" % name.replace("repl_", ""), "exec", 0, True, 2)
             with open(theirs, "wb") as file:
-                marshal.dump((imports(source), marshal.dumps(code)), file)
+                marshal.dump((others, ours, marshal.dumps(code)), file)
             os._exit(0)
         finally:
             os._exit(1)
@@ -58,16 +62,26 @@ def compiled(path):
     return marshal.loads(data)
 
 
-def imports(source):
+def take_imports(tree, scripts):
+    """Return what is imported at the top of a script: names of modules; and of other scripts
+    (name, script, attribute or None). The latter are taken out: load does them."""
     import ast
 
-    names = []
-    for node in ast.parse(source).body:
+    others, ours, body = [], [], []
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module in scripts:
+            ours += [(alias.asname or alias.name, node.module, alias.name) for alias in node.names]
+            continue
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            if node.names[0].name in scripts:  # one in a statement
+                ours.append((node.names[0].asname or node.names[0].name, node.names[0].name, None))
+                continue
+            others += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names.append(node.module)
-    return names
+            others.append(node.module)
+        body.append(node)
+    tree.body = body
+    return others, ours
 
 
 def ballast(most=MOST_BALLAST):
@@ -80,7 +94,7 @@ def ballast(most=MOST_BALLAST):
             if len(held) == most:
                 return []
             i = len(held)
-            thing = object() if size == 16 else i + (1 << 20) if size == 32 else bytes(size - bytes().__sizeof__())
+            thing = object() if size == 16 else i + (1 << 20) if size == 32 else bytes(size - b"".__sizeof__())
             held.append(thing)
             address = id(thing)
             row = 1 if address % POOL == POOL_HEADER else row + 1 if row and last < address < last + POOL else 0
@@ -88,24 +102,36 @@ def ballast(most=MOST_BALLAST):
     return held
 
 
+codes = {}  # of the scripts that are not loaded yet
+loaded = {"start": sys.modules[__name__]}  # the scripts, by name
+
+
 def load(name):
-    """Load a script that lies beside this one, without leaving it in sys.modules."""
-    module = types.ModuleType("kaa_" + name)
-    module.load, module.BARE = load, BARE
-    exec(marshal.loads(codes.pop(name)), module.__dict__)
-    return module
+    """Return a script that lies beside this one. No import finds it, and sys.modules does not
+    have it: both are the code's."""
+    if name not in loaded:
+        if not codes:  # a test, to which scripts are ordinary modules
+            return __import__(name)
+        ours, code = codes.pop(name)
+        module = loaded[name] = types.ModuleType("kaa_" + name)
+        for own, script, attribute in ours:
+            other = load(script)
+            setattr(module, own, other if attribute is None else getattr(other, attribute))
+        exec(marshal.loads(code), module.__dict__)
+    return loaded[name]
 
 
 def prepare():
-    codes = {}
-    for file in sorted(os.listdir(HERE)):
-        name, extension = os.path.splitext(file)
-        if extension == ".py" and name != "start":
-            modules, codes[name] = compiled(os.path.join(HERE, file))
-            for module in modules:
-                __import__(module)
+    """Compile all scripts, and import what they need."""
+    files = [os.path.splitext(file) for file in sorted(os.listdir(HERE))]
+    scripts = [name for name, extension in files if extension == ".py"]
+    for name in scripts:
+        if name != "start":
+            others, ours, code = compiled(os.path.join(HERE, name + ".py"), scripts)
+            codes[name] = ours, code
+            for other in others:
+                __import__(other)
     import_for_errors()
-    return codes
 
 
 def import_for_errors():
@@ -123,9 +149,7 @@ def import_for_errors():
 
 
 if __name__ == "__main__":
-    codes = prepare()
+    prepare()
     gc.collect()
     held = ballast()
-    zygote = load("zygote")
-    zygote.fill = lambda: ballast(MOST_PRELOADED)
-    zygote.main()
+    load("zygote").main()

@@ -16,7 +16,7 @@ Standard library only, Python 3.8 and later.
 
 import builtins
 
-__builtins__ = dict(vars(builtins))  # see repl_worker.py
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
 
 import codecs
 import io
@@ -43,7 +43,8 @@ class Marks:
         self.missed = 0  # the mark of a frame that a pipe did not get, since something else was in its place
         self.flushing = False
         self.pipes = {}
-        self.streams = self.raws = ()
+        self.streams: tuple = ()
+        self.raws: tuple = ()
         self.flood = None
         self.write_all = write_all
         os.register_at_fork(before=self.calm, after_in_child=self.end)
@@ -340,7 +341,7 @@ class RawErrors(Raw):
         return n if n == len(data) else self.write_rest(data, n)
 
 
-def encode_odd(error, _escape=codecs.lookup_error("surrogateescape")):
+def encode_odd(error, _escape=codecs.lookup_error("surrogateescape")):  # noqa: B008 - the code may register another
     """An encoding error handler that never fails: print must not raise."""
     try:
         return _escape(error)
@@ -373,7 +374,7 @@ def open_streams(marks):
     for fd, name, kind, errors in ((STDOUT, "stdout", Raw, "kaa"), (STDERR, "stderr", RawErrors, "backslashreplace")):
         raw = kind(fd, "<%s>" % name, marks)
         stream = io.TextIOWrapper(raw, encoding="utf-8", errors=errors, newline="\n", line_buffering=True)
-        stream.mode = "w"
+        stream.mode = "w"  # type: ignore[misc]
         setattr(sys, name, stream)
         setattr(sys, "__%s__" % name, stream)
         marks.streams += (stream,)

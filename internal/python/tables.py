@@ -8,7 +8,7 @@ Standard library only, Python 3.8 and later.
 import builtins
 
 # See repl_worker.py.
-__builtins__ = dict(vars(builtins))
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 from _json import encode_basestring
 

@@ -55,6 +55,14 @@ import select
 import signal
 import sys
 
+import branch
+import memory
+import program
+import repl_worker
+import seal
+import slot
+from start import MOST_PRELOADED, ballast
+
 CONTROL = 3  # where the runner puts the zygote's socket
 MAX_MESSAGE = 64 << 10
 # What sending may lack for a moment: among others, executed code can use up how many
@@ -63,32 +71,6 @@ SHORT = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
 STRICT, BASIC = "strict", "basic"
 # Where caches go, below the directory for temporary files.
 CACHES = (("MPLCONFIGDIR", "/matplotlib"), ("XDG_CACHE_HOME", "/.cache"), ("IPYTHONDIR", "/.ipython"))
-
-
-def load_later(name, loaded={}):
-    """Load a script that most workers do not need."""
-    if name not in loaded:
-        loaded[name] = load(name)
-    return loaded[name]
-
-
-# load and BARE come from start.py.
-program = load("program")
-seal = load("seal")
-seal.Program, seal.Word, seal.number = program.Program, program.Word, program.number
-seal.FORK, seal.MAY_FAIL = program.FORK, program.MAY_FAIL
-network = load("network")
-repl_worker = load("repl_worker")
-repl_worker.display, repl_worker.notebook, repl_worker.console = load("display"), load("notebook"), load("console")
-repl_worker.streams = load("streams")
-repl_worker.frames, repl_worker.errors, repl_worker.main_module = load("frames"), load("errors"), load("main_module")
-repl_worker.main_module.at_start = BARE
-repl_worker.display.forms = load("forms")
-repl_worker.display.forms.load_later = repl_worker.notebook.load_later = load_later
-branch, family, memory, slot, session = [load(name) for name in ("branch", "family", "memory", "slot", "session")]
-repl_worker.preloaded = load("rehearsal").Rehearsal()
-repl_worker.session, session.worker, session.branch, family.seal, network.seal = session, repl_worker, branch, seal, seal
-slot.seal, slot.program, slot.network, slot.family, slot.repl_worker = seal, program, network, family, repl_worker
 
 
 class Channel:
@@ -123,15 +105,6 @@ class Channel:
 
     def close(self):
         self.socket.close()
-
-
-def failure(error):
-    if isinstance(error, seal.LayerError):
-        return {"type": "failed", "layer": error.layer, "error": "%s: %s" % (error.what, error.error)}
-    return {"type": "failed", "layer": "", "error": "%s: %s" % (type(error).__name__, error)}
-
-
-slot.failure = failure
 
 
 class Zygote:
@@ -226,7 +199,7 @@ class Zygote:
 
     def ready(self):
         gc.collect()
-        self.ballast = fill() if self.modules else None  # what slots make new lies together then
+        self.ballast = ballast(MOST_PRELOADED) if self.modules else None  # what slots make new lies together then
         gc.freeze()
         memory.merge_mappings()
         memory.trim()
@@ -243,7 +216,7 @@ class Zygote:
                 pid = self.slot(json.loads(data), fds)
                 pidfd = seal.pidfd_open(pid)
             except Exception as error:
-                self.channel.send(failure(error))
+                self.channel.send(seal.failure(error))
             else:
                 self.channel.send({"type": "ok"}, pidfd)
                 os.close(pidfd)
@@ -268,7 +241,7 @@ class Zygote:
             place.serve()
         except BaseException as error:
             if channel is not None:
-                channel.send(failure(error))
+                channel.send(seal.failure(error))
         finally:
             os._exit(0)
 
@@ -298,7 +271,7 @@ def main():
     try:
         zygote = Zygote(channel, json.loads(data))
     except BaseException as error:
-        channel.send(failure(error))
+        channel.send(seal.failure(error))
         os._exit(1)
     zygote.ready()
     zygote.serve()

@@ -9,22 +9,11 @@ import os
 import signal
 import socket
 import threading
-import types
 import unittest
 
-HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-
-def load(name):
-    module = types.ModuleType("kaa_" + name)
-    with open(os.path.join(HERE, name + ".py"), encoding="utf-8") as file:
-        exec(compile(file.read(), file.name, "exec", 0, True), module.__dict__)
-    return module
-
-
-display, frames, streams = load("display"), load("frames"), load("streams")
-display.forms = load("forms")
-display.forms.load_later = load
+import display
+import frames
+import streams
 
 
 class Control:
@@ -118,7 +107,7 @@ class SessionTest(unittest.TestCase):
 
     def test_errors_leave_it_usable(self):
         for code in ("1/0", "x = = 1", "return 1", "raise SystemExit(1)", "await 1"):
-            with self.subTest(code), self.assertRaises(BaseException):
+            with self.subTest(code), self.assertRaises((Exception, SystemExit)):
                 self.execute(code)
         self.assertEqual(self.execute("5"), (["5"], 0))
 

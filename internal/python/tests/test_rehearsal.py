@@ -23,7 +23,7 @@ class Thing:
         Thing.worked += 1
 
     def warn(self):
-        warnings.warn("a word")
+        warnings.warn("a word", stacklevel=1)
 
     def fail(self):
         raise ValueError
@@ -42,7 +42,7 @@ class RehearsalTest(unittest.TestCase):
         for name in ("a_library", "another"):
             sys.modules[name] = types.ModuleType(name)
             self.addCleanup(sys.modules.pop, name)
-        sys.modules["a_library"].Thing = Thing
+        sys.modules["a_library"].__dict__["Thing"] = Thing
 
     def test_steps(self):
         """Only what is loaded, and of it what goes without an error or a word."""

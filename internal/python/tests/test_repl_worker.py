@@ -15,7 +15,7 @@ import tempfile
 import time
 import unittest
 
-SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "repl_worker.py")
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "worker.py")
 PYTHON = os.environ.get("KAA_TEST_PYTHON") or sys.executable
 LIMIT = 30  # seconds for anything that should happen soon
 
@@ -38,7 +38,7 @@ class Worker:
         self.process = subprocess.Popen(
             [PYTHON, "-I", "-X", "utf8", SCRIPT],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            cwd=self.dir.name, start_new_session=True, close_fds=True, pass_fds=(3,), preexec_fn=place_socket,
+            cwd=self.dir.name, start_new_session=True, close_fds=True, pass_fds=(3,), preexec_fn=place_socket,  # noqa: PLW1509 - no threads
         )
         test.addCleanup(self.end)
         theirs.close()
@@ -97,8 +97,8 @@ class WorkerTest(unittest.TestCase):
 
     def test_code_in_many_pieces(self):
         worker = self.start()
-        data = json.dumps({"id": "x", "cmd": "exec", "code": "print(len('%s'))" % ("é" * 100_000)}, ensure_ascii=False)
-        data = data.encode() + b"\n"
+        command = json.dumps({"id": "x", "cmd": "exec", "code": "print(len('%s'))" % ("é" * 100_000)}, ensure_ascii=False)
+        data = command.encode() + b"\n"
         for i in range(0, len(data), 9999):
             worker.socket.sendall(data[i:i + 9999])
         self.assertEqual(worker.finish()[1], "100000\n")
@@ -277,7 +277,7 @@ class SessionTest(unittest.TestCase):
     start = WorkerTest.start
 
     def setUp(self):
-        self.worker = self.start()
+        self.worker = self.start()  # type: ignore[misc]
         self.executions = 0
 
     def run_in(self, code, **more):

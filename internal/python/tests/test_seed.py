@@ -1,12 +1,10 @@
 """Tests of how repl_worker.py seeds numpy's generator. See test_repl_worker.py."""
 
 import ctypes
-import importlib.util
-import os
 import types
 import unittest
 
-SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "repl_worker.py")
+import repl_worker
 
 
 class Generator:
@@ -28,9 +26,7 @@ class Generator:
 
 class SeedTest(unittest.TestCase):
     def setUp(self):
-        spec = importlib.util.spec_from_file_location("worker", SCRIPT)
-        self.script = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.script)
+        self.script = repl_worker
 
     def test_the_state_is_replaced(self):
         numpy = Generator()
