@@ -13,7 +13,7 @@ STAMP    = -s -w -X $(APP).version=$(BUILD_VERSION) -X $(APP).commit=$(BUILD_COM
 GO_BUILD = CGO_ENABLED=0 GOGC=400 $(GO) build -trimpath -tags nomsgpack -gcflags=all=-dwarf=false \
 	-gcflags='github.com/redis/go-redis/v9=-dwarf=false -l' -ldflags '$(STAMP)'
 
-.PHONY: help run build quick test test-long lint lint-python prose fmt bench clean
+.PHONY: help run build images openapi quick test test-long lint lint-python prose fmt bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,15 @@ bin/kaa:
 build: ## bin/kaa, bin/api, bin/runner
 	@mkdir -p bin
 	$(GO_BUILD) -o bin/ ./cmd/kaa ./cmd/api ./cmd/runner
+
+images: ## kaa-api and kaa-runner, which say what they were built from
+	for target in api runner; do \
+		docker build -f deploy/Dockerfile --target $$target -t kaa-$$target -t kaa-$$target:$(or $(BUILD_VERSION),dev) \
+			--build-arg BUILD_VERSION=$(BUILD_VERSION) --build-arg BUILD_COMMIT=$(BUILD_COMMIT) --build-arg BUILD_DATE=$(BUILD_DATE) . || exit; \
+	done
+
+openapi: ## write docs/openapi.json anew, after a change of the API
+	KAA_OPENAPI=write $(GO) test -count 1 -run '^TestOpenAPIFile$$' ./internal/api
 
 quick: ## vet, lint, prose and unit tests: for every save
 	@GO="$(GO)" PYTHON="$(PYTHON)" scripts/check quick
