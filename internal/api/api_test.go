@@ -22,6 +22,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
@@ -111,35 +112,54 @@ func (o *observer) Request(method, route string, status int, _ time.Duration) {
 	defer o.mu.Unlock()
 	o.routes = append(o.routes, fmt.Sprint(method, " ", route, " ", status))
 }
-func (*observer) Submitted(string) {}
-
 func (*observer) Problem(int, string) {}
 
 // get answers one GET request.
-func get(t *testing.T, cfg api.Config, path string) *httptest.ResponseRecorder {
+func get(t *testing.T, cfg parts, path string) *httptest.ResponseRecorder {
 	t.Helper()
 	return serve(t.Context(), cfg, http.MethodGet, path, "")
 }
 
-func serve(ctx context.Context, cfg api.Config, method, path, body string) *httptest.ResponseRecorder {
+func serve(ctx context.Context, cfg parts, method, path, body string) *httptest.ResponseRecorder {
 	req := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(body))
 	req.Header.Set("Content-Type", "application/json")
 	res := httptest.NewRecorder()
-	api.New(cfg).ServeHTTP(res, req)
+	newAPI(cfg).ServeHTTP(res, req)
 	return res
 }
 
-func config(s *fakeStore) api.Config {
-	return api.Config{
-		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Events: s, Bell: s, Queue: new(fakeQueue), Hub: api.NewHub("test"), Observer: new(observer),
-		Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler), MaxBodyBytes: 1000, MaxFileBytes: 2000, SyncQueueWait: 30 * time.Second, Version: "1",
+// core and face are what parts has in one: a Service, and what the API has of its own.
+type (
+	core = service.Config
+	face = api.Config
+)
+
+// parts makes an API and the service behind it.
+type parts struct {
+	core
+	face
+}
+
+// newAPI returns the API of parts. Log, Answers and Background of the core are for both.
+func newAPI(p parts) http.Handler {
+	p.core.Shared = len(p.Keys)+len(p.AdminKeys) > 1
+	p.core.Submitted = func(string) {}
+	p.face.Service = service.New(p.core)
+	p.face.Log, p.face.Answers, p.face.Background = p.core.Log, p.core.Answers, p.core.Background
+	return api.New(p.face)
+}
+
+func config(s *fakeStore) parts {
+	return parts{core{
+		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Events: s, Bell: s, Queue: new(fakeQueue), Hub: service.NewHub("test"),
+		Log: slog.New(slog.DiscardHandler), SyncQueueWait: 30 * time.Second,
 		Limits: job.Limits{
 			MaxCodeBytes: 100, DefaultTimeout: time.Minute, MaxTimeout: time.Hour, MaxAttempts: 1, Queues: []string{"default"},
 			DefaultQueue: "default", DefaultResultTTL: time.Hour, MaxResultTTL: time.Hour,
 			DefaultQuota: job.Quota{MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 500, ResultBytes: 500},
 			MaxQuota:     job.Quota{MemoryBytes: 4 << 30, CPUs: 2, Processes: 1024, OpenFiles: 4096, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 1000, ResultBytes: 1000},
 		},
-	}
+	}, face{Observer: new(observer), Metrics: http.NotFoundHandler(), MaxBodyBytes: 1000, MaxFileBytes: 2000, Version: "1"}}
 }
 
 func TestErrors(t *testing.T) {
@@ -260,7 +280,7 @@ func TestWaitOfASyncCall(t *testing.T) {
 				if res.Code != tt.status || !strings.Contains(res.Body.String(), tt.code) {
 					t.Errorf("%d %s; want %d %s", res.Code, res.Body, tt.status, tt.code)
 				}
-				cfg.Background.Wait()
+				cfg.core.Background.Wait()
 				if s.cancelled != tt.cancelled {
 					t.Errorf("cancelled: %t", s.cancelled)
 				}
@@ -272,7 +292,7 @@ func TestWaitOfASyncCall(t *testing.T) {
 func TestHubWakesOnlyWhoWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		hub := api.NewHub("test")
+		hub := service.NewHub("test")
 		var ended atomic.Bool
 		s := &fakeStore{get: func() (job.Job, error) {
 			if ended.Load() {

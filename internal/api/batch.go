@@ -4,16 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
-	"slices"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 type batchInput struct {
@@ -86,39 +84,37 @@ func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput,
 	}
 	out := new(batchOutput)
 	out.Body.Jobs = make([]batchEntry, len(items))
-	now := time.Now()
-	var drafts []job.NewJob
-	var places []int // of the drafts in the answer
+	var subs []service.Submission
+	var places []int // of the submissions in the answer
 	for i, item := range items {
-		draft, err := s.draftItem(ctx, item, now)
+		request, err := s.itemRequest(item)
 		if err != nil {
-			p, unforeseen := problemOf(err)
-			if unforeseen {
-				return nil, err
-			}
-			out.Body.Jobs[i].problem = p
-			s.cfg.Observer.Problem(p.Status, p.Code)
+			s.refuseItem(&out.Body.Jobs[i], err)
 			continue
 		}
-		drafts = append(drafts, draft)
+		subs = append(subs, service.Submission{Request: request})
 		places = append(places, i)
 	}
-	created := s.submit(ctx, drafts)
-	if failed := slices.IndexFunc(created, func(c job.Created) bool { return errors.Is(c.Err, job.ErrUnavailable) }); failed >= 0 &&
-		!slices.ContainsFunc(created, func(c job.Created) bool { return c.Err == nil }) {
-		return nil, created[failed].Err // nothing was accepted: the whole batch may be sent again
+	created, err := s.cfg.Service.SubmitAll(ctx, service.CallerOf(ctx), subs)
+	if err != nil {
+		return nil, err
 	}
 	for i, c := range created {
 		entry := &out.Body.Jobs[places[i]]
 		if c.Err != nil {
-			entry.problem, _ = problemOf(c.Err)
-			s.cfg.Observer.Problem(entry.problem.Status, entry.problem.Code)
+			s.refuseItem(entry, c.Err)
 			continue
 		}
 		view := viewOf(c.Job)
 		entry.job = &view
 	}
 	return out, nil
+}
+
+// refuseItem puts what is wrong with an item into its entry.
+func (s *server) refuseItem(entry *batchEntry, err error) {
+	entry.problem, _ = problemOf(err)
+	s.cfg.Observer.Problem(entry.problem.Status, entry.problem.Code)
 }
 
 // idempotentOperation is the one that an Idempotency-Key is for.
@@ -186,18 +182,18 @@ func (s *server) validate(schema *huma.Schema, v any) error {
 	return nil
 }
 
-// draftItem does for one item of a batch what huma does for a whole body.
-func (s *server) draftItem(ctx context.Context, item json.RawMessage, now time.Time) (job.NewJob, error) {
+// itemRequest does for one item of a batch what huma does for a whole body.
+func (s *server) itemRequest(item json.RawMessage) (job.Request, error) {
 	var parsed any
 	if err := unmarshal(item, &parsed); err != nil {
-		return job.NewJob{}, badRequest(withoutGo(err.Error()))
+		return job.Request{}, badRequest(withoutGo(err.Error()))
 	}
 	if err := s.validate(s.jobSchema, parsed); err != nil {
-		return job.NewJob{}, err
+		return job.Request{}, err
 	}
 	var body JobBody
 	if err := unmarshal(item, &body); err != nil {
-		return job.NewJob{}, badRequest(withoutGo(err.Error()))
+		return job.Request{}, badRequest(withoutGo(err.Error()))
 	}
-	return s.draft(ctx, submission{request: body.request()}, now)
+	return body.request(), nil
 }

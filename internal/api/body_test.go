@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
@@ -40,7 +39,7 @@ func TestUnfinishedBodies(t *testing.T) {
 			t.Parallel()
 			cfg := config(&fakeStore{})
 			cfg.BodyTimeout = 200 * time.Millisecond
-			server := httptest.NewServer(api.New(cfg))
+			server := httptest.NewServer(newAPI(cfg))
 			defer server.Close()
 			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
 			if err != nil {
@@ -104,10 +103,10 @@ func TestRefusalsAreRead(t *testing.T) {
 			cfg := config(&fakeStore{})
 			cfg.Keys, cfg.MaxFileBytes = []string{"key", "other"}, large
 			other := callerOf("other")
-			cfg.Rate = func(_ context.Context, caller string) (job.Rate, error) {
+			cfg.Allow = func(_ context.Context, caller string) (job.Rate, error) {
 				return job.Rate{Allowed: caller != other, Limit: 1}, nil
 			}
-			server := httptest.NewServer(api.New(cfg))
+			server := httptest.NewServer(newAPI(cfg))
 			defer server.Close()
 			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
 			if err != nil {

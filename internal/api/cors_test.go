@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -86,7 +85,7 @@ func TestCrossOrigin(t *testing.T) {
 	t.Parallel()
 	cfg := config(&fakeStore{get: func() (job.Job, error) { return job.Job{ID: "j", State: job.Completed, Result: &job.Result{}}, nil }})
 	cfg.Keys, cfg.Origins = []string{"a-key-of-some-length"}, []string{"app.example", "*.friend.example:8443"}
-	server := httptest.NewServer(api.New(cfg))
+	server := httptest.NewServer(newAPI(cfg))
 	t.Cleanup(server.Close)
 	const key = "a-key-of-some-length"
 	all := map[string]string{
@@ -125,7 +124,7 @@ func TestCrossOrigin(t *testing.T) {
 		req.Header.Set("Origin", origin)
 		req.Header.Set("X-API-Key", key)
 		res := httptest.NewRecorder()
-		api.New(cfg).ServeHTTP(res, req)
+		newAPI(cfg).ServeHTTP(res, req)
 		if res.Header().Get("Access-Control-Allow-Origin") != "" || !slices.Contains(list(res.Header(), "Vary"), "origin") {
 			t.Errorf("%s: %v", origin, res.Header())
 		}
@@ -142,7 +141,7 @@ func TestPrivateNetwork(t *testing.T) {
 		req.Header.Set(name, value)
 	}
 	res := httptest.NewRecorder()
-	api.New(cfg).ServeHTTP(res, req)
+	newAPI(cfg).ServeHTTP(res, req)
 	if res.Code != http.StatusNoContent || res.Header().Get("Access-Control-Allow-Private-Network") != "true" {
 		t.Errorf("%d %v", res.Code, res.Header())
 	}

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
@@ -124,7 +123,7 @@ func TestCostOfBodies(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	cfg := config(&fakeStore{})
 	cfg.MaxBodyBytes, cfg.Limits.MaxCodeBytes = 32<<20, 32<<20
-	handler := api.New(cfg)
+	handler := newAPI(cfg)
 	costOf(t, handler, "/v1/jobs", `{"code":"1"}`) // what is made once
 	var worst struct {
 		memory, cpu     float64

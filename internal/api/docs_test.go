@@ -7,15 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/kaa-run/kaa/internal/api"
 )
 
 // The example on the page can be copied as it is, and the Host of a request puts nothing
 // into the page.
 func TestDocsAddress(t *testing.T) {
 	t.Parallel()
-	handler := api.New(config(new(fakeStore)))
+	handler := newAPI(config(new(fakeStore)))
 	for _, c := range []struct{ host, proto, want string }{
 		{"kaa.example.com", "https", "curl -X POST https://kaa.example.com/process"},
 		{"127.0.0.1:9000", "", "curl -X POST http://127.0.0.1:9000/process"},
@@ -57,7 +55,7 @@ func TestOutputSchema(t *testing.T) {
 			Schemas map[string]struct{ Required []string }
 		}
 	}
-	text := call(t, api.New(config(new(fakeStore))), http.MethodGet, "/openapi.json", "").Body.Bytes()
+	text := call(t, newAPI(config(new(fakeStore))), http.MethodGet, "/openapi.json", "").Body.Bytes()
 	if err := json.Unmarshal(text, &doc); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +76,7 @@ func TestBoundedParametersAreRefused(t *testing.T) {
 			Responses map[string]any
 		}
 	}
-	text := call(t, api.New(config(new(fakeStore))), http.MethodGet, "/openapi.json", "").Body.Bytes()
+	text := call(t, newAPI(config(new(fakeStore))), http.MethodGet, "/openapi.json", "").Body.Bytes()
 	if err := json.Unmarshal(text, &doc); err != nil {
 		t.Fatal(err)
 	}

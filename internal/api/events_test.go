@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -120,7 +119,7 @@ func TestSlowReader(t *testing.T) {
 		return []job.Event{e}
 	}})
 	cfg.SlowestWrite = 200 * time.Millisecond
-	server := httptest.NewServer(api.New(cfg))
+	server := httptest.NewServer(newAPI(cfg))
 	defer server.Close()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/v1/jobs/x/events", http.NoBody)
 	if err != nil {
@@ -134,7 +133,7 @@ func TestSlowReader(t *testing.T) {
 	if line, err := bufio.NewReader(res.Body).ReadString('\n'); err != nil || line != ":\n" {
 		t.Errorf("the stream begins with %q, %v", line, err)
 	}
-	cfg.Background.Wait() // and reads no more
+	cfg.core.Background.Wait() // and reads no more
 }
 
 // stuckWriter takes no event until it is let go.
@@ -170,8 +169,8 @@ func TestFollowersThatReadNothing(t *testing.T) {
 			},
 		}
 		cfg := config(store)
-		cfg.Answers = job.NewMemory(most)
-		handler := api.New(cfg)
+		cfg.core.Answers = job.NewMemory(most)
+		handler := newAPI(cfg)
 		stuck := make(chan struct{})
 		got := make(chan string, followers)
 		for range followers {
@@ -183,7 +182,7 @@ func TestFollowersThatReadNothing(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if n := cfg.Answers.Held(); n == 0 || n > most/2 {
+		if n := cfg.core.Answers.Held(); n == 0 || n > most/2 {
 			t.Errorf("%d bytes are held", n)
 		}
 		close(stuck)
@@ -192,7 +191,7 @@ func TestFollowersThatReadNothing(t *testing.T) {
 				t.Errorf("a follower was told %d events:\n%.300s", strings.Count(text, "data: "), text)
 			}
 		}
-		if n := cfg.Answers.Held(); n != 0 {
+		if n := cfg.core.Answers.Held(); n != 0 {
 			t.Errorf("%d bytes are held in the end", n)
 		}
 	})

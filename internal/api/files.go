@@ -1,12 +1,9 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"path"
@@ -19,34 +16,12 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
-
-// Files is what the files of jobs need of the store.
-type Files interface {
-	// DropFile takes a file of so many bytes out of what a job's result lists.
-	DropFile(ctx context.Context, id, key string, bytes int64) error
-	// RoomForInputs says what the files of a job that is not recorded yet take, all of them
-	// together, before they are stored. It fails with a job.FilesFullError if there is no room.
-	RoomForInputs(ctx context.Context, id, caller string, bytes int64) error
-	// ForgetBlobs says that all files of jobs are deleted.
-	ForgetBlobs(ctx context.Context, ids ...string) error
-}
-
-// Blobs is where the contents of files are.
-type Blobs interface {
-	Put(ctx context.Context, key string, content io.Reader) (int64, error)
-	Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
-	Delete(ctx context.Context, keys ...string) error
-}
 
 const (
 	filesTag = "Files"
-	// putTime bounds the storing of the files that come with a request.
-	putTime = 30 * time.Second
 )
-
-// errFileStore: the place where blobs are does not answer.
-var errFileStore = errors.New("the store of files does not answer")
 
 // FileBody is a file that comes with a request.
 type FileBody struct {
@@ -114,7 +89,7 @@ func anyFile() map[string]*huma.Response {
 }
 
 func (s *server) listFiles(ctx context.Context, in *listFilesInput) (*listFilesOutput, error) {
-	j, err := s.visible(ctx, in.ID, s.cfg.Lookup.Get)
+	j, err := s.cfg.Service.Job(ctx, service.CallerOf(ctx), in.ID, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -139,31 +114,10 @@ func escapePath(raw string) string {
 	return strings.Join(names, "/")
 }
 
-// file finds the file that a caller means.
-func (s *server) file(ctx context.Context, in *fileInput) (job.Job, job.File, error) {
-	j, err := s.visible(ctx, in.ID, s.cfg.Lookup.Get)
-	if err != nil {
-		return j, job.File{}, err
-	}
-	if j.Result != nil {
-		if i, ok := job.FindFile(j.Result.Files, strings.TrimPrefix(in.Path, "/")); ok {
-			return j, j.Result.Files[i], nil
-		}
-	}
-	if !j.State.Terminal() {
-		return j, job.File{}, newProblem(http.StatusNotFound, "file_not_found", "the job has not ended; its files are there when it has")
-	}
-	return j, job.File{}, fmt.Errorf("find file: %w", job.ErrNoFile)
-}
-
 func (s *server) getFile(ctx context.Context, in *fileInput) (*huma.StreamResponse, error) {
-	j, f, err := s.file(ctx, in)
+	j, f, content, err := s.cfg.Service.OpenFile(ctx, service.CallerOf(ctx), in.ID, filePath(in.Path))
 	if err != nil {
 		return nil, err
-	}
-	content, err := s.cfg.Blobs.Open(ctx, f.Key)
-	if err != nil {
-		return nil, fileError(err)
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		defer content.Close()
@@ -219,116 +173,7 @@ func attributeEscape(s string) string {
 }
 
 func (s *server) deleteFile(ctx context.Context, in *fileInput) (*struct{}, error) {
-	j, f, err := s.file(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.cfg.Files.DropFile(ctx, j.ID, f.Key, f.Size); err != nil {
-		return nil, err
-	}
-	if err := s.cfg.Blobs.Delete(ctx, f.Key); err != nil {
-		// It goes with the job.
-		s.cfg.Log.WarnContext(ctx, "delete the content of a file", slog.String("job_id", j.ID), slog.Any("err", err))
-	}
-	return nil, nil //nolint:nilnil // there is nothing to say
-}
-
-// fileError tells a store of files that does not answer from one of jobs.
-func fileError(err error) error {
-	if errors.Is(err, job.ErrUnavailable) {
-		return fmt.Errorf("%w: %w", errFileStore, err)
-	}
-	return err
-}
-
-// record records jobs, after the files that come with them: so a runner finds those.
-func (s *server) record(ctx context.Context, drafts []job.NewJob) []job.Created {
-	out := make([]job.Created, len(drafts))
-	ready, places := make([]job.NewJob, 0, len(drafts)), make([]int, 0, len(drafts))
-	for i, n := range drafts {
-		if err := s.putInputs(ctx, n); err != nil {
-			out[i].Err = err
-			continue
-		}
-		ready, places = append(ready, n), append(places, i)
-	}
-	created := s.cfg.Records.CreateAll(ctx, ready)
-	for _, n := range ready {
-		for i := range n.Spec.Files {
-			n.Spec.Files[i].Content = nil // it is stored; a caller may wait for an hour from here on
-		}
-	}
-	for i, c := range created {
-		out[places[i]] = c
-		// In doubt they stay: the job may have been recorded all the same.
-		if c.Replayed || c.Err != nil && !errors.Is(c.Err, job.ErrUnavailable) {
-			s.dropInputs(ctx, ready[i])
-		}
-	}
-	return out
-}
-
-func (s *server) putInputs(ctx context.Context, n job.NewJob) error {
-	if len(n.Spec.Files) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, putTime)
-	defer cancel()
-	if bytes := toStore(n.Spec.Files); bytes > 0 {
-		if err := s.cfg.Files.RoomForInputs(ctx, n.Job.ID, n.Caller, bytes); err != nil {
-			return err
-		}
-	}
-	for i, f := range n.Spec.Files {
-		if f.Stored {
-			continue
-		}
-		if _, err := s.cfg.Blobs.Put(ctx, job.InputKey(n.Job.ID, i), bytes.NewReader(f.Content)); err != nil {
-			s.dropInputs(ctx, n)
-			return fileError(err)
-		}
-	}
-	return nil
-}
-
-// toStore is what files take that are not stored yet.
-func toStore(files []job.Input) int64 {
-	var bytes int64
-	for _, f := range files {
-		if !f.Stored {
-			bytes += job.Footprint(f.Size)
-		}
-	}
-	return bytes
-}
-
-// dropInputs deletes what came with a job that was not recorded. What is left of it is
-// found as an orphan.
-func (s *server) dropInputs(ctx context.Context, n job.NewJob) {
-	if len(n.Spec.Files) == 0 {
-		return
-	}
-	keys := make([]string, len(n.Spec.Files))
-	for i := range keys {
-		keys[i] = job.InputKey(n.Job.ID, i)
-	}
-	s.dropBlobs(ctx, n.Job.ID, keys...)
-}
-
-// dropBlobs deletes all blobs of a job, in the background: they were for one request only. What
-// stays is found later.
-func (s *server) dropBlobs(ctx context.Context, id string, keys ...string) {
-	s.cfg.Background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putTime)
-		defer cancel()
-		err := s.cfg.Blobs.Delete(ctx, keys...)
-		if err == nil {
-			err = s.cfg.Files.ForgetBlobs(ctx, id)
-		}
-		if err != nil {
-			s.cfg.Log.WarnContext(ctx, "delete files that were for one request", slog.String("job_id", id), slog.Any("err", err))
-		}
-	})
+	return nil, s.cfg.Service.DeleteFile(ctx, service.CallerOf(ctx), in.ID, filePath(in.Path))
 }
 
 // documentUpload adds the form of a request that brings files as they are.

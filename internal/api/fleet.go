@@ -2,12 +2,14 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 type queuesOutput struct {
@@ -47,7 +49,7 @@ func (s *server) registerFleet() {
 		OperationID: "listQueues", Method: http.MethodGet, Path: "/v1/queues", Tags: tags, Summary: "Count the jobs of each queue",
 		Errors: []int{401, 429, 503},
 	}, func(ctx context.Context, _ *struct{}) (*queuesOutput, error) {
-		stats, err := s.cfg.Fleet.Queues(ctx, s.cfg.Limits.Queues)
+		stats, err := s.cfg.Service.Queues(ctx)
 		out := new(queuesOutput)
 		out.Body.Queues = stats
 		return out, err
@@ -56,7 +58,7 @@ func (s *server) registerFleet() {
 		OperationID: "listRunners", Method: http.MethodGet, Path: "/v1/runners", Tags: tags, Summary: "List the runners that are alive",
 		Errors: []int{401, 429, 503},
 	}, func(ctx context.Context, _ *struct{}) (*runnersOutput, error) {
-		runners, err := s.cfg.Fleet.Runners(ctx)
+		runners, err := s.cfg.Service.Runners(ctx)
 		out := new(runnersOutput)
 		out.Body.Runners = append([]job.Runner{}, runners...) // never null
 		for i := range out.Body.Runners {
@@ -68,7 +70,7 @@ func (s *server) registerFleet() {
 		OperationID: "listRuntimes", Method: http.MethodGet, Path: "/v1/runtimes", Tags: tags, Summary: "List the runtimes that a request may name",
 		Errors: []int{401, 429, 503},
 	}, func(ctx context.Context, _ *struct{}) (*runtimesOutput, error) {
-		runners, err := s.cfg.Fleet.Runners(ctx)
+		runners, err := s.cfg.Service.Runners(ctx)
 		out := new(runtimesOutput)
 		out.Body.Runtimes = append([]job.Runtime{}, job.Runtimes(runners)...) // never null
 		return out, err
@@ -99,12 +101,11 @@ func healthy() *healthOutput {
 }
 
 func (s *server) ready(ctx context.Context, _ *struct{}) (*readyOutput, error) {
-	select {
-	case <-s.cfg.Draining:
+	err := s.cfg.Service.Ready(ctx)
+	if errors.Is(err, service.ErrStopping) {
 		return nil, aboutToStop()
-	default:
 	}
-	if err := s.cfg.Fleet.Ready(ctx); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("ready: %w", err)
 	}
 	return readyWith(ctx, s.cfg.Warnings), nil

@@ -6,8 +6,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"github.com/kaa-run/kaa/internal/api"
 )
 
 // FuzzRequest: whatever the body is, the answer is JSON and the fault is the caller's.
@@ -22,7 +20,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add(body)
 	}
 	s := &fakeStore{}
-	handler := api.New(config(s))
+	handler := newAPI(config(s))
 	f.Fuzz(func(t *testing.T, body string) {
 		for _, path := range []string{"/v1/jobs", "/v1/jobs:batch"} {
 			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))

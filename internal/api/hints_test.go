@@ -6,14 +6,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/kaa-run/kaa/internal/api"
 )
 
 func TestHints(t *testing.T) {
 	t.Parallel()
 	const execute, jobs, batch, sessions = "/process/interpreter/execute", "/v1/jobs", "/v1/jobs:batch", "/v1/sessions"
-	handler := api.New(bigConfig())
+	handler := newAPI(bigConfig())
 	for name, c := range map[string]struct{ path, body, want string }{
 		"letters swapped":  {execute, `{"code": "1", "tiemout": 3}`, `body.tiemout: unknown field; did you mean timeout?`},
 		"other case":       {jobs, `{"code": "1", "resultTTL": 3}`, `body.resultTTL: unknown field; did you mean resultTtl?`},
@@ -39,7 +37,7 @@ func TestHints(t *testing.T) {
 }
 
 // bigConfig has room for bodies that are long on purpose.
-func bigConfig() api.Config {
+func bigConfig() parts {
 	cfg := config(new(fakeStore))
 	cfg.MaxBodyBytes = 1 << 20
 	return cfg
@@ -68,7 +66,7 @@ func TestHintsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res := send(t, api.New(bigConfig()), "/v1/jobs", string(text))
+	res := send(t, newAPI(bigConfig()), "/v1/jobs", string(text))
 	if n := strings.Count(res.Body.String(), "known are"); n != 2*10 { // in detail and in errors
 		t.Errorf("%d hints", n)
 	}
@@ -77,7 +75,7 @@ func TestHintsAreBounded(t *testing.T) {
 // A key that a call does not know would be a promise that the call does not keep.
 func TestIdempotencyKeyRefused(t *testing.T) {
 	t.Parallel()
-	handler := api.New(bigConfig())
+	handler := newAPI(bigConfig())
 	var doc struct {
 		Paths map[string]map[string]struct{ OperationID string }
 	}
@@ -114,7 +112,7 @@ func TestHeadersAreStrings(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal(call(t, api.New(bigConfig()), http.MethodGet, "/openapi.json", "").Body.Bytes(), &doc); err != nil {
+	if err := json.Unmarshal(call(t, newAPI(bigConfig()), http.MethodGet, "/openapi.json", "").Body.Bytes(), &doc); err != nil {
 		t.Fatal(err)
 	}
 	found := false

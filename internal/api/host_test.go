@@ -5,8 +5,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"github.com/kaa-run/kaa/internal/api"
 )
 
 // TestHost: where Host is checked, only names that cannot be made to point here are answered, at all
@@ -51,7 +49,7 @@ func TestHost(t *testing.T) {
 		req.Header.Set("Origin", "http://"+tt.host)
 		req.Header.Set("Sec-Fetch-Site", "same-origin")
 		res := httptest.NewRecorder()
-		api.New(cfg).ServeHTTP(res, req)
+		newAPI(cfg).ServeHTTP(res, req)
 		if got := res.Code == http.StatusMisdirectedRequest; got != tt.refused {
 			t.Errorf("%q %s: %d, want it refused: %t", tt.host, tt.path, res.Code, tt.refused)
 		}
@@ -61,7 +59,7 @@ func TestHost(t *testing.T) {
 	}
 	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://rebound.example/v1/queues", nil)
 	res := httptest.NewRecorder()
-	api.New(config(new(fakeStore))).ServeHTTP(res, req)
+	newAPI(config(new(fakeStore))).ServeHTTP(res, req)
 	if res.Code != http.StatusOK {
 		t.Errorf("not checked: %d", res.Code)
 	}

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 const (
@@ -20,7 +20,6 @@ const (
 	jobsTag     = "Jobs"
 	executeTag  = "Execute"
 	jobLocation = "/v1/jobs/"
-	uuidLength  = 36 // uuid.Validate allows other forms too
 )
 
 type executeInput struct {
@@ -140,10 +139,10 @@ func preferHeader() *huma.Param {
 }
 
 func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput, error) {
-	sub := submission{request: in.Body.request()}
-	sub.request.Files = append(sub.request.Files, uploadsOf(ctx)...)
+	caller, sub := service.CallerOf(ctx), service.Submission{Request: in.Body.request()}
+	sub.Request.Files = append(sub.Request.Files, uploadsOf(ctx)...)
 	if prefersAsync(in.Prefer) {
-		j, err := s.accept(ctx, sub)
+		j, err := s.cfg.Service.Submit(ctx, caller, sub)
 		if err != nil {
 			return nil, err
 		}
@@ -154,12 +153,9 @@ func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput,
 	if wantsEvents(in.Accept) {
 		return s.executeLive(ctx, sub)
 	}
-	j, err := s.runAndWait(ctx, sub)
+	j, err := s.cfg.Service.Execute(ctx, caller, sub)
 	if err != nil {
 		return nil, err
-	}
-	if j.Result == nil {
-		return nil, &endError{j}
 	}
 	return &executeOutput{Status: http.StatusOK, Body: s.json(http.StatusOK, j.Result)}, nil
 }
@@ -187,16 +183,16 @@ func prefersAsync(prefer []string) bool {
 }
 
 func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput, error) {
-	sub := submission{request: in.Body.request(), idempotencyKey: in.IdempotencyKey}
+	sub := service.Submission{Request: in.Body.request(), IdempotencyKey: in.IdempotencyKey}
 	uploads := uploadsOf(ctx)
-	sub.request.Files = append(sub.request.Files, uploads...)
+	sub.Request.Files = append(sub.Request.Files, uploads...)
 	if in.IdempotencyKey != "" {
 		var err error
-		if sub.fingerprint, err = fingerprint(in.Body, uploads); err != nil {
+		if sub.Fingerprint, err = fingerprint(in.Body, uploads); err != nil {
 			return nil, err
 		}
 	}
-	created, err := s.accept(ctx, sub)
+	created, err := s.cfg.Service.Submit(ctx, service.CallerOf(ctx), sub)
 	if err != nil {
 		return nil, err
 	}
@@ -205,17 +201,6 @@ func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput,
 		out.Replayed = "true"
 	}
 	return out, nil
-}
-
-// accept submits one job that nobody waits for.
-func (s *server) accept(ctx context.Context, sub submission) (job.Created, error) {
-	draft, err := s.draft(ctx, sub, time.Now())
-	if err != nil {
-		return job.Created{}, err
-	}
-	created := s.submit(ctx, []job.NewJob{draft})[0]
-	callOf(ctx).submitted(draft.Job, created)
-	return created, created.Err
 }
 
 func (s *server) getJob(ctx context.Context, in *getInput) (*jobOutput, error) {
@@ -230,7 +215,7 @@ func (s *server) getJob(ctx context.Context, in *getInput) (*jobOutput, error) {
 			return nil, badRequest("query.wait: "+msg, FieldIssue{"query.wait", msg})
 		}
 	}
-	j, err := s.waitFor(ctx, in.ID, wait)
+	j, err := s.cfg.Service.Job(ctx, service.CallerOf(ctx), in.ID, wait)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +223,7 @@ func (s *server) getJob(ctx context.Context, in *getInput) (*jobOutput, error) {
 }
 
 func (s *server) listJobs(ctx context.Context, in *listInput) (*listOutput, error) {
-	if in.Cursor != "" && (uuid.Validate(in.Cursor) != nil || len(in.Cursor) != uuidLength) {
+	if in.Cursor != "" && !service.IsID(in.Cursor) {
 		const msg = "is not a cursor; send the nextCursor of the page before"
 		return nil, badRequest("query.cursor: "+msg, FieldIssue{"query.cursor", msg})
 	}
@@ -246,7 +231,7 @@ func (s *server) listJobs(ctx context.Context, in *listInput) (*listOutput, erro
 		const msg = "is not a queue of jobs; what is done to sessions is in no listing"
 		return nil, badRequest("query.queue: "+msg, FieldIssue{"query.queue", msg})
 	}
-	jobs, next, err := s.cfg.Lookup.List(ctx, job.Filter{State: in.State, Queue: in.Queue, Viewer: viewerOf(ctx), Cursor: in.Cursor, Limit: in.Limit})
+	jobs, next, err := s.cfg.Service.Jobs(ctx, service.CallerOf(ctx), job.Filter{State: in.State, Queue: in.Queue, Cursor: in.Cursor, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}
@@ -260,19 +245,11 @@ func (s *server) listJobs(ctx context.Context, in *listInput) (*listOutput, erro
 }
 
 func (s *server) cancelJob(ctx context.Context, in *cancelInput) (*cancelOutput, error) {
-	if _, err := s.visible(ctx, in.ID, s.cfg.Lookup.Summary); err != nil {
-		return nil, err
-	}
-	state, err := s.cfg.Records.Cancel(ctx, in.ID)
+	j, ended, err := s.cfg.Service.Cancel(ctx, service.CallerOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
-	j, err := s.cfg.Lookup.Get(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	if state == job.Cancelled {
-		s.removeTask(ctx, j)
+	if ended {
 		return &cancelOutput{Status: http.StatusOK, Body: viewOf(j)}, nil
 	}
 	return &cancelOutput{Status: http.StatusAccepted, Body: viewOf(j)}, nil

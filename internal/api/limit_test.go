@@ -79,7 +79,7 @@ func TestRateLimit(t *testing.T) {
 	var answer job.Rate
 	var failure error
 	var callers []string
-	cfg.Rate = func(_ context.Context, caller string) (job.Rate, error) {
+	cfg.Allow = func(_ context.Context, caller string) (job.Rate, error) {
 		callers = append(callers, caller)
 		return answer, failure
 	}
@@ -88,7 +88,7 @@ func TestRateLimit(t *testing.T) {
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("X-API-Key", "hunter2")
 		res := httptest.NewRecorder()
-		api.New(cfg).ServeHTTP(res, req)
+		newAPI(cfg).ServeHTTP(res, req)
 		return res
 	}
 	answer = job.Rate{Allowed: true, Limit: 10, Remaining: 3, Reset: 1500 * time.Millisecond}
@@ -135,7 +135,7 @@ func TestBodyMemory(t *testing.T) {
 			<-hold
 		}
 	})
-	handler := api.New(cfg)
+	handler := newAPI(cfg)
 	call := func() *httptest.ResponseRecorder {
 		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/jobs", strings.NewReader(`{"code": "`+strings.Repeat("1", 600)+`"}`))
 		req.Header.Set("Content-Type", "application/json")

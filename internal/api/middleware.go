@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -21,6 +22,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // abort answers with a problem and runs no further handler.
@@ -29,7 +31,7 @@ func abort(c *gin.Context, p *Problem) {
 		c.Header(name, values[0])
 	}
 	c.Header("Content-Type", p.ContentType(""))
-	callOf(c.Request.Context()).answeredWith(p)
+	answeredWith(c.Request.Context(), p)
 	c.Abort()
 	c.PureJSON(p.Status, p)
 }
@@ -65,31 +67,11 @@ func holding(memory *job.Memory) gin.HandlerFunc {
 		if memory == nil {
 			return
 		}
-		held := memory.For(shortCaller(c.Request.Context()))
+		held := memory.For(service.CallerOf(c.Request.Context()).ID())
 		defer held.Release()
 		c.Request = c.Request.WithContext(held.In(c.Request.Context()))
 		c.Next()
 	}
-}
-
-// callerKey is the context key of the caller's identity.
-type callerKey struct{}
-
-// callerOf identifies the API key a request came with, without being it; empty
-// for anonymous callers.
-func callerOf(ctx context.Context) string {
-	s, ok := ctx.Value(callerKey{}).(string)
-	if !ok {
-		return ""
-	}
-	return s
-}
-
-// shortCaller is callerOf in the length at which it is kept with every job.
-func shortCaller(ctx context.Context) string {
-	const length = 16
-	caller := callerOf(ctx)
-	return caller[:min(len(caller), length)]
 }
 
 // authenticated lets requests with one of the keys pass; with no keys, all. Who has one of
@@ -120,12 +102,7 @@ func authenticated(keys, adminKeys []string) gin.HandlerFunc {
 				"send a valid API key as Authorization: Bearer <key> or X-API-Key: <key>"))
 			return
 		}
-		ctx := context.WithValue(c.Request.Context(), callerKey{}, hex.EncodeToString(given[:]))
-		if admin != 0 {
-			ctx = context.WithValue(ctx, adminKey{}, true)
-		}
-		callOf(ctx).caller = shortCaller(ctx)
-		c.Request = c.Request.WithContext(ctx)
+		service.CallOf(c.Request.Context()).Caller = service.Caller{Key: hex.EncodeToString(given[:]), All: admin != 0}
 	}
 }
 
@@ -167,7 +144,7 @@ func keyOfBrowser(r *http.Request) string {
 // buffered reads the whole body first, bounded in size and time, and refuses what
 // is not UTF-8, which encoding/json would silently change. A file as a body is left to
 // its handler.
-func buffered(cfg *Config, memory *shared) gin.HandlerFunc {
+func buffered(cfg *Config) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		in, ok := c.Request.Body.(*incoming)
 		if !ok {
@@ -185,32 +162,42 @@ func buffered(cfg *Config, memory *shared) gin.HandlerFunc {
 			abort(c, bodyProblem(&http.MaxBytesError{Limit: most}, cfg.BodyTimeout))
 			return
 		}
-		body := http.MaxBytesReader(c.Writer, in, most)
+		limited := http.MaxBytesReader(c.Writer, in, most)
 		if isRaw(c) {
-			c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), streamKey{}, body))
+			c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), streamKey{}, limited))
 			return
 		}
 		ctx := c.Request.Context()
-		held := &held{of: memory, caller: shortCaller(ctx), most: cfg.BodyMemory}
-		defer held.release()
-		whole, err := io.ReadAll(held.reader(body))
+		body := &body{held: cfg.Service.HoldBody(service.CallerOf(ctx))}
+		defer body.held.Release()
+		whole, err := io.ReadAll(body.held.Reader(limited))
+		busy := (*service.BusyError)(nil)
 		switch {
-		case errors.Is(err, errNoMemory):
-			abort(c, held.problem())
+		case errors.As(err, &busy):
+			abort(c, busyProblem(busy))
 		case err != nil:
 			abort(c, bodyProblem(err, cfg.BodyTimeout))
 		case !isForm(c) && !utf8.Valid(whole):
 			abort(c, badRequest(fmt.Sprintf("the request body is not valid UTF-8 (first wrong byte at offset %d); encode it as UTF-8",
 				firstInvalid(whole))))
 		default:
-			held.body.Reset(whole)
-			c.Request = c.Request.WithContext(context.WithValue(ctx, heldKey{}, held))
-			c.Request.Body = io.NopCloser(&held.body)
+			body.text.Reset(whole)
+			c.Request = c.Request.WithContext(context.WithValue(ctx, bodyKey{}, body))
+			c.Request.Body = io.NopCloser(&body.text)
 			whole = nil //nolint:ineffassign // or it would be held until the answer
 			c.Next()
 		}
 	}
 }
+
+// body is the text of a request, and what it takes of memory.
+type body struct {
+	held *service.Held
+	text bytes.Reader
+}
+
+// bodyKey is the context key of a request's body.
+type bodyKey struct{}
 
 // bodyProblem words why a body could not be read to its end.
 func bodyProblem(err error, patience time.Duration) *Problem {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // The headers by which callers and logs find each other.
@@ -24,37 +25,12 @@ const (
 // maxLoggedPath bounds what a path takes of the access log: callers may send 64 KiB.
 const maxLoggedPath = 256
 
-// call is what becomes known of a request while it is handled, for its line in the access log.
-// Only the goroutine that handles it writes to it.
-type call struct {
-	caller, problem, jobID, sessionID string
-}
-
-type callOfKey struct{}
-
-// callOf returns the call that a context is of; one that nobody looks at, if of none.
-func callOf(ctx context.Context) *call {
-	if c, ok := ctx.Value(callOfKey{}).(*call); ok {
-		return c
-	}
-	return new(call)
-}
-
 // answeredWith notes the problem that a request is answered with.
-func (c *call) answeredWith(p *Problem) {
-	c.problem = p.Code
+func answeredWith(ctx context.Context, p *Problem) {
+	call := service.CallOf(ctx)
+	call.Problem = p.Code
 	if p.JobID != "" {
-		c.jobID = p.JobID
-	}
-}
-
-// submitted notes what a request has asked for, and what that became.
-func (c *call) submitted(asked job.Job, created job.Created) {
-	if created.Err == nil {
-		c.jobID = created.Job.ID
-	}
-	if asked.InSession {
-		c.sessionID = asked.SessionID
+		call.JobID = p.JobID
 	}
 }
 
@@ -64,16 +40,17 @@ func (c *call) submitted(asked job.Job, created job.Created) {
 func observed(o Observer, log *slog.Logger, accessLog bool) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := time.Now()
-		call := new(call)
-		ctx := context.WithValue(identified(c), callOfKey{}, call)
+		call := new(service.Call)
+		call.Recorded = func() { releaseBody(c.Request.Context()) }
+		ctx := service.WithCall(identified(c), call)
 		c.Request = c.Request.WithContext(ctx)
 		r := c.Request // what comes in, not what others make of it
 		// A handler may drop the connection with a panic, and that is a call, too.
 		defer func() {
 			took, route, status := time.Since(start), routeName(c), c.Writer.Status()
 			o.Request(methodName(r.Method), route, status, took)
-			if call.problem != "" {
-				o.Problem(status, call.problem)
+			if call.Problem != "" {
+				o.Problem(status, call.Problem)
 			}
 			if !accessLog {
 				return
@@ -108,13 +85,13 @@ func identified(c *gin.Context) context.Context {
 	return job.WithTrace(c.Request.Context(), t)
 }
 
-func accessLine(c *gin.Context, r *http.Request, call *call, route string, status int, took time.Duration) []slog.Attr {
+func accessLine(c *gin.Context, r *http.Request, call *service.Call, route string, status int, took time.Duration) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs, slog.String("method", methodOf(r)), slog.String("path", loggedPath(r.URL.Path)), slog.String("route", route),
 		slog.Int("status", status), slog.Duration("duration", took),
 		slog.Int64("request_bytes", max(0, r.ContentLength)), slog.Int("response_bytes", max(0, c.Writer.Size())),
 		slog.String("client", clientOf(r)))
-	jobID, sessionID := call.jobID, call.sessionID
+	jobID, sessionID := call.JobID, call.SessionID
 	if id := c.Param("id"); id != "" {
 		if strings.HasPrefix(route, "/v1/sessions/") {
 			sessionID = loggedPath(id)
@@ -122,7 +99,7 @@ func accessLine(c *gin.Context, r *http.Request, call *call, route string, statu
 			jobID = loggedPath(id)
 		}
 	}
-	for _, a := range [][2]string{{"caller", call.caller}, {"job_id", jobID}, {"session_id", sessionID}, {"problem", call.problem}} {
+	for _, a := range [][2]string{{"caller", call.Caller.ID()}, {"job_id", jobID}, {"session_id", sessionID}, {"problem", call.Problem}} {
 		if a[1] != "" {
 			attrs = append(attrs, slog.String(a[0], a[1]))
 		}

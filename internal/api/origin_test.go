@@ -5,8 +5,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"github.com/kaa-run/kaa/internal/api"
 )
 
 // TestForeignPages: what a page of another site can have a browser send is refused, before
@@ -42,7 +40,7 @@ func TestForeignPages(t *testing.T) {
 				}
 			}
 			res := httptest.NewRecorder()
-			api.New(cfg).ServeHTTP(res, req)
+			newAPI(cfg).ServeHTTP(res, req)
 			if got := res.Code == http.StatusForbidden && strings.Contains(res.Body.String(), "origin_refused"); got != tt.refused {
 				t.Errorf("%d %s, want it refused: %t", res.Code, res.Body, tt.refused)
 			}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // Probes answers as New's handler does what machines ask of a process that has no API: whether it
@@ -49,7 +51,7 @@ func Starting() http.Handler {
 			answerJSON(w, http.StatusOK, "application/json", healthy().Body)
 			return
 		}
-		p, _ := problemOf(ErrStarting)
+		p, _ := problemOf(service.ErrStarting)
 		answerProblem(w, p)
 	})
 }

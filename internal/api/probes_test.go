@@ -11,6 +11,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 func TestProbes(t *testing.T) {
@@ -27,7 +28,7 @@ func TestProbes(t *testing.T) {
 	}{
 		{"alive", http.MethodGet, "/healthz", errors.New("no"), draining, 200, asJSON, `"status":"ok"`},
 		{"ready", http.MethodGet, "/readyz", nil, nil, 200, asJSON, `"status":"ok","warnings":["w"]`},
-		{"starting", http.MethodGet, "/readyz", api.ErrStarting, nil, 503, asProblem, `"code":"starting"`},
+		{"starting", http.MethodGet, "/readyz", service.ErrStarting, nil, 503, asProblem, `"code":"starting"`},
 		{"a head", http.MethodHead, "/readyz", nil, nil, 200, asJSON, ""},
 		{"Redis is away", http.MethodGet, "/readyz", fmt.Errorf("dial hush: %w", job.ErrUnavailable), nil, 503, asProblem, `"code":"unavailable"`},
 		{"draining", http.MethodGet, "/readyz", nil, draining, 503, asProblem, `"code":"draining"`},

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // statusClientClosed is what the access log shows for a caller who went away;
@@ -77,10 +78,20 @@ func tooMuch(code, detail string, depth, limit int64, retryAfter time.Duration) 
 	return p
 }
 
-func tooManyWaits(waiting, most int64) *Problem {
-	return tooMuch("too_many_waits",
-		"as many calls wait at this process as may, or as many of this API key as may while others want to; try again, submit to /v1/jobs, or poll without waiting",
-		waiting, most, time.Second)
+// busyProblem words what a process has no more of.
+func busyProblem(e *service.BusyError) *Problem {
+	code, detail := "too_many_waits",
+		"as many calls wait at this process as may, or as many of this API key as may while others want to; try again, submit to /v1/jobs, or poll without waiting"
+	switch e.Of {
+	case service.ScarceSockets:
+		code, detail = "too_many_sockets", "this session has as many WebSockets at this process as it may; close one"
+	case service.ScarceRequests:
+		code, detail = "too_many_requests", "as many requests are under way as may be; wait until some of yours have ended"
+	case service.ScarceBytes:
+		code, detail = "too_many_bytes", "the process holds as many bytes of requests as it may, or as this API key may while others want some; try again"
+	case service.ScarceWaits:
+	}
+	return tooMuch(code, detail, e.InUse, e.Limit, time.Second)
 }
 
 func fullProblem(e *job.FullError) *Problem {
@@ -111,42 +122,13 @@ const fullRetryAfter = 5 * time.Second
 // fullStorageAfter: results are given back by the minute.
 const fullStorageAfter = time.Minute
 
-// errNoRunner: nobody took a synchronous job in time.
-var errNoRunner = errors.New("no runner took the job in time")
-
-// errSessionBusy: what was accepted before took a session longer than a synchronous call
-// waits.
-var errSessionBusy = errors.New("the session was busy for too long")
-
-// ErrStarting means that the process cannot do anything yet.
-var ErrStarting = errors.New("the process is starting")
-
-// jobError is an error about a job that was accepted.
-type jobError struct {
-	id  string
-	err error
-}
-
-func (e *jobError) Error() string { return "job " + e.id + ": " + e.err.Error() }
-func (e *jobError) Unwrap() error { return e.err }
-
-// endError is a job that ended without a result for its synchronous caller.
-type endError struct{ job job.Job }
-
-func (e *endError) Error() string {
-	if e.job.Failure != nil {
-		return e.job.Failure.Message
-	}
-	return "the job was " + string(e.job.State)
-}
-
 // problemOf is the only place where an error becomes an HTTP answer. The second
 // result says whether the error is one that nobody foresaw, to be logged; its
 // text may name hosts or paths, so the caller never sees it.
 func problemOf(err error) (p *Problem, unforeseen bool) {
 	p, unforeseen = translate(err)
-	if about, ok := errors.AsType[*jobError](err); ok {
-		p.JobID = about.id
+	if about, ok := errors.AsType[*service.JobError](err); ok {
+		p.JobID = about.ID
 	}
 	return p, unforeseen
 }
@@ -154,7 +136,8 @@ func problemOf(err error) (p *Problem, unforeseen bool) {
 func translate(err error) (p *Problem, unforeseen bool) {
 	var own *Problem
 	var invalid *job.ValidationError
-	var end *endError
+	var end *service.EndError
+	var busy *service.BusyError
 	var full *job.FullError
 	var files *job.FilesFullError
 	retry := func(p *Problem, after time.Duration) *Problem { p.retryAfter = after; return p }
@@ -165,12 +148,14 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return invalidRequest(invalid), false
 	case errors.As(err, &end):
 		return endProblem(end), false
+	case errors.As(err, &busy):
+		return busyProblem(busy), false
 	case errors.As(err, &full):
 		return fullProblem(full), false
 	case errors.As(err, &files):
 		return filesProblem(files), false
 	case errors.Is(err, job.ErrSessionEnded), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrTooManySessions),
-		errors.Is(err, job.ErrNoRunner), errors.Is(err, errSessionBusy):
+		errors.Is(err, job.ErrNoRunner), errors.Is(err, service.ErrSessionBusy):
 		return sessionProblem(err), false
 	case errors.Is(err, job.ErrNotFound):
 		return newProblem(http.StatusNotFound, "not_found", "no job has this id; check the id"), false
@@ -183,14 +168,16 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	case errors.Is(err, job.ErrIdempotencyMismatch):
 		return newProblem(http.StatusConflict, "idempotency_mismatch",
 			"this Idempotency-Key was used with a different request; use a new key for a new request"), false
-	case errors.Is(err, errNoRunner):
+	case errors.Is(err, service.ErrNoRunner):
 		return retry(newProblem(http.StatusServiceUnavailable, "no_runner",
 			"no runner took the job in time, so it was cancelled; try again later or submit it to /v1/jobs"), 5*time.Second), false
 	case errors.Is(err, job.ErrNoInput):
 		return newProblem(http.StatusConflict, "no_input", "nothing waits for this input: it was not asked for, or somebody has answered"), false
+	case errors.Is(err, service.ErrNotEnded):
+		return newProblem(http.StatusNotFound, "file_not_found", "the job has not ended; its files are there when it has"), false
 	case errors.Is(err, job.ErrNoFile):
 		return newProblem(http.StatusNotFound, "file_not_found", "the job has no such file; GET /v1/jobs/{id}/files lists those that there are"), false
-	case errors.Is(err, errFileStore):
+	case errors.Is(err, service.ErrFileStore):
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the store of files does not answer; try again"), time.Second), true
 	case errors.Is(err, job.ErrStoreFull):
 		return retry(newProblem(http.StatusServiceUnavailable, "storage_full", "the job store has no room for more; try again when results have expired"), fullStorageAfter), true
@@ -201,7 +188,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the job store does not answer; try again"), time.Second), true
 	case errors.Is(err, job.ErrNoWorker): // of a runner's readiness
 		return retry(newProblem(http.StatusServiceUnavailable, string(job.FailStart), err.Error()+"; it takes no jobs until one can"), 5*time.Second), false
-	case errors.Is(err, ErrStarting):
+	case errors.Is(err, service.ErrStarting):
 		return retry(newProblem(http.StatusServiceUnavailable, "starting", "the process is starting, or waits for Redis; try again"), time.Second), false
 	case errors.Is(err, context.Canceled):
 		return newProblem(statusClientClosed, "client_closed", "the caller went away"), false
@@ -220,20 +207,20 @@ func invalidRequest(e *job.ValidationError) *Problem {
 	return badRequest(describe("", issues), issues...)
 }
 
-func endProblem(e *endError) *Problem {
+func endProblem(e *service.EndError) *Problem {
 	code := "cancelled"
-	if e.job.Failure != nil {
-		code = string(e.job.Failure.Code)
+	if e.Job.Failure != nil {
+		code = string(e.Job.Failure.Code)
 	}
 	status := http.StatusServiceUnavailable
 	switch {
-	case e.job.State == job.Cancelled && code != string(job.FailWaiterLost):
+	case e.Job.State == job.Cancelled && code != string(job.FailWaiterLost):
 		status = http.StatusConflict
 	case code == string(job.FailRunnerLost):
 		status = http.StatusBadGateway
 	case code == string(job.FailSessionEnded):
-		p := endedProblem(e.job.Failure.Reason, e.job.Failure.Message)
-		p.JobID = e.job.ID
+		p := endedProblem(e.Job.Failure.Reason, e.Job.Failure.Message)
+		p.JobID = e.Job.ID
 		return p
 	case code == string(job.FailRefused), code == string(job.FailTooLarge):
 		status = http.StatusConflict
@@ -245,7 +232,7 @@ func endProblem(e *endError) *Problem {
 		status = http.StatusTooManyRequests
 	}
 	p := newProblem(status, code, e.Error())
-	p.JobID = e.job.ID
+	p.JobID = e.Job.ID
 	if code == string(job.FailFilesFull) || code == string(job.FailAllFilesFull) {
 		p.retryAfter = fullStorageAfter
 	}

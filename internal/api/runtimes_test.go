@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -32,7 +31,7 @@ func TestRuntimesOfRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeStore{}
-		handler := api.New(config(s))
+		handler := newAPI(config(s))
 		steps := []struct {
 			name    string
 			after   time.Duration
@@ -179,7 +178,7 @@ func TestLimitsOfRequests(t *testing.T) {
 					body = `{"jobs": [` + body + `]}`
 				}
 				s := new(fakeStore)
-				res := send(t, api.New(config(s)), path, body, "Prefer", "respond-async")
+				res := send(t, newAPI(config(s)), path, body, "Prefer", "respond-async")
 				if tt.says != "" {
 					if !strings.Contains(res.Body.String(), tt.says) || len(s.created) != 0 {
 						t.Errorf("%d %s, want %s", res.Code, res.Body, tt.says)
@@ -204,7 +203,7 @@ func TestLimitsOfRequests(t *testing.T) {
 func TestFingerprint(t *testing.T) {
 	t.Parallel()
 	s := &fakeStore{}
-	handler := api.New(config(s))
+	handler := newAPI(config(s))
 	seen := map[string]string{}
 	for _, body := range []string{
 		`{"code":"1"}`, `{"code":"1","runtime":"a"}`, `{"code":"1","runtime":"b"}`, `{"code":"1","limits":{"cpus":1}}`,

@@ -24,6 +24,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // Observer is told what the metrics count.
@@ -32,52 +33,30 @@ type Observer interface {
 	// Problem counts what was answered with a problem: requests, items of batches, frames of
 	// sockets, and streams that broke off.
 	Problem(status int, code string)
-	Submitted(queue string)
-}
-
-// Fleet is what showing queues and runners needs of the store.
-type Fleet interface {
-	Queues(ctx context.Context, names []string) ([]job.QueueStats, error)
-	Runners(ctx context.Context) ([]job.Runner, error)
-	// Ready reports whether Redis takes what is written.
-	Ready(ctx context.Context) error
 }
 
 // Config are the parts and bounds of the HTTP side.
 type Config struct {
-	Records  Records
-	Lookup   Lookup
-	Fleet    Fleet
-	Sessions Sessions
-	Queue    Queue
-	Events   Events
-	Bell     Bell
+	Service *service.Service
 	// Warnings says what is wrong with Redis though it works; nil if nobody looks.
-	Warnings  func(ctx context.Context) []string
-	Observers Observers
-	Files     Files
-	Blobs     Blobs
-	Hub       *Hub
-	Observer  Observer
-	Metrics   http.Handler
-	Log       *slog.Logger
+	Warnings func(ctx context.Context) []string
+	Observer Observer
+	Metrics  http.Handler
+	Log      *slog.Logger
 	// NoAccessLog leaves out the line about each request.
 	NoAccessLog bool
 
-	Limits job.Limits
-	Keys   []string // API keys; none lets everybody in
+	Keys []string // API keys; none lets everybody in
 	// AdminKeys are further ones, whose callers see what is everybody's.
 	AdminKeys []string
 	// Origins are patterns of hosts whose pages may call, besides this one's.
 	Origins []string
 	// CheckHost refuses requests whose Host is neither loopback's nor matches one of Hosts.
-	CheckHost     bool
-	Hosts         []string
-	MaxBodyBytes  int64
-	MaxFileBytes  int64         // of a file that is a body; it is not held
-	BodyTimeout   time.Duration // how long a caller may send nothing of a body; 30 s
-	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
-	MaxSyncWaits  int           // synchronous calls, and long polls, that may wait at once; 0 is no limit
+	CheckHost    bool
+	Hosts        []string
+	MaxBodyBytes int64
+	MaxFileBytes int64         // of a file that is a body; it is not held
+	BodyTimeout  time.Duration // how long a caller may send nothing of a body; 30 s
 	// MaxRequests is how many requests may be handled at once; 0 is no limit.
 	MaxRequests int64
 	// SlowestWrite is how long the reader of a stream may take nothing before he loses his
@@ -85,30 +64,20 @@ type Config struct {
 	SlowestWrite time.Duration
 	// PingEvery is how often the clients of sockets are asked whether they are there; 15 s.
 	PingEvery time.Duration
-	// BodyMemory is how many bytes of bodies may be held at once; 0 is no limit.
-	BodyMemory int64
 	// Answers is for what is held of large results; nil is no limit.
 	Answers *job.Memory
-	// Rate counts a request of a caller and says whether it may pass; nil lets all.
-	Rate    func(ctx context.Context, caller string) (job.Rate, error)
 	Version string
-	// Background counts the requests in flight and what they leave to be done. The
-	// app waits for it between cutting off connections and closing Redis.
+	// Background counts the requests in flight. The app waits for it between cutting off
+	// connections and closing Redis.
 	Background *sync.WaitGroup
-	// Draining is closed when the process is about to stop: readiness turns false
-	// and long polls answer at once.
-	Draining <-chan struct{}
 }
 
 type server struct {
-	cfg  Config
-	fair bool // there are several callers, who share what there is
-	api  huma.API
+	cfg Config
+	api huma.API
 	// jobSchema validates the items of a batch.
 	jobSchema *huma.Schema
-	runtimes  *runtimeNames
 	batches   chan struct{}           // has room for those that may be worked on at once
-	fetches   chan struct{}           // has room for followers that read at once
 	frames    map[string]*huma.Schema // of a socket's clients, by type
 }
 
@@ -119,7 +88,7 @@ var setUpHuma = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
 		err := humaError(hintsOf(ctx.Operation()), status, msg, errs)
 		if p, ok := errors.AsType[*Problem](err); ok {
-			callOf(ctx.Context()).answeredWith(p)
+			answeredWith(ctx.Context(), p)
 		}
 		return err
 	}
@@ -138,17 +107,14 @@ func New(cfg Config) http.Handler {
 	if cfg.SlowestWrite == 0 {
 		cfg.SlowestWrite = 30 * time.Second
 	}
-	// One key, or none, has nobody to share with.
-	fair := len(cfg.Keys)+len(cfg.AdminKeys) > 1
-	cfg.Hub.share(fair)
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
 	engine.Use(observed(cfg.Observer, cfg.Log, !cfg.NoAccessLog), received(cfg.BodyTimeout, 2*max(cfg.MaxBodyBytes, cfg.MaxFileBytes)),
 		recovered(cfg.Log), uncached, knownHost(cfg.CheckHost, cfg.Hosts), crossOrigin(cfg.Origins), sameSite(cfg.Origins), authenticated(cfg.Keys, cfg.AdminKeys),
-		inFlight(cfg.MaxRequests, fair), limited(cfg.Rate, cfg.Log), holding(cfg.Answers), buffered(&cfg, &cfg.Hub.bodies),
-		unpacked(cfg.Limits.MaxInputs))
+		inFlight(cfg.MaxRequests, cfg.Service.Shared()), limited(cfg.Service.Allow, cfg.Log), holding(cfg.Answers), buffered(&cfg),
+		unpacked(cfg.Service.Limits().MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))
 	})
@@ -157,7 +123,7 @@ func New(cfg Config) http.Handler {
 			fmt.Sprintf("this path takes %s", c.Writer.Header().Get("Allow"))))
 	})
 
-	s := &server{cfg: cfg, fair: fair, runtimes: newRuntimeNames(cfg.Fleet), fetches: make(chan struct{}, fetchesAtOnce), batches: make(chan struct{}, batchesAtOnce(runtime.NumCPU(), runtime.GOMAXPROCS(0)))}
+	s := &server{cfg: cfg, batches: make(chan struct{}, batchesAtOnce(runtime.NumCPU(), runtime.GOMAXPROCS(0)))}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
 	s.registerSessions()
@@ -243,7 +209,7 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 		if unforeseen {
 			s.cfg.Log.ErrorContext(ctx, "request failed", slog.String("operation", op.OperationID), slog.Any("err", err))
 		}
-		callOf(ctx).answeredWith(p)
+		answeredWith(ctx, p)
 		return nil, p
 	})
 	// huma documents its own status for mistakes in a request; ours is 400.

@@ -3,22 +3,16 @@ package api
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
-
-// The files of a session are its live working directory, which is with its runner. So
-// whatever is done with them is an operation, in the order of the session's executions.
 
 const (
 	sessionFilesPath = "/v1/sessions/{id}/files"
@@ -116,122 +110,51 @@ func (s *server) listSessionFiles(ctx context.Context, in *sessionFilesInput) (*
 		const msg = "is not a cursor; send the nextCursor of the page before"
 		return nil, badRequest("query.cursor: "+msg, FieldIssue{"query.cursor", msg})
 	}
-	j, err := s.operation(ctx, in.ID, job.Spec{Op: job.OpListFiles}, job.SessionFilesPage{After: after, Limit: in.Limit})
+	found, err := s.cfg.Service.SessionFiles(ctx, service.CallerOf(ctx), in.ID, job.SessionFilesPage{After: after, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}
 	out := new(sessionFilesOutput)
-	found, err := sessionFiles(in.ID, j, &out.Body.Files)
+	out.Body.Files = sessionFileViews(in.ID, found.Files)
 	out.Body.Incomplete, out.Body.NextCursor = found.Incomplete, base64.RawURLEncoding.EncodeToString(found.Next)
-	return out, err
+	return out, nil
 }
 
-// sessionFiles reads what a runner answers about files.
-func sessionFiles(session string, j job.Job, views *[]SessionFileView) (job.SessionFiles, error) {
-	var answer job.SessionFiles
-	if err := json.Unmarshal(j.Data, &answer); err != nil {
-		return answer, fmt.Errorf("decode the files of a session: %w", err)
+func sessionFileViews(session string, files []job.SessionFile) []SessionFileView {
+	views := make([]SessionFileView, len(files))
+	for i, f := range files {
+		views[i] = sessionFileView(session, f)
 	}
-	*views = make([]SessionFileView, len(answer.Files))
-	for i, f := range answer.Files {
-		(*views)[i] = sessionFileView(session, f)
-	}
-	return answer, nil
+	return views
 }
 
 // filePath is the path that a caller means, as bytes.
 func filePath(path string) string { return strings.TrimPrefix(path, "/") }
 
 func (s *server) getSessionFile(ctx context.Context, in *sessionFileInput) (*huma.StreamResponse, error) {
-	j, err := s.operation(ctx, in.ID, job.Spec{Op: job.OpReadFile}, job.SessionPath{Path: []byte(filePath(in.Path))})
+	f, content, err := s.cfg.Service.OpenSessionFile(ctx, service.CallerOf(ctx), in.ID, filePath(in.Path))
 	if err != nil {
 		return nil, err
 	}
-	var f job.SessionFile
-	if err := json.Unmarshal(j.Data, &f); err != nil {
-		return nil, fmt.Errorf("decode a file of a session: %w", err)
-	}
-	f.Key = job.OutputKey(j.ID, j.Attempt, f.Raw())
-	content, err := s.cfg.Blobs.Open(ctx, f.Key)
-	if err != nil {
-		s.dropBlobs(ctx, j.ID, f.Key)
-		return nil, fileError(err)
-	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		defer s.dropBlobs(ctx, j.ID, f.Key)
 		defer content.Close()
 		serveFile(hc, f.File, f.Sum, f.Modified, content)
 	}}, nil
 }
 
-// putSessionFile stores the body as it comes, and then has the session's runner fetch it:
-// nobody holds it in memory.
+// putSessionFile passes the body on as it comes.
 func (s *server) putSessionFile(ctx context.Context, in *putFileInput) (*putFileOutput, error) {
-	path := filePath(in.Path)
-	err := s.cfg.Limits.AcceptPath(path)
+	f, err := s.cfg.Service.PutSessionFile(ctx, service.CallerOf(ctx), in.ID, filePath(in.Path), streamOf(ctx))
 	if invalid, ok := errors.AsType[*job.ValidationError](err); ok {
 		return nil, invalidFile(invalid)
 	}
-	// What is for no session need not come.
-	if err := s.checkLive(ctx, in.ID); err != nil {
-		return nil, err
+	if unread, ok := errors.AsType[*service.ReadError](err); ok {
+		return nil, bodyProblem(unread.Err, s.cfg.BodyTimeout)
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("make job id: %w", err)
-	}
-	body := &failing{r: streamOf(ctx)}
-	key := job.InputKey(id.String(), 0)
-	counted := &roomy{r: body, room: func(size int64) error {
-		return s.cfg.Files.RoomForInputs(ctx, id.String(), shortCaller(ctx), job.Footprint(size))
-	}}
-	size, err := s.cfg.Blobs.Put(ctx, key, counted)
-	if err == nil {
-		err = counted.end()
-	}
-	if err != nil || counted.err != nil {
-		s.dropBlobs(ctx, id.String(), key)
-	}
-	switch {
-	case counted.err != nil:
-		return nil, counted.err
-	case body.err != nil && ctx.Err() == nil:
-		return nil, bodyProblem(body.err, s.cfg.BodyTimeout)
-	case err != nil:
-		return nil, fileError(err)
-	}
-	views, err := s.putInSession(ctx, in.ID, id, []job.Input{{Path: path, Size: size, Stored: true}})
 	if err != nil {
 		return nil, err
 	}
-	return &putFileOutput{views[0]}, nil
-}
-
-// checkLive refuses what is for a session that is not there, or has ended.
-func (s *server) checkLive(ctx context.Context, id string) error {
-	if err := checkSession(id); err != nil {
-		return err
-	}
-	se, err := s.cfg.Sessions.Session(ctx, id, job.Viewer{Caller: shortCaller(ctx)})
-	if err == nil && se.State == job.SessionEnded {
-		err = &job.SessionEndedError{ID: id, SessionEnd: job.SessionEnd{Reason: se.Reason, Message: se.Message}}
-	}
-	return err
-}
-
-// failing remembers why reading has failed: it is a mistake of the caller and not of those who
-// read.
-type failing struct {
-	r   io.Reader
-	err error
-}
-
-func (f *failing) Read(p []byte) (int, error) {
-	n, err := f.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		f.err = err
-	}
-	return n, err
+	return &putFileOutput{sessionFileView(in.ID, f)}, nil
 }
 
 // invalidFile words what is wrong with the one file of a request that is its body.
@@ -252,38 +175,15 @@ func (s *server) putSessionFiles(ctx context.Context, in *putFilesInput) (*putFi
 		return nil, newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type",
 			"send a form (Content-Type: multipart/form-data) with parts files, the filename of each being its path; or PUT one file to its path")
 	}
-	inputs, err := s.cfg.Limits.AcceptFiles(files)
-	if err != nil {
-		return nil, err
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("make job id: %w", err)
-	}
-	views, err := s.putInSession(ctx, in.ID, id, inputs)
+	put, err := s.cfg.Service.PutSessionFiles(ctx, service.CallerOf(ctx), in.ID, files)
 	if err != nil {
 		return nil, err
 	}
 	out := new(putFilesOutput)
-	out.Body.Files = views
+	out.Body.Files = sessionFileViews(in.ID, put)
 	return out, nil
 }
 
-// putInSession has files put into a session, with the job of that id.
-func (s *server) putInSession(ctx context.Context, session string, id uuid.UUID, files []job.Input) ([]SessionFileView, error) {
-	j, err := s.operationAs(ctx, session, id, job.Spec{Op: job.OpPutFiles, Files: files}, nil)
-	if err != nil {
-		return nil, err
-	}
-	var views []SessionFileView
-	found, err := sessionFiles(session, j, &views)
-	if err == nil && len(found.Files) != len(files) {
-		err = io.ErrUnexpectedEOF
-	}
-	return views, err
-}
-
 func (s *server) deleteSessionFile(ctx context.Context, in *sessionFileInput) (*struct{}, error) {
-	_, err := s.operation(ctx, in.ID, job.Spec{Op: job.OpRemoveFile}, job.SessionPath{Path: []byte(filePath(in.Path))})
-	return nil, err
+	return nil, s.cfg.Service.RemoveSessionFile(ctx, service.CallerOf(ctx), in.ID, filePath(in.Path))
 }

@@ -9,35 +9,14 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
-
-// Sessions is what opening and ending sessions needs of the store. A caller sees its own
-// sessions only, unless he may see all.
-type Sessions interface {
-	OpenSession(ctx context.Context, n job.NewSession) (job.Session, error)
-	Session(ctx context.Context, id string, v job.Viewer) (job.Session, error)
-	ListSessions(ctx context.Context, v job.Viewer, cursor string, limit int) (sessions []job.Session, next string, err error)
-	CloseSession(ctx context.Context, id string, v job.Viewer, end job.SessionEnd) error
-	// InterruptSession returns the job that is interrupted; empty if nothing is executed.
-	InterruptSession(ctx context.Context, id, caller string) (string, error)
-}
 
 const (
 	sessionsTag     = "Sessions"
 	sessionLocation = "/v1/sessions/"
-	// opTimeout bounds what is done to a session besides executing code; it may also have
-	// to wait for what the session executes.
-	opTimeout = 30 * time.Second
-	// slowestMove is how many bytes a second of the files that are put into a session are moved
-	// to its runner at least.
-	slowestMove = 4 << 20
-	// opKept is how long its record stays, and readKept how long that of a file that is read,
-	// with the blob: longer than a download takes.
-	opKept   = time.Minute
-	readKept = 15 * time.Minute
 )
 
 // SessionBody is the request of a session.
@@ -146,7 +125,7 @@ func (s *server) registerSessions() {
 		Errors:      []int{400, 401, 404, 408, 410, 413, 415, 429, 502, 503, 504},
 	}, s.restartSession)
 	s.registerSessionFiles()
-	s.registerBranches(tags)
+	s.registerForks(tags)
 }
 
 func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, error) {
@@ -154,28 +133,9 @@ func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, e
 	if in.Body != nil {
 		body = *in.Body
 	}
-	limits := s.cfg.Limits
-	runners, err := s.cfg.Fleet.Runners(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, rt := range job.Runtimes(runners) {
-		limits.Runtimes = append(limits.Runtimes, rt.Name)
-	}
-	se, spec, err := limits.AcceptSession(job.SessionRequest{
+	se, err := s.cfg.Service.OpenSession(ctx, service.CallerOf(ctx), job.SessionRequest{
 		Runtime: value(body.Runtime), Envs: body.Envs, IdleTimeout: body.IdleTimeout, MaxAge: body.MaxAge, OnMemory: value(body.OnMemory),
 		Limits: body.Limits.request(), Metadata: json.RawMessage(body.Metadata),
-	})
-	if err != nil {
-		return nil, err
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("make session id: %w", err)
-	}
-	se.ID = id.String()
-	se, err = s.cfg.Sessions.OpenSession(ctx, job.NewSession{
-		Session: se, Spec: spec, Caller: shortCaller(ctx), Shares: s.fair, Candidates: job.Candidates(runners, se.Runtime),
 	})
 	if err != nil {
 		return nil, err
@@ -183,19 +143,11 @@ func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, e
 	return &openOutput{Location: sessionLocation + se.ID, Body: sessionView(se)}, nil
 }
 
-// checkSession refuses what cannot be the id of a session before it becomes a part of a key.
-func checkSession(id string) error {
-	if uuid.Validate(id) != nil || len(id) != uuidLength {
-		return fmt.Errorf("look for session: %w", job.ErrNoSession)
-	}
-	return nil
+func (s *server) getSession(ctx context.Context, in *sessionInput) (*sessionOutput, error) {
+	return sessionAnswer(s.cfg.Service.Session(ctx, service.CallerOf(ctx), in.ID))
 }
 
-func (s *server) getSession(ctx context.Context, in *sessionInput) (*sessionOutput, error) {
-	if err := checkSession(in.ID); err != nil {
-		return nil, err
-	}
-	se, err := s.cfg.Sessions.Session(ctx, in.ID, viewerOf(ctx))
+func sessionAnswer(se job.Session, err error) (*sessionOutput, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -203,11 +155,11 @@ func (s *server) getSession(ctx context.Context, in *sessionInput) (*sessionOutp
 }
 
 func (s *server) listSessions(ctx context.Context, in *sessionsInput) (*sessionsOutput, error) {
-	if in.Cursor != "" && (uuid.Validate(in.Cursor) != nil || len(in.Cursor) != uuidLength) {
+	if in.Cursor != "" && !service.IsID(in.Cursor) {
 		const msg = "is not a cursor; send the nextCursor of the page before"
 		return nil, badRequest("query.cursor: "+msg, FieldIssue{"query.cursor", msg})
 	}
-	sessions, next, err := s.cfg.Sessions.ListSessions(ctx, viewerOf(ctx), in.Cursor, in.Limit)
+	sessions, next, err := s.cfg.Service.Sessions(ctx, service.CallerOf(ctx), in.Cursor, in.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -221,25 +173,11 @@ func (s *server) listSessions(ctx context.Context, in *sessionsInput) (*sessions
 }
 
 func (s *server) closeSession(ctx context.Context, in *sessionInput) (*sessionOutput, error) {
-	if err := checkSession(in.ID); err != nil {
-		return nil, err
-	}
-	viewer, end := viewerOf(ctx), job.SessionEnd{Reason: job.EndDeleted, Message: "its owner deleted it"}
-	if viewer.All {
-		end.Message = "it was deleted with an admin key"
-	}
-	err := s.cfg.Sessions.CloseSession(ctx, in.ID, viewer, end)
-	if err != nil {
-		return nil, err
-	}
-	return s.getSession(ctx, in)
+	return sessionAnswer(s.cfg.Service.CloseSession(ctx, service.CallerOf(ctx), in.ID))
 }
 
 func (s *server) interruptSession(ctx context.Context, in *sessionInput) (*interruptOutput, error) {
-	if err := checkSession(in.ID); err != nil {
-		return nil, err
-	}
-	id, err := s.cfg.Sessions.InterruptSession(ctx, in.ID, shortCaller(ctx))
+	id, err := s.cfg.Service.Interrupt(ctx, service.CallerOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -249,67 +187,7 @@ func (s *server) interruptSession(ctx context.Context, in *sessionInput) (*inter
 }
 
 func (s *server) restartSession(ctx context.Context, in *sessionInput) (*sessionOutput, error) {
-	if _, err := s.operate(ctx, in.ID, job.OpRestart, nil); err != nil {
-		return nil, err
-	}
-	return s.getSession(ctx, in)
-}
-
-// operate has something done to a session in the order of its executions, and returns what
-// the runner answers.
-func (s *server) operate(ctx context.Context, session, op string, args any) (json.RawMessage, error) {
-	j, err := s.operation(ctx, session, job.Spec{Op: op}, args)
-	return j.Data, err
-}
-
-// operation is operate with all that the runner is to be told, files included; it returns the
-// job.
-func (s *server) operation(ctx context.Context, session string, spec job.Spec, args any) (job.Job, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return job.Job{}, fmt.Errorf("make job id: %w", err)
-	}
-	return s.operationAs(ctx, session, id, spec, args)
-}
-
-// operationAs is operation with the id that the job gets.
-func (s *server) operationAs(ctx context.Context, session string, id uuid.UUID, spec job.Spec, args any) (job.Job, error) {
-	if err := checkSession(session); err != nil {
-		return job.Job{}, err
-	}
-	end, p := s.cfg.Hub.beginCall(shortCaller(ctx), s.cfg.MaxSyncWaits)
-	if p != nil {
-		return job.Job{}, p
-	}
-	defer end()
-	var err error
-	if spec.Args, err = json.Marshal(args); err != nil {
-		return job.Job{}, fmt.Errorf("encode the arguments of %s: %w", spec.Op, err)
-	}
-	spec.Timeout = opTimeout
-	for _, f := range spec.Files {
-		spec.Timeout += time.Duration(f.Size) * (time.Second / slowestMove)
-	}
-	now := time.Now()
-	draft := job.NewJob{
-		Job: job.Job{
-			ID: id.String(), State: job.Queued, Queue: job.OperationQueue, MaxAttempts: 1, CreatedAt: now, QueuedAt: now,
-			SessionID: session, InSession: true, Timeout: spec.Timeout, ResultTTL: opKept,
-		},
-		Spec: spec, Caller: shortCaller(ctx), Subscriber: s.cfg.Hub.Subscriber,
-	}
-	if spec.Op == job.OpReadFile {
-		draft.Job.ResultTTL = readKept
-	}
-	j, err := s.createAndWait(ctx, draft)
-	s.dropInputs(ctx, draft)
-	if err != nil {
-		return job.Job{}, err
-	}
-	if j.State != job.Completed {
-		return job.Job{}, &endError{j}
-	}
-	return j, nil
+	return sessionAnswer(s.cfg.Service.Restart(ctx, service.CallerOf(ctx), in.ID))
 }
 
 // sessionProblem words what is wrong with a session.
@@ -325,7 +203,7 @@ func sessionProblem(err error) *Problem {
 			fmt.Sprintf("this API key has %d sessions, which is all it may; delete one, or wait until one ends", full.Limit))
 		p.Limit = &full.Limit
 		return p
-	case errors.Is(err, errSessionBusy):
+	case errors.Is(err, service.ErrSessionBusy):
 		p := newProblem(http.StatusServiceUnavailable, "session_busy",
 			"what was accepted for the session before took too long, so this was cancelled; try again, submit it to /v1/jobs, or interrupt the session")
 		p.retryAfter = time.Second

@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -25,12 +24,12 @@ func TestSharesOfKeys(t *testing.T) {
 	execute := "POST " + executePath + ` {"code": "1"}`
 	for _, tt := range []struct {
 		request, code string
-		set           func(*api.Config)
+		set           func(*parts)
 	}{
-		{poll, code, func(c *api.Config) { c.MaxSyncWaits = 6 }},
-		{follow, code, func(c *api.Config) { c.MaxSyncWaits = 6 }},
-		{execute, code, func(c *api.Config) { c.MaxSyncWaits = 6 }},
-		{poll, "too_many_requests", func(c *api.Config) { c.MaxRequests = 6 }},
+		{poll, code, func(c *parts) { c.MaxSyncWaits = 6 }},
+		{follow, code, func(c *parts) { c.MaxSyncWaits = 6 }},
+		{execute, code, func(c *parts) { c.MaxSyncWaits = 6 }},
+		{poll, "too_many_requests", func(c *parts) { c.MaxRequests = 6 }},
 	} {
 		t.Run(tt.code+" "+tt.request[:12], func(t *testing.T) {
 			t.Parallel()
@@ -67,10 +66,10 @@ type callers struct {
 	all     sync.WaitGroup
 }
 
-func newCallers(t *testing.T, cfg api.Config) *callers {
+func newCallers(t *testing.T, cfg parts) *callers {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	return &callers{t: t, handler: api.New(cfg), ctx: ctx, cancel: cancel}
+	return &callers{t: t, handler: newAPI(cfg), ctx: ctx, cancel: cancel}
 }
 
 func (c *callers) leave() {
@@ -149,7 +148,7 @@ func TestSlowBodies(t *testing.T) {
 				cfg := config(&fakeStore{})
 				cfg.MaxBodyBytes = size
 				lis := make(pipes)
-				server := &http.Server{Handler: api.New(cfg)}
+				server := &http.Server{Handler: newAPI(cfg)}
 				go func() { _ = server.Serve(lis) }()
 				defer func() { _ = server.Close() }()
 				near, far := net.Pipe()

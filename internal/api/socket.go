@@ -16,22 +16,10 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
-// Observers is what showing all that a session executes needs of the store.
-type Observers interface {
-	// ObserveSession returns what a caller's session was given to execute since the
-	// observation before; with a zero one, what it executes or has waiting now. To be
-	// called every minute at least.
-	ObserveSession(ctx context.Context, id, caller string, before job.Observation) (job.Observation, error)
-	// GiveInput answers what an execution of a caller's session asks for. job.ErrNoInput: it
-	// does not ask for that, or somebody has answered.
-	GiveInput(ctx context.Context, session, caller string, a job.Answer) error
-}
-
 const (
-	// maxSocketsPerSession is at one process.
-	maxSocketsPerSession = 100
 	// socketProtocol is the subprotocol that a client may name, and keyProtocol what the
 	// key begins with in a browser's: its scripts can set no header.
 	socketProtocol = "kaa"
@@ -54,7 +42,7 @@ type socket struct {
 	s       *server
 	conn    *websocket.Conn
 	session string
-	caller  string
+	caller  service.Caller
 	log     *slog.Logger
 
 	mu    sync.Mutex
@@ -78,15 +66,17 @@ func (s *server) serveSocket(c *gin.Context) {
 		abort(c, p)
 		return
 	}
-	end, p := s.cfg.Hub.beginSocket(id, shortCaller(ctx), s.cfg.MaxSyncWaits)
-	if p != nil {
+	caller := service.CallerOf(ctx)
+	end, err := s.cfg.Service.BeginSocket(caller, id)
+	if err != nil {
+		p, _ := problemOf(err)
 		abort(c, p)
 		return
 	}
 	defer end()
 	t := &teller{wake: make(chan struct{}, 1)}
-	defer s.cfg.Bell.ListenSession(id, t.ring)()
-	first, err := s.observeFirst(ctx, id)
+	defer s.cfg.Service.ListenSession(id, t.ring)()
+	first, err := s.cfg.Service.ObserveFirst(ctx, caller, id)
 	if err != nil {
 		p, unforeseen := problemOf(err)
 		if unforeseen {
@@ -104,13 +94,13 @@ func (s *server) serveSocket(c *gin.Context) {
 	}
 	conn.SetReadLimit(s.cfg.MaxBodyBytes)
 	k := &socket{
-		s: s, conn: conn, session: id, caller: shortCaller(ctx), mine: make(map[string]ownExecution),
+		s: s, conn: conn, session: id, caller: caller, mine: make(map[string]ownExecution),
 		log: s.cfg.Log.With(slog.String("session_id", id)),
 	}
 	t.socket = k
 	t.learn(first)
 	// What its frames ask for is not what the request did.
-	k.run(context.WithValue(ctx, callOfKey{}, new(call)), t)
+	k.run(service.WithCall(ctx, &service.Call{Caller: caller}), t)
 }
 
 // refuseUpgrade says what keeps a request from becoming a socket.
@@ -122,7 +112,7 @@ func (s *server) refuseUpgrade(r *http.Request) *Problem {
 		return foreignOrigin()
 	}
 	select {
-	case <-s.cfg.Draining:
+	case <-s.cfg.Service.Draining():
 		p := newProblem(http.StatusServiceUnavailable, "draining", "this process is being stopped; connect again")
 		p.retryAfter = time.Second
 		return p
@@ -140,18 +130,6 @@ func hasToken(h http.Header, name, token string) bool {
 		}
 	}
 	return false
-}
-
-// observeFirst checks that there is a live session, and begins to observe it.
-func (s *server) observeFirst(ctx context.Context, id string) (job.Observation, error) {
-	if err := checkSession(id); err != nil {
-		return job.Observation{}, err
-	}
-	o, err := s.cfg.Observers.ObserveSession(ctx, id, shortCaller(ctx), job.Observation{})
-	if err == nil && o.End != nil {
-		err = &job.SessionEndedError{ID: id, SessionEnd: *o.End}
-	}
-	return o, err
 }
 
 // run serves the client until either side has enough.
@@ -184,7 +162,7 @@ func (k *socket) goodbye(err error) {
 		code, reason = bad.code, bad.reason
 	case errors.Is(err, errSessionOver):
 		code, reason = statusSessionEnded, "the session has ended"
-	case errors.Is(err, errStopping):
+	case errors.Is(err, service.ErrStopping):
 		code, reason = websocket.StatusGoingAway, "this process is being stopped; connect again"
 	case errors.Is(err, job.ErrUnavailable):
 		code, reason = websocket.StatusTryAgainLater, "the job store does not answer; connect again"

@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // maxInputBytes bounds an answer: it passes Redis's messages and the worker's socket.
@@ -72,11 +73,11 @@ func (k *socket) readFrames(ctx context.Context) error {
 }
 
 func (k *socket) readFrame(ctx context.Context) error {
-	held := &held{of: &k.s.cfg.Hub.bodies, caller: k.caller, most: k.s.cfg.BodyMemory}
-	defer held.release()
+	held := k.s.cfg.Service.HoldBody(k.caller)
+	defer held.Release()
 	text, err := k.read(ctx, held)
-	if errors.Is(err, errNoMemory) {
-		return k.complain("", held.problem())
+	if _, ok := errors.AsType[*service.BusyError](err); ok {
+		return k.refuse(ctx, "", err)
 	}
 	if err != nil {
 		return err
@@ -85,7 +86,7 @@ func (k *socket) readFrame(ctx context.Context) error {
 }
 
 // read returns the next message.
-func (k *socket) read(ctx context.Context, held *held) ([]byte, error) {
+func (k *socket) read(ctx context.Context, held *service.Held) ([]byte, error) {
 	kind, r, err := k.conn.Reader(ctx)
 	if err != nil {
 		return nil, errClientGone
@@ -97,9 +98,10 @@ func (k *socket) read(ctx context.Context, held *held) ([]byte, error) {
 		_ = k.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
 	})
 	defer late.Stop()
-	text, err := io.ReadAll(held.reader(r))
+	text, err := io.ReadAll(held.Reader(r))
+	_, busy := errors.AsType[*service.BusyError](err)
 	switch {
-	case errors.Is(err, errNoMemory):
+	case busy:
 		_, discarded := io.Copy(io.Discard, r)
 		if discarded != nil {
 			return nil, errClientGone
@@ -150,10 +152,7 @@ func (k *socket) take(ctx context.Context, text []byte) error {
 
 // keepRate keeps callers to their rate, as every request does.
 func (k *socket) keepRate(ctx context.Context) error {
-	if k.s.cfg.Rate == nil {
-		return nil
-	}
-	rate, err := k.s.cfg.Rate(ctx, k.caller)
+	rate, err := k.s.cfg.Service.Allow(ctx, k.caller)
 	if err != nil || rate.Allowed {
 		return nil //nolint:nilerr // what it needs Redis for will say so better
 	}
@@ -167,20 +166,17 @@ func (k *socket) execute(ctx context.Context, id string, text []byte) error {
 	if err := json.Unmarshal(text, &f); err != nil {
 		return k.refuse(ctx, id, badRequest(withoutGo(err.Error())))
 	}
-	draft, err := k.s.draft(ctx, submission{request: job.Request{
+	own, jobID := ownExecution{id, make(chan struct{})}, ""
+	defer close(own.acked)
+	j, err := k.s.cfg.Service.SubmitObserved(ctx, k.caller, job.Request{
 		Code: f.Code, Timeout: f.Timeout, Envs: f.Envs, FigureFormats: f.FigureFormats, Limits: f.Limits.request(),
 		SessionID: k.session, Events: true, Input: true,
-	}}, time.Now())
-	if err != nil {
-		return k.refuse(ctx, id, err)
-	}
-	jobID := draft.Job.ID
-	own := ownExecution{id, make(chan struct{})}
-	defer close(own.acked)
-	k.mu.Lock()
-	k.mine[jobID] = own
-	k.mu.Unlock()
-	j, err := k.s.submitForCaller(ctx, draft)
+	}, func(id string) {
+		jobID = id
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.mine[jobID] = own
+	})
 	if err != nil {
 		k.forget(jobID)
 		return k.refuse(ctx, id, err)
@@ -198,7 +194,7 @@ func waitingFrame(j job.Job) job.Event {
 
 // interrupt ends what the session executes.
 func (k *socket) interrupt(ctx context.Context, id string) error {
-	jobID, err := k.s.cfg.Sessions.InterruptSession(ctx, k.session, k.caller)
+	jobID, err := k.s.cfg.Service.Interrupt(ctx, k.caller, k.session)
 	if err != nil {
 		return k.refuse(ctx, id, err)
 	}
@@ -231,10 +227,7 @@ func (k *socket) input(ctx context.Context, id string, text []byte) error {
 		a.Request = *f.Request.int()
 	}
 	a.Text, a.EOF = f.Text, f.EOF
-	err := job.ErrNoInput
-	if len(a.JobID) == uuidLength {
-		err = k.s.cfg.Observers.GiveInput(ctx, k.session, k.caller, a)
-	}
+	err := k.s.cfg.Service.GiveInput(ctx, k.caller, k.session, a)
 	if err == nil || errors.Is(err, job.ErrNoInput) {
 		k.answered(asked)
 	}

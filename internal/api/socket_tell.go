@@ -12,6 +12,14 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
+)
+
+// redisPatience is how long a socket goes on without Redis, and lookAgain the pause between
+// attempts.
+const (
+	redisPatience = 15 * time.Second
+	lookAgain     = 250 * time.Millisecond
 )
 
 // observeEvery makes up for a wake that was lost, and keeps the lease of the observer.
@@ -65,8 +73,8 @@ func (t *teller) tell(ctx context.Context) error {
 		select {
 		case <-t.wake:
 		case <-poll.C:
-		case <-t.s.cfg.Draining:
-			return t.breakOff(errStopping)
+		case <-t.s.cfg.Service.Draining():
+			return t.breakOff(service.ErrStopping)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -81,7 +89,7 @@ func (t *teller) observe(ctx context.Context) error {
 	if t.known.End != nil {
 		return nil
 	}
-	o, err := t.s.cfg.Observers.ObserveSession(ctx, t.session, t.caller, t.known)
+	o, err := t.s.cfg.Service.Observe(ctx, t.caller, t.session, t.known)
 	switch {
 	case err == nil:
 		t.unavailable = time.Time{}
@@ -106,7 +114,7 @@ func (t *teller) bear(ctx context.Context, err error) error {
 	if time.Since(t.unavailable) > redisPatience {
 		return err
 	}
-	return pauseFor(ctx, cancelAgain)
+	return pauseFor(ctx, lookAgain)
 }
 
 func (t *teller) learn(o job.Observation) {
@@ -140,22 +148,22 @@ func (t *teller) tellJob(ctx context.Context, id string) error {
 	if f == nil {
 		return err
 	}
-	defer f.close()
+	defer f.Close()
 	for {
 		if time.Since(t.looked) > observeEvery {
 			if err := t.observe(ctx); err != nil {
 				return err
 			}
 		}
-		e, err := f.nextWithin(ctx, observeEvery)
+		e, err := f.Next(ctx, observeEvery)
 		switch {
 		case err == nil:
 			t.unavailable = time.Time{}
 			t.note(id, e)
 			err = t.write(frameOf(e, id, own.id))
-		case errors.Is(err, errOver):
+		case errors.Is(err, service.ErrOver):
 			return nil
-		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		case ctx.Err() == nil && errors.Is(err, service.ErrQuiet):
 			err = nil
 		case errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
 			return t.lost(ctx, id, own.id, err)
@@ -169,9 +177,9 @@ func (t *teller) tellJob(ctx context.Context, id string) error {
 }
 
 // followJob begins to follow a job; nil without an error if there is none any more.
-func (t *teller) followJob(ctx context.Context, id string) (*follower, error) {
+func (t *teller) followJob(ctx context.Context, id string) (*service.Follower, error) {
 	for {
-		f, err := t.s.follow(ctx, id, job.EventID{}, t.s.cfg.Draining)
+		f, err := t.s.cfg.Service.FollowObserved(ctx, t.caller, id)
 		switch {
 		case err == nil:
 			return f, nil
@@ -266,4 +274,13 @@ func frameOf(e job.Event, jobID, clientID string) []byte {
 	}
 	b.Write(e.Data[1:])
 	return b.Bytes()
+}
+
+func pauseFor(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }

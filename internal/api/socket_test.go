@@ -13,7 +13,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -32,9 +31,9 @@ func (f fakeObservers) ObserveSession(_ context.Context, _, _ string, before job
 func (f fakeObservers) GiveInput(context.Context, string, string, job.Answer) error { return f.err }
 
 // dial opens a socket on a process of its own.
-func dial(t *testing.T, cfg api.Config) *websocket.Conn {
+func dial(t *testing.T, cfg parts) *websocket.Conn {
 	t.Helper()
-	server := httptest.NewServer(api.New(cfg))
+	server := httptest.NewServer(newAPI(cfg))
 	t.Cleanup(server.Close)
 	conn, _, err := websocket.Dial(t.Context(), server.URL+"/v1/sessions/"+someSession+"/ws", nil)
 	if err != nil {
@@ -56,7 +55,7 @@ func TestSlowSocket(t *testing.T) {
 	}})
 	cfg.Observers, cfg.SlowestWrite = fakeObservers{}, 200*time.Millisecond
 	dial(t, cfg)
-	cfg.Background.Wait()
+	cfg.core.Background.Wait()
 }
 
 // TestSilentSocket: one who does not answer is gone.
@@ -65,7 +64,7 @@ func TestSilentSocket(t *testing.T) {
 	cfg := config(&fakeStore{})
 	cfg.Observers, cfg.SlowestWrite, cfg.PingEvery = fakeObservers{}, 100*time.Millisecond, 50*time.Millisecond
 	dial(t, cfg) // pongs are sent by who reads
-	cfg.Background.Wait()
+	cfg.core.Background.Wait()
 }
 
 // TestLateMessage: a message that does not come to its end ends the connection.
@@ -109,7 +108,7 @@ func TestSocketRate(t *testing.T) {
 	t.Parallel()
 	cfg := config(&fakeStore{})
 	asked := 0
-	cfg.Observers, cfg.Rate = fakeObservers{}, func(context.Context, string) (job.Rate, error) {
+	cfg.Observers, cfg.Allow = fakeObservers{}, func(context.Context, string) (job.Rate, error) {
 		asked++
 		return job.Rate{Allowed: asked == 1, RetryAfter: 2 * time.Second}, nil
 	}
@@ -130,7 +129,7 @@ func TestSocketsAreBounded(t *testing.T) {
 	t.Parallel()
 	cfg := config(&fakeStore{})
 	cfg.Observers, cfg.MaxSyncWaits = fakeObservers{}, 1
-	server := httptest.NewServer(api.New(cfg))
+	server := httptest.NewServer(newAPI(cfg))
 	t.Cleanup(server.Close)
 	url := server.URL + "/v1/sessions/" + someSession + "/ws"
 	conn, _, err := websocket.Dial(t.Context(), url, nil)
@@ -143,7 +142,7 @@ func TestSocketsAreBounded(t *testing.T) {
 	}
 	cfg = config(&fakeStore{})
 	cfg.Observers = fakeObservers{job.ErrUnavailable}
-	broken := httptest.NewServer(api.New(cfg))
+	broken := httptest.NewServer(newAPI(cfg))
 	t.Cleanup(broken.Close)
 	if _, res, err := websocket.Dial(t.Context(), broken.URL+"/v1/sessions/"+someSession+"/ws", nil); err == nil ||
 		res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Content-Type") != "application/problem+json" {
@@ -156,7 +155,7 @@ func TestSocketLog(t *testing.T) {
 	t.Parallel()
 	var logged bytes.Buffer
 	cfg := config(&fakeStore{get: func() (job.Job, error) { return job.Job{}, fmt.Errorf("a secret") }})
-	cfg.Observers, cfg.Log = fakeObservers{}, slog.New(slog.NewTextHandler(&logged, nil))
+	cfg.Observers, cfg.core.Log = fakeObservers{}, slog.New(slog.NewTextHandler(&logged, nil))
 	conn := dial(t, cfg)
 	_, text, err := conn.Read(t.Context())
 	if err != nil || !strings.Contains(string(text), `"code":"internal"`) || strings.Contains(string(text), "secret") {
@@ -165,7 +164,7 @@ func TestSocketLog(t *testing.T) {
 	if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusInternalError {
 		t.Error(err)
 	}
-	cfg.Background.Wait()
+	cfg.core.Background.Wait()
 	if !strings.Contains(logged.String(), "a secret") {
 		t.Errorf("logged: %s", &logged)
 	}

@@ -11,10 +11,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
-
-// redisPatience is how long a synchronous caller's stream goes on without Redis.
-const redisPatience = 15 * time.Second
 
 type eventsInput struct {
 	ID          string `path:"id" maxLength:"64" doc:"Id of the job."`
@@ -63,25 +61,16 @@ func (s *server) followJob(ctx context.Context, in *eventsInput) (*eventsOutput,
 			after = id // a client that connects again sends the newer one in the header
 		}
 	}
-	if _, err := s.visible(ctx, in.ID, s.cfg.Lookup.Summary); err != nil {
-		return nil, err
+	f, err := s.cfg.Service.Follow(ctx, service.CallerOf(ctx), in.ID, after)
+	if errors.Is(err, service.ErrEnded) {
+		return &eventsOutput{Status: http.StatusNoContent, Body: func(ctx huma.Context) { ctx.SetStatus(http.StatusNoContent) }}, nil
 	}
-	end, p := s.cfg.Hub.beginStream(shortCaller(ctx), s.cfg.MaxSyncWaits)
-	if p != nil {
-		return nil, p
-	}
-	f, err := s.follow(ctx, in.ID, after, s.cfg.Draining)
 	if err != nil {
-		end()
-		if errors.Is(err, errEnded) {
-			return &eventsOutput{Status: http.StatusNoContent, Body: func(ctx huma.Context) { ctx.SetStatus(http.StatusNoContent) }}, nil
-		}
 		return nil, err
 	}
 	return &eventsOutput{Status: http.StatusOK, Body: func(ctx huma.Context) {
-		defer end()
-		defer f.close()
-		s.logStream(ctx.Context(), in.ID, s.serveEvents(ctx, f))
+		defer f.Close()
+		s.logStream(ctx.Context(), in.ID, s.serveEvents(ctx, in.ID, f))
 	}}, nil
 }
 
@@ -93,25 +82,30 @@ func (s *server) logStream(ctx context.Context, id string, err error) {
 	}
 }
 
-// serveEvents writes what f tells, until the end of the job or of the connection.
-func (s *server) serveEvents(ctx huma.Context, f *follower) error {
+// source is what a stream of events is made of: a service.Follower or a service.Watching.
+type source interface {
+	Next(ctx context.Context, quiet time.Duration) (job.Event, error)
+}
+
+// serveEvents writes the events of a job, until its end or that of the connection.
+func (s *server) serveEvents(ctx huma.Context, id string, from source) error {
 	out, err := s.newSSE(ctx)
 	if err != nil || ctx.Context().Value(headKey{}) != nil {
 		return err
 	}
 	for {
-		e, err := f.nextWithin(ctx.Context(), keepAlive)
+		e, err := from.Next(ctx.Context(), keepAlive)
 		switch {
 		case err == nil:
 			err = out.event(e)
-		case errors.Is(err, errOver):
+		case errors.Is(err, service.ErrOver):
 			return nil
 		case ctx.Context().Err() != nil:
 			return err // the caller has gone
-		case errors.Is(err, context.DeadlineExceeded):
+		case errors.Is(err, service.ErrQuiet):
 			err = out.comment()
 		default:
-			return errors.Join(err, out.event(brokenEvent(s.brokenBy(ctx.Context(), f.id, err))))
+			return errors.Join(err, out.event(brokenEvent(s.brokenBy(ctx.Context(), id, err))))
 		}
 		if err != nil {
 			return err
@@ -119,17 +113,10 @@ func (s *server) serveEvents(ctx huma.Context, f *follower) error {
 	}
 }
 
-// nextWithin is next with a time limit of its own.
-func (f *follower) nextWithin(ctx context.Context, d time.Duration) (job.Event, error) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	return f.next(ctx)
-}
-
 // brokenBy words why a stream ends before its job.
 func (s *server) brokenBy(ctx context.Context, id string, err error) *Problem {
 	p, unforeseen := problemOf(err)
-	if errors.Is(err, errStopping) {
+	if errors.Is(err, service.ErrStopping) {
 		p, unforeseen = newProblem(http.StatusServiceUnavailable, "draining", "this process is being stopped; connect again with the last event's id"), false
 	}
 	if unforeseen {
@@ -137,6 +124,16 @@ func (s *server) brokenBy(ctx context.Context, id string, err error) *Problem {
 	}
 	s.cfg.Observer.Problem(p.Status, p.Code)
 	return p
+}
+
+// brokenEvent is the last of a stream that ends before its job.
+func brokenEvent(p *Problem) job.Event {
+	return job.NewEvent(job.EventError, struct {
+		Type      job.EventType `json:"type"`
+		Code      string        `json:"code"`
+		Detail    string        `json:"detail"`
+		Resumable bool          `json:"resumable"`
+	}{job.EventError, p.Code, p.Detail, p.Status != http.StatusNotFound && p.Status != http.StatusGone})
 }
 
 // wantsEvents reads an Accept header: events only for those who ask for them by name.
@@ -152,95 +149,13 @@ func wantsEvents(accept string) bool {
 
 // executeLive submits a job and answers with its events. As with every synchronous
 // call, the job ends if the caller goes away or no runner takes it in time.
-func (s *server) executeLive(ctx context.Context, sub submission) (*executeOutput, error) {
-	endCall, p := s.cfg.Hub.beginCall(shortCaller(ctx), s.cfg.MaxSyncWaits)
-	if p != nil {
-		return nil, p
-	}
-	sub.subscriber, sub.request.Events = s.cfg.Hub.Subscriber, true
-	draft, err := s.draft(ctx, sub, time.Now())
+func (s *server) executeLive(ctx context.Context, sub service.Submission) (*executeOutput, error) {
+	w, err := s.cfg.Service.Watch(ctx, service.CallerOf(ctx), sub)
 	if err != nil {
-		endCall()
 		return nil, err
-	}
-	j, err := s.submitForCaller(ctx, draft)
-	if err != nil {
-		endCall()
-		return nil, err
-	}
-	f, err := s.follow(ctx, j.ID, job.EventID{}, nil)
-	if err != nil {
-		s.cancelLater(ctx, j)
-		endCall()
-		return nil, &jobError{j.ID, err}
 	}
 	return &executeOutput{Status: http.StatusOK, Body: func(ctx huma.Context) {
-		defer endCall()
-		defer f.close()
-		if err := s.serveCall(ctx, f, j); err != nil {
-			s.cancelLater(ctx.Context(), j)
-			s.logStream(ctx.Context(), j.ID, err)
-		}
+		defer w.Close(ctx.Context())
+		s.logStream(ctx.Context(), w.ID(), s.serveEvents(ctx, w.ID(), w))
 	}}, nil
-}
-
-// serveCall writes the events of a synchronous caller's job. An error means that the
-// caller has not seen its end.
-func (s *server) serveCall(ctx huma.Context, f *follower, j job.Job) error {
-	out, err := s.newSSE(ctx)
-	if err != nil {
-		return err
-	}
-	if err := out.event(waitingEvent(j)); err != nil {
-		return err
-	}
-	began := time.Now()
-	overall := began.Add(s.cfg.SyncQueueWait + j.Timeout + settleTime)
-	abandon, unavailable := began.Add(s.cfg.SyncQueueWait), time.Time{}
-	for {
-		now := time.Now()
-		if f.after.Attempt == 0 && !now.Before(abandon) {
-			// Its events will tell, either way.
-			if err := s.abandon(ctx.Context(), j); errors.Is(err, job.ErrUnavailable) {
-				abandon = now.Add(lookEvery)
-			} else {
-				abandon = overall
-			}
-		}
-		limit := min(keepAlive, time.Until(overall))
-		if f.after.Attempt == 0 {
-			limit = min(limit, time.Until(abandon))
-		}
-		e, err := f.nextWithin(ctx.Context(), max(limit, time.Millisecond))
-		switch {
-		case err == nil:
-			unavailable = time.Time{}
-			err = out.event(e)
-		case errors.Is(err, errOver):
-			return nil
-		case ctx.Context().Err() != nil:
-			return err
-		case errors.Is(err, context.DeadlineExceeded) && time.Now().Before(overall):
-			err = out.comment()
-		case errors.Is(err, job.ErrUnavailable) && (unavailable.IsZero() || time.Since(unavailable) < redisPatience):
-			if unavailable.IsZero() {
-				unavailable = time.Now()
-			}
-			err = pauseFor(ctx.Context(), cancelAgain)
-		default:
-			return errors.Join(err, out.event(brokenEvent(s.brokenBy(ctx.Context(), j.ID, err))))
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func pauseFor(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/api"
+	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/webhook"
 )
@@ -84,7 +85,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	if err != nil {
 		return nil, fmt.Errorf("name this process: %w", err)
 	}
-	hub := api.NewHub(name.String())
+	hub := service.NewHub(name.String())
 	var finished *store.Listener
 	err = s.insist(ctx, func() (err error) {
 		finished, err = s.store.ListenFinished(ctx, hub.Subscriber, hub.Told)
@@ -99,23 +100,28 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		return nil, errors.Join(err, finished.Close())
 	}
 	a := &apiProcess{cfg: s.cfg, log: s.log, front: front, draining: make(chan struct{}), requests: new(sync.WaitGroup), hurry: s.hurry}
-	attendance := api.NewAttendance(hub, s.store.Attend, s.log)
-	attendance.Start(ctx)
+	lease := service.NewCallLease(hub, s.store.Attend, s.log)
+	lease.Start(ctx)
 	hooks.Start(ctx)
 	bell := s.store.OpenBell(s.log)
 	maintenance = append([]stage{{"webhooks", webhookStop, a.closing(hooks)}}, maintenance...)
-	a.background = append(maintenance, stage{"attendance", time.Second, func(context.Context) error { attendance.Close(); return nil }},
+	a.background = append(maintenance, stage{"lease", time.Second, func(context.Context) error { lease.Close(); return nil }},
 		stage{"events", time.Second, func(context.Context) error { bell.Close(); return nil }},
 		stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.measureAPI(hub)
 
+	core := service.New(service.Config{
+		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
+		Events: s.store, Bell: bell, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
+		Limits: s.cfg.limits(), Shared: len(s.cfg.APIKeys)+len(s.cfg.AdminKeys) > 1, // one key, or none, has nobody to share with
+		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate(),
+		Background: a.requests, Draining: a.draining,
+	})
 	front.answer(api.New(api.Config{
-		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Warnings: s.check.Warnings, Sessions: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
-		Events: s.store, Bell: bell, Observers: s.store, Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.checksHost(), Hosts: s.cfg.AllowedHosts,
-		Hub: hub, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log, NoAccessLog: !s.cfg.AccessLog,
-		Limits: s.cfg.limits(), Keys: plain(s.cfg.APIKeys), AdminKeys: plain(s.cfg.AdminKeys), MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, SyncQueueWait: s.cfg.SyncQueueWait,
-		MaxSyncWaits: s.cfg.MaxSyncWaits, MaxRequests: s.cfg.maxRequests(), SlowestWrite: slowestWrite, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Rate: s.rate(),
-		Version: Version(), Draining: a.draining, Background: a.requests,
+		Service: core, Warnings: s.check.Warnings, Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.checksHost(), Hosts: s.cfg.AllowedHosts,
+		Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log, NoAccessLog: !s.cfg.AccessLog,
+		Keys: plain(s.cfg.APIKeys), AdminKeys: plain(s.cfg.AdminKeys), MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes,
+		MaxRequests: s.cfg.maxRequests(), SlowestWrite: slowestWrite, Answers: s.answers, Version: Version(), Background: a.requests,
 	}))
 	return a, nil
 }

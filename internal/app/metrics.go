@@ -11,9 +11,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/blob"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/telemetry"
 )
@@ -159,7 +159,7 @@ func (c countedBlobs) List(ctx context.Context, prefix string, before time.Time)
 }
 
 // measureAPI shows what an API process counts and sees.
-func (s *shared) measureAPI(hub *api.Hub) {
+func (s *shared) measureAPI(hub *service.Hub) {
 	most := int64(s.cfg.MaxSyncWaits)
 	s.metrics.ForAPI(telemetry.API{
 		QueueNames: s.cfg.Queues.names(), Queues: s.queueStats, Sessions: s.store.CountSessions, Runners: s.store.Runners, Webhooks: s.store.PendingHooks,

@@ -21,6 +21,7 @@ import (
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/runner"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/store"
 )
 
@@ -308,7 +309,7 @@ func (s *shared) serveHealth(ctx context.Context) (*healthServer, error) {
 	ready := func(ctx context.Context) error {
 		able := h.able.Load()
 		if able == nil {
-			return api.ErrStarting
+			return service.ErrStarting
 		}
 		return cmp.Or((*able)(), s.store.Ready(ctx))
 	}

@@ -18,7 +18,8 @@ var allowed = map[string][]string{
 	"internal/job":         nil,
 	"internal/store":       {"internal/job"},
 	"internal/queue":       {"internal/job"},
-	"internal/api":         {"internal/job"},
+	"internal/service":     {"internal/job"},
+	"internal/api":         {"internal/job", "internal/service"},
 	"internal/runner":      {"internal/job"},
 	"internal/sandbox":     {"internal/job"},
 	"internal/python":      nil,
@@ -34,7 +35,7 @@ var allowed = map[string][]string{
 	"test/chaos":           nil,
 	"test/escape":          nil,
 	"internal/app": {
-		"internal/job", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter",
+		"internal/job", "internal/service", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter",
 		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob",
 	},
 	"cmd/api":    {"internal/app", "internal/blob/s3"},

@@ -1,11 +1,13 @@
-package api
+package service
 
 import (
 	"sync"
-	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
+
+// maxSocketsPerSession is at one process.
+const maxSocketsPerSession = 100
 
 // Hub wakes the requests of this process that wait for a job's end. The store's
 // subscription calls Told; what it misses, the waiters' own polling finds.
@@ -17,11 +19,11 @@ type Hub struct {
 	waiting map[string][]chan *job.Result // by job id
 	sockets map[string]int                // by session
 
-	calls   shared // synchronous calls that wait
-	polls   shared // long polls that wait
-	streams shared // streams of events
-	opened  shared // sockets
-	bodies  shared // bytes of bodies and frames
+	calls   Shares // synchronous calls that wait
+	polls   Shares // long polls that wait
+	streams Shares // streams of events
+	opened  Shares // sockets
+	bodies  Shares // bytes of bodies and frames
 }
 
 // NewHub returns a hub of that name, which must be unique among all processes.
@@ -66,40 +68,39 @@ func (h *Hub) wait(jobID string) (told <-chan *job.Result, forget func()) {
 
 // beginCall counts a synchronous call of a caller until the function it returns is called;
 // it returns none if as many wait already as may. 0 is no limit.
-func (h *Hub) beginCall(caller string, most int) (end func(), p *Problem) {
+func (h *Hub) beginCall(caller string, most int) (end func(), err error) {
 	return begin(&h.calls, caller, most)
 }
 
 // beginPoll does the same for a long poll. They have a bound of their own, so that
 // those who poll do not keep out those who call.
-func (h *Hub) beginPoll(caller string, most int) (end func(), p *Problem) {
+func (h *Hub) beginPoll(caller string, most int) (end func(), err error) {
 	return begin(&h.polls, caller, most)
 }
 
 // beginStream does the same for a stream of events.
-func (h *Hub) beginStream(caller string, most int) (end func(), p *Problem) {
+func (h *Hub) beginStream(caller string, most int) (end func(), err error) {
 	return begin(&h.streams, caller, most)
 }
 
-func begin(of *shared, caller string, most int) (end func(), p *Problem) {
-	taken, limit, ok := of.take(caller, 1, int64(most))
+func begin(of *Shares, caller string, most int) (end func(), err error) {
+	taken, limit, ok := of.Take(caller, 1, int64(most))
 	if !ok {
-		return nil, tooManyWaits(taken, limit)
+		return nil, &BusyError{ScarceWaits, taken, limit}
 	}
-	return func() { of.give(caller, 1) }, nil
+	return func() { of.Give(caller, 1) }, nil
 }
 
 // beginSocket does the same for a socket of a session, which has a bound of its own.
-func (h *Hub) beginSocket(session, caller string, most int) (end func(), p *Problem) {
+func (h *Hub) beginSocket(session, caller string, most int) (end func(), err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if of := h.sockets[session]; of >= maxSocketsPerSession {
-		return nil, tooMuch("too_many_sockets", "this session has as many WebSockets at this process as it may; close one",
-			int64(of), maxSocketsPerSession, time.Second)
+		return nil, &BusyError{ScarceSockets, int64(of), maxSocketsPerSession}
 	}
-	leave, p := begin(&h.opened, caller, most)
-	if p != nil {
-		return nil, p
+	leave, err := begin(&h.opened, caller, most)
+	if err != nil {
+		return nil, err
 	}
 	h.sockets[session]++
 	return func() {
@@ -114,18 +115,18 @@ func (h *Hub) beginSocket(session, caller string, most int) (end func(), p *Prob
 
 // share makes callers share what there is, or whoever comes first take all.
 func (h *Hub) share(fair bool) {
-	for _, of := range []*shared{&h.calls, &h.polls, &h.streams, &h.opened, &h.bodies} {
-		of.setFair(fair)
+	for _, of := range []*Shares{&h.calls, &h.polls, &h.streams, &h.opened, &h.bodies} {
+		of.Fair(fair)
 	}
 }
 
 // Open returns how many calls, polls, streams and sockets there are.
 func (h *Hub) Open() map[string]int64 {
-	return map[string]int64{"calls": h.calls.inUse(), "polls": h.polls.inUse(), "streams": h.streams.inUse(), "sockets": h.opened.inUse()}
+	return map[string]int64{"calls": h.calls.InUse(), "polls": h.polls.InUse(), "streams": h.streams.InUse(), "sockets": h.opened.InUse()}
 }
 
 // BodyBytes returns how many bytes of bodies the API holds.
-func (h *Hub) BodyBytes() int64 { return h.bodies.inUse() }
+func (h *Hub) BodyBytes() int64 { return h.bodies.InUse() }
 
 // Calls returns how many synchronous calls wait.
-func (h *Hub) Calls() int { return int(h.calls.inUse()) }
+func (h *Hub) Calls() int { return int(h.calls.InUse()) }

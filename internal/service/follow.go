@@ -1,4 +1,4 @@
-package api
+package service
 
 import (
 	"context"
@@ -9,25 +9,6 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Events is what following jobs needs of the store.
-type Events interface {
-	// Follow has the events of a job written from now on, unless it has ended, and
-	// returns its state.
-	Follow(ctx context.Context, id string) (job.State, error)
-	// Events returns the events after an id, oldest first and most at a time. The one
-	// of the end has no data.
-	Events(ctx context.Context, id string, after job.EventID, most int) ([]job.Event, error)
-}
-
-// Bell tells when to look for events.
-type Bell interface {
-	// Listen calls wake, which does not block, when there may be new events of a job,
-	// until forget is called.
-	Listen(jobID string, wake func()) (forget func())
-	// ListenSession does the same for what is accepted for a session, and its end.
-	ListenSession(id string, wake func()) (forget func())
-}
-
 const (
 	// eventsAtOnce bounds what a follower holds: 16 events of 32 KiB of text.
 	eventsAtOnce = 16
@@ -37,19 +18,10 @@ const (
 	lookEvery = time.Second
 )
 
-var (
-	// errEnded: there is nothing after the event that the caller has already.
-	errEnded = errors.New("the job has ended and all its events are known")
-	// errOver: the last event has been told. Not io.EOF, which Redis's absence can be.
-	errOver = errors.New("the job's last event has been told")
-	// errStopping: this process is about to stop, another can go on.
-	errStopping = errors.New("the process is being stopped")
-)
-
-// follower tells the events of one job in their order, from any of them on until the
+// Follower tells the events of one job in their order, from any of them on until the
 // job's end. It is for one goroutine. To be closed.
-type follower struct {
-	s      *server
+type Follower struct {
+	s      *Service
 	id     string
 	after  job.EventID // the last event that was read
 	wake   chan struct{}
@@ -59,14 +31,15 @@ type follower struct {
 	ready  []job.Event  // read and not told yet
 	over   bool         // the last one is among those
 	held   *job.Holding // of what is ready
+	end    func()       // gives back what Follow has counted; nil for nothing
 	// stopping ends the following when the process is; nil if it should wait for the job.
 	stopping <-chan struct{}
 }
 
 // follow begins to follow a job after an event; the zero id is before all. job.ErrNotFound
-// and job.ErrGone: there is none; errEnded: that event was its last.
-func (s *server) follow(ctx context.Context, id string, after job.EventID, stopping <-chan struct{}) (*follower, error) {
-	f := &follower{s: s, id: id, after: after, wake: make(chan struct{}, 1), look: true, quiet: true, stopping: stopping, held: s.cfg.Answers.For(shortCaller(ctx))}
+// and job.ErrGone: there is none; ErrEnded: that event was its last.
+func (s *Service) follow(ctx context.Context, c Caller, id string, after job.EventID, stopping <-chan struct{}) (*Follower, error) {
+	f := &Follower{s: s, id: id, after: after, wake: make(chan struct{}, 1), look: true, quiet: true, stopping: stopping, held: s.cfg.Answers.For(c.ID())}
 	f.forget = s.cfg.Bell.Listen(id, func() {
 		select {
 		case f.wake <- struct{}{}:
@@ -75,28 +48,68 @@ func (s *server) follow(ctx context.Context, id string, after job.EventID, stopp
 	})
 	state, err := s.cfg.Events.Follow(ctx, id)
 	if err == nil && after.Ends() && state.Terminal() {
-		err = errEnded
+		err = ErrEnded
 	}
 	if err != nil {
-		f.close()
+		f.Close()
 		return nil, fmt.Errorf("follow job %s: %w", id, err)
 	}
 	return f, nil
 }
 
-func (f *follower) close() {
+// Close ends the following.
+func (f *Follower) Close() {
 	f.forget()
 	f.held.Release()
+	if f.end != nil {
+		f.end()
+	}
 }
 
-// next returns the next event, and errOver after that of the job's end. It waits as long
-// as ctx lets it and may be called again after that, and after job.ErrUnavailable.
-func (f *follower) next(ctx context.Context) (job.Event, error) {
+// Next returns the next event, and ErrOver after that of the job's end. ErrQuiet: none has come
+// for that long. It may be called again after that, and after job.ErrUnavailable.
+func (f *Follower) Next(ctx context.Context, quiet time.Duration) (job.Event, error) {
+	within, cancel := context.WithTimeout(ctx, quiet)
+	defer cancel()
+	e, err := f.next(within)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = ErrQuiet
+	}
+	return e, err
+}
+
+// Follow begins to follow a job of the caller after an event; the zero id is before all. ErrEnded:
+// that event was its last. The Follower is to be closed.
+func (s *Service) Follow(ctx context.Context, c Caller, id string, after job.EventID) (*Follower, error) {
+	if _, err := s.visible(ctx, c, id, s.cfg.Lookup.Summary); err != nil {
+		return nil, err
+	}
+	end, err := s.cfg.Hub.beginStream(c.ID(), s.cfg.MaxSyncWaits)
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.follow(ctx, c, id, after, s.cfg.Draining)
+	if err != nil {
+		end()
+		return nil, err
+	}
+	f.end = end
+	return f, nil
+}
+
+// FollowObserved follows an execution that Observe has shown, or that was accepted for the
+// session meanwhile. The socket that observes counts, and not what it follows.
+func (s *Service) FollowObserved(ctx context.Context, c Caller, id string) (*Follower, error) {
+	return s.follow(ctx, c, id, job.EventID{}, s.cfg.Draining)
+}
+
+// next waits as long as ctx lets it.
+func (f *Follower) next(ctx context.Context) (job.Event, error) {
 	poll := time.NewTicker(lookEvery)
 	defer poll.Stop()
 	for len(f.ready) == 0 {
 		if f.over {
-			return job.Event{}, errOver
+			return job.Event{}, ErrOver
 		}
 		f.held.Release() // what was ready has been told
 		if f.look {
@@ -111,7 +124,7 @@ func (f *follower) next(ctx context.Context) (job.Event, error) {
 		case <-poll.C:
 			f.quiet = true
 		case <-f.stopping:
-			return job.Event{}, errStopping
+			return job.Event{}, ErrStopping
 		case <-ctx.Done():
 			return job.Event{}, ctx.Err()
 		}
@@ -124,7 +137,7 @@ func (f *follower) next(ctx context.Context) (job.Event, error) {
 
 // read looks for events. If none has come for a while, it looks whether the job has
 // ended in a way that left no event, because nobody followed it then.
-func (f *follower) read(ctx context.Context) error {
+func (f *Follower) read(ctx context.Context) error {
 	events, fits, err := f.fetch(ctx)
 	if err != nil {
 		return err
@@ -148,7 +161,7 @@ func (f *follower) read(ctx context.Context) error {
 
 // fetch reads events that this follower may hold. Whoever reads slowly holds them for long, so they
 // count for his caller; and only some followers at once have events of which the size is not known.
-func (f *follower) fetch(ctx context.Context) (events []job.Event, fits bool, err error) {
+func (f *Follower) fetch(ctx context.Context) (events []job.Event, fits bool, err error) {
 	select {
 	case f.s.fetches <- struct{}{}:
 		defer func() { <-f.s.fetches }()
@@ -169,7 +182,7 @@ func (f *follower) fetch(ctx context.Context) (events []job.Event, fits bool, er
 }
 
 // tell makes e the next event, after a gap if there is one.
-func (f *follower) tell(e job.Event) {
+func (f *Follower) tell(e job.Event) {
 	known := uint64(0)
 	if f.after.Attempt == e.ID.Attempt {
 		known = f.after.Seq
@@ -183,7 +196,7 @@ func (f *follower) tell(e job.Event) {
 
 // readEnd is for the event of the end, which the record completes. If it is the only
 // one, the record has everything.
-func (f *follower) readEnd(ctx context.Context, id job.EventID) error {
+func (f *Follower) readEnd(ctx context.Context, id job.EventID) error {
 	if len(f.ready) == 0 {
 		events, err := f.s.cfg.Events.Events(ctx, f.id, job.EventID{}, 1)
 		if err != nil {
@@ -202,13 +215,13 @@ func (f *follower) readEnd(ctx context.Context, id job.EventID) error {
 		return err
 	}
 	f.after = id
-	f.end(j)
+	f.finish(j)
 	return nil
 }
 
 // readRecord tells the events of a job that has ended of its record, and does nothing
 // as long as it has not.
-func (f *follower) readRecord(ctx context.Context) error {
+func (f *Follower) readRecord(ctx context.Context) error {
 	f.look = false
 	j, err := f.s.cfg.Lookup.Get(f.held.In(ctx), f.id)
 	if err != nil {
@@ -234,11 +247,11 @@ func (f *follower) readRecord(ctx context.Context) error {
 			f.after = e.ID
 		}
 	}
-	f.end(j)
+	f.finish(j)
 	return nil
 }
 
-func (f *follower) end(j job.Job) {
+func (f *Follower) finish(j job.Job) {
 	f.ready = append(f.ready, endEvent(j))
 	f.over, f.look = true, false
 }

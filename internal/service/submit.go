@@ -1,46 +1,17 @@
-package api
+package service
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
-
-// Records is what accepting and ending jobs needs of the store.
-type Records interface {
-	CreateAll(ctx context.Context, jobs []job.NewJob) []job.Created
-	Enqueued(ctx context.Context, tasks ...job.DueTask) error
-	// Cancel ends a waiting job and asks for the end of a running one.
-	Cancel(ctx context.Context, id string) (job.State, error)
-	// Abandon cancels a job only if it still waits.
-	Abandon(ctx context.Context, id string, f job.Failure) (job.State, error)
-}
-
-// Lookup is what reading jobs needs of the store.
-type Lookup interface {
-	Get(ctx context.Context, id string) (job.Job, error)
-	// Summary is Get without the result.
-	Summary(ctx context.Context, id string) (job.Job, error)
-	// Watch asks for subscriber to be told of the job's end, unless that has come.
-	Watch(ctx context.Context, id, subscriber string) error
-	List(ctx context.Context, f job.Filter) (jobs []job.Job, next string, err error)
-}
-
-// Queue is where tasks go.
-type Queue interface {
-	Enqueue(ctx context.Context, t job.DueTask) error
-	// Remove takes a task off its queue if it still waits there.
-	Remove(ctx context.Context, t job.DueTask) error
-}
 
 // Times of the waiting for a job's end.
 const (
@@ -55,52 +26,99 @@ const (
 	cancelAgain = 250 * time.Millisecond
 )
 
-// submission is one job on its way in.
-type submission struct {
-	request        job.Request
-	idempotencyKey string
-	fingerprint    string
-	subscriber     string
+// Submission asks for one job.
+type Submission struct {
+	Request job.Request
+	// IdempotencyKey makes one job only of the submissions of a caller that have it, and
+	// Fingerprint identifies the content of the request. Both empty for none.
+	IdempotencyKey, Fingerprint string
 }
 
 // draft checks a submission, which came at now, against the limits and gives it
 // an id.
-func (s *server) draft(ctx context.Context, sub submission, now time.Time) (job.NewJob, error) {
+func (s *Service) draft(ctx context.Context, c Caller, sub Submission, now time.Time) (job.NewJob, error) {
 	limits := s.cfg.Limits
-	if id := sub.request.SessionID; id != "" {
+	if id := sub.Request.SessionID; id != "" {
 		if err := checkSession(id); err != nil {
 			return job.NewJob{}, err
 		}
 	}
-	if name := sub.request.Runtime; name != "" {
+	if name := sub.Request.Runtime; name != "" {
 		var err error
 		if limits.Runtimes, err = s.runtimes.known(ctx, name, now); err != nil {
 			return job.NewJob{}, err
 		}
 	}
-	j, spec, err := limits.Accept(sub.request, now)
+	j, spec, err := limits.Accept(sub.Request, now)
 	if err != nil {
 		return job.NewJob{}, err
 	}
-	id, err := uuid.NewV7()
+	id, err := newID("job")
 	if err != nil {
-		return job.NewJob{}, fmt.Errorf("make job id: %w", err)
+		return job.NewJob{}, err
 	}
-	j.ID = id.String()
-	n := job.NewJob{Job: j, Spec: spec, Subscriber: sub.subscriber, Caller: shortCaller(ctx), Events: sub.request.Events}
-	if w := sub.request.Webhook; w != nil {
+	j.ID = id
+	n := job.NewJob{Job: j, Spec: spec, Caller: c.ID(), Events: sub.Request.Events}
+	if w := sub.Request.Webhook; w != nil {
 		n.WebhookSecret = w.Secret
 	}
-	if sub.idempotencyKey != "" {
-		n.IdempotencyKey, n.Scope, n.Fingerprint = sub.idempotencyKey, callerOf(ctx), sub.fingerprint
+	if sub.IdempotencyKey != "" {
+		n.IdempotencyKey, n.Scope, n.Fingerprint = sub.IdempotencyKey, c.Key, sub.Fingerprint
 	}
 	return n, nil
+}
+
+func newID(of string) (string, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", fmt.Errorf("make %s id: %w", of, err)
+	}
+	return id.String(), nil
+}
+
+// Submit records one job, which will run when a runner is free, or later.
+func (s *Service) Submit(ctx context.Context, c Caller, sub Submission) (job.Created, error) {
+	draft, err := s.draft(ctx, c, sub, time.Now())
+	if err != nil {
+		return job.Created{}, err
+	}
+	created := s.submit(ctx, []job.NewJob{draft})[0]
+	return created, created.Err
+}
+
+// SubmitAll records jobs, each by itself: what is wrong with one is its Created's error. An
+// error means that none was recorded, so that all may be submitted again.
+func (s *Service) SubmitAll(ctx context.Context, c Caller, subs []Submission) ([]job.Created, error) {
+	all := make([]job.Created, len(subs))
+	drafts, places := make([]job.NewJob, 0, len(subs)), make([]int, 0, len(subs))
+	now := time.Now()
+	for i, sub := range subs {
+		draft, err := s.draft(ctx, c, sub, now)
+		var invalid *job.ValidationError
+		switch {
+		case err == nil:
+			drafts, places = append(drafts, draft), append(places, i)
+		case errors.As(err, &invalid), errors.Is(err, job.ErrNoSession):
+			all[i].Err = err
+		default:
+			return nil, err
+		}
+	}
+	created := s.submit(ctx, drafts)
+	if failed := slices.IndexFunc(created, func(c job.Created) bool { return errors.Is(c.Err, job.ErrUnavailable) }); failed >= 0 &&
+		!slices.ContainsFunc(created, func(c job.Created) bool { return c.Err == nil }) {
+		return nil, created[failed].Err
+	}
+	for i, c := range created {
+		all[places[i]] = c
+	}
+	return all, nil
 }
 
 // submit records jobs and enqueues their tasks, unless both was done at once. Once
 // recorded, a job will run even if the rest fails: the outbox has it. So only
 // recording decides.
-func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created {
+func (s *Service) submit(ctx context.Context, drafts []job.NewJob) []job.Created {
 	for i := range drafts {
 		drafts[i].Spec.Trace = job.TraceOf(ctx)
 	}
@@ -110,7 +128,7 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 		if c.Err != nil || c.Replayed {
 			continue
 		}
-		s.cfg.Observer.Submitted(c.Job.Queue)
+		s.cfg.Submitted(c.Job.Queue)
 		if c.Job.State != job.Queued || c.Held || c.Enqueued || c.Job.InSession {
 			continue // what a session has to do waits in the session
 		}
@@ -126,28 +144,32 @@ func (s *server) submit(ctx context.Context, drafts []job.NewJob) []job.Created 
 			s.cfg.Log.WarnContext(ctx, "enqueueing was not confirmed: left to the outbox", slog.Any("err", err))
 		}
 	}
-	releaseBody(ctx)
+	CallOf(ctx).recorded(drafts, created)
 	return created
 }
 
-// runAndWait submits a job and returns it once it has ended. If the caller goes
-// away the job is cancelled, and also if no runner takes it in time.
-func (s *server) runAndWait(ctx context.Context, sub submission) (job.Job, error) {
-	end, p := s.cfg.Hub.beginCall(shortCaller(ctx), s.cfg.MaxSyncWaits)
-	if p != nil {
-		return job.Job{}, p
-	}
-	defer end()
-	sub.subscriber = s.cfg.Hub.Subscriber
-	draft, err := s.draft(ctx, sub, time.Now())
+// Execute submits a job and returns it once it has ended, with its result. If ctx ends, the job
+// is cancelled, and also if no runner takes it in time. EndError: it ended without a result.
+func (s *Service) Execute(ctx context.Context, c Caller, sub Submission) (job.Job, error) {
+	end, err := s.cfg.Hub.beginCall(c.ID(), s.cfg.MaxSyncWaits)
 	if err != nil {
 		return job.Job{}, err
 	}
-	return s.createAndWait(ctx, draft)
+	defer end()
+	draft, err := s.draft(ctx, c, sub, time.Now())
+	if err != nil {
+		return job.Job{}, err
+	}
+	draft.Subscriber = s.cfg.Hub.Subscriber
+	j, err := s.createAndWait(ctx, draft)
+	if err == nil && j.Result == nil {
+		err = &EndError{j}
+	}
+	return j, err
 }
 
 // createAndWait records a job that this call waits for, and does that.
-func (s *server) createAndWait(ctx context.Context, draft job.NewJob) (job.Job, error) {
+func (s *Service) createAndWait(ctx context.Context, draft job.NewJob) (job.Job, error) {
 	told, forget := s.cfg.Hub.wait(draft.Job.ID)
 	defer forget()
 	submitted, err := s.submitForCaller(ctx, draft)
@@ -156,26 +178,25 @@ func (s *server) createAndWait(ctx context.Context, draft job.NewJob) (job.Job, 
 	}
 	j, err := s.awaitEnd(ctx, submitted, told)
 	if err != nil {
-		return job.Job{}, &jobError{submitted.ID, err}
+		return job.Job{}, &JobError{submitted.ID, err}
 	}
 	return j, nil
 }
 
 // submitForCaller submits a job for somebody who waits for it.
-func (s *server) submitForCaller(ctx context.Context, draft job.NewJob) (job.Job, error) {
+func (s *Service) submitForCaller(ctx context.Context, draft job.NewJob) (job.Job, error) {
 	created := s.submit(ctx, []job.NewJob{draft})[0]
-	callOf(ctx).submitted(draft.Job, created)
 	if errors.Is(created.Err, job.ErrUnavailable) {
 		// It may have been recorded all the same, and the caller is told to try again.
 		s.cancelLater(ctx, draft.Job)
-		return job.Job{}, &jobError{draft.Job.ID, created.Err}
+		return job.Job{}, &JobError{draft.Job.ID, created.Err}
 	}
 	return created.Job, created.Err
 }
 
 // awaitEnd returns a synchronous job once it has ended: as it was submitted, with its
 // result, if the message brought that, else as its record is.
-func (s *server) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *job.Result) (job.Job, error) {
+func (s *Service) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *job.Result) (job.Job, error) {
 	id := submitted.ID
 	overall, cancel := context.WithTimeout(ctx, s.cfg.SyncQueueWait+submitted.Timeout+settleTime)
 	defer cancel()
@@ -218,7 +239,7 @@ func (s *server) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *j
 
 // abandon gives up on a job that no runner has taken. A job that runs, or has
 // ended, meanwhile is left alone.
-func (s *server) abandon(ctx context.Context, j job.Job) error {
+func (s *Service) abandon(ctx context.Context, j job.Job) error {
 	state, err := s.cfg.Records.Abandon(ctx, j.ID, job.Failure{
 		Code: job.FailQueueTimeout, Message: fmt.Sprintf("no runner took the job within %s", s.cfg.SyncQueueWait),
 	})
@@ -233,15 +254,15 @@ func (s *server) abandon(ctx context.Context, j job.Job) error {
 	}
 	s.removeTask(ctx, j)
 	if j.InSession {
-		return errSessionBusy
+		return ErrSessionBusy
 	}
-	return errNoRunner
+	return ErrNoRunner
 }
 
 // cancelLater ends a job whose synchronous caller is not there any more, without
 // keeping the request for it. It tries until Redis answers, for cleanUpTime; the
 // app waits for it before it stops.
-func (s *server) cancelLater(ctx context.Context, j job.Job) {
+func (s *Service) cancelLater(ctx context.Context, j job.Job) {
 	s.cfg.Background.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 		defer cancel()
@@ -266,7 +287,7 @@ func (s *server) cancelLater(ctx context.Context, j job.Job) {
 
 // removeTask takes a cancelled job's task off its queue. A task that stays is
 // dropped by the runner that takes it.
-func (s *server) removeTask(ctx context.Context, j job.Job) {
+func (s *Service) removeTask(ctx context.Context, j job.Job) {
 	if j.InSession {
 		return // it has none
 	}
@@ -275,14 +296,15 @@ func (s *server) removeTask(ctx context.Context, j job.Job) {
 	}
 }
 
-// waitFor returns a job once it has ended or after d, whichever comes first.
-func (s *server) waitFor(ctx context.Context, id string, d time.Duration) (job.Job, error) {
-	if d == 0 {
-		return s.visible(ctx, id, s.cfg.Lookup.Get)
+// Job returns a job of the caller. If wait is not 0, it does so once the job has ended or after
+// that time, whichever comes first.
+func (s *Service) Job(ctx context.Context, c Caller, id string, wait time.Duration) (job.Job, error) {
+	if wait == 0 {
+		return s.visible(ctx, c, id, s.cfg.Lookup.Get)
 	}
-	end, p := s.cfg.Hub.beginPoll(shortCaller(ctx), s.cfg.MaxSyncWaits)
-	if p != nil {
-		return job.Job{}, p
+	end, err := s.cfg.Hub.beginPoll(c.ID(), s.cfg.MaxSyncWaits)
+	if err != nil {
+		return job.Job{}, err
 	}
 	defer end()
 	told, forget := s.cfg.Hub.wait(id)
@@ -290,12 +312,12 @@ func (s *server) waitFor(ctx context.Context, id string, d time.Duration) (job.J
 	if err := s.cfg.Lookup.Watch(ctx, id, s.cfg.Hub.Subscriber); err != nil {
 		return job.Job{}, err
 	}
-	over := time.NewTimer(d)
+	over := time.NewTimer(wait)
 	defer over.Stop()
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	for last := false; ; {
-		j, err := s.visible(ctx, id, s.cfg.Lookup.Get)
+		j, err := s.visible(ctx, c, id, s.cfg.Lookup.Get)
 		if err != nil || j.State.Terminal() || last {
 			return j, err
 		}
@@ -313,17 +335,27 @@ func (s *server) waitFor(ctx context.Context, id string, d time.Duration) (job.J
 	}
 }
 
-// fingerprint identifies the content of a request for idempotency.
-func fingerprint(body any, uploads []job.FileRequest) (string, error) {
-	b, err := json.Marshal(body)
-	if err == nil && len(uploads) > 0 {
-		var files []byte
-		files, err = json.Marshal(uploads)
-		b = append(b, files...)
+// Jobs lists the jobs that the caller may see, newest first. The filter's viewer is the caller.
+func (s *Service) Jobs(ctx context.Context, c Caller, f job.Filter) (jobs []job.Job, next string, err error) {
+	f.Viewer = c.viewer()
+	return s.cfg.Lookup.List(ctx, f)
+}
+
+// Cancel ends a job of the caller. ended tells whether it has ended, because it waited; else
+// its end is under way.
+func (s *Service) Cancel(ctx context.Context, c Caller, id string) (j job.Job, ended bool, err error) {
+	if _, err := s.visible(ctx, c, id, s.cfg.Lookup.Summary); err != nil {
+		return job.Job{}, false, err
 	}
+	state, err := s.cfg.Records.Cancel(ctx, id)
 	if err != nil {
-		return "", fmt.Errorf("fingerprint request: %w", err)
+		return job.Job{}, false, err
 	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]), nil
+	if j, err = s.cfg.Lookup.Get(ctx, id); err != nil {
+		return job.Job{}, false, err
+	}
+	if state == job.Cancelled {
+		s.removeTask(ctx, j)
+	}
+	return j, state == job.Cancelled, nil
 }

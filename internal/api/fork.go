@@ -2,14 +2,11 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
-	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // ForkBody is the request of copies of a session.
@@ -44,7 +41,7 @@ type rollbackInput struct {
 	Body *RollbackBody
 }
 
-func (s *server) registerBranches(tags []string) {
+func (s *server) registerForks(tags []string) {
 	register(s, huma.Operation{
 		OperationID: "forkSession", Method: http.MethodPost, Path: "/v1/sessions/{id}/fork", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary: "Make copies of a session, which go on apart",
@@ -71,53 +68,31 @@ func (s *server) forkSession(ctx context.Context, in *forkInput) (*forkOutput, e
 	if in.Body != nil && in.Body.Count != nil {
 		count = *in.Body.Count
 	}
-	ids := make([]string, count)
-	for i := range ids {
-		id, err := uuid.NewV7()
-		if err != nil {
-			return nil, fmt.Errorf("make session id: %w", err)
-		}
-		ids[i] = id.String()
-	}
-	if _, err := s.operate(ctx, in.ID, job.OpFork, job.ForkArgs{Sessions: ids}); err != nil {
+	forks, err := s.cfg.Service.Fork(ctx, service.CallerOf(ctx), in.ID, count)
+	if err != nil {
 		return nil, err
 	}
 	out := new(forkOutput)
-	for _, id := range ids {
-		se, err := s.cfg.Sessions.Session(ctx, id, viewerOf(ctx))
-		if err != nil {
-			return nil, err
-		}
+	for _, se := range forks {
 		out.Body.Sessions = append(out.Body.Sessions, sessionView(se))
 	}
 	return out, nil
 }
 
 func (s *server) checkpointSession(ctx context.Context, in *sessionInput) (*checkpointOutput, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("make checkpoint id: %w", err)
-	}
-	data, err := s.operate(ctx, in.ID, job.OpCheckpoint, job.CheckpointArgs{Checkpoint: id.String()})
+	id, err := s.cfg.Service.Checkpoint(ctx, service.CallerOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
-	var made job.CheckpointArgs
-	if err := json.Unmarshal(data, &made); err != nil {
-		return nil, fmt.Errorf("decode checkpoint: %w", err)
-	}
 	out := new(checkpointOutput)
-	out.Body.CheckpointID = made.Checkpoint
+	out.Body.CheckpointID = id
 	return out, nil
 }
 
 func (s *server) rollbackSession(ctx context.Context, in *rollbackInput) (*sessionOutput, error) {
-	var args job.CheckpointArgs
-	if in.Body != nil && in.Body.CheckpointID != nil {
-		args.Checkpoint = *in.Body.CheckpointID
+	checkpoint := ""
+	if in.Body != nil {
+		checkpoint = value(in.Body.CheckpointID)
 	}
-	if _, err := s.operate(ctx, in.ID, job.OpRollback, args); err != nil {
-		return nil, err
-	}
-	return s.getSession(ctx, &sessionInput{ID: in.ID})
+	return sessionAnswer(s.cfg.Service.Rollback(ctx, service.CallerOf(ctx), in.ID, checkpoint))
 }

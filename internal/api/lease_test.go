@@ -9,12 +9,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
-// TestAttendance: the lease is renewed while callers wait, and only then.
-func TestAttendance(t *testing.T) {
+// TestCallLease: the lease is renewed while callers wait, and only then.
+func TestCallLease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -26,7 +26,7 @@ func TestAttendance(t *testing.T) {
 		}
 		cfg := config(&fakeStore{get: end})
 		var renewed atomic.Int64
-		a := api.NewAttendance(cfg.Hub, func(_ context.Context, waiter string) error {
+		a := service.NewCallLease(cfg.Hub, func(_ context.Context, waiter string) error {
 			if waiter != cfg.Hub.Subscriber {
 				t.Errorf("renewed for %q", waiter)
 			}

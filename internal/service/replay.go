@@ -1,7 +1,6 @@
-package api
+package service
 
 import (
-	"net/http"
 	"unicode/utf8"
 
 	"github.com/kaa-run/kaa/internal/job"
@@ -38,16 +37,6 @@ func gapEvent(before job.EventID, bytes uint64) job.Event {
 	e := job.NewEvent(job.EventGap, job.GapData{Type: job.EventGap, Bytes: bytes})
 	e.ID = before
 	return e
-}
-
-// brokenEvent is the last of a stream that ends before its job.
-func brokenEvent(p *Problem) job.Event {
-	return job.NewEvent(job.EventError, struct {
-		Type      job.EventType `json:"type"`
-		Code      string        `json:"code"`
-		Detail    string        `json:"detail"`
-		Resumable bool          `json:"resumable"`
-	}{job.EventError, p.Code, p.Detail, p.Status != http.StatusNotFound && p.Status != http.StatusGone})
 }
 
 // textBytes is the most output in one event that is made of a record.

@@ -1,0 +1,89 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Caller identifies who makes a request. The zero Caller is an anonymous one.
+type Caller struct {
+	// Key is the digest of its API key in hex. It identifies the key without being it.
+	Key string
+	// All: it may see what belongs to other callers.
+	All bool
+}
+
+// idLength is the length at which a caller's key is kept with every job.
+const idLength = 16
+
+// ID names the caller in records, shares and logs.
+func (c Caller) ID() string { return c.Key[:min(len(c.Key), idLength)] }
+
+// viewer is the caller for what it may see.
+func (c Caller) viewer() job.Viewer { return job.Viewer{Caller: c.ID(), All: c.All} }
+
+// owner is the caller for what only the owner may do.
+func (c Caller) owner() job.Viewer { return job.Viewer{Caller: c.ID()} }
+
+// Call is what becomes known of one request while it is handled, for the access log. The
+// middleware in front of the dialects makes it; only the goroutine that handles the request
+// writes to it.
+type Call struct {
+	Caller Caller
+	// Route is the pattern of the path; empty if no route matched.
+	Route string
+	// Problem is the code of the error that the request was answered with.
+	Problem          string
+	JobID, SessionID string
+	// Recorded gives back what the request holds of memory. It is called when what the request
+	// asks for is recorded: callers may wait for an hour from there on. Nil for nothing.
+	Recorded func()
+}
+
+type callKey struct{}
+
+// WithCall returns a context that carries c.
+func WithCall(ctx context.Context, c *Call) context.Context {
+	return context.WithValue(ctx, callKey{}, c)
+}
+
+// CallOf returns the call that a context belongs to; one that is not logged if there is none.
+func CallOf(ctx context.Context) *Call {
+	if c, ok := ctx.Value(callKey{}).(*Call); ok {
+		return c
+	}
+	return new(Call)
+}
+
+// CallerOf returns the caller of the call that a context belongs to.
+func CallerOf(ctx context.Context) Caller { return CallOf(ctx).Caller }
+
+// recorded notes what a request asked for and what that became.
+func (c *Call) recorded(drafts []job.NewJob, created []job.Created) {
+	if len(drafts) == 1 {
+		if asked := drafts[0].Job; asked.InSession {
+			c.SessionID = asked.SessionID
+		}
+		if created[0].Err == nil {
+			c.JobID = created[0].Job.ID
+		}
+	}
+	if c.Recorded != nil {
+		c.Recorded()
+	}
+}
+
+// visible looks a job up for the caller. A job that the caller may not see is answered as one
+// that never was. Every method that takes the id of a job begins with it.
+func (s *Service) visible(ctx context.Context, c Caller, id string, look func(context.Context, string) (job.Job, error)) (job.Job, error) {
+	j, err := look(ctx, id)
+	gone := (*job.PrivateGoneError)(nil)
+	switch {
+	case errors.As(err, &gone) && !c.viewer().Owns(gone.Owner), err == nil && !c.viewer().Sees(j):
+		return job.Job{}, fmt.Errorf("look for job: %w", job.ErrNotFound)
+	}
+	return j, err
+}

@@ -1,0 +1,102 @@
+package service
+
+import (
+	"context"
+	"io"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Records is what accepting and ending jobs needs of the store.
+type Records interface {
+	CreateAll(ctx context.Context, jobs []job.NewJob) []job.Created
+	Enqueued(ctx context.Context, tasks ...job.DueTask) error
+	// Cancel ends a waiting job and asks for the end of a running one.
+	Cancel(ctx context.Context, id string) (job.State, error)
+	// Abandon cancels a job only if it still waits.
+	Abandon(ctx context.Context, id string, f job.Failure) (job.State, error)
+}
+
+// Lookup is what reading jobs needs of the store.
+type Lookup interface {
+	Get(ctx context.Context, id string) (job.Job, error)
+	// Summary is Get without the result.
+	Summary(ctx context.Context, id string) (job.Job, error)
+	// Watch asks for subscriber to be told of the job's end, unless that has come.
+	Watch(ctx context.Context, id, subscriber string) error
+	List(ctx context.Context, f job.Filter) (jobs []job.Job, next string, err error)
+}
+
+// Queue is where tasks go.
+type Queue interface {
+	Enqueue(ctx context.Context, t job.DueTask) error
+	// Remove takes a task off its queue if it still waits there.
+	Remove(ctx context.Context, t job.DueTask) error
+}
+
+// Fleet is what showing queues and runners needs of the store.
+type Fleet interface {
+	Queues(ctx context.Context, names []string) ([]job.QueueStats, error)
+	Runners(ctx context.Context) ([]job.Runner, error)
+	// Ready reports whether Redis takes what is written.
+	Ready(ctx context.Context) error
+}
+
+// Sessions is what opening and ending sessions needs of the store. A caller sees its own
+// sessions only, unless it may see all.
+type Sessions interface {
+	OpenSession(ctx context.Context, n job.NewSession) (job.Session, error)
+	Session(ctx context.Context, id string, v job.Viewer) (job.Session, error)
+	ListSessions(ctx context.Context, v job.Viewer, cursor string, limit int) (sessions []job.Session, next string, err error)
+	CloseSession(ctx context.Context, id string, v job.Viewer, end job.SessionEnd) error
+	// InterruptSession returns the job that is interrupted; empty if nothing is executed.
+	InterruptSession(ctx context.Context, id, caller string) (string, error)
+}
+
+// Observers is what showing all that a session executes needs of the store.
+type Observers interface {
+	// ObserveSession returns what a caller's session was given to execute since the
+	// observation before; with a zero one, what it executes or has waiting now. To be
+	// called every minute at least.
+	ObserveSession(ctx context.Context, id, caller string, before job.Observation) (job.Observation, error)
+	// GiveInput answers what an execution of a caller's session asks for. job.ErrNoInput: it
+	// does not ask for that, or another client has answered.
+	GiveInput(ctx context.Context, session, caller string, a job.Answer) error
+}
+
+// Events is what following jobs needs of the store.
+type Events interface {
+	// Follow has the events of a job written from now on, unless it has ended, and
+	// returns its state.
+	Follow(ctx context.Context, id string) (job.State, error)
+	// Events returns the events after an id, oldest first and most at a time. The one
+	// of the end has no data.
+	Events(ctx context.Context, id string, after job.EventID, most int) ([]job.Event, error)
+}
+
+// Bell tells when to look for events.
+type Bell interface {
+	// Listen calls wake, which does not block, when there may be new events of a job,
+	// until forget is called.
+	Listen(jobID string, wake func()) (forget func())
+	// ListenSession does the same for what is accepted for a session, and its end.
+	ListenSession(id string, wake func()) (forget func())
+}
+
+// Files is what the files of jobs need of the store.
+type Files interface {
+	// DropFile takes a file of so many bytes out of what a job's result lists.
+	DropFile(ctx context.Context, id, key string, bytes int64) error
+	// RoomForInputs says what the files of a job that is not recorded yet take, all of them
+	// together, before they are stored. It fails with a job.FilesFullError if there is no room.
+	RoomForInputs(ctx context.Context, id, caller string, bytes int64) error
+	// ForgetBlobs says that all files of jobs are deleted.
+	ForgetBlobs(ctx context.Context, ids ...string) error
+}
+
+// Blobs is where the contents of files are.
+type Blobs interface {
+	Put(ctx context.Context, key string, content io.Reader) (int64, error)
+	Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
+	Delete(ctx context.Context, keys ...string) error
+}

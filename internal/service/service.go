@@ -1,0 +1,82 @@
+// Package service is what callers can have done, whichever protocol they speak: submit,
+// execute, watch, follow, cancel and list jobs; open sessions and operate on them; put, read
+// and remove files. A dialect translates its protocol onto these methods.
+//
+// Every method that concerns something of a caller takes the Caller as an argument. Errors are
+// those of package job and of errors.go; each dialect words them in one table. The package
+// knows neither HTTP nor Redis: what it needs of the store, the queue and the blobs it declares
+// as interfaces in ports.go.
+package service
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Config are the parts and bounds of a Service.
+type Config struct {
+	Records   Records
+	Lookup    Lookup
+	Fleet     Fleet
+	Sessions  Sessions
+	Queue     Queue
+	Events    Events
+	Bell      Bell
+	Observers Observers
+	Files     Files
+	Blobs     Blobs
+	Hub       *Hub
+	// Submitted is told of each job that was recorded, with its queue.
+	Submitted func(queue string)
+	Log       *slog.Logger
+
+	Limits job.Limits
+	// Shared: there are several callers, who share what there is.
+	Shared        bool
+	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
+	MaxSyncWaits  int           // synchronous calls, and long polls, that may wait at once; 0 is no limit
+	BodyMemory    int64         // bytes of request bodies that may be held at once; 0 is no limit
+	// Answers is for what is held of large results; nil is no limit.
+	Answers *job.Memory
+	// Allow counts a request of a caller and says whether it may pass; nil lets all.
+	Allow func(ctx context.Context, caller string) (job.Rate, error)
+	// Background counts what requests leave to be done. The app waits for it before it
+	// closes Redis.
+	Background *sync.WaitGroup
+	// Draining is closed when the process is about to stop: long polls and streams end.
+	Draining <-chan struct{}
+}
+
+// Service is safe for concurrent use. It owns no goroutine that outlives Config.Background.
+type Service struct {
+	cfg      Config
+	runtimes *runtimeNames
+	fetches  chan struct{} // has room for followers that read at once
+}
+
+// New returns the service of a process.
+func New(cfg Config) *Service {
+	cfg.Hub.share(cfg.Shared)
+	return &Service{cfg: cfg, runtimes: newRuntimeNames(cfg.Fleet), fetches: make(chan struct{}, fetchesAtOnce)}
+}
+
+// Shared reports whether there are several callers.
+func (s *Service) Shared() bool { return s.cfg.Shared }
+
+// Limits are the bounds of requests.
+func (s *Service) Limits() job.Limits { return s.cfg.Limits }
+
+// Draining is closed when the process is about to stop.
+func (s *Service) Draining() <-chan struct{} { return s.cfg.Draining }
+
+// Allow counts a request of a caller against its rate.
+func (s *Service) Allow(ctx context.Context, c Caller) (job.Rate, error) {
+	if s.cfg.Allow == nil {
+		return job.Rate{Allowed: true}, nil
+	}
+	return s.cfg.Allow(ctx, c.ID())
+}

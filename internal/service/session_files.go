@@ -1,0 +1,170 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// The files of a session are its live working directory, which is with its runner. So
+// whatever is done with them is an operation, in the order of the session's executions.
+
+// SessionFiles lists files of a session, after a path and at most so many.
+func (s *Service) SessionFiles(ctx context.Context, c Caller, session string, page job.SessionFilesPage) (job.SessionFiles, error) {
+	j, err := s.operation(ctx, c, session, job.Spec{Op: job.OpListFiles}, page)
+	if err != nil {
+		return job.SessionFiles{}, err
+	}
+	return sessionFiles(j)
+}
+
+// sessionFiles reads what a runner answers about files.
+func sessionFiles(j job.Job) (job.SessionFiles, error) {
+	var answer job.SessionFiles
+	if err := json.Unmarshal(j.Data, &answer); err != nil {
+		return answer, fmt.Errorf("decode the files of a session: %w", err)
+	}
+	return answer, nil
+}
+
+// OpenSessionFile opens a copy of a file of a session. The content is to be closed, which
+// deletes the copy.
+func (s *Service) OpenSessionFile(ctx context.Context, c Caller, session, path string) (job.SessionFile, io.ReadSeekCloser, error) {
+	j, err := s.operation(ctx, c, session, job.Spec{Op: job.OpReadFile}, job.SessionPath{Path: []byte(path)})
+	if err != nil {
+		return job.SessionFile{}, nil, err
+	}
+	var f job.SessionFile
+	if err := json.Unmarshal(j.Data, &f); err != nil {
+		return f, nil, fmt.Errorf("decode a file of a session: %w", err)
+	}
+	f.Key = job.OutputKey(j.ID, j.Attempt, f.Raw())
+	content, err := s.cfg.Blobs.Open(ctx, f.Key)
+	if err != nil {
+		s.dropBlobs(ctx, j.ID, f.Key)
+		return f, nil, fileError(err)
+	}
+	return f, &dropped{content, func() { s.dropBlobs(ctx, j.ID, f.Key) }}, nil
+}
+
+// dropped is a content that goes when it has been read.
+type dropped struct {
+	io.ReadSeekCloser
+	drop func()
+}
+
+func (d *dropped) Close() error {
+	defer d.drop()
+	return d.ReadSeekCloser.Close()
+}
+
+// PutSessionFile stores what r has as it comes, and then has the session's runner fetch it: no
+// process holds it in memory. A ReadError tells that r has failed.
+func (s *Service) PutSessionFile(ctx context.Context, c Caller, session, path string, r io.Reader) (job.SessionFile, error) {
+	if err := s.cfg.Limits.AcceptPath(path); err != nil {
+		return job.SessionFile{}, err
+	}
+	// What is for no session need not come.
+	if err := s.checkLive(ctx, c, session); err != nil {
+		return job.SessionFile{}, err
+	}
+	id, err := newID("job")
+	if err != nil {
+		return job.SessionFile{}, err
+	}
+	body := &failing{r: r}
+	key := job.InputKey(id, 0)
+	counted := &roomy{r: body, room: func(size int64) error {
+		return s.cfg.Files.RoomForInputs(ctx, id, c.ID(), job.Footprint(size))
+	}}
+	size, err := s.cfg.Blobs.Put(ctx, key, counted)
+	if err == nil {
+		err = counted.end()
+	}
+	if err != nil || counted.err != nil {
+		s.dropBlobs(ctx, id, key)
+	}
+	switch {
+	case counted.err != nil:
+		return job.SessionFile{}, counted.err
+	case body.err != nil && ctx.Err() == nil:
+		return job.SessionFile{}, &ReadError{body.err}
+	case err != nil:
+		return job.SessionFile{}, fileError(err)
+	}
+	files, err := s.putInSession(ctx, c, session, id, []job.Input{{Path: path, Size: size, Stored: true}})
+	if err != nil {
+		return job.SessionFile{}, err
+	}
+	return files[0], nil
+}
+
+// checkLive refuses what is for a session that is not there, or has ended.
+func (s *Service) checkLive(ctx context.Context, c Caller, id string) error {
+	if err := checkSession(id); err != nil {
+		return err
+	}
+	se, err := s.cfg.Sessions.Session(ctx, id, c.owner())
+	if err == nil && se.State == job.SessionEnded {
+		err = &job.SessionEndedError{ID: id, SessionEnd: job.SessionEnd{Reason: se.Reason, Message: se.Message}}
+	}
+	return err
+}
+
+// ReadError: what a caller sends could not be read to its end.
+type ReadError struct{ Err error }
+
+func (e *ReadError) Error() string { return "read what the caller sends: " + e.Err.Error() }
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// failing remembers why reading has failed: it is a mistake of the caller and not of those who
+// read.
+type failing struct {
+	r   io.Reader
+	err error
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.err = err
+	}
+	return n, err
+}
+
+// PutSessionFiles puts files into a session, in their order; if one cannot be put there, those
+// before it are there.
+func (s *Service) PutSessionFiles(ctx context.Context, c Caller, session string, files []job.FileRequest) ([]job.SessionFile, error) {
+	inputs, err := s.cfg.Limits.AcceptFiles(files)
+	if err != nil {
+		return nil, err
+	}
+	id, err := newID("job")
+	if err != nil {
+		return nil, err
+	}
+	return s.putInSession(ctx, c, session, id, inputs)
+}
+
+// putInSession has files put into a session, with the job of that id.
+func (s *Service) putInSession(ctx context.Context, c Caller, session, id string, files []job.Input) ([]job.SessionFile, error) {
+	j, err := s.operationAs(ctx, c, session, id, job.Spec{Op: job.OpPutFiles, Files: files}, nil)
+	if err != nil {
+		return nil, err
+	}
+	found, err := sessionFiles(j)
+	if err == nil && len(found.Files) != len(files) {
+		err = io.ErrUnexpectedEOF
+	}
+	return found.Files, err
+}
+
+// RemoveSessionFile deletes a file of a session, or an empty directory.
+func (s *Service) RemoveSessionFile(ctx context.Context, c Caller, session, path string) error {
+	_, err := s.operation(ctx, c, session, job.Spec{Op: job.OpRemoveFile}, job.SessionPath{Path: []byte(path)})
+	return err
+}

@@ -1,0 +1,208 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// uuidLength is the length of an id. uuid.Validate allows other forms, too.
+const uuidLength = 36
+
+// IsID reports whether a text has the form of an id.
+func IsID(text string) bool { return len(text) == uuidLength && uuid.Validate(text) == nil }
+
+// checkSession refuses what cannot be the id of a session before it becomes a part of a key.
+func checkSession(id string) error {
+	if !IsID(id) {
+		return fmt.Errorf("look for session: %w", job.ErrNoSession)
+	}
+	return nil
+}
+
+// OpenSession opens a session of the caller.
+func (s *Service) OpenSession(ctx context.Context, c Caller, r job.SessionRequest) (job.Session, error) {
+	limits := s.cfg.Limits
+	runners, err := s.cfg.Fleet.Runners(ctx)
+	if err != nil {
+		return job.Session{}, err
+	}
+	for _, rt := range job.Runtimes(runners) {
+		limits.Runtimes = append(limits.Runtimes, rt.Name)
+	}
+	se, spec, err := limits.AcceptSession(r)
+	if err != nil {
+		return job.Session{}, err
+	}
+	if se.ID, err = newID("session"); err != nil {
+		return job.Session{}, err
+	}
+	return s.cfg.Sessions.OpenSession(ctx, job.NewSession{
+		Session: se, Spec: spec, Caller: c.ID(), Shares: s.cfg.Shared, Candidates: job.Candidates(runners, se.Runtime),
+	})
+}
+
+// Session returns a session that the caller may see, for some time also after its end.
+func (s *Service) Session(ctx context.Context, c Caller, id string) (job.Session, error) {
+	if err := checkSession(id); err != nil {
+		return job.Session{}, err
+	}
+	return s.cfg.Sessions.Session(ctx, id, c.viewer())
+}
+
+// Sessions lists the live sessions that the caller may see, newest first.
+func (s *Service) Sessions(ctx context.Context, c Caller, cursor string, limit int) (sessions []job.Session, next string, err error) {
+	return s.cfg.Sessions.ListSessions(ctx, c.viewer(), cursor, limit)
+}
+
+// CloseSession ends a session with all that it executes, and returns it as it is then.
+func (s *Service) CloseSession(ctx context.Context, c Caller, id string) (job.Session, error) {
+	if err := checkSession(id); err != nil {
+		return job.Session{}, err
+	}
+	end := job.SessionEnd{Reason: job.EndDeleted, Message: "its owner deleted it"}
+	if c.All {
+		end.Message = "it was deleted with an admin key"
+	}
+	if err := s.cfg.Sessions.CloseSession(ctx, id, c.viewer(), end); err != nil {
+		return job.Session{}, err
+	}
+	return s.Session(ctx, c, id)
+}
+
+// Interrupt ends what a session executes and returns that job; empty if it executes nothing.
+func (s *Service) Interrupt(ctx context.Context, c Caller, session string) (string, error) {
+	if err := checkSession(session); err != nil {
+		return "", err
+	}
+	return s.cfg.Sessions.InterruptSession(ctx, session, c.ID())
+}
+
+// Restart gives a session a fresh interpreter, in the order of its executions.
+func (s *Service) Restart(ctx context.Context, c Caller, session string) (job.Session, error) {
+	if _, err := s.operate(ctx, c, session, job.OpRestart, nil); err != nil {
+		return job.Session{}, err
+	}
+	return s.Session(ctx, c, session)
+}
+
+// Fork makes count copies of a session, in the order of its executions.
+func (s *Service) Fork(ctx context.Context, c Caller, session string, count int) ([]job.Session, error) {
+	ids := make([]string, count)
+	for i := range ids {
+		var err error
+		if ids[i], err = newID("session"); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := s.operate(ctx, c, session, job.OpFork, job.ForkArgs{Sessions: ids}); err != nil {
+		return nil, err
+	}
+	forks := make([]job.Session, count)
+	for i, id := range ids {
+		var err error
+		if forks[i], err = s.Session(ctx, c, id); err != nil {
+			return nil, err
+		}
+	}
+	return forks, nil
+}
+
+// Checkpoint keeps what a session is, in the order of its executions, and returns the
+// checkpoint's id.
+func (s *Service) Checkpoint(ctx context.Context, c Caller, session string) (string, error) {
+	id, err := newID("checkpoint")
+	if err != nil {
+		return "", err
+	}
+	data, err := s.operate(ctx, c, session, job.OpCheckpoint, job.CheckpointArgs{Checkpoint: id})
+	if err != nil {
+		return "", err
+	}
+	var made job.CheckpointArgs
+	if err := json.Unmarshal(data, &made); err != nil {
+		return "", fmt.Errorf("decode checkpoint: %w", err)
+	}
+	return made.Checkpoint, nil
+}
+
+// Rollback makes a session what it was at a checkpoint; empty names the newest.
+func (s *Service) Rollback(ctx context.Context, c Caller, session, checkpoint string) (job.Session, error) {
+	if _, err := s.operate(ctx, c, session, job.OpRollback, job.CheckpointArgs{Checkpoint: checkpoint}); err != nil {
+		return job.Session{}, err
+	}
+	return s.Session(ctx, c, session)
+}
+
+// operate has something done to a session, and returns what the runner answers.
+func (s *Service) operate(ctx context.Context, c Caller, session, op string, args any) (json.RawMessage, error) {
+	j, err := s.operation(ctx, c, session, job.Spec{Op: op}, args)
+	return j.Data, err
+}
+
+const (
+	// opTimeout bounds an operation, which may also have to wait for what the session
+	// executes.
+	opTimeout = 30 * time.Second
+	// slowestMove is how many bytes a second of the files that are put into a session are moved
+	// to its runner at least.
+	slowestMove = 4 << 20
+	// opKept is how long the record of an operation stays, and readKept how long that of a file
+	// that is read, with the blob: longer than a download takes.
+	opKept   = time.Minute
+	readKept = 15 * time.Minute
+)
+
+// operation is operate with all that the runner is to be told, files included; it returns the
+// job.
+func (s *Service) operation(ctx context.Context, c Caller, session string, spec job.Spec, args any) (job.Job, error) {
+	id, err := newID("job")
+	if err != nil {
+		return job.Job{}, err
+	}
+	return s.operationAs(ctx, c, session, id, spec, args)
+}
+
+// operationAs is operation with the id that the job gets.
+func (s *Service) operationAs(ctx context.Context, c Caller, session, id string, spec job.Spec, args any) (job.Job, error) {
+	if err := checkSession(session); err != nil {
+		return job.Job{}, err
+	}
+	end, err := s.cfg.Hub.beginCall(c.ID(), s.cfg.MaxSyncWaits)
+	if err != nil {
+		return job.Job{}, err
+	}
+	defer end()
+	if spec.Args, err = json.Marshal(args); err != nil {
+		return job.Job{}, fmt.Errorf("encode the arguments of %s: %w", spec.Op, err)
+	}
+	spec.Timeout = opTimeout
+	for _, f := range spec.Files {
+		spec.Timeout += time.Duration(f.Size) * (time.Second / slowestMove)
+	}
+	now := time.Now()
+	draft := job.NewJob{
+		Job: job.Job{
+			ID: id, State: job.Queued, Queue: job.OperationQueue, MaxAttempts: 1, CreatedAt: now, QueuedAt: now,
+			SessionID: session, InSession: true, Timeout: spec.Timeout, ResultTTL: opKept,
+		},
+		Spec: spec, Caller: c.ID(), Subscriber: s.cfg.Hub.Subscriber,
+	}
+	if spec.Op == job.OpReadFile {
+		draft.Job.ResultTTL = readKept
+	}
+	j, err := s.createAndWait(ctx, draft)
+	s.dropInputs(ctx, draft)
+	if err != nil {
+		return job.Job{}, err
+	}
+	if j.State != job.Completed {
+		return job.Job{}, &EndError{j}
+	}
+	return j, nil
+}
