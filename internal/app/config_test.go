@@ -2,9 +2,6 @@ package app_test
 
 import (
 	"fmt"
-	"os"
-	"reflect"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -113,46 +110,6 @@ func TestSecretsAreHidden(t *testing.T) {
 	}
 	if text := fmt.Sprintf("%v %+v %s", cfg, cfg, cfg.APIKeys); strings.Contains(text, "hunter2") {
 		t.Errorf("shown: %s", text)
-	}
-}
-
-// TestConfigurationIsDocumented compares the configuration with its page, and with what
-// docker-compose.yml passes on.
-func TestConfigurationIsDocumented(t *testing.T) {
-	t.Parallel()
-	page, err := os.ReadFile("../../docs/configuration.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	compose, err := os.ReadFile("../../docker-compose.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documented := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `(KAA_[A-Z_]+)` \\| ([^|]*) \\|").FindAllStringSubmatch(string(page), -1) {
-		documented[m[1]] = strings.Trim(strings.TrimSpace(m[2]), "`")
-	}
-	delete(documented, "KAA_URL")     // of `kaa run`
-	delete(documented, "KAA_API_KEY") // of `kaa run`
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[app.Config]()) {
-		name, ok := f.Tag.Lookup("env")
-		if !ok {
-			continue
-		}
-		byDefault, ok := documented[name]
-		if !ok {
-			t.Errorf("%s is not in docs/configuration.md", name)
-		}
-		if byDefault != f.Tag.Get("envDefault") {
-			t.Errorf("%s: docs/configuration.md says its default is %q, it is %q", name, byDefault, f.Tag.Get("envDefault"))
-		}
-		if name != "KAA_ALLOW_ANONYMOUS" && !strings.Contains(string(compose), "  "+name+":") {
-			t.Errorf("docker-compose.yml does not pass %s on", name)
-		}
-		delete(documented, name)
-	}
-	for name := range documented {
-		t.Errorf("docs/configuration.md describes %s, which does not exist", name)
 	}
 }
 
