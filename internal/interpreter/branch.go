@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/workdir"
 )
 
 // Fork makes copies of the session, which begin as what it is now and go on apart from it:
@@ -130,10 +131,10 @@ func (s *Session) knowFiles(ctx context.Context, origin *Session) error {
 		return nil
 	}
 	s.w.files.left = true
-	return s.inDirectory("look at files", func(t *tree) error {
-		files, _ := t.search(ctx)
+	return s.inDirectory("look at files", func(t *workdir.Tree) error {
+		files, _ := t.Search(ctx)
 		for _, f := range files {
-			s.w.files.known.put(f.path, f.stamp)
+			s.w.files.known.Put(f.Path, f.Stamp)
 		}
 		return nil
 	})

@@ -3,10 +3,9 @@ package interpreter
 import (
 	"io"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/workdir"
 )
 
 // The file systems of a sandbox are memory. What its code writes there is charged to its control
@@ -25,10 +24,12 @@ func (s *slot) limited(q job.Quota) job.Quota {
 
 // recount notes that files that were put there may be gone: no more can be left of them than
 // what is used. Of a family each has a file system of its own, so nothing is known.
-func (w *Worker) recount(t *tree) {
-	var st unix.Statfs_t
-	if w.kin() == nil && unix.Fstatfs(int(t.dir.Fd()), &st) == nil {
-		w.slot.put.Store(min(w.slot.put.Load(), int64(st.Blocks-st.Bfree)*st.Bsize)) //nolint:gosec // a size fits
+func (w *Worker) recount(t *workdir.Tree) {
+	if w.kin() != nil {
+		return
+	}
+	if used, err := t.Used(); err == nil {
+		w.slot.put.Store(min(w.slot.put.Load(), used))
 	}
 }
 
@@ -40,7 +41,7 @@ func (s *Session) inMemory() bool { return s.w.pool.cfg.Sandbox == sandbox.Stric
 func (s *Session) counts() bool { return s.w.slot.group != nil && s.inMemory() }
 
 // charge puts a file by write, which is given the content, and counts it.
-func (s *Session) charge(t *tree, name string, content io.Reader, write func(io.Reader) (stamp, error)) (stamp, error) {
+func (s *Session) charge(t *workdir.Tree, name string, content io.Reader, write func(io.Reader) (workdir.Stamp, error)) (workdir.Stamp, error) {
 	switch {
 	case !s.inMemory():
 		return write(content)
@@ -59,14 +60,14 @@ func (s *Session) charge(t *tree, name string, content io.Reader, write func(io.
 	s.w.recount(t) // it may have replaced another
 	if err := slot.group.Limit(slot.limited(s.quota)); err != nil {
 		slot.put.Add(counted.room - room)
-		_ = t.remove(name)
+		_ = t.Remove(name)
 		return stamp, noRoom()
 	}
 	return stamp, nil
 }
 
 // discharge gives the group back what files took that are gone.
-func (s *Session) discharge(t *tree) {
+func (s *Session) discharge(t *workdir.Tree) {
 	if s.counts() && s.w.slot.put.Load() > 0 {
 		s.w.recount(t)
 		_ = s.w.slot.group.Limit(s.w.slot.limited(s.quota)) // it is higher

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/workdir"
 )
 
 // family are the workers of one slot that has several: a session's worker, its copies, and
@@ -22,7 +24,7 @@ import (
 // them is closed.
 type family struct {
 	slot *slot
-	dirs dirs // of the first of them, where there is no mount namespace; those of copies are in it
+	dirs workdir.Dirs // of the first of them, where there is no mount namespace; those of copies are in it
 	// asking is held for a question to the slot, so that answers belong to it.
 	asking  sync.Mutex
 	answers chan message
@@ -75,7 +77,7 @@ func (w *Worker) beginFamily() (*family, error) {
 		slot: s, dirs: w.dirs, answers: make(chan message, 1), gone: make(chan struct{}),
 		members: map[int]*Worker{rootMember: w}, open: 1,
 	}
-	w.family, w.dirs, w.member = f, dirs{}, rootMember
+	w.family, w.dirs, w.member = f, workdir.Dirs{}, rootMember
 	s.worker, s.family = nil, f
 	s.mu.Unlock()
 	pid, err := f.adopt(rootMember)
@@ -162,8 +164,8 @@ func (f *family) over(end *workerEnd) {
 // came with.
 func (f *family) place(name string) string {
 	work, tmp := "/work", "/tmp"
-	if f.dirs.top != "" {
-		work, tmp = f.dirs.work, f.dirs.tmp
+	if f.dirs.Top != "" {
+		work, tmp = f.dirs.Work, f.dirs.Tmp
 	}
 	if name == "" {
 		return work
@@ -173,7 +175,7 @@ func (f *family) place(name string) string {
 
 // openWork opens the work directory of a member.
 func (f *family) openWork(w *Worker) (*os.File, error) {
-	if f.dirs.top == "" {
+	if f.dirs.Top == "" {
 		return f.slot.openWork(strings.TrimSpace("D "+w.dirName), lastResort)
 	}
 	fd, err := unix.Open(f.place(w.dirName), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -186,7 +188,7 @@ func (f *family) openWork(w *Worker) (*os.File, error) {
 // makeDir makes a work directory of a copy. Where there is no mount namespace the copy does
 // that itself, and it is removed with the family.
 func (f *family) makeDir(name string, size int64) error {
-	if name == "" || f.dirs.top != "" {
+	if name == "" || f.dirs.Top != "" {
 		return nil
 	}
 	if _, err := f.ask("N " + name + " " + strconv.FormatInt(size, 10)); err != nil {
@@ -214,7 +216,7 @@ func (s *slot) copyDirs() []string {
 
 // removeDir undoes makeDir. Nobody uses it any more.
 func (f *family) removeDir(name string) {
-	if name == "" || f.dirs.top != "" {
+	if name == "" || f.dirs.Top != "" {
 		return
 	}
 	if _, err := f.ask("U " + name); err != nil && !errors.Is(err, ErrClosed) {
@@ -271,20 +273,20 @@ func (f *family) leave(w *Worker) error {
 		f.removeDir(w.dirName)
 		return nil
 	}
-	if f.dirs.top != "" && !f.goneWithin(easyTime) {
+	if f.dirs.Top != "" && !f.goneWithin(easyTime) {
 		f.slot.group.KillOthers(f.slot.pid, obeyTime)
 	}
 	if !f.goneWithin(obeyTime) {
 		f.slot.kill()
 		<-f.gone
 	}
-	if f.dirs.top != "" {
+	if f.dirs.Top != "" {
 		if err := sweep(lastResort); err != nil {
 			f.log().Error("interpreter: sweep", slog.Any("err", err))
 			w.pool.wg.Go(w.pool.sweepOn)
 		}
 	}
-	err := f.dirs.remove()
+	err := f.dirs.Remove()
 	w.stock.giveBack(f.slot, f.end)
 	return err
 }

@@ -6,39 +6,38 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-// files is what a worker's side of its working directory is known of here. It is used
-// by one call at a time.
+// files is the runner's view of a worker's working directory. Not safe for concurrent use.
 type files struct {
-	tree   *tree // opened when it is needed
-	known  known // files that need not be collected
-	left   bool  // the code may have left some
+	tree   *workdir.Tree // opened when it is needed
+	known  workdir.Known // files that need not be collected
+	left   bool          // the code may have left some
 	script script
 }
 
 func (f *files) close() {
 	if f.tree != nil {
-		f.tree.close()
+		f.tree.Close()
 		f.tree = nil
 	}
 }
 
-// workDir is a slot's answer to a D.
-type workDir struct {
+// openedDir is a slot's answer to a D.
+type openedDir struct {
 	file *os.File
 	err  error
 }
 
 func (s *slot) answerDir(m message, file *os.File) {
-	answer := workDir{file: file}
+	answer := openedDir{file: file}
 	if file == nil {
 		answer.err = errors.New(m.Error)
 	}
@@ -68,7 +67,7 @@ func (s *slot) openWork(command string, limit time.Duration) (*os.File, error) {
 }
 
 // workTree returns the worker's directory.
-func (w *Worker) workTree() (*tree, error) {
+func (w *Worker) workTree() (*workdir.Tree, error) {
 	if w.files.tree != nil {
 		return w.files.tree, nil
 	}
@@ -80,10 +79,10 @@ func (w *Worker) workTree() (*tree, error) {
 	case w.pool.cfg.Sandbox == sandbox.Strict:
 		dir, err = w.slot.openWork("D", lastResort)
 	default:
-		dir, err = openDir(unix.AT_FDCWD, w.dirs.work)
+		dir, err = workdir.OpenDir(unix.AT_FDCWD, w.dirs.Work)
 	}
 	if err == nil {
-		w.files.tree, err = newTree(dir)
+		w.files.tree, err = workdir.New(dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the working directory: %w", err)
@@ -117,26 +116,20 @@ func (w *Worker) Put(path string, content io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("put file on %s: %w", w.id, err)
 	}
-	s, err := t.write(path, content)
+	s, err := t.Write(path, content)
 	if err != nil {
 		return fmt.Errorf("put file on %s: %w", w.id, err)
 	}
-	w.files.known.put(path, s)
+	w.files.known.Put(path, s)
 	w.files.script.put(path)
 	return nil
 }
 
-// Keep stores a file that is collected.
-type Keep = func(f job.Found, content io.Reader) error
-
-// keepers is how many files are stored at once: a store may be far away.
-const keepers = 8
-
 // Collect passes on each file that the code created or changed, after Execute and before
 // Close; what is beyond the limits is counted. keep is called by several goroutines. If
 // the code has touched nothing, as nearly always, nothing is done.
-func (w *Worker) Collect(ctx context.Context, most job.FileLimits, keep Keep) (job.FilesDropped, error) {
-	if !w.files.left || w.dirs.top != "" && isEmpty(w.dirs.work) {
+func (w *Worker) Collect(ctx context.Context, most job.FileLimits, keep workdir.Keep) (job.FilesDropped, error) {
+	if !w.files.left || w.dirs.Top != "" && workdir.IsEmpty(w.dirs.Work) {
 		return job.FilesDropped{}, nil
 	}
 	release, err := w.hold()
@@ -152,15 +145,17 @@ func (w *Worker) Collect(ctx context.Context, most job.FileLimits, keep Keep) (j
 	}
 	t, err := w.workTree()
 	if err == nil {
-		err = t.bury()
+		err = t.Abandoned()
 	}
 	if err != nil {
 		lost := job.FilesDropped{Incomplete: true, Reason: "the sandbox was lost with what was in it"}
 		return lost, fmt.Errorf("collect files of %s: %w", w.id, err)
 	}
-	c := &collection{tree: t, keep: keep, known: w.files.known, script: w.files.script}
-	c.collect(ctx, most)
-	return c.dropped, c.err
+	c := &workdir.Collection{
+		Tree: t, Keep: keep, Known: w.files.known,
+		Skip: func(f workdir.Found) bool { return w.files.script.left(t, f) },
+	}
+	return c.Collect(ctx, most)
 }
 
 // untilClose returns a context that also ends when the worker is to be closed.
@@ -174,115 +169,4 @@ func (w *Worker) untilClose(ctx context.Context) (context.Context, context.Cance
 		}
 	}()
 	return ctx, cancel
-}
-
-// isEmpty reports whether a directory is known to be empty.
-func isEmpty(path string) bool {
-	dir, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer dir.Close()
-	_, err = dir.Readdirnames(1)
-	return errors.Is(err, io.EOF)
-}
-
-// collect looks for files and stores those within the limits.
-func (c *collection) collect(ctx context.Context, most job.FileLimits) {
-	all, complete := c.tree.search(ctx)
-	if !complete {
-		c.dropped.Incomplete = true
-		c.dropped.Reason = "there was too much to look at all of it"
-	}
-	files := make(chan found)
-	var storing sync.WaitGroup
-	for range min(keepers, len(all)) {
-		storing.Go(func() {
-			for f := range files {
-				c.store(ctx, f)
-			}
-		})
-	}
-	for _, f := range all {
-		if c.known.has(c.tree, f) || c.script.left(c.tree, f) {
-			continue
-		}
-		switch {
-		case most.Files <= 0:
-			c.drop(f, "the limit of files that are kept is reached")
-		case f.stamp.size > most.Bytes:
-			c.drop(f, "the limit of bytes that are kept is reached")
-		case len(f.path) > maxPath:
-			c.drop(f, fmt.Sprintf("its path is longer than %d bytes", maxPath))
-		default:
-			most.Files--
-			most.Bytes -= f.stamp.size
-			files <- f
-		}
-	}
-	close(files)
-	storing.Wait()
-	c.found = all
-}
-
-// collection is the state of one.
-type collection struct {
-	tree   *tree
-	keep   Keep
-	known  known
-	script script  // its zero is none
-	found  []found // all that there are
-
-	mu      sync.Mutex
-	dropped job.FilesDropped
-	err     error // the first that was ours
-	// sums, if it is not nil, gets what was read of each file.
-	sums map[uint64]uint64
-}
-
-func (c *collection) drop(f found, reason string) { c.leave(f, reason, false) }
-
-// leave counts a file that is not kept; full says that there is no room for it beside others that are.
-func (c *collection) leave(f found, reason string, full bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dropped.Count++
-	c.dropped.Bytes += f.stamp.size
-	if c.dropped.Reason == "" {
-		c.dropped.Reason, c.dropped.Full = reason, full
-	}
-	if c.dropped.First == "" {
-		c.dropped.First = job.NewFile(f.path, 0, "").Path
-	}
-}
-
-func (c *collection) store(ctx context.Context, f found) {
-	if ctx.Err() != nil {
-		c.drop(f, "there was no time left to keep it")
-		return
-	}
-	file, now, err := c.tree.open(f.path)
-	if err != nil {
-		c.drop(f, "it could not be read")
-		return
-	}
-	defer file.Close()
-	size := min(f.stamp.size, now.size) // it may have grown, and was counted as it was
-	sum := newSum()
-	err = c.keep(job.Found{Path: f.path, Size: size}, io.TeeReader(io.LimitReader(file, size), sum))
-	if full, ok := errors.AsType[*job.FilesFullError](err); ok {
-		c.leave(f, full.Error(), true)
-		return
-	}
-	if err != nil {
-		c.drop(f, "it could not be stored")
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err == nil {
-		c.err = err
-	}
-	if c.sums != nil && err == nil {
-		c.sums[nameOf(f.path)] = sum.Sum64()
-	}
 }

@@ -33,7 +33,7 @@ func (w *Worker) limit(q job.Quota) error {
 	if err := w.slot.group.Limit(w.slot.limited(q)); err != nil {
 		return err
 	}
-	if q.DiskBytes == w.pool.cfg.Quota.DiskBytes || w.dirs.top != "" {
+	if q.DiskBytes == w.pool.cfg.Quota.DiskBytes || w.dirs.Top != "" {
 		return nil
 	}
 	w.tell("R size=" + strconv.FormatInt(q.DiskBytes, 10))

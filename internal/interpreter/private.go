@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/workdir"
 )
 
 const dirPrefix = "kaa-interpreter-"
@@ -37,18 +39,18 @@ func makePrivateDir(parent string) (privateDir, error) {
 		}
 		// A starting pool took it for a left-over before it was locked.
 		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
-			return privateDir{}, errors.Join(fmt.Errorf("lock private directory: %w", err), removeTree(path))
+			return privateDir{}, errors.Join(fmt.Errorf("lock private directory: %w", err), workdir.RemoveTree(path))
 		}
 	}
 }
 
 func (d privateDir) remove() error {
-	return errors.Join(removeTree(d.path), d.lock.Close())
+	return errors.Join(workdir.RemoveTree(d.path), d.lock.Close())
 }
 
 // lockDir locks a directory of ours that nobody else has locked.
 func lockDir(path string) (*os.File, error) {
-	dir, err := openDir(unix.AT_FDCWD, path)
+	dir, err := workdir.OpenDir(unix.AT_FDCWD, path)
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func (st *stock) inherit(ctx context.Context, old *Worker, q job.Quota) (*Worker
 	p, s := st.pool, old.slot
 	if old.end == nil || !s.running() {
 		p.closeSlot(s)
-		return nil, errors.Join(errors.New("the sandbox has ended"), old.dirs.remove())
+		return nil, errors.Join(errors.New("the sandbox has ended"), old.dirs.Remove())
 	}
 	w, err := st.forkWorker(s, "X ", q, old.dirs)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/kaa-run/kaa/internal/workdir"
 )
 
 // The names of the file that the code of an execution would be in; the second is for when
@@ -50,11 +52,11 @@ func (s *script) begin(code string) string {
 
 // left reports whether a file is the main module's as the worker has written it, so that it
 // is none of the code's.
-func (s *script) left(t *tree, f found) bool {
-	if f.path != s.name || f.stamp.size != int64(len(s.code)) {
+func (s *script) left(t *workdir.Tree, f workdir.Found) bool {
+	if f.Path != s.name || f.Stamp.Size != int64(len(s.code)) {
 		return false
 	}
-	file, _, err := t.open(f.path)
+	file, _, err := t.Open(f.Path)
 	if err != nil {
 		return false
 	}

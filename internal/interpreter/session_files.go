@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/workdir"
 )
 
 // The files of a session. Its processes may change the directory at any moment, so what is
@@ -21,26 +21,26 @@ import (
 
 // Put puts a file into the session's working directory; one that is there is replaced.
 func (s *Session) Put(path string, content io.Reader) error {
-	return s.inDirectory("put file", func(t *tree) error {
-		stamp, err := s.charge(t, path, s.within(t, content), func(r io.Reader) (stamp, error) { return t.write(path, r) })
+	return s.inDirectory("put file", func(t *workdir.Tree) error {
+		stamp, err := s.charge(t, path, s.within(t, content), func(r io.Reader) (workdir.Stamp, error) { return t.Write(path, r) })
 		if err != nil {
 			return refused(path, err)
 		}
-		s.w.files.known.put(path, stamp)
+		s.w.files.known.Put(path, stamp)
 		return nil
 	})
 }
 
 // within ends content for which there is no room, where no file system of the session's own
 // does.
-func (s *Session) within(t *tree, content io.Reader) io.Reader {
+func (s *Session) within(t *workdir.Tree, content io.Reader) io.Reader {
 	if s.w.pool.cfg.Sandbox == sandbox.Strict {
 		return content
 	}
 	room := s.quota.DiskBytes
-	files, _ := t.search(context.Background())
+	files, _ := t.Search(context.Background())
 	for _, f := range files {
-		room -= f.stamp.size
+		room -= f.Stamp.Size
 	}
 	return &bounded{content, room}
 }
@@ -62,39 +62,35 @@ func (b *bounded) Read(p []byte) (int, error) {
 // Collect passes on the files that were created or changed since it was last called, as
 // Worker.Collect does. To be called after each execution. A session that has no files costs
 // nothing; one that has them is searched.
-func (s *Session) Collect(ctx context.Context, most job.FileLimits, keep Keep) (job.FilesDropped, error) {
+func (s *Session) Collect(ctx context.Context, most job.FileLimits, keep workdir.Keep) (job.FilesDropped, error) {
 	w := s.w
-	if !w.files.left || w.dirs.top != "" && isEmpty(w.dirs.work) {
+	if !w.files.left || w.dirs.Top != "" && workdir.IsEmpty(w.dirs.Work) {
 		w.files.known = nil
 		return job.FilesDropped{}, nil
 	}
 	if !w.alive() {
 		return w.Collect(ctx, most, keep)
 	}
-	var c *collection
-	err := s.inDirectory("collect files", func(t *tree) error {
+	dropped := job.FilesDropped{Incomplete: true, Reason: "the sandbox was lost with what was in it"}
+	err := s.inDirectory("collect files", func(t *workdir.Tree) error {
 		ctx, cancel := w.untilClose(ctx)
 		defer cancel()
-		c = &collection{tree: t, keep: keep, known: w.files.known, sums: map[uint64]uint64{}}
-		began := clock()
-		c.collect(ctx, most)
-		w.files.known = c.after(began)
-		return c.err
+		c := &workdir.Collection{Tree: t, Keep: keep, Known: w.files.known}
+		var err error
+		w.files.known, dropped, err = c.CollectLive(ctx, most)
+		return err
 	})
-	if c == nil {
-		return job.FilesDropped{Incomplete: true, Reason: "the sandbox was lost with what was in it"}, err
-	}
-	return c.dropped, err
+	return dropped, err
 }
 
 // Files lists the regular files in the working directory, and reports whether that was all.
 func (s *Session) Files(ctx context.Context) (files []job.Found, all bool, err error) {
-	err = s.inDirectory("list files", func(t *tree) error {
-		var some []found
-		some, all = t.search(ctx)
+	err = s.inDirectory("list files", func(t *workdir.Tree) error {
+		var some []workdir.Found
+		some, all = t.Search(ctx)
 		files = make([]job.Found, len(some))
 		for i, f := range some {
-			files[i] = job.Found{Path: f.path, Size: f.stamp.size, Modified: time.Unix(f.stamp.data.Unix()).UTC()}
+			files[i] = job.Found{Path: f.Path, Size: f.Stamp.Size, Modified: f.Stamp.Modified()}
 		}
 		return nil
 	})
@@ -103,21 +99,21 @@ func (s *Session) Files(ctx context.Context) (files []job.Found, all bool, err e
 
 // ReadFile gives use a file's content, as long as it was when it was opened.
 func (s *Session) ReadFile(path string, use func(f job.Found, content io.Reader) error) error {
-	return s.inDirectory("read file", func(t *tree) error {
-		file, now, err := t.open(path)
+	return s.inDirectory("read file", func(t *workdir.Tree) error {
+		file, now, err := t.Open(path)
 		if err != nil {
 			return refused(path, err)
 		}
 		defer file.Close()
-		f := job.Found{Path: path, Size: now.size, Modified: time.Unix(now.data.Unix()).UTC()}
-		return use(f, io.LimitReader(file, now.size))
+		f := job.Found{Path: path, Size: now.Size, Modified: now.Modified()}
+		return use(f, io.LimitReader(file, now.Size))
 	})
 }
 
 // RemoveFile deletes a file, a link as such, or an empty directory.
 func (s *Session) RemoveFile(path string) error {
-	return s.inDirectory("remove file", func(t *tree) error {
-		err := t.remove(path)
+	return s.inDirectory("remove file", func(t *workdir.Tree) error {
+		err := t.Remove(path)
 		s.discharge(t)
 		return refused(path, err)
 	})
@@ -125,7 +121,7 @@ func (s *Session) RemoveFile(path string) error {
 
 // inDirectory does something to the working directory. job.ErrNotStarted: the interpreter has
 // ended.
-func (s *Session) inDirectory(what string, do func(t *tree) error) error {
+func (s *Session) inDirectory(what string, do func(t *workdir.Tree) error) error {
 	release, err := s.w.hold()
 	if err != nil {
 		return fmt.Errorf("%s in session %s: %w", what, s.w.id, err)
@@ -160,7 +156,7 @@ func refused(path string, err error) error {
 		return nil
 	case is(unix.ENOSPC, unix.EDQUOT):
 		return noRoom()
-	case is(fs.ErrNotExist, errNoRegular, unix.ENXIO):
+	case is(fs.ErrNotExist, workdir.ErrNotRegular, unix.ENXIO):
 		return &job.RefusedError{Code: job.FailNoFile, Message: fmt.Sprintf("the session has no file %q", path)}
 	case is(unix.EISDIR):
 		return say("%q is a directory")

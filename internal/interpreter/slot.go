@@ -27,10 +27,10 @@ type slot struct {
 	put    atomic.Int64 // bytes of files that this process has put into it
 
 	mu     sync.Mutex
-	worker *Worker       // the current one, if it is alone
-	family *family       // or those that it is one of
-	dirs   chan workDir  // answers to a D; has room for one
-	gone   chan struct{} // closed once the process has ended
+	worker *Worker        // the current one, if it is alone
+	family *family        // or those that it is one of
+	dirs   chan openedDir // answers to a D; has room for one
+	gone   chan struct{}  // closed once the process has ended
 }
 
 type slotRequest struct {
@@ -48,7 +48,7 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 	if err != nil {
 		return nil, errors.Join(err, group.Remove())
 	}
-	s := &slot{pool: p, zygote: z, link: link, group: group, owner: p.owners.take(), gone: make(chan struct{}), dirs: make(chan workDir, 1)}
+	s := &slot{pool: p, zygote: z, link: link, group: group, owner: p.owners.take(), gone: make(chan struct{}), dirs: make(chan openedDir, 1)}
 	z.mu.Lock()
 	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, int(theirs.Fd()))
 	z.mu.Unlock()

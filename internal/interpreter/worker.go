@@ -17,6 +17,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/workdir"
 )
 
 const (
@@ -39,7 +40,7 @@ type Worker struct {
 	stock *stock
 	pool  *Pool
 	slot  *slot
-	dirs  dirs // where there is no mount namespace
+	dirs  workdir.Dirs // where there is no mount namespace
 	// In a family: which one, its number there and the name of its work directory.
 	family   *family // guarded by slot.mu
 	member   int
@@ -83,22 +84,22 @@ func (st *stock) newWorker(s *slot) (*Worker, error) {
 	if st.isAwaited() {
 		command = "V "
 	}
-	return st.forkWorker(s, command, st.pool.cfg.Quota, dirs{})
+	return st.forkWorker(s, command, st.pool.cfg.Quota, workdir.Dirs{})
 }
 
 // forkWorker has a slot fork a worker. Where there is no mount namespace it gets the
 // directories in own, or new ones if there are none in it.
-func (st *stock) forkWorker(s *slot, command string, q job.Quota, own dirs) (*Worker, error) {
+func (st *stock) forkWorker(s *slot, command string, q job.Quota, own workdir.Dirs) (*Worker, error) {
 	p := st.pool
 	id, err := uuid.NewV7()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make session id: %w", err), own.remove())
+		return nil, errors.Join(fmt.Errorf("make session id: %w", err), own.Remove())
 	}
 	if command != "X " { // which alone finds files there
 		s.put.Store(0)
 	}
 	if err := s.group.Limit(s.limited(q)); err != nil {
-		return nil, errors.Join(err, own.remove())
+		return nil, errors.Join(err, own.Remove())
 	}
 	w := &Worker{
 		dirs: own, id: id.String(), stock: st, pool: p, slot: s, oomKills: s.group.OOMKills(), oomHits: s.group.LimitHits(),
@@ -106,17 +107,17 @@ func (st *stock) forkWorker(s *slot, command string, q job.Quota, own dirs) (*Wo
 	}
 	work, tmp := "/work", "/tmp"
 	if p.cfg.Sandbox != sandbox.Strict {
-		if own.top == "" {
-			w.dirs, err = makeDirs(p.dir.path, w.id, s.owner)
+		if own.Top == "" {
+			w.dirs, err = workdir.MakeDirs(p.dir.path, w.id, s.owner)
 		}
 		if err != nil {
 			return nil, err
 		}
-		work, tmp = w.dirs.work, w.dirs.tmp
+		work, tmp = w.dirs.Work, w.dirs.Tmp
 	}
 	chans, err := openChannels(p.owners.hostID(s.owner))
 	if err != nil {
-		return nil, errors.Join(err, w.dirs.remove())
+		return nil, errors.Join(err, w.dirs.Remove())
 	}
 	s.lend(w)
 	err = s.link.write([]byte(command+work+"\x00"+tmp), chans.theirs...)
@@ -124,7 +125,7 @@ func (st *stock) forkWorker(s *slot, command string, q job.Quota, own dirs) (*Wo
 	w.stdin, w.stdout, w.stderr, w.control = chans.stdin, chans.stdout, chans.stderr, chans.control
 	if err != nil {
 		w.closeFiles()
-		return nil, errors.Join(fmt.Errorf("fork worker: %w", err), w.dirs.remove())
+		return nil, errors.Join(fmt.Errorf("fork worker: %w", err), w.dirs.Remove())
 	}
 	w.frames = newFrameReader(w.control)
 	return w, nil
@@ -305,7 +306,7 @@ func (w *Worker) leave() error {
 	if w.heir { // set before Close began
 		return nil
 	}
-	err := w.dirs.remove()
+	err := w.dirs.Remove()
 	w.stock.giveBack(w.slot, w.end)
 	return err
 }

@@ -1,4 +1,4 @@
-package interpreter
+package workdir
 
 import (
 	"context"
@@ -9,44 +9,46 @@ import (
 	"os"
 	"path"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// tree is a working directory, by a descriptor of it. What is in it is the code's, and
-// while the code lives it may change at any moment: so nothing is opened by a path that
-// the kernel would take out of it, by "..", a link or a mount, and what was opened is
-// looked at before it is used. It takes openat2 (Linux 5.6).
-type tree struct {
+// Tree is an open working directory. Hostile code may change it at any moment, so a path is
+// opened by openat2 (Linux 5.6), which refuses to leave the directory by "..", a link or a
+// mount, and what was opened is checked before it is used.
+type Tree struct {
 	dir *os.File
-	// dead: no process is left that could change it. Then modes may be changed, to read
-	// what the code has made unreadable.
-	dead bool
-	// uid and gid are whose new files are to be, if not this process's.
+	// abandoned: no process is left that could change the directory. Then modes may be changed,
+	// to read what the code has made unreadable.
+	abandoned bool
+	// uid and gid own new files if foreign is set; else this process does.
 	uid, gid int
-	given    bool
+	foreign  bool
 }
 
-// newTree takes over the descriptor.
-func newTree(dir *os.File) (*tree, error) {
+// New takes over the descriptor of a working directory.
+func New(dir *os.File) (*Tree, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
 		return nil, errors.Join(fmt.Errorf("look at the working directory: %w", err), dir.Close())
 	}
-	return &tree{dir: dir, uid: int(st.Uid), gid: int(st.Gid), given: int(st.Uid) != os.Geteuid()}, nil
+	return &Tree{dir: dir, uid: int(st.Uid), gid: int(st.Gid), foreign: int(st.Uid) != os.Geteuid()}, nil
 }
 
-func (t *tree) close() { _ = t.dir.Close() }
+// Close closes the directory.
+func (t *Tree) Close() { _ = t.dir.Close() }
 
-// bury notes that all processes are gone, and makes the directory readable.
-func (t *tree) bury() error {
-	t.dead = true
+// Abandoned says that the last process that could change the directory has ended, and makes
+// the directory readable.
+func (t *Tree) Abandoned() error {
+	t.abandoned = true
 	return unix.Fchmod(int(t.dir.Fd()), 0o700)
 }
 
 // at opens a path below the directory; "." is itself. What is opened may be anything but
 // a symbolic link.
-func (t *tree) at(name string, flags int) (*os.File, error) {
+func (t *Tree) at(name string, flags int) (*os.File, error) {
 	how := unix.OpenHow{
 		Flags:   uint64(flags | unix.O_NOFOLLOW | unix.O_CLOEXEC), //nolint:gosec // flags are not negative
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
@@ -64,10 +66,10 @@ func (t *tree) at(name string, flags int) (*os.File, error) {
 	return nil, &os.PathError{Op: "open", Path: name, Err: unix.EAGAIN}
 }
 
-// readable opens a path to be read, whatever its mode is if nobody is left who could mind.
-func (t *tree) readable(name string, flags int) (*os.File, error) {
+// readable opens a path to be read; of an abandoned tree, whatever its mode is.
+func (t *Tree) readable(name string, flags int) (*os.File, error) {
 	f, err := t.at(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags)
-	if !errors.Is(err, fs.ErrPermission) || !t.dead {
+	if !errors.Is(err, fs.ErrPermission) || !t.abandoned {
 		return f, err
 	}
 	parent, err := t.at(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY)
@@ -88,38 +90,51 @@ func (t *tree) readable(name string, flags int) (*os.File, error) {
 	return t.at(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags)
 }
 
-// open opens a regular file to be read.
-func (t *tree) open(name string) (*os.File, stamp, error) {
+// Open opens a regular file to be read.
+func (t *Tree) Open(name string) (*os.File, Stamp, error) {
 	f, err := t.readable(name, 0)
 	if err != nil {
-		return nil, stamp{}, err
+		return nil, Stamp{}, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, stamp{}, errors.Join(err, f.Close())
+		return nil, Stamp{}, errors.Join(err, f.Close())
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, stamp{}, errors.Join(&os.PathError{Op: "open", Path: name, Err: errNoRegular}, f.Close())
+		return nil, Stamp{}, errors.Join(&os.PathError{Op: "open", Path: name, Err: ErrNotRegular}, f.Close())
 	}
 	return f, stampOf(&st), nil
 }
 
-var errNoRegular = errors.New("not a regular file")
+// ErrNotRegular is why Open refuses a directory, a pipe, a socket or a device.
+var ErrNotRegular = errors.New("not a regular file")
 
-// stamp tells whether a file was changed: the time of its last change cannot be set, and
-// that of its content is one that no change leaves.
-type stamp struct {
+// Stamp tells whether a file was changed: code can set the time of its content, but not the
+// time of its last change.
+type Stamp struct {
 	inode         uint64
-	size          int64
+	Size          int64
 	changed, data unix.Timespec
 }
 
-func stampOf(st *unix.Stat_t) stamp { return stamp{st.Ino, st.Size, st.Ctim, st.Mtim} }
+func stampOf(st *unix.Stat_t) Stamp { return Stamp{st.Ino, st.Size, st.Ctim, st.Mtim} }
 
-// found is a regular file in a tree.
-type found struct {
-	path  string
-	stamp stamp
+// Modified is the time of the last change of the content, which code can set.
+func (s Stamp) Modified() time.Time { return time.Unix(s.data.Unix()).UTC() }
+
+// Used is how many bytes are in use on the file system that the directory is on.
+func (t *Tree) Used() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(t.dir.Fd()), &st); err != nil {
+		return 0, err
+	}
+	return int64(st.Blocks-st.Bfree) * st.Bsize, nil //nolint:gosec // a size fits
+}
+
+// Found is a regular file in a tree.
+type Found struct {
+	Path  string
+	Stamp Stamp
 }
 
 // The bounds of a search. With their help it ends, whatever is there.
@@ -131,9 +146,9 @@ const (
 // ignored is made by importing what was put there, and of no use to anybody.
 const ignored = "__pycache__"
 
-// search lists the regular files, those nearer to the top first, and reports whether
+// Search lists the regular files, those nearer to the top first, and reports whether
 // that was all of them. Links, pipes, sockets and devices are none.
-func (t *tree) search(ctx context.Context) (files []found, all bool) {
+func (t *Tree) Search(ctx context.Context) (files []Found, all bool) {
 	all = true
 	seen := 0
 	for todo := []string{"."}; len(todo) > 0; todo = todo[1:] {
@@ -164,7 +179,7 @@ func (t *tree) search(ctx context.Context) (files []found, all bool) {
 			name := above + base
 			switch st.Mode & unix.S_IFMT {
 			case unix.S_IFREG:
-				files = append(files, found{name, stampOf(&st)})
+				files = append(files, Found{name, stampOf(&st)})
 			case unix.S_IFDIR:
 				if base == ignored {
 					continue

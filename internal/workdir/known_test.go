@@ -1,4 +1,4 @@
-package interpreter
+package workdir
 
 import (
 	"os"
@@ -15,16 +15,16 @@ func TestKnown(t *testing.T) {
 	if err := os.WriteFile(path+"/f", []byte("new"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := openDir(unix.AT_FDCWD, path)
+	dir, err := OpenDir(unix.AT_FDCWD, path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := newTree(dir)
+	tr, err := New(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tr.close()
-	all, _ := tr.search(t.Context())
+	defer tr.Close()
+	all, _ := tr.Search(t.Context())
 	if len(all) != 1 {
 		t.Fatal(all)
 	}
@@ -33,27 +33,27 @@ func TestKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := f.stamp
+	other := f.Stamp
 	other.inode++
 	for name, tt := range map[string]struct {
 		was  seen
 		want bool
 	}{
-		"the same":                    {seen{stamp: f.stamp}, true},
+		"the same":                    {seen{stamp: f.Stamp}, true},
 		"another stamp":               {seen{stamp: other}, false},
-		"young, with the content":     {seen{stamp: f.stamp, young: true, read: true, sum: sum}, true},
-		"young, with another content": {seen{stamp: f.stamp, young: true, read: true, sum: sum + 1}, false},
-		"young and never read":        {seen{stamp: f.stamp, young: true}, true},
+		"young, with the content":     {seen{stamp: f.Stamp, young: true, read: true, sum: sum}, true},
+		"young, with another content": {seen{stamp: f.Stamp, young: true, read: true, sum: sum + 1}, false},
+		"young and never read":        {seen{stamp: f.Stamp, young: true}, true},
 	} {
-		if got := (known{nameOf("f"): tt.was}).has(tr, f); got != tt.want {
+		if got := (Known{nameOf("f"): tt.was}).has(tr, f); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}
-	if known(nil).has(tr, f) {
+	if Known(nil).has(tr, f) {
 		t.Error("nothing is known, but a file is")
 	}
-	c := &collection{found: all, sums: map[uint64]uint64{nameOf("f"): sum}}
-	tick := f.stamp.changed
+	c := &Collection{found: all, sums: map[uint64]uint64{nameOf("f"): sum}}
+	tick := f.Stamp.changed
 	if k := c.after(tick)[nameOf("f")]; !k.young || !k.read || k.sum != sum {
 		t.Errorf("seen in its tick: %+v", k)
 	}
@@ -61,7 +61,7 @@ func TestKnown(t *testing.T) {
 	if k := c.after(next)[nameOf("f")]; k.young {
 		t.Errorf("seen later: %+v", k)
 	}
-	c = &collection{found: all, known: known{nameOf("f"): {stamp: f.stamp, young: true, read: true, sum: sum}}}
+	c = &Collection{found: all, Known: Known{nameOf("f"): {stamp: f.Stamp, young: true, read: true, sum: sum}}}
 	if k := c.after(tick)[nameOf("f")]; !k.read || k.sum != sum {
 		t.Errorf("compared in its tick: %+v", k)
 	}

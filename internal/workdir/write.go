@@ -1,4 +1,4 @@
-package interpreter
+package workdir
 
 import (
 	"crypto/rand"
@@ -11,27 +11,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// write puts a file there, with the directories that it needs. It is written under another
+// Write puts a file there, with the directories that it needs. It is written under another
 // name and then moved: so what was there is replaced, whatever it is but a directory, and
 // neither followed nor changed for those who have it open; and a file is there as a whole or
 // not at all.
-func (t *tree) write(name string, content io.Reader) (stamp, error) {
+func (t *Tree) Write(name string, content io.Reader) (Stamp, error) {
 	for i := range len(name) {
 		if name[i] == '/' {
 			if err := t.mkdir(name[:i]); err != nil {
-				return stamp{}, err
+				return Stamp{}, err
 			}
 		}
 	}
 	parent, err := t.at(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
-		return stamp{}, err
+		return Stamp{}, err
 	}
 	defer parent.Close()
 	at, other := int(parent.Fd()), ".kaa-"+rand.Text()
 	fd, err := unix.Openat(at, other, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
 	if err != nil {
-		return stamp{}, &os.PathError{Op: "create", Path: name, Err: err}
+		return Stamp{}, &os.PathError{Op: "create", Path: name, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), name)
 	s, err := t.fill(f, content, func() error { return unix.Renameat(at, other, at, path.Base(name)) })
@@ -42,19 +42,19 @@ func (t *tree) write(name string, content io.Reader) (stamp, error) {
 }
 
 // fill writes a new file, moves it to its place and returns its stamp there.
-func (t *tree) fill(f *os.File, content io.Reader, move func() error) (stamp, error) {
-	if t.given {
+func (t *Tree) fill(f *os.File, content io.Reader, move func() error) (Stamp, error) {
+	if t.foreign {
 		if err := f.Chown(t.uid, t.gid); err != nil {
-			return stamp{}, err
+			return Stamp{}, err
 		}
 	}
 	if _, err := io.Copy(f, content); err != nil {
-		return stamp{}, err
+		return Stamp{}, err
 	}
 	// Clocks of file systems are coarse: a change may come within the same tick.
 	past := unix.NsecToTimeval(time.Now().Add(-time.Second).UnixNano())
 	if err := unix.Futimes(int(f.Fd()), []unix.Timeval{past, past}); err != nil {
-		return stamp{}, err
+		return Stamp{}, err
 	}
 	var before, after unix.Stat_t
 	err := unix.Fstat(int(f.Fd()), &before)
@@ -65,17 +65,17 @@ func (t *tree) fill(f *os.File, content io.Reader, move func() error) (stamp, er
 		err = unix.Fstat(int(f.Fd()), &after) // a move is a change, too
 	}
 	if err != nil {
-		return stamp{}, err
+		return Stamp{}, err
 	}
-	if s := stampOf(&after); s.data == before.Mtim && s.size == before.Size {
+	if s := stampOf(&after); s.data == before.Mtim && s.Size == before.Size {
 		return s, nil
 	}
-	return stamp{}, nil // live code was faster: what is there is its own
+	return Stamp{}, nil // live code was faster: what is there is its own
 }
 
 // mkdir makes a directory unless there is one. A new one is given to the owner by a
 // descriptor: live code may have put something else in its place.
-func (t *tree) mkdir(name string) error {
+func (t *Tree) mkdir(name string) error {
 	parent, err := t.at(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func (t *tree) mkdir(name string) error {
 	if err != nil {
 		return &os.PathError{Op: "mkdir", Path: name, Err: err}
 	}
-	if !t.given {
+	if !t.foreign {
 		return nil
 	}
 	dir, err := t.at(name, unix.O_RDONLY|unix.O_DIRECTORY)
@@ -99,8 +99,8 @@ func (t *tree) mkdir(name string) error {
 	return dir.Chown(t.uid, t.gid)
 }
 
-// remove deletes a file, a link as such, or an empty directory.
-func (t *tree) remove(name string) error {
+// Remove deletes a file, a link as such, or an empty directory.
+func (t *Tree) Remove(name string) error {
 	parent, err := t.at(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return err

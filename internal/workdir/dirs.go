@@ -1,4 +1,4 @@
-package interpreter
+package workdir
 
 import (
 	"errors"
@@ -13,55 +13,55 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dirs are the private directories of one worker.
-type dirs struct {
-	top, work, tmp string
+// Dirs are the private directories of one worker that has no file systems of its own.
+type Dirs struct {
+	Top, Work, Tmp string
 }
 
-// makeDirs makes them for a worker of the user owner; 0 is this process's own.
-func makeDirs(parent, id string, owner int) (dirs, error) {
+// MakeDirs makes them for a worker of the user owner; 0 is this process's own.
+func MakeDirs(parent, id string, owner int) (Dirs, error) {
 	top := filepath.Join(parent, id)
-	d := dirs{top: top, work: filepath.Join(top, "work"), tmp: filepath.Join(top, "tmp")}
-	for _, path := range []string{d.top, d.work, d.tmp} {
+	d := Dirs{Top: top, Work: filepath.Join(top, "work"), Tmp: filepath.Join(top, "tmp")}
+	for _, path := range []string{d.Top, d.Work, d.Tmp} {
 		if err := os.Mkdir(path, 0o700); err != nil {
-			return d, errors.Join(fmt.Errorf("make private directory: %w", err), removeTree(top))
+			return d, errors.Join(fmt.Errorf("make private directory: %w", err), RemoveTree(top))
 		}
 	}
 	if owner == 0 {
 		return d, nil
 	}
-	err := os.Chmod(d.top, 0o711) //nolint:gosec // to be passed through
-	for _, path := range []string{d.work, d.tmp} {
+	err := os.Chmod(d.Top, 0o711) //nolint:gosec // to be passed through
+	for _, path := range []string{d.Work, d.Tmp} {
 		err = errors.Join(err, os.Chown(path, owner, owner))
 	}
 	if err != nil {
-		return d, errors.Join(fmt.Errorf("give away private directory: %w", err), removeTree(top))
+		return d, errors.Join(fmt.Errorf("give away private directory: %w", err), RemoveTree(top))
 	}
 	return d, nil
 }
 
-// remove deletes what the code left, whatever it is.
-func (d dirs) remove() error {
-	if d.top == "" {
+// Remove deletes what the code left, whatever it is.
+func (d Dirs) Remove() error {
+	if d.Top == "" {
 		return nil // the worker's file systems were its own
 	}
 	// Nearly always both are empty, and these three calls are all it takes.
-	_ = unix.Rmdir(d.work)
-	_ = unix.Rmdir(d.tmp)
-	err := unix.Rmdir(d.top)
+	_ = unix.Rmdir(d.Work)
+	_ = unix.Rmdir(d.Tmp)
+	err := unix.Rmdir(d.Top)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return removeTree(d.top)
+	return RemoveTree(d.Top)
 }
 
-// removeTree deletes the directory top and what is in it. Unlike os.RemoveAll it
+// RemoveTree deletes the directory top and what is in it. Unlike os.RemoveAll it
 // copes with directories that their owner may not read, and needs two descriptors
 // at most, however deep the tree: each directory it finds is moved up to top
 // before it is emptied. It follows no symbolic link. Nothing else may change the
 // tree meanwhile; the processes that could are dead.
-func removeTree(top string) error {
-	root, err := openDir(unix.AT_FDCWD, top)
+func RemoveTree(top string) error {
+	root, err := OpenDir(unix.AT_FDCWD, top)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -94,7 +94,7 @@ type remover struct {
 }
 
 func (r *remover) removeDir(name string) error {
-	dir, err := openDir(int(r.root.Fd()), name)
+	dir, err := OpenDir(int(r.root.Fd()), name)
 	if err != nil {
 		return err
 	}
@@ -146,9 +146,9 @@ func (r *remover) drop(dir *os.File, entry os.DirEntry) error {
 	return nil
 }
 
-// openDir opens a directory, with the permission to change it, without following
+// OpenDir opens a directory, with the permission to change it, without following
 // a link.
-func openDir(at int, name string) (*os.File, error) {
+func OpenDir(at int, name string) (*os.File, error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := unix.Openat(at, name, flags, 0)
 	if errors.Is(err, fs.ErrPermission) {
