@@ -9,12 +9,14 @@ import (
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // TestWatchdogProcessorTime: without control groups it is that of all processes together, of
 // those too that nobody waits for.
 func TestWatchdogProcessorTime(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
 		pool := watchedPool(t, withLevel(level), func(c *interpreter.Config) { c.Size = 1 })
@@ -37,6 +39,7 @@ func TestWatchdogProcessorTime(t *testing.T) {
 // share of the processors.
 func TestWatchdogShare(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	const code = `
 import os, signal, time
 begun, before = time.monotonic(), os.times()

@@ -333,6 +333,7 @@ print(line, end="")`})
 // Processes that multiply in sessions of their own are ended too.
 func TestForkBomb(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
 		res := execute(t, newPool(t, withLevel(level), withGrace(10*time.Millisecond)), job.Spec{Timeout: 8 * time.Second, Code: sayNamespace + `

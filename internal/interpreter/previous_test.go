@@ -13,6 +13,7 @@ import (
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // previous is an execution of which the next one in its slot must find nothing.
@@ -156,6 +157,7 @@ func lookFor(t *testing.T, pool *interpreter.Pool, words string) map[string]bool
 // is in its memory. A number of 4 bytes may be there by chance, so it counts only if it is found again and again.
 func TestNothingOfThePreviousInMemory(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
 		for _, previous := range previousOnes() {
@@ -218,6 +220,7 @@ open("f", "w")
 // Nor do terminals tell: those of a slot were last used when they were made. The kernel notes their use by 8 seconds.
 func TestNothingOfThePreviousInTerminals(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	pool := newPool(t, func(c *interpreter.Config) { c.Size = 1 })
 	const code = `
 import os, time

@@ -15,6 +15,7 @@ import (
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // gathered are the files that a session's last execution left, with what is in them.
@@ -218,6 +219,7 @@ keep = os.open("fifo", os.O_RDWR)
 // nothing of what is outside, and nothing there is changed.
 func TestSessionFilesRace(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	outside := t.TempDir()
 	for _, name := range []string{"f", "g", "sub"} {
 		path := outside + "/" + name
