@@ -62,6 +62,8 @@ func (f *fakeStore) Cancel(context.Context, string) (job.State, error) {
 	return job.Running, f.err
 }
 
+func (f *fakeStore) Remove(context.Context, string) (bool, error) { return false, f.err }
+
 func (f *fakeStore) Abandon(context.Context, string, job.Failure) (job.State, error) {
 	return f.abandoned, f.err
 }
@@ -360,7 +362,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}",
+		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}",
 		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
 		"GET /v1/sessions", "GET /v1/sessions/{id}", "GET /v1/sessions/{id}/files", "GET /v1/sessions/{id}/files/{path}", "GET /v1/sessions/{id}/ws",
 		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch",

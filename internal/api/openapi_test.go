@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/kaa-run/kaa/internal/api"
 )
 
 // TestOpenAPIFile: docs/openapi.json is the document that is served, so that each change of the
@@ -20,7 +18,7 @@ func TestOpenAPIFile(t *testing.T) {
 	cfg := config(new(fakeStore))
 	cfg.Version = "unversioned" // a build knows its own
 	served := new(bytes.Buffer)
-	if err := json.Indent(served, call(t, api.New(cfg), http.MethodGet, "/openapi.json", "").Body.Bytes(), "", "  "); err != nil {
+	if err := json.Indent(served, call(t, newAPI(cfg), http.MethodGet, "/openapi.json", "").Body.Bytes(), "", "  "); err != nil {
 		t.Fatal(err)
 	}
 	text := append(bytes.TrimSpace(served.Bytes()), '\n')

@@ -96,7 +96,7 @@ func busyProblem(e *service.BusyError) *Problem {
 
 func fullProblem(e *job.FullError) *Problem {
 	if e.Bytes {
-		return tooMuch("key_storage_full", fmt.Sprintf("jobs and results of this API key take %d bytes, the limit is %d; wait until some have expired, and ask for a shorter resultTtl or less output next time",
+		return tooMuch("key_storage_full", fmt.Sprintf("jobs and results of this API key take %d bytes, the limit is %d; delete jobs that are not needed any more (DELETE /v1/jobs/{id}/record), or wait until some have expired; ask for a shorter resultTtl or less output next time",
 			e.Depth, e.Limit), e.Depth, e.Limit, fullStorageAfter)
 	}
 	if e.Queue == "" {
@@ -165,6 +165,10 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return newProblem(http.StatusGone, "gone", "the job that this Idempotency-Key made has expired; use a new key for a new job"), false
 	case errors.Is(err, job.ErrFinished):
 		return newProblem(http.StatusConflict, "already_finished", "the job has already ended, so it cannot be cancelled"), false
+	case errors.Is(err, service.ErrNotOwner):
+		return newProblem(http.StatusNotFound, "not_found", "no job of this API key has this id; only the key that a job came with, and admin keys, can delete it"), false
+	case errors.Is(err, job.ErrUnfinished):
+		return newProblem(http.StatusConflict, "not_finished", "the job has not ended; cancel it and wait for its end (DELETE /v1/jobs/{id}, then GET with ?wait=), then delete it"), false
 	case errors.Is(err, job.ErrIdempotencyMismatch):
 		return newProblem(http.StatusConflict, "idempotency_mismatch",
 			"this Idempotency-Key was used with a different request; use a new key for a new request"), false

@@ -130,6 +130,7 @@ func New(cfg Config) http.Handler {
 	s.registerEvents()
 	s.registerSocket(engine)
 	s.registerFiles()
+	s.registerRecords()
 	s.registerFleet()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI()))

@@ -16,6 +16,8 @@ var (
 	ErrInvalid = errors.New("invalid request")
 	// ErrFinished: the job is in a terminal state, so it cannot change any more.
 	ErrFinished = errors.New("job is already finished")
+	// ErrUnfinished: the job has not ended, so its record cannot be deleted.
+	ErrUnfinished = errors.New("job is not finished")
 	// ErrStale: the claim is not the job's current one, or the job is not claimable.
 	ErrStale = errors.New("stale claim")
 	// ErrNotStarted: a worker ended before it had read the code.

@@ -17,6 +17,8 @@ var (
 	ErrFileStore = errors.New("the store of files does not answer")
 	// ErrNotEnded: the files of a job are there when it has ended.
 	ErrNotEnded = errors.New("the job has not ended")
+	// ErrNotOwner: only its owner may delete a job that others may see.
+	ErrNotOwner = errors.New("the job belongs to another caller")
 	// ErrStarting: the process cannot do anything yet.
 	ErrStarting = errors.New("the process is starting")
 	// ErrEnded: there is nothing after the event that the caller has already.

@@ -13,6 +13,8 @@ type Records interface {
 	Enqueued(ctx context.Context, tasks ...job.DueTask) error
 	// Cancel ends a waiting job and asks for the end of a running one.
 	Cancel(ctx context.Context, id string) (job.State, error)
+	// Remove deletes a job that has ended, and reports whether it has files to be deleted.
+	Remove(ctx context.Context, id string) (hasBlobs bool, err error)
 	// Abandon cancels a job only if it still waits.
 	Abandon(ctx context.Context, id string, f job.Failure) (job.State, error)
 }
@@ -99,4 +101,6 @@ type Blobs interface {
 	Put(ctx context.Context, key string, content io.Reader) (int64, error)
 	Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
 	Delete(ctx context.Context, keys ...string) error
+	// DeleteAll deletes all whose keys begin with prefix.
+	DeleteAll(ctx context.Context, prefix string) error
 }

@@ -126,6 +126,14 @@ func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failur
 	return job.State(r.word()), err
 }
 
+// Remove deletes the record of a job that has ended, with its result and events, as if it had never
+// been; its webhook is not delivered any more. It reports whether the job has blobs: these are the
+// caller's to delete, and ForgetBlobs says that they are. job.ErrUnfinished: it has not ended.
+func (s *Store) Remove(ctx context.Context, id string) (hasBlobs bool, err error) {
+	r, err := s.run(ctx, "delete job", s.scripts.remove, []string{jobKey(id)}, id, uuid.NewString())
+	return r.text(1) != "", err
+}
+
 // Sweep takes expired jobs out of the listings, most at a time, and returns how
 // many it found. It also mends the seats of callers who have jobs held, and ends sessions
 // that are overdue.

@@ -16,6 +16,7 @@
 //	{kaa}:job:<id>                HASH    the record; expires resultTtl after its end
 //	{kaa}:events:<id>             STREAM  what happens, for those who follow the job live; expires with the record
 //	{kaa}:gone:<id>               STRING  tombstone, so that 410 is told from 404; of what a session executed: whose it was
+//	{kaa}:removed:<id>            STRING  who has just deleted the record
 //	{kaa}:jobs:<queue>:<state>    ZSET    listing, by id, which is by age; of what sessions execute also one per caller,
 //	                                      where the queue is sessions:of:<caller>
 //	{kaa}:queues                  SET     queues that have had a job
@@ -166,7 +167,7 @@ type Store struct {
 
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
-	mend, waiting, requeue, events, follow, expired, drop, room, forget                                         *redis.Script
+	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                 *redis.Script
 	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move               *redis.Script
 }
 
@@ -188,7 +189,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"),
-		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"),
+		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"),
 	}}
 }
 
@@ -283,6 +284,8 @@ func wordError(op string, r reply) error {
 		return fmt.Errorf("%s: %w", op, job.ErrStale)
 	case "finished":
 		return fmt.Errorf("%s: %w", op, job.ErrFinished)
+	case "unfinished":
+		return fmt.Errorf("%s: %w", op, job.ErrUnfinished)
 	case "no_session":
 		return fmt.Errorf("%s: %w", op, job.ErrNoSession)
 	case "session_ended":

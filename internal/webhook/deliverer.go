@@ -212,7 +212,8 @@ func (d *Deliverer) deliver(ctx context.Context, t job.Delivery) {
 
 	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTime)
 	defer cancel()
-	if err := d.cfg.Records.SettleHook(saving, t, report); err != nil && !errors.Is(err, job.ErrStale) {
+	err = d.cfg.Records.SettleHook(saving, t, report)
+	if err != nil && !errors.Is(err, job.ErrStale) && !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrGone) {
 		log.WarnContext(ctx, "webhook: not reported, so it comes again", slog.Any("err", err))
 	}
 }

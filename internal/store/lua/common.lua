@@ -54,14 +54,27 @@ local function hold(caller, bytes)
   if redis.call('HINCRBY', P .. 'bytes', caller, int(bytes)) <= 0 then redis.call('HDEL', P .. 'bytes', caller) end
 end
 
+-- due_after is the time of the bucket of what expires a time to live after its end.
+local function due_after(ended, ttl)
+  local width = math.max(1000, math.floor(ttl / 100))
+  return int((math.floor((ended + ttl) / width) + 1) * width)
+end
+
 -- hold_until is for a record that has ended: what it had is replaced by what it has, and given
 -- back soon after it has expired.
 local function hold_until(caller, had, has, now, ttl)
-  local width = math.max(1000, math.floor(ttl / 100))
-  local due = int((math.floor((now + ttl) / width) + 1) * width)
+  local due = due_after(now, ttl)
   hold(caller, has - had)
   redis.call('HINCRBY', bucket_key(due), caller, int(has))
   redis.call('ZADD', P .. 'bytes:due', due, due)
+end
+
+-- hold_no_more is for a record that has ended and goes before it expires.
+local function hold_no_more(caller, has, ended, ttl)
+  local bucket = bucket_key(due_after(ended, ttl))
+  if tonumber(redis.call('HGET', bucket, caller) or 0) < has then return end -- it was given back
+  redis.call('HINCRBY', bucket, caller, int(-has))
+  hold(caller, -has)
 end
 
 -- give_back counts what has expired no more.

@@ -78,6 +78,7 @@ if ARGV[18] ~= '' then
   put('hook_attempts', '0')
   put('hook_secret', ARGV[19])
 end
+put('idempotency', fingerprint ~= '' and KEYS[2] or '') -- to be free again when the job is deleted
 put('most_bytes', most_bytes > 0 and ARGV[23] or '') -- for finish: a runner does not know it
 put('alone', ARGV[24]) -- for the files that it leaves
 put('events', events ~= '' and '1' or '')

@@ -1,0 +1,35 @@
+-- remove: completed | cancelled | failed -> nothing: the record goes with its result and events, its
+-- webhook is not delivered any more, and what it took is given back. Its blobs are the caller's to
+-- delete; the cleaner finds them, too.
+-- KEYS job   ARGV id, nonce
+-- Answers {'removed', '1' if it has blobs} | {'unfinished'} | {'gone'} | {'missing'}.
+-- The nonce tells the same removal, sent twice, from another one.
+local id, key = ARGV[1], KEYS[1]
+local f = redis.call('HMGET', key, 'state', 'queue', 'caller', 'finished_at', 'result_ttl', 'files', 'idempotency')
+local state, queue, caller = f[1], f[2], f[3]
+if not state then
+  local removed = redis.call('GET', P .. 'removed:' .. id)
+  if removed and string.sub(removed, 1, #ARGV[2]) == ARGV[2] then return { 'removed', string.sub(removed, #ARGV[2] + 1) } end
+  return missing(id)
+end
+if not terminal_state(state) then return { 'unfinished' } end
+if caller then
+  local result = redis.call('HSTRLEN', key, 'result') + redis.call('HSTRLEN', key, 'large')
+  hold_no_more(caller, result + redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES, tonumber(f[4]), tonumber(f[5]))
+end
+redis.call('DEL', key, events_key(id), P .. 'gone:' .. id)
+redis.call('PUBLISH', events_key(id), '') -- who follows it looks, and finds it gone
+redis.call('ZREM', P .. 'hooks', id)
+redis.call('ZREM', index_key(queue, state), id)
+redis.call('ZREM', P .. 'expiry', id .. ' ' .. queue .. ' ' .. state)
+if queue == 'sessions' then
+  redis.call('ZREM', index_key(own_queue(queue, caller), state), id)
+  redis.call('ZREM', P .. 'expiry', id .. ' ' .. own_queue(queue, caller) .. ' ' .. state)
+end
+if f[7] then
+  local seen = redis.call('GET', f[7])
+  if seen and string.match(seen, ' (%S+)$') == id then redis.call('DEL', f[7]) end
+end
+if f[6] then redis.call('ZADD', P .. 'blobs', int(now_ms()), id) end
+redis.call('SET', P .. 'removed:' .. id, ARGV[2] .. (f[6] or ''), 'PX', 60000)
+return { 'removed', f[6] or '' }
