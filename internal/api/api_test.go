@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kaa-run/kaa/internal/api"
+	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/testenv"
@@ -130,25 +131,27 @@ func serve(ctx context.Context, cfg parts, method, path, body string) *httptest.
 	return res
 }
 
-// core and face are what parts has in one: a Service, and what the API has of its own.
+// core and entrance are what parts has in one: a Service, and the door before it.
 type (
-	core = service.Config
-	face = api.Config
+	core     = service.Config
+	entrance = door.Config
 )
 
-// parts makes an API and the service behind it.
+// parts makes an API, the door before it and the service behind it.
 type parts struct {
 	core
-	face
+	entrance
+	dialect api.Config
 }
 
-// newAPI returns the API of parts. Log, Answers and Background of the core are for both.
+// newAPI returns the API of parts. Log, Answers and Background of the core are for all.
 func newAPI(p parts) http.Handler {
 	p.core.Shared = len(p.Keys)+len(p.AdminKeys) > 1
 	p.core.Submitted = func(string) {}
-	p.face.Service = service.New(p.core)
-	p.face.Log, p.face.Answers, p.face.Background = p.core.Log, p.core.Answers, p.core.Background
-	return api.New(p.face)
+	core := service.New(p.core)
+	p.entrance.Service, p.entrance.Log, p.entrance.Answers, p.entrance.Background = core, p.core.Log, p.core.Answers, p.core.Background
+	p.dialect.Service, p.dialect.Log, p.dialect.Observer, p.dialect.MaxFrameBytes = core, p.core.Log, p.Observer, p.MaxBodyBytes
+	return door.New(p.entrance).Handle(api.New(p.dialect))
 }
 
 func config(s *fakeStore) parts {
@@ -161,7 +164,7 @@ func config(s *fakeStore) parts {
 			DefaultQuota: job.Quota{MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 500, ResultBytes: 500},
 			MaxQuota:     job.Quota{MemoryBytes: 4 << 30, CPUs: 2, Processes: 1024, OpenFiles: 4096, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 1000, ResultBytes: 1000},
 		},
-	}, face{Observer: new(observer), Metrics: http.NotFoundHandler(), MaxBodyBytes: 1000, MaxFileBytes: 2000, Version: "1"}}
+	}, entrance{Observer: new(observer), MaxBodyBytes: 1000, MaxFileBytes: 2000}, api.Config{Metrics: http.NotFoundHandler(), Version: "1"}}
 }
 
 func TestErrors(t *testing.T) {

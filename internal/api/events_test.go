@@ -118,7 +118,7 @@ func TestSlowReader(t *testing.T) {
 		e.Data = fmt.Appendf(nil, `{"type":"stream","text":%q}`, strings.Repeat("x", 1<<20))
 		return []job.Event{e}
 	}})
-	cfg.SlowestWrite = 200 * time.Millisecond
+	cfg.dialect.SlowestWrite = 200 * time.Millisecond
 	server := httptest.NewServer(newAPI(cfg))
 	defer server.Close()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/v1/jobs/x/events", http.NoBody)

@@ -16,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // The paths that take files as they are, in the parts of a form.
@@ -29,16 +30,14 @@ const (
 )
 
 // isForm reports whether a request brings files as they are, where that is possible.
-func isForm(c *gin.Context) bool {
-	if c.Request.Method != http.MethodPost {
+func isForm(r *http.Request) bool {
+	if r.Method != http.MethodPost {
 		return false
 	}
-	switch c.FullPath() {
-	case executePath, jobsPath, routeOf(sessionFilesPath):
-	default:
+	if path := r.URL.Path; path != executePath && path != jobsPath && !isSessionFiles(path) {
 		return false
 	}
-	kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	return err == nil && kind == multipartForm
 }
 
@@ -60,20 +59,22 @@ type uploads struct{ files []job.FileRequest }
 // alone, as JSON. most is how many files it may have.
 func unpacked(most int) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if !isForm(c) {
+		if !isForm(c.Request) {
 			if strings.HasPrefix(c.GetHeader("Content-Type"), "multipart/") {
 				abort(c, newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type",
 					"forms are for POST "+executePath+", POST "+jobsPath+" and POST "+sessionFilesPath+"; send JSON with the header Content-Type: application/json"))
 			}
 			return
 		}
-		request, files, err := readForm(c.Request, most, c.FullPath() != routeOf(sessionFilesPath))
+		request, files, err := readForm(c.Request, most, !isSessionFiles(c.Request.URL.Path))
 		if err != nil {
 			p, _ := problemOf(err)
 			abort(c, p)
 			return
 		}
-		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), uploadsKey{}, &uploads{files}))
+		came := &uploads{files}
+		service.CallOf(c.Request.Context()).OnRecorded(func() { came.files = nil })
+		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), uploadsKey{}, came))
 		c.Request.Body = io.NopCloser(bytes.NewReader(request))
 		c.Request.ContentLength = int64(len(request))
 		c.Request.Header.Set("Content-Type", "application/json")
@@ -81,9 +82,23 @@ func unpacked(most int) gin.HandlerFunc {
 	}
 }
 
-// isRaw reports whether the body of a request is a file.
-func isRaw(c *gin.Context) bool {
-	return c.Request.Method == http.MethodPut && c.FullPath() == routeOf(sessionFilePath)
+// isSessionFiles reports whether a path is sessionFilesPath.
+func isSessionFiles(path string) bool {
+	id, rest, ok := sessionOf(path)
+	return ok && id != "" && rest == "files"
+}
+
+// isRaw reports whether the body of a request is a file: whether its path is sessionFilePath.
+func isRaw(r *http.Request) bool {
+	id, rest, ok := sessionOf(r.URL.Path)
+	return r.Method == http.MethodPut && ok && id != "" && strings.HasPrefix(rest, "files/")
+}
+
+// sessionOf returns the id of the session whose path it is, and what follows.
+func sessionOf(path string) (id, rest string, ok bool) {
+	after, ok := strings.CutPrefix(path, sessionLocation)
+	id, rest, _ = strings.Cut(after, "/")
+	return id, rest, ok
 }
 
 // readForm takes a form apart; with hasRequest, one of its parts is the request.

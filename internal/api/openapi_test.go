@@ -16,7 +16,7 @@ func TestOpenAPIFile(t *testing.T) {
 	t.Parallel()
 	const file = "../../docs/openapi.json"
 	cfg := config(new(fakeStore))
-	cfg.Version = "unversioned" // a build knows its own
+	cfg.dialect.Version = "unversioned" // a build knows its own
 	served := new(bytes.Buffer)
 	if err := json.Indent(served, call(t, newAPI(cfg), http.MethodGet, "/openapi.json", "").Body.Bytes(), "", "  "); err != nil {
 		t.Fatal(err)

@@ -70,5 +70,7 @@ func answerProblem(w http.ResponseWriter, p *Problem) {
 func answerJSON(w http.ResponseWriter, status int, contentType string, body any) {
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // nobody is left to be told
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(body) // an error means that the caller has gone
 }

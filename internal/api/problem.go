@@ -78,6 +78,47 @@ func tooMuch(code, detail string, depth, limit int64, retryAfter time.Duration) 
 	return p
 }
 
+// bodyProblem words what is wrong with a body.
+func bodyProblem(e *service.BodyError) *Problem {
+	switch e.Fault {
+	case service.BodyTooLarge:
+		return newProblem(http.StatusRequestEntityTooLarge, "body_too_large",
+			fmt.Sprintf("the request body is larger than %d bytes; send less", e.Limit))
+	case service.BodySlow:
+		return newProblem(http.StatusRequestTimeout, "body_timeout",
+			fmt.Sprintf("nothing of the request body arrived for %s, or less than %d bytes a second", e.Pause, e.BytesPerSecond))
+	case service.BodyEncoded:
+		return newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body without Content-Encoding")
+	case service.BodyNotText:
+		return badRequest(fmt.Sprintf("the request body is not valid UTF-8 (first wrong byte at offset %d); encode it as UTF-8", e.Offset))
+	case service.BodyCut:
+	}
+	return badRequest("the request body ended early; send as many bytes as Content-Length says")
+}
+
+// doorProblem words what a request is refused for before it is looked at.
+func doorProblem(err error) *Problem {
+	var body *service.BodyError
+	var rate *service.RateError
+	switch {
+	case errors.As(err, &body):
+		return bodyProblem(body)
+	case errors.As(err, &rate):
+		p := newProblem(http.StatusTooManyRequests, "rate_limited", "this API key sends more requests than it may; send them more slowly")
+		p.retryAfter = rate.After
+		return p
+	case errors.Is(err, service.ErrUnauthorized):
+		return newProblem(http.StatusUnauthorized, "unauthorized", "send a valid API key as Authorization: Bearer <key> or X-API-Key: <key>")
+	case errors.Is(err, service.ErrOrigin):
+		return newProblem(http.StatusForbidden, "origin_refused",
+			"pages of this origin may not do this; the operator can allow it with KAA_ALLOWED_ORIGINS")
+	case errors.Is(err, service.ErrHost):
+		return newProblem(http.StatusMisdirectedRequest, "host_refused",
+			"this Kaa does not answer to the name in the Host header; call it as localhost or 127.0.0.1, or have the operator name the host in KAA_ALLOWED_HOSTS")
+	}
+	return nil
+}
+
 // busyProblem words what a process has no more of.
 func busyProblem(e *service.BusyError) *Problem {
 	code, detail := "too_many_waits",
@@ -141,6 +182,9 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	var full *job.FullError
 	var files *job.FilesFullError
 	retry := func(p *Problem, after time.Duration) *Problem { p.retryAfter = after; return p }
+	if p := doorProblem(err); p != nil {
+		return p, false
+	}
 	switch {
 	case errors.As(err, &own):
 		return own, false

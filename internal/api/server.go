@@ -1,10 +1,9 @@
-// Package api is Kaa's HTTP side: it checks requests, records and enqueues jobs,
-// waits for their ends, and shows jobs, queues and runners. Gin routes, huma
-// types the operations and writes the OpenAPI. Nothing else knows either.
+// Package api is Kaa's own dialect of the service: JSON over HTTP, server-sent events and
+// WebSockets. Gin routes, huma types the operations and writes the OpenAPI. No other package
+// knows either.
 //
-// The app builds one handler per process with New. It owns no connection and no
-// goroutine; what it needs of the store and the queue it declares as interfaces.
-// Every error becomes an RFC 9457 problem in one place, problemOf.
+// The app builds one API per process with New and mounts it behind the door. It owns no
+// connection and no goroutine. Every error becomes an RFC 9457 problem in one place, problemOf.
 package api
 
 import (
@@ -23,19 +22,16 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gin-gonic/gin"
 
-	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/service"
 )
 
-// Observer is told what the metrics count.
+// Observer counts what was answered with a problem though its request was not: items of
+// batches, frames of sockets, and streams that broke off.
 type Observer interface {
-	Request(method, route string, status int, took time.Duration)
-	// Problem counts what was answered with a problem: requests, items of batches, frames of
-	// sockets, and streams that broke off.
 	Problem(status int, code string)
 }
 
-// Config are the parts and bounds of the HTTP side.
+// Config are the parts and bounds of the dialect.
 type Config struct {
 	Service *service.Service
 	// Warnings says what is wrong with Redis though it works; nil if nobody looks.
@@ -43,33 +39,15 @@ type Config struct {
 	Observer Observer
 	Metrics  http.Handler
 	Log      *slog.Logger
-	// NoAccessLog leaves out the line about each request.
-	NoAccessLog bool
 
-	Keys []string // API keys; none lets everybody in
-	// AdminKeys are further ones, whose callers see what is everybody's.
-	AdminKeys []string
-	// Origins are patterns of hosts whose pages may call, besides this one's.
-	Origins []string
-	// CheckHost refuses requests whose Host is neither loopback's nor matches one of Hosts.
-	CheckHost    bool
-	Hosts        []string
-	MaxBodyBytes int64
-	MaxFileBytes int64         // of a file that is a body; it is not held
-	BodyTimeout  time.Duration // how long a caller may send nothing of a body; 30 s
-	// MaxRequests is how many requests may be handled at once; 0 is no limit.
-	MaxRequests int64
+	MaxFrameBytes int64         // of a socket's frame
+	FrameTimeout  time.Duration // how long a frame may take to come; 30 s
 	// SlowestWrite is how long the reader of a stream may take nothing before he loses his
 	// connection; 30 s.
 	SlowestWrite time.Duration
 	// PingEvery is how often the clients of sockets are asked whether they are there; 15 s.
 	PingEvery time.Duration
-	// Answers is for what is held of large results; nil is no limit.
-	Answers *job.Memory
-	Version string
-	// Background counts the requests in flight. The app waits for it between cutting off
-	// connections and closing Redis.
-	Background *sync.WaitGroup
+	Version   string
 }
 
 type server struct {
@@ -95,11 +73,11 @@ var setUpHuma = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
 	huma.ValidateStrictCasing = true
 })
 
-// New returns the handler of the whole HTTP API.
-func New(cfg Config) http.Handler {
+// New returns the dialect. What it is behind, a door, has checked who calls.
+func New(cfg Config) *API {
 	setUpHuma()
-	if cfg.BodyTimeout == 0 {
-		cfg.BodyTimeout = 30 * time.Second
+	if cfg.FrameTimeout == 0 {
+		cfg.FrameTimeout = 30 * time.Second
 	}
 	if cfg.PingEvery == 0 {
 		cfg.PingEvery = keepAlive
@@ -111,10 +89,7 @@ func New(cfg Config) http.Handler {
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
-	engine.Use(observed(cfg.Observer, cfg.Log, !cfg.NoAccessLog), received(cfg.BodyTimeout, 2*max(cfg.MaxBodyBytes, cfg.MaxFileBytes)),
-		recovered(cfg.Log), uncached, knownHost(cfg.CheckHost, cfg.Hosts), crossOrigin(cfg.Origins), sameSite(cfg.Origins), authenticated(cfg.Keys, cfg.AdminKeys),
-		inFlight(cfg.MaxRequests, cfg.Service.Shared()), limited(cfg.Service.Allow, cfg.Log), holding(cfg.Answers), buffered(&cfg),
-		unpacked(cfg.Service.Limits().MaxInputs))
+	engine.Use(noted, streamed, unpacked(cfg.Service.Limits().MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))
 	})
@@ -135,38 +110,13 @@ func New(cfg Config) http.Handler {
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI()))
 	engine.GET("/", func(c *gin.Context) { c.Redirect(http.StatusFound, "/docs") })
-	return counted(cfg.Background, headAsGet(engine))
+	return &API{engine}
 }
 
 // batchesAtOnce is one for each two processors, or fewer if Go uses fewer: the limit of a
 // cgroup is in its number alone, and a process with interpreters keeps Go to half of them.
 func batchesAtOnce(processors, goUses int) int {
 	return max(1, min(processors/2, goUses))
-}
-
-// counted makes wg wait for the requests in flight: net/http does not, once it has
-// cut off their connections.
-func counted(wg *sync.WaitGroup, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		wg.Add(1)
-		defer wg.Done()
-		next.ServeHTTP(w, r)
-	})
-}
-
-// headKey is the context key of requests that are a HEAD.
-type headKey struct{}
-
-// headAsGet answers HEAD, which load balancers probe with, as GET is. net/http
-// leaves the body out, since the request that it knows is still the HEAD.
-func headAsGet(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodHead {
-			r = r.Clone(context.WithValue(r.Context(), headKey{}, true))
-			r.Method = http.MethodGet
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 func openAPI(version string) huma.Config {

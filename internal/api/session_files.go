@@ -148,9 +148,6 @@ func (s *server) putSessionFile(ctx context.Context, in *putFileInput) (*putFile
 	if invalid, ok := errors.AsType[*job.ValidationError](err); ok {
 		return nil, invalidFile(invalid)
 	}
-	if unread, ok := errors.AsType[*service.ReadError](err); ok {
-		return nil, bodyProblem(unread.Err, s.cfg.BodyTimeout)
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -94,7 +94,7 @@ func (k *socket) read(ctx context.Context, held *service.Held) ([]byte, error) {
 	if kind != websocket.MessageText {
 		return nil, &badMessageError{websocket.StatusUnsupportedData, "send frames as text"}
 	}
-	late := time.AfterFunc(k.s.cfg.BodyTimeout, func() {
+	late := time.AfterFunc(k.s.cfg.FrameTimeout, func() {
 		_ = k.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
 	})
 	defer late.Stop()
@@ -156,7 +156,7 @@ func (k *socket) keepRate(ctx context.Context) error {
 	if err != nil || rate.Allowed {
 		return nil //nolint:nilerr // what it needs Redis for will say so better
 	}
-	return rateProblem(rate)
+	return &service.RateError{After: rate.RetryAfter}
 }
 
 // execute has the session execute code. Its frames are the teller's to send; that it is

@@ -53,7 +53,7 @@ func TestSlowSocket(t *testing.T) {
 		e.Data = fmt.Appendf(nil, `{"type":"stream","text":%q}`, strings.Repeat("x", 1<<20))
 		return []job.Event{e}
 	}})
-	cfg.Observers, cfg.SlowestWrite = fakeObservers{}, 200*time.Millisecond
+	cfg.Observers, cfg.dialect.SlowestWrite = fakeObservers{}, 200*time.Millisecond
 	dial(t, cfg)
 	cfg.core.Background.Wait()
 }
@@ -62,7 +62,7 @@ func TestSlowSocket(t *testing.T) {
 func TestSilentSocket(t *testing.T) {
 	t.Parallel()
 	cfg := config(&fakeStore{})
-	cfg.Observers, cfg.SlowestWrite, cfg.PingEvery = fakeObservers{}, 100*time.Millisecond, 50*time.Millisecond
+	cfg.Observers, cfg.dialect.SlowestWrite, cfg.dialect.PingEvery = fakeObservers{}, 100*time.Millisecond, 50*time.Millisecond
 	dial(t, cfg) // pongs are sent by who reads
 	cfg.core.Background.Wait()
 }

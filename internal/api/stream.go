@@ -90,7 +90,7 @@ type source interface {
 // serveEvents writes the events of a job, until its end or that of the connection.
 func (s *server) serveEvents(ctx huma.Context, id string, from source) error {
 	out, err := s.newSSE(ctx)
-	if err != nil || ctx.Context().Value(headKey{}) != nil {
+	if err != nil || service.CallOf(ctx.Context()).HeadOnly {
 		return err
 	}
 	for {

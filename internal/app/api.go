@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/api"
+	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/webhook"
@@ -117,12 +118,17 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate(),
 		Background: a.requests, Draining: a.draining,
 	})
-	front.answer(api.New(api.Config{
-		Service: core, Warnings: s.check.Warnings, Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.checksHost(), Hosts: s.cfg.AllowedHosts,
-		Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log, NoAccessLog: !s.cfg.AccessLog,
-		Keys: plain(s.cfg.APIKeys), AdminKeys: plain(s.cfg.AdminKeys), MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes,
-		MaxRequests: s.cfg.maxRequests(), SlowestWrite: slowestWrite, Answers: s.answers, Version: Version(), Background: a.requests,
-	}))
+	dialect := api.New(api.Config{
+		Service: core, Warnings: s.check.Warnings, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
+		MaxFrameBytes: s.cfg.MaxBodyBytes, SlowestWrite: slowestWrite, Version: Version(),
+	})
+	entrance := door.New(door.Config{
+		Service: core, Observer: s.metrics, Log: s.log, NoAccessLog: !s.cfg.AccessLog,
+		Keys: plain(s.cfg.APIKeys), AdminKeys: plain(s.cfg.AdminKeys),
+		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.checksHost(), Hosts: s.cfg.AllowedHosts,
+		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxRequests: s.cfg.maxRequests(), Answers: s.answers, Background: a.requests,
+	})
+	front.answer(entrance.Handle(dialect))
 	return a, nil
 }
 

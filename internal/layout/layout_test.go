@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"internal/store":       {"internal/job"},
 	"internal/queue":       {"internal/job"},
 	"internal/service":     {"internal/job"},
+	"internal/door":        {"internal/job", "internal/service"},
 	"internal/api":         {"internal/job", "internal/service"},
 	"internal/runner":      {"internal/job"},
 	"internal/sandbox":     {"internal/job"},
@@ -36,7 +37,7 @@ var allowed = map[string][]string{
 	"test/chaos":           nil,
 	"test/escape":          nil,
 	"internal/app": {
-		"internal/job", "internal/service", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter",
+		"internal/job", "internal/service", "internal/door", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter",
 		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob",
 	},
 	"cmd/api":    {"internal/app", "internal/blob/s3"},

@@ -38,10 +38,15 @@ type Call struct {
 	// Problem is the code of the error that the request was answered with.
 	Problem          string
 	JobID, SessionID string
-	// Recorded gives back what the request holds of memory. It is called when what the request
-	// asks for is recorded: callers may wait for an hour from there on. Nil for nothing.
-	Recorded func()
+	// HeadOnly: only the header of the answer is sent.
+	HeadOnly bool
+
+	onRecorded []func()
 }
+
+// OnRecorded has f called when what the request asks for is recorded. It gives back what the
+// request holds of memory.
+func (c *Call) OnRecorded(f func()) { c.onRecorded = append(c.onRecorded, f) }
 
 type callKey struct{}
 
@@ -71,8 +76,8 @@ func (c *Call) recorded(drafts []job.NewJob, created []job.Created) {
 			c.JobID = created[0].Job.ID
 		}
 	}
-	if c.Recorded != nil {
-		c.Recorded()
+	for _, f := range c.onRecorded {
+		f()
 	}
 }
 

@@ -2,6 +2,7 @@ package service
 
 import (
 	"errors"
+	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -68,3 +69,51 @@ type BusyError struct {
 }
 
 func (e *BusyError) Error() string { return "too many " + string(e.Of) }
+
+// Refusals of the door, which each dialect words as it words the others.
+var (
+	// ErrUnauthorized: the request brings no API key, or none that is known.
+	ErrUnauthorized = errors.New("no valid API key")
+	// ErrOrigin: a page of another site sends the request.
+	ErrOrigin = errors.New("pages of this origin may not do this")
+	// ErrHost: the name in the Host header is not one that this process answers to.
+	ErrHost = errors.New("unknown host")
+)
+
+// RateError: the caller sends more requests than it may.
+type RateError struct{ After time.Duration }
+
+func (e *RateError) Error() string { return "too many requests in too short a time" }
+
+// BodyFault names what is wrong with the body of a request.
+type BodyFault string
+
+// The faults of bodies.
+const (
+	BodyTooLarge BodyFault = "too large"   // than Limit bytes
+	BodySlow     BodyFault = "too slow"    // nothing for Pause, or less than BytesPerSecond
+	BodyCut      BodyFault = "ended early" // before as many bytes as were announced
+	BodyEncoded  BodyFault = "encoded"     // with a Content-Encoding
+	BodyNotText  BodyFault = "not UTF-8"   // from Offset on
+)
+
+// BodyError: the body of a request cannot be taken.
+type BodyError struct {
+	Fault          BodyFault
+	Limit          int64
+	Pause          time.Duration
+	BytesPerSecond int
+	Offset         int
+}
+
+func (e *BodyError) Error() string { return "the request body is " + string(e.Fault) }
+
+// Body is a way to pass the body of a request on to a dialect.
+type Body int
+
+// The ways of bodies.
+const (
+	BodyText     Body = iota // whole, and valid UTF-8
+	BodyBinary               // whole
+	BodyStreamed             // as it comes
+)

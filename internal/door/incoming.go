@@ -1,4 +1,4 @@
-package api
+package door
 
 import (
 	"bytes"
@@ -8,8 +8,6 @@ import (
 	"os"
 	"strconv"
 	"time"
-
-	"github.com/gin-gonic/gin"
 )
 
 const (
@@ -34,7 +32,7 @@ const (
 // answer is to close it; that is known only when the answer is made. So an answer before
 // the end of the body is collected: it is a refusal, and short.
 type incoming struct {
-	gin.ResponseWriter
+	*answer
 	body     io.ReadCloser
 	control  *http.ResponseController
 	length   int64 // -1 if it is not known
@@ -46,31 +44,30 @@ type incoming struct {
 	ended  bool
 	failed bool // nothing more comes
 
-	early  bool // the answer came before the end of the body
-	answer bytes.Buffer
+	early       bool // the answer came before the end of the body
+	earlyStatus int
+	collected   bytes.Buffer
 }
 
 // received watches over bodies: over their time, and over what is left of them when a
-// request has been answered. Of that it takes most bytes.
-func received(patience time.Duration, most int64) gin.HandlerFunc {
-	room := make(chan struct{}, lingerers)
-	return func(c *gin.Context) {
-		if c.Request.Body == nil || c.Request.Body == http.NoBody {
-			return
-		}
-		in := &incoming{
-			ResponseWriter: c.Writer, body: c.Request.Body, control: http.NewResponseController(c.Writer), length: c.Request.ContentLength,
-			expects: c.GetHeader("Expect") != "", patience: patience, began: time.Now(),
-		}
-		// Else net/http reads up to 256 KiB of a body before it sends an answer, without a
-		// deadline. Recorders in tests cannot do this; a real connection always can.
-		_ = in.control.EnableFullDuplex()
-		c.Writer.Header().Set("Connection", "close")
-		c.Request.Body, c.Writer = in, in
-		c.Next()
-		c.Writer = in.ResponseWriter
-		in.finish(most, room)
+// request has been answered.
+func (in *entrance) received(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+	out, ok := w.(*answer)
+	if r.Body == nil || r.Body == http.NoBody || !ok {
+		next(w, r)
+		return
 	}
+	coming := &incoming{
+		answer: out, body: r.Body, control: http.NewResponseController(w), length: r.ContentLength,
+		expects: r.Header.Get("Expect") != "", patience: in.cfg.BodyTimeout, began: time.Now(),
+	}
+	// Else net/http reads up to 256 KiB of a body before it sends an answer, without a
+	// deadline. Recorders in tests cannot do this; a real connection always can.
+	_ = coming.control.EnableFullDuplex()
+	w.Header().Set("Connection", "close")
+	r.Body = coming // r is this request's own, by observed
+	next(coming, r)
+	coming.finish(2*max(in.cfg.MaxBodyBytes, in.cfg.MaxFileBytes), in.lingers)
 }
 
 // Read has a deadline that follows what has come. A deadline that stayed would pass while
@@ -99,7 +96,7 @@ func (in *incoming) take(p []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		in.ended = true
 		_ = in.control.SetReadDeadline(time.Time{})
-		if !in.Written() {
+		if !in.answer.Written() {
 			in.Header().Del("Connection")
 		}
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
@@ -112,39 +109,46 @@ func (in *incoming) take(p []byte) (int, error) {
 func (in *incoming) Close() error { return nil }
 
 // Unwrap is for http.ResponseController.
-func (in *incoming) Unwrap() http.ResponseWriter { return in.ResponseWriter }
+func (in *incoming) Unwrap() http.ResponseWriter { return in.answer }
+
+// Written reports whether there is an answer.
+func (in *incoming) Written() bool { return in.earlyStatus != 0 || in.answer.Written() }
+
+// WriteHeader keeps the status of an answer that is collected.
+func (in *incoming) WriteHeader(status int) {
+	switch {
+	case !in.isEarly():
+		in.answer.WriteHeader(status)
+	case in.earlyStatus == 0:
+		in.earlyStatus = status
+	}
+}
 
 func (in *incoming) Write(p []byte) (int, error) {
 	if in.isEarly() {
-		return in.answer.Write(p)
+		return in.collected.Write(p)
 	}
-	return in.ResponseWriter.Write(p)
+	return in.answer.Write(p)
 }
 
+// WriteString is for io.WriteString.
 func (in *incoming) WriteString(s string) (int, error) {
 	if in.isEarly() {
-		return in.answer.WriteString(s)
+		return in.collected.WriteString(s)
 	}
-	return in.ResponseWriter.WriteString(s)
+	return in.answer.WriteString(s)
 }
 
-// isEarly decides with the first byte of an answer whether it is collected.
+// isEarly decides with the header of an answer whether it is collected.
 func (in *incoming) isEarly() bool {
-	in.early = in.early || !in.ended && !in.Written()
+	in.early = in.early || !in.ended && !in.answer.Written()
 	return in.early
-}
-
-// WriteHeaderNow is what gin calls before the first byte, and after answers without any.
-func (in *incoming) WriteHeaderNow() {
-	if !in.isEarly() {
-		in.ResponseWriter.WriteHeaderNow()
-	}
 }
 
 // Flush sends nothing of an answer that is collected.
 func (in *incoming) Flush() {
 	if !in.isEarly() {
-		in.ResponseWriter.Flush()
+		in.answer.Flush()
 	}
 }
 
@@ -159,11 +163,12 @@ func (in *incoming) finish(most int64, room chan struct{}) {
 		in.discard(shortBody, time.Now().Add(refusedBodyTime))
 	}
 	in.early = true
-	in.Header().Set("Content-Length", strconv.Itoa(in.answer.Len()))
-	if _, err := in.ResponseWriter.Write(in.answer.Bytes()); err != nil {
+	in.Header().Set("Content-Length", strconv.Itoa(in.collected.Len()))
+	in.answer.WriteHeader(max(in.earlyStatus, http.StatusOK))
+	if _, err := in.answer.Write(in.collected.Bytes()); err != nil {
 		in.failed = true
 	}
-	in.ResponseWriter.Flush()
+	in.answer.Flush()
 	// A client that waits for 100 Continue has its answer, and sends nothing.
 	if !in.ended && !in.failed && !in.expects {
 		select {

@@ -1,4 +1,4 @@
-package api
+package door
 
 import (
 	"net"
@@ -6,21 +6,19 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/gin-gonic/gin"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // knownHost refuses requests to names that are not this machine's. A page of a name that its owner
 // lets point to 127.0.0.1 is, to the reader's browser, of the same origin as the Kaa there: the name in
 // Host is all that tells it from a page of ours (DNS rebinding). Addresses cannot be made to point
 // elsewhere. Probes pass: they tell nothing, and machines send them to whatever name they know.
-func knownHost(check bool, allowed []string) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		if !check || c.Request.URL.Path == "/healthz" || c.Request.URL.Path == "/readyz" || isKnownHost(c.Request.Host, allowed) {
-			return
-		}
-		abort(c, newProblem(http.StatusMisdirectedRequest, "host_refused",
-			"this Kaa does not answer to the name in the Host header; call it as localhost or 127.0.0.1, or have the operator name the host in KAA_ALLOWED_HOSTS"))
+func (in *entrance) knownHost(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+	if in.cfg.CheckHost && !(in.dialect.Probe(r) && in.dialect.Public(r)) && !isKnownHost(r.Host, in.cfg.Hosts) {
+		in.refuse(w, r, service.ErrHost)
+		return
 	}
+	next(w, r)
 }
 
 // isKnownHost reports whether a Host header names this machine to itself, or is one that the operator

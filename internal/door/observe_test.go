@@ -1,4 +1,4 @@
-package api
+package door
 
 import (
 	"bytes"
@@ -8,10 +8,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/gin-gonic/gin"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // counts is an Observer that remembers.
@@ -21,21 +22,33 @@ func (c *counts) Request(method, route string, _ int, _ time.Duration) {
 	c.methods, c.routes = append(c.methods, method), append(c.routes, route)
 }
 func (c *counts) Problem(_ int, code string) { c.problems = append(c.problems, code) }
-func (*counts) Submitted(string)             {}
 
-// observedEngine is an engine with what observes and recovers, and a few routes.
-func observedEngine(o Observer, log *slog.Logger, accessLog bool) http.Handler {
-	gin.SetMode(gin.ReleaseMode)
-	engine := gin.New()
-	engine.Use(observed(o, log, accessLog), recovered(log))
-	engine.GET("/v1/jobs/:id", func(c *gin.Context) { c.String(http.StatusOK, "hello") })
-	engine.GET("/v1/sessions/:id/files/*path", func(c *gin.Context) {
-		abort(c, newProblem(http.StatusNotFound, "file_not_found", "x"))
+// spoken is a dialect whose errors are plain text.
+type spoken struct{ *http.ServeMux }
+
+func (spoken) Key(r *http.Request) string      { return r.Header.Get("Key") }
+func (spoken) Public(*http.Request) bool       { return false }
+func (spoken) Probe(*http.Request) bool        { return false }
+func (spoken) Body(*http.Request) service.Body { return service.BodyText }
+func (spoken) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	service.CallOf(r.Context()).Problem = "refused"
+	http.Error(w, err.Error(), http.StatusTeapot)
+}
+
+// observedRoutes is a door with a few routes behind it.
+func observedRoutes(o Observer, log *slog.Logger, accessLog bool) http.Handler {
+	mux := http.NewServeMux()
+	note := func(r *http.Request) { service.CallOf(r.Context()).Route = r.Pattern }
+	mux.HandleFunc("/v1/jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
+		note(r)
+		service.CallOf(r.Context()).JobID = r.PathValue("id")
+		_, _ = io.WriteString(w, "hello")
 	})
-	engine.GET("/panics", func(*gin.Context) { panic("at the disco") })
-	engine.GET("/drops", func(*gin.Context) { panic(http.ErrAbortHandler) })
-	engine.NoRoute(func(c *gin.Context) { abort(c, newProblem(http.StatusNotFound, "no_such_route", "x")) })
-	return headAsGet(engine)
+	mux.HandleFunc("/panics", func(_ http.ResponseWriter, r *http.Request) { note(r); panic("at the disco") })
+	mux.HandleFunc("/drops", func(_ http.ResponseWriter, r *http.Request) { note(r); panic(http.ErrAbortHandler) })
+	return New(Config{
+		Service: service.New(service.Config{Hub: service.NewHub("test")}), Observer: o, Log: log, NoAccessLog: !accessLog, Background: new(sync.WaitGroup),
+	}).Handle(spoken{mux})
 }
 
 func TestAccessLine(t *testing.T) {
@@ -45,21 +58,20 @@ func TestAccessLine(t *testing.T) {
 		want               map[string]any // nil means that there is none
 	}{
 		{"a job", http.MethodGet, "/v1/jobs/j1?key=hush", map[string]any{
-			"method": "GET", "path": "/v1/jobs/j1", "route": "/v1/jobs/:id", "status": 200.0, "job_id": "j1", "session_id": nil, "response_bytes": 5.0, "client": "192.0.2.1",
+			"method": "GET", "path": "/v1/jobs/j1", "route": "/v1/jobs/{id}", "status": 200.0, "job_id": "j1", "session_id": nil, "response_bytes": 5.0, "client": "192.0.2.1",
 		}},
-		{"a session", http.MethodGet, "/v1/sessions/s1/files/a/b", map[string]any{"session_id": "s1", "job_id": nil, "problem": "file_not_found", "status": 404.0}},
 		{"a head", http.MethodHead, "/v1/jobs/j1", map[string]any{"method": "HEAD", "status": 200.0}},
-		{"a panic", http.MethodGet, "/panics", map[string]any{"status": 500.0, "problem": "internal"}},
+		{"a panic", http.MethodGet, "/panics", map[string]any{"status": 418.0, "problem": "refused"}},
 		{"a dropped connection", http.MethodGet, "/drops", map[string]any{"route": "/drops"}},
 		{"a long path", http.MethodGet, "/" + strings.Repeat("é", 5000), map[string]any{"path": "/" + strings.Repeat("é", 127) + "…", "route": "unmatched"}},
-		{"a method of one's own", "HUSHHUSH", "/x", map[string]any{"method": "HUSHHUSH", "problem": "no_such_route"}},
+		{"a method of one's own", "HUSHHUSH", "/x", map[string]any{"method": "HUSHHUSH", "status": 404.0}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
 			o := new(counts)
-			h := observedEngine(o, slog.New(slog.NewJSONHandler(&out, nil)), true)
+			h := observedRoutes(o, slog.New(slog.NewJSONHandler(&out, nil)), true)
 			func() {
 				defer func() { _ = recover() }() // as net/http does
 				h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, nil))
@@ -86,15 +98,15 @@ func TestAccessLine(t *testing.T) {
 
 // BenchmarkObserved is what a request pays for its id, its metrics and its line.
 func BenchmarkObserved(b *testing.B) {
-	bare := gin.New()
-	bare.GET("/v1/jobs/:id", func(c *gin.Context) { c.Status(http.StatusOK) })
+	bare := http.NewServeMux()
+	bare.HandleFunc("/v1/jobs/{id}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	for _, bm := range []struct {
 		name string
 		h    http.Handler
 	}{
 		{"bare", bare},
-		{"off", observedEngine(new(nobody), jsonLog(), false)},
-		{"on", observedEngine(new(nobody), jsonLog(), true)},
+		{"off", observedRoutes(new(nobody), jsonLog(), false)},
+		{"on", observedRoutes(new(nobody), jsonLog(), true)},
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -118,4 +130,3 @@ type nobody struct{}
 
 func (*nobody) Request(string, string, int, time.Duration) {}
 func (*nobody) Problem(int, string)                        {}
-func (*nobody) Submitted(string)                           {}

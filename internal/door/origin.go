@@ -1,4 +1,4 @@
-package api
+package door
 
 import (
 	"net/http"
@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gin-gonic/gin"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // sameSite refuses what the page of another site has the reader's browser send: without keys
@@ -15,24 +15,25 @@ import (
 // machine. Browsers ask first about most requests, but not about forms and bodies without a type.
 // What is no browser sends none of these headers. What only reads passes, since a browser
 // does not show the answer to such a page.
-func sameSite(origins []string) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		r := c.Request
-		if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions {
-			return
-		}
-		switch origin, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site"); {
-		case site == "same-origin", site == "none", site == "" && origin == "":
-		case origin != "" && isOurs(origin, r.Host, origins):
-		default:
-			abort(c, foreignOrigin())
-		}
+func (in *entrance) sameSite(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+	if in.isForeign(r) {
+		in.refuse(w, r, service.ErrOrigin)
+		return
 	}
+	next(w, r)
 }
 
-func foreignOrigin() *Problem {
-	return newProblem(http.StatusForbidden, "origin_refused",
-		"pages of this origin may not do this; the operator can allow it with KAA_ALLOWED_ORIGINS")
+func (in *entrance) isForeign(r *http.Request) bool {
+	origin, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site")
+	ours := origin != "" && isOurs(origin, r.Host, in.cfg.Origins)
+	// Browsers let a page of any site open a WebSocket and read it.
+	if r.Header.Get("Upgrade") != "" && origin != "" && !ours {
+		return true
+	}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions {
+		return false
+	}
+	return site != "same-origin" && site != "none" && (site != "" || origin != "") && !ours
 }
 
 // isOurs reports whether a page of that origin is one that this host served, or that the
@@ -73,35 +74,36 @@ const (
 
 // crossOrigin lets pages of the allowed origins call and read the answers, refusals included. It
 // answers a browser's preflight, which has no key, before anybody asks for one.
-func crossOrigin(origins []string) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		r, header := c.Request, c.Writer.Header()
-		if len(origins) > 0 {
-			header.Add("Vary", "Origin") // whatever is answered
-		}
-		origin := r.Header.Get("Origin")
-		preflight := r.Method == http.MethodOptions && origin != "" && r.Header.Get("Access-Control-Request-Method") != ""
-		of, ok := hostOfOrigin(origin)
-		if !ok || !matchesHost(of, origins) {
-			if preflight {
-				abort(c, foreignOrigin())
-			}
-			return
-		}
-		header.Set("Access-Control-Allow-Origin", origin)
-		if !preflight {
-			header.Set("Access-Control-Expose-Headers", corsExposed)
-			return
-		}
-		for _, asked := range []string{"Access-Control-Request-Method", "Access-Control-Request-Headers", "Access-Control-Request-Private-Network"} {
-			header.Add("Vary", asked)
-		}
-		header.Set("Access-Control-Allow-Methods", corsMethods)
-		header.Set("Access-Control-Allow-Headers", corsHeaders)
-		header.Set("Access-Control-Max-Age", corsMaxAge)
-		if r.Header.Get("Access-Control-Request-Private-Network") == "true" {
-			header.Set("Access-Control-Allow-Private-Network", "true")
-		}
-		c.AbortWithStatus(http.StatusNoContent)
+func (in *entrance) crossOrigin(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+	header := w.Header()
+	if len(in.cfg.Origins) > 0 {
+		header.Add("Vary", "Origin") // whatever is answered
 	}
+	origin := r.Header.Get("Origin")
+	preflight := r.Method == http.MethodOptions && origin != "" && r.Header.Get("Access-Control-Request-Method") != ""
+	of, ok := hostOfOrigin(origin)
+	if !ok || !matchesHost(of, in.cfg.Origins) {
+		if preflight {
+			in.refuse(w, r, service.ErrOrigin)
+			return
+		}
+		next(w, r)
+		return
+	}
+	header.Set("Access-Control-Allow-Origin", origin)
+	if !preflight {
+		header.Set("Access-Control-Expose-Headers", corsExposed)
+		next(w, r)
+		return
+	}
+	for _, asked := range []string{"Access-Control-Request-Method", "Access-Control-Request-Headers", "Access-Control-Request-Private-Network"} {
+		header.Add("Vary", asked)
+	}
+	header.Set("Access-Control-Allow-Methods", corsMethods)
+	header.Set("Access-Control-Allow-Headers", corsHeaders)
+	header.Set("Access-Control-Max-Age", corsMaxAge)
+	if r.Header.Get("Access-Control-Request-Private-Network") == "true" {
+		header.Set("Access-Control-Allow-Private-Network", "true")
+	}
+	w.WriteHeader(http.StatusNoContent)
 }

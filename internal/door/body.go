@@ -1,0 +1,95 @@
+package door
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/kaa-run/kaa/internal/service"
+)
+
+// buffered reads the whole body first, bounded in size and time, and refuses what
+// is not UTF-8, which encoding/json would silently change. A body that is streamed is left to
+// its handler, within the same bounds of time.
+func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+	coming, ok := r.Body.(*incoming)
+	if !ok {
+		next(w, r) // there is none
+		return
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		in.refuse(w, r, &service.BodyError{Fault: service.BodyEncoded})
+		return
+	}
+	kind, most := in.dialect.Body(r), in.cfg.MaxBodyBytes
+	if kind == service.BodyStreamed {
+		most = in.cfg.MaxFileBytes
+	}
+	if coming.length > most {
+		in.refuse(w, r, &service.BodyError{Fault: service.BodyTooLarge, Limit: most})
+		return
+	}
+	limited := &bounded{http.MaxBytesReader(w, coming, most), in}
+	if kind == service.BodyStreamed {
+		r = r.WithContext(r.Context())
+		r.Body = limited
+		next(w, r)
+		return
+	}
+	held := in.cfg.Service.HoldBody(service.CallerOf(r.Context()))
+	defer held.Release()
+	whole, err := io.ReadAll(held.Reader(limited))
+	if err == nil && kind == service.BodyText && !utf8.Valid(whole) {
+		err = &service.BodyError{Fault: service.BodyNotText, Offset: firstInvalid(whole)}
+	}
+	if err != nil {
+		in.refuse(w, r, err)
+		return
+	}
+	var text bytes.Reader
+	text.Reset(whole)
+	whole = nil //nolint:ineffassign // or it would be held until the answer
+	// What has been recorded is needed no more, and callers may wait for an hour from there on.
+	service.CallOf(r.Context()).OnRecorded(func() {
+		held.Release()
+		text.Reset(nil)
+	})
+	r = r.WithContext(r.Context())
+	r.Body = io.NopCloser(&text)
+	next(w, r)
+}
+
+// bounded words why a body cannot be read to its end.
+type bounded struct {
+	io.ReadCloser
+	in *entrance
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return n, &service.BodyError{Fault: service.BodyTooLarge, Limit: large.Limit}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, &service.BodyError{Fault: service.BodySlow, Pause: b.in.cfg.BodyTimeout, BytesPerSecond: slowestBody}
+	}
+	return n, &service.BodyError{Fault: service.BodyCut}
+}
+
+func firstInvalid(b []byte) int {
+	for i := 0; i < len(b); {
+		r, size := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && size <= 1 {
+			return i
+		}
+		i += size
+	}
+	return len(b)
+}

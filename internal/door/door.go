@@ -1,0 +1,126 @@
+// Package door is what every request passes on its way to a dialect: its id and its line in the
+// access log, bounds of its body, the checks of host, origin and key, rates, and shares of what
+// there is. It is plain net/http. A dialect says where its keys are and words refusals in its
+// own shape; all else is the same for all of them.
+package door
+
+import (
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
+)
+
+// Dialect is a protocol that callers speak.
+type Dialect interface {
+	http.Handler
+	// Key returns the API key that a request brings; empty for none.
+	Key(r *http.Request) string
+	// Public reports whether a request needs no key.
+	Public(r *http.Request) bool
+	// Probe reports whether a request is of those that machines send all day. They pass when the
+	// process is busy, and are not logged.
+	Probe(r *http.Request) bool
+	// Body says how the body of a request is passed on.
+	Body(r *http.Request) Body
+	// Refuse answers a request that does not pass.
+	Refuse(w http.ResponseWriter, r *http.Request, err error)
+}
+
+// Body is a way to pass the body of a request on.
+type Body = service.Body
+
+// Observer is told what the metrics count.
+type Observer interface {
+	Request(method, route string, status int, took time.Duration)
+	// Problem counts what was answered with an error.
+	Problem(status int, code string)
+}
+
+// Config are the parts and bounds of the door.
+type Config struct {
+	Service  *service.Service
+	Observer Observer
+	Log      *slog.Logger
+	// NoAccessLog leaves out the line about each request.
+	NoAccessLog bool
+
+	Keys []string // API keys; none lets everybody in
+	// AdminKeys are further ones, whose callers see what is everybody's.
+	AdminKeys []string
+	// Origins are patterns of hosts whose pages may call, besides this one's.
+	Origins []string
+	// CheckHost refuses requests whose Host is neither loopback's nor matches one of Hosts.
+	CheckHost    bool
+	Hosts        []string
+	MaxBodyBytes int64
+	MaxFileBytes int64         // of a body that is streamed; it is not held
+	BodyTimeout  time.Duration // how long a caller may send nothing of a body; 30 s
+	// MaxRequests is how many requests may be handled at once; 0 is no limit.
+	MaxRequests int64
+	// Answers is for what is held of large results; nil is no limit.
+	Answers *job.Memory
+	// Background counts the requests in flight. The app waits for it between cutting off
+	// connections and closing Redis.
+	Background *sync.WaitGroup
+}
+
+// Door is what the dialects of a process share.
+type Door struct {
+	cfg      Config
+	keys     *keys
+	requests service.Shares
+	lingers  chan struct{} // has room for clients whose refused bodies are read
+}
+
+// New returns the door of a process.
+func New(cfg Config) *Door {
+	if cfg.BodyTimeout == 0 {
+		cfg.BodyTimeout = DefaultBodyTimeout
+	}
+	d := &Door{cfg: cfg, keys: newKeys(cfg.Keys, cfg.AdminKeys), lingers: make(chan struct{}, lingerers)}
+	d.requests.Fair(cfg.Service.Shared())
+	return d
+}
+
+// DefaultBodyTimeout is how long a caller may send nothing of a body, unless configured otherwise.
+const DefaultBodyTimeout = 30 * time.Second
+
+// step is a part of the way. It answers the request itself, or calls next.
+type step func(w http.ResponseWriter, r *http.Request, next http.HandlerFunc)
+
+// Handle returns the handler of a dialect behind the door.
+func (d *Door) Handle(dialect Dialect) http.Handler {
+	in := &entrance{Door: d, dialect: dialect}
+	handle := http.HandlerFunc(dialect.ServeHTTP)
+	steps := []step{
+		in.counted, in.observed, in.received, in.recovered, in.knownHost, in.crossOrigin, in.sameSite,
+		in.authenticated, in.inFlight, in.limited, in.holding, in.buffered,
+	}
+	for i := len(steps) - 1; i >= 0; i-- {
+		step, next := steps[i], handle
+		handle = func(w http.ResponseWriter, r *http.Request) { step(w, r, next) }
+	}
+	return handle
+}
+
+// entrance is the door for one dialect.
+type entrance struct {
+	*Door
+	dialect Dialect
+}
+
+func (in *entrance) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	in.dialect.Refuse(w, r, err)
+}
+
+// counted makes Background wait for the requests in flight: net/http does not, once it has
+// cut off their connections.
+func (in *entrance) counted(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+	in.cfg.Background.Add(1)
+	defer in.cfg.Background.Done()
+	next(w, r)
+}
