@@ -113,3 +113,44 @@ func TestRoomInRedis(t *testing.T) {
 		t.Errorf("finish: %v", err)
 	}
 }
+
+// TestRoomForOthers: callers who take all of Redis that they can, with jobs or with results, leave some
+// for another, again and again.
+func TestRoomForOthers(t *testing.T) {
+	t.Parallel()
+	const size = 100_000
+	result := job.Outcome{State: job.Completed, Result: &job.Result{Status: job.StatusOK, Stdout: strings.Repeat("y", size)}}
+	large := func(n *job.NewJob) { n.Spec.Stdin = strings.Repeat("x", size) }
+	for name, fill := range map[string]func(b *bundle, caller string) error{
+		"jobs": func(b *bundle, caller string) error {
+			_, err := b.Create(t.Context(), newJob(of(caller), large))
+			return err
+		},
+		"results": func(b *bundle, caller string) error {
+			c, err := b.Create(t.Context(), newJob(of(caller)))
+			if err != nil {
+				return err
+			}
+			return b.Finish(t.Context(), b.claim(t, c.Job.ID), result)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setupOn(t, testenv.OwnRedis(t, "--maxmemory", "64mb").Client(t), store.Config{})
+			for _, caller := range []string{"a", "b", "c", "d"} {
+				n := 0
+				var err error
+				for ; err == nil; n++ {
+					err = fill(b, caller)
+				}
+				full, isFull := errors.AsType[*job.FullError](err)
+				if n < 10 || !(isFull && full.Bytes) && !errors.Is(err, job.ErrStoreFull) {
+					t.Errorf("caller %s had room for %d: %v", caller, n, err)
+				}
+			}
+			if _, err := b.Create(t.Context(), newJob(of("e"), large)); err != nil {
+				t.Errorf("the last one: %v", err)
+			}
+		})
+	}
+}

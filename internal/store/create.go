@@ -105,13 +105,14 @@ func (s *Store) createArgs(ctx context.Context, n job.NewJob) ([]string, []any, 
 	if j.Webhook != nil {
 		hookURL = j.Webhook.URL
 	}
+	most, shared := s.memory.mostOfCaller(s.cfg)
 	args := []any{
 		j.ID, j.Queue, string(j.State), j.MaxAttempts, millis(j.ScheduledAt),
 		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
 		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
 		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(), cmp.Or(n.Caller, anonymous),
 		hookURL, string(n.WebhookSecret), session, mark(n.Events), mark(len(n.Spec.Files) > 0 || n.Spec.Op == job.OpReadFile),
-		s.memory.mostOfCaller(s.cfg), mark(s.cfg.OneCaller && n.Caller != ""),
+		most, mark(shared), mark(s.cfg.OneCaller && n.Caller != ""),
 	}
 	if s.cfg.Enqueue != nil && j.State == job.Queued && session == "" {
 		for _, command := range s.cfg.Enqueue(ctx, j) {

@@ -18,7 +18,8 @@ const (
 	memoryPeriod = 2 * time.Second
 	// roomForResults is the share of Redis' memory that only what runs may still fill, as a divisor.
 	roomForResults = 8
-	// callersShare is that of Redis' memory which one caller may take, as a divisor.
+	// callersShare is that of Redis' memory which one caller may take at most, as a divisor; share_of in
+	// common.lua knows both.
 	callersShare = 2
 )
 
@@ -77,12 +78,13 @@ func infoNumber(info, name string) int64 {
 	return 0
 }
 
-// mostOfCaller is how many bytes the records of one caller may take; 0 is no bound.
-func (m *memory) mostOfCaller(cfg Config) int64 {
+// mostOfCaller is how many bytes the records of one caller may take, and whether callers share that: then
+// one gets no more than is free. 0 is no bound.
+func (m *memory) mostOfCaller(cfg Config) (most int64, shared bool) {
 	if cfg.MaxCallerBytes > 0 || cfg.OneCaller {
-		return cfg.MaxCallerBytes
+		return cfg.MaxCallerBytes, false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.most / callersShare
+	return m.most / callersShare, true
 }

@@ -23,7 +23,7 @@
 //	{kaa}:outbox                  ZSET    job → when its task must be (or have been) enqueued
 //	{kaa}:expiry                  ZSET    entries to take out of the listings, by time
 //	{kaa}:waiting                 HASH    caller → how many of its jobs are scheduled or queued
-//	{kaa}:bytes                   HASH    caller → how many bytes its jobs and results take
+//	{kaa}:bytes                   HASH    caller → how many bytes its jobs and results take; * → those of all
 //	{kaa}:bytes:<time>            HASH    caller → how many of them are given back then; {kaa}:bytes:due lists the times
 //	{kaa}:seats:<queue>:<caller>  SET     the caller's jobs that may be on asynq's queue
 //	{kaa}:held:<queue>:<caller>   ZSET    its jobs that wait for a seat, by the time they are ready since

@@ -50,8 +50,19 @@ end
 local RECORD_BYTES = 1024
 local function bucket_key(time) return P .. 'bytes:' .. time end
 
+-- The field * is the sum of all callers.
 local function hold(caller, bytes)
   if redis.call('HINCRBY', P .. 'bytes', caller, int(bytes)) <= 0 then redis.call('HDEL', P .. 'bytes', caller) end
+  redis.call('HINCRBY', P .. 'bytes', '*', int(bytes))
+end
+
+-- share_of is how many bytes a caller may take that has some. A bound that callers share is half of Redis'
+-- memory, of which an eighth is left for what runs. A caller gets no more than is free then: however many take
+-- all they can, another finds some.
+local function share_of(own, most, shared)
+  if not shared then return most end
+  local others = tonumber(redis.call('HGET', P .. 'bytes', '*') or 0) - own
+  return math.max(0, math.min(most, math.floor((most * 2 * 7 / 8 - others) / 2)))
 end
 
 -- due_after is the time of the bucket of what expires a time to live after its end.
@@ -85,6 +96,12 @@ local function give_back(most)
     redis.call('DEL', bucket_key(due))
     redis.call('ZREM', P .. 'bytes:due', due)
   end
+  local sum, all = 0, redis.call('HGETALL', P .. 'bytes')
+  for i = 1, #all, 2 do
+    if all[i] ~= '*' then sum = sum + tonumber(all[i + 1]) end
+  end
+  -- Records that an older Kaa has made are not in it.
+  if sum > 0 then redis.call('HSET', P .. 'bytes', '*', int(sum)) else redis.call('HDEL', P .. 'bytes', '*') end
 end
 
 -- Files: what the contents of a caller's files take, where blobs are. Each job with files has a key
@@ -283,7 +300,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
     redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
-  redis.call('HDEL', key, 'spec', 'most_bytes', 'notify', 'cancel', 'waiter', 'asks', 'answer')
+  redis.call('HDEL', key, 'spec', 'most_bytes', 'shares_bytes', 'notify', 'cancel', 'waiter', 'asks', 'answer')
   if f[7] then
     -- The record is what the webhook tells, so it stays until that is through.
     life = math.max(ttl, HOOK_TTL)

@@ -3,7 +3,7 @@
 -- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
 --      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime,
 --      waiter, waiter_ttl, caller, webhook url, webhook secret, session, events, whether it has files,
---      how many bytes the caller's records may take or '0', whether there is no other caller, and the commands that put its task on its queue, each after its length
+--      how many bytes the caller's records may take or '0', whether callers share that, whether there is no other caller, and the commands that put its task on its queue, each after its length
 -- Answers {'created', now, 'held' or 'enqueued' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit} | {'bytes', held, limit} | {'no_session'} |
 -- {'session_ended', reason, message}.
@@ -22,7 +22,7 @@ end
 local now = now_ms()
 if redis.call('EXISTS', KEYS[1]) == 1 then
   -- Its task was enqueued with it, or is in the outbox.
-  local become = redis.call('ZSCORE', held_key(queue, caller), id) and 'held' or ARGV[25] and 'enqueued'
+  local become = redis.call('ZSCORE', held_key(queue, caller), id) and 'held' or ARGV[26] and 'enqueued'
   return { 'created', redis.call('HGET', KEYS[1], 'created_at'), become }
 end
 -- enqueue runs the commands that begin at an argument and returns whether Redis took
@@ -58,7 +58,8 @@ end
 local bytes, most_bytes = #ARGV[9] + #ARGV[8] + RECORD_BYTES, tonumber(ARGV[23])
 if most_bytes > 0 then
   local held = tonumber(redis.call('HGET', P .. 'bytes', caller) or 0)
-  if held + bytes > most_bytes then return { 'bytes', held, most_bytes } end
+  local most = share_of(held, most_bytes, ARGV[24] ~= '')
+  if held + bytes > most then return { 'bytes', held, int(most) } end
 end
 if fingerprint ~= '' then redis.call('SET', KEYS[2], fingerprint .. ' ' .. id, 'PX', ARGV[12]) end
 local record = { 'state', state, 'queue', queue, 'attempt', '0', 'max_attempts', ARGV[4],
@@ -79,8 +80,10 @@ if ARGV[18] ~= '' then
   put('hook_secret', ARGV[19])
 end
 put('idempotency', fingerprint ~= '' and KEYS[2] or '') -- to be free again when the job is deleted
-put('most_bytes', most_bytes > 0 and ARGV[23] or '') -- for finish: a runner does not know it
-put('alone', ARGV[24]) -- for the files that it leaves
+-- For finish: a runner does not know them.
+put('most_bytes', most_bytes > 0 and ARGV[23] or '')
+put('shares_bytes', most_bytes > 0 and ARGV[24] or '')
+put('alone', ARGV[25]) -- for the files that it leaves
 put('events', events ~= '' and '1' or '')
 put('waiter', ARGV[15])
 put('scheduled_at', ARGV[5] ~= '0' and ARGV[5] or '')
@@ -120,7 +123,7 @@ else
     return { 'created', int(now) }
   end
   if not seat(id, queue, caller, now) then return { 'created', int(now), 'held' } end
-  if ARGV[25] and enqueue(25) then return { 'created', int(now), 'enqueued' } end
+  if ARGV[26] and enqueue(26) then return { 'created', int(now), 'enqueued' } end
   redis.call('ZADD', P .. 'outbox', int(now + tonumber(ARGV[13])), id)
 end
 return { 'created', int(now) }

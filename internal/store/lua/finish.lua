@@ -6,7 +6,7 @@
 -- Answers {state}, {'no_room'}, {'stale'}, {'gone'} or {'missing'}. Only the current claim may
 -- finish; the same end sent twice counts once. For a session that goes on with another
 -- execution, {state, 'claimed', ...} as next does, or {state, 'none'}.
-local f = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'runner', 'caller', 'most_bytes')
+local f = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'runner', 'caller', 'most_bytes', 'shares_bytes')
 if not f[1] then return missing(ARGV[1]) end
 if f[2] ~= ARGV[2] or f[3] ~= ARGV[3] then return { 'stale' } end
 if f[1] == ARGV[4] then return { f[1] } end
@@ -15,7 +15,10 @@ if ARGV[8] == '1' then return { retry_or_fail(ARGV[1], ARGV[6], ARGV[7], ARGV[9]
 -- Jobs are accepted before it is known how large their results are: many at once could fill
 -- Redis for all callers. So nothing is kept for a caller that is beyond its share already. What is
 -- no larger than the record itself always has room.
-if f[5] and #ARGV[5] > RECORD_BYTES and tonumber(redis.call('HGET', P .. 'bytes', f[4]) or 0) > tonumber(f[5]) then return { 'no_room' } end
+if f[5] and #ARGV[5] > RECORD_BYTES then
+  local held = tonumber(redis.call('HGET', P .. 'bytes', f[4]) or 0)
+  if held > share_of(held, tonumber(f[5]), f[6]) then return { 'no_room' } end
+end
 if ARGV[10] ~= '' then
   redis.call('HSET', KEYS[1], 'files', '1')
   if f[4] then keep_files(ARGV[1], f[4], ARGV[2], tonumber(ARGV[10])) end
