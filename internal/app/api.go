@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,7 +130,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.checksHost(), Hosts: s.cfg.AllowedHosts,
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxRequests: s.cfg.maxRequests(), Answers: s.answers, Background: a.requests,
 	})
-	front.answer(entrance.Handle(dialect))
+	front.answer(mounted(entrance, dialect, core, s.dialects))
 	return a, nil
 }
 
@@ -204,4 +206,20 @@ func (a *apiProcess) hurried(ctx context.Context, cancel context.CancelFunc) {
 		case <-ctx.Done():
 		}
 	}()
+}
+
+// mounted puts further dialects beside Kaa's own, all behind one door.
+func mounted(entrance *door.Door, own door.Dialect, core *service.Service, others []Dialect) http.Handler {
+	handler := entrance.Handle(own)
+	for _, d := range others {
+		other, rest := entrance.Handle(d.New(core)), handler
+		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if path, ok := strings.CutPrefix(r.URL.Path, d.Path); ok && (path == "" || path[0] == '/') {
+				other.ServeHTTP(w, r)
+				return
+			}
+			rest.ServeHTTP(w, r)
+		})
+	}
+	return handler
 }

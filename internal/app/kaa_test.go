@@ -28,14 +28,15 @@ func TestMain(m *testing.M) {
 
 // kaa is an API and some runners on a real Redis, inside the test process.
 type kaa struct {
-	tb      testing.TB
-	url     string
-	redis   *testenv.RedisDB
-	environ app.Environment
-	periods app.Periods
-	logs    *safeBuffer
-	key     string
-	client  *http.Client
+	tb       testing.TB
+	url      string
+	redis    *testenv.RedisDB
+	environ  app.Environment
+	periods  app.Periods
+	dialects []app.Dialect
+	logs     *safeBuffer
+	key      string
+	client   *http.Client
 }
 
 // start runs a Kaa with that many runners; vars are NAME=VALUE.
@@ -92,7 +93,7 @@ func (k *kaa) runHurried(main func(context.Context, app.Process) error, hurry <-
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan net.Addr, 1)
 	done := make(chan error, 1)
-	p := app.Process{Environ: k.environ, Stdout: io.Discard, Stderr: k.logs, Ready: func(a net.Addr) { ready <- a }, Hurry: hurry, Periods: k.periods, Redis: devredis.Start}
+	p := app.Process{Environ: k.environ, Stdout: io.Discard, Stderr: k.logs, Ready: func(a net.Addr) { ready <- a }, Hurry: hurry, Periods: k.periods, Dialects: k.dialects, Redis: devredis.Start}
 	go func() { done <- main(ctx, p) }()
 	stop = sync.OnceValue(func() error {
 		cancel()

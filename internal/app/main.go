@@ -21,7 +21,9 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/blob"
+	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/runner"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // Process is the outside of a process: what tests replace.
@@ -44,8 +46,16 @@ type Process struct {
 	// Hurry, once closed, ends a drain's patience: executions are ended and callers cut
 	// off at once. What has to be written still is.
 	Hurry <-chan struct{}
+	// Dialects are protocols besides Kaa's own.
+	Dialects []Dialect
 	// Periods of zero are those that docs/operations.md promises.
 	Periods Periods
+}
+
+// Dialect is a protocol that an API process speaks at a path and at all below it.
+type Dialect struct {
+	Path string
+	New  func(*service.Service) door.Dialect
 }
 
 // Periods are the times by which the processes notice each other's ends.

@@ -43,7 +43,9 @@ type shared struct {
 	blobs   *blob.Store
 	answers *job.Memory // what is held of results to answer with
 	periods Periods
-	hurry   <-chan struct{} // see Process.Hurry
+	// dialects are protocols besides Kaa's own.
+	dialects []Dialect
+	hurry    <-chan struct{} // see Process.Hurry
 }
 
 // setup reads the configuration and makes the shared parts. Nobody has asked Redis for anything
@@ -75,7 +77,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	build := ThisBuild()
 	s := &shared{
 		cfg: cfg, log: log, metrics: telemetry.NewMetrics(build.Version, build.Commit), redis: options, rdb: connect(*options, "data"),
-		periods: p.Periods, hurry: p.Hurry,
+		periods: p.Periods, dialects: p.Dialects, hurry: p.Hurry,
 	}
 	s.rdb.AddHook(redisMetrics{s.metrics})
 	s.queue = queue.NewClient(s.rdb)

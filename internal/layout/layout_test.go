@@ -33,6 +33,8 @@ var allowed = map[string][]string{
 	"internal/devredis":    nil,
 	"internal/testenv":     nil,
 	"internal/layout":      nil,
+	"test/dialects/e2b":    {"internal/job", "internal/service"},
+	"test/dialects/lines":  {"internal/job", "internal/service"},
 	"test/cases":           nil,
 	"test/chaos":           nil,
 	"test/escape":          nil,
