@@ -17,6 +17,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/blob"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/telemetry"
 )
 
@@ -79,6 +80,7 @@ type Config struct {
 	MaxFiles       int64   `env:"KAA_MAX_STORED_FILE_BYTES" envDefault:"0"`
 	MaxFilesPerKey int64   `env:"KAA_MAX_STORED_FILE_BYTES_PER_KEY" envDefault:"0"`
 	FairWindow     int     `env:"KAA_FAIR_WINDOW" envDefault:"32"`
+	ReservedSlots  string  `env:"KAA_RESERVED_SLOTS" envDefault:"auto"`
 	MaxSyncWaits   int     `env:"KAA_MAX_SYNC_WAITS" envDefault:"1000"`
 	MaxConnections int     `env:"KAA_MAX_CONNECTIONS" envDefault:"0"`
 	BodyMemory     int64   `env:"KAA_BODY_MEMORY" envDefault:"268435456"`
@@ -333,13 +335,16 @@ func (c *Config) check() []error {
 	if c.ResultTTL > c.MaxResultTTL {
 		bad("KAA_RESULT_TTL (%s) is above KAA_MAX_RESULT_TTL (%s)", c.ResultTTL, c.MaxResultTTL)
 	}
+	if n, err := strconv.Atoi(c.ReservedSlots); c.ReservedSlots != store.ReserveAuto && (err != nil || n < 0) {
+		bad("KAA_RESERVED_SLOTS is %q; use auto or a number that is not negative", c.ReservedSlots)
+	}
 	c.checkHosts(bad)
 	if c.EventBytes < minEventBytes {
 		bad("KAA_EVENT_BYTES must be at least %d", minEventBytes)
 	}
 	if c.BodyMemory > 0 && c.BodyMemory < c.MaxBodyBytes {
 		bad("KAA_BODY_MEMORY (%d) is below KAA_MAX_BODY_BYTES (%d)", c.BodyMemory, c.MaxBodyBytes)
-	} else if c.BodyMemory > 0 && len(c.APIKeys)+len(c.AdminKeys) > 1 && c.BodyMemory/2 < c.MaxBodyBytes {
+	} else if c.BodyMemory > 0 && !c.oneCaller() && c.BodyMemory/2 < c.MaxBodyBytes {
 		bad("KAA_BODY_MEMORY (%d) is below twice KAA_MAX_BODY_BYTES (%d): a key gets half of it", c.BodyMemory, c.MaxBodyBytes)
 	}
 	if c.RateLimit != 0 && !(c.RateLimit >= minRate && c.RateLimit <= maxRate) {
@@ -390,6 +395,21 @@ func (c *Config) checkAddr() []error {
 	}
 	return nil
 }
+
+// reserve is how many slots a key's jobs leave to other keys; empty where there are none.
+func (c *Config) reserve() string {
+	n, err := strconv.Atoi(c.ReservedSlots)
+	switch {
+	case c.oneCaller() || err == nil && n == 0:
+		return ""
+	case err == nil:
+		return strconv.Itoa(n)
+	}
+	return store.ReserveAuto
+}
+
+// oneCaller says whether all callers are one: nobody has to share.
+func (c *Config) oneCaller() bool { return len(c.APIKeys)+len(c.AdminKeys) < 2 }
 
 // keyless says whether callers need no key.
 func (c *Config) keyless() bool { return len(c.APIKeys)+len(c.AdminKeys) == 0 }

@@ -83,7 +83,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	s.queue = queue.NewClient(s.rdb)
 	s.store = store.New(s.rdb, store.Config{
 		RunnerTTL: p.Periods.Lease, TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
-		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, MaxCallerBytes: cfg.MaxStoredPerKey, OneCaller: len(cfg.APIKeys)+len(cfg.AdminKeys) < 2, Window: cfg.FairWindow,
+		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, MaxCallerBytes: cfg.MaxStoredPerKey, OneCaller: cfg.oneCaller(), Window: cfg.FairWindow, Reserve: cfg.reserve(),
 		MaxFiles: cfg.maxFiles(), MaxCallerFiles: cfg.MaxFilesPerKey, MaxMetadata: int64(cfg.MaxMetadataBytes), HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
 		Enqueue: func(ctx context.Context, j job.Job) [][]any { return s.queue.EnqueueCommands(ctx, s.task(j.Task())) },
 	})
@@ -178,7 +178,7 @@ func (s *shared) reclaim(ctx context.Context) error {
 
 func (s *shared) task(t job.DueTask) queue.Task {
 	return queue.Task{
-		JobID: t.JobID, Attempt: t.Attempt, Queue: t.Queue, Runtime: t.Runtime,
+		JobID: t.JobID, Attempt: t.Attempt, Queue: t.Queue, Runtime: t.Runtime, Passes: t.Passes,
 		Timeout: t.Timeout + s.cfg.KillGrace + saveFor + time.Minute,
 	}
 }
@@ -257,7 +257,7 @@ func (l taskLists) Delete(ctx context.Context, t job.DueTask) (bool, error) {
 func dueTasks(tasks []queue.Task) []job.DueTask {
 	due := make([]job.DueTask, len(tasks))
 	for i, t := range tasks {
-		due[i] = job.DueTask{JobID: t.JobID, Queue: t.Queue, Attempt: t.Attempt}
+		due[i] = job.DueTask{JobID: t.JobID, Queue: t.Queue, Attempt: t.Attempt, Passes: t.Passes}
 	}
 	return due
 }

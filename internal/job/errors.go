@@ -20,6 +20,8 @@ var (
 	ErrUnfinished = errors.New("job is not finished")
 	// ErrStale: the claim is not the job's current one, or the job is not claimable.
 	ErrStale = errors.New("stale claim")
+	// ErrHeld: the job is not to be claimed now, since its caller executes as much as it may.
+	ErrHeld = errors.New("job is held")
 	// ErrNotStarted: a worker ended before it had read the code.
 	ErrNotStarted = errors.New("worker ended before the code had started")
 	// ErrNoWorker: no interpreter can be started on this runner now. StartError says why.

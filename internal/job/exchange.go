@@ -82,6 +82,7 @@ type DueTask struct {
 	Attempt int // the attempt it is for
 	Timeout time.Duration
 	Runtime string // empty for the default
+	Passes  int    // how many tasks for it were passed over: its caller executed enough
 }
 
 // Task returns the task of the next attempt of a job.

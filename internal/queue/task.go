@@ -22,13 +22,23 @@ type Task struct {
 	// Timeout is asynq's own limit for the handler, with the caller's margins
 	// already in it. A Handler gets zero here: its context has the deadline.
 	Timeout time.Duration
+	// Passes is how many tasks of this attempt were handled without its having begun.
+	Passes int
 }
 
 // id is asynq's task id. With the attempt in it a re-queue never collides with
-// what an earlier attempt left behind.
-func (t Task) id() string { return t.JobID + ":" + strconv.Itoa(t.Attempt) }
+// what an earlier attempt left behind, nor with a task that was passed over and is just being
+// taken away.
+func (t Task) id() string {
+	id := t.JobID + ":" + strconv.Itoa(t.Attempt)
+	if t.Passes > 0 {
+		id += "." + strconv.Itoa(t.Passes)
+	}
+	return id
+}
 
-// payload is what travels: jobId:attempt, or jobId:attempt@runtime.
+// payload is what travels: jobId:attempt, or jobId:attempt@runtime, with .passes behind the
+// attempt if there are any.
 func (t Task) payload() []byte {
 	if t.Runtime == "" {
 		return []byte(t.id())
@@ -40,8 +50,8 @@ func (t Task) validate() error {
 	switch {
 	case strings.TrimSpace(t.JobID) == "":
 		return errors.New("task has no job id")
-	case t.Attempt < 0:
-		return fmt.Errorf("task of job %s has attempt %d", t.JobID, t.Attempt)
+	case t.Attempt < 0 || t.Passes < 0:
+		return fmt.Errorf("task of job %s has attempt %d and was passed over %d times", t.JobID, t.Attempt, t.Passes)
 	case strings.TrimSpace(t.Queue) == "":
 		return fmt.Errorf("task of job %s has no queue", t.JobID)
 	case strings.Contains(t.Runtime, ":"): // the last one in a payload ends the job id
@@ -52,7 +62,7 @@ func (t Task) validate() error {
 	return nil
 }
 
-var errPayload = errors.New("payload is not jobId:attempt or jobId:attempt@runtime")
+var errPayload = errors.New("payload is not jobId:attempt[.passes][@runtime]")
 
 func parsePayload(payload []byte) (Task, error) {
 	s := string(payload)
@@ -61,9 +71,16 @@ func parsePayload(payload []byte) (Task, error) {
 		return Task{}, errPayload
 	}
 	number, runtime, given := strings.Cut(s[i+1:], "@")
+	number, times, passed := strings.Cut(number, ".")
 	attempt, err := strconv.Atoi(number)
 	if err != nil || attempt < 0 || given != (runtime != "") {
 		return Task{}, errPayload
 	}
-	return Task{JobID: s[:i], Attempt: attempt, Runtime: runtime}, nil
+	t := Task{JobID: s[:i], Attempt: attempt, Runtime: runtime}
+	if passed {
+		if t.Passes, err = strconv.Atoi(times); err != nil || t.Passes < 1 {
+			return Task{}, errPayload
+		}
+	}
+	return t, nil
 }

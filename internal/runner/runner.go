@@ -205,6 +205,9 @@ func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 	case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
 		log.DebugContext(ctx, "task is dropped: its job is settled", slog.Any("reason", err))
 		return nil
+	case errors.Is(err, job.ErrHeld):
+		log.DebugContext(ctx, "task is passed over: its caller executes as much as it may")
+		return nil
 	case err != nil:
 		return fmt.Errorf("claim %s: %w", jobID, err)
 	}

@@ -154,9 +154,9 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 
 // Enqueued confirms that tasks are on their queues.
 func (s *Store) Enqueued(ctx context.Context, tasks ...job.DueTask) error {
-	args := make([]any, 0, 2*len(tasks))
+	args := make([]any, 0, 3*len(tasks))
 	for _, t := range tasks {
-		args = append(args, t.JobID, t.Attempt)
+		args = append(args, t.JobID, t.Attempt, t.Passes)
 	}
 	return wrap("confirm enqueued", s.scripts.enqueued.Run(ctx, s.rdb, []string{outboxKey}, args...).Err())
 }
@@ -180,10 +180,10 @@ func (s *Store) Due(ctx context.Context, most int) ([]job.DueTask, time.Duration
 // dueTasks reads what a script answers about each of some jobs.
 func dueTasks(r reply) []job.DueTask {
 	var due []job.DueTask
-	for i := 0; i+4 < len(r); i += 5 {
+	for i := 0; i+5 < len(r); i += 6 {
 		due = append(due, job.DueTask{
 			JobID: r.text(i), Queue: r.text(i + 1), Attempt: int(atoi(r.text(i+2))) + 1,
-			Timeout: time.Duration(atoi(r.text(i+3))) * time.Millisecond, Runtime: r.text(i + 4),
+			Timeout: time.Duration(atoi(r.text(i+3))) * time.Millisecond, Runtime: r.text(i + 4), Passes: int(atoi(r.text(i + 5))),
 		})
 	}
 	return due

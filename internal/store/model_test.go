@@ -88,7 +88,7 @@ func TestModel(t *testing.T) {
 	seed, steps := seeded(t, 2000)
 	rdb := testenv.Redis(t).Client(t)
 	w := &world{
-		Store: store.New(rdb, store.Config{Window: 1_000_000}), t: t, // all jobs have a seat: TestHeld… is about those that do not
+		Store: store.New(rdb, store.Config{Window: 1_000_000, Reserve: store.ReserveAuto}), t: t, // all jobs have a seat: TestHeld… is about those that do not
 		rdb: rdb, r: rand.New(rand.NewPCG(seed, 0)), repeat: new(repeat),
 		jobs: map[string]job.Model{}, news: map[string]job.NewJob{}, runners: map[string]bool{},
 	}
@@ -462,6 +462,9 @@ func (w *world) check(id string) {
 		if in != (m.State == job.Running) {
 			w.t.Errorf("step %d: %s is %s; claimed in the registry: %t", w.steps, id, m.State, in)
 		}
+	}
+	if in := w.rdb.HExists(ctx, "{kaa}:running:anonymous", id).Val(); in != (m.State == job.Running) {
+		w.t.Errorf("step %d: %s is %s; takes a slot of its caller's: %t", w.steps, id, m.State, in)
 	}
 	if ttl := w.rdb.PTTL(ctx, "{kaa}:job:"+id).Val(); (ttl > 0) != m.State.Terminal() {
 		w.t.Errorf("step %d: %s is %s; its record expires in %s", w.steps, id, m.State, ttl)

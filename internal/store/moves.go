@@ -13,15 +13,19 @@ import (
 )
 
 // Claim takes the next attempt of a queued job for a runner and one of its
-// sessions. job.ErrStale means that the job is not to be run any more.
+// sessions. job.ErrStale means that the job is not to be run any more, job.ErrHeld that it is
+// not to be run now: it gets another task.
 func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Claim, error) {
 	const op = "claim job"
 	r, err := s.run(ctx, op, s.scripts.claim, []string{jobKey(id), runnerKey(runner)}, id, runner, session)
 	if err != nil {
 		return job.Claim{}, err
 	}
-	if r.word() == "unregistered" {
+	switch r.word() {
+	case "unregistered":
 		return job.Claim{}, fmt.Errorf("%s: %w", op, job.ErrUnregistered)
+	case "held":
+		return job.Claim{}, fmt.Errorf("%s: %w", op, job.ErrHeld)
 	}
 	c := job.Claim{
 		JobID: id, Runner: runner, SessionID: session, Queue: r.text(3),

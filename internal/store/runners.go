@@ -25,7 +25,7 @@ func (s *Store) Beat(ctx context.Context, r job.Runner) error {
 	if errors.Is(err, redis.Nil) {
 		// The first beat, or the first after a lapse in which the rescuer may have
 		// written this runner off.
-		err = s.rdb.SAdd(ctx, runnersKey, r.ID).Err()
+		err = s.scripts.joined.Run(ctx, s.rdb, []string{runnersKey, holdingKey}, r.ID).Err()
 	}
 	return wrap(op, err)
 }

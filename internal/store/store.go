@@ -27,6 +27,8 @@
 //	{kaa}:bytes:<time>            HASH    caller → how many of them are given back then; {kaa}:bytes:due lists the times
 //	{kaa}:seats:<queue>:<caller>  SET     the caller's jobs that may be on asynq's queue
 //	{kaa}:held:<queue>:<caller>   ZSET    its jobs that wait for a seat, by the time they are ready since
+//	{kaa}:running:<caller>        HASH    what the caller's jobs execute that leave slots to others: job → runner
+//	{kaa}:fleet:<queue>           HASH    slots of the runners that take jobs of a queue, '' → of all; remade every 2 s
 //	{kaa}:holding                 SET     "queue caller" of those that have jobs held
 //	{kaa}:hooks                   ZSET    ended jobs whose webhook is to be delivered, by when
 //	{kaa}:blobs                   ZSET    ended jobs with files, by when their blobs may go, and those that are not recorded yet
@@ -122,6 +124,9 @@ type Config struct {
 	MaxFiles, MaxCallerFiles int64
 	// Window is how many jobs of one caller may be on one of asynq's queues at once; 32.
 	Window int
+	// Reserve is how many slots of the runners a caller's jobs leave to those of others: a number, or
+	// ReserveAuto for an eighth of them, at least one. Empty is no bound.
+	Reserve string
 	// MaxMetadata is the size of a job's metadata at most, in bytes.
 	MaxMetadata int64
 	// HookTTL is how long a record stays at most for its webhook to be delivered; 25 h.
@@ -135,6 +140,9 @@ type Config struct {
 	// step that records the job; nil if that cannot be, and by default.
 	Enqueue func(ctx context.Context, j job.Job) [][]any
 }
+
+// ReserveAuto is a Reserve that grows with the fleet.
+const ReserveAuto = "auto"
 
 // maxSessionDepth is how many executions may wait in one session.
 const maxSessionDepth = 10_000
@@ -168,7 +176,7 @@ type Store struct {
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
 	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                 *redis.Script
-	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move               *redis.Script
+	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move, joined       *redis.Script
 }
 
 // New returns a store on rdb.
@@ -188,7 +196,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
-		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"),
+		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"),
 	}}
 }
@@ -199,7 +207,8 @@ func constants(cfg Config) string {
 		fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
 			cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
 		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER, LOG_TTL = %d, %d, %d, %d\n",
-			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds())
+			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds()) +
+		fmt.Sprintf("local RESERVE = '%s'\n", cfg.Reserve)
 }
 
 // readLua reads an embedded script; a missing one is a build mistake.

@@ -1,12 +1,13 @@
 -- claim: queued -> running, also scheduled -> queued -> running for a job that
--- is due but whose promotion was not confirmed.
+-- is due but whose promotion was not confirmed. A job whose caller executes as many as it
+-- may is held instead, until one of those ends.
 -- KEYS job, runner   ARGV id, runner, session
 -- Answers {'claimed', attempt, waited, queue, spec, how many jobs that were held are
--- in the outbox now, '1' if events are wanted} | {'stale', state} |
+-- in the outbox now, '1' if events are wanted} | {'stale', state} | {'held'} |
 -- {'unregistered'} | {'gone'} | {'missing'}. The same claim sent twice counts once.
 local id, runner, session = ARGV[1], ARGV[2], ARGV[3]
 local f = redis.call('HMGET', KEYS[1], 'state', 'queue', 'attempt', 'queued_at', 'scheduled_at', 'runner', 'session',
-  'spec', 'started_at', 'events', 'caller')
+  'spec', 'started_at', 'events', 'caller', 'reserve')
 local state = f[1]
 if not state then return missing(id) end
 if state == 'running' and f[6] == runner and f[7] == session then
@@ -23,11 +24,20 @@ if state == 'scheduled' and tonumber(f[5]) <= now then
 elseif state ~= 'queued' then
   return { 'stale', state }
 end
+if share_left(f[2], f[11], f[12], 1) < 1 then
+  if state == 'scheduled' then
+    redis.call('HSET', KEYS[1], 'state', 'queued')
+    reindex(id, f[2], state, 'queued', f[11])
+  end
+  unclaimable(id, f[2], f[11], ready)
+  return { 'held' }
+end
 local attempt = int(tonumber(f[3]) + 1)
 redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'runner', runner, 'session', session,
   'started_at', int(now))
 redis.call('SADD', P .. 'runners', runner)
 redis.call('SADD', runner_jobs_key(runner), id)
 redis.call('ZREM', P .. 'outbox', id)
+if f[12] then redis.call('HSET', running_key(f[11]), id, runner) end
 local filled = reindex(id, f[2], state, 'running', f[11])
 return { 'claimed', attempt, int(math.max(0, now - tonumber(ready))), f[2], f[8], filled, f[10] }

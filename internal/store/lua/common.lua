@@ -122,39 +122,148 @@ local function keep_files(id, caller, part, bytes)
   if bytes ~= had then count_files(caller, bytes - had) end
 end
 
+-- Shares: where several callers use the runners, none of them may have all slots for what it
+-- executes: so another one's job finds a slot. A job says in its field reserve how many slots its
+-- caller leaves to others; one without it has no bound. What runs is looked up and not counted:
+-- running:<caller> has each job with the runner that has claimed it, and only those of runners
+-- count that take jobs now, so one that is lost or shut down gives back what it had.
+local FLEET_TTL = 2000
+local function running_key(caller) return P .. 'running:' .. caller end
+local function fleet_key(queue) return P .. 'fleet:' .. queue end
+
+-- fleet returns the key of a hash with the slots of each runner that takes jobs of a queue, and
+-- of all together. It is made from the registry when it is needed and has expired.
+local function fleet(queue)
+  local key = fleet_key(queue)
+  if redis.call('EXISTS', key) == 1 then return key end
+  local all = 0
+  for _, runner in ipairs(redis.call('SMEMBERS', P .. 'runners')) do
+    local text = redis.call('GET', P .. 'runner:' .. runner)
+    local info = text and cjson.decode(text)
+    if info and not info.draining and not info.sick and type(info.queues) == 'table' then
+      for _, name in ipairs(info.queues) do
+        if name == queue then
+          redis.call('HSET', key, runner, int(info.concurrency))
+          all = all + info.concurrency
+        end
+      end
+    end
+  end
+  redis.call('HSET', key, '', int(all))
+  redis.call('PEXPIRE', key, FLEET_TTL)
+  return key
+end
+
+-- share_left returns how many more jobs of a queue a caller may execute than it does. It does not
+-- count further than to wanted.
+local function share_left(queue, caller, reserve, wanted)
+  if not reserve or reserve == '' then return wanted end
+  local key = fleet(queue)
+  local slots = tonumber(redis.call('HGET', key, ''))
+  if slots == 0 then return wanted end -- nobody takes anything
+  local most = math.max(1, slots - (tonumber(reserve) or math.max(1, math.floor(slots / 8))))
+  if redis.call('HLEN', running_key(caller)) + wanted <= most then return wanted end
+  local running, takes = 0, {}
+  for _, runner in ipairs(redis.call('HVALS', running_key(caller))) do
+    if takes[runner] == nil then takes[runner] = redis.call('HEXISTS', key, runner) == 1 end
+    if takes[runner] then running = running + 1 end
+  end
+  return math.min(wanted, most - running)
+end
+
+-- run_all runs commands that stand in a list, each after its length, and returns whether Redis
+-- took them.
+local function run_all(list, at)
+  while list[at] do
+    local last = at + tonumber(list[at])
+    local answer = redis.pcall(unpack(list, at + 1, last))
+    if type(answer) == 'table' and answer.err then return false end
+    at = last + 1
+  end
+  return true
+end
+
+-- pack and unpacked are for a list of texts in one.
+local function pack(list, at)
+  local parts = {}
+  for i = at, #list do parts[#parts + 1] = #list[i] .. ':' .. list[i] end
+  return table.concat(parts)
+end
+local function unpacked(text)
+  local list, at = {}, 1
+  while at <= #text do
+    local colon = string.find(text, ':', at, true)
+    local size = tonumber(string.sub(text, at, colon - 1))
+    list[#list + 1] = string.sub(text, colon + 1, colon + size)
+    at = colon + size + 1
+  end
+  return list
+end
+
 -- Fairness: of a caller's jobs on a queue at most WINDOW have a seat, which is a task
--- on asynq's queue or an entry in the outbox; the others are held, oldest first.
+-- on asynq's queue or an entry in the outbox, and no more than its share leaves; the others
+-- are held, oldest first.
 -- Jobs that were recorded before there were callers have neither.
 local function seats_key(queue, caller) return P .. 'seats:' .. queue .. ':' .. caller end
 local function held_key(queue, caller) return P .. 'held:' .. queue .. ':' .. caller end
 
 -- seat gives a job that is ready to run a seat and returns true, or holds it.
-local function seat(id, queue, caller, now)
+local function seat(id, queue, caller, reserve, now)
   if not caller then return true end
   local seats, held = seats_key(queue, caller), held_key(queue, caller)
   if redis.call('SADD', seats, id) == 0 then return true end
-  if redis.call('SCARD', seats) <= WINDOW and redis.call('EXISTS', held) == 0 then return true end
+  local taken = redis.call('SCARD', seats)
+  if taken <= WINDOW and redis.call('EXISTS', held) == 0 and share_left(queue, caller, reserve, taken) == taken then return true end
   redis.call('SREM', seats, id)
   redis.call('ZADD', held, int(now), id)
   redis.call('SADD', P .. 'holding', queue .. ' ' .. caller)
   return false
 end
 
+-- unclaimable holds a job that had a seat: its caller executes as much as it may.
+-- What is held keeps the order of the time since which it is ready. Its next task is another
+-- one than that which is being handled.
+local function unclaimable(id, queue, caller, ready)
+  redis.call('SREM', seats_key(queue, caller), id)
+  redis.call('ZADD', held_key(queue, caller), ready, id)
+  redis.call('SADD', P .. 'holding', queue .. ' ' .. caller)
+  redis.call('ZREM', P .. 'outbox', id)
+  redis.call('HINCRBY', job_key(id), 'passes', 1)
+end
+
 -- fill gives the seats of a caller to jobs that it has held, once half of them are
--- free: so that what has to be done for it is done for many at a time. It puts them
--- into the outbox and returns how many.
+-- free: so that what has to be done for it is done for many at a time. It enqueues those whose
+-- task was kept with them, puts the others into the outbox and returns how many these are.
 local function fill(queue, caller)
   local seats, held = seats_key(queue, caller), held_key(queue, caller)
   local taken = redis.call('SCARD', seats)
   if taken * 2 > WINDOW then return 0 end
-  local ids, now = redis.call('ZRANGE', held, 0, int(WINDOW - taken - 1)), int(now_ms())
-  for _, id in ipairs(ids) do
+  local room, first = WINDOW - taken, redis.call('ZRANGE', held, 0, 0)[1]
+  if first then room = share_left(queue, caller, redis.call('HGET', job_key(first), 'reserve'), WINDOW) - taken end
+  if room < 1 then return 0 end
+  local now, due = int(now_ms()), 0
+  for _, id in ipairs(redis.call('ZRANGE', held, 0, int(room - 1))) do
     redis.call('ZREM', held, id)
     redis.call('SADD', seats, id)
-    redis.call('ZADD', P .. 'outbox', now, id)
+    local task = redis.call('HGET', job_key(id), 'task')
+    if task then redis.call('HDEL', job_key(id), 'task') end
+    if not task or not run_all(unpacked(task), 1) then
+      redis.call('ZADD', P .. 'outbox', now, id)
+      due = due + 1
+    end
   end
   if redis.call('EXISTS', held) == 0 then redis.call('SREM', P .. 'holding', queue .. ' ' .. caller) end
-  return #ids
+  return due
+end
+
+-- refill does it on all queues on which a caller has jobs held.
+local function refill(caller)
+  if redis.call('EXISTS', P .. 'holding') == 0 then return 0 end
+  local due = 0
+  for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
+    if redis.call('SISMEMBER', P .. 'holding', queue .. ' ' .. caller) == 1 then due = due + fill(queue, caller) end
+  end
+  return due
 end
 
 -- unseat takes a job that does not wait any more from its seat, or from where it is
@@ -180,10 +289,15 @@ local function reindex(id, queue, from, to, caller)
     redis.call('ZREM', index_key(own_queue(queue, caller), from), id)
     redis.call('ZADD', index_key(own_queue(queue, caller), to), 0, id)
   end
-  if waits(from) == waits(to) then return 0 end
+  local due = 0
+  if from == 'running' then
+    caller = caller or redis.call('HGET', job_key(id), 'caller')
+    if caller and redis.call('HDEL', running_key(caller), id) == 1 then due = refill(caller) end
+  end
+  if waits(from) == waits(to) then return due end
   caller = caller or redis.call('HGET', job_key(id), 'caller')
   count(caller, waits(to) and 1 or -1)
-  if waits(to) then return 0 end
+  if waits(to) then return due end
   return unseat(id, queue, caller)
 end
 
@@ -300,7 +414,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
     redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
-  redis.call('HDEL', key, 'spec', 'most_bytes', 'shares_bytes', 'notify', 'cancel', 'waiter', 'asks', 'answer')
+  redis.call('HDEL', key, 'spec', 'most_bytes', 'shares_bytes', 'notify', 'cancel', 'waiter', 'asks', 'answer', 'task')
   if f[7] then
     -- The record is what the webhook tells, so it stays until that is through.
     life = math.max(ttl, HOOK_TTL)
@@ -320,7 +434,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
   if f[2] == 'sessions' then redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. own_queue(f[2], f[12]) .. ' ' .. to) end
   if f[11] then redis.call('ZADD', P .. 'blobs', int(now + ttl), id) end
   redis.call('ZREM', P .. 'outbox', id)
-  if reindex(id, f[2], f[1], to) > 0 then redis.call('PUBLISH', P .. 'outbox', int(now)) end
+  if reindex(id, f[2], f[1], to, f[12]) > 0 then redis.call('PUBLISH', P .. 'outbox', int(now)) end
   if f[3] then redis.call('SREM', runner_jobs_key(f[3]), id) end
   if f[6] then redis.call('SREM', waiter_jobs_key(f[6]), id) end
   if f[8] then leave_session(f[8], id, quiet) end
@@ -350,7 +464,7 @@ local function retry_or_fail(id, code, message, tombstone_ms)
   redis.call('ZADD', P .. 'outbox', now, id)
   redis.call('PUBLISH', P .. 'outbox', now)
   redis.call('SREM', runner_jobs_key(f[2]), id)
-  reindex(id, f[1], 'running', 'queued')
+  reindex(id, f[1], 'running', 'queued', f[6])
   if f[6] then redis.call('SADD', seats_key(f[1], f[6]), id) end -- whether there is a free one or not
   return 'queued'
 end

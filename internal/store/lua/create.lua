@@ -25,17 +25,6 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   local become = redis.call('ZSCORE', held_key(queue, caller), id) and 'held' or ARGV[26] and 'enqueued'
   return { 'created', redis.call('HGET', KEYS[1], 'created_at'), become }
 end
--- enqueue runs the commands that begin at an argument and returns whether Redis took
--- them. If not, they are for the outbox: the record is written by then.
-local function enqueue(at)
-  while ARGV[at] do
-    local last = at + tonumber(ARGV[at])
-    local answer = redis.pcall(unpack(ARGV, at + 1, last))
-    if type(answer) == 'table' and answer.err then return false end
-    at = last + 1
-  end
-  return true
-end
 local observed = false
 if session ~= '' then
   local f = redis.call('HMGET', session_key(session), 'state', 'caller', 'reason', 'message', 'observed')
@@ -80,6 +69,7 @@ if ARGV[18] ~= '' then
   put('hook_secret', ARGV[19])
 end
 put('idempotency', fingerprint ~= '' and KEYS[2] or '') -- to be free again when the job is deleted
+if session == '' then put('reserve', RESERVE) end
 -- For finish: a runner does not know them.
 put('most_bytes', most_bytes > 0 and ARGV[23] or '')
 put('shares_bytes', most_bytes > 0 and ARGV[24] or '')
@@ -122,8 +112,13 @@ else
     turn(session)
     return { 'created', int(now) }
   end
-  if not seat(id, queue, caller, now) then return { 'created', int(now), 'held' } end
-  if ARGV[26] and enqueue(26) then return { 'created', int(now), 'enqueued' } end
+  if not seat(id, queue, caller, RESERVE, now) then
+    -- Those of a caller that is at its share follow each other one by one: at once, with this.
+    if RESERVE ~= '' and ARGV[26] then redis.call('HSET', KEYS[1], 'task', pack(ARGV, 26)) end
+    return { 'created', int(now), 'held' }
+  end
+  -- If Redis does not take the commands, they are for the outbox: the record is written by now.
+  if ARGV[26] and run_all(ARGV, 26) then return { 'created', int(now), 'enqueued' } end
   redis.call('ZADD', P .. 'outbox', int(now + tonumber(ARGV[13])), id)
 end
 return { 'created', int(now) }

@@ -1,19 +1,19 @@
 -- due: the jobs whose task has to be put on its queue now. The only thing it moves:
 -- scheduled -> queued, for a job that is due and that its caller has no seat for.
 -- KEYS outbox   ARGV most
--- Answers {ms until the next one, or -1, then per job: id, queue, attempt, timeout, runtime}.
+-- Answers {ms until the next one, or -1, then per job: id, queue, attempt, timeout, runtime, passes}.
 local now = now_ms()
 local answer = { -1 }
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now), 'LIMIT', 0, ARGV[1])
 for _, id in ipairs(due) do
   local key = job_key(id)
-  local f = redis.call('HMGET', key, 'state', 'queue', 'attempt', 'timeout', 'runtime', 'caller')
-  if f[1] == 'scheduled' and not seat(id, f[2], f[6], now) then
+  local f = redis.call('HMGET', key, 'state', 'queue', 'attempt', 'timeout', 'runtime', 'caller', 'reserve', 'passes')
+  if f[1] == 'scheduled' and not seat(id, f[2], f[6], f[7], now) then
     redis.call('HSET', key, 'state', 'queued', 'queued_at', int(now))
     redis.call('ZREM', KEYS[1], id)
     reindex(id, f[2], 'scheduled', 'queued')
   elseif f[1] == 'queued' or f[1] == 'scheduled' then
-    for _, v in ipairs({ id, f[2], f[3], f[4], f[5] or '' }) do table.insert(answer, v) end
+    for _, v in ipairs({ id, f[2], f[3], f[4], f[5] or '', f[8] or '' }) do table.insert(answer, v) end
   else
     redis.call('ZREM', KEYS[1], id)
   end

@@ -1,6 +1,7 @@
 -- sweep: takes jobs whose record has expired out of the listings, and looks after the
 -- seats of some callers who have jobs held: a seat whose job is gone, say because a
 -- process of an older Kaa claimed it, would be lost to its caller for ever.
+-- So would be a place in its share of a job that does not run any more.
 -- It counts the bytes of records that have expired no more.
 -- It also tells again of webhooks that are due and that nobody has taken, and ends overdue
 -- sessions, whose runners do that sooner.
@@ -19,6 +20,10 @@ for _, entry in ipairs(redis.call('SRANDMEMBER', KEYS[2], 8)) do
   local seats = seats_key(queue, caller)
   for _, id in ipairs(redis.call('SMEMBERS', seats)) do
     if not waits(redis.call('HGET', job_key(id), 'state')) then redis.call('SREM', seats, id) end
+  end
+  local running = running_key(caller)
+  for _, id in ipairs(redis.call('HKEYS', running)) do
+    if redis.call('HGET', job_key(id), 'state') ~= 'running' then redis.call('HDEL', running, id) end
   end
   filled = filled + fill(queue, caller)
 end
