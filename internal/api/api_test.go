@@ -156,7 +156,7 @@ func newAPI(p parts) http.Handler {
 
 func config(s *fakeStore) parts {
 	return parts{core{
-		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Events: s, Bell: s, Queue: new(fakeQueue), Hub: service.NewHub("test"),
+		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Events: s, Notifier: s, Queue: new(fakeQueue), Hub: service.NewHub("test"),
 		Log: slog.New(slog.DiscardHandler), SyncQueueWait: 30 * time.Second,
 		Limits: job.Limits{
 			MaxCodeBytes: 100, DefaultTimeout: time.Minute, MaxTimeout: time.Hour, MaxAttempts: 1, Queues: []string{"default"},
@@ -307,8 +307,8 @@ func TestHubWakesOnlyWhoWaits(t *testing.T) {
 		}}
 		cfg := config(s)
 		cfg.Hub = hub
-		time.AfterFunc(300*time.Millisecond, func() { hub.Told("another", nil) })
-		time.AfterFunc(500*time.Millisecond, func() { ended.Store(true); hub.Told("x", nil); hub.Told("x", nil) })
+		time.AfterFunc(300*time.Millisecond, func() { hub.Ended("another", nil) })
+		time.AfterFunc(500*time.Millisecond, func() { ended.Store(true); hub.Ended("x", nil); hub.Ended("x", nil) })
 		start := time.Now()
 		res := get(t, cfg, "/v1/jobs/x?wait=30")
 		if took := time.Since(start); took != 500*time.Millisecond || !strings.Contains(res.Body.String(), "completed") {

@@ -103,7 +103,7 @@ func answeredWith(ctx context.Context, p *Problem) {
 	}
 }
 
-// noted tells the call of a request its route, and what the path names.
+// noted enters the route and the ids in the path into the call of a request.
 func noted(c *gin.Context) {
 	call := service.CallOf(c.Request.Context())
 	call.Route = c.FullPath()

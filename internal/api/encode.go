@@ -15,7 +15,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// marshal writes an answer. What is small is written faster at once.
+// marshal writes an answer. A small one is written faster at once.
 func marshal(w io.Writer, v any) error {
 	large := false
 	switch v := v.(type) {

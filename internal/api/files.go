@@ -125,10 +125,10 @@ func (s *server) getFile(ctx context.Context, in *fileInput) (*huma.StreamRespon
 	}}, nil
 }
 
-// serveFile answers with what is in a file; tag tells contents apart.
+// serveFile answers with the content of a file; tag identifies the content.
 func serveFile(ctx huma.Context, f job.File, tag string, modified time.Time, content io.ReadSeeker) {
 	c := humagin.Unwrap(ctx)
-	// What the code made is not ours to show: a page of it would act as this site.
+	// A browser must not show a file that the code made: a page would act as this site.
 	for name, value := range map[string]string{
 		"Content-Type": f.Type, "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'",
 		"Content-Disposition": "attachment; filename*=UTF-8''" + attributeEscape(path.Base(f.Raw())),

@@ -9,7 +9,7 @@ import (
 	"github.com/kaa-run/kaa/internal/service"
 )
 
-// ForkBody is the request of copies of a session.
+// ForkBody is the request of forks.
 type ForkBody struct {
 	Count *int `json:"count,omitempty" nullable:"true" minimum:"1" maximum:"16" doc:"How many. Default 1."`
 }

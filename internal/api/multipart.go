@@ -94,7 +94,7 @@ func isRaw(r *http.Request) bool {
 	return r.Method == http.MethodPut && ok && id != "" && strings.HasPrefix(rest, "files/")
 }
 
-// sessionOf returns the id of the session whose path it is, and what follows.
+// sessionOf returns the id of the session in a path, and the rest of the path.
 func sessionOf(path string) (id, rest string, ok bool) {
 	after, ok := strings.CutPrefix(path, sessionLocation)
 	id, rest, _ = strings.Cut(after, "/")

@@ -16,7 +16,7 @@ import (
 )
 
 // statusClientClosed is what the access log shows for a caller who went away;
-// nobody receives it.
+// no client receives it.
 const statusClientClosed = 499
 
 // Problem is what every error is answered with: RFC 9457, with a stable code.
@@ -49,7 +49,7 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType is RFC 9457's.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// GetHeaders tells when to come back.
+// GetHeaders says when to try again.
 func (p *Problem) GetHeaders() http.Header {
 	if p.retryAfter == 0 {
 		return nil
@@ -152,7 +152,7 @@ func filesProblem(e *job.FilesFullError) *Problem {
 	p := tooMuch(string(e.Code()), e.Error()+"; "+e.Advice(), e.Held, e.Limit, fullStorageAfter)
 	if e.All {
 		p.Status, p.Title = http.StatusServiceUnavailable, http.StatusText(http.StatusServiceUnavailable)
-		p.Depth, p.Limit = nil, nil // of all callers, which is nobody's business
+		p.Depth, p.Limit = nil, nil // the figures of all callers are private
 	}
 	return p
 }
@@ -164,7 +164,7 @@ const fullRetryAfter = 5 * time.Second
 const fullStorageAfter = time.Minute
 
 // problemOf is the only place where an error becomes an HTTP answer. The second
-// result says whether the error is one that nobody foresaw, to be logged; its
+// result says whether the error is unforeseen and to be logged; its
 // text may name hosts or paths, so the caller never sees it.
 func problemOf(err error) (p *Problem, unforeseen bool) {
 	p, unforeseen = translate(err)

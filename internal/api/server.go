@@ -34,7 +34,7 @@ type Observer interface {
 // Config are the parts and bounds of the dialect.
 type Config struct {
 	Service *service.Service
-	// Warnings says what is wrong with Redis though it works; nil if nobody looks.
+	// Warnings lists faults of a Redis that works; nil if they are not looked for.
 	Warnings func(ctx context.Context) []string
 	Observer Observer
 	Metrics  http.Handler
@@ -42,8 +42,8 @@ type Config struct {
 
 	MaxFrameBytes int64         // of a socket's frame
 	FrameTimeout  time.Duration // how long a frame may take to come; 30 s
-	// SlowestWrite is how long the reader of a stream may take nothing before he loses his
-	// connection; 30 s.
+	// SlowestWrite is how long the reader of a stream may take nothing before its connection
+	// is closed; 30 s.
 	SlowestWrite time.Duration
 	// PingEvery is how often the clients of sockets are asked whether they are there; 15 s.
 	PingEvery time.Duration
@@ -59,7 +59,7 @@ type server struct {
 	frames    map[string]*huma.Schema // of a socket's clients, by type
 }
 
-// setUpHuma makes huma word its errors as ours and tell "Code" from "code". huma
+// setUpHuma makes huma word its errors as ours and distinguish "Code" from "code". huma
 // offers only package variables for these.
 var setUpHuma = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
 	huma.NewError = newHumaError
@@ -73,7 +73,7 @@ var setUpHuma = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
 	huma.ValidateStrictCasing = true
 })
 
-// New returns the dialect. What it is behind, a door, has checked who calls.
+// New returns the dialect. The door in front of it has checked the caller.
 func New(cfg Config) *API {
 	setUpHuma()
 	if cfg.FrameTimeout == 0 {

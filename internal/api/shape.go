@@ -13,7 +13,7 @@ const (
 	// freeValues are those that a text of any size may have: a thousand arguments, or the
 	// 16 KiB of metadata as short lists.
 	freeValues = 8192
-	// maxDepth bounds how deep values lie in each other: each level is a step of recursion.
+	// maxDepth bounds how deep values are nested: each level is a step of recursion.
 	maxDepth = 128
 )
 
@@ -36,7 +36,7 @@ func checkShape(text []byte) error {
 }
 
 // walk calls see for each character that gives a text its shape, brackets and commas, with how
-// deep it lies, until see returns an error.
+// deep it is nested, until see returns an error.
 func walk(text []byte, see func(char byte, depth int) error) error {
 	depth := 0
 	for i := 0; i < len(text); i++ {
@@ -75,7 +75,7 @@ func endOfString(text []byte, i int) int {
 	return i
 }
 
-// shallow is how many values a text has that lie at most so deep: what of an object's fields, and
+// shallow counts the values of a text that are nested at most so deep: of an object's fields, and
 // of the items in them, has to be kept to know where each is.
 func shallow(text []byte, most int) int {
 	values := 1

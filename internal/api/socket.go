@@ -37,7 +37,7 @@ var (
 
 // socket is one client of a session: its frames come in on one goroutine, and all that the
 // session executes goes out on another. There is no buffer in between: what a slow client
-// does not take stays in Redis, and at the end of his patience he loses the connection.
+// does not take stays in Redis, and after a time limit the connection is closed.
 type socket struct {
 	s       *server
 	conn    *websocket.Conn
@@ -53,7 +53,7 @@ type socket struct {
 // ownExecution is one that this client has started.
 type ownExecution struct {
 	id    string        // the client's
-	acked chan struct{} // closed when he has been told that it is accepted
+	acked chan struct{} // closed when the client has been notified of the acceptance
 }
 
 // serveSocket answers GET /v1/sessions/{id}/ws.
@@ -74,8 +74,8 @@ func (s *server) serveSocket(c *gin.Context) {
 		return
 	}
 	defer end()
-	t := &teller{wake: make(chan struct{}, 1)}
-	defer s.cfg.Service.ListenSession(id, t.ring)()
+	t := &sender{wake: make(chan struct{}, 1)}
+	defer s.cfg.Service.ListenSession(id, t.notify)()
 	first, err := s.cfg.Service.ObserveFirst(ctx, caller, id)
 	if err != nil {
 		p, unforeseen := problemOf(err)
@@ -100,7 +100,7 @@ func (s *server) serveSocket(c *gin.Context) {
 	}
 	t.socket = k
 	t.learn(first)
-	// What its frames ask for is not what the request did.
+	// The access line of the request is not about its frames.
 	k.run(service.WithCall(ctx, &service.Call{Caller: caller}), t)
 }
 
@@ -131,16 +131,16 @@ func hasToken(h http.Header, name, token string) bool {
 }
 
 // run serves the client until either side has enough.
-func (k *socket) run(ctx context.Context, t *teller) {
+func (k *socket) run(ctx context.Context, t *sender) {
 	defer func() { _ = k.conn.CloseNow() }()
-	telling, enough := context.WithCancelCause(ctx)
+	sending, enough := context.WithCancelCause(ctx)
 	defer enough(nil)
 	var others sync.WaitGroup
 	others.Go(func() { enough(k.readFrames(ctx)) })
-	others.Go(func() { k.keepAlive(telling, enough) })
-	err := t.tell(telling)
-	if telling.Err() != nil {
-		err = context.Cause(telling)
+	others.Go(func() { k.keepAlive(sending, enough) })
+	err := t.showAll(sending)
+	if sending.Err() != nil {
+		err = context.Cause(sending)
 	}
 	// Its reading goroutine is there until the client has answered that.
 	k.goodbye(err)
@@ -167,7 +167,7 @@ func (k *socket) goodbye(err error) {
 	default:
 		k.log.Error("socket failed", slog.Any("err", err))
 	}
-	_ = k.conn.Close(code, reason) // he may be gone
+	_ = k.conn.Close(code, reason) // the client may be gone
 }
 
 // keepAlive pings the client now and then; one who does not answer is gone.

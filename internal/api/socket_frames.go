@@ -63,7 +63,7 @@ func (s *server) socketSchemas() map[string]*huma.Schema {
 	}
 }
 
-// readFrames does what the client asks for until he goes, or sends what is no frame.
+// readFrames carries out the client's frames until the client goes, or sends something else.
 func (k *socket) readFrames(ctx context.Context) error {
 	for {
 		if err := k.readFrame(ctx); err != nil {
@@ -159,7 +159,7 @@ func (k *socket) keepRate(ctx context.Context) error {
 	return &service.RateError{After: rate.RetryAfter}
 }
 
-// execute has the session execute code. Its frames are the teller's to send; that it is
+// execute has the session execute code. Its frames are the sender's to send; that it is
 // accepted comes first.
 func (k *socket) execute(ctx context.Context, id string, text []byte) error {
 	var f executeFrame
@@ -205,8 +205,8 @@ func (k *socket) interrupt(ctx context.Context, id string) error {
 	}{FrameHead{"interrupt", id}, jobID != "", jobID})
 }
 
-// input answers what an execution asks for: that which the frame names, or what this client
-// was asked last.
+// input answers the input request that the frame names, or the last one that this client
+// received.
 func (k *socket) input(ctx context.Context, id string, text []byte) error {
 	var f inputFrame
 	if err := json.Unmarshal(text, &f); err != nil {
@@ -246,7 +246,7 @@ func (k *socket) answered(asked job.Answer) {
 	}
 }
 
-// refuse tells the client what is wrong with a frame.
+// refuse reports to the client what is wrong with a frame.
 func (k *socket) refuse(ctx context.Context, id string, err error) error {
 	if ctx.Err() != nil {
 		return errClientGone

@@ -14,8 +14,8 @@ import (
 
 const (
 	eventStream = "text/event-stream"
-	// keepAlive is how often something is sent even if nothing happens, so that nobody
-	// on the way takes the connection for dead.
+	// keepAlive is how often something is sent even if nothing happens, so that no proxy
+	// takes the connection for dead.
 	keepAlive = 15 * time.Second
 	// ssePiece is how much of an event is written at a time.
 	ssePiece = 16 << 10
@@ -28,7 +28,7 @@ type sse struct {
 	slowest time.Duration
 }
 
-// newSSE begins the answer. The client sees at once that it has been heard.
+// newSSE begins the answer. The client sees at once that the request has arrived.
 func (s *server) newSSE(ctx huma.Context) (*sse, error) {
 	ctx.SetHeader("Content-Type", eventStream)
 	ctx.SetHeader("X-Accel-Buffering", "no") // nginx would collect it

@@ -53,7 +53,7 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 	var text bytes.Reader
 	text.Reset(whole)
 	whole = nil //nolint:ineffassign // or it would be held until the answer
-	// What has been recorded is needed no more, and callers may wait for an hour from there on.
+	// The text is not needed once the job is recorded, and callers may wait for an hour after that.
 	service.CallOf(r.Context()).OnRecorded(func() {
 		held.Release()
 		text.Reset(nil)

@@ -1,6 +1,6 @@
 // Package door is what every request passes on its way to a dialect: its id and its line in the
-// access log, bounds of its body, the checks of host, origin and key, rates, and shares of what
-// there is. It is plain net/http. A dialect says where its keys are and words refusals in its
+// access log, bounds of its body, the checks of host, origin and key, rates, and shares of
+// connections and memory. It is plain net/http. A dialect says where its keys are and words refusals in its
 // own shape; all else is the same for all of them.
 package door
 
@@ -33,7 +33,7 @@ type Dialect interface {
 // Body is a way to pass the body of a request on.
 type Body = service.Body
 
-// Observer is told what the metrics count.
+// Observer counts for the metrics.
 type Observer interface {
 	Request(method, route string, status int, took time.Duration)
 	// Problem counts what was answered with an error.
@@ -48,8 +48,8 @@ type Config struct {
 	// NoAccessLog leaves out the line about each request.
 	NoAccessLog bool
 
-	Keys []string // API keys; none lets everybody in
-	// AdminKeys are further ones, whose callers see what is everybody's.
+	Keys []string // API keys; without any, every caller passes
+	// AdminKeys are further ones, whose callers see the jobs and sessions of all callers.
 	AdminKeys []string
 	// Origins are patterns of hosts whose pages may call, besides this one's.
 	Origins []string
@@ -61,7 +61,7 @@ type Config struct {
 	BodyTimeout  time.Duration // how long a caller may send nothing of a body; 30 s
 	// MaxRequests is how many requests may be handled at once; 0 is no limit.
 	MaxRequests int64
-	// Answers is for what is held of large results; nil is no limit.
+	// Answers bounds the memory of large results; nil is no limit.
 	Answers *job.Memory
 	// Background counts the requests in flight. The app waits for it between cutting off
 	// connections and closing Redis.

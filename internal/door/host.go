@@ -11,8 +11,8 @@ import (
 
 // knownHost refuses requests to names that are not this machine's. A page of a name that its owner
 // lets point to 127.0.0.1 is, to the reader's browser, of the same origin as the Kaa there: the name in
-// Host is all that tells it from a page of ours (DNS rebinding). Addresses cannot be made to point
-// elsewhere. Probes pass: they tell nothing, and machines send them to whatever name they know.
+// Host is the only difference from a page of ours (DNS rebinding). Addresses cannot be made to point
+// elsewhere. Probes pass: their answers are public, and machines send them to any name.
 func (in *entrance) knownHost(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
 	if in.cfg.CheckHost && !(in.dialect.Probe(r) && in.dialect.Public(r)) && !isKnownHost(r.Host, in.cfg.Hosts) {
 		in.refuse(w, r, service.ErrHost)

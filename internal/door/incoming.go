@@ -12,7 +12,7 @@ import (
 
 const (
 	// slowestBody is how many bytes a second of a body have to come, after its first
-	// moments: who sends a byte now and then would hold his request for ever.
+	// moments: a client that sends a byte now and then would hold its request without end.
 	slowestBody = 8 << 10
 	// shortBody is what is read of a refused request before the answer, within
 	// refusedBodyTime: then the connection can be used again.
@@ -183,7 +183,7 @@ func (in *incoming) finish(most int64, room chan struct{}) {
 	}
 }
 
-// discard reads up to most bytes of what is left, until a time or until nothing comes.
+// discard reads up to most bytes of the rest, until a time or until nothing comes.
 func (in *incoming) discard(most int64, over time.Time) {
 	piece := make([]byte, 32<<10)
 	for !in.ended && most > 0 {

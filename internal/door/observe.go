@@ -74,7 +74,7 @@ func identified(w http.ResponseWriter, r *http.Request) context.Context {
 	}
 	header := w.Header()
 	// Answers are for one caller, and a cache in between may not know by which header callers
-	// are told apart. A handler may say otherwise.
+	// are distinguished. A handler may say otherwise.
 	header.Set("Cache-Control", "no-store")
 	header.Set(requestIDHeader, t.RequestID)
 	if parent := r.Header.Get(traceparentHeader); job.ValidTraceparent(parent) {

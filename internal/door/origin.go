@@ -13,7 +13,7 @@ import (
 // sameSite refuses what the page of another site has the reader's browser send: without keys
 // it could else execute code on any Kaa that the browser reaches, such as one on the reader's own
 // machine. Browsers ask first about most requests, but not about forms and bodies without a type.
-// What is no browser sends none of these headers. What only reads passes, since a browser
+// Other clients send none of these headers. Requests that only read pass, because a browser
 // does not show the answer to such a page.
 func (in *entrance) sameSite(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
 	if in.isForeign(r) {
@@ -44,7 +44,7 @@ func isOurs(origin, host string, allowed []string) bool {
 }
 
 // hostOfOrigin returns the host of an origin, with its port if that is given. "null", which a
-// file or a frame in a sandbox sends, has none and is nobody's.
+// file or a frame in a sandbox sends, has none and belongs to no site.
 func hostOfOrigin(origin string) (string, bool) {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" {
@@ -61,7 +61,7 @@ func matchesHost(host string, patterns []string) bool {
 	})
 }
 
-// What pages of the allowed origins may do and see. Keys are in headers that a page sets itself, so
+// Methods and headers for pages of the allowed origins. Keys are in headers that a page sets itself, so
 // cookies and the like are not asked for.
 const (
 	corsMethods = "GET, HEAD, POST, PUT, DELETE"
@@ -73,7 +73,7 @@ const (
 )
 
 // crossOrigin lets pages of the allowed origins call and read the answers, refusals included. It
-// answers a browser's preflight, which has no key, before anybody asks for one.
+// answers a browser's preflight, which has no key, before keys are checked.
 func (in *entrance) crossOrigin(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
 	header := w.Header()
 	if len(in.cfg.Origins) > 0 {

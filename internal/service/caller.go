@@ -22,10 +22,10 @@ const idLength = 16
 // ID names the caller in records, shares and logs.
 func (c Caller) ID() string { return c.Key[:min(len(c.Key), idLength)] }
 
-// viewer is the caller for what it may see.
+// viewer returns the caller with its right to see.
 func (c Caller) viewer() job.Viewer { return job.Viewer{Caller: c.ID(), All: c.All} }
 
-// owner is the caller for what only the owner may do.
+// owner returns the caller without the right to see what others own.
 func (c Caller) owner() job.Viewer { return job.Viewer{Caller: c.ID()} }
 
 // Call is what becomes known of one request while it is handled, for the access log. The
@@ -66,7 +66,7 @@ func CallOf(ctx context.Context) *Call {
 // CallerOf returns the caller of the call that a context belongs to.
 func CallerOf(ctx context.Context) Caller { return CallOf(ctx).Caller }
 
-// recorded notes what a request asked for and what that became.
+// recorded notes the job or session that a request asked for.
 func (c *Call) recorded(drafts []job.NewJob, created []job.Created) {
 	if len(drafts) == 1 {
 		if asked := drafts[0].Job; asked.InSession {

@@ -7,7 +7,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// What a caller can run into besides the errors of package job.
+// Errors of a caller's request besides those of package job.
 var (
 	// ErrNoRunner: no runner took a synchronous job in time, so it was cancelled.
 	ErrNoRunner = errors.New("no runner took the job in time")
@@ -24,7 +24,7 @@ var (
 	ErrStarting = errors.New("the process is starting")
 	// ErrEnded: there is nothing after the event that the caller has already.
 	ErrEnded = errors.New("the job has ended and all its events are known")
-	// ErrOver: the last event has been told. It is not io.EOF, which Redis's absence can be.
+	// ErrOver: the last event has been returned. It is not io.EOF, which Redis's absence can be.
 	ErrOver = errors.New("the job's last event has been told")
 	// ErrQuiet: nothing has happened for as long as the caller wanted to wait.
 	ErrQuiet = errors.New("nothing has happened")
@@ -54,7 +54,7 @@ func (e *EndError) Error() string {
 // Scarce names something of which a process has so much and no more.
 type Scarce string
 
-// What a BusyError can be about.
+// The subjects of a BusyError.
 const (
 	ScarceWaits    Scarce = "waits"    // calls, polls and streams that wait at once
 	ScarceSockets  Scarce = "sockets"  // WebSockets of one session at this process

@@ -61,7 +61,7 @@ func (s *Service) DeleteFile(ctx context.Context, c Caller, id, path string) err
 	return nil
 }
 
-// fileError tells a store of files that does not answer from one of jobs.
+// fileError distinguishes a blob store that does not answer from a job store that does not.
 func fileError(err error) error {
 	if errors.Is(err, job.ErrUnavailable) {
 		return fmt.Errorf("%w: %w", ErrFileStore, err)
@@ -130,8 +130,8 @@ func toStore(files []job.Input) int64 {
 	return bytes
 }
 
-// dropInputs deletes what came with a job that was not recorded. What is left of it is
-// found as an orphan.
+// dropInputs deletes the files that came with a job that was not recorded. The cleaner finds the
+// rest as orphans.
 func (s *Service) dropInputs(ctx context.Context, n job.NewJob) {
 	if len(n.Spec.Files) == 0 {
 		return
@@ -143,8 +143,8 @@ func (s *Service) dropInputs(ctx context.Context, n job.NewJob) {
 	s.dropBlobs(ctx, n.Job.ID, keys...)
 }
 
-// dropBlobs deletes all blobs of a job, in the background: they were for one request only. What
-// stays is found later.
+// dropBlobs deletes all blobs of a job, in the background: they were for one request only. The
+// cleaner finds the rest.
 func (s *Service) dropBlobs(ctx context.Context, id string, keys ...string) {
 	s.cfg.Background.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putTime)

@@ -18,7 +18,7 @@ const (
 	lookEvery = time.Second
 )
 
-// Follower tells the events of one job in their order, from any of them on until the
+// Follower returns the events of one job in their order, from any of them on until the
 // job's end. It is for one goroutine. To be closed.
 type Follower struct {
 	s      *Service
@@ -28,9 +28,9 @@ type Follower struct {
 	forget func()
 	look   bool         // there may be more to read
 	quiet  bool         // nothing has come for a while
-	ready  []job.Event  // read and not told yet
+	ready  []job.Event  // read and not returned yet
 	over   bool         // the last one is among those
-	held   *job.Holding // of what is ready
+	held   *job.Holding // the memory of the ready events
 	end    func()       // gives back what Follow has counted; nil for nothing
 	// stopping ends the following when the process is; nil if it should wait for the job.
 	stopping <-chan struct{}
@@ -40,7 +40,7 @@ type Follower struct {
 // and job.ErrGone: there is none; ErrEnded: that event was its last.
 func (s *Service) follow(ctx context.Context, c Caller, id string, after job.EventID, stopping <-chan struct{}) (*Follower, error) {
 	f := &Follower{s: s, id: id, after: after, wake: make(chan struct{}, 1), look: true, quiet: true, stopping: stopping, held: s.cfg.Answers.For(c.ID())}
-	f.forget = s.cfg.Bell.Listen(id, func() {
+	f.forget = s.cfg.Notifier.Listen(id, func() {
 		select {
 		case f.wake <- struct{}{}:
 		default:
@@ -111,7 +111,7 @@ func (f *Follower) next(ctx context.Context) (job.Event, error) {
 		if f.over {
 			return job.Event{}, ErrOver
 		}
-		f.held.Release() // what was ready has been told
+		f.held.Release() // the caller has got the events that were ready
 		if f.look {
 			if err := f.read(ctx); err != nil {
 				return job.Event{}, fmt.Errorf("follow job %s: %w", f.id, err)
@@ -136,7 +136,7 @@ func (f *Follower) next(ctx context.Context) (job.Event, error) {
 }
 
 // read looks for events. If none has come for a while, it looks whether the job has
-// ended in a way that left no event, because nobody followed it then.
+// ended without an event, because no caller followed it at that time.
 func (f *Follower) read(ctx context.Context) error {
 	events, fits, err := f.fetch(ctx)
 	if err != nil {
@@ -154,13 +154,13 @@ func (f *Follower) read(ctx context.Context) error {
 		if e.ID.Ends() {
 			return f.readEnd(ctx, e.ID)
 		}
-		f.tell(e)
+		f.add(e)
 	}
 	return nil
 }
 
-// fetch reads events that this follower may hold. Whoever reads slowly holds them for long, so they
-// count for his caller; and only some followers at once have events of which the size is not known.
+// fetch reads events that this follower may hold. A slow reader holds them for long, so they count
+// for the caller; and only some followers at once have events of unknown size.
 func (f *Follower) fetch(ctx context.Context) (events []job.Event, fits bool, err error) {
 	select {
 	case f.s.fetches <- struct{}{}:
@@ -181,8 +181,8 @@ func (f *Follower) fetch(ctx context.Context) (events []job.Event, fits bool, er
 	return events, true, nil
 }
 
-// tell makes e the next event, after a gap if there is one.
-func (f *Follower) tell(e job.Event) {
+// add makes e the next event, after a gap if there is one.
+func (f *Follower) add(e job.Event) {
 	known := uint64(0)
 	if f.after.Attempt == e.ID.Attempt {
 		known = f.after.Seq
@@ -219,8 +219,8 @@ func (f *Follower) readEnd(ctx context.Context, id job.EventID) error {
 	return nil
 }
 
-// readRecord tells the events of a job that has ended of its record, and does nothing
-// as long as it has not.
+// readRecord makes the events of a job that has ended from its record. It does nothing
+// while the job has not ended.
 func (f *Follower) readRecord(ctx context.Context) error {
 	f.look = false
 	j, err := f.s.cfg.Lookup.Get(f.held.In(ctx), f.id)

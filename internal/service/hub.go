@@ -10,9 +10,9 @@ import (
 const maxSocketsPerSession = 100
 
 // Hub wakes the requests of this process that wait for a job's end. The store's
-// subscription calls Told; what it misses, the waiters' own polling finds.
+// subscription calls Ended; the waiters' own polling finds the ends that it misses.
 type Hub struct {
-	// Subscriber is the name under which the store tells this process.
+	// Subscriber is the name under which the store notifies this process.
 	Subscriber string
 
 	mu      sync.Mutex
@@ -31,9 +31,9 @@ func NewHub(subscriber string) *Hub {
 	return &Hub{Subscriber: subscriber, waiting: make(map[string][]chan *job.Result), sockets: make(map[string]int)}
 }
 
-// Told wakes all who wait for the job, with its result or with nil if they have to look
-// at its record. It never blocks.
-func (h *Hub) Told(jobID string, r *job.Result) {
+// Ended wakes all requests that wait for the job, with its result or with nil if they have to
+// look at its record. It never blocks.
+func (h *Hub) Ended(jobID string, r *job.Result) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, c := range h.waiting[jobID] {
@@ -42,7 +42,7 @@ func (h *Hub) Told(jobID string, r *job.Result) {
 	delete(h.waiting, jobID)
 }
 
-// wait returns a channel that gets a value once the job is told to have ended, its
+// wait returns a channel that gets a value once the job is reported as ended, its
 // result or nil, and a function to call when it is not needed any more.
 func (h *Hub) wait(jobID string) (told <-chan *job.Result, forget func()) {
 	c := make(chan *job.Result, 1)
@@ -113,7 +113,7 @@ func (h *Hub) beginSocket(session, caller string, most int) (end func(), err err
 	}, nil
 }
 
-// share makes callers share what there is, or whoever comes first take all.
+// share decides whether callers share the resources, or the first caller may take all.
 func (h *Hub) share(fair bool) {
 	for _, of := range []*Shares{&h.calls, &h.polls, &h.streams, &h.opened, &h.bodies} {
 		of.Fair(fair)

@@ -15,7 +15,7 @@ func (s *Service) BeginSocket(c Caller, session string) (end func(), err error) 
 // ListenSession calls wake, which does not block, when something was accepted for a session or
 // it has ended, until forget is called. Wakes can be lost.
 func (s *Service) ListenSession(id string, wake func()) (forget func()) {
-	return s.cfg.Bell.ListenSession(id, wake)
+	return s.cfg.Notifier.ListenSession(id, wake)
 }
 
 // ObserveFirst begins to observe what a live session of the caller executes.
@@ -45,7 +45,7 @@ func (s *Service) GiveInput(ctx context.Context, c Caller, session string, a job
 }
 
 // SubmitObserved submits an execution of a session for a client that observes the session.
-// accepted is told its id before it may begin.
+// It calls accepted with the id of the job before the job may begin.
 func (s *Service) SubmitObserved(ctx context.Context, c Caller, r job.Request, accepted func(id string)) (job.Job, error) {
 	draft, err := s.draft(ctx, c, Submission{Request: r}, time.Now())
 	if err != nil {

@@ -24,7 +24,7 @@ type Lookup interface {
 	Get(ctx context.Context, id string) (job.Job, error)
 	// Summary is Get without the result.
 	Summary(ctx context.Context, id string) (job.Job, error)
-	// Watch asks for subscriber to be told of the job's end, unless that has come.
+	// Watch has subscriber notified of the job's end, unless the job has ended.
 	Watch(ctx context.Context, id, subscriber string) error
 	List(ctx context.Context, f job.Filter) (jobs []job.Job, next string, err error)
 }
@@ -76,18 +76,18 @@ type Events interface {
 	Events(ctx context.Context, id string, after job.EventID, most int) ([]job.Event, error)
 }
 
-// Bell tells when to look for events.
-type Bell interface {
+// Notifier reports when to look for events.
+type Notifier interface {
 	// Listen calls wake, which does not block, when there may be new events of a job,
 	// until forget is called.
 	Listen(jobID string, wake func()) (forget func())
-	// ListenSession does the same for what is accepted for a session, and its end.
+	// ListenSession does the same for executions that a session accepts, and its end.
 	ListenSession(id string, wake func()) (forget func())
 }
 
 // Files is what the files of jobs need of the store.
 type Files interface {
-	// DropFile takes a file of so many bytes out of what a job's result lists.
+	// DropFile takes a file of so many bytes out of the list in a job's result.
 	DropFile(ctx context.Context, id, key string, bytes int64) error
 	// RoomForInputs says what the files of a job that is not recorded yet take, all of them
 	// together, before they are stored. It fails with a job.FilesFullError if there is no room.

@@ -28,7 +28,7 @@ func endEvent(j job.Job) job.Event {
 	return e
 }
 
-// waitingEvent tells that a job has not begun. It has no id: nobody can go on after it.
+// waitingEvent reports that a job has not begun. It has no id, because no reader resumes after it.
 func waitingEvent(j job.Job) job.Event {
 	return job.NewEvent(job.EventStatus, endData{Type: job.EventStatus, State: j.State, JobID: j.ID})
 }
@@ -42,7 +42,7 @@ func gapEvent(before job.EventID, bytes uint64) job.Event {
 // textBytes is the most output in one event that is made of a record.
 const textBytes = 32 << 10
 
-// eventsOf makes the events of a job that nobody followed of its record, all but the
+// eventsOf makes the events of a job that no caller followed from its record, all but the
 // last. The same record always gives the same.
 func eventsOf(j job.Job) []job.Event {
 	if j.Attempt == 0 {

@@ -15,7 +15,7 @@ const (
 	roomFor = time.Minute
 )
 
-// roomy makes room for what is read before it is passed on, since nobody knows how much will come.
+// roomy reserves room for the bytes that it reads before it passes them on, because the size is unknown.
 type roomy struct {
 	r    io.Reader
 	room func(bytes int64) error // for so many in all

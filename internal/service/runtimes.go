@@ -27,7 +27,7 @@ func newRuntimeNames(f Fleet) *runtimeNames {
 }
 
 // known returns the names that a request may be refused by, none if no runner
-// says what there is. A name is refused only by what was looked up after asked,
+// says what there is. A name is refused only by a look that began after asked,
 // when the request came: its runner may have just started. So a batch of unknown
 // names costs one look.
 func (r *runtimeNames) known(ctx context.Context, name string, asked time.Time) ([]string, error) {

@@ -25,12 +25,12 @@ type Config struct {
 	Sessions  Sessions
 	Queue     Queue
 	Events    Events
-	Bell      Bell
+	Notifier  Notifier
 	Observers Observers
 	Files     Files
 	Blobs     Blobs
 	Hub       *Hub
-	// Submitted is told of each job that was recorded, with its queue.
+	// Submitted is called for each job that was recorded, with its queue.
 	Submitted func(queue string)
 	Log       *slog.Logger
 
@@ -40,7 +40,7 @@ type Config struct {
 	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
 	MaxSyncWaits  int           // synchronous calls, and long polls, that may wait at once; 0 is no limit
 	BodyMemory    int64         // bytes of request bodies that may be held at once; 0 is no limit
-	// Answers is for what is held of large results; nil is no limit.
+	// Answers bounds the memory of large results; nil is no limit.
 	Answers *job.Memory
 	// Allow counts a request of a caller and says whether it may pass; nil lets all.
 	Allow func(ctx context.Context, caller string) (job.Rate, error)

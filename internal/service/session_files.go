@@ -63,12 +63,12 @@ func (d *dropped) Close() error {
 }
 
 // PutSessionFile stores what r has as it comes, and then has the session's runner fetch it: no
-// process holds it in memory. A ReadError tells that r has failed.
+// process holds it in memory. A ReadError says that r has failed.
 func (s *Service) PutSessionFile(ctx context.Context, c Caller, session, path string, r io.Reader) (job.SessionFile, error) {
 	if err := s.cfg.Limits.AcceptPath(path); err != nil {
 		return job.SessionFile{}, err
 	}
-	// What is for no session need not come.
+	// A file for a session that does not live is refused before it arrives.
 	if err := s.checkLive(ctx, c, session); err != nil {
 		return job.SessionFile{}, err
 	}

@@ -91,7 +91,7 @@ func (s *Service) Restart(ctx context.Context, c Caller, session string) (job.Se
 	return s.Session(ctx, c, session)
 }
 
-// Fork makes count copies of a session, in the order of its executions.
+// Fork makes count forks of a session, in the order of its executions.
 func (s *Service) Fork(ctx context.Context, c Caller, session string, count int) ([]job.Session, error) {
 	ids := make([]string, count)
 	for i := range ids {
@@ -146,8 +146,8 @@ func (s *Service) operate(ctx context.Context, c Caller, session, op string, arg
 }
 
 const (
-	// opTimeout bounds an operation, which may also have to wait for what the session
-	// executes.
+	// opTimeout bounds an operation, which may also have to wait for an execution of the
+	// session.
 	opTimeout = 30 * time.Second
 	// slowestMove is how many bytes a second of the files that are put into a session are moved
 	// to its runner at least.
@@ -158,8 +158,7 @@ const (
 	readKept = 15 * time.Minute
 )
 
-// operation is operate with all that the runner is to be told, files included; it returns the
-// job.
+// operation is operate with the whole spec, files included; it returns the job.
 func (s *Service) operation(ctx context.Context, c Caller, session string, spec job.Spec, args any) (job.Job, error) {
 	id, err := newID("job")
 	if err != nil {

@@ -3,8 +3,8 @@ package service
 import "sync"
 
 // Shares is something of which there is so much and no more, and of which each caller takes a
-// part. If it is fair, nobody gets more who has more than is left then: one caller alone gets half
-// of it, another half of the rest. So whoever comes finds some.
+// part. If it is fair, a caller gets no more while it has more than is left: one caller alone gets half
+// of it, another half of the rest. So each further caller finds some.
 type Shares struct {
 	mu   sync.Mutex
 	fair bool
@@ -54,7 +54,7 @@ func (s *Shares) InUse() int64 {
 	return s.used
 }
 
-// Fair makes callers share what there is, or whoever comes first take all.
+// Fair decides whether callers share the resource, or the first caller may take all.
 func (s *Shares) Fair(fair bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

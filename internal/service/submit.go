@@ -183,11 +183,11 @@ func (s *Service) createAndWait(ctx context.Context, draft job.NewJob) (job.Job,
 	return j, nil
 }
 
-// submitForCaller submits a job for somebody who waits for it.
+// submitForCaller submits a job for a caller who waits for it.
 func (s *Service) submitForCaller(ctx context.Context, draft job.NewJob) (job.Job, error) {
 	created := s.submit(ctx, []job.NewJob{draft})[0]
 	if errors.Is(created.Err, job.ErrUnavailable) {
-		// It may have been recorded all the same, and the caller is told to try again.
+		// It may have been recorded all the same, and the answer asks the caller to try again.
 		s.cancelLater(ctx, draft.Job)
 		return job.Job{}, &JobError{draft.Job.ID, created.Err}
 	}
@@ -341,7 +341,7 @@ func (s *Service) Jobs(ctx context.Context, c Caller, f job.Filter) (jobs []job.
 	return s.cfg.Lookup.List(ctx, f)
 }
 
-// Cancel ends a job of the caller. ended tells whether it has ended, because it waited; else
+// Cancel ends a job of the caller. ended reports whether it has ended, because it waited; else
 // its end is under way.
 func (s *Service) Cancel(ctx context.Context, c Caller, id string) (j job.Job, ended bool, err error) {
 	if _, err := s.visible(ctx, c, id, s.cfg.Lookup.Summary); err != nil {

@@ -18,7 +18,7 @@ type Watching struct {
 	follower         *Follower
 	job              job.Job
 	end              func() // of the call
-	told             bool   // that the job waits
+	begun            bool   // the waiting event has been returned
 	over             bool   // the caller has seen its end
 	overall, abandon time.Time
 	unavailable      time.Time // since when Redis has not answered; zero while it does
@@ -67,14 +67,14 @@ func (w *Watching) ID() string { return w.job.ID }
 // Next returns the next event: first that the job waits, last its end; and ErrOver after that.
 // ErrQuiet: none has come for that long. Any other error is final.
 func (w *Watching) Next(ctx context.Context, quiet time.Duration) (job.Event, error) {
-	if !w.told {
-		w.told = true
+	if !w.begun {
+		w.begun = true
 		return waitingEvent(w.job), nil
 	}
 	for {
 		now := time.Now()
 		if w.follower.after.Attempt == 0 && !now.Before(w.abandon) {
-			// Its events will tell, either way.
+			// Its events show the outcome, either way.
 			if err := w.s.abandon(ctx, w.job); errors.Is(err, job.ErrUnavailable) {
 				w.abandon = now.Add(lookEvery)
 			} else {

@@ -25,19 +25,19 @@ const (
 // observeEvery makes up for a wake that was lost, and keeps the lease of the observer.
 const observeEvery = 5 * time.Second
 
-// teller tells a socket's client all that its session executes, one execution after the
+// sender sends a socket's client all that its session executes, one execution after the
 // other, each to its end.
-type teller struct {
+type sender struct {
 	*socket
 	wake chan struct{}
 
 	known       job.Observation
 	looked      time.Time
-	jobs        []string  // to be told; the first is being told
+	jobs        []string  // to be sent; the first is being sent
 	unavailable time.Time // since when Redis has not answered
 }
 
-// sessionFrame is what a client is told of the session itself.
+// sessionFrame reports the end of the session itself.
 type sessionFrame struct {
 	Type    string           `json:"type"`
 	State   job.SessionState `json:"state"`
@@ -45,21 +45,21 @@ type sessionFrame struct {
 	Message string           `json:"message"`
 }
 
-// ring makes the teller look for what has been accepted. It never blocks.
-func (t *teller) ring() {
+// notify makes the sender look for accepted executions. It never blocks.
+func (t *sender) notify() {
 	select {
 	case t.wake <- struct{}{}:
 	default:
 	}
 }
 
-// tell returns when there is nothing to tell any more, with the reason.
-func (t *teller) tell(ctx context.Context) error {
+// showAll returns when there is nothing to send any more, with the reason.
+func (t *sender) showAll(ctx context.Context) error {
 	poll := time.NewTicker(observeEvery)
 	defer poll.Stop()
 	for {
 		for len(t.jobs) > 0 {
-			if err := t.tellJob(ctx, t.jobs[0]); err != nil {
+			if err := t.showJob(ctx, t.jobs[0]); err != nil {
 				return t.breakOff(err)
 			}
 			t.jobs = t.jobs[1:]
@@ -85,7 +85,7 @@ func (t *teller) tell(ctx context.Context) error {
 }
 
 // observe learns what has been accepted. A Redis that is away is an error after a while.
-func (t *teller) observe(ctx context.Context) error {
+func (t *sender) observe(ctx context.Context) error {
 	if t.known.End != nil {
 		return nil
 	}
@@ -99,12 +99,12 @@ func (t *teller) observe(ctx context.Context) error {
 		t.known.End = &job.SessionEnd{Reason: job.EndRunnerLost, Message: "it is not known any more"}
 		return nil
 	}
-	t.ring()
+	t.notify()
 	return t.bear(ctx, err)
 }
 
 // bear waits a little after an error that may pass, and returns any other.
-func (t *teller) bear(ctx context.Context, err error) error {
+func (t *sender) bear(ctx context.Context, err error) error {
 	if ctx.Err() != nil || !errors.Is(err, job.ErrUnavailable) {
 		return err
 	}
@@ -117,8 +117,8 @@ func (t *teller) bear(ctx context.Context, err error) error {
 	return pauseFor(ctx, lookAgain)
 }
 
-func (t *teller) learn(o job.Observation) {
-	// What is learned twice has not ended, so it is still to be told.
+func (t *sender) learn(o job.Observation) {
+	// An execution that is learned twice has not ended, so it is still to be shown.
 	known := make(map[string]bool, len(t.jobs))
 	for _, id := range t.jobs {
 		known[id] = true
@@ -133,8 +133,8 @@ func (t *teller) learn(o job.Observation) {
 	t.known, t.looked = o, time.Now()
 }
 
-// tellJob tells all of one execution.
-func (t *teller) tellJob(ctx context.Context, id string) error {
+// showJob sends all events of one execution.
+func (t *sender) showJob(ctx context.Context, id string) error {
 	own := t.own(id)
 	if own.acked != nil {
 		select {
@@ -177,7 +177,7 @@ func (t *teller) tellJob(ctx context.Context, id string) error {
 }
 
 // followJob begins to follow a job; nil without an error if there is none any more.
-func (t *teller) followJob(ctx context.Context, id string) (*service.Follower, error) {
+func (t *sender) followJob(ctx context.Context, id string) (*service.Follower, error) {
 	for {
 		f, err := t.s.cfg.Service.FollowObserved(ctx, t.caller, id)
 		switch {
@@ -192,15 +192,15 @@ func (t *teller) followJob(ctx context.Context, id string) (*service.Follower, e
 	}
 }
 
-// lost ends the telling of a job whose record has gone.
-func (t *teller) lost(ctx context.Context, id, own string, err error) error {
+// lost reports that the record of a job has gone.
+func (t *sender) lost(ctx context.Context, id, own string, err error) error {
 	e := brokenEvent(t.s.brokenBy(ctx, id, err))
 	return t.write(frameOf(e, id, own))
 }
 
-// breakOff tells of each execution that is not at its end that its events go on elsewhere,
+// breakOff reports for each execution that has not ended that its events go on elsewhere,
 // and returns the reason.
-func (t *teller) breakOff(err error) error {
+func (t *sender) breakOff(err error) error {
 	if errors.Is(err, errClientGone) || errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -213,9 +213,9 @@ func (t *teller) breakOff(err error) error {
 	return err
 }
 
-// unended are the executions whose end has not been told: those that are known, and what this
-// client has started.
-func (t *teller) unended() []string {
+// unended are the executions whose end has not been sent: those that are known, and those that
+// this client has started.
+func (t *sender) unended() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := slices.Clone(t.jobs)
