@@ -1,7 +1,9 @@
 package api
 
 import (
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -18,7 +20,35 @@ type adapter struct {
 }
 
 func (a *adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
-	a.engine.Handle(op.Method, routeOf(op.Path), func(c *gin.Context) { handler(humagin.NewContext(op, c)) })
+	a.engine.Handle(op.Method, routeOf(op.Path), func(c *gin.Context) { handler(wholeQuery{humagin.NewContext(op, c)}) })
+}
+
+// wholeQuery reads whole numbers of queries however they are written: 2, 2.0 and 2e0 are one in JSON,
+// and so for those who make calls from the OpenAPI document.
+type wholeQuery struct{ humaContext }
+
+// humaContext is embedded under this name because one of its methods is called Context.
+type humaContext huma.Context
+
+// Unwrap is for humagin.Unwrap.
+func (q wholeQuery) Unwrap() huma.Context { return q.humaContext }
+
+// Query returns a parameter.
+func (q wholeQuery) Query(name string) string {
+	text := q.humaContext.Query(name)
+	if !strings.ContainsAny(text, ".eE") {
+		return text
+	}
+	for _, p := range q.Operation().Parameters {
+		if p.In != "query" || p.Name != name || p.Schema.Type != huma.TypeInteger {
+			continue
+		}
+		const exact = 1 << 53 // beyond it a float64 skips numbers
+		if f, err := strconv.ParseFloat(text, 64); err == nil && f == math.Trunc(f) && math.Abs(f) < exact {
+			return strconv.FormatInt(int64(f), 10)
+		}
+	}
+	return text
 }
 
 // routeOf returns gin's form of a path.

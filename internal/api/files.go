@@ -80,7 +80,8 @@ func (s *server) registerFiles() {
 
 // anyFile documents the answer that is a file.
 func anyFile() map[string]*huma.Response {
-	content := map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}
+	// Its own, which can be any.
+	content := map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}
 	return map[string]*huma.Response{
 		"200": {Description: "The file, with its type.", Content: content},
 		"206": {Description: "The part of it that Range asks for.", Content: content},

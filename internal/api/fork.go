@@ -11,7 +11,7 @@ import (
 
 // ForkBody is the request of forks.
 type ForkBody struct {
-	Count *int `json:"count,omitempty" nullable:"true" minimum:"1" maximum:"16" doc:"How many. Default 1."`
+	Count *whole `json:"count,omitempty" nullable:"true" minimum:"1" maximum:"16" doc:"How many. Default 1."`
 }
 
 type forkInput struct {
@@ -66,7 +66,7 @@ func (s *server) registerForks(tags []string) {
 func (s *server) forkSession(ctx context.Context, in *forkInput) (*forkOutput, error) {
 	count := 1
 	if in.Body != nil && in.Body.Count != nil {
-		count = *in.Body.Count
+		count = int(*in.Body.Count)
 	}
 	forks, err := s.cfg.Service.Fork(ctx, service.CallerOf(ctx), in.ID, count)
 	if err != nil {

@@ -148,8 +148,9 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 	if op.Method != http.MethodGet && op.OperationID != idempotentOperation {
 		op.Middlewares = append(op.Middlewares, s.refuseIdempotency)
 	}
+	op.Errors = append(slices.Clip(op.Errors), http.StatusRequestHeaderFieldsTooLarge)
 	if op.Method != http.MethodGet {
-		op.Errors = append(slices.Clip(op.Errors), http.StatusForbidden)
+		op.Errors = append(op.Errors, http.StatusForbidden)
 	}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)

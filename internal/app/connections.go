@@ -69,6 +69,7 @@ type connection struct {
 	of     *connections
 	closed atomic.Bool
 	quiet  atomic.Bool // it is among the idle ones
+	wrote  atomic.Bool // an answer has begun since it was idle
 
 	// Guarded by of.mu.
 	in    *list.List
@@ -145,6 +146,7 @@ func (l *connections) changed(conn net.Conn, state http.ConnState) {
 	switch {
 	case c.closed.Load():
 	case state == http.StateIdle:
+		c.wrote.Store(false)
 		c.move(l.idle)
 	case state == http.StateActive, state == http.StateHijacked:
 		c.move(nil)
@@ -178,7 +180,20 @@ func (c *connection) Read(p []byte) (int, error) {
 
 // Write has a deadline that follows what the client takes: one who takes nothing would hold a
 // request, and all that is to be answered, for ever.
+//
+// What a handler writes is never looked at: its first piece has the fields of a header that net/http's own
+// answers lack, and what follows may be anything.
 func (c *connection) Write(p []byte) (n int, err error) {
+	if !c.wrote.Swap(true) {
+		if problem, own := problemInPlaceOf(p); own {
+			_, err := c.write(problem)
+			return len(p), err
+		}
+	}
+	return c.write(p)
+}
+
+func (c *connection) write(p []byte) (n int, err error) {
 	for first := true; first || len(p) > 0; first = false {
 		piece := p[:min(len(p), writePiece)]
 		_ = c.SetWriteDeadline(time.Now().Add(slowestWrite))
