@@ -1,4 +1,4 @@
-// Command api runs Kaa's api process. It is configured by the environment; see
+// Command api runs Kaa's api process. Environment variables configure it; see
 // docs/configuration.md.
 package main
 

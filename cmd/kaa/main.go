@@ -1,5 +1,5 @@
-// Command kaa tries Kaa and uses it from a shell: `kaa dev` is a whole Kaa in one
-// process, `kaa run` executes a file, `kaa doctor` says what of the sandbox holds here.
+// Command kaa tries Kaa and uses it from a shell. `kaa dev` is a whole Kaa in one process, `kaa
+// run` executes a file, `kaa doctor` shows which layers of the sandbox hold here.
 package main
 
 import (
@@ -26,11 +26,11 @@ func main() {
 	hangup := make(chan os.Signal, 1)
 	app.NotifyHangup(hangup)
 	go func() {
-		<-hangup // a terminal that ends sends it often twice: only the first counts
+		<-hangup // a closing terminal often sends it twice: only the first counts
 		cancel()
 	}()
-	// Who reads the output may go away: that is an error of a write, and no reason to leave
-	// without tidying up. Ignored it would be for all child processes, too.
+	// The reader of the output may close it. That is an error of a write, and no reason to exit
+	// without cleaning up. An ignored SIGPIPE would be inherited by all child processes.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	err := root().ExecuteContext(ctx)
 	stop()
@@ -46,8 +46,8 @@ func main() {
 }
 
 func root() *cobra.Command {
-	// cobra's own flag would take a template for this text: see renderDocs of package api for
-	// what a template does to a binary.
+	// cobra's own flag needs a template for this text; renderDocs of package api explains the
+	// effect of a template on a binary.
 	version := false
 	cmd := &cobra.Command{
 		Use:           "kaa",
@@ -127,7 +127,7 @@ func runCommand() *cobra.Command {
 			return app.RunFile(context.WithoutCancel(cmd.Context()), process(cmd), o)
 		},
 	}
-	cmd.Flags().SetInterspersed(false) // what follows the file is the program's
+	cmd.Flags().SetInterspersed(false) // the words after the file are the program's
 	cmd.Flags().Var((*duration)(&o.Timeout), "timeout", "how long the program may run, e.g. 90s, or 90 (default: the server's, "+time.Minute.String()+")")
 	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
 	cmd.Flags().StringArrayVarP(&o.Files, "file", "f", nil, "file to send along, such as a module or data: PATH, or NAME=PATH for another name; repeatable")
@@ -135,8 +135,8 @@ func runCommand() *cobra.Command {
 	return cmd
 }
 
-// twoSignals passes on two signals that ask for the end. One more ends this process where it
-// stands.
+// twoSignals passes on the first two signals that ask for the end. The third ends this process
+// at once.
 func twoSignals() <-chan os.Signal {
 	received, passed := make(chan os.Signal, 2), make(chan os.Signal)
 	signal.Notify(received, os.Interrupt, syscall.SIGTERM)

@@ -1,4 +1,4 @@
-// Command runner runs Kaa's runner process. It is configured by the environment; see
+// Command runner runs Kaa's runner process. Environment variables configure it; see
 // docs/configuration.md.
 package main
 

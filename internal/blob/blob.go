@@ -1,12 +1,12 @@
-// Package blob keeps the content of files, which is too large for Redis: those that come
-// with jobs and those that executions leave. Records have their keys only. The api
-// process writes and reads it, so does the runner, and so all of them have to be given
-// the same place: a directory, or a bucket of an S3-compatible store. The client for the
-// latter is a package of its own, which only the binaries that need it are built with.
+// Package blob keeps the contents of files, which are too large for Redis: those that come with
+// jobs and those that executions leave. Records have their keys only. API and runner processes
+// write and read the contents, so all of them need the same store: a directory, or a bucket of
+// an S3-compatible store. The client for buckets is a package of its own, so that only the
+// binaries that need it are built with it.
 //
-// What can fail: the place cannot be reached or written (job.ErrUnavailable), and a blob
-// may not be there (job.ErrNoFile). Methods are safe for concurrent use. A blob is there
-// as a whole or not at all.
+// Failures: the store cannot be reached or written (job.ErrUnavailable), or a blob does not
+// exist (job.ErrNoFile). Methods are safe for concurrent use. A blob exists as a whole or not at
+// all.
 package blob
 
 import (
@@ -24,13 +24,13 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Bucket is one place for blobs. Keys are relative paths with slashes.
+// Bucket stores blobs. Keys are relative paths with slashes.
 type Bucket interface {
-	// Put writes a blob as a whole or not at all. An older one of that key is replaced.
+	// Put writes a blob as a whole or not at all. It replaces an older one of that key.
 	Put(ctx context.Context, key string, content io.Reader) error
-	// Open returns fs.ErrNotExist for what is not there.
+	// Open returns fs.ErrNotExist for a blob that does not exist.
 	Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
-	// Delete removes a blob; one that is not there is no error.
+	// Delete removes a blob. A missing blob is no error.
 	Delete(ctx context.Context, key string) error
 	// List calls found for each blob whose key begins with prefix, in any order.
 	List(ctx context.Context, prefix string, found func(key string, written time.Time)) error
@@ -40,8 +40,8 @@ type Bucket interface {
 // Opener opens the bucket of a URL. It may need the network.
 type Opener func(ctx context.Context, place *url.URL) (Bucket, error)
 
-// Store keeps blobs in one place. It is opened when it is first used, so that a process
-// that never sees a file needs no place for it.
+// Store keeps blobs in one bucket. It opens the bucket on first use, so that a process that
+// never sees a file needs none.
 type Store struct {
 	url  *url.URL
 	open Opener
@@ -50,9 +50,9 @@ type Store struct {
 	bucket Bucket
 }
 
-// New returns the store of a URL: file:///directory, s3://bucket?region=… or mem://,
-// which is for one process and lost with it. s3 opens a bucket of the second kind; nil in
-// a binary that has no client for it.
+// New returns the store of a URL: file:///directory, s3://bucket?region=… or mem://, which is
+// for one process and lost with it. s3 opens a bucket of the second kind; it is nil in a binary
+// that has no client for buckets.
 func New(place string, s3 Opener) (*Store, error) {
 	u, err := Parse(place)
 	if err != nil {
@@ -73,7 +73,7 @@ func New(place string, s3 Opener) (*Store, error) {
 	return s, nil
 }
 
-// Parse checks the URL of a place without a look at what is there.
+// Parse checks the URL of a store without opening it.
 func Parse(place string) (*url.URL, error) {
 	u, err := url.Parse(place)
 	if err != nil {
@@ -92,7 +92,7 @@ func Parse(place string) (*url.URL, error) {
 	return u, nil
 }
 
-// opened returns the bucket. One that could not be opened is tried again the next time.
+// opened returns the bucket. If it could not be opened, the next call tries again.
 func (s *Store) opened(ctx context.Context) (Bucket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +107,7 @@ func (s *Store) opened(ctx context.Context) (Bucket, error) {
 	return bucket, nil
 }
 
-// Put writes a blob and returns its size. An older one of that key is replaced.
+// Put writes a blob and returns its size. It replaces an older one of that key.
 func (s *Store) Put(ctx context.Context, key string, content io.Reader) (int64, error) {
 	bucket, err := s.opened(ctx)
 	if err != nil {
@@ -121,18 +121,18 @@ func (s *Store) Put(ctx context.Context, key string, content io.Reader) (int64, 
 	if counted.err != nil {
 		return 0, fmt.Errorf("write blob: read its content: %w", counted.err)
 	}
-	if err != nil && context.Cause(ctx) == errStalled { //nolint:errorlint // it is this one or none
+	if err != nil && context.Cause(ctx) == errStalled { //nolint:errorlint // it is this reader or none
 		err = errStalled
 	}
 	return counted.n, wrap("write blob", err)
 }
 
-// stallTime is how long a place may take nothing of what it is to keep.
+// stallTime is how long a store may take nothing of a blob that is written to it.
 const stallTime = 30 * time.Second
 
 var errStalled = errors.New("it has taken nothing for " + stallTime.String())
 
-// Open returns a blob to be read, which the caller closes. It can be read from anywhere.
+// Open returns a blob for reading from any position. The caller closes it.
 func (s *Store) Open(ctx context.Context, key string) (io.ReadSeekCloser, error) {
 	bucket, err := s.opened(ctx)
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *Store) Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
 	return r, nil
 }
 
-// Delete removes blobs; those that are not there are no error.
+// Delete removes blobs. Missing blobs are no error.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	bucket, err := s.opened(ctx)
 	if err != nil {
@@ -167,8 +167,8 @@ func (s *Store) DeleteAll(ctx context.Context, prefix string) error {
 	return s.Delete(ctx, keys...)
 }
 
-// List returns the keys that begin with prefix; if before is set, of blobs that were
-// written before it. A directory that is not there has none, and is not made for that.
+// List returns the keys that begin with prefix. If before is set, it returns only blobs that
+// were written before it. A directory that does not exist has none, and is not made.
 func (s *Store) List(ctx context.Context, prefix string, before time.Time) ([]string, error) {
 	if s.url.Scheme == "file" {
 		if _, err := os.Stat(s.url.Path); errors.Is(err, fs.ErrNotExist) {
@@ -191,7 +191,7 @@ func (s *Store) List(ctx context.Context, prefix string, before time.Time) ([]st
 	return keys, nil
 }
 
-// Close ends the use of the store.
+// Close releases the store.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,9 +203,9 @@ func (s *Store) Close() error {
 	return bucket.Close()
 }
 
-// counter counts what is read, tells an error of the content from one of the store, and
-// ends a copy whose context has ended. While the content is waited for, the store does not
-// stall.
+// counter counts the bytes that are read. It distinguishes an error of the content from one of
+// the store, and ends a copy whose context has ended. While the content is late, the store does
+// not stall.
 type counter struct {
 	ctx   context.Context
 	r     io.Reader

@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// directory keeps each blob as a file whose path is the key. os.Root keeps whatever a key
-// says inside the directory.
+// directory keeps each blob as a file whose path is the key. os.Root keeps every key inside the
+// directory.
 type directory struct{ root *os.Root }
 
-// openDir opens a directory, which is made if it is not there: for this user alone. One
-// that is there is the operator's, but not if anybody may have made it.
+// openDir opens a directory. It makes a missing one for this user alone. An existing one is the
+// operator's; it is refused if any user could have made it.
 func openDir(_ context.Context, place *url.URL) (Bucket, error) {
 	if err := os.MkdirAll(place.Path, 0o700); err != nil { //nolint:gosec // the operator's path
 		return nil, err
@@ -34,9 +34,9 @@ func openDir(_ context.Context, place *url.URL) (Bucket, error) {
 	return &directory{root}, nil
 }
 
-// Put writes a file beside the blob's and renames it: one of another directory could be on
-// another file system. The name of what a process leaves that dies here begins with the
-// blob's key, so it goes with it.
+// Put writes a file beside the blob's and renames it, because a file in another directory could
+// be on another file system. The temporary name begins with the blob's key. So the remains of a
+// process that dies here are deleted with the blob.
 func (d *directory) Put(ctx context.Context, key string, content io.Reader) error {
 	part, err := d.create(key)
 	if err != nil {
@@ -59,7 +59,7 @@ type partFile struct {
 }
 
 func (d *directory) create(key string) (partFile, error) {
-	name := fmt.Sprintf("%s.%016x.tmp", key, rand.Uint64()) //nolint:gosec // O_EXCL finds out if it is taken
+	name := fmt.Sprintf("%s.%016x.tmp", key, rand.Uint64()) //nolint:gosec // O_EXCL reports a taken name
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	f, err := d.root.OpenFile(name, flags, 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -101,7 +101,7 @@ func (d *directory) List(ctx context.Context, prefix string, found func(string, 
 	})
 }
 
-// ignoreMissing: what others delete while it is listed is not there.
+// ignoreMissing drops errors of files that were deleted during the listing.
 func ignoreMissing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -14,17 +14,16 @@ import (
 
 const dirPrefix = "kaa-blobs-"
 
-// DefaultURL is the store of processes that were given none: a directory of this user's
-// and of the Redis with which it belongs together. All processes of one machine agree
-// about it; on more than one machine nobody can.
+// DefaultURL is the store of processes that were given none: a directory of this user and of its
+// Redis. All processes of one machine derive the same; processes of several machines cannot.
 func DefaultURL(redis string) string {
 	sum := sha256.Sum256([]byte(redis))
 	name := dirPrefix + strconv.Itoa(os.Getuid()) + "-" + hex.EncodeToString(sum[:4])
 	return "file://" + filepath.Join(os.TempDir(), name)
 }
 
-// checkPrivate refuses a directory that somebody else could have put there, where
-// everybody may put things.
+// checkPrivate refuses a directory that another user could have made, in a place where all users
+// may make files.
 func checkPrivate(path string) error {
 	parent, err := os.Stat(filepath.Dir(path)) //nolint:gosec // the operator's path
 	if err != nil {

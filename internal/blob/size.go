@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// DirectorySize is how many bytes the file system has that a directory is on, or will be on when it is
-// made; 0 if nobody knows.
+// DirectorySize is the size of the file system of a directory, or of the one that it would be
+// made on. It is 0 if it is unknown.
 func DirectorySize(path string) int64 {
 	var fs syscall.Statfs_t
 	for syscall.Statfs(path, &fs) != nil {

@@ -1,5 +1,5 @@
-// Package devredis is a Redis inside this process, for `kaa dev` and `kaa run`: nothing to
-// install, nothing kept. The server binaries do not link it.
+// Package devredis is a Redis inside this process, for `kaa dev` and `kaa run`. It needs no
+// installation and keeps nothing. The server binaries do not link it.
 package devredis
 
 import (
@@ -15,15 +15,15 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// The files of the private directory.
+// Names of files in the private directory.
 const (
 	socketName  = "redis.sock"
-	addressName = "redis-url" // has the address with the password, for who wants to look at it
+	addressName = "redis-url" // has the address with the password, for inspection by hand
 )
 
-// Start starts one that other users of the machine cannot use, and returns its address and what
-// ends it: it listens at a Unix socket in a private directory, or at a port of loopback where the
-// path of a socket would be too long, and has a password.
+// Start starts a Redis that other users of the machine cannot use. It returns the address and a
+// function that ends it. It has a password and listens at a Unix socket in a private directory,
+// or at a port of loopback if the path of a socket would be too long.
 func Start() (url string, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "kaa-redis-") // 0700
 	if err != nil {
@@ -48,20 +48,20 @@ func Start() (url string, stop func(), err error) {
 		close(ending)
 		<-ended
 		silence()
-		_ = os.RemoveAll(dir) // what stays has nothing in it
+		_ = os.RemoveAll(dir) // the remains are empty
 	}, nil
 }
 
-// listen has m take connections; silence ends that, and m.
+// listen has m accept connections. Closing silence ends that, and m.
 func listen(m *miniredis.Miniredis, path, password string) (url string, silence func(), err error) {
-	socket, err := net.Listen("unix", path) //nolint:noctx // silence ends it
+	socket, err := net.Listen("unix", path) //nolint:noctx // closing silence ends it
 	if err != nil {
 		if err := m.StartAddr("127.0.0.1:0"); err != nil {
 			return "", func() {}, err
 		}
 		return "redis://:" + password + "@" + m.Addr(), m.Close, nil
 	}
-	// It can listen at ports only. Without one it starts with its first connection.
+	// miniredis can listen at ports only. Without one it starts with its first connection.
 	first, err := m.Dial()
 	if err != nil {
 		return "", func() { _ = socket.Close() }, err
@@ -79,13 +79,14 @@ func listen(m *miniredis.Miniredis, path, password string) (url string, silence 
 		}
 	})
 	return "unix://:" + password + "@" + path + "?db=0", func() {
-		_ = socket.Close() // nobody connects any more
+		_ = socket.Close() // no more connections come
 		accepting.Wait()
 		m.Close()
 	}, nil
 }
 
-// passTime makes keys expire until ending is closed: miniredis's clock stands still by itself.
+// passTime makes keys expire until ending is closed, because miniredis's clock does not advance
+// by itself.
 func passTime(m *miniredis.Miniredis, ending <-chan struct{}) {
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()

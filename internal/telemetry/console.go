@@ -11,13 +11,13 @@ import (
 	"unicode"
 )
 
-// console writes a short line for each record: the time of day, the level, the message, and
-// what belongs to it. Of a request the line begins as people say it: POST /path 200 2.1ms.
+// console writes a short line for each record: the time of day, the level, the message and the
+// attributes. The line of a request begins in the usual short form: POST /path 200 2.1ms.
 type console struct {
 	out   *lockedWriter
 	level slog.Leveler
 	own   []slog.Attr
-	group string // what the keys begin with
+	group string // prefix of the keys
 }
 
 type lockedWriter struct {
@@ -29,8 +29,8 @@ func newConsole(w io.Writer, level slog.Leveler) *console {
 	return &console{out: &lockedWriter{w: w}, level: level}
 }
 
-// RequestMessage is the message of the line about a request, and what the console's line
-// begins with: method, path, status and duration.
+// RequestMessage is the message of the line about a request. The console begins that line with
+// method, path, status and duration.
 const RequestMessage = "request"
 
 func (c *console) Enabled(_ context.Context, l slog.Level) bool { return l >= c.level.Level() }
@@ -72,10 +72,10 @@ func (c *console) Handle(_ context.Context, r slog.Record) error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	_, err := c.out.w.Write(b)
-	return err //nolint:wrapcheck // nobody looks at it
+	return err //nolint:wrapcheck // slog ignores it
 }
 
-// appendRequest begins the line about a request, and returns what else there is to say.
+// appendRequest begins the line about a request, and returns the remaining attributes.
 func appendRequest(b []byte, attrs []slog.Attr) ([]byte, []slog.Attr) {
 	for i, key := range []string{"method", "path", "status", "duration"} {
 		at := slices.IndexFunc(attrs, func(a slog.Attr) bool { return a.Key == key })
@@ -91,7 +91,8 @@ func appendRequest(b []byte, attrs []slog.Attr) ([]byte, []slog.Attr) {
 		}
 		attrs = slices.Delete(attrs, at, at+1)
 	}
-	// One process, one person: the rest is for fleets.
+	// A console belongs to one person and one process. The remaining attributes matter only in a
+	// fleet.
 	return b, slices.DeleteFunc(attrs, func(a slog.Attr) bool {
 		return a.Key == "process" || a.Key == "route" || a.Key == "client" || a.Key == "request_bytes" || a.Key == "response_bytes"
 	})
@@ -117,7 +118,7 @@ func appendAttr(b []byte, a slog.Attr) []byte {
 	return append(b, plain(a.Value.String())...)
 }
 
-// plain quotes what would not be one word of the line.
+// plain quotes a value that would not be one word of the line.
 func plain(text string) string {
 	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r == '"' || unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
 		return strconv.Quote(text)

@@ -9,16 +9,16 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// The forms of a log.
+// Formats of a log.
 const (
 	LogJSON    = "json"
 	LogText    = "text"
-	LogConsole = "console" // short lines, for people who sit in front of it
+	LogConsole = "console" // short lines for a person at a terminal
 )
 
-// NewLog returns a log that writes to w in one of the forms. Durations get a unit: their keys
-// end in _ms. What is logged with the context of a request, or of a job that one brought, says
-// which: request_id, and trace_id if the caller traces.
+// NewLog returns a log that writes to w in one of the formats. Durations get a unit: their keys
+// end in _ms. A record that is logged with the context of a request, or of its job, gets the
+// attribute request_id, and trace_id if the caller traces.
 func NewLog(w io.Writer, level slog.Leveler, form string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: withUnit}
 	switch form {
@@ -30,8 +30,8 @@ func NewLog(w io.Writer, level slog.Leveler, form string) *slog.Logger {
 	return slog.New(traced{slog.NewJSONHandler(w, options)})
 }
 
-// withUnit makes a duration milliseconds: slog's own form in JSON is nanoseconds, with nothing
-// that says so.
+// withUnit turns a duration into milliseconds. slog's own form in JSON is nanoseconds without a
+// unit.
 func withUnit(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
 		return slog.Float64(a.Key+"_ms", milliseconds(a.Value.Duration()))
@@ -39,10 +39,10 @@ func withUnit(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// milliseconds are as exact as anybody needs them: to the microsecond.
+// milliseconds rounds to the microsecond, which is exact enough for a log.
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// traced adds what the context knows of where a record belongs.
+// traced adds the request_id and trace_id of the context to each record.
 type traced struct{ slog.Handler }
 
 func (h traced) Handle(ctx context.Context, r slog.Record) error {

@@ -1,10 +1,10 @@
-// Package telemetry is what a process says of itself to operators: structured
-// logs and Prometheus metrics. Each process has one registry of its own; nothing
-// is global, so tests may have many. The app hands its parts to the api and the
-// runner, which know only the interfaces they declare.
+// Package telemetry reports on a process to operators, by structured logs and Prometheus
+// metrics. Each process has a registry of its own; nothing is global, so tests may have many.
+// The app hands its parts to the api and the runner, which know only the interfaces that they
+// declare.
 //
-// Every metric is there from the start, with 0: what appears with its first event only
-// breaks rates and alarms. No label takes a value that a caller chooses.
+// Every metric exists from the start, with 0: a series that appears with its first event breaks
+// rates and alarms. No label takes a value that a caller chooses.
 package telemetry
 
 import (
@@ -20,26 +20,26 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Metrics counts what a process does. It is the Observer of the api, the runner, the
-// interpreters and the webhooks. Its methods never block and are safe for concurrent use. What
-// is counted is shown once ForAPI or ForRunner has said that the process does it.
+// Metrics counts the events of a process. It is the Observer of the api, the runner, the
+// interpreters and the webhooks. Its methods never block and are safe for concurrent use. ForAPI
+// and ForRunner decide which of the counters are shown.
 type Metrics struct {
 	registry *prometheus.Registry
 
-	// Of every process.
+	// For every process.
 	ended       *prometheus.CounterVec
 	mended      *prometheus.CounterVec
 	redisTime   *prometheus.HistogramVec
 	redisErrors *prometheus.CounterVec
 	blobErrors  *prometheus.CounterVec
 
-	// Of an API.
+	// For an API.
 	requests  *prometheus.HistogramVec
 	problems  *prometheus.CounterVec
 	submitted *prometheus.CounterVec
 	webhooks  *prometheus.HistogramVec
 
-	// Of a runner.
+	// For a runner.
 	executed      *prometheus.CounterVec
 	duration      *prometheus.HistogramVec
 	waited        *prometheus.HistogramVec
@@ -48,8 +48,8 @@ type Metrics struct {
 	spawnFailures *prometheus.CounterVec
 }
 
-// NewMetrics returns metrics that are registered on a registry of their own,
-// beside those of the Go runtime and the process, and of what the process was built from.
+// NewMetrics returns metrics with a registry of their own. The registry also has the metrics of
+// the Go runtime, of the process and of its build.
 func NewMetrics(version, commit string) *Metrics {
 	seconds := []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300, 3600}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -100,7 +100,7 @@ func (m *Metrics) Request(method, route string, status int, took time.Duration) 
 	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
-// Problem counts an answer that was a problem.
+// Problem counts an answer that is a problem.
 func (m *Metrics) Problem(status int, code string) {
 	m.problems.WithLabelValues(strconv.Itoa(status), code).Inc()
 }
@@ -113,7 +113,7 @@ func (m *Metrics) Webhook(outcome string, took time.Duration) {
 // Submitted counts an accepted job.
 func (m *Metrics) Submitted(queue string) { m.submitted.WithLabelValues(queue).Inc() }
 
-// Reconciled counts what was repaired.
+// Reconciled counts a repair.
 func (m *Metrics) Reconciled(kind string, n int) { m.mended.WithLabelValues(kind).Add(float64(n)) }
 
 // Ended counts an end of a job, or of an attempt, that this process has written.
@@ -124,7 +124,7 @@ func (m *Metrics) Ended(state job.State, code job.FailureCode) {
 	m.ended.WithLabelValues(string(state), string(code)).Inc()
 }
 
-// none stands for what there is not.
+// none is the label of an absent value.
 const none = "none"
 
 // Executed counts an execution that has ended.
@@ -153,7 +153,7 @@ func (m *Metrics) limited(r *job.Result) {
 	}
 }
 
-// Spawned counts an interpreter that was made, or could not be.
+// Spawned counts an interpreter that was made, or could not be made.
 func (m *Metrics) Spawned(runtime string, took time.Duration, err error) {
 	if err != nil {
 		m.spawnFailures.WithLabelValues(runtime).Inc()
@@ -162,7 +162,7 @@ func (m *Metrics) Spawned(runtime string, took time.Duration, err error) {
 	m.spawned.WithLabelValues(runtime).Observe(took.Seconds())
 }
 
-// Redis counts a round trip. What waits in Redis for something to happen has no duration.
+// Redis counts a round trip. Blocking commands have no duration, since they wait for an event.
 func (m *Metrics) Redis(kind string, took time.Duration, failed bool) {
 	if failed {
 		m.redisErrors.WithLabelValues(kind).Inc()
@@ -172,8 +172,8 @@ func (m *Metrics) Redis(kind string, took time.Duration, failed bool) {
 	}
 }
 
-// RedisFailed counts a connection that could not be made.
+// RedisFailed counts a connection to Redis that could not be made.
 func (m *Metrics) RedisFailed(kind string) { m.redisErrors.WithLabelValues(kind).Inc() }
 
-// BlobFailed counts an operation on the store of files that failed.
+// BlobFailed counts a failed operation on the blob store.
 func (m *Metrics) BlobFailed(op string) { m.blobErrors.WithLabelValues(op).Inc() }

@@ -10,7 +10,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// What is sent to Redis, for its metrics.
+// Kinds of commands to Redis, for its metrics.
 const (
 	RedisScript   = "script"
 	RedisPipeline = "pipeline"
@@ -19,7 +19,7 @@ const (
 	RedisDial     = "dial"
 )
 
-// What is done to the store of files.
+// Operations on the blob store.
 const (
 	BlobRead   = "read"
 	BlobWrite  = "write"
@@ -55,26 +55,27 @@ func (m *Metrics) beginShared() {
 	ended(job.Failed, job.FailRunnerLost, job.FailDrained, job.FailFiles, job.FailWorker, job.FailStart, job.FailNoRuntime, job.FailSessionEnded)
 }
 
-// Scrape tells values when somebody asks for them; between scrapes it costs nothing.
+// Scrape returns values at the time of a scrape; between scrapes it costs nothing.
 type Scrape func(ctx context.Context, tell func(value float64, labels ...string)) error
 
-// Open is how much there is of what waits at a process, and how much there may be; 0 is no limit.
+// Open is the number of requests of one kind that wait at a process, and its limit; 0 is no
+// limit.
 type Open struct{ Now, Most int64 }
 
-// API is what an API process tells when it is scraped.
+// API has the values that an API process reports at a scrape.
 type API struct {
 	QueueNames []string
 	Queues     func(context.Context) ([]job.QueueStats, error)
 	Sessions   func(context.Context) (map[job.SessionState]int64, error)
 	Runners    func(context.Context) ([]job.Runner, error)
-	// Webhooks returns how many are pending.
+	// Webhooks returns the number of pending webhooks.
 	Webhooks func(context.Context) (int64, error)
-	// Open tells of calls, polls, streams and sockets, by these names.
+	// Open returns the numbers of calls, polls, streams and sockets, by these names.
 	Open       func() map[string]Open
 	BodyMemory func() Open
 }
 
-// ForAPI shows what an API process counts and sees. To be called once at most.
+// ForAPI shows the counters and values of an API process. It may be called once at most.
 func (m *Metrics) ForAPI(a API) {
 	m.registry.MustRegister(m.requests, m.problems, m.submitted, m.webhooks, NewQueues(a.Queues), NewSessions(a.Sessions))
 	const execute, jobs = "/process/interpreter/execute", "/v1/jobs"
@@ -176,7 +177,7 @@ func (a API) open(which func(Open) int64) Scrape {
 	}
 }
 
-// Runner is what a runner process is, and tells when it is scraped.
+// Runner has the attributes of a runner process, and the values that it reports at a scrape.
 type Runner struct {
 	Queues, Runtimes       []string
 	Concurrency            int
@@ -184,11 +185,11 @@ type Runner struct {
 	Sandbox, MemoryControl string
 	Active, Sessions       func() int
 	Draining               func() bool
-	Sick                   func() string         // why it can start no interpreter
+	Sick                   func() string         // why it can start no interpreter; empty if it can
 	Parked                 func() map[string]int // by runtime
 }
 
-// ForRunner shows what a runner counts and sees. To be called once at most.
+// ForRunner shows the counters and values of a runner. It may be called once at most.
 func (m *Metrics) ForRunner(r Runner) {
 	m.registry.MustRegister(m.executed, m.duration, m.waited, m.limits, m.spawned, m.spawnFailures)
 	for _, status := range []job.Status{job.StatusOK, job.StatusError, job.StatusInterrupted, job.StatusExit} {
@@ -241,7 +242,7 @@ func (m *Metrics) ForRunner(r Runner) {
 	})
 }
 
-// scraped registers a gauge of values that are asked for.
+// scraped registers a gauge whose values are read at each scrape.
 func (m *Metrics) scraped(name, help string, labels []string, ask Scrape) {
 	m.registry.MustRegister(&scraped{prometheus.NewDesc(name, help, labels, nil), ask})
 }
@@ -254,7 +255,7 @@ type scraped struct {
 // Describe names the metric.
 func (s *scraped) Describe(ch chan<- *prometheus.Desc) { ch <- s.desc }
 
-// Collect asks. Values that cannot be had are missing: kaa_redis_up says why.
+// Collect reads the values. Values that cannot be read are missing; kaa_redis_up is 0 then.
 func (s *scraped) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()

@@ -9,17 +9,16 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// scrapeTimeout bounds what a scrape may wait for Redis.
+// scrapeTimeout bounds the time that a scrape may wait for Redis.
 const scrapeTimeout = 2 * time.Second
 
-// Queues collects the state of the queues when it is scraped: between scrapes it
-// costs nothing.
+// Queues collects the state of the queues at each scrape; between scrapes it costs nothing.
 type Queues struct {
 	count                   func(context.Context) ([]job.QueueStats, error)
 	jobs, oldest, reachable *prometheus.Desc
 }
 
-// NewQueues returns a collector of what count tells.
+// NewQueues returns a collector of the numbers that count returns.
 func NewQueues(count func(context.Context) ([]job.QueueStats, error)) *Queues {
 	return &Queues{
 		count:     count,
@@ -36,7 +35,7 @@ func (q *Queues) Describe(ch chan<- *prometheus.Desc) {
 	ch <- q.reachable
 }
 
-// Collect asks for the counts and reports them.
+// Collect reads the counts and reports them.
 func (q *Queues) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()

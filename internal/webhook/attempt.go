@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	maxAnswer        = 64 << 10 // what is read of an answer, and thrown away
+	maxAnswer        = 64 << 10 // bytes of an answer that are read and discarded
 	maxAnswerHeaders = 64 << 10
 	idleConnections  = 64
 	idleFor          = 30 * time.Second
@@ -31,11 +31,12 @@ const (
 // errPrivate: the receiver's address is not public.
 var errPrivate = errors.New("its address is not public, which is not allowed")
 
-// newClient returns a client for strangers' URLs.
+// newClient returns a client for URLs of callers, which are not trusted.
 func newClient(allowPrivate bool) *http.Client {
 	dialer := &net.Dialer{KeepAlive: idleFor}
 	if !allowPrivate {
-		// Here and not before: a name may lead elsewhere the second time it is asked for.
+		// The check is here and not before the call, because a name may resolve differently the
+		// second time.
 		dialer.Control = func(_, address string, _ syscall.RawConn) error {
 			a, err := netip.ParseAddrPort(address)
 			if err != nil || !job.PublicAddress(a.Addr()) {
@@ -46,7 +47,7 @@ func newClient(allowPrivate bool) *http.Client {
 	}
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy:       nil, // not the environment's: it would connect on its own terms
+			Proxy:       nil, // a proxy of the environment would connect without these checks
 			DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
 			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 			MaxIdleConns:    idleConnections, IdleConnTimeout: idleFor, MaxResponseHeaderBytes: maxAnswerHeaders,
@@ -56,7 +57,7 @@ func newClient(allowPrivate bool) *http.Client {
 	}
 }
 
-// attempt is what came of one.
+// attempt is the outcome of one attempt.
 type attempt struct {
 	status     int    // 0 without an answer
 	problem    string // for the job's owner; empty if it was delivered
@@ -64,7 +65,7 @@ type attempt struct {
 	retryAfter time.Duration
 }
 
-// attempt posts one webhook. An error means that it could not even be begun.
+// attempt posts one webhook. An error means that the attempt could not begin.
 func (d *Deliverer) attempt(ctx context.Context, t job.Delivery) (attempt, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
@@ -83,7 +84,7 @@ func (d *Deliverer) attempt(ctx context.Context, t job.Delivery) (attempt, error
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, j.Webhook.URL, bytes.NewReader(body))
 	if err != nil {
-		return attempt{problem: "the URL cannot be used"}, nil //nolint:nilerr // it is the owner's mistake
+		return attempt{problem: "the URL cannot be used"}, nil //nolint:nilerr // the owner's error
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", d.cfg.UserAgent)
@@ -97,19 +98,19 @@ func (d *Deliverer) attempt(ctx context.Context, t job.Delivery) (attempt, error
 	}
 	res, err := d.client.Do(req)
 	if err != nil {
-		if !errors.Is(err, context.Canceled) { // that is us
+		if !errors.Is(err, context.Canceled) { // this process's own limit or stop
 			d.hosts.failed(req.URL.Host, time.Now())
 		}
 		return attempt{problem: d.wording(err), again: !errors.Is(err, errPrivate)}, nil
 	}
 	defer func() { _ = res.Body.Close() }()
 	d.hosts.answered(req.URL.Host)
-	// Read, so that the connection can be used again.
+	// The rest of the body is read so that the connection can be reused.
 	_, _ = io.CopyN(io.Discard, res.Body, maxAnswer)
 	return judge(res), nil
 }
 
-// judge says what an answer means.
+// judge turns an answer into an outcome.
 func judge(res *http.Response) attempt {
 	a := attempt{status: res.StatusCode}
 	switch {
@@ -127,8 +128,8 @@ func judge(res *http.Response) attempt {
 	return a
 }
 
-// signature is the value of Kaa-Signature: the time, and what only who knows the
-// secret can make of the time and the body.
+// signature is the value of Kaa-Signature: the time, and a keyed hash of time and body that
+// needs the secret.
 func signature(secret job.Secret, at time.Time, body []byte) string {
 	t := strconv.FormatInt(at.Unix(), 10)
 	mac := hmac.New(sha256.New, []byte(secret))
@@ -137,8 +138,8 @@ func signature(secret job.Secret, at time.Time, body []byte) string {
 	return "t=" + t + ",v1=" + hex.EncodeToString(mac.Sum(nil))
 }
 
-// wording says why there was no answer, without the addresses that the error names:
-// they are of our network's inside.
+// wording says why there was no answer, without the addresses that the error names, because they
+// reveal Kaa's network.
 func (d *Deliverer) wording(err error) string {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return "there is no such host"

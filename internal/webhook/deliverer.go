@@ -12,28 +12,28 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Records is what delivering needs of the store.
+// Records are the operations of the store that delivering needs.
 type Records interface {
-	// TakeHooks takes webhooks that are due, most at a time, under a lease, and
-	// returns how long until the next one is; negative when there is none.
+	// TakeHooks takes at most most due webhooks under a lease. It returns the time until the
+	// next one is due; negative if there is none.
 	TakeHooks(ctx context.Context, most int, lease time.Duration) ([]job.Delivery, time.Duration, error)
 	SettleHook(ctx context.Context, d job.Delivery, r job.Report) error
 	Get(ctx context.Context, id string) (job.Job, error)
 }
 
-// Observer is told of each attempt, for metrics: outcome is delivered, retry or failed.
+// Observer receives each attempt, for metrics. outcome is delivered, retry or failed.
 type Observer interface {
 	Webhook(outcome string, took time.Duration)
 }
 
 const (
-	// concurrency is how many deliveries a process has under way.
+	// concurrency is the number of deliveries that a process has under way.
 	concurrency = 32
-	// leaseMargin is what a lease lasts beyond the attempt's own time: reading the job
-	// and reporting.
+	// leaseMargin is the time of a lease beyond the attempt's own, for reading the job and
+	// reporting.
 	leaseMargin = 20 * time.Second
-	// The pauses between attempts: 5 s, doubling, up to an hour, each a fifth more or
-	// less, so that what failed together does not come back together.
+	// The pauses between attempts are 5 s, doubling, up to an hour. Each varies by a fifth, so
+	// that webhooks that failed together do not come back together.
 	firstPause = 5 * time.Second
 	lastPause  = time.Hour
 	jitter     = 0.2
@@ -43,30 +43,30 @@ const (
 	reportTime = 5 * time.Second
 )
 
-// Config are a deliverer's parts and bounds. Zero times mean their defaults.
+// Config has a deliverer's parts and bounds. Zero times mean their defaults.
 type Config struct {
 	Records  Records
-	Body     func(job.Job) ([]byte, error) // the message of a job's end
+	Body     func(job.Job) ([]byte, error) // makes the message of a job's end
 	Observer Observer
 	Log      *slog.Logger
 
-	Memory       *job.Memory // of the process, for large results
+	Memory       *job.Memory // the process's memory for large results
 	UserAgent    string
 	AllowPrivate bool          // allows addresses that are not public
 	Timeout      time.Duration // of an attempt; 10 s
-	RetryFor     time.Duration // how long after the job's end it is tried; 0 means once
+	RetryFor     time.Duration // time after the job's end during which it is retried; 0 means one attempt
 }
 
-// Deliverer delivers webhooks. Create it with New, then Start, and Close always.
+// Deliverer delivers webhooks. Create it with New, then call Start, and Close in any case.
 type Deliverer struct {
 	cfg    Config
 	client *http.Client
 	hosts  *hosts
 
-	wake  chan struct{}      // a token: look now
-	slots chan struct{}      // one in it for each delivery
-	stop  context.CancelFunc // takes no more
-	abort context.CancelFunc // ends those under way
+	wake  chan struct{}      // a token: check now
+	slots chan struct{}      // one token for each delivery under way
+	stop  context.CancelFunc // ends the taking of webhooks
+	abort context.CancelFunc // ends the deliveries under way
 	done  sync.WaitGroup
 }
 
@@ -81,7 +81,7 @@ func New(cfg Config) *Deliverer {
 	}
 }
 
-// Start begins to deliver.
+// Start begins the delivery.
 func (d *Deliverer) Start(ctx context.Context) {
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
 	ctx, d.stop = context.WithCancel(work)
@@ -89,16 +89,16 @@ func (d *Deliverer) Start(ctx context.Context) {
 	d.done.Go(func() { d.run(ctx, work) })
 }
 
-// Due makes the deliverer look at once. It never blocks.
+// Due makes the deliverer check at once. It never blocks.
 func (d *Deliverer) Due() {
 	select {
 	case d.wake <- struct{}{}:
-	default: // a look is due already
+	default: // a check is due already
 	}
 }
 
-// Close takes no more webhooks, lets those under way end until ctx does, and then
-// gives them back.
+// Close takes no more webhooks. It lets those under way end until ctx does, and then gives them
+// back.
 func (d *Deliverer) Close(ctx context.Context) error {
 	if d.stop == nil {
 		return nil
@@ -108,7 +108,7 @@ func (d *Deliverer) Close(ctx context.Context) error {
 	go func() { d.done.Wait(); close(ended) }()
 	select {
 	case <-ended:
-	case <-ctx.Done(): // somebody is in a hurry
+	case <-ctx.Done(): // the caller's ctx has ended: do not wait
 	case <-time.After(remaining(ctx, reportTime) / 2):
 	}
 	d.abort()
@@ -117,7 +117,7 @@ func (d *Deliverer) Close(ctx context.Context) error {
 	return nil
 }
 
-// remaining is the time that ctx has left, byDefault if it has no end.
+// remaining is the time that ctx has left, or byDefault if it has no deadline.
 func remaining(ctx context.Context, byDefault time.Duration) time.Duration {
 	end, ok := ctx.Deadline()
 	if !ok {
@@ -126,7 +126,7 @@ func remaining(ctx context.Context, byDefault time.Duration) time.Duration {
 	return max(0, time.Until(end))
 }
 
-// run takes what is due whenever there is room, and sleeps until the next is.
+// run takes due webhooks whenever there is room, and sleeps until the next one is due.
 // Deliveries live as long as work does.
 func (d *Deliverer) run(ctx, work context.Context) {
 	for {
@@ -156,8 +156,8 @@ func (d *Deliverer) run(ctx, work context.Context) {
 	}
 }
 
-// sleep waits for a token or until the pause is over, which a negative one never is.
-// It reports false when ctx has ended.
+// sleep waits for a token, or until the pause is over. A negative pause never ends. It reports
+// false when ctx has ended.
 func (d *Deliverer) sleep(ctx context.Context, pause time.Duration) bool {
 	var over <-chan time.Time
 	if pause >= 0 {
@@ -174,7 +174,7 @@ func (d *Deliverer) sleep(ctx context.Context, pause time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// reserve takes all free slots, waiting for the first; 0 when ctx has ended.
+// reserve waits for a free place and takes all that are free. It returns 0 when ctx has ended.
 func (d *Deliverer) reserve(ctx context.Context) int {
 	select {
 	case d.slots <- struct{}{}:
@@ -197,7 +197,7 @@ func (d *Deliverer) deliver(ctx context.Context, t job.Delivery) {
 	result, err := d.attempt(ctx, t)
 	if err != nil {
 		if errors.Is(err, job.ErrNotFound) || errors.Is(err, job.ErrGone) {
-			return // and so is the webhook, at the next take
+			return // the webhook goes with it at the next take
 		}
 		log.WarnContext(ctx, "webhook: left to the next lease", slog.Any("err", err))
 		return
@@ -218,14 +218,14 @@ func (d *Deliverer) deliver(ctx context.Context, t job.Delivery) {
 	}
 }
 
-// decide says what an attempt means for its webhook.
+// decide turns the outcome of an attempt into the next step of its webhook.
 func (d *Deliverer) decide(ctx context.Context, t job.Delivery, r attempt) (report job.Report, outcome string) {
 	report = job.Report{State: job.WebhookFailed, Status: r.status, Error: r.problem}
 	switch {
 	case r.problem == "":
 		report.State = job.WebhookDelivered
 		return report, "delivered"
-	case ctx.Err() != nil: // the process stops: another may try at once
+	case ctx.Err() != nil: // the process stops: another process may retry at once
 		report.State = job.WebhookPending
 		return report, "retry"
 	case !r.again:
@@ -240,7 +240,7 @@ func (d *Deliverer) decide(ctx context.Context, t job.Delivery, r attempt) (repo
 	return report, "retry"
 }
 
-// pauseAfter is the pause after so many attempts.
+// pauseAfter is the pause after the given number of attempts.
 func pauseAfter(attempts int) time.Duration {
 	pause := min(firstPause<<min(max(attempts-1, 0), 20), lastPause)
 	return time.Duration(float64(pause) * (1 - jitter + 2*jitter*rand.Float64())) //nolint:gosec // no secret

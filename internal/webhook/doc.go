@@ -1,14 +1,13 @@
-// Package webhook tells callers of the ends of their jobs: it takes webhooks that are
-// due from the store, posts each to its URL, and reports what came of it.
+// Package webhook notifies callers of the ends of their jobs. It takes due webhooks from the
+// store, posts each to its URL, and reports the outcome.
 //
-// The app starts one Deliverer in each API process. Which process delivers a webhook
-// is chance: they are taken under a lease, so that one whose process dies is due
-// again. Hence each is delivered at least once, and now and then twice.
+// The app starts one Deliverer in each API process. Any of them may take a webhook. It takes it
+// under a lease, so a webhook whose process dies becomes due again. Therefore each is delivered
+// at least once, and sometimes twice.
 //
-// What can fail is everything: the URL is a stranger's. So an attempt is bounded in
-// time and in what is read, goes to public addresses only, follows no redirect, and
-// uses no proxy. Receivers that cannot be reached, or answer 408, 429 or 5xx, are
-// tried again, ever less often, for a day; other answers end it. A host that fails
-// again and again is not tried for a while, so that its webhooks do not keep up the
-// others.
+// Any step can fail, because the URL comes from a caller. So an attempt is bounded in time and
+// in the bytes that it reads. It goes to public addresses only, follows no redirect, and uses no
+// proxy. If a receiver cannot be reached, or answers 408, 429 or 5xx, the attempt is repeated
+// for a day, with growing pauses. Other answers end it. A host that fails repeatedly is skipped
+// for a while, so that its webhooks do not delay the others.
 package webhook

@@ -6,15 +6,15 @@ import (
 )
 
 const (
-	// badAfter failures in a row a host is left alone for restFor.
+	// After badAfter failures in a row a host is skipped for restFor.
 	badAfter = 5
 	restFor  = 30 * time.Second
-	// maxHosts bounds what is remembered; beyond it everything is forgotten.
+	// maxHosts bounds the number of remembered hosts. Beyond it all of them are dropped.
 	maxHosts = 4096
 )
 
-// hosts remembers which hosts do not answer. Each of their webhooks would take a
-// slot for the whole timeout, and a thousand of them all slots for minutes.
+// hosts remembers the hosts that do not answer. Each of their webhooks would take a place for
+// the whole timeout, and a thousand of them all places for minutes.
 type hosts struct {
 	mu  sync.Mutex
 	bad map[string]*health
@@ -27,8 +27,8 @@ type health struct {
 
 func newHosts() *hosts { return &hosts{bad: make(map[string]*health)} }
 
-// mayTry reports whether a host may be asked. After a rest one may, and the others
-// when it has been answered or the rest that follows is over.
+// mayTry reports whether a host may be called. After a rest one call may go out. The others may
+// when it has been answered, or when the following rest is over.
 func (h *hosts) mayTry(host string, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

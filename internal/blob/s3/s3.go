@@ -1,8 +1,8 @@
-// Package s3 keeps blobs in a bucket of Amazon S3 or of a store that speaks its protocol.
-// It is minio-go behind blob.Bucket; nothing else knows that.
+// Package s3 keeps blobs in a bucket of Amazon S3 or of a store with its protocol. It wraps
+// minio-go as a blob.Bucket; no other package depends on that.
 //
-// What can fail: the store cannot be reached, knows no such bucket, or refuses the
-// credentials; errors say which.
+// Failures: the store cannot be reached, has no such bucket, or refuses the credentials. Errors
+// name the case.
 package s3
 
 import (
@@ -25,15 +25,16 @@ import (
 )
 
 const (
-	// partSize is what a blob of unknown size is sent in: so much memory does a transfer take.
+	// partSize is the size of the parts of a blob of unknown size. A transfer takes this much
+	// memory.
 	partSize = 8 << 20
 	// smallSize is the size up to which a blob is sent with one request.
 	smallSize = 256 << 10
 	// tries bounds how often a request is sent; the callers bound its time.
 	tries = 4
-	// metadataTime bounds a question for credentials to the machine, which may not answer.
+	// metadataTime bounds a request for credentials to the machine, which may not answer.
 	metadataTime = 5 * time.Second
-	anyRegion    = "us-east-1" // what stores that are not Amazon's are satisfied with
+	anyRegion    = "us-east-1" // region that stores other than Amazon's accept
 )
 
 // bucket is a bucket, or the part of it that begins with a prefix.
@@ -44,7 +45,7 @@ type bucket struct {
 	prefix    string
 }
 
-// Open opens a bucket. It asks for credentials, but does not look whether it is there.
+// Open opens a bucket. It finds credentials, but does not check whether the bucket exists.
 func Open(_ context.Context, place *url.URL) (blob.Bucket, error) {
 	p, err := blob.ParseS3(place)
 	if err != nil {
@@ -68,7 +69,7 @@ func Open(_ context.Context, place *url.URL) (blob.Bucket, error) {
 		lookup = minio.BucketLookupDNS
 	}
 	if p.Host == "" {
-		p.Host = "s3.amazonaws.com" // the client turns it into that of the region
+		p.Host = "s3.amazonaws.com" // the client replaces it by that of the region
 	} else {
 		p.Region = cmp.Or(p.Region, anyRegion)
 	}
@@ -85,8 +86,8 @@ func Open(_ context.Context, place *url.URL) (blob.Bucket, error) {
 	return &bucket{client: client, transport: transport, name: p.Bucket, prefix: p.Prefix}, nil
 }
 
-// newCredentials finds them where AWS's own tools do: in the environment, in the files of
-// the user, and from the role of the container or machine.
+// newCredentials searches in the same places as AWS's own tools: the environment, the files of
+// the user, the role of the container or machine.
 func newCredentials(p blob.S3) *credentials.Credentials {
 	return credentials.NewChainCredentials([]credentials.Provider{
 		&credentials.EnvAWS{},
@@ -96,7 +97,7 @@ func newCredentials(p blob.S3) *credentials.Credentials {
 }
 
 func (b *bucket) Put(ctx context.Context, key string, content io.Reader) error {
-	// The type is in the record. Given here it need not be guessed.
+	// The type is in the record. A type given here saves minio-go from guessing one.
 	options := minio.PutObjectOptions{ContentType: "application/octet-stream", PartSize: partSize, NumThreads: 1}
 	// Most blobs are small. A blob of known size is one request, and needs no buffer of a part.
 	head, err := io.ReadAll(io.LimitReader(content, smallSize))
@@ -146,7 +147,7 @@ func (b *bucket) Close() error {
 	return nil
 }
 
-// explained says what an operator can do about an answer of the store.
+// explained adds a remedy for the operator to an answer of the store.
 func (b *bucket) explained(err error) error {
 	if err == nil {
 		return nil
