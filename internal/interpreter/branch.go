@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
@@ -70,8 +71,8 @@ type branching struct {
 	s      *Session
 	f      *family
 	names  []string
-	chans  []*channels // of those that are no worker yet
-	dirs   int         // how many have been made
+	chans  []*process.Channels // of those that are no worker yet
+	dirs   int                 // how many have been made
 	copies []*Session
 	apart  bool // they need the session no more
 }
@@ -142,7 +143,7 @@ func (s *Session) knowFiles(ctx context.Context, origin *Session) error {
 
 func (b *branching) closeChannels() {
 	for _, chans := range b.chans {
-		_ = chans.close()
+		_ = chans.Close()
 	}
 }
 
@@ -163,15 +164,15 @@ func (b *branching) expect(w *Worker, id, kind string) (frame, error) {
 // sendChannels gives the worker the descriptors of its copies.
 func (b *branching) sendChannels() error {
 	for range b.names {
-		chans, err := openChannels(b.s.w.pool.owners.hostID(b.s.w.slot.owner))
+		chans, err := process.OpenChannels(b.s.w.pool.owners.HostID(b.s.w.slot.owner))
 		if err != nil {
 			return err
 		}
 		b.chans = append(b.chans, chans)
-		if err := sendRights(b.s.w.control, chans.theirs); err != nil {
+		if err := sendRights(b.s.w.control, chans.Theirs); err != nil {
 			return fmt.Errorf("send descriptors: %w", err)
 		}
-		chans.closeTheirs()
+		chans.CloseTheirs()
 	}
 	return nil
 }

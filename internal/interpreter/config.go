@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
@@ -17,6 +18,14 @@ var (
 	ErrClosed = errors.New("interpreter is closed")
 	// ErrUsed: the worker has served its one execution.
 	ErrUsed = errors.New("worker was already used")
+)
+
+// The errors that say why no interpreter starts.
+type (
+	// LayerError tells which layer of the sandbox does not hold.
+	LayerError = process.LayerError
+	// PartError tells what else is missing.
+	PartError = process.PartError
 )
 
 // The defaults of Config.

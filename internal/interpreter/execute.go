@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
@@ -72,7 +73,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 
 	envs := spec.Envs
 	if quota.CPUs > 1 {
-		envs = threadVariables(quota.CPUs)
+		envs = process.ThreadVariables(quota.CPUs)
 		maps.Copy(envs, spec.Envs)
 	}
 	r.cpuMicros = w.slot.group.CPUMicros()
@@ -132,7 +133,7 @@ func (r *run) feed(stdin string) {
 		return
 	}
 	r.pumps.Go(func() {
-		_ = r.w.stdin.write(stdin) // fails when the code has closed it or ended
+		_ = r.w.stdin.Write(stdin) // fails when the code has closed it or ended
 		_ = r.w.stdin.Close()
 	})
 }
@@ -152,7 +153,7 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 	// interrupt takes the first step of the ladder, or reports that it may be skipped.
 	interrupt := func(why string) bool {
 		r.stopped = why
-		if !r.requests.any() && unread(r.w.control) && (!r.lasting || !r.awaitRead()) {
+		if !r.requests.any() && process.Unread(r.w.control) && (!r.lasting || !r.awaitRead()) {
 			return true // no code has begun, so there is none to be gentle with
 		}
 		r.lenient.Store(true)

@@ -4,7 +4,7 @@ package interpreter
 func (w *Worker) MayHaveLeft() bool { return w.files.left }
 
 // TellSlot sends a command although the worker may have ended.
-func (w *Worker) TellSlot(command string) error { return w.slot.link.write([]byte(command)) }
+func (w *Worker) TellSlot(command string) error { return w.slot.link.Write([]byte(command)) }
 
 // Exited is closed once nothing is left of the worker.
 func (w *Worker) Exited() <-chan struct{} { return w.exited }
@@ -44,7 +44,7 @@ func (w *Worker) Usage() (cpuMicros, maxRSS int64) {
 	if w.end == nil {
 		return 0, 0
 	}
-	return w.end.cpuMicros, w.end.maxRSS
+	return w.end.CPUMicros, w.end.MaxRSS
 }
 
 // SlotPid is the number of the slot's process: who has it is in the slot.

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
@@ -27,14 +28,14 @@ type family struct {
 	dirs workdir.Dirs // of the first of them, where there is no mount namespace; those of copies are in it
 	// asking is held for a question to the slot, so that answers belong to it.
 	asking  sync.Mutex
-	answers chan message
+	answers chan process.Message
 	gone    chan struct{} // closed once nothing is left of any of them
 
 	// What follows is guarded by slot.mu.
-	members map[int]*Worker // that live, by their number in the family
-	open    int             // that are not closed
-	made    []string        // work directories of copies that are file systems
-	end     *workerEnd      // of the last of them; nil if the slot has ended with them
+	members map[int]*Worker    // that live, by their number in the family
+	open    int                // that are not closed
+	made    []string           // work directories of copies that are file systems
+	end     *process.WorkerEnd // of the last of them; nil if the slot has ended with them
 }
 
 // rootMember is the number of the worker that the slot forked; those of copies are their
@@ -74,7 +75,7 @@ func (w *Worker) beginFamily() (*family, error) {
 		return w.family, nil
 	}
 	f := &family{
-		slot: s, dirs: w.dirs, answers: make(chan message, 1), gone: make(chan struct{}),
+		slot: s, dirs: w.dirs, answers: make(chan process.Message, 1), gone: make(chan struct{}),
 		members: map[int]*Worker{rootMember: w}, open: 1,
 	}
 	w.family, w.dirs, w.member = f, workdir.Dirs{}, rootMember
@@ -95,11 +96,11 @@ func (f *family) adopt(member int) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("adopt copy: %w", err)
 	}
-	if m.file == nil {
+	if m.File == nil {
 		return 0, errors.New("adopt copy: no process came with the answer")
 	}
-	defer m.file.Close()
-	pid, err := pidOf(m.file)
+	defer m.File.Close()
+	pid, err := process.PIDOf(m.File)
 	if err != nil {
 		return 0, fmt.Errorf("adopt copy: %w", err)
 	}
@@ -107,50 +108,50 @@ func (f *family) adopt(member int) (int, error) {
 }
 
 // ask sends the slot a command and returns its answer. A slot that gives none is ended.
-func (f *family) ask(command string) (message, error) {
+func (f *family) ask(command string) (process.Message, error) {
 	f.asking.Lock()
 	defer f.asking.Unlock()
-	if err := f.slot.link.write([]byte(command)); err != nil {
-		return message{}, err
+	if err := f.slot.link.Write([]byte(command)); err != nil {
+		return process.Message{}, err
 	}
 	select {
 	case m := <-f.answers:
-		return m, m.failure()
+		return m, m.Failure()
 	case <-f.gone:
-		return message{}, ErrClosed
+		return process.Message{}, ErrClosed
 	case <-time.After(obeyTime * 4):
 		f.slot.kill()
-		return message{}, os.ErrDeadlineExceeded
+		return process.Message{}, os.ErrDeadlineExceeded
 	}
 }
 
 // hear takes what the slot says. The caller holds slot.mu.
-func (f *family) hear(m message) {
+func (f *family) hear(m process.Message) {
 	switch {
 	case m.Type == "dir":
-		f.slot.answerDir(m, m.file)
-	case m.end == nil:
+		f.slot.answerDir(m, m.File)
+	case m.End == nil:
 		select {
 		case f.answers <- m:
 		default: // nobody asked
-			if m.file != nil {
-				_ = m.file.Close()
+			if m.File != nil {
+				_ = m.File.Close()
 			}
 		}
-	case m.end.of >= 0:
-		if w := f.members[m.end.of]; w != nil {
-			delete(f.members, m.end.of)
-			w.end = m.end
+	case m.End.Member >= 0:
+		if w := f.members[m.End.Member]; w != nil {
+			delete(f.members, m.End.Member)
+			w.end = m.End
 			close(w.exited)
 		}
 	default:
-		f.over(m.end)
+		f.over(m.End)
 	}
 }
 
 // over notes that nothing is left; end is nil if the slot has ended with it. The caller
 // holds slot.mu.
-func (f *family) over(end *workerEnd) {
+func (f *family) over(end *process.WorkerEnd) {
 	for member, w := range f.members {
 		delete(f.members, member)
 		w.end = end
@@ -230,11 +231,11 @@ func (f *family) removeDir(name string) {
 func (f *family) log() *slog.Logger { return f.slot.pool.cfg.Log }
 
 // join makes the process that the slot has adopted a worker, with our ends of its channels.
-func (f *family) join(st *stock, id, name string, member, pid int, chans *channels) (*Worker, error) {
+func (f *family) join(st *stock, id, name string, member, pid int, chans *process.Channels) (*Worker, error) {
 	w := &Worker{
 		id: id, stock: st, pool: st.pool, slot: f.slot, oomKills: f.slot.group.OOMKills(), oomHits: f.slot.group.LimitHits(), used: true,
-		exited: make(chan struct{}), answers: make(chan message, 1), closing: make(chan struct{}),
-		stdin: chans.stdin, stdout: chans.stdout, stderr: chans.stderr, control: chans.control,
+		exited: make(chan struct{}), answers: make(chan process.Message, 1), closing: make(chan struct{}),
+		stdin: chans.Stdin, stdout: chans.Stdout, stderr: chans.Stderr, control: chans.Control,
 		family: f, member: member, dirName: name,
 	}
 	w.pid.Store(int64(pid))
@@ -281,7 +282,7 @@ func (f *family) leave(w *Worker) error {
 		<-f.gone
 	}
 	if f.dirs.Top != "" {
-		if err := sweep(lastResort); err != nil {
+		if err := process.Sweep(lastResort); err != nil {
 			f.log().Error("interpreter: sweep", slog.Any("err", err))
 			w.pool.wg.Go(w.pool.sweepOn)
 		}
@@ -311,7 +312,7 @@ func (w *Worker) cpuMicros() int64 {
 		return cpuOf(w.slot.pid)
 	}
 	if !w.alive() && w.end != nil {
-		return w.end.cpuMicros
+		return w.end.CPUMicros
 	}
 	var ts unix.Timespec
 	clock := int32(^pid<<3 | 2) //nolint:gosec // the kernel's number for the clock of a process

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/sandbox"
 	"github.com/kaa-run/kaa/internal/workdir"
 )
@@ -36,7 +37,7 @@ type openedDir struct {
 	err  error
 }
 
-func (s *slot) answerDir(m message, file *os.File) {
+func (s *slot) answerDir(m process.Message, file *os.File) {
 	answer := openedDir{file: file}
 	if file == nil {
 		answer.err = errors.New(m.Error)
@@ -52,7 +53,7 @@ func (s *slot) answerDir(m message, file *os.File) {
 
 // openWork has the slot, which is where the directory is, open it. One call at a time.
 func (s *slot) openWork(command string, limit time.Duration) (*os.File, error) {
-	if err := s.link.write([]byte(command)); err != nil {
+	if err := s.link.Write([]byte(command)); err != nil {
 		return nil, err
 	}
 	select {
@@ -140,7 +141,7 @@ func (w *Worker) Collect(ctx context.Context, most job.FileLimits, keep workdir.
 	ctx, cancel := w.untilClose(ctx)
 	defer cancel()
 	w.endProcesses()
-	if w.end != nil && w.pool.cfg.Sandbox == sandbox.Strict && !w.end.touched {
+	if w.end != nil && w.pool.cfg.Sandbox == sandbox.Strict && !w.end.Touched {
 		return job.FilesDropped{}, nil
 	}
 	t, err := w.workTree()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
 )
 
 // The names of the errors of executions that asked for too much.
@@ -39,7 +40,7 @@ func (w *Worker) limit(q job.Quota) error {
 	w.tell("R size=" + strconv.FormatInt(q.DiskBytes, 10))
 	select {
 	case m := <-w.answers:
-		if err := m.failure(); err != nil {
+		if err := m.Failure(); err != nil {
 			return fmt.Errorf("resize file systems: %w", err)
 		}
 		return nil
@@ -142,9 +143,9 @@ func (w *watch) hold(still bool) {
 // limitExceeded says which limit ended the execution, if one did.
 func (r *run) limitExceeded() (name, value string) {
 	end := r.end()
-	killed := end.status.Signaled() && end.status.Signal() == syscall.SIGKILL
-	overtime := end.status.Signaled() && end.status.Signal() == syscall.SIGXCPU ||
-		killed && end.cpuMicros >= r.quota.CPUTime.Microseconds()
+	killed := end.Status.Signaled() && end.Status.Signal() == syscall.SIGKILL
+	overtime := end.Status.Signaled() && end.Status.Signal() == syscall.SIGXCPU ||
+		killed && end.CPUMicros >= r.quota.CPUTime.Microseconds()
 	switch {
 	case r.exceeded == memoryExceeded, killed && r.w.slot.group.OOMKills() > r.w.oomKills:
 		if r.exceeded == "" && !r.w.hitLimit() {
@@ -238,7 +239,7 @@ func childrenOf(pid int) []int {
 	var list []int
 	for _, thread := range threads {
 		if tid, err := strconv.Atoi(thread.Name()); err == nil {
-			list, _ = appendChildren(list, pid, tid)
+			list, _ = process.AppendChildren(list, pid, tid)
 		}
 	}
 	return list
@@ -252,7 +253,7 @@ func privateMemory(pid int) int64 {
 	}
 	var kb int64
 	for _, label := range []string{"Pss_Anon:", "SwapPss:"} {
-		if fields := strings.Fields(afterLabel(text, label)); len(fields) > 0 {
+		if fields := strings.Fields(process.AfterLabel(text, label)); len(fields) > 0 {
 			n, err := strconv.ParseInt(fields[0], 10, 64)
 			if err == nil {
 				kb += n

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
@@ -22,10 +23,10 @@ const bufferSize = 64 << 10
 // for concurrent use.
 type Pool struct {
 	cfg     Config
-	dir     privateDir // everything of the pool's is in it
-	spawner *spawner
+	dir     process.PrivateDir // everything of the pool's is in it
+	spawner *process.Spawner
 	groups  *sandbox.Groups
-	owners  *owners
+	owners  *process.Owners
 	stocks  []*stock  // by runtime, the default one first
 	buffers sync.Pool // of *[]byte
 	room    *room
@@ -59,7 +60,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, spawner: newSpawner(), owners: newOwners(cfg.Sandbox), all: map[*Worker]struct{}{}, closeDone: make(chan struct{}), unrehearsed: make(chan struct{}, 1), room: newRoom(cfg.OutputMemory)}
+	p := &Pool{cfg: cfg, spawner: process.NewSpawner(), owners: process.NewOwners(cfg.Sandbox), all: map[*Worker]struct{}{}, closeDone: make(chan struct{}), unrehearsed: make(chan struct{}, 1), room: newRoom(cfg.OutputMemory)}
 	p.buffers.New = func() any { return new(make([]byte, bufferSize)) }
 	for i, rt := range cfg.Runtimes {
 		st, err := p.newStock(ctx, rt, i == 0)
@@ -68,18 +69,18 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 		}
 		p.stocks = append(p.stocks, st)
 	}
-	if err := prepareReaper(); err != nil {
+	if err := process.Prepare(); err != nil {
 		return nil, err
 	}
-	removeLeftovers(cfg.Dir, cfg.Log)
-	if p.dir, err = makePrivateDir(cfg.Dir); err != nil {
+	process.RemoveLeftovers(cfg.Dir, cfg.Log)
+	if p.dir, err = process.MakePrivateDir(cfg.Dir); err != nil {
 		return nil, err
 	}
-	err = errors.Join(os.Mkdir(p.rootDir(), 0o700), os.Mkdir(p.scratchDir(), 0o700), writeScripts(p.dir.path))
+	err = errors.Join(os.Mkdir(p.rootDir(), 0o700), os.Mkdir(p.scratchDir(), 0o700), writeScripts(p.dir.Path))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make private directory: %w", err), p.dir.remove())
+		return nil, errors.Join(fmt.Errorf("make private directory: %w", err), p.dir.Remove())
 	}
-	if p.owners.many() && cfg.Sandbox != sandbox.Strict {
+	if p.owners.Many() && cfg.Sandbox != sandbox.Strict {
 		p.shareInterpreters()
 	}
 	if p.groups, err = sandbox.NewGroups(); err != nil {
@@ -152,7 +153,7 @@ func (p *Pool) Start(ctx context.Context) error {
 	first := !p.started && !p.closed
 	p.started = true
 	if first {
-		p.spawning.Go(p.spawner.run)
+		p.spawning.Go(p.spawner.Run)
 		for _, st := range p.stocks {
 			st.start()
 		}
@@ -241,10 +242,10 @@ func (p *Pool) close() {
 		st.release()
 	}
 	// After the last zygote: the thread that ends here would take them along.
-	p.spawner.close()
+	p.spawner.Close()
 	p.spawning.Wait()
-	p.owners.release()
-	p.closeErr = errors.Join(append(errs, p.groups.Close(), p.dir.remove())...)
+	p.owners.Release()
+	p.closeErr = errors.Join(append(errs, p.groups.Close(), p.dir.Remove())...)
 }
 
 // processesOfUser counts the threads of this process's user, since RLIMIT_NPROC
@@ -253,7 +254,7 @@ func processesOfUser() int {
 	stats, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*")
 	n := 0
 	for _, path := range stats {
-		if info, err := os.Stat(path); err == nil && ownedByUs(info) {
+		if info, err := os.Stat(path); err == nil && process.OwnedByUs(info) {
 			n++
 		}
 	}
@@ -278,15 +279,15 @@ func (p *Pool) shareInterpreters() {
 			}
 		}
 	}
-	for dir := p.dir.path; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if info, err := os.Stat(dir); err != nil || dir != p.dir.path && info.Mode().Perm()&0o001 == 0 {
+	for dir := p.dir.Path; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err != nil || dir != p.dir.Path && info.Mode().Perm()&0o001 == 0 {
 			p.cfg.Log.Warn("interpreter: code runs as root, because other users may not pass to its directories",
 				slog.String("directory", dir))
 			p.dropOwners()
 			return
 		}
 	}
-	if err := os.Chmod(p.dir.path, 0o711); err != nil { //nolint:gosec // to be passed through
+	if err := os.Chmod(p.dir.Path, 0o711); err != nil { //nolint:gosec // to be passed through
 		p.cfg.Log.Warn("interpreter: code runs as root", slog.Any("err", err))
 		p.dropOwners()
 	}
@@ -294,6 +295,6 @@ func (p *Pool) shareInterpreters() {
 
 // dropOwners has workers be this process's user.
 func (p *Pool) dropOwners() {
-	p.owners.release()
-	p.owners = &owners{}
+	p.owners.Release()
+	p.owners = &process.Owners{}
 }

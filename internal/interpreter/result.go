@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
 )
 
 // The reasons of an interruption, as Result.Error.Value shows them.
@@ -27,10 +28,10 @@ func (r *run) result() job.Result {
 	res := job.Result{
 		SessionID:  r.w.id,
 		DurationMs: float64(r.duration.Microseconds()) / 1000,
-		CPUMs:      float64(r.end().cpuMicros) / 1000,
+		CPUMs:      float64(r.end().CPUMicros) / 1000,
 	}
 	if res.PeakMemoryBytes = r.w.slot.group.Peak(); res.PeakMemoryBytes == 0 {
-		res.PeakMemoryBytes = r.end().maxRSS
+		res.PeakMemoryBytes = r.end().MaxRSS
 	}
 	r.journal.fill(&res)
 	if r.status != nil {
@@ -104,7 +105,7 @@ func (r *run) died(res *job.Result) {
 	if r.report != nil {
 		res.Error = &job.Error{Name: r.report.Name, Value: r.report.Value, Traceback: r.report.Traceback}
 	}
-	status := r.end().status
+	status := r.end().Status
 	if !status.Signaled() {
 		res.ExitCode = new(status.ExitStatus())
 		return
@@ -122,7 +123,7 @@ func (r *run) died(res *job.Result) {
 }
 
 // end is how the worker ended: if its slot ended with it, by SIGKILL.
-func (r *run) end() workerEnd {
+func (r *run) end() process.WorkerEnd {
 	select {
 	case <-r.w.exited:
 		if r.w.end != nil {
@@ -130,5 +131,5 @@ func (r *run) end() workerEnd {
 		}
 	default: // it said so itself
 	}
-	return workerEnd{status: syscall.WaitStatus(syscall.SIGKILL), cpuMicros: r.cpuMicros}
+	return process.WorkerEnd{Status: syscall.WaitStatus(syscall.SIGKILL), CPUMicros: r.cpuMicros}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
 )
 
 // Session is a worker that executes one piece of code after the other in one namespace:
@@ -46,7 +47,7 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 	s.quota, _ = p.cfg.Ceilings.Fit(s.quota)
 	s.oomKills.Store(w.oomKills)
 	if s.quota.CPUs > 1 {
-		s.envs = threadVariables(s.quota.CPUs)
+		s.envs = process.ThreadVariables(s.quota.CPUs)
 		maps.Copy(s.envs, spec.Envs)
 	}
 	if err = w.begin(); err == nil {
@@ -241,7 +242,7 @@ func (w *Worker) syncSlot() error {
 	w.tell("P")
 	select {
 	case m := <-w.answers:
-		return m.failure()
+		return m.Failure()
 	case <-w.exited:
 		return ErrClosed
 	case <-time.After(obeyTime):
@@ -253,7 +254,7 @@ func (w *Worker) syncSlot() error {
 // interrupt before that would not count.
 func (r *run) awaitRead() bool {
 	for deadline := time.Now().Add(obeyTime); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if !unread(r.w.control) {
+		if !process.Unread(r.w.control) {
 			return true
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
@@ -19,7 +20,7 @@ import (
 type slot struct {
 	pool   *Pool
 	zygote *zygote
-	link   packets
+	link   process.Link
 	pidfd  *os.File
 	pid    int
 	group  *sandbox.Group
@@ -44,18 +45,18 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 	if err != nil {
 		return nil, err
 	}
-	link, theirs, err := newPackets("slot")
+	link, theirs, err := process.NewLink("slot")
 	if err != nil {
 		return nil, errors.Join(err, group.Remove())
 	}
-	s := &slot{pool: p, zygote: z, link: link, group: group, owner: p.owners.take(), gone: make(chan struct{}), dirs: make(chan openedDir, 1)}
+	s := &slot{pool: p, zygote: z, link: link, group: group, owner: p.owners.Take(), gone: make(chan struct{}), dirs: make(chan openedDir, 1)}
 	z.mu.Lock()
-	s.pidfd, err = z.link.ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, int(theirs.Fd()))
+	s.pidfd, err = z.link.Ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, int(theirs.Fd()))
 	z.mu.Unlock()
 	_ = theirs.Close()
 	if err == nil {
 		z.alive.Add(1)
-		s.pid, err = pidOf(s.pidfd)
+		s.pid, err = process.PIDOf(s.pidfd)
 	}
 	if err == nil {
 		err = s.awaitReady(p.cfg.StartTimeout)
@@ -66,7 +67,7 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 	}
 	if err == nil {
 		// Only now does it hide from its workers which group that is.
-		err = link.write([]byte("G"))
+		err = link.Write([]byte("G"))
 	}
 	if err == nil {
 		err = s.awaitReady(p.cfg.StartTimeout)
@@ -81,15 +82,15 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 }
 
 func (s *slot) awaitReady(limit time.Duration) error {
-	if err := s.link.conn.SetDeadline(time.Now().Add(limit)); err != nil {
+	if err := s.link.SetDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}
-	m, _, err := s.link.receive()
+	m, _, err := s.link.Receive()
 	if err == nil {
-		err = m.failure()
+		err = m.Failure()
 	}
 	if err == nil {
-		err = s.link.conn.SetDeadline(time.Time{})
+		err = s.link.SetDeadline(time.Time{})
 	}
 	return err
 }
@@ -99,11 +100,11 @@ func (s *slot) awaitReady(limit time.Duration) error {
 func (s *slot) listen() {
 	defer close(s.gone)
 	for {
-		m, file, err := s.link.receive()
-		m.file = file
+		m, file, err := s.link.Receive()
+		m.File = file
 		s.mu.Lock()
 		w, f := s.worker, s.family
-		if err != nil || m.end != nil {
+		if err != nil || m.End != nil {
 			s.worker = nil
 		}
 		if f != nil && err == nil {
@@ -116,7 +117,7 @@ func (s *slot) listen() {
 		case err != nil:
 			// It was killed, or its socket was closed. Where it is the first process of a
 			// pid namespace the kernel is ending what was in it.
-			ended(s.pidfd, 10*lastResort) // freeing much memory takes time
+			process.Ended(s.pidfd, 10*lastResort) // freeing much memory takes time
 			if w != nil {
 				w.over(nil)
 			}
@@ -125,8 +126,8 @@ func (s *slot) listen() {
 		case m.Type == "dir":
 			s.answerDir(m, file)
 		case w == nil:
-		case m.end != nil:
-			w.over(m.end)
+		case m.End != nil:
+			w.over(m.End)
 		default:
 			select {
 			case w.answers <- m:
@@ -172,19 +173,19 @@ func (s *slot) kill() {
 func (p *Pool) closeSlot(s *slot) {
 	if s.pidfd != nil {
 		s.kill()
-		if !ended(s.pidfd, lastResort) {
+		if !process.Ended(s.pidfd, lastResort) {
 			p.cfg.Log.Error("interpreter: slot survives SIGKILL", slog.Int("pid", s.pid))
 		}
 	}
-	s.link.close()
+	s.link.Close()
 	<-s.gone
 	if s.pidfd != nil {
 		_ = s.pidfd.Close()
 		s.zygote.alive.Done()
 	}
-	children.reapAdopted()
+	process.ReapAdopted()
 	if err := s.group.Remove(); err != nil {
 		p.cfg.Log.Warn("interpreter: a control group was not removed", slog.Any("err", err))
 	}
-	p.owners.giveBack(s.owner)
+	p.owners.GiveBack(s.owner)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
 )
 
 const (
@@ -33,7 +34,7 @@ type stock struct {
 	pool   *Pool
 	name   string
 	cfg    RuntimeConfig
-	python Python
+	python process.Python
 	size   int // how many are to be parked
 
 	// making guards the zygote; it is held while one starts.
@@ -69,7 +70,7 @@ type offer struct {
 }
 
 func (p *Pool) newStock(ctx context.Context, cfg RuntimeConfig, byDefault bool) (*stock, error) {
-	python, err := resolvePython(ctx, cfg.Python, p.cfg.StartTimeout)
+	python, err := process.FindPython(ctx, cfg.Python, p.cfg.StartTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -323,16 +324,16 @@ func (st *stock) living(ctx context.Context) (*zygote, error) {
 
 // giveBack takes a slot whose worker, or the last of them, has ended: for another one, if
 // the end was in order. end is nil if the slot has ended with it.
-func (st *stock) giveBack(s *slot, end *workerEnd) {
-	if end == nil || end.spent || !s.running() {
-		if end != nil && end.spent {
+func (st *stock) giveBack(s *slot, end *process.WorkerEnd) {
+	if end == nil || end.Spent || !s.running() {
+		if end != nil && end.Spent {
 			st.pool.cfg.Log.Debug("interpreter: slot cannot be made as new; another slot takes its place")
 		}
 		st.pool.closeSlot(s)
 		return
 	}
-	if end.touched {
-		_ = s.link.write([]byte("C"))
+	if end.Touched {
+		_ = s.link.Write([]byte("C"))
 	}
 	st.mu.Lock()
 	if !st.closed {
@@ -400,7 +401,7 @@ func (st *stock) diagnose(err error) bool {
 	}
 	// One that hung has used up the patience of those who wait, and a layer that does
 	// not hold will not hold in a moment.
-	_, layer := errors.AsType[*LayerError](err)
+	_, layer := errors.AsType[*process.LayerError](err)
 	if st.failures >= maxTries || layer || errors.Is(err, os.ErrDeadlineExceeded) {
 		st.sick = startError(err)
 	}
@@ -409,7 +410,7 @@ func (st *stock) diagnose(err error) bool {
 
 // startError names the part that failed.
 func startError(err error) error {
-	return &job.StartError{Part: partOf(err), Err: err}
+	return &job.StartError{Part: process.PartOf(err), Err: err}
 }
 
 // tell answers everybody who waits with err. The caller holds mu.

@@ -2,7 +2,6 @@ package interpreter
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -171,33 +170,6 @@ func itoa(n int64) string {
 		digits = append([]byte{byte('0' + n%10)}, digits...)
 	}
 	return string(digits)
-}
-
-// report is what a slot says of a worker's end.
-func report(status uint32, touched, spent byte, userSeconds, userMicros, systemSeconds, systemMicros, rss uint64) string {
-	data := binary.NativeEndian.AppendUint32([]byte{'E', touched, spent, 0}, status)
-	for _, n := range []uint64{userSeconds, userMicros, systemSeconds, systemMicros, rss} {
-		data = binary.NativeEndian.AppendUint64(data, n)
-	}
-	return string(data) + strings.Repeat("\x00", 13*8)
-}
-
-func TestParseEnd(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]workerEnd{
-		report(9, 1, 0, 2, 500, 1, 100, 2048): {of: -1, status: 9, cpuMicros: 3_000_600, maxRSS: 2048 << 10, touched: true},
-		report(256, 0, 1, 0, 0, 0, 0, 0):      {of: -1, status: 256, spent: true},
-		"M 17 9 1500 2048":                    {of: 17, status: 9, cpuMicros: 1500, maxRSS: 2048 << 10},
-	} {
-		if got, err := parseEnd([]byte(text)); err != nil || *got != want {
-			t.Errorf("%s: %+v, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"E", "E 1 2 3 0", report(1, 0, 0, 0, 0, 0, 0, 0)[1:], "M", "M 1 2 3", "M 1 2 3 x", "M -1 9 1 2", "M 1 2 3 4 5"} {
-		if got, err := parseEnd([]byte(text)); err == nil {
-			t.Errorf("%s: %+v", text, got)
-		}
-	}
 }
 
 func TestInUnits(t *testing.T) {

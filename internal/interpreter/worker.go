@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/sandbox"
 	"github.com/kaa-run/kaa/internal/workdir"
 )
@@ -48,15 +49,15 @@ type Worker struct {
 	pid      atomic.Int64 // 0 while it is alone
 	control  *os.File
 	frames   *frameReader
-	stdin    *inlet // our ends of the code's descriptors
+	stdin    *process.Inlet // our ends of the code's descriptors
 	stdout   *os.File
 	stderr   *os.File
 	oomKills int64 // of its slot, before it
 	oomHits  int64 // the same of its memory limit
 
-	exited  chan struct{} // closed once nothing is left of it
-	end     *workerEnd    // valid after exited; nil if its slot ended with it
-	answers chan message  // the slot's other words
+	exited  chan struct{}        // closed once nothing is left of it
+	end     *process.WorkerEnd   // valid after exited; nil if its slot ended with it
+	answers chan process.Message // the slot's other words
 
 	journal atomic.Pointer[journal] // of the last execution
 
@@ -103,26 +104,26 @@ func (st *stock) forkWorker(s *slot, command string, q job.Quota, own workdir.Di
 	}
 	w := &Worker{
 		dirs: own, id: id.String(), stock: st, pool: p, slot: s, oomKills: s.group.OOMKills(), oomHits: s.group.LimitHits(),
-		exited: make(chan struct{}), answers: make(chan message, 1), closing: make(chan struct{}),
+		exited: make(chan struct{}), answers: make(chan process.Message, 1), closing: make(chan struct{}),
 	}
 	work, tmp := "/work", "/tmp"
 	if p.cfg.Sandbox != sandbox.Strict {
 		if own.Top == "" {
-			w.dirs, err = workdir.MakeDirs(p.dir.path, w.id, s.owner)
+			w.dirs, err = workdir.MakeDirs(p.dir.Path, w.id, s.owner)
 		}
 		if err != nil {
 			return nil, err
 		}
 		work, tmp = w.dirs.Work, w.dirs.Tmp
 	}
-	chans, err := openChannels(p.owners.hostID(s.owner))
+	chans, err := process.OpenChannels(p.owners.HostID(s.owner))
 	if err != nil {
 		return nil, errors.Join(err, w.dirs.Remove())
 	}
 	s.lend(w)
-	err = s.link.write([]byte(command+work+"\x00"+tmp), chans.theirs...)
-	chans.closeTheirs()
-	w.stdin, w.stdout, w.stderr, w.control = chans.stdin, chans.stdout, chans.stderr, chans.control
+	err = s.link.Write([]byte(command+work+"\x00"+tmp), chans.Theirs...)
+	chans.CloseTheirs()
+	w.stdin, w.stdout, w.stderr, w.control = chans.Stdin, chans.Stdout, chans.Stderr, chans.Control
 	if err != nil {
 		w.closeFiles()
 		return nil, errors.Join(fmt.Errorf("fork worker: %w", err), w.dirs.Remove())
@@ -159,7 +160,7 @@ func (w *Worker) awaitReady(ctx context.Context, limit time.Duration) error {
 	case err != nil:
 		return fmt.Errorf("await worker: %w", w.whyNot(err))
 	case f.Type == frameFailed:
-		return fmt.Errorf("await worker: %w", message{Type: "failed", Layer: f.Layer, Error: f.Error}.failure())
+		return fmt.Errorf("await worker: %w", process.Message{Type: "failed", Layer: f.Layer, Error: f.Error}.Failure())
 	case f.Type != frameReady:
 		return fmt.Errorf("await worker: %w: %s instead of ready", errFrame, f.Type)
 	}
@@ -174,14 +175,14 @@ func (w *Worker) whyNot(err error) error {
 	<-w.exited
 	select {
 	case m := <-w.answers:
-		if failure := m.failure(); failure != nil {
+		if failure := m.Failure(); failure != nil {
 			return failure
 		}
 	default:
 	}
 	_ = w.stderr.SetReadDeadline(time.Now().Add(lastResort))
 	out, _ := io.ReadAll(io.LimitReader(w.stderr, 64<<10))
-	return fmt.Errorf("%w%s", err, quoteOutput(out))
+	return fmt.Errorf("%w%s", err, process.QuoteOutput(out))
 }
 
 // SessionID names the interpreter.
@@ -199,7 +200,7 @@ func (w *Worker) alive() bool {
 
 // over notes that nothing is left of a worker that was alone; end is nil if its slot has
 // ended with it.
-func (w *Worker) over(end *workerEnd) {
+func (w *Worker) over(end *process.WorkerEnd) {
 	w.end = end
 	close(w.exited)
 	w.stock.ended(w)
@@ -218,9 +219,9 @@ func (w *Worker) tell(command string) {
 	defer w.slot.mu.Unlock()
 	switch f := w.slot.family; {
 	case w.slot.worker == w:
-		_ = w.slot.link.write([]byte(command))
+		_ = w.slot.link.Write([]byte(command))
 	case f != nil && f.members[w.member] == w:
-		_ = w.slot.link.write([]byte(command + " " + strconv.Itoa(w.member)))
+		_ = w.slot.link.Write([]byte(command + " " + strconv.Itoa(w.member)))
 	}
 }
 
@@ -246,7 +247,7 @@ func (w *Worker) endProcesses() {
 	if w.pool.cfg.Sandbox == sandbox.Strict {
 		return // the kernel has seen to it
 	}
-	if err := sweep(lastResort); err != nil {
+	if err := process.Sweep(lastResort); err != nil {
 		w.pool.cfg.Log.Error("interpreter: processes that a worker left are not all gone: will try again", slog.String("session_id", w.id), slog.Any("err", err))
 		w.pool.wg.Go(w.pool.sweepOn)
 	}
@@ -265,7 +266,7 @@ func (w *Worker) exitsWithin(limit time.Duration) bool {
 // sweepOn goes on until nothing is left of what an execution started.
 func (p *Pool) sweepOn() {
 	for range 60 {
-		if sweep(lastResort) == nil {
+		if process.Sweep(lastResort) == nil {
 			return
 		}
 	}

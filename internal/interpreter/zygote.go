@@ -14,15 +14,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/python"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
 // zygote is our view of one zygote process: see zygote.py.
 type zygote struct {
-	proc *process
+	proc *process.Process
 	mu   sync.Mutex // one request at a time
-	link packets
+	link process.Link
 	// alive counts the slots in its session, which the reaper leaves alone until the
 	// last of them is gone.
 	alive   sync.WaitGroup
@@ -54,28 +55,28 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	if err != nil {
 		return nil, err
 	}
-	link, theirs, err := newPackets("zygote")
+	link, theirs, err := process.NewLink("zygote")
 	if err != nil {
 		return nil, err
 	}
 	out, err := p.openZygoteFiles(theirs)
 	if err != nil {
-		link.close()
+		link.Close()
 		return nil, err
 	}
-	proc, err := p.spawner.start(spawnRequest{
+	proc, err := p.spawner.Start(process.Request{
 		// -I: nothing of the environment or the directory is imported. -X utf8:
 		// files are UTF-8 whatever locale PassEnv brings along.
-		argv:  []string{st.python.Path, "-I", "-X", "utf8", python.Start},
-		env:   workerEnv(st.python.Path, p.cfg),
-		dir:   p.dir.path,
-		files: []uintptr{out.null.Fd(), out.theirs.Fd(), out.theirs.Fd(), theirs.Fd()},
-		attr:  p.zygoteAttr(),
+		Argv:  []string{st.python.Path, "-I", "-X", "utf8", python.Start},
+		Env:   process.Env(st.python.Path, p.cfg.PassEnv),
+		Dir:   p.dir.Path,
+		Files: []uintptr{out.null.Fd(), out.theirs.Fd(), out.theirs.Fd(), theirs.Fd()},
+		Attr:  p.zygoteAttr(),
 	})
 	out.closeTheirs()
 	if err != nil {
 		out.close()
-		link.close()
+		link.Close()
 		return nil, err
 	}
 	z := &zygote{proc: proc, link: link}
@@ -88,28 +89,28 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	if err := z.awaitReady(ctx, p.cfg.StartTimeout, spec); err != nil {
 		z.abort()
 		_ = out.ours.SetReadDeadline(time.Now().Add(lastResort))
-		return nil, fmt.Errorf("start zygote of %s: %w%s", st.name, err, quoteOutput(said()))
+		return nil, fmt.Errorf("start zygote of %s: %w%s", st.name, err, process.QuoteOutput(said()))
 	}
 	z.gone = make(chan struct{})
 	go func() {
 		defer close(z.gone)
-		<-proc.exited
+		<-proc.Exited
 		z.alive.Wait()
-		children.forget(proc.pid)
+		proc.Forget()
 		said()
 	}()
 	return z, nil
 }
 
 func (z *zygote) awaitReady(ctx context.Context, limit time.Duration, spec zygoteSpec) error {
-	if err := z.link.conn.SetDeadline(time.Now().Add(limit)); err != nil {
+	if err := z.link.SetDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}
-	if err := z.link.send(spec); err != nil {
+	if err := z.link.Send(spec); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = z.link.conn.SetDeadline(time.Unix(1, 0)) })
-	m, _, err := z.link.receive()
+	stop := context.AfterFunc(ctx, func() { _ = z.link.SetDeadline(time.Unix(1, 0)) })
+	m, _, err := z.link.Receive()
 	stop()
 	switch {
 	case ctx.Err() != nil:
@@ -118,8 +119,8 @@ func (z *zygote) awaitReady(ctx context.Context, limit time.Duration, spec zygot
 		return fmt.Errorf("not ready after %s: %w", limit, err)
 	case err != nil:
 		return fmt.Errorf("await it: %w", err)
-	case m.failure() != nil:
-		return m.failure()
+	case m.Failure() != nil:
+		return m.Failure()
 	case m.Type != "ready" || m.Version != protocolVersion:
 		return fmt.Errorf("await it: %w", errFrame)
 	}
@@ -130,7 +131,7 @@ func (z *zygote) awaitReady(ctx context.Context, limit time.Duration, spec zygot
 // running reports whether the process has not ended.
 func (z *zygote) running() bool {
 	select {
-	case <-z.proc.exited:
+	case <-z.proc.Exited:
 		return false
 	default:
 		return true
@@ -139,16 +140,16 @@ func (z *zygote) running() bool {
 
 // close ends the process. Its slots are not touched.
 func (z *zygote) close() {
-	z.proc.kill()
-	<-z.proc.exited
-	z.link.close()
+	z.proc.Kill()
+	<-z.proc.Exited
+	z.link.Close()
 }
 
 // abort ends a zygote that has not begun to serve, with whatever it has started.
 func (z *zygote) abort() {
-	children.killSession(z.proc.pid)
+	z.proc.KillSession()
 	z.close()
-	children.forget(z.proc.pid)
+	z.proc.Forget()
 }
 
 // wait returns when the process and all that it forked are gone.
@@ -217,8 +218,8 @@ func (p *Pool) zygoteAttr() *syscall.SysProcAttr {
 	uid, gid := os.Geteuid(), os.Getegid()
 	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
 	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: 1}}
-	if p.owners.many() {
-		more := syscall.SysProcIDMap{ContainerID: firstOwner, HostID: p.owners.host, Size: maxOwners}
+	if p.owners.Many() {
+		more := syscall.SysProcIDMap{ContainerID: process.FirstOwner, HostID: p.owners.Host, Size: process.MaxOwners}
 		attr.UidMappings = append(attr.UidMappings, more)
 		attr.GidMappings = append(attr.GidMappings, more)
 		attr.GidMappingsEnableSetgroups = true
@@ -227,7 +228,7 @@ func (p *Pool) zygoteAttr() *syscall.SysProcAttr {
 }
 
 // scratchDir is where modules write while they are preloaded.
-func (p *Pool) scratchDir() string { return filepath.Join(p.dir.path, "scratch") }
+func (p *Pool) scratchDir() string { return filepath.Join(p.dir.Path, "scratch") }
 
 // rootDir is where zygotes build their roots: each in a mount namespace of its own.
-func (p *Pool) rootDir() string { return filepath.Join(p.dir.path, "root") }
+func (p *Pool) rootDir() string { return filepath.Join(p.dir.Path, "root") }

@@ -1,4 +1,4 @@
-package interpreter
+package process
 
 import (
 	"errors"
@@ -43,8 +43,8 @@ func newPipe(owner int) (r, w int, err error) {
 	return fds[0], fds[1], nil
 }
 
-// unread reports whether the other end of a socket has still to read something.
-func unread(socket *os.File) bool {
+// Unread reports whether the other end of a socket has still to read something.
+func Unread(socket *os.File) bool {
 	conn, err := socket.SyscallConn()
 	if err != nil {
 		return false

@@ -1,4 +1,4 @@
-package interpreter
+package process
 
 import (
 	"errors"
@@ -10,59 +10,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// channels are the connections to a worker: our ends, which Go's poller watches, and
+// Channels are the connections to a worker: our ends, which Go's poller watches, and
 // the worker's, which are closed here once the worker has them.
-type channels struct {
-	stdin                   *inlet
-	stdout, stderr, control *os.File
-	theirs                  []int // in the order of the worker's descriptors
+type Channels struct {
+	Stdin                   *Inlet
+	Stdout, Stderr, Control *os.File
+	Theirs                  []int // in the order of the worker's descriptors
 }
 
-// openChannels makes stdin, stdout, stderr and the control socket, for code of the user
+// OpenChannels makes stdin, stdout, stderr and the control socket, for code of the user
 // owner; 0 is this process's own.
-func openChannels(owner int) (*channels, error) {
-	c := &channels{stdin: &inlet{fd: -1}, theirs: make([]int, 0, 4)}
+func OpenChannels(owner int) (*Channels, error) {
+	c := &Channels{Stdin: &Inlet{fd: -1}, Theirs: make([]int, 0, 4)}
 	pipe := func() (r, w int, err error) { return newPipe(owner) }
 	theirs, ours, err := pipe()
 	if err == nil {
-		c.theirs, c.stdin.fd = append(c.theirs, theirs), ours
-		c.stdout, err = c.add("stdout", pipe)
+		c.Theirs, c.Stdin.fd = append(c.Theirs, theirs), ours
+		c.Stdout, err = c.add("stdout", pipe)
 	}
 	if err == nil {
-		c.stderr, err = c.add("stderr", pipe)
+		c.Stderr, err = c.add("stderr", pipe)
 	}
 	if err == nil {
-		c.control, err = c.add("control", newControl)
+		c.Control, err = c.add("control", newControl)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open channels: %w", err), c.close())
+		return nil, errors.Join(fmt.Errorf("open channels: %w", err), c.Close())
 	}
 	return c, nil
 }
 
 // add makes one channel and returns our end.
-func (c *channels) add(name string, pair func() (ours, theirs int, err error)) (*os.File, error) {
+func (c *Channels) add(name string, pair func() (ours, theirs int, err error)) (*os.File, error) {
 	ours, theirs, err := pair()
 	if err != nil {
 		return nil, err
 	}
-	c.theirs = append(c.theirs, theirs)
+	c.Theirs = append(c.Theirs, theirs)
 	return watched(ours, name)
 }
 
-// closeTheirs may be called again.
-func (c *channels) closeTheirs() {
-	for _, fd := range c.theirs {
+// CloseTheirs may be called again.
+func (c *Channels) CloseTheirs() {
+	for _, fd := range c.Theirs {
 		_ = unix.Close(fd)
 	}
-	c.theirs = nil
+	c.Theirs = nil
 }
 
-// close closes all that is open.
-func (c *channels) close() error {
-	c.closeTheirs()
-	errs := []error{c.stdin.Close()}
-	for _, f := range []*os.File{c.stdout, c.stderr, c.control} {
+// Close closes all that is open.
+func (c *Channels) Close() error {
+	c.CloseTheirs()
+	errs := []error{c.Stdin.Close()}
+	for _, f := range []*os.File{c.Stdout, c.Stderr, c.Control} {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
@@ -80,16 +80,16 @@ func watched(fd int, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// inlet is our end of the code's standard input. Most code gets nothing, which takes no
+// Inlet is our end of the code's standard input. Most code gets nothing, which takes no
 // poller: it is made a file for what does not.
-type inlet struct {
+type Inlet struct {
 	mu   sync.Mutex
 	fd   int      // -1 once it is closed, or a file
 	file *os.File // closed by Close
 }
 
-// write gives the code all of text. Close ends it.
-func (in *inlet) write(text string) error {
+// Write gives the code all of text. Close ends it.
+func (in *Inlet) Write(text string) error {
 	in.mu.Lock()
 	if in.fd >= 0 {
 		in.file, _ = watched(in.fd, "stdin") // it can: the descriptor is open
@@ -105,7 +105,7 @@ func (in *inlet) write(text string) error {
 }
 
 // Close is idempotent.
-func (in *inlet) Close() error {
+func (in *Inlet) Close() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.file != nil {

@@ -1,4 +1,4 @@
-package interpreter
+package process
 
 import (
 	"bytes"
@@ -17,10 +17,10 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// packets is our end of a socket to a zygote or a slot: messages, each a packet, with
-// file descriptors beside them: see zygote.py. Those processes run no foreign code,
+// Link is our end of a socket to a zygote or a slot: messages, each a packet, with
+// File descriptors beside them: see zygote.py. Those processes run no foreign code,
 // so what they say is believed.
-type packets struct {
+type Link struct {
 	conn *net.UnixConn
 	in   []byte // what receive, which is called by one goroutine at a time, reads into
 }
@@ -28,8 +28,8 @@ type packets struct {
 // maxPacket is the size of the largest message.
 const maxPacket = 64 << 10
 
-// message is what these processes say.
-type message struct {
+// Message is what these processes say.
+type Message struct {
 	Type string `json:"type"` // ok, failed, ready, dir
 	// failed; dir has an error only
 	Layer string `json:"layer"`
@@ -37,20 +37,20 @@ type message struct {
 	// ready, of a zygote
 	Version int      `json:"version"`
 	Modules []string `json:"modules"`
-	// end is set in a slot's report of a worker's end
-	end *workerEnd
-	// file is the descriptor that came with it
-	file *os.File
+	// End is set in a slot's report of a worker's end
+	End *WorkerEnd
+	// File is the descriptor that came with it
+	File *os.File
 }
 
-// workerEnd is what a slot knows of a worker when nothing of it is left.
-type workerEnd struct {
-	of        int // the member of a family; -1 if it was alone, or is the last of one
-	status    syscall.WaitStatus
-	cpuMicros int64 // of all its processes together
-	maxRSS    int64 // bytes, of the largest of its processes
-	touched   bool  // it has used its file systems, which its slot keeps until it is told
-	spent     bool  // its slot could not be made as new, and is not to be lent again
+// WorkerEnd is what a slot knows of a worker when nothing of it is left.
+type WorkerEnd struct {
+	Member    int // the member of a family; -1 if it was alone, or is the last of one
+	Status    syscall.WaitStatus
+	CPUMicros int64 // of all its processes together
+	MaxRSS    int64 // bytes, of the largest of its processes
+	Touched   bool  // it has used its file systems, which its slot keeps until it is told
+	Spent     bool  // its slot could not be made as new, and is not to be lent again
 }
 
 // LayerError tells which layer of the sandbox does not hold here, and why.
@@ -70,8 +70,8 @@ func (e *LayerError) Error() string {
 	return text
 }
 
-// failure is the error that a message tells of, if any.
-func (m message) failure() error {
+// Failure is the error that a message tells of, if any.
+func (m Message) Failure() error {
 	switch {
 	case m.Type != "failed":
 		return nil
@@ -81,32 +81,32 @@ func (m message) failure() error {
 	return blame("", m.Error)
 }
 
-// newPackets makes a pair: our end, and the one to be passed on and then closed.
-func newPackets(name string) (packets, *os.File, error) {
+// NewLink makes a pair: our end, and the one to be passed on and then closed.
+func NewLink(name string) (Link, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return packets{}, nil, fmt.Errorf("make %s socket: %w", name, err)
+		return Link{}, nil, fmt.Errorf("make %s socket: %w", name, err)
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name)
 	conn, err := net.FileConn(ours) // a copy
 	_ = ours.Close()
 	if err != nil {
-		return packets{}, nil, errors.Join(fmt.Errorf("make %s socket: %w", name, err), theirs.Close())
+		return Link{}, nil, errors.Join(fmt.Errorf("make %s socket: %w", name, err), theirs.Close())
 	}
-	return packets{conn.(*net.UnixConn), make([]byte, maxPacket)}, theirs, nil //nolint:forcetypeassert // it is a Unix socket
+	return Link{conn.(*net.UnixConn), make([]byte, maxPacket)}, theirs, nil //nolint:forcetypeassert // it is a Unix socket
 }
 
-// send writes one message as JSON.
-func (p packets) send(v any, fds ...int) error {
+// Send writes one message as JSON.
+func (p Link) Send(v any, fds ...int) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	return p.write(data, fds...)
+	return p.Write(data, fds...)
 }
 
-// write sends one packet. It does not block: the buffer holds what is ever under way.
-func (p packets) write(data []byte, fds ...int) error {
+// Write sends one packet. It does not block: the buffer holds what is ever under way.
+func (p Link) Write(data []byte, fds ...int) error {
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
@@ -115,9 +115,9 @@ func (p packets) write(data []byte, fds ...int) error {
 	return err
 }
 
-// receive reads one message, and the descriptor that came with it, if any.
-func (p packets) receive() (message, *os.File, error) {
-	var m message
+// Receive reads one message, and the descriptor that came with it, if any.
+func (p Link) Receive() (Message, *os.File, error) {
+	var m Message
 	data, rights := p.in, make([]byte, unix.CmsgSpace(4))
 	n, nr, _, _, err := p.conn.ReadMsgUnix(data, rights)
 	if err != nil {
@@ -131,7 +131,7 @@ func (p packets) receive() (message, *os.File, error) {
 		return m, nil, err
 	}
 	if data[0] == 'E' || data[0] == 'M' {
-		m.end, err = parseEnd(data[:n])
+		m.End, err = parseEnd(data[:n])
 	} else {
 		err = json.Unmarshal(data[:n], &m)
 	}
@@ -145,7 +145,7 @@ func (p packets) receive() (message, *os.File, error) {
 }
 
 // parseEnd reads a worker's end, or a member's: "M number status µs KB".
-func parseEnd(data []byte) (*workerEnd, error) {
+func parseEnd(data []byte) (*WorkerEnd, error) {
 	if data[0] == 'E' {
 		return parseReport(data)
 	}
@@ -160,15 +160,15 @@ func parseEnd(data []byte) (*workerEnd, error) {
 	if len(numbers) != 4 || numbers[0] < 0 {
 		return nil, fmt.Errorf("end of a member: %v", numbers)
 	}
-	return &workerEnd{
-		of: int(numbers[0]), status: syscall.WaitStatus(numbers[1]), //nolint:gosec // it is one
-		cpuMicros: numbers[2], maxRSS: numbers[3] * 1024,
+	return &WorkerEnd{
+		Member: int(numbers[0]), Status: syscall.WaitStatus(numbers[1]), //nolint:gosec // it is one
+		CPUMicros: numbers[2], MaxRSS: numbers[3] * 1024,
 	}, nil
 }
 
 // parseReport reads slot.py's Report: a byte of kind, one each of touched and spent, one
 // unused, the status, and the kernel's struct rusage.
-func parseReport(data []byte) (*workerEnd, error) {
+func parseReport(data []byte) (*WorkerEnd, error) {
 	const status, usage, size = 4, 8, 8 + 18*8
 	if len(data) != size {
 		return nil, fmt.Errorf("end of a worker: %d bytes", len(data))
@@ -178,9 +178,9 @@ func parseReport(data []byte) (*workerEnd, error) {
 	}
 	const userSeconds, userMicros, systemSeconds, systemMicros, maxRSS = 0, 1, 2, 3, 4 // of struct rusage
 	cpu := (field(userSeconds)+field(systemSeconds))*1e6 + field(userMicros) + field(systemMicros)
-	return &workerEnd{
-		of: -1, status: syscall.WaitStatus(binary.NativeEndian.Uint32(data[status:])), cpuMicros: cpu,
-		maxRSS: field(maxRSS) * 1024, touched: data[1] != 0, spent: data[2] != 0,
+	return &WorkerEnd{
+		Member: -1, Status: syscall.WaitStatus(binary.NativeEndian.Uint32(data[status:])), CPUMicros: cpu,
+		MaxRSS: field(maxRSS) * 1024, Touched: data[1] != 0, Spent: data[2] != 0,
 	}, nil
 }
 
@@ -200,43 +200,45 @@ func received(rights []byte) (*os.File, error) {
 	return os.NewFile(uintptr(fds[0]), "received"), nil
 }
 
-// ask sends a request for a child process and returns its pidfd.
-func (p packets) ask(limit time.Duration, v any, fds ...int) (*os.File, error) {
+// Ask sends a request for a child process and returns its pidfd.
+func (p Link) Ask(limit time.Duration, v any, fds ...int) (*os.File, error) {
 	if err := p.conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return nil, err
 	}
-	if err := p.send(v, fds...); err != nil {
+	if err := p.Send(v, fds...); err != nil {
 		return nil, err
 	}
-	m, pidfd, err := p.receive()
+	m, pidfd, err := p.Receive()
 	switch {
 	case err != nil:
 		return nil, err
-	case m.failure() != nil:
-		return nil, m.failure()
+	case m.Failure() != nil:
+		return nil, m.Failure()
 	case pidfd == nil:
 		return nil, errors.New("no process came with the answer")
 	}
 	return pidfd, nil
 }
 
-func (p packets) close() { _ = p.conn.Close() }
+func (p Link) SetDeadline(t time.Time) error { return p.conn.SetDeadline(t) }
 
-// pidOf returns the number by which this process knows the process of a pidfd.
-func pidOf(pidfd *os.File) (int, error) {
+func (p Link) Close() { _ = p.conn.Close() }
+
+// PIDOf returns the number by which this process knows the process of a pidfd.
+func PIDOf(pidfd *os.File) (int, error) {
 	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd.Fd()))
 	if err != nil {
 		return 0, fmt.Errorf("find pid: %w", err)
 	}
 	var pid int
-	if _, err := fmt.Sscanf(afterLabel(info, "Pid:"), "%d", &pid); err != nil || pid <= 0 {
+	if _, err := fmt.Sscanf(AfterLabel(info, "Pid:"), "%d", &pid); err != nil || pid <= 0 {
 		return 0, errors.New("find pid: the process has ended")
 	}
 	return pid, nil
 }
 
-// ended waits until the process of a pidfd has ended, at most for limit.
-func ended(pidfd *os.File, limit time.Duration) bool {
+// Ended waits until the process of a pidfd has ended, at most for limit.
+func Ended(pidfd *os.File, limit time.Duration) bool {
 	deadline := time.Now().Add(limit)
 	for {
 		left := max(0, time.Until(deadline))

@@ -1,4 +1,4 @@
-package interpreter
+package process
 
 import (
 	"bytes"
@@ -16,18 +16,18 @@ import (
 
 // Nothing that an execution started may outlive it. With a pid namespace the kernel
 // sees to that. Without one a process can leave its parent (double fork) and its
-// process group (setsid); then it becomes a child of its supervisor, which kills it,
+// Process group (setsid); then it becomes a child of its supervisor, which kills it,
 // and if the code has killed the supervisor, of this process, which is a child
 // sub-reaper too. What a process cannot get is the session id of a zygote or of this
-// process, because workers are started with setsid. So a child of ours in a foreign
+// Process, because workers are started with setsid. So a child of ours in a foreign
 // session is a stray: it is killed, and its own children then become ours, until
 // none is left. Children in our own session were started by other code of this
-// process and are never touched.
+// Process and are never touched.
 
 // children is the state of this process about its child processes. The kernel
 // has one set of children and one sub-reaper flag for a process, so all pools of
 // a process share it.
-var children = &reaper{sessions: map[int]*process{}, threads: map[int]int{}} //nolint:gochecknoglobals // see above
+var children = &reaper{sessions: map[int]*Process{}, threads: map[int]int{}} //nolint:gochecknoglobals // see above
 
 type reaper struct {
 	once    sync.Once
@@ -42,21 +42,21 @@ type reaper struct {
 	mu sync.Mutex
 	// sessions are the zygotes, by their pid, which is their session's id too. One
 	// that has ended stays for as long as it has slots or workers.
-	sessions map[int]*process
+	sessions map[int]*Process
 	threads  map[int]int // by thread id: how many spawners run on it
 }
 
-// process is a zygote's process. It is a session and process group leader.
-type process struct {
-	pid    int
-	exited chan struct{} // closed once it is gone and reaped
+// Process is a zygote's process. It is a session and process group leader.
+type Process struct {
+	PID    int
+	Exited chan struct{} // closed once it is gone and reaped
 
 	reaped bool               // guarded by children.mu
 	status syscall.WaitStatus // valid after exited
 }
 
-// prepareReaper makes this process the one that inherits orphans.
-func prepareReaper() error {
+// Prepare makes this process the one that inherits orphans.
+func Prepare() error {
 	children.once.Do(func() {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			children.err = fmt.Errorf("become child sub-reaper: %w", err)
@@ -84,16 +84,16 @@ func useThread() func() {
 }
 
 // startProcess forks a zygote. Its death is tied to the calling thread's: see spawner.
-func startProcess(req spawnRequest) (*process, error) {
+func startProcess(req Request) (*Process, error) {
 	children.forking.Lock()
 	defer children.forking.Unlock()
-	pid, err := syscall.ForkExec(req.argv[0], req.argv, &syscall.ProcAttr{ //nolint:gosec // the operator's interpreter, our script
-		Dir: req.dir, Env: req.env, Files: req.files, Sys: req.attr,
+	pid, err := syscall.ForkExec(req.Argv[0], req.Argv, &syscall.ProcAttr{ //nolint:gosec // the operator's interpreter, our script
+		Dir: req.Dir, Env: req.Env, Files: req.Files, Sys: req.Attr,
 	})
 	if err != nil {
 		return nil, whyNoProcess(req, err)
 	}
-	p := &process{pid: pid, exited: make(chan struct{})}
+	p := &Process{PID: pid, Exited: make(chan struct{})}
 	children.mu.Lock()
 	children.sessions[pid] = p
 	children.mu.Unlock()
@@ -102,54 +102,55 @@ func startProcess(req spawnRequest) (*process, error) {
 }
 
 // await reaps the process.
-func (p *process) await() {
+func (p *Process) await() {
 	for {
-		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		err := unix.Waitid(unix.P_PID, p.PID, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
 	children.mu.Lock()
 	for {
-		_, err := syscall.Wait4(p.pid, &p.status, 0, nil)
+		_, err := syscall.Wait4(p.PID, &p.status, 0, nil)
 		if !errors.Is(err, syscall.EINTR) {
 			break
 		}
 	}
 	p.reaped = true
 	children.mu.Unlock()
-	close(p.exited)
+	close(p.Exited)
 }
 
-// kill ends the process alone: its group has the slots and supervisors in it.
-func (p *process) kill() {
+// Kill ends the process alone: its group has the slots and supervisors in it.
+func (p *Process) Kill() {
 	children.mu.Lock()
 	defer children.mu.Unlock()
 	if !p.reaped {
-		_ = unix.Kill(p.pid, unix.SIGKILL)
+		_ = unix.Kill(p.PID, unix.SIGKILL)
 	}
 }
 
-// killSession ends the process group of a zygote. It may have been reaped, so long as
+// KillSession ends the process group of a zygote. The zygote may have been reaped, so long as
 // its session is not forgotten: an id that is in use is not given out again.
-func (r *reaper) killSession(session int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if p := r.sessions[session]; p != nil && !p.reaped {
-		_ = unix.Kill(-session, unix.SIGKILL)
+func (p *Process) KillSession() {
+	children.mu.Lock()
+	defer children.mu.Unlock()
+	if children.sessions[p.PID] == p && !p.reaped {
+		_ = unix.Kill(-p.PID, unix.SIGKILL)
 	}
 }
 
-// forget drops the session of a zygote that nobody is in any more.
-func (r *reaper) forget(session int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.sessions, session)
+// Forget drops the session of a zygote. No process may be left in it.
+func (p *Process) Forget() {
+	children.mu.Lock()
+	defer children.mu.Unlock()
+	delete(children.sessions, p.PID)
 }
 
-// reapAdopted waits for slots and supervisors that became our children because their
-// parent has died.
-func (r *reaper) reapAdopted() {
+// ReapAdopted waits for slots and supervisors that became children of this process because
+// their parent has died.
+func ReapAdopted() {
+	r := children
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, pid := range r.children() {
@@ -160,10 +161,10 @@ func (r *reaper) reapAdopted() {
 	}
 }
 
-// sweep kills every stray and returns when none is left. Strays of a worker that
+// Sweep kills every stray and returns when none is left. Strays of a worker that
 // has ended are our children by then, so it has to look at children only, and
 // when there are none, as nearly always, that is all it does.
-func sweep(limit time.Duration) error {
+func Sweep(limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	for len(children.strays()) > 0 {
 		pending, err := children.killStrays()
@@ -232,10 +233,10 @@ func (r *reaper) strays() []int {
 // of the thread that started the zygote.
 func (r *reaper) children() []int {
 	main := os.Getpid()
-	list, ok := appendChildren(nil, main, main)
+	list, ok := AppendChildren(nil, main, main)
 	for tid := range r.threads {
 		if tid != main && ok {
-			list, ok = appendChildren(list, main, tid)
+			list, ok = AppendChildren(list, main, tid)
 		}
 	}
 	if !ok {
@@ -244,7 +245,7 @@ func (r *reaper) children() []int {
 	return list
 }
 
-func appendChildren(list []int, pid, tid int) ([]int, bool) {
+func AppendChildren(list []int, pid, tid int) ([]int, bool) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(tid) + "/children")
 	if err != nil {
 		return list, false

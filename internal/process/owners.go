@@ -1,4 +1,4 @@
-package interpreter
+package process
 
 import (
 	"fmt"
@@ -11,22 +11,22 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// owners are the users that sandboxes belong to, as the zygotes' namespaces number
+// Owners are the users that sandboxes belong to, as the zygotes' namespaces number
 // them. Only root can have more than one: then each slot has its own, which no
 // other process on the machine has.
-type owners struct {
-	first, host int      // the numbers of the first of them, there and for this process
+type Owners struct {
+	first, Host int      // the numbers of the first of them, there and for this process
 	lock        *os.File // of their range; nil if nothing could be locked
 	mu          sync.Mutex
 	taken       []bool
 }
 
 // The users of sandboxes of a runner that is root: container id firstOwner+i is
-// host id hostOwner+i of one of several ranges, which runners of a machine divide among
+// Host id hostOwner+i of one of several ranges, which runners of a machine divide among
 // themselves.
 const (
-	firstOwner  = 1000
-	maxOwners   = 4096
+	FirstOwner  = 1000
+	MaxOwners   = 4096
 	hostOwner   = 0x6b610000 // out of the way of the ranges that systems give out
 	ownerRanges = 256
 	// The byte that has a range's number is locked in this file, by the kernel, for as long as
@@ -34,15 +34,15 @@ const (
 	ownersFile = "/run/kaa-users.lock"
 )
 
-func newOwners(level sandbox.Level) *owners {
+func NewOwners(level sandbox.Level) *Owners {
 	// In a container root may be an ordinary user of the host, with few ids to give.
 	if level == sandbox.None || os.Geteuid() != 0 || !allIDsMapped() {
-		return &owners{}
+		return &Owners{}
 	}
 	number, lock := takeRange(ownersFile)
-	o := &owners{first: firstOwner, host: hostOwner + number*maxOwners, lock: lock, taken: make([]bool, maxOwners)}
+	o := &Owners{first: FirstOwner, Host: hostOwner + number*MaxOwners, lock: lock, taken: make([]bool, MaxOwners)}
 	if level != sandbox.Strict {
-		o.first = o.host // there is no namespace in between
+		o.first = o.Host // there is no namespace in between
 	}
 	return o
 }
@@ -66,8 +66,8 @@ func takeRange(path string) (int, *os.File) {
 	return first, nil
 }
 
-// release lets others have the range. No slot has any of it.
-func (o *owners) release() {
+// Release lets others have the range. No slot has any of it.
+func (o *Owners) Release() {
 	if o.lock != nil {
 		_ = o.lock.Close()
 	}
@@ -82,18 +82,18 @@ func allIDsMapped() bool {
 			return false
 		}
 		var inside, outside, size int64
-		if _, err := fmt.Sscan(string(text), &inside, &outside, &size); err != nil || inside != 0 || size < hostOwner+ownerRanges*maxOwners {
+		if _, err := fmt.Sscan(string(text), &inside, &outside, &size); err != nil || inside != 0 || size < hostOwner+ownerRanges*MaxOwners {
 			return false
 		}
 	}
 	return true
 }
 
-// many reports whether slots have users of their own.
-func (o *owners) many() bool { return len(o.taken) > 0 }
+// Many reports whether slots have users of their own.
+func (o *Owners) Many() bool { return len(o.taken) > 0 }
 
-// take returns a user that no other slot has, or 0: the runner's own.
-func (o *owners) take() int {
+// Take returns a user that no other slot has, or 0: the runner's own.
+func (o *Owners) Take() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := range o.taken {
@@ -105,15 +105,15 @@ func (o *owners) take() int {
 	return 0
 }
 
-// hostID returns the number by which this process knows an owner; 0 is its own user.
-func (o *owners) hostID(owner int) int {
+// HostID returns the number by which this process knows an owner; 0 is its own user.
+func (o *Owners) HostID(owner int) int {
 	if owner == 0 {
 		return 0
 	}
-	return owner - o.first + o.host
+	return owner - o.first + o.Host
 }
 
-func (o *owners) giveBack(owner int) {
+func (o *Owners) GiveBack(owner int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if i := owner - o.first; owner != 0 && i >= 0 && i < len(o.taken) {

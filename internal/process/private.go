@@ -1,4 +1,4 @@
-package interpreter
+package process
 
 import (
 	"errors"
@@ -15,37 +15,37 @@ import (
 
 const dirPrefix = "kaa-interpreter-"
 
-// privateDir is the directory of one pool. A lock on it says that the pool lives:
+// PrivateDir is the directory of one pool. A lock on it says that the pool lives:
 // the kernel lets go of it when the process ends, however that happens, and then
 // the next pool removes what was left.
-type privateDir struct {
-	path string
+type PrivateDir struct {
+	Path string
 	lock *os.File
 }
 
-// makePrivateDir makes the directory in parent and locks it.
-func makePrivateDir(parent string) (privateDir, error) {
+// MakePrivateDir makes the directory in parent and locks it.
+func MakePrivateDir(parent string) (PrivateDir, error) {
 	for {
 		path, err := os.MkdirTemp(parent, dirPrefix) // 0700
 		if err == nil {
 			path, err = filepath.Abs(path)
 		}
 		if err != nil {
-			return privateDir{}, fmt.Errorf("make private directory: %w", err)
+			return PrivateDir{}, fmt.Errorf("make private directory: %w", err)
 		}
 		lock, err := lockDir(path)
 		if err == nil {
-			return privateDir{path: path, lock: lock}, nil
+			return PrivateDir{Path: path, lock: lock}, nil
 		}
 		// A starting pool took it for a left-over before it was locked.
 		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
-			return privateDir{}, errors.Join(fmt.Errorf("lock private directory: %w", err), workdir.RemoveTree(path))
+			return PrivateDir{}, errors.Join(fmt.Errorf("lock private directory: %w", err), workdir.RemoveTree(path))
 		}
 	}
 }
 
-func (d privateDir) remove() error {
-	return errors.Join(workdir.RemoveTree(d.path), d.lock.Close())
+func (d PrivateDir) Remove() error {
+	return errors.Join(workdir.RemoveTree(d.Path), d.lock.Close())
 }
 
 // lockDir locks a directory of ours that nobody else has locked.
@@ -65,9 +65,9 @@ func lockDir(path string) (*os.File, error) {
 	return dir, nil
 }
 
-// removeLeftovers removes the directories of pools in parent whose process was
+// RemoveLeftovers removes the directories of pools in parent whose process was
 // killed. What cannot be removed is logged: it is no reason not to start.
-func removeLeftovers(parent string, log *slog.Logger) {
+func RemoveLeftovers(parent string, log *slog.Logger) {
 	if parent == "" {
 		parent = os.TempDir()
 	}
@@ -80,20 +80,20 @@ func removeLeftovers(parent string, log *slog.Logger) {
 		if err != nil || !info.IsDir() {
 			continue
 		}
-		if !ownedByUs(info) {
+		if !OwnedByUs(info) {
 			continue
 		}
 		lock, err := lockDir(path)
 		if err != nil {
 			continue // in use, or gone by now
 		}
-		if err := (privateDir{path: path, lock: lock}).remove(); err != nil {
+		if err := (PrivateDir{Path: path, lock: lock}).Remove(); err != nil {
 			log.Warn("interpreter: a left-over directory was not removed", slog.String("path", path), slog.Any("err", err))
 		}
 	}
 }
 
-func ownedByUs(info os.FileInfo) bool {
+func OwnedByUs(info os.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return ok && int(stat.Uid) == os.Getuid()
 }

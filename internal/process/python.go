@@ -1,4 +1,4 @@
-package interpreter
+package process
 
 import (
 	"bytes"
@@ -26,10 +26,10 @@ type Python struct {
 // askPython works on every Python since 2.6, so that an old one can be named.
 const askPython = `import sys; sys.stdout.write("%d.%d.%d\n%s" % (tuple(sys.version_info[:3]) + (sys.executable,)))`
 
-// resolvePython finds out what name really is. The python3 on PATH may be a shell
+// FindPython finds out what name really is. The python3 on PATH may be a shell
 // script of a version manager that takes longer than the interpreter itself;
 // asking once saves that at every spawn.
-func resolvePython(ctx context.Context, name string, limit time.Duration) (Python, error) {
+func FindPython(ctx context.Context, name string, limit time.Duration) (Python, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	// The operator names the interpreter.
@@ -39,7 +39,7 @@ func resolvePython(ctx context.Context, name string, limit time.Duration) (Pytho
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return Python{}, fmt.Errorf("find Python %q: %w%s", name, err, quoteOutput(stderr.Bytes()))
+		return Python{}, fmt.Errorf("find Python %q: %w%s", name, err, QuoteOutput(stderr.Bytes()))
 	}
 	version, path, ok := strings.Cut(string(out), "\n")
 	if !ok || !filepath.IsAbs(path) {
@@ -61,8 +61,8 @@ func supported(version string) bool {
 	return err1 == nil && err2 == nil && (major > 3 || major == 3 && minor >= minMinor)
 }
 
-// quoteOutput shows what a Python that did not start had to say: its last words.
-func quoteOutput(out []byte) string {
+// QuoteOutput shows what a Python that did not start had to say: its last words.
+func QuoteOutput(out []byte) string {
 	const most = 1000
 	out = bytes.TrimSpace(out)
 	if len(out) == 0 {
@@ -74,9 +74,10 @@ func quoteOutput(out []byte) string {
 	return fmt.Sprintf(" (it said: %s)", strings.ToValidUTF8(string(out), "\uFFFD"))
 }
 
-// workerEnv is the environment of a zygote and so of its workers: built from nothing,
-// so that none of the runner's secrets are in it.
-func workerEnv(python string, cfg Config) []string {
+// Env is the environment of a zygote and so of its workers: built from nothing,
+// so that none of the runner's secrets are in it. pass
+// names variables of the runner that are no secrets.
+func Env(python string, pass []string) []string {
 	env := map[string]string{
 		"PATH":       filepath.Dir(python) + ":/usr/local/bin:/usr/bin:/bin",
 		"LANG":       "C.UTF-8",
@@ -89,8 +90,8 @@ func workerEnv(python string, cfg Config) []string {
 	// starts: to open that again with RTLD_NOW binds nothing.
 	env["LD_BIND_NOW"] = "1"
 	// While the zygote imports, libraries must not start threads: it could not fork.
-	maps.Copy(env, threadVariables(1))
-	for _, name := range cfg.PassEnv {
+	maps.Copy(env, ThreadVariables(1))
+	for _, name := range pass {
 		if value, ok := os.LookupEnv(name); ok {
 			env[name] = value
 		}
@@ -102,9 +103,9 @@ func workerEnv(python string, cfg Config) []string {
 	return list
 }
 
-// threadVariables tell numerical libraries how many threads to use. By themselves
+// ThreadVariables tell numerical libraries how many threads to use. By themselves
 // they take one for each core of the machine, however small the execution's share.
-func threadVariables(cpus float64) map[string]string {
+func ThreadVariables(cpus float64) map[string]string {
 	n := strconv.Itoa(max(1, int(math.Ceil(cpus))))
 	vars := map[string]string{}
 	for _, name := range []string{
@@ -115,8 +116,8 @@ func threadVariables(cpus float64) map[string]string {
 	return vars
 }
 
-// afterLabel returns the text behind a label in a text of lines.
-func afterLabel(text []byte, label string) string {
+// AfterLabel returns the text behind a label in a text of lines.
+func AfterLabel(text []byte, label string) string {
 	_, rest, _ := strings.Cut(string(text), label)
 	return rest
 }

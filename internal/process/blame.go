@@ -1,4 +1,4 @@
-package interpreter
+package process
 
 import (
 	"errors"
@@ -97,16 +97,16 @@ var cloneLayers = []struct { //nolint:gochecknoglobals // a constant
 
 // whyNoProcess finds out for what a process could not be started, which failed with err. It is
 // called where that was.
-func whyNoProcess(req spawnRequest, err error) error {
+func whyNoProcess(req Request, err error) error {
 	var errno syscall.Errno
 	errors.As(err, &errno)
 	if short := shortOf(errno, fmt.Errorf("fork: %w", err)); short != nil {
 		return short
 	}
-	if _, err := os.Stat(req.dir); err != nil {
+	if _, err := os.Stat(req.Dir); err != nil {
 		return &PartError{"work directory", err, "see KAA_WORK_DIR: the runner's private directory below it is gone, and it has to be started again"}
 	}
-	if err := executable(req.argv[0]); err != nil {
+	if err := executable(req.Argv[0]); err != nil {
 		return err
 	}
 	return whichNamespace(req, err, try)
@@ -120,7 +120,7 @@ func executable(path string) error {
 		return &PartError{"interpreter", &os.PathError{Op: "execute", Path: path, Err: err}, advice}
 	}
 	// It may still be of another machine, or need a loader that is not there.
-	if err := try(spawnRequest{argv: []string{path, "-V"}, attr: &syscall.SysProcAttr{}}); err != nil {
+	if err := try(Request{Argv: []string{path, "-V"}, Attr: &syscall.SysProcAttr{}}); err != nil {
 		var errno syscall.Errno
 		errors.As(err, &errno)
 		if short := shortOf(errno, fmt.Errorf("fork: %w", err)); short != nil {
@@ -132,37 +132,37 @@ func executable(path string) error {
 }
 
 // whichNamespace tries one after the other.
-func whichNamespace(req spawnRequest, err error, try func(spawnRequest) error) error {
+func whichNamespace(req Request, err error, try func(Request) error) error {
 	held := []string{}
 	for _, ns := range cloneLayers {
-		if req.attr.Cloneflags&ns.flag == 0 {
+		if req.Attr.Cloneflags&ns.flag == 0 {
 			continue
 		}
-		attr := *req.attr
-		attr.Cloneflags = req.attr.Cloneflags & (unix.CLONE_NEWUSER | ns.flag)
+		attr := *req.Attr
+		attr.Cloneflags = req.Attr.Cloneflags & (unix.CLONE_NEWUSER | ns.flag)
 		one := req
-		one.argv, one.attr = []string{req.argv[0], "-V"}, &attr
+		one.Argv, one.Attr = []string{req.Argv[0], "-V"}, &attr
 		if err := try(one); err != nil {
 			return &LayerError{Layer: ns.layer, Reason: err.Error(), Held: held}
 		}
 		held = append(held, ns.layer)
 	}
-	if req.attr.Cloneflags != 0 {
+	if req.Attr.Cloneflags != 0 {
 		return &LayerError{Layer: "namespaces", Reason: err.Error(), Held: held}
 	}
 	return &PartError{"interpreter", fmt.Errorf("fork: %w", err), ""}
 }
 
 // try starts a process and ends it at once. The caller holds children.forking.
-func try(req spawnRequest) error {
+func try(req Request) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("try: %w", err)
 	}
 	defer null.Close()
 	fd := null.Fd()
-	pid, err := syscall.ForkExec(req.argv[0], req.argv, &syscall.ProcAttr{ //nolint:gosec // the operator's interpreter
-		Dir: req.dir, Env: req.env, Files: []uintptr{fd, fd, fd}, Sys: req.attr,
+	pid, err := syscall.ForkExec(req.Argv[0], req.Argv, &syscall.ProcAttr{ //nolint:gosec // the operator's interpreter
+		Dir: req.Dir, Env: req.Env, Files: []uintptr{fd, fd, fd}, Sys: req.Attr,
 	})
 	if err != nil {
 		return err
@@ -176,8 +176,8 @@ func try(req spawnRequest) error {
 	}
 }
 
-// partOf names what failed, in words that callers may see.
-func partOf(err error) string {
+// PartOf names what failed, in words that callers may see.
+func PartOf(err error) string {
 	if layer, ok := errors.AsType[*LayerError](err); ok {
 		return layer.Layer
 	}

@@ -1,4 +1,4 @@
-package interpreter
+package process
 
 import (
 	"path/filepath"
@@ -9,27 +9,27 @@ import (
 func TestRangesOfOwners(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "lock")
-	taken := map[int]*owners{}
+	taken := map[int]*Owners{}
 	for range ownerRanges {
 		number, lock := takeRange(path)
 		if lock == nil || taken[number] != nil || number < 0 || number >= ownerRanges {
 			t.Fatalf("range %d, lock %v, after %d others", number, lock, len(taken))
 		}
-		taken[number] = &owners{lock: lock}
+		taken[number] = &Owners{lock: lock}
 	}
 	if number, lock := takeRange(path); lock != nil {
 		t.Errorf("range %d was taken twice", number)
 	}
 	const again = 17
-	taken[again].release()
+	taken[again].Release()
 	delete(taken, again)
 	number, lock := takeRange(path)
 	if lock == nil || number != again {
 		t.Errorf("range %d, lock %v, where %d is free", number, lock, again)
 	}
-	taken[number] = &owners{lock: lock}
+	taken[number] = &Owners{lock: lock}
 	for _, o := range taken {
-		o.release()
+		o.Release()
 	}
 }
 
@@ -44,13 +44,13 @@ func TestRangeWithoutLock(t *testing.T) {
 // A user has one number in the sandbox and another one outside.
 func TestNumbersOfOwners(t *testing.T) {
 	t.Parallel()
-	o := &owners{first: firstOwner, host: hostOwner + 3*maxOwners, taken: make([]bool, maxOwners)}
-	one, two := o.take(), o.take()
-	if one != firstOwner || two != firstOwner+1 || o.hostID(two) != hostOwner+3*maxOwners+1 || o.hostID(0) != 0 {
-		t.Errorf("%d, %d, outside %#x and %d", one, two, o.hostID(two), o.hostID(0))
+	o := &Owners{first: FirstOwner, Host: hostOwner + 3*MaxOwners, taken: make([]bool, MaxOwners)}
+	one, two := o.Take(), o.Take()
+	if one != FirstOwner || two != FirstOwner+1 || o.HostID(two) != hostOwner+3*MaxOwners+1 || o.HostID(0) != 0 {
+		t.Errorf("%d, %d, outside %#x and %d", one, two, o.HostID(two), o.HostID(0))
 	}
-	o.giveBack(one)
-	if again := o.take(); again != one {
+	o.GiveBack(one)
+	if again := o.Take(); again != one {
 		t.Errorf("%d after %d was given back", again, one)
 	}
 }

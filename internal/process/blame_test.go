@@ -1,4 +1,4 @@
-package interpreter
+package process
 
 import (
 	"errors"
@@ -26,7 +26,7 @@ func TestBlame(t *testing.T) {
 		{"", "OSError: [Errno 11] Resource temporarily unavailable", "processes"},
 		{"", "RuntimeError: preload x: it is broken", "interpreter"},
 	} {
-		if got := partOf(fmt.Errorf("start: %w", blame(tt.layer, tt.text))); got != tt.part {
+		if got := PartOf(fmt.Errorf("start: %w", blame(tt.layer, tt.text))); got != tt.part {
 			t.Errorf("%s: %s is blamed on %q, want %q", tt.layer, tt.text, got, tt.part)
 		}
 	}
@@ -40,8 +40,8 @@ func TestWhichNamespace(t *testing.T) {
 		all.Cloneflags |= ns.flag
 	}
 	for i, bad := range cloneLayers {
-		err := whichNamespace(spawnRequest{argv: []string{"python"}, attr: all}, unix.ENOSPC, func(req spawnRequest) error {
-			if req.attr.Cloneflags&bad.flag != 0 {
+		err := whichNamespace(Request{Argv: []string{"python"}, Attr: all}, unix.ENOSPC, func(req Request) error {
+			if req.Attr.Cloneflags&bad.flag != 0 {
 				return unix.ENOSPC
 			}
 			return nil
@@ -51,8 +51,8 @@ func TestWhichNamespace(t *testing.T) {
 			t.Errorf("%s fails: %v", bad.layer, err)
 		}
 	}
-	err := whichNamespace(spawnRequest{argv: []string{"python"}, attr: all}, unix.EPERM, func(spawnRequest) error { return nil })
-	if partOf(err) != "namespaces" {
+	err := whichNamespace(Request{Argv: []string{"python"}, Attr: all}, unix.EPERM, func(Request) error { return nil })
+	if PartOf(err) != "namespaces" {
 		t.Errorf("none fails alone: %v", err)
 	}
 }
@@ -76,8 +76,8 @@ func TestWhyNoProcess(t *testing.T) {
 		{"directory is gone", "/bin/true", filepath.Join(dir, "none"), "work directory"},
 	} {
 		attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER}
-		_, err := startProcess(spawnRequest{argv: []string{tt.python}, dir: tt.dir, attr: attr})
-		if err == nil || partOf(err) != tt.part || strings.Contains(err.Error(), "sysctl") || strings.Contains(err.Error(), "namespace") {
+		_, err := startProcess(Request{Argv: []string{tt.python}, Dir: tt.dir, Attr: attr})
+		if err == nil || PartOf(err) != tt.part || strings.Contains(err.Error(), "sysctl") || strings.Contains(err.Error(), "namespace") {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
