@@ -89,19 +89,15 @@ type cost struct {
 	status int
 }
 
-func costOf(t *testing.T, handler http.Handler, path, body string) cost {
-	t.Helper()
-	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
-	req.Header.Set("Content-Type", "application/json")
-	res := httptest.NewRecorder()
+func costOf(serve func() int) cost {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	since := processorTime()
-	handler.ServeHTTP(res, req)
+	status := serve()
 	used := processorTime() - since
 	runtime.ReadMemStats(&after)
-	return cost{after.TotalAlloc - before.TotalAlloc, used, res.Code}
+	return cost{after.TotalAlloc - before.TotalAlloc, used, status}
 }
 
 func processorTime() time.Duration {
@@ -112,57 +108,99 @@ func processorTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
+// costlySizes are those of what is judged.
+func costlySizes() []int {
+	if testenv.IsLong() {
+		return []int{64 << 10, costlyBytes, 15 << 20}
+	}
+	return []int{64 << 10, costlyBytes}
+}
+
+// judge finds out what costs too much of what is sent to an API.
+type judge struct {
+	t          *testing.T
+	cfg        parts
+	handler    http.Handler
+	freeMemory int
+	freeCPU    time.Duration
+	counts     int // sizes below it are no candidates for the worst
+	worst      struct {
+		memory, cpu     float64
+		memoryOf, cpuOf string
+	}
+}
+
+// newJudge returns a judge of an API whose store answers with an error to the recording of jobs, or none.
+func newJudge(t *testing.T, recording error) *judge {
+	t.Helper()
+	percent := debug.SetGCPercent(-1)
+	j := &judge{t: t, cfg: config(&fakeStore{err: recording}), freeMemory: freeMemory, freeCPU: freeCPU, counts: costlyBytes}
+	j.cfg.MaxBodyBytes, j.cfg.Limits.MaxCodeBytes, j.cfg.Limits.MaxInputs, j.cfg.Limits.MaxInputBytes = 32<<20, 32<<20, 100, 32<<20
+	j.cfg.Sessions, j.cfg.Files, j.cfg.Blobs = liveSessions{}, endlessRoom{}, noBlobs{}
+	j.handler = newAPI(j.cfg)
+	j.post("/v1/jobs", `{"code":"1"}`) // what is made once
+	t.Cleanup(func() {
+		debug.SetGCPercent(percent)
+		t.Logf("worst: %.1f bytes for a byte (%s), %.0f ns for a byte (%s)", j.worst.memory, j.worst.memoryOf, j.worst.cpu, j.worst.cpuOf)
+	})
+	return j
+}
+
+func (j *judge) serve(req *http.Request) int {
+	res := httptest.NewRecorder()
+	j.handler.ServeHTTP(res, req)
+	return res.Code
+}
+
+func (j *judge) post(path, body string) int {
+	req := httptest.NewRequestWithContext(j.t.Context(), http.MethodPost, path, strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	return j.serve(req)
+}
+
+// judge sends n bytes and looks at what that costs.
+func (j *judge) judge(name, path string, n int, send func() int) {
+	j.t.Helper()
+	c := costOf(send)
+	perByte := float64(c.memory) / float64(n)
+	cpuPerByte := float64(c.cpu) / float64(n)
+	if perByte > j.worst.memory && n >= j.counts {
+		j.worst.memory, j.worst.memoryOf = perByte, name
+	}
+	if cpuPerByte > j.worst.cpu && n >= j.counts {
+		j.worst.cpu, j.worst.cpuOf = cpuPerByte, name
+	}
+	if c.memory > uint64(mostMemory*n+j.freeMemory) {
+		j.t.Errorf("%s to %s (%d): %d bytes cost %d of memory, %.1f each", name, path, c.status, n, c.memory, perByte)
+	}
+	testenv.Took(j.t, time.Duration(n)*mostCPU+j.freeCPU, c.cpu)
+	if c.status >= http.StatusInternalServerError {
+		j.t.Errorf("%s to %s: %d", name, path, c.status)
+	}
+	j.t.Logf("%-24s %-14s %9d bytes: %d, %5.1f bytes and %6.1f ns each", name, path, n, c.status, perByte, cpuPerByte)
+}
+
 // TestCostOfBodies: whatever shape a body has, it costs its size times a small constant.
 //
 //nolint:paralleltest // it counts what the process allocates
 func TestCostOfBodies(t *testing.T) {
-	sizes := []int{64 << 10, costlyBytes}
-	if testenv.IsLong() {
-		sizes = append(sizes, 15<<20)
-	}
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	cfg := config(&fakeStore{})
-	cfg.MaxBodyBytes, cfg.Limits.MaxCodeBytes = 32<<20, 32<<20
-	handler := newAPI(cfg)
-	costOf(t, handler, "/v1/jobs", `{"code":"1"}`) // what is made once
-	var worst struct {
-		memory, cpu     float64
-		memoryOf, cpuOf string
-	}
-	judge := func(name, path, body string) {
-		c := costOf(t, handler, path, body)
-		n := len(body)
-		perByte := float64(c.memory) / float64(n)
-		cpuPerByte := float64(c.cpu) / float64(n)
-		if perByte > worst.memory && n >= costlyBytes {
-			worst.memory, worst.memoryOf = perByte, name
-		}
-		if cpuPerByte > worst.cpu && n >= costlyBytes {
-			worst.cpu, worst.cpuOf = cpuPerByte, name
-		}
-		if c.memory > uint64(mostMemory*n+freeMemory) {
-			t.Errorf("%s to %s (%d): %d bytes cost %d of memory, %.1f each", name, path, c.status, n, c.memory, perByte)
-		}
-		testenv.Took(t, time.Duration(n)*mostCPU+freeCPU, c.cpu)
-		if c.status >= http.StatusInternalServerError {
-			t.Errorf("%s to %s: %d", name, path, c.status)
-		}
-		t.Logf("%-24s %-14s %9d bytes: %d, %5.1f bytes and %6.1f ns each", name, path, n, c.status, perByte, cpuPerByte)
-	}
+	j := newJudge(t, nil)
+	sizes := costlySizes()
 	for _, n := range sizes {
 		for name, body := range shapes(n) {
 			path := "/v1/jobs"
 			if strings.HasPrefix(name, "batch") {
 				path = "/v1/jobs:batch"
 			}
-			judge(name, path, body)
+			j.judge(name, path, len(body), func() int { return j.post(path, body) })
 		}
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range 20 * len(sizes) {
-		judge(fmt.Sprint("random ", i), []string{"/v1/jobs", "/v1/jobs:batch", "/process/interpreter/execute", "/v1/sessions"}[i%4], randomBody(random, sizes[i%len(sizes)]))
+		path := []string{"/v1/jobs", "/v1/jobs:batch", "/process/interpreter/execute", "/v1/sessions"}[i%4]
+		body := randomBody(random, sizes[i%len(sizes)])
+		j.judge(fmt.Sprint("random ", i), path, len(body), func() int { return j.post(path, body) })
 	}
-	t.Logf("worst: %.1f bytes for a byte (%s), %.0f ns for a byte (%s)", worst.memory, worst.memoryOf, worst.cpu, worst.cpuOf)
 }
 
 // randomBody repeats a few random pieces of JSON, most of them with known names.

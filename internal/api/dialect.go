@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -111,6 +112,16 @@ func noted(c *gin.Context) {
 		call.SessionID = id
 	} else if strings.HasPrefix(call.Route, jobsPath+"/") {
 		call.JobID = id
+	}
+}
+
+// mostParameters is how many a query may have: each that nobody knows is a mistake to be told.
+const mostParameters = 64
+
+// bounded refuses queries of which the values would take much more than their text.
+func bounded(c *gin.Context) {
+	if strings.Count(c.Request.URL.RawQuery, "&") >= mostParameters {
+		abort(c, badRequest(fmt.Sprintf("the query has more than %d parameters; see docs/api.md for those that there are", mostParameters)))
 	}
 }
 

@@ -89,7 +89,7 @@ func New(cfg Config) *API {
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false // a redirected POST surprises; the 404 says what to do
-	engine.Use(noted, streamed, unpacked(cfg.Service.Limits().MaxInputs))
+	engine.Use(noted, bounded, streamed, unpacked(cfg.Service.Limits().MaxInputs))
 	engine.NoRoute(func(c *gin.Context) {
 		abort(c, newProblem(http.StatusNotFound, "no_such_route", "there is nothing at this path; GET /docs lists the API"))
 	})
