@@ -91,6 +91,9 @@ type Config struct {
 	// PlainStack leaves Kaa's own frames on the code's stack, without changes to the
 	// interpreter's memory: see frames.py.
 	PlainStack bool
+	// PlainMemory leaves what is preloaded in memory as its import has left it, where Kaa
+	// otherwise puts it into a file in memory that forks share: see memory.py.
+	PlainMemory bool
 	// Log gets what operators should know; never code or output. Default: nothing.
 	Log *slog.Logger
 }

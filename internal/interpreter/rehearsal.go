@@ -13,8 +13,10 @@ const (
 	// quietTime is how long nothing must have been lent, so that what calls follow each
 	// other closely does not pay for rehearsals.
 	quietTime = 20 * time.Millisecond
-	// restTime is the pause between two steps while processors are busy.
-	restTime = 10 * time.Millisecond
+	// restTime is the pause between two steps while processors are busy. After a step that
+	// had to wait it doubles, up to longestRest.
+	restTime    = 10 * time.Millisecond
+	longestRest = 640 * time.Millisecond
 	// longStep is what a step takes only if it has to wait for a processor.
 	longStep = 5 * time.Millisecond
 )
@@ -23,6 +25,7 @@ const (
 // a step at a time, while nothing is to be done for anybody else. It ends with the pool.
 func (p *Pool) rehearse() {
 	var pause time.Duration
+	rest := restTime
 	for p.pause(pause) {
 		if pause = p.unquiet(); pause > 0 {
 			continue
@@ -40,8 +43,13 @@ func (p *Pool) rehearse() {
 			p.cfg.Log.Warn("interpreter: rehearsal failed; this runtime does without", slog.String("runtime", st.name), slog.Any("err", err))
 			w.kill() // and its end has it replaced
 		}
-		if time.Since(began) > longStep || int(p.executing.Load()) >= goruntime.NumCPU() {
-			pause = restTime
+		switch {
+		case time.Since(began) > longStep:
+			pause, rest = rest, min(2*rest, longestRest)
+		case int(p.executing.Load()) >= goruntime.NumCPU():
+			pause, rest = restTime, restTime
+		default:
+			rest = restTime
 		}
 	}
 }

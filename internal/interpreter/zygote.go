@@ -46,6 +46,8 @@ type zygoteSpec struct {
 	Preload []string `json:"preload"`
 	// PlainStack leaves the worker's frames below those of the code.
 	PlainStack bool `json:"plainStack,omitempty"`
+	// PlainMemory leaves what is preloaded in memory as its import has left it.
+	PlainMemory bool `json:"plainMemory,omitempty"`
 }
 
 // startZygote starts the zygote of a runtime and waits until it has imported what
@@ -83,7 +85,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	said := out.follow(p.cfg.Log)
 	spec := zygoteSpec{
 		Level: p.cfg.Sandbox, SlotFilter: base64.StdEncoding.EncodeToString(slotFilter), Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Scratch: p.scratchDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
-		PlainStack: p.cfg.PlainStack,
+		PlainStack: p.cfg.PlainStack, PlainMemory: p.cfg.PlainMemory,
 	}
 	spec.Processes, _ = p.cfg.Ceilings.Sandboxes()
 	if err := z.awaitReady(ctx, p.cfg.StartTimeout, spec); err != nil {

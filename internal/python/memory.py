@@ -15,6 +15,7 @@ SMALL, ARENA = 512, 256 << 10 if sys.version_info < (3, 10) else 1 << 20
 RESERVED = 64 << 20
 MADV_COLLAPSE = 25  # since Linux 6.1
 F_ADD_SEALS, SEAL_ALL = 1033, 0xF  # no other seals, no shrinking, growing, writing
+MOST_WRITTEN = 1 << 30  # bytes at once, as far as the kernel goes in one step
 FAILED = ctypes.c_void_p(-1).value
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -116,6 +117,118 @@ def enlarge_pages():
         for address in range(-(-start // HUGE) * HUGE, end // HUGE * HUGE, HUGE):
             if _mincore(address, HUGE, present) == 0 and present.raw.count(b"\1") > HUGE // PAGE // 2:
                 _madvise(address, HUGE, MADV_COLLAPSE)
+
+
+def share(before, steps):
+    """Put what has come into memory since the mappings before onto a file that forks share.
+
+    A fork copies the table of a mapping if anything in it was written to, and enters the
+    mapping in lists of what could be shared; an end undoes both. Libraries are many such
+    mappings, since the linker writes to each, and Python's memory is large ones. None of
+    them has been written to if it maps a file in memory privately, with its content as it
+    is now. A fork then copies nothing of it, and a process copies what it writes to, as
+    ever. The file cannot be changed any more. It has each byte at the offset of its
+    address, so neighbours are one mapping, and pages of the file can be large ones.
+
+    steps is an empty program: what is replaced must not change meanwhile, which it would if
+    Python ran. Where it would, and where the file cannot be had, nothing changes.
+    """
+    ranges = list(joined(written(before)))
+    if steps.native is None or not ranges or os.sysconf("SC_PAGESIZE") != PAGE:
+        return False
+    try:
+        fd = os.memfd_create("preloaded", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    except OSError:
+        return False
+    try:
+        os.truncate(fd, -(-ranges[-1][1] // HUGE) * HUGE)
+        for start, end, _ in ranges:
+            prepare_huge_pages(fd, -(-start // HUGE) * HUGE, end // HUGE * HUGE)
+        for start, end, _ in ranges:
+            for at in range(start, end, MOST_WRITTEN):
+                size = min(end - at, MOST_WRITTEN)
+                steps.add("memory", "pwrite64", fd, at, size, at, expect=size)
+        steps.add("memory", "fcntl", fd, F_ADD_SEALS, SEAL_ALL)
+        for start, end, protection in ranges:
+            steps.add("memory", "mmap", start, end - start, protection, MAP_PRIVATE | MAP_FIXED, fd, start, expect=start)
+        steps.build()
+        return steps.run() == 0
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def written(before):
+    """What can be shared: start, end and protection, in order. Of what has no file, this is
+    where most is in use; what nobody has touched would become a part of the file."""
+    old = [(start, end) for start, end, _, _ in before]
+    files = {path for _, _, _, path in before if path.startswith("/")}
+    mappings = list(file_mappings())
+    nothing = (0, 0, "", "")
+    for (start, end, mode, path), after in zip(mappings, mappings[1:] + [nothing]):
+        if path.startswith("/"):
+            relocated = mode == "r--p" and after[2:] == ("rw-p", path) and after[0] == end
+            if (mode == "rw-p" or relocated) and path not in files and ".so" in os.path.basename(path):
+                yield start, end, PROT_READ | PROT_WRITE if mode == "rw-p" else PROT_READ
+        elif mode == "rw-p" and path in ("", "[heap]"):
+            for new_start, new_end in without(start, end, old):
+                for at, till in pieces(new_start, new_end):
+                    if is_in_use(at, till):
+                        yield at, till, PROT_READ | PROT_WRITE
+
+
+def without(start, end, old):
+    """The parts of a range that are in none of the old ones, which are in order."""
+    for old_start, old_end in old:
+        if old_end <= start or old_start >= end:
+            continue
+        if old_start > start:
+            yield start, old_start
+        start = old_end
+    if start < end:
+        yield start, end
+
+
+def pieces(start, end):
+    """A range in pieces that huge pages begin and end with."""
+    while start < end:
+        till = min(end, (start // HUGE + 1) * HUGE)
+        yield start, till
+        start = till
+
+
+def is_in_use(start, end):
+    present = ctypes.create_string_buffer((end - start) // PAGE)
+    return _mincore(start, end - start, present) == 0 and present.raw.count(b"\1") * 2 > (end - start) // PAGE
+
+
+def joined(ranges):
+    last = None
+    for start, end, protection in ranges:
+        if last and last[1:] == (start, protection):
+            last = last[0], end, protection
+            continue
+        if last:
+            yield last
+        last = start, end, protection
+    if last:
+        yield last
+
+
+def prepare_huge_pages(fd, start, end):
+    """Fill a range of a file with huge pages, if there are any."""
+    if start >= end:
+        return
+    at = _mmap(None, end - start + HUGE, 0, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    if at == FAILED:
+        return
+    aligned = -(-at // HUGE) * HUGE
+    for offset in range(start, end, HUGE):
+        if os.pwrite(fd, (ctypes.c_char * HUGE).from_address(offset), offset) == HUGE \
+                and _mmap(aligned, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset) == aligned:
+            _madvise(aligned, HUGE, MADV_COLLAPSE)
+    _munmap(at, end - start + HUGE)
 
 
 def merge_mappings():

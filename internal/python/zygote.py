@@ -139,6 +139,7 @@ class Zygote:
         else:
             self.set_dirs(spec["scratch"], spec["scratch"])
         os.chdir("/")
+        self.plain_memory = spec.get("plainMemory", False)
         repl_worker.prepare(spec.get("plainStack", False))
         self.preload(spec["preload"] or [])
         repl_worker.prepared.patch_preloaded()
@@ -170,6 +171,7 @@ class Zygote:
         os.environ.update([("HOME", home), ("TMPDIR", tmp)] + [(name, tmp + path) for name, path in self.caches])
 
     def preload(self, names):
+        self.before = list(memory.file_mappings()) if names and not self.plain_memory else None
         room = memory.reserve() if names else None
         for name in names:
             try:
@@ -203,6 +205,8 @@ class Zygote:
         gc.freeze()
         memory.merge_mappings()
         memory.trim()
+        if self.before is not None:
+            memory.share(self.before, program.Program(self.native))
         memory.enlarge_pages()
         self.channel.send({"type": "ready", "version": repl_worker.VERSION,
                            "python": "%d.%d.%d" % sys.version_info[:3], "modules": self.modules})
