@@ -87,6 +87,9 @@ func (s *server) submitBatch(ctx context.Context, in *batchInput) (*batchOutput,
 	var subs []service.Submission
 	var places []int // of the submissions in the answer
 	for i, item := range items {
+		if err := ctx.Err(); err != nil { // its caller has gone
+			return nil, fmt.Errorf("submit batch: %w", err)
+		}
 		request, err := s.itemRequest(item)
 		if err != nil {
 			s.refuseItem(&out.Body.Jobs[i], err)

@@ -46,6 +46,9 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 	if err == nil && kind == service.BodyText && !utf8.Valid(whole) {
 		err = &service.BodyError{Fault: service.BodyNotText, Offset: firstInvalid(whole)}
 	}
+	if err == nil {
+		err = r.Context().Err() // nobody waits for what would be made of it
+	}
 	if err != nil {
 		in.refuse(w, r, err)
 		return

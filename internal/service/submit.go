@@ -37,6 +37,9 @@ type Submission struct {
 // draft checks a submission, which came at now, against the limits and gives it
 // an id.
 func (s *Service) draft(ctx context.Context, c Caller, sub Submission, now time.Time) (job.NewJob, error) {
+	if err := ctx.Err(); err != nil { // the caller has gone, and the work on what was sent is not done
+		return job.NewJob{}, fmt.Errorf("submit job: %w", err)
+	}
 	limits := s.cfg.Limits
 	if id := sub.Request.SessionID; id != "" {
 		if err := checkSession(id); err != nil {
