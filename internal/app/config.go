@@ -47,8 +47,8 @@ type Config struct {
 	WorkDir  string   `env:"KAA_WORK_DIR"`
 	// Should frames.py ever do harm.
 	PlainStack bool `env:"KAA_PLAIN_STACK" envDefault:"false"`
-	// Should memory.py ever do harm.
-	PlainMemory bool `env:"KAA_PLAIN_MEMORY" envDefault:"false"`
+	// Plain is what is done without tricks.
+	Plain Plain `env:"KAA_PLAIN" envDefault:"false"`
 
 	DefaultTimeout   time.Duration `env:"KAA_DEFAULT_TIMEOUT" envDefault:"60s"`
 	MaxTimeout       time.Duration `env:"KAA_MAX_TIMEOUT" envDefault:"1h"`

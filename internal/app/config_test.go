@@ -131,6 +131,19 @@ func TestAllowedOrigins(t *testing.T) {
 	}
 }
 
+func TestPlain(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]int{"": 0, "false": 0, "true": 6, "gate": 1, "gate, pages": 2, "stack": -1, "gate,": -1, "maybe": -1} {
+		c, err := app.LoadConfig(app.Environment{"KAA_PLAIN=" + value})
+		if (err == nil) != (want >= 0) || err != nil && !strings.Contains(err.Error(), "KAA_PLAIN") {
+			t.Errorf("%q: %v", value, err)
+		}
+		if want >= 0 && len(c.Plain) != want {
+			t.Errorf("%q switches off %v, want %d", value, c.Plain, want)
+		}
+	}
+}
+
 // TestKeyLists: a list without a key in it is a mistake and not a Kaa without keys.
 func TestKeyLists(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,7 @@ import (
 // TestIdleLoad checks what an idle runner costs Redis: at most 5 commands a
 // second, together with an idle API, and counting those inside scripts.
 func TestIdleLoad(t *testing.T) {
+	testenv.Tricky(t)
 	t.Parallel()
 	own := testenv.OwnRedis(t)
 	k := prepare(t, &own.RedisDB)

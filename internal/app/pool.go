@@ -81,7 +81,7 @@ func closePool(ctx context.Context, pool *interpreter.Pool) error {
 func (c *Config) interpreters(level sandbox.Level) interpreter.Config {
 	return interpreter.Config{
 		Runtimes: c.interpreterRuntimes(), Sandbox: level, Size: c.Parked, Dir: c.WorkDir,
-		OutputMemory: outputMemory(), Ceilings: sandbox.OwnCeilings(os.DirFS("/")).OfUser(), Quota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), Grace: c.KillGrace, PassEnv: c.PassEnvs, PlainStack: c.PlainStack, PlainMemory: c.PlainMemory,
+		OutputMemory: outputMemory(), Ceilings: sandbox.OwnCeilings(os.DirFS("/")).OfUser(), Quota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), Grace: c.KillGrace, PassEnv: c.PassEnvs, PlainStack: c.PlainStack, PlainMemory: c.Plain.has(plainShare), Plain: c.Plain.ofInterpreter(),
 	}
 }
 

@@ -165,7 +165,7 @@ func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Serve
 	shutdown := s.cfg.DrainTimeout + s.cfg.KillGrace + endTime
 	server, err := queue.NewServer(queue.ServerConfig{
 		Redis: tasks, Blocking: blocking, Queues: s.cfg.Queues, Concurrency: s.cfg.Concurrency,
-		ShutdownTimeout: shutdown, Log: s.log,
+		ShutdownTimeout: shutdown, Log: s.log, Polling: s.cfg.Plain.has(plainGate),
 	})
 	if err == nil {
 		tasks.AddHook(redisMetrics{s.metrics}) // after the gate's, which would else count as Redis

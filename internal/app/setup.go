@@ -81,6 +81,9 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	}
 	s.rdb.AddHook(redisMetrics{s.metrics})
 	s.queue = queue.NewClient(s.rdb)
+	if cfg.Plain.has(plainEnqueue) {
+		s.queue = queue.NewPlainClient(s.rdb)
+	}
 	s.store = store.New(s.rdb, store.Config{
 		RunnerTTL: p.Periods.Lease, TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, MaxCallerBytes: cfg.MaxStoredPerKey, OneCaller: cfg.oneCaller(), Window: cfg.FairWindow, Reserve: cfg.reserve(),

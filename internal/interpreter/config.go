@@ -54,6 +54,13 @@ type RuntimeConfig struct {
 	Preload []string
 }
 
+// What Config.Plain may name, by what docs/architecture/tricks.md says of each.
+const (
+	PlainMachineCode = "machine-code" // Python takes the steps of programs: see program.py
+	PlainPages       = "pages"        // no mapping of the zygote is changed: see memory.py
+	PlainBallast     = "ballast"      // memory lies as the allocator has it: see start.py
+)
+
 // Config says how workers are made and bounded. Zero values mean the defaults.
 type Config struct {
 	// Runtimes are the interpreters; the first is the default one. Default: python3.
@@ -94,6 +101,8 @@ type Config struct {
 	// PlainMemory leaves what is preloaded in memory as its import has left it, where Kaa
 	// otherwise puts it into a file in memory that forks share: see memory.py.
 	PlainMemory bool
+	// Plain names what zygotes leave out of what makes forks cheap: some of the Plain constants.
+	Plain []string
 	// Log gets what operators should know; never code or output. Default: nothing.
 	Log *slog.Logger
 }

@@ -50,6 +50,18 @@ func runtimeOf(python string) []interpreter.RuntimeConfig {
 	return []interpreter.RuntimeConfig{{Python: python}}
 }
 
+// plain are the tricks that KAA_PLAIN switches off.
+func plain() []string {
+	switch all := []string{interpreter.PlainMachineCode, interpreter.PlainPages, interpreter.PlainBallast}; testenv.Plain() {
+	case "true":
+		return all
+	case "false":
+		return nil
+	default:
+		return slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(strings.Split(testenv.Plain(), ","), name) })
+	}
+}
+
 // newPool starts a pool that ends with the test.
 func newPool(tb testing.TB, change ...func(*interpreter.Config)) *interpreter.Pool {
 	tb.Helper()
@@ -64,7 +76,7 @@ func newPool(tb testing.TB, change ...func(*interpreter.Config)) *interpreter.Po
 
 func unstartedPool(tb testing.TB, change ...func(*interpreter.Config)) *interpreter.Pool {
 	tb.Helper()
-	cfg := interpreter.Config{Runtimes: runtimeOf(python()), Dir: tb.TempDir(), StartTimeout: ample}
+	cfg := interpreter.Config{Runtimes: runtimeOf(python()), Dir: tb.TempDir(), StartTimeout: ample, Plain: plain()}
 	if testing.Verbose() {
 		cfg.Log = slog.New(slog.NewTextHandler(testWriter{tb}, nil))
 	}

@@ -11,10 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // TestMemoryOfAWorker: what the zygote has arranged is what its forks have.
 func TestMemoryOfAWorker(t *testing.T) {
+	testenv.Tricky(t)
 	t.Parallel()
 	res := execute(t, shared(t), job.Spec{Code: "print(open('/proc/self/maps').read())"})
 	if res.Status != job.StatusOK {

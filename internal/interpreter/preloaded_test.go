@@ -18,6 +18,7 @@ block = bytearray(b"kaa" * (1 << 20))
 // What is preloaded is in a file in memory that workers share. Whatever one of them writes, or
 // tries to change of the file, no other sees.
 func TestPreloadedIsShared(t *testing.T) {
+	testenv.Tricky(t)
 	t.Parallel()
 	if runtime.GOARCH != "amd64" {
 		t.Skip("nothing is shared on this architecture")

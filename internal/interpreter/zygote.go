@@ -69,7 +69,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	proc, err := p.spawner.Start(process.Request{
 		// -I: nothing of the environment or the directory is imported. -X utf8:
 		// files are UTF-8 whatever locale PassEnv brings along.
-		Argv:  []string{st.python.Path, "-I", "-X", "utf8", python.Start},
+		Argv:  append([]string{st.python.Path, "-I", "-X", "utf8", python.Start}, p.cfg.Plain...),
 		Env:   process.Env(st.python.Path, p.cfg.PassEnv),
 		Dir:   p.dir.Path,
 		Files: []uintptr{out.null.Fd(), out.theirs.Fd(), out.theirs.Fd(), theirs.Fd()},

@@ -41,10 +41,8 @@ class Unknown(Exception):
 
 # Called with a callable, the address of the pointer and that of PyObject_CallObject, it calls
 # with a pointer of NULL and puts the old one back before anything in Python is executed: what
-# traces would look for the current frame when an exception arrives.
+# traces would look for the current frame when an exception arrives. frames.asm is the source.
 CODE = {
-    # push rbx; push r12; push r12; mov rbx,rsi; mov r12,[rsi]; mov qword [rsi],0; xor esi,esi
-    # call rdx; mov [rbx],r12; pop r12; pop r12; pop rbx; ret
     "x86_64": bytes.fromhex("53 41 54 41 54 48 89 f3 4c 8b 26 48 c7 06 00 00 00 00 31 f6 ff d2 4c 89 23 41 5c 41 5c 5b c3"),
 }.get(os.uname().machine)
 

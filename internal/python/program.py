@@ -15,7 +15,8 @@ it or keep the larger one, go on at another step, and go back to Python.
 What a program handles leaves no copy in Python's memory, which processes that are forked
 later would have: it is where its steps have put it, and nowhere else.
 
-On architectures for which there are no instructions here, Python takes the steps.
+On architectures for which there are no instructions here, and with KAA_PLAIN=machine-code, Python
+takes the steps.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -57,27 +58,8 @@ def number(name):
 # long run(char *first, long offset). It begins at the step that is offset bytes after the
 # first. It returns the argument of LEAVE, or the complement of the offset of a step whose
 # result was not what it must be, if that does not say where to go on.
+# program.asm is the source.
 CODE = {
-    # run:    push rbx; push rbp; mov rbp,rdi; lea rbx,[rdi+rsi]
-    # next:   mov rax,[rbx]; mov rdi,[rbx+8]; mov rsi,[rbx+16]; mov rdx,[rbx+24]
-    #         test rax,rax; js own
-    #         mov r10,[rbx+32]; mov r8,[rbx+40]; mov r9,[rbx+48]; syscall
-    # check:  mov [rbp-8],rax; mov rcx,[rbx+56]
-    #         cmp rcx,-10001; je good
-    #         cmp rcx,-10002; jne 2f; test rax,rax; jz good; js failed; jmp bad
-    # 2:      cmp rcx,-10003; jne 3f; test rax,rax; js bad; jmp good
-    # 3:      cmp rax,rcx; jne bad
-    # good:   add rbx,72; jmp next
-    # own:    mov rcx,rdx; cmp rax,-2; je copy; cmp rax,-3; je same; cmp rax,-4; je jump
-    #         cmp rax,-5; je sum; cmp rax,-6; je most; mov rax,rdi; jmp return
-    # copy:   rep movsb; jmp good
-    # sum:    mov rcx,[rsi]; add [rdi],rcx; jmp good
-    # most:   mov rcx,[rsi]; cmp rcx,[rdi]; jle good; mov [rdi],rcx; jmp good
-    # same:   xor eax,eax; repe cmpsb; setne al; jmp check
-    # bad:    mov rdi,[rbx+64]; test rdi,rdi; js failed
-    # jump:   lea rbx,[rbp+rdi]; jmp next
-    # failed: mov rax,rbx; sub rax,rbp; not rax
-    # return: pop rbp; pop rbx; ret
     "x86_64": bytes.fromhex(
         "53554889fd488d1c37488b03488b7b08488b7310488b53184885c0784c4c8b53204c8b43284c8b4b300f05488945f848"
         "8b4b384881f9efd8ffff74274881f9eed8ffff75094885c07419787beb664881f9edd8ffff75074885c07858eb054839"

@@ -9,6 +9,9 @@ touched if what belongs together lies together. So
     what the scripts import is imported first, and the places that this left free are
     filled with ballast: so what the scripts are made of lies together.
 
+Its arguments name what is left out of that and of what other scripts do to make forks cheap:
+"ballast", "pages", "machine-code". docs/architecture/tricks.md has a section for each.
+
 Standard library only, Python 3.8 and later.
 """
 
@@ -30,6 +33,8 @@ POOL_HEADER = 48
 NEW_POOL = 4  # places, one after the other, that only a new pool gives out, as good as
 # Objects: it takes some 3,000 where the above holds, and again with large libraries.
 MOST_BALLAST, MOST_PRELOADED = 10000, 100000
+
+plain = set()  # what is left out
 
 
 def compiled(path, scripts):
@@ -88,6 +93,8 @@ def ballast(most=MOST_BALLAST):
     """Objects for all places that are free in pools which have begun to be used; none with
     another allocator, where they would fill memory without an end."""
     held = []
+    if "ballast" in plain:
+        return held
     for size in SMALL_SIZES:
         row, last = 0, 0  # places one after the other from the beginning of a pool
         while row < NEW_POOL:
@@ -149,6 +156,7 @@ def import_for_errors():
 
 
 if __name__ == "__main__":
+    plain.update(sys.argv[1:])
     prepare()
     gc.collect()
     held = ballast()

@@ -61,7 +61,7 @@ import program
 import repl_worker
 import seal
 import slot
-from start import MOST_PRELOADED, ballast
+from start import MOST_PRELOADED, ballast, plain
 
 CONTROL = 3  # where the runner puts the zygote's socket
 MAX_MESSAGE = 64 << 10
@@ -119,7 +119,7 @@ class Zygote:
         if self.level in (STRICT, BASIC):
             self.landlock = seal.Landlock()
         self.strict = self.level == STRICT
-        self.native = program.native()
+        self.native = None if "machine-code" in plain else program.native()
         self.fork = seal.Fork()
         self.slots = seal.Program(self.native)
         self.fork.add_to(self.slots, seal.SLOT_NAMESPACES if self.strict else 0)
@@ -172,7 +172,7 @@ class Zygote:
 
     def preload(self, names):
         self.before = list(memory.file_mappings()) if names and not self.plain_memory else None
-        room = memory.reserve() if names else None
+        room = memory.reserve() if names and "ballast" not in plain else None
         for name in names:
             try:
                 __import__(name)
@@ -203,11 +203,13 @@ class Zygote:
         gc.collect()
         self.ballast = ballast(MOST_PRELOADED) if self.modules else None  # what slots make new lies together then
         gc.freeze()
-        memory.merge_mappings()
+        if "pages" not in plain:
+            memory.merge_mappings()
         memory.trim()
         if self.before is not None:
             memory.share(self.before, program.Program(self.native))
-        memory.enlarge_pages()
+        if "pages" not in plain:
+            memory.enlarge_pages()
         self.channel.send({"type": "ready", "version": repl_worker.VERSION,
                            "python": "%d.%d.%d" % sys.version_info[:3], "modules": self.modules})
 
@@ -265,7 +267,8 @@ def threads():
 def main():
     channel = Channel(CONTROL)
     os.environ.pop("LD_BIND_NOW", None)  # it has worked by now; what workers start is to bind as ever
-    memory.enlarge_program_pages()
+    if "pages" not in plain:
+        memory.enlarge_program_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
     signal.pthread_sigmask(signal.SIG_BLOCK, slot.CHILD)

@@ -25,8 +25,14 @@ const maxRetry = 100
 type Client struct {
 	rdb     redis.UniversalClient
 	enqueue *asynq.Client
-	caught  *asynq.Client // what it enqueues does not reach Redis
+	caught  *asynq.Client // what it enqueues does not reach Redis; nil for a plain client
 	inspect *asynq.Inspector
+}
+
+// NewPlainClient is NewClient for those who want each command to go by itself: tasks are
+// enqueued by asynq and the wake token is sent after that.
+func NewPlainClient(rdb redis.UniversalClient) *Client {
+	return &Client{rdb: rdb, enqueue: asynq.NewClientFromRedisClient(rdb), inspect: asynq.NewInspectorFromRedisClient(rdb)}
 }
 
 // NewClient uses rdb, which stays the caller's.

@@ -62,6 +62,9 @@ type gate struct {
 	queues int // of the server
 	park   parker
 	log    *slog.Logger
+	// polling lets dequeues pass as asynq makes them: the gate only keeps them back in a
+	// pause, and while Redis or the server is sick.
+	polling bool
 
 	recognised chan struct{} // closed by the first dequeue that was recognised
 	foreign    chan struct{} // closed when there should have been one long ago
@@ -168,6 +171,9 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			g.countForeign(err)
 			return err
 		}
+		if g.polling {
+			return g.poll(ctx, next, cmd, key)
+		}
 		g.pending[key] = struct{}{}
 		admitted, token := g.admit(), queueOf(key)
 		if g.token != "" || g.inHand {
@@ -185,6 +191,18 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		g.note(key, none, err)
 		return err
 	}
+}
+
+// poll sends a dequeue as it is, unless there is a reason against taking tasks.
+func (g *gate) poll(ctx context.Context, next redis.ProcessHook, cmd redis.Cmder, key string) error {
+	began := time.Now()
+	if !g.mayTake() || time.Since(began) >= maxHeld {
+		cmd.SetErr(redis.Nil)
+		return redis.Nil
+	}
+	err := next(ctx, cmd)
+	g.note(key, nil, err)
+	return err
 }
 
 // queueOf returns the name of the queue whose tasks wait in the list at key.
@@ -250,8 +268,9 @@ func (g *gate) admit() bool {
 	return false
 }
 
-// hold does the blocking of admit. It reports false once stopped.
-func (g *gate) hold() bool {
+// mayTake blocks while the server is to take nothing, and slows it down while it or Redis is
+// sick. It reports false once stopped.
+func (g *gate) mayTake() bool {
 	if !g.awaitResume() {
 		return false
 	}
@@ -261,8 +280,16 @@ func (g *gate) hold() bool {
 	if d := g.dequeueFail.delay(); d > 0 && !g.sleep(d) {
 		return false
 	}
+	return !g.isStopped()
+}
+
+// hold does the blocking of admit. It reports false once stopped.
+func (g *gate) hold() bool {
+	if !g.mayTake() {
+		return false
+	}
 	if !g.idle() {
-		return !g.isStopped()
+		return true
 	}
 	clear(g.empty)
 	clear(g.none)

@@ -97,17 +97,20 @@ func receive[T any](tb testing.TB, c <-chan T, what string) T {
 // waitParked returns when n servers on the database are parked in BLPOP.
 func waitParked(tb testing.TB, rdb *redis.Client, n int) {
 	tb.Helper()
-	db := " db=" + strconv.Itoa(rdb.Options().DB) + " "
 	testenv.Eventually(tb, "servers are parked", func() bool {
-		list, _ := rdb.ClientList(tb.Context()).Result()
-		parked := 0
-		for line := range strings.Lines(list) {
-			if strings.Contains(line, db) && strings.Contains(line, " cmd=blpop ") && strings.Contains(line, " flags=b ") {
-				parked++
-			}
-		}
-		return parked == n
+		return parkedOn(rdb.ClientList(tb.Context()).Val(), rdb.Options().DB) == n
 	})
+}
+
+// parkedOn counts the clients of a list that are parked on a database.
+func parkedOn(list string, db int) int {
+	parked := 0
+	for line := range strings.Lines(list) {
+		if strings.Contains(line, " db="+strconv.Itoa(db)+" ") && strings.Contains(line, " cmd=blpop ") && strings.Contains(line, " flags=b ") {
+			parked++
+		}
+	}
+	return parked
 }
 
 func enqueue(tb testing.TB, c *queue.Client, tasks ...queue.Task) {

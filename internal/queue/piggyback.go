@@ -103,9 +103,9 @@ func (catchingClient) EvalSha(ctx context.Context, sha1 string, keys []string, a
 // EnqueueCommands returns the commands that do what Enqueue does, for a task that was
 // never enqueued before, so that whoever records its job does both in one step. They
 // need a single server, on which a step may touch any key; nil if that is not so, or if
-// asynq is not the one that they are made for.
+// asynq is not the one that they are made for, or the client is a plain one.
 func (c *Client) EnqueueCommands(ctx context.Context, t Task) [][]any {
-	if _, ok := c.rdb.(*redis.Client); !ok || t.validate() != nil {
+	if _, ok := c.rdb.(*redis.Client); !ok || c.caught == nil || t.validate() != nil {
 		return nil
 	}
 	var s script

@@ -51,7 +51,9 @@ type ServerConfig struct {
 	// IdlePoll is how long the gate parks before it looks for tasks without a token,
 	// in whole seconds. Default 5 s.
 	IdlePoll time.Duration
-	Log      *slog.Logger
+	// Polling makes the server ask Redis for tasks all the time instead of waiting for tokens.
+	Polling bool
+	Log     *slog.Logger
 }
 
 // Server takes tasks off queues. Start it once; Close it always, also after Stop.
@@ -102,6 +104,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		closed:  make(chan struct{}),
 	}
 	s.gate.doubtful = s.doubtful
+	s.gate.polling = cfg.Polling
 	cfg.Redis.AddHook(s.gate)
 	return s, nil
 }
@@ -145,7 +148,11 @@ func (s *Server) Start(ctx context.Context, h Handler) error {
 	}
 	s.started = true
 	s.handler = h
-	if err := s.run(ctx, gatedInterval); err != nil {
+	interval := gatedInterval
+	if s.cfg.Polling {
+		interval = pollInterval
+	}
+	if err := s.run(ctx, interval); err != nil {
 		return err
 	}
 	select {

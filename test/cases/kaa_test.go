@@ -31,7 +31,7 @@ func startKaa(t *testing.T) *kaa {
 			environ = append(environ, kv)
 		}
 	}
-	environ = append(environ, "KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL="+testenv.Redis(t).URL, "KAA_CONCURRENCY=4", "KAA_LOG_LEVEL=error",
+	environ = append(environ, "KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL="+testenv.Redis(t).URL, "KAA_CONCURRENCY=4", "KAA_LOG_LEVEL=error", "KAA_PLAIN="+testenv.Plain(),
 		"KAA_SYNC_QUEUE_WAIT=10m", // a busy machine takes its time to start interpreters
 
 		"KAA_RUNTIMES=python="+plainPython()+";libs="+testenv.LibsPython(t)+";bare="+testenv.LibsBarePython(t))

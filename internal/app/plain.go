@@ -1,0 +1,53 @@
+package app
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kaa-run/kaa/internal/interpreter"
+)
+
+// What KAA_PLAIN may name besides what the interpreter knows: see docs/architecture/tricks.md.
+const (
+	plainShare   = "share"   // what is preloaded stays where its import has put it
+	plainGate    = "gate"    // a runner asks Redis for tasks all the time
+	plainEnqueue = "enqueue" // a record and its task are written one after the other
+)
+
+// Plain names the tricks that a process does without.
+type Plain []string
+
+// allPlain are all that can be named.
+func allPlain() Plain {
+	return Plain{interpreter.PlainMachineCode, interpreter.PlainPages, interpreter.PlainBallast, plainShare, plainGate, plainEnqueue}
+}
+
+// UnmarshalText reads "true", "false", or names with commas between them.
+func (p *Plain) UnmarshalText(text []byte) error {
+	if all, err := strconv.ParseBool(string(text)); err == nil {
+		*p = nil
+		if all {
+			*p = allPlain()
+		}
+		return nil
+	}
+	*p = nil
+	for name := range strings.SplitSeq(string(text), ",") {
+		name = strings.TrimSpace(name)
+		if !allPlain().has(name) {
+			return fmt.Errorf("%q is not true, false, or some of %s", name, strings.Join(allPlain(), ","))
+		}
+		*p = append(*p, name)
+	}
+	return nil
+}
+
+func (p Plain) has(name string) bool { return slices.Contains(p, name) }
+
+// ofInterpreter are those that zygotes do without.
+func (p Plain) ofInterpreter() []string {
+	others := []string{plainShare, plainGate, plainEnqueue}
+	return slices.DeleteFunc(slices.Clone(p), func(name string) bool { return slices.Contains(others, name) })
+}
