@@ -6,6 +6,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/testenv"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
