@@ -6,8 +6,8 @@ import (
 
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
-	"github.com/kaa-run/kaa/internal/testenv"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // A module that fills memory: much of a size, and one that is a mapping of its own.
