@@ -12,6 +12,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/process"
+	"github.com/kaa-run/kaa/internal/protocol"
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
@@ -92,17 +93,17 @@ func (b *branching) run(ctx context.Context) error {
 		b.dirs++
 	}
 	const id = "fork"
-	if err := w.send(command{ID: id, Cmd: "fork", To: places}); err != nil {
+	if err := w.send(protocol.Command{ID: id, Cmd: "fork", To: places}); err != nil {
 		return fmt.Errorf("send command: %w", err)
 	}
-	if _, err := b.expect(w, id, frameForking); err != nil {
+	if _, err := b.expect(w, id, protocol.Forking); err != nil {
 		return err
 	}
 	if err := b.sendChannels(); err != nil {
 		return err
 	}
 	for _, name := range b.names {
-		m, err := b.expect(w, id, frameForked)
+		m, err := b.expect(w, id, protocol.Forked)
 		if err != nil {
 			return err
 		}
@@ -148,15 +149,15 @@ func (b *branching) closeChannels() {
 }
 
 // expect reads a frame of a type; a refusal is an error, and so is anything else.
-func (b *branching) expect(w *Worker, id, kind string) (frame, error) {
-	m, err := w.frames.next()
+func (b *branching) expect(w *Worker, id, kind string) (protocol.Frame, error) {
+	m, err := w.frames.Next()
 	switch {
 	case err != nil:
-		return frame{}, err
-	case m.Type == frameRefused && m.ID == id:
-		return frame{}, &job.RefusedError{Message: "the session cannot be copied: " + m.Error}
-	case m.Type != kind || m.Type != frameReady && m.ID != id:
-		return frame{}, fmt.Errorf("%w: %s is out of place", errFrame, m.Type)
+		return protocol.Frame{}, err
+	case m.Type == protocol.Refused && m.ID == id:
+		return protocol.Frame{}, &job.RefusedError{Message: "the session cannot be copied: " + m.Error}
+	case m.Type != kind || m.Type != protocol.Ready && m.ID != id:
+		return protocol.Frame{}, fmt.Errorf("%w: %s is out of place", protocol.ErrFrame, m.Type)
 	}
 	return m, nil
 }
@@ -210,14 +211,14 @@ func (b *branching) join(name string, pid int) error {
 	c := &Session{w: w, quota: s.quota, envs: s.envs, n: s.n, origin: s.w.dirName}
 	c.oomKills.Store(w.oomKills)
 	b.copies = append(b.copies, c)
-	return w.send(command{Cmd: "go"}) // the slot knows it, so that its end is seen
+	return w.send(protocol.Command{Cmd: "go"}) // the slot knows it, so that its end is seen
 }
 
 // awaitCopy waits until a copy has its own files.
 func (b *branching) awaitCopy(ctx context.Context, w *Worker, id string) error {
 	stop := context.AfterFunc(ctx, func() { _ = w.control.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if _, err := b.expect(w, id, frameReady); err != nil {
+	if _, err := b.expect(w, id, protocol.Ready); err != nil {
 		return fmt.Errorf("await copy: %w", err)
 	}
 	return w.control.SetReadDeadline(time.Time{})

@@ -5,37 +5,43 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/capture"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/process"
+	"github.com/kaa-run/kaa/internal/protocol"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
+
+// parseTime is what reading all results of an execution may take, on a busy machine.
+const parseTime = 10 * time.Second
 
 // run is the state of one execution.
 type run struct {
 	w        *Worker
-	journal  *journal
-	streams  *streams
+	journal  *capture.Journal
+	streams  *capture.Streams
 	pumps    *goroutines
-	frames   chan event
+	frames   chan protocol.Event
 	quota    job.Quota
 	duration time.Duration
 	// cpuMicros is what the slot had used before the execution, and at its end what the
 	// execution has, if that did not wait for the slot's report.
 	cpuMicros int64
 
-	stopped  string // why the kill ladder was started; empty if it was not
-	report   *frame // what the code raised, as the worker tells it
-	status   *frame // how the code ended, as the worker tells it
-	protocol error  // the worker sent what is no frame
-	aborted  bool   // Close came in between
-	exceeded string // the limit for which the watchdog ended it
-	lasting  bool   // the worker is to be used again
+	stopped  string          // why the kill ladder was started; empty if it was not
+	report   *protocol.Frame // what the code raised, as the worker tells it
+	status   *protocol.Frame // how the code ended, as the worker tells it
+	protocol error           // the worker sent what is no frame
+	aborted  bool            // Close came in between
+	exceeded string          // the limit for which the watchdog ended it
+	lasting  bool            // the worker is to be used again
 	// lenient: the code has been interrupted, and may use all processors until its grace ends.
 	lenient  atomic.Bool
 	requests requests
@@ -59,7 +65,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	quota, _ = w.pool.cfg.Ceilings.Fit(quota)
 	r := &run{
 		w: w, quota: quota, journal: w.newJournal(quota),
-		frames: make(chan event, followRoom), pumps: newGoroutines(),
+		frames: make(chan protocol.Event, protocol.FollowRoom), pumps: newGoroutines(),
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -78,9 +84,9 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	}
 	r.cpuMicros = w.slot.group.CPUMicros()
 	started := time.Now()
-	err := w.send(command{
+	err := w.send(protocol.Command{
 		ID: w.id, Cmd: "exec", Code: spec.Code, Envs: envs, Limits: w.pool.rlimits(quota),
-		Results: quota.ValueBytes(), Figures: spec.FigureFormats, Marks: r.streams.prefix,
+		Results: quota.ValueBytes(), Figures: spec.FigureFormats, Marks: r.streams.Prefix,
 		Args: spec.Argv, Main: w.files.script.begin(spec.Code), Modules: w.files.script.modules,
 	})
 	if err == nil {
@@ -101,7 +107,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 }
 
 // send writes one command. A worker that does not take it is broken.
-func (w *Worker) send(c command) error {
+func (w *Worker) send(c protocol.Command) error {
 	line, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
@@ -115,13 +121,17 @@ func (w *Worker) send(c command) error {
 
 // listen begins to take what the worker puts out for the command of an id.
 func (r *run) listen(id string, tap *job.Tap) {
-	tap.Attach(r.journal.replay)
-	r.streams = newStreams(r.w, tap.Tee(pieceStdout.name(), r.journal.stream(pieceStdout)), tap.Tee(pieceStderr.name(), r.journal.stream(pieceStderr)))
-	r.streams.start(r)
-	r.w.frames.allow(r.quota.ValueBytes())
+	tap.Attach(r.journal.Replay)
+	r.streams = capture.NewStreams(r.w.stdout, r.w.stderr, tap.Tee(capture.Stdout.Name(), r.journal.Stream(capture.Stdout)), tap.Tee(capture.Stderr.Name(), r.journal.Stream(capture.Stderr)))
+	r.streams.Start(r.pumps.Go, &r.w.pool.buffers, func(stream string) {
+		if !r.lasting {
+			r.w.pool.cfg.Log.Error("interpreter: stream does not end", slog.String("session_id", r.w.id), slog.String("stream", stream))
+		}
+	})
+	r.w.frames.Allow(r.quota.ValueBytes())
 	r.pumps.Go(func() {
-		defer r.streams.release()
-		r.w.frames.follow(id, r.frames, r.keep(tap))
+		defer r.streams.Release()
+		r.w.frames.Follow(id, r.frames, r.keep(tap))
 	})
 }
 
@@ -202,16 +212,16 @@ func newTimer(limit time.Duration) *time.Timer {
 }
 
 // accept takes a frame of the worker and reports whether it ends the run.
-func (r *run) accept(m event) bool {
+func (r *run) accept(m protocol.Event) bool {
 	switch {
-	case m.err != nil:
-		r.protocol = m.err
+	case m.Err != nil:
+		r.protocol = m.Err
 		return true
-	case m.frame.Type == frameStatus:
-		r.status = &m.frame
+	case m.Frame.Type == protocol.Status:
+		r.status = &m.Frame
 		return true
 	default:
-		r.report = &m.frame
+		r.report = &m.Frame
 		return false
 	}
 }
@@ -235,7 +245,7 @@ func (r *run) settle() {
 	select {
 	case <-pumped:
 	case <-time.After(lastResort):
-		r.streams.letGo() // marks that the code has forged may hold the readers up
+		r.streams.LetGo() // marks that the code has forged may hold the readers up
 		<-pumped
 	}
 	for m := range r.frames { // what the worker sent just before its end

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/process"
+	"github.com/kaa-run/kaa/internal/protocol"
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
@@ -239,7 +240,7 @@ func (f *family) join(st *stock, id, name string, member, pid int, chans *proces
 		family: f, member: member, dirName: name,
 	}
 	w.pid.Store(int64(pid))
-	w.frames = newFrameReader(w.control)
+	w.frames = protocol.NewReader(w.control)
 	f.slot.mu.Lock()
 	f.open++
 	if f.slot.family == f {

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/kaa-run/kaa/internal/capture"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/protocol"
 )
 
 const (
@@ -27,21 +29,43 @@ type requests struct {
 // any reports whether there has been one: then code has begun.
 func (q *requests) any() bool { return q.made.Load() > 0 }
 
+// keep returns what takes the result frames of an execution, and its requests for input, and
+// passes on to those who watch what is kept of them: in their place among the output.
+func (r *run) keep(tap *job.Tap) func(protocol.Frame) error {
+	return func(f protocol.Frame) error {
+		switch f.Type {
+		case protocol.InputRequest:
+			return r.ask(f, tap)
+		case protocol.Clear:
+			return r.streams.AtFrame(f, func() {
+				tap.Show(func() bool { return r.journal.Clear(f.Wait) }, func() job.Event { return job.ClearEvent(f.Wait) })
+			})
+		}
+		value, size, err := capture.ValueOf(f)
+		if err != nil {
+			return err
+		}
+		return r.streams.AtFrame(f, func() {
+			tap.Show(func() bool { return r.journal.Value(value, size) }, value.Event)
+		})
+	}
+}
+
 // ask takes a request and tells those who watch, after all that the code had written before: a
 // prompt, as a rule. An errFrame is for one that our script does not send.
-func (r *run) ask(f frame, tap *job.Tap) error {
+func (r *run) ask(f protocol.Frame, tap *job.Tap) error {
 	q := &r.requests
 	if !q.allowed || int64(f.Request) != q.made.Load()+1 || q.made.Load()-q.answered.Load() >= maxUnanswered {
-		return fmt.Errorf("%w: input_request is out of place", errFrame)
+		return fmt.Errorf("%w: input_request is out of place", protocol.ErrFrame)
 	}
 	prompt := f.Prompt
 	if len(prompt) > maxPrompt {
 		prompt = strings.ToValidUTF8(prompt[:maxPrompt], "")
 	}
-	return r.streams.atFrame(f, func() {
+	return r.streams.AtFrame(f, func() {
 		q.made.Add(1)
 		e := job.NewEvent(job.EventInput, job.InputData{Type: job.EventInput, Request: f.Request, Prompt: prompt})
-		tap.Show(func() bool { return r.journal.ask(e) }, func() job.Event { return e })
+		tap.Show(func() bool { return r.journal.Ask(e) }, func() job.Event { return e })
 	})
 }
 
@@ -66,7 +90,7 @@ func (r *run) passAnswers(id string, answers <-chan job.Answer) (stop func()) {
 				}
 				last = n
 				r.requests.answered.Add(1)
-				if r.w.send(command{ID: id, Cmd: "input", Request: a.Request, Text: a.Text, EOF: a.EOF}) != nil {
+				if r.w.send(protocol.Command{ID: id, Cmd: "input", Request: a.Request, Text: a.Text, EOF: a.EOF}) != nil {
 					r.requests.broken = true // perhaps there is half of it in the socket
 					return
 				}

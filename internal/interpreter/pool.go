@@ -11,13 +11,11 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/kaa-run/kaa/internal/capture"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
-
-// bufferSize is how much is read at once: what a pipe holds.
-const bufferSize = 64 << 10
 
 // Pool keeps parked workers of each runtime ready and lends them. Methods are safe
 // for concurrent use.
@@ -29,7 +27,7 @@ type Pool struct {
 	owners  *process.Owners
 	stocks  []*stock  // by runtime, the default one first
 	buffers sync.Pool // of *[]byte
-	room    *room
+	room    *capture.Room
 	// processes is what RLIMIT_NPROC allows where it counts more than one sandbox.
 	others int
 
@@ -60,8 +58,8 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, spawner: process.NewSpawner(), owners: process.NewOwners(cfg.Sandbox), all: map[*Worker]struct{}{}, closeDone: make(chan struct{}), unrehearsed: make(chan struct{}, 1), room: newRoom(cfg.OutputMemory)}
-	p.buffers.New = func() any { return new(make([]byte, bufferSize)) }
+	p := &Pool{cfg: cfg, spawner: process.NewSpawner(), owners: process.NewOwners(cfg.Sandbox), all: map[*Worker]struct{}{}, closeDone: make(chan struct{}), unrehearsed: make(chan struct{}, 1), room: capture.NewRoom(cfg.OutputMemory)}
+	p.buffers.New = func() any { return new(make([]byte, capture.BufferSize)) }
 	for i, rt := range cfg.Runtimes {
 		st, err := p.newStock(ctx, rt, i == 0)
 		if err != nil {

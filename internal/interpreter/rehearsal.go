@@ -7,6 +7,8 @@ import (
 	goruntime "runtime"
 	"slices"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/protocol"
 )
 
 const (
@@ -120,16 +122,16 @@ func (st *stock) step(w *Worker) error {
 
 // rehearse has a parked worker take one step and returns how many are left.
 func (w *Worker) rehearse() (int, error) {
-	if err := w.send(command{Cmd: "rehearse"}); err != nil {
+	if err := w.send(protocol.Command{Cmd: "rehearse"}); err != nil {
 		return 0, fmt.Errorf("rehearse: %w", err)
 	}
 	err := w.control.SetReadDeadline(time.Now().Add(w.pool.cfg.StartTimeout))
 	if err != nil {
 		return 0, fmt.Errorf("rehearse: %w", err)
 	}
-	f, err := w.frames.next()
-	if err == nil && f.Type != frameRehearsed {
-		err = fmt.Errorf("%w: %s instead of rehearsed", errFrame, f.Type)
+	f, err := w.frames.Next()
+	if err == nil && f.Type != protocol.Rehearsed {
+		err = fmt.Errorf("%w: %s instead of rehearsed", protocol.ErrFrame, f.Type)
 	}
 	if err = errors.Join(err, w.control.SetReadDeadline(time.Time{})); err != nil {
 		return 0, fmt.Errorf("rehearse: %w", err)

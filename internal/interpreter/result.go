@@ -33,12 +33,12 @@ func (r *run) result() job.Result {
 	if res.PeakMemoryBytes = r.w.slot.group.Peak(); res.PeakMemoryBytes == 0 {
 		res.PeakMemoryBytes = r.end().MaxRSS
 	}
-	r.journal.fill(&res)
+	r.journal.Fill(&res)
 	if r.status != nil {
 		res.ResultsDropped += r.status.Dropped
 	}
 	quota := r.quota
-	if kept := r.journal.shortened(); kept > 0 {
+	if kept := r.journal.Shortened(); kept > 0 {
 		quota.OutputBytes = kept
 		res.Notices = append(res.Notices, job.Notice{Code: job.NoticeOutput, Message: "the runner had no memory for more output at that moment"})
 	}

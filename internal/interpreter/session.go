@@ -14,6 +14,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/process"
+	"github.com/kaa-run/kaa/internal/protocol"
 )
 
 // Session is a worker that executes one piece of code after the other in one namespace:
@@ -105,7 +106,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	}
 	r := &run{
 		w: w, quota: quota, journal: w.newJournal(quota),
-		frames: make(chan event, followRoom), pumps: newGoroutines(), lasting: true,
+		frames: make(chan protocol.Event, protocol.FollowRoom), pumps: newGoroutines(), lasting: true,
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -114,7 +115,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	s.n++
 	w.oomKills, w.oomHits = w.slot.group.OOMKills(), w.slot.group.LimitHits()
 	s.oomKills.Store(w.oomKills)
-	c := command{
+	c := protocol.Command{
 		ID: strconv.Itoa(s.n), Cmd: "session", Execution: s.n, Code: spec.Code, Stdin: spec.Stdin, Envs: spec.Envs,
 		Results: quota.ValueBytes(), Figures: spec.FigureFormats, Input: spec.Answers != nil,
 	}
@@ -123,7 +124,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	}
 	r.requests.allowed = spec.Answers != nil
 	r.listen(c.ID, spec.Tap)
-	c.Marks = r.streams.prefix
+	c.Marks = r.streams.Prefix
 	r.cpuMicros = w.cpuMicros()
 	cpu := r.cpuMicros
 	started := time.Now()
@@ -169,7 +170,7 @@ func (s *Session) pause(r *run) bool {
 		return false
 	}
 	// It has flushed everything before it said that the code has ended.
-	r.streams.drain()
+	r.streams.Drain()
 	<-r.pumps.last()
 	return true
 }
@@ -196,7 +197,7 @@ func (r *run) sessionEnd(res job.Result) *job.SessionEnd {
 // if it does that within the grace. An execution is cut off. It is idempotent.
 func (s *Session) Close() error {
 	s.closeOnce.Do(func() {
-		if s.w.lastCommand() && s.w.send(command{Cmd: "shutdown"}) == nil {
+		if s.w.lastCommand() && s.w.send(protocol.Command{Cmd: "shutdown"}) == nil {
 			s.w.exitsWithin(s.w.pool.cfg.Grace)
 		}
 		s.closeErr = s.w.Close()

@@ -15,8 +15,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/kaa-run/kaa/internal/capture"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/process"
+	"github.com/kaa-run/kaa/internal/protocol"
 	"github.com/kaa-run/kaa/internal/sandbox"
 	"github.com/kaa-run/kaa/internal/workdir"
 )
@@ -48,7 +50,7 @@ type Worker struct {
 	dirName  string
 	pid      atomic.Int64 // 0 while it is alone
 	control  *os.File
-	frames   *frameReader
+	frames   *protocol.Reader
 	stdin    *process.Inlet // our ends of the code's descriptors
 	stdout   *os.File
 	stderr   *os.File
@@ -59,7 +61,7 @@ type Worker struct {
 	end     *process.WorkerEnd   // valid after exited; nil if its slot ended with it
 	answers chan process.Message // the slot's other words
 
-	journal atomic.Pointer[journal] // of the last execution
+	journal atomic.Pointer[capture.Journal] // of the last execution
 
 	leaving atomic.Bool // it has said its last word
 
@@ -128,7 +130,7 @@ func (st *stock) forkWorker(s *slot, command string, q job.Quota, own workdir.Di
 		w.closeFiles()
 		return nil, errors.Join(fmt.Errorf("fork worker: %w", err), w.dirs.Remove())
 	}
-	w.frames = newFrameReader(w.control)
+	w.frames = protocol.NewReader(w.control)
 	return w, nil
 }
 
@@ -152,17 +154,17 @@ func (w *Worker) awaitReady(ctx context.Context, limit time.Duration) error {
 		return fmt.Errorf("await worker: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = w.control.SetReadDeadline(time.Unix(1, 0)) })
-	f, err := w.frames.next()
+	f, err := w.frames.Next()
 	stop()
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("await worker: %w", ErrClosed)
 	case err != nil:
 		return fmt.Errorf("await worker: %w", w.whyNot(err))
-	case f.Type == frameFailed:
+	case f.Type == protocol.Failed:
 		return fmt.Errorf("await worker: %w", process.Message{Type: "failed", Layer: f.Layer, Error: f.Error}.Failure())
-	case f.Type != frameReady:
-		return fmt.Errorf("await worker: %w: %s instead of ready", errFrame, f.Type)
+	case f.Type != protocol.Ready:
+		return fmt.Errorf("await worker: %w: %s instead of ready", protocol.ErrFrame, f.Type)
 	}
 	w.rehearsals = f.Rehearsals
 	return w.control.SetReadDeadline(time.Time{})
@@ -332,5 +334,19 @@ func (w *Worker) closeFiles() {
 		if err := f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 			w.pool.cfg.Log.Warn("interpreter: a worker was not closed as it should", slog.String("session_id", w.id), slog.Any("err", err))
 		}
+	}
+}
+
+// newJournal makes the journal of an execution.
+func (w *Worker) newJournal(quota job.Quota) *capture.Journal {
+	j := capture.NewJournal(quota, w.pool.room)
+	w.keepJournal(j)
+	return j
+}
+
+// keepJournal releases the journal of the execution before.
+func (w *Worker) keepJournal(j *capture.Journal) {
+	if before := w.journal.Swap(j); before != nil {
+		before.Release()
 	}
 }

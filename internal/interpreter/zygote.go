@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/process"
+	"github.com/kaa-run/kaa/internal/protocol"
 	"github.com/kaa-run/kaa/internal/python"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
@@ -123,8 +124,8 @@ func (z *zygote) awaitReady(ctx context.Context, limit time.Duration, spec zygot
 		return fmt.Errorf("await it: %w", err)
 	case m.Failure() != nil:
 		return m.Failure()
-	case m.Type != "ready" || m.Version != protocolVersion:
-		return fmt.Errorf("await it: %w", errFrame)
+	case m.Type != "ready" || m.Version != protocol.Version:
+		return fmt.Errorf("await it: %w", protocol.ErrFrame)
 	}
 	z.modules = m.Modules
 	return nil

@@ -1,91 +1,15 @@
-package interpreter
+package capture
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"testing/iotest"
+
+	"github.com/kaa-run/kaa/internal/protocol"
 )
-
-// FuzzFrameReader: whatever the code sends, the reader neither panics nor returns
-// a frame that the protocol does not allow.
-func FuzzFrameReader(f *testing.F) {
-	for _, seed := range []string{
-		`{"type":"ready","version":2}` + "\n",
-		`{"id":"x","type":"error","name":"E","value":"\ud800","traceback":""}` + "\n",
-		`{"id":"x","type":"status","status":"exit","exitCode":255}` + "\n",
-		`{"id":"x","type":"status","status":"ok","exitCode":1e3}` + "\n",
-		"\n", "null\n", "[]\n", "{}\n", "\xff\x00\n", `{"type":`, strings.Repeat("[", 5000) + "\n",
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		fr := newFrameReader(bytes.NewReader(data))
-		for range len(data) + 1 {
-			got, err := fr.next()
-			if err != nil {
-				if !errors.Is(err, errFrame) && !errors.Is(err, io.EOF) {
-					t.Fatalf("unexpected error %v", err)
-				}
-				return
-			}
-			switch {
-			case got.Type == frameReady && got.Version == protocolVersion, got.Type == frameError, got.Type == frameFailed, got.Type == frameRehearsed:
-			case got.Type == frameStatus && strings.Contains("ok error exit", got.Status) && got.ExitCode >= 0 && got.ExitCode < 256:
-			default:
-				t.Fatalf("accepted %+v", got)
-			}
-		}
-		t.Fatal("does not end")
-	})
-}
-
-func TestFrameReader(t *testing.T) {
-	t.Parallel()
-	long := `{"type":"error","value":"` + strings.Repeat("x", 100_000) + `"}` + "\n"
-	most := `{"type":"error","value":"` + strings.Repeat("x", maxFrame-len(`{"type":"error","value":""}`)-1) + `"}` + "\n"
-	tests := []struct {
-		name, in string
-		frames   int
-		frameErr bool
-	}{
-		{"none", "", 0, false},
-		{"two", `{"type":"error"}` + "\n" + `{"type":"error"}` + "\n", 2, false},
-		{"cut off", `{"type":"error"}` + "\n" + `{"type":"err`, 1, false},
-		{"long", long + long, 2, false},
-		{"longest", most + long, 2, false},
-		{"too long", "x" + most, 0, true},
-		{"endless", strings.Repeat("x", 2*maxFrame), 0, true},
-		{"wrong version", `{"type":"ready","version":9}` + "\n", 0, true},
-		{"not JSON", "hello\n", 0, true},
-		{"not an object", "1\n", 0, true},
-		{"wrong field", `{"type":"status","status":1}` + "\n", 0, true},
-		{"trailing", `{"type":"error"} x` + "\n", 0, true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			for _, r := range []io.Reader{strings.NewReader(tt.in), iotest.HalfReader(strings.NewReader(tt.in))} {
-				fr := newFrameReader(r)
-				n := 0
-				var err error
-				for {
-					if _, err = fr.next(); err != nil {
-						break
-					}
-					n++
-				}
-				if n != tt.frames || errors.Is(err, errFrame) != tt.frameErr {
-					t.Errorf("%d frames, then %v", n, err)
-				}
-			}
-		})
-	}
-}
 
 // Nobody need read what follow sends.
 func TestFollowNeverBlocks(t *testing.T) {
@@ -93,19 +17,19 @@ func TestFollowNeverBlocks(t *testing.T) {
 	lines := strings.Repeat(`{"id":"i","type":"result","data":{"text/plain":"1"}}`+"\n", 100) +
 		strings.Repeat(`{"id":"i","type":"error"}`+"\n", 100)
 	kept, shown := newResults(1<<20), 0
-	to := make(chan event, followRoom)
-	newFrameReader(strings.NewReader(lines)).follow("i", to, func(f frame) error {
-		v, size, err := valueOf(f)
+	to := make(chan protocol.Event, protocol.FollowRoom)
+	protocol.NewReader(strings.NewReader(lines)).Follow("i", to, func(f protocol.Frame) error {
+		v, size, err := ValueOf(f)
 		if ok, _ := kept.put(v, size); ok {
 			shown++
 		}
 		return err
 	})
-	var got []event
+	var got []protocol.Event
 	for m := range to {
 		got = append(got, m)
 	}
-	if shown != 100 || len(got) != 2 || got[0].err != nil || !errors.Is(got[1].err, errFrame) {
+	if shown != 100 || len(got) != 2 || got[0].Err != nil || !errors.Is(got[1].Err, protocol.ErrFrame) {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -170,17 +94,6 @@ func itoa(n int64) string {
 		digits = append([]byte{byte('0' + n%10)}, digits...)
 	}
 	return string(digits)
-}
-
-func TestInUnits(t *testing.T) {
-	t.Parallel()
-	for bytes, want := range map[int64]string{
-		512: "512 bytes", 1 << 10: "1 KiB", 512 << 20: "512 MiB", 512<<20 + 1: "512 MiB", 3 << 29: "1.5 GiB", 4096 << 30: "4096 GiB",
-	} {
-		if got := inUnits(bytes); got != want {
-			t.Errorf("%d: %s, want %s", bytes, got, want)
-		}
-	}
 }
 
 // What is kept of output is also bounded in what it takes as JSON, and is the longest

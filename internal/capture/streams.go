@@ -1,30 +1,35 @@
-package interpreter
+package capture
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/protocol"
 )
+
+// BufferSize is how much is read at once: what a pipe holds.
+const BufferSize = 64 << 10
 
 const (
 	// Output that comes in many small pieces is read about once in floodPause: to wake us
 	// costs the code more than to write a line does.
 	floodPause  = time.Millisecond
 	floodReads  = 16             // so many pieces, each within floodPause of the one before, are a flood
-	floodPieces = bufferSize / 4 // of at most so many bytes: larger ones the pipe would not hold
+	floodPieces = BufferSize / 4 // of at most so many bytes: larger ones the pipe would not hold
 )
 
-// streams are the outputs of an execution. They are copied until their end, or until drain.
-type streams struct {
+// Streams are the outputs of an execution. They are copied until their end, or until drain.
+type Streams struct {
 	*meeting
-	prefix string
+	Prefix string
 	pumps  [2]*pump
 	frames int64 // the mark of the last frame; of the goroutine that reads them
 	closed bool  // guarded by mu: the frames are at their end, so nobody has to wait for more of a flood
@@ -34,7 +39,7 @@ type streams struct {
 
 // pump copies one of them.
 type pump struct {
-	s    *streams
+	s    *Streams
 	who  int
 	from *os.File
 	to   io.Writer
@@ -53,32 +58,32 @@ type pump struct {
 	rapid  int
 }
 
-// newStreams makes those of an execution on w.
-func newStreams(w *Worker, stdout, stderr io.Writer) *streams {
-	s := &streams{meeting: newMeeting(), prefix: newMarkPrefix()}
-	s.pumps = [2]*pump{s.newPump(meetStdout, w.stdout, stdout), s.newPump(meetStderr, w.stderr, stderr)}
+// NewStreams copies two pipes to two writers.
+func NewStreams(outPipe, errPipe *os.File, stdout, stderr io.Writer) *Streams {
+	s := &Streams{meeting: newMeeting(), Prefix: newMarkPrefix()}
+	s.pumps = [2]*pump{s.newPump(meetStdout, outPipe, stdout), s.newPump(meetStderr, errPipe, stderr)}
 	return s
 }
 
-func (s *streams) newPump(who int, from *os.File, to io.Writer) *pump {
+func (s *Streams) newPump(who int, from *os.File, to io.Writer) *pump {
 	p := &pump{s: s, who: who, from: from, to: to, hurry: make(chan struct{}, 1), done: make(chan struct{})}
-	p.cutter = cutter{prefix: []byte(s.prefix), text: func(data []byte) { _, _ = to.Write(data) }, mark: p.meet}
+	p.cutter = cutter{prefix: []byte(s.Prefix), text: func(data []byte) { _, _ = to.Write(data) }, mark: p.meet}
 	return p
 }
 
-// start begins to copy.
-func (s *streams) start(r *run) {
+// Start begins to copy, in goroutines that run starts. buffers has a *[]byte of bufferSize for
+// each. stuck is told of a stream that has not ended by the deadline of its pipe.
+func (s *Streams) Start(run func(func()), buffers *sync.Pool, stuck func(stream string)) {
 	for _, p := range s.pumps {
-		r.pumps.Go(func() {
+		run(func() {
 			defer close(p.done)
-			buf := r.w.pool.buffers.Get().(*[]byte)
-			defer r.w.pool.buffers.Put(buf)
+			buf := buffers.Get().(*[]byte)
+			defer buffers.Put(buf)
 			p.buf = *buf
 			err := p.copy()
 			s.end(p.who)
-			if errors.Is(err, os.ErrDeadlineExceeded) && !r.lasting {
-				r.w.pool.cfg.Log.Error("interpreter: stream does not end",
-					slog.String("session_id", r.w.id), slog.String("stream", p.from.Name()))
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				stuck(p.from.Name())
 			}
 		})
 	}
@@ -166,7 +171,7 @@ func (p *pump) meet(number int64, meet int) {
 
 // wait waits for others to come to a mark; s.mu is held. What came before a mark was written
 // before the first pipe got it: a stream that has nothing left has no need to come to it.
-func (s *streams) wait(me int, number int64, meet int) {
+func (s *Streams) wait(me int, number int64, meet int) {
 	for _, who := range []int{meetStdout, meetStderr, meetFrame} {
 		for who != me && meet&who != 0 && s.reached[who] < number && !s.ended[who] && !s.ended[me] {
 			if who != meetFrame && s.pumps[who-1].isEmpty() {
@@ -206,7 +211,7 @@ func (p *pump) slowDown(n int) {
 }
 
 // hurryUp ends the pauses of those who are waited for.
-func (s *streams) hurryUp(meet int) {
+func (s *Streams) hurryUp(meet int) {
 	for _, p := range s.pumps {
 		if meet&p.who != 0 {
 			select {
@@ -217,13 +222,13 @@ func (s *streams) hurryUp(meet int) {
 	}
 }
 
-// atFrame calls pass when all that was written before a frame has been passed on, and before
+// AtFrame calls pass when all that was written before a frame has been passed on, and before
 // what was written after it. A mark is in its pipe before the frame is sent: when all that is
 // there has been read and the mark was not among it, the code has taken it out, or forged the
 // frame. An errFrame is for one out of its turn.
-func (s *streams) atFrame(f frame, pass func()) error {
+func (s *Streams) AtFrame(f protocol.Frame, pass func()) error {
 	if f.In != 0 && f.Mark <= s.frames {
-		return fmt.Errorf("%w: mark is out of place", errFrame)
+		return fmt.Errorf("%w: mark is out of place", protocol.ErrFrame)
 	}
 	s.frames = max(s.frames, f.Mark)
 	// No frame with a lower number comes any more. A stream that waits for one has a mark that the
@@ -249,8 +254,8 @@ func isDrained(pipe *os.File) bool {
 	return err != nil || left == 0
 }
 
-// release is called when there are no more frames: nobody waits for them, or for more output.
-func (s *streams) release() {
+// Release is called when there are no more frames: nobody waits for them, or for more output.
+func (s *Streams) Release() {
 	s.end(meetFrame)
 	s.mu.Lock()
 	s.closed = true
@@ -258,9 +263,9 @@ func (s *streams) release() {
 	s.hurryUp(meetAll)
 }
 
-// letGo ends all waiting: at the end of an execution the order of what is left matters less
+// LetGo ends all waiting: at the end of an execution the order of what is left matters less
 // than that there is an end, whatever marks the code has forged.
-func (s *streams) letGo() {
+func (s *Streams) LetGo() {
 	s.mu.Lock()
 	s.ended = [len(s.ended)]bool{meetStdout: true, meetStderr: true, meetFrame: true}
 	s.moved.Broadcast()
@@ -274,8 +279,8 @@ const turnsOfPipe = 3
 
 // complete passes on in its order what the code has written until now. It does not wait for
 // what others, which the code has left behind, go on writing.
-func (s *streams) complete() {
-	s.release()
+func (s *Streams) complete() {
+	s.Release()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.pumps {
@@ -285,10 +290,10 @@ func (s *streams) complete() {
 	}
 }
 
-// drain completes the output, and stops the copying.
-func (s *streams) drain() {
+// Drain completes the output, and stops the copying.
+func (s *Streams) Drain() {
 	s.complete()
-	s.letGo()
+	s.LetGo()
 	s.draining.Store(true)
 	for _, p := range s.pumps {
 		_ = p.from.SetReadDeadline(time.Unix(1, 0))
@@ -302,7 +307,7 @@ func (s *streams) drain() {
 	}
 }
 
-// drain reads what is in a pipe now, without waiting for more: others may go on writing to it.
+// Drain reads what is in a pipe now, without waiting for more: others may go on writing to it.
 func (p *pump) drain() {
 	conn, err := p.from.SyscallConn()
 	if err != nil {
@@ -314,7 +319,7 @@ func (p *pump) drain() {
 			p.cutter.pass(p.left)
 			return true
 		}
-		p.buf = make([]byte, len(p.left)+max(min(left, bufferSize), 2*len(p.cutter.prefix)+markTail))
+		p.buf = make([]byte, len(p.left)+max(min(left, BufferSize), 2*len(p.cutter.prefix)+markTail))
 		p.rest = copy(p.buf, p.left)
 		for left > 0 {
 			n, err := unix.Read(int(fd), p.buf[p.rest:min(len(p.buf), p.rest+left)])

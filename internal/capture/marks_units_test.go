@@ -1,4 +1,4 @@
-package interpreter
+package capture
 
 import (
 	"bytes"
@@ -87,11 +87,11 @@ func TestDrainOfHalfAMark(t *testing.T) {
 			if err := unix.SetNonblock(int(ours.Fd()), true); err != nil {
 				t.Fatal(err)
 			}
-			s := &streams{meeting: newMeeting(), prefix: newMarkPrefix()}
+			s := &Streams{meeting: newMeeting(), Prefix: newMarkPrefix()}
 			var got recorder
 			p := s.newPump(meetStdout, ours, io.Discard)
-			p.cutter = got.cutter(s.prefix)
-			first := strings.ReplaceAll(tt.first, "%s", s.prefix)
+			p.cutter = got.cutter(s.Prefix)
+			first := strings.ReplaceAll(tt.first, "%s", s.Prefix)
 			p.buf = make([]byte, len(first)) // so that there is no room for more
 			p.took(copy(p.buf, first))
 			s.draining.Store(true)
@@ -100,21 +100,21 @@ func TestDrainOfHalfAMark(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.drain()
-			if want := strings.ReplaceAll(tt.want, "%s", s.prefix); got.b.String() != want {
+			if want := strings.ReplaceAll(tt.want, "%s", s.Prefix); got.b.String() != want {
 				t.Errorf("%q, want %q", got.b.String(), want)
 			}
 		})
 	}
 	t.Run("nobody drains", func(t *testing.T) {
 		t.Parallel()
-		s := &streams{meeting: newMeeting(), prefix: newMarkPrefix()}
+		s := &Streams{meeting: newMeeting(), Prefix: newMarkPrefix()}
 		var got recorder
 		p := s.newPump(meetStdout, nil, io.Discard)
-		p.cutter = got.cutter(s.prefix)
-		p.buf = []byte("text" + s.prefix[:9])
+		p.cutter = got.cutter(s.Prefix)
+		p.buf = []byte("text" + s.Prefix[:9])
 		p.took(len(p.buf))
 		p.stop(errors.New("closed"))
-		if got.b.String() != "text"+s.prefix[:9] {
+		if got.b.String() != "text"+s.Prefix[:9] {
 			t.Errorf("%q", got.b.String())
 		}
 	})

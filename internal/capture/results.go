@@ -1,4 +1,4 @@
-package interpreter
+package capture
 
 import (
 	"bytes"
@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/protocol"
 )
 
 const (
@@ -24,8 +24,6 @@ const (
 	// maxDepth is how deep a form may be nested. Callers read results as part of JSON of
 	// their own, and parsers have bounds.
 	maxDepth = 100
-	// parseTime is what reading all results of an execution may take, on a busy machine.
-	parseTime = 10 * time.Second
 )
 
 // results has what the code of an execution shows keep to a budget of bytes. The worker
@@ -39,28 +37,6 @@ type results struct {
 }
 
 func newResults(budget int64) results { return results{budget: budget, room: budget} }
-
-// keep returns what takes the result frames of an execution, and its requests for input, and
-// passes on to those who watch what is kept of them: in their place among the output.
-func (r *run) keep(tap *job.Tap) func(frame) error {
-	return func(f frame) error {
-		switch f.Type {
-		case frameInput:
-			return r.ask(f, tap)
-		case frameClear:
-			return r.streams.atFrame(f, func() {
-				tap.Show(func() bool { return r.journal.clear(f.Wait) }, func() job.Event { return job.ClearEvent(f.Wait) })
-			})
-		}
-		value, size, err := valueOf(f)
-		if err != nil {
-			return err
-		}
-		return r.streams.atFrame(f, func() {
-			tap.Show(func() bool { return r.journal.value(value, size) }, value.Event)
-		})
-	}
-}
 
 // forget takes back what has been shown.
 func (rs *results) forget() {
@@ -95,10 +71,10 @@ func (rs *results) put(value job.Value, size int64) (isKept, isNew bool) {
 	return true, true
 }
 
-// valueOf returns what a result frame shows and what that takes of the budget.
-func valueOf(f frame) (job.Value, int64, error) {
+// ValueOf returns what a result frame shows and what that takes of the budget.
+func ValueOf(f protocol.Frame) (job.Value, int64, error) {
 	value := job.Value{
-		Main: f.Main, Data: map[string]json.RawMessage{}, Truncated: f.Truncated.table(),
+		Main: f.Main, Data: map[string]json.RawMessage{}, Truncated: tableOf(f.Truncated),
 		DisplayID: strings.ToValidUTF8(f.DisplayID, "\uFFFD"), Update: f.Update && f.DisplayID != "",
 	}
 	size := int64(resultOverhead)
@@ -140,7 +116,7 @@ func valueOf(f frame) (job.Value, int64, error) {
 		}
 	}
 	if len(f.DisplayID) > maxDisplayID {
-		return job.Value{}, 0, fmt.Errorf("%w: malformed result", errFrame)
+		return job.Value{}, 0, fmt.Errorf("%w: malformed result", protocol.ErrFrame)
 	}
 	return value, size, nil
 }
@@ -162,13 +138,7 @@ func sizes(to *map[string]int64) func(string, json.RawMessage) error {
 	}
 }
 
-// cut is what of a table was sent: how many, and of how many.
-type cut struct {
-	Rows    *[2]int64 `json:"rows"`
-	Columns *[2]int64 `json:"columns"`
-}
-
-func (c *cut) table() *job.Table {
+func tableOf(c *protocol.Cut) *job.Table {
 	if c == nil {
 		return nil
 	}
@@ -187,7 +157,7 @@ func eachMember(object json.RawMessage, f func(mime string, value json.RawMessag
 	if object == nil {
 		return nil
 	}
-	bad := fmt.Errorf("%w: malformed result", errFrame)
+	bad := fmt.Errorf("%w: malformed result", protocol.ErrFrame)
 	if !utf8.Valid(object) || bytes.ContainsFunc(object, unicode.IsControl) {
 		return bad
 	}

@@ -1,4 +1,4 @@
-package interpreter
+package capture
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/protocol"
 )
 
 // TestRoom: what is kept of all outputs together is bounded, small ones are kept whole in any
@@ -15,7 +16,7 @@ import (
 func TestRoom(t *testing.T) {
 	t.Parallel()
 	const all, budget = 1 << 20, 1 << 20
-	r := newRoom(all)
+	r := NewRoom(all)
 	var captures []*capture
 	kept := 0
 	for range 10 {
@@ -49,14 +50,14 @@ func TestRoom(t *testing.T) {
 // TestJournalWithoutRoom: a result says why less was kept than its limit.
 func TestJournalWithoutRoom(t *testing.T) {
 	t.Parallel()
-	r := newRoom(1)
-	j := newJournal(job.Quota{OutputBytes: 1 << 20}, r)
-	_, _ = j.stream(pieceStdout).Write([]byte("small\n"))
-	if kept := j.shortened(); kept != 0 {
+	r := NewRoom(1)
+	j := NewJournal(job.Quota{OutputBytes: 1 << 20}, r)
+	_, _ = j.Stream(Stdout).Write([]byte("small\n"))
+	if kept := j.Shortened(); kept != 0 {
 		t.Errorf("with a small output %d", kept)
 	}
-	_, _ = j.stream(pieceStdout).Write(bytes.Repeat([]byte("x"), 1<<17))
-	if kept := j.shortened(); kept < free/2 || kept >= 1<<20 {
+	_, _ = j.Stream(Stdout).Write(bytes.Repeat([]byte("x"), 1<<17))
+	if kept := j.Shortened(); kept < free/2 || kept >= 1<<20 {
 		t.Errorf("with a large one %d", kept)
 	}
 }
@@ -65,15 +66,15 @@ func TestJournalWithoutRoom(t *testing.T) {
 func TestLongFrames(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("€", 1<<17)
-	fr := newFrameReader(strings.NewReader(fmt.Sprintf("{\"type\":\"error\",\"name\":%[1]q,\"value\":%[1]q}\n", long)))
-	f, err := fr.next()
-	if err != nil || len(f.Name) > maxName || len(f.Value) > maxText || len(f.Value) < maxText-8 {
+	fr := protocol.NewReader(strings.NewReader(fmt.Sprintf("{\"type\":\"error\",\"name\":%[1]q,\"value\":%[1]q}\n", long)))
+	f, err := fr.Next()
+	if err != nil || len(f.Name) > protocol.MaxName || len(f.Value) > protocol.MaxText || len(f.Value) < protocol.MaxText-8 {
 		t.Errorf("name of %d, value of %d bytes, %v", len(f.Name), len(f.Value), err)
 	}
-	for kind, want := range map[string]error{frameResult: nil, frameError: errFrame, frameStatus: errFrame, frameInput: errFrame} {
-		fr := newFrameReader(strings.NewReader(fmt.Sprintf("{\"type\":%q,\"status\":\"ok\",\"traceback\":%q}\n", kind, strings.Repeat("x", 2*maxFrame))))
-		fr.allow(8 << 20)
-		if _, err := fr.next(); !errors.Is(err, want) {
+	for kind, want := range map[string]error{protocol.Result: nil, protocol.Error: protocol.ErrFrame, protocol.Status: protocol.ErrFrame, protocol.InputRequest: protocol.ErrFrame} {
+		fr := protocol.NewReader(strings.NewReader(fmt.Sprintf("{\"type\":%q,\"status\":\"ok\",\"traceback\":%q}\n", kind, strings.Repeat("x", 2*protocol.MaxFrame))))
+		fr.Allow(8 << 20)
+		if _, err := fr.Next(); !errors.Is(err, want) {
 			t.Errorf("a long %s: %v", kind, err)
 		}
 	}

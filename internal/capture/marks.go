@@ -1,4 +1,4 @@
-package interpreter
+package capture
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package interpreter
+package capture
 
 import (
 	"bytes"
@@ -19,25 +19,25 @@ type capture struct {
 	head, tail       []byte
 	at               int // where the oldest byte of a full tail is
 	total            int64
-	room             *room // that it takes what it grows by from; nil for any
+	room             *Room // that it takes what it grows by from; nil for any
 	taken            int64
 }
 
-// room is how much memory the output of all executions together may take. Methods are safe for
+// Room is how much memory the output of all executions together may take. Methods are safe for
 // concurrent use, and on nil.
-type room struct{ left atomic.Int64 }
+type Room struct{ left atomic.Int64 }
 
-// newRoom makes one of so many bytes; nil, for any number, if that is not above 0.
-func newRoom(size int64) *room {
+// NewRoom makes one of so many bytes; nil, for any number, if that is not above 0.
+func NewRoom(size int64) *Room {
 	if size <= 0 {
 		return nil
 	}
-	r := new(room)
+	r := new(Room)
 	r.left.Store(size)
 	return r
 }
 
-func (r *room) take(n int64) bool {
+func (r *Room) take(n int64) bool {
 	if r == nil || n <= 0 {
 		return true
 	}
@@ -48,7 +48,7 @@ func (r *room) take(n int64) bool {
 	return true
 }
 
-func (r *room) give(n int64) {
+func (r *Room) give(n int64) {
 	if r != nil {
 		r.left.Add(n)
 	}

@@ -1,4 +1,4 @@
-package interpreter
+package capture
 
 import (
 	"sync"
@@ -11,8 +11,8 @@ import (
 // of each stream between two things that are shown.
 const maxPieces = 4096
 
-// journal keeps what an execution puts out, and in which order.
-type journal struct {
+// Journal keeps what an execution puts out, and in which order.
+type Journal struct {
 	mu      sync.Mutex
 	streams [2]*capture
 	shown   results
@@ -34,50 +34,41 @@ type piece struct {
 type pieceKind int
 
 const (
-	pieceStdout pieceKind = iota // as an index of streams
-	pieceStderr
+	Stdout pieceKind = iota // as an index of streams
+	Stderr
 	pieceValue
 	pieceAsked
 )
 
-// name is that of a stream.
-func (k pieceKind) name() string {
-	if k == pieceStderr {
+// Name is that of a stream.
+func (k pieceKind) Name() string {
+	if k == Stderr {
 		return "stderr"
 	}
 	return "stdout"
 }
 
-func newJournal(quota job.Quota, room *room) *journal {
+func NewJournal(quota job.Quota, room *Room) *Journal {
 	budget := int(quota.OutputBytes)
-	j := &journal{streams: [2]*capture{newCapture(budget), newCapture(budget)}, shown: newResults(quota.ValueBytes())}
+	j := &Journal{streams: [2]*capture{newCapture(budget), newCapture(budget)}, shown: newResults(quota.ValueBytes())}
 	for _, c := range j.streams {
 		c.room = room
 	}
 	return j
 }
 
-// newJournal makes that of an execution. What the one before it has taken of the room for
-// output is given back: it is written by now.
-func (w *Worker) newJournal(quota job.Quota) *journal {
-	j := newJournal(quota, w.pool.room)
-	w.keepJournal(j)
-	return j
-}
-
-func (w *Worker) keepJournal(j *journal) {
-	if before := w.journal.Swap(j); before != nil {
-		before.mu.Lock()
-		defer before.mu.Unlock()
-		for _, c := range before.streams {
-			c.giveRoom()
-		}
+// Release gives back the room that its output takes; it is written by now.
+func (j *Journal) Release() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, c := range j.streams {
+		c.giveRoom()
 	}
 }
 
-// shortened returns what was kept of each stream at most, if the runner had no room for as
+// Shortened returns what was kept of each stream at most, if the runner had no room for as
 // much as the budget; else 0.
-func (j *journal) shortened() int64 {
+func (j *Journal) Shortened() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	least := int64(0)
@@ -89,11 +80,11 @@ func (j *journal) shortened() int64 {
 	return least
 }
 
-// stream is what takes the bytes of a stream.
-func (j *journal) stream(kind pieceKind) *journalStream { return &journalStream{j, kind} }
+// Stream is what takes the bytes of a stream.
+func (j *Journal) Stream(kind pieceKind) *journalStream { return &journalStream{j, kind} }
 
 type journalStream struct {
-	j    *journal
+	j    *Journal
 	kind pieceKind
 }
 
@@ -119,8 +110,8 @@ func (s *journalStream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// value keeps what was shown, and reports whether there was room for it.
-func (j *journal) value(v job.Value, size int64) bool {
+// Value keeps what was shown, and reports whether there was room for it.
+func (j *Journal) Value(v job.Value, size int64) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.shown.clearing {
@@ -133,9 +124,9 @@ func (j *journal) value(v job.Value, size int64) bool {
 	return isKept
 }
 
-// clear takes back all that there is so far, with wait once there is something new. It reports
+// Clear takes back all that there is so far, with wait once there is something new. It reports
 // whether that changes anything.
-func (j *journal) clear(wait bool) bool {
+func (j *Journal) Clear(wait bool) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if wait {
@@ -150,7 +141,7 @@ func (j *journal) clear(wait bool) bool {
 	return true
 }
 
-func (j *journal) forget() {
+func (j *Journal) forget() {
 	j.shown.forget()
 	j.asked, j.pieces, j.latest = nil, nil, [2]int{}
 	for i, stream := range j.streams {
@@ -158,8 +149,8 @@ func (j *journal) forget() {
 	}
 }
 
-// ask keeps a request for input.
-func (j *journal) ask(e job.Event) bool {
+// Ask keeps a request for input.
+func (j *Journal) Ask(e job.Event) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.asked = append(j.asked, e)
@@ -167,17 +158,17 @@ func (j *journal) ask(e job.Event) bool {
 	return true
 }
 
-func (j *journal) show(p piece) {
+func (j *Journal) show(p piece) {
 	j.pieces = append(j.pieces, p)
 	j.latest = [2]int{}
 }
 
-// replay gives what there is so far.
-func (j *journal) replay(s job.Sink) {
+// Replay gives what there is so far.
+func (j *Journal) Replay(s job.Sink) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	text := func(kind pieceKind, from, n int64) {
-		name := kind.name()
+		name := kind.Name()
 		j.streams[kind].between(from, n, func(text []byte) { s.Stream(name, text) }, func(n int64) { s.Skipped(name, n) })
 	}
 	takeBack := func(wait bool) {
@@ -185,8 +176,8 @@ func (j *journal) replay(s job.Sink) {
 		s.Event(e.Type, e.Data)
 	}
 	if at := j.cleared; at != [2]int64{} {
-		text(pieceStdout, 0, at[pieceStdout])
-		text(pieceStderr, 0, at[pieceStderr])
+		text(Stdout, 0, at[Stdout])
+		text(Stderr, 0, at[Stderr])
 		takeBack(false)
 	}
 	at := j.cleared
@@ -197,7 +188,7 @@ func (j *journal) replay(s job.Sink) {
 			s.Event(e.Type, e.Data)
 		case pieceAsked:
 			s.Event(j.asked[p.n].Type, j.asked[p.n].Data)
-		case pieceStdout, pieceStderr:
+		case Stdout, Stderr:
 			text(p.kind, at[p.kind], p.n)
 			at[p.kind] += p.n
 		}
@@ -212,20 +203,20 @@ func (j *journal) replay(s job.Sink) {
 type textKinds struct{ kept, dropped, keptCleared, droppedCleared int64 }
 
 func (k pieceKind) inOrder() textKinds {
-	if k == pieceStderr {
+	if k == Stderr {
 		return textKinds{job.PieceStderr, job.PieceStderrDropped, job.PieceStderrCleared, job.PieceStderrDroppedCleared}
 	}
 	return textKinds{job.PieceStdout, job.PieceStdoutDropped, job.PieceStdoutCleared, job.PieceStdoutDroppedCleared}
 }
 
-// fill gives a result what there is.
-func (j *journal) fill(res *job.Result) {
+// Fill gives a result what there is.
+func (j *Journal) Fill(res *job.Result) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	kept := [2]keptText{j.streams[pieceStdout].kept(), j.streams[pieceStderr].kept()}
-	res.Stdout, res.Stderr = kept[pieceStdout].String(), kept[pieceStderr].String()
-	if kept[pieceStdout].dropped+kept[pieceStderr].dropped > 0 {
-		res.Truncated = &job.Truncated{Stdout: kept[pieceStdout].dropped, Stderr: kept[pieceStderr].dropped}
+	kept := [2]keptText{j.streams[Stdout].kept(), j.streams[Stderr].kept()}
+	res.Stdout, res.Stderr = kept[Stdout].String(), kept[Stderr].String()
+	if kept[Stdout].dropped+kept[Stderr].dropped > 0 {
+		res.Truncated = &job.Truncated{Stdout: kept[Stdout].dropped, Stderr: kept[Stderr].dropped}
 	}
 	res.Results, res.ResultsDropped = j.shown.kept, j.shown.dropped
 	var order job.Order
@@ -235,7 +226,7 @@ func (j *journal) fill(res *job.Result) {
 		order.Add(isDropped, dropped)
 		order.Add(isKept, tail)
 	}
-	for _, kind := range []pieceKind{pieceStdout, pieceStderr} {
+	for _, kind := range []pieceKind{Stdout, Stderr} {
 		text(kind, 0, j.cleared[kind], kind.inOrder().keptCleared, kind.inOrder().droppedCleared)
 	}
 	at := j.cleared
@@ -244,7 +235,7 @@ func (j *journal) fill(res *job.Result) {
 		case pieceValue:
 			order.Add(job.PieceResult, p.n)
 		case pieceAsked: // a result has no requests
-		case pieceStdout, pieceStderr:
+		case Stdout, Stderr:
 			text(p.kind, at[p.kind], at[p.kind]+p.n, p.kind.inOrder().kept, p.kind.inOrder().dropped)
 			at[p.kind] += p.n
 		}

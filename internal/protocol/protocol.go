@@ -1,4 +1,4 @@
-package interpreter
+package protocol
 
 import (
 	"bufio"
@@ -13,18 +13,18 @@ import (
 )
 
 const (
-	protocolVersion = 2
-	// maxFrame bounds a line from the worker. Its own script stays below it, but for
+	Version = 2
+	// MaxFrame bounds a line from the worker. Its own script stays below it, but for
 	// results, which have a budget.
-	maxFrame = 1 << 20
+	MaxFrame = 1 << 20
 )
 
-// errFrame: what came over the control socket is not a frame of the protocol.
+// ErrFrame: what came over the control socket is not a frame of the protocol.
 // Our script does not do that, so the code has found the socket.
-var errFrame = errors.New("not a frame of the protocol")
+var ErrFrame = errors.New("not a frame of the protocol")
 
-// command is a line to the worker.
-type command struct {
+// Command is a line to the worker.
+type Command struct {
 	ID   string            `json:"id"`
 	Cmd  string            `json:"cmd"` // exec; session, input, fork, shutdown
 	Code string            `json:"code,omitempty"`
@@ -60,22 +60,22 @@ type command struct {
 
 // The types of frames.
 const (
-	frameReady     = "ready"
-	frameFailed    = "failed"    // instead of ready
-	frameRehearsed = "rehearsed" // the answer to a rehearse
-	frameError     = "error"
-	frameStatus    = "status"
-	frameResult    = "result"
-	frameClear     = "clear" // what was shown is taken back
+	Ready     = "ready"
+	Failed    = "failed"    // instead of ready
+	Rehearsed = "rehearsed" // the answer to a rehearse
+	Error     = "error"
+	Status    = "status"
+	Result    = "result"
+	Clear     = "clear" // what was shown is taken back
 	// The answers to a fork: it cannot be, it begins, and one for each copy.
-	frameRefused = "refused"
-	frameForking = "forking"
-	frameForked  = "forked"
-	frameInput   = "input_request"
+	Refused      = "refused"
+	Forking      = "forking"
+	Forked       = "forked"
+	InputRequest = "input_request"
 )
 
-// frame is a line from the worker.
-type frame struct {
+// Frame is a line from the worker.
+type Frame struct {
 	Type string `json:"type"`
 	ID   string `json:"id"`
 	// ready
@@ -104,7 +104,7 @@ type frame struct {
 	Omitted   json.RawMessage `json:"omitted"`
 	Reduced   json.RawMessage `json:"reduced"`
 	Errors    json.RawMessage `json:"errors"`
-	Truncated *cut            `json:"truncated"`
+	Truncated *Cut            `json:"truncated"`
 	DisplayID string          `json:"displayId"`
 	Update    bool            `json:"update"`
 	// clear
@@ -117,10 +117,16 @@ type frame struct {
 	Prompt  string `json:"prompt"`
 }
 
+// Cut is what of a table was sent: how many, and of how many.
+type Cut struct {
+	Rows    *[2]int64 `json:"rows"`
+	Columns *[2]int64 `json:"columns"`
+}
+
 // What our script sends of an error at most, in bytes: errors.py counts characters.
 const (
-	maxName = 4 * 256
-	maxText = 4*32<<10 + 256 // with a note of what was dropped
+	MaxName = 4 * 256
+	MaxText = 4*32<<10 + 256 // with a note of what was dropped
 )
 
 // clip cuts a text that is longer than our script's, so one that the code has sent.
@@ -131,70 +137,70 @@ func clip(text *string, most int) {
 }
 
 // decodeFrame reads one line. It accepts only what the protocol allows.
-func decodeFrame(line []byte) (frame, error) {
-	var f frame
+func decodeFrame(line []byte) (Frame, error) {
+	var f Frame
 	if err := json.Unmarshal(line, &f); err != nil {
 		// Without the cause: it would quote what the code sent.
-		return frame{}, fmt.Errorf("%w: malformed", errFrame)
+		return Frame{}, fmt.Errorf("%w: malformed", ErrFrame)
 	}
-	if len(line) > maxFrame && f.Type != frameResult { // which alone may be long
-		return frame{}, fmt.Errorf("%w: longer than %d bytes", errFrame, maxFrame)
+	if len(line) > MaxFrame && f.Type != Result { // which alone may be long
+		return Frame{}, fmt.Errorf("%w: longer than %d bytes", ErrFrame, MaxFrame)
 	}
-	clip(&f.Name, maxName)
-	clip(&f.Value, maxText)
-	clip(&f.Traceback, maxText)
-	clip(&f.Error, maxText)
-	clip(&f.Layer, maxName)
+	clip(&f.Name, MaxName)
+	clip(&f.Value, MaxText)
+	clip(&f.Traceback, MaxText)
+	clip(&f.Error, MaxText)
+	clip(&f.Layer, MaxName)
 	switch f.Type {
-	case frameReady:
-		if f.Version != protocolVersion {
-			return frame{}, fmt.Errorf("%w: version %d", errFrame, f.Version)
+	case Ready:
+		if f.Version != Version {
+			return Frame{}, fmt.Errorf("%w: version %d", ErrFrame, f.Version)
 		}
-	case frameError, frameFailed, frameRehearsed, frameResult, frameClear, frameInput, frameRefused, frameForking:
-	case frameForked:
+	case Error, Failed, Rehearsed, Result, Clear, InputRequest, Refused, Forking:
+	case Forked:
 		if f.PID <= 1 {
-			return frame{}, fmt.Errorf("%w: not a process", errFrame)
+			return Frame{}, fmt.Errorf("%w: not a process", ErrFrame)
 		}
-	case frameStatus:
+	case Status:
 		switch f.Status {
 		case "ok", "error", "exit":
 		default:
-			return frame{}, fmt.Errorf("%w: unknown status", errFrame)
+			return Frame{}, fmt.Errorf("%w: unknown status", ErrFrame)
 		}
 		if f.ExitCode < 0 || f.ExitCode > 255 {
-			return frame{}, fmt.Errorf("%w: exit code out of range", errFrame)
+			return Frame{}, fmt.Errorf("%w: exit code out of range", ErrFrame)
 		}
 		if f.Dropped < 0 {
-			return frame{}, fmt.Errorf("%w: negative count", errFrame)
+			return Frame{}, fmt.Errorf("%w: negative count", ErrFrame)
 		}
 	default:
-		return frame{}, fmt.Errorf("%w: unknown type", errFrame)
+		return Frame{}, fmt.Errorf("%w: unknown type", ErrFrame)
 	}
 	return f, nil
 }
 
-// frameReader reads frames from the control socket.
-type frameReader struct {
+// Reader reads frames from the control socket.
+type Reader struct {
 	r   *bufio.Reader
 	max int
 }
 
-func newFrameReader(r io.Reader) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, 4<<10), max: maxFrame}
+func NewReader(r io.Reader) *Reader {
+	return &Reader{r: bufio.NewReaderSize(r, 4<<10), max: MaxFrame}
 }
 
-// allow raises the bound of a line, for results of that size.
-func (fr *frameReader) allow(results int64) { fr.max = maxFrame + int(results) }
+// Allow raises the bound of a line, for results of that size.
+func (fr *Reader) Allow(results int64) { fr.max = MaxFrame + int(results) }
 
-// next returns the next frame; an errFrame for what is none; any other error
+// Next returns the next frame; an errFrame for what is none; any other error
 // means that no more can be read. A line cut off by the end of the worker is
 // dropped: a process may be killed while it writes.
-func (fr *frameReader) next() (frame, error) {
+func (fr *Reader) Next() (Frame, error) {
 	var line []byte
 	for {
 		part, err := fr.r.ReadSlice('\n')
 		if len(line)+len(part) > fr.max {
-			return frame{}, fmt.Errorf("%w: longer than %d bytes", errFrame, fr.max)
+			return Frame{}, fmt.Errorf("%w: longer than %d bytes", ErrFrame, fr.max)
 		}
 		if err == nil && line == nil {
 			return decodeFrame(part)
@@ -204,45 +210,45 @@ func (fr *frameReader) next() (frame, error) {
 		case err == nil:
 			return decodeFrame(line)
 		case !errors.Is(err, bufio.ErrBufferFull):
-			return frame{}, fmt.Errorf("read frame: %w", err)
+			return Frame{}, fmt.Errorf("read frame: %w", err)
 		}
 	}
 }
 
-// event is what the frames goroutine hands over: a frame, or why there is none.
-type event struct {
-	frame frame
-	err   error
+// Event is what the frames goroutine hands over: a frame, or why there is none.
+type Event struct {
+	Frame Frame
+	Err   error
 }
 
-// follow passes on the frames of one execution and ends with its status, with
+// Follow passes on the frames of one execution and ends with its status, with
 // the end of the socket or with the first thing that does not belong there. Results
 // and requests for input go to keep. It never sends more than three events, so that with room for them it
 // never blocks and a reader may leave.
-func (fr *frameReader) follow(id string, to chan<- event, keep func(frame) error) {
+func (fr *Reader) Follow(id string, to chan<- Event, keep func(Frame) error) {
 	defer close(to)
 	described := false
 	for {
-		f, err := fr.next()
+		f, err := fr.Next()
 		switch {
 		case errors.Is(err, syscall.ECONNRESET):
 			// It ended with the command unread.
-			to <- event{err: job.ErrNotStarted}
+			to <- Event{Err: job.ErrNotStarted}
 			return
-		case err != nil && !errors.Is(err, errFrame):
+		case err != nil && !errors.Is(err, ErrFrame):
 			return // the worker's end shows in its process
 		case err != nil:
 		case f.ID != id:
-			err = fmt.Errorf("%w: wrong id", errFrame)
-		case f.Type != frameStatus && !isKept(f.Type) && (f.Type != frameError || described):
-			err = fmt.Errorf("%w: %s is out of place", errFrame, f.Type)
+			err = fmt.Errorf("%w: wrong id", ErrFrame)
+		case f.Type != Status && !isKept(f.Type) && (f.Type != Error || described):
+			err = fmt.Errorf("%w: %s is out of place", ErrFrame, f.Type)
 		case isKept(f.Type):
 			if err = keep(f); err == nil {
 				continue
 			}
 		}
-		to <- event{frame: f, err: err}
-		if err != nil || f.Type == frameStatus {
+		to <- Event{Frame: f, Err: err}
+		if err != nil || f.Type == Status {
 			return
 		}
 		described = true
@@ -250,8 +256,8 @@ func (fr *frameReader) follow(id string, to chan<- event, keep func(frame) error
 }
 
 // isKept reports whether frames of a type go to keep.
-func isKept(t string) bool { return t == frameResult || t == frameClear || t == frameInput }
+func isKept(t string) bool { return t == Result || t == Clear || t == InputRequest }
 
-// followRoom is the room that follow needs: an error frame, then a status frame
+// FollowRoom is the room that follow needs: an error frame, then a status frame
 // or an error, and one to spare.
-const followRoom = 3
+const FollowRoom = 3
