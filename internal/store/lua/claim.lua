@@ -29,7 +29,13 @@ if share_left(f[2], f[11], f[12], 1) < 1 then
     redis.call('HSET', KEYS[1], 'state', 'queued')
     reindex(id, f[2], state, 'queued', f[11])
   end
-  unclaimable(id, f[2], f[11], ready)
+  -- It keeps its place, by the time since which it is ready. Its next task is another one than that
+  -- which is being handled.
+  redis.call('SREM', seats_key(f[2], f[11]), id)
+  redis.call('ZADD', held_key(f[2], f[11]), ready, id)
+  redis.call('SADD', P .. 'holding', f[2] .. ' ' .. f[11])
+  redis.call('ZREM', P .. 'outbox', id)
+  redis.call('HINCRBY', KEYS[1], 'passes', 1)
   return { 'held' }
 end
 local attempt = int(tonumber(f[3]) + 1)

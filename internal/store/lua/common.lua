@@ -131,35 +131,30 @@ local FLEET_TTL = 2000
 local function running_key(caller) return P .. 'running:' .. caller end
 local function fleet_key(queue) return P .. 'fleet:' .. queue end
 
--- fleet returns the key of a hash with the slots of each runner that takes jobs of a queue, and
--- of all together. It is made from the registry when it is needed and has expired.
-local function fleet(queue)
+-- share_left returns how many more jobs of a queue a caller may execute than it does. It does not
+-- count further than to wanted. The slots of each runner that takes jobs of the queue, and of all
+-- together, are in a hash, which is made from the registry when it has expired.
+local function share_left(queue, caller, reserve, wanted)
+  if not reserve or reserve == '' then return wanted end
   local key = fleet_key(queue)
-  if redis.call('EXISTS', key) == 1 then return key end
-  local all = 0
-  for _, runner in ipairs(redis.call('SMEMBERS', P .. 'runners')) do
-    local text = redis.call('GET', P .. 'runner:' .. runner)
-    local info = text and cjson.decode(text)
-    if info and not info.draining and not info.sick and type(info.queues) == 'table' then
-      for _, name in ipairs(info.queues) do
-        if name == queue then
-          redis.call('HSET', key, runner, int(info.concurrency))
-          all = all + info.concurrency
+  local slots = tonumber(redis.call('HGET', key, ''))
+  if not slots then
+    slots = 0
+    for _, runner in ipairs(redis.call('SMEMBERS', P .. 'runners')) do
+      local text = redis.call('GET', P .. 'runner:' .. runner)
+      local info = text and cjson.decode(text)
+      if info and not info.draining and not info.sick and type(info.queues) == 'table' then
+        for _, name in ipairs(info.queues) do
+          if name == queue then
+            redis.call('HSET', key, runner, int(info.concurrency))
+            slots = slots + info.concurrency
+          end
         end
       end
     end
+    redis.call('HSET', key, '', int(slots))
+    redis.call('PEXPIRE', key, FLEET_TTL)
   end
-  redis.call('HSET', key, '', int(all))
-  redis.call('PEXPIRE', key, FLEET_TTL)
-  return key
-end
-
--- share_left returns how many more jobs of a queue a caller may execute than it does. It does not
--- count further than to wanted.
-local function share_left(queue, caller, reserve, wanted)
-  if not reserve or reserve == '' then return wanted end
-  local key = fleet(queue)
-  local slots = tonumber(redis.call('HGET', key, ''))
   if slots == 0 then return wanted end -- nobody takes anything
   local most = math.max(1, slots - (tonumber(reserve) or math.max(1, math.floor(slots / 8))))
   if redis.call('HLEN', running_key(caller)) + wanted <= most then return wanted end
@@ -183,23 +178,6 @@ local function run_all(list, at)
   return true
 end
 
--- pack and unpacked are for a list of texts in one.
-local function pack(list, at)
-  local parts = {}
-  for i = at, #list do parts[#parts + 1] = #list[i] .. ':' .. list[i] end
-  return table.concat(parts)
-end
-local function unpacked(text)
-  local list, at = {}, 1
-  while at <= #text do
-    local colon = string.find(text, ':', at, true)
-    local size = tonumber(string.sub(text, at, colon - 1))
-    list[#list + 1] = string.sub(text, colon + 1, colon + size)
-    at = colon + size + 1
-  end
-  return list
-end
-
 -- Fairness: of a caller's jobs on a queue at most WINDOW have a seat, which is a task
 -- on asynq's queue or an entry in the outbox, and no more than its share leaves; the others
 -- are held, oldest first.
@@ -220,17 +198,6 @@ local function seat(id, queue, caller, reserve, now)
   return false
 end
 
--- unclaimable holds a job that had a seat: its caller executes as much as it may.
--- What is held keeps the order of the time since which it is ready. Its next task is another
--- one than that which is being handled.
-local function unclaimable(id, queue, caller, ready)
-  redis.call('SREM', seats_key(queue, caller), id)
-  redis.call('ZADD', held_key(queue, caller), ready, id)
-  redis.call('SADD', P .. 'holding', queue .. ' ' .. caller)
-  redis.call('ZREM', P .. 'outbox', id)
-  redis.call('HINCRBY', job_key(id), 'passes', 1)
-end
-
 -- fill gives the seats of a caller to jobs that it has held, once half of them are
 -- free: so that what has to be done for it is done for many at a time. It enqueues those whose
 -- task was kept with them, puts the others into the outbox and returns how many these are.
@@ -246,23 +213,20 @@ local function fill(queue, caller)
     redis.call('ZREM', held, id)
     redis.call('SADD', seats, id)
     local task = redis.call('HGET', job_key(id), 'task')
+    local commands, at = {}, 1
+    while task and at <= #task do
+      local colon = string.find(task, ':', at, true)
+      local last = colon + tonumber(string.sub(task, at, colon - 1))
+      commands[#commands + 1] = string.sub(task, colon + 1, last)
+      at = last + 1
+    end
     if task then redis.call('HDEL', job_key(id), 'task') end
-    if not task or not run_all(unpacked(task), 1) then
+    if not task or not run_all(commands, 1) then
       redis.call('ZADD', P .. 'outbox', now, id)
       due = due + 1
     end
   end
   if redis.call('EXISTS', held) == 0 then redis.call('SREM', P .. 'holding', queue .. ' ' .. caller) end
-  return due
-end
-
--- refill does it on all queues on which a caller has jobs held.
-local function refill(caller)
-  if redis.call('EXISTS', P .. 'holding') == 0 then return 0 end
-  local due = 0
-  for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
-    if redis.call('SISMEMBER', P .. 'holding', queue .. ' ' .. caller) == 1 then due = due + fill(queue, caller) end
-  end
   return due
 end
 
@@ -292,7 +256,12 @@ local function reindex(id, queue, from, to, caller)
   local due = 0
   if from == 'running' then
     caller = caller or redis.call('HGET', job_key(id), 'caller')
-    if caller and redis.call('HDEL', running_key(caller), id) == 1 then due = refill(caller) end
+    if caller and redis.call('HDEL', running_key(caller), id) == 1 and redis.call('EXISTS', P .. 'holding') == 1 then
+      -- There is a slot for one that is held, on whichever queue.
+      for _, name in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
+        if redis.call('SISMEMBER', P .. 'holding', name .. ' ' .. caller) == 1 then due = due + fill(name, caller) end
+      end
+    end
   end
   if waits(from) == waits(to) then return due end
   caller = caller or redis.call('HGET', job_key(id), 'caller')

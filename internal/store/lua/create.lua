@@ -114,7 +114,11 @@ else
   end
   if not seat(id, queue, caller, RESERVE, now) then
     -- Those of a caller that is at its share follow each other one by one: at once, with this.
-    if RESERVE ~= '' and ARGV[26] then redis.call('HSET', KEYS[1], 'task', pack(ARGV, 26)) end
+    if RESERVE ~= '' and ARGV[26] then
+      local task = {}
+      for i = 26, #ARGV do task[#task + 1] = #ARGV[i] .. ':' .. ARGV[i] end
+      redis.call('HSET', KEYS[1], 'task', table.concat(task))
+    end
     return { 'created', int(now), 'held' }
   end
   -- If Redis does not take the commands, they are for the outbox: the record is written by now.
