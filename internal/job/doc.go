@@ -1,13 +1,12 @@
-// Package job is the core of Kaa: what a job is, the states it moves through,
-// what a request may ask for, and how an execution ends. It does no I/O and
-// imports the standard library only; every other package imports it and none of
-// each other.
+// Package job is the core of Kaa: jobs and their states, requests and their
+// limits, and the ends of executions. It does no I/O and imports the standard
+// library only. Every other package may import it.
 //
 // A job's states, and the moves between them:
 //
-//	scheduled ─▶ queued ─▶ running ─▶ completed   the code ran; Result says how it went
+//	scheduled ─▶ queued ─▶ running ─▶ completed   the code ran; Result has its outcome
 //	    │          │ ▲        │ │
-//	    │          │ └────────┘ ├───▶ cancelled   the owner asked for it
+//	    │          │ └────────┘ ├───▶ cancelled   the owner cancelled it
 //	    └──────────┴────────────┴───▶ failed      Kaa could not do it; Failure says why
 //
 // running → queued is the retry of an execution whose runner was lost; it

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// The conditions callers branch on. Wrap them with %w and the operation.
+// Sentinel errors for callers to branch on. Wrap them with %w and the operation.
 var (
-	// ErrNotFound: no such job was ever known, or it is forgotten.
+	// ErrNotFound: the job was never known, or is forgotten.
 	ErrNotFound = errors.New("job not found")
 	// ErrGone: the job existed and its result has expired.
 	ErrGone = errors.New("job has expired")
-	// ErrInvalid: the request asks for something that it may not.
+	// ErrInvalid: the request has a field or value that is not allowed.
 	ErrInvalid = errors.New("invalid request")
 	// ErrFinished: the job is in a terminal state, so it cannot change any more.
 	ErrFinished = errors.New("job is already finished")
@@ -20,7 +20,7 @@ var (
 	ErrUnfinished = errors.New("job is not finished")
 	// ErrStale: the claim is not the job's current one, or the job is not claimable.
 	ErrStale = errors.New("stale claim")
-	// ErrHeld: the job is not to be claimed now, since its caller executes as much as it may.
+	// ErrHeld: the job may not be claimed now, since its caller has its maximum of executions.
 	ErrHeld = errors.New("job is held")
 	// ErrNotStarted: a worker ended before it had read the code.
 	ErrNotStarted = errors.New("worker ended before the code had started")
@@ -28,56 +28,55 @@ var (
 	ErrNoWorker = errors.New("no Python interpreter can be started")
 	// ErrUnregistered: the runner's heartbeat has lapsed, so it may not claim.
 	ErrUnregistered = errors.New("runner is not registered")
-	// ErrNoRuntime: the runner does not have the runtime that is asked for.
+	// ErrNoRuntime: the runner does not have the requested runtime.
 	ErrNoRuntime = errors.New("no such runtime")
-	// ErrNoFile: the job has no such file, or not any more.
+	// ErrNoFile: the job has no such file, or no longer has it.
 	ErrNoFile = errors.New("job has no such file")
 	// ErrIdempotencyMismatch: the idempotency key was used for a different request.
 	ErrIdempotencyMismatch = errors.New("idempotency key was used with a different request")
 	// ErrReplayGone: the idempotency key made a job whose record has expired.
 	ErrReplayGone = errors.New("the job of this idempotency key has expired")
-	// ErrNoSession: no such session was ever known to this caller, or it is forgotten.
+	// ErrNoSession: the session was never known to this caller, or is forgotten.
 	ErrNoSession = errors.New("session not found")
 	// ErrSessionEnded: the session has ended. A SessionEndedError says why.
 	ErrSessionEnded = errors.New("session has ended")
-	// ErrNoInput: the execution does not wait for that input, or not any more.
+	// ErrNoInput: the execution does not wait for that input, or no longer does.
 	ErrNoInput = errors.New("nothing waits for this input")
-	// ErrNoRunner: no live runner offers what is asked for.
+	// ErrNoRunner: no live runner offers the requested runtime or sessions.
 	ErrNoRunner = errors.New("no runner can take it")
-	// ErrTooManySessions: there are as many sessions as there may be. A
-	// SessionsFullError has the numbers.
+	// ErrTooManySessions: the limit of sessions is reached. A SessionsFullError has the numbers.
 	ErrTooManySessions = errors.New("too many sessions")
-	// ErrFull: as many jobs wait already as may. A FullError has the numbers.
+	// ErrFull: the limit of waiting jobs is reached. A FullError has the numbers.
 	ErrFull = errors.New("too many jobs wait")
-	// ErrStoreFull: Redis has no memory left for more. It is temporary where results expire.
+	// ErrStoreFull: Redis has no memory left for more. Expiring results make room again.
 	ErrStoreFull = errors.New("the job store is full")
-	// ErrUnavailable: a part that Kaa needs (Redis) does not answer. Retry later.
+	// ErrUnavailable: a part that Kaa needs, such as Redis, does not answer. Retry later.
 	ErrUnavailable = errors.New("temporarily unavailable")
 )
 
 // StartError says why no interpreter can be started. It is an ErrNoWorker.
 type StartError struct {
-	// Part is what failed, in a word or two that callers may see: a layer of the sandbox, the
-	// interpreter, or what the machine has too little of.
+	// Part names the failed part in a word or two that callers may see: a layer of the sandbox,
+	// the interpreter, or the exhausted resource of the machine.
 	Part string
 	Err  error
 }
 
 func (e *StartError) Error() string { return ErrNoWorker.Error() + ": " + e.Err.Error() }
 
-// Unwrap returns what went wrong.
+// Unwrap returns the cause.
 func (e *StartError) Unwrap() error { return e.Err }
 
 // Is makes every StartError an ErrNoWorker.
 func (e *StartError) Is(target error) bool { return target == ErrNoWorker }
 
-// FieldError says what is wrong with one field of a request and what to change.
+// FieldError is an error in one field of a request, with the change that it needs.
 type FieldError struct {
 	Field   string // as the caller wrote it, e.g. "envs.PATH"
 	Message string
 }
 
-// ValidationError lists everything that is wrong with a request. It is an ErrInvalid.
+// ValidationError lists all errors of a request. It is an ErrInvalid.
 type ValidationError struct {
 	Fields []FieldError
 }
@@ -93,10 +92,10 @@ func (e *ValidationError) Error() string {
 // Is makes every ValidationError an ErrInvalid.
 func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
 
-// FullError says what is full. It is an ErrFull.
+// FullError names the full queue or share. It is an ErrFull.
 type FullError struct {
-	Queue string // that is full; empty if it is what one caller may have waiting
-	Bytes bool   // it is the bytes that one caller may have kept
+	Queue string // the full queue; empty if the limit of one caller is reached
+	Bytes bool   // the limit is that of the bytes that one caller may store
 	Depth int64  // jobs that wait, or bytes
 	Limit int64
 }
@@ -114,10 +113,10 @@ func (e *FullError) Error() string {
 // Is makes every FullError an ErrFull.
 func (e *FullError) Is(target error) bool { return target == ErrFull }
 
-// FilesFullError says that there is no room to keep contents of files.
+// FilesFullError means that there is no room for contents of files.
 type FilesFullError struct {
-	All   bool  // the files of all callers fill it; else those of this one take what they may
-	Held  int64 // bytes that they take
+	All   bool  // the files of all callers fill it; otherwise those of this one have reached their limit
+	Held  int64 // bytes in use
 	Limit int64
 }
 
@@ -128,7 +127,7 @@ func (e *FilesFullError) Error() string {
 	return fmt.Sprintf("the files of this API key that are kept take %d bytes, the limit is %d", e.Held, e.Limit)
 }
 
-// Code is what callers are told.
+// Code is the code that callers get.
 func (e *FilesFullError) Code() FailureCode {
 	if e.All {
 		return FailAllFilesFull
@@ -136,7 +135,7 @@ func (e *FilesFullError) Code() FailureCode {
 	return FailFilesFull
 }
 
-// Advice says what a caller can do.
+// Advice is the remedy for a caller.
 func (e *FilesFullError) Advice() string {
 	if e.All {
 		return "try again when jobs with files have expired"
@@ -144,7 +143,7 @@ func (e *FilesFullError) Advice() string {
 	return "delete jobs with files that are not needed any more (DELETE /v1/jobs/{id}/record), or ask for a shorter resultTtl next time"
 }
 
-// SessionEndedError says why a session takes no more. It is an ErrSessionEnded.
+// SessionEndedError has the reason for the end of a session. It is an ErrSessionEnded.
 type SessionEndedError struct {
 	ID string
 	SessionEnd
@@ -157,10 +156,10 @@ func (e *SessionEndedError) Error() string {
 // Is makes every SessionEndedError an ErrSessionEnded.
 func (e *SessionEndedError) Is(target error) bool { return target == ErrSessionEnded }
 
-// SessionsFullError says how many sessions there may be. It is an ErrTooManySessions.
+// SessionsFullError has the limit of sessions. It is an ErrTooManySessions.
 type SessionsFullError struct {
-	OfCaller bool  // its own sessions are too many; else no runner has room
-	Limit    int64 // of the caller's
+	OfCaller bool  // the caller has too many; otherwise no runner has room
+	Limit    int64 // of the caller
 }
 
 func (e *SessionsFullError) Error() string {
@@ -173,9 +172,9 @@ func (e *SessionsFullError) Error() string {
 // Is makes every SessionsFullError an ErrTooManySessions.
 func (e *SessionsFullError) Is(target error) bool { return target == ErrTooManySessions }
 
-// RefusedError says why an operation on a session cannot be carried out as it is now.
+// RefusedError is the reason why the present state of a session does not allow an operation.
 type RefusedError struct {
-	Code    FailureCode // FailRefused if it is empty
+	Code    FailureCode // empty means FailRefused
 	Message string
 }
 

@@ -10,43 +10,42 @@ import (
 	"strings"
 )
 
-// Event is something that happened while a job was executed, as those see it who
-// follow it live.
+// Event is one event of an execution, as its followers see it.
 type Event struct {
 	ID   EventID
 	Type EventType
-	// Size is what the event takes of its attempt's numbering: it begins at
-	// ID.Seq - Size. For output these are the bytes that the code wrote.
+	// Size is the event's part of its attempt's numbering: it begins at ID.Seq - Size. For
+	// output these are the bytes that the code wrote.
 	Size uint64
-	// Data is a JSON object whose type is the event's. The event of an end has none in
-	// the store: its reader makes it of the record.
+	// Data is a JSON object whose type is the event's. The event of an end has none in the
+	// store: its reader makes it from the record.
 	Data json.RawMessage
 }
 
-// EventType names what happened.
+// EventType is the kind of an event.
 type EventType string
 
 // The types of events.
 const (
 	EventStatus  EventType = "status"        // the job's state; the last one is terminal
 	EventStream  EventType = "stream"        // output
-	EventDisplay EventType = "display"       // something the code displayed
+	EventDisplay EventType = "display"       // the code displayed a value
 	EventResult  EventType = "result"        // the value of its last expression
-	EventClear   EventType = "clear"         // it takes back what it has shown and written
+	EventClear   EventType = "clear"         // the code clears its values and output
 	EventError   EventType = "error"         // the exception that ended it
-	EventInput   EventType = "input_request" // it waits for input
+	EventInput   EventType = "input_request" // the code waits for input
 	EventGap     EventType = "gap"           // events are missing here
 )
 
-// EventID is an event's place among those of its job: ids increase. Seq counts what
-// the attempt has put out up to the event's end, so that a reader who knows one id
-// can tell how much is missing before another.
+// EventID is an event's place among those of its job. Ids increase. Seq counts the bytes that
+// the attempt has put out up to the event's end. So a reader that knows one id can compute how
+// many are missing before another.
 type EventID struct {
 	Attempt int
 	Seq     uint64
 }
 
-// lastSeq is that of the event of a job's end: nothing can come after it.
+// lastSeq is the Seq of the event of a job's end: no event can come after it.
 const lastSeq = math.MaxUint64
 
 // EndID is the id of the event with which a job ends in that attempt.
@@ -84,20 +83,20 @@ type StreamData struct {
 	Text   string    `json:"text"`
 }
 
-// AttemptData is the data of the status with which each attempt begins.
+// AttemptData is the data of the status that begins each attempt.
 type AttemptData struct {
 	Type    EventType `json:"type"`
 	State   State     `json:"state"`
 	Attempt int       `json:"attempt"`
 }
 
-// ValueData is the data of what the code shows.
+// ValueData is the data of a value that the code shows.
 type ValueData struct {
 	Type EventType `json:"type"`
 	Value
 }
 
-// Event is the event of a value's being shown.
+// Event is the event that shows the value.
 func (v Value) Event() Event {
 	t := EventDisplay
 	if v.Main {
@@ -109,10 +108,10 @@ func (v Value) Event() Event {
 // ClearData is the data of a clear_output.
 type ClearData struct {
 	Type EventType `json:"type"`
-	Wait bool      `json:"wait"` // until there is something new
+	Wait bool      `json:"wait"` // clear with the next output
 }
 
-// ClearEvent is that of a clear_output.
+// ClearEvent is the event of a clear_output.
 func ClearEvent(wait bool) Event {
 	return NewEvent(EventClear, ClearData{Type: EventClear, Wait: wait})
 }
@@ -123,26 +122,26 @@ type ErrorData struct {
 	Error
 }
 
-// InputData is the data of code's asking for a line of input.
+// InputData is the data of a request of the code for a line of input.
 type InputData struct {
 	Type    EventType `json:"type"`
 	Request int       `json:"request"` // from 1 on; an answer names it
 	Prompt  string    `json:"prompt"`
 }
 
-// GapData is the data of what is missing.
+// GapData is the data of a gap.
 type GapData struct {
 	Type  EventType `json:"type"`
 	Bytes uint64    `json:"bytes"`
 }
 
-// NewEvent returns an event without an id, of data that JSON can hold.
+// NewEvent returns an event without an id. JSON must be able to hold the data.
 func NewEvent(t EventType, data any) Event {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false) // nobody puts it into a page as it is
+	e.SetEscapeHTML(false) // no page embeds it without escaping
 	if err := e.Encode(data); err != nil {
-		panic(err) // our own types can be encoded
+		panic(err) // Kaa's own types can be encoded
 	}
 	line := bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 	return Event{Type: t, Size: uint64(len(line)), Data: line}

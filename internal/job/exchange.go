@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Runner is what a runner says of itself with every heartbeat.
+// Runner is a runner's report of itself with every heartbeat.
 type Runner struct {
 	ID          string    `json:"id" doc:"Id of the runner process; new at every start."`
 	Host        string    `json:"host" doc:"Name of the machine it runs on."`
@@ -19,9 +19,9 @@ type Runner struct {
 	Runtimes    []Runtime `json:"runtimes" nullable:"false" doc:"Runtimes it offers, the default first."`
 	Sandbox     string    `json:"sandbox" enum:"strict,basic,none" doc:"Isolation level in force."`
 	Layers      []Layer   `json:"sandboxLayers" nullable:"false" doc:"Layers of the sandbox, and which of them hold there."`
-	// MemoryControl says by what means the memory limit of an execution is kept.
+	// MemoryControl names the means that keep the memory limit of an execution.
 	MemoryControl string `json:"memoryControl" enum:"cgroup2,cgroup1,watchdog,none" doc:"What keeps executions within their memory limit: control groups (cgroup2, cgroup1), a watchdog that looks several times a second, or nothing."`
-	// Sessions is what the runner serves now, MaxSessions what it has room for.
+	// Sessions is the number of sessions that the runner serves now, MaxSessions its limit.
 	Sessions    int    `json:"sessions" doc:"Sessions that have an interpreter there."`
 	MaxSessions int    `json:"maxSessions" doc:"Sessions it has room for."`
 	Draining    bool   `json:"draining" doc:"It takes no more jobs and is about to stop."`
@@ -75,14 +75,14 @@ type Filter struct {
 	Limit  int
 }
 
-// DueTask is a job whose task has to be put on its queue.
+// DueTask is a job whose task must be enqueued.
 type DueTask struct {
 	JobID   string
 	Queue   string
 	Attempt int // the attempt it is for
 	Timeout time.Duration
 	Runtime string // empty for the default
-	Passes  int    // how many tasks for it were passed over: its caller executed enough
+	Passes  int    // number of tasks for it that were skipped: its caller had its maximum of executions
 }
 
 // Task returns the task of the next attempt of a job.
@@ -90,52 +90,51 @@ func (j Job) Task() DueTask {
 	return DueTask{JobID: j.ID, Queue: j.Queue, Attempt: j.Attempt + 1, Timeout: j.Timeout, Runtime: j.Runtime}
 }
 
-// Rescued is a job whose runner was lost, or that nobody waits for any more.
+// Rescued is a job whose runner or waiting caller was lost.
 type Rescued struct {
 	JobID string
-	// State: queued again, failed or cancelled; running means that its end is asked for.
+	// State: queued again, failed or cancelled. Running means that a cancel was requested.
 	State State
 	// Unattended: its caller's API process was lost, not its runner.
 	Unattended bool
 }
 
-// NewJob is a job to be recorded.
+// NewJob is a job that is not recorded yet.
 type NewJob struct {
 	Job  Job // with its ID
 	Spec Spec
-	// IdempotencyKey makes creation happen once per key and Scope (the caller's
-	// API key) while the key is remembered. Fingerprint identifies the request:
-	// the same key with another one is refused. All empty for none.
+	// IdempotencyKey makes creation happen once per key and Scope (the caller's API key) while
+	// the key is remembered. Fingerprint identifies the request: the same key with another one
+	// is refused. All are empty for a request without a key.
 	IdempotencyKey, Scope, Fingerprint string
-	// Caller identifies whose job it is, without being a secret. Jobs that wait are
-	// counted by it.
+	// Caller identifies the job's owner, and is no secret. Waiting jobs are counted by it.
 	Caller string
-	// Events: what happens is to be written for those who follow the job live.
+	// Events: the job's events are to be written for followers.
 	Events bool
 	// WebhookSecret signs the job's webhook. No reading of the job shows it.
 	WebhookSecret Secret
-	// Subscriber is the process whose caller waits for the job; empty for none. It is
-	// told of the end, and its own end is the job's.
+	// Subscriber is the process whose caller waits for the job; empty for none. It is notified
+	// of the end. If it is lost, the job is cancelled.
 	Subscriber string
 }
 
-// Created tells what became of a NewJob.
+// Created is the outcome of recording a NewJob.
 type Created struct {
 	Job Job
-	// Replayed: the idempotency key was used before; Job is what it made then.
+	// Replayed: the idempotency key was used before, and Job is the job of that time.
 	Replayed bool
-	// Held: its caller has so many jobs on the queue that this one is not to be
-	// enqueued; the outbox will have it when its turn comes.
+	// Held: its caller's window on the queue is full, so this job must not be enqueued now. It
+	// comes into the outbox later.
 	Held bool
-	// Enqueued: its task is on its queue already, or the outbox has it.
+	// Enqueued: its task is on its queue already, or the job is in the outbox.
 	Enqueued bool
 	Err      error
 }
 
-// Rate is what a rate limit says to a request.
+// Rate is the state of a rate limit after a request.
 type Rate struct {
 	Allowed          bool
-	Limit, Remaining int           // requests at once, and how many of them are left
-	Reset            time.Duration // until all of them are there again
+	Limit, Remaining int           // requests at once, and the number of them that are left
+	Reset            time.Duration // until all of them are available again
 	RetryAfter       time.Duration // if it is not allowed
 }

@@ -11,13 +11,13 @@ import (
 	"unicode/utf8"
 )
 
-// Input is a file that comes with a request: it lies in the working directory before
-// the code begins. Its content is a blob; only on the way there it is in Content.
+// Input is a file that comes with a request. It is in the working directory before the code
+// begins. Its content is a blob; Content holds it only until it is stored.
 type Input struct {
 	Path    string `json:"path"`
 	Size    int64  `json:"size"`
 	Content []byte `json:"-"`
-	// Stored: the content is where InputKey says already.
+	// Stored: the blob at InputKey has the content already.
 	Stored bool `json:"-"`
 }
 
@@ -27,7 +27,7 @@ type File struct {
 	Escaped bool   `json:"escaped,omitempty" doc:"The path is no UTF-8: its wrong bytes are written as \\xNN, and backslashes are doubled."`
 	Size    int64  `json:"size" doc:"Its size in bytes."`
 	Type    string `json:"type" doc:"Its media type, as far as name and first bytes tell."`
-	// Key is where its content is. The store fills it in.
+	// Key is the key of its blob. The store fills it in.
 	Key string `json:"-"`
 }
 
@@ -45,12 +45,12 @@ type FilesDropped struct {
 type Found struct {
 	Path     string // raw bytes; below the working directory
 	Size     int64
-	Modified time.Time // last change of its content; only where it is asked for
+	Modified time.Time // last change of its content; only if it was requested
 }
 
-// FileLimits bound what is kept of the files of one execution.
+// FileLimits bound the files of one execution that are kept.
 type FileLimits struct {
-	Files int   // how many
+	Files int   // number of files
 	Bytes int64 // their sizes together
 }
 
@@ -59,12 +59,12 @@ const (
 	maxName      = 255  // bytes of one name, as on every file system
 )
 
-// FileRequest is a file as a caller sends it: with one of its contents.
+// FileRequest is a file as a caller sends it, with one of its contents.
 type FileRequest struct {
 	Path          string
 	Content       *string
 	ContentBase64 *string
-	Data          []byte // as it is; only if neither is given
+	Data          []byte // the content itself; only if neither is given
 }
 
 // NewFile describes a file by the bytes of its path.
@@ -104,7 +104,7 @@ func (f File) Raw() string {
 		case strings.HasPrefix(s, `\x`) && len(s) >= 4:
 			n, err := strconv.ParseUint(s[2:4], 16, 8)
 			if err != nil {
-				return f.Path // nobody but NewFile writes them
+				return f.Path // only NewFile writes them
 			}
 			b.WriteByte(byte(n))
 			s = s[4:]
@@ -116,8 +116,8 @@ func (f File) Raw() string {
 	return b.String()
 }
 
-// FindFile returns the file that a caller means by path: its bytes, or the path as it
-// is listed.
+// FindFile returns the file that a caller names by path: by its bytes, or by the path as it is
+// listed.
 func FindFile(files []File, path string) (int, bool) {
 	listed := -1
 	for i, f := range files {
@@ -131,8 +131,8 @@ func FindFile(files []File, path string) (int, bool) {
 	return listed, listed >= 0
 }
 
-// KeyPrefix is what the keys of all blobs of a job begin with. The first part spreads
-// jobs over directories: the end of an id is random.
+// KeyPrefix begins the keys of all blobs of a job. Its first part spreads jobs over directories,
+// because the end of an id is random.
 func KeyPrefix(id string) string {
 	return id[max(0, len(id)-2):] + "/" + id + "."
 }
@@ -147,18 +147,18 @@ func OwnerOfKey(key string) string {
 	return id
 }
 
-// InputKey is where the content of a job's i-th input is.
+// InputKey is the key of the blob of a job's i-th input.
 func InputKey(id string, i int) string { return KeyPrefix(id) + "in." + strconv.Itoa(i) }
 
-// OutputKey is where the content of a file of an attempt is, by the bytes of its path. An
-// attempt that lost its claim has written elsewhere than the next.
+// OutputKey is the key of the blob of a file of an attempt, by the bytes of its path. It differs
+// between attempts, so one that lost its claim overwrites no file of the next.
 func OutputKey(id string, attempt int, path string) string {
-	const length = 16 // bytes; nobody but the job's owner could gain by two that are equal
+	const length = 16 // two equal digests could benefit only the job's owner
 	sum := sha256.Sum256([]byte(path))
 	return KeyPrefix(id) + strconv.Itoa(attempt) + "." + hex.EncodeToString(sum[:length])
 }
 
-// inputs checks the files that come with a request. disk is what they have to fit in.
+// inputs checks the files that come with a request. They must fit in disk.
 func (l Limits) inputs(v *validation, files []FileRequest, disk int64) []Input {
 	if len(files) > l.MaxInputs {
 		v.add("files", "has %d files, the limit is %d", len(files), l.MaxInputs)
@@ -186,10 +186,10 @@ func (l Limits) inputs(v *validation, files []FileRequest, disk int64) []Input {
 	return inputs
 }
 
-// block is what a file takes at least.
+// block is the least room of a file.
 const block = 4096
 
-// Footprint is what a file of a size takes where it is kept.
+// Footprint is the room of a file of this size in the blob store.
 func Footprint(size int64) int64 { return (size/block + 1) * block }
 
 func (f FileRequest) content(v *validation, field string) []byte {
@@ -210,7 +210,7 @@ func (f FileRequest) content(v *validation, field string) []byte {
 	return f.Data
 }
 
-// checkInputPath lets a path pass that names a file below the working directory.
+// checkInputPath accepts a path that names a file below the working directory.
 func checkInputPath(v *validation, field, path string) bool {
 	problem := ""
 	switch {
@@ -242,8 +242,8 @@ func checkInputPath(v *validation, field, path string) bool {
 	return problem == ""
 }
 
-// claimPath notes a file and the directories that it needs, and refuses what is there
-// already as the other kind, or as a file.
+// claimPath records a file and the directories that it needs. It refuses a name that is already
+// used as the other kind, or as a file.
 func claimPath(v *validation, field string, paths map[string]bool, path string) {
 	if _, taken := paths[path]; taken {
 		v.add(field, "%s is there already, as another file's path or directory; send each path once", quote(path))

@@ -18,24 +18,24 @@ type Job struct {
 	StartedAt   time.Time // start of the last attempt; zero before it
 	FinishedAt  time.Time // zero until the state is terminal
 	Runner      string    // id of the runner of the last attempt
-	SessionID   string    // id of the interpreter of the last attempt, or of the session that it is an execution of
-	InSession   bool      // it is an execution of a session, in its order
-	Runtime     string    // name of the runtime it asks for; empty for the default
+	SessionID   string    // id of the interpreter of the last attempt, or the session of the execution
+	InSession   bool      // it is an execution of a session; these run in order
+	Runtime     string    // name of the requested runtime; empty for the default
 	Timeout     time.Duration
-	ResultTTL   time.Duration // how long the record outlives the end
+	ResultTTL   time.Duration // time for which the record outlives the end
 	Metadata    json.RawMessage
-	Webhook     *Webhook // nil if none was asked for
-	Owner       string   // caller who submitted it; empty if nobody said who he is
-	// CancelRequested is set once the owner has asked for a running job's end.
+	Webhook     *Webhook // nil if the request has none
+	Owner       string   // caller who submitted it; empty if it had no key
+	// CancelRequested is set once the owner has requested the end of a running job.
 	CancelRequested bool
 	Failure         *Failure
 	Result          *Result
-	// Data is what an operation on a session answered; it has no Result.
+	// Data is the answer of an operation on a session, which has no Result.
 	Data json.RawMessage
 }
 
-// Spec is what a worker needs to execute a job's code. Its JSON is the form in
-// which the store keeps it; the job's record never shows it.
+// Spec has everything that a worker needs to execute a job's code. The store keeps it as JSON;
+// the job's record never shows it.
 type Spec struct {
 	Code    string            `json:"code"`
 	Timeout time.Duration     `json:"timeout"`
@@ -45,21 +45,22 @@ type Spec struct {
 	Argv []string `json:"argv,omitempty"`
 	// Runtime is empty for the runner's default.
 	Runtime string `json:"runtime,omitempty"`
-	// Quota is what it may use; in a session, only what differs from the session's.
+	// Quota has the limits of the execution; in a session, only those that differ from the
+	// session's.
 	Quota Quota `json:"quota,omitzero"`
-	// Op, if not empty, is what is to be done to the session instead of executing code,
-	// and Args what it needs for that.
+	// Op, if not empty, is an operation on the session that replaces the execution of code. Args
+	// are its arguments.
 	Op   string          `json:"op,omitempty"`
 	Args json.RawMessage `json:"args,omitempty"`
-	// Input: what the code reads from standard input is asked for, as events, and comes
+	// Input: the code's reads of standard input become events that request it. The answers come
 	// over Answers, which the runner sets.
 	Input   bool          `json:"input,omitempty"`
 	Answers <-chan Answer `json:"-"`
-	// Tap is where the execution can be watched; nil if nobody will.
+	// Tap passes the output on to followers; nil if there can be none.
 	Tap *Tap `json:"-"`
-	// FigureFormats are those of matplotlib's figures; by default png.
+	// FigureFormats are the formats of matplotlib's figures; by default png.
 	FigureFormats []string `json:"figureFormats,omitempty"`
-	// Files lie in the working directory before the code begins.
+	// Files are put into the working directory before the code begins.
 	Files []Input `json:"files,omitempty"`
 	// Trace is for the runner's log: the code does not see it.
 	Trace Trace `json:"trace,omitzero"`
@@ -76,30 +77,30 @@ type Claim struct {
 	// Waited is the time the job spent ready to run before this claim.
 	Waited time.Duration
 	Spec   Spec
-	// Filled: the claim brought jobs into the outbox, where somebody has to look now.
+	// Filled: the claim moved held jobs into the outbox, so the runner has to read it now.
 	Filled bool
-	// InSession: SessionID is a session, and this is its next execution. Session is what
-	// its interpreter is started with, if the runner has said that it has none.
+	// InSession: SessionID is a session, and this is its next execution. If the runner has
+	// reported that the session has no interpreter, Session has the settings for a new one.
 	InSession bool
 	Session   SessionSpec
-	// Events: somebody wants to see what happens.
+	// Events: the execution has followers.
 	Events bool
 }
 
-// Outcome is how an attempt ended: the terminal state with what belongs to it.
+// Outcome is the end of an attempt: the terminal state with its data.
 type Outcome struct {
 	State   State
 	Result  *Result
 	Failure *Failure
-	// Data is what an operation on a session answers, instead of a Result.
+	// Data is the answer of an operation on a session, which replaces a Result.
 	Data json.RawMessage
-	// End, if not nil, ends the session that the claim is of.
+	// End, if not nil, ends the session of the claim.
 	End *SessionEnd
-	// Restarted says that the session's interpreter was replaced for want of memory.
+	// Restarted: the session's interpreter was replaced for lack of memory.
 	Restarted bool
 }
 
-// Status tells how executed code ended.
+// Status is the way in which executed code ended.
 type Status string
 
 // The statuses of a result.
@@ -110,9 +111,8 @@ const (
 	StatusExit        Status = "exit"        // the interpreter ended: sys.exit, os._exit, a crash
 )
 
-// Result is what an execution produced. The code's own failure is here, never
-// in a Go error. Its JSON is what callers of the HTTP API get and what the
-// store keeps.
+// Result is the result of an execution. The code's own failure is here, never in a Go error.
+// Callers of the HTTP API get its JSON, and the store keeps the same.
 type Result struct {
 	Status    Status `json:"status" enum:"ok,error,interrupted,exit" doc:"How the code ended: ok (ran to its end), error (an uncaught exception), interrupted (its timeout or a cancel), exit (the interpreter ended: sys.exit, os._exit, a crash)."`
 	Stdout    string `json:"stdout" doc:"What the code and the processes it started wrote to standard output. Bytes that are not UTF-8 are replaced by U+FFFD."`
@@ -126,7 +126,7 @@ type Result struct {
 	// Results are values that the code showed, in the order in which it did.
 	Results        []Value `json:"results,omitempty" doc:"What the code showed: objects that it gave to display(), the value of its last expression, matplotlib's figures. In the order in which it did."`
 	ResultsDropped int     `json:"resultsDropped,omitempty" doc:"How many more it showed, for which there was no room."`
-	// Notices say what is missing of all this, and of the files.
+	// Notices name the missing parts of the result and of the files.
 	Notices []Notice `json:"notices,omitempty" doc:"What is not here, or not as it was, with sizes and what to do about it: forms and values without room, pictures made smaller, tables cut, output and files dropped, forms that failed."`
 	// Outputs is for callers; the store keeps Order instead, which takes less.
 	Outputs    []Output `json:"outputs,omitempty" nullable:"false" doc:"All of stdout, stderr and results, and error, in one list, in the order in which the code made it."`
@@ -136,10 +136,11 @@ type Result struct {
 	CPUMs           float64 `json:"cpuMs" doc:"CPU time that the code and the processes it started used, in milliseconds."`
 	PeakMemoryBytes int64   `json:"peakMemoryBytes" doc:"The most memory that the code and the processes it started held at once, in bytes."`
 	QueuedMs        float64 `json:"queuedMs" doc:"Time the job waited until a runner took it, in milliseconds."`
-	// Session is nil but for executions of a session.
+	// Session is nil except for executions of a session.
 	Session *SessionAfter `json:"session,omitempty" doc:"For an execution of a session: whether the session goes on."`
 
-	// Limit is the one at which the code was ended; for logs and metrics. Callers see it in Error.
+	// Limit is the limit at which the code was ended, for logs and metrics. Callers see it in
+	// Error.
 	Limit LimitName `json:"-"`
 
 	Files        []File        `json:"files,omitempty" nullable:"false" doc:"Files in its working directory that the code created or changed. GET /v1/jobs/{id}/files/{path} has their content."`
@@ -166,26 +167,26 @@ type Error struct {
 // Value is an object that executed code showed, in all the forms that it has.
 type Value struct {
 	Main bool `json:"main" doc:"It is the value of the last expression."`
-	// Data is JSON, not nested deeply: strings, but with a JSON type.
+	// Data is JSON that is not nested deeply: strings, except for JSON types.
 	Data     map[string]json.RawMessage `json:"data" doc:"Its forms by MIME type. text/plain is what repr() gives. A string; base64 where the type is of bytes; any JSON where the type is application/json or ends in +json."`
 	Metadata map[string]json.RawMessage `json:"metadata,omitempty" doc:"What else is known of forms, by MIME type: the width of an image, for example."`
 	Omitted  map[string]int64           `json:"omitted,omitempty" doc:"Forms for which there was no room, with their sizes in bytes."`
 	Reduced  map[string]int64           `json:"reduced,omitempty" doc:"Pictures that were made smaller to find room, with their sizes before, in bytes."`
-	// Truncated is nil if application/json is all of the table.
+	// Truncated is nil if application/json has the whole table.
 	Truncated *Table `json:"truncated,omitempty" doc:"What part of a data frame application/json is. Absent if it is all of it."`
-	// Errors names what failed, such as _repr_html_, with exception and message.
+	// Errors has the methods that failed, such as _repr_html_, with exception and message.
 	Errors    map[string]string `json:"errors,omitempty" doc:"What failed while the forms were made, such as _repr_html_, with the exception and its message."`
 	DisplayID string            `json:"displayId,omitempty" doc:"The id that the code gave to the display, if it gave one. What is shown later with the same id and update takes its place."`
 	Update    bool              `json:"update,omitempty" doc:"It takes the place of what was shown with the same displayId before. In a result: by an earlier execution of the session."`
 }
 
-// Table says what part of a table is there.
+// Table describes the part of a table that is present.
 type Table struct {
 	Rows    *Part `json:"rows,omitempty" doc:"Present if rows are missing."`
 	Columns *Part `json:"columns,omitempty" doc:"Present if columns are missing."`
 }
 
-// Part is how many of all there are.
+// Part is the number of shown ones, and of all.
 type Part struct {
 	Shown int64 `json:"shown" doc:"How many are there, from the first on."`
 	Total int64 `json:"total" doc:"How many there would be."`
@@ -208,7 +209,7 @@ func (t *Truncated) Of(stream string) int64 {
 	return t.Stderr
 }
 
-// Failure says why Kaa could not carry a job out.
+// Failure is the reason why Kaa could not carry a job out.
 type Failure struct {
 	Code    FailureCode `json:"code" doc:"Stable name of the reason."`
 	Message string      `json:"message" doc:"What happened, for people."`
@@ -226,7 +227,7 @@ const (
 	FailDrained FailureCode = "drained"
 	// FailStart: no interpreter could be started.
 	FailStart FailureCode = "start_failed"
-	// FailNoRuntime: the runner that took the job does not have the runtime it asks for.
+	// FailNoRuntime: the runner that took the job does not have its runtime.
 	FailNoRuntime FailureCode = "runtime_missing"
 	// FailFiles: the files that came with the job could not be put in place.
 	FailFiles FailureCode = "files_unavailable"
@@ -240,23 +241,23 @@ const (
 	FailWaiterLost FailureCode = "waiter_lost"
 	// FailSessionEnded: the session ended before the execution did, or before it began.
 	FailSessionEnded FailureCode = "session_ended"
-	// FailRefused: an operation on a session cannot be carried out as it is now.
+	// FailRefused: the present state of a session does not allow an operation.
 	FailRefused FailureCode = "refused"
 	// FailNoFile: the session has no such file.
 	FailNoFile FailureCode = "file_not_found"
-	// FailDisk: the session has no room for the files that were to be put there.
+	// FailDisk: the session has no room for the files of an operation.
 	FailDisk FailureCode = "disk_full"
 	// FailStoreFull: the code has ended, and there was no room to keep its result.
 	FailStoreFull FailureCode = "result_not_kept"
-	// FailFilesFull: the files of the API key that are kept take as much as they may.
+	// FailFilesFull: the files of the API key have reached their limit of bytes.
 	FailFilesFull FailureCode = "key_file_storage_full"
-	// FailAllFilesFull: the files of all API keys do.
+	// FailAllFilesFull: the files of all API keys have reached theirs.
 	FailAllFilesFull FailureCode = "file_storage_full"
-	// FailTooLarge: a file of a session is larger than what is passed on.
+	// FailTooLarge: a file of a session is larger than the limit for downloads.
 	FailTooLarge FailureCode = "file_too_large"
-	// FailTooManySessions: the owner would have more sessions than it may.
+	// FailTooManySessions: the owner would exceed its limit of sessions.
 	FailTooManySessions FailureCode = "too_many_sessions"
-	// FailSessionsFull: the runner has no room for as many sessions more.
+	// FailSessionsFull: the runner has no room for that many more sessions.
 	FailSessionsFull FailureCode = "sessions_full"
 	// FailNoCheckpoint: the session has no such checkpoint.
 	FailNoCheckpoint FailureCode = "checkpoint_not_found"

@@ -9,36 +9,37 @@ import (
 	"time"
 )
 
-// ErrNoMemory means that the process holds as much as it may, and went on doing so for a while.
+// ErrNoMemory means that the process holds its maximum of bytes, and that no room became free
+// while the caller waited.
 var ErrNoMemory = errors.New("the process holds as many bytes of results as it may")
 
-// holdPatience is how long somebody waits until others have let go.
-const holdPatience = 10 * time.Second
+// holdDelay is the longest wait for other requests to release memory.
+const holdDelay = 10 * time.Second
 
-// Memory bounds what the requests of a process hold at once of things that are large and that
-// only Redis knows the size of, such as results. One caller has at most half of it.
+// Memory bounds the bytes that the requests of a process hold at once of large things whose size
+// only Redis knows, such as results. One caller has at most half of it.
 type Memory struct {
 	most int64 // 0 is no limit
 
 	mu   sync.Mutex
 	held int64
 	of   map[string]int64 // by caller
-	free chan struct{}    // closed when somebody lets go
+	free chan struct{}    // closed when a request releases memory
 }
 
-// NewMemory returns one of so many bytes; 0 is no limit.
+// NewMemory returns a Memory of so many bytes; 0 is no limit.
 func NewMemory(most int64) *Memory {
 	return &Memory{most: most, of: make(map[string]int64), free: make(chan struct{})}
 }
 
-// Held is how many bytes are in use.
+// Held is the number of bytes in use.
 func (m *Memory) Held() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.held
 }
 
-// take returns a channel to wait on if there is not as much.
+// take takes n bytes, or returns a channel to wait on if there are not as many.
 func (m *Memory) take(caller string, n int64) <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -61,7 +62,7 @@ func (m *Memory) give(caller string, n int64) {
 	m.free = make(chan struct{})
 }
 
-// Holding is what one request holds, of a Memory.
+// Holding is the part of a Memory that one request holds.
 type Holding struct {
 	of     *Memory
 	caller string
@@ -80,7 +81,7 @@ func (h *Holding) In(ctx context.Context) context.Context {
 	return context.WithValue(ctx, holdingKey{}, h)
 }
 
-// Release lets all go. It may be called again.
+// Release releases all of it. It may be called again.
 func (h *Holding) Release() { h.let(math.MaxInt64) }
 
 func (h *Holding) let(n int64) {
@@ -92,8 +93,8 @@ func (h *Holding) let(n int64) {
 	}
 }
 
-// Hold says that n more bytes are to be held for the request that ctx is of. It waits for them, for
-// a while; then it is ErrNoMemory. What is larger than all that one may have counts as much as that.
+// Hold takes n more bytes for the request of ctx. It waits for them, for holdDelay at most, and
+// then returns ErrNoMemory. More bytes than the maximum of a caller count as that maximum.
 func Hold(ctx context.Context, n int64) error {
 	h, ok := ctx.Value(holdingKey{}).(*Holding)
 	if !ok || h.of == nil || h.of.most == 0 {
@@ -104,7 +105,7 @@ func Hold(ctx context.Context, n int64) error {
 	if n = min(n, h.of.most/2-h.n); n <= 0 {
 		return nil
 	}
-	over := time.NewTimer(holdPatience)
+	over := time.NewTimer(holdDelay)
 	defer over.Stop()
 	for {
 		free := h.of.take(h.caller, n)
@@ -122,7 +123,7 @@ func Hold(ctx context.Context, n int64) error {
 	}
 }
 
-// TryHold is Hold that does not wait; it reports whether there was as much.
+// TryHold is Hold without waiting. It reports whether there were as many bytes.
 func TryHold(ctx context.Context, n int64) bool {
 	h, ok := ctx.Value(holdingKey{}).(*Holding)
 	if !ok || h.of == nil || h.of.most == 0 {
@@ -140,7 +141,7 @@ func TryHold(ctx context.Context, n int64) bool {
 	return true
 }
 
-// Let says that n bytes of those are not held any more.
+// Let releases n bytes of those held.
 func Let(ctx context.Context, n int64) {
 	if h, ok := ctx.Value(holdingKey{}).(*Holding); ok {
 		h.let(n)

@@ -1,8 +1,8 @@
 package job
 
-// Model is the pure model of a job's life: what each operation of the store must do to
-// a record, and what it must answer. The store does it in Lua, since it has to be one
-// step in Redis; a randomised test compares the two after every step.
+// Model is the pure model of a job's life: the effect of each operation of the store on a
+// record, and its answer. The store implements it in Lua, since each operation has to be one
+// step in Redis. A randomised test compares the two after every step.
 type Model struct {
 	State       State
 	Attempt     int
@@ -10,16 +10,16 @@ type Model struct {
 	Runner      string
 	Session     string
 	Due         bool // scheduled, and its time has come
-	Cancel      bool // its owner has asked for its end
+	Cancel      bool // its owner has requested its end
 	Failure     FailureCode
 	HasResult   bool
-	// Outbox: the job's task has to be put on its queue.
+	// Outbox: the job's task must be enqueued.
 	Outbox bool
-	// Expired: the record is gone, and only a tombstone tells of it.
+	// Expired: the record is gone, and only a tombstone is left.
 	Expired bool
 }
 
-// to moves the model; a move that is not legal is a mistake of the model itself.
+// to moves the model. An illegal move is an error of the model itself.
 func (m Model) to(s State) Model {
 	if !CanMove(m.State, s) {
 		panic("job: the model moves from " + string(m.State) + " to " + string(s))
@@ -75,7 +75,7 @@ func (m Model) Finish(c Claim, to State, f FailureCode, result bool) (Model, err
 	return m, nil
 }
 
-// GiveBack ends the attempt of a claim that was not carried through.
+// GiveBack ends the attempt of a claim that was not completed.
 func (m Model) GiveBack(c Claim, f FailureCode) (Model, error) {
 	switch {
 	case m.Expired:
@@ -110,7 +110,7 @@ func (m Model) retryOrFail(f FailureCode) Model {
 	return m
 }
 
-// Reject fails a job that no attempt could be started for.
+// Reject fails a job for which no attempt could be started.
 func (m Model) Reject(f FailureCode) (Model, error) {
 	switch {
 	case m.Expired:
@@ -121,8 +121,8 @@ func (m Model) Reject(f FailureCode) (Model, error) {
 	return m.settled(Failed, f), nil
 }
 
-// Stop ends a job that waits and asks for the end of one that runs, unless only what
-// waits is to be ended. It returns the state that the caller is told.
+// Stop ends a waiting job and requests the end of a running one. With waitingOnly it ends only
+// waiting jobs. It returns the state for the caller.
 func (m Model) Stop(f FailureCode, waitingOnly bool) (Model, State, error) {
 	switch {
 	case m.Expired:

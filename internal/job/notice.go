@@ -8,15 +8,16 @@ import (
 	"strings"
 )
 
-// Notice says what of an execution is not in its result, or not as it was, and what helps.
+// Notice names a part of an execution that is missing from its result or was changed, and a
+// remedy.
 type Notice struct {
 	Code    NoticeCode `json:"code" doc:"Stable name of what it is about."`
 	Message string     `json:"message" doc:"What is missing, how much of it, and what to do about it; for people."`
-	// Result is the index of the value that it is about.
+	// Result is the index of the value concerned.
 	Result *int `json:"result,omitempty" doc:"The index in results of the value that it is about."`
 }
 
-// NoticeCode names what a notice is about.
+// NoticeCode is the kind of a notice.
 type NoticeCode string
 
 // The codes of notices.
@@ -34,7 +35,7 @@ const (
 // maxNotices bounds those of one result: code can show thousands of values.
 const maxNotices = 50
 
-// Note adds the notices of what the result itself tells, but for its files.
+// Note adds the notices that follow from the result itself, except those of its files.
 func (r *Result) Note(q Quota) {
 	n := noter{room: q.ValueBytes()}
 	for i, v := range r.Results {
@@ -60,7 +61,7 @@ func (r *Result) Note(q Quota) {
 	r.Notices = append(r.Notices, n.notices...)
 }
 
-// NoteFiles adds the notice of files that were not kept, if there are such.
+// NoteFiles adds the notice of files that were not kept, if there are any.
 func (r *Result) NoteFiles() {
 	d := r.FilesDropped
 	if d == nil {
@@ -121,7 +122,7 @@ func (n *noter) value(i int, v Value) {
 	}
 }
 
-// count writes a number with what it counts.
+// count writes a number with its noun.
 func count(n int64, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -129,7 +130,7 @@ func count(n int64, one, many string) string {
 	return number(n) + " " + many
 }
 
-// number writes a whole number as people read it: 1,234,567.
+// number writes a whole number with separators: 1,234,567.
 func number(n int64) string {
 	digits, minus := strings.CutPrefix(strconv.FormatInt(n, 10), "-")
 	for i := len(digits) - 3; i > 0; i -= 3 {

@@ -2,12 +2,12 @@ package job
 
 import "fmt"
 
-// Order is in which order an execution put out what its result has: pieces of the two
-// streams, and results. The store keeps it, and Expand makes Outputs of it.
+// Order is the order in which an execution put out the parts of its result: pieces of the two
+// streams, and results. The store keeps it, and Expand makes Outputs from it.
 type Order []Piece
 
-// Piece is a part of what an execution put out: its kind, and how many bytes of a stream it
-// has, or the index of a result.
+// Piece is a part of the output of an execution: its kind, and the number of bytes of a stream,
+// or the index of a result.
 type Piece [2]int64
 
 // The kinds of pieces.
@@ -17,14 +17,14 @@ const (
 	PieceResult
 	PieceStdoutDropped
 	PieceStderrDropped
-	// What the code has taken back by clear_output stays in stdout and stderr only.
+	// Output that the code has cleared by clear_output stays in stdout and stderr only.
 	PieceStdoutCleared
 	PieceStderrCleared
 	PieceStdoutDroppedCleared
 	PieceStderrDroppedCleared
 )
 
-// Output is something that an execution put out, in its place among the others.
+// Output is one entry of outputs, in its place among the others.
 type Output struct {
 	Type    string `json:"type" enum:"stdout,stderr,result,error" doc:"What it is: output of a stream; something that the code showed, with the fields of results; the exception that ended it, with the fields of error, always the last."`
 	Text    string `json:"text,omitempty" doc:"Of a stream: what was written, up to what comes next."`
@@ -33,7 +33,7 @@ type Output struct {
 	*Error
 }
 
-// Add appends a piece, if there is something of it.
+// Add appends a piece, unless it is empty.
 func (o *Order) Add(kind, n int64) {
 	switch last := len(*o) - 1; {
 	case kind == PieceResult:
@@ -46,8 +46,8 @@ func (o *Order) Add(kind, n int64) {
 	}
 }
 
-// IsUsual reports whether it is what Expand takes for granted: standard output, standard
-// error, and the results.
+// IsUsual reports whether the order is the one that Expand assumes by default: standard output,
+// standard error, and the results.
 func (o Order) IsUsual(results int) bool {
 	before := PieceStdout - 1
 	for i, p := range o {
@@ -62,10 +62,10 @@ func (o Order) IsUsual(results int) bool {
 	return true
 }
 
-// DroppedNote is what a stream has in the place of so many bytes.
+// DroppedNote is the line in a stream that replaces so many bytes.
 func DroppedNote(n int64) string { return fmt.Sprintf("\n... [%d bytes dropped] ...\n", n) }
 
-// Expand makes Outputs of Order.
+// Expand makes Outputs from Order.
 func (r *Result) Expand() {
 	order := r.Order
 	if order == nil {
@@ -87,7 +87,7 @@ func (r *Result) Expand() {
 
 type expansion struct {
 	r              *Result
-	stdout, stderr string // what is left of them
+	stdout, stderr string // the rest of them
 	noted          [2]bool
 	outputs        []Output
 }

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// Quota is what one execution may use. As part of a Spec every field holds;
-// a Spec that was recorded before there were quotas has the zero Quota, and its
-// runner's own defaults hold.
+// Quota has the limits of one execution. As part of a Spec every field holds. A Spec that was
+// recorded before there were quotas has the zero Quota, and its runner's own defaults hold.
 type Quota struct {
 	MemoryBytes int64         `json:"memoryBytes,omitempty"` // resident, of all its processes together
 	CPUs        float64       `json:"cpus,omitempty"`        // share of the machine: 1 is one core's time
@@ -18,15 +17,16 @@ type Quota struct {
 	FileBytes   int64         `json:"fileBytes,omitempty"`   // size of one file
 	DiskBytes   int64         `json:"diskBytes,omitempty"`   // of everything it writes
 	OutputBytes int64         `json:"outputBytes,omitempty"` // kept of stdout, and of stderr
-	// ResultBytes is kept of what code shows. Zero: as OutputBytes; so it was before it had a limit of its own.
+	// ResultBytes are kept of the values that code shows. Zero means OutputBytes, as before it
+	// had a limit of its own.
 	ResultBytes int64 `json:"resultBytes,omitempty"`
 }
 
-// ValueBytes is what is kept of what code shows.
+// ValueBytes is the number of bytes that are kept of the values that code shows.
 func (q Quota) ValueBytes() int64 { return cmp.Or(q.ResultBytes, q.OutputBytes) }
 
-// MinQuota is the least that a request or a configuration may ask for: with less
-// Python does not start, or the number means nothing.
+// MinQuota has the lowest limits of a request or a configuration. Below them Python does not
+// start, or the number means nothing.
 func MinQuota() Quota {
 	return Quota{
 		MemoryBytes: 32 << 20, CPUs: 0.01, CPUTime: 10 * time.Millisecond, Processes: 1, OpenFiles: 16,
@@ -34,11 +34,11 @@ func MinQuota() Quota {
 	}
 }
 
-// longestCPUTime stands in for a ceiling of CPU time where there is none: a
-// time.Duration does not hold every number that a caller can send.
+// longestCPUTime replaces an absent ceiling of CPU time, because a time.Duration does not hold
+// every number that a caller can send.
 const longestCPUTime = 365 * 24 * time.Hour
 
-// QuotaRequest is what a caller asks for of a Quota; nil means the default.
+// QuotaRequest has a caller's wishes for a Quota; nil means the default.
 type QuotaRequest struct {
 	MemoryBytes *int64
 	CPUs        *float64
@@ -51,8 +51,8 @@ type QuotaRequest struct {
 	ResultBytes *int64
 }
 
-// quota fills in the defaults and checks what was asked for. The defaults are
-// within the bounds already.
+// quota fills in the defaults and checks the requested values. The defaults are within the
+// bounds already.
 func (l Limits) quota(v *validation, r QuotaRequest) Quota {
 	lo, hi, q := MinQuota(), l.MaxQuota, l.DefaultQuota
 	if hi.CPUTime == 0 {
@@ -71,7 +71,7 @@ func (l Limits) quota(v *validation, r QuotaRequest) Quota {
 	}
 }
 
-// within returns the whole number that was asked for, if it is from lo to hi.
+// within returns the requested whole number, if it is from lo to hi.
 func within[N int | int64](v *validation, field string, asked *int64, lo, hi, byDefault N) N {
 	if asked == nil {
 		return byDefault
@@ -83,7 +83,7 @@ func within[N int | int64](v *validation, field string, asked *int64, lo, hi, by
 	return N(*asked)
 }
 
-// number returns the number that was asked for, if it is from lo to hi.
+// number returns the requested number, if it is from lo to hi.
 func (v *validation) number(field string, asked *float64, lo, hi, byDefault float64) float64 {
 	if asked == nil {
 		return byDefault

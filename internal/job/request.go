@@ -11,9 +11,9 @@ import (
 	"unicode/utf8"
 )
 
-// Request is what a caller may ask for, as decoded: pointers and zero values
-// mean "not given", and seconds are still the caller's floats, so that Accept
-// can refuse what a time.Duration cannot hold.
+// Request is a decoded request of a caller. Pointers and zero values mean "not given". Seconds
+// are still the caller's floats, so that Accept can refuse values that a time.Duration cannot
+// hold.
 type Request struct {
 	Code        string
 	Stdin       string
@@ -30,9 +30,9 @@ type Request struct {
 	Limits      QuotaRequest
 	Webhook     *WebhookRequest
 	SessionID   string // the session to execute in; empty for a fresh interpreter
-	Events      bool   // somebody will follow it live
-	Input       bool   // somebody will answer what it asks for on standard input, unless Stdin is given
-	// FigureFormats are those of matplotlib's figures; by default png.
+	Events      bool   // a client will follow it live
+	Input       bool   // clients will answer reads of standard input, unless Stdin is given
+	// FigureFormats are the formats of matplotlib's figures; by default png.
 	FigureFormats []string
 	Files         []FileRequest
 }
@@ -53,30 +53,30 @@ type Limits struct {
 	// Queues are the names a job may be put on; DefaultQueue is one of them.
 	Queues       []string
 	DefaultQueue string
-	// Runtimes are the names that are known; with none, any name is accepted and
-	// the job waits for a runner that says what it has.
+	// Runtimes are the known names. If there are none, any name is accepted, and the job waits
+	// for a runner that reports its runtimes.
 	Runtimes []string
 	// DefaultQuota is within MaxQuota. A MaxQuota.CPUTime of 0 is no ceiling.
 	DefaultQuota, MaxQuota Quota
 	// Sessions are the bounds of sessions.
 	Sessions SessionLimits
-	// MaxInputs is how many files a request may bring, MaxInputBytes their size together.
+	// MaxInputs is the largest number of files of a request, MaxInputBytes their total size.
 	MaxInputs     int
 	MaxInputBytes int64
 	// PrivateWebhooks allows webhooks to addresses that are not public, and http.
 	PrivateWebhooks bool
 }
 
-// minTimeout is the smallest timeout that means anything next to the time it
-// takes to start code at all.
+// minTimeout is the smallest timeout that is meaningful beside the time that it takes to start
+// code at all.
 const minTimeout = time.Millisecond
 
-// envName is what POSIX allows as the name of an environment variable.
+// envName has the form that POSIX allows for the name of an environment variable.
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// Accept checks r against l and returns the job and the spec that it asks for,
-// with every default filled in. The job has no ID yet. All that is wrong is
-// reported at once, as a *ValidationError.
+// Accept checks r against l and returns the job and the spec that it requests, with every
+// default filled in. The job has no ID yet. All errors are reported at once, as a
+// *ValidationError.
 func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	var v validation
 	r.Code = strings.TrimPrefix(r.Code, "\ufeff") // files have it, and Python ignores it there
@@ -100,7 +100,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	quota := l.quota(&v, r.Limits)
 	disk := quota.DiskBytes
 	if r.SessionID != "" {
-		disk = l.MaxQuota.DiskBytes // the session's own shows when they are put there
+		disk = l.MaxQuota.DiskBytes // the session checks its own disk when they are put there
 	}
 	inputs := l.inputs(&v, r.Files, disk)
 	if r.SessionID != "" {
@@ -162,7 +162,7 @@ func (l Limits) checkEnvs(v *validation, envs map[string]string) {
 	}
 }
 
-// maxArgs is how many arguments a program may get.
+// maxArgs is the largest number of arguments of a program.
 const maxArgs = 1000
 
 func (l Limits) checkArgv(v *validation, argv []string) {
@@ -229,7 +229,7 @@ func (l Limits) metadata(v *validation, m json.RawMessage) json.RawMessage {
 	return m
 }
 
-// FigureFormats are what figures can be had as.
+// FigureFormats are the formats of figures that exist.
 func FigureFormats() []string { return []string{"png", "svg"} }
 
 func figureFormats(v *validation, names []string) []string {
@@ -247,7 +247,7 @@ func figureFormats(v *validation, names []string) []string {
 	return formats
 }
 
-// validation collects what is wrong with a request.
+// validation collects the errors of a request.
 type validation struct {
 	fields []FieldError
 }

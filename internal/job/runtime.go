@@ -16,16 +16,16 @@ type Runtime struct {
 	Sick    string   `json:"sick,omitempty" doc:"Why no interpreter of it can be started now. Absent if one can."`
 }
 
-// runtimeName is what a runtime may be called. Names travel in tasks and
-// messages, so there is nothing in them that would have to be escaped.
+// runtimeName is the form of a runtime's name. Names travel in tasks and messages, so they have
+// no characters that would have to be escaped.
 var runtimeName = regexp.MustCompile(`^[a-z0-9._-]{1,64}$`)
 
 // ValidRuntimeName reports whether a runtime may have this name.
 func ValidRuntimeName(name string) bool { return runtimeName.MatchString(name) }
 
-// Runtimes returns the runtimes that the runners offer, by name. Of runners that
-// offer different ones under the same name the one that started last counts:
-// it has the operator's latest configuration.
+// Runtimes returns the runtimes of the runners, by name. If runners offer different ones under
+// the same name, the one of the latest start counts, because it has the operator's latest
+// configuration.
 func Runtimes(runners []Runner) []Runtime {
 	byName := make(map[string]Runtime)
 	for _, r := range slices.SortedStableFunc(slices.Values(runners), func(a, b Runner) int { return a.StartedAt.Compare(b.StartedAt) }) {

@@ -10,48 +10,47 @@ import (
 type Session struct {
 	ID        string
 	State     SessionState
-	Runner    string // id of the runner that it lives on
+	Runner    string // id of its runner
 	Runtime   string
 	CreatedAt time.Time
 	LastUsed  time.Time // end of its last execution, or its creation
-	// ExpiresAt is when it ends unless it is used again; while it is busy, when it ends
-	// because of its age.
+	// ExpiresAt is the time at which it ends unless it is used again. While it is busy, it is
+	// the time at which it ends because of its age.
 	ExpiresAt   time.Time
 	IdleTimeout time.Duration
 	MaxAge      time.Duration
 	Waiting     int // executions that wait for their turn
-	Restarts    int // interpreters that were replaced for want of memory
+	Restarts    int // interpreters that were replaced for lack of memory
 	Metadata    json.RawMessage
-	ForkedFrom  string    // the session that it began as a copy of; empty if it did not
-	Reason      EndReason // why it has ended; empty while it lives
+	ForkedFrom  string    // the session of which it is a fork; empty if it is none
+	Reason      EndReason // reason for its end; empty while it lives
 	Message     string    // the same for people
 	EndedAt     time.Time
 }
 
-// SessionState is where a session is in its life: idle and busy take turns until it
-// has ended.
+// SessionState is the state of a session. Idle and busy alternate until it has ended.
 type SessionState string
 
 // The states of a session.
 const (
-	SessionIdle  SessionState = "idle"  // nothing to do
+	SessionIdle  SessionState = "idle"  // no executions
 	SessionBusy  SessionState = "busy"  // executions run or wait for their turn
-	SessionEnded SessionState = "ended" // takes no more; the record is kept for a while to tell why
+	SessionEnded SessionState = "ended" // takes no more; the record is kept for a while to give the reason
 )
 
-// EndReason names why a session has ended.
+// EndReason is a reason for the end of a session.
 type EndReason string
 
 // The reasons for the end of a session.
 const (
-	EndDeleted     EndReason = "deleted"      // its owner asked
-	EndIdle        EndReason = "idle_timeout" // nobody used it for too long
-	EndAge         EndReason = "max_age"      // it has lived for as long as it may
-	EndRunnerLost  EndReason = "runner_lost"  // the runner that it lived on died
-	EndDrained     EndReason = "drained"      // that runner was shut down
+	EndDeleted     EndReason = "deleted"      // its owner ended it
+	EndIdle        EndReason = "idle_timeout" // it was not used for too long
+	EndAge         EndReason = "max_age"      // it has reached its maximum age
+	EndRunnerLost  EndReason = "runner_lost"  // its runner died
+	EndDrained     EndReason = "drained"      // its runner was shut down
 	EndEvicted     EndReason = "evicted"      // its place was needed, and it had been idle for long
-	EndMemory      EndReason = "memory_limit" // its code needed more memory than it may
-	EndCPU         EndReason = "cpu_limit"    // an execution needed more processor time than it may
+	EndMemory      EndReason = "memory_limit" // its code needed more memory than its limit
+	EndCPU         EndReason = "cpu_limit"    // an execution needed more processor time than its limit
 	EndCrashed     EndReason = "crashed"      // the interpreter ended: a crash, os._exit
 	EndKilled      EndReason = "killed"       // an execution did not end when it was interrupted
 	EndStartFailed EndReason = "start_failed" // no interpreter could be started
@@ -62,23 +61,23 @@ func EndOfDrain() SessionEnd {
 	return SessionEnd{Reason: EndDrained, Message: "the runner that it lived on was shut down"}
 }
 
-// The queues in the records of what sessions execute. They are no queues of asynq: what a
-// session has to do waits in the session.
+// The queues in the records of executions of sessions. They are no queues of asynq: executions
+// wait in the session.
 const (
 	SessionQueue   = "sessions"   // code
-	OperationQueue = "operations" // what else is done to a session; not in listings
+	OperationQueue = "operations" // other operations on a session; not in listings
 )
 
-// IsReservedQueue reports whether a name is of one of these.
+// IsReservedQueue reports whether a name is one of these.
 func IsReservedQueue(name string) bool { return name == SessionQueue || name == OperationQueue }
 
-// Bounds of the copies of sessions.
+// Bounds of forks.
 const (
-	MaxForks       = 16 // that one request makes
-	MaxCheckpoints = 8  // that a session has
+	MaxForks       = 16 // in one request
+	MaxCheckpoints = 8  // of one session
 )
 
-// What is done to a session besides executing code: see Spec.Op.
+// Operations on a session besides executing code: see Spec.Op.
 const (
 	OpRestart    = "restart"
 	OpFork       = "fork"
@@ -86,73 +85,73 @@ const (
 	OpRollback   = "rollback"
 )
 
-// ForkArgs say which sessions are to be made.
+// ForkArgs name the sessions to be made.
 type ForkArgs struct {
 	Sessions []string `json:"sessions"`
 }
 
-// CheckpointArgs name a checkpoint; of a rollback, empty for the newest.
+// CheckpointArgs name a checkpoint; in a rollback, empty means the newest.
 type CheckpointArgs struct {
 	Checkpoint string `json:"checkpoint,omitempty"`
 }
 
-// SessionSpec is what an interpreter of a session is started with. Its JSON is the form
-// in which the store keeps it; the record never shows it.
+// SessionSpec has the settings with which an interpreter of a session is started. The store
+// keeps it as JSON; the record never shows it.
 type SessionSpec struct {
 	Runtime string            `json:"runtime,omitempty"`
 	Envs    map[string]string `json:"envs,omitempty"`
 	Quota   Quota             `json:"quota,omitzero"`
-	// EndOnMemory ends the session with an interpreter that needs too much memory; else
-	// another one takes its place.
+	// EndOnMemory ends the session together with an interpreter that needs too much memory;
+	// otherwise a fresh one replaces it.
 	EndOnMemory bool `json:"endOnMemory,omitempty"`
 }
 
-// What becomes of a session whose code needs more memory than it may.
+// Reactions to a session whose code needs more memory than its limit.
 const (
 	OnMemoryRestart = "restart" // a fresh interpreter, among the same files
 	OnMemoryEnd     = "end"
 )
 
-// NewSession is a session to be recorded.
+// NewSession is a session that is not recorded yet.
 type NewSession struct {
 	Session Session // with its ID
 	Spec    SessionSpec
 	Caller  string
-	Shares  bool // the runners, with other callers: then it gets no more than is left for them
-	// Candidates are the runners that it may live on.
+	Shares  bool // other callers share the runners: then it gets no more than it leaves for them
+	// Candidates are the runners that may get it.
 	Candidates []Candidate
 }
 
-// Candidate is a runner that has room for so many sessions, and the runtime that the
-// session would have there.
+// Candidate is a runner with its room for sessions, and the runtime that the session would have
+// there.
 type Candidate struct {
 	Runner  string
 	Most    int
 	Runtime string
 }
 
-// SessionEnd says why a session ends.
+// SessionEnd is the end of a session with its reason.
 type SessionEnd struct {
 	Reason  EndReason
 	Message string
 }
 
-// Observation is what somebody who sees all that a session executes is told.
+// Observation is one report to an observer of all executions of a session.
 type Observation struct {
 	Last string      // the last execution that was accepted, for the next observation
-	Jobs []string    // what was accepted since the one before, in order; some may be known already
+	Jobs []string    // executions accepted since the one before, in order; the observer may know some
 	End  *SessionEnd // it has ended, and why
 }
 
-// Answer is what somebody answers to code that asks for input.
+// Answer is a client's answer to code that requests input.
 type Answer struct {
 	JobID   string
-	Request int // which of the execution's requests it answers, from 1 on
+	Request int // the request that it answers, from 1 on
 	Text    string
-	EOF     bool // there is no more
+	EOF     bool // the input ends here
 }
 
-// SessionAfter is what an execution's result says of its session.
+// SessionAfter is the state of the session in an execution's result.
 type SessionAfter struct {
 	ID     string       `json:"id" doc:"The session."`
 	State  SessionState `json:"state" enum:"idle,ended" doc:"idle (it goes on; variables, modules and files are kept), ended (this execution was its last)."`
@@ -162,7 +161,7 @@ type SessionAfter struct {
 	Message   string `json:"message,omitempty" doc:"With restarted: the same for people."`
 }
 
-// SessionRequest is what a caller may ask for of a session, as decoded.
+// SessionRequest is a decoded request for a session.
 type SessionRequest struct {
 	Runtime     string
 	Envs        map[string]string
@@ -179,8 +178,8 @@ type SessionLimits struct {
 	Age, MaxAge                 time.Duration
 }
 
-// AcceptSession checks r against l and returns the session and the spec that it asks
-// for. The session has no ID yet. All that is wrong is reported at once.
+// AcceptSession checks r against l and returns the session and the spec that it requests. The
+// session has no ID yet. All errors are reported at once.
 func (l Limits) AcceptSession(r SessionRequest) (Session, SessionSpec, error) {
 	var v validation
 	l.checkEnvs(&v, r.Envs)
@@ -198,8 +197,8 @@ func (l Limits) AcceptSession(r SessionRequest) (Session, SessionSpec, error) {
 	return s, SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, EndOnMemory: r.OnMemory == OnMemoryEnd}, nil
 }
 
-// inSession refuses what an execution of a session cannot ask for, since it belongs to
-// the session or makes no sense there.
+// inSession refuses fields that an execution of a session cannot have, because they belong to
+// the session or make no sense there.
 func (r Request) inSession(v *validation) {
 	const ofSession = "cannot be chosen for one execution of a session; give it when you create the session"
 	refuse := func(given bool, field, why string) {
@@ -228,8 +227,8 @@ func (r Request) inSession(v *validation) {
 	}
 }
 
-// executionQuota keeps of q what an execution of a session was asked for by itself: the
-// rest is the session's.
+// executionQuota keeps the limits of q that an execution of a session may set; the session sets
+// the rest.
 func (r QuotaRequest) executionQuota(q Quota) Quota {
 	var own Quota
 	if r.CPUSeconds != nil {

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// The operations on the files of a session, which the API asks a runner for. Contents are
-// blobs: of what is put there, those of the operation's inputs, and of what is read, the
-// output of that path.
+// Operations on the files of a session, which the API requests from a runner. Contents are
+// blobs: a put has them as the operation's inputs, a read as the output of that path.
 const (
 	OpPutFiles   = "put_files"   // the files of its spec
 	OpListFiles  = "list_files"  // SessionFilesPage
@@ -15,12 +14,12 @@ const (
 	OpRemoveFile = "remove_file" // SessionPath
 )
 
-// SessionPath names a file of a session: by its bytes, which JSON would change as a string.
+// SessionPath names a file of a session by its bytes, which JSON would change as a string.
 type SessionPath struct {
 	Path []byte `json:"path"`
 }
 
-// SessionFilesPage asks for files whose paths come after one.
+// SessionFilesPage requests files whose paths come after one.
 type SessionFilesPage struct {
 	After []byte `json:"after,omitempty"`
 	Limit int    `json:"limit"`
@@ -30,18 +29,18 @@ type SessionFilesPage struct {
 type SessionFile struct {
 	File
 	Modified time.Time `json:"modified,omitzero" doc:"Last change of its content."`
-	// Sum tells contents apart; only of a file that was read.
+	// Sum distinguishes contents; only of a file that was read.
 	Sum string `json:"sum,omitempty"`
 }
 
 // SessionFiles are some of the files of a session, by path.
 type SessionFiles struct {
 	Files      []SessionFile `json:"files"`
-	Incomplete bool          `json:"incomplete,omitempty"` // there is too much to look at all of it
+	Incomplete bool          `json:"incomplete,omitempty"` // the directory exceeds the limit of a listing
 	Next       []byte        `json:"next,omitempty"`       // path of the last if there are more
 }
 
-// AcceptFiles checks files that are to be put into the working directory of a session.
+// AcceptFiles checks files for the working directory of a session.
 func (l Limits) AcceptFiles(files []FileRequest) ([]Input, error) {
 	var v validation
 	inputs := l.inputs(&v, files, l.MaxQuota.DiskBytes)
@@ -51,7 +50,7 @@ func (l Limits) AcceptFiles(files []FileRequest) ([]Input, error) {
 	return inputs, nil
 }
 
-// AcceptPath checks where a file is to be put in the working directory of a session.
+// AcceptPath checks the path of a file for the working directory of a session.
 func (l Limits) AcceptPath(path string) error {
 	var v validation
 	if checkInputPath(&v, "file.path", path); len(v.fields) > 0 {
@@ -60,7 +59,7 @@ func (l Limits) AcceptPath(path string) error {
 	return nil
 }
 
-// ValidPath reports whether there can be a file of this path below a working directory.
+// ValidPath reports whether a file below a working directory can have this path.
 func ValidPath(path string) bool {
 	if path == "" || len(path) > maxLivePath || strings.IndexByte(path, 0) >= 0 {
 		return false
@@ -73,5 +72,5 @@ func ValidPath(path string) bool {
 	return true
 }
 
-// maxLivePath is what the kernel takes.
+// maxLivePath is the kernel's limit.
 const maxLivePath = 4095 // bytes

@@ -2,7 +2,7 @@ package job
 
 import "slices"
 
-// State is where a job is in its life.
+// State is a state in a job's life.
 type State string
 
 // The states. Completed, Cancelled and Failed are terminal.
@@ -10,8 +10,8 @@ const (
 	Scheduled State = "scheduled" // accepted, not due yet
 	Queued    State = "queued"    // waiting for a runner
 	Running   State = "running"   // claimed by a runner; its code may have started
-	Completed State = "completed" // the code ran; the result says how it went
-	Cancelled State = "cancelled" // ended because its owner asked
+	Completed State = "completed" // the code ran; the result shows its outcome
+	Cancelled State = "cancelled" // ended because its owner cancelled it
 	Failed    State = "failed"    // ended because of Kaa, not of the code
 )
 
@@ -29,8 +29,8 @@ func (s State) Terminal() bool { return s.Valid() && len(s.next()) == 0 }
 // CanMove reports whether a job may go from one state to the other.
 func CanMove(from, to State) bool { return slices.Contains(from.next(), to) }
 
-// next lists the legal moves out of s. The exhaustive linter makes a new state
-// fail here until somebody has decided where it leads.
+// next lists the legal moves out of s. The exhaustive linter makes a new state fail here until
+// its moves are decided.
 func (s State) next() []State {
 	switch s {
 	case Scheduled:

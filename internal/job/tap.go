@@ -11,25 +11,25 @@ import (
 type Sink interface {
 	// Stream takes what was written to stdout or stderr. It does not keep p.
 	Stream(name string, p []byte)
-	// Skipped says that n bytes of a stream are not there any more.
+	// Skipped reports that n bytes of a stream are no longer available.
 	Skipped(name string, n int64)
-	// Event takes anything else; data is a JSON object whose type is t.
+	// Event takes all other events; data is a JSON object whose type is t.
 	Event(t EventType, data json.RawMessage)
 }
 
-// Tap is where an execution can be watched, from its beginning or from any later
-// moment on. The interpreter fills it, the runner opens it, and as long as nobody
-// does, it costs next to nothing. A nil Tap is one that nobody opens.
+// Tap lets a follower watch an execution, from its beginning or from any later moment on. The
+// interpreter fills it and the runner opens it. An unopened tap costs next to nothing. A nil Tap
+// can never be opened.
 type Tap struct {
 	mu     sync.Mutex
 	sink   Sink
 	closed bool
-	// replay gives what there is so far.
+	// replay gives the output so far.
 	replay func(Sink)
 }
 
-// Attach makes replay, which is called under the tap's lock, give what there is so far.
-// What comes meanwhile has to pass through Tee's writers and Show.
+// Attach sets the function that gives the output so far. Open calls it under the tap's lock.
+// Later output has to pass through Tee's writers and Show.
 func (t *Tap) Attach(replay func(Sink)) {
 	if t == nil {
 		return
@@ -39,7 +39,7 @@ func (t *Tap) Attach(replay func(Sink)) {
 	t.replay = replay
 }
 
-// Tee returns a writer to w, which also gives what it gets to the tap's sink.
+// Tee returns a writer to w that also passes its bytes to the tap's sink.
 func (t *Tap) Tee(name string, w io.Writer) io.Writer {
 	if t == nil {
 		return w
@@ -63,8 +63,8 @@ func (t *tee) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Show calls keep, which keeps something that is not output of a stream for replay, and
-// passes its event on if keep says so.
+// Show calls keep, which keeps an event that is not output of a stream for replay. It passes the
+// event on if keep returns it.
 func (t *Tap) Show(keep func() bool, event func() Event) {
 	if t == nil {
 		keep()
@@ -78,7 +78,7 @@ func (t *Tap) Show(keep func() bool, event func() Event) {
 	}
 }
 
-// Open gives s what there is so far, and everything that comes until Close.
+// Open gives s the output so far, and everything that comes until Close.
 func (t *Tap) Open(s Sink) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -91,7 +91,7 @@ func (t *Tap) Open(s Sink) {
 	t.sink = s
 }
 
-// Close ends it for good. The sink is not called any more when it returns.
+// Close ends the tap for good. The sink is not called any more when it returns.
 func (t *Tap) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// Trace says which request something was done for, in the logs of all processes. It is the
+// Trace identifies the request that caused some work, in the logs of all processes. It is the
 // caller's word, checked for its form: it proves nothing.
 type Trace struct {
 	RequestID string `json:"requestId,omitempty"`
-	// Parent is the caller's traceparent of W3C Trace Context; empty if he does not trace.
+	// Parent is the caller's traceparent of W3C Trace Context; empty without tracing.
 	Parent string `json:"traceparent,omitempty"`
 }
 
@@ -21,7 +21,7 @@ const (
 	flagsAt           = 53
 )
 
-// TraceID returns the id of the trace, or nothing.
+// TraceID returns the id of the trace, or an empty string.
 func (t Trace) TraceID() string {
 	if len(t.Parent) < traceparentLength {
 		return ""
@@ -29,11 +29,11 @@ func (t Trace) TraceID() string {
 	return t.Parent[traceIDAt : parentIDAt-1]
 }
 
-// maxRequestID is how long the id of a request may be.
+// maxRequestID is the longest id of a request.
 const maxRequestID = 128
 
-// ValidRequestID reports whether a caller's id of a request can be taken over: it is short, and
-// nothing in it means something to a log, a shell or a terminal.
+// ValidRequestID reports whether a caller's request id can be used: it is short, and has no
+// characters with a meaning to a log, a shell or a terminal.
 func ValidRequestID(id string) bool {
 	if id == "" || len(id) > maxRequestID {
 		return false
@@ -50,13 +50,13 @@ func ValidRequestID(id string) bool {
 	return true
 }
 
-// ValidTraceparent reports whether that is a traceparent of version 00.
+// ValidTraceparent reports whether the text is a traceparent of version 00.
 func ValidTraceparent(p string) bool {
 	return len(p) == traceparentLength && strings.HasPrefix(p, "00-") && p[parentIDAt-1] == '-' && p[flagsAt-1] == '-' &&
 		isID(p[traceIDAt:parentIDAt-1]) && isID(p[parentIDAt:flagsAt-1]) && isHex(p[flagsAt:])
 }
 
-// isID: zeros alone are none.
+// isID accepts hexadecimal digits that are not all zero.
 func isID(s string) bool { return isHex(s) && strings.Trim(s, "0") != "" }
 
 func isHex(s string) bool {
@@ -65,7 +65,7 @@ func isHex(s string) bool {
 
 type traceKey struct{}
 
-// WithTrace returns a context for what is done for that request.
+// WithTrace returns a context for the work of that request.
 func WithTrace(ctx context.Context, t Trace) context.Context {
 	if t == (Trace{}) {
 		return ctx
@@ -73,7 +73,7 @@ func WithTrace(ctx context.Context, t Trace) context.Context {
 	return context.WithValue(ctx, traceKey{}, t)
 }
 
-// TraceOf returns what the context knows; a zero Trace if it is of no request.
+// TraceOf returns the trace of the context; a zero Trace if it belongs to no request.
 func TraceOf(ctx context.Context) Trace {
 	t, _ := ctx.Value(traceKey{}).(Trace)
 	return t

@@ -1,19 +1,19 @@
 package job
 
-// Viewer is who wants to see jobs, or to do something with them.
+// Viewer is a caller that wants to see jobs, or to act on them.
 type Viewer struct {
-	Caller string // empty if nobody said who he is
-	All    bool   // he may see everybody's
+	Caller string // empty if the caller had no key
+	All    bool   // an operator: sees the jobs of all callers
 }
 
-// Sees reports whether a job is there for the viewer. What a session executes is as private
-// as the session.
+// Sees reports whether a job exists for the viewer. Executions of a session are as private as
+// the session.
 func (v Viewer) Sees(j Job) bool { return !j.InSession || v.Owns(j.Owner) }
 
-// Owns reports whether what is private to an owner is there for the viewer.
+// Owns reports whether private data of an owner exist for the viewer.
 func (v Viewer) Owns(owner string) bool { return v.All || v.Caller == owner }
 
-// PrivateGoneError is an ErrGone of what only its owner may know of.
+// PrivateGoneError is an ErrGone of a job that only its owner may know of.
 type PrivateGoneError struct{ Owner string }
 
 func (*PrivateGoneError) Error() string { return ErrGone.Error() }

@@ -18,13 +18,13 @@ func (Secret) String() string { return "***" }
 // LogValue hides it from slog.
 func (Secret) LogValue() slog.Value { return slog.StringValue("***") }
 
-// WebhookRequest asks for a message at a job's end.
+// WebhookRequest requests a message at a job's end.
 type WebhookRequest struct {
 	URL    string
-	Secret Secret // to sign it with; empty for no signature
+	Secret Secret // signs it; empty for no signature
 }
 
-// WebhookState is how far a webhook has come.
+// WebhookState is the state of a delivery.
 type WebhookState string
 
 // The states of a webhook.
@@ -34,7 +34,7 @@ const (
 	WebhookFailed    WebhookState = "failed"    // given up
 )
 
-// Webhook is what a job shows of its webhook.
+// Webhook is the part of a webhook that its job shows.
 type Webhook struct {
 	URL        string       `json:"url" doc:"Where the message goes."`
 	State      WebhookState `json:"state" enum:"pending,delivered,failed" doc:"pending (the job has not ended, or the message is not delivered yet), delivered, failed (given up)."`
@@ -52,7 +52,7 @@ type Delivery struct {
 	Age time.Duration
 }
 
-// Report is how an attempt ended: the webhook's state then, with what belongs to it.
+// Report is the outcome of an attempt: the webhook's new state, with its data.
 type Report struct {
 	State  WebhookState
 	Next   time.Duration // until the next attempt, while it is pending
@@ -65,7 +65,7 @@ const (
 	maxWebhookSecret = 256
 )
 
-// webhook checks what was asked for.
+// webhook checks the request for one.
 func (l Limits) webhook(v *validation, r *WebhookRequest) *Webhook {
 	if r == nil {
 		return nil
@@ -79,8 +79,8 @@ func (l Limits) webhook(v *validation, r *WebhookRequest) *Webhook {
 	return &Webhook{URL: r.URL, State: WebhookPending}
 }
 
-// checkWebhookURL says what is wrong with a URL. It never repeats it: it may hold
-// what should not be shown.
+// checkWebhookURL returns the fault of a URL. It never repeats the URL, which may contain a
+// secret.
 func (l Limits) checkWebhookURL(raw string) string {
 	if len(raw) > maxWebhookURL {
 		return "is too long; the limit is " + strconv.Itoa(maxWebhookURL) + " bytes"
@@ -109,15 +109,15 @@ func (l Limits) checkWebhookURL(raw string) string {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return private
 	}
-	// Names are looked at when they are resolved, for each attempt.
+	// Names are checked when they are resolved, for each attempt.
 	if a, err := netip.ParseAddr(host); err == nil && !PublicAddress(a) {
 		return private
 	}
 	return ""
 }
 
-// notPublic are the addresses that lead into somebody's own network, or nowhere:
-// IANA's special-purpose registries without what is globally reachable.
+// notPublic are the addresses that lead into a private network, or nowhere: IANA's
+// special-purpose registries without the globally reachable entries.
 var notPublic = prefixes( //nolint:gochecknoglobals // a constant table
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
 	"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
@@ -135,8 +135,8 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
-// PublicAddress reports whether an address is one of the public internet's: not of
-// this machine, of its network or of its cloud's metadata, by whatever notation.
+// PublicAddress reports whether an address is one of the public internet. Addresses of this
+// machine, of its network or of its cloud's metadata are not, in any notation.
 func PublicAddress(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	if !a.IsValid() {
