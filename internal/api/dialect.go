@@ -115,7 +115,7 @@ func noted(c *gin.Context) {
 	}
 }
 
-// mostParameters is how many a query may have: each that nobody knows is a mistake to be told.
+// mostParameters is the largest number of parameters in a query: each unknown one is reported as an error.
 const mostParameters = 64
 
 // bounded refuses queries of which the values would take much more than their text.

@@ -47,7 +47,7 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 		err = &service.BodyError{Fault: service.BodyNotText, Offset: firstInvalid(whole)}
 	}
 	if err == nil {
-		err = r.Context().Err() // nobody waits for what would be made of it
+		err = r.Context().Err() // the caller has disconnected
 	}
 	if err != nil {
 		in.refuse(w, r, err)
