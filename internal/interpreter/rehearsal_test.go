@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -196,4 +197,28 @@ func faultsOfWorker(t *testing.T, w *interpreter.Worker) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// Each library that is installed takes all of its steps, and pyplot knows nothing of them.
+func TestStepsOfLibraries(t *testing.T) {
+	t.Parallel()
+	const program = `
+import sys
+sys.path.insert(0, "../python")
+import importlib, os
+import matplotlib.pyplot, rehearsal
+for name, _, _ in rehearsal.LIBRARIES:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        assert name.startswith("sklearn"), name  # which the tests' libraries need not have
+r = rehearsal.Rehearsal()
+r.prepare()
+print(len(r.steps) - sum(len(steps) for name, _, steps in rehearsal.LIBRARIES if name in sys.modules), matplotlib.pyplot.get_fignums(), len(os.listdir("/proc/self/task")))`
+	cmd := exec.CommandContext(t.Context(), testenv.LibsPython(t), "-I", "-B", "-c", program)
+	cmd.Env = append(os.Environ(), "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MPLCONFIGDIR="+t.TempDir())
+	out, err := cmd.Output()
+	if err != nil || string(out) != "0 [] 1\n" {
+		t.Errorf("%s, %v", out, err)
+	}
 }

@@ -18,8 +18,8 @@ import warnings
 
 ROUNDS = 8  # in the zygote: what the interpreter adapts, workers need not write to
 
-# What a library's steps use, and the steps. On a worker's first go each takes about 1 ms
-# at most.
+# What a library's steps use, and the steps. On a worker's first go each takes about 1 ms,
+# and 3 at most.
 LIBRARIES = (
     ("numpy", """
 import numpy as np
@@ -52,6 +52,66 @@ frame = pd.DataFrame({"a": ["x", "y"] * 50, "b": range(100), "c": [0.5] * 100})
         "frame.b.describe()",
         'frame.sort_values("b").iloc[0]',
         "pd.concat([frame, frame])",
+    )),
+    # Figures of their own: pyplot knows nothing of them.
+    ("matplotlib.figure", """
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
+figure = Figure(figsize=(1, 1), dpi=20)
+axes = figure.add_subplot()
+axes.plot([1, 2], [3, 4])
+canvas = FigureCanvasAgg(figure)
+canvas.draw()
+pen = canvas.get_renderer()
+""", (
+        "Line2D([1, 2], [3, 4])",
+        'Text(0, 0, "a")',
+        "Rectangle((0, 0), 1, 1)",
+        "MaxNLocator(5).tick_values(0, 10)",
+        "ScalarFormatter()",
+        "Figure()",
+        "canvas.get_renderer()",
+        "axes.patch.draw(pen)",
+        "axes.lines[0].draw(pen)",
+        'axes.spines["left"].draw(pen)',
+        "axes.title.draw(pen)",
+        "axes.xaxis.get_major_ticks()[0].draw(pen)",
+        "axes.get_xticklabels()",
+        "axes.get_legend_handles_labels()",
+        "type(axes.xaxis)(axes)",
+    )),
+    ("sklearn.linear_model", """
+import numpy as np
+from sklearn.linear_model import LinearRegression
+points = np.arange(20.0).reshape(10, 2)
+heights = np.arange(10.0)
+model = LinearRegression().fit(points, heights)
+""", (
+        "LinearRegression()",
+        "model.get_params()",
+        "model.predict(points)",
+        "repr(model)",
+        "LinearRegression().fit(points, heights)",
+        "model.score(points, heights)",
+    )),
+    ("sklearn.preprocessing", """
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+points = np.arange(20.0).reshape(10, 2)
+""", (
+        "StandardScaler().fit(points)",
+        "StandardScaler().fit_transform(points)",
+    )),
+    ("sklearn.model_selection", """
+import numpy as np
+from sklearn.model_selection import train_test_split
+points = np.arange(20.0).reshape(10, 2)
+""", (
+        "train_test_split(points, random_state=0)",
     )),
 )
 
