@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +82,10 @@ func TestBinaries(t *testing.T) {
 			t.Errorf("%v\n%s", err, log.String())
 		}
 	})
+	t.Run("left by a kill", func(t *testing.T) {
+		t.Parallel()
+		testLeftovers(t, binary("kaa"))
+	})
 	for _, tt := range []struct {
 		name    string
 		ignored bool
@@ -137,5 +142,70 @@ func testHangup(t *testing.T, binary string, ignored bool, signals []syscall.Sig
 	}
 	if text := log.String(); !strings.Contains(text, `"msg":"stopped"`) || ignored != strings.Contains(text, `"signal":"terminated"`) {
 		t.Errorf("the log:\n%s", text)
+	}
+}
+
+// testLeftovers: `kaa dev` removes what one that was killed has left, and nothing of one that runs.
+func testLeftovers(t *testing.T, binary string) {
+	t.Helper()
+	tmp := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	startDev := func() *exec.Cmd {
+		t.Helper()
+		cmd := exec.CommandContext(ctx, binary, "dev")
+		cmd.Env = []string{"KAA_ADDR=127.0.0.1:0", "KAA_PYTHON=" + python(), "TMPDIR=" + tmp, "PATH=" + os.Getenv("PATH")}
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() {
+			if strings.HasPrefix(lines.Text(), "Kaa is ready") {
+				return cmd
+			}
+		}
+		t.Fatal("kaa dev does not start")
+		return nil
+	}
+	directories := func() []string {
+		t.Helper()
+		entries, err := os.ReadDir(tmp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, entry := range entries {
+			names = append(names, entry.Name())
+		}
+		return names
+	}
+	startDev()
+	ofFirst := directories()
+	second := startDev()
+	if err := second.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = second.Wait()
+	left := directories()
+	third := startDev()
+	now := directories()
+	for _, name := range left {
+		if wanted := slices.Contains(ofFirst, name); wanted != slices.Contains(now, name) {
+			t.Errorf("%s: of a Kaa that runs: %v; all: %v", name, wanted, now)
+		}
+	}
+	if err := third.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Wait(); err != nil {
+		t.Error(err)
+	}
+	if end := directories(); len(ofFirst) < 2 || len(left) < 4 || !slices.Equal(end, ofFirst) {
+		t.Errorf("of the first %v; beside what the killed one left %v; in the end %v", ofFirst, left, end)
 	}
 }

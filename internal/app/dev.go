@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/telemetry"
 )
 
@@ -37,13 +39,16 @@ Kaa is ready on http://%[1]s (docs: http://%[1]s/docs). Try:
 	return errors.Join(failed, d.stop(ctx))
 }
 
+// embeddedPrefix begins the names of the directories of embedded Redises.
+const embeddedPrefix = "kaa-embedded-"
+
 // dev is everything in one process.
 type dev struct {
 	*shared
 	api      *apiProcess
 	runner   *runnerProcess
-	embedded func() // ends the embedded Redis; nil if there is none
-	files    string // a directory of its own; empty if there is none
+	embedded func()             // ends the embedded Redis; nil if there is none
+	private  process.PrivateDir // of the embedded Redis, and of files
 }
 
 // devDefaults differ from a server's: somebody sits in front of it. Given values
@@ -68,8 +73,8 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 		if p.Redis == nil {
 			return nil, errors.New("KAA_REDIS_URL is not set, and this program has no Redis of its own")
 		}
-		var url string
-		if url, d.embedded, err = p.Redis(); err != nil {
+		url, err := d.startRedis(p)
+		if err != nil {
 			return nil, err
 		}
 		environ = environ.With("KAA_REDIS_URL", url)
@@ -78,17 +83,12 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 		}
 		// What nobody else can find, nobody else can use: nor keep when this ends.
 		if environ.get("KAA_BLOB_URL") == "" {
-			if d.files, err = os.MkdirTemp("", "kaa-dev-"); err != nil {
-				d.closeRedis()
-				return nil, fmt.Errorf("make a directory for files: %w", err)
-			}
-			environ = environ.With("KAA_BLOB_URL", "file://"+d.files)
+			environ = environ.With("KAA_BLOB_URL", "file://"+d.files())
 		}
 	}
 	defer func() {
 		if err != nil {
-			d.closeRedis()
-			err = errors.Join(err, d.removeFiles())
+			err = errors.Join(err, d.closeRedis())
 		}
 	}()
 	p.Environ = environ
@@ -116,24 +116,37 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 func (d *dev) stop(ctx context.Context) error {
 	stages := append(d.api.stages(), d.runner.stages()...)
 	stages = append(stages, stage{"redis", time.Second, func(context.Context) error {
-		err := d.close()
-		d.closeRedis()
-		return errors.Join(err, d.removeFiles())
+		return errors.Join(d.close(), d.closeRedis())
 	}})
 	return d.shutDown(ctx, stages, slog.Int("active", d.runner.runner.Active()))
 }
 
-func (d *dev) closeRedis() {
-	if d.embedded != nil {
-		d.embedded()
+// startRedis starts the embedded Redis in a directory that this process has for itself. A
+// process that is killed leaves the directory, and the next one removes it.
+func (d *dev) startRedis(p Process) (url string, err error) {
+	process.RemoveLeftovers("", embeddedPrefix, slog.New(slog.DiscardHandler))
+	if d.private, err = process.MakePrivateDir("", embeddedPrefix); err != nil {
+		return "", err
 	}
+	if err = os.Mkdir(d.files(), 0o700); err == nil {
+		url, d.embedded, err = p.Redis(d.private.Path)
+	}
+	if err != nil {
+		return "", errors.Join(err, d.private.Remove())
+	}
+	return url, nil
 }
 
-func (d *dev) removeFiles() error {
-	if d.files == "" {
+// files is where the contents of files are kept, as long as the embedded Redis.
+func (d *dev) files() string { return filepath.Join(d.private.Path, "files") }
+
+// closeRedis ends the embedded Redis, if there is one, and removes its directory.
+func (d *dev) closeRedis() error {
+	if d.embedded == nil {
 		return nil
 	}
-	return os.RemoveAll(d.files)
+	d.embedded()
+	return d.private.Remove()
 }
 
 // queueStats counts the queues for the metrics.

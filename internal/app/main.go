@@ -34,9 +34,9 @@ type Process struct {
 	// Buckets opens a bucket of an S3-compatible store for files; nil if the binary has no
 	// client for one.
 	Buckets blob.Opener
-	// Redis starts one inside this process, and returns its address and what ends it; nil if
-	// the binary has none. RunDev and RunFile use it where KAA_REDIS_URL is not set.
-	Redis func() (url string, stop func(), err error)
+	// Redis starts one inside this process, with its files in dir, and returns its address and
+	// what ends it; nil if the binary has none. RunDev and RunFile use it where KAA_REDIS_URL is not set.
+	Redis func(dir string) (url string, stop func(), err error)
 	// Ready, if not nil, is called once the process does its work, with the
 	// address at which it answers HTTP, if any.
 	Ready func(net.Addr)

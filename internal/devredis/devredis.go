@@ -4,7 +4,6 @@ package devredis
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -21,14 +20,10 @@ const (
 	addressName = "redis-url" // has the address with the password, for inspection by hand
 )
 
-// Start starts a Redis that other users of the machine cannot use. It returns the address and a
-// function that ends it. It has a password and listens at a Unix socket in a private directory,
-// or at a port of loopback if the path of a socket would be too long.
-func Start() (url string, stop func(), err error) {
-	dir, err := os.MkdirTemp("", "kaa-redis-") // 0700
-	if err != nil {
-		return "", nil, fmt.Errorf("start embedded Redis: %w", err)
-	}
+// Start starts one that other users of the machine cannot use, and returns its address and what
+// ends it. It listens at a Unix socket in dir, a directory of this user alone, or at a port of
+// loopback where the path of a socket would be too long, and has a password.
+func Start(dir string) (url string, stop func(), err error) {
 	m, password := miniredis.NewMiniRedis(), rand.Text()
 	m.RequireAuth(password)
 	url, silence, err := listen(m, filepath.Join(dir, socketName), password)
@@ -37,7 +32,7 @@ func Start() (url string, stop func(), err error) {
 	}
 	if err != nil {
 		silence()
-		return "", nil, errors.Join(fmt.Errorf("start embedded Redis: %w", err), os.RemoveAll(dir))
+		return "", nil, fmt.Errorf("start embedded Redis: %w", err)
 	}
 	ending, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -48,7 +43,7 @@ func Start() (url string, stop func(), err error) {
 		close(ending)
 		<-ended
 		silence()
-		_ = os.RemoveAll(dir) // the remains are empty
+		_ = os.Remove(filepath.Join(dir, addressName))
 	}, nil
 }
 

@@ -17,6 +17,9 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
+// dirPrefix begins the names of pools' private directories.
+const dirPrefix = "kaa-interpreter-"
+
 // Pool keeps parked workers of each runtime ready and lends them. Methods are safe
 // for concurrent use.
 type Pool struct {
@@ -70,8 +73,8 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := process.Prepare(); err != nil {
 		return nil, err
 	}
-	process.RemoveLeftovers(cfg.Dir, cfg.Log)
-	if p.dir, err = process.MakePrivateDir(cfg.Dir); err != nil {
+	process.RemoveLeftovers(cfg.Dir, dirPrefix, cfg.Log)
+	if p.dir, err = process.MakePrivateDir(cfg.Dir, dirPrefix); err != nil {
 		return nil, err
 	}
 	err = errors.Join(os.Mkdir(p.rootDir(), 0o700), os.Mkdir(p.scratchDir(), 0o700), writeScripts(p.dir.Path))

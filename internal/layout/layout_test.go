@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 	"test/chaos":           nil,
 	"test/escape":          nil,
 	"internal/app": {
-		"internal/job", "internal/service", "internal/door", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter",
+		"internal/job", "internal/service", "internal/door", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/process",
 		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob",
 	},
 	"cmd/api":    {"internal/app", "internal/blob/s3"},

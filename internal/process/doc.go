@@ -4,7 +4,7 @@
 //	link.go               the sockets to zygotes and slots, and their messages
 //	channels.go           the pipes and the socket between the runner and a worker
 //	owners.go             the users that sandboxes belong to
-//	private.go            a pool's private directory
+//	private.go            directories that a process has for itself
 //	python.go             finds an interpreter, and says in which environment it runs
 //	blame.go              finds out why a process could not be started
 //

@@ -13,20 +13,19 @@ import (
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-const dirPrefix = "kaa-interpreter-"
-
-// PrivateDir is the directory of one pool. A lock on it says that the pool lives:
-// the kernel lets go of it when the process ends, however that happens, and then
-// the next pool removes what was left.
+// PrivateDir is a directory that one process has for itself. A lock on it says that the
+// process lives: the kernel lets go of it when the process ends, however that happens, and
+// then the next one removes what was left.
 type PrivateDir struct {
 	Path string
 	lock *os.File
 }
 
-// MakePrivateDir makes the directory in parent and locks it.
-func MakePrivateDir(parent string) (PrivateDir, error) {
+// MakePrivateDir makes the directory in parent, with a name that begins with prefix, and
+// locks it.
+func MakePrivateDir(parent, prefix string) (PrivateDir, error) {
 	for {
-		path, err := os.MkdirTemp(parent, dirPrefix) // 0700
+		path, err := os.MkdirTemp(parent, prefix) // 0700
 		if err == nil {
 			path, err = filepath.Abs(path)
 		}
@@ -37,7 +36,7 @@ func MakePrivateDir(parent string) (PrivateDir, error) {
 		if err == nil {
 			return PrivateDir{Path: path, lock: lock}, nil
 		}
-		// A starting pool took it for a left-over before it was locked.
+		// A starting process took it for a left-over before it was locked.
 		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
 			return PrivateDir{}, errors.Join(fmt.Errorf("lock private directory: %w", err), workdir.RemoveTree(path))
 		}
@@ -67,11 +66,11 @@ func lockDir(path string) (*os.File, error) {
 
 // RemoveLeftovers removes the directories of pools in parent whose process was
 // killed. What cannot be removed is logged: it is no reason not to start.
-func RemoveLeftovers(parent string, log *slog.Logger) {
+func RemoveLeftovers(parent, prefix string, log *slog.Logger) {
 	if parent == "" {
 		parent = os.TempDir()
 	}
-	paths, err := filepath.Glob(filepath.Join(parent, dirPrefix+"*"))
+	paths, err := filepath.Glob(filepath.Join(parent, prefix+"*"))
 	if err != nil { // a parent with a bracket in its name
 		return
 	}
