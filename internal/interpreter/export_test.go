@@ -1,5 +1,7 @@
 package interpreter
 
+import "log/slog"
+
 // MayHaveLeft reports whether Collect has to ask the slot.
 func (w *Worker) MayHaveLeft() bool { return w.files.left }
 
@@ -49,3 +51,9 @@ func (w *Worker) Usage() (cpuMicros, maxRSS int64) {
 
 // SlotPid is the number of the slot's process: who has it is in the slot.
 func (w *Worker) SlotPid() int { return w.slot.pid }
+
+// Diagnoses returns what a pool with this log calls after each try to start a worker.
+func Diagnoses(log *slog.Logger) func(error) {
+	st := &stock{name: "python", pool: &Pool{cfg: Config{Log: log}}}
+	return func(err error) { st.diagnose(err) }
+}

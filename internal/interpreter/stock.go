@@ -21,7 +21,7 @@ const (
 	// The pause after a failed spawn doubles from the first to the last of these.
 	firstPause = 50 * time.Millisecond
 	lastPause  = time.Second
-	// logAgain is how long the log says nothing more of spawns that go on to fail.
+	// logAgain is how long the log says nothing more of spawns that fail for the same reason.
 	logAgain = time.Minute
 	// patience is how long a new worker is put off after one was lent, while there are
 	// others: so that on few cores its making does not slow down the program that has
@@ -54,7 +54,9 @@ type stock struct {
 	unable     bool          // a rehearsal has failed
 	failures   int           // spawns that failed since the last that did not
 	sick       error         // why no worker can be started, as those who waited were told
-	logged     time.Time     // when that was last
+	logged     time.Time     // when the log last said why
+	reason     string        // what it said
+	told       bool          // the log's last word is that none can be started
 	changed    chan struct{} // has a token when there may be something to spawn
 }
 
@@ -388,15 +390,16 @@ func (st *stock) diagnose(err error) bool {
 	was := st.sick
 	if err == nil {
 		st.failures, st.sick = 0, nil
-		if was != nil {
+		if was != nil && st.told {
+			st.told = false
 			st.pool.cfg.Log.Info("interpreter: workers can be started again", slog.String("runtime", st.name))
-			st.logged = time.Time{}
 		}
 		return was != nil
 	}
 	st.failures++
-	if now := time.Now(); now.Sub(st.logged) >= logAgain || was == nil {
-		st.logged = now
+	// While some slots live and others cannot be made, failures and successes take turns.
+	if now := time.Now(); now.Sub(st.logged) >= logAgain || err.Error() != st.reason {
+		st.logged, st.reason, st.told = now, err.Error(), true
 		st.pool.cfg.Log.Error("interpreter: no worker could be started: will try again", slog.String("runtime", st.name), slog.Any("err", err), slog.Int("failures", st.failures))
 	}
 	// One that hung has used up the patience of those who wait, and a layer that does
