@@ -55,7 +55,7 @@ func (f *fakeStore) CreateAll(_ context.Context, jobs []job.NewJob) []job.Create
 	}
 	return out
 }
-func (f *fakeStore) Enqueued(context.Context, ...job.DueTask) error { return f.err }
+func (f *fakeStore) Enqueued(context.Context, ...job.Task) error { return f.err }
 func (f *fakeStore) Cancel(context.Context, string) (job.State, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -91,16 +91,16 @@ func (f *fakeStore) Runners(context.Context) ([]job.Runner, error) {
 func (f *fakeStore) Ready(context.Context) error { return f.err }
 
 type fakeQueue struct {
-	enqueued []job.DueTask
+	enqueued []job.Task
 	removed  []string
 }
 
-func (q *fakeQueue) Enqueue(_ context.Context, t job.DueTask) error {
+func (q *fakeQueue) Enqueue(_ context.Context, t job.Task) error {
 	q.enqueued = append(q.enqueued, t)
 	return nil
 }
 
-func (q *fakeQueue) Remove(_ context.Context, t job.DueTask) error {
+func (q *fakeQueue) Remove(_ context.Context, t job.Task) error {
 	q.removed = append(q.removed, t.JobID)
 	return nil
 }

@@ -167,5 +167,5 @@ func TestBodyMemory(t *testing.T) {
 // queueFunc is a queue that calls back for each task.
 type queueFunc func()
 
-func (q queueFunc) Enqueue(context.Context, job.DueTask) error { q(); return nil }
-func (queueFunc) Remove(context.Context, job.DueTask) error    { return nil }
+func (q queueFunc) Enqueue(context.Context, job.Task) error { q(); return nil }
+func (queueFunc) Remove(context.Context, job.Task) error    { return nil }

@@ -114,7 +114,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	s.measureAPI(hub)
 
 	core := service.New(service.Config{
-		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: taskQueue{s}, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
+		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 		Events: s.store, Notifier: bell, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
 		Limits: s.cfg.limits(), Shared: len(s.cfg.APIKeys)+len(s.cfg.AdminKeys) > 1, // one key, or none, has nobody to share with
 		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate(),

@@ -170,7 +170,7 @@ func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Serve
 	if err == nil {
 		tasks.AddHook(redisMetrics{s.metrics}) // after the gate's, which would else count as Redis
 		blocking.AddHook(redisMetrics{s.metrics})
-		err = server.Start(ctx, func(ctx context.Context, t queue.Task) error { return r.Handle(ctx, t.JobID, t.Runtime) })
+		err = server.Start(ctx, func(ctx context.Context, t job.Task) error { return r.Handle(ctx, t.JobID, t.Runtime) })
 	}
 	if err != nil {
 		return nil, stage{}, errors.Join(fmt.Errorf("start queue: %w", err), tasks.Close(), blocking.Close())

@@ -80,15 +80,16 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 		periods: p.Periods, dialects: p.Dialects, hurry: p.Hurry,
 	}
 	s.rdb.AddHook(redisMetrics{s.metrics})
-	s.queue = queue.NewClient(s.rdb)
+	handling := cfg.KillGrace + saveFor
+	s.queue = queue.NewClient(s.rdb, handling)
 	if cfg.Plain.has(plainEnqueue) {
-		s.queue = queue.NewPlainClient(s.rdb)
+		s.queue = queue.NewPlainClient(s.rdb, handling)
 	}
 	s.store = store.New(s.rdb, store.Config{
 		RunnerTTL: p.Periods.Lease, TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, MaxCallerBytes: cfg.MaxStoredPerKey, OneCaller: cfg.oneCaller(), Window: cfg.FairWindow, Reserve: cfg.reserve(),
 		MaxFiles: cfg.maxFiles(), MaxCallerFiles: cfg.MaxFilesPerKey, MaxMetadata: int64(cfg.MaxMetadataBytes), HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
-		Enqueue: func(ctx context.Context, j job.Job) [][]any { return s.queue.EnqueueCommands(ctx, s.task(j.Task())) },
+		Enqueue: func(ctx context.Context, j job.Job) [][]any { return s.queue.EnqueueCommands(ctx, j.Task()) },
 	})
 	if s.blobs, err = blob.New(cfg.blobURL(), p.Buckets); err != nil {
 		return nil, errors.Join(fmt.Errorf("KAA_BLOB_URL: %w", err), s.rdb.Close())
@@ -164,12 +165,6 @@ func (s *shared) insist(ctx context.Context, step func() error) error {
 	}
 }
 
-// enqueue puts a task on its queue, with asynq's own limit far enough beyond the
-// execution's that asynq never ends it first.
-func (s *shared) enqueue(ctx context.Context, t job.DueTask) error {
-	return s.queue.Enqueue(ctx, s.task(t))
-}
-
 // reclaim puts tasks of lost runners back on their queues.
 func (s *shared) reclaim(ctx context.Context) error {
 	n, err := s.queue.Reclaim(ctx, s.cfg.Queues.names()...)
@@ -179,17 +174,10 @@ func (s *shared) reclaim(ctx context.Context) error {
 	return err
 }
 
-func (s *shared) task(t job.DueTask) queue.Task {
-	return queue.Task{
-		JobID: t.JobID, Attempt: t.Attempt, Queue: t.Queue, Runtime: t.Runtime, Passes: t.Passes,
-		Timeout: t.Timeout + s.cfg.KillGrace + saveFor + time.Minute,
-	}
-}
-
 // maintainer returns the maintenance of a process, not started yet; self is its runner, if
 // it has one.
 func (s *shared) maintainer(self string) *runner.Maintainer {
-	return runner.NewMaintainer(self, s.store, countedEnds{s.store, s.metrics}, s.enqueue, s.reclaim, s.periods.Periods, s.log)
+	return runner.NewMaintainer(self, s.store, countedEnds{s.store, s.metrics}, s.queue.Enqueue, s.reclaim, s.periods.Periods, s.log)
 }
 
 // startMaintenance starts it and returns its stages. hooksDue, if not nil, is called
@@ -211,7 +199,7 @@ func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hoo
 		return nil, err
 	}
 	m.Start(ctx)
-	r := runner.NewReconciler(s.cfg.Queues.names(), s.store, taskLists{s}, s.metrics.Reconciled, s.periods.Periods, s.log)
+	r := runner.NewReconciler(s.cfg.Queues.names(), s.store, s.queue, s.metrics.Reconciled, s.periods.Periods, s.log)
 	r.Start(ctx)
 	return []stage{
 		s.startCleaner(ctx),
@@ -219,50 +207,6 @@ func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hoo
 		{"outbox subscription", time.Second, func(context.Context) error { return due.Close() }},
 		{"maintenance", 2 * time.Second, func(context.Context) error { m.Close(); return nil }},
 	}, nil
-}
-
-// taskQueue is the queue as the api needs it.
-type taskQueue struct{ *shared }
-
-func (q taskQueue) Enqueue(ctx context.Context, t job.DueTask) error { return q.enqueue(ctx, t) }
-
-func (q taskQueue) Remove(ctx context.Context, t job.DueTask) error {
-	return q.queue.Remove(ctx, q.task(t))
-}
-
-// taskLists is the queue as the reconciler needs it.
-type taskLists struct{ *shared }
-
-func (l taskLists) MendQueue(ctx context.Context, q string) (map[string]int, []job.DueTask, error) {
-	mended, tasks, err := l.queue.Mend(ctx, q)
-	return mended, dueTasks(tasks), err
-}
-
-func (l taskLists) Missing(ctx context.Context, q string, due []job.DueTask) ([]job.DueTask, map[string]int, error) {
-	tasks := make([]queue.Task, len(due))
-	of := make(map[string]job.DueTask, len(due))
-	for i, t := range due {
-		tasks[i] = l.task(t)
-		of[t.JobID] = t
-	}
-	missing, mended, err := l.queue.Missing(ctx, q, tasks)
-	var still []job.DueTask
-	for _, t := range missing {
-		still = append(still, of[t.JobID])
-	}
-	return still, mended, err
-}
-
-func (l taskLists) Delete(ctx context.Context, t job.DueTask) (bool, error) {
-	return l.queue.Delete(ctx, l.task(t))
-}
-
-func dueTasks(tasks []queue.Task) []job.DueTask {
-	due := make([]job.DueTask, len(tasks))
-	for i, t := range tasks {
-		due[i] = job.DueTask{JobID: t.JobID, Queue: t.Queue, Attempt: t.Attempt, Passes: t.Passes}
-	}
-	return due
 }
 
 // rate is the rate limit of the api; nil if there is none.

@@ -75,19 +75,24 @@ type Filter struct {
 	Limit  int
 }
 
-// DueTask is a job whose task must be enqueued.
-type DueTask struct {
+// Task is one attempt of a job on its way to a runner.
+type Task struct {
 	JobID   string
 	Queue   string
 	Attempt int // the attempt it is for
+	// Timeout is the execution's. A runner gets zero here: its context has the deadline.
 	Timeout time.Duration
-	Runtime string // empty for the default
-	Passes  int    // number of tasks for it that were skipped: its caller had its maximum of executions
+	// Runtime is empty for the runner's default. The runner reads it before it claims the
+	// job, because it takes a worker first.
+	Runtime string
+	// Passes is the number of tasks of this attempt that were skipped: its caller had its
+	// maximum of executions.
+	Passes int
 }
 
 // Task returns the task of the next attempt of a job.
-func (j Job) Task() DueTask {
-	return DueTask{JobID: j.ID, Queue: j.Queue, Attempt: j.Attempt + 1, Timeout: j.Timeout, Runtime: j.Runtime}
+func (j Job) Task() Task {
+	return Task{JobID: j.ID, Queue: j.Queue, Attempt: j.Attempt + 1, Timeout: j.Timeout, Runtime: j.Runtime}
 }
 
 // Rescued is a job whose runner or waiting caller was lost.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
@@ -16,8 +17,8 @@ import (
 func BenchmarkPickUp(b *testing.B) {
 	db := testenv.Redis(b)
 	rdb := db.Client(b)
-	client := queue.NewClient(rdb)
-	tasks := make(chan queue.Task)
+	client := queue.NewClient(rdb, 0)
+	tasks := make(chan job.Task)
 	for range 3 {
 		serve(b, db.Options(), to(tasks))
 	}
@@ -27,7 +28,7 @@ func BenchmarkPickUp(b *testing.B) {
 	for b.Loop() {
 		i++
 		begin := time.Now()
-		enqueue(b, client, queue.Task{JobID: strconv.Itoa(i), Queue: "default"})
+		enqueue(b, client, job.Task{JobID: strconv.Itoa(i), Queue: "default"})
 		<-tasks
 		took = append(took, time.Since(begin))
 	}
@@ -40,8 +41,8 @@ func BenchmarkPickUp(b *testing.B) {
 func BenchmarkThroughput(b *testing.B) {
 	db := testenv.Redis(b)
 	rdb := db.Client(b)
-	client := queue.NewClient(rdb)
-	tasks := make(chan queue.Task, 1000)
+	client := queue.NewClient(rdb, 0)
+	tasks := make(chan job.Task, 1000)
 	for range 3 {
 		serve(b, db.Options(), to(tasks))
 	}
@@ -52,7 +53,7 @@ func BenchmarkThroughput(b *testing.B) {
 	for range 32 {
 		wg.Go(func() {
 			for i := range work {
-				enqueue(b, client, queue.Task{JobID: strconv.Itoa(i), Queue: "default"})
+				enqueue(b, client, job.Task{JobID: strconv.Itoa(i), Queue: "default"})
 				<-tasks
 			}
 		})
@@ -71,7 +72,7 @@ func BenchmarkThroughput(b *testing.B) {
 func BenchmarkIdle(b *testing.B) {
 	server := testenv.OwnRedis(b)
 	rdb := server.Client(b)
-	serve(b, server.Options(), to(make(chan queue.Task)), func(c *queue.ServerConfig) { c.IdlePoll = 0 })
+	serve(b, server.Options(), to(make(chan job.Task)), func(c *queue.ServerConfig) { c.IdlePoll = 0 })
 	waitParked(b, rdb, 1)
 	for b.Loop() {
 		b.ReportMetric(idleLoad(b, rdb, time.Minute), "commands/s")

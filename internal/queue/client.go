@@ -27,35 +27,38 @@ type Client struct {
 	enqueue *asynq.Client
 	caught  *asynq.Client // what it enqueues does not reach Redis; nil for a plain client
 	inspect *asynq.Inspector
+	// handling is what a handler may take beyond its execution's timeout.
+	handling time.Duration
 }
 
 // NewPlainClient is NewClient for those who want each command to go by itself: tasks are
 // enqueued by asynq and the wake token is sent after that.
-func NewPlainClient(rdb redis.UniversalClient) *Client {
-	return &Client{rdb: rdb, enqueue: asynq.NewClientFromRedisClient(rdb), inspect: asynq.NewInspectorFromRedisClient(rdb)}
+func NewPlainClient(rdb redis.UniversalClient, handling time.Duration) *Client {
+	return &Client{rdb: rdb, enqueue: asynq.NewClientFromRedisClient(rdb), inspect: asynq.NewInspectorFromRedisClient(rdb), handling: handling}
 }
 
-// NewClient uses rdb, which stays the caller's.
-func NewClient(rdb redis.UniversalClient) *Client {
+// NewClient uses rdb, which stays the caller's. A handler may take handling beyond its
+// execution's timeout.
+func NewClient(rdb redis.UniversalClient, handling time.Duration) *Client {
 	return &Client{
 		rdb:     rdb,
 		enqueue: asynq.NewClientFromRedisClient(withWake(rdb)),
 		caught:  asynq.NewClientFromRedisClient(catchingClient{rdb}),
-		inspect: asynq.NewInspectorFromRedisClient(rdb),
+		inspect: asynq.NewInspectorFromRedisClient(rdb), handling: handling,
 	}
 }
 
 // Enqueue puts t on its queue and wakes one idle server. A task that is on it
 // already counts as enqueued, so after an error, which may hide a success, the
 // caller can just try again. Errors of Redis match job.ErrUnavailable.
-func (c *Client) Enqueue(ctx context.Context, t Task) error {
-	if err := t.validate(); err != nil {
+func (c *Client) Enqueue(ctx context.Context, t job.Task) error {
+	if err := validateTask(t); err != nil {
 		return fmt.Errorf("enqueue: %w", err)
 	}
 	ctx, token := withToken(ctx, t.Queue)
-	err := enqueueTask(ctx, c.enqueue, t)
+	err := c.enqueueTask(ctx, c.enqueue, t)
 	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
-		return unavailable(ctx, "enqueue task "+t.id(), err)
+		return unavailable(ctx, "enqueue task "+taskID(t), err)
 	}
 	if !token.sent {
 		// The task is on the queue whatever comes of this: an idle server looks
@@ -65,28 +68,28 @@ func (c *Client) Enqueue(ctx context.Context, t Task) error {
 	return nil
 }
 
-func enqueueTask(ctx context.Context, with *asynq.Client, t Task) error {
-	_, err := with.EnqueueContext(ctx, asynq.NewTask(taskType, t.payload()),
-		asynq.TaskID(t.id()), asynq.Queue(t.Queue), asynq.MaxRetry(maxRetry), asynq.Timeout(wholeSeconds(t.Timeout)))
+func (c *Client) enqueueTask(ctx context.Context, with *asynq.Client, t job.Task) error {
+	_, err := with.EnqueueContext(ctx, asynq.NewTask(taskType, payloadOf(t)),
+		asynq.TaskID(taskID(t)), asynq.Queue(t.Queue), asynq.MaxRetry(maxRetry), asynq.Timeout(wholeSeconds(t.Timeout+c.handling+slack)))
 	return err
 }
 
 // Remove takes t off its queue if no server has it yet, as for a cancelled job.
 // That it is not there, or being handled, is no error.
-func (c *Client) Remove(ctx context.Context, t Task) error {
+func (c *Client) Remove(ctx context.Context, t job.Task) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("remove task %s: %w", t.id(), err)
+		return fmt.Errorf("remove task %s: %w", taskID(t), err)
 	}
-	err := c.inspect.DeleteTask(t.Queue, t.id())
+	err := c.inspect.DeleteTask(t.Queue, taskID(t))
 	if err == nil || isGone(err) {
 		return nil
 	}
 	// asynq has no error of its own for a task that is active.
-	info, infoErr := c.inspect.GetTaskInfo(t.Queue, t.id())
+	info, infoErr := c.inspect.GetTaskInfo(t.Queue, taskID(t))
 	if isGone(infoErr) || (infoErr == nil && info.State == asynq.TaskStateActive) {
 		return nil
 	}
-	return unavailable(ctx, "remove task "+t.id(), err)
+	return unavailable(ctx, "remove task "+taskID(t), err)
 }
 
 // Wake makes one idle server look at its queues.

@@ -19,25 +19,25 @@ import (
 func TestEnqueueStoresTheTaskAndOneToken(t *testing.T) {
 	t.Parallel()
 	rdb := testenv.Redis(t).Client(t)
-	client := queue.NewClient(rdb)
+	client := queue.NewClient(rdb, 10*time.Second)
 	inspect := asynq.NewInspectorFromRedisClient(rdb)
 
 	// The first script that Redis sees is refused and sent again: its token is, too.
-	enqueue(t, client, queue.Task{JobID: "j0", Queue: "default"})
+	enqueue(t, client, job.Task{JobID: "j0", Queue: "default"})
 
-	enqueue(t, client, queue.Task{JobID: "j1", Attempt: 2, Queue: "low", Timeout: 1500 * time.Millisecond})
+	enqueue(t, client, job.Task{JobID: "j1", Attempt: 2, Queue: "low", Timeout: 1500 * time.Millisecond})
 
 	info, err := inspect.GetTaskInfo("low", "j1:2")
 	if err != nil {
 		t.Fatalf("GetTaskInfo: %v", err)
 	}
-	if string(info.Payload) != "j1:2" || info.Timeout != 2*time.Second || info.MaxRetry == 0 || info.Retention != 0 {
+	if string(info.Payload) != "j1:2" || info.Timeout != 72*time.Second || info.MaxRetry == 0 || info.Retention != 0 {
 		t.Errorf("task = payload %q, timeout %s, max retry %d, retention %s", info.Payload, info.Timeout, info.MaxRetry, info.Retention)
 	}
 	if n := rdb.LLen(t.Context(), queue.WakeKey("low")).Val(); n != 1 {
 		t.Errorf("%d wake tokens, want 1", n)
 	}
-	enqueue(t, client, queue.Task{JobID: "j2", Attempt: 1, Queue: "critical", Runtime: "py3.13"})
+	enqueue(t, client, job.Task{JobID: "j2", Attempt: 1, Queue: "critical", Runtime: "py3.13"})
 	if info, err := inspect.GetTaskInfo("critical", "j2:1"); err != nil || string(info.Payload) != "j2:1@py3.13" {
 		t.Errorf("task with a runtime = %+v, %v", info, err)
 	}
@@ -49,11 +49,11 @@ func TestEnqueueStoresTheTaskAndOneToken(t *testing.T) {
 func TestEnqueueIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	rdb := testenv.Redis(t).Client(t)
-	client := queue.NewClient(rdb)
-	enqueue(t, client, queue.Task{JobID: "first", Queue: "default"}) // loads the script
+	client := queue.NewClient(rdb, 0)
+	enqueue(t, client, job.Task{JobID: "first", Queue: "default"}) // loads the script
 	var n trips
 	rdb.AddHook(&n)
-	enqueue(t, client, queue.Task{JobID: "second", Queue: "default"})
+	enqueue(t, client, job.Task{JobID: "second", Queue: "default"})
 	if n != 1 {
 		t.Errorf("Enqueue made %d round trips, want 1", n)
 	}
@@ -63,15 +63,15 @@ func TestEnqueueIsOneRoundTrip(t *testing.T) {
 // an update, jobs take two round trips until that is adapted.
 func TestEnqueueCommandsAreAsynqs(t *testing.T) {
 	t.Parallel()
-	task := queue.Task{JobID: "j1", Attempt: 1, Queue: "low", Runtime: "py3.13", Timeout: 1500 * time.Millisecond}
+	task := job.Task{JobID: "j1", Attempt: 1, Queue: "low", Runtime: "py3.13", Timeout: 1500 * time.Millisecond}
 	theirs, db := testenv.Redis(t).Client(t), testenv.Redis(t)
 	ours := db.Client(t)
-	enqueue(t, queue.NewClient(theirs), queue.Task{JobID: "j0", Queue: "other"}) // loads the script
-	enqueue(t, queue.NewClient(theirs), task)
+	enqueue(t, queue.NewClient(theirs, 0), job.Task{JobID: "j0", Queue: "other"}) // loads the script
+	enqueue(t, queue.NewClient(theirs, 0), task)
 	theirs.Del(t.Context(), "asynq:{other}:t:j0:0", "asynq:{other}:pending", queue.WakeKey("other"))
 	theirs.SRem(t.Context(), "asynq:queues", "other")
 
-	commands := queue.NewClient(ours).EnqueueCommands(t.Context(), task)
+	commands := queue.NewClient(ours, 0).EnqueueCommands(t.Context(), task)
 	if commands == nil {
 		t.Fatal("asynq's script is not the known one")
 	}
@@ -86,12 +86,12 @@ func TestEnqueueCommandsAreAsynqs(t *testing.T) {
 	if diff := cmp.Diff(content(t, theirs), content(t, ours)); diff != "" {
 		t.Errorf("what is in Redis (-Enqueue +EnqueueCommands):\n%s", diff)
 	}
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	serve(t, db.Options(), to(tasks))
 	if got := receive(t, tasks, "task"); got.JobID != "j1" || got.Attempt != 1 || got.Runtime != "py3.13" {
 		t.Errorf("handled %+v", got)
 	}
-	if commands := queue.NewClient(noSingle{ours}).EnqueueCommands(t.Context(), task); commands != nil {
+	if commands := queue.NewClient(noSingle{ours}, 0).EnqueueCommands(t.Context(), task); commands != nil {
 		t.Error("there are commands for a cluster, too, where one step cannot run them")
 	}
 }
@@ -102,10 +102,10 @@ func TestEnqueueCommandsAreAsynqs(t *testing.T) {
 func TestEnqueueCommandsNeedNoRedis(t *testing.T) {
 	t.Parallel()
 	rdb := testenv.Redis(t).Client(t)
-	client := queue.NewClient(rdb)
+	client := queue.NewClient(rdb, 0)
 	var n trips
 	rdb.AddHook(&n)
-	task := queue.Task{JobID: "j1", Attempt: 1, Queue: "low"}
+	task := job.Task{JobID: "j1", Attempt: 1, Queue: "low"}
 	if client.EnqueueCommands(t.Context(), task) == nil || n != 0 {
 		t.Errorf("made %d round trips to make commands, want 0", n)
 	}
@@ -158,8 +158,8 @@ func (n *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 func TestEnqueueAgainIsSuccess(t *testing.T) {
 	t.Parallel()
 	rdb := testenv.Redis(t).Client(t)
-	client := queue.NewClient(rdb)
-	task := queue.Task{JobID: "j1", Queue: "default"}
+	client := queue.NewClient(rdb, 0)
+	task := job.Task{JobID: "j1", Queue: "default"}
 	enqueue(t, client, task, task, task)
 	if n := rdb.LLen(t.Context(), "asynq:{default}:pending").Val(); n != 1 {
 		t.Errorf("%d tasks pending, want 1", n)
@@ -169,9 +169,9 @@ func TestEnqueueAgainIsSuccess(t *testing.T) {
 func TestTokensAreBounded(t *testing.T) {
 	t.Parallel()
 	rdb := testenv.Redis(t).Client(t)
-	client := queue.NewClient(rdb)
+	client := queue.NewClient(rdb, 0)
 	for i := range queue.MaxTokens + 20 {
-		enqueue(t, client, queue.Task{JobID: strconv.Itoa(i), Queue: "default"})
+		enqueue(t, client, job.Task{JobID: strconv.Itoa(i), Queue: "default"})
 	}
 	if n := rdb.LLen(t.Context(), queue.WakeKey("default")).Val(); n != queue.MaxTokens {
 		t.Errorf("%d wake tokens, want %d", n, queue.MaxTokens)
@@ -181,20 +181,20 @@ func TestTokensAreBounded(t *testing.T) {
 func TestEnqueueErrors(t *testing.T) {
 	t.Parallel()
 	down := errors.New("connection refused")
-	valid := queue.Task{JobID: "j1", Queue: "default"}
+	valid := job.Task{JobID: "j1", Queue: "default"}
 	tests := []struct {
 		name        string
-		task        queue.Task
+		task        job.Task
 		fault       func(redis.Cmder) error
 		cancelled   bool
 		wantErr     bool
 		unavailable bool
 	}{
 		{"all well", valid, nil, false, false, false},
-		{"no job", queue.Task{Queue: "default"}, nil, false, true, false},
-		{"no queue", queue.Task{JobID: "j1"}, nil, false, true, false},
-		{"colon in the runtime", queue.Task{JobID: "j1", Queue: "default", Runtime: "a:1"}, nil, false, true, false},
-		{"negative timeout", queue.Task{JobID: "j1", Queue: "default", Timeout: -1}, nil, false, true, false},
+		{"no job", job.Task{Queue: "default"}, nil, false, true, false},
+		{"no queue", job.Task{JobID: "j1"}, nil, false, true, false},
+		{"colon in the runtime", job.Task{JobID: "j1", Queue: "default", Runtime: "a:1"}, nil, false, true, false},
+		{"negative timeout", job.Task{JobID: "j1", Queue: "default", Timeout: -1}, nil, false, true, false},
 		{"redis is down", valid, func(redis.Cmder) error { return down }, false, true, true},
 		{"the token fails, the task does not", valid, failing("expire", down), false, false, false},
 		{"the caller has gone", valid, nil, true, true, true},
@@ -211,7 +211,7 @@ func TestEnqueueErrors(t *testing.T) {
 			if tt.cancelled {
 				cancel()
 			}
-			err := queue.NewClient(rdb).Enqueue(ctx, tt.task)
+			err := queue.NewClient(rdb, 0).Enqueue(ctx, tt.task)
 			if (err != nil) != tt.wantErr {
 				t.Fatalf("error = %v, want one: %v", err, tt.wantErr)
 			}
@@ -254,12 +254,12 @@ func (h lastOnly) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 
 func TestRemove(t *testing.T) {
 	t.Parallel()
-	task := queue.Task{JobID: "j1", Queue: "default"}
+	task := job.Task{JobID: "j1", Queue: "default"}
 
 	t.Run("pending", func(t *testing.T) {
 		t.Parallel()
 		rdb := testenv.Redis(t).Client(t)
-		client := queue.NewClient(rdb)
+		client := queue.NewClient(rdb, 0)
 		enqueue(t, client, task)
 		if err := client.Remove(t.Context(), task); err != nil {
 			t.Fatalf("Remove: %v", err)
@@ -270,11 +270,11 @@ func TestRemove(t *testing.T) {
 	})
 	t.Run("unknown queue and unknown task", func(t *testing.T) {
 		t.Parallel()
-		client := queue.NewClient(testenv.Redis(t).Client(t))
+		client := queue.NewClient(testenv.Redis(t).Client(t), 0)
 		if err := client.Remove(t.Context(), task); err != nil {
 			t.Errorf("unknown queue: %v", err)
 		}
-		enqueue(t, client, queue.Task{JobID: "other", Queue: "default"})
+		enqueue(t, client, job.Task{JobID: "other", Queue: "default"})
 		if err := client.Remove(t.Context(), task); err != nil {
 			t.Errorf("unknown task: %v", err)
 		}
@@ -282,9 +282,9 @@ func TestRemove(t *testing.T) {
 	t.Run("active", func(t *testing.T) {
 		t.Parallel()
 		db := testenv.Redis(t)
-		client := queue.NewClient(db.Client(t))
+		client := queue.NewClient(db.Client(t), 0)
 		started, finish := make(chan struct{}), make(chan struct{})
-		serve(t, db.Options(), func(context.Context, queue.Task) error {
+		serve(t, db.Options(), func(context.Context, job.Task) error {
 			close(started)
 			<-finish
 			return nil
@@ -302,7 +302,7 @@ func TestRemove(t *testing.T) {
 		faults := &testenv.Faults{}
 		rdb.AddHook(faults)
 		faults.Fail(func(redis.Cmder) error { return errors.New("connection refused") })
-		client := queue.NewClient(rdb)
+		client := queue.NewClient(rdb, 0)
 		if err := client.Remove(t.Context(), task); !errors.Is(err, job.ErrUnavailable) {
 			t.Errorf("Remove: %v, want job.ErrUnavailable", err)
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
@@ -26,18 +27,18 @@ func TestWorksOnACluster(t *testing.T) {
 	rdb := cluster()
 	testenv.Eventually(t, "the cluster is up", func() bool { return rdb.Set(t.Context(), "up", 1, 0).Err() == nil })
 
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	serve(t, node.Options(), to(tasks), func(c *queue.ServerConfig) { c.Redis, c.Blocking = cluster(), cluster() })
-	client := queue.NewClient(rdb)
+	client := queue.NewClient(rdb, 0)
 	for i := range 30 {
 		waitParked(t, node.Client(t), 1)
 		want := strconv.Itoa(i)
-		enqueue(t, client, queue.Task{JobID: want, Queue: []string{"critical", "default", "low"}[i%3]})
+		enqueue(t, client, job.Task{JobID: want, Queue: []string{"critical", "default", "low"}[i%3]})
 		if got := receive(t, tasks, "task"); got.JobID != want {
 			t.Errorf("handled %s, want %s", got.JobID, want)
 		}
 	}
-	if err := client.Remove(t.Context(), queue.Task{JobID: "x", Queue: "low"}); err != nil {
+	if err := client.Remove(t.Context(), job.Task{JobID: "x", Queue: "low"}); err != nil {
 		t.Errorf("Remove: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
@@ -22,7 +23,7 @@ func TestDequeueShape(t *testing.T) {
 	t.Parallel()
 	server := testenv.OwnRedis(t) // its script cache is empty, so EVAL is seen too
 	seen := &counter{}
-	serve(t, server.Options(), to(make(chan queue.Task)), func(c *queue.ServerConfig) {
+	serve(t, server.Options(), to(make(chan job.Task)), func(c *queue.ServerConfig) {
 		c.Redis.AddHook(seen)
 		c.Queues = map[string]int{"q": 1}
 	})

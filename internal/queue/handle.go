@@ -55,13 +55,13 @@ return 1`
 // putBack gives a task its old place: this server could do nothing for it, another one can
 // now. asynq sets the task aside once the handler has returned, so it may not be there yet.
 // A server that is not paused would get it back at once: then it comes after a while.
-func (s *Server) putBack(t Task) {
+func (s *Server) putBack(t job.Task) {
 	if !s.gate.isHeld() {
 		s.retrySoon(t)
 		return
 	}
 	prefix := "asynq:{" + t.Queue + "}:"
-	keys := []string{prefix + "retry", prefix + "pending", prefix + "t:" + t.id()}
+	keys := []string{prefix + "retry", prefix + "pending", prefix + "t:" + taskID(t)}
 	for pause := putBackPause; pause < retryDelay; pause *= 2 {
 		timer := time.NewTimer(pause)
 		select {
@@ -70,7 +70,7 @@ func (s *Server) putBack(t Task) {
 			timer.Stop()
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		moved, err := redis.NewScript(putBackScript).Run(ctx, s.cfg.Redis, keys, t.id()).Int()
+		moved, err := redis.NewScript(putBackScript).Run(ctx, s.cfg.Redis, keys, taskID(t)).Int()
 		cancel()
 		if err == nil && moved == 1 {
 			s.wakeAll(map[string]int{t.Queue: 1})
@@ -83,14 +83,14 @@ func (s *Server) putBack(t Task) {
 // retrySoon makes a task pending that asynq set aside for a retry, when its time
 // has come or the server is closed. asynq would look for it only every
 // forwardInterval, and would wake nobody.
-func (s *Server) retrySoon(t Task) {
+func (s *Server) retrySoon(t job.Task) {
 	timer := time.NewTimer(retryDelay)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-s.drained:
 	}
-	if err := s.inspect.RunTask(t.Queue, t.id()); err != nil {
+	if err := s.inspect.RunTask(t.Queue, taskID(t)); err != nil {
 		// As a rule it is gone or pending already; if not, the forwarder finds it.
 		s.cfg.Log.Debug("queue: retry is left to asynq", slog.String("job_id", t.JobID), slog.Any("err", err))
 		return

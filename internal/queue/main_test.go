@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
@@ -73,8 +74,8 @@ func withLog(log *slog.Logger) func(*queue.ServerConfig) {
 }
 
 // to is a handler that sends the tasks to a channel.
-func to(tasks chan<- queue.Task) queue.Handler {
-	return func(ctx context.Context, t queue.Task) error {
+func to(tasks chan<- job.Task) queue.Handler {
+	return func(ctx context.Context, t job.Task) error {
 		select {
 		case tasks <- t:
 		case <-ctx.Done():
@@ -113,7 +114,7 @@ func parkedOn(list string, db int) int {
 	return parked
 }
 
-func enqueue(tb testing.TB, c *queue.Client, tasks ...queue.Task) {
+func enqueue(tb testing.TB, c *queue.Client, tasks ...job.Task) {
 	tb.Helper()
 	for _, task := range tasks {
 		if err := c.Enqueue(tb.Context(), task); err != nil {

@@ -6,9 +6,11 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
-// The kinds of what Mend and Missing repair.
+// The kinds of what MendQueue and Missing repair.
 const (
 	kindNoLease    = "active_without_lease"
 	kindStaleLease = "lease_not_renewed"
@@ -75,10 +77,10 @@ redis.call('RPUSH', KEYS[2], ARGV[1])
 redis.call('HSET', KEYS[1], 'state', 'pending')
 return 'mended'`
 
-// Mend repairs the lists of a queue that do not agree with each other, counts that by
+// MendQueue repairs the lists of a queue that do not agree with each other, counts that by
 // kind, and returns the oldest of the tasks that wait in it or are in its archive, for
 // the caller to find those that nobody wants.
-func (c *Client) Mend(ctx context.Context, queue string) (map[string]int, []Task, error) {
+func (c *Client) MendQueue(ctx context.Context, queue string) (map[string]int, []job.Task, error) {
 	prefix := "asynq:{" + queue + "}:"
 	op := "mend queue " + queue
 	n, err := c.rdb.Exists(ctx, prefix+"pending", prefix+"active", prefix+"lease", prefix+"archived").Result()
@@ -107,7 +109,7 @@ func (c *Client) Mend(ctx context.Context, queue string) (map[string]int, []Task
 	if err != nil {
 		return mended, nil, unavailable(ctx, op, err)
 	}
-	var tasks []Task
+	var tasks []job.Task
 	for _, id := range append(ids, archived...) {
 		if t, err := parsePayload([]byte(id)); err == nil { // an id is the plain form of it
 			t.Queue = queue
@@ -119,15 +121,15 @@ func (c *Client) Mend(ctx context.Context, queue string) (map[string]int, []Task
 
 // Missing returns those of the tasks, all of one queue, that asynq does not know. Those
 // that it knows but would never hand out it makes pending, and counts them by kind.
-func (c *Client) Missing(ctx context.Context, queue string, tasks []Task) ([]Task, map[string]int, error) {
+func (c *Client) Missing(ctx context.Context, queue string, tasks []job.Task) ([]job.Task, map[string]int, error) {
 	op := "look for tasks of " + queue
 	prefix := "asynq:{" + queue + "}:"
 	mended := map[string]int{}
-	var missing []Task
+	var missing []job.Task
 	for _, t := range tasks {
 		found, err := redis.NewScript(findScript).Run(ctx, c.rdb, []string{
-			prefix + "t:" + t.id(), prefix + "pending", prefix + "active", prefix + "scheduled", prefix + "retry", prefix + "archived",
-		}, t.id(), mendSearch).Text()
+			prefix + "t:" + taskID(t), prefix + "pending", prefix + "active", prefix + "scheduled", prefix + "retry", prefix + "archived",
+		}, taskID(t), mendSearch).Text()
 		if err != nil {
 			return nil, mended, unavailable(ctx, op, err)
 		}
@@ -136,7 +138,7 @@ func (c *Client) Missing(ctx context.Context, queue string, tasks []Task) ([]Tas
 			missing = append(missing, t)
 			continue
 		case "archived":
-			if err := c.inspect.RunTask(queue, t.id()); err != nil {
+			if err := c.inspect.RunTask(queue, taskID(t)); err != nil {
 				return nil, mended, unavailable(ctx, op, err)
 			}
 			mended[kindArchived]++
@@ -154,16 +156,16 @@ func (c *Client) Missing(ctx context.Context, queue string, tasks []Task) ([]Tas
 
 // Delete takes a task that nobody wants out of a queue or its archive, and reports
 // whether it was there. One that a server has just taken stays: its claim is refused.
-func (c *Client) Delete(ctx context.Context, t Task) (bool, error) {
-	err := c.inspect.DeleteTask(t.Queue, t.id())
+func (c *Client) Delete(ctx context.Context, t job.Task) (bool, error) {
+	err := c.inspect.DeleteTask(t.Queue, taskID(t))
 	if err == nil || isGone(err) {
 		return err == nil, nil
 	}
-	info, infoErr := c.inspect.GetTaskInfo(t.Queue, t.id())
+	info, infoErr := c.inspect.GetTaskInfo(t.Queue, taskID(t))
 	if isGone(infoErr) || (infoErr == nil && info.State == asynq.TaskStateActive) {
 		return false, nil
 	}
-	return false, unavailable(ctx, "delete task "+t.id(), err)
+	return false, unavailable(ctx, "delete task "+taskID(t), err)
 }
 
 func unavailableOr(ctx context.Context, op string, err error) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
@@ -40,7 +41,7 @@ func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 func TestLostHandOver(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
-	tasks := make(chan queue.Task, 1)
+	tasks := make(chan job.Task, 1)
 	d := new(deaf)
 	var rdb redis.UniversalClient
 	s := newServer(t, db.Options(), func(c *queue.ServerConfig) { rdb = c.Redis })
@@ -48,7 +49,7 @@ func TestLostHandOver(t *testing.T) {
 	if err := s.Start(t.Context(), to(tasks)); err != nil {
 		t.Fatal(err)
 	}
-	enqueue(t, queue.NewClient(db.Client(t)), queue.Task{JobID: "j", Attempt: 1, Queue: "default", Timeout: time.Minute})
+	enqueue(t, queue.NewClient(db.Client(t), 0), job.Task{JobID: "j", Attempt: 1, Queue: "default", Timeout: time.Minute})
 	began := time.Now()
 	if got := receive(t, tasks, "task"); got.JobID != "j" || !d.lost.Load() {
 		t.Errorf("got %+v; lost %t", got, d.lost.Load())

@@ -16,14 +16,14 @@ func TestPause(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
-	client := queue.NewClient(rdb)
+	client := queue.NewClient(rdb, 0)
 	one := func(c *queue.ServerConfig) { c.Concurrency, c.Queues = 1, map[string]int{"q": 1} }
 	var sick *queue.Server
-	able := make(chan queue.Task, 10)
-	refused := make(chan queue.Task, 10)
+	able := make(chan job.Task, 10)
+	refused := make(chan job.Task, 10)
 	ill := true
 	sick = newServer(t, db.Options(), one)
-	handler := func(_ context.Context, task queue.Task) error {
+	handler := func(_ context.Context, task job.Task) error {
 		if !ill {
 			able <- task
 			return nil
@@ -33,7 +33,7 @@ func TestPause(t *testing.T) {
 		return job.ErrNoWorker
 	}
 	for i := range 5 {
-		enqueue(t, client, queue.Task{JobID: strconv.Itoa(i), Attempt: 1, Queue: "q"})
+		enqueue(t, client, job.Task{JobID: strconv.Itoa(i), Attempt: 1, Queue: "q"})
 	}
 	if err := sick.Start(t.Context(), handler); err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestPause(t *testing.T) {
 		t.Fatalf("the first task is %s", got.JobID)
 	}
 	testenv.Eventually(t, "the task is back", func() bool { return rdb.LLen(t.Context(), "asynq:{q}:pending").Val() == 5 })
-	took := make(chan queue.Task, 10)
+	took := make(chan job.Task, 10)
 	healthy := serve(t, db.Options(), to(took), one)
 	for i := range 5 {
 		if got := receive(t, took, "task"); got.JobID != strconv.Itoa(i) {
@@ -50,14 +50,14 @@ func TestPause(t *testing.T) {
 		}
 	}
 	waitParked(t, rdb, 1) // the healthy one alone
-	enqueue(t, client, queue.Task{JobID: "5", Attempt: 1, Queue: "q"})
+	enqueue(t, client, job.Task{JobID: "5", Attempt: 1, Queue: "q"})
 	receive(t, took, "task that came while one is paused")
 	healthy.Stop()
 	waitParked(t, rdb, 0)
 	ill = false
 	sick.Resume()
 	waitParked(t, rdb, 1)
-	enqueue(t, client, queue.Task{JobID: "6", Attempt: 1, Queue: "q"})
+	enqueue(t, client, job.Task{JobID: "6", Attempt: 1, Queue: "q"})
 	receive(t, able, "task after the pause")
 	waitParked(t, rdb, 1)
 	sick.Pause()

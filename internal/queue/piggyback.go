@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // token is a wake token that is to travel with asynq's enqueue script, which saves
@@ -104,12 +106,12 @@ func (catchingClient) EvalSha(ctx context.Context, sha1 string, keys []string, a
 // never enqueued before, so that whoever records its job does both in one step. They
 // need a single server, on which a step may touch any key; nil if that is not so, or if
 // asynq is not the one that they are made for, or the client is a plain one.
-func (c *Client) EnqueueCommands(ctx context.Context, t Task) [][]any {
-	if _, ok := c.rdb.(*redis.Client); !ok || c.caught == nil || t.validate() != nil {
+func (c *Client) EnqueueCommands(ctx context.Context, t job.Task) [][]any {
+	if _, ok := c.rdb.(*redis.Client); !ok || c.caught == nil || validateTask(t) != nil {
 		return nil
 	}
 	var s script
-	if err := enqueueTask(context.WithValue(ctx, scriptKey{}, &s), c.caught, t); err != nil || s.sha1 != enqueueScript {
+	if err := c.enqueueTask(context.WithValue(ctx, scriptKey{}, &s), c.caught, t); err != nil || s.sha1 != enqueueScript {
 		return nil
 	}
 	// asynq's message, the task's id, and the time.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
@@ -16,11 +17,11 @@ func TestPolling(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
-	client := queue.NewClient(rdb)
-	polled, others := make(chan queue.Task, 10), make(chan queue.Task, 10)
+	client := queue.NewClient(rdb, 0)
+	polled, others := make(chan job.Task, 10), make(chan job.Task, 10)
 	server := serve(t, db.Options(), to(polled), func(c *queue.ServerConfig) { c.Polling = true })
 	put := func(id string) {
-		enqueue(t, client, queue.Task{JobID: id, Attempt: 1, Queue: "low"})
+		enqueue(t, client, job.Task{JobID: id, Attempt: 1, Queue: "low"})
 		if err := rdb.Del(t.Context(), queue.WakeKey("low")).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +38,7 @@ func TestPolling(t *testing.T) {
 	server.Pause()
 	other := serve(t, db.Options(), to(others))
 	waitParked(t, rdb, 1)
-	enqueue(t, client, queue.Task{JobID: "third", Attempt: 1, Queue: "low"})
+	enqueue(t, client, job.Task{JobID: "third", Attempt: 1, Queue: "low"})
 	receive(t, others, "task that came during the pause")
 	other.Stop()
 	server.Resume()
@@ -50,11 +51,11 @@ func TestPolling(t *testing.T) {
 // TestPlainClient: a plain client leaves in Redis what the other does, by asynq's own commands.
 func TestPlainClient(t *testing.T) {
 	t.Parallel()
-	task := queue.Task{JobID: "j", Attempt: 1, Queue: "low", Runtime: "py3.13"}
+	task := job.Task{JobID: "j", Attempt: 1, Queue: "low", Runtime: "py3.13"}
 	one, other := testenv.Redis(t).Client(t), testenv.Redis(t).Client(t)
-	plain := queue.NewPlainClient(one)
+	plain := queue.NewPlainClient(one, 0)
 	enqueue(t, plain, task)
-	enqueue(t, queue.NewClient(other), task)
+	enqueue(t, queue.NewClient(other, 0), task)
 	if diff := cmp.Diff(content(t, other), content(t, one)); diff != "" {
 		t.Errorf("what is in Redis (-NewClient +NewPlainClient):\n%s", diff)
 	}

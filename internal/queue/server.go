@@ -14,6 +14,8 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // defaultIdlePoll is long, because a parked server misses a task only if its wake
@@ -32,7 +34,7 @@ var ErrServerClosed = errors.New("queue server is closed")
 // ctx ends at the task's timeout, when Close hands the task back, or when the
 // server lost its lease on it. asynq then gives the slot to another task, so the
 // handler must return promptly.
-type Handler func(ctx context.Context, t Task) error
+type Handler func(ctx context.Context, t job.Task) error
 
 // ServerConfig is what a Server needs. Redis, Blocking and Log stay the caller's.
 type ServerConfig struct {

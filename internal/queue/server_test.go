@@ -16,6 +16,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
@@ -28,7 +29,7 @@ type tally struct {
 }
 
 func (c *tally) handler(server int) queue.Handler {
-	return func(_ context.Context, t queue.Task) error {
+	return func(_ context.Context, t job.Task) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.byJob[fmt.Sprintf("%s/%s:%d", t.Queue, t.JobID, t.Attempt)]++
@@ -47,7 +48,7 @@ func handleOnce(t *testing.T, opt *redis.Options, jobs int) *tally {
 	t.Helper()
 	rdb := redis.NewClient(opt)
 	t.Cleanup(func() { _ = rdb.Close() })
-	client := queue.NewClient(rdb)
+	client := queue.NewClient(rdb, 0)
 	c := &tally{byJob: map[string]int{}}
 	for i := range c.by {
 		serve(t, opt, c.handler(i), func(c *queue.ServerConfig) { c.Concurrency = 4 })
@@ -57,7 +58,7 @@ func handleOnce(t *testing.T, opt *redis.Options, jobs int) *tally {
 	for producer := range 8 {
 		wg.Go(func() {
 			for i := producer; i < jobs; i += 8 {
-				enqueue(t, client, queue.Task{JobID: "j:" + strconv.Itoa(i), Attempt: 1, Queue: names[i%3], Timeout: time.Minute})
+				enqueue(t, client, job.Task{JobID: "j:" + strconv.Itoa(i), Attempt: 1, Queue: names[i%3], Timeout: time.Minute})
 			}
 		})
 	}
@@ -106,14 +107,14 @@ func TestWorksOnMiniredis(t *testing.T) {
 func TestHeavierQueuesGoFirst(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
-	client := queue.NewClient(db.Client(t))
+	client := queue.NewClient(db.Client(t), 0)
 	const each = 200
 	for i := range each {
 		for name := range threeQueues() {
-			enqueue(t, client, queue.Task{JobID: strconv.Itoa(i), Queue: name})
+			enqueue(t, client, job.Task{JobID: strconv.Itoa(i), Queue: name})
 		}
 	}
-	tasks := make(chan queue.Task, 3*each)
+	tasks := make(chan job.Task, 3*each)
 	serve(t, db.Options(), to(tasks), func(c *queue.ServerConfig) { c.Concurrency = 1 })
 	got := map[string]int{}
 	for range each {
@@ -128,7 +129,7 @@ func TestATaskWakesOneServer(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	seen := [3]*counter{}
 	for i := range seen {
 		seen[i] = &counter{}
@@ -139,10 +140,10 @@ func TestATaskWakesOneServer(t *testing.T) {
 	for i, c := range seen {
 		before[i] = c.count()
 	}
-	client := queue.NewClient(rdb)
+	client := queue.NewClient(rdb, 0)
 	// The first script may be refused and sent again, with two tokens.
-	enqueue(t, client, queue.Task{JobID: "warm up", Queue: "other"})
-	enqueue(t, client, queue.Task{JobID: "j1", Queue: "low"})
+	enqueue(t, client, job.Task{JobID: "warm up", Queue: "other"})
+	enqueue(t, client, job.Task{JobID: "j1", Queue: "low"})
 	receive(t, tasks, "task")
 	waitParked(t, rdb, 3)
 	woken := 0
@@ -161,13 +162,13 @@ func TestATaskIsTakenInOneTrip(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
-	client := queue.NewClient(rdb)
+	client := queue.NewClient(rdb, 0)
 	const jobs = 20
 	for i := range jobs {
-		enqueue(t, client, queue.Task{JobID: strconv.Itoa(i), Queue: "low"})
+		enqueue(t, client, job.Task{JobID: strconv.Itoa(i), Queue: "low"})
 	}
 	seen := &pipelines{}
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	serve(t, db.Options(), to(tasks), func(c *queue.ServerConfig) { c.Redis.AddHook(seen) })
 	for range jobs {
 		receive(t, tasks, "task")
@@ -215,16 +216,16 @@ func (p *pipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 func TestFailedHandlerGetsTheTaskAgain(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
-	client := queue.NewClient(db.Client(t))
+	client := queue.NewClient(db.Client(t), 0)
 	calls := make(chan time.Time, 10)
-	serve(t, db.Options(), func(context.Context, queue.Task) error {
+	serve(t, db.Options(), func(context.Context, job.Task) error {
 		calls <- time.Now()
 		if len(calls) < 3 {
 			return errors.New("no interpreter")
 		}
 		return nil
 	})
-	enqueue(t, client, queue.Task{JobID: "j1", Queue: "default"})
+	enqueue(t, client, job.Task{JobID: "j1", Queue: "default"})
 	testenv.Eventually(t, "third call", func() bool { return len(calls) == 3 })
 	first, second := <-calls, <-calls
 	if pause := second.Sub(first); pause < queue.RetryDelay || pause > 5*queue.RetryDelay {
@@ -244,9 +245,9 @@ func TestForeignPayloadIsDropped(t *testing.T) {
 			t.Fatalf("enqueue: %v", err)
 		}
 	}
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	serve(t, db.Options(), to(tasks), withLog(slog.New(slog.NewTextHandler(logs, nil))))
-	enqueue(t, queue.NewClient(rdb), queue.Task{JobID: "j1", Queue: "default"})
+	enqueue(t, queue.NewClient(rdb, 0), job.Task{JobID: "j1", Queue: "default"})
 	if got := receive(t, tasks, "good task"); got.JobID != "j1" {
 		t.Errorf("handled %+v", got)
 	}
@@ -264,13 +265,13 @@ func TestTaskOfADeadServerIsNotArchived(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
-	enqueue(t, queue.NewClient(rdb), queue.Task{JobID: "j1", Queue: "default"})
+	enqueue(t, queue.NewClient(rdb, 0), job.Task{JobID: "j1", Queue: "default"})
 	// A server dequeued it, and died long ago.
 	rdb.LMove(t.Context(), "asynq:{default}:pending", "asynq:{default}:active", "RIGHT", "LEFT")
 	rdb.HSet(t.Context(), "asynq:{default}:t:j1:0", "state", "active")
 	rdb.ZAdd(t.Context(), "asynq:{default}:lease", redis.Z{Score: 1, Member: "j1:0"})
 
-	serve(t, db.Options(), to(make(chan queue.Task)))
+	serve(t, db.Options(), to(make(chan job.Task)))
 	testenv.Eventually(t, "asynq's recoverer puts it back", func() bool {
 		return rdb.ZCard(t.Context(), "asynq:{default}:retry").Val() == 1
 	})
@@ -292,14 +293,14 @@ func TestReclaim(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
-	client := queue.NewClient(rdb)
-	for job, lease := range map[string]time.Duration{"dead": 19 * time.Second, "alive": 25 * time.Second} {
-		enqueue(t, client, queue.Task{JobID: job, Queue: "default", Timeout: time.Minute})
+	client := queue.NewClient(rdb, 0)
+	for id, lease := range map[string]time.Duration{"dead": 19 * time.Second, "alive": 25 * time.Second} {
+		enqueue(t, client, job.Task{JobID: id, Queue: "default", Timeout: time.Minute})
 		rdb.LMove(t.Context(), "asynq:{default}:pending", "asynq:{default}:active", "RIGHT", "LEFT")
-		rdb.HSet(t.Context(), "asynq:{default}:t:"+job+":0", "state", "active")
-		rdb.ZAdd(t.Context(), "asynq:{default}:lease", redis.Z{Score: float64(time.Now().Add(lease).Unix()), Member: job + ":0"})
+		rdb.HSet(t.Context(), "asynq:{default}:t:"+id+":0", "state", "active")
+		rdb.ZAdd(t.Context(), "asynq:{default}:lease", redis.Z{Score: float64(time.Now().Add(lease).Unix()), Member: id + ":0"})
 	}
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	serve(t, db.Options(), to(tasks), func(c *queue.ServerConfig) { c.IdlePoll = time.Minute })
 	waitParked(t, rdb, 1)
 	if n, err := client.Reclaim(t.Context(), "critical", "default", "low"); n != 1 || err != nil {
@@ -323,7 +324,7 @@ func TestTaskWithoutATokenIsFound(t *testing.T) {
 			t.Parallel()
 			db := testenv.Redis(t)
 			rdb := db.Client(t)
-			tasks := make(chan queue.Task)
+			tasks := make(chan job.Task)
 			serve(t, db.Options(), to(tasks), func(c *queue.ServerConfig) {
 				c.IdlePoll = time.Second
 				if !single {
@@ -347,7 +348,7 @@ func TestLeaseIsFresh(t *testing.T) {
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
 	leases := make(chan time.Duration, 1)
-	serve(t, db.Options(), func(ctx context.Context, task queue.Task) error {
+	serve(t, db.Options(), func(ctx context.Context, task job.Task) error {
 		until, err := rdb.ZScore(ctx, "asynq:{only}:lease", fmt.Sprintf("%s:%d", task.JobID, task.Attempt)).Result()
 		leases <- time.Until(time.Unix(int64(until), 0))
 		return err
@@ -355,7 +356,7 @@ func TestLeaseIsFresh(t *testing.T) {
 	waitParked(t, rdb, 1)
 	const idle = 6 * time.Second
 	<-time.After(idle)
-	enqueue(t, queue.NewClient(rdb), queue.Task{JobID: "j", Attempt: 1, Queue: "only", Timeout: time.Minute})
+	enqueue(t, queue.NewClient(rdb, 0), job.Task{JobID: "j", Attempt: 1, Queue: "only", Timeout: time.Minute})
 	if lease := receive(t, leases, "task"); lease < 30*time.Second-idle+2*time.Second {
 		t.Errorf("after %s of idleness a task's lease ends in %s", idle, lease)
 	}
@@ -365,16 +366,16 @@ func TestFallsBackToPolling(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
 	logs := &logBuffer{}
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	serve(t, db.Options(), to(tasks), withLog(slog.New(slog.NewTextHandler(logs, nil))),
 		func(c *queue.ServerConfig) { c.Redis.AddHook(disguise{}) })
 	if n := logs.count("level=ERROR"); n != 1 {
 		t.Errorf("%d errors in the log, want 1", n)
 	}
-	client := queue.NewClient(db.Client(t))
+	client := queue.NewClient(db.Client(t), 0)
 	for i := range 20 {
 		want := strconv.Itoa(i)
-		enqueue(t, client, queue.Task{JobID: want, Queue: "low"})
+		enqueue(t, client, job.Task{JobID: want, Queue: "low"})
 		if got := receive(t, tasks, "task"); got.JobID != want {
 			t.Errorf("handled %s, want %s", got.JobID, want)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
@@ -19,7 +20,7 @@ func TestStopWhileParked(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
-	s := serve(t, db.Options(), to(make(chan queue.Task)))
+	s := serve(t, db.Options(), to(make(chan job.Task)))
 	waitParked(t, rdb, 1)
 
 	begin := time.Now()
@@ -27,9 +28,9 @@ func TestStopWhileParked(t *testing.T) {
 	testenv.Within(t, time.Second, begin)
 	waitParked(t, rdb, 0) // and does not hold Redis' connection for the rest of its poll
 
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	serve(t, db.Options(), to(tasks))
-	enqueue(t, queue.NewClient(rdb), queue.Task{JobID: "j1", Queue: "default"})
+	enqueue(t, queue.NewClient(rdb, 0), job.Task{JobID: "j1", Queue: "default"})
 	if got := receive(t, tasks, "task of the other server"); got.JobID != "j1" {
 		t.Errorf("handled %+v", got)
 	}
@@ -44,13 +45,13 @@ func TestStopLetsHandlersFinish(t *testing.T) {
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
 	started, finish, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	s := serve(t, db.Options(), func(ctx context.Context, _ queue.Task) error {
+	s := serve(t, db.Options(), func(ctx context.Context, _ job.Task) error {
 		close(started)
 		<-finish
 		ended <- ctx.Err()
 		return nil
 	}, func(c *queue.ServerConfig) { c.ShutdownTimeout = patience })
-	enqueue(t, queue.NewClient(rdb), queue.Task{JobID: "j1", Queue: "default"})
+	enqueue(t, queue.NewClient(rdb, 0), job.Task{JobID: "j1", Queue: "default"})
 	receive(t, started, "start")
 	s.Stop()
 	time.AfterFunc(50*time.Millisecond, func() { close(finish) })
@@ -68,16 +69,16 @@ func TestCloseHandsBackWhatOverruns(t *testing.T) {
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
 	started, ended := make(chan struct{}), make(chan error, 1)
-	s := serve(t, db.Options(), func(ctx context.Context, _ queue.Task) error {
+	s := serve(t, db.Options(), func(ctx context.Context, _ job.Task) error {
 		close(started)
 		<-ctx.Done()
 		ended <- ctx.Err()
 		return nil
 	})
-	enqueue(t, queue.NewClient(rdb), queue.Task{JobID: "j1", Attempt: 3, Queue: "low", Timeout: time.Hour})
+	enqueue(t, queue.NewClient(rdb, 0), job.Task{JobID: "j1", Attempt: 3, Queue: "low", Timeout: time.Hour})
 	receive(t, started, "start")
 
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	serve(t, db.Options(), to(tasks)) // IdlePoll is a minute: only a token wakes it
 	waitParked(t, rdb, 2)
 
@@ -100,13 +101,13 @@ func TestCloseHandsBackWhatWaitsForARetry(t *testing.T) {
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
 	failed := make(chan struct{}, 1)
-	s := serve(t, db.Options(), func(context.Context, queue.Task) error {
+	s := serve(t, db.Options(), func(context.Context, job.Task) error {
 		failed <- struct{}{}
 		return errors.New("no interpreter")
 	})
-	enqueue(t, queue.NewClient(rdb), queue.Task{JobID: "j1", Queue: "low"})
+	enqueue(t, queue.NewClient(rdb, 0), job.Task{JobID: "j1", Queue: "low"})
 	receive(t, failed, "failure")
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	serve(t, db.Options(), to(tasks))
 	closeServer(t, s)
 	if got := receive(t, tasks, "task of the other server"); got.JobID != "j1" {
@@ -117,7 +118,7 @@ func TestCloseHandsBackWhatWaitsForARetry(t *testing.T) {
 func TestCloseWhileRedisIsDown(t *testing.T) {
 	t.Parallel()
 	server := testenv.OwnRedis(t)
-	s := serve(t, server.Options(), to(make(chan queue.Task)))
+	s := serve(t, server.Options(), to(make(chan job.Task)))
 	waitParked(t, server.Client(t), 1)
 	server.Kill()
 	begin := time.Now()
@@ -131,12 +132,12 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
 	started, finish := make(chan struct{}), make(chan struct{})
-	s := serve(t, db.Options(), func(context.Context, queue.Task) error {
+	s := serve(t, db.Options(), func(context.Context, job.Task) error {
 		close(started)
 		<-finish // does not heed its context
 		return nil
 	})
-	enqueue(t, queue.NewClient(db.Client(t)), queue.Task{JobID: "j1", Queue: "low"})
+	enqueue(t, queue.NewClient(db.Client(t), 0), job.Task{JobID: "j1", Queue: "low"})
 	receive(t, started, "start")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
@@ -156,13 +157,13 @@ func TestLifeCycleIsIdempotent(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, opt)
 			var wg sync.WaitGroup
-			wg.Go(func() { _ = s.Start(t.Context(), to(make(chan queue.Task))) })
+			wg.Go(func() { _ = s.Start(t.Context(), to(make(chan job.Task))) })
 			for range 3 {
 				wg.Go(s.Stop)
 				wg.Go(func() { closeServer(t, s) })
 			}
 			wg.Wait()
-			if err := s.Start(t.Context(), to(make(chan queue.Task))); !errors.Is(err, queue.ErrServerClosed) {
+			if err := s.Start(t.Context(), to(make(chan job.Task))); !errors.Is(err, queue.ErrServerClosed) {
 				t.Errorf("Start after Close: %v", err)
 			}
 		})
@@ -173,9 +174,9 @@ func TestSurvivesARestartOfRedis(t *testing.T) {
 	t.Parallel()
 	server := testenv.OwnRedis(t)
 	rdb := server.Client(t)
-	client := queue.NewClient(rdb)
+	client := queue.NewClient(rdb, 0)
 	logs := &logBuffer{}
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	seen := &counter{}
 	serve(t, server.Options(), to(tasks), withLog(slog.New(slog.NewTextHandler(logs, nil))),
 		func(c *queue.ServerConfig) { c.Redis.AddHook(seen) })
@@ -190,7 +191,7 @@ func TestSurvivesARestartOfRedis(t *testing.T) {
 	}
 	server.Restart(t)
 
-	enqueue(t, client, queue.Task{JobID: "j1", Queue: "default"})
+	enqueue(t, client, job.Task{JobID: "j1", Queue: "default"})
 	receive(t, tasks, "task after the restart")
 	waitParked(t, rdb, 1)
 	if n := logs.count("cannot take tasks"); n != 1 {
@@ -202,12 +203,12 @@ func TestStartsWhileRedisIsDown(t *testing.T) {
 	t.Parallel()
 	server := testenv.OwnRedis(t)
 	server.Kill()
-	tasks := make(chan queue.Task)
+	tasks := make(chan job.Task)
 	logs := &logBuffer{}
 	serve(t, server.Options(), to(tasks), withLog(slog.New(slog.NewTextHandler(logs, nil))))
 	server.Restart(t)
 	rdb := server.Client(t)
-	enqueue(t, queue.NewClient(rdb), queue.Task{JobID: "j1", Queue: "default"})
+	enqueue(t, queue.NewClient(rdb, 0), job.Task{JobID: "j1", Queue: "default"})
 	receive(t, tasks, "task")
 	waitParked(t, rdb, 1)
 	if n := logs.count("polling"); n != 0 {
@@ -220,7 +221,7 @@ func TestIdleLoad(t *testing.T) {
 	testenv.Slow(t)
 	server := testenv.OwnRedis(t)
 	rdb := server.Client(t)
-	serve(t, server.Options(), to(make(chan queue.Task)), func(c *queue.ServerConfig) { c.IdlePoll = 0 })
+	serve(t, server.Options(), to(make(chan job.Task)), func(c *queue.ServerConfig) { c.IdlePoll = 0 })
 	waitParked(t, rdb, 1)
 	if got := idleLoad(t, rdb, 15*time.Second); got > 3 {
 		t.Errorf("an idle server costs %.2f commands a second, want at most 3", got)

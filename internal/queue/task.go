@@ -6,30 +6,21 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // taskType is asynq's name for the only kind of task there is.
 const taskType = "job"
 
-// Task is one attempt of a job on its way to a runner.
-type Task struct {
-	JobID   string
-	Attempt int
-	Queue   string
-	// Runtime is what the runner needs to know before it claims the job: it takes
-	// a worker first. Empty for its default.
-	Runtime string
-	// Timeout is asynq's own limit for the handler, with the caller's margins
-	// already in it. A Handler gets zero here: its context has the deadline.
-	Timeout time.Duration
-	// Passes is how many tasks of this attempt were handled without its having begun.
-	Passes int
-}
+// slack is what asynq's limit for a handler leaves beyond all that the handler is meant to
+// take, so that asynq never ends an execution first.
+const slack = time.Minute
 
-// id is asynq's task id. With the attempt in it a re-queue never collides with
+// taskID is asynq's task id. With the attempt in it a re-queue never collides with
 // what an earlier attempt left behind, nor with a task that was passed over and is just being
 // taken away.
-func (t Task) id() string {
+func taskID(t job.Task) string {
 	id := t.JobID + ":" + strconv.Itoa(t.Attempt)
 	if t.Passes > 0 {
 		id += "." + strconv.Itoa(t.Passes)
@@ -37,16 +28,16 @@ func (t Task) id() string {
 	return id
 }
 
-// payload is what travels: jobId:attempt, or jobId:attempt@runtime, with .passes behind the
+// payloadOf is what travels: jobId:attempt, or jobId:attempt@runtime, with .passes behind the
 // attempt if there are any.
-func (t Task) payload() []byte {
+func payloadOf(t job.Task) []byte {
 	if t.Runtime == "" {
-		return []byte(t.id())
+		return []byte(taskID(t))
 	}
-	return []byte(t.id() + "@" + t.Runtime)
+	return []byte(taskID(t) + "@" + t.Runtime)
 }
 
-func (t Task) validate() error {
+func validateTask(t job.Task) error {
 	switch {
 	case strings.TrimSpace(t.JobID) == "":
 		return errors.New("task has no job id")
@@ -64,22 +55,22 @@ func (t Task) validate() error {
 
 var errPayload = errors.New("payload is not jobId:attempt[.passes][@runtime]")
 
-func parsePayload(payload []byte) (Task, error) {
+func parsePayload(payload []byte) (job.Task, error) {
 	s := string(payload)
 	i := strings.LastIndexByte(s, ':')
 	if i <= 0 {
-		return Task{}, errPayload
+		return job.Task{}, errPayload
 	}
 	number, runtime, given := strings.Cut(s[i+1:], "@")
 	number, times, passed := strings.Cut(number, ".")
 	attempt, err := strconv.Atoi(number)
 	if err != nil || attempt < 0 || given != (runtime != "") {
-		return Task{}, errPayload
+		return job.Task{}, errPayload
 	}
-	t := Task{JobID: s[:i], Attempt: attempt, Runtime: runtime}
+	t := job.Task{JobID: s[:i], Attempt: attempt, Runtime: runtime}
 	if passed {
 		if t.Passes, err = strconv.Atoi(times); err != nil || t.Passes < 1 {
-			return Task{}, errPayload
+			return job.Task{}, errPayload
 		}
 	}
 	return t, nil

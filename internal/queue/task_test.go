@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
@@ -16,19 +17,19 @@ func TestTaskTravels(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name    string
-		task    queue.Task
+		task    job.Task
 		payload string // sent as it is, if there is one
-		want    queue.Task
+		want    job.Task
 	}{
 		{
-			name: "the default runtime", task: queue.Task{JobID: "j:1", Attempt: 2, Queue: "low"},
-			want: queue.Task{JobID: "j:1", Attempt: 2, Queue: "low"},
+			name: "the default runtime", task: job.Task{JobID: "j:1", Attempt: 2, Queue: "low"},
+			want: job.Task{JobID: "j:1", Attempt: 2, Queue: "low"},
 		},
 		{
-			name: "a runtime", task: queue.Task{JobID: "j:1", Attempt: 2, Queue: "low", Runtime: "py-3.13_b"},
-			want: queue.Task{JobID: "j:1", Attempt: 2, Queue: "low", Runtime: "py-3.13_b"},
+			name: "a runtime", task: job.Task{JobID: "j:1", Attempt: 2, Queue: "low", Runtime: "py-3.13_b"},
+			want: job.Task{JobID: "j:1", Attempt: 2, Queue: "low", Runtime: "py-3.13_b"},
 		},
-		{name: "an old payload", payload: "j:1:3", want: queue.Task{JobID: "j:1", Attempt: 3, Queue: "low"}},
+		{name: "an old payload", payload: "j:1:3", want: job.Task{JobID: "j:1", Attempt: 3, Queue: "low"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -36,11 +37,11 @@ func TestTaskTravels(t *testing.T) {
 			db := testenv.Redis(t)
 			rdb := db.Client(t)
 			if tt.payload == "" {
-				enqueue(t, queue.NewClient(rdb), tt.task)
+				enqueue(t, queue.NewClient(rdb, 0), tt.task)
 			} else if _, err := asynq.NewClientFromRedisClient(rdb).Enqueue(asynq.NewTask("job", []byte(tt.payload)), asynq.Queue("low")); err != nil {
 				t.Fatal(err)
 			}
-			tasks := make(chan queue.Task, 1)
+			tasks := make(chan job.Task, 1)
 			serve(t, db.Options(), to(tasks))
 			if diff := cmp.Diff(tt.want, receive(t, tasks, "task")); diff != "" {
 				t.Errorf("task (-want +got):\n%s", diff)

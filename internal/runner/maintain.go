@@ -17,9 +17,9 @@ import (
 type Outbox interface {
 	// Due returns tasks to enqueue, most at a time, and how long until the next
 	// is due, negative when none is known.
-	Due(ctx context.Context, most int) ([]job.DueTask, time.Duration, error)
+	Due(ctx context.Context, most int) ([]job.Task, time.Duration, error)
 	// Enqueued confirms that tasks are on their queues.
-	Enqueued(ctx context.Context, tasks ...job.DueTask) error
+	Enqueued(ctx context.Context, tasks ...job.Task) error
 }
 
 // Repairs is what else the maintenance does.
@@ -38,7 +38,7 @@ type Repairs interface {
 }
 
 // Enqueue puts a task on its queue. One that is there already is no error.
-type Enqueue func(ctx context.Context, t job.DueTask) error
+type Enqueue func(ctx context.Context, t job.Task) error
 
 // Reclaim puts tasks back on their queues that a dead runner had taken but whose
 // jobs it had not claimed.

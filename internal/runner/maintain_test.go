@@ -29,17 +29,17 @@ type fakeOutbox struct {
 	rescued []string
 }
 
-func (o *fakeOutbox) Due(_ context.Context, most int) ([]job.DueTask, time.Duration, error) {
+func (o *fakeOutbox) Due(_ context.Context, most int) ([]job.Task, time.Duration, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.looks++
-	var tasks []job.DueTask
+	var tasks []job.Task
 	next := time.Duration(-1)
 	for id, at := range o.due {
 		wait := time.Until(at)
 		switch {
 		case wait <= 0 && len(tasks) < most:
-			tasks = append(tasks, job.DueTask{JobID: id})
+			tasks = append(tasks, job.Task{JobID: id})
 		case wait > 0 && (next < 0 || wait < next):
 			next = wait
 		}
@@ -47,7 +47,7 @@ func (o *fakeOutbox) Due(_ context.Context, most int) ([]job.DueTask, time.Durat
 	return tasks, next, nil
 }
 
-func (o *fakeOutbox) Enqueued(_ context.Context, tasks ...job.DueTask) error {
+func (o *fakeOutbox) Enqueued(_ context.Context, tasks ...job.Task) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, task := range tasks {
@@ -118,7 +118,7 @@ func TestMaintainer(t *testing.T) {
 		enqueued := map[string]time.Duration{}
 		var reclaimed []time.Duration
 		failures := 1
-		m := runner.NewMaintainer("", o, o, func(_ context.Context, task job.DueTask) error {
+		m := runner.NewMaintainer("", o, o, func(_ context.Context, task job.Task) error {
 			if task.JobID == "flaky" && failures > 0 {
 				failures--
 				return errors.New("Redis is away")
@@ -187,7 +187,7 @@ func TestNoRescueOfTheLiving(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				o := &fakeOutbox{due: map[string]time.Time{}}
-				m := runner.NewMaintainer("", o, o, func(context.Context, job.DueTask) error { return nil }, func(context.Context) error { return nil }, runner.Periods{}, slog.New(slog.DiscardHandler))
+				m := runner.NewMaintainer("", o, o, func(context.Context, job.Task) error { return nil }, func(context.Context) error { return nil }, runner.Periods{}, slog.New(slog.DiscardHandler))
 				m.Start(t.Context())
 				defer m.Close()
 				<-time.After(20*time.Second - time.Millisecond)

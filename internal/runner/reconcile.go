@@ -18,21 +18,21 @@ type Reconciliation interface {
 	// says that there is no job that has not ended.
 	Mend(ctx context.Context, queues []string, most int) (map[string]int, error)
 	// Waiting returns tasks that have to be on the queue, the oldest first.
-	Waiting(ctx context.Context, queue string, most int) ([]job.DueTask, error)
+	Waiting(ctx context.Context, queue string, most int) ([]job.Task, error)
 	// Requeue puts jobs whose tasks are lost into the outbox.
-	Requeue(ctx context.Context, tasks ...job.DueTask) (int, error)
+	Requeue(ctx context.Context, tasks ...job.Task) (int, error)
 	// Unwanted returns those of the tasks that no job waits for.
-	Unwanted(ctx context.Context, tasks []job.DueTask) ([]job.DueTask, error)
+	Unwanted(ctx context.Context, tasks []job.Task) ([]job.Task, error)
 }
 
 // TaskLists is the queues' side of it.
 type TaskLists interface {
 	// MendQueue repairs lists that disagree, counts that, and returns tasks that wait.
-	MendQueue(ctx context.Context, queue string) (map[string]int, []job.DueTask, error)
+	MendQueue(ctx context.Context, queue string) (map[string]int, []job.Task, error)
 	// Missing returns which tasks of a queue are nowhere, and repairs others.
-	Missing(ctx context.Context, queue string, tasks []job.DueTask) ([]job.DueTask, map[string]int, error)
+	Missing(ctx context.Context, queue string, tasks []job.Task) ([]job.Task, map[string]int, error)
 	// Delete takes a task off its queue, and reports whether it was there.
-	Delete(ctx context.Context, t job.DueTask) (bool, error)
+	Delete(ctx context.Context, t job.Task) (bool, error)
 }
 
 const (
@@ -96,7 +96,7 @@ func (r *Reconciler) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	missing := map[string][]job.DueTask{}
+	missing := map[string][]job.Task{}
 	for _, q := range r.queues {
 		if err := r.reconcileTasks(ctx, q); err != nil {
 			return err
@@ -159,7 +159,7 @@ func (r *Reconciler) reconcileTasks(ctx context.Context, queue string) error {
 }
 
 // missing returns the tasks of a queue that should be there and are not.
-func (r *Reconciler) missing(ctx context.Context, queue string) ([]job.DueTask, error) {
+func (r *Reconciler) missing(ctx context.Context, queue string) ([]job.Task, error) {
 	waiting, err := r.records.Waiting(ctx, queue, reconcileMost)
 	if err != nil || len(waiting) == 0 {
 		return nil, err
@@ -178,12 +178,12 @@ func (r *Reconciler) count(ctx context.Context, repaired map[string]int) {
 	}
 }
 
-func inBoth(a, b []job.DueTask) []job.DueTask {
-	in := make(map[job.DueTask]bool, len(b))
+func inBoth(a, b []job.Task) []job.Task {
+	in := make(map[job.Task]bool, len(b))
 	for _, t := range b {
 		in[t] = true
 	}
-	var both []job.DueTask
+	var both []job.Task
 	for _, t := range a {
 		if in[t] {
 			both = append(both, t)

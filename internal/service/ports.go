@@ -10,7 +10,7 @@ import (
 // Records is what accepting and ending jobs needs of the store.
 type Records interface {
 	CreateAll(ctx context.Context, jobs []job.NewJob) []job.Created
-	Enqueued(ctx context.Context, tasks ...job.DueTask) error
+	Enqueued(ctx context.Context, tasks ...job.Task) error
 	// Cancel ends a waiting job and asks for the end of a running one.
 	Cancel(ctx context.Context, id string) (job.State, error)
 	// Remove deletes a job that has ended, and reports whether it has files to be deleted.
@@ -31,9 +31,9 @@ type Lookup interface {
 
 // Queue is where tasks go.
 type Queue interface {
-	Enqueue(ctx context.Context, t job.DueTask) error
+	Enqueue(ctx context.Context, t job.Task) error
 	// Remove takes a task off its queue if it still waits there.
-	Remove(ctx context.Context, t job.DueTask) error
+	Remove(ctx context.Context, t job.Task) error
 }
 
 // Fleet is what showing queues and runners needs of the store.

@@ -126,7 +126,7 @@ func (s *Service) submit(ctx context.Context, drafts []job.NewJob) []job.Created
 		drafts[i].Spec.Trace = job.TraceOf(ctx)
 	}
 	created := s.record(ctx, drafts)
-	var enqueued []job.DueTask
+	var enqueued []job.Task
 	for _, c := range created {
 		if c.Err != nil || c.Replayed {
 			continue

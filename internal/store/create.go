@@ -153,7 +153,7 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 }
 
 // Enqueued confirms that tasks are on their queues.
-func (s *Store) Enqueued(ctx context.Context, tasks ...job.DueTask) error {
+func (s *Store) Enqueued(ctx context.Context, tasks ...job.Task) error {
 	args := make([]any, 0, 3*len(tasks))
 	for _, t := range tasks {
 		args = append(args, t.JobID, t.Attempt, t.Passes)
@@ -163,7 +163,7 @@ func (s *Store) Enqueued(ctx context.Context, tasks ...job.DueTask) error {
 
 // Due returns tasks to enqueue now, most at a time, and how long until the next
 // one is due; negative when none is known.
-func (s *Store) Due(ctx context.Context, most int) ([]job.DueTask, time.Duration, error) {
+func (s *Store) Due(ctx context.Context, most int) ([]job.Task, time.Duration, error) {
 	const op = "look for due jobs"
 	if some, err := s.exists(ctx, op, outboxKey); err != nil || !some {
 		return nil, -1, err
@@ -178,10 +178,10 @@ func (s *Store) Due(ctx context.Context, most int) ([]job.DueTask, time.Duration
 }
 
 // dueTasks reads what a script answers about each of some jobs.
-func dueTasks(r reply) []job.DueTask {
-	var due []job.DueTask
+func dueTasks(r reply) []job.Task {
+	var due []job.Task
 	for i := 0; i+5 < len(r); i += 6 {
-		due = append(due, job.DueTask{
+		due = append(due, job.Task{
 			JobID: r.text(i), Queue: r.text(i + 1), Attempt: int(atoi(r.text(i+2))) + 1,
 			Timeout: time.Duration(atoi(r.text(i+3))) * time.Millisecond, Runtime: r.text(i + 4), Passes: int(atoi(r.text(i + 5))),
 		})

@@ -66,7 +66,7 @@ func TestHeldJobs(t *testing.T) {
 		t.Error("a job on another queue is held")
 	}
 	<-time.After(5 * time.Millisecond)
-	if err := b.Enqueued(t.Context(), job.DueTask{JobID: ids[0], Attempt: 1}); err != nil {
+	if err := b.Enqueued(t.Context(), job.Task{JobID: ids[0], Attempt: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if due := b.due(t); len(due) != 5 || !slices.Equal(due[:3], ids[1:4]) {

@@ -320,7 +320,7 @@ func (w *world) enqueued() (string, []string) {
 	}
 	attempt := w.jobs[id].Attempt + w.r.IntN(2)
 	w.jobs[id] = w.jobs[id].Enqueued(attempt)
-	w.same("confirm", w.Enqueued(w.t.Context(), job.DueTask{JobID: id, Attempt: attempt}), nil)
+	w.same("confirm", w.Enqueued(w.t.Context(), job.Task{JobID: id, Attempt: attempt}), nil)
 	return fmt.Sprintf("confirm %s:%d", id, attempt), []string{id}
 }
 

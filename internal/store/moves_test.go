@@ -91,7 +91,7 @@ func TestMoves(t *testing.T) {
 		},
 		{
 			"enqueued", func(ctx context.Context, b *bundle, id string) error {
-				return b.Enqueued(ctx, job.DueTask{JobID: id, Attempt: 1})
+				return b.Enqueued(ctx, job.Task{JobID: id, Attempt: 1})
 			},
 			moves{job.Scheduled: job.Queued},
 		},

@@ -57,7 +57,7 @@ func (s *Store) Mend(ctx context.Context, queues []string, most int) (map[string
 
 // Waiting returns the tasks that have to be somewhere in asynq: those of the oldest
 // queued jobs, most of them, that are not in the outbox.
-func (s *Store) Waiting(ctx context.Context, queue string, most int) ([]job.DueTask, error) {
+func (s *Store) Waiting(ctx context.Context, queue string, most int) ([]job.Task, error) {
 	const op = "list waiting jobs"
 	v, err := s.scripts.waiting.Run(ctx, s.rdb, []string{outboxKey}, queue, most).Slice()
 	return dueTasks(v), wrap(op, err)
@@ -65,7 +65,7 @@ func (s *Store) Waiting(ctx context.Context, queue string, most int) ([]job.DueT
 
 // Requeue puts jobs into the outbox whose tasks are lost, and returns how many still
 // waited for them.
-func (s *Store) Requeue(ctx context.Context, tasks ...job.DueTask) (int, error) {
+func (s *Store) Requeue(ctx context.Context, tasks ...job.Task) (int, error) {
 	args := make([]any, 0, 2*len(tasks))
 	for _, t := range tasks {
 		args = append(args, t.JobID, t.Attempt)
@@ -76,7 +76,7 @@ func (s *Store) Requeue(ctx context.Context, tasks ...job.DueTask) (int, error) 
 
 // Unwanted returns those of the tasks that no job waits for: it has ended, runs, or
 // waits for another attempt.
-func (s *Store) Unwanted(ctx context.Context, tasks []job.DueTask) ([]job.DueTask, error) {
+func (s *Store) Unwanted(ctx context.Context, tasks []job.Task) ([]job.Task, error) {
 	if len(tasks) == 0 {
 		return nil, nil
 	}
@@ -90,7 +90,7 @@ func (s *Store) Unwanted(ctx context.Context, tasks []job.DueTask) ([]job.DueTas
 	if err != nil {
 		return nil, wrap("look for the jobs of tasks", err)
 	}
-	var unwanted []job.DueTask
+	var unwanted []job.Task
 	for i, t := range tasks {
 		r := reply(cmds[i].Val())
 		state := job.State(r.text(0))

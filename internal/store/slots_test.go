@@ -152,12 +152,12 @@ func TestSlotsOfAllQueues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.SortFunc(tasks, func(a, b job.DueTask) int { return a.Passes - b.Passes })
+	slices.SortFunc(tasks, func(a, b job.Task) int { return a.Passes - b.Passes })
 	if len(tasks) != 2 || tasks[0].JobID != first[3] || tasks[0].Passes != 0 || tasks[1].JobID != low[0] || tasks[1].Passes != 1 {
 		t.Fatalf("due: %+v; want one of each queue, %s and %s", tasks, first[3], low[0])
 	}
 	// A confirmation of the task that was passed over does not take out the next one.
-	if err := b.Enqueued(t.Context(), job.DueTask{JobID: low[0], Attempt: 1}); err != nil {
+	if err := b.Enqueued(t.Context(), job.Task{JobID: low[0], Attempt: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if due := b.due(t); !slices.Contains(due, low[0]) {
@@ -332,7 +332,7 @@ type slots struct {
 	t       *testing.T
 	r       *rand.Rand
 	repeat  *repeat
-	tasks   []job.DueTask
+	tasks   []job.Task
 	claims  map[string]job.Claim // what is executed
 	runners []string
 	joined  int

@@ -342,7 +342,7 @@ func TestRescue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []job.DueTask{{JobID: twice, Queue: "default", Attempt: 2, Timeout: time.Minute, Runtime: "py"}}
+	want := []job.Task{{JobID: twice, Queue: "default", Attempt: 2, Timeout: time.Minute, Runtime: "py"}}
 	if diff := cmp.Diff(want, due); diff != "" {
 		t.Errorf("due (-want +got):\n%s", diff)
 	}
@@ -352,7 +352,7 @@ func TestRescue(t *testing.T) {
 	}
 }
 
-func firstTask(id string) job.DueTask { return job.DueTask{JobID: id, Attempt: 1} }
+func firstTask(id string) job.Task { return job.Task{JobID: id, Attempt: 1} }
 
 // TestLateConfirmation: a confirmation that comes after the job was given back
 // must not take the retry out of the outbox.
