@@ -103,3 +103,25 @@ func TestTour(t *testing.T) {
 		}
 	}
 }
+
+// TestChangelog: each entry of CHANGELOG.md stands below one of the headings that there are for it.
+func TestChangelog(t *testing.T) {
+	t.Parallel()
+	kinds := []string{"### Added", "### Changed", "### Deprecated", "### Removed", "### Fixed", "### Security"}
+	version := regexp.MustCompile(`^## \[(Unreleased|\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d$)`)
+	kind := ""
+	for line := range strings.SplitSeq(read(t, "CHANGELOG.md"), "\n") {
+		switch {
+		case strings.HasPrefix(line, "## "):
+			if kind = ""; !version.MatchString(line) {
+				t.Errorf("%q is neither [Unreleased] nor a version with its day", line)
+			}
+		case strings.HasPrefix(line, "### "):
+			if kind = line; !slices.Contains(kinds, kind) {
+				t.Errorf("%q is none of %v", line, kinds)
+			}
+		case strings.HasPrefix(line, "- ") && kind == "":
+			t.Errorf("below no heading such as %q: %s", kinds[0], line)
+		}
+	}
+}
