@@ -68,14 +68,9 @@ type Observer interface {
 	Ended(state job.State, code job.FailureCode)
 }
 
-// Pauses between attempts to reach a Redis that is away.
-const (
-	firstPause = 50 * time.Millisecond
-	lastPause  = 2 * time.Second
-	// oldAnswer is when the answer to a claim is too old to start code on: well before a
-	// heartbeat can lapse.
-	oldAnswer = 3 * time.Second
-)
+// oldAnswer is when the answer to a claim is too old to start code on: well before a
+// heartbeat can lapse.
+const oldAnswer = 3 * time.Second
 
 // Why an execution is ended early: causes of its context.
 var (
@@ -237,25 +232,25 @@ func (r *Runner) reject(ctx context.Context, jobID string, f job.Failure) error 
 func (r *Runner) claim(ctx context.Context, jobID, session string) (job.Claim, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.ClaimFor)
 	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		sent := time.Now()
-		c, err := r.tryClaim(ctx, jobID, session)
-		if err == nil && time.Since(sent) > oldAnswer {
+	var claim job.Claim
+	err := untilAnswered(ctx, func() error {
+		for {
+			sent := time.Now()
+			var err error
+			claim, err = r.tryClaim(ctx, jobID, session)
+			if err != nil || time.Since(sent) <= oldAnswer {
+				return err
+			}
 			// This process stood still, or Redis did: the runner may have been written off
-			// since, and the job be another's or ended. To ask again tells.
+			// since, and the job may have ended or another runner may have it. The next
+			// answer shows it.
 			r.suspect()
-			continue
 		}
-		if !errors.Is(err, job.ErrUnavailable) {
-			return c, err
-		}
-		select {
-		case <-ctx.Done():
-			r.suspect()
-			return job.Claim{}, err
-		case <-time.After(pause):
-		}
+	})
+	if errors.Is(err, job.ErrUnavailable) {
+		r.suspect()
 	}
+	return claim, err
 }
 
 // tryClaim claims once; a runner that was written off for a late heartbeat
@@ -378,33 +373,15 @@ func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, 
 		log.WarnContext(ctx, "claim was lost; the execution was ended")
 		return lost
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.SaveFor)
-	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		state, err := r.save(ctx, claim, o, f)
-		switch {
-		case err == nil:
-			return state
-		case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
-			log.WarnContext(ctx, "end of a lost claim was not written", slog.Any("reason", err))
-			return lost
-		case !errors.Is(err, job.ErrUnavailable):
-			log.ErrorContext(ctx, "end of job was not written", slog.Any("err", err))
-			r.suspect()
-			return lost
-		}
-		log.WarnContext(ctx, "write end of job: will try again", slog.Any("err", err))
-		if errors.Is(err, job.ErrStoreFull) {
-			o = withoutResult(o)
-		}
-		select {
-		case <-ctx.Done():
-			log.ErrorContext(ctx, "end of job was not written in time", slog.Any("err", err))
-			r.suspect()
-			return lost
-		case <-time.After(pause):
-		}
+	var state job.State
+	ok, _ := r.written(ctx, log, o, func(ctx context.Context, o job.Outcome) (err error) {
+		state, err = r.save(ctx, claim, o, f)
+		return err
+	})
+	if !ok {
+		return lost
 	}
+	return state
 }
 
 // smallResult is a result that is tried to be written for as long as any: it takes hardly

@@ -16,26 +16,27 @@ import (
 func (s *sessions) claim(se *Session) (*job.Claim, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.r.cfg.ClaimFor)
 	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		sent := time.Now()
-		c, err := s.r.cfg.SessionRecords.NextInSession(ctx, se.id, s.r.cfg.Self.ID, se.interpreter != nil)
-		if errors.Is(err, job.ErrUnregistered) {
-			if err = s.r.beat(ctx); err == nil {
-				continue
+	var claim *job.Claim
+	err := untilAnswered(ctx, func() error {
+		for {
+			sent := time.Now()
+			var err error
+			claim, err = s.r.cfg.SessionRecords.NextInSession(ctx, se.id, s.r.cfg.Self.ID, se.interpreter != nil)
+			if errors.Is(err, job.ErrUnregistered) {
+				if err = s.r.beat(ctx); err == nil {
+					continue
+				}
 			}
+			if err != nil || claim == nil || time.Since(sent) <= oldAnswer {
+				return err
+			}
+			// This process stood still: the session may have been written off since.
 		}
-		if err == nil && c != nil && time.Since(sent) > oldAnswer {
-			continue // this process stood still: the session may have been written off since
-		}
-		if !errors.Is(err, job.ErrUnavailable) {
-			return c, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(pause):
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
+	return claim, nil
 }
 
 // execute carries a claim through and returns the next one. One that came with the end of
@@ -222,33 +223,16 @@ func (s *sessions) settle(ctx context.Context, log *slog.Logger, claim job.Claim
 	if o.State == "" {
 		return lost, nil, false // its session has ended, with all that it executed
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.r.cfg.SaveFor)
-	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+	ok, claimLost := s.r.written(ctx, log, o, func(ctx context.Context, write job.Outcome) error {
+		o = write
 		err := f.drain(ctx)
 		if err == nil {
 			next, ask, err = s.r.cfg.SessionRecords.FinishInSession(ctx, claim, o)
 		}
-		switch {
-		case err == nil:
-			return o.State, next, ask
-		case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
-			log.WarnContext(ctx, "end of a lost claim was not written", slog.Any("reason", err))
-			return lost, nil, true
-		case !errors.Is(err, job.ErrUnavailable):
-			log.ErrorContext(ctx, "end of job was not written", slog.Any("err", err))
-			s.r.suspect()
-			return lost, nil, false
-		}
-		if errors.Is(err, job.ErrStoreFull) {
-			o = withoutResult(o)
-		}
-		select {
-		case <-ctx.Done():
-			log.ErrorContext(ctx, "end of job was not written in time", slog.Any("err", err))
-			s.r.suspect()
-			return lost, nil, false
-		case <-time.After(pause):
-		}
+		return err
+	})
+	if !ok {
+		return lost, nil, claimLost
 	}
+	return o.State, next, ask
 }
