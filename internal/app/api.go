@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/api"
+	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/store"
@@ -45,7 +46,7 @@ func RunAPI(ctx context.Context, p Process) error {
 }
 
 // APIHealthAddr is where an API process answers health checks.
-func APIHealthAddr(c Config) string { return c.Addr }
+func APIHealthAddr(c config.Config) string { return c.Addr }
 
 // connectionsTime is what a stop allows for ending the jobs of callers that it cut
 // off.
@@ -65,7 +66,7 @@ func (s *shared) webhooks() *webhook.Deliverer {
 
 // apiProcess is the running HTTP side.
 type apiProcess struct {
-	cfg Config
+	cfg config.Config
 	log *slog.Logger
 	*front
 	draining   chan struct{}
@@ -116,7 +117,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	core := service.New(service.Config{
 		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 		Events: s.store, Notifier: bell, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
-		Limits: s.cfg.limits(), Shared: len(s.cfg.APIKeys)+len(s.cfg.AdminKeys) > 1, // one key, or none, has nobody to share with
+		Limits: s.cfg.Limits(), Shared: len(s.cfg.APIKeys)+len(s.cfg.AdminKeys) > 1, // one key, or none, has nobody to share with
 		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate(),
 		Background: a.requests, Draining: a.draining,
 	})
@@ -127,14 +128,14 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	entrance := door.New(door.Config{
 		Service: core, Observer: s.metrics, Log: s.log, NoAccessLog: !s.cfg.AccessLog,
 		Keys: plain(s.cfg.APIKeys), AdminKeys: plain(s.cfg.AdminKeys),
-		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.checksHost(), Hosts: s.cfg.AllowedHosts,
-		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxRequests: s.cfg.maxRequests(), Answers: s.answers, Background: a.requests,
+		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.ChecksHost(), Hosts: s.cfg.AllowedHosts,
+		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxRequests: maxRequests(&s.cfg), Answers: s.answers, Background: a.requests,
 	})
 	front.answer(mounted(entrance, dialect, core, s.dialects))
 	return a, nil
 }
 
-func plain(secrets []Secret) []string {
+func plain(secrets []config.Secret) []string {
 	all := make([]string, len(secrets))
 	for i, s := range secrets {
 		all[i] = string(s)

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/kaa-run/kaa/internal/app/config"
 )
 
 // TestComposeAddsUp: what callers may make the services of docker-compose.yml hold, all at once,
@@ -17,7 +19,7 @@ func TestComposeAddsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	given := map[string]string{}
-	var environ Environment
+	var environ config.Environment
 	for _, m := range regexp.MustCompile(`\$\{([A-Z_]+):-([^}]*)\}`).FindAllStringSubmatch(string(text), -1) {
 		given[m[1]] = m[2]
 		if strings.HasPrefix(m[1], "KAA_") {
@@ -32,7 +34,7 @@ func TestComposeAddsUp(t *testing.T) {
 		}
 		return n << map[string]int{"": 0, "k": 10, "m": 20, "g": 30}[strings.TrimSuffix(given[name][len(digits):], "b")]
 	}
-	c, err := LoadConfig(environ)
+	c, err := config.Load(environ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +57,7 @@ func TestComposeAddsUp(t *testing.T) {
 	check("processes of the runner", executions*int64(c.MaxProcesses)+runnerTasks, size("RUNNER_PIDS_LIMIT"))
 
 	limit := size("API_MEM_LIMIT")
-	c.fitMemory(environ, limit)
+	c.FitMemory(environ, limit)
 	check("memory of the API", apiItself+bodyHeldTimes*c.BodyMemory+c.AnswerMemory, limit/100*goShare)
 
 	// Rewriting its file, Redis has pages twice.

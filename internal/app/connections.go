@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kaa-run/kaa/internal/app/config"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 
 // maxConnections is how many connections the API has at most: those of all who may wait, which
 // are of four kinds, and more. The process needs open files for other things, too.
-func (c *Config) maxConnections() int {
+func maxConnections(c *config.Config) int {
 	const more, unbounded = 1024, 16384
 	n := c.MaxConnections
 	switch {
@@ -43,7 +45,7 @@ func (c *Config) maxConnections() int {
 }
 
 // maxRequests leaves some connections for requests that are on their way.
-func (c *Config) maxRequests() int64 { return int64(c.maxConnections() - c.maxConnections()/8) }
+func maxRequests(c *config.Config) int64 { return int64(maxConnections(c) - maxConnections(c)/8) }
 
 // connections bounds the connections of an HTTP server. Where there are too many, the one that
 // has waited for its request longest is closed: an honest client's takes no time. Requests that

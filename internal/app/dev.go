@@ -62,14 +62,14 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 	d := new(dev)
 	environ := p.Environ
 	for name, value := range devDefaults() {
-		if environ.get(name) == "" {
+		if environ.Get(name) == "" {
 			environ = environ.With(name, value)
 		}
 	}
 	for name, value := range overrides {
 		environ = environ.With(name, value)
 	}
-	if environ.get("KAA_REDIS_URL") == "" {
+	if environ.Get("KAA_REDIS_URL") == "" {
 		if p.Redis == nil {
 			return nil, errors.New("KAA_REDIS_URL is not set, and this program has no Redis of its own")
 		}
@@ -82,7 +82,7 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 			environ = environ.With(name, "") // they are for another
 		}
 		// What nobody else can find, nobody else can use: nor keep when this ends.
-		if environ.get("KAA_BLOB_URL") == "" {
+		if environ.Get("KAA_BLOB_URL") == "" {
 			environ = environ.With("KAA_BLOB_URL", "file://"+d.files())
 		}
 	}
@@ -151,7 +151,7 @@ func (d *dev) closeRedis() error {
 
 // queueStats counts the queues for the metrics.
 func (s *shared) queueStats(ctx context.Context) ([]job.QueueStats, error) {
-	stats, err := s.store.Queues(ctx, s.cfg.Queues.names())
+	stats, err := s.store.Queues(ctx, s.cfg.Queues.Names())
 	if err != nil {
 		s.log.WarnContext(ctx, "count queues", slog.Any("err", err))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sys/unix"
 
+	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
@@ -67,7 +68,7 @@ type runtimeReport struct {
 // holds. It returns an ExitError of 1 if the runner would not start for want of its
 // sandbox or of an interpreter. Redis is reported, but decides nothing.
 func Doctor(ctx context.Context, p Process, asJSON bool) error {
-	cfg, err := LoadConfig(p.Environ)
+	cfg, err := config.Load(p.Environ)
 	if err != nil {
 		_, _ = fmt.Fprintf(p.Stderr, "kaa: configuration:\n%v\n", err)
 		return ExitError(1)
@@ -76,7 +77,7 @@ func Doctor(ctx context.Context, p Process, asJSON bool) error {
 	if ctx.Err() != nil {
 		return ExitError(ExitSignal)
 	}
-	if d.Redis.Holds == no && p.Environ.get("KAA_REDIS_URL") == "" {
+	if d.Redis.Holds == no && p.Environ.Get("KAA_REDIS_URL") == "" {
 		d.Redis.Advice = "kaa dev and kaa run need none; for api and runner start it, or set KAA_REDIS_URL"
 	}
 	if asJSON {
@@ -92,10 +93,10 @@ func Doctor(ctx context.Context, p Process, asJSON bool) error {
 	return err
 }
 
-func diagnose(ctx context.Context, cfg *Config) diagnosis {
+func diagnose(ctx context.Context, cfg *config.Config) diagnosis {
 	d := diagnosis{Sandbox: cfg.Sandbox, UID: os.Geteuid(), Kernel: kernel(), Memory: diagnoseMemory(), Redis: diagnoseRedis(ctx, cfg)}
 	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.Basic, sandbox.None} {
-		wanted := d.Level == "" && slices.Contains(cfg.levels(), level)
+		wanted := d.Level == "" && slices.Contains(allowedLevels(cfg), level)
 		insteadOfStrict := level == sandbox.Basic && !d.Levels[0].Holds
 		if level != sandbox.Strict && !wanted && !insteadOfStrict {
 			continue
@@ -115,12 +116,12 @@ func diagnose(ctx context.Context, cfg *Config) diagnosis {
 }
 
 // diagnoseLevel starts each runtime in it. A layer holds if it does for all of them.
-func diagnoseLevel(ctx context.Context, cfg *Config, level sandbox.Level) (levelDiagnosis, []runtimeReport) {
+func diagnoseLevel(ctx context.Context, cfg *config.Config, level sandbox.Level) (levelDiagnosis, []runtimeReport) {
 	var failed *interpreter.LayerError
 	started := false
 	runtimes := make([]runtimeReport, len(cfg.Runtimes))
 	for i, rt := range cfg.Runtimes {
-		one := cfg.interpreters(level)
+		one := interpreterConfig(cfg, level)
 		one.Runtimes, one.Size = []interpreter.RuntimeConfig{one.Runtimes[i]}, 1
 		pool, err := startInterpreters(ctx, one)
 		r := runtimeReport{finding: finding{Name: rt.Name, Holds: yes}, Python: rt.Python, Modules: append([]string{}, rt.Preload...)}
@@ -215,9 +216,9 @@ func diagnoseMemory() finding {
 	return f
 }
 
-func diagnoseRedis(ctx context.Context, cfg *Config) finding {
+func diagnoseRedis(ctx context.Context, cfg *config.Config) finding {
 	f := finding{Name: "Redis", Holds: yes}
-	options, err := cfg.redisOptions()
+	options, err := cfg.RedisOptions()
 	if err == nil {
 		f.Detail = strings.Join(options.Addrs, ", ")
 		redis.SetLogger(redisLog{slog.New(slog.DiscardHandler)})

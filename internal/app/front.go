@@ -28,7 +28,7 @@ func (s *shared) openFront(ctx context.Context) (*front, error) {
 	}
 	f := &front{listener: listener, served: make(chan error, 1)}
 	f.answer(api.Starting())
-	conns := newConnections(listener, s.cfg.maxConnections())
+	conns := newConnections(listener, maxConnections(&s.cfg))
 	f.server = &http.Server{
 		Handler: f,
 		// No ReadTimeout and no WriteTimeout: a synchronous call may last an hour.

@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/blob"
 	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/runner"
@@ -28,7 +29,7 @@ import (
 
 // Process is the outside of a process: what tests replace.
 type Process struct {
-	Environ Environment
+	Environ config.Environment
 	Stdout  io.Writer
 	Stderr  io.Writer // the log
 	// Buckets opens a bucket of an S3-compatible store for files; nil if the binary has no
@@ -79,14 +80,14 @@ func (p Process) listening(a net.Addr) {
 // Main runs a server command and returns its exit code. Its only argument may be
 // healthcheck, which asks the process that runs with the same configuration
 // whether it is ready, or what asks for the version or for help.
-func Main(name string, run func(context.Context, Process) error, healthAddr func(Config) string, buckets blob.Opener) int {
+func Main(name string, run func(context.Context, Process) error, healthAddr func(config.Config) string, buckets blob.Opener) int {
 	ctx, hurry, stop := signals(context.Background())
 	defer stop()
 	p := Process{Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Buckets: buckets, Hurry: hurry}
 	return command(ctx, p, name, os.Args[1:], run, healthAddr)
 }
 
-func command(ctx context.Context, p Process, name string, args []string, run func(context.Context, Process) error, healthAddr func(Config) string) int {
+func command(ctx context.Context, p Process, name string, args []string, run func(context.Context, Process) error, healthAddr func(config.Config) string) int {
 	say := func(w io.Writer, text string) { _, _ = fmt.Fprintln(w, text) }
 	asked := ""
 	if len(args) > 0 {
@@ -131,7 +132,7 @@ It is configured by environment variables: see docs/configuration.md.`, name)
 // lastWords puts what ends the process into the log, in its format: whoever collects that
 // has to see it. Of a wrong configuration each mistake is a line.
 func (p Process) lastWords(ctx context.Context, name string, err error) {
-	cfg, _ := LoadConfig(p.Environ) // what could be read of it says how to log
+	cfg, _ := config.Load(p.Environ) // what could be read of it says how to log
 	log := newLog(cfg, p.Stderr).With(slog.String("process", name))
 	if wrong, ok := errors.AsType[*configError](err); ok {
 		for problem := range strings.SplitSeq(wrong.Unwrap().Error(), "\n") {
@@ -195,8 +196,8 @@ func NotifyHangup(c chan<- os.Signal) {
 }
 
 // healthcheck asks a process on this machine whether it is ready.
-func healthcheck(ctx context.Context, environ Environment, healthAddr func(Config) string) error {
-	cfg, err := LoadConfig(environ)
+func healthcheck(ctx context.Context, environ config.Environment, healthAddr func(config.Config) string) error {
+	cfg, err := config.Load(environ)
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
@@ -19,8 +20,8 @@ const closeTime = 5 * time.Second
 // sandboxAuto asks for the strongest level that holds here, basic at least.
 const sandboxAuto = "auto"
 
-// levels are those that the configuration allows, in the order in which to try them.
-func (c *Config) levels() []sandbox.Level {
+// allowedLevels are those that the configuration allows, in the order in which to try them.
+func allowedLevels(c *config.Config) []sandbox.Level {
 	if c.Sandbox == sandboxAuto {
 		return []sandbox.Level{sandbox.Strict, sandbox.Basic}
 	}
@@ -31,7 +32,7 @@ func (c *Config) levels() []sandbox.Level {
 // which layers kept it from a stronger one. The only real probe of a level is a
 // worker that is parked in it.
 func (s *shared) startPool(ctx context.Context, changed func()) (_ *interpreter.Pool, missing []job.Layer, _ error) {
-	levels := s.cfg.levels()
+	levels := allowedLevels(&s.cfg)
 	for i, level := range levels {
 		pool, err := s.startPoolAt(ctx, level, changed)
 		failed, layer := errors.AsType[*interpreter.LayerError](err)
@@ -55,7 +56,7 @@ func missingLayer(e *interpreter.LayerError) job.Layer {
 }
 
 func (s *shared) startPoolAt(ctx context.Context, level sandbox.Level, changed func()) (*interpreter.Pool, error) {
-	cfg := s.cfg.interpreters(level)
+	cfg := interpreterConfig(&s.cfg, level)
 	cfg.Log, cfg.Spawned, cfg.HealthChanged = s.log, s.metrics.Spawned, changed
 	return startInterpreters(ctx, cfg)
 }
@@ -77,15 +78,15 @@ func closePool(ctx context.Context, pool *interpreter.Pool) error {
 	return pool.Close(ctx)
 }
 
-// interpreters is the configuration of the pool.
-func (c *Config) interpreters(level sandbox.Level) interpreter.Config {
+// interpreterConfig is the configuration of the pool.
+func interpreterConfig(c *config.Config, level sandbox.Level) interpreter.Config {
 	return interpreter.Config{
-		Runtimes: c.interpreterRuntimes(), Sandbox: level, Size: c.Parked, Dir: c.WorkDir,
-		OutputMemory: outputMemory(), Ceilings: sandbox.OwnCeilings(os.DirFS("/")).OfUser(), Quota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), Grace: c.KillGrace, PassEnv: c.PassEnvs, PlainStack: c.PlainStack, PlainMemory: c.Plain.has(plainShare), Plain: c.Plain.ofInterpreter(),
+		Runtimes: interpreterRuntimes(c), Sandbox: level, Size: c.Parked, Dir: c.WorkDir,
+		OutputMemory: outputMemory(), Ceilings: sandbox.OwnCeilings(os.DirFS("/")).OfUser(), Quota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), Grace: c.KillGrace, PassEnv: c.PassEnvs, PlainStack: c.PlainStack, PlainMemory: c.Plain.Has(config.PlainShare), Plain: c.Plain.OfInterpreter(),
 	}
 }
 
-func (c *Config) interpreterRuntimes() []interpreter.RuntimeConfig {
+func interpreterRuntimes(c *config.Config) []interpreter.RuntimeConfig {
 	all := make([]interpreter.RuntimeConfig, len(c.Runtimes))
 	for i, rt := range c.Runtimes {
 		all[i] = interpreter.RuntimeConfig{Name: rt.Name, Python: rt.Python, Preload: rt.Preload}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
@@ -194,7 +195,7 @@ func TestRedisSettings(t *testing.T) {
 		{app.Environment{secure, "KAA_REDIS_CERT_FILE=" + a.file("ca.crt")}, "set both"},
 		{app.Environment{secure, "KAA_REDIS_CERT_FILE=" + a.file("ca.key"), "KAA_REDIS_KEY_FILE=" + a.file("ca.crt")}, "KAA_REDIS_CERT_FILE"},
 	} {
-		_, err := app.LoadConfig(tt.vars)
+		_, err := config.Load(tt.vars)
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%v: %v, want %q", tt.vars, err, tt.want)
 		}

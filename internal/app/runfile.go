@@ -53,7 +53,7 @@ func RunFile(ctx context.Context, p Process, o RunOptions) error {
 	}
 	ctx, r := newRun(ctx, p)
 	defer r.attend(o.Signals)()
-	c := client{p.Environ.get("KAA_URL"), p.Environ.get("KAA_API_KEY")}
+	c := client{p.Environ.Get("KAA_URL"), p.Environ.Get("KAA_API_KEY")}
 	if c.url == "" {
 		// Quiet: what it would log does not belong into the program's output.
 		c.key = rand.Text() // nobody else on this machine is to use it
@@ -124,7 +124,7 @@ func (o RunOptions) request(p Process) (runRequest, error) {
 	for _, e := range o.Envs {
 		name, value, given := strings.Cut(e, "=")
 		if !given {
-			value = p.Environ.get(name)
+			value = p.Environ.Get(name)
 			if !slices.ContainsFunc(p.Environ, func(e string) bool { return strings.HasPrefix(e, name+"=") }) {
 				_, _ = fmt.Fprintf(p.Stderr, "kaa: --env %s: this shell has no such variable; the program gets it empty\n", name)
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/api"
+	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
@@ -62,11 +63,11 @@ func RunRunner(ctx context.Context, p Process) error {
 }
 
 // RunnerHealthAddr is where a runner process answers health checks, if at all.
-func RunnerHealthAddr(c Config) string { return c.RunnerAddr }
+func RunnerHealthAddr(c config.Config) string { return c.RunnerAddr }
 
 // runnerProcess is the running execution side.
 type runnerProcess struct {
-	cfg        Config
+	cfg        config.Config
 	pool       *interpreter.Pool
 	runner     *runner.Runner
 	server     *queue.Server
@@ -98,7 +99,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	maintainer := s.maintainer(self.ID)
 	r := runner.New(runner.Config{
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics, Events: s.store, EventBytes: s.cfg.EventBytes,
-		Blobs: countedBlobs{s.blobs, s.metrics}, Room: s.store, Files: s.cfg.fileLimits(),
+		Blobs: countedBlobs{s.blobs, s.metrics}, Room: s.store, Files: s.cfg.FileLimits(),
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
 		SessionRecords: s.store, Interpreters: interpreters{pool}, NoJobLog: !s.cfg.JobLog,
 		Health: pool.Health, StartPatience: s.cfg.StartPatience,
@@ -148,7 +149,7 @@ func (s *shared) describeRunner(pool *interpreter.Pool, missing []job.Layer) (jo
 	level, layers, control := pool.Sandbox()
 	return job.Runner{
 		ID: id.String(), Host: host, PID: os.Getpid(), Version: Version(), StartedAt: time.Now().UTC(),
-		Concurrency: s.cfg.Concurrency, Queues: s.cfg.Queues.names(), Python: runtimes[0].Version, Runtimes: runtimes,
+		Concurrency: s.cfg.Concurrency, Queues: s.cfg.Queues.Names(), Python: runtimes[0].Version, Runtimes: runtimes,
 		MaxSessions: s.cfg.MaxSessions, Sandbox: string(level), Layers: append(layers, missing...), MemoryControl: control,
 	}, nil
 }
@@ -165,7 +166,7 @@ func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Serve
 	shutdown := s.cfg.DrainTimeout + s.cfg.KillGrace + endTime
 	server, err := queue.NewServer(queue.ServerConfig{
 		Redis: tasks, Blocking: blocking, Queues: s.cfg.Queues, Concurrency: s.cfg.Concurrency,
-		ShutdownTimeout: shutdown, Log: s.log, Polling: s.cfg.Plain.has(plainGate),
+		ShutdownTimeout: shutdown, Log: s.log, Polling: s.cfg.Plain.Has(config.PlainGate),
 	})
 	if err == nil {
 		tasks.AddHook(redisMetrics{s.metrics}) // after the gate's, which would else count as Redis

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/app/config"
 )
 
 func TestRuntimesConfig(t *testing.T) {
@@ -16,18 +17,18 @@ func TestRuntimesConfig(t *testing.T) {
 	tests := []struct {
 		name string
 		vars app.Environment
-		want app.Runtimes
+		want config.Runtimes
 	}{
-		{"none given", nil, app.Runtimes{{Name: "python", Python: "python3"}}},
+		{"none given", nil, config.Runtimes{{Name: "python", Python: "python3"}}},
 		{
 			"python and preload",
 			app.Environment{"KAA_PYTHON=/opt/py/bin/python", "KAA_PRELOAD=numpy, os.path"},
-			app.Runtimes{{Name: "python", Python: "/opt/py/bin/python", Preload: []string{"numpy", "os.path"}}},
+			config.Runtimes{{Name: "python", Python: "/opt/py/bin/python", Preload: []string{"numpy", "os.path"}}},
 		},
 		{
 			"runtimes, which win",
 			app.Environment{"KAA_RUNTIMES= ds = /opt/ds/bin/python3 : numpy , pandas ; py3.9=python3.9;py_-1=a=b;", "KAA_PYTHON=x", "KAA_PRELOAD=y"},
-			app.Runtimes{
+			config.Runtimes{
 				{Name: "ds", Python: "/opt/ds/bin/python3", Preload: []string{"numpy", "pandas"}},
 				{Name: "py3.9", Python: "python3.9"},
 				{Name: "py_-1", Python: "a=b"},
@@ -37,7 +38,7 @@ func TestRuntimesConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			cfg, err := app.LoadConfig(tt.vars)
+			cfg, err := config.Load(tt.vars)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +72,7 @@ func TestRuntimesConfigRefused(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.vars, func(t *testing.T) {
 			t.Parallel()
-			_, err := app.LoadConfig(app.Environment{tt.vars})
+			_, err := config.Load(app.Environment{tt.vars})
 			name, _, _ := strings.Cut(tt.vars, "=")
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), name) {
 				t.Errorf("err = %v, want %s: …%s…", err, name, tt.want)
@@ -92,7 +93,7 @@ func TestRunnerDefaults(t *testing.T) {
 		{app.Environment{"KAA_CONCURRENCY=1", "KAA_PARKED=10000"}, 10000},
 	}
 	for _, tt := range tests {
-		cfg, err := app.LoadConfig(tt.vars)
+		cfg, err := config.Load(tt.vars)
 		if err != nil || cfg.Parked != tt.parked {
 			t.Errorf("%v: %d parked, %v; want %d", tt.vars, cfg.Parked, err, tt.parked)
 		}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/app/config"
 )
 
 // notSettings are variables that no server reads: of `kaa run`, of the tests, of the Makefile.
@@ -25,7 +25,7 @@ var notSettings = []string{
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	defaults := map[string]string{}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[app.Config]()) {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[config.Config]()) {
 		if name, ok := f.Tag.Lookup("env"); ok {
 			defaults[name] = f.Tag.Get("envDefault")
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/blob"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
@@ -32,7 +33,7 @@ const webhookMargin = time.Hour
 
 // shared are the parts that every process has.
 type shared struct {
-	cfg     Config
+	cfg     config.Config
 	log     *slog.Logger
 	metrics *telemetry.Metrics
 	redis   *redis.UniversalOptions
@@ -51,26 +52,26 @@ type shared struct {
 // setup reads the configuration and makes the shared parts. Nobody has asked Redis for anything
 // by then. The log says which process it is.
 func (p Process) setup(ctx context.Context, process string) (*shared, error) {
-	cfg, err := LoadConfig(p.Environ)
+	cfg, err := config.Load(p.Environ)
 	if err != nil {
 		return nil, &configError{err}
 	}
 	log := newLog(cfg, p.Stderr).With(slog.String("process", process))
-	if len(cfg.unknown) > 0 {
-		log.WarnContext(ctx, "these variables mean nothing to Kaa; see docs/configuration.md", slog.String("names", strings.Join(cfg.unknown, ", ")))
+	if len(cfg.Unknown) > 0 {
+		log.WarnContext(ctx, "these variables mean nothing to Kaa; see docs/configuration.md", slog.String("names", strings.Join(cfg.Unknown, ", ")))
 	}
-	if cfg.open() {
+	if cfg.Open() {
 		log.WarnContext(ctx, "KAA_ALLOW_ANONYMOUS: everybody who reaches this address can run code", slog.String("addr", cfg.Addr))
 		if len(cfg.AllowedHosts) == 0 {
 			log.WarnContext(ctx, "without KAA_ALLOWED_HOSTS pages of any name that is made to point here can, too")
 		}
 	}
-	if n := cfg.shortKeys(); n > 0 {
-		log.WarnContext(ctx, fmt.Sprintf("a key in KAA_API_KEYS or KAA_ADMIN_KEYS has fewer than %d characters, and can be guessed; make keys with: openssl rand -hex 32", shortestKey),
+	if n := cfg.ShortKeys(); n > 0 {
+		log.WarnContext(ctx, fmt.Sprintf("a key in KAA_API_KEYS or KAA_ADMIN_KEYS has fewer than %d characters, and can be guessed; make keys with: openssl rand -hex 32", config.ShortestKey),
 			slog.Int("keys", n))
 	}
 	redis.SetLogger(redisLog{log})
-	options, err := cfg.redisOptions()
+	options, err := cfg.RedisOptions()
 	if err != nil {
 		return nil, err
 	}
@@ -82,16 +83,16 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	s.rdb.AddHook(redisMetrics{s.metrics})
 	handling := cfg.KillGrace + saveFor
 	s.queue = queue.NewClient(s.rdb, handling)
-	if cfg.Plain.has(plainEnqueue) {
+	if cfg.Plain.Has(config.PlainEnqueue) {
 		s.queue = queue.NewPlainClient(s.rdb, handling)
 	}
 	s.store = store.New(s.rdb, store.Config{
 		RunnerTTL: p.Periods.Lease, TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
-		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, MaxCallerBytes: cfg.MaxStoredPerKey, OneCaller: cfg.oneCaller(), Window: cfg.FairWindow, Reserve: cfg.reserve(),
-		MaxFiles: cfg.maxFiles(), MaxCallerFiles: cfg.MaxFilesPerKey, MaxMetadata: int64(cfg.MaxMetadataBytes), HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
+		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, MaxCallerBytes: cfg.MaxStoredPerKey, OneCaller: cfg.OneCaller(), Window: cfg.FairWindow, Reserve: cfg.Reserve(),
+		MaxFiles: cfg.FileSpace(), MaxCallerFiles: cfg.MaxFilesPerKey, MaxMetadata: int64(cfg.MaxMetadataBytes), HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
 		Enqueue: func(ctx context.Context, j job.Job) [][]any { return s.queue.EnqueueCommands(ctx, j.Task()) },
 	})
-	if s.blobs, err = blob.New(cfg.blobURL(), p.Buckets); err != nil {
+	if s.blobs, err = blob.New(cfg.BlobPlace(), p.Buckets); err != nil {
 		return nil, errors.Join(fmt.Errorf("KAA_BLOB_URL: %w", err), s.rdb.Close())
 	}
 	s.check = &redisCheck{rdb: s.rdb, log: log}
@@ -167,7 +168,7 @@ func (s *shared) insist(ctx context.Context, step func() error) error {
 
 // reclaim puts tasks of lost runners back on their queues.
 func (s *shared) reclaim(ctx context.Context) error {
-	n, err := s.queue.Reclaim(ctx, s.cfg.Queues.names()...)
+	n, err := s.queue.Reclaim(ctx, s.cfg.Queues.Names()...)
 	if n > 0 {
 		s.log.WarnContext(ctx, "tasks of a lost runner are on their queues again", slog.Int("tasks", n))
 	}
@@ -199,7 +200,7 @@ func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hoo
 		return nil, err
 	}
 	m.Start(ctx)
-	r := runner.NewReconciler(s.cfg.Queues.names(), s.store, s.queue, s.metrics.Reconciled, s.periods.Periods, s.log)
+	r := runner.NewReconciler(s.cfg.Queues.Names(), s.store, s.queue, s.metrics.Reconciled, s.periods.Periods, s.log)
 	r.Start(ctx)
 	return []stage{
 		s.startCleaner(ctx),
@@ -220,7 +221,7 @@ func (s *shared) rate() func(context.Context, string) (job.Rate, error) {
 	}
 }
 
-func newLog(cfg Config, w io.Writer) *slog.Logger {
+func newLog(cfg config.Config, w io.Writer) *slog.Logger {
 	return telemetry.NewLog(w, cfg.LogLevel, cfg.LogFormat)
 }
 

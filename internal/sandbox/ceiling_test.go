@@ -36,6 +36,14 @@ func TestOwnCeilings(t *testing.T) {
 			"sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us":   file("1"),
 			"sys/fs/cgroup/memory/docker/y/memory.no_such": file("1"),
 		}), 7000, 100, "pids.max of the control group"},
+		{"version 2, a container's own", machine(fstest.MapFS{
+			"proc/self/cgroup": file("0::/"), "sys/fs/cgroup/memory.max": file("536870912"), "sys/fs/cgroup/pids.max": file("max"),
+			"sys/fs/cgroup/memory.high": file("1"), "sys/fs/cgroup/memory.limit_in_bytes": file("1"),
+		}), 512 << 20, 32768, "sysctl kernel.pid_max"},
+		{"version 1, a limit within none", machine(fstest.MapFS{
+			"proc/self/cgroup": file("5:cpu,cpuacct:/x\n4:memory:/x"), "sys/fs/cgroup/memory/x/memory.limit_in_bytes": file("700"),
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": file("9223372036854771712"),
+		}), 700, 32768, "sysctl kernel.pid_max"},
 		{"version 1, no limit", machine(fstest.MapFS{
 			"proc/self/cgroup": file("5:memory:/x"), "sys/fs/cgroup/memory/x/memory.limit_in_bytes": file("9223372036854771712"),
 		}), 0, 32768, "sysctl kernel.pid_max"},

@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"errors"
@@ -126,7 +126,7 @@ type Config struct {
 	AccessLog bool       `env:"KAA_ACCESS_LOG" envDefault:"true"`
 	JobLog    bool       `env:"KAA_JOB_LOG" envDefault:"true"`
 
-	unknown []string // KAA_ variables that mean nothing, for a warning
+	Unknown []string // KAA_ variables that mean nothing, for a warning
 }
 
 // maxEnvs bounds the number of variables of one request; their size is what costs.
@@ -182,8 +182,8 @@ func (q *Queues) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// names lists the queues, heaviest first.
-func (q Queues) names() []string {
+// Names lists the queues, heaviest first.
+func (q Queues) Names() []string {
 	return slices.SortedFunc(maps.Keys(q), func(a, b string) int {
 		if q[a] != q[b] {
 			return q[b] - q[a]
@@ -197,14 +197,14 @@ func (q Queues) byDefault() string {
 	if _, ok := q["default"]; ok {
 		return "default"
 	}
-	return q.names()[0]
+	return q.Names()[0]
 }
 
 // Environment is a process's environment as os.Environ gives it.
 type Environment []string
 
-// get returns a variable, or nothing: unset and empty are the same here.
-func (e Environment) get(name string) string {
+// Get returns a variable, or nothing: unset and empty are the same here.
+func (e Environment) Get(name string) string {
 	for _, kv := range slices.Backward(e) {
 		if n, v, _ := strings.Cut(kv, "="); n == name {
 			return v
@@ -218,9 +218,9 @@ func (e Environment) With(name, value string) Environment {
 	return append(slices.Clip(e), name+"="+value)
 }
 
-// LoadConfig reads and checks the configuration. The error names everything that
+// Load reads and checks the configuration. The error names everything that
 // is wrong, not only the first of it, and never a secret.
-func LoadConfig(environ Environment) (Config, error) {
+func Load(environ Environment) (Config, error) {
 	vars := env.ToMap(environ)
 	// An empty variable means the default, as in `KAA_API_KEYS= kaa dev` or compose.
 	maps.DeleteFunc(vars, func(_, v string) bool { return v == "" })
@@ -255,7 +255,7 @@ func LoadConfig(environ Environment) (Config, error) {
 	if err := c.resolveRuntimes(); err != nil {
 		problems = append(problems, err)
 	}
-	c.unknown = unknownVariables(vars)
+	c.Unknown = unknownVariables(vars)
 	// What could not be read is zero now, which is no second mistake.
 	problems = append(problems, slices.DeleteFunc(c.check(), func(err error) bool {
 		return slices.ContainsFunc(unread, func(name string) bool { return strings.Contains(err.Error(), name) })
@@ -346,7 +346,7 @@ func (c *Config) check() []error {
 	}
 	if c.BodyMemory > 0 && c.BodyMemory < c.MaxBodyBytes {
 		bad("KAA_BODY_MEMORY (%d) is below KAA_MAX_BODY_BYTES (%d)", c.BodyMemory, c.MaxBodyBytes)
-	} else if c.BodyMemory > 0 && !c.oneCaller() && c.BodyMemory/2 < c.MaxBodyBytes {
+	} else if c.BodyMemory > 0 && !c.OneCaller() && c.BodyMemory/2 < c.MaxBodyBytes {
 		bad("KAA_BODY_MEMORY (%d) is below twice KAA_MAX_BODY_BYTES (%d): a key gets half of it", c.BodyMemory, c.MaxBodyBytes)
 	}
 	if c.RateLimit != 0 && !(c.RateLimit >= minRate && c.RateLimit <= maxRate) {
@@ -359,10 +359,10 @@ func (c *Config) check() []error {
 		bad("KAA_SANDBOX is %q; use strict, basic, none or auto", c.Sandbox)
 	}
 	c.Quotas.check(bad)
-	if _, err := c.redisOptions(); err != nil {
+	if _, err := c.RedisOptions(); err != nil {
 		problems = append(problems, err)
 	}
-	if _, err := blob.Parse(c.blobURL()); err != nil {
+	if _, err := blob.Parse(c.BlobPlace()); err != nil {
 		bad("KAA_BLOB_URL %w", err)
 	}
 	if c.RunnerAddr != "" {
@@ -391,18 +391,18 @@ func (c *Config) checkAddr() []error {
 	if err := checkHostPort(c.Addr); err != nil {
 		return []error{fmt.Errorf("KAA_ADDR is not host:port: %w", err)}
 	}
-	if c.open() && !c.AllowAnonymous {
+	if c.Open() && !c.AllowAnonymous {
 		return []error{fmt.Errorf("KAA_ADDR %q is reachable from outside and KAA_API_KEYS is empty: "+
 			"set keys, listen on 127.0.0.1, or set KAA_ALLOW_ANONYMOUS=true to let everybody run code", c.Addr)}
 	}
 	return nil
 }
 
-// reserve is how many slots a key's jobs leave to other keys; empty where there are none.
-func (c *Config) reserve() string {
+// Reserve is how many slots a key's jobs leave to other keys; empty where there are none.
+func (c *Config) Reserve() string {
 	n, err := strconv.Atoi(c.ReservedSlots)
 	switch {
-	case c.oneCaller() || err == nil && n == 0:
+	case c.OneCaller() || err == nil && n == 0:
 		return ""
 	case err == nil:
 		return strconv.Itoa(n)
@@ -410,14 +410,14 @@ func (c *Config) reserve() string {
 	return store.ReserveAuto
 }
 
-// oneCaller says whether all callers are one: nobody has to share.
-func (c *Config) oneCaller() bool { return len(c.APIKeys)+len(c.AdminKeys) < 2 }
+// OneCaller says whether all callers are one: nobody has to share.
+func (c *Config) OneCaller() bool { return len(c.APIKeys)+len(c.AdminKeys) < 2 }
 
 // keyless says whether callers need no key.
 func (c *Config) keyless() bool { return len(c.APIKeys)+len(c.AdminKeys) == 0 }
 
-// open says whether strangers can reach the API without a key.
-func (c *Config) open() bool {
+// Open says whether strangers can reach the API without a key.
+func (c *Config) Open() bool {
 	host, _, err := net.SplitHostPort(c.Addr)
 	ip := net.ParseIP(host)
 	loopback := host == "localhost" || (ip != nil && ip.IsLoopback())
@@ -442,14 +442,14 @@ func unknownVariables(vars map[string]string) []string {
 	return unknown
 }
 
-// limits are the bounds of a request.
-func (c *Config) limits() job.Limits {
+// Limits are the bounds of a request.
+func (c *Config) Limits() job.Limits {
 	return job.Limits{
 		MaxCodeBytes: c.MaxCodeBytes, MaxStdinBytes: c.MaxStdinBytes,
 		MaxEnvs: maxEnvs, MaxEnvBytes: c.MaxEnvBytes, MaxMetadataBytes: c.MaxMetadataBytes,
 		DefaultTimeout: c.DefaultTimeout, MaxTimeout: c.MaxTimeout, MaxDelay: c.MaxDelay,
 		DefaultResultTTL: c.ResultTTL, MaxResultTTL: c.MaxResultTTL, MaxAttempts: c.MaxAttempts,
-		Queues: c.Queues.names(), DefaultQueue: c.Queues.byDefault(),
+		Queues: c.Queues.Names(), DefaultQueue: c.Queues.byDefault(),
 		Sessions: job.SessionLimits{
 			IdleTimeout: c.SessionIdleTimeout, MaxIdleTimeout: c.MaxSessionIdleTimeout, Age: c.SessionAge, MaxAge: c.MaxSessionAge,
 		},

@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 
 // What KAA_PLAIN may name besides what the interpreter knows: see docs/architecture/tricks.md.
 const (
-	plainShare   = "share"   // what is preloaded stays where its import has put it
-	plainGate    = "gate"    // a runner asks Redis for tasks all the time
-	plainEnqueue = "enqueue" // a record and its task are written one after the other
+	PlainShare   = "share"   // what is preloaded stays where its import has put it
+	PlainGate    = "gate"    // a runner asks Redis for tasks all the time
+	PlainEnqueue = "enqueue" // a record and its task are written one after the other
 )
 
 // Plain names the tricks that a process does without.
@@ -21,7 +21,7 @@ type Plain []string
 
 // allPlain are all that can be named.
 func allPlain() Plain {
-	return Plain{interpreter.PlainMachineCode, interpreter.PlainPages, interpreter.PlainBallast, plainShare, plainGate, plainEnqueue}
+	return Plain{interpreter.PlainMachineCode, interpreter.PlainPages, interpreter.PlainBallast, PlainShare, PlainGate, PlainEnqueue}
 }
 
 // UnmarshalText reads "true", "false", or names with commas between them.
@@ -36,7 +36,7 @@ func (p *Plain) UnmarshalText(text []byte) error {
 	*p = nil
 	for name := range strings.SplitSeq(string(text), ",") {
 		name = strings.TrimSpace(name)
-		if !allPlain().has(name) {
+		if !allPlain().Has(name) {
 			return fmt.Errorf("%q is not true, false, or some of %s", name, strings.Join(allPlain(), ","))
 		}
 		*p = append(*p, name)
@@ -44,10 +44,10 @@ func (p *Plain) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func (p Plain) has(name string) bool { return slices.Contains(p, name) }
+func (p Plain) Has(name string) bool { return slices.Contains(p, name) }
 
-// ofInterpreter are those that zygotes do without.
-func (p Plain) ofInterpreter() []string {
-	others := []string{plainShare, plainGate, plainEnqueue}
+// OfInterpreter are those that zygotes do without.
+func (p Plain) OfInterpreter() []string {
+	others := []string{PlainShare, PlainGate, PlainEnqueue}
 	return slices.DeleteFunc(slices.Clone(p), func(name string) bool { return slices.Contains(others, name) })
 }

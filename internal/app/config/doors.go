@@ -1,12 +1,12 @@
-package app
+package config
 
 import (
 	"path"
 	"strings"
 )
 
-// shortestKey is how many characters a key should have: 16 of 64 kinds cannot be guessed.
-const shortestKey = 16
+// ShortestKey is how many characters a key should have: 16 of 64 kinds cannot be guessed.
+const ShortestKey = 16
 
 func trimmedKeys(keys []Secret) []Secret {
 	var all []Secret
@@ -18,12 +18,12 @@ func trimmedKeys(keys []Secret) []Secret {
 	return all
 }
 
-// shortKeys counts the keys that can be guessed.
-func (c *Config) shortKeys() int {
+// ShortKeys counts the keys that can be guessed.
+func (c *Config) ShortKeys() int {
 	n := 0
 	for _, keys := range [][]Secret{c.APIKeys, c.AdminKeys} {
 		for _, k := range keys {
-			if len(k) < shortestKey {
+			if len(k) < ShortestKey {
 				n++
 			}
 		}
@@ -57,8 +57,8 @@ func matchesAll(pattern string) bool {
 	return true
 }
 
-// checksHost says whether requests have to be addressed to hosts that are known: if the operator has
+// ChecksHost says whether requests have to be addressed to hosts that are known: if the operator has
 // named some, and where a page that a browser shows could else run code.
-func (c *Config) checksHost() bool {
-	return len(c.AllowedHosts) > 0 || c.keyless() && !c.open()
+func (c *Config) ChecksHost() bool {
+	return len(c.AllowedHosts) > 0 || c.keyless() && !c.Open()
 }

@@ -1,18 +1,13 @@
-package app
+package config
 
 import (
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
-
-// poolSize is the number of connections of a client. Every synchronous call holds
-// one for a round trip at a time, so hundreds of calls share these.
-const poolSize = 64
 
 // parseRedisURL reads the address of a Redis:
 //
@@ -90,35 +85,3 @@ func parseRedisURL(secret Secret) (*redis.UniversalOptions, error) {
 
 // errRedisURL stands for what net/url has to say, which quotes parts of the URL.
 var errRedisURL = errors.New("is not a URL of that form; percent-encode special characters of the password")
-
-// Patience with a Redis that does not answer. A caller gets his 503 after two tries, in
-// 9 s at most; go-redis's own values would make it 40.
-const (
-	answerTimeout = 2 * time.Second
-	retries       = 1
-)
-
-// topologyReload is how old what a client knows of a cluster may be. A master that has died says
-// nothing of the one that takes its place, so only asking the others tells; by default that would be
-// once a minute. It costs one command a second for each client that has something to do.
-const topologyReload = time.Second
-
-// connect returns a client. Each call makes one with connections of its own.
-func connect(o redis.UniversalOptions, name string) redis.UniversalClient {
-	o.ClientName = "kaa-" + name
-	o.PoolSize = poolSize
-	for _, d := range []*time.Duration{&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout} {
-		if *d == 0 {
-			*d = answerTimeout
-		}
-	}
-	if o.MaxRetries == 0 {
-		o.MaxRetries = retries
-	}
-	if !o.IsClusterMode {
-		return redis.NewUniversalClient(&o)
-	}
-	cluster := o.Cluster()
-	cluster.ClusterStateReloadInterval = topologyReload
-	return redis.NewClusterClient(cluster)
-}

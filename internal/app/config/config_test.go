@@ -1,16 +1,16 @@
-package app_test
+package config_test
 
 import (
 	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/app/config"
 )
 
 func TestConfigErrorsComeAtOnce(t *testing.T) {
 	t.Parallel()
-	_, err := app.LoadConfig(app.Environment{
+	_, err := config.Load(config.Environment{
 		"KAA_ADDR=0.0.0.0:8080", "KAA_CONCURRENCY=many", "KAA_QUEUES=a:0", "KAA_MAX_TIMEOUT=-1s", "KAA_RESULT_TTL=300h",
 		"KAA_LOG_FORMAT=xml", "KAA_REDIS_URL=http://user:hunter2@host", "KAA_ALLOW_ANONYMOUS=perhaps", "KAA_RUNNER_ADDR=:99999", "KAA_MEMORY_BYTES=512m",
 	})
@@ -35,7 +35,7 @@ func TestConfigErrorsComeAtOnce(t *testing.T) {
 func TestConfigErrorsComeOnce(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{"KAA_CONCURRENCY=many", "KAA_KILL_GRACE=5", "KAA_MAX_BODY_BYTES=1k", "KAA_MAX_TIMEOUT=long", "KAA_MAX_RESULT_TTL=1"} {
-		if _, err := app.LoadConfig(app.Environment{bad}); err == nil || strings.Count(err.Error(), "KAA_") != 1 {
+		if _, err := config.Load(config.Environment{bad}); err == nil || strings.Count(err.Error(), "KAA_") != 1 {
 			t.Errorf("%s:\n%v", bad, err)
 		}
 	}
@@ -45,7 +45,7 @@ func TestConfigErrorsComeOnce(t *testing.T) {
 func TestConfigBodyMemory(t *testing.T) {
 	t.Parallel()
 	for keys, want := range map[string]bool{"": true, "a": true, "a,b": false} {
-		_, err := app.LoadConfig(app.Environment{"KAA_MAX_BODY_BYTES=1000", "KAA_BODY_MEMORY=1999", "KAA_API_KEYS=" + keys})
+		_, err := config.Load(config.Environment{"KAA_MAX_BODY_BYTES=1000", "KAA_BODY_MEMORY=1999", "KAA_API_KEYS=" + keys})
 		if (err == nil) != want {
 			t.Errorf("with keys %q: %v, want it to be fine: %v", keys, err, want)
 		}
@@ -55,25 +55,25 @@ func TestConfigBodyMemory(t *testing.T) {
 func TestConfigAddr(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		vars app.Environment
+		vars config.Environment
 		ok   bool
 	}{
 		{nil, true},
-		{app.Environment{"KAA_ADDR=localhost:1"}, true},
-		{app.Environment{"KAA_ADDR=[::1]:1"}, true},
-		{app.Environment{"KAA_ADDR=:8080"}, false},
-		{app.Environment{"KAA_ADDR=0.0.0.0:8080"}, false},
-		{app.Environment{"KAA_ADDR=example.org:8080", "KAA_API_KEYS= , "}, false},
-		{app.Environment{"KAA_ADDR=:8080", "KAA_API_KEYS=k"}, true},
-		{app.Environment{"KAA_ADDR=:8080", "KAA_ALLOW_ANONYMOUS=true"}, true},
-		{app.Environment{"KAA_ADDR=8080"}, false},
-		{app.Environment{"KAA_ADDR=127.0.0.1:"}, false},
-		{app.Environment{"KAA_ADDR=127.0.0.1:http"}, false},
-		{app.Environment{"KAA_ADDR=127.0.0.1:65536"}, false},
-		{app.Environment{"KAA_ADDR=127.0.0.1:0"}, true},
+		{config.Environment{"KAA_ADDR=localhost:1"}, true},
+		{config.Environment{"KAA_ADDR=[::1]:1"}, true},
+		{config.Environment{"KAA_ADDR=:8080"}, false},
+		{config.Environment{"KAA_ADDR=0.0.0.0:8080"}, false},
+		{config.Environment{"KAA_ADDR=example.org:8080", "KAA_API_KEYS= , "}, false},
+		{config.Environment{"KAA_ADDR=:8080", "KAA_API_KEYS=k"}, true},
+		{config.Environment{"KAA_ADDR=:8080", "KAA_ALLOW_ANONYMOUS=true"}, true},
+		{config.Environment{"KAA_ADDR=8080"}, false},
+		{config.Environment{"KAA_ADDR=127.0.0.1:"}, false},
+		{config.Environment{"KAA_ADDR=127.0.0.1:http"}, false},
+		{config.Environment{"KAA_ADDR=127.0.0.1:65536"}, false},
+		{config.Environment{"KAA_ADDR=127.0.0.1:0"}, true},
 	}
 	for _, tt := range tests {
-		if _, err := app.LoadConfig(tt.vars); (err == nil) != tt.ok {
+		if _, err := config.Load(tt.vars); (err == nil) != tt.ok {
 			t.Errorf("%v: %v", tt.vars, err)
 		}
 	}
@@ -96,7 +96,7 @@ func TestRedisURLs(t *testing.T) {
 		"localhost:6379":                             false,
 		"http://localhost":                           false,
 	} {
-		if _, err := app.LoadConfig(app.Environment{"KAA_REDIS_URL=" + url}); (err == nil) != ok {
+		if _, err := config.Load(config.Environment{"KAA_REDIS_URL=" + url}); (err == nil) != ok {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
@@ -104,7 +104,7 @@ func TestRedisURLs(t *testing.T) {
 
 func TestSecretsAreHidden(t *testing.T) {
 	t.Parallel()
-	cfg, err := app.LoadConfig(app.Environment{"KAA_API_KEYS=hunter2", "KAA_REDIS_URL=redis://:hunter2@h:1"})
+	cfg, err := config.Load(config.Environment{"KAA_API_KEYS=hunter2", "KAA_REDIS_URL=redis://:hunter2@h:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,13 +120,13 @@ func TestAllowedOrigins(t *testing.T) {
 		"https://app.example.com": false, "a,,b": false, "[": false,
 	} {
 		for _, name := range []string{"KAA_ALLOWED_ORIGINS=", "KAA_ALLOWED_HOSTS="} {
-			if _, err := app.LoadConfig(app.Environment{name + origins}); (err == nil) != ok {
+			if _, err := config.Load(config.Environment{name + origins}); (err == nil) != ok {
 				t.Errorf("%s%q: %v", name, origins, err)
 			}
 		}
 	}
 	// With keys, a page has to know one.
-	if _, err := app.LoadConfig(app.Environment{"KAA_ALLOWED_ORIGINS=*", "KAA_ADMIN_KEYS=a-key-of-some-length"}); err != nil {
+	if _, err := config.Load(config.Environment{"KAA_ALLOWED_ORIGINS=*", "KAA_ADMIN_KEYS=a-key-of-some-length"}); err != nil {
 		t.Error(err)
 	}
 }
@@ -134,7 +134,7 @@ func TestAllowedOrigins(t *testing.T) {
 func TestPlain(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]int{"": 0, "false": 0, "true": 6, "gate": 1, "gate, pages": 2, "stack": -1, "gate,": -1, "maybe": -1} {
-		c, err := app.LoadConfig(app.Environment{"KAA_PLAIN=" + value})
+		c, err := config.Load(config.Environment{"KAA_PLAIN=" + value})
 		if (err == nil) != (want >= 0) || err != nil && !strings.Contains(err.Error(), "KAA_PLAIN") {
 			t.Errorf("%q: %v", value, err)
 		}
@@ -149,7 +149,7 @@ func TestKeyLists(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"KAA_API_KEYS", "KAA_ADMIN_KEYS"} {
 		for keys, ok := range map[string]bool{"": true, "k": true, "k,": true, ",": false, " , ": false, " ": false} {
-			if _, err := app.LoadConfig(app.Environment{name + "=" + keys}); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), name) {
+			if _, err := config.Load(config.Environment{name + "=" + keys}); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), name) {
 				t.Errorf("%s=%q: %v", name, keys, err)
 			}
 		}
@@ -160,7 +160,7 @@ func TestKeyLists(t *testing.T) {
 func TestReservedQueues(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"sessions", "operations"} {
-		if _, err := app.LoadConfig(app.Environment{"KAA_QUEUES=default:2," + name + ":1"}); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := config.Load(config.Environment{"KAA_QUEUES=default:2," + name + ":1"}); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package app_test
+package config_test
 
 import (
 	"runtime"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -17,13 +17,13 @@ func TestQuotas(t *testing.T) {
 	cores := float64(runtime.NumCPU())
 	tests := []struct {
 		name   string
-		vars   app.Environment
+		vars   config.Environment
 		change func(byDefault, ceiling *job.Quota)
 	}{
 		{"none given", nil, func(*job.Quota, *job.Quota) {}},
 		{
 			"all given",
-			app.Environment{
+			config.Environment{
 				"KAA_MEMORY_BYTES=33554432", "KAA_MAX_MEMORY_BYTES=33554433", "KAA_CPUS=0.5", "KAA_MAX_CPUS=1.5", "KAA_CPU_TIME=1s", "KAA_MAX_CPU_TIME=2s",
 				"KAA_PROCESSES=1", "KAA_MAX_PROCESSES=2", "KAA_OPEN_FILES=16", "KAA_MAX_OPEN_FILES=17", "KAA_FILE_BYTES=0", "KAA_MAX_FILE_BYTES=0",
 				"KAA_DISK_BYTES=65536", "KAA_MAX_DISK_BYTES=65537", "KAA_OUTPUT_BYTES=1", "KAA_MAX_OUTPUT_BYTES=2",
@@ -36,29 +36,29 @@ func TestQuotas(t *testing.T) {
 		},
 		{
 			"a lowered ceiling of output lowers the default",
-			app.Environment{"KAA_MAX_OUTPUT_BYTES=1000"},
+			config.Environment{"KAA_MAX_OUTPUT_BYTES=1000"},
 			func(d, m *job.Quota) { d.OutputBytes, m.OutputBytes = 1000, 1000 },
 		},
 		{
 			"a ceiling of CPU time is the default too",
-			app.Environment{"KAA_MAX_CPU_TIME=1m"},
+			config.Environment{"KAA_MAX_CPU_TIME=1m"},
 			func(d, m *job.Quota) { d.CPUTime, m.CPUTime = time.Minute, time.Minute },
 		},
 		{
 			"a limit of CPU time without a ceiling",
-			app.Environment{"KAA_CPU_TIME=1m"},
+			config.Environment{"KAA_CPU_TIME=1m"},
 			func(d, _ *job.Quota) { d.CPUTime = time.Minute },
 		},
 		{
 			"more cores than this machine has",
-			app.Environment{"KAA_CPUS=1000"},
+			config.Environment{"KAA_CPUS=1000"},
 			func(d, m *job.Quota) { d.CPUs, m.CPUs = 1000, 1000 },
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			cfg, err := app.LoadConfig(tt.vars)
+			cfg, err := config.Load(tt.vars)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +111,7 @@ func TestQuotasRefused(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.vars, func(t *testing.T) {
 			t.Parallel()
-			_, err := app.LoadConfig(strings.Fields(tt.vars))
+			_, err := config.Load(strings.Fields(tt.vars))
 			if err == nil || !strings.HasPrefix(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("err = %v, want only %s…", err, tt.want)
 			}

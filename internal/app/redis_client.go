@@ -2,76 +2,50 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// RedisTLS is how Redis is known, and how this process proves who it is.
-type RedisTLS struct {
-	CAFile     string `env:"KAA_REDIS_CA_FILE"`
-	CertFile   string `env:"KAA_REDIS_CERT_FILE"`
-	KeyFile    string `env:"KAA_REDIS_KEY_FILE"`
-	ServerName string `env:"KAA_REDIS_SERVER_NAME"`
-}
+// poolSize is the number of connections of a client. Every synchronous call holds
+// one for a round trip at a time, so hundreds of calls share these.
+const poolSize = 64
 
-// redisOptions reads the address of Redis and all that belongs to it. Every client of a process is
-// made of them.
-func (c *Config) redisOptions() (*redis.UniversalOptions, error) {
-	o, err := parseRedisURL(c.RedisURL)
-	if err != nil {
-		return nil, fmt.Errorf("KAA_REDIS_URL: %w", err)
-	}
-	return o, c.apply(o.TLSConfig)
-}
+// Patience with a Redis that does not answer. A caller gets his 503 after two tries, in
+// 9 s at most; go-redis's own values would make it 40.
+const (
+	answerTimeout = 2 * time.Second
+	retries       = 1
+)
 
-// apply adds the settings to those of a URL, which are nil without TLS.
-func (t RedisTLS) apply(to *tls.Config) error {
-	if to == nil {
-		for name, value := range map[string]string{
-			"KAA_REDIS_CA_FILE": t.CAFile, "KAA_REDIS_CERT_FILE": t.CertFile, "KAA_REDIS_KEY_FILE": t.KeyFile, "KAA_REDIS_SERVER_NAME": t.ServerName,
-		} {
-			if value != "" {
-				return fmt.Errorf("%s is set, but KAA_REDIS_URL is without TLS; write rediss://", name)
-			}
-		}
-		return nil
-	}
-	if t.ServerName != "" {
-		to.ServerName = t.ServerName
-	}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return fmt.Errorf("KAA_REDIS_CA_FILE: %w", err)
-		}
-		to.RootCAs = x509.NewCertPool()
-		if !to.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("KAA_REDIS_CA_FILE: %s has no certificate in PEM", t.CAFile)
+// topologyReload is how old what a client knows of a cluster may be. A master that has died says
+// nothing of the one that takes its place, so only asking the others tells; by default that would be
+// once a minute. It costs one command a second for each client that has something to do.
+const topologyReload = time.Second
+
+// connect returns a client. Each call makes one with connections of its own.
+func connect(o redis.UniversalOptions, name string) redis.UniversalClient {
+	o.ClientName = "kaa-" + name
+	o.PoolSize = poolSize
+	for _, d := range []*time.Duration{&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout} {
+		if *d == 0 {
+			*d = answerTimeout
 		}
 	}
-	if t.CertFile == "" && t.KeyFile == "" {
-		return nil
+	if o.MaxRetries == 0 {
+		o.MaxRetries = retries
 	}
-	if t.CertFile == "" || t.KeyFile == "" {
-		return errors.New("KAA_REDIS_CERT_FILE and KAA_REDIS_KEY_FILE are one certificate and its key: set both")
+	if !o.IsClusterMode {
+		return redis.NewUniversalClient(&o)
 	}
-	if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
-		return fmt.Errorf("KAA_REDIS_CERT_FILE, KAA_REDIS_KEY_FILE: %w", err)
-	}
-	// Read for each connection: certificates are renewed while a process runs.
-	to.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		return &pair, err
-	}
-	return nil
+	cluster := o.Cluster()
+	cluster.ClusterStateReloadInterval = topologyReload
+	return redis.NewClusterClient(cluster)
 }
 
 // redisAdvice says what to change about an error that Redis or the way to it gave; empty if that
