@@ -107,16 +107,16 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	lease := service.NewCallLease(hub, s.store.Attend, s.log)
 	lease.Start(ctx)
 	hooks.Start(ctx)
-	bell := s.store.OpenBell(s.log)
+	notifier := s.store.NewEventNotifier(s.log)
 	maintenance = append([]stage{{"webhooks", webhookStop, a.closing(hooks)}}, maintenance...)
 	a.background = append(maintenance, stage{"lease", time.Second, func(context.Context) error { lease.Close(); return nil }},
-		stage{"events", time.Second, func(context.Context) error { bell.Close(); return nil }},
+		stage{"events", time.Second, func(context.Context) error { notifier.Close(); return nil }},
 		stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.measureAPI(hub)
 
 	core := service.New(service.Config{
 		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
-		Events: s.store, Notifier: bell, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
+		Events: s.store, Notifier: notifier, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
 		Limits: s.cfg.Limits(), Shared: len(s.cfg.APIKeys)+len(s.cfg.AdminKeys) > 1, // one key, or none, has nobody to share with
 		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate(),
 		Background: a.requests, Draining: a.draining,

@@ -14,10 +14,10 @@ import (
 type Registry interface {
 	Beat(ctx context.Context, r job.Runner) error
 	Leave(ctx context.Context, runner string) error
-	// Doomed returns which of the claims must stop, because their owner asked for
+	// Revoked returns which of the claims must stop, because their owner asked for
 	// it or because they are not the job's current claim any more; and whose events
 	// somebody wants to see.
-	Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error)
+	Revoked(ctx context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error)
 	// Runners returns the runners that are alive.
 	Runners(ctx context.Context) ([]job.Runner, error)
 	// Held returns the claims that the registry has for a runner.
@@ -49,7 +49,7 @@ func (r *Runner) Start(ctx context.Context) error {
 	})
 	r.done.Go(func() {
 		every(ctx, r.cfg.WatchEvery, func() {
-			r.endDoomed(ctx)
+			r.endRevoked(ctx)
 			r.sessions.lookAfter(ctx)
 			r.findAnswers(ctx)
 			r.failUnstarted(ctx)
@@ -126,17 +126,17 @@ func (r *Runner) beat(ctx context.Context) error {
 	return r.cfg.Registry.Beat(ctx, self)
 }
 
-// endDoomed ends the executions that must not go on: the durable side of cancel,
+// endRevoked ends the executions that must not go on: the durable side of cancel,
 // for when the message was lost, and the end of claims that this process lost
 // while it was frozen or cut off.
-func (r *Runner) endDoomed(ctx context.Context) {
+func (r *Runner) endRevoked(ctx context.Context) {
 	r.mu.Lock()
 	claims := make([]job.Claim, 0, len(r.active))
 	for _, e := range r.active {
 		claims = append(claims, e.claim)
 	}
 	r.mu.Unlock()
-	cancelled, lost, watched, err := r.cfg.Registry.Doomed(ctx, claims)
+	cancelled, lost, watched, err := r.cfg.Registry.Revoked(ctx, claims)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.cfg.Log.WarnContext(ctx, "could not look for cancels: will try again", slog.Any("err", err))

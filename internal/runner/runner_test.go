@@ -136,7 +136,7 @@ func (f *fakeStore) Beat(_ context.Context, r job.Runner) error {
 
 func (f *fakeStore) Leave(context.Context, string) error { f.note("left"); return nil }
 
-func (f *fakeStore) Doomed(_ context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error) {
+func (f *fakeStore) Revoked(_ context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cancelled {

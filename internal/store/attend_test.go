@@ -42,7 +42,7 @@ func TestUnattended(t *testing.T) {
 	if j := b.get(t, queued); j.State != job.Cancelled || j.Failure == nil || j.Failure.Code != job.FailWaiterLost {
 		t.Errorf("the queued job: %+v", j)
 	}
-	if cancelled, _, _, err := b.Doomed(t.Context(), []job.Claim{claim}); err != nil || len(cancelled) != 1 {
+	if cancelled, _, _, err := b.Revoked(t.Context(), []job.Claim{claim}); err != nil || len(cancelled) != 1 {
 		t.Errorf("the running job is not to be cancelled: %v", err)
 	}
 	if j := b.get(t, ended); j.State != job.Completed {

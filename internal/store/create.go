@@ -17,19 +17,19 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// anonymous is the caller of jobs that come without one.
+// anonymous is the caller of jobs that come without a key.
 const anonymous = "anonymous"
 
-// Create records a job. Unless the job is held or was enqueued with it, the caller
-// enqueues its task next and calls Enqueued; if it dies in between, the maintenance
-// loop enqueues it.
+// Create records a job. Unless the job is held or was enqueued in the same step, the caller
+// enqueues its task next and calls Enqueued. If the caller dies in between, the maintenance loop
+// enqueues it.
 func (s *Store) Create(ctx context.Context, n job.NewJob) (job.Created, error) {
 	c := s.CreateAll(ctx, []job.NewJob{n})[0]
 	return c, c.Err
 }
 
-// createAtOnce is how many jobs are recorded in one round trip: Redis does nothing else
-// meanwhile, which takes it some 30 µs for each.
+// createAtOnce is the number of jobs that are recorded in one round trip. It bounds the time
+// that Redis blocks other commands: some 30 µs for each.
 const createAtOnce = 16
 
 // CreateAll records many jobs in few round trips; each has its own outcome.
@@ -161,8 +161,8 @@ func (s *Store) Enqueued(ctx context.Context, tasks ...job.Task) error {
 	return wrap("confirm enqueued", s.scripts.enqueued.Run(ctx, s.rdb, []string{outboxKey}, args...).Err())
 }
 
-// Due returns tasks to enqueue now, most at a time, and how long until the next
-// one is due; negative when none is known.
+// Due returns the tasks to enqueue now, at most most of them. It returns the time until the next
+// one is due; negative if none is known.
 func (s *Store) Due(ctx context.Context, most int) ([]job.Task, time.Duration, error) {
 	const op = "look for due jobs"
 	if some, err := s.exists(ctx, op, outboxKey); err != nil || !some {
@@ -177,7 +177,7 @@ func (s *Store) Due(ctx context.Context, most int) ([]job.Task, time.Duration, e
 	return dueTasks(r[1:]), next, nil
 }
 
-// dueTasks reads what a script answers about each of some jobs.
+// dueTasks reads a script's answer about each of some jobs.
 func dueTasks(r reply) []job.Task {
 	var due []job.Task
 	for i := 0; i+5 < len(r); i += 6 {
@@ -211,7 +211,7 @@ func parseMillis(s string) time.Time {
 	return time.Time{}
 }
 
-// atoi reads a number that a script wrote; they are never malformed.
+// atoi reads a number that a script wrote; these are always well-formed.
 func atoi(s string) int64 {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {

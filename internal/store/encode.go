@@ -10,15 +10,16 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// A result of which the output has more than large bytes is encoded and sent beside no more
-// than largeAtOnce others: as JSON it may have tens of megabytes, and a process may have as
-// many of them as sessions.
+// A result whose output has more than large bytes is encoded and sent beside at most largeAtOnce
+// others. As JSON it may have tens of megabytes, and a process may have as many of them as
+// sessions.
 const (
 	large       = 256 << 10
 	largeAtOnce = 2
 )
 
-// awaitTurn returns when a result may be encoded and sent. What it returns says that it was.
+// awaitTurn returns when a result may be encoded and sent. Call the function that it returns
+// afterwards.
 func (s *Store) awaitTurn(ctx context.Context, o job.Outcome) (done func(), err error) {
 	if o.Result == nil || len(o.Result.Stdout)+len(o.Result.Stderr) < large {
 		return func() {}, nil
@@ -31,8 +32,8 @@ func (s *Store) awaitTurn(ctx context.Context, o job.Outcome) (done func(), err 
 	}
 }
 
-// encodeResult is a result as JSON. What can be large of it, the output, is written once, into
-// memory of just the size: package json would take several times as much.
+// encodeResult returns a result as JSON. Its large part, the output, is written once, into
+// memory of the exact size. Package json would take several times as much.
 func encodeResult(r *job.Result) ([]byte, error) {
 	rest := *r
 	rest.Stdout, rest.Stderr = "", ""
@@ -42,7 +43,7 @@ func encodeResult(r *job.Result) ([]byte, error) {
 	if err := enc.Encode(&rest); err != nil {
 		return nil, err
 	}
-	// Only the status is before them, so that these are the first of their names.
+	// Only the status precedes them, so these are the first fields of their names.
 	text := bytes.TrimSuffix(small.Bytes(), []byte("\n"))
 	all := make([]byte, 0, len(text)+escapedLen(r.Stdout)+escapedLen(r.Stderr))
 	for _, s := range []struct{ name, text string }{{`"stdout":"`, r.Stdout}, {`"stderr":"`, r.Stderr}} {
@@ -53,7 +54,7 @@ func encodeResult(r *job.Result) ([]byte, error) {
 	return append(all, text...), nil
 }
 
-// escapes are what the bytes that cannot be as they are in a string are written as.
+// escapes are the escape sequences of bytes that cannot stand for themselves in a string.
 var escapes = func() (all [utf8.RuneSelf]string) { //nolint:gochecknoglobals // a constant
 	for c := range ' ' {
 		all[c] = fmt.Sprintf(`\u%04x`, c)
@@ -64,7 +65,7 @@ var escapes = func() (all [utf8.RuneSelf]string) { //nolint:gochecknoglobals // 
 	return all
 }()
 
-// escapedLen is how many bytes appendEscaped appends.
+// escapedLen is the number of bytes that appendEscaped appends.
 func escapedLen(s string) int {
 	n := 0
 	for i := 0; i < len(s); {
@@ -78,7 +79,7 @@ func escapedLen(s string) int {
 	return n
 }
 
-// appendEscaped appends what a string is in JSON, without the quotes.
+// appendEscaped appends the JSON form of a string, without the quotes.
 func appendEscaped(b []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); {
@@ -92,8 +93,8 @@ func appendEscaped(b []byte, s string) []byte {
 	return append(b, s[start:]...)
 }
 
-// escape looks at the first character of a string: how many bytes it has, and what it is
-// written as if not as itself.
+// escape returns the size of a string's first character, and its escape sequence if it needs
+// one.
 func escape(s string) (size int, escaped string) {
 	if s[0] < utf8.RuneSelf {
 		return 1, escapes[s[0]]

@@ -10,8 +10,8 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Follow has the events of a job written from now on, unless it has ended, and
-// returns its state.
+// Follow has the events of a job written from now on, unless the job has ended. It returns the
+// job's state.
 func (s *Store) Follow(ctx context.Context, id string) (job.State, error) {
 	r, err := s.run(ctx, "follow job", s.scripts.follow, []string{jobKey(id)}, id)
 	return job.State(r.word()), err
@@ -34,8 +34,8 @@ func (s *Store) AppendEvents(ctx context.Context, c job.Claim, oldest job.EventI
 	return err
 }
 
-// Events returns the events of a job after the one of that id, oldest first and most at
-// a time. There are none of a job that nobody followed before its end.
+// Events returns the events of a job after the one of that id, oldest first, at most most of
+// them. A job that had no follower before its end has none.
 func (s *Store) Events(ctx context.Context, id string, after job.EventID, most int) ([]job.Event, error) {
 	const op = "read events"
 	entries, err := s.rdb.XRangeN(ctx, eventsKey(id), "("+after.String(), "+", int64(most)).Result()

@@ -208,7 +208,7 @@ func TestFollow(t *testing.T) {
 			t.Errorf("told %q, want %q", got, want)
 		}
 	}
-	if _, _, watched, err := b.Doomed(ctx, []job.Claim{c}); err != nil || len(watched) != 1 {
+	if _, _, watched, err := b.Revoked(ctx, []job.Claim{c}); err != nil || len(watched) != 1 {
 		t.Errorf("found %v, %v", watched, err)
 	}
 	if err := b.Finish(ctx, c, job.Outcome{State: job.Cancelled, Result: result()}); err != nil {
@@ -222,41 +222,41 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestBell: who listens to a job is woken once that works, and at every event and the end.
-func TestBell(t *testing.T) {
+// TestEventNotifier: a follower of a job is woken once the subscription works, and at every event and the end.
+func TestEventNotifier(t *testing.T) {
 	t.Parallel()
 	b := setup(t, store.Config{})
-	bell := b.OpenBell(slog.New(slog.DiscardHandler))
-	t.Cleanup(bell.Close)
+	notifier := b.NewEventNotifier(slog.New(slog.DiscardHandler))
+	t.Cleanup(notifier.Close)
 	subscribers := func(id string) int64 {
 		return b.rdb.PubSubNumSub(t.Context(), "{kaa}:events:"+id).Val()["{kaa}:events:"+id]
 	}
 	id := b.create(t, newJob(withEvents))
 	c := b.claim(t, id)
-	rung := make(chan string, 10)
-	forget := bell.Listen(id, func() { rung <- "first" })
-	if got := <-rung; got != "first" {
-		t.Errorf("rung for %s", got)
+	woken := make(chan string, 10)
+	forget := notifier.Listen(id, func() { woken <- "first" })
+	if got := <-woken; got != "first" {
+		t.Errorf("woken for %s", got)
 	}
-	forgetOther := bell.Listen(id, func() { rung <- "second" })
+	forgetOther := notifier.Listen(id, func() { woken <- "second" })
 	for range 2 {
 		if err := b.AppendEvents(t.Context(), c, job.EventID{}, []job.Event{eventAt(1, 10)}); err != nil {
 			t.Fatal(err)
 		}
-		if got := <-rung + <-rung; !strings.Contains(got, "first") || !strings.Contains(got, "second") {
-			t.Errorf("rung for %s", got)
+		if got := <-woken + <-woken; !strings.Contains(got, "first") || !strings.Contains(got, "second") {
+			t.Errorf("woken for %s", got)
 		}
 	}
 	forgetOther()
 	if err := b.Finish(t.Context(), c, job.Outcome{State: job.Completed, Result: result()}); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-rung; got != "first" {
-		t.Errorf("rung for %s", got)
+	if got := <-woken; got != "first" {
+		t.Errorf("woken for %s", got)
 	}
 	forget()
 	testenv.Eventually(t, "nobody subscribes", func() bool { return subscribers(id) == 0 })
-	if n := len(rung); n != 0 {
-		t.Errorf("rung %d more times", n)
+	if n := len(woken); n != 0 {
+		t.Errorf("woken %d more times", n)
 	}
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// filesOf tells scripts how many bytes the files take that an attempt left; nothing if it left none.
+// filesOf gives scripts the bytes of the files that an attempt left; an empty text if it left
+// none.
 func filesOf(o job.Outcome) string {
 	if o.Result == nil || len(o.Result.Files) == 0 {
 		return ""
@@ -26,7 +27,7 @@ func filesOf(o job.Outcome) string {
 	return strconv.FormatInt(bytes, 10)
 }
 
-// mark is how scripts take a yes.
+// mark is the form of a yes in scripts.
 func mark(yes bool) string {
 	if yes {
 		return "1"
@@ -34,8 +35,8 @@ func mark(yes bool) string {
 	return ""
 }
 
-// present returns the files of a result that were not deleted, and where they are: what
-// was written by the attempt that finished, which is the last.
+// present returns the files of a result that were not deleted, with their keys. These name the
+// attempt that finished, which is the last.
 func present(j job.Job, dropped string) []job.File {
 	files := j.Result.Files
 	for i := range files {
@@ -48,22 +49,22 @@ func present(j job.Job, dropped string) []job.File {
 	return slices.DeleteFunc(files, func(f job.File) bool { return slices.Contains(gone, f.Key) })
 }
 
-// inputsLease is how long files may be there before the job that they are for is recorded. Who
-// takes longer to store them says again what they take.
+// inputsLease is the time for which files may exist before their job is recorded. A caller that
+// needs longer to store them calls RoomForInputs again.
 const inputsLease = 10 * time.Minute
 
 // inputsPart is the part of a job's files that came with it; that of an attempt is its number.
 const inputsPart = "in"
 
-// RoomForInputs counts what the files of a job that is not recorded yet take, all of them together,
-// before they are stored. It fails with a job.FilesFullError if there is no room for them.
+// RoomForInputs reserves room for all files of a job that is not recorded yet, before they are
+// stored. It fails with a job.FilesFullError if there is no room for them.
 func (s *Store) RoomForInputs(ctx context.Context, id, caller string, bytes int64) error {
 	return s.room(ctx, id, inputsPart, bytes, inputsLease.Milliseconds(), cmp.Or(caller, anonymous), mark(s.cfg.OneCaller))
 }
 
-// RoomForOutputs counts what the files take that an attempt leaves, all of them together, before
-// they are stored. It fails with a job.FilesFullError if there is no room for them, and with
-// job.ErrStale if the claim is not the current one.
+// RoomForOutputs reserves room for all files that an attempt leaves, before they are stored. It
+// fails with a job.FilesFullError if there is no room for them, and with job.ErrStale if the
+// claim is not the current one.
 func (s *Store) RoomForOutputs(ctx context.Context, c job.Claim, bytes int64) error {
 	return s.room(ctx, c.JobID, strconv.Itoa(c.Attempt), bytes, 0, "", "", c.Runner)
 }
@@ -77,15 +78,16 @@ func (s *Store) room(ctx context.Context, id, part string, bytes int64, more ...
 	return err
 }
 
-// DropFile takes a file of so many bytes out of a job's result, and out of what the files of its
-// caller take. Its blob is the caller's to delete, after that: so nothing is listed that is not there.
+// DropFile removes a file of so many bytes from a job's result, and from the count of its
+// caller's files. The caller of DropFile deletes the blob afterwards, so that no missing file is
+// listed.
 func (s *Store) DropFile(ctx context.Context, id, key string, bytes int64) error {
 	_, err := s.run(ctx, "delete file", s.scripts.drop, []string{jobKey(id)}, id, key, job.Footprint(bytes))
 	return err
 }
 
-// Expired returns jobs with blobs whose records have expired, most at a time, until they
-// are forgotten.
+// Expired returns jobs with blobs whose records have expired, at most most of them. It returns
+// them again until ForgetBlobs is called.
 func (s *Store) Expired(ctx context.Context, most int) ([]string, error) {
 	const op = "look for blobs of expired jobs"
 	if some, err := s.exists(ctx, op, blobsKey); err != nil || !some {
@@ -95,7 +97,7 @@ func (s *Store) Expired(ctx context.Context, most int) ([]string, error) {
 	return ids, wrap(op, err)
 }
 
-// ForgetBlobs notes that the blobs of jobs are deleted: they count no more.
+// ForgetBlobs records that the blobs of jobs are deleted, and releases their room.
 func (s *Store) ForgetBlobs(ctx context.Context, ids ...string) error {
 	members := make([]any, len(ids))
 	for i, id := range ids {

@@ -7,12 +7,12 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// HooksDue is what ListenDue says when webhooks are due, not tasks.
+// HooksDue is the announcement of ListenDue that webhooks are due.
 const HooksDue = "hooks"
 
-// TakeHooks takes webhooks that are due, most at a time, and returns how long until
-// the next one is; negative when there is none. Those that are not reported with
-// SettleHook within the lease are due again.
+// TakeHooks takes due webhooks, at most most of them. It returns the time until the next one is
+// due; negative if there is none. A webhook that is not reported with SettleHook within the
+// lease is due again.
 func (s *Store) TakeHooks(ctx context.Context, most int, lease time.Duration) ([]job.Delivery, time.Duration, error) {
 	v, err := s.scripts.hooks.Run(ctx, s.rdb, []string{hooksKey}, most, lease.Milliseconds()).Slice()
 	if err != nil {
@@ -29,14 +29,14 @@ func (s *Store) TakeHooks(ctx context.Context, most int, lease time.Duration) ([
 	return taken, time.Duration(atoi(r.text(0))) * time.Millisecond, nil
 }
 
-// PendingHooks returns how many webhooks are not delivered yet.
+// PendingHooks returns the number of webhooks that are not delivered yet.
 func (s *Store) PendingHooks(ctx context.Context) (int64, error) {
 	n, err := s.rdb.ZCard(ctx, hooksKey).Result()
 	return n, wrap("count webhooks", err)
 }
 
-// SettleHook records how an attempt ended. job.ErrStale: it is not the last one, or
-// the webhook is through.
+// SettleHook records the outcome of an attempt. job.ErrStale: it is not the last attempt, or the
+// webhook is delivered or given up.
 func (s *Store) SettleHook(ctx context.Context, d job.Delivery, report job.Report) error {
 	_, err := s.run(ctx, "settle webhook", s.scripts.hooked, []string{hooksKey, jobKey(d.JobID)},
 		d.JobID, d.Attempt, string(report.State), report.Next.Milliseconds(), report.Status, report.Error, s.cfg.TombstoneTTL.Milliseconds())

@@ -12,20 +12,19 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// pingEvery is how often an idle subscription is checked. A message lost in a
-// broken one is made up for by its receiver, which also polls.
+// pingEvery is the interval of checks of an idle subscription. Receivers poll as well, so a
+// message lost in a broken one does no lasting harm.
 const pingEvery = 30 * time.Second
 
-// Listener passes on what one Redis channel says until it is closed.
+// Listener passes on the messages of one Redis channel until it is closed.
 type Listener struct {
 	pubsub *redis.PubSub
 	done   sync.WaitGroup
 }
 
-// ListenFinished calls told with the id of each job that ends and that was
-// created or watched with this subscriber's name, and with its result if that is small
-// and the job completed: then nobody has to ask for it.
-func (s *Store) ListenFinished(ctx context.Context, subscriber string, told func(jobID string, r *job.Result)) (*Listener, error) {
+// ListenFinished calls ended with the id of each job that ends and that has this subscriber. It
+// passes the result of a completed job if it is small, which saves reading the record.
+func (s *Store) ListenFinished(ctx context.Context, subscriber string, ended func(jobID string, r *job.Result)) (*Listener, error) {
 	return s.listen(ctx, finishedChannel(subscriber), func(message string) {
 		id, text, small := strings.Cut(message, " ")
 		r := new(job.Result)
@@ -35,12 +34,12 @@ func (s *Store) ListenFinished(ctx context.Context, subscriber string, told func
 		if r != nil {
 			r.Expand()
 		}
-		told(id, r)
+		ended(id, r)
 	})
 }
 
-// ListenCancels calls cancelled with the id of each job of the runner whose end is asked
-// for, and watched with each that somebody wants to follow.
+// ListenCancels calls cancelled with the id of each job of the runner whose end is requested,
+// and watched with each that gets a follower.
 func (s *Store) ListenCancels(ctx context.Context, runner string, cancelled, watched func(jobID string)) (*Listener, error) {
 	return s.listen(ctx, cancelChannel(runner), func(message string) {
 		if id, ok := strings.CutPrefix(message, "events:"); ok {
@@ -51,15 +50,14 @@ func (s *Store) ListenCancels(ctx context.Context, runner string, cancelled, wat
 	})
 }
 
-// ListenDue calls told whenever there is something new to be looked at: in the
-// outbox, or with HooksDue among the webhooks.
-func (s *Store) ListenDue(ctx context.Context, told func(string)) (*Listener, error) {
-	return s.listen(ctx, outboxKey, told)
+// ListenDue calls announced whenever the outbox has new entries, or, with HooksDue, when
+// webhooks are due.
+func (s *Store) ListenDue(ctx context.Context, announced func(string)) (*Listener, error) {
+	return s.listen(ctx, outboxKey, announced)
 }
 
-// listen subscribes; go-redis reconnects and subscribes again by itself. told
-// must not block.
-func (s *Store) listen(ctx context.Context, channel string, told func(string)) (*Listener, error) {
+// listen subscribes; go-redis reconnects and subscribes again by itself. receive must not block.
+func (s *Store) listen(ctx context.Context, channel string, receive func(string)) (*Listener, error) {
 	l := &Listener{pubsub: s.rdb.Subscribe(ctx, channel)}
 	if _, err := l.pubsub.Receive(ctx); err != nil {
 		_ = l.pubsub.Close() // the first error is the one to report
@@ -68,7 +66,7 @@ func (s *Store) listen(ctx context.Context, channel string, told func(string)) (
 	messages := l.pubsub.Channel(redis.WithChannelHealthCheckInterval(pingEvery), redis.WithChannelSize(1024))
 	l.done.Go(func() {
 		for m := range messages {
-			told(m.Payload)
+			receive(m.Payload)
 		}
 	})
 	return l, nil
@@ -78,7 +76,7 @@ func (s *Store) listen(ctx context.Context, channel string, told func(string)) (
 func (l *Listener) Close() error {
 	err := l.pubsub.Close()
 	l.done.Wait()
-	if err == redis.ErrClosed { //nolint:errorlint // returned bare; closing twice is fine
+	if err == redis.ErrClosed { //nolint:errorlint // the cause is returned as it is; closing twice is allowed
 		return nil
 	}
 	return err

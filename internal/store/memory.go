@@ -14,26 +14,26 @@ import (
 )
 
 const (
-	// memoryPeriod is how old what is known of Redis' memory may be.
+	// memoryPeriod is the longest age of the known values of Redis' memory.
 	memoryPeriod = 2 * time.Second
-	// roomForResults is the share of Redis' memory that only what runs may still fill, as a divisor.
+	// roomForResults is the share of Redis' memory that is left for results of running jobs, as
+	// a divisor.
 	roomForResults = 8
-	// callersShare is that of Redis' memory which one caller may take at most, as a divisor; share_of in
-	// common.lua knows both.
+	// callersShare is the largest share of Redis' memory for one caller, as a divisor. share_of
+	// in common.lua has both.
 	callersShare = 2
 )
 
-// memory is what is known of Redis' memory: it is asked for at most once in a period, by a
-// caller that has a job to record. In a cluster there is none: the answer could be another
-// node's.
+// memory caches the values of Redis' memory. A caller that records a job reads them at most once
+// in a period. On a cluster it is unused, because the answer could be another node's.
 type memory struct {
 	mu         sync.Mutex
 	at         time.Time
 	used, most int64 // most is 0 if there is no bound
 }
 
-// hasRoom returns job.ErrStoreFull when Redis has no more memory than is needed for
-// the results of what runs. It does not wait for an answer that it does not need.
+// hasRoom returns job.ErrStoreFull when Redis has only the memory that is left for results of
+// running jobs. It waits for Redis only if it needs the answer.
 func (s *Store) hasRoom(ctx context.Context) error {
 	m := &s.memory
 	m.mu.Lock()
@@ -55,7 +55,7 @@ func (s *Store) hasRoom(ctx context.Context) error {
 	return nil
 }
 
-// lookAtMemory asks Redis. Where it does not answer, or may not, nothing changes.
+// lookAtMemory reads the values from Redis. If Redis does not answer, or refuses, they stay.
 func (s *Store) lookAtMemory(ctx context.Context) {
 	text, err := s.rdb.Info(ctx, "memory").Result()
 	if err != nil {
@@ -78,8 +78,8 @@ func infoNumber(info, name string) int64 {
 	return 0
 }
 
-// mostOfCaller is how many bytes the records of one caller may take, and whether callers share that: then
-// one gets no more than is free. 0 is no bound.
+// mostOfCaller is the limit of bytes for the records of one caller; 0 is none. It also reports
+// whether callers share that limit: then one gets no more than is free.
 func (m *memory) mostOfCaller(cfg Config) (most int64, shared bool) {
 	if cfg.MaxCallerBytes > 0 || cfg.OneCaller {
 		return cfg.MaxCallerBytes, false

@@ -413,7 +413,7 @@ func (w *world) mend() (string, []string) {
 // doomed asks which of the last claims have to end.
 func (w *world) doomed() (string, []string) {
 	claims := w.claims[max(0, len(w.claims)-20):]
-	cancelled, lost, _, err := w.Doomed(w.t.Context(), claims)
+	cancelled, lost, _, err := w.Revoked(w.t.Context(), claims)
 	w.same("doomed", err, nil)
 	var wantCancelled, wantLost []job.Claim
 	for _, c := range claims {

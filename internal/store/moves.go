@@ -12,9 +12,9 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Claim takes the next attempt of a queued job for a runner and one of its
-// sessions. job.ErrStale means that the job is not to be run any more, job.ErrHeld that it is
-// not to be run now: it gets another task.
+// Claim takes the next attempt of a queued job for a runner and one of its sessions.
+// job.ErrStale: the job must not run any more. job.ErrHeld: it must not run now, and gets
+// another task.
 func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Claim, error) {
 	const op = "claim job"
 	r, err := s.run(ctx, op, s.scripts.claim, []string{jobKey(id), runnerKey(runner)}, id, runner, session)
@@ -40,8 +40,8 @@ func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Clai
 	return c, nil
 }
 
-// Finish records how a claim's attempt ended. job.ErrStale means that the claim
-// has been lost and nothing was written.
+// Finish records the end of a claim's attempt. job.ErrStale: the claim has been lost, and
+// nothing was written.
 func (s *Store) Finish(ctx context.Context, c job.Claim, o job.Outcome) error {
 	done, err := s.awaitTurn(ctx, o)
 	if err != nil {
@@ -67,9 +67,8 @@ func resultOf(o job.Outcome) ([]byte, error) {
 	return result, nil
 }
 
-// GiveBack ends an attempt that the runner could not carry through: the job is
-// queued again while attempts are left, else it fails with f. It returns the
-// state the job is in then.
+// GiveBack ends an attempt that the runner could not complete. The job is queued again while
+// attempts are left; otherwise it fails with f. It returns the job's new state.
 func (s *Store) GiveBack(ctx context.Context, c job.Claim, f job.Failure) (job.State, error) {
 	return s.finish(ctx, c, job.Failed, nil, &f, "1", "")
 }
@@ -83,16 +82,16 @@ func (s *Store) finish(ctx context.Context, c job.Claim, to job.State, result []
 	return job.State(r.word()), err
 }
 
-// Reject fails a job that no attempt could be started for.
+// Reject fails a job for which no attempt could be started.
 func (s *Store) Reject(ctx context.Context, id string, f job.Failure) error {
 	_, err := s.run(ctx, "reject job", s.scripts.reject, []string{jobKey(id)},
 		id, string(f.Code), f.Message, s.cfg.TombstoneTTL.Milliseconds())
 	return err
 }
 
-// Unstarted notes that a runner could start no interpreter for a job, and fails it with f if
-// that was noted first so long ago; never if after is 0. It returns the state that the job is
-// in then, and for how long nobody could start it.
+// Unstarted records that a runner could start no interpreter for a job. It fails the job with f
+// if the first such record is older than after; never if after is 0. It returns the job's new
+// state and the age of that record.
 func (s *Store) Unstarted(ctx context.Context, id string, after time.Duration, f job.Failure) (job.State, time.Duration, error) {
 	most := ""
 	if after > 0 {
@@ -103,23 +102,23 @@ func (s *Store) Unstarted(ctx context.Context, id string, after time.Duration, f
 	return job.State(r.word()), time.Duration(atoi(r.text(1))) * time.Millisecond, err
 }
 
-// Unclaim takes back a claim whose code has not started: no attempt is used up, and the task,
-// which the runner still has, is worth something again. It returns the job's state.
+// Unclaim takes back a claim whose code has not started. It uses up no attempt, and the task,
+// which the runner still has, is valid again. It returns the job's state.
 func (s *Store) Unclaim(ctx context.Context, c job.Claim) (job.State, error) {
 	r, err := s.run(ctx, "take back claim", s.scripts.unclaim, []string{jobKey(c.JobID)},
 		c.JobID, c.Attempt, c.Runner, s.cfg.TombstoneTTL.Milliseconds())
 	return job.State(r.word()), err
 }
 
-// Cancel ends a job that waits, and asks for the end of one that runs: a durable
-// flag which its runner looks at every second, and a message to it. It returns
-// the job's state after that. job.ErrFinished: too late.
+// Cancel ends a waiting job and requests the end of a running one, by a durable flag that its
+// runner checks every second, and by a message. It returns the job's new state. job.ErrFinished:
+// it has ended already.
 func (s *Store) Cancel(ctx context.Context, id string) (job.State, error) {
 	return s.cancel(ctx, id, "0", job.Failure{Code: job.FailCancelled, Message: "cancelled before it had started"})
 }
 
-// Abandon cancels a job that still waits, for the reason f, and leaves a running
-// one alone. It returns the job's state after that.
+// Abandon cancels a job that still waits, with the failure f, and leaves a running one alone. It
+// returns the job's new state.
 func (s *Store) Abandon(ctx context.Context, id string, f job.Failure) (job.State, error) {
 	return s.cancel(ctx, id, "1", f)
 }
@@ -130,17 +129,16 @@ func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failur
 	return job.State(r.word()), err
 }
 
-// Remove deletes the record of a job that has ended, with its result and events, as if it had never
-// been; its webhook is not delivered any more. It reports whether the job has blobs: these are the
-// caller's to delete, and ForgetBlobs says that they are. job.ErrUnfinished: it has not ended.
+// Remove deletes the record of an ended job, with its result and events. Its webhook is no
+// longer delivered. It reports whether the job has blobs: the caller deletes them and calls
+// ForgetBlobs. job.ErrUnfinished: the job has not ended.
 func (s *Store) Remove(ctx context.Context, id string) (hasBlobs bool, err error) {
 	r, err := s.run(ctx, "delete job", s.scripts.remove, []string{jobKey(id)}, id, uuid.NewString())
 	return r.text(1) != "", err
 }
 
-// Sweep takes expired jobs out of the listings, most at a time, and returns how
-// many it found. It also mends the seats of callers who have jobs held, and ends sessions
-// that are overdue.
+// Sweep takes expired jobs out of the listings, at most most of them, and returns their number.
+// It also repairs the windows of callers with held jobs, and ends overdue sessions.
 func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
 	if some, err := s.exists(ctx, "sweep", expiryKey, bytesDueKey, holdingKey, hooksKey, sessionsKey); err != nil || !some {
 		return 0, err
@@ -149,8 +147,8 @@ func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
 	return n, wrap("sweep", err)
 }
 
-// exists looks before a script is run that has nothing to do on an idle system:
-// one command, where a script costs one more for each that it runs.
+// exists checks for a key before a script that has nothing to do on an idle system. That is one
+// command, and a script costs one more for each command that it runs.
 func (s *Store) exists(ctx context.Context, op string, keys ...string) (bool, error) {
 	n, err := s.rdb.Exists(ctx, keys...).Result()
 	return n > 0, wrap(op, err)

@@ -14,17 +14,17 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// observeLease is within which an observer has to ask again, or nothing is noted for
-// him any more.
+// observeLease is the time within which an observer has to call again; then the log of accepted
+// executions ends.
 const observeLease = time.Minute
 
-// SessionInput tells a runner the answer to what an execution of a session asks for: the
-// job, and what ParseAnswer reads.
+// SessionInput is a message to a runner with the answer for an execution of a session: the job,
+// and a text for ParseAnswer.
 const SessionInput = "input"
 
-// ObserveSession returns what a caller's session was given to execute since the observation
-// before; with a zero one, what it executes or has waiting now. From the first on, the
-// events of all that it executes are written.
+// ObserveSession returns the executions that a caller's session accepted since the observation
+// before. A zero observation returns the running and waiting ones. From the first call on, the
+// events of all its executions are written.
 func (s *Store) ObserveSession(ctx context.Context, id, caller string, before job.Observation) (job.Observation, error) {
 	r, err := s.run(ctx, "observe session", s.scripts.observe, []string{sessionKey(id)},
 		id, cmp.Or(caller, anonymous), observeLease.Milliseconds(), before.Last)
@@ -41,8 +41,8 @@ func (s *Store) ObserveSession(ctx context.Context, id, caller string, before jo
 	return o, nil
 }
 
-// GiveInput answers what an execution of a caller's session asks for. job.ErrNoInput: it
-// does not ask for that, or somebody has answered.
+// GiveInput answers a request of an execution of a caller's session for input. job.ErrNoInput:
+// there is no such request, or it has been answered.
 func (s *Store) GiveInput(ctx context.Context, session, caller string, a job.Answer) error {
 	const op = "give input"
 	nonce, err := uuid.NewRandom()
@@ -61,7 +61,7 @@ func (s *Store) GiveInput(ctx context.Context, session, caller string, a job.Ans
 	return err
 }
 
-// ParseAnswer reads what follows SessionInput in a runner's message.
+// ParseAnswer reads the text after SessionInput in a runner's message.
 func ParseAnswer(text string) job.Answer {
 	id, rest, _ := strings.Cut(text, " ")
 	request, answer, _ := strings.Cut(rest, " ")
@@ -76,8 +76,7 @@ func answerOf(id, request, answer string) job.Answer {
 	return job.Answer{JobID: id, Request: int(atoi(request)), Text: text, EOF: !ok}
 }
 
-// Answers returns the last answers that there are for executions, whether their runner was
-// told or not.
+// Answers returns the last answers for executions, independent of messages to their runner.
 func (s *Store) Answers(ctx context.Context, jobs []string) ([]job.Answer, error) {
 	cmds := make([]*redis.StringCmd, len(jobs))
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {

@@ -8,8 +8,8 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Rate counts a request of a caller and tells whether it may pass: perSecond of
-// them, and burst at once.
+// Rate counts a request of a caller and reports whether it may pass: perSecond of them, and
+// burst at once.
 func (s *Store) Rate(ctx context.Context, caller string, perSecond float64, burst int) (job.Rate, error) {
 	const op = "rate limit"
 	v, err := s.scripts.rate.Run(ctx, s.rdb, []string{prefix + "rate:" + cmp.Or(caller, anonymous)}, 1e6/perSecond, burst).Slice()

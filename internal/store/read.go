@@ -15,8 +15,8 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// summaryFields are those of a listing; the result, which may be megabytes, and
-// the spec are not among them.
+// summaryFields are the fields of a listing. They leave out the spec, and the result, which may
+// have megabytes.
 func summaryFields() []string {
 	return []string{
 		"state", "queue", "attempt", "max_attempts", "created_at", "scheduled_at", "queued_at", "started_at",
@@ -26,7 +26,8 @@ func summaryFields() []string {
 	}
 }
 
-// resultParts is what is held of a large result: its text, what it says, and an answer's pieces.
+// resultParts is the number of copies of a large result that are held: its text, its values, and
+// an answer's pieces.
 const resultParts = 3
 
 // Get returns a job with its result. For a large one the request has to hold memory (job.Hold).
@@ -59,7 +60,7 @@ func (s *Store) get(ctx context.Context, op, id string, fields []string) (job.Jo
 	return j, nil
 }
 
-// absent says whether a job without a record was ever known.
+// absent distinguishes a job that was never known from one whose record has expired.
 func (s *Store) absent(ctx context.Context, op, id string) error {
 	tombstone, err := s.rdb.Get(ctx, goneKey(id)).Result()
 	if errors.Is(err, redis.Nil) {
@@ -74,10 +75,10 @@ func (s *Store) absent(ctx context.Context, op, id string) error {
 	return fmt.Errorf("%s: %w", op, job.ErrGone)
 }
 
-// ownedBy is in front of the caller in what the scripts write about what is private.
+// ownedBy precedes the caller in values that the scripts write about private records.
 const ownedBy = "of:"
 
-// ownerOf is the caller of a record as the rest of Kaa names him.
+// ownerOf is the caller of a record by the name that the rest of Kaa uses.
 func ownerOf(caller string) string {
 	if caller == anonymous {
 		return ""
@@ -90,8 +91,8 @@ func (s *Store) Summary(ctx context.Context, id string) (job.Job, error) {
 	return s.get(ctx, "look at job", id, summaryFields())
 }
 
-// Watch registers subscriber to be told of the job's end, unless that has come.
-// Call it, then Get: an end between the two is seen by Get, a later one is told.
+// Watch registers a subscriber for the job's end, unless it has ended. Call it, then Get: an end
+// between the two is seen by Get, a later one is announced.
 func (s *Store) Watch(ctx context.Context, id, subscriber string) error {
 	err := s.scripts.watch.Run(ctx, s.rdb, []string{jobKey(id)}, finishedChannel(subscriber)).Err()
 	return wrap("watch job", err)
@@ -186,8 +187,7 @@ func (s *Store) listIDs(ctx context.Context, f job.Filter) ([]string, error) {
 	return ids[:min(len(ids), f.Limit+1)], nil
 }
 
-// Queues counts the jobs of each of the named queues, and of every other queue
-// that has had one.
+// Queues counts the jobs of each of the named queues, and of every other queue that has had one.
 func (s *Store) Queues(ctx context.Context, names []string) ([]job.QueueStats, error) {
 	const op = "count queues"
 	seen, err := s.rdb.SMembers(ctx, queuesKey).Result()
@@ -234,7 +234,7 @@ func (s *Store) Queues(ctx context.Context, names []string) ([]job.QueueStats, e
 	return stats, nil
 }
 
-// readyFor returns for how many seconds a job has been ready to run.
+// readyFor returns the seconds for which a job has been ready to run.
 func (s *Store) readyFor(ctx context.Context, id string) (float64, error) {
 	at, err := s.rdb.HGet(ctx, jobKey(id), "queued_at").Result()
 	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare; it left the queue meanwhile

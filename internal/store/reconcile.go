@@ -9,8 +9,8 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Elect reports whether the caller is the one to do something that is due once in a
-// period, by whichever process.
+// Elect reports whether this process is elected for a task that any process does once in a
+// period.
 func (s *Store) Elect(ctx context.Context, what string, period time.Duration) (bool, error) {
 	const op = "elect"
 	err := s.rdb.SetArgs(ctx, prefix+"elected:"+what, "", redis.SetArgs{Mode: "NX", TTL: period}).Err()
@@ -20,9 +20,8 @@ func (s *Store) Elect(ctx context.Context, what string, period time.Duration) (b
 	return err == nil, wrap(op, err)
 }
 
-// Mend makes the registry and the listings of the queues agree with the records again,
-// most jobs of each listing at a time, and counts what it repaired by kind; nil says
-// that there is no job at all that has not ended.
+// Mend makes the registry and the listings of the queues agree with the records again, at most
+// most jobs of each listing. It counts the repairs by kind; nil means that all jobs have ended.
 func (s *Store) Mend(ctx context.Context, queues []string, most int) (map[string]int, error) {
 	const op = "mend registry and listings"
 	runners, err := s.rdb.SMembers(ctx, runnersKey).Result()
@@ -55,16 +54,16 @@ func (s *Store) Mend(ctx context.Context, queues []string, most int) (map[string
 	return counts, nil
 }
 
-// Waiting returns the tasks that have to be somewhere in asynq: those of the oldest
-// queued jobs, most of them, that are not in the outbox.
+// Waiting returns the tasks that must exist in asynq: those of the oldest queued jobs that are
+// not in the outbox, at most most of them.
 func (s *Store) Waiting(ctx context.Context, queue string, most int) ([]job.Task, error) {
 	const op = "list waiting jobs"
 	v, err := s.scripts.waiting.Run(ctx, s.rdb, []string{outboxKey}, queue, most).Slice()
 	return dueTasks(v), wrap(op, err)
 }
 
-// Requeue puts jobs into the outbox whose tasks are lost, and returns how many still
-// waited for them.
+// Requeue puts jobs whose tasks are lost into the outbox. It returns the number of jobs that
+// still waited for them.
 func (s *Store) Requeue(ctx context.Context, tasks ...job.Task) (int, error) {
 	args := make([]any, 0, 2*len(tasks))
 	for _, t := range tasks {
@@ -74,8 +73,8 @@ func (s *Store) Requeue(ctx context.Context, tasks ...job.Task) (int, error) {
 	return n, wrap("requeue jobs", err)
 }
 
-// Unwanted returns those of the tasks that no job waits for: it has ended, runs, or
-// waits for another attempt.
+// Unwanted returns the tasks that no job waits for: the job has ended, runs, or waits for
+// another attempt.
 func (s *Store) Unwanted(ctx context.Context, tasks []job.Task) ([]job.Task, error) {
 	if len(tasks) == 0 {
 		return nil, nil

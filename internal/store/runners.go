@@ -13,8 +13,8 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Beat is a runner's heartbeat: it registers the runner, or keeps it registered
-// for RunnerTTL more.
+// Beat is a runner's heartbeat. It registers the runner, or keeps it registered for RunnerTTL
+// more.
 func (s *Store) Beat(ctx context.Context, r job.Runner) error {
 	const op = "heartbeat"
 	info, err := json.Marshal(r)
@@ -30,13 +30,13 @@ func (s *Store) Beat(ctx context.Context, r job.Runner) error {
 	return wrap(op, err)
 }
 
-// Leave takes a runner that has stopped out of the registry. Jobs that it still
-// holds are settled by the next Rescue.
+// Leave takes a stopped runner out of the registry. The next Rescue settles the jobs that it
+// still holds.
 func (s *Store) Leave(ctx context.Context, runner string) error {
 	return wrap("leave", s.rdb.Del(ctx, runnerKey(runner)).Err())
 }
 
-// Runners returns the runners that are alive, by id.
+// Runners returns the live runners, by id.
 func (s *Store) Runners(ctx context.Context) ([]job.Runner, error) {
 	const op = "list runners"
 	ids, err := s.rdb.SMembers(ctx, runnersKey).Result()
@@ -67,9 +67,8 @@ func (s *Store) Runners(ctx context.Context) ([]job.Runner, error) {
 	return runners, nil
 }
 
-// Attend is the lease of a process whose callers wait for jobs that it created as
-// their Subscriber: once it has lapsed, RunnerTTL after the last call or creation,
-// Rescue ends those jobs.
+// Attend renews the lease of a process whose callers wait for jobs with it as their Subscriber.
+// The lease lapses RunnerTTL after the last call or creation. Rescue then ends those jobs.
 func (s *Store) Attend(ctx context.Context, waiter string) error {
 	_, err := s.rdb.SetArgs(ctx, waiterKey(waiter), 1, redis.SetArgs{Get: true, TTL: s.cfg.RunnerTTL}).Result()
 	if errors.Is(err, redis.Nil) {
@@ -78,9 +77,9 @@ func (s *Store) Attend(ctx context.Context, waiter string) error {
 	return wrap("attend", err)
 }
 
-// Lapsed returns the registered runners whose heartbeat has lapsed, and the waiters
-// whose lease has, for Rescue: in two commands for any number of them, and one more if
-// there are any. self is a runner that asks, if it is not empty: it is alive.
+// Lapsed returns, for Rescue, the registered runners whose heartbeat has lapsed and the waiters
+// whose lease has. It takes two commands for any number of them, and one more if there are any.
+// self, if not empty, is the runner that calls, which is alive.
 func (s *Store) Lapsed(ctx context.Context, self string) ([]string, error) {
 	const op = "look for lapsed runners"
 	members, err := s.rdb.SUnion(ctx, runnersKey, waitersKey).Result()
@@ -113,9 +112,9 @@ func (s *Store) Lapsed(ctx context.Context, self string) ([]string, error) {
 	return lapsed, nil
 }
 
-// Rescue settles the jobs of those that Lapsed returned, if they still have: what a
-// runner executed, and what nobody waits for any more. It tells whether there was a
-// runner among them. Any process may call it at any time.
+// Rescue settles the jobs of the processes that Lapsed returned, if they have still lapsed:
+// executions of runners, and jobs of waiters. It reports whether there was a runner among them.
+// Any process may call it at any time.
 func (s *Store) Rescue(ctx context.Context, lapsed ...string) (rescued []job.Rescued, runner bool, err error) {
 	const op = "rescue"
 	runners := []any{"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()}
@@ -153,9 +152,9 @@ func rescuedOf(r reply, unattended bool) []job.Rescued {
 	return rescued
 }
 
-// Doomed returns which of the claims must stop: their owner has asked for it, or
-// they are not the job's current claim any more; and whose events somebody wants to see.
-func (s *Store) Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error) {
+// Revoked returns the claims that must stop, because their owner has cancelled them or they are
+// no longer the job's current claim. It also returns those whose jobs have followers.
+func (s *Store) Revoked(ctx context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error) {
 	if len(claims) == 0 {
 		return nil, nil, nil, nil
 	}
@@ -184,7 +183,7 @@ func (s *Store) Doomed(ctx context.Context, claims []job.Claim) (cancelled, lost
 	return cancelled, lost, watched, nil
 }
 
-// Held returns the claims that the registry has for a runner.
+// Held returns the claims of a runner in the registry.
 func (s *Store) Held(ctx context.Context, runner string) ([]job.Claim, error) {
 	const op = "list claims"
 	ids, err := s.rdb.SMembers(ctx, runnerKey(runner)+":jobs").Result()

@@ -17,18 +17,19 @@ import (
 func sessionKey(id string) string            { return prefix + "session:" + id }
 func callerSessionsKey(caller string) string { return sessionsKey + ":of:" + cmp.Or(caller, anonymous) }
 
-// What a runner is told of its sessions, by the channel that also carries cancels.
+// Messages to a runner about its sessions, on the channel that also carries cancels.
 const (
-	// SessionReady: a session has something to do; the runner claims it with NextInSession.
+	// SessionReady: a session has an execution to claim; the runner claims it with
+	// NextInSession.
 	SessionReady = "session"
-	// SessionClosed: a session has ended, with all that it executed.
+	// SessionClosed: a session has ended, with all its executions.
 	SessionClosed = "ended"
-	// SessionClosing: a session takes no more; what it executes may come to its end.
+	// SessionClosing: a session takes no more executions; the running one may come to its end.
 	SessionClosing = "closing"
 )
 
-// OpenSession records a session on one of its candidates. job.ErrTooManySessions: there
-// is no room; job.ErrNoRunner: none of them lives.
+// OpenSession records a session on one of its candidates. job.ErrTooManySessions: there is no
+// room. job.ErrNoRunner: none of them lives.
 func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session, error) {
 	const op = "open session"
 	spec, err := json.Marshal(n.Spec)
@@ -63,8 +64,8 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 	return se, nil
 }
 
-// ForkSession records copies of a session on its runner, which has room for so many sessions.
-// job.ErrTooManySessions: there is no room for all of them; then there is none.
+// ForkSession records forks of a session on its runner, which has room for so many sessions.
+// job.ErrTooManySessions: there is no room for all of them, and none was recorded.
 func (s *Store) ForkSession(ctx context.Context, id, runner string, most int, copies []string) error {
 	const op = "fork session"
 	args := []any{runner, most}
@@ -81,9 +82,9 @@ func (s *Store) ForkSession(ctx context.Context, id, runner string, most int, co
 	return nil
 }
 
-// MoveSession has a session that has no interpreter yet live on one of the candidates, where
-// what was claimed of it comes first. It tells whether one had room; job.ErrStale: the claim
-// is lost.
+// MoveSession moves a session that has no interpreter yet to one of the candidates, where its
+// claimed execution comes first. It reports whether one had room. job.ErrStale: the claim is
+// lost.
 func (s *Store) MoveSession(ctx context.Context, c job.Claim, candidates []job.Candidate) (bool, error) {
 	args := []any{c.SessionID, c.Runner, c.JobID, c.Attempt}
 	for _, o := range candidates {
@@ -102,7 +103,7 @@ func (s *Store) CloseSession(ctx context.Context, id string, v job.Viewer, end j
 	return s.endSession(ctx, id, cmp.Or(v.Caller, anonymous), end)
 }
 
-// EndSession ends a session, whoever's it is.
+// EndSession ends a session of any caller.
 func (s *Store) EndSession(ctx context.Context, id string, end job.SessionEnd) error {
 	return s.endSession(ctx, id, "", end)
 }
@@ -113,14 +114,14 @@ func (s *Store) endSession(ctx context.Context, id, caller string, end job.Sessi
 	return aboutSession(id, err)
 }
 
-// InterruptSession asks for the end of what a session of a caller executes and returns
-// the id of that job; empty if it executes nothing.
+// InterruptSession requests the end of the running execution of a caller's session. It returns
+// the id of that job; empty if none runs.
 func (s *Store) InterruptSession(ctx context.Context, id, caller string) (string, error) {
 	r, err := s.run(ctx, "interrupt session", s.scripts.interrupt, []string{sessionKey(id)}, cmp.Or(caller, anonymous))
 	return r.text(1), aboutSession(id, err)
 }
 
-// aboutSession completes an error with the session that it is about.
+// aboutSession adds the session's id to an error.
 func aboutSession(id string, err error) error {
 	if ended, ok := errors.AsType[*job.SessionEndedError](err); ok {
 		ended.ID = id
@@ -128,9 +129,9 @@ func aboutSession(id string, err error) error {
 	return err
 }
 
-// NextInSession claims what a session has to do next, for the runner that it lives on.
-// Without an interpreter there, the claim says how to start one. It is nil if there is
-// nothing to do; job.ErrSessionEnded: the session has ended, or lives elsewhere.
+// NextInSession claims the next execution of a session for its runner. If the runner has no
+// interpreter for it, the claim has the settings for one. It is nil if there is no execution.
+// job.ErrSessionEnded: the session has ended, or lives elsewhere.
 func (s *Store) NextInSession(ctx context.Context, session, runner string, attached bool) (*job.Claim, error) {
 	const op = "claim in session"
 	has := ""
@@ -143,7 +144,7 @@ func (s *Store) NextInSession(ctx context.Context, session, runner string, attac
 	}
 	switch r.word() {
 	case "none":
-		return nil, nil //nolint:nilnil // as the contract says
+		return nil, nil //nolint:nilnil // nil without an error is in the contract
 	case "ended":
 		return nil, fmt.Errorf("%s: %w", op, job.ErrSessionEnded)
 	case "unregistered":
@@ -152,7 +153,7 @@ func (s *Store) NextInSession(ctx context.Context, session, runner string, attac
 	return sessionClaim(r, session, runner)
 }
 
-// sessionClaim reads what the scripts answer about a claim.
+// sessionClaim reads the scripts' answer about a claim.
 func sessionClaim(r reply, session, runner string) (*job.Claim, error) {
 	c := &job.Claim{
 		JobID: r.text(1), Runner: runner, SessionID: session, InSession: true, Attempt: int(atoi(r.text(2))),
@@ -169,9 +170,9 @@ func sessionClaim(r reply, session, runner string) (*job.Claim, error) {
 	return c, nil
 }
 
-// FinishInSession records how a claim of a session ended, as Finish does, and claims what
-// the session has to do next; nil if there is nothing. ask says that there may be, but
-// that it has to be asked for with NextInSession.
+// FinishInSession records the end of a session's claim, as Finish does, and claims the session's
+// next execution; nil if there is none. ask reports that there may be one, which NextInSession
+// has to claim.
 func (s *Store) FinishInSession(ctx context.Context, c job.Claim, o job.Outcome) (next *job.Claim, ask bool, err error) {
 	done, err := s.awaitTurn(ctx, o)
 	if err != nil {
@@ -210,9 +211,8 @@ func (s *Store) FinishInSession(ctx context.Context, c job.Claim, o job.Outcome)
 	return nil, true, nil // the end was written before
 }
 
-// SessionsOf tells which sessions a runner has, and which of them have something to do
-// that nobody has claimed. It also ends sessions that are overdue. Where there is no
-// session it is one command.
+// SessionsOf returns the sessions of a runner, and those of them that have an unclaimed
+// execution. It also ends overdue sessions. Without sessions it is one command.
 func (s *Store) SessionsOf(ctx context.Context, runner string) (all, ready []string, err error) {
 	const op = "look after sessions"
 	if some, err := s.exists(ctx, op, sessionsKey); err != nil || !some {
@@ -234,11 +234,11 @@ func (s *Store) SessionsOf(ctx context.Context, runner string) (all, ready []str
 	return all, ready, nil
 }
 
-// overdueMost bounds how many sessions one script ends.
+// overdueMost bounds the sessions that one script ends.
 const overdueMost = 100
 
-// LeaveSessions ends all sessions of a runner that is being shut down. With letEnd, what
-// they execute may come to its end.
+// LeaveSessions ends all sessions of a runner that is being shut down. With letEnd, running
+// executions may come to their end.
 func (s *Store) LeaveSessions(ctx context.Context, runner string, letEnd bool) (int, error) {
 	let := ""
 	if letEnd {
@@ -295,7 +295,7 @@ func (s *Store) ListSessions(ctx context.Context, v job.Viewer, cursor string, l
 	return sessions, next, nil
 }
 
-// sessionIDs returns the ids of so many live sessions below the cursor, newest first.
+// sessionIDs returns the ids of live sessions below the cursor, newest first, at most that many.
 func (s *Store) sessionIDs(ctx context.Context, v job.Viewer, cursor string, most int64) ([]string, error) {
 	if !v.All {
 		below := "+"
@@ -304,20 +304,21 @@ func (s *Store) sessionIDs(ctx context.Context, v job.Viewer, cursor string, mos
 		}
 		return s.rdb.ZRevRangeByLex(ctx, callerSessionsKey(v.Caller), &redis.ZRangeBy{Max: below, Min: "-", Count: most}).Result()
 	}
-	// Those of all callers are only listed by when they end. There are as many as runners have room for.
+	// The sessions of all callers are listed only by their end. There are as many as runners
+	// have room for.
 	ids, err := s.rdb.ZRange(ctx, sessionsKey, 0, -1).Result()
 	ids = slices.DeleteFunc(ids, func(id string) bool { return cursor != "" && id >= cursor })
 	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(b, a) })
 	return ids[:min(int64(len(ids)), most)], err
 }
 
-// ownedSession is a session with whose it is.
+// ownedSession is a session with its owner.
 type ownedSession struct {
 	job.Session
 	caller string
 }
 
-// readSessions returns those of the sessions that there are.
+// readSessions returns those of the sessions that exist.
 func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession, error) {
 	if len(ids) == 0 {
 		return nil, nil

@@ -1,8 +1,7 @@
-// Package store keeps Kaa's truth in Redis: job records, idempotency keys, the
+// Package store keeps Kaa's state in Redis: job records, idempotency keys, the
 // outbox of tasks to enqueue, the runner registry and the cancel flags. Every
 // change of a job's state is one compare-and-set Lua script (lua/), tested
-// against the pure model in internal/job; asynq only dispatches what is written
-// here.
+// against the pure model in internal/job; asynq only dispatches the ids of these jobs.
 //
 // The api, the runner and the maintenance loops call it, each through a narrow
 // interface of its own. Methods are safe for concurrent use, block for the
@@ -14,39 +13,39 @@
 // Keys (all in one hash slot by the tag {kaa}):
 //
 //	{kaa}:job:<id>                HASH    the record; expires resultTtl after its end
-//	{kaa}:events:<id>             STREAM  what happens, for those who follow the job live; expires with the record
-//	{kaa}:gone:<id>               STRING  tombstone, so that 410 is told from 404; of what a session executed: whose it was
-//	{kaa}:removed:<id>            STRING  who has just deleted the record
-//	{kaa}:jobs:<queue>:<state>    ZSET    listing, by id, which is by age; of what sessions execute also one per caller,
-//	                                      where the queue is sessions:of:<caller>
+//	{kaa}:events:<id>             STREAM  events, for followers of the job; expires with the record
+//	{kaa}:gone:<id>               STRING  tombstone, for 410 instead of 404; of an execution of a session: its owner
+//	{kaa}:removed:<id>            STRING  nonce of the deletion of the record
+//	{kaa}:jobs:<queue>:<state>    ZSET    listing, by id, which is by age; executions of sessions also have one per caller,
+//	                                      with the queue sessions:of:<caller>
 //	{kaa}:queues                  SET     queues that have had a job
 //	{kaa}:outbox                  ZSET    job → when its task must be (or have been) enqueued
 //	{kaa}:expiry                  ZSET    entries to take out of the listings, by time
-//	{kaa}:waiting                 HASH    caller → how many of its jobs are scheduled or queued
-//	{kaa}:bytes                   HASH    caller → how many bytes its jobs and results take; * → those of all
-//	{kaa}:bytes:<time>            HASH    caller → how many of them are given back then; {kaa}:bytes:due lists the times
-//	{kaa}:seats:<queue>:<caller>  SET     the caller's jobs that may be on asynq's queue
-//	{kaa}:held:<queue>:<caller>   ZSET    its jobs that wait for a seat, by the time they are ready since
-//	{kaa}:running:<caller>        HASH    what the caller's jobs execute that leave slots to others: job → runner
+//	{kaa}:waiting                 HASH    caller → number of its jobs that are scheduled or queued
+//	{kaa}:bytes                   HASH    caller → bytes of its jobs and results; * → those of all
+//	{kaa}:bytes:<time>            HASH    caller → bytes that are released then; {kaa}:bytes:due lists the times
+//	{kaa}:seats:<queue>:<caller>  SET     the caller's window: its jobs that are admitted to asynq's queue
+//	{kaa}:held:<queue>:<caller>   ZSET    its held jobs, by the time since which they are ready
+//	{kaa}:running:<caller>        HASH    running jobs of the caller that leave slots to others: job → runner
 //	{kaa}:fleet:<queue>           HASH    slots of the runners that take jobs of a queue, '' → of all; remade every 2 s
-//	{kaa}:holding                 SET     "queue caller" of those that have jobs held
+//	{kaa}:holding                 SET     "queue caller" of callers with held jobs
 //	{kaa}:hooks                   ZSET    ended jobs whose webhook is to be delivered, by when
 //	{kaa}:blobs                   ZSET    ended jobs with files, by when their blobs may go, and those that are not recorded yet
-//	{kaa}:kept:<id>               HASH    what parts of a job's files take, and whose they are, until its blobs are deleted
-//	{kaa}:files                   HASH    caller → how many bytes its files take; * → those of all
+//	{kaa}:kept:<id>               HASH    bytes of each part of a job's files, and their caller, until its blobs are deleted
+//	{kaa}:files                   HASH    caller → bytes of its files; * → those of all
 //	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
-//	{kaa}:runner:<id>:jobs        SET     what the runner has claimed
+//	{kaa}:runner:<id>:jobs        SET     the runner's claims
 //	{kaa}:session:<id>            HASH    the record of a session; expires some time after its end
 //	{kaa}:session:<id>:jobs       ZSET    its executions that wait, by the order of their acceptance
 //	{kaa}:sessions                ZSET    live sessions, by when they end unless they are used
-//	{kaa}:sessions:busy           SET     those that have something to do
+//	{kaa}:sessions:busy           SET     those with executions
 //	{kaa}:sessions:of:<caller>    ZSET    a caller's live sessions, by id
 //	{kaa}:runner:<id>:sessions    SET     live sessions on a runner
 //	{kaa}:runner:<id>:ready       SET     those with an execution that the runner is to claim
-//	{kaa}:elected:<what>          STRING  somebody does it; expires when it is due again
-//	{kaa}:ready                   STRING  nothing; written to see whether that works
+//	{kaa}:elected:<task>          STRING  a process does it; expires when it is due again
+//	{kaa}:ready                   STRING  written to check whether Redis takes writes
 //	{kaa}:waiters                 SET     processes whose callers wait; {kaa}:waiter:<id> expires with the lease
 //	{kaa}:waiter:<id>:jobs        SET     what they wait for
 package store
@@ -88,8 +87,8 @@ func goneKey(id string) string   { return prefix + "gone:" + id }
 func runnerKey(id string) string { return prefix + "runner:" + id }
 func waiterKey(id string) string { return prefix + waiterMember(id) }
 
-// waiterMember is how the set of waiters names one: so that it is told from a
-// runner where both are looked at.
+// waiterMember is the name of a waiter in a set, which distinguishes it from a runner where both
+// are read.
 func waiterMember(id string) string { return "waiter:" + id }
 
 func indexKey(queue string, state job.State) string {
@@ -102,49 +101,51 @@ func finishedChannel(subscriber string) string { return prefix + "finished:" + s
 //go:embed lua/*.lua
 var luaFiles embed.FS
 
-// Config are the store's lifetimes. The zero value of a field means its default.
+// Config has the store's lifetimes and bounds. The zero value of a field means its default.
 type Config struct {
-	TombstoneTTL   time.Duration // how long 410 is told from 404 after a record's end; 1 h
+	TombstoneTTL   time.Duration // time after a record's end during which 410 is answered instead of 404; 1 h
 	IdempotencyTTL time.Duration // 24 h
-	// OutboxDelay is how long after its creation a job that nobody confirmed as
-	// enqueued is enqueued by the maintenance loop; 5 s.
+	// OutboxDelay is the time after a job's creation at which the maintenance loop enqueues it,
+	// unless it was confirmed as enqueued; 5 s.
 	OutboxDelay time.Duration
-	// RunnerTTL is how long a runner lives without a heartbeat, and an API process
-	// with callers who wait; 8 s.
+	// RunnerTTL is the life of a runner without a heartbeat, and of the lease of an API process
+	// with waiting callers; 8 s.
 	RunnerTTL time.Duration
-	// MaxDepth is how many jobs may wait on one queue, MaxCallerDepth how many of one
+	// MaxDepth is the largest number of waiting jobs on one queue, MaxCallerDepth that of one
 	// caller on all queues; 0 is no limit.
 	MaxDepth, MaxCallerDepth int
-	// MaxCallerBytes is how many bytes the records of one caller may take, results included, until
-	// they expire; 0 is half of what Redis may use if that is bounded, or all of it with OneCaller.
+	// MaxCallerBytes is the largest number of bytes of the records of one caller, results
+	// included, until they expire. 0 is half of Redis' memory if that is bounded, or all of it
+	// with OneCaller.
 	MaxCallerBytes int64
 	OneCaller      bool
-	// MaxFiles is how many bytes the contents of all files may take, where blobs are, and MaxCallerFiles
-	// those of one caller; 0 is no limit, and for the latter as many as are free then, or all with OneCaller.
+	// MaxFiles is the largest number of bytes of all files in the blob store, and MaxCallerFiles
+	// that of one caller. 0 is no limit; for the latter it is the number that is free then, or
+	// all with OneCaller.
 	MaxFiles, MaxCallerFiles int64
-	// Window is how many jobs of one caller may be on one of asynq's queues at once; 32.
+	// Window is the largest number of jobs of one caller on one of asynq's queues at once; 32.
 	Window int
-	// Reserve is how many slots of the runners a caller's jobs leave to those of others: a number, or
-	// ReserveAuto for an eighth of them, at least one. Empty is no bound.
+	// Reserve is the number of slots of the runners that a caller's jobs leave to those of
+	// others: a number, or ReserveAuto for an eighth of them, at least one. Empty is no bound.
 	Reserve string
-	// MaxMetadata is the size of a job's metadata at most, in bytes.
+	// MaxMetadata is the largest size of a job's metadata, in bytes.
 	MaxMetadata int64
-	// HookTTL is how long a record stays at most for its webhook to be delivered; 25 h.
+	// HookTTL is the longest life of a record for the delivery of its webhook; 25 h.
 	HookTTL time.Duration
-	// MaxCallerSessions is how many live sessions a caller may have; 0 is no limit.
+	// MaxCallerSessions is the largest number of live sessions of a caller; 0 is no limit.
 	MaxCallerSessions int
-	// EvictAfter is how long a session must have been idle to make place for another
-	// when all runners are full; 0 is never.
+	// EvictAfter is the idle time after which a session may be evicted for another when all
+	// runners are full; 0 is never.
 	EvictAfter time.Duration
-	// Enqueue returns the commands that put a job's task on its queue, to be run in the
-	// step that records the job; nil if that cannot be, and by default.
+	// Enqueue returns the commands that enqueue a job's task, for the step that records the job.
+	// It returns nil if that is impossible. By default there are none.
 	Enqueue func(ctx context.Context, j job.Job) [][]any
 }
 
 // ReserveAuto is a Reserve that grows with the fleet.
 const ReserveAuto = "auto"
 
-// maxSessionDepth is how many executions may wait in one session.
+// maxSessionDepth is the largest number of waiting executions in one session.
 const maxSessionDepth = 10_000
 
 func (c Config) withDefaults() Config {
@@ -201,7 +202,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 	}}
 }
 
-// constants are the bounds that the scripts keep, in front of each.
+// constants are the bounds for the scripts, which precede each script.
 func constants(cfg Config) string {
 	return fmt.Sprintf("local MAX_FILES, MAX_CALLER_FILES = %d, %d\n", cfg.MaxFiles, cfg.MaxCallerFiles) +
 		fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
@@ -211,7 +212,7 @@ func constants(cfg Config) string {
 		fmt.Sprintf("local RESERVE = '%s'\n", cfg.Reserve)
 }
 
-// readLua reads an embedded script; a missing one is a build mistake.
+// readLua reads an embedded script. A missing one is an error of the build.
 func readLua(name string) string {
 	text, err := luaFiles.ReadFile("lua/" + name + ".lua")
 	if err != nil {
@@ -223,9 +224,9 @@ func readLua(name string) string {
 // luaFunction is a function of common.lua.
 var luaFunction = regexp.MustCompile(`(?m)^local function (\w+)(?:.* end|(?:.*\n)+?end)\n`)
 
-// needed returns a script with what it needs of common in front; functions are where in
-// common they are. Redis makes each function anew whenever a script runs, which for all of
-// them takes longer than the script.
+// needed returns a script preceded by the parts of common that it needs; functions are their
+// places in common. Redis makes each function anew whenever a script runs. Making all of them
+// takes longer than the script.
 func needed(common string, functions [][]int, body string) string {
 	for _, at := range slices.Backward(functions) { // one uses only those before it
 		name := common[at[2]:at[3]]
@@ -236,8 +237,8 @@ func needed(common string, functions [][]int, body string) string {
 	return common + body
 }
 
-// calls tells whether a function is called in text. A regular expression for each function
-// would cost more than all else at the start of a process.
+// calls reports whether text calls a function. A regular expression for each function would cost
+// more than all else at the start of a process.
 func calls(text, function string) bool {
 	for before, after, found := strings.Cut(text, function+"("); found; before, after, found = strings.Cut(after, function+"(") {
 		if before == "" || !strings.ContainsRune(wordRunes, rune(before[len(before)-1])) {
@@ -249,13 +250,13 @@ func calls(text, function string) bool {
 
 const wordRunes = "_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-// Ready reports whether Redis takes what is written. That it answers is not enough:
-// a replica, a full one and one that cannot write to its disk answer too.
+// Ready reports whether Redis takes writes. An answer is not enough: a replica, a full Redis and
+// one that cannot write to its disk answer too.
 func (s *Store) Ready(ctx context.Context) error {
 	return wrap("try to write", s.rdb.Set(ctx, readyKey, "", time.Minute).Err())
 }
 
-// reply is what the state scripts answer: a word, and what belongs to it.
+// reply is the answer of the state scripts: a word, and its values.
 type reply []any
 
 func (r reply) word() string { return r.text(0) }
@@ -273,8 +274,8 @@ func (r reply) text(i int) string {
 	return ""
 }
 
-// run executes a script that answers with a reply and maps the words that mean
-// the same everywhere.
+// run executes a script that answers with a reply, and maps the words that have the same meaning
+// everywhere.
 func (s *Store) run(ctx context.Context, op string, sc *redis.Script, keys []string, args ...any) (reply, error) {
 	v, err := sc.Run(ctx, s.rdb, keys, args...).Slice()
 	if err != nil {
@@ -307,9 +308,9 @@ func wordError(op string, r reply) error {
 	return nil
 }
 
-// wrap names the operation and marks what is worth a retry as job.ErrUnavailable:
-// every network error, and the replies of a Redis that is starting, failing over
-// or full. Other replies are our mistakes.
+// wrap adds the operation. It marks errors that are worth a retry as job.ErrUnavailable: every
+// network error, and the replies of a Redis that is starting, failing over or full. Other
+// replies are errors in Kaa.
 func wrap(op string, err error) error {
 	switch {
 	case err == nil:
@@ -317,7 +318,7 @@ func wrap(op string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	// Before the deadline: a dial that timed out says that it is one, too.
+	// This comes before the check of the deadline, because a dial that timed out is one, too.
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, hideDeadline{err})
 	}
@@ -335,8 +336,8 @@ func wrap(op string, err error) error {
 	return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, err)
 }
 
-// hideDeadline keeps the text of a network error and not what it claims to be:
-// for callers, context.DeadlineExceeded is the end of their own context.
+// hideDeadline keeps the text of a network error but not its kind: for callers,
+// context.DeadlineExceeded means the end of their own context.
 type hideDeadline struct{ err error }
 
 func (e hideDeadline) Error() string { return e.err.Error() }

@@ -244,7 +244,7 @@ func TestFence(t *testing.T) {
 	if err := b.Finish(t.Context(), old, job.Outcome{State: job.Completed, Result: result()}); !errors.Is(err, job.ErrStale) {
 		t.Errorf("finish by the old claim: %v", err)
 	}
-	cancelled, lost, _, err := b.Doomed(t.Context(), []job.Claim{old, current})
+	cancelled, lost, _, err := b.Revoked(t.Context(), []job.Claim{old, current})
 	if err != nil || len(cancelled) != 0 || len(lost) != 1 || lost[0].Attempt != 1 {
 		t.Errorf("doomed: %v, %v, %v; want the old claim lost", cancelled, lost, err)
 	}
@@ -279,7 +279,7 @@ func TestCancelOfRunning(t *testing.T) {
 	if !b.get(t, id).CancelRequested {
 		t.Error("the record does not say that its end is asked for")
 	}
-	if cancelled, lost, _, err := b.Doomed(t.Context(), []job.Claim{c}); err != nil || len(cancelled) != 1 || len(lost) != 0 {
+	if cancelled, lost, _, err := b.Revoked(t.Context(), []job.Claim{c}); err != nil || len(cancelled) != 1 || len(lost) != 0 {
 		t.Errorf("doomed: %v, %v, %v; want it cancelled", cancelled, lost, err)
 	}
 	// Its runner dies before it could end it: nobody may run it again.
