@@ -89,7 +89,11 @@ const sickJobs = 200
 // no job, no call and no session.
 func TestSickRunner(t *testing.T) {
 	t.Parallel()
-	sickRunner(t, sickJobs)
+	jobs := sickJobs
+	if testenv.IsLong() {
+		jobs = 10_000
+	}
+	sickRunner(t, jobs)
 }
 
 func sickRunner(t *testing.T, jobs int) {
