@@ -20,8 +20,8 @@ const (
 	addressName = "redis-url" // has the address with the password, for inspection by hand
 )
 
-// Start starts one that other users of the machine cannot use, and returns its address and what
-// ends it. It listens at a Unix socket in dir, a directory of this user alone, or at a port of
+// Start starts a Redis that other users of the machine cannot use. It returns the address and a
+// function that ends it. It listens at a Unix socket in dir, a directory of this user alone, or at a port of
 // loopback where the path of a socket would be too long, and has a password.
 func Start(dir string) (url string, stop func(), err error) {
 	m, password := miniredis.NewMiniRedis(), rand.Text()

@@ -7,7 +7,7 @@ import (
 	"github.com/hibiken/asynq"
 )
 
-// What an idle server costs Redis, in commands as INFO counts them, which is with
+// The load of an idle server on Redis, in commands as INFO counts them, including
 // those inside scripts. Q is the number of queues, 3 by default:
 //
 //	gate        BLPOP and EXISTS every IdlePoll (5 s)                         0.4/s
@@ -17,34 +17,34 @@ import (
 //	forwarder   4Q every forwardInterval                                      0.4/s
 //	janitor     2Q every janitorInterval                                      0
 const (
-	// gatedInterval is what asynq sleeps, on average, after a round of empty queues.
-	// The gate does the waiting; this only delays its closing.
+	// gatedInterval is asynq's average sleep after a round of empty queues. The gate does the
+	// waiting; this only delays its closing.
 	gatedInterval = 100 * time.Microsecond
 	// pollInterval replaces it when there is no gate: 3Q commands each time.
 	pollInterval = 20 * time.Millisecond
-	// forwardInterval is how often tasks that are due for a retry become pending.
-	// Our own retries do not wait for it (see retrySoon); it is for those of a
-	// server that died, and of asynq's recoverer, which are a minute late anyway.
+	// forwardInterval is the interval at which tasks that are due for a retry become pending.
+	// Kaa's own retries do not wait for it (see retrySoon). It serves retries of a server that
+	// died, and of asynq's recoverer, which are a minute late anyway.
 	forwardInterval = 30 * time.Second
-	// janitorInterval: it deletes completed tasks that were retained. We retain none.
+	// janitorInterval: the janitor deletes completed tasks that were retained. Kaa retains none.
 	janitorInterval = time.Hour
-	// retryDelay is when a task whose handler returned an error comes again.
+	// retryDelay is the pause after which a task comes again whose handler returned an error.
 	retryDelay = time.Second
-	// putBackPause is the first pause before a task is looked for that goes back to its old
+	// putBackPause is the first pause before a search for a task that goes back to its old
 	// place: asynq's retry is a round trip.
 	putBackPause = 5 * time.Millisecond
-	// asynqShutdownTimeout is what asynq makes of a ShutdownTimeout of 0.
+	// asynqShutdownTimeout is asynq's own value for a ShutdownTimeout of 0.
 	asynqShutdownTimeout = 8 * time.Second
 	// recogniseTimeout is never reached: either asynq dequeues within milliseconds,
 	// whether Redis is up or not, or it sends many other commands. If it did
 	// neither, polling would be right.
 	recogniseTimeout = 10 * time.Second
-	// stopPatience is how long Stop waits for a dequeue that is on its way.
-	stopPatience = 500 * time.Millisecond
+	// stopDelay is the longest time that Stop waits for a dequeue under way.
+	stopDelay = 500 * time.Millisecond
 )
 
 func (s *Server) newAsynq(ctx context.Context, interval time.Duration) *asynq.Server {
-	// Not ctx: its end, say by a signal, would end every running task.
+	// Not ctx, because its end, for example by a signal, would end every running task.
 	detached := context.WithoutCancel(ctx)
 	return asynq.NewServerFromRedisClient(s.cfg.Redis, asynq.Config{
 		Concurrency:              s.cfg.Concurrency,
@@ -61,10 +61,9 @@ func (s *Server) newAsynq(ctx context.Context, interval time.Duration) *asynq.Se
 	})
 }
 
-// isFailure keeps asynq from counting retries: after maxRetry of them it would put
-// the task into its archive, where nobody looks, while the job's record says
-// queued. Nothing that asynq sees is a failure of the job. A job that cannot run is
-// ended by its record, whereupon the handler returns nil and the task is gone.
+// isFailure keeps asynq from counting retries. After maxRetry of them it would archive the task,
+// although the job's record says queued. No error that asynq sees is a failure of the job. The
+// record of a job that cannot run is ended; then the handler returns nil and the task is gone.
 func isFailure(error) bool { return false }
 
 func (s *Server) shutdownTimeout() time.Duration {

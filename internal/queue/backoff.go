@@ -9,7 +9,7 @@ const (
 	logEvery = 30 * time.Second
 )
 
-// delayAfter is the pause after so many failures in a row: 100 ms, doubling, 1 s.
+// delayAfter is the pause after a number of failures in a row: 100 ms, doubling, 1 s.
 func delayAfter(failures int) time.Duration {
 	if failures <= 0 {
 		return 0
@@ -26,7 +26,7 @@ type backoff struct {
 func (b *backoff) failed()              { b.failures++ }
 func (b *backoff) delay() time.Duration { return delayAfter(b.failures) }
 
-// reset returns how many failures there were.
+// reset returns the number of failures.
 func (b *backoff) reset() int {
 	n := b.failures
 	b.failures = 0

@@ -13,11 +13,10 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// maxRetry lets asynq deliver a task again. It must not be 0: asynq's recoverer
-// archives a task without retries when the runner that had dequeued it dies before
-// it could claim the job, and the job would wait for ever. Delivering again is
-// safe because the claim of the job's record is fenced. The number itself never
-// runs out, see isFailure.
+// maxRetry lets asynq deliver a task again. It must not be 0: asynq's recoverer archives a task
+// without retries if its runner dies between dequeue and claim, and the job would wait
+// permanently. A second delivery is safe because the claim of the job's record is fenced. The
+// number itself never runs out, see isFailure.
 const maxRetry = 100
 
 // Client puts tasks on queues. It is safe for concurrent use, owns no goroutine
@@ -25,14 +24,14 @@ const maxRetry = 100
 type Client struct {
 	rdb     redis.UniversalClient
 	enqueue *asynq.Client
-	caught  *asynq.Client // what it enqueues does not reach Redis; nil for a plain client
+	caught  *asynq.Client // its enqueues do not reach Redis; nil for a plain client
 	inspect *asynq.Inspector
 	// handling is what a handler may take beyond its execution's timeout.
 	handling time.Duration
 }
 
-// NewPlainClient is NewClient for those who want each command to go by itself: tasks are
-// enqueued by asynq and the wake token is sent after that.
+// NewPlainClient is NewClient with separate commands: asynq enqueues a task, and the wake token
+// is sent afterwards.
 func NewPlainClient(rdb redis.UniversalClient, handling time.Duration) *Client {
 	return &Client{rdb: rdb, enqueue: asynq.NewClientFromRedisClient(rdb), inspect: asynq.NewInspectorFromRedisClient(rdb), handling: handling}
 }
@@ -61,8 +60,8 @@ func (c *Client) Enqueue(ctx context.Context, t job.Task) error {
 		return unavailable(ctx, "enqueue task "+taskID(t), err)
 	}
 	if !token.sent {
-		// The task is on the queue whatever comes of this: an idle server looks
-		// every IdlePoll. So neither the caller's end nor an error counts here.
+		// The task is on the queue in any case, and an idle server checks every IdlePoll. So
+		// neither the caller's end nor an error counts here.
 		_ = wake(context.WithoutCancel(ctx), c.rdb, t.Queue, 1)
 	}
 	return nil
@@ -74,8 +73,8 @@ func (c *Client) enqueueTask(ctx context.Context, with *asynq.Client, t job.Task
 	return err
 }
 
-// Remove takes t off its queue if no server has it yet, as for a cancelled job.
-// That it is not there, or being handled, is no error.
+// Remove takes t off its queue if no server has it yet, as for a cancelled job. A task that is
+// gone, or active, is no error.
 func (c *Client) Remove(ctx context.Context, t job.Task) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("remove task %s: %w", taskID(t), err)
@@ -92,7 +91,7 @@ func (c *Client) Remove(ctx context.Context, t job.Task) error {
 	return unavailable(ctx, "remove task "+taskID(t), err)
 }
 
-// Wake makes one idle server look at its queues.
+// Wake makes one idle server check its queues.
 func (c *Client) Wake(ctx context.Context, queue string) error {
 	if err := wake(ctx, c.rdb, queue, 1); err != nil {
 		return unavailable(ctx, "wake", err)
@@ -113,8 +112,8 @@ func unavailable(ctx context.Context, op string, err error) error {
 	return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, err)
 }
 
-// wholeSeconds rounds up, because asynq cuts fractions off, and takes what is left
-// of less than a second for "no limit given".
+// wholeSeconds rounds up, because asynq cuts fractions off, and treats less than a second as "no
+// limit given".
 func wholeSeconds(d time.Duration) time.Duration {
 	return time.Duration(math.Ceil(d.Seconds())) * time.Second
 }

@@ -11,7 +11,7 @@ import (
 // What the tests need of the inside: the gate without a server around it.
 
 const (
-	SickAfter  = sickAfter
+	SlowAfter  = slowAfter
 	MaxTokens  = maxTokens
 	RetryDelay = retryDelay
 )

@@ -13,109 +13,108 @@ import (
 )
 
 const (
-	// minForeign and foreignPerQueue say how many answered commands without a
-	// dequeue among them mean that the gate does not recognise asynq's. Next to the
-	// dequeues, asynq runs about 4 commands and 2 per queue when it starts and then
-	// 3 in 5 s, while unrecognised dequeues come thousands of times a second.
+	// minForeign and foreignPerQueue set the number of answered commands without a dequeue among
+	// them after which the gate gives up recognising asynq's. Besides the dequeues, asynq runs
+	// about 4 commands and 2 per queue when it starts, and then 3 in 5 s. Unrecognised dequeues
+	// come thousands of times a second.
 	minForeign      = 40
 	foreignPerQueue = 4
-	// sickAfter handler errors in a row the gate slows the server down, so that a
-	// runner that can start nothing does not eat what a healthy one could do.
-	sickAfter = 3
-	// maxHeld is how long a dequeue may be held and still be sent. asynq sets the end
-	// of the task's lease, 30 s ahead, before it sends the command: a task taken with
-	// an old one would be cut off as if its server had died. A dequeue that was held
-	// longer is answered "empty", and asynq makes a new one within 0.2 ms. It must be
-	// longer than all pauses of the gate together, which are a second each: a dequeue
-	// after a pause has to be sent.
+	// After slowAfter handler errors in a row the gate slows the server down, so that a broken
+	// runner leaves the tasks to healthy ones.
+	slowAfter = 3
+	// maxHeld is the longest time for which a dequeue may be held and still be sent. asynq sets
+	// the end of the task's lease, 30 s ahead, before it sends the command. A task taken with an
+	// old one would be cut off as if its server had died. So a dequeue that was held longer is
+	// answered "empty", and asynq makes a new one within 0.2 ms. It must be longer than all
+	// pauses of the gate together, which are a second each, because a dequeue after a pause has
+	// to be sent.
 	maxHeld = 4 * time.Second
-	// known is how long a queue without tasks is not asked again. It is as much as a
-	// task of it that has come meanwhile and goes first can be late by: the next dequeue
-	// tells of it.
-	known = 100 * time.Millisecond
-	// certain is how long nothing at all is reason enough to park: until more tasks can
+	// emptyFor is the time for which an empty queue is skipped. A task that arrives meanwhile is
+	// late by at most this, since the next dequeue reports it.
+	emptyFor = 100 * time.Millisecond
+	// parkAfter is the time for which an empty answer suffices for parking: until more tasks can
 	// have come than there are tokens, see maxTokens.
-	certain = 10 * time.Millisecond
-	// stopTimeout bounds the commands that tidy up behind a Stop.
+	parkAfter = 10 * time.Millisecond
+	// stopTimeout bounds the commands that clean up after a Stop.
 	stopTimeout = 5 * time.Second
 )
 
-// gate is a redis.Hook on the client of one asynq server. asynq asks each of its
-// queues in turn with the dequeue script, and polls. The gate lets dequeues pass
-// until every queue has been found empty, and holds the next one until there is a
-// reason for it. It also slows asynq, which retries at once, while Redis is down.
+// gate is a redis.Hook on the client of one asynq server. asynq polls: it queries its
+// queues in turn with the dequeue script. The gate lets dequeues pass until every queue
+// has been found empty, and holds the next one until there is a reason for it. It also
+// slows asynq, which retries at once, while Redis is down.
 //
-// Each dequeue that it sends brings back which queues have nothing, so that asynq is
-// told so without a trip when it asks for those next. And it takes a token along, of
-// its queue, unless the gate has that of a wait: a task and a token for each other, so
-// that none is left when a busy server has taken all tasks.
+// Each dequeue that it sends also returns which queues are empty. When asynq goes on to
+// one of them, the gate answers without a round trip. The dequeue also takes a token of
+// its queue along, unless the gate has one from a wait. So a task and a token leave
+// together, and none is left when a busy server has taken all tasks.
 //
-// That is why no task is left lying. A server parks only after it has seen that there
-// is none. A task that comes later is followed by a token, and whoever takes that goes
-// on to take a task of the same queue, or finds that others have taken them all: so
-// there are never fewer tokens than tasks that came after the look of a server that is
-// parked, but for those that maxTokens cuts off, and then there are many. It does not
-// matter that a token which was pushed before a look can be taken by a server that
-// parks later; it is one too many then. Where a token is lost, with a server or a
-// connection, idle servers find the task in IdlePoll.
+// Therefore no task is left behind. A server parks only after it has seen that there is
+// none. A later task is followed by a token. The server that takes the token goes on to
+// take a task of the same queue, or finds that others have taken them all. So there are
+// never fewer tokens than tasks that came after the check of a parked server. The
+// exception are tokens that maxTokens cuts off, and then there are many. A token that was
+// pushed before a check may be taken by a server that parks later; that is one too many,
+// and harmless. If a token is lost, with a server or a connection, idle servers find the
+// task in IdlePoll.
 type gate struct {
 	queues int // of the server
 	park   parker
 	log    *slog.Logger
-	// polling lets dequeues pass as asynq makes them: the gate only keeps them back in a
-	// pause, and while Redis or the server is sick.
+	// polling lets dequeues pass as asynq makes them. The gate then only holds them in a pause,
+	// and while Redis or the server fails.
 	polling bool
 
 	recognised chan struct{} // closed by the first dequeue that was recognised
-	foreign    chan struct{} // closed when there should have been one long ago
+	foreign    chan struct{} // closed when the first dequeue is overdue
 	doubtful   func()        // called when a dequeue failed; must not block
 	stopped    chan struct{} // closed by stop
 
 	recogniseOnce, foreignOnce, stopOnce sync.Once
 
 	others    atomic.Int64   // answered commands that are no dequeue
-	passive   atomic.Bool    // let everything pass: the server polls
+	passive   atomic.Bool    // lets everything pass: the server polls
 	parked    atomic.Bool    // a BLPOP may be under way
-	sick      atomic.Int64   // handler errors in a row
-	unwell    atomic.Bool    // the last one has not been paid for with a pause
-	goroutine sync.WaitGroup // BLPOPs, and what hands on a token that came too late
+	failures  atomic.Int64   // handler errors in a row
+	pauseOwed atomic.Bool    // the pause for the last one is still owed
+	goroutine sync.WaitGroup // BLPOPs, and passing on of late tokens
 
 	holdMu sync.Mutex
-	held   chan struct{} // nil unless the server is to take nothing; closed when it may again
+	held   chan struct{} // nil unless the server is paused; closed by resume
 
 	// The rest belongs to the one goroutine of asynq that dequeues.
 	pending map[string]struct{} // keys of the queues' lists, as seen in dequeues
-	// empty are those of them that were found empty since the last task or token. To
-	// count the empty answers is not enough: asynq shuffles the queues of each round,
-	// and a round may begin with a dequeue that is not sent.
+	// empty are the queues that were found empty since the last task or token. Counting the
+	// empty answers is not enough: asynq shuffles the queues of each round, and a round may
+	// begin with a dequeue that is not sent.
 	empty map[string]struct{}
-	// none are those that had no list after the last dequeue, which was sent at looked.
-	// A queue that is paused is empty and yet not among them.
+	// none are the queues that had no list after the last dequeue, which was sent at looked. A
+	// paused queue is empty and yet not among them.
 	none   map[string]struct{}
 	looked time.Time
-	// token is the queue of the token that ended the last wait, until its list has been
-	// asked: the others are not asked meanwhile.
+	// token is the queue of the token that ended the last wait, until its list has been queried.
+	// The other queues are skipped meanwhile.
 	token  string
-	passed int // dequeues that were left out for it
-	// inHand tells that Redis did not know the script of the last dequeue: the one that
-	// go-redis sends now, with the script itself, is for the same token.
-	inHand      bool
-	dequeueFail backoff
-	parkFail    backoff
+	passed int // dequeues that were skipped for it
+	// retryingWithSource: Redis did not know the script of the last dequeue. go-redis now sends
+	// the script itself, and that dequeue uses the same token.
+	retryingWithSource bool
+	dequeueFail        backoff
+	parkFail           backoff
 }
 
-// parker is what the gate needs of Redis.
+// parker has the operations of the gate on Redis.
 type parker interface {
 	// wait blocks until a token comes and returns its queue, "" if there was none
 	// for the length of the idle poll.
 	wait() (queue string, err error)
 	// release ends a wait.
 	release(ctx context.Context) error
-	// dequeue sends cmd, by next or in a pipeline, and returns its error. If it can do
-	// that in the same trip, it takes a token of a queue along before, if one is
-	// named, and tells afterwards which of the lists do not exist; else none is nil.
+	// dequeue sends cmd, by next or in a pipeline, and returns its error. If one round trip
+	// suffices, it takes a token of the named queue before, and returns which of the lists do
+	// not exist; otherwise none is nil.
 	dequeue(ctx context.Context, next redis.ProcessHook, cmd redis.Cmder, token string, lists map[string]struct{}) (none []string, err error)
-	// anyPending tells whether one of the lists has a task.
+	// anyPending reports whether one of the lists has a task.
 	anyPending(keys map[string]struct{}) (bool, error)
 	// wake gives back a token.
 	wake(ctx context.Context, queue string) error
@@ -176,13 +175,13 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		g.pending[key] = struct{}{}
 		admitted, token := g.admit(), queueOf(key)
-		if g.token != "" || g.inHand {
-			token = "" // that which ended the wait, or went with a script unknown, will do
+		if g.token != "" || g.retryingWithSource {
+			token = "" // the token that ended the wait, or came with an unknown script, suffices
 		}
 		if !admitted || g.passOver(key) || g.isNone(key) {
-			g.inHand = false
-			// "Queue is empty" makes asynq look whether it should stop, and then go on
-			// to the next queue.
+			g.retryingWithSource = false
+			// "Queue is empty" makes asynq check whether it should stop, and then go on to the
+			// next queue.
 			cmd.SetErr(redis.Nil)
 			return redis.Nil
 		}
@@ -193,7 +192,7 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// poll sends a dequeue as it is, unless there is a reason against taking tasks.
+// poll sends a dequeue as it is, unless the server is paused or failing.
 func (g *gate) poll(ctx context.Context, next redis.ProcessHook, cmd redis.Cmder, key string) error {
 	began := time.Now()
 	if !g.mayTake() || time.Since(began) >= maxHeld {
@@ -210,8 +209,8 @@ func queueOf(key string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(key, "asynq:{"), "}:pending")
 }
 
-// passOver reports whether to leave out a dequeue because the token is for another
-// queue. It does so until that one's turn has come, for a round at most.
+// passOver reports whether to skip a dequeue because the token is for another queue. It does so
+// until that queue's turn, for a round at most.
 func (g *gate) passOver(key string) bool {
 	if g.token == "" {
 		return false
@@ -230,11 +229,11 @@ func (g *gate) isNone(key string) bool {
 	return ok
 }
 
-// note draws the conclusions from the answer to a dequeue of the list at key. It
-// must be given the error that next returned: the command's own is not set yet
-// inside a hook, and with that one the gate would never close.
+// note evaluates the answer to a dequeue of the list at key. It must get the error that next
+// returned. The command's own is not set yet inside a hook; with that one the gate would never
+// close.
 func (g *gate) note(key string, none []string, err error) {
-	g.inHand = redis.HasErrorPrefix(err, "NOSCRIPT")
+	g.retryingWithSource = redis.HasErrorPrefix(err, "NOSCRIPT")
 	clear(g.none)
 	for _, list := range none {
 		g.none[list] = struct{}{}
@@ -244,7 +243,7 @@ func (g *gate) note(key string, none []string, err error) {
 		clear(g.empty)
 	case errors.Is(err, redis.Nil):
 		g.empty[key] = struct{}{}
-	case g.inHand:
+	case g.retryingWithSource:
 		return // go-redis sends the script itself now; that answer counts
 	default:
 		// asynq gives up the round and starts another one at once.
@@ -257,24 +256,24 @@ func (g *gate) note(key string, none []string, err error) {
 	g.recovered("queue: takes tasks again", &g.dequeueFail)
 }
 
-// admit blocks a dequeue until it is worth while. It reports false once stopped,
-// and for a dequeue that was held too long to be used.
+// admit blocks a dequeue until it can succeed. It reports false once stopped, and for a dequeue
+// that was held too long to be used.
 func (g *gate) admit() bool {
 	held := time.Now()
 	if g.hold() && time.Since(held) < maxHeld {
 		return true
 	}
-	g.token = "" // this may have been its queue's turn: the next round asks all
+	g.token = "" // this may have been its queue's turn: the next round queries all
 	return false
 }
 
-// mayTake blocks while the server is to take nothing, and slows it down while it or Redis is
-// sick. It reports false once stopped.
+// mayTake blocks while the server is paused, and slows it down while it or Redis fails. It
+// reports false once stopped.
 func (g *gate) mayTake() bool {
 	if !g.awaitResume() {
 		return false
 	}
-	if n := g.sick.Load(); n >= sickAfter && g.unwell.Swap(false) && !g.sleep(delayAfter(int(n)-sickAfter+1)) {
+	if n := g.failures.Load(); n >= slowAfter && g.pauseOwed.Swap(false) && !g.sleep(delayAfter(int(n)-slowAfter+1)) {
 		return false
 	}
 	if d := g.dequeueFail.delay(); d > 0 && !g.sleep(d) {
@@ -305,7 +304,7 @@ func (g *gate) hold() bool {
 		}
 		g.recovered("queue: waits for tasks again", &g.parkFail)
 		if g.isHeld() {
-			// The token is for somebody who can do something for it.
+			// The token is passed to a server that can use it.
 			g.handOn(queue)
 			return g.awaitResume()
 		}
@@ -313,20 +312,20 @@ func (g *gate) hold() bool {
 			g.token, g.passed = queue, 0
 			return true
 		}
-		// No token for a while. A task may be there none the less: its token was
-		// lost with a server, or asynq itself put it back (retry, recovery). To look
-		// is one command, a round of dequeues three per queue. An error of the look
-		// is left for the dequeue to run into.
+		// No token came for a while. There may be a task all the same: its token was lost with a
+		// server, or asynq itself put it back (retry, recovery). The check is one command; a
+		// round of dequeues is three per queue. The dequeue will meet an error of the check
+		// itself.
 		if found, err := g.park.anyPending(g.pending); found || err != nil {
 			return true
 		}
 	}
 }
 
-// idle reports whether there is nothing to be taken, as far as is known.
+// idle reports whether all queues are known to be empty.
 func (g *gate) idle() bool {
 	age := time.Since(g.looked)
-	if age > known {
+	if age > emptyFor {
 		clear(g.none)
 	}
 	for key := range g.pending {
@@ -334,8 +333,8 @@ func (g *gate) idle() bool {
 			return false
 		}
 	}
-	if age > certain {
-		clear(g.none) // so that they are asked
+	if age > parkAfter {
+		clear(g.none) // so that the gate queries them
 		return len(g.empty) == g.queues
 	}
 	return len(g.pending) == g.queues
@@ -374,8 +373,8 @@ func (g *gate) wait() (queue string, err error) {
 	}
 }
 
-// handOn gives a token that came after stop to another server: the task that it
-// stands for would wait for somebody's idle poll.
+// handOn passes a token that came after stop to another server. Otherwise its task would wait
+// for an idle poll.
 func (g *gate) handOn(queue string) {
 	if queue == "" {
 		return
@@ -387,7 +386,8 @@ func (g *gate) handOn(queue string) {
 	}
 }
 
-// pause lets no dequeue pass until resume, and ends a wait for a token, which others need.
+// pause lets no dequeue pass until resume, and ends a wait for a token, which other servers
+// need.
 func (g *gate) pause() {
 	g.holdMu.Lock()
 	defer g.holdMu.Unlock()
@@ -397,15 +397,15 @@ func (g *gate) pause() {
 	}
 }
 
-// resume is the end of a pause. What went wrong before it counts no more.
+// resume ends a pause. Earlier errors count no more.
 func (g *gate) resume() {
 	g.holdMu.Lock()
 	defer g.holdMu.Unlock()
 	if g.held != nil {
 		close(g.held)
 		g.held = nil
-		g.sick.Store(0)
-		g.unwell.Store(false)
+		g.failures.Store(0)
+		g.pauseOwed.Store(false)
 	}
 }
 
@@ -440,8 +440,8 @@ func (g *gate) stop() {
 	})
 }
 
-// unpark ends a wait for a token, if there is one. A gate that is about to park sees first
-// that it is stopped; one that is paused then waits once more, for its idle poll at most.
+// unpark ends a wait for a token, if there is one. A gate that is about to park first sees that
+// it is stopped. A paused one then waits once more, for its idle poll at most.
 func (g *gate) unpark() {
 	if !g.parked.Load() {
 		return
@@ -476,8 +476,8 @@ func (g *gate) sleep(d time.Duration) bool {
 	}
 }
 
-// countForeign notices that Redis answers and yet nothing looks like a dequeue.
-// Errors do not count: they are Redis being down, not asynq being different.
+// countForeign notices that Redis answers and no command is recognised as a dequeue. Errors do
+// not count: they mean that Redis is down, not that asynq is different.
 func (g *gate) countForeign(err error) {
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return
@@ -487,14 +487,14 @@ func (g *gate) countForeign(err error) {
 	}
 }
 
-// handled is told how each handler ended.
+// handled receives the outcome of each handler.
 func (g *gate) handled(err error) {
 	if err == nil {
-		g.sick.Store(0)
+		g.failures.Store(0)
 		return
 	}
-	g.sick.Add(1)
-	g.unwell.Store(true)
+	g.failures.Add(1)
+	g.pauseOwed.Store(true)
 }
 
 func (g *gate) report(msg string, err error, b *backoff) {

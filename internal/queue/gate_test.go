@@ -399,7 +399,7 @@ func TestGateSlowsASickServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGated()
-		for range queue.SickAfter - 1 {
+		for range queue.SlowAfter - 1 {
 			g.Handled(io.EOF)
 		}
 		if took := g.dequeue(nil); took != 0 {

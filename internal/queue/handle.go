@@ -44,17 +44,17 @@ func (s *Server) process(ctx context.Context, at *asynq.Task) error {
 	return err
 }
 
-// putBackScript moves a task that asynq has set aside for a retry to where it was taken from.
-// KEYS retry, pending, task   ARGV id. Answers 1 if it did.
+// putBackScript moves a task that asynq has set aside for a retry to its old place. KEYS retry,
+// pending, task   ARGV id. Answers 1 if it did.
 const putBackScript = `
 if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('RPUSH', KEYS[2], ARGV[1])
 redis.call('HSET', KEYS[3], 'state', 'pending')
 return 1`
 
-// putBack gives a task its old place: this server could do nothing for it, another one can
-// now. asynq sets the task aside once the handler has returned, so it may not be there yet.
-// A server that is not paused would get it back at once: then it comes after a while.
+// putBack gives a task its old place, for a server that can handle it. asynq sets the task aside
+// once the handler has returned, so it may not be there yet. A server that is not paused would
+// get it back at once; in that case it comes after a while.
 func (s *Server) putBack(t job.Task) {
 	if !s.gate.isHeld() {
 		s.retrySoon(t)
@@ -80,9 +80,9 @@ func (s *Server) putBack(t job.Task) {
 	s.retrySoon(t)
 }
 
-// retrySoon makes a task pending that asynq set aside for a retry, when its time
-// has come or the server is closed. asynq would look for it only every
-// forwardInterval, and would wake nobody.
+// retrySoon makes a task pending that asynq set aside for a retry, when its time has come or the
+// server is closed. asynq would check for it only every forwardInterval, and would wake no
+// server.
 func (s *Server) retrySoon(t job.Task) {
 	timer := time.NewTimer(retryDelay)
 	defer timer.Stop()
@@ -91,15 +91,15 @@ func (s *Server) retrySoon(t job.Task) {
 	case <-s.drained:
 	}
 	if err := s.inspect.RunTask(t.Queue, taskID(t)); err != nil {
-		// As a rule it is gone or pending already; if not, the forwarder finds it.
+		// Usually it is gone or pending already; if not, the forwarder finds it.
 		s.cfg.Log.Debug("queue: retry is left to asynq", slog.String("job_id", t.JobID), slog.Any("err", err))
 		return
 	}
 	s.wakeAll(map[string]int{t.Queue: 1})
 }
 
-// inflight counts the handlers that are running, by queue. A sync.WaitGroup would
-// not do: it does not tell how many there are.
+// inflight counts the running handlers, by queue. A sync.WaitGroup would not do, because it does
+// not show its count.
 type inflight struct {
 	mu      sync.Mutex
 	changed *sync.Cond

@@ -13,7 +13,7 @@ type asynqLog struct{ log *slog.Logger }
 // Debug is never called at the level that newAsynq sets.
 func (l asynqLog) Debug(args ...any) { l.write(slog.LevelDebug, args) }
 
-// Info is detail to us: asynq's start, its stop and each part in between.
+// Info is detail for Kaa: asynq's start, its stop and each part in between.
 func (l asynqLog) Info(args ...any) { l.write(slog.LevelDebug, args) }
 
 // Warn passes a warning on.
@@ -22,7 +22,7 @@ func (l asynqLog) Warn(args ...any) { l.write(slog.LevelWarn, args) }
 // Error passes an error on.
 func (l asynqLog) Error(args ...any) { l.write(slog.LevelError, args) }
 
-// Fatal does not end the process as asynq's own logger would: that is main's.
+// Fatal does not end the process as asynq's own logger would; main decides that.
 func (l asynqLog) Fatal(args ...any) { l.write(slog.LevelError, args) }
 
 func (l asynqLog) write(level slog.Level, args []any) {

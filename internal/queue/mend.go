@@ -10,7 +10,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// The kinds of what MendQueue and Missing repair.
+// The kinds of damage that Mend and Missing repair.
 const (
 	kindNoLease    = "active_without_lease"
 	kindStaleLease = "lease_not_renewed"
@@ -20,16 +20,15 @@ const (
 )
 
 const (
-	// mendMost bounds what is looked at in one queue at a time: the oldest tasks. One
-	// that is lost further behind is among them in time.
+	// mendMost bounds the tasks that are checked in one queue at a time: the oldest. A lost one
+	// further behind is among them in time.
 	mendMost = 256
-	// mendSearch is how far from its old end a list is searched for a task.
+	// mendSearch is the distance from its old end up to which a list is searched for a task.
 	mendSearch = 10_000
 )
 
-// mendScript repairs what asynq's own scripts, each of which moves a task in one step,
-// never leave behind. A task that is active without a lease is one that no recoverer
-// looks for.
+// mendScript repairs states that asynq's own scripts, each of which moves a task in one step,
+// never leave behind. No recoverer looks for an active task without a lease.
 // KEYS active, pending, lease   ARGV prefix of task keys, most
 // Answers {without lease, without payload}.
 const mendScript = `
@@ -56,9 +55,9 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[2], -ARGV[2], -1)) do
 end
 return { leaseless, empty }`
 
-// findScript looks for one task, and puts one that is on no list, so that nobody would
-// ever take it, back on its queue.
-// KEYS task, pending, active, scheduled, retry, archived   ARGV id, how far to search
+// findScript looks for one task. It puts a task that is on no list, so that no server would ever
+// take it, back on its queue.
+// KEYS task, pending, active, scheduled, retry, archived   ARGV id, search distance
 // Answers missing, there, archived or mended.
 const findScript = `
 local state = redis.call('HGET', KEYS[1], 'state')
@@ -77,9 +76,9 @@ redis.call('RPUSH', KEYS[2], ARGV[1])
 redis.call('HSET', KEYS[1], 'state', 'pending')
 return 'mended'`
 
-// MendQueue repairs the lists of a queue that do not agree with each other, counts that by
-// kind, and returns the oldest of the tasks that wait in it or are in its archive, for
-// the caller to find those that nobody wants.
+// MendQueue repairs the lists of a queue that do not agree with each other, and counts the
+// repairs by kind. It returns the oldest of the tasks that wait in it or are in its archive, for
+// the caller to find those that no job waits for.
 func (c *Client) MendQueue(ctx context.Context, queue string) (map[string]int, []job.Task, error) {
 	prefix := "asynq:{" + queue + "}:"
 	op := "mend queue " + queue
@@ -119,8 +118,8 @@ func (c *Client) MendQueue(ctx context.Context, queue string) (map[string]int, [
 	return mended, tasks, nil
 }
 
-// Missing returns those of the tasks, all of one queue, that asynq does not know. Those
-// that it knows but would never hand out it makes pending, and counts them by kind.
+// Missing returns those of the tasks, all of one queue, that asynq does not know. Tasks that it
+// knows but would never hand out become pending; Missing counts them by kind.
 func (c *Client) Missing(ctx context.Context, queue string, tasks []job.Task) ([]job.Task, map[string]int, error) {
 	op := "look for tasks of " + queue
 	prefix := "asynq:{" + queue + "}:"
@@ -154,8 +153,8 @@ func (c *Client) Missing(ctx context.Context, queue string, tasks []job.Task) ([
 	return missing, mended, nil
 }
 
-// Delete takes a task that nobody wants out of a queue or its archive, and reports
-// whether it was there. One that a server has just taken stays: its claim is refused.
+// Delete takes a task that no job waits for out of a queue or its archive, and reports whether
+// it was there. A task that a server has just taken stays: its claim is refused.
 func (c *Client) Delete(ctx context.Context, t job.Task) (bool, error) {
 	err := c.inspect.DeleteTask(t.Queue, taskID(t))
 	if err == nil || isGone(err) {

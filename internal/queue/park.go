@@ -17,11 +17,10 @@ const releaseTTL = 10 * time.Second
 // redisParker is the parker on a real Redis.
 type redisParker struct {
 	blocking redis.UniversalClient // BLPOP holds one of its connections
-	rdb      redis.UniversalClient // for all else, so that a small pool cannot stall it
+	rdb      redis.UniversalClient // for all other commands, so that a small pool cannot stall it
 	poll     time.Duration
-	// keys are what BLPOP waits on. The first is this server's own: a push to it
-	// ends the wait, and being first it wins over a task's token, which stays for
-	// others.
+	// keys are the keys of BLPOP. The first is this server's own: a push to it ends the wait. It
+	// comes first, so it wins over a task's token, which stays for other servers.
 	keys []string
 	own  string
 	// oneSlot is false for a cluster, where one EXISTS cannot span several queues.
@@ -79,9 +78,10 @@ func (p *redisParker) dequeue(
 	for list := range lists {
 		exist[list] = pipe.Exists(ctx, list)
 	}
-	// Each command has its own error. That of an EXISTS only means that nothing is known.
-	// But where the connection breaks, go-redis gives the error to all that have none, also
-	// to those that were answered before: a task that has been read would be thrown away.
+	// Each command has its own error. An error of an EXISTS only means that the state of its
+	// queue is unknown. But if the connection breaks, go-redis gives the error to all commands
+	// without one, also to those that were answered before. A task that has been read would then
+	// be lost.
 	if _, err := pipe.Exec(ctx); err != nil && gotTask(cmd) {
 		cmd.SetErr(nil)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// token is a wake token that is to travel with asynq's enqueue script, which saves
-// every execution one round trip to Redis.
+// token is a wake token for asynq's enqueue script to carry, which saves every execution one
+// round trip to Redis.
 type token struct {
 	queue string
 	sent  bool
@@ -23,10 +23,10 @@ func withToken(ctx context.Context, queue string) (context.Context, *token) {
 	return context.WithValue(ctx, tokenKey{}, t), t
 }
 
-// withWake returns a client that sends a context's token right after the script
-// that is run with it. Only for a single server, where a pipeline is processed in
-// order: on a cluster the task and the token live on different nodes, and a token
-// that came first would wake a server for nothing.
+// withWake returns a client that sends a context's token right after the script that is run with
+// it. It is only for a single server, where a pipeline is processed in order. On a cluster the
+// task and the token are on different nodes, and a token that came first would wake a server for
+// nothing.
 func withWake(rdb redis.UniversalClient) redis.UniversalClient {
 	if single, ok := rdb.(*redis.Client); ok {
 		return wakingClient{single}
@@ -67,11 +67,11 @@ func sendWith(ctx context.Context, p redis.Pipeliner, cmd *redis.Cmd, t *token) 
 	return cmd
 }
 
-// enqueueScript is the hash of the script by which asynq enqueues. Where asynq calls
-// another one, its call is not replaced.
+// enqueueScript is the hash of asynq's enqueue script. If asynq calls another one, its call is
+// not replaced.
 const enqueueScript = "98d28b42650870a743450ffda9791e9e19c6991b"
 
-// queuesKey is where asynq keeps the names of all queues.
+// queuesKey is the key of asynq's set of queue names.
 const queuesKey = "asynq:queues"
 
 // script is asynq's call of a script that was caught instead of sent.
@@ -83,10 +83,9 @@ type script struct {
 
 type scriptKey struct{}
 
-// catchingClient takes down the script that asynq enqueues with instead of sending it, and
-// answers the SADD that asynq sends before the first one for a queue: nothing of what goes
-// through it reaches Redis. It needs an asynq client of its own, since that one then takes
-// the queue for published.
+// catchingClient records asynq's enqueue script instead of sending it, and answers the SADD that
+// asynq sends before the first one for a queue. So no command through it reaches Redis. It needs
+// an asynq client of its own, since that client then takes the queue for published.
 type catchingClient struct{ redis.UniversalClient }
 
 func (catchingClient) SAdd(context.Context, string, ...any) *redis.IntCmd {
@@ -102,10 +101,10 @@ func (catchingClient) EvalSha(ctx context.Context, sha1 string, keys []string, a
 	return redis.NewCmdResult(int64(1), nil) // "enqueued"
 }
 
-// EnqueueCommands returns the commands that do what Enqueue does, for a task that was
-// never enqueued before, so that whoever records its job does both in one step. They
-// need a single server, on which a step may touch any key; nil if that is not so, or if
-// asynq is not the one that they are made for, or the client is a plain one.
+// EnqueueCommands returns the commands of Enqueue, for a task that was never enqueued before.
+// With them the store records the job and enqueues the task in one step. They need a single
+// server, on which a step may use any key. It returns nil on a cluster, with another asynq than
+// the one that they are made for, or if the client is a plain one.
 func (c *Client) EnqueueCommands(ctx context.Context, t job.Task) [][]any {
 	if _, ok := c.rdb.(*redis.Client); !ok || c.caught == nil || validateTask(t) != nil {
 		return nil

@@ -11,15 +11,15 @@ import (
 const (
 	// leaseTime is asynq's lease of a task; a live server renews it every 5 s.
 	leaseTime = 30 * time.Second
-	// deadAfter is how long ago the lease of a task was given or renewed that no live
-	// server has: those 5 s, and maxHeld, by which a new one may be old already.
+	// deadAfter is the age of the last renewal of a lease after which its server is dead: those
+	// 5 s, and maxHeld, by which a new lease may be old already.
 	deadAfter = 10 * time.Second
-	// maxReclaimed bounds what one script moves.
+	// maxReclaimed bounds the tasks that one script moves.
 	maxReclaimed = 256
 )
 
-// reclaimScript moves the tasks whose lease ends soon back to where they are taken
-// next, as asynq's own requeue does.
+// reclaimScript moves the tasks whose lease ends soon to the end of the list that servers take
+// from, as asynq's own requeue does.
 // KEYS lease, active, pending   ARGV end of lease, prefix of task keys, most.
 const reclaimScript = `
 local moved = 0
@@ -33,10 +33,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT
 end
 return moved`
 
-// Reclaim puts tasks back on their queues that a dead server had taken, and returns
-// how many. asynq does that only when the lease is over and its recoverer comes by,
-// up to two minutes later. A task whose server turns out to live is handled twice,
-// which the claim of its job makes harmless.
+// Reclaim puts tasks of dead servers back on their queues, and returns their number. asynq does
+// that only when the lease is over and its recoverer runs, up to two minutes later. A task whose
+// server is alive after all is handled twice, which the claim of its job makes harmless.
 func (c *Client) Reclaim(ctx context.Context, queues ...string) (int, error) {
 	return reclaim(ctx, c.rdb, queues...)
 }
@@ -62,11 +61,11 @@ func reclaim(ctx context.Context, rdb redis.UniversalClient, queues ...string) (
 	return reclaimed, nil
 }
 
-// doubtful is called when a dequeue failed: Redis may have handed out a task whose
-// answer was lost, so that nobody handles it. That shows when its lease is not renewed.
+// doubtful is called when a dequeue failed: Redis may have handed out a task whose answer was
+// lost, so that no server handles it. It is detected when its lease is not renewed.
 func (s *Server) doubtful() {
 	if s.doubts.Swap(true) {
-		return // somebody waits for it already
+		return // a goroutine waits for it already
 	}
 	s.background.Go(func() {
 		for {
@@ -77,7 +76,7 @@ func (s *Server) doubtful() {
 				t.Stop()
 				return
 			}
-			s.doubts.Store(false) // what fails from now on is another's to wait for
+			s.doubts.Store(false) // later failures need another wait
 			ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 			n, err := reclaim(ctx, s.cfg.Redis, s.names...)
 			cancel()

@@ -36,24 +36,24 @@ var ErrServerClosed = errors.New("queue server is closed")
 // handler must return promptly.
 type Handler func(ctx context.Context, t job.Task) error
 
-// ServerConfig is what a Server needs. Redis, Blocking and Log stay the caller's.
+// ServerConfig has the parts of a Server. Redis, Blocking and Log stay the caller's.
 type ServerConfig struct {
 	// Redis is used by this server alone: it gets the gate's hook.
 	Redis redis.UniversalClient
 	// Blocking is for the gate's BLPOP, which holds one connection.
 	Blocking redis.UniversalClient
-	// Queues are the queues to take from, with their weights: a queue of weight 6
-	// is asked first six times as often as one of weight 1.
+	// Queues are the queues to take from, with their weights. A queue of weight 6 comes first
+	// six times as often as one of weight 1.
 	Queues map[string]int
-	// Concurrency is how many tasks are handled at once.
+	// Concurrency is the number of tasks that are handled at once.
 	Concurrency int
-	// ShutdownTimeout is how long Close lets handlers finish before it hands their
+	// ShutdownTimeout is the time for which Close lets handlers finish before it hands their
 	// tasks back. 0 means asynq's 8 s.
 	ShutdownTimeout time.Duration
-	// IdlePoll is how long the gate parks before it looks for tasks without a token,
+	// IdlePoll is the time for which the gate parks before it checks for tasks without a token,
 	// in whole seconds. Default 5 s.
 	IdlePoll time.Duration
-	// Polling makes the server ask Redis for tasks all the time instead of waiting for tokens.
+	// Polling makes the server query Redis for tasks all the time instead of waiting for tokens.
 	Polling bool
 	Log     *slog.Logger
 }
@@ -68,13 +68,13 @@ type Server struct {
 	tasks   *inflight
 
 	stopped    chan struct{}  // closed when asynq takes no more tasks
-	drained    chan struct{}  // closed when no asynq server of ours runs any more
-	closed     chan struct{}  // closed when nothing of ours runs any more
+	drained    chan struct{}  // closed when none of Kaa's asynq servers runs any more
+	closed     chan struct{}  // closed when no goroutine of the server runs any more
 	background sync.WaitGroup // goroutines of ours, but the gate's
 	doubts     atomic.Bool    // a task may have been lost on its way; see doubtful
 
 	mu       sync.Mutex
-	servers  []*asynq.Server // the running one is the last
+	servers  []*asynq.Server // the server's goroutines, except the gate's
 	started  bool
 	stopping bool
 	closing  bool
@@ -111,7 +111,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	return s, nil
 }
 
-// validate refuses what asynq would silently replace by a default.
+// validate refuses values that asynq would silently replace by a default.
 func (c ServerConfig) validate() error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
@@ -175,7 +175,7 @@ func (s *Server) fallBack(ctx context.Context) error {
 	s.gate.passive.Store(true)
 	old := s.servers[len(s.servers)-1]
 	old.Stop()
-	// What it has taken meanwhile may end in its own time.
+	// Tasks that it has taken meanwhile may end in their own time.
 	s.background.Go(old.Shutdown)
 	return s.run(ctx, pollInterval)
 }
@@ -189,9 +189,9 @@ func (s *Server) run(ctx context.Context, interval time.Duration) error {
 	return nil
 }
 
-// Stop makes the server take no more tasks; what runs goes on. It may be called
-// again, and returns promptly even if the server waits for Redis: then a task that
-// Redis is just handing out may still be taken.
+// Stop makes the server take no more tasks; running ones go on. It may be called again, and
+// returns promptly even if the server waits for Redis. Then a task that Redis is just handing
+// out may still be taken.
 func (s *Server) Stop() {
 	s.gate.stop()
 	s.mu.Lock()
@@ -208,15 +208,15 @@ func (s *Server) Stop() {
 	s.mu.Unlock()
 	select {
 	case <-s.stopped:
-	case <-time.After(stopPatience):
+	case <-time.After(stopDelay):
 	}
 }
 
-// Pause makes the server take no tasks until Resume: its process can do nothing for them
-// now, and others can. One that Redis is just handing out may still be taken.
+// Pause makes the server take no tasks until Resume, because its process cannot handle them now
+// and others can. A task that Redis is just handing out may still be taken.
 func (s *Server) Pause() { s.gate.pause() }
 
-// Resume is the end of a Pause.
+// Resume ends a Pause.
 func (s *Server) Resume() { s.gate.resume() }
 
 // Close stops the server, waits ShutdownTimeout for its handlers, hands back the
@@ -239,9 +239,9 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 }
 
-// shutDown is the second half of Close. The order matters: asynq puts overrun
-// tasks back before it cancels their handlers, and they need a wake token after
-// that; and what is put back must not wait for a handler that is slow to return.
+// shutDown is the second half of Close. The order matters: asynq puts overrun tasks back before
+// it cancels their handlers, and they need a wake token after that. Tasks that are put back must
+// not wait for a handler that is slow to return.
 func (s *Server) shutDown(servers []*asynq.Server) {
 	defer close(s.closed)
 	overrun := s.tasks.counts()
@@ -258,7 +258,7 @@ func (s *Server) shutDown(servers []*asynq.Server) {
 	s.gate.goroutine.Wait()
 }
 
-// wakeAll tells other servers about tasks that were put back.
+// wakeAll wakes other servers for tasks that were put back.
 func (s *Server) wakeAll(counts map[string]int) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()

@@ -12,17 +12,17 @@ const (
 	// wakePrefix starts the key of every wake list. Its hash tag puts them all
 	// into one slot: BLPOP takes several keys on a cluster only if they share it.
 	wakePrefix = "{kaa}:wake:"
-	// maxTokens bounds a list while every runner is busy. More would wake nobody
+	// maxTokens bounds a list while every runner is busy. More would wake no server
 	// sooner, and each left-over token costs an idle runner one round of empty
 	// queues.
 	maxTokens = 128
-	// tokenTTL removes the tokens of a queue that nobody waits on.
+	// tokenTTL removes the tokens of a queue on which no server waits.
 	tokenTTL = time.Minute
 )
 
 func wakeKey(queue string) string { return wakePrefix + queue }
 
-// tokenCommands are what wakes up to n servers that wait on queue.
+// tokenCommands wake up to n servers that wait on queue.
 func tokenCommands(queue string, n int) [][]any {
 	key := wakeKey(queue)
 	push := []any{"lpush", key}

@@ -1,8 +1,8 @@
--- cancel: scheduled | queued -> cancelled; a running job gets the durable flag
--- that its runner looks at, and its runner is told.
+-- cancel: scheduled | queued -> cancelled. A running job gets the durable flag that its runner
+-- checks, and its runner is notified.
 -- KEYS job   ARGV id, waiting_only, code, message, tombstone, nonce
--- The nonce tells the same cancel, sent twice, from another one.
--- With waiting_only a running job is left alone.
+-- The nonce distinguishes a repeated cancel from another one. With waiting_only a running job is
+-- left alone.
 -- Answers {'cancelled'} | {'running'} | {'finished'} | {'gone'} | {'missing'}.
 local f = redis.call('HMGET', KEYS[1], 'state', 'runner', 'cancelled_by')
 if not f[1] then return missing(ARGV[1]) end

@@ -31,7 +31,7 @@ if share_left(f[2], f[11], f[12], 1) < 1 then
   end
   -- It keeps its place, by the time since which it is ready. Its next task is another one than that
   -- which is being handled.
-  redis.call('SREM', seats_key(f[2], f[11]), id)
+  redis.call('SREM', window_key(f[2], f[11]), id)
   redis.call('ZADD', held_key(f[2], f[11]), ready, id)
   redis.call('SADD', P .. 'holding', f[2] .. ' ' .. f[11])
   redis.call('ZREM', P .. 'outbox', id)

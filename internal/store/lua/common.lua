@@ -1,14 +1,14 @@
--- What scripts share: in front of each one is put what it needs of this. So each function
--- begins and ends at the beginning of a line, or is one line.
+-- The functions that scripts share. Each script is preceded by those that it needs. So each
+-- function begins and ends at the beginning of a line, or is one line.
 --
--- All keys carry the hash tag {kaa}, so that on a Redis cluster they live in one
--- slot and a script may touch several of them. Times are milliseconds of Redis's
--- own clock: one clock for all processes.
+-- All keys carry the hash tag {kaa}, so that on a Redis cluster they are in one slot and a
+-- script may use several of them. Times are milliseconds of Redis's own clock: one clock for all
+-- processes.
 local P = '{kaa}:'
 
--- In bytes: what is copied to each process that waits.
+-- In bytes. Such a result is copied to each process that waits.
 local SMALL_RESULT = 32768
--- Whoever reads a record asks for one that is larger apart, once there is room for it.
+-- A larger result is a field of its own; a reader fetches it once it has room for it.
 local LARGE_RESULT = 65536
 
 local function now_ms()
@@ -21,8 +21,8 @@ local function int(n) return string.format('%d', n) end
 
 local function job_key(id) return P .. 'job:' .. id end
 local function index_key(queue, state) return P .. 'jobs:' .. queue .. ':' .. state end
--- own_queue stands for the queue where the listing is that of one caller: what sessions
--- execute is shown to nobody else.
+-- own_queue is the queue name in the listing of one caller: other callers do not see executions
+-- of sessions.
 local function own_queue(queue, caller) return queue .. ':of:' .. caller end
 local function runner_jobs_key(runner) return P .. 'runner:' .. runner .. ':jobs' end
 local function events_key(id) return P .. 'events:' .. id end
@@ -35,18 +35,18 @@ end
 
 local function waits(state) return state == 'scheduled' or state == 'queued' end
 
--- count keeps the number of a caller's jobs that wait; by is 1 or -1. Jobs that
--- were recorded before there were callers count for nobody.
+-- count changes the number of a caller's waiting jobs; by is 1 or -1. Jobs that were recorded
+-- before there were callers do not count.
 local function count(caller, by)
   if caller and redis.call('HINCRBY', P .. 'waiting', caller, by) <= 0 then
     redis.call('HDEL', P .. 'waiting', caller)
   end
 end
 
--- Bytes: what the records of a caller's jobs take, of those that are not at their end and of
--- those that are, until they expire. Redis tells nobody when a record goes, so what expires
--- at about the same time has a bucket; one is a hundredth of the time to live wide, so that
--- they are few. A record is about RECORD_BYTES without its texts.
+-- Bytes: the bytes of the records of a caller's jobs, before and after their end, until they
+-- expire. Redis does not report expiry. So records that expire at about the same time share a
+-- bucket; its width is a hundredth of the time to live, so that there are few. A record is about
+-- RECORD_BYTES without its texts.
 local RECORD_BYTES = 1024
 local function bucket_key(time) return P .. 'bytes:' .. time end
 
@@ -56,23 +56,23 @@ local function hold(caller, bytes)
   redis.call('HINCRBY', P .. 'bytes', '*', int(bytes))
 end
 
--- share_of is how many bytes a caller may take that has some. A bound that callers share is half of Redis'
--- memory, of which an eighth is left for what runs. A caller gets no more than is free then: however many take
--- all they can, another finds some.
+-- share_of returns the limit of bytes for a caller that has own bytes. A shared limit is half of
+-- Redis' memory, of which an eighth is left for results of running jobs. A caller gets no more
+-- than is free then, so the next caller finds some.
 local function share_of(own, most, shared)
   if not shared then return most end
   local others = tonumber(redis.call('HGET', P .. 'bytes', '*') or 0) - own
   return math.max(0, math.min(most, math.floor((most * 2 * 7 / 8 - others) / 2)))
 end
 
--- due_after is the time of the bucket of what expires a time to live after its end.
+-- due_after is the time of the bucket of a record that ended then and has this time to live.
 local function due_after(ended, ttl)
   local width = math.max(1000, math.floor(ttl / 100))
   return int((math.floor((ended + ttl) / width) + 1) * width)
 end
 
--- hold_until is for a record that has ended: what it had is replaced by what it has, and given
--- back soon after it has expired.
+-- hold_until is for a record that has ended: it replaces its bytes by the new ones, which are
+-- released soon after it has expired.
 local function hold_until(caller, had, has, now, ttl)
   local due = due_after(now, ttl)
   hold(caller, has - had)
@@ -80,15 +80,15 @@ local function hold_until(caller, had, has, now, ttl)
   redis.call('ZADD', P .. 'bytes:due', due, due)
 end
 
--- hold_no_more is for a record that has ended and goes before it expires.
+-- hold_no_more is for a record that has ended and is deleted before it expires.
 local function hold_no_more(caller, has, ended, ttl)
   local bucket = bucket_key(due_after(ended, ttl))
-  if tonumber(redis.call('HGET', bucket, caller) or 0) < has then return end -- it was given back
+  if tonumber(redis.call('HGET', bucket, caller) or 0) < has then return end -- it was released
   redis.call('HINCRBY', bucket, caller, int(-has))
   hold(caller, -has)
 end
 
--- give_back counts what has expired no more.
+-- give_back releases the bytes of expired records.
 local function give_back(most)
   for _, due in ipairs(redis.call('ZRANGEBYSCORE', P .. 'bytes:due', '-inf', int(now_ms()), 'LIMIT', 0, most)) do
     local bucket = redis.call('HGETALL', bucket_key(due))
@@ -100,13 +100,13 @@ local function give_back(most)
   for i = 1, #all, 2 do
     if all[i] ~= '*' then sum = sum + tonumber(all[i + 1]) end
   end
-  -- Records that an older Kaa has made are not in it.
+  -- Records of an older Kaa are not in the sum.
   if sum > 0 then redis.call('HSET', P .. 'bytes', '*', int(sum)) else redis.call('HDEL', P .. 'bytes', '*') end
 end
 
--- Files: what the contents of a caller's files take, where blobs are. Each job with files has a key
--- that says what each part of them takes, until its blobs are deleted; the counts of callers, and of all,
--- are sums of these.
+-- Files: the bytes of the contents of a caller's files in the blob store. Each job with files
+-- has a key with the bytes of each part, until its blobs are deleted. The counts of callers, and
+-- of all, are sums of these.
 local function kept_key(id) return P .. 'kept:' .. id end
 
 local function count_files(caller, bytes)
@@ -115,18 +115,20 @@ local function count_files(caller, bytes)
   end
 end
 
--- keep_files says what a part of a job's files takes: what came with it, or what an attempt has left.
+-- keep_files sets the bytes of one part of a job's files: its inputs, or the files of an
+-- attempt.
 local function keep_files(id, caller, part, bytes)
   local had = tonumber(redis.call('HGET', kept_key(id), part) or 0)
   redis.call('HSET', kept_key(id), 'caller', caller, part, int(bytes))
   if bytes ~= had then count_files(caller, bytes - had) end
 end
 
--- Shares: where several callers use the runners, none of them may have all slots for what it
--- executes: so another one's job finds a slot. A job says in its field reserve how many slots its
--- caller leaves to others; one without it has no bound. What runs is looked up and not counted:
+-- Shares: where several callers use the runners, none of them may have all slots for its
+-- executions, so another one's job finds a slot. A job says in its field reserve how many slots its
+-- caller leaves to others; one without it has no bound. Running jobs are looked up and not
+-- counted:
 -- running:<caller> has each job with the runner that has claimed it, and only those of runners
--- count that take jobs now, so one that is lost or shut down gives back what it had.
+-- count that take jobs now, so a runner that is lost or shut down releases its slots.
 local FLEET_TTL = 2000
 local function running_key(caller) return P .. 'running:' .. caller end
 local function fleet_key(queue) return P .. 'fleet:' .. queue end
@@ -155,7 +157,7 @@ local function share_left(queue, caller, reserve, wanted)
     redis.call('HSET', key, '', int(slots))
     redis.call('PEXPIRE', key, FLEET_TTL)
   end
-  if slots == 0 then return wanted end -- nobody takes anything
+  if slots == 0 then return wanted end -- no runner takes jobs
   local most = math.max(1, slots - (tonumber(reserve) or math.max(1, math.floor(slots / 8))))
   if redis.call('HLEN', running_key(caller)) + wanted <= most then return wanted end
   local running, takes = 0, {}
@@ -178,32 +180,31 @@ local function run_all(list, at)
   return true
 end
 
--- Fairness: of a caller's jobs on a queue at most WINDOW have a seat, which is a task
--- on asynq's queue or an entry in the outbox, and no more than its share leaves; the others
--- are held, oldest first.
--- Jobs that were recorded before there were callers have neither.
-local function seats_key(queue, caller) return P .. 'seats:' .. queue .. ':' .. caller end
+-- Fairness: of a caller's jobs on a queue at most WINDOW are admitted, and no more than its
+-- share leaves. An admitted job has a task on asynq's queue or an entry in the outbox. The
+-- others are held, oldest first. Jobs that were recorded before there were callers are neither.
+local function window_key(queue, caller) return P .. 'seats:' .. queue .. ':' .. caller end
 local function held_key(queue, caller) return P .. 'held:' .. queue .. ':' .. caller end
 
--- seat gives a job that is ready to run a seat and returns true, or holds it.
-local function seat(id, queue, caller, reserve, now)
+-- admit admits a job that is ready to run and returns true, or holds it.
+local function admit(id, queue, caller, reserve, now)
   if not caller then return true end
-  local seats, held = seats_key(queue, caller), held_key(queue, caller)
-  if redis.call('SADD', seats, id) == 0 then return true end
-  local taken = redis.call('SCARD', seats)
+  local window, held = window_key(queue, caller), held_key(queue, caller)
+  if redis.call('SADD', window, id) == 0 then return true end
+  local taken = redis.call('SCARD', window)
   if taken <= WINDOW and redis.call('EXISTS', held) == 0 and share_left(queue, caller, reserve, taken) == taken then return true end
-  redis.call('SREM', seats, id)
+  redis.call('SREM', window, id)
   redis.call('ZADD', held, int(now), id)
   redis.call('SADD', P .. 'holding', queue .. ' ' .. caller)
   return false
 end
 
--- fill gives the seats of a caller to jobs that it has held, once half of them are
--- free: so that what has to be done for it is done for many at a time. It enqueues those whose
--- task was kept with them, puts the others into the outbox and returns how many these are.
+-- fill admits held jobs of a caller once half of its window is free, so that the work is done
+-- for many at a time. It enqueues those whose
+-- task was kept with them, puts the others into the outbox and returns their number.
 local function fill(queue, caller)
-  local seats, held = seats_key(queue, caller), held_key(queue, caller)
-  local taken = redis.call('SCARD', seats)
+  local window, held = window_key(queue, caller), held_key(queue, caller)
+  local taken = redis.call('SCARD', window)
   if taken * 2 > WINDOW then return 0 end
   local room, first = WINDOW - taken, redis.call('ZRANGE', held, 0, 0)[1]
   if first then room = share_left(queue, caller, redis.call('HGET', job_key(first), 'reserve'), WINDOW) - taken end
@@ -211,7 +212,7 @@ local function fill(queue, caller)
   local now, due = int(now_ms()), 0
   for _, id in ipairs(redis.call('ZRANGE', held, 0, int(room - 1))) do
     redis.call('ZREM', held, id)
-    redis.call('SADD', seats, id)
+    redis.call('SADD', window, id)
     local task = redis.call('HGET', job_key(id), 'task')
     local commands, at = {}, 1
     while task and at <= #task do
@@ -230,20 +231,20 @@ local function fill(queue, caller)
   return due
 end
 
--- unseat takes a job that does not wait any more from its seat, or from where it is
--- held, and returns how many held jobs that brought into the outbox.
-local function unseat(id, queue, caller)
+-- release takes a job that does not wait any more out of the window or the held jobs. It
+-- returns the number of held jobs that this brought into the outbox.
+local function release(id, queue, caller)
   if not caller then return 0 end
-  if redis.call('SREM', seats_key(queue, caller), id) == 0 then
+  if redis.call('SREM', window_key(queue, caller), id) == 0 then
     if redis.call('ZREM', held_key(queue, caller), id) == 0 then return 0 end
   end
   if redis.call('SISMEMBER', P .. 'holding', queue .. ' ' .. caller) == 0 then return 0 end
   return fill(queue, caller)
 end
 
--- reindex moves a job from one state's listing to another's. Every move of a state
--- passes here, and each once: so the counts are exact. It returns how many held jobs
--- the move brought into the outbox: somebody has to look there now. The caller, if it is
+-- reindex moves a job from one state's listing to another's. Every move of a state passes
+-- here, and each once, so the counts are exact. It returns the number of held jobs that the
+-- move brought into the outbox: a maintainer has to read the outbox now. The caller, if it is
 -- not given, is the record's.
 local function reindex(id, queue, from, to, caller)
   redis.call('ZREM', index_key(queue, from), id)
@@ -267,12 +268,12 @@ local function reindex(id, queue, from, to, caller)
   caller = caller or redis.call('HGET', job_key(id), 'caller')
   count(caller, waits(to) and 1 or -1)
   if waits(to) then return due end
-  return unseat(id, queue, caller)
+  return release(id, queue, caller)
 end
 
--- Sessions. What a session has to do stands in a list of its own, in the order in which
--- it was accepted, and nowhere else: the first of it is claimed by its runner once
--- nothing of the session runs. The runner is told when there is something to claim.
+-- Sessions. The executions of a session are in a list of its own, in the order of acceptance,
+-- and nowhere else. Its runner claims the first once no other execution of the session runs.
+-- The runner is notified when there is one to claim.
 local SESSIONS_DUE, SESSIONS_BUSY = P .. 'sessions', P .. 'sessions:busy'
 local function session_key(id) return P .. 'session:' .. id end
 local function session_jobs_key(id) return P .. 'session:' .. id .. ':jobs' end
@@ -294,8 +295,8 @@ end
 
 local function tell_runner(runner, what, id) redis.call('PUBLISH', P .. 'cancel:' .. runner, what .. ' ' .. id) end
 
--- turn brings a session's state up to date after what it has to do has changed. With
--- quiet, its runner need not be told: it asks by itself.
+-- turn updates a session's state after a change of its executions. With quiet, its runner is
+-- not notified, because it calls by itself.
 local function turn(id, quiet)
   local key = session_key(id)
   local f = redis.call('HMGET', key, 'state', 'runner', 'current', 'created_at', 'max_age', 'idle_timeout')
@@ -325,15 +326,15 @@ local function leave_session(session, id, quiet)
   turn(session, quiet)
 end
 
--- claim_answer is what a runner is told of the execution that a session goes on with.
+-- claim_answer is the answer to a runner about the next execution of a session.
 local function claim_answer(session, id, attached)
   local f = redis.call('HMGET', job_key(id), 'attempt', 'queued_at', 'started_at', 'queue', 'spec', 'events')
   local spec = attached == '1' and '' or redis.call('HGET', session_key(session), 'spec') or ''
   return { 'claimed', id, f[1], int(math.max(0, tonumber(f[3]) - tonumber(f[2]))), f[4], f[5], spec, f[6] }
 end
 
--- take claims what a session has to do next, for its runner: queued -> running. It
--- returns the answer for it, or nil if there is nothing.
+-- take claims the next execution of a session for its runner: queued -> running. It returns
+-- the answer for the runner, or nil if there is none.
 local function take(session, runner, attached)
   local jobs = session_jobs_key(session)
   while true do
@@ -354,15 +355,15 @@ local function take(session, runner, attached)
   end
 end
 
--- missing tells a job that was never known from one whose record has expired.
+-- missing distinguishes a job that was never known from one whose record has expired.
 local function missing(id)
   if redis.call('EXISTS', P .. 'gone:' .. id) == 1 then return { 'gone' } end
   return { 'missing' }
 end
 
 -- settle moves a job to a terminal state: the record gets its end and its time
--- to live, a tombstone outlives it, and everybody who waits is told.
--- quiet is for jobs of a session whose runner asks for the next one anyway.
+-- to live, a tombstone outlives it, and all waiters are notified. quiet is for jobs of a
+-- session whose runner calls for the next one anyway.
 local function settle(id, to, result, code, message, tombstone_ms, quiet)
   local key = job_key(id)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
@@ -385,7 +386,8 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
   redis.call('HDEL', key, 'spec', 'most_bytes', 'shares_bytes', 'notify', 'cancel', 'waiter', 'asks', 'answer', 'task')
   if f[7] then
-    -- The record is what the webhook tells, so it stays until that is through.
+    -- The webhook's message is made from the record, so the record stays until it is
+    -- delivered.
     life = math.max(ttl, HOOK_TTL)
     redis.call('ZADD', P .. 'hooks', int(now), id)
     redis.call('PUBLISH', P .. 'outbox', 'hooks')
@@ -397,7 +399,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
     redis.call('PEXPIRE', events_key(id), int(life))
     redis.call('PUBLISH', events_key(id), '')
   end
-  -- The tombstone of what is private says whose it was.
+  -- The tombstone of a private record has its owner.
   redis.call('SET', P .. 'gone:' .. id, f[8] and 'of:' .. f[12] or '1', 'PX', int(ttl + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. f[2] .. ' ' .. to)
   if f[2] == 'sessions' then redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. own_queue(f[2], f[12]) .. ' ' .. to) end
@@ -408,7 +410,8 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
   if f[6] then redis.call('SREM', waiter_jobs_key(f[6]), id) end
   if f[8] then leave_session(f[8], id, quiet) end
   if f[5] then
-    -- With the result, so that who waits need not ask for it. What an operation answers is none.
+    -- The message has the result, so that waiters need not read the record. The answer of an
+    -- operation is no result.
     local message = id
     if to == 'completed' and f[2] ~= 'operations' and #result <= SMALL_RESULT then message = id .. ' ' .. result end
     for channel in string.gmatch(f[5], '%S+') do redis.call('PUBLISH', channel, message) end
@@ -434,13 +437,13 @@ local function retry_or_fail(id, code, message, tombstone_ms)
   redis.call('PUBLISH', P .. 'outbox', now)
   redis.call('SREM', runner_jobs_key(f[2]), id)
   reindex(id, f[1], 'running', 'queued', f[6])
-  if f[6] then redis.call('SADD', seats_key(f[1], f[6]), id) end -- whether there is a free one or not
+  if f[6] then redis.call('SADD', window_key(f[1], f[6]), id) end -- whether there is a free one or not
   return 'queued'
 end
 
--- end_session ends a session for good: what waits in it fails, and so does what it
--- executes unless that may come to its end. Its record stays for a while, to tell why.
--- It returns whether there was one to end.
+-- end_session ends a session for good: its waiting executions fail, and so does the running
+-- one unless it may come to its end. The record stays for a while, for the reason. It returns
+-- whether there was a session to end.
 local function end_session(id, reason, message, let_end, tombstone_ms)
   local key = session_key(id)
   local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current')
@@ -468,7 +471,7 @@ local function end_session(id, reason, message, let_end, tombstone_ms)
   return true
 end
 
--- end_overdue ends sessions that nobody has used for too long, or that are too old.
+-- end_overdue ends sessions that were not used for too long, or that are too old.
 local function end_overdue(most, tombstone_ms)
   local now = now_ms()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS_DUE, '-inf', int(now), 'LIMIT', 0, most)) do

@@ -28,14 +28,14 @@ end
 local observed = false
 if session ~= '' then
   local f = redis.call('HMGET', session_key(session), 'state', 'caller', 'reason', 'message', 'observed')
-  if f[2] ~= caller then return { 'no_session' } end -- nor is one of somebody else
+  if f[2] ~= caller then return { 'no_session' } end -- as it is for another caller's session
   if f[1] == 'ended' then return { 'session_ended', f[3], f[4] } end
   local depth = redis.call('ZCARD', session_jobs_key(session))
   if depth >= MAX_SESSION_DEPTH then return { 'full', queue, depth, MAX_SESSION_DEPTH } end
   observed = queue ~= 'operations' and f[5] and tonumber(f[5]) > now
   if observed then events = '1' end
 end
--- Only what is new can be too much, and what is refused leaves no trace.
+-- Only a new record can exceed a limit, and a refused one leaves no trace.
 if MAX_DEPTH > 0 then
   local depth = redis.call('ZCARD', index_key(queue, 'queued')) + redis.call('ZCARD', index_key(queue, 'scheduled'))
   if depth >= MAX_DEPTH then return { 'full', queue, depth, MAX_DEPTH } end
@@ -86,8 +86,8 @@ redis.call('HSET', KEYS[1], unpack(record))
 count(caller, 1)
 hold(caller, bytes)
 if ARGV[15] ~= '' then
-  -- The first job that a process waits for registers it, so that the way of a job
-  -- has no heartbeat on it.
+  -- The first job that a process waits for registers the process, so that the path of a job has
+  -- no heartbeat on it.
   redis.call('SADD', waiter_jobs_key(ARGV[15]), id)
   redis.call('SADD', P .. 'waiters', 'waiter:' .. ARGV[15])
   redis.call('SET', waiter_key(ARGV[15]), '1', 'PX', ARGV[16])
@@ -112,7 +112,7 @@ else
     turn(session)
     return { 'created', int(now) }
   end
-  if not seat(id, queue, caller, RESERVE, now) then
+  if not admit(id, queue, caller, RESERVE, now) then
     -- Those of a caller that is at its share follow each other one by one: at once, with this.
     if RESERVE ~= '' and ARGV[26] then
       local task = {}

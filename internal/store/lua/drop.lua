@@ -1,5 +1,5 @@
--- drop: takes a file out of what a job's result lists. The result itself, which may be
--- large, is not written again.
+-- drop: takes a file out of the list in a job's result. The result itself, which may be large,
+-- is not written again.
 -- KEYS job   ARGV id, key of the file, its bytes
 -- Answers {'ok'} | {'gone'} | {'missing'}.
 local f = redis.call('HMGET', KEYS[1], 'state', 'dropped', 'attempt', 'caller')

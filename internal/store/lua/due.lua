@@ -1,14 +1,15 @@
--- due: the jobs whose task has to be put on its queue now. The only thing it moves:
--- scheduled -> queued, for a job that is due and that its caller has no seat for.
+-- due: the jobs whose tasks must be enqueued now. It moves only one kind: scheduled -> queued,
+-- for a job that is due and whose caller's window is full.
 -- KEYS outbox   ARGV most
--- Answers {ms until the next one, or -1, then per job: id, queue, attempt, timeout, runtime, passes}.
+-- Answers {ms until the next one, or -1, then per job: id, queue, attempt, timeout, runtime,
+-- passes}.
 local now = now_ms()
 local answer = { -1 }
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now), 'LIMIT', 0, ARGV[1])
 for _, id in ipairs(due) do
   local key = job_key(id)
   local f = redis.call('HMGET', key, 'state', 'queue', 'attempt', 'timeout', 'runtime', 'caller', 'reserve', 'passes')
-  if f[1] == 'scheduled' and not seat(id, f[2], f[6], f[7], now) then
+  if f[1] == 'scheduled' and not admit(id, f[2], f[6], f[7], now) then
     redis.call('HSET', key, 'state', 'queued', 'queued_at', int(now))
     redis.call('ZREM', KEYS[1], id)
     reindex(id, f[2], 'scheduled', 'queued')

@@ -10,7 +10,7 @@ for i = 5, #ARGV, 4 do
   if type(added) == 'string' and ARGV[i + 1] == 'input_request' then
     redis.call('HSET', KEYS[1], 'asks', string.match(ARGV[i + 3], '"request":(%d+)'))
   end
-  -- What is sent again after a lost connection is there already.
+  -- An event that is repeated after a lost connection is there already.
   if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller', 1, true) then
     return redis.error_reply(added.err)
   end

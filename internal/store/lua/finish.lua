@@ -12,9 +12,9 @@ if f[2] ~= ARGV[2] or f[3] ~= ARGV[3] then return { 'stale' } end
 if f[1] == ARGV[4] then return { f[1] } end
 if f[1] ~= 'running' then return { 'stale' } end
 if ARGV[8] == '1' then return { retry_or_fail(ARGV[1], ARGV[6], ARGV[7], ARGV[9]) } end
--- Jobs are accepted before it is known how large their results are: many at once could fill
--- Redis for all callers. So nothing is kept for a caller that is beyond its share already. What is
--- no larger than the record itself always has room.
+-- Jobs are accepted before the size of their results is known: many at once could fill Redis for
+-- all callers. So no result is kept for a caller that exceeds its share already. A result no
+-- larger than the record itself always has room.
 if f[5] and #ARGV[5] > RECORD_BYTES then
   local held = tonumber(redis.call('HGET', P .. 'bytes', f[4]) or 0)
   if held > share_of(held, tonumber(f[5]), f[6]) then return { 'no_room' } end

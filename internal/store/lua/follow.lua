@@ -1,5 +1,5 @@
--- follow: has the events of a job written from now on, unless it has ended; its runner
--- is told.
+-- follow: has the events of a job written from now on, unless it has ended; its runner is
+-- notified.
 -- KEYS job   ARGV id
 -- Answers {state} | {'gone'} | {'missing'}.
 local f = redis.call('HMGET', KEYS[1], 'state', 'events', 'runner')

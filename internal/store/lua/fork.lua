@@ -1,5 +1,5 @@
--- fork: nothing -> idle, for copies of a session, on its runner: all of them or none.
--- KEYS session   ARGV runner, how many sessions it has room for, ids of the copies
+-- fork: nothing -> idle, for forks of a session, on its runner: all of them or none.
+-- KEYS session   ARGV runner, number of sessions that it has room for, ids of the forks
 -- Answers {'forked'} | {'full', 'caller' or 'runner', limit} | {'session_ended', reason,
 -- message} | {'no_session'}.
 -- It may be sent twice, so its own ids count as forked.

@@ -1,8 +1,7 @@
--- hooks: takes webhooks that are due, under a lease: when that is over and nobody has
--- reported, they are due again.
+-- hooks: takes due webhooks under a lease. Those that are not reported within it are due again.
 -- KEYS hooks   ARGV most, lease
--- Answers {ms until the next one, or -1, then per webhook: id, attempt, ms since the
--- job's end, secret}.
+-- Answers {ms until the next one, or -1, then per webhook: id, attempt, ms since the job's end,
+-- secret}.
 local now = now_ms()
 local answer = { -1 }
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now), 'LIMIT', 0, ARGV[1])

@@ -1,5 +1,5 @@
--- input: answers what an execution of a session asks for, and tells its runner. Only the
--- first answer counts.
+-- input: answers an execution of a session that requests input, and notifies its runner. Only
+-- the first answer counts.
 -- KEYS job   ARGV id, session, caller, number of the request, nonce, '+' and the text, or '-'
 --            for the end of the input
 -- Answers {'ok'} | {'no_input'} | {'gone'} | {'missing'}. With the same nonce again, the same.

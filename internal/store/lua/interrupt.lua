@@ -1,4 +1,4 @@
--- interrupt: asks for the end of what a session executes, as cancel does for a job.
+-- interrupt: requests the end of a session's running execution, as cancel does for a job.
 -- KEYS session   ARGV caller
 -- Answers {'interrupted', job} | {'idle'} | {'session_ended', reason, message} | {'no_session'}.
 local f = redis.call('HMGET', KEYS[1], 'state', 'caller', 'reason', 'message', 'current', 'runner')

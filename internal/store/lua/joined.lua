@@ -1,5 +1,5 @@
--- joined: a runner takes jobs from now on, so callers may have more slots than they had.
--- What is known of the slots of queues is made anew.
+-- joined: a runner takes jobs from now on, so callers may have more slots than they had. The
+-- cached slots of queues are made anew.
 -- KEYS runners, holding   ARGV runner
 redis.call('SADD', KEYS[1], ARGV[1])
 for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do redis.call('DEL', fleet_key(queue)) end

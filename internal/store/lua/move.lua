@@ -1,5 +1,5 @@
--- move: has a session that has no interpreter yet live on another runner, the one with the
--- fewest, with what it was about to execute: running -> queued, first of the session again.
+-- move: moves a session that has no interpreter yet to another runner, the one with the fewest
+-- sessions. Its claimed execution moves with it: running -> queued, first of the session again.
 -- KEYS session   ARGV session, runner, job, attempt, then per runner that may have it: id, how
 --                many it has room for
 -- Answers {'moved', runner} | {'full'} | {'stale'}. Sent twice it counts once.

@@ -1,10 +1,8 @@
--- next: claims what a session has to do next, for the runner that it lives on:
--- queued -> running.
+-- next: claims the next execution of a session for its runner: queued -> running.
 -- KEYS session, runner   ARGV session, runner, 1 if it has an interpreter already
--- Answers {'claimed', job, attempt, waited, queue, spec, session spec or '', '1' if
--- events are wanted} | {'none'} |
--- {'ended'} | {'unregistered'}. Asked again before the end of what it claims, it answers
--- the same.
+-- Answers {'claimed', job, attempt, waited, queue, spec, session spec or '', '1' if events are
+-- wanted} | {'none'} | {'ended'} | {'unregistered'}.
+-- A repeated call before the end of the claim gets the same answer.
 local session, runner = ARGV[1], ARGV[2]
 local f = redis.call('HMGET', KEYS[1], 'state', 'runner', 'current')
 if not f[1] or f[1] == 'ended' or f[2] ~= runner then

@@ -1,10 +1,10 @@
--- observe: for those who see all that a session executes: what was accepted since they
--- last asked. From the first time on what is accepted is noted for them, as long as
--- they ask again within the lease.
+-- observe: for observers of all executions of a session: the executions accepted since their
+-- last call. From the first call on accepted executions are recorded for them, as long as they
+-- call again within the lease.
 -- KEYS session   ARGV session, caller, lease, number of the last execution that they know
 --                of, or '' at first
 -- Answers {'live', number} or {'over', number, reason, message}, then the jobs, in order; at
--- first, and after the lease had lapsed, with what is executed or waits. Or {'no_session'}.
+-- first, and after the lease had lapsed, with the running and waiting executions. Or {'no_session'}.
 local id, after = ARGV[1], ARGV[4]
 local f = redis.call('HMGET', KEYS[1], 'state', 'caller', 'reason', 'message', 'current', 'runner', 'observed', 'accepted')
 if not f[1] or f[2] ~= ARGV[2] then return { 'no_session' } end

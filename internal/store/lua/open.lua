@@ -34,7 +34,7 @@ local function evicts(other)
     redis.call('ZCARD', caller_sessions_key(other)) > redis.call('ZCARD', caller_sessions_key(caller)) + 1
 end
 if not best and EVICT_AFTER > 0 then
-  -- The one that nobody has used for the longest time has to go, if that is long enough.
+  -- The session with the longest idle time is evicted, if that is long enough.
   local victim, used = nil, now - EVICT_AFTER
   for _, runner in ipairs(alive) do
     for _, session in ipairs(redis.call('SMEMBERS', runner_sessions_key(runner))) do

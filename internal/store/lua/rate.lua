@@ -1,8 +1,8 @@
--- rate: lets a caller's request pass, or not: the generic cell rate algorithm. The
--- key holds the time at which the caller's allowance will be whole again, in
--- microseconds; a request moves it on by what one request costs.
+-- rate: decides whether a caller's request may pass, by the generic cell rate algorithm. The key
+-- holds the time at which the caller's allowance is complete again, in microseconds; each
+-- request moves it by the cost of one.
 -- KEYS rate   ARGV cost of a request in microseconds, burst
--- Answers {allowed, remaining, retry after, whole again after}, in microseconds.
+-- Answers {allowed, remaining, retry after, complete again after}, in microseconds.
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000000 + tonumber(t[2])
 local cost, burst = tonumber(ARGV[1]), tonumber(ARGV[2])

@@ -1,9 +1,9 @@
--- remove: completed | cancelled | failed -> nothing: the record goes with its result and events, its
--- webhook is not delivered any more, and what it took is given back. Its blobs are the caller's to
--- delete; the cleaner finds them, too.
+-- remove: completed | cancelled | failed -> nothing. The record is deleted with its result and
+-- events, its webhook is no longer delivered, and its bytes are released. The caller deletes its
+-- blobs; the cleaner finds them, too.
 -- KEYS job   ARGV id, nonce
 -- Answers {'removed', '1' if it has blobs} | {'unfinished'} | {'gone'} | {'missing'}.
--- The nonce tells the same removal, sent twice, from another one.
+-- The nonce distinguishes a repeated removal from another one.
 local id, key = ARGV[1], KEYS[1]
 local f = redis.call('HMGET', key, 'state', 'queue', 'caller', 'finished_at', 'result_ttl', 'files', 'idempotency')
 local state, queue, caller = f[1], f[2], f[3]
@@ -18,7 +18,7 @@ if caller then
   hold_no_more(caller, result + redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES, tonumber(f[4]), tonumber(f[5]))
 end
 redis.call('DEL', key, events_key(id), P .. 'gone:' .. id)
-redis.call('PUBLISH', events_key(id), '') -- who follows it looks, and finds it gone
+redis.call('PUBLISH', events_key(id), '') -- a follower reads, and finds it gone
 redis.call('ZREM', P .. 'hooks', id)
 redis.call('ZREM', index_key(queue, state), id)
 redis.call('ZREM', P .. 'expiry', id .. ' ' .. queue .. ' ' .. state)

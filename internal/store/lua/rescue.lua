@@ -1,6 +1,5 @@
--- rescue: settles the jobs of those of the named runners whose heartbeat has lapsed, and
--- ends their sessions.
--- running -> failed, or -> queued while attempts are left.
+-- rescue: settles the jobs of those named runners whose heartbeat has lapsed, and ends their
+-- sessions. running -> failed, or -> queued while attempts are left.
 -- KEYS runners   ARGV message, tombstone, runner, ...
 -- Answers {id, new state, ...}.
 local answer = {}

@@ -1,8 +1,8 @@
--- room: counts what a part of a job's files takes, before it is written: what came with the job
--- (part 'in'), or what an attempt leaves (its number). Said again it counts once.
+-- room: counts the bytes of a part of a job's files before they are written: of its inputs
+-- (part 'in'), or of the files of an attempt (its number). Repeated it counts once.
 -- KEYS job
 -- ARGV id, part, its bytes in all, lease, caller, whether that is the only one; or '' for the caller,
---      '' and the runner, for what the claim of a runner leaves
+--      '' and the runner, for the files of a runner's claim
 -- Answers {'ok'} | {'full', 'caller' or 'all', held, limit} | {'stale'} | {'gone'} | {'missing'}.
 local id, part, bytes, caller, alone = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[5], ARGV[6] == '1'
 local f = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'runner', 'caller', 'alone')

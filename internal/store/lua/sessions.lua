@@ -1,7 +1,7 @@
--- sessions: ends sessions that are overdue, whoever's they are, and tells a runner which it
--- has, and which of them have something to do that nobody has claimed.
+-- sessions: ends overdue sessions of all callers. It returns the sessions of a runner, and those
+-- of them that have an unclaimed execution.
 -- KEYS sessions   ARGV runner, most, tombstone
--- Answers {how many have something to do, these, then all of them}.
+-- Answers {number of those with an unclaimed execution, these, then all of them}.
 end_overdue(ARGV[2], ARGV[3])
 local ready = redis.call('SMEMBERS', runner_ready_key(ARGV[1]))
 local answer = { #ready }

@@ -1,6 +1,6 @@
--- unattended: ends the jobs of those of the named processes that waited for them and
--- whose lease has lapsed. scheduled | queued -> cancelled; a running job gets the durable flag,
--- and its runner is told, as by a cancel.
+-- unattended: ends the jobs of those named waiting processes whose lease has lapsed. scheduled |
+-- queued -> cancelled; a running job gets the durable flag, and its runner is notified, as by a
+-- cancel.
 -- KEYS waiters   ARGV code, message, tombstone, waiter:id, ...
 -- Answers {id, state, ...}.
 local answer = {}

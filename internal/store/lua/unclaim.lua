@@ -15,5 +15,5 @@ redis.call('HSET', KEYS[1], 'state', 'queued', 'attempt', before)
 redis.call('HDEL', KEYS[1], 'session', 'started_at')
 redis.call('SREM', runner_jobs_key(ARGV[3]), ARGV[1])
 if reindex(ARGV[1], f[4], 'running', 'queued', f[5]) > 0 then redis.call('PUBLISH', P .. 'outbox', int(now_ms())) end
-if f[5] then redis.call('SADD', seats_key(f[4], f[5]), ARGV[1]) end -- whether there is a free one or not
+if f[5] then redis.call('SADD', window_key(f[4], f[5]), ARGV[1]) end -- whether there is a free one or not
 return { 'queued' }

@@ -1,7 +1,8 @@
--- unstarted: notes that a runner could start no interpreter for a job; queued -> failed if
--- that was noted first so long ago that nobody will.
--- KEYS job   ARGV id, after how many ms it fails or '' for never, code, message, tombstone
--- Answers {'queued', ms since it was noted first} | {'failed'} | {'stale'} | {'gone'} | {'missing'}.
+-- unstarted: records that a runner could start no interpreter for a job. queued -> failed if the
+-- first such record is old enough.
+-- KEYS job   ARGV id, age in ms at which it fails or '' for never, code, message, tombstone
+-- Answers {'queued', ms since the first record} | {'failed'} | {'stale'} | {'gone'} |
+-- {'missing'}.
 local f = redis.call('HMGET', KEYS[1], 'state', 'unstarted_at')
 if not f[1] then return missing(ARGV[1]) end
 if f[1] ~= 'queued' and f[1] ~= 'scheduled' then return { 'stale' } end

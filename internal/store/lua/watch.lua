@@ -1,5 +1,5 @@
--- watch: puts a channel on the list of those that are told of the job's end,
--- unless it has ended. Looking and registering are one step, so no end is missed.
+-- watch: adds a channel to those that are notified of the job's end, unless it has ended.
+-- Reading and registering are one step, so no end is missed.
 -- KEYS job   ARGV channel
 local f = redis.call('HMGET', KEYS[1], 'state', 'notify')
 if not f[1] or terminal_state(f[1]) then return 0 end
