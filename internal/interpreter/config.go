@@ -59,6 +59,7 @@ const (
 	PlainMachineCode = "machine-code" // Python takes the steps of programs: see program.py
 	PlainPages       = "pages"        // no mapping of the zygote is changed: see memory.py
 	PlainBallast     = "ballast"      // memory lies as the allocator has it: see start.py
+	PlainFonts       = "fonts"        // each execution that imports matplotlib looks for fonts: see fonts.py
 )
 
 // Config says how workers are made and bounded. Zero values mean the defaults.

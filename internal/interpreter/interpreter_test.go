@@ -52,7 +52,7 @@ func runtimeOf(python string) []interpreter.RuntimeConfig {
 
 // plain are the tricks that KAA_PLAIN switches off.
 func plain() []string {
-	switch all := []string{interpreter.PlainMachineCode, interpreter.PlainPages, interpreter.PlainBallast}; testenv.Plain() {
+	switch all := []string{interpreter.PlainMachineCode, interpreter.PlainPages, interpreter.PlainBallast, interpreter.PlainFonts}; testenv.Plain() {
 	case "true":
 		return all
 	case "false":

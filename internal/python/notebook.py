@@ -123,10 +123,11 @@ class StandIn:
 
 
 class Patcher:
-    """Changes a few modules right after they were imported."""
+    """Changes a few modules right after they were imported, and prepares what some will look for."""
 
     def __init__(self, patches):
         self.patches = patches
+        self.preparations = {"matplotlib.font_manager": lambda: load("fonts").put()}  # for modules with a patch
 
     def find_spec(self, name, path=None, target=None):
         patch = self.patches.get(name)
@@ -136,16 +137,21 @@ class Patcher:
             find = None if finder is self else getattr(finder, "find_spec", None)
             spec = None if find is None else find(name, path, target)
             if spec is not None:
-                self.extend(spec.loader, patch)
+                self.extend(spec.loader, patch, self.preparations.get(name))
                 return spec
         return None
 
-    def extend(self, loader, patch):
+    def extend(self, loader, patch, preparation):
         execute = getattr(loader, "exec_module", None)
         if execute is None or isinstance(loader, StandIn):
             return
 
         def exec_module(module):
+            try:
+                if preparation is not None:
+                    preparation()
+            except Exception:  # then it looks itself
+                pass
             execute(module)
             try:
                 patch(module)

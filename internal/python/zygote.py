@@ -56,6 +56,7 @@ import signal
 import sys
 
 import branch
+import fonts
 import memory
 import program
 import repl_worker
@@ -139,6 +140,7 @@ class Zygote:
         else:
             self.set_dirs(spec["scratch"], spec["scratch"])
         os.chdir("/")
+        self.scratch = spec["scratch"]
         self.plain_memory = spec.get("plainMemory", False)
         repl_worker.prepare(spec.get("plainStack", False))
         self.preload(spec["preload"] or [])
@@ -210,6 +212,8 @@ class Zygote:
             memory.share(self.before, program.Program(self.native))
         if "pages" not in plain:
             memory.enlarge_pages()
+        if "fonts" not in plain:
+            fonts.look(self.strict, self.scratch)
         self.channel.send({"type": "ready", "version": repl_worker.VERSION,
                            "python": "%d.%d.%d" % sys.version_info[:3], "modules": self.modules})
 

@@ -133,7 +133,7 @@ func TestAllowedOrigins(t *testing.T) {
 
 func TestPlain(t *testing.T) {
 	t.Parallel()
-	for value, want := range map[string]int{"": 0, "false": 0, "true": 6, "gate": 1, "gate, pages": 2, "stack": -1, "gate,": -1, "maybe": -1} {
+	for value, want := range map[string]int{"": 0, "false": 0, "true": 7, "gate": 1, "gate, pages": 2, "stack": -1, "gate,": -1, "maybe": -1} {
 		c, err := config.Load(config.Environment{"KAA_PLAIN=" + value})
 		if (err == nil) != (want >= 0) || err != nil && !strings.Contains(err.Error(), "KAA_PLAIN") {
 			t.Errorf("%q: %v", value, err)

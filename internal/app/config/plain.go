@@ -21,7 +21,7 @@ type Plain []string
 
 // allPlain are all that can be named.
 func allPlain() Plain {
-	return Plain{interpreter.PlainMachineCode, interpreter.PlainPages, interpreter.PlainBallast, PlainShare, PlainGate, PlainEnqueue}
+	return Plain{interpreter.PlainMachineCode, interpreter.PlainPages, interpreter.PlainBallast, interpreter.PlainFonts, PlainShare, PlainGate, PlainEnqueue}
 }
 
 // UnmarshalText reads "true", "false", or names with commas between them.
