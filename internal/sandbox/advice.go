@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Host is what Advice has to know of the machine.
+// Host has the facts about the machine that Advice needs.
 type Host struct {
 	// Root: the runner is root already.
 	Root bool
@@ -47,8 +47,8 @@ func (h Host) Forbidden() string {
 	return ""
 }
 
-// Advice says what an operator can change when a layer does not hold, for the reason that was
-// given: only what would help on this host.
+// Advice returns the change with which an operator can make a layer hold that failed for the
+// given reason. It names only changes that help on this host.
 func (h Host) Advice(layer, reason string) string {
 	limit, isNamespace := namespaceLimits[layer]
 	most, known := 0, false
@@ -103,7 +103,7 @@ func (h Host) userNamespaces(limit, reason string) string {
 	}
 	const clone, apparmor = "kernel.unprivileged_userns_clone", "kernel.apparmor_restrict_unprivileged_userns"
 	switch most, _ := h.Sysctl(limit); {
-	case is(clone, 0): // for root, too: a sandbox's own is made without rights
+	case is(clone, 0): // for root, too: a sandbox's own namespaces are made without rights
 		return "allow user namespaces: on the host set sysctl " + clone + "=1"
 	case is(apparmor, 1) && !h.Root:
 		return "allow user namespaces: on the host set sysctl " + apparmor + "=0, or run the runner as root"

@@ -13,17 +13,16 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Ceilings are what this process and all that it starts may have together: 0 where nothing
-// says.
+// Ceilings are the limits of this process and its children together; 0 where there is none.
 type Ceilings struct {
 	Memory    int64 // bytes
 	Processes int64 // and threads
 	Files     int64 // open at once
-	// What Processes and Files follow from, as an operator knows it.
+	// The sources of Processes and Files, by the names that an operator knows.
 	ProcessesOf, FilesOf string
 }
 
-// OwnCeilings reads them: of the control group of this process and those around it, of
+// OwnCeilings reads the limits of the control group of this process and those around it, of
 // either version; of its user; and of the machine.
 func OwnCeilings(root fs.FS) Ceilings {
 	c := Ceilings{Memory: groupLimit(root, "memory", "memory.max", "memory.limit_in_bytes")}
@@ -39,8 +38,8 @@ func OwnCeilings(root fs.FS) Ceilings {
 	return c
 }
 
-// OfUser lowers them to what the user of this process may have, unless it is root, whom the
-// kernel does not count.
+// OfUser lowers them to the limits of the user of this process, unless it is root, whose
+// processes the kernel does not count.
 func (c Ceilings) OfUser() Ceilings {
 	var limit unix.Rlimit
 	if unix.Geteuid() == 0 || unix.Getrlimit(unix.RLIMIT_NPROC, &limit) != nil || limit.Cur > math.MaxInt64 {
@@ -52,13 +51,13 @@ func (c Ceilings) OfUser() Ceilings {
 	return c
 }
 
-// What the runner keeps for itself of each: its threads, and the zygotes; Go's part of the memory.
+// The runner's own part of each: its threads, and the zygotes; Go's part of the memory.
 const (
 	ownThreads = 128
 	ownMemory  = 256 << 20
 )
 
-// Sandboxes returns what all sandboxes together may have of it; 0 where nothing says.
+// Sandboxes returns the part of all sandboxes together; 0 where there is no limit.
 func (c Ceilings) Sandboxes() (processes, memory int64) {
 	if c.Processes > 0 {
 		processes = max(c.Processes-ownThreads, c.Processes/2)
@@ -69,8 +68,8 @@ func (c Ceilings) Sandboxes() (processes, memory int64) {
 	return processes, memory
 }
 
-// Fit lowers what one execution may have to what the ceilings bear: no one of them gets more than
-// half of the processes that there are for all, or of the open files. It says what it lowered.
+// Fit lowers the limits of one execution so that it gets at most half of the processes for all,
+// and of the open files. It returns the limits that it lowered.
 func (c Ceilings) Fit(q job.Quota) (_ job.Quota, lowered []string) {
 	if all, _ := c.Sandboxes(); all > 0 && int64(q.Processes) > all/2 {
 		lowered = append(lowered, fmt.Sprintf("processes from %d to %d, because of %s (%d)", q.Processes, all/2, c.ProcessesOf, c.Processes))
@@ -93,7 +92,7 @@ func number(root fs.FS, name string) int64 {
 		return 0
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-	if err != nil || n >= 1<<50 { // "max", or what version 1 says for it
+	if err != nil || n >= 1<<50 { // "max", or its equivalent in version 1
 		return 0
 	}
 	return n
@@ -114,7 +113,7 @@ func groupLimit(root fs.FS, controller, file2, file1 string) int64 {
 			if group == "/" || group == "." || group == "" {
 				return
 			}
-			group = path.Dir(group) // in a container only what is mounted is there
+			group = path.Dir(group) // a container shows only the mounted part
 		}
 	}
 	for line := range strings.Lines(string(text)) {

@@ -21,21 +21,21 @@ import (
 const (
 	ControlCgroup2  = "cgroup2"
 	ControlCgroup1  = "cgroup1"
-	ControlWatchdog = "watchdog" // the runner looks, and kills
+	ControlWatchdog = "watchdog" // the runner checks, and kills
 )
 
 // cgroupRoot is where systems mount control groups.
 const cgroupRoot = "/sys/fs/cgroup"
 
-// Groups makes control groups for sandboxes, below one of its own. A nil *Groups
-// is a machine on which none can be made.
+// Groups makes control groups for sandboxes, below a common one. A nil *Groups is a machine on
+// which none can be made.
 type Groups struct {
 	version int
 	// parents are the directories in which groups are made, by controller; on
 	// version 2 it is one for all.
 	parents map[string]string
 	locks   []*os.File // see removeLeftovers
-	missing []string   // controllers that were not to be had
+	missing []string   // unavailable controllers
 	outside bool       // see Outside
 	mu      sync.Mutex
 	made    int
@@ -44,8 +44,8 @@ type Groups struct {
 // families numbers the common groups of one process.
 var families atomic.Int64 //nolint:gochecknoglobals // they share a name space
 
-// NewGroups finds out whether this process may make control groups that limit
-// memory, and makes the one that all others go into.
+// NewGroups checks whether this process may make control groups that limit memory, and makes the
+// common one for all others.
 func NewGroups() (*Groups, error) {
 	self, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -56,7 +56,7 @@ func NewGroups() (*Groups, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Before it has its lock, a runner that starts may take it for a left-over.
+		// Until the lock is held, a starting runner may take the group for a left-over.
 		if err = g.lock(); err == nil {
 			return g, nil
 		}
@@ -78,7 +78,7 @@ func newGroups(self []byte) (*Groups, error) {
 	return g, nil
 }
 
-// lock says that this process lives.
+// lock shows other runners that this process lives.
 func (g *Groups) lock() error {
 	for _, parent := range g.parents {
 		lock, err := lockGroup(parent)
@@ -105,7 +105,7 @@ func parseCgroups(text []byte) map[string]string {
 	return paths
 }
 
-// Controllers of version 1 that are used where there are any; memory must be.
+// Controllers of version 1 that are used where they exist; memory is required.
 func controllers1() []string { return []string{"memory", "pids", "cpu", "cpuacct"} }
 
 func newGroups1(self map[string]string, root, name string) (*Groups, error) {
@@ -150,7 +150,7 @@ func makeParent1(root string, self map[string]string, controller, name string) (
 	return "", fmt.Errorf("no cgroup file system at %s", mount)
 }
 
-// Control names the way in which memory is limited.
+// Control names the means of limiting memory.
 func (g *Groups) Control() string {
 	switch {
 	case g == nil:
@@ -161,8 +161,8 @@ func (g *Groups) Control() string {
 	return ControlCgroup2
 }
 
-// Missing returns the controllers that there are none of in the groups, of those that are
-// wanted: their limits are left to rlimits, or not kept.
+// Missing returns the wanted controllers that the groups lack. Their limits are left to rlimits,
+// or not kept.
 func (g *Groups) Missing() []string {
 	if g == nil {
 		return nil
@@ -170,12 +170,12 @@ func (g *Groups) Missing() []string {
 	return g.missing
 }
 
-// Outside reports whether the groups are not below the own one of this process, whose limits
-// so do not hold for them.
+// Outside reports whether the groups are not below this process's own group, so that its limits
+// do not hold for them.
 func (g *Groups) Outside() bool { return g != nil && g.outside }
 
-// Bound sets what all groups may have together, so that something is left for the runner: of
-// processes and of memory; 0 is no bound. It returns what could not be set.
+// Bound sets the limits of processes and memory of all groups together, so that a part is left
+// for the runner; 0 is no bound. It returns the limits that could not be set.
 func (g *Groups) Bound(processes, memory int64) error {
 	if g == nil {
 		return nil
@@ -199,7 +199,7 @@ func (g *Groups) Bound(processes, memory int64) error {
 // methods do nothing.
 func (g *Groups) New() (*Group, error) {
 	if g == nil {
-		return nil, nil //nolint:nilnil // as the contract says
+		return nil, nil //nolint:nilnil // a nil group without an error is in the contract
 	}
 	g.mu.Lock()
 	g.made++
@@ -217,8 +217,7 @@ func (g *Groups) New() (*Group, error) {
 	if err := group.openCounters(); err != nil {
 		return nil, errors.Join(fmt.Errorf("make control group: %w", err), group.Remove())
 	}
-	// Swap would only delay the end; where there is no accounting of it there is no
-	// such file.
+	// Swap would only delay the end. Without accounting of swap there is no such file.
 	if g.version == 2 {
 		_ = write(filepath.Join(group.dirs[""], "memory.swap.max"), "0")
 	}
@@ -240,19 +239,18 @@ func (g *Groups) Close() error {
 	return errors.Join(errs...)
 }
 
-// Group limits and counts what the processes of one sandbox use together.
+// Group limits and counts the resources of the processes of one sandbox together.
 type Group struct {
 	version int
 	dirs    map[string]string
-	quota   job.Quota // as it was last set
+	quota   job.Quota // the limit as it was last set
 
 	kills, cpu, peak, used *counter
 	fresh                  atomic.Int64 // bytes that were used at the first reset; -1 before
 }
 
-// openCounters opens what is read with each execution. memory.peak of version 2 is not
-// among that: it can be reset only on Linux 6.12 and later, and the slot's own past would
-// be in it.
+// openCounters opens the files that are read with each execution. memory.peak of version 2 is
+// not among them: only Linux 6.12 and later can reset it, and it would have the slot's own past.
 func (g *Group) openCounters() error {
 	for _, open := range []struct {
 		to         **counter
@@ -280,7 +278,7 @@ func (g *Group) openCounters() error {
 	return nil
 }
 
-// dir returns where a controller's files are.
+// dir returns the directory of a controller's files.
 func (g *Group) dir(controller string) (string, bool) {
 	if g.version == 2 {
 		controller = ""
@@ -289,7 +287,7 @@ func (g *Group) dir(controller string) (string, bool) {
 	return dir, ok
 }
 
-// Add moves a process into the group; what it forks from then on is in it too.
+// Add moves a process into the group; its later children are in it too.
 func (g *Group) Add(pid int) error {
 	if g == nil {
 		return nil
@@ -314,7 +312,7 @@ func (g *Group) Limit(q job.Quota) error {
 		must, wanted                             bool
 	}{
 		{"memory", "memory.limit_in_bytes", "memory.max", strconv.FormatInt(q.MemoryBytes, 10), "", true, q.MemoryBytes > 0 && q.MemoryBytes != g.quota.MemoryBytes},
-		// Version 1 does not count what waits in TCP connections with the rest.
+		// Version 1 counts the data queued in TCP connections apart.
 		{"memory", "memory.kmem.tcp.limit_in_bytes", "", strconv.FormatInt(q.MemoryBytes, 10), "", false, g.version == 1 && q.MemoryBytes > 0 && q.MemoryBytes != g.quota.MemoryBytes},
 		// The slot itself and the supervisor are in the group too.
 		{"pids", "pids.max", "pids.max", strconv.Itoa(q.Processes + ownProcesses), "", false, q.Processes > 0 && q.Processes != g.quota.Processes},
@@ -340,11 +338,11 @@ func (g *Group) Limit(q job.Quota) error {
 	return nil
 }
 
-// ownProcesses are those of a sandbox that are not the code's.
+// ownProcesses is the number of processes of a sandbox that are not the code's.
 const ownProcesses = 2
 
-// KillOthers ends every process of the group but one, also if they multiply: for as
-// long as it takes they may not.
+// KillOthers ends every process of the group except one. If they multiply, it forbids forks
+// while it kills.
 func (g *Group) KillOthers(keep int, limit time.Duration) {
 	if g == nil {
 		return
@@ -378,14 +376,13 @@ func (g *Group) KillOthers(keep int, limit time.Duration) {
 	}
 }
 
-// spareMemory is what may be used at a reset above what was at the first.
+// spareMemory is the memory that may be in use at a reset above the use at the first.
 const spareMemory = 4 << 20
 
-// Reset forgets the peak of memory. The group has a worker by then that has not begun. All
-// that is used above what was with the slot's first one is copies of files that earlier
-// executions were the first to read: a peak would begin with them. To subtract them would
-// be wrong, since the kernel drops them as soon as it needs the room. So they are dropped
-// here, which takes some 0.3 s for 1 GB; to look takes 2 µs.
+// Reset forgets the peak of memory. The group has a worker by then that has not begun. Memory
+// above the first worker's baseline is page cache charged by earlier executions; it would
+// inflate the next peak. It cannot be subtracted, because the kernel reclaims it under pressure,
+// so it is dropped here. That takes about 0.3 s for 1 GB; the check takes 2 µs.
 func (g *Group) Reset() {
 	if g == nil || g.peak == nil {
 		return
@@ -398,15 +395,16 @@ func (g *Group) Reset() {
 }
 
 const (
-	// emptyTries is how often a group is emptied for a limit.
+	// emptyTries is the number of times that a group is emptied for a limit.
 	emptyTries = 3
-	// emptyPause is between them: files are written out, and file systems taken apart.
+	// emptyPause is the pause between them, for files to be written out and file systems to be
+	// taken apart.
 	emptyPause = 5 * time.Millisecond
 )
 
-// whileBusy sets a limit. Version 1 refuses one that is below what is used, if it does not
-// get rid of that at its first try: of copies of files that an earlier execution was the
-// first to read, above all.
+// whileBusy sets a limit. Version 1 refuses one below the present use, if its first try does not
+// free enough. Most of that is page cache of files that earlier executions were the first to
+// read.
 func whileBusy(set func() error, empty func()) error {
 	err := set()
 	for try := 0; try < emptyTries && errors.Is(err, unix.EBUSY); try++ {
@@ -419,15 +417,14 @@ func whileBusy(set func() error, empty func()) error {
 	return err
 }
 
-// empty has the kernel drop all that a group of version 1 does not need.
+// empty has the kernel drop all memory that a group of version 1 does not need.
 func (g *Group) empty() {
 	if dir, ok := g.dir("memory"); ok {
 		_ = write(filepath.Join(dir, "memory.force_empty"), "0") // version 2 has none
 	}
 }
 
-// Peak returns the most memory that was used at once since the reset; 0 if nobody
-// knows.
+// Peak returns the most memory in use at once since the reset; 0 if it is unknown.
 func (g *Group) Peak() int64 {
 	if g == nil {
 		return 0
@@ -435,7 +432,7 @@ func (g *Group) Peak() int64 {
 	return g.peak.number()
 }
 
-// OOMKills returns how many processes the kernel has ended for want of memory.
+// OOMKills returns the number of processes that the kernel has ended for lack of memory.
 func (g *Group) OOMKills() int64 {
 	if g == nil {
 		return 0
@@ -467,8 +464,8 @@ func (g *Group) Held() int64 {
 }
 
 // LimitHits returns how often the group's own memory limit was the reason for ending a process
-// of it. Where it was not since one was ended, it was a group around it, or the machine, that had
-// too little. On version 1 that is told by the peak since the reset.
+// of it. For the other ends, a group around it, or the machine, had too little memory. On
+// version 1 the peak since the reset decides.
 func (g *Group) LimitHits() int64 {
 	switch {
 	case g == nil:
@@ -481,12 +478,11 @@ func (g *Group) LimitHits() int64 {
 	return g.OOMKills()
 }
 
-// nearLimit is how far below its limit a group can be that has no memory left: the kernel charges
-// several pages at once.
+// nearLimit is the largest distance from its limit of a group without free memory: the kernel
+// charges several pages at once.
 const nearLimit = 1 << 20
 
-// CPUMicros returns the processor time that was used, in microseconds; 0 if nobody
-// counts it.
+// CPUMicros returns the used processor time in microseconds; 0 if it is not counted.
 func (g *Group) CPUMicros() int64 {
 	if g == nil {
 		return 0
@@ -497,8 +493,7 @@ func (g *Group) CPUMicros() int64 {
 	return g.cpu.field("usage_usec")
 }
 
-// Remove removes the group. Its processes must have ended. Nothing is counted in it any
-// more.
+// Remove removes the group. Its processes must have ended. Afterwards it counts nothing.
 func (g *Group) Remove() error {
 	if g == nil {
 		return nil

@@ -13,22 +13,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leafName is the group below the own one that this process moves to, with the others of
-// the own one: on version 2 a group that has processes cannot pass controllers on.
+// leafName is the group below the own one to which this process and the others of the own group
+// move. On version 2 a group with processes cannot pass controllers on.
 const leafName = "runner"
 
 const (
-	// divideTries is how often the processes of a group are moved: they may fork meanwhile.
+	// divideTries is the number of times that the processes of a group are moved, because they
+	// may fork meanwhile.
 	divideTries = 20
 	dividePause = 5 * time.Millisecond
 )
 
-// wanted2 are the controllers of version 2 that are used where there are any; memory must
-// be.
+// wanted2 are the controllers of version 2 that are used where they exist; memory is required.
 func wanted2() []string { return []string{"memory", "pids", "cpu"} }
 
-// newGroups2 needs a group in which the memory controller may be passed on: the own one, if
-// it is delegated to this process, or as root.
+// newGroups2 needs a group in which the memory controller may be passed on: the own one, if it
+// is delegated to this process, or as root.
 func newGroups2(self map[string]string, root, name string) (*Groups, error) {
 	path, ok := self[""]
 	if !ok {
@@ -52,22 +52,22 @@ func newGroups2(self map[string]string, root, name string) (*Groups, error) {
 // base is a group in which others may be made.
 type base struct {
 	dir string
-	// shared says that it may have processes of others, which must not be moved.
+	// shared: it may have processes of others, which must not be moved.
 	shared bool
 }
 
-// bases returns where groups may be made for a process whose own group has a path, the best
-// first. They are to be below the group of the service, so that its limits hold for them too
-// and they go with it.
+// bases returns the places for groups of a process whose own group has this path, the best
+// first. They should be below the group of the service, so that its limits hold for them too and
+// they end with it.
 func bases(root, path string) []base {
-	if strings.HasPrefix(path, "/..") { // outside of what is mounted
+	if strings.HasPrefix(path, "/..") { // outside of the mounted part
 		return []base{{root, true}}
 	}
 	own := filepath.Join(root, path)
 	unit := isUnit(own)
 	switch {
 	case own == filepath.Clean(root):
-		// In a container it is the whole of what is to be seen, and belongs to this process.
+		// In a container this is the whole visible tree, and belongs to this process.
 		return []base{{own, isTop(own)}}
 	case !unit && !isDelegated(own) && (filepath.Base(own) == leafName || isDelegated(filepath.Dir(own))):
 		// Another process has divided the group already, or systemd has (DelegateSubgroup=).
@@ -75,9 +75,9 @@ func bases(root, path string) []base {
 	case isDelegated(own), !unit:
 		return withTop(base{own, false}, root)
 	}
-	// A scope or a slice is what a login has, with shells and more. And systemd stops a service
-	// in whose group the kernel has ended a process for want of memory (OOMPolicy=), unless the
-	// group is delegated.
+	// A login has a scope or a slice, with shells and other processes. Moreover, unless the
+	// group is delegated, systemd stops a service in whose group the kernel has ended a process
+	// for lack of memory (OOMPolicy=).
 	return withTop(base{own, true}, root)
 }
 
@@ -101,8 +101,8 @@ func isTop(dir string) bool {
 	return err != nil
 }
 
-// isDelegated reports whether systemd has marked a group as left to its processes: it, or a
-// user's one, which cannot set the first.
+// isDelegated reports whether systemd has marked a group as delegated: the system's, or a
+// user's, which cannot set the first attribute.
 func isDelegated(dir string) bool {
 	for _, name := range []string{"trusted.delegate", "user.delegate"} {
 		var value [8]byte
@@ -137,8 +137,7 @@ func (b base) groups(name string) (*Groups, error) {
 	return &Groups{version: 2, parents: map[string]string{"": parent}, missing: missing}, nil
 }
 
-// offered returns which controllers a group may pass on, of those that are wanted, and which
-// it may not.
+// offered returns which of the wanted controllers a group may pass on, and which it may not.
 func offered(dir string) (use, missing []string, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
 	if err != nil {
@@ -158,9 +157,9 @@ func offered(dir string) (use, missing []string, err error) {
 	return use, missing, nil
 }
 
-// openWay has the groups on the way to dir pass on what is wanted. systemd does that for what
-// its units ask for, or have delegated to them, only. While there is a group of ours that has
-// a controller, the kernel lets nobody take it away. What cannot be had will show.
+// openWay has the groups on the path to dir pass on the wanted controllers. systemd does that
+// only for the controllers that its units request or have delegated. While one of Kaa's groups
+// has a controller, the kernel does not let it be taken away. Missing controllers show later.
 func openWay(root, dir string) {
 	rest, err := filepath.Rel(root, dir)
 	if err != nil || rest == "." {
@@ -223,7 +222,7 @@ func moveAll(dir, leaf string) error {
 		return err
 	}
 	for pid := range bytes.FieldsSeq(text) {
-		if string(pid) == "0" { // one that has no number here; and 0 means the writer
+		if string(pid) == "0" { // a process without a number here; 0 would mean the writer
 			continue
 		}
 		err := write(filepath.Join(leaf, "cgroup.procs"), string(pid))

@@ -10,12 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// counter is a file of a control group that is used with each execution, and so stays
-// open: to open and to close it takes several times as long as to read it. It is no
-// os.File, which would have the poller watch it. Of a nil counter, and of one that is
-// closed, all that is read is 0.
+// counter is a file of a control group that stays open, because it is read with each execution:
+// to open and close it takes several times as long as to read it. It is no os.File, which the
+// poller would watch. A nil or closed counter reads as 0.
 type counter struct {
-	mu sync.RWMutex // held while fd is used: once closed, it may be another file's number
+	mu sync.RWMutex // held while fd is used: a closed one may be another file's number
 	fd int          // -1 once closed
 }
 
@@ -34,7 +33,7 @@ func openCounter(path string, mode int) (*counter, error) {
 	return &counter{fd: fd}, nil
 }
 
-// retry repeats what a signal has interrupted.
+// retry repeats a call that a signal has interrupted.
 func retry(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()
@@ -54,7 +53,7 @@ func (c *counter) read(buf []byte) []byte {
 	if c.fd < 0 {
 		return nil
 	}
-	// The kernel makes the text anew for whoever reads from the start.
+	// The kernel makes the text anew for each read from the start.
 	n, err := retry(func() (int, error) { return unix.Pread(c.fd, buf, 0) })
 	if err != nil { // the group may have been removed
 		return nil

@@ -1,4 +1,4 @@
-// Package sandbox says what the isolation around a worker is made of: the levels,
+// Package sandbox has the parts of the isolation around a worker: the levels,
 // the seccomp filters and the control groups. A worker's processes isolate themselves
 // by seal.py in package python. The interpreter package starts those processes and
 // calls this one; nothing here starts anything.
@@ -11,7 +11,7 @@
 // At every level no_new_privs is set and memory is limited by a control group
 // where one can be made, else by a watchdog.
 //
-// What can fail: a layer does not hold on this machine. That is found out by trying
+// Failures: a layer does not hold on this machine. That is found by trying
 // it for real, when a zygote is started, and reported by the layer's name; Advice
 // says what to change. A level is never lowered in silence.
 package sandbox

@@ -28,9 +28,9 @@ func refuse(code unix.Errno) seccomp.Action {
 	return seccomp.ActionErrno | seccomp.Action(code) //nolint:gosec // error numbers are small
 }
 
-// forbidden are system calls that no program needs which has no privileges: those
-// that change the system, look into other processes, or are large and young parts
-// of the kernel. They answer EPERM, which libraries are used to.
+// forbidden are system calls that no program without privileges needs: those that change the
+// system, inspect other processes, or are large and young parts of the kernel. They answer
+// EPERM, which libraries expect.
 var forbidden = []string{ //nolint:gochecknoglobals // a constant
 	"pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "open_tree", "open_tree_attr", "move_mount",
 	"mount_setattr", "listmount", "statmount",
@@ -49,16 +49,16 @@ var forbidden = []string{ //nolint:gochecknoglobals // a constant
 var absent = []string{ //nolint:gochecknoglobals // a constant
 	"clone3", "openat2", // their flags are in memory, where a filter cannot see them
 	"io_uring_setup", "io_uring_enter", "io_uring_register", "memfd_secret",
-	// The machine has a number of them for everybody together.
+	// The machine has one supply of them for all processes.
 	"io_setup", "io_destroy", "io_submit", "io_getevents", "io_pgetevents", "io_cancel",
-	// Files that all sandboxes have, and the machine, can be watched: they tell what others
-	// open. And a user has a number of them for all sandboxes together.
+	// Watching files that all sandboxes and the machine have would show which files others open.
+	// Besides, a user has one supply of watches for all sandboxes together.
 	"inotify_init", "inotify_init1", "inotify_add_watch", "fanotify_init", "fanotify_mark",
 	// System V IPC: outlives its processes, and its memory shows in none of them.
 	"shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl",
 	"mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
-	// They tell which pages of files are in memory, and so what others have read, where the
-	// files are of the runner's user, or on older kernels anyway.
+	// They show which pages of files are in memory, and so which files others have read, if the
+	// files are the runner's user's, or on older kernels anyway.
 	"cachestat", "mincore",
 	// Pages that move between processes without a copy have had holes. Python's own
 	// os.splice stays: it has no other way.
@@ -69,11 +69,11 @@ var absent = []string{ //nolint:gochecknoglobals // a constant
 	"setxattrat", "getxattrat", "listxattrat", "removexattrat", "uretprobe",
 }
 
-// Filters returns the seccomp programs of a level as the kernel takes them; nil for what
-// has none. The first is for a slot and so for its workers, too: what it costs is paid once.
-// The second is for a worker alone, and refuses what a slot has to do itself. To enter user
-// namespaces a slot's workers need, and there is none that they could enter then. Without
-// control groups there are no anonymous files: the watchdog does not see their memory.
+// Filters returns two seccomp programs of a level; nil at level none. The first is installed
+// once per slot and inherited by its workers. The second is added by each worker, and refuses
+// calls that only the slot may make. setns into a user namespace stays allowed: workers need it,
+// and afterwards no other user namespace is reachable. Without control groups there are no
+// anonymous files, because the watchdog does not see their memory.
 func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 	if level == None {
 		return nil, nil, nil
@@ -86,8 +86,8 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 	if !cgroups {
 		missing = append(slices.Clone(absent), "memfd_create")
 	}
-	// A slot mounts file systems and makes another network for its next worker, which enters
-	// a user namespace before it has its own filter.
+	// A slot mounts file systems and makes another network for its next worker, which enters a
+	// user namespace before it has its own filter.
 	slots := []string{"mount", "umount2", "unshare", "setns"}
 	refused := slices.Clone(forbidden)
 	if level == Basic {
@@ -100,8 +100,8 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 	slot, err = assemble(info, slices.Concat(refuseBits(info), refuseUnnamed(info), refuseInts(info, slices.Concat(commands, protocols(unix.AF_INET), protocols(unix.AF_INET6)))),
 		seccomp.SyscallGroup{Names: known(info, refused), Action: refuse(unix.EPERM)},
 		seccomp.SyscallGroup{Names: known(info, missing), Action: refuse(unix.ENOSYS)},
-		// Values are compared as 64 bits, of which the kernel drops the upper half of
-		// an int. So rules for an int name what is allowed, or look at single bits.
+		// Values are compared as 64 bits, of which the kernel drops the upper half of an int. So
+		// rules for an int name the allowed values, or test single bits.
 		seccomp.SyscallGroup{Action: refuse(unix.EPERM), NamesWithCondtions: conditions(info,
 			when("clone", seccomp.Condition{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags}),
 			when("setns", at(1, neither(unix.CLONE_NEWUSER))...),
@@ -118,7 +118,7 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 			// A supervisor of system calls sees the memory of others.
 			when("seccomp", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: unix.SECCOMP_FILTER_FLAG_NEW_LISTENER}))},
 		seccomp.SyscallGroup{Action: refuse(unix.EOPNOTSUPP), NamesWithCondtions: conditions(info,
-			// Whether it would have to wait for the disk: whether others have read it.
+			// RWF_NOWAIT would show whether others have read a part of a file.
 			when("preadv2", seccomp.Condition{Argument: 5, Operation: seccomp.BitsSet, Value: unix.RWF_NOWAIT}),
 			when("pwritev2", seccomp.Condition{Argument: 5, Operation: seccomp.BitsSet, Value: unix.RWF_NOWAIT}),
 			when("sendmmsg", seccomp.Condition{Argument: 3, Operation: seccomp.BitsSet, Value: unix.MSG_OOB}))},
@@ -126,7 +126,7 @@ func Filters(level Level, cgroups bool) (slot, worker []byte, err error) {
 	return slot, worker, err
 }
 
-// assemble makes a program that allows what no group refuses.
+// assemble makes a program that allows all calls that no group refuses.
 func assemble(info *arch.Info, prefix []bpf.Instruction, groups ...seccomp.SyscallGroup) ([]byte, error) {
 	policy := seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: groups}
 	body, err := policy.Assemble()
@@ -150,9 +150,9 @@ func assemble(info *arch.Info, prefix []bpf.Instruction, groups ...seccomp.Sysca
 	return encode(raw), nil
 }
 
-// refuseCalls makes the shortest program that refuses some system calls, for processes that
-// have another one that looks at the rest. The kernel carries a new program out for every
-// system call that there is, to know those that it always allows.
+// refuseCalls makes the shortest program that refuses some system calls, for processes with
+// another one for the rest. The kernel executes a new program for every system call that exists,
+// to find those that it always allows.
 func refuseCalls(info *arch.Info, names []string) ([]byte, error) {
 	program := []bpf.Instruction{bpf.LoadAbsolute{Off: offsetNumber, Size: 4}}
 	for i, name := range names {
@@ -187,29 +187,29 @@ func option(level, name uint32) intRule {
 	return intRule{"setsockopt", unix.EPERM, []bounds{{1, level, level}, {2, name, name}}}
 }
 
-// commands are what the calls are refused that do many things.
+// commands are refused values of system calls with many functions.
 var commands = []intRule{ //nolint:gochecknoglobals // a constant
-	// A lease makes everybody wait who opens the file.
+	// A lease makes all other processes wait that open the file.
 	command("fcntl", unix.EPERM, unix.F_SETLEASE, unix.F_SETLEASE),
 	// It watches directories, as inotify does. The answer is that of a kernel without it.
 	command("fcntl", unix.EINVAL, unix.F_NOTIFY, unix.F_NOTIFY),
-	// A slot makes another network, and no namespace else.
+	// A slot makes another network, and no other namespace.
 	{"unshare", unix.EPERM, []bounds{{0, 0, unix.CLONE_NEWNET - 1}}},
 	{"unshare", unix.EPERM, []bounds{{0, unix.CLONE_NEWNET + 1, math.MaxUint32}}},
-	// A terminal is welcome, the drivers that it can be switched to are not.
+	// A terminal is allowed, the drivers that it can be switched to are not.
 	command("ioctl", unix.EPERM, unix.TIOCSETD, unix.TIOCSETD),
-	// Interfaces, routes and bridges, and what wireless networks have of it. A socket is of the
-	// network that it was made in, and a worker's control socket was made in the runner's. The
-	// answer is that there is no such interface, which libraries expect to happen. In between
-	// is what a slot switches its loopback on with; the kernel refuses others that, whatever
-	// the interface.
+	// Interfaces, routes and bridges, and their equivalents of wireless networks. A socket
+	// belongs to the network in which it was made, and a worker's control socket was made in the
+	// runner's. The answer is that there is no such interface, which libraries expect. The gap
+	// in between has the call with which a slot switches its loopback on; the kernel refuses it
+	// to others, for every interface.
 	command("ioctl", unix.ENODEV, unix.SIOCGSTAMPNS_OLD+1, unix.SIOCSIFFLAGS-1),
 	command("ioctl", unix.ENODEV, unix.SIOCSIFFLAGS+1, lastSocketCommand),
 	command("ioctl", unix.ENODEV, firstWirelessCommand, lastWirelessCommand),
 	// The same by options: which of the runner's interfaces there are.
 	option(unix.SOL_SOCKET, unix.SO_BINDTODEVICE),
 	option(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX),
-	// The kernel keeps a label for minutes, and has some for everybody together.
+	// The kernel keeps a label for minutes, and has one supply for all processes.
 	option(unix.IPPROTO_IPV6, ipv6FlowLabelManager),
 	// With these one end of a connection drops what the other sends. Then both go on trying
 	// after their processes are gone, to be seen by the next execution in the slot: see seal.py.
@@ -226,15 +226,18 @@ var commands = []intRule{ //nolint:gochecknoglobals // a constant
 	// Programs of its own for the kernel to carry out, as the two before.
 	option(unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF),
 	option(unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF),
-	// Other protocols on top of TCP: TLS in the kernel, and what it would load for others.
+	// Other protocols on top of TCP: TLS in the kernel, and modules that it would load for others.
 	option(unix.IPPROTO_TCP, unix.TCP_ULP),
-	// Numbers that the machine counts up for everybody. The answer is that of an older kernel.
+	// Numbers that the machine counts up for all processes. The answer is that of an older
+	// kernel.
 	{"getsockopt", unix.ENOPROTOOPT, []bounds{{1, unix.SOL_SOCKET, unix.SOL_SOCKET}, {2, unix.SO_COOKIE, unix.SO_COOKIE}}},
 	{"getsockopt", unix.ENOPROTOOPT, []bounds{{1, unix.SOL_SOCKET, unix.SOL_SOCKET}, {2, unix.SO_NETNS_COOKIE, unix.SO_NETNS_COOKIE}}},
-	// The kernel is to forget pages of files that others use, too. It is advice, which need not be taken.
+	// The kernel would drop pages of files that others use, too. The call is advice, which need
+	// not be taken.
 	{"fadvise64", done, []bounds{{3, unix.FADV_DONTNEED, unix.FADV_DONTNEED}}},
 	{"madvise", unix.EINVAL, []bounds{{2, unix.MADV_PAGEOUT, unix.MADV_PAGEOUT}}},
-	// All that is to be written of the machine's disks. What is the code's is in memory.
+	// These would write all dirty pages of the machine's disks. The code's own files are in
+	// memory.
 	{"sync", done, nil},
 	{"syncfs", done, nil},
 }
@@ -246,30 +249,30 @@ type bitRule struct {
 	code          unix.Errno
 }
 
-// bits come first: these calls are frequent, and the kernel carries the program out for each
-// of them, as far as it takes.
+// bits come first: these calls are frequent, and the kernel executes the program for each of
+// them, up to the matching rule.
 var bits = []bitRule{ //nolint:gochecknoglobals // a constant
-	// Files without a name leave no trace but in the numbers of later files, so a slot would not
-	// know that its file systems have been used. Libraries take one with a name then.
+	// Files without a name leave no trace except in the inode numbers of later files, so a slot
+	// would not notice the use of its file systems. Libraries fall back to one with a name.
 	{"openat", 2, nameless, unix.EOPNOTSUPP},
 	{"open", 1, nameless, unix.EOPNOTSUPP},
-	// Huge pages are the machine's, set aside by its operator, and no limit of memory
-	// counts them. The answer is that of a kernel without: there are none left.
+	// Huge pages are the machine's, set aside by its operator, and no limit of memory counts
+	// them. The answer is that of a kernel in which none are left.
 	{"mmap", 3, unix.MAP_HUGETLB, unix.ENOMEM},
-	// Urgent data, which Unix sockets have learnt late and not well. What the socket is, a
-	// filter does not see.
+	// Urgent data is a young and fragile part of Unix sockets. A filter does not see the kind of
+	// a socket.
 	{"sendto", 3, unix.MSG_OOB, unix.EOPNOTSUPP},
 	{"sendmsg", 2, unix.MSG_OOB, unix.EOPNOTSUPP},
 }
 
-// nameless is what O_TMPFILE has beside O_DIRECTORY.
+// nameless is the part of O_TMPFILE beside O_DIRECTORY.
 const nameless = unix.O_TMPFILE &^ unix.O_DIRECTORY
 
-// done is in the place of an error where nothing is done and nothing is wrong.
+// done replaces an error: the call succeeds without an effect.
 const done = unix.Errno(0)
 
-// protocols refuses all of a family but TCP, UDP and ICMP, and the one that goes with a type. The
-// others are large, little used, and some are loaded by whoever asks for them.
+// protocols refuses all of an address family except TCP, UDP and ICMP, and the default one of a type. The
+// others are large and little used, and the first use of some loads them.
 func protocols(family uint32) []intRule {
 	var rules []intRule
 	next := uint32(0)
@@ -282,7 +285,7 @@ func protocols(family uint32) []intRule {
 	return rules
 }
 
-// What x/sys does not name.
+// Constants that x/sys lacks.
 const (
 	lastSocketCommand    = 0x89ff
 	firstWirelessCommand = 0x8b00
@@ -328,7 +331,8 @@ func refuseUnnamed(info *arch.Info) []bpf.Instruction {
 	return program
 }
 
-// refuseInts refuses what the rules say. It compares ints as the kernel does: the lower half.
+// refuseInts refuses the values of the rules. It compares ints as the kernel does: the lower
+// half.
 func refuseInts(info *arch.Info, rules []intRule) []bpf.Instruction {
 	const perBounds = 3
 	var program []bpf.Instruction
@@ -349,11 +353,11 @@ func refuseInts(info *arch.Info, rules []intRule) []bpf.Instruction {
 	return program
 }
 
-// sockets: at strict the network is the sandbox's own and empty, so sockets of the
-// internet families are harmless; others are not confined by a network namespace,
-// or are rarely tested parts of the kernel. At basic there is no such namespace,
-// and even a Unix socket could reach a service of the host. So there are pairs only, of
-// kinds that stay connected to each other and so reach nobody else, and without a name.
+// sockets: at strict the network is the sandbox's own and empty, so sockets of the internet
+// families are harmless. Others are not confined by a network namespace, or are rarely tested
+// parts of the kernel. At basic there is no such namespace, and even a Unix socket could reach a
+// service of the host. So only pairs are allowed, of kinds that stay connected to each other and
+// so reach no other process, and without a name.
 func sockets(info *arch.Info, level Level) seccomp.SyscallGroup {
 	rules := []seccomp.NameWithConditions{when("socketpair", neither(unix.AF_UNIX)...)}
 	if level == Basic {
@@ -393,7 +397,7 @@ func at(argument uint32, all []seccomp.Condition) []seccomp.Condition {
 	return all
 }
 
-// known leaves out what this architecture does not have.
+// known leaves out calls that this architecture does not have.
 func known(info *arch.Info, names []string) []string {
 	var found []string
 	for _, name := range names {

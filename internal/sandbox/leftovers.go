@@ -10,17 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The common group of a runner has a lock for as long as that lives: the kernel lets go of it when
-// the process ends, however that happens. A number of a process would say less: runners that share a
-// parent need not see each other's processes.
+// The common group of a runner is locked while the runner lives; the kernel releases the lock
+// when the process ends in any way. A process id would show less: runners that share a parent
+// need not see each other's processes.
 
-// What groups of runners are called, with the number of the process, and those in them.
+// Names of runners' groups, with the number of the process, and of the groups in them.
 var (
 	runnerGroup = regexp.MustCompile(`^kaa-([0-9]+)-[0-9]+$`)
 	slotGroup   = regexp.MustCompile(`^[0-9]+$`)
 )
 
-// lockGroup locks a group that nobody else has locked.
+// lockGroup locks a group that no other process has locked.
 func lockGroup(dir string) (*os.File, error) {
 	lock, err := os.Open(dir)
 	if err != nil {

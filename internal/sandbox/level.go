@@ -1,10 +1,10 @@
 package sandbox
 
-// MemoryControl is what limits the memory of a sandbox, as Advice knows it. It is no
-// layer: where no control group can be made, a watchdog does it.
+// MemoryControl is the name by which Advice knows the limit of memory. It is no layer: where no
+// control group can be made, a watchdog does it.
 const MemoryControl = "memory control"
 
-// Level is how far a worker is isolated.
+// Level is the strength of a worker's isolation.
 type Level string
 
 // The levels, from the strongest to the weakest.
@@ -14,8 +14,8 @@ const (
 	None   Level = "none"
 )
 
-// Layers are the names of what level l is made of, as seal.py reports them, in the
-// order in which they are first tried: those before one that fails did not.
+// Layers are the names of the layers of level l, as seal.py reports them, in the order in which
+// they are first tried: those before a failing one did not fail.
 func (l Level) Layers() []string {
 	switch l {
 	case Strict:
