@@ -146,10 +146,10 @@ type parts struct {
 
 // newAPI returns the API of parts. Log, Answers and Background of the core are for all.
 func newAPI(p parts) http.Handler {
-	p.core.Shared = len(p.Keys)+len(p.AdminKeys) > 1
-	p.core.Submitted = func(string) {}
+	p.Shared = len(p.Keys)+len(p.AdminKeys) > 1
+	p.Submitted = func(string) {}
 	core := service.New(p.core)
-	p.entrance.Service, p.entrance.Log, p.entrance.Answers, p.entrance.Background = core, p.core.Log, p.core.Answers, p.core.Background
+	p.Service, p.entrance.Log, p.entrance.Answers, p.entrance.Background = core, p.core.Log, p.core.Answers, p.core.Background
 	p.dialect.Service, p.dialect.Log, p.dialect.Observer, p.dialect.MaxFrameBytes = core, p.core.Log, p.Observer, p.MaxBodyBytes
 	return door.New(p.entrance).Handle(api.New(p.dialect))
 }

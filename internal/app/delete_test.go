@@ -79,11 +79,17 @@ func TestDeleteJob(t *testing.T) {
 func TestDeleteJobInUse(t *testing.T) {
 	t.Parallel()
 	k := start(t, 1)
-	const size = 20 << 20
+	const size = 12 << 20 // more than connections buffer
 	id := k.submit(fields{"code": fmt.Sprintf("for i in range(3000): print(i, 'x' * 1000)\nopen('out', 'wb').write(bytes(%d))", size), "events": true, "limits": fields{"outputBytes": 8_000_000}})
 	follower := k.follow(id, "")
-	k.await(id)
-	res, err := k.client.Get(k.url + "/v1/jobs/" + id + "/files/out")
+	if a := k.await(id); len(listed(a, "result.files")) != 1 {
+		t.Fatalf("it left no file: %.1000s", a.raw)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, k.url+"/v1/jobs/"+id+"/files/out", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := k.client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

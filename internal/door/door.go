@@ -7,6 +7,7 @@ package door
 import (
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,8 +101,8 @@ func (d *Door) Handle(dialect Dialect) http.Handler {
 		in.counted, in.observed, in.received, in.recovered, in.knownHost, in.crossOrigin, in.sameSite,
 		in.authenticated, in.inFlight, in.limited, in.holding, in.buffered,
 	}
-	for i := len(steps) - 1; i >= 0; i-- {
-		step, next := steps[i], handle
+	for _, step := range slices.Backward(steps) {
+		next := handle
 		handle = func(w http.ResponseWriter, r *http.Request) { step(w, r, next) }
 	}
 	return handle

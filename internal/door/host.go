@@ -14,7 +14,8 @@ import (
 // Host is the only difference from a page of ours (DNS rebinding). Addresses cannot be made to point
 // elsewhere. Probes pass: their answers are public, and machines send them to any name.
 func (in *entrance) knownHost(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
-	if in.cfg.CheckHost && !(in.dialect.Probe(r) && in.dialect.Public(r)) && !isKnownHost(r.Host, in.cfg.Hosts) {
+	probe := in.dialect.Probe(r) && in.dialect.Public(r)
+	if in.cfg.CheckHost && !probe && !isKnownHost(r.Host, in.cfg.Hosts) {
 		in.refuse(w, r, service.ErrHost)
 		return
 	}

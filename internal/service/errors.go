@@ -62,7 +62,7 @@ const (
 	ScarceBytes    Scarce = "bytes"    // bytes of request bodies
 )
 
-// BusyError: there are as many of something as there may be, of all callers or of this one.
+// BusyError says that there are as many of something as there may be, of all callers or of this one.
 type BusyError struct {
 	Of           Scarce
 	InUse, Limit int64
@@ -80,7 +80,7 @@ var (
 	ErrHost = errors.New("unknown host")
 )
 
-// RateError: the caller sends more requests than it may.
+// RateError says that the caller sends more requests than it may.
 type RateError struct{ After time.Duration }
 
 func (e *RateError) Error() string { return "too many requests in too short a time" }
@@ -97,7 +97,7 @@ const (
 	BodyNotText  BodyFault = "not UTF-8"   // from Offset on
 )
 
-// BodyError: the body of a request cannot be taken.
+// BodyError says that the body of a request cannot be taken.
 type BodyError struct {
 	Fault          BodyFault
 	Limit          int64

@@ -115,7 +115,7 @@ func (s *Service) checkLive(ctx context.Context, c Caller, id string) error {
 	return err
 }
 
-// ReadError: what a caller sends could not be read to its end.
+// ReadError says that the content which a caller sends could not be read to its end.
 type ReadError struct{ Err error }
 
 func (e *ReadError) Error() string { return "read what the caller sends: " + e.Err.Error() }

@@ -88,7 +88,7 @@ func TestModel(t *testing.T) {
 	seed, steps := seeded(t, 2000)
 	rdb := testenv.Redis(t).Client(t)
 	w := &world{
-		Store: store.New(rdb, store.Config{Window: 1_000_000, Reserve: store.ReserveAuto}), t: t, // all jobs have a seat: TestHeld… is about those that do not
+		Store: store.New(rdb, store.Config{Window: 1_000_000, Reserve: store.ReserveAuto, RunnerTTL: time.Hour}), t: t, // all jobs have a seat: TestHeld… is about those that do not
 		rdb: rdb, r: rand.New(rand.NewPCG(seed, 0)), repeat: new(repeat),
 		jobs: map[string]job.Model{}, news: map[string]job.NewJob{}, runners: map[string]bool{},
 	}

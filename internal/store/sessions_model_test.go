@@ -59,7 +59,7 @@ func TestSessionModel(t *testing.T) {
 	seed, steps := seeded(t, 1500)
 	rdb := testenv.Redis(t).Client(t)
 	w := &sessionWorld{
-		Store: store.New(rdb, store.Config{}), t: t, rdb: rdb, r: rand.New(rand.NewPCG(seed, 0)), repeat: new(repeat),
+		Store: store.New(rdb, store.Config{RunnerTTL: time.Hour}), t: t, rdb: rdb, r: rand.New(rand.NewPCG(seed, 0)), repeat: new(repeat),
 		runners: map[string]bool{}, states: map[string]job.State{}, flagged: map[string]bool{},
 	}
 	rdb.AddHook(w.repeat)

@@ -32,7 +32,8 @@ func startKaa(t *testing.T) *kaa {
 		}
 	}
 	environ = append(environ, "KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL="+testenv.Redis(t).URL, "KAA_CONCURRENCY=4", "KAA_LOG_LEVEL=error", "KAA_PLAIN="+testenv.Plain(),
-		"KAA_SYNC_QUEUE_WAIT=10m", // a busy machine takes its time to start interpreters
+		// A busy machine takes its time to start interpreters, and to execute.
+		"KAA_SYNC_QUEUE_WAIT=10m", "KAA_DEFAULT_TIMEOUT=10m",
 
 		"KAA_RUNTIMES=python="+plainPython()+";libs="+testenv.LibsPython(t)+";bare="+testenv.LibsBarePython(t))
 	ctx, stop := context.WithCancel(context.Background())
