@@ -29,6 +29,10 @@ func TestTaskTravels(t *testing.T) {
 			name: "a runtime", task: job.Task{JobID: "j:1", Attempt: 2, Queue: "low", Runtime: "py-3.13_b"},
 			want: job.Task{JobID: "j:1", Attempt: 2, Queue: "low", Runtime: "py-3.13_b"},
 		},
+		{
+			name: "passed over", task: job.Task{JobID: "j:1", Attempt: 2, Queue: "low", Runtime: "py-3.13_b", Passes: 12},
+			want: job.Task{JobID: "j:1", Attempt: 2, Queue: "low", Runtime: "py-3.13_b", Passes: 12},
+		},
 		{name: "an old payload", payload: "j:1:3", want: job.Task{JobID: "j:1", Attempt: 3, Queue: "low"}},
 	}
 	for _, tt := range tests {
