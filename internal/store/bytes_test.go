@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/testenv"
@@ -152,5 +154,50 @@ func TestRoomForOthers(t *testing.T) {
 				t.Errorf("the last one: %v", err)
 			}
 		})
+	}
+}
+
+// TestBytesOfEvents: what the events of a job take counts with it, and beyond the share of its caller only
+// those are kept that the code waits for.
+func TestBytesOfEvents(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{MaxCallerBytes: 100_000})
+	b.rdb.AddHook(twice{})
+	id := b.create(t, newJob(of("a"), func(n *job.NewJob) { n.Events = true }))
+	claim := b.claim(t, id)
+	held := func() int64 {
+		n, err := b.rdb.HGet(t.Context(), "{kaa}:bytes", "a").Int64()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := held()
+	event := func(seq uint64, kind job.EventType, size int) job.Event {
+		return job.Event{ID: job.EventID{Attempt: 1, Seq: seq}, Type: kind, Size: 1, Data: []byte(`{"request":1,"text":"` + strings.Repeat("x", size) + `"}`)}
+	}
+	for seq := range uint64(5) {
+		if err := b.AppendEvents(t.Context(), claim, job.EventID{}, []job.Event{event(seq+1, job.EventStream, 40_000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.AppendEvents(t.Context(), claim, job.EventID{}, []job.Event{event(6, job.EventStream, 10), event(7, job.EventInput, 10)}); err != nil {
+		t.Fatal(err)
+	}
+	events, err := b.Events(t.Context(), id, job.EventID{}, 10)
+	if err != nil || len(events) != 4 || events[3].Type != job.EventInput {
+		t.Errorf("%d events are kept, want three and the request for input: %v", len(events), err)
+	}
+	if n := held() - before; n < 120_000 || n > 121_000 {
+		t.Errorf("they count %d bytes", n)
+	}
+	if err := b.Finish(t.Context(), claim, job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailWorker}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := held(); n < 120_000 {
+		t.Errorf("after the end all counts %d bytes", n)
+	}
+	if _, err := b.Remove(t.Context(), id); err != nil || held() != 0 {
+		t.Errorf("after the removal it counts %d bytes: %v", held(), err)
 	}
 }

@@ -123,6 +123,8 @@ type Config struct {
 	// that of one caller. 0 is no limit; for the latter it is the number that is free then, or
 	// all with OneCaller.
 	MaxFiles, MaxCallerFiles int64
+	// EventBytes is the largest number of bytes of events that a runner keeps of an attempt; 8 MiB.
+	EventBytes int
 	// Window is the largest number of jobs of one caller on one of asynq's queues at once; 32.
 	Window int
 	// Reserve is the number of slots of the runners that a caller's jobs leave to those of
@@ -159,6 +161,9 @@ func (c Config) withDefaults() Config {
 	set(&c.OutboxDelay, 5*time.Second)
 	set(&c.RunnerTTL, 8*time.Second)
 	set(&c.HookTTL, 25*time.Hour)
+	if c.EventBytes == 0 {
+		c.EventBytes = 8 << 20
+	}
 	if c.Window == 0 {
 		c.Window = 32
 	}
@@ -204,7 +209,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 
 // constants are the bounds for the scripts, which precede each script.
 func constants(cfg Config) string {
-	return fmt.Sprintf("local MAX_FILES, MAX_CALLER_FILES = %d, %d\n", cfg.MaxFiles, cfg.MaxCallerFiles) +
+	return fmt.Sprintf("local MAX_FILES, MAX_CALLER_FILES, MAX_EVENTS = %d, %d, %d\n", cfg.MaxFiles, cfg.MaxCallerFiles, cfg.EventBytes) +
 		fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
 			cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
 		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER, LOG_TTL = %d, %d, %d, %d\n",

@@ -48,6 +48,8 @@ end
 -- bucket; its width is a hundredth of the time to live, so that there are few. A record is about
 -- RECORD_BYTES without its texts.
 local RECORD_BYTES = 1024
+-- What an event takes beside its data.
+local EVENT_BYTES = 64
 local function bucket_key(time) return P .. 'bytes:' .. time end
 
 -- The field * is the sum of all callers.
@@ -367,11 +369,11 @@ end
 local function settle(id, to, result, code, message, tombstone_ms, quiet)
   local key = job_key(id)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
-    'events', 'attempt', 'files', 'caller')
+    'events', 'attempt', 'files', 'caller', 'event_bytes')
   local now, ttl = now_ms(), tonumber(f[4])
   local life = ttl
   if f[12] then
-    local texts = redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES
+    local texts = redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES + tonumber(f[13] or 0)
     hold_until(f[12], redis.call('HSTRLEN', key, 'spec') + texts, #result + texts, now, ttl)
   end
   if result ~= '' then

@@ -5,7 +5,7 @@
 -- Answers {'removed', '1' if it has blobs} | {'unfinished'} | {'gone'} | {'missing'}.
 -- The nonce distinguishes a repeated removal from another one.
 local id, key = ARGV[1], KEYS[1]
-local f = redis.call('HMGET', key, 'state', 'queue', 'caller', 'finished_at', 'result_ttl', 'files', 'idempotency')
+local f = redis.call('HMGET', key, 'state', 'queue', 'caller', 'finished_at', 'result_ttl', 'files', 'idempotency', 'event_bytes')
 local state, queue, caller = f[1], f[2], f[3]
 if not state then
   local removed = redis.call('GET', P .. 'removed:' .. id)
@@ -15,7 +15,7 @@ end
 if not terminal_state(state) then return { 'unfinished' } end
 if caller then
   local result = redis.call('HSTRLEN', key, 'result') + redis.call('HSTRLEN', key, 'large')
-  hold_no_more(caller, result + redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES, tonumber(f[4]), tonumber(f[5]))
+  hold_no_more(caller, result + redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES + tonumber(f[8] or 0), tonumber(f[4]), tonumber(f[5]))
 end
 redis.call('DEL', key, events_key(id), P .. 'gone:' .. id)
 redis.call('PUBLISH', events_key(id), '') -- a follower reads, and finds it gone
