@@ -104,7 +104,8 @@ func TestFaceWithoutHTTP(t *testing.T) {
 		return func(line string) (a struct {
 			Session, Error string
 			Result         *job.Result
-		}) {
+		},
+		) {
 			t.Helper()
 			if _, err := fmt.Fprintln(conn, line); err != nil {
 				t.Fatal(err)
