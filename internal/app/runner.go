@@ -236,32 +236,32 @@ func (w workers) Acquire(ctx context.Context, runtime string) (runner.Worker, er
 // interpreters lends them to sessions.
 type interpreters struct{ pool *interpreter.Pool }
 
-// branching is a session as the runner sees it.
-type branching struct{ *interpreter.Session }
+// sessionInterpreter is a session as the runner sees it.
+type sessionInterpreter struct{ *interpreter.Session }
 
-func (b branching) Fork(ctx context.Context, count int) ([]runner.Interpreter, error) {
+func (b sessionInterpreter) Fork(ctx context.Context, count int) ([]runner.Interpreter, error) {
 	copies, err := b.Session.Fork(ctx, count)
 	all := make([]runner.Interpreter, len(copies))
 	for i, c := range copies {
-		all[i] = branching{c}
+		all[i] = sessionInterpreter{c}
 	}
 	return all, err
 }
 
-func (b branching) Restore(ctx context.Context) (runner.Interpreter, error) {
+func (b sessionInterpreter) Restore(ctx context.Context) (runner.Interpreter, error) {
 	session, err := b.Session.Restore(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return branching{session}, nil
+	return sessionInterpreter{session}, nil
 }
 
-func (b branching) Renew(ctx context.Context) (runner.Interpreter, error) {
+func (b sessionInterpreter) Renew(ctx context.Context) (runner.Interpreter, error) {
 	session, err := b.Session.Renew(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return branching{session}, nil
+	return sessionInterpreter{session}, nil
 }
 
 func (i interpreters) Open(ctx context.Context, spec job.SessionSpec) (runner.Interpreter, error) {
@@ -269,7 +269,7 @@ func (i interpreters) Open(ctx context.Context, spec job.SessionSpec) (runner.In
 	if err != nil {
 		return nil, err
 	}
-	return branching{session}, nil
+	return sessionInterpreter{session}, nil
 }
 
 // tell passes on what the runner's channel says.

@@ -23,9 +23,9 @@ func (s *slot) limited(q job.Quota) job.Quota {
 }
 
 // recount notes that files that were put there may be gone: no more can be left of them than
-// what is used. Of a family each has a file system of its own, so nothing is known.
+// what is used. Of a fork group each has a file system of its own, so nothing is known.
 func (w *Worker) recount(t *workdir.Tree) {
-	if w.kin() != nil {
+	if w.forkGroup() != nil {
 		return
 	}
 	if used, err := t.Used(); err == nil {
@@ -46,22 +46,22 @@ func (s *Session) charge(t *workdir.Tree, name string, content io.Reader, write 
 	case !s.inMemory():
 		return write(content)
 	case !s.counts():
-		return write(&bounded{content, s.quota.MemoryBytes - s.w.slot.memory() - chargeSpare})
+		return write(&workdir.Bounded{R: content, Room: s.quota.MemoryBytes - s.w.slot.memory() - chargeSpare})
 	}
 	s.w.recount(t)
 	slot := s.w.slot
 	room := s.quota.MemoryBytes - slot.put.Load() - slot.group.Held() - chargeSpare
-	counted := &bounded{content, room}
+	counted := &workdir.Bounded{R: content, Room: room}
 	stamp, err := write(counted)
 	if err != nil {
 		return stamp, err
 	}
-	slot.put.Add(room - counted.room)
+	slot.put.Add(room - counted.Room)
 	s.w.recount(t) // it may have replaced another
 	if err := slot.group.Limit(slot.limited(s.quota)); err != nil {
-		slot.put.Add(counted.room - room)
+		slot.put.Add(counted.Room - room)
 		_ = t.Remove(name)
-		return stamp, noRoom()
+		return stamp, workdir.NoRoom()
 	}
 	return stamp, nil
 }

@@ -74,7 +74,7 @@ func (w *Worker) workTree() (*workdir.Tree, error) {
 	}
 	var dir *os.File
 	var err error
-	switch f := w.kin(); {
+	switch f := w.forkGroup(); {
 	case f != nil:
 		dir, err = f.openWork(w)
 	case w.pool.cfg.Sandbox == sandbox.Strict:

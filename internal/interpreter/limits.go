@@ -5,12 +5,12 @@ import (
 	"math"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/process"
+	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
 // The names of the errors of executions that asked for too much.
@@ -65,8 +65,8 @@ func (r *run) watchLimits() (<-chan string, func()) {
 		used = r.w.cpuMicros
 	}
 	w := watch{r: r, used: used, last: r.cpuMicros}
-	if group == nil && r.w.kin() == nil { // copies would stand still with it
-		w.share = newThrottle(r.quota)
+	if group == nil && r.w.forkGroup() == nil { // copies would stand still with it
+		w.share = sandbox.NewThrottle(r.quota)
 	}
 	// Most executions end before the first look, and then it takes no goroutine.
 	r.pumps.begin()
@@ -102,7 +102,7 @@ type watch struct {
 	used  func() int64 // processor time in microseconds
 	last  int64        // what it was
 	spent int64        // by the execution
-	share *throttle
+	share *sandbox.Throttle
 	held  bool // the processes stand still
 }
 
@@ -115,7 +115,7 @@ func (w *watch) look() string {
 		w.last = now
 	}
 	if w.share != nil {
-		over := w.share.over(time.Now(), time.Duration(w.spent)*time.Microsecond)
+		over := w.share.Over(time.Now(), time.Duration(w.spent)*time.Microsecond)
 		w.hold(over && !w.r.lenient.Load())
 	}
 	switch {
@@ -178,100 +178,9 @@ func inUnits(bytes int64) string {
 func (s *slot) memory() int64 {
 	dirs := append([]string{"/work", "/tmp"}, s.copyDirs()...)
 	var total, files int64
-	for _, pid := range descendants(s.pid) {
-		total += privateMemory(pid)
-		files = max(files, fileSystemUse(pid, dirs)) // all are in the same ones
+	for _, pid := range process.Descendants(s.pid) {
+		total += process.PrivateMemory(pid)
+		files = max(files, process.FileSystemUse(pid, dirs)) // all are in the same ones
 	}
 	return total + files
-}
-
-// cpuOf returns the processor time of what runs in a slot, in microseconds, and of what
-// has run and was waited for, by the slot itself too: code can leave its processes to it.
-func cpuOf(slot int) int64 {
-	return cpuOfChildren(slot)
-}
-
-// cpuOfChildren is the same without what the process itself has used.
-func cpuOfChildren(pid int) int64 { return cpuBelow(pid) + cpuFields(pid, 13) }
-
-func cpuBelow(pid int) int64 {
-	var sum int64
-	for _, pid := range descendants(pid) {
-		sum += cpuFields(pid, 11)
-	}
-	return sum
-}
-
-// cpuFields adds up the times of a process from a field of its stat on: after the name, which
-// may contain anything, utime is the 12th, stime, cutime and cstime follow.
-func cpuFields(pid, from int) int64 {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0
-	}
-	var ticks int64
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	for i := from; i < 15 && i < len(fields); i++ {
-		n, _ := strconv.ParseInt(fields[i], 10, 64)
-		ticks += n
-	}
-	const tick = 10_000 // µs: what Linux shows to programs, whatever it counts in
-	return ticks * tick
-}
-
-// descendants lists what a process has started and what that has. The kernel keeps children
-// by thread: of each that has started some.
-func descendants(pid int) []int {
-	var all []int
-	todo := []int{pid}
-	for len(todo) > 0 && len(all) < 10_000 {
-		next := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		list := childrenOf(next)
-		all = append(all, list...)
-		todo = append(todo, list...)
-	}
-	return all
-}
-
-func childrenOf(pid int) []int {
-	threads, _ := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task") // none if it has ended
-	var list []int
-	for _, thread := range threads {
-		if tid, err := strconv.Atoi(thread.Name()); err == nil {
-			list, _ = process.AppendChildren(list, pid, tid)
-		}
-	}
-	return list
-}
-
-// privateMemory is the proportional share of a process in what it has written.
-func privateMemory(pid int) int64 {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
-	if err != nil {
-		return 0
-	}
-	var kb int64
-	for _, label := range []string{"Pss_Anon:", "SwapPss:"} {
-		if fields := strings.Fields(process.AfterLabel(text, label)); len(fields) > 0 {
-			n, err := strconv.ParseInt(fields[0], 10, 64)
-			if err == nil {
-				kb += n
-			}
-		}
-	}
-	return kb * 1024
-}
-
-// fileSystemUse is what is in the file systems that are memory.
-func fileSystemUse(pid int, dirs []string) int64 {
-	var total int64
-	for _, dir := range dirs {
-		var st syscall.Statfs_t
-		const tmpfsMagic = 0x01021994
-		if err := syscall.Statfs("/proc/"+strconv.Itoa(pid)+"/root"+dir, &st); err == nil && st.Type == tmpfsMagic {
-			total += int64(st.Blocks-st.Bfree) * st.Bsize //nolint:gosec // a size fits
-		}
-	}
-	return total
 }

@@ -102,7 +102,7 @@ func TestNetworkIsKept(t *testing.T) {
 	}
 }
 
-// Sessions keep their network until the last of a family ends.
+// Sessions keep their network until the last of a fork group ends.
 func TestNetworkOfSessions(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, func(c *interpreter.Config) { c.Size = 1 })

@@ -14,6 +14,7 @@ import (
 	"github.com/kaa-run/kaa/internal/capture"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/process"
+	"github.com/kaa-run/kaa/internal/python"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
@@ -77,7 +78,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if p.dir, err = process.MakePrivateDir(cfg.Dir, dirPrefix); err != nil {
 		return nil, err
 	}
-	err = errors.Join(os.Mkdir(p.rootDir(), 0o700), os.Mkdir(p.scratchDir(), 0o700), writeScripts(p.dir.Path))
+	err = errors.Join(os.Mkdir(p.rootDir(), 0o700), os.Mkdir(p.scratchDir(), 0o700), python.Write(p.dir.Path))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make private directory: %w", err), p.dir.Remove())
 	}

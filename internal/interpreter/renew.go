@@ -46,7 +46,7 @@ func (s *Session) cutOff() error {
 
 // bequeath has Close leave the slot and the files to another worker.
 func (w *Worker) bequeath() error {
-	if w.kin() != nil {
+	if w.forkGroup() != nil {
 		return errKin
 	}
 	w.mu.Lock()

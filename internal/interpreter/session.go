@@ -236,7 +236,7 @@ func (w *Worker) endOne() {
 // syncSlot returns once the slot has done all that it was told: an interrupt that was on
 // its way has reached the code that it was meant for, and will not reach the next.
 func (w *Worker) syncSlot() error {
-	if f := w.kin(); f != nil {
+	if f := w.forkGroup(); f != nil {
 		_, err := f.ask("P")
 		return err
 	}

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
@@ -24,7 +21,7 @@ func (s *Session) Put(path string, content io.Reader) error {
 	return s.inDirectory("put file", func(t *workdir.Tree) error {
 		stamp, err := s.charge(t, path, s.within(t, content), func(r io.Reader) (workdir.Stamp, error) { return t.Write(path, r) })
 		if err != nil {
-			return refused(path, err)
+			return workdir.Refused(path, err)
 		}
 		s.w.files.known.Put(path, stamp)
 		return nil
@@ -42,21 +39,7 @@ func (s *Session) within(t *workdir.Tree, content io.Reader) io.Reader {
 	for _, f := range files {
 		room -= f.Stamp.Size
 	}
-	return &bounded{content, room}
-}
-
-// bounded is a reader that fails when it has more bytes than there is room for.
-type bounded struct {
-	r    io.Reader
-	room int64
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	if b.room -= int64(n); b.room < 0 {
-		return 0, noRoom()
-	}
-	return n, err
+	return &workdir.Bounded{R: content, Room: room}
 }
 
 // Collect passes on the files that were created or changed since it was last called, as
@@ -102,7 +85,7 @@ func (s *Session) ReadFile(path string, use func(f job.Found, content io.Reader)
 	return s.inDirectory("read file", func(t *workdir.Tree) error {
 		file, now, err := t.Open(path)
 		if err != nil {
-			return refused(path, err)
+			return workdir.Refused(path, err)
 		}
 		defer file.Close()
 		f := job.Found{Path: path, Size: now.Size, Modified: now.Modified()}
@@ -115,7 +98,7 @@ func (s *Session) RemoveFile(path string) error {
 	return s.inDirectory("remove file", func(t *workdir.Tree) error {
 		err := t.Remove(path)
 		s.discharge(t)
-		return refused(path, err)
+		return workdir.Refused(path, err)
 	})
 }
 
@@ -138,40 +121,4 @@ func (s *Session) inDirectory(what string, do func(t *workdir.Tree) error) error
 		return fmt.Errorf("%s in session %s: %w", what, s.w.id, err)
 	}
 	return nil
-}
-
-// refused words what the directory's own state does not allow.
-func refused(path string, err error) error {
-	is := func(targets ...error) bool {
-		for _, target := range targets {
-			if errors.Is(err, target) {
-				return true
-			}
-		}
-		return false
-	}
-	say := func(format string) error { return &job.RefusedError{Message: fmt.Sprintf(format, path)} }
-	switch {
-	case err == nil:
-		return nil
-	case is(unix.ENOSPC, unix.EDQUOT):
-		return noRoom()
-	case is(fs.ErrNotExist, workdir.ErrNotRegular, unix.ENXIO):
-		return &job.RefusedError{Code: job.FailNoFile, Message: fmt.Sprintf("the session has no file %q", path)}
-	case is(unix.EISDIR):
-		return say("%q is a directory")
-	case is(unix.ENOTEMPTY):
-		return say("the directory %q is not empty")
-	case is(unix.ENOTDIR, unix.ELOOP, unix.EXDEV):
-		return say("%q cannot be reached: a part of it is a link or no directory")
-	case is(fs.ErrPermission):
-		return say("the code has made %q, or a directory on the way, inaccessible")
-	case is(unix.EAGAIN, unix.ENAMETOOLONG):
-		return say("%q cannot be reached")
-	}
-	return err
-}
-
-func noRoom() error {
-	return &job.RefusedError{Code: job.FailDisk, Message: "there is no room for it: the session has as many files, or bytes in them, as it may (limits.diskBytes), or no memory left for them (limits.memoryBytes)"}
 }

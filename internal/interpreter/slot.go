@@ -16,7 +16,7 @@ import (
 )
 
 // slot is our view of one slot process, and of the control group that goes with it:
-// see zygote.py. It has at most one worker at a time, or one family.
+// see zygote.py. It has at most one worker at a time, or one fork group.
 type slot struct {
 	pool   *Pool
 	zygote *zygote
@@ -29,7 +29,7 @@ type slot struct {
 
 	mu     sync.Mutex
 	worker *Worker        // the current one, if it is alone
-	family *family        // or those that it is one of
+	forks  *forkGroup     // or those that it is one of
 	dirs   chan openedDir // answers to a D; has room for one
 	gone   chan struct{}  // closed once the process has ended
 }
@@ -103,7 +103,7 @@ func (s *slot) listen() {
 		m, file, err := s.link.Receive()
 		m.File = file
 		s.mu.Lock()
-		w, f := s.worker, s.family
+		w, f := s.worker, s.forks
 		if err != nil || m.End != nil {
 			s.worker = nil
 		}
@@ -121,7 +121,7 @@ func (s *slot) listen() {
 			if w != nil {
 				w.over(nil)
 			}
-			s.endFamily()
+			s.endForkGroup()
 			return
 		case m.Type == "dir":
 			s.answerDir(m, file)
@@ -137,12 +137,12 @@ func (s *slot) listen() {
 	}
 }
 
-// endFamily notes that the slot has ended with its family, if it had one.
-func (s *slot) endFamily() {
+// endForkGroup notes that the slot has ended with its fork group, if it had one.
+func (s *slot) endForkGroup() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.family != nil {
-		s.family.over(nil)
+	if s.forks != nil {
+		s.forks.over(nil)
 	}
 }
 

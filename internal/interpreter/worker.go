@@ -44,8 +44,8 @@ type Worker struct {
 	pool  *Pool
 	slot  *slot
 	dirs  workdir.Dirs // where there is no mount namespace
-	// In a family: which one, its number there and the name of its work directory.
-	family   *family // guarded by slot.mu
+	// In a forks: which one, its number there and the name of its work directory.
+	forks    *forkGroup // guarded by slot.mu
 	member   int
 	dirName  string
 	pid      atomic.Int64 // 0 while it is alone
@@ -219,7 +219,7 @@ func (w *Worker) kill() { w.tell("K") }
 func (w *Worker) tell(command string) {
 	w.slot.mu.Lock()
 	defer w.slot.mu.Unlock()
-	switch f := w.slot.family; {
+	switch f := w.slot.forks; {
 	case w.slot.worker == w:
 		_ = w.slot.link.Write([]byte(command))
 	case f != nil && f.members[w.member] == w:
@@ -230,7 +230,7 @@ func (w *Worker) tell(command string) {
 // endProcesses kills the worker and then everything that descends from it. When it
 // returns, nothing of that is left.
 func (w *Worker) endProcesses() {
-	if f := w.kin(); f != nil {
+	if f := w.forkGroup(); f != nil {
 		f.endMember(w)
 		return
 	}
@@ -303,7 +303,7 @@ func (w *Worker) Close() error {
 // leave removes the directory and gives the slot back for another worker, if this one's
 // end was in order.
 func (w *Worker) leave() error {
-	if f := w.kin(); f != nil {
+	if f := w.forkGroup(); f != nil {
 		return f.leave(w)
 	}
 	if w.heir { // set before Close began

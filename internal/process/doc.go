@@ -6,6 +6,7 @@
 //	owners.go             the users that sandboxes belong to
 //	private.go            directories that a process has for itself
 //	python.go             finds an interpreter, and says in which environment it runs
+//	usage.go              what processes use, as /proc has it
 //	blame.go              finds out why a process could not be started
 //
 // It knows neither pools nor executions: the interpreter package does.

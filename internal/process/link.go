@@ -45,7 +45,7 @@ type Message struct {
 
 // WorkerEnd is what a slot knows of a worker when nothing of it is left.
 type WorkerEnd struct {
-	Member    int // the member of a family; -1 if it was alone, or is the last of one
+	Member    int // the member of a fork group; -1 if it was alone, or is the last of one
 	Status    syscall.WaitStatus
 	CPUMicros int64 // of all its processes together
 	MaxRSS    int64 // bytes, of the largest of its processes
@@ -231,7 +231,7 @@ func PIDOf(pidfd *os.File) (int, error) {
 		return 0, fmt.Errorf("find pid: %w", err)
 	}
 	var pid int
-	if _, err := fmt.Sscanf(AfterLabel(info, "Pid:"), "%d", &pid); err != nil || pid <= 0 {
+	if _, err := fmt.Sscanf(afterLabel(info, "Pid:"), "%d", &pid); err != nil || pid <= 0 {
 		return 0, errors.New("find pid: the process has ended")
 	}
 	return pid, nil

@@ -116,8 +116,8 @@ func ThreadVariables(cpus float64) map[string]string {
 	return vars
 }
 
-// AfterLabel returns the text behind a label in a text of lines.
-func AfterLabel(text []byte, label string) string {
+// afterLabel returns the text behind a label in a text of lines.
+func afterLabel(text []byte, label string) string {
 	_, rest, _ := strings.Cut(string(text), label)
 	return rest
 }

@@ -233,10 +233,10 @@ func (r *reaper) strays() []int {
 // of the thread that started the zygote.
 func (r *reaper) children() []int {
 	main := os.Getpid()
-	list, ok := AppendChildren(nil, main, main)
+	list, ok := appendChildren(nil, main, main)
 	for tid := range r.threads {
 		if tid != main && ok {
-			list, ok = AppendChildren(list, main, tid)
+			list, ok = appendChildren(list, main, tid)
 		}
 	}
 	if !ok {
@@ -245,7 +245,7 @@ func (r *reaper) children() []int {
 	return list
 }
 
-func AppendChildren(list []int, pid, tid int) ([]int, bool) {
+func appendChildren(list []int, pid, tid int) ([]int, bool) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(tid) + "/children")
 	if err != nil {
 		return list, false

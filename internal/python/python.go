@@ -1,17 +1,38 @@
-// Package python holds the Python scripts that zygotes, slots and workers execute, and
-// nothing else: package interpreter writes them to disk and starts them. Their tests are
+// Package python holds the Python scripts that zygotes, slots and workers execute. Package
+// interpreter has them written to disk, and starts them. Their tests are
 // in tests. pyproject.toml has the rules of the linter and of the type checker.
 //
 // start.py is what a zygote is started with. It loads the others from beside itself. They
 // use the standard library only and run on Python 3.8 and later.
 package python
 
-import "embed"
+import (
+	"embed"
+	"fmt"
+	"os"
+	"path/filepath"
+)
 
 // Start is the script that a zygote is started with.
 const Start = "start.py"
 
-// Scripts are all the scripts.
-//
 //go:embed *.py
-var Scripts embed.FS
+var scripts embed.FS
+
+// Write writes all scripts into a directory.
+func Write(dir string) error {
+	entries, err := scripts.ReadDir(".")
+	if err != nil {
+		return fmt.Errorf("read scripts: %w", err)
+	}
+	for _, entry := range entries {
+		text, err := scripts.ReadFile(entry.Name())
+		if err != nil {
+			return fmt.Errorf("read script: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, entry.Name()), text, 0o600); err != nil {
+			return fmt.Errorf("write script: %w", err)
+		}
+	}
+	return nil
+}

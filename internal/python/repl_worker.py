@@ -25,7 +25,7 @@ After exec the process ends. After session it waits for the next one, in the sam
 namespace; shutdown then ends it in good order: see session.py. To fork the answer is
 refused, or forking, then come the descriptors of the copies, and for each of them a
 forked; each copy is told to go on its own socket, and says ready there once its files are
-copied: see branch.py.
+copied: see fork.py.
 
 The code shares this process, so it can break everything in here if it tries.
 The runner knows that: it alone decides about time, output and the end. What

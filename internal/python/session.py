@@ -19,7 +19,7 @@ import time
 from _thread import get_ident
 from fcntl import fcntl as _fcntl
 
-import branch
+import fork
 import repl_worker as worker
 
 MAX_SOURCES = 1000  # that tracebacks can show
@@ -55,7 +55,7 @@ class Session:
             if command["cmd"] == "session":
                 self.run(command)
             else:
-                branch.fork(self, command)
+                fork.fork(self, command)
             command = self.next()
         worker.run_all(self.interrupts, [
             lambda: worker.close_loop(self.interrupts),

@@ -9,7 +9,7 @@ here for all else.
 And each worker has a copy of all that its slot knows. So what tells of a worker, such as
 its status, what it has used or the size of its disk, comes into no object of Python, whose
 memory nobody can clear: it is in buffers that only the program reads, and it clears them
-before it makes the next worker. A slot that has had a family, which takes Python, gets none.
+before it makes the next worker. A slot that has had a fork group, which takes Python, gets none.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -23,7 +23,7 @@ import select
 import signal
 import struct
 
-import family
+import fork_group
 import network
 import program
 import repl_worker
@@ -310,7 +310,7 @@ class Slot:
         elif command == b"C":
             self.renew()
         elif command == b"A":
-            self.begin_family()
+            self.begin_fork_group()
         return "wait"
 
     def hold(self):
@@ -319,18 +319,18 @@ class Slot:
             return
         self.spent = True  # this is known here, and other workers must not know
         self.state.special = 1
-        self.still = {pid for pid in family.descendants(self.own_pid) if stands_still(pid)}  # of the code's will
+        self.still = {pid for pid in fork_group.descendants(self.own_pid) if stands_still(pid)}  # of the code's will
         if self.strict:
             seal.libc.kill(-1, SIGSTOP)  # in one step, so that none of them can wake another
             return
         held = set()
         while True:
-            new = [pid for pid in family.descendants(self.own_pid) if pid not in held]
+            new = [pid for pid in fork_group.descendants(self.own_pid) if pid not in held]
             if not new or len(held) > MOST_HELD:
                 return
             held.update(new)
             for pid in new:
-                family.signal_one(pid, SIGSTOP)
+                fork_group.signal_one(pid, SIGSTOP)
 
     def go_on(self):
         if not self.state.pid:
@@ -338,9 +338,9 @@ class Slot:
         if self.strict and not self.still:
             seal.libc.kill(-1, SIGCONT)
             return
-        for pid in family.descendants(self.own_pid):
+        for pid in fork_group.descendants(self.own_pid):
             if pid not in self.still:
-                family.signal_one(pid, SIGCONT)
+                fork_group.signal_one(pid, SIGCONT)
 
     def end_worker(self):
         """Say that nothing is left of the worker but its files. What else there is to say is in the report."""
@@ -363,13 +363,13 @@ class Slot:
         self.state.pid = 0
         self.state.special = int(self.stale or self.spent or self.zygote.native is None)
 
-    def begin_family(self):
+    def begin_fork_group(self):
         if not self.state.pid:  # it has just ended, which the runner was told
             self.channel.send({"type": "failed", "layer": "", "error": "there is no worker"})
             return
-        kin = family.Family(self)
-        kin.answer(kin.adopt, family.ROOT)
-        kin.serve()
+        group = fork_group.ForkGroup(self)
+        group.answer(group.adopt, fork_group.ROOT)
+        group.serve()
         self.spent = True
         self.end_worker()
 
@@ -393,7 +393,7 @@ class Slot:
             select.select([], [], [], 0.001)
 
     def reap(self):
-        """Wait for a child of a family; report whether there was one."""
+        """Wait for a child of a fork group; report whether there was one."""
         try:
             os.wait()
         except ChildProcessError:

@@ -26,7 +26,7 @@ a fork is what a fork costs:
     G                                          and goes on
     R size=bytes                               change the options of its file systems
     P                                          answer once all before it is done
-    A 0                                        the worker will be copied: see family.py
+    A 0                                        the worker will be copied: see fork_group.py
     {"type": "ok"}, {"type": "failed", ...}    answers to R and P, and what went wrong
     D                                          open its working directory
     {"type": "dir"} + a descriptor of it       answers to D; with "error" if it cannot be
@@ -55,8 +55,8 @@ import select
 import signal
 import sys
 
-import branch
 import fonts
+import fork
 import memory
 import program
 import repl_worker
@@ -125,7 +125,7 @@ class Zygote:
         self.slots = seal.Program(self.native)
         self.fork.add_to(self.slots, seal.SLOT_NAMESPACES if self.strict else 0)
         self.slots.build()
-        branch.cloner.prepare(seal.Program(self.native), self.fork)
+        fork.cloner.prepare(seal.Program(self.native), self.fork)
         self.disk = spec["disk"]
         seal.all_processes = spec.get("processes", 0)
         seal.no_new_privs()

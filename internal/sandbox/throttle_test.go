@@ -1,4 +1,4 @@
-package interpreter
+package sandbox
 
 import (
 	"testing"
@@ -22,14 +22,14 @@ func TestThrottle(t *testing.T) {
 		{"many", 0.1, 4, 900 * time.Millisecond, 1300 * time.Millisecond},
 	} {
 		now, used := time.Now(), time.Duration(0)
-		throttle := newThrottle(job.Quota{CPUs: tt.share})
+		throttle := NewThrottle(job.Quota{CPUs: tt.share})
 		if throttle == nil {
 			t.Logf("%s: this machine has no more processors", tt.name)
 			continue
 		}
 		for range 400 { // 10 s
-			step := laterLook
-			if !throttle.over(now, used) {
+			step := 25 * time.Millisecond
+			if !throttle.Over(now, used) {
 				used += time.Duration(tt.busy * float64(step))
 			}
 			now = now.Add(step)

@@ -17,25 +17,25 @@ import (
 )
 
 // Fork makes copies of the session, which begin as what it is now and go on apart from it:
-// see branch.py. They share its sandbox, and so its limits of memory and processes.
+// see fork.py. They share its sandbox, and so its limits of memory and processes.
 // job.RefusedError: it has something that a copy cannot have, or there is no room; the
 // session goes on as it was. After any other error it should be closed.
 func (s *Session) Fork(ctx context.Context, count int) ([]*Session, error) {
-	return s.branch(ctx, copyNames(count))
+	return s.fork(ctx, copyNames(count))
 }
 
 // Restore makes a copy of a session that itself is the copy of another, and gives it that
 // one's working directory, with what this one has in its own. The other must be closed.
 func (s *Session) Restore(ctx context.Context) (*Session, error) {
-	copies, err := s.branch(ctx, []string{s.origin})
+	copies, err := s.fork(ctx, []string{s.origin})
 	if err != nil {
 		return nil, err
 	}
 	return copies[0], nil
 }
 
-// branch makes a copy of the session for each name of a directory.
-func (s *Session) branch(ctx context.Context, names []string) ([]*Session, error) {
+// fork makes a copy of the session for each name of a directory.
+func (s *Session) fork(ctx context.Context, names []string) ([]*Session, error) {
 	w := s.w
 	if err := w.beginAgain(); err != nil {
 		return nil, err
@@ -44,11 +44,11 @@ func (s *Session) branch(ctx context.Context, names []string) ([]*Session, error
 	if s.Alive() != nil {
 		return nil, fmt.Errorf("fork session on %s: %w", w.id, job.ErrNotStarted)
 	}
-	f, err := w.beginFamily()
+	f, err := w.beginForkGroup()
 	if err != nil {
 		return nil, fmt.Errorf("fork session on %s: %w", w.id, err)
 	}
-	b := &branching{s: s, f: f, names: names}
+	b := &forking{s: s, f: f, names: names}
 	err = b.run(ctx)
 	_, refused := errors.AsType[*job.RefusedError](err)
 	switch {
@@ -67,10 +67,10 @@ func (s *Session) branch(ctx context.Context, names []string) ([]*Session, error
 	return nil, fmt.Errorf("fork session on %s: %w", w.id, err)
 }
 
-// branching is the making of copies.
-type branching struct {
+// forking is the making of copies.
+type forking struct {
 	s      *Session
-	f      *family
+	f      *forkGroup
 	names  []string
 	chans  []*process.Channels // of those that are no worker yet
 	dirs   int                 // how many have been made
@@ -78,7 +78,7 @@ type branching struct {
 	apart  bool // they need the session no more
 }
 
-func (b *branching) run(ctx context.Context) error {
+func (b *forking) run(ctx context.Context) error {
 	w := b.s.w
 	defer b.closeChannels()
 	// It has read all that was sent before, so a deadline that has passed only ends this.
@@ -142,14 +142,14 @@ func (s *Session) knowFiles(ctx context.Context, origin *Session) error {
 	})
 }
 
-func (b *branching) closeChannels() {
+func (b *forking) closeChannels() {
 	for _, chans := range b.chans {
 		_ = chans.Close()
 	}
 }
 
 // expect reads a frame of a type; a refusal is an error, and so is anything else.
-func (b *branching) expect(w *Worker, id, kind string) (protocol.Frame, error) {
+func (b *forking) expect(w *Worker, id, kind string) (protocol.Frame, error) {
 	m, err := w.frames.Next()
 	switch {
 	case err != nil:
@@ -163,7 +163,7 @@ func (b *branching) expect(w *Worker, id, kind string) (protocol.Frame, error) {
 }
 
 // sendChannels gives the worker the descriptors of its copies.
-func (b *branching) sendChannels() error {
+func (b *forking) sendChannels() error {
 	for range b.names {
 		chans, err := process.OpenChannels(b.s.w.pool.owners.HostID(b.s.w.slot.owner))
 		if err != nil {
@@ -193,7 +193,7 @@ func sendRights(socket *os.File, fds []int) error {
 }
 
 // join makes a session of the process that the worker has forked.
-func (b *branching) join(name string, pid int) error {
+func (b *forking) join(name string, pid int) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return fmt.Errorf("make session id: %w", err)
@@ -215,7 +215,7 @@ func (b *branching) join(name string, pid int) error {
 }
 
 // awaitCopy waits until a copy has its own files.
-func (b *branching) awaitCopy(ctx context.Context, w *Worker, id string) error {
+func (b *forking) awaitCopy(ctx context.Context, w *Worker, id string) error {
 	stop := context.AfterFunc(ctx, func() { _ = w.control.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := b.expect(w, id, protocol.Ready); err != nil {

@@ -126,7 +126,7 @@ func TestForkRefusals(t *testing.T) {
 	}
 }
 
-// TestForkEnds: each member of a family ends by itself, and nothing outlives the last.
+// TestForkEnds: each member of a fork group ends by itself, and nothing outlives the last.
 func TestForkEnds(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
@@ -340,7 +340,7 @@ func TestForkedSessionsCode(t *testing.T) {
 	}
 }
 
-// TestForkFiles: each of a family has its files, and tells of what its own executions made.
+// TestForkFiles: each of a fork group has its files, and tells of what its own executions made.
 func TestForkFiles(t *testing.T) {
 	t.Parallel()
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {

@@ -1,10 +1,10 @@
 """A slot with several workers: a session and its copies, and theirs.
 
 It takes over from class Slot (slot.py) when the first copy is to be made, until the last
-of the family has ended. The slot gets no other worker then: what is known here of this
-family's members is in Python's memory. Packets from the runner:
+of the fork group has ended. The slot gets no other worker then: what is known here of this
+fork group's members is in Python's memory. Packets from the runner:
 
-    A 0                 a family begins, with the slot's worker, which is its member 0
+    A 0                 a fork group begins, with the slot's worker, which is its member 0
     A pid               the worker has made this copy: a member from now on
     N name bytes        make a directory with a size limit below /tmp
     U name              and remove it
@@ -20,10 +20,10 @@ and to the runner:
     E ...                               the last has, and nothing is left
 
 Members share one sandbox, so the kernel cannot end one of them with all that it has
-started. What has left both its parents and its session lives until the family's end.
+started. What has left both its parents and its session lives until the fork group's end.
 
 A pid is what the worker says, so it is believed only if it is a child of this process;
-then the worst that a lie can hurt is the family.
+then the worst that a lie can hurt is the fork group.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -40,7 +40,7 @@ MOST_ROUNDS = 50  # of looking for what descends from a member
 UMOUNT_NOFOLLOW = 8
 
 
-class Family:
+class ForkGroup:
     def __init__(self, slot):
         self.slot = slot
         self.members = {slot.state.pid: ROOT}  # by pid

@@ -21,10 +21,10 @@ import (
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-// family are the workers of one slot that has several: a session's worker, its copies, and
-// theirs: see family.py. The slot is given back, and the directories go, when the last of
+// forkGroup are the workers of one slot that has several: a session's worker, its copies, and
+// theirs: see fork_group.py. The slot is given back, and the directories go, when the last of
 // them is closed.
-type family struct {
+type forkGroup struct {
 	slot *slot
 	dirs workdir.Dirs // of the first of them, where there is no mount namespace; those of copies are in it
 	// asking is held for a question to the slot, so that answers belong to it.
@@ -33,7 +33,7 @@ type family struct {
 	gone    chan struct{} // closed once nothing is left of any of them
 
 	// What follows is guarded by slot.mu.
-	members map[int]*Worker    // that live, by their number in the family
+	members map[int]*Worker    // that live, by their number in the fork group
 	open    int                // that are not closed
 	made    []string           // work directories of copies that are file systems
 	end     *process.WorkerEnd // of the last of them; nil if the slot has ended with them
@@ -57,30 +57,30 @@ func copyNames(n int) []string {
 	return names
 }
 
-// kin returns the family of a worker, nil while it is alone in its slot.
-func (w *Worker) kin() *family {
+// forkGroup returns the fork group of a worker, nil while it is alone in its slot.
+func (w *Worker) forkGroup() *forkGroup {
 	w.slot.mu.Lock()
 	defer w.slot.mu.Unlock()
-	return w.family
+	return w.forks
 }
 
-// beginFamily makes a worker the first of a family, unless it has one.
-func (w *Worker) beginFamily() (*family, error) {
+// beginForkGroup makes a worker the first of a fork group, unless it has one.
+func (w *Worker) beginForkGroup() (*forkGroup, error) {
 	s := w.slot
 	s.mu.Lock()
-	if w.family != nil || s.worker != w {
+	if w.forks != nil || s.worker != w {
 		defer s.mu.Unlock()
-		if w.family == nil {
-			return nil, fmt.Errorf("begin family: %w", ErrClosed)
+		if w.forks == nil {
+			return nil, fmt.Errorf("begin forks: %w", ErrClosed)
 		}
-		return w.family, nil
+		return w.forks, nil
 	}
-	f := &family{
+	f := &forkGroup{
 		slot: s, dirs: w.dirs, answers: make(chan process.Message, 1), gone: make(chan struct{}),
 		members: map[int]*Worker{rootMember: w}, open: 1,
 	}
-	w.family, w.dirs, w.member = f, workdir.Dirs{}, rootMember
-	s.worker, s.family = nil, f
+	w.forks, w.dirs, w.member = f, workdir.Dirs{}, rootMember
+	s.worker, s.forks = nil, f
 	s.mu.Unlock()
 	pid, err := f.adopt(rootMember)
 	if err != nil {
@@ -92,7 +92,7 @@ func (w *Worker) beginFamily() (*family, error) {
 
 // adopt has the slot take a process for a member and returns the number by which this
 // process knows it.
-func (f *family) adopt(member int) (int, error) {
+func (f *forkGroup) adopt(member int) (int, error) {
 	m, err := f.ask("A " + strconv.Itoa(member))
 	if err != nil {
 		return 0, fmt.Errorf("adopt copy: %w", err)
@@ -109,7 +109,7 @@ func (f *family) adopt(member int) (int, error) {
 }
 
 // ask sends the slot a command and returns its answer. A slot that gives none is ended.
-func (f *family) ask(command string) (process.Message, error) {
+func (f *forkGroup) ask(command string) (process.Message, error) {
 	f.asking.Lock()
 	defer f.asking.Unlock()
 	if err := f.slot.link.Write([]byte(command)); err != nil {
@@ -127,7 +127,7 @@ func (f *family) ask(command string) (process.Message, error) {
 }
 
 // hear takes what the slot says. The caller holds slot.mu.
-func (f *family) hear(m process.Message) {
+func (f *forkGroup) hear(m process.Message) {
 	switch {
 	case m.Type == "dir":
 		f.slot.answerDir(m, m.File)
@@ -152,19 +152,19 @@ func (f *family) hear(m process.Message) {
 
 // over notes that nothing is left; end is nil if the slot has ended with it. The caller
 // holds slot.mu.
-func (f *family) over(end *process.WorkerEnd) {
+func (f *forkGroup) over(end *process.WorkerEnd) {
 	for member, w := range f.members {
 		delete(f.members, member)
 		w.end = end
 		close(w.exited)
 	}
-	f.slot.family, f.end = nil, end
+	f.slot.forks, f.end = nil, end
 	close(f.gone)
 }
 
 // place is the path of a work directory as the code sees it; "" is the one that the sandbox
 // came with.
-func (f *family) place(name string) string {
+func (f *forkGroup) place(name string) string {
 	work, tmp := "/work", "/tmp"
 	if f.dirs.Top != "" {
 		work, tmp = f.dirs.Work, f.dirs.Tmp
@@ -176,7 +176,7 @@ func (f *family) place(name string) string {
 }
 
 // openWork opens the work directory of a member.
-func (f *family) openWork(w *Worker) (*os.File, error) {
+func (f *forkGroup) openWork(w *Worker) (*os.File, error) {
 	if f.dirs.Top == "" {
 		return f.slot.openWork(strings.TrimSpace("D "+w.dirName), lastResort)
 	}
@@ -188,8 +188,8 @@ func (f *family) openWork(w *Worker) (*os.File, error) {
 }
 
 // makeDir makes a work directory of a copy. Where there is no mount namespace the copy does
-// that itself, and it is removed with the family.
-func (f *family) makeDir(name string, size int64) error {
+// that itself, and it is removed with the fork group.
+func (f *forkGroup) makeDir(name string, size int64) error {
 	if name == "" || f.dirs.Top != "" {
 		return nil
 	}
@@ -206,18 +206,18 @@ func (f *family) makeDir(name string, size int64) error {
 func (s *slot) copyDirs() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.family == nil {
+	if s.forks == nil {
 		return nil
 	}
 	var dirs []string
-	for _, name := range s.family.made {
-		dirs = append(dirs, s.family.place(name))
+	for _, name := range s.forks.made {
+		dirs = append(dirs, s.forks.place(name))
 	}
 	return dirs
 }
 
 // removeDir undoes makeDir. Nobody uses it any more.
-func (f *family) removeDir(name string) {
+func (f *forkGroup) removeDir(name string) {
 	if name == "" || f.dirs.Top != "" {
 		return
 	}
@@ -229,21 +229,21 @@ func (f *family) removeDir(name string) {
 	f.made = slices.DeleteFunc(f.made, func(other string) bool { return other == name })
 }
 
-func (f *family) log() *slog.Logger { return f.slot.pool.cfg.Log }
+func (f *forkGroup) log() *slog.Logger { return f.slot.pool.cfg.Log }
 
 // join makes the process that the slot has adopted a worker, with our ends of its channels.
-func (f *family) join(st *stock, id, name string, member, pid int, chans *process.Channels) (*Worker, error) {
+func (f *forkGroup) join(st *stock, id, name string, member, pid int, chans *process.Channels) (*Worker, error) {
 	w := &Worker{
 		id: id, stock: st, pool: st.pool, slot: f.slot, oomKills: f.slot.group.OOMKills(), oomHits: f.slot.group.LimitHits(), used: true,
 		exited: make(chan struct{}), answers: make(chan process.Message, 1), closing: make(chan struct{}),
 		stdin: chans.Stdin, stdout: chans.Stdout, stderr: chans.Stderr, control: chans.Control,
-		family: f, member: member, dirName: name,
+		forks: f, member: member, dirName: name,
 	}
 	w.pid.Store(int64(pid))
 	w.frames = protocol.NewReader(w.control)
 	f.slot.mu.Lock()
 	f.open++
-	if f.slot.family == f {
+	if f.slot.forks == f {
 		f.members[member] = w
 	} else {
 		close(w.exited)
@@ -256,7 +256,7 @@ func (f *family) join(st *stock, id, name string, member, pid int, chans *proces
 }
 
 // endMember kills a member and what descends from it; the others live on.
-func (f *family) endMember(w *Worker) {
+func (f *forkGroup) endMember(w *Worker) {
 	w.kill()
 	if !w.exitsWithin(obeyTime) {
 		f.log().Warn("interpreter: slot does not answer", slog.String("session_id", w.id))
@@ -266,7 +266,7 @@ func (f *family) endMember(w *Worker) {
 }
 
 // leave gives up what belongs to a member that has ended; with the last of them, the slot.
-func (f *family) leave(w *Worker) error {
+func (f *forkGroup) leave(w *Worker) error {
 	f.slot.mu.Lock()
 	f.open--
 	last := f.open == 0
@@ -293,7 +293,7 @@ func (f *family) leave(w *Worker) error {
 	return err
 }
 
-func (f *family) goneWithin(limit time.Duration) bool {
+func (f *forkGroup) goneWithin(limit time.Duration) bool {
 	select {
 	case <-f.gone:
 		return true
@@ -302,7 +302,7 @@ func (f *family) goneWithin(limit time.Duration) bool {
 	}
 }
 
-// cpuMicros is the processor time that a member of a family has used: the control group
+// cpuMicros is the processor time that a member of a fork group has used: the control group
 // counts that of all of them together.
 func (w *Worker) cpuMicros() int64 {
 	pid := int(w.pid.Load())
@@ -310,7 +310,7 @@ func (w *Worker) cpuMicros() int64 {
 		if w.slot.group != nil {
 			return w.slot.group.CPUMicros()
 		}
-		return cpuOf(w.slot.pid)
+		return process.CPUOfChildren(w.slot.pid)
 	}
 	if !w.alive() && w.end != nil {
 		return w.end.CPUMicros
@@ -320,5 +320,5 @@ func (w *Worker) cpuMicros() int64 {
 	if unix.ClockGettime(clock, &ts) != nil {
 		return 0
 	}
-	return ts.Nano()/1000 + cpuOfChildren(pid)
+	return ts.Nano()/1000 + process.CPUOfChildren(pid)
 }

@@ -1,4 +1,4 @@
-package interpreter
+package sandbox
 
 import (
 	"runtime"
@@ -7,10 +7,10 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// throttle keeps the processes of a sandbox within a share of processors where no control
+// Throttle keeps the processes of a sandbox within a share of processors where no control
 // group does: all of them stand still while they have used more than their share. It is a
 // bucket of processor time that fills at the rate of the share.
-type throttle struct {
+type Throttle struct {
 	share  float64       // processors
 	most   time.Duration // that the bucket holds
 	credit time.Duration
@@ -25,17 +25,17 @@ const (
 	tolerance = 20 * time.Millisecond
 )
 
-// newThrottle returns nil if a share needs no keeping.
-func newThrottle(q job.Quota) *throttle {
+// NewThrottle returns nil if a share needs no keeping.
+func NewThrottle(q job.Quota) *Throttle {
 	if q.CPUs <= 0 || q.CPUs >= float64(runtime.NumCPU()) {
 		return nil
 	}
 	most := time.Duration(q.CPUs*float64(burst)) + tolerance
-	return &throttle{share: q.CPUs, most: most, credit: most}
+	return &Throttle{share: q.CPUs, most: most, credit: most}
 }
 
-// over takes what has been used so far, and reports whether that is more than the share.
-func (t *throttle) over(now time.Time, used time.Duration) bool {
+// Over takes what has been used so far, and reports whether that is more than the share.
+func (t *Throttle) Over(now time.Time, used time.Duration) bool {
 	if !t.at.IsZero() {
 		t.credit += time.Duration(t.share*float64(now.Sub(t.at))) - (used - t.used)
 		t.credit = min(t.credit, t.most)

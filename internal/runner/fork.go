@@ -12,7 +12,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// The branching of sessions: operations that copy a session's interpreter. They go on when
+// Forks of sessions: operations that copy a session's interpreter. They go on when
 // their caller has gone away, since an interpreter that is left in the middle is lost.
 
 // branchTime bounds the making of copies: the API waits a little longer, for the reason.
