@@ -46,7 +46,7 @@ func TestUnfinishedBodies(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = conn.Close() }()
-			if err := conn.SetDeadline(time.Now().Add(testenv.Patience)); err != nil {
+			if err := conn.SetDeadline(time.Now().Add(testenv.Timeout)); err != nil {
 				t.Fatal(err)
 			}
 			request := "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " + tt.length + "\r\n\r\n" + tt.body
@@ -113,7 +113,7 @@ func TestRefusalsAreRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = conn.Close() }()
-			if err := conn.SetDeadline(time.Now().Add(testenv.Patience)); err != nil {
+			if err := conn.SetDeadline(time.Now().Add(testenv.Timeout)); err != nil {
 				t.Fatal(err)
 			}
 			if err := sendBody(conn, tt.head, tt.size); err != nil {

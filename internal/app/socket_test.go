@@ -65,7 +65,7 @@ func (s *socket) send(frame any) {
 
 // next returns the next frame; false at the end.
 func (s *socket) next() (event, bool) {
-	ctx, cancel := context.WithTimeout(s.tb.Context(), testenv.Patience)
+	ctx, cancel := context.WithTimeout(s.tb.Context(), testenv.Timeout)
 	defer cancel()
 	_, text, err := s.conn.Read(ctx)
 	if err != nil {

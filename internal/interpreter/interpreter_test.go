@@ -36,7 +36,7 @@ func python() string {
 }
 
 // ample is the limit for what should happen soon, on a machine that is busy.
-const ample = testenv.Patience
+const ample = testenv.Timeout
 
 // testWriter sends logs to the test that caused them.
 type testWriter struct{ tb testing.TB }

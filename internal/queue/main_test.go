@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // patience is for what should take milliseconds, on a machine that is busy.
-const patience = testenv.Patience
+const patience = testenv.Timeout
 
 func threeQueues() map[string]int {
 	return map[string]int{"critical": 6, "default": 3, "low": 1}

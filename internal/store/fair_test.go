@@ -105,7 +105,7 @@ func TestHeldJobs(t *testing.T) {
 	}
 	select {
 	case <-told:
-	case <-time.After(testenv.Patience):
+	case <-time.After(testenv.Timeout):
 		t.Error("nobody was told")
 	}
 }

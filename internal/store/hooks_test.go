@@ -145,7 +145,7 @@ func TestHookLease(t *testing.T) {
 		if what != store.HooksDue {
 			t.Errorf("told %q", what)
 		}
-	case <-time.After(testenv.Patience):
+	case <-time.After(testenv.Timeout):
 		t.Error("nobody is told")
 	}
 	if second := b.take(t); len(second) != 1 || second[0].Attempt != 2 {

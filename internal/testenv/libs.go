@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// LibsPython is an interpreter with numpy, pandas, matplotlib, Pillow, plotly, bokeh,
-// IPython and what else test/requirements.txt names: KAA_LIBS_PYTHON, or what
+// LibsPython is an interpreter with numpy, pandas, matplotlib, Pillow, plotly, bokeh, IPython
+// and the other libraries of test/requirements.txt: KAA_LIBS_PYTHON, or the one that
 // scripts/setup has made in the checkout.
 func LibsPython(tb testing.TB) string {
 	tb.Helper()
@@ -16,7 +16,7 @@ func LibsPython(tb testing.TB) string {
 }
 
 // LibsBarePython is an interpreter with the same libraries, but without IPython:
-// KAA_LIBS_BARE_PYTHON, or what scripts/setup has made in the checkout.
+// KAA_LIBS_BARE_PYTHON, or the one that scripts/setup has made in the checkout.
 func LibsBarePython(tb testing.TB) string {
 	tb.Helper()
 	return libs(tb, "KAA_LIBS_BARE_PYTHON", "libs-bare")

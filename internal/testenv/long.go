@@ -14,8 +14,8 @@ func Long(tb testing.TB) {
 	}
 }
 
-// IsLong tells whether KAA_TEST_LONG is set: the machine does nothing else then, so that
-// times can be judged.
+// IsLong reports whether KAA_TEST_LONG is set: the machine does nothing else then, so that times
+// can be judged.
 func IsLong() bool { return os.Getenv("KAA_TEST_LONG") != "" }
 
 // Slow skips a test that takes seconds of a processor, or only waits, in `make quick`.

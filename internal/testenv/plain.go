@@ -14,7 +14,7 @@ func Plain() string {
 	return "false"
 }
 
-// Tricky skips a test of what a trick gains where KAA_PLAIN switches tricks off.
+// Tricky skips a test of a trick's gain if KAA_PLAIN switches tricks off.
 func Tricky(tb testing.TB) {
 	tb.Helper()
 	if Plain() != "false" {

@@ -82,7 +82,7 @@ func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 // MuteSubscriptions loses every message to a subscriber; its connection stays.
 func (p *Proxy) MuteSubscriptions() { p.mute.Store(true) }
 
-// UnmuteSubscriptions lets them carry what is said from then on.
+// UnmuteSubscriptions lets them carry later messages.
 func (p *Proxy) UnmuteSubscriptions() { p.mute.Store(false) }
 
 func (p *Proxy) accept() {

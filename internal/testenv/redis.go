@@ -1,7 +1,6 @@
-// Package testenv is what the tests of all packages share: a real redis-server,
-// and ways to make it fail. Only tests import it (depguard holds that). It fails
-// the test, and never skips it, when the machine lacks what it needs: a skipped
-// test is one that nobody misses.
+// Package testenv has the parts that the tests of all packages share: a real redis-server, and
+// ways to make it fail. Only tests import it; depguard checks that. It fails the test, and never
+// skips it, when the machine lacks a requirement, because a skipped test goes unnoticed.
 package testenv
 
 import (
@@ -28,8 +27,8 @@ const (
 	databases = 512
 )
 
-// shared is the one server of the test process. It must outlive every test, and
-// a TestMain has nothing to hand a test but a package variable.
+// shared is the one server of the test process. It must outlive every test, and a TestMain can
+// pass it to tests only by a package variable.
 var shared sharedRedis //nolint:gochecknoglobals // see above
 
 type sharedRedis struct {
@@ -108,7 +107,7 @@ type RedisServer struct {
 	proc *process
 }
 
-// Durable are the arguments of a server that loses nothing that it has answered.
+// Durable are the arguments of a server that keeps everything that it has confirmed.
 func Durable() []string { return []string{"--appendonly", "yes", "--appendfsync", "always"} }
 
 // OwnRedis starts a server for this test, with extra arguments for redis-server.
@@ -125,8 +124,7 @@ func OwnRedis(tb testing.TB, args ...string) *RedisServer {
 	return s
 }
 
-// Kill ends the server with SIGKILL: connections break, and what is not on disk is
-// lost.
+// Kill ends the server with SIGKILL: connections break, and data that is not on disk is lost.
 func (s *RedisServer) Kill() { s.proc.kill() }
 
 // Freeze stops the server as it is until Thaw: connections stay, and nothing answers.
@@ -207,7 +205,7 @@ func (s *sharedRedis) stop() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// freeAddr returns an address that nothing listens on at the moment.
+// freeAddr returns an address on which no process listens at the moment.
 func freeAddr() (string, error) {
 	lis, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -247,7 +245,7 @@ func startRedis(dir, addr string, args ...string) (*process, error) {
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
 	defer func() { _ = rdb.Close() }()
-	deadline := time.Now().Add(Patience)
+	deadline := time.Now().Add(Timeout)
 	for rdb.Ping(context.Background()).Err() != nil {
 		select {
 		case <-proc.exited:
@@ -262,7 +260,7 @@ func startRedis(dir, addr string, args ...string) (*process, error) {
 	return proc, nil
 }
 
-// FreeAddr returns an address that nothing listens on at the moment.
+// FreeAddr returns an address on which no process listens at the moment.
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
 	addr, err := freeAddr()

@@ -21,8 +21,8 @@ type process struct {
 	exited chan struct{} // closed when the process is gone and reaped
 }
 
-// startProcess starts a redis-server that keeps nothing on disk. It stays in our
-// session, so that whatever ends the whole session ends it as well.
+// startProcess starts a redis-server that keeps nothing on disk. It stays in the test's process
+// session, so that a signal to the whole session ends it as well.
 func startProcess(dir, addr string, args ...string) (*process, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {

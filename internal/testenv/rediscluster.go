@@ -21,7 +21,7 @@ type RedisCluster struct {
 // lastSlot is that of a cluster.
 const lastSlot = 16383
 
-// NewRedisCluster starts one that takes a master for dead after two seconds.
+// NewRedisCluster starts one that considers a master dead after two seconds.
 func NewRedisCluster(tb testing.TB) *RedisCluster {
 	tb.Helper()
 	const masters = 3

@@ -17,16 +17,16 @@ import (
 	"time"
 )
 
-// S3 is a store that speaks as much of Amazon S3's protocol as Kaa uses, in this process.
-// It has one bucket and looks at the name of the key that signed, not at the signature.
+// S3 is a store in this process with the part of Amazon S3's protocol that Kaa uses. It has one
+// bucket. It checks the name of the key that signed, not the signature.
 type S3 struct {
 	bucket string
 	server *httptest.Server
 
 	mu      sync.Mutex
-	user    string // whose requests are taken
+	user    string // the access key that is accepted
 	objects map[string][]byte
-	uploads map[string]map[int][]byte // parts of those that are not complete
+	uploads map[string]map[int][]byte // parts of incomplete uploads
 	largest int                       // bytes of the largest request
 }
 

@@ -111,7 +111,7 @@ func (b *bundle) report(t *testing.T) job.Report {
 	select {
 	case r := <-b.records.reports:
 		return r
-	case <-time.After(testenv.Patience):
+	case <-time.After(testenv.Timeout):
 		t.Fatal("no report")
 		panic("unreachable")
 	}

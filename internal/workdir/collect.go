@@ -16,7 +16,7 @@ import (
 // Keep stores a file that is collected.
 type Keep = func(f job.Found, content io.Reader) error
 
-// keepers is how many files are stored at once: a store may be far away.
+// keepers is the number of files that are stored at once, because a store may be far away.
 const keepers = 8
 
 // Collection passes on the files of a working directory that the code has created or changed.
@@ -24,12 +24,12 @@ const keepers = 8
 type Collection struct {
 	Tree *Tree
 	Keep Keep // called by several goroutines
-	// Known files are left out as long as they are as they were.
+	// Known files are left out as long as they are unchanged.
 	Known Known
 	// Skip, if it is not nil, leaves out further files.
 	Skip func(Found) bool
 
-	found   []Found // all that there are
+	found   []Found // all that exist
 	mu      sync.Mutex
 	dropped job.FilesDropped
 	err     error // the first of Keep's
@@ -37,15 +37,16 @@ type Collection struct {
 	sums map[uint64]uint64
 }
 
-// Collect passes on files within the limits. What is beyond them is counted. The error is the
-// first of Keep's.
+// Collect passes on files within the limits, and counts the others. The error is the first of
+// Keep's.
 func (c *Collection) Collect(ctx context.Context, most job.FileLimits) (job.FilesDropped, error) {
 	c.collect(ctx, most)
 	return c.dropped, c.err
 }
 
-// CollectLive does the same in a directory that code goes on to change. It also returns what is
-// known to the next collection: files that were not kept, too, because they are reported once.
+// CollectLive does the same in a directory that code goes on to change. It also returns the
+// known files for the next collection. These include files that were not kept, because they are
+// reported once.
 func (c *Collection) CollectLive(ctx context.Context, most job.FileLimits) (Known, job.FilesDropped, error) {
 	c.sums = map[uint64]uint64{}
 	began := clock()
@@ -92,7 +93,7 @@ func (c *Collection) collect(ctx context.Context, most job.FileLimits) {
 
 func (c *Collection) drop(f Found, reason string) { c.count(f, reason, false) }
 
-// count counts a file that is not kept; full: there is no room for it beside others that are.
+// count counts a file that is not kept. full: it has no room beside other files that are kept.
 func (c *Collection) count(f Found, reason string, full bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,7 +118,7 @@ func (c *Collection) store(ctx context.Context, f Found) {
 		return
 	}
 	defer file.Close()
-	size := min(f.Stamp.Size, now.Size) // it may have grown, and was counted as it was
+	size := min(f.Stamp.Size, now.Size) // it may have grown, and counts with its old size
 	sum := newSum()
 	err = c.Keep(job.Found{Path: f.Path, Size: size}, io.TeeReader(io.LimitReader(file, size), sum))
 	if full, ok := errors.AsType[*job.FilesFullError](err); ok {
@@ -137,7 +138,7 @@ func (c *Collection) store(ctx context.Context, f Found) {
 	}
 }
 
-// after returns what is known after a collection that began at a time of the file system's
+// after returns the known files after a collection that began at a time of the file system's
 // clock.
 func (c *Collection) after(began unix.Timespec) Known {
 	k := make(Known, len(c.found))
@@ -155,10 +156,10 @@ func (c *Collection) after(began unix.Timespec) Known {
 	return k
 }
 
-// clock is the clock by which file systems note changes.
+// clock is the clock with which file systems stamp changes.
 func clock() unix.Timespec {
 	var now unix.Timespec
-	// It cannot fail with a clock that there is.
+	// It cannot fail with an existing clock.
 	_ = unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now)
 	return now
 }

@@ -40,7 +40,7 @@ func MakeDirs(parent, id string, owner int) (Dirs, error) {
 	return d, nil
 }
 
-// Remove deletes what the code left, whatever it is.
+// Remove deletes everything that the code left.
 func (d Dirs) Remove() error {
 	if d.Top == "" {
 		return nil // the worker's file systems were its own
@@ -55,11 +55,10 @@ func (d Dirs) Remove() error {
 	return RemoveTree(d.Top)
 }
 
-// RemoveTree deletes the directory top and what is in it. Unlike os.RemoveAll it
-// copes with directories that their owner may not read, and needs two descriptors
-// at most, however deep the tree: each directory it finds is moved up to top
-// before it is emptied. It follows no symbolic link. Nothing else may change the
-// tree meanwhile; the processes that could are dead.
+// RemoveTree deletes the directory top and its contents. Unlike os.RemoveAll it works with
+// directories that their owner may not read. It needs two descriptors at most for any depth of
+// the tree, because it moves each directory up to top before it empties it. It follows no
+// symbolic link. Nothing else may change the tree meanwhile; the processes that could are dead.
 func RemoveTree(top string) error {
 	root, err := OpenDir(unix.AT_FDCWD, top)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,10 +1,9 @@
-// Package workdir is the runner's view of a worker's working directory: it puts files there,
-// finds those that the code has created or changed, passes them on, and removes what is left.
-// The interpreter package calls it.
+// Package workdir is the runner's view of a worker's working directory. It puts files there,
+// finds those that the code has created or changed, passes them on, and removes the rest. The
+// interpreter package calls it.
 //
-// What is in the directory belongs to hostile code, which may change it at any moment. So
-// nothing here follows a link or leaves the directory, and every search is bounded.
+// The contents of the directory belong to hostile code, which may change them at any moment. So
+// this package follows no link and never leaves the directory, and every search is bounded.
 //
-// What can fail: the directory is not as it was, or has no room. Nothing outside of it is
-// touched then.
+// Failures: the directory has changed, or has no room. Files outside of it are never touched.
 package workdir

@@ -12,7 +12,7 @@ type Known map[uint64]seen
 type seen struct {
 	stamp Stamp
 	// young: the file was changed in the tick of the clock in which it was seen, so the next
-	// change may have left the same stamp. Then sum, if it was read, tells.
+	// change may have left the same stamp. Then sum decides, if the file was read.
 	young, read bool
 	sum         uint64
 }
@@ -29,7 +29,7 @@ func newSum() *maphash.Hash {
 	return h
 }
 
-// Put notes a file that was put there.
+// Put records a file that was put there.
 func (k *Known) Put(path string, s Stamp) {
 	if *k == nil {
 		*k = Known{}
@@ -37,7 +37,7 @@ func (k *Known) Put(path string, s Stamp) {
 	(*k)[nameOf(path)] = seen{stamp: s}
 }
 
-// has reports whether a file is as it was.
+// has reports whether a file is unchanged.
 func (k Known) has(t *Tree, f Found) bool {
 	was, ok := k[nameOf(f.Path)]
 	if !ok || was.stamp != f.Stamp {

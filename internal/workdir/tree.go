@@ -14,15 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tree is an open working directory. Hostile code may change it at any moment, so a path is
+// Tree is an open working directory. Hostile code may change it at any moment. So a path is
 // opened by openat2 (Linux 5.6), which refuses to leave the directory by "..", a link or a
-// mount, and what was opened is checked before it is used.
+// mount, and an opened file is checked before it is used.
 type Tree struct {
 	dir *os.File
 	// abandoned: no process is left that could change the directory. Then modes may be changed,
-	// to read what the code has made unreadable.
+	// to read files that the code has made unreadable.
 	abandoned bool
-	// uid and gid own new files if foreign is set; else this process does.
+	// uid and gid own new files if foreign is set; otherwise this process does.
 	uid, gid int
 	foreign  bool
 }
@@ -39,15 +39,15 @@ func New(dir *os.File) (*Tree, error) {
 // Close closes the directory.
 func (t *Tree) Close() { _ = t.dir.Close() }
 
-// Abandoned says that the last process that could change the directory has ended, and makes
+// Abandoned declares that the last process that could change the directory has ended. It makes
 // the directory readable.
 func (t *Tree) Abandoned() error {
 	t.abandoned = true
 	return unix.Fchmod(int(t.dir.Fd()), 0o700)
 }
 
-// at opens a path below the directory; "." is itself. What is opened may be anything but
-// a symbolic link.
+// at opens a path below the directory; "." is the directory itself. The opened file may be of
+// any kind except a symbolic link.
 func (t *Tree) at(name string, flags int) (*os.File, error) {
 	how := unix.OpenHow{
 		Flags:   uint64(flags | unix.O_NOFOLLOW | unix.O_CLOEXEC), //nolint:gosec // flags are not negative
@@ -106,11 +106,11 @@ func (t *Tree) Open(name string) (*os.File, Stamp, error) {
 	return f, stampOf(&st), nil
 }
 
-// ErrNotRegular is why Open refuses a directory, a pipe, a socket or a device.
+// ErrNotRegular is the reason why Open refuses a directory, a pipe, a socket or a device.
 var ErrNotRegular = errors.New("not a regular file")
 
-// Stamp tells whether a file was changed: code can set the time of its content, but not the
-// time of its last change.
+// Stamp shows whether a file was changed. Code can set the time of its content, but not the time
+// of its last change.
 type Stamp struct {
 	inode         uint64
 	Size          int64
@@ -122,7 +122,7 @@ func stampOf(st *unix.Stat_t) Stamp { return Stamp{st.Ino, st.Size, st.Ctim, st.
 // Modified is the time of the last change of the content, which code can set.
 func (s Stamp) Modified() time.Time { return time.Unix(s.data.Unix()).UTC() }
 
-// Used is how many bytes are in use on the file system that the directory is on.
+// Used is the number of bytes in use on the directory's file system.
 func (t *Tree) Used() (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(t.dir.Fd()), &st); err != nil {
@@ -137,24 +137,24 @@ type Found struct {
 	Stamp Stamp
 }
 
-// The bounds of a search. With their help it ends, whatever is there.
+// The bounds of a search, which make it end in any directory.
 const (
 	maxSeen = 20_000 // entries of directories
-	maxPath = 1024   // bytes of a path; deeper is not looked
+	maxPath = 1024   // bytes of a path; deeper entries are skipped
 )
 
-// ignored is made by importing what was put there, and of no use to anybody.
+// ignored is made by importing files of the directory, and is useless to callers.
 const ignored = "__pycache__"
 
-// Search lists the regular files, those nearer to the top first, and reports whether
-// that was all of them. Links, pipes, sockets and devices are none.
+// Search lists the regular files, those nearer to the top first, and reports whether the list is
+// complete. It leaves out links, pipes, sockets and devices.
 func (t *Tree) Search(ctx context.Context) (files []Found, all bool) {
 	all = true
 	seen := 0
 	for todo := []string{"."}; len(todo) > 0; todo = todo[1:] {
 		dir, err := t.readable(todo[0], unix.O_DIRECTORY)
 		if errors.Is(err, unix.EXDEV) {
-			continue // an interpreter that lives there
+			continue // an interpreter in that directory
 		}
 		if err != nil {
 			all = false

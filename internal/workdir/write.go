@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Write puts a file there, with the directories that it needs. It is written under another
-// name and then moved: so what was there is replaced, whatever it is but a directory, and
-// neither followed nor changed for those who have it open; and a file is there as a whole or
-// not at all.
+// Write puts a file there, with the directories that it needs. It is written under another name
+// and then moved. So it replaces an old entry of any kind except a directory, without following
+// it, and without a change for processes that have it open. A file is there as a whole or not at
+// all.
 func (t *Tree) Write(name string, content io.Reader) (Stamp, error) {
 	for i := range len(name) {
 		if name[i] == '/' {
@@ -70,7 +70,7 @@ func (t *Tree) fill(f *os.File, content io.Reader, move func() error) (Stamp, er
 	if s := stampOf(&after); s.data == before.Mtim && s.Size == before.Size {
 		return s, nil
 	}
-	return Stamp{}, nil // live code was faster: what is there is its own
+	return Stamp{}, nil // live code was faster: the entry there is its own
 }
 
 // mkdir makes a directory unless there is one. A new one is given to the owner by a

@@ -210,14 +210,14 @@ func (k *kaa) neighbour(ctx context.Context) func(*testing.T) {
 // last returned. It reports whether it did not.
 func eventually(t *testing.T, what string, problem func() string) bool {
 	t.Helper()
-	deadline := time.Now().Add(testenv.Patience)
+	deadline := time.Now().Add(testenv.Timeout)
 	for {
 		text := problem()
 		if strings.Trim(text, "[] ") == "" {
 			return true
 		}
 		if time.Now().After(deadline) {
-			t.Errorf("not within %s: %s: %s", testenv.Patience, what, text)
+			t.Errorf("not within %s: %s: %s", testenv.Timeout, what, text)
 			return false
 		}
 		time.Sleep(20 * time.Millisecond)
