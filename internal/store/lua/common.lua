@@ -48,7 +48,7 @@ end
 -- bucket; its width is a hundredth of the time to live, so that there are few. A record is about
 -- RECORD_BYTES without its texts.
 local RECORD_BYTES = 1024
--- What an event takes beside its data.
+-- The room of an event beside its data.
 local EVENT_BYTES = 64
 local function bucket_key(time) return P .. 'bytes:' .. time end
 
