@@ -12,8 +12,8 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-// The defects of the original worker design, by their letters in
-// docs/what-users-need.md. Defect e is a matter of time: see BenchmarkExecute.
+// The defects of an earlier worker design, by letters. Defect e is a matter of time: see
+// BenchmarkExecute.
 
 func TestDefectAOutputOfChildrenIsCaptured(t *testing.T) {
 	t.Parallel()
