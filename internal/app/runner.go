@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -109,15 +108,15 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		return nil, err
 	}
 	undo = append([]stage{{"registration", closeTime, r.Close}}, undo...)
-	var cancels *store.Listener
+	var messages *store.Listener
 	err = s.insist(ctx, func() (err error) {
-		cancels, err = s.store.ListenCancels(ctx, self.ID, func(what string) { tell(r, what) }, r.Watched)
+		messages, err = s.store.ListenRunner(ctx, self.ID, r, s.log)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	undo = append([]stage{{"subscription", time.Second, func(context.Context) error { return cancels.Close() }}}, undo...)
+	undo = append([]stage{{"subscription", time.Second, func(context.Context) error { return messages.Close() }}}, undo...)
 	maintenance, err := s.startMaintenance(ctx, maintainer, nil)
 	if err != nil {
 		return nil, err
@@ -270,23 +269,6 @@ func (i interpreters) Open(ctx context.Context, spec job.SessionSpec) (runner.In
 		return nil, err
 	}
 	return sessionInterpreter{session}, nil
-}
-
-// tell passes on what the runner's channel says.
-func tell(r *runner.Runner, what string) {
-	word, session, _ := strings.Cut(what, " ")
-	switch word {
-	case store.SessionReady:
-		r.SessionReady(session)
-	case store.SessionClosed:
-		r.SessionClosed(session)
-	case store.SessionClosing:
-		r.SessionClosing(session)
-	case store.SessionInput:
-		r.Answered(store.ParseAnswer(session))
-	default:
-		r.Cancelled(what)
-	}
 }
 
 // healthServer answers a runner's health checks and metrics, if it has an address

@@ -176,8 +176,8 @@ func TestFollow(t *testing.T) {
 	t.Parallel()
 	b := setupAlone(t, store.Config{})
 	ctx := t.Context()
-	told := make(chan string, 10)
-	l, err := b.ListenCancels(ctx, b.runner, func(id string) { told <- "cancelled " + id }, func(id string) { told <- "watched " + id })
+	told := make(messages, 10)
+	l, err := b.ListenRunner(ctx, b.runner, told, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,18 +38,6 @@ func (s *Store) ListenFinished(ctx context.Context, subscriber string, ended fun
 	})
 }
 
-// ListenCancels calls cancelled with the id of each job of the runner whose end is requested,
-// and watched with each that gets a follower.
-func (s *Store) ListenCancels(ctx context.Context, runner string, cancelled, watched func(jobID string)) (*Listener, error) {
-	return s.listen(ctx, cancelChannel(runner), func(message string) {
-		if id, ok := strings.CutPrefix(message, "events:"); ok {
-			watched(id)
-			return
-		}
-		cancelled(message)
-	})
-}
-
 // ListenDue calls announced whenever the outbox has new entries, or, with HooksDue, when
 // webhooks are due.
 func (s *Store) ListenDue(ctx context.Context, announced func(string)) (*Listener, error) {

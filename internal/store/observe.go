@@ -18,10 +18,6 @@ import (
 // executions ends.
 const observeLease = time.Minute
 
-// SessionInput is a message to a runner with the answer for an execution of a session: the job,
-// and a text for ParseAnswer.
-const SessionInput = "input"
-
 // ObserveSession returns the executions that a caller's session accepted since the observation
 // before. A zero observation returns the running and waiting ones. From the first call on, the
 // events of all its executions are written.
@@ -59,13 +55,6 @@ func (s *Store) GiveInput(ctx context.Context, session, caller string, a job.Ans
 		err = fmt.Errorf("%s: %w", op, job.ErrNoInput)
 	}
 	return err
-}
-
-// ParseAnswer reads the text after SessionInput in a runner's message.
-func ParseAnswer(text string) job.Answer {
-	id, rest, _ := strings.Cut(text, " ")
-	request, answer, _ := strings.Cut(rest, " ")
-	return answerOf(id, request, answer)
 }
 
 func answerOf(id, request, answer string) job.Answer {

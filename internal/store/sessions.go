@@ -17,17 +17,6 @@ import (
 func sessionKey(id string) string            { return prefix + "session:" + id }
 func callerSessionsKey(caller string) string { return sessionsKey + ":of:" + cmp.Or(caller, anonymous) }
 
-// Messages to a runner about its sessions, on the channel that also carries cancels.
-const (
-	// SessionReady: a session has an execution to claim; the runner claims it with
-	// NextInSession.
-	SessionReady = "session"
-	// SessionClosed: a session has ended, with all its executions.
-	SessionClosed = "ended"
-	// SessionClosing: a session takes no more executions; the running one may come to its end.
-	SessionClosing = "closing"
-)
-
 // OpenSession records a session on one of its candidates. job.ErrTooManySessions: there is no
 // room. job.ErrNoRunner: none of them lives.
 func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session, error) {

@@ -3,6 +3,7 @@ package store_test
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -54,8 +55,8 @@ func TestSessionClaims(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	messages := make(chan string, 10)
-	m, err := b.ListenCancels(t.Context(), "r", func(what string) { messages <- what }, func(string) {})
+	heard := make(messages, 10)
+	m, err := b.ListenRunner(t.Context(), "r", heard, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,8 +69,8 @@ func TestSessionClaims(t *testing.T) {
 	}
 	first := b.create(t, newJob(inSession(s.ID, "")))
 	second := b.create(t, newJob(inSession(s.ID, "fork")))
-	if what := <-messages; what != store.SessionReady+" "+s.ID || len(messages) > 0 {
-		t.Errorf("the runner is told %q, and %d more", what, len(messages))
+	if what := <-heard; what != "ready "+s.ID || len(heard) > 0 {
+		t.Errorf("the runner is told %q, and %d more", what, len(heard))
 	}
 	c, err := b.NextInSession(t.Context(), s.ID, "r", false)
 	if err != nil || c.JobID != first || c.Attempt != 1 || c.Spec.Code != "print(1)" || c.Session.Envs["A"] != "b" || c.Session.Quota.CPUs != 2 {

@@ -95,7 +95,6 @@ func indexKey(queue string, state job.State) string {
 	return prefix + "jobs:" + queue + ":" + string(state)
 }
 func idempotencyKey(scope, key string) string  { return prefix + "idem:" + digest(scope, key) }
-func cancelChannel(runner string) string       { return prefix + "cancel:" + runner }
 func finishedChannel(subscriber string) string { return prefix + "finished:" + subscriber }
 
 //go:embed lua/*.lua
@@ -188,7 +187,7 @@ type scripts struct {
 // New returns a store on rdb.
 func New(rdb redis.UniversalClient, cfg Config) *Store {
 	cfg = cfg.withDefaults()
-	common := readLua("common")
+	common := tellLua + readLua("common")
 	functions := luaFunction.FindAllStringSubmatchIndex(common, -1)
 	script := func(name string) *redis.Script {
 		return redis.NewScript(constants(cfg) + needed(common, functions, readLua(name)))

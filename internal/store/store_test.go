@@ -3,6 +3,7 @@ package store_test
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"os"
 	"slices"
 	"testing"
@@ -262,8 +263,8 @@ func TestFence(t *testing.T) {
 func TestCancelOfRunning(t *testing.T) {
 	t.Parallel()
 	b := setupAlone(t, store.Config{})
-	told := make(chan string, 1)
-	l, err := b.ListenCancels(t.Context(), b.runner, func(id string) { told <- id }, func(id string) { told <- "watched " + id })
+	told := make(messages, 1)
+	l, err := b.ListenRunner(t.Context(), b.runner, told, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +274,7 @@ func TestCancelOfRunning(t *testing.T) {
 	if state, err := b.Cancel(t.Context(), id); err != nil || state != job.Running {
 		t.Fatalf("cancel: %s, %v", state, err)
 	}
-	if got := <-told; got != id {
+	if got := <-told; got != "cancelled "+id {
 		t.Errorf("runner was told of %q", got)
 	}
 	if !b.get(t, id).CancelRequested {

@@ -11,7 +11,7 @@ if terminal_state(f[1]) then return { 'finished' } end
 if f[1] == 'running' then
   if ARGV[2] ~= '1' then
     redis.call('HSET', KEYS[1], 'cancel', '1')
-    redis.call('PUBLISH', P .. 'cancel:' .. f[2], ARGV[1])
+    tell_cancelled(f[2], ARGV[1])
   end
   return { 'running' }
 end

@@ -295,8 +295,6 @@ local function over_share(caller, more, runners, free)
   return own + more - 1 > free - more, own
 end
 
-local function tell_runner(runner, what, id) redis.call('PUBLISH', P .. 'cancel:' .. runner, what .. ' ' .. id) end
-
 -- turn updates a session's state after a change of its executions. With quiet, its runner is
 -- not notified, because it calls by itself.
 local function turn(id, quiet)
@@ -318,7 +316,7 @@ local function turn(id, quiet)
     redis.call('SADD', SESSIONS_BUSY, id)
     redis.call('ZADD', SESSIONS_DUE, int(old), id) -- what is busy is not idle
   end
-  if not f[3] and not quiet and redis.call('SADD', runner_ready_key(f[2]), id) == 1 then tell_runner(f[2], 'session', id) end
+  if not f[3] and not quiet and redis.call('SADD', runner_ready_key(f[2]), id) == 1 then tell_ready(f[2], id) end
 end
 
 -- leave_session takes a job that has ended out of its session.
@@ -468,7 +466,7 @@ local function end_session(id, reason, message, let_end, tombstone_ms)
       settle(job, 'failed', '', 'session_ended', message, tombstone_ms)
     end
   end
-  tell_runner(f[2], let_end and 'closing' or 'ended', id)
+  if let_end then tell_closing(f[2], id) else tell_closed(f[2], id) end
   redis.call('PUBLISH', key, '')
   return true
 end

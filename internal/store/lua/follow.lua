@@ -6,6 +6,6 @@ local f = redis.call('HMGET', KEYS[1], 'state', 'events', 'runner')
 if not f[1] then return missing(ARGV[1]) end
 if not terminal_state(f[1]) and not f[2] then
   redis.call('HSET', KEYS[1], 'events', '1')
-  if f[1] == 'running' then redis.call('PUBLISH', P .. 'cancel:' .. f[3], 'events:' .. ARGV[1]) end
+  if f[1] == 'running' then tell_watched(f[3], ARGV[1]) end
 end
 return { f[1] }

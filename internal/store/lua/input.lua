@@ -10,5 +10,5 @@ if f[6] and string.sub(f[6], 1, #head) == head then return { 'ok' } end
 if f[1] ~= 'running' or f[5] ~= ARGV[4] then return { 'no_input' } end
 redis.call('HDEL', KEYS[1], 'asks')
 redis.call('HSET', KEYS[1], 'answer', head .. ARGV[6])
-redis.call('PUBLISH', P .. 'cancel:' .. f[4], 'input ' .. ARGV[1] .. ' ' .. ARGV[4] .. ' ' .. ARGV[6])
+tell_answer(f[4], ARGV[1], ARGV[4], ARGV[6])
 return { 'ok' }

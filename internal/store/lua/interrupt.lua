@@ -6,5 +6,5 @@ if not f[1] or f[2] ~= ARGV[1] then return { 'no_session' } end
 if f[1] == 'ended' then return { 'session_ended', f[3], f[4] } end
 if not f[5] or redis.call('HGET', job_key(f[5]), 'state') ~= 'running' then return { 'idle' } end
 redis.call('HSET', job_key(f[5]), 'cancel', '1')
-redis.call('PUBLISH', P .. 'cancel:' .. f[6], f[5])
+tell_cancelled(f[6], f[5])
 return { 'interrupted', f[5] }

@@ -17,7 +17,7 @@ local function show(job)
   if not j[1] or terminal_state(j[1]) or j[2] == 'operations' then return end
   if not j[3] then
     redis.call('HSET', job_key(job), 'events', '1')
-    if j[1] == 'running' then redis.call('PUBLISH', P .. 'cancel:' .. f[6], 'events:' .. job) end
+    if j[1] == 'running' then tell_watched(f[6], job) end
   end
   table.insert(answer, job)
 end

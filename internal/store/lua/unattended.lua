@@ -13,7 +13,7 @@ for i = 4, #ARGV do
       local f = redis.call('HMGET', key, 'state', 'runner')
       if f[1] == 'running' then
         redis.call('HSET', key, 'cancel', '1')
-        redis.call('PUBLISH', P .. 'cancel:' .. f[2], id)
+        tell_cancelled(f[2], id)
       elseif f[1] and not terminal_state(f[1]) then
         settle(id, 'cancelled', '', ARGV[1], ARGV[2], ARGV[3])
       end

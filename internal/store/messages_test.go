@@ -1,0 +1,17 @@
+package store_test
+
+import (
+	"fmt"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// messages writes down what a runner is told.
+type messages chan string
+
+func (m messages) Cancelled(id string)      { m <- "cancelled " + id }
+func (m messages) Watched(id string)        { m <- "watched " + id }
+func (m messages) SessionReady(id string)   { m <- "ready " + id }
+func (m messages) SessionClosed(id string)  { m <- "closed " + id }
+func (m messages) SessionClosing(id string) { m <- "closing " + id }
+func (m messages) Answered(a job.Answer)    { m <- fmt.Sprintf("answered %+v", a) }
