@@ -9,6 +9,19 @@
 //	zygote ─▶ slot ─▶ worker: parked ─▶ lent (Acquire) ─▶ executing (Execute) ─▶ closed (Close)
 //	                     └───────────────┴── dies or is killed at any point ──▶ closed
 //
+// Where to look:
+//
+//	pool.go, stock.go, worker.go      parked workers, lending them, making others
+//	zygote.go, slot.go, rehearsal.go  the runner's side of zygotes and slots
+//	execute.go, input.go, result.go   an execution, from its command to its result
+//	limits.go, charge.go              what it may use; sandbox has the control groups
+//	files.go, script.go               the files that come and go with it
+//	session.go, session_files.go, renew.go   executions one after the other
+//	fork.go, fork_group.go            copies of sessions
+//
+// Processes and sockets are package process, frames are protocol, output is capture, files
+// are workdir, and the other side of it all is the scripts of python.
+//
 // There is a zygote per runtime, and a slot for each worker that there may be at
 // once; zygote.py says what they do. A stock keeps the workers of one runtime
 // parked, the Pool is all stocks.
