@@ -179,7 +179,7 @@ func (s *shared) measureRunner(self job.Runner, r interface {
 	Active() int
 	Sessions() int
 	Draining() bool
-	Sick() string
+	Unhealthy() string
 }, parked func() map[string]int,
 ) {
 	runtimes := make([]string, len(self.Runtimes))
@@ -189,6 +189,6 @@ func (s *shared) measureRunner(self job.Runner, r interface {
 	s.metrics.ForRunner(telemetry.Runner{
 		Queues: slices.Clone(self.Queues), Runtimes: runtimes, Concurrency: self.Concurrency, MaxSessions: self.MaxSessions,
 		Sandbox: self.Sandbox, MemoryControl: self.MemoryControl,
-		Active: r.Active, Sessions: r.Sessions, Draining: r.Draining, Sick: r.Sick, Parked: parked,
+		Active: r.Active, Sessions: r.Sessions, Draining: r.Draining, Sick: r.Unhealthy, Parked: parked,
 	})
 }

@@ -7,25 +7,25 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// answersHeld is the room for answers that the interpreter has not taken: there is one at a
-// time, and the look for those that were not told.
-const answersHeld = 4
+// answersBuffered is the number of answers that wait for the interpreter. It asks for one at a
+// time, but findAnswers may deliver the same answer again.
+const answersBuffered = 4
 
-// Answered tells the runner what somebody has answered to a job's request for input. It may be
-// told again and again.
+// Answered delivers a caller's answer to a job's request for input. The same answer may be
+// delivered repeatedly.
 func (r *Runner) Answered(a job.Answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e := r.active[a.JobID]; e != nil {
 		select {
 		case e.answers <- a:
-		default: // nil, or full: then the next look has it
+		default: // the channel is nil, or full: then findAnswers delivers it later
 		}
 	}
 }
 
-// findAnswers looks for those that the runner was not told of. It costs nothing unless
-// something is executed that may ask.
+// findAnswers looks in the store for answers whose message did not reach the runner. It sends no
+// command unless an execution that may ask for input is running.
 func (r *Runner) findAnswers(ctx context.Context) {
 	r.mu.Lock()
 	var jobs []string

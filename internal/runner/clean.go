@@ -12,34 +12,34 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Kept is what the cleaner needs of the records.
+// Kept are the store's methods for the Cleaner.
 type Kept interface {
 	// Expired returns jobs with blobs whose records have expired.
 	Expired(ctx context.Context, most int) ([]string, error)
-	// ForgetBlobs notes that the blobs of jobs are deleted.
+	// ForgetBlobs records that the blobs of jobs are deleted.
 	ForgetBlobs(ctx context.Context, ids ...string) error
 	// Unknown returns those of the ids for which there is no record.
 	Unknown(ctx context.Context, ids []string) ([]string, error)
-	// Elect reports whether the caller is the one to do something in a period.
+	// Elect reports whether the calling process is the one that does something in a period.
 	Elect(ctx context.Context, what string, period time.Duration) (bool, error)
 }
 
-// Garbage is what the cleaner needs of the place where blobs are.
+// Garbage are the blob storage's methods for the Cleaner.
 type Garbage interface {
 	List(ctx context.Context, prefix string, before time.Time) ([]string, error)
 	DeleteAll(ctx context.Context, prefix string) error
 }
 
 const (
-	// orphansEvery is how often one process looks for blobs that nobody knows of: those
-	// of processes that died between writing them and recording the job, or its end.
+	// orphansEvery is the period in which one process looks for blobs without a record. They
+	// come from processes that died between writing them and recording the job or its end.
 	orphansEvery = time.Hour
-	// orphanAge is how old they are at least: a blob is written before its record.
+	// orphanAge is the least age of such a blob, because a blob is written before its record.
 	orphanAge = time.Hour
 )
 
-// Cleaner deletes the blobs of jobs whose records have expired. Any number of processes
-// may do it. A deletion that fails is tried again.
+// Cleaner deletes the blobs of jobs whose records have expired. Any number of processes may have
+// one. It tries a deletion again that has failed.
 type Cleaner struct {
 	kept    Kept
 	garbage Garbage
@@ -94,7 +94,7 @@ func (c *Cleaner) Expired(ctx context.Context) error {
 			if err := c.garbage.DeleteAll(ctx, job.KeyPrefix(id)); err != nil {
 				return err
 			}
-			// Only now: what is not deleted has to be found again.
+			// After the deletion: Expired returns the job again if that fails.
 			if err := c.kept.ForgetBlobs(ctx, id); err != nil {
 				return err
 			}
@@ -112,7 +112,7 @@ func (c *Cleaner) Orphans(ctx context.Context, before time.Time) error {
 		}
 		jobs := make(map[string]bool, len(keys))
 		for _, key := range keys {
-			if id := job.OwnerOfKey(key); id != "" { // others are not ours
+			if id := job.OwnerOfKey(key); id != "" { // Kaa did not write other keys
 				jobs[id] = true
 			}
 		}

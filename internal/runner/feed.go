@@ -16,21 +16,20 @@ import (
 const (
 	// chunkBytes is the most output in one event.
 	chunkBytes = 32 << 10
-	// batchBytes is about the most that one write to Redis has. With flushEvery it
-	// bounds what code that prints all it can costs Redis.
+	// batchBytes is about the most that one write to Redis has. Together with flushEvery it
+	// bounds the load that printing code can cause on Redis.
 	batchBytes = 256 << 10
 	flushEvery = 10 * time.Millisecond
-	// settleDown is how long the first output after a silence waits for more of it:
+	// settleDown is how long the first output after a silence waits for more output, because
 	// print writes its text and the end of the line one after the other.
 	settleDown = time.Millisecond
-	// chunkCost is what an event takes beyond its data.
+	// chunkCost is the memory of an event besides its data.
 	chunkCost = 64
 )
 
-// feed writes what an execution puts out as events of its job. The execution never
-// waits for it: what Redis does not take in time is held up to a limit, beyond that
-// the middle of it is dropped. The numbering goes on over what was dropped, so readers
-// see how much there was.
+// feed writes the output of an execution as events of its job. The execution never waits for it.
+// Events that Redis does not take in time are held up to a limit; beyond it, the middle of them
+// is dropped. The numbering includes dropped events, so readers see how much is missing.
 type feed struct {
 	events Events
 	claim  job.Claim
@@ -42,24 +41,24 @@ type feed struct {
 
 	mu      sync.Mutex
 	seq     uint64            // where the next event begins
-	pending []chunk           // what is to be written
-	held    int               // what pending takes
+	pending []chunk           // events to be written
+	held    int               // the cost of pending
 	begun   map[string][]byte // the start of a character whose rest has not come, by stream
 
-	// Of the one who writes: the goroutine, and drain after its end.
+	// The fields below belong to the writer: first the goroutine run, and drain after its end.
 	batch   []job.Event // taken from pending, not known to be written
-	oldest  job.EventID // of the events to keep, with this batch
+	oldest  job.EventID // the oldest event to keep, with this batch
 	written []mark      // the events that Redis keeps
-	kept    int         // what they take
+	kept    int         // the cost of written
 	dead    bool        // the claim was lost
 }
 
-// chunk is an event to be.
+// chunk is an event that is not yet encoded.
 type chunk struct {
 	kind   job.EventType
-	stream string // of output
-	data   []byte // as written; of other events it is JSON
-	size   uint64 // of those, what they take of the numbering
+	stream string // for output only
+	data   []byte // the output as written; the JSON of other events
+	size   uint64 // the share of the numbering of other events
 	end    uint64
 }
 
@@ -78,14 +77,14 @@ func newFeed(events Events, claim job.Claim, limit int, log *slog.Logger) *feed 
 	start := job.NewEvent(job.EventStatus, job.AttemptData{Type: job.EventStatus, State: job.Running, Attempt: claim.Attempt})
 	f.Event(start.Type, start.Data)
 	if claim.Attempt > 1 {
-		// Of earlier attempts only the last is kept: the bound is for each.
+		// Only the last of the earlier attempts is kept, because the limit applies to each.
 		f.oldest = job.EventID{Attempt: claim.Attempt - 1}
 	}
 	f.done.Go(f.run)
 	return f
 }
 
-// Stream takes output. Only whole characters go on, as long as it is text.
+// Stream takes output. As long as it is text, it passes on whole characters only.
 func (f *feed) Stream(name string, p []byte) {
 	if len(p) == 0 {
 		return
@@ -103,7 +102,7 @@ func (f *feed) Stream(name string, p []byte) {
 	f.add(name, p[:whole])
 }
 
-// Skipped counts output that nobody has any more.
+// Skipped counts output that was dropped before it reached the feed.
 func (f *feed) Skipped(name string, n int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,8 +110,8 @@ func (f *feed) Skipped(name string, n int64) {
 	f.seq += uint64(n) //nolint:gosec // a count
 }
 
-// Event takes anything else. In place of one that would not leave room for others there
-// is a gap.
+// Event takes an event other than output. An event that would leave no room for others is
+// replaced by a gap.
 func (f *feed) Event(t job.EventType, data json.RawMessage) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -150,15 +149,15 @@ func (f *feed) add(name string, p []byte) {
 		}
 		p = p[take:]
 	}
-	f.tell()
+	f.wakeWriter()
 }
 
-// hold puts an event at the end, and drops from the middle of what waits if that is too
-// much by then: a good part at once, so that it is rarely done.
+// hold appends an event. If the pending events exceed the limit, it drops some from the middle.
+// It drops a good part at once, so that it rarely has to.
 func (f *feed) hold(c chunk) {
 	f.pending = append(f.pending, c)
 	f.held += c.cost()
-	f.tell()
+	f.wakeWriter()
 	if f.held <= f.limit {
 		return
 	}
@@ -175,16 +174,16 @@ func (f *feed) hold(c chunk) {
 	f.pending = slices.Delete(f.pending, from, to)
 }
 
-func (f *feed) tell() {
+func (f *feed) wakeWriter() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
 	}
 }
 
-// run writes until close.
+// run writes events until close is called.
 func (f *feed) run() {
-	ctx := context.Background() // each write is bounded by the client's patience
+	ctx := context.Background() // the Redis client bounds the time of each write
 	pause := settleDown
 	for {
 		select {
@@ -201,10 +200,10 @@ func (f *feed) run() {
 		case err != nil:
 			f.log.Warn("write events: will try again", slog.Any("err", err))
 			pause = min(max(2*pause, firstPause), lastPause)
-			f.tell()
+			f.wakeWriter()
 		default:
 			if more {
-				f.tell()
+				f.wakeWriter()
 			}
 			pause = settleDown
 			if !f.pause(flushEvery - settleDown - time.Since(began)) {
@@ -214,7 +213,7 @@ func (f *feed) run() {
 	}
 }
 
-// pause waits, and returns false if it is time to end.
+// pause waits for d. It returns false at once when close is called.
 func (f *feed) pause(d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -229,7 +228,7 @@ func (f *feed) pause(d time.Duration) bool {
 	}
 }
 
-// close ends the writing as it goes. What is left is for drain.
+// close ends the goroutine that writes. drain writes the remaining events.
 func (f *feed) close() {
 	close(f.ending)
 	f.done.Wait()
@@ -240,7 +239,7 @@ func (f *feed) close() {
 	}
 }
 
-// drain writes what is left. A nil feed has nothing.
+// drain writes the remaining events. A nil feed has none.
 func (f *feed) drain(ctx context.Context) error {
 	if f == nil {
 		return nil
@@ -253,8 +252,8 @@ func (f *feed) drain(ctx context.Context) error {
 	}
 }
 
-// write writes one batch, the last one again if that failed, and reports whether there
-// is more. Only a Redis that is away is an error.
+// write writes one batch, or the last one again if that failed. It reports whether there is more.
+// It returns an error only if Redis does not answer.
 func (f *feed) write(ctx context.Context) (more bool, err error) {
 	if f.batch == nil {
 		f.take()
@@ -279,7 +278,8 @@ func (f *feed) write(ctx context.Context) (more bool, err error) {
 	return len(f.pending) > 0 && !f.dead, nil
 }
 
-// take makes a batch of what waits, and finds out what Redis need not keep with it.
+// take makes a batch of pending events. It also determines which older events Redis need not keep
+// beside the batch.
 func (f *feed) take() {
 	f.mu.Lock()
 	n, size := 0, 0
@@ -310,7 +310,7 @@ func (f *feed) take() {
 	}
 }
 
-// event encodes it.
+// event encodes the chunk.
 func (c *chunk) event(attempt int) job.Event {
 	e := job.Event{Type: c.kind, Data: c.data, Size: c.size}
 	if c.stream != "" {
@@ -321,7 +321,7 @@ func (c *chunk) event(attempt int) job.Event {
 	return e
 }
 
-// fitting returns how much of p goes into room without cutting a character.
+// fitting returns the number of bytes of p that fit into room without cutting a character.
 func fitting(p []byte, room int) int {
 	if len(p) <= room {
 		return len(p)
@@ -329,8 +329,7 @@ func fitting(p []byte, room int) int {
 	return wholeCharacters(p[:room])
 }
 
-// wholeCharacters returns the length of p without a character at its end whose rest is
-// missing.
+// wholeCharacters returns the length of p without an incomplete character at its end.
 func wholeCharacters(p []byte) int {
 	for i := len(p) - 1; i >= 0 && i >= len(p)-utf8.UTFMax; i-- {
 		if utf8.RuneStart(p[i]) {

@@ -18,25 +18,25 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Blobs is where the contents of files are.
+// Blobs is the storage of the contents of files.
 type Blobs interface {
 	Put(ctx context.Context, key string, content io.Reader) (int64, error)
 	Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
 }
 
-// errFiles: the files that came with a job could not be put in place.
+// errFiles means that the input files of a job could not be put in place.
 var errFiles = errors.New("files of the job are unavailable")
 
-// Times for the files of one execution. A caller may wait for it. Both become longer with
-// each byte that is moved.
+// bringTime and keepTime bound the moving of one execution's files, because a caller may wait for
+// it. Both grow with each byte that is moved.
 const (
 	bringTime = 15 * time.Second
 	keepTime  = 10 * time.Second
-	// slowestMove is how many bytes a second are moved at least, apart from these times.
+	// slowestMove is the least number of bytes that are moved in a second, apart from these times.
 	slowestMove = 8 << 20
 )
 
-// pace ends a context after a time that grows with what is moved.
+// pace ends a context after a time that grows with the bytes that are moved.
 type pace struct {
 	timer *time.Timer
 
@@ -52,12 +52,12 @@ func paced(ctx context.Context, d time.Duration) (context.Context, context.Cance
 	return ctx, func() { p.timer.Stop(); cancel(nil) }, p
 }
 
-// moved is called when n bytes have been.
+// moved extends the time after n bytes have been moved.
 func (p *pace) moved(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.end = p.end.Add(time.Duration(n) * (time.Second / slowestMove))
-	if p.timer.Stop() { // else it is over
+	if p.timer.Stop() { // false if the time is over
 		p.timer.Reset(time.Until(p.end))
 	}
 }
@@ -76,17 +76,17 @@ func (r pacedReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// putter is where files can be put: a worker before its code, or a session.
+// putter takes files: a worker before its code starts, or a session.
 type putter interface {
 	Put(path string, content io.Reader) error
 }
 
-// collector has files that code left.
+// collector passes on the files that code left.
 type collector interface {
 	Collect(ctx context.Context, most job.FileLimits, keep func(f job.Found, content io.Reader) error) (job.FilesDropped, error)
 }
 
-// bring puts the files that came with a job into the worker's directory.
+// bring puts the input files of a job into the worker's directory.
 func (r *Runner) bring(run context.Context, w putter, claim job.Claim) error {
 	if len(claim.Spec.Files) == 0 || run.Err() != nil {
 		return nil
@@ -94,11 +94,11 @@ func (r *Runner) bring(run context.Context, w putter, claim job.Claim) error {
 	ctx, cancel, pace := paced(run, bringTime)
 	defer cancel()
 	for i, f := range claim.Spec.Files {
-		pace.moved(int(f.Size)) // that is known beforehand
+		pace.moved(int(f.Size)) // before the transfer, because the size is known
 		if err := r.bringOne(ctx, w, job.InputKey(claim.JobID, i), f); err != nil {
 			switch {
 			case run.Err() != nil:
-				return nil // Execute says how that ends
+				return nil // Execute reports the reason
 			case errors.Is(err, job.ErrNotStarted):
 				return err
 			}
@@ -116,14 +116,14 @@ func (r *Runner) bringOne(ctx context.Context, w putter, key string, f job.Input
 	return errors.Join(w.Put(f.Path, content), content.Close())
 }
 
-// keepFiles stores what an execution left and lists it in the result. A store that does
-// not take it costs the caller the files and not the result.
+// keepFiles stores the files that an execution left and lists them in the result. If the storage
+// fails, the caller loses the files but not the result.
 func (r *Runner) keepFiles(run context.Context, log *slog.Logger, w collector, claim job.Claim, result *job.Result) {
 	ctx, cancel, pace := paced(context.WithoutCancel(run), keepTime)
 	defer cancel()
 	stop := context.AfterFunc(run, func() {
 		if !errors.Is(context.Cause(run), errCancelled) {
-			cancel() // the process is about to stop: the result is worth more than the files
+			cancel() // the process is about to stop, and the result matters more than the files
 		}
 	})
 	defer stop()
@@ -152,10 +152,10 @@ func (r *Runner) keepFiles(run context.Context, log *slog.Logger, w collector, c
 	}
 }
 
-// headSize is what http.DetectContentType looks at.
+// headSize is the number of bytes that http.DetectContentType looks at.
 const headSize = 512
 
-// beginning remembers the first bytes that are read, of which types are guessed.
+// beginning remembers the first bytes that are read. The media type is guessed from them.
 type beginning struct {
 	r     io.Reader
 	bytes []byte
@@ -167,8 +167,8 @@ func (b *beginning) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// mediaTypes are those that people exchange with programs. What a machine's own tables
-// say differs from one to the next.
+// mediaTypes are the types of files that people exchange with programs. They are listed here
+// because the tables of machines differ.
 var mediaTypes = map[string]string{ //nolint:gochecknoglobals // a constant
 	".csv": "text/csv; charset=utf-8", ".tsv": "text/tab-separated-values; charset=utf-8", ".txt": "text/plain; charset=utf-8",
 	".md": "text/markdown; charset=utf-8", ".py": "text/x-python; charset=utf-8", ".log": "text/plain; charset=utf-8",
@@ -182,7 +182,7 @@ var mediaTypes = map[string]string{ //nolint:gochecknoglobals // a constant
 	".mp3":  "audio/mpeg", ".wav": "audio/wav", ".mp4": "video/mp4",
 }
 
-// mediaType guesses what a file is, by its name or else by how it begins.
+// mediaType guesses the type of a file by its name, or else by its first bytes.
 func mediaType(name string, head []byte) string {
 	if t, ok := typeOfName(name); ok {
 		return t

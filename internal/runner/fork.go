@@ -12,13 +12,15 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Forks of sessions: operations that copy a session's interpreter. They go on when
-// their caller has gone away, since an interpreter that is left in the middle is lost.
+// This file has the operations that copy a session's interpreter: fork, checkpoint and rollback.
+// They continue after their caller has disconnected, because an interpreter is lost if its
+// copying is interrupted.
 
-// branchTime bounds the making of copies: the API waits a little longer, for the reason.
-const branchTime = 25 * time.Second
+// copyTime bounds the copying of interpreters. The API waits a little longer, so that it receives
+// the reason of a failure.
+const copyTime = 25 * time.Second
 
-// checkpoint is a copy of a session's interpreter that sleeps.
+// checkpoint is a saved, sleeping interpreter of a session.
 type checkpoint struct {
 	id          string
 	interpreter Interpreter
@@ -38,14 +40,14 @@ func (s *Session) closeCopy(i Interpreter) {
 	}
 }
 
-// fork makes sessions that begin as copies of this one: first their records, so that all
-// that may be refused is, then their interpreters.
+// fork opens forks of a session. It makes their records before their interpreters, because the
+// store refuses forks for which there is no room.
 func (s *sessions) fork(ctx context.Context, se *Session, args json.RawMessage) (any, *job.SessionEnd, error) {
 	var a job.ForkArgs
 	if err := json.Unmarshal(args, &a); err != nil {
 		return nil, nil, fmt.Errorf("decode arguments: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), branchTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), copyTime)
 	defer cancel()
 	made := s.reserve(a.Sessions, se.spec)
 	copies, end, err := s.recordAndFork(ctx, se, a.Sessions)
@@ -76,7 +78,7 @@ func (s *sessions) recordAndFork(ctx context.Context, se *Session, ids []string)
 	for _, id := range ids {
 		gone := job.SessionEnd{Reason: job.EndStartFailed, Message: "the session that it was to be a copy of could not be copied"}
 		if err := records.EndSession(ctx, id, gone); err != nil {
-			// Without an interpreter it would be a fresh one, which is no copy.
+			// The session would get a fresh interpreter in place of a copy.
 			s.r.cfg.Log.ErrorContext(ctx, "record of a copy that was not made is left over", slog.String("session_id", id), slog.Any("err", err))
 		}
 	}
@@ -96,7 +98,8 @@ func noRoom(full *job.SessionsFullError, count int) error {
 	}
 }
 
-// copies forks the session's interpreter. If that breaks, the session is at its end.
+// copies forks the session's interpreter. If the interpreter breaks, copies returns the session's
+// end.
 func (s *Session) copies(ctx context.Context, count int) ([]Interpreter, *job.SessionEnd, error) {
 	i, err := s.Interpreter(ctx)
 	if err != nil {
@@ -113,8 +116,8 @@ func (s *Session) copies(ctx context.Context, count int) ([]Interpreter, *job.Se
 	return nil, end, err
 }
 
-// reserve keeps the places of sessions that are being made: nobody may take their records
-// for sessions without an interpreter.
+// reserve enters sessions that are being made, so that lookAfter does not take their records for
+// sessions without an interpreter.
 func (s *sessions) reserve(ids []string, spec job.SessionSpec) []*Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,8 +130,7 @@ func (s *sessions) reserve(ids []string, spec job.SessionSpec) []*Session {
 	return made
 }
 
-// release begins to serve the sessions that were made, or without copies gives their places
-// up.
+// release begins to serve the sessions that were made. Without copies it removes them.
 func (s *sessions) release(made []*Session, copies []Interpreter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +145,7 @@ func (s *sessions) release(made []*Session, copies []Interpreter) {
 	}
 }
 
-// checkpointOf keeps a copy of the session's interpreter, to which it can be rolled back.
+// checkpointOf keeps a copy of the session's interpreter. The session can be rolled back to it.
 func checkpointOf(ctx context.Context, se *Session, args json.RawMessage) (any, *job.SessionEnd, error) {
 	var a job.CheckpointArgs
 	if err := json.Unmarshal(args, &a); err != nil {
@@ -152,7 +154,7 @@ func checkpointOf(ctx context.Context, se *Session, args json.RawMessage) (any, 
 	if len(se.checkpoints) >= job.MaxCheckpoints {
 		return nil, nil, &job.RefusedError{Message: fmt.Sprintf("the session has %d checkpoints, which is all it may; open another session, or fork it", job.MaxCheckpoints)}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), branchTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), copyTime)
 	defer cancel()
 	copies, end, err := se.copies(ctx, 1)
 	if err != nil {
@@ -162,8 +164,8 @@ func checkpointOf(ctx context.Context, se *Session, args json.RawMessage) (any, 
 	return a, nil, nil
 }
 
-// rollback gives the session an interpreter that is a copy of a checkpoint, which stays.
-// Checkpoints that are newer stay, too.
+// rollback replaces the session's interpreter with a copy of a checkpoint. The checkpoint and
+// newer ones stay.
 func rollback(ctx context.Context, se *Session, args json.RawMessage) (any, *job.SessionEnd, error) {
 	var a job.CheckpointArgs
 	if err := json.Unmarshal(args, &a); err != nil {
@@ -182,7 +184,7 @@ func rollback(ctx context.Context, se *Session, args json.RawMessage) (any, *job
 		se.closeCopy(point.interpreter)
 		return nil, nil, &job.RefusedError{Code: job.FailNoCheckpoint, Message: "the checkpoint has ended: its process was killed, perhaps for want of memory"}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), branchTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), copyTime)
 	defer cancel()
 	se.Replace(nil)
 	restored, err := point.interpreter.Restore(ctx)

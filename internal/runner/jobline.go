@@ -8,13 +8,13 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// lost stands for the state of a job that this runner does not know: its claim was lost, or
-// its end could not be written.
+// lost stands for a job's state that this runner does not know, because the claim was lost or the
+// end could not be written.
 const lost job.State = "lost"
 
-// ended reports the end of an attempt, once it is written: to the metrics, and as a line of the
-// log that has what is known of it but for what the code is, had and wrote. state is what the
-// job has become: queued if it runs again.
+// ended reports the end of an attempt, once it is written, to the metrics and as a line of the
+// log. The line leaves out the code, its input and its output. state is the job's new state:
+// queued if it runs again.
 func (r *Runner) ended(ctx context.Context, log *slog.Logger, claim job.Claim, o job.Outcome, state job.State, took time.Duration) {
 	code := job.FailureCode("")
 	if o.Failure != nil {
@@ -22,7 +22,7 @@ func (r *Runner) ended(ctx context.Context, log *slog.Logger, claim job.Claim, o
 	}
 	level, message := slog.LevelInfo, "job ended"
 	if claim.Spec.Op != "" {
-		// A job in form only: its caller waits for it, and the access log has it.
+		// An operation is a job in form only. Its caller waits for it, and the access log has it.
 		level, message = slog.LevelDebug, "operation on a session ended"
 	} else {
 		r.cfg.Observer.Ended(state, code)

@@ -10,22 +10,22 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Registry is what a runner's own life needs of the store.
+// Registry are the store's methods for the registration of a runner.
 type Registry interface {
 	Beat(ctx context.Context, r job.Runner) error
 	Leave(ctx context.Context, runner string) error
-	// Revoked returns which of the claims must stop, because their owner asked for
-	// it or because they are not the job's current claim any more; and whose events
-	// somebody wants to see.
+	// Revoked returns which of the claims must stop: cancelled ones because their owner asked
+	// for it, lost ones because they are not the job's current claim any more. watched are the
+	// claims whose events a caller follows.
 	Revoked(ctx context.Context, claims []job.Claim) (cancelled, lost, watched []job.Claim, err error)
 	// Runners returns the runners that are alive.
 	Runners(ctx context.Context) ([]job.Runner, error)
-	// Held returns the claims that the registry has for a runner.
+	// Held returns the claims that the registry attributes to a runner.
 	Held(ctx context.Context, runner string) ([]job.Claim, error)
 }
 
-// lookEvery is after how many heartbeats a runner compares what it executes with what
-// it has claimed, even if nothing went wrong that it knows of.
+// lookEvery is the number of heartbeats after which a runner compares its executions with its
+// claims in the registry, even if it knows of no fault.
 const lookEvery = 15
 
 // Start registers the runner and keeps it registered until Close.
@@ -58,8 +58,8 @@ func (r *Runner) Start(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the heartbeat and all sessions, and takes the runner out of the registry.
-// What it still executes is for the rescuer.
+// Close ends the heartbeat and all sessions, and takes the runner out of the registry. Another
+// process's Maintainer rescues the jobs that it still executes.
 func (r *Runner) Close(ctx context.Context) error {
 	if r.stop == nil {
 		return nil
@@ -68,36 +68,36 @@ func (r *Runner) Close(ctx context.Context) error {
 	r.done.Wait()
 	var err error
 	if r.cfg.SessionRecords != nil {
-		// One may have been opened here after the drain had begun.
+		// A session may have been opened on this runner after the drain had begun.
 		_, err = r.cfg.SessionRecords.LeaveSessions(ctx, r.cfg.Self.ID, false)
 		r.sessions.close()
 	}
 	return errors.Join(err, r.cfg.Registry.Leave(ctx, r.cfg.Self.ID))
 }
 
-// Cancelled tells the runner that the owner of a job asks for its end.
+// Cancelled ends the execution of a job whose owner has cancelled it.
 func (r *Runner) Cancelled(jobID string) {
 	r.endJob(jobID, errCancelled)
 }
 
-// Active returns how many executions there are.
+// Active returns the number of executions.
 func (r *Runner) Active() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.active)
 }
 
-// Sessions returns how many sessions have an interpreter here, or are getting one.
+// Sessions returns the number of sessions that have an interpreter here or are getting one.
 func (r *Runner) Sessions() int { return r.sessions.count() }
 
-// Draining reports whether the runner says that it is draining.
+// Draining reports whether the runner has announced that it is draining.
 func (r *Runner) Draining() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.draining
 }
 
-// BeginDrain makes the runner say that it is draining.
+// BeginDrain makes the runner announce that it is draining.
 func (r *Runner) BeginDrain(ctx context.Context) error {
 	r.mu.Lock()
 	r.draining = true
@@ -105,8 +105,8 @@ func (r *Runner) BeginDrain(ctx context.Context) error {
 	return r.beat(ctx)
 }
 
-// EndExecutions interrupts what is still executed at the end of a drain; the
-// jobs go back to their queue while attempts are left, else they fail.
+// EndExecutions interrupts the executions that are left at the end of a drain. Their jobs go back
+// to the queue while attempts are left, else they fail.
 func (r *Runner) EndExecutions() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,9 +126,8 @@ func (r *Runner) beat(ctx context.Context) error {
 	return r.cfg.Registry.Beat(ctx, self)
 }
 
-// endRevoked ends the executions that must not go on: the durable side of cancel,
-// for when the message was lost, and the end of claims that this process lost
-// while it was frozen or cut off.
+// endRevoked ends the executions that must not go on. It finds cancels whose message was lost,
+// and claims that this process lost while it was frozen or cut off from Redis.
 func (r *Runner) endRevoked(ctx context.Context) {
 	r.mu.Lock()
 	claims := make([]job.Claim, 0, len(r.active))
@@ -150,13 +149,12 @@ func (r *Runner) endRevoked(ctx context.Context) {
 		r.end(c, errCancelled)
 	}
 	for _, c := range lost {
-		// An execution that has just written its end looks lost too; ending it
-		// then changes nothing.
+		// An execution that has just written its end looks lost, too. To end it changes nothing.
 		r.end(c, errLost)
 	}
 }
 
-// suspect notes that Redis may know of a claim of ours that nobody executes.
+// suspect records that Redis may have a claim of this runner that it does not execute.
 func (r *Runner) suspect() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,9 +176,9 @@ func (r *Runner) claimed(jobID string) {
 	}
 }
 
-// giveBackForgotten settles the claims that Redis has for this runner and that
-// nobody executes: the answer to a claim was lost for good, or the end of an
-// execution could not be written. No other process would: this one is alive.
+// giveBackForgotten settles the claims that Redis has for this runner and that the runner does not
+// execute: the answer to the claim was lost, or the end of the execution could not be written. No
+// other process settles them, because this one is alive.
 func (r *Runner) giveBackForgotten(ctx context.Context) {
 	r.mu.Lock()
 	suspects := r.suspects
@@ -189,7 +187,8 @@ func (r *Runner) giveBackForgotten(ctx context.Context) {
 	if !suspects {
 		return
 	}
-	// Asked before looking at what is executed: a claim made since is in neither.
+	// Held is called before the look at the executions, so that a claim made in between is not
+	// given back.
 	held, err := r.cfg.Registry.Held(ctx, r.cfg.Self.ID)
 	for _, c := range held {
 		if r.busyWith(c.JobID) || c.InSession && r.sessions.serves(c.SessionID) {
@@ -227,7 +226,7 @@ func (r *Runner) end(c job.Claim, cause error) {
 // every calls f after each period until ctx ends.
 func every(ctx context.Context, period time.Duration, f func()) { everyOr(ctx, period, nil, f) }
 
-// everyOr does it also when there is a token in now.
+// everyOr calls f after each period, and also when there is a token in now.
 func everyOr(ctx context.Context, period time.Duration, now <-chan struct{}, f func()) {
 	t := time.NewTicker(period)
 	defer t.Stop()

@@ -11,47 +11,46 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Outbox is where the store keeps the jobs whose task has to be enqueued: those
-// that were delayed, those that are retried, and those whose API process died
-// between recording and enqueueing them.
+// Outbox has the jobs whose task has to be enqueued: delayed ones, retried ones, and those whose
+// API process died between recording and enqueueing them.
 type Outbox interface {
-	// Due returns tasks to enqueue, most at a time, and how long until the next
-	// is due, negative when none is known.
+	// Due returns at most most tasks to enqueue, and the time until the next is due; negative if
+	// none is known.
 	Due(ctx context.Context, most int) ([]job.Task, time.Duration, error)
 	// Enqueued confirms that tasks are on their queues.
 	Enqueued(ctx context.Context, tasks ...job.Task) error
 }
 
-// Repairs is what else the maintenance does.
+// Repairs are the store's methods for the rest of the maintenance.
 type Repairs interface {
-	// Lapsed returns the runners whose heartbeat has lapsed, except self, and the processes
-	// whose lease on what their callers wait for has.
+	// Lapsed returns the runners whose heartbeat has lapsed, except self, and the API processes
+	// whose lease on their callers' jobs has lapsed.
 	Lapsed(ctx context.Context, self string) ([]string, error)
-	// Rescue settles the jobs of those of them that have lapsed: of runners, what they
-	// executed; of others, what nobody waits for any more. It tells whether there was a
-	// runner among them.
+	// Rescue settles the jobs of those processes that are still lapsed: the jobs that a runner
+	// executed, and the jobs that an API process's callers waited for. It reports whether there
+	// was a runner among the processes.
 	Rescue(ctx context.Context, lapsed ...string) (rescued []job.Rescued, runner bool, err error)
-	// Ready reports whether Redis takes what is written.
+	// Ready reports whether Redis accepts writes.
 	Ready(ctx context.Context) error
 	// Sweep takes expired jobs out of the listings and returns how many it found.
 	Sweep(ctx context.Context, most int) (int, error)
 }
 
-// Enqueue puts a task on its queue. One that is there already is no error.
+// Enqueue puts a task on its queue. A task that is already on it is no error.
 type Enqueue func(ctx context.Context, t job.Task) error
 
-// Reclaim puts tasks back on their queues that a dead runner had taken but whose
-// jobs it had not claimed.
+// Reclaim puts tasks back on their queues that a dead runner had taken without claiming their
+// jobs.
 type Reclaim func(ctx context.Context) error
 
-// Periods are how often the maintenance of a process looks. An idle process pays for each
-// look with the commands of one script, so the defaults, which replace zeros, are as long
-// as the promises allow.
+// Periods are the periods of a process's maintenance. Each look costs an idle process the
+// commands of one script. So the defaults, which replace zeros, are as long as Kaa's promises
+// allow.
 type Periods struct {
-	Promote   time.Duration // 10 s: new delayed jobs are announced; this finds what was missed
-	Rescue    time.Duration // 4 s: with heartbeat and second look 14.2 s, of 15 promised
-	Sweep     time.Duration // 20 s: readers of the listings look past what has expired
-	Reconcile time.Duration // 30 s, by whichever process is first
+	Promote   time.Duration // 10 s: new delayed jobs are announced; a look finds lost announcements
+	Rescue    time.Duration // 4 s: 14.2 s with heartbeat and second look, of 15 s promised
+	Sweep     time.Duration // 20 s: readers of the listings ignore expired jobs
+	Reconcile time.Duration // 30 s, by the process that is first
 }
 
 func (p Periods) withDefaults() Periods {
@@ -63,26 +62,25 @@ func (p Periods) withDefaults() Periods {
 
 const (
 	retryAfter = time.Second // after an error
-	// rescueGrace is how long Redis must have answered before anybody is written
-	// off: while it is away no heartbeat can be written, and live runners need time
-	// to write theirs when it is back.
+	// rescueGrace is how long Redis must have answered before a runner is written off. Without
+	// Redis no runner can write its heartbeat, and live runners need time to write one when Redis
+	// is back.
 	rescueGrace = 8 * time.Second
-	// secondLook is when a runner that seems dead is looked at again, and written off
-	// if it still does: one whose heartbeats were held up, say by a Redis that stood
-	// still or was full for a while, has written the next one by then.
+	// secondLook is the time after which a runner that seems dead is looked at again; it is
+	// written off if it still seems dead. A live runner whose heartbeats were held up, say by a
+	// Redis that stood still or was full, has written the next one by then.
 	secondLook = 2200 * time.Millisecond
-	// slowLook is how long a look may take to be believed: one that waited for Redis
-	// tells of lapses that Redis caused.
+	// slowLook is the time above which the result of a look is ignored. A look that waited for
+	// Redis reports lapses that Redis caused.
 	slowLook = time.Second
-	// reclaims is how often to look for the tasks of a runner that was lost: which
-	// they are shows 10 s after its death, and a heartbeat may lapse 6 s after it.
+	// reclaims is how often the maintainer looks for the tasks of a lost runner. They are known
+	// 10 s after its death, and its heartbeat may lapse 6 s after it.
 	reclaims = 3
 	batch    = 256
 )
 
-// Maintainer does the work that belongs to no single job's way. Every API and
-// runner process has one; all that they do is compare-and-set in Redis, so any
-// number of them may run.
+// Maintainer does the work that belongs to no single job. Every API and runner process has one.
+// Any number of them may run, because all their writes to Redis are compare-and-set.
 type Maintainer struct {
 	self    string // the runner of this process, if there is one
 	outbox  Outbox
@@ -93,16 +91,16 @@ type Maintainer struct {
 	log     *slog.Logger
 
 	wake chan struct{} // a token: look at the outbox now
-	// answersSince is since when Redis is known to answer, zero if it does not, and
-	// toReclaim how often to reclaim yet; only the rescue's goroutine uses them.
+	// answersSince is the time since which Redis has answered; zero if it does not. toReclaim is
+	// how often to reclaim yet. Only the goroutine that rescues uses them.
 	answersSince time.Time
 	toReclaim    int
 	stop         context.CancelFunc
 	done         sync.WaitGroup
 }
 
-// NewMaintainer returns a maintainer that has not started yet, of the runner self or, if
-// that is empty, of another process.
+// NewMaintainer returns a maintainer that has not started yet. self is the id of the process's
+// runner; empty if the process has none.
 func NewMaintainer(self string, outbox Outbox, repairs Repairs, enqueue Enqueue, reclaim Reclaim, periods Periods, log *slog.Logger) *Maintainer {
 	return &Maintainer{
 		self: self, outbox: outbox, repairs: repairs, enqueue: enqueue, reclaim: reclaim,
@@ -135,7 +133,7 @@ func (m *Maintainer) OutboxChanged() {
 	}
 }
 
-// promote enqueues what is due, and sleeps until the next job is.
+// promote enqueues due jobs, and sleeps until the next one is due.
 func (m *Maintainer) promote(ctx context.Context) {
 	for {
 		pause, err := m.enqueueDue(ctx)
@@ -156,7 +154,7 @@ func (m *Maintainer) promote(ctx context.Context) {
 	}
 }
 
-// enqueueDue enqueues all that is due and returns how long to wait.
+// enqueueDue enqueues all due jobs and returns how long to wait.
 func (m *Maintainer) enqueueDue(ctx context.Context) (time.Duration, error) {
 	for {
 		due, next, err := m.outbox.Due(ctx, batch)
@@ -174,7 +172,7 @@ func (m *Maintainer) enqueueDue(ctx context.Context) (time.Duration, error) {
 				return 0, err
 			}
 		}
-		// Confirmed only now: a task that was not enqueued stays in the outbox.
+		// The confirmation comes last, so that a task that was not enqueued stays in the outbox.
 		if err := m.outbox.Enqueued(ctx, due...); err != nil {
 			return 0, err
 		}
@@ -193,7 +191,7 @@ func (m *Maintainer) rescue(ctx context.Context) {
 	}
 	lost := m.lapsed(ctx)
 	if len(lost) > 0 {
-		// A Redis that answers and takes nothing holds up heartbeats, too.
+		// A Redis that answers but accepts no writes holds up heartbeats, too.
 		if err := m.repairs.Ready(ctx); err != nil {
 			m.troubled(ctx, "could not look for lost runners: will try again", err)
 			return
@@ -215,7 +213,7 @@ func (m *Maintainer) rescue(ctx context.Context) {
 	m.toReclaim--
 }
 
-// lapsed returns the runners that seem dead, as far as that can be believed.
+// lapsed returns the processes that seem dead; none if the answer of Redis was slow.
 func (m *Maintainer) lapsed(ctx context.Context) []string {
 	began := time.Now()
 	lapsed, err := m.repairs.Lapsed(ctx, m.self)
@@ -234,7 +232,7 @@ func (m *Maintainer) lapsed(ctx context.Context) []string {
 func (m *Maintainer) writeOff(ctx context.Context, lost []string) bool {
 	rescued, runner, err := m.repairs.Rescue(ctx, lost...)
 	if err != nil {
-		// A runner may have been written off before the trouble: look for its tasks.
+		// A runner may have been written off before the error: look for its tasks.
 		m.toReclaim = reclaims
 		m.troubled(ctx, "jobs of lost runners were not settled: will try again", err)
 		return false
@@ -255,8 +253,7 @@ func (m *Maintainer) writeOff(ctx context.Context, lost []string) bool {
 	return true
 }
 
-// troubled notes that Redis does not do what it should: nobody is written off for a
-// while after that.
+// troubled logs a failure of Redis. No runner is written off for rescueGrace after it.
 func (m *Maintainer) troubled(ctx context.Context, doing string, err error) {
 	m.answersSince = time.Time{}
 	if ctx.Err() == nil {

@@ -10,12 +10,12 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Reconciliation is what the records' side of a comparison with the queues does.
+// Reconciliation are the store's methods for the comparison of records and queues.
 type Reconciliation interface {
-	// Elect reports whether this process is the one to do what is due once in a period.
+	// Elect reports whether the calling process is the one that does something in a period.
 	Elect(ctx context.Context, what string, period time.Duration) (bool, error)
-	// Mend makes registry and listings agree with the records, and counts repairs. Nil
-	// says that there is no job that has not ended.
+	// Mend makes registry and listings agree with the records, and counts repairs. It returns nil
+	// if all jobs have ended.
 	Mend(ctx context.Context, queues []string, most int) (map[string]int, error)
 	// Waiting returns tasks that have to be on the queue, the oldest first.
 	Waiting(ctx context.Context, queue string, most int) ([]job.Task, error)
@@ -25,30 +25,30 @@ type Reconciliation interface {
 	Unwanted(ctx context.Context, tasks []job.Task) ([]job.Task, error)
 }
 
-// TaskLists is the queues' side of it.
+// TaskLists are the queue's methods for the comparison of records and queues.
 type TaskLists interface {
-	// MendQueue repairs lists that disagree, counts that, and returns tasks that wait.
+	// MendQueue repairs lists that disagree, counts the repairs, and returns waiting tasks.
 	MendQueue(ctx context.Context, queue string) (map[string]int, []job.Task, error)
-	// Missing returns which tasks of a queue are nowhere, and repairs others.
+	// Missing returns the tasks of a queue that are on none of its lists. It repairs others.
 	Missing(ctx context.Context, queue string, tasks []job.Task) ([]job.Task, map[string]int, error)
-	// Delete takes a task off its queue, and reports whether it was there.
+	// Delete takes a task off its queue, and reports whether it was on it.
 	Delete(ctx context.Context, t job.Task) (bool, error)
 }
 
 const (
-	// missingFor is how long a task has to be missing: records and queues are not read
-	// in one step, so a job that just moves on may seem to be nowhere.
+	// missingFor is how long a task has to be missing before it is requeued. Records and queues
+	// are not read in one step, so a job that is just being moved may seem to be on none.
 	missingFor = 2 * time.Second
-	// reconcileMost bounds what is compared of each listing at a time.
+	// reconcileMost bounds the entries of each listing that are compared at a time.
 	reconcileMost = 256
 
 	kindNoTask   = "record_without_task"
 	kindNoRecord = "task_without_record"
 )
 
-// Reconciler compares records, queues and registry, and repairs what disagrees: what
-// only bugs, lost writes of a Redis or hands can break. Every process has one; one of
-// them does the work. All of its steps are compare-and-set.
+// Reconciler compares records, queues and registry, and repairs disagreements. Only bugs, lost
+// writes of Redis or manual changes cause them. Every process has a reconciler; one of them does
+// the work. All of its steps are compare-and-set.
 type Reconciler struct {
 	queues   []string
 	records  Reconciliation
@@ -86,11 +86,12 @@ func (r *Reconciler) Close() {
 }
 
 func (r *Reconciler) reconcile(ctx context.Context) error {
-	// A little less than the period, so that a process's own next look is not too early.
+	// The period of the election is a little shorter, so that a process's own next look is not
+	// too early for it.
 	if mine, err := r.records.Elect(ctx, "reconcile", r.period-r.period/30); err != nil || !mine {
 		return err
 	}
-	// What sessions execute is in listings and in the registry as well, and on no queue.
+	// The executions of sessions are in the listings and the registry, but on no queue.
 	mended, err := r.records.Mend(ctx, append(slices.Clone(r.queues), job.SessionQueue, job.OperationQueue), reconcileMost)
 	r.count(ctx, mended)
 	if err != nil {
@@ -158,7 +159,7 @@ func (r *Reconciler) reconcileTasks(ctx context.Context, queue string) error {
 	return nil
 }
 
-// missing returns the tasks of a queue that should be there and are not.
+// missing returns the tasks that should be on a queue but are not.
 func (r *Reconciler) missing(ctx context.Context, queue string) ([]job.Task, error) {
 	waiting, err := r.records.Waiting(ctx, queue, reconcileMost)
 	if err != nil || len(waiting) == 0 {

@@ -7,16 +7,16 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// A session outlives an interpreter that needed too much memory, unless its owner wants it
-// otherwise: another one takes its place, among the same files.
+// This file replaces interpreters that needed too much memory. Their session continues with
+// another interpreter and the same files, unless its owner asked for its end.
 
-// restarts reports whether the session goes on after such an end of its interpreter.
+// restarts reports whether the session continues after such an end of its interpreter.
 func (s *Session) restarts(end *job.SessionEnd) bool {
 	return end != nil && end.Reason == job.EndMemory && !s.spec.EndOnMemory
 }
 
-// renew gives a session another interpreter. It reports whether the session goes on; if not,
-// its interpreter is closed. What is executed next is told that variables are gone.
+// renew gives a session another interpreter. It reports whether the session continues; if not,
+// its interpreter is closed. The result of the next execution says that variables are gone.
 func (s *sessions) renew(ctx context.Context, log *slog.Logger, se *Session, end *job.SessionEnd) bool {
 	if !se.restarts(end) || se.interpreter == nil || s.isOver(se) {
 		return false
@@ -37,8 +37,8 @@ func (s *sessions) isOver(se *Session) bool {
 	return se.over
 }
 
-// renewing has another goroutine replace the interpreter of a session that does nothing now,
-// and reports whether the session goes on as far as is known here.
+// renewing starts a goroutine that replaces the interpreter of an idle session. It reports
+// whether the session continues, unless that goroutine fails.
 func (s *sessions) renewing(id string, end *job.SessionEnd) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,12 +65,12 @@ func (s *sessions) mend(se *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !se.over {
-		se.over, se.why = true, end // whoever looks after the sessions tells the store
+		se.over, se.why = true, end // lookAfter writes the end to the store
 	}
 }
 
-// replaced goes on with what had to be done when the session's interpreter was found to have
-// ended, or ended in it.
+// replaced replaces the session's interpreter if an execution or operation found that it had
+// ended, or ended it. It returns the outcome with a fresh interpreter.
 func (s *sessions) replaced(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim, o job.Outcome) job.Outcome {
 	if o.End == nil || !s.renew(ctx, log, se, o.End) {
 		return o

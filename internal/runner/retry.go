@@ -9,14 +9,14 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// The pauses between attempts while Redis does not answer: from the first they double up to the last.
+// The pauses between attempts while Redis does not answer double from firstPause to lastPause.
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = 2 * time.Second
 )
 
-// untilAnswered calls try until it succeeds, or fails for another reason than that Redis does not
-// answer, or ctx ends. It returns the last error of try.
+// untilAnswered calls try again while its error is that Redis does not answer, until ctx ends. It
+// returns the last error of try.
 func untilAnswered(ctx context.Context, try func() error) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := try()
@@ -31,9 +31,9 @@ func untilAnswered(ctx context.Context, try func() error) error {
 	}
 }
 
-// written calls write until Redis has the end of a job, for SaveFor at most. It reports whether the
-// end was written, and else whether the claim was lost. write gets the outcome to write, which
-// changes if there is no room for a result.
+// written calls write until Redis has the end of a job, for SaveFor at most. It reports whether
+// the end was written; if not, claimLost reports whether the claim was lost. write gets the
+// outcome to write, which changes if the store has no room for a result.
 func (r *Runner) written(ctx context.Context, log *slog.Logger, o job.Outcome, write func(context.Context, job.Outcome) error) (ok, claimLost bool) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.SaveFor)
 	defer cancel()

@@ -9,27 +9,27 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Room counts what the files of callers take, where blobs are.
+// Room counts the blob storage that the files of callers take.
 type Room interface {
-	// RoomForOutputs says what the files take that an attempt leaves, all of them together, before
-	// they are stored. It fails with a job.FilesFullError if there is no room for them.
+	// RoomForOutputs reserves bytes for all files together that an attempt leaves, before they are
+	// stored. It fails with a job.FilesFullError if there is no room for them.
 	RoomForOutputs(ctx context.Context, c job.Claim, bytes int64) error
 }
 
-// roomStep is how much more than it needs an execution asks for, so that many small files
-// are few round trips. Its end says what its files take.
+// roomStep is the number of bytes that an execution reserves beyond its need, so that many small
+// files take few round trips. The end of the execution records the real need.
 const roomStep = 1 << 20
 
-// room is what the files of one execution may take.
+// room is the storage that is reserved for the files of one execution.
 type room struct {
-	of    Room // nil if there is no bound
+	of    Room // nil if files are not limited
 	claim job.Claim
 
 	mu        sync.Mutex
 	used, had int64
 }
 
-// take makes room for a file. It is called before that is stored.
+// take reserves room for a file. It is called before the file is stored.
 func (r *room) take(ctx context.Context, size int64) error {
 	if r.of == nil {
 		return nil
@@ -53,14 +53,14 @@ func (r *room) take(ctx context.Context, size int64) error {
 	return nil
 }
 
-// give gives back the room of a file that was not stored.
+// give releases the room of a file that was not stored.
 func (r *room) give(size int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.used -= job.Footprint(size)
 }
 
-// close gives back what an end without files does not.
+// close releases the reservation if the execution has no files: the record of its end does not.
 func (r *room) close(ctx context.Context, files int) error {
 	if files > 0 || r.had == 0 {
 		return nil
@@ -68,7 +68,7 @@ func (r *room) close(ctx context.Context, files int) error {
 	return r.of.RoomForOutputs(ctx, r.claim, 0)
 }
 
-// put stores a file that an execution left, if there is room for it.
+// put stores a file that an execution left, if the storage has room for it.
 func (r *Runner) put(ctx context.Context, room *room, f job.Found, content io.Reader) (int64, error) {
 	if err := room.take(ctx, f.Size); err != nil {
 		return 0, err

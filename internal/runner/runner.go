@@ -1,16 +1,15 @@
-// Package runner turns a task into a finished job: it takes a ready worker,
-// claims the job, has the worker execute the code, and records the end. It owns
-// the bookkeeping of what this process executes right now (heartbeat, cancels,
-// drain), and the maintenance that any process may do for all of them (enqueue
-// what is due, rescue what dead runners left, sweep listings).
+// Package runner turns a task into a finished job: it takes a ready worker, claims the job, has
+// the worker execute the code, and records the end. It owns the bookkeeping of this process's
+// current executions (heartbeat, cancels, drain). It also owns the maintenance that any process
+// may do for all of them: enqueue due jobs, rescue the jobs of dead runners, sweep listings.
 //
-// The queue's server calls Handle, on as many goroutines as the runner's
-// concurrency. What can fail: no worker can be had (another runner is to take the task; the
-// job fails with start_failed once nobody could start it for long, or at once with
-// runtime_missing), the claim is refused (somebody else has settled the job, so the
-// task is dropped), Redis is away when a job is claimed or its end is written
-// (both are tried again for minutes; what then is still claimed and not executed
-// is given back as soon as Redis answers).
+// The queue's server calls Handle, on as many goroutines as the runner's concurrency. Handle
+// copes with these failures:
+//   - No worker is available. Another runner is to take the task. The job fails with start_failed
+//     once no runner could start it for StartPatience, or at once with runtime_missing.
+//   - The claim is refused, because another process has settled the job. The task is dropped.
+//   - Redis does not answer when a job is claimed or its end is written. Both are tried again for
+//     minutes. A claim that is not executed by then is given back as soon as Redis answers.
 package runner
 
 import (
@@ -28,51 +27,51 @@ import (
 // Worker is a fresh interpreter that executes one program.
 type Worker interface {
 	SessionID() string
-	// Execute runs the code and returns when it has ended, its output is complete
-	// and nothing it started is left. The end of ctx interrupts it. A program that
-	// fails is not an error; an error means that the worker itself broke.
+	// Execute runs the code. It returns when the code has ended, its output is complete and no
+	// process that it started is left. The end of ctx interrupts it. A program that fails is not
+	// an error; an error means that the worker itself broke.
 	Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	// Put puts a file into the working directory, before Execute.
 	Put(path string, content io.Reader) error
-	// Collect passes on the files that the code left, after Execute; keep is called by
-	// several goroutines. It counts what is beyond the limits, or could not be had.
+	// Collect passes the files that the code left to keep, after Execute. Several goroutines call
+	// keep. Collect counts the files that are beyond the limits or could not be read.
 	Collect(ctx context.Context, most job.FileLimits, keep func(f job.Found, content io.Reader) error) (job.FilesDropped, error)
 	Close() error
 }
 
-// Workers lends workers, each for one execution.
+// Workers hands out workers, each for one execution.
 type Workers interface {
-	// Acquire lends a worker of a runtime; empty means the default one. It fails
-	// with job.ErrNoRuntime if there is none of that name.
+	// Acquire returns a worker of a runtime; an empty name means the default one. It fails with
+	// job.ErrNoRuntime if there is no runtime of that name.
 	Acquire(ctx context.Context, runtime string) (Worker, error)
 }
 
-// Records is what executing a job needs of the store.
+// Records are the store's methods for the execution of jobs.
 type Records interface {
 	Claim(ctx context.Context, id, runner, session string) (job.Claim, error)
 	Finish(ctx context.Context, c job.Claim, o job.Outcome) error
 	GiveBack(ctx context.Context, c job.Claim, f job.Failure) (job.State, error)
 	Reject(ctx context.Context, id string, f job.Failure) error
-	// Unstarted notes that no interpreter could be started for a job, and fails it with f if
-	// that was noted first so long ago; never if after is 0.
+	// Unstarted records that no interpreter could be started for a job. It fails the job with f
+	// if the first such record is older than after; never if after is 0.
 	Unstarted(ctx context.Context, id string, after time.Duration, f job.Failure) (job.State, time.Duration, error)
 	// Unclaim takes back a claim whose code has not started.
 	Unclaim(ctx context.Context, c job.Claim) (job.State, error)
 }
 
-// Observer is told of each execution, for metrics.
+// Observer receives each execution, for metrics.
 type Observer interface {
 	Executed(c job.Claim, o job.Outcome, took time.Duration)
-	// Ended is told of each attempt whose end is written: what state the job is in by then, and
-	// why if the code's end is not the reason.
+	// Ended is called for each attempt whose end is written, with the state of the job by then.
+	// code is empty if the code ended by itself, else the reason.
 	Ended(state job.State, code job.FailureCode)
 }
 
-// oldAnswer is when the answer to a claim is too old to start code on: well before a
-// heartbeat can lapse.
+// oldAnswer is the age from which the answer to a claim is too old to start code on. It is well
+// below the time in which a heartbeat lapses.
 const oldAnswer = 3 * time.Second
 
-// Why an execution is ended early: causes of its context.
+// The causes of an execution's context when the execution is ended early.
 var (
 	errCancelled = errors.New("cancelled by its owner")
 	errDraining  = errors.New("runner is draining")
@@ -81,39 +80,38 @@ var (
 
 // Config are a runner's parts and times. Zero times mean their defaults.
 type Config struct {
-	Self     job.Runner // as it registers itself; Active and Draining are filled in
+	Self     job.Runner // the runner's registration; Active and Draining are filled in
 	Records  Records
 	Registry Registry
 	Workers  Workers
 	Blobs    Blobs
-	Room     Room // nil if files have no bound
+	Room     Room // nil if files are not limited
 	Observer Observer
 	Events   Events
 	Log      *slog.Logger
-	// Health returns why no interpreter of a runtime can be started now, by its name; nil
-	// means that all can.
+	// Health returns, by the name of a runtime, why no interpreter of it can be started now. A
+	// runtime without an entry is healthy.
 	Health func() map[string]error
-	// NoJobLog leaves out the line about each job that has ended.
+	// NoJobLog leaves out the log line of each job that has ended.
 	NoJobLog bool
 	// SessionRecords and Interpreters are for sessions; a runner without them has none.
 	SessionRecords SessionRecords
 	Interpreters   Interpreters
-	// Operations are what else can be done to a session, by name, besides
-	// those of package job.
+	// Operations are further operations on sessions, by name, besides those of package job.
 	Operations map[string]Operation
 	// Filled, if not nil, is called when a claim brought jobs into the outbox.
 	Filled func()
 
-	Files job.FileLimits // what is kept of the files that code leaves
+	Files job.FileLimits // limits of the files that are kept after an execution
 
 	HeartbeatEvery time.Duration // 2 s; must be well below the store's RunnerTTL
-	WatchEvery     time.Duration // how often cancel flags are looked at; 1 s
-	SaveFor        time.Duration // how long the end of a job is tried to be written; 5 min
-	ClaimFor       time.Duration // how long a claim is sent again while Redis is away; 1 min
-	// StartPatience is for how long nobody may be able to start an interpreter for a job
-	// before it fails; 1 min.
+	WatchEvery     time.Duration // period of the look for cancel flags; 1 s
+	SaveFor        time.Duration // how long the runner retries to write the end of a job; 5 min
+	ClaimFor       time.Duration // how long a claim is sent again while Redis does not answer; 1 min
+	// StartPatience is the time after which a job fails if no runner could start an interpreter
+	// for it; 1 min.
 	StartPatience time.Duration
-	// EventBytes is how much of a job's events is kept, and how much may wait for Redis; 8 MiB.
+	// EventBytes bounds the events that are kept of a job, and those that wait for Redis; 8 MiB.
 	EventBytes int
 }
 
@@ -125,19 +123,19 @@ type Runner struct {
 	done sync.WaitGroup
 
 	sessions *sessions
-	beatNow  chan struct{} // has a token when the registry is to be told something
+	beatNow  chan struct{} // has a token when a heartbeat is due at once
 
 	mu     sync.Mutex
 	active map[string]*execution // by job id
-	claims map[string]int        // how many calls are about to claim a job
-	early  map[string]bool       // jobs that somebody wants to see while they are being claimed
-	// suspects: the registry may hold claims of ours that nobody executes.
+	claims map[string]int        // the number of calls that are about to claim a job
+	early  map[string]bool       // jobs that got a follower while they were being claimed
+	// suspects: the registry may hold claims of this runner that it does not execute.
 	suspects bool
-	// unstarted are jobs that were passed on for want of an interpreter, until they fail or
-	// one can be started.
+	// unstarted are jobs that were passed on because no interpreter could be started. They stay
+	// here until they fail or an interpreter can be started.
 	unstarted map[string]unstarted
-	draining  bool // says so in its heartbeat
-	over      bool // the drain's time is up: nothing may go on
+	draining  bool // the heartbeat reports it
+	over      bool // the time of the drain is up: no execution may go on
 }
 
 // execution is a claim whose code may be running.
@@ -145,8 +143,8 @@ type execution struct {
 	claim job.Claim
 	end   context.CancelCauseFunc
 	tap   *job.Tap
-	feed  *feed // nil unless somebody watches
-	// answers to its requests for input; nil unless it may make some
+	feed  *feed // nil unless a caller follows the job
+	// answers to its requests for input; nil unless it may make requests
 	answers chan job.Answer
 }
 
@@ -170,13 +168,13 @@ func New(cfg Config) *Runner {
 	return r
 }
 
-// Handle executes the job of one task, on the runtime that the task names. nil means that the task is done with,
-// however the code ended; an error, that nothing was started and the task should
-// be delivered again.
+// Handle executes the job of one task, on the runtime that the task names. It returns nil if the
+// task is finished, whether or not the code succeeded. An error means that no code was started
+// and that the task should be delivered again.
 func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 	log := r.cfg.Log.With(slog.String("job_id", jobID))
-	// The worker comes first, so that a claimed job starts at once: claimed and
-	// started are one thing, and an unclaimed job can safely go elsewhere.
+	// Handle acquires the worker before it claims, so that a claimed job starts at once. An
+	// unclaimed job can safely go to another runner.
 	w, err := r.cfg.Workers.Acquire(ctx, runtime)
 	if errors.Is(err, job.ErrNoRuntime) {
 		log.WarnContext(ctx, "a job asks for a runtime that this runner does not have", slog.String("runtime", runtime))
@@ -212,8 +210,8 @@ func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 	return r.execute(job.WithTrace(ctx, claim.Spec.Trace), log.With(slog.Int("attempt", claim.Attempt)), w, claim)
 }
 
-// reject fails a job that was not claimed; one that somebody else has settled
-// meanwhile is left alone.
+// reject fails a job that was not claimed. It leaves a job alone that another process has
+// settled meanwhile.
 func (r *Runner) reject(ctx context.Context, jobID string, f job.Failure) error {
 	err := r.cfg.Records.Reject(ctx, jobID, f)
 	if err != nil && !errors.Is(err, job.ErrStale) && !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrGone) {
@@ -226,9 +224,9 @@ func (r *Runner) reject(ctx context.Context, jobID string, f job.Failure) error 
 	return nil
 }
 
-// claim takes the job. When Redis does not answer, nobody knows whether it was
-// taken: the same claim, by the same session, is sent until there is an answer.
-// Should none come in time, giveBackForgotten settles what it may have taken.
+// claim claims the job. If Redis does not answer, the job may have been claimed all the same:
+// claim sends the same claim, of the same session, until Redis answers. If no answer comes in
+// time, giveBackForgotten settles a claim that was made.
 func (r *Runner) claim(ctx context.Context, jobID, session string) (job.Claim, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.ClaimFor)
 	defer cancel()
@@ -241,9 +239,9 @@ func (r *Runner) claim(ctx context.Context, jobID, session string) (job.Claim, e
 			if err != nil || time.Since(sent) <= oldAnswer {
 				return err
 			}
-			// This process stood still, or Redis did: the runner may have been written off
-			// since, and the job may have ended or another runner may have it. The next
-			// answer shows it.
+			// This process or Redis stood still. The runner may have been written off since,
+			// and the job may have ended or belong to another runner. The next answer shows
+			// it.
 			r.suspect()
 		}
 	})
@@ -253,8 +251,8 @@ func (r *Runner) claim(ctx context.Context, jobID, session string) (job.Claim, e
 	return claim, err
 }
 
-// tryClaim claims once; a runner that was written off for a late heartbeat
-// registers itself again first.
+// tryClaim claims once. A runner that was written off for a late heartbeat registers itself
+// again first.
 func (r *Runner) tryClaim(ctx context.Context, jobID, session string) (job.Claim, error) {
 	c, err := r.cfg.Records.Claim(ctx, jobID, r.cfg.Self.ID, session)
 	if !errors.Is(err, job.ErrUnregistered) {
@@ -266,8 +264,8 @@ func (r *Runner) tryClaim(ctx context.Context, jobID, session string) (job.Claim
 	return r.cfg.Records.Claim(ctx, jobID, r.cfg.Self.ID, session)
 }
 
-// execute carries a claim through. An error means that the code has not started and that the
-// claim is taken back.
+// execute executes a claimed job and writes its end. An error means that the code has not
+// started and that the claim is taken back.
 func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim job.Claim) error {
 	run, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -298,16 +296,16 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 
 	o := outcome(result, err, cause(run))
 	r.cfg.Observer.Executed(claim, o, took)
-	// What ended the execution must not keep its end from being written.
+	// The end of the execution is written even if ctx ended it.
 	ctx = context.WithoutCancel(ctx)
 	r.ended(ctx, log, claim, o, r.settle(ctx, log, claim, o, r.unwatch(e, o)), took)
 	return nil
 }
 
-// replacements is how many other workers are tried for code that did not start.
+// replacements is the number of further workers that are tried for code that did not start.
 const replacements = 3
 
-// executeElsewhere executes on a worker of its own.
+// executeElsewhere executes a claim on another worker.
 func (r *Runner) executeElsewhere(run context.Context, log *slog.Logger, claim job.Claim) (job.Result, error) {
 	w, err := r.cfg.Workers.Acquire(run, claim.Spec.Runtime)
 	if err != nil {
@@ -317,8 +315,8 @@ func (r *Runner) executeElsewhere(run context.Context, log *slog.Logger, claim j
 	return result, errors.Join(err, w.Close())
 }
 
-// executeOn executes a claim on a worker, with the files that come with it, and keeps
-// those that it leaves.
+// executeOn executes a claim on a worker. It puts the job's files in place before, and keeps the
+// files that the code left.
 func (r *Runner) executeOn(run context.Context, log *slog.Logger, w Worker, claim job.Claim) (job.Result, error) {
 	if err := r.bring(run, w, claim); err != nil {
 		return job.Result{}, err
@@ -330,8 +328,8 @@ func (r *Runner) executeOn(run context.Context, log *slog.Logger, w Worker, clai
 	return result, err
 }
 
-// cause says why run ended; nil if it has not. An end that is not ours is
-// asynq's abort, at the end of a drain.
+// cause returns why run ended; nil if it has not. If the cause is not one of this package, asynq
+// aborted the execution at the end of a drain.
 func cause(run context.Context) error {
 	c := context.Cause(run)
 	if c == nil || errors.Is(c, errCancelled) || errors.Is(c, errDraining) || errors.Is(c, errLost) {
@@ -340,8 +338,8 @@ func cause(run context.Context) error {
 	return errDraining
 }
 
-// outcome decides what an attempt's end means for its job. A State of Queued
-// stands for giving the job back.
+// outcome derives a job's outcome from the end of an attempt. A State of Queued means that the
+// job is given back.
 func outcome(result job.Result, err, cause error) job.Outcome {
 	ended := err == nil && result.Status != job.StatusInterrupted
 	switch {
@@ -366,8 +364,8 @@ func outcome(result job.Result, err, cause error) job.Outcome {
 	}
 }
 
-// settle writes the outcome, and what is left of the events before it, again and again
-// while Redis is away. It returns what state the job is in then.
+// settle writes the rest of the events and then the outcome. It retries while Redis does not
+// answer. It returns the job's state afterwards.
 func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, o job.Outcome, f *feed) job.State {
 	if o.State == "" {
 		log.WarnContext(ctx, "claim was lost; the execution was ended")
@@ -384,12 +382,13 @@ func (r *Runner) settle(ctx context.Context, log *slog.Logger, claim job.Claim, 
 	return state
 }
 
-// smallResult is a result that is tried to be written for as long as any: it takes hardly
-// more room than a failure in its place.
+// smallResult is the size up to which a result is never replaced by a failure when the store is
+// full: it takes hardly more room than a failure.
 const smallResult = 64 << 10
 
-// withoutResult is what is written of an outcome that has no room: to hold a large one, and a
-// place of this runner with it, until others have expired would keep all callers waiting.
+// withoutResult returns the outcome that is written if the store has no room for o. A large
+// result is replaced by a failure. To hold it, and a place of this runner with it, until other
+// results have expired would keep all callers waiting.
 func withoutResult(o job.Outcome) job.Outcome {
 	if o.State != job.Completed || o.Result == nil {
 		return o
@@ -423,7 +422,7 @@ func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) *execution 
 	defer r.mu.Unlock()
 	e := &execution{claim: claim, end: end, tap: new(job.Tap)}
 	if claim.Spec.Input && claim.InSession {
-		e.answers = make(chan job.Answer, answersHeld)
+		e.answers = make(chan job.Answer, answersBuffered)
 	}
 	r.active[claim.JobID] = e
 	if r.over {

@@ -11,8 +11,9 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// claim asks for what a session has to do next. While Redis does not answer it asks again:
-// whoever asks before the end of a claim gets the same.
+// claim claims the session's next execution or operation; nil if there is none. It asks again
+// while Redis does not answer. To ask again is safe: the store returns the same claim until that
+// ends.
 func (s *sessions) claim(se *Session) (*job.Claim, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.r.cfg.ClaimFor)
 	defer cancel()
@@ -30,7 +31,7 @@ func (s *sessions) claim(se *Session) (*job.Claim, error) {
 			if err != nil || claim == nil || time.Since(sent) <= oldAnswer {
 				return err
 			}
-			// This process stood still: the session may have been written off since.
+			// This process or Redis stood still: the session may have been written off since.
 		}
 	})
 	if err != nil {
@@ -39,8 +40,8 @@ func (s *sessions) claim(se *Session) (*job.Claim, error) {
 	return claim, nil
 }
 
-// execute carries a claim through and returns the next one. One that came with the end of
-// another is not begun if the session is at its end by then.
+// execute executes a claim, writes its end, and returns the next claim. If the session has ended
+// by then, a claim that came with the end of another one (not first) is not begun.
 func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.Claim, ask bool) {
 	log := s.r.cfg.Log.With(slog.String("job_id", claim.JobID), slog.String("session_id", se.id), slog.Int("attempt", claim.Attempt))
 	ctx := job.WithTrace(s.ctx, claim.Spec.Trace)
@@ -81,7 +82,7 @@ func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.
 	return next, ask
 }
 
-// begin notes what a session executes, unless it has ended meanwhile.
+// begin records the job that a session executes. It returns false if the session has ended.
 func (s *sessions) begin(se *Session, claim job.Claim, end context.CancelCauseFunc) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,14 +97,15 @@ func (s *sessions) begin(se *Session, claim job.Claim, end context.CancelCauseFu
 	return true
 }
 
-// whyOver returns why a session has ended, if the store may not know.
+// whyOver returns why a session has ended, if the store may not have its end.
 func (s *sessions) whyOver(se *Session) *job.SessionEnd {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return se.why
 }
 
-// finishing notes that a session executes nothing, and completes what a result says of it.
+// finishing records that a session executes nothing, and puts the session's state into the
+// result.
 func (s *sessions) finishing(se *Session, o *job.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,12 +179,12 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, claim
 	return job.Outcome{State: job.Completed, Result: &result, End: end}
 }
 
-// sessionFailed ends a session together with what it executes.
+// sessionFailed is the outcome of an execution or operation that ended together with its session.
 func sessionFailed(end job.SessionEnd) job.Outcome {
 	return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailSessionEnded, Message: end.Message, Reason: end.Reason}, End: &end}
 }
 
-// operate does something else to the session.
+// operate carries out an operation on the session.
 func (s *sessions) operate(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim) job.Outcome {
 	op, known := s.ops[claim.Spec.Op]
 	if !known {
@@ -217,11 +219,12 @@ func refusal(e *job.RefusedError) *job.Failure {
 	return &job.Failure{Code: cmp.Or(e.Code, job.FailRefused), Message: e.Message}
 }
 
-// settle writes an outcome, and what is left of the events before it, again and again
-// while Redis is away, and returns what state the job is in then, and what the session goes on with.
+// settle writes the rest of the events and then the outcome. It retries while Redis does not
+// answer. It returns the job's state afterwards and the session's next claim. ask means that the
+// session may have a claim that it has to ask for.
 func (s *sessions) settle(ctx context.Context, log *slog.Logger, claim job.Claim, o job.Outcome, f *feed) (state job.State, next *job.Claim, ask bool) {
 	if o.State == "" {
-		return lost, nil, false // its session has ended, with all that it executed
+		return lost, nil, false // the session has ended, with all its executions
 	}
 	ok, claimLost := s.r.written(ctx, log, o, func(ctx context.Context, write job.Outcome) error {
 		o = write

@@ -15,29 +15,30 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Directory is the working directory of a session, in which its code may be busy at any
-// moment. What cannot be done with it as it is now is a job.RefusedError.
+// Directory is the working directory of a session. The session's code may change it at any
+// moment. Its methods return a job.RefusedError if the directory's state does not allow the
+// request.
 type Directory interface {
 	putter
-	// Collect passes on what was created or changed since it was last called.
+	// Collect passes on the files that were created or changed since it was last called.
 	collector
-	// Files lists the regular files, and reports whether that was all.
+	// Files lists the regular files, and reports whether the list is complete.
 	Files(ctx context.Context) (files []job.Found, all bool, err error)
 	ReadFile(path string, use func(f job.Found, content io.Reader) error) error
-	// RemoveFile deletes a file, a link as such, or an empty directory.
+	// RemoveFile deletes a file, a link (not its target), or an empty directory.
 	RemoveFile(path string) error
 }
 
-// The operations on the files of a session. Their arguments and answers are those of package
-// job; contents are blobs of the operation's job.
+// fileOperations are the operations on the files of a session. Package job defines their
+// arguments and answers. Contents are blobs of the operation's job.
 func fileOperations() map[string]Operation {
 	return map[string]Operation{
 		job.OpPutFiles: putFiles, job.OpListFiles: listFiles, job.OpReadFile: readFile, job.OpRemoveFile: removeFile,
 	}
 }
 
-// bring puts the files that came with an execution into the session's directory. If that
-// cannot be, it says how the execution ended; the session goes on.
+// bring puts the input files of an execution into the session's directory. If it cannot, it
+// returns the outcome of the execution; the session continues.
 func (s *sessions) bring(ctx context.Context, log *slog.Logger, i Interpreter, claim job.Claim) *job.Outcome {
 	err := s.r.bring(ctx, i, claim)
 	if err == nil {
@@ -58,8 +59,8 @@ func (s *sessions) bring(ctx context.Context, log *slog.Logger, i Interpreter, c
 	return &failed
 }
 
-// inDirectory does something to a session's directory. A session that has executed nothing
-// gets its interpreter, which is where its directory is.
+// inDirectory calls do with a session's directory. A session without an interpreter gets one,
+// because the directory belongs to it.
 func inDirectory(ctx context.Context, s *Session, do func(Directory) error) (*job.SessionEnd, error) {
 	i, err := s.Interpreter(ctx)
 	switch {
@@ -69,12 +70,12 @@ func inDirectory(ctx context.Context, s *Session, do func(Directory) error) (*jo
 		return &job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"}, err
 	}
 	if err = do(i); err == nil {
-		return nil, nil //nolint:nilnil // the session goes on
+		return nil, nil //nolint:nilnil // the session continues
 	}
 	if _, refused := errors.AsType[*job.RefusedError](err); refused {
 		return nil, err
 	}
-	if errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrNoFile) { // blobs
+	if errors.Is(err, job.ErrUnavailable) || errors.Is(err, job.ErrNoFile) { // of the blob storage
 		return nil, &job.RefusedError{Code: job.FailFiles, Message: "the place where contents of files are does not answer"}
 	}
 	return i.Alive(), err
@@ -94,7 +95,8 @@ func putFiles(ctx context.Context, s *Session, _ json.RawMessage) (any, *job.Ses
 	return answer, end, err
 }
 
-// asPut looks at a file that was put there. The code may have removed it since.
+// asPut describes a file after it was put into the directory. The code may have removed it since;
+// then the description is that of the input.
 func asPut(d Directory, f job.Input) job.Found {
 	found := job.Found{Path: f.Path, Size: f.Size}
 	_ = d.ReadFile(f.Path, func(now job.Found, _ io.Reader) error {
@@ -135,10 +137,10 @@ func listFiles(ctx context.Context, s *Session, args json.RawMessage) (any, *job
 	return answer, end, err
 }
 
-// maxListing is how many bytes of paths a listing has: it goes through Redis.
+// maxListing bounds the bytes of paths in a listing, because the listing goes through Redis.
 const maxListing = 256 << 10
 
-// describe guesses a file's type, by its content if the name does not tell.
+// describe guesses a file's type by its name, or else by its content.
 func describe(d Directory, f job.Found) job.SessionFile {
 	kind, known := typeOfName(f.Path)
 	if !known {
@@ -171,7 +173,7 @@ func readFile(ctx context.Context, s *Session, args json.RawMessage) (any, *job.
 	return answer, end, err
 }
 
-// passOn makes a blob of a file, for whoever asked for it.
+// passOn stores a file as a blob, for the caller that asked for it.
 func (r *Runner) passOn(ctx context.Context, claim job.Claim, f job.Found, content io.Reader) (job.SessionFile, error) {
 	if f.Size > r.cfg.Files.Bytes {
 		return job.SessionFile{}, &job.RefusedError{
@@ -198,8 +200,8 @@ func removeFile(ctx context.Context, s *Session, args json.RawMessage) (any, *jo
 	return struct{}{}, end, err
 }
 
-// byEitherName does something to a file by the bytes of its path, or else by the path as it
-// is listed.
+// byEitherName calls do with the path as it is. If there is no such file, it takes path for an
+// escaped one, as in listings, and calls do with the bytes that it stands for.
 func byEitherName(path string, do func(path string) error) error {
 	err := do(path)
 	refused, ok := errors.AsType[*job.RefusedError](err)

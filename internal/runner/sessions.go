@@ -12,65 +12,64 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Interpreter serves a session: one execution after the other, whose globals stay.
+// Interpreter executes the code of a session. Its globals stay between executions.
 type Interpreter interface {
-	// Execute runs the code and returns when it has ended. The end of ctx interrupts it.
-	// If it was the last one, the second result says why. An error means that Kaa's part
-	// broke, or with job.ErrNotStarted that the interpreter had ended before.
+	// Execute runs the code and returns when it has ended. The end of ctx interrupts it. The
+	// second result is not nil if the interpreter ended with the code. An error means that Kaa's
+	// part broke, or with job.ErrNotStarted that the interpreter had ended before.
 	Execute(ctx context.Context, spec job.Spec) (job.Result, *job.SessionEnd, error)
-	// Alive is nil while the interpreter lives, else why it has ended.
+	// Alive returns nil while the interpreter lives, else why it has ended.
 	Alive() *job.SessionEnd
 	Directory
-	// Fork returns copies of it, which begin as what it is now. job.RefusedError: it cannot
-	// be copied, and goes on; after any other error it should be closed.
+	// Fork returns copies of the interpreter in its present state. After a job.RefusedError it
+	// cannot be copied, but continues. After any other error it should be closed.
 	Fork(ctx context.Context, count int) ([]Interpreter, error)
-	// Restore returns a copy that takes the place of the interpreter that this one is a
-	// copy of, which is closed.
+	// Restore returns a copy of this interpreter. The copy takes the place of the interpreter
+	// that this one is a copy of, which is closed.
 	Restore(ctx context.Context) (Interpreter, error)
-	// Renew returns a fresh one among the files of this one, which is closed, also if there is
-	// an error. For one that has needed too much memory.
+	// Renew returns a fresh interpreter with the files of this one, which has needed too much
+	// memory. This one is closed, also if there is an error.
 	Renew(ctx context.Context) (Interpreter, error)
 	Close() error
 }
 
-// Interpreters starts them. job.ErrNoRuntime: there is no such runtime.
+// Interpreters starts interpreters. It fails with job.ErrNoRuntime if there is no such runtime.
 type Interpreters interface {
 	Open(ctx context.Context, spec job.SessionSpec) (Interpreter, error)
 }
 
-// SessionRecords is what serving sessions needs of the store.
+// SessionRecords are the store's methods for sessions.
 type SessionRecords interface {
-	// NextInSession claims what a session has to do next; nil if there is nothing.
+	// NextInSession claims the session's next execution or operation; nil if there is none.
 	NextInSession(ctx context.Context, session, runner string, attached bool) (*job.Claim, error)
-	// FinishInSession ends a claim and claims the next; ask says that there may be one
-	// that has to be asked for.
+	// FinishInSession ends a claim and claims the next. ask means that there may be a next one,
+	// for NextInSession.
 	FinishInSession(ctx context.Context, c job.Claim, o job.Outcome) (next *job.Claim, ask bool, err error)
-	// SessionsOf tells which sessions the runner has, and which of them have something to
-	// do. It ends sessions that are overdue.
+	// SessionsOf returns the runner's sessions, and those of them that have something to execute.
+	// It ends sessions that are overdue.
 	SessionsOf(ctx context.Context, runner string) (all, ready []string, err error)
 	EndSession(ctx context.Context, id string, end job.SessionEnd) error
-	// MoveSession has a session without an interpreter live on one of the candidates, with
-	// what was claimed of it, and tells whether one had room. job.ErrStale: the claim is lost.
+	// MoveSession moves a session without an interpreter, with its claim, to one of the
+	// candidates. It reports whether one of them had room. job.ErrStale: the claim is lost.
 	MoveSession(ctx context.Context, c job.Claim, candidates []job.Candidate) (bool, error)
-	// ForkSession records copies of a session: all of them, or job.ErrTooManySessions.
+	// ForkSession records forks of a session: all of them, or none with a job.SessionsFullError.
 	ForkSession(ctx context.Context, id, runner string, most int, copies []string) error
-	// Answers returns the last that there are to jobs' requests for input.
+	// Answers returns the last answers to the jobs' requests for input.
 	Answers(ctx context.Context, jobs []string) ([]job.Answer, error)
-	// LeaveSessions ends all of the runner's; with letEnd, what they execute may end.
+	// LeaveSessions ends all sessions of the runner. With letEnd their executions may finish.
 	LeaveSessions(ctx context.Context, runner string, letEnd bool) (int, error)
 }
 
-// Operation is something other than code that is done to a session in the order of its
-// executions. What it returns goes to the caller as JSON; a job.RefusedError tells him that
-// it cannot be done, any other error is our mistake. If the session is at its end
-// afterwards, it says why.
+// Operation is an action on a session other than code, such as a fork. It has its place in the
+// order of the session's executions. Its data goes to the caller as JSON. A job.RefusedError is
+// shown to the caller; any other error is a fault of Kaa. end is not nil if the session ended.
 type Operation func(ctx context.Context, s *Session, args json.RawMessage) (data any, end *job.SessionEnd, err error)
 
-// idleLook is how much more rarely a runner without sessions looks after them.
+// idleLook is the factor by which a runner without sessions looks after them more rarely.
 const idleLook = 8
 
-// Session is a session that this runner serves. It has an interpreter from its first
-// execution on. While one goroutine serves it, nobody else touches the interpreter.
+// Session is a session that this runner serves. It has an interpreter from its first execution
+// on. While a goroutine serves the session, no other goroutine uses the interpreter.
 type Session struct {
 	id          string
 	of          *sessions
@@ -78,33 +77,34 @@ type Session struct {
 	interpreter Interpreter
 	claim       job.Claim    // of the operation that is under way
 	checkpoints []checkpoint // the oldest first
-	// restarted is why the interpreter was replaced, until an execution's result has told.
+	// restarted is why the interpreter was replaced, until an execution's result has reported it.
 	restarted *job.SessionEnd
 
-	// What follows is guarded by sessions.mu.
+	// sessions.mu guards the fields below.
 	serving bool // a goroutine claims and executes
-	making  bool // it is a copy that is being made
-	told    bool // there is something to claim, perhaps since that goroutine last asked
-	over    bool // it has ended: nothing is to be claimed any more
-	letEnd  bool // what it executes may come to its end
-	// why is what the store has to be told of the end, nil if it knows. Until it does the
-	// session is remembered: else what is to be done in it would get a fresh interpreter.
+	making  bool // the session is a fork that is being made
+	pending bool // there may be something to claim since that goroutine last asked
+	over    bool // the session has ended: nothing is to be claimed any more
+	letEnd  bool // the current execution may finish
+	// why is the end to be written to the store; nil if the store has it. The session stays in
+	// sessions.live until then: else its next execution would get a fresh interpreter.
 	why *job.SessionEnd
-	job string // what it executes
-	// broken is why its interpreter has ended between executions, if it is to be replaced.
+	job string // the id of the job that is executed
+	// broken is why the interpreter has ended between executions, if it is to be replaced.
 	broken *job.SessionEnd
 }
 
 // ID returns the session's id.
 func (s *Session) ID() string { return s.id }
 
-// Spec returns what its interpreters are started with.
+// Spec returns the specification of the session's interpreters.
 func (s *Session) Spec() job.SessionSpec { return s.spec }
 
-// Claim returns the operation that is being carried out. For operations.
+// Claim returns the claim of the current operation. Only operations may call it.
 func (s *Session) Claim() job.Claim { return s.claim }
 
-// Interpreter returns the session's interpreter, a new one if it has none. For operations.
+// Interpreter returns the session's interpreter, a new one if it has none. Only operations may
+// call it.
 func (s *Session) Interpreter(ctx context.Context) (Interpreter, error) {
 	if s.interpreter == nil {
 		i, err := s.of.r.cfg.Interpreters.Open(ctx, s.spec)
@@ -116,8 +116,8 @@ func (s *Session) Interpreter(ctx context.Context) (Interpreter, error) {
 	return s.interpreter, nil
 }
 
-// Replace closes the session's interpreter and gives it another; nil for a fresh one when
-// it is needed. For operations.
+// Replace closes the session's interpreter and gives the session another; nil for a fresh one
+// when it is needed. Only operations may call it.
 func (s *Session) Replace(i Interpreter) {
 	if s.interpreter != nil {
 		if err := s.interpreter.Close(); err != nil {
@@ -127,18 +127,18 @@ func (s *Session) Replace(i Interpreter) {
 	s.interpreter = i
 }
 
-// sessions are those that a runner serves.
+// sessions are the sessions that a runner serves.
 type sessions struct {
 	r    *Runner
 	ops  map[string]Operation
-	ctx  context.Context // of all that is done for them
-	done sync.WaitGroup  // goroutines that serve or close one
+	ctx  context.Context // the context of their executions and operations
+	done sync.WaitGroup  // goroutines that serve or close a session
 
 	mu      sync.Mutex
 	live    map[string]*Session
-	serving int           // how many are being served
-	changed chan struct{} // closed and replaced when that becomes less
-	drained bool          // no other session is taken on
+	serving int           // the number of sessions that are being served
+	changed chan struct{} // closed and replaced when serving decreases
+	drained bool          // the runner takes no further session
 	closed  bool
 	looks   int
 }
@@ -156,18 +156,16 @@ func restart(_ context.Context, s *Session, _ json.RawMessage) (any, *job.Sessio
 	return struct{}{}, nil, nil
 }
 
-// SessionReady tells the runner that one of its sessions has something to do.
+// SessionReady serves one of the runner's sessions, which has something to execute.
 func (r *Runner) SessionReady(id string) { r.sessions.ready(id) }
 
-// SessionClosed tells the runner that a session has ended: what it executes is cut off.
+// SessionClosed ends a session and interrupts its execution.
 func (r *Runner) SessionClosed(id string) { r.sessions.end(id, false) }
 
-// SessionClosing tells the runner that a session takes no more; what it executes may come
-// to its end.
+// SessionClosing ends a session; its current execution may finish.
 func (r *Runner) SessionClosing(id string) { r.sessions.end(id, true) }
 
-// AwaitSessions returns when no session executes anything, and all that have ended are
-// closed.
+// AwaitSessions returns when no session executes anything and all ended sessions are closed.
 func (r *Runner) AwaitSessions(ctx context.Context) error {
 	for {
 		r.sessions.mu.Lock()
@@ -184,8 +182,7 @@ func (r *Runner) AwaitSessions(ctx context.Context) error {
 	}
 }
 
-// DrainSessions ends the runner's sessions: they take no more, what they execute may come
-// to its end.
+// DrainSessions ends the runner's sessions; their current executions may finish.
 func (r *Runner) DrainSessions(ctx context.Context) error {
 	if r.cfg.SessionRecords == nil {
 		return nil
@@ -218,7 +215,7 @@ func (s *sessions) ready(id string) {
 		se = &Session{id: id, of: s}
 		s.live[id] = se
 	}
-	se.told = true
+	se.pending = true
 	if !se.serving && !se.over {
 		s.startServing(se)
 	}
@@ -249,8 +246,8 @@ func (s *sessions) endLocked(se *Session, letEnd bool) {
 	}
 }
 
-// serve does what a session has to do until there is nothing, and closes it if it has
-// ended.
+// serve carries out the executions and operations of a session until there are none. It closes
+// the session if that has ended.
 func (s *sessions) serve(se *Session) {
 	s.mend(se)
 	for s.goOn(se) {
@@ -261,7 +258,7 @@ func (s *sessions) serve(se *Session) {
 			se.over = true
 			s.mu.Unlock()
 		case err != nil:
-			// Whoever looks next finds it, and what may have been claimed.
+			// lookAfter finds the session again, and giveBackForgotten a claim that was made.
 			s.r.cfg.Log.WarnContext(s.ctx, "could not ask what a session has to do: will try again", slog.String("session_id", se.id), slog.Any("err", err))
 			s.r.suspect()
 		}
@@ -269,19 +266,19 @@ func (s *sessions) serve(se *Session) {
 			var ask bool
 			if claim, ask = s.execute(se, *claim, first); ask {
 				s.mu.Lock()
-				se.told = true
+				se.pending = true
 				s.mu.Unlock()
 			}
 		}
 	}
 }
 
-// goOn decides whether there may be something to claim; if not, it leaves the session.
+// goOn reports whether there may be something to claim. If not, it stops serving the session.
 func (s *sessions) goOn(se *Session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if se.told && !se.over {
-		se.told = false
+	if se.pending && !se.over {
+		se.pending = false
 		return true
 	}
 	if se.over {
@@ -305,10 +302,11 @@ func (s *sessions) stopServing(se *Session) {
 	}
 }
 
-// lookAfter finds what the runner was not told: sessions that have something to do, or
-// that have ended; and what the store was not told: interpreters that have ended, and
-// sessions whose end could not be written. It has those ended that are overdue. It costs one
-// command where there are no sessions, and that every idleLook-th time only.
+// lookAfter compares the runner's sessions with the store. It finds sessions of which a message
+// to the runner was lost: they have something to execute, or have ended. It writes the ends that
+// the store lacks: of interpreters that have ended, and of sessions whose end could not be
+// written. It makes the store end sessions that are overdue. A runner without sessions sends one
+// command, and only every idleLook-th time.
 func (s *sessions) lookAfter(ctx context.Context) {
 	if s.r.cfg.SessionRecords == nil {
 		return
@@ -317,7 +315,7 @@ func (s *sessions) lookAfter(ctx context.Context) {
 	s.looks++
 	known := make(map[string]bool, len(s.live))
 	for id, se := range s.live {
-		if !se.making { // its record may not be there yet
+		if !se.making { // the record of a fork that is being made may not be written yet
 			known[id] = true
 		}
 	}
@@ -346,7 +344,7 @@ func (s *sessions) lookAfter(ctx context.Context) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id := range known { // known before the store was asked, and not to it
+	for id := range known { // sessions that the runner had before the look, and the store has not
 		switch se := s.live[id]; {
 		case se == nil:
 		case !se.over:
@@ -359,7 +357,7 @@ func (s *sessions) lookAfter(ctx context.Context) {
 	}
 }
 
-// ended says why a session that does nothing now is at its end, if it is.
+// ended returns why an idle session has ended; nil if it has not.
 func (s *sessions) ended(id string) *job.SessionEnd {
 	look := func() (i Interpreter, why *job.SessionEnd) {
 		s.mu.Lock()
@@ -374,13 +372,13 @@ func (s *sessions) ended(id string) *job.SessionEnd {
 		return why
 	}
 	end := i.Alive()
-	if again, why := look(); again != i { // it was closed meanwhile, for another reason
+	if again, why := look(); again != i { // the interpreter was closed meanwhile, for another reason
 		return why
 	}
 	return end
 }
 
-// serves reports whether something may be claimed or executed for a session right now.
+// serves reports whether a goroutine claims or executes for a session now.
 func (s *sessions) serves(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -388,7 +386,7 @@ func (s *sessions) serves(id string) bool {
 	return se != nil && se.serving
 }
 
-// count returns how many sessions have an interpreter, or are getting one.
+// count returns the number of sessions that have an interpreter or are getting one.
 func (s *sessions) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -401,7 +399,7 @@ func (s *sessions) count() int {
 	return n
 }
 
-// close ends all that is left, and waits for it.
+// close ends all sessions and waits for their goroutines.
 func (s *sessions) close() {
 	s.mu.Lock()
 	s.closed = true

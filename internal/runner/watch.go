@@ -6,15 +6,15 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Events is what showing an execution live needs of the store.
+// Events is the store's method for the events of executions.
 type Events interface {
 	// AppendEvents writes events, in order, and drops those before oldest, unless that
-	// is zero. Writing the same again changes nothing. job.ErrStale: the claim was lost.
+	// is zero. To write the same again changes nothing. job.ErrStale: the claim was lost.
 	AppendEvents(ctx context.Context, c job.Claim, oldest job.EventID, events []job.Event) error
 }
 
-// Watched tells the runner that somebody wants to see what a job does: what it has done
-// so far is written, and then everything as it happens. It may be told again and again.
+// Watched makes the runner write the events of a job, because a caller follows the job: first the
+// events so far, then each one as it happens. Watched may be called repeatedly for a job.
 func (r *Runner) Watched(jobID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -22,11 +22,11 @@ func (r *Runner) Watched(jobID string) {
 	case e != nil:
 		r.watch(e)
 	case r.claims[jobID] > 0:
-		r.early[jobID] = true // the claim has been made, its answer is on the way
+		r.early[jobID] = true // the job is being claimed; track looks at early
 	}
 }
 
-// watch needs the lock, so that nothing falls between it and unwatch.
+// watch is called with mu held, so that it cannot run beside unwatch.
 func (r *Runner) watch(e *execution) {
 	if e.feed != nil || e.tap == nil || r.cfg.Events == nil {
 		return
@@ -35,12 +35,12 @@ func (r *Runner) watch(e *execution) {
 	e.tap.Open(e.feed)
 }
 
-// unwatch ends the watching of an execution that has ended like o, and returns the feed
-// with what of it is still to be written; nil if nobody watched.
+// unwatch ends the writing of events of an execution that has ended with outcome o. It returns
+// the feed with the events that are still to be written; nil if no caller followed the job.
 func (r *Runner) unwatch(e *execution, o job.Outcome) *feed {
 	r.mu.Lock()
 	tap, f := e.tap, e.feed
-	e.tap = nil // too late to watch: the record will tell everything
+	e.tap = nil // too late to watch: the record will have everything
 	r.mu.Unlock()
 	tap.Close()
 	if f == nil {

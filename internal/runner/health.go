@@ -11,20 +11,21 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// A runner that can start no interpreter takes no jobs: whoever made it says so with Health,
-// and stops the queue. What it has taken by then goes back to its place, for another runner.
-// A job fails only if nobody could start it for StartPatience, and nobody else seems able to.
+// A runner that can start no interpreter takes no jobs: Config.Health reports it, and the process
+// that made the runner stops the queue. Tasks that it has already taken go back to their place,
+// for another runner. A job fails only if no runner could start it for StartPatience and no other
+// runner seems able to.
 
-// unstarted is a job that was passed on.
+// unstarted is a job that was passed on to other runners.
 type unstarted struct {
 	runtime string
 	since   time.Time
 }
 
-// maxUnstarted bounds how many of them are remembered. Others just wait.
+// maxUnstarted bounds the number of such jobs that a runner remembers. Others just wait.
 const maxUnstarted = 1024
 
-// HealthChanged has the registry told soon what Health says now.
+// HealthChanged makes the runner report its health to the registry soon.
 func (r *Runner) HealthChanged() {
 	select {
 	case r.beatNow <- struct{}{}:
@@ -32,10 +33,11 @@ func (r *Runner) HealthChanged() {
 	}
 }
 
-// Sick returns why the runner can start no interpreter at all, as its registration says.
-func (r *Runner) Sick() string { return r.described().Sick }
+// Unhealthy returns the registration's reason why the runner can start no interpreter at all; empty if
+// it can start some.
+func (r *Runner) Unhealthy() string { return r.described().Sick }
 
-// described is the runner as it registers itself, with what Health says.
+// described returns the runner's registration, completed with the answers of Health.
 func (r *Runner) described() job.Runner {
 	self := r.cfg.Self
 	if r.cfg.Health == nil {
@@ -56,7 +58,8 @@ func (r *Runner) described() job.Runner {
 	return self
 }
 
-// unable returns why no interpreter of a runtime can be started here; empty is the default one.
+// unable returns why no interpreter of a runtime can be started here. An empty name means the
+// default runtime.
 func (r *Runner) unable(runtime string) error {
 	if r.cfg.Health == nil {
 		return nil
@@ -71,8 +74,8 @@ func (r *Runner) runtimeName(runtime string) string {
 	return runtime
 }
 
-// handOver decides about a job for which no worker could be had: another runner is to take it,
-// unless nobody could for long. An error means that it is to be delivered again.
+// handOver decides about a job for which no worker was available. Another runner is to take it,
+// unless giveUp fails it. An error means that the task is to be delivered again.
 func (r *Runner) handOver(ctx context.Context, jobID, runtime string, cause error) error {
 	again := fmt.Errorf("acquire worker: %w", cause)
 	if ctx.Err() != nil || !errors.Is(cause, job.ErrNoWorker) {
@@ -93,8 +96,8 @@ func (r *Runner) handOver(ctx context.Context, jobID, runtime string, cause erro
 	return again
 }
 
-// giveUp fails a job that nobody could start for StartPatience, if no other runner seems able
-// to start it. It reports whether nothing is to be done for the job any more.
+// giveUp fails a job that no runner could start for StartPatience, if no other runner seems able
+// to start it. It reports whether the job needs no further attempt.
 func (r *Runner) giveUp(ctx context.Context, jobID, runtime string, cause error) (over bool, err error) {
 	after := r.cfg.StartPatience
 	if others, err := r.others(ctx, runtime); err != nil || len(others) > 0 {
@@ -114,15 +117,15 @@ func (r *Runner) giveUp(ctx context.Context, jobID, runtime string, cause error)
 	return false, nil
 }
 
-func startMessage(patience time.Duration, cause error) string {
-	text := fmt.Sprintf("no runner could start a Python interpreter for it within %s", patience)
+func startMessage(within time.Duration, cause error) string {
+	text := fmt.Sprintf("no runner could start a Python interpreter for it within %s", within)
 	if start, ok := errors.AsType[*job.StartError](cause); ok {
 		text += "; what failed: " + start.Part
 	}
 	return text
 }
 
-// others are the other runners that take jobs of a runtime.
+// others returns the other runners that take jobs of a runtime.
 func (r *Runner) others(ctx context.Context, runtime string) ([]job.Runner, error) {
 	all, err := r.cfg.Registry.Runners(ctx)
 	if err != nil {
@@ -131,8 +134,8 @@ func (r *Runner) others(ctx context.Context, runtime string) ([]job.Runner, erro
 	return slices.DeleteFunc(all, func(o job.Runner) bool { return o.ID == r.cfg.Self.ID || !o.Takes(runtime) }), nil
 }
 
-// failUnstarted fails the jobs that were passed on long ago and that nobody has started. It
-// forgets them all once an interpreter of their runtime can be started here.
+// failUnstarted fails the jobs that were passed on long ago and that no runner has started. It
+// forgets the jobs of a runtime once an interpreter of it can be started here.
 func (r *Runner) failUnstarted(ctx context.Context) {
 	r.mu.Lock()
 	due := make(map[string]string)
@@ -157,7 +160,7 @@ func (r *Runner) failUnstarted(ctx context.Context) {
 		r.mu.Lock()
 		if u, known := r.unstarted[id]; known && over {
 			delete(r.unstarted, id)
-		} else if known { // the others have their time
+		} else if known { // the other runners get StartPatience once more
 			u.since = time.Now()
 			r.unstarted[id] = u
 		}
@@ -165,13 +168,13 @@ func (r *Runner) failUnstarted(ctx context.Context) {
 	}
 }
 
-// lookAgain is how often a session that waits for its interpreter looks whether one can be
-// started, here or elsewhere.
+// lookAgain is the period in which a session that waits for its interpreter checks whether one
+// can be started, here or on another runner.
 const lookAgain = 250 * time.Millisecond
 
 // awaitAble waits, for a session without an interpreter, until one can be started here. If
-// another runner can start one meanwhile the session moves there; if nobody can for long, it
-// says why the session ends.
+// another runner can start one meanwhile, the session moves there. If no runner can for
+// StartPatience, awaitAble returns the session's end.
 func (s *sessions) awaitAble(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim) (moved bool, end *job.SessionEnd) {
 	for began := time.Now(); se.interpreter == nil && claim.Spec.Op != job.OpRestart; {
 		cause := s.r.unable(se.spec.Runtime)
@@ -189,7 +192,7 @@ func (s *sessions) awaitAble(ctx context.Context, log *slog.Logger, se *Session,
 				log.WarnContext(ctx, "no interpreter can be started for a session: it lives on another runner now", slog.Any("reason", cause))
 				return true, nil
 			case errors.Is(err, job.ErrStale):
-				return true, nil // it is not ours any more
+				return true, nil // the session is not this runner's any more
 			case err != nil && ctx.Err() == nil:
 				log.WarnContext(ctx, "could not move a session: will try again", slog.Any("err", err))
 			}
@@ -206,8 +209,8 @@ func (s *sessions) awaitAble(ctx context.Context, log *slog.Logger, se *Session,
 	return false, nil
 }
 
-// unclaim takes back the claim of a job whose worker died before the code had started, where
-// no other can be started, and passes the job on. It reports false if that cannot be.
+// unclaim takes back the claim of a job whose worker died before the code had started, and passes
+// the job on, because no other worker can be started. It reports whether the claim was taken back.
 func (r *Runner) unclaim(ctx context.Context, log *slog.Logger, e *execution, claim job.Claim, cause error) (bool, error) {
 	state, err := r.cfg.Records.Unclaim(ctx, claim)
 	if err != nil {

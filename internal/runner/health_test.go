@@ -115,7 +115,7 @@ func TestSickIsTold(t *testing.T) {
 			s.mu.Lock()
 			got := s.sick
 			s.mu.Unlock()
-			if (got != "") != (err != nil) || r.Sick() != got {
+			if (got != "") != (err != nil) || r.Unhealthy() != got {
 				t.Errorf("it says %q for %v", got, err)
 			}
 		}
