@@ -36,14 +36,6 @@ const (
 	defaultStartTimeout = 20 * time.Second
 )
 
-// defaultQuota is what an execution may use if nobody says otherwise.
-func defaultQuota() job.Quota {
-	return job.Quota{
-		MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024,
-		FileBytes: 256 << 20, DiskBytes: 256 << 20, OutputBytes: 1 << 20, ResultBytes: 8 << 20,
-	}
-}
-
 // RuntimeConfig names an interpreter and what it imports ahead of all jobs.
 type RuntimeConfig struct {
 	// Name is what requests call it. Default: python and its version, as python3.11.
@@ -133,8 +125,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.StartTimeout == 0 {
 		c.StartTimeout = defaultStartTimeout
 	}
-	c.Quota = fill(c.Quota, defaultQuota())
-	c.MaxQuota = atLeast(c.MaxQuota, c.Quota)
+	c.Quota = c.Quota.Or(job.StandardQuota())
+	c.MaxQuota = c.MaxQuota.AtLeast(c.Quota)
 	var lowered []string
 	c.Quota, _ = c.Ceilings.Fit(c.Quota)
 	if c.MaxQuota, lowered = c.Ceilings.Fit(c.MaxQuota); c.Log != nil && len(lowered) > 0 {
@@ -150,41 +142,4 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
-}
-
-// fill takes from d what q leaves open.
-func fill(q, d job.Quota) job.Quota {
-	or := func(v *int64, byDefault int64) {
-		if *v == 0 {
-			*v = byDefault
-		}
-	}
-	or(&q.MemoryBytes, d.MemoryBytes)
-	or(&q.FileBytes, d.FileBytes)
-	or(&q.DiskBytes, d.DiskBytes)
-	or(&q.OutputBytes, d.OutputBytes)
-	or(&q.ResultBytes, d.ResultBytes)
-	if q.CPUs == 0 {
-		q.CPUs = d.CPUs
-	}
-	if q.CPUTime == 0 {
-		q.CPUTime = d.CPUTime
-	}
-	if q.Processes == 0 {
-		q.Processes = d.Processes
-	}
-	if q.OpenFiles == 0 {
-		q.OpenFiles = d.OpenFiles
-	}
-	return q
-}
-
-// atLeast returns the larger of each limit.
-func atLeast(q, least job.Quota) job.Quota {
-	return job.Quota{
-		MemoryBytes: max(q.MemoryBytes, least.MemoryBytes), CPUs: max(q.CPUs, least.CPUs), CPUTime: max(q.CPUTime, least.CPUTime),
-		Processes: max(q.Processes, least.Processes), OpenFiles: max(q.OpenFiles, least.OpenFiles),
-		FileBytes: max(q.FileBytes, least.FileBytes), DiskBytes: max(q.DiskBytes, least.DiskBytes), OutputBytes: max(q.OutputBytes, least.OutputBytes),
-		ResultBytes: max(q.ResultBytes, least.ResultBytes),
-	}
 }

@@ -44,7 +44,7 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 		return nil, err
 	}
 	_ = w.stdin.Close() // an execution that has some gets a file
-	s := &Session{w: w, quota: fill(spec.Quota, p.cfg.Quota), envs: spec.Envs}
+	s := &Session{w: w, quota: spec.Quota.Or(p.cfg.Quota), envs: spec.Envs}
 	s.quota, _ = p.cfg.Ceilings.Fit(s.quota)
 	s.oomKills.Store(w.oomKills)
 	if s.quota.CPUs > 1 {

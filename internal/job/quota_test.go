@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -139,5 +140,32 @@ func TestSpecJSON(t *testing.T) {
 				t.Errorf("spec (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestEveryLimitHasARow: a field of Quota or QuotaRequest that the table lacks would be ignored.
+func TestEveryLimitHasARow(t *testing.T) {
+	t.Parallel()
+	var all job.Quota
+	fields := reflect.ValueOf(&all).Elem()
+	for i := range fields.NumField() {
+		fields.Field(i).Set(reflect.ValueOf(100).Convert(fields.Field(i).Type()))
+	}
+	if got := (job.Quota{}).Or(all); got != all {
+		t.Errorf("Or forgets a limit: %+v", got)
+	}
+	if got := (job.Quota{}).AtLeast(all); got != all {
+		t.Errorf("AtLeast forgets a limit: %+v", got)
+	}
+	asked := reflect.TypeFor[job.QuotaRequest]()
+	for i := range asked.NumField() {
+		var r job.QuotaRequest
+		field := reflect.ValueOf(&r).Elem().Field(i)
+		negative := reflect.New(field.Type().Elem())
+		negative.Elem().Set(reflect.ValueOf(-1).Convert(field.Type().Elem()))
+		field.Set(negative)
+		if _, _, err := limits().Accept(job.Request{Code: "1", Limits: r}, now); err == nil {
+			t.Errorf("%s is not checked", asked.Field(i).Name)
+		}
 	}
 }

@@ -212,33 +212,7 @@ func (r Request) inSession(v *validation) {
 	refuse(r.Delay != nil && *r.Delay != 0, "delay", "cannot be combined with sessionId; executions of a session run in the order in which they are accepted")
 	refuse(r.RunAt != nil, "runAt", "cannot be combined with sessionId; executions of a session run in the order in which they are accepted")
 	refuse(r.MaxAttempts != nil && *r.MaxAttempts != 1, "maxAttempts", "must be 1 in a session; its variables are lost with its runner")
-	for _, f := range []struct {
-		name  string
-		given bool
-	}{
-		{"memoryBytes", r.Limits.MemoryBytes != nil},
-		{"cpus", r.Limits.CPUs != nil},
-		{"processes", r.Limits.Processes != nil},
-		{"openFiles", r.Limits.OpenFiles != nil},
-		{"fileBytes", r.Limits.FileBytes != nil},
-		{"diskBytes", r.Limits.DiskBytes != nil},
-	} {
-		refuse(f.given, "limits."+f.name, ofSession)
+	for _, field := range r.Limits.ofSession() {
+		v.add(field, "%s", ofSession)
 	}
-}
-
-// executionQuota keeps the limits of q that an execution of a session may set; the session sets
-// the rest.
-func (r QuotaRequest) executionQuota(q Quota) Quota {
-	var own Quota
-	if r.CPUSeconds != nil {
-		own.CPUTime = q.CPUTime
-	}
-	if r.OutputBytes != nil {
-		own.OutputBytes = q.OutputBytes
-	}
-	if r.ResultBytes != nil {
-		own.ResultBytes = q.ResultBytes
-	}
-	return own
 }

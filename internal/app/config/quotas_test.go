@@ -62,9 +62,7 @@ func TestQuotas(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			byDefault := job.Quota{
-				MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 256 << 20, DiskBytes: 256 << 20, OutputBytes: 1 << 20, ResultBytes: 8 << 20,
-			}
+			byDefault := job.StandardQuota()
 			ceiling := job.Quota{
 				MemoryBytes: 4 << 30, CPUs: cores, Processes: 1024, OpenFiles: 4096, FileBytes: 1 << 30, DiskBytes: 1 << 30, OutputBytes: 8 << 20, ResultBytes: 32 << 20,
 			}
