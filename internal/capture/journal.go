@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"io"
 	"sync"
 
 	"github.com/kaa-run/kaa/internal/job"
@@ -33,6 +34,7 @@ type piece struct {
 
 type pieceKind int
 
+// The kinds of pieces; the first two are the streams.
 const (
 	Stdout pieceKind = iota // as an index of streams
 	Stderr
@@ -48,6 +50,7 @@ func (k pieceKind) Name() string {
 	return "stdout"
 }
 
+// NewJournal keeps what the quota allows, and takes room for output from room.
 func NewJournal(quota job.Quota, room *Room) *Journal {
 	budget := int(quota.OutputBytes)
 	j := &Journal{streams: [2]*capture{newCapture(budget), newCapture(budget)}, shown: newResults(quota.ValueBytes())}
@@ -81,7 +84,7 @@ func (j *Journal) Shortened() int64 {
 }
 
 // Stream is what takes the bytes of a stream.
-func (j *Journal) Stream(kind pieceKind) *journalStream { return &journalStream{j, kind} }
+func (j *Journal) Stream(kind pieceKind) io.Writer { return &journalStream{j, kind} }
 
 type journalStream struct {
 	j    *Journal

@@ -220,8 +220,10 @@ func (p Link) Ask(limit time.Duration, v any, fds ...int) (*os.File, error) {
 	return pidfd, nil
 }
 
+// SetDeadline bounds what is sent and received from now on.
 func (p Link) SetDeadline(t time.Time) error { return p.conn.SetDeadline(t) }
 
+// Close closes this end.
 func (p Link) Close() { _ = p.conn.Close() }
 
 // PIDOf returns the number by which this process knows the process of a pidfd.

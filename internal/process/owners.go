@@ -34,6 +34,7 @@ const (
 	ownersFile = "/run/kaa-users.lock"
 )
 
+// NewOwners takes a range of users, if this process may have one at the level.
 func NewOwners(level sandbox.Level) *Owners {
 	// In a container root may be an ordinary user of the host, with few ids to give.
 	if level == sandbox.None || os.Geteuid() != 0 || !allIDsMapped() {
@@ -113,6 +114,7 @@ func (o *Owners) HostID(owner int) int {
 	return owner - o.first + o.Host
 }
 
+// GiveBack returns a user that Take has given.
 func (o *Owners) GiveBack(owner int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -43,6 +43,7 @@ func MakePrivateDir(parent, prefix string) (PrivateDir, error) {
 	}
 }
 
+// Remove deletes the directory with all that is in it.
 func (d PrivateDir) Remove() error {
 	return errors.Join(workdir.RemoveTree(d.Path), d.lock.Close())
 }
@@ -92,6 +93,7 @@ func RemoveLeftovers(parent, prefix string, log *slog.Logger) {
 	}
 }
 
+// OwnedByUs reports whether a file belongs to the user of this process.
 func OwnedByUs(info os.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return ok && int(stat.Uid) == os.Getuid()

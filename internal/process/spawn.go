@@ -15,6 +15,7 @@ type Spawner struct {
 	done     chan struct{}
 }
 
+// Request is a process to be started.
 type Request struct {
 	Argv, Env []string
 	Dir       string
@@ -28,6 +29,7 @@ type spawnReply struct {
 	err  error
 }
 
+// NewSpawner returns a spawner, which serves once it runs.
 func NewSpawner() *Spawner {
 	return &Spawner{requests: make(chan Request), done: make(chan struct{})}
 }
@@ -47,8 +49,10 @@ func (s *Spawner) Run() {
 	}
 }
 
+// Close ends Run.
 func (s *Spawner) Close() { close(s.done) }
 
+// Start starts a process on the thread of Run.
 func (s *Spawner) Start(req Request) (*Process, error) {
 	req.reply = make(chan spawnReply, 1)
 	select {

@@ -13,13 +13,14 @@ import (
 )
 
 const (
+	// Version is that of the protocol; repl_worker.py has the same.
 	Version = 2
 	// MaxFrame bounds a line from the worker. Its own script stays below it, but for
 	// results, which have a budget.
 	MaxFrame = 1 << 20
 )
 
-// ErrFrame: what came over the control socket is not a frame of the protocol.
+// ErrFrame says that what came over the control socket is not a frame of the protocol.
 // Our script does not do that, so the code has found the socket.
 var ErrFrame = errors.New("not a frame of the protocol")
 
@@ -185,6 +186,7 @@ type Reader struct {
 	max int
 }
 
+// NewReader reads frames from r.
 func NewReader(r io.Reader) *Reader {
 	return &Reader{r: bufio.NewReaderSize(r, 4<<10), max: MaxFrame}
 }

@@ -44,6 +44,7 @@ func (p *Plain) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Has reports whether a process does without the trick of a name.
 func (p Plain) Has(name string) bool { return slices.Contains(p, name) }
 
 // OfInterpreter are those that zygotes do without.
