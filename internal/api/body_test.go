@@ -93,6 +93,7 @@ func TestRefusalsAreRead(t *testing.T) {
 		{"too large", "POST /v1/jobs HTTP/1.1\r\nX-API-Key: key", large, 413, false},
 		{"too large, in chunks", "POST /v1/jobs HTTP/1.1\r\nX-API-Key: key", -large, 413, false},
 		{"too large, short", "POST /v1/jobs HTTP/1.1\r\nX-API-Key: key", 100_000, 413, true},
+		{"too large, in chunks that were asked for", "POST /v1/jobs HTTP/1.1\r\nX-API-Key: key\r\nExpect: 100-continue", -large, 413, false},
 		{"compressed", "POST /v1/jobs HTTP/1.1\r\nX-API-Key: key\r\nContent-Encoding: gzip", large, 415, false},
 		{"too often", "POST /v1/jobs HTTP/1.1\r\nX-API-Key: other", large, 429, false},
 		{"file for no session", "PUT /v1/sessions/x/files/f HTTP/1.1\r\nX-API-Key: key", large, 404, false},
@@ -121,6 +122,9 @@ func TestRefusalsAreRead(t *testing.T) {
 			}
 			reader := bufio.NewReader(conn)
 			res, err := http.ReadResponse(reader, nil)
+			if err == nil && res.StatusCode == http.StatusContinue {
+				res, err = http.ReadResponse(reader, nil)
+			}
 			if err != nil {
 				t.Fatalf("no answer: %v", err)
 			}

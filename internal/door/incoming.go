@@ -36,7 +36,7 @@ type incoming struct {
 	body     io.ReadCloser
 	control  *http.ResponseController
 	length   int64 // -1 if it is not known
-	expects  bool  // the client waits for 100 Continue before it sends
+	expects  bool  // the client waits for 100 Continue, which the first read sends
 	patience time.Duration
 
 	began  time.Time
@@ -74,6 +74,7 @@ func (in *entrance) received(w http.ResponseWriter, r *http.Request, next http.H
 // a handler runs, and net/http would take that for a caller who went away; for the same
 // reason the server has no ReadTimeout.
 func (in *incoming) Read(p []byte) (int, error) {
+	in.expects = false
 	_ = in.control.SetReadDeadline(in.due())
 	n, err := in.take(p)
 	in.failed = in.failed || errors.Is(err, os.ErrDeadlineExceeded)

@@ -27,7 +27,7 @@ func (in *entrance) isForeign(r *http.Request) bool {
 	origin, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site")
 	ours := origin != "" && isOurs(origin, r.Host, in.cfg.Origins)
 	// Browsers let a page of any site open a WebSocket and read it.
-	if r.Header.Get("Upgrade") != "" && origin != "" && !ours {
+	if len(r.Header.Values("Upgrade")) > 0 && origin != "" && !ours {
 		return true
 	}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions {
