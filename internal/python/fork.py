@@ -282,7 +282,7 @@ def move(session, place, pipes):
     source = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     target = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     empty(target)
-    Tree(target).copy(source, target, "")
+    Tree(source, target).copy(source, target, "")
     os.close(source)
     os.close(target)
 
@@ -343,15 +343,19 @@ class Reopened:
 
 
 class Tree:
-    """Copies a directory: data, links of both kinds, modes, times. Sockets are left out."""
+    """Copies a directory: data, links of both kinds, modes, times. Sockets are left out, and so
+    is what is mounted in it: the libraries of an interpreter that is installed below /work."""
 
-    def __init__(self, top):
+    def __init__(self, source, top):
+        self.device = os.fstat(source).st_dev
         self.top = top
         self.links = {}  # of files with several names: the first one in the copy
 
     def copy(self, source, target, where):
         for name in os.listdir(source):
             st = os.stat(name, dir_fd=source, follow_symlinks=False)
+            if st.st_dev != self.device:
+                continue
             kind = stat.S_IFMT(st.st_mode)
             if kind == stat.S_IFDIR:
                 os.mkdir(name, 0o700, dir_fd=target)
