@@ -358,7 +358,10 @@ class Tree:
                 continue
             kind = stat.S_IFMT(st.st_mode)
             if kind == stat.S_IFDIR:
-                os.mkdir(name, 0o700, dir_fd=target)
+                try:
+                    os.mkdir(name, 0o700, dir_fd=target)
+                except FileExistsError:
+                    pass  # something is mounted in it, so empty has left it
                 inner = [os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
                          for fd in (source, target)]
                 self.copy(inner[0], inner[1], where + name + "/")
@@ -409,14 +412,21 @@ def copy_data(source, target, size):
 
 
 def empty(directory):
-    """Delete what is in a directory."""
+    """Delete what is in a directory, but not what is mounted in it. Return whether nothing is left."""
+    device, left = os.fstat(directory).st_dev, False
     for name in os.listdir(directory):
         st = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if st.st_dev != device:
+            left = True
+            continue
         if not stat.S_ISDIR(st.st_mode):
             os.unlink(name, dir_fd=directory)
             continue
         os.chmod(name, 0o700, dir_fd=directory)
         inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-        empty(inner)
+        if empty(inner):
+            os.rmdir(name, dir_fd=directory)
+        else:
+            left = True
         os.close(inner)
-        os.rmdir(name, dir_fd=directory)
+    return not left

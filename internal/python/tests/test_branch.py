@@ -8,20 +8,41 @@ from unittest import mock
 import branch
 
 
-class TreeTest(unittest.TestCase):
+class MountsTest(unittest.TestCase):
+    def setUp(self):
+        self.places, self.fds = [], []
+        for _ in range(2):
+            place = tempfile.TemporaryDirectory()
+            self.addCleanup(place.cleanup)
+            self.places.append(place.name)
+            self.fds.append(os.open(place.name, os.O_RDONLY | os.O_DIRECTORY))
+            self.addCleanup(os.close, self.fds[-1])
+        patch = mock.patch("branch.os.stat", stat_with_mounts(os.stat))
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def fill(self, place):
+        for directory in ("own", "mounted", "own/mounted", "other"):
+            os.mkdir(os.path.join(place, directory))
+            with open(os.path.join(place, directory, "file"), "w") as file:
+                file.write("text")
+
+    def files(self, place):
+        return sorted(os.path.relpath(os.path.join(at, name), place) for at, _, names in os.walk(place) for name in names)
+
     def test_what_is_mounted_is_not_copied(self):
-        with tempfile.TemporaryDirectory() as source, tempfile.TemporaryDirectory() as target:
-            for directory in ("own", "mounted", "own/mounted"):
-                os.mkdir(os.path.join(source, directory))
-                with open(os.path.join(source, directory, "file"), "w") as file:
-                    file.write("text")
-            fds = [os.open(place, os.O_RDONLY | os.O_DIRECTORY) for place in (source, target)]
-            with mock.patch("branch.os.stat", stat_with_mounts(os.stat)):
-                branch.Tree(*fds).copy(fds[0], fds[1], "")
-            for fd in fds:
-                os.close(fd)
-            self.assertEqual(os.listdir(target), ["own"])
-            self.assertEqual(os.listdir(os.path.join(target, "own")), ["file"])
+        self.fill(self.places[0])
+        branch.Tree(*self.fds).copy(*self.fds, "")
+        self.assertEqual(self.files(self.places[1]), ["other/file", "own/file"])
+
+    def test_a_checkpoint_comes_back_to_where_things_are_mounted(self):
+        for place in self.places:
+            self.fill(place)
+        self.assertFalse(branch.empty(self.fds[1]))
+        self.assertEqual(self.files(self.places[1]), ["mounted/file", "own/mounted/file"])
+        self.assertFalse(os.path.exists(os.path.join(self.places[1], "other")))
+        branch.Tree(*self.fds).copy(*self.fds, "")
+        self.assertEqual(self.files(self.places[1]), ["mounted/file", "other/file", "own/file", "own/mounted/file"])
 
 
 def stat_with_mounts(stat):
