@@ -12,8 +12,7 @@ import (
 	"github.com/kaa-run/kaa/internal/app/config"
 )
 
-// announce is the line with which a process begins: what it is, and how it is set. Nothing of it
-// is secret.
+// announce logs the first line of a process: its build and its settings, without secrets.
 func (s *shared) announce(ctx context.Context, environ config.Environment) {
 	b := ThisBuild()
 	c := s.cfg
@@ -26,7 +25,7 @@ func (s *shared) announce(ctx context.Context, environ config.Environment) {
 		slog.Any("set", slog.GroupValue(given(environ)...)))
 }
 
-// redisPlace is where Redis is, without who one is there.
+// redisPlace returns the address of Redis without user and password.
 func redisPlace(o *redis.UniversalOptions) string {
 	place := strings.Join(o.Addrs, ",")
 	if o.MasterName != "" {
@@ -38,7 +37,7 @@ func redisPlace(o *redis.UniversalOptions) string {
 	return place
 }
 
-// blobPlace is where files are, without what may be secret in how one gets there.
+// blobPlace returns the address of the files without user and query, which may hold secrets.
 func blobPlace(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -47,8 +46,8 @@ func blobPlace(raw string) string {
 	return u.Scheme + "://" + u.Host + u.Path
 }
 
-// given are the variables that somebody has set, but for secrets: what differs from the
-// defaults is what one wants to know of a process that behaves differently.
+// given returns the variables that differ from their defaults. They explain why a process behaves
+// differently from others. The values of secrets are masked.
 func given(environ config.Environment) []slog.Attr {
 	secret := []reflect.Type{reflect.TypeFor[config.Secret](), reflect.TypeFor[[]config.Secret]()}
 	var all []slog.Attr

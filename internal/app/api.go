@@ -45,18 +45,17 @@ func RunAPI(ctx context.Context, p Process) error {
 	return errors.Join(failed, s.shutDown(ctx, stages))
 }
 
-// APIHealthAddr is where an API process answers health checks.
+// APIHealthAddr is the address at which an API process answers health checks.
 func APIHealthAddr(c config.Config) string { return c.Addr }
 
-// connectionsTime is what a stop allows for ending the jobs of callers that it cut
-// off.
+// connectionsTime is how long a stop may take to cancel the jobs of callers that it cut off.
 const connectionsTime = 5 * time.Second
 
-// webhookStop is what a stop allows for deliveries that are under way.
+// webhookStop is how long a stop waits for deliveries that are under way.
 const webhookStop = 3 * time.Second
 
-// webhooks returns what delivers webhooks, not started yet. Only API processes do it:
-// a runner executes what nobody trusts, and needs no way out for anything else.
+// webhooks returns the deliverer of webhooks, not started yet. Only API processes have one. A
+// runner executes untrusted code, so it should need no outgoing connections for other purposes.
 func (s *shared) webhooks() *webhook.Deliverer {
 	return webhook.New(webhook.Config{
 		Records: s.store, Body: api.WebhookBody, Memory: s.answers, Observer: s.metrics, Log: s.log, UserAgent: "Kaa/" + Version(),
@@ -70,12 +69,12 @@ type apiProcess struct {
 	log *slog.Logger
 	*front
 	draining   chan struct{}
-	requests   *sync.WaitGroup // and what they left to be done
+	requests   *sync.WaitGroup // running requests and the work that they left behind
 	background []stage
 	hurry      <-chan struct{}
 }
 
-// unlessStopped is the error of a start, unless that ended because somebody asked for it.
+// unlessStopped returns the error of a start; nil if the start failed because ctx was ended.
 func unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -83,7 +82,7 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// startAPI makes the API and has it answer what comes in at the front.
+// startAPI makes the API and lets it answer the requests that arrive at the front.
 func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error) {
 	name, err := uuid.NewV7()
 	if err != nil {
@@ -117,7 +116,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	core := service.New(service.Config{
 		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 		Events: s.store, Notifier: notifier, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
-		Limits: s.cfg.Limits(), Shared: len(s.cfg.APIKeys)+len(s.cfg.AdminKeys) > 1, // one key, or none, has nobody to share with
+		Limits: s.cfg.Limits(), Shared: len(s.cfg.APIKeys)+len(s.cfg.AdminKeys) > 1, // a single key, or none, shares with no other
 		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate(),
 		Background: a.requests, Draining: a.draining,
 	})
@@ -143,19 +142,19 @@ func plain(secrets []config.Secret) []string {
 	return all
 }
 
-// wait returns when ctx ends, or with an error when serving does.
+// wait returns nil when ctx ends, or an error when serving ends.
 func (a *apiProcess) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case err := <-a.served: // never nil: nobody asked it to stop
+	case err := <-a.served: // never nil, because the server was not asked to stop
 		return fmt.Errorf("serve: %w", err)
 	}
 }
 
-// stages stop the HTTP side: first it says that it is not ready, so that load
-// balancers go elsewhere; then it answers what it has; then what the answers
-// needed is closed.
+// stages stop the HTTP side. First it reports that it is not ready, so that load balancers send
+// requests elsewhere. Then it answers the running requests. Then the parts that they needed are
+// closed.
 func (a *apiProcess) stages() []stage {
 	return append([]stage{
 		{"readiness", a.cfg.ShutdownDelay + time.Second, func(ctx context.Context) error {
@@ -178,8 +177,8 @@ func (a *apiProcess) stages() []stage {
 			}
 			return err
 		}},
-		// What is left now is cut off; its jobs are cancelled as if the callers had
-		// gone away, and that takes Redis.
+		// The remaining connections are cut off. Their jobs are cancelled as if the callers had
+		// disconnected, which takes Redis.
 		{"connections", connectionsTime, func(context.Context) error {
 			err := a.server.Close()
 			a.requests.Wait()
@@ -188,7 +187,7 @@ func (a *apiProcess) stages() []stage {
 	}, a.background...)
 }
 
-// closing stops the deliveries; in a hurry those under way are given back at once.
+// closing stops the deliveries. Once hurry is closed, deliveries under way are given back at once.
 func (a *apiProcess) closing(hooks *webhook.Deliverer) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
@@ -198,7 +197,7 @@ func (a *apiProcess) closing(hooks *webhook.Deliverer) func(context.Context) err
 	}
 }
 
-// hurried calls cancel, which ends ctx, when somebody is in a hurry.
+// hurried calls cancel, which ends ctx, once hurry is closed.
 func (a *apiProcess) hurried(ctx context.Context, cancel context.CancelFunc) {
 	go func() {
 		select {

@@ -8,14 +8,14 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// outputShare is the part of a runner's memory that what it keeps of output may take, and
-// leastOutput what there is in any case.
+// outputShare is the divisor that gives the part of a runner's memory for kept output. leastOutput
+// is the least that output may take.
 const (
 	outputShare = 8
 	leastOutput = 64 << 20
 )
 
-// outputMemory is how much memory the output of all executions may take in this process.
+// outputMemory returns the memory that the output of all executions may take in this process.
 func outputMemory() int64 {
 	most := sandbox.OwnCeilings(os.DirFS("/")).Memory
 	var info unix.Sysinfo_t

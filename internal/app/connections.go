@@ -15,18 +15,20 @@ import (
 )
 
 const (
-	// mostHeads is how many connections may be in the middle of a request's header. Honest
-	// clients send one at once; each that is not at its end takes some 50 KB.
+	// mostHeads is the number of connections that may be in the middle of a request's header.
+	// Honest clients send a header at once. Each incomplete header takes some 50 KB.
 	mostHeads = 512
-	// writePiece is how much of an answer has to be taken within slowestWrite.
+	// writePiece is the number of bytes of an answer that a client has to take within
+	// slowestWrite.
 	writePiece   = 32 << 10
 	slowestWrite = 30 * time.Second
-	// mostHeader is the size of a request's line and header.
+	// mostHeader bounds the size of a request's line and header.
 	mostHeader = 16 << 10
 )
 
-// maxConnections is how many connections the API has at most: those of all who may wait, which
-// are of four kinds, and more. The process needs open files for other things, too.
+// maxConnections returns the maximal number of connections of the API. It suffices for all
+// callers that may wait, which are of four kinds, and for some more. The process needs open files
+// for other things, too.
 func maxConnections(c *config.Config) int {
 	const more, unbounded = 1024, 16384
 	n := c.MaxConnections
@@ -44,20 +46,21 @@ func maxConnections(c *config.Config) int {
 	return n
 }
 
-// maxRequests leaves some connections for requests that are on their way.
+// maxRequests returns the maximal number of concurrent requests. It leaves some connections for
+// requests that are still arriving.
 func maxRequests(c *config.Config) int64 { return int64(maxConnections(c) - maxConnections(c)/8) }
 
-// connections bounds the connections of an HTTP server. Where there are too many, the one that
-// has waited for its request longest is closed: an honest client's takes no time. Requests that
-// are being handled are bounded by the API, by caller.
+// connections bounds the connections of an HTTP server. If there are too many, it closes the one
+// that has waited longest for its request, because an honest client sends its request at once. The
+// API bounds the requests that are being handled, by caller.
 type connections struct {
 	net.Listener
-	most int // 0 is no limit
+	most int // 0 means no limit
 
 	mu   sync.Mutex
 	open int
-	// Those without a request, the oldest first: idle ones have sent nothing yet, and
-	// heads have begun.
+	// The connections without a request, the oldest first: idle ones have sent nothing yet,
+	// heads have sent a part of a header.
 	idle, heads *list.List
 }
 
@@ -65,21 +68,21 @@ func newConnections(lis net.Listener, most int) *connections {
 	return &connections{Listener: lis, most: most, idle: list.New(), heads: list.New()}
 }
 
-// connection is one of them.
+// connection is one connection of connections.
 type connection struct {
 	net.Conn
 	of     *connections
 	closed atomic.Bool
-	quiet  atomic.Bool // it is among the idle ones
-	wrote  atomic.Bool // an answer has begun since it was idle
+	quiet  atomic.Bool // the connection is in of.idle
+	wrote  atomic.Bool // an answer has begun since the connection was idle
 
-	// Guarded by of.mu.
+	// of.mu guards the fields below.
 	in    *list.List
 	place *list.Element
 }
 
-// Accept returns the next connection. What is beyond the bound even so, because all are
-// busy, is closed.
+// Accept returns the next connection. It closes a connection beyond the limit if all others are
+// busy with requests.
 func (l *connections) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -94,7 +97,8 @@ func (l *connections) Accept() (net.Conn, error) {
 	}
 }
 
-// admit takes a connection on.
+// admit adds a connection, in place of another one if there are too many. It reports whether it
+// did.
 func (l *connections) admit(c *connection) bool {
 	l.mu.Lock()
 	var last *connection
@@ -126,7 +130,8 @@ func first(of *list.List) *connection {
 	return c
 }
 
-// move puts a connection at the end of a list, or into none. It is called with mu held.
+// move moves a connection to the end of a list, or out of all lists if to is nil. It is called
+// with mu held.
 func (c *connection) move(to *list.List) {
 	if c.in != nil {
 		c.in.Remove(c.place)
@@ -155,7 +160,7 @@ func (l *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// begun is called when the first bytes of a request are there.
+// begun is called when the first bytes of a request have arrived.
 func (l *connections) begun(c *connection) {
 	l.mu.Lock()
 	var last *connection
@@ -180,11 +185,12 @@ func (c *connection) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // net/http compares it
 }
 
-// Write has a deadline that follows what the client takes: one who takes nothing would hold a
-// request, and all that is to be answered, for ever.
+// Write gives each piece of p a deadline of its own. A client that takes nothing would otherwise
+// hold a request and its answer in memory permanently.
 //
-// What a handler writes is never looked at: its first piece has the fields of a header that net/http's own
-// answers lack, and what follows may be anything.
+// Write replaces answers of net/http itself with problem documents. It never changes the output of
+// a handler: the first piece of that has header fields that net/http's own answers lack, and later
+// pieces are not looked at.
 func (c *connection) Write(p []byte) (n int, err error) {
 	if !c.wrote.Swap(true) {
 		if problem, own := problemInPlaceOf(p); own {
@@ -209,7 +215,7 @@ func (c *connection) write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// ReadFrom does the same for files, which the kernel sends by itself.
+// ReadFrom sends a file, which the kernel copies. Each piece has a deadline, too.
 func (c *connection) ReadFrom(r io.Reader) (n int64, err error) {
 	const piece = 4 * writePiece
 	for {

@@ -42,7 +42,7 @@ Kaa is ready on http://%[1]s (docs: http://%[1]s/docs). Try:
 // embeddedPrefix begins the names of the directories of embedded Redises.
 const embeddedPrefix = "kaa-embedded-"
 
-// dev is everything in one process.
+// dev is API, runner and embedded Redis in one process.
 type dev struct {
 	*shared
 	api      *apiProcess
@@ -51,13 +51,13 @@ type dev struct {
 	private  process.PrivateDir // of the embedded Redis, and of files
 }
 
-// devDefaults differ from a server's: somebody sits in front of it. Given values
-// win over them.
+// devDefaults differ from the defaults of a server, because a developer watches the process. Given
+// values override them.
 func devDefaults() map[string]string {
 	return map[string]string{"KAA_LOG_FORMAT": telemetry.LogConsole, "KAA_DRAIN_TIMEOUT": "1s"}
 }
 
-// startDev starts it all. overrides win over the environment.
+// startDev starts all parts. overrides take precedence over the environment.
 func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *dev, err error) {
 	d := new(dev)
 	environ := p.Environ
@@ -79,9 +79,9 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 		}
 		environ = environ.With("KAA_REDIS_URL", url)
 		for _, name := range []string{"KAA_REDIS_CA_FILE", "KAA_REDIS_CERT_FILE", "KAA_REDIS_KEY_FILE", "KAA_REDIS_SERVER_NAME"} {
-			environ = environ.With(name, "") // they are for another
+			environ = environ.With(name, "") // they are meant for another Redis
 		}
-		// What nobody else can find, nobody else can use: nor keep when this ends.
+		// The records of files end with the embedded Redis, so the files do, too.
 		if environ.Get("KAA_BLOB_URL") == "" {
 			environ = environ.With("KAA_BLOB_URL", "file://"+d.files())
 		}
@@ -99,8 +99,8 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
-	// Somebody sits in front of it, who can start a Redis and try again.
-	if err := d.awaitRedis(ctx, redisPatience); err != nil {
+	// The wait is bounded, because the developer can start a Redis and try again.
+	if err := d.awaitRedis(ctx, redisStartTime); err != nil {
 		return nil, errors.Join(err, front.close(), d.close())
 	}
 	if d.runner, err = d.startRunner(ctx); err != nil {
@@ -112,7 +112,7 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 	return d, nil
 }
 
-// stop drains it: the API first, since its callers wait for what the runner runs.
+// stop drains the process: the API first, because its callers wait for the runner's executions.
 func (d *dev) stop(ctx context.Context) error {
 	stages := append(d.api.stages(), d.runner.stages()...)
 	stages = append(stages, stage{"redis", time.Second, func(context.Context) error {
@@ -121,8 +121,8 @@ func (d *dev) stop(ctx context.Context) error {
 	return d.shutDown(ctx, stages, slog.Int("active", d.runner.runner.Active()))
 }
 
-// startRedis starts the embedded Redis in a directory that this process has for itself. A
-// process that is killed leaves the directory, and the next one removes it.
+// startRedis starts the embedded Redis in a private directory. A process that is killed leaves
+// its directory behind, and the next process removes it.
 func (d *dev) startRedis(p Process) (url string, err error) {
 	process.RemoveLeftovers("", embeddedPrefix, slog.New(slog.DiscardHandler))
 	if d.private, err = process.MakePrivateDir("", embeddedPrefix); err != nil {
@@ -137,7 +137,7 @@ func (d *dev) startRedis(p Process) (url string, err error) {
 	return url, nil
 }
 
-// files is where the contents of files are kept, as long as the embedded Redis.
+// files is the directory of the contents of files. They are kept as long as the embedded Redis.
 func (d *dev) files() string { return filepath.Join(d.private.Path, "files") }
 
 // closeRedis ends the embedded Redis, if there is one, and removes its directory.

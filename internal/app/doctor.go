@@ -20,21 +20,21 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// Answers to whether something holds.
+// The values of Holds.
 const (
 	yes     = "yes"
 	no      = "no"
-	unknown = "unknown" // something before it failed
+	unknown = "unknown" // a layer before this one failed
 )
 
-// doctorPatience is how long the doctor waits for Redis.
-const doctorPatience = 2 * time.Second
+// doctorRedisTimeout is how long the doctor waits for Redis.
+const doctorRedisTimeout = 2 * time.Second
 
-// diagnosis is what `kaa doctor` finds out.
+// diagnosis is the report of `kaa doctor`.
 type diagnosis struct {
 	Sandbox  string           `json:"sandbox"` // KAA_SANDBOX
-	Holds    bool             `json:"holds"`   // a runner would start at it
-	Level    string           `json:"level"`   // the one it would have
+	Holds    bool             `json:"holds"`   // a runner would start with it
+	Level    string           `json:"level"`   // the level that the runner would have
 	UID      int              `json:"uid"`
 	Kernel   string           `json:"kernel"`
 	Levels   []levelDiagnosis `json:"levels"`
@@ -49,7 +49,7 @@ type levelDiagnosis struct {
 	Layers []finding `json:"layers"`
 }
 
-// finding is one line.
+// finding is one line of the report.
 type finding struct {
 	Name   string `json:"name"`
 	Holds  string `json:"holds"`
@@ -64,9 +64,9 @@ type runtimeReport struct {
 	Modules []string `json:"modules"`
 }
 
-// Doctor tries what a runner with this configuration would need and prints what
-// holds. It returns an ExitError of 1 if the runner would not start for want of its
-// sandbox or of an interpreter. Redis is reported, but decides nothing.
+// Doctor tries the sandbox, the interpreters and Redis that a runner with this configuration would
+// need, and prints the results. It returns an ExitError of 1 if the runner would not start because
+// its sandbox or an interpreter fails. Redis does not affect the exit code.
 func Doctor(ctx context.Context, p Process, asJSON bool) error {
 	cfg, err := config.Load(p.Environ)
 	if err != nil {
@@ -115,7 +115,7 @@ func diagnose(ctx context.Context, cfg *config.Config) diagnosis {
 	return d
 }
 
-// diagnoseLevel starts each runtime in it. A layer holds if it does for all of them.
+// diagnoseLevel starts each runtime at a level. A layer holds if it holds for all runtimes.
 func diagnoseLevel(ctx context.Context, cfg *config.Config, level sandbox.Level) (levelDiagnosis, []runtimeReport) {
 	var failed *interpreter.LayerError
 	started := false
@@ -166,18 +166,18 @@ func layers(level sandbox.Level, holds string) []finding {
 	return all
 }
 
-// layersUpTo: what comes before the layer that failed holds, and of the rest nobody
-// knows.
+// layersUpTo returns the layers of a level of which one failed. The layers before it hold, the
+// layers after it are unknown.
 func layersUpTo(level sandbox.Level, failed *interpreter.LayerError) []finding {
 	missing := missingLayer(failed)
 	line := finding{Name: missing.Name, Holds: no, Detail: missing.Detail, Advice: missing.Advice}
 	name := line.Name
-	if name == "namespaces" { // those of a slot or a worker, several at once
+	if name == "namespaces" { // the namespaces of a slot or a worker, which are made at once
 		name = "pid namespace"
 	}
 	all := layers(level, unknown)
 	at := slices.IndexFunc(all, func(f finding) bool { return f.Name == name })
-	if at < 0 { // a step between layers
+	if at < 0 { // the failed step belongs to no layer
 		return append([]finding{line}, all...)
 	}
 	for i := range all {
@@ -224,11 +224,11 @@ func diagnoseRedis(ctx context.Context, cfg *config.Config) finding {
 		redis.SetLogger(redisLog{slog.New(slog.DiscardHandler)})
 		rdb := connect(*options, "doctor")
 		defer func() { _ = rdb.Close() }()
-		ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+		ctx, cancel := context.WithTimeout(ctx, doctorRedisTimeout)
 		defer cancel()
 		err = rdb.Ping(ctx).Err()
 		if err == nil {
-			// What cannot be seen is no fault of it.
+			// A Redis that refuses to show its settings is not at fault.
 			warnings, _ := inspectRedis(ctx, rdb)
 			f.Advice = strings.Join(warnings, "; ")
 		}
@@ -252,7 +252,7 @@ func kernel() string {
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// print writes it as a table.
+// print writes the diagnosis as a table.
 func (d diagnosis) print(w io.Writer) error {
 	rows := [][]string{{"LAYER", "HOLDS", "DETAIL", "WHAT TO CHANGE"}}
 	line := func(f finding) { rows = append(rows, []string{f.Name, f.Holds, f.Detail, f.Advice}) }
@@ -282,7 +282,7 @@ func (d diagnosis) print(w io.Writer) error {
 	return err
 }
 
-// columns pads cells. One that is longer than a column can be pushes its row aside.
+// columns pads cells. A cell that is longer than the widest column shifts the rest of its row.
 func columns(rows [][]string) string {
 	const widest = 60
 	var widths [4]int

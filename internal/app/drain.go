@@ -15,8 +15,8 @@ type stage struct {
 	stop   func(context.Context) error
 }
 
-// shutDown drains a process, and says so in its log: what began it, with what it has under way,
-// and when all has ended.
+// shutDown drains a process. It logs the signal that began the drain, the work under way, and the
+// end.
 func (s *shared) shutDown(ctx context.Context, stages []stage, underWay ...slog.Attr) error {
 	start := time.Now()
 	if why, ok := errors.AsType[signalled](context.Cause(ctx)); ok {
@@ -32,8 +32,8 @@ func (s *shared) shutDown(ctx context.Context, stages []stage, underWay ...slog.
 	return nil
 }
 
-// drain runs the stages in order, each in its own budget. A stage that fails or
-// overruns does not keep later ones from releasing what they hold.
+// drain runs the stages in order, each within its own budget. Later stages run even if a stage
+// fails or overruns its budget.
 func drain(ctx context.Context, log *slog.Logger, stages []stage) error {
 	var errs []error
 	for _, s := range stages {

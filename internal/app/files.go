@@ -15,5 +15,5 @@ func (s *shared) startCleaner(ctx context.Context) stage {
 	return stage{"cleaner", 2 * time.Second, func(context.Context) error { c.Close(); return nil }}
 }
 
-// close closes what every process has, last of all.
+// close closes the connections that every process has. It is called last.
 func (s *shared) close() error { return errors.Join(s.blobs.Close(), s.rdb.Close()) }

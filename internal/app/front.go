@@ -12,8 +12,8 @@ import (
 	"github.com/kaa-run/kaa/internal/api"
 )
 
-// front is where callers come in. It listens before anything else is there, and says that the
-// process lives; the API answers once it is made.
+// front is the HTTP server of an API process. It listens before the other parts exist, and answers
+// that the process lives. The API answers once it is made.
 type front struct {
 	listener net.Listener
 	server   *http.Server
@@ -43,12 +43,12 @@ func (s *shared) openFront(ctx context.Context) (*front, error) {
 	return f, nil
 }
 
-// answer has all requests from now on answered by h.
+// answer makes h answer all requests from now on.
 func (f *front) answer(h http.Handler) { f.handler.Store(&h) }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	(*f.handler.Load()).ServeHTTP(w, r)
 }
 
-// close ends it where it stands, for a start that fails.
+// close ends the server at once, for a start that fails.
 func (f *front) close() error { return f.server.Close() }

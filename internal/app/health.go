@@ -8,7 +8,7 @@ import (
 	"github.com/kaa-run/kaa/internal/runner"
 )
 
-// runnerHealth has a runner take no jobs while it can start no interpreter.
+// runnerHealth keeps a runner from taking jobs while it can start no interpreter.
 type runnerHealth struct {
 	mu     sync.Mutex
 	pool   *interpreter.Pool
@@ -16,7 +16,7 @@ type runnerHealth struct {
 	server *queue.Server
 }
 
-// watch begins to look after a runner.
+// watch begins to watch over a runner.
 func (h *runnerHealth) watch(pool *interpreter.Pool, r *runner.Runner, server *queue.Server) {
 	h.mu.Lock()
 	h.pool, h.runner, h.server = pool, r, server
@@ -24,8 +24,8 @@ func (h *runnerHealth) watch(pool *interpreter.Pool, r *runner.Runner, server *q
 	h.changed()
 }
 
-// changed is told of each change of the pool's health. What can be started of some runtimes is
-// reason enough to take jobs: those of the others are passed on one by one.
+// changed is called at each change of the pool's health. The runner takes jobs if it can start
+// some runtimes; it passes on the jobs of the others one by one.
 func (h *runnerHealth) changed() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -40,8 +40,8 @@ func (h *runnerHealth) changed() {
 	h.runner.HealthChanged()
 }
 
-// able is nil unless no interpreter of any runtime can be started, else why that is. Called
-// with mu held.
+// able returns why no interpreter of any runtime can be started; nil if one can. It is called with
+// mu held.
 func (h *runnerHealth) able() error {
 	var reason error
 	for _, err := range h.pool.Health() {
@@ -53,7 +53,7 @@ func (h *runnerHealth) able() error {
 	return reason
 }
 
-// ready is the readiness of a runner's interpreters.
+// ready returns why the runner's interpreters are not ready; nil if they are.
 func (h *runnerHealth) ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

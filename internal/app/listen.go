@@ -16,20 +16,21 @@ const (
 	// firstAcceptPause doubles with each failure in a row, up to mostAcceptPause.
 	firstAcceptPause = 5 * time.Millisecond
 	mostAcceptPause  = time.Second
-	// acceptReports is how often failures are logged at most.
+	// acceptReports is the least time between two log lines about failures.
 	acceptReports = 5 * time.Second
 )
 
-// mostUnsent is how many bytes the kernel takes of an answer before they can be sent. Else it
-// may be megabytes, and whoever reads slowly seems to take nothing until most of them have gone:
-// streams give up then. What is on its way is not among them, so it makes nothing slower.
+// mostUnsent bounds the bytes of an answer that the kernel buffers before it can send them.
+// Without it the kernel may buffer megabytes. A slow reader then seems to take nothing until most
+// of them are sent, and streams give up. Bytes that were sent but not acknowledged do not count, so
+// the bound does not slow connections down.
 const mostUnsent = 64 << 10
 
-// mostSilence is how long a peer may acknowledge nothing of what was sent. It has gone without a
-// word then, and the kernel would go on for a quarter of an hour.
+// mostSilence is how long a peer may leave sent bytes unacknowledged. By then the peer has vanished
+// without closing the connection. The kernel's own limit is a quarter of an hour.
 const mostSilence = time.Minute
 
-// listen is net.Listen for TCP, with a listener that only ends when it is closed.
+// listen is net.Listen for TCP. Its listener ends only when it is closed.
 func listen(ctx context.Context, addr string, log *slog.Logger) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		controlErr := c.Control(func(fd uintptr) {
@@ -46,11 +47,10 @@ func listen(ctx context.Context, addr string, log *slog.Logger) (net.Listener, e
 	return newLastingListener(lis, log), nil
 }
 
-// lastingListener goes on when a connection cannot be accepted. net/http does so for the
-// few errors that the net package calls temporary, and gives up at the others. One of them is
-// ENOSPC: executed code can use up what the kernel lets one user wait for at a time
-// (fs.epoll.max_user_watches), which is the runner's user if that is not root. That must not
-// end the process.
+// lastingListener continues after a connection could not be accepted. net/http continues only
+// after the few errors that package net calls temporary. ENOSPC is not among them. Executed code
+// can cause ENOSPC if the runner's user is not root: it can use up that user's share of epoll
+// watches (fs.epoll.max_user_watches). The error must not end the process.
 type lastingListener struct {
 	net.Listener
 	log       *slog.Logger
@@ -59,7 +59,7 @@ type lastingListener struct {
 
 	mu       sync.Mutex
 	reported time.Time
-	failures int // since then
+	failures int // since reported
 }
 
 func newLastingListener(lis net.Listener, log *slog.Logger) *lastingListener {

@@ -1,7 +1,7 @@
-// Package app wires Kaa's parts into its three processes: the API, the runner,
-// and `kaa dev`, which is both with an embedded Redis. Each is the same sequence:
-// configuration, parts, run until the context ends, then a drain in named stages.
-// It is the only package that sees all others; it holds no logic of theirs.
+// Package app wires Kaa's parts into its three processes: the API, the runner, and `kaa dev`, which
+// is both with an embedded Redis. Each process has the same sequence: read the configuration, make
+// the parts, run until the context ends, then drain in named stages. Package app is the only one
+// that imports all others. It contains none of their logic.
 package app
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/kaa-run/kaa/internal/service"
 )
 
-// Process is the outside of a process: what tests replace.
+// Process has the connections of a process to its environment. Tests replace them.
 type Process struct {
 	Environ config.Environment
 	Stdout  io.Writer
@@ -35,34 +35,37 @@ type Process struct {
 	// Buckets opens a bucket of an S3-compatible store for files; nil if the binary has no
 	// client for one.
 	Buckets blob.Opener
-	// Redis starts one inside this process, with its files in dir, and returns its address and
-	// what ends it; nil if the binary has none. RunDev and RunFile use it where KAA_REDIS_URL is not set.
+	// Redis starts a Redis inside this process, with its files in dir. It returns the address and a
+	// function that ends it. It is nil if the binary has no Redis. RunDev and RunFile use it if
+	// KAA_REDIS_URL is not set.
 	Redis func(dir string) (url string, stop func(), err error)
-	// Ready, if not nil, is called once the process does its work, with the
-	// address at which it answers HTTP, if any.
+	// Ready, if not nil, is called once the process does its work, with the address at which it
+	// answers HTTP, if any.
 	Ready func(net.Addr)
-	// Listening, if not nil, is called as soon as the process answers whether it lives, with the
-	// address.
+	// Listening, if not nil, is called with the address as soon as the process answers liveness
+	// checks.
 	Listening func(net.Addr)
-	// Hurry, once closed, ends a drain's patience: executions are ended and callers cut
-	// off at once. What has to be written still is.
+	// Hurry, once closed, shortens a drain: executions are interrupted and callers cut off at once.
+	// Their ends are still written.
 	Hurry <-chan struct{}
 	// Dialects are protocols besides Kaa's own.
 	Dialects []Dialect
-	// Periods of zero are those that docs/operations.md promises.
+	// Periods that are zero have the values that docs/operations.md promises.
 	Periods Periods
 }
 
-// Dialect is a protocol that an API process speaks at a path and at all below it.
+// Dialect is a protocol that an API process speaks at a path and at all paths below it.
 type Dialect struct {
 	Path string
 	New  func(*service.Service) door.Dialect
 }
 
-// Periods are the times by which the processes notice each other's ends.
+// Periods are the times that decide how soon processes notice the end of another process.
 type Periods struct {
 	runner.Periods
-	Lease time.Duration // of a runner without a heartbeat, and of an API that is silent: 8 s
+	// Lease is the time after which a runner without a heartbeat, or a silent API, counts as dead:
+	// 8 s.
+	Lease time.Duration
 }
 
 func (p Process) ready(a net.Addr) {
@@ -77,9 +80,9 @@ func (p Process) listening(a net.Addr) {
 	}
 }
 
-// Main runs a server command and returns its exit code. Its only argument may be
-// healthcheck, which asks the process that runs with the same configuration
-// whether it is ready, or what asks for the version or for help.
+// Main runs a server command and returns its exit code. The command has at most one argument:
+// healthcheck asks the process that runs with the same configuration whether it is ready; version
+// and help print a text.
 func Main(name string, run func(context.Context, Process) error, healthAddr func(config.Config) string, buckets blob.Opener) int {
 	ctx, hurry, stop := signals(context.Background())
 	defer stop()
@@ -96,7 +99,7 @@ func command(ctx context.Context, p Process, name string, args []string, run fun
 	switch {
 	case len(args) == 0:
 		if err := run(ctx, p); err != nil {
-			p.lastWords(ctx, name, err)
+			p.logEnd(ctx, name, err)
 			return 1
 		}
 		return 0
@@ -129,10 +132,10 @@ Without an argument, %[1]s runs until SIGTERM, SIGINT or SIGHUP, and then drains
 It is configured by environment variables: see docs/configuration.md.`, name)
 }
 
-// lastWords puts what ends the process into the log, in its format: whoever collects that
-// has to see it. Of a wrong configuration each mistake is a line.
-func (p Process) lastWords(ctx context.Context, name string, err error) {
-	cfg, _ := config.Load(p.Environ) // what could be read of it says how to log
+// logEnd writes the error that ends the process to the log, in the log's format, so that it reaches
+// the operator's log collection. Each mistake of a wrong configuration is a line of its own.
+func (p Process) logEnd(ctx context.Context, name string, err error) {
+	cfg, _ := config.Load(p.Environ) // settings that could be read apply, such as the log's format
 	log := newLog(cfg, p.Stderr).With(slog.String("process", name))
 	if wrong, ok := errors.AsType[*configError](err); ok {
 		for problem := range strings.SplitSeq(wrong.Unwrap().Error(), "\n") {
@@ -143,16 +146,16 @@ func (p Process) lastWords(ctx context.Context, name string, err error) {
 	log.ErrorContext(ctx, "the process ends with an error", slog.Any("err", err))
 }
 
-// configError is a configuration that nothing can be started with.
+// configError is a configuration that no process can start with.
 type configError struct{ problems error }
 
 func (e *configError) Error() string { return "configuration:\n" + e.problems.Error() }
 func (e *configError) Unwrap() error { return e.problems }
 
-// signals says what SIGTERM, SIGINT and SIGHUP mean: the first ends the context, which starts
-// the drain, the second closes hurry, and a third ends the process where it stands. The end of a
-// terminal sends SIGHUP, often twice, to those who did not ask for it to be ignored (nohup):
-// nobody is in a hurry then.
+// signals handles SIGTERM, SIGINT and SIGHUP. The first signal ends the context, which starts the
+// drain. A second SIGTERM or SIGINT closes hurry, and a third ends the process at once. SIGHUP does
+// not shorten the drain: a terminal sends it when it is closed, often twice, unless the process was
+// started to ignore it (nohup).
 func signals(parent context.Context) (ctx context.Context, hurry <-chan struct{}, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	received, hangup := make(chan os.Signal, 2), make(chan os.Signal, 1)
@@ -183,12 +186,12 @@ func signals(parent context.Context) (ctx context.Context, hurry <-chan struct{}
 	}
 }
 
-// signalled is why a context ends: somebody sent a signal.
+// signalled is the cause of a context that a signal has ended.
 type signalled struct{ signal os.Signal }
 
 func (s signalled) Error() string { return "signal: " + s.signal.String() }
 
-// NotifyHangup has SIGHUP sent to c, unless whoever started this process had it ignored.
+// NotifyHangup makes SIGHUP arrive at c, unless this process was started to ignore it.
 func NotifyHangup(c chan<- os.Signal) {
 	if !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(c, syscall.SIGHUP)
@@ -229,15 +232,15 @@ func healthcheck(ctx context.Context, environ config.Environment, healthAddr fun
 	return nil
 }
 
-// ShareProcessors keeps the Go code of this process to half of the processors, rounded up,
-// unless GOMAXPROCS is set; undo takes it back. It is for processes that have interpreters:
-// with all of the processors Go wakes threads for which there is no work, more than thirty
-// times for each execution, and each time an interpreter has to make room. Until undo, Go does
-// not follow changes of the processors or of a cgroup limit.
+// ShareProcessors limits the Go code of this process to half of the processors, rounded up, unless
+// GOMAXPROCS is set; undo takes the limit back. It is for processes that have interpreters. With
+// all processors, Go wakes threads without work more than thirty times for each execution, and each
+// of them takes a processor from an interpreter. Until undo, Go does not follow changes of the
+// processors or of a cgroup limit.
 func ShareProcessors() (undo func()) {
 	if os.Getenv("GOMAXPROCS") != "" {
 		return func() {}
 	}
 	runtime.GOMAXPROCS((runtime.GOMAXPROCS(0) + 1) / 2)
-	return runtime.SetDefaultGOMAXPROCS // which follows the limit of a cgroup; a number would stay
+	return runtime.SetDefaultGOMAXPROCS // follows the limit of a cgroup, which a number would not
 }

@@ -10,18 +10,18 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// What a process may hold follows from the memory that its control group has: else the kernel
-// ends it, and all that it serves, where a few callers had to wait.
+// A process derives its memory limits from the limit of its control group. Without them the kernel
+// would kill the process, and all that it serves, when it would suffice that a few callers wait.
 const (
-	// goShare is Go's share of the group, in percent: near its end Go collects garbage more
-	// often. The rest is for what Go does not count.
+	// goShare is Go's share of the control group's memory, in percent. Near this limit Go collects
+	// garbage more often. The rest is for memory that Go does not count.
 	goShare = 85
-	// runnersGoShare is that of a process with interpreters: most of the group is for them.
+	// runnersGoShare is Go's share in a process with interpreters, which need most of the memory.
 	runnersGoShare = 25
 	leastGo        = 128 << 20
 )
 
-// budget fits the process to the memory that it has, where the settings do not say.
+// budget derives memory limits that are not set from the memory of the control group.
 func (s *shared) budget(ctx context.Context, environ config.Environment, process string) {
 	most := sandbox.OwnCeilings(os.DirFS("/")).Memory
 	if most == 0 {

@@ -18,11 +18,11 @@ import (
 	"github.com/kaa-run/kaa/internal/telemetry"
 )
 
-// redisMetrics is a hook that counts what a client sends. It belongs after other hooks, so that
-// it sees what they do with it.
+// redisMetrics is a hook that counts the commands of a client. It is added after other hooks, so
+// that it sees the commands that they send.
 type redisMetrics struct{ metrics *telemetry.Metrics }
 
-// DialHook counts connections that could not be made.
+// DialHook counts connections that failed.
 func (h redisMetrics) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := next(ctx, network, addr)
@@ -43,7 +43,7 @@ func (h redisMetrics) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// ProcessPipelineHook measures some commands that are sent together.
+// ProcessPipelineHook measures a pipeline of commands.
 func (h redisMetrics) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		start := time.Now()
@@ -63,20 +63,20 @@ func kindOf(cmd redis.Cmder) string {
 	return telemetry.RedisCommand
 }
 
-// isFailure: nothing there is an answer, a script that Redis has not seen yet is sent next, and who
-// does not want to wait any more says nothing about Redis.
+// isFailure reports whether an error is a failure of Redis. Three errors are none: redis.Nil is an
+// answer, a client sends a script again after NOSCRIPT, and the end of ctx is the caller's.
 func isFailure(ctx context.Context, err error) bool {
 	return err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "NOSCRIPT") && ctx.Err() == nil
 }
 
-// countedEnds are the records, with the ends counted that this process writes for jobs that
-// nobody executes.
+// countedEnds is the store. It counts the ends that this process writes for jobs that no runner
+// executes.
 type countedEnds struct {
 	*store.Store
 	metrics *telemetry.Metrics
 }
 
-// Cancel counts the jobs that have ended with it; those that run are their runner's.
+// Cancel counts the jobs that it ends. The runner of a running job counts that job's end.
 func (c countedEnds) Cancel(ctx context.Context, id string) (job.State, error) {
 	state, err := c.Store.Cancel(ctx, id)
 	if err == nil && state == job.Cancelled {
@@ -85,7 +85,7 @@ func (c countedEnds) Cancel(ctx context.Context, id string) (job.State, error) {
 	return state, err
 }
 
-// Abandon does the same for those that nobody waits for any more.
+// Abandon counts the jobs that it ends because their caller does not wait any more.
 func (c countedEnds) Abandon(ctx context.Context, id string, f job.Failure) (job.State, error) {
 	state, err := c.Store.Abandon(ctx, id, f)
 	if err == nil && state == job.Cancelled {
@@ -94,7 +94,7 @@ func (c countedEnds) Abandon(ctx context.Context, id string, f job.Failure) (job
 	return state, err
 }
 
-// Rescue counts what became of the jobs of lost processes.
+// Rescue counts the ends of the jobs of lost processes.
 func (c countedEnds) Rescue(ctx context.Context, lapsed ...string) ([]job.Rescued, bool, error) {
 	rescued, runner, err := c.Store.Rescue(ctx, lapsed...)
 	for _, r := range rescued {
@@ -109,7 +109,7 @@ func (c countedEnds) Rescue(ctx context.Context, lapsed ...string) ([]job.Rescue
 	return rescued, runner, err
 }
 
-// countedBlobs is the store of files, with its failures counted.
+// countedBlobs is the store of files. It counts the failures.
 type countedBlobs struct {
 	*blob.Store
 	metrics *telemetry.Metrics
@@ -121,7 +121,7 @@ func (c countedBlobs) count(ctx context.Context, op string, err error) {
 	}
 }
 
-// Put counts failures of the store. That the content ends early is none.
+// Put counts failures of the store. An error of the content's reader is none.
 func (c countedBlobs) Put(ctx context.Context, key string, content io.Reader) (int64, error) {
 	n, err := c.Store.Put(ctx, key, content)
 	if errors.Is(err, job.ErrUnavailable) {
@@ -158,7 +158,7 @@ func (c countedBlobs) List(ctx context.Context, prefix string, before time.Time)
 	return keys, err
 }
 
-// measureAPI shows what an API process counts and sees.
+// measureAPI adds the metrics of an API process.
 func (s *shared) measureAPI(hub *service.Hub) {
 	most := int64(s.cfg.MaxSyncWaits)
 	s.metrics.ForAPI(telemetry.API{
@@ -174,7 +174,7 @@ func (s *shared) measureAPI(hub *service.Hub) {
 	})
 }
 
-// measureRunner shows what a runner counts and sees.
+// measureRunner adds the metrics of a runner.
 func (s *shared) measureRunner(self job.Runner, r interface {
 	Active() int
 	Sessions() int

@@ -14,13 +14,14 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// closeTime is what the pool may take to end.
+// closeTime is how long the pool may take to end.
 const closeTime = 5 * time.Second
 
-// sandboxAuto asks for the strongest level that holds here, basic at least.
+// sandboxAuto asks for the strongest level that holds on this machine, basic at least.
 const sandboxAuto = "auto"
 
-// allowedLevels are those that the configuration allows, in the order in which to try them.
+// allowedLevels returns the levels that the configuration allows, in the order in which to try
+// them.
 func allowedLevels(c *config.Config) []sandbox.Level {
 	if c.Sandbox == sandboxAuto {
 		return []sandbox.Level{sandbox.Strict, sandbox.Basic}
@@ -28,9 +29,9 @@ func allowedLevels(c *config.Config) []sandbox.Level {
 	return []sandbox.Level{sandbox.Level(c.Sandbox)}
 }
 
-// startPool starts the interpreters, at the first level that holds here, and tells
-// which layers kept it from a stronger one. The only real probe of a level is a
-// worker that is parked in it.
+// startPool starts the interpreters at the first level that holds on this machine. It returns the
+// layers that prevented a stronger one. It tries a level by starting workers in it, because no
+// other probe is reliable.
 func (s *shared) startPool(ctx context.Context, changed func()) (_ *interpreter.Pool, missing []job.Layer, _ error) {
 	levels := allowedLevels(&s.cfg)
 	for i, level := range levels {
@@ -78,7 +79,7 @@ func closePool(ctx context.Context, pool *interpreter.Pool) error {
 	return pool.Close(ctx)
 }
 
-// interpreterConfig is the configuration of the pool.
+// interpreterConfig returns the configuration of the pool.
 func interpreterConfig(c *config.Config, level sandbox.Level) interpreter.Config {
 	return interpreter.Config{
 		Runtimes: interpreterRuntimes(c), Sandbox: level, Size: c.Parked, Dir: c.WorkDir,

@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// checkEvery is how old what is known of Redis may be.
+	// checkEvery is the age from which the findings are renewed.
 	checkEvery = 30 * time.Second
-	// checkTime bounds the looking.
+	// checkTime bounds a check.
 	checkTime = time.Second
-	// oldestRedis is the first version with all that the scripts need.
+	// oldestMajor and oldestMinor are the first version with all commands that the scripts need.
 	oldestMajor, oldestMinor = 6, 2
 )
 
-// redisCheck looks whether Redis is set so that it keeps what Kaa has promised.
+// redisCheck checks that the settings of Redis keep Kaa's promises.
 type redisCheck struct {
 	rdb redis.UniversalClient
 	log *slog.Logger
@@ -31,7 +31,7 @@ type redisCheck struct {
 	warnings []string
 }
 
-// Warnings returns what is wrong, as known for some seconds at most. What changes is logged.
+// Warnings returns the problems, which are at most checkEvery old. New problems are logged.
 func (c *redisCheck) Warnings(ctx context.Context) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -55,7 +55,7 @@ func (c *redisCheck) Warnings(ctx context.Context) []string {
 	return found
 }
 
-// inspectRedis looks at every server that keeps something.
+// inspectRedis checks Redis; of a cluster, each master.
 func inspectRedis(ctx context.Context, rdb redis.UniversalClient) ([]string, error) {
 	cluster, ok := rdb.(*redis.ClusterClient)
 	if !ok {
@@ -79,7 +79,7 @@ func inspectRedis(ctx context.Context, rdb redis.UniversalClient) ([]string, err
 	return all, err
 }
 
-// server is what a Redis can be asked for.
+// server has the commands that the check sends to a Redis.
 type server interface {
 	Info(ctx context.Context, section ...string) *redis.StringCmd
 	ConfigGet(ctx context.Context, parameter string) *redis.MapStringStringCmd
@@ -87,7 +87,7 @@ type server interface {
 
 func inspectServer(ctx context.Context, s server) ([]string, error) {
 	facts := map[string]string{}
-	for _, section := range []string{"server", "persistence", "memory"} { // one command takes several from 7.0 on
+	for _, section := range []string{"server", "persistence", "memory"} { // INFO takes several only from 7.0 on
 		text, err := s.Info(ctx, section).Result()
 		if err != nil {
 			return nil, fmt.Errorf("INFO %s: %w", section, err)
@@ -99,16 +99,16 @@ func inspectServer(ctx context.Context, s server) ([]string, error) {
 		}
 	}
 	if facts["redis_version"] == "" {
-		return nil, nil // what stands for a Redis in one process
+		return nil, nil // a substitute for Redis inside a process
 	}
-	facts["save"] = "?" // not everybody lets one ask
+	facts["save"] = "?" // managed services may refuse CONFIG GET
 	if config, err := s.ConfigGet(ctx, "save").Result(); err == nil {
 		facts["save"] = config["save"]
 	}
 	return judgeRedis(facts), nil
 }
 
-// judgeRedis says what of a server does not fit.
+// judgeRedis returns the problems of a server's settings.
 func judgeRedis(facts map[string]string) []string {
 	var found []string
 	if facts["aof_enabled"] == "0" {

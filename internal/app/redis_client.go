@@ -12,23 +12,23 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// poolSize is the number of connections of a client. Every synchronous call holds
-// one for a round trip at a time, so hundreds of calls share these.
+// poolSize is the number of connections of a client. Each synchronous call holds a connection only
+// for the time of a round trip, so hundreds of calls share these.
 const poolSize = 64
 
-// Patience with a Redis that does not answer. A caller gets his 503 after two tries, in
-// 9 s at most; go-redis's own values would make it 40.
+// answerTimeout and retries bound the wait for a Redis that does not answer. A caller gets a 503
+// after two attempts, within 9 s. The defaults of go-redis would make it 40 s.
 const (
 	answerTimeout = 2 * time.Second
 	retries       = 1
 )
 
-// topologyReload is how old what a client knows of a cluster may be. A master that has died says
-// nothing of the one that takes its place, so only asking the others tells; by default that would be
-// once a minute. It costs one command a second for each client that has something to do.
+// topologyReload is the period in which a client asks for the topology of a cluster. A dead master
+// cannot name its successor, so the client has to ask the other nodes; by default it asks once a
+// minute. It costs one command a second for each client that is in use.
 const topologyReload = time.Second
 
-// connect returns a client. Each call makes one with connections of its own.
+// connect returns a new client with connections of its own.
 func connect(o redis.UniversalOptions, name string) redis.UniversalClient {
 	o.ClientName = "kaa-" + name
 	o.PoolSize = poolSize
@@ -48,8 +48,8 @@ func connect(o redis.UniversalOptions, name string) redis.UniversalClient {
 	return redis.NewClusterClient(cluster)
 }
 
-// redisAdvice says what to change about an error that Redis or the way to it gave; empty if that
-// is not known. Other processes of this kind have the text of an error only.
+// redisAdvice returns how to fix an error of Redis or of the connection to it; empty if that is not
+// known. It compares texts, because most of these errors have no exported type.
 func redisAdvice(err error, secure bool) string {
 	text := err.Error()
 	says := func(parts ...string) bool {
@@ -83,8 +83,8 @@ func redisAdvice(err error, secure bool) string {
 	return ""
 }
 
-// isHopeless reports whether waiting does not help: Redis answers, and refuses, or it is not known
-// for what it should be.
+// isHopeless reports whether waiting does not help, because Redis answers with a refusal or the TLS
+// handshake fails.
 func isHopeless(err error) bool {
 	if reply, ok := errors.AsType[redis.Error](err); ok {
 		for _, p := range []string{"NOAUTH", "WRONGPASS", "NOPERM", "ERR"} {
@@ -97,7 +97,7 @@ func isHopeless(err error) bool {
 	return strings.Contains(text, "x509:") || strings.Contains(text, "tls:") || strings.Contains(text, "does not look like a TLS handshake")
 }
 
-// isOver reports whether an error is only that the time of the asking was over.
+// isOver reports whether an error only says that the time of the request was over.
 func isOver(err error) bool {
 	netErr := (*net.OpError)(nil)
 	return errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &netErr)

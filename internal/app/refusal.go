@@ -10,11 +10,12 @@ import (
 	"github.com/kaa-run/kaa/internal/api"
 )
 
-// plainHeader follows the status in answers that net/http gives by itself, before there is a request
-// that a handler could see. They are plain text, and nothing configures that.
+// plainHeader follows the status in the answers that net/http gives by itself, before there is a
+// request for a handler. They are plain text, and no setting changes that.
 const plainHeader = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 
-// problemInPlaceOf makes a problem document of an answer of net/http's own, and tells whether it is one.
+// problemInPlaceOf returns a problem document in place of an answer of net/http's own. own reports
+// whether answer is one.
 func problemInPlaceOf(answer []byte) (problem []byte, own bool) {
 	head, reason, found := bytes.Cut(answer, []byte(plainHeader))
 	if !found || !bytes.HasPrefix(head, []byte("HTTP/1.1 ")) || bytes.Contains(head, []byte("\r\n")) {

@@ -14,28 +14,27 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// run is a program that `kaa run` executes: it prints what comes of it and passes on what
-// signals ask for.
+// run is a program that `kaa run` executes. It prints the program's output and handles signals.
 type run struct {
 	p      Process
 	client client
 	leave  context.CancelFunc
-	// figures is how many were shown.
+	// figures is the number of figures that were shown.
 	figures int
 
 	mu sync.Mutex
-	// ends is the signal that asked for the end first, or SIGPIPE; nil as long as none did.
+	// ends is the first signal that asked for the end, or SIGPIPE; nil as long as none did.
 	ends os.Signal
-	job  string // its id, once it is known
+	job  string // the job's id, once it is known
 }
 
-// newRun returns a run and the context in which it has to happen.
+// newRun returns a run and the context for it.
 func newRun(ctx context.Context, p Process) (context.Context, *run) {
 	ctx, leave := context.WithCancel(ctx)
 	return ctx, &run{p: p, leave: leave}
 }
 
-// attend does what signals ask for, until stop.
+// attend handles signals until stop is called.
 func (r *run) attend(signals <-chan os.Signal) (stop func()) {
 	stopped := make(chan struct{})
 	var done sync.WaitGroup
@@ -56,8 +55,8 @@ func (r *run) attend(signals <-chan os.Signal) (stop func()) {
 	}
 }
 
-// signalled cancels the program with the first signal, and leaves with the second, or if
-// there is no program yet.
+// signalled cancels the program at the first signal. At the second one, or if there is no program
+// yet, it ends the run.
 func (r *run) signalled(s os.Signal) {
 	r.mu.Lock()
 	first, id := r.ends == nil, r.job
@@ -70,7 +69,7 @@ func (r *run) signalled(s os.Signal) {
 		return
 	}
 	go func() {
-		// Its end may have been faster, which the last event tells.
+		// An error is ignored, since the program may have ended before. The last event has its end.
 		_ = r.client.cancel(context.Background(), id)
 	}()
 }
@@ -82,7 +81,7 @@ func (r *run) ended() bool {
 	return r.ends != nil
 }
 
-// exit is what the run returns: err, unless a signal is the cause.
+// exit returns the error of the run: err, or the exit code of a signal that ended the run.
 func (r *run) exit(err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,8 +97,8 @@ func (r *run) began(jobID string) {
 	r.job = jobID
 }
 
-// wrote prints output. If nobody reads it any more, the program need not go on: the end of
-// the stream interrupts it.
+// wrote prints output. If standard output is closed, its error ends the stream, which interrupts
+// the program.
 func (r *run) wrote(stream, text string) error {
 	w := r.p.Stdout
 	if stream == "stderr" {
@@ -127,7 +126,7 @@ func (r *run) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(r.p.Stderr, "kaa: "+format+"\n", args...)
 }
 
-// report prints how a program ended, as the program itself would have.
+// report prints the end of a program as Python itself would have.
 func (r *run) report(end runEnd) error {
 	if end.Failure != nil && end.Status == "" {
 		return errors.New(end.Failure.Message)
@@ -141,7 +140,7 @@ func (r *run) report(end runEnd) error {
 	}
 	switch {
 	case r.ended():
-		// Its own exception says so, if it has not caught it.
+		// The program's exception is printed above, unless the program caught it.
 	case end.State == job.Cancelled:
 		r.say("cancelled after %s", r.took(end))
 		return ExitError(ExitTrouble)

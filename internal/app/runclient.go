@@ -17,19 +17,19 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// client calls a Kaa.
+// client calls an API process.
 type client struct {
 	url, key string
 }
 
-// runEnd is how an execution ended: the last event of its stream.
+// runEnd is the end of an execution: the last event of its stream.
 type runEnd struct {
 	State   job.State    `json:"state"`
 	Failure *job.Failure `json:"failure"`
 	job.Result
 }
 
-// runListener gets what comes of an execution, in its order.
+// runListener receives the events of an execution, in order.
 type runListener interface {
 	began(jobID string)
 	wrote(stream, text string) error
@@ -37,7 +37,7 @@ type runListener interface {
 	missed(bytes uint64)
 }
 
-// call sends a request; an answer that is not 2xx is an error with what it says.
+// call sends a request. An answer other than 2xx is an error with the answer's detail.
 func (c client) call(ctx context.Context, method, path string, body io.Reader, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.url, "/")+path, body)
 	if err != nil {
@@ -67,7 +67,7 @@ func (c client) call(ctx context.Context, method, path string, body io.Reader, h
 	return nil, errors.New(problem.Detail)
 }
 
-// execute sends a program and tells l what it does until its end.
+// execute sends a program and passes its events to l until its end.
 func (c client) execute(ctx context.Context, request runRequest, l runListener) (runEnd, error) {
 	body, err := json.Marshal(request)
 	if err != nil {
@@ -82,7 +82,7 @@ func (c client) execute(ctx context.Context, request runRequest, l runListener) 
 	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
 		return follow(bufio.NewReader(res.Body), l)
 	}
-	// A Kaa, or something before it, that has no streams answers with the result.
+	// A server, or a proxy before it, that does not support streams answers with the result.
 	end := runEnd{State: job.Completed}
 	if err := json.NewDecoder(res.Body).Decode(&end.Result); err != nil {
 		return runEnd{}, fmt.Errorf("decode result: %w", err)
@@ -128,7 +128,7 @@ func follow(r *bufio.Reader, l runListener) (runEnd, error) {
 		if err := json.Unmarshal(data, &e); err != nil {
 			return runEnd{}, fmt.Errorf("decode event: %w", err)
 		}
-		switch e.Type { //nolint:exhaustive // the others tell a command line nothing
+		switch e.Type { //nolint:exhaustive // a command line does not need the others
 		case job.EventStatus:
 			if e.State.Terminal() {
 				var end runEnd

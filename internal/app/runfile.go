@@ -19,7 +19,7 @@ const (
 	ExitTrouble = 125 // Kaa could not execute it
 	ExitSignal  = 130 // interrupted from the keyboard
 
-	exitSignals = 128 // and the number of the signal
+	exitSignals = 128 // plus the number of the signal
 )
 
 // ExitError is the exit code that `kaa run` has to end with.
@@ -27,7 +27,7 @@ type ExitError int
 
 func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// RunOptions say what `kaa run` executes.
+// RunOptions are the arguments of `kaa run`.
 type RunOptions struct {
 	File    string   // - for standard input
 	Args    []string // of the program
@@ -36,13 +36,13 @@ type RunOptions struct {
 	Envs    []string      // NAME=VALUE, or NAME for this process's value
 	Files   []string      // to send along: PATH, or NAME=PATH
 	Out     string        // directory for the files and figures that it makes; empty to keep none
-	// Signals are those that ask for the end: the first cancels the program, whose last
-	// output is still printed, the second does not wait for that.
+	// Signals brings signals that ask for the end. The first one cancels the program, and its last
+	// output is still printed. The second one ends the run at once.
 	Signals <-chan os.Signal
 }
 
-// RunFile executes a program, prints what it prints as it comes, and returns an
-// ExitError unless it ended with 0.
+// RunFile executes a program and prints its output as it arrives. It returns an ExitError unless
+// the program ended with 0.
 func RunFile(ctx context.Context, p Process, o RunOptions) error {
 	request, err := o.request(p)
 	if err != nil {
@@ -55,15 +55,15 @@ func RunFile(ctx context.Context, p Process, o RunOptions) error {
 	defer r.attend(o.Signals)()
 	c := client{p.Environ.Get("KAA_URL"), p.Environ.Get("KAA_API_KEY")}
 	if c.url == "" {
-		// Quiet: what it would log does not belong into the program's output.
-		c.key = rand.Text() // nobody else on this machine is to use it
+		// The server does not log, because its log does not belong into the program's output.
+		c.key = rand.Text() // keeps other users of this machine from the server
 		quiet := p
 		quiet.Stderr, quiet.Hurry = io.Discard, ctx.Done()
 		d, err := startDev(ctx, quiet, map[string]string{"KAA_ADDR": "127.0.0.1:0", "KAA_CONCURRENCY": "1", "KAA_API_KEYS": c.key, "KAA_ADMIN_KEYS": ""})
 		if err != nil {
 			return r.exit(err)
 		}
-		defer func() { _ = d.stop(ctx) }() // the program's end is what matters now
+		defer func() { _ = d.stop(ctx) }() // only the program's end matters here
 		c.url = "http://" + d.api.listener.Addr().String()
 	}
 	if !strings.Contains(c.url, "://") {
@@ -134,13 +134,13 @@ func (o RunOptions) request(p Process) (runRequest, error) {
 	return r, nil
 }
 
-// isTerminal reports whether somebody types what is read; what cannot be read has nobody.
+// isTerminal reports whether f is a terminal, or another device, or cannot be read.
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err != nil || info.Mode()&os.ModeCharDevice != 0
 }
 
-// text refuses what JSON cannot carry, rather than change it silently.
+// text refuses bytes that JSON cannot carry, rather than change them silently.
 func text(b []byte, err error) (string, error) {
 	if err == nil && !utf8.Valid(b) {
 		err = errors.New("it is not valid UTF-8; convert it, or read binary data from a file in the program")

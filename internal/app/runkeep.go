@@ -19,14 +19,14 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// runFile is a file that goes along with a program.
+// runFile is an input file of a program.
 type runFile struct {
 	Path    string `json:"path"`
 	Content []byte `json:"contentBase64"`
 }
 
-// readFiles reads those that --file names: NAME=PATH, or a PATH that is the name, too. One
-// that is not below the current directory keeps its last part only.
+// readFiles reads the files that --file names: NAME=PATH, or a PATH that is also the name. A PATH
+// that is not below the current directory is named by its last part only.
 func readFiles(names []string) ([]runFile, error) {
 	files := make([]runFile, 0, len(names))
 	for _, text := range names {
@@ -46,10 +46,11 @@ func readFiles(names []string) ([]runFile, error) {
 	return files, nil
 }
 
-// keep writes the figures and files of an execution into a directory, and says what is in none.
+// keep writes the figures and files of an execution into a directory. It reports the ones that are
+// not kept.
 func (r *run) keep(ctx context.Context, end runEnd, dir string) error {
 	if r.figures > 0 && end.Results == nil {
-		// The record has them as they are at the end: some may have been replaced or taken back.
+		// The record has the figures of the end: code may have replaced or removed earlier ones.
 		var j struct {
 			Result *job.Result `json:"result"`
 		}
@@ -86,7 +87,7 @@ func (r *run) keep(ctx context.Context, end runEnd, dir string) error {
 	return nil
 }
 
-// write writes below dir, and nowhere else: the program has chosen the names.
+// write writes below dir only. It uses os.Root, because the program has chosen the names.
 func (r *run) write(ctx context.Context, end runEnd, figures []map[string][]byte, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as any program's output
 		return err
@@ -131,7 +132,7 @@ func (r *run) write(ctx context.Context, end runEnd, figures []map[string][]byte
 
 func figureName(number int, ext string) string { return fmt.Sprintf("figure-%d.%s", number, ext) }
 
-// figureTypes are the forms of values that are pictures, with the names that files of them end in.
+// figureTypes returns the media types of pictures, with the extensions of their files.
 func figureTypes() map[string]string {
 	return map[string]string{
 		"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp",
@@ -139,7 +140,7 @@ func figureTypes() map[string]string {
 	}
 }
 
-// figuresOf returns the values that are pictures: their forms by the names' ends.
+// figuresOf returns the values that are pictures: the contents of each by file extension.
 func figuresOf(values []job.Value) []map[string][]byte {
 	var figures []map[string][]byte
 	for _, v := range values {
@@ -165,7 +166,7 @@ func figuresOf(values []job.Value) []map[string][]byte {
 	return figures
 }
 
-// get passes the body of an answer on.
+// get passes the body of an answer to take.
 func (c client) get(ctx context.Context, path string, take func(io.Reader) error) error {
 	res, err := c.call(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
@@ -175,7 +176,7 @@ func (c client) get(ctx context.Context, path string, take func(io.Reader) error
 	return take(res.Body)
 }
 
-// counted is empty for none.
+// counted returns a number with its noun; empty for 0.
 func counted(n int, what string) string {
 	switch n {
 	case 0:

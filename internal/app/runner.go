@@ -28,8 +28,8 @@ import (
 const (
 	// saveFor is how long a runner tries to write the end of a job.
 	saveFor = 5 * time.Minute
-	// endTime is what an execution may take to end once it is told to, beyond the
-	// grace before SIGKILL: collecting the output and writing the end.
+	// endTime is how long an execution may take to end after its interruption, besides the grace
+	// before SIGKILL: the runner collects the output and writes the end.
 	endTime = 3 * time.Second
 )
 
@@ -61,7 +61,8 @@ func RunRunner(ctx context.Context, p Process) error {
 	return s.shutDown(ctx, stages, slog.Int("active", r.runner.Active()))
 }
 
-// RunnerHealthAddr is where a runner process answers health checks, if at all.
+// RunnerHealthAddr is the address at which a runner process answers health checks; empty if it
+// does not.
 func RunnerHealthAddr(c config.Config) string { return c.RunnerAddr }
 
 // runnerProcess is the running execution side.
@@ -76,8 +77,8 @@ type runnerProcess struct {
 	log        *slog.Logger
 }
 
-// startRunner starts the parts from the inside out: interpreters, registration,
-// and the queue last, since it brings the jobs.
+// startRunner starts the parts in the order of their dependencies: interpreters, registration, and
+// the queue last, because it brings the jobs.
 func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) {
 	var undo []stage
 	defer func() {
@@ -153,12 +154,11 @@ func (s *shared) describeRunner(pool *interpreter.Pool, missing []job.Layer) (jo
 	}, nil
 }
 
-// startQueue starts to take jobs. The returned stage waits for what they run and
-// closes the connections.
+// startQueue starts to take jobs. The returned stage closes the connections.
 func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Server, stage, error) {
-	// Clients of its own: one gets the gate's hook, the other blocks.
-	// A dequeue must not be repeated behind the gate's back: its answer, if it was lost,
-	// was a task. All else that asynq sends, it repeats itself.
+	// The server has two clients of its own: one gets the gate's hook, the other blocks. go-redis
+	// must not repeat a dequeue without the gate, because a lost answer may have been a task. asynq
+	// itself repeats its other commands.
 	once := *s.redis
 	once.MaxRetries = -1
 	tasks, blocking := connect(once, "tasks"), connect(*s.redis, "wake")
@@ -168,7 +168,7 @@ func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Serve
 		ShutdownTimeout: shutdown, Log: s.log, Polling: s.cfg.Plain.Has(config.PlainGate),
 	})
 	if err == nil {
-		tasks.AddHook(redisMetrics{s.metrics}) // after the gate's, which would else count as Redis
+		tasks.AddHook(redisMetrics{s.metrics}) // after the gate's, whose waits would else count as Redis's time
 		blocking.AddHook(redisMetrics{s.metrics})
 		err = server.Start(ctx, func(ctx context.Context, t job.Task) error { return r.Handle(ctx, t.JobID, t.Runtime) })
 	}
@@ -180,16 +180,16 @@ func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Serve
 	}}, nil
 }
 
-// stages stop the execution side. Jobs have the drain timeout to end by
-// themselves; then they are interrupted. Interpreters go after the jobs, and what
-// the jobs' ends are written with goes last.
+// stages stop the execution side. Jobs have the drain timeout to end by themselves; then they are
+// interrupted. The interpreters are closed after the jobs. The parts that write the jobs' ends are
+// closed last.
 func (r *runnerProcess) stages() []stage {
 	jobs := r.cfg.DrainTimeout + r.cfg.KillGrace + endTime + time.Second
 	return append([]stage{
 		{"taking jobs", 2 * time.Second, func(ctx context.Context) error {
 			r.server.Stop()
 			if err := r.runner.BeginDrain(ctx); err != nil {
-				r.log.WarnContext(ctx, "draining was not announced", slog.Any("err", err)) // that is all it does
+				r.log.WarnContext(ctx, "draining was not announced", slog.Any("err", err)) // the drain does not depend on it
 			}
 			if err := r.runner.DrainSessions(ctx); err != nil {
 				r.log.WarnContext(ctx, "sessions were not ended: will try again", slog.Any("err", err)) // Close tries again
@@ -197,16 +197,16 @@ func (r *runnerProcess) stages() []stage {
 			return nil
 		}},
 		{"jobs", jobs, func(ctx context.Context) error {
-			enough := r.patience(ctx)
-			defer enough()
+			callOff := r.endLate(ctx)
+			defer callOff()
 			return errors.Join(r.server.Close(ctx), r.runner.AwaitSessions(ctx))
 		}},
 	}, r.background...)
 }
 
-// patience ends what is executed once the time to drain is over, or when somebody
-// is in a hurry. The returned function calls it off.
-func (r *runnerProcess) patience(ctx context.Context) func() {
+// endLate interrupts the executions once the drain timeout is over or hurry is closed. The returned
+// function calls that off.
+func (r *runnerProcess) endLate(ctx context.Context) func() {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.DrainTimeout)
 	go func() {
 		select {
@@ -221,21 +221,21 @@ func (r *runnerProcess) patience(ctx context.Context) func() {
 	return cancel
 }
 
-// workers lends the pool's interpreters to the runner.
+// workers hands out the pool's interpreters to the runner.
 type workers struct{ pool *interpreter.Pool }
 
 func (w workers) Acquire(ctx context.Context, runtime string) (runner.Worker, error) {
 	worker, err := w.pool.Acquire(ctx, runtime)
 	if err != nil {
-		return nil, err // not worker: a nil *Worker is a Worker that is not nil
+		return nil, err // not worker: a nil *interpreter.Worker would be a runner.Worker that is not nil
 	}
 	return worker, nil
 }
 
-// interpreters lends them to sessions.
+// interpreters hands out the pool's interpreters to sessions.
 type interpreters struct{ pool *interpreter.Pool }
 
-// sessionInterpreter is a session as the runner sees it.
+// sessionInterpreter adapts a session of package interpreter to package runner.
 type sessionInterpreter struct{ *interpreter.Session }
 
 func (b sessionInterpreter) Fork(ctx context.Context, count int) ([]runner.Interpreter, error) {
@@ -271,12 +271,11 @@ func (i interpreters) Open(ctx context.Context, spec job.SessionSpec) (runner.In
 	return sessionInterpreter{session}, nil
 }
 
-// healthServer answers a runner's health checks and metrics, if it has an address
-// for them.
+// healthServer serves a runner's health checks and metrics, if the runner has an address for them.
 type healthServer struct {
 	listener net.Listener
 	server   *http.Server
-	// able says whether the runner can do what it is for; nil until it has started.
+	// able returns why the runner cannot execute jobs; nil until the runner has started.
 	able atomic.Pointer[func() error]
 }
 

@@ -2,5 +2,5 @@ package app
 
 import "github.com/kaa-run/kaa/internal/app/config"
 
-// Environment is what a process is started with: see package config.
+// Environment has the environment variables of a process: see package config.
 type Environment = config.Environment

@@ -21,14 +21,14 @@ import (
 )
 
 const (
-	// redisPatience is how long a start repeats what Redis refuses, or does not answer.
-	redisPatience = 10 * time.Second
-	// warnEvery is how often a start says that it waits.
+	// redisStartTime is how long a start repeats commands that Redis refuses or does not answer.
+	redisStartTime = 10 * time.Second
+	// warnEvery is the least time between two warnings that a start waits for Redis.
 	warnEvery = 5 * time.Second
 )
 
-// webhookMargin is how long a record outlives the time in which its webhook is tried,
-// so that the last attempt still finds it.
+// webhookMargin is how long a record outlives the attempts of its webhook, so that the last attempt
+// still finds the record.
 const webhookMargin = time.Hour
 
 // shared are the parts that every process has.
@@ -42,15 +42,15 @@ type shared struct {
 	store   *store.Store
 	queue   *queue.Client
 	blobs   *blob.Store
-	answers *job.Memory // what is held of results to answer with
+	answers *job.Memory // the memory of results that are being answered
 	periods Periods
 	// dialects are protocols besides Kaa's own.
 	dialects []Dialect
 	hurry    <-chan struct{} // see Process.Hurry
 }
 
-// setup reads the configuration and makes the shared parts. Nobody has asked Redis for anything
-// by then. The log says which process it is.
+// setup reads the configuration and makes the shared parts. It sends no command to Redis. process
+// is the name of the process in the log.
 func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	cfg, err := config.Load(p.Environ)
 	if err != nil {
@@ -102,13 +102,13 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	return s, nil
 }
 
-// awaitRedis waits until Redis takes what is written; for ever if patience is 0, but never longer
-// than redisPatience for what waiting does not mend.
-func (s *shared) awaitRedis(ctx context.Context, patience time.Duration) error {
+// awaitRedis waits until Redis accepts writes. within bounds the wait; 0 means no limit. For errors
+// that waiting does not mend, the wait is redisStartTime at most.
+func (s *shared) awaitRedis(ctx context.Context, within time.Duration) error {
 	begun, warned := time.Now(), time.Time{}
-	var last error // the last that says why
+	var last error // the last error that has a reason
 	for {
-		err := s.readyWithin(ctx, redisPatience)
+		err := s.readyWithin(ctx, redisStartTime)
 		if err == nil {
 			s.check.Warnings(ctx)
 			return nil
@@ -120,9 +120,9 @@ func (s *shared) awaitRedis(ctx context.Context, patience time.Duration) error {
 			last = err
 		}
 		advice := redisAdvice(last, s.redis.TLSConfig != nil)
-		limit := patience
+		limit := within
 		if isHopeless(last) {
-			limit = redisPatience
+			limit = redisStartTime
 		}
 		if took := time.Since(begun); limit > 0 && took >= limit {
 			if advice != "" {
@@ -147,10 +147,10 @@ func (s *shared) readyWithin(ctx context.Context, d time.Duration) error {
 	return s.store.Ready(ctx)
 }
 
-// insist repeats a step of the start that Redis did not answer: a connection that
-// breaks just then is no reason to give up.
+// insist repeats a step of the start while Redis does not answer, because a broken connection is no
+// reason to give up.
 func (s *shared) insist(ctx context.Context, step func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, redisPatience)
+	ctx, cancel := context.WithTimeout(ctx, redisStartTime)
 	defer cancel()
 	for {
 		err := step()
@@ -175,14 +175,14 @@ func (s *shared) reclaim(ctx context.Context) error {
 	return err
 }
 
-// maintainer returns the maintenance of a process, not started yet; self is its runner, if
-// it has one.
+// maintainer returns the maintainer of a process, not started yet. self is the id of the process's
+// runner; empty if it has none.
 func (s *shared) maintainer(self string) *runner.Maintainer {
 	return runner.NewMaintainer(self, s.store, countedEnds{s.store, s.metrics}, s.queue.Enqueue, s.reclaim, s.periods.Periods, s.log)
 }
 
-// startMaintenance starts it and returns its stages. hooksDue, if not nil, is called
-// when webhooks are due.
+// startMaintenance starts the maintenance of a process and returns its stages. hooksDue, if not
+// nil, is called when webhooks are due.
 func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hooksDue func()) ([]stage, error) {
 	var due *store.Listener
 	err := s.insist(ctx, func() (err error) {
@@ -210,7 +210,7 @@ func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hoo
 	}, nil
 }
 
-// rate is the rate limit of the api; nil if there is none.
+// rate returns the rate limit of the API; nil if there is none.
 func (s *shared) rate() func(context.Context, string) (job.Rate, error) {
 	perSecond, burst := s.cfg.RateLimit, s.cfg.RateBurst
 	if perSecond == 0 {
@@ -225,7 +225,8 @@ func newLog(cfg config.Config, w io.Writer) *slog.Logger {
 	return telemetry.NewLog(w, cfg.LogLevel, cfg.LogFormat)
 }
 
-// redisLog takes what go-redis has to say, which is about connections it repairs.
+// redisLog logs the messages of go-redis at debug level. They are about connections that it
+// repairs.
 type redisLog struct{ log *slog.Logger }
 
 func (l redisLog) Printf(ctx context.Context, format string, v ...any) {

@@ -7,20 +7,21 @@ import (
 	"strings"
 )
 
-// What the linker may set, with -X: images are built without the repository, and -buildvcs=false
-// keeps Go from looking at it.
+// The linker may set these variables, with -X. Images need it: they are built without the
+// repository and with -buildvcs=false, so Go does not note the commit.
 var version, commit, date string //nolint:gochecknoglobals // -X sets nothing else
 
-// unreleased is the version of what was built from no tag.
+// unreleased is the version of a binary that was not built from a tag.
 const unreleased = "0.1.0-dev"
 
-// Build says what a binary was built from. Commit and Date, which is the commit's, are empty
-// if nobody said so.
+// Build describes the source of a binary. Date is the commit's. Commit and Date are empty if they
+// are not known.
 type Build struct {
 	Version, Commit, Date, Go string
 }
 
-// ThisBuild returns the build of this binary: what the linker was told, else what Go has noted.
+// ThisBuild returns the build of this binary, from the linker's variables or else from Go's build
+// information.
 func ThisBuild() Build {
 	b := Build{Version: version, Commit: commit, Date: date, Go: runtime.Version()}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -36,7 +37,7 @@ func ThisBuild() Build {
 }
 
 func (b *Build) complete(info *debug.BuildInfo) {
-	// A pseudo-version, v0.0.0-…, is a commit and no version.
+	// A pseudo-version, v0.0.0-…, names a commit and is no version.
 	if v := info.Main.Version; b.Version == "" && v != "(devel)" && !strings.HasPrefix(v, "v0.0.0-") {
 		b.Version = v
 	}
@@ -50,7 +51,7 @@ func (b *Build) complete(info *debug.BuildInfo) {
 	}
 }
 
-// Version is what the binary says it is.
+// Version returns the version of the binary.
 func Version() string { return ThisBuild().Version }
 
 // Describe returns a line about the binary of that name.
