@@ -25,7 +25,7 @@ type ExecuteBody struct {
 	Limits  *LimitsBody       `json:"limits,omitempty" doc:"What the code may use, where that differs from the defaults. Each within a ceiling of the operator's."`
 	Files   []FileBody        `json:"files,omitempty" nullable:"true" doc:"Files to put into the working directory before the code begins. At most 100, and 16777216 bytes in all, unless configured otherwise."`
 
-	FigureFormats []string `json:"figureFormats,omitempty" nullable:"true" enum:"png,svg" doc:"What matplotlib's figures are shown as. Default: png."`
+	job.Options
 }
 
 // LimitsBody is what an execution may use.
@@ -141,7 +141,7 @@ func optional(t time.Time) *time.Time {
 func (b ExecuteBody) request() job.Request {
 	return job.Request{
 		Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session),
-		Argv: b.Args, FigureFormats: b.FigureFormats, Files: fileRequests(b.Files),
+		Argv: b.Args, Options: b.Options, Files: fileRequests(b.Files),
 	}
 }
 

@@ -31,11 +31,11 @@ type (
 	}
 	executeFrame struct {
 		FrameHead
-		Code          string            `json:"code"`
-		Timeout       *float64          `json:"timeout,omitempty" nullable:"true"`
-		Envs          map[string]string `json:"envs,omitempty" nullable:"true"`
-		FigureFormats []string          `json:"figureFormats,omitempty" nullable:"true" enum:"png,svg"`
-		Limits        *LimitsBody       `json:"limits,omitempty"`
+		Code    string            `json:"code"`
+		Timeout *float64          `json:"timeout,omitempty" nullable:"true"`
+		Envs    map[string]string `json:"envs,omitempty" nullable:"true"`
+		Limits  *LimitsBody       `json:"limits,omitempty"`
+		job.Options
 	}
 	inputFrame struct {
 		FrameHead
@@ -169,7 +169,7 @@ func (k *socket) execute(ctx context.Context, id string, text []byte) error {
 	own, jobID := ownExecution{id, make(chan struct{})}, ""
 	defer close(own.acked)
 	j, err := k.s.cfg.Service.SubmitObserved(ctx, k.caller, job.Request{
-		Code: f.Code, Timeout: f.Timeout, Envs: f.Envs, FigureFormats: f.FigureFormats, Limits: f.Limits.request(),
+		Code: f.Code, Timeout: f.Timeout, Envs: f.Envs, Options: f.Options, Limits: f.Limits.request(),
 		SessionID: k.session, Events: true, Input: true,
 	}, func(id string) {
 		jobID = id

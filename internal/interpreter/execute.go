@@ -84,11 +84,10 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	}
 	r.cpuMicros = w.slot.group.CPUMicros()
 	started := time.Now()
-	err := w.send(protocol.Command{
-		ID: w.id, Cmd: "exec", Code: spec.Code, Envs: envs, Limits: w.pool.rlimits(quota),
-		Results: quota.ValueBytes(), Figures: spec.FigureFormats, Marks: r.streams.Prefix,
-		Args: spec.Argv, Main: w.files.script.begin(spec.Code), Modules: w.files.script.modules,
-	})
+	c := r.command(w.id, "exec", spec)
+	c.Envs, c.Limits = envs, w.pool.rlimits(quota)
+	c.Args, c.Main, c.Modules = spec.Argv, w.files.script.begin(spec.Code), w.files.script.modules
+	err := w.send(c)
 	if err == nil {
 		r.follow(ctx, spec.Timeout)
 	}
@@ -275,4 +274,11 @@ func (r *run) ended(pumped <-chan struct{}) bool {
 	case <-time.After(easyTime):
 	}
 	return false
+}
+
+// command has what an execution of a session and of a fresh interpreter have in common.
+func (r *run) command(id, cmd string, spec job.Spec) protocol.Command {
+	return protocol.Command{
+		ID: id, Cmd: cmd, Code: spec.Code, Options: spec.Options, Results: r.quota.ValueBytes(), Marks: r.streams.Prefix,
+	}
 }

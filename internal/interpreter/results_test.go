@@ -491,7 +491,7 @@ func TestLibraries(t *testing.T) {
 		for _, tt := range tests {
 			t.Run(fmt.Sprint(tt.name, preload), func(t *testing.T) {
 				t.Parallel()
-				res := execute(t, pool, job.Spec{Code: tt.code, FigureFormats: tt.formats, Timeout: 2 * ample})
+				res := execute(t, pool, job.Spec{Code: tt.code, Options: job.Options{FigureFormats: tt.formats}, Timeout: 2 * ample})
 				got := shown(t, res)
 				if tt.name == "both" {
 					tt.want = []string{png + "="}

@@ -115,16 +115,14 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	s.n++
 	w.oomKills, w.oomHits = w.slot.group.OOMKills(), w.slot.group.LimitHits()
 	s.oomKills.Store(w.oomKills)
-	c := protocol.Command{
-		ID: strconv.Itoa(s.n), Cmd: "session", Execution: s.n, Code: spec.Code, Stdin: spec.Stdin, Envs: spec.Envs,
-		Results: quota.ValueBytes(), Figures: spec.FigureFormats, Input: spec.Answers != nil,
-	}
+	id := strconv.Itoa(s.n)
+	r.requests.allowed = spec.Answers != nil
+	r.listen(id, spec.Tap)
+	c := r.command(id, "session", spec)
+	c.Execution, c.Stdin, c.Envs, c.Input = s.n, spec.Stdin, spec.Envs, spec.Answers != nil
 	if s.n == 1 {
 		c.Limits, c.Session = s.limits(), s.envs
 	}
-	r.requests.allowed = spec.Answers != nil
-	r.listen(c.ID, spec.Tap)
-	c.Marks = r.streams.Prefix
 	r.cpuMicros = w.cpuMicros()
 	cpu := r.cpuMicros
 	started := time.Now()

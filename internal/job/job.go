@@ -58,8 +58,7 @@ type Spec struct {
 	Answers <-chan Answer `json:"-"`
 	// Tap passes the output on to followers; nil if there can be none.
 	Tap *Tap `json:"-"`
-	// FigureFormats are the formats of matplotlib's figures; by default png.
-	FigureFormats []string `json:"figureFormats,omitempty"`
+	Options
 	// Files are put into the working directory before the code begins.
 	Files []Input `json:"files,omitempty"`
 	// Trace is for the runner's log: the code does not see it.

@@ -32,9 +32,8 @@ type Request struct {
 	SessionID   string // the session to execute in; empty for a fresh interpreter
 	Events      bool   // a client will follow it live
 	Input       bool   // clients will answer reads of standard input, unless Stdin is given
-	// FigureFormats are the formats of matplotlib's figures; by default png.
-	FigureFormats []string
-	Files         []FileRequest
+	Options
+	Files []FileRequest
 }
 
 // Limits are the bounds and defaults of a request.
@@ -96,7 +95,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 		Runtime:     l.runtime(&v, r.Runtime),
 		Webhook:     l.webhook(&v, r.Webhook),
 	}
-	formats := figureFormats(&v, r.FigureFormats)
+	options := r.Options.accept(&v)
 	quota := l.quota(&v, r.Limits)
 	disk := quota.DiskBytes
 	if r.SessionID != "" {
@@ -117,7 +116,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 		j.QueuedAt = now
 	}
 	spec := Spec{
-		Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, FigureFormats: formats,
+		Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, Options: options,
 		Argv: r.Argv, Files: inputs, Input: r.Input && r.Stdin == "",
 	}
 	return j, spec, nil
@@ -227,24 +226,6 @@ func (l Limits) metadata(v *validation, m json.RawMessage) json.RawMessage {
 		v.add("metadata", "is %d bytes long, the limit is %d", len(m), l.MaxMetadataBytes)
 	}
 	return m
-}
-
-// FigureFormats are the formats of figures that exist.
-func FigureFormats() []string { return []string{"png", "svg"} }
-
-func figureFormats(v *validation, names []string) []string {
-	known := FigureFormats()
-	var formats []string
-	for i, name := range names {
-		switch {
-		case !slices.Contains(known, name):
-			v.add(fmt.Sprintf("figureFormats[%d]", i), "%s is not a format of figures; use %s", quote(name), strings.Join(known, " or "))
-			return nil
-		case !slices.Contains(formats, name):
-			formats = append(formats, name)
-		}
-	}
-	return formats
 }
 
 // validation collects the errors of a request.

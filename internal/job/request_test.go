@@ -44,7 +44,7 @@ func TestAccept(t *testing.T) {
 				Code: "1", Stdin: "in\x00put", Envs: map[string]string{"A_1": ""}, Timeout: new(1.5), Queue: "critical",
 				Delay: new(2.0), MaxAttempts: new(5), ResultTTL: new(60.0), Metadata: json.RawMessage(`{"a":1}`),
 				Runtime: "py", Limits: job.QuotaRequest{MemoryBytes: new(int64(64 << 20))},
-				FigureFormats: []string{"svg", "png", "svg"},
+				Options: job.Options{FigureFormats: []string{"svg", "png", "svg"}},
 			},
 			job: job.Job{
 				State: job.Scheduled, Queue: "critical", MaxAttempts: 5, CreatedAt: now, ScheduledAt: now.Add(2 * time.Second),
@@ -52,8 +52,8 @@ func TestAccept(t *testing.T) {
 			},
 			spec: job.Spec{
 				Code: "1", Stdin: "in\x00put", Envs: map[string]string{"A_1": ""}, Timeout: 1500 * time.Millisecond, Runtime: "py",
-				Quota:         func() job.Quota { q := defaultQuota(); q.MemoryBytes = 64 << 20; return q }(),
-				FigureFormats: []string{"svg", "png"},
+				Quota:   func() job.Quota { q := defaultQuota(); q.MemoryBytes = 64 << 20; return q }(),
+				Options: job.Options{FigureFormats: []string{"svg", "png"}},
 			},
 		},
 		{

@@ -53,8 +53,7 @@ type Command struct {
 	Results int64 `json:"results"`
 	// Marks is what the marks of its order begin with: see streams.py.
 	Marks string `json:"marks,omitempty"`
-	// Figures are the formats of matplotlib's figures; by default png.
-	Figures []string `json:"figures,omitempty"`
+	job.Options
 	// To are the working directories of the copies that a fork makes.
 	To []string `json:"to,omitempty"`
 }

@@ -344,7 +344,7 @@ class Results:
     def begin(self, command):
         self.budget = command.get("results", 0)
         self.forget()
-        self.figure_formats = command.get("figures") or ("png",)
+        self.figure_formats = command.get("figureFormats") or ("png",)
         self.id = command.get("id")
         self.marks.begin(command.get("marks"))
 

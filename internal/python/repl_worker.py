@@ -8,7 +8,7 @@ private socket, on which the worker speaks lines of JSON:
     from the runner  {"cmd": "rehearse"}, while the worker is parked: take one of these steps
     to the runner    {"type": "rehearsed", "rehearsals": steps that are left}
     from the runner  {"id": "...", "cmd": "exec", "code": "...", "envs": {...}, "limits": {...},
-                      "results": bytes, "figures": [...], "marks": "...", "main": "...", "modules": ["...", ...]}
+                      "results": bytes, "figureFormats": [...], "marks": "...", "main": "...", "modules": ["...", ...]}
                      {"id": "...", "cmd": "session", the same and "execution", "stdin", "session", "input"}
                      {"id": "...", "cmd": "input", ...}: see console.py
                      {"id": "...", "cmd": "fork", "to": ["...", ...]}
@@ -606,7 +606,7 @@ def train(fd, set_limits):
 
 # CPython 3.11 and later adapt code after 8 runs, and then some of it again.
 TRAININGS = 20
-COMMAND = ('{"id":"rehearsal","cmd":"exec","code":"%s","limits":{"core":0},"results":%d,"figures":["png"],'
+COMMAND = ('{"id":"rehearsal","cmd":"exec","code":"%s","limits":{"core":0},"results":%d,"figureFormats":["png"],'
            '"marks":"rehearsal"}')
 REHEARSAL = COMMAND % ("print(40)\\n40 + 2", MAX_COMMAND)
 
