@@ -56,8 +56,8 @@ type limit struct {
 }
 
 // limitTable has all limits, in the order in which their mistakes are reported. MinQuota,
-// StandardQuota, the checks of requests, what a session's execution may not set, and what
-// a runner makes of its configuration follow from it.
+// StandardQuota, the checks of requests, the limits that a session's execution
+// cannot set, and the values that a runner fills in follow from it.
 var limitTable = []limit{ //nolint:gochecknoglobals // only read
 	row("memoryBytes", false, 32<<20, 512<<20, func(q *Quota) *int64 { return &q.MemoryBytes }, func(r *QuotaRequest) *int64 { return r.MemoryBytes }, within),
 	row("cpus", false, 0.01, 1, func(q *Quota) *float64 { return &q.CPUs }, func(r *QuotaRequest) *float64 { return r.CPUs }, (*validation).number),

@@ -9,7 +9,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Messages receives what scripts tell a runner. A message may be lost, so the runner also
+// Messages receives the messages that scripts send to a runner. A message may be lost, so the runner also
 // asks for all of it from time to time. Methods must not block.
 type Messages interface {
 	// Cancelled: the end of a job is requested.
@@ -20,7 +20,7 @@ type Messages interface {
 	SessionReady(id string)
 	// SessionClosed: a session has ended, with all that it executed.
 	SessionClosed(id string)
-	// SessionClosing: a session accepts no more. What it executes may end by itself.
+	// SessionClosing: a session accepts no more. Its running execution may end by itself.
 	SessionClosing(id string)
 	// Answered: a caller has answered an execution's request for input.
 	Answered(a job.Answer)
