@@ -1,9 +1,9 @@
-// Package protocol is what the runner and a worker say to each other over the worker's
-// control socket, in lines of JSON: commands to the worker, frames from it. repl_worker.py
-// has the other side.
+// Package protocol is the protocol between the runner and a worker on the worker's control
+// socket. Its messages are lines of JSON: commands to the worker, frames from the worker.
+// repl_worker.py implements the worker's side.
 //
-// Executed code can find the socket. So a frame is checked, and its length bounded, before
-// anything is made of it.
+// Executed code can find the socket. So the package checks each frame and bounds its length
+// before the runner uses it.
 //
-// What can fail: a line is not a frame (ErrFrame), which executed code has sent then.
+// Errors: ErrFrame is returned for a line that is not a frame. Only executed code sends one.
 package protocol

@@ -13,48 +13,49 @@ import (
 )
 
 const (
-	// Version is that of the protocol; repl_worker.py has the same.
+	// Version is the version of the protocol. repl_worker.py has the same number.
 	Version = 2
-	// MaxFrame bounds a line from the worker. Its own script stays below it, but for
-	// results, which have a budget.
+	// MaxFrame is the longest line from the worker, in bytes. The worker script stays below
+	// it, except for results, which have a budget of their own.
 	MaxFrame = 1 << 20
 )
 
-// ErrFrame says that what came over the control socket is not a frame of the protocol.
-// Our script does not do that, so the code has found the socket.
+// ErrFrame is the error for a line from the control socket that is not a frame of the
+// protocol. The worker script never sends one, so executed code has found the socket.
 var ErrFrame = errors.New("not a frame of the protocol")
 
-// Command is a line to the worker.
+// Command is a line that the runner sends to the worker.
 type Command struct {
 	ID   string            `json:"id"`
 	Cmd  string            `json:"cmd"` // exec; session, input, fork, shutdown
 	Code string            `json:"code,omitempty"`
 	Envs map[string]string `json:"envs,omitempty"`
-	// Limits are lowered to these before the code begins.
+	// Limits are resource limits, to which the worker lowers its own before the code begins.
 	Limits map[string]int64 `json:"limits,omitempty"`
-	// Args are sys.argv after the main module's name.
+	// Args are the elements of sys.argv after the main module's name.
 	Args []string `json:"args,omitempty"`
-	// Main is the name of the main module's file if that is not the usual one, Modules are those
-	// beside it.
+	// Main is the name of the main module's file if it is not the usual one. Modules are the
+	// modules beside it.
 	Main    string   `json:"main,omitempty"`
 	Modules []string `json:"modules,omitempty"`
-	// Of a session: which of its executions it is, its standard input, and with the
-	// first one the variables that stay.
+	// Execution, Stdin and Session are for sessions only. Execution counts the session's
+	// executions. Stdin is the execution's standard input. Session has the environment
+	// variables that stay set; only the first execution has it.
 	Execution int               `json:"execution,omitempty"`
 	Stdin     string            `json:"stdin,omitempty"`
 	Session   map[string]string `json:"session,omitempty"`
-	// Input: what it reads from standard input is asked for.
+	// Input makes the worker send a request when the code reads from standard input.
 	Input bool `json:"input,omitempty"`
-	// Of an answer to that.
+	// Request, Text and EOF answer such a request.
 	Request int    `json:"request,omitempty"`
 	Text    string `json:"text,omitempty"`
 	EOF     bool   `json:"eof,omitempty"`
-	// Results is the budget of bytes for what the code shows.
+	// Results is the budget in bytes for the values that the code shows.
 	Results int64 `json:"results"`
-	// Marks is what the marks of its order begin with: see streams.py.
+	// Marks is the prefix of the marks that keep the order of the output: see streams.py.
 	Marks string `json:"marks,omitempty"`
 	job.Options
-	// To are the working directories of the copies that a fork makes.
+	// To are the working directories of the forks that a fork command makes.
 	To []string `json:"to,omitempty"`
 }
 
@@ -62,26 +63,27 @@ type Command struct {
 const (
 	Ready     = "ready"
 	Failed    = "failed"    // instead of ready
-	Rehearsed = "rehearsed" // the answer to a rehearse
+	Rehearsed = "rehearsed" // the answer to a rehearse command
 	Error     = "error"
 	Status    = "status"
 	Result    = "result"
-	Clear     = "clear" // what was shown is taken back
-	// The answers to a fork: it cannot be, it begins, and one for each copy.
+	Clear     = "clear" // takes back everything shown so far
+	// The answers to a fork command: it is refused, it begins, one fork exists.
 	Refused      = "refused"
 	Forking      = "forking"
 	Forked       = "forked"
 	InputRequest = "input_request"
 )
 
-// Frame is a line from the worker.
+// Frame is a line that the worker sends to the runner. The comments name the types of frames
+// that use the fields below them.
 type Frame struct {
 	Type string `json:"type"`
 	ID   string `json:"id"`
 	// ready
 	Version int    `json:"version"`
 	Python  string `json:"python"`
-	// ready and rehearsed: how many steps may be taken
+	// ready and rehearsed: how many rehearsal steps may be taken
 	Rehearsals int `json:"rehearsals"`
 	// failed, and refused without a layer
 	Layer string `json:"layer"`
@@ -96,8 +98,8 @@ type Frame struct {
 	Status   string `json:"status"` // ok, error, exit
 	ExitCode int    `json:"exitCode"`
 	Dropped  int    `json:"dropped"` // results that had no room
-	Files    int    `json:"files"`   // not 0: something lies in the working directory
-	// result: parsed by valueOf, which has bounds.
+	Files    int    `json:"files"`   // 0 if the working directory is empty
+	// result: capture.ValueOf parses it within bounds.
 	Main      bool            `json:"main"`
 	Data      json.RawMessage `json:"data"`
 	Metadata  json.RawMessage `json:"metadata"`
@@ -108,8 +110,9 @@ type Frame struct {
 	DisplayID string          `json:"displayId"`
 	Update    bool            `json:"update"`
 	// clear
-	Wait bool `json:"wait"` // until there is something new
-	// result, clear and input_request: the number of its mark, and who meet there
+	Wait bool `json:"wait"` // clear only when the code shows or writes something new
+	// result, clear and input_request: the number of the frame's mark, and the streams that
+	// have the same mark, as a set of bits
 	Mark int64 `json:"mark"`
 	In   int   `json:"in"`
 	// input_request
@@ -117,19 +120,22 @@ type Frame struct {
 	Prompt  string `json:"prompt"`
 }
 
-// Cut is what of a table was sent: how many, and of how many.
+// Cut describes a table that was sent in part: the number of rows and columns sent, and the
+// total number.
 type Cut struct {
 	Rows    *[2]int64 `json:"rows"`
 	Columns *[2]int64 `json:"columns"`
 }
 
-// What our script sends of an error at most, in bytes: errors.py counts characters.
+// The most bytes of an error that the worker script sends. They are four times the limits of
+// errors.py, which counts characters.
 const (
 	MaxName = 4 * 256
-	MaxText = 4*32<<10 + 256 // with a note of what was dropped
+	MaxText = 4*32<<10 + 256 // includes the note about the part that was dropped
 )
 
-// clip cuts a text that is longer than our script's, so one that the code has sent.
+// clip cuts a text that is longer than any text of the worker script. Executed code has sent
+// such a text.
 func clip(text *string, most int) {
 	if len(*text) > most {
 		*text = strings.Clone(strings.ToValidUTF8((*text)[:most], ""))
@@ -140,10 +146,10 @@ func clip(text *string, most int) {
 func decodeFrame(line []byte) (Frame, error) {
 	var f Frame
 	if err := json.Unmarshal(line, &f); err != nil {
-		// Without the cause: it would quote what the code sent.
+		// The cause is left out: it would quote bytes that the code sent.
 		return Frame{}, fmt.Errorf("%w: malformed", ErrFrame)
 	}
-	if len(line) > MaxFrame && f.Type != Result { // which alone may be long
+	if len(line) > MaxFrame && f.Type != Result { // only a result may be longer
 		return Frame{}, fmt.Errorf("%w: longer than %d bytes", ErrFrame, MaxFrame)
 	}
 	clip(&f.Name, MaxName)
@@ -185,17 +191,17 @@ type Reader struct {
 	max int
 }
 
-// NewReader reads frames from r.
+// NewReader returns a reader of the frames in r.
 func NewReader(r io.Reader) *Reader {
 	return &Reader{r: bufio.NewReaderSize(r, 4<<10), max: MaxFrame}
 }
 
-// Allow raises the bound of a line, for results of that size.
+// Allow raises the longest line by a budget for results, in bytes.
 func (fr *Reader) Allow(results int64) { fr.max = MaxFrame + int(results) }
 
-// Next returns the next frame; an errFrame for what is none; any other error
-// means that no more can be read. A line cut off by the end of the worker is
-// dropped: a process may be killed while it writes.
+// Next returns the next frame. It returns ErrFrame for a line that is not a frame. Any other
+// error means that no more can be read. Next drops a line that is cut off by the end of the
+// worker, because a process may be killed while it writes.
 func (fr *Reader) Next() (Frame, error) {
 	var line []byte
 	for {
@@ -216,16 +222,16 @@ func (fr *Reader) Next() (Frame, error) {
 	}
 }
 
-// Event is what the frames goroutine hands over: a frame, or why there is none.
+// Event is a frame that Follow passes on, or the error that it got instead of one.
 type Event struct {
 	Frame Frame
 	Err   error
 }
 
-// Follow passes on the frames of one execution and ends with its status, with
-// the end of the socket or with the first thing that does not belong there. Results
-// and requests for input go to keep. It never sends more than three events, so that with room for them it
-// never blocks and a reader may leave.
+// Follow passes on the frames of one execution. It returns after the status frame, at the end
+// of the socket, or after the first frame that is out of place. Results and requests for
+// input go to keep. Follow sends at most three events. So it never blocks if the channel has
+// room for FollowRoom events, and the receiver may stop early.
 func (fr *Reader) Follow(id string, to chan<- Event, keep func(Frame) error) {
 	defer close(to)
 	described := false
@@ -233,11 +239,11 @@ func (fr *Reader) Follow(id string, to chan<- Event, keep func(Frame) error) {
 		f, err := fr.Next()
 		switch {
 		case errors.Is(err, syscall.ECONNRESET):
-			// It ended with the command unread.
+			// The worker ended before it read the command.
 			to <- Event{Err: job.ErrNotStarted}
 			return
 		case err != nil && !errors.Is(err, ErrFrame):
-			return // the worker's end shows in its process
+			return // the runner sees the worker's end at its process
 		case err != nil:
 		case f.ID != id:
 			err = fmt.Errorf("%w: wrong id", ErrFrame)
@@ -256,9 +262,9 @@ func (fr *Reader) Follow(id string, to chan<- Event, keep func(Frame) error) {
 	}
 }
 
-// isKept reports whether frames of a type go to keep.
+// isKept reports whether frames of a type go to the keep function of Follow.
 func isKept(t string) bool { return t == Result || t == Clear || t == InputRequest }
 
-// FollowRoom is the room that follow needs: an error frame, then a status frame
-// or an error, and one to spare.
+// FollowRoom is the channel capacity that Follow needs: one for an error frame, one for the
+// status frame or an error, and one to spare.
 const FollowRoom = 3
