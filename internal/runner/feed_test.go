@@ -139,8 +139,8 @@ func TestFeedCharacters(t *testing.T) {
 	})
 }
 
-// TestFeedIsBounded: what Redis does not take in time is dropped from the middle, and the
-// numbers say how much; so do those of what Redis need not keep.
+// TestFeedIsBounded: events that Redis does not take in time are dropped from the middle. The
+// numbering shows how much was dropped, and how much Redis need not keep.
 func TestFeedIsBounded(t *testing.T) {
 	t.Parallel()
 	line := []byte(strings.Repeat("0123456789abcdef", 64))
@@ -266,7 +266,7 @@ func TestFeedBeforeTheEnd(t *testing.T) {
 	})
 }
 
-// TestWatchedTooLate: what nobody watched before it has ended gets no feed then.
+// TestWatchedTooLate: an execution gets no feed if its first follower comes after its end.
 func TestWatchedTooLate(t *testing.T) {
 	t.Parallel()
 	r := New(Config{Events: new(fakeEvents), Log: slog.New(slog.DiscardHandler)})

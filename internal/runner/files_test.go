@@ -76,8 +76,8 @@ func handle(t *testing.T, s *fakeStore, w *fakeWorkers, blobs *fakeBlobs) {
 	}
 }
 
-// TestFilesComeAndGo: a job's files are there before its code begins, and what it leaves
-// is in the result.
+// TestFilesComeAndGo: a job's files are in place before its code begins, and the files that the
+// code leaves are in the result.
 func TestFilesComeAndGo(t *testing.T) {
 	t.Parallel()
 	s := &fakeStore{spec: job.Spec{Files: []job.Input{{Path: "a"}, {Path: "b/c"}}}}

@@ -15,7 +15,7 @@ import (
 	"github.com/kaa-run/kaa/internal/runner"
 )
 
-// health is what a runner's interpreters are told to be.
+// health is the health that a test gives to a runner's interpreters.
 type health struct {
 	mu  sync.Mutex
 	err error
@@ -37,8 +37,8 @@ func healthy() job.Runner {
 	return job.Runner{ID: "other", MaxSessions: 5, Runtimes: []job.Runtime{{Name: "py", Default: true}}}
 }
 
-// TestPassedOn: a job that no interpreter could be started for fails only after the patience,
-// only while none can be started here, and only if nobody else can start one.
+// TestPassedOn: a job for which no interpreter could be started fails only after StartPatience, only
+// while none can be started here, and only if no other runner can start one.
 func TestPassedOn(t *testing.T) {
 	t.Parallel()
 	sick := healthy()
@@ -125,9 +125,9 @@ func TestSickIsTold(t *testing.T) {
 	})
 }
 
-// TestSessionOfSickRunner: a session that has no interpreter yet goes to a runner that can
-// start one; it waits where there is none, and ends when nobody could for long.
-func TestSessionOfSickRunner(t *testing.T) {
+// TestSessionOfUnhealthyRunner: a session that has no interpreter yet moves to a runner that can
+// start one. It waits while there is none, and ends if no runner could for StartPatience.
+func TestSessionOfUnhealthyRunner(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name     string

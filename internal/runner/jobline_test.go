@@ -14,7 +14,7 @@ import (
 	"github.com/kaa-run/kaa/internal/runner"
 )
 
-// endings remembers what the metrics are told.
+// endings records the ends that are reported to the metrics.
 type endings struct {
 	noObserver
 	seen []string

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestPace: the time for files grows with what is moved, and with nothing else.
+// TestPace: the time for files grows only with the bytes that are moved.
 func TestPace(t *testing.T) {
 	t.Parallel()
 	for moved, want := range map[int]time.Duration{0: keepTime, slowestMove: keepTime + time.Second, 32 * slowestMove: keepTime + 32*time.Second} {
@@ -21,7 +21,7 @@ func TestPace(t *testing.T) {
 				t.Errorf("read %d bytes of %d: %v", n, moved, err)
 			}
 			<-ctx.Done()
-			// What a byte takes is rounded down to nanoseconds.
+			// The time of a byte is rounded down to nanoseconds.
 			if took := time.Since(began); took > want || took < want-want/100 {
 				t.Errorf("over after %s, want %s", took, want)
 			}

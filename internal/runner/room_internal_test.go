@@ -27,8 +27,8 @@ func (f *fakeRoom) RoomForOutputs(_ context.Context, _ job.Claim, bytes int64) e
 	return nil
 }
 
-// TestRoomInSteps: many small files are few round trips, all of the room can be used, and what was
-// not stored is given back.
+// TestRoomInSteps: many small files take few round trips, all of the room can be used, and the room
+// of files that were not stored is released.
 func TestRoomInSteps(t *testing.T) {
 	t.Parallel()
 	small, large := job.Footprint(1), job.Footprint(2*roomStep)

@@ -154,7 +154,7 @@ func (f *fakeStore) Held(context.Context, string) ([]job.Claim, error) {
 	return slices.Clone(f.held), nil
 }
 
-// fakeWorkers lends one worker that does what a test says.
+// fakeWorkers hands out one worker, which a test controls.
 type fakeWorkers struct {
 	err     error
 	then    error // of the second and later calls

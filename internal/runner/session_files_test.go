@@ -15,7 +15,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// fakeDirectory is the working directory of a session. What code executes there leaves "left".
+// fakeDirectory is the working directory of a session. Code that executes there leaves "left".
 type fakeDirectory struct {
 	files map[string]string
 	err   error
@@ -64,8 +64,7 @@ func (d *fakeDirectory) RemoveFile(path string) error {
 	return d.err
 }
 
-// TestSessionFileOperations: what is done to a session's files, what it answers, and what it
-// does if it cannot be done.
+// TestSessionFileOperations: the operations on a session's files, their answers, and their errors.
 func TestSessionFileOperations(t *testing.T) {
 	t.Parallel()
 	at := func(path string) json.RawMessage {

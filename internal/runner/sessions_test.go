@@ -24,7 +24,7 @@ type fakeSession struct {
 	outcomes chan job.Outcome
 	// lost answers: so many claims and ends do their work and answer with an error.
 	lost int
-	// looking, if not nil, is told of a look at all sessions, which waits for its answer.
+	// looking, if not nil, receives a channel at each look at all sessions, which waits for its answer.
 	looking chan chan struct{}
 	moved   []string
 	leaving error // what becomes of LeaveSessions
@@ -136,7 +136,7 @@ type fakeInterpreters struct {
 	started int
 	closed  int
 	err     error
-	// files are those of all of them; filesErr is what happens to whoever wants them.
+	// files are the files of all interpreters; filesErr is the error of each access to them.
 	files    map[string]string
 	filesErr error
 	blobs    *fakeBlobs
@@ -300,7 +300,7 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// TestSessionClosedWhileItExecutes: nothing is written for what was cut off.
+// TestSessionClosedWhileItExecutes: no end is written for the execution that was cut off.
 func TestSessionClosedWhileItExecutes(t *testing.T) {
 	t.Parallel()
 	records := &fakeSession{waiting: []job.Spec{{Code: "wait"}}, outcomes: make(chan job.Outcome, 1)}
@@ -319,8 +319,9 @@ func TestSessionClosedWhileItExecutes(t *testing.T) {
 	}
 }
 
-// TestDrainWithoutRedis: the store was not told that the sessions of a runner that drains have
-// ended. What it has for one of them gets no fresh interpreter, and it is told why.
+// TestDrainWithoutRedis: the ends of a draining runner's sessions could not be written to the store.
+// An execution that the store has for one of them gets no fresh interpreter, and its end has the
+// reason.
 func TestDrainWithoutRedis(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -426,8 +427,8 @@ func sessionRunnerOf(records *fakeSession, interpreters *fakeInterpreters, regis
 	})
 }
 
-// TestSessionRenewed: a session goes on after its code needed too much memory, unless its
-// owner wants it otherwise; its answers tell.
+// TestSessionRenewed: a session continues after its code needed too much memory, unless its owner
+// asked for its end. Its answers report the restart.
 func TestSessionRenewed(t *testing.T) {
 	t.Parallel()
 	told := func(o job.Outcome) string {
@@ -476,8 +477,8 @@ func TestSessionRenewed(t *testing.T) {
 	}
 }
 
-// TestSessionRenewedBetween: an interpreter that ends between executions is replaced, and the
-// next answer tells.
+// TestSessionRenewedBetween: an interpreter that ends between executions is replaced, and the next
+// answer reports it.
 func TestSessionRenewedBetween(t *testing.T) {
 	t.Parallel()
 	for _, between := range []string{"looked after", "found by an execution", "found by an operation"} {
