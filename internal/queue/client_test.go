@@ -96,8 +96,8 @@ func TestEnqueueCommandsAreAsynqs(t *testing.T) {
 	}
 }
 
-// TestEnqueueCommandsNeedNoRedis: whoever records a batch asks for them one by one, which
-// must not take a trip each while Redis hangs. And they publish their queue by themselves:
+// TestEnqueueCommandsNeedNoRedis: the store asks for the commands of a batch's tasks one by one,
+// which must not take a round trip each while Redis hangs. And they publish their queue by themselves:
 // that they were made does not mean that they are run.
 func TestEnqueueCommandsNeedNoRedis(t *testing.T) {
 	t.Parallel()

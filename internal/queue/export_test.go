@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What the tests need of the inside: the gate without a server around it.
+// The tests use these internals: the gate without a server around it.
 
 const (
 	SlowAfter  = slowAfter

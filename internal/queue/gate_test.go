@@ -81,7 +81,7 @@ type gated struct {
 	asked        int // of them and of the others, to take the queues in turn
 	woken        []string
 	tokens       []string // that dequeues took along
-	none         []string // queues, as the next dequeue tells; nil as on a cluster
+	none         []string // queues that the next dequeue reports; nil as on a cluster
 	wait         func() (string, error)
 	pending      bool
 }
@@ -257,7 +257,7 @@ func TestGateLeavesOutQueuesWithoutTasks(t *testing.T) {
 	var task error
 	tests := []struct {
 		name    string
-		none    []string // told by the dequeue of a that comes before
+		none    []string // reported by the preceding dequeue of a
 		answers []error
 		pause   time.Duration
 		sent    int

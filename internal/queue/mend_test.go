@@ -36,8 +36,8 @@ func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	}
 }
 
-// TestLostHandOver: Redis has handed out a task, and the connection broke before its
-// answer came. Nobody handles it, and its lease is as good as any for half a minute.
+// TestLostHandOver: Redis has handed out a task, and the connection broke before its answer came. No
+// server handles the task, but its lease is valid for half a minute.
 func TestLostHandOver(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/kaa-run/kaa/internal/queue"
 )
 
-// TestDequeueOnABrokenConnection: a task that has been read is one, whatever becomes of the
-// commands that are sent with its dequeue; what they do not tell is not known.
+// TestDequeueOnABrokenConnection: a task that has been read is returned, even if the commands that
+// are sent with its dequeue fail. The queues without an answer are not reported as empty.
 func TestDequeueOnABrokenConnection(t *testing.T) {
 	t.Parallel()
 	const task, gone = "$4\r\ntask\r\n", "" // the connection ends in place of an answer

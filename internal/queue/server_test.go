@@ -287,8 +287,8 @@ func TestTaskOfADeadServerIsNotArchived(t *testing.T) {
 // noSingle is a client that is not known to be one of a single server.
 type noSingle struct{ *redis.Client }
 
-// TestReclaim: what a dead server had taken is handled without asynq's recoverer,
-// and what a live one has is left alone.
+// TestReclaim: the tasks of a dead server are handled without asynq's recoverer, and those of a live
+// server are left alone.
 func TestReclaim(t *testing.T) {
 	t.Parallel()
 	db := testenv.Redis(t)
