@@ -14,14 +14,14 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// What fails when an interpreter does not start is rarely what the system call is called. The
-// kernel answers a fork that is to make namespaces, change directory and execute a file with
-// one number for all of that. So what fails is tried again, step by step.
+// One fork makes namespaces, changes directory and executes a file, and the kernel returns one
+// error number for all of them. So the number rarely names the cause. After a failure this file
+// tries the steps one by one.
 
-// PartError tells what an interpreter could not be started for, other than a layer of the
-// sandbox, and what to change.
+// PartError is the reason why an interpreter did not start, other than a layer of the sandbox,
+// with advice to the operator.
 type PartError struct {
-	Part   string // in a word or two
+	Part   string // a word or two
 	Err    error
 	Advice string
 }
@@ -34,11 +34,11 @@ func (e *PartError) Error() string {
 	return text
 }
 
-// Unwrap returns what went wrong.
+// Unwrap returns the cause.
 func (e *PartError) Unwrap() error { return e.Err }
 
-// shortOf says what there was too little of, if that is what an error number means wherever it
-// comes from.
+// shortOf returns an error that names the exhausted resource, if the error number always means
+// one; nil otherwise.
 func shortOf(errno syscall.Errno, err error) *PartError {
 	switch errno { //nolint:exhaustive // the others mean something else
 	case unix.EAGAIN:
@@ -52,7 +52,7 @@ func shortOf(errno syscall.Errno, err error) *PartError {
 	return nil
 }
 
-// errnoOf finds the error number in what a script says: "[Errno 11] …".
+// errnoText matches the error number in a message of a Python script: "[Errno 11] …".
 var errnoText = regexp.MustCompile(`\[Errno (\d+)\]`)
 
 func errnoOf(text string) syscall.Errno {
@@ -63,8 +63,8 @@ func errnoOf(text string) syscall.Errno {
 	return 0
 }
 
-// blame makes an error of what a script says of a layer; empty if it is none's. A layer is not
-// blamed for what the machine has too little of.
+// blame makes an error from a script's message about a layer. The layer is empty if the message
+// is about none. If the machine lacks a resource, the error names the resource and not the layer.
 func blame(layer, text string) error {
 	errno := errnoOf(text)
 	if short := shortOf(errno, errors.New(text)); short != nil {
@@ -73,7 +73,7 @@ func blame(layer, text string) error {
 	if layer == "" {
 		return errors.New(text)
 	}
-	if layer == "namespaces" && errno == unix.ENOSPC { // several at once
+	if layer == "namespaces" && errno == unix.ENOSPC { // the script made several at once
 		if one := sandbox.ThisHost().Forbidden(); one != "" {
 			layer = one
 		}
@@ -81,7 +81,7 @@ func blame(layer, text string) error {
 	return &LayerError{Layer: layer, Reason: text}
 }
 
-// cloneLayers are the namespaces that a zygote is started in.
+// cloneLayers are the namespaces in which a zygote starts.
 var cloneLayers = []struct { //nolint:gochecknoglobals // a constant
 	flag  uintptr
 	layer string
@@ -95,8 +95,8 @@ var cloneLayers = []struct { //nolint:gochecknoglobals // a constant
 	{unix.CLONE_NEWPID, "pid namespace"},
 }
 
-// whyNoProcess finds out for what a process could not be started, which failed with err. It is
-// called where that was.
+// whyNoProcess finds the cause of err, with which the start of a process failed. The caller
+// must be the thread on which the start failed.
 func whyNoProcess(req Request, err error) error {
 	var errno syscall.Errno
 	errors.As(err, &errno)
@@ -112,14 +112,14 @@ func whyNoProcess(req Request, err error) error {
 	return whichNamespace(req, err, try)
 }
 
-// executable is nil if the interpreter is there and may be executed.
+// executable returns nil if the interpreter exists and this process may execute it.
 func executable(path string) error {
 	const advice = "put the interpreter back, or set KAA_PYTHON or KAA_RUNTIMES to one that is there"
 	err := unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
 	if err != nil {
 		return &PartError{"interpreter", &os.PathError{Op: "execute", Path: path, Err: err}, advice}
 	}
-	// It may still be of another machine, or need a loader that is not there.
+	// The file may still be for another architecture, or need a loader that is missing.
 	if err := try(Request{Argv: []string{path, "-V"}, Attr: &syscall.SysProcAttr{}}); err != nil {
 		var errno syscall.Errno
 		errors.As(err, &errno)
@@ -131,7 +131,8 @@ func executable(path string) error {
 	return nil
 }
 
-// whichNamespace tries one after the other.
+// whichNamespace tries the requested namespaces one by one and returns an error for the first
+// that fails.
 func whichNamespace(req Request, err error, try func(Request) error) error {
 	held := []string{}
 	for _, ns := range cloneLayers {
@@ -176,7 +177,7 @@ func try(req Request) error {
 	}
 }
 
-// PartOf names what failed, in words that callers may see.
+// PartOf names the failed part or layer, in words that callers may see.
 func PartOf(err error) string {
 	if layer, ok := errors.AsType[*LayerError](err); ok {
 		return layer.Layer

@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Channels are the connections to a worker: our ends, which Go's poller watches, and
-// the worker's, which are closed here once the worker has them.
+// Channels are the connections to a worker: the runner's ends, which Go's poller watches, and
+// the worker's ends, which the runner closes once the worker has them.
 type Channels struct {
 	Stdin                   *Inlet
 	Stdout, Stderr, Control *os.File
 	Theirs                  []int // in the order of the worker's descriptors
 }
 
-// OpenChannels makes stdin, stdout, stderr and the control socket, for code of the user
-// owner; 0 is this process's own.
+// OpenChannels makes stdin, stdout, stderr and the control socket. The code runs as the user
+// owner; 0 is this process's own user.
 func OpenChannels(owner int) (*Channels, error) {
 	c := &Channels{Stdin: &Inlet{fd: -1}, Theirs: make([]int, 0, 4)}
 	pipe := func() (r, w int, err error) { return newPipe(owner) }
@@ -40,7 +40,7 @@ func OpenChannels(owner int) (*Channels, error) {
 	return c, nil
 }
 
-// add makes one channel and returns our end.
+// add makes one channel and returns the runner's end.
 func (c *Channels) add(name string, pair func() (ours, theirs int, err error)) (*os.File, error) {
 	ours, theirs, err := pair()
 	if err != nil {
@@ -50,7 +50,7 @@ func (c *Channels) add(name string, pair func() (ours, theirs int, err error)) (
 	return watched(ours, name)
 }
 
-// CloseTheirs may be called again.
+// CloseTheirs closes the worker's ends. Further calls do nothing.
 func (c *Channels) CloseTheirs() {
 	for _, fd := range c.Theirs {
 		_ = unix.Close(fd)
@@ -58,7 +58,7 @@ func (c *Channels) CloseTheirs() {
 	c.Theirs = nil
 }
 
-// Close closes all that is open.
+// Close closes all ends that are open.
 func (c *Channels) Close() error {
 	c.CloseTheirs()
 	errs := []error{c.Stdin.Close()}
@@ -70,29 +70,31 @@ func (c *Channels) Close() error {
 	return errors.Join(errs...)
 }
 
-// watched makes a file of a new descriptor, which it closes if it fails.
+// watched makes a file that Go's poller watches from a new descriptor. It closes the descriptor
+// if that fails.
 func watched(fd int, name string) (*os.File, error) {
-	// Only then do deadlines work, and does closing end a read. It has no other flag, so
-	// there is no need to ask for them first, as SetNonblock does.
+	// Deadlines work only on a nonblocking descriptor, and only then does closing it end a
+	// read. A new descriptor has no other flags, so there is no need to read them first, as
+	// SetNonblock does.
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_NONBLOCK); err != nil {
 		return nil, errors.Join(fmt.Errorf("make %s: %w", name, err), unix.Close(fd))
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// Inlet is our end of the code's standard input. Most code gets nothing, which takes no
-// poller: it is made a file for what does not.
+// Inlet is the runner's end of the code's standard input. Most code gets no input, which needs
+// no poller. So the first Write makes the file that the poller watches.
 type Inlet struct {
 	mu   sync.Mutex
-	fd   int      // -1 once it is closed, or a file
+	fd   int      // -1 once it is closed, or part of file
 	file *os.File // closed by Close
 }
 
-// Write gives the code all of text. Close ends it.
+// Write writes all of text to the code's standard input. Close ends a Write that waits.
 func (in *Inlet) Write(text string) error {
 	in.mu.Lock()
 	if in.fd >= 0 {
-		in.file, _ = watched(in.fd, "stdin") // it can: the descriptor is open
+		in.file, _ = watched(in.fd, "stdin") // no error: the descriptor is open
 		in.fd = -1
 	}
 	file := in.file
@@ -104,7 +106,7 @@ func (in *Inlet) Write(text string) error {
 	return err
 }
 
-// Close is idempotent.
+// Close closes the standard input. Further calls do nothing.
 func (in *Inlet) Close() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -8,12 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newControl and newPipe make descriptors that no child inherits by accident.
-//
-// newControl makes the socket pair between us and a worker. Theirs gets a name of the
-// kernel's choice: it is of our network, where the code could else take any abstract name
-// that is free, and a socket gets no second one. The name is good for nothing, since nobody can
-// connect to a socket that does not listen, and one that is connected cannot listen.
+// newControl makes the socket pair between the runner and a worker. No child inherits its
+// descriptors by accident. The worker's end belongs to the runner's network namespace, where
+// the code could bind it to any free abstract name. So it gets a name here, which the kernel
+// chooses, because a socket cannot get a second name. The name is of no use to the code: a
+// connected socket cannot listen, and a process cannot connect to a socket that does not.
 func newControl() (ours, theirs int, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -25,10 +24,10 @@ func newControl() (ours, theirs int, err error) {
 	return fds[0], fds[1], nil
 }
 
-// newPipe makes a pipe that belongs to the user owner; 0 is this process's own. Code opens
-// its pipes by name, as /dev/stdout, and the kernel then asks for the rights of a file's
-// owner. It can open only what it has a descriptor of, so it gets no more by that than the
-// other direction of its own pipe.
+// newPipe makes a pipe that belongs to the user owner; 0 is this process's own user. No child
+// inherits its descriptors by accident. Code opens its pipes by name, as /dev/stdout, and the
+// kernel then checks the rights of the pipe's owner. The code can open only pipes of which it
+// has a descriptor, so it gains no more than the other direction of its own pipe.
 func newPipe(owner int) (r, w int, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
@@ -43,7 +42,7 @@ func newPipe(owner int) (r, w int, err error) {
 	return fds[0], fds[1], nil
 }
 
-// Unread reports whether the other end of a socket has still to read something.
+// Unread reports whether the other end of a socket has not read everything sent to it.
 func Unread(socket *os.File) bool {
 	conn, err := socket.SyscallConn()
 	if err != nil {

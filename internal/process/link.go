@@ -17,48 +17,49 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// Link is our end of a socket to a zygote or a slot: messages, each a packet, with
-// File descriptors beside them: see zygote.py. Those processes run no foreign code,
-// so what they say is believed.
+// Link is the runner's end of a socket to a zygote or a slot. Each message is a packet, with
+// file descriptors beside it: see zygote.py. Zygotes and slots run no foreign code, so Link
+// trusts their messages.
 type Link struct {
 	conn *net.UnixConn
-	in   []byte // what receive, which is called by one goroutine at a time, reads into
+	in   []byte // the buffer of Receive, which one goroutine at a time calls
 }
 
 // maxPacket is the size of the largest message.
 const maxPacket = 64 << 10
 
-// Message is what these processes say.
+// Message is a message from a zygote or a slot. The comments name the types of messages that use
+// the fields below them.
 type Message struct {
 	Type string `json:"type"` // ok, failed, ready, dir
-	// failed; dir has an error only
+	// failed, and dir, which has only Error
 	Layer string `json:"layer"`
 	Error string `json:"error"`
 	// ready, of a zygote
 	Version int      `json:"version"`
 	Modules []string `json:"modules"`
-	// End is set in a slot's report of a worker's end
+	// End is set in a slot's report of a worker's end.
 	End *WorkerEnd
-	// File is the descriptor that came with it
+	// File is the descriptor that came with the message.
 	File *os.File
 }
 
-// WorkerEnd is what a slot knows of a worker when nothing of it is left.
+// WorkerEnd is a slot's report of a worker whose processes have all ended.
 type WorkerEnd struct {
-	Member    int // the member of a fork group; -1 if it was alone, or is the last of one
+	Member    int // the number in a fork group; -1 for a single worker, or the last of a group
 	Status    syscall.WaitStatus
-	CPUMicros int64 // of all its processes together
-	MaxRSS    int64 // bytes, of the largest of its processes
-	Touched   bool  // it has used its file systems, which its slot keeps until it is told
-	Spent     bool  // its slot could not be made as new, and is not to be lent again
+	CPUMicros int64 // the sum over the worker's processes
+	MaxRSS    int64 // bytes, of the largest of the worker's processes
+	Touched   bool  // the worker used its file systems; the slot keeps them until the runner clears them
+	Spent     bool  // the slot could not be cleaned, so the pool must not hand it out again
 }
 
-// LayerError tells which layer of the sandbox does not hold here, and why.
+// LayerError names a layer of the sandbox that does not hold on this machine, and the reason.
 type LayerError struct {
 	Layer  string // as in sandbox.Level.Layers
 	Reason string
-	// Held are the layers that were found to hold; nil if they are those before it in
-	// sandbox.Level.Layers.
+	// Held are the layers that were found to hold. If it is nil, all layers before this one in
+	// sandbox.Level.Layers hold.
 	Held []string
 }
 
@@ -70,7 +71,7 @@ func (e *LayerError) Error() string {
 	return text
 }
 
-// Failure is the error that a message tells of, if any.
+// Failure returns the error that a message reports; nil if it reports none.
 func (m Message) Failure() error {
 	switch {
 	case m.Type != "failed":
@@ -81,14 +82,15 @@ func (m Message) Failure() error {
 	return blame("", m.Error)
 }
 
-// NewLink makes a pair: our end, and the one to be passed on and then closed.
+// NewLink makes a socket pair. It returns the runner's end, and the other end, which the caller
+// passes on to the new process and then closes.
 func NewLink(name string) (Link, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return Link{}, nil, fmt.Errorf("make %s socket: %w", name, err)
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name)
-	conn, err := net.FileConn(ours) // a copy
+	conn, err := net.FileConn(ours) // duplicates the descriptor
 	_ = ours.Close()
 	if err != nil {
 		return Link{}, nil, errors.Join(fmt.Errorf("make %s socket: %w", name, err), theirs.Close())
@@ -105,7 +107,8 @@ func (p Link) Send(v any, fds ...int) error {
 	return p.Write(data, fds...)
 }
 
-// Write sends one packet. It does not block: the buffer holds what is ever under way.
+// Write sends one packet. It does not block, because the socket's buffer has room for all
+// messages that can be on their way at once.
 func (p Link) Write(data []byte, fds ...int) error {
 	var rights []byte
 	if len(fds) > 0 {
@@ -115,7 +118,7 @@ func (p Link) Write(data []byte, fds ...int) error {
 	return err
 }
 
-// Receive reads one message, and the descriptor that came with it, if any.
+// Receive reads one message and the descriptor that came with it; nil if none came.
 func (p Link) Receive() (Message, *os.File, error) {
 	var m Message
 	data, rights := p.in, make([]byte, unix.CmsgSpace(4))
@@ -144,7 +147,8 @@ func (p Link) Receive() (Message, *os.File, error) {
 	return m, file, nil
 }
 
-// parseEnd reads a worker's end, or a member's: "M number status µs KB".
+// parseEnd parses the report of a worker's end, or of a fork group's member: "M number status µs
+// KB".
 func parseEnd(data []byte) (*WorkerEnd, error) {
 	if data[0] == 'E' {
 		return parseReport(data)
@@ -166,7 +170,7 @@ func parseEnd(data []byte) (*WorkerEnd, error) {
 	}, nil
 }
 
-// parseReport reads slot.py's Report: a byte of kind, one each of touched and spent, one
+// parseReport parses slot.py's Report: a byte for the kind, one for touched, one for spent, one
 // unused, the status, and the kernel's struct rusage.
 func parseReport(data []byte) (*WorkerEnd, error) {
 	const status, usage, size = 4, 8, 8 + 18*8
@@ -186,7 +190,7 @@ func parseReport(data []byte) (*WorkerEnd, error) {
 
 func received(rights []byte) (*os.File, error) {
 	if len(rights) == 0 {
-		return nil, nil //nolint:nilnil // most messages come without
+		return nil, nil //nolint:nilnil // most messages have no descriptor
 	}
 	control, err := unix.ParseSocketControlMessage(rights)
 	if err != nil || len(control) != 1 {
@@ -220,13 +224,13 @@ func (p Link) Ask(limit time.Duration, v any, fds ...int) (*os.File, error) {
 	return pidfd, nil
 }
 
-// SetDeadline bounds what is sent and received from now on.
+// SetDeadline sets the deadline of all later sends and receives.
 func (p Link) SetDeadline(t time.Time) error { return p.conn.SetDeadline(t) }
 
-// Close closes this end.
+// Close closes the runner's end.
 func (p Link) Close() { _ = p.conn.Close() }
 
-// PIDOf returns the number by which this process knows the process of a pidfd.
+// PIDOf returns the process id of a pidfd's process in this process's pid namespace.
 func PIDOf(pidfd *os.File) (int, error) {
 	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd.Fd()))
 	if err != nil {

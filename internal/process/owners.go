@@ -11,47 +11,50 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// Owners are the users that sandboxes belong to, as the zygotes' namespaces number
-// them. Only root can have more than one: then each slot has its own, which no
-// other process on the machine has.
+// Owners are the users to which sandboxes belong, numbered as in the zygotes' namespaces. Only
+// root can have more than one. Then each slot has a user of its own, which no other process on
+// the machine has.
 type Owners struct {
-	first, Host int      // the numbers of the first of them, there and for this process
-	lock        *os.File // of their range; nil if nothing could be locked
+	first, Host int      // the first user's number: in the zygotes' namespaces, and for this process
+	lock        *os.File // locks their range; nil if the lock file could not be opened or locked
 	mu          sync.Mutex
 	taken       []bool
 }
 
-// The users of sandboxes of a runner that is root: container id firstOwner+i is
-// Host id hostOwner+i of one of several ranges, which runners of a machine divide among
+// The users of sandboxes of a runner that is root: container id FirstOwner+i is host id
+// hostOwner+i in one of several ranges. The runners of a machine divide the ranges among
 // themselves.
 const (
+	// FirstOwner is the first user's number in the zygotes' user namespace. MaxOwners is the
+	// number of users in a range.
 	FirstOwner  = 1000
 	MaxOwners   = 4096
-	hostOwner   = 0x6b610000 // out of the way of the ranges that systems give out
+	hostOwner   = 0x6b610000 // outside the ranges that operating systems assign
 	ownerRanges = 256
-	// The byte that has a range's number is locked in this file, by the kernel, for as long as
-	// the range is used.
+	// A runner locks the byte at its range's number in this file. The kernel keeps the lock as
+	// long as the runner uses the range.
 	ownersFile = "/run/kaa-users.lock"
 )
 
-// NewOwners takes a range of users, if this process may have one at the level.
+// NewOwners takes a range of users, if this process may have one at the level. Otherwise all
+// sandboxes belong to the runner's user.
 func NewOwners(level sandbox.Level) *Owners {
-	// In a container root may be an ordinary user of the host, with few ids to give.
+	// In a container, root may be an ordinary user of the host, with few ids to assign.
 	if level == sandbox.None || os.Geteuid() != 0 || !allIDsMapped() {
 		return &Owners{}
 	}
 	number, lock := takeRange(ownersFile)
 	o := &Owners{first: FirstOwner, Host: hostOwner + number*MaxOwners, lock: lock, taken: make([]bool, MaxOwners)}
 	if level != sandbox.Strict {
-		o.first = o.Host // there is no namespace in between
+		o.first = o.Host // there is no user namespace, so both numbers are the same
 	}
 	return o
 }
 
-// takeRange chooses a range that no other runner has. Where they cannot see each other's
-// locks, as in containers, chance keeps them apart.
+// takeRange chooses a range that no other runner has. Runners in different containers cannot see
+// each other's locks. There, the random start makes the same choice unlikely.
 func takeRange(path string) (int, *os.File) {
-	first := rand.IntN(ownerRanges) //nolint:gosec // nobody gains by guessing it
+	first := rand.IntN(ownerRanges) //nolint:gosec // it need not be secret
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return first, nil
@@ -67,15 +70,15 @@ func takeRange(path string) (int, *os.File) {
 	return first, nil
 }
 
-// Release lets others have the range. No slot has any of it.
+// Release makes the range available to other runners. No slot may use a user of it any more.
 func (o *Owners) Release() {
 	if o.lock != nil {
 		_ = o.lock.Close()
 	}
 }
 
-// allIDsMapped reports whether this process is in the first user namespace, or in one
-// that has all of its ids.
+// allIDsMapped reports whether this process is in the initial user namespace, or in one that
+// maps all ids of the ranges.
 func allIDsMapped() bool {
 	for _, path := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
 		text, err := os.ReadFile(path)
@@ -93,7 +96,7 @@ func allIDsMapped() bool {
 // Many reports whether slots have users of their own.
 func (o *Owners) Many() bool { return len(o.taken) > 0 }
 
-// Take returns a user that no other slot has, or 0: the runner's own.
+// Take returns a user that no other slot has; or 0, which is the runner's own user.
 func (o *Owners) Take() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -106,7 +109,7 @@ func (o *Owners) Take() int {
 	return 0
 }
 
-// HostID returns the number by which this process knows an owner; 0 is its own user.
+// HostID returns an owner's number in this process's user namespace; 0 is its own user.
 func (o *Owners) HostID(owner int) int {
 	if owner == 0 {
 		return 0
@@ -114,7 +117,7 @@ func (o *Owners) HostID(owner int) int {
 	return owner - o.first + o.Host
 }
 
-// GiveBack returns a user that Take has given.
+// GiveBack makes a user from Take available again.
 func (o *Owners) GiveBack(owner int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

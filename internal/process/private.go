@@ -13,16 +13,15 @@ import (
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-// PrivateDir is a directory that one process has for itself. A lock on it says that the
-// process lives: the kernel lets go of it when the process ends, however that happens, and
-// then the next one removes what was left.
+// PrivateDir is a directory that belongs to one process. The process holds a lock on it while it
+// lives. The kernel releases the lock when the process ends, in whatever way. A later process
+// then removes the directory.
 type PrivateDir struct {
 	Path string
 	lock *os.File
 }
 
-// MakePrivateDir makes the directory in parent, with a name that begins with prefix, and
-// locks it.
+// MakePrivateDir makes a directory in parent whose name begins with prefix, and locks it.
 func MakePrivateDir(parent, prefix string) (PrivateDir, error) {
 	for {
 		path, err := os.MkdirTemp(parent, prefix) // 0700
@@ -36,19 +35,19 @@ func MakePrivateDir(parent, prefix string) (PrivateDir, error) {
 		if err == nil {
 			return PrivateDir{Path: path, lock: lock}, nil
 		}
-		// A starting process took it for a left-over before it was locked.
+		// A process that was starting removed the directory before it was locked here.
 		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
 			return PrivateDir{}, errors.Join(fmt.Errorf("lock private directory: %w", err), workdir.RemoveTree(path))
 		}
 	}
 }
 
-// Remove deletes the directory with all that is in it.
+// Remove deletes the directory and everything in it, and releases the lock.
 func (d PrivateDir) Remove() error {
 	return errors.Join(workdir.RemoveTree(d.Path), d.lock.Close())
 }
 
-// lockDir locks a directory of ours that nobody else has locked.
+// lockDir locks a directory of this user. It fails if another process has locked it.
 func lockDir(path string) (*os.File, error) {
 	dir, err := workdir.OpenDir(unix.AT_FDCWD, path)
 	if err != nil {
@@ -56,7 +55,7 @@ func lockDir(path string) (*os.File, error) {
 	}
 	err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
-		// It may have been removed between the opening and the lock.
+		// Another process may have removed it between the opening and the lock.
 		_, err = os.Lstat(path)
 	}
 	if err != nil {
@@ -65,8 +64,8 @@ func lockDir(path string) (*os.File, error) {
 	return dir, nil
 }
 
-// RemoveLeftovers removes the directories of pools in parent whose process was
-// killed. What cannot be removed is logged: it is no reason not to start.
+// RemoveLeftovers removes the directories in parent that belonged to pools of killed processes.
+// It only logs a directory that it cannot remove, because the pool can start without that.
 func RemoveLeftovers(parent, prefix string, log *slog.Logger) {
 	if parent == "" {
 		parent = os.TempDir()
@@ -85,7 +84,7 @@ func RemoveLeftovers(parent, prefix string, log *slog.Logger) {
 		}
 		lock, err := lockDir(path)
 		if err != nil {
-			continue // in use, or gone by now
+			continue // in use, or already removed
 		}
 		if err := (PrivateDir{Path: path, lock: lock}).Remove(); err != nil {
 			log.Warn("interpreter: a left-over directory was not removed", slog.String("path", path), slog.Any("err", err))

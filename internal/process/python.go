@@ -14,21 +14,21 @@ import (
 	"time"
 )
 
-// minMinor is the oldest Python 3 that repl_worker.py runs on.
+// minMinor is the minor version of the oldest Python 3 that repl_worker.py supports.
 const minMinor = 8
 
 // Python is the interpreter that a pool runs.
 type Python struct {
-	Path    string // the real executable, not a shim
+	Path    string // the real executable, not the script of a version manager
 	Version string // e.g. "3.11.2"
 }
 
-// askPython works on every Python since 2.6, so that an old one can be named.
+// askPython works on every Python since 2.6, so that the error can name an old version.
 const askPython = `import sys; sys.stdout.write("%d.%d.%d\n%s" % (tuple(sys.version_info[:3]) + (sys.executable,)))`
 
-// FindPython finds out what name really is. The python3 on PATH may be a shell
-// script of a version manager that takes longer than the interpreter itself;
-// asking once saves that at every spawn.
+// FindPython finds the executable and the version behind name. The python3 on PATH may be a shell
+// script of a version manager, which takes longer than the interpreter itself. To resolve it once
+// saves that time at every start.
 func FindPython(ctx context.Context, name string, limit time.Duration) (Python, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -61,7 +61,7 @@ func supported(version string) bool {
 	return err1 == nil && err2 == nil && (major > 3 || major == 3 && minor >= minMinor)
 }
 
-// QuoteOutput shows what a Python that did not start had to say: its last words.
+// QuoteOutput formats the end of the output of a Python that did not start, for an error.
 func QuoteOutput(out []byte) string {
 	const most = 1000
 	out = bytes.TrimSpace(out)
@@ -74,9 +74,9 @@ func QuoteOutput(out []byte) string {
 	return fmt.Sprintf(" (it said: %s)", strings.ToValidUTF8(string(out), "\uFFFD"))
 }
 
-// Env is the environment of a zygote and so of its workers: built from nothing,
-// so that none of the runner's secrets are in it. pass
-// names variables of the runner that are no secrets.
+// Env builds the environment of a zygote, which its workers inherit. It starts from an empty
+// environment, so that none of the runner's secrets are in it. pass names variables of the runner
+// that are not secret; Env copies them.
 func Env(python string, pass []string) []string {
 	env := map[string]string{
 		"PATH":       filepath.Dir(python) + ":/usr/local/bin:/usr/bin:/bin",
@@ -85,11 +85,12 @@ func Env(python string, pass []string) []string {
 		"USER":       "user",
 		"MPLBACKEND": "Agg", // no display
 	}
-	// Else each worker looks up anew the C functions that it is the first to call. Workers
-	// inherit the way of binding, and the zygote cannot do it for what is loaded when it
-	// starts: to open that again with RTLD_NOW binds nothing.
+	// The loader binds all C functions when the zygote starts. With lazy binding each worker
+	// would look up again every function that the zygote has not called. The zygote cannot bind
+	// the libraries loaded at its start later: opening them again with RTLD_NOW binds nothing.
 	env["LD_BIND_NOW"] = "1"
-	// While the zygote imports, libraries must not start threads: it could not fork.
+	// Libraries must not start threads while the zygote imports them, because it could not fork
+	// then.
 	maps.Copy(env, ThreadVariables(1))
 	for _, name := range pass {
 		if value, ok := os.LookupEnv(name); ok {
@@ -103,8 +104,9 @@ func Env(python string, pass []string) []string {
 	return list
 }
 
-// ThreadVariables tell numerical libraries how many threads to use. By themselves
-// they take one for each core of the machine, however small the execution's share.
+// ThreadVariables returns environment variables that set the number of threads of numerical
+// libraries. By default these libraries start one for each core of the machine, even if the
+// execution's share is smaller.
 func ThreadVariables(cpus float64) map[string]string {
 	n := strconv.Itoa(max(1, int(math.Ceil(cpus))))
 	vars := map[string]string{}
@@ -116,7 +118,7 @@ func ThreadVariables(cpus float64) map[string]string {
 	return vars
 }
 
-// afterLabel returns the text behind a label in a text of lines.
+// afterLabel returns the text after a label; empty if the label is missing.
 func afterLabel(text []byte, label string) string {
 	_, rest, _ := strings.Cut(string(text), label)
 	return rest

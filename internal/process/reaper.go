@@ -14,19 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Nothing that an execution started may outlive it. With a pid namespace the kernel
-// sees to that. Without one a process can leave its parent (double fork) and its
-// Process group (setsid); then it becomes a child of its supervisor, which kills it,
-// and if the code has killed the supervisor, of this process, which is a child
-// sub-reaper too. What a process cannot get is the session id of a zygote or of this
-// Process, because workers are started with setsid. So a child of ours in a foreign
-// session is a stray: it is killed, and its own children then become ours, until
-// none is left. Children in our own session were started by other code of this
-// Process and are never touched.
+// No process of an execution may outlive the execution. In a pid namespace the kernel ensures
+// that. Without one, a process can leave its parent (double fork) and its process group (setsid).
+// It then becomes a child of its supervisor, which kills it. If the code has killed the
+// supervisor, it becomes a child of this process, which is a child sub-reaper too. But no such
+// process can get into the session of a zygote or of this process, because workers start with
+// setsid. So a child of this process in a foreign session is a stray. The reaper kills strays;
+// their children become children of this process, and it repeats that until none is left. It
+// never touches children in this process's own session, because other code has started them.
 
-// children is the state of this process about its child processes. The kernel
-// has one set of children and one sub-reaper flag for a process, so all pools of
-// a process share it.
+// children is this process's record of its child processes. The kernel has one set of children
+// and one sub-reaper flag for each process, so all pools of a process share the record.
 var children = &reaper{sessions: map[int]*Process{}, threads: map[int]int{}} //nolint:gochecknoglobals // see above
 
 type reaper struct {
@@ -34,28 +32,29 @@ type reaper struct {
 	err     error
 	session int
 
-	// forking is held from a fork until the child is in sessions, and by a sweep that
-	// kills: it must not take a newborn for a stray. Always taken before mu.
+	// forking is held from a fork until the child is in sessions. A sweep holds it while it
+	// kills, because a new child that is not in sessions yet looks like a stray. It is always
+	// taken before mu.
 	forking sync.Mutex
-	// mu guards what follows and every signal and wait, so that no pid can be
-	// reused between looking at it and acting on it. It is never held for long.
+	// mu guards the fields below and every signal and wait, so that the kernel cannot reuse a
+	// pid between a check and the action on it. It is never held for long.
 	mu sync.Mutex
-	// sessions are the zygotes, by their pid, which is their session's id too. One
-	// that has ended stays for as long as it has slots or workers.
+	// sessions are the zygotes by pid, which is also the id of their session. An ended zygote
+	// stays in it as long as it has slots or workers.
 	sessions map[int]*Process
-	threads  map[int]int // by thread id: how many spawners run on it
+	threads  map[int]int // thread id to the number of spawners that run on the thread
 }
 
 // Process is a zygote's process. It is a session and process group leader.
 type Process struct {
 	PID    int
-	Exited chan struct{} // closed once it is gone and reaped
+	Exited chan struct{} // closed once the process has ended and is reaped
 
 	reaped bool               // guarded by children.mu
-	status syscall.WaitStatus // valid after exited
+	status syscall.WaitStatus // valid once Exited is closed
 }
 
-// Prepare makes this process the one that inherits orphans.
+// Prepare makes this process the one that inherits orphans of its descendants.
 func Prepare() error {
 	children.once.Do(func() {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -67,8 +66,8 @@ func Prepare() error {
 	return children.err
 }
 
-// useThread tells the reaper that this thread, to which the caller has locked
-// itself, will start zygotes. The result undoes it.
+// useThread registers the current thread, to which the caller has locked itself, as one that
+// starts zygotes. The returned function removes it.
 func useThread() func() {
 	tid := unix.Gettid()
 	children.mu.Lock()
@@ -83,7 +82,7 @@ func useThread() func() {
 	}
 }
 
-// startProcess forks a zygote. Its death is tied to the calling thread's: see spawner.
+// startProcess forks a zygote. The kernel kills it when the calling thread ends: see Spawner.
 func startProcess(req Request) (*Process, error) {
 	children.forking.Lock()
 	defer children.forking.Unlock()
@@ -121,7 +120,7 @@ func (p *Process) await() {
 	close(p.Exited)
 }
 
-// Kill ends the process alone: its group has the slots and supervisors in it.
+// Kill kills the process but not its group, which contains the slots and supervisors.
 func (p *Process) Kill() {
 	children.mu.Lock()
 	defer children.mu.Unlock()
@@ -130,8 +129,8 @@ func (p *Process) Kill() {
 	}
 }
 
-// KillSession ends the process group of a zygote. The zygote may have been reaped, so long as
-// its session is not forgotten: an id that is in use is not given out again.
+// KillSession kills the process group of a zygote that has not been reaped. The kernel does not
+// reuse the group's id as long as a process is in the group.
 func (p *Process) KillSession() {
 	children.mu.Lock()
 	defer children.mu.Unlock()
@@ -140,15 +139,15 @@ func (p *Process) KillSession() {
 	}
 }
 
-// Forget drops the session of a zygote. No process may be left in it.
+// Forget removes the session of a zygote from the record. No process may be left in the session.
 func (p *Process) Forget() {
 	children.mu.Lock()
 	defer children.mu.Unlock()
 	delete(children.sessions, p.PID)
 }
 
-// ReapAdopted waits for slots and supervisors that became children of this process because
-// their parent has died.
+// ReapAdopted reaps ended slots and supervisors that became children of this process when their
+// parent ended.
 func ReapAdopted() {
 	r := children
 	r.mu.Lock()
@@ -161,9 +160,9 @@ func ReapAdopted() {
 	}
 }
 
-// Sweep kills every stray and returns when none is left. Strays of a worker that
-// has ended are our children by then, so it has to look at children only, and
-// when there are none, as nearly always, that is all it does.
+// Sweep kills every stray and returns when none is left. The strays of an ended worker are
+// children of this process by then, so Sweep looks at children only. There are nearly always
+// none, and then it does nothing else.
 func Sweep(limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	for len(children.strays()) > 0 {
@@ -181,18 +180,18 @@ func Sweep(limit time.Duration) error {
 	return nil
 }
 
-// killStrays kills what strays finds, reaps those that are gone at once and
-// returns a pidfd for each other, to wait on without a lock.
+// killStrays kills all strays and reaps those that end at once. It returns a pidfd for each of
+// the others, so that the caller can wait for them without a lock.
 func (r *reaper) killStrays() ([]int, error) {
-	// A zygote that is being forked right now looks like a stray.
+	// A zygote looks like a stray until its fork is complete.
 	r.forking.Lock()
 	defer r.forking.Unlock()
 	var pending []int
 	for _, pid := range r.strays() {
 		r.mu.Lock()
 		if pgid, err := unix.Getpgid(pid); err == nil && pgid > 1 {
-			// In one go, so that a fork bomb cannot outrun it. A stray cannot be in
-			// a group outside its session, so this is no group of ours.
+			// One call kills the whole group, so that a fork bomb cannot outrun it. A stray
+			// cannot be in a group outside its session, so this is not a group of the runner.
 			_ = unix.Kill(-pgid, unix.SIGKILL)
 		}
 		_ = unix.Kill(pid, unix.SIGKILL)
@@ -214,7 +213,7 @@ func awaitPidfd(fd int, limit time.Duration) {
 	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, ms) //nolint:gosec // a descriptor fits
 }
 
-// strays lists our children in foreign sessions.
+// strays lists the children of this process that are in foreign sessions.
 func (r *reaper) strays() []int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -227,10 +226,10 @@ func (r *reaper) strays() []int {
 	return found
 }
 
-// children lists our child processes where strays can be. The kernel keeps
-// children by thread. It gives orphans to the first thread of a sub-reaper, which
-// in Go never ends, and a clone with CLONE_PARENT makes a zygote's child a child
-// of the thread that started the zygote.
+// children lists the child processes of the threads that can have strays. The kernel keeps
+// children by thread. It gives orphans to the first thread of a sub-reaper, which never ends in
+// Go. A clone with CLONE_PARENT in a zygote makes the new process a child of the thread that
+// started the zygote.
 func (r *reaper) children() []int {
 	main := os.Getpid()
 	list, ok := appendChildren(nil, main, main)
@@ -281,8 +280,8 @@ func scanChildren(parent int) []int {
 	return list
 }
 
-// lockThread binds the caller to its thread for good: a goroutine that ends
-// locked takes the thread with it.
+// lockThread locks the calling goroutine to its thread permanently and registers the thread. Go
+// ends the thread together with a goroutine that is still locked to it.
 func lockThread() func() {
 	runtime.LockOSThread()
 	return useThread()

@@ -7,9 +7,9 @@ import (
 
 var errClosed = errors.New("no more processes are started")
 
-// Spawner starts the zygotes of a pool, all from one thread: the kernel kills a
-// zygote when the thread that started it ends (Pdeathsig), so that none survives
-// this process, and a thread that Go retires must not take zygotes along.
+// Spawner starts all zygotes of a pool from one thread. The kernel kills a zygote when the thread
+// that started it ends (Pdeathsig), so that no zygote survives this process. Go may end any other
+// thread at any time, which would kill zygotes too early.
 type Spawner struct {
 	requests chan Request
 	done     chan struct{}
@@ -29,12 +29,12 @@ type spawnReply struct {
 	err  error
 }
 
-// NewSpawner returns a spawner, which serves once it runs.
+// NewSpawner returns a spawner, which serves requests once Run is called.
 func NewSpawner() *Spawner {
 	return &Spawner{requests: make(chan Request), done: make(chan struct{})}
 }
 
-// Run serves requests until close. It must end after the last zygote did.
+// Run serves requests until Close. Close must be called only after the last zygote has ended.
 func (s *Spawner) Run() {
 	release := lockThread()
 	defer release()

@@ -7,8 +7,7 @@ import (
 	"syscall"
 )
 
-// Descendants lists what a process has started and what that has. The kernel keeps children
-// by thread: of each that has started some.
+// Descendants lists the children of a process, their children, and so on.
 func Descendants(pid int) []int {
 	var all []int
 	todo := []int{pid}
@@ -22,8 +21,10 @@ func Descendants(pid int) []int {
 	return all
 }
 
+// childrenOf lists the children of a process. The kernel keeps them by the thread that started
+// them.
 func childrenOf(pid int) []int {
-	threads, _ := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task") // none if it has ended
+	threads, _ := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task") // empty if the process has ended
 	var list []int
 	for _, thread := range threads {
 		if tid, err := strconv.Atoi(thread.Name()); err == nil {
@@ -33,7 +34,8 @@ func childrenOf(pid int) []int {
 	return list
 }
 
-// PrivateMemory is the proportional share of a process in what it has written.
+// PrivateMemory returns the proportional share, in bytes, of a process in the memory that it or
+// an ancestor has written.
 func PrivateMemory(pid int) int64 {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
 	if err != nil {
@@ -51,7 +53,7 @@ func PrivateMemory(pid int) int64 {
 	return kb * 1024
 }
 
-// FileSystemUse is what is in the file systems that are memory.
+// FileSystemUse returns the bytes used in those directories that are file systems in memory.
 func FileSystemUse(pid int, dirs []string) int64 {
 	var total int64
 	for _, dir := range dirs {
@@ -64,9 +66,9 @@ func FileSystemUse(pid int, dirs []string) int64 {
 	return total
 }
 
-// CPUOfChildren returns the processor time, in microseconds, of all that descends from a process,
-// and of what did and was waited for, by the process itself too: code can leave its processes to
-// a slot.
+// CPUOfChildren returns the processor time, in microseconds, of all descendants of a process.
+// That includes ended ones that were waited for, also by the process itself, because code can
+// leave its processes to a slot.
 func CPUOfChildren(pid int) int64 { return cpuBelow(pid) + cpuFields(pid, 13) }
 
 func cpuBelow(pid int) int64 {
@@ -77,8 +79,8 @@ func cpuBelow(pid int) int64 {
 	return sum
 }
 
-// cpuFields adds up the times of a process from a field of its stat on: after the name, which
-// may contain anything, utime is the 12th, stime, cutime and cstime follow.
+// cpuFields adds up the times of a process, from one field of its stat file on. Fields count from
+// the end of the name, which may contain anything: utime is the 12th, then stime, cutime, cstime.
 func cpuFields(pid, from int) int64 {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -90,6 +92,6 @@ func cpuFields(pid, from int) int64 {
 		n, _ := strconv.ParseInt(fields[i], 10, 64)
 		ticks += n
 	}
-	const tick = 10_000 // µs: what Linux shows to programs, whatever it counts in
+	const tick = 10_000 // µs: the unit that Linux shows to programs, whatever it uses internally
 	return ticks * tick
 }
