@@ -7,26 +7,27 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// maxPieces bounds the pieces of output of which a journal keeps the order, beside those
-// around what is shown, whose number has a bound of its own. Output beyond it has one piece
-// of each stream between two things that are shown.
+// maxPieces bounds the pieces of output whose order a journal keeps. Pieces next to a value do not
+// count, because the number of values has a bound of its own. Beyond maxPieces there is one piece
+// for each stream between two values.
 const maxPieces = 4096
 
-// Journal keeps what an execution puts out, and in which order.
+// Journal keeps the output of an execution in its order.
 type Journal struct {
 	mu      sync.Mutex
 	streams [2]*capture
 	shown   results
-	asked   []job.Event // for input
+	asked   []job.Event // requests for input
 	pieces  []piece
-	// Where in pieces the last one of each stream is, plus one; 0: before what was shown last.
+	// latest is the index in pieces of the last piece of each stream, plus one. It is 0 if the
+	// stream has no piece after the last value.
 	latest [2]int
-	// How many bytes of each stream were written before all was taken back. They stay in
-	// stdout and stderr of the result, and are in no piece.
+	// cleared is the number of bytes of each stream that were written before the last clear.
+	// They stay in stdout and stderr of the result, and are in no piece.
 	cleared [2]int64
 }
 
-// piece is a run of bytes of a stream, or the index of something that was shown.
+// piece is a run of bytes of a stream, or the index of a value or of a request for input.
 type piece struct {
 	kind pieceKind
 	n    int64
@@ -36,13 +37,13 @@ type pieceKind int
 
 // The kinds of pieces; the first two are the streams.
 const (
-	Stdout pieceKind = iota // as an index of streams
+	Stdout pieceKind = iota // also an index of Journal.streams
 	Stderr
 	pieceValue
 	pieceAsked
 )
 
-// Name is that of a stream.
+// Name returns the name of a stream.
 func (k pieceKind) Name() string {
 	if k == Stderr {
 		return "stderr"
@@ -50,7 +51,8 @@ func (k pieceKind) Name() string {
 	return "stdout"
 }
 
-// NewJournal keeps what the quota allows, and takes room for output from room.
+// NewJournal returns a journal that keeps as much as the quota allows. It takes the memory for
+// output from room.
 func NewJournal(quota job.Quota, room *Room) *Journal {
 	budget := int(quota.OutputBytes)
 	j := &Journal{streams: [2]*capture{newCapture(budget), newCapture(budget)}, shown: newResults(quota.ValueBytes())}
@@ -60,7 +62,7 @@ func NewJournal(quota job.Quota, room *Room) *Journal {
 	return j
 }
 
-// Release gives back the room that its output takes; it is written by now.
+// Release gives back the memory of the journal's output. The output must not be used any more.
 func (j *Journal) Release() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -69,8 +71,8 @@ func (j *Journal) Release() {
 	}
 }
 
-// Shortened returns what was kept of each stream at most, if the runner had no room for as
-// much as the budget; else 0.
+// Shortened returns the most bytes that were kept of a stream, if the runner had less room than
+// the budget; otherwise 0.
 func (j *Journal) Shortened() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -83,7 +85,7 @@ func (j *Journal) Shortened() int64 {
 	return least
 }
 
-// Stream is what takes the bytes of a stream.
+// Stream returns the writer for the bytes of a stream.
 func (j *Journal) Stream(kind pieceKind) io.Writer { return &journalStream{j, kind} }
 
 type journalStream struct {
@@ -113,7 +115,7 @@ func (s *journalStream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Value keeps what was shown, and reports whether there was room for it.
+// Value keeps a value that the code shows, and reports whether there was room for it.
 func (j *Journal) Value(v job.Value, size int64) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -127,7 +129,7 @@ func (j *Journal) Value(v job.Value, size int64) bool {
 	return isKept
 }
 
-// Clear takes back all that there is so far, with wait once there is something new. It reports
+// Clear takes back all output so far. With wait it does so at the next output. Clear reports
 // whether that changes anything.
 func (j *Journal) Clear(wait bool) bool {
 	j.mu.Lock()
@@ -166,7 +168,7 @@ func (j *Journal) show(p piece) {
 	j.latest = [2]int{}
 }
 
-// Replay gives what there is so far.
+// Replay sends all output so far to a sink.
 func (j *Journal) Replay(s job.Sink) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -201,8 +203,8 @@ func (j *Journal) Replay(s job.Sink) {
 	}
 }
 
-// How the parts of a stream are called in a job.Order: kept, dropped; and both of what was
-// taken back.
+// textKinds are the kinds of a stream's pieces in a job.Order: kept and dropped ones, and both
+// kinds of pieces that a clear took back.
 type textKinds struct{ kept, dropped, keptCleared, droppedCleared int64 }
 
 func (k pieceKind) inOrder() textKinds {
@@ -212,7 +214,7 @@ func (k pieceKind) inOrder() textKinds {
 	return textKinds{job.PieceStdout, job.PieceStdoutDropped, job.PieceStdoutCleared, job.PieceStdoutDroppedCleared}
 }
 
-// Fill gives a result what there is.
+// Fill stores the output in a result.
 func (j *Journal) Fill(res *job.Result) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

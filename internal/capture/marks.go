@@ -8,7 +8,8 @@ import (
 	"sync"
 )
 
-// Who meet at marks: see streams.py. Each stream is also the number of its descriptor.
+// The parties that meet at marks: see streams.py. A stream's party has the number of its
+// descriptor.
 const (
 	meetStdout = 1
 	meetStderr = 2
@@ -16,27 +17,28 @@ const (
 	meetAll    = meetStdout | meetStderr | meetFrame
 )
 
-// markTail is what a mark has after its prefix: a number, who meets there, and a new line.
+// markTail is the length of a mark after its prefix: a number, the parties that meet there, and a
+// new line.
 const markTail = 8 + 1 + 1
 
-// newMarkPrefix makes what begins the marks of an execution. Nothing else that the code
-// writes begins so, unless it means to: then it disturbs the order of its own output.
+// newMarkPrefix makes the prefix of an execution's marks. The code can write the prefix only on
+// purpose, and then disturbs only the order of its own output.
 func newMarkPrefix() string {
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // never fails
 	return "\x00" + hex.EncodeToString(random[:])
 }
 
-// cutter takes the marks out of what is read from a pipe.
+// cutter removes the marks from the bytes read from a pipe.
 type cutter struct {
 	prefix []byte
 	text   func([]byte)
 	mark   func(number int64, meet int)
 }
 
-// cut passes on what was read, and returns the length of its end that is to be read again,
-// with more behind it. A mark is written in one piece, so it is whole, unless there was no
-// room for all of it: full says so.
+// cut passes on the text and the marks in data. It returns the length of the end of data that may
+// be part of a mark; the caller passes that again with more bytes behind it. The worker writes a
+// mark in one piece, so a mark is complete unless the buffer was too small: full reports that.
 func (c *cutter) cut(data []byte, full bool) (rest int) {
 	for {
 		i := bytes.Index(data, c.prefix)
@@ -90,10 +92,10 @@ func parseMark(tail []byte) (number int64, meet int, ok bool) {
 	return number, meet, err == nil && number > 0 && meet > 0 && meet <= meetAll && tail[9] == '\n'
 }
 
-// meeting is where the goroutines that read an execution's pipes and its frames wait for
-// each other, so that what they pass on is in the order in which it was written. Each has
-// come so far as to the number of a mark, and does not turn back. Who is at its end waits for nobody, and
-// nobody waits for it.
+// meeting is the point at which the goroutines that read an execution's pipes and frames wait for
+// each other, so that they pass on output in the order in which it was written. For each party it
+// has the number of the last mark that the party reached, which never decreases. A party that has
+// ended does not wait, and no other party waits for it.
 type meeting struct {
 	mu      sync.Mutex
 	moved   sync.Cond
@@ -107,7 +109,7 @@ func newMeeting() *meeting {
 	return m
 }
 
-// reach notes that one has come to a mark.
+// reach records that a party has reached a mark.
 func (m *meeting) reach(who int, number int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -115,7 +117,7 @@ func (m *meeting) reach(who int, number int64) {
 	m.moved.Broadcast()
 }
 
-// end notes that one waits no more.
+// end records that a party has ended.
 func (m *meeting) end(who int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -10,24 +10,24 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// capture keeps the first and the last half of a stream within a budget of bytes
-// and counts what it drops between them. It grows with what it is given, so that
-// a small output costs little, and never beyond the budget.
+// capture keeps the beginning and the end of a stream, each in half of a budget of bytes. It counts
+// the bytes that it drops between them. Its buffers grow with the output, so that a small output
+// costs little, and never beyond the budget.
 type capture struct {
 	budget           int
-	headMax, tailMax int // parts of it; less if there was no room
+	headMax, tailMax int // halves of budget; less if there was no room
 	head, tail       []byte
-	at               int // where the oldest byte of a full tail is
+	at               int // index of the oldest byte of a full tail
 	total            int64
-	room             *Room // that it takes what it grows by from; nil for any
+	room             *Room // source of the memory for its buffers; nil has no limit
 	taken            int64
 }
 
-// Room is how much memory the output of all executions together may take. Methods are safe for
-// concurrent use, and on nil.
+// Room is the memory that the output of all executions together may take. Its methods are safe for
+// concurrent use. A nil Room has no limit.
 type Room struct{ left atomic.Int64 }
 
-// NewRoom makes one of so many bytes; nil, for any number, if that is not above 0.
+// NewRoom makes a room of size bytes. It returns nil, which has no limit, if size is not above 0.
 func NewRoom(size int64) *Room {
 	if size <= 0 {
 		return nil
@@ -54,7 +54,7 @@ func (r *Room) give(n int64) {
 	}
 }
 
-// free is what any output may take although there is no room: what most executions write.
+// free is the number of bytes that any output may take without room. Most executions write less.
 const free = 16 << 10
 
 func newCapture(budget int) *capture {
@@ -88,7 +88,7 @@ func (c *capture) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// makeRoom takes the room for n bytes more, or lowers the budget to what there is room for.
+// makeRoom takes the room for n more bytes. If there is not enough, it lowers headMax and tailMax.
 func (c *capture) makeRoom(n int) {
 	if c.room == nil {
 		return
@@ -114,14 +114,14 @@ func (c *capture) takeRoom(n int) bool {
 	return true
 }
 
-// giveRoom gives back what was taken. What is kept must not be used any more.
+// giveRoom gives back the room taken. The buffers must not be used any more.
 func (c *capture) giveRoom() {
 	c.room.give(c.taken)
 	c.taken = 0
 }
 
-// capacity is that of a buffer for so many bytes, of a budget. It grows by four times, so that
-// what it has outgrown is little.
+// capacity returns the capacity that b gets for need bytes, within a budget of most. It grows by
+// four times, so that the buffers it replaces are small.
 func capacity(b []byte, need, most int) int {
 	if need <= cap(b) {
 		return cap(b)
@@ -131,7 +131,7 @@ func capacity(b []byte, need, most int) int {
 
 func grownBy(b []byte, n, most int) int { return capacity(b, len(b)+max(n, 0), most) - cap(b) }
 
-// appendWithin is append with a capacity that never exceeds most.
+// appendWithin appends like append, with a capacity that never exceeds most.
 func appendWithin(b, p []byte, most int) []byte {
 	if need := len(b) + len(p); need > cap(b) {
 		grown := make([]byte, len(b), capacity(b, need, most))
@@ -141,8 +141,8 @@ func appendWithin(b, p []byte, most int) []byte {
 	return append(b, p...)
 }
 
-// between gives n bytes of what was written, from the one at the place from on, as far as
-// there still are.
+// between passes on n bytes of the stream, beginning at the position from. It passes kept bytes to
+// text and the number of dropped bytes to skipped.
 func (c *capture) between(from, n int64, text func([]byte), skipped func(int64)) {
 	parts := [][]byte{c.head, nil, c.tail[c.at:], c.tail[:c.at]}
 	to, start := from+n, int64(0)
@@ -162,9 +162,9 @@ func (c *capture) between(from, n int64, text func([]byte), skipped func(int64))
 	}
 }
 
-// keptText is what was captured, without characters of which a part was dropped.
+// keptText is the captured text, without characters of which a part was dropped.
 type keptText struct {
-	head, tail []byte // all is in head if nothing was dropped
+	head, tail []byte // head has everything if nothing was dropped
 	dropped    int64
 }
 
@@ -173,7 +173,7 @@ func (c *capture) kept() keptText {
 	isLong := asJSON*(len(c.head)+len(c.tail)) > inJSON*(c.headMax+c.tailMax) &&
 		jsonLen(c.head)+jsonLen(c.tail) > inJSON*(c.headMax+c.tailMax)
 	if dropped == 0 && !isLong {
-		// The border between the two may be inside a character.
+		// The end of head may be inside a character, so head and tail are joined.
 		if len(c.tail) == 0 {
 			return keptText{head: c.head}
 		}
@@ -189,7 +189,8 @@ func (c *capture) kept() keptText {
 	return k
 }
 
-// straighten puts the oldest byte of the tail first, in place: it may be large.
+// straighten rotates the tail so that its oldest byte is first. It does so in place, because the
+// tail may be large.
 func (c *capture) straighten() {
 	if c.at != 0 {
 		slices.Reverse(c.tail[:c.at])
@@ -200,16 +201,16 @@ func (c *capture) straighten() {
 }
 
 const (
-	// What is kept takes at most inJSON times the budget as JSON: text with a line break or
-	// a quote for every other byte is kept whole, and bytes that are no text are not six
-	// times as much to everything that passes the result on.
+	// inJSON bounds the kept text as JSON, in multiples of the budget. Two keeps all of a text
+	// in which every second byte is a line break or a quote. Binary bytes would take six times
+	// the budget in every component that passes the result on.
 	inJSON = 2
-	// asJSON is what a byte takes there at most.
+	// asJSON is the most bytes that one byte takes as JSON.
 	asJSON = 6
 )
 
-// jsonByte returns how many bytes one of text takes as JSON. Those of characters
-// beyond ASCII take themselves.
+// jsonByte returns how many bytes one byte of text takes as JSON. A byte of a character beyond ASCII
+// takes one.
 func jsonByte(b byte) int {
 	switch {
 	case b == '"' || b == '\\' || b == '\n' || b == '\r' || b == '\t':
@@ -221,7 +222,7 @@ func jsonByte(b byte) int {
 	}
 }
 
-// jsonLen is how many bytes text takes as JSON.
+// jsonLen returns how many bytes text takes as JSON.
 func jsonLen(text []byte) int {
 	n := 0
 	for _, b := range text {
@@ -233,7 +234,7 @@ func jsonLen(text []byte) int {
 	return n + 3*(bytes.Count(text, []byte("\u2028"))+bytes.Count(text, []byte("\u2029")))
 }
 
-// jsonRune is jsonByte for a character beyond ASCII.
+// jsonRune returns how many bytes a character beyond ASCII takes as JSON.
 func jsonRune(r rune) int {
 	if r == '\u2028' || r == '\u2029' { // encoding/json escapes them
 		return asJSON
@@ -241,7 +242,7 @@ func jsonRune(r rune) int {
 	return utf8.RuneLen(r)
 }
 
-// jsonStart returns what of the beginning of text takes at most so many bytes as JSON.
+// jsonStart returns the longest beginning of text that takes at most so many bytes as JSON.
 func jsonStart(text []byte, most int) []byte {
 	n := 0
 	for i := 0; i < len(text); {
@@ -260,7 +261,7 @@ func jsonStart(text []byte, most int) []byte {
 	return text
 }
 
-// jsonEnd returns what of the end of text takes at most so many bytes as JSON.
+// jsonEnd returns the longest end of text that takes at most so many bytes as JSON.
 func jsonEnd(text []byte, most int) []byte {
 	n := 0
 	for i := len(text); i > 0; {
@@ -279,15 +280,15 @@ func jsonEnd(text []byte, most int) []byte {
 	return text
 }
 
-// String returns it with a note of what was dropped. Each byte that is not UTF-8 reads as
-// U+FFFD.
+// String returns the text with a note about the dropped bytes. It has U+FFFD for each byte that is
+// not UTF-8.
 func (k keptText) String() string {
 	var b strings.Builder
 	note := ""
 	if k.dropped > 0 {
 		note = job.DroppedNote(k.dropped)
 	}
-	b.Grow(int(validLen(k.head)+validLen(k.tail)) + len(note)) // once, since it may be much
+	b.Grow(int(validLen(k.head)+validLen(k.tail)) + len(note)) // once, because the text may be long
 	writeValid(&b, k.head)
 	b.WriteString(note)
 	writeValid(&b, k.tail)
@@ -307,9 +308,9 @@ func writeValid(b *strings.Builder, text []byte) {
 	}
 }
 
-// between returns how many bytes of String are of those from one place of the stream to
-// another: before what was dropped and after it, and how many of them were dropped. A
-// character belongs to where it begins.
+// between describes the part of the stream between two positions: its number of bytes in String
+// before the note, the number dropped, and its number of bytes in String after the note. A
+// character belongs to the position at which it begins.
 func (k keptText) between(from, to int64) (head, dropped, tail int64) {
 	tailAt := int64(len(k.head)) + k.dropped
 	dropped = max(0, min(to, tailAt)-max(from, int64(len(k.head))))
@@ -324,7 +325,7 @@ func validBetween(text []byte, from, to int64) int64 {
 	return validLen(text[characterEnd(text, int(from)):characterEnd(text, int(to))])
 }
 
-// characterEnd returns i, or the end of the character that i is within.
+// characterEnd returns i, or the end of a character if i is inside it.
 func characterEnd(text []byte, i int) int {
 	for start := i - 1; start >= 0 && start > i-utf8.UTFMax && i < len(text); start-- {
 		if utf8.RuneStart(text[start]) {
@@ -337,7 +338,7 @@ func characterEnd(text []byte, i int) int {
 	return i
 }
 
-// validLen is the length of validText.
+// validLen returns the length of text with U+FFFD for each byte that is not UTF-8.
 func validLen(text []byte) int64 {
 	if utf8.Valid(text) {
 		return int64(len(text))
@@ -351,7 +352,7 @@ func validLen(text []byte) int64 {
 	return int64(n)
 }
 
-// trimEnd cuts off a character whose end is missing.
+// trimEnd removes a last character whose end is missing.
 func trimEnd(b []byte) []byte {
 	for i := len(b) - 1; i >= 0 && i >= len(b)-utf8.UTFMax; i-- {
 		if utf8.RuneStart(b[i]) {
@@ -364,7 +365,7 @@ func trimEnd(b []byte) []byte {
 	return b
 }
 
-// trimStart cuts off the rest of a character whose start is missing.
+// trimStart removes the rest of a first character whose start is missing.
 func trimStart(b []byte) []byte {
 	for i := 0; i < len(b) && i < utf8.UTFMax; i++ {
 		if utf8.RuneStart(b[i]) {

@@ -14,37 +14,38 @@ import (
 )
 
 const (
-	// resultOverhead is what a result counts for beside its text; display.py counts alike.
+	// resultOverhead is the size that a result counts beside its text. display.py has the same.
 	resultOverhead = 256
 	// maxForms bounds the forms of one result, and the length of their MIME types.
 	maxForms    = 32
 	maxMIMEType = 200
-	// maxDisplayID bounds an id in bytes: of 200 characters.
+	// maxDisplayID bounds a display id of 200 characters, in bytes.
 	maxDisplayID = 4 * 200
-	// maxDepth is how deep a form may be nested. Callers read results as part of JSON of
-	// their own, and parsers have bounds.
+	// maxDepth bounds the nesting of a form. Callers read results as part of other JSON, and
+	// parsers bound the nesting.
 	maxDepth = 100
 )
 
-// results has what the code of an execution shows keep to a budget of bytes. The worker
-// keeps to it; what comes beyond is the code's own and is counted, no more.
+// results keeps the values that an execution shows, within a budget of bytes. The worker script
+// keeps to the same budget. So only executed code sends values beyond it, which results only
+// counts.
 type results struct {
 	budget, room int64
 	kept         []job.Value
-	sizes        []int64 // what each of them takes of the budget
+	sizes        []int64 // the part of the budget that each value takes
 	dropped      int
-	clearing     bool // with the next one
+	clearing     bool // the next output takes back everything before it
 }
 
 func newResults(budget int64) results { return results{budget: budget, room: budget} }
 
-// forget takes back what has been shown.
+// forget takes back all values.
 func (rs *results) forget() {
 	rs.room, rs.kept, rs.sizes, rs.dropped, rs.clearing = rs.budget, nil, nil, 0, false
 }
 
-// put keeps a value of a size, if there is room for it. isNew is false for one that took the
-// place of others.
+// put keeps a value if there is room for its size. isNew is false for an update that replaced
+// other values.
 func (rs *results) put(value job.Value, size int64) (isKept, isNew bool) {
 	var places []int
 	room := rs.room
@@ -71,7 +72,7 @@ func (rs *results) put(value job.Value, size int64) (isKept, isNew bool) {
 	return true, true
 }
 
-// ValueOf returns what a result frame shows and what that takes of the budget.
+// ValueOf returns the value in a result frame, and the size that it takes of the budget.
 func ValueOf(f protocol.Frame) (job.Value, int64, error) {
 	value := job.Value{
 		Main: f.Main, Data: map[string]json.RawMessage{}, Truncated: tableOf(f.Truncated),
@@ -121,7 +122,7 @@ func ValueOf(f protocol.Frame) (job.Value, int64, error) {
 	return value, size, nil
 }
 
-// put puts a member into a map that is there only if it has any.
+// put puts a member into a map. It makes the map first if it is nil.
 func put[V any](to *map[string]V, name string, value *V) {
 	if *to == nil {
 		*to = map[string]V{}
@@ -129,7 +130,7 @@ func put[V any](to *map[string]V, name string, value *V) {
 	(*to)[name] = *value
 }
 
-// sizes takes members that are numbers.
+// sizes returns a function that stores members that are numbers.
 func sizes(to *map[string]int64) func(string, json.RawMessage) error {
 	return func(name string, text json.RawMessage) error {
 		n, err := strconv.ParseInt(string(text), 10, 64)
@@ -152,7 +153,7 @@ func tableOf(c *protocol.Cut) *job.Table {
 }
 
 // eachMember calls f for the members of a JSON object by MIME type.
-// It looks at no more than maxForms, so that what it makes of a text is not much larger.
+// It accepts at most maxForms members, so that the decoded result is not much larger than the text.
 func eachMember(object json.RawMessage, f func(mime string, value json.RawMessage) error) error {
 	if object == nil {
 		return nil
@@ -179,8 +180,8 @@ func eachMember(object json.RawMessage, f func(mime string, value json.RawMessag
 	return nil
 }
 
-// tidy replaces, in JSON, escapes that are no characters: halves of
-// surrogate pairs. It reports false for what is nested too deeply.
+// tidy replaces escapes in JSON that are no characters, which are halves of surrogate pairs. It
+// returns false for JSON that is nested too deeply.
 func tidy(text []byte) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(text); i++ {
@@ -218,7 +219,7 @@ func escape(text []byte) int {
 	return first - 1
 }
 
-// utf16Unit returns what the \uXXXX at the start of text stands for, or -1.
+// utf16Unit returns the code unit of the \uXXXX at the start of text; -1 if there is none.
 func utf16Unit(text []byte) int {
 	if len(text) < len(`\ud83d`) || text[0] != '\\' || text[1] != 'u' {
 		return -1

@@ -15,36 +15,36 @@ import (
 	"github.com/kaa-run/kaa/internal/protocol"
 )
 
-// BufferSize is how much is read at once: what a pipe holds.
+// BufferSize is the most bytes that one read takes: the capacity of a pipe.
 const BufferSize = 64 << 10
 
 const (
-	// Output that comes in many small pieces is read about once in floodPause: to wake us
-	// costs the code more than to write a line does.
+	// Output in many small pieces is read about once in floodPause, because waking the reader
+	// costs the code more than writing a line does.
 	floodPause  = time.Millisecond
-	floodReads  = 16             // so many pieces, each within floodPause of the one before, are a flood
-	floodPieces = BufferSize / 4 // of at most so many bytes: larger ones the pipe would not hold
+	floodReads  = 16             // this many pieces, less than two floodPauses apart, are a flood
+	floodPieces = BufferSize / 4 // the largest piece of a flood: the pipe would not hold more of larger ones
 )
 
-// Streams are the outputs of an execution. They are copied until their end, or until drain.
+// Streams copies stdout and stderr of an execution until their end, or until Drain.
 type Streams struct {
 	*meeting
 	Prefix string
 	pumps  [2]*pump
-	frames int64 // the mark of the last frame; of the goroutine that reads them
-	closed bool  // guarded by mu: the frames are at their end, so nobody has to wait for more of a flood
-	// draining: the deadline of the pipes is that of drain, which reads what is left.
+	frames int64 // the mark of the last frame; only the goroutine that reads frames uses it
+	closed bool  // guarded by mu: there are no more frames, so pumps make no more pauses
+	// draining is set when Drain has set the deadline of the pipes. Drain reads the rest then.
 	draining atomic.Bool
 }
 
-// pump copies one of them.
+// pump copies one stream.
 type pump struct {
 	s    *Streams
 	who  int
 	from *os.File
 	to   io.Writer
-	// idle: all that there was has been read and passed on. turns: how often all that had been
-	// read was passed on. Guarded by s.mu.
+	// idle is set while the pump has passed on everything in the pipe. turns counts how often it
+	// had passed on everything that it had read. Both are guarded by s.mu.
 	idle  bool
 	turns int
 	hurry chan struct{} // has room for one
@@ -52,13 +52,13 @@ type pump struct {
 
 	cutter cutter
 	buf    []byte
-	rest   int    // how much at the beginning of buf was read before
-	left   []byte // what of the beginning of a mark was there when drain stopped the copying
+	rest   int    // the number of bytes at the beginning of buf from earlier reads
+	left   []byte // the beginning of a mark that the pump had when Drain stopped it
 	last   time.Time
 	rapid  int
 }
 
-// NewStreams copies two pipes to two writers.
+// NewStreams returns streams that copy two pipes to two writers, once Start is called.
 func NewStreams(outPipe, errPipe *os.File, stdout, stderr io.Writer) *Streams {
 	s := &Streams{meeting: newMeeting(), Prefix: newMarkPrefix()}
 	s.pumps = [2]*pump{s.newPump(meetStdout, outPipe, stdout), s.newPump(meetStderr, errPipe, stderr)}
@@ -71,8 +71,8 @@ func (s *Streams) newPump(who int, from *os.File, to io.Writer) *pump {
 	return p
 }
 
-// Start begins to copy, in goroutines that run starts. buffers has a *[]byte of bufferSize for
-// each. stuck is told of a stream that has not ended by the deadline of its pipe.
+// Start begins to copy, in goroutines that run starts. Each takes a *[]byte of BufferSize from
+// buffers. Start calls stuck for a stream that has not ended by the deadline of its pipe.
 func (s *Streams) Start(run func(func()), buffers *sync.Pool, stuck func(stream string)) {
 	for _, p := range s.pumps {
 		run(func() {
@@ -106,7 +106,8 @@ func (p *pump) copy() error {
 	}
 }
 
-// stop passes on the rest, unless it may be the beginning of a mark whose end is for drain to read.
+// stop passes on the rest. After a stop by Drain it keeps the rest in left, because Drain may read
+// the end of a mark that begins there.
 func (p *pump) stop(err error) {
 	if p.s.draining.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
 		p.left = bytes.Clone(p.buf[:p.rest])
@@ -116,7 +117,7 @@ func (p *pump) stop(err error) {
 	p.rest = 0
 }
 
-// read waits until there is something, and reads it behind the rest.
+// read waits until the pipe has data, and reads it behind the rest.
 func (p *pump) read(conn interface {
 	Read(f func(fd uintptr) bool) error
 },
@@ -160,7 +161,7 @@ func (p *pump) setIdle(idle bool) {
 	}
 }
 
-// meet is called at a mark.
+// meet is called for each mark in the stream. It waits for the other parties of the mark.
 func (p *pump) meet(number int64, meet int) {
 	p.s.reach(p.who, number)
 	p.s.hurryUp(meet &^ p.who)
@@ -169,8 +170,8 @@ func (p *pump) meet(number int64, meet int) {
 	p.s.wait(p.who, number, meet)
 }
 
-// wait waits for others to come to a mark; s.mu is held. What came before a mark was written
-// before the first pipe got it: a stream that has nothing left has no need to come to it.
+// wait waits until the other parties reach a mark; the caller holds s.mu. Everything before a mark
+// was written before the first pipe got the mark. So a stream with an empty pipe need not reach it.
 func (s *Streams) wait(me int, number int64, meet int) {
 	for _, who := range []int{meetStdout, meetStderr, meetFrame} {
 		for who != me && meet&who != 0 && s.reached[who] < number && !s.ended[who] && !s.ended[me] {
@@ -182,10 +183,10 @@ func (s *Streams) wait(me int, number int64, meet int) {
 	}
 }
 
-// isEmpty reports whether all that was written has been passed on; s.mu is held.
+// isEmpty reports whether all bytes written have been passed on; the caller holds s.mu.
 func (p *pump) isEmpty() bool { return p.idle && isDrained(p.from) }
 
-// slowDown makes a pause in a flood, unless somebody waits for its end.
+// slowDown makes a pause in a flood, unless another goroutine waits for this stream.
 func (p *pump) slowDown(n int) {
 	now := time.Now()
 	if n > floodPieces || now.Sub(p.last) > 2*floodPause {
@@ -210,7 +211,7 @@ func (p *pump) slowDown(n int) {
 	p.last = time.Now()
 }
 
-// hurryUp ends the pauses of those who are waited for.
+// hurryUp ends the pauses of the pumps in a set of parties.
 func (s *Streams) hurryUp(meet int) {
 	for _, p := range s.pumps {
 		if meet&p.who != 0 {
@@ -222,17 +223,17 @@ func (s *Streams) hurryUp(meet int) {
 	}
 }
 
-// AtFrame calls pass when all that was written before a frame has been passed on, and before
-// what was written after it. A mark is in its pipe before the frame is sent: when all that is
-// there has been read and the mark was not among it, the code has taken it out, or forged the
-// frame. An errFrame is for one out of its turn.
+// AtFrame calls pass after all output written before a frame is passed on, and before any output
+// written after it. The worker writes a mark to its pipe before it sends the frame. If the pipe is
+// empty and the mark was not in it, the code has removed the mark or forged the frame, and AtFrame
+// does not wait for it. It returns ErrFrame for a frame out of its order.
 func (s *Streams) AtFrame(f protocol.Frame, pass func()) error {
 	if f.In != 0 && f.Mark <= s.frames {
 		return fmt.Errorf("%w: mark is out of place", protocol.ErrFrame)
 	}
 	s.frames = max(s.frames, f.Mark)
-	// No frame with a lower number comes any more. A stream that waits for one has a mark that the
-	// code has forged, and would not come to this one.
+	// No frame with a lower number follows. A stream that waits for one has a mark that the code
+	// has forged. This call releases it, because it would not reach this mark otherwise.
 	s.reach(meetFrame, f.Mark-1)
 	s.hurryUp(f.In)
 	s.mu.Lock()
@@ -243,7 +244,7 @@ func (s *Streams) AtFrame(f protocol.Frame, pass func()) error {
 	return nil
 }
 
-// isDrained reports whether there is nothing in a pipe.
+// isDrained reports whether a pipe is empty.
 func isDrained(pipe *os.File) bool {
 	conn, err := pipe.SyscallConn()
 	if err != nil {
@@ -254,7 +255,8 @@ func isDrained(pipe *os.File) bool {
 	return err != nil || left == 0
 }
 
-// Release is called when there are no more frames: nobody waits for them, or for more output.
+// Release is called after the last frame. Streams then wait for no more frames, and make no more
+// pauses.
 func (s *Streams) Release() {
 	s.end(meetFrame)
 	s.mu.Lock()
@@ -263,8 +265,8 @@ func (s *Streams) Release() {
 	s.hurryUp(meetAll)
 }
 
-// LetGo ends all waiting: at the end of an execution the order of what is left matters less
-// than that there is an end, whatever marks the code has forged.
+// LetGo ends all waiting. At the end of an execution, the order of the remaining output matters
+// less than that the execution ends, whatever marks the code has forged.
 func (s *Streams) LetGo() {
 	s.mu.Lock()
 	s.ended = [len(s.ended)]bool{meetStdout: true, meetStderr: true, meetFrame: true}
@@ -273,12 +275,12 @@ func (s *Streams) LetGo() {
 	s.hurryUp(meetAll)
 }
 
-// turnsOfPipe are the turns after which all that was in a pipe has been passed on: what was
-// being read, what the buffer had room for, and the rest.
+// turnsOfPipe is the number of turns after which everything that was in a pipe is passed on. One
+// is for the current read, one for as much as the buffer has room for, and one for the rest.
 const turnsOfPipe = 3
 
-// complete passes on in its order what the code has written until now. It does not wait for
-// what others, which the code has left behind, go on writing.
+// complete passes on, in order, the output written until now. It does not wait for later output of
+// processes that the code has left behind.
 func (s *Streams) complete() {
 	s.Release()
 	s.mu.Lock()
@@ -307,7 +309,8 @@ func (s *Streams) Drain() {
 	}
 }
 
-// Drain reads what is in a pipe now, without waiting for more: others may go on writing to it.
+// drain reads the bytes that are in the pipe now. It does not wait for more, because other processes
+// may still write to the pipe.
 func (p *pump) drain() {
 	conn, err := p.from.SyscallConn()
 	if err != nil {
