@@ -71,6 +71,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 		}
 		p.stocks = append(p.stocks, st)
 	}
+	process.KeepThreads(cfg.Ceilings.Threads())
 	if err := process.Prepare(); err != nil {
 		return nil, err
 	}

@@ -57,6 +57,19 @@ const (
 	ownMemory  = 256 << 20
 )
 
+// spareThreads is more than a busy runner uses at once.
+const spareThreads = 48
+
+// Threads returns how many threads a runner makes at its start: at most half of its own part of
+// the processes.
+func (c Ceilings) Threads() int {
+	if c.Processes == 0 {
+		return spareThreads
+	}
+	sandboxes, _ := c.Sandboxes()
+	return int(min(spareThreads, (c.Processes-sandboxes)/2))
+}
+
 // Sandboxes returns the part of all sandboxes together; 0 where there is no limit.
 func (c Ceilings) Sandboxes() (processes, memory int64) {
 	if c.Processes > 0 {

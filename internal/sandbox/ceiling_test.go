@@ -64,6 +64,11 @@ func TestFit(t *testing.T) {
 	if all != 640 || memory != 2304<<20 {
 		t.Errorf("%d processes and %d bytes for all", all, memory)
 	}
+	for processes, want := range map[int64]int{0: 48, 768: 48, 64: 16} {
+		if got := (sandbox.Ceilings{Processes: processes}).Threads(); got != want {
+			t.Errorf("%d threads of %d processes, want %d", got, processes, want)
+		}
+	}
 	for _, tt := range []struct{ asked, want job.Quota }{
 		{job.Quota{Processes: 128, OpenFiles: 300}, job.Quota{Processes: 128, OpenFiles: 300}},
 		{job.Quota{Processes: 1024, OpenFiles: 4096}, job.Quota{Processes: 320, OpenFiles: 156}},
