@@ -17,6 +17,12 @@ import (
 // are NAME=VALUE.
 func (k *kaa) process(name string, vars ...string) *exec.Cmd {
 	k.tb.Helper()
+	return k.processWith(func(*exec.Cmd) {}, name, vars...)
+}
+
+// processWith does the same after set has changed how it is started.
+func (k *kaa) processWith(set func(*exec.Cmd), name string, vars ...string) *exec.Cmd {
+	k.tb.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		k.tb.Fatal(err)
@@ -25,6 +31,7 @@ func (k *kaa) process(name string, vars ...string) *exec.Cmd {
 	cmd.Env = append(append(os.Environ(), k.environ...), childVariable+"="+name)
 	cmd.Env = append(cmd.Env, vars...)
 	cmd.Stdout, cmd.Stderr = k.logs, k.logs
+	set(cmd)
 	if _, err := cmd.StdinPipe(); err != nil { // it lives as long as that is open
 		k.tb.Fatal(err)
 	}

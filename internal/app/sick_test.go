@@ -48,6 +48,12 @@ func (s *sickness) harm() {
 	if err := os.Remove(s.python); err != nil {
 		s.tb.Fatal(err)
 	}
+	s.endAll()
+}
+
+// endAll ends all that was started with the interpreter and that cannot be started again.
+func (s *sickness) endAll() {
+	s.tb.Helper()
 	// One that is forked meanwhile is seen the next time: a slot that is left goes on without the others.
 	testenv.Eventually(s.tb, "all have ended", func() bool {
 		pids := s.started()

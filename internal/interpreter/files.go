@@ -67,6 +67,12 @@ func (s *slot) openWork(command string, limit time.Duration) (*os.File, error) {
 	}
 }
 
+// hasEnded reports whether err is what asking a slot ends with whose process has just ended,
+// which listen may not have noticed.
+func hasEnded(err error) bool {
+	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, ErrClosed)
+}
+
 // workTree returns the worker's directory.
 func (w *Worker) workTree() (*workdir.Tree, error) {
 	if w.files.tree != nil {
@@ -111,13 +117,17 @@ func (w *Worker) Put(path string, content io.Reader) error {
 	}
 	defer release()
 	t, err := w.workTree()
-	if err != nil && !w.slot.running() {
+	if err != nil && (!w.slot.running() || hasEnded(err)) {
 		err = errors.Join(job.ErrNotStarted, err) // another worker can have it
 	}
 	if err != nil {
 		return fmt.Errorf("put file on %s: %w", w.id, err)
 	}
 	s, err := t.Write(path, content)
+	if w.dirs.Top != "" && process.IsFull(err) {
+		// The machine's file system, not the sandbox's own: elsewhere there may be room.
+		err = startError(process.BlameDisk(err))
+	}
 	if err != nil {
 		return fmt.Errorf("put file on %s: %w", w.id, err)
 	}

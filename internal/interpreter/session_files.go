@@ -111,7 +111,7 @@ func (s *Session) inDirectory(what string, do func(t *workdir.Tree) error) error
 	}
 	defer release()
 	t, err := s.w.workTree()
-	if err != nil && !s.w.alive() {
+	if err != nil && (!s.w.alive() || hasEnded(err)) {
 		err = errors.Join(job.ErrNotStarted, err)
 	}
 	if err == nil {

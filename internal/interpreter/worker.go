@@ -114,7 +114,7 @@ func (st *stock) forkWorker(s *slot, command string, q job.Quota, own workdir.Di
 			w.dirs, err = workdir.MakeDirs(p.dir.Path, w.id, s.owner)
 		}
 		if err != nil {
-			return nil, err
+			return nil, process.BlameDisk(err)
 		}
 		work, tmp = w.dirs.Work, w.dirs.Tmp
 	}

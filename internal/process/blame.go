@@ -52,7 +52,22 @@ func shortOf(errno syscall.Errno, err error) *PartError {
 	return nil
 }
 
+<<<<<<< HEAD
 // errnoText matches the error number in a message of a Python script: "[Errno 11] …".
+=======
+// IsFull reports whether err says that a file system has no room.
+func IsFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// BlameDisk names the file system of the work directory in an error that says that it is full.
+func BlameDisk(err error) error {
+	if IsFull(err) {
+		return &PartError{"work directory", err, "make room on the file system of KAA_WORK_DIR"}
+	}
+	return err
+}
+
+// errnoOf finds the error number in what a script says: "[Errno 11] …".
+>>>>>>> 72c7737 (interpreter, workdir: a full disk is a fault of the runner, not of the job)
 var errnoText = regexp.MustCompile(`\[Errno (\d+)\]`)
 
 func errnoOf(text string) syscall.Errno {

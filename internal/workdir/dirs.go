@@ -18,8 +18,29 @@ type Dirs struct {
 	Top, Work, Tmp string
 }
 
+// leastRoom is how much a file system must have left for another worker: with less, programs fail
+// that would not fail elsewhere.
+const leastRoom = 64 << 10
+
+// hasRoom is an error if the file system that path is on is full. Directories alone may still be
+// made there.
+func hasRoom(path string) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err != nil {
+		return &os.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	// Some file systems have no numbers of blocks, or of files.
+	if fs.Blocks > 0 && fs.Bavail*uint64(fs.Bsize) < leastRoom || fs.Files > 0 && fs.Ffree == 0 { //nolint:gosec // a size
+		return &os.PathError{Op: "use", Path: path, Err: unix.ENOSPC}
+	}
+	return nil
+}
+
 // MakeDirs makes them for a worker of the user owner; 0 is this process's own.
 func MakeDirs(parent, id string, owner int) (Dirs, error) {
+	if err := hasRoom(parent); err != nil {
+		return Dirs{}, fmt.Errorf("make private directory: %w", err)
+	}
 	top := filepath.Join(parent, id)
 	d := Dirs{Top: top, Work: filepath.Join(top, "work"), Tmp: filepath.Join(top, "tmp")}
 	for _, path := range []string{d.Top, d.Work, d.Tmp} {
