@@ -140,7 +140,9 @@ func (c *client) insist(ctx context.Context, limit time.Duration, method, path s
 		try, cancel := context.WithTimeout(ctx, limit)
 		a, err := c.call(try, c.any(), method, path, body, headers...)
 		cancel()
-		if err == nil && a.status != http.StatusServiceUnavailable {
+		// Many callers wait at the few processes that the faults leave.
+		later := a.status == http.StatusServiceUnavailable || a.status == http.StatusTooManyRequests && a.problem().Code == "too_many_waits"
+		if err == nil && !later {
 			return a, nil
 		}
 		select {
