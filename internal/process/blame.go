@@ -52,9 +52,6 @@ func shortOf(errno syscall.Errno, err error) *PartError {
 	return nil
 }
 
-<<<<<<< HEAD
-// errnoText matches the error number in a message of a Python script: "[Errno 11] …".
-=======
 // IsFull reports whether err says that a file system has no room.
 func IsFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
@@ -66,8 +63,7 @@ func BlameDisk(err error) error {
 	return err
 }
 
-// errnoOf finds the error number in what a script says: "[Errno 11] …".
->>>>>>> 72c7737 (interpreter, workdir: a full disk is a fault of the runner, not of the job)
+// errnoText matches the error number in a message of a Python script: "[Errno 11] …".
 var errnoText = regexp.MustCompile(`\[Errno (\d+)\]`)
 
 func errnoOf(text string) syscall.Errno {
