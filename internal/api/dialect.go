@@ -128,9 +128,18 @@ func bounded(c *gin.Context) {
 // streamKey is the context key of a body that is a file.
 type streamKey struct{}
 
-// streamed lets the handler of a file that is a body find it: huma passes it no request.
+// streamed lets the handler of a file that is a body find it: huma passes it no request. A part of a
+// file, which clients send to go on with an upload, would replace the whole of it.
 func streamed(c *gin.Context) {
-	if isRaw(c.Request) && c.Request.Body != nil {
+	if !isRaw(c.Request) {
+		return
+	}
+	if c.GetHeader("Content-Range") != "" {
+		abort(c, badRequest("header.Content-Range: files are put whole; send all of the file, without this header",
+			FieldIssue{"header.Content-Range", "files are put whole"}))
+		return
+	}
+	if c.Request.Body != nil {
 		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), streamKey{}, c.Request.Body))
 	}
 }

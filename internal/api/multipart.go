@@ -60,7 +60,7 @@ type uploads struct{ files []job.FileRequest }
 func unpacked(most int) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		if !isForm(c.Request) {
-			if strings.HasPrefix(c.GetHeader("Content-Type"), "multipart/") {
+			if isMisplacedForm(c.Request) {
 				abort(c, newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type",
 					"forms are for POST "+executePath+", POST "+jobsPath+" and POST "+sessionFilesPath+"; send JSON with the header Content-Type: application/json"))
 			}
@@ -80,6 +80,13 @@ func unpacked(most int) gin.HandlerFunc {
 		c.Request.Header.Set("Content-Type", "application/json")
 		c.Request.Header.Set("Content-Length", strconv.Itoa(len(request)))
 	}
+}
+
+// isMisplacedForm reports whether a request has the type of a form. A file that is a body may be of any
+// other type in parts, such as mail.
+func isMisplacedForm(r *http.Request) bool {
+	kind := strings.ToLower(r.Header.Get("Content-Type"))
+	return strings.HasPrefix(kind, multipartForm) || strings.HasPrefix(kind, "multipart/") && !isRaw(r)
 }
 
 // isSessionFiles reports whether a path is sessionFilesPath.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -21,7 +22,7 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 		next(w, r) // there is none
 		return
 	}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+	if slices.ContainsFunc(r.Header.Values("Content-Encoding"), changesBody) {
 		in.refuse(w, r, &service.BodyError{Fault: service.BodyEncoded})
 		return
 	}
@@ -65,6 +66,8 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 	r.Body = io.NopCloser(&text)
 	next(w, r)
 }
+
+func changesBody(coding string) bool { return coding != "" && !strings.EqualFold(coding, "identity") }
 
 // bounded words why a body cannot be read to its end.
 type bounded struct {
