@@ -32,7 +32,7 @@ func TestRefusalsBeforeARequest(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			conn, err := net.Dial("tcp", addr)
+			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
 			if err != nil {
 				t.Fatal(err)
 			}

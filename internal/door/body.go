@@ -56,7 +56,6 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 	}
 	var text bytes.Reader
 	text.Reset(whole)
-	whole = nil //nolint:ineffassign // or it would be held until the answer
 	// The text is not needed once the job is recorded, and callers may wait for an hour after that.
 	service.CallOf(r.Context()).OnRecorded(func() {
 		held.Release()

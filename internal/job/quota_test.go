@@ -148,8 +148,8 @@ func TestEveryLimitHasARow(t *testing.T) {
 	t.Parallel()
 	var all job.Quota
 	fields := reflect.ValueOf(&all).Elem()
-	for i := range fields.NumField() {
-		fields.Field(i).Set(reflect.ValueOf(100).Convert(fields.Field(i).Type()))
+	for _, field := range fields.Fields() {
+		field.Set(reflect.ValueOf(100).Convert(field.Type()))
 	}
 	if got := (job.Quota{}).Or(all); got != all {
 		t.Errorf("Or forgets a limit: %+v", got)

@@ -95,7 +95,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 		Runtime:     l.runtime(&v, r.Runtime),
 		Webhook:     l.webhook(&v, r.Webhook),
 	}
-	options := r.Options.accept(&v)
+	options := r.accept(&v)
 	quota := l.quota(&v, r.Limits)
 	disk := quota.DiskBytes
 	if r.SessionID != "" {
