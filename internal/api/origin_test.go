@@ -47,3 +47,39 @@ func TestForeignPages(t *testing.T) {
 		})
 	}
 }
+
+// TestForeignSockets: browsers let pages of any site open a socket, so every request that asks for one
+// is looked at, however it asks.
+func TestForeignSockets(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, method, origin string
+		upgrade              []string
+		refused              bool
+	}{
+		{"our page", http.MethodGet, "http://kaa.example:8080", []string{"websocket"}, false},
+		{"a program", http.MethodGet, "", []string{"websocket"}, false},
+		{"a foreign page", http.MethodGet, "http://evil.example", []string{"websocket"}, true},
+		{"in capitals", http.MethodGet, "HTTP://EVIL.EXAMPLE", []string{"WebSocket"}, true},
+		{"one of several", http.MethodGet, "http://evil.example", []string{"h2c, websocket"}, true},
+		{"in a second field", http.MethodGet, "http://evil.example", []string{"", "websocket"}, true},
+		{"for HEAD", http.MethodHead, "http://evil.example", []string{"websocket"}, true},
+		{"ours before theirs", http.MethodGet, "http://kaa.example:8080 http://evil.example", []string{"websocket"}, true},
+		{"a user before the host", http.MethodGet, "http://kaa.example:8080@evil.example", []string{"websocket"}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			req := httptest.NewRequestWithContext(t.Context(), tt.method, "http://kaa.example:8080/v1/sessions/x/ws", nil)
+			req.Header["Upgrade"] = tt.upgrade
+			req.Header.Set("Connection", "Upgrade")
+			if tt.origin != "" {
+				req.Header.Set("Origin", tt.origin)
+			}
+			res := httptest.NewRecorder()
+			newAPI(config(new(fakeStore))).ServeHTTP(res, req)
+			if got := res.Code == http.StatusForbidden; got != tt.refused {
+				t.Errorf("%d %s, want it refused: %t", res.Code, res.Body, tt.refused)
+			}
+		})
+	}
+}
