@@ -8,22 +8,23 @@ import (
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-// The file systems of a sandbox are memory. What its code writes there is charged to its control
-// group; what this process puts there, to this process's own. So that is counted here, and
-// taken from the limit of the group: else a session could have as much again as diskBytes
-// allows, and others would be ended for it.
+// The file systems of a sandbox are memory. The kernel charges files that the code writes to the
+// sandbox's control group, and files that the runner puts there to the runner's own group. So the
+// runner counts its files and lowers the group's limit by their size. Otherwise a session could use
+// diskBytes a second time, and the kernel would end other executions because of it.
 
-// chargeSpare is left between what is used and the limit when a file is put.
+// chargeSpare stays free between the memory in use and the limit when a file is put.
 const chargeSpare = 2 << 20
 
-// limited is q with what was put into the sandbox taken from its memory.
+// limited returns q with its memory lowered by the size of the files put into the sandbox.
 func (s *slot) limited(q job.Quota) job.Quota {
 	q.MemoryBytes = max(chargeSpare, q.MemoryBytes-s.put.Load())
 	return q
 }
 
-// recount notes that files that were put there may be gone: no more can be left of them than
-// what is used. Of a fork group each has a file system of its own, so nothing is known.
+// recount lowers the count of files put into the sandbox to the size of all files in it, because
+// the code may have removed some. In a fork group each member has a file system of its own, so
+// recount does nothing there.
 func (w *Worker) recount(t *workdir.Tree) {
 	if w.forkGroup() != nil {
 		return
@@ -36,11 +37,11 @@ func (w *Worker) recount(t *workdir.Tree) {
 // inMemory reports whether the session's files are memory.
 func (s *Session) inMemory() bool { return s.w.pool.cfg.Sandbox == sandbox.Strict }
 
-// counts reports whether what is put into the session's files has to be counted here. Where
-// there is no group, the watchdog sees files, but looks only while code runs.
+// counts reports whether charge must count the files put into the session. Without a control group
+// the watchdog counts files, but only while code runs.
 func (s *Session) counts() bool { return s.w.slot.group != nil && s.inMemory() }
 
-// charge puts a file by write, which is given the content, and counts it.
+// charge calls write with the content to put a file, and counts the file.
 func (s *Session) charge(t *workdir.Tree, name string, content io.Reader, write func(io.Reader) (workdir.Stamp, error)) (workdir.Stamp, error) {
 	switch {
 	case !s.inMemory():
@@ -57,7 +58,7 @@ func (s *Session) charge(t *workdir.Tree, name string, content io.Reader, write 
 		return stamp, err
 	}
 	slot.put.Add(room - counted.Room)
-	s.w.recount(t) // it may have replaced another
+	s.w.recount(t) // the file may have replaced another
 	if err := slot.group.Limit(slot.limited(s.quota)); err != nil {
 		slot.put.Add(counted.Room - room)
 		_ = t.Remove(name)
@@ -66,10 +67,10 @@ func (s *Session) charge(t *workdir.Tree, name string, content io.Reader, write 
 	return stamp, nil
 }
 
-// discharge gives the group back what files took that are gone.
+// discharge raises the group's limit by the size of removed files.
 func (s *Session) discharge(t *workdir.Tree) {
 	if s.counts() && s.w.slot.put.Load() > 0 {
 		s.w.recount(t)
-		_ = s.w.slot.group.Limit(s.w.slot.limited(s.quota)) // it is higher
+		_ = s.w.slot.group.Limit(s.w.slot.limited(s.quota)) // the limit only rises, so an error does no harm
 	}
 }

@@ -22,9 +22,9 @@ var (
 
 // The errors that say why no interpreter starts.
 type (
-	// LayerError tells which layer of the sandbox does not hold.
+	// LayerError names the layer of the sandbox that does not hold.
 	LayerError = process.LayerError
-	// PartError tells what else is missing.
+	// PartError names another part that is missing.
 	PartError = process.PartError
 )
 
@@ -36,9 +36,9 @@ const (
 	defaultStartTimeout = 20 * time.Second
 )
 
-// RuntimeConfig names an interpreter and what it imports ahead of all jobs.
+// RuntimeConfig names an interpreter and the modules that it imports ahead of all jobs.
 type RuntimeConfig struct {
-	// Name is what requests call it. Default: python and its version, as python3.11.
+	// Name is the runtime's name in requests. Default: python and its version, as python3.11.
 	Name string
 	// Python is the interpreter: a path, or a name to look up. Default python3.
 	Python string
@@ -46,57 +46,57 @@ type RuntimeConfig struct {
 	Preload []string
 }
 
-// What Config.Plain may name, by what docs/architecture/tricks.md says of each.
+// The values of Config.Plain. docs/architecture/tricks.md describes each.
 const (
 	PlainMachineCode = "machine-code" // Python takes the steps of programs: see program.py
 	PlainPages       = "pages"        // no mapping of the zygote is changed: see memory.py
-	PlainBallast     = "ballast"      // memory lies as the allocator has it: see start.py
+	PlainBallast     = "ballast"      // the allocator alone places objects in memory: see start.py
 	PlainFonts       = "fonts"        // each execution that imports matplotlib looks for fonts: see fonts.py
 )
 
-// Config says how workers are made and bounded. Zero values mean the defaults.
+// Config configures how a pool makes and bounds workers. Zero values mean the defaults.
 type Config struct {
 	// Runtimes are the interpreters; the first is the default one. Default: python3.
 	Runtimes []RuntimeConfig
 	// Sandbox is the level of isolation. Default strict.
 	Sandbox sandbox.Level
-	// Size is how many parked workers of the default runtime are kept ready, and half
-	// as many of each other. Default 1.
+	// Size is the number of workers of the default runtime that the pool keeps parked. It
+	// keeps half as many of each other runtime. Default 1.
 	Size int
-	// Dir is where the private directories are made. Default os.TempDir().
+	// Dir is the parent of the private directories. Default os.TempDir().
 	Dir string
-	// Quota is for executions that do not say what they may use.
+	// Quota applies to executions without limits of their own.
 	Quota job.Quota
-	// MaxQuota is the most that an execution can be given; at least Quota. It has to be
-	// known when workers are parked, since they can lower their limits only.
+	// MaxQuota is the largest quota of an execution; at least Quota. It must be known when
+	// workers are parked, because workers can only lower their limits.
 	MaxQuota job.Quota
-	// Ceilings are what this process and its sandboxes may have together. Quota and MaxQuota,
-	// and what executions ask for, are lowered to what that bears.
+	// Ceilings bound this process and its sandboxes together. The pool lowers Quota, MaxQuota
+	// and the quotas of executions to fit them.
 	Ceilings sandbox.Ceilings
-	// OutputMemory is how much memory what is kept of output may take, of all executions
-	// together; 0 is no limit. Beyond it less is kept of large outputs.
+	// OutputMemory bounds the memory for kept output of all executions together; 0 is no
+	// limit. Beyond it the pool keeps less of large outputs.
 	OutputMemory int64
 	// Grace is the time between SIGINT and SIGKILL. Default 2 s.
 	Grace time.Duration
-	// StartTimeout bounds how long a zygote may take to import what it preloads, and a
-	// worker to park. Default 20 s.
+	// StartTimeout is the time limit for a zygote to import its modules, and for a worker to
+	// park. Default 20 s.
 	StartTimeout time.Duration
-	// PassEnv names the variables of this process that workers get. No others do.
+	// PassEnv names the variables of this process that workers get. They get no others.
 	PassEnv []string
-	// Spawned is told of each worker that was made, or could not be. Default: nobody.
+	// Spawned is called after each attempt to make a worker. Default: no call.
 	Spawned func(runtime string, took time.Duration, err error)
-	// HealthChanged is called after Health has become another, before those who wait for a
-	// worker are told. Default: nobody is.
+	// HealthChanged is called after a change of Health, before callers that wait for a worker
+	// get an answer. Default: no call.
 	HealthChanged func()
 	// PlainStack leaves Kaa's own frames on the code's stack, without changes to the
 	// interpreter's memory: see frames.py.
 	PlainStack bool
-	// PlainMemory leaves what is preloaded in memory as its import has left it, where Kaa
-	// otherwise puts it into a file in memory that forks share: see memory.py.
+	// PlainMemory leaves preloaded modules in memory as their import has left them. Otherwise
+	// Kaa moves them into a file in memory that forks share: see memory.py.
 	PlainMemory bool
-	// Plain names what zygotes leave out of what makes forks cheap: some of the Plain constants.
+	// Plain names the optimizations of forks that zygotes leave out: Plain constants.
 	Plain []string
-	// Log gets what operators should know; never code or output. Default: nothing.
+	// Log gets messages for operators, never code or output. Default: no log.
 	Log *slog.Logger
 }
 

@@ -4,44 +4,43 @@
 // package calls it; it knows nothing of jobs, queues or Redis beyond the types
 // of internal/job.
 //
-// A worker is a fork of a warm interpreter that serves one execution and dies:
+// A worker is a fork of a warm interpreter that serves one execution and ends:
 //
-//	zygote ─▶ slot ─▶ worker: parked ─▶ lent (Acquire) ─▶ executing (Execute) ─▶ closed (Close)
-//	                     └───────────────┴── dies or is killed at any point ──▶ closed
+//	zygote ─▶ slot ─▶ worker: parked ─▶ handed out (Acquire) ─▶ executing (Execute) ─▶ closed (Close)
+//	                     └───────────────┴── ends or is killed at any point ──▶ closed
 //
 // Where to look:
 //
-//	pool.go, stock.go, worker.go      parked workers, lending them, making others
+//	pool.go, stock.go, worker.go      parks workers, hands them out, makes others
 //	zygote.go, slot.go, rehearsal.go  the runner's side of zygotes and slots
 //	execute.go, input.go, result.go   an execution, from its command to its result
-//	limits.go, charge.go              what it may use; sandbox has the control groups
-//	files.go, script.go               the files that come and go with it
-//	session.go, session_files.go, renew.go   executions one after the other
-//	fork.go, fork_group.go            copies of sessions
+//	limits.go, charge.go              the limits of an execution; sandbox has the control groups
+//	files.go, script.go               the files of an execution
+//	session.go, session_files.go, renew.go   consecutive executions in one interpreter
+//	fork.go, fork_group.go            forks of sessions
 //
-// Processes and sockets are package process, frames are protocol, output is capture, files
-// are workdir, and the other side of it all is the scripts of python.
+// Package process has the processes and sockets, protocol the frames, capture the output and
+// workdir the files. The scripts of package python are the other side of the sockets.
 //
-// There is a zygote per runtime, and a slot for each worker that there may be at
-// once; zygote.py says what they do. A stock keeps the workers of one runtime
-// parked, the Pool is all stocks.
+// There is one zygote for each runtime, and one slot for each worker at a time: see zygote.py. A
+// stock keeps the workers of one runtime parked. The Pool has all stocks.
 //
-// File descriptors 0 to 2 of a worker are pipes that belong to the code. The
-// protocol has a socket of its own. The code shares its process with our script
-// and can find that socket, so nothing that arrives there is believed in matters
-// of time, output or end: Go alone decides those, and a frame that is not one
-// ends the worker.
+// File descriptors 0 to 2 of a worker are pipes that belong to the code. The protocol has a
+// socket of its own. The code shares its process with the worker script and can find that
+// socket. So the runner does not trust frames in matters of time, output or end: Go alone
+// decides those. An invalid frame ends the worker.
 //
-// What the code starts is part of its execution. When the worker has ended, every
-// process that descends from it is killed before the result is returned: see
-// reaper.go for what that takes where there is no pid namespace. It also means that
-// other code of this process must not start children in sessions of their own
-// (setsid): they would be taken for what an execution left behind.
+// Processes that the code starts are part of its execution. When the worker has ended, every
+// process that descends from it is killed before the result is returned. reaper.go of package
+// process describes how that works without a pid namespace. For that reason, other code of this
+// process must not start children in sessions of their own (setsid): the reaper would take them
+// for processes of an execution.
 //
-// Files come and go by a descriptor of the working directory: Put before Execute, Collect
-// after it, when all processes are gone. What is found there is the code's: see tree.go.
+// Files come and go through a descriptor of the working directory: Put before Execute, Collect
+// after it, when all processes have ended. The code controls the files in the directory: see
+// tree.go of package workdir.
 //
-// What can fail: Python may not be there or not start, a layer of the sandbox may not
-// hold here (New, Start, Acquire), a worker may be closed while it executes (Execute returns ErrClosed). Whatever
-// the code does, including a crash of the interpreter, is a job.Result and no error.
+// Errors: New, Start and Acquire fail if Python is missing or does not start, or if a layer of the
+// sandbox does not hold. Execute returns ErrClosed if the worker is closed meanwhile. Every effect
+// of the code, including a crash of the interpreter, is a job.Result and no error.
 package interpreter

@@ -19,7 +19,7 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// parseTime is what reading all results of an execution may take, on a busy machine.
+// parseTime is the time limit for reading all results of an execution, on a busy machine.
 const parseTime = 10 * time.Second
 
 // run is the state of one execution.
@@ -31,27 +31,29 @@ type run struct {
 	frames   chan protocol.Event
 	quota    job.Quota
 	duration time.Duration
-	// cpuMicros is what the slot had used before the execution, and at its end what the
-	// execution has, if that did not wait for the slot's report.
+	// cpuMicros is the processor time of the slot before the execution. At its end it is that
+	// of the execution, if the run did not wait for the slot's report.
 	cpuMicros int64
 
-	stopped  string          // why the kill ladder was started; empty if it was not
-	report   *protocol.Frame // what the code raised, as the worker tells it
-	status   *protocol.Frame // how the code ended, as the worker tells it
-	protocol error           // the worker sent what is no frame
-	aborted  bool            // Close came in between
-	exceeded string          // the limit for which the watchdog ended it
-	lasting  bool            // the worker is to be used again
-	// lenient: the code has been interrupted, and may use all processors until its grace ends.
+	stopped  string          // the reason for the kill ladder; empty if it has not begun
+	report   *protocol.Frame // the error that the code raised, as the worker reports it
+	status   *protocol.Frame // the end of the code, as the worker reports it
+	protocol error           // the error of an invalid frame from the worker
+	aborted  bool            // Close was called during the run
+	exceeded string          // the limit for which the watchdog ended the code
+	lasting  bool            // a session's worker, which executes again
+	// lenient is set once the code is interrupted. It may use all processors until its grace
+	// ends.
 	lenient  atomic.Bool
 	requests requests
 }
 
-// Execute runs spec.Code once. It returns when the code has ended, its output is
-// complete and nothing that it started is left, or is being killed by the kernel. When spec.Timeout or ctx ends
-// first, the code gets SIGINT and, after a grace, SIGKILL; the result is then
-// StatusInterrupted, with the output so far, and the error nil. An error means
-// that Kaa's part broke; job.ErrNotStarted, that another worker may be tried. JobID and QueuedMs of the result are the caller's to fill.
+// Execute runs spec.Code once. It returns when the code has ended, its output is complete, and all
+// processes that it started have ended or are being killed by the kernel. If spec.Timeout or ctx
+// ends first, the code gets SIGINT and, after a grace, SIGKILL. The result is then
+// StatusInterrupted with the output so far, and the error nil. An error means that a part of Kaa
+// failed. After job.ErrNotStarted the caller may try another worker. The caller fills in JobID and
+// QueuedMs of the result.
 func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error) {
 	if err := w.begin(); err != nil {
 		return job.Result{}, err
@@ -105,7 +107,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	return r.result(), nil
 }
 
-// send writes one command. A worker that does not take it is broken.
+// send writes one command. After an error the worker is of no more use.
 func (w *Worker) send(c protocol.Command) error {
 	line, err := json.Marshal(c)
 	if err != nil {
@@ -118,7 +120,7 @@ func (w *Worker) send(c protocol.Command) error {
 	return err
 }
 
-// listen begins to take what the worker puts out for the command of an id.
+// listen begins to take the worker's output and frames for the command with an id.
 func (r *run) listen(id string, tap *job.Tap) {
 	tap.Attach(r.journal.Replay)
 	r.streams = capture.NewStreams(r.w.stdout, r.w.stderr, tap.Tee(capture.Stdout.Name(), r.journal.Stream(capture.Stdout)), tap.Tee(capture.Stderr.Name(), r.journal.Stream(capture.Stderr)))
@@ -147,7 +149,7 @@ func (r *run) feed(stdin string) {
 	})
 }
 
-// follow waits for the end of the code and sees to it that there is one.
+// follow waits for the end of the code, and enforces the time limit and the watched limits.
 func (r *run) follow(ctx context.Context, limit time.Duration) {
 	r.w.pool.executing.Add(1)
 	defer r.w.pool.executing.Add(-1)
@@ -163,7 +165,7 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 	interrupt := func(why string) bool {
 		r.stopped = why
 		if !r.requests.any() && process.Unread(r.w.control) && (!r.lasting || !r.awaitRead()) {
-			return true // no code has begun, so there is none to be gentle with
+			return true // no code has begun, so it needs no grace
 		}
 		r.lenient.Store(true)
 		r.w.interrupt()
@@ -174,7 +176,7 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 	for {
 		select {
 		case m, ok := <-frames:
-			if !ok { // the code has closed our socket, or the process has ended
+			if !ok { // the code has closed the control socket, or the process has ended
 				frames = nil
 			} else if r.accept(m) {
 				return
@@ -225,8 +227,8 @@ func (r *run) accept(m protocol.Event) bool {
 	}
 }
 
-// settle ends everything that is left of the execution and completes what is
-// known of it. With no process left, nothing holds the other ends of our pipes.
+// settle ends all remaining processes of the execution and completes its output. With no process
+// left, the other ends of the pipes are closed.
 func (r *run) settle() {
 	pumped := r.pumps.last()
 	if r.ended(pumped) {
@@ -237,8 +239,8 @@ func (r *run) settle() {
 	for _, f := range []*os.File{r.w.stdout, r.w.stderr} {
 		_ = f.SetReadDeadline(deadline)
 	}
-	// Nobody is left to hold its other end, and behind large results, which take their
-	// time to read, is how the code ended.
+	// No process holds the socket's other end any more. The status frame follows the results,
+	// and large results take time to read.
 	_ = r.w.control.SetReadDeadline(deadline.Add(parseTime))
 	_ = r.w.stdin.Close()
 	select {
@@ -254,12 +256,12 @@ func (r *run) settle() {
 	}
 }
 
-// ended reports whether the result is complete although the kernel may not be done yet
-// with taking the worker apart, which takes it as long as a short program runs: the
-// worker has said how the code ended, and both streams are at their end, so nobody is
-// left who could write. The end of the worker is that of everything in the sandbox; Close
-// waits for it, and helps if it does not come by itself.
-// It takes a pid namespace, and a control group for the figures.
+// ended reports whether the result is complete before the worker's process has ended. The kernel
+// takes as long to end the process as a short program runs, so the result need not wait for that.
+// It is complete when the worker has sent its status and both streams are at their end, because no
+// process is left that could write. The worker's end also ends everything in the sandbox. Close
+// waits for it, and kills the worker if it does not exit. This needs a pid namespace, and a control
+// group for the figures.
 func (r *run) ended(pumped <-chan struct{}) bool {
 	if r.status == nil || r.w.pool.cfg.Sandbox != sandbox.Strict || r.w.slot.group == nil {
 		return false
@@ -271,12 +273,13 @@ func (r *run) ended(pumped <-chan struct{}) bool {
 		r.w.leaving.Store(true)
 		return true
 	case <-r.w.exited:
-	case <-time.After(easyTime):
+	case <-time.After(normalExit):
 	}
 	return false
 }
 
-// command has what an execution of a session and of a fresh interpreter have in common.
+// command returns the command for an execution, with the fields that sessions and single executions
+// share.
 func (r *run) command(id, cmd string, spec job.Spec) protocol.Command {
 	return protocol.Command{
 		ID: id, Cmd: cmd, Code: spec.Code, Options: spec.Options, Results: r.quota.ValueBytes(), Marks: r.streams.Prefix,

@@ -18,7 +18,7 @@ import (
 
 // files is the runner's view of a worker's working directory. Not safe for concurrent use.
 type files struct {
-	tree   *workdir.Tree // opened when it is needed
+	tree   *workdir.Tree // nil until it is needed
 	known  workdir.Known // files that need not be collected
 	left   bool          // the code may have left some
 	script script
@@ -31,7 +31,7 @@ func (f *files) close() {
 	}
 }
 
-// openedDir is a slot's answer to a D.
+// openedDir is a slot's answer to the command D.
 type openedDir struct {
 	file *os.File
 	err  error
@@ -44,14 +44,15 @@ func (s *slot) answerDir(m process.Message, file *os.File) {
 	}
 	select {
 	case s.dirs <- answer:
-	default: // nobody asked
+	default: // no call waits for the answer
 		if file != nil {
 			_ = file.Close()
 		}
 	}
 }
 
-// openWork has the slot, which is where the directory is, open it. One call at a time.
+// openWork makes the slot open the working directory, which is in the slot's mount namespace. Only
+// one call at a time is allowed.
 func (s *slot) openWork(command string, limit time.Duration) (*os.File, error) {
 	if err := s.link.Write([]byte(command)); err != nil {
 		return nil, err
@@ -62,7 +63,7 @@ func (s *slot) openWork(command string, limit time.Duration) (*os.File, error) {
 	case <-s.gone:
 		return nil, ErrClosed
 	case <-time.After(limit):
-		s.kill() // a late answer would be taken for another's
+		s.kill() // the next call would take a late answer for its own
 		return nil, os.ErrDeadlineExceeded
 	}
 }
@@ -97,7 +98,7 @@ func (w *Worker) workTree() (*workdir.Tree, error) {
 	return w.files.tree, nil
 }
 
-// hold keeps Close waiting until the result is called.
+// hold makes Close wait until the returned function is called.
 func (w *Worker) hold() (func(), error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -108,8 +109,8 @@ func (w *Worker) hold() (func(), error) {
 	return w.executing.Done, nil
 }
 
-// Put puts a file into the working directory, before Execute. The path has been
-// checked: job.Limits.Accept does.
+// Put puts a file into the working directory, before Execute. job.Limits.Accept has checked the
+// path.
 func (w *Worker) Put(path string, content io.Reader) error {
 	release, err := w.hold()
 	if err != nil {
@@ -118,7 +119,7 @@ func (w *Worker) Put(path string, content io.Reader) error {
 	defer release()
 	t, err := w.workTree()
 	if err != nil && (!w.slot.running() || hasEnded(err)) {
-		err = errors.Join(job.ErrNotStarted, err) // another worker can have it
+		err = errors.Join(job.ErrNotStarted, err) // the caller can try another worker
 	}
 	if err != nil {
 		return fmt.Errorf("put file on %s: %w", w.id, err)
@@ -136,9 +137,9 @@ func (w *Worker) Put(path string, content io.Reader) error {
 	return nil
 }
 
-// Collect passes on each file that the code created or changed, after Execute and before
-// Close; what is beyond the limits is counted. keep is called by several goroutines. If
-// the code has touched nothing, as nearly always, nothing is done.
+// Collect passes on each file that the code created or changed, after Execute and before Close. It
+// counts files beyond the limits. Several goroutines call keep. Nearly always the code has touched
+// no file, and then Collect does nothing.
 func (w *Worker) Collect(ctx context.Context, most job.FileLimits, keep workdir.Keep) (job.FilesDropped, error) {
 	if !w.files.left || w.dirs.Top != "" && workdir.IsEmpty(w.dirs.Work) {
 		return job.FilesDropped{}, nil

@@ -16,16 +16,16 @@ import (
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-// Fork makes copies of the session, which begin as what it is now and go on apart from it:
-// see fork.py. They share its sandbox, and so its limits of memory and processes.
-// job.RefusedError: it has something that a copy cannot have, or there is no room; the
-// session goes on as it was. After any other error it should be closed.
+// Fork makes forks of the session, which begin with its present state and are independent of it
+// afterwards: see fork.py. They share its sandbox, and so its limits of memory and processes. Fork
+// returns a job.RefusedError if the session has a resource that a fork cannot have, or if there is
+// no room; the session continues unchanged. After any other error it should be closed.
 func (s *Session) Fork(ctx context.Context, count int) ([]*Session, error) {
 	return s.fork(ctx, copyNames(count))
 }
 
-// Restore makes a copy of a session that itself is the copy of another, and gives it that
-// one's working directory, with what this one has in its own. The other must be closed.
+// Restore forks a session that is itself a fork. The new fork gets the working directory of the
+// original session, with the files of this one. The original must be closed.
 func (s *Session) Restore(ctx context.Context) (*Session, error) {
 	copies, err := s.fork(ctx, []string{s.origin})
 	if err != nil {
@@ -34,7 +34,7 @@ func (s *Session) Restore(ctx context.Context) (*Session, error) {
 	return copies[0], nil
 }
 
-// fork makes a copy of the session for each name of a directory.
+// fork makes a fork of the session for each name of a directory.
 func (s *Session) fork(ctx context.Context, names []string) ([]*Session, error) {
 	w := s.w
 	if err := w.beginAgain(); err != nil {
@@ -55,7 +55,7 @@ func (s *Session) fork(ctx context.Context, names []string) ([]*Session, error) 
 	case err == nil:
 		return b.copies, nil
 	case b.apart && !refused:
-		// Whatever became of them, the session itself has done its part.
+		// Only the forks failed; the session itself is unharmed.
 		err = errors.Join(&job.RefusedError{Message: "the session cannot be copied: a copy ended, or was not whole in time"}, err)
 	}
 	for _, c := range b.copies {
@@ -67,21 +67,21 @@ func (s *Session) fork(ctx context.Context, names []string) ([]*Session, error) 
 	return nil, fmt.Errorf("fork session on %s: %w", w.id, err)
 }
 
-// forking is the making of copies.
+// forking is the state of a fork command.
 type forking struct {
 	s      *Session
 	f      *forkGroup
 	names  []string
-	chans  []*process.Channels // of those that are no worker yet
-	dirs   int                 // how many have been made
+	chans  []*process.Channels // of forks that are no workers yet
+	dirs   int                 // the number of directories made
 	copies []*Session
-	apart  bool // they need the session no more
+	apart  bool // the forks need the session no more
 }
 
 func (b *forking) run(ctx context.Context) error {
 	w := b.s.w
 	defer b.closeChannels()
-	// It has read all that was sent before, so a deadline that has passed only ends this.
+	// The deadline interrupts only this command, because all earlier frames have been read.
 	stop := context.AfterFunc(ctx, func() { _ = w.control.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	places := make([]string, len(b.names))
@@ -127,7 +127,8 @@ func (b *forking) run(ctx context.Context) error {
 	return nil
 }
 
-// knowFiles notes which files a copy begins with: no execution of its own has made them.
+// knowFiles records the files with which a fork begins, because none of its own executions has made
+// them.
 func (s *Session) knowFiles(ctx context.Context, origin *Session) error {
 	if !origin.w.files.left && len(origin.w.files.known) == 0 {
 		return nil
@@ -148,7 +149,7 @@ func (b *forking) closeChannels() {
 	}
 }
 
-// expect reads a frame of a type; a refusal is an error, and so is anything else.
+// expect reads a frame of a type. A refusal or any other frame is an error.
 func (b *forking) expect(w *Worker, id, kind string) (protocol.Frame, error) {
 	m, err := w.frames.Next()
 	switch {
@@ -162,7 +163,7 @@ func (b *forking) expect(w *Worker, id, kind string) (protocol.Frame, error) {
 	return m, nil
 }
 
-// sendChannels gives the worker the descriptors of its copies.
+// sendChannels sends the worker the descriptors of its forks.
 func (b *forking) sendChannels() error {
 	for range b.names {
 		chans, err := process.OpenChannels(b.s.w.pool.owners.HostID(b.s.w.slot.owner))
@@ -211,10 +212,10 @@ func (b *forking) join(name string, pid int) error {
 	c := &Session{w: w, quota: s.quota, envs: s.envs, n: s.n, origin: s.w.dirName}
 	c.oomKills.Store(w.oomKills)
 	b.copies = append(b.copies, c)
-	return w.send(protocol.Command{Cmd: "go"}) // the slot knows it, so that its end is seen
+	return w.send(protocol.Command{Cmd: "go"}) // the slot has adopted it, so it will report its end
 }
 
-// awaitCopy waits until a copy has its own files.
+// awaitCopy waits until a fork has its own files.
 func (b *forking) awaitCopy(ctx context.Context, w *Worker, id string) error {
 	stop := context.AfterFunc(ctx, func() { _ = w.control.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()

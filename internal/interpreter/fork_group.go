@@ -21,29 +21,29 @@ import (
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-// forkGroup are the workers of one slot that has several: a session's worker, its copies, and
-// theirs: see fork_group.py. The slot is given back, and the directories go, when the last of
-// them is closed.
+// forkGroup has the workers of a slot with several: a session's worker, its forks, and their forks:
+// see fork_group.py. When the last member is closed, the slot is given back and the directories are
+// removed.
 type forkGroup struct {
 	slot *slot
-	dirs workdir.Dirs // of the first of them, where there is no mount namespace; those of copies are in it
-	// asking is held for a question to the slot, so that answers belong to it.
+	dirs workdir.Dirs // of the first member, without a mount namespace; those of forks are in it
+	// asking is held from a command to the slot until its answer, so that they belong together.
 	asking  sync.Mutex
 	answers chan process.Message
-	gone    chan struct{} // closed once nothing is left of any of them
+	gone    chan struct{} // closed once all processes of all members have ended
 
-	// What follows is guarded by slot.mu.
-	members map[int]*Worker    // that live, by their number in the fork group
-	open    int                // that are not closed
-	made    []string           // work directories of copies that are file systems
-	end     *process.WorkerEnd // of the last of them; nil if the slot has ended with them
+	// slot.mu guards the fields below.
+	members map[int]*Worker    // the living members, by their number
+	open    int                // the number of members that are not closed
+	made    []string           // work directories of forks that are file systems
+	end     *process.WorkerEnd // of the last member; nil if the slot has ended with it
 }
 
-// rootMember is the number of the worker that the slot forked; those of copies are their
-// pids in the sandbox.
+// rootMember is the number of the worker that the slot forked. The number of a fork is its pid in
+// the sandbox.
 const rootMember = 0
 
-// copyPrefix begins the names of the work directories of copies, below /tmp.
+// copyPrefix begins the names of the work directories of forks, below /tmp.
 const copyPrefix = "work-"
 
 // copyNames returns names of directories that the code cannot have guessed.
@@ -90,8 +90,8 @@ func (w *Worker) beginForkGroup() (*forkGroup, error) {
 	return f, nil
 }
 
-// adopt has the slot take a process for a member and returns the number by which this
-// process knows it.
+// adopt makes the slot take a process as a member and returns the process's pid in this process's
+// pid namespace.
 func (f *forkGroup) adopt(member int) (int, error) {
 	m, err := f.ask("A " + strconv.Itoa(member))
 	if err != nil {
@@ -108,7 +108,7 @@ func (f *forkGroup) adopt(member int) (int, error) {
 	return pid, nil
 }
 
-// ask sends the slot a command and returns its answer. A slot that gives none is ended.
+// ask sends the slot a command and returns its answer. It kills a slot that does not answer.
 func (f *forkGroup) ask(command string) (process.Message, error) {
 	f.asking.Lock()
 	defer f.asking.Unlock()
@@ -120,21 +120,21 @@ func (f *forkGroup) ask(command string) (process.Message, error) {
 		return m, m.Failure()
 	case <-f.gone:
 		return process.Message{}, ErrClosed
-	case <-time.After(obeyTime * 4):
+	case <-time.After(slotKillTimeout * 4):
 		f.slot.kill()
 		return process.Message{}, os.ErrDeadlineExceeded
 	}
 }
 
-// hear takes what the slot says. The caller holds slot.mu.
-func (f *forkGroup) hear(m process.Message) {
+// receive handles a message from the slot. The caller holds slot.mu.
+func (f *forkGroup) receive(m process.Message) {
 	switch {
 	case m.Type == "dir":
 		f.slot.answerDir(m, m.File)
 	case m.End == nil:
 		select {
 		case f.answers <- m:
-		default: // nobody asked
+		default: // no call waits for the answer
 			if m.File != nil {
 				_ = m.File.Close()
 			}
@@ -150,7 +150,7 @@ func (f *forkGroup) hear(m process.Message) {
 	}
 }
 
-// over notes that nothing is left; end is nil if the slot has ended with it. The caller
+// over records that all members have ended; end is nil if the slot has ended with them. The caller
 // holds slot.mu.
 func (f *forkGroup) over(end *process.WorkerEnd) {
 	for member, w := range f.members {
@@ -162,8 +162,8 @@ func (f *forkGroup) over(end *process.WorkerEnd) {
 	close(f.gone)
 }
 
-// place is the path of a work directory as the code sees it; "" is the one that the sandbox
-// came with.
+// place returns the path of a work directory as the code sees it. The name "" is the sandbox's own
+// work directory.
 func (f *forkGroup) place(name string) string {
 	work, tmp := "/work", "/tmp"
 	if f.dirs.Top != "" {
@@ -187,8 +187,8 @@ func (f *forkGroup) openWork(w *Worker) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "work"), nil
 }
 
-// makeDir makes a work directory of a copy. Where there is no mount namespace the copy does
-// that itself, and it is removed with the fork group.
+// makeDir makes a work directory for a fork. Without a mount namespace the fork makes it itself,
+// and it is removed with the fork group.
 func (f *forkGroup) makeDir(name string, size int64) error {
 	if name == "" || f.dirs.Top != "" {
 		return nil
@@ -202,7 +202,7 @@ func (f *forkGroup) makeDir(name string, size int64) error {
 	return nil
 }
 
-// copyDirs are the file systems that the slot has for copies.
+// copyDirs returns the paths of the slot's file systems for forks.
 func (s *slot) copyDirs() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -216,7 +216,7 @@ func (s *slot) copyDirs() []string {
 	return dirs
 }
 
-// removeDir undoes makeDir. Nobody uses it any more.
+// removeDir undoes makeDir. The directory must be out of use.
 func (f *forkGroup) removeDir(name string) {
 	if name == "" || f.dirs.Top != "" {
 		return
@@ -231,7 +231,8 @@ func (f *forkGroup) removeDir(name string) {
 
 func (f *forkGroup) log() *slog.Logger { return f.slot.pool.cfg.Log }
 
-// join makes the process that the slot has adopted a worker, with our ends of its channels.
+// join makes a worker of a process that the slot has adopted, with the runner's ends of its
+// channels.
 func (f *forkGroup) join(st *stock, id, name string, member, pid int, chans *process.Channels) (*Worker, error) {
 	w := &Worker{
 		id: id, stock: st, pool: st.pool, slot: f.slot, oomKills: f.slot.group.OOMKills(), oomHits: f.slot.group.LimitHits(), used: true,
@@ -255,17 +256,18 @@ func (f *forkGroup) join(st *stock, id, name string, member, pid int, chans *pro
 	return w, nil
 }
 
-// endMember kills a member and what descends from it; the others live on.
+// endMember kills a member and its descendants, but no other members.
 func (f *forkGroup) endMember(w *Worker) {
 	w.kill()
-	if !w.exitsWithin(obeyTime) {
+	if !w.exitsWithin(slotKillTimeout) {
 		f.log().Warn("interpreter: slot does not answer", slog.String("session_id", w.id))
 		f.slot.kill()
 		<-w.exited
 	}
 }
 
-// leave gives up what belongs to a member that has ended; with the last of them, the slot.
+// leave releases the resources of a member that has ended. With the last member it gives back the
+// slot.
 func (f *forkGroup) leave(w *Worker) error {
 	f.slot.mu.Lock()
 	f.open--
@@ -275,10 +277,10 @@ func (f *forkGroup) leave(w *Worker) error {
 		f.removeDir(w.dirName)
 		return nil
 	}
-	if f.dirs.Top != "" && !f.goneWithin(easyTime) {
-		f.slot.group.KillOthers(f.slot.pid, obeyTime)
+	if f.dirs.Top != "" && !f.goneWithin(normalExit) {
+		f.slot.group.KillOthers(f.slot.pid, slotKillTimeout)
 	}
-	if !f.goneWithin(obeyTime) {
+	if !f.goneWithin(slotKillTimeout) {
 		f.slot.kill()
 		<-f.gone
 	}
@@ -302,8 +304,8 @@ func (f *forkGroup) goneWithin(limit time.Duration) bool {
 	}
 }
 
-// cpuMicros is the processor time that a member of a fork group has used: the control group
-// counts that of all of them together.
+// cpuMicros returns the processor time of a worker. For a member of a fork group it does not ask the
+// control group, which counts the time of all members together.
 func (w *Worker) cpuMicros() int64 {
 	pid := int(w.pid.Load())
 	if pid == 0 {

@@ -2,11 +2,11 @@ package interpreter
 
 import "sync/atomic"
 
-// goroutines are those that an execution has beside its own. Unlike for a WaitGroup,
-// one can wait for the last of them together with other things without one more goroutine.
+// goroutines counts the helper goroutines of an execution. Unlike a WaitGroup, it has a channel, so
+// that a select can wait for the last of them without another goroutine.
 type goroutines struct {
-	running atomic.Int64  // and one, for as long as there may be more
-	done    chan struct{} // closed when none is left
+	running atomic.Int64  // their number, plus one until last is called
+	done    chan struct{} // closed when all have ended
 }
 
 func newGoroutines() *goroutines {
@@ -15,7 +15,7 @@ func newGoroutines() *goroutines {
 	return g
 }
 
-// begin counts one more, which ends with end.
+// begin counts a goroutine, which calls end at its end.
 func (g *goroutines) begin() { g.running.Add(1) }
 
 func (g *goroutines) end() {
@@ -33,8 +33,8 @@ func (g *goroutines) Go(f func()) {
 	}()
 }
 
-// last says, once, that only those that run now may begin more. The result is closed
-// when none is left.
+// last must be called once. After that only goroutines of this count may begin others. The returned
+// channel is closed when all have ended.
 func (g *goroutines) last() <-chan struct{} {
 	g.end()
 	return g.done

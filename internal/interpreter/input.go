@@ -11,26 +11,26 @@ import (
 )
 
 const (
-	// maxUnanswered bounds the requests for input that nobody has answered: code gives one up
-	// when it is interrupted.
+	// maxUnanswered bounds the requests for input without an answer. The code abandons a
+	// request when it is interrupted.
 	maxUnanswered = 100
 	maxPrompt     = 4 << 10 // bytes
 )
 
-// requests are those for input that an execution has made. Its frames bring them on one
-// goroutine, and another passes on the answers.
+// requests are an execution's requests for input. One goroutine takes them from the frames, and
+// another passes on the answers.
 type requests struct {
 	allowed  bool
-	made     atomic.Int64 // the number of the last one
-	answered atomic.Int64 // how many have been
+	made     atomic.Int64 // the number of the last request
+	answered atomic.Int64 // how many were answered
 	broken   bool         // the worker did not take an answer
 }
 
-// any reports whether there has been one: then code has begun.
+// any reports whether there has been a request, which shows that the code has begun.
 func (q *requests) any() bool { return q.made.Load() > 0 }
 
-// keep returns what takes the result frames of an execution, and its requests for input, and
-// passes on to those who watch what is kept of them: in their place among the output.
+// keep returns the function that takes an execution's results and requests for input. It passes
+// those that are kept on to the tap's viewers, in order with the output.
 func (r *run) keep(tap *job.Tap) func(protocol.Frame) error {
 	return func(f protocol.Frame) error {
 		switch f.Type {
@@ -51,8 +51,9 @@ func (r *run) keep(tap *job.Tap) func(protocol.Frame) error {
 	}
 }
 
-// ask takes a request and tells those who watch, after all that the code had written before: a
-// prompt, as a rule. An errFrame is for one that our script does not send.
+// ask takes a request and passes it on to the tap's viewers, after all earlier output of the code,
+// which usually includes a prompt. It returns ErrFrame for a request that the worker script cannot
+// have sent.
 func (r *run) ask(f protocol.Frame, tap *job.Tap) error {
 	q := &r.requests
 	if !q.allowed || int64(f.Request) != q.made.Load()+1 || q.made.Load()-q.answered.Load() >= maxUnanswered {
@@ -69,8 +70,8 @@ func (r *run) ask(f protocol.Frame, tap *job.Tap) error {
 	})
 }
 
-// passAnswers gives the worker what is answered to the execution's last request, once, until
-// stop is called.
+// passAnswers sends the worker the first answer to the execution's last request, until stop is
+// called.
 func (r *run) passAnswers(id string, answers <-chan job.Answer) (stop func()) {
 	if answers == nil {
 		return func() {}
@@ -86,12 +87,12 @@ func (r *run) passAnswers(id string, answers <-chan job.Answer) (stop func()) {
 			case a := <-answers:
 				n := int64(a.Request)
 				if n != r.requests.made.Load() || n == last {
-					continue // it is late, or has come twice
+					continue // the answer is late or a duplicate
 				}
 				last = n
 				r.requests.answered.Add(1)
 				if r.w.send(protocol.Command{ID: id, Cmd: "input", Request: a.Request, Text: a.Text, EOF: a.EOF}) != nil {
-					r.requests.broken = true // perhaps there is half of it in the socket
+					r.requests.broken = true // half of the answer may be in the socket
 					return
 				}
 			}

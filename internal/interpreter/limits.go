@@ -13,7 +13,7 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// The names of the errors of executions that asked for too much.
+// The names of the errors of executions that exceeded a limit.
 const (
 	memoryExceeded = "MemoryLimitExceeded"
 	cpuExceeded    = "CPULimitExceeded"
@@ -22,14 +22,14 @@ const (
 var limitNames = map[string]job.LimitName{memoryExceeded: job.LimitMemory, cpuExceeded: job.LimitCPU} //nolint:gochecknoglobals // a constant
 
 const (
-	// firstLook and laterLook are how often the watchdog looks. What it guards against
-	// takes time: a process fills some 2 GB a second.
+	// firstLook and laterLook are the delays before the watchdog's checks. They bound the
+	// excess: a process fills about 2 GB a second.
 	firstLook = 10 * time.Millisecond
 	laterLook = 25 * time.Millisecond
 )
 
-// limit applies what an execution may use to its sandbox, as far as it differs from
-// what every worker is parked with. Limits of single processes go with the code.
+// limit applies an execution's quota to its sandbox, where it differs from the quota of parked
+// workers. The command with the code has the limits of single processes.
 func (w *Worker) limit(q job.Quota) error {
 	if err := w.slot.group.Limit(w.slot.limited(q)); err != nil {
 		return err
@@ -37,7 +37,7 @@ func (w *Worker) limit(q job.Quota) error {
 	if q.DiskBytes == w.pool.cfg.Quota.DiskBytes || w.dirs.Top != "" {
 		return nil
 	}
-	w.tell("R size=" + strconv.FormatInt(q.DiskBytes, 10))
+	w.sendSlot("R size=" + strconv.FormatInt(q.DiskBytes, 10))
 	select {
 	case m := <-w.answers:
 		if err := m.Failure(); err != nil {
@@ -51,9 +51,9 @@ func (w *Worker) limit(q job.Quota) error {
 	}
 }
 
-// watchLimits looks after the limits that the kernel does not keep here: processor
-// time of all processes together, and without control groups memory and the share of
-// processors. The channel gets the name of one that was exceeded.
+// watchLimits enforces the limits that the kernel does not enforce: the processor time of all
+// processes together, and without control groups also memory and the share of processors. The
+// channel gets the name of an exceeded limit.
 func (r *run) watchLimits() (<-chan string, func()) {
 	group := r.w.slot.group
 	if group != nil && r.quota.CPUTime == 0 {
@@ -61,20 +61,20 @@ func (r *run) watchLimits() (<-chan string, func()) {
 	}
 	exceeded, stop := make(chan string, 1), make(chan struct{})
 	used := group.CPUMicros
-	if r.lasting || group == nil { // the kernel's limit of a process would be for all executions together
+	if r.lasting || group == nil { // the group's time would include other members of a fork group
 		used = r.w.cpuMicros
 	}
 	w := watch{r: r, used: used, last: r.cpuMicros}
-	if group == nil && r.w.forkGroup() == nil { // copies would stand still with it
+	if group == nil && r.w.forkGroup() == nil { // the throttle would stop other forks too
 		w.share = sandbox.NewThrottle(r.quota)
 	}
-	// Most executions end before the first look, and then it takes no goroutine.
+	// Most executions end before the first check. The timer needs no goroutine until then.
 	r.pumps.begin()
 	timer := time.AfterFunc(firstLook, func() {
 		defer r.pumps.end()
 		defer w.hold(false)
 		if group == nil && !r.lasting {
-			w.last = used() // to look before would cost every execution more than this is worth
+			w.last = used() // reading it earlier would cost every execution more than the precision is worth
 		}
 		for {
 			if name := w.look(); name != "" {
@@ -96,22 +96,22 @@ func (r *run) watchLimits() (<-chan string, func()) {
 	}
 }
 
-// watch is what is known between looks at the limits of a run.
+// watch is the state of the watchdog between two checks.
 type watch struct {
 	r     *run
-	used  func() int64 // processor time in microseconds
-	last  int64        // what it was
-	spent int64        // by the execution
+	used  func() int64 // returns the processor time in microseconds
+	last  int64        // the last value of used
+	spent int64        // the processor time of the execution
 	share *sandbox.Throttle
-	held  bool // the processes stand still
+	held  bool // the processes are stopped
 }
 
-// look returns the name of a limit that was exceeded.
+// look returns the name of an exceeded limit; empty if there is none.
 func (w *watch) look() string {
 	q, group := w.r.quota, w.r.w.slot.group
 	if q.CPUTime > 0 || w.share != nil {
 		now := w.used()
-		w.spent += max(0, now-w.last) // it sinks when processes end for which nobody waits
+		w.spent += max(0, now-w.last) // used sinks when a process ends and its parent does not wait for it
 		w.last = now
 	}
 	if w.share != nil {
@@ -127,20 +127,21 @@ func (w *watch) look() string {
 	return ""
 }
 
-// hold has the processes stand still, or go on.
+// hold stops the processes or lets them continue.
 func (w *watch) hold(still bool) {
 	if still == w.held {
 		return
 	}
 	w.held = still
 	if still {
-		w.r.w.tell("S")
+		w.r.w.sendSlot("S")
 	} else {
-		w.r.w.tell("G")
+		w.r.w.sendSlot("G")
 	}
 }
 
-// limitExceeded says which limit ended the execution, if one did.
+// limitExceeded returns the limit that ended the execution, and the message about it; empty if none
+// did.
 func (r *run) limitExceeded() (name, value string) {
 	end := r.end()
 	killed := end.Status.Signaled() && end.Status.Signal() == syscall.SIGKILL
@@ -158,10 +159,10 @@ func (r *run) limitExceeded() (name, value string) {
 	return "", ""
 }
 
-// hitLimit reports whether the worker's group came to its own memory limit.
+// hitLimit reports whether the worker's group reached its own memory limit.
 func (w *Worker) hitLimit() bool { return w.slot.group.LimitHits() > w.oomHits }
 
-// inUnits writes a size as people do, to a tenth of the unit.
+// inUnits formats a size in the largest fitting unit, to a tenth of it.
 func inUnits(bytes int64) string {
 	const k = 1 << 10
 	size, unit := float64(bytes), "bytes"
@@ -174,13 +175,13 @@ func inUnits(bytes int64) string {
 	return strconv.FormatFloat(math.Round(size*10)/10, 'f', -1, 64) + " " + unit
 }
 
-// memory returns how much memory the workers of a slot have for themselves.
+// memory returns the memory that the workers of a slot do not share with the zygote, in bytes.
 func (s *slot) memory() int64 {
 	dirs := append([]string{"/work", "/tmp"}, s.copyDirs()...)
 	var total, files int64
 	for _, pid := range process.Descendants(s.pid) {
 		total += process.PrivateMemory(pid)
-		files = max(files, process.FileSystemUse(pid, dirs)) // all are in the same ones
+		files = max(files, process.FileSystemUse(pid, dirs)) // all share the same file systems
 	}
 	return total + files
 }

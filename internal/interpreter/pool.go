@@ -21,28 +21,29 @@ import (
 // dirPrefix begins the names of pools' private directories.
 const dirPrefix = "kaa-interpreter-"
 
-// Pool keeps parked workers of each runtime ready and lends them. Methods are safe
-// for concurrent use.
+// Pool keeps parked workers of each runtime ready and hands them out. Its methods are safe for
+// concurrent use.
 type Pool struct {
 	cfg     Config
-	dir     process.PrivateDir // everything of the pool's is in it
+	dir     process.PrivateDir // has all files of the pool
 	spawner *process.Spawner
 	groups  *sandbox.Groups
 	owners  *process.Owners
 	stocks  []*stock  // by runtime, the default one first
 	buffers sync.Pool // of *[]byte
 	room    *capture.Room
-	// processes is what RLIMIT_NPROC allows where it counts more than one sandbox.
+	// others is the number of the user's processes outside this pool, because RLIMIT_NPROC
+	// counts them too where there is no user namespace.
 	others int
 
-	lent        atomic.Int64  // when a worker last was, in Unix nanoseconds
-	executing   atomic.Int64  // workers that execute something
-	unrehearsed chan struct{} // has a token when there may be something to rehearse
+	handedOut   atomic.Int64  // time of the last Acquire, in Unix nanoseconds
+	executing   atomic.Int64  // number of workers that execute code
+	unrehearsed chan struct{} // has a token when a worker may have rehearsal steps left
 
 	life context.Context // ends when Close begins
 	end  context.CancelFunc
-	wg   sync.WaitGroup // refills, and closing of what they made
-	// The spawner has one of its own, because it must end last.
+	wg   sync.WaitGroup // refills, and the closing of their workers
+	// spawning is for the spawner alone, because it must end last.
 	spawning sync.WaitGroup
 
 	mu      sync.Mutex
@@ -55,8 +56,7 @@ type Pool struct {
 	closeErr  error
 }
 
-// New finds the interpreters and makes the private directory. Close the pool in any
-// case.
+// New finds the interpreters and makes the private directory. The caller must close the pool.
 func New(ctx context.Context, cfg Config) (*Pool, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -101,13 +101,13 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if cfg.Sandbox != sandbox.Strict {
 		p.others = processesOfUser()
 	}
-	// Not ctx: the pool lives until Close, New may be called with a start-up budget.
+	// The pool lives until Close, but ctx may be limited to the start of the program.
 	p.life, p.end = context.WithCancel(context.WithoutCancel(ctx))
 	return p, nil
 }
 
-// Runtimes returns the interpreters of the pool, the default one first. Modules are
-// known once the pool has started.
+// Runtimes returns the runtimes of the pool, the default one first. Their modules are known once the
+// pool has started.
 func (p *Pool) Runtimes() []job.Runtime {
 	all := make([]job.Runtime, len(p.stocks))
 	for i, st := range p.stocks {
@@ -116,7 +116,7 @@ func (p *Pool) Runtimes() []job.Runtime {
 	return all
 }
 
-// Parked returns how many workers are ready to be lent, by runtime.
+// Parked returns the number of workers that are ready to be handed out, by runtime.
 func (p *Pool) Parked() map[string]int {
 	all := make(map[string]int, len(p.stocks))
 	for _, st := range p.stocks {
@@ -127,20 +127,20 @@ func (p *Pool) Parked() map[string]int {
 	return all
 }
 
-// Health returns why no worker of a runtime can be started now, by runtime: an error of
-// those that cannot, which is job.ErrNoWorker, and nil of the others. The pool goes on to
-// try, so that an error goes away when its reason has.
+// Health returns, by runtime, the reason why no worker can be started at present, which is a
+// job.ErrNoWorker; nil for a healthy runtime. The pool continues to try, so an error disappears
+// when its cause is gone.
 func (p *Pool) Health() map[string]error {
 	all := make(map[string]error, len(p.stocks))
 	for _, st := range p.stocks {
 		st.mu.Lock()
-		all[st.name] = st.sick
+		all[st.name] = st.unhealthy
 		st.mu.Unlock()
 	}
 	return all
 }
 
-// Sandbox returns the level in force, its layers, and what limits memory.
+// Sandbox returns the level in force, its layers, and the mechanism that limits memory.
 func (p *Pool) Sandbox() (sandbox.Level, []job.Layer, string) {
 	var layers []job.Layer
 	for _, name := range p.cfg.Sandbox.Layers() {
@@ -149,8 +149,8 @@ func (p *Pool) Sandbox() (sandbox.Level, []job.Layer, string) {
 	return p.cfg.Sandbox, layers, p.groups.Control()
 }
 
-// Start begins to keep workers parked. It returns once all that are wanted are, or
-// with the reason why they cannot be started; the pool should then be closed.
+// Start begins to keep workers parked. It returns once the wanted number is parked, or with the
+// reason why they cannot be started. After an error the caller should close the pool.
 func (p *Pool) Start(ctx context.Context) error {
 	p.mu.Lock()
 	first := !p.started && !p.closed
@@ -171,9 +171,9 @@ func (p *Pool) Start(ctx context.Context) error {
 	return nil
 }
 
-// Acquire lends a parked worker of a runtime, "" for the default one; the caller must
-// close it. It waits for one if there is none, but not for a Python that does not
-// start. job.ErrNoRuntime: the pool has no such runtime.
+// Acquire hands out a parked worker of a runtime, "" for the default one. The caller must close it.
+// Acquire waits for a worker if none is parked, but not if Python does not start. It returns
+// job.ErrNoRuntime if the pool has no such runtime.
 func (p *Pool) Acquire(ctx context.Context, runtime string) (*Worker, error) {
 	i := 0
 	if runtime != "" {
@@ -208,8 +208,8 @@ func (p *Pool) forget(w *Worker) {
 	delete(p.all, w)
 }
 
-// Close kills every worker, lent ones too, waits for all that the pool runs and
-// removes its directory. It is idempotent. ctx bounds the wait, not the work.
+// Close kills every worker, also those handed out, waits for the pool's goroutines and removes its
+// directory. Further calls wait for the first one. ctx bounds the wait, not the work.
 func (p *Pool) Close(ctx context.Context) error {
 	p.closeOnce.Do(func() { go p.close() })
 	select {
@@ -244,15 +244,15 @@ func (p *Pool) close() {
 	for _, st := range p.stocks {
 		st.release()
 	}
-	// After the last zygote: the thread that ends here would take them along.
+	// The spawner ends after the last zygote, because the end of its thread kills zygotes.
 	p.spawner.Close()
 	p.spawning.Wait()
 	p.owners.Release()
 	p.closeErr = errors.Join(append(errs, p.groups.Close(), p.dir.Remove())...)
 }
 
-// processesOfUser counts the threads of this process's user, since RLIMIT_NPROC
-// counts all of them where there is no user namespace.
+// processesOfUser counts the threads of this process's user, because RLIMIT_NPROC counts all of
+// them where there is no user namespace.
 func processesOfUser() int {
 	stats, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*")
 	n := 0
@@ -264,9 +264,9 @@ func processesOfUser() int {
 	return n
 }
 
-// shareInterpreters lets the users that workers belong to pass to their directories,
-// which are only theirs. An interpreter that others may not read is no use to them:
-// then workers stay this process's user, which is root.
+// shareInterpreters lets the workers' users enter the pool's private directory, so that each can
+// reach its own directories in it. If these users cannot reach an interpreter, workers run as this
+// process's user, which is root.
 func (p *Pool) shareInterpreters() {
 	for _, st := range p.stocks {
 		for dir := filepath.Dir(st.python.Path); ; dir = filepath.Dir(dir) {
@@ -290,13 +290,13 @@ func (p *Pool) shareInterpreters() {
 			return
 		}
 	}
-	if err := os.Chmod(p.dir.Path, 0o711); err != nil { //nolint:gosec // to be passed through
+	if err := os.Chmod(p.dir.Path, 0o711); err != nil { //nolint:gosec // users may enter it, not list it
 		p.cfg.Log.Warn("interpreter: code runs as root", slog.Any("err", err))
 		p.dropOwners()
 	}
 }
 
-// dropOwners has workers be this process's user.
+// dropOwners makes workers run as this process's user.
 func (p *Pool) dropOwners() {
 	p.owners.Release()
 	p.owners = &process.Owners{}

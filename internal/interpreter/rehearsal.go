@@ -12,19 +12,19 @@ import (
 )
 
 const (
-	// quietTime is how long nothing must have been lent, so that what calls follow each
-	// other closely does not pay for rehearsals.
+	// quietTime is the time without an Acquire before a rehearsal step, so that calls in close
+	// succession do not pay for rehearsals.
 	quietTime = 20 * time.Millisecond
-	// restTime is the pause between two steps while processors are busy. After a step that
-	// had to wait it doubles, up to longestRest.
+	// restTime is the pause between two steps while processors are busy. It doubles after each
+	// step that had to wait, up to longestRest.
 	restTime    = 10 * time.Millisecond
 	longestRest = 640 * time.Millisecond
-	// longStep is what a step takes only if it has to wait for a processor.
+	// longStep is the duration above which a step must have waited for a processor.
 	longStep = 5 * time.Millisecond
 )
 
-// rehearse lets parked workers rehearse what is preloaded: one worker of the pool at a time,
-// a step at a time, while nothing is to be done for anybody else. It ends with the pool.
+// rehearse makes parked workers rehearse the preloaded modules. One worker of the pool takes one
+// step at a time, while the pool has nothing else to do. It returns when the pool is closed.
 func (p *Pool) rehearse() {
 	var pause time.Duration
 	rest := restTime
@@ -43,7 +43,7 @@ func (p *Pool) rehearse() {
 		began := time.Now()
 		if err := st.step(w); err != nil && p.life.Err() == nil {
 			p.cfg.Log.Warn("interpreter: rehearsal failed; this runtime does without", slog.String("runtime", st.name), slog.Any("err", err))
-			w.kill() // and its end has it replaced
+			w.kill() // the stock replaces it when it has ended
 		}
 		switch {
 		case time.Since(began) > longStep:
@@ -67,9 +67,9 @@ func (p *Pool) pause(d time.Duration) bool {
 	return p.life.Err() == nil
 }
 
-// unquiet returns how long to wait at least until a step may be taken.
+// unquiet returns the least time to wait before the next step.
 func (p *Pool) unquiet() time.Duration {
-	if pause := quietTime - time.Since(time.Unix(0, p.lent.Load())); pause > 0 {
+	if pause := quietTime - time.Since(time.Unix(0, p.handedOut.Load())); pause > 0 {
 		return pause
 	}
 	for _, st := range p.stocks {
@@ -80,8 +80,7 @@ func (p *Pool) unquiet() time.Duration {
 	return 0
 }
 
-// nextToRehearse finds the worker to take the next step, and marks it: the oldest that has
-// any left.
+// nextToRehearse finds and marks the worker for the next step: the oldest with steps left.
 func (p *Pool) nextToRehearse() (*stock, *Worker) {
 	for _, st := range p.stocks {
 		if w := st.beginStep(); w != nil {
@@ -109,18 +108,18 @@ func (st *stock) beginStep() *Worker {
 	return st.rehearsing
 }
 
-// step has w take one step, which beginStep has chosen it for.
+// step makes w, which beginStep has chosen, take one step.
 func (st *stock) step(w *Worker) error {
 	left, err := w.rehearse()
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.rehearsing, w.rehearsals = nil, left
-	st.unable = err != nil // or each worker would be lost to it
+	st.unable = err != nil // otherwise each later worker would be lost too
 	w.rehearsing.Unlock()
 	return err
 }
 
-// rehearse has a parked worker take one step and returns how many are left.
+// rehearse makes a parked worker take one step and returns the number of steps left.
 func (w *Worker) rehearse() (int, error) {
 	if err := w.send(protocol.Command{Cmd: "rehearse"}); err != nil {
 		return 0, fmt.Errorf("rehearse: %w", err)
@@ -139,7 +138,7 @@ func (w *Worker) rehearse() (int, error) {
 	return f.Rehearsals, nil
 }
 
-// awaitStep waits for the end of a step that w was taking when it was lent.
+// awaitStep waits for the end of a step that w was taking when it was handed out.
 func (w *Worker) awaitStep() {
 	w.rehearsing.Lock()
 	defer w.rehearsing.Unlock()

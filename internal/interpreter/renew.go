@@ -8,12 +8,12 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// errKin: a session's slot has copies of it, or it is one, so no other worker can begin there.
-var errKin = errors.New("it shares its sandbox with copies")
+// errInForkGroup: the session is in a fork group, so no other worker can begin in its slot.
+var errInForkGroup = errors.New("it shares its sandbox with copies")
 
-// Renew returns a session with a fresh interpreter among the files of this one, in the same
-// sandbox and within the same limits. What is left of the interpreter is ended first, and the
-// session itself is closed, whether there is an error or not.
+// Renew returns a session with a fresh interpreter and the files of this one, in the same sandbox
+// and within the same limits. It first ends the old interpreter. It closes the old session in any
+// case, also after an error.
 func (s *Session) Renew(ctx context.Context) (*Session, error) {
 	old := s.w
 	if err := old.bequeath(); err != nil {
@@ -38,16 +38,16 @@ func (s *Session) Renew(ctx context.Context) (*Session, error) {
 	return fresh, nil
 }
 
-// cutOff is Close without good order.
+// cutOff closes the session like Close, but does not let the interpreter shut down.
 func (s *Session) cutOff() error {
 	s.closeOnce.Do(func() { s.closeErr = s.w.Close() })
 	return s.closeErr
 }
 
-// bequeath has Close leave the slot and the files to another worker.
+// bequeath makes Close leave the slot and the files to another worker.
 func (w *Worker) bequeath() error {
 	if w.forkGroup() != nil {
-		return errKin
+		return errInForkGroup
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -58,7 +58,7 @@ func (w *Worker) bequeath() error {
 	return nil
 }
 
-// inherit makes a worker in the place of one that has bequeathed it and is closed.
+// inherit makes a worker in the slot of a closed worker, for which bequeath was called.
 func (st *stock) inherit(ctx context.Context, old *Worker, q job.Quota) (*Worker, error) {
 	p, s := st.pool, old.slot
 	if old.end == nil || !s.running() {

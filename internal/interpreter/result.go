@@ -19,11 +19,11 @@ func timedOut(limit time.Duration) string {
 	return "timed out after " + strconv.FormatFloat(limit.Seconds(), 'f', -1, 64) + " s"
 }
 
-// signalBase is what shells add to a signal's number to make an exit code.
+// signalBase is the number that shells add to a signal's number to make an exit code.
 const signalBase = 128
 
-// result says how the run ended. What this side saw and did comes first; the
-// worker's word counts only where it does not contradict it.
+// result returns the result of the run. The runner's own observations and actions decide. Frames
+// from the worker count only where they do not contradict them.
 func (r *run) result() job.Result {
 	res := job.Result{
 		SessionID:  r.w.id,
@@ -62,15 +62,15 @@ func (r *run) result() job.Result {
 			Value: "the interpreter was ended because the code interfered with its supervisor: " + r.protocol.Error(),
 		}
 	case r.status != nil:
-		r.told(&res)
+		r.reported(&res)
 	default:
 		r.died(&res)
 	}
 	return res
 }
 
-// interrupted: once the kill ladder has started, the code was interrupted,
-// whatever it made of it.
+// interrupted fills in a result after the kill ladder has started. The code counts as interrupted
+// then, even if it ended in another way.
 func (r *run) interrupted(res *job.Result) {
 	res.Status = job.StatusInterrupted
 	if r.stopped != "" && r.stopped != cancelled {
@@ -86,8 +86,8 @@ func (r *run) interrupted(res *job.Result) {
 	}
 }
 
-// told: the worker said how the code ended.
-func (r *run) told(res *job.Result) {
+// reported fills in a result from the worker's status frame.
+func (r *run) reported(res *job.Result) {
 	res.Status = job.Status(r.status.Status)
 	res.ExitCode = &r.status.ExitCode
 	if res.Status != job.StatusError {
@@ -99,7 +99,7 @@ func (r *run) told(res *job.Result) {
 	}
 }
 
-// died: the process ended without a word.
+// died fills in a result for a process that ended without a status frame.
 func (r *run) died(res *job.Result) {
 	res.Status = job.StatusExit
 	if r.report != nil {
@@ -122,14 +122,14 @@ func (r *run) died(res *job.Result) {
 	}
 }
 
-// end is how the worker ended: if its slot ended with it, by SIGKILL.
+// end returns the report of the worker's end. If the slot ended with it, that is an end by SIGKILL.
 func (r *run) end() process.WorkerEnd {
 	select {
 	case <-r.w.exited:
 		if r.w.end != nil {
 			return *r.w.end
 		}
-	default: // it said so itself
+	default: // the worker has sent its status
 	}
 	return process.WorkerEnd{Status: syscall.WaitStatus(syscall.SIGKILL), CPUMicros: r.cpuMicros}
 }

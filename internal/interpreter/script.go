@@ -8,21 +8,21 @@ import (
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-// The names of the file that the code of an execution would be in; the second is for when
-// something else has the first. See main_module.py.
+// The names of the main module's file. The second is used if the request has a file with the first.
+// See main_module.py.
 const (
 	mainFile  = "main.py"
 	otherMain = "__main__.py"
 )
 
-// script is what the main module is, and what lies beside it.
+// script is the main module, and the modules beside it.
 type script struct {
 	name, code string
-	modules    []string // that came with the request: top-level names
-	taken      bool     // one of them is mainFile
+	modules    []string // top-level names of the request's modules
+	taken      bool     // one of the request's files is mainFile
 }
 
-// put notes a file that lies beside the program.
+// put records a file beside the main module.
 func (s *script) put(path string) {
 	name, below, isDir := strings.Cut(path, "/")
 	if !isDir {
@@ -39,8 +39,8 @@ func (s *script) put(path string) {
 	}
 }
 
-// begin notes what is executed. It returns the name of the main module's file where that is
-// not the usual one.
+// begin records the code. It returns the name of the main module's file if it is not the usual one;
+// otherwise an empty name.
 func (s *script) begin(code string) string {
 	s.name, s.code = mainFile, code
 	if s.taken {
@@ -50,8 +50,8 @@ func (s *script) begin(code string) string {
 	return ""
 }
 
-// left reports whether a file is the main module's as the worker has written it, so that it
-// is none of the code's.
+// left reports whether a file is the main module's file as the worker has written it. The code did
+// not make or change such a file.
 func (s *script) left(t *workdir.Tree, f workdir.Found) bool {
 	if f.Path != s.name || f.Stamp.Size != int64(len(s.code)) {
 		return false

@@ -17,33 +17,32 @@ import (
 	"github.com/kaa-run/kaa/internal/protocol"
 )
 
-// Session is a worker that executes one piece of code after the other in one namespace:
-// globals, modules, working directory and files stay. Between executions nothing of ours
-// waits for it, so what its threads write meanwhile stays in the pipes, and belongs to the
-// next execution. Close it in any case. Its methods may be called from one goroutine at a
-// time, but for Alive and Close.
+// Session is a worker that executes several pieces of code in one namespace. Globals, modules,
+// working directory and files stay. Between executions the runner does not read the pipes. So output
+// that the session's threads write meanwhile belongs to the next execution. The caller must close
+// the session. Only one goroutine at a time may call its methods, except Alive and Close.
 type Session struct {
 	w     *Worker
 	quota job.Quota
 	envs  map[string]string
 	n     int // executions so far
-	// oomKills are those of its slot before the last execution.
+	// oomKills is the slot's number of OOM kills before the last execution.
 	oomKills atomic.Int64
-	// origin is the work directory of the session that it is a copy of.
+	// origin is the work directory of the session of which this one is a fork.
 	origin string
 
 	closeOnce sync.Once
 	closeErr  error
 }
 
-// Session lends a parked worker as the interpreter of a session. job.ErrNoRuntime: the
-// pool has no such runtime.
+// Session opens a session on a parked worker. It returns job.ErrNoRuntime if the pool has no such
+// runtime.
 func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, error) {
 	w, err := p.Acquire(ctx, spec.Runtime)
 	if err != nil {
 		return nil, err
 	}
-	_ = w.stdin.Close() // an execution that has some gets a file
+	_ = w.stdin.Close() // executions get their standard input as a file
 	s := &Session{w: w, quota: spec.Quota.Or(p.cfg.Quota), envs: spec.Envs}
 	s.quota, _ = p.cfg.Ceilings.Fit(s.quota)
 	s.oomKills.Store(w.oomKills)
@@ -61,12 +60,12 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 	return s, nil
 }
 
-// Alive returns nil while the interpreter lives within its limits, else why the session is
-// at its end.
+// Alive returns nil while the interpreter lives within its limits; otherwise the reason for the
+// session's end.
 func (s *Session) Alive() *job.SessionEnd {
 	memory := s.w.slot.group.OOMKills() > s.oomKills.Load()
 	if s.w.alive() {
-		// Without control groups nobody else looks at what goes on between executions.
+		// Without control groups, only this check limits memory between executions.
 		if memory = s.w.slot.group == nil && s.w.slot.memory() > s.quota.MemoryBytes; !memory {
 			return nil
 		}
@@ -80,11 +79,11 @@ func (s *Session) Alive() *job.SessionEnd {
 	return &job.SessionEnd{Reason: job.EndCrashed, Message: "its interpreter has ended"}
 }
 
-// Execute runs spec.Code. It returns when the code has ended and what it had written by
-// then is in the result. When spec.Timeout or ctx ends first, the code gets SIGINT; if it
-// does not end within the grace, the interpreter is killed. Whenever the interpreter is at
-// its end, the second result says why, and the session should be closed. An error means
-// that Kaa's part broke, or with job.ErrNotStarted that the interpreter had ended before.
+// Execute runs spec.Code. It returns when the code has ended and its output until then is in the
+// result. If spec.Timeout or ctx ends first, the code gets SIGINT. If it does not end within the
+// grace, the interpreter is killed. If the interpreter has ended, the second result has the reason,
+// and the caller should close the session. An error means that a part of Kaa failed. With
+// job.ErrNotStarted, the interpreter had ended before.
 func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.SessionEnd, error) {
 	w := s.w
 	if err := w.beginAgain(); err != nil {
@@ -152,28 +151,28 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	return res, r.sessionEnd(res), nil
 }
 
-// limits are those of the session that the kernel keeps for each process. Processor time
-// is not among them: it is counted for each execution.
+// limits returns the session's limits that the kernel enforces for each process. Processor time is
+// not among them, because the kernel would count all executions together.
 func (s *Session) limits() map[string]int64 {
 	q := s.quota
 	q.CPUTime = 0
 	return s.w.pool.rlimits(q)
 }
 
-// pause completes the output of an execution and leaves the interpreter to the next one;
-// or, if that cannot be, ends it. It reports which.
+// pause completes the output of an execution. It returns true if the interpreter is ready for the
+// next execution; otherwise it has ended the interpreter.
 func (s *Session) pause(r *run) bool {
 	if r.status == nil || r.aborted || r.requests.broken || r.exceeded != "" || (r.stopped != "" && s.w.syncSlot() != nil) {
 		r.settle()
 		return false
 	}
-	// It has flushed everything before it said that the code has ended.
+	// The worker has flushed all output before it sent the status.
 	r.streams.Drain()
 	<-r.pumps.last()
 	return true
 }
 
-// sessionEnd says why an execution was the last one of its session.
+// sessionEnd returns the reason why an execution was the last one of its session.
 func (r *run) sessionEnd(res job.Result) *job.SessionEnd {
 	name, value := r.limitExceeded()
 	switch {
@@ -191,8 +190,9 @@ func (r *run) sessionEnd(res job.Result) *job.SessionEnd {
 	return &job.SessionEnd{Reason: job.EndCrashed, Message: message}
 }
 
-// Close ends the interpreter: in good order, so that atexit runs and threads are joined,
-// if it does that within the grace. An execution is cut off. It is idempotent.
+// Close ends the interpreter. It lets the interpreter shut down, so that atexit functions run and
+// threads are joined, and kills it after the grace. It cuts off a running execution. Further calls
+// do nothing.
 func (s *Session) Close() error {
 	s.closeOnce.Do(func() {
 		if s.w.lastCommand() && s.w.send(protocol.Command{Cmd: "shutdown"}) == nil {
@@ -203,8 +203,7 @@ func (s *Session) Close() error {
 	return s.closeErr
 }
 
-// lastCommand lets no execution begin any more, and reports whether the worker lives and
-// executes nothing.
+// lastCommand prevents further executions, and reports whether the worker lives and is idle.
 func (w *Worker) lastCommand() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -212,7 +211,7 @@ func (w *Worker) lastCommand() bool {
 	return !w.busy && w.alive()
 }
 
-// beginAgain takes one of many executions.
+// beginAgain begins one of several executions or other uses of a session's worker.
 func (w *Worker) beginAgain() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -231,28 +230,28 @@ func (w *Worker) endOne() {
 	w.executing.Done()
 }
 
-// syncSlot returns once the slot has done all that it was told: an interrupt that was on
-// its way has reached the code that it was meant for, and will not reach the next.
+// syncSlot returns once the slot has executed all earlier commands. An earlier interrupt has then
+// reached the code for which it was sent, and cannot reach the next code.
 func (w *Worker) syncSlot() error {
 	if f := w.forkGroup(); f != nil {
 		_, err := f.ask("P")
 		return err
 	}
-	w.tell("P")
+	w.sendSlot("P")
 	select {
 	case m := <-w.answers:
 		return m.Failure()
 	case <-w.exited:
 		return ErrClosed
-	case <-time.After(obeyTime):
+	case <-time.After(slotKillTimeout):
 		return os.ErrDeadlineExceeded
 	}
 }
 
-// awaitRead waits until the worker has read the command, and reports whether it has: an
-// interrupt before that would not count.
+// awaitRead waits until the worker has read the command, and reports whether it has. An interrupt
+// before that would have no effect.
 func (r *run) awaitRead() bool {
-	for deadline := time.Now().Add(obeyTime); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(slotKillTimeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if !process.Unread(r.w.control) {
 			return true
 		}

@@ -11,12 +11,12 @@ import (
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-// The files of a session. Its processes may change the directory at any moment, so what is
-// told of it was so for a moment only; but nothing outside of it is touched, whatever they do.
-// The paths of these methods have been checked or are what a search found. What cannot be done
-// with the directory as it is now is a job.RefusedError.
+// The files of a session. Its processes may change the directory at any moment, so results may
+// be outdated at once. But these methods touch nothing outside the directory, whatever the processes
+// do. Their paths have been checked, or a search has found them. They return a job.RefusedError for
+// an operation that the present state of the directory does not allow.
 
-// Put puts a file into the session's working directory; one that is there is replaced.
+// Put puts a file into the session's working directory. It replaces an existing file.
 func (s *Session) Put(path string, content io.Reader) error {
 	return s.inDirectory("put file", func(t *workdir.Tree) error {
 		stamp, err := s.charge(t, path, s.within(t, content), func(r io.Reader) (workdir.Stamp, error) { return t.Write(path, r) })
@@ -28,8 +28,8 @@ func (s *Session) Put(path string, content io.Reader) error {
 	})
 }
 
-// within ends content for which there is no room, where no file system of the session's own
-// does.
+// within bounds content by the session's free disk space. At the strict level the session's own file
+// system does that.
 func (s *Session) within(t *workdir.Tree, content io.Reader) io.Reader {
 	if s.w.pool.cfg.Sandbox == sandbox.Strict {
 		return content
@@ -42,9 +42,8 @@ func (s *Session) within(t *workdir.Tree, content io.Reader) io.Reader {
 	return &workdir.Bounded{R: content, Room: room}
 }
 
-// Collect passes on the files that were created or changed since it was last called, as
-// Worker.Collect does. To be called after each execution. A session that has no files costs
-// nothing; one that has them is searched.
+// Collect passes on the files created or changed since the last call, as Worker.Collect does. The
+// caller calls it after each execution. It searches the directory only if the session has files.
 func (s *Session) Collect(ctx context.Context, most job.FileLimits, keep workdir.Keep) (job.FilesDropped, error) {
 	w := s.w
 	if !w.files.left || w.dirs.Top != "" && workdir.IsEmpty(w.dirs.Work) {
@@ -66,7 +65,7 @@ func (s *Session) Collect(ctx context.Context, most job.FileLimits, keep workdir
 	return dropped, err
 }
 
-// Files lists the regular files in the working directory, and reports whether that was all.
+// Files lists the regular files in the working directory, and reports whether the list is complete.
 func (s *Session) Files(ctx context.Context) (files []job.Found, all bool, err error) {
 	err = s.inDirectory("list files", func(t *workdir.Tree) error {
 		var some []workdir.Found
@@ -80,7 +79,7 @@ func (s *Session) Files(ctx context.Context) (files []job.Found, all bool, err e
 	return files, all, err
 }
 
-// ReadFile gives use a file's content, as long as it was when it was opened.
+// ReadFile calls use with a file's content, up to the length that the file had when it was opened.
 func (s *Session) ReadFile(path string, use func(f job.Found, content io.Reader) error) error {
 	return s.inDirectory("read file", func(t *workdir.Tree) error {
 		file, now, err := t.Open(path)
@@ -93,7 +92,7 @@ func (s *Session) ReadFile(path string, use func(f job.Found, content io.Reader)
 	})
 }
 
-// RemoveFile deletes a file, a link as such, or an empty directory.
+// RemoveFile deletes a file, a link but not its target, or an empty directory.
 func (s *Session) RemoveFile(path string) error {
 	return s.inDirectory("remove file", func(t *workdir.Tree) error {
 		err := t.Remove(path)
@@ -102,8 +101,8 @@ func (s *Session) RemoveFile(path string) error {
 	})
 }
 
-// inDirectory does something to the working directory. job.ErrNotStarted: the interpreter has
-// ended.
+// inDirectory calls do with the working directory. It returns job.ErrNotStarted if the interpreter
+// has ended.
 func (s *Session) inDirectory(what string, do func(t *workdir.Tree) error) error {
 	release, err := s.w.hold()
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// slot is our view of one slot process, and of the control group that goes with it:
-// see zygote.py. It has at most one worker at a time, or one fork group.
+// slot is the runner's view of a slot process and of its control group: see zygote.py. It has at
+// most one worker or one fork group at a time.
 type slot struct {
 	pool   *Pool
 	zygote *zygote
@@ -25,12 +25,12 @@ type slot struct {
 	pid    int
 	group  *sandbox.Group
 	owner  int
-	put    atomic.Int64 // bytes of files that this process has put into it
+	put    atomic.Int64 // bytes of files that the runner has put into it
 
 	mu     sync.Mutex
-	worker *Worker        // the current one, if it is alone
-	forks  *forkGroup     // or those that it is one of
-	dirs   chan openedDir // answers to a D; has room for one
+	worker *Worker        // the current worker, if it has no forks
+	forks  *forkGroup     // or the current fork group
+	dirs   chan openedDir // answers to the command D; has room for one
 	gone   chan struct{}  // closed once the process has ended
 }
 
@@ -39,7 +39,7 @@ type slotRequest struct {
 	Owner int    `json:"owner"`
 }
 
-// newSlot has z fork a slot.
+// newSlot makes z fork a slot.
 func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 	group, err := p.groups.New()
 	if err != nil {
@@ -62,11 +62,12 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 		err = s.awaitReady(p.cfg.StartTimeout)
 	}
 	if err == nil {
-		// Before the first worker: moving one process is dear, being born there is not.
+		// The slot moves before its first worker exists. Moving a process is slow, but a
+		// process forked in the group need not be moved.
 		err = group.Add(s.pid)
 	}
 	if err == nil {
-		// Only now does it hide from its workers which group that is.
+		// After that the slot can hide the group's name from its workers.
 		err = link.Write([]byte("G"))
 	}
 	if err == nil {
@@ -95,8 +96,8 @@ func (s *slot) awaitReady(limit time.Duration) error {
 	return err
 }
 
-// listen passes what the slot says on to its worker, until the slot's end, which is
-// the end of all that is in it.
+// listen passes messages from the slot on to its worker, until the slot ends. All its workers end
+// with it.
 func (s *slot) listen() {
 	defer close(s.gone)
 	for {
@@ -108,15 +109,15 @@ func (s *slot) listen() {
 			s.worker = nil
 		}
 		if f != nil && err == nil {
-			f.hear(m)
+			f.receive(m)
 			s.mu.Unlock()
 			continue
 		}
 		s.mu.Unlock()
 		switch {
 		case err != nil:
-			// It was killed, or its socket was closed. Where it is the first process of a
-			// pid namespace the kernel is ending what was in it.
+			// The slot was killed, or its socket was closed. If it was the first process of
+			// a pid namespace, the kernel is ending the other processes in it.
 			process.Ended(s.pidfd, 10*lastResort) // freeing much memory takes time
 			if w != nil {
 				w.over(nil)
@@ -131,13 +132,13 @@ func (s *slot) listen() {
 		default:
 			select {
 			case w.answers <- m:
-			default: // nobody asked
+			default: // no call waits for the answer
 			}
 		}
 	}
 }
 
-// endForkGroup notes that the slot has ended with its fork group, if it had one.
+// endForkGroup records that the slot's fork group, if it has one, has ended with the slot.
 func (s *slot) endForkGroup() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,8 +147,8 @@ func (s *slot) endForkGroup() {
 	}
 }
 
-// lend makes w the slot's worker: the next that is forked.
-func (s *slot) lend(w *Worker) {
+// setWorker makes w the slot's worker, which the slot forks next.
+func (s *slot) setWorker(w *Worker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.worker = w
@@ -163,13 +164,13 @@ func (s *slot) running() bool {
 	}
 }
 
-// kill ends the process at once, and so, in a pid namespace, all that is in it.
+// kill kills the process. In a pid namespace that ends all other processes in it.
 func (s *slot) kill() {
 	_ = unix.PidfdSendSignal(int(s.pidfd.Fd()), unix.SIGKILL, nil, 0)
 }
 
-// closeSlot ends the slot's process and gives back what belongs to it. Its worker, if
-// it has one, must have ended.
+// closeSlot ends the slot's process and releases its resources. Its worker, if it has one, must have
+// ended.
 func (p *Pool) closeSlot(s *slot) {
 	if s.pidfd != nil {
 		s.kill()

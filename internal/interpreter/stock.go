@@ -16,51 +16,51 @@ import (
 )
 
 const (
-	// maxTries is how many spawns in a row may fail before those who wait are told.
+	// maxTries is the number of consecutive failed spawns after which waiting calls fail.
 	maxTries = 3
-	// The pause after a failed spawn doubles from the first to the last of these.
+	// The pause after a failed spawn doubles from firstPause up to lastPause.
 	firstPause = 50 * time.Millisecond
 	lastPause  = time.Second
-	// logAgain is how long the log says nothing more of spawns that fail for the same reason.
+	// logAgain is the time between two log entries about spawns that fail for the same reason.
 	logAgain = time.Minute
-	// patience is how long a new worker is put off after one was lent, while there are
-	// others: so that on few cores its making does not slow down the program that has
-	// just begun. Most take less.
-	patience = 4 * time.Millisecond
+	// refillDelay postpones forking a replacement while spare workers are parked, so that on few
+	// cores the fork does not compete with the execution that has just started. Most
+	// executions are shorter.
+	refillDelay = 4 * time.Millisecond
 )
 
-// stock keeps the parked workers of one runtime, and what they are made from.
+// stock keeps the parked workers of one runtime, its zygote and its free slots.
 type stock struct {
 	pool   *Pool
 	name   string
 	cfg    RuntimeConfig
 	python process.Python
-	size   int // how many are to be parked
+	size   int // the wanted number of parked workers
 
-	// making guards the zygote; it is held while one starts.
+	// making guards zygote. It is held while a zygote starts.
 	making sync.Mutex
 	zygote *zygote
 
-	mu       sync.Mutex
-	closed   bool
-	modules  []string
-	parked   []*Worker // the oldest first
-	free     []*slot   // without a worker
-	starting int
-	waiting  []*waiter
-	lent     time.Time // when a worker last was
-	// rehearsing is the worker that takes a step of its rehearsal, if one does.
+	mu        sync.Mutex
+	closed    bool
+	modules   []string
+	parked    []*Worker // the oldest first
+	free      []*slot   // without a worker
+	starting  int
+	waiting   []*waiter
+	handedOut time.Time // time when a worker was last handed out
+	// rehearsing is the worker that takes a rehearsal step; nil if none does.
 	rehearsing *Worker
 	unable     bool          // a rehearsal has failed
-	failures   int           // spawns that failed since the last that did not
-	sick       error         // why no worker can be started, as those who waited were told
-	logged     time.Time     // when the log last said why
-	reason     string        // what it said
-	told       bool          // the log's last word is that none can be started
-	changed    chan struct{} // has a token when there may be something to spawn
+	failures   int           // consecutive failed spawns
+	unhealthy  error         // the reason why no worker can be started; nil if workers can be
+	logged     time.Time     // time of the last log entry about a failed spawn
+	reason     string        // the reason in that entry
+	logIsBad   bool          // the last log entry says that no worker can be started
+	changed    chan struct{} // has a token when a worker may have to be spawned
 }
 
-// waiter is a call that waits for a worker, or with take unset for all to be parked.
+// waiter is a call that waits for a worker; or, without take, until all workers are parked.
 type waiter struct {
 	take  bool
 	reply chan offer // has room for the one answer
@@ -93,12 +93,12 @@ func (st *stock) start() {
 	}
 }
 
-// close ends the refilling and whoever waits.
+// close ends the refilling and the waiting calls.
 func (st *stock) close() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.closed = true
-	st.tell(ErrClosed)
+	st.failWaiting(ErrClosed)
 }
 
 // release ends the slots and the zygote. No worker is left by then.
@@ -124,7 +124,7 @@ func (st *stock) preloaded() []string {
 	return append([]string{}, st.modules...)
 }
 
-// wait returns a parked worker if take is set, else when all are parked.
+// wait returns a parked worker if take is set. Otherwise it returns when all workers are parked.
 func (st *stock) wait(ctx context.Context, take bool) (*Worker, error) {
 	wt := &waiter{take: take, reply: make(chan offer, 1)}
 	st.mu.Lock()
@@ -134,8 +134,8 @@ func (st *stock) wait(ctx context.Context, take bool) (*Worker, error) {
 	}
 	st.waiting = append(st.waiting, wt)
 	st.match()
-	if take && st.sick != nil {
-		st.tell(st.sick) // whoever waits now could wait elsewhere
+	if take && st.unhealthy != nil {
+		st.failWaiting(st.unhealthy) // the caller can try another runner
 	}
 	st.mu.Unlock()
 	select {
@@ -147,15 +147,14 @@ func (st *stock) wait(ctx context.Context, take bool) (*Worker, error) {
 	defer st.mu.Unlock()
 	st.waiting = slices.DeleteFunc(st.waiting, func(other *waiter) bool { return other == wt })
 	select {
-	case o := <-wt.reply: // it came at the same moment
+	case o := <-wt.reply: // the answer came at the same moment
 		return o.worker, o.err
 	default:
 		return nil, context.Cause(ctx)
 	}
 }
 
-// match gives parked workers to those who wait, in the order of their coming.
-// The caller holds mu.
+// match gives parked workers to waiting calls, in the order of the calls. The caller holds mu.
 func (st *stock) match() {
 	st.waiting = slices.DeleteFunc(st.waiting, func(wt *waiter) bool {
 		if !wt.take {
@@ -170,18 +169,18 @@ func (st *stock) match() {
 			return false
 		}
 		wt.reply <- offer{worker: st.parked[i]}
-		st.lent = time.Now()
-		st.pool.lent.Store(st.lent.UnixNano())
+		st.handedOut = time.Now()
+		st.pool.handedOut.Store(st.handedOut.UnixNano())
 		st.parked = slices.Delete(st.parked, i, i+1)
 		return true
 	})
 	st.wake()
 }
 
-// next is the place of the worker to be lent, below 0 if there is none. It is the oldest,
-// which has rehearsed most; but one that is at it only if there is no other, since it would
-// have to be waited for. A dead one stays for ended, which may not have come to it yet.
-// The caller holds mu.
+// next returns the index of the worker to hand out next; below 0 if there is none. It is the oldest,
+// which has rehearsed most. It is the worker that takes a rehearsal step only if there is no other,
+// because the caller would have to wait for the end of the step. An ended worker stays in the list
+// until the method ended removes it. The caller holds mu.
 func (st *stock) next() int {
 	i := slices.IndexFunc(st.parked, func(w *Worker) bool { return w != st.rehearsing && w.alive() })
 	if i < 0 {
@@ -190,8 +189,8 @@ func (st *stock) next() int {
 	return i
 }
 
-// wake has one of refill look, if there is something to spawn. That one wakes the next.
-// The caller holds mu.
+// wake wakes one goroutine of refill if a worker must be spawned. That goroutine wakes the next. The
+// caller holds mu.
 func (st *stock) wake() {
 	if !st.needsMore() {
 		return
@@ -202,8 +201,7 @@ func (st *stock) wake() {
 	}
 }
 
-// isAwaited reports whether somebody waits for the next worker: then it has no time to
-// rehearse.
+// isAwaited reports whether a call waits for the next worker. Such a worker has no time to rehearse.
 func (st *stock) isAwaited() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -214,8 +212,8 @@ func (st *stock) needsMore() bool {
 	return !st.closed && len(st.parked)+st.starting < st.size
 }
 
-// refill spawns workers whenever fewer than wanted are parked. As many of it run
-// at once as there may be spawns at once.
+// refill spawns workers whenever fewer than wanted are parked. The number of goroutines that run it
+// bounds the spawns at the same time.
 func (st *stock) refill() {
 	for st.claimSpawn() {
 		began := time.Now()
@@ -233,8 +231,7 @@ func (st *stock) refill() {
 	}
 }
 
-// claimSpawn waits until there is something to spawn. It returns false when the
-// pool is closed.
+// claimSpawn waits until a worker must be spawned. It returns false when the pool is closed.
 func (st *stock) claimSpawn() bool {
 	for {
 		st.mu.Lock()
@@ -244,7 +241,7 @@ func (st *stock) claimSpawn() bool {
 		}
 		var later <-chan time.Time
 		if st.needsMore() {
-			pause := patience - time.Since(st.lent)
+			pause := refillDelay - time.Since(st.handedOut)
 			if pause <= 0 || len(st.parked)+st.starting <= st.size/2 {
 				st.starting++
 				st.wake()
@@ -276,7 +273,7 @@ func (st *stock) spawn(ctx context.Context) (*Worker, error) {
 	if err := w.awaitReady(ctx, st.pool.cfg.StartTimeout); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
-	s.group.Reset() // what the last worker has left, its files too, is gone
+	s.group.Reset() // the memory and files of the last worker are gone
 	return w, nil
 }
 
@@ -324,8 +321,8 @@ func (st *stock) living(ctx context.Context) (*zygote, error) {
 	return z, nil
 }
 
-// giveBack takes a slot whose worker, or the last of them, has ended: for another one, if
-// the end was in order. end is nil if the slot has ended with it.
+// giveBack takes back a slot whose last worker has ended. It keeps the slot for another worker, if
+// the slot could be cleaned. end is nil if the slot has ended with the worker.
 func (st *stock) giveBack(s *slot, end *process.WorkerEnd) {
 	if end == nil || end.Spent || !s.running() {
 		if end != nil && end.Spent {
@@ -347,8 +344,8 @@ func (st *stock) giveBack(s *slot, end *process.WorkerEnd) {
 	st.pool.closeSlot(s)
 }
 
-// spawned parks a new worker or tells of the failure. It returns how long to
-// pause before the next try.
+// spawned parks a new worker, or reports the failure to waiting calls. It returns the pause before
+// the next spawn.
 func (st *stock) spawned(w *Worker, err error) time.Duration {
 	if st.pool.life.Err() == nil && st.diagnose(err) {
 		st.pool.cfg.HealthChanged()
@@ -363,7 +360,7 @@ func (st *stock) spawned(w *Worker, err error) time.Duration {
 		}
 		st.match()
 		st.mu.Unlock()
-		if !w.alive() { // ended may have come too early
+		if !w.alive() { // ended may have run before the worker was in the list
 			st.ended(w)
 		}
 		return 0
@@ -376,39 +373,38 @@ func (st *stock) spawned(w *Worker, err error) time.Duration {
 		return 0
 	}
 	defer st.mu.Unlock()
-	if st.sick != nil {
-		st.tell(st.sick)
+	if st.unhealthy != nil {
+		st.failWaiting(st.unhealthy)
 	}
 	return min(firstPause<<min(st.failures-1, 10), lastPause)
 }
 
-// diagnose notes how a spawn ended, and reports whether the stock is sick now and was not
-// before, or the other way round.
+// diagnose records the outcome of a spawn, and reports whether the stock's health has changed.
 func (st *stock) diagnose(err error) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	was := st.sick
+	was := st.unhealthy
 	if err == nil {
-		st.failures, st.sick = 0, nil
-		if was != nil && st.told {
-			st.told = false
+		st.failures, st.unhealthy = 0, nil
+		if was != nil && st.logIsBad {
+			st.logIsBad = false
 			st.pool.cfg.Log.Info("interpreter: workers can be started again", slog.String("runtime", st.name))
 		}
 		return was != nil
 	}
 	st.failures++
-	// While some slots live and others cannot be made, failures and successes take turns.
+	// Failures and successes alternate while some slots live and others cannot be made.
 	if now := time.Now(); now.Sub(st.logged) >= logAgain || err.Error() != st.reason {
-		st.logged, st.reason, st.told = now, err.Error(), true
+		st.logged, st.reason, st.logIsBad = now, err.Error(), true
 		st.pool.cfg.Log.Error("interpreter: no worker could be started: will try again", slog.String("runtime", st.name), slog.Any("err", err), slog.Int("failures", st.failures))
 	}
-	// One that hung has used up the patience of those who wait, and a layer that does
-	// not hold will not hold in a moment.
+	// After a time-out the waiting calls have waited long enough. A layer that does not hold
+	// will not hold at the next try.
 	_, layer := errors.AsType[*process.LayerError](err)
 	if st.failures >= maxTries || layer || errors.Is(err, os.ErrDeadlineExceeded) {
-		st.sick = startError(err)
+		st.unhealthy = startError(err)
 	}
-	return was == nil && st.sick != nil
+	return was == nil && st.unhealthy != nil
 }
 
 // startError names the part that failed.
@@ -416,15 +412,15 @@ func startError(err error) error {
 	return &job.StartError{Part: process.PartOf(err), Err: err}
 }
 
-// tell answers everybody who waits with err. The caller holds mu.
-func (st *stock) tell(err error) {
+// failWaiting answers all waiting calls with err. The caller holds mu.
+func (st *stock) failWaiting(err error) {
 	for _, wt := range st.waiting {
 		wt.reply <- offer{err: err}
 	}
 	st.waiting = nil
 }
 
-// ended is told of the end of a worker. One that was parked is closed, and replaced.
+// ended is called at the end of a worker. It closes and replaces a parked one.
 func (st *stock) ended(w *Worker) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -24,17 +24,16 @@ import (
 )
 
 const (
-	// lastResort bounds the wait for things that cannot fail to happen unless the
-	// kernel refuses to end a process.
+	// lastResort bounds waits that end unless the kernel fails to end a process.
 	lastResort = time.Second
-	// obeyTime is how long a slot may take to end everything before it is ended itself.
-	// Where it is the first process of a pid namespace the kernel then ends the rest;
-	// elsewhere this process does.
-	obeyTime = 500 * time.Millisecond
-	// easyTime is what it takes if the code does not resist.
-	easyTime = 50 * time.Millisecond
-	// leaveTime is what a worker may take to end by itself when it has said all.
-	leaveTime = 5 * time.Millisecond
+	// slotKillTimeout is the time limit for a slot to end its processes before it is killed itself.
+	// If the slot is the first process of a pid namespace, the kernel then ends the rest;
+	// otherwise the runner does.
+	slotKillTimeout = 500 * time.Millisecond
+	// normalExit is the time limit for an end that the code does not resist.
+	normalExit = 50 * time.Millisecond
+	// exitAfterStatus is the time that a worker has to exit after its status before it is killed.
+	exitAfterStatus = 5 * time.Millisecond
 )
 
 // Worker is one Python process. It serves one Execute, or a Session, and must be closed.
@@ -43,30 +42,31 @@ type Worker struct {
 	stock *stock
 	pool  *Pool
 	slot  *slot
-	dirs  workdir.Dirs // where there is no mount namespace
-	// In a forks: which one, its number there and the name of its work directory.
+	dirs  workdir.Dirs // empty with a mount namespace
+	// forks, member and dirName are for members of a fork group: the group, the member's number
+	// in it and the name of its work directory.
 	forks    *forkGroup // guarded by slot.mu
 	member   int
 	dirName  string
-	pid      atomic.Int64 // 0 while it is alone
+	pid      atomic.Int64 // 0 unless it is in a fork group
 	control  *os.File
 	frames   *protocol.Reader
-	stdin    *process.Inlet // our ends of the code's descriptors
+	stdin    *process.Inlet // stdin, stdout and stderr are the runner's ends
 	stdout   *os.File
 	stderr   *os.File
-	oomKills int64 // of its slot, before it
-	oomHits  int64 // the same of its memory limit
+	oomKills int64 // the slot's OOM kills before the worker
+	oomHits  int64 // the times that the slot reached its memory limit before the worker
 
-	exited  chan struct{}        // closed once nothing is left of it
+	exited  chan struct{}        // closed once all its processes have ended
 	end     *process.WorkerEnd   // valid after exited; nil if its slot ended with it
-	answers chan process.Message // the slot's other words
+	answers chan process.Message // other messages from the slot
 
 	journal atomic.Pointer[capture.Journal] // of the last execution
 
-	leaving atomic.Bool // it has said its last word
+	leaving atomic.Bool // it has sent its status and will exit
 
-	rehearsals int        // steps that it may rehearse; guarded by stock.mu once it is parked
-	rehearsing sync.Mutex // held while it takes one
+	rehearsals int        // rehearsal steps left; guarded by stock.mu once it is parked
+	rehearsing sync.Mutex // held during a rehearsal step
 
 	mu        sync.Mutex
 	used      bool
@@ -81,7 +81,7 @@ type Worker struct {
 	closeErr  error
 }
 
-// newWorker has a slot fork a worker, with directories of its own.
+// newWorker makes a slot fork a worker with new directories.
 func (st *stock) newWorker(s *slot) (*Worker, error) {
 	command := "W "
 	if st.isAwaited() {
@@ -90,15 +90,15 @@ func (st *stock) newWorker(s *slot) (*Worker, error) {
 	return st.forkWorker(s, command, st.pool.cfg.Quota, workdir.Dirs{})
 }
 
-// forkWorker has a slot fork a worker. Where there is no mount namespace it gets the
-// directories in own, or new ones if there are none in it.
+// forkWorker makes a slot fork a worker. Without a mount namespace the worker gets the directories in
+// own, or new ones if own is empty.
 func (st *stock) forkWorker(s *slot, command string, q job.Quota, own workdir.Dirs) (*Worker, error) {
 	p := st.pool
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make session id: %w", err), own.Remove())
 	}
-	if command != "X " { // which alone finds files there
+	if command != "X " { // only X keeps the files of the worker before
 		s.put.Store(0)
 	}
 	if err := s.group.Limit(s.limited(q)); err != nil {
@@ -122,7 +122,7 @@ func (st *stock) forkWorker(s *slot, command string, q job.Quota, own workdir.Di
 	if err != nil {
 		return nil, errors.Join(err, w.dirs.Remove())
 	}
-	s.lend(w)
+	s.setWorker(w)
 	err = s.link.Write([]byte(command+work+"\x00"+tmp), chans.Theirs...)
 	chans.CloseTheirs()
 	w.stdin, w.stdout, w.stderr, w.control = chans.Stdin, chans.Stdout, chans.Stderr, chans.Control
@@ -134,11 +134,11 @@ func (st *stock) forkWorker(s *slot, command string, q job.Quota, own workdir.Di
 	return w, nil
 }
 
-// rlimits are the limits of q that the kernel keeps for each process.
+// rlimits returns the limits of q that the kernel enforces for each process.
 func (p *Pool) rlimits(q job.Quota) map[string]int64 {
 	limits := map[string]int64{"processes": int64(q.Processes), "openFiles": int64(q.OpenFiles), "fileBytes": q.FileBytes}
 	if p.cfg.Sandbox != sandbox.Strict {
-		// The kernel counts all processes of the user there.
+		// Without a user namespace the kernel counts all processes of the user.
 		limits["processes"] += int64(p.others) + int64(p.cfg.MaxQuota.Processes*p.cfg.Size)
 	}
 	if q.CPUTime > 0 {
@@ -147,8 +147,8 @@ func (p *Pool) rlimits(q job.Quota) map[string]int64 {
 	return limits
 }
 
-// awaitReady waits for the worker's first frame. If it does not come, the error
-// has what Python said instead.
+// awaitReady waits for the worker's first frame. If it does not come, the error quotes Python's
+// output.
 func (w *Worker) awaitReady(ctx context.Context, limit time.Duration) error {
 	if err := w.control.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return fmt.Errorf("await worker: %w", err)
@@ -170,8 +170,7 @@ func (w *Worker) awaitReady(ctx context.Context, limit time.Duration) error {
 	return w.control.SetReadDeadline(time.Time{})
 }
 
-// whyNot finds out why a worker did not become ready: from its slot, or from what it
-// wrote to stderr.
+// whyNot finds out why a worker did not become ready, from its slot or from its stderr.
 func (w *Worker) whyNot(err error) error {
 	w.kill()
 	<-w.exited
@@ -187,7 +186,7 @@ func (w *Worker) whyNot(err error) error {
 	return fmt.Errorf("%w%s", err, process.QuoteOutput(out))
 }
 
-// SessionID names the interpreter.
+// SessionID returns the id of the interpreter.
 func (w *Worker) SessionID() string { return w.id }
 
 // alive reports whether the worker is not known to have ended.
@@ -200,8 +199,7 @@ func (w *Worker) alive() bool {
 	}
 }
 
-// over notes that nothing is left of a worker that was alone; end is nil if its slot has
-// ended with it.
+// over records that a worker without forks has ended; end is nil if its slot has ended with it.
 func (w *Worker) over(end *process.WorkerEnd) {
 	w.end = end
 	close(w.exited)
@@ -209,14 +207,14 @@ func (w *Worker) over(end *process.WorkerEnd) {
 }
 
 // interrupt sends SIGINT to the code's process group, as a terminal does.
-func (w *Worker) interrupt() { w.tell("I") }
+func (w *Worker) interrupt() { w.sendSlot("I") }
 
 // kill ends everything in the sandbox. It does not wait.
-func (w *Worker) kill() { w.tell("K") }
+func (w *Worker) kill() { w.sendSlot("K") }
 
-// tell has the slot do something to this worker, unless it has ended: the slot may
-// have another one by then.
-func (w *Worker) tell(command string) {
+// sendSlot sends the slot a command for this worker. It does nothing if the worker has ended, because
+// the slot may have another worker by then.
+func (w *Worker) sendSlot(command string) {
 	w.slot.mu.Lock()
 	defer w.slot.mu.Unlock()
 	switch f := w.slot.forks; {
@@ -227,27 +225,27 @@ func (w *Worker) tell(command string) {
 	}
 }
 
-// endProcesses kills the worker and then everything that descends from it. When it
-// returns, nothing of that is left.
+// endProcesses kills the worker and its descendants. When it returns, all of them have ended.
 func (w *Worker) endProcesses() {
 	if f := w.forkGroup(); f != nil {
 		f.endMember(w)
 		return
 	}
 	w.kill()
-	if w.pool.cfg.Sandbox != sandbox.Strict && !w.exitsWithin(easyTime) {
-		// They multiply faster than they are found. Not where they may not.
-		w.slot.group.KillOthers(w.slot.pid, obeyTime)
+	if w.pool.cfg.Sandbox != sandbox.Strict && !w.exitsWithin(normalExit) {
+		// The processes may multiply faster than the slot finds them, so the runner kills
+		// all others in the control group. Without a control group this does nothing.
+		w.slot.group.KillOthers(w.slot.pid, slotKillTimeout)
 	}
 	select {
 	case <-w.exited:
-	case <-time.After(obeyTime):
+	case <-time.After(slotKillTimeout):
 		w.pool.cfg.Log.Warn("interpreter: slot does not answer", slog.String("session_id", w.id))
 		w.slot.kill()
 		<-w.exited
 	}
 	if w.pool.cfg.Sandbox == sandbox.Strict {
-		return // the kernel has seen to it
+		return // the kernel has ended all processes of the pid namespace
 	}
 	if err := process.Sweep(lastResort); err != nil {
 		w.pool.cfg.Log.Error("interpreter: processes that a worker left are not all gone: will try again", slog.String("session_id", w.id), slog.Any("err", err))
@@ -255,7 +253,8 @@ func (w *Worker) endProcesses() {
 	}
 }
 
-// exitsWithin waits for the end of the worker and of all it has left.
+// exitsWithin waits for the end of the worker and its descendants, and reports whether it came in
+// time.
 func (w *Worker) exitsWithin(limit time.Duration) bool {
 	select {
 	case <-w.exited:
@@ -265,7 +264,7 @@ func (w *Worker) exitsWithin(limit time.Duration) bool {
 	}
 }
 
-// sweepOn goes on until nothing is left of what an execution started.
+// sweepOn repeats the sweep until no process of an execution is left.
 func (p *Pool) sweepOn() {
 	for range 60 {
 		if process.Sweep(lastResort) == nil {
@@ -274,9 +273,8 @@ func (p *Pool) sweepOn() {
 	}
 }
 
-// Close kills at once whatever is left of the worker and removes its directory.
-// It makes a concurrent Execute return. It is idempotent, and returns when all is
-// done.
+// Close kills the worker's remaining processes and removes its directory. A concurrent Execute
+// returns. Further calls wait for the first one and do nothing.
 func (w *Worker) Close() error {
 	w.closeOnce.Do(func() {
 		w.mu.Lock()
@@ -285,10 +283,10 @@ func (w *Worker) Close() error {
 		w.mu.Unlock()
 
 		if w.leaving.Load() {
-			w.exitsWithin(leaveTime) // as a rule it does, and need not be told to
+			w.exitsWithin(exitAfterStatus) // usually it exits in time and need not be killed
 		}
 		w.endProcesses()
-		w.executing.Wait() // it reads from our ends of the pipes
+		w.executing.Wait() // an execution reads from the pipes
 		w.closeFiles()
 		w.keepJournal(nil)
 		w.files.close()
@@ -300,13 +298,12 @@ func (w *Worker) Close() error {
 	return w.closeErr
 }
 
-// leave removes the directory and gives the slot back for another worker, if this one's
-// end was in order.
+// leave removes the directory and gives the slot back to the stock.
 func (w *Worker) leave() error {
 	if f := w.forkGroup(); f != nil {
 		return f.leave(w)
 	}
-	if w.heir { // set before Close began
+	if w.heir { // set before Close
 		return nil
 	}
 	err := w.dirs.Remove()
@@ -314,7 +311,7 @@ func (w *Worker) leave() error {
 	return err
 }
 
-// begin takes the one execution.
+// begin begins the worker's only execution.
 func (w *Worker) begin() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -344,7 +341,7 @@ func (w *Worker) newJournal(quota job.Quota) *capture.Journal {
 	return j
 }
 
-// keepJournal releases the journal of the execution before.
+// keepJournal stores the journal of an execution and releases the one before.
 func (w *Worker) keepJournal(j *capture.Journal) {
 	if before := w.journal.Swap(j); before != nil {
 		before.Release()

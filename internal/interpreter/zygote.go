@@ -20,39 +20,39 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// zygote is our view of one zygote process: see zygote.py.
+// zygote is the runner's view of a zygote process: see zygote.py.
 type zygote struct {
 	proc *process.Process
 	mu   sync.Mutex // one request at a time
 	link process.Link
-	// alive counts the slots in its session, which the reaper leaves alone until the
-	// last of them is gone.
+	// alive counts the slots in its session. The reaper does not touch the session until the
+	// last slot has ended.
 	alive   sync.WaitGroup
-	gone    chan struct{} // closed when the last of them is
+	gone    chan struct{} // closed when the zygote and the last slot have ended
 	modules []string
 }
 
 // zygoteSpec is the first message to a zygote.
 type zygoteSpec struct {
 	Level sandbox.Level `json:"level"`
-	// SlotFilter is for slots and so for their workers, Filter for workers alone.
+	// SlotFilter is for slots, and their workers inherit it. Filter is for workers alone.
 	SlotFilter string `json:"slotFilter,omitempty"`
 	Filter     string `json:"filter,omitempty"`
 	Root       string `json:"root,omitempty"`
-	Scratch    string `json:"scratch"` // what is preloaded may write here, without a root of its own
+	Scratch    string `json:"scratch"` // a directory for preloaded modules to write to, without a root of its own
 	Disk       int64  `json:"disk"`
-	// Processes is how many all sandboxes may have together; 0 is no limit.
+	// Processes bounds the processes of all sandboxes together; 0 is no limit.
 	Processes int64 `json:"processes,omitempty"`
 
 	Preload []string `json:"preload"`
 	// PlainStack leaves the worker's frames below those of the code.
 	PlainStack bool `json:"plainStack,omitempty"`
-	// PlainMemory leaves what is preloaded in memory as its import has left it.
+	// PlainMemory leaves preloaded modules in memory as their import has left them.
 	PlainMemory bool `json:"plainMemory,omitempty"`
 }
 
-// startZygote starts the zygote of a runtime and waits until it has imported what
-// it preloads. The end of ctx ends it.
+// startZygote starts the zygote of a runtime and waits until it has imported its modules. The end of
+// ctx ends the start.
 func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	slotFilter, filter, err := sandbox.Filters(p.cfg.Sandbox, p.groups != nil)
 	if err != nil {
@@ -68,8 +68,8 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 		return nil, err
 	}
 	proc, err := p.spawner.Start(process.Request{
-		// -I: nothing of the environment or the directory is imported. -X utf8:
-		// files are UTF-8 whatever locale PassEnv brings along.
+		// -I: Python ignores its environment variables and the current directory. -X utf8:
+		// files are UTF-8, whatever locale PassEnv passes on.
 		Argv:  append([]string{st.python.Path, "-I", "-X", "utf8", python.Start}, p.cfg.Plain...),
 		Env:   process.Env(st.python.Path, p.cfg.PassEnv),
 		Dir:   p.dir.Path,
@@ -141,24 +141,24 @@ func (z *zygote) running() bool {
 	}
 }
 
-// close ends the process. Its slots are not touched.
+// close kills the process but not its slots.
 func (z *zygote) close() {
 	z.proc.Kill()
 	<-z.proc.Exited
 	z.link.Close()
 }
 
-// abort ends a zygote that has not begun to serve, with whatever it has started.
+// abort kills a zygote that has not begun to serve, and all processes that it has started.
 func (z *zygote) abort() {
 	z.proc.KillSession()
 	z.close()
 	z.proc.Forget()
 }
 
-// wait returns when the process and all that it forked are gone.
+// wait returns when the process and all its slots have ended.
 func (z *zygote) wait() { <-z.gone }
 
-// zygoteFiles are the descriptors 0 to 2 of a zygote. What it writes is for our log.
+// zygoteFiles are the descriptors 0 to 2 of a zygote. Its output goes to the runner's log.
 type zygoteFiles struct {
 	null, ours, theirs, control *os.File
 }
@@ -183,8 +183,8 @@ func (f *zygoteFiles) closeTheirs() {
 
 func (f *zygoteFiles) close() { _ = f.ours.Close() }
 
-// follow logs what the zygote and its descendants of ours write, and returns a
-// function that waits until none of them is left and says what it was.
+// follow logs the output of the zygote and its slots. It returns a function that waits until all of
+// them have ended and returns their output.
 func (f *zygoteFiles) follow(log *slog.Logger) func() []byte {
 	const most = 64 << 10
 	var text []byte
@@ -210,7 +210,7 @@ func (f *zygoteFiles) follow(log *slog.Logger) func() []byte {
 	}
 }
 
-// zygoteAttr are the namespaces and the session of a zygote.
+// zygoteAttr returns the namespaces and the session of a zygote.
 func (p *Pool) zygoteAttr() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	if p.cfg.Sandbox != sandbox.Strict {
@@ -230,8 +230,9 @@ func (p *Pool) zygoteAttr() *syscall.SysProcAttr {
 	return attr
 }
 
-// scratchDir is where modules write while they are preloaded.
+// scratchDir returns the directory to which modules may write while they are preloaded.
 func (p *Pool) scratchDir() string { return filepath.Join(p.dir.Path, "scratch") }
 
-// rootDir is where zygotes build their roots: each in a mount namespace of its own.
+// rootDir returns the directory on which zygotes build their roots, each in a mount namespace of its
+// own.
 func (p *Pool) rootDir() string { return filepath.Join(p.dir.Path, "root") }
