@@ -1,4 +1,4 @@
-"""Kaa's standard input for code that somebody answers while it runs.
+"""Kaa's standard input for code whose requests a caller answers while it runs.
 
 For an execution with "input", sys.stdin asks for each line that the code reads and is not
 there yet, as a terminal does:
@@ -7,8 +7,8 @@ there yet, as a terminal does:
     from the runner  {"id", "cmd": "input", "request": 1, "text": "..."} or "eof": true
 
 repl_worker.py calls begin and end. In between any thread of the code may ask, one after the
-other. An answer that comes when nobody waits for it any more, because of an exception, stays in
-the socket, and whoever reads there next passes over it.
+other. After an exception no thread waits for the answer any more. The answer then stays in the
+socket, and the next reader of the socket skips it.
 
 Standard library only, Python 3.8 and later.
 """
@@ -68,7 +68,7 @@ class Console:
         self.id = None  # of the execution that may ask
         self.requests = 0
         self.prompt = ""
-        self.lock = _thread.RLock()  # of whoever reads from the socket
+        self.lock = _thread.RLock()  # held to read from the socket
         self.stream = self.before = None
 
     def begin(self, command_id):
@@ -79,7 +79,7 @@ class Console:
         sys.stdin, builtins.input = self.stream, self.input
 
     def end(self):
-        """From here on nobody asks. When it returns, nobody reads from the socket."""
+        """Allow no more requests. When it returns, no thread reads from the socket."""
         if self.id is None:
             return
         self.id = None

@@ -1,10 +1,10 @@
 """A slot's network: a loopback and nothing else.
 
-Sockets end with their processes, but not what is left of connections: those that wait to
-be forgotten and hold a port for as long, data that nobody has fetched, counters. None of
-it can be cleared, so a slot whose worker has used its network makes another one before
-there is another worker. Few workers do, and making one takes the kernel as long as a
-small program runs; so after each of them its slot looks at what shows it.
+Sockets end with their processes, but connections leave traces: ones that hold a port until
+the kernel forgets them, data that was not fetched, counters. They cannot be cleared. So a
+slot whose worker has used its network makes another one before the next worker. Few workers
+use it, and making one takes the kernel as long as a small program runs. So the slot checks
+after each worker whether the network was used.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -18,18 +18,19 @@ import struct
 import seal
 
 LAYER = "network namespace"
-# What shows that a network was used, in the namespace of who opens it: packets. What outlives
-# its socket without any, labels of flows, the filter refuses.
+# The counts of packets show that a network was used. The file belongs to the namespace of the
+# process that opens it. Labels of flows outlive their sockets without packets; the filter
+# refuses them.
 TRACE = "/proc/self/net/dev"
-MOST = 4096  # bytes of it
-SETTINGS = "/proc/sys/net/ipv4/"  # of the network of who looks
+MOST = 4096  # bytes read of it
+SETTINGS = "/proc/sys/net/ipv4/"  # belongs to the network of the process that opens it
 
 
 class Network:
-    """The namespace that this process, the first of a slot, is in."""
+    """The network namespace of this process, which is the first of a slot."""
 
     def __init__(self, native):
-        """It is new."""
+        """Set up the namespace, which must be new."""
         try:
             set_up()
             self.fd = open_trace()
@@ -45,18 +46,18 @@ class Network:
         return self.look.run() != 0
 
     def add_look(self, program, used=None):
-        """Steps that go on at the label, or stop, if it was used."""
+        """Add steps that continue at the label used, or stop, if the network was used."""
         size = len(self.unused)
         program.add(LAYER, "pread64", self.fd, self.seen, MOST, 0, expect=size, otherwise=used)
         program.same(self.seen, self.unused, size, used)
 
     def renew(self):
-        """Make another one for this process and what it will fork. Nobody else is in the old
-        one, which goes when its file is closed and the last of its connections has ended."""
+        """Make another namespace for this process and its later forks. No other process is in
+        the old one. It ends when its file is closed and its last connection has ended."""
         try:
-            # Data that nobody takes is offered for 100 s after its processes have ended, and
-            # is in the kernel's memory as long. Once more will do: nobody is left who could.
-            # As long as somebody is, it would cut off who reads slowly.
+            # The kernel offers unread data for 100 s after its processes have ended, and
+            # keeps it in memory as long. One more try is enough, because no process is left
+            # to read it. Set earlier, this would cut off processes that read slowly.
             put("tcp_orphan_retries", "1")
             put("tcp_fin_timeout", "1")
             seal.check(seal.libc.unshare(seal.CLONE_NEWNET), LAYER, "unshare")

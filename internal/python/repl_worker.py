@@ -24,7 +24,7 @@ private socket, on which the worker speaks lines of JSON:
 After exec the process ends. After session it waits for the next one, in the same
 namespace; shutdown then ends it in good order: see session.py. To fork the answer is
 refused, or forking, then come the descriptors of the copies, and for each of them a
-forked; each copy is told to go on its own socket, and says ready there once its files are
+forked. Each copy receives go on its own socket, and answers ready there once its files are
 copied: see fork.py.
 
 The code shares this process, so it can break everything in here if it tries.
@@ -108,7 +108,7 @@ class Control:
         self.fd = self.pid = self.polled = -1
         self.poll = None
         self.rest = b""  # what has come after the last command
-        self.lock = _thread.RLock()  # of whoever sends: results may come from threads
+        self.lock = _thread.RLock()  # held to send: results may come from threads
         os.register_at_fork(after_in_child=self.close)
 
     def open(self, fd):
@@ -167,7 +167,7 @@ class Control:
 
 
 class Interrupts:
-    """What SIGINT does: while our own code runs it is only noted."""
+    """The effect of SIGINT. While Kaa's own code runs, it is only noted."""
 
     def __init__(self):
         self.notes = {}
@@ -186,7 +186,7 @@ class Interrupts:
                 if handler is not None and handler is not self.note:
                     self.handler = handler
                 self.shielded = True
-            except BaseException:  # the very signal; or what the code's handler raises
+            except BaseException:  # from the signal itself, or from the code's handler
                 self.note(SIGINT, None)
 
     def unshield(self):
@@ -230,7 +230,7 @@ def exit_code_of(exc):
         if code is None:
             return 0
         if issubclass(type(code), int):
-            # What is too large for C's long is -1, as for Python.
+            # A number too large for C's long is -1, as in Python.
             magnitude = int.__invert__(code) if int.__lt__(code, 0) else code
             return int.__and__(code, 0xFF) if int.bit_length(magnitude) < 64 else 0xFF
         sys.stderr.write(errors.clip(str(code), 1 << 30) + "\n")
@@ -250,7 +250,7 @@ class Outcome:
 
 
 def execute(outcome, source, interrupts, namespace, filename, calls_hook=False):
-    """Run source and say in outcome how it ended. calls_hook is for what ends with it."""
+    """Run source and record its end in outcome. calls_hook is for code that ends the process."""
     error = None
     try:
         try:
@@ -370,7 +370,7 @@ def apply_envs(envs):
 
 
 def has_files(work):
-    """1 if something may lie in the working directory: only then does the runner look.
+    """Return 1 if the working directory may have entries. Only then does the runner search it.
 
     Where it is a file system of its own the size tells, which grows with every entry, for
     a quarter of what listing it costs in a young process; and what tells the size of
@@ -425,7 +425,7 @@ def serve(command, control, interrupts, set_limits, rehearsal=False):
 
     def finish():
         if control.is_ours():
-            for fd in () if rehearsal else (1, 2):  # their end tells the runner that it has all of them
+            for fd in () if rehearsal else (1, 2):  # their end shows the runner that the output is complete
                 try:
                     _close(fd)
                 except OSError:
@@ -489,7 +489,7 @@ def run_all(interrupts, steps):
 
 
 class Prepared:
-    """What the zygote has made ready for all its workers."""
+    """The state that the zygote has prepared for all its workers."""
 
     enter: "Callable[..., Any]"  # calls the code with none of Kaa's frames below it
     excepthook: "Callable[..., Any]"  # as it was before the code
@@ -548,16 +548,16 @@ def say_ready():
 
 
 def rehearse_preloaded():
-    """Find out what workers may rehearse of what is loaded by now."""
+    """Find the steps that workers may rehearse with the modules loaded by now."""
     preloaded.prepare()
     say_ready()
 
 
 def rehearse(interrupts, set_limits):
     """Execute a program that prints and has a value, to its end, on streams and a socket that
-    pass nothing on. What a process does for the first time costs it copies of pages: this
-    pays for them while nobody waits."""
-    control = Control.__new__(Control)  # one that nobody listens to
+    pass nothing on. The first execution of a step costs a process copies of pages. This pays
+    for them while no request waits."""
+    control = Control.__new__(Control)  # its frames go nowhere
     control.fd, control.pid, control.rest, control.lock = -1, _getpid(), b"", prepared.control.lock
     touch()
     prepared.results.control = control
@@ -612,7 +612,7 @@ REHEARSAL = COMMAND % ("print(40)\\n40 + 2", MAX_COMMAND)
 
 
 def find_differences():
-    """Find out what workers have to do to be different, with what is loaded."""
+    """Find the steps by which workers become different, given the loaded modules."""
     modules, steps = sys.modules, []
     if "random" in modules:
         steps.append(modules["random"].seed)
@@ -701,7 +701,7 @@ def differ():
 
 
 def complain(fd, message):
-    """Tell the runner why there is no worker."""
+    """Report to the runner why there is no worker."""
     _write(fd, json.dumps(message).encode() + b"\n")
 
 
@@ -720,8 +720,8 @@ def main(fd, set_limits, awaited=False, rehearsal=False):
 
 
 def begin(fd, set_limits, awaited=False):
-    """Do what can be done before there is a command. If somebody waits already, a rehearsal
-    would only be more to wait for."""
+    """Prepare as much as possible before the first command. If a request waits already, there
+    is no rehearsal, because it would delay the request."""
     prepared.control.open(fd)
     prepared.marks.adopt()
     if not awaited:

@@ -37,7 +37,7 @@ class Marks:
     """Places the marks of one execution after the other."""
 
     def __init__(self, lock):
-        self.lock = lock  # of whoever sends frames
+        self.lock = lock  # held to send frames
         self.prefix = None  # between executions, and in processes that the code forks, there are no marks
         self.number = 0
         self.missed = 0  # the mark of a frame that a pipe did not get, since something else was in its place
@@ -63,7 +63,7 @@ class Marks:
         self.prefix = None if prefix is None else prefix.encode("ascii")
 
     def end(self):
-        """From here on there are no marks. Whoever ends an execution holds the lock."""
+        """Write no more marks. The caller, which ends an execution, holds the lock."""
         self.prefix = None
 
     def rehearse(self, is_on):
@@ -76,7 +76,7 @@ class Marks:
                 del raw.write
 
     def flush(self):
-        """Pass on lines that are not complete, also of what the code has put in the place of ours."""
+        """Pass on incomplete lines, also of streams by which the code has replaced Kaa's."""
         for name, own in zip(("stdout", "stderr"), self.streams):
             stream = getattr(sys, name, own)
             if stream is not own:
@@ -195,7 +195,7 @@ def await_room(fd):
 
 
 class Raw(io.FileIO):
-    """What a stream writes to. It has no buffer, so it holds no lock while a signal's
+    """The file below a stream. It has no buffer, so it holds no lock while a signal's
     handler runs, which may write, too."""
 
     def __init__(self, fd, name, marks):
@@ -283,7 +283,7 @@ class Flood:
             return n if n == len(data) else self.raw.write_rest(data, n)
 
     def pass_on(self, wake, ended):
-        """What the thread does until it is woken, or there is nothing to do."""
+        """Run in the thread, until it is woken or has nothing to do."""
         self.thread = get_native_id()
         try:
             calm, before = 0, -1
@@ -314,7 +314,7 @@ class Flood:
         try:
             wake.release()
         except RuntimeError:
-            pass  # it has been told
+            pass  # it has been woken
         if not ended.acquire(timeout=self.PATIENCE):
             return
         ended.release()
@@ -329,8 +329,8 @@ class Flood:
 
 
 class RawErrors(Raw):
-    """What standard error writes to. Each of its lines comes after what print has left of
-    one on standard output, which no code of ours sees."""
+    """The file below standard error. Before each of its lines, an incomplete line of print on
+    standard output is passed on, which no code of Kaa's sees otherwise."""
 
     def write(self, data):
         if self.last:
@@ -350,8 +350,8 @@ def encode_odd(error, _escape=codecs.lookup_error("surrogateescape")):  # noqa: 
 
 
 def patches(marks):
-    """Return what is to be done to modules when they are imported: see notebook.py. What
-    a child writes comes after what was written before it was started."""
+    """Return the changes to modules at their import: see notebook.py. They keep a child's
+    output behind the output written before its start."""
     def patch(module):
         holder, name = (module, "_fork_exec") if hasattr(module, "_fork_exec") else (module._posixsubprocess, "fork_exec")
         setattr(holder, name, flushing(getattr(holder, name), marks))
