@@ -1,15 +1,14 @@
-"""Kaa's slot: forks one worker after the other. For what it is told, and says, see zygote.py.
+"""Kaa's slot: forks one worker after the other. zygote.py describes its messages.
 
-A fork shares all memory, so the slot, too, pays for each page that it writes to while it
-has a worker, and each pays again after the next fork. So what it does for nearly every
-worker is one program, which runs without Python (program.py): it waits; makes a worker
-when it is told to; and, when that has ended and has left no files, says so. It comes back
-here for all else.
+A fork shares all memory. So the slot, too, pays for each page that it writes to while it has a
+worker, and pays again after the next fork. So one program without Python (program.py) does the
+steps for nearly every worker: it waits, makes a worker at the runner's command, and reports the
+worker's end if the worker has left no files. It returns to this file for everything else.
 
-And each worker has a copy of all that its slot knows. So what tells of a worker, such as
-its status, what it has used or the size of its disk, comes into no object of Python, whose
-memory nobody can clear: it is in buffers that only the program reads, and it clears them
-before it makes the next worker. A slot that has had a fork group, which takes Python, gets none.
+Each worker has a copy of its slot's memory. So data about a worker, such as its status, its
+usage or the size of its disk, is in no object of Python, whose memory cannot be cleared. It is in
+buffers that only the program reads, and that the program clears before it makes the next worker.
+A fork group needs Python, so a slot that has had one gets no other worker.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -41,7 +40,7 @@ SUPERVISION = "process supervision"
 
 
 class Report(ctypes.Structure):
-    """What the runner is told when nothing of a worker is left but its files."""
+    """The report to the runner after all processes of a worker have ended."""
 
     _fields_ = [
         ("kind", ctypes.c_char), ("touched", ctypes.c_uint8), ("spent", ctypes.c_uint8), ("reserved", ctypes.c_uint8),
@@ -59,7 +58,7 @@ class Header(ctypes.Structure):
 
 
 class State(ctypes.Structure):
-    """What the program and Python both know."""
+    """The state that the program and Python share."""
 
     _fields_ = [
         ("pid", ctypes.c_int64),  # the worker's, or 0
@@ -89,8 +88,8 @@ class Slot:
         self.stale = False  # the files are the last worker's
         self.spent = False  # and so is the network, for good
         self.state, self.report = State(), Report(kind=b"E")
-        self.child = Report()  # the same of whoever was waited for last
-        self.news = ctypes.create_string_buffer(128)  # what self.children says
+        self.child = Report()  # the same for the process that was waited for last
+        self.news = ctypes.create_string_buffer(128)  # the data read from self.children
         self.data = ctypes.create_string_buffer(MOST)
         self.control = ctypes.create_string_buffer(socket.CMSG_SPACE(FDS * 4))
         self.fds = (ctypes.c_int * FDS).from_buffer(self.control, socket.CMSG_LEN(0))
@@ -213,7 +212,7 @@ class Slot:
         steps.copy(report + Report.status.offset, child + Report.status.offset, 4)
 
     def add_report(self):
-        """End all that is left of the worker, and say so. The first step is for who is told to."""
+        """End all remaining processes of the worker, and report it. The label kill is the entry for a command."""
         steps = self.program
         steps.label("kill")
         steps.same(self.field("pid"), program.ZERO, 8, "over")
@@ -283,8 +282,8 @@ class Slot:
             os._exit(0)
         command, rest = self.data[0], ctypes.addressof(self.data) + 2  # which it is, and a space
         if command in (b"W", b"V", b"X"):
-            if command != b"X":  # this one is to have the last one's files, and no other will come
-                if self.spent:  # which the runner was told
+            if command != b"X":  # X keeps the files of the worker before
+                if self.spent:  # the report has said so
                     os._exit(1)
                 self.renew()
             self.workers.set_dirs(rest)
@@ -343,7 +342,7 @@ class Slot:
                 fork_group.signal_one(pid, SIGCONT)
 
     def end_worker(self):
-        """Say that nothing is left of the worker but its files. What else there is to say is in the report."""
+        """Report that all processes of the worker have ended. Its files stay."""
         self.renew_shared()
         # They stay until C, or at the latest the next W, for the runner to collect.
         self.stale = self.files is not None and self.files.touched()
@@ -364,7 +363,7 @@ class Slot:
         self.state.special = int(self.stale or self.spent or self.zygote.native is None)
 
     def begin_fork_group(self):
-        if not self.state.pid:  # it has just ended, which the runner was told
+        if not self.state.pid:  # it has just ended, and the runner has the report
             self.channel.send({"type": "failed", "layer": "", "error": "there is no worker"})
             return
         group = fork_group.ForkGroup(self)
@@ -408,8 +407,8 @@ class Slot:
             self.reset()
 
     def renew_shared(self):
-        """Before the runner is told of the worker's end: it need not wait for the files to be
-        collected, and the runner has to know if it fails. That is no fault of the worker."""
+        """Make shared resources as new, before the report of the worker's end. This need not wait
+        until the files are collected, and the report shows a failure. The worker is not to blame."""
         if not self.strict or self.spent:
             return
         try:
@@ -442,7 +441,7 @@ class Slot:
     # --- in the worker's process
 
     def complain(self, code):
-        """Say why there is no worker: in the slot, or in what was to become one."""
+        """Report why there is no worker, from the slot or from the process that should have become one."""
         message = seal.failure(seal.LayerError(*self.program.failure(code)))
         if os.getpid() == self.own_pid:
             self.channel.send(message)
