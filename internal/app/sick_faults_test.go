@@ -44,7 +44,7 @@ func startConfined(t *testing.T, uid int, setup string, vars ...string) *confine
 		gid = os.Getegid()
 	}
 	// The directories of a test, and of its binary, are for the test's own user.
-	top, err := os.MkdirTemp("", "kaa-test-")
+	top, err := os.MkdirTemp("", "kaa-test-") //nolint:usetesting // another user has to enter it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func (c *confined) family() []int {
 		lists, _ := filepath.Glob("/proc/" + strconv.Itoa(all[i]) + "/task/*/children")
 		for _, list := range lists {
 			text, _ := os.ReadFile(list) // it may have ended
-			for _, field := range strings.Fields(string(text)) {
+			for field := range strings.FieldsSeq(string(text)) {
 				if pid, err := strconv.Atoi(field); err == nil {
 					all = append(all, pid)
 				}
@@ -185,7 +185,8 @@ func TestSickEnvironment(t *testing.T) {
 			"processes",
 		},
 		{
-			"no processes at level basic", "", ordinary(), []string{"KAA_SANDBOX=basic"},
+			"no processes at level basic", "", ordinary(),
+			[]string{"KAA_SANDBOX=basic"},
 			func(c *confined) { c.limitProcesses(0) },
 			func(c *confined) { c.limitProcesses(unix.RLIM_INFINITY) },
 			"processes",
@@ -203,7 +204,8 @@ func TestSickEnvironment(t *testing.T) {
 			"pid namespace",
 		},
 		{
-			"no disk at level basic", smallDisk, os.Geteuid(), []string{"KAA_SANDBOX=basic"},
+			"no disk at level basic", smallDisk, os.Geteuid(),
+			[]string{"KAA_SANDBOX=basic"},
 			(*confined).fillDisk, (*confined).freeDisk,
 			"work directory",
 		},
