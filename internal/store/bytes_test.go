@@ -143,6 +143,7 @@ func TestRoomForOthers(t *testing.T) {
 				n := 0
 				var err error
 				for ; err == nil; n++ {
+					b.LookAtMemory(t.Context()) // which it does now and then
 					err = fill(b, caller)
 				}
 				full, isFull := errors.AsType[*job.FullError](err)
@@ -150,6 +151,7 @@ func TestRoomForOthers(t *testing.T) {
 					t.Errorf("caller %s had room for %d: %v", caller, n, err)
 				}
 			}
+			b.LookAtMemory(t.Context())
 			if _, err := b.Create(t.Context(), newJob(of("e"), large)); err != nil {
 				t.Errorf("the last one: %v", err)
 			}

@@ -28,7 +28,7 @@ func (h heard) Answered(a job.Answer)    { h <- fmt.Sprintf("answered %+v", a) }
 // versions. A message of an unknown kind is ignored and logged without its content.
 func TestMessages(t *testing.T) {
 	t.Parallel()
-	rdb := testenv.Redis(t).Client(t)
+	rdb := testenv.OwnRedis(t).Client(t) // databases of one Redis share their channels
 	s := New(rdb, Config{})
 	var logged bytes.Buffer
 	to := make(heard, 4)

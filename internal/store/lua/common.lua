@@ -59,12 +59,13 @@ local function hold(caller, bytes)
 end
 
 -- share_of returns the limit of bytes for a caller that has own bytes. A shared limit is half of
--- Redis' memory, of which an eighth is left for results of running jobs. A caller gets no more
--- than is free then, so the next caller finds some.
+-- Redis' memory. Callers share five eighths of the memory: Redis' allocator takes up to a quarter more
+-- than the bytes that are counted, and nothing is recorded beyond seven eighths of the memory in
+-- use (hasRoom in memory.go). A caller gets no more than is free then, so the next caller finds some.
 local function share_of(own, most, shared)
   if not shared then return most end
   local others = tonumber(redis.call('HGET', P .. 'bytes', '*') or 0) - own
-  return math.max(0, math.min(most, math.floor((most * 2 * 7 / 8 - others) / 2)))
+  return math.max(0, math.min(most, math.floor((most * 2 * 5 / 8 - others) / 2)))
 end
 
 -- due_after is the time of the bucket of a record that ended then and has this time to live.

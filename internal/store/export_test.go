@@ -1,0 +1,6 @@
+package store
+
+import "context"
+
+// LookAtMemory reads how much memory Redis uses, whatever is known of it.
+func (s *Store) LookAtMemory(ctx context.Context) { s.lookAtMemory(ctx) }
