@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// Runners that see each other's locks have users of their own.
+// Runners that see each other's locks have users of their own. This test runs alone: a process that
+// another one forks has its locks until it executes a program.
 func TestRangesOfOwners(t *testing.T) {
-	t.Parallel()
 	path := filepath.Join(t.TempDir(), "lock")
 	taken := map[int]*Owners{}
 	for range ownerRanges {
