@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// Runners that see each other's locks have users of their own. This test runs alone: a process that
-// another one forks has its locks until it executes a program.
+// Runners that see each other's locks have users of their own.
+//
+//nolint:paralleltest // a process that another test forks has the locks until it executes a program
 func TestRangesOfOwners(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	taken := map[int]*Owners{}
