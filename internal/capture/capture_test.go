@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/kaa-run/kaa/internal/protocol"
 )
@@ -162,4 +163,17 @@ func TestCaptureAsJSON(t *testing.T) {
 			}
 		}
 	}
+}
+
+// validText is the text as JSON shows it.
+func validText(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s))
+	for _, r := range s { // an invalid byte ranges as one U+FFFD
+		b.WriteRune(r)
+	}
+	return b.String()
 }

@@ -374,15 +374,3 @@ func trimStart(b []byte) []byte {
 	}
 	return b
 }
-
-func validText(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	var b strings.Builder
-	b.Grow(len(s))
-	for _, r := range s { // an invalid byte ranges as one U+FFFD
-		b.WriteRune(r)
-	}
-	return b.String()
-}
