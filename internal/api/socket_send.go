@@ -15,13 +15,6 @@ import (
 	"github.com/kaa-run/kaa/internal/service"
 )
 
-// redisPatience is how long a socket goes on without Redis, and lookAgain the pause between
-// attempts.
-const (
-	redisPatience = 15 * time.Second
-	lookAgain     = 250 * time.Millisecond
-)
-
 // observeEvery makes up for a wake that was lost, and keeps the lease of the observer.
 const observeEvery = 5 * time.Second
 
@@ -31,10 +24,10 @@ type sender struct {
 	*socket
 	wake chan struct{}
 
-	known       job.Observation
-	looked      time.Time
-	jobs        []string  // to be sent; the first is being sent
-	unavailable time.Time // since when Redis has not answered
+	known  job.Observation
+	looked time.Time
+	jobs   []string // to be sent; the first is being sent
+	outage service.Outage
 }
 
 // sessionFrame reports the end of the session itself.
@@ -92,7 +85,7 @@ func (t *sender) observe(ctx context.Context) error {
 	o, err := t.s.cfg.Service.Observe(ctx, t.caller, t.session, t.known)
 	switch {
 	case err == nil:
-		t.unavailable = time.Time{}
+		t.outage.Over()
 		t.learn(o)
 		return nil
 	case errors.Is(err, job.ErrNoSession): // Redis has lost it, or its tombstone has expired
@@ -100,21 +93,7 @@ func (t *sender) observe(ctx context.Context) error {
 		return nil
 	}
 	t.notify()
-	return t.bear(ctx, err)
-}
-
-// bear waits a little after an error that may pass, and returns any other.
-func (t *sender) bear(ctx context.Context, err error) error {
-	if ctx.Err() != nil || !errors.Is(err, job.ErrUnavailable) {
-		return err
-	}
-	if t.unavailable.IsZero() {
-		t.unavailable = time.Now()
-	}
-	if time.Since(t.unavailable) > redisPatience {
-		return err
-	}
-	return pauseFor(ctx, lookAgain)
+	return t.outage.Bear(ctx, err)
 }
 
 func (t *sender) learn(o job.Observation) {
@@ -158,7 +137,7 @@ func (t *sender) showJob(ctx context.Context, id string) error {
 		e, err := f.Next(ctx, observeEvery)
 		switch {
 		case err == nil:
-			t.unavailable = time.Time{}
+			t.outage.Over()
 			t.note(id, e)
 			err = t.write(frameOf(e, id, own.id))
 		case errors.Is(err, service.ErrOver):
@@ -168,7 +147,7 @@ func (t *sender) showJob(ctx context.Context, id string) error {
 		case errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
 			return t.lost(ctx, id, own.id, err)
 		default:
-			err = t.bear(ctx, err)
+			err = t.outage.Bear(ctx, err)
 		}
 		if err != nil {
 			return err
@@ -186,7 +165,7 @@ func (t *sender) followJob(ctx context.Context, id string) (*service.Follower, e
 		case errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone):
 			return nil, t.lost(ctx, id, t.own(id).id, err)
 		}
-		if err = t.bear(ctx, err); err != nil {
+		if err = t.outage.Bear(ctx, err); err != nil {
 			return nil, err
 		}
 	}
@@ -274,13 +253,4 @@ func frameOf(e job.Event, jobID, clientID string) []byte {
 	}
 	b.Write(e.Data[1:])
 	return b.Bytes()
-}
-
-func pauseFor(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -21,9 +21,9 @@ const (
 	// kill ladder, a lost runner's rescue, a retry of the write.
 	settleTime = 30 * time.Second
 	// cleanUpTime bounds what is done for a caller who is not there any more, and
-	// cancelAgain is the pause between attempts.
+	// retryPause is the pause between attempts.
 	cleanUpTime = 30 * time.Second
-	cancelAgain = 250 * time.Millisecond
+	retryPause  = 250 * time.Millisecond
 )
 
 // Submission asks for one job.
@@ -282,7 +282,7 @@ func (s *Service) cancelLater(ctx context.Context, j job.Job) {
 			case <-ctx.Done():
 				s.cfg.Log.WarnContext(ctx, "job of a caller who went away was not cancelled", slog.String("job_id", j.ID), slog.Any("err", err))
 				return
-			case <-time.After(cancelAgain):
+			case <-time.After(retryPause):
 			}
 		}
 	})

@@ -8,9 +8,6 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// redisPatience is how long a synchronous caller's stream goes on without Redis.
-const redisPatience = 15 * time.Second
-
 // Watching is a synchronous call that sees its job's events as they come. It is for one
 // goroutine, and to be closed.
 type Watching struct {
@@ -21,7 +18,7 @@ type Watching struct {
 	begun            bool   // the waiting event has been returned
 	over             bool   // the caller has seen its end
 	overall, abandon time.Time
-	unavailable      time.Time // since when Redis has not answered; zero while it does
+	outage           Outage
 }
 
 // Watch submits a job whose events its caller sees. As with Execute, the job ends if the caller
@@ -88,7 +85,7 @@ func (w *Watching) Next(ctx context.Context, quiet time.Duration) (job.Event, er
 		e, err := w.follower.Next(ctx, max(limit, time.Millisecond))
 		switch {
 		case err == nil:
-			w.unavailable = time.Time{}
+			w.outage.Over()
 			return e, nil
 		case errors.Is(err, ErrOver):
 			w.over = true
@@ -97,14 +94,8 @@ func (w *Watching) Next(ctx context.Context, quiet time.Duration) (job.Event, er
 			return e, err
 		case errors.Is(err, ErrQuiet):
 			return e, context.DeadlineExceeded
-		case ctx.Err() == nil && errors.Is(err, job.ErrUnavailable) && (w.unavailable.IsZero() || time.Since(w.unavailable) < redisPatience):
-			if w.unavailable.IsZero() {
-				w.unavailable = time.Now()
-			}
-			if err := pauseFor(ctx, cancelAgain); err != nil {
-				return e, err
-			}
-		default:
+		}
+		if err := w.outage.Bear(ctx, err); err != nil {
 			return e, err
 		}
 	}
@@ -117,13 +108,4 @@ func (w *Watching) Close(ctx context.Context) {
 	}
 	w.follower.Close()
 	w.end()
-}
-
-func pauseFor(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
