@@ -28,37 +28,6 @@ type ExecuteBody struct {
 	job.Options
 }
 
-// LimitsBody is what an execution may use.
-type LimitsBody struct {
-	MemoryBytes *whole   `json:"memoryBytes,omitempty" nullable:"true" doc:"Memory of all its processes together, in bytes; what is resident, not the address space. At least 33554432. Default 536870912, ceiling 4294967296 unless configured otherwise."`
-	CPUs        *float64 `json:"cpus,omitempty" nullable:"true" doc:"Cores it may keep busy; fractions are shares of one. At least 0.01. Default 1, ceiling the number of cores unless configured otherwise."`
-	CPUSeconds  *float64 `json:"cpuSeconds,omitempty" nullable:"true" doc:"CPU time of all its processes together, in seconds. At least 0.01. No limit and no ceiling unless configured otherwise."`
-	Processes   *whole   `json:"processes,omitempty" nullable:"true" doc:"Processes and threads at once. At least 1. Default 128, ceiling 1024 unless configured otherwise."`
-	OpenFiles   *whole   `json:"openFiles,omitempty" nullable:"true" doc:"Open files, sockets and pipes of each process. At least 16. Default 1024, ceiling 4096 unless configured otherwise."`
-	FileBytes   *whole   `json:"fileBytes,omitempty" nullable:"true" doc:"Size of the largest file it may write, in bytes. Default 268435456, ceiling 1073741824 unless configured otherwise."`
-	DiskBytes   *whole   `json:"diskBytes,omitempty" nullable:"true" doc:"Size of all files it may have at once, in bytes. At least 65536. Default 268435456, ceiling 1073741824 unless configured otherwise."`
-	OutputBytes *whole   `json:"outputBytes,omitempty" nullable:"true" doc:"Bytes that are kept of standard output, and of standard error. Beyond it head and tail of a stream are kept. Default 1048576, ceiling 8388608 unless configured otherwise."`
-	ResultBytes *whole   `json:"resultBytes,omitempty" nullable:"true" doc:"Bytes that are kept of results: values, figures and what the code displays. Beyond it pictures are made smaller, large forms are left out, and notices say so. At least 1. Default 8388608, ceiling 33554432 unless configured otherwise."`
-}
-
-// TransformSchema lets null stand for absent: huma has no tag for that on an object.
-func (LimitsBody) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	s.Nullable = true
-	return s
-}
-
-func (b *LimitsBody) request() job.QuotaRequest {
-	if b == nil {
-		return job.QuotaRequest{}
-	}
-	return job.QuotaRequest{
-		MemoryBytes: (*int64)(b.MemoryBytes), CPUs: b.CPUs, CPUSeconds: b.CPUSeconds,
-		Processes: (*int64)(b.Processes), OpenFiles: (*int64)(b.OpenFiles),
-		FileBytes: (*int64)(b.FileBytes), DiskBytes: (*int64)(b.DiskBytes), OutputBytes: (*int64)(b.OutputBytes),
-		ResultBytes: (*int64)(b.ResultBytes),
-	}
-}
-
 // JobBody is the request of a job: an execution, and how to run it.
 type JobBody struct {
 	ExecuteBody

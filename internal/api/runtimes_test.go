@@ -226,9 +226,18 @@ func TestFingerprint(t *testing.T) {
 			t.Errorf("%s and %s have two fingerprints", body, spaced)
 		}
 	}
-	sum := sha256.Sum256([]byte(`{"code":"1"}`))
-	if seen[hex.EncodeToString(sum[:])] != `{"code":"1"}` {
-		t.Error("the fingerprint of a request without runtime and limits has changed")
+	for body, written := range map[string]string{
+		`{"code":"1"}`: `{"code":"1"}`,
+		// In the order of the table, whatever the order of the request.
+		`{"code":"1","limits":{"resultBytes":5e2,"cpuSeconds":null,"processes":2,"cpus":0.5,"memoryBytes":3e9}}`: `{"code":"1","limits":{"memoryBytes":3000000000,"cpus":0.5,"processes":2,"resultBytes":500}}`,
+	} {
+		if res := send(t, handler, "/v1/jobs", body, "Idempotency-Key", "k"); res.Code != 202 {
+			t.Fatalf("%s: %d %s", body, res.Code, res.Body)
+		}
+		sum := sha256.Sum256([]byte(written))
+		if got := s.created[len(s.created)-1].Fingerprint; got != hex.EncodeToString(sum[:]) {
+			t.Errorf("the fingerprint of %s is no more that of other versions", body)
+		}
 	}
 }
 

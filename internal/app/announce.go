@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/url"
-	"reflect"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -49,24 +48,15 @@ func blobPlace(raw string) string {
 // given returns the variables that differ from their defaults. They explain why a process behaves
 // differently from others. The values of secrets are masked.
 func given(environ config.Environment) []slog.Attr {
-	secret := []reflect.Type{reflect.TypeFor[config.Secret](), reflect.TypeFor[[]config.Secret]()}
 	var all []slog.Attr
-	var walk func(t reflect.Type)
-	walk = func(t reflect.Type) {
-		for f := range t.Fields() {
-			name := f.Tag.Get("env")
-			value := environ.Get(name)
-			switch {
-			case f.Anonymous:
-				walk(f.Type)
-			case name == "" || value == "" || value == f.Tag.Get("envDefault"):
-			case f.Type == secret[0] || f.Type == secret[1]:
-				all = append(all, slog.String(name, "***"))
-			default:
-				all = append(all, slog.String(name, value))
-			}
+	for _, s := range config.Settings() {
+		switch value := environ.Get(s.Name); {
+		case value == "" || value == s.Default:
+		case s.Secret:
+			all = append(all, slog.String(s.Name, "***"))
+		default:
+			all = append(all, slog.String(s.Name, value))
 		}
 	}
-	walk(reflect.TypeFor[config.Config]())
 	return all
 }

@@ -52,9 +52,9 @@ func TestComposeAddsUp(t *testing.T) {
 		bodyHeldTimes = 8
 	)
 	executions := int64(c.Concurrency + c.MaxSessions)
-	check("memory of the runner", executions*(c.MaxMemoryBytes+perExecution)+runnerItself, size("RUNNER_MEM_LIMIT"))
+	check("memory of the runner", executions*(c.MaxQuota().MemoryBytes+perExecution)+runnerItself, size("RUNNER_MEM_LIMIT"))
 	check("file systems of the runner", size("WORK_SIZE")+size("TMP_SIZE"), runnerItself)
-	check("processes of the runner", executions*int64(c.MaxProcesses)+runnerTasks, size("RUNNER_PIDS_LIMIT"))
+	check("processes of the runner", executions*int64(c.MaxQuota().Processes)+runnerTasks, size("RUNNER_PIDS_LIMIT"))
 
 	limit := size("API_MEM_LIMIT")
 	c.FitMemory(environ, limit)

@@ -1,17 +1,18 @@
 package app_test
 
 import (
+	"cmp"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/kaa-run/kaa/internal/app/config"
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // notSettings are variables that no server reads: of `kaa run`, of the tests, of the Makefile.
@@ -25,10 +26,8 @@ var notSettings = []string{
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	defaults := map[string]string{}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[config.Config]()) {
-		if name, ok := f.Tag.Lookup("env"); ok {
-			defaults[name] = f.Tag.Get("envDefault")
-		}
+	for _, s := range config.Settings() {
+		defaults[s.Name] = s.Default
 	}
 	documented := documentedSettings(t)
 	for name, byDefault := range defaults {
@@ -57,6 +56,36 @@ func TestSettings(t *testing.T) {
 		if !slices.Contains(known, name) {
 			t.Errorf("%s names %s, which does not exist", file, name)
 		}
+	}
+}
+
+// TestLimitsPage holds the table of limits for callers and job.LimitTable together.
+func TestLimitsPage(t *testing.T) {
+	t.Parallel()
+	row := regexp.MustCompile(`^\| .([a-zA-Z]+). \| (integer|number) \| [^|]+ \| ([0-9.]+) \| ([^|]+) \(.(KAA_[A-Z_]+).\) \| ([^|]+) \(.(KAA_MAX_[A-Z_]+).\) \|$`)
+	_, section, _ := strings.Cut(text(t, "docs/api/execute.md"), "\n## Limits\n")
+	rows := map[string][]string{}
+	for line := range strings.SplitSeq(section, "\n") {
+		if m := row.FindStringSubmatch(line); m != nil {
+			rows[m[1]] = m[2:]
+		}
+	}
+	for _, l := range job.LimitTable() {
+		kind, byDefault, ceiling := "number", l.Number(&l.Standard), l.Number(&l.Ceiling)
+		if l.Whole() {
+			kind = "integer"
+		}
+		if l.Unlimited {
+			byDefault = "no limit"
+		}
+		want := []string{kind, cmp.Or(l.Least(), "0"), byDefault, "KAA_" + l.Setting, cmp.Or(l.ZeroCeiling, ceiling), "KAA_MAX_" + l.Setting}
+		if got := rows[l.Name]; !slices.Equal(got, want) {
+			t.Errorf("docs/api/execute.md says of %s %q, want %q", l.Name, got, want)
+		}
+		delete(rows, l.Name)
+	}
+	if len(rows) > 0 {
+		t.Errorf("docs/api/execute.md has limits that do not exist: %v", rows)
 	}
 }
 

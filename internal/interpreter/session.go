@@ -93,16 +93,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	if end := s.Alive(); end != nil {
 		return job.Result{}, end, fmt.Errorf("execute on %s: %w", w.id, job.ErrNotStarted)
 	}
-	quota := s.quota
-	if spec.Quota.CPUTime > 0 {
-		quota.CPUTime = spec.Quota.CPUTime
-	}
-	if spec.Quota.OutputBytes > 0 {
-		quota.OutputBytes = spec.Quota.OutputBytes
-	}
-	if spec.Quota.ResultBytes > 0 {
-		quota.ResultBytes = spec.Quota.ResultBytes
-	}
+	quota := s.quota.With(spec.Quota)
 	r := &run{
 		w: w, quota: quota, journal: w.newJournal(quota),
 		frames: make(chan protocol.Event, protocol.FollowRoom), pumps: newGoroutines(), lasting: true,

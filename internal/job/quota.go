@@ -2,7 +2,6 @@ package job
 
 import (
 	"cmp"
-	"strconv"
 	"time"
 )
 
@@ -29,88 +28,76 @@ func (q Quota) ValueBytes() int64 { return cmp.Or(q.ResultBytes, q.OutputBytes) 
 // every number that a caller can send.
 const longestCPUTime = 365 * 24 * time.Hour
 
-// QuotaRequest has a caller's wishes for a Quota; nil means the default.
-type QuotaRequest struct {
-	MemoryBytes *int64
-	CPUs        *float64
-	CPUSeconds  *float64
-	Processes   *int64
-	OpenFiles   *int64
-	FileBytes   *int64
-	DiskBytes   *int64
-	OutputBytes *int64
-	ResultBytes *int64
+// limitTable has all limits, in the order in which their mistakes are reported. A limit is a field
+// of Quota and a row here. From the row follow the field of requests with its checks, its part of
+// the OpenAPI document, the two settings, and the limits that an execution of a session may set.
+// Only enforcement is elsewhere.
+var limitTable = []*Limit{ //nolint:gochecknoglobals // only read
+	row(Limit{
+		Name: "memoryBytes", Setting: "MEMORY_BYTES",
+		Doc: "Memory of all its processes together, in bytes; what is resident, not the address space.",
+	}, wholes[int64](64), bounds[int64]{least: 32 << 20, standard: 512 << 20, ceiling: 4 << 30}, func(q *Quota) *int64 { return &q.MemoryBytes }),
+	row(Limit{
+		Name: "cpus", Setting: "CPUS", ZeroCeiling: "the number of cores",
+		Doc: "Cores it may keep busy; fractions are shares of one.",
+	}, fractions(), bounds[float64]{least: 0.01, standard: 1}, func(q *Quota) *float64 { return &q.CPUs }),
+	row(Limit{
+		Name: "cpuSeconds", Setting: "CPU_TIME", PerExecution: true, ZeroCeiling: "no ceiling", Unlimited: true,
+		Doc: "CPU time of all its processes together, in seconds.",
+	}, durations(), bounds[time.Duration]{least: 10 * time.Millisecond}, func(q *Quota) *time.Duration { return &q.CPUTime }),
+	row(Limit{
+		Name: "processes", Setting: "PROCESSES",
+		Doc: "Processes and threads at once.",
+	}, wholes[int](32), bounds[int]{least: 1, standard: 128, ceiling: 1024}, func(q *Quota) *int { return &q.Processes }),
+	row(Limit{
+		Name: "openFiles", Setting: "OPEN_FILES",
+		Doc: "Open files, sockets and pipes of each process.",
+	}, wholes[int](32), bounds[int]{least: 16, standard: 1024, ceiling: 4096}, func(q *Quota) *int { return &q.OpenFiles }),
+	row(Limit{
+		Name: "fileBytes", Setting: "FILE_BYTES",
+		Doc: "Size of the largest file it may write, in bytes.",
+	}, wholes[int64](64), bounds[int64]{least: 0, standard: 256 << 20, ceiling: 1 << 30}, func(q *Quota) *int64 { return &q.FileBytes }),
+	row(Limit{
+		Name: "diskBytes", Setting: "DISK_BYTES",
+		Doc: "Size of all files it may have at once, in bytes.",
+	}, wholes[int64](64), bounds[int64]{least: 64 << 10, standard: 256 << 20, ceiling: 1 << 30}, func(q *Quota) *int64 { return &q.DiskBytes }),
+	row(Limit{
+		// KAA_MAX_OUTPUT_BYTES was once the only setting of the two, and lowering it stays enough.
+		Name: "outputBytes", Setting: "OUTPUT_BYTES", PerExecution: true, Lowered: true,
+		Doc: "Bytes that are kept of standard output, and of standard error. Beyond it head and tail of a stream are kept.",
+	}, wholes[int64](64), bounds[int64]{least: 0, leastSet: 1, standard: 1 << 20, ceiling: 8 << 20}, func(q *Quota) *int64 { return &q.OutputBytes }),
+	row(Limit{
+		Name: "resultBytes", Setting: "RESULT_BYTES", PerExecution: true,
+		Doc: "Bytes that are kept of results: values, figures and what the code displays. Beyond it pictures are made smaller, large forms are left out, and notices say so.",
+	}, wholes[int64](64), bounds[int64]{least: 1, standard: 8 << 20, ceiling: 32 << 20}, func(q *Quota) *int64 { return &q.ResultBytes }),
 }
 
-// limit is a row of the table of limits: what differs between them.
-type limit struct {
-	field string // of the request
-	// perExecution: an execution of a session may set it. The others belong to the session.
-	perExecution    bool
-	least, standard Quota // with this limit only
-	given           func(r *QuotaRequest) bool
-	accept          func(v *validation, r *QuotaRequest, lo, hi, q *Quota) // into q, which has the default
-	isZero          func(q *Quota) bool
-	copy            func(to, from *Quota)
-	raise           func(q, least *Quota)
-}
-
-// limitTable has all limits, in the order in which their mistakes are reported. MinQuota,
-// StandardQuota, the checks of requests, the limits that a session's execution
-// cannot set, and the values that a runner fills in follow from it.
-var limitTable = []limit{ //nolint:gochecknoglobals // only read
-	row("memoryBytes", false, 32<<20, 512<<20, func(q *Quota) *int64 { return &q.MemoryBytes }, func(r *QuotaRequest) *int64 { return r.MemoryBytes }, within),
-	row("cpus", false, 0.01, 1, func(q *Quota) *float64 { return &q.CPUs }, func(r *QuotaRequest) *float64 { return r.CPUs }, (*validation).number),
-	row("cpuSeconds", true, 10*time.Millisecond, 0, func(q *Quota) *time.Duration { return &q.CPUTime }, func(r *QuotaRequest) *float64 { return r.CPUSeconds }, (*validation).seconds),
-	row("processes", false, 1, 128, func(q *Quota) *int { return &q.Processes }, func(r *QuotaRequest) *int64 { return r.Processes }, within),
-	row("openFiles", false, 16, 1024, func(q *Quota) *int { return &q.OpenFiles }, func(r *QuotaRequest) *int64 { return r.OpenFiles }, within),
-	row("fileBytes", false, 0, 256<<20, func(q *Quota) *int64 { return &q.FileBytes }, func(r *QuotaRequest) *int64 { return r.FileBytes }, within),
-	row("diskBytes", false, 64<<10, 256<<20, func(q *Quota) *int64 { return &q.DiskBytes }, func(r *QuotaRequest) *int64 { return r.DiskBytes }, within),
-	row("outputBytes", true, 0, 1<<20, func(q *Quota) *int64 { return &q.OutputBytes }, func(r *QuotaRequest) *int64 { return r.OutputBytes }, within),
-	row("resultBytes", true, 1, 8<<20, func(q *Quota) *int64 { return &q.ResultBytes }, func(r *QuotaRequest) *int64 { return r.ResultBytes }, within),
-}
-
-// row makes a row from the place of a limit in a Quota and in a request.
-func row[N int | int64 | float64 | time.Duration, A int64 | float64](
-	field string, perExecution bool, least, standard N, of func(*Quota) *N, asked func(*QuotaRequest) *A,
-	accept func(v *validation, field string, asked *A, lo, hi, byDefault N) N,
-) limit {
-	l := limit{
-		field: field, perExecution: perExecution,
-		given: func(r *QuotaRequest) bool { return asked(r) != nil },
-		accept: func(v *validation, r *QuotaRequest, lo, hi, q *Quota) {
-			*of(q) = accept(v, "limits."+field, asked(r), *of(lo), *of(hi), *of(q))
-		},
-		isZero: func(q *Quota) bool { return *of(q) == 0 },
-		copy:   func(to, from *Quota) { *of(to) = *of(from) },
-		raise:  func(q, least *Quota) { *of(q) = max(*of(q), *of(least)) },
-	}
-	*of(&l.least), *of(&l.standard) = least, standard
-	return l
-}
-
-// MinQuota has the lowest limits of a request or a configuration. Below them Python does not
-// start, or the number means nothing.
-func MinQuota() (q Quota) {
-	for i := range limitTable {
-		limitTable[i].copy(&q, &limitTable[i].least)
-	}
-	return q
-}
+// LimitTable returns all limits.
+func LimitTable() []*Limit { return limitTable }
 
 // StandardQuota has the limits of an execution where no configuration says otherwise.
 func StandardQuota() (q Quota) {
-	for i := range limitTable {
-		limitTable[i].copy(&q, &limitTable[i].standard)
+	for _, l := range limitTable {
+		l.Copy(&q, &l.Standard)
 	}
 	return q
 }
 
 // Or returns q with the limits of byDefault where q has none.
 func (q Quota) Or(byDefault Quota) Quota {
-	for i := range limitTable {
-		if limitTable[i].isZero(&q) {
-			limitTable[i].copy(&q, &byDefault)
+	for _, l := range limitTable {
+		if l.IsZero(&q) {
+			l.Copy(&q, &byDefault)
+		}
+	}
+	return q
+}
+
+// With returns q, the limits of a session, with those that one of its executions sets for itself.
+func (q Quota) With(own Quota) Quota {
+	for _, l := range limitTable {
+		if l.PerExecution && !l.IsZero(&own) {
+			l.Copy(&q, &own)
 		}
 	}
 	return q
@@ -118,69 +105,52 @@ func (q Quota) Or(byDefault Quota) Quota {
 
 // AtLeast returns the larger of each limit.
 func (q Quota) AtLeast(least Quota) Quota {
-	for i := range limitTable {
-		limitTable[i].raise(&q, &least)
+	for _, l := range limitTable {
+		if l.Less(&q, &least) {
+			l.Copy(&q, &least)
+		}
 	}
 	return q
 }
 
+// QuotaRequest has a caller's wishes for a Quota, by the names of the limits. The defaults hold
+// for the others.
+type QuotaRequest map[string]float64
+
 // quota fills in the defaults and checks the requested values. The defaults are within the
 // bounds already.
 func (l Limits) quota(v *validation, r QuotaRequest) Quota {
-	lo, hi, q := MinQuota(), l.MaxQuota, l.DefaultQuota
+	hi, q := l.MaxQuota, l.DefaultQuota
 	if hi.CPUTime == 0 {
 		hi.CPUTime = longestCPUTime
 	}
-	for i := range limitTable {
-		limitTable[i].accept(v, &r, &lo, &hi, &q)
+	for _, row := range limitTable {
+		if asked, ok := r[row.Name]; ok {
+			if complaint := row.accept(asked, &hi, &q); complaint != "" {
+				v.add(row.path(), "%s", complaint)
+			}
+		}
 	}
 	return q
 }
 
 // ofSession returns the requested limits that an execution of a session cannot set.
 func (r QuotaRequest) ofSession() (fields []string) {
-	for i := range limitTable {
-		if l := &limitTable[i]; !l.perExecution && l.given(&r) {
-			fields = append(fields, "limits."+l.field)
+	for _, l := range limitTable {
+		if _, asked := r[l.Name]; asked && !l.PerExecution {
+			fields = append(fields, l.path())
 		}
 	}
 	return fields
 }
 
-// executionQuota keeps the limits of q that an execution of a session may set; the session sets
-// the rest.
+// executionQuota keeps the limits of q that an execution of a session may set and does; the
+// session sets the rest.
 func (r QuotaRequest) executionQuota(q Quota) (own Quota) {
-	for i := range limitTable {
-		if l := &limitTable[i]; l.perExecution && l.given(&r) {
-			l.copy(&own, &q)
+	for _, l := range limitTable {
+		if _, asked := r[l.Name]; asked && l.PerExecution {
+			l.Copy(&own, &q)
 		}
 	}
 	return own
 }
-
-// within returns the requested whole number, if it is from lo to hi.
-func within[N int | int64](v *validation, field string, asked *int64, lo, hi, byDefault N) N {
-	if asked == nil {
-		return byDefault
-	}
-	if *asked < int64(lo) || *asked > int64(hi) {
-		v.add(field, "must be from %d to %d", lo, hi)
-		return byDefault
-	}
-	return N(*asked)
-}
-
-// number returns the requested number, if it is from lo to hi.
-func (v *validation) number(field string, asked *float64, lo, hi, byDefault float64) float64 {
-	if asked == nil {
-		return byDefault
-	}
-	if *asked < lo || *asked > hi || *asked != *asked {
-		v.add(field, "must be from %s to %s", decimal(lo), decimal(hi))
-		return byDefault
-	}
-	return *asked
-}
-
-// decimal writes a number as a caller would.
-func decimal(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }

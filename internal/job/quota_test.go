@@ -35,15 +35,15 @@ func TestAcceptQuota(t *testing.T) {
 		change func(*job.Quota)
 	}{
 		{"defaults", job.QuotaRequest{}, false, func(*job.Quota) {}},
-		{"memory", job.QuotaRequest{MemoryBytes: new(int64(32 << 20))}, false, func(q *job.Quota) { q.MemoryBytes = 32 << 20 }},
-		{"cpus", job.QuotaRequest{CPUs: new(0.01)}, false, func(q *job.Quota) { q.CPUs = 0.01 }},
-		{"cpu time", job.QuotaRequest{CPUSeconds: new(0.5)}, false, func(q *job.Quota) { q.CPUTime = time.Second / 2 }},
-		{"cpu time without a ceiling", job.QuotaRequest{CPUSeconds: new(1e6)}, true, func(q *job.Quota) { q.CPUTime = 1e6 * time.Second }},
-		{"processes", job.QuotaRequest{Processes: new(int64(1024))}, false, func(q *job.Quota) { q.Processes = 1024 }},
-		{"open files", job.QuotaRequest{OpenFiles: new(int64(16))}, false, func(q *job.Quota) { q.OpenFiles = 16 }},
-		{"no files", job.QuotaRequest{FileBytes: new(int64(0))}, false, func(q *job.Quota) { q.FileBytes = 0 }},
-		{"disk", job.QuotaRequest{DiskBytes: new(int64(1 << 30))}, false, func(q *job.Quota) { q.DiskBytes = 1 << 30 }},
-		{"no output", job.QuotaRequest{OutputBytes: new(int64(0))}, false, func(q *job.Quota) { q.OutputBytes = 0 }},
+		{"memory", job.QuotaRequest{"memoryBytes": 32 << 20}, false, func(q *job.Quota) { q.MemoryBytes = 32 << 20 }},
+		{"cpus", job.QuotaRequest{"cpus": 0.01}, false, func(q *job.Quota) { q.CPUs = 0.01 }},
+		{"cpu time", job.QuotaRequest{"cpuSeconds": 0.5}, false, func(q *job.Quota) { q.CPUTime = time.Second / 2 }},
+		{"cpu time without a ceiling", job.QuotaRequest{"cpuSeconds": 1e6}, true, func(q *job.Quota) { q.CPUTime = 1e6 * time.Second }},
+		{"processes", job.QuotaRequest{"processes": 1024}, false, func(q *job.Quota) { q.Processes = 1024 }},
+		{"open files", job.QuotaRequest{"openFiles": 16}, false, func(q *job.Quota) { q.OpenFiles = 16 }},
+		{"no files", job.QuotaRequest{"fileBytes": 0}, false, func(q *job.Quota) { q.FileBytes = 0 }},
+		{"disk", job.QuotaRequest{"diskBytes": 1 << 30}, false, func(q *job.Quota) { q.DiskBytes = 1 << 30 }},
+		{"no output", job.QuotaRequest{"outputBytes": 0}, false, func(q *job.Quota) { q.OutputBytes = 0 }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -72,21 +72,21 @@ func TestAcceptRefusesQuota(t *testing.T) {
 		asked job.QuotaRequest
 		says  string
 	}{
-		{"memoryBytes", job.QuotaRequest{MemoryBytes: new(int64(32<<20 - 1))}, "from 33554432 to 4294967296"},
-		{"memoryBytes", job.QuotaRequest{MemoryBytes: new(int64(4<<30 + 1))}, "from 33554432 to 4294967296"},
-		{"memoryBytes", job.QuotaRequest{MemoryBytes: new(int64(math.MinInt64))}, "from 33554432 to 4294967296"},
-		{"cpus", job.QuotaRequest{CPUs: new(0.0)}, "from 0.01 to 2"},
-		{"cpus", job.QuotaRequest{CPUs: new(2.5)}, "from 0.01 to 2"},
-		{"cpus", job.QuotaRequest{CPUs: new(math.NaN())}, "from 0.01 to 2"},
-		{"cpuSeconds", job.QuotaRequest{CPUSeconds: new(0.0)}, "from 0.01 to 3600 seconds"},
-		{"cpuSeconds", job.QuotaRequest{CPUSeconds: new(1e300)}, "from 0.01 to 3600 seconds"},
-		{"processes", job.QuotaRequest{Processes: new(int64(0))}, "from 1 to 1024"},
-		{"processes", job.QuotaRequest{Processes: new(int64(math.MaxInt64))}, "from 1 to 1024"},
-		{"openFiles", job.QuotaRequest{OpenFiles: new(int64(15))}, "from 16 to 4096"},
-		{"fileBytes", job.QuotaRequest{FileBytes: new(int64(-1))}, "from 0 to 1073741824"},
-		{"diskBytes", job.QuotaRequest{DiskBytes: new(int64(65535))}, "from 65536 to 1073741824"},
-		{"outputBytes", job.QuotaRequest{OutputBytes: new(int64(8001))}, "from 0 to 8000"},
-		{"resultBytes", job.QuotaRequest{ResultBytes: new(int64(0))}, "from 1 to 9000"},
+		{"memoryBytes", job.QuotaRequest{"memoryBytes": 32<<20 - 1}, "from 33554432 to 4294967296"},
+		{"memoryBytes", job.QuotaRequest{"memoryBytes": 4<<30 + 1}, "from 33554432 to 4294967296"},
+		{"memoryBytes", job.QuotaRequest{"memoryBytes": math.MinInt64}, "from 33554432 to 4294967296"},
+		{"cpus", job.QuotaRequest{"cpus": 0.0}, "from 0.01 to 2"},
+		{"cpus", job.QuotaRequest{"cpus": 2.5}, "from 0.01 to 2"},
+		{"cpus", job.QuotaRequest{"cpus": math.NaN()}, "from 0.01 to 2"},
+		{"cpuSeconds", job.QuotaRequest{"cpuSeconds": 0.0}, "from 0.01 to 3600 seconds"},
+		{"cpuSeconds", job.QuotaRequest{"cpuSeconds": 1e300}, "from 0.01 to 3600 seconds"},
+		{"processes", job.QuotaRequest{"processes": 0}, "from 1 to 1024"},
+		{"processes", job.QuotaRequest{"processes": math.MaxInt64}, "from 1 to 1024"},
+		{"openFiles", job.QuotaRequest{"openFiles": 15}, "from 16 to 4096"},
+		{"fileBytes", job.QuotaRequest{"fileBytes": -1}, "from 0 to 1073741824"},
+		{"diskBytes", job.QuotaRequest{"diskBytes": 65535}, "from 65536 to 1073741824"},
+		{"outputBytes", job.QuotaRequest{"outputBytes": 8001}, "from 0 to 8000"},
+		{"resultBytes", job.QuotaRequest{"resultBytes": 0}, "from 1 to 9000"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.field+" "+tt.says, func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestAcceptRefusesQuota(t *testing.T) {
 		t.Parallel()
 		l := limits()
 		l.MaxQuota.CPUTime = 0
-		_, _, err := l.Accept(job.Request{Code: "1", Limits: job.QuotaRequest{CPUSeconds: new(1e300)}}, now)
+		_, _, err := l.Accept(job.Request{Code: "1", Limits: job.QuotaRequest{"cpuSeconds": 1e300}}, now)
 		if err == nil || !strings.Contains(err.Error(), "from 0.01 to 31536000 seconds") {
 			t.Errorf("err = %v", err)
 		}
@@ -143,7 +143,7 @@ func TestSpecJSON(t *testing.T) {
 	}
 }
 
-// TestEveryLimitHasARow: a field of Quota or QuotaRequest that the table lacks would be ignored.
+// TestEveryLimitHasARow: a field of Quota that the table lacks would be ignored.
 func TestEveryLimitHasARow(t *testing.T) {
 	t.Parallel()
 	var all job.Quota
@@ -157,15 +157,40 @@ func TestEveryLimitHasARow(t *testing.T) {
 	if got := (job.Quota{}).AtLeast(all); got != all {
 		t.Errorf("AtLeast forgets a limit: %+v", got)
 	}
-	asked := reflect.TypeFor[job.QuotaRequest]()
-	for i := range asked.NumField() {
-		var r job.QuotaRequest
-		field := reflect.ValueOf(&r).Elem().Field(i)
-		negative := reflect.New(field.Type().Elem())
-		negative.Elem().Set(reflect.ValueOf(-1).Convert(field.Type().Elem()))
-		field.Set(negative)
-		if _, _, err := limits().Accept(job.Request{Code: "1", Limits: r}, now); err == nil {
-			t.Errorf("%s is not checked", asked.Field(i).Name)
+	if rows := len(job.LimitTable()); rows != fields.NumField() {
+		t.Errorf("%d rows for %d fields", rows, fields.NumField())
+	}
+}
+
+// TestEveryLimitIsChecked: no request gets a number below or beyond the bounds of a limit, nor half
+// of what is counted.
+func TestEveryLimitIsChecked(t *testing.T) {
+	t.Parallel()
+	for _, l := range job.LimitTable() {
+		for number, bad := range map[float64]bool{-1: true, 1e300: true, math.Inf(1): true, math.NaN(): true, 3e9 + 0.5: true, 0: l.Least() != ""} {
+			_, _, err := limits().Accept(job.Request{Code: "1", Limits: job.QuotaRequest{l.Name: number}}, now)
+			if (err != nil) != bad {
+				t.Errorf("%s of %v: %v", l.Name, number, err)
+			}
 		}
+		_, _, err := limits().Accept(job.Request{Code: "1", Limits: job.QuotaRequest{l.Name: 1000.5}}, now)
+		if l.Whole() && err == nil {
+			t.Errorf("half of %s is counted", l.Name)
+		}
+	}
+}
+
+// TestOwnLimitsOfAnExecution: an execution of a session changes the limits that are its own, and
+// no other.
+func TestOwnLimitsOfAnExecution(t *testing.T) {
+	t.Parallel()
+	session, own := job.StandardQuota(), maxQuota()
+	want := session
+	want.CPUTime, want.OutputBytes, want.ResultBytes = own.CPUTime, own.OutputBytes, own.ResultBytes
+	if diff := cmp.Diff(want, session.With(own)); diff != "" {
+		t.Errorf("with all (-want +got):\n%s", diff)
+	}
+	if got := session.With(job.Quota{}); got != session {
+		t.Errorf("with none: %+v", got)
 	}
 }

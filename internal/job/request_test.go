@@ -43,7 +43,7 @@ func TestAccept(t *testing.T) {
 			request: job.Request{
 				Code: "1", Stdin: "in\x00put", Envs: map[string]string{"A_1": ""}, Timeout: new(1.5), Queue: "critical",
 				Delay: new(2.0), MaxAttempts: new(5), ResultTTL: new(60.0), Metadata: json.RawMessage(`{"a":1}`),
-				Runtime: "py", Limits: job.QuotaRequest{MemoryBytes: new(int64(64 << 20))},
+				Runtime: "py", Limits: job.QuotaRequest{"memoryBytes": 64 << 20},
 				Options: job.Options{FigureFormats: []string{"svg", "png", "svg"}},
 			},
 			job: job.Job{

@@ -230,6 +230,8 @@ func Load(environ Environment) (Config, error) {
 	if err := env.ParseWithOptions(&c, env.Options{Environment: vars}); err != nil {
 		problems, unread = parseProblems(err)
 	}
+	more, names := c.Quotas.read(vars)
+	problems, unread = append(problems, more...), append(unread, names...)
 	for name, keys := range map[string]*[]Secret{"KAA_API_KEYS": &c.APIKeys, "KAA_ADMIN_KEYS": &c.AdminKeys} {
 		if *keys = trimmedKeys(*keys); vars[name] != "" && len(*keys) == 0 {
 			// Whoever writes that means to ask for keys.
@@ -426,11 +428,8 @@ func (c *Config) Open() bool {
 
 func unknownVariables(vars map[string]string) []string {
 	known := clientVariables()
-	params, err := env.GetFieldParams(&Config{})
-	if err == nil { // it cannot fail on a type of ours, and this only warns
-		for _, p := range params {
-			known = append(known, p.Key)
-		}
+	for _, s := range Settings() {
+		known = append(known, s.Name)
 	}
 	var unknown []string
 	for name := range vars {
