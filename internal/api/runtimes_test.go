@@ -257,17 +257,13 @@ func TestLimitsAreDescribed(t *testing.T) {
 	if err := json.Unmarshal(res.Body.Bytes(), &spec); err != nil {
 		t.Fatal(err)
 	}
-	units := map[string]string{
-		"memoryBytes": "bytes", "cpus": "Cores", "cpuSeconds": "seconds", "processes": "Processes", "openFiles": "Open files",
-		"fileBytes": "bytes", "diskBytes": "bytes", "outputBytes": "Bytes", "resultBytes": "Bytes",
-	}
 	limits := spec.Components.Schemas["LimitsBody"].Properties
-	if len(limits) != len(units) {
-		t.Errorf("%d limits, want %d", len(limits), len(units))
+	if len(limits) != len(job.LimitTable()) {
+		t.Errorf("%d limits, want %d", len(limits), len(job.LimitTable()))
 	}
-	for name, unit := range units {
-		if !strings.Contains(limits[name].Description, unit) {
-			t.Errorf("%s: %q does not speak of %s", name, limits[name].Description, unit)
+	for _, l := range job.LimitTable() {
+		if text := limits[l.Name].Description; l.Doc == "" || !strings.HasPrefix(text, l.Doc) || !strings.HasSuffix(text, "unless configured otherwise.") {
+			t.Errorf("%s: %q", l.Name, text)
 		}
 	}
 	for _, schema := range []string{"ExecuteBody", "JobBody"} {
