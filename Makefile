@@ -85,5 +85,9 @@ bin/vale: tools/vale/go.mod tools/vale/go.sum
 	@mkdir -p bin
 	$(GO) build -C tools/vale -o ../../bin/vale github.com/vale-cli/vale/v3/cmd/vale
 
+bin/vale-texts: scripts/texts/main.go
+	@mkdir -p bin
+	$(GO) build -o bin/vale-texts ./scripts/texts
+
 clean: ## remove what build and the tests made
 	rm -rf bin .cache

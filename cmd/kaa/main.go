@@ -105,7 +105,7 @@ func runCommand() *cobra.Command {
 		Short: "Execute a Python file and exit as it did",
 		Long: "Execute a Python file, or the program on standard input (-), in the Kaa at KAA_URL\n" +
 			"(with the key KAA_API_KEY), or in an embedded one when KAA_URL is not set.\n" +
-			"What follows FILE are arguments of the program; flags of kaa run come before it.\n" +
+			"Arguments of the program follow FILE; flags of kaa run come before it.\n" +
 			"Standard input is read to its end and then passed to the program, unless it is a\n" +
 			"terminal or was the program.\n" +
 			"Files that the program makes, and figures, are kept in the directory of --out only.\n" +
@@ -171,7 +171,7 @@ func doctorCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Show what of the sandbox holds here, and what to change",
+		Short: "Show which layers of the sandbox hold here, and the changes that are needed",
 		Long: "Try what a runner with this configuration needs: each layer of the sandbox, what\n" +
 			"limits memory, the runtimes, and Redis. A layer that holds was tried for real, with\n" +
 			"a worker in it; behind one that does not, nothing is known.\n" +

@@ -26,8 +26,8 @@ const (
 // FileBody is a file that comes with a request.
 type FileBody struct {
 	Path          string  `json:"path" doc:"Where to put it, relative to the working directory." example:"data/in.csv"`
-	Content       *string `json:"content,omitempty" nullable:"true" doc:"What is in it, if that is text. This or contentBase64."`
-	ContentBase64 *string `json:"contentBase64,omitempty" nullable:"true" doc:"What is in it, in standard base64 with padding."`
+	Content       *string `json:"content,omitempty" nullable:"true" doc:"Its content, if that is text. This or contentBase64."`
+	ContentBase64 *string `json:"contentBase64,omitempty" nullable:"true" doc:"Its content, in standard base64 with padding."`
 }
 
 // fileRequests are the files of a JSON body.
@@ -47,7 +47,7 @@ type FileView struct {
 
 type listFilesOutput struct {
 	Body struct {
-		Files   []FileView        `json:"files" nullable:"false" doc:"What the code created or changed, by path."`
+		Files   []FileView        `json:"files" nullable:"false" doc:"The files that the code created or changed, by path."`
 		Dropped *job.FilesDropped `json:"filesDropped,omitempty" doc:"Present when files were not kept."`
 	}
 }

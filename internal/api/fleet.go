@@ -26,7 +26,7 @@ type runnersOutput struct {
 
 type runtimesOutput struct {
 	Body struct {
-		Runtimes []job.Runtime `json:"runtimes" nullable:"false" doc:"What the runners that are alive offer, by name."`
+		Runtimes []job.Runtime `json:"runtimes" nullable:"false" doc:"The runtimes that live runners offer, by name."`
 	}
 }
 
@@ -39,7 +39,7 @@ type healthOutput struct {
 type readyOutput struct {
 	Body struct {
 		Status   string   `json:"status" enum:"ok"`
-		Warnings []string `json:"warnings,omitempty" doc:"What is wrong with Redis, though it works."`
+		Warnings []string `json:"warnings,omitempty" doc:"Faults of Redis that do not keep it from working."`
 	}
 }
 

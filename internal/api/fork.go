@@ -44,7 +44,7 @@ type rollbackInput struct {
 func (s *server) registerForks(tags []string) {
 	register(s, huma.Operation{
 		OperationID: "forkSession", Method: http.MethodPost, Path: "/v1/sessions/{id}/fork", Tags: tags, DefaultStatus: http.StatusCreated,
-		Summary: "Make copies of a session, which go on apart",
+		Summary: "Fork a session",
 		Description: "New sessions that begin as what this one is, after what was accepted before: variables, modules, open files, the work directory. " +
 			"They share its sandbox, and so its limits of memory and processes. Refused while it has threads, child processes, sockets, pipes or shared memory.",
 		Errors: []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504},

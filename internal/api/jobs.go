@@ -93,7 +93,7 @@ func (s *server) registerJobs() {
 	register(s, huma.Operation{
 		OperationID: "execute", Method: http.MethodPost, Path: executePath, Tags: []string{executeTag},
 		Summary:     "Execute code and wait for its end",
-		Description: "Runs the code in a fresh interpreter, or with sessionId in that of a session. A program that fails is answered with 200 and tells so in status. If the caller goes away, the code is interrupted.",
+		Description: "Runs the code in a fresh interpreter, or with sessionId in that of a session. A program that fails is answered with 200, and status shows it. If the caller goes away, the code is interrupted.",
 		Responses:   executed,
 		Parameters:  []*huma.Param{preferHeader()},
 		Errors:      []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504, 507},

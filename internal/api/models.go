@@ -17,12 +17,12 @@ import (
 type ExecuteBody struct {
 	Code    string            `json:"code" doc:"Python source to execute." example:"print(42)"`
 	Timeout *float64          `json:"timeout,omitempty" nullable:"true" doc:"Seconds the code may run, fractions allowed. Default 60, ceiling 3600 unless configured otherwise."`
-	Envs    map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and what it starts."`
-	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"What the code reads from standard input; end of file when absent."`
+	Envs    map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and of the processes that it starts."`
+	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"Content of standard input; end of file when absent."`
 	Args    []string          `json:"args,omitempty" nullable:"true" doc:"Arguments of the program: sys.argv after its first item. At most 1000, and 65536 bytes in all unless configured otherwise. Not together with sessionId."`
 	Runtime *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
 	Session *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with args, runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes and resultBytes."`
-	Limits  *LimitsBody       `json:"limits,omitempty" doc:"What the code may use, where that differs from the defaults. Each within a ceiling of the operator's."`
+	Limits  *LimitsBody       `json:"limits,omitempty" doc:"Limits of the code, where they differ from the defaults. Each is within a ceiling that the operator sets."`
 	Files   []FileBody        `json:"files,omitempty" nullable:"true" doc:"Files to put into the working directory before the code begins. At most 100, and 16777216 bytes in all, unless configured otherwise."`
 
 	job.Options
@@ -38,7 +38,7 @@ type JobBody struct {
 	ResultTTL   *float64   `json:"resultTtl,omitempty" nullable:"true" doc:"Seconds the job and its result are kept after its end. Default 3600."`
 	Metadata    object     `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the job."`
 	Webhook     *HookBody  `json:"webhook,omitempty" doc:"Where to send the job when it has ended."`
-	Events      *bool      `json:"events,omitempty" nullable:"true" doc:"Somebody will follow it live (GET /v1/jobs/{id}/events): keep its events from the start. Without it they begin when the first follower comes."`
+	Events      *bool      `json:"events,omitempty" nullable:"true" doc:"A client will follow it live (GET /v1/jobs/{id}/events): keep its events from the start. Without it they begin when the first follower comes."`
 }
 
 // HookBody asks for a webhook.
@@ -80,7 +80,7 @@ type JobView struct {
 	Webhook         *job.Webhook `json:"webhook,omitempty" doc:"The message at its end, if one was asked for."`
 	CancelRequested bool         `json:"cancelRequested,omitempty" doc:"Its owner has asked for its end, which is under way."`
 	Failure         *job.Failure `json:"failure,omitempty" doc:"Why Kaa did not carry it out."`
-	Result          *job.Result  `json:"result,omitempty" doc:"What the execution produced; absent in listings."`
+	Result          *job.Result  `json:"result,omitempty" doc:"Output and end of the execution; absent in listings."`
 }
 
 func viewOf(j job.Job) JobView {

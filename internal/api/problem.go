@@ -21,16 +21,16 @@ const statusClientClosed = 499
 
 // Problem is what every error is answered with: RFC 9457, with a stable code.
 type Problem struct {
-	Type   string       `json:"type" doc:"Always about:blank; code tells problems apart."`
+	Type   string       `json:"type" doc:"Always about:blank; code names the problem."`
 	Title  string       `json:"title" doc:"The HTTP status in words."`
 	Status int          `json:"status" doc:"The HTTP status."`
 	Code   string       `json:"code" doc:"Stable name of the problem."`
-	Detail string       `json:"detail" doc:"What is wrong and what to change."`
+	Detail string       `json:"detail" doc:"The problem and its remedy."`
 	JobID  string       `json:"jobId,omitempty" doc:"The job, if the problem is about one that was accepted."`
 	Reason string       `json:"reason,omitempty" doc:"With session_ended: why the session has ended."`
-	Depth  *int64       `json:"depth,omitempty" doc:"How many there are of what is full: jobs that wait, or calls."`
+	Depth  *int64       `json:"depth,omitempty" doc:"How many there are where that is limited: jobs that wait, or calls."`
 	Limit  *int64       `json:"limit,omitempty" doc:"How many there may be."`
-	Errors []FieldIssue `json:"errors,omitempty" nullable:"false" doc:"What is wrong, field by field."`
+	Errors []FieldIssue `json:"errors,omitempty" nullable:"false" doc:"The mistakes, field by field."`
 
 	retryAfter time.Duration
 }
@@ -38,7 +38,7 @@ type Problem struct {
 // FieldIssue is one mistake in a request.
 type FieldIssue struct {
 	Location string `json:"location" doc:"Where, e.g. body.timeout."`
-	Message  string `json:"message" doc:"What is wrong with it."`
+	Message  string `json:"message" doc:"The mistake."`
 }
 
 func (p *Problem) Error() string { return p.Detail }
@@ -137,7 +137,7 @@ func busyProblem(e *service.BusyError) *Problem {
 
 func fullProblem(e *job.FullError) *Problem {
 	if e.Bytes {
-		return tooMuch("key_storage_full", fmt.Sprintf("jobs and results of this API key take %d bytes, the limit is %d; delete jobs that are not needed any more (DELETE /v1/jobs/{id}/record), or wait until some have expired; ask for a shorter resultTtl or less output next time",
+		return tooMuch("key_storage_full", fmt.Sprintf("jobs and results of this API key take %d bytes, the limit is %d. Delete jobs that are not needed any more (DELETE /v1/jobs/{id}/record), or wait until some have expired. Ask for a shorter resultTtl or less output next time",
 			e.Depth, e.Limit), e.Depth, e.Limit, fullStorageAfter)
 	}
 	if e.Queue == "" {
@@ -220,7 +220,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return retry(newProblem(http.StatusServiceUnavailable, "no_runner",
 			"no runner took the job in time, so it was cancelled; try again later or submit it to /v1/jobs"), 5*time.Second), false
 	case errors.Is(err, job.ErrNoInput):
-		return newProblem(http.StatusConflict, "no_input", "nothing waits for this input: it was not asked for, or somebody has answered"), false
+		return newProblem(http.StatusConflict, "no_input", "nothing waits for this input: it was not asked for, or another client has answered"), false
 	case errors.Is(err, service.ErrNotEnded):
 		return newProblem(http.StatusNotFound, "file_not_found", "the job has not ended; its files are there when it has"), false
 	case errors.Is(err, job.ErrNoFile):

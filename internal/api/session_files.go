@@ -62,7 +62,7 @@ type putFilesInput struct {
 
 type putFilesOutput struct {
 	Body struct {
-		Files []SessionFileView `json:"files" nullable:"false" doc:"What was put there."`
+		Files []SessionFileView `json:"files" nullable:"false" doc:"The files that were put there."`
 	}
 }
 
@@ -70,7 +70,7 @@ func (s *server) registerSessionFiles() {
 	tags := []string{sessionsTag, filesTag}
 	register(s, huma.Operation{
 		OperationID: "listSessionFiles", Method: http.MethodGet, Path: sessionFilesPath, Tags: tags,
-		Summary: "List the files of a session", Description: "What is in its working directory after what was accepted before.",
+		Summary: "List the files of a session", Description: "The files in its working directory, after the executions that were accepted before.",
 		Errors: []int{400, 401, 404, 409, 410, 429, 502, 503, 504},
 	}, s.listSessionFiles)
 	register(s, huma.Operation{

@@ -25,8 +25,8 @@ type SessionBody struct {
 	Envs        map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of all its executions."`
 	IdleTimeout *float64          `json:"idleTimeout,omitempty" nullable:"true" doc:"Seconds without use after which it ends. Default 600, ceiling 86400 unless configured otherwise."`
 	MaxAge      *float64          `json:"maxAge,omitempty" nullable:"true" doc:"Seconds after which it ends, used or not. Default 28800, ceiling 604800 unless configured otherwise."`
-	OnMemory    *string           `json:"onMemoryLimit,omitempty" nullable:"true" enum:"restart,end" doc:"What becomes of it when its code needs more memory than it may: restart (a fresh interpreter takes the place of the old one; variables and modules are gone, files are kept), end. Default restart."`
-	Limits      *LimitsBody       `json:"limits,omitempty" doc:"What its code may use, where that differs from the defaults: all of the session together, but for cpuSeconds, outputBytes and resultBytes, which are for each execution."`
+	OnMemory    *string           `json:"onMemoryLimit,omitempty" nullable:"true" enum:"restart,end" doc:"Consequence when its code needs more memory than it may: restart (a fresh interpreter takes the place of the old one; variables and modules are gone, files are kept), end. Default restart."`
+	Limits      *LimitsBody       `json:"limits,omitempty" doc:"Limits of its code, where they differ from the defaults: all of the session together, but for cpuSeconds, outputBytes and resultBytes, which are for each execution."`
 	Metadata    object            `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the session."`
 }
 
@@ -88,7 +88,7 @@ type sessionsOutput struct {
 type interruptOutput struct {
 	Body struct {
 		Interrupted bool   `json:"interrupted" doc:"Whether something was executed, whose end is under way."`
-		JobID       string `json:"jobId,omitempty" doc:"The job of what is interrupted."`
+		JobID       string `json:"jobId,omitempty" doc:"The job that is interrupted."`
 	}
 }
 

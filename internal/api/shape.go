@@ -24,7 +24,7 @@ func checkShape(text []byte) error {
 	return walk(text, func(char byte, depth int) error {
 		switch {
 		case depth > maxDepth:
-			return fmt.Errorf("values lie in each other more than %d deep; send them flatter, or as text", maxDepth)
+			return fmt.Errorf("values are nested more than %d deep; send them flatter, or as text", maxDepth)
 		case char == '}' || char == ']':
 			return nil
 		}

@@ -32,7 +32,7 @@ const (
 // Why a socket ends, for errors.Is, besides what ends streams of events.
 var (
 	errClientGone  = errors.New("the client has gone")
-	errSessionOver = errors.New("the session has ended, and everything is told")
+	errSessionOver = errors.New("the session has ended, and everything is sent")
 )
 
 // socket is one client of a session: its frames come in on one goroutine, and all that the
@@ -218,7 +218,7 @@ func (s *server) registerSocket(engine *gin.Engine) {
 	s.api.OpenAPI().AddOperation(&huma.Operation{
 		OperationID: "connectSession", Method: http.MethodGet, Path: "/v1/sessions/{id}/ws", Tags: []string{sessionsTag},
 		Summary: "Execute, answer and watch over a WebSocket",
-		Description: "Any number of clients may be connected to a session. Each executes code and interrupts, and sees everything that the session executes, whoever started it. " +
+		Description: "Any number of clients may be connected to a session. Each executes code and interrupts, and sees everything that the session executes, also that of other clients. " +
 			"input() asks the clients.",
 		Parameters: []*huma.Param{{Name: "id", In: "path", Required: true, Description: "Id of the session.", Schema: &huma.Schema{Type: huma.TypeString}}},
 		Responses:  responses,

@@ -26,7 +26,7 @@ const maxInputBytes = 16 << 10
 type (
 	// FrameHead is what all of them have. It is exported for huma, which looks at no others.
 	FrameHead struct {
-		Type string `json:"type" enum:"execute,interrupt,input,ping" doc:"What the frame is."`
+		Type string `json:"type" enum:"execute,interrupt,input,ping" doc:"The kind of the frame."`
 		ID   string `json:"id,omitempty" maxLength:"64" doc:"The client's own name for it, which comes back with all that belongs to it."`
 	}
 	executeFrame struct {

@@ -131,7 +131,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	s.log.InfoContext(ctx, "taking jobs", slog.String("runner", self.ID), slog.Int("concurrency", self.Concurrency), slog.String("python", self.Python),
 		slog.String("sandbox", self.Sandbox), slog.String("memory_control", self.MemoryControl))
 	if self.Sandbox != string(sandbox.Strict) {
-		s.log.WarnContext(ctx, "the sandbox is weaker than strict: see docs/security.md for what that means", slog.String("sandbox", self.Sandbox))
+		s.log.WarnContext(ctx, "the sandbox is weaker than strict: see docs/security.md for the consequences", slog.String("sandbox", self.Sandbox))
 	}
 	return &runnerProcess{cfg: s.cfg, pool: pool, runner: r, server: server, health: health, hurry: s.hurry, log: s.log, background: append([]stage{closeServer}, undo...)}, nil
 }

@@ -61,7 +61,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 		log.WarnContext(ctx, "these variables mean nothing to Kaa; see docs/configuration.md", slog.String("names", strings.Join(cfg.Unknown, ", ")))
 	}
 	if cfg.Open() {
-		log.WarnContext(ctx, "KAA_ALLOW_ANONYMOUS: everybody who reaches this address can run code", slog.String("addr", cfg.Addr))
+		log.WarnContext(ctx, "KAA_ALLOW_ANONYMOUS: every client that reaches this address can run code", slog.String("addr", cfg.Addr))
 		if len(cfg.AllowedHosts) == 0 {
 			log.WarnContext(ctx, "without KAA_ALLOWED_HOSTS pages of any name that is made to point here can, too")
 		}

@@ -41,9 +41,9 @@ func checkPrivate(path string) error {
 	case !info.IsDir():
 		return errors.New("it is no directory")
 	case !ok || int(stat.Uid) != os.Getuid():
-		return fmt.Errorf("the directory belongs to user %d and lies where everybody may make one", stat.Uid)
+		return fmt.Errorf("the directory belongs to user %d and is in one where every user may make others", stat.Uid)
 	case info.Mode().Perm()&0o077 != 0:
-		return errors.New("others may use the directory, and it lies where everybody may make one")
+		return errors.New("others may use the directory, and it is in one where every user may make others")
 	}
 	return nil
 }

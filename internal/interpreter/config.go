@@ -130,7 +130,7 @@ func (c Config) withDefaults() (Config, error) {
 	var lowered []string
 	c.Quota, _ = c.Ceilings.Fit(c.Quota)
 	if c.MaxQuota, lowered = c.Ceilings.Fit(c.MaxQuota); c.Log != nil && len(lowered) > 0 {
-		c.Log.Warn("interpreter: the limits of one execution are lowered to what this runner can bear", slog.String("lowered", strings.Join(lowered, "; ")))
+		c.Log.Warn("interpreter: the limits of one execution are lowered to those that this runner can bear", slog.String("lowered", strings.Join(lowered, "; ")))
 	}
 	if c.Spawned == nil {
 		c.Spawned = func(string, time.Duration, error) {}

@@ -160,7 +160,7 @@ func (w *Worker) Collect(ctx context.Context, most job.FileLimits, keep workdir.
 		err = t.Abandoned()
 	}
 	if err != nil {
-		lost := job.FilesDropped{Incomplete: true, Reason: "the sandbox was lost with what was in it"}
+		lost := job.FilesDropped{Incomplete: true, Reason: "the sandbox was lost with its files"}
 		return lost, fmt.Errorf("collect files of %s: %w", w.id, err)
 	}
 	c := &workdir.Collection{

@@ -53,7 +53,7 @@ func (s *Session) Collect(ctx context.Context, most job.FileLimits, keep workdir
 	if !w.alive() {
 		return w.Collect(ctx, most, keep)
 	}
-	dropped := job.FilesDropped{Incomplete: true, Reason: "the sandbox was lost with what was in it"}
+	dropped := job.FilesDropped{Incomplete: true, Reason: "the sandbox was lost with its files"}
 	err := s.inDirectory("collect files", func(t *workdir.Tree) error {
 		ctx, cancel := w.untilClose(ctx)
 		defer cancel()

@@ -20,7 +20,7 @@ type Runner struct {
 	Sandbox     string    `json:"sandbox" enum:"strict,basic,none" doc:"Isolation level in force."`
 	Layers      []Layer   `json:"sandboxLayers" nullable:"false" doc:"Layers of the sandbox, and which of them hold there."`
 	// MemoryControl names the means that keep the memory limit of an execution.
-	MemoryControl string `json:"memoryControl" enum:"cgroup2,cgroup1,watchdog,none" doc:"What keeps executions within their memory limit: control groups (cgroup2, cgroup1), a watchdog that looks several times a second, or nothing."`
+	MemoryControl string `json:"memoryControl" enum:"cgroup2,cgroup1,watchdog,none" doc:"Mechanism that keeps executions within their memory limit: control groups (cgroup2, cgroup1), a watchdog that looks several times a second, or nothing."`
 	// Sessions is the number of sessions that the runner serves now, MaxSessions its limit.
 	Sessions    int    `json:"sessions" doc:"Sessions that have an interpreter there."`
 	MaxSessions int    `json:"maxSessions" doc:"Sessions it has room for."`
@@ -54,7 +54,7 @@ type Layer struct {
 	Name   string `json:"name" doc:"Name of the layer."`
 	Holds  bool   `json:"holds" doc:"Whether it is in force."`
 	Detail string `json:"detail,omitempty" doc:"How it holds, or why it does not."`
-	Advice string `json:"advice,omitempty" doc:"What to change so that it holds."`
+	Advice string `json:"advice,omitempty" doc:"The change after which it holds."`
 }
 
 // QueueStats counts the jobs of one queue.

@@ -26,7 +26,7 @@ type File struct {
 	Path    string `json:"path" doc:"Its path below the working directory."`
 	Escaped bool   `json:"escaped,omitempty" doc:"The path is no UTF-8: its wrong bytes are written as \\xNN, and backslashes are doubled."`
 	Size    int64  `json:"size" doc:"Its size in bytes."`
-	Type    string `json:"type" doc:"Its media type, as far as name and first bytes tell."`
+	Type    string `json:"type" doc:"Its media type, as far as name and first bytes show."`
 	// Key is the key of its blob. The store fills it in.
 	Key string `json:"-"`
 }

@@ -114,19 +114,19 @@ const (
 // Callers of the HTTP API get its JSON, and the store keeps the same.
 type Result struct {
 	Status    Status `json:"status" enum:"ok,error,interrupted,exit" doc:"How the code ended: ok (ran to its end), error (an uncaught exception), interrupted (its timeout or a cancel), exit (the interpreter ended: sys.exit, os._exit, a crash)."`
-	Stdout    string `json:"stdout" doc:"What the code and the processes it started wrote to standard output. Bytes that are not UTF-8 are replaced by U+FFFD."`
+	Stdout    string `json:"stdout" doc:"Standard output of the code and of the processes that it started. Bytes that are not UTF-8 are replaced by U+FFFD."`
 	Stderr    string `json:"stderr" doc:"The same for standard error. The traceback of an uncaught exception is in error, not here."`
 	SessionID string `json:"sessionId" doc:"The interpreter that ran the code."`
 	JobID     string `json:"jobId" doc:"The job, for GET /v1/jobs/{id}."`
 	// ExitCode is absent when the code was interrupted.
 	ExitCode  *int       `json:"exitCode,omitempty" doc:"Exit status of the program: 0 for ok, 1 for error, the code's own for exit (128 + n when signal n ended it). Absent when interrupted."`
-	Error     *Error     `json:"error,omitempty" doc:"The uncaught exception, or what ended the interpreter."`
+	Error     *Error     `json:"error,omitempty" doc:"The uncaught exception, or the reason for the end of the interpreter."`
 	Truncated *Truncated `json:"truncated,omitempty" doc:"Present when a stream exceeded its byte budget: head and tail are kept, the middle is dropped."`
 	// Results are values that the code showed, in the order in which it did.
-	Results        []Value `json:"results,omitempty" doc:"What the code showed: objects that it gave to display(), the value of its last expression, matplotlib's figures. In the order in which it did."`
+	Results        []Value `json:"results,omitempty" doc:"Values that the code showed: objects that it gave to display(), the value of its last expression, matplotlib's figures. In the order in which it did."`
 	ResultsDropped int     `json:"resultsDropped,omitempty" doc:"How many more it showed, for which there was no room."`
 	// Notices name the missing parts of the result and of the files.
-	Notices []Notice `json:"notices,omitempty" doc:"What is not here, or not as it was, with sizes and what to do about it: forms and values without room, pictures made smaller, tables cut, output and files dropped, forms that failed."`
+	Notices []Notice `json:"notices,omitempty" doc:"Parts that are missing here, or changed, with sizes and the remedy: forms and values without room, pictures made smaller, tables cut, output and files dropped, forms that failed."`
 	// Outputs is for callers; the store keeps Order instead, which takes less.
 	Outputs    []Output `json:"outputs,omitempty" nullable:"false" doc:"All of stdout, stderr and results, and error, in one list, in the order in which the code made it."`
 	Order      Order    `json:"order,omitempty" hidden:"true"`
@@ -168,15 +168,15 @@ type Value struct {
 	Main bool `json:"main" doc:"It is the value of the last expression."`
 	// Data is JSON that is not nested deeply: strings, except for JSON types.
 	Data     map[string]json.RawMessage `json:"data" doc:"Its forms by MIME type. text/plain is what repr() gives. A string; base64 where the type is of bytes; any JSON where the type is application/json or ends in +json."`
-	Metadata map[string]json.RawMessage `json:"metadata,omitempty" doc:"What else is known of forms, by MIME type: the width of an image, for example."`
+	Metadata map[string]json.RawMessage `json:"metadata,omitempty" doc:"Further properties of forms, by MIME type: the width of an image, for example."`
 	Omitted  map[string]int64           `json:"omitted,omitempty" doc:"Forms for which there was no room, with their sizes in bytes."`
 	Reduced  map[string]int64           `json:"reduced,omitempty" doc:"Pictures that were made smaller to find room, with their sizes before, in bytes."`
 	// Truncated is nil if application/json has the whole table.
-	Truncated *Table `json:"truncated,omitempty" doc:"What part of a data frame application/json is. Absent if it is all of it."`
+	Truncated *Table `json:"truncated,omitempty" doc:"The part of a data frame that application/json has. Absent if it has all of it."`
 	// Errors has the methods that failed, such as _repr_html_, with exception and message.
-	Errors    map[string]string `json:"errors,omitempty" doc:"What failed while the forms were made, such as _repr_html_, with the exception and its message."`
-	DisplayID string            `json:"displayId,omitempty" doc:"The id that the code gave to the display, if it gave one. What is shown later with the same id and update takes its place."`
-	Update    bool              `json:"update,omitempty" doc:"It takes the place of what was shown with the same displayId before. In a result: by an earlier execution of the session."`
+	Errors    map[string]string `json:"errors,omitempty" doc:"Failures while the forms were made, such as _repr_html_, with the exception and its message."`
+	DisplayID string            `json:"displayId,omitempty" doc:"The id that the code gave to the display, if it gave one. A later value with the same id and update takes its place."`
+	Update    bool              `json:"update,omitempty" doc:"It takes the place of the value that was shown with the same displayId before. In a result: by an earlier execution of the session."`
 }
 
 // Table describes the part of a table that is present.
@@ -211,7 +211,7 @@ func (t *Truncated) Of(stream string) int64 {
 // Failure is the reason why Kaa could not carry a job out.
 type Failure struct {
 	Code    FailureCode `json:"code" doc:"Stable name of the reason."`
-	Message string      `json:"message" doc:"What happened, for people."`
+	Message string      `json:"message" doc:"The failure, for people."`
 	Reason  EndReason   `json:"reason,omitempty" doc:"With session_ended: why the session has ended."`
 }
 

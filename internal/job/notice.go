@@ -11,8 +11,8 @@ import (
 // Notice names a part of an execution that is missing from its result or was changed, and a
 // remedy.
 type Notice struct {
-	Code    NoticeCode `json:"code" doc:"Stable name of what it is about."`
-	Message string     `json:"message" doc:"What is missing, how much of it, and what to do about it; for people."`
+	Code    NoticeCode `json:"code" doc:"Stable name of its subject."`
+	Message string     `json:"message" doc:"The missing part, its size, and the remedy; for people."`
 	// Result is the index of the value concerned.
 	Result *int `json:"result,omitempty" doc:"The index in results of the value that it is about."`
 }

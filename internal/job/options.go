@@ -9,7 +9,7 @@ import (
 // Options of an execution are the same in a request, in the record and in the command to
 // the interpreter. Their tags are those of the API.
 type Options struct {
-	FigureFormats []string `json:"figureFormats,omitempty" nullable:"true" enum:"png,svg" doc:"What matplotlib's figures are shown as. Default: png."`
+	FigureFormats []string `json:"figureFormats,omitempty" nullable:"true" enum:"png,svg" doc:"Formats of matplotlib's figures. Default: png."`
 }
 
 // accept checks the options and returns them without what is given twice.

@@ -26,8 +26,8 @@ const (
 
 // Output is one entry of outputs, in its place among the others.
 type Output struct {
-	Type    string `json:"type" enum:"stdout,stderr,result,error" doc:"What it is: output of a stream; something that the code showed, with the fields of results; the exception that ended it, with the fields of error, always the last."`
-	Text    string `json:"text,omitempty" doc:"Of a stream: what was written, up to what comes next."`
+	Type    string `json:"type" enum:"stdout,stderr,result,error" doc:"Its kind: output of a stream; something that the code showed, with the fields of results; the exception that ended it, with the fields of error, always the last."`
+	Text    string `json:"text,omitempty" doc:"Of a stream: its text, up to the next item."`
 	Dropped int64  `json:"dropped,omitempty" doc:"Of a stream, instead of text: how many bytes its budget has dropped here."`
 	*Value
 	*Error

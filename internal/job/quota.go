@@ -68,7 +68,7 @@ var limitTable = []*Limit{ //nolint:gochecknoglobals // only read
 	}, wholes[int64](64), bounds[int64]{least: 0, leastSet: 1, standard: 1 << 20, ceiling: 8 << 20}, func(q *Quota) *int64 { return &q.OutputBytes }),
 	row(Limit{
 		Name: "resultBytes", Setting: "RESULT_BYTES", PerExecution: true,
-		Doc: "Bytes that are kept of results: values, figures and what the code displays. Beyond it pictures are made smaller, large forms are left out, and notices say so.",
+		Doc: "Bytes that are kept of results: values, figures and displayed objects. Beyond it pictures are made smaller, large forms are left out, and notices say so.",
 	}, wholes[int64](64), bounds[int64]{least: 1, standard: 8 << 20, ceiling: 32 << 20}, func(q *Quota) *int64 { return &q.ResultBytes }),
 }
 

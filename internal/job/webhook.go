@@ -40,7 +40,7 @@ type Webhook struct {
 	State      WebhookState `json:"state" enum:"pending,delivered,failed" doc:"pending (the job has not ended, or the message is not delivered yet), delivered, failed (given up)."`
 	Attempts   int          `json:"attempts" doc:"How often it was tried."`
 	LastStatus int          `json:"lastStatus,omitempty" doc:"HTTP status of the last answer. Absent if there was none."`
-	LastError  string       `json:"lastError,omitempty" doc:"What was wrong with the last attempt."`
+	LastError  string       `json:"lastError,omitempty" doc:"The fault of the last attempt."`
 }
 
 // Delivery is one attempt to deliver a webhook. It is fenced by its number.

@@ -95,7 +95,7 @@ func (catchingClient) SAdd(context.Context, string, ...any) *redis.IntCmd {
 func (catchingClient) EvalSha(ctx context.Context, sha1 string, keys []string, args ...any) *redis.Cmd {
 	s, ok := ctx.Value(scriptKey{}).(*script)
 	if !ok {
-		return redis.NewCmdResult(nil, errors.New("a script that nobody is to catch"))
+		return redis.NewCmdResult(nil, errors.New("a script that is not to be caught"))
 	}
 	*s = script{sha1, keys, args}
 	return redis.NewCmdResult(int64(1), nil) // "enqueued"

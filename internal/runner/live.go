@@ -195,7 +195,7 @@ func (r *Runner) giveBackForgotten(ctx context.Context) {
 			r.suspect() // look again later
 			continue
 		}
-		r.cfg.Log.WarnContext(ctx, "a claim that nobody executes is given back", slog.String("job_id", c.JobID))
+		r.cfg.Log.WarnContext(ctx, "a claim without an execution is given back", slog.String("job_id", c.JobID))
 		_, giveErr := r.cfg.Records.GiveBack(ctx, c, job.Failure{
 			Code: job.FailRunnerLost, Message: "its runner lost touch with Redis at its start or its end",
 		})
@@ -205,7 +205,7 @@ func (r *Runner) giveBackForgotten(ctx context.Context) {
 	}
 	if err != nil {
 		r.suspect()
-		r.cfg.Log.WarnContext(ctx, "jobs that nobody executes were not given back: will try again", slog.Any("err", err))
+		r.cfg.Log.WarnContext(ctx, "jobs without an execution were not given back: will try again", slog.Any("err", err))
 	}
 }
 

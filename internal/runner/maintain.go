@@ -239,7 +239,7 @@ func (m *Maintainer) writeOff(ctx context.Context, lost []string) bool {
 	}
 	for _, r := range rescued {
 		if r.Unattended {
-			m.log.WarnContext(ctx, "nobody waits for a job any more", slog.String("job_id", r.JobID), slog.String("state", string(r.State)))
+			m.log.WarnContext(ctx, "no client waits for a job any more", slog.String("job_id", r.JobID), slog.String("state", string(r.State)))
 			continue
 		}
 		m.log.WarnContext(ctx, "runner of a job was lost", slog.String("job_id", r.JobID), slog.String("state", string(r.State)))

@@ -110,7 +110,7 @@ func (h Host) userNamespaces(limit, reason string) string {
 	case is(apparmor, 1):
 		return "allow user namespaces: on the host set sysctl " + apparmor + "=0"
 	case full(reason):
-		return fmt.Sprintf("raise sysctl %s (%d now), or let fewer user namespaces lie within each other (the kernel allows 32)", limit, most)
+		return fmt.Sprintf("raise sysctl %s (%d now), or nest fewer user namespaces (the kernel allows 32)", limit, most)
 	}
 	return "allow user namespaces: in a container use deploy/seccomp.json as its seccomp profile; on a host they are refused by " +
 		"a security module, or by the service's own settings (RestrictNamespaces= and SystemCallFilter= of systemd)"

@@ -25,7 +25,7 @@ var (
 	// ErrEnded: there is nothing after the event that the caller has already.
 	ErrEnded = errors.New("the job has ended and all its events are known")
 	// ErrOver: the last event has been returned. It is not io.EOF, which Redis's absence can be.
-	ErrOver = errors.New("the job's last event has been told")
+	ErrOver = errors.New("the job's last event has been sent")
 	// ErrQuiet: nothing has happened for as long as the caller wanted to wait.
 	ErrQuiet = errors.New("nothing has happened")
 	// ErrStopping: this process is about to stop; another can go on.

@@ -64,25 +64,25 @@ func NewMetrics(version, commit string) *Metrics {
 		ended: counter("kaa_jobs_ended_total", "Attempts of jobs whose end this process has written, by the job's state then and the failure's code. "+
 			"queued: it runs again; lost: this process does not know.", "state", "failure"),
 		mended: counter("kaa_reconciled_total", "Disagreements of records, queues and registry that this process repaired, by kind.", "kind"),
-		redisTime: histogram("kaa_redis_command_duration_seconds", "Time of a round trip to Redis, by what was sent.",
+		redisTime: histogram("kaa_redis_command_duration_seconds", "Time of a round trip to Redis, by its kind.",
 			[]float64{.0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .5, 1, 2, 5}, "kind"),
-		redisErrors: counter("kaa_redis_errors_total", "Round trips to Redis that failed, by what was sent, and connections that were not made.", "kind"),
+		redisErrors: counter("kaa_redis_errors_total", "Round trips to Redis that failed, by kind, and connections that were not made.", "kind"),
 		blobErrors:  counter("kaa_blob_errors_total", "Operations on the store of files that failed.", "op"),
 
 		requests:  histogram("kaa_http_request_duration_seconds", "Time to answer an HTTP request.", seconds, "method", "route", "status"),
 		problems:  counter("kaa_problems_total", "Answers that were problems, by their code: to requests, items of batches and frames of sockets.", "status", "code"),
 		submitted: counter("kaa_jobs_submitted_total", "Jobs accepted by this process.", "queue"),
-		webhooks:  histogram("kaa_webhook_duration_seconds", "Time of an attempt to deliver a webhook, by what came of it: delivered, retry or failed.", seconds, "outcome"),
+		webhooks:  histogram("kaa_webhook_duration_seconds", "Time of an attempt to deliver a webhook, by outcome: delivered, retry or failed.", seconds, "outcome"),
 
 		executed: counter("kaa_executions_total", "Executions ended by this process, by the job's state and the result's status.", "state", "status"),
 		duration: histogram("kaa_execution_duration_seconds", "Time from handing over the code to its end.", seconds, "status"),
 		waited:   histogram("kaa_queue_wait_seconds", "Time a job was ready to run until this process took it.", seconds, "queue"),
 		limits: counter("kaa_limit_hits_total", "Executions that met a limit: memory, cpu and timeout ended them; "+
 			"of output, results and files something was left out.", "limit"),
-		spawned:       histogram("kaa_worker_spawn_seconds", "Time to make an interpreter that can be lent.", seconds, "runtime"),
+		spawned:       histogram("kaa_worker_spawn_seconds", "Time to make an interpreter that is ready for an execution.", seconds, "runtime"),
 		spawnFailures: counter("kaa_worker_spawn_failures_total", "Interpreters that could not be made.", "runtime"),
 	}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kaa_build_info", Help: "What this process was built from; always 1."}, []string{"version", "commit", "go"})
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kaa_build_info", Help: "Version and commit of this process; always 1."}, []string{"version", "commit", "go"})
 	build.WithLabelValues(version, commit, runtime.Version()).Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		build, m.ended, m.mended, m.redisTime, m.redisErrors, m.blobErrors)

@@ -107,7 +107,7 @@ func (m *Metrics) ForAPI(a API) {
 	for _, outcome := range []string{"delivered", "retry", "failed"} {
 		m.webhooks.WithLabelValues(outcome)
 	}
-	m.scraped("kaa_runners", "Runners that are registered, by state: taking jobs, sick (it can start no interpreter), or draining.", []string{"state"}, a.runners)
+	m.scraped("kaa_runners", "Runners that are registered, by state: they take jobs, cannot start an interpreter, or are draining.", []string{"state"}, a.runners)
 	m.scraped("kaa_slots", "Executions that all registered runners can have at once, by state: busy, or free where runners take jobs.", []string{"state"}, a.slots)
 	m.scraped("kaa_webhooks_pending", "Webhooks that are not delivered yet.", nil, func(ctx context.Context, tell func(float64, ...string)) error {
 		n, err := a.Webhooks(ctx)
@@ -116,7 +116,7 @@ func (m *Metrics) ForAPI(a API) {
 		}
 		return err
 	})
-	m.scraped("kaa_http_open", "What waits at this process: synchronous calls, long polls, streams of events, sockets.", []string{"kind"},
+	m.scraped("kaa_http_open", "Waiting requests of this process: synchronous calls, long polls, streams of events, sockets.", []string{"kind"},
 		a.open(func(o Open) int64 { return o.Now }))
 	m.scraped("kaa_http_open_limit", "How many of them there may be; 0 is no limit.", []string{"kind"}, a.open(func(o Open) int64 { return o.Most }))
 	m.scraped("kaa_body_memory_bytes", "Bytes of bodies that this process holds.", nil, func(_ context.Context, tell func(float64, ...string)) error {
@@ -230,11 +230,11 @@ func (m *Metrics) ForRunner(r Runner) {
 		}
 		return 0
 	})
-	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kaa_runner_sandbox_info", Help: "The sandbox level in force, and what limits memory; always 1."},
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kaa_runner_sandbox_info", Help: "The sandbox level in force, and the mechanism that limits memory; always 1."},
 		[]string{"sandbox", "memory_control"})
 	info.WithLabelValues(r.Sandbox, r.MemoryControl).Set(1)
 	m.registry.MustRegister(info)
-	m.scraped("kaa_workers_parked", "Interpreters that are ready to be lent.", []string{"runtime"}, func(_ context.Context, tell func(float64, ...string)) error {
+	m.scraped("kaa_workers_parked", "Interpreters that are ready for an execution.", []string{"runtime"}, func(_ context.Context, tell func(float64, ...string)) error {
 		for runtime, n := range r.Parked() {
 			tell(float64(n), runtime)
 		}

@@ -395,7 +395,7 @@ func (c *Config) checkAddr() []error {
 	}
 	if c.Open() && !c.AllowAnonymous {
 		return []error{fmt.Errorf("KAA_ADDR %q is reachable from outside and KAA_API_KEYS is empty: "+
-			"set keys, listen on 127.0.0.1, or set KAA_ALLOW_ANONYMOUS=true to let everybody run code", c.Addr)}
+			"set keys, listen on 127.0.0.1, or set KAA_ALLOW_ANONYMOUS=true to let every client run code", c.Addr)}
 	}
 	return nil
 }
