@@ -50,27 +50,27 @@ func (s *Store) createSome(ctx context.Context, jobs []job.NewJob) []job.Created
 		return out
 	}
 	cmds := make([]*redis.Cmd, len(jobs))
-	send := func(eval func(p redis.Pipeliner, keys []string, args []any) *redis.Cmd) error {
+	send := func(eval func(p redis.Pipeliner, byKey []string, byNumber []any) *redis.Cmd) error {
 		_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, n := range jobs {
-				keys, args, err := s.createArgs(ctx, n)
+				byKey, byNumber, err := s.createArgs(ctx, n)
 				if err != nil {
 					return err
 				}
-				cmds[i] = eval(p, keys, args)
+				cmds[i] = eval(p, byKey, byNumber)
 			}
 			return nil
 		})
 		return err
 	}
-	err := send(func(p redis.Pipeliner, keys []string, args []any) *redis.Cmd {
-		return s.scripts.create.EvalSha(ctx, p, keys, args...)
+	err := send(func(p redis.Pipeliner, byKey []string, byNumber []any) *redis.Cmd {
+		return s.scripts.create.EvalSha(ctx, p, byKey, byNumber...)
 	})
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
 		// Redis has not seen the script, or has restarted. Creation is idempotent
 		// by id, so the whole batch may be sent again.
-		err = send(func(p redis.Pipeliner, keys []string, args []any) *redis.Cmd {
-			return s.scripts.create.Eval(ctx, p, keys, args...)
+		err = send(func(p redis.Pipeliner, byKey []string, byNumber []any) *redis.Cmd {
+			return s.scripts.create.Eval(ctx, p, byKey, byNumber...)
 		})
 	}
 	for i, n := range jobs {
@@ -89,9 +89,9 @@ func (s *Store) createArgs(ctx context.Context, n job.NewJob) ([]string, []any, 
 		return nil, nil, fmt.Errorf("encode spec: %w", err)
 	}
 	j := n.Job
-	keys := []string{jobKey(j.ID), jobKey(j.ID)}
+	idempotency := jobKey(j.ID)
 	if n.IdempotencyKey != "" {
-		keys[1] = idempotencyKey(n.Scope, n.IdempotencyKey)
+		idempotency = idempotencyKey(n.Scope, n.IdempotencyKey)
 	}
 	notify := ""
 	if n.Subscriber != "" {
@@ -106,20 +106,22 @@ func (s *Store) createArgs(ctx context.Context, n job.NewJob) ([]string, []any, 
 		hookURL = j.Webhook.URL
 	}
 	most, shared := s.memory.mostOfCaller(s.cfg)
-	args := []any{
-		j.ID, j.Queue, string(j.State), j.MaxAttempts, millis(j.ScheduledAt),
-		j.Timeout.Milliseconds(), j.ResultTTL.Milliseconds(), []byte(j.Metadata), spec, notify,
-		n.Fingerprint, s.cfg.IdempotencyTTL.Milliseconds(), s.cfg.OutboxDelay.Milliseconds(), j.Runtime,
-		n.Subscriber, s.cfg.RunnerTTL.Milliseconds(), cmp.Or(n.Caller, anonymous),
-		hookURL, string(n.WebhookSecret), session, mark(n.Events), mark(len(n.Spec.Files) > 0 || n.Spec.Op == job.OpReadFile),
-		most, mark(shared), mark(s.cfg.OneCaller && n.Caller != ""),
-	}
+	byKey, byNumber := s.scripts.create.bind(keys{{"job", jobKey(j.ID)}, {"idempotency", idempotency}}, args{
+		{"id", j.ID}, {"queue", j.Queue}, {"state", string(j.State)}, {"max_attempts", j.MaxAttempts},
+		{"scheduled_at", millis(j.ScheduledAt)}, {"timeout", j.Timeout.Milliseconds()}, {"result_ttl", j.ResultTTL.Milliseconds()},
+		{"metadata", []byte(j.Metadata)}, {"spec", spec}, {"notify", notify}, {"fingerprint", n.Fingerprint},
+		{"idempotency_ttl", s.cfg.IdempotencyTTL.Milliseconds()}, {"outbox_delay", s.cfg.OutboxDelay.Milliseconds()},
+		{"runtime", j.Runtime}, {"waiter", n.Subscriber}, {"waiter_ttl", s.cfg.RunnerTTL.Milliseconds()},
+		{"caller", cmp.Or(n.Caller, anonymous)}, {"hook_url", hookURL}, {"hook_secret", string(n.WebhookSecret)},
+		{"session", session}, {"events", mark(n.Events)}, {"files", mark(len(n.Spec.Files) > 0 || n.Spec.Op == job.OpReadFile)},
+		{"most_bytes", most}, {"shared", mark(shared)}, {"alone", mark(s.cfg.OneCaller && n.Caller != "")},
+	})
 	if s.cfg.Enqueue != nil && j.State == job.Queued && session == "" {
 		for _, command := range s.cfg.Enqueue(ctx, j) {
-			args = append(append(args, len(command)), command...)
+			byNumber = append(append(byNumber, len(command)), command...)
 		}
 	}
-	return keys, args, nil
+	return byKey, byNumber, nil
 }
 
 func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.Created {
@@ -154,11 +156,11 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 
 // Enqueued confirms that tasks are on their queues.
 func (s *Store) Enqueued(ctx context.Context, tasks ...job.Task) error {
-	args := make([]any, 0, 3*len(tasks))
-	for _, t := range tasks {
-		args = append(args, t.JobID, t.Attempt, t.Passes)
+	each := make([]args, len(tasks))
+	for i, t := range tasks {
+		each[i] = args{{"id", t.JobID}, {"attempt", t.Attempt}, {"passes", t.Passes}}
 	}
-	return wrap("confirm enqueued", s.scripts.enqueued.Run(ctx, s.rdb, []string{outboxKey}, args...).Err())
+	return wrap("confirm enqueued", s.call(ctx, s.scripts.enqueued, keys{{"outbox", outboxKey}}, nil, each...).Err())
 }
 
 // Due returns the tasks to enqueue now, at most most of them. It returns the time until the next
@@ -168,7 +170,7 @@ func (s *Store) Due(ctx context.Context, most int) ([]job.Task, time.Duration, e
 	if some, err := s.exists(ctx, op, outboxKey); err != nil || !some {
 		return nil, -1, err
 	}
-	v, err := s.scripts.due.Run(ctx, s.rdb, []string{outboxKey}, most).Slice()
+	v, err := s.call(ctx, s.scripts.due, keys{{"outbox", outboxKey}}, args{{"most", most}}).Slice()
 	if err != nil {
 		return nil, 0, wrap(op, err)
 	}

@@ -13,7 +13,7 @@ import (
 // Follow has the events of a job written from now on, unless the job has ended. It returns the
 // job's state.
 func (s *Store) Follow(ctx context.Context, id string) (job.State, error) {
-	r, err := s.run(ctx, "follow job", s.scripts.follow, []string{jobKey(id)}, id)
+	r, err := s.run(ctx, "follow job", s.scripts.follow, keys{{"job", jobKey(id)}}, args{{"id", id}})
 	return job.State(r.word()), err
 }
 
@@ -25,12 +25,12 @@ func (s *Store) AppendEvents(ctx context.Context, c job.Claim, oldest job.EventI
 	if oldest != (job.EventID{}) {
 		from = oldest.String()
 	}
-	args := make([]any, 0, 4+4*len(events))
-	args = append(args, c.JobID, c.Attempt, c.Runner, from)
-	for _, e := range events {
-		args = append(args, e.ID.Seq, string(e.Type), e.Size, []byte(e.Data))
+	each := make([]args, len(events))
+	for i, e := range events {
+		each[i] = args{{"seq", e.ID.Seq}, {"type", string(e.Type)}, {"size", e.Size}, {"data", []byte(e.Data)}}
 	}
-	_, err := s.run(ctx, "write events", s.scripts.events, []string{jobKey(c.JobID), eventsKey(c.JobID)}, args...)
+	_, err := s.run(ctx, "write events", s.scripts.events, keys{{"job", jobKey(c.JobID)}, {"events", eventsKey(c.JobID)}},
+		args{{"id", c.JobID}, {"attempt", c.Attempt}, {"runner", c.Runner}, {"oldest", from}}, each...)
 	return err
 }
 

@@ -59,19 +59,25 @@ const inputsPart = "in"
 // RoomForInputs reserves room for all files of a job that is not recorded yet, before they are
 // stored. It fails with a job.FilesFullError if there is no room for them.
 func (s *Store) RoomForInputs(ctx context.Context, id, caller string, bytes int64) error {
-	return s.room(ctx, id, inputsPart, bytes, inputsLease.Milliseconds(), cmp.Or(caller, anonymous), mark(s.cfg.OneCaller))
+	return s.room(ctx, id, args{
+		{"id", id}, {"part", inputsPart}, {"bytes", bytes}, {"lease", inputsLease.Milliseconds()},
+		{"caller", cmp.Or(caller, anonymous)}, {"alone", mark(s.cfg.OneCaller)}, {"runner", ""},
+	})
 }
 
 // RoomForOutputs reserves room for all files that an attempt leaves, before they are stored. It
 // fails with a job.FilesFullError if there is no room for them, and with job.ErrStale if the
 // claim is not the current one.
 func (s *Store) RoomForOutputs(ctx context.Context, c job.Claim, bytes int64) error {
-	return s.room(ctx, c.JobID, strconv.Itoa(c.Attempt), bytes, 0, "", "", c.Runner)
+	return s.room(ctx, c.JobID, args{
+		{"id", c.JobID}, {"part", strconv.Itoa(c.Attempt)}, {"bytes", bytes}, {"lease", 0},
+		{"caller", ""}, {"alone", ""}, {"runner", c.Runner},
+	})
 }
 
-func (s *Store) room(ctx context.Context, id, part string, bytes int64, more ...any) error {
+func (s *Store) room(ctx context.Context, id string, part args) error {
 	const op = "make room for files"
-	r, err := s.run(ctx, op, s.scripts.room, []string{jobKey(id)}, append([]any{id, part, bytes}, more...)...)
+	r, err := s.run(ctx, op, s.scripts.room, keys{{"job", jobKey(id)}}, part)
 	if err == nil && r.word() == "full" {
 		err = fmt.Errorf("%s: %w", op, &job.FilesFullError{All: r.text(1) == "all", Held: atoi(r.text(2)), Limit: atoi(r.text(3))})
 	}
@@ -82,7 +88,8 @@ func (s *Store) room(ctx context.Context, id, part string, bytes int64, more ...
 // caller's files. The caller of DropFile deletes the blob afterwards, so that no missing file is
 // listed.
 func (s *Store) DropFile(ctx context.Context, id, key string, bytes int64) error {
-	_, err := s.run(ctx, "delete file", s.scripts.drop, []string{jobKey(id)}, id, key, job.Footprint(bytes))
+	_, err := s.run(ctx, "delete file", s.scripts.drop, keys{{"job", jobKey(id)}},
+		args{{"id", id}, {"file", key}, {"bytes", job.Footprint(bytes)}})
 	return err
 }
 
@@ -93,17 +100,17 @@ func (s *Store) Expired(ctx context.Context, most int) ([]string, error) {
 	if some, err := s.exists(ctx, op, blobsKey); err != nil || !some {
 		return nil, err
 	}
-	ids, err := s.scripts.expired.Run(ctx, s.rdb, []string{blobsKey}, most).StringSlice()
+	ids, err := s.call(ctx, s.scripts.expired, keys{{"blobs", blobsKey}}, args{{"most", most}}).StringSlice()
 	return ids, wrap(op, err)
 }
 
 // ForgetBlobs records that the blobs of jobs are deleted, and releases their room.
 func (s *Store) ForgetBlobs(ctx context.Context, ids ...string) error {
-	members := make([]any, len(ids))
+	each := make([]args, len(ids))
 	for i, id := range ids {
-		members[i] = id
+		each[i] = args{{"id", id}}
 	}
-	_, err := s.run(ctx, "forget blobs", s.scripts.forget, []string{blobsKey}, members...)
+	_, err := s.run(ctx, "forget blobs", s.scripts.forget, keys{{"blobs", blobsKey}}, nil, each...)
 	return err
 }
 

@@ -14,7 +14,7 @@ const HooksDue = "hooks"
 // due; negative if there is none. A webhook that is not reported with SettleHook within the
 // lease is due again.
 func (s *Store) TakeHooks(ctx context.Context, most int, lease time.Duration) ([]job.Delivery, time.Duration, error) {
-	v, err := s.scripts.hooks.Run(ctx, s.rdb, []string{hooksKey}, most, lease.Milliseconds()).Slice()
+	v, err := s.call(ctx, s.scripts.hooks, keys{{"hooks", hooksKey}}, args{{"most", most}, {"lease", lease.Milliseconds()}}).Slice()
 	if err != nil {
 		return nil, 0, wrap("take webhooks", err)
 	}
@@ -38,7 +38,9 @@ func (s *Store) PendingHooks(ctx context.Context) (int64, error) {
 // SettleHook records the outcome of an attempt. job.ErrStale: it is not the last attempt, or the
 // webhook is delivered or given up.
 func (s *Store) SettleHook(ctx context.Context, d job.Delivery, report job.Report) error {
-	_, err := s.run(ctx, "settle webhook", s.scripts.hooked, []string{hooksKey, jobKey(d.JobID)},
-		d.JobID, d.Attempt, string(report.State), report.Next.Milliseconds(), report.Status, report.Error, s.cfg.TombstoneTTL.Milliseconds())
+	_, err := s.run(ctx, "settle webhook", s.scripts.hooked, keys{{"hooks", hooksKey}, {"job", jobKey(d.JobID)}}, args{
+		{"id", d.JobID}, {"attempt", d.Attempt}, {"state", string(report.State)}, {"wait", report.Next.Milliseconds()},
+		{"status", report.Status}, {"error", report.Error}, s.tombstone(),
+	})
 	return err
 }

@@ -17,7 +17,8 @@ import (
 // another task.
 func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Claim, error) {
 	const op = "claim job"
-	r, err := s.run(ctx, op, s.scripts.claim, []string{jobKey(id), runnerKey(runner)}, id, runner, session)
+	r, err := s.run(ctx, op, s.scripts.claim, keys{{"job", jobKey(id)}, {"runner", runnerKey(runner)}},
+		args{{"id", id}, {"runner", runner}, {"session", session}})
 	if err != nil {
 		return job.Claim{}, err
 	}
@@ -43,16 +44,7 @@ func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Clai
 // Finish records the end of a claim's attempt. job.ErrStale: the claim has been lost, and
 // nothing was written.
 func (s *Store) Finish(ctx context.Context, c job.Claim, o job.Outcome) error {
-	done, err := s.awaitTurn(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer done()
-	result, err := resultOf(o)
-	if err != nil {
-		return err
-	}
-	_, err = s.finish(ctx, c, o.State, result, o.Failure, "0", filesOf(o))
+	_, err := s.finish(ctx, c, o, "")
 	return err
 }
 
@@ -70,22 +62,49 @@ func resultOf(o job.Outcome) ([]byte, error) {
 // GiveBack ends an attempt that the runner could not complete. The job is queued again while
 // attempts are left; otherwise it fails with f. It returns the job's new state.
 func (s *Store) GiveBack(ctx context.Context, c job.Claim, f job.Failure) (job.State, error) {
-	return s.finish(ctx, c, job.Failed, nil, &f, "1", "")
+	r, err := s.settle(ctx, c, job.Outcome{State: job.Failed, Failure: &f}, nil, true, "")
+	return job.State(r.word()), err
 }
 
-func (s *Store) finish(ctx context.Context, c job.Claim, to job.State, result []byte, f *job.Failure, retry, files string) (job.State, error) {
-	if f == nil {
-		f = &job.Failure{}
+// finish records the end of an attempt of a job, or of an execution of a session.
+func (s *Store) finish(ctx context.Context, c job.Claim, o job.Outcome, session string) (reply, error) {
+	done, err := s.awaitTurn(ctx, o)
+	if err != nil {
+		return nil, err
 	}
-	r, err := s.run(ctx, "finish job", s.scripts.finish, []string{jobKey(c.JobID)},
-		c.JobID, c.Attempt, c.Runner, string(to), result, string(f.Code), f.Message, retry, s.cfg.TombstoneTTL.Milliseconds(), files)
-	return job.State(r.word()), err
+	defer done()
+	result, err := resultOf(o)
+	if err != nil {
+		return nil, err
+	}
+	return s.settle(ctx, c, o, result, false, session)
+}
+
+func (s *Store) settle(ctx context.Context, c job.Claim, o job.Outcome, result []byte, retry bool, session string) (reply, error) {
+	var f job.Failure
+	if o.Failure != nil {
+		f = *o.Failure
+	}
+	var end job.SessionEnd
+	if o.End != nil {
+		end = *o.End
+	}
+	return s.run(ctx, "finish job", s.scripts.finish, keys{{"job", jobKey(c.JobID)}}, args{
+		{"id", c.JobID}, {"attempt", c.Attempt}, {"runner", c.Runner}, {"to", string(o.State)}, {"result", result},
+		{"code", string(f.Code)}, {"message", f.Message}, {"retry", mark(retry)}, s.tombstone(), {"files", filesOf(o)},
+		{"session", session}, {"reason", string(end.Reason)}, {"end_message", end.Message}, {"restarted", mark(o.Restarted)},
+	})
+}
+
+// tombstone is the argument of that name.
+func (s *Store) tombstone() named[any] {
+	return named[any]{"tombstone", s.cfg.TombstoneTTL.Milliseconds()}
 }
 
 // Reject fails a job for which no attempt could be started.
 func (s *Store) Reject(ctx context.Context, id string, f job.Failure) error {
-	_, err := s.run(ctx, "reject job", s.scripts.reject, []string{jobKey(id)},
-		id, string(f.Code), f.Message, s.cfg.TombstoneTTL.Milliseconds())
+	_, err := s.run(ctx, "reject job", s.scripts.reject, keys{{"job", jobKey(id)}},
+		args{{"id", id}, {"code", string(f.Code)}, {"message", f.Message}, s.tombstone()})
 	return err
 }
 
@@ -97,16 +116,16 @@ func (s *Store) Unstarted(ctx context.Context, id string, after time.Duration, f
 	if after > 0 {
 		most = strconv.FormatInt(after.Milliseconds(), 10)
 	}
-	r, err := s.run(ctx, "note an interpreter that did not start", s.scripts.unstarted, []string{jobKey(id)},
-		id, most, string(f.Code), f.Message, s.cfg.TombstoneTTL.Milliseconds())
+	r, err := s.run(ctx, "note an interpreter that did not start", s.scripts.unstarted, keys{{"job", jobKey(id)}},
+		args{{"id", id}, {"age", most}, {"code", string(f.Code)}, {"message", f.Message}, s.tombstone()})
 	return job.State(r.word()), time.Duration(atoi(r.text(1))) * time.Millisecond, err
 }
 
 // Unclaim takes back a claim whose code has not started. It uses up no attempt, and the task,
 // which the runner still has, is valid again. It returns the job's state.
 func (s *Store) Unclaim(ctx context.Context, c job.Claim) (job.State, error) {
-	r, err := s.run(ctx, "take back claim", s.scripts.unclaim, []string{jobKey(c.JobID)},
-		c.JobID, c.Attempt, c.Runner, s.cfg.TombstoneTTL.Milliseconds())
+	r, err := s.run(ctx, "take back claim", s.scripts.unclaim, keys{{"job", jobKey(c.JobID)}},
+		args{{"id", c.JobID}, {"attempt", c.Attempt}, {"runner", c.Runner}, s.tombstone()})
 	return job.State(r.word()), err
 }
 
@@ -114,18 +133,20 @@ func (s *Store) Unclaim(ctx context.Context, c job.Claim) (job.State, error) {
 // runner checks every second, and by a message. It returns the job's new state. job.ErrFinished:
 // it has ended already.
 func (s *Store) Cancel(ctx context.Context, id string) (job.State, error) {
-	return s.cancel(ctx, id, "0", job.Failure{Code: job.FailCancelled, Message: "cancelled before it had started"})
+	return s.cancel(ctx, id, false, job.Failure{Code: job.FailCancelled, Message: "cancelled before it had started"})
 }
 
 // Abandon cancels a job that still waits, with the failure f, and leaves a running one alone. It
 // returns the job's new state.
 func (s *Store) Abandon(ctx context.Context, id string, f job.Failure) (job.State, error) {
-	return s.cancel(ctx, id, "1", f)
+	return s.cancel(ctx, id, true, f)
 }
 
-func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failure) (job.State, error) {
-	r, err := s.run(ctx, "cancel job", s.scripts.cancel, []string{jobKey(id)},
-		id, waitingOnly, string(f.Code), f.Message, s.cfg.TombstoneTTL.Milliseconds(), uuid.NewString())
+func (s *Store) cancel(ctx context.Context, id string, waitingOnly bool, f job.Failure) (job.State, error) {
+	r, err := s.run(ctx, "cancel job", s.scripts.cancel, keys{{"job", jobKey(id)}}, args{
+		{"id", id}, {"waiting_only", mark(waitingOnly)}, {"code", string(f.Code)}, {"message", f.Message},
+		s.tombstone(), {"nonce", uuid.NewString()},
+	})
 	return job.State(r.word()), err
 }
 
@@ -133,7 +154,7 @@ func (s *Store) cancel(ctx context.Context, id, waitingOnly string, f job.Failur
 // longer delivered. It reports whether the job has blobs: the caller deletes them and calls
 // ForgetBlobs. job.ErrUnfinished: the job has not ended.
 func (s *Store) Remove(ctx context.Context, id string) (hasBlobs bool, err error) {
-	r, err := s.run(ctx, "delete job", s.scripts.remove, []string{jobKey(id)}, id, uuid.NewString())
+	r, err := s.run(ctx, "delete job", s.scripts.remove, keys{{"job", jobKey(id)}}, args{{"id", id}, {"nonce", uuid.NewString()}})
 	return r.text(1) != "", err
 }
 
@@ -143,7 +164,8 @@ func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
 	if some, err := s.exists(ctx, "sweep", expiryKey, bytesDueKey, holdingKey, hooksKey, sessionsKey); err != nil || !some {
 		return 0, err
 	}
-	n, err := s.scripts.sweep.Run(ctx, s.rdb, []string{expiryKey, holdingKey, hooksKey}, most, s.cfg.TombstoneTTL.Milliseconds()).Int()
+	n, err := s.call(ctx, s.scripts.sweep, keys{{"expiry", expiryKey}, {"holding", holdingKey}, {"hooks", hooksKey}},
+		args{{"most", most}, s.tombstone()}).Int()
 	return n, wrap("sweep", err)
 }
 

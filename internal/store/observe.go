@@ -22,8 +22,9 @@ const observeLease = time.Minute
 // before. A zero observation returns the running and waiting ones. From the first call on, the
 // events of all its executions are written.
 func (s *Store) ObserveSession(ctx context.Context, id, caller string, before job.Observation) (job.Observation, error) {
-	r, err := s.run(ctx, "observe session", s.scripts.observe, []string{sessionKey(id)},
-		id, cmp.Or(caller, anonymous), observeLease.Milliseconds(), before.Last)
+	r, err := s.run(ctx, "observe session", s.scripts.observe, keys{{"session", sessionKey(id)}}, args{
+		{"session", id}, {"caller", cmp.Or(caller, anonymous)}, {"lease", observeLease.Milliseconds()}, {"last", before.Last},
+	})
 	if err != nil {
 		return job.Observation{}, err
 	}
@@ -49,8 +50,10 @@ func (s *Store) GiveInput(ctx context.Context, session, caller string, a job.Ans
 	if a.EOF {
 		text = "-"
 	}
-	r, err := s.run(ctx, op, s.scripts.input, []string{jobKey(a.JobID)},
-		a.JobID, session, cmp.Or(caller, anonymous), a.Request, nonce.String(), text)
+	r, err := s.run(ctx, op, s.scripts.input, keys{{"job", jobKey(a.JobID)}}, args{
+		{"id", a.JobID}, {"session", session}, {"caller", cmp.Or(caller, anonymous)}, {"request", a.Request},
+		{"nonce", nonce.String()}, {"text", text},
+	})
 	if err == nil && r.word() == "no_input" {
 		err = fmt.Errorf("%s: %w", op, job.ErrNoInput)
 	}

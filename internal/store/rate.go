@@ -12,7 +12,8 @@ import (
 // burst at once.
 func (s *Store) Rate(ctx context.Context, caller string, perSecond float64, burst int) (job.Rate, error) {
 	const op = "rate limit"
-	v, err := s.scripts.rate.Run(ctx, s.rdb, []string{prefix + "rate:" + cmp.Or(caller, anonymous)}, 1e6/perSecond, burst).Slice()
+	v, err := s.call(ctx, s.scripts.rate, keys{{"rate", prefix + "rate:" + cmp.Or(caller, anonymous)}},
+		args{{"cost", 1e6 / perSecond}, {"burst", burst}}).Slice()
 	if err != nil {
 		return job.Rate{}, wrap(op, err)
 	}

@@ -94,7 +94,7 @@ func (s *Store) Summary(ctx context.Context, id string) (job.Job, error) {
 // Watch registers a subscriber for the job's end, unless it has ended. Call it, then Get: an end
 // between the two is seen by Get, a later one is announced.
 func (s *Store) Watch(ctx context.Context, id, subscriber string) error {
-	err := s.scripts.watch.Run(ctx, s.rdb, []string{jobKey(id)}, finishedChannel(subscriber)).Err()
+	err := s.call(ctx, s.scripts.watch, keys{{"job", jobKey(id)}}, args{{"channel", finishedChannel(subscriber)}}).Err()
 	return wrap("watch job", err)
 }
 

@@ -28,21 +28,21 @@ func (s *Store) Mend(ctx context.Context, queues []string, most int) (map[string
 	if err != nil {
 		return nil, wrap(op, err)
 	}
-	var keys []string
+	var listings []string
 	for _, r := range runners {
-		keys = append(keys, runnerKey(r)+":jobs")
+		listings = append(listings, runnerKey(r)+":jobs")
 	}
-	args := []any{most}
-	for _, q := range queues {
-		args = append(args, q)
+	each := make([]args, len(queues))
+	for i, q := range queues {
+		each[i] = args{{"queue", q}}
 		for _, st := range []job.State{job.Running, job.Queued, job.Scheduled} {
-			keys = append(keys, indexKey(q, st))
+			listings = append(listings, indexKey(q, st))
 		}
 	}
-	if some, err := s.exists(ctx, op, keys...); err != nil || !some {
+	if some, err := s.exists(ctx, op, listings...); err != nil || !some {
 		return nil, err
 	}
-	v, err := s.scripts.mend.Run(ctx, s.rdb, []string{runnersKey}, args...).Slice()
+	v, err := s.call(ctx, s.scripts.mend, keys{{"runners", runnersKey}}, args{{"most", most}}, each...).Slice()
 	if err != nil {
 		return nil, wrap(op, err)
 	}
@@ -58,18 +58,18 @@ func (s *Store) Mend(ctx context.Context, queues []string, most int) (map[string
 // not in the outbox, at most most of them.
 func (s *Store) Waiting(ctx context.Context, queue string, most int) ([]job.Task, error) {
 	const op = "list waiting jobs"
-	v, err := s.scripts.waiting.Run(ctx, s.rdb, []string{outboxKey}, queue, most).Slice()
+	v, err := s.call(ctx, s.scripts.waiting, keys{{"outbox", outboxKey}}, args{{"queue", queue}, {"most", most}}).Slice()
 	return dueTasks(v), wrap(op, err)
 }
 
 // Requeue puts jobs whose tasks are lost into the outbox. It returns the number of jobs that
 // still waited for them.
 func (s *Store) Requeue(ctx context.Context, tasks ...job.Task) (int, error) {
-	args := make([]any, 0, 2*len(tasks))
-	for _, t := range tasks {
-		args = append(args, t.JobID, t.Attempt)
+	each := make([]args, len(tasks))
+	for i, t := range tasks {
+		each[i] = args{{"id", t.JobID}, {"attempt", t.Attempt}}
 	}
-	n, err := s.scripts.requeue.Run(ctx, s.rdb, []string{outboxKey}, args...).Int()
+	n, err := s.call(ctx, s.scripts.requeue, keys{{"outbox", outboxKey}}, nil, each...).Int()
 	return n, wrap("requeue jobs", err)
 }
 

@@ -25,7 +25,7 @@ func (s *Store) Beat(ctx context.Context, r job.Runner) error {
 	if errors.Is(err, redis.Nil) {
 		// The first beat, or the first after a lapse in which the rescuer may have
 		// written this runner off.
-		err = s.scripts.joined.Run(ctx, s.rdb, []string{runnersKey, holdingKey}, r.ID).Err()
+		err = s.call(ctx, s.scripts.joined, keys{{"runners", runnersKey}, {"holding", holdingKey}}, args{{"runner", r.ID}}).Err()
 	}
 	return wrap(op, err)
 }
@@ -117,25 +117,26 @@ func (s *Store) Lapsed(ctx context.Context, self string) ([]string, error) {
 // Any process may call it at any time.
 func (s *Store) Rescue(ctx context.Context, lapsed ...string) (rescued []job.Rescued, runner bool, err error) {
 	const op = "rescue"
-	runners := []any{"the runner that executed it was lost", s.cfg.TombstoneTTL.Milliseconds()}
-	waiters := []any{string(job.FailWaiterLost), "the API process whose caller waited for it was lost", s.cfg.TombstoneTTL.Milliseconds()}
-	noRunners, noWaiters := len(runners), len(waiters)
+	var runners, waiters []args
 	for _, member := range lapsed {
 		if strings.HasPrefix(member, waiterMember("")) {
-			waiters = append(waiters, member)
+			waiters = append(waiters, args{{"waiter", member}})
 		} else {
-			runners = append(runners, member)
+			runners = append(runners, args{{"runner", member}})
 		}
 	}
-	if runner = len(runners) > noRunners; runner {
-		v, err := s.scripts.rescue.Run(ctx, s.rdb, []string{runnersKey}, runners...).Slice()
+	if runner = len(runners) > 0; runner {
+		v, err := s.call(ctx, s.scripts.rescue, keys{{"runners", runnersKey}},
+			args{{"message", "the runner that executed it was lost"}, s.tombstone()}, runners...).Slice()
 		if err != nil {
 			return nil, false, wrap(op, err)
 		}
 		rescued = rescuedOf(v, false)
 	}
-	if len(waiters) > noWaiters {
-		v, err := s.scripts.unattended.Run(ctx, s.rdb, []string{waitersKey}, waiters...).Slice()
+	if len(waiters) > 0 {
+		v, err := s.call(ctx, s.scripts.unattended, keys{{"waiters", waitersKey}}, args{
+			{"code", string(job.FailWaiterLost)}, {"message", "the API process whose caller waited for it was lost"}, s.tombstone(),
+		}, waiters...).Slice()
 		if err != nil {
 			return rescued, runner, wrap(op, err)
 		}

@@ -26,18 +26,14 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		return job.Session{}, fmt.Errorf("%s: encode spec: %w", op, err)
 	}
 	se := n.Session
-	shares := 0
-	if n.Shares {
-		shares = 1
+	each := make([]args, len(n.Candidates))
+	for i, c := range n.Candidates {
+		each[i] = args{{"runner", c.Runner}, {"most", c.Most}, {"runtime", c.Runtime}}
 	}
-	args := []any{
-		se.ID, cmp.Or(n.Caller, anonymous), se.IdleTimeout.Milliseconds(), se.MaxAge.Milliseconds(), spec, []byte(se.Metadata),
-		s.cfg.TombstoneTTL.Milliseconds(), shares,
-	}
-	for _, c := range n.Candidates {
-		args = append(args, c.Runner, c.Most, c.Runtime)
-	}
-	r, err := s.run(ctx, op, s.scripts.open, []string{sessionKey(se.ID)}, args...)
+	r, err := s.run(ctx, op, s.scripts.open, keys{{"session", sessionKey(se.ID)}}, args{
+		{"id", se.ID}, {"caller", cmp.Or(n.Caller, anonymous)}, {"idle_timeout", se.IdleTimeout.Milliseconds()},
+		{"max_age", se.MaxAge.Milliseconds()}, {"spec", spec}, {"metadata", []byte(se.Metadata)}, s.tombstone(), {"shared", mark(n.Shares)},
+	}, each...)
 	if err != nil {
 		return job.Session{}, err
 	}
@@ -57,11 +53,11 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 // job.ErrTooManySessions: there is no room for all of them, and none was recorded.
 func (s *Store) ForkSession(ctx context.Context, id, runner string, most int, copies []string) error {
 	const op = "fork session"
-	args := []any{runner, most}
-	for _, c := range copies {
-		args = append(args, c)
+	each := make([]args, len(copies))
+	for i, c := range copies {
+		each[i] = args{{"fork", c}}
 	}
-	r, err := s.run(ctx, op, s.scripts.fork, []string{sessionKey(id)}, args...)
+	r, err := s.run(ctx, op, s.scripts.fork, keys{{"session", sessionKey(id)}}, args{{"runner", runner}, {"most", most}}, each...)
 	if err != nil {
 		return aboutSession(id, err)
 	}
@@ -75,11 +71,12 @@ func (s *Store) ForkSession(ctx context.Context, id, runner string, most int, co
 // claimed execution comes first. It reports whether one had room. job.ErrStale: the claim is
 // lost.
 func (s *Store) MoveSession(ctx context.Context, c job.Claim, candidates []job.Candidate) (bool, error) {
-	args := []any{c.SessionID, c.Runner, c.JobID, c.Attempt}
-	for _, o := range candidates {
-		args = append(args, o.Runner, o.Most)
+	each := make([]args, len(candidates))
+	for i, o := range candidates {
+		each[i] = args{{"runner", o.Runner}, {"most", o.Most}}
 	}
-	r, err := s.run(ctx, "move session", s.scripts.move, []string{sessionKey(c.SessionID)}, args...)
+	r, err := s.run(ctx, "move session", s.scripts.move, keys{{"session", sessionKey(c.SessionID)}},
+		args{{"session", c.SessionID}, {"runner", c.Runner}, {"job", c.JobID}, {"attempt", c.Attempt}}, each...)
 	return r.word() == "moved", err
 }
 
@@ -98,15 +95,17 @@ func (s *Store) EndSession(ctx context.Context, id string, end job.SessionEnd) e
 }
 
 func (s *Store) endSession(ctx context.Context, id, caller string, end job.SessionEnd) error {
-	_, err := s.run(ctx, "close session", s.scripts.close, []string{sessionKey(id)},
-		id, caller, string(end.Reason), end.Message, s.cfg.TombstoneTTL.Milliseconds())
+	_, err := s.run(ctx, "close session", s.scripts.close, keys{{"session", sessionKey(id)}}, args{
+		{"id", id}, {"caller", caller}, {"reason", string(end.Reason)}, {"message", end.Message}, s.tombstone(),
+	})
 	return aboutSession(id, err)
 }
 
 // InterruptSession requests the end of the running execution of a caller's session. It returns
 // the id of that job; empty if none runs.
 func (s *Store) InterruptSession(ctx context.Context, id, caller string) (string, error) {
-	r, err := s.run(ctx, "interrupt session", s.scripts.interrupt, []string{sessionKey(id)}, cmp.Or(caller, anonymous))
+	r, err := s.run(ctx, "interrupt session", s.scripts.interrupt, keys{{"session", sessionKey(id)}},
+		args{{"caller", cmp.Or(caller, anonymous)}})
 	return r.text(1), aboutSession(id, err)
 }
 
@@ -123,11 +122,8 @@ func aboutSession(id string, err error) error {
 // job.ErrSessionEnded: the session has ended, or lives elsewhere.
 func (s *Store) NextInSession(ctx context.Context, session, runner string, attached bool) (*job.Claim, error) {
 	const op = "claim in session"
-	has := ""
-	if attached {
-		has = "1"
-	}
-	r, err := s.run(ctx, op, s.scripts.next, []string{sessionKey(session), runnerKey(runner)}, session, runner, has)
+	r, err := s.run(ctx, op, s.scripts.next, keys{{"session", sessionKey(session)}, {"runner", runnerKey(runner)}},
+		args{{"session", session}, {"runner", runner}, {"attached", mark(attached)}})
 	if err != nil {
 		return nil, err
 	}
@@ -163,30 +159,7 @@ func sessionClaim(r reply, session, runner string) (*job.Claim, error) {
 // next execution; nil if there is none. ask reports that there may be one, which NextInSession
 // has to claim.
 func (s *Store) FinishInSession(ctx context.Context, c job.Claim, o job.Outcome) (next *job.Claim, ask bool, err error) {
-	done, err := s.awaitTurn(ctx, o)
-	if err != nil {
-		return nil, false, err
-	}
-	defer done()
-	result, err := resultOf(o)
-	if err != nil {
-		return nil, false, err
-	}
-	var f job.Failure
-	if o.Failure != nil {
-		f = *o.Failure
-	}
-	var end job.SessionEnd
-	if o.End != nil {
-		end = *o.End
-	}
-	restarted := "0"
-	if o.Restarted {
-		restarted = "1"
-	}
-	r, err := s.run(ctx, "finish job", s.scripts.finish, []string{jobKey(c.JobID)},
-		c.JobID, c.Attempt, c.Runner, string(o.State), result, string(f.Code), f.Message, "0", s.cfg.TombstoneTTL.Milliseconds(),
-		filesOf(o), c.SessionID, string(end.Reason), end.Message, restarted)
+	r, err := s.finish(ctx, c, o, c.SessionID)
 	if err != nil {
 		return nil, false, err
 	}
@@ -207,7 +180,8 @@ func (s *Store) SessionsOf(ctx context.Context, runner string) (all, ready []str
 	if some, err := s.exists(ctx, op, sessionsKey); err != nil || !some {
 		return nil, nil, err
 	}
-	v, err := s.scripts.sessions.Run(ctx, s.rdb, []string{sessionsKey}, runner, overdueMost, s.cfg.TombstoneTTL.Milliseconds()).Slice()
+	v, err := s.call(ctx, s.scripts.sessions, keys{{"sessions", sessionsKey}},
+		args{{"runner", runner}, {"most", overdueMost}, s.tombstone()}).Slice()
 	if err != nil {
 		return nil, nil, wrap(op, err)
 	}
@@ -229,13 +203,9 @@ const overdueMost = 100
 // LeaveSessions ends all sessions of a runner that is being shut down. With letEnd, running
 // executions may come to their end.
 func (s *Store) LeaveSessions(ctx context.Context, runner string, letEnd bool) (int, error) {
-	let := ""
-	if letEnd {
-		let = "1"
-	}
 	end := job.EndOfDrain()
-	n, err := s.scripts.leave.Run(ctx, s.rdb, []string{runnerKey(runner) + ":sessions"},
-		let, string(end.Reason), end.Message, s.cfg.TombstoneTTL.Milliseconds()).Int()
+	n, err := s.call(ctx, s.scripts.leave, keys{{"sessions", runnerKey(runner) + ":sessions"}},
+		args{{"let_end", mark(letEnd)}, {"reason", string(end.Reason)}, {"message", end.Message}, s.tombstone()}).Int()
 	return n, wrap("end sessions", err)
 }
 

@@ -179,9 +179,9 @@ type Store struct {
 }
 
 type scripts struct {
-	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked *redis.Script
-	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                 *redis.Script
-	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move, joined       *redis.Script
+	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked script
+	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                 script
+	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move, joined       script
 }
 
 // New returns a store on rdb.
@@ -189,9 +189,8 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 	cfg = cfg.withDefaults()
 	common := tellLua + readLua("common")
 	functions := luaFunction.FindAllStringSubmatchIndex(common, -1)
-	script := func(name string) *redis.Script {
-		return redis.NewScript(constants(cfg) + needed(common, functions, readLua(name)))
-	}
+	before := func(body string) string { return constants(cfg) + needed(common, functions, body) }
+	script := func(name string) script { return newScript(name, readLua(name), before) }
 	return &Store{rdb: rdb, cfg: cfg, large: make(chan struct{}, largeAtOnce), scripts: scripts{
 		create: script("create"), due: script("due"), enqueued: script("enqueued"),
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
@@ -276,16 +275,6 @@ func (r reply) text(i int) string {
 		return fmt.Sprint(v)
 	}
 	return ""
-}
-
-// run executes a script that answers with a reply, and maps the words that have the same meaning
-// everywhere.
-func (s *Store) run(ctx context.Context, op string, sc *redis.Script, keys []string, args ...any) (reply, error) {
-	v, err := sc.Run(ctx, s.rdb, keys, args...).Slice()
-	if err != nil {
-		return nil, wrap(op, err)
-	}
-	return v, wordError(op, reply(v))
 }
 
 func wordError(op string, r reply) error {

@@ -1,12 +1,13 @@
 -- claim: queued -> running, also scheduled -> queued -> running for a job that
 -- is due but whose promotion was not confirmed. A job whose caller executes as many as it
 -- may is held instead, until one of those ends.
--- KEYS job, runner   ARGV id, runner, session
+-- keys: job, runner
+-- args: id, runner, session
 -- Answers {'claimed', attempt, waited, queue, spec, how many jobs that were held are
 -- in the outbox now, '1' if events are wanted} | {'stale', state} | {'held'} |
 -- {'unregistered'} | {'gone'} | {'missing'}. The same claim sent twice counts once.
-local id, runner, session = ARGV[1], ARGV[2], ARGV[3]
-local f = redis.call('HMGET', KEYS[1], 'state', 'queue', 'attempt', 'queued_at', 'scheduled_at', 'runner', 'session',
+local id, runner, session = ARGV.id, ARGV.runner, ARGV.session
+local f = redis.call('HMGET', KEYS.job, 'state', 'queue', 'attempt', 'queued_at', 'scheduled_at', 'runner', 'session',
   'spec', 'started_at', 'events', 'caller', 'reserve')
 local state = f[1]
 if not state then return missing(id) end
@@ -15,18 +16,18 @@ if state == 'running' and f[6] == runner and f[7] == session then
 end
 -- A runner whose heartbeat has lapsed may be written off at any moment: it has
 -- to register again before it may take a job.
-if redis.call('EXISTS', KEYS[2]) == 0 then return { 'unregistered' } end
+if redis.call('EXISTS', KEYS.runner) == 0 then return { 'unregistered' } end
 local now = now_ms()
 local ready = f[4]
 if state == 'scheduled' and tonumber(f[5]) <= now then
   ready = f[5]
-  redis.call('HSET', KEYS[1], 'queued_at', ready)
+  redis.call('HSET', KEYS.job, 'queued_at', ready)
 elseif state ~= 'queued' then
   return { 'stale', state }
 end
 if share_left(f[2], f[11], f[12], 1) < 1 then
   if state == 'scheduled' then
-    redis.call('HSET', KEYS[1], 'state', 'queued')
+    redis.call('HSET', KEYS.job, 'state', 'queued')
     reindex(id, f[2], state, 'queued', f[11])
   end
   -- It keeps its place, by the time since which it is ready. Its next task is another one than that
@@ -35,11 +36,11 @@ if share_left(f[2], f[11], f[12], 1) < 1 then
   redis.call('ZADD', held_key(f[2], f[11]), ready, id)
   redis.call('SADD', P .. 'holding', f[2] .. ' ' .. f[11])
   redis.call('ZREM', P .. 'outbox', id)
-  redis.call('HINCRBY', KEYS[1], 'passes', 1)
+  redis.call('HINCRBY', KEYS.job, 'passes', 1)
   return { 'held' }
 end
 local attempt = int(tonumber(f[3]) + 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', attempt, 'runner', runner, 'session', session,
+redis.call('HSET', KEYS.job, 'state', 'running', 'attempt', attempt, 'runner', runner, 'session', session,
   'started_at', int(now))
 redis.call('SADD', P .. 'runners', runner)
 redis.call('SADD', runner_jobs_key(runner), id)

@@ -1,18 +1,20 @@
 -- create: nothing -> scheduled | queued.
--- KEYS job, idempotency key (any key when there is none)
--- ARGV id, queue, state, max_attempts, scheduled_at, timeout, result_ttl,
---      metadata, spec, notify, fingerprint, idempotency_ttl, outbox_delay, runtime,
---      waiter, waiter_ttl, caller, webhook url, webhook secret, session, events, whether it has files,
---      how many bytes the caller's records may take or '0', whether callers share that, whether there is no other caller, and the commands that put its task on its queue, each after its length
+-- keys: job, idempotency (any key when there is none)
+-- args: id, queue, state, max_attempts, scheduled_at, timeout, result_ttl, metadata, spec, notify,
+--       fingerprint, idempotency_ttl, outbox_delay, runtime, waiter, waiter_ttl, caller, hook_url,
+--       hook_secret, session, events, files ('1' if it has some),
+--       most_bytes (that the caller's records may take, or '0'), shared ('1' if callers share these),
+--       alone ('1' if there is no other caller)
+-- The rest are the commands that put its task on its queue, each after its length.
 -- Answers {'created', now, 'held' or 'enqueued' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit} | {'bytes', held, limit} | {'no_session'} |
 -- {'session_ended', reason, message}.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
-local id, queue, state, fingerprint, caller = ARGV[1], ARGV[2], ARGV[3], ARGV[11], ARGV[17]
-local session, events = ARGV[20], ARGV[21]
+local id, queue, state, fingerprint, caller = ARGV.id, ARGV.queue, ARGV.state, ARGV.fingerprint, ARGV.caller
+local session, events = ARGV.session, ARGV.events
 if fingerprint ~= '' then
-  local seen = redis.call('GET', KEYS[2])
+  local seen = redis.call('GET', KEYS.idempotency)
   if seen then
     local print, owner = string.match(seen, '^(%S+) (%S+)$')
     if print ~= fingerprint then return { 'mismatch' } end
@@ -20,10 +22,10 @@ if fingerprint ~= '' then
   end
 end
 local now = now_ms()
-if redis.call('EXISTS', KEYS[1]) == 1 then
+if redis.call('EXISTS', KEYS.job) == 1 then
   -- Its task was enqueued with it, or is in the outbox.
-  local become = redis.call('ZSCORE', held_key(queue, caller), id) and 'held' or ARGV[26] and 'enqueued'
-  return { 'created', redis.call('HGET', KEYS[1], 'created_at'), become }
+  local become = redis.call('ZSCORE', held_key(queue, caller), id) and 'held' or ARGV[REST] and 'enqueued'
+  return { 'created', redis.call('HGET', KEYS.job, 'created_at'), become }
 end
 local observed = false
 if session ~= '' then
@@ -44,60 +46,60 @@ if MAX_CALLER_DEPTH > 0 then
   local depth = tonumber(redis.call('HGET', P .. 'waiting', caller) or 0)
   if depth >= MAX_CALLER_DEPTH then return { 'full', '', depth, MAX_CALLER_DEPTH } end
 end
-local bytes, most_bytes = #ARGV[9] + #ARGV[8] + RECORD_BYTES, tonumber(ARGV[23])
+local bytes, most_bytes = #ARGV.spec + #ARGV.metadata + RECORD_BYTES, tonumber(ARGV.most_bytes)
 if most_bytes > 0 then
   local held = tonumber(redis.call('HGET', P .. 'bytes', caller) or 0)
-  local most = share_of(held, most_bytes, ARGV[24] ~= '')
+  local most = share_of(held, most_bytes, ARGV.shared ~= '')
   if held + bytes > most then return { 'bytes', held, int(most) } end
 end
-if fingerprint ~= '' then redis.call('SET', KEYS[2], fingerprint .. ' ' .. id, 'PX', ARGV[12]) end
-local record = { 'state', state, 'queue', queue, 'attempt', '0', 'max_attempts', ARGV[4],
-  'created_at', int(now), 'timeout', ARGV[6], 'result_ttl', ARGV[7], 'spec', ARGV[9], 'caller', caller }
+if fingerprint ~= '' then redis.call('SET', KEYS.idempotency, fingerprint .. ' ' .. id, 'PX', ARGV.idempotency_ttl) end
+local record = { 'state', state, 'queue', queue, 'attempt', '0', 'max_attempts', ARGV.max_attempts,
+  'created_at', int(now), 'timeout', ARGV.timeout, 'result_ttl', ARGV.result_ttl, 'spec', ARGV.spec, 'caller', caller }
 local function put(field, value)
   if value == '' then return end
   record[#record + 1] = field
   record[#record + 1] = value
 end
-put('metadata', ARGV[8])
-put('notify', ARGV[10])
-put('files', ARGV[22] ~= '' and '1' or '')
-put('runtime', ARGV[14])
-if ARGV[18] ~= '' then
-  put('hook_url', ARGV[18])
+put('metadata', ARGV.metadata)
+put('notify', ARGV.notify)
+put('files', ARGV.files ~= '' and '1' or '')
+put('runtime', ARGV.runtime)
+if ARGV.hook_url ~= '' then
+  put('hook_url', ARGV.hook_url)
   put('hook_state', 'pending')
   put('hook_attempts', '0')
-  put('hook_secret', ARGV[19])
+  put('hook_secret', ARGV.hook_secret)
 end
-put('idempotency', fingerprint ~= '' and KEYS[2] or '') -- to be free again when the job is deleted
+put('idempotency', fingerprint ~= '' and KEYS.idempotency or '') -- to be free again when the job is deleted
 if session == '' then put('reserve', RESERVE) end
 -- For finish: a runner does not know them.
-put('most_bytes', most_bytes > 0 and ARGV[23] or '')
-put('shares_bytes', most_bytes > 0 and ARGV[24] or '')
-put('alone', ARGV[25]) -- for the files that it leaves
+put('most_bytes', most_bytes > 0 and ARGV.most_bytes or '')
+put('shares_bytes', most_bytes > 0 and ARGV.shared or '')
+put('alone', ARGV.alone) -- for the files that it leaves
 put('events', events ~= '' and '1' or '')
-put('waiter', ARGV[15])
-put('scheduled_at', ARGV[5] ~= '0' and ARGV[5] or '')
+put('waiter', ARGV.waiter)
+put('scheduled_at', ARGV.scheduled_at ~= '0' and ARGV.scheduled_at or '')
 if state ~= 'scheduled' then
   put('queued_at', int(now))
   put('in_session', session)
   put('session', session)
 end
-redis.call('HSET', KEYS[1], unpack(record))
+redis.call('HSET', KEYS.job, unpack(record))
 count(caller, 1)
 hold(caller, bytes)
-if ARGV[15] ~= '' then
+if ARGV.waiter ~= '' then
   -- The first job that a process waits for registers the process, so that the path of a job has
   -- no heartbeat on it.
-  redis.call('SADD', waiter_jobs_key(ARGV[15]), id)
-  redis.call('SADD', P .. 'waiters', 'waiter:' .. ARGV[15])
-  redis.call('SET', waiter_key(ARGV[15]), '1', 'PX', ARGV[16])
+  redis.call('SADD', waiter_jobs_key(ARGV.waiter), id)
+  redis.call('SADD', P .. 'waiters', 'waiter:' .. ARGV.waiter)
+  redis.call('SET', waiter_key(ARGV.waiter), '1', 'PX', ARGV.waiter_ttl)
 end
 if queue ~= 'operations' then redis.call('SADD', P .. 'queues', queue) end
 redis.call('ZADD', index_key(queue, state), 0, id)
 if queue == 'sessions' then redis.call('ZADD', index_key(own_queue(queue, caller), state), 0, id) end
 if state == 'scheduled' then
-  redis.call('ZADD', P .. 'outbox', ARGV[5], id)
-  redis.call('PUBLISH', P .. 'outbox', ARGV[5])
+  redis.call('ZADD', P .. 'outbox', ARGV.scheduled_at, id)
+  redis.call('PUBLISH', P .. 'outbox', ARGV.scheduled_at)
 else
   if session ~= '' then
     local number = redis.call('HINCRBY', session_key(session), 'accepted', 1)
@@ -114,15 +116,15 @@ else
   end
   if not admit(id, queue, caller, RESERVE, now) then
     -- Those of a caller that is at its share follow each other one by one: at once, with this.
-    if RESERVE ~= '' and ARGV[26] then
+    if RESERVE ~= '' and ARGV[REST] then
       local task = {}
-      for i = 26, #ARGV do task[#task + 1] = #ARGV[i] .. ':' .. ARGV[i] end
-      redis.call('HSET', KEYS[1], 'task', table.concat(task))
+      for i = REST, #ARGV do task[#task + 1] = #ARGV[i] .. ':' .. ARGV[i] end
+      redis.call('HSET', KEYS.job, 'task', table.concat(task))
     end
     return { 'created', int(now), 'held' }
   end
   -- If Redis does not take the commands, they are for the outbox: the record is written by now.
-  if ARGV[26] and run_all(ARGV, 26) then return { 'created', int(now), 'enqueued' } end
-  redis.call('ZADD', P .. 'outbox', int(now + tonumber(ARGV[13])), id)
+  if ARGV[REST] and run_all(ARGV, REST) then return { 'created', int(now), 'enqueued' } end
+  redis.call('ZADD', P .. 'outbox', int(now + tonumber(ARGV.outbox_delay)), id)
 end
 return { 'created', int(now) }

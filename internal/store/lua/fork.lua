@@ -1,25 +1,27 @@
 -- fork: nothing -> idle, for forks of a session, on its runner: all of them or none.
--- KEYS session   ARGV runner, number of sessions that it has room for, ids of the forks
+-- keys: session
+-- args: runner, most (sessions that it has room for)
+-- each: fork (its id)
 -- Answers {'forked'} | {'full', 'caller' or 'runner', limit} | {'session_ended', reason,
 -- message} | {'no_session'}.
 -- It may be sent twice, so its own ids count as forked.
-local runner, count = ARGV[1], #ARGV - 2
-local f = redis.call('HMGET', KEYS[1], 'state', 'runner', 'caller', 'runtime', 'idle_timeout', 'max_age', 'spec', 'metadata', 'reason', 'message', 'shares')
+local runner, count = ARGV.runner, #ARGV - REST + 1
+local f = redis.call('HMGET', KEYS.session, 'state', 'runner', 'caller', 'runtime', 'idle_timeout', 'max_age', 'spec', 'metadata', 'reason', 'message', 'shares')
 if not f[1] or f[2] ~= runner then return { 'no_session' } end
-if redis.call('EXISTS', session_key(ARGV[3])) == 1 then return { 'forked' } end
+if redis.call('EXISTS', session_key(ARGV[REST].fork)) == 1 then return { 'forked' } end
 if f[1] == 'ended' then return { 'session_ended', f[9], f[10] } end
 if MAX_CALLER_SESSIONS > 0 and redis.call('ZCARD', caller_sessions_key(f[3])) + count > MAX_CALLER_SESSIONS then
   return { 'full', 'caller', MAX_CALLER_SESSIONS }
 end
-if redis.call('SCARD', runner_sessions_key(runner)) + count > tonumber(ARGV[2]) then return { 'full', 'runner', ARGV[2] } end
+if redis.call('SCARD', runner_sessions_key(runner)) + count > tonumber(ARGV.most) then return { 'full', 'runner', ARGV.most } end
 if f[11] then
-  local over, own = over_share(f[3], count, { [runner] = true }, tonumber(ARGV[2]) - redis.call('SCARD', runner_sessions_key(runner)))
+  local over, own = over_share(f[3], count, { [runner] = true }, tonumber(ARGV.most) - redis.call('SCARD', runner_sessions_key(runner)))
   if over then return { 'full', 'caller', own } end
 end
 local now = now_ms()
-local origin = string.sub(KEYS[1], #session_key('') + 1)
-for i = 3, #ARGV do
-  local id = ARGV[i]
+local origin = string.sub(KEYS.session, #session_key('') + 1)
+for i = REST, #ARGV, STEP do
+  local id = ARGV[i].fork
   redis.call('HSET', session_key(id), 'state', 'idle', 'runner', runner, 'caller', f[3], 'runtime', f[4], 'created_at', int(now),
     'last_used', int(now), 'idle_timeout', f[5], 'max_age', f[6], 'spec', f[7], 'forked_from', origin)
   if f[11] then redis.call('HSET', session_key(id), 'shares', 1) end

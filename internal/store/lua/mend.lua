@@ -1,9 +1,11 @@
 -- mend: makes registry, listings and records agree again; the records are right.
--- KEYS runners   ARGV most per listing, queue, ...
+-- keys: runners
+-- args: most (per listing)
+-- each: queue
 -- Answers {kind, how many, ...}.
 local counts = {}
 local function count(kind) counts[kind] = (counts[kind] or 0) + 1 end
-for _, runner in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+for _, runner in ipairs(redis.call('SMEMBERS', KEYS.runners)) do
   for _, id in ipairs(redis.call('SMEMBERS', runner_jobs_key(runner))) do
     local f = redis.call('HMGET', job_key(id), 'state', 'runner')
     if f[1] ~= 'running' or f[2] ~= runner then
@@ -12,10 +14,10 @@ for _, runner in ipairs(redis.call('SMEMBERS', KEYS[1])) do
     end
   end
 end
-for i = 2, #ARGV do
-  local queue = ARGV[i]
+for i = REST, #ARGV, STEP do
+  local queue = ARGV[i].queue
   for _, listed in ipairs({ 'running', 'queued', 'scheduled' }) do
-    for _, id in ipairs(redis.call('ZRANGE', index_key(queue, listed), 0, ARGV[1] - 1)) do
+    for _, id in ipairs(redis.call('ZRANGE', index_key(queue, listed), 0, ARGV.most - 1)) do
       local f = redis.call('HMGET', job_key(id), 'state', 'runner', 'caller')
       if not f[1] then
         redis.call('ZREM', index_key(queue, listed), id)
@@ -31,7 +33,7 @@ for i = 2, #ARGV do
         count('listing_of_other_state')
       elseif listed == 'running' then
         -- With it back in the registry, its runner or the rescue sees to it.
-        local known = redis.call('SADD', KEYS[1], f[2]) + redis.call('SADD', runner_jobs_key(f[2]), id)
+        local known = redis.call('SADD', KEYS.runners, f[2]) + redis.call('SADD', runner_jobs_key(f[2]), id)
         if known > 0 then count('record_without_claim') end
       end
     end

@@ -1,13 +1,14 @@
 -- observe: for observers of all executions of a session: the executions accepted since their
 -- last call. From the first call on accepted executions are recorded for them, as long as they
 -- call again within the lease.
--- KEYS session   ARGV session, caller, lease, number of the last execution that they know
---                of, or '' at first
+-- keys: session
+-- args: session, caller, lease, last (number of the last execution that they know of, or '' at
+--       first)
 -- Answers {'live', number} or {'over', number, reason, message}, then the jobs, in order; at
 -- first, and after the lease had lapsed, with the running and waiting executions. Or {'no_session'}.
-local id, after = ARGV[1], ARGV[4]
-local f = redis.call('HMGET', KEYS[1], 'state', 'caller', 'reason', 'message', 'current', 'runner', 'observed', 'accepted')
-if not f[1] or f[2] ~= ARGV[2] then return { 'no_session' } end
+local id, after = ARGV.session, ARGV.last
+local f = redis.call('HMGET', KEYS.session, 'state', 'caller', 'reason', 'message', 'current', 'runner', 'observed', 'accepted')
+if not f[1] or f[2] ~= ARGV.caller then return { 'no_session' } end
 local now = now_ms()
 local answer = f[1] == 'ended' and { 'over', f[8] or '0', f[3], f[4] } or { 'live', f[8] or '0' }
 
@@ -30,5 +31,5 @@ if after == '' or lapsed then
   if f[5] then show(f[5]) end
   for _, job in ipairs(redis.call('ZRANGE', session_jobs_key(id), 0, -1)) do show(job) end
 end
-if f[1] ~= 'ended' then redis.call('HSET', KEYS[1], 'observed', int(now + tonumber(ARGV[3]))) end
+if f[1] ~= 'ended' then redis.call('HSET', KEYS.session, 'observed', int(now + tonumber(ARGV.lease))) end
 return answer

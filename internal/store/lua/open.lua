@@ -1,26 +1,28 @@
 -- open: nothing -> idle, for a session, on the runner with the fewest of them.
--- KEYS session   ARGV id, caller, idle_timeout, max_age, spec, metadata, tombstone,
---                whether it shares the runners with other callers (0 or 1), then per runner that may have it: id, how many it has room for, its runtime
+-- keys: session
+-- args: id, caller, idle_timeout, max_age, spec, metadata, tombstone,
+--       shared ('1' if it shares the runners with other callers)
+-- each: runner (that may have it), most (sessions that it has room for), runtime
 -- Answers {'opened', now, runner, runtime} | {'full', 'caller' or 'runners', limit} | {'no_runner'}.
 -- It may be sent twice, so its own id counts as opened.
-local id, caller = ARGV[1], ARGV[2]
+local id, caller = ARGV.id, ARGV.caller
 local now = now_ms()
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  local f = redis.call('HMGET', KEYS[1], 'created_at', 'runner', 'runtime')
+if redis.call('EXISTS', KEYS.session) == 1 then
+  local f = redis.call('HMGET', KEYS.session, 'created_at', 'runner', 'runtime')
   return { 'opened', f[1], f[2], f[3] }
 end
 if MAX_CALLER_SESSIONS > 0 and redis.call('ZCARD', caller_sessions_key(caller)) >= MAX_CALLER_SESSIONS then
   return { 'full', 'caller', MAX_CALLER_SESSIONS }
 end
-local best, fewest, alive, runtimes, shared, free = nil, nil, {}, {}, ARGV[8] == '1', 0
-for i = 9, #ARGV, 3 do
-  local runner = ARGV[i]
-  runtimes[runner] = ARGV[i + 2]
+local best, fewest, alive, runtimes, shared, free = nil, nil, {}, {}, ARGV.shared == '1', 0
+for i = REST, #ARGV, STEP do
+  local runner = ARGV[i].runner
+  runtimes[runner] = ARGV[i].runtime
   if redis.call('EXISTS', P .. 'runner:' .. runner) == 1 then
     table.insert(alive, runner)
     local n = redis.call('SCARD', runner_sessions_key(runner))
-    free = free + math.max(0, tonumber(ARGV[i + 1]) - n)
-    if n < tonumber(ARGV[i + 1]) and (not fewest or n < fewest) then best, fewest = runner, n end
+    free = free + math.max(0, tonumber(ARGV[i].most) - n)
+    if n < tonumber(ARGV[i].most) and (not fewest or n < fewest) then best, fewest = runner, n end
   end
 end
 if #alive == 0 then return { 'no_runner' } end
@@ -42,14 +44,14 @@ if not best and EVICT_AFTER > 0 then
       if f[1] == 'idle' and tonumber(f[2]) <= used and evicts(f[3]) then best, victim, used = runner, session, tonumber(f[2]) end
     end
   end
-  if victim then end_session(victim, 'evicted', 'its place was needed for another one, and it had been idle for long', false, ARGV[7]) end
+  if victim then end_session(victim, 'evicted', 'its place was needed for another one, and it had been idle for long', false, ARGV.tombstone) end
 end
 if not best then return { 'full', 'runners', 0 } end
-redis.call('HSET', KEYS[1], 'state', 'idle', 'runner', best, 'caller', caller, 'runtime', runtimes[best], 'created_at', int(now),
-  'last_used', int(now), 'idle_timeout', ARGV[3], 'max_age', ARGV[4], 'spec', ARGV[5])
-if shared then redis.call('HSET', KEYS[1], 'shares', 1) end
-if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'metadata', ARGV[6]) end
-redis.call('ZADD', SESSIONS_DUE, int(now + math.min(tonumber(ARGV[3]), tonumber(ARGV[4]))), id)
+redis.call('HSET', KEYS.session, 'state', 'idle', 'runner', best, 'caller', caller, 'runtime', runtimes[best], 'created_at', int(now),
+  'last_used', int(now), 'idle_timeout', ARGV.idle_timeout, 'max_age', ARGV.max_age, 'spec', ARGV.spec)
+if shared then redis.call('HSET', KEYS.session, 'shares', 1) end
+if ARGV.metadata ~= '' then redis.call('HSET', KEYS.session, 'metadata', ARGV.metadata) end
+redis.call('ZADD', SESSIONS_DUE, int(now + math.min(tonumber(ARGV.idle_timeout), tonumber(ARGV.max_age))), id)
 redis.call('SADD', P .. 'runners', best)
 redis.call('SADD', runner_sessions_key(best), id)
 redis.call('ZADD', caller_sessions_key(caller), 0, id)

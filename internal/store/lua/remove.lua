@@ -1,15 +1,16 @@
 -- remove: completed | cancelled | failed -> nothing. The record is deleted with its result and
 -- events, its webhook is no longer delivered, and its bytes are released. The caller deletes its
 -- blobs; the cleaner finds them, too.
--- KEYS job   ARGV id, nonce
+-- keys: job
+-- args: id, nonce
 -- Answers {'removed', '1' if it has blobs} | {'unfinished'} | {'gone'} | {'missing'}.
 -- The nonce distinguishes a repeated removal from another one.
-local id, key = ARGV[1], KEYS[1]
+local id, key = ARGV.id, KEYS.job
 local f = redis.call('HMGET', key, 'state', 'queue', 'caller', 'finished_at', 'result_ttl', 'files', 'idempotency', 'event_bytes')
 local state, queue, caller = f[1], f[2], f[3]
 if not state then
   local removed = redis.call('GET', P .. 'removed:' .. id)
-  if removed and string.sub(removed, 1, #ARGV[2]) == ARGV[2] then return { 'removed', string.sub(removed, #ARGV[2] + 1) } end
+  if removed and string.sub(removed, 1, #ARGV.nonce) == ARGV.nonce then return { 'removed', string.sub(removed, #ARGV.nonce + 1) } end
   return missing(id)
 end
 if not terminal_state(state) then return { 'unfinished' } end
@@ -31,5 +32,5 @@ if f[7] then
   if seen and string.match(seen, ' (%S+)$') == id then redis.call('DEL', f[7]) end
 end
 if f[6] then redis.call('ZADD', P .. 'blobs', int(now_ms()), id) end
-redis.call('SET', P .. 'removed:' .. id, ARGV[2] .. (f[6] or ''), 'PX', 60000)
+redis.call('SET', P .. 'removed:' .. id, ARGV.nonce .. (f[6] or ''), 'PX', 60000)
 return { 'removed', f[6] or '' }

@@ -1,14 +1,16 @@
 -- rescue: settles the jobs of those named runners whose heartbeat has lapsed, and ends their
 -- sessions. running -> failed, or -> queued while attempts are left.
--- KEYS runners   ARGV message, tombstone, runner, ...
+-- keys: runners
+-- args: message, tombstone
+-- each: runner
 -- Answers {id, new state, ...}.
 local answer = {}
-for i = 3, #ARGV do
-  local runner = ARGV[i]
+for i = REST, #ARGV, STEP do
+  local runner = ARGV[i].runner
   if redis.call('EXISTS', P .. 'runner:' .. runner) == 0 then
     for _, id in ipairs(redis.call('SMEMBERS', runner_sessions_key(runner))) do
       local current = redis.call('HGET', session_key(id), 'current')
-      end_session(id, 'runner_lost', 'the runner that it lived on was lost', false, ARGV[2])
+      end_session(id, 'runner_lost', 'the runner that it lived on was lost', false, ARGV.tombstone)
       if current then
         table.insert(answer, current)
         table.insert(answer, 'failed')
@@ -19,11 +21,11 @@ for i = 3, #ARGV do
       local f = redis.call('HMGET', job_key(id), 'state', 'runner')
       if f[1] == 'running' and f[2] == runner then
         table.insert(answer, id)
-        table.insert(answer, retry_or_fail(id, 'runner_lost', ARGV[1], ARGV[2]))
+        table.insert(answer, retry_or_fail(id, 'runner_lost', ARGV.message, ARGV.tombstone))
       end
     end
     redis.call('DEL', runner_jobs_key(runner))
-    redis.call('SREM', KEYS[1], runner)
+    redis.call('SREM', KEYS.runners, runner)
   end
 end
 return answer

@@ -1,14 +1,15 @@
 -- room: counts the bytes of a part of a job's files before they are written: of its inputs
 -- (part 'in'), or of the files of an attempt (its number). Repeated it counts once.
--- KEYS job
--- ARGV id, part, its bytes in all, lease, caller, whether that is the only one; or '' for the caller,
---      '' and the runner, for the files of a runner's claim
+-- keys: job
+-- args: id, part, bytes (of the part), lease, caller, alone ('1' if it is the only caller),
+--       runner (or '')
+-- Without a caller it is for the files of the runner's claim.
 -- Answers {'ok'} | {'full', 'caller' or 'all', held, limit} | {'stale'} | {'gone'} | {'missing'}.
-local id, part, bytes, caller, alone = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[5], ARGV[6] == '1'
-local f = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'runner', 'caller', 'alone')
+local id, part, bytes, caller, alone = ARGV.id, ARGV.part, tonumber(ARGV.bytes), ARGV.caller, ARGV.alone == '1'
+local f = redis.call('HMGET', KEYS.job, 'state', 'attempt', 'runner', 'caller', 'alone')
 if caller == '' then
   if not f[1] then return missing(id) end
-  if f[1] ~= 'running' or f[2] ~= part or f[3] ~= ARGV[7] then return { 'stale' } end
+  if f[1] ~= 'running' or f[2] ~= part or f[3] ~= ARGV.runner then return { 'stale' } end
   caller, alone = f[4] or 'anonymous', f[5] == '1'
 end
 alone = alone or caller == 'anonymous' -- without keys all callers are one
@@ -30,8 +31,8 @@ keep_files(id, caller, part, bytes)
 -- From its end on a job with files is in the list of those whose blobs are to go; one that is
 -- not recorded in time is there already.
 if f[1] then
-  redis.call('HSET', KEYS[1], 'files', '1')
+  redis.call('HSET', KEYS.job, 'files', '1')
 else
-  redis.call('ZADD', P .. 'blobs', int(now_ms() + tonumber(ARGV[4])), id)
+  redis.call('ZADD', P .. 'blobs', int(now_ms() + tonumber(ARGV.lease)), id)
 end
 return { 'ok' }

@@ -4,17 +4,18 @@
 -- of a job that does not run any more. It releases the bytes of expired records. It also
 -- announces again due webhooks that no process has taken, and ends overdue sessions, whose
 -- runners do that sooner.
--- KEYS expiry, holding, hooks   ARGV most, tombstone
+-- keys: expiry, holding, hooks
+-- args: most, tombstone
 -- Answers the number of jobs that were taken out.
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now_ms()), 'LIMIT', 0, ARGV[1])
+local due = redis.call('ZRANGEBYSCORE', KEYS.expiry, '-inf', int(now_ms()), 'LIMIT', 0, ARGV.most)
 for _, entry in ipairs(due) do
   local id, queue, state = string.match(entry, '^(%S+) (%S+) (%S+)$')
   redis.call('ZREM', index_key(queue, state), id)
-  redis.call('ZREM', KEYS[1], entry)
+  redis.call('ZREM', KEYS.expiry, entry)
 end
-give_back(ARGV[1])
+give_back(ARGV.most)
 local filled = 0
-for _, entry in ipairs(redis.call('SRANDMEMBER', KEYS[2], 8)) do
+for _, entry in ipairs(redis.call('SRANDMEMBER', KEYS.holding, 8)) do
   local queue, caller = string.match(entry, '^(%S+) (%S+)$')
   local window = window_key(queue, caller)
   for _, id in ipairs(redis.call('SMEMBERS', window)) do
@@ -27,7 +28,7 @@ for _, entry in ipairs(redis.call('SRANDMEMBER', KEYS[2], 8)) do
   filled = filled + fill(queue, caller)
 end
 if filled > 0 then redis.call('PUBLISH', P .. 'outbox', int(now_ms())) end
-local hook = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', int(now_ms()), 'LIMIT', 0, 1)
+local hook = redis.call('ZRANGEBYSCORE', KEYS.hooks, '-inf', int(now_ms()), 'LIMIT', 0, 1)
 if #hook > 0 then redis.call('PUBLISH', P .. 'outbox', 'hooks') end
-end_overdue(ARGV[1], ARGV[2])
+end_overdue(ARGV.most, ARGV.tombstone)
 return #due

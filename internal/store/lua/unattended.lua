@@ -1,11 +1,13 @@
 -- unattended: ends the jobs of those named waiting processes whose lease has lapsed. scheduled |
 -- queued -> cancelled; a running job gets the durable flag, and its runner is notified, as by a
 -- cancel.
--- KEYS waiters   ARGV code, message, tombstone, waiter:id, ...
+-- keys: waiters
+-- args: code, message, tombstone
+-- each: waiter (with the prefix waiter:)
 -- Answers {id, state, ...}.
 local answer = {}
-for i = 4, #ARGV do
-  local member = ARGV[i]
+for i = REST, #ARGV, STEP do
+  local member = ARGV[i].waiter
   local waiter = string.match(member, '^waiter:(.+)$')
   if redis.call('EXISTS', waiter_key(waiter)) == 0 then
     for _, id in ipairs(redis.call('SMEMBERS', waiter_jobs_key(waiter))) do
@@ -15,7 +17,7 @@ for i = 4, #ARGV do
         redis.call('HSET', key, 'cancel', '1')
         tell_cancelled(f[2], id)
       elseif f[1] and not terminal_state(f[1]) then
-        settle(id, 'cancelled', '', ARGV[1], ARGV[2], ARGV[3])
+        settle(id, 'cancelled', '', ARGV.code, ARGV.message, ARGV.tombstone)
       end
       if f[1] and not terminal_state(f[1]) then
         table.insert(answer, id)
@@ -23,7 +25,7 @@ for i = 4, #ARGV do
       end
     end
     redis.call('DEL', waiter_jobs_key(waiter))
-    redis.call('SREM', KEYS[1], member)
+    redis.call('SREM', KEYS.waiters, member)
   end
 end
 return answer

@@ -1,0 +1,192 @@
+package store
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// identity is for scripts that need nothing of others.
+func identity(body string) string { return body }
+
+// TestScriptArguments: the names of a script become numbers, and the values of a call get these.
+func TestScriptArguments(t *testing.T) {
+	t.Parallel()
+	const text = `-- some: what it does.
+-- keys: job, events
+-- args: id, oldest (id of the oldest, or ''),
+--       last
+-- each: seq, type (of it)
+local id, last = ARGV.id, ARGV.last
+for i = REST, #ARGV, STEP do put(KEYS.events, ARGV[i].seq, ARGV[i].type) end
+return ARGV[REST].type
+`
+	var body string
+	s := newScript("some", text, func(b string) string {
+		body = b
+		return b
+	})
+	const want = `local id, last = ARGV[1], ARGV[3]
+for i = 4, #ARGV, 2 do put(KEYS[2], ARGV[i], ARGV[i + 1]) end
+return ARGV[4 + 1]
+`
+	if !strings.HasSuffix(body, want) {
+		t.Errorf("%s", body)
+	}
+	byKey, byNumber := s.bind(keys{{"job", "j"}, {"events", "e"}}, args{{"id", 1}, {"oldest", 2}, {"last", 3}},
+		args{{"seq", 4}, {"type", 5}}, args{{"seq", 6}, {"type", 7}})
+	if !slices.Equal(byKey, []string{"j", "e"}) || !slices.Equal(byNumber, []any{1, 2, 3, 4, 5, 6, 7}) {
+		t.Errorf("%v %v", byKey, byNumber)
+	}
+}
+
+// TestScriptArgumentsUnknown: a name that a script's header has not is refused, in Lua and in Go.
+func TestScriptArgumentsUnknown(t *testing.T) {
+	t.Parallel()
+	const header = "-- keys: job\n-- args: id, to\n"
+	load := func(body string) func() { return func() { newScript("some", header+body, identity) } }
+	bind := func(k keys, a args, each ...args) func() {
+		s := newScript("some", header, identity)
+		return func() { s.bind(k, a, each...) }
+	}
+	job := keys{{"job", "j"}}
+	for name, try := range map[string]func(){
+		"argument in Lua": load("return ARGV.from"),
+		"key in Lua":      load("return KEYS.id"),
+		"group in Lua":    load("return ARGV[i].id"),
+		"argument in Go":  bind(job, args{{"id", 1}, {"from", 2}}),
+		"order in Go":     bind(job, args{{"to", 1}, {"id", 2}}),
+		"number in Go":    bind(job, args{{"id", 1}}),
+		"key in Go":       bind(keys{{"session", "s"}}, args{{"id", 1}, {"to", 2}}),
+		"group in Go":     bind(job, args{{"id", 1}, {"to", 2}}, args{{"id", 3}}),
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: accepted", name)
+				}
+			}()
+			try()
+		}()
+	}
+}
+
+// TestScriptCalls: each script is called, with the names of its header. Literals that are not
+// written in a call, such as those of groups, fit a script, too.
+func TestScriptCalls(t *testing.T) {
+	t.Parallel()
+	files, err := fs.Glob(luaFiles, "lua/*.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scripts := map[string]script{}
+	var fits [][]string
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".lua")
+		if name == "common" {
+			continue
+		}
+		s := newScript(name, readLua(name), identity)
+		scripts[name] = s
+		fits = append(fits, s.keys, s.args, s.each)
+	}
+	called := map[string]bool{}
+	inspectPackage(t, func(n ast.Node) {
+		switch n := n.(type) {
+		case *ast.CompositeLit:
+			if kind := kindOf(n); kind != "" && !slices.ContainsFunc(fits, func(names []string) bool { return slices.Equal(names, namesIn(n)) }) {
+				t.Errorf("no script has the %s %v", kind, namesIn(n))
+			}
+		case *ast.CallExpr:
+			name := scriptIn(n)
+			if name == "" {
+				return
+			}
+			called[name] = true
+			for _, arg := range n.Args {
+				literal, ok := arg.(*ast.CompositeLit)
+				if !ok {
+					continue
+				}
+				want := map[string][]string{"keys": scripts[name].keys, "args": scripts[name].args}
+				if kind := kindOf(literal); !slices.Equal(namesIn(literal), want[kind]) {
+					t.Errorf("%s gets the %s %v, its header has %v", name, kind, namesIn(literal), want[kind])
+				}
+			}
+		}
+	})
+	for name := range scripts {
+		if !called[name] {
+			t.Errorf("%s is not called", name)
+		}
+	}
+}
+
+// inspectPackage calls look with each node of this package's files.
+func inspectPackage(t *testing.T, look func(ast.Node)) {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), f, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			look(n)
+			return true
+		})
+	}
+}
+
+// scriptIn is the name of the script s.scripts.<name> that a call executes or binds.
+func scriptIn(call *ast.CallExpr) string {
+	candidates := call.Args
+	if method, ok := call.Fun.(*ast.SelectorExpr); ok && method.Sel.Name == "bind" {
+		candidates = []ast.Expr{method.X}
+	}
+	for _, e := range candidates {
+		script, ok := e.(*ast.SelectorExpr)
+		if !ok {
+			continue
+		}
+		if all, ok := script.X.(*ast.SelectorExpr); ok && all.Sel.Name == "scripts" {
+			return script.Sel.Name
+		}
+	}
+	return ""
+}
+
+// kindOf is keys or args for a literal of these types.
+func kindOf(literal *ast.CompositeLit) string {
+	if kind, ok := literal.Type.(*ast.Ident); ok && (kind.Name == "keys" || kind.Name == "args") {
+		return kind.Name
+	}
+	return ""
+}
+
+// namesIn returns the names in a literal of keys or args.
+func namesIn(literal *ast.CompositeLit) []string {
+	var names []string
+	for _, e := range literal.Elts {
+		switch e := e.(type) {
+		case *ast.CompositeLit:
+			name, _ := strconv.Unquote(e.Elts[0].(*ast.BasicLit).Value) //nolint:forcetypeassert // names are literals
+			names = append(names, name)
+		case *ast.CallExpr: // s.tombstone()
+			names = append(names, e.Fun.(*ast.SelectorExpr).Sel.Name) //nolint:forcetypeassert // as above
+		}
+	}
+	return names
+}
