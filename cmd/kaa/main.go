@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/app/doctor"
+	"github.com/kaa-run/kaa/internal/cli"
 	"github.com/kaa-run/kaa/internal/devredis"
 )
 
@@ -34,14 +36,14 @@ func main() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	err := root().ExecuteContext(ctx)
 	stop()
-	var exit app.ExitError
+	var exit cli.ExitError
 	switch {
 	case err == nil:
 	case errors.As(err, &exit):
 		os.Exit(int(exit))
 	default:
 		_, _ = fmt.Fprintln(os.Stderr, "kaa:", err)
-		os.Exit(app.ExitTrouble)
+		os.Exit(cli.ExitTrouble)
 	}
 }
 
@@ -99,7 +101,7 @@ func devCommand() *cobra.Command {
 }
 
 func runCommand() *cobra.Command {
-	var o app.RunOptions
+	var o cli.RunOptions
 	cmd := &cobra.Command{
 		Use:   "run FILE|- [ARGUMENT…]",
 		Short: "Execute a Python file and exit as it did",
@@ -124,7 +126,7 @@ func runCommand() *cobra.Command {
 				return errors.New("--timeout must be above 0, e.g. 90s")
 			}
 			o.File, o.Args, o.Stdin, o.Signals = args[0], args[1:], os.Stdin, twoSignals()
-			return app.RunFile(context.WithoutCancel(cmd.Context()), process(cmd), o)
+			return cli.RunFile(context.WithoutCancel(cmd.Context()), process(cmd), o)
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // the words after the file are the program's
@@ -178,7 +180,13 @@ func doctorCommand() *cobra.Command {
 			"The exit code is 0 if the level that KAA_SANDBOX asks for holds and every runtime\n" +
 			"starts in it, else 1. Redis does not count.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return app.Doctor(cmd.Context(), process(cmd), asJSON) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			code, err := doctor.Run(cmd.Context(), os.Environ(), cmd.OutOrStdout(), cmd.ErrOrStderr(), asJSON)
+			if err == nil && code != 0 {
+				err = cli.ExitError(code)
+			}
+			return err
+		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

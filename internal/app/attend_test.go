@@ -28,7 +28,7 @@ func (k *kaa) processWith(set func(*exec.Cmd), name string, vars ...string) *exe
 		k.tb.Fatal(err)
 	}
 	cmd := exec.Command(self) //nolint:noctx // it is killed below
-	cmd.Env = append(append(os.Environ(), k.environ...), childVariable+"="+name)
+	cmd.Env = append(append(os.Environ(), k.environ...), testenv.ChildEnv(name))
 	cmd.Env = append(cmd.Env, vars...)
 	cmd.Stdout, cmd.Stderr = k.logs, k.logs
 	set(cmd)

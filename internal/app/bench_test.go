@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // idle is how long a benchmark waits between calls for the system to be idle: the
@@ -65,7 +66,7 @@ func BenchmarkExecute(b *testing.B) {
 				for range turn {
 					<-time.After(pause)
 					at := time.Now()
-					if out, err := exec.CommandContext(b.Context(), python(), "-I", "-c", "print(42)").Output(); err != nil || string(out) != "42\n" {
+					if out, err := exec.CommandContext(b.Context(), testenv.SystemPython(), "-I", "-c", "print(42)").Output(); err != nil || string(out) != "42\n" {
 						b.Fatal(err)
 					}
 					spawns = append(spawns, time.Since(at))
@@ -132,7 +133,7 @@ func BenchmarkThroughput(b *testing.B) {
 		})
 		undo()
 		spawns += together(2*runtime.NumCPU(), share, func() {
-			if out, err := exec.CommandContext(b.Context(), python(), "-I", "-c", "print(42)").Output(); err != nil || string(out) != "42\n" {
+			if out, err := exec.CommandContext(b.Context(), testenv.SystemPython(), "-I", "-c", "print(42)").Output(); err != nil || string(out) != "42\n" {
 				b.Error(err)
 			}
 		})

@@ -66,7 +66,7 @@ func TestBinaries(t *testing.T) {
 				}
 			}
 		}
-		if err := exec.CommandContext(t.Context(), binary("api"), "nonsense").Run(); exitCode(err) != 2 {
+		if err := exec.CommandContext(t.Context(), binary("api"), "nonsense").Run(); testenv.ExitCode(err) != 2 {
 			t.Errorf("an unknown argument: %v, want exit code 2", err)
 		}
 	})
@@ -78,7 +78,7 @@ func TestBinaries(t *testing.T) {
 		cmd.Stderr = &log
 		err := cmd.Run()
 		lines := logLines(t, log.String())
-		if exitCode(err) != 1 || len(lines) != 2 || lines[0]["level"] != "ERROR" || lines[1]["problem"] != "KAA_KILL_GRACE must be above 0" {
+		if testenv.ExitCode(err) != 1 || len(lines) != 2 || lines[0]["level"] != "ERROR" || lines[1]["problem"] != "KAA_KILL_GRACE must be above 0" {
 			t.Errorf("%v\n%s", err, log.String())
 		}
 	})
@@ -154,7 +154,7 @@ func testLeftovers(t *testing.T, binary string) {
 	startDev := func() *exec.Cmd {
 		t.Helper()
 		cmd := exec.CommandContext(ctx, binary, "dev")
-		cmd.Env = []string{"KAA_ADDR=127.0.0.1:0", "KAA_PYTHON=" + python(), "TMPDIR=" + tmp, "PATH=" + os.Getenv("PATH")}
+		cmd.Env = []string{"KAA_ADDR=127.0.0.1:0", "KAA_PYTHON=" + testenv.SystemPython(), "TMPDIR=" + tmp, "PATH=" + os.Getenv("PATH")}
 		stdout, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,11 +18,11 @@ import (
 // RunDev runs API, one runner and, unless KAA_REDIS_URL is set, an embedded Redis
 // in one process until ctx ends.
 func RunDev(ctx context.Context, p Process) error {
-	d, err := startDev(ctx, p, nil)
+	d, err := StartDev(ctx, p, nil)
 	if err != nil {
 		return err
 	}
-	addr := d.api.listener.Addr()
+	addr := d.Addr()
 	_, _ = fmt.Fprintf(p.Stdout, `
 Kaa is ready on http://%[1]s (docs: http://%[1]s/docs). Try:
 
@@ -36,14 +37,14 @@ Kaa is ready on http://%[1]s (docs: http://%[1]s/docs). Try:
 	_, _ = fmt.Fprint(p.Stdout, "Code imports what the interpreter has: KAA_PYTHON names another, e.g. of a virtual environment.\n\n")
 	p.ready(addr)
 	failed := d.api.wait(ctx)
-	return errors.Join(failed, d.stop(ctx))
+	return errors.Join(failed, d.Stop(ctx))
 }
 
 // embeddedPrefix begins the names of the directories of embedded Redises.
 const embeddedPrefix = "kaa-embedded-"
 
-// dev is API, runner and embedded Redis in one process.
-type dev struct {
+// Dev is API, runner and embedded Redis in one process.
+type Dev struct {
 	*shared
 	api      *apiProcess
 	runner   *runnerProcess
@@ -57,9 +58,9 @@ func devDefaults() map[string]string {
 	return map[string]string{"KAA_LOG_FORMAT": telemetry.LogConsole, "KAA_DRAIN_TIMEOUT": "1s"}
 }
 
-// startDev starts all parts. overrides take precedence over the environment.
-func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *dev, err error) {
-	d := new(dev)
+// StartDev starts all parts. overrides take precedence over the environment.
+func StartDev(ctx context.Context, p Process, overrides map[string]string) (_ *Dev, err error) {
+	d := new(Dev)
 	environ := p.Environ
 	for name, value := range devDefaults() {
 		if environ.Get(name) == "" {
@@ -112,8 +113,11 @@ func startDev(ctx context.Context, p Process, overrides map[string]string) (_ *d
 	return d, nil
 }
 
-// stop drains the process: the API first, because its callers wait for the runner's executions.
-func (d *dev) stop(ctx context.Context) error {
+// Addr returns the address at which the process answers HTTP.
+func (d *Dev) Addr() net.Addr { return d.api.listener.Addr() }
+
+// Stop drains the process: the API first, because its callers wait for the runner's executions.
+func (d *Dev) Stop(ctx context.Context) error {
 	stages := append(d.api.stages(), d.runner.stages()...)
 	stages = append(stages, stage{"redis", time.Second, func(context.Context) error {
 		return errors.Join(d.close(), d.closeRedis())
@@ -123,7 +127,7 @@ func (d *dev) stop(ctx context.Context) error {
 
 // startRedis starts the embedded Redis in a private directory. A process that is killed leaves
 // its directory behind, and the next process removes it.
-func (d *dev) startRedis(p Process) (url string, err error) {
+func (d *Dev) startRedis(p Process) (url string, err error) {
 	process.RemoveLeftovers("", embeddedPrefix, slog.New(slog.DiscardHandler))
 	if d.private, err = process.MakePrivateDir("", embeddedPrefix); err != nil {
 		return "", err
@@ -138,10 +142,10 @@ func (d *dev) startRedis(p Process) (url string, err error) {
 }
 
 // files is the directory of the contents of files. They are kept as long as the embedded Redis.
-func (d *dev) files() string { return filepath.Join(d.private.Path, "files") }
+func (d *Dev) files() string { return filepath.Join(d.private.Path, "files") }
 
 // closeRedis ends the embedded Redis, if there is one, and removes its directory.
-func (d *dev) closeRedis() error {
+func (d *Dev) closeRedis() error {
 	if d.embedded == nil {
 		return nil
 	}

@@ -123,7 +123,7 @@ func TestEventsOfAFlood(t *testing.T) { //nolint:paralleltest // it measures the
 func TestEventsOfALostRunner(t *testing.T) {
 	t.Parallel()
 	k := start(t, 0)
-	cmd := childCommand(t, "runner", fit, k.environ)
+	cmd := testenv.Child(t, "runner", testenv.Fit, k.environ)
 	if _, err := cmd.StdinPipe(); err != nil { // it lives as long as that is open
 		t.Fatal(err)
 	}

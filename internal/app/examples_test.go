@@ -36,7 +36,7 @@ func TestExamples(t *testing.T) {
 // example runs a script of examples/ against this Kaa.
 func (k *kaa) example(t *testing.T, want []string, script string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), python(), append([]string{"../../examples/" + script}, args...)...)
+	cmd := exec.CommandContext(t.Context(), testenv.SystemPython(), append([]string{"../../examples/" + script}, args...)...)
 	cmd.Env = append(os.Environ(), "KAA_URL="+k.url, "KAA_API_KEY="+k.key, "PYTHONDONTWRITEBYTECODE=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

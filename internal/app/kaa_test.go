@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv(childVariable); name != "" {
+	if name := testenv.ChildName(); name != "" {
 		os.Exit(child(name))
 	}
 	os.Exit(testenv.Main(m))
@@ -34,7 +34,7 @@ type kaa struct {
 	environ  app.Environment
 	periods  app.Periods
 	dialects []app.Dialect
-	logs     *safeBuffer
+	logs     *testenv.Buffer
 	key      string
 	client   *http.Client
 }
@@ -60,25 +60,16 @@ func (k *kaa) startAll(runners int) {
 // prepare makes a Kaa of which nothing runs yet.
 func prepare(tb testing.TB, redis *testenv.RedisDB, vars ...string) *kaa {
 	tb.Helper()
-	k := &kaa{tb: tb, redis: redis, logs: new(safeBuffer), client: &http.Client{Transport: &http.Transport{}}}
+	k := &kaa{tb: tb, redis: redis, logs: new(testenv.Buffer), client: &http.Client{Transport: &http.Transport{}}}
 	// What runs in the test's own process does not die, however late its heartbeats are.
 	k.periods.Lease = 5 * time.Minute
 	tb.Cleanup(k.client.CloseIdleConnections)
 	k.environ = append(app.Environment{
-		"KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL=" + redis.URL, "KAA_CONCURRENCY=2", "KAA_PYTHON=" + python(),
+		"KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL=" + redis.URL, "KAA_CONCURRENCY=2", "KAA_PYTHON=" + testenv.SystemPython(),
 		"KAA_WORK_DIR=" + tb.TempDir(), "KAA_BLOB_URL=file://" + tb.TempDir(), "KAA_DRAIN_TIMEOUT=5s", "KAA_LOG_LEVEL=DEBUG",
 		"KAA_PLAIN=" + testenv.Plain(),
 	}, vars...)
 	return k
-}
-
-// python prefers the system's interpreter: the one on the PATH may be a shim.
-func python() string {
-	const system = "/usr/bin/python3"
-	if _, err := os.Stat(system); err == nil {
-		return system
-	}
-	return "python3"
 }
 
 // run starts a process's code and returns once it is ready; stop ends it, as the
@@ -230,22 +221,4 @@ func (k *kaa) await(id string) answer {
 	}
 	k.tb.Fatalf("job %s did not end", id)
 	return answer{}
-}
-
-// safeBuffer is a bytes.Buffer that goroutines may share.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

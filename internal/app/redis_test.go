@@ -139,7 +139,7 @@ func TestRedisTLSRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			logs := new(safeBuffer)
+			logs := new(testenv.Buffer)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			done := make(chan error, 1)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/app/config"
+	"github.com/kaa-run/kaa/internal/app/interpreters"
+	"github.com/kaa-run/kaa/internal/app/redisclient"
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
@@ -91,7 +93,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	if err != nil {
 		return nil, err
 	}
-	undo = append(undo, stage{"interpreters", closeTime, pool.Close})
+	undo = append(undo, stage{"interpreters", interpreters.CloseTime, pool.Close})
 	self, err := s.describeRunner(pool, missing)
 	if err != nil {
 		return nil, err
@@ -101,14 +103,14 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics, Events: s.store, EventBytes: s.cfg.EventBytes,
 		Blobs: countedBlobs{s.blobs, s.metrics}, Room: s.store, Files: s.cfg.FileLimits(),
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
-		SessionRecords: s.store, Interpreters: interpreters{pool}, NoJobLog: !s.cfg.JobLog,
+		SessionRecords: s.store, Interpreters: sessionInterpreters{pool}, NoJobLog: !s.cfg.JobLog,
 		Health: pool.Health, StartPatience: s.cfg.StartPatience,
 	})
 	s.measureRunner(self, r, pool.Parked)
 	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {
 		return nil, err
 	}
-	undo = append([]stage{{"registration", closeTime, r.Close}}, undo...)
+	undo = append([]stage{{"registration", 5 * time.Second, r.Close}}, undo...)
 	var messages *store.Listener
 	err = s.insist(ctx, func() (err error) {
 		messages, err = s.store.ListenRunner(ctx, self.ID, r, s.log)
@@ -161,7 +163,7 @@ func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Serve
 	// itself repeats its other commands.
 	once := *s.redis
 	once.MaxRetries = -1
-	tasks, blocking := connect(once, "tasks"), connect(*s.redis, "wake")
+	tasks, blocking := redisclient.Connect(once, "tasks"), redisclient.Connect(*s.redis, "wake")
 	shutdown := s.cfg.DrainTimeout + s.cfg.KillGrace + endTime
 	server, err := queue.NewServer(queue.ServerConfig{
 		Redis: tasks, Blocking: blocking, Queues: s.cfg.Queues, Concurrency: s.cfg.Concurrency,
@@ -232,8 +234,8 @@ func (w workers) Acquire(ctx context.Context, runtime string) (runner.Worker, er
 	return worker, nil
 }
 
-// interpreters hands out the pool's interpreters to sessions.
-type interpreters struct{ pool *interpreter.Pool }
+// sessionInterpreters hands out the pool's interpreters to sessions.
+type sessionInterpreters struct{ pool *interpreter.Pool }
 
 // sessionInterpreter adapts a session of package interpreter to package runner.
 type sessionInterpreter struct{ *interpreter.Session }
@@ -263,7 +265,7 @@ func (b sessionInterpreter) Renew(ctx context.Context) (runner.Interpreter, erro
 	return sessionInterpreter{session}, nil
 }
 
-func (i interpreters) Open(ctx context.Context, spec job.SessionSpec) (runner.Interpreter, error) {
+func (i sessionInterpreters) Open(ctx context.Context, spec job.SessionSpec) (runner.Interpreter, error) {
 	session, err := i.pool.Session(ctx, spec)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/app"
 	"github.com/kaa-run/kaa/internal/app/config"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 func TestRuntimesConfig(t *testing.T) {
@@ -114,7 +115,7 @@ func TestRuntimes(t *testing.T) {
 	// With nobody there to say what there is, any name waits.
 	early := k.submit(fields{"code": "print(1)", "runtime": "nowhere"})
 	delayed := k.submit(fields{"code": "print(1)", "runtime": "nowhere", "delay": 0.2}) // by way of the outbox
-	k.environ = k.environ.With("KAA_RUNTIMES", "py="+python())
+	k.environ = k.environ.With("KAA_RUNTIMES", "py="+testenv.SystemPython())
 	k.run(app.RunRunner)
 	for _, id := range []string{early, delayed} {
 		end := k.await(id)

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kaa-run/kaa/internal/app/config"
+	"github.com/kaa-run/kaa/internal/app/redisclient"
 	"github.com/kaa-run/kaa/internal/blob"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/queue"
@@ -38,7 +39,7 @@ type shared struct {
 	metrics *telemetry.Metrics
 	redis   *redis.UniversalOptions
 	rdb     redis.UniversalClient
-	check   *redisCheck
+	check   *redisclient.Check
 	store   *store.Store
 	queue   *queue.Client
 	blobs   *blob.Store
@@ -70,14 +71,14 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 		log.WarnContext(ctx, fmt.Sprintf("a key in KAA_API_KEYS or KAA_ADMIN_KEYS has fewer than %d characters, and can be guessed; make keys with: openssl rand -hex 32", config.ShortestKey),
 			slog.Int("keys", n))
 	}
-	redis.SetLogger(redisLog{log})
+	redisclient.SetLog(log)
 	options, err := cfg.RedisOptions()
 	if err != nil {
 		return nil, err
 	}
 	build := ThisBuild()
 	s := &shared{
-		cfg: cfg, log: log, metrics: telemetry.NewMetrics(build.Version, build.Commit), redis: options, rdb: connect(*options, "data"),
+		cfg: cfg, log: log, metrics: telemetry.NewMetrics(build.Version, build.Commit), redis: options, rdb: redisclient.Connect(*options, "data"),
 		periods: p.Periods, dialects: p.Dialects, hurry: p.Hurry,
 	}
 	s.rdb.AddHook(redisMetrics{s.metrics})
@@ -95,7 +96,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	if s.blobs, err = blob.New(cfg.BlobPlace(), p.Buckets); err != nil {
 		return nil, errors.Join(fmt.Errorf("KAA_BLOB_URL: %w", err), s.rdb.Close())
 	}
-	s.check = &redisCheck{rdb: s.rdb, log: log}
+	s.check = redisclient.NewCheck(s.rdb, log)
 	s.announce(ctx, p.Environ)
 	s.budget(ctx, p.Environ, process)
 	s.answers = job.NewMemory(s.cfg.AnswerMemory)
@@ -116,12 +117,12 @@ func (s *shared) awaitRedis(ctx context.Context, within time.Duration) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if last == nil || !isOver(err) {
+		if last == nil || !redisclient.IsOver(err) {
 			last = err
 		}
-		advice := redisAdvice(last, s.redis.TLSConfig != nil)
+		advice := redisclient.Advice(last, s.redis.TLSConfig != nil)
 		limit := within
-		if isHopeless(last) {
+		if redisclient.IsHopeless(last) {
 			limit = redisStartTime
 		}
 		if took := time.Since(begun); limit > 0 && took >= limit {
@@ -223,12 +224,4 @@ func (s *shared) rate() func(context.Context, string) (job.Rate, error) {
 
 func newLog(cfg config.Config, w io.Writer) *slog.Logger {
 	return telemetry.NewLog(w, cfg.LogLevel, cfg.LogFormat)
-}
-
-// redisLog logs the messages of go-redis at debug level. They are about connections that it
-// repairs.
-type redisLog struct{ log *slog.Logger }
-
-func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
-	l.log.DebugContext(ctx, "redis client", slog.String("message", fmt.Sprintf(format, v...)))
 }

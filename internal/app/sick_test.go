@@ -37,7 +37,7 @@ func startSick(t *testing.T, vars ...string) *sickness {
 
 func (s *sickness) cure() {
 	s.tb.Helper()
-	if err := os.Symlink(python(), s.python); err != nil {
+	if err := os.Symlink(testenv.SystemPython(), s.python); err != nil {
 		s.tb.Fatal(err)
 	}
 }

@@ -7,6 +7,15 @@ import (
 	"testing"
 )
 
+// SystemPython is the system's interpreter, if there is one: that on the PATH may be a shim.
+func SystemPython() string {
+	const system = "/usr/bin/python3"
+	if _, err := os.Stat(system); err == nil {
+		return system
+	}
+	return "python3"
+}
+
 // LibsPython is an interpreter with numpy, pandas, matplotlib, Pillow, plotly, bokeh, IPython
 // and the other libraries of test/requirements.txt: KAA_LIBS_PYTHON, or the one that
 // scripts/setup has made in the checkout.

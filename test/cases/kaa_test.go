@@ -35,7 +35,7 @@ func startKaa(t *testing.T) *kaa {
 		// A busy machine takes its time to start interpreters, and to execute.
 		"KAA_SYNC_QUEUE_WAIT=10m", "KAA_DEFAULT_TIMEOUT=10m",
 
-		"KAA_RUNTIMES=python="+plainPython()+";libs="+testenv.LibsPython(t)+";bare="+testenv.LibsBarePython(t))
+		"KAA_RUNTIMES=python="+testenv.SystemPython()+";libs="+testenv.LibsPython(t)+";bare="+testenv.LibsBarePython(t))
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
@@ -59,15 +59,6 @@ func startKaa(t *testing.T) *kaa {
 		}
 	})
 	return k
-}
-
-// plainPython is the system's interpreter, if there is one: that on the PATH may be a shim.
-func plainPython() string {
-	const system = "/usr/bin/python3"
-	if _, err := os.Stat(system); err == nil {
-		return system
-	}
-	return "python3"
 }
 
 // send makes a request and returns the answer's text.

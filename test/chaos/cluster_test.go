@@ -111,7 +111,7 @@ func startCluster(tb testing.TB, apis, runners int, vars ...string) *cluster {
 		}
 		p.env = append([]string{
 			"PATH=" + os.Getenv("PATH"), "HOME=" + c.dir, "KAA_REDIS_URL=redis://" + p.link.Addr, addrVar + "=" + addr,
-			"KAA_PYTHON=" + python(), "KAA_SANDBOX=none", "KAA_WORK_DIR=" + work, "KAA_BLOB_URL=file://" + filepath.Join(c.dir, "blobs"), "KAA_CONCURRENCY=6", "KAA_PARKED=3",
+			"KAA_PYTHON=" + testenv.SystemPython(), "KAA_SANDBOX=none", "KAA_WORK_DIR=" + work, "KAA_BLOB_URL=file://" + filepath.Join(c.dir, "blobs"), "KAA_CONCURRENCY=6", "KAA_PARKED=3",
 			"KAA_DRAIN_TIMEOUT=3s", "KAA_KILL_GRACE=500ms", "KAA_SHUTDOWN_DELAY=500ms",
 		}, vars...)
 		tb.Cleanup(p.kill)
@@ -138,15 +138,6 @@ func startCluster(tb testing.TB, apis, runners int, vars ...string) *cluster {
 
 func (c *cluster) processes() []*process {
 	return append(append([]*process(nil), c.apis...), c.runners...)
-}
-
-// python prefers the system's interpreter: the one on the PATH may be a shim.
-func python() string {
-	const system = "/usr/bin/python3"
-	if _, err := os.Stat(system); err == nil {
-		return system
-	}
-	return "python3"
 }
 
 func freeAddr(tb testing.TB) string {

@@ -79,7 +79,7 @@ func startKaa(t *testing.T, level, secret string) *kaa {
 	k.cmd.Env = append(k.cmd.Env, serveVariable+"=1", "KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL="+k.redis.URL, "KAA_SANDBOX="+level,
 		"KAA_WORK_DIR="+k.workDir, "KAA_CONCURRENCY=4", "KAA_KILL_GRACE="+killGrace.String(), "KAA_DRAIN_TIMEOUT=5s", "KAA_TEST_SECRET="+secret, "KAA_PLAIN="+testenv.Plain())
 	if os.Getenv("KAA_PYTHON") == "" {
-		k.cmd.Env = append(k.cmd.Env, "KAA_PYTHON="+python())
+		k.cmd.Env = append(k.cmd.Env, "KAA_PYTHON="+testenv.SystemPython())
 	}
 	k.cmd.Stderr = k.logs
 	stdin, err := k.cmd.StdinPipe()
@@ -124,15 +124,6 @@ func (k *kaa) stop(t *testing.T) {
 		_ = k.cmd.Process.Kill()
 		t.Errorf("does not stop\n%s", k.logs)
 	}
-}
-
-// python prefers the system's interpreter: the one on the PATH may be a shim.
-func python() string {
-	const system = "/usr/bin/python3"
-	if _, err := os.Stat(system); err == nil {
-		return system
-	}
-	return "python3"
 }
 
 // result is what an execution produced.

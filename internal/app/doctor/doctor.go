@@ -1,4 +1,6 @@
-package app
+// Package doctor tries what a runner with the configuration of this process needs, and says what to
+// change: it is the command `kaa doctor`.
+package doctor
 
 import (
 	"context"
@@ -12,10 +14,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/app/config"
+	"github.com/kaa-run/kaa/internal/app/interpreters"
+	"github.com/kaa-run/kaa/internal/app/redisclient"
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
@@ -27,8 +30,8 @@ const (
 	unknown = "unknown" // a layer before this one failed
 )
 
-// doctorRedisTimeout is how long the doctor waits for Redis.
-const doctorRedisTimeout = 2 * time.Second
+// redisTimeout is how long doctor waits for Redis.
+const redisTimeout = 2 * time.Second
 
 // diagnosis is the report of `kaa doctor`.
 type diagnosis struct {
@@ -64,39 +67,47 @@ type runtimeReport struct {
 	Modules []string `json:"modules"`
 }
 
-// Doctor tries the sandbox, the interpreters and Redis that a runner with this configuration would
-// need, and prints the results. It returns an ExitError of 1 if the runner would not start because
-// its sandbox or an interpreter fails. Redis does not affect the exit code.
-func Doctor(ctx context.Context, p Process, asJSON bool) error {
-	cfg, err := config.Load(p.Environ)
+// exitUnfit and exitSignal are exit codes: a runner would not start here, and the attempt was
+// interrupted.
+const (
+	exitUnfit  = 1
+	exitSignal = 130
+)
+
+// Run tries the sandbox, the interpreters and Redis that a runner with this configuration would
+// need, and prints the results. Its exit code is not 0 if the runner would not start because its
+// configuration is wrong, or because its sandbox or an interpreter fails. Redis does not affect
+// the exit code.
+func Run(ctx context.Context, environ config.Environment, stdout, stderr io.Writer, asJSON bool) (exitCode int, err error) {
+	cfg, err := config.Load(environ)
 	if err != nil {
-		_, _ = fmt.Fprintf(p.Stderr, "kaa: configuration:\n%v\n", err)
-		return ExitError(1)
+		_, _ = fmt.Fprintf(stderr, "kaa: configuration:\n%v\n", err)
+		return exitUnfit, nil
 	}
 	d := diagnose(ctx, &cfg)
 	if ctx.Err() != nil {
-		return ExitError(ExitSignal)
+		return exitSignal, nil
 	}
-	if d.Redis.Holds == no && p.Environ.Get("KAA_REDIS_URL") == "" {
+	if d.Redis.Holds == no && environ.Get("KAA_REDIS_URL") == "" {
 		d.Redis.Advice = "kaa dev and kaa run need none; for api and runner start it, or set KAA_REDIS_URL"
 	}
 	if asJSON {
-		out := json.NewEncoder(p.Stdout)
+		out := json.NewEncoder(stdout)
 		out.SetIndent("", "  ")
 		err = out.Encode(d)
 	} else {
-		err = d.print(p.Stdout)
+		err = d.print(stdout)
 	}
-	if err == nil && !d.Holds {
-		err = ExitError(1)
+	if !d.Holds {
+		exitCode = exitUnfit
 	}
-	return err
+	return exitCode, err
 }
 
 func diagnose(ctx context.Context, cfg *config.Config) diagnosis {
 	d := diagnosis{Sandbox: cfg.Sandbox, UID: os.Geteuid(), Kernel: kernel(), Memory: diagnoseMemory(), Redis: diagnoseRedis(ctx, cfg)}
 	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.Basic, sandbox.None} {
-		wanted := d.Level == "" && slices.Contains(allowedLevels(cfg), level)
+		wanted := d.Level == "" && slices.Contains(interpreters.Levels(cfg), level)
 		insteadOfStrict := level == sandbox.Basic && !d.Levels[0].Holds
 		if level != sandbox.Strict && !wanted && !insteadOfStrict {
 			continue
@@ -121,9 +132,9 @@ func diagnoseLevel(ctx context.Context, cfg *config.Config, level sandbox.Level)
 	started := false
 	runtimes := make([]runtimeReport, len(cfg.Runtimes))
 	for i, rt := range cfg.Runtimes {
-		one := interpreterConfig(cfg, level)
+		one := interpreters.Config(cfg, level)
 		one.Runtimes, one.Size = []interpreter.RuntimeConfig{one.Runtimes[i]}, 1
-		pool, err := startInterpreters(ctx, one)
+		pool, err := interpreters.Start(ctx, one)
 		r := runtimeReport{finding: finding{Name: rt.Name, Holds: yes}, Python: rt.Python, Modules: append([]string{}, rt.Preload...)}
 		var layer *interpreter.LayerError
 		var part *interpreter.PartError
@@ -131,7 +142,7 @@ func diagnoseLevel(ctx context.Context, cfg *config.Config, level sandbox.Level)
 		case err == nil:
 			r.Version = pool.Runtimes()[0].Version
 			started = true
-			err = closePool(ctx, pool)
+			err = interpreters.Close(ctx, pool)
 		case errors.As(err, &layer):
 			failed = layer
 			r.Holds, r.Detail = unknown, "the sandbox does not hold: "+layer.Layer
@@ -169,7 +180,7 @@ func layers(level sandbox.Level, holds string) []finding {
 // layersUpTo returns the layers of a level of which one failed. The layers before it hold, the
 // layers after it are unknown.
 func layersUpTo(level sandbox.Level, failed *interpreter.LayerError) []finding {
-	missing := missingLayer(failed)
+	missing := interpreters.Missing(failed)
 	line := finding{Name: missing.Name, Holds: no, Detail: missing.Detail, Advice: missing.Advice}
 	name := line.Name
 	if name == "namespaces" { // the namespaces of a slot or a worker, which are made at once
@@ -221,21 +232,21 @@ func diagnoseRedis(ctx context.Context, cfg *config.Config) finding {
 	options, err := cfg.RedisOptions()
 	if err == nil {
 		f.Detail = strings.Join(options.Addrs, ", ")
-		redis.SetLogger(redisLog{slog.New(slog.DiscardHandler)})
-		rdb := connect(*options, "doctor")
+		redisclient.SetLog(slog.New(slog.DiscardHandler))
+		rdb := redisclient.Connect(*options, "doctor")
 		defer func() { _ = rdb.Close() }()
-		ctx, cancel := context.WithTimeout(ctx, doctorRedisTimeout)
+		ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 		defer cancel()
 		err = rdb.Ping(ctx).Err()
 		if err == nil {
 			// A Redis that refuses to show its settings is not at fault.
-			warnings, _ := inspectRedis(ctx, rdb)
+			warnings, _ := redisclient.Inspect(ctx, rdb)
 			f.Advice = strings.Join(warnings, "; ")
 		}
 	}
 	if err != nil {
 		f.Holds, f.Detail, f.Advice = no, oneLine(err), "start it, or set KAA_REDIS_URL"
-		if advice := redisAdvice(err, options != nil && options.TLSConfig != nil); advice != "" {
+		if advice := redisclient.Advice(err, options != nil && options.TLSConfig != nil); advice != "" {
 			f.Advice = advice
 		}
 	}
@@ -304,7 +315,7 @@ func columns(rows [][]string) string {
 
 func (d diagnosis) verdict() string {
 	switch {
-	case d.Holds && d.Sandbox == sandboxAuto:
+	case d.Holds && d.Sandbox == interpreters.Auto:
 		return "KAA_SANDBOX=auto: a runner would start at " + d.Level
 	case d.Holds:
 		return "KAA_SANDBOX=" + d.Sandbox + ": it holds"

@@ -1,4 +1,4 @@
-package app
+package redisclient
 
 import (
 	"context"
@@ -21,8 +21,8 @@ const (
 	oldestMajor, oldestMinor = 6, 2
 )
 
-// redisCheck checks that the settings of Redis keep Kaa's promises.
-type redisCheck struct {
+// Check checks that the settings of Redis keep Kaa's promises.
+type Check struct {
 	rdb redis.UniversalClient
 	log *slog.Logger
 
@@ -31,8 +31,11 @@ type redisCheck struct {
 	warnings []string
 }
 
+// NewCheck returns a check that has found nothing yet.
+func NewCheck(rdb redis.UniversalClient, log *slog.Logger) *Check { return &Check{rdb: rdb, log: log} }
+
 // Warnings returns the problems, which are at most checkEvery old. New problems are logged.
-func (c *redisCheck) Warnings(ctx context.Context) []string {
+func (c *Check) Warnings(ctx context.Context) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.at.IsZero() && time.Since(c.at) < checkEvery {
@@ -40,7 +43,7 @@ func (c *redisCheck) Warnings(ctx context.Context) []string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	found, err := inspectRedis(ctx, c.rdb)
+	found, err := Inspect(ctx, c.rdb)
 	c.at = time.Now()
 	if err != nil {
 		c.log.DebugContext(ctx, "could not look how Redis is set", slog.Any("err", err))
@@ -55,8 +58,8 @@ func (c *redisCheck) Warnings(ctx context.Context) []string {
 	return found
 }
 
-// inspectRedis checks Redis; of a cluster, each master.
-func inspectRedis(ctx context.Context, rdb redis.UniversalClient) ([]string, error) {
+// Inspect returns the problems of the settings of Redis; of a cluster, those of each master.
+func Inspect(ctx context.Context, rdb redis.UniversalClient) ([]string, error) {
 	cluster, ok := rdb.(*redis.ClusterClient)
 	if !ok {
 		return inspectServer(ctx, rdb)
@@ -105,11 +108,11 @@ func inspectServer(ctx context.Context, s server) ([]string, error) {
 	if config, err := s.ConfigGet(ctx, "save").Result(); err == nil {
 		facts["save"] = config["save"]
 	}
-	return judgeRedis(facts), nil
+	return judge(facts), nil
 }
 
-// judgeRedis returns the problems of a server's settings.
-func judgeRedis(facts map[string]string) []string {
+// judge returns the problems of a server's settings.
+func judge(facts map[string]string) []string {
 	var found []string
 	if facts["aof_enabled"] == "0" {
 		switch facts["save"] {

@@ -1,9 +1,13 @@
-package app
+// Package redisclient connects to Redis as Kaa needs it, checks how Redis is set, and says how to
+// mend what keeps Kaa from using it.
+package redisclient
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -28,8 +32,8 @@ const (
 // minute. It costs one command a second for each client that is in use.
 const topologyReload = time.Second
 
-// connect returns a new client with connections of its own.
-func connect(o redis.UniversalOptions, name string) redis.UniversalClient {
+// Connect returns a new client with connections of its own.
+func Connect(o redis.UniversalOptions, name string) redis.UniversalClient {
 	o.ClientName = "kaa-" + name
 	o.PoolSize = poolSize
 	for _, d := range []*time.Duration{&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout} {
@@ -48,9 +52,9 @@ func connect(o redis.UniversalOptions, name string) redis.UniversalClient {
 	return redis.NewClusterClient(cluster)
 }
 
-// redisAdvice returns how to fix an error of Redis or of the connection to it; empty if that is not
+// Advice returns how to fix an error of Redis or of the connection to it; empty if that is not
 // known. It compares texts, because most of these errors have no exported type.
-func redisAdvice(err error, secure bool) string {
+func Advice(err error, secure bool) string {
 	text := err.Error()
 	says := func(parts ...string) bool {
 		for _, p := range parts {
@@ -73,7 +77,7 @@ func redisAdvice(err error, secure bool) string {
 		return "Redis refuses the client certificate in KAA_REDIS_CERT_FILE"
 	case says("first record does not look like a TLS handshake"):
 		return "Redis does not speak TLS at that port: write redis://, or name its TLS port"
-	case secure && (isOver(err) || errors.Is(err, os.ErrDeadlineExceeded) || says("i/o timeout")):
+	case secure && (IsOver(err) || errors.Is(err, os.ErrDeadlineExceeded) || says("i/o timeout")):
 		return "nothing answers TLS there; if that port is without, write redis://"
 	case !secure && (errors.Is(err, io.EOF) || says("EOF", "connection reset by peer", "broken pipe")):
 		return "Redis hangs up at once; if it speaks TLS at that port, write rediss://"
@@ -83,9 +87,9 @@ func redisAdvice(err error, secure bool) string {
 	return ""
 }
 
-// isHopeless reports whether waiting does not help, because Redis answers with a refusal or the TLS
+// IsHopeless reports whether waiting does not help, because Redis answers with a refusal or the TLS
 // handshake fails.
-func isHopeless(err error) bool {
+func IsHopeless(err error) bool {
 	if reply, ok := errors.AsType[redis.Error](err); ok {
 		for _, p := range []string{"NOAUTH", "WRONGPASS", "NOPERM", "ERR"} {
 			if strings.HasPrefix(reply.Error(), p) {
@@ -97,8 +101,18 @@ func isHopeless(err error) bool {
 	return strings.Contains(text, "x509:") || strings.Contains(text, "tls:") || strings.Contains(text, "does not look like a TLS handshake")
 }
 
-// isOver reports whether an error only says that the time of the request was over.
-func isOver(err error) bool {
+// IsOver reports whether an error only says that the time of the request was over.
+func IsOver(err error) bool {
 	netErr := (*net.OpError)(nil)
 	return errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &netErr)
+}
+
+// SetLog makes go-redis log to log at debug level. Its messages are about connections that it
+// repairs. The log is one for the whole process.
+func SetLog(log *slog.Logger) { redis.SetLogger(clientLog{log}) }
+
+type clientLog struct{ log *slog.Logger }
+
+func (l clientLog) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, "redis client", slog.String("message", fmt.Sprintf(format, v...)))
 }

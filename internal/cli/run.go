@@ -1,4 +1,6 @@
-package app
+// Package cli is the command `kaa run`: it has a program executed, by a Kaa that runs or by one that
+// it starts for that, and prints the output as it arrives.
+package cli
 
 import (
 	"context"
@@ -11,12 +13,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/app"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
 // run is a program that `kaa run` executes. It prints the program's output and handles signals.
 type run struct {
-	p      Process
+	p      app.Process
 	client client
 	leave  context.CancelFunc
 	// figures is the number of figures that were shown.
@@ -29,7 +32,7 @@ type run struct {
 }
 
 // newRun returns a run and the context for it.
-func newRun(ctx context.Context, p Process) (context.Context, *run) {
+func newRun(ctx context.Context, p app.Process) (context.Context, *run) {
 	ctx, leave := context.WithCancel(ctx)
 	return ctx, &run{p: p, leave: leave}
 }

@@ -1,4 +1,4 @@
-package app_test
+package cli_test
 
 import (
 	"bytes"
@@ -13,18 +13,20 @@ import (
 	"testing"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/cli"
 	"github.com/kaa-run/kaa/internal/devredis"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // on is a writer that calls then each time it has seen a text.
 type on struct {
-	safeBuffer
+	testenv.Buffer
 	text string
 	then func() error
 }
 
 func (o *on) Write(p []byte) (int, error) {
-	n, err := o.safeBuffer.Write(p)
+	n, err := o.Buffer.Write(p)
 	if bytes.Contains(p, []byte(o.text)) {
 		err = errors.Join(err, o.then())
 	}
@@ -32,7 +34,7 @@ func (o *on) Write(p []byte) (int, error) {
 }
 
 // runProgram runs one as `kaa run` does, with nothing on standard input.
-func runProgram(t *testing.T, environ app.Environment, stdout, stderr io.Writer, o app.RunOptions, program string) error {
+func runProgram(t *testing.T, environ app.Environment, stdout, stderr io.Writer, o cli.RunOptions, program string) error {
 	t.Helper()
 	o.File = filepath.Join(t.TempDir(), "program.py")
 	if err := os.WriteFile(o.File, []byte(program), 0o600); err != nil {
@@ -45,17 +47,17 @@ func runProgram(t *testing.T, environ app.Environment, stdout, stderr io.Writer,
 	defer func() { _ = null.Close() }()
 	// The null device is a character device, as a terminal is: nothing is read of it.
 	o.Stdin = null
-	return app.RunFile(t.Context(), app.Process{Environ: environ, Stdout: stdout, Stderr: stderr, Redis: devredis.Start}, o)
+	return cli.RunFile(t.Context(), app.Process{Environ: environ, Stdout: stdout, Stderr: stderr, Redis: devredis.Start}, o)
 }
 
 // TestRunSignals: output comes while the program runs. The first signal interrupts it, and
 // what it writes after that is printed still; the second does not wait for its end.
 func TestRunSignals(t *testing.T) {
 	t.Parallel()
-	k := start(t, 2, "KAA_KILL_GRACE=10s", "KAA_CONCURRENCY=4")
+	url := start(t, "KAA_KILL_GRACE=10s", "KAA_CONCURRENCY=4")
 	places := map[string]app.Environment{
-		"embedded": {"KAA_PYTHON=" + python(), "KAA_WORK_DIR=" + t.TempDir()},
-		"running":  {"KAA_URL=" + k.url},
+		"embedded": {"KAA_PYTHON=" + testenv.SystemPython(), "KAA_WORK_DIR=" + t.TempDir()},
+		"running":  {"KAA_URL=" + url},
 	}
 	const (
 		tidy = "import time\ntry:\n print('ready', flush=True); time.sleep(50)\nfinally: print('tidied up')\n"
@@ -79,9 +81,9 @@ func TestRunSignals(t *testing.T) {
 				t.Parallel()
 				signals := make(chan os.Signal, 2)
 				stdout := &on{text: tt.text, then: func() error { signals <- tt.signal; return nil }}
-				var stderr safeBuffer
-				err := runProgram(t, environ, stdout, &stderr, app.RunOptions{Signals: signals}, tt.program)
-				if got := stderr.String(); !errors.Is(err, app.ExitError(tt.code)) || stdout.String() != tt.stdout ||
+				var stderr testenv.Buffer
+				err := runProgram(t, environ, stdout, &stderr, cli.RunOptions{Signals: signals}, tt.program)
+				if got := stderr.String(); !errors.Is(err, cli.ExitError(tt.code)) || stdout.String() != tt.stdout ||
 					!strings.HasSuffix(got, tt.stderr) || (tt.stderr == "" && got != "") {
 					t.Errorf("%v, stdout %q, stderr %q", err, stdout.String(), got)
 				}
@@ -93,11 +95,11 @@ func TestRunSignals(t *testing.T) {
 // TestRunReaderLeaves: a program whose output nobody reads is ended, without a word.
 func TestRunReaderLeaves(t *testing.T) {
 	t.Parallel()
-	k := start(t, 1)
+	url := start(t)
 	stdout := &on{text: "0\n", then: func() error { return &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE} }}
-	var stderr safeBuffer
-	err := runProgram(t, app.Environment{"KAA_URL=" + k.url}, stdout, &stderr, app.RunOptions{}, "while True: print(0)")
-	if !errors.Is(err, app.ExitError(141)) || stderr.String() != "" {
+	var stderr testenv.Buffer
+	err := runProgram(t, app.Environment{"KAA_URL=" + url}, stdout, &stderr, cli.RunOptions{}, "while True: print(0)")
+	if !errors.Is(err, cli.ExitError(141)) || stderr.String() != "" {
 		t.Errorf("%v, stderr %q", err, stderr.String())
 	}
 }
@@ -127,8 +129,8 @@ func TestRunAnswers(t *testing.T) {
 				_, _ = io.WriteString(w, tt.body)
 			}))
 			defer server.Close()
-			var stdout, stderr safeBuffer
-			err := runProgram(t, app.Environment{"KAA_URL=" + server.URL}, &stdout, &stderr, app.RunOptions{}, "1")
+			var stdout, stderr testenv.Buffer
+			err := runProgram(t, app.Environment{"KAA_URL=" + server.URL}, &stdout, &stderr, cli.RunOptions{}, "1")
 			if tt.failed != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.failed) {
 					t.Errorf("err = %v, want …%s…", err, tt.failed)
@@ -144,7 +146,7 @@ func TestRunAnswers(t *testing.T) {
 
 // exitOf returns the exit code of what RunFile returned; -1 if that is another error.
 func exitOf(err error) int {
-	var exit app.ExitError
+	var exit cli.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return -1
 	}
@@ -155,7 +157,7 @@ func exitOf(err error) int {
 // whatever the program does there.
 func TestRunFilesAndFigures(t *testing.T) {
 	t.Parallel()
-	k := start(t, 1)
+	url := start(t)
 	dir := t.TempDir()
 	out, outside := filepath.Join(dir, "new", "out"), filepath.Join(dir, "outside")
 	for _, made := range []string{out, outside} {
@@ -175,9 +177,9 @@ d.update(Picture())
 display(Picture()); display(1)
 os.makedirs("a b/c"); open("a b/c/é?#%.txt", "wb").write(helper.data); open("figure-1.png", "w").write("own")
 `
-	options := app.RunOptions{Files: []string{helper, "in/d.bin=" + helper}, Out: out}
-	environ := app.Environment{"KAA_URL=" + k.url}
-	var stdout, stderr safeBuffer
+	options := cli.RunOptions{Files: []string{helper, "in/d.bin=" + helper}, Out: out}
+	environ := app.Environment{"KAA_URL=" + url}
+	var stdout, stderr testenv.Buffer
 	if err := runProgram(t, environ, &stdout, &stderr, options, program); err != nil || stderr.String() != "kaa: 2 figures and 2 files in "+out+"\n" {
 		t.Fatalf("%v, stdout %q, stderr %q", err, stdout.String(), stderr.String())
 	}
@@ -191,7 +193,7 @@ os.makedirs("a b/c"); open("a b/c/é?#%.txt", "wb").write(helper.data); open("fi
 	}
 
 	// Without --out they are counted.
-	stderr = safeBuffer{}
+	stderr = testenv.Buffer{}
 	options.Out = ""
 	if err := runProgram(t, environ, &stdout, &stderr, options, program); err != nil || stderr.String() != "kaa: 2 figures and 2 files were not kept; --out DIR keeps them\n" {
 		t.Errorf("%v, stderr %q", err, stderr.String())
@@ -201,12 +203,12 @@ os.makedirs("a b/c"); open("a b/c/é?#%.txt", "wb").write(helper.data); open("fi
 	if err := os.Symlink(outside, filepath.Join(out, "link")); err != nil {
 		t.Fatal(err)
 	}
-	options = app.RunOptions{Out: out}
+	options = cli.RunOptions{Out: out}
 	err := runProgram(t, environ, &stdout, &stderr, options, "import os; os.mkdir('link'); open('link/x', 'w').write('x')")
 	if left, _ := os.ReadDir(outside); exitOf(err) != -1 || len(left) != 0 {
 		t.Errorf("%v, outside: %v", err, left)
 	}
-	if err := runProgram(t, environ, &stdout, &stderr, app.RunOptions{Files: []string{"nowhere.csv"}}, "1"); err == nil || !strings.Contains(err.Error(), "--file nowhere.csv") {
+	if err := runProgram(t, environ, &stdout, &stderr, cli.RunOptions{Files: []string{"nowhere.csv"}}, "1"); err == nil || !strings.Contains(err.Error(), "--file nowhere.csv") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -11,13 +11,14 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/kaa-run/kaa/internal/app"
 )
 
 // Exit codes of `kaa run` that are not the program's own, as timeout(1) has them.
 const (
 	ExitTimeout = 124
 	ExitTrouble = 125 // Kaa could not execute it
-	ExitSignal  = 130 // interrupted from the keyboard
 
 	exitSignals = 128 // plus the number of the signal
 )
@@ -43,7 +44,7 @@ type RunOptions struct {
 
 // RunFile executes a program and prints its output as it arrives. It returns an ExitError unless
 // the program ended with 0.
-func RunFile(ctx context.Context, p Process, o RunOptions) error {
+func RunFile(ctx context.Context, p app.Process, o RunOptions) error {
 	request, err := o.request(p)
 	if err != nil {
 		return err
@@ -59,12 +60,12 @@ func RunFile(ctx context.Context, p Process, o RunOptions) error {
 		c.key = rand.Text() // keeps other users of this machine from the server
 		quiet := p
 		quiet.Stderr, quiet.Hurry = io.Discard, ctx.Done()
-		d, err := startDev(ctx, quiet, map[string]string{"KAA_ADDR": "127.0.0.1:0", "KAA_CONCURRENCY": "1", "KAA_API_KEYS": c.key, "KAA_ADMIN_KEYS": ""})
+		d, err := app.StartDev(ctx, quiet, map[string]string{"KAA_ADDR": "127.0.0.1:0", "KAA_CONCURRENCY": "1", "KAA_API_KEYS": c.key, "KAA_ADMIN_KEYS": ""})
 		if err != nil {
 			return r.exit(err)
 		}
-		defer func() { _ = d.stop(ctx) }() // only the program's end matters here
-		c.url = "http://" + d.api.listener.Addr().String()
+		defer func() { _ = d.Stop(ctx) }() // only the program's end matters here
+		c.url = "http://" + d.Addr().String()
 	}
 	if !strings.Contains(c.url, "://") {
 		c.url = "http://" + c.url
@@ -92,7 +93,7 @@ type runRequest struct {
 }
 
 // request reads the program and its input.
-func (o RunOptions) request(p Process) (runRequest, error) {
+func (o RunOptions) request(p app.Process) (runRequest, error) {
 	var r runRequest
 	var err error
 	if o.File == "-" {

@@ -1,11 +1,11 @@
-package app
+package redisclient
 
 import (
 	"strings"
 	"testing"
 )
 
-func TestJudgeRedis(t *testing.T) {
+func TestJudge(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
@@ -20,7 +20,7 @@ func TestJudgeRedis(t *testing.T) {
 		{"all of it", map[string]string{"redis_version": "6.0.16", "aof_enabled": "0", "maxmemory_policy": "volatile-ttl"}, []string{"nothing on disk", "volatile-ttl", "older than 6.2"}},
 		{"another version", map[string]string{"redis_version": "255.255.255", "aof_enabled": "1", "maxmemory_policy": "noeviction"}, nil},
 	} {
-		got := judgeRedis(tt.facts)
+		got := judge(tt.facts)
 		if len(got) != len(tt.want) {
 			t.Errorf("%s: %q", tt.name, got)
 			continue
