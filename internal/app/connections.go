@@ -16,7 +16,8 @@ import (
 
 const (
 	// mostHeads is the number of connections that may be in the middle of a request's header.
-	// Honest clients send a header at once. Each incomplete header takes some 50 KB.
+	// Honest clients send a header at once. Each incomplete header takes 20 KB, or 50 KB if it is
+	// not the first one of its connection.
 	mostHeads = 512
 	// writePiece is the number of bytes of an answer that a client has to take within
 	// slowestWrite.
@@ -62,10 +63,12 @@ type connections struct {
 	// The connections without a request, the oldest first: idle ones have sent nothing yet,
 	// heads have sent a part of a header.
 	idle, heads *list.List
+
+	arrivals
 }
 
 func newConnections(lis net.Listener, most int) *connections {
-	return &connections{Listener: lis, most: most, idle: list.New(), heads: list.New()}
+	return &connections{Listener: lis, most: most, idle: list.New(), heads: list.New(), arrivals: newArrivals()}
 }
 
 // connection is one connection of connections.
@@ -75,26 +78,11 @@ type connection struct {
 	closed atomic.Bool
 	quiet  atomic.Bool // the connection is in of.idle
 	wrote  atomic.Bool // an answer has begun since the connection was idle
+	early  earlyBytes  // one goroutine at a time uses them
 
 	// of.mu guards the fields below.
 	in    *list.List
 	place *list.Element
-}
-
-// Accept returns the next connection. It closes a connection beyond the limit if all others are
-// busy with requests.
-func (l *connections) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err //nolint:wrapcheck // net/http compares it
-		}
-		c := &connection{Conn: conn, of: l}
-		if l.admit(c) {
-			return c, nil
-		}
-		_ = conn.Close()
-	}
 }
 
 // admit adds a connection, in place of another one if there are too many. It reports whether it
@@ -178,6 +166,9 @@ func (l *connections) begun(c *connection) {
 }
 
 func (c *connection) Read(p []byte) (int, error) {
+	if c.early.buf != nil {
+		return c.early.take(p), nil
+	}
 	n, err := c.Conn.Read(p)
 	if n > 0 && c.quiet.Load() {
 		c.of.begun(c)

@@ -33,7 +33,7 @@ func (s *shared) openFront(ctx context.Context) (*front, error) {
 		Handler: f,
 		// No ReadTimeout and no WriteTimeout: a synchronous call may last an hour.
 		// The api package bounds the reading of bodies itself.
-		ReadHeaderTimeout: 5 * time.Second,
+		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    mostHeader,
 		ConnState:         conns.changed,

@@ -30,14 +30,19 @@ const mostUnsent = 64 << 10
 // without closing the connection. The kernel's own limit is a quarter of an hour.
 const mostSilence = time.Minute
 
+// keepAlive asks a silent peer after as many seconds, as often, and this many times, as package net
+// does.
+const (
+	keepAliveSeconds = 15
+	keepAliveProbes  = 9
+)
+
 // listen is net.Listen for TCP. Its listener ends only when it is closed.
 func listen(ctx context.Context, addr string, log *slog.Logger) (net.Listener, error) {
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		controlErr := c.Control(func(fd uintptr) {
-			// Connections inherit these.
-			err = errors.Join(unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent),
-				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(mostSilence.Milliseconds())))
-		})
+	// Connections inherit the options. KeepAlive is off because package net would set its options
+	// for each connection, with four system calls.
+	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) (err error) {
+		controlErr := c.Control(func(fd uintptr) { err = setOptions(int(fd)) })
 		return errors.Join(controlErr, err)
 	}}
 	lis, err := config.Listen(ctx, "tcp", addr)
@@ -45,6 +50,15 @@ func listen(ctx context.Context, addr string, log *slog.Logger) (net.Listener, e
 		return nil, err //nolint:wrapcheck // it says what and where
 	}
 	return newLastingListener(lis, log), nil
+}
+
+func setOptions(fd int) error {
+	return errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(mostSilence.Milliseconds())),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveSeconds),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAliveSeconds),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes))
 }
 
 // lastingListener continues after a connection could not be accepted. net/http continues only

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // failingListener fails a number of times before each connection.
@@ -97,7 +99,44 @@ func TestListen(t *testing.T) {
 	if _, ok := lis.(*lastingListener); !ok {
 		t.Errorf("listens with a %T", lis)
 	}
+	client, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", lis.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	conn, err := lis.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	for name, option := range map[string]struct{ level, name, want int }{
+		"a peer that vanishes while it is idle":  {unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		"the time until it is asked":             {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveSeconds},
+		"a peer that vanishes during an answer":  {unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(mostSilence.Milliseconds())},
+		"the bytes of an answer that are unsent": {unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent},
+	} {
+		if got := socketOption(t, conn, option.level, option.name); got != option.want {
+			t.Errorf("a connection does not inherit the option for %s: %d", name, got)
+		}
+	}
 	if _, err := listen(context.Background(), lis.Addr().String(), slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("listens twice at one address")
 	}
+}
+
+func socketOption(t *testing.T, conn net.Conn, level, name int) (value int) {
+	t.Helper()
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		t.Fatalf("accepts a %T", conn)
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var optErr error
+	if err := raw.Control(func(fd uintptr) { value, optErr = unix.GetsockoptInt(int(fd), level, name) }); err != nil || optErr != nil {
+		t.Fatal(err, optErr)
+	}
+	return value
 }

@@ -26,7 +26,12 @@ func problemInPlaceOf(answer []byte) (problem []byte, own bool) {
 	if err != nil {
 		return nil, false
 	}
-	p := api.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: "invalid_request", Detail: "the server cannot read the request: " + string(reason)}
+	return problemAnswer(status, string(reason)), true
+}
+
+// problemAnswer returns a whole answer to bytes that are no request. reason is net/http's.
+func problemAnswer(status int, reason string) []byte {
+	p := api.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: "invalid_request", Detail: "the server cannot read the request: " + reason}
 	switch status {
 	case http.StatusNotImplemented:
 		p.Code = "unsupported_encoding"
@@ -36,7 +41,7 @@ func problemInPlaceOf(answer []byte) (problem []byte, own bool) {
 	}
 	text, err := json.Marshal(&p)
 	if err != nil {
-		return nil, false
+		panic(err) // a problem is strings and numbers
 	}
-	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, p.Title, len(text), text), true
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, p.Title, len(text), text)
 }
