@@ -38,6 +38,8 @@ type fakeStore struct {
 	cancelled bool
 	abandoned job.State
 
+	waitsFor job.Wait
+
 	mu         sync.Mutex
 	created    []job.NewJob
 	runners    []job.Runner
@@ -78,6 +80,7 @@ func (f *fakeStore) Get(context.Context, string) (job.Job, error) {
 
 func (f *fakeStore) Summary(ctx context.Context, id string) (job.Job, error) { return f.Get(ctx, id) }
 func (f *fakeStore) Watch(context.Context, string, string) error             { return f.err }
+func (f *fakeStore) WaitsFor(context.Context, string) (job.Wait, error)      { return f.waitsFor, f.err }
 func (f *fakeStore) List(context.Context, job.Filter) ([]job.Job, string, error) {
 	return nil, "", f.err
 }
@@ -249,6 +252,7 @@ func TestWaitOfASyncCall(t *testing.T) {
 		end       job.Job
 		after     time.Duration
 		abandoned job.State
+		waitsFor  job.Wait
 		hangUp    time.Duration
 		status    int
 		code      string
@@ -257,7 +261,9 @@ func TestWaitOfASyncCall(t *testing.T) {
 	}{
 		{name: "the message was lost", end: ok, after: 3 * time.Second, status: 200, took: 4 * time.Second},
 		{name: "it runs longer than the queue wait", end: ok, after: 40 * time.Second, abandoned: job.Running, status: 200, took: 40 * time.Second},
-		{name: "nobody takes it", end: ok, after: time.Hour, abandoned: job.Cancelled, status: 503, code: "no_runner", took: 30 * time.Second},
+		{name: "all slots are busy", end: ok, after: time.Hour, abandoned: job.Cancelled, waitsFor: job.WaitSlot, status: 503, code: `"no_runner","detail":"no runner had a free slot`, took: 30 * time.Second},
+		{name: "no runner is there", end: ok, after: time.Hour, abandoned: job.Cancelled, waitsFor: job.WaitRunner, status: 503, code: `"no_runner","detail":"no runner takes jobs of this queue`, took: 30 * time.Second},
+		{name: "its key is busy", end: ok, after: time.Hour, abandoned: job.Cancelled, waitsFor: job.WaitKey, status: 429, code: `"key_busy"`, took: 30 * time.Second},
 		{name: "its runner is lost", end: lost, after: time.Second, status: 502, code: "runner_lost", took: 2 * time.Second},
 		{name: "it never ends", end: ok, after: time.Hour, abandoned: job.Running, status: 504, code: "timeout", cancelled: true, took: 2 * time.Minute},
 		{name: "the caller goes away", end: ok, after: time.Hour, hangUp: 5 * time.Second, status: 499, code: "client_closed", cancelled: true, took: 5 * time.Second},
@@ -270,7 +276,7 @@ func TestWaitOfASyncCall(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				s := &fakeStore{get: after(tt.after, tt.end), abandoned: tt.abandoned}
+				s := &fakeStore{get: after(tt.after, tt.end), abandoned: tt.abandoned, waitsFor: tt.waitsFor}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				if tt.hangUp > 0 {
@@ -291,6 +297,27 @@ func TestWaitOfASyncCall(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestWaitsFor: a queued job says why it waits, at once and at the end of a long poll; no other does.
+func TestWaitsFor(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		state job.State
+		path  string
+		want  bool
+	}{
+		{job.Queued, "/v1/jobs/x", true},
+		{job.Queued, "/v1/jobs/x?wait=10ms", true},
+		{job.Scheduled, "/v1/jobs/x", false},
+		{job.Running, "/v1/jobs/x?wait=10ms", false},
+		{job.Completed, "/v1/jobs/x", false},
+	} {
+		s := &fakeStore{waitsFor: job.WaitKey, get: func() (job.Job, error) { return job.Job{ID: "x", State: tt.state}, nil }}
+		if res := get(t, config(s), tt.path); strings.Contains(res.Body.String(), `"waitsFor":"key"`) != tt.want || res.Code != 200 {
+			t.Errorf("%s of a job that is %s: %d %s", tt.path, tt.state, res.Code, res.Body)
+		}
 	}
 }
 

@@ -64,6 +64,7 @@ func (b *HookBody) request() *job.WebhookRequest {
 type JobView struct {
 	ID              string       `json:"id"`
 	State           job.State    `json:"state" enum:"scheduled,queued,running,completed,cancelled,failed" doc:"scheduled (not due yet), queued, running, completed (the code ran: see result), cancelled, failed (see failure)."`
+	WaitsFor        job.Wait     `json:"waitsFor,omitempty" enum:"session,key,slot,runner" doc:"Why a queued job that is looked up by itself does not run yet. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue."`
 	Queue           string       `json:"queue"`
 	Attempt         int          `json:"attempt" doc:"How often the code was started."`
 	MaxAttempts     int          `json:"maxAttempts"`
@@ -85,7 +86,7 @@ type JobView struct {
 
 func viewOf(j job.Job) JobView {
 	return JobView{
-		ID: j.ID, State: j.State, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts,
+		ID: j.ID, State: j.State, WaitsFor: j.WaitsFor, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts,
 		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
 		Runner: j.Runner, SessionID: j.SessionID, Runtime: j.Runtime, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
 		Metadata: object(j.Metadata), Webhook: j.Webhook, CancelRequested: j.CancelRequested, Failure: j.Failure, Result: j.Result,

@@ -216,9 +216,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	case errors.Is(err, job.ErrIdempotencyMismatch):
 		return newProblem(http.StatusConflict, "idempotency_mismatch",
 			"this Idempotency-Key was used with a different request; use a new key for a new request"), false
-	case errors.Is(err, service.ErrNoRunner):
-		return retry(newProblem(http.StatusServiceUnavailable, "no_runner",
-			"no runner took the job in time, so it was cancelled; try again later or submit it to /v1/jobs"), 5*time.Second), false
+	case errors.Is(err, service.ErrNoRunner), errors.Is(err, service.ErrNoSlot), errors.Is(err, service.ErrKeyBusy):
+		return waitProblem(err), false
 	case errors.Is(err, job.ErrNoInput):
 		return newProblem(http.StatusConflict, "no_input", "nothing waits for this input: it was not asked for, or another client has answered"), false
 	case errors.Is(err, service.ErrNotEnded):
@@ -245,6 +244,21 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	default:
 		return newProblem(http.StatusInternalServerError, "internal", "internal error; it has been logged"), true
 	}
+}
+
+// waitProblem words why a synchronous job was not taken in time.
+func waitProblem(err error) *Problem {
+	p := newProblem(http.StatusServiceUnavailable, "no_runner",
+		"no runner had a free slot for the job in time, so it was cancelled; try again later or submit it to /v1/jobs")
+	switch {
+	case errors.Is(err, service.ErrNoRunner):
+		p.Detail = "no runner takes jobs of this queue now, so the job was cancelled; try again later or submit it to /v1/jobs"
+	case errors.Is(err, service.ErrKeyBusy):
+		p = newProblem(http.StatusTooManyRequests, "key_busy",
+			"the job waited for other jobs of this API key until the time of the call was over, so it was cancelled; try again when some of them have ended, or submit it to /v1/jobs")
+	}
+	p.retryAfter = 5 * time.Second
+	return p
 }
 
 func invalidRequest(e *job.ValidationError) *Problem {

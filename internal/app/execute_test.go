@@ -145,6 +145,39 @@ func TestNoRunner(t *testing.T) {
 	}
 }
 
+// TestWaiting: a job says what it waits for, and so does the answer to a call that waits too long.
+func TestWaiting(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1, "KAA_CONCURRENCY=1", "KAA_FAIR_WINDOW=1", "KAA_SYNC_QUEUE_WAIT=100ms")
+	submit := func() string {
+		return k.call(http.MethodPost, "/v1/jobs", fields{"code": "import time; time.sleep(600)", "timeout": 600}).str("id")
+	}
+	running := submit()
+	testenv.Eventually(t, "the first runs", func() bool {
+		return k.call(http.MethodGet, "/v1/jobs/"+running, nil).str("state") == "running"
+	})
+	next, held := submit(), submit()
+	for id, want := range map[string]string{next: "slot", held: "key"} {
+		if j := k.call(http.MethodGet, "/v1/jobs/"+id, nil); j.str("waitsFor") != want {
+			t.Errorf("waits for %s, want %s", j.raw, want)
+		}
+	}
+	a := k.call(http.MethodPost, executePath, fields{"code": "print(1)"})
+	if a.status != http.StatusTooManyRequests || a.str("code") != "key_busy" || a.header.Get("Retry-After") == "" {
+		t.Errorf("behind jobs of its key: %d %v %s", a.status, a.header, a.raw)
+	}
+	if j := k.call(http.MethodGet, "/v1/jobs/"+a.str("jobId"), nil); !strings.Contains(j.raw, "still waited for other jobs of its API key") {
+		t.Errorf("the job of that call: %s", j.raw)
+	}
+	for _, id := range []string{held, next} {
+		k.call(http.MethodDelete, "/v1/jobs/"+id, nil)
+	}
+	a = k.call(http.MethodPost, executePath, fields{"code": "print(1)"})
+	if a.status != http.StatusServiceUnavailable || a.str("code") != "no_runner" || !strings.Contains(a.raw, "free slot") {
+		t.Errorf("with all slots busy: %d %s", a.status, a.raw)
+	}
+}
+
 // TestDrain checks that a stop lets what runs end, and that nothing of a sync
 // call is lost by it.
 func TestDrain(t *testing.T) {

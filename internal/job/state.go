@@ -44,3 +44,28 @@ func (s State) next() []State {
 	}
 	return nil
 }
+
+// Wait is the reason why a queued job does not run yet.
+type Wait string
+
+// The reasons for which jobs wait.
+const (
+	WaitSession Wait = "session" // for the executions before it in its session
+	WaitKey     Wait = "key"     // for other jobs of its API key, which has its share, or for those before it
+	WaitSlot    Wait = "slot"    // for a free slot of a runner that takes its queue
+	WaitRunner  Wait = "runner"  // for a runner that takes its queue
+)
+
+// Words follow "it waits for" in messages.
+func (w Wait) Words() string {
+	switch w {
+	case WaitSession:
+		return "earlier executions of its session"
+	case WaitKey:
+		return "other jobs of its API key"
+	case WaitRunner:
+		return "a runner that takes jobs of its queue"
+	case WaitSlot:
+	}
+	return "a free slot of a runner"
+}

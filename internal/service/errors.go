@@ -9,8 +9,12 @@ import (
 
 // Errors of a caller's request besides those of package job.
 var (
-	// ErrNoRunner: no runner took a synchronous job in time, so it was cancelled.
-	ErrNoRunner = errors.New("no runner took the job in time")
+	// ErrNoRunner: no runner takes jobs of the queue of a synchronous job, so it was cancelled.
+	ErrNoRunner = errors.New("no runner takes jobs of the queue")
+	// ErrNoSlot: no runner had a free slot for a synchronous job in time.
+	ErrNoSlot = errors.New("no runner had a free slot for the job in time")
+	// ErrKeyBusy: other jobs of the caller kept a synchronous job waiting for too long.
+	ErrKeyBusy = errors.New("other jobs of the caller kept the job waiting for too long")
 	// ErrSessionBusy: what was accepted before took a session longer than a synchronous call
 	// waits.
 	ErrSessionBusy = errors.New("the session was busy for too long")

@@ -24,6 +24,8 @@ type Lookup interface {
 	Get(ctx context.Context, id string) (job.Job, error)
 	// Summary is Get without the result.
 	Summary(ctx context.Context, id string) (job.Job, error)
+	// WaitsFor returns the reason why a queued job does not run yet; empty if it is not queued.
+	WaitsFor(ctx context.Context, id string) (job.Wait, error)
 	// Watch has subscriber notified of the job's end, unless the job has ended.
 	Watch(ctx context.Context, id, subscriber string) error
 	List(ctx context.Context, f job.Filter) (jobs []job.Job, next string, err error)

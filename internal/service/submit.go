@@ -243,8 +243,12 @@ func (s *Service) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *
 // abandon gives up on a job that no runner has taken. A job that runs, or has
 // ended, meanwhile is left alone.
 func (s *Service) abandon(ctx context.Context, j job.Job) error {
+	why, err := s.cfg.Lookup.WaitsFor(ctx, j.ID)
+	if err != nil {
+		return err
+	}
 	state, err := s.cfg.Records.Abandon(ctx, j.ID, job.Failure{
-		Code: job.FailQueueTimeout, Message: fmt.Sprintf("no runner took the job within %s", s.cfg.SyncQueueWait),
+		Code: job.FailQueueTimeout, Message: fmt.Sprintf("after %s it still waited for %s", s.cfg.SyncQueueWait, why.Words()),
 	})
 	if errors.Is(err, job.ErrFinished) {
 		return nil
@@ -256,10 +260,16 @@ func (s *Service) abandon(ctx context.Context, j job.Job) error {
 		return nil
 	}
 	s.removeTask(ctx, j)
-	if j.InSession {
+	switch why {
+	case job.WaitSession:
 		return ErrSessionBusy
+	case job.WaitKey:
+		return ErrKeyBusy
+	case job.WaitRunner:
+		return ErrNoRunner
+	case job.WaitSlot:
 	}
-	return ErrNoRunner
+	return ErrNoSlot
 }
 
 // cancelLater ends a job whose synchronous caller is not there any more, without
@@ -303,7 +313,8 @@ func (s *Service) removeTask(ctx context.Context, j job.Job) {
 // that time, whichever comes first.
 func (s *Service) Job(ctx context.Context, c Caller, id string, wait time.Duration) (job.Job, error) {
 	if wait == 0 {
-		return s.visible(ctx, c, id, s.cfg.Lookup.Get)
+		j, err := s.visible(ctx, c, id, s.cfg.Lookup.Get)
+		return s.explained(ctx, j, err)
 	}
 	end, err := s.cfg.Hub.beginPoll(c.ID(), s.cfg.MaxSyncWaits)
 	if err != nil {
@@ -321,8 +332,11 @@ func (s *Service) Job(ctx context.Context, c Caller, id string, wait time.Durati
 	defer poll.Stop()
 	for last := false; ; {
 		j, err := s.visible(ctx, c, id, s.cfg.Lookup.Get)
-		if err != nil || j.State.Terminal() || last {
+		if err != nil || j.State.Terminal() {
 			return j, err
+		}
+		if last {
+			return s.explained(ctx, j, nil)
 		}
 		select {
 		case <-told:
@@ -336,6 +350,14 @@ func (s *Service) Job(ctx context.Context, c Caller, id string, wait time.Durati
 			return job.Job{}, fmt.Errorf("wait for job %s: %w", id, ctx.Err())
 		}
 	}
+}
+
+// explained adds to a queued job why it waits.
+func (s *Service) explained(ctx context.Context, j job.Job, err error) (job.Job, error) {
+	if err == nil && j.State == job.Queued {
+		j.WaitsFor, err = s.cfg.Lookup.WaitsFor(ctx, j.ID)
+	}
+	return j, err
 }
 
 // Jobs lists the jobs that the caller may see, newest first. The filter's viewer is the caller.

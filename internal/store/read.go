@@ -91,6 +91,15 @@ func (s *Store) Summary(ctx context.Context, id string) (job.Job, error) {
 	return s.get(ctx, "look at job", id, summaryFields())
 }
 
+// WaitsFor returns the reason why a job waits; empty if it is not queued.
+func (s *Store) WaitsFor(ctx context.Context, id string) (job.Wait, error) {
+	r, err := s.run(ctx, "look why a job waits", s.scripts.waits, keys{{"job", jobKey(id)}}, args{{"id", id}})
+	if err != nil {
+		return "", err
+	}
+	return job.Wait(r.text(1)), nil
+}
+
 // Watch registers a subscriber for the job's end, unless it has ended. Call it, then Get: an end
 // between the two is seen by Get, a later one is announced.
 func (s *Store) Watch(ctx context.Context, id, subscriber string) error {

@@ -182,6 +182,7 @@ type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked script
 	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                 script
 	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move, joined       script
+	waits                                                                                                       script
 }
 
 // New returns a store on rdb.
@@ -202,6 +203,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"),
+		waits: script("waits"),
 	}}
 }
 

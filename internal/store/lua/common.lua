@@ -136,11 +136,9 @@ local FLEET_TTL = 2000
 local function running_key(caller) return P .. 'running:' .. caller end
 local function fleet_key(queue) return P .. 'fleet:' .. queue end
 
--- share_left returns how many more jobs of a queue a caller may execute than it does. It does not
--- count further than to wanted. The slots of each runner that takes jobs of the queue, and of all
--- together, are in a hash, which is made from the registry when it has expired.
-local function share_left(queue, caller, reserve, wanted)
-  if not reserve or reserve == '' then return wanted end
+-- slots_of returns the number of slots of all runners that take jobs of a queue. It is in a hash
+-- with the slots of each, which is made from the registry when it has expired.
+local function slots_of(queue)
   local key = fleet_key(queue)
   local slots = tonumber(redis.call('HGET', key, ''))
   if not slots then
@@ -160,6 +158,14 @@ local function share_left(queue, caller, reserve, wanted)
     redis.call('HSET', key, '', int(slots))
     redis.call('PEXPIRE', key, FLEET_TTL)
   end
+  return slots
+end
+
+-- share_left returns how many more jobs of a queue a caller may execute than it does. It does not
+-- count further than to wanted.
+local function share_left(queue, caller, reserve, wanted)
+  if not reserve or reserve == '' then return wanted end
+  local key, slots = fleet_key(queue), slots_of(queue)
   if slots == 0 then return wanted end -- no runner takes jobs
   local most = math.max(1, slots - (tonumber(reserve) or math.max(1, math.floor(slots / 8))))
   if redis.call('HLEN', running_key(caller)) + wanted <= most then return wanted end

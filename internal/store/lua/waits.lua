@@ -1,0 +1,12 @@
+-- waits: the reason why a queued job does not run yet. It reads only, but for the slots of the queue.
+-- A held job waits behind other jobs of its caller in any case: see admit.
+-- keys: job
+-- args: id
+-- Answers {'waits', reason}, without a reason for a job that is not queued | {'gone'} | {'missing'}.
+local f = redis.call('HMGET', KEYS.job, 'state', 'queue', 'caller', 'in_session')
+if not f[1] then return missing(ARGV.id) end
+if f[1] ~= 'queued' then return { 'waits', '' } end
+if f[4] and f[4] ~= '' then return { 'waits', 'session' } end
+if slots_of(f[2]) == 0 then return { 'waits', 'runner' } end
+if f[3] and redis.call('ZSCORE', held_key(f[2], f[3]), ARGV.id) then return { 'waits', 'key' } end
+return { 'waits', 'slot' }
