@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 )
 
@@ -14,6 +15,11 @@ type stage struct {
 	budget time.Duration
 	stop   func(context.Context) error
 }
+
+// signalled is the cause of a context that a signal has ended.
+type signalled struct{ signal os.Signal }
+
+func (s signalled) Error() string { return "signal: " + s.signal.String() }
 
 // shutDown drains a process. It logs the signal that began the drain, the work under way, and the
 // end.

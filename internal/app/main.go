@@ -22,63 +22,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/blob"
-	"github.com/kaa-run/kaa/internal/door"
-	"github.com/kaa-run/kaa/internal/runner"
-	"github.com/kaa-run/kaa/internal/service"
 )
-
-// Process has the connections of a process to its environment. Tests replace them.
-type Process struct {
-	Environ config.Environment
-	Stdout  io.Writer
-	Stderr  io.Writer // the log
-	// Buckets opens a bucket of an S3-compatible store for files; nil if the binary has no
-	// client for one.
-	Buckets blob.Opener
-	// Redis starts a Redis inside this process, with its files in dir. It returns the address and a
-	// function that ends it. It is nil if the binary has no Redis. RunDev and RunFile use it if
-	// KAA_REDIS_URL is not set.
-	Redis func(dir string) (url string, stop func(), err error)
-	// Ready, if not nil, is called once the process does its work, with the address at which it
-	// answers HTTP, if any.
-	Ready func(net.Addr)
-	// Listening, if not nil, is called with the address as soon as the process answers liveness
-	// checks.
-	Listening func(net.Addr)
-	// Hurry, once closed, shortens a drain: executions are interrupted and callers cut off at once.
-	// Their ends are still written.
-	Hurry <-chan struct{}
-	// Dialects are protocols besides Kaa's own.
-	Dialects []Dialect
-	// Periods that are zero have the values that docs/operations.md promises.
-	Periods Periods
-}
-
-// Dialect is a protocol that an API process speaks at a path and at all paths below it.
-type Dialect struct {
-	Path string
-	New  func(*service.Service) door.Dialect
-}
-
-// Periods are the times that decide how soon processes notice the end of another process.
-type Periods struct {
-	runner.Periods
-	// Lease is the time after which a runner without a heartbeat, or a silent API, counts as dead:
-	// 8 s.
-	Lease time.Duration
-}
-
-func (p Process) ready(a net.Addr) {
-	if p.Ready != nil {
-		p.Ready(a)
-	}
-}
-
-func (p Process) listening(a net.Addr) {
-	if p.Listening != nil && a != nil {
-		p.Listening(a)
-	}
-}
 
 // Main runs a server command and returns its exit code. The command has at most one argument:
 // healthcheck asks the process that runs with the same configuration whether it is ready; version
@@ -185,11 +129,6 @@ func signals(parent context.Context) (ctx context.Context, hurry <-chan struct{}
 		cancel(nil)
 	}
 }
-
-// signalled is the cause of a context that a signal has ended.
-type signalled struct{ signal os.Signal }
-
-func (s signalled) Error() string { return "signal: " + s.signal.String() }
 
 // NotifyHangup makes SIGHUP arrive at c, unless this process was started to ignore it.
 func NotifyHangup(c chan<- os.Signal) {

@@ -28,8 +28,6 @@ import (
 )
 
 const (
-	// saveFor is how long a runner tries to write the end of a job.
-	saveFor = 5 * time.Minute
 	// endTime is how long an execution may take to end after its interruption, besides the grace
 	// before SIGKILL: the runner collects the output and writes the end.
 	endTime = 3 * time.Second

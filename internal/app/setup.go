@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/app/redisclient"
 	"github.com/kaa-run/kaa/internal/blob"
@@ -21,34 +19,9 @@ import (
 	"github.com/kaa-run/kaa/internal/telemetry"
 )
 
-const (
-	// redisStartTime is how long a start repeats commands that Redis refuses or does not answer.
-	redisStartTime = 10 * time.Second
-	// warnEvery is the least time between two warnings that a start waits for Redis.
-	warnEvery = 5 * time.Second
-)
-
 // webhookMargin is how long a record outlives the attempts of its webhook, so that the last attempt
 // still finds the record.
 const webhookMargin = time.Hour
-
-// shared are the parts that every process has.
-type shared struct {
-	cfg     config.Config
-	log     *slog.Logger
-	metrics *telemetry.Metrics
-	redis   *redis.UniversalOptions
-	rdb     redis.UniversalClient
-	check   *redisclient.Check
-	store   *store.Store
-	queue   *queue.Client
-	blobs   *blob.Store
-	answers *job.Memory // the memory of results that are being answered
-	periods Periods
-	// dialects are protocols besides Kaa's own.
-	dialects []Dialect
-	hurry    <-chan struct{} // see Process.Hurry
-}
 
 // setup reads the configuration and makes the shared parts. It sends no command to Redis. process
 // is the name of the process in the log.
@@ -103,77 +76,11 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	return s, nil
 }
 
-// awaitRedis waits until Redis accepts writes. within bounds the wait; 0 means no limit. For errors
-// that waiting does not mend, the wait is redisStartTime at most.
-func (s *shared) awaitRedis(ctx context.Context, within time.Duration) error {
-	begun, warned := time.Now(), time.Time{}
-	var last error // the last error that has a reason
-	for {
-		err := s.readyWithin(ctx, redisStartTime)
-		if err == nil {
-			s.check.Warnings(ctx)
-			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if last == nil || !redisclient.IsOver(err) {
-			last = err
-		}
-		advice := redisclient.Advice(last, s.redis.TLSConfig != nil)
-		limit := within
-		if redisclient.IsHopeless(last) {
-			limit = redisStartTime
-		}
-		if took := time.Since(begun); limit > 0 && took >= limit {
-			if advice != "" {
-				advice = "; " + advice
-			}
-			return fmt.Errorf("connect to Redis (KAA_REDIS_URL): %w%s", last, advice)
-		}
-		if time.Since(warned) >= warnEvery {
-			warned = time.Now()
-			s.log.WarnContext(ctx, "waiting for Redis", slog.Any("err", last), slog.String("advice", advice))
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-}
-
-func (s *shared) readyWithin(ctx context.Context, d time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	return s.store.Ready(ctx)
-}
-
-// insist repeats a step of the start while Redis does not answer, because a broken connection is no
-// reason to give up.
-func (s *shared) insist(ctx context.Context, step func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, redisStartTime)
-	defer cancel()
-	for {
-		err := step()
-		if !errors.Is(err, job.ErrUnavailable) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(200 * time.Millisecond):
-			s.log.WarnContext(ctx, "start: will try again", slog.Any("err", err))
-		}
-	}
-}
-
-// reclaim puts tasks of lost runners back on their queues.
-func (s *shared) reclaim(ctx context.Context) error {
-	n, err := s.queue.Reclaim(ctx, s.cfg.Queues.Names()...)
-	if n > 0 {
-		s.log.WarnContext(ctx, "tasks of a lost runner are on their queues again", slog.Int("tasks", n))
-	}
-	return err
+// startCleaner begins to delete the blobs of jobs that have expired.
+func (s *shared) startCleaner(ctx context.Context) stage {
+	c := runner.NewCleaner(s.store, countedBlobs{s.blobs, s.metrics}, s.periods.Periods, s.log)
+	c.Start(ctx)
+	return stage{"cleaner", 2 * time.Second, func(context.Context) error { c.Close(); return nil }}
 }
 
 // maintainer returns the maintainer of a process, not started yet. self is the id of the process's
@@ -209,17 +116,6 @@ func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hoo
 		{"outbox subscription", time.Second, func(context.Context) error { return due.Close() }},
 		{"maintenance", 2 * time.Second, func(context.Context) error { m.Close(); return nil }},
 	}, nil
-}
-
-// rate returns the rate limit of the API; nil if there is none.
-func (s *shared) rate() func(context.Context, string) (job.Rate, error) {
-	perSecond, burst := s.cfg.RateLimit, s.cfg.RateBurst
-	if perSecond == 0 {
-		return nil
-	}
-	return func(ctx context.Context, caller string) (job.Rate, error) {
-		return s.store.Rate(ctx, caller, perSecond, burst)
-	}
 }
 
 func newLog(cfg config.Config, w io.Writer) *slog.Logger {

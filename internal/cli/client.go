@@ -22,6 +22,22 @@ type client struct {
 	url, key string
 }
 
+// runRequest is the body of an execution.
+type runRequest struct {
+	Code    string            `json:"code"`
+	Stdin   string            `json:"stdin,omitempty"`
+	Timeout float64           `json:"timeout,omitempty"`
+	Envs    map[string]string `json:"envs,omitempty"`
+	Args    []string          `json:"args,omitempty"`
+	Files   []runFile         `json:"files,omitempty"`
+}
+
+// runFile is an input file of a program.
+type runFile struct {
+	Path    string `json:"path"`
+	Content []byte `json:"contentBase64"`
+}
+
 // runEnd is the end of an execution: the last event of its stream.
 type runEnd struct {
 	State   job.State    `json:"state"`
@@ -92,6 +108,16 @@ func (c client) execute(ctx context.Context, request runRequest, l runListener) 
 		l.showed(v)
 	}
 	return end, err
+}
+
+// get passes the body of an answer to take.
+func (c client) get(ctx context.Context, path string, take func(io.Reader) error) error {
+	res, err := c.call(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	return take(res.Body)
 }
 
 // cancel asks for the end of a job.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -14,19 +15,6 @@ import (
 
 	"github.com/kaa-run/kaa/internal/app"
 )
-
-// Exit codes of `kaa run` that are not the program's own, as timeout(1) has them.
-const (
-	ExitTimeout = 124
-	ExitTrouble = 125 // Kaa could not execute it
-
-	exitSignals = 128 // plus the number of the signal
-)
-
-// ExitError is the exit code that `kaa run` has to end with.
-type ExitError int
-
-func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // RunOptions are the arguments of `kaa run`.
 type RunOptions struct {
@@ -80,16 +68,6 @@ func RunFile(ctx context.Context, p app.Process, o RunOptions) error {
 		return r.exit(err)
 	}
 	return r.exit(code)
-}
-
-// runRequest is the body of an execution.
-type runRequest struct {
-	Code    string            `json:"code"`
-	Stdin   string            `json:"stdin,omitempty"`
-	Timeout float64           `json:"timeout,omitempty"`
-	Envs    map[string]string `json:"envs,omitempty"`
-	Args    []string          `json:"args,omitempty"`
-	Files   []runFile         `json:"files,omitempty"`
 }
 
 // request reads the program and its input.
@@ -147,4 +125,25 @@ func text(b []byte, err error) (string, error) {
 		err = errors.New("it is not valid UTF-8; convert it, or read binary data from a file in the program")
 	}
 	return string(b), err
+}
+
+// readFiles reads the files that --file names: NAME=PATH, or a PATH that is also the name. A PATH
+// that is not below the current directory is named by its last part only.
+func readFiles(names []string) ([]runFile, error) {
+	files := make([]runFile, 0, len(names))
+	for _, text := range names {
+		name, from, given := strings.Cut(text, "=")
+		if !given {
+			from = text
+			if name = filepath.Clean(text); !filepath.IsLocal(name) {
+				name = filepath.Base(name)
+			}
+		}
+		content, err := os.ReadFile(from)
+		if err != nil {
+			return nil, fmt.Errorf("--file %s: %w", text, err)
+		}
+		files = append(files, runFile{filepath.ToSlash(name), content})
+	}
+	return files, nil
 }

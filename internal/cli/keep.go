@@ -3,48 +3,18 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"net/url"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
-
-// runFile is an input file of a program.
-type runFile struct {
-	Path    string `json:"path"`
-	Content []byte `json:"contentBase64"`
-}
-
-// readFiles reads the files that --file names: NAME=PATH, or a PATH that is also the name. A PATH
-// that is not below the current directory is named by its last part only.
-func readFiles(names []string) ([]runFile, error) {
-	files := make([]runFile, 0, len(names))
-	for _, text := range names {
-		name, from, given := strings.Cut(text, "=")
-		if !given {
-			from = text
-			if name = filepath.Clean(text); !filepath.IsLocal(name) {
-				name = filepath.Base(name)
-			}
-		}
-		content, err := os.ReadFile(from)
-		if err != nil {
-			return nil, fmt.Errorf("--file %s: %w", text, err)
-		}
-		files = append(files, runFile{filepath.ToSlash(name), content})
-	}
-	return files, nil
-}
 
 // keep writes the figures and files of an execution into a directory. It reports the ones that are
 // not kept.
@@ -128,52 +98,6 @@ func (r *run) write(ctx context.Context, end runEnd, figures []map[string][]byte
 		}
 	}
 	return nil
-}
-
-func figureName(number int, ext string) string { return fmt.Sprintf("figure-%d.%s", number, ext) }
-
-// figureTypes returns the media types of pictures, with the extensions of their files.
-func figureTypes() map[string]string {
-	return map[string]string{
-		"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp",
-		"image/svg+xml": "svg", "application/pdf": "pdf",
-	}
-}
-
-// figuresOf returns the values that are pictures: the contents of each by file extension.
-func figuresOf(values []job.Value) []map[string][]byte {
-	var figures []map[string][]byte
-	for _, v := range values {
-		forms := map[string][]byte{}
-		for kind, ext := range figureTypes() {
-			var text string
-			if json.Unmarshal(v.Data[kind], &text) != nil {
-				continue
-			}
-			content := []byte(text)
-			if kind != "image/svg+xml" {
-				var err error
-				if content, err = base64.StdEncoding.DecodeString(text); err != nil {
-					continue
-				}
-			}
-			forms[ext] = content
-		}
-		if len(forms) > 0 {
-			figures = append(figures, forms)
-		}
-	}
-	return figures
-}
-
-// get passes the body of an answer to take.
-func (c client) get(ctx context.Context, path string, take func(io.Reader) error) error {
-	res, err := c.call(ctx, http.MethodGet, path, nil, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	return take(res.Body)
 }
 
 // counted returns a number with its noun; empty for 0.

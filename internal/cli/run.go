@@ -17,6 +17,19 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
+// Exit codes of `kaa run` that are not the program's own, as timeout(1) has them.
+const (
+	ExitTimeout = 124
+	ExitTrouble = 125 // Kaa could not execute it
+
+	exitSignals = 128 // plus the number of the signal
+)
+
+// ExitError is the exit code that `kaa run` has to end with.
+type ExitError int
+
+func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
 // run is a program that `kaa run` executes. It prints the program's output and handles signals.
 type run struct {
 	p      app.Process
