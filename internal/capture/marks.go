@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// The parties that meet at marks: see streams.py. A stream's party has the number of its
+// The parties that meet at marks: see marks.py. A stream's party has the number of its
 // descriptor.
 const (
 	meetStdout = 1

@@ -52,7 +52,7 @@ type Command struct {
 	EOF     bool   `json:"eof,omitempty"`
 	// Results is the budget in bytes for the values that the code shows.
 	Results int64 `json:"results"`
-	// Marks is the prefix of the marks that keep the order of the output: see streams.py.
+	// Marks is the prefix of the marks that keep the order of the output: see marks.py.
 	Marks string `json:"marks,omitempty"`
 	job.Options
 	// To are the working directories of the forks that a fork command makes.

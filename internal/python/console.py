@@ -6,26 +6,26 @@ there yet, as a terminal does:
     to the runner    {"id", "type": "input_request", "request": 1, "prompt": "...", "mark", "in"}
     from the runner  {"id", "cmd": "input", "request": 1, "text": "..."} or "eof": true
 
-repl_worker.py calls begin and end. In between any thread of the code may ask, one after the
+session.py calls begin and end. In between any thread of the code may ask, one after the
 other. After an exception no thread waits for the answer any more. The answer then stays in the
 socket, and the next reader of the socket skips it.
 
 Standard library only, Python 3.8 and later.
 """
 
-import builtins
-
-# See repl_worker.py.
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
-
 import _signal
 import _thread
+import builtins
 import io
 import json
 import os
 import select
 import sys
 from _json import encode_basestring_ascii as quote
+
+from start import BUILTINS
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 MAX_PROMPT = 1024  # characters
 LOOK = 50  # milliseconds after which a thread looks whether its execution has ended

@@ -1,19 +1,15 @@
-"""Kaa's tracebacks: what is said about an exception of the code.
+"""Kaa's tracebacks: the texts of the code's exceptions.
 
-They show the frames of the program's files, whatever these are called and wherever they
-are. Left out are frames of Kaa's, and those of libraries: of what lies where the interpreter
-and its packages do.
+They show the frames of the program's files, whatever the names and directories of these are.
+They leave out frames of Kaa's scripts and of libraries, which are the files below the
+directories of the interpreter and its packages.
 
 Up to Python 3.12 the interpreter's own printer is written in C. It reads lines from files
-only, and up to 3.11 it alone knows which name was perhaps meant. So there hooks of ours print
-what would be printed by it, and suggest names.
+only, and up to 3.11 it alone suggests names for a misspelt one. So there Kaa's hooks print the
+same text, and suggest names.
 
 Standard library only, Python 3.8 and later.
 """
-
-import builtins
-
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
 
 import linecache
 import sys
@@ -23,11 +19,14 @@ import types
 from _thread import get_ident
 
 import main_module
+from start import BUILTINS, HERE
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 OWN = "<kaa "  # begins the names of Kaa's code
 MAX_NAME = 256
-# In characters. One takes at most 12 bytes as ASCII JSON, so that an error frame
-# with a value and a traceback stays below the runner's bound of 1 MiB.
+# In characters. A character takes at most 12 bytes as ASCII JSON, so an error frame with a
+# value and a traceback stays below the runner's limit of 1 MiB.
 MAX_TEXT = 32 * 1024
 MAX_FRAMES = 1000  # of a traceback, like CPython's own
 LIBRARIES = ("<frozen ", "<__array_function__ ")  # without files
@@ -36,7 +35,7 @@ TYPE_NAME = type.__dict__["__name__"].__get__
 TRACEBACK, SET_TRACEBACK = BaseException.__dict__["__traceback__"].__get__, BaseException.__dict__["__traceback__"].__set__
 C_PRINTER = sys.version_info < (3, 13)
 SUGGESTS = (3, 10) <= sys.version_info < (3, 12)
-# As CPython: how many names, how long ones, and what a changed letter costs.
+# As in CPython: the most names, the longest name, and the cost of a changed letter.
 MOST_NAMES, LONGEST_NAME, CHANGE = 750, 40, 2
 
 
@@ -50,19 +49,22 @@ def clip(text, limit):
 
 
 class Hidden:
-    """Which frames are not the program's."""
+    """Decides which frames are not the program's."""
 
-    def __init__(self, own):
-        """own are functions of Kaa's: their files are."""
+    def __init__(self):
         places = [path.rstrip("/") + "/" for path in sys.path if path.startswith("/")]
         self.prefixes = tuple(places) + LIBRARIES + (OWN,)
-        self.files = frozenset(function.__code__.co_filename for function in own)
 
     def has(self, filename):
-        return filename in self.files or filename.startswith(self.prefixes)
+        return filename.startswith(self.prefixes) or is_script(filename)
 
     def own(self, filename):
-        return filename in self.files or filename.startswith(OWN)
+        return filename.startswith(OWN) or is_script(filename)
+
+
+def is_script(filename):
+    """Return whether it is start.py, or in tests another script. Working directories may be below."""
+    return filename.rpartition("/")[0] == HERE
 
 
 hidden: "Hidden" = None  # repl_worker.py puts it here
@@ -77,7 +79,7 @@ def strip(exc):
 
 
 def describe(exc):
-    """Return name, value and traceback. It works for hostile exceptions too."""
+    """Return name, value and traceback, also of hostile exceptions."""
     name = clip(TYPE_NAME(type(exc)), MAX_NAME)
     try:
         value = clip(str(exc), MAX_TEXT)
@@ -92,8 +94,8 @@ def describe(exc):
 
 
 def keep_lines(trace):
-    """Let code that is in no file have no lines: linecache takes those of its module, which
-    may be the main one, for its own."""
+    """Store for code in no file that it has no lines. Otherwise linecache would take the lines of its
+    module, which may be the main module."""
     while trace is not None:
         code, names = trace.tb_frame.f_code, trace.tb_frame.f_globals
         name = code.co_filename
@@ -114,7 +116,7 @@ def render(exc, chain, everything=False):
         seen.add(id(part))
         if part.stack is not None and not everything:
             part.stack[:] = [frame for frame in part.stack if not hidden.has(frame.filename)]
-            if not part.stack:  # no heading over nothing: a syntax error
+            if not part.stack:  # a syntax error; format must print no heading
                 part.exc_traceback = None  # type: ignore[attr-defined]
                 part.stack = NoStack()
         if SUGGESTS:
@@ -138,7 +140,7 @@ def add_suggestion(part, exc):
 
 
 def suggestion(exc):
-    """Return the name that was perhaps meant, or None."""
+    """Return the name that is probably meant, or None."""
     if type(exc) is AttributeError:
         places = lambda: [dir(exc.obj)]
     elif type(exc) is NameError and TRACEBACK(exc) is not None:
@@ -181,8 +183,8 @@ def closest(name, names):
 
 
 def distance(a, b, most):
-    """What it costs to make a of b, if that is not more than most: a letter that is more, less
-    or another costs 2, one that is large instead of small 1."""
+    """Return the cost of changing a into b, or most + 1 if it is more than most. An added, removed or
+    replaced letter costs 2, a change of its case 1."""
     if abs(len(a) - len(b)) * CHANGE > most:
         return most + 1
     above = [CHANGE * i for i in range(len(b) + 1)]
@@ -201,7 +203,7 @@ def distance(a, b, most):
 
 
 def print_exception(kind, value, trace, heading=""):
-    """What Python's own sys.excepthook does."""
+    """Print an exception as Python's own sys.excepthook does."""
     if isinstance(value, BaseException) and trace is not TRACEBACK(value) and isinstance(trace, (types.TracebackType, type(None))):
         SET_TRACEBACK(value, trace)
     stderr = sys.stderr
@@ -249,7 +251,7 @@ def unraisablehook(unraisable, /):
 
 
 def install_hooks():
-    """Put our hooks in the places of those that cannot show the program's lines."""
+    """Replace the hooks of Python that cannot show the program's lines."""
     if C_PRINTER:
         excepthook.__module__, thread_excepthook.__module__ = "sys", "_thread"
         sys.excepthook = sys.__excepthook__ = excepthook

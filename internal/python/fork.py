@@ -16,10 +16,6 @@ so it can do nothing here that the origin could not.
 Standard library only, Python 3.8 and later, Linux.
 """
 
-import builtins
-
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
-
 import _socket
 import fcntl
 import os
@@ -28,6 +24,10 @@ import stat
 import struct
 import threading
 import time
+
+from start import BUILTINS
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 CLONE_PARENT = 0x8000
 O_TMPFILE, O_PATH = 0o20200000, 0o10000000

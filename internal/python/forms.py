@@ -1,22 +1,19 @@
-"""The forms of an object that code shows: what IPython's protocol and a few libraries give.
+"""The forms of an object that code shows, by IPython's protocol and for a few libraries.
 
-All of what is called here may be the code's: a __repr__ may do anything. What fails is told
-in errors and never fails the execution.
+Every method that is called here may be the code's, and a __repr__ may do anything. A failure is
+recorded in errors, and never fails the execution.
 
 Standard library only, Python 3.8 and later.
 """
-
-import builtins
-
-# See repl_worker.py.
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 import binascii
 import json
 import types
 from _json import encode_basestring
 
-from start import load
+from start import BUILTINS, load
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 MAX_PLAIN = 64 << 10  # characters of text/plain
 MAX_FORMS = 32
@@ -37,7 +34,7 @@ METHODS = (
     ("application/javascript", "_repr_javascript_"),
     ("application/pdf", "_repr_pdf_"),
 )
-# Their repr is all there is of them. A look for methods would only touch memory.
+# Objects of these have no other form than their repr. A search for methods would touch memory.
 SIMPLE = frozenset((int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset, range, type(None)))
 
 MRO = type.__dict__["__mro__"].__get__
@@ -48,7 +45,7 @@ ABSENT = object()
 
 
 def attempt(function, *args, **more):
-    """Call what may be the code's; None if it fails. Only an interrupt comes through."""
+    """Call a function that may be the code's. Return None if it fails. Only an interrupt is raised."""
     try:
         return function(*args, **more)
     except KeyboardInterrupt:
@@ -58,7 +55,7 @@ def attempt(function, *args, **more):
 
 
 def exact(text):
-    """The str of a str, whatever its class makes of it."""
+    """Return a str as an exact str, whatever methods its class has."""
     return "".join(("", text))
 
 
@@ -70,8 +67,8 @@ def clip(text, limit):
 
 
 def encoded(text):
-    """JSON as UTF-8. Half a surrogate pair, which has none, can only be within a string: it
-    becomes an escape."""
+    """Return JSON as UTF-8. Half a surrogate pair has no UTF-8. It can only be within a string, so
+    it becomes an escape."""
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -84,8 +81,8 @@ def is_mime(text):
 
 
 def method_of(obj, name):
-    """What get_real_method of IPython finds: not what answers to every name, and not a
-    method of a class for its objects."""
+    """Return the method that get_real_method of IPython finds, else None. An attribute that cannot
+    be called is none, nor is the method of a class that is for its objects."""
     method = getattr(obj, name, None)
     if not callable(method) or (type in MRO(type(obj)) and type(method) is not types.MethodType):
         return None
@@ -99,10 +96,11 @@ def call(function, *args, **more):
 class Shown:
     """An object in all its forms.
 
-    plain is the text of text/plain, data has the others as JSON, metadata what is known of
-    them. errors names what failed. cut says what part of a table application/json is.
-    smaller has what makes less of a form, instead what gives another one in its place.
-    run calls what is the code's or a library's, from a frame that is the code's.
+    plain is the text of text/plain. data has the other forms as JSON, metadata their metadata.
+    errors has a message for each method that failed. cut has the part of a table that
+    application/json shows. smaller has functions that reduce a form, instead functions that make
+    another form in its place. run calls functions of the code or of a library from a frame that
+    is the code's.
     """
 
     def __init__(self, run=None):
@@ -118,13 +116,13 @@ class Shown:
         return self.errors.get(name, "")
 
     def attempt(self, name, function, *args, **more):
-        """Call what may be the code's. ABSENT if it fails, which is told."""
+        """Call a function that may be the code's. If it fails, record that and return ABSENT."""
         try:
             return function(*args, **more)
         except (KeyboardInterrupt, NotImplementedError) as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            return ABSENT  # in IPython's protocol: has none after all
+            return ABSENT  # in IPython's protocol: the object does not have this form
         except BaseException as error:
             self.fail(name, error)
             return ABSENT
@@ -134,7 +132,7 @@ class Shown:
         return ABSENT if method is None else self.attempt(name, self.run, method, **more)
 
     def add(self, name, mime, value):
-        """Take a form that name gave, if it is one that can be sent."""
+        """Add the form that the method called name returned, if it can be sent."""
         self.attempt(name, self.take, name, mime, value)
 
     def take(self, name, mime, value):
@@ -159,7 +157,7 @@ class Shown:
                 self.metadata[mime] = form
 
     def add_bundle(self, values, metadata=None):
-        """Take forms by MIME type."""
+        """Add forms by MIME type."""
         if not isinstance(values, dict):
             return
         for mime, value in list(dict.items(values))[:MAX_FORMS]:
@@ -174,14 +172,14 @@ class Shown:
                     attempt(self.describe, exact(mime), value)
 
     def keep(self, wanted):
-        """Keep the forms that are wanted; text/plain always."""
+        """Keep the forms for which wanted returns true, and text/plain."""
         for forms in self.data, self.metadata:
             for mime in [mime for mime in forms if not wanted(mime)]:
                 del forms[mime]
 
 
 def encode(mime, value):
-    """Return a value as JSON; None for what cannot be."""
+    """Return a value as JSON, or None if that is not possible."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return b'"%s"' % binascii.b2a_base64(value, newline=False)
     if isinstance(value, str):
@@ -200,7 +198,7 @@ def of_bundle(values, metadata=None):
 
 
 def of(obj, figure_formats, run=None):
-    """Return the forms of obj; None if it has shown itself."""
+    """Return the forms of obj, or None if it has shown itself."""
     shown = Shown(run)
     if type(obj) not in SIMPLE and attempt(getattr, obj, "_ipython_canary_method_should_not_exist_", None) is None:
         if shown.call(obj, "_ipython_display_") is not ABSENT:
@@ -231,7 +229,7 @@ def add_own_bundle(shown, bundle):
 
 
 def attempt_repr(shown, obj):
-    """Return repr(obj), or what there is to say about an object without."""
+    """Return repr(obj), or a description if that raises."""
     try:
         return exact(shown.run(repr, obj))
     except KeyboardInterrupt:
@@ -241,7 +239,7 @@ def attempt_repr(shown, obj):
 
 
 def is_a(obj, name):
-    """Whether obj is of a library's class. The library need not be loaded to know."""
+    """Return whether obj is of a library's class. That works without loading the library."""
     package, _, class_name = name.partition(".")
     return any(TYPE_NAME(cls) == class_name and cls.__module__.split(".")[0] == package for cls in MRO(type(obj)))
 

@@ -1,27 +1,28 @@
 """Keeps Kaa's own frames off the stack of the code.
 
-Python has no call that runs code without the caller's frames below. enter makes one: some
-machine code sets the pointer to the current frame, which the thread's state has, to NULL,
-calls, so that the next frame has none before it, as the one of a script, and puts the pointer back.
+Python has no call that runs code without the caller's frames below it. The function enter is
+such a call. A piece of machine code sets the pointer to the current frame, in the thread's
+state, to NULL, and calls. So the next frame has none before it, like that of a script. Then
+the machine code restores the pointer.
 
-Where the pointer is differs from version to version. find looks for it, a child tries it
-out, and if anything is not as expected, enter calls as ever.
+The place of the pointer differs from version to version. find looks for it, and a child tries
+it. If anything is not as expected, enter calls in the ordinary way.
 
 Standard library only, Python 3.8 and later.
 """
-
-import builtins
-
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
 
 import ctypes
 import os
 import sys
 from functools import partial
 
-STATE = 256  # bytes of the beginning of a thread's state, which has more
+from start import BUILTINS
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
+
+STATE = 256  # bytes at the beginning of a thread's state that are searched
 WORD = 8
-FRAME_DATA = 24  # of a frame object, from 3.11 on: where its pointer to the frame is
+FRAME_DATA = 24  # the offset in a frame object, from 3.11 on, of its pointer to the frame
 TRIAL = """
 def depth(n):
     return 1 if n == 0 else 1 + depth(n - 1)
@@ -36,19 +37,19 @@ sys.setrecursionlimit(sys.getrecursionlimit())
 
 
 class Unknown(Exception):
-    """This interpreter is not like those that are known."""
+    """This interpreter differs from the known ones."""
 
 
-# Called with a callable, the address of the pointer and that of PyObject_CallObject, it calls
-# with a pointer of NULL and puts the old one back before anything in Python is executed: what
-# traces would look for the current frame when an exception arrives. frames.asm is the source.
+# The arguments are a callable, the address of the pointer and that of PyObject_CallObject. The
+# code calls with a pointer of NULL. It restores the pointer before any Python code runs, because
+# a tracer looks for the current frame when an exception arrives. frames.asm is the source.
 CODE = {
     "x86_64": bytes.fromhex("53 41 54 41 54 48 89 f3 4c 8b 26 48 c7 06 00 00 00 00 31 f6 ff d2 4c 89 23 41 5c 41 5c 5b c3"),
 }.get(os.uname().machine)
 
 
 def native():
-    """Return CODE as a function, and the address that it needs."""
+    """Return CODE as a function, and the address of PyObject_CallObject."""
     if CODE is None:
         raise Unknown
     PROT_READ, PROT_WRITE, PROT_EXEC, MAP_PRIVATE, MAP_ANONYMOUS = 1, 2, 4, 2, 0x20
@@ -61,26 +62,26 @@ def native():
         raise Unknown
     ctypes.memmove(address, CODE, len(CODE))
     if libc.mprotect(address, size, PROT_READ | PROT_EXEC) != 0:
-        raise Unknown  # a system that forbids this
+        raise Unknown  # the system forbids this
     function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p)(address)
     return function, ctypes.cast(ctypes.pythonapi.PyObject_CallObject, ctypes.c_void_p).value
 
 
-# What the count of calls is to be for code that is called by enter, so that it may go as deep
-# as a script: beside the limit from 3.11 on.
+# The count of calls that code begins with, so that it may go as deep as a script. From 3.11 on
+# the recursion limit is added.
 SPARE = -3 if sys.version_info < (3, 9) else -2 if sys.version_info < (3, 11) else 2 if sys.version_info < (3, 12) else 0
-# How many calls of Kaa's may come afterwards, however low a limit the code has set.
+# The depth of calls that Kaa's scripts may have afterwards, however low a limit the code has set.
 ROOM = 500
 COUNTS_DOWN = sys.version_info >= (3, 11)
 
 
 def make(loop, offset, depth, run, address):
-    """Return enter, which calls so that frames of Python begin anew.
+    """Return enter, which calls functions so that their frames have none before them.
 
-    offset is the address of the pointer or, where that is in a structure of the interpreter's
-    loop, its place in that, and loop refers to it. depth has the thread's count of calls as its attribute
-    value: how many there are or, from 3.11 on, are left until the limit. What it is for other
-    frames does not matter: it is set for each entry.
+    offset is the address of the pointer. If the pointer is in a structure of the interpreter's
+    loop, offset is its place there, and loop refers to the structure. depth has the thread's count
+    of calls as its attribute value. Up to 3.10 it counts the calls, from 3.11 on those that are
+    left. Its value for other frames does not matter, because enter sets it each time.
     """
     gettrace, settrace, getprofile, setprofile = sys.gettrace, sys.settrace, sys.getprofile, sys.setprofile
     limit, addressof = sys.getrecursionlimit, ctypes.addressof
@@ -93,7 +94,7 @@ def make(loop, offset, depth, run, address):
             for call in calls:
                 value = run(call, place, address)
             return value
-        finally:  # a function of ours would be seen by what traces
+        finally:  # without a call of a function in Python, which a tracer would see
             if gettrace() is not None:
                 settrace(None)
             if getprofile() is not None:
@@ -104,7 +105,7 @@ def make(loop, offset, depth, run, address):
 
 
 def make_plain():
-    """Return enter for where that cannot be."""
+    """Return an enter that calls in the ordinary way."""
     class Number:
         value = 0
 
@@ -112,9 +113,9 @@ def make_plain():
 
 
 def find():
-    """Return what make needs."""
+    """Return the arguments of make."""
     if not getattr(sys, "_is_gil_enabled", lambda: True)() or hasattr(sys, "gettotalrefcount"):
-        raise Unknown  # others would run at the same time, or the interpreter checks itself
+        raise Unknown  # other threads would run at the same time, or the interpreter checks itself
     if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != WORD or sys.byteorder != "little":
         raise Unknown
     get_state = ctypes.PyDLL(None).PyThreadState_Get
@@ -134,19 +135,19 @@ def find():
 
 
 def frame_of(frame):
-    """What the pointer is when frame is the current one."""
+    """Return the value of the pointer while frame is the current one."""
     return id(frame) if sys.version_info < (3, 11) else ctypes.c_void_p.from_address(id(frame) + FRAME_DATA).value
 
 
 def find_via(words):
-    """Find the pointer where the state points to: 3.11 and 3.12 have a structure of its own
-    for each run of the interpreter's loop."""
+    """Find the pointer in the structures to which the state points. 3.11 and 3.12 have one for each
+    run of the interpreter's loop."""
     ours, theirs = os.pipe()
     write = ctypes.CDLL(None).write
     write.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
     frame, found = frame_of(sys._getframe()), []
     for i, word in enumerate(words):
-        # The kernel knows what is no address.
+        # write fails if the word is not a valid address.
         if word is not None and word % WORD == 0 and write(theirs, word, 2 * WORD) == 2 * WORD:
             data = os.read(ours, 2 * WORD)
             for at in (0, WORD):
@@ -160,7 +161,7 @@ def find_via(words):
 
 
 def find_depth(state):
-    """Find the count of calls: the only number that each call changes by one."""
+    """Find the count of calls, the only number that each call changes by one."""
     numbers = (ctypes.c_int * (STATE // 4)).from_address(state)
     seen = []
 
@@ -186,7 +187,7 @@ def stack():
 
 
 def works(enter):
-    """Whether it does what it is for, and the frames of the caller are as they were."""
+    """Return whether enter works, and leaves the frames of its caller unchanged."""
     def once():
         frames = []
         try:
@@ -203,7 +204,7 @@ def works(enter):
 
 
 def tried(enter):
-    """Try it in a child, which may break."""
+    """Return whether enter works in a child. The child may crash."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -223,8 +224,8 @@ def tried(enter):
 
 
 def install(plain=False):
-    """Return enter(*calls), which calls what is written in C, one after the other, with no
-    frames before it; then it stops tracing and returns the value of the last."""
+    """Return enter(*calls). It calls functions written in C, one after the other, with no frames
+    before them. Then it stops tracing and returns the value of the last one."""
     try:
         enter = None if plain else make(*find())
         if enter is not None and tried(enter):

@@ -1,29 +1,28 @@
 """The module __main__ of the code, and the file that it would be in.
 
-A script finds its files beside __file__, and what reads its source looks there. Here the file
-is named but not written, as a rule: linecache has its lines, and the module's loader its
-source. It is written only for what has to have it, when that is imported or called, or if the
-code names it.
+A script finds its files beside __file__, and debuggers and tracebacks read its source there.
+Here the file has a name but is usually not written. linecache has its lines, and the module's
+loader its source. The file is written only if a library that needs it is imported or called, or
+if the code mentions it.
 
 Standard library only, Python 3.8 and later.
 """
 
 import builtins
-
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
-
 import linecache
 import os
 import sys
 import types
 from importlib.machinery import SourceFileLoader
 
-from start import BARE
+from start import BARE, BUILTINS
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 NAME = "main.py"
 # Code in which one of these occurs may open the file, or start it as a program.
 MENTIONS = ("__file__", "argv[0]", "+ sys.argv", "*sys.argv", "co_filename", "getsourcefile", "inspect.getfile", "cache=True")
-# What reads the file of each function that it works on.
+# Libraries that read the file of each function that they work on.
 READERS = ("trace", "coverage", "memory_profiler", "line_profiler", "numba", "pytest")
 HAS_ANNOTATIONS = sys.version_info < (3, 14)
 _open, _write, _close = os.open, os.write, os.close
@@ -32,7 +31,7 @@ _Module = types.ModuleType
 
 
 class Loader(SourceFileLoader):
-    """Knows the source of the code. To all others it is what a script has."""
+    """Has the source of the code. Its name is that of a script's loader."""
 
     text = None
 
@@ -48,7 +47,7 @@ loader = Loader("__main__", NAME)
 
 
 def new(filename=None, source=None):
-    """Return the namespace of a new module __main__, of a script if there is a filename."""
+    """Return the namespace of a new module __main__. With a filename it is that of a script."""
     module = _Module("__main__")
     sys.modules["__main__"] = module
     names = module.__dict__
@@ -68,7 +67,7 @@ def new(filename=None, source=None):
 
 
 def write():
-    """Write the file, unless there is one of its name, or the code is in none."""
+    """Write the file, unless one of its name exists, or the code is not a script."""
     if loader.text is None:
         return
     try:
@@ -86,12 +85,12 @@ def write():
 
 
 def forget_sources():
-    """Forget those of rehearsals: the program may have a file of that name."""
+    """Forget the sources of rehearsals. The program may have a file of the same name."""
     linecache.cache.clear()
 
 
 def prime_linecache(source, filename):
-    """Let tracebacks show the code's lines, split as the tokenizer splits them."""
+    """Give linecache the code's lines, split as the tokenizer splits them, for tracebacks."""
     text = source.replace("\r\n", "\n").replace("\r", "\n") if "\r" in source else source
     lines = [line + "\n" for line in text.split("\n")]
     if lines[-1] == "\n":
@@ -100,14 +99,14 @@ def prime_linecache(source, filename):
 
 
 def patches():
-    """Return what is to be done to modules when they are imported: see notebook.py."""
+    """Return the changes of modules at their import: see notebook.py."""
     found = {name: lambda module: write() for name in READERS}
     found["multiprocessing.spawn"] = patch_spawn
     return found
 
 
 def patch_spawn(module):
-    """A process that is spawned imports the main module from its file."""
+    """Write the file before a process is spawned, which imports the main module from it."""
     original = module.get_preparation_data
 
     def get_preparation_data(name):
@@ -118,14 +117,14 @@ def patch_spawn(module):
     module.get_preparation_data = get_preparation_data
 
 
-# --- modules of the program with names of the standard library's
+# --- modules of the program with names of the standard library's modules
 
-held = {}  # those that the program's may take the places of, by name
+held = {}  # modules of the standard library that the program's may replace, by name
 
 
 def let_shadow(names):
-    """Let the program's own modules of these names be imported, unless a plain Python would
-    have imported the others before."""
+    """Let imports of these names find the program's own modules. A module that Python has loaded
+    before any program keeps its name."""
     modules = sys.modules
     for name in names:
         if name in modules and name not in BARE:
@@ -134,7 +133,7 @@ def let_shadow(names):
 
 
 def with_held(function, *args):
-    """Call what is ours, and needs the standard library's modules."""
+    """Call a function of Kaa's that needs the standard library's modules."""
     if not held:
         return function(*args)
     modules = sys.modules

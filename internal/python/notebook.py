@@ -1,29 +1,28 @@
 """Kaa's display(), for code that was written for a notebook.
 
-It is a builtin. Code that imports it, and the classes that go with it, from IPython gets
-IPython's if that is installed, with its display() replaced, and otherwise a stand-in.
-matplotlib's show() shows as results do. None of this costs anything before it is imported.
+display() is a builtin. Code may import it, and the classes that go with it, from IPython. If
+IPython is installed, its display() is replaced. Otherwise the code gets a stand-in. The show()
+methods of matplotlib, Pillow and plotly show results. Nothing of this costs anything before it
+is imported.
 
 Standard library only, Python 3.8 and later.
 """
 
 import builtins
-
-# See repl_worker.py.
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
-
 import os
 import sys
 import types
 from importlib.machinery import ModuleSpec, PathFinder
 
-from start import load
+from start import BUILTINS, load
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 MAX_ID = 200  # characters
 
 
 class DisplayHandle:
-    """What display(display_id=…) returns: it shows other things in the same place."""
+    """The return value of display(display_id=…). It shows other objects in the same place."""
 
     def __init__(self, display_id=None):
         self.display_id = new_id() if display_id is None else display_id
@@ -39,7 +38,7 @@ class DisplayHandle:
 
 
 DisplayHandle.__module__ = "IPython.core.display_functions"
-functions: dict = {"DisplayHandle": DisplayHandle}  # of IPython's, those that show
+functions: dict = {"DisplayHandle": DisplayHandle}  # IPython's functions that show, by name
 
 
 def new_id():
@@ -47,7 +46,7 @@ def new_id():
 
 
 def make_functions(results):
-    """Make display and what goes with it."""
+    """Make display and the other functions that show."""
 
     def display(*objs, include=None, exclude=None, metadata=None, transient=None, display_id=None, raw=False, clear=False,
                 update=False, **more):
@@ -65,7 +64,7 @@ def make_functions(results):
         if clear:
             results.clear(wait=True)
         if not objs and display_id:
-            objs, raw = ({},), True  # a place for what comes later
+            objs, raw = ({},), True  # a place for later results
         for obj in objs:
             if raw:
                 results.show_bundle(obj, metadata, id=place, update=update)
@@ -74,7 +73,7 @@ def make_functions(results):
         return functions["DisplayHandle"](display_id) if display_id else None
 
     def update_display(obj, *, display_id, **more):
-        """Show an object in the place of what was shown with that id."""
+        """Show an object in the place of the result with that id."""
         display(obj, display_id=display_id, **dict(more, update=True))
 
     def publish_display_data(data, metadata=None, source=None, *, transient=None, **more):
@@ -82,7 +81,7 @@ def make_functions(results):
         display(data, metadata=metadata, transient=transient, raw=True, update=more.get("update", False))
 
     def clear_output(wait=False):
-        """Take back what this execution has shown; with wait, once it shows something new."""
+        """Remove the results of this execution; with wait, when the next result comes."""
         results.clear(bool(wait))
 
     display.__module__ = "builtins"
@@ -103,7 +102,7 @@ def make_setting(results, name):
 
 
 class StandIn:
-    """Finds the part of IPython that is about display. It comes last: after the real one."""
+    """Finds the part of IPython that is about display. It is the last finder, after the real one's."""
 
     PACKAGES = ("IPython", "IPython.core", "IPython.lib")
     MODULES = PACKAGES + ("IPython.display", "IPython.core.display", "IPython.core.display_functions", "IPython.lib.display",
@@ -123,7 +122,7 @@ class StandIn:
 
 
 class Patcher:
-    """Changes a few modules right after they were imported, and prepares what some will look for."""
+    """Changes a few modules right after their import, and prepares files that some look for."""
 
     def __init__(self, patches):
         self.patches = patches
@@ -150,12 +149,12 @@ class Patcher:
             try:
                 if preparation is not None:
                     preparation()
-            except Exception:  # then it looks itself
+            except Exception:  # the module works without it
                 pass
             execute(module)
             try:
                 patch(module)
-            except Exception:  # another version's ways; then it is as it was
+            except Exception:  # another version of the library differs; it stays unchanged
                 pass
 
         try:
@@ -164,7 +163,7 @@ class Patcher:
             pass
 
     def patch_loaded(self):
-        """Change what was preloaded."""
+        """Change the modules that were preloaded."""
         for name, patch in self.patches.items():
             module = sys.modules.get(name)
             if isinstance(module, types.ModuleType):
@@ -172,12 +171,12 @@ class Patcher:
 
 
 def install(results, more):
-    """Let this process and its forks have all of it, and more patches by names of modules.
-    Returns what to call after preloading."""
+    """Install display(), the finders, and more patches by names of modules. Return the function to
+    call after preloading."""
     make_functions(results)
     builtins.display = functions["display"]  # type: ignore[attr-defined]
     patcher = Patcher({**more, **patches(results)})
-    # To what traces and measures they are what they are among: a part of importing.
+    # Tracers and profilers are to count these functions as a part of importing.
     for find in Patcher.find_spec, StandIn.find_spec:
         find.__code__ = find.__code__.replace(co_filename=PathFinder.find_spec.__func__.__code__.co_filename)  # type: ignore[attr-defined]
     sys.meta_path.insert(0, patcher)
@@ -186,10 +185,10 @@ def install(results, more):
 
 
 def patches(results):
-    """Return what is changed in modules, by their names."""
+    """Return the changes of modules, by their names."""
 
     def patch_ipython(module):
-        # What is installed would make a shell, with files in the working directory.
+        # IPython's own functions would create a shell, with files in the working directory.
         functions["DisplayHandle"] = vars(module).get("DisplayHandle", functions["DisplayHandle"])
         vars(module).update({name: functions[name] for name in functions if name in vars(module)})
 

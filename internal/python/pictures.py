@@ -1,16 +1,15 @@
-"""Figures of matplotlib, and pictures that are too large.
+"""Draws figures of matplotlib, and reduces pictures that are too large.
 
-forms.py and display.py load it when there is one.
+forms.py, budget.py and display.py load this script when code shows one.
 
 Standard library only, Python 3.8 and later.
 """
 
-import builtins
-
-# See repl_worker.py.
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
-
 import binascii
+
+from start import BUILTINS
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 PNG, JPEG, SVG = "image/png", "image/jpeg", "image/svg+xml"
 FAST_OCTREE, LANCZOS = 2, 1  # Pillow's numbers, which have been in several places
@@ -44,9 +43,9 @@ def drawn(shown, figure, name):
 
 
 def smaller(form, most, kind):
-    """Return a picture, in base64 as JSON, in most bytes at most; None if that cannot be.
+    """Return a picture, in base64 as JSON, with at most most bytes, or None if that is not possible.
 
-    First it loses colours, then pixels.
+    It loses colours first, then pixels.
     """
     import io
     import warnings

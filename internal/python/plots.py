@@ -1,20 +1,19 @@
 """Changes of libraries that draw: where their pictures go, and which fonts they have.
 
-notebook.py loads it when one is imported.
+notebook.py loads this script when one is imported.
 
 Standard library only, Python 3.8 and later.
 """
 
-import builtins
-
-# See repl_worker.py.
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
-
 import os
 import sys
 
+from start import BUILTINS
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
+
 PLOTLY, HTML = "application/vnd.plotly.v1+json", "text/html"
-# Families for what the usual fonts lack, by script; of each the first that is installed.
+# Fonts for characters that the usual fonts lack. Of each line the first that is installed is used.
 FALLBACKS = (
     ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Noto Sans CJK JP", "Noto Sans JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei",
      "Droid Sans Fallback", "Microsoft YaHei", "SimHei", "IPAexGothic", "IPAGothic", "NanumGothic", "Arial Unicode MS", "Unifont"),
@@ -35,14 +34,14 @@ def patch_plotly(module, results):
     renderers = module.renderers
     if not os.environ.get("PLOTLY_RENDERER"):
         renderers.default = "plotly_mimetype"
-    # Else the first figure would bring 4 MB of JavaScript along.
+    # Otherwise the first figure would include 4 MB of JavaScript.
     renderers["notebook"].connected = True
 
     def show(fig, renderer=None, validate=True, **more):
         """Show a figure as a result of this execution."""
         figure = module.validate_coerce_fig_to_dict(fig, validate)
         bundle = renderers._build_mime_bundle(figure, renderers_string=renderer, **more)
-        if not bundle:  # it would be for a window or a browser
+        if not bundle:  # the renderer opens a window or a browser
             bundle = renderers["plotly_mimetype"].to_mimebundle(figure)
         if set(bundle) == {PLOTLY}:
             from plotly.io import to_html
@@ -58,8 +57,8 @@ def patch_plotly(module, results):
 
 
 def patch_fonts(module):
-    """Let matplotlib look for characters that a font lacks in others, after all that the
-    code has chosen. Before matplotlib 3.6 it has no such thing."""
+    """Let matplotlib look for characters that a font lacks in other fonts, after all those that the
+    code has chosen. matplotlib can do that from 3.6 on."""
     manager = module.FontManager
     find = manager._find_fonts_by_props
     found = {}
@@ -76,7 +75,7 @@ def patch_fonts(module):
 
 
 def fallbacks(module, manager):
-    """Return the paths of fonts that are installed, for what the usual ones lack."""
+    """Return the paths of installed fonts for characters that the usual fonts lack."""
     installed = {font.name for font in manager.ttflist}
     families = dict.fromkeys(next((name for name in names if name in installed), None) for names in FALLBACKS)
     return [manager.findfont(module.FontProperties(family=[name]), fallback_to_default=False) for name in families if name is not None]

@@ -1,22 +1,20 @@
 """A list of system calls that runs without Python.
 
-What a process pays for after a fork is each page of memory that it writes to, and
-Python writes wherever it looks, to count references. Confining a worker takes some
-hundred system calls, and a slot some twenty for each worker; made from Python they
-cost as much as all the rest of an execution. So they are prepared as a table, and a
-few machine instructions carry the table out: fork included, so that the new process
-comes back to Python when it is confined already.
+After a fork a process pays for each page of memory that it writes to. Python writes to every
+object that it looks at, to count references. Confining a worker takes some hundred system calls,
+and a slot makes some twenty for each worker. Made from Python they cost as much as all the rest
+of an execution. So they are prepared as a table, and a few machine instructions take the steps of
+the table. The fork is one of them, so the new process returns to Python after it was confined.
 
-A step of the table is nine words: what to do, six arguments, what the result must be,
-and where to go on if it is something else; the word before the first step has the last
-result. Besides system calls there are steps that copy memory, compare it, add numbers in
-it or keep the larger one, go on at another step, and go back to Python.
+A step of the table is nine words: the action, six arguments, the expected result, and the step to
+go on at if the result differs. The word before the first step has the last result. The actions
+are system calls, and to copy memory, compare it, add numbers in it or keep the larger one, go on
+at another step, and return to Python.
 
-What a program handles leaves no copy in Python's memory, which processes that are forked
-later would have: it is where its steps have put it, and nowhere else.
+A program leaves no copy of its data in Python's memory, which later forks would have. The data
+is only where the steps have put it.
 
-On architectures for which there are no instructions here, and with KAA_PLAIN=machine-code, Python
-takes the steps.
+On architectures without machine code here, and with KAA_PLAIN=machine-code, Python takes the steps.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -26,12 +24,12 @@ import os
 
 MACHINE = os.uname().machine
 
-# In the place of a system call's number: return the first argument; copy memory, to and
-# from; compare memory, with the result 0 if it is the same; go on at a step; add a word of
-# memory to another; make it the other if that is smaller.
+# Actions in the place of a system call's number: return the first argument; copy memory, with
+# the arguments target and source; compare memory, with the result 0 if it is equal; go on at a
+# step; add a word of memory to another; replace a word by another if that is larger.
 LEAVE, COPY, SAME, JUMP, ADD, MOST = -1, -2, -3, -4, -5, -6
-# What a step's result must be; other numbers stand for themselves. FORK is 0, which it is
-# in the new process; in the other one this is never what it must be.
+# Expected results. Other numbers stand for themselves. FORK expects 0, the result in the new
+# process. In the other process the result is not the expected one.
 MAY_FAIL, FORK, NO_ERROR = -10001, -10002, -10003
 
 NUMBERS = {
@@ -56,9 +54,8 @@ def number(name):
 
 
 # long run(char *first, long offset). It begins at the step that is offset bytes after the
-# first. It returns the argument of LEAVE, or the complement of the offset of a step whose
-# result was not what it must be, if that does not say where to go on.
-# program.asm is the source.
+# first. It returns the argument of LEAVE. If a step has an unexpected result and no step to go
+# on at, it returns the complement of the step's offset. program.asm is the source.
 CODE = {
     "x86_64": bytes.fromhex(
         "53554889fd488d1c37488b03488b7b08488b7310488b53184885c0784c4c8b53204c8b43284c8b4b300f05488945f848"
@@ -70,8 +67,8 @@ CODE = {
 
 WORD = 8
 STEP = 9 * WORD  # bytes
-EXPECT = 7  # the word of a step that says what its result must be; where else to go on follows
-STOP = -1  # in the place of where to go on
+EXPECT = 7  # the word of a step with the expected result; the step to go on at follows
+STOP = -1  # in the place of a step to go on at
 
 libc = ctypes.CDLL(None, use_errno=True)
 _syscall = libc.syscall
@@ -95,7 +92,7 @@ def native():
     ctypes.memmove(address, CODE, len(CODE))
     libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     if libc.mprotect(address, size, PROT_READ | PROT_EXEC) != 0:
-        return None  # a system that forbids this
+        return None  # the system forbids this
     return ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_long)(address)
 
 
@@ -106,14 +103,14 @@ class Program:
         self.steps = []
         self.names = []  # of layer and call, for errors
         self.labels = {}
-        self.keep = []  # what the arguments point to
+        self.keep = []  # the buffers to which the arguments point
         self.native = run
-        # Python has added numbers, which are somewhere in its memory now.
+        # Whether Python has added numbers, of which it has copies in its memory now.
         self.exposed = False
 
     def add(self, layer, name, *args, expect=NO_ERROR, otherwise=None):
-        """Append a system call; text and buffers are passed by address. Where its result is
-        not as expected, go on at the label, or stop. Returns its index."""
+        """Append a system call. Text and buffers are passed by address. If its result is not as
+        expected, the program goes on at the label, or stops. Return its index."""
         return self.append(layer, name, number(name), args, expect, otherwise)
 
     def append(self, layer, name, what, args=(), expect=MAY_FAIL, otherwise=None):
@@ -129,7 +126,7 @@ class Program:
         self.append("", "copy", COPY, (target, source, size))
 
     def same(self, one, other, size, otherwise=None):
-        """Go on at the label, or stop, unless the memory is the same."""
+        """Go on at the label, or stop, unless the memory is equal."""
         self.append("", "compare", SAME, (one, other, size), 0, otherwise)
 
     def sum(self, target, source):
@@ -165,8 +162,8 @@ class Program:
         self.table[1:] = words
 
     def resolve(self, arg):
-        """An argument as a number: of text and buffers the address, of a label where it
-        is, of Word and RESULT the place in the table."""
+        """Return an argument as a number: the address of text and buffers, the offset of a label,
+        the place of Word and RESULT in the table."""
         if arg is None:
             return 0
         if isinstance(arg, int):
@@ -185,9 +182,8 @@ class Program:
         return self.table[0]
 
     def run(self, label=None):
-        """Carry the steps out, from the label on. Returns what LEAVE says; what the step
-        that failed makes of its place, below 0; and above 0, in the process that forked,
-        the number of the new one."""
+        """Take the steps, from the label on. Return the argument of LEAVE, or in the process that
+        forked the id of the new one. If a step failed, return the complement of its offset."""
         start = 0 if label is None else self.labels[label]
         code = self.native(self.address, start) if self.native is not None else self.interpret(start)
         if code < 0 and self.steps[~code // STEP][2] == FORK and self.table[0] > 0:
@@ -229,7 +225,7 @@ class Program:
         one.value = one.value + other.value if what == ADD else max(one.value, other.value)
 
     def failure(self, code):
-        """Layer, call and error of a run that returned a code below 0."""
+        """Return layer, call and error of a run that returned a code below 0."""
         layer, name = self.names[~code // STEP]
         result = self.table[0]
         if result < 0:
@@ -246,8 +242,8 @@ def fits(result, expect):
 
 
 class Word:
-    """A word of a step in the table of its program: what to do is 0, then come the arguments
-    and EXPECT."""
+    """A word of a step in the table of its program. 0 is the action, then come the arguments and
+    EXPECT."""
 
     def __init__(self, step, word):
         self.step, self.word = step, word

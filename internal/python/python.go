@@ -2,8 +2,16 @@
 // interpreter has them written to disk, and starts them. Their tests are
 // in tests. pyproject.toml has the rules of the linter and of the type checker.
 //
-// start.py is what a zygote is started with. It loads the others from beside itself. They
-// use the standard library only and run on Python 3.8 and later.
+// A zygote is started with start.py, which loads the other scripts from beside itself. They
+// use the standard library only and run on Python 3.8 and later. The scripts by subject:
+//
+//	processes    start, zygote, slot, seal, network, fork, fork_group, memory, program, fonts
+//	worker       repl_worker (its protocol), control, prepared, differences, training, rehearsal
+//	execution    script (a program), session, execution, interrupts, finalization
+//	code         last_expression, event_loop, main_module, frames, errors
+//	streams      streams, marks, flood, stdin, console
+//	results      display, forms, budget, tables, pictures
+//	libraries    notebook (display and changes of libraries), standin (for IPython), plots
 package python
 
 import (

@@ -27,6 +27,7 @@ import network
 import program
 import repl_worker
 import seal
+from prepared import prepared
 
 SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
 SIGSTOP, SIGCONT = int(signal.SIGSTOP), int(signal.SIGCONT)
@@ -81,7 +82,7 @@ class Slot:
         self.terminals = seal.Terminals(zygote.native) if self.strict else None
         self.files = seal.Files(zygote.native, zygote.disk, owner, zygote.hidden, zygote.made) if self.strict else None
         if zygote.work_begins_empty:
-            repl_worker.prepared.empty_size = zygote.empty.size.value = self.files.size_of_work()
+            prepared.empty_size = zygote.empty.size.value = self.files.size_of_work()
         self.last_pid = seal.open_last_pid() if self.strict else None
         self.children = signal_fd(CHILD)
         self.own_pid = os.getpid()

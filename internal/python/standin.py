@@ -5,13 +5,12 @@ notebook.py loads it when it is imported. functions gives display and what goes 
 Standard library only, Python 3.8 and later.
 """
 
-import builtins
-
-# See repl_worker.py.
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
-
 import json
 import os
+
+from start import BUILTINS
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 CORE, LIB = "IPython.core.display", "IPython.lib.display"
 SIGNATURES = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"))

@@ -1,60 +1,64 @@
-"""Starts the zygote, with its memory laid out for what forks cost.
+"""Starts the zygote, with its memory laid out so that forks cost little.
 
-Each fork copies the tables of all pages and each end of a worker walks them; a worker
-pays for every page that it writes to, be it only to count a reference, and fewer are
-touched if what belongs together lies together. So
+Each fork copies the page tables, and each end of a worker walks them. A worker pays for every
+page that it writes to, even if it only counts a reference. It touches fewer pages if the
+objects that it uses are close together. Therefore:
 
-    a child compiles the scripts: compiling leaves three times the size of the code
-    behind, in pieces between everything else;
-    what the scripts import is imported first, and the places that this left free are
-    filled with ballast: so what the scripts are made of lies together.
+    A child compiles the scripts. Compiling leaves garbage of three times the size of the code,
+    between all other objects.
+    The modules that the scripts import are imported first. Then ballast fills the places that
+    this has left free. So the objects of the scripts are close together.
+    The scripts that every execution runs are loaded first.
 
-Its arguments name what is left out of that and of what other scripts do to make forks cheap:
-"ballast", "pages", "machine-code". docs/architecture/tricks.md has a section for each.
+Its arguments name those of the measures for cheap forks, here and in other scripts, that are
+left out: "ballast", "pages", "machine-code". docs/architecture/tricks.md has a section for each.
 
 Standard library only, Python 3.8 and later.
 """
 
 import sys
 
-BARE = frozenset(sys.modules)  # what Python has loaded by itself
+BARE = frozenset(sys.modules)  # the modules that Python has loaded by itself
 
+import builtins
 import gc
 import marshal
 import os
 import types
 
+# A copy of the builtins, which the worker's scripts have as __builtins__. Their functions look
+# builtins up there, so the code cannot change them by replacing builtins.len, for example.
+BUILTINS = dict(vars(builtins))
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Of CPython's allocator for small objects. It gives out places of a size from a pool of
-# memory, from its beginning if the pool is new.
+# Constants of CPython's allocator for small objects. It gives out places of a size from a pool
+# of memory, from its beginning if the pool is new.
 SMALL_SIZES = range(16, 513, 16)
 POOL = 4096 if sys.version_info < (3, 10) else 16384
 POOL_HEADER = 48
-NEW_POOL = 4  # places, one after the other, that only a new pool gives out, as good as
-# Objects: it takes some 3,000 where the above holds, and again with large libraries.
+# So many places, one after the other, are almost certainly from a new pool.
+NEW_POOL = 4
+# In objects. With this allocator some 3,000 are enough, or more with large libraries.
 MOST_BALLAST, MOST_PRELOADED = 10000, 100000
 
-plain = set()  # what is left out
+# The scripts that every execution runs. They are loaded first and after one another, so that
+# their objects are on few pages. That saves a worker some 15 of the 500 pages that it copies.
+FIRST = ("last_expression", "display", "control", "prepared", "main_module", "interrupts", "execution", "finalization",
+         "script", "marks", "streams")
+
+plain = set()  # the measures that are left out
 
 
-def compiled(path, scripts):
-    """Return what the script at path imports: modules of others, and of the scripts what it
-    calls them by; and its code without docstrings, marshalled."""
+def compile_all(names):
+    """Return (name, others, ours, code) of each of these scripts: the modules that it imports,
+    the names that it has from other scripts, and its code, marshalled. One child compiles all."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            import ast
-
-            with open(path, encoding="utf-8") as file:
-                tree = ast.parse(file.read())
-            others, ours = take_imports(tree, scripts)
-            # Its frames name no directory of the machine, wherever they show, and are no files
-            # to what traces.
-            name = os.path.splitext(os.path.basename(path))[0]
-            code = compile(tree, "<kaa %s>" % name.replace("repl_", ""), "exec", 0, True, 2)
+            compiled = [compile_one(name, names) for name in names if name != "start"]
             with open(theirs, "wb") as file:
-                marshal.dump((others, ours, marshal.dumps(code)), file)
+                marshal.dump(compiled, file)
             os._exit(0)
         finally:
             os._exit(1)
@@ -63,13 +67,26 @@ def compiled(path, scripts):
         data = file.read()
     _, status = os.waitpid(pid, 0)
     if status != 0:
-        raise RuntimeError("compile %s: status %d" % (path, status))
+        raise RuntimeError("compile scripts: status %d" % status)
     return marshal.loads(data)
 
 
+def compile_one(name, scripts):
+    """Return a script as compile_all does."""
+    import ast
+
+    with open(os.path.join(HERE, name + ".py"), encoding="utf-8") as file:
+        tree = ast.parse(file.read())
+    others, ours = take_imports(tree, scripts)
+    # Frames show neither a directory of the machine nor a file that a tracer would open.
+    # Code has no docstrings.
+    code = compile(tree, "<kaa %s>" % name.replace("repl_", ""), "exec", 0, True, 2)
+    return name, others, ours, marshal.dumps(code)
+
+
 def take_imports(tree, scripts):
-    """Return what is imported at the top of a script: names of modules; and of other scripts
-    (name, script, attribute or None). The latter are taken out: load does them."""
+    """Return the imports at the top of a script: the names of modules, and for other scripts
+    (name, script, attribute or None). The latter are removed from the tree, since load does them."""
     import ast
 
     others, ours, body = [], [], []
@@ -90,8 +107,8 @@ def take_imports(tree, scripts):
 
 
 def ballast(most=MOST_BALLAST):
-    """Objects for all places that are free in pools which have begun to be used; none with
-    another allocator, where they would fill memory without an end."""
+    """Return objects in all places that are free in the pools in use. With another allocator
+    there are none, since they would fill memory without an end."""
     held = []
     if "ballast" in plain:
         return held
@@ -114,8 +131,8 @@ loaded = {"start": sys.modules[__name__]}  # the scripts, by name
 
 
 def load(name):
-    """Return a script that lies beside this one. No import finds it, and sys.modules does not
-    have it: both are the code's."""
+    """Return another script as a module. No import finds it and sys.modules does not have it,
+    because both belong to the code."""
     if name not in loaded:
         if not codes:  # a test, to which scripts are ordinary modules
             return __import__(name)
@@ -129,21 +146,18 @@ def load(name):
 
 
 def prepare():
-    """Compile all scripts, and import what they need."""
+    """Compile all scripts, and import the modules that they need."""
     files = [os.path.splitext(file) for file in sorted(os.listdir(HERE))]
-    scripts = [name for name, extension in files if extension == ".py"]
-    for name in scripts:
-        if name != "start":
-            others, ours, code = compiled(os.path.join(HERE, name + ".py"), scripts)
-            codes[name] = ours, code
-            for other in others:
-                __import__(other)
+    for name, others, ours, code in compile_all([name for name, extension in files if extension == ".py"]):
+        codes[name] = ours, code
+        for other in others:
+            __import__(other)
     import_for_errors()
 
 
 def import_for_errors():
-    """Import what CPython 3.11 and later need to show where in its line an error was. They
-    do so when there is one, which takes longer than most programs."""
+    """Import the modules with which CPython 3.11 and later show the place of an error in its line.
+    They import them at the first error, which takes longer than most programs."""
     import linecache
     import traceback
 
@@ -160,4 +174,6 @@ if __name__ == "__main__":
     prepare()
     gc.collect()
     held = ballast()
+    for script in FIRST:
+        load(script)
     load("zygote").main()

@@ -1,16 +1,15 @@
 """Data frames of pandas as JSON: lists by column, with all digits.
 
-forms.py loads it when there is a frame.
+forms.py loads this script when code shows a frame.
 
 Standard library only, Python 3.8 and later.
 """
 
-import builtins
-
-# See repl_worker.py.
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
-
 from _json import encode_basestring
+
+from start import BUILTINS
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 HTML, DATA = "text/html", "application/json"
 MAX_ROWS, MAX_COLUMNS = 1000, 200
@@ -24,7 +23,7 @@ def add_frame(shown, frame, _):
     form = add_columns(shown, frame, MAX_ROWS)
 
     def smaller(form, most):
-        """Return the columns with as many rows as there is room for."""
+        """Return the columns with as many rows as fit."""
         rows = min(MAX_ROWS, len(frame))
         while rows > 1 and len(form) > most:
             rows = min(rows // 2, rows * most // len(form))
@@ -41,7 +40,7 @@ def add_series(shown, series, _):
 
 
 def add_columns(shown, frame, rows):
-    """Return the first rows of a frame by column, as JSON. What is left out is noted."""
+    """Return the first rows of a frame by column, as JSON. Record the omitted part in cut."""
     part = frame.iloc[:rows, :MAX_COLUMNS]
     shown.cut = {name: [now, all_] for name, now, all_ in (
         ("rows", len(part), len(frame)), ("columns", part.shape[1], frame.shape[1])) if now < all_} or None
@@ -69,14 +68,14 @@ def free(name, names):
 
 
 def is_row_numbers(index):
-    """Whether an index says nothing more than which row it is."""
+    """Return whether an index contains only the numbers of the rows."""
     return TYPE_NAME(type(index)) == "RangeIndex" and index.name is None and index.start == 0 and index.step == 1
 
 
 def cells(column):
     """Return the cells of a series or an index as JSON."""
     if getattr(column.dtype, "kind", "") == "f" and column.dtype.itemsize < 8:
-        # As many digits as this type has; a float of Python would show more.
+        # These have the digits of their type; a float of Python would show more.
         return [cell(x) if TYPE_NAME(type(x)) == "NAType" else cell(float(str(x))) for x in column.to_numpy()]
     return [cell(value) for value in column.tolist()]
 
@@ -119,7 +118,7 @@ def other_cell(value, depth):
 def numpy_cell(value, depth):
     if value.ndim == 0 and value.dtype.kind == "f" and value.dtype.itemsize < 8:
         return cell(float(str(value)), depth + 1)
-    if value.dtype.kind in "mM":  # as a number it would be without its unit
+    if value.dtype.kind in "mM":  # a number would lack the unit
         return cell(value.astype(str).tolist(), depth + 1)
     plain = value.tolist()
     return encode_basestring(str(value)) if plain is value else cell(plain, depth + 1)

@@ -62,7 +62,10 @@ import program
 import repl_worker
 import seal
 import slot
+from differences import find_differences
+from prepared import prepared
 from start import MOST_PRELOADED, ballast, plain
+from training import train
 
 CONTROL = 3  # where the runner puts the zygote's socket
 MAX_MESSAGE = 64 << 10
@@ -144,7 +147,7 @@ class Zygote:
         self.plain_memory = spec.get("plainMemory", False)
         repl_worker.prepare(spec.get("plainStack", False))
         self.preload(spec["preload"] or [])
-        repl_worker.prepared.patch_preloaded()
+        prepared.patch_preloaded()
         repl_worker.rehearse_preloaded()
         if self.strict:
             self.made = seal.close_scratch(self.hidden)
@@ -154,19 +157,18 @@ class Zygote:
 
     def train(self):
         """Let the worker's script be fast before there are workers."""
-        prepared = repl_worker.prepared
         if self.strict:
             prepared.home = seal.WORK
         if self.work_begins_empty:
             self.empty = seal.Empty(self.native)
             if self.native is not None:  # in Python it would be slow, and need builtins, which the code may have removed
                 prepared.is_empty = self.empty.look
-        repl_worker.find_differences()
+        find_differences()
         if self.modules:
             forget_lookups()
         gc.collect()
         gc.freeze()  # else each training would look through all of it
-        repl_worker.train(seal.Confinement.CONTROL, seal.set_limits)
+        train(repl_worker.main, seal.Confinement.CONTROL, seal.set_limits)
 
     def set_dirs(self, home, tmp):
         """Tell libraries which directories they can write to."""

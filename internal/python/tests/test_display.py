@@ -13,7 +13,8 @@ import unittest
 
 import display
 import frames
-import streams
+import last_expression
+import marks
 
 
 class Control:
@@ -43,23 +44,24 @@ class SplitTest(unittest.TestCase):
             "with a as b:\n    c\nd", "import x\nimport y", "x\nnot a", "x\n-1", "(x)\n(y)", "\x0cx=1\nx", "x=1\n\x0cx", "for x in y: z",
         )
         for source in common + rare:
-            parts = display.split_simple(source, 0, "<stdin>")
+            parts = last_expression.split_simple(source, 0, "<stdin>")
             if source in common:
                 self.assertIsNotNone(parts, source)
             if parts is None:
                 continue
-            tree = compile(source, "<stdin>", "exec", display.ONLY_AST | display.AWAIT, True)  # or it accepted what is none
-            is_value = isinstance(tree.body[-1], display.EXPRESSION_STATEMENT)
+            tree = compile(source, "<stdin>", "exec", last_expression.ONLY_AST | last_expression.AWAIT, True)  # or it accepted what is none
+            is_value = isinstance(tree.body[-1], last_expression.EXPRESSION_STATEMENT)
             self.assertEqual(parts[1] is not None, is_value, source)
             if is_value:
-                self.assertEqual(parts[1].co_firstlineno, 1)
+                whole = compile(last_expression.EXPRESSION(tree.body[-1].value), "<stdin>", "eval", last_expression.AWAIT, True)
+                self.assertEqual(parts[1].co_firstlineno, whole.co_firstlineno)  # before Python 3.10 it is the expression's
                 self.assertEqual(len(tree.body) == 1, parts[0] is None, source)
 
 
 class SessionTest(unittest.TestCase):
     def setUp(self):
         self.control = Control(self)
-        self.results = display.Results(self.control, streams.Marks(_thread.RLock()), frames.install())
+        self.results = display.Results(self.control, marks.Marks(_thread.RLock()), frames.install())
         self.namespace = {}
         self.count = 0
         self.addCleanup(self.results.loop.close)

@@ -1,10 +1,10 @@
-"""Tests of how repl_worker.py seeds numpy's generator. See test_repl_worker.py."""
+"""Tests of how differences.py seeds numpy's generator. See test_repl_worker.py."""
 
 import ctypes
 import types
 import unittest
 
-import repl_worker
+import differences
 
 
 class Generator:
@@ -26,7 +26,7 @@ class Generator:
 
 class SeedTest(unittest.TestCase):
     def setUp(self):
-        self.script = repl_worker
+        self.script = differences
 
     def test_the_state_is_replaced(self):
         numpy = Generator()
