@@ -81,7 +81,7 @@ func TestTracebackNamesTheUsersCode(t *testing.T) {
 		"x = = 1": "  File \"/work/main.py\", line 1\n    x = = 1\n        ^\nSyntaxError: invalid syntax\n",
 	} {
 		got := k.execute(fields{"code": code}).str("error.traceback")
-		if !strings.HasPrefix(got, want) || strings.Contains(got, "repl_worker") {
+		if !strings.HasPrefix(got, want) || strings.Contains(got, "<kaa ") {
 			t.Errorf("traceback of %q:\n%s\nwant:\n%s", code, got, want)
 		}
 	}
