@@ -81,6 +81,7 @@ func (f *fakeStore) Get(context.Context, string) (job.Job, error) {
 func (f *fakeStore) Summary(ctx context.Context, id string) (job.Job, error) { return f.Get(ctx, id) }
 func (f *fakeStore) Watch(context.Context, string, string) error             { return f.err }
 func (f *fakeStore) WaitsFor(context.Context, string) (job.Wait, error)      { return f.waitsFor, f.err }
+
 func (f *fakeStore) List(context.Context, job.Filter) ([]job.Job, string, error) {
 	return nil, "", f.err
 }

@@ -230,7 +230,7 @@ func Load(environ Environment) (Config, error) {
 	if err := env.ParseWithOptions(&c, env.Options{Environment: vars}); err != nil {
 		problems, unread = parseProblems(err)
 	}
-	more, names := c.Quotas.read(vars)
+	more, names := c.readQuotas(vars)
 	problems, unread = append(problems, more...), append(unread, names...)
 	for name, keys := range map[string]*[]Secret{"KAA_API_KEYS": &c.APIKeys, "KAA_ADMIN_KEYS": &c.AdminKeys} {
 		if *keys = trimmedKeys(*keys); vars[name] != "" && len(*keys) == 0 {

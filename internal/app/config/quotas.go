@@ -25,8 +25,8 @@ func quotaSettings() (all []Setting) {
 	return all
 }
 
-// read reads the settings. It returns the names of those that it cannot read, with their errors.
-func (q *Quotas) read(vars map[string]string) (problems []error, unread []string) {
+// readQuotas reads the settings. It returns the names of those that it cannot read, with their errors.
+func (q *Quotas) readQuotas(vars map[string]string) (problems []error, unread []string) {
 	for _, l := range job.LimitTable() {
 		l.Copy(&q.byDefault, &l.Standard)
 		l.Copy(&q.ceiling, &l.Ceiling)
@@ -76,7 +76,8 @@ func (q Quotas) check(bad func(format string, args ...any)) {
 		if l.ZeroCeiling != "" {
 			orZero = fmt.Sprintf(", or %s for %s", l.Text(new(job.Quota)), l.ZeroCeiling)
 		}
-		if least, below := l.Below(&q.byDefault); below && !(l.Unlimited && l.IsZero(&q.byDefault)) {
+		none := l.Unlimited && l.IsZero(&q.byDefault)
+		if least, below := l.Below(&q.byDefault); below && !none {
 			bad("%s must be at least %s%s", defaultSetting(l), least, orNone)
 		}
 		if least, below := l.Below(&q.ceiling); below {
