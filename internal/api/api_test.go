@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/job"
@@ -86,7 +87,9 @@ func (f *fakeStore) List(context.Context, job.Filter) ([]job.Job, string, error)
 	return nil, "", f.err
 }
 
-func (f *fakeStore) Queues(context.Context, []string) ([]job.QueueStats, error) { return nil, f.err }
+func (f *fakeStore) Queues(context.Context, []string, job.Viewer) ([]job.QueueStats, error) {
+	return nil, f.err
+}
 
 func (f *fakeStore) Runners(context.Context) ([]job.Runner, error) {
 	f.looks++
@@ -146,11 +149,17 @@ type parts struct {
 	core
 	entrance
 	dialect api.Config
+	// apiKeys and adminKeys are those of the configuration.
+	apiKeys, adminKeys []string
 }
 
 // newAPI returns the API of parts. Log, Answers and Background of the core are for all.
 func newAPI(p parts) http.Handler {
-	p.Shared = len(p.Keys)+len(p.AdminKeys) > 1
+	if len(p.apiKeys)+len(p.adminKeys) > 0 {
+		p.entrance.Keys = access.NewKeyring()
+		p.entrance.Keys.Set(access.SourceEnvironment, access.Configured(p.apiKeys, p.adminKeys))
+	}
+	p.Shared = len(p.apiKeys)+len(p.adminKeys) > 1
 	p.Submitted = func(string) {}
 	core := service.New(p.core)
 	p.Service, p.entrance.Log, p.entrance.Answers, p.entrance.Background = core, p.core.Log, p.core.Answers, p.core.Background
@@ -168,7 +177,7 @@ func config(s *fakeStore) parts {
 			DefaultQuota: job.Quota{MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 500, ResultBytes: 500},
 			MaxQuota:     job.Quota{MemoryBytes: 4 << 30, CPUs: 2, Processes: 1024, OpenFiles: 4096, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 1000, ResultBytes: 1000},
 		},
-	}, entrance{Observer: new(observer), MaxBodyBytes: 1000, MaxFileBytes: 2000}, api.Config{Metrics: http.NotFoundHandler(), Version: "1"}}
+	}, entrance{Observer: new(observer), MaxBodyBytes: 1000, MaxFileBytes: 2000}, api.Config{Metrics: http.NotFoundHandler(), Version: "1"}, nil, nil}
 }
 
 func TestErrors(t *testing.T) {
@@ -393,10 +402,10 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}",
-		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
+		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}",
+		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/keys", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
 		"GET /v1/sessions", "GET /v1/sessions/{id}", "GET /v1/sessions/{id}/files", "GET /v1/sessions/{id}/files/{path}", "GET /v1/sessions/{id}/ws",
-		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch",
+		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch", "POST /v1/keys",
 		"POST /v1/sessions", "POST /v1/sessions/{id}/checkpoint", "POST /v1/sessions/{id}/files", "POST /v1/sessions/{id}/fork", "POST /v1/sessions/{id}/interrupt",
 		"POST /v1/sessions/{id}/restart", "POST /v1/sessions/{id}/rollback",
 		"PUT /v1/sessions/{id}/files/{path}",

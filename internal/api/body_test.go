@@ -102,7 +102,7 @@ func TestRefusalsAreRead(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			cfg := config(&fakeStore{})
-			cfg.Keys, cfg.MaxFileBytes = []string{"key", "other"}, large
+			cfg.apiKeys, cfg.MaxFileBytes = []string{"key", "other"}, large
 			other := callerOf("other")
 			cfg.Allow = func(_ context.Context, caller string) (job.Rate, error) {
 				return job.Rate{Allowed: caller != other, Limit: 1}, nil

@@ -84,7 +84,7 @@ func (b browser) fetch(method, path, body string, headers map[string]string) *ht
 func TestCrossOrigin(t *testing.T) {
 	t.Parallel()
 	cfg := config(&fakeStore{get: func() (job.Job, error) { return job.Job{ID: "j", State: job.Completed, Result: &job.Result{}}, nil }})
-	cfg.Keys, cfg.Origins = []string{"a-key-of-some-length"}, []string{"app.example", "*.friend.example:8443"}
+	cfg.apiKeys, cfg.Origins = []string{"a-key-of-some-length"}, []string{"app.example", "*.friend.example:8443"}
 	server := httptest.NewServer(newAPI(cfg))
 	t.Cleanup(server.Close)
 	const key = "a-key-of-some-length"

@@ -49,7 +49,7 @@ func (s *server) registerFleet() {
 		OperationID: "listQueues", Method: http.MethodGet, Path: "/v1/queues", Tags: tags, Summary: "Count the jobs of each queue",
 		Errors: []int{401, 429, 503},
 	}, func(ctx context.Context, _ *struct{}) (*queuesOutput, error) {
-		stats, err := s.cfg.Service.Queues(ctx)
+		stats, err := s.cfg.Service.Queues(ctx, service.CallerOf(ctx))
 		out := new(queuesOutput)
 		out.Body.Queues = stats
 		return out, err
@@ -58,7 +58,7 @@ func (s *server) registerFleet() {
 		OperationID: "listRunners", Method: http.MethodGet, Path: "/v1/runners", Tags: tags, Summary: "List the runners that are alive",
 		Errors: []int{401, 429, 503},
 	}, func(ctx context.Context, _ *struct{}) (*runnersOutput, error) {
-		runners, err := s.cfg.Service.Runners(ctx)
+		runners, err := s.cfg.Service.Runners(ctx, service.CallerOf(ctx))
 		out := new(runnersOutput)
 		out.Body.Runners = append([]job.Runner{}, runners...) // never null
 		for i := range out.Body.Runners {
@@ -70,9 +70,9 @@ func (s *server) registerFleet() {
 		OperationID: "listRuntimes", Method: http.MethodGet, Path: "/v1/runtimes", Tags: tags, Summary: "List the runtimes that a request may name",
 		Errors: []int{401, 429, 503},
 	}, func(ctx context.Context, _ *struct{}) (*runtimesOutput, error) {
-		runners, err := s.cfg.Service.Runners(ctx)
+		runtimes, err := s.cfg.Service.Runtimes(ctx, service.CallerOf(ctx))
 		out := new(runtimesOutput)
-		out.Body.Runtimes = append([]job.Runtime{}, job.Runtimes(runners)...) // never null
+		out.Body.Runtimes = append([]job.Runtime{}, runtimes...) // never null
 		return out, err
 	})
 	register(s, huma.Operation{

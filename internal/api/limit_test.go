@@ -75,7 +75,7 @@ func TestMaxSyncWaits(t *testing.T) {
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	cfg := config(&fakeStore{})
-	cfg.Keys = []string{"hunter2"}
+	cfg.apiKeys = []string{"hunter2"}
 	var answer job.Rate
 	var failure error
 	var callers []string

@@ -28,6 +28,7 @@ type Problem struct {
 	Detail string       `json:"detail" doc:"The problem and its remedy."`
 	JobID  string       `json:"jobId,omitempty" doc:"The job, if the problem is about one that was accepted."`
 	Reason string       `json:"reason,omitempty" doc:"With session_ended: why the session has ended."`
+	Scope  string       `json:"scope,omitempty" doc:"With scope_missing: the scope that a key needs for this."`
 	Depth  *int64       `json:"depth,omitempty" doc:"How many there are where that is limited: jobs that wait, or calls."`
 	Limit  *int64       `json:"limit,omitempty" doc:"How many there may be."`
 	Errors []FieldIssue `json:"errors,omitempty" nullable:"false" doc:"The mistakes, field by field."`
@@ -100,6 +101,7 @@ func bodyProblem(e *service.BodyError) *Problem {
 func doorProblem(err error) *Problem {
 	var body *service.BodyError
 	var rate *service.RateError
+	var scope *service.ScopeError
 	switch {
 	case errors.As(err, &body):
 		return bodyProblem(body)
@@ -108,7 +110,13 @@ func doorProblem(err error) *Problem {
 		p.retryAfter = rate.After
 		return p
 	case errors.Is(err, service.ErrUnauthorized):
-		return newProblem(http.StatusUnauthorized, "unauthorized", "send a valid API key as Authorization: Bearer <key> or X-API-Key: <key>")
+		return keyProblem(err)
+	case errors.As(err, &scope):
+		p := newProblem(http.StatusForbidden, "scope_missing", fmt.Sprintf("this API key lacks the scope %s; use a key that has it", scope.Need))
+		p.Scope = string(scope.Need)
+		return p
+	case errors.Is(err, service.ErrTenant):
+		return badRequest("header.Kaa-Tenant: "+err.Error(), FieldIssue{"header.Kaa-Tenant", err.Error()})
 	case errors.Is(err, service.ErrOrigin):
 		return newProblem(http.StatusForbidden, "origin_refused",
 			"pages of this origin may not do this; the operator can allow it with KAA_ALLOWED_ORIGINS")
@@ -117,6 +125,18 @@ func doorProblem(err error) *Problem {
 			"this Kaa does not answer to the name in the Host header; call it as localhost or 127.0.0.1, or have the operator name the host in KAA_ALLOWED_HOSTS")
 	}
 	return nil
+}
+
+// keyProblem words why a key is not accepted. Only the holder of an expired key learns that it has expired.
+func keyProblem(err error) *Problem {
+	detail := "send a valid API key as Authorization: Bearer <key> or X-API-Key: <key>"
+	switch {
+	case errors.Is(err, service.ErrDamagedKey):
+		detail = "the API key is incomplete or mistyped: its checksum does not fit; copy it again"
+	case errors.Is(err, service.ErrExpiredKey):
+		detail = "the API key has expired; use a newer one"
+	}
+	return newProblem(http.StatusUnauthorized, "unauthorized", detail)
 }
 
 // busyProblem words what a process has no more of.
@@ -201,6 +221,12 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	case errors.Is(err, job.ErrSessionEnded), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrTooManySessions),
 		errors.Is(err, job.ErrNoRunner), errors.Is(err, service.ErrSessionBusy):
 		return sessionProblem(err), false
+	case errors.Is(err, service.ErrNoKeys):
+		return newProblem(http.StatusForbidden, "keys_off", "this Kaa asks for no API keys; the operator sets KAA_ADMIN_KEYS or KAA_API_KEYS_FILE first"), false
+	case errors.Is(err, service.ErrNoKey):
+		return newProblem(http.StatusNotFound, "not_found", "no key has this id; GET /v1/keys lists them"), false
+	case errors.Is(err, service.ErrKeyElsewhere):
+		return newProblem(http.StatusConflict, "key_configured", "this key is in KAA_API_KEYS, KAA_ADMIN_KEYS or KAA_API_KEYS_FILE; remove it there"), false
 	case errors.Is(err, job.ErrNotFound):
 		return newProblem(http.StatusNotFound, "not_found", "no job has this id; check the id"), false
 	case errors.Is(err, job.ErrGone):

@@ -106,6 +106,7 @@ func New(cfg Config) *API {
 	s.registerSocket(engine)
 	s.registerFiles()
 	s.registerRecords()
+	s.registerKeys()
 	s.registerFleet()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI()))
@@ -149,7 +150,8 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 		op.Middlewares = append(op.Middlewares, s.refuseIdempotency)
 	}
 	op.Errors = append(slices.Clip(op.Errors), http.StatusRequestHeaderFieldsTooLarge)
-	if op.Method != http.MethodGet {
+	// A key may lack the scope, and a page of another site may not change anything.
+	if op.Method != http.MethodGet || slices.Contains(op.Errors, http.StatusUnauthorized) {
 		op.Errors = append(op.Errors, http.StatusForbidden)
 	}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {

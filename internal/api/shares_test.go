@@ -36,7 +36,7 @@ func TestSharesOfKeys(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cfg := config(&fakeStore{get: func() (job.Job, error) { return job.Job{State: job.Running}, nil }})
 				tt.set(&cfg)
-				cfg.Keys = []string{"a", "b", "c"}
+				cfg.apiKeys = []string{"a", "b", "c"}
 				c := newCallers(t, cfg)
 				defer c.leave()
 				if got, want := fmt.Sprint(c.fill("a", tt.request, tt.code), c.fill("b", tt.request, tt.code), c.fill("c", tt.request, tt.code)), "3 2 1"; got != want {
@@ -46,7 +46,7 @@ func TestSharesOfKeys(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cfg := config(&fakeStore{get: func() (job.Job, error) { return job.Job{State: job.Running}, nil }})
 				tt.set(&cfg)
-				cfg.Keys = []string{"a"}
+				cfg.apiKeys = []string{"a"}
 				c := newCallers(t, cfg)
 				defer c.leave()
 				if got := c.fill("a", tt.request, tt.code); got != 6 {

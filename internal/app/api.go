@@ -97,10 +97,14 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	if err != nil {
 		return nil, err
 	}
+	keys, err := s.startKeys(ctx)
+	if err != nil {
+		return nil, errors.Join(err, finished.Close())
+	}
 	hooks := s.webhooks()
 	maintenance, err := s.startMaintenance(ctx, s.maintainer(""), hooks.Due)
 	if err != nil {
-		return nil, errors.Join(err, finished.Close())
+		return nil, errors.Join(err, keys.close(ctx), finished.Close())
 	}
 	a := &apiProcess{cfg: s.cfg, log: s.log, front: front, draining: make(chan struct{}), requests: new(sync.WaitGroup), hurry: s.hurry}
 	lease := service.NewCallLease(hub, s.store.Attend, s.log)
@@ -109,14 +113,14 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	notifier := s.store.NewEventNotifier(s.log)
 	maintenance = append([]stage{{"webhooks", webhookStop, a.closing(hooks)}}, maintenance...)
 	a.background = append(maintenance, stage{"lease", time.Second, func(context.Context) error { lease.Close(); return nil }},
-		stage{"events", time.Second, func(context.Context) error { notifier.Close(); return nil }},
+		stage{"keys", 2 * keysEvery, keys.close}, stage{"events", time.Second, func(context.Context) error { notifier.Close(); return nil }},
 		stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
 	s.measureAPI(hub)
 
 	core := service.New(service.Config{
 		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 		Events: s.store, Notifier: notifier, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
-		Limits: s.cfg.Limits(), Shared: len(s.cfg.APIKeys)+len(s.cfg.AdminKeys) > 1, // a single key, or none, shares with no other
+		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring,
 		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate(),
 		Background: a.requests, Draining: a.draining,
 	})
@@ -126,7 +130,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	})
 	entrance := door.New(door.Config{
 		Service: core, Observer: s.metrics, Log: s.log, NoAccessLog: !s.cfg.AccessLog,
-		Keys: plain(s.cfg.APIKeys), AdminKeys: plain(s.cfg.AdminKeys),
+		Keys:    keys.keyring,
 		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.ChecksHost(), Hosts: s.cfg.AllowedHosts,
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxRequests: maxRequests(&s.cfg), Answers: s.answers, Background: a.requests,
 	})

@@ -155,7 +155,7 @@ func (d *Dev) closeRedis() error {
 
 // queueStats counts the queues for the metrics.
 func (s *shared) queueStats(ctx context.Context) ([]job.QueueStats, error) {
-	stats, err := s.store.Queues(ctx, s.cfg.Queues.Names())
+	stats, err := s.store.Queues(ctx, s.cfg.Queues.Names(), job.Viewer{All: true})
 	if err != nil {
 		s.log.WarnContext(ctx, "count queues", slog.Any("err", err))
 	}

@@ -120,7 +120,7 @@ func TestFaceWithoutHTTP(t *testing.T) {
 			return a
 		}
 	}
-	one, two := speak(service.Caller{Key: strings.Repeat("1", 64)}), speak(service.Caller{Key: strings.Repeat("2", 64)})
+	one, two := speak(service.Caller{Digest: strings.Repeat("1", 64)}), speak(service.Caller{Digest: strings.Repeat("2", 64)})
 	session := one(`{"open": true}`).Session
 	in := func(code string) string { return fmt.Sprintf(`{"session": %q, "code": %q}`, session, code) }
 	if a := one(in("x = 20")); a.Error != "" {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/service"
 )
@@ -49,9 +50,7 @@ type Config struct {
 	// NoAccessLog leaves out the line about each request.
 	NoAccessLog bool
 
-	Keys []string // API keys; without any, every caller passes
-	// AdminKeys are further ones, whose callers see the jobs and sessions of all callers.
-	AdminKeys []string
+	Keys *access.Keyring // without one, every caller passes
 	// Origins are patterns of hosts whose pages may call, besides this one's.
 	Origins []string
 	// CheckHost refuses requests whose Host is neither loopback's nor matches one of Hosts.
@@ -72,7 +71,6 @@ type Config struct {
 // Door is what the dialects of a process share.
 type Door struct {
 	cfg      Config
-	keys     *keys
 	requests service.Shares
 	lingers  chan struct{} // has room for clients whose refused bodies are read
 }
@@ -82,7 +80,7 @@ func New(cfg Config) *Door {
 	if cfg.BodyTimeout == 0 {
 		cfg.BodyTimeout = DefaultBodyTimeout
 	}
-	d := &Door{cfg: cfg, keys: newKeys(cfg.Keys, cfg.AdminKeys), lingers: make(chan struct{}, lingerers)}
+	d := &Door{cfg: cfg, lingers: make(chan struct{}, lingerers)}
 	d.requests.Fair(cfg.Service.Shared())
 	return d
 }

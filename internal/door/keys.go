@@ -1,56 +1,52 @@
 package door
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
+	"context"
+	"fmt"
 	"net/http"
-	"slices"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/service"
 )
 
-// keys are the digests of the API keys, the admins' last.
-type keys struct {
-	sums   [][sha256.Size]byte
-	admins int // index of the first
-}
+// tenantHeader names the tenant for which a caller with the scope admin acts.
+const tenantHeader = "Kaa-Tenant"
 
-func newKeys(plain, admins []string) *keys {
-	k := &keys{admins: len(plain)}
-	for _, key := range slices.Concat(plain, admins) {
-		k.sums = append(k.sums, sha256.Sum256([]byte(key)))
-	}
-	return k
-}
-
-// caller returns whose key it is. Every key is compared, and digests have one length: the time
-// taken says nothing about any of them.
-func (k *keys) caller(key string) (service.Caller, bool) {
-	given := sha256.Sum256([]byte(key))
-	match, admin := 0, 0
-	for i := range k.sums {
-		same := subtle.ConstantTimeCompare(given[:], k.sums[i][:])
-		match |= same
-		if i >= k.admins {
-			admin |= same
-		}
-	}
-	if match == 0 {
-		return service.Caller{}, false
-	}
-	return service.Caller{Key: hex.EncodeToString(given[:]), All: admin != 0}, true
-}
-
-// authenticated lets requests with one of the keys pass; with no keys, all.
+// authenticated lets requests with one of the keys pass; without a keyring, all. A request ends
+// when its key is no longer valid.
 func (in *entrance) authenticated(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
-	if len(in.keys.sums) > 0 && !in.dialect.Public(r) {
-		caller, ok := in.keys.caller(in.dialect.Key(r))
-		if !ok {
-			in.refuse(w, r, service.ErrUnauthorized)
+	if in.cfg.Keys == nil || in.dialect.Public(r) {
+		next(w, r)
+		return
+	}
+	grant, err := in.cfg.Keys.Find(in.dialect.Key(r))
+	if err != nil {
+		in.refuse(w, r, fmt.Errorf("%w: %w", service.ErrUnauthorized, err))
+		return
+	}
+	caller := service.Caller{Tenant: grant.Tenant, KeyID: grant.ID, Digest: grant.SHA256, Scopes: grant.Scopes}
+	if name := r.Header.Get(tenantHeader); name != "" {
+		if caller, err = actingFor(caller, name); err != nil {
+			in.refuse(w, r, err)
 			return
 		}
-		service.CallOf(r.Context()).Caller = caller
 	}
-	next(w, r)
+	service.CallOf(r.Context()).Caller = caller
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(grant.Valid(), func() { cancel(context.Cause(grant.Valid())) })()
+	next(w, r.WithContext(ctx))
+}
+
+// actingFor returns the caller that an operator is when it acts for a tenant: with the rights of
+// that tenant's keys, and no more.
+func actingFor(c service.Caller, tenant string) (service.Caller, error) {
+	if !c.All() {
+		return c, &service.ScopeError{Need: access.Admin}
+	}
+	if err := access.CheckTenant(tenant); err != nil {
+		return c, fmt.Errorf("%w: %w", service.ErrTenant, err)
+	}
+	c.Tenant, c.Scopes = tenant, access.UsualScopes()
+	return c, nil
 }

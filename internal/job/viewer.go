@@ -1,20 +1,48 @@
 package job
 
-// Viewer is a caller that wants to see jobs, or to act on them.
-type Viewer struct {
-	Caller string // empty if the caller had no key
-	All    bool   // an operator: sees the jobs of all callers
+import "strings"
+
+// An owner is whom jobs, sessions and files belong to, and who has shares and limits: a tenant, as
+// OwnerOfTenant writes it; or else a key of the configuration, by the beginning of its digest; or
+// nothing for callers without a key. The latter two are one tenant without a name.
+const tenantMark = "@"
+
+// OwnerOfTenant returns the owner that a tenant is.
+func OwnerOfTenant(name string) string { return tenantMark + name }
+
+// TenantOf returns the tenant that an owner is; empty for a key of the configuration.
+func TenantOf(owner string) string {
+	name, ok := strings.CutPrefix(owner, tenantMark)
+	if !ok {
+		return ""
+	}
+	return name
 }
 
-// Sees reports whether a job exists for the viewer. Executions of a session are as private as
-// the session.
-func (v Viewer) Sees(j Job) bool { return !j.InSession || v.Owns(j.Owner) }
+// Viewer is a caller that wants to see jobs, or to act on them.
+type Viewer struct {
+	Caller string // its owner; empty if the caller had no key
+	All    bool   // an operator: sees the jobs of all tenants
+}
+
+// Sees reports whether a job exists for the viewer.
+func (v Viewer) Sees(j Job) bool { return v.Knew(j.Owner, j.InSession) }
+
+// Knew reports whether a job of an owner existed for the viewer. Executions of a session are as
+// private as the session.
+func (v Viewer) Knew(owner string, inSession bool) bool {
+	return v.Owns(owner) || !inSession && TenantOf(v.Caller) == TenantOf(owner)
+}
 
 // Owns reports whether private data of an owner exist for the viewer.
 func (v Viewer) Owns(owner string) bool { return v.All || v.Caller == owner }
 
-// PrivateGoneError is an ErrGone of a job that only its owner may know of.
-type PrivateGoneError struct{ Owner string }
+// PrivateGoneError is an ErrGone of a job that only some may know of: those of its owner's tenant,
+// or, if it is Private, its owner.
+type PrivateGoneError struct {
+	Owner   string
+	Private bool
+}
 
 func (*PrivateGoneError) Error() string { return ErrGone.Error() }
 

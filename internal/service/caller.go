@@ -5,25 +5,57 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
 // Caller identifies who makes a request. The zero Caller is an anonymous one.
 type Caller struct {
-	// Key is the digest of its API key in hex. It identifies the key without being it.
-	Key string
-	// All: it may see what belongs to other callers.
-	All bool
+	// Tenant is whom it belongs to. It is empty for the keys of the configuration: they are one
+	// tenant, in which each key has sessions and shares of its own.
+	Tenant string
+	// KeyID names its key in the list of keys, the access log and the audit log.
+	KeyID string
+	// Digest is that of its API key, in hex. It identifies the key without being it.
+	Digest string
+	// Scopes are what it may do; none stand for access.UsualScopes.
+	Scopes access.Scopes
 }
 
-// idLength is the length at which a caller's key is kept with every job.
+// idLength is the length at which a key's digest is kept with every job.
 const idLength = 16
 
-// ID names the caller in records, shares and logs.
-func (c Caller) ID() string { return c.Key[:min(len(c.Key), idLength)] }
+// ID names the owner of the caller's jobs, sessions and files, in records, shares and logs: its
+// tenant, or its key if it is one of the configuration.
+func (c Caller) ID() string {
+	if c.Tenant != "" {
+		return job.OwnerOfTenant(c.Tenant)
+	}
+	return c.Digest[:min(len(c.Digest), idLength)]
+}
+
+// All reports whether it may see and do everything, of all tenants.
+func (c Caller) All() bool { return c.Scopes.Has(access.Admin) }
+
+// may returns a ScopeError unless the caller has a scope. Every exported method that takes a
+// Caller begins with it.
+func (c Caller) may(scope access.Scope) error {
+	if len(c.Scopes) > 0 && !c.Scopes.Has(scope) || len(c.Scopes) == 0 && scope == access.Admin {
+		return &ScopeError{Need: scope}
+	}
+	return nil
+}
+
+// idempotencyScope is where its idempotency keys are its own.
+func (c Caller) idempotencyScope() string {
+	if c.Tenant != "" {
+		return c.ID()
+	}
+	return c.Digest
+}
 
 // viewer returns the caller with its right to see.
-func (c Caller) viewer() job.Viewer { return job.Viewer{Caller: c.ID(), All: c.All} }
+func (c Caller) viewer() job.Viewer { return job.Viewer{Caller: c.ID(), All: c.All()} }
 
 // owner returns the caller without the right to see what others own.
 func (c Caller) owner() job.Viewer { return job.Viewer{Caller: c.ID()} }
@@ -87,7 +119,7 @@ func (s *Service) visible(ctx context.Context, c Caller, id string, look func(co
 	j, err := look(ctx, id)
 	gone := (*job.PrivateGoneError)(nil)
 	switch {
-	case errors.As(err, &gone) && !c.viewer().Owns(gone.Owner), err == nil && !c.viewer().Sees(j):
+	case errors.As(err, &gone) && !c.viewer().Knew(gone.Owner, gone.Private), err == nil && !c.viewer().Sees(j):
 		return job.Job{}, fmt.Errorf("look for job: %w", job.ErrNotFound)
 	}
 	return j, err

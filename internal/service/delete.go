@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
 // Delete deletes a job that has ended, with its result, events and files, as if it had never been.
 // ErrNotOwner: the caller may only see it. job.ErrUnfinished: it has not ended.
 func (s *Service) Delete(ctx context.Context, c Caller, id string) error {
+	if err := c.may(access.Execute); err != nil {
+		return err
+	}
 	j, err := s.visible(ctx, c, id, s.cfg.Lookup.Summary)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -83,6 +84,20 @@ var (
 	// ErrHost: the name in the Host header is not one that this process answers to.
 	ErrHost = errors.New("unknown host")
 )
+
+// Faults of a key. They come with ErrUnauthorized.
+var (
+	ErrDamagedKey = access.ErrDamaged
+	ErrExpiredKey = access.ErrExpired
+)
+
+// ErrTenant says that the tenant that an operator wants to act for can have no such name.
+var ErrTenant = errors.New("invalid name of a tenant")
+
+// ScopeError says that the caller's key lacks a scope.
+type ScopeError struct{ Need access.Scope }
+
+func (e *ScopeError) Error() string { return "the API key lacks the scope " + string(e.Need) }
 
 // RateError says that the caller sends more requests than it may.
 type RateError struct{ After time.Duration }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -34,6 +35,9 @@ func (s *Service) file(ctx context.Context, c Caller, id, path string) (job.Job,
 
 // OpenFile opens a file that a job left. The content is to be closed.
 func (s *Service) OpenFile(ctx context.Context, c Caller, id, path string) (job.Job, job.File, io.ReadSeekCloser, error) {
+	if err := c.may(access.Files); err != nil {
+		return job.Job{}, job.File{}, nil, err
+	}
 	j, f, err := s.file(ctx, c, id, path)
 	if err != nil {
 		return j, f, nil, err
@@ -47,6 +51,9 @@ func (s *Service) OpenFile(ctx context.Context, c Caller, id, path string) (job.
 
 // DeleteFile deletes a file that a job left.
 func (s *Service) DeleteFile(ctx context.Context, c Caller, id, path string) error {
+	if err := c.may(access.Files); err != nil {
+		return err
+	}
 	j, f, err := s.file(ctx, c, id, path)
 	if err != nil {
 		return err

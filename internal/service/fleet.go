@@ -3,17 +3,38 @@ package service
 import (
 	"context"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Queues counts the jobs of each queue.
-func (s *Service) Queues(ctx context.Context) ([]job.QueueStats, error) {
-	return s.cfg.Fleet.Queues(ctx, s.cfg.Limits.Queues)
+// Queues counts the jobs of each queue: those of the caller's tenant, or all of them.
+func (s *Service) Queues(ctx context.Context, c Caller) ([]job.QueueStats, error) {
+	if err := c.may(access.Read); err != nil {
+		return nil, err
+	}
+	return s.cfg.Fleet.Queues(ctx, s.cfg.Limits.Queues, c.viewer())
 }
 
-// Runners lists the runners that are alive.
-func (s *Service) Runners(ctx context.Context) ([]job.Runner, error) {
+// Runners lists the runners that are alive. They are the operator's: a tenant has no use for their
+// names and layers.
+func (s *Service) Runners(ctx context.Context, c Caller) ([]job.Runner, error) {
+	scope := access.Read
+	if c.Tenant != "" {
+		scope = access.Admin
+	}
+	if err := c.may(scope); err != nil {
+		return nil, err
+	}
 	return s.cfg.Fleet.Runners(ctx)
+}
+
+// Runtimes lists what a request may name as its runtime.
+func (s *Service) Runtimes(ctx context.Context, c Caller) ([]job.Runtime, error) {
+	if err := c.may(access.Read); err != nil {
+		return nil, err
+	}
+	runners, err := s.cfg.Fleet.Runners(ctx)
+	return job.Runtimes(runners), err
 }
 
 // Ready reports whether jobs can be accepted: ErrStopping if the process is about to stop.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -81,6 +82,9 @@ func (f *Follower) Next(ctx context.Context, quiet time.Duration) (job.Event, er
 // Follow begins to follow a job of the caller after an event; the zero id is before all. ErrEnded:
 // that event was its last. The Follower is to be closed.
 func (s *Service) Follow(ctx context.Context, c Caller, id string, after job.EventID) (*Follower, error) {
+	if err := c.may(access.Read); err != nil {
+		return nil, err
+	}
 	if _, err := s.visible(ctx, c, id, s.cfg.Lookup.Summary); err != nil {
 		return nil, err
 	}
@@ -100,6 +104,9 @@ func (s *Service) Follow(ctx context.Context, c Caller, id string, after job.Eve
 // FollowObserved follows an execution that Observe has shown, or that was accepted for the
 // session meanwhile. The socket that observes counts, and not what it follows.
 func (s *Service) FollowObserved(ctx context.Context, c Caller, id string) (*Follower, error) {
+	if err := c.may(access.Read); err != nil {
+		return nil, err
+	}
 	return s.follow(ctx, c, id, job.EventID{}, s.cfg.Draining)
 }
 

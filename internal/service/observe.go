@@ -4,11 +4,15 @@ import (
 	"context"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
 // BeginSocket counts a client that observes a session until end is called.
 func (s *Service) BeginSocket(c Caller, session string) (end func(), err error) {
+	if err := c.may(access.Read); err != nil {
+		return nil, err
+	}
 	return s.cfg.Hub.beginSocket(session, c.ID(), s.cfg.MaxSyncWaits)
 }
 
@@ -20,6 +24,9 @@ func (s *Service) ListenSession(id string, wake func()) (forget func()) {
 
 // ObserveFirst begins to observe what a live session of the caller executes.
 func (s *Service) ObserveFirst(ctx context.Context, c Caller, session string) (job.Observation, error) {
+	if err := c.may(access.Read); err != nil {
+		return job.Observation{}, err
+	}
 	if err := checkSession(session); err != nil {
 		return job.Observation{}, err
 	}
@@ -33,11 +40,17 @@ func (s *Service) ObserveFirst(ctx context.Context, c Caller, session string) (j
 // Observe returns what the session was given to execute since the observation before. It is to
 // be called every minute at least.
 func (s *Service) Observe(ctx context.Context, c Caller, session string, before job.Observation) (job.Observation, error) {
+	if err := c.may(access.Read); err != nil {
+		return job.Observation{}, err
+	}
 	return s.cfg.Observers.ObserveSession(ctx, session, c.ID(), before)
 }
 
 // GiveInput answers what an execution of a session asks for.
 func (s *Service) GiveInput(ctx context.Context, c Caller, session string, a job.Answer) error {
+	if err := c.may(access.Execute); err != nil {
+		return err
+	}
 	if !IsID(a.JobID) {
 		return job.ErrNoInput
 	}
@@ -47,6 +60,9 @@ func (s *Service) GiveInput(ctx context.Context, c Caller, session string, a job
 // SubmitObserved submits an execution of a session for a client that observes the session.
 // It calls accepted with the id of the job before the job may begin.
 func (s *Service) SubmitObserved(ctx context.Context, c Caller, r job.Request, accepted func(id string)) (job.Job, error) {
+	if err := c.may(access.Execute); err != nil {
+		return job.Job{}, err
+	}
 	draft, err := s.draft(ctx, c, Submission{Request: r}, time.Now())
 	if err != nil {
 		return job.Job{}, err

@@ -3,7 +3,9 @@ package service
 import (
 	"context"
 	"io"
+	"time"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -40,7 +42,8 @@ type Queue interface {
 
 // Fleet is what showing queues and runners needs of the store.
 type Fleet interface {
-	Queues(ctx context.Context, names []string) ([]job.QueueStats, error)
+	// Queues counts the jobs that the viewer sees.
+	Queues(ctx context.Context, names []string, v job.Viewer) ([]job.QueueStats, error)
 	Runners(ctx context.Context) ([]job.Runner, error)
 	// Ready reports whether Redis takes what is written.
 	Ready(ctx context.Context) error
@@ -96,6 +99,16 @@ type Files interface {
 	RoomForInputs(ctx context.Context, id, caller string, bytes int64) error
 	// ForgetBlobs says that all files of jobs are deleted.
 	ForgetBlobs(ctx context.Context, ids ...string) error
+}
+
+// Keys is what managing API keys needs of the store.
+type Keys interface {
+	// Keys returns the keys, and the version of their list; no keys if that is still before.
+	Keys(ctx context.Context, before string) (version string, keys []access.Key, err error)
+	PutKey(ctx context.Context, k access.Key) error
+	// DropKey fails with job.ErrNotFound if there is no such key.
+	DropKey(ctx context.Context, id string) error
+	LastUses(ctx context.Context) (map[string]time.Time, error)
 }
 
 // Blobs is where the contents of files are.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -29,7 +30,10 @@ type Config struct {
 	Observers Observers
 	Files     Files
 	Blobs     Blobs
+	Keys      Keys
 	Hub       *Hub
+	// Keyring has the keys that are valid at this process; nil if callers need none.
+	Keyring *access.Keyring
 	// Submitted is called for each job that was recorded, with its queue.
 	Submitted func(queue string)
 	Log       *slog.Logger

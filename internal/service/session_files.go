@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -15,6 +16,9 @@ import (
 
 // SessionFiles lists files of a session, after a path and at most so many.
 func (s *Service) SessionFiles(ctx context.Context, c Caller, session string, page job.SessionFilesPage) (job.SessionFiles, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return job.SessionFiles{}, err
+	}
 	j, err := s.operation(ctx, c, session, job.Spec{Op: job.OpListFiles}, page)
 	if err != nil {
 		return job.SessionFiles{}, err
@@ -34,6 +38,9 @@ func sessionFiles(j job.Job) (job.SessionFiles, error) {
 // OpenSessionFile opens a copy of a file of a session. The content is to be closed, which
 // deletes the copy.
 func (s *Service) OpenSessionFile(ctx context.Context, c Caller, session, path string) (job.SessionFile, io.ReadSeekCloser, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return job.SessionFile{}, nil, err
+	}
 	j, err := s.operation(ctx, c, session, job.Spec{Op: job.OpReadFile}, job.SessionPath{Path: []byte(path)})
 	if err != nil {
 		return job.SessionFile{}, nil, err
@@ -65,6 +72,9 @@ func (d *dropped) Close() error {
 // PutSessionFile stores what r has as it comes, and then has the session's runner fetch it: no
 // process holds it in memory. A ReadError says that r has failed.
 func (s *Service) PutSessionFile(ctx context.Context, c Caller, session, path string, r io.Reader) (job.SessionFile, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return job.SessionFile{}, err
+	}
 	if err := s.cfg.Limits.AcceptPath(path); err != nil {
 		return job.SessionFile{}, err
 	}
@@ -139,6 +149,9 @@ func (f *failing) Read(p []byte) (int, error) {
 // PutSessionFiles puts files into a session, in their order; if one cannot be put there, those
 // before it are there.
 func (s *Service) PutSessionFiles(ctx context.Context, c Caller, session string, files []job.FileRequest) ([]job.SessionFile, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return nil, err
+	}
 	inputs, err := s.cfg.Limits.AcceptFiles(files)
 	if err != nil {
 		return nil, err
@@ -165,6 +178,9 @@ func (s *Service) putInSession(ctx context.Context, c Caller, session, id string
 
 // RemoveSessionFile deletes a file of a session, or an empty directory.
 func (s *Service) RemoveSessionFile(ctx context.Context, c Caller, session, path string) error {
+	if err := c.may(access.Sessions); err != nil {
+		return err
+	}
 	_, err := s.operation(ctx, c, session, job.Spec{Op: job.OpRemoveFile}, job.SessionPath{Path: []byte(path)})
 	return err
 }

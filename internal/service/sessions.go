@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -27,6 +28,9 @@ func checkSession(id string) error {
 
 // OpenSession opens a session of the caller.
 func (s *Service) OpenSession(ctx context.Context, c Caller, r job.SessionRequest) (job.Session, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return job.Session{}, err
+	}
 	limits := s.cfg.Limits
 	runners, err := s.cfg.Fleet.Runners(ctx)
 	if err != nil {
@@ -49,6 +53,13 @@ func (s *Service) OpenSession(ctx context.Context, c Caller, r job.SessionReques
 
 // Session returns a session that the caller may see, for some time also after its end.
 func (s *Service) Session(ctx context.Context, c Caller, id string) (job.Session, error) {
+	if err := c.may(access.Read); err != nil {
+		return job.Session{}, err
+	}
+	return s.session(ctx, c, id)
+}
+
+func (s *Service) session(ctx context.Context, c Caller, id string) (job.Session, error) {
 	if err := checkSession(id); err != nil {
 		return job.Session{}, err
 	}
@@ -57,26 +68,35 @@ func (s *Service) Session(ctx context.Context, c Caller, id string) (job.Session
 
 // Sessions lists the live sessions that the caller may see, newest first.
 func (s *Service) Sessions(ctx context.Context, c Caller, cursor string, limit int) (sessions []job.Session, next string, err error) {
+	if err := c.may(access.Read); err != nil {
+		return nil, "", err
+	}
 	return s.cfg.Sessions.ListSessions(ctx, c.viewer(), cursor, limit)
 }
 
 // CloseSession ends a session with all that it executes, and returns it as it is then.
 func (s *Service) CloseSession(ctx context.Context, c Caller, id string) (job.Session, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return job.Session{}, err
+	}
 	if err := checkSession(id); err != nil {
 		return job.Session{}, err
 	}
 	end := job.SessionEnd{Reason: job.EndDeleted, Message: "its owner deleted it"}
-	if c.All {
+	if c.All() {
 		end.Message = "it was deleted with an admin key"
 	}
 	if err := s.cfg.Sessions.CloseSession(ctx, id, c.viewer(), end); err != nil {
 		return job.Session{}, err
 	}
-	return s.Session(ctx, c, id)
+	return s.session(ctx, c, id)
 }
 
 // Interrupt ends what a session executes and returns that job; empty if it executes nothing.
 func (s *Service) Interrupt(ctx context.Context, c Caller, session string) (string, error) {
+	if err := c.may(access.Execute); err != nil {
+		return "", err
+	}
 	if err := checkSession(session); err != nil {
 		return "", err
 	}
@@ -85,14 +105,20 @@ func (s *Service) Interrupt(ctx context.Context, c Caller, session string) (stri
 
 // Restart gives a session a fresh interpreter, in the order of its executions.
 func (s *Service) Restart(ctx context.Context, c Caller, session string) (job.Session, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return job.Session{}, err
+	}
 	if _, err := s.operate(ctx, c, session, job.OpRestart, nil); err != nil {
 		return job.Session{}, err
 	}
-	return s.Session(ctx, c, session)
+	return s.session(ctx, c, session)
 }
 
 // Fork makes count forks of a session, in the order of its executions.
 func (s *Service) Fork(ctx context.Context, c Caller, session string, count int) ([]job.Session, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return nil, err
+	}
 	ids := make([]string, count)
 	for i := range ids {
 		var err error
@@ -106,7 +132,7 @@ func (s *Service) Fork(ctx context.Context, c Caller, session string, count int)
 	forks := make([]job.Session, count)
 	for i, id := range ids {
 		var err error
-		if forks[i], err = s.Session(ctx, c, id); err != nil {
+		if forks[i], err = s.session(ctx, c, id); err != nil {
 			return nil, err
 		}
 	}
@@ -116,6 +142,9 @@ func (s *Service) Fork(ctx context.Context, c Caller, session string, count int)
 // Checkpoint keeps what a session is, in the order of its executions, and returns the
 // checkpoint's id.
 func (s *Service) Checkpoint(ctx context.Context, c Caller, session string) (string, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return "", err
+	}
 	id, err := newID("checkpoint")
 	if err != nil {
 		return "", err
@@ -133,10 +162,13 @@ func (s *Service) Checkpoint(ctx context.Context, c Caller, session string) (str
 
 // Rollback makes a session what it was at a checkpoint; empty names the newest.
 func (s *Service) Rollback(ctx context.Context, c Caller, session, checkpoint string) (job.Session, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return job.Session{}, err
+	}
 	if _, err := s.operate(ctx, c, session, job.OpRollback, job.CheckpointArgs{Checkpoint: checkpoint}); err != nil {
 		return job.Session{}, err
 	}
-	return s.Session(ctx, c, session)
+	return s.session(ctx, c, session)
 }
 
 // operate has something done to a session, and returns what the runner answers.

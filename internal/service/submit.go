@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -66,7 +67,7 @@ func (s *Service) draft(ctx context.Context, c Caller, sub Submission, now time.
 		n.WebhookSecret = w.Secret
 	}
 	if sub.IdempotencyKey != "" {
-		n.IdempotencyKey, n.Scope, n.Fingerprint = sub.IdempotencyKey, c.Key, sub.Fingerprint
+		n.IdempotencyKey, n.Scope, n.Fingerprint = sub.IdempotencyKey, c.idempotencyScope(), sub.Fingerprint
 	}
 	return n, nil
 }
@@ -81,6 +82,9 @@ func newID(of string) (string, error) {
 
 // Submit records one job, which will run when a runner is free, or later.
 func (s *Service) Submit(ctx context.Context, c Caller, sub Submission) (job.Created, error) {
+	if err := c.may(access.Execute); err != nil {
+		return job.Created{}, err
+	}
 	draft, err := s.draft(ctx, c, sub, time.Now())
 	if err != nil {
 		return job.Created{}, err
@@ -92,6 +96,9 @@ func (s *Service) Submit(ctx context.Context, c Caller, sub Submission) (job.Cre
 // SubmitAll records jobs, each by itself: what is wrong with one is its Created's error. An
 // error means that none was recorded, so that all may be submitted again.
 func (s *Service) SubmitAll(ctx context.Context, c Caller, subs []Submission) ([]job.Created, error) {
+	if err := c.may(access.Execute); err != nil {
+		return nil, err
+	}
 	all := make([]job.Created, len(subs))
 	drafts, places := make([]job.NewJob, 0, len(subs)), make([]int, 0, len(subs))
 	now := time.Now()
@@ -154,6 +161,9 @@ func (s *Service) submit(ctx context.Context, drafts []job.NewJob) []job.Created
 // Execute submits a job and returns it once it has ended, with its result. If ctx ends, the job
 // is cancelled, and also if no runner takes it in time. EndError: it ended without a result.
 func (s *Service) Execute(ctx context.Context, c Caller, sub Submission) (job.Job, error) {
+	if err := c.may(access.Execute); err != nil {
+		return job.Job{}, err
+	}
 	end, err := s.cfg.Hub.beginCall(c.ID(), s.cfg.MaxSyncWaits)
 	if err != nil {
 		return job.Job{}, err
@@ -312,6 +322,9 @@ func (s *Service) removeTask(ctx context.Context, j job.Job) {
 // Job returns a job of the caller. If wait is not 0, it does so once the job has ended or after
 // that time, whichever comes first.
 func (s *Service) Job(ctx context.Context, c Caller, id string, wait time.Duration) (job.Job, error) {
+	if err := c.may(access.Read); err != nil {
+		return job.Job{}, err
+	}
 	if wait == 0 {
 		j, err := s.visible(ctx, c, id, s.cfg.Lookup.Get)
 		return s.explained(ctx, j, err)
@@ -362,6 +375,9 @@ func (s *Service) explained(ctx context.Context, j job.Job, err error) (job.Job,
 
 // Jobs lists the jobs that the caller may see, newest first. The filter's viewer is the caller.
 func (s *Service) Jobs(ctx context.Context, c Caller, f job.Filter) (jobs []job.Job, next string, err error) {
+	if err := c.may(access.Read); err != nil {
+		return nil, "", err
+	}
 	f.Viewer = c.viewer()
 	return s.cfg.Lookup.List(ctx, f)
 }
@@ -369,6 +385,9 @@ func (s *Service) Jobs(ctx context.Context, c Caller, f job.Filter) (jobs []job.
 // Cancel ends a job of the caller. ended reports whether it has ended, because it waited; else
 // its end is under way.
 func (s *Service) Cancel(ctx context.Context, c Caller, id string) (j job.Job, ended bool, err error) {
+	if err := c.may(access.Execute); err != nil {
+		return job.Job{}, false, err
+	}
 	if _, err := s.visible(ctx, c, id, s.cfg.Lookup.Summary); err != nil {
 		return job.Job{}, false, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -24,6 +25,9 @@ type Watching struct {
 // Watch submits a job whose events its caller sees. As with Execute, the job ends if the caller
 // goes away, which closes the Watching, or if no runner takes it in time.
 func (s *Service) Watch(ctx context.Context, c Caller, sub Submission) (*Watching, error) {
+	if err := c.may(access.Execute); err != nil {
+		return nil, err
+	}
 	end, err := s.cfg.Hub.beginCall(c.ID(), s.cfg.MaxSyncWaits)
 	if err != nil {
 		return nil, err

@@ -70,13 +70,19 @@ func (s *Store) absent(ctx context.Context, op, id string) error {
 		return wrap(op, err)
 	}
 	if owner, private := strings.CutPrefix(tombstone, ownedBy); private {
-		return fmt.Errorf("%s: %w", op, &job.PrivateGoneError{Owner: ownerOf(owner)})
+		return fmt.Errorf("%s: %w", op, &job.PrivateGoneError{Owner: ownerOf(owner), Private: true})
 	}
-	return fmt.Errorf("%s: %w", op, job.ErrGone)
+	if owner, ok := strings.CutPrefix(tombstone, tenantsOf); ok {
+		return fmt.Errorf("%s: %w", op, &job.PrivateGoneError{Owner: owner})
+	}
+	return fmt.Errorf("%s: %w", op, &job.PrivateGoneError{})
 }
 
 // ownedBy precedes the caller in values that the scripts write about private records.
 const ownedBy = "of:"
+
+// tenantsOf precedes the owner where others of its tenant may know of a record, too.
+const tenantsOf = "tenant:"
 
 // ownerOf is the caller of a record by the name that the rest of Kaa uses.
 func ownerOf(caller string) string {
@@ -174,9 +180,7 @@ func (s *Store) listIDs(ctx context.Context, f job.Filter) ([]string, error) {
 	var cmds []*redis.StringSliceCmd
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, q := range queues {
-			if q == job.SessionQueue && !f.Viewer.All {
-				q += ":" + ownedBy + cmp.Or(f.Viewer.Caller, anonymous)
-			}
+			q = listing(q, f.Viewer)
 			for _, st := range states {
 				cmds = append(cmds, p.ZRevRangeByLex(ctx, indexKey(q, st),
 					&redis.ZRangeBy{Max: below, Min: "-", Count: int64(f.Limit) + 1}))
@@ -196,8 +200,18 @@ func (s *Store) listIDs(ctx context.Context, f job.Filter) ([]string, error) {
 	return ids[:min(len(ids), f.Limit+1)], nil
 }
 
-// Queues counts the jobs of each of the named queues, and of every other queue that has had one.
-func (s *Store) Queues(ctx context.Context, names []string) ([]job.QueueStats, error) {
+// listing is the name under which the jobs of a queue that a viewer sees are listed. A tenant has
+// one of its own for each queue.
+func listing(queue string, v job.Viewer) string {
+	if !v.All && (queue == job.SessionQueue || job.TenantOf(v.Caller) != "") {
+		return queue + ":" + ownedBy + cmp.Or(v.Caller, anonymous)
+	}
+	return queue
+}
+
+// Queues counts the jobs of each of the named queues that a viewer sees, and of every other queue
+// that has had one.
+func (s *Store) Queues(ctx context.Context, names []string, v job.Viewer) ([]job.QueueStats, error) {
 	const op = "count queues"
 	seen, err := s.rdb.SMembers(ctx, queuesKey).Result()
 	if err != nil {
@@ -217,6 +231,9 @@ func (s *Store) Queues(ctx context.Context, names []string) ([]job.QueueStats, e
 	cmds := make([]counts, len(names))
 	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, q := range names {
+			if q != job.SessionQueue { // its numbers show nothing of a session
+				q = listing(q, v)
+			}
 			cmds[i] = counts{
 				depth:     p.ZCard(ctx, indexKey(q, job.Queued)),
 				active:    p.ZCard(ctx, indexKey(q, job.Running)),

@@ -195,7 +195,7 @@ func TestList(t *testing.T) {
 		t.Errorf("running (-want +got):\n%s", diff)
 	}
 
-	stats, err := b.Queues(t.Context(), []string{"critical", "default"})
+	stats, err := b.Queues(t.Context(), []string{"critical", "default"}, job.Viewer{All: true})
 	if err != nil {
 		t.Fatal(err)
 	}

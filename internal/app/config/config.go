@@ -28,8 +28,10 @@ type Config struct {
 	RedisURL Secret   `env:"KAA_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0"`
 	APIKeys  []Secret `env:"KAA_API_KEYS"`
 	// AdminKeys are further keys, whose callers see what is everybody's.
-	AdminKeys      []Secret `env:"KAA_ADMIN_KEYS"`
-	AllowAnonymous bool     `env:"KAA_ALLOW_ANONYMOUS" envDefault:"false"`
+	AdminKeys []Secret `env:"KAA_ADMIN_KEYS"`
+	// APIKeysFile lists keys of tenants. It is read again when it changes.
+	APIKeysFile    string `env:"KAA_API_KEYS_FILE"`
+	AllowAnonymous bool   `env:"KAA_ALLOW_ANONYMOUS" envDefault:"false"`
 
 	Concurrency int      `env:"KAA_CONCURRENCY" envDefault:"0"`
 	Queues      Queues   `env:"KAA_QUEUES" envDefault:"critical:6,default:3,low:1"`
@@ -412,18 +414,22 @@ func (c *Config) Reserve() string {
 	return store.ReserveAuto
 }
 
-// OneCaller says whether all callers are one: nobody has to share.
-func (c *Config) OneCaller() bool { return len(c.APIKeys)+len(c.AdminKeys) < 2 }
+// OneCaller says whether all callers are one, which shares with no other.
+func (c *Config) OneCaller() bool { return len(c.APIKeys)+len(c.AdminKeys) < 2 && !c.HasTenants() }
 
-// keyless says whether callers need no key.
-func (c *Config) keyless() bool { return len(c.APIKeys)+len(c.AdminKeys) == 0 }
+// HasTenants says whether there can be keys of tenants: in a file, or in Redis, where a key with
+// the scope admin puts them.
+func (c *Config) HasTenants() bool { return c.APIKeysFile != "" || len(c.AdminKeys) > 0 }
+
+// Keyless says whether callers need no key.
+func (c *Config) Keyless() bool { return len(c.APIKeys)+len(c.AdminKeys) == 0 && c.APIKeysFile == "" }
 
 // Open says whether strangers can reach the API without a key.
 func (c *Config) Open() bool {
 	host, _, err := net.SplitHostPort(c.Addr)
 	ip := net.ParseIP(host)
 	loopback := host == "localhost" || (ip != nil && ip.IsLoopback())
-	return err == nil && !loopback && c.keyless()
+	return err == nil && !loopback && c.Keyless()
 }
 
 func unknownVariables(vars map[string]string) []string {

@@ -39,7 +39,7 @@ func (c *Config) checkHosts(bad func(format string, args ...any)) {
 				bad("%s: %q is not a host; write app.example.com or *.example.org, without https://", name, p)
 				continue
 			}
-			if c.keyless() && matchesAll(p) {
+			if c.Keyless() && matchesAll(p) {
 				bad("%s: %q is every host; without KAA_API_KEYS every page that a browser shows could then run code: name the hosts, or set keys", name, p)
 			}
 		}
@@ -60,5 +60,5 @@ func matchesAll(pattern string) bool {
 // ChecksHost says whether requests have to be addressed to hosts that are known: if the operator has
 // named some, and where a page that a browser shows could else run code.
 func (c *Config) ChecksHost() bool {
-	return len(c.AllowedHosts) > 0 || c.keyless() && !c.Open()
+	return len(c.AllowedHosts) > 0 || c.Keyless() && !c.Open()
 }

@@ -21,9 +21,11 @@ local function int(n) return string.format('%d', n) end
 
 local function job_key(id) return P .. 'job:' .. id end
 local function index_key(queue, state) return P .. 'jobs:' .. queue .. ':' .. state end
--- own_queue is the queue name in the listing of one caller: other callers do not see executions
--- of sessions.
+-- own_queue is the queue name in the listing of one caller. A caller that is a tenant has one for
+-- each queue; others have one for executions of sessions, which other callers do not see.
 local function own_queue(queue, caller) return queue .. ':of:' .. caller end
+local function is_tenant(caller) return caller and string.sub(caller, 1, 1) == '@' end
+local function lists_own(queue, caller) return queue == 'sessions' or is_tenant(caller) end
 local function runner_jobs_key(runner) return P .. 'runner:' .. runner .. ':jobs' end
 local function events_key(id) return P .. 'events:' .. id end
 local function waiter_key(waiter) return P .. 'waiter:' .. waiter end
@@ -258,14 +260,13 @@ end
 local function reindex(id, queue, from, to, caller)
   redis.call('ZREM', index_key(queue, from), id)
   redis.call('ZADD', index_key(queue, to), 0, id)
-  if queue == 'sessions' then
-    caller = caller or redis.call('HGET', job_key(id), 'caller')
+  caller = caller or redis.call('HGET', job_key(id), 'caller')
+  if lists_own(queue, caller) then
     redis.call('ZREM', index_key(own_queue(queue, caller), from), id)
     redis.call('ZADD', index_key(own_queue(queue, caller), to), 0, id)
   end
   local due = 0
   if from == 'running' then
-    caller = caller or redis.call('HGET', job_key(id), 'caller')
     if caller and redis.call('HDEL', running_key(caller), id) == 1 and redis.call('EXISTS', P .. 'holding') == 1 then
       -- There is a slot for one that is held, on whichever queue.
       for _, name in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
@@ -406,10 +407,11 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
     redis.call('PEXPIRE', events_key(id), int(life))
     redis.call('PUBLISH', events_key(id), '')
   end
-  -- The tombstone of a private record has its owner.
-  redis.call('SET', P .. 'gone:' .. id, f[8] and 'of:' .. f[12] or '1', 'PX', int(ttl + tonumber(tombstone_ms)))
+  -- The tombstone of a record that not all may see has its owner.
+  local stone = f[8] and 'of:' .. f[12] or is_tenant(f[12]) and 'tenant:' .. f[12] or '1'
+  redis.call('SET', P .. 'gone:' .. id, stone, 'PX', int(ttl + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. f[2] .. ' ' .. to)
-  if f[2] == 'sessions' then redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. own_queue(f[2], f[12]) .. ' ' .. to) end
+  if lists_own(f[2], f[12]) then redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. own_queue(f[2], f[12]) .. ' ' .. to) end
   if f[11] then redis.call('ZADD', P .. 'blobs', int(now + ttl), id) end
   redis.call('ZREM', P .. 'outbox', id)
   if reindex(id, f[2], f[1], to, f[12]) > 0 then redis.call('PUBLISH', P .. 'outbox', int(now)) end

@@ -96,7 +96,7 @@ if ARGV.waiter ~= '' then
 end
 if queue ~= 'operations' then redis.call('SADD', P .. 'queues', queue) end
 redis.call('ZADD', index_key(queue, state), 0, id)
-if queue == 'sessions' then redis.call('ZADD', index_key(own_queue(queue, caller), state), 0, id) end
+if lists_own(queue, caller) then redis.call('ZADD', index_key(own_queue(queue, caller), state), 0, id) end
 if state == 'scheduled' then
   redis.call('ZADD', P .. 'outbox', ARGV.scheduled_at, id)
   redis.call('PUBLISH', P .. 'outbox', ARGV.scheduled_at)

@@ -26,7 +26,7 @@ for i = REST, #ARGV, STEP do
         -- Not reindex: the job has not moved, only its listing is wrong.
         redis.call('ZREM', index_key(queue, listed), id)
         redis.call('ZADD', index_key(queue, f[1]), 0, id)
-        if queue == 'sessions' then
+        if lists_own(queue, f[3]) then
           redis.call('ZREM', index_key(own_queue(queue, f[3]), listed), id)
           redis.call('ZADD', index_key(own_queue(queue, f[3]), f[1]), 0, id)
         end

@@ -23,7 +23,7 @@ redis.call('PUBLISH', events_key(id), '') -- a follower reads, and finds it gone
 redis.call('ZREM', P .. 'hooks', id)
 redis.call('ZREM', index_key(queue, state), id)
 redis.call('ZREM', P .. 'expiry', id .. ' ' .. queue .. ' ' .. state)
-if queue == 'sessions' then
+if lists_own(queue, caller) then
   redis.call('ZREM', index_key(own_queue(queue, caller), state), id)
   redis.call('ZREM', P .. 'expiry', id .. ' ' .. own_queue(queue, caller) .. ' ' .. state)
 end

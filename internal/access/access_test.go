@@ -1,0 +1,170 @@
+package access_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/access"
+)
+
+// TestSecret: keys differ, have one form, and a text that is not quite one is told from an unknown
+// key.
+func TestSecret(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 1000 {
+		secret := access.NewSecret()
+		if seen[secret] || len(secret) != len("kaa_")+38 || access.CheckSecret(secret) != nil {
+			t.Fatalf("%q: made twice, or not of the form of a key", secret)
+		}
+		seen[secret] = true
+	}
+	good := access.NewSecret()
+	swapped := []byte(good)
+	for i := 5; ; i++ {
+		if swapped[i] != swapped[i-1] {
+			swapped[i], swapped[i-1] = swapped[i-1], swapped[i]
+			break
+		}
+	}
+	for name, text := range map[string]string{
+		"cut": good[:len(good)-1], "longer": good + "x", "prefix only": "kaa_", "other character": good[:10] + "-" + good[11:], "swapped": string(swapped),
+	} {
+		if err := access.CheckSecret(text); !errors.Is(err, access.ErrDamaged) {
+			t.Errorf("%s: %v, want ErrDamaged", name, err)
+		}
+	}
+	if err := access.CheckSecret("a key of the operator's own"); err != nil {
+		t.Errorf("a key without the prefix: %v", err)
+	}
+}
+
+func described(id, tenant, secret string) access.Key {
+	return access.Key{ID: id, Tenant: tenant, SHA256: access.Digest(secret)}
+}
+
+// TestKeyring: what is valid, and when what a key began ends.
+func TestKeyring(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := access.NewKeyring()
+		a, b := described("a", "acme", "secret a"), described("b", "acme", "secret b")
+		r.Set(access.SourceFile, []access.Key{a, b})
+		one, err := r.Find("secret a")
+		if err != nil || one.Tenant != "acme" || one.ID != "a" {
+			t.Fatalf("found %+v, %v", one, err)
+		}
+		if _, err := r.Find("secret c"); !errors.Is(err, access.ErrUnknown) {
+			t.Errorf("an unknown key: %v", err)
+		}
+		if _, err := r.Find(access.NewSecret()[:20]); !errors.Is(err, access.ErrDamaged) {
+			t.Errorf("a key that was cut: %v", err)
+		}
+
+		// Another key comes, and the key gets an end: what it began goes on.
+		a.Expires = time.Now().Add(time.Minute)
+		r.Set(access.SourceFile, []access.Key{a})
+		if one.Valid().Err() != nil {
+			t.Error("a key that only got an end has ended what it began")
+		}
+		if _, err := r.Find("secret b"); !errors.Is(err, access.ErrUnknown) {
+			t.Errorf("a revoked key: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if _, err := r.Find("secret a"); !errors.Is(err, access.ErrExpired) {
+			t.Errorf("an expired key: %v", err)
+		}
+		r.Expire()
+		if err := context.Cause(one.Valid()); !errors.Is(err, access.ErrExpired) {
+			t.Errorf("what an expired key began: %v", err)
+		}
+
+		// It gets another end, and is valid again.
+		a.Expires = time.Time{}
+		r.Set(access.SourceFile, []access.Key{a})
+		again, err := r.Find("secret a")
+		if err != nil || again.Valid().Err() != nil {
+			t.Fatalf("a key without an end: %v, %v", err, again.Valid().Err())
+		}
+
+		// Fewer rights: what it began with more of them ends.
+		a.Scopes = access.Scopes{access.Read}
+		r.Set(access.SourceFile, []access.Key{a})
+		if err := context.Cause(again.Valid()); !errors.Is(err, access.ErrRevoked) {
+			t.Errorf("what a key with other scopes began: %v", err)
+		}
+		// Sources are apart, and the first of them counts.
+		same := described("other", "other", "secret a")
+		r.Set(access.SourceRedis, []access.Key{same})
+		if found, err := r.Find("secret a"); err != nil || found.ID != "a" {
+			t.Errorf("a key of two sources: %+v, %v", found, err)
+		}
+		r.Set(access.SourceFile, nil)
+		if found, err := r.Find("secret a"); err != nil || found.ID != "other" {
+			t.Errorf("a key of the other source: %+v, %v", found, err)
+		}
+		if used := r.Used(); len(used) != 1 || used["other"].IsZero() {
+			t.Errorf("used: %v", used)
+		}
+		if used := r.Used(); len(used) != 0 {
+			t.Errorf("used since then: %v", used)
+		}
+	})
+}
+
+// TestReadFile: a file with a mistake is refused with the place of the mistake.
+func TestReadFile(t *testing.T) {
+	t.Parallel()
+	sum := access.Digest("x")
+	entry := func(more string) string { return `{"id": "a", "tenant": "acme", "sha256": "` + sum + `"` + more + `}` }
+	for _, tt := range []struct{ name, text, wrong string }{
+		{"good", `{"keys": [` + entry(`, "name": "ci", "scopes": ["read"], "expires": "2030-01-01T00:00:00Z"`) + `]}`, ""},
+		{"none", `{"keys": []}`, ""},
+		{"empty", ``, "it ends before"},
+		{"cut", `{"keys": [`, "it ends before"},
+		{"another object", `{}`, `want {"keys"`},
+		{"more after it", `{"keys": []} {}`, "text after the object"},
+		{"syntax", "{\"keys\": [\n\n{\"id\": }]}", "line 3"},
+		{"kind", "{\"keys\": [\n{\"id\": 7}]}", "line 2"},
+		{"unknown field", `{"keys": [` + entry(`, "scope": "read"`) + `]}`, `unknown field "scope"`},
+		{"no tenant", `{"keys": [{"id": "a", "sha256": "` + sum + `"}]}`, "key 1: tenant"},
+		{"odd tenant", `{"keys": [{"id": "a", "tenant": "a/b", "sha256": "` + sum + `"}]}`, "key 1: tenant"},
+		{"the key itself", `{"keys": [{"id": "a", "tenant": "acme", "sha256": "kaa_secret"}]}`, "key 1: sha256"},
+		{"scope", `{"keys": [` + entry(`, "scopes": ["write"]`) + `]}`, `"write" is none; want some of execute`},
+		{"id twice", `{"keys": [` + entry("") + `,` + entry("") + `]}`, `key 2: id "a" is that of key 1`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "keys.json")
+			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := access.ReadFile(path)
+			if tt.wrong == "" && err != nil || tt.wrong != "" && (err == nil || !strings.Contains(err.Error(), tt.wrong)) {
+				t.Errorf("%v, want %q", err, tt.wrong)
+			}
+		})
+	}
+}
+
+func BenchmarkFind(b *testing.B) {
+	r := access.NewKeyring()
+	var keys []access.Key
+	for range 10000 {
+		secret := access.NewSecret()
+		keys = append(keys, described(access.Digest(secret)[:16], "acme", secret))
+	}
+	last := access.NewSecret()
+	r.Set(access.SourceFile, append(keys, described("last", "acme", last)))
+	for b.Loop() {
+		if _, err := r.Find(last); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

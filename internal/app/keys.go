@@ -1,0 +1,175 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/access"
+)
+
+const (
+	// keysEvery is how often the file and Redis are asked for changes: a revocation is in force
+	// everywhere within 5 s.
+	keysEvery = time.Second
+	// usedEvery is how often the times of the last use are written to Redis.
+	usedEvery = 15 * time.Second
+)
+
+// keyFeed keeps the keys of a process up to date.
+type keyFeed struct {
+	*shared
+	keyring *access.Keyring
+	file    os.FileInfo // as it was read last
+	failed  string      // what is wrong with the file, as logged last
+	reading sync.Mutex
+	version string // of the keys in Redis; guarded by reading
+	done    chan struct{}
+	end     context.CancelFunc
+}
+
+// startKeys returns the keys of the process; nil if callers need none.
+func (s *shared) startKeys(ctx context.Context) (*keyFeed, error) {
+	k := &keyFeed{shared: s, done: make(chan struct{})}
+	if s.cfg.Keyless() {
+		close(k.done)
+		k.end = func() {}
+		return k, nil
+	}
+	k.keyring = access.NewKeyring()
+	k.keyring.Set(access.SourceEnvironment, access.Configured(plain(s.cfg.APIKeys), plain(s.cfg.AdminKeys)))
+	if err := k.readFile(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.insist(ctx, func() error { return k.readRedis(ctx) }); err != nil {
+		return nil, err
+	}
+	ctx, k.end = context.WithCancel(context.WithoutCancel(ctx))
+	go k.keep(ctx)
+	return k, nil
+}
+
+// close ends the updates.
+func (k *keyFeed) close(context.Context) error {
+	k.end()
+	<-k.done
+	return nil
+}
+
+// keep updates the keys until ctx ends.
+func (k *keyFeed) keep(ctx context.Context) {
+	defer close(k.done)
+	tick := time.NewTicker(keysEvery)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			k.writeUsed(context.WithoutCancel(ctx))
+			return
+		case <-tick.C:
+		}
+		k.keyring.Expire()
+		if err := k.readFile(ctx); err == nil {
+			k.failed = ""
+		} else if text := err.Error(); text != k.failed {
+			k.failed = text
+			k.log.ErrorContext(ctx, "the keys of KAA_API_KEYS_FILE stay as they were", slog.Any("err", err))
+		}
+		if err := k.readRedis(ctx); err != nil && ctx.Err() == nil {
+			k.log.DebugContext(ctx, "keys were not read from Redis", slog.Any("err", err))
+		}
+		if n%int(usedEvery/keysEvery) == 0 {
+			k.writeUsed(ctx)
+		}
+	}
+}
+
+// readFile reads the file of keys if it has changed. Secrets that are mounted are replaced by
+// another file.
+func (k *keyFeed) readFile(ctx context.Context) error {
+	name := k.cfg.APIKeysFile
+	if name == "" {
+		return nil
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return fmt.Errorf("KAA_API_KEYS_FILE: %w", err)
+	}
+	if k.file != nil && os.SameFile(k.file, info) && k.file.ModTime().Equal(info.ModTime()) && k.file.Size() == info.Size() {
+		if k.failed != "" {
+			return fmt.Errorf("%s", k.failed) //nolint:err113 // the text that was logged
+		}
+		return nil
+	}
+	keys, err := access.ReadFile(name)
+	k.file = info
+	if err != nil {
+		return fmt.Errorf("KAA_API_KEYS_FILE: %w", err)
+	}
+	k.keyring.Set(access.SourceFile, keys)
+	k.log.InfoContext(ctx, "keys read", slog.String("file", name), slog.Int("keys", len(keys)))
+	return nil
+}
+
+// readRedis reads the keys in Redis if they have changed.
+func (k *keyFeed) readRedis(ctx context.Context) error {
+	if !k.cfg.HasTenants() {
+		return nil // no operator can have put them there
+	}
+	ctx, cancel := context.WithTimeout(ctx, redisStartTime)
+	defer cancel()
+	k.reading.Lock()
+	defer k.reading.Unlock()
+	version, keys, err := k.store.Keys(ctx, k.version)
+	if err != nil {
+		return err
+	}
+	if version != k.version {
+		k.version = version
+		k.keyring.Set(access.SourceRedis, keys)
+	}
+	return nil
+}
+
+// PutKey adds a key to those in Redis. It is valid at this process when it returns.
+func (k *keyFeed) PutKey(ctx context.Context, key access.Key) error {
+	return k.change(ctx, k.store.PutKey(ctx, key))
+}
+
+// DropKey removes a key from those in Redis. It is no longer valid at this process when it returns.
+func (k *keyFeed) DropKey(ctx context.Context, id string) error {
+	return k.change(ctx, k.store.DropKey(ctx, id))
+}
+
+// change reads the keys after a change that has succeeded.
+func (k *keyFeed) change(ctx context.Context, err error) error {
+	if err != nil {
+		return err
+	}
+	if err := k.readRedis(ctx); err != nil {
+		k.log.WarnContext(ctx, "a change of keys is in force here a second later", slog.Any("err", err))
+	}
+	return nil
+}
+
+// Keys and LastUses are the store's.
+func (k *keyFeed) Keys(ctx context.Context, before string) (string, []access.Key, error) {
+	return k.store.Keys(ctx, before)
+}
+
+// LastUses returns when keys were last used.
+func (k *keyFeed) LastUses(ctx context.Context) (map[string]time.Time, error) {
+	return k.store.LastUses(ctx)
+}
+
+// writeUsed writes when keys were last used.
+func (k *keyFeed) writeUsed(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, keysEvery)
+	defer cancel()
+	if err := k.store.KeysUsed(ctx, k.keyring.Used()); err != nil {
+		k.log.DebugContext(ctx, "times of the last use of keys were not written", slog.Any("err", err))
+	}
+}

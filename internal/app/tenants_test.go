@@ -1,0 +1,274 @@
+package app_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/kaa-run/kaa/internal/access"
+)
+
+// keysFile writes a file of keys for KAA_API_KEYS_FILE.
+func keysFile(tb testing.TB, path string, keys ...access.Key) {
+	tb.Helper()
+	text, err := json.Marshal(map[string]any{"keys": keys})
+	if err == nil {
+		err = os.WriteFile(path+".new", text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func tenantKey(tenant, secret string, scopes ...access.Scope) access.Key {
+	return access.Key{ID: access.Digest(secret)[:12], Tenant: tenant, SHA256: access.Digest(secret), Scopes: scopes}
+}
+
+const adminOfTests = "key-of-the-operator-of-tests"
+
+// withTenants starts a Kaa that two tenants use, and returns a client of each.
+func withTenants(t *testing.T, vars ...string) (acme, rival *kaa) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	one, two := access.NewSecret(), access.NewSecret()
+	keysFile(t, path, tenantKey("acme", one), tenantKey("rival", two))
+	k := start(t, 1, append([]string{"KAA_API_KEYS_FILE=" + path, "KAA_ADMIN_KEYS=" + adminOfTests}, vars...)...)
+	other := *k
+	k.key, other.key = one, two
+	return k, &other
+}
+
+// operationsWithIDs lists the operations of the OpenAPI document that take an id in the path.
+func (k *kaa) operationsWithIDs() []string {
+	k.tb.Helper()
+	a := k.call(http.MethodGet, "/openapi.json", nil)
+	var document struct{ Paths map[string]map[string]any }
+	if err := json.Unmarshal([]byte(a.raw), &document); err != nil {
+		k.tb.Fatal(err)
+	}
+	var all []string
+	for path, methods := range document.Paths {
+		for method := range methods {
+			if strings.Contains(path, "{") {
+				all = append(all, strings.ToUpper(method)+" "+path)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// aForm is a form with one file.
+const aForm = "--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"in\"\r\n\r\nx\r\n--b--\r\n"
+
+// walked says how to call each operation that takes an id: with which body, and what the id is of.
+func walked() map[string]struct {
+	of   string // job, waiting, session or key
+	body any
+} {
+	type way = struct {
+		of   string
+		body any
+	}
+	none := fields{}
+	return map[string]way{
+		"GET /v1/jobs/{id}":                     {"job", nil},
+		"GET /v1/jobs/{id}/events":              {"job", nil},
+		"GET /v1/jobs/{id}/files":               {"job", nil},
+		"GET /v1/jobs/{id}/files/{path}":        {"job", nil},
+		"DELETE /v1/jobs/{id}/files/{path}":     {"job", nil},
+		"DELETE /v1/jobs/{id}/record":           {"job", nil},
+		"DELETE /v1/jobs/{id}":                  {"waiting", nil},
+		"GET /v1/sessions/{id}":                 {"session", nil},
+		"GET /v1/sessions/{id}/files":           {"session", nil},
+		"POST /v1/sessions/{id}/files":          {"session", aForm},
+		"GET /v1/sessions/{id}/files/{path}":    {"session", nil},
+		"PUT /v1/sessions/{id}/files/{path}":    {"session", "content"},
+		"GET /v1/sessions/{id}/ws":              {"session", nil},
+		"POST /v1/sessions/{id}/interrupt":      {"session", none},
+		"POST /v1/sessions/{id}/checkpoint":     {"session", none},
+		"POST /v1/sessions/{id}/rollback":       {"session", none},
+		"POST /v1/sessions/{id}/fork":           {"session", none},
+		"POST /v1/sessions/{id}/restart":        {"session", none},
+		"DELETE /v1/sessions/{id}/files/{path}": {"session", nil},
+		"DELETE /v1/sessions/{id}":              {"session", nil},
+		"DELETE /v1/keys/{id}":                  {"key", nil},
+	}
+}
+
+// TestTenantsSeeNothingOfEachOther calls every operation that takes an id with another tenant's: it is
+// answered as an id that never was. A new operation fails the test until walked says how to call it.
+func TestTenantsSeeNothingOfEachOther(t *testing.T) {
+	t.Parallel()
+	acme, rival := withTenants(t)
+	admin := acme.as(adminOfTests)
+	ids := map[string]string{
+		"job":     acme.submit(fields{"code": "open('out', 'w').write('x')"}, "Idempotency-Key: the same"),
+		"waiting": acme.submit(fields{"code": "1", "delay": 3600}),
+		"session": acme.open(fields{}),
+	}
+	acme.await(ids["job"])
+	acme.in(ids["session"], "open('out', 'w').write('x')")
+	made := admin.call(http.MethodPost, "/v1/keys", fields{"tenant": "acme", "name": "second"})
+	if made.status != http.StatusCreated {
+		t.Fatalf("%d %s", made.status, made.raw)
+	}
+	ids["key"] = made.str("id")
+	ways := walked()
+	never := uuid.Must(uuid.NewV7()).String()
+	call := func(k *kaa, operation, id string) (int, string) {
+		method, path, _ := strings.Cut(operation, " ")
+		path = strings.NewReplacer("{id}", id, "{path}", "out").Replace(path)
+		headers := []string(nil)
+		if strings.HasSuffix(path, "/ws") {
+			headers = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}
+		}
+		switch ways[operation].body {
+		case "content":
+			headers = append(headers, "Content-Type: application/octet-stream")
+		case aForm:
+			headers = append(headers, "Content-Type: multipart/form-data; boundary=b")
+		}
+		a := k.call(method, path, ways[operation].body, headers...)
+		return a.status, strings.ReplaceAll(a.raw, id, "ID")
+	}
+	for _, operation := range acme.operationsWithIDs() {
+		way, ok := ways[operation]
+		if !ok {
+			t.Errorf("%s: say in walked how to call it", operation)
+			continue
+		}
+		status, body := call(rival, operation, ids[way.of])
+		unknownStatus, unknownBody := call(rival, operation, never)
+		if status != unknownStatus || body != unknownBody || status != http.StatusNotFound && status != http.StatusForbidden {
+			t.Errorf("%s: another tenant's id is answered with %d %s, one that never was with %d %s", operation, status, body, unknownStatus, unknownBody)
+		}
+	}
+	// The calls were right: the owner's succeed. What ends something comes last, files before what
+	// has them.
+	order := slices.Sorted(maps.Keys(ways))
+	slices.SortStableFunc(order, func(a, b string) int {
+		isDelete := func(o string) int { return strings.Count(o, "DELETE") }
+		return cmp.Or(cmp.Compare(isDelete(a), isDelete(b)), isDelete(a)*cmp.Compare(len(b), len(a)))
+	})
+	for _, operation := range order {
+		k := acme
+		if ways[operation].of == "key" {
+			k = admin
+		}
+		if strings.HasSuffix(operation, "/ws") {
+			continue // TestTenantsOfSockets
+		}
+		if status, body := call(k, operation, ids[ways[operation].of]); status >= http.StatusBadRequest {
+			t.Errorf("%s of its owner: %d %s", operation, status, body)
+		}
+	}
+}
+
+// TestTenantsInBodies: nor does an id of another tenant's do anything in a body, a header, a query or
+// a list.
+func TestTenantsInBodies(t *testing.T) {
+	t.Parallel()
+	acme, rival := withTenants(t, "KAA_TOMBSTONE_TTL=1h")
+	session := acme.open(fields{})
+	checkpoint := acme.call(http.MethodPost, "/v1/sessions/"+session+"/checkpoint", fields{}).str("checkpointId")
+	id := acme.submit(fields{"code": "print('acme')"}, "Idempotency-Key: one")
+	acme.await(id)
+	never := uuid.Must(uuid.NewV7()).String()
+	for name, body := range map[string]func(id string) (path string, body fields){
+		"execute": func(id string) (string, fields) { return executePath, fields{"code": "1", "sessionId": id} },
+		"job":     func(id string) (string, fields) { return "/v1/jobs", fields{"code": "1", "sessionId": id} },
+		"batch": func(id string) (string, fields) {
+			return "/v1/jobs:batch", fields{"jobs": []fields{{"code": "1", "sessionId": id}}}
+		},
+	} {
+		path, with := body(session)
+		_, without := body(never)
+		a, b := rival.call(http.MethodPost, path, with), rival.call(http.MethodPost, path, without)
+		if a.status != b.status || a.raw != b.raw || !strings.Contains(a.raw, "404") && a.status != http.StatusNotFound {
+			t.Errorf("%s: %d %s, of one that never was %d %s", name, a.status, a.raw, b.status, b.raw)
+		}
+	}
+	own := rival.open(fields{})
+	if a := rival.call(http.MethodPost, "/v1/sessions/"+own+"/rollback", fields{"checkpointId": checkpoint}); a.status < http.StatusBadRequest {
+		t.Errorf("a checkpoint of another tenant's session: %d %s", a.status, a.raw)
+	}
+	// An idempotency key is the tenant's, and any key of the tenant's may repeat the call.
+	if other := rival.submit(fields{"code": "print('acme')"}, "Idempotency-Key: one"); other == id {
+		t.Error("another tenant's Idempotency-Key replays a job")
+	}
+	second := acme.as(acme.as(adminOfTests).call(http.MethodPost, "/v1/keys", fields{"tenant": "acme"}).str("key"))
+	second.await(id)
+	if again := second.submit(fields{"code": "print('acme')"}, "Idempotency-Key: one"); again != id {
+		t.Errorf("another key of the tenant makes job %s, and not %s", again, id)
+	}
+	if second.in(session, "print(1)") != "1\n" {
+		t.Error("another key of the tenant does not reach the session")
+	}
+	// Lists, counts, and a cursor of another tenant's.
+	for _, path := range []string{"/v1/jobs", "/v1/sessions", "/v1/jobs?queue=default&state=completed", "/v1/jobs?cursor=" + never, "/v1/jobs?queue=sessions"} {
+		if a := rival.call(http.MethodGet, path, nil); a.status != http.StatusOK || strings.Contains(a.raw, id) || strings.Contains(a.raw, session) {
+			t.Errorf("%s: %d %s", path, a.status, a.raw)
+		}
+		if a := acme.as(adminOfTests).call(http.MethodGet, path, nil); path != "/v1/sessions" && path != "/v1/jobs?queue=sessions" && !strings.Contains(a.raw, id) {
+			t.Errorf("%s of the operator: %d %s", path, a.status, a.raw)
+		}
+	}
+	acme.submit(fields{"code": "1", "delay": 3600})
+	if a := rival.call(http.MethodGet, "/v1/queues", nil); strings.Contains(a.raw, `"scheduled":1`) {
+		t.Errorf("queues show another tenant's jobs: %s", a.raw)
+	}
+	if a := acme.call(http.MethodGet, "/v1/queues", nil); !strings.Contains(a.raw, `"scheduled":1`) {
+		t.Errorf("queues do not show the tenant's own job: %s", a.raw)
+	}
+	// After its record has expired, too.
+	short := acme.submit(fields{"code": "1", "resultTtl": 1})
+	acme.await(short)
+	acme.redis.Client(t).Del(t.Context(), "{kaa}:job:"+short)
+	if a := acme.call(http.MethodGet, "/v1/jobs/"+short, nil); a.status != http.StatusGone {
+		t.Errorf("an expired job of its tenant: %d %s", a.status, a.raw)
+	}
+	if a := rival.call(http.MethodGet, "/v1/jobs/"+short, nil); a.status != http.StatusNotFound {
+		t.Errorf("an expired job of another tenant: %d %s", a.status, a.raw)
+	}
+}
+
+// TestActingForATenant: an operator sees all, and acts for a tenant with the rights of its keys.
+func TestActingForATenant(t *testing.T) {
+	t.Parallel()
+	acme, rival := withTenants(t)
+	admin := acme.as(adminOfTests)
+	id := acme.submit(fields{"code": "1"})
+	acme.await(id)
+	admin.await(id)
+	if a := admin.call(http.MethodGet, "/v1/jobs/"+id, nil, "Kaa-Tenant: rival"); a.status != http.StatusNotFound {
+		t.Errorf("for the other tenant: %d %s", a.status, a.raw)
+	}
+	made := admin.submit(fields{"code": "1"}, "Kaa-Tenant: rival")
+	rival.await(made)
+	if a := acme.call(http.MethodGet, "/v1/jobs/"+made, nil); a.status != http.StatusNotFound {
+		t.Errorf("what was made for the other tenant: %d %s", a.status, a.raw)
+	}
+	for header, want := range map[string]int{"Kaa-Tenant: acme": http.StatusForbidden, "Kaa-Tenant: a/b": http.StatusForbidden} {
+		if a := rival.call(http.MethodGet, "/v1/jobs", nil, header); a.status != want || a.str("scope") != "admin" {
+			t.Errorf("%s of a tenant: %d %s", header, a.status, a.raw)
+		}
+	}
+	if a := admin.call(http.MethodGet, "/v1/jobs", nil, "Kaa-Tenant: a/b"); a.status != http.StatusBadRequest {
+		t.Errorf("a name that no tenant has: %d %s", a.status, a.raw)
+	}
+	if a := admin.call(http.MethodGet, "/v1/keys", nil, "Kaa-Tenant: acme"); a.status != http.StatusForbidden {
+		t.Errorf("keys, for a tenant: %d %s", a.status, a.raw)
+	}
+}

@@ -1,0 +1,129 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/access"
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Errors about the list of keys.
+var (
+	// ErrNoKey: no key has the id.
+	ErrNoKey = errors.New("no key has this id")
+	// ErrNoKeys: callers need no key here, so there is no operator who may make one.
+	ErrNoKeys = errors.New("this Kaa asks for no keys")
+	// ErrKeyElsewhere: the key is listed where the API cannot change it.
+	ErrKeyElsewhere = errors.New("the key is in the configuration or the file of keys")
+)
+
+// Scope is a right of a key.
+type Scope = access.Scope
+
+// UsualScopes are the rights of a key for which none are named.
+func UsualScopes() []Scope { return access.UsualScopes() }
+
+// KeyRequest asks for a key.
+type KeyRequest struct {
+	Tenant, Name string
+	Scopes       access.Scopes // none for access.UsualScopes
+	Expires      time.Time     // zero for never
+}
+
+// KeyInfo is a key as operators see it.
+type KeyInfo struct {
+	access.Key
+	Source string    // environment, file or redis
+	Used   time.Time // time of the last use, to within a minute; zero for none that is known
+}
+
+// mayManageKeys is the check of the methods that follow.
+func (s *Service) mayManageKeys(c Caller) error {
+	if s.cfg.Keyring == nil {
+		return ErrNoKeys
+	}
+	return c.may(access.Admin)
+}
+
+// CreateKey makes a key of a tenant, and returns it with its secret, which is shown only now.
+func (s *Service) CreateKey(ctx context.Context, c Caller, r KeyRequest) (k access.Key, secret string, err error) {
+	if err := s.mayManageKeys(c); err != nil {
+		return access.Key{}, "", err
+	}
+	id, err := newID("key")
+	if err != nil {
+		return access.Key{}, "", err
+	}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	secret = access.NewSecret()
+	k = access.Key{ID: id, Tenant: r.Tenant, Name: r.Name, Scopes: r.Scopes, Expires: r.Expires, Created: now, SHA256: access.Digest(secret)}
+	if len(k.Scopes) == 0 {
+		k.Scopes = access.UsualScopes()
+	}
+	var invalid job.ValidationError
+	if err := k.Check(); err != nil {
+		of, _ := errors.AsType[*access.FieldError](err)
+		invalid.Fields = append(invalid.Fields, job.FieldError{Field: of.Field, Message: of.Err.Error()})
+	}
+	if !r.Expires.IsZero() && !r.Expires.After(now) {
+		invalid.Fields = append(invalid.Fields, job.FieldError{Field: "expiresAt", Message: "must be in the future"})
+	}
+	if len(invalid.Fields) > 0 {
+		return access.Key{}, "", &invalid
+	}
+	if err := s.cfg.Keys.PutKey(ctx, k); err != nil {
+		return access.Key{}, "", err
+	}
+	return k, secret, nil
+}
+
+// Keys lists the keys of a tenant, or of all; those of the configuration have no tenant.
+func (s *Service) Keys(ctx context.Context, c Caller, tenant string) ([]KeyInfo, error) {
+	if err := s.mayManageKeys(c); err != nil {
+		return nil, err
+	}
+	_, stored, err := s.cfg.Keys.Keys(ctx, "none")
+	if err != nil {
+		return nil, err
+	}
+	used, err := s.cfg.Keys.LastUses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []KeyInfo
+	add := func(source string, keys []access.Key) {
+		for _, k := range keys {
+			if tenant == "" || tenant == k.Tenant {
+				all = append(all, KeyInfo{Key: k, Source: source, Used: used[k.ID]})
+			}
+		}
+	}
+	add(access.SourceRedis, stored) // as they are, and not as this process knows them
+	for _, source := range []string{access.SourceFile, access.SourceEnvironment} {
+		add(source, s.cfg.Keyring.Of(source))
+	}
+	slices.SortStableFunc(all, func(a, b KeyInfo) int { return cmp.Compare(a.Tenant, b.Tenant) })
+	return all, nil
+}
+
+// RevokeKey ends the validity of a key, and its calls that are under way, within 5 s.
+func (s *Service) RevokeKey(ctx context.Context, c Caller, id string) error {
+	if err := s.mayManageKeys(c); err != nil {
+		return err
+	}
+	for _, source := range []string{access.SourceFile, access.SourceEnvironment} {
+		if slices.ContainsFunc(s.cfg.Keyring.Of(source), func(k access.Key) bool { return k.ID == id }) {
+			return ErrKeyElsewhere
+		}
+	}
+	if err := s.cfg.Keys.DropKey(ctx, id); errors.Is(err, job.ErrNotFound) {
+		return ErrNoKey
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
