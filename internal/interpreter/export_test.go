@@ -1,6 +1,13 @@
 package interpreter
 
-import "log/slog"
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/sandbox"
+)
 
 // MayHaveLeft reports whether Collect has to ask the slot.
 func (w *Worker) MayHaveLeft() bool { return w.files.left }
@@ -57,3 +64,57 @@ func Diagnoses(log *slog.Logger) func(error) {
 	st := &stock{name: "python", pool: &Pool{cfg: Config{Log: log}}}
 	return func(err error) { st.diagnose(err) }
 }
+
+// Stock is a stock whose workers are no processes.
+type Stock struct{ st *stock }
+
+// NewStock returns a stock of a size that spawns workers with a function, which NewWorker helps.
+func NewStock(ctx context.Context, cfg Config, size int, spawn func(context.Context) (*Worker, error)) *Stock {
+	cfg.Sandbox, cfg.Spawned, cfg.HealthChanged = sandbox.Strict, func(string, time.Duration, error) {}, func() {}
+	p := &Pool{cfg: cfg, all: map[*Worker]struct{}{}, unrehearsed: make(chan struct{}, 1)}
+	p.life, p.end = context.WithCancel(ctx)
+	st := &stock{pool: p, name: "python", size: size, changed: make(chan struct{}, 1), spawnOne: spawn}
+	return &Stock{st}
+}
+
+// NewWorker returns a worker that no process is behind.
+func (s *Stock) NewWorker() *Worker {
+	w := &Worker{stock: s.st, pool: s.st.pool, exited: make(chan struct{})}
+	w.closeOnce.Do(func() {}) // nothing is to be closed
+	return w
+}
+
+func (s *Stock) Start() { s.st.start() }
+
+// End begins the end of the pool.
+func (s *Stock) End() { s.st.pool.end() }
+
+// Close ends the stock's goroutines.
+func (s *Stock) Close() {
+	s.End()
+	s.st.close()
+	s.st.pool.wg.Wait()
+}
+
+// Acquire waits for a worker.
+func (s *Stock) Acquire(ctx context.Context) (*Worker, error) { return s.st.wait(ctx, true) }
+
+// Parked returns the parked workers.
+func (s *Stock) Parked() []*Worker {
+	s.st.mu.Lock()
+	defer s.st.mu.Unlock()
+	return slices.Clone(s.st.parked)
+}
+
+// Pending returns how many workers are being started and how many calls wait.
+func (s *Stock) Pending() (starting, waiting int) {
+	s.st.mu.Lock()
+	defer s.st.mu.Unlock()
+	return s.st.starting, len(s.st.waiting)
+}
+
+// Alive reports whether the worker is not known to have ended.
+func (w *Worker) Alive() bool { return w.alive() }
+
+// Over is what happens when the worker's slot reports its end.
+func (w *Worker) Over() { w.over(nil) }

@@ -261,8 +261,7 @@ func (f *forkGroup) endMember(w *Worker) {
 	w.kill()
 	if !w.exitsWithin(slotKillTimeout) {
 		f.log().Warn("interpreter: slot does not answer", slog.String("session_id", w.id))
-		f.slot.kill()
-		<-w.exited
+		f.slot.end()
 	}
 }
 
@@ -281,8 +280,7 @@ func (f *forkGroup) leave(w *Worker) error {
 		f.slot.group.KillOthers(f.slot.pid, slotKillTimeout)
 	}
 	if !f.goneWithin(slotKillTimeout) {
-		f.slot.kill()
-		<-f.gone
+		f.slot.end()
 	}
 	if f.dirs.Top != "" {
 		if err := process.Sweep(lastResort); err != nil {

@@ -43,7 +43,6 @@ func (p *Pool) rehearse() {
 		began := time.Now()
 		if err := st.step(w); err != nil && p.life.Err() == nil {
 			p.cfg.Log.Warn("interpreter: rehearsal failed; this runtime does without", slog.String("runtime", st.name), slog.Any("err", err))
-			w.kill() // the stock replaces it when it has ended
 		}
 		switch {
 		case time.Since(began) > longStep:
@@ -108,9 +107,13 @@ func (st *stock) beginStep() *Worker {
 	return st.rehearsing
 }
 
-// step makes w, which beginStep has chosen, take one step.
+// step makes w, which beginStep has chosen, take one step. After an error it ends w, which the stock
+// then replaces.
 func (st *stock) step(w *Worker) error {
 	left, err := w.rehearse()
+	if err != nil {
+		w.endProcesses() // it also ends a slot that does not answer
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.rehearsing, w.rehearsals = nil, left

@@ -1,6 +1,7 @@
 package interpreter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,7 +41,7 @@ type slotRequest struct {
 }
 
 // newSlot makes z fork a slot.
-func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
+func (p *Pool) newSlot(ctx context.Context, z *zygote) (_ *slot, err error) {
 	group, err := p.groups.New()
 	if err != nil {
 		return nil, err
@@ -50,16 +51,13 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 		return nil, errors.Join(err, group.Remove())
 	}
 	s := &slot{pool: p, zygote: z, link: link, group: group, owner: p.owners.Take(), gone: make(chan struct{}), dirs: make(chan openedDir, 1)}
-	z.mu.Lock()
-	s.pidfd, err = z.link.Ask(p.cfg.StartTimeout, slotRequest{"slot", s.owner}, int(theirs.Fd()))
-	z.mu.Unlock()
+	s.pidfd, err = z.fork(ctx, p.cfg.StartTimeout, slotRequest{"slot", s.owner}, theirs)
 	_ = theirs.Close()
 	if err == nil {
-		z.alive.Add(1)
 		s.pid, err = process.PIDOf(s.pidfd)
 	}
 	if err == nil {
-		err = s.awaitReady(p.cfg.StartTimeout)
+		err = s.awaitReady(ctx, p.cfg.StartTimeout)
 	}
 	if err == nil {
 		// The slot moves before its first worker exists. Moving a process is slow, but a
@@ -71,7 +69,7 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 		err = link.Write([]byte("G"))
 	}
 	if err == nil {
-		err = s.awaitReady(p.cfg.StartTimeout)
+		err = s.awaitReady(ctx, p.cfg.StartTimeout)
 	}
 	if err != nil {
 		close(s.gone)
@@ -82,16 +80,10 @@ func (p *Pool) newSlot(z *zygote) (_ *slot, err error) {
 	return s, nil
 }
 
-func (s *slot) awaitReady(limit time.Duration) error {
-	if err := s.link.SetDeadline(time.Now().Add(limit)); err != nil {
-		return err
-	}
-	m, _, err := s.link.Receive()
+func (s *slot) awaitReady(ctx context.Context, limit time.Duration) error {
+	m, _, err := s.link.ReceiveWithin(ctx, limit)
 	if err == nil {
 		err = m.Failure()
-	}
-	if err == nil {
-		err = s.link.SetDeadline(time.Time{})
 	}
 	return err
 }
@@ -116,9 +108,11 @@ func (s *slot) listen() {
 		s.mu.Unlock()
 		switch {
 		case err != nil:
-			// The slot was killed, or its socket was closed. If it was the first process of
-			// a pid namespace, the kernel is ending the other processes in it.
-			process.Ended(s.pidfd, 10*lastResort) // freeing much memory takes time
+			// The slot was killed, or its socket was closed, or it sent what is no message.
+			// If it is the first process of a pid namespace, the kernel ends the other
+			// processes in it.
+			s.kill()
+			process.Ended(s.pidfd, killTime)
 			if w != nil {
 				w.over(nil)
 			}
@@ -167,6 +161,19 @@ func (s *slot) running() bool {
 // kill kills the process. In a pid namespace that ends all other processes in it.
 func (s *slot) kill() {
 	_ = unix.PidfdSendSignal(int(s.pidfd.Fd()), unix.SIGKILL, nil, 0)
+}
+
+// end kills the process and returns once listen has seen that, so that its workers are over.
+func (s *slot) end() {
+	s.kill()
+	select {
+	case <-s.gone:
+	case <-time.After(lastResort):
+		// Another process may hold the other end of the link. Or the kernel does not end this
+		// one, and then the link would not end either.
+		s.link.Close()
+		<-s.gone
+	}
 }
 
 // closeSlot ends the slot's process and releases its resources. Its worker, if it has one, must have

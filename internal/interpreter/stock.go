@@ -58,6 +58,9 @@ type stock struct {
 	reason     string        // the reason in that entry
 	logIsBad   bool          // the last log entry says that no worker can be started
 	changed    chan struct{} // has a token when a worker may have to be spawned
+
+	// spawnOne is the method spawn, except in tests.
+	spawnOne func(context.Context) (*Worker, error)
 }
 
 // waiter is a call that waits for a worker; or, without take, until all workers are parked.
@@ -77,6 +80,7 @@ func (p *Pool) newStock(ctx context.Context, cfg RuntimeConfig, byDefault bool) 
 		return nil, err
 	}
 	st := &stock{pool: p, name: cfg.Name, cfg: cfg, python: python, size: p.cfg.Size, changed: make(chan struct{}, 1)}
+	st.spawnOne = st.spawn
 	if st.name == "" {
 		st.name = "python" + python.Version[:strings.LastIndexByte(python.Version, '.')]
 	}
@@ -217,7 +221,9 @@ func (st *stock) needsMore() bool {
 func (st *stock) refill() {
 	for st.claimSpawn() {
 		began := time.Now()
-		w, err := st.spawn(st.pool.life)
+		late := time.AfterFunc(st.pool.cfg.StartTimeout, func() { st.logShort("interpreter: the start of a worker takes long", began) })
+		w, err := st.spawnOne(st.pool.life)
+		late.Stop()
 		if st.pool.life.Err() == nil {
 			st.pool.cfg.Spawned(st.name, time.Since(began), err)
 		}
@@ -231,11 +237,22 @@ func (st *stock) refill() {
 	}
 }
 
+// logShort logs why fewer workers than wanted may be parked, and since when.
+func (st *stock) logShort(why string, since time.Time) {
+	st.mu.Lock()
+	state := []any{
+		slog.String("runtime", st.name), slog.Duration("after", time.Since(since)), slog.Int("parked", len(st.parked)), slog.Int("wanted", st.size),
+		slog.Int("starting", st.starting), slog.Int("waiting", len(st.waiting)), slog.Int("free_slots", len(st.free)),
+	}
+	st.mu.Unlock()
+	st.pool.cfg.Log.Warn(why, state...)
+}
+
 // claimSpawn waits until a worker must be spawned. It returns false when the pool is closed.
 func (st *stock) claimSpawn() bool {
 	for {
 		st.mu.Lock()
-		if st.closed {
+		if st.closed || st.pool.life.Err() != nil {
 			st.mu.Unlock()
 			return false
 		}
@@ -295,7 +312,11 @@ func (st *stock) takeSlot(ctx context.Context) (*slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return st.pool.newSlot(z)
+	s, err := st.pool.newSlot(ctx, z)
+	if errors.Is(err, errZygoteEnded) {
+		return st.takeSlot(ctx)
+	}
+	return s, err
 }
 
 // living returns the zygote, a new one if it has died.
@@ -306,7 +327,7 @@ func (st *stock) living(ctx context.Context) (*zygote, error) {
 		return st.zygote, nil
 	}
 	if st.zygote != nil {
-		st.pool.cfg.Log.Warn("interpreter: zygote died; starting another", slog.String("runtime", st.name))
+		st.pool.cfg.Log.Warn("interpreter: zygote died; starting another", slog.String("runtime", st.name), slog.Bool("answered", !st.zygote.broken.Load()))
 		st.zygote.close()
 		st.zygote = nil
 	}
@@ -376,7 +397,7 @@ func (st *stock) spawned(w *Worker, err error) time.Duration {
 	if st.unhealthy != nil {
 		st.failWaiting(st.unhealthy)
 	}
-	return min(firstPause<<min(st.failures-1, 10), lastPause)
+	return min(firstPause<<min(max(st.failures-1, 0), 10), lastPause) // at the end of the pool, a failure may not be counted
 }
 
 // diagnose records the outcome of a spawn, and reports whether the stock's health has changed.
@@ -435,7 +456,15 @@ func (st *stock) ended(w *Worker) {
 }
 
 func (st *stock) replace(w *Worker) {
+	began := time.Now()
 	st.pool.cfg.Log.Warn("interpreter: parked worker died", slog.String("session_id", w.id))
+	late := time.AfterFunc(lastResort, func() {
+		st.logShort("interpreter: the removal of a worker that died takes long; another takes its place", began)
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		st.wake()
+	})
+	defer late.Stop()
 	if err := w.Close(); err != nil {
 		st.pool.cfg.Log.Warn("interpreter: a worker was not closed as it should", slog.Any("err", err))
 	}

@@ -26,6 +26,9 @@ import (
 const (
 	// lastResort bounds waits that end unless the kernel fails to end a process.
 	lastResort = time.Second
+	// killTime is the time limit for the kernel to end a killed process. Freeing much memory takes
+	// time.
+	killTime = 10 * lastResort
 	// slotKillTimeout is the time limit for a slot to end its processes before it is killed itself.
 	// If the slot is the first process of a pid namespace, the kernel then ends the rest;
 	// otherwise the runner does.
@@ -172,8 +175,7 @@ func (w *Worker) awaitReady(ctx context.Context, limit time.Duration) error {
 
 // whyNot finds out why a worker did not become ready, from its slot or from its stderr.
 func (w *Worker) whyNot(err error) error {
-	w.kill()
-	<-w.exited
+	w.endProcesses()
 	select {
 	case m := <-w.answers:
 		if failure := m.Failure(); failure != nil {
@@ -241,8 +243,7 @@ func (w *Worker) endProcesses() {
 	case <-w.exited:
 	case <-time.After(slotKillTimeout):
 		w.pool.cfg.Log.Warn("interpreter: slot does not answer", slog.String("session_id", w.id))
-		w.slot.kill()
-		<-w.exited
+		w.slot.end()
 	}
 	if w.pool.cfg.Sandbox == sandbox.Strict {
 		return // the kernel has ended all processes of the pid namespace
@@ -287,6 +288,7 @@ func (w *Worker) Close() error {
 		}
 		w.endProcesses()
 		w.executing.Wait() // an execution reads from the pipes
+		w.awaitStep()      // so does a step, and it may still be ending the processes
 		w.closeFiles()
 		w.keepJournal(nil)
 		w.files.close()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,8 +26,11 @@ type zygote struct {
 	proc *process.Process
 	mu   sync.Mutex // one request at a time
 	link process.Link
-	// alive counts the slots in its session. The reaper does not touch the session until the
-	// last slot has ended.
+	// broken: it has not answered a request. ended, which mu guards: its process has ended.
+	broken atomic.Bool
+	ended  bool
+	// alive counts the zygote and the slots in its session. The reaper does not touch the
+	// session until the last of them has ended.
 	alive   sync.WaitGroup
 	gone    chan struct{} // closed when the zygote and the last slot have ended
 	modules []string
@@ -83,6 +87,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 		return nil, err
 	}
 	z := &zygote{proc: proc, link: link}
+	z.alive.Add(1)
 	said := out.follow(p.cfg.Log)
 	spec := zygoteSpec{
 		Level: p.cfg.Sandbox, SlotFilter: base64.StdEncoding.EncodeToString(slotFilter), Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Scratch: p.scratchDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
@@ -98,6 +103,10 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	go func() {
 		defer close(z.gone)
 		<-proc.Exited
+		z.mu.Lock() // the last request is over, and its slot counted
+		z.ended = true
+		z.alive.Done()
+		z.mu.Unlock()
 		z.alive.Wait()
 		proc.Forget()
 		said()
@@ -106,15 +115,10 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 }
 
 func (z *zygote) awaitReady(ctx context.Context, limit time.Duration, spec zygoteSpec) error {
-	if err := z.link.SetDeadline(time.Now().Add(limit)); err != nil {
-		return err
-	}
 	if err := z.link.Send(spec); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = z.link.SetDeadline(time.Unix(1, 0)) })
-	m, _, err := z.link.Receive()
-	stop()
+	m, _, err := z.link.ReceiveWithin(ctx, limit)
 	switch {
 	case ctx.Err() != nil:
 		return ErrClosed
@@ -131,20 +135,45 @@ func (z *zygote) awaitReady(ctx context.Context, limit time.Duration, spec zygot
 	return nil
 }
 
-// running reports whether the process has not ended.
+// errZygoteEnded: no request was sent, because the zygote had ended.
+var errZygoteEnded = errors.New("the zygote has ended")
+
+// fork makes the zygote fork a slot, and returns the slot's pidfd. It kills a zygote that does not
+// answer; the slots of that zygote live on.
+func (z *zygote) fork(ctx context.Context, limit time.Duration, req slotRequest, socket *os.File) (*os.File, error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.ended || z.broken.Load() {
+		return nil, errZygoteEnded
+	}
+	pidfd, err := z.link.Ask(ctx, limit, req, int(socket.Fd()))
+	if errors.Is(err, process.ErrNoAnswer) {
+		z.broken.Store(true)
+		z.proc.Kill()
+	}
+	if err == nil {
+		z.alive.Add(1)
+	}
+	return pidfd, err
+}
+
+// running reports whether the process has not ended and answers.
 func (z *zygote) running() bool {
 	select {
 	case <-z.proc.Exited:
 		return false
 	default:
-		return true
+		return !z.broken.Load()
 	}
 }
 
 // close kills the process but not its slots.
 func (z *zygote) close() {
 	z.proc.Kill()
-	<-z.proc.Exited
+	select {
+	case <-z.proc.Exited:
+	case <-time.After(killTime): // another need not wait until the kernel has ended it
+	}
 	z.link.Close()
 }
 

@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -24,6 +25,13 @@ type Link struct {
 	conn *net.UnixConn
 	in   []byte // the buffer of Receive, which one goroutine at a time calls
 }
+
+// ErrNoAnswer is the error of a request without an answer, or with one that cannot be read. The
+// answer may still come, so that the next request would get it. So the link is of no more use.
+var ErrNoAnswer = errors.New("no answer")
+
+// writeTime is the time limit of a Write. Only a process that does not read at all exceeds it.
+const writeTime = time.Second
 
 // maxPacket is the size of the largest message.
 const maxPacket = 64 << 10
@@ -107,9 +115,12 @@ func (p Link) Send(v any, fds ...int) error {
 	return p.Write(data, fds...)
 }
 
-// Write sends one packet. It does not block, because the socket's buffer has room for all
-// messages that can be on their way at once.
+// Write sends one packet. Usually it does not block, because the socket's buffer has room for more
+// messages than are on their way at once.
 func (p Link) Write(data []byte, fds ...int) error {
+	if err := p.conn.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		return err
+	}
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
@@ -204,18 +215,16 @@ func received(rights []byte) (*os.File, error) {
 	return os.NewFile(uintptr(fds[0]), "received"), nil
 }
 
-// Ask sends a request for a child process and returns its pidfd.
-func (p Link) Ask(limit time.Duration, v any, fds ...int) (*os.File, error) {
-	if err := p.conn.SetDeadline(time.Now().Add(limit)); err != nil {
-		return nil, err
-	}
+// Ask sends a request for a child process and returns its pidfd. After ErrNoAnswer the link is of no
+// more use.
+func (p Link) Ask(ctx context.Context, limit time.Duration, v any, fds ...int) (*os.File, error) {
 	if err := p.Send(v, fds...); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
-	m, pidfd, err := p.Receive()
+	m, pidfd, err := p.ReceiveWithin(ctx, limit)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	case m.Failure() != nil:
 		return nil, m.Failure()
 	case pidfd == nil:
@@ -224,8 +233,21 @@ func (p Link) Ask(limit time.Duration, v any, fds ...int) (*os.File, error) {
 	return pidfd, nil
 }
 
-// SetDeadline sets the deadline of all later sends and receives.
-func (p Link) SetDeadline(t time.Time) error { return p.conn.SetDeadline(t) }
+// ReceiveWithin is Receive with a time limit. The end of ctx ends it too.
+func (p Link) ReceiveWithin(ctx context.Context, limit time.Duration) (Message, *os.File, error) {
+	if err := p.conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return Message{}, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = p.conn.SetReadDeadline(time.Unix(1, 0)) })
+	m, file, err := p.Receive()
+	if !stop() && err == nil {
+		err = ctx.Err() // the deadline in the past stays
+	}
+	if err == nil {
+		err = p.conn.SetReadDeadline(time.Time{})
+	}
+	return m, file, err
+}
 
 // Close closes the runner's end.
 func (p Link) Close() { _ = p.conn.Close() }

@@ -143,7 +143,9 @@ func (p *Process) KillSession() {
 func (p *Process) Forget() {
 	children.mu.Lock()
 	defer children.mu.Unlock()
-	delete(children.sessions, p.PID)
+	if children.sessions[p.PID] == p { // not a later zygote with the same number
+		delete(children.sessions, p.PID)
+	}
 }
 
 // ReapAdopted reaps ended slots and supervisors that became children of this process when their
