@@ -413,7 +413,7 @@ func TestEventsWhenTheAPIStops(t *testing.T) {
 	addr, stop := k.run(app.RunAPI)
 	first := k.url
 	k.url = "http://" + addr.String()
-	call := k.executeLive(fields{"code": "import time\nprint('started\\n', end='')\ntime.sleep(1)\nprint('end')"})
+	call := k.executeLive(fields{"code": "import time\nprint('started\\n', end='')\ntime.sleep(5)\nprint('end')"})
 	id := call.await(func(e event) bool { return e.name == "status" }).str("jobId")
 	last := call.await(ofOutput("started"))
 	follower := k.follow(id, last.id)

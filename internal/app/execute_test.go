@@ -38,7 +38,7 @@ func TestExecute(t *testing.T) {
 		{"hard exit", fields{"code": "import os; print(1); os._exit(4)"}, map[string]string{"status": "exit", "exitCode": "4", "stdout": "1\n"}},
 		{
 			"timeout",
-			fields{"code": "print(1)\nimport time\ntime.sleep(60)", "timeout": 0.3},
+			fields{"code": "print(1)\nimport time\ntime.sleep(60)", "timeout": 5},
 			map[string]string{"status": "interrupted", "stdout": "1\n", "exitCode": ""},
 		},
 		{
@@ -186,7 +186,7 @@ func TestDrain(t *testing.T) {
 	_, stop := k.run(app.RunRunner)
 	answered := make(chan answer, 1)
 	go func() {
-		a, err := k.try(t.Context(), http.MethodPost, executePath, fields{"code": "import time\ntime.sleep(0.7)\nprint('end')"})
+		a, err := k.try(t.Context(), http.MethodPost, executePath, fields{"code": "import time\ntime.sleep(5)\nprint('end')"})
 		if err != nil {
 			t.Error(err)
 		}

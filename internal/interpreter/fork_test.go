@@ -144,7 +144,7 @@ func TestForkEnds(t *testing.T) {
 		}
 		// What it has started ends with it, in its process group or not.
 		says(t, copies[2], "p = subprocess.Popen(['sleep', '300'])\nq = subprocess.Popen(['sleep', '300'], start_new_session=True)\nprint(os.getpid() > 1)", "True\n")
-		res, end = last(t, copies[2], job.Spec{Timeout: time.Second, Code: "signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"})
+		res, end = last(t, copies[2], job.Spec{Timeout: soon(), Code: "signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"})
 		if end == nil || end.Reason != job.EndKilled || res.Status != job.StatusInterrupted {
 			t.Errorf("ignores the interrupt: %+v %+v", res, end)
 		}

@@ -55,7 +55,7 @@ func TestWindDown(t *testing.T) {
 	t.Parallel()
 	pool := shared(t)
 	tests := []struct{ name, code, outcome, stdout, stderr string }{
-		{"threads are joined", "import threading, time\ndef f():\n  time.sleep(0.1); print('thread')\nthreading.Thread(target=f).start(); print('main')", "ok 0", "main\nthread\n", ""},
+		{"threads are joined", "import threading, time\nsaid = threading.Event()\ndef f():\n  said.wait(); time.sleep(0.1); print('thread')\nthreading.Thread(target=f).start(); print('main'); said.set()", "ok 0", "main\nthread\n", ""},
 		{"daemon threads are not", "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()", "ok 0", "", ""},
 		{"atexit", "import atexit\natexit.register(print, 'bye'); print('x')", "ok 0", "x\nbye\n", ""},
 		{"atexit after an error", "import atexit\natexit.register(print, 'bye'); 1/0", "error 1 ZeroDivisionError: division by zero", "bye\n", ""},
@@ -71,7 +71,7 @@ func TestWindDown(t *testing.T) {
 		{"fork with sys.exit", "import os, sys\npid = os.fork()\nif not pid: sys.exit(3)\nprint(os.waitpid(pid, 0)[1])", "ok 0", "768\n", ""},
 		{"fork in a thread", "import os, threading\ndef f():\n  pid = os.fork()\n  if pid: os.waitpid(pid, 0)\nt = threading.Thread(target=f); t.start(); t.join(); print('x')", "ok 0", "x\n", "-"},
 		{"signals from a thread", "import os, threading\ndef f():\n  for _ in range(2000): os.kill(os.getpid(), 2)\nimport signal\nsignal.signal(2, lambda *a: None)\nthreading.Thread(target=f).start()", "ok 0", "", ""},
-		{"unwaited child writes before the end", "import subprocess, time\np = subprocess.Popen('echo x; sleep 600', shell=True, stdout=1)\ntime.sleep(0.3)", "ok 0", "x\n", "-"},
+		{"unwaited child writes before the end", "import os, subprocess\nr, w = os.pipe()\np = subprocess.Popen('echo x; echo >&%d; sleep 600' % w, shell=True, stdout=1, pass_fds=[w])\nos.read(r, 1)", "ok 0", "x\n", "-"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -182,9 +181,9 @@ func TestSlowForm(t *testing.T) {
 	t.Parallel()
 	res := execute(t, shared(t), job.Spec{
 		Code:    "import time\ndisplay(1)\nclass A:\n  def _repr_html_(s): time.sleep(600)\nA()",
-		Timeout: 2 * time.Second,
+		Timeout: soon(),
 	})
-	if got, want := outcome(res), "interrupted KeyboardInterrupt: timed out after 2 s"; got != want {
+	if got, want := outcome(res), "interrupted KeyboardInterrupt: "+timedOut(soon()); got != want {
 		t.Errorf("outcome = %q, want %q", got, want)
 	}
 	if got := shown(t, res); got != `text/plain="1"` {

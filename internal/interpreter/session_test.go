@@ -110,8 +110,8 @@ func TestSessionInterrupt(t *testing.T) {
 	s := session(t, shared(t, withGrace(ample)), job.SessionSpec{}) // SIGINT has to suffice
 	step(t, s, job.Spec{Code: "x = 1"})
 	for i := range 5 {
-		res := step(t, s, job.Spec{Code: "print('begun')\nwhile True: pass", Timeout: time.Second})
-		if res.Status != job.StatusInterrupted || res.Stdout != "begun\n" || res.Error == nil || res.Error.Value != "timed out after 1 s" {
+		res := step(t, s, job.Spec{Code: "print('begun')\nwhile True: pass", Timeout: soon()})
+		if res.Status != job.StatusInterrupted || res.Stdout != "begun\n" || res.Error == nil || res.Error.Value != timedOut(soon()) {
 			t.Fatalf("%+v", res)
 		}
 		// The interrupt must not reach the next one.
@@ -140,7 +140,7 @@ func TestSessionInterrupt(t *testing.T) {
 		}
 	}
 	s = session(t, shared(t, withGrace(shortGrace)), job.SessionSpec{})
-	res, end := last(t, s, job.Spec{Code: "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf')\nwhile True: pass", Timeout: time.Second})
+	res, end := last(t, s, job.Spec{Code: "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf')\nwhile True: pass", Timeout: soon()})
 	if res.Status != job.StatusInterrupted || res.Stdout != "deaf\n" || end == nil || end.Reason != job.EndKilled {
 		t.Errorf("%+v, end %+v", res, end)
 	}
@@ -159,9 +159,9 @@ func TestSessionEnds(t *testing.T) {
 	}{
 		{"os._exit", "import os\nprint('x')\nos._exit(4)", job.SessionSpec{}, job.EndCrashed, job.StatusExit},
 		{"a crash", "import ctypes\nctypes.string_at(0)", job.SessionSpec{}, job.EndCrashed, job.StatusExit},
-		{"memory", "x = bytearray(200 << 20)\nimport time; time.sleep(5)", job.SessionSpec{Quota: job.Quota{MemoryBytes: 64 << 20}}, job.EndMemory, job.StatusExit},
+		{"memory", "x = bytearray(200 << 20)\nimport time; time.sleep(600)", job.SessionSpec{Quota: job.Quota{MemoryBytes: 64 << 20}}, job.EndMemory, job.StatusExit},
 		{"processor time", "while True: pass", job.SessionSpec{Quota: job.Quota{CPUTime: 100 * time.Millisecond}}, job.EndCPU, job.StatusExit},
-		{"a frame that is none", "import os\nfor fd in range(3, 2000):\n    try: os.write(fd, b'nonsense\\n')\n    except OSError: pass\nimport time; time.sleep(5)", job.SessionSpec{}, job.EndCrashed, job.StatusExit},
+		{"a frame that is none", "import os\nfor fd in range(3, 2000):\n    try: os.write(fd, b'nonsense\\n')\n    except OSError: pass\nimport time; time.sleep(600)", job.SessionSpec{}, job.EndCrashed, job.StatusExit},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -283,14 +283,16 @@ def start(*argv, **more):
     print(subprocess.Popen(argv, **more).pid, flush=True)
 start("sleep", "1000")
 start("sleep", "1000", start_new_session=True)
+r, w = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         print(os.getpid(), flush=True)
+        os.write(w, b"x")
         time.sleep(1000)
     os._exit(0)
 os.wait()
-time.sleep(0.2)`})
+os.read(r, 1)`})
 		step(t, s, job.Spec{Code: "import threading\nthreading.Thread(target=time.sleep, args=(1000,)).start()"})
 		if err := s.Close(); err != nil {
 			t.Error(err)
