@@ -49,6 +49,7 @@ func withFonts(t *testing.T) string {
 // with fonts of their own look themselves.
 func TestFontsAreFoundOnce(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	const show = "import matplotlib.font_manager as f\nprint(f.found)"
 	const spoil = show + `
 import ctypes, glob, os

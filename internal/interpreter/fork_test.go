@@ -13,6 +13,7 @@ import (
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // fork makes copies that live as long as the test.
@@ -129,6 +130,7 @@ func TestForkRefusals(t *testing.T) {
 // TestForkEnds: each member of a fork group ends by itself, and nothing outlives the last.
 func TestForkEnds(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
 		s := session(t, shared(t, withLevel(level), withGrace(3*time.Second)), job.SessionSpec{})

@@ -305,6 +305,7 @@ func TestOtherChildrenAreNotTouched(t *testing.T) {
 // Two pools of one process do not kill each other's newborns and orphans.
 func TestPoolsShareTheProcess(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	var wg sync.WaitGroup
 	for _, level := range []sandbox.Level{sandbox.None, sandbox.None, sandbox.Strict} {
 		pool := newPool(t, withLevel(level), func(c *interpreter.Config) { c.Size = 2 })

@@ -202,6 +202,7 @@ func faultsOfWorker(t *testing.T, w *interpreter.Worker) int {
 // Each library that is installed takes all of its steps, and pyplot knows nothing of them.
 func TestStepsOfLibraries(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	const program = `
 import sys
 sys.path.insert(0, "../python")
