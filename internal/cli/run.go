@@ -1,5 +1,6 @@
-// Package cli is the command `kaa run`: it has a program executed, by a Kaa that runs or by one that
-// it starts for that, and prints the output as it arrives.
+// Package cli has the commands of kaa that call a Kaa. `kaa run` has a program executed, by a Kaa
+// that runs or by one that it starts for that, and prints the output as it arrives. `kaa keys`
+// makes, lists and revokes API keys.
 package cli
 
 import (

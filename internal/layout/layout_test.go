@@ -50,7 +50,7 @@ var allowed = map[string][]string{
 		"internal/access", "internal/job", "internal/service", "internal/door", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/process",
 		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters",
 	},
-	"internal/cli":  {"internal/job", "internal/app"},
+	"internal/cli":  {"internal/access", "internal/job", "internal/app"},
 	"cmd/api":       {"internal/app", "internal/blob/s3"},
 	"cmd/runner":    {"internal/app", "internal/blob/s3"},
 	"cmd/kaa":       {"internal/app", "internal/app/doctor", "internal/cli", "internal/devredis"},

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kaa-run/kaa/internal/cli"
+)
+
+func keysCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "Make, list and revoke API keys",
+		Long:  "Make, list and revoke the API keys of the Kaa at KAA_URL. KAA_API_KEY is a key with the scope admin.",
+	}
+	var o cli.KeyOptions
+	describe := func(c *cobra.Command) *cobra.Command {
+		c.Args = cobra.NoArgs
+		c.Flags().StringVar(&o.Tenant, "tenant", "", "tenant of the key")
+		c.Flags().StringVar(&o.Name, "name", "", "purpose of the key")
+		c.Flags().StringSliceVar(&o.Scopes, "scopes", nil, "rights of the key: execute, read, files, sessions, admin (default: all but admin)")
+		c.Flags().Var((*duration)(&o.For), "for", "how long the key is valid, e.g. 720h (default: no end)")
+		c.PreRunE = func(c *cobra.Command, _ []string) error {
+			if o.Tenant == "" {
+				return errors.New("name the tenant: --tenant acme")
+			}
+			if c.Flags().Changed("for") && o.For <= 0 {
+				return errors.New("--for must be above 0, e.g. 720h")
+			}
+			return nil
+		}
+		return c
+	}
+	tenant := ""
+	list := &cobra.Command{
+		Use: "list", Short: "List the keys, with the time of their last use", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cli.ListKeys(cmd.Context(), process(cmd), tenant) },
+	}
+	list.Flags().StringVar(&tenant, "tenant", "", "only the keys of this tenant")
+	cmd.AddCommand(
+		describe(&cobra.Command{
+			Use: "create", Short: "Make a key and print it",
+			RunE: func(cmd *cobra.Command, _ []string) error { return cli.CreateKey(cmd.Context(), process(cmd), o) },
+		}),
+		describe(&cobra.Command{
+			Use: "entry", Short: "Make a key and print it, with its entry for KAA_API_KEYS_FILE; needs no Kaa",
+			RunE: func(cmd *cobra.Command, _ []string) error { return cli.KeyEntry(process(cmd), o) },
+		}),
+		list,
+		&cobra.Command{
+			Use: "revoke ID", Short: "Revoke a key", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return cli.RevokeKey(cmd.Context(), process(cmd), args[0])
+			},
+		},
+	)
+	return cmd
+}
