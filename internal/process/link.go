@@ -181,7 +181,7 @@ func parseEnd(data []byte) (*WorkerEnd, error) {
 	}, nil
 }
 
-// parseReport parses slot.py's Report: a byte for the kind, one for touched, one for spent, one
+// parseReport parses Report of slot_program.py: a byte for the kind, one for touched, one for spent, one
 // unused, the status, and the kernel's struct rusage.
 func parseReport(data []byte) (*WorkerEnd, error) {
 	const status, usage, size = 4, 8, 8 + 18*8

@@ -16,7 +16,7 @@ import sys
 from importlib.machinery import PathFinder
 
 import memory
-import seal
+from kernel import CLONE_NEWNS, MS_NODEV, MS_NOSUID, mount, unshare
 
 LIBRARY = "matplotlib"
 SIZE = 8 << 20
@@ -24,7 +24,7 @@ LENGTH = ctypes.sizeof(ctypes.c_int64)
 F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_FUTURE_WRITE = 1, 2, 4, 16
 PR_SET_PDEATHSIG = 1
 PATIENCE = 120  # seconds
-# What a program has brought along is not among what was found.
+# A program may bring its own fonts here. The zygote did not find those.
 OF_PROGRAMS = (".fonts", ".local/share/fonts", "Library/Fonts")
 
 result = 0  # the address of: length, name, NUL, content; the length is 0 until all is there
@@ -84,8 +84,8 @@ def find(target, strict, scratch):
     signal.alarm(PATIENCE)
     os.nice(19)
     if strict:  # in a file system of its own; there the interpreter cannot be
-        seal.check(seal.libc.unshare(seal.CLONE_NEWNS), "fonts", "unshare")
-        seal.mount(b"tmpfs", b"/dev/shm", b"tmpfs", seal.MS_NOSUID | seal.MS_NODEV, b"size=64m,mode=1777", "fonts")
+        unshare(CLONE_NEWNS, "fonts")
+        mount(b"tmpfs", b"/dev/shm", b"tmpfs", MS_NOSUID | MS_NODEV, b"size=64m,mode=1777", "fonts")
         scratch = "/dev/shm"
     directory = tempfile.mkdtemp(prefix="fonts", dir=scratch)
     try:

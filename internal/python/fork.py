@@ -57,7 +57,7 @@ class Refused(Exception):
 
 
 class Cloner:
-    """The fork of a copy, prepared by the zygote: see seal.Fork."""
+    """The fork of a copy, prepared by the zygote: see fork_steps.py."""
 
     def prepare(self, program, fork):
         fork.add_to(program, CLONE_PARENT)

@@ -1,11 +1,11 @@
-"""A slot with several workers: a session and its copies, and theirs.
+"""A slot with several workers: a session and its forks, and theirs.
 
-It takes over from class Slot (slot.py) when the first copy is to be made, until the last
+It takes over from class Slot (slot.py) when the first fork is to be made, until the last
 of the fork group has ended. The slot gets no other worker then: what is known here of this
 fork group's members is in Python's memory. Packets from the runner:
 
     A 0                 a fork group begins, with the slot's worker, which is its member 0
-    A pid               the worker has made this copy: a member from now on
+    A pid               the worker has made this fork: a member from now on
     N name bytes        make a directory with a size limit below /tmp
     U name              and remove it
     D name              open it; without a name, the one that the worker has
@@ -20,10 +20,10 @@ and to the runner:
     E ...                               the last has, and nothing is left
 
 Members share one sandbox, so the kernel cannot end one of them with all that it has
-started. What has left both its parents and its session lives until the fork group's end.
+started. A process that has left both its parents and its session lives until the fork group's end.
 
 A pid is what the worker says, so it is believed only if it is a child of this process;
-then the worst that a lie can hurt is the fork group.
+then a wrong pid can only harm the fork group.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -32,11 +32,13 @@ import os
 import select
 import signal
 
-import seal
+import kernel
+import processes
+from root import TMP, WORK
 
 SIGINT, SIGKILL, SIGSTOP = int(signal.SIGINT), int(signal.SIGKILL), int(signal.SIGSTOP)
 ROOT = 0  # the member that the slot forked
-MOST_ROUNDS = 50  # of looking for what descends from a member
+MOST_ROUNDS = 50  # of looking for the descendants of a member
 UMOUNT_NOFOLLOW = 8
 
 
@@ -76,7 +78,7 @@ class ForkGroup:
         elif command == "A":
             self.answer(self.adopt, int(rest))
         elif command == "D":
-            slot.open_work(seal.TMP + "/" + rest if rest else seal.WORK)
+            slot.open_work(TMP + "/" + rest if rest else WORK)
         elif command == "N":
             name, size = rest.split()
             self.answer(self.make_dir, name, int(size))
@@ -85,7 +87,7 @@ class ForkGroup:
         elif command == "P":
             slot.channel.send({"type": "ok"})
         elif command == "I":
-            self.signal_group(self.pids.get(int(rest), 0), SIGINT)
+            processes.signal_group(self.pids.get(int(rest), 0), SIGINT)
         elif command == "K":
             self.kill(self.pids.get(int(rest), 0))
 
@@ -106,25 +108,25 @@ class ForkGroup:
             raise ValueError("it is a member already")
         # It fails unless it is a child of this process, dead or alive.
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        fd = seal.pidfd_open(pid)
+        fd = kernel.pidfd_open(pid)
         if pid not in self.members:
             self.members[pid] = self.pids[pid] = pid
         return fd
 
     def make_dir(self, name, size):
-        path = seal.TMP + "/" + name
+        path = TMP + "/" + name
         os.mkdir(path, 0o700)
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             # By its descriptor: the code could have put another in its place. Once
             # something is mounted there it cannot.
-            self.slot.files.mount_at(b"/proc/self/fd/%d" % fd, size)
+            self.slot.disk.mount_at(b"/proc/self/fd/%d" % fd, size)
         finally:
             os.close(fd)
 
     def remove_dir(self, name):
-        path = seal.TMP + "/" + name
-        seal.check(seal._umount2(os.fsencode(path), seal.MNT_DETACH | UMOUNT_NOFOLLOW), "mount namespace", "umount " + path)
+        path = TMP + "/" + name
+        kernel.unmount(os.fsencode(path), UMOUNT_NOFOLLOW)
         os.rmdir(path)
 
     def reap(self):
@@ -154,66 +156,32 @@ class ForkGroup:
         except OSError:
             os._exit(0)
 
-    def signal_group(self, pid, number):
-        if pid > 1:
-            try:
-                os.killpg(pid, number)
-            except OSError:
-                pass
-
     def kill(self, pid):
-        """End a member and what descends from it: first it must not start any more."""
+        """End a member and its descendants. They are stopped first, so that they start no others."""
         if pid <= 1:
             return
         stopped = {pid}
-        signal_one(pid, SIGSTOP)
+        processes.signal_one(pid, SIGSTOP)
         for _ in range(MOST_ROUNDS):
-            new = [other for other in descendants(pid) if other not in stopped]
+            new = [other for other in processes.descendants(pid) if other not in stopped]
             if not new:
                 break
             stopped.update(new)
             for other in new:
-                signal_one(other, SIGSTOP)
+                processes.signal_one(other, SIGSTOP)
         for other in stopped - set(self.members):
-            signal_one(other, SIGKILL)
+            processes.signal_one(other, SIGKILL)
         self.kill_orphans(pid)
-        signal_one(pid, SIGKILL)
+        processes.signal_one(pid, SIGKILL)
 
     def kill_orphans(self, pid):
-        """End what is in a member's process group, and what is left of its session and
-        has lost its parent."""
-        self.signal_group(pid, SIGKILL)
-        for other in children(os.getpid()):
+        """End the processes of a member's process group, and those of its session that have lost
+        their parents."""
+        processes.signal_group(pid, SIGKILL)
+        for other in processes.children(os.getpid()):
             try:
                 if other not in self.members and os.getsid(other) == pid:
-                    for one in [other] + descendants(other):
-                        signal_one(one, SIGKILL)
+                    for one in [other] + processes.descendants(other):
+                        processes.signal_one(one, SIGKILL)
             except OSError:
                 pass
-
-
-def signal_one(pid, number):
-    try:
-        os.kill(pid, number)
-    except OSError:
-        pass
-
-
-def children(pid):
-    found = []
-    try:
-        for thread in os.listdir("/proc/%d/task" % pid):
-            with open("/proc/%d/task/%s/children" % (pid, thread)) as file:
-                found += [int(word) for word in file.read().split()]
-    except OSError:
-        pass  # it has ended meanwhile
-    return found
-
-
-def descendants(pid):
-    found, todo = [], [pid]
-    while todo:
-        below = children(todo.pop())
-        found += below
-        todo += below
-    return found

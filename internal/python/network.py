@@ -15,7 +15,8 @@ import fcntl
 import os
 import struct
 
-import seal
+from kernel import CLONE_NEWNET, LayerError, unshare
+from program import Program
 
 LAYER = "network namespace"
 # The counts of packets show that a network was used. The file belongs to the namespace of the
@@ -36,9 +37,9 @@ class Network:
             self.fd = open_trace()
             self.unused = os.pread(self.fd, MOST, 0)
         except OSError as error:
-            raise seal.LayerError(LAYER, "set up the loopback", error)
+            raise LayerError(LAYER, "set up the loopback", error)
         self.seen = ctypes.create_string_buffer(MOST)
-        self.look = seal.Program(native)
+        self.look = Program(native)
         self.add_look(self.look)
         self.look.build()
 
@@ -60,7 +61,7 @@ class Network:
             # to read it. Set earlier, this would cut off processes that read slowly.
             put("tcp_orphan_retries", "1")
             put("tcp_fin_timeout", "1")
-            seal.check(seal.libc.unshare(seal.CLONE_NEWNET), LAYER, "unshare")
+            unshare(CLONE_NEWNET, LAYER)
             set_up()
             fd = open_trace()
             os.dup2(fd, self.fd, inheritable=False)  # the program knows the number
@@ -68,7 +69,7 @@ class Network:
             if self.used():
                 raise OSError("it is not as the first one was")
         except OSError as error:
-            raise seal.LayerError(LAYER, "make another one", error)
+            raise LayerError(LAYER, "make another one", error)
 
 
 def open_trace():

@@ -26,11 +26,11 @@ a fork is what a fork costs:
     G                                          and goes on
     R size=bytes                               change the options of its file systems
     P                                          answer once all before it is done
-    A 0                                        the worker will be copied: see fork_group.py
+    A 0                                        the worker will be forked: see fork_group.py
     {"type": "ok"}, {"type": "failed", ...}    answers to R and P, and what went wrong
     D                                          open its working directory
     {"type": "dir"} + a descriptor of it       answers to D; with "error" if it cannot be
-    slot.Report                                the worker has ended; nothing is left but,
+    slot_program.Report                        the worker has ended; nothing is left but,
                                                if touched is 1, its files. If spent is 1, the
                                                slot is of no use for another
     C                                          its files may go
@@ -55,15 +55,23 @@ import select
 import signal
 import sys
 
+import confinement
 import fonts
 import fork
+import fork_steps
+import kernel
+import limits
 import memory
+import namespaces
 import program
 import repl_worker
-import seal
+import root
 import slot
 from differences import find_differences
+from disk import Empty
+from landlock import Landlock
 from prepared import prepared
+from seccomp import Filter
 from start import MOST_PRELOADED, ballast, plain
 from training import train
 
@@ -119,27 +127,27 @@ class Zygote:
         self.made = []
         self.landlock = None
         self.slot_filter, self.filter = [
-            seal.Filter(binascii.a2b_base64(spec[name])) if spec.get(name) else None for name in ("slotFilter", "filter")]
+            Filter(binascii.a2b_base64(spec[name])) if spec.get(name) else None for name in ("slotFilter", "filter")]
         if self.level in (STRICT, BASIC):
-            self.landlock = seal.Landlock()
+            self.landlock = Landlock()
         self.strict = self.level == STRICT
         self.native = None if "machine-code" in plain else program.native()
-        self.fork = seal.Fork()
-        self.slots = seal.Program(self.native)
-        self.fork.add_to(self.slots, seal.SLOT_NAMESPACES if self.strict else 0)
+        self.fork = fork_steps.ForkSteps()
+        self.slots = program.Program(self.native)
+        self.fork.add_to(self.slots, namespaces.OF_SLOT if self.strict else 0)
         self.slots.build()
-        fork.cloner.prepare(seal.Program(self.native), self.fork)
+        fork.cloner.prepare(program.Program(self.native), self.fork)
         self.disk = spec["disk"]
-        seal.all_processes = spec.get("processes", 0)
-        seal.no_new_privs()
-        seal.fixed_limits()
-        seal.hide_memory()
+        namespaces.all_processes = spec.get("processes", 0)
+        kernel.no_new_privs()
+        limits.set_fixed()
+        kernel.hide_memory()
         # An operator's choice of a cache that is prepared stays.
         self.caches = [item for item in CACHES if item[0] not in os.environ]
         if self.strict:
-            self.hidden = seal.build_root(spec["root"])
-            seal.open_scratch(self.hidden)
-            self.set_dirs(seal.WORK, seal.TMP)
+            self.hidden = root.build(spec["root"])
+            root.open_scratch(self.hidden)
+            self.set_dirs(root.WORK, root.TMP)
         else:
             self.set_dirs(spec["scratch"], spec["scratch"])
         os.chdir("/")
@@ -150,17 +158,17 @@ class Zygote:
         prepared.patch_preloaded()
         repl_worker.rehearse_preloaded()
         if self.strict:
-            self.made = seal.close_scratch(self.hidden)
-        self.work_begins_empty = self.strict and not any(path.startswith(seal.WORK) for path in self.made)
+            self.made = root.close_scratch(self.hidden)
+        self.work_begins_empty = self.strict and not any(path.startswith(root.WORK) for path in self.made)
         self.train()
         self.rules = [(os.fsencode(path), rights) for path, rights in self.landlock_rules()]
 
     def train(self):
         """Let the worker's script be fast before there are workers."""
         if self.strict:
-            prepared.home = seal.WORK
+            prepared.home = root.WORK
         if self.work_begins_empty:
-            self.empty = seal.Empty(self.native)
+            self.empty = Empty(self.native)
             if self.native is not None:  # in Python it would be slow, and need builtins, which the code may have removed
                 prepared.is_empty = self.empty.look
         find_differences()
@@ -168,7 +176,7 @@ class Zygote:
             forget_lookups()
         gc.collect()
         gc.freeze()  # else each training would look through all of it
-        train(repl_worker.main, seal.Confinement.CONTROL, seal.set_limits)
+        train(repl_worker.main, confinement.CONTROL, limits.set_limits)
 
     def set_dirs(self, home, tmp):
         """Tell libraries which directories they can write to."""
@@ -193,14 +201,14 @@ class Zygote:
         if lock is None:
             return []
         if self.strict:
-            return [("/", lock.read), (seal.TMP, lock.all), (seal.WORK, lock.all),
+            return [("/", lock.read), (root.TMP, lock.all), (root.WORK, lock.all),
                     ("/dev", lock.write_file | lock.all & lock.IOCTL_DEV)]
-        paths = [path for path in seal.SYSTEM_DIRS if os.path.exists(path)] + seal.interpreter_dirs()
+        paths = [path for path in root.SYSTEM_DIRS if os.path.exists(path)] + root.interpreter_dirs()
         rules = [(path, lock.read) for path in paths]
         rules += [("/etc/" + name, lock.read if os.path.isdir("/etc/" + name) else lock.READ_FILE)
-                  for name in list(seal.ETC) + ["passwd", "group", "hosts", "hostname"]]
+                  for name in list(root.ETC) + ["passwd", "group", "hosts", "hostname"]]
         rules.append(("/proc", lock.read))
-        rules += [("/dev/" + name, lock.READ_FILE | lock.write_file | lock.all & lock.IOCTL_DEV) for name in seal.DEVICES]
+        rules += [("/dev/" + name, lock.READ_FILE | lock.write_file | lock.all & lock.IOCTL_DEV) for name in root.DEVICES]
         return [(path, rights) for path, rights in rules if os.path.exists(path)]
 
     def ready(self):
@@ -226,9 +234,9 @@ class Zygote:
                 os._exit(0)
             try:
                 pid = self.slot(json.loads(data), fds)
-                pidfd = seal.pidfd_open(pid)
+                pidfd = kernel.pidfd_open(pid)
             except Exception as error:
-                self.channel.send(seal.failure(error))
+                self.channel.send(kernel.failure(error))
             else:
                 self.channel.send({"type": "ok"}, pidfd)
                 os.close(pidfd)
@@ -236,7 +244,7 @@ class Zygote:
                 os.close(fd)
 
     def slot(self, message, fds):
-        pid = seal.fork_slot(self.slots)
+        pid = fork_steps.run(self.slots)
         if pid:
             return pid
         channel = None
@@ -253,7 +261,7 @@ class Zygote:
             place.serve()
         except BaseException as error:
             if channel is not None:
-                channel.send(seal.failure(error))
+                channel.send(kernel.failure(error))
         finally:
             os._exit(0)
 
@@ -284,7 +292,7 @@ def main():
     try:
         zygote = Zygote(channel, json.loads(data))
     except BaseException as error:
-        channel.send(seal.failure(error))
+        channel.send(kernel.failure(error))
         os._exit(1)
     zygote.ready()
     zygote.serve()

@@ -1,6 +1,6 @@
 // Package sandbox has the parts of the isolation around a worker: the levels,
 // the seccomp filters and the control groups. A worker's processes isolate themselves
-// by seal.py in package python. The interpreter package starts those processes and
+// by the scripts of package python that its kernel.py lists. The interpreter package starts those processes and
 // calls this one; nothing here starts anything.
 //
 //	strict  namespaces of its own (user, pid, mount, net, ipc, uts, cgroup), a

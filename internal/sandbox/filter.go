@@ -212,7 +212,7 @@ var commands = []intRule{ //nolint:gochecknoglobals // a constant
 	// The kernel keeps a label for minutes, and has one supply for all processes.
 	option(unix.IPPROTO_IPV6, ipv6FlowLabelManager),
 	// With these one end of a connection drops what the other sends. Then both go on trying
-	// after their processes are gone, to be seen by the next execution in the slot: see seal.py.
+	// after their processes are gone, to be seen by the next execution in the slot: see network.py.
 	option(unix.IPPROTO_IP, unix.IP_MINTTL),
 	option(unix.IPPROTO_IP, unix.IP_OPTIONS),
 	option(unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT),

@@ -14,7 +14,7 @@ const (
 	None   Level = "none"
 )
 
-// Layers are the names of the layers of level l, as seal.py reports them, in the order in which
+// Layers are the names of the layers of level l, as the scripts report them (kernel.LayerError), in the order in which
 // they are first tried: those before a failing one did not fail.
 func (l Level) Layers() []string {
 	switch l {
