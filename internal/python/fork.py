@@ -1,17 +1,17 @@
-"""Copies of a session's process: what a worker does when it is to be forked.
+"""Forks of a session: the work of its worker process when the session is to be forked.
 
-The copies are children of the slot, as the worker is, and each has descriptors 0 to 2
-and a control socket of its own, which came over the origin's. Everything else of the
-process is as it was, random generators too. Only files would be shared where they must
-not be: a copy gets a copy of the work directory, moves to the same place in it, and
-opens its open files again, at the same offset.
+The forks are children of the slot, as the worker is. Each has its own descriptors 0 to 2
+and its own control socket, which it receives over the origin's. The rest of the process is
+unchanged, random generators too. The system's fork would share files where they must not be
+shared. So a fork copies the working directory, moves to the same place in it, and opens its
+open files again, at the same offset.
 
-What would not be whole in a copy, or not apart from the origin, is refused with its
-name before anything is done: threads, child processes, sockets, pipes, memory that is
-mapped to be shared.
+The worker refuses a fork before it does anything if the fork would lack something of the
+origin or share it: threads, child processes, sockets, pipes, shared memory mappings. The
+error names them.
 
-The code shares this process: see repl_worker.py. A copy is confined as the origin is,
-so it can do nothing here that the origin could not.
+The code shares this process: see repl_worker.py. A fork is confined as the origin is, so it
+can do nothing here that the origin could not.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -31,7 +31,7 @@ __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 CLONE_PARENT = 0x8000
 O_TMPFILE, O_PATH = 0o20200000, 0o10000000
-MOST_NAMED = 5  # of what stands in the way
+MOST_NAMED = 5  # obstacles in an error
 NEEDED = 10  # free descriptors, for a moment
 
 
@@ -53,11 +53,11 @@ _main_thread = threading.main_thread()
 
 
 class Refused(Exception):
-    """The process cannot be copied as it is; the text says why."""
+    """The process cannot be forked as it is. The text says why."""
 
 
-class Cloner:
-    """The fork of a copy, prepared by the zygote: see fork_steps.py."""
+class Forker:
+    """The program that forks a session, which the zygote prepares: see fork_steps.py."""
 
     def prepare(self, program, fork):
         fork.add_to(program, CLONE_PARENT)
@@ -66,19 +66,19 @@ class Cloner:
         self.run, self.failure = program.run, program.failure
 
 
-cloner = Cloner()
+forker = Forker()
 
 
 def fork(session, command):
-    """Make copies of this process, one for each directory in the command. It returns in
-    the origin, and in each copy as that."""
+    """Fork this process once for each directory in the command. It returns in the origin and
+    in each fork."""
     control, id = session.control, command["id"]
     try:
         refuse(control.fd, session.loop)
     except Refused as error:
         control.send(id=id, type="refused", error=str(error))
         return
-    except BaseException as error:  # the code has changed what this goes by
+    except BaseException as error:  # the code has changed something that the checks use
         control.send(id=id, type="refused", error="it cannot be looked through: %s: %s" % (type(error).__name__, error))
         return
     control.send(id=id, type="forking")
@@ -86,7 +86,7 @@ def fork(session, command):
     for place in command["to"]:
         fds = receive(control.fd)
         if not failed:
-            pid = cloner.run()
+            pid = forker.run()
             if pid == 0:
                 become(session, id, fds, place)
                 return
@@ -95,7 +95,7 @@ def fork(session, command):
             failed = pid < 0
             if failed:
                 control.send(id=id, type="refused", error="the kernel refuses another process: %s; perhaps there are "
-                             "as many as the session may have" % (cloner.failure(pid)[2],))
+                             "as many as the session may have" % (forker.failure(pid)[2],))
             else:
                 control.send(id=id, type="forked", pid=pid)
         close_all(fds)
@@ -107,7 +107,7 @@ def close_all(fds):
 
 
 def receive(fd):
-    """The descriptors of one copy."""
+    """Receive the descriptors of one fork."""
     connection = _Socket(fileno=os.dup(fd))
     try:
         _, ancillary, _, _ = connection.recvmsg(1, CMSG_LEN(16), 0x40000000)  # MSG_CMSG_CLOEXEC
@@ -119,11 +119,11 @@ def receive(fd):
     return os._exit(70)  # the runner is gone
 
 
-# --- what stands in the way
+# --- obstacles
 
 
 def refuse(control, loop):
-    """Raise Refused if there is anything that a copy could not have."""
+    """Raise Refused if the process has anything that a fork cannot have."""
     if _getrlimit(RLIMIT_NOFILE)[0] - len(os.listdir("/proc/self/fd")) < NEEDED:
         raise Refused("it has as many files open as it may; close some first")
     found = (list(task_names(loop)) + list(thread_names()) + list(child_names()) + list(descriptor_names(control))
@@ -135,8 +135,8 @@ def refuse(control, loop):
 
 
 def task_names(loop):
-    """What the event loop has to do. One that has nothing has descriptors all the same,
-    so it is closed: the next await makes another."""
+    """The pending tasks of the event loop. Without tasks the loop still has descriptors, so it is
+    closed. The next await makes another."""
     if loop.is_open():
         import asyncio
 
@@ -179,11 +179,11 @@ def descriptors(control):
             try:
                 yield fd, os.fstat(fd)
             except OSError:
-                pass  # with which they were listed
+                pass  # the one that listed them
 
 
 def standard():
-    """Which pipes the descriptors 0 to 2 are: code may have copies of them."""
+    """The pipes of the descriptors 0 to 2. The code may have duplicates of them."""
     pipes = {}
     for fd in (2, 1, 0):
         try:
@@ -227,11 +227,11 @@ def read(path):
         os.close(fd)
 
 
-# --- in a copy
+# --- in a fork
 
 
 def become(session, id, fds, place):
-    """Let this process, which is a copy, have its own descriptors and files."""
+    """Give this process, which is a fork, its own descriptors and files."""
     control, pipes = session.control, standard()
     try:
         take_control(control, fds[3])
@@ -239,7 +239,7 @@ def become(session, id, fds, place):
             os.dup2(fds[fd], fd, True)
         close_all(fds)
         session.marks.adopt()
-        if control.receive() is None:  # nobody wants it
+        if control.receive() is None:  # the runner does not want it any more
             os._exit(0)
         try:
             _main_thread._set_native_id()  # type: ignore[attr-defined]
@@ -257,8 +257,8 @@ def become(session, id, fds, place):
 
 
 def take_control(control, fd):
-    """Give the copy its own control socket, at the origin's number. The limit of open
-    files may be below that by now; then at one out of the way, too."""
+    """Give the fork its own control socket, at the origin's number. The limit of open files may be
+    lower than that by now. Then the number is another one that code seldom uses."""
     os.close(control.fd)
     limit = _getrlimit(RLIMIT_NOFILE)[0]
     for number in (control.fd, limit - 1, limit // 2, 3):
@@ -271,7 +271,7 @@ def take_control(control, fd):
 
 
 def move(session, place, pipes):
-    """Copy the work directory to its new place, and go on there."""
+    """Copy the working directory to its new place, and continue there."""
     home = session.home.rstrip("/")
     try:
         cwd = os.getcwd()
@@ -303,7 +303,7 @@ def move(session, place, pipes):
 
 
 class Reopened:
-    """Opens files again, so that neither an offset nor what is in them is shared."""
+    """Opens files again, so that neither their offsets nor their content is shared."""
 
     def __init__(self, place, moved):
         self.place, self.moved = place, moved
@@ -343,8 +343,8 @@ class Reopened:
 
 
 class Tree:
-    """Copies a directory: data, links of both kinds, modes, times. Sockets are left out, and so
-    is what is mounted in it: the libraries of an interpreter that is installed below /work."""
+    """Copies a directory: data, links of both kinds, modes, times. It leaves out sockets and all
+    mounts in the directory: the libraries of an interpreter that is installed below /work."""
 
     def __init__(self, source, top):
         self.device = os.fstat(source).st_dev
@@ -386,7 +386,7 @@ class Tree:
 
 
 def finish(fds, st):
-    """Give what was copied its mode and times, and close both."""
+    """Give the copied file its mode and times, and close both files."""
     os.fchmod(fds[1], stat.S_IMODE(st.st_mode))
     os.utime(fds[1], ns=(st.st_atime_ns, st.st_mtime_ns))
     for fd in fds:
@@ -394,7 +394,7 @@ def finish(fds, st):
 
 
 def copy_data(source, target, size):
-    """Copy what is in a file, but not its holes, which may be larger than any disk."""
+    """Copy the data of a file, but not its holes, which may be larger than any disk."""
     at = 0
     while at < size:
         try:
@@ -412,7 +412,7 @@ def copy_data(source, target, size):
 
 
 def empty(directory):
-    """Delete what is in a directory, but not what is mounted in it. Return whether nothing is left."""
+    """Delete the content of a directory, except mounts. Return whether nothing is left."""
     device, left = os.fstat(directory).st_dev, False
     for name in os.listdir(directory):
         st = os.stat(name, dir_fd=directory, follow_symlinks=False)

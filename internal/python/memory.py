@@ -10,7 +10,7 @@ import sys
 PAGE, HUGE = 4096, 2 << 20
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 1, 2, 0x10, 0x20
-# Of Python's allocator: the largest object that it has a place for, and what it gets at once.
+# Of Python's allocator: the largest object that it has a place for, and the size of an arena.
 SMALL, ARENA = 512, 256 << 10 if sys.version_info < (3, 10) else 1 << 20
 RESERVED = 64 << 20
 MADV_COLLAPSE = 25  # since Linux 6.1
@@ -34,7 +34,7 @@ def enlarge_program_pages():
     A worker finds none of it mapped, and maps it in pieces of 64 kB as it gets there: a
     fifth of all its page faults. A huge page is there at the first one. The program and
     its constants must be one mapping for that, so the constants can be executed too. It
-    is a copy which nobody can change any more. Where it cannot be had nothing changes.
+    is a sealed copy that no process can change. If the kernel cannot make it, nothing changes.
     """
     start, end = program_mapping()
     start, end = -(-start // HUGE) * HUGE, end // HUGE * HUGE
@@ -53,7 +53,7 @@ def enlarge_program_pages():
 
 
 def program_mapping():
-    """Where the interpreter's program is: the mappings of its file up to what it writes."""
+    """Where the interpreter's program is: the mappings of its file before the first writable one."""
     inside = ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value
     begin = reached = 0
     name = None
@@ -81,7 +81,7 @@ def copy_to_huge_pages(start, size, fd):
 
 
 def put(start, size, fd):
-    """Replace the program while it runs, in one step, by a copy."""
+    """Replace the program by a copy, in one step, while it runs."""
     import fcntl
 
     fcntl.fcntl(fd, F_ADD_SEALS, SEAL_ALL)
@@ -90,10 +90,10 @@ def put(start, size, fd):
 
 def reserve():
     """Have Python's allocator get much memory at once. It asks the kernel for an arena when it
-    needs one, and while libraries are loaded their files would come to lie in between. The
-    result holds an object in each arena, so that none is given back before it is needed. All
-    have as many free places then, and the allocator takes the one that had them first: what
-    is used lies together."""
+    needs one, and while libraries are loaded the mappings of their files would come in between.
+    The result holds an object in each arena, so that the allocator keeps all arenas until they
+    are needed. All have the same number of free places then, and the allocator takes the arena
+    that had them first. So the memory in use is contiguous."""
     things = [b""] * (RESERVED // SMALL)
     for i in range(len(things)):
         things[i] = bytes(SMALL - b"".__sizeof__())
@@ -108,7 +108,7 @@ def reserve():
 
 
 def enlarge_pages():
-    """Put what Python has in memory on huge pages, where most of one is in use. A fork
+    """Put Python's memory on huge pages, where most of a huge page is in use. A fork
     copies one entry for each, instead of 512, and an end has as many less to look at."""
     present = ctypes.create_string_buffer(HUGE // PAGE)
     for start, end, mode, path in list(file_mappings()):
@@ -120,14 +120,14 @@ def enlarge_pages():
 
 
 def share(before, steps):
-    """Put what has come into memory since the mappings before onto a file that forks share.
+    """Move the memory that is newer than the mappings before to a file that forks share.
 
     A fork copies the table of a mapping if anything in it was written to, and enters the
-    mapping in lists of what could be shared; an end undoes both. Libraries are many such
+    mapping in lists of shared pages; an end undoes both. Libraries are many such
     mappings, since the linker writes to each, and Python's memory is large ones. None of
     them has been written to if it maps a file in memory privately, with its content as it
-    is now. A fork then copies nothing of it, and a process copies what it writes to, as
-    ever. The file cannot be changed any more. It has each byte at the offset of its
+    is now. A fork then copies nothing of it, and a process copies the pages that it writes to, as
+    before. The file cannot be changed any more. It has each byte at the offset of its
     address, so neighbours are one mapping, and pages of the file can be large ones.
 
     steps is an empty program: what is replaced must not change meanwhile, which it would if
@@ -160,8 +160,9 @@ def share(before, steps):
 
 
 def written(before):
-    """What can be shared: start, end and protection, in order. Of what has no file, this is
-    where most is in use; what nobody has touched would become a part of the file."""
+    """The ranges that can be shared: start, end and protection, in order. Of memory without a
+    file, these are the ranges of which most is in use. Untouched pages would take memory in the
+    file."""
     old = [(start, end) for start, end, _, _ in before]
     files = {path for _, _, _, path in before if path.startswith("/")}
     mappings = list(file_mappings())
@@ -232,8 +233,8 @@ def prepare_huge_pages(fd, start, end):
 
 
 def merge_mappings():
-    """Make what a library has mapped to be read one mapping with its program: each costs a
-    fork and an end as much as a page. What the linker has protected stays protected."""
+    """Make the read-only mapping of a library one mapping with its program. Each mapping costs a
+    fork and an end as much as a page. The linker's protected ranges stay protected."""
     mappings = list(file_mappings())
     for (start, end, mode, path), (after, _, next_mode, next_path) in zip(mappings, mappings[1:]):
         protected = next_mode == "rw-p" and next_path == path and after == end
@@ -250,7 +251,7 @@ def file_mappings():
 
 
 def trim():
-    """Give back what is free: a fork would copy it all the same."""
+    """Give back free memory. A fork would copy it, too."""
     try:
         libc.malloc_trim(0)
     except AttributeError:

@@ -1,14 +1,14 @@
-"""Rehearsals: what a parked worker does with preloaded libraries, for idle processors.
+"""Rehearsals: a parked worker uses preloaded libraries while processors are idle.
 
-A process that was forked copies each page that it writes to, and Python writes wherever
-it looks. Large libraries touch so many pages, even for little, that most of the time of a
+A forked process copies each page that it writes to, and Python writes to every object that it
+uses. Large libraries touch so many pages, even for little, that most of the time of a
 short program would go into that. So a parked worker takes some steps with them. They are
-small, and it takes one only when the runner tells it to: a command never waits for more
+small, and it takes one only when the runner sends a request for it: a command never waits for more
 than one.
 
-Nothing of a step stays: it is an expression, and its value is dropped. What a step makes
-for good on first use, such as modules that it imports, the zygote has by then, since it
-takes all of them first.
+A step leaves nothing: it is an expression, and its value is dropped. Some steps have a lasting
+effect on first use, such as an import. The zygote has these effects by then, because it takes
+all steps first.
 
 Standard library only, Python 3.8 and later.
 """
@@ -18,7 +18,7 @@ import warnings
 
 ROUNDS = 8  # in the zygote: what the interpreter adapts, workers need not write to
 
-# What a library's steps use, and the steps. On a worker's first go each takes about 1 ms,
+# The names that a library's steps use, and the steps. On a worker's first go each takes about 1 ms,
 # and 3 at most.
 LIBRARIES = (
     ("numpy", """
@@ -122,7 +122,7 @@ class Rehearsal:
         self.steps = []  # (code, namespace), the next one last
 
     def prepare(self):
-        """Take the steps of what is loaded, in the zygote, and keep those that this
+        """Take the steps of all loaded libraries, in the zygote, and keep those that this
         version of the library takes without an error or a warning."""
         steps = []
         for name, setup, sources in LIBRARIES:

@@ -1,6 +1,6 @@
-"""What IPython.display has, for code that was written for a notebook, where IPython is not installed.
+"""A stand-in for IPython.display, for code that was written for a notebook, where IPython is not installed.
 
-notebook.py loads it when it is imported. functions gives display and what goes with it.
+notebook.py loads it when code imports IPython, and passes display and its helpers.
 
 Standard library only, Python 3.8 and later.
 """
@@ -227,7 +227,7 @@ class Image(DisplayObject):
         self.width, self.height, self.retina, self.unconfined, self.alt = width, height, retina, unconfined, alt
         self.format = format and format.lower().replace("jpg", "jpeg")
         if isinstance(data, str) and not is_address and filename is None and url is None:
-            data, filename = None, data  # that there is no such file is to be told
+            data, filename = None, data  # the error is to name the missing file
         super().__init__(data, url, filename, metadata)
         if retina and self.format == "png" and isinstance(self.data, bytes):
             size = [int.from_bytes(self.data[i:i + 4], "big") // 2 for i in (16, 20)]

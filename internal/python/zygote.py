@@ -2,7 +2,7 @@
 
 The processes, each the parent of the next:
 
-    zygote   one per runtime: imports what is to be preloaded, then forks slots
+    zygote   one per runtime: imports the modules to preload, then forks slots
     slot     a place for one worker after the other: has what outlives them (a control
              group, namespaces), kills and counts all that a worker leaves, and reports
              its end
@@ -13,12 +13,12 @@ Zygote and slots serve a packet socket each. To and from the zygote:
     {"cmd": "slot", "owner": uid} + the slot's socket
     {"type": "ok"} + a pidfd of the slot, or {"type": "failed", "layer", "error"}
 
-A slot says ready, is put into its control group, is told so by a packet of any kind, and
-says ready again. Then, to and from it, in a form that costs little, since what is written to memory after
-a fork is what a fork costs:
+A slot sends ready. The runner puts it into its control group and sends a packet of any kind, and the
+slot sends ready again. Then these messages follow. Their form is short, because each page that is written
+after a fork costs time:
 
     W dir tmp + descriptors 0, 1, 2, control   fork a worker, if there is none
-    V dir tmp + the same                       and somebody waits for it
+    V dir tmp + the same                       and a request waits for it
     X dir tmp + the same                       the same, with the files of the last one
     I                                          SIGINT to the worker's process group
     K                                          the end of everything in the sandbox
@@ -27,7 +27,7 @@ a fork is what a fork costs:
     R size=bytes                               change the options of its file systems
     P                                          answer once all before it is done
     A 0                                        the worker will be forked: see fork_group.py
-    {"type": "ok"}, {"type": "failed", ...}    answers to R and P, and what went wrong
+    {"type": "ok"}, {"type": "failed", ...}    answers to R and P, and errors
     D                                          open its working directory
     {"type": "dir"} + a descriptor of it       answers to D; with "error" if it cannot be
     slot_program.Report                        the worker has ended; nothing is left but,
@@ -77,8 +77,8 @@ from training import train
 
 CONTROL = 3  # where the runner puts the zygote's socket
 MAX_MESSAGE = 64 << 10
-# What sending may lack for a moment: among others, executed code can use up how many
-# descriptors its user may have under way, who is the runner's where that is not root.
+# Shortages that end by themselves. One of them is the limit of a user's descriptors in messages that
+# were not received. Executed code can reach it for the runner's user, if that is not root.
 SHORT = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
 STRICT, BASIC = "strict", "basic"
 # Where caches go, below the directory for temporary files.
@@ -136,7 +136,7 @@ class Zygote:
         self.slots = program.Program(self.native)
         self.fork.add_to(self.slots, namespaces.OF_SLOT if self.strict else 0)
         self.slots.build()
-        fork.cloner.prepare(program.Program(self.native), self.fork)
+        fork.forker.prepare(program.Program(self.native), self.fork)
         self.disk = spec["disk"]
         namespaces.all_processes = spec.get("processes", 0)
         kernel.no_new_privs()
@@ -179,7 +179,7 @@ class Zygote:
         train(repl_worker.main, confinement.CONTROL, limits.set_limits)
 
     def set_dirs(self, home, tmp):
-        """Tell libraries which directories they can write to."""
+        """Set the directories that libraries can write to."""
         os.environ.update([("HOME", home), ("TMPDIR", tmp)] + [(name, tmp + path) for name, path in self.caches])
 
     def preload(self, names):
@@ -213,7 +213,7 @@ class Zygote:
 
     def ready(self):
         gc.collect()
-        self.ballast = ballast(MOST_PRELOADED) if self.modules else None  # what slots make new lies together then
+        self.ballast = ballast(MOST_PRELOADED) if self.modules else None  # the new objects of slots are contiguous then
         gc.freeze()
         if "pages" not in plain:
             memory.merge_mappings()
@@ -280,7 +280,7 @@ def threads():
 
 def main():
     channel = Channel(CONTROL)
-    os.environ.pop("LD_BIND_NOW", None)  # it has worked by now; what workers start is to bind as ever
+    os.environ.pop("LD_BIND_NOW", None)  # it has had its effect; programs that workers start bind as usual
     if "pages" not in plain:
         memory.enlarge_program_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
