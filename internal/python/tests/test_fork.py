@@ -1,11 +1,11 @@
-"""Tests of fork.py by itself. fork_test.go tests forks of sessions."""
+"""Tests of fork_files.py by itself. fork_test.go tests forks of sessions."""
 
 import os
 import tempfile
 import unittest
 from unittest import mock
 
-import fork
+import fork_files
 
 
 class MountsTest(unittest.TestCase):
@@ -17,7 +17,7 @@ class MountsTest(unittest.TestCase):
             self.places.append(place.name)
             self.fds.append(os.open(place.name, os.O_RDONLY | os.O_DIRECTORY))
             self.addCleanup(os.close, self.fds[-1])
-        patch = mock.patch("fork.os.stat", stat_with_mounts(os.stat))
+        patch = mock.patch("fork_files.os.stat", stat_with_mounts(os.stat))
         patch.start()
         self.addCleanup(patch.stop)
 
@@ -32,16 +32,16 @@ class MountsTest(unittest.TestCase):
 
     def test_what_is_mounted_is_not_copied(self):
         self.fill(self.places[0])
-        fork.Tree(self.fds[0], self.fds[1]).copy(self.fds[0], self.fds[1], "")
+        fork_files.Tree(self.fds[0], self.fds[1]).copy(self.fds[0], self.fds[1], "")
         self.assertEqual(self.files(self.places[1]), ["other/file", "own/file"])
 
     def test_a_checkpoint_comes_back_to_where_things_are_mounted(self):
         for place in self.places:
             self.fill(place)
-        self.assertFalse(fork.empty(self.fds[1]))
+        self.assertFalse(fork_files.empty(self.fds[1]))
         self.assertEqual(self.files(self.places[1]), ["mounted/file", "own/mounted/file"])
         self.assertFalse(os.path.exists(os.path.join(self.places[1], "other")))
-        fork.Tree(self.fds[0], self.fds[1]).copy(self.fds[0], self.fds[1], "")
+        fork_files.Tree(self.fds[0], self.fds[1]).copy(self.fds[0], self.fds[1], "")
         self.assertEqual(self.files(self.places[1]), ["mounted/file", "other/file", "own/file", "own/mounted/file"])
 
 
