@@ -25,7 +25,6 @@ import threading
 from fork_files import move
 from fork_obstacles import Refused, refuse, standard
 from held import os
-
 from start import BUILTINS
 
 __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py

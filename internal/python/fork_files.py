@@ -5,14 +5,13 @@ The code shares this process: see repl_worker.py.
 Standard library only, Python 3.8 and later, Linux.
 """
 
-import builtins
-
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
-
 import fcntl
 
 from fork_obstacles import descriptors
 from held import environ, os, stat
+from start import BUILTINS
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 O_TMPFILE, O_PATH = 0o20200000, 0o10000000
 _fcntl, F_GETFL = fcntl.fcntl, fcntl.F_GETFL

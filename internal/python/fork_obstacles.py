@@ -5,15 +5,14 @@ The code shares this process: see repl_worker.py.
 Standard library only, Python 3.8 and later, Linux.
 """
 
-import builtins
-
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
-
 import resource
 import threading
 import time
 
 from held import os, stat
+from start import BUILTINS
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 MOST_NAMED = 5  # obstacles in an error
 NEEDED = 10  # free descriptors, for a moment

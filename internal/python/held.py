@@ -3,12 +3,12 @@
 Standard library only, Python 3.8 and later, Linux.
 """
 
-import builtins
-
-__builtins__ = dict(vars(builtins))  # type: ignore[assignment]  # see repl_worker.py
-
 import os
 import stat
+
+from start import BUILTINS
+
+__builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 
 class Held:
