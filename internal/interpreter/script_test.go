@@ -13,6 +13,7 @@ func TestScript(t *testing.T) {
 	pool := shared(t)
 	tests := []struct{ name, code, stdout, stderr string }{
 		{"nothing is below the main module", "import inspect, sys\ndef f(): return [i.function for i in inspect.stack()]\nprint(f(), sys._getframe().f_back)", "['f', '<module>'] None\n", ""},
+		{"nor below a method of the last value", "import inspect\nclass A:\n  def __repr__(self): return print([i.filename for i in inspect.stack()]) or 'A'\nA()", "['/work/main.py', '/work/main.py']\n", ""},
 		{"nor below atexit", "import atexit, inspect\natexit.register(lambda: print(len(inspect.stack())))", "1\n", ""},
 		{"kept exception", "try: int('x')\nexcept ValueError as e: k = e\nprint(k.__traceback__.tb_frame.f_back, k.__traceback__.tb_next)", "None None\n", ""},
 		{"recursion", "import sys\ndef d(n): return n and d(n - 1)\nd(990)\nsys.setrecursionlimit(3000)\nd(2990)\nprint(sys.getrecursionlimit())", "3000\n", ""},

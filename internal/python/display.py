@@ -124,7 +124,7 @@ class Results:
         if type(obj) in forms.SIMPLE:
             shown = forms.of(obj, ())
         else:
-            shown = forms.of(obj, self.figure_formats, self.caller())
+            shown = forms.of(obj, self.figure_formats, self.caller(main))
         if shown is None:
             return  # it has shown itself
         shown.add_metadata(metadata)
@@ -136,9 +136,10 @@ class Results:
         """Show values that are given by MIME type."""
         self.publish(forms.of_bundle(values, metadata), **as_what)
 
-    def caller(self):
+    def caller(self, main):
         """Return a function that calls others from a frame with the name and the line of the code.
-        So warnings of libraries name the code and not this script."""
+        So warnings of libraries name the code and not this script. The value of the last expression
+        is shown when the code has ended, so its methods are called without Kaa's frames below them."""
         filename, source = self.place
         frame = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename != filename:
@@ -147,7 +148,8 @@ class Results:
         code = CALL.replace(co_filename=filename or "<kaa display>", co_firstlineno=line or 1)
 
         def run(call, *args, **more):
-            return eval(code, {"__name__": "__main__", "__builtins__": __builtins__, "call": call, "args": args, "more": more})
+            names = {"__name__": "__main__", "__builtins__": __builtins__, "call": call, "args": args, "more": more}
+            return self.enter(partial(eval, code, names)) if main else eval(code, names)
 
         return run
 
