@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -10,21 +11,20 @@ import (
 )
 
 // Probes answers as New's handler does what machines ask of a process that has no API: whether it
-// lives, whether it is ready, and its metrics. It asks for no key.
-func Probes(ready func(context.Context) error, warnings func(context.Context) []string, draining <-chan struct{}, metrics http.Handler) http.Handler {
+// lives, whether it is ready, and its metrics. It asks for no key. ready returns service.ErrStopping
+// if the process is about to stop.
+func Probes(ready func(context.Context) error, warnings func(context.Context) []string, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answerJSON(w, http.StatusOK, "application/json", healthy().Body)
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-draining:
+		switch err := ready(r.Context()); {
+		case errors.Is(err, service.ErrStopping):
 			answerProblem(w, aboutToStop())
 			return
-		default:
-		}
-		if err := ready(r.Context()); err != nil {
+		case err != nil:
 			p, _ := problemOf(fmt.Errorf("ready: %w", err))
 			answerProblem(w, p)
 			return

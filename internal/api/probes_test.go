@@ -16,25 +16,24 @@ import (
 
 func TestProbes(t *testing.T) {
 	t.Parallel()
-	draining := make(chan struct{})
-	close(draining)
 	const asJSON, asProblem = "application/json", "application/problem+json"
+	newer := &job.SchemaError{Own: job.Schema{Version: 1}, Stored: job.Schema{Version: 3, ReadBy: 2}}
 	tests := []struct {
 		name, method, path string
 		ready              error
-		draining           chan struct{}
 		status             int
 		contentType, body  string
 	}{
-		{"alive", http.MethodGet, "/healthz", errors.New("no"), draining, 200, asJSON, `"status":"ok"`},
-		{"ready", http.MethodGet, "/readyz", nil, nil, 200, asJSON, `"status":"ok","warnings":["w"]`},
-		{"starting", http.MethodGet, "/readyz", service.ErrStarting, nil, 503, asProblem, `"code":"starting"`},
-		{"a head", http.MethodHead, "/readyz", nil, nil, 200, asJSON, ""},
-		{"Redis is away", http.MethodGet, "/readyz", fmt.Errorf("dial hush: %w", job.ErrUnavailable), nil, 503, asProblem, `"code":"unavailable"`},
-		{"draining", http.MethodGet, "/readyz", nil, draining, 503, asProblem, `"code":"draining"`},
-		{"metrics", http.MethodGet, "/metrics", nil, nil, 200, "text/plain", "kaa_x 1"},
-		{"nothing", http.MethodGet, "/v1/jobs", nil, nil, 404, asProblem, `"code":"no_such_route"`},
-		{"the wrong method", http.MethodPost, "/readyz", nil, nil, 405, asProblem, `"code":"method_not_allowed"`},
+		{"alive", http.MethodGet, "/healthz", errors.New("no"), 200, asJSON, `"status":"ok"`},
+		{"ready", http.MethodGet, "/readyz", nil, 200, asJSON, `"status":"ok","warnings":["w"]`},
+		{"starting", http.MethodGet, "/readyz", service.ErrStarting, 503, asProblem, `"code":"starting"`},
+		{"a head", http.MethodHead, "/readyz", nil, 200, asJSON, ""},
+		{"Redis is away", http.MethodGet, "/readyz", fmt.Errorf("dial hush: %w", job.ErrUnavailable), 503, asProblem, `"code":"unavailable"`},
+		{"draining", http.MethodGet, "/readyz", service.ErrStopping, 503, asProblem, `"code":"draining"`},
+		{"newer records", http.MethodGet, "/readyz", newer, 503, asProblem, `"code":"schema_refused","detail":"the records in Redis have version 3`},
+		{"metrics", http.MethodGet, "/metrics", nil, 200, "text/plain", "kaa_x 1"},
+		{"nothing", http.MethodGet, "/v1/jobs", nil, 404, asProblem, `"code":"no_such_route"`},
+		{"the wrong method", http.MethodPost, "/readyz", nil, 405, asProblem, `"code":"method_not_allowed"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -44,7 +43,7 @@ func TestProbes(t *testing.T) {
 				_, _ = w.Write([]byte("kaa_x 1\n"))
 			})
 			w := httptest.NewRecorder()
-			h := api.Probes(func(context.Context) error { return tt.ready }, func(context.Context) []string { return []string{"w"} }, tt.draining, metrics)
+			h := api.Probes(func(context.Context) error { return tt.ready }, func(context.Context) []string { return []string{"w"} }, metrics)
 			h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, nil))
 			if body := w.Body.String(); w.Code != tt.status || w.Header().Get("Content-Type") != tt.contentType ||
 				!strings.Contains(body, tt.body) || strings.Contains(body, "hush") {

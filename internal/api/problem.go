@@ -201,6 +201,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	var busy *service.BusyError
 	var full *job.FullError
 	var files *job.FilesFullError
+	var schema *job.SchemaError
 	retry := func(p *Problem, after time.Duration) *Problem { p.retryAfter = after; return p }
 	if p := doorProblem(err); p != nil {
 		return p, false
@@ -261,6 +262,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return retry(newProblem(http.StatusServiceUnavailable, "unavailable", "the job store does not answer; try again"), time.Second), true
 	case errors.Is(err, job.ErrNoWorker): // of a runner's readiness
 		return retry(newProblem(http.StatusServiceUnavailable, string(job.FailStart), err.Error()+"; it takes no jobs until one can"), 5*time.Second), false
+	case errors.As(err, &schema):
+		return newProblem(http.StatusServiceUnavailable, "schema_refused", schema.Error()), false
 	case errors.Is(err, service.ErrStarting):
 		return retry(newProblem(http.StatusServiceUnavailable, "starting", "the process is starting, or waits for Redis; try again"), time.Second), false
 	case errors.Is(err, context.Canceled):

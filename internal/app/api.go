@@ -31,9 +31,11 @@ func RunAPI(ctx context.Context, p Process) error {
 		return errors.Join(err, s.close())
 	}
 	p.listening(front.listener.Addr())
-	if err := s.awaitRedis(ctx, 0); err != nil {
+	if err := s.awaitRecords(ctx, 0); err != nil {
 		return errors.Join(unlessStopped(ctx, err), front.close(), s.close())
 	}
+	ctx, stopWatch := s.watchSchema(ctx)
+	defer stopWatch()
 	a, err := s.startAPI(ctx, front)
 	if err != nil {
 		return errors.Join(err, front.close(), s.close())
@@ -42,7 +44,7 @@ func RunAPI(ctx context.Context, p Process) error {
 	p.ready(a.listener.Addr())
 	failed := a.wait(ctx)
 	stages := append(a.stages(), stage{"redis", time.Second, func(context.Context) error { return s.close() }})
-	return errors.Join(failed, s.shutDown(ctx, stages))
+	return errors.Join(failed, s.shutDown(ctx, stages), s.schema.refused())
 }
 
 // APIHealthAddr is the address at which an API process answers health checks.
@@ -122,7 +124,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		Events: s.store, Notifier: notifier, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
 		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring,
 		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate(),
-		Background: a.requests, Draining: a.draining,
+		Background: a.requests, Draining: a.draining, Unfit: s.schema.refused,
 	})
 	dialect := api.New(api.Config{
 		Service: core, Warnings: s.check.Warnings, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,

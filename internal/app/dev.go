@@ -36,8 +36,10 @@ Kaa is ready on http://%[1]s (docs: http://%[1]s/docs). Try:
 	}
 	_, _ = fmt.Fprint(p.Stdout, "Code imports what the interpreter has: KAA_PYTHON names another, e.g. of a virtual environment.\n\n")
 	p.ready(addr)
+	ctx, stopWatch := d.watchSchema(ctx)
+	defer stopWatch()
 	failed := d.api.wait(ctx)
-	return errors.Join(failed, d.Stop(ctx))
+	return errors.Join(failed, d.Stop(ctx), d.schema.refused())
 }
 
 // embeddedPrefix begins the names of the directories of embedded Redises.
@@ -101,7 +103,7 @@ func StartDev(ctx context.Context, p Process, overrides map[string]string) (_ *D
 		return nil, errors.Join(err, d.close())
 	}
 	// The wait is bounded, because the developer can start a Redis and try again.
-	if err := d.awaitRedis(ctx, redisStartTime); err != nil {
+	if err := d.awaitRecords(ctx, redisStartTime); err != nil {
 		return nil, errors.Join(err, front.close(), d.close())
 	}
 	if d.runner, err = d.startRunner(ctx); err != nil {

@@ -51,6 +51,8 @@ type Periods struct {
 	// Lease is the time after which a runner without a heartbeat, or a silent API, counts as dead:
 	// 8 s.
 	Lease time.Duration
+	// Schema is the time between two looks at the version of the records: 10 s.
+	Schema time.Duration
 }
 
 func (p Process) ready(a net.Addr) {

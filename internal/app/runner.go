@@ -44,9 +44,11 @@ func RunRunner(ctx context.Context, p Process) error {
 		return errors.Join(err, s.close())
 	}
 	p.listening(health.addr())
-	if err := s.awaitRedis(ctx, 0); err != nil {
+	if err := s.awaitRecords(ctx, 0); err != nil {
 		return errors.Join(unlessStopped(ctx, err), health.close(context.WithoutCancel(ctx)), s.close())
 	}
+	ctx, stopWatch := s.watchSchema(ctx)
+	defer stopWatch()
 	r, err := s.startRunner(ctx)
 	if err != nil {
 		return errors.Join(err, health.close(context.WithoutCancel(ctx)), s.close())
@@ -58,7 +60,7 @@ func RunRunner(ctx context.Context, p Process) error {
 	stages := append(r.stages(),
 		stage{"health", time.Second, health.close},
 		stage{"redis", time.Second, func(context.Context) error { return s.close() }})
-	return s.shutDown(ctx, stages, slog.Int("active", r.runner.Active()))
+	return errors.Join(s.shutDown(ctx, stages, slog.Int("active", r.runner.Active())), s.schema.refused())
 }
 
 // RunnerHealthAddr is the address at which a runner process answers health checks; empty if it
@@ -279,26 +281,31 @@ type healthServer struct {
 	able atomic.Pointer[func() error]
 }
 
-func (s *shared) serveHealth(ctx context.Context) (*healthServer, error) {
+func (s *shared) serveHealth(stopping context.Context) (*healthServer, error) {
 	if s.cfg.RunnerAddr == "" {
 		return &healthServer{}, nil
 	}
-	lis, err := listen(ctx, s.cfg.RunnerAddr, s.log)
+	lis, err := listen(stopping, s.cfg.RunnerAddr, s.log)
 	if err != nil {
 		return nil, fmt.Errorf("listen on KAA_RUNNER_ADDR: %w", err)
 	}
 	h := &healthServer{listener: lis}
 	ready := func(ctx context.Context) error {
 		able := h.able.Load()
-		if able == nil {
+		switch {
+		case s.schema.refused() != nil:
+			return s.schema.refused()
+		case stopping.Err() != nil:
+			return service.ErrStopping
+		case able == nil:
 			return service.ErrStarting
 		}
 		return cmp.Or((*able)(), s.store.Ready(ctx))
 	}
-	h.server = &http.Server{Handler: api.Probes(ready, s.check.Warnings, ctx.Done(), s.metrics.Handler()), ReadHeaderTimeout: 5 * time.Second}
+	h.server = &http.Server{Handler: api.Probes(ready, s.check.Warnings, s.metrics.Handler()), ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := h.server.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
-			s.log.ErrorContext(ctx, "health server ended", slog.Any("err", err))
+			s.log.ErrorContext(stopping, "health server ended", slog.Any("err", err))
 		}
 	}()
 	return h, nil

@@ -35,6 +35,7 @@ type shared struct {
 	redis   *redis.UniversalOptions
 	rdb     redis.UniversalClient
 	check   *redisclient.Check
+	schema  schemaWatch
 	store   *store.Store
 	queue   *queue.Client
 	blobs   *blob.Store

@@ -45,7 +45,7 @@ var allowed = map[string][]string{
 	"internal/app/config":       {"internal/job", "internal/store", "internal/interpreter", "internal/telemetry", "internal/blob"},
 	"internal/app/redisclient":  nil,
 	"internal/app/interpreters": {"internal/job", "internal/sandbox", "internal/interpreter", "internal/app/config"},
-	"internal/app/doctor":       {"internal/sandbox", "internal/interpreter", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters"},
+	"internal/app/doctor":       {"internal/job", "internal/store", "internal/sandbox", "internal/interpreter", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters"},
 	"internal/app": {
 		"internal/access", "internal/job", "internal/service", "internal/door", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/process",
 		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters",

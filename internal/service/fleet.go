@@ -37,8 +37,14 @@ func (s *Service) Runtimes(ctx context.Context, c Caller) ([]job.Runtime, error)
 	return job.Runtimes(runners), err
 }
 
-// Ready reports whether jobs can be accepted: ErrStopping if the process is about to stop.
+// Ready reports whether jobs can be accepted: ErrStopping if the process is about to stop, and the
+// reason if that is its records.
 func (s *Service) Ready(ctx context.Context) error {
+	if s.cfg.Unfit != nil {
+		if err := s.cfg.Unfit(); err != nil {
+			return err
+		}
+	}
 	select {
 	case <-s.cfg.Draining:
 		return ErrStopping

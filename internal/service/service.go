@@ -53,6 +53,8 @@ type Config struct {
 	Background *sync.WaitGroup
 	// Draining is closed when the process is about to stop: long polls and streams end.
 	Draining <-chan struct{}
+	// Unfit returns why the process may not work on the records; nil if it may. It may be nil itself.
+	Unfit func() error
 }
 
 // Service is safe for concurrent use. It owns no goroutine that outlives Config.Background.

@@ -12,6 +12,7 @@
 //
 // Keys (all in one hash slot by the tag {kaa}):
 //
+//	{kaa}:schema                  HASH    version of the records
 //	{kaa}:job:<id>                HASH    the record; expires resultTtl after its end
 //	{kaa}:events:<id>             STREAM  events, for followers of the job; expires with the record
 //	{kaa}:gone:<id>               STRING  tombstone, for 410 instead of 404; of an execution of a session: its owner
@@ -79,6 +80,7 @@ const (
 	hooksKey    = prefix + "hooks"
 	sessionsKey = prefix + "sessions"
 	blobsKey    = prefix + "blobs"
+	schemaKey   = prefix + "schema"
 )
 
 func jobKey(id string) string    { return prefix + "job:" + id }
@@ -138,6 +140,8 @@ type Config struct {
 	// EvictAfter is the idle time after which a session may be evicted for another when all
 	// runners are full; 0 is never.
 	EvictAfter time.Duration
+	// Schema is the version of the records.
+	Schema SchemaConfig
 	// Enqueue returns the commands that enqueue a job's task, for the step that records the job.
 	// It returns nil if that is impossible. By default there are none.
 	Enqueue func(ctx context.Context, j job.Job) [][]any
@@ -166,6 +170,7 @@ func (c Config) withDefaults() Config {
 	if c.Window == 0 {
 		c.Window = 32
 	}
+	c.Schema = c.Schema.withDefaults()
 	return c
 }
 
@@ -182,7 +187,7 @@ type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked script
 	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                 script
 	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move, joined       script
-	waits                                                                                                       script
+	waits, schema                                                                                               script
 }
 
 // New returns a store on rdb.
@@ -203,7 +208,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"),
-		waits: script("waits"),
+		waits: script("waits"), schema: script("schema"),
 	}}
 }
 

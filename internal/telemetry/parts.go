@@ -90,7 +90,7 @@ func (m *Metrics) ForAPI(a API) {
 			"queue_full", "key_queue_full", "key_busy", "too_many_waits", "too_many_bytes", "too_many_results", "too_many_sockets", "too_many_sessions", "rate_limited",
 		},
 		http.StatusServiceUnavailable: {
-			"unavailable", "no_runner", "session_busy", "sessions_full", "draining",
+			"unavailable", "no_runner", "session_busy", "sessions_full", "draining", "schema_refused",
 			string(job.FailStart), string(job.FailNoRuntime), string(job.FailFiles), string(job.FailWorker), string(job.FailDrained), string(job.FailWaiterLost),
 		},
 		http.StatusInternalServerError: {"internal"},

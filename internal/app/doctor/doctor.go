@@ -20,7 +20,9 @@ import (
 	"github.com/kaa-run/kaa/internal/app/interpreters"
 	"github.com/kaa-run/kaa/internal/app/redisclient"
 	"github.com/kaa-run/kaa/internal/interpreter"
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/store"
 )
 
 // The values of Holds.
@@ -44,6 +46,7 @@ type diagnosis struct {
 	Memory   finding          `json:"memoryControl"`
 	Runtimes []runtimeReport  `json:"runtimes"`
 	Redis    finding          `json:"redis"`
+	Records  *finding         `json:"records,omitempty"` // the version of the records in Redis; nil without Redis
 }
 
 type levelDiagnosis struct {
@@ -105,7 +108,8 @@ func Run(ctx context.Context, environ config.Environment, stdout, stderr io.Writ
 }
 
 func diagnose(ctx context.Context, cfg *config.Config) diagnosis {
-	d := diagnosis{Sandbox: cfg.Sandbox, UID: os.Geteuid(), Kernel: kernel(), Memory: diagnoseMemory(), Redis: diagnoseRedis(ctx, cfg)}
+	d := diagnosis{Sandbox: cfg.Sandbox, UID: os.Geteuid(), Kernel: kernel(), Memory: diagnoseMemory()}
+	d.Redis, d.Records = diagnoseRedis(ctx, cfg)
 	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.Basic, sandbox.None} {
 		wanted := d.Level == "" && slices.Contains(interpreters.Levels(cfg), level)
 		insteadOfStrict := level == sandbox.Basic && !d.Levels[0].Holds
@@ -227,8 +231,8 @@ func diagnoseMemory() finding {
 	return f
 }
 
-func diagnoseRedis(ctx context.Context, cfg *config.Config) finding {
-	f := finding{Name: "Redis", Holds: yes}
+func diagnoseRedis(ctx context.Context, cfg *config.Config) (f finding, records *finding) {
+	f = finding{Name: "Redis", Holds: yes}
 	options, err := cfg.RedisOptions()
 	if err == nil {
 		f.Detail = strings.Join(options.Addrs, ", ")
@@ -242,6 +246,7 @@ func diagnoseRedis(ctx context.Context, cfg *config.Config) finding {
 			// A Redis that refuses to show its settings is not at fault.
 			warnings, _ := redisclient.Inspect(ctx, rdb)
 			f.Advice = strings.Join(warnings, "; ")
+			records = diagnoseRecords(ctx, store.New(rdb, store.Config{}))
 		}
 	}
 	if err != nil {
@@ -249,6 +254,24 @@ func diagnoseRedis(ctx context.Context, cfg *config.Config) finding {
 		if advice := redisclient.Advice(err, options != nil && options.TLSConfig != nil); advice != "" {
 			f.Advice = advice
 		}
+	}
+	return f, records
+}
+
+// diagnoseRecords compares the version of the records with that of this build. It writes nothing.
+func diagnoseRecords(ctx context.Context, records *store.Store) *finding {
+	f := &finding{Name: "records", Holds: yes}
+	stored, err := records.Schema(ctx)
+	refusal, refused := errors.AsType[*job.SchemaError](err)
+	switch {
+	case refused:
+		f.Holds, f.Detail, f.Advice = no, oneLine(refusal), "use a release that works on them, or another database (KAA_REDIS_URL)"
+	case err != nil:
+		f.Holds, f.Detail = unknown, oneLine(err)
+	case stored.Version == 0:
+		f.Detail = "none with a version yet"
+	default:
+		f.Detail = fmt.Sprintf("version %d, since Kaa %s", stored.Version, stored.By)
 	}
 	return f
 }
@@ -288,6 +311,9 @@ func (d diagnosis) print(w io.Writer) error {
 	}
 	section("queue")
 	line(d.Redis)
+	if d.Records != nil {
+		line(*d.Records)
+	}
 	rows = append(rows, []string{}, []string{fmt.Sprintf("%s (user %d, Linux %s)", d.verdict(), d.UID, d.Kernel)})
 	_, err := io.WriteString(w, columns(rows))
 	return err

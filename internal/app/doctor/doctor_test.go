@@ -45,7 +45,7 @@ func TestDoctor(t *testing.T) {
 		want        []string // lines, with one blank for many
 	}{
 		{"strict", testenv.Fit, nil, 0, []string{
-			"[strict]", "user namespace yes", "proc yes", "seccomp yes", "memory control yes", "python yes Python 3.", "Redis yes 127.0.0.1:",
+			"[strict]", "user namespace yes", "proc yes", "seccomp yes", "memory control yes", "python yes Python 3.", "Redis yes 127.0.0.1:", "records yes none with a version yet",
 			"KAA_SANDBOX=strict: it holds",
 		}},
 		{"basic", testenv.Fit, []string{"KAA_SANDBOX=basic"}, 0, []string{"[strict]", "[basic]", "KAA_SANDBOX=basic: it holds"}},
@@ -92,6 +92,34 @@ func TestDoctor(t *testing.T) {
 			}
 			if t.Failed() {
 				t.Logf("output:\n%s", out)
+			}
+		})
+	}
+}
+
+// TestDoctorShowsTheVersionOfRecords: those of this release, and those that are too new for it. They
+// are in no way a reason for the sandbox not to hold.
+func TestDoctorShowsTheVersionOfRecords(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		readBy int
+		want   string
+	}{
+		{"work", 1, "records yes version 9, since Kaa v9.1.0"},
+		{"too new", 8, "records no the records in Redis have version 9, since Kaa v9.1.0 has worked on them, and need a process of version 8 at least; this Kaa has version 1."},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			db := testenv.Redis(t)
+			if err := db.Client(t).HSet(t.Context(), "{kaa}:schema", "version", 9, "read_by", tt.readBy, "by", "v9.1.0").Err(); err != nil {
+				t.Fatal(err)
+			}
+			out := new(strings.Builder)
+			code, err := doctor.Run(t.Context(), environ(t, "KAA_SANDBOX=none", "KAA_REDIS_URL="+db.URL), out, out, false)
+			if text := strings.Join(strings.Fields(out.String()), " "); err != nil || code != 0 || !strings.Contains(text, tt.want) {
+				t.Errorf("%d %v %s", code, err, text)
 			}
 		})
 	}
