@@ -106,7 +106,7 @@ func (s *server) serveSocket(c *gin.Context) {
 
 // refuseUpgrade says what keeps a request from becoming a socket.
 func (s *server) refuseUpgrade(r *http.Request) *Problem {
-	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
+	if service.CallOf(r.Context()).HeadOnly || !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
 		return newProblem(http.StatusUpgradeRequired, "upgrade_required", "this is a WebSocket; connect with a client for these, to ws:// or wss://")
 	}
 	select {

@@ -393,6 +393,10 @@ func TestSocketOpening(t *testing.T) {
 			}
 		})
 	}
+	upgrade := []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}
+	if a := k.call(http.MethodHead, sessionsPath+"/"+id+"/ws", nil, upgrade...); a.status != http.StatusUpgradeRequired {
+		t.Errorf("HEAD: %d", a.status)
+	}
 	if a := k.call(http.MethodGet, sessionsPath+"/"+id+"/ws", nil); a.status != http.StatusUpgradeRequired || a.header.Get("Upgrade") != "websocket" || a.str("code") != "upgrade_required" {
 		t.Errorf("without upgrade: %d %s", a.status, a.raw)
 	}
