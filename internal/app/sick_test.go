@@ -140,6 +140,34 @@ func sickRunner(t *testing.T, jobs int) {
 	s.awaitReady(http.StatusOK)
 }
 
+// TestRunnerWithoutFiles: a runner that alone cannot read the blob store fails no job with files, and
+// executes those without.
+func TestRunnerWithoutFiles(t *testing.T) {
+	t.Parallel()
+	k := start(t, 0)
+	was := k.environ
+	occupied := filepath.Join(t.TempDir(), "occupied")
+	if err := os.WriteFile(occupied, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k.environ = was.With("KAA_BLOB_URL", "file://"+occupied)
+	k.run(app.RunRunner)
+	if a := k.execute(fields{"code": "print(1)"}); a.str("stdout") != "1\n" {
+		t.Errorf("without files: %s", a.raw)
+	}
+	k.environ = was
+	k.run(app.RunRunner)
+	var ids []string
+	for n := range sickJobs {
+		ids = append(ids, k.submit(fields{"code": "print(open('a').read())", "files": []fields{{"path": "a", "content": strconv.Itoa(n)}}}))
+	}
+	for n, id := range ids {
+		if a := k.await(id); a.str("state") != "completed" || a.str("attempt") != "1" || a.str("result.stdout") != strconv.Itoa(n)+"\n" {
+			t.Errorf("job %d: %s", n, a.raw)
+		}
+	}
+}
+
 // TestSickRunnerAlone: a lone runner that can start nothing is not ready and says why, loses
 // no job, and goes on by itself.
 func TestSickRunnerAlone(t *testing.T) {

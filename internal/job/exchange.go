@@ -26,6 +26,7 @@ type Runner struct {
 	MaxSessions int    `json:"maxSessions" doc:"Sessions it has room for."`
 	Draining    bool   `json:"draining" doc:"It takes no more jobs and is about to stop."`
 	Sick        string `json:"sick,omitempty" doc:"Why it can start no interpreter now. It takes no jobs until it can. Absent if it can."`
+	NoFiles     bool   `json:"noFiles,omitempty" doc:"It could not read files that came with jobs a moment ago. Such jobs go to other runners, if these can."`
 }
 
 // Takes reports whether a runner takes jobs of a runtime; empty is its default one.

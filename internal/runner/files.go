@@ -27,6 +27,12 @@ type Blobs interface {
 // errFiles means that the input files of a job could not be put in place.
 var errFiles = errors.New("files of the job are unavailable")
 
+// errStore means that this runner cannot read the blob store. Another one may be able to.
+var errStore = errors.New("the blob store does not answer this runner")
+
+// storeDoubt is how long a runner counts as one that cannot read the blob store after it could not.
+const storeDoubt = 30 * time.Second
+
 // bringTime and keepTime bound the moving of one execution's files, because a caller may wait for
 // it. Both grow with each byte that is moved.
 const (
@@ -101,19 +107,63 @@ func (r *Runner) bring(run context.Context, w putter, claim job.Claim) error {
 				return nil // Execute reports the reason
 			case errors.Is(err, job.ErrNotStarted):
 				return err
+			case errors.Is(err, errStore):
+				r.storeFailed(time.Now())
 			}
 			return fmt.Errorf("%w: %w", errFiles, err)
 		}
 	}
+	r.storeFailed(time.Time{})
 	return nil
 }
 
 func (r *Runner) bringOne(ctx context.Context, w putter, key string, f job.Input) error {
 	content, err := r.cfg.Blobs.Open(ctx, key)
+	if errors.Is(err, job.ErrUnavailable) {
+		return errors.Join(errStore, err)
+	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.Put(f.Path, content), content.Close())
+	source := &storeReader{r: content}
+	return errors.Join(w.Put(f.Path, source), source.err, content.Close())
+}
+
+// storeReader keeps the error of a read, so that it is not taken for one of the worker.
+type storeReader struct {
+	r   io.Reader
+	err error
+}
+
+func (s *storeReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader returns it as it is
+		s.err = errors.Join(errStore, err)
+	}
+	return n, err
+}
+
+// storeFailed notes when the blob store did not answer; zero if it did. Other runners learn the
+// first failure at once.
+func (r *Runner) storeFailed(at time.Time) {
+	r.mu.Lock()
+	before := r.storeFailure
+	r.storeFailure = at
+	r.mu.Unlock()
+	if time.Since(before) > storeDoubt && !at.IsZero() {
+		r.HealthChanged()
+	}
+}
+
+// handBack takes back the claim of a job whose files this runner cannot read, if another one seems
+// able to. It reports whether it did. A lone runner, or an outage that concerns all of them,
+// costs the job an attempt, so that it ends.
+func (r *Runner) handBack(ctx context.Context, log *slog.Logger, e *execution, claim job.Claim, cause error) (bool, error) {
+	others, err := r.others(ctx, claim.Spec.Runtime)
+	if err != nil || !slices.ContainsFunc(others, func(o job.Runner) bool { return !o.NoFiles }) {
+		return false, nil //nolint:nilerr // the outcome of the job names the files
+	}
+	return r.unclaim(ctx, log, e, claim, cause)
 }
 
 // keepFiles stores the files that an execution left and lists them in the result. If the storage

@@ -25,9 +25,22 @@ type fakeBlobs struct {
 	mu    sync.Mutex
 	blobs map[string]string
 	err   error
+	// readErr comes in place of the end of a blob.
+	readErr error
 }
 
-type seekable struct{ *bytes.Reader }
+type seekable struct {
+	*bytes.Reader
+	end error
+}
+
+func (s seekable) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && s.end != nil {
+		err = s.end
+	}
+	return n, err
+}
 
 func (seekable) Close() error { return nil }
 
@@ -47,7 +60,7 @@ func (f *fakeBlobs) Open(_ context.Context, key string) (io.ReadSeekCloser, erro
 	if !ok {
 		return nil, errors.Join(f.err, job.ErrNoFile)
 	}
-	return seekable{bytes.NewReader([]byte(text))}, nil
+	return seekable{bytes.NewReader([]byte(text)), f.readErr}, nil
 }
 
 func (f *fakeBlobs) List(_ context.Context, prefix string, _ time.Time) ([]string, error) {
@@ -127,6 +140,7 @@ func TestFileTrouble(t *testing.T) {
 			&fakeWorkers{left: []string{"x"}, execute: ends(job.StatusOK)}, &fakeBlobs{err: job.ErrUnavailable},
 			"completed ok, result of j-ab, queued 5 ms",
 		},
+		"the storage breaks off": {bring, &fakeWorkers{}, &fakeBlobs{blobs: have(), readErr: io.ErrUnexpectedEOF}, "given back: j-ab files_unavailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -138,6 +152,55 @@ func TestFileTrouble(t *testing.T) {
 			if len(s.ended) > 0 && (s.ended[0].Result.FilesDropped == nil || len(s.ended[0].Result.Files) > 0) {
 				t.Errorf("result %+v says nothing of the lost file", s.ended[0].Result)
 			}
+		})
+	}
+}
+
+// TestStoreOfOneRunner: a job whose files one runner cannot read costs no attempt while another runner
+// seems able to read them.
+func TestStoreOfOneRunner(t *testing.T) {
+	t.Parallel()
+	other := func(noFiles, draining bool) job.Runner {
+		return job.Runner{ID: "o", Runtimes: []job.Runtime{{Name: "python", Default: true}}, NoFiles: noFiles, Draining: draining}
+	}
+	away := &fakeBlobs{err: job.ErrUnavailable}
+	broken := &fakeBlobs{blobs: map[string]string{job.InputKey("j", 0): "one"}, readErr: io.ErrUnexpectedEOF}
+	absent := &fakeBlobs{}
+	for name, tt := range map[string]struct {
+		blobs  *fakeBlobs
+		others []job.Runner
+		back   bool
+	}{
+		"another can":             {away, []job.Runner{other(false, false)}, true},
+		"reading breaks off":      {broken, []job.Runner{other(true, false), other(false, false)}, true},
+		"none can":                {away, []job.Runner{other(true, false)}, false},
+		"the other stops":         {away, []job.Runner{other(false, true)}, false},
+		"it is alone":             {away, nil, false},
+		"the file does not exist": {absent, []job.Runner{other(false, false)}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &fakeStore{spec: job.Spec{Files: []job.Input{{Path: "a"}}}, others: tt.others}
+				r := runner.New(runner.Config{
+					Self: job.Runner{ID: "r"}, Records: s, Registry: s, Workers: &fakeWorkers{}, Blobs: tt.blobs, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
+				})
+				err := r.Handle(t.Context(), "j", "")
+				want := []string{"given back: j files_unavailable"}
+				if tt.back {
+					want = []string{"claim taken back: j:1"}
+				}
+				if diff := cmp.Diff(want, s.log()); diff != "" || (err != nil) != tt.back {
+					t.Errorf("%v (-want +got):\n%s", err, diff)
+				}
+				if err := r.BeginDrain(t.Context()); err != nil || s.noFiles != (tt.blobs != absent) {
+					t.Errorf("%v, other runners learn %v", err, s.noFiles)
+				}
+				time.Sleep(time.Minute)
+				if err := r.BeginDrain(t.Context()); err != nil || s.noFiles {
+					t.Errorf("%v, others learn %v after a minute", err, s.noFiles)
+				}
+			})
 		})
 	}
 }

@@ -77,7 +77,7 @@ func (r *Runner) runtimeName(runtime string) string {
 // handOver decides about a job for which no worker was available. Another runner is to take it,
 // unless giveUp fails it. An error means that the task is to be delivered again.
 func (r *Runner) handOver(ctx context.Context, jobID, runtime string, cause error) error {
-	again := fmt.Errorf("acquire worker: %w", cause)
+	again := fmt.Errorf("not started here: %w", cause)
 	if ctx.Err() != nil || !errors.Is(cause, job.ErrNoWorker) {
 		return again // this process stops
 	}
@@ -209,8 +209,8 @@ func (s *sessions) awaitAble(ctx context.Context, log *slog.Logger, se *Session,
 	return false, nil
 }
 
-// unclaim takes back the claim of a job whose worker died before the code had started, and passes
-// the job on, because no other worker can be started. It reports whether the claim was taken back.
+// unclaim takes back the claim of a job whose code has not started, and passes the job on, because
+// no worker can be started or its files cannot be read here. It reports whether the claim was taken back.
 func (r *Runner) unclaim(ctx context.Context, log *slog.Logger, e *execution, claim job.Claim, cause error) (bool, error) {
 	state, err := r.cfg.Records.Unclaim(ctx, claim)
 	if err != nil {

@@ -121,6 +121,7 @@ func (r *Runner) beat(ctx context.Context) error {
 	r.mu.Lock()
 	self.Active = len(r.active)
 	self.Draining = r.draining
+	self.NoFiles = time.Since(r.storeFailure) < storeDoubt
 	r.mu.Unlock()
 	self.Sessions = r.sessions.count()
 	return r.cfg.Registry.Beat(ctx, self)

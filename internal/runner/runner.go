@@ -134,8 +134,11 @@ type Runner struct {
 	// unstarted are jobs that were passed on because no interpreter could be started. They stay
 	// here until they fail or an interpreter can be started.
 	unstarted map[string]unstarted
-	draining  bool // the heartbeat reports it
-	over      bool // the time of the drain is up: no execution may go on
+	// storeFailure is when files of a job could not be read from the blob store; zero if they could
+	// be since.
+	storeFailure time.Time
+	draining     bool // the heartbeat reports it
+	over         bool // the time of the drain is up: no execution may go on
 }
 
 // execution is a claim whose code may be running.
@@ -284,6 +287,11 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 	}
 	if errors.Is(err, job.ErrNoWorker) && run.Err() == nil {
 		if back, err := r.unclaim(ctx, log, e, claim, err); back {
+			return err
+		}
+	}
+	if errors.Is(err, errStore) && run.Err() == nil {
+		if back, err := r.handBack(ctx, log, e, claim, err); back {
 			return err
 		}
 	}

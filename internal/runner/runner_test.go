@@ -37,6 +37,7 @@ type fakeStore struct {
 	held       []job.Claim
 	beats      int
 	sick       string // of the last heartbeat
+	noFiles    bool   // of the last heartbeat
 	others     []job.Runner
 	// firstUnstarted is when a job was first not started.
 	firstUnstarted time.Time
@@ -127,7 +128,7 @@ func (f *fakeStore) Beat(_ context.Context, r job.Runner) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.beats++
-	f.sick = r.Sick
+	f.sick, f.noFiles = r.Sick, r.NoFiles
 	if r.Draining {
 		f.did = append(f.did, "says that it drains")
 	}
