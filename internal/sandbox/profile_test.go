@@ -3,6 +3,8 @@ package sandbox_test
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 )
@@ -38,8 +40,13 @@ func TestContainerProfile(t *testing.T) {
 			allowed = append(allowed, rule.Names...)
 		}
 	}
+	for _, name := range scriptCalls(t) {
+		if !slices.Contains(allowed, name) {
+			t.Errorf("%s, which a script of internal/python calls, is not allowed", name)
+		}
+	}
 	for _, name := range []string{
-		"clone", "unshare", "setns", "mount", "umount2", "pivot_root", "mount_setattr", "sethostname", "seccomp", "prctl", "capset",
+		"clone", "unshare", "setns", "mount", "umount2", "pivot_root", "mount_setattr", "sethostname", "setdomainname", "seccomp", "prctl", "capset",
 		"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "pidfd_open", "pidfd_send_signal",
 	} {
 		if !slices.Contains(allowed, name) {
@@ -57,4 +64,33 @@ func TestContainerProfile(t *testing.T) {
 			t.Errorf("%s is allowed, whatever its arguments", name)
 		}
 	}
+}
+
+// scriptCalls returns the system calls that the scripts of sandboxes name: by number, as a step of
+// a program, or as a function of the C library.
+func scriptCalls(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("../python/*.py")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	named := regexp.MustCompile(`\bnumber\("(\w+)"\)|program\.add\([^,]+, "(\w+)"|\blibc\.(\w+)\b`)
+	// Functions of the C library that make no call of that name.
+	library := []string{"syscall", "strcpy", "strlen", "memcmp", "memcpy", "memset", "setvbuf", "fflush", "sigaddset", "sigemptyset", "sigfillset", "malloc_trim", "signalfd"}
+	var calls []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range named.FindAllStringSubmatch(string(text), -1) {
+			if name := m[1] + m[2] + m[3]; !slices.Contains(library, name) && !slices.Contains(calls, name) {
+				calls = append(calls, name)
+			}
+		}
+	}
+	if !slices.Contains(calls, "sethostname") || !slices.Contains(calls, "pivot_root") || !slices.Contains(calls, "clone") {
+		t.Fatalf("found only %v", calls)
+	}
+	return calls
 }
