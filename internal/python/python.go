@@ -5,13 +5,16 @@
 // A zygote is started with start.py, which loads the other scripts from beside itself. They
 // use the standard library only and run on Python 3.8 and later. The scripts by subject:
 //
-//	processes    start, zygote, slot, seal, network, fork, fork_group, memory, program, fonts
+//	processes    start, zygote, slot, slot_program, memory, program, fonts, held
+//	confinement  confinement, disk, kernel, landlock, limits, namespaces, network, root, seccomp,
+//	             terminals
+//	forks        fork, fork_files, fork_group, fork_obstacles, fork_steps
 //	worker       repl_worker (its protocol), control, prepared, differences, training, rehearsal
 //	execution    script (a program), session, execution, interrupts, finalization
 //	code         last_expression, event_loop, main_module, frames, errors
 //	streams      streams, marks, flood, stdin, console
 //	results      display, forms, budget, tables, pictures
-//	libraries    notebook (display and changes of libraries), standin (for IPython), plots
+//	libraries    notebook (display and changes of libraries), standin, standin_base, standin_links, standin_media (for IPython), plots
 package python
 
 import (
