@@ -11,6 +11,6 @@
 //
 // running → queued is the retry of an execution whose runner was lost; it
 // happens only while attempts are left. The moves are carried out by one
-// compare-and-set script each in internal/store; CanMove is the model those
-// scripts are tested against.
+// compare-and-set script each in internal/store; package jobtest has the model that
+// they are tested against.
 package job

@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"internal/blob":             {"internal/job"},
 	"internal/blob/s3":          {"internal/blob"},
 	"internal/devredis":         nil,
+	"internal/job/jobtest":      {"internal/job"},
 	"internal/testenv":          nil,
 	"internal/layout":           nil,
 	"test/dialects/e2b":         {"internal/job", "internal/service"},

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/job/jobtest"
 	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
@@ -29,7 +30,7 @@ type world struct {
 	rdb     *redis.Client
 	r       *rand.Rand
 	repeat  *repeat
-	jobs    map[string]job.Model
+	jobs    map[string]jobtest.Model
 	news    map[string]job.NewJob
 	ids     []string
 	claims  []job.Claim // all that there ever were, most of them stale
@@ -90,7 +91,7 @@ func TestModel(t *testing.T) {
 	w := &world{
 		Store: store.New(rdb, store.Config{Window: 1_000_000, Reserve: store.ReserveAuto, RunnerTTL: time.Hour}), t: t, // all jobs have a seat: TestHeld… is about those that do not
 		rdb: rdb, r: rand.New(rand.NewPCG(seed, 0)), repeat: new(repeat),
-		jobs: map[string]job.Model{}, news: map[string]job.NewJob{}, runners: map[string]bool{},
+		jobs: map[string]jobtest.Model{}, news: map[string]job.NewJob{}, runners: map[string]bool{},
 	}
 	// What is not in the script cache would not be repeated.
 	rdb.AddHook(w.repeat)
@@ -185,7 +186,7 @@ func (w *world) create() (string, []string) {
 		w.same("create again", err, nil)
 		return "create again " + id, []string{id}
 	}
-	m := job.Model{State: job.Queued, MaxAttempts: 1 + w.r.IntN(3), Outbox: true}
+	m := jobtest.Model{State: job.Queued, MaxAttempts: 1 + w.r.IntN(3), Outbox: true}
 	n := newJob(attempts(m.MaxAttempts))
 	switch w.r.IntN(5) {
 	case 0:
@@ -441,7 +442,7 @@ func (w *world) check(id string) {
 		return
 	}
 	w.same("get "+id, err, nil)
-	got := job.Model{
+	got := jobtest.Model{
 		State: j.State, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Runner: j.Runner, Session: j.SessionID,
 		Cancel: j.CancelRequested, HasResult: j.Result != nil, Due: m.Due,
 		Outbox: w.rdb.ZScore(ctx, "{kaa}:outbox", id).Err() == nil,

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/job/jobtest"
 	"github.com/kaa-run/kaa/internal/store"
 )
 
@@ -118,7 +119,7 @@ func TestMoves(t *testing.T) {
 				if got != want {
 					t.Errorf("state = %s (err %v), want %s", got, err, want)
 				}
-				if got != from && !job.CanMove(from, got) {
+				if got != from && !jobtest.CanMove(from, got) {
 					t.Errorf("%s → %s is not a legal move", from, got)
 				}
 				if moves && err != nil {

@@ -1,4 +1,4 @@
-package job_test
+package jobtest_test
 
 import (
 	"testing"
@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/job/jobtest"
 )
 
 func TestMoves(t *testing.T) {
@@ -18,7 +19,7 @@ func TestMoves(t *testing.T) {
 	for _, from := range job.States() {
 		var got []job.State
 		for _, to := range job.States() {
-			if job.CanMove(from, to) {
+			if jobtest.CanMove(from, to) {
 				got = append(got, to)
 			}
 		}
