@@ -3,22 +3,16 @@ package store
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
-
-// anonymous is the caller of jobs that come without a key.
-const anonymous = "anonymous"
 
 // Create records a job. Unless the job is held or was enqueued in the same step, the caller
 // enqueues its task next and calls Enqueued. If the caller dies in between, the maintenance loop
@@ -189,35 +183,4 @@ func dueTasks(r reply) []job.Task {
 		})
 	}
 	return due
-}
-
-func digest(parts ...string) string {
-	h := sha256.New()
-	for _, p := range parts {
-		_, _ = fmt.Fprintf(h, "%d:%s", len(p), p) // a hash never fails
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func parseMillis(s string) time.Time {
-	if n := atoi(s); n > 0 {
-		return time.UnixMilli(n).UTC()
-	}
-	return time.Time{}
-}
-
-// atoi reads a number that a script wrote; these are always well-formed.
-func atoi(s string) int64 {
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
 }

@@ -27,14 +27,6 @@ func filesOf(o job.Outcome) string {
 	return strconv.FormatInt(bytes, 10)
 }
 
-// mark is the form of a yes in scripts.
-func mark(yes bool) string {
-	if yes {
-		return "1"
-	}
-	return ""
-}
-
 // present returns the files of a result that were not deleted, with their keys. These name the
 // attempt that finished, which is the last.
 func present(j job.Job, dropped string) []job.File {

@@ -96,11 +96,6 @@ func (s *Store) settle(ctx context.Context, c job.Claim, o job.Outcome, result [
 	})
 }
 
-// tombstone is the argument of that name.
-func (s *Store) tombstone() named[any] {
-	return named[any]{"tombstone", s.cfg.TombstoneTTL.Milliseconds()}
-}
-
 // Reject fails a job for which no attempt could be started.
 func (s *Store) Reject(ctx context.Context, id string, f job.Failure) error {
 	_, err := s.run(ctx, "reject job", s.scripts.reject, keys{{"job", jobKey(id)}},
@@ -167,11 +162,4 @@ func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
 	n, err := s.call(ctx, s.scripts.sweep, keys{{"expiry", expiryKey}, {"holding", holdingKey}, {"hooks", hooksKey}},
 		args{{"most", most}, s.tombstone()}).Int()
 	return n, wrap("sweep", err)
-}
-
-// exists checks for a key before a script that has nothing to do on an idle system. That is one
-// command, and a script costs one more for each command that it runs.
-func (s *Store) exists(ctx context.Context, op string, keys ...string) (bool, error) {
-	n, err := s.rdb.Exists(ctx, keys...).Result()
-	return n > 0, wrap(op, err)
 }

@@ -6,17 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
-
-// observeLease is the time within which an observer has to call again; then the log of accepted
-// executions ends.
-const observeLease = time.Minute
 
 // ObserveSession returns the executions that a caller's session accepted since the observation
 // before. A zero observation returns the running and waiting ones. From the first call on, the

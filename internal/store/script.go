@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -120,20 +119,4 @@ func place[T any](script string, names []string, given []named[T], to []T) []T {
 		to = append(to, g.value)
 	}
 	return to
-}
-
-// call executes a script on Redis.
-func (s *Store) call(ctx context.Context, sc script, k keys, a args, each ...args) *redis.Cmd {
-	byKey, byNumber := sc.bind(k, a, each...)
-	return sc.Run(ctx, s.rdb, byKey, byNumber...)
-}
-
-// run executes a script that answers with a reply, and maps the words that have the same meaning
-// everywhere.
-func (s *Store) run(ctx context.Context, op string, sc script, k keys, a args, each ...args) (reply, error) {
-	v, err := s.call(ctx, sc, k, a, each...).Slice()
-	if err != nil {
-		return nil, wrap(op, err)
-	}
-	return v, wordError(op, reply(v))
 }

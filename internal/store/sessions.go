@@ -14,9 +14,6 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-func sessionKey(id string) string            { return prefix + "session:" + id }
-func callerSessionsKey(caller string) string { return sessionsKey + ":of:" + cmp.Or(caller, anonymous) }
-
 // OpenSession records a session on one of its candidates. job.ErrTooManySessions: there is no
 // room. job.ErrNoRunner: none of them lives.
 func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session, error) {
@@ -107,14 +104,6 @@ func (s *Store) InterruptSession(ctx context.Context, id, caller string) (string
 	r, err := s.run(ctx, "interrupt session", s.scripts.interrupt, keys{{"session", sessionKey(id)}},
 		args{{"caller", cmp.Or(caller, anonymous)}})
 	return r.text(1), aboutSession(id, err)
-}
-
-// aboutSession adds the session's id to an error.
-func aboutSession(id string, err error) error {
-	if ended, ok := errors.AsType[*job.SessionEndedError](err); ok {
-		ended.ID = id
-	}
-	return err
 }
 
 // NextInSession claims the next execution of a session for its runner. If the runner has no

@@ -1,7 +1,7 @@
 // Package store keeps Kaa's state in Redis: job records, idempotency keys, the
 // outbox of tasks to enqueue, the runner registry and the cancel flags. Every
 // change of a job's state is one compare-and-set Lua script (lua/), tested
-// against the pure model in internal/job; asynq only dispatches the ids of these jobs.
+// against the pure model in internal/job/jobtest; asynq only dispatches the ids of these jobs.
 //
 // The api, the runner and the maintenance loops call it, each through a narrow
 // interface of its own. Methods are safe for concurrent use, block for the
@@ -53,126 +53,10 @@ package store
 
 import (
 	"context"
-	"embed"
-	"errors"
-	"fmt"
-	"net"
-	"regexp"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/kaa-run/kaa/internal/job"
 )
-
-const (
-	prefix      = "{kaa}:"
-	outboxKey   = prefix + "outbox"
-	expiryKey   = prefix + "expiry"
-	bytesDueKey = prefix + "bytes:due"
-	queuesKey   = prefix + "queues"
-	runnersKey  = prefix + "runners"
-	readyKey    = prefix + "ready"
-	waitersKey  = prefix + "waiters"
-	holdingKey  = prefix + "holding"
-	hooksKey    = prefix + "hooks"
-	sessionsKey = prefix + "sessions"
-	blobsKey    = prefix + "blobs"
-	schemaKey   = prefix + "schema"
-)
-
-func jobKey(id string) string    { return prefix + "job:" + id }
-func eventsKey(id string) string { return prefix + "events:" + id }
-func goneKey(id string) string   { return prefix + "gone:" + id }
-func runnerKey(id string) string { return prefix + "runner:" + id }
-func waiterKey(id string) string { return prefix + waiterMember(id) }
-
-// waiterMember is the name of a waiter in a set, which distinguishes it from a runner where both
-// are read.
-func waiterMember(id string) string { return "waiter:" + id }
-
-func indexKey(queue string, state job.State) string {
-	return prefix + "jobs:" + queue + ":" + string(state)
-}
-func idempotencyKey(scope, key string) string  { return prefix + "idem:" + digest(scope, key) }
-func finishedChannel(subscriber string) string { return prefix + "finished:" + subscriber }
-
-//go:embed lua/*.lua
-var luaFiles embed.FS
-
-// Config has the store's lifetimes and bounds. The zero value of a field means its default.
-type Config struct {
-	TombstoneTTL   time.Duration // time after a record's end during which 410 is answered instead of 404; 1 h
-	IdempotencyTTL time.Duration // 24 h
-	// OutboxDelay is the time after a job's creation at which the maintenance loop enqueues it,
-	// unless it was confirmed as enqueued; 5 s.
-	OutboxDelay time.Duration
-	// RunnerTTL is the life of a runner without a heartbeat, and of the lease of an API process
-	// with waiting callers; 8 s.
-	RunnerTTL time.Duration
-	// MaxDepth is the largest number of waiting jobs on one queue, MaxCallerDepth that of one
-	// caller on all queues; 0 is no limit.
-	MaxDepth, MaxCallerDepth int
-	// MaxCallerBytes is the largest number of bytes of the records of one caller, results
-	// included, until they expire. 0 is half of Redis' memory if that is bounded, or all of it
-	// with OneCaller.
-	MaxCallerBytes int64
-	OneCaller      bool
-	// MaxFiles is the largest number of bytes of all files in the blob store, and MaxCallerFiles
-	// that of one caller. 0 is no limit; for the latter it is the number that is free then, or
-	// all with OneCaller.
-	MaxFiles, MaxCallerFiles int64
-	// EventBytes is the largest number of bytes of events that a runner keeps of an attempt; 8 MiB.
-	EventBytes int
-	// Window is the largest number of jobs of one caller on one of asynq's queues at once; 32.
-	Window int
-	// Reserve is the number of slots of the runners that a caller's jobs leave to those of
-	// others: a number, or ReserveAuto for an eighth of them, at least one. Empty is no bound.
-	Reserve string
-	// MaxMetadata is the largest size of a job's metadata, in bytes.
-	MaxMetadata int64
-	// HookTTL is the longest life of a record for the delivery of its webhook; 25 h.
-	HookTTL time.Duration
-	// MaxCallerSessions is the largest number of live sessions of a caller; 0 is no limit.
-	MaxCallerSessions int
-	// EvictAfter is the idle time after which a session may be evicted for another when all
-	// runners are full; 0 is never.
-	EvictAfter time.Duration
-	// Schema is the version of the records.
-	Schema SchemaConfig
-	// Enqueue returns the commands that enqueue a job's task, for the step that records the job.
-	// It returns nil if that is impossible. By default there are none.
-	Enqueue func(ctx context.Context, j job.Job) [][]any
-}
-
-// ReserveAuto is a Reserve that grows with the fleet.
-const ReserveAuto = "auto"
-
-// maxSessionDepth is the largest number of waiting executions in one session.
-const maxSessionDepth = 10_000
-
-func (c Config) withDefaults() Config {
-	set := func(d *time.Duration, byDefault time.Duration) {
-		if *d == 0 {
-			*d = byDefault
-		}
-	}
-	set(&c.TombstoneTTL, time.Hour)
-	set(&c.IdempotencyTTL, 24*time.Hour)
-	set(&c.OutboxDelay, 5*time.Second)
-	set(&c.RunnerTTL, 8*time.Second)
-	set(&c.HookTTL, 25*time.Hour)
-	if c.EventBytes == 0 {
-		c.EventBytes = 8 << 20
-	}
-	if c.Window == 0 {
-		c.Window = 32
-	}
-	c.Schema = c.Schema.withDefaults()
-	return c
-}
 
 // Store is a handle on the records. It does not own the client.
 type Store struct {
@@ -181,13 +65,6 @@ type Store struct {
 	scripts scripts
 	memory  memory
 	large   chan struct{} // has a token for each large result that is being written
-}
-
-type scripts struct {
-	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked script
-	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                 script
-	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move, joined       script
-	waits, schema                                                                                               script
 }
 
 // New returns a store on rdb.
@@ -206,59 +83,10 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
-		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"),
+		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"),
-		waits: script("waits"), schema: script("schema"),
 	}}
 }
-
-// constants are the bounds for the scripts, which precede each script.
-func constants(cfg Config) string {
-	return fmt.Sprintf("local MAX_FILES, MAX_CALLER_FILES, MAX_EVENTS = %d, %d, %d\n", cfg.MaxFiles, cfg.MaxCallerFiles, cfg.EventBytes) +
-		fmt.Sprintf("local MAX_DEPTH, MAX_CALLER_DEPTH, WINDOW, HOOK_TTL = %d, %d, %d, %d\n",
-			cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
-		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER, LOG_TTL = %d, %d, %d, %d\n",
-			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds()) +
-		fmt.Sprintf("local RESERVE = '%s'\n", cfg.Reserve)
-}
-
-// readLua reads an embedded script. A missing one is an error of the build.
-func readLua(name string) string {
-	text, err := luaFiles.ReadFile("lua/" + name + ".lua")
-	if err != nil {
-		panic(err)
-	}
-	return string(text)
-}
-
-// luaFunction is a function of common.lua.
-var luaFunction = regexp.MustCompile(`(?m)^local function (\w+)(?:.* end|(?:.*\n)+?end)\n`)
-
-// needed returns a script preceded by the parts of common that it needs; functions are their
-// places in common. Redis makes each function anew whenever a script runs. Making all of them
-// takes longer than the script.
-func needed(common string, functions [][]int, body string) string {
-	for _, at := range slices.Backward(functions) { // one uses only those before it
-		name := common[at[2]:at[3]]
-		if !calls(common[at[1]:], name) && !calls(body, name) {
-			common = common[:at[0]] + common[at[1]:]
-		}
-	}
-	return common + body
-}
-
-// calls reports whether text calls a function. A regular expression for each function would cost
-// more than all else at the start of a process.
-func calls(text, function string) bool {
-	for before, after, found := strings.Cut(text, function+"("); found; before, after, found = strings.Cut(after, function+"(") {
-		if before == "" || !strings.ContainsRune(wordRunes, rune(before[len(before)-1])) {
-			return true
-		}
-	}
-	return false
-}
-
-const wordRunes = "_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // Ready reports whether Redis takes writes. An answer is not enough: a replica, a full Redis and
 // one that cannot write to its disk answer too.
@@ -266,87 +94,30 @@ func (s *Store) Ready(ctx context.Context) error {
 	return wrap("try to write", s.rdb.Set(ctx, readyKey, "", time.Minute).Err())
 }
 
-// reply is the answer of the state scripts: a word, and its values.
-type reply []any
-
-func (r reply) word() string { return r.text(0) }
-
-func (r reply) text(i int) string {
-	if i >= len(r) {
-		return ""
-	}
-	switch v := r[i].(type) {
-	case string:
-		return v
-	case int64:
-		return fmt.Sprint(v)
-	}
-	return ""
+// call executes a script on Redis.
+func (s *Store) call(ctx context.Context, sc script, k keys, a args, each ...args) *redis.Cmd {
+	byKey, byNumber := sc.bind(k, a, each...)
+	return sc.Run(ctx, s.rdb, byKey, byNumber...)
 }
 
-func wordError(op string, r reply) error {
-	switch r.word() {
-	case "missing":
-		return fmt.Errorf("%s: %w", op, job.ErrNotFound)
-	case "gone":
-		return fmt.Errorf("%s: %w", op, job.ErrGone)
-	case "stale":
-		return fmt.Errorf("%s: %w", op, job.ErrStale)
-	case "finished":
-		return fmt.Errorf("%s: %w", op, job.ErrFinished)
-	case "unfinished":
-		return fmt.Errorf("%s: %w", op, job.ErrUnfinished)
-	case "no_session":
-		return fmt.Errorf("%s: %w", op, job.ErrNoSession)
-	case "session_ended":
-		return fmt.Errorf("%s: %w", op, &job.SessionEndedError{SessionEnd: job.SessionEnd{Reason: job.EndReason(r.text(1)), Message: r.text(2)}})
-	case "no_room":
-		return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, job.ErrStoreFull)
-	case "mismatch":
-		return fmt.Errorf("%s: %w", op, job.ErrIdempotencyMismatch)
+// run executes a script that answers with a reply, and maps the words that have the same meaning
+// everywhere.
+func (s *Store) run(ctx context.Context, op string, sc script, k keys, a args, each ...args) (reply, error) {
+	v, err := s.call(ctx, sc, k, a, each...).Slice()
+	if err != nil {
+		return nil, wrap(op, err)
 	}
-	return nil
+	return v, wordError(op, reply(v))
 }
 
-// wrap adds the operation. It marks errors that are worth a retry as job.ErrUnavailable: every
-// network error, and the replies of a Redis that is starting, failing over or full. Other
-// replies are errors in Kaa.
-func wrap(op string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%s: %w", op, err)
-	}
-	// This comes before the check of the deadline, because a dial that timed out is one, too.
-	if _, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, hideDeadline{err})
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s: %w", op, err)
-	}
-	if reply, ok := errors.AsType[redis.Error](err); ok {
-		switch text := reply.Error(); {
-		case !transient(text):
-			return fmt.Errorf("%s: %w", op, err)
-		case strings.HasPrefix(text, "OOM") || strings.Contains(text, "-OOM"):
-			return fmt.Errorf("%s: %w: %w: %w", op, job.ErrUnavailable, job.ErrStoreFull, err)
-		}
-	}
-	return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, err)
+// tombstone is the argument of that name.
+func (s *Store) tombstone() named[any] {
+	return named[any]{"tombstone", s.cfg.TombstoneTTL.Milliseconds()}
 }
 
-// hideDeadline keeps the text of a network error but not its kind: for callers,
-// context.DeadlineExceeded means the end of their own context.
-type hideDeadline struct{ err error }
-
-func (e hideDeadline) Error() string { return e.err.Error() }
-
-func transient(reply string) bool {
-	for _, p := range []string{"LOADING", "READONLY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED"} {
-		if strings.HasPrefix(reply, p) {
-			return true
-		}
-	}
-	return false
+// exists checks for a key before a script that has nothing to do on an idle system. That is one
+// command, and a script costs one more for each command that it runs.
+func (s *Store) exists(ctx context.Context, op string, keys ...string) (bool, error) {
+	n, err := s.rdb.Exists(ctx, keys...).Result()
+	return n > 0, wrap(op, err)
 }
