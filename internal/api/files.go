@@ -122,7 +122,7 @@ func (s *server) getFile(ctx context.Context, in *fileInput) (*huma.StreamRespon
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		defer content.Close()
-		serveFile(ctx, f, path.Base(f.Key), j.FinishedAt, content)
+		serveFile(ctx, f, path.Base(j.OutputKey(f)), j.FinishedAt, content)
 	}}, nil
 }
 

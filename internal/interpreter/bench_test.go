@@ -86,7 +86,7 @@ func benchCode(b *testing.B, p *interpreter.Pool, code string) {
 		b.Error(err)
 		return
 	}
-	res, err := w.Execute(b.Context(), job.Spec{Code: code, Timeout: ample})
+	res, err := w.Execute(b.Context(), job.Spec{Code: code, Timeout: ample}, job.Live{})
 	if err != nil || res.Stdout != "42\n" {
 		b.Errorf("got %+v, %v", res, err)
 	}

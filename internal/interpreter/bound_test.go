@@ -61,9 +61,9 @@ time.sleep(60)
 					counts <- n
 				}
 			}))
-			_, _ = w.Execute(ctx, job.Spec{Code: code, Tap: tap, Quota: job.Quota{
+			_, _ = w.Execute(ctx, job.Spec{Code: code, Quota: job.Quota{
 				Processes: 1024, MemoryBytes: 512 << 20, DiskBytes: 1 << 20, FileBytes: 1 << 20, OutputBytes: 1 << 20, OpenFiles: 100, CPUs: 1,
-			}})
+			}}, job.Live{Tap: tap})
 		})
 	}
 	sum := 0

@@ -45,7 +45,7 @@ func filesPutAreMemory(t *testing.T, p *interpreter.Pool) {
 	}
 	run := func(code, want string) {
 		t.Helper()
-		res, _, err := s.Execute(t.Context(), job.Spec{Code: code})
+		res, _, err := s.Execute(t.Context(), job.Spec{Code: code}, job.Live{})
 		if err != nil || !strings.Contains(res.Stdout, want) {
 			t.Errorf("%s: %+v, %v", code, res, err)
 		}
@@ -60,7 +60,7 @@ func filesPutAreMemory(t *testing.T, p *interpreter.Pool) {
 	if err := s.Put("again", bytes.NewReader(make([]byte, each))); err != nil {
 		t.Error(err)
 	}
-	res, end, err := s.Execute(t.Context(), job.Spec{Code: "import time\nx = b'x' * (85 << 20)\ntime.sleep(60)"})
+	res, end, err := s.Execute(t.Context(), job.Spec{Code: "import time\nx = b'x' * (85 << 20)\ntime.sleep(60)"}, job.Live{})
 	if err != nil || end == nil && res.Limit != job.LimitMemory {
 		t.Errorf("beside a file it had all of its memory: %+v, %v", res, err)
 	}

@@ -183,7 +183,7 @@ say(child.pid)`, 0, 1, "ok 0"},
 					tt.timeout = ample
 				}
 				start := time.Now()
-				res, err := w.Execute(t.Context(), job.Spec{Code: sayNamespace + preamble + tt.code, Timeout: tt.timeout})
+				res, err := w.Execute(t.Context(), job.Spec{Code: sayNamespace + preamble + tt.code, Timeout: tt.timeout}, job.Live{})
 				if err != nil {
 					t.Fatal(err)
 				}

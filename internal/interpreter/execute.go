@@ -54,7 +54,7 @@ type run struct {
 // StatusInterrupted with the output so far, and the error nil. An error means that a part of Kaa
 // failed. After job.ErrNotStarted the caller may try another worker. The caller fills in JobID and
 // QueuedMs of the result.
-func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error) {
+func (w *Worker) Execute(ctx context.Context, spec job.Spec, live job.Live) (job.Result, error) {
 	if err := w.begin(); err != nil {
 		return job.Result{}, err
 	}
@@ -76,7 +76,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec) (job.Result, error)
 	if err := w.limit(quota); err != nil {
 		return job.Result{}, fmt.Errorf("execute on %s: %w", w.id, err)
 	}
-	r.listen(w.id, spec.Tap)
+	r.listen(w.id, live.Tap)
 	r.feed(spec.Stdin)
 
 	envs := spec.Envs

@@ -27,7 +27,7 @@ func collected(t *testing.T, w *interpreter.Worker, spec job.Spec, most job.File
 	if spec.Timeout == 0 {
 		spec.Timeout = ample
 	}
-	res, err := w.Execute(t.Context(), spec)
+	res, err := w.Execute(t.Context(), spec, job.Live{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestFilesCostNothing(t *testing.T) {
 		"import sys\nsys.stdout.write('x');": false,
 	} {
 		w := acquire(t, p)
-		if _, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample}); err != nil {
+		if _, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample}, job.Live{}); err != nil {
 			t.Fatal(err)
 		}
 		if w.MayHaveLeft() != want {
@@ -241,7 +241,7 @@ while not os.path.exists("daemon"): pass`,
 func TestCollectInTime(t *testing.T) {
 	t.Parallel()
 	w := acquire(t, shared(t))
-	if _, err := w.Execute(t.Context(), job.Spec{Code: "for i in range(20): open(str(i), 'w').close()", Timeout: ample}); err != nil {
+	if _, err := w.Execute(t.Context(), job.Spec{Code: "for i in range(20): open(str(i), 'w').close()", Timeout: ample}, job.Live{}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

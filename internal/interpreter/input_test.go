@@ -72,7 +72,7 @@ func TestSessionInput(t *testing.T) {
 			}
 			tap := new(job.Tap)
 			tap.Open(sink)
-			res := step(t, s, job.Spec{Code: tt.code, Tap: tap, Answers: answers})
+			res := step(t, s, job.Spec{Code: tt.code}, job.Live{Tap: tap, Answers: answers})
 			failure := ""
 			if res.Error != nil {
 				failure = res.Error.Name
@@ -100,7 +100,7 @@ func TestSessionInputInterrupted(t *testing.T) {
 		answers := make(chan job.Answer, 10)
 		tap, sink := new(job.Tap), &askSink{answer: func(int, string) {}}
 		tap.Open(sink)
-		res := step(t, s, job.Spec{Code: "input()", Tap: tap, Answers: answers, Timeout: 100 * time.Millisecond})
+		res := step(t, s, job.Spec{Code: "input()", Timeout: 100 * time.Millisecond}, job.Live{Tap: tap, Answers: answers})
 		if res.Status != job.StatusInterrupted {
 			t.Errorf("%+v", res)
 		}
@@ -110,7 +110,7 @@ func TestSessionInputInterrupted(t *testing.T) {
 		}
 		tap = new(job.Tap)
 		tap.Open(sink)
-		res = step(t, s, job.Spec{Tap: tap, Answers: answers, Timeout: 300 * time.Millisecond, Code: `
+		res = step(t, s, job.Spec{Timeout: 300 * time.Millisecond, Code: `
 import signal, time
 signal.signal(signal.SIGALRM, lambda *a: 1/0)
 signal.setitimer(signal.ITIMER_REAL, .05)
@@ -118,7 +118,7 @@ try:
     input()
 except ZeroDivisionError:
     while True: time.sleep(1)
-`})
+`}, job.Live{Tap: tap, Answers: answers})
 		if res.Status != job.StatusInterrupted {
 			t.Errorf("%+v", res)
 		}
@@ -134,14 +134,14 @@ except ZeroDivisionError:
 	}
 	tap := new(job.Tap)
 	tap.Open(late)
-	res := step(t, s, job.Spec{Tap: tap, Answers: answers, Code: `
+	res := step(t, s, job.Spec{Code: `
 signal.setitimer(signal.ITIMER_REAL, .05)
 try:
     input()
 except ZeroDivisionError:
     time.sleep(.3)
     print(input())
-`})
+`}, job.Live{Tap: tap, Answers: answers})
 	if res.Stdout != "xx\n" {
 		t.Errorf("%+v", res)
 	}
@@ -149,13 +149,13 @@ except ZeroDivisionError:
 	tap = new(job.Tap)
 	asked := make(chan bool, 1)
 	tap.Open(&askSink{answer: func(int, string) { asked <- true }})
-	step(t, s, job.Spec{Tap: tap, Answers: make(chan job.Answer), Code: `
+	step(t, s, job.Spec{Code: `
 import threading, time, sys
 lines = []
 t = threading.Thread(target=lambda: lines.append(sys.stdin.readline()))
 t.start()
 time.sleep(.2)
-`})
+`}, job.Live{Tap: tap, Answers: make(chan job.Answer)})
 	<-asked
 	if res := step(t, s, job.Spec{Code: "t.join()\nprint(lines)"}); res.Stdout != "['']\n" {
 		t.Errorf("%+v", res)
@@ -182,7 +182,7 @@ time.sleep(600)
 			s := session(t, shared(t), job.SessionSpec{})
 			tap, n := new(job.Tap), 0
 			tap.Open(&askSink{answer: func(int, string) { n++ }})
-			res, end := last(t, s, job.Spec{Code: strings.ReplaceAll(strings.ReplaceAll(forge, "%s", numbers), "%%", "%"), Tap: tap, Answers: make(chan job.Answer)})
+			res, end := last(t, s, job.Spec{Code: strings.ReplaceAll(strings.ReplaceAll(forge, "%s", numbers), "%%", "%")}, job.Live{Tap: tap, Answers: make(chan job.Answer)})
 			if end == nil || end.Reason != job.EndCrashed || n > 100 {
 				t.Errorf("%+v after %d requests: %+v %+v", end, n, res, res.Error)
 			}
@@ -215,7 +215,7 @@ func TestSessionInputOrder(t *testing.T) {
 	sink := &orderSink{answers: make(chan job.Answer, 10), t: t}
 	tap := new(job.Tap)
 	tap.Open(sink)
-	res := step(t, s, job.Spec{Tap: tap, Answers: sink.answers, Code: "for i in range(500):\n  print('a' * (i * 10), flush=i % 2)\n  input(f'{i}? ')\nprint('end')"})
+	res := step(t, s, job.Spec{Code: "for i in range(500):\n  print('a' * (i * 10), flush=i % 2)\n  input(f'{i}? ')\nprint('end')"}, job.Live{Tap: tap, Answers: sink.answers})
 	if !strings.HasSuffix(res.Stdout, "499? end\n") || sink.text != "end\n" {
 		t.Errorf("%+v, %q", res, sink.text)
 	}

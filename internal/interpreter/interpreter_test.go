@@ -125,13 +125,13 @@ func acquire(tb testing.TB, p *interpreter.Pool) *interpreter.Worker {
 }
 
 // execute runs spec on a fresh worker, which is closed at once.
-func execute(tb testing.TB, p *interpreter.Pool, spec job.Spec) job.Result {
+func execute(tb testing.TB, p *interpreter.Pool, spec job.Spec, live ...job.Live) job.Result {
 	tb.Helper()
 	if spec.Timeout == 0 {
 		spec.Timeout = ample
 	}
 	w := acquire(tb, p)
-	res, err := w.Execute(tb.Context(), spec)
+	res, err := w.Execute(tb.Context(), spec, append(live, job.Live{})[0])
 	if err != nil {
 		tb.Fatalf("Execute: %v", err)
 	}
@@ -331,7 +331,7 @@ func TestResultIsComplete(t *testing.T) {
 	t.Parallel()
 	w := acquire(t, shared(t))
 	before := time.Now()
-	res, err := w.Execute(t.Context(), job.Spec{Code: "import time; time.sleep(0.05); raise ValueError('v')", Timeout: ample})
+	res, err := w.Execute(t.Context(), job.Spec{Code: "import time; time.sleep(0.05); raise ValueError('v')", Timeout: ample}, job.Live{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -344,7 +344,7 @@ func TestResultIsComplete(t *testing.T) {
 	if res.Truncated != nil || res.JobID != "" || res.QueuedMs != 0 {
 		t.Errorf("unexpected fields in %+v", res)
 	}
-	if _, err := w.Execute(t.Context(), job.Spec{Code: "1"}); !errors.Is(err, interpreter.ErrUsed) {
+	if _, err := w.Execute(t.Context(), job.Spec{Code: "1"}, job.Live{}); !errors.Is(err, interpreter.ErrUsed) {
 		t.Errorf("second Execute: %v, want ErrUsed", err)
 	}
 }

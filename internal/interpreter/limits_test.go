@@ -75,7 +75,7 @@ func TestTimeout(t *testing.T) {
 			w := acquire(t, tt.pool)
 			limit := soon()
 			start := time.Now()
-			res, err := w.Execute(t.Context(), job.Spec{Code: tt.code, Timeout: limit})
+			res, err := w.Execute(t.Context(), job.Spec{Code: tt.code, Timeout: limit}, job.Live{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +125,7 @@ func TestContextEnds(t *testing.T) {
 			begun()
 			cancel(errors.New("why"))
 		}()
-		res, err := acquire(t, pool).Execute(ctx, job.Spec{Code: code, Timeout: ample})
+		res, err := acquire(t, pool).Execute(ctx, job.Spec{Code: code, Timeout: ample}, job.Live{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func TestContextEnds(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		w := acquire(t, pool)
 		cancel()
-		res, err := w.Execute(ctx, job.Spec{Code: "print(1)"})
+		res, err := w.Execute(ctx, job.Spec{Code: "print(1)"}, job.Live{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,13 +158,13 @@ func TestCloseDuringExecute(t *testing.T) {
 			}
 		})
 	}
-	res, err := w.Execute(t.Context(), job.Spec{Code: code})
+	res, err := w.Execute(t.Context(), job.Spec{Code: code}, job.Live{})
 	closers.Wait()
 	if !errors.Is(err, interpreter.ErrClosed) {
 		t.Errorf("error = %v, want ErrClosed", err)
 	}
 	wantText(t, res, "interrupted KeyboardInterrupt: the interpreter was closed", "1\n", "")
-	if _, err := w.Execute(t.Context(), job.Spec{Code: "1"}); !errors.Is(err, interpreter.ErrClosed) {
+	if _, err := w.Execute(t.Context(), job.Spec{Code: "1"}, job.Live{}); !errors.Is(err, interpreter.ErrClosed) {
 		t.Errorf("Execute after Close: %v", err)
 	}
 }
@@ -257,7 +257,7 @@ func TestSizeThatComesTooLate(t *testing.T) {
 	usual := execute(t, pool, job.Spec{Code: code}).Stdout
 	for range 3 {
 		w := acquire(t, pool)
-		if res, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample}); err != nil || res.Stdout != usual {
+		if res, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample}, job.Live{}); err != nil || res.Stdout != usual {
 			t.Fatalf("%q, %v; usual are %q", res.Stdout, err, usual)
 		}
 		<-w.Exited()

@@ -60,7 +60,7 @@ func TestTapOpenedLate(t *testing.T) {
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				if _, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample, Quota: q, Tap: tap}); err != nil {
+				if _, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample, Quota: q}, job.Live{Tap: tap}); err != nil {
 					t.Error(err)
 				}
 			}()

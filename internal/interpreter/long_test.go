@@ -69,7 +69,7 @@ os.write(1, b'z')
 					defer cancel()
 				}
 				w := acquire(t, pool)
-				res, err := w.Execute(ctx, spec)
+				res, err := w.Execute(ctx, spec, job.Live{})
 				if closeErr := w.Close(); err != nil || closeErr != nil {
 					t.Error(err, closeErr)
 				}

@@ -139,7 +139,7 @@ func TestPrivateDirectory(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := acquire(t, pool)
-			res, err := w.Execute(t.Context(), job.Spec{Code: "import os; print(os.getcwd(), oct(os.stat('.').st_mode & 0o777), oct(os.stat('..').st_mode & 0o777))\n" + tt.code})
+			res, err := w.Execute(t.Context(), job.Spec{Code: "import os; print(os.getcwd(), oct(os.stat('.').st_mode & 0o777), oct(os.stat('..').st_mode & 0o777))\n" + tt.code}, job.Live{})
 			if err != nil || res.Status != job.StatusOK {
 				t.Fatalf("%s, %v", outcome(res), err)
 			}

@@ -53,7 +53,7 @@ func networks(t *testing.T, times int, code string) map[int]map[string]bool {
 	for range times {
 		w := acquire(t, pool)
 		slot := w.SlotPid()
-		res, err := w.Execute(t.Context(), job.Spec{Code: sayNetwork + code, Timeout: ample})
+		res, err := w.Execute(t.Context(), job.Spec{Code: sayNetwork + code, Timeout: ample}, job.Live{})
 		if err = errors.Join(err, w.Close()); err != nil {
 			t.Fatal(err)
 		}

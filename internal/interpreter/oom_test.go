@@ -32,7 +32,7 @@ func TestMemoryOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		quota.MemoryBytes = tt.limit
-		res, err := w.Execute(t.Context(), job.Spec{Code: "x = bytearray(700 << 20)", Quota: quota})
+		res, err := w.Execute(t.Context(), job.Spec{Code: "x = bytearray(700 << 20)", Quota: quota}, job.Live{})
 		if err != nil {
 			t.Fatal(err)
 		}

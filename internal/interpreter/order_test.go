@@ -124,7 +124,7 @@ func mixedWant() string {
 }
 
 // orders executes mixed n times by each of many callers, with execute.
-func orders(t *testing.T, callers, n int, execute func(t *testing.T, spec job.Spec) job.Result) {
+func orders(t *testing.T, callers, n int, execute func(t *testing.T, spec job.Spec, live job.Live) job.Result) {
 	t.Helper()
 	want := mixedWant()
 	alternatively := strings.Replace(want, "child\n{careful\n}", "{careful\n}child\n", 1) // that is for the shell
@@ -135,7 +135,7 @@ func orders(t *testing.T, callers, n int, execute func(t *testing.T, spec job.Sp
 				live := new(transcript)
 				tap := new(job.Tap)
 				tap.Open(live)
-				res := execute(t, job.Spec{Code: mixed, Timeout: ample, Tap: tap})
+				res := execute(t, job.Spec{Code: mixed, Timeout: ample}, job.Live{Tap: tap})
 				for how, got := range map[string]string{"live": live.String(), "in the result": listed(t, res)} {
 					if got != want && got != alternatively {
 						t.Errorf("%s: %s", how, cmp.Diff(want, got))
@@ -159,9 +159,9 @@ func TestOrder(t *testing.T) {
 		t.Run(fmt.Sprint(callers, " callers"), func(t *testing.T) {
 			t.Parallel()
 			pool := shared(t)
-			orders(t, callers, n/callers, func(t *testing.T, spec job.Spec) job.Result {
+			orders(t, callers, n/callers, func(t *testing.T, spec job.Spec, live job.Live) job.Result {
 				t.Helper()
-				return execute(t, pool, spec)
+				return execute(t, pool, spec, live)
 			})
 		})
 		t.Run(fmt.Sprint(callers, " sessions"), func(t *testing.T) {
@@ -171,11 +171,11 @@ func TestOrder(t *testing.T) {
 			for range callers {
 				sessions <- session(t, pool, job.SessionSpec{})
 			}
-			orders(t, callers, n/callers, func(t *testing.T, spec job.Spec) job.Result {
+			orders(t, callers, n/callers, func(t *testing.T, spec job.Spec, live job.Live) job.Result {
 				t.Helper()
 				s := <-sessions
 				defer func() { sessions <- s }()
-				return step(t, s, spec)
+				return step(t, s, spec, live)
 			})
 		})
 	}
@@ -191,7 +191,7 @@ func TestOrderForLateWatchers(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		step(t, s, job.Spec{Code: "import os\nfor i in range(3):\n    print(i)\n    display(i)\nprint('half')\nwhile not os.path.exists('go'): pass\ndisplay(3)\nprint('end')", Timeout: ample, Tap: tap})
+		step(t, s, job.Spec{Code: "import os\nfor i in range(3):\n    print(i)\n    display(i)\nprint('half')\nwhile not os.path.exists('go'): pass\ndisplay(3)\nprint('end')", Timeout: ample}, job.Live{Tap: tap})
 	}()
 	testenv.Eventually(t, "half of it is there", func() bool { return strings.HasSuffix(early.String(), "half\n") })
 	tap.Open(late)

@@ -73,7 +73,7 @@ func TestDeadWorkerIsNeverLent(t *testing.T) {
 			}
 			testenv.Eventually(t, "dead", func() bool { return processGone(pid) })
 		}
-		res, err := acquire(t, pool).Execute(t.Context(), job.Spec{Code: "print(1)", Timeout: ample})
+		res, err := acquire(t, pool).Execute(t.Context(), job.Spec{Code: "print(1)", Timeout: ample}, job.Live{})
 		if errors.Is(err, job.ErrNotStarted) {
 			continue // it died between being lent and being used, and that is told
 		}
@@ -98,7 +98,7 @@ func TestParkedWorkerIgnoresSIGINT(t *testing.T) {
 			}
 		}
 	}
-	res, err := w.Execute(t.Context(), job.Spec{Code: "print(1)", Timeout: ample})
+	res, err := w.Execute(t.Context(), job.Spec{Code: "print(1)", Timeout: ample}, job.Live{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestCloseOfThePool(t *testing.T) {
 	code, begun := announced(t)
 	executed := make(chan error, 1)
 	go func() {
-		_, err := w.Execute(context.Background(), job.Spec{Code: code})
+		_, err := w.Execute(context.Background(), job.Spec{Code: code}, job.Live{})
 		executed <- err
 	}()
 	begun()
@@ -237,7 +237,7 @@ func TestCloseAtAnyMoment(t *testing.T) {
 		wg.Go(func() { _ = pool.Start(ctx) })
 		wg.Go(func() {
 			if w, err := pool.Acquire(ctx, ""); err == nil {
-				_, _ = w.Execute(ctx, job.Spec{Code: "print(1)"})
+				_, _ = w.Execute(ctx, job.Spec{Code: "print(1)"}, job.Live{})
 				_ = w.Close()
 			}
 		})

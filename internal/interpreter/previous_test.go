@@ -42,7 +42,7 @@ func executed(t *testing.T, pool *interpreter.Pool, spec job.Spec) map[string][]
 	t.Helper()
 	spec.Timeout = ample
 	w := acquire(t, pool)
-	if _, err := w.Execute(t.Context(), spec); err != nil {
+	if _, err := w.Execute(t.Context(), spec, job.Live{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -205,7 +205,7 @@ open("f", "w")
 	slots := map[int]int{}
 	for range 8 {
 		w := acquire(t, pool)
-		res, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample})
+		res, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample}, job.Live{})
 		if err = errors.Join(err, w.Close()); err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +240,7 @@ while times() == before:
 	slots := map[int]int{}
 	for range 4 {
 		w := acquire(t, pool)
-		res, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample})
+		res, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample}, job.Live{})
 		if err = errors.Join(err, w.Close()); err != nil {
 			t.Fatal(err)
 		}
@@ -278,7 +278,7 @@ for where in "/work", "/tmp":
 			execute(t, pool, job.Spec{Code: unnamed})
 		}
 		w := acquire(t, pool)
-		res, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample})
+		res, err := w.Execute(t.Context(), job.Spec{Code: code, Timeout: ample}, job.Live{})
 		if err = errors.Join(err, w.Close()); err != nil || res.Status != job.StatusOK {
 			t.Fatal(err, outcome(res), res.Stderr)
 		}

@@ -88,7 +88,7 @@ func TestLentWhileItRehearses(t *testing.T) {
 			for _, pid := range workersUnder(t, dir) {
 				_ = syscall.Kill(pid, syscall.SIGINT) // it is for nobody yet
 			}
-			res, err := acquire(t, pool).Execute(t.Context(), job.Spec{Code: tt.code, Timeout: ample})
+			res, err := acquire(t, pool).Execute(t.Context(), job.Spec{Code: tt.code, Timeout: ample}, job.Live{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +102,7 @@ func TestLentWhileItRehearses(t *testing.T) {
 		code, begun := announced(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { begun(); cancel() }()
-		res, err := acquire(t, pool).Execute(ctx, job.Spec{Code: code, Timeout: ample})
+		res, err := acquire(t, pool).Execute(ctx, job.Spec{Code: code, Timeout: ample}, job.Live{})
 		if err != nil || res.Status != job.StatusInterrupted || res.Error == nil || !strings.Contains(res.Error.Traceback, "while True: pass") {
 			t.Errorf("%+v, %v", res, err)
 		}
@@ -117,7 +117,7 @@ func TestLentWhileItRehearses(t *testing.T) {
 		}
 		defer func() { _ = s.Close() }()
 		for _, want := range []string{"1\n", "2\n"} {
-			res, _, err := s.Execute(t.Context(), job.Spec{Code: "x = globals().get('x', 0) + 1\nprint(x)", Timeout: ample})
+			res, _, err := s.Execute(t.Context(), job.Spec{Code: "x = globals().get('x', 0) + 1\nprint(x)", Timeout: ample}, job.Live{})
 			if err != nil || res.Stdout != want {
 				t.Errorf("%+v, %v", res, err)
 			}
@@ -144,9 +144,9 @@ func TestRehearsalThatFails(t *testing.T) {
 				return got == want
 			})
 			for range 3 {
-				res, err := acquire(t, pool).Execute(t.Context(), job.Spec{Code: "print(1)", Timeout: ample})
+				res, err := acquire(t, pool).Execute(t.Context(), job.Spec{Code: "print(1)", Timeout: ample}, job.Live{})
 				for errors.Is(err, job.ErrNotStarted) { // it ended just when it was lent: a runner takes another
-					res, err = acquire(t, pool).Execute(t.Context(), job.Spec{Code: "print(1)", Timeout: ample})
+					res, err = acquire(t, pool).Execute(t.Context(), job.Spec{Code: "print(1)", Timeout: ample}, job.Live{})
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -165,7 +165,7 @@ func TestPagesAreCopiedBeforeACommand(t *testing.T) {
 	for _, code := range []string{"print(42)\nprint(" + faults + ")", "40 + 2\ndisplay(42)\nprint(" + faults + ")"} {
 		w := acquire(t, newPool(t)) // who waits gets one that has executed nothing
 		before := faultsOfWorker(t, w)
-		res, err := w.Execute(t.Context(), job.Spec{Code: code})
+		res, err := w.Execute(t.Context(), job.Spec{Code: code}, job.Live{})
 		if err != nil {
 			t.Fatal(err)
 		}

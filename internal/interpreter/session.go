@@ -84,7 +84,7 @@ func (s *Session) Alive() *job.SessionEnd {
 // grace, the interpreter is killed. If the interpreter has ended, the second result has the reason,
 // and the caller should close the session. An error means that a part of Kaa failed. With
 // job.ErrNotStarted, the interpreter had ended before.
-func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.SessionEnd, error) {
+func (s *Session) Execute(ctx context.Context, spec job.Spec, live job.Live) (job.Result, *job.SessionEnd, error) {
 	w := s.w
 	if err := w.beginAgain(); err != nil {
 		return job.Result{}, nil, err
@@ -106,10 +106,10 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	w.oomKills, w.oomHits = w.slot.group.OOMKills(), w.slot.group.LimitHits()
 	s.oomKills.Store(w.oomKills)
 	id := strconv.Itoa(s.n)
-	r.requests.allowed = spec.Answers != nil
-	r.listen(id, spec.Tap)
+	r.requests.allowed = live.Answers != nil
+	r.listen(id, live.Tap)
 	c := r.command(id, "session", spec)
-	c.Execution, c.Stdin, c.Envs, c.Input = s.n, spec.Stdin, spec.Envs, spec.Answers != nil
+	c.Execution, c.Stdin, c.Envs, c.Input = s.n, spec.Stdin, spec.Envs, live.Answers != nil
 	if s.n == 1 {
 		c.Limits, c.Session = s.limits(), s.envs
 	}
@@ -118,7 +118,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.
 	started := time.Now()
 	err := w.send(c)
 	if err == nil {
-		stop := r.passAnswers(c.ID, spec.Answers)
+		stop := r.passAnswers(c.ID, live.Answers)
 		r.follow(ctx, spec.Timeout)
 		stop()
 	}

@@ -29,21 +29,21 @@ func session(tb testing.TB, p *interpreter.Pool, spec job.SessionSpec) *interpre
 }
 
 // step executes in a session that is to go on.
-func step(tb testing.TB, s *interpreter.Session, spec job.Spec) job.Result {
+func step(tb testing.TB, s *interpreter.Session, spec job.Spec, live ...job.Live) job.Result {
 	tb.Helper()
-	res, end := last(tb, s, spec)
+	res, end := last(tb, s, spec, live...)
 	if end != nil {
 		tb.Fatalf("the session ended: %+v; result %+v", end, res)
 	}
 	return res
 }
 
-func last(tb testing.TB, s *interpreter.Session, spec job.Spec) (job.Result, *job.SessionEnd) {
+func last(tb testing.TB, s *interpreter.Session, spec job.Spec, live ...job.Live) (job.Result, *job.SessionEnd) {
 	tb.Helper()
 	if spec.Timeout == 0 {
 		spec.Timeout = ample
 	}
-	res, end, err := s.Execute(tb.Context(), spec)
+	res, end, err := s.Execute(tb.Context(), spec, append(live, job.Live{})[0])
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestSessionInterrupt(t *testing.T) {
 	// One that comes when the code has just ended, or not begun.
 	for range 50 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		_, end, err := s.Execute(ctx, job.Spec{Code: "pass", Timeout: time.Minute})
+		_, end, err := s.Execute(ctx, job.Spec{Code: "pass", Timeout: time.Minute}, job.Live{})
 		cancel()
 		if end != nil || err != nil {
 			t.Fatalf("%+v %v", end, err)
@@ -144,7 +144,7 @@ func TestSessionInterrupt(t *testing.T) {
 	if res.Status != job.StatusInterrupted || res.Stdout != "deaf\n" || end == nil || end.Reason != job.EndKilled {
 		t.Errorf("%+v, end %+v", res, end)
 	}
-	if _, end, err := s.Execute(t.Context(), job.Spec{Code: "1"}); err == nil || end == nil {
+	if _, end, err := s.Execute(t.Context(), job.Spec{Code: "1"}, job.Live{}); err == nil || end == nil {
 		t.Errorf("executes after its end: %v %v", end, err)
 	}
 }

@@ -107,8 +107,9 @@ type Rescued struct {
 
 // NewJob is a job that is not recorded yet.
 type NewJob struct {
-	Job  Job // with its ID
-	Spec Spec
+	Job      Job // with its ID
+	Spec     Spec
+	Contents Contents // of Spec.Files
 	// IdempotencyKey makes creation happen once per key and Scope (the caller's API key) while
 	// the key is remembered. Fingerprint identifies the request: the same key with another one
 	// is refused. All are empty for a request without a key.

@@ -12,14 +12,15 @@ import (
 )
 
 // Input is a file that comes with a request. It is in the working directory before the code
-// begins. Its content is a blob; Content holds it only until it is stored.
+// begins. Its content is the blob at InputKey.
 type Input struct {
-	Path    string `json:"path"`
-	Size    int64  `json:"size"`
-	Content []byte `json:"-"`
-	// Stored: the blob at InputKey has the content already.
-	Stored bool `json:"-"`
+	Path string `json:"path"`
+	Size int64  `json:"size"`
 }
+
+// Contents are the contents of inputs, in their order, until they are stored as blobs. It is nil
+// if they are stored already.
+type Contents [][]byte
 
 // File is a file that an execution created or changed. Its content is a blob.
 type File struct {
@@ -27,8 +28,6 @@ type File struct {
 	Escaped bool   `json:"escaped,omitempty" doc:"The path is no UTF-8: its wrong bytes are written as \\xNN, and backslashes are doubled."`
 	Size    int64  `json:"size" doc:"Its size in bytes."`
 	Type    string `json:"type" doc:"Its media type, as far as name and first bytes show."`
-	// Key is the key of its blob. The store fills it in.
-	Key string `json:"-"`
 }
 
 // FilesDropped counts the files of an execution that were not kept.
@@ -158,13 +157,17 @@ func OutputKey(id string, attempt int, path string) string {
 	return KeyPrefix(id) + strconv.Itoa(attempt) + "." + hex.EncodeToString(sum[:length])
 }
 
+// OutputKey is the key of the blob of a file that the job's last attempt left.
+func (j Job) OutputKey(f File) string { return OutputKey(j.ID, j.Attempt, f.Raw()) }
+
 // inputs checks the files that come with a request. They must fit in disk.
-func (l Limits) inputs(v *validation, files []FileRequest, disk int64) []Input {
+func (l Limits) inputs(v *validation, files []FileRequest, disk int64) ([]Input, Contents) {
 	if len(files) > l.MaxInputs {
 		v.add("files", "has %d files, the limit is %d", len(files), l.MaxInputs)
-		return nil
+		return nil, nil
 	}
 	var inputs []Input
+	var contents Contents
 	var size, blocks int64
 	paths := make(map[string]bool, len(files)) // true for files, false for directories
 	for i, f := range files {
@@ -175,7 +178,7 @@ func (l Limits) inputs(v *validation, files []FileRequest, disk int64) []Input {
 		if checkInputPath(v, field+".path", f.Path) {
 			claimPath(v, field+".path", paths, f.Path)
 		}
-		inputs = append(inputs, Input{Path: f.Path, Size: int64(len(content)), Content: content})
+		inputs, contents = append(inputs, Input{Path: f.Path, Size: int64(len(content))}), append(contents, content)
 	}
 	switch {
 	case size > l.MaxInputBytes:
@@ -183,7 +186,7 @@ func (l Limits) inputs(v *validation, files []FileRequest, disk int64) []Input {
 	case len(files) > 0 && blocks > disk:
 		v.add("files", "does not fit into limits.diskBytes, which is %d", disk)
 	}
-	return inputs
+	return inputs, contents
 }
 
 // block is the least room of a file.

@@ -53,17 +53,22 @@ type Spec struct {
 	// are its arguments.
 	Op   string          `json:"op,omitempty"`
 	Args json.RawMessage `json:"args,omitempty"`
-	// Input: the code's reads of standard input become events that request it. The answers come
-	// over Answers, which the runner sets.
-	Input   bool          `json:"input,omitempty"`
-	Answers <-chan Answer `json:"-"`
-	// Tap passes the output on to followers; nil if there can be none.
-	Tap *Tap `json:"-"`
+	// Input: the code's reads of standard input become events that request it.
+	Input bool `json:"input,omitempty"`
 	Options
 	// Files are put into the working directory before the code begins.
 	Files []Input `json:"files,omitempty"`
 	// Trace is for the runner's log: the code does not see it.
 	Trace Trace `json:"trace,omitzero"`
+}
+
+// Live connects an execution with its followers, in the process that executes it. The zero value
+// is for an execution that can have none.
+type Live struct {
+	// Tap passes the output on to followers; nil if there can be none.
+	Tap *Tap
+	// Answers are those to the code's requests for input; nil if it may make none.
+	Answers <-chan Answer
 }
 
 // Claim is the right to execute one attempt of a job. It is fenced: the store

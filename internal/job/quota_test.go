@@ -52,7 +52,8 @@ func TestAcceptQuota(t *testing.T) {
 			if tt.noTime {
 				l.MaxQuota.CPUTime = 0
 			}
-			_, spec, err := l.Accept(job.Request{Code: "1", Limits: tt.asked}, now)
+			n, err := l.Accept(job.Request{Code: "1", Limits: tt.asked}, now)
+			spec := n.Spec
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,7 +92,7 @@ func TestAcceptRefusesQuota(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.field+" "+tt.says, func(t *testing.T) {
 			t.Parallel()
-			_, _, err := limits().Accept(job.Request{Code: "1", Limits: tt.asked}, now)
+			_, err := limits().Accept(job.Request{Code: "1", Limits: tt.asked}, now)
 			var invalid *job.ValidationError
 			if !errors.As(err, &invalid) || len(invalid.Fields) != 1 ||
 				invalid.Fields[0].Field != "limits."+tt.field || !strings.Contains(invalid.Fields[0].Message, tt.says) {
@@ -103,7 +104,7 @@ func TestAcceptRefusesQuota(t *testing.T) {
 		t.Parallel()
 		l := limits()
 		l.MaxQuota.CPUTime = 0
-		_, _, err := l.Accept(job.Request{Code: "1", Limits: job.QuotaRequest{"cpuSeconds": 1e300}}, now)
+		_, err := l.Accept(job.Request{Code: "1", Limits: job.QuotaRequest{"cpuSeconds": 1e300}}, now)
 		if err == nil || !strings.Contains(err.Error(), "from 0.01 to 31536000 seconds") {
 			t.Errorf("err = %v", err)
 		}
@@ -168,12 +169,12 @@ func TestEveryLimitIsChecked(t *testing.T) {
 	t.Parallel()
 	for _, l := range job.LimitTable() {
 		for number, bad := range map[float64]bool{-1: true, 1e300: true, math.Inf(1): true, math.NaN(): true, 3e9 + 0.5: true, 0: l.Least() != ""} {
-			_, _, err := limits().Accept(job.Request{Code: "1", Limits: job.QuotaRequest{l.Name: number}}, now)
+			_, err := limits().Accept(job.Request{Code: "1", Limits: job.QuotaRequest{l.Name: number}}, now)
 			if (err != nil) != bad {
 				t.Errorf("%s of %v: %v", l.Name, number, err)
 			}
 		}
-		_, _, err := limits().Accept(job.Request{Code: "1", Limits: job.QuotaRequest{l.Name: 1000.5}}, now)
+		_, err := limits().Accept(job.Request{Code: "1", Limits: job.QuotaRequest{l.Name: 1000.5}}, now)
 		if l.Whole() && err == nil {
 			t.Errorf("half of %s is counted", l.Name)
 		}

@@ -73,10 +73,9 @@ const minTimeout = time.Millisecond
 // envName has the form that POSIX allows for the name of an environment variable.
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// Accept checks r against l and returns the job and the spec that it requests, with every
-// default filled in. The job has no ID yet. All errors are reported at once, as a
-// *ValidationError.
-func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
+// Accept checks r against l and returns the job that it requests, with every default filled in.
+// The job has no ID and no caller yet. All errors are reported at once, as a *ValidationError.
+func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	var v validation
 	r.Code = strings.TrimPrefix(r.Code, "\ufeff") // files have it, and Python ignores it there
 	l.checkCode(&v, r)
@@ -101,14 +100,14 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 	if r.SessionID != "" {
 		disk = l.MaxQuota.DiskBytes // the session checks its own disk when they are put there
 	}
-	inputs := l.inputs(&v, r.Files, disk)
+	inputs, contents := l.inputs(&v, r.Files, disk)
 	if r.SessionID != "" {
 		r.inSession(&v)
 		j.Queue, j.SessionID, j.InSession = SessionQueue, r.SessionID, true
 		quota = r.Limits.executionQuota(quota)
 	}
 	if len(v.fields) > 0 {
-		return Job{}, Spec{}, &ValidationError{Fields: v.fields}
+		return NewJob{}, &ValidationError{Fields: v.fields}
 	}
 	if j.ScheduledAt.After(now) {
 		j.State = Scheduled
@@ -119,7 +118,7 @@ func (l Limits) Accept(r Request, now time.Time) (Job, Spec, error) {
 		Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, Options: options,
 		Argv: r.Argv, Files: inputs, Input: r.Input && r.Stdin == "",
 	}
-	return j, spec, nil
+	return NewJob{Job: j, Spec: spec, Contents: contents, Events: r.Events}, nil
 }
 
 func (l Limits) checkCode(v *validation, r Request) {

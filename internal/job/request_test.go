@@ -73,7 +73,8 @@ func TestAccept(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			j, spec, err := limits().Accept(tt.request, now)
+			n, err := limits().Accept(tt.request, now)
+			j, spec := n.Job, n.Spec
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -136,7 +137,7 @@ func TestAcceptRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, _, err := limits().Accept(tt.request, now)
+			_, err := limits().Accept(tt.request, now)
 			var invalid *job.ValidationError
 			if !errors.As(err, &invalid) || !errors.Is(err, job.ErrInvalid) {
 				t.Fatalf("err = %v, want a ValidationError", err)
@@ -153,7 +154,7 @@ func TestAcceptRefuses(t *testing.T) {
 
 func TestAcceptReportsEverythingAtOnce(t *testing.T) {
 	t.Parallel()
-	_, _, err := limits().Accept(job.Request{Timeout: new(-1.0), Queue: "x"}, now)
+	_, err := limits().Accept(job.Request{Timeout: new(-1.0), Queue: "x"}, now)
 	var invalid *job.ValidationError
 	if !errors.As(err, &invalid) || len(invalid.Fields) != 3 {
 		t.Errorf("err = %v, want three fields", err)

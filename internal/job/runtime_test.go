@@ -32,7 +32,8 @@ func TestAcceptRuntime(t *testing.T) {
 			t.Parallel()
 			l := limits()
 			l.Runtimes = tt.known
-			j, spec, err := l.Accept(job.Request{Code: "1", Runtime: tt.asked}, now)
+			n, err := l.Accept(job.Request{Code: "1", Runtime: tt.asked}, now)
+			j, spec := n.Job, n.Spec
 			if tt.says == "" {
 				if err != nil || j.Runtime != tt.asked || spec.Runtime != tt.asked {
 					t.Errorf("runtime = %q, %q, err %v", j.Runtime, spec.Runtime, err)

@@ -41,13 +41,13 @@ type SessionFiles struct {
 }
 
 // AcceptFiles checks files for the working directory of a session.
-func (l Limits) AcceptFiles(files []FileRequest) ([]Input, error) {
+func (l Limits) AcceptFiles(files []FileRequest) ([]Input, Contents, error) {
 	var v validation
-	inputs := l.inputs(&v, files, l.MaxQuota.DiskBytes)
+	inputs, contents := l.inputs(&v, files, l.MaxQuota.DiskBytes)
 	if len(v.fields) > 0 {
-		return nil, &ValidationError{Fields: v.fields}
+		return nil, nil, &ValidationError{Fields: v.fields}
 	}
-	return inputs, nil
+	return inputs, contents, nil
 }
 
 // AcceptPath checks the path of a file for the working directory of a session.

@@ -48,7 +48,8 @@ func TestWebhookURLs(t *testing.T) {
 		for private, want := range map[bool]bool{false: tt.public, true: tt.private} {
 			l := limits()
 			l.PrivateWebhooks = private
-			j, _, err := l.Accept(job.Request{Code: "1", Webhook: &job.WebhookRequest{URL: tt.url, Secret: "hunter2"}}, time.Now())
+			n, err := l.Accept(job.Request{Code: "1", Webhook: &job.WebhookRequest{URL: tt.url, Secret: "hunter2"}}, time.Now())
+			j := n.Job
 			if (err == nil) != want {
 				t.Errorf("%q, private addresses allowed: %t: %v", tt.url, private, err)
 			}
@@ -60,7 +61,7 @@ func TestWebhookURLs(t *testing.T) {
 			}
 		}
 	}
-	_, _, err := limits().Accept(job.Request{Code: "1", Webhook: &job.WebhookRequest{URL: "https://a.b", Secret: job.Secret(strings.Repeat("x", 257))}}, time.Now())
+	_, err := limits().Accept(job.Request{Code: "1", Webhook: &job.WebhookRequest{URL: "https://a.b", Secret: job.Secret(strings.Repeat("x", 257))}}, time.Now())
 	if err == nil || !strings.Contains(err.Error(), "webhook.secret") {
 		t.Errorf("a long secret: %v", err)
 	}
@@ -91,7 +92,8 @@ func TestSecretIsHidden(t *testing.T) {
 	var log strings.Builder
 	n := job.NewJob{WebhookSecret: "hunter2"}
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", slog.Any("s", n.WebhookSecret), slog.String("v", fmt.Sprintf("%v %+v %s", n, n, n.WebhookSecret)))
-	j, _, err := limits().Accept(job.Request{Code: "1", Webhook: &job.WebhookRequest{URL: "https://a.b", Secret: "hunter2"}}, time.Now())
+	n, err := limits().Accept(job.Request{Code: "1", Webhook: &job.WebhookRequest{URL: "https://a.b", Secret: "hunter2"}}, time.Now())
+	j := n.Job
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func (s *sessions) mend(se *Session) {
 
 // replaced replaces the session's interpreter if an execution or operation found that it had
 // ended, or ended it. It returns the outcome with a fresh interpreter.
-func (s *sessions) replaced(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim, o job.Outcome) job.Outcome {
+func (s *sessions) replaced(ctx context.Context, log *slog.Logger, se *Session, e *execution, o job.Outcome) job.Outcome {
 	if o.End == nil || !s.renew(ctx, log, se, o.End) {
 		return o
 	}
@@ -79,10 +79,10 @@ func (s *sessions) replaced(ctx context.Context, log *slog.Logger, se *Session, 
 	case o.Failure == nil:
 		o.End = nil
 		return o
-	case claim.Spec.Op != "":
+	case e.claim.Spec.Op != "":
 		return job.Outcome{State: job.Failed, Failure: &job.Failure{
 			Code: job.FailRefused, Message: "the session's interpreter was replaced, since " + o.End.Message + "; variables and modules are gone, files are kept; try again",
 		}}
 	}
-	return s.run(ctx, log, se, claim) // the code had not begun
+	return s.run(ctx, log, se, e) // the code had not begun
 }

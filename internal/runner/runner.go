@@ -30,7 +30,7 @@ type Worker interface {
 	// Execute runs the code. It returns when the code has ended, its output is complete and no
 	// process that it started is left. The end of ctx interrupts it. A program that fails is not
 	// an error; an error means that the worker itself broke.
-	Execute(ctx context.Context, spec job.Spec) (job.Result, error)
+	Execute(ctx context.Context, spec job.Spec, live job.Live) (job.Result, error)
 	// Put puts a file into the working directory, before Execute.
 	Put(path string, content io.Reader) error
 	// Collect passes the files that the code left to keep, after Execute. Several goroutines call
@@ -274,16 +274,15 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 	defer end(nil)
 	e := r.track(claim, end)
 	defer r.untrack(claim.JobID)
-	claim.Spec.Tap = e.tap
 
 	started := time.Now()
-	result, err := r.executeOn(run, log, w, claim)
+	result, err := r.executeOn(run, log, w, e)
 	for range replacements {
 		if !errors.Is(err, job.ErrNotStarted) || run.Err() != nil {
 			break
 		}
 		log.WarnContext(ctx, "worker died before the code had started: taking another", slog.Any("err", err))
-		result, err = r.executeElsewhere(run, log, claim)
+		result, err = r.executeElsewhere(run, log, e)
 	}
 	if errors.Is(err, job.ErrNoWorker) && run.Err() == nil {
 		if back, err := r.unclaim(ctx, log, e, claim, err); back {
@@ -314,24 +313,24 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 const replacements = 3
 
 // executeElsewhere executes a claim on another worker.
-func (r *Runner) executeElsewhere(run context.Context, log *slog.Logger, claim job.Claim) (job.Result, error) {
-	w, err := r.cfg.Workers.Acquire(run, claim.Spec.Runtime)
+func (r *Runner) executeElsewhere(run context.Context, log *slog.Logger, e *execution) (job.Result, error) {
+	w, err := r.cfg.Workers.Acquire(run, e.claim.Spec.Runtime)
 	if err != nil {
 		return job.Result{}, fmt.Errorf("acquire worker: %w", err)
 	}
-	result, err := r.executeOn(run, log, w, claim)
+	result, err := r.executeOn(run, log, w, e)
 	return result, errors.Join(err, w.Close())
 }
 
 // executeOn executes a claim on a worker. It puts the job's files in place before, and keeps the
 // files that the code left.
-func (r *Runner) executeOn(run context.Context, log *slog.Logger, w Worker, claim job.Claim) (job.Result, error) {
-	if err := r.bring(run, w, claim); err != nil {
+func (r *Runner) executeOn(run context.Context, log *slog.Logger, w Worker, e *execution) (job.Result, error) {
+	if err := r.bring(run, w, e.claim); err != nil {
 		return job.Result{}, err
 	}
-	result, err := w.Execute(run, claim.Spec)
+	result, err := w.Execute(run, e.claim.Spec, job.Live{Tap: e.tap})
 	if why := cause(run); err == nil && (why == nil || errors.Is(why, errCancelled)) {
-		r.keepFiles(run, log, w, claim, &result)
+		r.keepFiles(run, log, w, e.claim, &result)
 	}
 	return result, err
 }

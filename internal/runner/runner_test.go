@@ -182,7 +182,7 @@ func noPython() error {
 
 func (w *fakeWorkers) SessionID() string { return "session" }
 func (w *fakeWorkers) Close() error      { w.closed++; return nil }
-func (w *fakeWorkers) Execute(ctx context.Context, _ job.Spec) (job.Result, error) {
+func (w *fakeWorkers) Execute(ctx context.Context, _ job.Spec, _ job.Live) (job.Result, error) {
 	return w.execute(ctx)
 }
 

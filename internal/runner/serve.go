@@ -49,7 +49,6 @@ func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.
 	defer end(nil)
 	e := s.r.track(claim, end)
 	defer s.r.untrack(claim.JobID)
-	claim.Spec.Tap, claim.Spec.Answers = e.tap, e.answers
 	if !s.begin(se, claim, end) {
 		s.r.unwatch(e, job.Outcome{})
 		return nil, false
@@ -70,9 +69,9 @@ func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.
 	case over != nil && !first:
 		o = sessionFailed(*over)
 	case claim.Spec.Op != "":
-		o = s.replaced(run, log, se, claim, s.operate(run, log, se, claim))
+		o = s.replaced(run, log, se, e, s.operate(run, log, se, claim))
 	default:
-		o = s.replaced(run, log, se, claim, s.run(run, log, se, claim))
+		o = s.replaced(run, log, se, e, s.run(run, log, se, e))
 		s.r.cfg.Observer.Executed(claim, o, time.Since(started))
 	}
 	took := time.Since(started)
@@ -133,7 +132,8 @@ func (s *sessions) finishing(se *Session, o *job.Outcome) {
 }
 
 // run executes code in the session's interpreter.
-func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim) job.Outcome {
+func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, e *execution) job.Outcome {
+	claim := e.claim
 	i, err := se.Interpreter(ctx)
 	for errors.Is(err, job.ErrNoWorker) && ctx.Err() == nil {
 		moved, failed := s.awaitAble(ctx, log, se, claim)
@@ -155,7 +155,7 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, claim
 	if o := s.bring(ctx, log, i, claim); o != nil {
 		return *o
 	}
-	result, end, err := i.Execute(ctx, claim.Spec)
+	result, end, err := i.Execute(ctx, claim.Spec, job.Live{Tap: e.tap, Answers: e.answers})
 	if why := cause(ctx); err == nil && (why == nil || errors.Is(why, errCancelled)) {
 		s.r.keepFiles(ctx, log, i, claim, &result)
 	}

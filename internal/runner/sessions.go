@@ -17,7 +17,7 @@ type Interpreter interface {
 	// Execute runs the code and returns when it has ended. The end of ctx interrupts it. The
 	// second result is not nil if the interpreter ended with the code. An error means that Kaa's
 	// part broke, or with job.ErrNotStarted that the interpreter had ended before.
-	Execute(ctx context.Context, spec job.Spec) (job.Result, *job.SessionEnd, error)
+	Execute(ctx context.Context, spec job.Spec, live job.Live) (job.Result, *job.SessionEnd, error)
 	// Alive returns nil while the interpreter lives, else why it has ended.
 	Alive() *job.SessionEnd
 	Directory

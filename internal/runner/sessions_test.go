@@ -166,7 +166,7 @@ type fakeInterpreter struct {
 	closed bool
 }
 
-func (i *fakeInterpreter) Execute(ctx context.Context, spec job.Spec) (job.Result, *job.SessionEnd, error) {
+func (i *fakeInterpreter) Execute(ctx context.Context, spec job.Spec, _ job.Live) (job.Result, *job.SessionEnd, error) {
 	if i.ended != nil {
 		return job.Result{}, i.ended, job.ErrNotStarted
 	}

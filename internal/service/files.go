@@ -42,7 +42,7 @@ func (s *Service) OpenFile(ctx context.Context, c Caller, id, path string) (job.
 	if err != nil {
 		return j, f, nil, err
 	}
-	content, err := s.cfg.Blobs.Open(ctx, f.Key)
+	content, err := s.cfg.Blobs.Open(ctx, j.OutputKey(f))
 	if err != nil {
 		return j, f, nil, fileError(err)
 	}
@@ -58,10 +58,11 @@ func (s *Service) DeleteFile(ctx context.Context, c Caller, id, path string) err
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Files.DropFile(ctx, j.ID, f.Key, f.Size); err != nil {
+	key := j.OutputKey(f)
+	if err := s.cfg.Files.DropFile(ctx, j.ID, key, f.Size); err != nil {
 		return err
 	}
-	if err := s.cfg.Blobs.Delete(ctx, f.Key); err != nil {
+	if err := s.cfg.Blobs.Delete(ctx, key); err != nil {
 		// It goes with the job.
 		s.cfg.Log.WarnContext(ctx, "delete the content of a file", slog.String("job_id", j.ID), slog.Any("err", err))
 	}
@@ -89,9 +90,7 @@ func (s *Service) record(ctx context.Context, drafts []job.NewJob) []job.Created
 	}
 	created := s.cfg.Records.CreateAll(ctx, ready)
 	for _, n := range ready {
-		for i := range n.Spec.Files {
-			n.Spec.Files[i].Content = nil // it is stored; a caller may wait for an hour from here on
-		}
+		clear(n.Contents) // they are stored; a caller may wait for an hour from here on
 	}
 	for i, c := range created {
 		out[places[i]] = c
@@ -104,21 +103,16 @@ func (s *Service) record(ctx context.Context, drafts []job.NewJob) []job.Created
 }
 
 func (s *Service) putInputs(ctx context.Context, n job.NewJob) error {
-	if len(n.Spec.Files) == 0 {
+	if len(n.Contents) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, putTime)
 	defer cancel()
-	if bytes := toStore(n.Spec.Files); bytes > 0 {
-		if err := s.cfg.Files.RoomForInputs(ctx, n.Job.ID, n.Caller, bytes); err != nil {
-			return err
-		}
+	if err := s.cfg.Files.RoomForInputs(ctx, n.Job.ID, n.Caller, footprint(n.Spec.Files)); err != nil {
+		return err
 	}
-	for i, f := range n.Spec.Files {
-		if f.Stored {
-			continue
-		}
-		if _, err := s.cfg.Blobs.Put(ctx, job.InputKey(n.Job.ID, i), bytes.NewReader(f.Content)); err != nil {
+	for i, content := range n.Contents {
+		if _, err := s.cfg.Blobs.Put(ctx, job.InputKey(n.Job.ID, i), bytes.NewReader(content)); err != nil {
 			s.dropInputs(ctx, n)
 			return fileError(err)
 		}
@@ -126,13 +120,11 @@ func (s *Service) putInputs(ctx context.Context, n job.NewJob) error {
 	return nil
 }
 
-// toStore is what files take that are not stored yet.
-func toStore(files []job.Input) int64 {
+// footprint is the room of files in the blob store.
+func footprint(files []job.Input) int64 {
 	var bytes int64
 	for _, f := range files {
-		if !f.Stored {
-			bytes += job.Footprint(f.Size)
-		}
+		bytes += job.Footprint(f.Size)
 	}
 	return bytes
 }

@@ -49,13 +49,13 @@ func (s *Service) OpenSessionFile(ctx context.Context, c Caller, session, path s
 	if err := json.Unmarshal(j.Data, &f); err != nil {
 		return f, nil, fmt.Errorf("decode a file of a session: %w", err)
 	}
-	f.Key = job.OutputKey(j.ID, j.Attempt, f.Raw())
-	content, err := s.cfg.Blobs.Open(ctx, f.Key)
+	key := j.OutputKey(f.File)
+	content, err := s.cfg.Blobs.Open(ctx, key)
 	if err != nil {
-		s.dropBlobs(ctx, j.ID, f.Key)
+		s.dropBlobs(ctx, j.ID, key)
 		return f, nil, fileError(err)
 	}
-	return f, &dropped{content, func() { s.dropBlobs(ctx, j.ID, f.Key) }}, nil
+	return f, &dropped{content, func() { s.dropBlobs(ctx, j.ID, key) }}, nil
 }
 
 // dropped is a content that goes when it has been read.
@@ -106,7 +106,7 @@ func (s *Service) PutSessionFile(ctx context.Context, c Caller, session, path st
 	case err != nil:
 		return job.SessionFile{}, fileError(err)
 	}
-	files, err := s.putInSession(ctx, c, session, id, []job.Input{{Path: path, Size: size, Stored: true}})
+	files, err := s.putInSession(ctx, c, session, id, []job.Input{{Path: path, Size: size}}, nil)
 	if err != nil {
 		return job.SessionFile{}, err
 	}
@@ -152,7 +152,7 @@ func (s *Service) PutSessionFiles(ctx context.Context, c Caller, session string,
 	if err := c.may(access.Sessions); err != nil {
 		return nil, err
 	}
-	inputs, err := s.cfg.Limits.AcceptFiles(files)
+	inputs, contents, err := s.cfg.Limits.AcceptFiles(files)
 	if err != nil {
 		return nil, err
 	}
@@ -160,12 +160,14 @@ func (s *Service) PutSessionFiles(ctx context.Context, c Caller, session string,
 	if err != nil {
 		return nil, err
 	}
-	return s.putInSession(ctx, c, session, id, inputs)
+	return s.putInSession(ctx, c, session, id, inputs, contents)
 }
 
 // putInSession has files put into a session, with the job of that id.
-func (s *Service) putInSession(ctx context.Context, c Caller, session, id string, files []job.Input) ([]job.SessionFile, error) {
-	j, err := s.operationAs(ctx, c, session, id, job.Spec{Op: job.OpPutFiles, Files: files}, nil)
+func (s *Service) putInSession(ctx context.Context, c Caller, session, id string, files []job.Input, contents job.Contents) ([]job.SessionFile, error) {
+	j, err := s.operationAs(ctx, c, session, job.NewJob{
+		Job: job.Job{ID: id}, Spec: job.Spec{Op: job.OpPutFiles, Files: files}, Contents: contents,
+	}, nil)
 	if err != nil {
 		return nil, err
 	}

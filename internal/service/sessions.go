@@ -196,11 +196,12 @@ func (s *Service) operation(ctx context.Context, c Caller, session string, spec 
 	if err != nil {
 		return job.Job{}, err
 	}
-	return s.operationAs(ctx, c, session, id, spec, args)
+	return s.operationAs(ctx, c, session, job.NewJob{Job: job.Job{ID: id}, Spec: spec}, args)
 }
 
-// operationAs is operation with the id that the job gets.
-func (s *Service) operationAs(ctx context.Context, c Caller, session, id string, spec job.Spec, args any) (job.Job, error) {
+// operationAs is operation for a draft with an id, a spec and its contents.
+func (s *Service) operationAs(ctx context.Context, c Caller, session string, draft job.NewJob, args any) (job.Job, error) {
+	spec := &draft.Spec
 	if err := checkSession(session); err != nil {
 		return job.Job{}, err
 	}
@@ -217,13 +218,11 @@ func (s *Service) operationAs(ctx context.Context, c Caller, session, id string,
 		spec.Timeout += time.Duration(f.Size) * (time.Second / slowestMove)
 	}
 	now := time.Now()
-	draft := job.NewJob{
-		Job: job.Job{
-			ID: id, State: job.Queued, Queue: job.OperationQueue, MaxAttempts: 1, CreatedAt: now, QueuedAt: now,
-			SessionID: session, InSession: true, Timeout: spec.Timeout, ResultTTL: opKept,
-		},
-		Spec: spec, Caller: c.ID(), Subscriber: s.cfg.Hub.Subscriber,
+	draft.Job = job.Job{
+		ID: draft.Job.ID, State: job.Queued, Queue: job.OperationQueue, MaxAttempts: 1, CreatedAt: now, QueuedAt: now,
+		SessionID: session, InSession: true, Timeout: spec.Timeout, ResultTTL: opKept,
 	}
+	draft.Caller, draft.Subscriber = c.ID(), s.cfg.Hub.Subscriber
 	if spec.Op == job.OpReadFile {
 		draft.Job.ResultTTL = readKept
 	}

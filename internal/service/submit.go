@@ -53,16 +53,14 @@ func (s *Service) draft(ctx context.Context, c Caller, sub Submission, now time.
 			return job.NewJob{}, err
 		}
 	}
-	j, spec, err := limits.Accept(sub.Request, now)
+	n, err := limits.Accept(sub.Request, now)
 	if err != nil {
 		return job.NewJob{}, err
 	}
-	id, err := newID("job")
-	if err != nil {
+	if n.Job.ID, err = newID("job"); err != nil {
 		return job.NewJob{}, err
 	}
-	j.ID = id
-	n := job.NewJob{Job: j, Spec: spec, Caller: c.ID(), Events: sub.Request.Events}
+	n.Caller = c.ID()
 	if w := sub.Request.Webhook; w != nil {
 		n.WebhookSecret = w.Secret
 	}

@@ -27,18 +27,14 @@ func filesOf(o job.Outcome) string {
 	return strconv.FormatInt(bytes, 10)
 }
 
-// present returns the files of a result that were not deleted, with their keys. These name the
+// present returns the files of a result that were not deleted. The keys of deleted ones name the
 // attempt that finished, which is the last.
 func present(j job.Job, dropped string) []job.File {
-	files := j.Result.Files
-	for i := range files {
-		files[i].Key = job.OutputKey(j.ID, j.Attempt, files[i].Raw())
-	}
 	if dropped == "" {
-		return files
+		return j.Result.Files
 	}
 	gone := strings.Fields(dropped)
-	return slices.DeleteFunc(files, func(f job.File) bool { return slices.Contains(gone, f.Key) })
+	return slices.DeleteFunc(j.Result.Files, func(f job.File) bool { return slices.Contains(gone, j.OutputKey(f)) })
 }
 
 // inputsLease is the time for which files may exist before their job is recorded. A caller that

@@ -12,12 +12,12 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func bringing(n *job.NewJob) { n.Spec.Files = []job.Input{{Path: "a", Size: 1, Content: []byte("x")}} }
+func bringing(n *job.NewJob) { n.Spec.Files = []job.Input{{Path: "a", Size: 1}} }
 
 func briefly(n *job.NewJob) { n.Job.ResultTTL = 50 * time.Millisecond }
 
 // TestFilesOfAJob: the request's files are in its claim, without their content; the
-// result's are listed with their keys until they are deleted.
+// result's are listed until they are deleted.
 func TestFilesOfAJob(t *testing.T) {
 	t.Parallel()
 	b := setup(t, store.Config{})
@@ -33,11 +33,14 @@ func TestFilesOfAJob(t *testing.T) {
 	if err := b.Finish(t.Context(), claim, job.Outcome{State: job.Completed, Result: r}); err != nil {
 		t.Fatal(err)
 	}
-	got := b.get(t, id).Result
-	key := func(path string) string { return job.OutputKey(id, 1, path) }
-	want := []job.File{{Path: "b", Size: 2, Type: "text/plain", Key: key("b")}, {Path: `\xff`, Escaped: true, Size: 3, Type: "text/plain", Key: key("\xff")}}
+	j := b.get(t, id)
+	got, key := j.Result, func(path string) string { return job.OutputKey(id, 1, path) }
+	want := []job.File{{Path: "b", Size: 2, Type: "text/plain"}, {Path: `\xff`, Escaped: true, Size: 3, Type: "text/plain"}}
 	if diff := cmp.Diff(want, got.Files); diff != "" || got.FilesDropped == nil {
 		t.Errorf("files of the result (-want +got), dropped %v:\n%s", got.FilesDropped, diff)
+	}
+	if got, want := j.OutputKey(want[1]), key("\xff"); got != want {
+		t.Errorf("key %s, want %s", got, want)
 	}
 	for range 2 {
 		if err := b.DropFile(t.Context(), id, key("b"), 2); err != nil {
