@@ -120,21 +120,6 @@ func (s *server) refuseItem(entry *batchEntry, err error) {
 	s.cfg.Observer.Problem(entry.problem.Status, entry.problem.Code)
 }
 
-// idempotentOperation is the one that an Idempotency-Key is for.
-const idempotentOperation = "submitJob"
-
-// refuseIdempotency refuses a header that would otherwise be silently ignored: a caller
-// who repeats the request would believe that it has one effect only.
-func (s *server) refuseIdempotency(ctx huma.Context, next func(huma.Context)) {
-	if ctx.Header("Idempotency-Key") == "" {
-		next(ctx)
-		return
-	}
-	const location = "header.Idempotency-Key"
-	const message = "is not for this call; it works with POST /v1/jobs, one job at a time"
-	_ = huma.WriteErr(s.api, ctx, http.StatusBadRequest, "", &huma.ErrorDetail{Location: location, Message: message})
-}
-
 // batchFields is how many fields, known or not, may be beside the items of a batch.
 const batchFields = 16
 

@@ -13,6 +13,10 @@ import (
 	"github.com/kaa-run/kaa/internal/service"
 )
 
+// keyProtocol begins the subprotocol with which a browser's socket brings its key: its scripts can
+// set no header.
+const keyProtocol = "kaa-key."
+
 // API is Kaa's own dialect: the operations of docs/api.md.
 type API struct {
 	http.Handler

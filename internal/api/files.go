@@ -23,22 +23,6 @@ const (
 	filesTag = "Files"
 )
 
-// FileBody is a file that comes with a request.
-type FileBody struct {
-	Path          string  `json:"path" doc:"Where to put it, relative to the working directory." example:"data/in.csv"`
-	Content       *string `json:"content,omitempty" nullable:"true" doc:"Its content, if that is text. This or contentBase64."`
-	ContentBase64 *string `json:"contentBase64,omitempty" nullable:"true" doc:"Its content, in standard base64 with padding."`
-}
-
-// fileRequests are the files of a JSON body.
-func fileRequests(files []FileBody) []job.FileRequest {
-	var all []job.FileRequest
-	for _, f := range files {
-		all = append(all, job.FileRequest{Path: f.Path, Content: f.Content, ContentBase64: f.ContentBase64})
-	}
-	return all
-}
-
 // FileView is a file as a listing shows it.
 type FileView struct {
 	job.File
@@ -193,3 +177,6 @@ func filesSchema() *huma.Schema {
 		Description: "Files as they are; the filename of each part is its path.",
 	}
 }
+
+// filePath is the path that a caller means, as bytes.
+func filePath(path string) string { return strings.TrimPrefix(path, "/") }

@@ -41,7 +41,8 @@ type rollbackInput struct {
 	Body *RollbackBody
 }
 
-func (s *server) registerForks(tags []string) {
+func (s *server) registerForks() {
+	tags := []string{sessionsTag}
 	register(s, huma.Operation{
 		OperationID: "forkSession", Method: http.MethodPost, Path: "/v1/sessions/{id}/fork", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary: "Fork a session",

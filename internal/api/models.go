@@ -187,3 +187,19 @@ func seconds(s string) (time.Duration, error) {
 	}
 	return d, nil
 }
+
+// FileBody is a file that comes with a request.
+type FileBody struct {
+	Path          string  `json:"path" doc:"Where to put it, relative to the working directory." example:"data/in.csv"`
+	Content       *string `json:"content,omitempty" nullable:"true" doc:"Its content, if that is text. This or contentBase64."`
+	ContentBase64 *string `json:"contentBase64,omitempty" nullable:"true" doc:"Its content, in standard base64 with padding."`
+}
+
+// fileRequests are the files of a JSON body.
+func fileRequests(files []FileBody) []job.FileRequest {
+	var all []job.FileRequest
+	for _, f := range files {
+		all = append(all, job.FileRequest{Path: f.Path, Content: f.Content, ContentBase64: f.ContentBase64})
+	}
+	return all
+}

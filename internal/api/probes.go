@@ -56,10 +56,6 @@ func Starting() http.Handler {
 	})
 }
 
-func aboutToStop() *Problem {
-	return newProblem(http.StatusServiceUnavailable, "draining", "the process is about to stop")
-}
-
 func answerProblem(w http.ResponseWriter, p *Problem) {
 	for name, values := range p.GetHeaders() {
 		w.Header().Set(name, values[0])

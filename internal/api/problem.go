@@ -425,3 +425,7 @@ func describe(msg string, issues []FieldIssue) string {
 	}
 	return strings.Join(parts, "; ")
 }
+
+func aboutToStop() *Problem {
+	return newProblem(http.StatusServiceUnavailable, "draining", "the process is about to stop")
+}

@@ -128,9 +128,6 @@ func sessionFileViews(session string, files []job.SessionFile) []SessionFileView
 	return views
 }
 
-// filePath is the path that a caller means, as bytes.
-func filePath(path string) string { return strings.TrimPrefix(path, "/") }
-
 func (s *server) getSessionFile(ctx context.Context, in *sessionFileInput) (*huma.StreamResponse, error) {
 	f, content, err := s.cfg.Service.OpenSessionFile(ctx, service.CallerOf(ctx), in.ID, filePath(in.Path))
 	if err != nil {

@@ -20,10 +20,8 @@ import (
 )
 
 const (
-	// socketProtocol is the subprotocol that a client may name, and keyProtocol what the
-	// key begins with in a browser's: its scripts can set no header.
+	// socketProtocol is the subprotocol that a client may name.
 	socketProtocol = "kaa"
-	keyProtocol    = "kaa-key."
 	// statusSessionEnded is the close code after the end of the session: HTTP's 410 in the range
 	// that is free for use.
 	statusSessionEnded websocket.StatusCode = 4410

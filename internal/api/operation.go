@@ -1,0 +1,103 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kaa-run/kaa/internal/service"
+)
+
+// Observer counts what was answered with a problem though its request was not: items of
+// batches, frames of sockets, and streams that broke off.
+type Observer interface {
+	Problem(status int, code string)
+}
+
+// Config are the parts and bounds of the dialect.
+type Config struct {
+	Service *service.Service
+	// Warnings lists faults of a Redis that works; nil if they are not looked for.
+	Warnings func(ctx context.Context) []string
+	Observer Observer
+	Metrics  http.Handler
+	Log      *slog.Logger
+
+	MaxFrameBytes int64         // of a socket's frame
+	FrameTimeout  time.Duration // how long a frame may take to come; 30 s
+	// SlowestWrite is how long the reader of a stream may take nothing before its connection
+	// is closed; 30 s.
+	SlowestWrite time.Duration
+	// PingEvery is how often the clients of sockets are asked whether they are there; 15 s.
+	PingEvery time.Duration
+	Version   string
+}
+
+type server struct {
+	cfg Config
+	api huma.API
+	// jobSchema validates the items of a batch.
+	jobSchema *huma.Schema
+	batches   chan struct{}           // has room for those that may be worked on at once
+	frames    map[string]*huma.Schema // of a socket's clients, by type
+}
+
+// register adds an operation whose errors are answered by problemOf.
+func register[I, O any](s *server, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
+	// The middleware has read the body, with a bound and a deadline.
+	op.MaxBodyBytes, op.BodyReadTimeout = -1, -1
+	op.RejectUnknownQueryParameters = true
+	op.Metadata = map[string]any{schemasKey: s.api.OpenAPI().Components.Schemas}
+	if op.Method != http.MethodGet && op.OperationID != idempotentOperation {
+		op.Middlewares = append(op.Middlewares, s.refuseIdempotency)
+	}
+	op.Errors = append(slices.Clip(op.Errors), http.StatusRequestHeaderFieldsTooLarge)
+	// A key may lack the scope, and a page of another site may not change anything.
+	if op.Method != http.MethodGet || slices.Contains(op.Errors, http.StatusUnauthorized) {
+		op.Errors = append(op.Errors, http.StatusForbidden)
+	}
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		if err == nil {
+			return out, nil
+		}
+		p, unforeseen := problemOf(err)
+		if unforeseen {
+			s.cfg.Log.ErrorContext(ctx, "request failed", slog.String("operation", op.OperationID), slog.Any("err", err))
+		}
+		answeredWith(ctx, p)
+		return nil, p
+	})
+	// huma documents its own status for mistakes in a request; ours is 400.
+	for _, documented := range operationsOf(s.api.OpenAPI().Paths[op.Path]) {
+		delete(documented.Responses, strconv.Itoa(http.StatusUnprocessableEntity))
+	}
+}
+
+// idempotentOperation is the one that an Idempotency-Key is for.
+const idempotentOperation = "submitJob"
+
+// refuseIdempotency refuses a header that would otherwise be silently ignored: a caller
+// who repeats the request would believe that it has one effect only.
+func (s *server) refuseIdempotency(ctx huma.Context, next func(huma.Context)) {
+	if ctx.Header("Idempotency-Key") == "" {
+		next(ctx)
+		return
+	}
+	const location = "header.Idempotency-Key"
+	const message = "is not for this call; it works with POST /v1/jobs, one job at a time"
+	_ = huma.WriteErr(s.api, ctx, http.StatusBadRequest, "", &huma.ErrorDetail{Location: location, Message: message})
+}
+
+// operationsOf lists what can be done at a path, by method.
+func operationsOf(item *huma.PathItem) map[string]*huma.Operation {
+	all := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodDelete: item.Delete}
+	maps.DeleteFunc(all, func(_ string, op *huma.Operation) bool { return op == nil })
+	return all
+}
