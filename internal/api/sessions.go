@@ -124,7 +124,6 @@ func (s *server) registerSessions() {
 		Description: "After what was accepted before; interrupt that first if it is not to be waited for. Variables, modules and files are gone.",
 		Errors:      []int{400, 401, 404, 408, 410, 413, 415, 429, 502, 503, 504},
 	}, s.restartSession)
-
 }
 
 func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, error) {

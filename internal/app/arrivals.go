@@ -84,7 +84,7 @@ func (c *connection) arrive() {
 		c.early.drop()
 		c.refuse(headerRefusal())
 		return
-	default:
+	case headerMissing, headerPart:
 		c.early.drop()
 		_ = c.Close()
 		return
@@ -113,7 +113,7 @@ type earlyBytes struct {
 	begin, end int
 }
 
-var buffers = sync.Pool{New: func() any { return new([mostBytes]byte) }}
+var buffers = sync.Pool{New: func() any { return new([mostBytes]byte) }} //nolint:gochecknoglobals // of all listeners
 
 // readHeader reads until it is clear what becomes of the first header.
 func (c *connection) readHeader() headerState {
@@ -203,7 +203,7 @@ func (e *earlyBytes) drop() {
 }
 
 // headerRefusal is the answer to a header that is too large.
-var headerRefusal = sync.OnceValue(func() []byte {
+var headerRefusal = sync.OnceValue(func() []byte { //nolint:gochecknoglobals // a constant
 	return problemAnswer(http.StatusRequestHeaderFieldsTooLarge, "")
 })
 

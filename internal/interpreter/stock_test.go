@@ -101,7 +101,7 @@ func TestStockIsFullAtRest(t *testing.T) {
 	for seed := range uint64(300) {
 		synctest.Test(t, func(t *testing.T) {
 			size := 1 + int(seed%5)
-			tr := &trial{chance: rand.New(rand.NewPCG(seed, 0)), ended: map[*interpreter.Worker]bool{}} //nolint:gosec // no secret
+			tr := &trial{chance: rand.New(rand.NewPCG(seed, 0)), ended: map[*interpreter.Worker]bool{}}
 			cfg := interpreter.Config{Log: slog.New(slog.DiscardHandler), StartTimeout: time.Minute}
 			tr.stock = interpreter.NewStock(t.Context(), cfg, size, tr.spawn)
 			defer tr.stock.Close()

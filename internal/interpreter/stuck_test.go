@@ -63,7 +63,7 @@ func TestProcessThatDoesNotAnswer(t *testing.T) {
 		}},
 		{"slot without a worker", func(t *testing.T, w *interpreter.Worker) {
 			t.Helper()
-			if _, err := w.Execute(t.Context(), job.Spec{Code: "1", Timeout: ample}); err != nil {
+			if _, err := w.Execute(t.Context(), job.Spec{Code: "1", Timeout: ample}, job.Live{}); err != nil {
 				t.Fatal(err)
 			}
 			<-w.Exited()
@@ -119,7 +119,7 @@ func TestProcessesThatEndAtAnyMoment(t *testing.T) {
 							defer close(harm)
 							harmOne(w.SlotPID())
 						}()
-						_, _ = w.Execute(t.Context(), job.Spec{Code: "import subprocess\nsubprocess.run('true')", Timeout: time.Second})
+						_, _ = w.Execute(t.Context(), job.Spec{Code: "import subprocess\nsubprocess.run('true')", Timeout: time.Second}, job.Live{})
 						<-harm
 						if err := w.Close(); err != nil {
 							t.Errorf("Close: %v", err)
@@ -131,7 +131,7 @@ func TestProcessesThatEndAtAnyMoment(t *testing.T) {
 			awaitParked(t, pool, size)
 			for range 2 * size { // a stopped one may be among them, and is found by its use
 				if w, err := pool.Acquire(t.Context(), ""); err == nil {
-					_, _ = w.Execute(t.Context(), job.Spec{Code: "1", Timeout: time.Second})
+					_, _ = w.Execute(t.Context(), job.Spec{Code: "1", Timeout: time.Second}, job.Live{})
 					_ = w.Close()
 				}
 			}

@@ -137,7 +137,7 @@ type storeReader struct {
 
 func (s *storeReader) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader returns it as it is
+	if err != nil && err != io.EOF {
 		s.err = errors.Join(errStore, err)
 	}
 	return n, err

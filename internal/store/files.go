@@ -48,8 +48,13 @@ const inputsPart = "in"
 // stored. It fails with a job.FilesFullError if there is no room for them.
 func (s *Store) RoomForInputs(ctx context.Context, id, caller string, bytes int64) error {
 	return s.room(ctx, id, args{
-		{"id", id}, {"part", inputsPart}, {"bytes", bytes}, {"lease", inputsLease.Milliseconds()},
-		{"caller", cmp.Or(caller, anonymous)}, {"alone", mark(s.cfg.OneCaller)}, {"runner", ""},
+		{"id", id},
+		{"part", inputsPart},
+		{"bytes", bytes},
+		{"lease", inputsLease.Milliseconds()},
+		{"caller", cmp.Or(caller, anonymous)},
+		{"alone", mark(s.cfg.OneCaller)},
+		{"runner", ""},
 	})
 }
 
@@ -58,8 +63,13 @@ func (s *Store) RoomForInputs(ctx context.Context, id, caller string, bytes int6
 // claim is not the current one.
 func (s *Store) RoomForOutputs(ctx context.Context, c job.Claim, bytes int64) error {
 	return s.room(ctx, c.JobID, args{
-		{"id", c.JobID}, {"part", strconv.Itoa(c.Attempt)}, {"bytes", bytes}, {"lease", 0},
-		{"caller", ""}, {"alone", ""}, {"runner", c.Runner},
+		{"id", c.JobID},
+		{"part", strconv.Itoa(c.Attempt)},
+		{"bytes", bytes},
+		{"lease", 0},
+		{"caller", ""},
+		{"alone", ""},
+		{"runner", c.Runner},
 	})
 }
 

@@ -39,8 +39,13 @@ func (s *Store) PendingHooks(ctx context.Context) (int64, error) {
 // webhook is delivered or given up.
 func (s *Store) SettleHook(ctx context.Context, d job.Delivery, report job.Report) error {
 	_, err := s.run(ctx, "settle webhook", s.scripts.hooked, keys{{"hooks", hooksKey}, {"job", jobKey(d.JobID)}}, args{
-		{"id", d.JobID}, {"attempt", d.Attempt}, {"state", string(report.State)}, {"wait", report.Next.Milliseconds()},
-		{"status", report.Status}, {"error", report.Error}, s.tombstone(),
+		{"id", d.JobID},
+		{"attempt", d.Attempt},
+		{"state", string(report.State)},
+		{"wait", report.Next.Milliseconds()},
+		{"status", report.Status},
+		{"error", report.Error},
+		s.tombstone(),
 	})
 	return err
 }

@@ -90,9 +90,20 @@ func (s *Store) settle(ctx context.Context, c job.Claim, o job.Outcome, result [
 		end = *o.End
 	}
 	return s.run(ctx, "finish job", s.scripts.finish, keys{{"job", jobKey(c.JobID)}}, args{
-		{"id", c.JobID}, {"attempt", c.Attempt}, {"runner", c.Runner}, {"to", string(o.State)}, {"result", result},
-		{"code", string(f.Code)}, {"message", f.Message}, {"retry", mark(retry)}, s.tombstone(), {"files", filesOf(o)},
-		{"session", session}, {"reason", string(end.Reason)}, {"end_message", end.Message}, {"restarted", mark(o.Restarted)},
+		{"id", c.JobID},
+		{"attempt", c.Attempt},
+		{"runner", c.Runner},
+		{"to", string(o.State)},
+		{"result", result},
+		{"code", string(f.Code)},
+		{"message", f.Message},
+		{"retry", mark(retry)},
+		s.tombstone(),
+		{"files", filesOf(o)},
+		{"session", session},
+		{"reason", string(end.Reason)},
+		{"end_message", end.Message},
+		{"restarted", mark(o.Restarted)},
 	})
 }
 
@@ -139,8 +150,12 @@ func (s *Store) Abandon(ctx context.Context, id string, f job.Failure) (job.Stat
 
 func (s *Store) cancel(ctx context.Context, id string, waitingOnly bool, f job.Failure) (job.State, error) {
 	r, err := s.run(ctx, "cancel job", s.scripts.cancel, keys{{"job", jobKey(id)}}, args{
-		{"id", id}, {"waiting_only", mark(waitingOnly)}, {"code", string(f.Code)}, {"message", f.Message},
-		s.tombstone(), {"nonce", uuid.NewString()},
+		{"id", id},
+		{"waiting_only", mark(waitingOnly)},
+		{"code", string(f.Code)},
+		{"message", f.Message},
+		s.tombstone(),
+		{"nonce", uuid.NewString()},
 	})
 	return job.State(r.word()), err
 }

@@ -46,8 +46,12 @@ func (s *Store) GiveInput(ctx context.Context, session, caller string, a job.Ans
 		text = "-"
 	}
 	r, err := s.run(ctx, op, s.scripts.input, keys{{"job", jobKey(a.JobID)}}, args{
-		{"id", a.JobID}, {"session", session}, {"caller", cmp.Or(caller, anonymous)}, {"request", a.Request},
-		{"nonce", nonce.String()}, {"text", text},
+		{"id", a.JobID},
+		{"session", session},
+		{"caller", cmp.Or(caller, anonymous)},
+		{"request", a.Request},
+		{"nonce", nonce.String()},
+		{"text", text},
 	})
 	if err == nil && r.word() == "no_input" {
 		err = fmt.Errorf("%s: %w", op, job.ErrNoInput)

@@ -53,7 +53,7 @@ func newScript(name, text string, before func(body string) string) script {
 	s := script{name: name}
 	for _, line := range luaHeader.FindAllStringSubmatch(text, -1) {
 		var names []string
-		for _, n := range strings.Split(luaExplanation.ReplaceAllString(line[2], ""), ",") {
+		for n := range strings.SplitSeq(luaExplanation.ReplaceAllString(line[2], ""), ",") {
 			names = append(names, strings.TrimSpace(n))
 		}
 		switch line[1] {

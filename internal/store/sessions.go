@@ -28,8 +28,14 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		each[i] = args{{"runner", c.Runner}, {"most", c.Most}, {"runtime", c.Runtime}}
 	}
 	r, err := s.run(ctx, op, s.scripts.open, keys{{"session", sessionKey(se.ID)}}, args{
-		{"id", se.ID}, {"caller", cmp.Or(n.Caller, anonymous)}, {"idle_timeout", se.IdleTimeout.Milliseconds()},
-		{"max_age", se.MaxAge.Milliseconds()}, {"spec", spec}, {"metadata", []byte(se.Metadata)}, s.tombstone(), {"shared", mark(n.Shares)},
+		{"id", se.ID},
+		{"caller", cmp.Or(n.Caller, anonymous)},
+		{"idle_timeout", se.IdleTimeout.Milliseconds()},
+		{"max_age", se.MaxAge.Milliseconds()},
+		{"spec", spec},
+		{"metadata", []byte(se.Metadata)},
+		s.tombstone(),
+		{"shared", mark(n.Shares)},
 	}, each...)
 	if err != nil {
 		return job.Session{}, err
