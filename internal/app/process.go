@@ -51,7 +51,7 @@ type Periods struct {
 	// Lease is the time after which a runner without a heartbeat, or a silent API, counts as dead:
 	// 8 s.
 	Lease time.Duration
-	// Schema is the time between two looks at the version of the records: 10 s.
+	// Schema is the time between two looks at the version of the records: 30 s.
 	Schema time.Duration
 }
 

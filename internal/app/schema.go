@@ -15,7 +15,7 @@ import (
 
 const (
 	// schemaPeriod is the time between two looks at the version of the records.
-	schemaPeriod = 10 * time.Second
+	schemaPeriod = 30 * time.Second
 	// schemaTime bounds a look.
 	schemaTime = 2 * time.Second
 )
@@ -84,7 +84,10 @@ func (s *shared) watchSchema(ctx context.Context) (_ context.Context, stop func(
 func (s *shared) lookAtSchema(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, schemaTime)
 	defer cancel()
-	_, err := s.store.AgreeOnSchema(ctx)
+	v, err := s.store.Schema(ctx)
+	if err == nil && v.Version == 0 {
+		_, err = s.store.AgreeOnSchema(ctx)
+	}
 	refusal, ok := errors.AsType[*job.SchemaError](err)
 	if !ok {
 		if err != nil {

@@ -142,7 +142,7 @@ func (twice) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPi
 
 func (twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if cmd.Name() == "evalsha" {
+		if cmd.Name() == "evalsha" || cmd.Name() == "eval" { // the latter if Redis does not know the script yet
 			_ = next(ctx, redis.NewCmd(ctx, cmd.Args()...))
 		}
 		return next(ctx, cmd)
@@ -160,6 +160,10 @@ func TestScriptsMayRunTwice(t *testing.T) {
 	}
 	if state, err := b.Abandon(ctx, b.create(t, newJob()), job.Failure{Code: job.FailQueueTimeout}); err != nil || state != job.Cancelled {
 		t.Errorf("abandon: %s, %v", state, err)
+	}
+	back := b.claim(t, b.create(t, newJob(attempts(2))))
+	if state, err := b.GiveBack(ctx, back, job.Failure{Code: job.FailDrained}); err != nil || state != job.Queued {
+		t.Errorf("give back: %s, %v", state, err)
 	}
 	c := b.claim(t, b.create(t, newJob()))
 	if c.Attempt != 1 {

@@ -127,7 +127,7 @@ func TestRoomIsGivenBack(t *testing.T) {
 	clean("inputs without a job")
 
 	// A job that brings files, loses an attempt, and leaves some.
-	n := newJob(of("a"), bringing, briefly, func(n *job.NewJob) { n.Job.MaxAttempts = 2 })
+	n := newJob(of("a"), bringing, func(n *job.NewJob) { n.Job.MaxAttempts = 2 })
 	if err := b.RoomForInputs(t.Context(), n.Job.ID, "a", 20*kb); err != nil {
 		t.Fatal(err)
 	}
@@ -163,6 +163,10 @@ func TestRoomIsGivenBack(t *testing.T) {
 		}
 	}
 	is("with a file deleted", 50*kb+job.Footprint(100*kb))
+	b.rdb.Del(t.Context(), "{kaa}:job:"+id) // its record has expired
+	if err := b.rdb.ZAdd(t.Context(), "{kaa}:blobs", redis.Z{Score: 1, Member: id}).Err(); err != nil {
+		t.Fatal(err)
+	}
 	clean("an ended job")
 
 	// Files of which the end does not tell: the runner died, or the result had no room.

@@ -11,7 +11,7 @@
 local f = redis.call('HMGET', KEYS.job, 'state', 'attempt', 'runner', 'caller', 'most_bytes', 'shares_bytes')
 if not f[1] then return missing(ARGV.id) end
 if f[2] ~= ARGV.attempt or f[3] ~= ARGV.runner then return { 'stale' } end
-if f[1] == ARGV.to then return { f[1] } end
+if f[1] == ARGV.to or ARGV.retry == '1' and f[1] == 'queued' then return { f[1] } end
 if f[1] ~= 'running' then return { 'stale' } end
 if ARGV.retry == '1' then return { retry_or_fail(ARGV.id, ARGV.code, ARGV.message, ARGV.tombstone) } end
 -- Jobs are accepted before the size of their results is known: many at once could fill Redis for
