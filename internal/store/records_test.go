@@ -1,0 +1,307 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/store"
+	"github.com/kaa-run/kaa/internal/testenv"
+)
+
+// The directory has the records that each version wrote, v<version>.json, and beside each file the
+// picture that a reader must have of them. docs/contributing/schema.md says when a file is added.
+const recordsDir = "testdata/records"
+
+// record is a key of Redis. Times are placeholders, relative to the time at which the file was
+// written: <now-17> in milliseconds, <now+17us> in microseconds.
+type record struct {
+	Type    string            `json:"type"`
+	Expires bool              `json:"expires,omitempty"`
+	Text    string            `json:"text,omitempty"`    // of a string
+	Fields  map[string]string `json:"fields,omitempty"`  // of a hash; of a sorted set: scores by member
+	Members []string          `json:"members,omitempty"` // of a set
+	Entries []entry           `json:"entries,omitempty"` // of a stream
+}
+
+type entry struct {
+	ID     string         `json:"id"`
+	Values map[string]any `json:"values"`
+}
+
+var (
+	timeOfRedis = regexp.MustCompile(`\b1\d{12}(\d{3})?\b`)
+	placeholder = regexp.MustCompile(`<now([+-]\d+)(us)?>`)
+)
+
+// relative replaces times that are near now by placeholders.
+func relative(text string, now time.Time) string {
+	return timeOfRedis.ReplaceAllStringFunc(text, func(digits string) string {
+		n, _ := strconv.ParseInt(digits, 10, 64) // they are digits
+		at, unit := n-now.UnixMilli(), ""
+		if len(digits) == len("1000000000000000") {
+			at, unit = n-now.UnixMicro(), "us"
+		}
+		if time.UnixMilli(n).Sub(now).Abs() > 48*time.Hour && unit == "" {
+			return digits
+		}
+		sign := "+"
+		if at < 0 {
+			sign = ""
+		}
+		return "<now" + sign + strconv.FormatInt(at, 10) + unit + ">"
+	})
+}
+
+// absolute replaces placeholders by times.
+func absolute(text string, now time.Time) string {
+	return placeholder.ReplaceAllStringFunc(text, func(p string) string {
+		m := placeholder.FindStringSubmatch(p)
+		n, _ := strconv.ParseInt(m[1], 10, 64) // they are digits
+		if m[2] != "" {
+			return strconv.FormatInt(now.UnixMicro()+n, 10)
+		}
+		return strconv.FormatInt(now.UnixMilli()+n, 10)
+	})
+}
+
+// dump reads Kaa's records. It leaves out the fleet, which is a cache of two seconds.
+func dump(t *testing.T, rdb *redis.Client) map[string]record {
+	t.Helper()
+	ctx := t.Context()
+	now := clock(t, rdb)
+	all := map[string]record{}
+	for _, key := range rdb.Keys(ctx, "{kaa}:*").Val() {
+		if strings.HasPrefix(key, "{kaa}:fleet:") {
+			continue
+		}
+		r := record{Type: rdb.Type(ctx, key).Val(), Expires: rdb.TTL(ctx, key).Val() > 0}
+		switch r.Type {
+		case "string":
+			r.Text = relative(rdb.Get(ctx, key).Val(), now)
+		case "hash":
+			r.Fields = map[string]string{}
+			for field, value := range rdb.HGetAll(ctx, key).Val() {
+				r.Fields[field] = relative(value, now)
+			}
+		case "set":
+			r.Members = rdb.SMembers(ctx, key).Val()
+			slices.Sort(r.Members)
+		case "zset":
+			r.Fields = map[string]string{}
+			for _, z := range rdb.ZRangeWithScores(ctx, key, 0, -1).Val() {
+				member, _ := z.Member.(string)
+				r.Fields[relative(member, now)] = relative(strconv.FormatFloat(z.Score, 'f', -1, 64), now)
+			}
+		case "stream":
+			for _, m := range rdb.XRange(ctx, key, "-", "+").Val() {
+				r.Entries = append(r.Entries, entry{m.ID, m.Values})
+			}
+		default:
+			t.Fatalf("%s is a %s", key, r.Type)
+		}
+		all[relative(key, now)] = r
+	}
+	return all
+}
+
+// load writes records into an empty database. What expires does so in an hour, so that no time of
+// the machine matters. It returns the time for which the placeholders stand.
+func load(t *testing.T, rdb *redis.Client, all map[string]record) time.Time {
+	t.Helper()
+	ctx := t.Context()
+	now := clock(t, rdb)
+	_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for key, r := range all {
+			write(ctx, p, absolute(key, now), r, now)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now
+}
+
+func write(ctx context.Context, p redis.Pipeliner, key string, r record, now time.Time) {
+	switch r.Type {
+	case "string":
+		p.Set(ctx, key, absolute(r.Text, now), 0)
+	case "hash":
+		for field, value := range r.Fields {
+			p.HSet(ctx, key, field, absolute(value, now))
+		}
+	case "set":
+		for _, m := range r.Members {
+			p.SAdd(ctx, key, m)
+		}
+	case "zset":
+		for member, score := range r.Fields {
+			p.Do(ctx, "ZADD", key, absolute(score, now), absolute(member, now))
+		}
+	case "stream":
+		for _, e := range r.Entries {
+			p.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: e.ID, Values: e.Values})
+		}
+	}
+	if r.Expires {
+		p.Expire(ctx, key, time.Hour)
+	}
+}
+
+func clock(t *testing.T, rdb *redis.Client) time.Time {
+	t.Helper()
+	now, err := rdb.Time(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now.Truncate(time.Millisecond).UTC()
+}
+
+func readRecords(t *testing.T, file string) map[string]record {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all map[string]record
+	if err := json.Unmarshal(text, &all); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return all
+}
+
+func pictureFile(records string) string { return strings.TrimSuffix(records, ".json") + ".txt" }
+
+func currentRecords() string {
+	return filepath.Join(recordsDir, "v"+strconv.Itoa(store.SchemaVersion)+".json")
+}
+
+// TestWritesRecords: all keys and fields that this version's records had at first are still
+// written, because processes of this version need them. With KAA_RECORDS=write it writes the
+// files of a new version.
+func TestWritesRecords(t *testing.T) {
+	t.Parallel()
+	rdb := testenv.Redis(t).Client(t)
+	writeScenario(t, rdb)
+	now := dump(t, rdb)
+	if os.Getenv("KAA_RECORDS") == "write" {
+		saveRecords(t, now)
+	}
+	has := shape(now)
+	for key, fields := range shape(readRecords(t, currentRecords())) {
+		written, ok := has[key]
+		if !ok {
+			t.Errorf("%s is not written any more: see docs/contributing/schema.md", key)
+			continue
+		}
+		for _, f := range fields {
+			if !slices.Contains(written, f) {
+				t.Errorf("%s: %s is not written any more: see docs/contributing/schema.md", key, f)
+			}
+		}
+	}
+}
+
+// shape has the types and fields of records by their keys, without times.
+func shape(all map[string]record) map[string][]string {
+	untimed := func(text string) string { return placeholder.ReplaceAllString(text, "<time>") }
+	shapes := map[string][]string{}
+	for key, r := range all {
+		s := append(shapes[untimed(key)], "type "+r.Type)
+		for field := range r.Fields {
+			s = append(s, "field "+untimed(field))
+		}
+		for _, m := range r.Members {
+			s = append(s, "member "+m)
+		}
+		for _, e := range r.Entries {
+			s = append(s, "entry "+e.ID)
+			for _, name := range slices.Sorted(maps.Keys(e.Values)) {
+				s = append(s, "value "+name)
+			}
+		}
+		shapes[untimed(key)] = s
+	}
+	return shapes
+}
+
+// saveRecords writes the files of a version that has none.
+func saveRecords(t *testing.T, all map[string]record) {
+	t.Helper()
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(all); err != nil || !utf8.Valid(text.Bytes()) || strings.ContainsRune(text.String(), utf8.RuneError) {
+		t.Fatalf("the records are no text: %v", err)
+	}
+	rdb := testenv.Redis(t).Client(t)
+	files := map[string][]byte{currentRecords(): text.Bytes()}
+	files[pictureFile(currentRecords())] = []byte(picture(t, rdb, load(t, rdb, all)))
+	for name, content := range files {
+		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("%s exists: records that were written once never change (%v)", name, err)
+		}
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestReadsOldRecords: what each version wrote is read as that version read it, and goes on.
+func TestReadsOldRecords(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join(recordsDir, "v*.json"))
+	if err != nil || !slices.Contains(files, currentRecords()) {
+		t.Fatalf("no records of this version among %v %v", files, err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			all := readRecords(t, file)
+			t.Run("picture", func(t *testing.T) {
+				t.Parallel()
+				want, err := os.ReadFile(pictureFile(file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				rdb := testenv.Redis(t).Client(t)
+				if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(picture(t, rdb, load(t, rdb, all)), "\n")); diff != "" {
+					t.Errorf("what is read (-want +got):\n%s", diff)
+				}
+			})
+			for name, work := range oldWork() {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					rdb := testenv.Redis(t).Client(t)
+					load(t, rdb, all)
+					b := &bundle{Store: store.New(rdb, store.Config{RunnerTTL: time.Hour}), rdb: rdb, runner: oldRunner}
+					if _, err := b.AgreeOnSchema(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					work(t, b)
+					if repaired, err := b.Mend(t.Context(), []string{"default", job.SessionQueue}, 1000); err != nil || len(repaired) > 0 {
+						t.Errorf("afterwards the listings need repairs: %v %v", repaired, err)
+					}
+				})
+			}
+		})
+	}
+}
