@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,6 +138,12 @@ func TestReadFile(t *testing.T) {
 		{"odd tenant", `{"keys": [{"id": "a", "tenant": "a/b", "sha256": "` + sum + `"}]}`, "key 1: tenant"},
 		{"the key itself", `{"keys": [{"id": "a", "tenant": "acme", "sha256": "kaa_secret"}]}`, "key 1: sha256"},
 		{"scope", `{"keys": [` + entry(`, "scopes": ["write"]`) + `]}`, `"write" is none; want some of execute`},
+		{"no rights", `{"keys": [` + entry(`, "scopes": []`) + `]}`, "key 1: scopes"},
+		{"null", `{"keys": [` + entry(`, "scopes": null, "expires": null`) + `]}`, ""},
+		{"expired in the year 1", `{"keys": [` + entry(`, "expires": "0001-01-01T00:00:00Z"`) + `]}`, "key 1: expires"},
+		{"field twice", "{\"keys\": [\n" + entry(`, "scopes": ["read"], "Scopes": ["execute"]`) + `]}`, `line 2: field "Scopes" occurs twice`},
+		{"keys twice", `{"keys": [` + entry("") + `], "keys": []}`, `field "keys" occurs twice`},
+		{"value like a name", `{"keys": [{"id": "tenant", "tenant": "id", "name": "name", "scopes": ["read", "files"], "sha256": "` + sum + `"}, {"id": "x", "tenant": "id", "sha256": "` + access.Digest("y") + `"}]}`, ""},
 		{"id twice", `{"keys": [` + entry("") + `,` + entry("") + `]}`, `key 2: id "a" is that of key 1`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -150,6 +157,34 @@ func TestReadFile(t *testing.T) {
 				t.Errorf("%v, want %q", err, tt.wrong)
 			}
 		})
+	}
+}
+
+// TestReadFileOfAnotherKind: what is no file with text is refused, and not waited for.
+func TestReadFileOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, t.TempDir(), "/dev/zero"} {
+		if _, err := access.ReadFile(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// TestExpiryLongAgo: no time of expiry stands for never but the absent one.
+func TestExpiryLongAgo(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]time.Time{"epoch": time.Unix(0, 0), "before it": time.Unix(-1, 0), "year 9999 in the west": time.Date(9999, 12, 31, 0, 0, 0, 0, time.FixedZone("", -12*3600))} {
+		r := access.NewKeyring()
+		key := described("a", "acme", "secret a")
+		key.Expires = at
+		r.Set(access.SourceFile, []access.Key{key})
+		if _, err := r.Find("secret a"); errors.Is(err, access.ErrExpired) != at.Before(time.Now()) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

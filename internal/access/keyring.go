@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,7 @@ type Grant struct {
 	valid context.Context // ends with the key's validity
 	end   context.CancelCauseFunc
 	used  atomic.Int64 // time of the last use in milliseconds; 0 for none since it was reported
-	until atomic.Int64 // time of expiry in milliseconds; 0 for never
+	until atomic.Int64 // time of expiry in milliseconds
 }
 
 // Valid ends, with the cause ErrRevoked or ErrExpired, when the key is revoked or expires.
@@ -143,15 +144,14 @@ func (r *Keyring) Used() map[string]time.Time {
 // until then.
 func (g *Grant) expire(at time.Time) {
 	if at.IsZero() {
-		g.until.Store(0)
+		g.until.Store(math.MaxInt64)
 	} else {
 		g.until.Store(at.UnixMilli())
 	}
 }
 
 func (g *Grant) expired(now time.Time) bool {
-	until := g.until.Load()
-	return until != 0 && now.UnixMilli() >= until
+	return now.UnixMilli() >= g.until.Load()
 }
 
 // allows reports whether a description gives the rights that the grant has.

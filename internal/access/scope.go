@@ -1,6 +1,7 @@
 package access
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ func known() Scopes { return append(UsualScopes(), Admin) }
 func (s Scopes) Has(one Scope) bool { return slices.Contains(s, one) || slices.Contains(s, Admin) }
 
 func (s Scopes) check() error {
+	if s != nil && len(s) == 0 {
+		return errors.New("an empty list gives no rights; leave it out for all but admin")
+	}
 	for _, one := range s {
 		if !slices.Contains(known(), one) {
 			return fmt.Errorf("%q is none; want some of %s", one, known())

@@ -73,9 +73,9 @@ func (s *server) registerKeys() {
 }
 
 func (s *server) createKey(ctx context.Context, in *createKeyInput) (*createKeyOutput, error) {
-	r := service.KeyRequest{Tenant: in.Body.Tenant, Name: value(in.Body.Name)}
-	if at := in.Body.ExpiresAt; at != nil {
-		r.Expires = *at
+	r := service.KeyRequest{Tenant: in.Body.Tenant, Name: value(in.Body.Name), Expires: in.Body.ExpiresAt}
+	if in.Body.Scopes != nil {
+		r.Scopes = make([]service.Scope, 0, len(in.Body.Scopes)) // an empty list is none, and not the default
 	}
 	for _, scope := range in.Body.Scopes {
 		r.Scopes = append(r.Scopes, service.Scope(scope))

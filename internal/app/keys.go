@@ -23,7 +23,7 @@ const (
 type keyFeed struct {
 	*shared
 	keyring *access.Keyring
-	file    os.FileInfo // as it was read last
+	file    os.FileInfo // as it was read last; nil if that failed
 	failed  string      // what is wrong with the file, as logged last
 	reading sync.Mutex
 	version string // of the keys in Redis; guarded by reading
@@ -99,16 +99,14 @@ func (k *keyFeed) readFile(ctx context.Context) error {
 		return fmt.Errorf("KAA_API_KEYS_FILE: %w", err)
 	}
 	if k.file != nil && os.SameFile(k.file, info) && k.file.ModTime().Equal(info.ModTime()) && k.file.Size() == info.Size() {
-		if k.failed != "" {
-			return fmt.Errorf("%s", k.failed) //nolint:err113 // the text that was logged
-		}
 		return nil
 	}
 	keys, err := access.ReadFile(name)
-	k.file = info
 	if err != nil {
+		k.file = nil // rights to read it may come without a change that is seen
 		return fmt.Errorf("KAA_API_KEYS_FILE: %w", err)
 	}
+	k.file = info
 	k.keyring.Set(access.SourceFile, keys)
 	k.log.InfoContext(ctx, "keys read", slog.String("file", name), slog.Int("keys", len(keys)))
 	return nil
@@ -123,11 +121,14 @@ func (k *keyFeed) readRedis(ctx context.Context) error {
 	defer cancel()
 	k.reading.Lock()
 	defer k.reading.Unlock()
-	version, keys, err := k.store.Keys(ctx, k.version)
+	version, keys, wrong, err := k.store.Keys(ctx, k.version)
 	if err != nil {
 		return err
 	}
 	if version != k.version {
+		if len(wrong) > 0 {
+			k.log.ErrorContext(ctx, "ignored records in Redis that describe no key", slog.Int("records", len(wrong)), slog.Any("wrong", wrong[:min(len(wrong), 5)]))
+		}
 		k.version = version
 		k.keyring.Set(access.SourceRedis, keys)
 	}
@@ -157,7 +158,8 @@ func (k *keyFeed) change(ctx context.Context, err error) error {
 
 // Keys and LastUses are the store's.
 func (k *keyFeed) Keys(ctx context.Context, before string) (string, []access.Key, error) {
-	return k.store.Keys(ctx, before)
+	version, keys, _, err := k.store.Keys(ctx, before)
+	return version, keys, err
 }
 
 // LastUses returns when keys were last used.

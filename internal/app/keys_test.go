@@ -70,10 +70,15 @@ func TestKeysOfOperators(t *testing.T) {
 	admin := k.as(adminOfTests)
 	for name, body := range map[string]fields{
 		"tenant": {}, "body.tenant": {"tenant": "a b"}, "body.scopes": {"tenant": "a", "scopes": []string{"write"}},
-		"body.expiresAt": {"tenant": "a", "expiresAt": "2001-01-01T00:00:00Z"}, "body.name": {"tenant": "a", "name": "a\nb"}, "scope": {"tenant": "a", "scope": "read"},
+		"body.expiresAt": {"tenant": "a", "expiresAt": "0001-01-01T00:00:00Z"}, "body.name": {"tenant": "a", "name": "a\nb"}, "scope": {"tenant": "a", "scope": "read"},
 	} {
 		if a := admin.call(http.MethodPost, "/v1/keys", body); a.status != http.StatusBadRequest || !strings.Contains(a.raw, name) {
 			t.Errorf("%v: %d %s, want %s named", body, a.status, a.raw, name)
+		}
+	}
+	for _, body := range []fields{{"tenant": "a", "scopes": []string{}}, {"tenant": "a", "expiresAt": "1970-01-01T00:00:00Z"}} {
+		if a := admin.call(http.MethodPost, "/v1/keys", body); a.status != http.StatusBadRequest {
+			t.Errorf("%v: %d %s", body, a.status, a.raw)
 		}
 	}
 	made := admin.call(http.MethodPost, "/v1/keys", fields{"tenant": "acme", "name": "ci", "scopes": []string{"read"}, "expiresAt": time.Now().Add(time.Hour)})
@@ -119,6 +124,42 @@ func TestKeysOfOperators(t *testing.T) {
 	open := start(t, 0)
 	if a := open.call(http.MethodPost, "/v1/keys", fields{"tenant": "acme"}); a.status != http.StatusForbidden || a.str("code") != "keys_off" {
 		t.Errorf("where no keys are asked for: %d %s", a.status, a.raw)
+	}
+}
+
+// TestDamagedRecordOfAKey: a record in Redis that describes no key takes no other key away, neither at
+// the start nor later, and gives none. It can be revoked like a key.
+func TestDamagedRecordOfAKey(t *testing.T) {
+	t.Parallel()
+	k := start(t, 0, "KAA_ADMIN_KEYS="+adminOfTests)
+	admin := k.as(adminOfTests)
+	tenant := k.as(admin.call(http.MethodPost, "/v1/keys", fields{"tenant": "acme"}).str("key"))
+	nobody := tenantKey("", "key of no tenant")
+	text, err := json.Marshal(nobody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := k.redis.Client(t)
+	if err := client.HSet(t.Context(), "{kaa}:keys", "damaged", "{", nobody.ID, text, "other", text).Err(); err != nil {
+		t.Fatal(err)
+	}
+	second := k.as(admin.call(http.MethodPost, "/v1/keys", fields{"tenant": "acme"}).str("key"))
+	addr, _ := k.run(app.RunAPI)
+	there := *k
+	there.url = "http://" + addr.String()
+	for name, kaa := range map[string]*kaa{"this": k, "the other": &there} {
+		if !kaa.as(tenant.key).accepted() || !kaa.as(second.key).accepted() || kaa.as("key of no tenant").accepted() {
+			t.Errorf("the keys at %s process are not those that are described", name)
+		}
+	}
+	if !strings.Contains(k.logs.String(), "damaged") {
+		t.Error("the log does not name the record")
+	}
+	if a := admin.call(http.MethodGet, "/v1/keys?tenant=acme", nil); a.status != http.StatusOK || strings.Count(a.raw, `"id"`) != 2 {
+		t.Errorf("list: %d %s", a.status, a.raw)
+	}
+	if a := admin.call(http.MethodDelete, "/v1/keys/damaged", nil); a.status != http.StatusNoContent {
+		t.Errorf("revoke the record: %d %s", a.status, a.raw)
 	}
 }
 

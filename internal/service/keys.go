@@ -30,8 +30,8 @@ func UsualScopes() []Scope { return access.UsualScopes() }
 // KeyRequest asks for a key.
 type KeyRequest struct {
 	Tenant, Name string
-	Scopes       access.Scopes // none for access.UsualScopes
-	Expires      time.Time     // zero for never
+	Scopes       access.Scopes // nil for access.UsualScopes
+	Expires      *time.Time    // nil for never
 }
 
 // KeyInfo is a key as operators see it.
@@ -60,16 +60,19 @@ func (s *Service) CreateKey(ctx context.Context, c Caller, r KeyRequest) (k acce
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	secret = access.NewSecret()
-	k = access.Key{ID: id, Tenant: r.Tenant, Name: r.Name, Scopes: r.Scopes, Expires: r.Expires, Created: now, SHA256: access.Digest(secret)}
-	if len(k.Scopes) == 0 {
+	k = access.Key{ID: id, Tenant: r.Tenant, Name: r.Name, Scopes: r.Scopes, Created: now, SHA256: access.Digest(secret)}
+	if k.Scopes == nil {
 		k.Scopes = access.UsualScopes()
+	}
+	if r.Expires != nil {
+		k.Expires = *r.Expires
 	}
 	var invalid job.ValidationError
 	if err := k.Check(); err != nil {
 		of, _ := errors.AsType[*access.FieldError](err)
 		invalid.Fields = append(invalid.Fields, job.FieldError{Field: of.Field, Message: of.Err.Error()})
 	}
-	if !r.Expires.IsZero() && !r.Expires.After(now) {
+	if r.Expires != nil && !k.Expires.After(now) {
 		invalid.Fields = append(invalid.Fields, job.FieldError{Field: "expiresAt", Message: "must be in the future"})
 	}
 	if len(invalid.Fields) > 0 {

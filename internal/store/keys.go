@@ -23,30 +23,46 @@ const (
 	keysUsedKey    = prefix + "keys:used"
 )
 
-// Keys returns the API keys, and the version of their list; no keys if that is still before.
-func (s *Store) Keys(ctx context.Context, before string) (version string, keys []access.Key, err error) {
+// Keys returns the API keys, and the version of their list; no keys if that is still before. A
+// record that describes no key takes no other key away: wrong says what is wrong with such.
+func (s *Store) Keys(ctx context.Context, before string) (version string, keys []access.Key, wrong []string, err error) {
 	const op = "read API keys"
 	version, err = s.rdb.Get(ctx, keysVersionKey).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return "", nil, wrap(op, err)
+		return "", nil, nil, wrap(op, err)
 	}
 	if version == before {
-		return version, nil, nil
+		return version, nil, nil, nil
 	}
 	// A change after the version was read is found the next time.
 	texts, err := s.rdb.HGetAll(ctx, keysKey).Result()
 	if err != nil {
-		return "", nil, wrap(op, err)
+		return "", nil, nil, wrap(op, err)
 	}
 	for id, text := range texts {
-		var k access.Key
-		if err := json.Unmarshal([]byte(text), &k); err != nil {
-			return "", nil, fmt.Errorf("%s: key %s: %w", op, id, err)
+		k, err := decodeKey(id, text)
+		if err != nil {
+			wrong = append(wrong, fmt.Sprintf("%q: %v", id, err))
+			continue
 		}
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b access.Key) int { return a.Created.Compare(b.Created) })
-	return version, keys, nil
+	slices.Sort(wrong)
+	return version, keys, wrong, nil
+}
+
+// errOtherID: a key has another id than its record, by which it could not be revoked.
+var errOtherID = errors.New("the record is that of another id")
+
+func decodeKey(id, text string) (k access.Key, err error) {
+	if err := json.Unmarshal([]byte(text), &k); err != nil {
+		return k, err //nolint:wrapcheck // the caller names the record
+	}
+	if k.ID != id {
+		return k, errOtherID
+	}
+	return k, k.Check() //nolint:wrapcheck // so it does here
 }
 
 // PutKey adds a key.
