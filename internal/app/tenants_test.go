@@ -265,8 +265,10 @@ func TestActingForATenant(t *testing.T) {
 			t.Errorf("%s of a tenant: %d %s", header, a.status, a.raw)
 		}
 	}
-	if a := admin.call(http.MethodGet, "/v1/jobs", nil, "Kaa-Tenant: a/b"); a.status != http.StatusBadRequest {
-		t.Errorf("a name that no tenant has: %d %s", a.status, a.raw)
+	for _, name := range []string{"a/b", "", "a,b", "@acme", "*"} {
+		if a := admin.call(http.MethodGet, "/v1/jobs", nil, "Kaa-Tenant: "+name); a.status != http.StatusBadRequest {
+			t.Errorf("a name that no tenant has, %q: %d %s", name, a.status, a.raw)
+		}
 	}
 	if a := admin.call(http.MethodGet, "/v1/keys", nil, "Kaa-Tenant: acme"); a.status != http.StatusForbidden {
 		t.Errorf("keys, for a tenant: %d %s", a.status, a.raw)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/service"
@@ -25,8 +26,9 @@ func (in *entrance) authenticated(w http.ResponseWriter, r *http.Request, next h
 		return
 	}
 	caller := service.Caller{Tenant: grant.Tenant, KeyID: grant.ID, Digest: grant.SHA256, Scopes: grant.Scopes}
-	if name := r.Header.Get(tenantHeader); name != "" {
-		if caller, err = actingFor(caller, name); err != nil {
+	// An empty one is refused, and two are: a program that lost the name must not see all tenants.
+	if names := r.Header.Values(tenantHeader); len(names) > 0 {
+		if caller, err = actingFor(caller, strings.Join(names, ",")); err != nil {
 			in.refuse(w, r, err)
 			return
 		}
