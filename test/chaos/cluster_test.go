@@ -93,6 +93,21 @@ func build(tb testing.TB) string {
 // startCluster starts Redis, APIs and runners, and waits until they are ready.
 func startCluster(tb testing.TB, apis, runners int, vars ...string) *cluster {
 	tb.Helper()
+	c := newCluster(tb)
+	bin := build(tb)
+	for n := range apis {
+		c.addAPI(bin, fmt.Sprint("api", n), vars...)
+	}
+	for n := range runners {
+		c.addRunner(bin, fmt.Sprint("runner", n), vars...)
+	}
+	c.start(c.processes()...)
+	return c
+}
+
+// newCluster starts Redis, with places for no processes.
+func newCluster(tb testing.TB) *cluster {
+	tb.Helper()
 	c := &cluster{tb: tb, dir: tb.TempDir(), redis: testenv.OwnRedis(tb, testenv.Durable()...)}
 	if *keep != "" {
 		c.dir = filepath.Join(*keep, tb.Name())
@@ -100,40 +115,53 @@ func startCluster(tb testing.TB, apis, runners int, vars ...string) *cluster {
 			tb.Fatal(err)
 		}
 	}
-	bin := build(tb)
-	place := func(kind string, n int, addrVar string) *process {
-		p := &process{name: fmt.Sprint(kind, n), binary: filepath.Join(bin, kind), dir: c.dir, link: testenv.NewProxy(tb, c.redis.Addr)}
-		addr := freeAddr(tb)
-		p.health = "http://" + addr
-		work := filepath.Join(c.dir, "work", p.name)
-		if err := os.MkdirAll(work, 0o700); err != nil {
-			tb.Fatal(err)
-		}
-		p.env = append([]string{
-			"PATH=" + os.Getenv("PATH"), "HOME=" + c.dir, "KAA_REDIS_URL=redis://" + p.link.Addr, addrVar + "=" + addr,
-			"KAA_PYTHON=" + testenv.SystemPython(), "KAA_SANDBOX=none", "KAA_WORK_DIR=" + work, "KAA_BLOB_URL=file://" + filepath.Join(c.dir, "blobs"), "KAA_CONCURRENCY=6", "KAA_PARKED=3",
-			"KAA_DRAIN_TIMEOUT=3s", "KAA_KILL_GRACE=500ms", "KAA_SHUTDOWN_DELAY=500ms",
-		}, vars...)
-		tb.Cleanup(p.kill)
-		return p
-	}
-	for n := range apis {
-		c.apis = append(c.apis, place("api", n, "KAA_ADDR"))
-	}
-	for n := range runners {
-		c.runners = append(c.runners, place("runner", n, "KAA_RUNNER_ADDR"))
-	}
-	for _, p := range c.processes() {
-		if err := p.start(); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	for _, p := range c.processes() {
-		if !p.awaitReady(tb.Context(), 30*time.Second) {
-			tb.Fatalf("%s does not get ready; see %s", p.name, c.dir)
-		}
-	}
 	return c
+}
+
+// addAPI adds a place for an API of the binaries in bin.
+func (c *cluster) addAPI(bin, name string, vars ...string) *process {
+	p := c.place(filepath.Join(bin, "api"), name, "KAA_ADDR", vars)
+	c.apis = append(c.apis, p)
+	return p
+}
+
+// addRunner adds a place for a runner.
+func (c *cluster) addRunner(bin, name string, vars ...string) *process {
+	p := c.place(filepath.Join(bin, "runner"), name, "KAA_RUNNER_ADDR", vars)
+	c.runners = append(c.runners, p)
+	return p
+}
+
+func (c *cluster) place(binary, name, addrVar string, vars []string) *process {
+	p := &process{name: name, binary: binary, dir: c.dir, link: testenv.NewProxy(c.tb, c.redis.Addr)}
+	addr := freeAddr(c.tb)
+	p.health = "http://" + addr
+	work := filepath.Join(c.dir, "work", p.name)
+	if err := os.MkdirAll(work, 0o700); err != nil {
+		c.tb.Fatal(err)
+	}
+	p.env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + c.dir, "KAA_REDIS_URL=redis://" + p.link.Addr, addrVar + "=" + addr,
+		"KAA_PYTHON=" + testenv.SystemPython(), "KAA_SANDBOX=none", "KAA_WORK_DIR=" + work, "KAA_BLOB_URL=file://" + filepath.Join(c.dir, "blobs"), "KAA_CONCURRENCY=6", "KAA_PARKED=3",
+		"KAA_DRAIN_TIMEOUT=3s", "KAA_KILL_GRACE=500ms", "KAA_SHUTDOWN_DELAY=500ms",
+	}, vars...)
+	c.tb.Cleanup(p.kill)
+	return p
+}
+
+// start starts processes and waits until they are ready.
+func (c *cluster) start(all ...*process) {
+	c.tb.Helper()
+	for _, p := range all {
+		if err := p.start(); err != nil {
+			c.tb.Fatal(err)
+		}
+	}
+	for _, p := range all {
+		if !p.awaitReady(c.tb.Context(), 30*time.Second) {
+			c.tb.Fatalf("%s does not get ready; see %s", p.name, c.dir)
+		}
+	}
 }
 
 func (c *cluster) processes() []*process {

@@ -82,30 +82,7 @@ func TestRollingRestart(t *testing.T) { //nolint:paralleltest // it measures tim
 	defer stopWatching()
 	go b.watch(watching)
 
-	var load sync.WaitGroup
-	var retried, calls atomic.Int64
-	var mu sync.Mutex
-	var tasks []*task
-	over := make(chan struct{})
-	for worker := range 16 {
-		load.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-over:
-					return
-				default:
-				}
-				calls.Add(1)
-				made, err := b.one(t.Context(), marks, worker, n, &retried)
-				mu.Lock()
-				tasks = append(tasks, made...)
-				mu.Unlock()
-				if err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
+	load := b.startLoad(t, marks)
 	for _, p := range c.processes() {
 		began := time.Now()
 		if !p.terminate(40*time.Second) || p.exitCode() != 0 {
@@ -120,19 +97,62 @@ func TestRollingRestart(t *testing.T) { //nolint:paralleltest // it measures tim
 		}
 		t.Logf("%s: stopped in %s, ready again %s after that", p.name, stopped.Round(time.Millisecond), (time.Since(began) - stopped).Round(time.Millisecond))
 	}
-	close(over)
-	load.Wait()
-	t.Logf("%d calls, %d connections tried again", calls.Load(), retried.Load())
-	runs := readMarks(t, marks)
-	for _, made := range tasks {
+	load.finish(t)
+}
+
+// rollingLoad is what callers do while processes are replaced.
+type rollingLoad struct {
+	*balancer
+	marks          string
+	workers        sync.WaitGroup
+	over           chan struct{}
+	retried, calls atomic.Int64
+
+	mu    sync.Mutex
+	tasks []*task
+}
+
+func (b *balancer) startLoad(t *testing.T, marks string) *rollingLoad {
+	t.Helper()
+	l := &rollingLoad{balancer: b, marks: marks, over: make(chan struct{})}
+	for worker := range 16 {
+		l.workers.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-l.over:
+					return
+				default:
+				}
+				l.calls.Add(1)
+				made, err := b.one(t.Context(), marks, worker, n, &l.retried)
+				l.mu.Lock()
+				l.tasks = append(l.tasks, made...)
+				l.mu.Unlock()
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	return l
+}
+
+// finish ends the load and checks that each of its jobs ran once.
+func (l *rollingLoad) finish(t *testing.T) {
+	t.Helper()
+	close(l.over)
+	l.workers.Wait()
+	t.Logf("%d calls, %d connections tried again", l.calls.Load(), l.retried.Load())
+	runs := readMarks(t, l.marks)
+	for _, made := range l.tasks {
 		if n := len(runs[made.key]); n != 1 {
 			t.Errorf("%s (%s) ran %d times", made.key, made.id, n)
 		}
 	}
-	for _, w := range b.wrong {
+	for _, w := range l.wrong {
 		t.Errorf("wrong answer: %s", w)
 	}
-	for what, n := range b.statuses {
+	for what, n := range l.statuses {
 		t.Logf("%7d %s", n, what)
 	}
 }
