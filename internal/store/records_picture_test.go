@@ -123,7 +123,7 @@ func (l *lines) job(j job.Job) {
 		}
 	}
 	for _, f := range r.Files {
-		l.add("  file "+f.Path, "escaped", f.Escaped, "size", f.Size, "type", f.Type, "key", f.Key)
+		l.add("  file "+f.Path, "escaped", f.Escaped, "size", f.Size, "type", f.Type, "key", j.OutputKey(f))
 	}
 	if d := r.FilesDropped; d != nil {
 		l.add("  files-dropped", "count", d.Count, "bytes", d.Bytes, "reason", d.Reason)
@@ -172,7 +172,7 @@ func (l *lines) rest(t *testing.T, s *store.Store) {
 			l.add("  claim "+c.JobID, "attempt", c.Attempt, "session", c.SessionID)
 		}
 	}
-	_, keys, err := s.Keys(ctx, "")
+	_, keys, _, err := s.Keys(ctx, "")
 	if err != nil {
 		t.Fatal(err)
 	}
