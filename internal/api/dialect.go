@@ -81,9 +81,6 @@ func (*API) Body(r *http.Request) service.Body {
 // Refuse answers with a problem.
 func (*API) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p, _ := problemOf(err)
-	if p.Status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="kaa"`)
-	}
 	answeredWith(r.Context(), p)
 	answerProblem(w, p)
 }

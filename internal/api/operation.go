@@ -67,7 +67,7 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 		if err == nil {
 			return out, nil
 		}
-		p, unforeseen := problemOf(err)
+		p, unforeseen := problemOf(service.OfKey(ctx, err))
 		if unforeseen {
 			s.cfg.Log.ErrorContext(ctx, "request failed", slog.String("operation", op.OperationID), slog.Any("err", err))
 		}

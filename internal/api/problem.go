@@ -50,8 +50,11 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType is RFC 9457's.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// GetHeaders says when to try again.
+// GetHeaders says when to try again, or how to bring a key.
 func (p *Problem) GetHeaders() http.Header {
+	if p.Status == http.StatusUnauthorized {
+		return http.Header{"Www-Authenticate": {`Bearer realm="kaa"`}}
+	}
 	if p.retryAfter == 0 {
 		return nil
 	}

@@ -95,12 +95,13 @@ func (s *server) serveEvents(ctx huma.Context, id string, from source) error {
 	}
 	for {
 		e, err := from.Next(ctx.Context(), keepAlive)
+		err = service.OfKey(ctx.Context(), err)
 		switch {
 		case err == nil:
 			err = out.event(e)
 		case errors.Is(err, service.ErrOver):
 			return nil
-		case ctx.Context().Err() != nil:
+		case ctx.Context().Err() != nil && !errors.Is(err, service.ErrUnauthorized):
 			return err // the caller has gone
 		case errors.Is(err, service.ErrQuiet):
 			err = out.comment()

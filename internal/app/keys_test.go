@@ -3,6 +3,7 @@ package app_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -190,13 +191,12 @@ func TestRevokedKeyEndsWhatItBegan(t *testing.T) {
 	defer func() { _ = stream.Body.Close() }()
 	ended := make(chan string, 2)
 	go func() {
-		_, _ = io.Copy(io.Discard, stream.Body)
-		ended <- "stream"
+		text, err := io.ReadAll(stream.Body)
+		ended <- fmt.Sprint("stream ", strings.Contains(string(text), `"unauthorized"`), err)
 	}()
 	go func() {
-		_, err := there.try(t.Context(), http.MethodGet, "/v1/jobs/"+id+"?wait=300s", nil)
-		_ = err // it is answered, or cut
-		ended <- "call"
+		a, err := there.try(t.Context(), http.MethodGet, "/v1/jobs/"+id+"?wait=60s", nil)
+		ended <- fmt.Sprint("call ", a.status, a.header.Get("WWW-Authenticate"), a.raw, err)
 	}()
 	if a := admin.call(http.MethodDelete, "/v1/keys/"+made.str("id"), nil); a.status != http.StatusNoContent {
 		t.Fatalf("%d %s", a.status, a.raw)
@@ -210,6 +210,10 @@ func TestRevokedKeyEndsWhatItBegan(t *testing.T) {
 		t.Errorf("the socket ended with %v", socket.err)
 	}
 	got := []string{<-ended, <-ended}
+	slices.Sort(got)
+	if !strings.HasPrefix(got[0], `call 401Bearer realm="kaa"`) || !strings.HasPrefix(got[1], "stream true") {
+		t.Errorf("the call and the stream ended with %q", got)
+	}
 	if there.accepted() {
 		t.Errorf("a revoked key is accepted after its streams have ended: %v", got)
 	}

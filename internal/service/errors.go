@@ -1,7 +1,9 @@
 package service
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/access"
@@ -89,7 +91,18 @@ var (
 var (
 	ErrDamagedKey = access.ErrDamaged
 	ErrExpiredKey = access.ErrExpired
+	errRevokedKey = access.ErrRevoked
 )
+
+// OfKey returns ErrUnauthorized, with the fault of the key, for a call that ended because the caller's key is no
+// longer valid; other errors as they are. The caller of such a request has not gone away.
+func OfKey(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if errors.Is(err, context.Canceled) && (errors.Is(cause, errRevokedKey) || errors.Is(cause, ErrExpiredKey)) {
+		return fmt.Errorf("%w: %w", ErrUnauthorized, cause)
+	}
+	return err
+}
 
 // ErrTenant says that the tenant that an operator wants to act for can have no such name.
 var ErrTenant = errors.New("invalid name of a tenant")
