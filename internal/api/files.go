@@ -131,6 +131,20 @@ func serveFile(ctx huma.Context, f job.File, tag string, modified time.Time, con
 	}
 }
 
+// refuseConditions refuses headers that would otherwise be silently ignored: files have an ETag, and a
+// caller who sends it with a change would believe that no change of another is lost.
+func (s *server) refuseConditions(ctx huma.Context, next func(huma.Context)) {
+	header := humagin.Unwrap(ctx).Request.Header
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Unmodified-Since"} {
+		if len(header.Values(name)) != 0 {
+			const message = "is not for this call; files are changed without conditions, so send it without this header"
+			_ = huma.WriteErr(s.api, ctx, http.StatusBadRequest, "", &huma.ErrorDetail{Location: "header." + name, Message: message})
+			return
+		}
+	}
+	next(ctx)
+}
+
 // refusing keeps errors of net/http back, which are no problem documents.
 type refusing struct {
 	gin.ResponseWriter

@@ -57,6 +57,9 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 	if op.Method != http.MethodGet && op.OperationID != idempotentOperation {
 		op.Middlewares = append(op.Middlewares, s.refuseIdempotency)
 	}
+	if op.Method != http.MethodGet && slices.Contains(op.Tags, filesTag) {
+		op.Middlewares = append(op.Middlewares, s.refuseConditions)
+	}
 	op.Errors = append(slices.Clip(op.Errors), http.StatusRequestHeaderFieldsTooLarge)
 	// A key may lack the scope, and a page of another site may not change anything.
 	if op.Method != http.MethodGet || slices.Contains(op.Errors, http.StatusUnauthorized) {

@@ -80,7 +80,7 @@ func (s *server) registerSessionFiles() {
 	}, s.getSessionFile)
 	register(s, huma.Operation{
 		OperationID: "putSessionFile", Method: http.MethodPut, Path: sessionFilePath, Tags: tags,
-		Summary: "Put a file into a session", Description: "The body is the file. One that is there is replaced; directories are made as needed.",
+		Summary: "Put a file into a session", Description: "The body is the file. One that is there is replaced; directories are made as needed. Conditions, as If-Match, are refused.",
 		Errors: []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504, 507},
 	}, s.putSessionFile)
 	register(s, huma.Operation{
