@@ -2,9 +2,11 @@ package sandbox
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -110,7 +112,27 @@ func isDelegated(dir string) bool {
 			return true
 		}
 	}
-	return false
+	unit, ok := unitOfManager(dir, os.Geteuid())
+	return ok && managerDelegates(unit)
+}
+
+// askManager is how long a user's manager may take to answer.
+const askManager = 10 * time.Second
+
+// unitOfManager returns the unit whose group it is, if the systemd of a user has made it. That of
+// systemd 252 marks no groups.
+func unitOfManager(dir string, uid int) (unit string, ok bool) {
+	_, below, ok := strings.Cut(dir, fmt.Sprintf("/user@%d.service/", uid))
+	return filepath.Base(dir), ok && below != "" && isUnit(dir)
+}
+
+// managerDelegates asks the systemd of this process's user whether it has delegated the group of a
+// unit.
+func managerDelegates(unit string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), askManager)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "systemctl", "--user", "show", "--property=Delegate", "--value", "--", unit).Output()
+	return err == nil && strings.TrimSpace(string(out)) == "yes"
 }
 
 // groups makes the common group in b.

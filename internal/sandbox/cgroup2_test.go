@@ -155,6 +155,23 @@ func TestMoveAll(t *testing.T) {
 	}
 }
 
+func TestUnitOfManager(t *testing.T) {
+	t.Parallel()
+	const manager = "/sys/fs/cgroup/user.slice/user-1500.slice/user@1500.service"
+	for dir, want := range map[string]string{
+		manager + "/app.slice/kaa.service":        "kaa.service",
+		manager + "/app.slice/run-u0.scope":       "run-u0.scope",
+		manager + "/app.slice/kaa.service/runner": "",
+		manager: "",
+		"/sys/fs/cgroup/system.slice/kaa.service":                                       "",
+		"/sys/fs/cgroup/user.slice/user-1.slice/user@1.service/app.slice/other.service": "",
+	} {
+		if unit, ok := unitOfManager(dir, 1500); ok != (want != "") || ok && unit != want {
+			t.Errorf("%s: %q, %v, want %q", dir, unit, ok, want)
+		}
+	}
+}
+
 // TestGroups2 needs a machine with version 2 on which this process may make groups. KAA_TEST_CONTROL
 // says that it is one.
 func TestGroups2(t *testing.T) { //nolint:paralleltest // it compares processor times
