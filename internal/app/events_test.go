@@ -409,7 +409,7 @@ func TestEventsRefused(t *testing.T) {
 // its end.
 func TestEventsWhenTheAPIStops(t *testing.T) {
 	t.Parallel()
-	k := start(t, 1)
+	k := start(t, 1, "KAA_DRAIN_TIMEOUT=2m")
 	addr, stop := k.run(app.RunAPI)
 	first := k.url
 	k.url = "http://" + addr.String()

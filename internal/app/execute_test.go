@@ -182,7 +182,7 @@ func TestWaiting(t *testing.T) {
 // call is lost by it.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	k := start(t, 0)
+	k := start(t, 0, "KAA_DRAIN_TIMEOUT=2m")
 	_, stop := k.run(app.RunRunner)
 	answered := make(chan answer, 1)
 	go func() {

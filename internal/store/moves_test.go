@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -162,8 +163,11 @@ func TestScriptsMayRunTwice(t *testing.T) {
 		t.Errorf("abandon: %s, %v", state, err)
 	}
 	back := b.claim(t, b.create(t, newJob(attempts(2))))
-	if state, err := b.GiveBack(ctx, back, job.Failure{Code: job.FailDrained}); err != nil || state != job.Queued {
-		t.Errorf("give back: %s, %v", state, err)
+	if _, err := b.GiveBack(ctx, back, job.Failure{Code: job.FailDrained}); !errors.Is(err, job.ErrStale) {
+		t.Errorf("give back: %v", err)
+	}
+	if j := b.get(t, back.JobID); j.State != job.Queued || j.Attempt != 1 {
+		t.Errorf("given back: %+v", j)
 	}
 	c := b.claim(t, b.create(t, newJob()))
 	if c.Attempt != 1 {

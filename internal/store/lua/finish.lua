@@ -6,12 +6,12 @@
 --       reason (why the session ends, or ''), end_message (the same for people),
 --       restarted ('1' if its interpreter was replaced)
 -- Answers {state}, {'no_room'}, {'stale'}, {'gone'} or {'missing'}. Only the current claim may
--- finish; the same end sent twice counts once. For a session that goes on with another
+-- finish; the same end sent twice counts once, and a retry that is sent twice is stale. For a session that goes on with another
 -- execution, {state, 'claimed', ...} as next does, or {state, 'none'}.
 local f = redis.call('HMGET', KEYS.job, 'state', 'attempt', 'runner', 'caller', 'most_bytes', 'shares_bytes')
 if not f[1] then return missing(ARGV.id) end
 if f[2] ~= ARGV.attempt or f[3] ~= ARGV.runner then return { 'stale' } end
-if f[1] == ARGV.to or ARGV.retry == '1' and f[1] == 'queued' then return { f[1] } end
+if f[1] == ARGV.to then return { f[1] } end
 if f[1] ~= 'running' then return { 'stale' } end
 if ARGV.retry == '1' then return { retry_or_fail(ARGV.id, ARGV.code, ARGV.message, ARGV.tombstone) } end
 -- Jobs are accepted before the size of their results is known: many at once could fill Redis for
