@@ -260,7 +260,7 @@ func (w *world) giveBack() (string, []string) {
 		return "give back nothing", nil
 	}
 	m, want := w.jobs[c.JobID].GiveBack(c, job.FailDrained)
-	if w.repeat.on && want == nil && m.State == job.Cancelled {
+	if w.repeat.on && want == nil && m.State != job.Failed {
 		want = job.ErrStale // the second time; the first was done
 	}
 	_, err := w.GiveBack(w.t.Context(), c, job.Failure{Code: job.FailDrained, Message: "m"})

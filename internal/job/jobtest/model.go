@@ -109,8 +109,8 @@ func (m Model) GiveBack(c job.Claim, f job.FailureCode) (Model, error) {
 		return m, job.ErrGone
 	case m.Attempt != c.Attempt || m.Runner != c.Runner:
 		return m, job.ErrStale
-	case m.State == job.Failed || m.State == job.Queued:
-		return m, nil // the same, sent again
+	case m.State == job.Failed:
+		return m, nil
 	case m.State != job.Running:
 		return m, job.ErrStale
 	}
