@@ -91,6 +91,7 @@ func TestCrossOrigin(t *testing.T) {
 	all := map[string]string{
 		"Content-Type": "application/json", "X-API-Key": key, "Idempotency-Key": "k", "X-Request-Id": "r-1",
 		"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		"Tracestate":  "rojo=00f067aa0ba902b7",
 	}
 	for _, origin := range []string{"https://app.example", "http://app.example", "https://a.friend.example:8443"} {
 		b := browser{t, server.URL, origin}

@@ -112,8 +112,8 @@ func TestRequestID(t *testing.T) {
 	}
 	for _, tt := range tests {
 		id := "test." + strings.ReplaceAll(tt.name, " ", "-")
-		a := k.call(tt.method, tt.path, tt.body, "X-Request-Id: "+id, "traceparent: "+traceparent)
-		if a.status != tt.status || a.header.Get("X-Request-Id") != id || a.header.Get("Traceparent") != traceparent {
+		a := k.call(tt.method, tt.path, tt.body, "X-Request-Id: "+id, "traceparent: "+traceparent, "tracestate: rojo=1,congo=2")
+		if a.status != tt.status || a.header.Get("X-Request-Id") != id || a.header.Get("Traceparent") != traceparent || a.header.Get("Tracestate") != "rojo=1,congo=2" {
 			t.Errorf("%s: %d %v %s", tt.name, a.status, a.header, a.raw)
 		}
 		tt.line["request_id"], tt.line["trace_id"], tt.line["status"] = id, traceID, float64(tt.status)
@@ -175,9 +175,9 @@ func TestRequestIDOfStrangers(t *testing.T) {
 	t.Parallel()
 	k := start(t, 0, "KAA_API_KEYS=key-of-the-first,key-of-the-second")
 	for _, given := range []string{"", "two words", strings.Repeat("x", 129), "a\"b", "ä", "{}"} {
-		a := k.call(http.MethodPost, executePath, fields{"code": "1"}, "X-Request-Id: "+given, "traceparent: 00-0-0-0")
+		a := k.call(http.MethodPost, executePath, fields{"code": "1"}, "X-Request-Id: "+given, "traceparent: 00-0-0-0", "tracestate: rojo=1")
 		id := a.header.Get("X-Request-Id")
-		if a.status != http.StatusUnauthorized || uuid.Validate(id) != nil || a.header.Get("Traceparent") != "" {
+		if a.status != http.StatusUnauthorized || uuid.Validate(id) != nil || a.header.Get("Traceparent")+a.header.Get("Tracestate") != "" {
 			t.Errorf("%q: %d %v", given, a.status, a.header)
 		}
 		line := k.awaitLine(t, "request", fields{"request_id": id, "problem": "unauthorized"})

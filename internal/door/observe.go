@@ -19,6 +19,7 @@ import (
 const (
 	requestIDHeader   = "X-Request-Id"
 	traceparentHeader = "Traceparent"
+	tracestateHeader  = "Tracestate"
 )
 
 // maxLoggedPath bounds what a path takes of the access log: callers may send 64 KiB.
@@ -80,6 +81,10 @@ func identified(w http.ResponseWriter, r *http.Request) context.Context {
 	if parent := r.Header.Get(traceparentHeader); job.ValidTraceparent(parent) {
 		t.Parent = parent
 		header.Set(traceparentHeader, parent)
+		// It is for other systems of the trace, and means nothing without a traceparent.
+		if state := job.Tracestate(r.Header.Values(tracestateHeader)); state != "" {
+			header.Set(tracestateHeader, state)
+		}
 	}
 	return job.WithTrace(r.Context(), t)
 }

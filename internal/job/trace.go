@@ -63,6 +63,65 @@ func isHex(s string) bool {
 	return strings.Trim(s, "0123456789abcdef") == ""
 }
 
+// The bounds of a tracestate that W3C Trace Context sets.
+const (
+	maxTracestate   = 512
+	maxStateMembers = 32
+	maxStateValue   = 256
+)
+
+// Tracestate returns the tracestate of a header's values, which form one list; an empty string if
+// they are none that W3C Trace Context allows.
+func Tracestate(values []string) string {
+	size := 0
+	for _, v := range values {
+		size += len(v) + 1
+	}
+	if size == 0 || size-1 > maxTracestate {
+		return ""
+	}
+	state := strings.Join(values, ",")
+	seen := make(map[string]bool)
+	for member := range strings.SplitSeq(state, ",") {
+		member = strings.Trim(member, " \t")
+		if member == "" {
+			continue // the list may have empty members
+		}
+		key, value, ok := strings.Cut(member, "=")
+		if !ok || !isStateKey(key) || !isStateValue(value) || seen[key] || len(seen) == maxStateMembers {
+			return ""
+		}
+		seen[key] = true
+	}
+	if len(seen) == 0 {
+		return ""
+	}
+	return state
+}
+
+// isStateKey accepts a name of a system, or of a tenant of one: tenant@system.
+func isStateKey(key string) bool {
+	const lower, digits = "abcdefghijklmnopqrstuvwxyz", "0123456789"
+	tenant, system, multi := strings.Cut(key, "@")
+	name := func(s, first string, longest int) bool {
+		return s != "" && len(s) <= longest && strings.IndexByte(first, s[0]) >= 0 && strings.Trim(s, lower+digits+"_-*/") == ""
+	}
+	if multi {
+		return name(tenant, lower+digits, 241) && name(system, lower, 14)
+	}
+	return name(key, lower, 256)
+}
+
+// isStateValue accepts printable ASCII characters that are no separators.
+func isStateValue(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' || c > '~' || c == ',' || c == '=' {
+			return false
+		}
+	}
+	return value != "" && len(value) <= maxStateValue
+}
+
 type traceKey struct{}
 
 // WithTrace returns a context for the work of that request.

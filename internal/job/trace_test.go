@@ -1,6 +1,7 @@
 package job_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -17,6 +18,50 @@ func TestValidRequestID(t *testing.T) {
 	} {
 		if job.ValidRequestID(id) != valid {
 			t.Errorf("%q: want %v", id, valid)
+		}
+	}
+}
+
+func TestTracestate(t *testing.T) {
+	t.Parallel()
+	members := func(n int) string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = fmt.Sprintf("a%d=b", i)
+		}
+		return strings.Join(all, ",")
+	}
+	long := "a=" + strings.Repeat("x", 256) + ",b=" + strings.Repeat("x", 251) // 512 bytes
+	for _, tt := range []struct {
+		values []string
+		want   string
+	}{
+		{nil, ""},
+		{[]string{""}, ""},
+		{[]string{" , "}, ""},
+		{[]string{"rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"}, "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"},
+		{[]string{"a=1", "b=2"}, "a=1,b=2"},
+		{[]string{"a=1 ,\t1t@sys-1=x y,,"}, "a=1 ,\t1t@sys-1=x y,,"},
+		{[]string{members(32)}, members(32)},
+		{[]string{members(33)}, ""},
+		{[]string{long}, long},
+		{[]string{long + ","}, ""},
+		{[]string{"a=" + strings.Repeat("x", 257)}, ""},
+		{[]string{"a"}, ""},
+		{[]string{"a="}, ""},
+		{[]string{"=b"}, ""},
+		{[]string{"a=b=c"}, ""},
+		{[]string{"a=1,a=2"}, ""},
+		{[]string{"A=1"}, ""},
+		{[]string{"1a=1"}, ""},
+		{[]string{"a@1=1"}, ""},
+		{[]string{"a@=1"}, ""},
+		{[]string{"a=é"}, ""},
+		{[]string{"a=\x00"}, ""},
+		{[]string{"a=1\r\nX: y"}, ""},
+	} {
+		if got := job.Tracestate(tt.values); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.values, got, tt.want)
 		}
 	}
 }
