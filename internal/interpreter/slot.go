@@ -56,6 +56,9 @@ func (p *Pool) newSlot(ctx context.Context, z *zygote) (_ *slot, err error) {
 	if err == nil {
 		s.pid, err = process.PIDOf(s.pidfd)
 	}
+	if err != nil {
+		err = s.reasonOf(ctx, err)
+	}
 	if err == nil {
 		err = s.awaitReady(ctx, p.cfg.StartTimeout)
 	}
@@ -78,6 +81,15 @@ func (p *Pool) newSlot(ctx context.Context, z *zygote) (_ *slot, err error) {
 	}
 	go s.listen()
 	return s, nil
+}
+
+// reasonOf returns why a slot was not found. A slot that fails at once can end before the zygote, or
+// the runner, has looked at it: its message has the reason then.
+func (s *slot) reasonOf(ctx context.Context, err error) error {
+	if m, _, readErr := s.link.ReceiveWithin(ctx, killTime); readErr == nil && m.Failure() != nil {
+		return m.Failure()
+	}
+	return err
 }
 
 func (s *slot) awaitReady(ctx context.Context, limit time.Duration) error {
