@@ -104,7 +104,7 @@ func TestProcessesThatEndAtAnyMoment(t *testing.T) {
 	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.None} {
 		t.Run(string(level), func(t *testing.T) {
 			t.Parallel()
-			const size, callers, rounds = 3, 3, 12
+			const size, callers, rounds = 3, 3, 6
 			pool := impatientPool(t, level, size)
 			var wg sync.WaitGroup
 			for range callers {
