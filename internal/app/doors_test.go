@@ -10,9 +10,8 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-// jobOperations are the operations that take the id of a job, of the OpenAPI document: what is added
-// to Kaa is among them by itself.
-func (k *kaa) jobOperations() [][2]string {
+// operations are those of the OpenAPI document, each with its method and its path, in one order.
+func (k *kaa) operations() [][2]string {
 	k.tb.Helper()
 	var document struct {
 		Paths map[string]map[string]json.RawMessage `json:"paths"`
@@ -23,13 +22,19 @@ func (k *kaa) jobOperations() [][2]string {
 	}
 	var all [][2]string
 	for path, methods := range document.Paths {
-		if !strings.HasPrefix(path, "/v1/jobs/{id}") {
-			continue
-		}
 		for method := range methods {
 			all = append(all, [2]string{strings.ToUpper(method), path})
 		}
 	}
+	slices.SortFunc(all, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	return all
+}
+
+// jobOperations are the operations that take the id of a job, of the OpenAPI document: what is added
+// to Kaa is among them by itself.
+func (k *kaa) jobOperations() [][2]string {
+	k.tb.Helper()
+	all := slices.DeleteFunc(k.operations(), func(o [2]string) bool { return !strings.HasPrefix(o[1], "/v1/jobs/{id}") })
 	if len(all) < 6 {
 		k.tb.Fatalf("operations on jobs: %v", all)
 	}

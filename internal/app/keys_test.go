@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -256,41 +255,36 @@ func TestScopes(t *testing.T) {
 	}
 	keysFile(t, path, keys...)
 	k := start(t, 1, "KAA_API_KEYS_FILE="+path)
-	var document struct{ Paths map[string]map[string]any }
-	if err := json.Unmarshal([]byte(k.call(http.MethodGet, "/openapi.json", nil).raw), &document); err != nil {
-		t.Fatal(err)
-	}
-	for p, methods := range document.Paths {
-		for method := range maps.Keys(methods) {
-			operation := strings.ToUpper(method) + " " + p
-			scope, ok := needed[operation]
-			if !ok {
-				if p != "/healthz" && p != "/readyz" {
-					t.Errorf("%s: list the scope that it needs", operation)
-				}
-				continue
+	for _, o := range k.operations() {
+		method, p := o[0], o[1]
+		operation := method + " " + p
+		scope, ok := needed[operation]
+		if !ok {
+			if p != "/healthz" && p != "/readyz" {
+				t.Errorf("%s: list the scope that it needs", operation)
 			}
-			call := func(key string) answer {
-				body, headers := bodies[operation], []string(nil)
-				switch {
-				case operation == "POST /v1/sessions/{id}/files":
-					body, headers = aForm, []string{"Content-Type: multipart/form-data; boundary=b"}
-				case method == "put":
-					body, headers = "x", []string{"Content-Type: application/octet-stream"}
-				case strings.HasSuffix(p, "/ws"):
-					headers = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}
-				case body == nil && method == "post":
-					body = fields{}
-				}
-				target := strings.NewReplacer("{id}", "01a00000-0000-7000-8000-000000000000", "{path}", "out").Replace(p)
-				return k.as(key).call(strings.ToUpper(method), target, body, headers...)
+			continue
+		}
+		call := func(key string) answer {
+			body, headers := bodies[operation], []string(nil)
+			switch {
+			case operation == "POST /v1/sessions/{id}/files":
+				body, headers = aForm, []string{"Content-Type: multipart/form-data; boundary=b"}
+			case method == http.MethodPut:
+				body, headers = "x", []string{"Content-Type: application/octet-stream"}
+			case strings.HasSuffix(p, "/ws"):
+				headers = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}
+			case body == nil && method == http.MethodPost:
+				body = fields{}
 			}
-			if a := call("without " + string(scope)); a.status != http.StatusForbidden || a.str("scope") != string(scope) {
-				t.Errorf("%s without the scope %s: %d %s", operation, scope, a.status, a.raw)
-			}
-			if a := call("only " + string(scope)); a.status == http.StatusForbidden || a.status == http.StatusUnauthorized {
-				t.Errorf("%s with the scope %s alone: %d %s", operation, scope, a.status, a.raw)
-			}
+			target := strings.NewReplacer("{id}", "01a00000-0000-7000-8000-000000000000", "{path}", "out").Replace(p)
+			return k.as(key).call(method, target, body, headers...)
+		}
+		if a := call("without " + string(scope)); a.status != http.StatusForbidden || a.str("scope") != string(scope) {
+			t.Errorf("%s without the scope %s: %d %s", operation, scope, a.status, a.raw)
+		}
+		if a := call("only " + string(scope)); a.status == http.StatusForbidden || a.status == http.StatusUnauthorized {
+			t.Errorf("%s with the scope %s alone: %d %s", operation, scope, a.status, a.raw)
 		}
 	}
 }

@@ -53,8 +53,10 @@ func CreateKey(ctx context.Context, p app.Process, o KeyOptions) error {
 	if err != nil {
 		return err
 	}
-	asked := madeKey{Tenant: o.Tenant, Name: o.Name, Scopes: o.Scopes}
-	body := map[string]any{"tenant": asked.Tenant, "name": asked.Name, "scopes": asked.Scopes}
+	body := map[string]any{"tenant": o.Tenant, "name": o.Name}
+	if len(o.Scopes) > 0 {
+		body["scopes"] = o.Scopes
+	}
 	if o.For != 0 {
 		body["expiresAt"] = time.Now().Add(o.For).UTC()
 	}
