@@ -113,7 +113,7 @@ func (m *Maintainer) Start(ctx context.Context) {
 	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	m.answersSince = time.Now()
 	m.done.Go(func() { m.promote(ctx) })
-	m.done.Go(func() { every(ctx, m.periods.Rescue, func() { m.rescue(ctx) }) })
+	m.done.Go(func() { m.rescueAll(ctx) })
 	m.done.Go(func() { every(ctx, m.periods.Sweep, func() { m.sweep(ctx) }) })
 }
 
@@ -177,6 +177,31 @@ func (m *Maintainer) enqueueDue(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 	}
+}
+
+// rescueAll looks for lost runners until ctx ends.
+func (m *Maintainer) rescueAll(ctx context.Context) {
+	for began := time.Now(); ; {
+		if wait(ctx, m.untilRescue(began)); ctx.Err() != nil {
+			return
+		}
+		began = time.Now()
+		m.rescue(ctx)
+	}
+}
+
+// untilRescue is the time until the next look, if the last one began then. After an outage of Redis the looks are not a
+// whole period apart: they would find Redis back up to a period late, and the end of rescueGrace
+// another period late. Then jobs of a lost runner would end later than Kaa promises.
+func (m *Maintainer) untilRescue(began time.Time) time.Duration {
+	next := time.Until(began.Add(m.periods.Rescue))
+	if m.answersSince.IsZero() {
+		return min(next, retryAfter)
+	}
+	if grace := time.Until(m.answersSince.Add(rescueGrace)); grace > 0 {
+		return min(next, grace)
+	}
+	return next
 }
 
 func (m *Maintainer) rescue(ctx context.Context) {

@@ -170,16 +170,16 @@ func TestNoRescueOfTheLiving(t *testing.T) {
 	}{
 		{
 			"Redis is away", func(o *fakeOutbox) { o.away = true }, func(o *fakeOutbox) { o.away = false },
-			30 * time.Second, 16 * time.Second,
+			30 * time.Second, 10 * time.Second,
 		},
 		{
 			// It answers, but nothing can be written: it is full, or a replica.
 			"Redis takes nothing", func(o *fakeOutbox) { o.full = true }, func(o *fakeOutbox) { o.full = false },
-			9 * time.Second, 12 * time.Second,
+			9 * time.Second, 10 * time.Second,
 		},
 		{
 			"Redis stood still", func(o *fakeOutbox) { o.slow = 9 * time.Second }, func(o *fakeOutbox) { o.slow = 0 },
-			time.Second, 24 * time.Second,
+			time.Second, 21 * time.Second,
 		},
 	}
 	for _, tt := range tests {
