@@ -2,9 +2,7 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -23,39 +21,64 @@ const (
 type keyFeed struct {
 	*shared
 	keyring *access.Keyring
-	file    os.FileInfo // as it was read last; nil if that failed
-	failed  string      // what is wrong with the file, as logged last
+	file    keyFile
 	reading sync.Mutex
 	version string // of the keys in Redis; guarded by reading
 	done    chan struct{}
 	end     context.CancelFunc
 }
 
-// startKeys returns the keys of the process; nil if callers need none.
-func (s *shared) startKeys(ctx context.Context) (*keyFeed, error) {
-	k := &keyFeed{shared: s, done: make(chan struct{})}
+// newKeys returns the keys of the process before anything is read; without a keyring if callers need none.
+func (s *shared) newKeys() *keyFeed {
+	k := &keyFeed{shared: s, done: make(chan struct{}), end: func() {}}
 	if s.cfg.Keyless() {
 		close(k.done)
-		k.end = func() {}
-		return k, nil
+		return k
 	}
 	k.keyring = access.NewKeyring()
 	k.keyring.Set(access.SourceEnvironment, access.Configured(plain(s.cfg.APIKeys), plain(s.cfg.AdminKeys)))
-	if err := k.readFile(ctx); err != nil {
-		return nil, err
+	k.file = newKeyFile(s.cfg.APIKeysFile, s.log, func(keys []access.Key) { k.keyring.Set(access.SourceFile, keys) })
+	return k
+}
+
+// startKeys returns the keys of the process.
+func (s *shared) startKeys(ctx context.Context) (*keyFeed, error) {
+	k := s.newKeys()
+	if k.keyring == nil {
+		return k, nil
 	}
-	if err := s.insist(ctx, func() error { return k.readRedis(ctx) }); err != nil {
-		return nil, err
+	return k, k.start(ctx)
+}
+
+// start reads the keys and keeps them up to date. A file system that hangs stalls the file of keys only, and not
+// expiry and the keys in Redis.
+func (k *keyFeed) start(ctx context.Context) error {
+	following, end := context.WithCancel(context.WithoutCancel(ctx))
+	first := make(chan error, 1)
+	go k.file.follow(following, first)
+	var err error
+	select {
+	case err = <-first:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
 	}
-	ctx, k.end = context.WithCancel(context.WithoutCancel(ctx))
-	go k.keep(ctx)
-	return k, nil
+	if err == nil {
+		err = k.insist(ctx, func() error { return k.readRedis(ctx) })
+	}
+	if err != nil {
+		end()
+		return err
+	}
+	k.end = end
+	go k.keep(following)
+	return nil
 }
 
 // close ends the updates.
-func (k *keyFeed) close(context.Context) error {
+func (k *keyFeed) close(ctx context.Context) error {
 	k.end()
 	<-k.done
+	k.file.ended(ctx)
 	return nil
 }
 
@@ -72,12 +95,6 @@ func (k *keyFeed) keep(ctx context.Context) {
 		case <-tick.C:
 		}
 		k.keyring.Expire()
-		if err := k.readFile(ctx); err == nil {
-			k.failed = ""
-		} else if text := err.Error(); text != k.failed {
-			k.failed = text
-			k.log.ErrorContext(ctx, "the keys of KAA_API_KEYS_FILE stay as they were", slog.Any("err", err))
-		}
 		if err := k.readRedis(ctx); err != nil && ctx.Err() == nil {
 			k.log.DebugContext(ctx, "keys were not read from Redis", slog.Any("err", err))
 		}
@@ -85,31 +102,6 @@ func (k *keyFeed) keep(ctx context.Context) {
 			k.writeUsed(ctx)
 		}
 	}
-}
-
-// readFile reads the file of keys if it has changed. Secrets that are mounted are replaced by
-// another file.
-func (k *keyFeed) readFile(ctx context.Context) error {
-	name := k.cfg.APIKeysFile
-	if name == "" {
-		return nil
-	}
-	info, err := os.Stat(name)
-	if err != nil {
-		return fmt.Errorf("KAA_API_KEYS_FILE: %w", err)
-	}
-	if k.file != nil && os.SameFile(k.file, info) && k.file.ModTime().Equal(info.ModTime()) && k.file.Size() == info.Size() {
-		return nil
-	}
-	keys, err := access.ReadFile(name)
-	if err != nil {
-		k.file = nil // rights to read it may come without a change that is seen
-		return fmt.Errorf("KAA_API_KEYS_FILE: %w", err)
-	}
-	k.file = info
-	k.keyring.Set(access.SourceFile, keys)
-	k.log.InfoContext(ctx, "keys read", slog.String("file", name), slog.Int("keys", len(keys)))
-	return nil
 }
 
 // readRedis reads the keys in Redis if they have changed.
