@@ -16,7 +16,7 @@ import (
 )
 
 // A key is the prefix, random characters, and a checksum of these in the same alphabet. The prefix
-// and the checksum let a scanner of leaked secrets recognise a key, and let a mistyped one be told
+// and the checksum let a scanner of leaked secrets recognise a key, and distinguish a mistyped one
 // from a revoked one.
 const (
 	keyPrefix      = "kaa_"

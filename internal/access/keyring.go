@@ -140,8 +140,8 @@ func (r *Keyring) Used() map[string]time.Time {
 	return used
 }
 
-// expire sets when the key expires. A key that is replaced gets an end, and what it began goes on
-// until then.
+// expire sets when the key expires. A key that is replaced gets an end; the sessions and streams
+// that it began go on until then.
 func (g *Grant) expire(at time.Time) {
 	if at.IsZero() {
 		g.until.Store(math.MaxInt64)

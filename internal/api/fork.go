@@ -59,7 +59,7 @@ func (s *server) registerForks() {
 	register(s, huma.Operation{
 		OperationID: "rollbackSession", Method: http.MethodPost, Path: "/v1/sessions/{id}/rollback", Tags: tags,
 		Summary:     "Make a session what it was at a checkpoint",
-		Description: "In the order of its executions. The interpreter is ended, and a copy of the checkpoint takes its place, with the work directory as it was. The checkpoint stays.",
+		Description: "In the order of its executions. The interpreter is ended, and a fork of the checkpoint takes its place, with the work directory as it was. The checkpoint stays.",
 		Errors:      []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 502, 503, 504},
 	}, s.rollbackSession)
 }

@@ -44,7 +44,7 @@ type SessionView struct {
 	Waiting     int              `json:"waiting" doc:"Executions that wait for their turn."`
 	Metadata    object           `json:"metadata,omitempty"`
 	Restarts    int              `json:"restarts,omitempty" doc:"How many times its interpreter was replaced because its code needed more memory than it may."`
-	ForkedFrom  string           `json:"forkedFrom,omitempty" doc:"The session that it began as a copy of."`
+	ForkedFrom  string           `json:"forkedFrom,omitempty" doc:"The session that it is a fork of."`
 	Reason      job.EndReason    `json:"reason,omitempty" enum:"deleted,idle_timeout,max_age,runner_lost,drained,evicted,memory_limit,cpu_limit,crashed,killed,start_failed" doc:"Why it has ended."`
 	Message     string           `json:"message,omitempty" doc:"The same for people."`
 	EndedAt     *time.Time       `json:"endedAt,omitempty"`

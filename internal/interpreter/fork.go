@@ -56,7 +56,7 @@ func (s *Session) fork(ctx context.Context, names []string) ([]*Session, error) 
 		return b.copies, nil
 	case b.apart && !refused:
 		// Only the forks failed; the session itself is unharmed.
-		err = errors.Join(&job.RefusedError{Message: "the session cannot be copied: a copy ended, or was not whole in time"}, err)
+		err = errors.Join(&job.RefusedError{Message: "the session cannot be forked: a fork ended, or was not whole in time"}, err)
 	}
 	for _, c := range b.copies {
 		err = errors.Join(err, c.Close())
@@ -156,7 +156,7 @@ func (b *forking) expect(w *Worker, id, kind string) (protocol.Frame, error) {
 	case err != nil:
 		return protocol.Frame{}, err
 	case m.Type == protocol.Refused && m.ID == id:
-		return protocol.Frame{}, &job.RefusedError{Message: "the session cannot be copied: " + m.Error}
+		return protocol.Frame{}, &job.RefusedError{Message: "the session cannot be forked: " + m.Error}
 	case m.Type != kind || m.Type != protocol.Ready && m.ID != id:
 		return protocol.Frame{}, fmt.Errorf("%w: %s is out of place", protocol.ErrFrame, m.Type)
 	}

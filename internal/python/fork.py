@@ -124,7 +124,7 @@ def become(session, id, fds, place):
         os.write(control.fd, session.ready)
     except BaseException as error:
         try:
-            control.send(id=id, type="refused", error="its files cannot be copied: %s: %s" % (type(error).__name__, error))
+            control.send(id=id, type="refused", error="a fork cannot have its files: %s: %s" % (type(error).__name__, error))
         finally:
             os._exit(1)
 

@@ -35,7 +35,7 @@ def refuse(control, loop):
     if found:
         more = len(found) - MOST_NAMED
         text = ", ".join(found[:MOST_NAMED]) + (" and %d more" % more if more > 0 else "")
-        raise Refused("it has what a copy cannot have: %s; end or close that first" % text)
+        raise Refused("it has what a fork cannot have: %s; end or close that first" % text)
 
 
 def task_names(loop):

@@ -36,7 +36,7 @@ func (s *Session) dropCheckpoints() {
 
 func (s *Session) closeCopy(i Interpreter) {
 	if err := i.Close(); err != nil {
-		s.of.r.cfg.Log.Error("copy of an interpreter was not closed as it should", slog.String("session_id", s.id), slog.Any("err", err))
+		s.of.r.cfg.Log.Error("fork of an interpreter was not closed as it should", slog.String("session_id", s.id), slog.Any("err", err))
 	}
 }
 
@@ -76,10 +76,10 @@ func (s *sessions) recordAndFork(ctx context.Context, se *Session, ids []string)
 		return copies, nil, nil
 	}
 	for _, id := range ids {
-		gone := job.SessionEnd{Reason: job.EndStartFailed, Message: "the session that it was to be a copy of could not be copied"}
+		gone := job.SessionEnd{Reason: job.EndStartFailed, Message: "the session that it was to be a fork of could not be forked"}
 		if err := records.EndSession(ctx, id, gone); err != nil {
-			// The session would get a fresh interpreter in place of a copy.
-			s.r.cfg.Log.ErrorContext(ctx, "record of a copy that was not made is left over", slog.String("session_id", id), slog.Any("err", err))
+			// The session would get a fresh interpreter in place of a fork.
+			s.r.cfg.Log.ErrorContext(ctx, "record of a fork that was not made is left over", slog.String("session_id", id), slog.Any("err", err))
 		}
 	}
 	return nil, end, err
@@ -94,7 +94,7 @@ func noRoom(full *job.SessionsFullError, count int) error {
 	}
 	return &job.RefusedError{
 		Code:    job.FailSessionsFull,
-		Message: fmt.Sprintf("copies live on the runner of the session, which has room for %d sessions and not for %d more; try again when some have ended", full.Limit, count),
+		Message: fmt.Sprintf("forks live on the runner of the session, which has room for %d sessions and not for %d more; try again when some have ended", full.Limit, count),
 	}
 }
 
@@ -111,7 +111,7 @@ func (s *Session) copies(ctx context.Context, count int) ([]Interpreter, *job.Se
 	}
 	end := i.Alive()
 	if end == nil {
-		end = &job.SessionEnd{Reason: job.EndCrashed, Message: "its interpreter broke when it was to be copied"}
+		end = &job.SessionEnd{Reason: job.EndCrashed, Message: "its interpreter broke when it was to be forked"}
 	}
 	return nil, end, err
 }

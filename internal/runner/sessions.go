@@ -22,7 +22,7 @@ type Interpreter interface {
 	Alive() *job.SessionEnd
 	Directory
 	// Fork returns copies of the interpreter in its present state. After a job.RefusedError it
-	// cannot be copied, but continues. After any other error it should be closed.
+	// cannot be forked, but continues. After any other error it should be closed.
 	Fork(ctx context.Context, count int) ([]Interpreter, error)
 	// Restore returns a copy of this interpreter. The copy takes the place of the interpreter
 	// that this one is a copy of, which is closed.

@@ -27,7 +27,7 @@ type Config struct {
 	Addr     string   `env:"KAA_ADDR" envDefault:"127.0.0.1:8080"`
 	RedisURL Secret   `env:"KAA_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0"`
 	APIKeys  []Secret `env:"KAA_API_KEYS"`
-	// AdminKeys are further keys, whose callers see what is everybody's.
+	// AdminKeys are further keys, whose callers see the jobs and sessions of all callers.
 	AdminKeys []Secret `env:"KAA_ADMIN_KEYS"`
 	// APIKeysFile lists keys of tenants. It is read again when it changes.
 	APIKeysFile    string `env:"KAA_API_KEYS_FILE"`
@@ -71,7 +71,7 @@ type Config struct {
 	MaxUploadBytes int64  `env:"KAA_MAX_UPLOAD_BYTES" envDefault:"16777216"`
 	// MaxFileUploadBytes is of a file that is the body of a request, and passes through.
 	MaxFileUploadBytes int64 `env:"KAA_MAX_FILE_UPLOAD_BYTES" envDefault:"268435456"`
-	// What is kept of the files that an execution leaves; with 0 files, none are.
+	// Bounds of the files of an execution that are kept; with 0 files, none are.
 	MaxResultFiles     int   `env:"KAA_MAX_RESULT_FILES" envDefault:"256"`
 	MaxResultFileBytes int64 `env:"KAA_MAX_RESULT_FILE_BYTES" envDefault:"268435456"`
 
@@ -236,7 +236,7 @@ func Load(environ Environment) (Config, error) {
 	problems, unread = append(problems, more...), append(unread, names...)
 	for name, keys := range map[string]*[]Secret{"KAA_API_KEYS": &c.APIKeys, "KAA_ADMIN_KEYS": &c.AdminKeys} {
 		if *keys = trimmedKeys(*keys); vars[name] != "" && len(*keys) == 0 {
-			// Whoever writes that means to ask for keys.
+			// An operator who writes that means to ask for keys.
 			problems = append(problems, fmt.Errorf("%s is set and has no key in it", name))
 		}
 	}
@@ -260,7 +260,7 @@ func Load(environ Environment) (Config, error) {
 		problems = append(problems, err)
 	}
 	c.Unknown = unknownVariables(vars)
-	// What could not be read is zero now, which is no second mistake.
+	// A value that could not be read is zero now, which is no second mistake.
 	problems = append(problems, slices.DeleteFunc(c.check(), func(err error) bool {
 		return slices.ContainsFunc(unread, func(name string) bool { return strings.Contains(err.Error(), name) })
 	})...)
@@ -269,7 +269,7 @@ func Load(environ Environment) (Config, error) {
 }
 
 // parseProblems words the parser's errors by the names that operators know, and
-// tells whose values they are about.
+// returns the names of the variables that they concern.
 func parseProblems(err error) (problems []error, names []string) {
 	var all env.AggregateError
 	if !errors.As(err, &all) {
@@ -390,7 +390,7 @@ func checkHostPort(addr string) error {
 	return nil
 }
 
-// checkAddr refuses to let strangers in by accident.
+// checkAddr refuses addresses at which other machines could call without a key by accident.
 func (c *Config) checkAddr() []error {
 	if err := checkHostPort(c.Addr); err != nil {
 		return []error{fmt.Errorf("KAA_ADDR is not host:port: %w", err)}
@@ -424,7 +424,7 @@ func (c *Config) HasTenants() bool { return c.APIKeysFile != "" || len(c.AdminKe
 // Keyless says whether callers need no key.
 func (c *Config) Keyless() bool { return len(c.APIKeys)+len(c.AdminKeys) == 0 && c.APIKeysFile == "" }
 
-// Open says whether strangers can reach the API without a key.
+// Open says whether other machines can call the API without a key.
 func (c *Config) Open() bool {
 	host, _, err := net.SplitHostPort(c.Addr)
 	ip := net.ParseIP(host)

@@ -1,3 +1,3 @@
 // Package config reads what a process is started with: the variables KAA_*, checked all at
-// once. It starts nothing and connects to nothing; package app does, by what it says.
+// once. It starts nothing and connects to nothing; package app does, as the settings say.
 package config

@@ -23,7 +23,7 @@ func (c *Config) FileLimits() job.FileLimits {
 	return job.FileLimits{Files: c.MaxResultFiles, Bytes: c.MaxResultFileBytes}
 }
 
-// bucketBytes is what files may take in a bucket, of which nobody knows how large it is.
+// bucketBytes is what files may take in a bucket, whose size cannot be asked for.
 const bucketBytes = 100 << 30
 
 // FileSpace is what the contents of all files may take where they are kept; 0 is no limit.

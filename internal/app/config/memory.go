@@ -4,7 +4,7 @@ package config
 // answer counts all that is held for it.
 const bodyParts, answerParts = 16, 4
 
-// FitMemory lowers what is held of bodies and answers to what fits into a group of that size.
+// FitMemory lowers the memory of bodies and answers so that it fits into a group of that size.
 func (c *Config) FitMemory(environ Environment, most int64) {
 	if environ.Get("KAA_BODY_MEMORY") == "" {
 		c.BodyMemory = max(2*c.MaxBodyBytes, min(c.BodyMemory, most/bodyParts))

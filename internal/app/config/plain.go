@@ -9,7 +9,7 @@ import (
 	"github.com/kaa-run/kaa/internal/interpreter"
 )
 
-// What KAA_PLAIN may name besides what the interpreter knows: see docs/architecture/tricks.md.
+// Names in KAA_PLAIN besides those that the interpreter knows: see docs/architecture/tricks.md.
 const (
 	PlainShare   = "share"   // what is preloaded stays where its import has put it
 	PlainGate    = "gate"    // a runner asks Redis for tasks all the time

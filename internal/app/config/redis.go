@@ -83,5 +83,5 @@ func parseRedisURL(secret Secret) (*redis.UniversalOptions, error) {
 	return u, nil
 }
 
-// errRedisURL stands for what net/url has to say, which quotes parts of the URL.
+// errRedisURL stands for the error of net/url, which quotes parts of the URL.
 var errRedisURL = errors.New("is not a URL of that form; percent-encode special characters of the password")

@@ -14,7 +14,7 @@ import (
 // describe, when KAA_RUNTIMES is not set.
 const defaultRuntime = "python"
 
-// RuntimeConfig is an interpreter with what it has loaded before code begins.
+// RuntimeConfig is an interpreter with the modules that it has loaded before code begins.
 type RuntimeConfig struct {
 	Name    string
 	Python  string   // a path, or a name on the PATH
