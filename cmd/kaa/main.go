@@ -1,5 +1,6 @@
 // Command kaa tries Kaa and uses it from a shell. `kaa dev` is a whole Kaa in one process, `kaa
-// run` executes a file, `kaa keys` manages API keys, `kaa doctor` shows which layers of the sandbox hold here.
+// run` executes a file, `kaa keys` manages API keys, `kaa usage` shows what
+// tenants have used, `kaa doctor` shows which layers of the sandbox hold here.
 package main
 
 import (
@@ -65,7 +66,7 @@ func root() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&version, "version", "v", false, "say what this binary was built from")
-	cmd.AddCommand(devCommand(), runCommand(), keysCommand(), doctorCommand(), versionCommand())
+	cmd.AddCommand(devCommand(), runCommand(), keysCommand(), usageCommand(), doctorCommand(), versionCommand())
 	return cmd
 }
 

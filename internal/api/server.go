@@ -69,6 +69,7 @@ func New(cfg Config) *API {
 	s.registerFiles()
 	s.registerRecords()
 	s.registerKeys()
+	s.registerUsage()
 	s.registerFleet()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI()))

@@ -235,7 +235,7 @@ func TestScopes(t *testing.T) {
 		"POST /process/interpreter/execute": access.Execute, "POST /v1/jobs": access.Execute, "POST /v1/jobs:batch": access.Execute,
 		"DELETE /v1/jobs/{id}": access.Execute, "DELETE /v1/jobs/{id}/record": access.Execute, "POST /v1/sessions/{id}/interrupt": access.Execute,
 		"GET /v1/jobs": access.Read, "GET /v1/jobs/{id}": access.Read, "GET /v1/jobs/{id}/events": access.Read, "GET /v1/jobs/{id}/files": access.Read,
-		"GET /v1/queues": access.Read, "GET /v1/runtimes": access.Read, "GET /v1/sessions": access.Read, "GET /v1/sessions/{id}": access.Read, "GET /v1/sessions/{id}/ws": access.Read,
+		"GET /v1/queues": access.Read, "GET /v1/runtimes": access.Read, "GET /v1/usage": access.Read, "GET /v1/sessions": access.Read, "GET /v1/sessions/{id}": access.Read, "GET /v1/sessions/{id}/ws": access.Read,
 		"GET /v1/jobs/{id}/files/{path}": access.Files, "DELETE /v1/jobs/{id}/files/{path}": access.Files,
 		"POST /v1/sessions": access.Sessions, "DELETE /v1/sessions/{id}": access.Sessions, "GET /v1/sessions/{id}/files": access.Sessions, "POST /v1/sessions/{id}/files": access.Sessions,
 		"GET /v1/sessions/{id}/files/{path}": access.Sessions, "PUT /v1/sessions/{id}/files/{path}": access.Sessions, "DELETE /v1/sessions/{id}/files/{path}": access.Sessions,

@@ -42,7 +42,7 @@ type madeKey struct {
 func operator(environ app.Environment) (client, error) {
 	c := client{url: environ.Get("KAA_URL"), key: environ.Get("KAA_API_KEY")}
 	if c.url == "" {
-		return c, errors.New("set KAA_URL to the address of a Kaa, and KAA_API_KEY to a key with the scope admin")
+		return c, errors.New("set KAA_URL to the address of a Kaa, and KAA_API_KEY to a key that may do this")
 	}
 	return c, nil
 }

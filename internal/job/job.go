@@ -103,6 +103,8 @@ type Outcome struct {
 	End *SessionEnd
 	// Restarted: the session's interpreter was replaced for lack of memory.
 	Restarted bool
+	// Spent is what the execution took of its runner, if there is no Result to say it.
+	Spent Spent
 }
 
 // Status is the way in which executed code ended.

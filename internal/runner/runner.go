@@ -409,7 +409,7 @@ func withoutResult(o job.Outcome) job.Outcome {
 	if size <= smallResult {
 		return o
 	}
-	return job.Outcome{State: job.Failed, End: o.End, Restarted: o.Restarted, Failure: &job.Failure{
+	return job.Outcome{State: job.Failed, End: o.End, Restarted: o.Restarted, Spent: o.Result.Spent(), Failure: &job.Failure{
 		Code: job.FailStoreFull, Message: "the code has ended, but the job store has no room for its result, or this API key has no share left; try again with less output when others have expired",
 	}}
 }

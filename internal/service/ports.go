@@ -111,6 +111,11 @@ type Keys interface {
 	LastUses(ctx context.Context) (map[string]time.Time, error)
 }
 
+// Usage is what showing usage needs of the store.
+type Usage interface {
+	Usage(ctx context.Context, f job.UsageFilter) (usage []job.Usage, next string, err error)
+}
+
 // Blobs is where the contents of files are.
 type Blobs interface {
 	Put(ctx context.Context, key string, content io.Reader) (int64, error)

@@ -31,6 +31,7 @@ type Config struct {
 	Files     Files
 	Blobs     Blobs
 	Keys      Keys
+	Usage     Usage
 	Hub       *Hub
 	// Keyring has the keys that are valid at this process; nil if callers need none.
 	Keyring *access.Keyring

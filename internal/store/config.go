@@ -45,6 +45,8 @@ type Config struct {
 	// EvictAfter is the idle time after which a session may be evicted for another when all
 	// runners are full; 0 is never.
 	EvictAfter time.Duration
+	// UsageTTL is the time for which figures of usage are kept; with 0 none are counted.
+	UsageTTL time.Duration
 	// Schema is the version of the records.
 	Schema SchemaConfig
 	// Enqueue returns the commands that enqueue a job's task, for the step that records the job.

@@ -89,7 +89,7 @@ func TestModel(t *testing.T) {
 	seed, steps := seeded(t, 2000)
 	rdb := testenv.Redis(t).Client(t)
 	w := &world{
-		Store: store.New(rdb, store.Config{Window: 1_000_000, Reserve: store.ReserveAuto, RunnerTTL: time.Hour}), t: t, // all jobs have a seat: TestHeld… is about those that do not
+		Store: store.New(rdb, store.Config{Window: 1_000_000, Reserve: store.ReserveAuto, RunnerTTL: time.Hour, UsageTTL: time.Hour}), t: t, // all jobs have a seat: TestHeld… is about those that do not
 		rdb: rdb, r: rand.New(rand.NewPCG(seed, 0)), repeat: new(repeat),
 		jobs: map[string]jobtest.Model{}, news: map[string]job.NewJob{}, runners: map[string]bool{},
 	}
@@ -478,4 +478,13 @@ func (w *world) checkAll() {
 		w.check(id)
 	}
 	w.mend()
+	began := int64(0)
+	for _, m := range w.jobs {
+		if m.State.Terminal() && m.Attempt > 0 {
+			began++
+		}
+	}
+	if u := usageOf(w.t, w.Store, job.UsageFilter{All: true}); u.Executions != began {
+		w.t.Errorf("%d executions were counted, and %d jobs have begun and ended", u.Executions, began)
+	}
 }

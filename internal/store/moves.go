@@ -89,6 +89,10 @@ func (s *Store) settle(ctx context.Context, c job.Claim, o job.Outcome, result [
 	if o.End != nil {
 		end = *o.End
 	}
+	spent := o.Spent
+	if o.Result != nil {
+		spent = o.Result.Spent()
+	}
 	return s.run(ctx, "finish job", s.scripts.finish, keys{{"job", jobKey(c.JobID)}}, args{
 		{"id", c.JobID},
 		{"attempt", c.Attempt},
@@ -104,6 +108,7 @@ func (s *Store) settle(ctx context.Context, c job.Claim, o job.Outcome, result [
 		{"reason", string(end.Reason)},
 		{"end_message", end.Message},
 		{"restarted", mark(o.Restarted)},
+		{"spent", fmt.Sprintf("%d %d %d", spent.Run.Microseconds(), spent.CPU.Microseconds(), spent.MemoryKiBMs)},
 	})
 }
 
@@ -169,12 +174,15 @@ func (s *Store) Remove(ctx context.Context, id string) (hasBlobs bool, err error
 }
 
 // Sweep takes expired jobs out of the listings, at most most of them, and returns their number.
-// It also repairs the windows of callers with held jobs, and ends overdue sessions.
+// It also repairs the windows of callers with held jobs, ends overdue sessions, and adds up usage.
 func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
-	if some, err := s.exists(ctx, "sweep", expiryKey, bytesDueKey, holdingKey, hooksKey, sessionsKey); err != nil || !some {
+	if some, err := s.exists(ctx, "sweep", expiryKey, bytesDueKey, holdingKey, hooksKey, sessionsKey, usageLogKey); err != nil || !some {
 		return 0, err
 	}
 	n, err := s.call(ctx, s.scripts.sweep, keys{{"expiry", expiryKey}, {"holding", holdingKey}, {"hooks", hooksKey}},
 		args{{"most", most}, s.tombstone()}).Int()
+	if err == nil {
+		err = s.tally(ctx)
+	}
 	return n, wrap("sweep", err)
 }

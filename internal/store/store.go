@@ -34,6 +34,9 @@
 //	{kaa}:blobs                   ZSET    ended jobs with files, by when their blobs may go, and those that are not recorded yet
 //	{kaa}:kept:<id>               HASH    bytes of each part of a job's files, and their caller, until its blobs are deleted
 //	{kaa}:files                   HASH    caller → bytes of its files; * → those of all
+//	{kaa}:usage:<day>:<caller>    HASH    what a caller's executions and sessions took on a day, by its number since 1970; expires
+//	{kaa}:usage:<day>             ZSET    the callers that have one
+//	{kaa}:usage:log               LIST    ended jobs and sessions that are not in these figures yet
 //	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
@@ -84,7 +87,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),
-		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"),
+		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"), tally: script("tally"),
 	}}
 }
 

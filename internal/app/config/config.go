@@ -120,6 +120,9 @@ type Config struct {
 	TombstoneTTL   time.Duration `env:"KAA_TOMBSTONE_TTL" envDefault:"1h"`
 	IdempotencyTTL time.Duration `env:"KAA_IDEMPOTENCY_TTL" envDefault:"24h"`
 
+	// UsageTTL is how long figures of usage are kept; with 0 none are counted.
+	UsageTTL time.Duration `env:"KAA_USAGE_TTL" envDefault:"9600h"`
+
 	DrainTimeout  time.Duration `env:"KAA_DRAIN_TIMEOUT" envDefault:"30s"`
 	ShutdownDelay time.Duration `env:"KAA_SHUTDOWN_DELAY" envDefault:"0s"`
 
@@ -309,8 +312,8 @@ func (c *Config) check() []error {
 		"KAA_MAX_QUEUE_DEPTH": int64(c.MaxQueueDepth), "KAA_MAX_QUEUE_DEPTH_PER_KEY": int64(c.MaxQueueDepthPerKey),
 		"KAA_MAX_STORED_BYTES_PER_KEY": c.MaxStoredPerKey, "KAA_MAX_STORED_FILE_BYTES": c.MaxFiles, "KAA_MAX_STORED_FILE_BYTES_PER_KEY": c.MaxFilesPerKey,
 		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_MAX_CONNECTIONS": int64(c.MaxConnections), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
-		"KAA_ANSWER_MEMORY":  c.AnswerMemory,
-		"KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
+		"KAA_ANSWER_MEMORY": c.AnswerMemory,
+		"KAA_USAGE_TTL":     int64(c.UsageTTL), "KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
 		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),
 		"KAA_MAX_UPLOADS": int64(c.MaxUploads), "KAA_MAX_UPLOAD_BYTES": c.MaxUploadBytes, "KAA_MAX_FILE_UPLOAD_BYTES": c.MaxFileUploadBytes,
 		"KAA_MAX_RESULT_FILES": int64(c.MaxResultFiles), "KAA_MAX_RESULT_FILE_BYTES": c.MaxResultFileBytes,
@@ -325,6 +328,9 @@ func (c *Config) check() []error {
 		if v > 0 && v < time.Second {
 			bad("%s must be at least 1s", name)
 		}
+	}
+	if c.UsageTTL > 0 && c.UsageTTL < 48*time.Hour {
+		bad("KAA_USAGE_TTL must be 0, or at least 48h: a day's figures have to outlive it")
 	}
 	if c.DefaultTimeout > c.MaxTimeout {
 		bad("KAA_DEFAULT_TIMEOUT (%s) is above KAA_MAX_TIMEOUT (%s)", c.DefaultTimeout, c.MaxTimeout)

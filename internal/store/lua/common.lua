@@ -128,6 +128,37 @@ local function keep_files(id, caller, part, bytes)
   if bytes ~= had then count_files(caller, bytes - had) end
 end
 
+-- Usage: what the executions and sessions of a caller took. The end of each is an entry of a log: caller, day (UTC's, by
+-- its number since 1970), and the amounts in the order of FIGURES in tally.lua. So it costs one command, and tally
+-- adds up many at a time.
+local DAY = 86400000
+local function log_usage(caller, time, amounts)
+  if USAGE_TTL > 0 then redis.call('RPUSH', P .. 'usage:log', caller .. ' ' .. math.floor(time / DAY) .. ' ' .. amounts) end
+end
+
+-- use_job counts a job at its end. One that never began took nothing of a runner. spent has the microseconds that it
+-- ran, those of processors, and KiB of memory times milliseconds.
+local function use_job(id, caller, queue, attempt, has_files, came, left, spent, now)
+  if has_files then
+    local kept = redis.call('HMGET', kept_key(id), 'in', attempt)
+    came, left = came + tonumber(kept[1] or 0), left + tonumber(kept[2] or 0)
+  end
+  local time = '0 0 0 0'
+  if queue ~= 'operations' and attempt ~= '0' then time = '1 ' .. (spent or '0 0 0') end
+  log_usage(caller, now, time .. ' ' .. int(came) .. ' ' .. int(left))
+end
+
+-- use_session counts a session at its end: its time on each day on which it lived, a year at most.
+local function use_session(caller, from, to)
+  log_usage(caller, to, '0 0 0 0 0 0 1')
+  from = math.max(from, to - 366 * DAY)
+  while from < to do
+    local till = math.min(to, (math.floor(from / DAY) + 1) * DAY)
+    log_usage(caller, from, '0 0 0 0 0 0 0 ' .. int(till - from))
+    from = till
+  end
+end
+
 -- Shares: where several callers use the runners, none of them may have all slots for its
 -- executions, so another one's job finds a slot. A job says in its field reserve how many slots its
 -- caller leaves to others; one without it has no bound. Running jobs are looked up and not
@@ -371,8 +402,8 @@ end
 
 -- settle moves a job to a terminal state: the record gets its end and its time
 -- to live, a tombstone outlives it, and all waiters are notified. quiet is for jobs of a
--- session whose runner calls for the next one anyway.
-local function settle(id, to, result, code, message, tombstone_ms, quiet)
+-- session whose runner calls for the next one anyway. spent is what it took of its runner (use_job).
+local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   local key = job_key(id)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
     'events', 'attempt', 'files', 'caller', 'event_bytes')
@@ -380,7 +411,9 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet)
   local life = ttl
   if f[12] then
     local texts = redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES + tonumber(f[13] or 0)
-    hold_until(f[12], redis.call('HSTRLEN', key, 'spec') + texts, #result + texts, now, ttl)
+    local spec = redis.call('HSTRLEN', key, 'spec')
+    hold_until(f[12], spec + texts, #result + texts, now, ttl)
+    use_job(id, f[12], f[2], f[10], f[11], spec, #result, spent, now)
   end
   if result ~= '' then
     if #result > LARGE_RESULT and f[2] ~= 'operations' then
@@ -455,9 +488,11 @@ end
 -- whether there was a session to end.
 local function end_session(id, reason, message, let_end, tombstone_ms)
   local key = session_key(id)
-  local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current')
+  local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current', 'created_at')
   if not f[1] or f[1] == 'ended' then return false end
-  redis.call('HSET', key, 'state', 'ended', 'reason', reason, 'message', message, 'ended_at', int(now_ms()))
+  local now = now_ms()
+  redis.call('HSET', key, 'state', 'ended', 'reason', reason, 'message', message, 'ended_at', int(now))
+  use_session(f[3], tonumber(f[5]), now)
   redis.call('HDEL', key, 'spec')
   redis.call('PEXPIRE', key, tombstone_ms)
   local ids = redis.call('ZRANGE', session_jobs_key(id), 0, -1)

@@ -4,7 +4,8 @@
 -- args: id, attempt, runner, to, result, code, message, retry, tombstone,
 --       files (the bytes that they take, or ''), session (of the execution, or ''),
 --       reason (why the session ends, or ''), end_message (the same for people),
---       restarted ('1' if its interpreter was replaced)
+--       restarted ('1' if its interpreter was replaced),
+--       spent (what it took, for use_job)
 -- Answers {state}, {'no_room'}, {'stale'}, {'gone'} or {'missing'}. Only the current claim may
 -- finish; the same end sent twice counts once, and a retry that is sent twice is stale. For a session that goes on with another
 -- execution, {state, 'claimed', ...} as next does, or {state, 'none'}.
@@ -27,7 +28,7 @@ if ARGV.files ~= '' then
 end
 local session, reason = ARGV.session, ARGV.reason
 if session ~= '' and reason ~= '' and ARGV.to == 'failed' then redis.call('HSET', KEYS.job, 'failure_reason', reason) end
-settle(ARGV.id, ARGV.to, ARGV.result, ARGV.code, ARGV.message, ARGV.tombstone, session ~= '')
+settle(ARGV.id, ARGV.to, ARGV.result, ARGV.code, ARGV.message, ARGV.tombstone, session ~= '', ARGV.spent)
 if session == '' then return { ARGV.to } end
 if ARGV.restarted == '1' and redis.call('EXISTS', session_key(session)) == 1 then redis.call('HINCRBY', session_key(session), 'restarts', 1) end
 if reason ~= '' then

@@ -1,0 +1,104 @@
+package app_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// usage returns the sum of the figures that a caller sees, by tenant.
+func (k *kaa) usage(query string, headers ...string) map[string]map[string]float64 {
+	k.tb.Helper()
+	a := k.call(http.MethodGet, "/v1/usage"+query, nil, headers...)
+	if a.status != http.StatusOK {
+		k.tb.Fatalf("usage: %d %s", a.status, a.raw)
+	}
+	sums := map[string]map[string]float64{}
+	days, _ := a.body["days"].([]any)
+	for _, d := range days {
+		day, _ := d.(map[string]any)
+		whose, _ := day["tenant"].(string)
+		if key, _ := day["key"].(string); key != "" {
+			whose = "key"
+		}
+		if sums[whose] == nil {
+			sums[whose] = map[string]float64{}
+		}
+		for name, value := range day {
+			if n, ok := value.(float64); ok {
+				sums[whose][name] += n
+			}
+		}
+	}
+	return sums
+}
+
+// TestUsage: executions of all kinds count for their tenant, who sees no other's figures; an operator sees all.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	acme, rival := withTenants(t)
+	admin := acme.as(adminOfTests)
+	for _, body := range []fields{
+		{"code": "sum(range(3_000_000))"}, {"code": "1/0"}, {"code": "import time; time.sleep(60)", "timeout": 0.2}, {"code": "import os; os._exit(3)"},
+		{"code": "open('out', 'w').write('x' * 100_000)"},
+	} {
+		if a := acme.call(http.MethodPost, executePath, body); a.status != http.StatusOK {
+			t.Fatalf("%d %s", a.status, a.raw)
+		}
+	}
+	session := acme.open(fields{})
+	acme.in(session, "print(1)")
+	acme.in(session, "print(2)")
+	waiting := acme.submit(fields{"code": "1", "delay": 3600})
+	acme.call(http.MethodDelete, "/v1/jobs/"+waiting, nil)
+	acme.call(http.MethodDelete, "/v1/sessions/"+session, nil)
+	rival.call(http.MethodPost, executePath, fields{"code": "print(1)"})
+	admin.call(http.MethodPost, executePath, fields{"code": "print(1)"})
+
+	own := acme.usage("")
+	u := own["acme"]
+	if len(own) != 1 || u["executions"] != 7 || u["sessions"] != 1 || u["sessionSeconds"] <= 0 || u["runSeconds"] < 0.2 || u["cpuSeconds"] < 0.01 || u["memoryGiBSeconds"] <= 0 ||
+		u["bytesIn"] < 500 || u["bytesOut"] < 100_000 {
+		t.Errorf("the tenant's own: %v", own)
+	}
+	if got := rival.usage(""); len(got) != 1 || got["rival"]["executions"] != 1 {
+		t.Errorf("the other tenant's own: %v", got)
+	}
+	if got := admin.usage(""); len(got) != 3 || got["acme"]["executions"] != 7 || got["rival"]["executions"] != 1 || got["key"]["executions"] != 1 {
+		t.Errorf("the operator's: %v", got)
+	}
+	if got := admin.usage("?tenant=rival"); len(got) != 1 || got["rival"]["executions"] != 1 {
+		t.Errorf("of one tenant: %v", got)
+	}
+	if got := admin.usage("", "Kaa-Tenant: rival"); len(got) != 1 || got["rival"]["executions"] != 1 {
+		t.Errorf("for one tenant: %v", got)
+	}
+	if got := acme.usage("?tenant=acme&from=2000-01-01&to=2000-03-01"); len(got) != 0 {
+		t.Errorf("long ago: %v", got)
+	}
+	for _, tenant := range []string{"rival", "none"} {
+		if a := acme.call(http.MethodGet, "/v1/usage?tenant="+tenant, nil); a.status != http.StatusForbidden || a.str("scope") != "admin" {
+			t.Errorf("of another tenant: %d %s", a.status, a.raw)
+		}
+	}
+	for query, names := range map[string]string{
+		"from=tomorrow": "query.from", "to=2026-13-01": "query.to", "from=2026-02-01&to=2026-01-01": "query.from", "from=2020-01-01&to=2026-01-01": "400 days",
+		"cursor=x": "query.cursor", "limit=0": "query.limit", "until=2026-01-01": "until",
+	} {
+		if a := acme.call(http.MethodGet, "/v1/usage?"+query, nil); a.status != http.StatusBadRequest || !strings.Contains(a.raw, names) {
+			t.Errorf("%s: %d %s", query, a.status, a.raw)
+		}
+	}
+	// Page by page; a cursor of another tenant shows nothing of it.
+	first := admin.call(http.MethodGet, "/v1/usage?limit=1", nil)
+	cursor := first.str("nextCursor")
+	if cursor == "" || strings.Count(first.raw, `"day"`) != 1 {
+		t.Errorf("a page: %s", first.raw)
+	}
+	if second := admin.call(http.MethodGet, "/v1/usage?limit=1&cursor="+cursor, nil); second.raw == first.raw || strings.Count(second.raw, `"day"`) != 1 {
+		t.Errorf("the next page: %s", second.raw)
+	}
+	if got := rival.usage("?cursor=" + cursor); len(got["acme"])+len(got["key"]) > 0 {
+		t.Errorf("with another's cursor: %v", got)
+	}
+}
