@@ -161,6 +161,9 @@ func (r *report) checkDelay(c *cluster, runner *process, t *task, started []*run
 		ways = append(ways, runner.cut.list()...)
 		ways = append(ways, runner.away.list()...)
 	}
+	if why == "runner lost" {
+		ways = append(ways, c.unwatched()...)
+	}
 	for _, w := range ways {
 		// A window that was open at some time since then puts off the promise.
 		if w.from.Before(t.seen) && w.to.After(since) {
@@ -177,6 +180,54 @@ func (r *report) checkDelay(c *cluster, runner *process, t *task, started []*run
 		r.problem("seen late", "%s %s (%s): %s after the fault; finished %s, seen %s", why, t.key, t.id, took,
 			t.end.FinishedAt.Format("15:04:05.0"), t.seen.UTC().Format("15:04:05.0"))
 	}
+}
+
+// graceOfLooks is the time that a process must have reached Redis before it writes runners off
+// (rescueGrace in internal/runner).
+const graceOfLooks = 8 * time.Second
+
+// unwatched returns the times at which no process could write a lost runner off: each of them
+// was dead, frozen, starting or cut off, or had been less than graceOfLooks before.
+func (c *cluster) unwatched() []window {
+	var all []window
+	for i, p := range c.processes() {
+		var blind []window
+		for _, w := range append(p.away.list(), p.cut.list()...) {
+			if w.to.IsZero() {
+				w.to = time.Now()
+			}
+			blind = append(blind, window{w.from, w.to.Add(graceOfLooks)})
+		}
+		if i == 0 {
+			all = blind
+			continue
+		}
+		var both []window
+		for _, a := range all {
+			for _, b := range blind {
+				if a.from.Before(b.to) && b.from.Before(a.to) {
+					both = append(both, window{latest(a.from, b.from), earliest(a.to, b.to)})
+				}
+			}
+		}
+		all = both
+	}
+	slices.SortFunc(all, func(a, b window) int { return a.from.Compare(b.from) })
+	return all
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // print writes the figures to the test's log.
