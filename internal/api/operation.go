@@ -54,6 +54,11 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 	op.MaxBodyBytes, op.BodyReadTimeout = -1, -1
 	op.RejectUnknownQueryParameters = true
 	op.Metadata = map[string]any{schemasKey: s.api.OpenAPI().Components.Schemas}
+	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
+		call := service.CallOf(ctx.Context())
+		call.Operation, call.Executes = op.OperationID, slices.Contains(executing(), op.OperationID)
+		next(ctx)
+	})
 	if op.Method != http.MethodGet && op.OperationID != idempotentOperation {
 		op.Middlewares = append(op.Middlewares, s.refuseIdempotency)
 	}
@@ -82,6 +87,9 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 		delete(documented.Responses, strconv.Itoa(http.StatusUnprocessableEntity))
 	}
 }
+
+// executing are the operations that have code executed.
+func executing() []string { return []string{"execute", "submitJob", "submitJobs"} }
 
 // idempotentOperation is the one that an Idempotency-Key is for.
 const idempotentOperation = "submitJob"

@@ -21,7 +21,8 @@ import (
 
 const (
 	// socketProtocol is the subprotocol that a client may name.
-	socketProtocol = "kaa"
+	socketProtocol  = "kaa"
+	socketOperation = "connectSession"
 	// statusSessionEnded is the close code after the end of the session: HTTP's 410 in the range
 	// that is free for use.
 	statusSessionEnded websocket.StatusCode = 4410
@@ -57,6 +58,7 @@ type ownExecution struct {
 // serveSocket answers GET /v1/sessions/{id}/ws.
 func (s *server) serveSocket(c *gin.Context) {
 	ctx, id := c.Request.Context(), c.Param("id")
+	service.CallOf(ctx).Operation = socketOperation
 	if p := s.refuseUpgrade(c.Request); p != nil {
 		if p.Status == http.StatusUpgradeRequired {
 			c.Header("Upgrade", "websocket")
@@ -91,6 +93,7 @@ func (s *server) serveSocket(c *gin.Context) {
 		s.cfg.Log.DebugContext(ctx, "accept socket", slog.Any("err", err)) // it has answered
 		return
 	}
+	service.CallOf(ctx).Upgraded()
 	conn.SetReadLimit(s.cfg.MaxFrameBytes)
 	k := &socket{
 		s: s, conn: conn, session: id, caller: caller, mine: make(map[string]ownExecution),
@@ -214,7 +217,7 @@ func (s *server) registerSocket(engine *gin.Engine) {
 		}}
 	}
 	s.api.OpenAPI().AddOperation(&huma.Operation{
-		OperationID: "connectSession", Method: http.MethodGet, Path: "/v1/sessions/{id}/ws", Tags: []string{sessionsTag},
+		OperationID: socketOperation, Method: http.MethodGet, Path: "/v1/sessions/{id}/ws", Tags: []string{sessionsTag},
 		Summary: "Execute, answer and watch over a WebSocket",
 		Description: "Any number of clients may be connected to a session. Each executes code and interrupts, and sees everything that the session executes, also that of other clients. " +
 			"input() asks the clients.",

@@ -17,6 +17,7 @@ import (
 	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/store"
+	"github.com/kaa-run/kaa/internal/telemetry"
 	"github.com/kaa-run/kaa/internal/webhook"
 )
 
@@ -103,9 +104,14 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	if err != nil {
 		return nil, errors.Join(err, finished.Close())
 	}
+	audit, endAudit, err := telemetry.NewAudit(s.cfg.AuditLog, s.stderr, s.cfg.LogFormat, s.log)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("KAA_AUDIT_LOG: %w", err), keys.close(ctx), finished.Close())
+	}
 	hooks := s.webhooks()
 	maintenance, err := s.startMaintenance(ctx, s.maintainer(""), hooks.Due)
 	if err != nil {
+		endAudit()
 		return nil, errors.Join(err, keys.close(ctx), finished.Close())
 	}
 	a := &apiProcess{cfg: s.cfg, log: s.log, front: front, draining: make(chan struct{}), requests: new(sync.WaitGroup), hurry: s.hurry}
@@ -116,7 +122,8 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	maintenance = append([]stage{{"webhooks", webhookStop, a.closing(hooks)}}, maintenance...)
 	a.background = append(maintenance, stage{"lease", time.Second, func(context.Context) error { lease.Close(); return nil }},
 		stage{"keys", 2 * keysEvery, keys.close}, stage{"events", time.Second, func(context.Context) error { notifier.Close(); return nil }},
-		stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }})
+		stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }},
+		stage{"audit log", 3 * time.Second, func(context.Context) error { endAudit(); return nil }})
 	s.measureAPI(hub)
 
 	core := service.New(service.Config{
@@ -131,7 +138,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		MaxFrameBytes: s.cfg.MaxBodyBytes, SlowestWrite: slowestWrite, Version: Version(),
 	})
 	entrance := door.New(door.Config{
-		Service: core, Observer: s.metrics, Log: s.log, NoAccessLog: !s.cfg.AccessLog,
+		Service: core, Observer: s.metrics, Log: s.log, NoAccessLog: !s.cfg.AccessLog, Audit: audit, AuditExecutions: s.cfg.AuditExecutions,
 		Keys:    keys.keyring,
 		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.ChecksHost(), Hosts: s.cfg.AllowedHosts,
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxRequests: maxRequests(&s.cfg), Answers: s.answers, Background: a.requests,

@@ -51,7 +51,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	}
 	build := ThisBuild()
 	s := &shared{
-		cfg: cfg, log: log, metrics: telemetry.NewMetrics(build.Version, build.Commit), redis: options, rdb: redisclient.Connect(*options, "data"),
+		cfg: cfg, log: log, stderr: p.Stderr, metrics: telemetry.NewMetrics(build.Version, build.Commit), redis: options, rdb: redisclient.Connect(*options, "data"),
 		periods: p.Periods, dialects: p.Dialects, hurry: p.Hurry,
 	}
 	s.rdb.AddHook(redisMetrics{s.metrics})

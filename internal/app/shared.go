@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -30,6 +31,7 @@ const (
 // shared are the parts that every process has.
 type shared struct {
 	cfg     config.Config
+	stderr  io.Writer
 	log     *slog.Logger
 	metrics *telemetry.Metrics
 	redis   *redis.UniversalOptions

@@ -49,6 +49,9 @@ type Config struct {
 	Log      *slog.Logger
 	// NoAccessLog leaves out the line about each request.
 	NoAccessLog bool
+	// Audit gets a line about each change; nil for none. AuditExecutions includes code that is executed.
+	Audit           *slog.Logger
+	AuditExecutions bool
 
 	Keys *access.Keyring // without one, every caller passes
 	// Origins are patterns of hosts whose pages may call, besides this one's.
@@ -73,6 +76,7 @@ type Door struct {
 	cfg      Config
 	requests service.Shares
 	lingers  chan struct{} // has room for clients whose refused bodies are read
+	keyless  keyless
 }
 
 // New returns the door of a process.

@@ -26,14 +26,16 @@ func (in *entrance) authenticated(w http.ResponseWriter, r *http.Request, next h
 		return
 	}
 	caller := service.Caller{Tenant: grant.Tenant, KeyID: grant.ID, Digest: grant.SHA256, Scopes: grant.Scopes}
+	call := service.CallOf(r.Context())
+	call.Caller = caller
 	// An empty one is refused, and two are: a program that lost the name must not see all tenants.
 	if names := r.Header.Values(tenantHeader); len(names) > 0 {
-		if caller, err = actingFor(caller, strings.Join(names, ",")); err != nil {
+		if call.Caller, err = actingFor(caller, strings.Join(names, ",")); err != nil {
 			in.refuse(w, r, err)
 			return
 		}
+		call.ActsFor = call.Caller.Tenant
 	}
-	service.CallOf(r.Context()).Caller = caller
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(grant.Valid(), func() { cancel(context.Cause(grant.Valid())) })()

@@ -39,6 +39,7 @@ func (in *entrance) observed(w http.ResponseWriter, r *http.Request, next http.H
 	if call.HeadOnly {
 		r.Method = http.MethodGet
 	}
+	call.OnUpgrade(func() { in.auditUpgrade(r, call) })
 	// A handler may drop the connection with a panic, and that is a call, too.
 	defer func() {
 		took, route := time.Since(start), routeOf(call)
@@ -50,6 +51,7 @@ func (in *entrance) observed(w http.ResponseWriter, r *http.Request, next http.H
 		if call.Problem != "" {
 			in.cfg.Observer.Problem(status, call.Problem)
 		}
+		in.audit(r, method, call, status)
 		if in.cfg.NoAccessLog {
 			return
 		}

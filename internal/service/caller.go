@@ -67,18 +67,37 @@ type Call struct {
 	Caller Caller
 	// Route is the pattern of the path; empty if no route matched.
 	Route string
+	// Operation is the dialect's name of the request's operation; empty if it has none.
+	Operation string
+	// Executes: the request has code executed, and changes nothing else.
+	Executes bool
+	// ActsFor is the tenant for which an operator makes the call.
+	ActsFor string
 	// Problem is the code of the error that the request was answered with.
 	Problem          string
 	JobID, SessionID string
+	// APIKeyID is the key that the call makes or revokes.
+	APIKeyID string
 	// HeadOnly: only the header of the answer is sent.
 	HeadOnly bool
 
 	onRecorded []func()
+	onUpgrade  func()
 }
 
 // OnRecorded has f called when what the request asks for is recorded. It gives back what the
 // request holds of memory.
 func (c *Call) OnRecorded(f func()) { c.onRecorded = append(c.onRecorded, f) }
+
+// OnUpgrade has f called when the connection of the call becomes one of another protocol.
+func (c *Call) OnUpgrade(f func()) { c.onUpgrade = f }
+
+// Upgraded says that the connection of the call has become one of another protocol.
+func (c *Call) Upgraded() {
+	if c.onUpgrade != nil {
+		c.onUpgrade()
+	}
+}
 
 type callKey struct{}
 

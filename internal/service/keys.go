@@ -81,6 +81,7 @@ func (s *Service) CreateKey(ctx context.Context, c Caller, r KeyRequest) (k acce
 	if err := s.cfg.Keys.PutKey(ctx, k); err != nil {
 		return access.Key{}, "", err
 	}
+	CallOf(ctx).APIKeyID = k.ID
 	return k, secret, nil
 }
 
@@ -115,6 +116,7 @@ func (s *Service) Keys(ctx context.Context, c Caller, tenant string) ([]KeyInfo,
 
 // RevokeKey ends the validity of a key, and its calls that are under way, within 5 s.
 func (s *Service) RevokeKey(ctx context.Context, c Caller, id string) error {
+	CallOf(ctx).APIKeyID = id
 	if err := s.mayManageKeys(c); err != nil {
 		return err
 	}

@@ -46,6 +46,7 @@ func (s *Service) OpenSession(ctx context.Context, c Caller, r job.SessionReques
 	if se.ID, err = newID("session"); err != nil {
 		return job.Session{}, err
 	}
+	CallOf(ctx).SessionID = se.ID
 	return s.cfg.Sessions.OpenSession(ctx, job.NewSession{
 		Session: se, Spec: spec, Caller: c.ID(), Shares: s.cfg.Shared, Candidates: job.Candidates(runners, se.Runtime),
 	})

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
@@ -130,6 +131,9 @@ type Config struct {
 	LogFormat string     `env:"KAA_LOG_FORMAT" envDefault:"json"`
 	AccessLog bool       `env:"KAA_ACCESS_LOG" envDefault:"true"`
 	JobLog    bool       `env:"KAA_JOB_LOG" envDefault:"true"`
+	// AuditLog is off, log, or the path of a file.
+	AuditLog        string `env:"KAA_AUDIT_LOG" envDefault:"off"`
+	AuditExecutions bool   `env:"KAA_AUDIT_EXECUTIONS" envDefault:"false"`
 
 	Unknown []string // KAA_ variables that mean nothing, for a warning
 }
@@ -361,6 +365,9 @@ func (c *Config) check() []error {
 	}
 	if c.RateLimit != 0 && !(c.RateLimit >= minRate && c.RateLimit <= maxRate) {
 		bad("KAA_RATE_LIMIT must be 0, or from %g to %g requests a second", minRate, maxRate)
+	}
+	if c.AuditLog != telemetry.AuditOff && c.AuditLog != telemetry.AuditLog && !filepath.IsAbs(c.AuditLog) {
+		bad("KAA_AUDIT_LOG is %q; use off, log, or the absolute path of a file", c.AuditLog)
 	}
 	if !slices.Contains([]string{telemetry.LogJSON, telemetry.LogText, telemetry.LogConsole}, c.LogFormat) {
 		bad("KAA_LOG_FORMAT is %q; use json, text or console", c.LogFormat)

@@ -12,14 +12,14 @@ func TestConfigErrorsComeAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := config.Load(config.Environment{
 		"KAA_ADDR=0.0.0.0:8080", "KAA_CONCURRENCY=many", "KAA_QUEUES=a:0", "KAA_MAX_TIMEOUT=-1s", "KAA_RESULT_TTL=300h",
-		"KAA_LOG_FORMAT=xml", "KAA_REDIS_URL=http://user:hunter2@host", "KAA_ALLOW_ANONYMOUS=perhaps", "KAA_RUNNER_ADDR=:99999", "KAA_MEMORY_BYTES=512m", "KAA_RESERVED_SLOTS=-1",
+		"KAA_LOG_FORMAT=xml", "KAA_AUDIT_LOG=file", "KAA_USAGE_TTL=1h", "KAA_REDIS_URL=http://user:hunter2@host", "KAA_ALLOW_ANONYMOUS=perhaps", "KAA_RUNNER_ADDR=:99999", "KAA_MEMORY_BYTES=512m", "KAA_RESERVED_SLOTS=-1",
 	})
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
 		"KAA_ADDR", "KAA_CONCURRENCY", "KAA_QUEUES", "KAA_MAX_TIMEOUT must be above 0", "KAA_RESULT_TTL (300h0m0s) is above KAA_MAX_RESULT_TTL",
-		"KAA_LOG_FORMAT", "KAA_REDIS_URL: has scheme", "KAA_ALLOW_ANONYMOUS", "KAA_API_KEYS is empty", "KAA_MEMORY_BYTES: ", `KAA_RESERVED_SLOTS is "-1"`,
+		"KAA_LOG_FORMAT", `KAA_AUDIT_LOG is "file"`, "KAA_USAGE_TTL must be 0", "KAA_REDIS_URL: has scheme", "KAA_ALLOW_ANONYMOUS", "KAA_API_KEYS is empty", "KAA_MEMORY_BYTES: ", `KAA_RESERVED_SLOTS is "-1"`,
 		`KAA_RUNNER_ADDR is not host:port: "99999" is not a port`,
 	} {
 		if !strings.Contains(err.Error(), want) {
