@@ -50,6 +50,7 @@ func withFonts(t *testing.T) string {
 func TestFontsAreFoundOnce(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t)
+	testenv.Tricky(t)
 	const show = "import matplotlib.font_manager as f\nprint(f.found)"
 	const spoil = show + `
 import ctypes, glob, os

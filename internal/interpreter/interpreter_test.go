@@ -62,6 +62,11 @@ func plain() []string {
 	}
 }
 
+// plainMemory reports whether KAA_PLAIN switches the sharing of preloaded memory off.
+func plainMemory() bool {
+	return testenv.Plain() == "true" || slices.Contains(strings.Split(testenv.Plain(), ","), "share")
+}
+
 // newPool starts a pool that ends with the test.
 func newPool(tb testing.TB, change ...func(*interpreter.Config)) *interpreter.Pool {
 	tb.Helper()
@@ -76,7 +81,7 @@ func newPool(tb testing.TB, change ...func(*interpreter.Config)) *interpreter.Po
 
 func unstartedPool(tb testing.TB, change ...func(*interpreter.Config)) *interpreter.Pool {
 	tb.Helper()
-	cfg := interpreter.Config{Runtimes: runtimeOf(python()), Dir: tb.TempDir(), StartTimeout: ample, Plain: plain()}
+	cfg := interpreter.Config{Runtimes: runtimeOf(python()), Dir: tb.TempDir(), StartTimeout: ample, Plain: plain(), PlainMemory: plainMemory()}
 	if testing.Verbose() {
 		cfg.Log = slog.New(slog.NewTextHandler(testWriter{tb}, nil))
 	}

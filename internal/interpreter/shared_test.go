@@ -62,7 +62,7 @@ func (s *sharedPool) start(key sharedKey) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), ample)
 	defer cancel()
-	cfg := interpreter.Config{Runtimes: runtimeOf(python()), Dir: s.dir, StartTimeout: ample, Size: 2, Sandbox: key.level, Grace: key.grace, Plain: plain()}
+	cfg := interpreter.Config{Runtimes: runtimeOf(python()), Dir: s.dir, StartTimeout: ample, Size: 2, Sandbox: key.level, Grace: key.grace, Plain: plain(), PlainMemory: plainMemory()}
 	if s.pool, err = interpreter.New(ctx, cfg); err != nil {
 		return err
 	}
