@@ -33,6 +33,8 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 // fakeStore answers every question with err, and otherwise with the zero value
 // or what get says.
 type fakeStore struct {
+	service.Operations
+
 	err       error
 	get       func() (job.Job, error)
 	events    func(after job.EventID) []job.Event
@@ -97,7 +99,11 @@ func (f *fakeStore) Runners(context.Context) ([]job.Runner, error) {
 }
 func (f *fakeStore) Ready(context.Context) error { return f.err }
 
+func (*fakeStore) PausedQueues(context.Context) (map[string]time.Time, error) { return nil, nil }
+
 type fakeQueue struct {
+	service.TaskLists
+
 	enqueued []job.Task
 	removed  []string
 }
@@ -106,6 +112,8 @@ func (q *fakeQueue) Enqueue(_ context.Context, t job.Task) error {
 	q.enqueued = append(q.enqueued, t)
 	return nil
 }
+
+func (*fakeQueue) Paused(context.Context, []string) (map[string]time.Time, error) { return nil, nil }
 
 func (q *fakeQueue) Remove(_ context.Context, t job.Task) error {
 	q.removed = append(q.removed, t.JobID)
@@ -169,7 +177,7 @@ func newAPI(p parts) http.Handler {
 
 func config(s *fakeStore) parts {
 	return parts{core{
-		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Events: s, Notifier: s, Queue: new(fakeQueue), Hub: service.NewHub("test"),
+		Background: new(sync.WaitGroup), Records: s, Lookup: s, Fleet: s, Operations: s, Lists: new(fakeQueue), Events: s, Notifier: s, Queue: new(fakeQueue), Hub: service.NewHub("test"),
 		Log: slog.New(slog.DiscardHandler), SyncQueueWait: 30 * time.Second,
 		Limits: job.Limits{
 			MaxCodeBytes: 100, DefaultTimeout: time.Minute, MaxTimeout: time.Hour, MaxAttempts: 1, Queues: []string{"default"},
@@ -273,6 +281,7 @@ func TestWaitOfASyncCall(t *testing.T) {
 		{name: "it runs longer than the queue wait", end: ok, after: 40 * time.Second, abandoned: job.Running, status: 200, took: 40 * time.Second},
 		{name: "all slots are busy", end: ok, after: time.Hour, abandoned: job.Cancelled, waitsFor: job.WaitSlot, status: 503, code: `"no_runner","detail":"no runner had a free slot`, took: 30 * time.Second},
 		{name: "no runner is there", end: ok, after: time.Hour, abandoned: job.Cancelled, waitsFor: job.WaitRunner, status: 503, code: `"no_runner","detail":"no runner takes jobs of this queue`, took: 30 * time.Second},
+		{name: "its queue is paused", end: ok, after: time.Hour, abandoned: job.Cancelled, waitsFor: job.WaitPaused, status: 503, code: `"queue_paused"`, took: 30 * time.Second},
 		{name: "its key is busy", end: ok, after: time.Hour, abandoned: job.Cancelled, waitsFor: job.WaitKey, status: 429, code: `"key_busy"`, took: 30 * time.Second},
 		{name: "its runner is lost", end: lost, after: time.Second, status: 502, code: "runner_lost", took: 2 * time.Second},
 		{name: "it never ends", end: ok, after: time.Hour, abandoned: job.Running, status: 504, code: "timeout", cancelled: true, took: 2 * time.Minute},
@@ -403,9 +412,10 @@ func TestOpenAPI(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}",
-		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/keys", "GET /v1/queues", "GET /v1/runners", "GET /v1/runtimes",
-		"GET /v1/sessions", "GET /v1/sessions/{id}", "GET /v1/sessions/{id}/files", "GET /v1/sessions/{id}/files/{path}", "GET /v1/sessions/{id}/ws",
+		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/keys", "GET /v1/queues", "GET /v1/queues/{name}/tasks", "GET /v1/runners", "GET /v1/runtimes",
+		"GET /v1/sessions", "GET /v1/sessions/{id}", "GET /v1/sessions/{id}/files", "GET /v1/sessions/{id}/files/{path}", "GET /v1/sessions/{id}/ws", "GET /v1/usage",
 		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch", "POST /v1/keys",
+		"POST /v1/queues/{name}/pause", "POST /v1/queues/{name}/resume", "POST /v1/runners/{id}/drain", "POST /v1/runners/{id}/resume",
 		"POST /v1/sessions", "POST /v1/sessions/{id}/checkpoint", "POST /v1/sessions/{id}/files", "POST /v1/sessions/{id}/fork", "POST /v1/sessions/{id}/interrupt",
 		"POST /v1/sessions/{id}/restart", "POST /v1/sessions/{id}/rollback",
 		"PUT /v1/sessions/{id}/files/{path}",

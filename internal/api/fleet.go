@@ -44,7 +44,7 @@ type readyOutput struct {
 }
 
 func (s *server) registerFleet() {
-	tags := []string{"Operations"}
+	tags := []string{operationsTag}
 	register(s, huma.Operation{
 		OperationID: "listQueues", Method: http.MethodGet, Path: "/v1/queues", Tags: tags, Summary: "Count the jobs of each queue",
 		Errors: []int{401, 429, 503},

@@ -64,7 +64,7 @@ func (b *HookBody) request() *job.WebhookRequest {
 type JobView struct {
 	ID              string       `json:"id"`
 	State           job.State    `json:"state" enum:"scheduled,queued,running,completed,cancelled,failed" doc:"scheduled (not due yet), queued, running, completed (the code ran: see result), cancelled, failed (see failure)."`
-	WaitsFor        job.Wait     `json:"waitsFor,omitempty" enum:"session,key,slot,runner" doc:"Why a queued job that is looked up by itself does not run yet. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue."`
+	WaitsFor        job.Wait     `json:"waitsFor,omitempty" enum:"session,key,slot,runner,paused" doc:"Why a queued job that is looked up by itself does not run yet. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue. paused: an operator has paused its queue."`
 	Queue           string       `json:"queue"`
 	Attempt         int          `json:"attempt" doc:"How often the code was started."`
 	MaxAttempts     int          `json:"maxAttempts"`

@@ -229,6 +229,10 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return newProblem(http.StatusForbidden, "keys_off", "this Kaa asks for no API keys; the operator sets KAA_ADMIN_KEYS or KAA_API_KEYS_FILE first"), false
 	case errors.Is(err, service.ErrNoKey):
 		return newProblem(http.StatusNotFound, "not_found", "no key has this id; GET /v1/keys lists them"), false
+	case errors.Is(err, service.ErrNoQueue):
+		return newProblem(http.StatusNotFound, "not_found", "no queue has this name; GET /v1/queues lists them"), false
+	case errors.Is(err, service.ErrNoSuchRunner):
+		return newProblem(http.StatusNotFound, "not_found", "no live runner has this id; GET /v1/runners lists them"), false
 	case errors.Is(err, service.ErrKeyElsewhere):
 		return newProblem(http.StatusConflict, "key_configured", "this key is in KAA_API_KEYS, KAA_ADMIN_KEYS or KAA_API_KEYS_FILE; remove it there"), false
 	case errors.Is(err, job.ErrNotFound):
@@ -246,7 +250,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	case errors.Is(err, job.ErrIdempotencyMismatch):
 		return newProblem(http.StatusConflict, "idempotency_mismatch",
 			"this Idempotency-Key was used with a different request; use a new key for a new request"), false
-	case errors.Is(err, service.ErrNoRunner), errors.Is(err, service.ErrNoSlot), errors.Is(err, service.ErrKeyBusy):
+	case errors.Is(err, service.ErrNoRunner), errors.Is(err, service.ErrNoSlot), errors.Is(err, service.ErrKeyBusy), errors.Is(err, service.ErrPaused):
 		return waitProblem(err), false
 	case errors.Is(err, job.ErrNoInput):
 		return newProblem(http.StatusConflict, "no_input", "nothing waits for this input: it was not asked for, or another client has answered"), false
@@ -285,6 +289,9 @@ func waitProblem(err error) *Problem {
 	switch {
 	case errors.Is(err, service.ErrNoRunner):
 		p.Detail = "no runner takes jobs of this queue now, so the job was cancelled; try again later or submit it to /v1/jobs"
+	case errors.Is(err, service.ErrPaused):
+		p = newProblem(http.StatusServiceUnavailable, "queue_paused",
+			"the operator has paused the queue of the job, so it was cancelled; try again later or submit it to /v1/jobs, where it waits")
 	case errors.Is(err, service.ErrKeyBusy):
 		p = newProblem(http.StatusTooManyRequests, "key_busy",
 			"the job waited for other jobs of this API key until the time of the call was over, so it was cancelled; try again when some of them have ended, or submit it to /v1/jobs")

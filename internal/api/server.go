@@ -70,6 +70,7 @@ func New(cfg Config) *API {
 	s.registerRecords()
 	s.registerKeys()
 	s.registerUsage()
+	s.registerOperations()
 	s.registerFleet()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI()))

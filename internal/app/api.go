@@ -127,7 +127,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	s.measureAPI(hub)
 
 	core := service.New(service.Config{
-		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
+		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Operations: s.store, Sessions: s.store, Queue: s.queue, Lists: s.queue, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 		Events: s.store, Notifier: notifier, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
 		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring, Usage: s.store,
 		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate(),

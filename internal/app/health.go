@@ -8,7 +8,7 @@ import (
 	"github.com/kaa-run/kaa/internal/runner"
 )
 
-// runnerHealth keeps a runner from taking jobs while it can start no interpreter.
+// runnerHealth keeps a runner from taking jobs while it can start no interpreter, or is drained.
 type runnerHealth struct {
 	mu     sync.Mutex
 	pool   *interpreter.Pool
@@ -24,15 +24,15 @@ func (h *runnerHealth) watch(pool *interpreter.Pool, r *runner.Runner, server *q
 	h.changed()
 }
 
-// changed is called at each change of the pool's health. The runner takes jobs if it can start
-// some runtimes; it passes on the jobs of the others one by one.
+// changed is called at each change of the pool's health, and of a drain. The runner takes jobs if it can
+// start some runtimes, and is not drained; it passes on the jobs of the others one by one.
 func (h *runnerHealth) changed() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.pool == nil {
 		return
 	}
-	if h.able() != nil {
+	if h.able() != nil || h.runner.Drained() {
 		h.server.Pause()
 	} else {
 		h.server.Resume()

@@ -241,6 +241,8 @@ func TestScopes(t *testing.T) {
 		"GET /v1/sessions/{id}/files/{path}": access.Sessions, "PUT /v1/sessions/{id}/files/{path}": access.Sessions, "DELETE /v1/sessions/{id}/files/{path}": access.Sessions,
 		"POST /v1/sessions/{id}/fork": access.Sessions, "POST /v1/sessions/{id}/restart": access.Sessions, "POST /v1/sessions/{id}/checkpoint": access.Sessions, "POST /v1/sessions/{id}/rollback": access.Sessions,
 		"GET /v1/keys": access.Admin, "POST /v1/keys": access.Admin, "DELETE /v1/keys/{id}": access.Admin, "GET /v1/runners": access.Admin,
+		"POST /v1/queues/{name}/pause": access.Admin, "POST /v1/queues/{name}/resume": access.Admin, "GET /v1/queues/{name}/tasks": access.Admin,
+		"POST /v1/runners/{id}/drain": access.Admin, "POST /v1/runners/{id}/resume": access.Admin,
 	}
 	bodies := map[string]any{
 		"POST /process/interpreter/execute": fields{"code": "1"}, "POST /v1/jobs": fields{"code": "1"}, "POST /v1/jobs:batch": fields{"jobs": []fields{{"code": "1"}}},
@@ -277,7 +279,7 @@ func TestScopes(t *testing.T) {
 			case body == nil && method == http.MethodPost:
 				body = fields{}
 			}
-			target := strings.NewReplacer("{id}", "01a00000-0000-7000-8000-000000000000", "{path}", "out").Replace(p)
+			target := strings.NewReplacer("{id}", "01a00000-0000-7000-8000-000000000000", "{path}", "out", "{name}", "low").Replace(p)
 			return k.as(key).call(method, target, body, headers...)
 		}
 		if a := call("without " + string(scope)); a.status != http.StatusForbidden || a.str("scope") != string(scope) {

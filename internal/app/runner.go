@@ -104,7 +104,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		Blobs: countedBlobs{s.blobs, s.metrics}, Room: s.store, Files: s.cfg.FileLimits(),
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
 		SessionRecords: s.store, Interpreters: sessionInterpreters{pool}, NoJobLog: !s.cfg.JobLog,
-		Health: pool.Health, StartPatience: s.cfg.StartPatience,
+		Health: pool.Health, DrainChanged: health.changed, StartPatience: s.cfg.StartPatience,
 	})
 	s.measureRunner(self, r, pool.Parked)
 	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {

@@ -66,7 +66,7 @@ const aForm = "--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\
 
 // walked says how to call each operation that takes an id: with which body, and what the id is of.
 func walked() map[string]struct {
-	of   string // job, waiting, session or key
+	of   string // job, waiting, session, key, queue or runner
 	body any
 } {
 	type way = struct {
@@ -96,6 +96,11 @@ func walked() map[string]struct {
 		"DELETE /v1/sessions/{id}/files/{path}": {"session", nil},
 		"DELETE /v1/sessions/{id}":              {"session", nil},
 		"DELETE /v1/keys/{id}":                  {"key", nil},
+		"POST /v1/queues/{name}/pause":          {"queue", none},
+		"POST /v1/queues/{name}/resume":         {"queue", none},
+		"GET /v1/queues/{name}/tasks":           {"queue", nil},
+		"POST /v1/runners/{id}/drain":           {"runner", none},
+		"POST /v1/runners/{id}/resume":          {"runner", none},
 	}
 }
 
@@ -116,12 +121,12 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	if made.status != http.StatusCreated {
 		t.Fatalf("%d %s", made.status, made.raw)
 	}
-	ids["key"] = made.str("id")
+	ids["key"], ids["queue"], ids["runner"] = made.str("id"), "low", admin.runnerIDs()[0]
 	ways := walked()
 	never := uuid.Must(uuid.NewV7()).String()
 	call := func(k *kaa, operation, id string) (int, string) {
 		method, path, _ := strings.Cut(operation, " ")
-		path = strings.NewReplacer("{id}", id, "{path}", "out").Replace(path)
+		path = strings.NewReplacer("{id}", id, "{name}", id, "{path}", "out").Replace(path)
 		headers := []string(nil)
 		if strings.HasSuffix(path, "/ws") {
 			headers = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}
@@ -156,11 +161,14 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	})
 	for _, operation := range order {
 		k := acme
-		if ways[operation].of == "key" {
+		if slices.Contains([]string{"key", "queue", "runner"}, ways[operation].of) {
 			k = admin
 		}
 		if strings.HasSuffix(operation, "/ws") {
 			continue // TestTenantsOfSockets
+		}
+		if strings.HasSuffix(operation, "/drain") {
+			continue // TestDrainedRunner; here it would end the session
 		}
 		if status, body := call(k, operation, ids[ways[operation].of]); status >= http.StatusBadRequest {
 			t.Errorf("%s of its owner: %d %s", operation, status, body)

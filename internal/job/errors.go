@@ -22,6 +22,8 @@ var (
 	ErrStale = errors.New("stale claim")
 	// ErrHeld: the job may not be claimed now, since its caller has its maximum of executions.
 	ErrHeld = errors.New("job is held")
+	// ErrPaused: no job of the queue may be claimed until an operator resumes it.
+	ErrPaused = errors.New("queue is paused")
 	// ErrNotStarted: a worker ended before it had read the code.
 	ErrNotStarted = errors.New("worker ended before the code had started")
 	// ErrNoWorker: no interpreter can be started on this runner now. StartError says why.

@@ -24,7 +24,8 @@ type Runner struct {
 	// Sessions is the number of sessions that the runner serves now, MaxSessions its limit.
 	Sessions    int    `json:"sessions" doc:"Sessions that have an interpreter there."`
 	MaxSessions int    `json:"maxSessions" doc:"Sessions it has room for."`
-	Draining    bool   `json:"draining" doc:"It takes no more jobs and is about to stop."`
+	Draining    bool   `json:"draining" doc:"It takes no more jobs: it is about to stop, or drained is true."`
+	Drained     bool   `json:"drained,omitempty" doc:"An operator lets it take nothing new (POST /v1/runners/{id}/drain), until the operator resumes it."`
 	Sick        string `json:"sick,omitempty" doc:"Why it can start no interpreter now. It takes no jobs until it can. Absent if it can."`
 	NoFiles     bool   `json:"noFiles,omitempty" doc:"It could not read files that came with jobs a moment ago. Such jobs go to other runners, if these can."`
 }
@@ -32,7 +33,7 @@ type Runner struct {
 // Takes reports whether a runner takes jobs of a runtime; empty is its default one.
 func (r *Runner) Takes(runtime string) bool {
 	i := r.runtime(runtime)
-	return i >= 0 && !r.Draining && r.Sick == "" && r.Runtimes[i].Sick == ""
+	return i >= 0 && !r.Draining && !r.Drained && r.Sick == "" && r.Runtimes[i].Sick == ""
 }
 
 func (r *Runner) runtime(name string) int {
@@ -65,6 +66,24 @@ type QueueStats struct {
 	Active       int64   `json:"active" doc:"Jobs that runners execute now."`
 	Scheduled    int64   `json:"scheduled" doc:"Jobs that are not due yet."`
 	OldestAgeSec float64 `json:"oldestAge" doc:"Seconds for which the oldest waiting job has been ready to run; 0 when none waits."`
+	// Paused and PausedAt are those of an operator's pause.
+	Paused   bool       `json:"paused" doc:"No job of it begins until an operator resumes it."`
+	PausedAt *time.Time `json:"pausedAt,omitempty" doc:"Since when it is paused."`
+}
+
+// TaskStats counts what asynq holds of a queue. A job that is held for its share, or not due yet, has
+// no task.
+type TaskStats struct {
+	Queue     string  `json:"queue" doc:"Name of the queue."`
+	Paused    bool    `json:"paused" doc:"Servers of asynq take no task of it."`
+	Pending   int     `json:"pending" doc:"Tasks that wait for a runner."`
+	Active    int     `json:"active" doc:"Tasks that runners have."`
+	Scheduled int     `json:"scheduled" doc:"Tasks for a later time. Kaa makes none: delayed jobs wait in their records."`
+	Retry     int     `json:"retry" doc:"Tasks that come again in a moment, since no code could be started."`
+	Archived  int     `json:"archived" doc:"Tasks that asynq has given up. Kaa leaves none there for long."`
+	Latency   float64 `json:"latency" doc:"Seconds for which the oldest pending task has waited; 0 when none waits."`
+	Processed int     `json:"processed" doc:"Tasks that runners have finished so far."`
+	Failed    int     `json:"failed" doc:"Those of them that asynq counts as failed."`
 }
 
 // Filter selects jobs for a listing. Zero values mean all.

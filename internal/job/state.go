@@ -43,6 +43,7 @@ const (
 	WaitKey     Wait = "key"     // for other jobs of its API key, which has its share, or for those before it
 	WaitSlot    Wait = "slot"    // for a free slot of a runner that takes its queue
 	WaitRunner  Wait = "runner"  // for a runner that takes its queue
+	WaitPaused  Wait = "paused"  // for an operator to resume its queue
 )
 
 // Words follow "it waits for" in messages.
@@ -54,6 +55,8 @@ func (w Wait) Words() string {
 		return "other jobs of its API key"
 	case WaitRunner:
 		return "a runner that takes jobs of its queue"
+	case WaitPaused:
+		return "its queue, which is paused"
 	case WaitSlot:
 	}
 	return "a free slot of a runner"

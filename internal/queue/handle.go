@@ -30,6 +30,10 @@ func (s *Server) process(ctx context.Context, at *asynq.Task) error {
 	defer s.tasks.leave(t.Queue)
 
 	err = s.handler(ctx, t)
+	if errors.Is(err, job.ErrPaused) {
+		s.background.Go(func() { s.putBack(t, true) })
+		return err
+	}
 	s.gate.handled(err)
 	if err == nil {
 		return nil
@@ -37,31 +41,36 @@ func (s *Server) process(ctx context.Context, at *asynq.Task) error {
 	s.cfg.Log.WarnContext(ctx, "queue: a task comes again",
 		slog.String("job_id", t.JobID), slog.Int("attempt", t.Attempt), slog.Any("err", err))
 	if errors.Is(err, job.ErrNoWorker) {
-		s.background.Go(func() { s.putBack(t) })
+		s.background.Go(func() { s.putBack(t, false) })
 	} else {
 		s.background.Go(func() { s.retrySoon(t) })
 	}
 	return err
 }
 
-// putBackScript moves a task that asynq has set aside for a retry to its old place. KEYS retry,
-// pending, task   ARGV id. Answers 1 if it did.
+// putBackScript moves a task that asynq has set aside for a retry to its old place; if_paused, only
+// where the queue is paused. KEYS retry, pending, task, paused   ARGV id, if_paused. Answers 1 if it did.
 const putBackScript = `
+if ARGV[2] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then return 0 end
 if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('RPUSH', KEYS[2], ARGV[1])
 redis.call('HSET', KEYS[3], 'state', 'pending')
 return 1`
 
 // putBack gives a task its old place, for a server that can handle it. asynq sets the task aside
-// once the handler has returned, so it may not be there yet. A server that is not paused would
-// get it back at once; in that case it comes after a while.
-func (s *Server) putBack(t job.Task) {
-	if !s.gate.isHeld() {
+// once the handler has returned, so it may not be there yet. Unless the server or the queue is paused, the
+// server would get it back at once; in that case it comes after a while.
+func (s *Server) putBack(t job.Task, queuePaused bool) {
+	if !queuePaused && !s.gate.isHeld() {
 		s.retrySoon(t)
 		return
 	}
 	prefix := "asynq:{" + t.Queue + "}:"
-	keys := []string{prefix + "retry", prefix + "pending", prefix + "t:" + taskID(t)}
+	keys := []string{prefix + "retry", prefix + "pending", prefix + "t:" + taskID(t), pausedKey(t.Queue)}
+	ifPaused := 0
+	if queuePaused {
+		ifPaused = 1
+	}
 	for pause := putBackPause; pause < retryDelay; pause *= 2 {
 		timer := time.NewTimer(pause)
 		select {
@@ -70,10 +79,12 @@ func (s *Server) putBack(t job.Task) {
 			timer.Stop()
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		moved, err := redis.NewScript(putBackScript).Run(ctx, s.cfg.Redis, keys, taskID(t)).Int()
+		moved, err := redis.NewScript(putBackScript).Run(ctx, s.cfg.Redis, keys, taskID(t), ifPaused).Int()
 		cancel()
 		if err == nil && moved == 1 {
-			s.wakeAll(map[string]int{t.Queue: 1})
+			if !queuePaused {
+				s.wakeAll(map[string]int{t.Queue: 1})
+			}
 			return
 		}
 	}

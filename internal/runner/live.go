@@ -22,6 +22,10 @@ type Registry interface {
 	Runners(ctx context.Context) ([]job.Runner, error)
 	// Held returns the claims that the registry attributes to a runner.
 	Held(ctx context.Context, runner string) ([]job.Claim, error)
+	// Drained reports whether an operator lets a runner take nothing new.
+	Drained(ctx context.Context, runner string) (bool, error)
+	// Joined admits jobs to the slots of a runner that takes jobs again.
+	Joined(ctx context.Context, runner string) error
 }
 
 // lookEvery is the number of heartbeats after which a runner compares its executions with its
@@ -40,7 +44,12 @@ func (r *Runner) Start(ctx context.Context) error {
 			if beats++; beats%lookEvery == 0 {
 				r.suspect()
 			}
-			if err := r.beat(ctx); err != nil && ctx.Err() == nil {
+			resumed := r.followDrain(ctx, beats%drainLook == 0)
+			err := r.beat(ctx)
+			if err == nil && resumed {
+				err = r.cfg.Registry.Joined(ctx, r.cfg.Self.ID)
+			}
+			if err != nil && ctx.Err() == nil {
 				r.cfg.Log.WarnContext(ctx, "heartbeat was not sent: will try again", slog.Any("err", err))
 				return
 			}
@@ -90,11 +99,11 @@ func (r *Runner) Active() int {
 // Sessions returns the number of sessions that have an interpreter here or are getting one.
 func (r *Runner) Sessions() int { return r.sessions.count() }
 
-// Draining reports whether the runner has announced that it is draining.
+// Draining reports whether the runner takes nothing new, because it stops or is drained.
 func (r *Runner) Draining() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.draining
+	return r.draining || r.drained
 }
 
 // BeginDrain makes the runner announce that it is draining.
@@ -120,7 +129,7 @@ func (r *Runner) beat(ctx context.Context) error {
 	self := r.described()
 	r.mu.Lock()
 	self.Active = len(r.active)
-	self.Draining = r.draining
+	self.Draining = r.draining || r.drained
 	self.NoFiles = time.Since(r.storeFailure) < storeDoubt
 	r.mu.Unlock()
 	self.Sessions = r.sessions.count()

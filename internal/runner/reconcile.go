@@ -21,6 +21,8 @@ type Reconciliation interface {
 	Waiting(ctx context.Context, queue string, most int) ([]job.Task, error)
 	// Requeue puts jobs whose tasks are lost into the outbox.
 	Requeue(ctx context.Context, tasks ...job.Task) (int, error)
+	// PausedQueues returns the queues that an operator has paused.
+	PausedQueues(ctx context.Context) (map[string]time.Time, error)
 	// Unwanted returns those of the tasks that no job waits for.
 	Unwanted(ctx context.Context, tasks []job.Task) ([]job.Task, error)
 }
@@ -33,6 +35,8 @@ type TaskLists interface {
 	Missing(ctx context.Context, queue string, tasks []job.Task) ([]job.Task, map[string]int, error)
 	// Delete takes a task off its queue, and reports whether it was on it.
 	Delete(ctx context.Context, t job.Task) (bool, error)
+	// Pause makes servers take no task of a queue, if they do.
+	Pause(ctx context.Context, queue string) error
 }
 
 const (
@@ -85,10 +89,24 @@ func (r *Reconciler) Close() {
 	r.done.Wait()
 }
 
+// pause pauses the task lists of paused queues, in case the process that paused one ended in between.
+func (r *Reconciler) pause(ctx context.Context) error {
+	paused, err := r.records.PausedQueues(ctx)
+	for _, q := range r.queues {
+		if _, ok := paused[q]; ok && err == nil {
+			err = r.lists.Pause(ctx, q)
+		}
+	}
+	return err
+}
+
 func (r *Reconciler) reconcile(ctx context.Context) error {
 	// The period of the election is a little shorter, so that a process's own next look is not
 	// too early for it.
 	if mine, err := r.records.Elect(ctx, "reconcile", r.period-r.period/30); err != nil || !mine {
+		return err
+	}
+	if err := r.pause(ctx); err != nil {
 		return err
 	}
 	// The executions of sessions are in the listings and the registry, but on no queue.

@@ -92,6 +92,8 @@ type Config struct {
 	// Health returns, by the name of a runtime, why no interpreter of it can be started now. A
 	// runtime without an entry is healthy.
 	Health func() map[string]error
+	// DrainChanged, if not nil, is called when Drained has another answer.
+	DrainChanged func()
 	// NoJobLog leaves out the log line of each job that has ended.
 	NoJobLog bool
 	// SessionRecords and Interpreters are for sessions; a runner without them has none.
@@ -137,7 +139,9 @@ type Runner struct {
 	// storeFailure is when files of a job could not be read from the blob store; zero if they could
 	// be since.
 	storeFailure time.Time
-	draining     bool // the heartbeat reports it
+	draining     bool // it is about to stop
+	drained      bool // an operator lets it take nothing new
+	drainDoubt   bool // the registry may have another value for drained
 	over         bool // the time of the drain is up: no execution may go on
 }
 

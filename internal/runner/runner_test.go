@@ -35,6 +35,7 @@ type fakeStore struct {
 	cancelled  bool          // the owner's flag is set
 	lost       bool
 	held       []job.Claim
+	drained    bool // an operator asks for it
 	beats      int
 	sick       string // of the last heartbeat
 	noFiles    bool   // of the last heartbeat
@@ -154,6 +155,14 @@ func (f *fakeStore) Held(context.Context, string) ([]job.Claim, error) {
 	defer f.mu.Unlock()
 	return slices.Clone(f.held), nil
 }
+
+func (f *fakeStore) Drained(context.Context, string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.drained, nil
+}
+
+func (f *fakeStore) Joined(context.Context, string) error { f.note("joined"); return nil }
 
 // fakeWorkers hands out one worker, which a test controls.
 type fakeWorkers struct {

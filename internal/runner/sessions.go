@@ -138,7 +138,6 @@ type sessions struct {
 	live    map[string]*Session
 	serving int           // the number of sessions that are being served
 	changed chan struct{} // closed and replaced when serving decreases
-	drained bool          // the runner takes no further session
 	closed  bool
 	looks   int
 }
@@ -190,7 +189,6 @@ func (r *Runner) DrainSessions(ctx context.Context) error {
 	_, err := r.cfg.SessionRecords.LeaveSessions(ctx, r.cfg.Self.ID, true)
 	r.sessions.mu.Lock()
 	defer r.sessions.mu.Unlock()
-	r.sessions.drained = true
 	for _, s := range r.sessions.live {
 		if !s.over {
 			end := job.EndOfDrain()
@@ -208,7 +206,7 @@ func (s *sessions) ready(id string) {
 		return
 	}
 	se := s.live[id]
-	if se == nil && s.drained {
+	if se == nil && s.r.Draining() {
 		return
 	}
 	if se == nil {
@@ -319,7 +317,7 @@ func (s *sessions) lookAfter(ctx context.Context) {
 			known[id] = true
 		}
 	}
-	skip := len(known) == 0 && s.looks%idleLook != 0
+	skip := len(known) == 0 && s.looks%idleLook != 0 && !s.r.Drained()
 	s.mu.Unlock()
 	if skip {
 		return
@@ -331,6 +329,7 @@ func (s *sessions) lookAfter(ctx context.Context) {
 		}
 		return
 	}
+	s.refuse(ctx, all)
 	for _, id := range ready {
 		s.ready(id)
 	}

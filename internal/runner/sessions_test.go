@@ -336,6 +336,9 @@ func TestDrainWithoutRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		answer := <-records.looking // a look that began before the drain
+		if err := r.BeginDrain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		if err := r.DrainSessions(t.Context()); !errors.Is(err, job.ErrUnavailable) {
 			t.Fatal(err)
 		}

@@ -16,6 +16,8 @@ var (
 	ErrNoRunner = errors.New("no runner takes jobs of the queue")
 	// ErrNoSlot: no runner had a free slot for a synchronous job in time.
 	ErrNoSlot = errors.New("no runner had a free slot for the job in time")
+	// ErrPaused: the queue of a synchronous job is paused, and was not resumed in time.
+	ErrPaused = errors.New("the queue of the job is paused")
 	// ErrKeyBusy: other jobs of the caller kept a synchronous job waiting for too long.
 	ErrKeyBusy = errors.New("other jobs of the caller kept the job waiting for too long")
 	// ErrSessionBusy: what was accepted before took a session longer than a synchronous call

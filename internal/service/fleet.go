@@ -7,12 +7,16 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Queues counts the jobs of each queue: those of the caller's tenant, or all of them.
+// Queues counts the jobs of each queue, and shows its pause: those of the caller's tenant, or all of them.
 func (s *Service) Queues(ctx context.Context, c Caller) ([]job.QueueStats, error) {
 	if err := c.may(access.Read); err != nil {
 		return nil, err
 	}
-	return s.cfg.Fleet.Queues(ctx, s.cfg.Limits.Queues, c.viewer())
+	all, err := s.cfg.Fleet.Queues(ctx, s.cfg.Limits.Queues, c.viewer())
+	if err == nil {
+		err = s.withPauses(ctx, all)
+	}
+	return all, err
 }
 
 // Runners lists the runners that are alive. They are the operator's: a tenant has no use for their

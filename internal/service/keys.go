@@ -41,8 +41,8 @@ type KeyInfo struct {
 	Used   time.Time // time of the last use, to within a minute; zero for none that is known
 }
 
-// mayManageKeys is the check of the methods that follow.
-func (s *Service) mayManageKeys(c Caller) error {
+// mayOperate is the check of the actions of operators. There is no operator where callers need no key.
+func (s *Service) mayOperate(c Caller) error {
 	if s.cfg.Keyring == nil {
 		return ErrNoKeys
 	}
@@ -51,7 +51,7 @@ func (s *Service) mayManageKeys(c Caller) error {
 
 // CreateKey makes a key of a tenant, and returns it with its secret, which is shown only now.
 func (s *Service) CreateKey(ctx context.Context, c Caller, r KeyRequest) (k access.Key, secret string, err error) {
-	if err := s.mayManageKeys(c); err != nil {
+	if err := s.mayOperate(c); err != nil {
 		return access.Key{}, "", err
 	}
 	id, err := newID("key")
@@ -87,7 +87,7 @@ func (s *Service) CreateKey(ctx context.Context, c Caller, r KeyRequest) (k acce
 
 // Keys lists the keys of a tenant, or of all; those of the configuration have no tenant.
 func (s *Service) Keys(ctx context.Context, c Caller, tenant string) ([]KeyInfo, error) {
-	if err := s.mayManageKeys(c); err != nil {
+	if err := s.mayOperate(c); err != nil {
 		return nil, err
 	}
 	_, stored, err := s.cfg.Keys.Keys(ctx, "none")
@@ -117,7 +117,7 @@ func (s *Service) Keys(ctx context.Context, c Caller, tenant string) ([]KeyInfo,
 // RevokeKey ends the validity of a key, and its calls that are under way, within 5 s.
 func (s *Service) RevokeKey(ctx context.Context, c Caller, id string) error {
 	CallOf(ctx).APIKeyID = id
-	if err := s.mayManageKeys(c); err != nil {
+	if err := s.mayOperate(c); err != nil {
 		return err
 	}
 	for _, source := range []string{access.SourceFile, access.SourceEnvironment} {

@@ -40,6 +40,26 @@ type Queue interface {
 	Remove(ctx context.Context, t job.Task) error
 }
 
+// Operations are the methods of the store for pauses and drains.
+type Operations interface {
+	PauseQueue(ctx context.Context, queue string) error
+	UnpauseQueue(ctx context.Context, queue string) error
+	PausedQueues(ctx context.Context) (map[string]time.Time, error)
+	// DrainRunner fails with job.ErrNotFound if no such runner is alive.
+	DrainRunner(ctx context.Context, runner string, on bool) error
+}
+
+// TaskLists are the methods of the queue for pauses and counts.
+type TaskLists interface {
+	// Pause makes runners take no task of a queue, and Resume ends that.
+	Pause(ctx context.Context, queue string) error
+	Resume(ctx context.Context, queue string) error
+	// Paused returns those of the queues that are paused, and since when.
+	Paused(ctx context.Context, queues []string) (map[string]time.Time, error)
+	// Tasks counts the tasks of a queue by their state.
+	Tasks(ctx context.Context, queue string) (job.TaskStats, error)
+}
+
 // Fleet is what showing queues and runners needs of the store.
 type Fleet interface {
 	// Queues counts the jobs that the viewer sees.

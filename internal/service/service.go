@@ -33,6 +33,10 @@ type Config struct {
 	Keys      Keys
 	Usage     Usage
 	Hub       *Hub
+
+	Operations Operations
+	Lists      TaskLists
+
 	// Keyring has the keys that are valid at this process; nil if callers need none.
 	Keyring *access.Keyring
 	// Submitted is called for each job that was recorded, with its queue.

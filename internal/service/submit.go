@@ -275,6 +275,8 @@ func (s *Service) abandon(ctx context.Context, j job.Job) error {
 		return ErrKeyBusy
 	case job.WaitRunner:
 		return ErrNoRunner
+	case job.WaitPaused:
+		return ErrPaused
 	case job.WaitSlot:
 	}
 	return ErrNoSlot

@@ -24,6 +24,8 @@ type Messages interface {
 	SessionClosing(id string)
 	// Answered: a caller has answered an execution's request for input.
 	Answered(a job.Answer)
+	// DrainChanged: the runner is asked to take nothing new, or to take jobs again. Drained has which.
+	DrainChanged()
 }
 
 // runnerChannels and the messages have the form that earlier versions write and read, so
@@ -38,6 +40,7 @@ local function tell_watched(runner, job) redis.call('PUBLISH', '` + runnerChanne
 local function tell_ready(runner, session) redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'session ' .. session) end
 local function tell_closed(runner, session) redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'ended ' .. session) end
 local function tell_closing(runner, session) redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'closing ' .. session) end
+local function tell_drain(runner) redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'drain changed') end
 local function tell_answer(runner, job, request, answer)
   redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'input ' .. job .. ' ' .. request .. ' ' .. answer)
 end
@@ -64,6 +67,8 @@ func readMessage(text string, to Messages) bool {
 		to.SessionClosed(rest)
 	case "closing":
 		to.SessionClosing(rest)
+	case "drain":
+		to.DrainChanged()
 	case "input":
 		id, rest, _ := strings.Cut(rest, " ")
 		request, answer, complete := strings.Cut(rest, " ")

@@ -19,6 +19,7 @@ type heard chan string
 
 func (h heard) Cancelled(id string)      { h <- "cancelled " + id }
 func (h heard) Watched(id string)        { h <- "watched " + id }
+func (h heard) DrainChanged()            { h <- "drain" }
 func (h heard) SessionReady(id string)   { h <- "ready " + id }
 func (h heard) SessionClosed(id string)  { h <- "closed " + id }
 func (h heard) SessionClosing(id string) { h <- "closing " + id }
@@ -41,6 +42,7 @@ func TestMessages(t *testing.T) {
 		{"tell_cancelled('r', 'j')", "j", "cancelled j"},
 		{"tell_watched('r', 'j')", "events:j", "watched j"},
 		{"tell_ready('r', 's')", "session s", "ready s"},
+		{"tell_drain('r')", "drain changed", "drain"},
 		{"tell_closed('r', 's')", "ended s", "closed s"},
 		{"tell_closing('r', 's')", "closing s", "closing s"},
 		{"tell_answer('r', 'j', '3', '+a  b')", "input j 3 +a  b", "answered {JobID:j Request:3 Text:a  b EOF:false}"},

@@ -14,4 +14,5 @@ func (m messages) Watched(id string)        { m <- "watched " + id }
 func (m messages) SessionReady(id string)   { m <- "ready " + id }
 func (m messages) SessionClosed(id string)  { m <- "closed " + id }
 func (m messages) SessionClosing(id string) { m <- "closing " + id }
+func (m messages) DrainChanged()            { m <- "drain" }
 func (m messages) Answered(a job.Answer)    { m <- fmt.Sprintf("answered %+v", a) }

@@ -14,7 +14,7 @@ import (
 
 // Claim takes the next attempt of a queued job for a runner and one of its sessions.
 // job.ErrStale: the job must not run any more. job.ErrHeld: it must not run now, and gets
-// another task.
+// another task. job.ErrPaused: nor may the other jobs of its queue, and the task is still valid.
 func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Claim, error) {
 	const op = "claim job"
 	r, err := s.run(ctx, op, s.scripts.claim, keys{{"job", jobKey(id)}, {"runner", runnerKey(runner)}},
@@ -27,6 +27,8 @@ func (s *Store) Claim(ctx context.Context, id, runner, session string) (job.Clai
 		return job.Claim{}, fmt.Errorf("%s: %w", op, job.ErrUnregistered)
 	case "held":
 		return job.Claim{}, fmt.Errorf("%s: %w", op, job.ErrHeld)
+	case "paused":
+		return job.Claim{}, fmt.Errorf("%s: %w", op, job.ErrPaused)
 	}
 	c := job.Claim{
 		JobID: id, Runner: runner, SessionID: session, Queue: r.text(3),

@@ -26,6 +26,8 @@ const (
 	sessionsKey = prefix + "sessions"
 	blobsKey    = prefix + "blobs"
 	schemaKey   = prefix + "schema"
+	pausedKey   = prefix + "paused"
+	drainedKey  = prefix + "drained"
 )
 
 func jobKey(id string) string    { return prefix + "job:" + id }

@@ -25,7 +25,7 @@ func (s *Store) Beat(ctx context.Context, r job.Runner) error {
 	if errors.Is(err, redis.Nil) {
 		// The first beat, or the first after a lapse in which the rescuer may have
 		// written this runner off.
-		err = s.call(ctx, s.scripts.joined, keys{{"runners", runnersKey}, {"holding", holdingKey}}, args{{"runner", r.ID}}).Err()
+		return s.Joined(ctx, r.ID)
 	}
 	return wrap(op, err)
 }
@@ -39,7 +39,7 @@ func (s *Store) Leave(ctx context.Context, runner string) error {
 // Runners returns the live runners, by id.
 func (s *Store) Runners(ctx context.Context) ([]job.Runner, error) {
 	const op = "list runners"
-	ids, err := s.rdb.SMembers(ctx, runnersKey).Result()
+	ids, drained, err := s.runnerIDs(ctx)
 	if err != nil || len(ids) == 0 {
 		return nil, wrap(op, err)
 	}
@@ -61,6 +61,7 @@ func (s *Store) Runners(ctx context.Context) ([]job.Runner, error) {
 		if err := json.Unmarshal([]byte(text), &r); err != nil {
 			return nil, fmt.Errorf("%s: %w", op, err)
 		}
+		r.Drained = drained[r.ID]
 		runners = append(runners, r)
 	}
 	slices.SortFunc(runners, func(a, b job.Runner) int { return strings.Compare(a.ID, b.ID) })

@@ -15,6 +15,7 @@ type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked                 script
 	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                                 script
 	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move, joined, waits, schema, tally script
+	pause, unpause, drain                                                                                                       script
 }
 
 // constants are the bounds for the scripts, which precede each script.

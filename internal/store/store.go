@@ -20,6 +20,7 @@
 //	{kaa}:jobs:<queue>:<state>    ZSET    listing, by id, which is by age; executions of sessions also have one per caller,
 //	                                      with the queue sessions:of:<caller>
 //	{kaa}:queues                  SET     queues that have had a job
+//	{kaa}:paused                  HASH    queues of which no job may begin → since when
 //	{kaa}:outbox                  ZSET    job → when its task must be (or have been) enqueued
 //	{kaa}:expiry                  ZSET    entries to take out of the listings, by time
 //	{kaa}:waiting                 HASH    caller → number of its jobs that are scheduled or queued
@@ -40,6 +41,7 @@
 //	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
+//	{kaa}:drained                 SET     runners that an operator lets take nothing new
 //	{kaa}:runner:<id>:jobs        SET     the runner's claims
 //	{kaa}:session:<id>            HASH    the record of a session; expires some time after its end
 //	{kaa}:session:<id>:jobs       ZSET    its executions that wait, by the order of their acceptance
@@ -88,6 +90,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"), tally: script("tally"),
+		pause: script("pause"), unpause: script("unpause"), drain: script("drain"),
 	}}
 }
 

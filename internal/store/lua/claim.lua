@@ -4,7 +4,7 @@
 -- keys: job, runner
 -- args: id, runner, session
 -- Answers {'claimed', attempt, waited, queue, spec, how many jobs that were held are
--- in the outbox now, '1' if events are wanted} | {'stale', state} | {'held'} |
+-- in the outbox now, '1' if events are wanted} | {'stale', state} | {'held'} | {'paused'} |
 -- {'unregistered'} | {'gone'} | {'missing'}. The same claim sent twice counts once.
 local id, runner, session = ARGV.id, ARGV.runner, ARGV.session
 local f = redis.call('HMGET', KEYS.job, 'state', 'queue', 'attempt', 'queued_at', 'scheduled_at', 'runner', 'session',
@@ -25,6 +25,7 @@ if state == 'scheduled' and tonumber(f[5]) <= now then
 elseif state ~= 'queued' then
   return { 'stale', state }
 end
+if is_paused(f[2]) then return { 'paused' } end
 if share_left(f[2], f[11], f[12], 1) < 1 then
   if state == 'scheduled' then
     redis.call('HSET', KEYS.job, 'state', 'queued')

@@ -37,6 +37,9 @@ end
 
 local function waits(state) return state == 'scheduled' or state == 'queued' end
 
+-- is_paused: an operator lets no job of the queue begin.
+local function is_paused(queue) return redis.call('HEXISTS', P .. 'paused', queue) == 1 end
+
 -- count changes the number of a caller's waiting jobs; by is 1 or -1. Jobs that were recorded
 -- before there were callers do not count.
 local function count(caller, by)
@@ -373,11 +376,15 @@ local function claim_answer(session, id, attached)
 end
 
 -- take claims the next execution of a session for its runner: queued -> running. It returns
--- the answer for the runner, or nil if there is none.
+-- the answer for the runner, or nil if there is none that may begin.
 local function take(session, runner, attached)
   local jobs = session_jobs_key(session)
   while true do
     local id = redis.call('ZRANGE', jobs, 0, 0)[1]
+    if id and is_paused('sessions') and redis.call('HGET', job_key(id), 'queue') == 'sessions' then
+      redis.call('SADD', runner_ready_key(runner), session) -- the runner asks again
+      return nil
+    end
     redis.call('SREM', runner_ready_key(runner), session)
     if not id then return nil end
     redis.call('ZREM', jobs, id)

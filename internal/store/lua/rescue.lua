@@ -26,6 +26,7 @@ for i = REST, #ARGV, STEP do
     end
     redis.call('DEL', runner_jobs_key(runner))
     redis.call('SREM', KEYS.runners, runner)
+    redis.call('SREM', P .. 'drained', runner)
   end
 end
 return answer

@@ -6,6 +6,7 @@
 local f = redis.call('HMGET', KEYS.job, 'state', 'queue', 'caller', 'in_session')
 if not f[1] then return missing(ARGV.id) end
 if f[1] ~= 'queued' then return { 'waits', '' } end
+if is_paused(f[2]) then return { 'waits', 'paused' } end
 if f[4] and f[4] ~= '' then return { 'waits', 'session' } end
 if slots_of(f[2]) == 0 then return { 'waits', 'runner' } end
 if f[3] and redis.call('ZSCORE', held_key(f[2], f[3]), ARGV.id) then return { 'waits', 'key' } end

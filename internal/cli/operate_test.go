@@ -1,0 +1,53 @@
+package cli_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/cli"
+	"github.com/kaa-run/kaa/internal/testenv"
+)
+
+// asOperator starts a Kaa, and returns a function that calls a command as its operator and returns what it
+// prints.
+func asOperator(t *testing.T) func(command func(p app.Process) error) (string, error) {
+	t.Helper()
+	const admin = "key-of-the-operator-of-tests"
+	url := start(t, "KAA_ADMIN_KEYS="+admin)
+	return func(command func(p app.Process) error) (string, error) {
+		out := new(testenv.Buffer)
+		err := command(app.Process{Environ: app.Environment{"KAA_URL=" + url, "KAA_API_KEY=" + admin}, Stdout: out, Stderr: out})
+		return out.String(), err
+	}
+}
+
+// TestQueuesAndRunners: `kaa queues` and `kaa runners` show what they do.
+func TestQueuesAndRunners(t *testing.T) {
+	t.Parallel()
+	call := asOperator(t)
+	queues := func(p app.Process) error { return cli.ListQueues(t.Context(), p) }
+	runners := func(p app.Process) error { return cli.ListRunners(t.Context(), p) }
+	change := func(how func(p app.Process) error, want string) {
+		t.Helper()
+		if out, err := call(how); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%v\n%s, want %q", err, out, want)
+		}
+	}
+	change(func(p app.Process) error { return cli.ChangeQueue(t.Context(), p, "low", "pause") }, "low is paused; 0 jobs wait, 0 run")
+	change(queues, "low       paused")
+	change(queues, "default   open")
+	change(func(p app.Process) error { return cli.ChangeQueue(t.Context(), p, "low", "resume") }, "low is open")
+	out, err := call(runners)
+	lines := strings.Split(out, "\n")
+	if err != nil || len(lines) != 3 || !strings.Contains(lines[1], "takes jobs") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	id, _, _ := strings.Cut(lines[1], " ")
+	change(func(p app.Process) error { return cli.ChangeRunner(t.Context(), p, id, "drain") }, id+" takes nothing new")
+	change(runners, "drained")
+	change(func(p app.Process) error { return cli.ChangeRunner(t.Context(), p, id, "resume") }, id+" takes jobs again")
+	if _, err := call(func(p app.Process) error { return cli.ChangeQueue(t.Context(), p, "none", "pause") }); err == nil || !strings.Contains(err.Error(), "no queue has this name") {
+		t.Errorf("a queue that is not there: %v", err)
+	}
+}
