@@ -83,6 +83,7 @@ func (f *fakeStore) Get(context.Context, string) (job.Job, error) {
 
 func (f *fakeStore) Summary(ctx context.Context, id string) (job.Job, error) { return f.Get(ctx, id) }
 func (f *fakeStore) Watch(context.Context, string, string) error             { return f.err }
+func (f *fakeStore) Complete(_ context.Context, j job.Job) (job.Job, error)  { return j, nil }
 func (f *fakeStore) WaitsFor(context.Context, string) (job.Wait, error)      { return f.waitsFor, f.err }
 
 func (f *fakeStore) List(context.Context, job.Filter) ([]job.Job, string, error) {
@@ -185,7 +186,7 @@ func config(s *fakeStore) parts {
 			DefaultQuota: job.Quota{MemoryBytes: 512 << 20, CPUs: 1, Processes: 128, OpenFiles: 1024, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 500, ResultBytes: 500},
 			MaxQuota:     job.Quota{MemoryBytes: 4 << 30, CPUs: 2, Processes: 1024, OpenFiles: 4096, FileBytes: 1000, DiskBytes: 70000, OutputBytes: 1000, ResultBytes: 1000},
 		},
-	}, entrance{Observer: new(observer), MaxBodyBytes: 1000, MaxFileBytes: 2000}, api.Config{Metrics: http.NotFoundHandler(), Version: "1"}, nil, nil}
+	}, entrance{Observer: new(observer), MaxBodyBytes: 1000, MaxFileBytes: 2000, MaxLongBytes: 4000}, api.Config{Metrics: http.NotFoundHandler(), Version: "1"}, nil, nil}
 }
 
 func TestErrors(t *testing.T) {
@@ -411,10 +412,11 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/jobs", "GET /v1/jobs/{id}",
+		"DELETE /v1/batches/{id}", "DELETE /v1/batches/{id}/record",
+		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/batches", "GET /v1/batches/{id}", "GET /v1/jobs", "GET /v1/jobs/{id}",
 		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/keys", "GET /v1/queues", "GET /v1/queues/{name}/tasks", "GET /v1/runners", "GET /v1/runtimes",
 		"GET /v1/sessions", "GET /v1/sessions/{id}", "GET /v1/sessions/{id}/files", "GET /v1/sessions/{id}/files/{path}", "GET /v1/sessions/{id}/ws", "GET /v1/usage",
-		"POST /process/interpreter/execute", "POST /v1/jobs", "POST /v1/jobs:batch", "POST /v1/keys",
+		"POST /process/interpreter/execute", "POST /v1/batches", "POST /v1/batches/{id}/lines", "POST /v1/jobs", "POST /v1/jobs:batch", "POST /v1/keys",
 		"POST /v1/queues/{name}/pause", "POST /v1/queues/{name}/resume", "POST /v1/runners/{id}/drain", "POST /v1/runners/{id}/resume",
 		"POST /v1/sessions", "POST /v1/sessions/{id}/checkpoint", "POST /v1/sessions/{id}/files", "POST /v1/sessions/{id}/fork", "POST /v1/sessions/{id}/interrupt",
 		"POST /v1/sessions/{id}/restart", "POST /v1/sessions/{id}/rollback",

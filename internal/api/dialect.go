@@ -72,6 +72,8 @@ func (*API) Body(r *http.Request) service.Body {
 	switch {
 	case isRaw(r):
 		return service.BodyStreamed
+	case isLines(r):
+		return service.BodyLong
 	case isForm(r):
 		return service.BodyBinary
 	}
@@ -132,7 +134,7 @@ type streamKey struct{}
 // streamed lets the handler of a file that is a body find it: huma passes it no request. A part of a
 // file, which clients send to go on with an upload, would replace the whole of it.
 func streamed(c *gin.Context) {
-	if !isRaw(c.Request) {
+	if !isRaw(c.Request) && !isLines(c.Request) {
 		return
 	}
 	if c.GetHeader("Content-Range") != "" {

@@ -77,6 +77,8 @@ type JobView struct {
 	Runtime         string       `json:"runtime,omitempty" doc:"Runtime that was asked for; absent for the default one."`
 	Timeout         float64      `json:"timeout" doc:"Seconds the code may run."`
 	ResultTTL       float64      `json:"resultTtl" doc:"Seconds the job is kept after its end."`
+	BatchID         string       `json:"batchId,omitempty" doc:"The batch that it is of."`
+	BatchIndex      *int64       `json:"batchIndex,omitempty" doc:"Its number in that, from 0."`
 	Metadata        object       `json:"metadata,omitempty"`
 	Webhook         *job.Webhook `json:"webhook,omitempty" doc:"The message at its end, if one was asked for."`
 	CancelRequested bool         `json:"cancelRequested,omitempty" doc:"Its owner has asked for its end, which is under way."`
@@ -85,12 +87,16 @@ type JobView struct {
 }
 
 func viewOf(j job.Job) JobView {
-	return JobView{
+	v := JobView{
 		ID: j.ID, State: j.State, WaitsFor: j.WaitsFor, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts,
 		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
 		Runner: j.Runner, SessionID: j.SessionID, Runtime: j.Runtime, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
 		Metadata: object(j.Metadata), Webhook: j.Webhook, CancelRequested: j.CancelRequested, Failure: j.Failure, Result: j.Result,
 	}
+	if batch, index, ok := job.BatchOf(j.ID); ok {
+		v.BatchID, v.BatchIndex = batch, &index
+	}
+	return v
 }
 
 // WebhookBody is the message of a job's end: the job as GET shows it.

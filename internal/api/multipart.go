@@ -101,6 +101,12 @@ func isRaw(r *http.Request) bool {
 	return r.Method == http.MethodPut && ok && id != "" && strings.HasPrefix(rest, "files/")
 }
 
+// isLines reports whether the body of a request is a batch.
+func isLines(r *http.Request) bool {
+	path, ok := strings.CutPrefix(r.URL.Path, batchesPath)
+	return r.Method == http.MethodPost && ok && (path == "" || strings.HasPrefix(path, "/") && strings.HasSuffix(path, "/lines"))
+}
+
 // sessionOf returns the id of the session in a path, and the rest of the path.
 func sessionOf(path string) (id, rest string, ok bool) {
 	after, ok := strings.CutPrefix(path, sessionLocation)

@@ -44,8 +44,10 @@ type server struct {
 	api huma.API
 	// jobSchema validates the items of a batch.
 	jobSchema *huma.Schema
-	batches   chan struct{}           // has room for those that may be worked on at once
-	frames    map[string]*huma.Schema // of a socket's clients, by type
+	// lineSchema and headerSchema validate the lines of a batch.
+	lineSchema, headerSchema *huma.Schema
+	batches                  chan struct{}           // has room for those that may be worked on at once
+	frames                   map[string]*huma.Schema // of a socket's clients, by type
 }
 
 // register adds an operation whose errors are answered by problemOf.
@@ -59,7 +61,7 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 		call.Operation, call.Executes = op.OperationID, slices.Contains(executing(), op.OperationID)
 		next(ctx)
 	})
-	if op.Method != http.MethodGet && op.OperationID != idempotentOperation {
+	if op.Method != http.MethodGet && op.OperationID != idempotentOperation && op.OperationID != submitBatchOperation {
 		op.Middlewares = append(op.Middlewares, s.refuseIdempotency)
 	}
 	if op.Method != http.MethodGet && slices.Contains(op.Tags, filesTag) {
@@ -102,7 +104,7 @@ func (s *server) refuseIdempotency(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	const location = "header.Idempotency-Key"
-	const message = "is not for this call; it works with POST /v1/jobs, one job at a time"
+	const message = "is not for this call; it works with POST /v1/jobs, one job at a time, and POST /v1/batches"
 	_ = huma.WriteErr(s.api, ctx, http.StatusBadRequest, "", &huma.ErrorDetail{Location: location, Message: message})
 }
 

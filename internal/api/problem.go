@@ -92,6 +92,9 @@ func bodyProblem(e *service.BodyError) *Problem {
 		return newProblem(http.StatusRequestTimeout, "body_timeout",
 			fmt.Sprintf("nothing of the request body arrived for %s, or less than %d bytes a second", e.Pause, e.BytesPerSecond))
 	case service.BodyEncoded:
+		if e.Gzip {
+			return newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body without Content-Encoding, or with gzip")
+		}
 		return newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body without Content-Encoding")
 	case service.BodyNotText:
 		return badRequest(fmt.Sprintf("the request body is not valid UTF-8 (first wrong byte at offset %d); encode it as UTF-8", e.Offset))
@@ -207,6 +210,9 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	var schema *job.SchemaError
 	retry := func(p *Problem, after time.Duration) *Problem { p.retryAfter = after; return p }
 	if p := doorProblem(err); p != nil {
+		return p, false
+	}
+	if p := batchProblem(err); p != nil {
 		return p, false
 	}
 	switch {

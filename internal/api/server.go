@@ -61,6 +61,7 @@ func New(cfg Config) *API {
 	s := &server{cfg: cfg, batches: make(chan struct{}, batchesAtOnce(runtime.NumCPU(), runtime.GOMAXPROCS(0)))}
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
+	s.registerBatches()
 	s.registerSessions()
 	s.registerSessionFiles()
 	s.registerForks()

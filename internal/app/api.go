@@ -15,6 +15,7 @@ import (
 	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/door"
+	"github.com/kaa-run/kaa/internal/runner"
 	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/telemetry"
@@ -66,6 +67,15 @@ func (s *shared) webhooks() *webhook.Deliverer {
 	})
 }
 
+// feeder returns the feeder of batches, not started yet. Only API processes have one: a record has the
+// shares of its caller, which only they know.
+func (s *shared) feeder(process string) *runner.Feeder {
+	return runner.NewFeeder(runner.FeederConfig{
+		Process: process, Batches: s.store, Enqueue: s.queue.Enqueue, Submitted: s.metrics.Submitted, Log: s.log,
+		Ahead: s.cfg.BatchAhead, ReceiveWithin: s.cfg.BatchReceiveTimeout,
+	})
+}
+
 // apiProcess is the running HTTP side.
 type apiProcess struct {
 	cfg config.Config
@@ -109,7 +119,8 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		return nil, errors.Join(fmt.Errorf("KAA_AUDIT_LOG: %w", err), keys.close(ctx), finished.Close())
 	}
 	hooks := s.webhooks()
-	maintenance, err := s.startMaintenance(ctx, s.maintainer(""), hooks.Due)
+	feeder := s.feeder(hub.Subscriber)
+	maintenance, err := s.startMaintenance(ctx, s.maintainer(""), map[string]func(){store.HooksDue: hooks.Due, store.BatchesDue: feeder.Due})
 	if err != nil {
 		endAudit()
 		return nil, errors.Join(err, keys.close(ctx), finished.Close())
@@ -118,8 +129,9 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	lease := service.NewCallLease(hub, s.store.Attend, s.log)
 	lease.Start(ctx)
 	hooks.Start(ctx)
+	feeder.Start(ctx)
 	notifier := s.store.NewEventNotifier(s.log)
-	maintenance = append([]stage{{"webhooks", webhookStop, a.closing(hooks)}}, maintenance...)
+	maintenance = append([]stage{{"feeder of batches", 2 * time.Second, feeder.Close}, {"webhooks", webhookStop, a.closing(hooks)}}, maintenance...)
 	a.background = append(maintenance, stage{"lease", time.Second, func(context.Context) error { lease.Close(); return nil }},
 		stage{"keys", 2 * keysEvery, keys.close}, stage{"events", time.Second, func(context.Context) error { notifier.Close(); return nil }},
 		stage{"subscription", time.Second, func(context.Context) error { return finished.Close() }},
@@ -127,7 +139,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	s.measureAPI(hub)
 
 	core := service.New(service.Config{
-		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Operations: s.store, Sessions: s.store, Queue: s.queue, Lists: s.queue, Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
+		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Operations: s.store, Sessions: s.store, Queue: s.queue, Lists: s.queue, Batches: s.store, BatchLimits: s.cfg.BatchLimits(), Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 		Events: s.store, Notifier: notifier, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
 		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring, Usage: s.store,
 		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate(),
@@ -141,7 +153,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		Service: core, Observer: s.metrics, Log: s.log, NoAccessLog: !s.cfg.AccessLog, Audit: audit, AuditExecutions: s.cfg.AuditExecutions,
 		Keys:    keys.keyring,
 		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.ChecksHost(), Hosts: s.cfg.AllowedHosts,
-		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxRequests: maxRequests(&s.cfg), Answers: s.answers, Background: a.requests,
+		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxLongBytes: s.cfg.MaxBatchBytes, MaxRequests: maxRequests(&s.cfg), Answers: s.answers, Background: a.requests,
 	})
 	front.answer(mounted(entrance, dialect, core, s.dialects))
 	return a, nil

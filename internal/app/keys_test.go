@@ -233,6 +233,8 @@ func TestScopes(t *testing.T) {
 	t.Parallel()
 	needed := map[string]access.Scope{
 		"POST /process/interpreter/execute": access.Execute, "POST /v1/jobs": access.Execute, "POST /v1/jobs:batch": access.Execute,
+		"POST /v1/batches": access.Execute, "POST /v1/batches/{id}/lines": access.Execute, "DELETE /v1/batches/{id}": access.Execute, "DELETE /v1/batches/{id}/record": access.Execute,
+		"GET /v1/batches": access.Read, "GET /v1/batches/{id}": access.Read,
 		"DELETE /v1/jobs/{id}": access.Execute, "DELETE /v1/jobs/{id}/record": access.Execute, "POST /v1/sessions/{id}/interrupt": access.Execute,
 		"GET /v1/jobs": access.Read, "GET /v1/jobs/{id}": access.Read, "GET /v1/jobs/{id}/events": access.Read, "GET /v1/jobs/{id}/files": access.Read,
 		"GET /v1/queues": access.Read, "GET /v1/runtimes": access.Read, "GET /v1/usage": access.Read, "GET /v1/sessions": access.Read, "GET /v1/sessions/{id}": access.Read, "GET /v1/sessions/{id}/ws": access.Read,
@@ -246,6 +248,7 @@ func TestScopes(t *testing.T) {
 	}
 	bodies := map[string]any{
 		"POST /process/interpreter/execute": fields{"code": "1"}, "POST /v1/jobs": fields{"code": "1"}, "POST /v1/jobs:batch": fields{"jobs": []fields{{"code": "1"}}},
+		"POST /v1/batches": `{"code":"1"}`, "POST /v1/batches/{id}/lines": `{"code":"1"}`,
 		"POST /v1/keys": fields{"tenant": "new"},
 	}
 	path := filepath.Join(t.TempDir(), "keys.json")
@@ -280,6 +283,9 @@ func TestScopes(t *testing.T) {
 				body = fields{}
 			}
 			target := strings.NewReplacer("{id}", "01a00000-0000-7000-8000-000000000000", "{path}", "out", "{name}", "low").Replace(p)
+			if strings.HasSuffix(p, "/lines") {
+				target += "?from=0"
+			}
 			return k.as(key).call(method, target, body, headers...)
 		}
 		if a := call("without " + string(scope)); a.status != http.StatusForbidden || a.str("scope") != string(scope) {

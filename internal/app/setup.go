@@ -91,17 +91,18 @@ func (s *shared) maintainer(self string) *runner.Maintainer {
 	return runner.NewMaintainer(self, s.store, countedEnds{s.store, s.metrics}, s.queue.Enqueue, s.reclaim, s.periods.Periods, s.log)
 }
 
-// startMaintenance starts the maintenance of a process and returns its stages. hooksDue, if not
-// nil, is called when webhooks are due.
-func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, hooksDue func()) ([]stage, error) {
+// startMaintenance starts the maintenance of a process and returns its stages. announced has what else
+// is to be called when something is announced to be due.
+func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, announced map[string]func()) ([]stage, error) {
 	var due *store.Listener
 	err := s.insist(ctx, func() (err error) {
 		due, err = s.store.ListenDue(ctx, func(what string) {
+			call, ok := announced[what]
 			switch {
-			case what != store.HooksDue:
+			case ok:
+				call()
+			case what != store.HooksDue && what != store.BatchesDue: // the API's
 				m.OutboxChanged()
-			case hooksDue != nil:
-				hooksDue()
 			}
 		})
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/access"
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // keysFile writes a file of keys for KAA_API_KEYS_FILE.
@@ -66,7 +67,7 @@ const aForm = "--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\
 
 // walked says how to call each operation that takes an id: with which body, and what the id is of.
 func walked() map[string]struct {
-	of   string // job, waiting, session, key, queue or runner
+	of   string // job, waiting, session, key, queue, runner or a batch
 	body any
 } {
 	type way = struct {
@@ -101,6 +102,10 @@ func walked() map[string]struct {
 		"GET /v1/queues/{name}/tasks":           {"queue", nil},
 		"POST /v1/runners/{id}/drain":           {"runner", none},
 		"POST /v1/runners/{id}/resume":          {"runner", none},
+		"GET /v1/batches/{id}":                  {"ended batch", nil},
+		"POST /v1/batches/{id}/lines":           {"cut batch", `{"code":"2"}`},
+		"DELETE /v1/batches/{id}":               {"batch", nil},
+		"DELETE /v1/batches/{id}/record":        {"ended batch", nil},
 	}
 }
 
@@ -122,12 +127,19 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		t.Fatalf("%d %s", made.status, made.raw)
 	}
 	ids["key"], ids["queue"], ids["runner"] = made.str("id"), "low", admin.runnerIDs()[0]
+	ids["ended batch"] = acme.batch("", `{"code":"1"}`).str("id")
+	acme.awaitBatch(ids["ended batch"], "completed")
+	ids["cut batch"] = acme.cutBatch("", `{"code":"1"}`+"\n")
+	ids["batch"] = acme.batch("", `{"code":"import time; time.sleep(3000)","timeout":3000}`).str("id") // nothing of the tenant's runs after it
 	ways := walked()
 	never := uuid.Must(uuid.NewV7()).String()
 	call := func(k *kaa, operation, id string) (int, string) {
 		method, path, _ := strings.Cut(operation, " ")
 		path = strings.NewReplacer("{id}", id, "{name}", id, "{path}", "out").Replace(path)
 		headers := []string(nil)
+		if strings.HasSuffix(path, "/lines") {
+			path += "?from=1"
+		}
 		if strings.HasSuffix(path, "/ws") {
 			headers = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}
 		}
@@ -224,6 +236,23 @@ func TestTenantsInBodies(t *testing.T) {
 		if a := acme.as(adminOfTests).call(http.MethodGet, path, nil); path != "/v1/sessions" && path != "/v1/jobs?queue=sessions" && !strings.Contains(a.raw, id) {
 			t.Errorf("%s of the operator: %d %s", path, a.status, a.raw)
 		}
+	}
+	batch := acme.batch("", `{"code":"1"}`, "Idempotency-Key: two").str("id")
+	if other := rival.batch("", `{"code":"1"}`, "Idempotency-Key: two").str("id"); other == batch {
+		t.Error("another tenant's Idempotency-Key replays a batch")
+	}
+	for _, path := range []string{"/v1/batches", "/v1/batches?cursor=" + batch[:14] + "8fff-bfff-ffffff000000"} {
+		if a := rival.call(http.MethodGet, path, nil); a.status != http.StatusOK || strings.Contains(a.raw, batch) {
+			t.Errorf("%s: %d %s", path, a.status, a.raw)
+		}
+		if a := acme.as(adminOfTests).call(http.MethodGet, path, nil); !strings.Contains(a.raw, batch) {
+			t.Errorf("%s of the operator: %d %s", path, a.status, a.raw)
+		}
+	}
+	ofBatch := job.BatchJobID(batch, 0)
+	acme.await(ofBatch)
+	if a, never := rival.call(http.MethodGet, "/v1/jobs/"+ofBatch, nil), rival.call(http.MethodGet, "/v1/jobs/"+never, nil); a.status != http.StatusNotFound || a.raw != never.raw {
+		t.Errorf("a job of another tenant's batch: %d %s", a.status, a.raw)
 	}
 	acme.submit(fields{"code": "1", "delay": 3600})
 	if a := rival.call(http.MethodGet, "/v1/queues", nil); strings.Contains(a.raw, `"scheduled":1`) {

@@ -22,20 +22,24 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 		next(w, r) // there is none
 		return
 	}
-	if slices.ContainsFunc(r.Header.Values("Content-Encoding"), changesBody) {
-		in.refuse(w, r, &service.BodyError{Fault: service.BodyEncoded})
+	kind, most := in.dialect.Body(r), in.cfg.MaxBodyBytes
+	if slices.ContainsFunc(r.Header.Values("Content-Encoding"), changesBody) && (kind != service.BodyLong || !isGzip(r)) {
+		in.refuse(w, r, &service.BodyError{Fault: service.BodyEncoded, Gzip: kind == service.BodyLong})
 		return
 	}
-	kind, most := in.dialect.Body(r), in.cfg.MaxBodyBytes
-	if kind == service.BodyStreamed {
+	switch kind {
+	case service.BodyStreamed:
 		most = in.cfg.MaxFileBytes
+	case service.BodyLong:
+		most = in.cfg.MaxLongBytes
+	case service.BodyText, service.BodyBinary:
 	}
 	if coming.length > most {
 		in.refuse(w, r, &service.BodyError{Fault: service.BodyTooLarge, Limit: most})
 		return
 	}
 	limited := &bounded{http.MaxBytesReader(w, coming, most), in}
-	if kind == service.BodyStreamed {
+	if kind == service.BodyStreamed || kind == service.BodyLong {
 		r = r.WithContext(r.Context())
 		r.Body = limited
 		next(w, r)
@@ -67,6 +71,12 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 }
 
 func changesBody(coding string) bool { return coding != "" && !strings.EqualFold(coding, "identity") }
+
+// isGzip reports whether a body is compressed by gzip, once.
+func isGzip(r *http.Request) bool {
+	all := r.Header.Values("Content-Encoding")
+	return len(all) == 1 && (strings.EqualFold(all[0], "gzip") || strings.EqualFold(all[0], "x-gzip"))
+}
 
 // bounded words why a body cannot be read to its end.
 type bounded struct {

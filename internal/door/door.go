@@ -61,6 +61,7 @@ type Config struct {
 	Hosts        []string
 	MaxBodyBytes int64
 	MaxFileBytes int64         // of a body that is streamed; it is not held
+	MaxLongBytes int64         // of one that is long
 	BodyTimeout  time.Duration // how long a caller may send nothing of a body; 30 s
 	// MaxRequests is how many requests may be handled at once; 0 is no limit.
 	MaxRequests int64

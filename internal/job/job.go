@@ -26,6 +26,7 @@ type Job struct {
 	Metadata    json.RawMessage
 	Webhook     *Webhook // nil if the request has none
 	Owner       string   // caller who submitted it; empty if it had no key
+	Unfed       bool     // it is of a batch and has no record; see Store.Complete
 	WaitsFor    Wait     // of a queued job that was looked up by itself
 	// CancelRequested is set once the owner has requested the end of a running job.
 	CancelRequested bool

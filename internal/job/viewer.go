@@ -34,6 +34,9 @@ func (v Viewer) Knew(owner string, inSession bool) bool {
 	return v.Owns(owner) || !inSession && TenantOf(v.Caller) == TenantOf(owner)
 }
 
+// SeesBatch reports whether a batch exists for the viewer, as its jobs do.
+func (v Viewer) SeesBatch(b Batch) bool { return v.Knew(b.Owner, false) }
+
 // Owns reports whether private data of an owner exist for the viewer.
 func (v Viewer) Owns(owner string) bool { return v.All || v.Caller == owner }
 

@@ -141,5 +141,8 @@ func (s *Service) visible(ctx context.Context, c Caller, id string, look func(co
 	case errors.As(err, &gone) && !c.viewer().Knew(gone.Owner, gone.Private), err == nil && !c.viewer().Sees(j):
 		return job.Job{}, fmt.Errorf("look for job: %w", job.ErrNotFound)
 	}
+	if err == nil && j.Unfed {
+		return s.cfg.Lookup.Complete(ctx, j)
+	}
 	return j, err
 }

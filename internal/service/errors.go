@@ -138,6 +138,7 @@ type BodyError struct {
 	Pause          time.Duration
 	BytesPerSecond int
 	Offset         int
+	Gzip           bool // gzip would be taken
 }
 
 func (e *BodyError) Error() string { return "the request body is " + string(e.Fault) }
@@ -150,4 +151,5 @@ const (
 	BodyText     Body = iota // whole, and valid UTF-8
 	BodyBinary               // whole
 	BodyStreamed             // as it comes
+	BodyLong                 // as it comes, perhaps compressed by gzip
 )

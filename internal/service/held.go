@@ -21,6 +21,16 @@ func (h *Held) Release() {
 	h.n = 0
 }
 
+// Hold counts n bytes that will be used.
+func (h *Held) Hold(n int64) error {
+	taken, limit, ok := h.of.Take(h.caller, n, h.most)
+	if !ok {
+		return &BusyError{ScarceBytes, taken, limit}
+	}
+	h.n += n
+	return nil
+}
+
 // Reader counts what it reads, so that a body counts as much as has come of it and not as much
 // as it claims to be.
 func (h *Held) Reader(r io.Reader) io.Reader { return heldReader{r, h} }

@@ -21,11 +21,36 @@ type Records interface {
 	Abandon(ctx context.Context, id string, f job.Failure) (job.State, error)
 }
 
+// Batches is what batches need of the store.
+type Batches interface {
+	// OpenBatch records a batch of which nothing was received; or returns the id of the one that its
+	// idempotency key has made.
+	OpenBatch(ctx context.Context, n job.NewBatch) (known string, err error)
+	// ResumeBatch lets a request send more of a batch, if its state allows it. job.ErrBatchBusy: another
+	// one does.
+	ResumeBatch(ctx context.Context, id, writer string) (job.BatchPlace, job.BatchState, error)
+	// PackBatch puts jobs, nil where there is none, into the form in which they are stored.
+	PackBatch(jobs []*job.NewJob) (data []byte, codes map[string][]byte, err error)
+	AddToBatch(ctx context.Context, c job.BatchChunk) error
+	CloseBatch(ctx context.Context, id, writer string, lines int64) error
+	// LeaveBatch says that a request sends no more. With drop the batch is deleted.
+	LeaveBatch(ctx context.Context, id, writer string, drop bool) error
+	GiveUpBatch(ctx context.Context, id string, f job.Failure) error
+	CancelBatch(ctx context.Context, id string) error
+	RemoveBatch(ctx context.Context, id string) error
+	Batch(ctx context.Context, id string) (job.Batch, error)
+	Batches(ctx context.Context, f job.BatchFilter) (batches []job.Batch, next string, err error)
+	// Refusals returns the first lines of a batch that describe no job.
+	Refusals(ctx context.Context, id string, most int) ([]job.BatchRefusal, error)
+}
+
 // Lookup is what reading jobs needs of the store.
 type Lookup interface {
 	Get(ctx context.Context, id string) (job.Job, error)
 	// Summary is Get without the result.
 	Summary(ctx context.Context, id string) (job.Job, error)
+	// Complete fills a job of a batch that has no record.
+	Complete(ctx context.Context, j job.Job) (job.Job, error)
 	// WaitsFor returns the reason why a queued job does not run yet; empty if it is not queued.
 	WaitsFor(ctx context.Context, id string) (job.Wait, error)
 	// Watch has subscriber notified of the job's end, unless the job has ended.

@@ -28,6 +28,7 @@ type Config struct {
 	Events    Events
 	Notifier  Notifier
 	Observers Observers
+	Batches   Batches
 	Files     Files
 	Blobs     Blobs
 	Keys      Keys
@@ -44,6 +45,8 @@ type Config struct {
 	Log       *slog.Logger
 
 	Limits job.Limits
+	// BatchLimits are the bounds of batches.
+	BatchLimits job.BatchLimits
 	// Shared: there are several callers, who share what there is.
 	Shared        bool
 	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner

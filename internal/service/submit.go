@@ -38,6 +38,16 @@ type Submission struct {
 // draft checks a submission, which came at now, against the limits and gives it
 // an id.
 func (s *Service) draft(ctx context.Context, c Caller, sub Submission, now time.Time) (job.NewJob, error) {
+	n, err := s.accept(ctx, c, sub, now)
+	if err != nil {
+		return job.NewJob{}, err
+	}
+	n.Job.ID, err = newID("job")
+	return n, err
+}
+
+// accept checks a submission against the limits.
+func (s *Service) accept(ctx context.Context, c Caller, sub Submission, now time.Time) (job.NewJob, error) {
 	if err := ctx.Err(); err != nil { // the caller has gone, and the work on what was sent is not done
 		return job.NewJob{}, fmt.Errorf("submit job: %w", err)
 	}
@@ -55,9 +65,6 @@ func (s *Service) draft(ctx context.Context, c Caller, sub Submission, now time.
 	}
 	n, err := limits.Accept(sub.Request, now)
 	if err != nil {
-		return job.NewJob{}, err
-	}
-	if n.Job.ID, err = newID("job"); err != nil {
 		return job.NewJob{}, err
 	}
 	n.Caller = c.ID()
@@ -367,7 +374,7 @@ func (s *Service) Job(ctx context.Context, c Caller, id string, wait time.Durati
 
 // explained adds to a queued job why it waits.
 func (s *Service) explained(ctx context.Context, j job.Job, err error) (job.Job, error) {
-	if err == nil && j.State == job.Queued {
+	if err == nil && j.State == job.Queued && !j.Unfed {
 		j.WaitsFor, err = s.cfg.Lookup.WaitsFor(ctx, j.ID)
 	}
 	return j, err
@@ -395,10 +402,10 @@ func (s *Service) Cancel(ctx context.Context, c Caller, id string) (j job.Job, e
 	if err != nil {
 		return job.Job{}, false, err
 	}
-	if j, err = s.cfg.Lookup.Get(ctx, id); err != nil {
+	if j, err = s.visible(ctx, c, id, s.cfg.Lookup.Get); err != nil {
 		return job.Job{}, false, err
 	}
-	if state == job.Cancelled {
+	if state == job.Cancelled && !j.Unfed {
 		s.removeTask(ctx, j)
 	}
 	return j, state == job.Cancelled, nil

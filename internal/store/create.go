@@ -150,6 +150,8 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Queue: r.text(1), Depth: atoi(r.text(2)), Limit: atoi(r.text(3))})}
 	case "bytes":
 		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Bytes: true, Depth: atoi(r.text(1)), Limit: atoi(r.text(2))})}
+	case "stopped":
+		return job.Created{Err: fmt.Errorf("%s: %w", op, job.ErrBatchStopped)}
 	case "replay":
 		j, err := s.Get(ctx, r.text(1))
 		if errors.Is(err, job.ErrNotFound) || errors.Is(err, job.ErrGone) {

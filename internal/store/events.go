@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -13,8 +14,27 @@ import (
 // Follow has the events of a job written from now on, unless the job has ended. It returns the
 // job's state.
 func (s *Store) Follow(ctx context.Context, id string) (job.State, error) {
-	r, err := s.run(ctx, "follow job", s.scripts.follow, keys{{"job", jobKey(id)}}, args{{"id", id}})
-	return job.State(r.word()), err
+	const op = "follow job"
+	follow := func() (job.State, error) {
+		r, err := s.run(ctx, op, s.scripts.follow, keys{{"job", jobKey(id)}}, args{{"id", id}})
+		return job.State(r.word()), err
+	}
+	state, err := follow()
+	if !errors.Is(err, job.ErrNotFound) {
+		return state, err
+	}
+	switch j, pending := s.pending(ctx, op, id); {
+	case pending == nil && j.State.Terminal():
+		return j.State, nil
+	case pending == nil: // only a record has events
+		if err := s.feedOne(ctx, op, id, j.Owner); err != nil {
+			return "", err
+		}
+		return follow()
+	case errors.Is(pending, job.ErrStale):
+		return follow()
+	}
+	return state, err
 }
 
 // AppendEvents writes events of a claim's attempt, which must be in order, and drops

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -164,6 +165,12 @@ func (s *Store) cancel(ctx context.Context, id string, waitingOnly bool, f job.F
 		s.tombstone(),
 		{"nonce", uuid.NewString()},
 	})
+	if errors.Is(err, job.ErrNotFound) {
+		if recorded, err := s.cancelUnfed(ctx, "cancel job", id); err != nil || !recorded {
+			return job.Cancelled, err
+		}
+		return s.cancel(ctx, id, waitingOnly, f)
+	}
 	return job.State(r.word()), err
 }
 
@@ -172,6 +179,11 @@ func (s *Store) cancel(ctx context.Context, id string, waitingOnly bool, f job.F
 // ForgetBlobs. job.ErrUnfinished: the job has not ended.
 func (s *Store) Remove(ctx context.Context, id string) (hasBlobs bool, err error) {
 	r, err := s.run(ctx, "delete job", s.scripts.remove, keys{{"job", jobKey(id)}}, args{{"id", id}, {"nonce", uuid.NewString()}})
+	if errors.Is(err, job.ErrNotFound) {
+		if j, pending := s.pending(ctx, "delete job", id); pending == nil && j.State == job.Queued {
+			err = fmt.Errorf("delete job: %w", job.ErrUnfinished)
+		}
+	}
 	return r.text(1) != "", err
 }
 

@@ -32,10 +32,11 @@ const resultParts = 3
 
 // Get returns a job with its result. For a large one the request has to hold memory (job.Hold).
 func (s *Store) Get(ctx context.Context, id string) (job.Job, error) {
-	return s.get(ctx, "get job", id, append(summaryFields(), "result", "dropped", "large_bytes"))
+	return s.get(ctx, "get job", id, append(summaryFields(), "result", "dropped", "large_bytes"), false)
 }
 
-func (s *Store) get(ctx context.Context, op, id string, fields []string) (job.Job, error) {
+// get reads the named fields of a job. again: it was not there a moment ago.
+func (s *Store) get(ctx context.Context, op, id string, fields []string, again bool) (job.Job, error) {
 	v, err := s.rdb.HMGet(ctx, jobKey(id), fields...).Result()
 	if err != nil {
 		return job.Job{}, wrap(op, err)
@@ -54,10 +55,18 @@ func (s *Store) get(ctx context.Context, op, id string, fields []string) (job.Jo
 	if err != nil {
 		return job.Job{}, fmt.Errorf("%s: %w", op, err)
 	}
-	if !ok {
-		return job.Job{}, s.absent(ctx, op, id)
+	if ok {
+		return j, nil
 	}
-	return j, nil
+	switch j, err := s.pending(ctx, op, id); {
+	case err == nil:
+		return j, nil
+	case errors.Is(err, job.ErrStale) && !again:
+		return s.get(ctx, op, id, fields, true)
+	case !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrStale):
+		return job.Job{}, err
+	}
+	return job.Job{}, s.absent(ctx, op, id)
 }
 
 // absent distinguishes a job that was never known from one whose record has expired.
@@ -94,7 +103,7 @@ func ownerOf(caller string) string {
 
 // Summary returns a job without its result.
 func (s *Store) Summary(ctx context.Context, id string) (job.Job, error) {
-	return s.get(ctx, "look at job", id, summaryFields())
+	return s.get(ctx, "look at job", id, summaryFields(), false)
 }
 
 // WaitsFor returns the reason why a job waits; empty if it is not queued.

@@ -6,16 +6,19 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 //go:embed lua/*.lua
 var luaFiles embed.FS
 
 type scripts struct {
-	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked                 script
-	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                                 script
-	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move, joined, waits, schema, tally script
-	pause, unpause, drain                                                                                                       script
+	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked                      script
+	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                                      script
+	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move, joined, waits, schema, tally      script
+	pause, unpause, drain                                                                                                            script
+	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample script
 }
 
 // constants are the bounds for the scripts, which precede each script.
@@ -25,7 +28,7 @@ func constants(cfg Config) string {
 			cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
 		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER, LOG_TTL = %d, %d, %d, %d\n",
 			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds()) +
-		fmt.Sprintf("local RESERVE, USAGE_TTL = '%s', %d\n", cfg.Reserve, cfg.UsageTTL.Milliseconds())
+		fmt.Sprintf("local RESERVE, USAGE_TTL, MAX_REFUSALS = '%s', %d, %d\n", cfg.Reserve, cfg.UsageTTL.Milliseconds(), job.MaxBatchRefusals)
 }
 
 // readLua reads an embedded script. A missing one is an error of the build.

@@ -38,6 +38,16 @@
 //	{kaa}:usage:<day>:<caller>    HASH    what a caller's executions and sessions took on a day, by its number since 1970; expires
 //	{kaa}:usage:<day>             ZSET    the callers that have one
 //	{kaa}:usage:log               LIST    ended jobs and sessions that are not in these figures yet
+//	{kaa}:batch:<id>              HASH    the record of a batch, with the counts of its jobs; expires some time after its end
+//	{kaa}:batch:<id>:chunk:<n>    STRING  its jobs from index n on that have no record yet, compressed; {kaa}:batch:<id>:chunks lists them
+//	{kaa}:batch:<id>:code         HASH    digest → long code of its jobs, compressed
+//	{kaa}:batch:<id>:ends         STRING  a byte for each index: how the job ended
+//	{kaa}:batch:<id>:order        STRING  three bytes for each job that has ended: its index
+//	{kaa}:batch:<id>:refused      LIST    its first lines that describe no job
+//	{kaa}:batch:<id>:writer       STRING  the request that sends it; expires if that does nothing
+//	{kaa}:batches:open            SET     batches that have not ended; {kaa}:batches:open:of:<caller> those of a caller
+//	{kaa}:batches:feeder          STRING  the process that makes records of chunks; expires if it does not say so again
+//	{kaa}:jobs:batches:all        ZSET    listing of batches, by id; one for each tenant, as those of jobs
 //	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
@@ -69,6 +79,7 @@ type Store struct {
 	cfg     Config
 	scripts scripts
 	memory  memory
+	packer  packer
 	large   chan struct{} // has a token for each large result that is being written
 }
 
@@ -91,6 +102,9 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"), tally: script("tally"),
 		pause: script("pause"), unpause: script("unpause"), drain: script("drain"),
+		batchOpen: script("batchOpen"), batchResume: script("batchResume"), batchAdd: script("batchAdd"), batchClose: script("batchClose"),
+		batchLeave: script("batchLeave"), batchRemove: script("batchRemove"), batchCancel: script("batchCancel"),
+		batchFed: script("batchFed"), batchUnfed: script("batchUnfed"), batchMend: script("batchMend"), batchSample: script("batchSample"),
 	}}
 }
 

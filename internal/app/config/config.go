@@ -95,6 +95,7 @@ type Config struct {
 
 	Quotas
 	RedisTLS
+	Batches
 
 	// Sessions. Of MaxSessionsPerKey 0 is no limit, of EvictAfter never.
 	MaxSessions           int           `env:"KAA_MAX_SESSIONS" envDefault:"100"`
@@ -336,6 +337,7 @@ func (c *Config) check() []error {
 	if c.UsageTTL > 0 && c.UsageTTL < 48*time.Hour {
 		bad("KAA_USAGE_TTL must be 0, or at least 48h: a day's figures have to outlive it")
 	}
+	c.Batches.check(bad)
 	if c.DefaultTimeout > c.MaxTimeout {
 		bad("KAA_DEFAULT_TIMEOUT (%s) is above KAA_MAX_TIMEOUT (%s)", c.DefaultTimeout, c.MaxTimeout)
 	}

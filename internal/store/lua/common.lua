@@ -287,11 +287,114 @@ local function release(id, queue, caller)
   return fill(queue, caller)
 end
 
+-- Batches. The id of a batch's job ends with its number, from 1; that of the batch with zeros. Both
+-- are UUIDs of version 8, which no other id is.
+-- ends has one byte for each index: a zero byte until the job has ended, then how: a status by its first
+-- letter (exit: x), c(ancelled), f(ailed), r(efused line); without a record: u(nfed, cancelled), l(ost).
+-- order has the indexes in the order in which they ended, three bytes each.
+local BATCHES_OPEN = P .. 'batches:open'
+local BATCH_STATUS = { ok = 'o', error = 'e', interrupted = 'i', exit = 'x' }
+local BATCH_STEP = 256
+local function batch_key(id) return P .. 'batch:' .. id end
+local function chunk_key(batch, first) return batch_key(batch) .. ':chunk:' .. first end
+local function is_of_batch(id) return string.sub(id, 15, 15) == '8' end
+
+local function batch_of(id)
+  if not is_of_batch(id) then return nil end
+  local number = tonumber(string.sub(id, 31), 16)
+  if not number or number == 0 then return nil end
+  return string.sub(id, 1, 30) .. '000000', number - 1
+end
+
+local function packed(index)
+  return string.char(math.floor(index / 65536), math.floor(index / 256) % 256, index % 256)
+end
+
+-- batch_has_ended says whether the job of an index has ended.
+local function batch_has_ended(key, index)
+  local mark = redis.call('GETRANGE', key .. ':ends', index, index)
+  return mark ~= '' and mark ~= '\0'
+end
+
+-- batch_over ends a batch whose jobs have all ended.
+local function batch_over(batch, key, now, tombstone_ms)
+  local f = redis.call('HMGET', key, 'state', 'failure_code', 'ttl', 'caller', 'held', 'jobs')
+  local to = f[2] and 'failed' or f[1] == 'cancelling' and 'cancelled' or 'completed'
+  local ttl, caller = tonumber(f[3]), f[4]
+  redis.call('HSET', key, 'state', to, 'finished_at', int(now))
+  redis.call('HDEL', key, 'writer', 'defaults', 'sum')
+  -- The record stays, and four bytes for each job.
+  local stays = RECORD_BYTES + 4 * tonumber(f[6])
+  hold_until(caller, tonumber(f[5]), stays, now, ttl)
+  redis.call('HSET', key, 'held', stays)
+  redis.call('SREM', BATCHES_OPEN, batch)
+  redis.call('SREM', BATCHES_OPEN .. ':of:' .. caller, batch)
+  redis.call('DEL', key .. ':chunks', key .. ':code', key .. ':writer')
+  for _, part in ipairs({ '', ':ends', ':order', ':refused' }) do redis.call('PEXPIRE', key .. part, int(ttl)) end
+  redis.call('SET', P .. 'gone:' .. batch, is_tenant(caller) and 'tenant:' .. caller or '1', 'PX', int(ttl + tonumber(tombstone_ms)))
+  redis.call('ZADD', P .. 'expiry', int(now + ttl), batch .. ' batches all')
+  if is_tenant(caller) then redis.call('ZADD', P .. 'expiry', int(now + ttl), batch .. ' ' .. own_queue('batches', caller) .. ' all') end
+  redis.call('PUBLISH', key, to)
+end
+
+-- batch_count counts jobs of a batch that have ended. to is their state.
+local function batch_count(batch, key, to, by, now, tombstone_ms)
+  redis.call('HINCRBY', key, to, by)
+  local ended = redis.call('HINCRBY', key, 'ended', by)
+  local total = redis.call('HGET', key, 'total')
+  if total and ended >= tonumber(total) then
+    batch_over(batch, key, now, tombstone_ms)
+  elseif ended % BATCH_STEP < by then
+    redis.call('PUBLISH', P .. 'outbox', 'batches') -- there may be room for more of its jobs
+  end
+end
+
+-- batch_settled is for a job that has ended. It counts once.
+local function batch_settled(id, to, result, now, tombstone_ms)
+  local batch, index = batch_of(id)
+  local key = batch and batch_key(batch)
+  if not batch or redis.call('HEXISTS', key, 'caller') == 0 or batch_has_ended(key, index) then return end
+  local status = to == 'completed' and string.match(result, '^{"status":"(%a+)"')
+  redis.call('SETRANGE', key .. ':ends', index, BATCH_STATUS[status] or to == 'completed' and 'o' or string.sub(to, 1, 1))
+  redis.call('APPEND', key .. ':order', packed(index))
+  if status then redis.call('HINCRBY', key, 'status:' .. status, 1) end
+  batch_count(batch, key, to, 1, now, tombstone_ms)
+end
+
+-- batch_moved counts the running jobs of a batch.
+local function batch_moved(id, from, to)
+  if from ~= 'running' and to ~= 'running' then return end
+  local batch = batch_of(id)
+  if batch and redis.call('HEXISTS', batch_key(batch), 'caller') == 1 then
+    redis.call('HINCRBY', batch_key(batch), 'running', to == 'running' and 1 or -1)
+  end
+end
+
+-- batch_drop deletes all of a batch but its jobs' records.
+local function batch_drop(batch, key)
+  local f = redis.call('HMGET', key, 'caller', 'held', 'finished_at', 'ttl', 'idempotency')
+  local caller = f[1]
+  if f[3] then hold_no_more(caller, tonumber(f[2]), tonumber(f[3]), tonumber(f[4])) else hold(caller, -tonumber(f[2])) end
+  for _, first in ipairs(redis.call('ZRANGE', key .. ':chunks', 0, -1)) do redis.call('UNLINK', chunk_key(batch, first)) end
+  redis.call('UNLINK', key, key .. ':chunks', key .. ':code', key .. ':ends', key .. ':order', key .. ':refused', key .. ':writer', P .. 'gone:' .. batch)
+  redis.call('SREM', BATCHES_OPEN, batch)
+  redis.call('SREM', BATCHES_OPEN .. ':of:' .. caller, batch)
+  redis.call('ZREM', index_key('batches', 'all'), batch)
+  redis.call('ZREM', P .. 'expiry', batch .. ' batches all')
+  if is_tenant(caller) then
+    redis.call('ZREM', index_key(own_queue('batches', caller), 'all'), batch)
+    redis.call('ZREM', P .. 'expiry', batch .. ' ' .. own_queue('batches', caller) .. ' all')
+  end
+  if f[5] and redis.call('GET', f[5]) == 'batch ' .. batch then redis.call('DEL', f[5]) end
+  redis.call('PUBLISH', key, 'gone')
+end
+
 -- reindex moves a job from one state's listing to another's. Every move of a state passes
 -- here, and each once, so the counts are exact. It returns the number of held jobs that the
 -- move brought into the outbox: a maintainer has to read the outbox now. The caller, if it is
 -- not given, is the record's.
 local function reindex(id, queue, from, to, caller)
+  if is_of_batch(id) then batch_moved(id, from, to) end
   redis.call('ZREM', index_key(queue, from), id)
   redis.call('ZADD', index_key(queue, to), 0, id)
   caller = caller or redis.call('HGET', job_key(id), 'caller')
@@ -455,6 +558,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   if f[11] then redis.call('ZADD', P .. 'blobs', int(now + ttl), id) end
   redis.call('ZREM', P .. 'outbox', id)
   if reindex(id, f[2], f[1], to, f[12]) > 0 then redis.call('PUBLISH', P .. 'outbox', int(now)) end
+  if is_of_batch(id) then batch_settled(id, to, result, now, tombstone_ms) end
   if f[3] then redis.call('SREM', runner_jobs_key(f[3]), id) end
   if f[6] then redis.call('SREM', waiter_jobs_key(f[6]), id) end
   if f[8] then leave_session(f[8], id, quiet) end

@@ -8,7 +8,7 @@
 -- The rest are the commands that put its task on its queue, each after its length.
 -- Answers {'created', now, 'held' or 'enqueued' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit} | {'bytes', held, limit} | {'no_session'} |
--- {'session_ended', reason, message}.
+-- {'session_ended', reason, message} | {'stopped'}: its batch does not want it any more.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
 local id, queue, state, fingerprint, caller = ARGV.id, ARGV.queue, ARGV.state, ARGV.fingerprint, ARGV.caller
@@ -26,6 +26,11 @@ if redis.call('EXISTS', KEYS.job) == 1 then
   -- Its task was enqueued with it, or is in the outbox.
   local become = redis.call('ZSCORE', held_key(queue, caller), id) and 'held' or ARGV[REST] and 'enqueued'
   return { 'created', redis.call('HGET', KEYS.job, 'created_at'), become }
+end
+local batch, index = batch_of(id)
+if batch then
+  local became = redis.call('HGET', batch_key(batch), 'state')
+  if became ~= 'receiving' and became ~= 'running' or batch_has_ended(batch_key(batch), index) then return { 'stopped' } end
 end
 local observed = false
 if session ~= '' then
@@ -85,6 +90,7 @@ if state ~= 'scheduled' then
   put('session', session)
 end
 redis.call('HSET', KEYS.job, unpack(record))
+if batch then redis.call('HINCRBY', batch_key(batch), 'fed', 1) end
 count(caller, 1)
 hold(caller, bytes)
 if ARGV.waiter ~= '' then

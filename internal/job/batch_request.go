@@ -1,0 +1,43 @@
+package job
+
+import (
+	"time"
+	"unicode/utf8"
+)
+
+// maxBatchName is the largest length of the name of a batch, in characters.
+const maxBatchName = 200
+
+// AcceptBatch checks what a request says of a batch as a whole, and returns for how long its record outlives its end.
+func (l Limits) AcceptBatch(name string, resultTTL *float64) (ttl time.Duration, err error) {
+	var v validation
+	if utf8.RuneCountInString(name) > maxBatchName {
+		v.add("name", "is longer than %d characters", maxBatchName)
+	}
+	ttl = v.seconds("resultTtl", resultTTL, time.Second, l.MaxResultTTL, l.DefaultResultTTL)
+	if len(v.fields) > 0 {
+		return 0, &ValidationError{Fields: v.fields}
+	}
+	return ttl, nil
+}
+
+// CheckBatchItem refuses what a job of a batch cannot have.
+func CheckBatchItem(r Request) error {
+	var v validation
+	if r.SessionID != "" {
+		v.add("sessionId", "is not for jobs of a batch; a session executes in order: send such jobs to /v1/jobs")
+	}
+	if r.Delay != nil {
+		v.add("delay", "is not for jobs of a batch; send such jobs to /v1/jobs")
+	}
+	if r.RunAt != nil {
+		v.add("runAt", "is not for jobs of a batch; send such jobs to /v1/jobs")
+	}
+	if len(r.Files) > 0 {
+		v.add("files", "is not for jobs of a batch; put the data into the code, stdin or envs, or send such jobs to /v1/jobs")
+	}
+	if len(v.fields) > 0 {
+		return &ValidationError{Fields: v.fields}
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+-- batchOpen: nothing -> a batch of which nothing was received.
+-- keys: batch, idempotency (any key when there is none)
+-- args: id, caller, name, skip, ttl, defaults, sum, writer, writer_ttl, idempotent ('1' if there is such a key),
+--       idempotency_ttl, most (batches of the caller that have not ended, or '0'),
+--       most_bytes, shared (as for create)
+-- Answers {'opened'} | {'known', id} | {'mismatch'} | {'many', how many, limit} | {'bytes', held, limit}.
+-- Sent twice by one writer it counts once.
+local caller, open = ARGV.caller, BATCHES_OPEN .. ':of:' .. ARGV.caller
+if redis.call('EXISTS', KEYS.batch) == 1 then return { 'opened' } end
+if ARGV.idempotent ~= '' then
+  local seen = redis.call('GET', KEYS.idempotency)
+  local id = seen and string.match(seen, '^batch (%S+)$')
+  if id then return { 'known', id } end
+  if seen then return { 'mismatch' } end
+end
+local many, most = redis.call('SCARD', open), tonumber(ARGV.most)
+if most > 0 and many >= most then return { 'many', many, most } end
+local most_bytes = tonumber(ARGV.most_bytes)
+if most_bytes > 0 then
+  local held = tonumber(redis.call('HGET', P .. 'bytes', caller) or 0)
+  local share = share_of(held, most_bytes, ARGV.shared ~= '')
+  if held + RECORD_BYTES > share then return { 'bytes', held, int(share) } end
+end
+local now = int(now_ms())
+redis.call('HSET', KEYS.batch, 'state', 'receiving', 'caller', caller, 'skip', ARGV.skip, 'ttl', ARGV.ttl, 'created_at', now,
+  'received_at', now, 'sum', ARGV.sum, 'writer', ARGV.writer, 'held', RECORD_BYTES, 'lines', 0, 'jobs', 0, 'offset', 0, 'next', 0, 'fed', 0, 'ended', 0)
+if ARGV.name ~= '' then redis.call('HSET', KEYS.batch, 'name', ARGV.name) end
+if ARGV.defaults ~= '' then redis.call('HSET', KEYS.batch, 'defaults', ARGV.defaults) end
+if ARGV.idempotent ~= '' then
+  redis.call('HSET', KEYS.batch, 'idempotency', KEYS.idempotency)
+  redis.call('SET', KEYS.idempotency, 'batch ' .. ARGV.id, 'PX', ARGV.idempotency_ttl)
+end
+redis.call('SET', KEYS.batch .. ':writer', ARGV.writer, 'PX', ARGV.writer_ttl)
+hold(caller, RECORD_BYTES)
+redis.call('SADD', BATCHES_OPEN, ARGV.id)
+redis.call('SADD', open, ARGV.id)
+redis.call('ZADD', index_key('batches', 'all'), 0, ARGV.id)
+if is_tenant(caller) then redis.call('ZADD', index_key(own_queue('batches', caller), 'all'), 0, ARGV.id) end
+return { 'opened' }
