@@ -34,6 +34,7 @@ type Problem struct {
 	Errors []FieldIssue `json:"errors,omitempty" nullable:"false" doc:"The mistakes, field by field."`
 
 	retryAfter time.Duration
+	token      bool // it is about a token, as RFC 6750 knows them
 }
 
 // FieldIssue is one mistake in a request.
@@ -53,12 +54,26 @@ func (p *Problem) ContentType(string) string { return "application/problem+json"
 // GetHeaders says when to try again, or how to bring a key.
 func (p *Problem) GetHeaders() http.Header {
 	if p.Status == http.StatusUnauthorized {
-		return http.Header{"Www-Authenticate": {`Bearer realm="kaa"`}}
+		challenge := `Bearer realm="kaa"`
+		if p.token {
+			challenge += `, error="invalid_token", error_description="` + quotable(p.Detail) + `"`
+		}
+		return http.Header{"Www-Authenticate": {challenge}}
 	}
 	if p.retryAfter == 0 {
 		return nil
 	}
 	return http.Header{"Retry-After": {retryAfterSeconds(p.retryAfter)}}
+}
+
+// quotable returns a text as RFC 6750 allows it in a description.
+func quotable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			return '\''
+		}
+		return r
+	}, text)
 }
 
 func retryAfterSeconds(d time.Duration) string {
@@ -117,8 +132,12 @@ func doorProblem(err error) *Problem {
 		return p
 	case errors.Is(err, service.ErrUnauthorized):
 		return keyProblem(err)
+	case errors.Is(err, service.ErrProvider):
+		p := newProblem(http.StatusServiceUnavailable, "provider_unavailable", "the identity provider does not answer, so the token cannot be judged; try again")
+		p.retryAfter = providerRetryAfter
+		return p
 	case errors.As(err, &scope):
-		p := newProblem(http.StatusForbidden, "scope_missing", fmt.Sprintf("this API key lacks the scope %s; use a key that has it", scope.Need))
+		p := newProblem(http.StatusForbidden, "scope_missing", fmt.Sprintf("this API key or token lacks the scope %s; use one that has it", scope.Need))
 		p.Scope = string(scope.Need)
 		return p
 	case errors.Is(err, service.ErrTenant):
@@ -136,13 +155,18 @@ func doorProblem(err error) *Problem {
 // keyProblem words why a key is not accepted. Only the holder of an expired key learns that it has expired.
 func keyProblem(err error) *Problem {
 	detail := "send a valid API key as Authorization: Bearer <key> or X-API-Key: <key>"
+	wrong := (*service.TokenError)(nil)
 	switch {
+	case errors.As(err, &wrong):
+		detail = wrong.Reason
 	case errors.Is(err, service.ErrDamagedKey):
 		detail = "the API key is incomplete or mistyped: its checksum does not fit; copy it again"
 	case errors.Is(err, service.ErrExpiredKey):
-		detail = "the API key has expired; use a newer one"
+		detail = "the API key or token has expired; use a newer one"
 	}
-	return newProblem(http.StatusUnauthorized, "unauthorized", detail)
+	p := newProblem(http.StatusUnauthorized, "unauthorized", detail)
+	p.token = wrong != nil
+	return p
 }
 
 // busyProblem words what a process has no more of.
@@ -182,6 +206,9 @@ func filesProblem(e *job.FilesFullError) *Problem {
 	}
 	return p
 }
+
+// providerRetryAfter is about how often an identity provider that does not answer is asked.
+const providerRetryAfter = 5 * time.Second
 
 // fullRetryAfter: a full queue is long, so there is no haste.
 const fullRetryAfter = 5 * time.Second

@@ -151,7 +151,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	})
 	entrance := door.New(door.Config{
 		Service: core, Observer: s.metrics, Log: s.log, NoAccessLog: !s.cfg.AccessLog, Audit: audit, AuditExecutions: s.cfg.AuditExecutions,
-		Keys:    keys.keyring,
+		Keys: keys.keyring, Tokens: keys.judge(),
 		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.ChecksHost(), Hosts: s.cfg.AllowedHosts,
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxLongBytes: s.cfg.MaxBatchBytes, MaxRequests: maxRequests(&s.cfg), Answers: s.answers, Background: a.requests,
 	})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/access"
+	"github.com/kaa-run/kaa/internal/oidc"
 )
 
 const (
@@ -21,6 +22,7 @@ const (
 type keyFeed struct {
 	*shared
 	keyring *access.Keyring
+	tokens  *oidc.Tokens // nil if no identity provider is set
 	file    keyFile
 	reading sync.Mutex
 	version string // of the keys in Redis; guarded by reading
@@ -38,6 +40,10 @@ func (s *shared) newKeys() *keyFeed {
 	k.keyring = access.NewKeyring()
 	k.keyring.Set(access.SourceEnvironment, access.Configured(plain(s.cfg.APIKeys), plain(s.cfg.AdminKeys)))
 	k.file = newKeyFile(s.cfg.APIKeysFile, s.log, func(keys []access.Key) { k.keyring.Set(access.SourceFile, keys) })
+	if tokens := s.cfg.Tokens(); tokens.Issuer != "" {
+		tokens.Log = s.log
+		k.tokens = oidc.New(tokens)
+	}
 	return k
 }
 
@@ -71,7 +77,18 @@ func (k *keyFeed) start(ctx context.Context) error {
 	}
 	k.end = end
 	go k.keep(following)
+	if k.tokens != nil {
+		k.tokens.Start()
+	}
 	return nil
+}
+
+// judge returns how the door judges tokens; nil if there are none.
+func (k *keyFeed) judge() func(context.Context, string) (*access.Grant, error) {
+	if k.tokens == nil {
+		return nil
+	}
+	return k.tokens.Find
 }
 
 // close ends the updates.
@@ -79,6 +96,9 @@ func (k *keyFeed) close(ctx context.Context) error {
 	k.end()
 	<-k.done
 	k.file.ended(ctx)
+	if k.tokens != nil {
+		k.tokens.Close()
+	}
 	return nil
 }
 

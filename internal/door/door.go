@@ -5,6 +5,7 @@
 package door
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -54,6 +55,8 @@ type Config struct {
 	AuditExecutions bool
 
 	Keys *access.Keyring // without one, every caller passes
+	// Tokens judges what is no key and has the form of a token; nil where there are none.
+	Tokens func(ctx context.Context, token string) (*access.Grant, error)
 	// Origins are patterns of hosts whose pages may call, besides this one's.
 	Origins []string
 	// CheckHost refuses requests whose Host is neither loopback's nor matches one of Hosts.

@@ -1,7 +1,7 @@
 package door
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -13,16 +13,16 @@ import (
 // tenantHeader names the tenant for which a caller with the scope admin acts.
 const tenantHeader = "Kaa-Tenant"
 
-// authenticated lets requests with one of the keys pass; without a keyring, all. A request ends
-// when its key is no longer valid.
+// authenticated lets requests with one of the keys, or with a token, pass; without a keyring, all. A request
+// ends when its key or token is no longer valid.
 func (in *entrance) authenticated(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
 	if in.cfg.Keys == nil || in.dialect.Public(r) {
 		next(w, r)
 		return
 	}
-	grant, err := in.cfg.Keys.Find(in.dialect.Key(r))
+	grant, err := in.grant(r)
 	if err != nil {
-		in.refuse(w, r, fmt.Errorf("%w: %w", service.ErrUnauthorized, err))
+		in.refuse(w, r, err)
 		return
 	}
 	caller := service.Caller{Tenant: grant.Tenant, KeyID: grant.ID, Digest: grant.SHA256, Scopes: grant.Scopes}
@@ -36,10 +36,26 @@ func (in *entrance) authenticated(w http.ResponseWriter, r *http.Request, next h
 		}
 		call.ActsFor = call.Caller.Tenant
 	}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	defer context.AfterFunc(grant.Valid(), func() { cancel(context.Cause(grant.Valid())) })()
+	ctx, end := grant.Bound(r.Context())
+	defer end()
 	next(w, r.WithContext(ctx))
+}
+
+// grant returns what the key or the token of a request allows. Keys come first: one that the operator chose may
+// look like a token.
+func (in *entrance) grant(r *http.Request) (*access.Grant, error) {
+	secret := in.dialect.Key(r)
+	grant, err := in.cfg.Keys.Find(secret)
+	if in.cfg.Tokens != nil && errors.Is(err, access.ErrUnknown) && access.IsToken(secret) {
+		grant, err = in.cfg.Tokens(r.Context(), secret)
+	}
+	switch {
+	case err == nil:
+		return grant, nil
+	case errors.Is(err, access.ErrProvider) || r.Context().Err() != nil:
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w: %w", service.ErrUnauthorized, err)
 }
 
 // actingFor returns the caller that an operator is when it acts for a tenant: with the rights of

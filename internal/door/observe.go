@@ -97,12 +97,20 @@ func accessLine(r *http.Request, method string, call *service.Call, out *answer,
 		slog.Int("status", status), slog.Duration("duration", took),
 		slog.Int64("request_bytes", max(0, r.ContentLength)), slog.Int("response_bytes", out.size),
 		slog.String("client", clientOf(r)))
-	for _, a := range [][2]string{{"caller", call.Caller.ID()}, {"job_id", clipped(call.JobID)}, {"session_id", clipped(call.SessionID)}, {"problem", call.Problem}} {
+	for _, a := range [][2]string{{"caller", call.Caller.ID()}, {"key_id", keyName(call.Caller)}, {"job_id", clipped(call.JobID)}, {"session_id", clipped(call.SessionID)}, {"problem", call.Problem}} {
 		if a[1] != "" {
 			attrs = append(attrs, slog.String(a[0], a[1]))
 		}
 	}
 	return attrs
+}
+
+// keyName names the key or the subject of a tenant's call. Other keys are their own callers.
+func keyName(c service.Caller) string {
+	if c.Tenant == "" {
+		return ""
+	}
+	return c.KeyID
 }
 
 // routeOf is the route of a call, or unmatched.

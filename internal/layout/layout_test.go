@@ -18,6 +18,7 @@ var allowed = map[string][]string{
 	"internal/job":              nil,
 	"internal/access":           nil,
 	"internal/schedule":         nil,
+	"internal/oidc":             {"internal/access"},
 	"internal/store":            {"internal/access", "internal/job"},
 	"internal/queue":            {"internal/job"},
 	"internal/service":          {"internal/access", "internal/job", "internal/schedule"},
@@ -44,12 +45,12 @@ var allowed = map[string][]string{
 	"test/cases":                nil,
 	"test/chaos":                nil,
 	"test/escape":               nil,
-	"internal/app/config":       {"internal/job", "internal/store", "internal/interpreter", "internal/telemetry", "internal/blob"},
+	"internal/app/config":       {"internal/job", "internal/store", "internal/interpreter", "internal/telemetry", "internal/blob", "internal/oidc"},
 	"internal/app/redisclient":  nil,
 	"internal/app/interpreters": {"internal/job", "internal/sandbox", "internal/interpreter", "internal/app/config"},
-	"internal/app/doctor":       {"internal/job", "internal/store", "internal/sandbox", "internal/interpreter", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters"},
+	"internal/app/doctor":       {"internal/job", "internal/oidc", "internal/store", "internal/sandbox", "internal/interpreter", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters"},
 	"internal/app": {
-		"internal/access", "internal/job", "internal/service", "internal/door", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/process",
+		"internal/access", "internal/oidc", "internal/job", "internal/service", "internal/door", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/process",
 		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters",
 	},
 	"internal/cli":  {"internal/access", "internal/job", "internal/app"},
@@ -71,6 +72,7 @@ var owners = map[string][]string{
 	"github.com/spf13/cobra":            {"cmd/kaa"},
 	"github.com/alicebob/miniredis":     {"internal/devredis"},
 	"github.com/minio/minio-go/v7":      {"internal/blob/s3"},
+	"github.com/go-jose/":               {"internal/oidc"},
 }
 
 type goPackage struct {

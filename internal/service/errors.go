@@ -81,7 +81,7 @@ func (e *BusyError) Error() string { return "too many " + string(e.Of) }
 
 // Refusals of the door, which each dialect words as it words the others.
 var (
-	// ErrUnauthorized: the request brings no API key, or none that is known.
+	// ErrUnauthorized: the request brings neither an API key that is known nor a valid token.
 	ErrUnauthorized = errors.New("no valid API key")
 	// ErrOrigin: a page of another site sends the request.
 	ErrOrigin = errors.New("pages of this origin may not do this")
@@ -95,6 +95,12 @@ var (
 	ErrExpiredKey = access.ErrExpired
 	errRevokedKey = access.ErrRevoked
 )
+
+// TokenError says why a token of the identity provider is not accepted. It comes with ErrUnauthorized.
+type TokenError = access.TokenError
+
+// ErrProvider says that a token cannot be judged, since the identity provider does not answer.
+var ErrProvider = access.ErrProvider
 
 // OfKey returns ErrUnauthorized, with the fault of the key, for a call that ended because the caller's key is no
 // longer valid; other errors as they are. The caller of such a request has not gone away.

@@ -96,6 +96,7 @@ type Config struct {
 	Quotas
 	RedisTLS
 	Batches
+	OIDC
 
 	// Sessions. Of MaxSessionsPerKey 0 is no limit, of EvictAfter never.
 	MaxSessions           int           `env:"KAA_MAX_SESSIONS" envDefault:"100"`
@@ -243,7 +244,7 @@ func Load(environ Environment) (Config, error) {
 	more, names := c.readQuotas(vars)
 	problems, unread = append(problems, more...), append(unread, names...)
 	for name, keys := range map[string]*[]Secret{"KAA_API_KEYS": &c.APIKeys, "KAA_ADMIN_KEYS": &c.AdminKeys} {
-		if *keys = trimmedKeys(*keys); vars[name] != "" && len(*keys) == 0 {
+		if *keys = trimmed(*keys); vars[name] != "" && len(*keys) == 0 {
 			// An operator who writes that means to ask for keys.
 			problems = append(problems, fmt.Errorf("%s is set and has no key in it", name))
 		}
@@ -253,6 +254,7 @@ func Load(environ Environment) (Config, error) {
 			hosts[i] = strings.TrimSpace(h)
 		}
 	}
+	c.Audiences = trimmed(c.Audiences)
 	if c.Concurrency == 0 {
 		// Code waits as often as it computes, so more than one per core.
 		c.Concurrency = max(4, 2*runtime.NumCPU())
@@ -378,6 +380,7 @@ func (c *Config) check() []error {
 		bad("KAA_SANDBOX is %q; use strict, basic, none or auto", c.Sandbox)
 	}
 	c.Quotas.check(bad)
+	c.OIDC.check(bad)
 	if _, err := c.RedisOptions(); err != nil {
 		problems = append(problems, err)
 	}
@@ -412,7 +415,7 @@ func (c *Config) checkAddr() []error {
 	}
 	if c.Open() && !c.AllowAnonymous {
 		return []error{fmt.Errorf("KAA_ADDR %q is reachable from outside and KAA_API_KEYS is empty: "+
-			"set keys, listen on 127.0.0.1, or set KAA_ALLOW_ANONYMOUS=true to let every client run code", c.Addr)}
+			"set keys or KAA_OIDC_ISSUER, listen on 127.0.0.1, or set KAA_ALLOW_ANONYMOUS=true to let every client run code", c.Addr)}
 	}
 	return nil
 }
@@ -432,12 +435,14 @@ func (c *Config) Reserve() string {
 // OneCaller says whether all callers are one, which shares with no other.
 func (c *Config) OneCaller() bool { return len(c.APIKeys)+len(c.AdminKeys) < 2 && !c.HasTenants() }
 
-// HasTenants says whether there can be keys of tenants: in a file, or in Redis, where a key with
-// the scope admin puts them.
-func (c *Config) HasTenants() bool { return c.APIKeysFile != "" || len(c.AdminKeys) > 0 }
+// HasTenants says whether callers can be tenants: by keys in a file, or in Redis, where a key with
+// the scope admin puts them, or by tokens.
+func (c *Config) HasTenants() bool {
+	return c.APIKeysFile != "" || len(c.AdminKeys) > 0 || c.Issuer != ""
+}
 
-// Keyless says whether callers need no key.
-func (c *Config) Keyless() bool { return len(c.APIKeys)+len(c.AdminKeys) == 0 && c.APIKeysFile == "" }
+// Keyless says whether callers need neither a key nor a token.
+func (c *Config) Keyless() bool { return len(c.APIKeys) == 0 && !c.HasTenants() }
 
 // Open says whether other machines can call the API without a key.
 func (c *Config) Open() bool {

@@ -8,11 +8,11 @@ import (
 // ShortestKey is how many characters a key should have: 16 of 64 kinds cannot be guessed.
 const ShortestKey = 16
 
-func trimmedKeys(keys []Secret) []Secret {
-	var all []Secret
-	for _, k := range keys {
-		if k := strings.TrimSpace(string(k)); k != "" {
-			all = append(all, Secret(k))
+// trimmed returns the texts without spaces around them, and without empty ones.
+func trimmed[T ~string](texts []T) (all []T) {
+	for _, one := range texts {
+		if one := strings.TrimSpace(string(one)); one != "" {
+			all = append(all, T(one))
 		}
 	}
 	return all

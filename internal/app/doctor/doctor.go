@@ -21,6 +21,7 @@ import (
 	"github.com/kaa-run/kaa/internal/app/redisclient"
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/oidc"
 	"github.com/kaa-run/kaa/internal/sandbox"
 	"github.com/kaa-run/kaa/internal/store"
 )
@@ -46,7 +47,8 @@ type diagnosis struct {
 	Memory   finding          `json:"memoryControl"`
 	Runtimes []runtimeReport  `json:"runtimes"`
 	Redis    finding          `json:"redis"`
-	Records  *finding         `json:"records,omitempty"` // the version of the records in Redis; nil without Redis
+	Records  *finding         `json:"records,omitempty"`          // the version of the records in Redis; nil without Redis
+	Provider *finding         `json:"identityProvider,omitempty"` // nil if none is set
 }
 
 type levelDiagnosis struct {
@@ -110,6 +112,7 @@ func Run(ctx context.Context, environ config.Environment, stdout, stderr io.Writ
 func diagnose(ctx context.Context, cfg *config.Config) diagnosis {
 	d := diagnosis{Sandbox: cfg.Sandbox, UID: os.Geteuid(), Kernel: kernel(), Memory: diagnoseMemory()}
 	d.Redis, d.Records = diagnoseRedis(ctx, cfg)
+	d.Provider = diagnoseProvider(ctx, cfg)
 	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.Basic, sandbox.None} {
 		wanted := d.Level == "" && slices.Contains(interpreters.Levels(cfg), level)
 		insteadOfStrict := level == sandbox.Basic && !d.Levels[0].Holds
@@ -276,6 +279,21 @@ func diagnoseRecords(ctx context.Context, records *store.Store) *finding {
 	return f
 }
 
+// diagnoseProvider reads the keys of the identity provider. Like Redis, it does not affect the verdict.
+func diagnoseProvider(ctx context.Context, cfg *config.Config) *finding {
+	if cfg.Issuer == "" {
+		return nil
+	}
+	f := &finding{Name: "identity provider", Holds: yes}
+	keys, err := oidc.Probe(ctx, cfg.Tokens())
+	if err != nil {
+		f.Holds, f.Detail, f.Advice = no, oneLine(err), "API processes have to reach it, by the address in KAA_OIDC_ISSUER"
+		return f
+	}
+	f.Detail = fmt.Sprintf("%s: %d keys", cfg.Issuer, keys)
+	return f
+}
+
 func kernel() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
@@ -313,6 +331,10 @@ func (d diagnosis) print(w io.Writer) error {
 	line(d.Redis)
 	if d.Records != nil {
 		line(*d.Records)
+	}
+	if d.Provider != nil {
+		section("callers")
+		line(*d.Provider)
 	}
 	rows = append(rows, []string{}, []string{fmt.Sprintf("%s (user %d, Linux %s)", d.verdict(), d.UID, d.Kernel)})
 	_, err := io.WriteString(w, columns(rows))
