@@ -1,5 +1,5 @@
 // Command kaa tries Kaa and uses it from a shell. `kaa dev` is a whole Kaa in one process, `kaa
-// run` executes a file, `kaa queues`, `kaa runners` and `kaa keys` are for operators, `kaa usage` shows the use of
+// run` executes a file, `kaa jobs`, `kaa queues`, `kaa runners` and `kaa keys` are for operators, `kaa usage` shows the use of
 // tenants, `kaa doctor` shows which layers of the sandbox hold here.
 package main
 
@@ -66,7 +66,7 @@ func root() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&version, "version", "v", false, "say what this binary was built from")
-	cmd.AddCommand(devCommand(), runCommand(), queuesCommand(), runnersCommand(), keysCommand(), usageCommand(), doctorCommand(), versionCommand())
+	cmd.AddCommand(devCommand(), runCommand(), jobsCommand(), queuesCommand(), runnersCommand(), keysCommand(), usageCommand(), doctorCommand(), versionCommand())
 	return cmd
 }
 

@@ -262,6 +262,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return newProblem(http.StatusForbidden, "keys_off", "this Kaa asks for no API keys; the operator sets KAA_ADMIN_KEYS or KAA_API_KEYS_FILE first"), false
 	case errors.Is(err, service.ErrNoKey):
 		return newProblem(http.StatusNotFound, "not_found", "no key has this id; GET /v1/keys lists them"), false
+	case errors.Is(err, service.ErrConfirm):
+		return newProblem(http.StatusConflict, "not_confirmed", "this confirm has expired, or is the one of another filter, call or key; count again without confirm"), false
 	case errors.Is(err, service.ErrNoQueue):
 		return newProblem(http.StatusNotFound, "not_found", "no queue has this name; GET /v1/queues lists them"), false
 	case errors.Is(err, service.ErrNoSuchRunner):

@@ -72,6 +72,7 @@ func New(cfg Config) *API {
 	s.registerKeys()
 	s.registerUsage()
 	s.registerOperations()
+	s.registerBulk()
 	s.registerFleet()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI()))

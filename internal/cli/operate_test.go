@@ -3,6 +3,7 @@ package cli_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kaa-run/kaa/internal/app"
 	"github.com/kaa-run/kaa/internal/cli"
@@ -49,5 +50,37 @@ func TestQueuesAndRunners(t *testing.T) {
 	change(func(p app.Process) error { return cli.ChangeRunner(t.Context(), p, id, "resume") }, id+" takes jobs again")
 	if _, err := call(func(p app.Process) error { return cli.ChangeQueue(t.Context(), p, "none", "pause") }); err == nil || !strings.Contains(err.Error(), "no queue has this name") {
 		t.Errorf("a queue that is not there: %v", err)
+	}
+}
+
+// TestBulk: `kaa jobs cancel` and `purge` ask before they do anything, unless --yes.
+func TestBulk(t *testing.T) {
+	t.Parallel()
+	call := asOperator(t)
+	for range 2 {
+		if _, err := call(func(p app.Process) error {
+			return runProgram(t, p.Environ, new(testenv.Buffer), new(testenv.Buffer), cli.RunOptions{}, "print(42)")
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name, what, answer, want, wrong string
+		options                         cli.BulkOptions
+	}{
+		{name: "no", what: "purge", answer: "n\n", options: cli.BulkOptions{Queue: "default"}, want: "purge 2 jobs? [y/N]", wrong: "nothing was done"},
+		{name: "no answer", what: "purge", options: cli.BulkOptions{Queue: "default"}, wrong: "nothing was done"},
+		{name: "none", what: "purge", options: cli.BulkOptions{Queue: "default", Metadata: []string{"a=b"}}, want: "no job matches"},
+		{name: "none so old", what: "purge", options: cli.BulkOptions{OlderThan: time.Hour}, want: "no job matches"},
+		{name: "no filter", what: "cancel", options: cli.BulkOptions{Yes: true}, wrong: "name at least one of"},
+		{name: "no value", what: "cancel", options: cli.BulkOptions{Metadata: []string{"a"}}, wrong: "NAME=VALUE"},
+		{name: "yes", what: "purge", answer: "y\n", options: cli.BulkOptions{States: []string{"completed"}}, want: "purge: 2 jobs"},
+		{name: "without a question", what: "cancel", options: cli.BulkOptions{Queue: "low", Yes: true}, want: "no job matches"},
+	} {
+		tt.options.Stdin = strings.NewReader(tt.answer)
+		out, err := call(func(p app.Process) error { return cli.ChangeJobs(t.Context(), p, tt.what, tt.options) })
+		if !strings.Contains(out, tt.want) || (err == nil) != (tt.wrong == "") || err != nil && !strings.Contains(err.Error(), tt.wrong) {
+			t.Errorf("%s: %v\n%s", tt.name, err, out)
+		}
 	}
 }

@@ -35,8 +35,9 @@ type Config struct {
 	Usage     Usage
 	Hub       *Hub
 
-	Operations Operations
-	Lists      TaskLists
+	Operations    Operations
+	Lists         TaskLists
+	Confirmations Confirmations
 
 	// Keyring has the keys that are valid at this process; nil if callers need none.
 	Keyring *access.Keyring

@@ -21,6 +21,7 @@
 //	                                      with the queue sessions:of:<caller>
 //	{kaa}:queues                  SET     queues that have had a job
 //	{kaa}:paused                  HASH    queues of which no job may begin → since when
+//	{kaa}:confirm:<hash>          STRING  an action on many jobs that has been counted, until it is confirmed
 //	{kaa}:outbox                  ZSET    job → when its task must be (or have been) enqueued
 //	{kaa}:expiry                  ZSET    entries to take out of the listings, by time
 //	{kaa}:waiting                 HASH    caller → number of its jobs that are scheduled or queued
