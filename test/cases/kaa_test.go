@@ -16,6 +16,9 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
+// ample is the time that a program has if its case names none.
+const ample = "10m"
+
 // kaa is a running Kaa.
 type kaa struct {
 	url    string
@@ -33,8 +36,7 @@ func startKaa(t *testing.T) *kaa {
 	}
 	environ = append(environ, "KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL="+testenv.Redis(t).URL, "KAA_CONCURRENCY=4", "KAA_LOG_LEVEL=error", "KAA_PLAIN="+testenv.Plain(),
 		// A busy machine takes its time to start interpreters, and to execute.
-		"KAA_SYNC_QUEUE_WAIT=10m", "KAA_DEFAULT_TIMEOUT=10m",
-
+		"KAA_SYNC_QUEUE_WAIT="+ample, "KAA_DEFAULT_TIMEOUT="+ample,
 		"KAA_RUNTIMES=python="+testenv.SystemPython()+";libs="+testenv.LibsPython(t)+";bare="+testenv.LibsBarePython(t))
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan net.Addr, 1), make(chan error, 1)
