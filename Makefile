@@ -43,7 +43,7 @@ images: ## kaa-api and kaa-runner, which say what they were built from
 openapi: ## write docs/openapi.json anew, after a change of the API
 	KAA_OPENAPI=write $(GO) test -count 1 -run '^TestOpenAPIFile$$' ./internal/api
 
-quick: ## vet, lint, prose and unit tests: for every save
+quick: ## lint, prose and unit tests: for every save
 	@GO="$(GO)" PYTHON="$(PYTHON)" scripts/check quick
 
 test: ## everything CI checks
