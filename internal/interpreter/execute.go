@@ -34,6 +34,8 @@ type run struct {
 	// cpuMicros is the processor time of the slot before the execution. At its end it is that
 	// of the execution, if the run did not wait for the slot's report.
 	cpuMicros int64
+	// used returns the processor time of a session's interpreter; nil if there is no session.
+	used func() int64
 
 	stopped  string          // the reason for the kill ladder; empty if it has not begun
 	report   *protocol.Frame // the error that the code raised, as the worker reports it

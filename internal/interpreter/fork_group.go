@@ -66,6 +66,8 @@ func (w *Worker) forkGroup() *forkGroup {
 
 // beginForkGroup makes a worker the first of a fork group, unless it has one.
 func (w *Worker) beginForkGroup() (*forkGroup, error) {
+	w.asking.Lock() // an answer to the worker is not for the group
+	defer w.asking.Unlock()
 	s := w.slot
 	s.mu.Lock()
 	if w.forks != nil || s.worker != w {
@@ -109,10 +111,10 @@ func (f *forkGroup) adopt(member int) (int, error) {
 }
 
 // ask sends the slot a command and returns its answer. It kills a slot that does not answer.
-func (f *forkGroup) ask(command string) (process.Message, error) {
+func (f *forkGroup) ask(command string, fds ...int) (process.Message, error) {
 	f.asking.Lock()
 	defer f.asking.Unlock()
-	if err := f.slot.link.Write([]byte(command)); err != nil {
+	if err := f.slot.link.Write([]byte(command), fds...); err != nil {
 		return process.Message{}, err
 	}
 	select {
@@ -302,10 +304,17 @@ func (f *forkGroup) goneWithin(limit time.Duration) bool {
 	}
 }
 
-// cpuMicros returns the processor time of a worker. For a member of a fork group it does not ask the
-// control group, which counts the time of all members together.
-func (w *Worker) cpuMicros() int64 {
+// cpuMicros returns the processor time of a worker.
+func (w *Worker) cpuMicros() int64 { return w.meter()() }
+
+// meter returns a function that returns the processor time of a worker. For a member of a fork group, and
+// beside commands, it does not ask the control group, which counts the time of all together.
+func (w *Worker) meter() func() int64 {
 	pid := int(w.pid.Load())
+	return func() int64 { return w.cpuOf(pid) }
+}
+
+func (w *Worker) cpuOf(pid int) int64 {
 	if pid == 0 {
 		if w.slot.group != nil {
 			return w.slot.group.CPUMicros()

@@ -37,6 +37,8 @@ func (w *Worker) limit(q job.Quota) error {
 	if q.DiskBytes == w.pool.cfg.Quota.DiskBytes || w.dirs.Top != "" {
 		return nil
 	}
+	w.asking.Lock()
+	defer w.asking.Unlock()
 	w.sendSlot("R size=" + strconv.FormatInt(q.DiskBytes, 10))
 	select {
 	case m := <-w.answers:
@@ -61,7 +63,9 @@ func (r *run) watchLimits() (<-chan string, func()) {
 	}
 	exceeded, stop := make(chan string, 1), make(chan struct{})
 	used := group.CPUMicros
-	if r.lasting || group == nil { // the group's time would include other members of a fork group
+	if r.used != nil { // the group's time would include commands, and other members of a fork group
+		used = r.used
+	} else if group == nil {
 		used = r.w.cpuMicros
 	}
 	w := watch{r: r, used: used, last: r.cpuMicros}

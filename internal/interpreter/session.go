@@ -20,7 +20,7 @@ import (
 // Session is a worker that executes several pieces of code in one namespace. Globals, modules,
 // working directory and files stay. Between executions the runner does not read the pipes. So output
 // that the session's threads write meanwhile belongs to the next execution. The caller must close
-// the session. Only one goroutine at a time may call its methods, except Alive and Close.
+// the session. Only one goroutine at a time may call its methods, except Alive, Close and Start.
 type Session struct {
 	w     *Worker
 	quota job.Quota
@@ -30,6 +30,8 @@ type Session struct {
 	oomKills atomic.Int64
 	// origin is the work directory of the session of which this one is a fork.
 	origin string
+
+	commands commands // that run beside the interpreter
 
 	closeOnce sync.Once
 	closeErr  error
@@ -63,6 +65,9 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 // Alive returns nil while the interpreter lives within its limits; otherwise the reason for the
 // session's end.
 func (s *Session) Alive() *job.SessionEnd {
+	if s.commands.exceeded.Load() {
+		return s.outOfMemory()
+	}
 	memory := s.w.slot.group.OOMKills() > s.oomKills.Load()
 	if s.w.alive() {
 		// Without control groups, only this check limits memory between executions.
@@ -74,9 +79,13 @@ func (s *Session) Alive() *job.SessionEnd {
 		return &job.SessionEnd{Reason: job.EndMemory, Message: "the runner had no memory left; its code had not used up its own limit of " + inUnits(s.quota.MemoryBytes)}
 	}
 	if memory {
-		return &job.SessionEnd{Reason: job.EndMemory, Message: fmt.Sprintf("its code needed more than its limit of %s of memory", inUnits(s.quota.MemoryBytes))}
+		return s.outOfMemory()
 	}
 	return &job.SessionEnd{Reason: job.EndCrashed, Message: "its interpreter has ended"}
+}
+
+func (s *Session) outOfMemory() *job.SessionEnd {
+	return &job.SessionEnd{Reason: job.EndMemory, Message: fmt.Sprintf("its code needed more than its limit of %s of memory", inUnits(s.quota.MemoryBytes))}
 }
 
 // Execute runs spec.Code. It returns when the code has ended and its output until then is in the
@@ -113,7 +122,8 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec, live job.Live) (jo
 	if s.n == 1 {
 		c.Limits, c.Session = s.limits(), s.envs
 	}
-	r.cpuMicros = w.cpuMicros()
+	r.used = w.meter()
+	r.cpuMicros = r.used()
 	cpu := r.cpuMicros
 	started := time.Now()
 	err := w.send(c)
@@ -125,7 +135,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec, live job.Live) (jo
 	r.duration = time.Since(started)
 	w.files.left = r.status == nil || r.status.Files != 0
 	kept := s.pause(r)
-	r.cpuMicros = max(0, w.cpuMicros()-cpu)
+	r.cpuMicros = max(0, r.used()-cpu)
 	switch {
 	case r.aborted:
 		return r.result(), nil, fmt.Errorf("execute on %s: %w", w.id, ErrClosed)
@@ -181,11 +191,12 @@ func (r *run) sessionEnd(res job.Result) *job.SessionEnd {
 	return &job.SessionEnd{Reason: job.EndCrashed, Message: message}
 }
 
-// Close ends the interpreter. It lets the interpreter shut down, so that atexit functions run and
+// Close ends the commands and the interpreter. It lets the interpreter shut down, so that atexit functions run and
 // threads are joined, and kills it after the grace. It cuts off a running execution. Further calls
 // do nothing.
 func (s *Session) Close() error {
 	s.closeOnce.Do(func() {
+		s.closeCommands()
 		if s.w.lastCommand() && s.w.send(protocol.Command{Cmd: "shutdown"}) == nil {
 			s.w.exitsWithin(s.w.pool.cfg.Grace)
 		}
@@ -224,18 +235,25 @@ func (w *Worker) endOne() {
 // syncSlot returns once the slot has executed all earlier commands. An earlier interrupt has then
 // reached the code for which it was sent, and cannot reach the next code.
 func (w *Worker) syncSlot() error {
+	_, err := w.askSlot("P")
+	return err
+}
+
+// askSlot sends the slot a command and returns its answer.
+func (w *Worker) askSlot(command string, fds ...int) (process.Message, error) {
+	w.asking.Lock()
+	defer w.asking.Unlock()
 	if f := w.forkGroup(); f != nil {
-		_, err := f.ask("P")
-		return err
+		return f.ask(command, fds...)
 	}
-	w.sendSlot("P")
+	w.sendSlot(command, fds...)
 	select {
 	case m := <-w.answers:
-		return m.Failure()
+		return m, m.Failure()
 	case <-w.exited:
-		return ErrClosed
+		return process.Message{}, ErrClosed
 	case <-time.After(slotKillTimeout):
-		return os.ErrDeadlineExceeded
+		return process.Message{}, os.ErrDeadlineExceeded
 	}
 }
 

@@ -139,6 +139,9 @@ func (s *slot) listen() {
 			select {
 			case w.answers <- m:
 			default: // no call waits for the answer
+				if file != nil {
+					_ = file.Close()
+				}
 			}
 		}
 	}

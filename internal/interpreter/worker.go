@@ -63,6 +63,7 @@ type Worker struct {
 	exited  chan struct{}        // closed once all its processes have ended
 	end     *process.WorkerEnd   // valid after exited; nil if its slot ended with it
 	answers chan process.Message // other messages from the slot
+	asking  sync.Mutex           // held from a command to the slot until its answer
 
 	journal atomic.Pointer[capture.Journal] // of the last execution
 
@@ -216,12 +217,12 @@ func (w *Worker) kill() { w.sendSlot("K") }
 
 // sendSlot sends the slot a command for this worker. It does nothing if the worker has ended, because
 // the slot may have another worker by then.
-func (w *Worker) sendSlot(command string) {
+func (w *Worker) sendSlot(command string, fds ...int) {
 	w.slot.mu.Lock()
 	defer w.slot.mu.Unlock()
 	switch f := w.slot.forks; {
 	case w.slot.worker == w:
-		_ = w.slot.link.Write([]byte(command))
+		_ = w.slot.link.Write([]byte(command), fds...)
 	case f != nil && f.members[w.member] == w:
 		_ = w.slot.link.Write([]byte(command + " " + strconv.Itoa(w.member)))
 	}

@@ -39,17 +39,26 @@ const maxPacket = 64 << 10
 // Message is a message from a zygote or a slot. The comments name the types of messages that use
 // the fields below them.
 type Message struct {
-	Type string `json:"type"` // ok, failed, ready, dir
+	Type string `json:"type"` // ok, failed, ready, dir; started, refused, ended, killed, signalled
 	// failed, and dir, which has only Error
 	Layer string `json:"layer"`
 	Error string `json:"error"`
 	// ready, of a zygote
 	Version int      `json:"version"`
 	Modules []string `json:"modules"`
+	// started, refused, ended, killed, signalled: messages about the command with this number, see
+	// commands.py
+	ID        int   `json:"id"`
+	PID       int   `json:"pid"`    // in the sandbox
+	Phase     int   `json:"phase"`  // that failed
+	Errno     int   `json:"errno"`  // why
+	Status    int   `json:"status"` // as of wait(2)
+	CPUMicros int64 `json:"cpu"`
+	MaxRSSKB  int64 `json:"rss"`
 	// End is set in a slot's report of a worker's end.
-	End *WorkerEnd
+	End *WorkerEnd `json:"-"`
 	// File is the descriptor that came with the message.
-	File *os.File
+	File *os.File `json:"-"`
 }
 
 // WorkerEnd is a slot's report of a worker whose processes have all ended.

@@ -21,6 +21,15 @@ func Descendants(pid int) []int {
 	return all
 }
 
+// OldestChild returns the child that a process has had for the longest time; 0 if it has none.
+func OldestChild(pid int) int {
+	list, _ := appendChildren(nil, pid, pid)
+	if len(list) == 0 {
+		return 0
+	}
+	return list[0]
+}
+
 // childrenOf lists the children of a process. The kernel keeps them by the thread that started
 // them.
 func childrenOf(pid int) []int {

@@ -47,10 +47,11 @@ class Confinement:
         if strict:
             self.add_user_namespace(owner)
         elif owner != 0:
-            self.add_owner(owner)
+            add_owner(program, owner)
+            self.add_dumpable("user")
         if landlock is not None:
             self.add_landlock(strict)
-            self.add_capabilities()
+            add_capabilities(program)
         if filter is not None:
             filter.add_to(program)
 
@@ -69,24 +70,10 @@ class Confinement:
     def add_dumpable(self, layer):
         self.program.add(layer, "prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)
 
-    def add_owner(self, owner):
-        add, layer = self.program.add, "user"
-        add(layer, "setgroups", 0, None)
-        add(layer, "setresgid", owner, owner, owner)
-        add(layer, "setresuid", owner, owner, owner)
-        self.add_dumpable(layer)
-
     def add_user_namespace(self, owner):
-        add, layer, user = self.program.add, "user namespace", namespaces.USER
-        namespace = namespaces.make_user(owner, USER_NAMESPACE)
-        if owner != 0:
-            add(layer, "setgroups", 0, None)  # in the namespace it is not allowed
-        add(layer, "setns", namespace, CLONE_NEWUSER)
-        add(layer, "close", namespace)
-        if owner != 0:
-            add(layer, "setresgid", user, user, user)
-            add(layer, "setresuid", user, user, user)
-        self.add_dumpable(layer)
+        namespaces.make_user(owner, USER_NAMESPACE)
+        add_user_namespace(self.program, owner)
+        self.add_dumpable("user namespace")
 
     def add_landlock(self, strict):
         if strict:
@@ -95,14 +82,6 @@ class Confinement:
             return
         rules = self.rules + [(self.work, self.landlock.all), (self.tmp, self.landlock.all)]
         self.landlock.add_ruleset(self.program, strict, rules)
-
-    def add_capabilities(self):
-        layer = "capabilities"
-        with open("/proc/sys/kernel/cap_last_cap") as file:
-            last = int(file.read())
-        for capability in range(last + 1):  # an ordinary user has none to drop
-            self.program.add(layer, "prctl", PR_CAPBSET_DROP, capability, 0, 0, 0, expect=MAY_FAIL)
-        self.program.add(layer, "capset", CAP_HEADER, bytes(24))
 
     def open_ruleset(self):
         """Make the ruleset for the file systems that are mounted now. All workers use it."""
@@ -114,3 +93,33 @@ class Confinement:
         for path in (self.work, self.tmp):
             libc.strcpy(path, ctypes.c_void_p(address))
             address += libc.strlen(path) + 1
+
+
+def add_owner(program, owner):
+    """Add steps that give the process to the user owner."""
+    add, layer = program.add, "user"
+    add(layer, "setgroups", 0, None)
+    add(layer, "setresgid", owner, owner, owner)
+    add(layer, "setresuid", owner, owner, owner)
+
+
+def add_user_namespace(program, owner):
+    """Add steps that enter the user namespace of the code, and close its descriptor."""
+    add, layer, user = program.add, "user namespace", namespaces.USER
+    if owner != 0:
+        add(layer, "setgroups", 0, None)  # in the namespace it is not allowed
+    add(layer, "setns", USER_NAMESPACE, CLONE_NEWUSER)
+    add(layer, "close", USER_NAMESPACE)
+    if owner != 0:
+        add(layer, "setresgid", user, user, user)
+        add(layer, "setresuid", user, user, user)
+
+
+def add_capabilities(program):
+    """Add steps that drop all capabilities."""
+    layer = "capabilities"
+    with open("/proc/sys/kernel/cap_last_cap") as file:
+        last = int(file.read())
+    for capability in range(last + 1):  # an ordinary user has none to drop
+        program.add(layer, "prctl", PR_CAPBSET_DROP, capability, 0, 0, 0, expect=MAY_FAIL)
+    program.add(layer, "capset", CAP_HEADER, bytes(24))

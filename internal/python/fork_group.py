@@ -12,6 +12,7 @@ fork group's members is in Python's memory. Packets from the runner:
     I member            SIGINT to its process group
     K member            its end, with all that descends from it
     P                   answer once all before it is done
+    B + a socket        start commands for the runner there: see commands.py
 
 and to the runner:
 
@@ -69,9 +70,12 @@ class ForkGroup:
     def obey(self):
         slot = self.slot
         data, fds = slot.channel.receive(4)
+        command, _, rest = data.decode().partition(" ")
+        if command == "B":
+            slot.begin_commands(fds[0])
+            return
         for fd in fds:
             os.close(fd)
-        command, _, rest = data.decode().partition(" ")
         if not command:  # the runner is gone
             slot.end_all()
             os._exit(0)

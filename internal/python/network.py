@@ -9,7 +9,7 @@ after each worker whether the network was used.
 Standard library only, Python 3.8 and later, Linux.
 """
 
-import _socket as socket  # see zygote.py
+import _socket as socket  # see channel.py
 import ctypes
 import fcntl
 import os

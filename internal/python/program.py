@@ -42,7 +42,8 @@ NUMBERS = {
     "landlock_restrict_self": (446, 446), "mount_setattr": (442, 442), "setns": (308, 268), "pidfd_open": (434, 434),
     "pivot_root": (155, 41), "ppoll": (271, 73), "recvmsg": (47, 212), "sendto": (44, 206), "read": (0, 63),
     "wait4": (61, 260), "kill": (62, 129), "statx": (332, 291), "listxattr": (194, 11), "pread64": (17, 67),
-    "pwrite64": (18, 68), "mmap": (9, 222),
+    "pwrite64": (18, 68), "mmap": (9, 222), "execve": (59, 221), "exit_group": (231, 94), "rt_sigaction": (13, 134),
+    "prlimit64": (302, 261), "umask": (95, 166), "ioctl": (16, 29),
 }
 COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE)
 

@@ -18,7 +18,9 @@ import os
 import select
 import signal
 
+import commands
 import fork_group
+import fork_steps
 import kernel
 import limits
 import namespaces
@@ -40,7 +42,7 @@ MOST_HELD = 10000  # processes
 
 class Slot:
     def __init__(self, zygote, channel, owner):
-        self.zygote, self.channel, self.strict = zygote, channel, zygote.strict
+        self.zygote, self.channel, self.strict, self.owner = zygote, channel, zygote.strict, owner
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the ends of workers are waited for
         if self.strict:
             namespaces.set_up()
@@ -125,6 +127,8 @@ class Slot:
             self.renew()
         elif command == b"A":
             self.begin_fork_group()
+        elif command == b"B":
+            self.begin_commands(self.program.fds[0])
         return "wait"
 
     def hold(self):
@@ -176,6 +180,7 @@ class Slot:
     def reset(self):
         """Note that there is no worker, and that the next one needs only the program if that holds."""
         self.state.pid = 0
+        self.commanded = False  # there was no process that starts commands
         self.state.special = int(self.stale or self.spent or self.zygote.native is None)
 
     def begin_fork_group(self):
@@ -187,6 +192,26 @@ class Slot:
         group.serve()
         self.spent = True
         self.end_worker()
+
+    def begin_commands(self, fd):
+        """Fork the process that starts commands beside the worker. It serves the socket fd."""
+        if not self.state.pid:  # it has just ended, and nothing may begin before the next one
+            self.channel.send({"type": "failed", "layer": "", "error": "there is no worker"})
+            os.close(fd)
+            return
+        self.state.special = 1
+        self.commanded = True
+        try:
+            pid = fork_steps.run(self.zygote.helpers)
+            if pid == 0:
+                commands.main(self, fd)
+            pidfd = kernel.pidfd_open(pid)
+            self.channel.send({"type": "ok"}, pidfd)
+            os.close(pidfd)
+        except Exception as error:
+            self.channel.send(kernel.failure(error))
+        finally:
+            os.close(fd)
 
     def end_all(self):
         """Kill the worker and all its descendants."""
@@ -230,7 +255,7 @@ class Slot:
         try:
             if self.network.used():
                 self.network.renew()
-            self.terminals.renew()
+            self.terminals.renew(self.commanded)
         except Exception:
             self.spent = True
 

@@ -6,7 +6,7 @@ left no files. It returns to slot.py for all other work.
 Standard library only, Python 3.8 and later, Linux.
 """
 
-import _socket as socket  # see zygote.py
+import _socket as socket  # see channel.py
 import ctypes
 import errno
 import os

@@ -27,6 +27,7 @@ after a fork costs time:
     R size=bytes                               change the options of its file systems
     P                                          answer once all before it is done
     A 0                                        the worker will be forked: see fork_group.py
+    B + a socket                               start commands for the runner there: see commands.py
     {"type": "ok"}, {"type": "failed", ...}    answers to R and P, and errors
     D                                          open its working directory
     {"type": "dir"} + a descriptor of it       answers to D; with "error" if it cannot be
@@ -44,14 +45,10 @@ A slot goes on when the zygote dies; the runner starts another one.
 Standard library only, Python 3.8 and later, Linux.
 """
 
-import _socket as socket  # the other one would be in the memory of all workers
-import array
 import binascii
-import errno
 import gc
 import json
 import os
-import select
 import signal
 import sys
 
@@ -67,6 +64,7 @@ import program
 import repl_worker
 import root
 import slot
+from channel import Channel
 from differences import find_differences
 from disk import Empty
 from landlock import Landlock
@@ -76,47 +74,9 @@ from start import MOST_PRELOADED, ballast, plain
 from training import train
 
 CONTROL = 3  # where the runner puts the zygote's socket
-MAX_MESSAGE = 64 << 10
-# Shortages that end by themselves. One of them is the limit of a user's descriptors in messages that
-# were not received. Executed code can reach it for the runner's user, if that is not root.
-SHORT = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
 STRICT, BASIC = "strict", "basic"
 # Where caches go, below the directory for temporary files.
 CACHES = (("MPLCONFIGDIR", "/matplotlib"), ("XDG_CACHE_HOME", "/.cache"), ("IPYTHONDIR", "/.ipython"))
-
-
-class Channel:
-    """A packet socket to the runner."""
-
-    def __init__(self, fd):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
-
-    def fileno(self):
-        return self.socket.fileno()
-
-    def receive(self, most=0):
-        """The next packet with its descriptors; an empty one when the runner is gone."""
-        data, ancillary, _, _ = self.socket.recvmsg(MAX_MESSAGE, socket.CMSG_LEN(most * 4) if most else 0,
-                                                    socket.MSG_CMSG_CLOEXEC)
-        fds = array.array("i")
-        for level, kind, body in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                fds.frombytes(body[:len(body) // 4 * 4])
-        return data, fds
-
-    def send(self, message, fd=None):
-        rights = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
-        while True:
-            try:
-                self.socket.sendmsg([json.dumps(message).encode()], rights)
-                return
-            except OSError as error:
-                if error.errno not in SHORT:
-                    os._exit(0)  # the runner is gone
-            select.select([], [], [], 0.01)
-
-    def close(self):
-        self.socket.close()
 
 
 class Zygote:
@@ -136,6 +96,9 @@ class Zygote:
         self.slots = program.Program(self.native)
         self.fork.add_to(self.slots, namespaces.OF_SLOT if self.strict else 0)
         self.slots.build()
+        self.helpers = program.Program(self.native)
+        self.fork.add_to(self.helpers, 0)
+        self.helpers.build()
         fork.forker.prepare(program.Program(self.native), self.fork)
         self.disk = spec["disk"]
         namespaces.all_processes = spec.get("processes", 0)

@@ -193,11 +193,15 @@ var commands = []intRule{ //nolint:gochecknoglobals // a constant
 	command("fcntl", unix.EPERM, unix.F_SETLEASE, unix.F_SETLEASE),
 	// It watches directories, as inotify does. The answer is that of a kernel without it.
 	command("fcntl", unix.EINVAL, unix.F_NOTIFY, unix.F_NOTIFY),
-	// A slot makes another network, and no other namespace.
-	{"unshare", unix.EPERM, []bounds{{0, 0, unix.CLONE_NEWNET - 1}}},
+	// A slot makes another network, and commands have a uts namespace each. There are no others.
+	{"unshare", unix.EPERM, []bounds{{0, 0, unix.CLONE_NEWUTS - 1}}},
+	{"unshare", unix.EPERM, []bounds{{0, unix.CLONE_NEWUTS + 1, unix.CLONE_NEWNET - 1}}},
 	{"unshare", unix.EPERM, []bounds{{0, unix.CLONE_NEWNET + 1, math.MaxUint32}}},
 	// A terminal is allowed, the drivers that it can be switched to are not.
 	command("ioctl", unix.EPERM, unix.TIOCSETD, unix.TIOCSETD),
+	// It puts characters into a terminal's input, as if a person had typed them. The answer is that
+	// of a kernel in which this is switched off.
+	command("ioctl", unix.EIO, unix.TIOCSTI, unix.TIOCSTI),
 	// Interfaces, routes and bridges, and their equivalents of wireless networks. A socket
 	// belongs to the network in which it was made, and a worker's control socket was made in the
 	// runner's. The answer is that there is no such interface, which libraries expect. The gap

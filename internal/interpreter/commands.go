@@ -1,0 +1,229 @@
+package interpreter
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/process"
+)
+
+// commands is the runner's view of the process that starts a session's commands: see commands.py. The
+// first command makes the slot fork it.
+type commands struct {
+	s *Session
+	// beginning is held while the process is made.
+	beginning sync.Mutex
+	// exceeded: without control groups, the session has used more memory than its limit.
+	exceeded atomic.Bool
+
+	writing sync.Mutex
+	link    process.Link
+	pidfd   *os.File
+	gone    chan struct{} // closed once the process has ended; nil if there was none
+
+	mu     sync.Mutex
+	closed bool
+	last   int // the number of the last command
+	all    map[int]*Command
+}
+
+// beginCommands makes the process that starts commands, unless there is one.
+func (s *Session) beginCommands() (*commands, error) {
+	c := &s.commands
+	c.beginning.Lock()
+	defer c.beginning.Unlock()
+	if c.isClosed() {
+		return nil, ErrClosed
+	}
+	if c.gone != nil {
+		return c, nil
+	}
+	link, theirs, err := process.NewLink("commands")
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.w.askSlot("B", int(theirs.Fd()))
+	_ = theirs.Close()
+	if err == nil && m.File == nil {
+		err = errors.New("no process came with the answer")
+	}
+	if err != nil {
+		link.Close()
+		return nil, fmt.Errorf("make the process that starts commands: %w", err)
+	}
+	// The control group counts the time of commands, too, from now on.
+	s.w.pid.CompareAndSwap(0, int64(process.OldestChild(s.w.slot.pid)))
+	c.s, c.link, c.pidfd, c.all, c.gone = s, link, m.File, map[int]*Command{}, make(chan struct{})
+	go c.listen()
+	if s.w.slot.group == nil {
+		go c.watchMemory()
+	}
+	return c, nil
+}
+
+func (c *commands) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// add gives a command its number.
+func (c *commands) add(command *Command) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.gone:
+		return 0, ErrClosed
+	default:
+	}
+	if c.closed {
+		return 0, ErrClosed
+	}
+	c.last++
+	c.all[c.last] = command
+	return c.last, nil
+}
+
+func (c *commands) remove(id int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.all, id)
+}
+
+func (c *commands) send(r commandRequest, fds ...int) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.link.Send(r, fds...)
+}
+
+// listen passes messages on to the commands, until the process has ended.
+func (c *commands) listen() {
+	defer close(c.gone)
+	for {
+		m, file, err := c.link.Receive()
+		if err != nil {
+			break
+		}
+		m.File = file
+		c.mu.Lock()
+		command := c.all[m.ID]
+		c.mu.Unlock()
+		if command == nil || !command.receive(m) {
+			if file != nil {
+				_ = file.Close()
+			}
+		}
+	}
+	c.lose()
+}
+
+// receive takes a message about the command. It reports whether it has taken over the file.
+func (c *Command) receive(m process.Message) bool {
+	switch m.Type {
+	case "started", "refused":
+		c.answer <- m
+		return true
+	case "signalled":
+		select {
+		case c.signalled <- m:
+		default:
+		}
+	case "ended":
+		c.over(m)
+	case "killed":
+		close(c.killed)
+	}
+	return false
+}
+
+// lose records that the process has ended, and with it all commands. If the session goes on, its code
+// has killed the process, or a part of Kaa has failed. Nothing finds all processes of the commands
+// then, so the session ends.
+func (c *commands) lose() {
+	c.s.w.exitsWithin(normalExit) // usually the whole sandbox has ended
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed && c.s.w.alive() {
+		c.s.w.pool.cfg.Log.Warn("interpreter: the process that starts commands has ended; ending the session", slog.String("session_id", c.s.w.id))
+		c.s.w.slot.kill()
+	}
+	for id, command := range c.all {
+		delete(c.all, id)
+		command.lose()
+	}
+}
+
+// lose records that the process that starts commands has ended.
+func (c *Command) lose() {
+	select {
+	case <-c.ended:
+	default:
+		c.lost = true
+		close(c.ended)
+	}
+	select {
+	case <-c.killed:
+	default:
+		close(c.killed)
+	}
+}
+
+// abandon ends the session, because the process does not answer.
+func (c *commands) abandon() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.s.w.pool.cfg.Log.Warn("interpreter: the process that starts commands does not answer; ending the session", slog.String("session_id", c.s.w.id))
+		c.s.w.slot.kill()
+	}
+}
+
+// watchMemory ends the session if its processes need more memory than their limit. Without control groups
+// only executions are watched otherwise.
+func (c *commands) watchMemory() {
+	for {
+		select {
+		case <-c.gone:
+			return
+		case <-time.After(laterLook):
+		}
+		if c.s.w.slot.memory() > c.s.quota.MemoryBytes {
+			c.exceeded.Store(true)
+			c.abandonQuietly()
+			return
+		}
+	}
+}
+
+func (c *commands) abandonQuietly() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.s.w.slot.kill()
+	}
+}
+
+// closeCommands ends all commands of the session, and allows no others.
+func (s *Session) closeCommands() {
+	c := &s.commands
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.beginning.Lock()
+	defer c.beginning.Unlock()
+	if c.gone == nil {
+		return
+	}
+	c.link.Close() // ends the process, and it ends the commands
+	if !process.Ended(c.pidfd, killTime) {
+		s.w.pool.cfg.Log.Warn("interpreter: the process that starts commands does not end", slog.String("session_id", s.w.id))
+		s.w.slot.kill()
+	}
+	<-c.gone
+	_ = c.pidfd.Close()
+}

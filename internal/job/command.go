@@ -1,0 +1,76 @@
+package job
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// Command is a program that runs in a session's sandbox beside its interpreter. Either Line or Argv is
+// set.
+type Command struct {
+	Line string   // for a shell: bash where there is one, else sh
+	Argv []string // the program, as a path or a name to look up, and its arguments
+	// Cwd is its working directory; a relative path begins at the session's own. Empty means that
+	// one.
+	Cwd string
+	// Envs are variables beside the session's, which they replace.
+	Envs map[string]string
+	// Terminal is the size of its terminal. Nil means pipes.
+	Terminal *TerminalSize
+}
+
+// TerminalSize is the size of a terminal in characters.
+type TerminalSize struct {
+	Columns uint16 `json:"columns"`
+	Rows    uint16 `json:"rows"`
+}
+
+// CommandEnd is the end of a command's first process.
+type CommandEnd struct {
+	ExitCode int    // -1 if a signal ended it
+	Signal   string // the signal's name without SIG; empty if it exited
+	CPU      time.Duration
+	MaxRSS   int64 // bytes, of the largest process
+	Duration time.Duration
+	// OutOfMemory: the kernel has ended it, because the session's processes needed more memory than
+	// their limit.
+	OutOfMemory bool
+}
+
+// CommandPart is the part of a command that kept it from starting.
+type CommandPart string
+
+// The parts of a command.
+const (
+	CommandProgram   CommandPart = "program"   // no such file, no right to execute it, arguments too long
+	CommandDirectory CommandPart = "directory" // no such directory, no right to enter it
+	CommandPlace     CommandPart = "place"     // no room for another process or terminal
+)
+
+// CommandError is the reason why a command was not started. It is not a failure of Kaa.
+type CommandError struct {
+	Part  CommandPart
+	Errno syscall.Errno
+	Name  string // of the program or directory
+}
+
+func (e *CommandError) Error() string {
+	switch e.Part {
+	case CommandProgram:
+		return fmt.Sprintf("start %q: %s", e.Name, e.Errno.Error())
+	case CommandDirectory:
+		return fmt.Sprintf("enter directory %q: %s", e.Name, e.Errno.Error())
+	case CommandPlace:
+	}
+	return "make another process: " + e.Errno.Error()
+}
+
+func (e *CommandError) Unwrap() error { return e.Errno }
+
+// ErrCommandEnded: the command has ended and takes neither input nor signals.
+var ErrCommandEnded = errors.New("the command has ended")
+
+// ErrNoTerminal: the command has pipes and no terminal, so it has no size.
+var ErrNoTerminal = errors.New("the command has no terminal")
