@@ -135,10 +135,19 @@ func (c *Command) receive(m process.Message) bool {
 		}
 	case "ended":
 		c.over(m)
-	case "killed":
-		close(c.killed)
+	case "killed": // once for each request
+		c.gone()
 	}
 	return false
+}
+
+// gone records that none of the command's processes is left. One goroutine calls it.
+func (c *Command) gone() {
+	select {
+	case <-c.killed:
+	default:
+		close(c.killed)
+	}
 }
 
 // lose records that the process has ended, and with it all commands. If the session goes on, its code
@@ -166,11 +175,7 @@ func (c *Command) lose() {
 		c.lost = true
 		close(c.ended)
 	}
-	select {
-	case <-c.killed:
-	default:
-		close(c.killed)
-	}
+	c.gone()
 }
 
 // abandon ends the session, because the process does not answer.
