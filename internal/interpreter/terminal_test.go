@@ -39,7 +39,7 @@ func (s *screen) types(text string) {
 // shows waits until the terminal shows a text.
 func (s *screen) shows(text string) {
 	s.tb.Helper()
-	late := time.AfterFunc(8*time.Second, func() { _ = s.c.Kill() }) // then it says what it has waited for
+	late := time.AfterFunc(ample, func() { _ = s.c.Kill() }) // then it says what it has waited for
 	defer late.Stop()
 	buf := make([]byte, 4096)
 	for {
@@ -64,7 +64,7 @@ func (s *screen) says(line, want string) {
 
 func (s *screen) ends() job.CommandEnd {
 	s.tb.Helper()
-	late := time.AfterFunc(8*time.Second, func() { _ = s.c.Kill() })
+	late := time.AfterFunc(ample, func() { _ = s.c.Kill() })
 	rest, err := io.ReadAll(s.c.Stdout())
 	if !late.Stop() || err != nil {
 		s.tb.Errorf("the rest of the terminal: %v; it shows %q", err, s.seen+string(rest))
@@ -133,7 +133,9 @@ func TestTerminalShell(t *testing.T) {
 	x.shows("after\r\n")
 	x.says("python3 -q", ">>> ")
 	x.says("import sys; print(6 * 7, sys.stdin.isatty())", "42 True\r\n")
+	x.shows(">>> ")
 	x.types("\x04")
+	x.shows("$ ")
 	x.says("echo back", "back\r\n")
 	x.says("kill %2; wait; echo no''ne", "none\r\n")
 	x.types("exit 7\n")

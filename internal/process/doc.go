@@ -3,6 +3,7 @@
 //	spawn.go, reaper.go   starts zygotes, and ends what executions leave behind
 //	link.go               the sockets to zygotes and slots, and their messages
 //	channels.go           the pipes and the socket between the runner and a worker
+//	streams.go            the pipes and the terminals of commands
 //	owners.go             the users that sandboxes belong to
 //	private.go            directories that one process owns
 //	python.go             finds an interpreter, and builds its environment

@@ -145,7 +145,7 @@ func (t terminalOutput) Close() error { return t.file.Close() }
 // HasTerminal reports whether the streams are those of a terminal.
 func (s *Streams) HasTerminal() bool { return s.terminal != nil }
 
-// Resize sets the size of the terminal. The kernel tells the processes in its foreground.
+// Resize sets the size of the terminal. The kernel sends SIGWINCH to its foreground.
 func (s *Streams) Resize(columns, rows uint16) error {
 	conn, err := s.terminal.SyscallConn()
 	if err != nil {

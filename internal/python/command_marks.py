@@ -22,7 +22,7 @@ class Namespaces:
     """Marks where there is a pid namespace: each command has a uts namespace of its own.
 
     The code has no right to enter or to make a namespace, so it cannot change its mark. The
-    namespace differs in nothing else, because nobody in a sandbox may set names."""
+    namespace differs in nothing else, because the code may not set names."""
 
     limit = None
 

@@ -25,7 +25,7 @@ TIOCSCTTY = 0x540E
 SIGNALS = range(1, 65)
 UMASK = 0o022
 NOT_STARTED = 127
-# What failed, for the runner.
+# The part that failed, for the runner.
 SETUP, DIRECTORY, PROGRAM = range(3)
 
 
