@@ -42,7 +42,7 @@ func (p *Pool) Rehearsals() (all Rehearsals) {
 			all.Left += w.rehearsals
 		}
 		all.Taken = all.Taken || st.rehearsing != nil
-		all.Unable = all.Unable || st.unable
+		all.Unable = all.Unable || st.unable > 0
 		st.mu.Unlock()
 	}
 	return all
@@ -81,6 +81,7 @@ func NewStock(ctx context.Context, cfg Config, size int, spawn func(context.Cont
 func (s *Stock) NewWorker() *Worker {
 	w := &Worker{stock: s.st, pool: s.st.pool, exited: make(chan struct{})}
 	w.closeOnce.Do(func() {}) // nothing is to be closed
+	w.rehearsals = 2
 	return w
 }
 
@@ -97,7 +98,16 @@ func (s *Stock) Close() {
 }
 
 // Acquire waits for a worker.
-func (s *Stock) Acquire(ctx context.Context) (*Worker, error) { return s.st.wait(ctx, true) }
+func (s *Stock) Acquire(ctx context.Context) (*Worker, error) { return s.st.acquire(ctx) }
+
+// BeginStep returns the worker that takes a rehearsal step now; nil if none is to.
+func (s *Stock) BeginStep() *Worker { return s.st.beginStep() }
+
+// EndStep ends the step of a worker, which has more of them left.
+func (s *Stock) EndStep(w *Worker, left int, err error) { s.st.endStep(w, left, err) }
+
+// Woken has a token when a worker may have to rehearse.
+func (s *Stock) Woken() <-chan struct{} { return s.st.pool.unrehearsed }
 
 // Parked returns the parked workers.
 func (s *Stock) Parked() []*Worker {

@@ -182,11 +182,10 @@ func (p *Pool) Acquire(ctx context.Context, runtime string) (*Worker, error) {
 			return nil, fmt.Errorf("acquire worker: %w", job.ErrNoRuntime)
 		}
 	}
-	w, err := p.stocks[i].wait(ctx, true)
+	w, err := p.stocks[i].acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("acquire worker: %w", err)
 	}
-	w.awaitStep()
 	return w, nil
 }
 

@@ -1,6 +1,7 @@
 package interpreter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,10 @@ const (
 	longestRest = 640 * time.Millisecond
 	// longStep is the duration above which a step must have waited for a processor.
 	longStep = 5 * time.Millisecond
+	// firstInability is how long a runtime does without rehearsals after one has failed, because each costs a worker. It
+	// doubles with each that fails, up to lastInability.
+	firstInability = time.Minute
+	lastInability  = time.Hour
 )
 
 // rehearse makes parked workers rehearse the preloaded modules. One worker of the pool takes one
@@ -41,8 +46,9 @@ func (p *Pool) rehearse() {
 			continue
 		}
 		began := time.Now()
-		if err := st.step(w); err != nil && p.life.Err() == nil {
-			p.cfg.Log.Warn("interpreter: rehearsal failed; this runtime does without", slog.String("runtime", st.name), slog.Any("err", err))
+		if without, err := st.step(w); err != nil && p.life.Err() == nil {
+			p.cfg.Log.Warn("interpreter: rehearsal failed; this runtime does without for a while",
+				slog.String("runtime", st.name), slog.Duration("for", without), slog.Any("err", err))
 		}
 		switch {
 		case time.Since(began) > longStep:
@@ -99,27 +105,41 @@ func (st *stock) beginStep() *Worker {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	i := slices.IndexFunc(st.parked, func(w *Worker) bool { return w.rehearsals > 0 && w.alive() })
-	if i < 0 || st.closed || st.unable {
+	if i < 0 || st.closed || st.unable > 0 && time.Now().Before(st.ableAt) {
 		return nil
 	}
 	st.rehearsing = st.parked[i]
-	st.rehearsing.rehearsing.Lock()
+	over := make(chan struct{})
+	st.rehearsing.stepping.Store(&over)
 	return st.rehearsing
 }
 
 // step makes w, which beginStep has chosen, take one step. After an error it ends w, which the stock
-// then replaces.
-func (st *stock) step(w *Worker) error {
+// then replaces, and returns how long the runtime does without rehearsals.
+func (st *stock) step(w *Worker) (without time.Duration, err error) {
 	left, err := w.rehearse()
 	if err != nil {
 		w.endProcesses() // it also ends a slot that does not answer
 	}
+	return st.endStep(w, left, err), err
+}
+
+// endStep notes the end of a step. A step fails because of its module, then each later worker would be lost too, or because
+// of the host, which may recover.
+func (st *stock) endStep(w *Worker, left int, err error) (without time.Duration) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.rehearsing, w.rehearsals = nil, left
-	st.unable = err != nil // otherwise each later worker would be lost too
-	w.rehearsing.Unlock()
-	return err
+	switch {
+	case err != nil:
+		without = min(firstInability<<min(st.unable, 10), lastInability)
+		st.unable, st.ableAt = st.unable+1, time.Now().Add(without)
+		time.AfterFunc(without, st.pool.wakeRehearsal)
+	case left == 0:
+		st.unable = 0
+	}
+	close(*w.stepping.Load())
+	return without
 }
 
 // rehearse makes a parked worker take one step and returns the number of steps left.
@@ -142,9 +162,22 @@ func (w *Worker) rehearse() (int, error) {
 }
 
 // awaitStep waits for the end of a step that w was taking when it was handed out.
-func (w *Worker) awaitStep() {
-	w.rehearsing.Lock()
-	defer w.rehearsing.Unlock()
+func (w *Worker) awaitStep(ctx context.Context) error {
+	over := w.stepping.Load()
+	if over == nil {
+		return nil
+	}
+	select {
+	case <-*over:
+		return nil
+	default:
+	}
+	select {
+	case <-*over:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (p *Pool) wakeRehearsal() {

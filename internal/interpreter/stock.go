@@ -51,7 +51,8 @@ type stock struct {
 	handedOut time.Time // time when a worker was last handed out
 	// rehearsing is the worker that takes a rehearsal step; nil if none does.
 	rehearsing *Worker
-	unable     bool          // a rehearsal has failed
+	unable     int           // failed rehearsals since the last that succeeded
+	ableAt     time.Time     // time of the next rehearsal after one that failed
 	failures   int           // consecutive failed spawns
 	unhealthy  error         // the reason why no worker can be started; nil if workers can be
 	logged     time.Time     // time of the last log entry about a failed spawn
@@ -155,6 +156,30 @@ func (st *stock) wait(ctx context.Context, take bool) (*Worker, error) {
 		return o.worker, o.err
 	default:
 		return nil, context.Cause(ctx)
+	}
+}
+
+// acquire returns a worker that takes no step.
+func (st *stock) acquire(ctx context.Context) (*Worker, error) {
+	w, err := st.wait(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.awaitStep(ctx); err != nil {
+		st.takeBack(w)
+		return nil, err
+	}
+	return w, nil
+}
+
+// takeBack parks a worker again that was not used. There may be one more than wanted then, until the next call.
+func (st *stock) takeBack(w *Worker) {
+	st.mu.Lock()
+	st.parked = slices.Insert(st.parked, 0, w)
+	st.match()
+	st.mu.Unlock()
+	if !w.alive() { // ended may have run before the worker was in the list
+		st.ended(w)
 	}
 }
 

@@ -69,8 +69,8 @@ type Worker struct {
 
 	leaving atomic.Bool // it has sent its status and will exit
 
-	rehearsals int        // rehearsal steps left; guarded by stock.mu once it is parked
-	rehearsing sync.Mutex // held during a rehearsal step
+	rehearsals int                           // rehearsal steps left; guarded by stock.mu once it is parked
+	stepping   atomic.Pointer[chan struct{}] // closed at the end of the last rehearsal step; nil if there was none
 
 	mu        sync.Mutex
 	used      bool
@@ -289,7 +289,8 @@ func (w *Worker) Close() error {
 		}
 		w.endProcesses()
 		w.executing.Wait() // an execution reads from the pipes
-		w.awaitStep()      // so does a step, and it may still be ending the processes
+		// So does a step, and it may still be ending the processes.
+		_ = w.awaitStep(context.Background())
 		w.closeFiles()
 		w.keepJournal(nil)
 		w.files.close()
