@@ -58,7 +58,7 @@ func TestKeysBeforeTokens(t *testing.T) {
 		{damaged[:len(damaged)-1] + "..", "", access.ErrDamaged, false},
 	} {
 		judged = nil
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 		r.Header.Set("Key", tt.key)
 		g, err := in.grant(r)
 		if !errors.Is(err, tt.wrong) || err == nil && g.ID != tt.id || (len(judged) > 0) != tt.judged {
@@ -82,9 +82,8 @@ func BenchmarkAuthenticated(b *testing.B) {
 	in := keyed(keys, func(context.Context, string) (*access.Grant, error) { return grant, nil })
 	for name, secret := range map[string]string{"key": "the key of the caller", "token": strings.Repeat("x", 50) + "." + strings.Repeat("y", 600) + "." + strings.Repeat("z", 342)} {
 		b.Run(name, func(b *testing.B) {
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r := httptest.NewRequestWithContext(service.WithCall(b.Context(), new(service.Call)), http.MethodGet, "/", nil)
 			r.Header.Set("Key", secret)
-			r = r.WithContext(service.WithCall(context.Background(), new(service.Call)))
 			passed := 0
 			for b.Loop() {
 				in.authenticated(nil, r, func(http.ResponseWriter, *http.Request) { passed++ })

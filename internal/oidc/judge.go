@@ -58,7 +58,7 @@ func (t *Tokens) judge(ctx context.Context, token string, now time.Time) (*acces
 	if err != nil {
 		return nil, err
 	}
-	payload, err := signed.Verify(key.JSONWebKey.Key)
+	payload, err := signed.Verify(key.Key)
 	if err != nil {
 		return nil, refuse("the signature of the token is wrong")
 	}

@@ -54,7 +54,7 @@ func NewIssuer(tb testing.TB) *Issuer {
 }
 
 // rsaKey is made once: it takes a second of a processor at times.
-var rsaKey = sync.OnceValue(func() crypto.Signer {
+var rsaKey = sync.OnceValue(func() crypto.Signer { //nolint:gochecknoglobals // a constant
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err)
