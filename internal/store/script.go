@@ -47,10 +47,10 @@ var (
 	luaArgument    = regexp.MustCompile(`\b(KEYS|ARGV|ARGV\[(\w+)\])\.(\w+)|\bREST\b|\bSTEP\b`)
 )
 
-// newScript makes a script of the text of its file. before adds the functions that it needs. A name
-// that is not in the header is an error of the build.
-func newScript(name, text string, before func(body string) string) script {
-	s := script{name: name}
+// parseScript reads the text of a script's file, and returns it with numbers in place of names. A name that
+// is not in the header is an error of the build.
+func parseScript(name, text string) (s script, body string) {
+	s.name = name
 	for _, line := range luaHeader.FindAllStringSubmatch(text, -1) {
 		var names []string
 		for n := range strings.SplitSeq(luaExplanation.ReplaceAllString(line[2], ""), ",") {
@@ -65,8 +65,7 @@ func newScript(name, text string, before func(body string) string) script {
 			s.each = names
 		}
 	}
-	s.Script = redis.NewScript(before(luaArgument.ReplaceAllStringFunc(text, s.number)))
-	return s
+	return s, luaArgument.ReplaceAllStringFunc(text, s.number)
 }
 
 // number returns the form with a number for a name of an argument.

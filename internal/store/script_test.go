@@ -12,9 +12,6 @@ import (
 	"testing"
 )
 
-// identity is for scripts that need nothing of others.
-func identity(body string) string { return body }
-
 // TestScriptArguments: the names of a script become numbers, and the values of a call get these.
 func TestScriptArguments(t *testing.T) {
 	t.Parallel()
@@ -27,11 +24,7 @@ local id, last = ARGV.id, ARGV.last
 for i = REST, #ARGV, STEP do put(KEYS.events, ARGV[i].seq, ARGV[i].type) end
 return ARGV[REST].type
 `
-	var body string
-	s := newScript("some", text, func(b string) string {
-		body = b
-		return b
-	})
+	s, body := parseScript("some", text)
 	const want = `local id, last = ARGV[1], ARGV[3]
 for i = 4, #ARGV, 2 do put(KEYS[2], ARGV[i], ARGV[i + 1]) end
 return ARGV[4 + 1]
@@ -50,9 +43,9 @@ return ARGV[4 + 1]
 func TestScriptArgumentsUnknown(t *testing.T) {
 	t.Parallel()
 	const header = "-- keys: job\n-- args: id, to\n"
-	load := func(body string) func() { return func() { newScript("some", header+body, identity) } }
+	load := func(body string) func() { return func() { parseScript("some", header+body) } }
 	bind := func(k keys, a args, each ...args) func() {
-		s := newScript("some", header, identity)
+		s, _ := parseScript("some", header)
 		return func() { s.bind(k, a, each...) }
 	}
 	job := keys{{"job", "j"}}
@@ -92,7 +85,7 @@ func TestScriptCalls(t *testing.T) {
 		if name == "common" {
 			continue
 		}
-		s := newScript(name, readLua(name), identity)
+		s, _ := parseScript(name, readLua(name))
 		scripts[name] = s
 		fits = append(fits, s.keys, s.args, s.each)
 	}
@@ -189,4 +182,24 @@ func namesIn(literal *ast.CompositeLit) []string {
 		}
 	}
 	return names
+}
+
+// TestNeeded: a script gets the functions that it calls, those that these call, and the lines between
+// functions.
+func TestNeeded(t *testing.T) {
+	t.Parallel()
+	const one, two, three, lines = "local function one(a) return a end\n", "local function two(a)\n  return one(a)\nend\n",
+		"local function three(a)\n  return a\nend\n", "-- three(a) is not called here.\nlocal MOST = 3\n"
+	lib := cut("-- begins\n" + one + lines + two + three)
+	for body, want := range map[string]string{
+		"return MOST":                lines,
+		"return one(1)":              one + lines,
+		"return (two(1))":            one + lines + two,
+		"return three(someone(1))":   lines + three,
+		"return one_(1) + .three(1)": lines + three,
+	} {
+		if got := lib.needed(body); got != "-- begins\n"+want {
+			t.Errorf("%s\n%s", body, got)
+		}
+	}
 }

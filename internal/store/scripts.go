@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -31,7 +32,30 @@ func constants(cfg Config) string {
 		fmt.Sprintf("local RESERVE, USAGE_TTL, MAX_REFUSALS = '%s', %d, %d\n", cfg.Reserve, cfg.UsageTTL.Milliseconds(), job.MaxBatchRefusals)
 }
 
-// readLua reads an embedded script. A missing one is an error of the build.
+// loaded is a script with the functions that it needs, without the constants of a Config.
+type loaded struct {
+	script
+	text string
+}
+
+// luaScripts loads all scripts, once in a process. A mistake in one is an error of the build.
+var luaScripts = sync.OnceValue(func() map[string]loaded { //nolint:gochecknoglobals // never changes
+	common := cut(tellLua + readLua("common"))
+	all := map[string]loaded{}
+	files, err := luaFiles.ReadDir("lua")
+	if err != nil {
+		panic(err)
+	}
+	for _, f := range files {
+		if name := strings.TrimSuffix(f.Name(), ".lua"); name != "common" {
+			s, body := parseScript(name, readLua(name))
+			all[name] = loaded{s, common.needed(body) + body}
+		}
+	}
+	return all
+})
+
+// readLua reads an embedded script.
 func readLua(name string) string {
 	text, err := luaFiles.ReadFile("lua/" + name + ".lua")
 	if err != nil {
@@ -43,28 +67,62 @@ func readLua(name string) string {
 // luaFunction is a function of common.lua.
 var luaFunction = regexp.MustCompile(`(?m)^local function (\w+)(?:.* end|(?:.*\n)+?end)\n`)
 
-// needed returns a script preceded by the parts of common that it needs; functions are their
-// places in common. Redis makes each function anew whenever a script runs. Making all of them
-// takes longer than the script.
-func needed(common string, functions [][]int, body string) string {
-	for _, at := range slices.Backward(functions) { // one uses only those before it
-		name := common[at[2]:at[3]]
-		if !calls(common[at[1]:], name) && !calls(body, name) {
-			common = common[:at[0]] + common[at[1]:]
-		}
-	}
-	return common + body
+// library is common.lua, cut into its functions and the lines between them.
+type library []part
+
+type part struct {
+	function string // its name; empty for lines between functions
+	text     string
+	names    []string // what it may call
 }
 
-// calls reports whether text calls a function. A regular expression for each function would cost
-// more than all else at the start of a process.
-func calls(text, function string) bool {
-	for before, after, found := strings.Cut(text, function+"("); found; before, after, found = strings.Cut(after, function+"(") {
-		if before == "" || !strings.ContainsRune(wordRunes, rune(before[len(before)-1])) {
-			return true
-		}
+func cut(common string) library {
+	var lib library
+	at := 0
+	for _, f := range luaFunction.FindAllStringSubmatchIndex(common, -1) {
+		text := common[f[0]:f[1]]
+		lib = append(lib, part{text: common[at:f[0]]}, part{common[f[2]:f[3]], text, called(text)})
+		at = f[1]
 	}
-	return false
+	return append(lib, part{text: common[at:]})
 }
 
-const wordRunes = "_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+// needed returns the parts that a script needs. Redis makes each function anew whenever a script
+// runs. Making all of them takes longer than the script.
+func (lib library) needed(body string) string {
+	names := map[string]bool{}
+	for _, name := range called(body) {
+		names[name] = true
+	}
+	texts := make([]string, len(lib))
+	for i, p := range slices.Backward(lib) { // one uses only those before it
+		if p.function != "" && !names[p.function] {
+			continue
+		}
+		texts[i] = p.text
+		for _, name := range p.names {
+			names[name] = true
+		}
+	}
+	return strings.Join(texts, "")
+}
+
+// called returns the names that an opening parenthesis follows. A regular expression would cost more than
+// all else at the start of a process.
+func called(text string) (names []string) {
+	for at, c := range []byte(text) {
+		if c != '(' {
+			continue
+		}
+		begin := at
+		for begin > 0 && strings.IndexByte(wordBytes, text[begin-1]) >= 0 {
+			begin--
+		}
+		if begin < at {
+			names = append(names, text[begin:at])
+		}
+	}
+	return names
+}
+
+const wordBytes = "_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

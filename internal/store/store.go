@@ -49,7 +49,7 @@
 //	{kaa}:batches:open            SET     batches that have not ended; {kaa}:batches:open:of:<caller> those of a caller
 //	{kaa}:batches:feeder          STRING  the process that makes records of chunks; expires if it does not say so again
 //	{kaa}:jobs:batches:all        ZSET    listing of batches, by id; one for each tenant, as those of jobs
-//	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs
+//	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs; key:<digest> is that of a key's own
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
 //	{kaa}:drained                 SET     runners that an operator lets take nothing new
@@ -87,10 +87,15 @@ type Store struct {
 // New returns a store on rdb.
 func New(rdb redis.UniversalClient, cfg Config) *Store {
 	cfg = cfg.withDefaults()
-	common := tellLua + readLua("common")
-	functions := luaFunction.FindAllStringSubmatchIndex(common, -1)
-	before := func(body string) string { return constants(cfg) + needed(common, functions, body) }
-	script := func(name string) script { return newScript(name, readLua(name), before) }
+	all, before := luaScripts(), constants(cfg)
+	script := func(name string) script {
+		s, known := all[name]
+		if !known {
+			panic("store: no script " + name)
+		}
+		s.Script = redis.NewScript(before + s.text)
+		return s.script
+	}
 	return &Store{rdb: rdb, cfg: cfg, large: make(chan struct{}, largeAtOnce), scripts: scripts{
 		create: script("create"), due: script("due"), enqueued: script("enqueued"),
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
