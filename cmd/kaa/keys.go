@@ -2,6 +2,9 @@ package main
 
 import (
 	"errors"
+	"math"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +24,7 @@ func keysCommand() *cobra.Command {
 		c.Flags().StringVar(&o.Name, "name", "", "purpose of the key")
 		c.Flags().StringSliceVar(&o.Scopes, "scopes", nil, "rights of the key: execute, read, files, sessions, admin (default: all but admin)")
 		c.Flags().Var((*duration)(&o.For), "for", "how long the key is valid, e.g. 720h (default: no end)")
+		describeLimits(c, &o)
 		c.PreRunE = func(c *cobra.Command, _ []string) error {
 			if o.Tenant == "" {
 				return errors.New("name the tenant: --tenant acme")
@@ -56,4 +60,55 @@ func keysCommand() *cobra.Command {
 		},
 	)
 	return cmd
+}
+
+// describeLimits adds the flags of a key's limits. Their bounds are checked where the key is made.
+func describeLimits(c *cobra.Command, o *cli.KeyOptions) {
+	limits := &o.Limits
+	c.Flags().Func("rate", "requests a second with the key", func(text string) error { return number(text, &limits.Rate) })
+	for _, n := range []struct {
+		name, usage string
+		to          **int
+	}{
+		{"burst", "requests at once with the key (default: --rate, rounded down)", &limits.Burst},
+		{"concurrency", "jobs of the tenant that run at once", &limits.Concurrency},
+		{"depth", "jobs of the tenant that wait", &limits.Depth},
+		{"sessions", "live sessions of the tenant", &limits.Sessions},
+	} {
+		c.Flags().Func(n.name, n.usage, func(text string) error { return whole(text, n.to) })
+	}
+	c.Flags().Func("ceiling", "most that a request may ask for, e.g. timeout=10 or memoryBytes=268435456; repeatable", func(text string) error {
+		name, value, found := strings.Cut(text, "=")
+		if !found {
+			return errors.New("want NAME=NUMBER")
+		}
+		var n *float64
+		if err := number(value, &n); err != nil {
+			return err
+		}
+		if limits.Ceilings == nil {
+			limits.Ceilings = map[string]float64{}
+		}
+		limits.Ceilings[name] = *n
+		return nil
+	})
+	c.Flags().StringSliceVar(&limits.Runtimes, "runtimes", nil, "runtimes that a request may use; the first is the default (default: all)")
+}
+
+func number(text string, to **float64) error {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+		return errors.New("want a number")
+	}
+	*to = &n
+	return nil
+}
+
+func whole(text string, to **int) error {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return errors.New("want a whole number")
+	}
+	*to = &n
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/access"
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // TestSecret: keys differ, have one form, and a text that is not quite one is told from an unknown
@@ -119,6 +120,31 @@ func TestKeyring(t *testing.T) {
 	})
 }
 
+// TestLimitsOfAGrant: other limits of a key hold for what it began already, and do not end it.
+func TestLimitsOfAGrant(t *testing.T) {
+	t.Parallel()
+	r, key := access.NewKeyring(), described("a", "acme", "secret a")
+	set := func(limits *job.KeyLimits) {
+		key.Limits = limits
+		r.Set(access.SourceFile, []access.Key{key})
+	}
+	set(nil)
+	g, err := r.Find("secret a")
+	if err != nil || g.Limits() != nil {
+		t.Fatalf("%+v, %v", g, err)
+	}
+	for _, most := range []int{5, 3} {
+		set(&job.KeyLimits{Depth: &most})
+		if g.Limits().MostWaiting() != most || g.Valid().Err() != nil {
+			t.Errorf("limits are %+v, want %d; %v", g.Limits(), most, g.Valid().Err())
+		}
+	}
+	set(nil)
+	if g.Limits() != nil || g.Valid().Err() != nil {
+		t.Errorf("limits are %+v, want none; %v", g.Limits(), g.Valid().Err())
+	}
+}
+
 // TestReadFile: a file with a mistake is refused with the place of the mistake.
 func TestReadFile(t *testing.T) {
 	t.Parallel()
@@ -144,6 +170,12 @@ func TestReadFile(t *testing.T) {
 		{"field twice", "{\"keys\": [\n" + entry(`, "scopes": ["read"], "Scopes": ["execute"]`) + `]}`, `line 2: field "Scopes" occurs twice`},
 		{"keys twice", `{"keys": [` + entry("") + `], "keys": []}`, `field "keys" occurs twice`},
 		{"value like a name", `{"keys": [{"id": "tenant", "tenant": "id", "name": "name", "scopes": ["read", "files"], "sha256": "` + sum + `"}, {"id": "x", "tenant": "id", "sha256": "` + access.Digest("y") + `"}]}`, ""},
+		{"limits", `{"keys": [` + entry(`, "limits": {"rate": 50, "burst": 100, "concurrency": 8, "depth": 10000, "sessions": 20, "ceilings": {"timeout": 10}, "runtimes": ["python3.11"]}`) + `]}`, ""},
+		{"unknown limit", `{"keys": [` + entry(`, "limits": {"rates": 50}`) + `]}`, `unknown field "rates"; a key has id, tenant,`},
+		{"limit of the wrong kind", "{\"keys\": [\n" + entry(`, "limits": {"depth": "many"}`) + `]}`, "line 2"},
+		{"limit that is no number of them", `{"keys": [` + entry(`, "limits": {"depth": 0}`) + `]}`, "key 1: limits.depth: must be from 1"},
+		{"ceiling of what is no limit", `{"keys": [` + entry(`, "limits": {"ceilings": {"memory": 7}}`) + `]}`, `key 1: limits.ceilings: "memory" is no limit of an execution; use some of timeout,`},
+		{"limit twice", `{"keys": [` + entry(`, "limits": {"depth": 1, "depth": 2}`) + `]}`, `field "depth" occurs twice`},
 		{"id twice", `{"keys": [` + entry("") + `,` + entry("") + `]}`, `key 2: id "a" is that of key 1`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -145,6 +145,10 @@ func describe(text []byte, err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("it ends before its object does")
 	}
+	if field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+		return fmt.Errorf("unknown field %s; a key has id, tenant, name, scopes, created, expires, sha256 and limits, and limits have "+
+			"rate, burst, concurrency, depth, sessions, ceilings and runtimes", field)
+	}
 	return err
 }
 

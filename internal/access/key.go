@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // A key is the prefix, random characters, and a checksum of these in the same alphabet. The prefix
@@ -82,6 +84,8 @@ type Key struct {
 	Expires time.Time `json:"expires,omitzero"` // zero for never
 	Created time.Time `json:"created,omitzero"`
 	SHA256  string    `json:"sha256"`
+	// Limits are the key's own; nil for none.
+	Limits *job.KeyLimits `json:"limits,omitempty"`
 }
 
 // Lengths of the texts of a key.
@@ -116,6 +120,9 @@ func (k *Key) Check() error {
 	}
 	if sum, err := hex.DecodeString(k.SHA256); err != nil || len(sum) != sha256.Size || k.SHA256 != strings.ToLower(k.SHA256) {
 		return &FieldError{"sha256", errors.New("want the SHA-256 of the key, 64 lower-case hex digits")}
+	}
+	if wrong := k.Limits.Check(); len(wrong) > 0 {
+		return &FieldError{wrong[0].Field, errors.New(wrong[0].Message)}
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // Errors about the key of a request.
@@ -27,10 +29,15 @@ type Grant struct {
 	end   context.CancelCauseFunc
 	used  atomic.Int64 // time of the last use in milliseconds; 0 for none since it was reported
 	until atomic.Int64 // time of expiry in milliseconds
+	// limits change while the grant goes on: what the key began is not ended by other limits.
+	limits atomic.Pointer[job.KeyLimits]
 }
 
 // Valid ends, with the cause ErrRevoked or ErrExpired, when the key is revoked or expires.
 func (g *Grant) Valid() context.Context { return g.valid }
+
+// Limits returns the limits of the key as they are now; nil for none.
+func (g *Grant) Limits() *job.KeyLimits { return g.limits.Load() }
 
 // Keyring has the keys of a process. It is safe for concurrent use.
 type Keyring struct {
@@ -87,6 +94,7 @@ func (r *Keyring) build() {
 				g.valid, g.end = context.WithCancelCause(context.Background())
 			}
 			g.expire(k.Expires)
+			g.limits.Store(k.Limits)
 			table[sum] = g
 		}
 	}

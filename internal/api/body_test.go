@@ -104,7 +104,7 @@ func TestRefusalsAreRead(t *testing.T) {
 			cfg := config(&fakeStore{})
 			cfg.apiKeys, cfg.MaxFileBytes = []string{"key", "other"}, large
 			other := callerOf("other")
-			cfg.Allow = func(_ context.Context, caller string) (job.Rate, error) {
+			cfg.Allow = func(_ context.Context, caller, _ string, _ job.RateLimit) (job.Rate, error) {
 				return job.Rate{Allowed: caller != other, Limit: 1}, nil
 			}
 			server := httptest.NewServer(newAPI(cfg))

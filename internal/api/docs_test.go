@@ -64,6 +64,36 @@ func TestOutputSchema(t *testing.T) {
 	}
 }
 
+// TestTenantHeaderIsDocumented: every operation that needs a key takes the header by which operators act for a
+// tenant, and says so.
+func TestTenantHeaderIsDocumented(t *testing.T) {
+	t.Parallel()
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct{ Name, In string }
+			Responses  map[string]any
+		}
+	}
+	if err := json.Unmarshal(call(t, newAPI(config(new(fakeStore))), http.MethodGet, "/openapi.json", "").Body.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	with := 0
+	for path, operations := range doc.Paths {
+		for method, operation := range operations {
+			has := slices.ContainsFunc(operation.Parameters, func(p struct{ Name, In string }) bool { return p.Name == "Kaa-Tenant" && p.In == "header" })
+			if needs := operation.Responses["401"] != nil; has != needs {
+				t.Errorf("%s %s: needs a key %v, takes the header %v", method, path, needs, has)
+			}
+			if has {
+				with++
+			}
+		}
+	}
+	if with < 20 {
+		t.Errorf("only %d operations take it", with)
+	}
+}
+
 // A parameter that is bounded can be wrong, so its operation documents 400.
 func TestBoundedParametersAreRefused(t *testing.T) {
 	t.Parallel()

@@ -12,22 +12,24 @@ import (
 
 // KeyBody asks for a key.
 type KeyBody struct {
-	Tenant    string     `json:"tenant" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9._-]+$" doc:"Tenant that the key belongs to. There is no list of tenants: the first key of a tenant makes it." example:"acme"`
-	Name      *string    `json:"name,omitempty" nullable:"true" maxLength:"128" doc:"Purpose of the key." example:"grader in CI"`
-	Scopes    []string   `json:"scopes,omitempty" nullable:"true" enum:"execute,read,files,sessions,admin" doc:"Rights of the key. Default: all but admin."`
-	ExpiresAt *time.Time `json:"expiresAt,omitempty" nullable:"true" doc:"Time from which it is not valid (RFC 3339). Default: never."`
+	Tenant    string         `json:"tenant" minLength:"1" maxLength:"64" pattern:"^[A-Za-z0-9._-]+$" doc:"Tenant that the key belongs to. There is no list of tenants: the first key of a tenant makes it." example:"acme"`
+	Name      *string        `json:"name,omitempty" nullable:"true" maxLength:"128" doc:"Purpose of the key." example:"grader in CI"`
+	Scopes    []string       `json:"scopes,omitempty" nullable:"true" enum:"execute,read,files,sessions,admin" doc:"Rights of the key. Default: all but admin."`
+	ExpiresAt *time.Time     `json:"expiresAt,omitempty" nullable:"true" doc:"Time from which it is not valid (RFC 3339). Default: never."`
+	Limits    *KeyLimitsBody `json:"limits,omitempty" doc:"Limits of the key, beside those of the configuration: the lower one counts. Default: none."`
 }
 
 // KeyView is a key as operators see it.
 type KeyView struct {
-	ID         string     `json:"id"`
-	Tenant     string     `json:"tenant,omitempty" doc:"Absent for the keys of KAA_API_KEYS and KAA_ADMIN_KEYS."`
-	Name       string     `json:"name,omitempty"`
-	Scopes     []string   `json:"scopes" nullable:"false"`
-	CreatedAt  *time.Time `json:"createdAt,omitempty"`
-	ExpiresAt  *time.Time `json:"expiresAt,omitempty"`
-	LastUsedAt *time.Time `json:"lastUsedAt,omitempty" doc:"To within a minute; absent if no use is known."`
-	Source     string     `json:"source" enum:"redis,file,environment" doc:"Where it is listed."`
+	ID         string         `json:"id"`
+	Tenant     string         `json:"tenant,omitempty" doc:"Absent for the keys of KAA_API_KEYS and KAA_ADMIN_KEYS."`
+	Name       string         `json:"name,omitempty"`
+	Scopes     []string       `json:"scopes" nullable:"false"`
+	CreatedAt  *time.Time     `json:"createdAt,omitempty"`
+	ExpiresAt  *time.Time     `json:"expiresAt,omitempty"`
+	LastUsedAt *time.Time     `json:"lastUsedAt,omitempty" doc:"To within a minute; absent if no use is known."`
+	Limits     *KeyLimitsBody `json:"limits,omitempty" doc:"Limits of the key; absent if it has none of its own."`
+	Source     string         `json:"source" enum:"redis,file,environment" doc:"Where it is listed."`
 }
 
 // NewKeyView is a key with its secret.
@@ -73,7 +75,7 @@ func (s *server) registerKeys() {
 }
 
 func (s *server) createKey(ctx context.Context, in *createKeyInput) (*createKeyOutput, error) {
-	r := service.KeyRequest{Tenant: in.Body.Tenant, Name: value(in.Body.Name), Expires: in.Body.ExpiresAt}
+	r := service.KeyRequest{Tenant: in.Body.Tenant, Name: value(in.Body.Name), Expires: in.Body.ExpiresAt, Limits: in.Body.Limits.limits()}
 	if in.Body.Scopes != nil {
 		r.Scopes = make([]service.Scope, 0, len(in.Body.Scopes)) // an empty list is none, and not the default
 	}
@@ -105,6 +107,7 @@ func keyView(k service.KeyInfo) KeyView {
 	v := KeyView{
 		ID: k.ID, Tenant: k.Tenant, Name: k.Name, Scopes: []string{}, Source: k.Source,
 		CreatedAt: optional(k.Created), ExpiresAt: optional(k.Expires), LastUsedAt: optional(k.Used),
+		Limits: keyLimitsView(k.Limits),
 	}
 	scopes := k.Scopes
 	if len(scopes) == 0 {

@@ -79,7 +79,7 @@ func TestRateLimit(t *testing.T) {
 	var answer job.Rate
 	var failure error
 	var callers []string
-	cfg.Allow = func(_ context.Context, caller string) (job.Rate, error) {
+	cfg.Allow = func(_ context.Context, caller, _ string, _ job.RateLimit) (job.Rate, error) {
 		callers = append(callers, caller)
 		return answer, failure
 	}

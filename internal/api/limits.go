@@ -35,12 +35,7 @@ func (b *LimitsBody) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &given); err != nil {
 		return fmt.Errorf("limits: %w", err)
 	}
-	b.asked = job.QuotaRequest{}
-	for name, number := range given {
-		if number != nil {
-			b.asked[name] = *number
-		}
-	}
+	b.asked = numbers(given)
 	return nil
 }
 

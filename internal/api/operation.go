@@ -68,6 +68,12 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 		op.Middlewares = append(op.Middlewares, s.refuseConditions)
 	}
 	op.Errors = append(slices.Clip(op.Errors), http.StatusRequestHeaderFieldsTooLarge)
+	if slices.Contains(op.Errors, http.StatusUnauthorized) {
+		op.Parameters = append(op.Parameters, tenantParameter())
+		if !slices.Contains(op.Errors, http.StatusBadRequest) { // no tenant can have that name
+			op.Errors = append(op.Errors, http.StatusBadRequest)
+		}
+	}
 	// A key may lack the scope, and a page of another site may not change anything.
 	if op.Method != http.MethodGet || slices.Contains(op.Errors, http.StatusUnauthorized) {
 		op.Errors = append(op.Errors, http.StatusForbidden)
@@ -92,6 +98,15 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 
 // executing are the operations that have code executed.
 func executing() []string { return []string{"execute", "submitJob", "submitJobs"} }
+
+// tenantParameter is the header by which an operator acts for a tenant. The door reads it.
+func tenantParameter() *huma.Param {
+	most := 64
+	return &huma.Param{
+		Name: "Kaa-Tenant", In: "header", Description: "Tenant for which a key with the scope admin acts: the call is one of that tenant's. Other keys may not send it.",
+		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: &most, Pattern: "^[A-Za-z0-9._-]+$"}, Example: "acme",
+	}
+}
 
 // idempotentOperation is the one that an Idempotency-Key is for.
 const idempotentOperation = "submitJob"

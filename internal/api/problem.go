@@ -21,17 +21,19 @@ const statusClientClosed = 499
 
 // Problem is what every error is answered with: RFC 9457, with a stable code.
 type Problem struct {
-	Type   string       `json:"type" doc:"Always about:blank; code names the problem."`
-	Title  string       `json:"title" doc:"The HTTP status in words."`
-	Status int          `json:"status" doc:"The HTTP status."`
-	Code   string       `json:"code" doc:"Stable name of the problem."`
-	Detail string       `json:"detail" doc:"The problem and its remedy."`
-	JobID  string       `json:"jobId,omitempty" doc:"The job, if the problem is about one that was accepted."`
-	Reason string       `json:"reason,omitempty" doc:"With session_ended: why the session has ended."`
-	Scope  string       `json:"scope,omitempty" doc:"With scope_missing: the scope that a key needs for this."`
-	Depth  *int64       `json:"depth,omitempty" doc:"How many there are where that is limited: jobs that wait, or calls."`
-	Limit  *int64       `json:"limit,omitempty" doc:"How many there may be."`
-	Errors []FieldIssue `json:"errors,omitempty" nullable:"false" doc:"The mistakes, field by field."`
+	Type     string       `json:"type" doc:"Always about:blank; code names the problem."`
+	Title    string       `json:"title" doc:"The HTTP status in words."`
+	Status   int          `json:"status" doc:"The HTTP status."`
+	Code     string       `json:"code" doc:"Stable name of the problem."`
+	Detail   string       `json:"detail" doc:"The problem and its remedy."`
+	JobID    string       `json:"jobId,omitempty" doc:"The job, if the problem is about one that was accepted."`
+	Reason   string       `json:"reason,omitempty" doc:"With session_ended: why the session has ended."`
+	Scope    string       `json:"scope,omitempty" doc:"With scope_missing: the scope that a key needs for this."`
+	Depth    *int64       `json:"depth,omitempty" doc:"How many there are where that is limited: jobs that wait, or calls."`
+	Limit    *int64       `json:"limit,omitempty" doc:"How many there may be."`
+	KeyLimit string       `json:"keyLimit,omitempty" enum:"rate,depth,sessions" doc:"The limit of the API key itself that is reached. Absent if the limit is that of all keys."`
+	Runtimes []string     `json:"runtimes,omitempty" doc:"With runtime_not_allowed: the runtimes that the API key may use."`
+	Errors   []FieldIssue `json:"errors,omitempty" nullable:"false" doc:"The mistakes, field by field."`
 
 	retryAfter time.Duration
 	token      bool // it is about a token, as RFC 6750 knows them
@@ -127,9 +129,7 @@ func doorProblem(err error) *Problem {
 	case errors.As(err, &body):
 		return bodyProblem(body)
 	case errors.As(err, &rate):
-		p := newProblem(http.StatusTooManyRequests, "rate_limited", "this API key sends more requests than it may; send them more slowly")
-		p.retryAfter = rate.After
-		return p
+		return rateProblem(rate)
 	case errors.Is(err, service.ErrUnauthorized):
 		return keyProblem(err)
 	case errors.Is(err, service.ErrProvider):
@@ -150,6 +150,16 @@ func doorProblem(err error) *Problem {
 			"this Kaa does not answer to the name in the Host header; call it as localhost or 127.0.0.1, or have the operator name the host in KAA_ALLOWED_HOSTS")
 	}
 	return nil
+}
+
+// rateProblem words a rate that allows no request now.
+func rateProblem(e *service.RateError) *Problem {
+	used, limit := int64(e.Burst), int64(e.Burst)
+	p := tooMuch("rate_limited", "this API key sends more requests than it may; send them more slowly", used, limit, e.After)
+	if e.OfKey {
+		p.KeyLimit = "rate"
+	}
+	return p
 }
 
 // keyProblem words why a key is not accepted. Only the holder of an expired key learns that it has expired.
@@ -191,8 +201,12 @@ func fullProblem(e *job.FullError) *Problem {
 			e.Depth, e.Limit), e.Depth, e.Limit, fullStorageAfter)
 	}
 	if e.Queue == "" {
-		return tooMuch("key_queue_full", fmt.Sprintf("%d jobs of this API key wait, the limit is %d; try again when some have run", e.Depth, e.Limit),
+		p := tooMuch("key_queue_full", fmt.Sprintf("%d jobs of this API key wait, the limit is %d; try again when some have run", e.Depth, e.Limit),
 			e.Depth, e.Limit, fullRetryAfter)
+		if e.OfKey {
+			p.KeyLimit = "depth"
+		}
+		return p
 	}
 	return tooMuch("queue_full", fmt.Sprintf("%d jobs wait on the queue %s, the limit is %d; try again when some have run", e.Depth, e.Queue, e.Limit),
 		e.Depth, e.Limit, fullRetryAfter)
@@ -235,6 +249,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	var full *job.FullError
 	var files *job.FilesFullError
 	var schema *job.SchemaError
+	var runtime *job.RuntimeError
 	retry := func(p *Problem, after time.Duration) *Problem { p.retryAfter = after; return p }
 	if p := doorProblem(err); p != nil {
 		return p, false
@@ -253,6 +268,10 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return busyProblem(busy), false
 	case errors.As(err, &full):
 		return fullProblem(full), false
+	case errors.As(err, &runtime):
+		p := newProblem(http.StatusForbidden, "runtime_not_allowed", runtime.Error())
+		p.Runtimes = runtime.Allowed
+		return p, false
 	case errors.As(err, &files):
 		return filesProblem(files), false
 	case errors.Is(err, job.ErrSessionEnded), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrTooManySessions),

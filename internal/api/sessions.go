@@ -197,9 +197,11 @@ func sessionProblem(err error) *Problem {
 	case errors.Is(err, job.ErrNoSession):
 		return newProblem(http.StatusNotFound, "session_not_found", "no session of this API key has this id; check the id, or open a new one: sessions that ended long ago are forgotten")
 	case errors.As(err, &full) && full.OfCaller:
-		p := newProblem(http.StatusTooManyRequests, "too_many_sessions",
-			fmt.Sprintf("this API key has %d sessions, which is all it may; delete one, or wait until one ends", full.Limit))
-		p.Limit = &full.Limit
+		p := tooMuch("too_many_sessions", fmt.Sprintf("this API key has %d sessions, and may have %d; delete one, or wait until one ends", full.Used, full.Limit),
+			full.Used, full.Limit, fullRetryAfter)
+		if full.OfKey {
+			p.KeyLimit = "sessions"
+		}
 		return p
 	case errors.Is(err, service.ErrSessionBusy):
 		p := newProblem(http.StatusServiceUnavailable, "session_busy",

@@ -221,7 +221,7 @@ func (s *server) registerSocket(engine *gin.Engine) {
 		Summary: "Execute, answer and watch over a WebSocket",
 		Description: "Any number of clients may be connected to a session. Each executes code and interrupts, and sees everything that the session executes, also that of other clients. " +
 			"input() asks the clients.",
-		Parameters: []*huma.Param{{Name: "id", In: "path", Required: true, Description: "Id of the session.", Schema: &huma.Schema{Type: huma.TypeString}}},
+		Parameters: []*huma.Param{{Name: "id", In: "path", Required: true, Description: "Id of the session.", Schema: &huma.Schema{Type: huma.TypeString}}, tenantParameter()},
 		Responses:  responses,
 	})
 }

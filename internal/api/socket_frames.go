@@ -156,7 +156,7 @@ func (k *socket) keepRate(ctx context.Context) error {
 	if err != nil || rate.Allowed {
 		return nil //nolint:nilerr // what it needs Redis for will say so better
 	}
-	return &service.RateError{After: rate.RetryAfter}
+	return service.TooFast(rate)
 }
 
 // execute has the session execute code. Its frames are the sender's to send; that it is

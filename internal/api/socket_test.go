@@ -108,7 +108,7 @@ func TestSocketRate(t *testing.T) {
 	t.Parallel()
 	cfg := config(&fakeStore{})
 	asked := 0
-	cfg.Observers, cfg.Allow = fakeObservers{}, func(context.Context, string) (job.Rate, error) {
+	cfg.Observers, cfg.Allow = fakeObservers{}, func(context.Context, string, string, job.RateLimit) (job.Rate, error) {
 		asked++
 		return job.Rate{Allowed: asked == 1, RetryAfter: 2 * time.Second}, nil
 	}

@@ -143,7 +143,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		Operations: s.store, Confirmations: s.store, Lists: s.queue,
 		Events: s.store, Notifier: notifier, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
 		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring, Usage: s.store,
-		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate(),
+		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate,
 		Background: a.requests, Draining: a.draining, Unfit: s.schema.refused,
 	})
 	dialect := api.New(api.Config{

@@ -124,13 +124,11 @@ func (s *shared) reclaim(ctx context.Context) error {
 	return err
 }
 
-// rate returns the rate limit of the API; nil if there is none.
-func (s *shared) rate() func(context.Context, string) (job.Rate, error) {
-	perSecond, burst := s.cfg.RateLimit, s.cfg.RateBurst
-	if perSecond == 0 {
-		return nil
+// rate counts a request against the rate of each caller and that of its key, where there are such.
+func (s *shared) rate(ctx context.Context, caller, key string, own job.RateLimit) (job.Rate, error) {
+	all := job.RateLimit{PerSecond: s.cfg.RateLimit, Burst: s.cfg.RateBurst}
+	if all.PerSecond == 0 && own.PerSecond == 0 {
+		return job.Rate{Allowed: true}, nil
 	}
-	return func(ctx context.Context, caller string) (job.Rate, error) {
-		return s.store.Rate(ctx, caller, perSecond, burst)
-	}
+	return s.store.Rate(ctx, caller, all, key, own)
 }

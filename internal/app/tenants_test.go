@@ -20,7 +20,7 @@ import (
 // keysFile writes a file of keys for KAA_API_KEYS_FILE.
 func keysFile(tb testing.TB, path string, keys ...access.Key) {
 	tb.Helper()
-	text, err := json.Marshal(map[string]any{"keys": keys})
+	text, err := json.Marshal(map[string]any{"keys": append([]access.Key{}, keys...)})
 	if err == nil {
 		err = os.WriteFile(path+".new", text, 0o600)
 	}

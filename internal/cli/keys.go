@@ -16,6 +16,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // KeyOptions describe a key that is to be made.
@@ -23,19 +24,29 @@ type KeyOptions struct {
 	Tenant, Name string
 	Scopes       []string
 	// For is how long the key is valid; 0 means no end.
-	For time.Duration
+	For    time.Duration
+	Limits job.KeyLimits
+}
+
+// limits returns the limits of the key; nil for none.
+func (o *KeyOptions) limits() *job.KeyLimits {
+	if o.Limits.IsZero() && o.Limits.Runtimes == nil {
+		return nil
+	}
+	return &o.Limits
 }
 
 // madeKey is a key in the answers of the API.
 type madeKey struct {
-	ID         string     `json:"id"`
-	Tenant     string     `json:"tenant,omitempty"`
-	Name       string     `json:"name,omitempty"`
-	Scopes     []string   `json:"scopes,omitempty"`
-	ExpiresAt  *time.Time `json:"expiresAt,omitempty"`
-	LastUsedAt *time.Time `json:"lastUsedAt,omitempty"`
-	Source     string     `json:"source,omitempty"`
-	Secret     string     `json:"key,omitempty"`
+	ID         string         `json:"id"`
+	Tenant     string         `json:"tenant,omitempty"`
+	Name       string         `json:"name,omitempty"`
+	Scopes     []string       `json:"scopes,omitempty"`
+	ExpiresAt  *time.Time     `json:"expiresAt,omitempty"`
+	LastUsedAt *time.Time     `json:"lastUsedAt,omitempty"`
+	Source     string         `json:"source,omitempty"`
+	Limits     *job.KeyLimits `json:"limits,omitempty"`
+	Secret     string         `json:"key,omitempty"`
 }
 
 // operator returns a client of the Kaa at KAA_URL.
@@ -60,6 +71,9 @@ func CreateKey(ctx context.Context, p app.Process, o KeyOptions) error {
 	if o.For != 0 {
 		body["expiresAt"] = time.Now().Add(o.For).UTC()
 	}
+	if limits := o.limits(); limits != nil {
+		body["limits"] = limits
+	}
 	var made madeKey
 	if err := c.json(ctx, http.MethodPost, "/v1/keys", body, &made); err != nil {
 		return err
@@ -72,7 +86,7 @@ func CreateKey(ctx context.Context, p app.Process, o KeyOptions) error {
 // error. It calls no Kaa.
 func KeyEntry(p app.Process, o KeyOptions) error {
 	secret := access.NewSecret()
-	k := access.Key{Tenant: o.Tenant, Name: o.Name, Created: time.Now().UTC().Truncate(time.Second), SHA256: access.Digest(secret)}
+	k := access.Key{Tenant: o.Tenant, Name: o.Name, Created: time.Now().UTC().Truncate(time.Second), SHA256: access.Digest(secret), Limits: o.limits()}
 	k.ID = k.Tenant + "-" + k.SHA256[:8]
 	for _, scope := range o.Scopes {
 		k.Scopes = append(k.Scopes, access.Scope(scope))
@@ -81,7 +95,7 @@ func KeyEntry(p app.Process, o KeyOptions) error {
 		k.Expires = k.Created.Add(o.For)
 	}
 	if err := k.Check(); err != nil {
-		return fmt.Errorf("--%w", err)
+		return wrongFlag(err)
 	}
 	entry, err := json.Marshal(k)
 	if err != nil {
@@ -89,6 +103,20 @@ func KeyEntry(p app.Process, o KeyOptions) error {
 	}
 	_, err = fmt.Fprintf(p.Stderr, "%s\n", entry)
 	return errors.Join(err, printed(p.Stdout, secret))
+}
+
+// wrongFlag names the flag of a field that is wrong: --rate for limits.rate, --ceiling cpus for
+// limits.ceilings.cpus.
+func wrongFlag(err error) error {
+	field, ok := errors.AsType[*access.FieldError](err)
+	if !ok {
+		return err //nolint:wrapcheck // so it does where it is used
+	}
+	flag := strings.TrimPrefix(field.Field, "limits.")
+	if name, ceiling := strings.CutPrefix(flag, "ceilings"); ceiling {
+		flag = "ceiling" + strings.Replace(name, ".", " ", 1)
+	}
+	return fmt.Errorf("--%s: %w", flag, field.Err)
 }
 
 func printed(w io.Writer, line string) error {
@@ -111,11 +139,23 @@ func ListKeys(ctx context.Context, p app.Process, tenant string) error {
 		return err
 	}
 	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "ID\tTENANT\tNAME\tSCOPES\tEXPIRES\tLAST USED\tSOURCE")
+	_, _ = fmt.Fprintln(table, "ID\tTENANT\tNAME\tSCOPES\tEXPIRES\tLAST USED\tSOURCE\tLIMITS")
 	for _, k := range list.Keys {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, cmp.Or(k.Tenant, "-"), cmp.Or(k.Name, "-"), strings.Join(k.Scopes, ","), moment(k.ExpiresAt), moment(k.LastUsedAt), k.Source)
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, cmp.Or(k.Tenant, "-"), cmp.Or(k.Name, "-"), strings.Join(k.Scopes, ","), moment(k.ExpiresAt), moment(k.LastUsedAt), k.Source, limitsText(k.Limits))
 	}
 	return table.Flush()
+}
+
+// limitsText shows the limits of a key in a table.
+func limitsText(k *job.KeyLimits) string {
+	if k.IsZero() {
+		return "-"
+	}
+	text, err := json.Marshal(k)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 func moment(t *time.Time) string {

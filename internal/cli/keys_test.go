@@ -11,6 +11,7 @@ import (
 	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/app"
 	"github.com/kaa-run/kaa/internal/cli"
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
@@ -41,7 +42,9 @@ func TestKeys(t *testing.T) {
 		t.Errorf("a key of the file: %v", err)
 	}
 	p, stdout, stderr := as(admin)
-	if err := cli.CreateKey(t.Context(), p, cli.KeyOptions{Tenant: "acme", Name: "ci", Scopes: []string{"execute", "read"}}); err != nil {
+	if err := cli.CreateKey(t.Context(), p, cli.KeyOptions{
+		Tenant: "acme", Name: "ci", Scopes: []string{"execute", "read"}, Limits: job.KeyLimits{Ceilings: job.QuotaRequest{"timeout": 5}},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	made := strings.TrimSpace(stdout.String())
@@ -50,7 +53,7 @@ func TestKeys(t *testing.T) {
 	}
 	id, _, _ := strings.Cut(strings.TrimPrefix(stderr.String(), "id "), ",")
 	p, stdout, _ = as(admin)
-	if err := cli.ListKeys(t.Context(), p, "acme"); err != nil || !strings.Contains(stdout.String(), id) || strings.Count(stdout.String(), "\n") != 3 {
+	if err := cli.ListKeys(t.Context(), p, "acme"); err != nil || !strings.Contains(stdout.String(), id) || strings.Count(stdout.String(), "\n") != 3 || !strings.Contains(stdout.String(), `{"ceilings":{"timeout":5}}`) {
 		t.Errorf("%v\n%s", err, stdout)
 	}
 	p, _, _ = as(made)
@@ -66,6 +69,14 @@ func TestKeys(t *testing.T) {
 	}
 	if err := cli.KeyEntry(p, cli.KeyOptions{Tenant: "a b"}); err == nil || !strings.Contains(err.Error(), "--tenant") {
 		t.Errorf("an entry for a tenant that can have no such name: %v", err)
+	}
+	for flag, limits := range map[string]job.KeyLimits{
+		"--depth: ": {Depth: new(int)}, "--rate: ": {Rate: new(float64)}, "--ceiling cpus: ": {Ceilings: job.QuotaRequest{"cpus": -1}},
+		"--ceiling: ": {Ceilings: job.QuotaRequest{"cpu": 1}}, "--runtimes: ": {Runtimes: []string{}},
+	} {
+		if err := cli.KeyEntry(p, cli.KeyOptions{Tenant: "acme", Limits: limits}); err == nil || !strings.HasPrefix(err.Error(), flag) {
+			t.Errorf("%v, want %s", err, flag)
+		}
 	}
 	if err := cli.ListKeys(t.Context(), app.Process{}, ""); err == nil || !strings.Contains(err.Error(), "KAA_URL") {
 		t.Errorf("without KAA_URL: %v", err)

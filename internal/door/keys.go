@@ -25,7 +25,7 @@ func (in *entrance) authenticated(w http.ResponseWriter, r *http.Request, next h
 		in.refuse(w, r, err)
 		return
 	}
-	caller := service.Caller{Tenant: grant.Tenant, KeyID: grant.ID, Digest: grant.SHA256, Scopes: grant.Scopes}
+	caller := service.Caller{Tenant: grant.Tenant, KeyID: grant.ID, Digest: grant.SHA256, Scopes: grant.Scopes, Limits: grant.Limits}
 	call := service.CallOf(r.Context())
 	call.Caller = caller
 	// An empty one is refused, and two are: a program that lost the name must not see all tenants.

@@ -49,7 +49,7 @@ func (in *entrance) limited(w http.ResponseWriter, r *http.Request, next http.Ha
 		header.Set("RateLimit-Reset", strconv.Itoa(int((rate.Reset+time.Second-1)/time.Second)))
 	}
 	if !rate.Allowed {
-		in.refuse(w, r, &service.RateError{After: rate.RetryAfter})
+		in.refuse(w, r, service.TooFast(rate))
 		return
 	}
 	next(w, r)

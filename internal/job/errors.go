@@ -98,6 +98,7 @@ func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
 type FullError struct {
 	Queue string // the full queue; empty if the limit of one caller is reached
 	Bytes bool   // the limit is that of the bytes that one caller may store
+	OfKey bool   // the limit is that of the caller's key
 	Depth int64  // jobs that wait, or bytes
 	Limit int64
 }
@@ -161,6 +162,8 @@ func (e *SessionEndedError) Is(target error) bool { return target == ErrSessionE
 // SessionsFullError has the limit of sessions. It is an ErrTooManySessions.
 type SessionsFullError struct {
 	OfCaller bool  // the caller has too many; otherwise no runner has room
+	OfKey    bool  // by the limit of its key
+	Used     int64 // by the caller
 	Limit    int64 // of the caller
 }
 

@@ -135,6 +135,9 @@ type NewJob struct {
 	IdempotencyKey, Scope, Fingerprint string
 	// Caller identifies the job's owner, and is no secret. Waiting jobs are counted by it.
 	Caller string
+	// MostWaiting and MostRunning are how many jobs of the caller may wait, and run, because of its
+	// key; 0 is no limit of the key.
+	MostWaiting, MostRunning int
 	// Events: the job's events are to be written for followers.
 	Events bool
 	// WebhookSecret signs the job's webhook. No reading of the job shows it.
@@ -157,9 +160,17 @@ type Created struct {
 	Err      error
 }
 
-// Rate is the state of a rate limit after a request.
+// RateLimit is a rate of requests.
+type RateLimit struct {
+	PerSecond float64 // 0 is no limit
+	Burst     int     // requests at once
+}
+
+// Rate is the state of a rate limit after a request. If there are two, it is that of the one which
+// leaves less.
 type Rate struct {
 	Allowed          bool
+	OfKey            bool          // it is the key's own
 	Limit, Remaining int           // requests at once, and the number of them that are left
 	Reset            time.Duration // until all of them are available again
 	RetryAfter       time.Duration // if it is not allowed

@@ -41,6 +41,8 @@ type place interface {
 	Parse(q *Quota, text string) error
 	// Below returns the lowest value of a setting, if that of q is below it or none.
 	Below(q *Quota) (least string, below bool)
+	// ceiling puts the ceiling of an API key into q, or says why it can be none.
+	ceiling(asked float64, q *Quota) (complaint string)
 	// accept puts a requested number into q, or says why not.
 	accept(asked float64, hi, q *Quota) (complaint string)
 }
@@ -87,6 +89,7 @@ type bounds[N amount] struct {
 // notation is how numbers of a kind are read and written.
 type notation[N amount] struct {
 	whole  bool
+	most   float64                 // beyond it a number is not exact, or does not fit
 	unit   string                  // of a number, in a complaint
 	number func(N) float64         // as in a request
 	read   func(float64) N         // the opposite; the number is within bounds
@@ -97,7 +100,8 @@ type notation[N amount] struct {
 // wholes is the notation of whole numbers of so many bits.
 func wholes[N int | int64](bits int) notation[N] {
 	return notation[N]{
-		whole: true, number: func(n N) float64 { return float64(n) }, read: func(f float64) N { return N(f) },
+		whole: true, most: min(math.Ldexp(1, bits-1)-1, 1<<53), // beyond 2^53 a float64 skips whole numbers
+		number: func(n N) float64 { return float64(n) }, read: func(f float64) N { return N(f) },
 		parse: func(s string) (N, error) { n, err := strconv.ParseInt(s, 10, bits); return N(n), err },
 		text:  func(n N) string { return strconv.FormatInt(int64(n), 10) },
 	}
@@ -107,7 +111,7 @@ func wholes[N int | int64](bits int) notation[N] {
 func fractions() notation[float64] {
 	same := func(f float64) float64 { return f }
 	return notation[float64]{
-		number: same, read: same, text: decimal,
+		most: 1e6, number: same, read: same, text: decimal,
 		parse: func(s string) (float64, error) { return strconv.ParseFloat(s, 64) },
 	}
 }
@@ -115,7 +119,7 @@ func fractions() notation[float64] {
 // durations is the notation of times: seconds in a request, 1m30s in a setting.
 func durations() notation[time.Duration] {
 	return notation[time.Duration]{
-		unit: " seconds", number: time.Duration.Seconds, read: func(f float64) time.Duration { return time.Duration(f * float64(time.Second)) },
+		most: longestCPUTime.Seconds(), unit: " seconds", number: time.Duration.Seconds, read: func(f float64) time.Duration { return time.Duration(f * float64(time.Second)) },
 		parse: time.ParseDuration, text: time.Duration.String,
 	}
 }
@@ -158,7 +162,7 @@ func (f field[N]) Below(q *Quota) (least string, below bool) {
 func (f field[N]) accept(asked float64, hi, q *Quota) (complaint string) {
 	least, most := f.number(f.least), f.number(*f.of(hi))
 	if f.whole {
-		most = min(most, 1<<53) // beyond it a float64 skips whole numbers
+		most = min(most, f.most)
 	}
 	if !(asked >= least && asked <= most) || f.whole && asked != math.Trunc(asked) {
 		return fmt.Sprintf("must be from %s to %s%s", decimal(least), decimal(most), f.unit)

@@ -127,7 +127,7 @@ func (l Limits) quota(v *validation, r QuotaRequest) Quota {
 	for _, row := range limitTable {
 		if asked, ok := r[row.Name]; ok {
 			if complaint := row.accept(asked, &hi, &q); complaint != "" {
-				v.add(row.path(), "%s", complaint)
+				v.add(row.path(), "%s%s", complaint, l.ownCeiling(row.Name))
 			}
 		}
 	}

@@ -64,6 +64,8 @@ type Limits struct {
 	MaxInputBytes int64
 	// PrivateWebhooks allows webhooks to addresses that are not public, and http.
 	PrivateWebhooks bool
+
+	ofKey map[string]bool // the ceilings that are lower for this API key: see For
 }
 
 // minTimeout is the smallest timeout that is meaningful beside the time that it takes to start
@@ -87,7 +89,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 		CreatedAt:   now,
 		Queue:       l.queue(&v, r.Queue),
 		MaxAttempts: l.maxAttempts(&v, r.MaxAttempts),
-		Timeout:     v.seconds("timeout", r.Timeout, minTimeout, l.MaxTimeout, l.DefaultTimeout),
+		Timeout:     v.secondsOf("timeout", r.Timeout, minTimeout, l.MaxTimeout, l.DefaultTimeout, l.ownCeiling(timeoutCeiling)),
 		ResultTTL:   v.seconds("resultTtl", r.ResultTTL, time.Second, l.MaxResultTTL, l.DefaultResultTTL),
 		ScheduledAt: l.scheduledAt(&v, r, now),
 		Metadata:    l.metadata(&v, r.Metadata),
@@ -239,11 +241,16 @@ func (v *validation) add(field, format string, args ...any) {
 // seconds turns a caller's seconds into a duration within [lo, hi]. The
 // comparison is made on the float, because 1e300 s overflows a time.Duration.
 func (v *validation) seconds(field string, s *float64, lo, hi, byDefault time.Duration) time.Duration {
+	return v.secondsOf(field, s, lo, hi, byDefault, "")
+}
+
+// secondsOf is seconds with words about the bounds.
+func (v *validation) secondsOf(field string, s *float64, lo, hi, byDefault time.Duration, words string) time.Duration {
 	if s == nil {
 		return byDefault
 	}
 	if *s < lo.Seconds() || *s > hi.Seconds() || *s != *s {
-		v.add(field, "must be from %s to %s seconds", plain(lo), plain(hi))
+		v.add(field, "must be from %s to %s seconds%s", plain(lo), plain(hi), words)
 		return byDefault
 	}
 	return time.Duration(*s * float64(time.Second))

@@ -88,6 +88,8 @@ const (
 // ForkArgs name the sessions to be made.
 type ForkArgs struct {
 	Sessions []string `json:"sessions"`
+	// MostOwn is how many sessions the caller may have because of its key; 0 is no limit of the key.
+	MostOwn int `json:"mostOwn,omitempty"`
 }
 
 // CheckpointArgs name a checkpoint; in a rollback, empty means the newest.
@@ -118,6 +120,8 @@ type NewSession struct {
 	Spec    SessionSpec
 	Caller  string
 	Shares  bool // other callers share the runners: then it gets no more than it leaves for them
+	// MostOwn is how many sessions the caller may have because of its key; 0 is no limit of the key.
+	MostOwn int
 	// Candidates are the runners that may get it.
 	Candidates []Candidate
 }

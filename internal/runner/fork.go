@@ -50,7 +50,7 @@ func (s *sessions) fork(ctx context.Context, se *Session, args json.RawMessage) 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), copyTime)
 	defer cancel()
 	made := s.reserve(a.Sessions, se.spec)
-	copies, end, err := s.recordAndFork(ctx, se, a.Sessions)
+	copies, end, err := s.recordAndFork(ctx, se, a)
 	if err != nil {
 		s.release(made, nil)
 		return nil, end, err
@@ -59,9 +59,9 @@ func (s *sessions) fork(ctx context.Context, se *Session, args json.RawMessage) 
 	return a, nil, nil
 }
 
-func (s *sessions) recordAndFork(ctx context.Context, se *Session, ids []string) ([]Interpreter, *job.SessionEnd, error) {
-	self, records := s.r.cfg.Self, s.r.cfg.SessionRecords
-	err := records.ForkSession(ctx, se.id, self.ID, self.MaxSessions, ids)
+func (s *sessions) recordAndFork(ctx context.Context, se *Session, a job.ForkArgs) ([]Interpreter, *job.SessionEnd, error) {
+	self, records, ids := s.r.cfg.Self, s.r.cfg.SessionRecords, a.Sessions
+	err := records.ForkSession(ctx, se.id, self.ID, self.MaxSessions, a.MostOwn, ids)
 	if full, ok := errors.AsType[*job.SessionsFullError](err); ok {
 		return nil, nil, noRoom(full, len(ids))
 	}

@@ -53,7 +53,7 @@ type SessionRecords interface {
 	// candidates. It reports whether one of them had room. job.ErrStale: the claim is lost.
 	MoveSession(ctx context.Context, c job.Claim, candidates []job.Candidate) (bool, error)
 	// ForkSession records forks of a session: all of them, or none with a job.SessionsFullError.
-	ForkSession(ctx context.Context, id, runner string, most int, copies []string) error
+	ForkSession(ctx context.Context, id, runner string, most, mostOwn int, copies []string) error
 	// Answers returns the last answers to the jobs' requests for input.
 	Answers(ctx context.Context, jobs []string) ([]job.Answer, error)
 	// LeaveSessions ends all sessions of the runner. With letEnd their executions may finish.

@@ -20,6 +20,17 @@ type Caller struct {
 	Digest string
 	// Scopes are what it may do; none stand for access.UsualScopes.
 	Scopes access.Scopes
+	// Limits returns the limits of its key as they are now; nil for none. The call may be a socket that
+	// lives longer than they do.
+	Limits func() *job.KeyLimits
+}
+
+// limits are those of its key; nil for none.
+func (c Caller) limits() *job.KeyLimits {
+	if c.Limits == nil {
+		return nil
+	}
+	return c.Limits()
 }
 
 // idLength is the length at which a key's digest is kept with every job.

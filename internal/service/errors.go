@@ -121,7 +121,16 @@ type ScopeError struct{ Need access.Scope }
 func (e *ScopeError) Error() string { return "the API key lacks the scope " + string(e.Need) }
 
 // RateError says that the caller sends more requests than it may.
-type RateError struct{ After time.Duration }
+type RateError struct {
+	After time.Duration
+	OfKey bool // than its key may, and not than each caller
+	Burst int  // requests that it may send at once
+}
+
+// TooFast is the RateError of a rate that allows no request now.
+func TooFast(r job.Rate) *RateError {
+	return &RateError{After: r.RetryAfter, OfKey: r.OfKey, Burst: r.Limit}
+}
 
 func (e *RateError) Error() string { return "too many requests in too short a time" }
 

@@ -38,7 +38,7 @@ func (s *Service) Runtimes(ctx context.Context, c Caller) ([]job.Runtime, error)
 		return nil, err
 	}
 	runners, err := s.cfg.Fleet.Runners(ctx)
-	return job.Runtimes(runners), err
+	return c.limits().OfRuntimes(job.Runtimes(runners)), err
 }
 
 // Ready reports whether jobs can be accepted: ErrStopping if the process is about to stop, and the

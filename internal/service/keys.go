@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/access"
@@ -32,6 +34,7 @@ type KeyRequest struct {
 	Tenant, Name string
 	Scopes       access.Scopes // nil for access.UsualScopes
 	Expires      *time.Time    // nil for never
+	Limits       *job.KeyLimits
 }
 
 // KeyInfo is a key as operators see it.
@@ -60,7 +63,7 @@ func (s *Service) CreateKey(ctx context.Context, c Caller, r KeyRequest) (k acce
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	secret = access.NewSecret()
-	k = access.Key{ID: id, Tenant: r.Tenant, Name: r.Name, Scopes: r.Scopes, Created: now, SHA256: access.Digest(secret)}
+	k = access.Key{ID: id, Tenant: r.Tenant, Name: r.Name, Scopes: r.Scopes, Created: now, SHA256: access.Digest(secret), Limits: r.Limits}
 	if k.Scopes == nil {
 		k.Scopes = access.UsualScopes()
 	}
@@ -68,21 +71,50 @@ func (s *Service) CreateKey(ctx context.Context, c Caller, r KeyRequest) (k acce
 		k.Expires = *r.Expires
 	}
 	var invalid job.ValidationError
-	if err := k.Check(); err != nil {
+	described := k
+	described.Limits = nil // all of their mistakes are listed
+	if err := described.Check(); err != nil {
 		of, _ := errors.AsType[*access.FieldError](err)
 		invalid.Fields = append(invalid.Fields, job.FieldError{Field: of.Field, Message: of.Err.Error()})
 	}
 	if r.Expires != nil && !k.Expires.After(now) {
 		invalid.Fields = append(invalid.Fields, job.FieldError{Field: "expiresAt", Message: "must be in the future"})
 	}
+	invalid.Fields = append(invalid.Fields, k.Limits.Check()...)
 	if len(invalid.Fields) > 0 {
 		return access.Key{}, "", &invalid
+	}
+	if err := s.checkRuntimes(ctx, k.Limits, time.Now()); err != nil {
+		return access.Key{}, "", err
 	}
 	if err := s.cfg.Keys.PutKey(ctx, k); err != nil {
 		return access.Key{}, "", err
 	}
 	CallOf(ctx).APIKeyID = k.ID
 	return k, secret, nil
+}
+
+// checkRuntimes refuses runtimes that no runner offers, if runners say what there is.
+func (s *Service) checkRuntimes(ctx context.Context, limits *job.KeyLimits, asked time.Time) error {
+	if limits == nil {
+		return nil
+	}
+	var invalid job.ValidationError
+	for _, name := range limits.Runtimes {
+		known, err := s.runtimes.known(ctx, name, asked)
+		if err != nil {
+			return err
+		}
+		if len(known) > 0 && !slices.Contains(known, name) {
+			invalid.Fields = append(invalid.Fields, job.FieldError{
+				Field: "limits.runtimes", Message: fmt.Sprintf("%q is not a runtime; use some of %s", name, strings.Join(known, ", ")),
+			})
+		}
+	}
+	if len(invalid.Fields) > 0 {
+		return &invalid
+	}
+	return nil
 }
 
 // Keys lists the keys of a tenant, or of all; those of the configuration have no tenant.

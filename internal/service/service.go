@@ -55,8 +55,9 @@ type Config struct {
 	BodyMemory    int64         // bytes of request bodies that may be held at once; 0 is no limit
 	// Answers bounds the memory of large results; nil is no limit.
 	Answers *job.Memory
-	// Allow counts a request of a caller and says whether it may pass; nil lets all.
-	Allow func(ctx context.Context, caller string) (job.Rate, error)
+	// Allow counts a request of a caller, and of a key with a rate of its own, and says whether it may
+	// pass; nil lets all.
+	Allow func(ctx context.Context, caller, key string, own job.RateLimit) (job.Rate, error)
 	// Background counts what requests leave to be done. The app waits for it before it
 	// closes Redis.
 	Background *sync.WaitGroup
@@ -88,10 +89,10 @@ func (s *Service) Limits() job.Limits { return s.cfg.Limits }
 // Draining is closed when the process is about to stop.
 func (s *Service) Draining() <-chan struct{} { return s.cfg.Draining }
 
-// Allow counts a request of a caller against its rate.
+// Allow counts a request of a caller against its rate and its key's.
 func (s *Service) Allow(ctx context.Context, c Caller) (job.Rate, error) {
 	if s.cfg.Allow == nil {
 		return job.Rate{Allowed: true}, nil
 	}
-	return s.cfg.Allow(ctx, c.ID())
+	return s.cfg.Allow(ctx, c.ID(), c.Digest[:min(len(c.Digest), idLength)], c.limits().RateOf())
 }

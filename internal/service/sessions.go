@@ -31,7 +31,12 @@ func (s *Service) OpenSession(ctx context.Context, c Caller, r job.SessionReques
 	if err := c.may(access.Sessions); err != nil {
 		return job.Session{}, err
 	}
-	limits := s.cfg.Limits
+	own := c.limits()
+	limits := s.cfg.Limits.For(own)
+	var err error
+	if r.Runtime, err = own.Runtime(r.Runtime); err != nil {
+		return job.Session{}, err
+	}
 	runners, err := s.cfg.Fleet.Runners(ctx)
 	if err != nil {
 		return job.Session{}, err
@@ -48,7 +53,7 @@ func (s *Service) OpenSession(ctx context.Context, c Caller, r job.SessionReques
 	}
 	CallOf(ctx).SessionID = se.ID
 	return s.cfg.Sessions.OpenSession(ctx, job.NewSession{
-		Session: se, Spec: spec, Caller: c.ID(), Shares: s.cfg.Shared, Candidates: job.Candidates(runners, se.Runtime),
+		Session: se, Spec: spec, Caller: c.ID(), Shares: s.cfg.Shared, MostOwn: own.MostSessions(), Candidates: job.Candidates(runners, se.Runtime),
 	})
 }
 
@@ -127,7 +132,7 @@ func (s *Service) Fork(ctx context.Context, c Caller, session string, count int)
 			return nil, err
 		}
 	}
-	if _, err := s.operate(ctx, c, session, job.OpFork, job.ForkArgs{Sessions: ids}); err != nil {
+	if _, err := s.operate(ctx, c, session, job.OpFork, job.ForkArgs{Sessions: ids, MostOwn: c.limits().MostSessions()}); err != nil {
 		return nil, err
 	}
 	forks := make([]job.Session, count)
@@ -223,7 +228,7 @@ func (s *Service) operationAs(ctx context.Context, c Caller, session string, dra
 		ID: draft.Job.ID, State: job.Queued, Queue: job.OperationQueue, MaxAttempts: 1, CreatedAt: now, QueuedAt: now,
 		SessionID: session, InSession: true, Timeout: spec.Timeout, ResultTTL: opKept,
 	}
-	draft.Caller, draft.Subscriber = c.ID(), s.cfg.Hub.Subscriber
+	draft.Caller, draft.MostWaiting, draft.Subscriber = c.ID(), c.limits().MostWaiting(), s.cfg.Hub.Subscriber
 	if spec.Op == job.OpReadFile {
 		draft.Job.ResultTTL = readKept
 	}

@@ -51,9 +51,16 @@ func (s *Service) accept(ctx context.Context, c Caller, sub Submission, now time
 	if err := ctx.Err(); err != nil { // the caller has gone, and the work on what was sent is not done
 		return job.NewJob{}, fmt.Errorf("submit job: %w", err)
 	}
-	limits := s.cfg.Limits
+	own := c.limits()
+	limits := s.cfg.Limits.For(own)
 	if id := sub.Request.SessionID; id != "" {
 		if err := checkSession(id); err != nil {
+			return job.NewJob{}, err
+		}
+	}
+	if sub.Request.SessionID == "" { // the session has one
+		var err error
+		if sub.Request.Runtime, err = own.Runtime(sub.Request.Runtime); err != nil {
 			return job.NewJob{}, err
 		}
 	}
@@ -67,7 +74,7 @@ func (s *Service) accept(ctx context.Context, c Caller, sub Submission, now time
 	if err != nil {
 		return job.NewJob{}, err
 	}
-	n.Caller = c.ID()
+	n.Caller, n.MostWaiting, n.MostRunning = c.ID(), own.MostWaiting(), own.MostRunning()
 	if w := sub.Request.Webhook; w != nil {
 		n.WebhookSecret = w.Secret
 	}
@@ -110,10 +117,11 @@ func (s *Service) SubmitAll(ctx context.Context, c Caller, subs []Submission) ([
 	for i, sub := range subs {
 		draft, err := s.draft(ctx, c, sub, now)
 		var invalid *job.ValidationError
+		var runtime *job.RuntimeError
 		switch {
 		case err == nil:
 			drafts, places = append(drafts, draft), append(places, i)
-		case errors.As(err, &invalid), errors.Is(err, job.ErrNoSession):
+		case errors.As(err, &invalid), errors.As(err, &runtime), errors.Is(err, job.ErrNoSession):
 			all[i].Err = err
 		default:
 			return nil, err

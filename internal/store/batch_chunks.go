@@ -36,6 +36,7 @@ type batchItem struct {
 	HookURL     string          `json:"h,omitempty"`
 	HookSecret  string          `json:"k,omitempty"`
 	Events      bool            `json:"e,omitempty"`
+	MostRunning int             `json:"p,omitempty"`
 	Code        string          `json:"c,omitempty"` // digest of the code, if that is elsewhere
 	Spec        job.Spec        `json:"s"`
 }
@@ -86,7 +87,7 @@ func (s *Store) PackBatch(jobs []*job.NewJob) (data []byte, codes map[string][]b
 		}
 		item := batchItem{
 			Queue: n.Job.Queue, MaxAttempts: n.Job.MaxAttempts, TimeoutMs: n.Job.Timeout.Milliseconds(), ResultTTLMs: n.Job.ResultTTL.Milliseconds(),
-			Metadata: n.Job.Metadata, Runtime: n.Job.Runtime, HookSecret: string(n.WebhookSecret), Events: n.Events, Spec: n.Spec,
+			Metadata: n.Job.Metadata, Runtime: n.Job.Runtime, HookSecret: string(n.WebhookSecret), Events: n.Events, MostRunning: n.MostRunning, Spec: n.Spec,
 		}
 		if n.Job.Webhook != nil {
 			item.HookURL = n.Job.Webhook.URL
@@ -129,7 +130,7 @@ func (i *batchItem) newJob(id, caller string) job.NewJob {
 	if i.HookURL != "" {
 		j.Webhook = &job.Webhook{URL: i.HookURL, State: job.WebhookPending}
 	}
-	return job.NewJob{Job: j, Spec: i.Spec, Caller: caller, Events: i.Events, WebhookSecret: job.Secret(i.HookSecret)}
+	return job.NewJob{Job: j, Spec: i.Spec, Caller: caller, Events: i.Events, MostRunning: i.MostRunning, WebhookSecret: job.Secret(i.HookSecret)}
 }
 
 func encodeRefusal(r job.BatchRefusal) ([]byte, error) { return json.Marshal(r) }

@@ -123,6 +123,8 @@ func (s *Store) createArgs(ctx context.Context, n job.NewJob) ([]string, []any, 
 		{"session", session},
 		{"events", mark(n.Events)},
 		{"files", mark(len(n.Spec.Files) > 0 || n.Spec.Op == job.OpReadFile)},
+		{"most_waiting", n.MostWaiting},
+		{"most_running", n.MostRunning},
 		{"most_bytes", most},
 		{"shared", mark(shared)},
 		{"alone", mark(s.cfg.OneCaller && n.Caller != "")},
@@ -147,7 +149,7 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 	}
 	switch r.word() {
 	case "full":
-		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Queue: r.text(1), Depth: atoi(r.text(2)), Limit: atoi(r.text(3))})}
+		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Queue: r.text(1), Depth: atoi(r.text(2)), Limit: atoi(r.text(3)), OfKey: r.text(4) == "key"})}
 	case "bytes":
 		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Bytes: true, Depth: atoi(r.text(1)), Limit: atoi(r.text(2))})}
 	case "stopped":

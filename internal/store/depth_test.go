@@ -126,6 +126,82 @@ func TestDepthUnderLoad(t *testing.T) {
 	}
 }
 
+// TestDepthOfKey: the jobs of a caller that wait are compared with the limit of the key that submits
+// another one, and with that of every caller.
+func TestDepthOfKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{MaxCallerDepth: 4})
+	submit := func(caller string, most int, change ...func(*job.NewJob)) *job.FullError {
+		t.Helper()
+		_, err := b.Create(t.Context(), newJob(append(change, of(caller), func(n *job.NewJob) { n.MostWaiting = most })...))
+		full, _ := errors.AsType[*job.FullError](err)
+		if err != nil && full == nil {
+			t.Fatal(err)
+		}
+		return full
+	}
+	for i, tt := range []struct {
+		caller string
+		most   int
+		want   *job.FullError
+	}{
+		{"@a", 2, nil}, {"@a", 2, nil},
+		{"@a", 2, &job.FullError{Depth: 2, Limit: 2, OfKey: true}},
+		{"@a", 3, nil}, // another key of the tenant
+		{"@a", 3, &job.FullError{Depth: 3, Limit: 3, OfKey: true}},
+		{"@b", 2, nil}, // another tenant
+		{"@a", 0, nil}, // a key without a limit
+		{"@a", 0, &job.FullError{Depth: 4, Limit: 4}},
+		{"@a", 9, &job.FullError{Depth: 4, Limit: 4}},
+		{"@a", 2, &job.FullError{Depth: 4, Limit: 2, OfKey: true}},
+	} {
+		if diff := cmp.Diff(tt.want, submit(tt.caller, tt.most)); diff != "" {
+			t.Errorf("%d, %s with %d (-want +got):\n%s", i, tt.caller, tt.most, diff)
+		}
+	}
+}
+
+// TestRateOfKey: a request passes if it may by the rate of each caller and by that of its key. One that
+// is refused by one of them does not count for the other.
+func TestRateOfKey(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	slow := func(burst int) job.RateLimit { return job.RateLimit{PerSecond: 0.01, Burst: burst} } // no token comes back while the test runs
+	none := job.RateLimit{}
+	for i, tt := range []struct {
+		caller string
+		all    job.RateLimit
+		key    string
+		own    job.RateLimit
+		want   job.Rate // without times
+	}{
+		{"a", none, "k", slow(2), job.Rate{Allowed: true, OfKey: true, Limit: 2, Remaining: 1}},
+		{"a", none, "k", slow(2), job.Rate{Allowed: true, OfKey: true, Limit: 2}},
+		{"a", none, "k", slow(2), job.Rate{OfKey: true, Limit: 2}},
+		{"a", none, "second", slow(2), job.Rate{Allowed: true, OfKey: true, Limit: 2, Remaining: 1}}, // of the same tenant
+		{"b", slow(3), "l", slow(2), job.Rate{Allowed: true, OfKey: true, Limit: 2, Remaining: 1}},
+		{"b", slow(3), "l", slow(2), job.Rate{Allowed: true, OfKey: true, Limit: 2}},
+		{"b", slow(3), "l", slow(2), job.Rate{OfKey: true, Limit: 2}},
+		{"b", slow(3), "l", slow(2), job.Rate{OfKey: true, Limit: 2}},
+		{"b", slow(3), "m", slow(2), job.Rate{Allowed: true, Limit: 3}},
+		{"b", slow(3), "m", slow(2), job.Rate{Limit: 3}},
+		{"b", none, "m", slow(2), job.Rate{Allowed: true, OfKey: true, Limit: 2}},
+		{"b", slow(3), "", none, job.Rate{Limit: 3}},
+	} {
+		got, err := b.Rate(t.Context(), tt.caller, tt.all, tt.key, tt.own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Reset <= 0 || (got.RetryAfter > 0) == got.Allowed {
+			t.Errorf("%d: %+v", i, got)
+		}
+		got.Reset, got.RetryAfter = 0, 0
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
 func TestRate(t *testing.T) {
 	t.Parallel()
 	b := setup(t, store.Config{})
@@ -133,7 +209,7 @@ func TestRate(t *testing.T) {
 	rate := 0.01                              // so that no token comes back while the test runs
 	ask := func(s *store.Store, caller string) job.Rate {
 		t.Helper()
-		r, err := s.Rate(t.Context(), caller, rate, 5)
+		r, err := s.Rate(t.Context(), caller, job.RateLimit{PerSecond: rate, Burst: 5}, "", job.RateLimit{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -190,7 +190,7 @@ func (w *writer) liveSession() {
 
 func (w *writer) otherSessions() {
 	ctx := w.t.Context()
-	w.must(w.ForkSession(ctx, "live", oldRunner, 9, []string{"forked"}))
+	w.must(w.ForkSession(ctx, "live", oldRunner, 9, 0, []string{"forked"}))
 	w.open("ended", oldRunner)
 	w.create(w.t, named("ended-execution", inSession("ended", "")))
 	_, _, err := w.FinishInSession(ctx, w.next("ended", oldRunner), job.Outcome{State: job.Completed, Result: result()})
@@ -209,7 +209,7 @@ func (w *writer) rest() {
 		Created: time.Unix(1e9, 0).UTC(), Expires: time.Unix(4e9, 0).UTC(),
 	}))
 	w.must(w.KeysUsed(ctx, map[string]time.Time{"key-1": time.Unix(1e9, 0)}))
-	_, err := w.Rate(ctx, "me", 0.001, 1)
+	_, err := w.Rate(ctx, "me", job.RateLimit{PerSecond: 0.001, Burst: 1}, "", job.RateLimit{})
 	w.must(err)
 	_, err = w.Elect(ctx, "a task", time.Hour)
 	w.must(err)

@@ -235,7 +235,7 @@ func restOld(t *testing.T, b *bundle) {
 	t.Helper()
 	ctx := t.Context()
 	must(t, b.DropKey(ctx, "key-1"))
-	if r, err := b.Rate(ctx, "me", 0.001, 1); err != nil || r.Allowed {
+	if r, err := b.Rate(ctx, "me", job.RateLimit{PerSecond: 0.001, Burst: 1}, "", job.RateLimit{}); err != nil || r.Allowed {
 		t.Errorf("a request beyond the rate: %+v %v", r, err)
 	}
 	if elected, err := b.Elect(ctx, "a task", time.Hour); err != nil || elected {

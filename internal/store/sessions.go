@@ -36,6 +36,7 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		{"metadata", []byte(se.Metadata)},
 		s.tombstone(),
 		{"shared", mark(n.Shares)},
+		{"most_own", n.MostOwn},
 	}, each...)
 	if err != nil {
 		return job.Session{}, err
@@ -44,7 +45,7 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 	case "no_runner":
 		return job.Session{}, fmt.Errorf("%s: %w", op, job.ErrNoRunner)
 	case "full":
-		return job.Session{}, fmt.Errorf("%s: %w", op, &job.SessionsFullError{OfCaller: r.text(1) == "caller", Limit: atoi(r.text(2))})
+		return job.Session{}, fmt.Errorf("%s: %w", op, sessionsFull(r))
 	}
 	se.State, se.CreatedAt, se.Runner, se.Runtime = job.SessionIdle, parseMillis(r.text(1)), r.text(2), r.text(3)
 	se.LastUsed = se.CreatedAt
@@ -52,20 +53,25 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 	return se, nil
 }
 
-// ForkSession records forks of a session on its runner, which has room for so many sessions.
-// job.ErrTooManySessions: there is no room for all of them, and none was recorded.
-func (s *Store) ForkSession(ctx context.Context, id, runner string, most int, copies []string) error {
+// sessionsFull reads the scripts' answer that there is no room.
+func sessionsFull(r reply) *job.SessionsFullError {
+	return &job.SessionsFullError{OfCaller: r.text(1) == "caller", Limit: atoi(r.text(2)), Used: atoi(r.text(3)), OfKey: r.text(4) == "key"}
+}
+
+// ForkSession records forks of a session on its runner, which has room for so many sessions. Its
+// caller may have mostOwn of them; 0 is no limit of the caller's key. job.ErrTooManySessions: there is no room for all of them, and none was recorded.
+func (s *Store) ForkSession(ctx context.Context, id, runner string, most, mostOwn int, copies []string) error {
 	const op = "fork session"
 	each := make([]args, len(copies))
 	for i, c := range copies {
 		each[i] = args{{"fork", c}}
 	}
-	r, err := s.run(ctx, op, s.scripts.fork, keys{{"session", sessionKey(id)}}, args{{"runner", runner}, {"most", most}}, each...)
+	r, err := s.run(ctx, op, s.scripts.fork, keys{{"session", sessionKey(id)}}, args{{"runner", runner}, {"most", most}, {"most_own", mostOwn}}, each...)
 	if err != nil {
 		return aboutSession(id, err)
 	}
 	if r.word() == "full" {
-		return fmt.Errorf("%s: %w", op, &job.SessionsFullError{OfCaller: r.text(1) == "caller", Limit: atoi(r.text(2))})
+		return fmt.Errorf("%s: %w", op, sessionsFull(r))
 	}
 	return nil
 }

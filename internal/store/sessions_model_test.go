@@ -156,7 +156,7 @@ func (w *sessionWorld) fork() {
 	case want == nil && alive+len(ids) > most:
 		want = job.ErrTooManySessions
 	}
-	err := w.ForkSession(w.t.Context(), m.id, runner, most, ids)
+	err := w.ForkSession(w.t.Context(), m.id, runner, most, 0, ids)
 	w.same("fork", err, want)
 	for _, id := range ids {
 		if err == nil {

@@ -146,12 +146,6 @@ const maxEnvs = 1000
 // minEventBytes leaves room for the largest event of output, escaped.
 const minEventBytes = 512 << 10
 
-// minRate and maxRate are what a rate limit can count, in requests a second.
-const (
-	minRate = 0.001
-	maxRate = 100_000.0
-)
-
 // clientVariables belong to `kaa run`, not to a server.
 func clientVariables() []string { return []string{"KAA_URL", "KAA_API_KEY"} }
 
@@ -263,7 +257,7 @@ func Load(environ Environment) (Config, error) {
 		// More would only hold memory: a core forks hundreds of workers a second.
 		c.Parked = max(0, min(c.Concurrency, 4*runtime.NumCPU()))
 	}
-	if c.RateBurst == 0 && c.RateLimit <= maxRate {
+	if c.RateBurst == 0 && c.RateLimit <= job.MaxRate {
 		c.RateBurst = max(1, int(c.RateLimit))
 	}
 	if err := c.resolveRuntimes(); err != nil {
@@ -367,8 +361,8 @@ func (c *Config) check() []error {
 	} else if c.BodyMemory > 0 && !c.OneCaller() && c.BodyMemory/2 < c.MaxBodyBytes {
 		bad("KAA_BODY_MEMORY (%d) is below twice KAA_MAX_BODY_BYTES (%d): a key gets half of it", c.BodyMemory, c.MaxBodyBytes)
 	}
-	if c.RateLimit != 0 && !(c.RateLimit >= minRate && c.RateLimit <= maxRate) {
-		bad("KAA_RATE_LIMIT must be 0, or from %g to %g requests a second", minRate, maxRate)
+	if c.RateLimit != 0 && !(c.RateLimit >= job.MinRate && c.RateLimit <= job.MaxRate) {
+		bad("KAA_RATE_LIMIT must be 0, or from %g to %g requests a second", job.MinRate, job.MaxRate)
 	}
 	if c.AuditLog != telemetry.AuditOff && c.AuditLog != telemetry.AuditLog && !filepath.IsAbs(c.AuditLog) {
 		bad("KAA_AUDIT_LOG is %q; use off, log, or the absolute path of a file", c.AuditLog)

@@ -8,7 +8,7 @@
 -- {'unregistered'} | {'gone'} | {'missing'}. The same claim sent twice counts once.
 local id, runner, session = ARGV.id, ARGV.runner, ARGV.session
 local f = redis.call('HMGET', KEYS.job, 'state', 'queue', 'attempt', 'queued_at', 'scheduled_at', 'runner', 'session',
-  'spec', 'started_at', 'events', 'caller', 'reserve')
+  'spec', 'started_at', 'events', 'caller', 'reserve', 'most_running')
 local state = f[1]
 if not state then return missing(id) end
 if state == 'running' and f[6] == runner and f[7] == session then
@@ -26,7 +26,7 @@ elseif state ~= 'queued' then
   return { 'stale', state }
 end
 if is_paused(f[2]) then return { 'paused' } end
-if share_left(f[2], f[11], f[12], 1) < 1 then
+if share_left(f[2], f[11], f[12], f[13], 1) < 1 then
   if state == 'scheduled' then
     redis.call('HSET', KEYS.job, 'state', 'queued')
     reindex(id, f[2], state, 'queued', f[11])
@@ -46,6 +46,6 @@ redis.call('HSET', KEYS.job, 'state', 'running', 'attempt', attempt, 'runner', r
 redis.call('SADD', P .. 'runners', runner)
 redis.call('SADD', runner_jobs_key(runner), id)
 redis.call('ZREM', P .. 'outbox', id)
-if f[12] then redis.call('HSET', running_key(f[11]), id, runner) end
+if f[12] or f[13] or is_tenant(f[11]) then redis.call('HSET', running_key(f[11]), id, runner) end
 local filled = reindex(id, f[2], state, 'running', f[11])
 return { 'claimed', attempt, int(math.max(0, now - tonumber(ready))), f[2], f[8], filled, f[10] }

@@ -164,8 +164,9 @@ end
 
 -- Shares: where several callers use the runners, none of them may have all slots for its
 -- executions, so another one's job finds a slot. A job says in its field reserve how many slots its
--- caller leaves to others; one without it has no bound. Running jobs are looked up and not
--- counted:
+-- caller leaves to others; one without it has no such bound. Its field most_running, if its API key has
+-- that limit, is how many jobs of the caller may run in all, on whichever runners. Running jobs are
+-- looked up and not counted:
 -- running:<caller> has each job with the runner that has claimed it, and only those of runners
 -- count that take jobs now, so a runner that is lost or shut down releases its slots.
 local FLEET_TTL = 2000
@@ -199,7 +200,8 @@ end
 
 -- share_left returns how many more jobs of a queue a caller may execute than it does. It does not
 -- count further than to wanted.
-local function share_left(queue, caller, reserve, wanted)
+local function share_left(queue, caller, reserve, most_running, wanted)
+  if most_running then wanted = math.min(wanted, math.max(0, tonumber(most_running) - redis.call('HLEN', running_key(caller)))) end
   if not reserve or reserve == '' then return wanted end
   local key, slots = fleet_key(queue), slots_of(queue)
   if slots == 0 then return wanted end -- no runner takes jobs
@@ -232,12 +234,12 @@ local function window_key(queue, caller) return P .. 'seats:' .. queue .. ':' ..
 local function held_key(queue, caller) return P .. 'held:' .. queue .. ':' .. caller end
 
 -- admit admits a job that is ready to run and returns true, or holds it.
-local function admit(id, queue, caller, reserve, now)
+local function admit(id, queue, caller, reserve, most_running, now)
   if not caller then return true end
   local window, held = window_key(queue, caller), held_key(queue, caller)
   if redis.call('SADD', window, id) == 0 then return true end
   local taken = redis.call('SCARD', window)
-  if taken <= WINDOW and redis.call('EXISTS', held) == 0 and share_left(queue, caller, reserve, taken) == taken then return true end
+  if taken <= WINDOW and redis.call('EXISTS', held) == 0 and share_left(queue, caller, reserve, most_running, taken) == taken then return true end
   redis.call('SREM', window, id)
   redis.call('ZADD', held, int(now), id)
   redis.call('SADD', P .. 'holding', queue .. ' ' .. caller)
@@ -252,7 +254,10 @@ local function fill(queue, caller)
   local taken = redis.call('SCARD', window)
   if taken * 2 > WINDOW then return 0 end
   local room, first = WINDOW - taken, redis.call('ZRANGE', held, 0, 0)[1]
-  if first then room = share_left(queue, caller, redis.call('HGET', job_key(first), 'reserve'), WINDOW) - taken end
+  if first then
+    local f = redis.call('HMGET', job_key(first), 'reserve', 'most_running')
+    room = share_left(queue, caller, f[1], f[2], WINDOW) - taken
+  end
   if room < 1 then return 0 end
   local now, due = int(now_ms()), 0
   for _, id in ipairs(redis.call('ZRANGE', held, 0, int(room - 1))) do
@@ -428,6 +433,14 @@ local function session_log_key(id) return P .. 'session:' .. id .. ':log' end
 local function runner_sessions_key(runner) return P .. 'runner:' .. runner .. ':sessions' end
 local function runner_ready_key(runner) return P .. 'runner:' .. runner .. ':ready' end
 local function caller_sessions_key(caller) return P .. 'sessions:of:' .. caller end
+
+-- too_many returns the answer for a caller that would have more sessions than it may, by its key (0 is no
+-- limit of the key) or as every caller.
+local function too_many(caller, more, of_key)
+  local own = redis.call('ZCARD', caller_sessions_key(caller))
+  if of_key > 0 and own + more > of_key then return { 'full', 'caller', of_key, own, 'key' } end
+  if MAX_CALLER_SESSIONS > 0 and own + more > MAX_CALLER_SESSIONS then return { 'full', 'caller', MAX_CALLER_SESSIONS, own } end
+end
 
 -- over_share says whether a caller that shares runners with others gets a session although it
 -- has more of them there than are free then, if it gets so many more, one after the other.

@@ -3,11 +3,13 @@
 -- args: id, queue, state, max_attempts, scheduled_at, timeout, result_ttl, metadata, spec, notify,
 --       fingerprint, idempotency_ttl, outbox_delay, runtime, waiter, waiter_ttl, caller, hook_url,
 --       hook_secret, session, events, files ('1' if it has some),
+--       most_waiting (jobs of the caller that may wait because of its key, or '0'),
+--       most_running (the same for jobs that run),
 --       most_bytes (that the caller's records may take, or '0'), shared ('1' if callers share these),
 --       alone ('1' if there is no other caller)
 -- The rest are the commands that put its task on its queue, each after its length.
 -- Answers {'created', now, 'held' or 'enqueued' or nothing} | {'replay', id} | {'mismatch'} |
--- {'full', queue or '' for the caller, depth, limit} | {'bytes', held, limit} | {'no_session'} |
+-- {'full', queue or '' for the caller, depth, limit, 'key' if the limit is that of the key} | {'bytes', held, limit} | {'no_session'} |
 -- {'session_ended', reason, message} | {'stopped'}: its batch does not want it any more.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
@@ -47,9 +49,11 @@ if MAX_DEPTH > 0 then
   local depth = redis.call('ZCARD', index_key(queue, 'queued')) + redis.call('ZCARD', index_key(queue, 'scheduled'))
   if depth >= MAX_DEPTH then return { 'full', queue, depth, MAX_DEPTH } end
 end
-if MAX_CALLER_DEPTH > 0 then
+local of_key = tonumber(ARGV.most_waiting)
+if MAX_CALLER_DEPTH > 0 or of_key > 0 then
   local depth = tonumber(redis.call('HGET', P .. 'waiting', caller) or 0)
-  if depth >= MAX_CALLER_DEPTH then return { 'full', '', depth, MAX_CALLER_DEPTH } end
+  if of_key > 0 and depth >= of_key then return { 'full', '', depth, of_key, 'key' } end
+  if MAX_CALLER_DEPTH > 0 and depth >= MAX_CALLER_DEPTH then return { 'full', '', depth, MAX_CALLER_DEPTH } end
 end
 local bytes, most_bytes = #ARGV.spec + #ARGV.metadata + RECORD_BYTES, tonumber(ARGV.most_bytes)
 if most_bytes > 0 then
@@ -76,7 +80,9 @@ if ARGV.hook_url ~= '' then
   put('hook_secret', ARGV.hook_secret)
 end
 put('idempotency', fingerprint ~= '' and KEYS.idempotency or '') -- to be free again when the job is deleted
+local most_running = session == '' and ARGV.most_running ~= '0' and ARGV.most_running or nil
 if session == '' then put('reserve', RESERVE) end
+put('most_running', most_running or '')
 -- For finish: a runner does not know them.
 put('most_bytes', most_bytes > 0 and ARGV.most_bytes or '')
 put('shares_bytes', most_bytes > 0 and ARGV.shared or '')
@@ -120,7 +126,7 @@ else
     turn(session)
     return { 'created', int(now) }
   end
-  if not admit(id, queue, caller, RESERVE, now) then
+  if not admit(id, queue, caller, RESERVE, most_running, now) then
     -- Those of a caller that is at its share follow each other one by one: at once, with this.
     if RESERVE ~= '' and ARGV[REST] then
       local task = {}

@@ -9,8 +9,8 @@ local answer = { -1 }
 local due = redis.call('ZRANGEBYSCORE', KEYS.outbox, '-inf', int(now), 'LIMIT', 0, ARGV.most)
 for _, id in ipairs(due) do
   local key = job_key(id)
-  local f = redis.call('HMGET', key, 'state', 'queue', 'attempt', 'timeout', 'runtime', 'caller', 'reserve', 'passes')
-  if f[1] == 'scheduled' and not admit(id, f[2], f[6], f[7], now) then
+  local f = redis.call('HMGET', key, 'state', 'queue', 'attempt', 'timeout', 'runtime', 'caller', 'reserve', 'passes', 'most_running')
+  if f[1] == 'scheduled' and not admit(id, f[2], f[6], f[7], f[9], now) then
     redis.call('HSET', key, 'state', 'queued', 'queued_at', int(now))
     redis.call('ZREM', KEYS.outbox, id)
     reindex(id, f[2], 'scheduled', 'queued')

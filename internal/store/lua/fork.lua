@@ -1,8 +1,10 @@
 -- fork: nothing -> idle, for forks of a session, on its runner: all of them or none.
 -- keys: session
--- args: runner, most (sessions that it has room for)
+-- args: runner, most (sessions that it has room for),
+--       most_own (sessions that the caller may have because of its key, or '0')
 -- each: fork (its id)
--- Answers {'forked'} | {'full', 'caller' or 'runner', limit} | {'session_ended', reason,
+-- Answers {'forked'} | {'full', 'caller' or 'runner', limit, how many it has,
+-- 'key' if the limit is that of the key} | {'session_ended', reason,
 -- message} | {'no_session'}.
 -- It may be sent twice, so its own ids count as forked.
 local runner, count = ARGV.runner, #ARGV - REST + 1
@@ -10,13 +12,12 @@ local f = redis.call('HMGET', KEYS.session, 'state', 'runner', 'caller', 'runtim
 if not f[1] or f[2] ~= runner then return { 'no_session' } end
 if redis.call('EXISTS', session_key(ARGV[REST].fork)) == 1 then return { 'forked' } end
 if f[1] == 'ended' then return { 'session_ended', f[9], f[10] } end
-if MAX_CALLER_SESSIONS > 0 and redis.call('ZCARD', caller_sessions_key(f[3])) + count > MAX_CALLER_SESSIONS then
-  return { 'full', 'caller', MAX_CALLER_SESSIONS }
-end
+local full = too_many(f[3], count, tonumber(ARGV.most_own))
+if full then return full end
 if redis.call('SCARD', runner_sessions_key(runner)) + count > tonumber(ARGV.most) then return { 'full', 'runner', ARGV.most } end
 if f[11] then
   local over, own = over_share(f[3], count, { [runner] = true }, tonumber(ARGV.most) - redis.call('SCARD', runner_sessions_key(runner)))
-  if over then return { 'full', 'caller', own } end
+  if over then return { 'full', 'caller', own, own } end
 end
 local now = now_ms()
 local origin = string.sub(KEYS.session, #session_key('') + 1)

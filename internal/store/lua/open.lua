@@ -1,9 +1,11 @@
 -- open: nothing -> idle, for a session, on the runner with the fewest of them.
 -- keys: session
 -- args: id, caller, idle_timeout, max_age, spec, metadata, tombstone,
---       shared ('1' if it shares the runners with other callers)
+--       shared ('1' if it shares the runners with other callers),
+--       most_own (sessions that the caller may have because of its key, or '0')
 -- each: runner (that may have it), most (sessions that it has room for), runtime
--- Answers {'opened', now, runner, runtime} | {'full', 'caller' or 'runners', limit} | {'no_runner'}.
+-- Answers {'opened', now, runner, runtime} | {'full', 'caller' or 'runners', limit, how many it
+-- has, 'key' if the limit is that of the key} | {'no_runner'}.
 -- It may be sent twice, so its own id counts as opened.
 local id, caller = ARGV.id, ARGV.caller
 local now = now_ms()
@@ -11,9 +13,8 @@ if redis.call('EXISTS', KEYS.session) == 1 then
   local f = redis.call('HMGET', KEYS.session, 'created_at', 'runner', 'runtime')
   return { 'opened', f[1], f[2], f[3] }
 end
-if MAX_CALLER_SESSIONS > 0 and redis.call('ZCARD', caller_sessions_key(caller)) >= MAX_CALLER_SESSIONS then
-  return { 'full', 'caller', MAX_CALLER_SESSIONS }
-end
+local full = too_many(caller, 1, tonumber(ARGV.most_own))
+if full then return full end
 local best, fewest, alive, runtimes, shared, free = nil, nil, {}, {}, ARGV.shared == '1', 0
 for i = REST, #ARGV, STEP do
   local runner = ARGV[i].runner
@@ -28,7 +29,7 @@ end
 if #alive == 0 then return { 'no_runner' } end
 if best and shared then
   local over, own = over_share(caller, 1, runtimes, free)
-  if over then return { 'full', 'caller', own } end
+  if over then return { 'full', 'caller', own, own } end
 end
 -- A caller evicts its own, and where it shares the runners those of callers that have more.
 local function evicts(other)
