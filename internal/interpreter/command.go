@@ -89,13 +89,14 @@ type commandRequest struct {
 	Argc     int              `json:"argc,omitempty"`
 	Line     bool             `json:"line,omitempty"`
 	Limits   map[string]int64 `json:"limits,omitempty"`
+	Most     int              `json:"most,omitempty"` // commands at once
 	Terminal *[2]uint16       `json:"terminal,omitempty"`
 	Signal   int              `json:"signal,omitempty"`
 }
 
 // commandTexts returns the texts of a command in the order of the protocol, and the rest of the request.
 func (s *Session) commandTexts(spec job.Command) ([][]byte, commandRequest, error) {
-	r := commandRequest{Cmd: "start", Limits: s.limits()}
+	r := commandRequest{Cmd: "start", Limits: s.limits(), Most: s.quota.Processes}
 	argv := spec.Argv
 	if len(argv) == 0 {
 		argv, r.Line = []string{spec.Line}, true

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -304,6 +305,9 @@ func TestCommandMemory(t *testing.T) {
 					t.Errorf("%+v, %v; the session: %+v", end, err, ended)
 				}
 				return
+			}
+			if ended := s.Alive(); ended != nil && ended.Reason == job.EndMemory && os.Geteuid() != 0 {
+				return // there are no groups for an ordinary user here
 			}
 			if err != nil || !end.OutOfMemory || end.Signal != "KILL" {
 				t.Errorf("%+v, %v", end, err)

@@ -154,13 +154,12 @@ func (c *Command) gone() {
 // has killed the process, or a part of Kaa has failed. Nothing finds all processes of the commands
 // then, so the session ends.
 func (c *commands) lose() {
-	c.s.w.exitsWithin(normalExit) // usually the whole sandbox has ended
+	if !c.isClosed() && !c.s.w.exitsWithin(normalExit) { // usually the whole sandbox has ended
+		c.endSession("interpreter: the process that starts commands has ended; ending the session")
+		c.s.w.exitsWithin(lastResort)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.closed && c.s.w.alive() {
-		c.s.w.pool.cfg.Log.Warn("interpreter: the process that starts commands has ended; ending the session", slog.String("session_id", c.s.w.id))
-		c.s.w.slot.kill()
-	}
 	for id, command := range c.all {
 		delete(c.all, id)
 		command.lose()
@@ -180,10 +179,16 @@ func (c *Command) lose() {
 
 // abandon ends the session, because the process does not answer.
 func (c *commands) abandon() {
+	c.endSession("interpreter: the process that starts commands does not answer; ending the session")
+}
+
+// endSession kills the slot with all its processes, unless the session is being closed. Then the slot
+// may have another worker soon.
+func (c *commands) endSession(why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
-		c.s.w.pool.cfg.Log.Warn("interpreter: the process that starts commands does not answer; ending the session", slog.String("session_id", c.s.w.id))
+		c.s.w.pool.cfg.Log.Warn(why, slog.String("session_id", c.s.w.id))
 		c.s.w.slot.kill()
 	}
 }
@@ -199,17 +204,9 @@ func (c *commands) watchMemory() {
 		}
 		if c.s.w.slot.memory() > c.s.quota.MemoryBytes {
 			c.exceeded.Store(true)
-			c.abandonQuietly()
+			c.endSession("interpreter: the processes of a session need more memory than its limit; ending the session")
 			return
 		}
-	}
-}
-
-func (c *commands) abandonQuietly() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		c.s.w.slot.kill()
 	}
 }
 

@@ -17,6 +17,7 @@ type screen struct {
 	tb   testing.TB
 	c    *interpreter.Command
 	seen string // and not expected yet
+	all  string
 }
 
 func openScreen(tb testing.TB, s *interpreter.Session, spec job.Command) *screen {
@@ -49,6 +50,7 @@ func (s *screen) shows(text string) {
 		}
 		n, err := s.c.Stdout().Read(buf)
 		s.seen += string(buf[:n])
+		s.all += string(buf[:n])
 		if err != nil {
 			s.tb.Fatalf("wait for %q: %v; it shows %q", text, err, s.seen)
 		}
@@ -66,6 +68,7 @@ func (s *screen) ends() job.CommandEnd {
 	s.tb.Helper()
 	late := time.AfterFunc(ample, func() { _ = s.c.Kill() })
 	rest, err := io.ReadAll(s.c.Stdout())
+	s.all += string(rest)
 	if !late.Stop() || err != nil {
 		s.tb.Errorf("the rest of the terminal: %v; it shows %q", err, s.seen+string(rest))
 	}

@@ -7,7 +7,7 @@ they see each other and can send each other signals. The worker has another doma
 
 Packets from the runner, as JSON:
 
-    {"cmd": "start", "id", "argc", "envc", "line", "home", "limits", "terminal"} and descriptors: a
+    {"cmd": "start", "id", "argc", "envc", "line", "limits", "most", "terminal"} and descriptors: a
         file with the arguments, the variables, the directory and the home directory, with a zero after
         each; then those for 0, 1 and 2, or a terminal's. Where there is a mount namespace,
         this process makes the terminal, of the size [columns, rows].
@@ -166,7 +166,7 @@ class Commands:
                 os.close(fd)
 
     def begin(self, id, message, fds, made):
-        if len(self.pids) >= message["limits"]["processes"]:
+        if len(self.pids) >= message["most"]:
             raise Failed(SETUP, errno.EAGAIN)
         texts = read_all(fds[0]).split(b"\0")
         argv, envs = texts[:message["argc"]], texts[message["argc"]:-3]
