@@ -99,6 +99,7 @@ func (r *rotation) call(ctx context.Context, url string, steady bool) {
 // call with a valid key fails, and none with a revoked key is accepted 5 s later, or after it was refused once.
 func TestKeysRotatedUnderLoad(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	rounds := 3
 	if testenv.IsLong() {
 		rounds = 100

@@ -102,6 +102,7 @@ func TestTokensOfOperators(t *testing.T) {
 // expires.
 func TestTokenEndsWhatItBegan(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	k, i := withIssuer(t, 1)
 	owner := k.as(i.Token("ec", nil))
 	id := owner.submit(fields{"code": "import time\nprint('begun', flush=True)\ntime.sleep(3000)", "timeout": 3500, "events": true})
