@@ -130,15 +130,15 @@ func (k *KeyLimits) RateOf() RateLimit {
 	return RateLimit{PerSecond: *k.Rate, Burst: burst}
 }
 
-// MostRunning, MostWaiting and MostSessions return a limit of the key; 0 is none.
+// MostRunning is how many jobs may run because of the key; 0 is no limit of the key.
 func (k *KeyLimits) MostRunning() int {
 	return k.number(func(k *KeyLimits) *int { return k.Concurrency })
 }
 
-// MostWaiting is one of these.
+// MostWaiting is the same for jobs that wait.
 func (k *KeyLimits) MostWaiting() int { return k.number(func(k *KeyLimits) *int { return k.Depth }) }
 
-// MostSessions is one of these.
+// MostSessions is the same for sessions.
 func (k *KeyLimits) MostSessions() int {
 	return k.number(func(k *KeyLimits) *int { return k.Sessions })
 }

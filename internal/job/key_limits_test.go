@@ -128,8 +128,12 @@ func TestKeyRuntimes(t *testing.T) {
 		named, want string
 		refused     bool
 	}{
-		{nil, "", "", false}, {nil, "x", "x", false}, {new(job.KeyLimits), "x", "x", false},
-		{some, "", "b", false}, {some, "a", "a", false}, {some, "c", "", true},
+		{nil, "", "", false},
+		{nil, "x", "x", false},
+		{new(job.KeyLimits), "x", "x", false},
+		{some, "", "b", false},
+		{some, "a", "a", false},
+		{some, "c", "", true},
 	} {
 		got, err := tt.key.Runtime(tt.named)
 		refused, is := errors.AsType[*job.RuntimeError](err)

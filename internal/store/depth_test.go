@@ -145,7 +145,8 @@ func TestDepthOfKey(t *testing.T) {
 		most   int
 		want   *job.FullError
 	}{
-		{"@a", 2, nil}, {"@a", 2, nil},
+		{"@a", 2, nil},
+		{"@a", 2, nil},
 		{"@a", 2, &job.FullError{Depth: 2, Limit: 2, OfKey: true}},
 		{"@a", 3, nil}, // another key of the tenant
 		{"@a", 3, &job.FullError{Depth: 3, Limit: 3, OfKey: true}},

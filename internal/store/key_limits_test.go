@@ -113,8 +113,12 @@ func TestSessionsOfKey(t *testing.T) {
 		most   int
 		want   *job.SessionsFullError
 	}{
-		{"@a", 2, nil}, {"@a", 2, &job.SessionsFullError{OfCaller: true, OfKey: true, Used: 2, Limit: 2}},
-		{"@b", 2, nil}, {"@a", 3, nil}, {"@a", 9, nil}, {"@a", 9, &job.SessionsFullError{OfCaller: true, Used: 4, Limit: 4}},
+		{"@a", 2, nil},
+		{"@a", 2, &job.SessionsFullError{OfCaller: true, OfKey: true, Used: 2, Limit: 2}},
+		{"@b", 2, nil},
+		{"@a", 3, nil},
+		{"@a", 9, nil},
+		{"@a", 9, &job.SessionsFullError{OfCaller: true, Used: 4, Limit: 4}},
 	} {
 		if _, full := open(tt.caller, tt.most); !cmp.Equal(tt.want, full) {
 			t.Errorf("%d: %+v, want %+v", i, full, tt.want)
@@ -126,8 +130,10 @@ func TestSessionsOfKey(t *testing.T) {
 		want         *job.SessionsFullError
 	}{
 		{2, 2, &job.SessionsFullError{OfCaller: true, OfKey: true, Used: 1, Limit: 2}},
-		{2, 1, nil}, {2, 1, &job.SessionsFullError{OfCaller: true, OfKey: true, Used: 2, Limit: 2}},
-		{0, 3, &job.SessionsFullError{OfCaller: true, Used: 2, Limit: 4}}, {0, 2, nil},
+		{2, 1, nil},
+		{2, 1, &job.SessionsFullError{OfCaller: true, OfKey: true, Used: 2, Limit: 2}},
+		{0, 3, &job.SessionsFullError{OfCaller: true, Used: 2, Limit: 4}},
+		{0, 2, nil},
 	} {
 		ids := make([]string, tt.copies)
 		for i := range ids {
