@@ -28,6 +28,19 @@ func queuesCommand() *cobra.Command {
 	return cmd
 }
 
+func configCommand() *cobra.Command {
+	all := false
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Show the configuration of a Kaa, without secrets",
+		Long:  "Show the settings that differ from their default, without secrets," + ofOperator,
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cli.ShowConfig(cmd.Context(), process(cmd), all) },
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "show all settings")
+	return cmd
+}
+
 func runnersCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runners",

@@ -18,6 +18,22 @@ type queueOutput struct{ Body job.QueueStats }
 
 type tasksOutput struct{ Body job.TaskStats }
 
+// SettingView is a setting as operators see it.
+type SettingView struct {
+	Name    string `json:"name" doc:"The environment variable."`
+	Value   string `json:"value" doc:"Its value in force, *** if it is secret and set. Empty if it is not set."`
+	Default string `json:"default" doc:"Its default. Where that stands for a value that Kaa chooses, value has the choice."`
+	Secret  bool   `json:"secret,omitempty" doc:"Its value is not shown."`
+	Changed bool   `json:"changed" doc:"The value is another one than without the variable."`
+}
+
+type configOutput struct {
+	Body struct {
+		Version  string        `json:"version" doc:"Version of the process."`
+		Settings []SettingView `json:"settings" nullable:"false"`
+	}
+}
+
 type runnerInput struct {
 	ID string `path:"id" maxLength:"64" doc:"Id of the runner."`
 }
@@ -52,6 +68,20 @@ func (s *server) registerOperations() {
 	}, func(ctx context.Context, in *queueInput) (*tasksOutput, error) {
 		tasks, err := s.cfg.Service.Tasks(ctx, service.CallerOf(ctx), in.Name)
 		return &tasksOutput{tasks}, err
+	})
+	register(s, huma.Operation{
+		OperationID: "getConfig", Method: http.MethodGet, Path: "/v1/config", Tags: tags, Summary: "Show the configuration in force",
+		Description: "Needs the scope admin. The settings are those of the API process that answers; runners have their own. Secrets are hidden.",
+		Errors:      []int{400, 401, 429, 503},
+	}, func(ctx context.Context, _ *struct{}) (*configOutput, error) {
+		settings, err := s.cfg.Service.Settings(ctx, service.CallerOf(ctx))
+		out := new(configOutput)
+		out.Body.Version = s.cfg.Version
+		out.Body.Settings = make([]SettingView, len(settings))
+		for i, set := range settings {
+			out.Body.Settings[i] = SettingView(set)
+		}
+		return out, err
 	})
 	runner := func(resume bool) func(context.Context, *runnerInput) (*runnerOutput, error) {
 		return func(ctx context.Context, in *runnerInput) (*runnerOutput, error) {

@@ -244,7 +244,7 @@ func TestScopes(t *testing.T) {
 		"POST /v1/sessions/{id}/fork": access.Sessions, "POST /v1/sessions/{id}/restart": access.Sessions, "POST /v1/sessions/{id}/checkpoint": access.Sessions, "POST /v1/sessions/{id}/rollback": access.Sessions,
 		"GET /v1/keys": access.Admin, "POST /v1/keys": access.Admin, "DELETE /v1/keys/{id}": access.Admin, "GET /v1/runners": access.Admin,
 		"POST /v1/queues/{name}/pause": access.Admin, "POST /v1/queues/{name}/resume": access.Admin, "GET /v1/queues/{name}/tasks": access.Admin,
-		"POST /v1/jobs:cancel": access.Execute, "POST /v1/jobs:purge": access.Execute, "POST /v1/runners/{id}/drain": access.Admin, "POST /v1/runners/{id}/resume": access.Admin,
+		"POST /v1/jobs:cancel": access.Execute, "POST /v1/jobs:purge": access.Execute, "GET /v1/config": access.Admin, "POST /v1/runners/{id}/drain": access.Admin, "POST /v1/runners/{id}/resume": access.Admin,
 	}
 	bodies := map[string]any{
 		"POST /process/interpreter/execute": fields{"code": "1"}, "POST /v1/jobs": fields{"code": "1"}, "POST /v1/jobs:batch": fields{"jobs": []fields{{"code": "1"}}},

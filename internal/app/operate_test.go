@@ -223,3 +223,21 @@ func TestKilledWhileDrained(t *testing.T) {
 	k.ok(http.MethodPost, "/v1/queues/low/resume", nil)
 	k.await(waiting)
 }
+
+// TestConfig: an operator sees the settings in force, and no key.
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	k := operated(t, 0, "KAA_API_KEYS=another-key-of-tests")
+	a := k.ok(http.MethodGet, "/v1/config", nil)
+	if strings.Contains(a.raw, adminOfTests) || strings.Contains(a.raw, "another-key") || strings.Contains(a.raw, k.redis.URL) {
+		t.Errorf("a secret is shown: %s", a.raw)
+	}
+	for _, want := range []string{`{"name":"KAA_API_KEYS","value":"***","default":"","secret":true,"changed":true}`, `{"name":"KAA_CONCURRENCY","value":"2","default":"0","changed":true}`} {
+		if !strings.Contains(a.raw, want) {
+			t.Errorf("%s is missing in %s", want, a.raw)
+		}
+	}
+	if a := k.as("another-key-of-tests").call(http.MethodGet, "/v1/config", nil); a.status != http.StatusForbidden {
+		t.Errorf("without the scope: %d", a.status)
+	}
+}

@@ -59,6 +59,33 @@ func ChangeQueue(ctx context.Context, p app.Process, name, what string) error {
 	return printed(p.Stdout, fmt.Sprintf("%s is %s; %d jobs wait, %d run", q.Name, q.state(), q.Depth, q.Active))
 }
 
+// ShowConfig prints the configuration of the Kaa at KAA_URL: the settings that differ from their default, or
+// all.
+func ShowConfig(ctx context.Context, p app.Process, all bool) error {
+	c, err := operator(p.Environ)
+	if err != nil {
+		return err
+	}
+	var list struct {
+		Settings []struct {
+			Name, Value string
+			Changed     bool
+		}
+	}
+	if err := c.json(ctx, http.MethodGet, "/v1/config", nil, &list); err != nil {
+		return err
+	}
+	for _, s := range list.Settings {
+		if !all && !s.Changed {
+			continue
+		}
+		if err := printed(p.Stdout, s.Name+"="+s.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // liveRunner is a runner in the answers of the API.
 type liveRunner struct {
 	ID          string `json:"id"`

@@ -84,3 +84,16 @@ func TestBulk(t *testing.T) {
 		}
 	}
 }
+
+// TestConfig: `kaa config` prints the settings that were changed, without secrets.
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	call := asOperator(t)
+	out, err := call(func(p app.Process) error { return cli.ShowConfig(t.Context(), p, false) })
+	if err != nil || !strings.Contains(out, "KAA_ADMIN_KEYS=***\n") || strings.Contains(out, "KAA_KILL_GRACE") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := call(func(p app.Process) error { return cli.ShowConfig(t.Context(), p, true) }); err != nil || !strings.Contains(out, "KAA_KILL_GRACE=2s\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

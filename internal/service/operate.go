@@ -94,6 +94,21 @@ func (s *Service) Tasks(ctx context.Context, c Caller, name string) (job.TaskSta
 	return s.cfg.Lists.Tasks(ctx, name)
 }
 
+// Setting is a setting with its value in force. The value of a secret one is hidden.
+type Setting struct {
+	Name, Value, Default string
+	Secret               bool
+	Changed              bool // it is not the default
+}
+
+// Settings lists the settings of this process.
+func (s *Service) Settings(_ context.Context, c Caller) ([]Setting, error) {
+	if err := s.mayOperate(c); err != nil {
+		return nil, err
+	}
+	return s.cfg.Settings, nil
+}
+
 // DrainRunner lets a runner take nothing new, or, with resume, lets it take jobs again. It is notified at once,
 // and says in its next heartbeat that it drains.
 func (s *Service) DrainRunner(ctx context.Context, c Caller, id string, resume bool) (job.Runner, error) {

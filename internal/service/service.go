@@ -38,6 +38,8 @@ type Config struct {
 	Operations    Operations
 	Lists         TaskLists
 	Confirmations Confirmations
+	// Settings are the settings of the process, without secrets.
+	Settings []Setting
 
 	// Keyring has the keys that are valid at this process; nil if callers need none.
 	Keyring *access.Keyring
