@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
@@ -196,4 +198,39 @@ func TestCommandsNothingStays(t *testing.T) {
 			t.Errorf("%d: %q %+v", i, res.Stdout, res.Error)
 		}
 	}
+}
+
+// TestCommandConfinement: a command has lost all that the interpreter has lost.
+func TestCommandConfinement(t *testing.T) {
+	t.Parallel()
+	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
+		t.Helper()
+		const code = `
+import os, resource
+fields = ('Uid', 'Gid', 'Groups', 'CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb', 'NoNewPrivs', 'Seccomp', 'Seccomp_filters')
+for line in open('/proc/self/status'):
+    if line.partition(':')[0] in fields:
+        print(line.split())
+for name in ('user', 'pid', 'mnt', 'net', 'ipc', 'cgroup'):
+    print(os.readlink('/proc/self/ns/' + name))
+for name in ('NPROC', 'NOFILE', 'FSIZE', 'CORE', 'MSGQUEUE', 'SIGPENDING', 'MEMLOCK'):
+    print(name, resource.getrlimit(getattr(resource, 'RLIMIT_' + name)))
+print(open('/proc/self/cgroup').read(), open('/proc/self/oom_score_adj').read())
+for path in ('/etc/passwd', '/usr/x', '/dev/full', '/root/x', '/sys/x', '/proc/sys/kernel/hostname'):
+    try:
+        open(path, 'ab').close()
+        print('writes', path)
+    except OSError:
+        pass
+`
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{Quota: job.Quota{OpenFiles: 99, FileBytes: 1 << 22}})
+		want := step(t, s, job.Spec{Code: code})
+		if want.Status != job.StatusOK {
+			t.Fatalf("%+v", want.Error)
+		}
+		stdout, stderr, _ := output(t, command(t, s, job.Command{Argv: []string{"python3", "-c", code}}), "")
+		if diff := cmp.Diff(want.Stdout, stdout); diff != "" || !strings.Contains(stdout, "(99, 99)") {
+			t.Errorf("interpreter - and command +: %s%s", diff, stderr)
+		}
+	})
 }

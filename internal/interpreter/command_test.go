@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -160,4 +161,21 @@ func reportMedian(b *testing.B, took []time.Duration) {
 	b.Helper()
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+}
+
+// BenchmarkBareCommand is the same without a sandbox: what a service does that starts programs itself.
+func BenchmarkBareCommand(b *testing.B) {
+	for name, argv := range map[string][]string{"argv": {"true"}, "line": {"bash", "-c", "true"}} {
+		b.Run(name, func(b *testing.B) {
+			var took []time.Duration
+			for b.Loop() {
+				began := time.Now()
+				if err := exec.CommandContext(b.Context(), argv[0], argv[1:]...).Run(); err != nil { //nolint:gosec // see above
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(began))
+			}
+			reportMedian(b, took)
+		})
+	}
 }

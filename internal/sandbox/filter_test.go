@@ -95,6 +95,10 @@ func TestFilter(t *testing.T) {
 		{"mount", nil, allowed},                           // a slot's; a worker has another filter
 		{"unshare", []uint64{unix.CLONE_NEWNET}, allowed}, // the same
 		{"unshare", []uint64{unix.CLONE_NEWNET | unix.CLONE_NEWUSER}, unix.EPERM},
+		{"unshare", []uint64{unix.CLONE_NEWUTS}, allowed},
+		{"unshare", []uint64{unix.CLONE_NEWUTS | unix.CLONE_NEWNET}, unix.EPERM},
+		{"unshare", []uint64{unix.CLONE_NEWIPC}, unix.EPERM},
+		{"unshare", []uint64{unix.CLONE_NEWCGROUP}, unix.EPERM},
 		{"unshare", []uint64{unix.CLONE_NEWUSER}, unix.EPERM},
 		{"unshare", []uint64{unix.CLONE_FILES}, unix.EPERM},
 		{"ptrace", nil, unix.EPERM},
@@ -113,6 +117,9 @@ func TestFilter(t *testing.T) {
 		{"fcntl", []uint64{3, unix.F_DUPFD_CLOEXEC}, allowed},
 		{"ioctl", []uint64{3, unix.TIOCSETD}, unix.EPERM},
 		{"ioctl", []uint64{3, unix.TIOCSETD | high}, unix.EPERM},
+		{"ioctl", []uint64{3, unix.TIOCSTI}, unix.EIO},
+		{"ioctl", []uint64{3, unix.TIOCSTI | high}, unix.EIO},
+		{"ioctl", []uint64{3, unix.TIOCSCTTY}, allowed},
 		{"ioctl", []uint64{3, unix.TIOCGWINSZ}, allowed},
 		{"ioctl", []uint64{3, unix.SIOCINQ}, allowed},
 		{"ioctl", []uint64{3, unix.SIOCATMARK}, allowed},
