@@ -18,7 +18,6 @@ import os
 import select
 import signal
 
-import commands
 import fork_group
 import fork_steps
 import kernel
@@ -32,6 +31,7 @@ from disk import Disk
 from prepared import prepared
 from root import WORK
 from slot_program import AWAITED, COMMAND, ENDED, FDS, GONE, NO_CHILDREN, SlotProgram
+from start import load
 from terminals import Terminals
 
 SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
@@ -204,7 +204,7 @@ class Slot:
         try:
             pid = fork_steps.run(self.zygote.helpers)
             if pid == 0:
-                commands.main(self, fd)
+                load("commands").main(self, fd)  # here, so that executions do not pay for its memory
             pidfd = kernel.pidfd_open(pid)
             self.channel.send({"type": "ok"}, pidfd)
             os.close(pidfd)
