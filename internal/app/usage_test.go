@@ -39,7 +39,10 @@ func TestUsage(t *testing.T) {
 	acme, rival := withTenants(t)
 	admin := acme.as(adminOfTests)
 	for _, body := range []fields{
-		{"code": "sum(range(3_000_000))"}, {"code": "1/0"}, {"code": "import time; time.sleep(60)", "timeout": 0.2}, {"code": "import os; os._exit(3)"},
+		{"code": "sum(range(3_000_000))"},
+		{"code": "1/0"},
+		{"code": "import time; time.sleep(60)", "timeout": 0.2},
+		{"code": "import os; os._exit(3)"},
 		{"code": "open('out', 'w').write('x' * 100_000)"},
 	} {
 		if a := acme.call(http.MethodPost, executePath, body); a.status != http.StatusOK {

@@ -65,8 +65,13 @@ func auditLine(r *http.Request, method string, call *service.Call, status int) [
 	attrs = append(attrs, slog.String("operation", cmp.Or(call.Operation, routeOf(call))), slog.String("method", clipped(method)), slog.String("path", clipped(r.URL.Path)),
 		slog.String("outcome", outcome), slog.Int("status", status), slog.String("client", clientOf(r)))
 	for _, a := range [][2]string{
-		{"code", call.Problem}, {"tenant", tenant}, {"acts_for", call.ActsFor}, {"key_id", call.Caller.KeyID},
-		{"job_id", clipped(call.JobID)}, {"session_id", clipped(call.SessionID)}, {"api_key_id", clipped(call.APIKeyID)},
+		{"code", call.Problem},
+		{"tenant", tenant},
+		{"acts_for", call.ActsFor},
+		{"key_id", call.Caller.KeyID},
+		{"job_id", clipped(call.JobID)},
+		{"session_id", clipped(call.SessionID)},
+		{"api_key_id", clipped(call.APIKeyID)},
 	} {
 		if a[1] != "" {
 			attrs = append(attrs, slog.String(a[0], a[1]))

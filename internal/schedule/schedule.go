@@ -33,8 +33,11 @@ type field struct{ name, values string }
 
 func fieldsOfLine() []field {
 	return []field{
-		{"minute", "0 to 59"}, {"hour", "0 to 23"}, {"day of the month", "1 to 31"},
-		{"month", "1 to 12 or JAN to DEC"}, {"day of the week", "0 to 6 or SUN to SAT"},
+		{"minute", "0 to 59"},
+		{"hour", "0 to 23"},
+		{"day of the month", "1 to 31"},
+		{"month", "1 to 12 or JAN to DEC"},
+		{"day of the week", "0 to 6 or SUN to SAT"},
 	}
 }
 
