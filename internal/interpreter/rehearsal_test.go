@@ -161,7 +161,7 @@ func TestRehearsalThatFails(t *testing.T) {
 // wait for copies of pages.
 func TestPagesAreCopiedBeforeACommand(t *testing.T) {
 	t.Parallel()
-	testenv.Tricky(t) // without shared memory there are a few more
+	testenv.Tricky(t)                                              // without shared memory there are a few more
 	const faults = "__import__('resource').getrusage(0).ru_minflt" // the zygote has it
 	for _, code := range []string{"print(42)\nprint(" + faults + ")", "40 + 2\ndisplay(42)\nprint(" + faults + ")"} {
 		w := acquire(t, newPool(t)) // who waits gets one that has executed nothing
