@@ -210,6 +210,7 @@ func (s *server) deleteBatch(ctx context.Context, in *batchIDInput) (*struct{}, 
 func batchProblem(err error) *Problem {
 	var many *service.TooManyJobsError
 	var open *job.BatchesFullError
+	var awaited *job.AwaitedError
 	switch {
 	case errors.Is(err, job.ErrNoBatch):
 		return newProblem(http.StatusNotFound, "not_found", "no batch has this id; check the id")
@@ -229,6 +230,8 @@ func batchProblem(err error) *Problem {
 		return newProblem(http.StatusConflict, "already_finished", "the batch has already ended, so it cannot be cancelled")
 	case errors.As(err, &many):
 		return newProblem(http.StatusRequestEntityTooLarge, "batch_too_large", many.Error()+"; send more batches")
+	case errors.As(err, &awaited):
+		return tooMuch("batch_awaited", "as many jobs wait for the end of this batch as may; let one job do what follows it", awaited.Depth, awaited.Limit, fullRetryAfter)
 	case errors.As(err, &open):
 		return tooMuch("too_many_batches", "this API key has as many batches that have not ended as it may; try again when one has", open.InUse, open.Limit, fullRetryAfter)
 	}

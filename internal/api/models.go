@@ -34,6 +34,7 @@ type JobBody struct {
 	Queue       *string    `json:"queue,omitempty" nullable:"true" doc:"Queue to put it on; see GET /v1/queues. Default: default."`
 	Delay       *float64   `json:"delay,omitempty" nullable:"true" doc:"Seconds to wait before it is due. Not together with runAt."`
 	RunAt       *time.Time `json:"runAt,omitempty" nullable:"true" doc:"Time at which it is due (RFC 3339). Not together with delay."`
+	After       *string    `json:"after,omitempty" nullable:"true" maxLength:"64" doc:"Id of a batch: the job is due once that has ended, whatever became of its jobs. Not together with delay, runAt and sessionId."`
 	MaxAttempts *whole     `json:"maxAttempts,omitempty" nullable:"true" doc:"How often the code may be started. More than 1 allows another start when a runner is lost; code that fails is never run again. Default 1."`
 	ResultTTL   *float64   `json:"resultTtl,omitempty" nullable:"true" doc:"Seconds the job and its result are kept after its end. Default 3600."`
 	Metadata    object     `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the job."`
@@ -64,12 +65,13 @@ func (b *HookBody) request() *job.WebhookRequest {
 type JobView struct {
 	ID              string       `json:"id"`
 	State           job.State    `json:"state" enum:"scheduled,queued,running,completed,cancelled,failed" doc:"scheduled (not due yet), queued, running, completed (the code ran: see result), cancelled, failed (see failure)."`
-	WaitsFor        job.Wait     `json:"waitsFor,omitempty" enum:"session,key,slot,runner,paused" doc:"Why a queued job that is looked up by itself does not run yet. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue. paused: an operator has paused its queue."`
+	WaitsFor        job.Wait     `json:"waitsFor,omitempty" enum:"session,key,slot,runner,paused,batch" doc:"Why a job that is looked up by itself does not run yet. batch: it is to run after a batch, which has not ended; else it is queued. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue. paused: an operator has paused its queue."`
 	Queue           string       `json:"queue"`
 	Attempt         int          `json:"attempt" doc:"How often the code was started."`
 	MaxAttempts     int          `json:"maxAttempts"`
 	CreatedAt       time.Time    `json:"createdAt"`
 	ScheduledAt     *time.Time   `json:"scheduledAt,omitempty" doc:"When it is or was due, if it was delayed."`
+	After           string       `json:"after,omitempty" doc:"The batch after whose end it is due."`
 	StartedAt       *time.Time   `json:"startedAt,omitempty" doc:"Start of the last attempt."`
 	FinishedAt      *time.Time   `json:"finishedAt,omitempty"`
 	Runner          string       `json:"runner,omitempty" doc:"Runner of the last attempt."`
@@ -89,7 +91,7 @@ type JobView struct {
 func viewOf(j job.Job) JobView {
 	v := JobView{
 		ID: j.ID, State: j.State, WaitsFor: j.WaitsFor, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts,
-		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
+		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), After: j.After, StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
 		Runner: j.Runner, SessionID: j.SessionID, Runtime: j.Runtime, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
 		Metadata: object(j.Metadata), Webhook: j.Webhook, CancelRequested: j.CancelRequested, Failure: j.Failure, Result: j.Result,
 	}
@@ -124,6 +126,7 @@ func (b ExecuteBody) request() job.Request {
 func (b JobBody) request() job.Request {
 	r := b.ExecuteBody.request()
 	r.Queue, r.Delay, r.RunAt, r.MaxAttempts, r.ResultTTL = value(b.Queue), b.Delay, b.RunAt, b.MaxAttempts.int(), b.ResultTTL
+	r.After = value(b.After)
 	r.Metadata, r.Webhook = json.RawMessage(b.Metadata), b.Webhook.request()
 	r.Events = b.Events != nil && *b.Events
 	return r

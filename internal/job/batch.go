@@ -72,6 +72,16 @@ const FailBatchLost FailureCode = "batch_lost"
 // FailIncomplete: the client did not send the batch to its end.
 const FailIncomplete FailureCode = "incomplete"
 
+// FailBatchDeleted: the batch after whose end the job was to run was deleted before it had ended.
+const FailBatchDeleted FailureCode = "batch_deleted"
+
+// AwaitedError says that as many jobs wait for the end of a batch as may.
+type AwaitedError struct{ Depth, Limit int64 }
+
+func (e *AwaitedError) Error() string {
+	return fmt.Sprintf("%d jobs wait for the end of the batch already", e.Depth)
+}
+
 // Errors of batches.
 var (
 	// ErrNoBatch: the batch was never known to this caller, or is forgotten.

@@ -33,6 +33,9 @@ func CheckBatchItem(r Request) error {
 	if r.RunAt != nil {
 		v.add("runAt", "is not for jobs of a batch; send such jobs to /v1/jobs")
 	}
+	if r.After != "" {
+		v.add("after", "is not for jobs of a batch; send such jobs to /v1/jobs")
+	}
 	if len(r.Files) > 0 {
 		v.add("files", "is not for jobs of a batch; put the data into the code, stdin or envs, or send such jobs to /v1/jobs")
 	}

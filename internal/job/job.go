@@ -14,6 +14,7 @@ type Job struct {
 	MaxAttempts int
 	CreatedAt   time.Time
 	ScheduledAt time.Time // when it is due; zero unless it was delayed
+	After       string    // batch that has to end before it is due; empty for none
 	QueuedAt    time.Time // when it last became ready to run; zero while scheduled
 	StartedAt   time.Time // start of the last attempt; zero before it
 	FinishedAt  time.Time // zero until the state is terminal

@@ -23,6 +23,7 @@ type Request struct {
 	Queue       string
 	Delay       *float64 // seconds
 	RunAt       *time.Time
+	After       string // id of a batch
 	MaxAttempts *int
 	ResultTTL   *float64 // seconds
 	Metadata    json.RawMessage
@@ -92,6 +93,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 		Timeout:     v.secondsOf("timeout", r.Timeout, minTimeout, l.MaxTimeout, l.DefaultTimeout, l.ownCeiling(timeoutCeiling)),
 		ResultTTL:   v.seconds("resultTtl", r.ResultTTL, time.Second, l.MaxResultTTL, l.DefaultResultTTL),
 		ScheduledAt: l.scheduledAt(&v, r, now),
+		After:       r.After,
 		Metadata:    l.metadata(&v, r.Metadata),
 		Runtime:     l.runtime(&v, r.Runtime),
 		Webhook:     l.webhook(&v, r.Webhook),
@@ -111,7 +113,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	if len(v.fields) > 0 {
 		return NewJob{}, &ValidationError{Fields: v.fields}
 	}
-	if j.ScheduledAt.After(now) {
+	if j.ScheduledAt.After(now) || j.After != "" {
 		j.State = Scheduled
 	} else {
 		j.QueuedAt = now
@@ -204,6 +206,8 @@ func (l Limits) maxAttempts(v *validation, n *int) int {
 
 func (l Limits) scheduledAt(v *validation, r Request, now time.Time) time.Time {
 	switch {
+	case r.After != "" && (r.RunAt != nil || r.Delay != nil && *r.Delay != 0):
+		v.add("after", "cannot be combined with delay or runAt; send one of them")
 	case r.Delay != nil && r.RunAt != nil:
 		v.add("delay", "cannot be combined with runAt; send one of them")
 	case r.Delay != nil && *r.Delay != 0:

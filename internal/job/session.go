@@ -215,6 +215,7 @@ func (r Request) inSession(v *validation) {
 	refuse(r.Queue != "", "queue", "cannot be chosen for an execution of a session; leave it out")
 	refuse(r.Delay != nil && *r.Delay != 0, "delay", "cannot be combined with sessionId; executions of a session run in the order in which they are accepted")
 	refuse(r.RunAt != nil, "runAt", "cannot be combined with sessionId; executions of a session run in the order in which they are accepted")
+	refuse(r.After != "", "after", "cannot be combined with sessionId; executions of a session run in the order in which they are accepted")
 	refuse(r.MaxAttempts != nil && *r.MaxAttempts != 1, "maxAttempts", "must be 1 in a session; its variables are lost with its runner")
 	for _, field := range r.Limits.ofSession() {
 		v.add(field, "%s", ofSession)

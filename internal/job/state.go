@@ -34,7 +34,7 @@ func (s State) Terminal() bool {
 	return false
 }
 
-// Wait is the reason why a queued job does not run yet.
+// Wait is the reason why a job does not run yet.
 type Wait string
 
 // The reasons for which jobs wait.
@@ -44,6 +44,7 @@ const (
 	WaitSlot    Wait = "slot"    // for a free slot of a runner that takes its queue
 	WaitRunner  Wait = "runner"  // for a runner that takes its queue
 	WaitPaused  Wait = "paused"  // for an operator to resume its queue
+	WaitBatch   Wait = "batch"   // for the end of a batch; it is not queued yet
 )
 
 // Words follow "it waits for" in messages.
@@ -57,6 +58,8 @@ func (w Wait) Words() string {
 		return "a runner that takes jobs of its queue"
 	case WaitPaused:
 		return "its queue, which is paused"
+	case WaitBatch:
+		return "the end of a batch"
 	case WaitSlot:
 	}
 	return "a free slot of a runner"

@@ -51,7 +51,7 @@ type Lookup interface {
 	Summary(ctx context.Context, id string) (job.Job, error)
 	// Complete fills a job of a batch that has no record.
 	Complete(ctx context.Context, j job.Job) (job.Job, error)
-	// WaitsFor returns the reason why a queued job does not run yet; empty if it is not queued.
+	// WaitsFor returns the reason why a queued job, or one that is to run after a batch, does not run yet; else it is empty.
 	WaitsFor(ctx context.Context, id string) (job.Wait, error)
 	// Watch has subscriber notified of the job's end, unless the job has ended.
 	Watch(ctx context.Context, id, subscriber string) error

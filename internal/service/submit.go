@@ -58,6 +58,11 @@ func (s *Service) accept(ctx context.Context, c Caller, sub Submission, now time
 			return job.NewJob{}, err
 		}
 	}
+	if id := sub.Request.After; id != "" {
+		if _, err := s.ownBatch(ctx, c, id); err != nil {
+			return job.NewJob{}, err
+		}
+	}
 	if sub.Request.SessionID == "" { // the session has one
 		var err error
 		if sub.Request.Runtime, err = own.Runtime(sub.Request.Runtime); err != nil {
@@ -121,7 +126,7 @@ func (s *Service) SubmitAll(ctx context.Context, c Caller, subs []Submission) ([
 		switch {
 		case err == nil:
 			drafts, places = append(drafts, draft), append(places, i)
-		case errors.As(err, &invalid), errors.As(err, &runtime), errors.Is(err, job.ErrNoSession):
+		case errors.As(err, &invalid), errors.As(err, &runtime), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrNoBatch), errors.Is(err, ErrBatchGone):
 			all[i].Err = err
 		default:
 			return nil, err
@@ -292,7 +297,7 @@ func (s *Service) abandon(ctx context.Context, j job.Job) error {
 		return ErrNoRunner
 	case job.WaitPaused:
 		return ErrPaused
-	case job.WaitSlot:
+	case job.WaitSlot, job.WaitBatch:
 	}
 	return ErrNoSlot
 }
@@ -380,9 +385,10 @@ func (s *Service) Job(ctx context.Context, c Caller, id string, wait time.Durati
 	}
 }
 
-// explained adds to a queued job why it waits.
+// explained adds to a job why it waits.
 func (s *Service) explained(ctx context.Context, j job.Job, err error) (job.Job, error) {
-	if err == nil && j.State == job.Queued && !j.Unfed {
+	waits := j.State == job.Queued && !j.Unfed || j.State == job.Scheduled && j.After != ""
+	if err == nil && waits {
 		j.WaitsFor, err = s.cfg.Lookup.WaitsFor(ctx, j.ID)
 	}
 	return j, err

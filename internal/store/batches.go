@@ -22,6 +22,8 @@ import (
 const (
 	batchesOpenKey   = prefix + "batches:open"
 	batchesFeederKey = prefix + "batches:feeder"
+	// batchesAwaitedKey has the batches after which jobs are to run.
+	batchesAwaitedKey = prefix + "batches:awaited"
 	// batchesQueue is the name of the listing of batches, among those of queues. Its only state is all.
 	batchesQueue = "batches"
 	batchesAll   = job.State("all")
@@ -164,7 +166,7 @@ func (s *Store) CloseBatch(ctx context.Context, id, writer string, lines int64) 
 
 // LeaveBatch says that a request sends no more, so another one may. With drop the batch is deleted.
 func (s *Store) LeaveBatch(ctx context.Context, id, writer string, drop bool) error {
-	_, err := s.runBatch(ctx, "leave batch", s.scripts.batchLeave, id, args{{"id", id}, {"writer", writer}, {"drop", mark(drop)}})
+	_, err := s.runBatch(ctx, "leave batch", s.scripts.batchLeave, id, args{{"id", id}, {"writer", writer}, {"drop", mark(drop)}, s.tombstone()})
 	return err
 }
 

@@ -128,6 +128,7 @@ func (s *Store) createArgs(ctx context.Context, n job.NewJob) ([]string, []any, 
 		{"most_bytes", most},
 		{"shared", mark(shared)},
 		{"alone", mark(s.cfg.OneCaller && n.Caller != "")},
+		{"after", j.After},
 	})
 	if s.cfg.Enqueue != nil && j.State == job.Queued && session == "" {
 		for _, command := range s.cfg.Enqueue(ctx, j) {
@@ -152,6 +153,10 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Queue: r.text(1), Depth: atoi(r.text(2)), Limit: atoi(r.text(3)), OfKey: r.text(4) == "key"})}
 	case "bytes":
 		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Bytes: true, Depth: atoi(r.text(1)), Limit: atoi(r.text(2))})}
+	case "no_batch":
+		return job.Created{Err: fmt.Errorf("%s: %w", op, job.ErrNoBatch)}
+	case "awaited":
+		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.AwaitedError{Depth: atoi(r.text(1)), Limit: atoi(r.text(2))})}
 	case "stopped":
 		return job.Created{Err: fmt.Errorf("%s: %w", op, job.ErrBatchStopped)}
 	case "replay":

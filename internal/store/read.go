@@ -22,7 +22,7 @@ func summaryFields() []string {
 		"state", "queue", "attempt", "max_attempts", "created_at", "scheduled_at", "queued_at", "started_at",
 		"finished_at", "runner", "session", "timeout", "result_ttl", "metadata", "runtime", "cancel", "failure_code", "failure_message",
 		"hook_url", "hook_state", "hook_attempts", "hook_status", "hook_error",
-		"in_session", "failure_reason", "caller",
+		"in_session", "failure_reason", "caller", "after",
 	}
 }
 
@@ -106,7 +106,7 @@ func (s *Store) Summary(ctx context.Context, id string) (job.Job, error) {
 	return s.get(ctx, "look at job", id, summaryFields(), false)
 }
 
-// WaitsFor returns the reason why a job waits; empty if it is not queued.
+// WaitsFor returns the reason why a job waits; empty if it is not queued, and is not to run after a batch.
 func (s *Store) WaitsFor(ctx context.Context, id string) (job.Wait, error) {
 	r, err := s.run(ctx, "look why a job waits", s.scripts.waits, keys{{"job", jobKey(id)}}, args{{"id", id}})
 	if err != nil {
@@ -305,7 +305,7 @@ func decode(id string, fields []string, values []any, large []byte) (job.Job, bo
 		Runner: f["runner"], SessionID: f["session"], InSession: f["in_session"] != "", Runtime: f["runtime"],
 		Timeout:         time.Duration(atoi(f["timeout"])) * time.Millisecond,
 		ResultTTL:       time.Duration(atoi(f["result_ttl"])) * time.Millisecond,
-		CancelRequested: f["cancel"] != "", Owner: ownerOf(f["caller"]),
+		CancelRequested: f["cancel"] != "", Owner: ownerOf(f["caller"]), After: f["after"],
 	}
 	if m := f["metadata"]; m != "" {
 		j.Metadata = json.RawMessage(m)

@@ -45,6 +45,7 @@
 //	{kaa}:batch:<id>:ends         STRING  a byte for each index: how the job ended
 //	{kaa}:batch:<id>:order        STRING  three bytes for each job that has ended: its index
 //	{kaa}:batch:<id>:refused      LIST    its first lines that describe no job
+//	{kaa}:batch:<id>:after        SET     jobs that are due once it has ended; {kaa}:batches:awaited lists the batches that have one
 //	{kaa}:batch:<id>:writer       STRING  the request that sends it; expires if that does nothing
 //	{kaa}:batches:open            SET     batches that have not ended; {kaa}:batches:open:of:<caller> those of a caller
 //	{kaa}:batches:feeder          STRING  the process that makes records of chunks; expires if it does not say so again

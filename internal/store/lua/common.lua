@@ -321,6 +321,25 @@ local function batch_has_ended(key, index)
   return mark ~= '' and mark ~= '\0'
 end
 
+-- Jobs that are to run after a batch are scheduled for no time. They are in a set of the batch, and in the outbox once it
+-- has ended.
+local BATCHES_AWAITED, MAX_AWAITING = P .. 'batches:awaited', 1000
+local function awaiting_key(batch) return batch_key(batch) .. ':after' end
+
+-- batch_release makes the jobs due that wait for the end of a batch.
+local function batch_release(batch, now)
+  local ids = redis.call('SMEMBERS', awaiting_key(batch))
+  for _, id in ipairs(ids) do
+    if redis.call('HGET', job_key(id), 'state') == 'scheduled' then
+      redis.call('HSET', job_key(id), 'scheduled_at', int(now))
+      redis.call('ZADD', P .. 'outbox', int(now), id)
+    end
+  end
+  redis.call('DEL', awaiting_key(batch))
+  redis.call('SREM', BATCHES_AWAITED, batch)
+  if #ids > 0 then redis.call('PUBLISH', P .. 'outbox', int(now)) end
+end
+
 -- batch_over ends a batch whose jobs have all ended.
 local function batch_over(batch, key, now, tombstone_ms)
   local f = redis.call('HMGET', key, 'state', 'failure_code', 'ttl', 'caller', 'held', 'jobs')
@@ -339,6 +358,7 @@ local function batch_over(batch, key, now, tombstone_ms)
   redis.call('SET', P .. 'gone:' .. batch, is_tenant(caller) and 'tenant:' .. caller or '1', 'PX', int(ttl + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), batch .. ' batches all')
   if is_tenant(caller) then redis.call('ZADD', P .. 'expiry', int(now + ttl), batch .. ' ' .. own_queue('batches', caller) .. ' all') end
+  batch_release(batch, now)
   redis.call('PUBLISH', key, to)
 end
 
@@ -529,7 +549,7 @@ end
 local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   local key = job_key(id)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
-    'events', 'attempt', 'files', 'caller', 'event_bytes')
+    'events', 'attempt', 'files', 'caller', 'event_bytes', 'after')
   local now, ttl = now_ms(), tonumber(f[4])
   local life = ttl
   if f[12] then
@@ -570,6 +590,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   if lists_own(f[2], f[12]) then redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. own_queue(f[2], f[12]) .. ' ' .. to) end
   if f[11] then redis.call('ZADD', P .. 'blobs', int(now + ttl), id) end
   redis.call('ZREM', P .. 'outbox', id)
+  if f[14] then redis.call('SREM', awaiting_key(f[14]), id) end
   if reindex(id, f[2], f[1], to, f[12]) > 0 then redis.call('PUBLISH', P .. 'outbox', int(now)) end
   if is_of_batch(id) then batch_settled(id, to, result, now, tombstone_ms) end
   if f[3] then redis.call('SREM', runner_jobs_key(f[3]), id) end
@@ -582,6 +603,17 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
     if to == 'completed' and f[2] ~= 'operations' and #result <= SMALL_RESULT then message = id .. ' ' .. result end
     for channel in string.gmatch(f[5], '%S+') do redis.call('PUBLISH', channel, message) end
   end
+end
+
+-- batch_forsake fails the jobs that wait for the end of a batch that never comes: it is deleted.
+local function batch_forsake(batch, tombstone_ms)
+  for _, id in ipairs(redis.call('SMEMBERS', awaiting_key(batch))) do
+    if redis.call('HGET', job_key(id), 'state') == 'scheduled' then
+      settle(id, 'failed', '', 'batch_deleted', 'the batch that it waited for was deleted before it had ended', tombstone_ms)
+    end
+  end
+  redis.call('DEL', awaiting_key(batch))
+  redis.call('SREM', BATCHES_AWAITED, batch)
 end
 
 -- retry_or_fail ends an attempt whose runner could not finish it: the job goes

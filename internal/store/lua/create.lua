@@ -6,11 +6,12 @@
 --       most_waiting (jobs of the caller that may wait because of its key, or '0'),
 --       most_running (the same for jobs that run),
 --       most_bytes (that the caller's records may take, or '0'), shared ('1' if callers share these),
---       alone ('1' if there is no other caller)
+--       alone ('1' if there is no other caller), after (a batch that has to end before it is due, or '')
 -- The rest are the commands that put its task on its queue, each after its length.
 -- Answers {'created', now, 'held' or 'enqueued' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit, 'key' if the limit is that of the key} | {'bytes', held, limit} | {'no_session'} |
--- {'session_ended', reason, message} | {'stopped'}: its batch does not want it any more.
+-- {'session_ended', reason, message} | {'stopped'}: its batch does not want it any more |
+-- {'no_batch'}, {'awaited', depth, limit}: about the batch of after.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
 local id, queue, state, fingerprint, caller = ARGV.id, ARGV.queue, ARGV.state, ARGV.fingerprint, ARGV.caller
@@ -33,6 +34,17 @@ local batch, index = batch_of(id)
 if batch then
   local became = redis.call('HGET', batch_key(batch), 'state')
   if became ~= 'receiving' and became ~= 'running' or batch_has_ended(batch_key(batch), index) then return { 'stopped' } end
+end
+local due_at = ARGV.scheduled_at
+if ARGV.after ~= '' then
+  local became = redis.call('HGET', batch_key(ARGV.after), 'state')
+  if not became then return { 'no_batch' } end
+  if terminal_state(became) then
+    due_at = int(now)
+  else
+    local depth = redis.call('SCARD', awaiting_key(ARGV.after))
+    if depth >= MAX_AWAITING then return { 'awaited', depth, MAX_AWAITING } end
+  end
 end
 local observed = false
 if session ~= '' then
@@ -89,7 +101,8 @@ put('shares_bytes', most_bytes > 0 and ARGV.shared or '')
 put('alone', ARGV.alone) -- for the files that it leaves
 put('events', events ~= '' and '1' or '')
 put('waiter', ARGV.waiter)
-put('scheduled_at', ARGV.scheduled_at ~= '0' and ARGV.scheduled_at or '')
+put('scheduled_at', due_at ~= '0' and due_at or '')
+put('after', ARGV.after)
 if state ~= 'scheduled' then
   put('queued_at', int(now))
   put('in_session', session)
@@ -109,9 +122,12 @@ end
 if queue ~= 'operations' then redis.call('SADD', P .. 'queues', queue) end
 redis.call('ZADD', index_key(queue, state), 0, id)
 if lists_own(queue, caller) then redis.call('ZADD', index_key(own_queue(queue, caller), state), 0, id) end
-if state == 'scheduled' then
-  redis.call('ZADD', P .. 'outbox', ARGV.scheduled_at, id)
-  redis.call('PUBLISH', P .. 'outbox', ARGV.scheduled_at)
+if state == 'scheduled' and due_at == '0' then
+  redis.call('SADD', awaiting_key(ARGV.after), id)
+  redis.call('SADD', BATCHES_AWAITED, ARGV.after)
+elseif state == 'scheduled' then
+  redis.call('ZADD', P .. 'outbox', due_at, id)
+  redis.call('PUBLISH', P .. 'outbox', due_at)
 else
   if session ~= '' then
     local number = redis.call('HINCRBY', session_key(session), 'accepted', 1)

@@ -3,8 +3,8 @@
 -- older Kaa claimed it, would be lost to its caller permanently. So would the slot in its share
 -- of a job that does not run any more. It releases the bytes of expired records. It also
 -- announces again due webhooks that no process has taken, and ends overdue sessions, whose
--- runners do that sooner.
--- keys: expiry, holding, hooks
+-- runners do that sooner. Jobs that wait for a batch that has ended, or is deleted, are seen to.
+-- keys: expiry, holding, hooks, awaited
 -- args: most, tombstone
 -- Answers the number of jobs that were taken out.
 local due = redis.call('ZRANGEBYSCORE', KEYS.expiry, '-inf', int(now_ms()), 'LIMIT', 0, ARGV.most)
@@ -31,4 +31,14 @@ if filled > 0 then redis.call('PUBLISH', P .. 'outbox', int(now_ms())) end
 local hook = redis.call('ZRANGEBYSCORE', KEYS.hooks, '-inf', int(now_ms()), 'LIMIT', 0, 1)
 if #hook > 0 then redis.call('PUBLISH', P .. 'outbox', 'hooks') end
 end_overdue(ARGV.most, ARGV.tombstone)
+for _, batch in ipairs(redis.call('SRANDMEMBER', KEYS.awaited, 8)) do
+  local state = redis.call('HGET', batch_key(batch), 'state')
+  if state and terminal_state(state) or not state and redis.call('EXISTS', P .. 'gone:' .. batch) == 1 then
+    batch_release(batch, now_ms())
+  elseif not state then
+    batch_forsake(batch, ARGV.tombstone)
+  elseif redis.call('EXISTS', awaiting_key(batch)) == 0 then
+    redis.call('SREM', KEYS.awaited, batch)
+  end
+end
 return #due
