@@ -49,8 +49,9 @@ func TestBinaries(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Half of that is usual; a template in the binary would make it more.
-			const most = 30_000_000
+			// kaa, which has a Redis in it, has 31 MB with the database of time zones and the library of
+			// signed tokens. A template in a binary would keep the linker from leaving out unused methods.
+			const most = 35_000_000
 			if info.Size() > most {
 				t.Errorf("%s has %d bytes, want at most %d", name, info.Size(), most)
 			}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // bulk counts jobs, and confirms the count.
@@ -84,8 +86,7 @@ func TestCancelRunningByFilter(t *testing.T) {
 	t.Parallel()
 	k := operated(t, 1)
 	running := k.submit(sleeper())
-	for k.call(http.MethodGet, "/v1/jobs/"+running+"?wait=1s", nil).str("state") != "running" {
-	}
+	testenv.Eventually(t, "it runs", func() bool { return k.call(http.MethodGet, "/v1/jobs/"+running, nil).str("state") == "running" })
 	k.bulk("cancel", fields{"state": []string{"running"}}, "1", "1")
 	if a := k.await(running); a.str("state") != "cancelled" {
 		t.Errorf("%s", a.raw)

@@ -42,12 +42,11 @@ func (l *limited) run() {
 
 // of returns a client with a key for a subtest.
 func (l *limited) of(t *testing.T, key string) *kaa {
+	t.Helper()
 	k := l.as(key)
 	k.tb = t
 	return k
 }
-
-func of[T any](n T) *T { return &n }
 
 // refused checks that a call is refused because of a limit of its key.
 func refused(t *testing.T, a answer, code, limit string, used, most string) {
@@ -63,13 +62,13 @@ func TestLimitsOfKeys(t *testing.T) {
 	t.Parallel()
 	l := withLimits(t)
 	free := l.key("free", nil)
-	rate, rateToo := l.key("rate", &job.KeyLimits{Rate: of(0.001), Burst: of(3)}), l.key("rate", nil)
-	busy := l.key("busy", &job.KeyLimits{Concurrency: of(1)})
-	deep, deepToo := l.key("deep", &job.KeyLimits{Depth: of(2)}), l.key("deep", &job.KeyLimits{Depth: of(3)})
-	many := l.key("many", &job.KeyLimits{Sessions: of(2)})
+	rate, rateToo := l.key("rate", &job.KeyLimits{Rate: new(0.001), Burst: new(3)}), l.key("rate", nil)
+	busy := l.key("busy", &job.KeyLimits{Concurrency: new(1)})
+	deep, deepToo := l.key("deep", &job.KeyLimits{Depth: new(2)}), l.key("deep", &job.KeyLimits{Depth: new(3)})
+	many := l.key("many", &job.KeyLimits{Sessions: new(2)})
 	small := l.key("small", &job.KeyLimits{Ceilings: job.QuotaRequest{"timeout": 20, "memoryBytes": 128 << 20}})
 	typed := l.key("typed", &job.KeyLimits{Runtimes: []string{"two"}})
-	operator := l.key("ops", &job.KeyLimits{Depth: of(1), Runtimes: []string{"two"}}, access.Admin)
+	operator := l.key("ops", &job.KeyLimits{Depth: new(1), Runtimes: []string{"two"}}, access.Admin)
 	l.run()
 	later := fields{"code": "1", "delay": 3600}
 	submit := func(k *kaa) answer { return k.call(http.MethodPost, "/v1/jobs", later) }
@@ -237,7 +236,7 @@ func TestLimitsOfKeys(t *testing.T) {
 func TestLimitsThatChange(t *testing.T) {
 	t.Parallel()
 	l := withLimits(t)
-	secret := l.key("acme", &job.KeyLimits{Depth: of(1), Ceilings: job.QuotaRequest{"timeout": 1}})
+	secret := l.key("acme", &job.KeyLimits{Depth: new(1), Ceilings: job.QuotaRequest{"timeout": 1}})
 	l.run()
 	k := l.of(t, secret)
 	session := k.open(fields{})

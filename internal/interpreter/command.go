@@ -198,8 +198,8 @@ func (c *Command) awaitStart(spec job.Command) error {
 
 // refusal returns the error of a command that was not started.
 func refusal(m process.Message, spec job.Command) error {
-	const setup, directory, program = 0, 1, 2             // of command_program.py
-	e := &job.CommandError{Errno: syscall.Errno(m.Errno)} //nolint:gosec // an error number of the kernel
+	const setup, directory, program = 0, 1, 2 // of command_program.py
+	e := &job.CommandError{Errno: syscall.Errno(m.Errno)}
 	switch m.Phase {
 	case directory:
 		e.Part, e.Name = job.CommandDirectory, spec.Cwd
@@ -215,8 +215,7 @@ func refusal(m process.Message, spec job.Command) error {
 	case setup:
 	}
 	e.Part = job.CommandPlace
-	switch e.Errno {
-	case syscall.EAGAIN, syscall.ENOMEM, syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE, syscall.EIO:
+	if slices.Contains([]syscall.Errno{syscall.EAGAIN, syscall.ENOMEM, syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE, syscall.EIO}, e.Errno) {
 		return e
 	}
 	return fmt.Errorf("start command: %w", e.Errno)
@@ -260,14 +259,14 @@ func (c *Command) Signal(name string) error {
 	}
 	select {
 	case m := <-c.signalled:
-		switch errno := syscall.Errno(m.Errno); errno { //nolint:gosec // an error number of the kernel
-		case 0:
-			return nil
-		case syscall.ESRCH:
+		errno := syscall.Errno(m.Errno)
+		if errno == syscall.ESRCH {
 			return job.ErrCommandEnded
-		default:
+		}
+		if errno != 0 {
 			return fmt.Errorf("signal %s: %w", name, errno)
 		}
+		return nil
 	case <-c.of.gone:
 		return job.ErrCommandEnded
 	case <-time.After(killTime):

@@ -20,14 +20,13 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-// firstLine returns the first line that a command writes.
-func firstLine(tb testing.TB, c *interpreter.Command) string {
+// awaitLine waits for the first line that a command writes.
+func awaitLine(tb testing.TB, c *interpreter.Command) {
 	tb.Helper()
 	text, err := bufio.NewReader(c.Stdout()).ReadString('\n')
 	if err != nil {
 		tb.Fatalf("read a line: %v, %q", err, text)
 	}
-	return strings.TrimSpace(text)
 }
 
 func TestCommandSignals(t *testing.T) {
@@ -35,7 +34,7 @@ func TestCommandSignals(t *testing.T) {
 	s := session(t, shared(t), job.SessionSpec{})
 	for _, name := range []string{"INT", "sigterm", "KILL", "HUP", "USR2", "RTMIN+3", "PIPE", "XFSZ"} {
 		c := command(t, s, line("echo begun; sleep 1000 | sleep 1000"))
-		firstLine(t, c)
+		awaitLine(t, c)
 		if err := c.Signal(name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -51,7 +50,7 @@ func TestCommandSignals(t *testing.T) {
 		}
 	}
 	c := command(t, s, line("trap 'echo caught; exit 4' USR1; echo begun; while :; do sleep 0.01; done"))
-	firstLine(t, c)
+	awaitLine(t, c)
 	if err := c.Signal("NONESUCH"); !errors.Is(err, job.ErrInvalid) {
 		t.Errorf("no signal: %v", err)
 	}
@@ -160,7 +159,7 @@ for _ in range(3):
                 pass
 os.write(1, b'begun\n')
 `}})
-		firstLine(t, c)
+		awaitLine(t, c)
 		if err := c.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -204,9 +203,9 @@ func TestCommandSessionEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := command(t, s, job.Command{Argv: []string{"python3", "-c", leaves + "time.sleep(1000)"}})
-			firstLine(t, c)
+			awaitLine(t, c)
 			term := command(t, s, job.Command{Line: "echo begun; sleep 1000", Terminal: &job.TerminalSize{Columns: 80, Rows: 24}})
-			firstLine(t, term)
+			awaitLine(t, term)
 			var all sync.WaitGroup
 			all.Go(func() { _, _ = io.Copy(io.Discard, c.Stdout()) })
 			all.Go(func() { _, _ = io.Copy(io.Discard, term.Stdout()) })
@@ -227,7 +226,7 @@ func TestCommandsAtOnce(t *testing.T) {
 	t.Parallel()
 	s := session(t, shared(t), job.SessionSpec{Quota: job.Quota{Processes: 300}})
 	release := command(t, s, line("mkfifo gate; echo made; exec 3<>gate; sleep 1000"))
-	firstLine(t, release)
+	awaitLine(t, release)
 	var all sync.WaitGroup
 	executed := make(chan job.Result, 1)
 	all.Go(func() {
@@ -324,7 +323,7 @@ func TestCommandsOfForks(t *testing.T) {
 		t.Helper()
 		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
 		of := command(t, s, line("echo begun; read a; echo $a"))
-		firstLine(t, of)
+		awaitLine(t, of)
 		says(t, s, "open('f', 'w').write('origin')", "")
 		one := fork(t, s, 1)[0]
 		says(t, one, "open('f', 'w').write('fork')", "")
@@ -334,7 +333,7 @@ func TestCommandsOfForks(t *testing.T) {
 			}
 		}
 		kept := command(t, one, job.Command{Argv: []string{"python3", "-c", leaves + "time.sleep(1000)"}})
-		firstLine(t, kept)
+		awaitLine(t, kept)
 		if err := one.Close(); err != nil {
 			t.Error(err)
 		}

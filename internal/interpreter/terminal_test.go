@@ -87,7 +87,7 @@ func TestTerminal(t *testing.T) {
 			line string
 			end  job.CommandEnd
 		}{
-			{"its name", func(x *screen) {}, "tty > name; case $(cat name) in /dev/pts/*|not*) exit 5;; esac", job.CommandEnd{ExitCode: 5}},
+			{"its name", func(*screen) {}, "tty > name; case $(cat name) in /dev/pts/*|not*) exit 5;; esac", job.CommandEnd{ExitCode: 5}},
 			{"its size", func(x *screen) {
 				x.shows("30 100\r\n")
 				if err := x.c.Resize(job.TerminalSize{Columns: 120, Rows: 50}); err != nil {
@@ -154,7 +154,7 @@ func TestTerminalHangup(t *testing.T) {
 		t.Helper()
 		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
 		note := command(t, s, line("mkfifo hup; echo made; cat hup"))
-		firstLine(t, note)
+		awaitLine(t, note)
 		x := openScreen(t, s, line("trap 'echo hung up > hup; exit' HUP; echo rea''dy; while :; do sleep 0.01; done"))
 		x.shows("ready")
 		if err := x.c.Release(); err != nil {

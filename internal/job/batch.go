@@ -66,10 +66,10 @@ func (s BatchState) Terminal() bool {
 	return s == BatchCompleted || s == BatchCancelled || s == BatchFailed
 }
 
-// FailBatchLost: what a batch had of a job was lost before the job had a record.
+// FailBatchLost means that what a batch had of a job was lost before the job had a record.
 const FailBatchLost FailureCode = "batch_lost"
 
-// FailIncomplete: the client did not send the batch to its end.
+// FailIncomplete means that the client did not send the batch to its end.
 const FailIncomplete FailureCode = "incomplete"
 
 // FailBatchDeleted: the batch after whose end the job was to run was deleted before it had ended.
@@ -195,7 +195,7 @@ func NewBatchID() string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // it never fails
 	for i, now := 0, time.Now().UnixMilli(); i < 6; i++ {
-		id[i] = byte(now >> (8 * (5 - i)))
+		id[i] = byte(now >> (8 * (5 - i)) & 0xff)
 	}
 	id[6] = 0x80 | id[6]&0x0f
 	id[8] = 0x80 | id[8]&0x3f

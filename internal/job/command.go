@@ -69,8 +69,8 @@ func (e *CommandError) Error() string {
 
 func (e *CommandError) Unwrap() error { return e.Errno }
 
-// ErrCommandEnded: the command has ended and takes neither input nor signals.
+// ErrCommandEnded means that the command has ended and takes neither input nor signals.
 var ErrCommandEnded = errors.New("the command has ended")
 
-// ErrNoTerminal: the command has pipes and no terminal, so it has no size.
+// ErrNoTerminal means that the command has pipes and no terminal, so it has no size.
 var ErrNoTerminal = errors.New("the command has no terminal")

@@ -56,7 +56,7 @@ const (
 	// feedEvery is the time between two looks while there are batches, and idleFeed the time if there
 	// are none. A message announces work.
 	feedEvery = time.Second
-	idleFeed  = 5 * time.Second
+	idleFeed  = 20 * time.Second
 	// feedLease is how long the process that feeds may be silent.
 	feedLease = 5 * time.Second
 	// mostMended is how many jobs of a batch are looked up at once.

@@ -31,7 +31,7 @@ const (
 	leaveTime = 5 * time.Second
 )
 
-// ErrNoBatchJobs: the batch has no line with a job.
+// ErrNoBatchJobs means that the batch has no line with a job.
 var ErrNoBatchJobs = errors.New("the batch has no jobs")
 
 // TooManyJobsError says that a batch has more jobs than it may.
@@ -258,7 +258,7 @@ func (s *Service) ownBatch(ctx context.Context, c Caller, id string) (job.Batch,
 	return b, err
 }
 
-// ErrBatchGone: the record of the batch has expired.
+// ErrBatchGone means that the record of the batch has expired.
 var ErrBatchGone = errors.New("the batch has expired")
 
 // Batch returns a batch of the caller, and the first of its lines that were refused.

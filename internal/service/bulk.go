@@ -17,7 +17,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// ErrConfirm: the confirmation has expired, or is not of this filter, action and caller.
+// ErrConfirm means that the confirmation has expired, or is not of this filter, action and caller.
 var ErrConfirm = errors.New("no such confirmation")
 
 const (

@@ -41,7 +41,7 @@ func TestAuditFile(t *testing.T) {
 	audit, end, log := auditTo(t, path)
 	say := func(what string) {
 		t.Helper()
-		audit.Info("audit", "what", what)
+		audit.Info("audit", slog.String("what", what))
 		testenv.Eventually(t, what, func() bool { return strings.Contains(content(path), what) })
 	}
 	say("first")
@@ -60,7 +60,7 @@ func TestAuditFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	say("truncated")
-	audit.Info("audit", "what", "a\nb")
+	audit.Info("audit", slog.String("what", "a\nb"))
 	end()
 	var line map[string]any
 	lines := strings.Split(strings.TrimSpace(content(path)), "\n")
@@ -70,7 +70,7 @@ func TestAuditFile(t *testing.T) {
 	if !strings.Contains(content(path+".1"), "first") || log.String() != "" {
 		t.Errorf("%s%s", content(path+".1"), log)
 	}
-	audit.Info("audit", "what", "late")
+	audit.Info("audit", slog.String("what", "late"))
 	if !strings.Contains(log.String(), "late") {
 		t.Error("a line after the end is lost")
 	}
@@ -89,14 +89,14 @@ func TestAuditFileThatFails(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	audit.Info("audit", "what", "kept")
+	audit.Info("audit", slog.String("what", "kept"))
 	testenv.Eventually(t, "the log says so, and has the line", func() bool {
 		return strings.Contains(log.String(), "cannot be written") && strings.Contains(log.String(), "kept")
 	})
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	audit.Info("audit", "what", "again")
+	audit.Info("audit", slog.String("what", "again"))
 	testenv.Eventually(t, "the file is written", func() bool { return strings.Contains(content(path), "again") })
 	full, _, log := auditTo(t, "/dev/full")
 	full.Info("audit", "what", "on a full disk")
