@@ -33,6 +33,8 @@ func (*fakeStore) Listen(string, func()) (forget func()) { return func() {} }
 
 func (*fakeStore) ListenSession(string, func()) (forget func()) { return func() {} }
 
+func (*fakeStore) ListenBatch(string, func()) (forget func()) { return func() {} }
+
 // output is an event of so many bytes that ends there.
 func output(attempt int, seq, size uint64) job.Event {
 	return job.Event{

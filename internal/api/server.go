@@ -62,6 +62,7 @@ func New(cfg Config) *API {
 	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
 	s.registerBatches()
+	s.registerBatchResults()
 	s.registerSessions()
 	s.registerSessionFiles()
 	s.registerForks()

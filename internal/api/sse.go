@@ -30,15 +30,23 @@ type sse struct {
 
 // newSSE begins the answer. The client sees at once that the request has arrived.
 func (s *server) newSSE(ctx huma.Context) (*sse, error) {
-	ctx.SetHeader("Content-Type", eventStream)
+	out, err := s.newStream(ctx, eventStream)
+	if err != nil {
+		return nil, err
+	}
+	return out, out.comment()
+}
+
+// newStream begins an answer whose reader has to take something in time.
+func (s *server) newStream(ctx huma.Context, contentType string) (*sse, error) {
+	ctx.SetHeader("Content-Type", contentType)
 	ctx.SetHeader("X-Accel-Buffering", "no") // nginx would collect it
 	ctx.SetStatus(http.StatusOK)
 	w, ok := ctx.BodyWriter().(http.ResponseWriter)
 	if !ok {
 		return nil, fmt.Errorf("write events: %T cannot be flushed", ctx.BodyWriter())
 	}
-	out := &sse{w, http.NewResponseController(w), s.cfg.SlowestWrite}
-	return out, out.comment()
+	return &sse{w, http.NewResponseController(w), s.cfg.SlowestWrite}, nil
 }
 
 // comment sends what clients ignore.

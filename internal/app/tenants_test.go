@@ -103,6 +103,7 @@ func walked() map[string]struct {
 		"POST /v1/runners/{id}/drain":           {"runner", none},
 		"POST /v1/runners/{id}/resume":          {"runner", none},
 		"GET /v1/batches/{id}":                  {"ended batch", nil},
+		"GET /v1/batches/{id}/results":          {"ended batch", nil},
 		"POST /v1/batches/{id}/lines":           {"cut batch", `{"code":"2"}`},
 		"DELETE /v1/batches/{id}":               {"batch", nil},
 		"DELETE /v1/batches/{id}/record":        {"ended batch", nil},

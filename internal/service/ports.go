@@ -42,6 +42,11 @@ type Batches interface {
 	Batches(ctx context.Context, f job.BatchFilter) (batches []job.Batch, next string, err error)
 	// Refusals returns the first lines of a batch that describe no job.
 	Refusals(ctx context.Context, id string, most int) ([]job.BatchRefusal, error)
+	// BatchEnds returns the ends of a batch from a place on.
+	BatchEnds(ctx context.Context, id string, order job.BatchOrder, from int64, most int) (job.BatchEnds, error)
+	// BatchResults returns the results of jobs that have ended, but not the large ones, and the bytes of memory
+	// that they take.
+	BatchResults(ctx context.Context, id string, ends []job.BatchEnd) (results []job.BatchResult, bytes int64, err error)
 }
 
 // Lookup is what reading jobs needs of the store.
@@ -133,6 +138,8 @@ type Notifier interface {
 	Listen(jobID string, wake func()) (forget func())
 	// ListenSession does the same for executions that a session accepts, and its end.
 	ListenSession(id string, wake func()) (forget func())
+	// ListenBatch does the same for the end of a batch.
+	ListenBatch(id string, wake func()) (forget func())
 }
 
 // Files is what the files of jobs need of the store.

@@ -207,12 +207,9 @@ func (s *Store) pending(ctx context.Context, op, id string) (job.Job, error) {
 	}
 	j := job.Job{ID: id, Owner: ownerOf(f.text(1)), CreatedAt: parseMillis(f.text(4)), QueuedAt: parseMillis(f.text(4)), State: job.Queued}
 	switch mark := end.Val(); {
-	case mark == "u":
-		j.State, j.FinishedAt = job.Cancelled, parseMillis(f.text(5))
-		j.Failure = &job.Failure{Code: job.FailCancelled, Message: "cancelled before it had started"}
-	case mark == "l":
-		j.State, j.FinishedAt = job.Failed, parseMillis(f.text(5))
-		j.Failure = &job.Failure{Code: job.FailBatchLost, Message: "what the batch had of it was lost before it had started"}
+	case mark != "" && job.BatchMark(mark[0]).Failure() != nil:
+		m := job.BatchMark(mark[0])
+		j.State, j.Failure, j.FinishedAt = m.State(), m.Failure(), parseMillis(f.text(5))
 	case mark != "" && mark != "\x00":
 		return job.Job{}, job.ErrNotFound // it had a record
 	case index < atoi(f.text(3)):

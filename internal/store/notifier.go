@@ -51,6 +51,11 @@ func (n *EventNotifier) ListenSession(id string, wake func()) (forget func()) {
 	return n.listenTo(sessionKey(id), wake)
 }
 
+// ListenBatch does the same for the end of a batch.
+func (n *EventNotifier) ListenBatch(id string, wake func()) (forget func()) {
+	return n.listenTo(batchKey(id), wake)
+}
+
 func (n *EventNotifier) listenTo(channel string, wake func()) (forget func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
