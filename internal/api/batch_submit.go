@@ -37,6 +37,7 @@ type BatchHeader struct {
 	Name      string         `json:"name,omitempty" maxLength:"800" doc:"A name for people."`
 	BadLines  string         `json:"badLines,omitempty" enum:"refuse,skip" doc:"The effect of a line that describes no job. Default: refuse."`
 	ResultTTL *float64       `json:"resultTtl,omitempty" nullable:"true" doc:"Seconds the record of the batch is kept after its end. Default: as that of a job."`
+	KeepLines bool           `json:"keepLines,omitempty" doc:"Keep the lines as long as the record of the batch, so that some of its jobs can run again. They count among the bytes of the key."`
 	Defaults  *BatchDefaults `json:"defaults,omitempty" doc:"Fields of a job for all lines that do not have them, code too. A field of a line replaces the whole field."`
 }
 
@@ -200,7 +201,7 @@ func (s *server) batchHeader(in *batchesSubmitInput, from *lines) (service.Batch
 		from.unread = false
 	}
 	b := header.Batch
-	r := service.BatchRequest{Name: b.Name, ResultTTL: b.ResultTTL, Skip: b.BadLines == badLinesSkip}
+	r := service.BatchRequest{Name: b.Name, ResultTTL: b.ResultTTL, Skip: b.BadLines == badLinesSkip, Keep: b.KeepLines}
 	if in.Name != "" {
 		r.Name = in.Name
 	}

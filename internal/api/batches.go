@@ -33,6 +33,8 @@ type BatchView struct {
 	ReceivedAt *time.Time         `json:"receivedAt,omitempty" doc:"When its last line came."`
 	FinishedAt *time.Time         `json:"finishedAt,omitempty"`
 	BadLines   string             `json:"badLines" enum:"refuse,skip" doc:"The effect of a line that describes no job: refuse (nothing of the batch runs), skip (it is left out)."`
+	RerunOf    string             `json:"rerunOf,omitempty" doc:"The batch of which it runs some jobs again."`
+	KeepLines  bool               `json:"keepLines,omitempty" doc:"Its lines are kept, so some of its jobs can run again."`
 	Failure    *job.Failure       `json:"failure,omitempty"`
 	Refusals   []job.BatchRefusal `json:"refusals,omitempty" nullable:"false" doc:"The first 100 lines that were left out, with their mistakes. Not in lists."`
 }
@@ -62,6 +64,7 @@ func batchView(b job.Batch, refusals []job.BatchRefusal) BatchView {
 	v := BatchView{
 		ID: b.ID, Name: b.Name, State: b.State, Received: BatchReceived{b.Lines, n.Jobs}, Failure: b.Failure, Refusals: refusals,
 		CreatedAt: b.CreatedAt, FinishedAt: optional(b.FinishedAt), BadLines: badLinesRefuse,
+		RerunOf: b.Rerun.Of, KeepLines: b.Keep,
 		Jobs: BatchCountsView{
 			Waiting: n.Waiting, Running: n.Running, Completed: n.Completed, Cancelled: n.Cancelled, Failed: n.Failed, Refused: n.Refused,
 			OK: n.Statuses[job.StatusOK], Error: n.Statuses[job.StatusError], Interrupted: n.Statuses[job.StatusInterrupted], Exit: n.Statuses[job.StatusExit],
@@ -151,6 +154,7 @@ func (s *server) registerBatches() {
 		Summary: "Delete a batch that has ended", Description: "Its jobs stay until they expire.",
 		Errors: []int{400, 401, 404, 409, 410, 429, 503},
 	}, s.deleteBatch)
+	s.registerRerun(tags)
 	registry := s.api.OpenAPI().Components.Schemas
 	header := registry.Schema(reflect.TypeFor[BatchHeader](), true, "")
 	s.lineSchema = optionalFields(registry, s.jobSchema)
@@ -216,6 +220,10 @@ func batchProblem(err error) *Problem {
 		return newProblem(http.StatusNotFound, "not_found", "no batch has this id; check the id")
 	case errors.Is(err, service.ErrBatchGone):
 		return newProblem(http.StatusGone, "gone", "the batch has expired; ask for a longer resultTtl next time")
+	case errors.Is(err, service.ErrLinesGone):
+		return newProblem(http.StatusGone, "lines_gone", "the lines of this batch are not there any more; send a batch with keepLines to run jobs of it again")
+	case errors.Is(err, service.ErrNothingToRerun):
+		return newProblem(http.StatusConflict, "nothing_to_rerun", "no job of the batch has ended so")
 	case errors.Is(err, service.ErrNoBatchJobs):
 		return badRequest("the body has no jobs; send a JSON object in each line, as for POST /v1/jobs")
 	case errors.Is(err, job.ErrBatchBusy):

@@ -61,7 +61,7 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 		call.Operation, call.Executes = op.OperationID, slices.Contains(executing(), op.OperationID)
 		next(ctx)
 	})
-	if op.Method != http.MethodGet && op.OperationID != idempotentOperation && op.OperationID != submitBatchOperation {
+	if op.Method != http.MethodGet && op.OperationID != idempotentOperation && op.OperationID != submitBatchOperation && op.OperationID != rerunBatchOperation {
 		op.Middlewares = append(op.Middlewares, s.refuseIdempotency)
 	}
 	if op.Method != http.MethodGet && slices.Contains(op.Tags, filesTag) {
@@ -119,7 +119,7 @@ func (s *server) refuseIdempotency(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	const location = "header.Idempotency-Key"
-	const message = "is not for this call; it works with POST /v1/jobs, one job at a time, and POST /v1/batches"
+	const message = "is not for this call; it works with POST /v1/jobs, one job at a time, POST /v1/batches, and POST /v1/batches/{id}/rerun"
 	_ = huma.WriteErr(s.api, ctx, http.StatusBadRequest, "", &huma.ErrorDetail{Location: location, Message: message})
 }
 

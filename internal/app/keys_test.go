@@ -233,7 +233,7 @@ func TestScopes(t *testing.T) {
 	t.Parallel()
 	needed := map[string]access.Scope{
 		"POST /process/interpreter/execute": access.Execute, "POST /v1/jobs": access.Execute, "POST /v1/jobs:batch": access.Execute,
-		"POST /v1/batches": access.Execute, "POST /v1/batches/{id}/lines": access.Execute, "DELETE /v1/batches/{id}": access.Execute, "DELETE /v1/batches/{id}/record": access.Execute,
+		"POST /v1/batches": access.Execute, "POST /v1/batches/{id}/lines": access.Execute, "DELETE /v1/batches/{id}": access.Execute, "DELETE /v1/batches/{id}/record": access.Execute, "POST /v1/batches/{id}/rerun": access.Execute,
 		"GET /v1/batches": access.Read, "GET /v1/batches/{id}": access.Read, "GET /v1/batches/{id}/results": access.Read,
 		"DELETE /v1/jobs/{id}": access.Execute, "DELETE /v1/jobs/{id}/record": access.Execute, "POST /v1/sessions/{id}/interrupt": access.Execute,
 		"GET /v1/jobs": access.Read, "GET /v1/jobs/{id}": access.Read, "GET /v1/jobs/{id}/events": access.Read, "GET /v1/jobs/{id}/files": access.Read,
@@ -248,7 +248,7 @@ func TestScopes(t *testing.T) {
 	}
 	bodies := map[string]any{
 		"POST /process/interpreter/execute": fields{"code": "1"}, "POST /v1/jobs": fields{"code": "1"}, "POST /v1/jobs:batch": fields{"jobs": []fields{{"code": "1"}}},
-		"POST /v1/batches": `{"code":"1"}`, "POST /v1/batches/{id}/lines": `{"code":"1"}`,
+		"POST /v1/batches": `{"code":"1"}`, "POST /v1/batches/{id}/lines": `{"code":"1"}`, "POST /v1/batches/{id}/rerun": fields{"status": []string{"ok"}},
 		"POST /v1/keys": fields{"tenant": "new"},
 	}
 	path := filepath.Join(t.TempDir(), "keys.json")

@@ -106,6 +106,7 @@ func walked() map[string]struct {
 		"GET /v1/batches/{id}/results":          {"ended batch", nil},
 		"POST /v1/batches/{id}/lines":           {"cut batch", `{"code":"2"}`},
 		"DELETE /v1/batches/{id}":               {"batch", nil},
+		"POST /v1/batches/{id}/rerun":           {"ended batch", fields{"status": []string{"ok"}}},
 		"DELETE /v1/batches/{id}/record":        {"ended batch", nil},
 	}
 }
@@ -128,7 +129,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		t.Fatalf("%d %s", made.status, made.raw)
 	}
 	ids["key"], ids["queue"], ids["runner"] = made.str("id"), "low", admin.runnerIDs()[0]
-	ids["ended batch"] = acme.batch("", `{"code":"1"}`).str("id")
+	ids["ended batch"] = acme.batch("", `{"batch":{"keepLines":true}}`+"\n"+`{"code":"1"}`).str("id")
 	acme.awaitBatch(ids["ended batch"], "completed")
 	ids["cut batch"] = acme.cutBatch("", `{"code":"1"}`+"\n")
 	ids["batch"] = acme.batch("", `{"code":"import time; time.sleep(3000)","timeout":3000}`).str("id") // nothing of the tenant's runs after it

@@ -17,6 +17,8 @@ type Batch struct {
 	Owner     string // caller who submitted it; empty if it had no key
 	State     BatchState
 	Skip      bool // bad lines are left out; else one of them refuses the batch
+	Keep      bool // its lines stay as long as its record
+	Rerun     BatchRerun
 	CreatedAt time.Time
 	// ReceivedAt is when the last of it came, or, in the state receiving, when something came last.
 	ReceivedAt time.Time
@@ -124,6 +126,8 @@ type NewBatch struct {
 	// ResultTTL is how long the record outlives the end.
 	ResultTTL time.Duration
 	Defaults  []byte
+	Keep      bool // its lines stay as long as its record
+	Rerun     BatchRerun
 	// Sum is the state of the hash of the input before its first byte.
 	Sum []byte
 	// IdempotencyKey and Scope are as those of a job; empty for none.

@@ -16,6 +16,8 @@ type BatchRequest struct {
 	Name      string
 	Skip      bool     // leave bad lines out; else one refuses the batch
 	ResultTTL *float64 // seconds
+	Keep      bool     // its lines stay as long as its record, so that some may run again
+	rerun     job.BatchRerun
 	// Defaults are the dialect's own; a request that goes on with the batch gets them back.
 	Defaults []byte
 	// Sum is the state of the hash of the input before its first byte.
@@ -79,6 +81,7 @@ func (s *Service) BeginBatch(ctx context.Context, c Caller, r BatchRequest) (*Ba
 	w.ID = job.NewBatchID()
 	n := job.NewBatch{
 		ID: w.ID, Caller: c.ID(), Name: r.Name, Skip: r.Skip, ResultTTL: ttl, Defaults: r.Defaults, Sum: r.Sum, Writer: w.writer, Most: s.cfg.BatchLimits.Open,
+		Keep: r.Keep, Rerun: r.rerun,
 	}
 	if r.IdempotencyKey != "" {
 		n.IdempotencyKey, n.Scope = r.IdempotencyKey, c.idempotencyScope()

@@ -32,6 +32,10 @@ type Batches interface {
 	// PackBatch puts jobs, nil where there is none, into the form in which they are stored.
 	PackBatch(jobs []*job.NewJob) (data []byte, codes map[string][]byte, err error)
 	AddToBatch(ctx context.Context, c job.BatchChunk) error
+	// KeptChunks returns the first index of each chunk that a batch has kept, and KeptJobs the jobs of one that ended with one of
+	// these marks. job.ErrChunkLost: it is gone.
+	KeptChunks(ctx context.Context, id string) ([]int64, error)
+	KeptJobs(ctx context.Context, id string, first int64, marks job.BatchMarks) ([]job.NewJob, error)
 	CloseBatch(ctx context.Context, id, writer string, lines int64) error
 	// LeaveBatch says that a request sends no more. With drop the batch is deleted.
 	LeaveBatch(ctx context.Context, id, writer string, drop bool) error

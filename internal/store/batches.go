@@ -70,6 +70,8 @@ func (s *Store) OpenBatch(ctx context.Context, n job.NewBatch) (known string, er
 		{"most", n.Most},
 		{"most_bytes", most},
 		{"shared", mark(shared)},
+		{"keep", mark(n.Keep)},
+		{"rerun_of", rerunText(n.Rerun)},
 	})
 	switch {
 	case err != nil:
@@ -267,7 +269,7 @@ func (s *Store) Refusals(ctx context.Context, id string, most int) ([]job.BatchR
 func decodeBatch(id string, f map[string]string, now time.Time) job.Batch {
 	n := func(name string) int64 { return atoi(f[name]) }
 	b := job.Batch{
-		ID: id, Name: f["name"], Owner: ownerOf(f["caller"]), State: job.BatchState(f["state"]), Skip: f["skip"] != "",
+		ID: id, Name: f["name"], Owner: ownerOf(f["caller"]), State: job.BatchState(f["state"]), Skip: f["skip"] != "", Keep: f["keep"] != "", Rerun: parseRerun(f["rerun_of"]),
 		CreatedAt: parseMillis(f["created_at"]), ReceivedAt: parseMillis(f["received_at"]), FinishedAt: parseMillis(f["finished_at"]),
 		ResultTTL: time.Duration(n("ttl")) * time.Millisecond, Lines: n("lines"), Defaults: []byte(f["defaults"]),
 		Counts: job.BatchCounts{

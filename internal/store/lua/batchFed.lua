@@ -1,21 +1,23 @@
--- batchFed: a chunk of a batch is in records, so it is deleted. With to, those of its jobs that have no record
+-- batchFed: a chunk of a batch is in records, so it is deleted, unless the batch keeps its lines. With to, those of its jobs that have no record
 -- end without one.
 -- keys: batch
 -- args: id, first, count, to ('' | cancelled | failed), tombstone
 -- Answers {'fed'} | {'again'}, if the batch is being cancelled | {'no_batch'}. Sent twice it counts once.
 local key, first, count = KEYS.batch, tonumber(ARGV.first), tonumber(ARGV.count)
-local f = redis.call('HMGET', key, 'next', 'caller', 'state')
+local f = redis.call('HMGET', key, 'next', 'caller', 'state', 'keep')
 if not f[1] then return { 'no_batch' } end
 if tonumber(f[1]) ~= first then return { 'fed' } end
 -- Those that were not recorded because of the cancel have to be counted.
 if f[3] == 'cancelling' and ARGV.to == '' then return { 'again' } end
-local chunk = chunk_key(ARGV.id, ARGV.first)
-local freed = redis.call('STRLEN', chunk)
-redis.call('UNLINK', chunk)
-if redis.call('ZREM', key .. ':chunks', ARGV.first) == 1 then
-  freed = freed + EVENT_BYTES
-  redis.call('HINCRBY', key, 'held', -freed)
-  hold(f[2], -freed)
+if not f[4] then
+  local chunk = chunk_key(ARGV.id, ARGV.first)
+  local freed = redis.call('STRLEN', chunk)
+  redis.call('UNLINK', chunk)
+  if redis.call('ZREM', key .. ':chunks', ARGV.first) == 1 then
+    freed = freed + EVENT_BYTES
+    redis.call('HINCRBY', key, 'held', -freed)
+    hold(f[2], -freed)
+  end
 end
 redis.call('HSET', key, 'next', int(first + count))
 if ARGV.to ~= '' then

@@ -2,7 +2,8 @@
 -- keys: batch, idempotency (any key when there is none)
 -- args: id, caller, name, skip, ttl, defaults, sum, writer, writer_ttl, idempotent ('1' if there is such a key),
 --       idempotency_ttl, most (batches of the caller that have not ended, or '0'),
---       most_bytes, shared (as for create)
+--       most_bytes, shared (as for create), keep ('1' if its lines stay for a rerun), rerun_of (a batch and the marks of
+--       the jobs of it that run again, or '')
 -- Answers {'opened'} | {'known', id} | {'mismatch'} | {'many', how many, limit} | {'bytes', held, limit}.
 -- Sent twice by one writer it counts once.
 local caller, open = ARGV.caller, BATCHES_OPEN .. ':of:' .. ARGV.caller
@@ -25,6 +26,8 @@ local now = int(now_ms())
 redis.call('HSET', KEYS.batch, 'state', 'receiving', 'caller', caller, 'skip', ARGV.skip, 'ttl', ARGV.ttl, 'created_at', now,
   'received_at', now, 'sum', ARGV.sum, 'writer', ARGV.writer, 'held', RECORD_BYTES, 'lines', 0, 'jobs', 0, 'offset', 0, 'next', 0, 'fed', 0, 'ended', 0)
 if ARGV.name ~= '' then redis.call('HSET', KEYS.batch, 'name', ARGV.name) end
+if ARGV.keep ~= '' then redis.call('HSET', KEYS.batch, 'keep', '1') end
+if ARGV.rerun_of ~= '' then redis.call('HSET', KEYS.batch, 'rerun_of', ARGV.rerun_of) end
 if ARGV.defaults ~= '' then redis.call('HSET', KEYS.batch, 'defaults', ARGV.defaults) end
 if ARGV.idempotent ~= '' then
   redis.call('HSET', KEYS.batch, 'idempotency', KEYS.idempotency)

@@ -342,18 +342,24 @@ end
 
 -- batch_over ends a batch whose jobs have all ended.
 local function batch_over(batch, key, now, tombstone_ms)
-  local f = redis.call('HMGET', key, 'state', 'failure_code', 'ttl', 'caller', 'held', 'jobs')
+  local f = redis.call('HMGET', key, 'state', 'failure_code', 'ttl', 'caller', 'held', 'jobs', 'keep')
   local to = f[2] and 'failed' or f[1] == 'cancelling' and 'cancelled' or 'completed'
   local ttl, caller = tonumber(f[3]), f[4]
   redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   redis.call('HDEL', key, 'writer', 'defaults', 'sum')
-  -- The record stays, and four bytes for each job.
-  local stays = RECORD_BYTES + 4 * tonumber(f[6])
+  -- The record stays, and four bytes for each job; and the lines, if they are kept.
+  local stays = f[7] and tonumber(f[5]) or RECORD_BYTES + 4 * tonumber(f[6])
   hold_until(caller, tonumber(f[5]), stays, now, ttl)
   redis.call('HSET', key, 'held', stays)
   redis.call('SREM', BATCHES_OPEN, batch)
   redis.call('SREM', BATCHES_OPEN .. ':of:' .. caller, batch)
-  redis.call('DEL', key .. ':chunks', key .. ':code', key .. ':writer')
+  if f[7] then
+    for _, first in ipairs(redis.call('ZRANGE', key .. ':chunks', 0, -1)) do redis.call('PEXPIRE', chunk_key(batch, first), int(ttl)) end
+    for _, part in ipairs({ ':chunks', ':code' }) do redis.call('PEXPIRE', key .. part, int(ttl)) end
+  else
+    redis.call('DEL', key .. ':chunks', key .. ':code')
+  end
+  redis.call('DEL', key .. ':writer')
   for _, part in ipairs({ '', ':ends', ':order', ':refused' }) do redis.call('PEXPIRE', key .. part, int(ttl)) end
   redis.call('SET', P .. 'gone:' .. batch, is_tenant(caller) and 'tenant:' .. caller or '1', 'PX', int(ttl + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), batch .. ' batches all')
