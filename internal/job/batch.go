@@ -68,7 +68,7 @@ func (s BatchState) Terminal() bool {
 	return s == BatchCompleted || s == BatchCancelled || s == BatchFailed
 }
 
-// FailBatchLost means that what a batch had of a job was lost before the job had a record.
+// FailBatchLost means that the line of a job was lost before the job had a record.
 const FailBatchLost FailureCode = "batch_lost"
 
 // FailIncomplete means that the client did not send the batch to its end.

@@ -346,7 +346,7 @@ local function batch_over(batch, key, now, tombstone_ms)
   local to = f[2] and 'failed' or f[1] == 'cancelling' and 'cancelled' or 'completed'
   local ttl, caller = tonumber(f[3]), f[4]
   redis.call('HSET', key, 'state', to, 'finished_at', int(now))
-  redis.call('HDEL', key, 'writer', 'defaults', 'sum')
+  redis.call('HDEL', key, 'writer', 'defaults')
   -- The record stays, and four bytes for each job; and the lines, if they are kept.
   local stays = f[7] and tonumber(f[5]) or RECORD_BYTES + 4 * tonumber(f[6])
   hold_until(caller, tonumber(f[5]), stays, now, ttl)
