@@ -250,6 +250,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	var files *job.FilesFullError
 	var schema *job.SchemaError
 	var runtime *job.RuntimeError
+	var schedules *job.SchedulesFullError
 	retry := func(p *Problem, after time.Duration) *Problem { p.retryAfter = after; return p }
 	if p := doorProblem(err); p != nil {
 		return p, false
@@ -289,6 +290,11 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return newProblem(http.StatusNotFound, "not_found", "no live runner has this id; GET /v1/runners lists them"), false
 	case errors.Is(err, service.ErrKeyElsewhere):
 		return newProblem(http.StatusConflict, "key_configured", "this key is in KAA_API_KEYS, KAA_ADMIN_KEYS or KAA_API_KEYS_FILE; remove it there"), false
+	case errors.Is(err, job.ErrNoSchedule):
+		return newProblem(http.StatusNotFound, "not_found", "no schedule has this id; GET /v1/schedules lists them"), false
+	case errors.As(err, &schedules):
+		return tooMuch("too_many_schedules", fmt.Sprintf("there are %d schedules of this API key, the limit is %d; delete some", schedules.Count, schedules.Limit),
+			schedules.Count, schedules.Limit, 0), false
 	case errors.Is(err, job.ErrNotFound):
 		return newProblem(http.StatusNotFound, "not_found", "no job has this id; check the id"), false
 	case errors.Is(err, job.ErrGone):

@@ -71,6 +71,7 @@ func New(cfg Config) *API {
 	s.registerFiles()
 	s.registerRecords()
 	s.registerKeys()
+	s.registerSchedules()
 	s.registerUsage()
 	s.registerOperations()
 	s.registerBulk()

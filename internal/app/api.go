@@ -58,6 +58,9 @@ const connectionsTime = 5 * time.Second
 // webhookStop is how long a stop waits for deliveries that are under way.
 const webhookStop = 3 * time.Second
 
+// scheduleStop is how long a stop waits for the run of a schedule that is being made.
+const scheduleStop = 3 * time.Second
+
 // webhooks returns the deliverer of webhooks, not started yet. Only API processes have one. A
 // runner executes untrusted code, so it should need no outgoing connections for other purposes.
 func (s *shared) webhooks() *webhook.Deliverer {
@@ -142,10 +145,13 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Batches: s.store, BatchLimits: s.cfg.BatchLimits(), Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 		Operations: s.store, Confirmations: s.store, Lists: s.queue, Settings: settingsOf(&s.cfg),
 		Events: s.store, Notifier: notifier, Observers: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
-		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring, Usage: s.store,
+		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring, Usage: s.store, Schedules: s.store,
 		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate,
 		Background: a.requests, Draining: a.draining, Unfit: s.schema.refused,
 	})
+	scheduler := service.NewScheduler(core, s.periods.Schedules, s.log)
+	scheduler.Start(ctx)
+	a.background = append([]stage{{"schedules", scheduleStop, func(context.Context) error { scheduler.Close(); return nil }}}, a.background...)
 	dialect := api.New(api.Config{
 		Service: core, Warnings: s.check.Warnings, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 		MaxFrameBytes: s.cfg.MaxBodyBytes, SlowestWrite: slowestWrite, Version: Version(),

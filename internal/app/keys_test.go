@@ -242,6 +242,8 @@ func TestScopes(t *testing.T) {
 		"POST /v1/sessions": access.Sessions, "DELETE /v1/sessions/{id}": access.Sessions, "GET /v1/sessions/{id}/files": access.Sessions, "POST /v1/sessions/{id}/files": access.Sessions,
 		"GET /v1/sessions/{id}/files/{path}": access.Sessions, "PUT /v1/sessions/{id}/files/{path}": access.Sessions, "DELETE /v1/sessions/{id}/files/{path}": access.Sessions,
 		"POST /v1/sessions/{id}/fork": access.Sessions, "POST /v1/sessions/{id}/restart": access.Sessions, "POST /v1/sessions/{id}/checkpoint": access.Sessions, "POST /v1/sessions/{id}/rollback": access.Sessions,
+		"GET /v1/schedules": access.Read, "GET /v1/schedules/{id}": access.Read, "POST /v1/schedules": access.Execute, "PUT /v1/schedules/{id}": access.Execute, "DELETE /v1/schedules/{id}": access.Execute,
+		"POST /v1/schedules/{id}/pause": access.Execute, "POST /v1/schedules/{id}/resume": access.Execute, "POST /v1/schedules/{id}/run": access.Execute,
 		"GET /v1/keys": access.Admin, "POST /v1/keys": access.Admin, "DELETE /v1/keys/{id}": access.Admin, "GET /v1/runners": access.Admin,
 		"POST /v1/queues/{name}/pause": access.Admin, "POST /v1/queues/{name}/resume": access.Admin, "GET /v1/queues/{name}/tasks": access.Admin,
 		"POST /v1/jobs:cancel": access.Execute, "POST /v1/jobs:purge": access.Execute, "GET /v1/config": access.Admin, "POST /v1/runners/{id}/drain": access.Admin, "POST /v1/runners/{id}/resume": access.Admin,
@@ -249,7 +251,7 @@ func TestScopes(t *testing.T) {
 	bodies := map[string]any{
 		"POST /process/interpreter/execute": fields{"code": "1"}, "POST /v1/jobs": fields{"code": "1"}, "POST /v1/jobs:batch": fields{"jobs": []fields{{"code": "1"}}},
 		"POST /v1/batches": `{"code":"1"}`, "POST /v1/batches/{id}/lines": `{"code":"1"}`, "POST /v1/batches/{id}/rerun": fields{"status": []string{"ok"}},
-		"POST /v1/keys": fields{"tenant": "new"},
+		"POST /v1/keys": fields{"tenant": "new"}, "POST /v1/schedules": aSchedule(), "PUT /v1/schedules/{id}": aSchedule(),
 	}
 	path := filepath.Join(t.TempDir(), "keys.json")
 	scopes := append(access.UsualScopes(), access.Admin)
@@ -275,7 +277,7 @@ func TestScopes(t *testing.T) {
 			switch {
 			case operation == "POST /v1/sessions/{id}/files":
 				body, headers = aForm, []string{"Content-Type: multipart/form-data; boundary=b"}
-			case method == http.MethodPut:
+			case method == http.MethodPut && body == nil:
 				body, headers = "x", []string{"Content-Type: application/octet-stream"}
 			case strings.HasSuffix(p, "/ws"):
 				headers = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}

@@ -53,6 +53,8 @@ type Periods struct {
 	Lease time.Duration
 	// Schema is the time between two looks at the version of the records: 30 s.
 	Schema time.Duration
+	// Schedules is the longest time between two looks for schedules that are due: until the next whole minute.
+	Schedules time.Duration
 }
 
 func (p Process) ready(a net.Addr) {

@@ -67,7 +67,7 @@ const aForm = "--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\
 
 // walked says how to call each operation that takes an id: with which body, and what the id is of.
 func walked() map[string]struct {
-	of   string // job, waiting, session, key, queue, runner or a batch
+	of   string // job, waiting, session, key, queue, runner, schedule or a batch
 	body any
 } {
 	type way = struct {
@@ -108,6 +108,12 @@ func walked() map[string]struct {
 		"DELETE /v1/batches/{id}":               {"batch", nil},
 		"POST /v1/batches/{id}/rerun":           {"ended batch", fields{"status": []string{"ok"}}},
 		"DELETE /v1/batches/{id}/record":        {"ended batch", nil},
+		"GET /v1/schedules/{id}":                {"schedule", nil},
+		"PUT /v1/schedules/{id}":                {"schedule", aSchedule()},
+		"POST /v1/schedules/{id}/pause":         {"schedule", none},
+		"POST /v1/schedules/{id}/resume":        {"schedule", none},
+		"POST /v1/schedules/{id}/run":           {"schedule", none},
+		"DELETE /v1/schedules/{id}":             {"schedule", nil},
 	}
 }
 
@@ -133,6 +139,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	acme.awaitBatch(ids["ended batch"], "completed")
 	ids["cut batch"] = acme.cutBatch("", `{"code":"1"}`+"\n")
 	ids["batch"] = acme.batch("", `{"code":"import time; time.sleep(3000)","timeout":3000}`).str("id") // nothing of the tenant's runs after it
+	ids["schedule"] = acme.call(http.MethodPost, "/v1/schedules", aSchedule()).str("id")
 	ways := walked()
 	never := uuid.Must(uuid.NewV7()).String()
 	call := func(k *kaa, operation, id string) (int, string) {

@@ -28,6 +28,7 @@ type Job struct {
 	Webhook     *Webhook // nil if the request has none
 	Owner       string   // caller who submitted it; empty if it had no key
 	Unfed       bool     // it is of a batch and has no record; see Store.Complete
+	ScheduleID  string   // the schedule that made it
 	WaitsFor    Wait     // of a queued job that was looked up by itself
 	// CancelRequested is set once the owner has requested the end of a running job.
 	CancelRequested bool

@@ -172,6 +172,25 @@ type Usage interface {
 	Usage(ctx context.Context, f job.UsageFilter) (usage []job.Usage, next string, err error)
 }
 
+// Schedules is what schedules and their runs need of the store.
+type Schedules interface {
+	// AddSchedule records a schedule with its id, owner, spec and Due.
+	AddSchedule(ctx context.Context, sc job.Schedule) (job.Schedule, error)
+	// ChangeSchedule replaces the spec of a schedule as it was read. It fails with job.ErrStale if it has changed since.
+	ChangeSchedule(ctx context.Context, sc job.Schedule, next job.NextDue) (job.Schedule, error)
+	// Schedule fails with job.ErrNoSchedule if there is none.
+	Schedule(ctx context.Context, id string) (job.Schedule, error)
+	Schedules(ctx context.Context, v job.Viewer, cursor string, limit int) (all []job.Schedule, next string, err error)
+	DropSchedule(ctx context.Context, sc job.Schedule) error
+	// DueSchedules returns schedules whose run is due, the time, and how long the next one is away; negative if none is known.
+	DueSchedules(ctx context.Context, most int) (due []job.Schedule, now time.Time, next time.Duration, err error)
+	// Fire makes the job of a run and moves the time of the next one, in one step. It fails with job.ErrMoved if another
+	// process has done so, and with job.ErrOverlap if the run is left out. With other errors the run is still due.
+	Fire(ctx context.Context, run job.Run, n job.NewJob) (job.Created, error)
+	// Pass leaves a run out. It fails with job.ErrMoved as Fire does.
+	Pass(ctx context.Context, run job.Run, why string) error
+}
+
 // Blobs is where the contents of files are.
 type Blobs interface {
 	Put(ctx context.Context, key string, content io.Reader) (int64, error)

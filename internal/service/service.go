@@ -32,6 +32,7 @@ type Config struct {
 	Files     Files
 	Blobs     Blobs
 	Keys      Keys
+	Schedules Schedules
 	Usage     Usage
 	Hub       *Hub
 

@@ -151,6 +151,14 @@ func (s *Service) submit(ctx context.Context, drafts []job.NewJob) []job.Created
 		drafts[i].Spec.Trace = job.TraceOf(ctx)
 	}
 	created := s.record(ctx, drafts)
+	// A synchronous job is claimed, which confirms it, before a confirmation would arrive.
+	s.enqueue(ctx, created, len(drafts) > 0 && drafts[0].Subscriber == "")
+	CallOf(ctx).recorded(drafts, created)
+	return created
+}
+
+// enqueue puts the tasks of jobs that were recorded on their queues, unless that is done, and confirms it if confirm is set.
+func (s *Service) enqueue(ctx context.Context, created []job.Created, confirm bool) {
 	var enqueued []job.Task
 	for _, c := range created {
 		if c.Err != nil || c.Replayed {
@@ -166,14 +174,11 @@ func (s *Service) submit(ctx context.Context, drafts []job.NewJob) []job.Created
 		}
 		enqueued = append(enqueued, c.Job.Task())
 	}
-	// A synchronous job is claimed, which confirms it, before this would arrive.
-	if len(enqueued) > 0 && drafts[0].Subscriber == "" {
+	if confirm && len(enqueued) > 0 {
 		if err := s.cfg.Records.Enqueued(ctx, enqueued...); err != nil {
 			s.cfg.Log.WarnContext(ctx, "enqueueing was not confirmed: left to the outbox", slog.Any("err", err))
 		}
 	}
-	CallOf(ctx).recorded(drafts, created)
-	return created
 }
 
 // Execute submits a job and returns it once it has ended, with its result. If ctx ends, the job

@@ -42,6 +42,8 @@ type Config struct {
 	HookTTL time.Duration
 	// MaxCallerSessions is the largest number of live sessions of a caller; 0 is no limit.
 	MaxCallerSessions int
+	// MaxCallerSchedules is the largest number of schedules of a caller; 0 is no limit.
+	MaxCallerSchedules int
 	// EvictAfter is the idle time after which a session may be evicted for another when all
 	// runners are full; 0 is never.
 	EvictAfter time.Duration

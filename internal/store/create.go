@@ -47,11 +47,12 @@ func (s *Store) createSome(ctx context.Context, jobs []job.NewJob) []job.Created
 	send := func(eval func(p redis.Pipeliner, byKey []string, byNumber []any) *redis.Cmd) error {
 		_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, n := range jobs {
-				byKey, byNumber, err := s.createArgs(ctx, n)
+				k, a, err := s.createArgs(n)
 				if err != nil {
 					return err
 				}
-				cmds[i] = eval(p, byKey, byNumber)
+				byKey, byNumber := s.scripts.create.bind(k, a)
+				cmds[i] = eval(p, byKey, s.withTask(ctx, n.Job, byNumber))
 			}
 			return nil
 		})
@@ -77,7 +78,8 @@ func (s *Store) createSome(ctx context.Context, jobs []job.NewJob) []job.Created
 	return out
 }
 
-func (s *Store) createArgs(ctx context.Context, n job.NewJob) ([]string, []any, error) {
+// createArgs are the arguments of the script that creates a job, without the commands that withTask adds.
+func (s *Store) createArgs(n job.NewJob) (keys, args, error) {
 	spec, err := json.Marshal(n.Spec)
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode spec: %w", err)
@@ -100,7 +102,7 @@ func (s *Store) createArgs(ctx context.Context, n job.NewJob) ([]string, []any, 
 		hookURL = j.Webhook.URL
 	}
 	most, shared := s.memory.mostOfCaller(s.cfg)
-	byKey, byNumber := s.scripts.create.bind(keys{{"job", jobKey(j.ID)}, {"idempotency", idempotency}}, args{
+	return keys{{"job", jobKey(j.ID)}, {"idempotency", idempotency}}, args{
 		{"id", j.ID},
 		{"queue", j.Queue},
 		{"state", string(j.State)},
@@ -129,13 +131,17 @@ func (s *Store) createArgs(ctx context.Context, n job.NewJob) ([]string, []any, 
 		{"shared", mark(shared)},
 		{"alone", mark(s.cfg.OneCaller && n.Caller != "")},
 		{"after", j.After},
-	})
-	if s.cfg.Enqueue != nil && j.State == job.Queued && session == "" {
+	}, nil
+}
+
+// withTask adds the commands that enqueue the job's task, each after its length, if it is to run at once.
+func (s *Store) withTask(ctx context.Context, j job.Job, byNumber []any) []any {
+	if s.cfg.Enqueue != nil && j.State == job.Queued && !j.InSession {
 		for _, command := range s.cfg.Enqueue(ctx, j) {
 			byNumber = append(append(byNumber, len(command)), command...)
 		}
 	}
-	return byKey, byNumber, nil
+	return byNumber
 }
 
 func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.Created {

@@ -28,6 +28,9 @@ const (
 	schemaKey   = prefix + "schema"
 	pausedKey   = prefix + "paused"
 	drainedKey  = prefix + "drained"
+
+	schedulesKey    = prefix + "schedules"
+	allSchedulesKey = schedulesKey + ":all"
 )
 
 func jobKey(id string) string    { return prefix + "job:" + id }
@@ -48,6 +51,12 @@ func finishedChannel(subscriber string) string { return prefix + "finished:" + s
 
 func sessionKey(id string) string            { return prefix + "session:" + id }
 func callerSessionsKey(caller string) string { return sessionsKey + ":of:" + cmp.Or(caller, anonymous) }
+
+func scheduleKey(id string) string     { return prefix + "schedule:" + id }
+func scheduleJobsKey(id string) string { return scheduleKey(id) + ":jobs" }
+func callerSchedulesKey(caller string) string {
+	return schedulesKey + ":of:" + cmp.Or(caller, anonymous)
+}
 
 func digest(parts ...string) string {
 	h := sha256.New()

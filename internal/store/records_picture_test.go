@@ -87,6 +87,7 @@ func picture(t *testing.T, rdb *redis.Client, now time.Time) string {
 	}
 	l.sessions(t, s)
 	l.rest(t, s)
+	l.schedules(t, s)
 	return l.String()
 }
 
@@ -94,7 +95,7 @@ func (l *lines) job(j job.Job) {
 	l.add("job "+j.ID, "state", j.State, "queue", j.Queue, "attempt", j.Attempt, "of", j.MaxAttempts, "owner", j.Owner,
 		"created", j.CreatedAt, "scheduled", j.ScheduledAt, "queued", j.QueuedAt, "started", j.StartedAt, "finished", j.FinishedAt,
 		"runner", j.Runner, "session", j.SessionID, "in-session", j.InSession, "timeout", j.Timeout, "ttl", j.ResultTTL,
-		"metadata", string(j.Metadata), "runtime", j.Runtime, "cancel", j.CancelRequested)
+		"metadata", string(j.Metadata), "runtime", j.Runtime, "cancel", j.CancelRequested, "schedule", j.ScheduleID)
 	if f := j.Failure; f != nil {
 		l.add("  failure", "code", f.Code, "message", f.Message, "reason", f.Reason)
 	}
@@ -187,5 +188,27 @@ func (l *lines) rest(t *testing.T, s *store.Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func (l *lines) schedules(t *testing.T, s *store.Store) {
+	t.Helper()
+	all, _, err := s.Schedules(t.Context(), job.Viewer{All: true}, "", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, listed := range all {
+		sc, err := s.Schedule(t.Context(), listed.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request, err := json.Marshal(sc.Job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.add("schedule "+sc.ID, "owner", sc.Owner, "name", sc.Name, "cron", sc.Cron, "zone", sc.TimeZone, "overlap", sc.Overlap,
+			"deadline", sc.StartingDeadline, "paused", sc.Paused, "revision", sc.Revision, "due", sc.Due.Format(time.RFC3339),
+			"created", sc.CreatedAt, "updated", sc.UpdatedAt, "last-due", sc.LastDue.Format(time.RFC3339), "last-job", sc.LastJob, "last-at", sc.LastAt,
+			"skipped", sc.LastSkipped.Format(time.RFC3339), "error", sc.LastError, "error-at", sc.LastErrorAt, "jobs", sc.Jobs, "job", string(request))
 	}
 }

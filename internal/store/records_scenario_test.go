@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -214,4 +215,15 @@ func (w *writer) rest() {
 	_, err = w.Elect(ctx, "a task", time.Hour)
 	w.must(err)
 	w.must(w.Ready(ctx))
+	sc := newSchedule("@team", job.OverlapSkip)
+	sc.ID = "schedule"
+	sc, err = w.AddSchedule(ctx, sc)
+	w.must(err)
+	_, err = w.Fire(ctx, runOf(sc, 0), named("of-a-schedule", calledBy("@team")))
+	w.must(err)
+	_, err = w.Fire(ctx, runOf(sc, 1), named("overlapping"))
+	if !errors.Is(err, job.ErrOverlap) {
+		w.t.Fatal(err)
+	}
+	w.must(w.Pass(ctx, runOf(sc, 2), "no room"))
 }

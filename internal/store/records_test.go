@@ -36,7 +36,7 @@ type record struct {
 	Expires bool              `json:"expires,omitempty"`
 	Text    string            `json:"text,omitempty"`    // of a string
 	Fields  map[string]string `json:"fields,omitempty"`  // of a hash; of a sorted set: scores by member
-	Members []string          `json:"members,omitempty"` // of a set
+	Members []string          `json:"members,omitempty"` // of a set, or of a list
 	Entries []entry           `json:"entries,omitempty"` // of a stream
 }
 
@@ -103,6 +103,8 @@ func dump(t *testing.T, rdb *redis.Client) map[string]record {
 		case "set":
 			r.Members = rdb.SMembers(ctx, key).Val()
 			slices.Sort(r.Members)
+		case "list":
+			r.Members = rdb.LRange(ctx, key, 0, -1).Val()
 		case "zset":
 			r.Fields = map[string]string{}
 			for _, z := range rdb.ZRangeWithScores(ctx, key, 0, -1).Val() {
@@ -150,6 +152,10 @@ func write(ctx context.Context, p redis.Pipeliner, key string, r record, now tim
 	case "set":
 		for _, m := range r.Members {
 			p.SAdd(ctx, key, m)
+		}
+	case "list":
+		for _, m := range r.Members {
+			p.RPush(ctx, key, m)
 		}
 	case "zset":
 		for member, score := range r.Fields {

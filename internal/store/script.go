@@ -58,9 +58,9 @@ func parseScript(name, text string) (s script, body string) {
 		}
 		switch line[1] {
 		case "keys":
-			s.keys = names
+			s.keys = append(s.keys, names...)
 		case "args":
-			s.args = names
+			s.args = append(s.args, names...) // those of a script that it includes follow its own
 		case "each":
 			s.each = names
 		}

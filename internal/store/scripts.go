@@ -20,6 +20,7 @@ type scripts struct {
 	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move, joined, waits, schema, tally      script
 	pause, unpause, drain                                                                                                            script
 	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample script
+	save, fire, pass, runs                                                                                                           script
 }
 
 // constants are the bounds for the scripts, which precede each script.
@@ -55,14 +56,19 @@ var luaScripts = sync.OnceValue(func() map[string]loaded { //nolint:gochecknoglo
 	return all
 })
 
-// readLua reads an embedded script.
+// readLua reads an embedded script, with those that it includes. A missing one is an error of the build.
 func readLua(name string) string {
 	text, err := luaFiles.ReadFile("lua/" + name + ".lua")
 	if err != nil {
 		panic(err)
 	}
-	return string(text)
+	return luaInclude.ReplaceAllStringFunc(string(text), func(line string) string {
+		return readLua(luaInclude.FindStringSubmatch(line)[1])
+	})
 }
+
+// luaInclude is a line in place of which another script is to be. Its keys and arguments become those of the script, too.
+var luaInclude = regexp.MustCompile(`(?m)^-- include (\w+)$`)
 
 // luaFunction is a function of common.lua.
 var luaFunction = regexp.MustCompile(`(?m)^local function (\w+)(?:.* end|(?:.*\n)+?end)\n`)

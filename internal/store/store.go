@@ -64,6 +64,10 @@
 //	{kaa}:runner:<id>:ready       SET     those with an execution that the runner is to claim
 //	{kaa}:elected:<task>          STRING  a process does it; expires when it is due again
 //	{kaa}:ready                   STRING  written to check whether Redis takes writes
+//	{kaa}:schedule:<id>           HASH    the record of a schedule: what its caller says, as JSON, and its last run
+//	{kaa}:schedule:<id>:jobs      LIST    its latest jobs, newest first
+//	{kaa}:schedules               ZSET    schedules that are not paused, by when their next run is due
+//	{kaa}:schedules:of:<caller>   ZSET    a caller's schedules, by id; {kaa}:schedules:all has those of all
 //	{kaa}:waiters                 SET     processes whose callers wait; {kaa}:waiter:<id> expires with the lease
 //	{kaa}:waiter:<id>:jobs        SET     what they wait for
 package store
@@ -106,6 +110,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
+		save: script("save"), fire: script("fire"), pass: script("pass"), runs: script("runs"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"), tally: script("tally"),
 		pause: script("pause"), unpause: script("unpause"), drain: script("drain"),

@@ -691,3 +691,21 @@ local function end_overdue(most, tombstone_ms)
     end
   end
 end
+
+-- is_due reports whether a run of a schedule is still to be made. One that was asked for has no time.
+local function is_due(schedule, revision, due)
+  if redis.call('HGET', P .. 'schedule:' .. schedule, 'revision') ~= revision then return false end
+  local at = redis.call('ZSCORE', P .. 'schedules', schedule)
+  return due == '' or at and tonumber(at) == tonumber(due)
+end
+
+-- move_run sets the time of a schedule's next run, after that of due was made or left out.
+local function move_run(schedule, due, next)
+  if due == '' then return end
+  redis.call('HSET', P .. 'schedule:' .. schedule, 'last_due', due)
+  if next == '' then
+    redis.call('ZREM', P .. 'schedules', schedule)
+  else
+    redis.call('ZADD', P .. 'schedules', next, schedule)
+  end
+end
