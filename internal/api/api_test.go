@@ -413,14 +413,15 @@ func TestOpenAPI(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"DELETE /v1/batches/{id}", "DELETE /v1/batches/{id}/record",
-		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/batches", "GET /v1/batches/{id}", "GET /v1/batches/{id}/results", "GET /v1/config", "GET /v1/jobs", "GET /v1/jobs/{id}",
-		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/keys", "GET /v1/queues", "GET /v1/queues/{name}/tasks", "GET /v1/runners", "GET /v1/runtimes",
+		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/schedules/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/batches", "GET /v1/batches/{id}", "GET /v1/batches/{id}/results", "GET /v1/config", "GET /v1/jobs", "GET /v1/jobs/{id}",
+		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/keys", "GET /v1/queues", "GET /v1/queues/{name}/tasks", "GET /v1/runners", "GET /v1/runtimes", "GET /v1/schedules", "GET /v1/schedules/{id}",
 		"GET /v1/sessions", "GET /v1/sessions/{id}", "GET /v1/sessions/{id}/files", "GET /v1/sessions/{id}/files/{path}", "GET /v1/sessions/{id}/ws", "GET /v1/usage",
 		"POST /process/interpreter/execute", "POST /v1/batches", "POST /v1/batches/{id}/lines", "POST /v1/batches/{id}/rerun", "POST /v1/jobs", "POST /v1/jobs:batch", "POST /v1/jobs:cancel", "POST /v1/jobs:purge", "POST /v1/keys",
 		"POST /v1/queues/{name}/pause", "POST /v1/queues/{name}/resume", "POST /v1/runners/{id}/drain", "POST /v1/runners/{id}/resume",
+		"POST /v1/schedules", "POST /v1/schedules/{id}/pause", "POST /v1/schedules/{id}/resume", "POST /v1/schedules/{id}/run",
 		"POST /v1/sessions", "POST /v1/sessions/{id}/checkpoint", "POST /v1/sessions/{id}/files", "POST /v1/sessions/{id}/fork", "POST /v1/sessions/{id}/interrupt",
 		"POST /v1/sessions/{id}/restart", "POST /v1/sessions/{id}/rollback",
-		"PUT /v1/sessions/{id}/files/{path}",
+		"PUT /v1/schedules/{id}", "PUT /v1/sessions/{id}/files/{path}",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("operations (-want +got):\n%s", diff)

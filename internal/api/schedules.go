@@ -18,7 +18,7 @@ type ScheduleBody struct {
 	Name             *string      `json:"name,omitempty" nullable:"true" maxLength:"128" doc:"For people." example:"nightly report"`
 	Cron             string       `json:"cron" maxLength:"256" doc:"When to run: minute, hour, day of the month, month and day of the week, or @hourly, @daily, @weekly, @monthly, @yearly. If both days are restricted, either is enough." example:"30 2 * * MON-FRI"`
 	TimeZone         *string      `json:"timeZone,omitempty" nullable:"true" maxLength:"64" doc:"Time zone of cron, by its IANA name. A time that its clock skips or shows twice has one run. Default UTC." example:"Europe/Berlin"`
-	Overlap          *job.Overlap `json:"overlap,omitempty" nullable:"true" enum:"skip,queue,replace" doc:"What to do with a run while a job of the schedule has not ended. skip: leave it out. queue: make one more job. replace: make one, and cancel the others. Default skip."`
+	Overlap          *job.Overlap `json:"overlap,omitempty" nullable:"true" enum:"skip,queue,replace" doc:"Effect of a job of the schedule that has not ended on the next run. skip: leave it out. queue: make one more job. replace: make one, and cancel the others. Default skip."`
 	StartingDeadline *float64     `json:"startingDeadline,omitempty" nullable:"true" doc:"Seconds that a run may be late, from 10, before it is left out. Of the runs that Kaa missed while it was down only the last is made up for. Default: no bound."`
 	Paused           *bool        `json:"paused,omitempty" nullable:"true" doc:"Whether its runs are left out. Default false."`
 	Job              JobBody      `json:"job" doc:"Job of each run, as for POST /v1/jobs, without delay, runAt and sessionId."`
@@ -41,7 +41,7 @@ type ScheduleView struct {
 	LastError        string        `json:"lastError,omitempty" doc:"Why the last run made no job. It is absent once a run makes one."`
 	LastErrorAt      *time.Time    `json:"lastErrorAt,omitempty"`
 	Jobs             []string      `json:"jobs,omitempty" doc:"Ids of its last 20 jobs, newest first; absent in lists."`
-	Job              *ScheduledJob `json:"job,omitempty" doc:"What it runs; absent in lists."`
+	Job              *ScheduledJob `json:"job,omitempty" doc:"The job of its runs; absent in lists."`
 }
 
 // ScheduleRun is the latest run of a schedule.
@@ -127,15 +127,15 @@ func (s *server) registerSchedules() {
 	}, s.deleteSchedule)
 	register(s, huma.Operation{
 		OperationID: "pauseSchedule", Method: http.MethodPost, Path: one + "/pause", Tags: tags, Summary: "Pause a schedule",
-		Description: "Its runs are left out until it is resumed.", Errors: []int{400, 401, 404, 408, 413, 429, 503},
+		Description: "Its runs are left out until it is resumed.", Errors: []int{400, 401, 404, 408, 413, 415, 429, 503},
 	}, s.pauseSchedule(true))
 	register(s, huma.Operation{
 		OperationID: "resumeSchedule", Method: http.MethodPost, Path: one + "/resume", Tags: tags, Summary: "Resume a schedule",
-		Description: "It goes on with its next time; runs that were left out are not made up for.", Errors: []int{400, 401, 404, 408, 413, 429, 503},
+		Description: "It goes on with its next time; runs that were left out are not made up for.", Errors: []int{400, 401, 404, 408, 413, 415, 429, 503},
 	}, s.pauseSchedule(false))
 	register(s, huma.Operation{
 		OperationID: "runSchedule", Method: http.MethodPost, Path: one + "/run", Tags: tags, DefaultStatus: http.StatusAccepted, Summary: "Run a schedule now",
-		Description: "Makes one more job, even if the schedule is paused or has a job that has not ended. Its times stay.", Errors: []int{400, 401, 404, 408, 413, 429, 503},
+		Description: "Makes one more job, even if the schedule is paused or has a job that has not ended. Its times stay.", Errors: []int{400, 401, 404, 408, 413, 415, 429, 503},
 	}, s.runSchedule)
 }
 
@@ -216,7 +216,7 @@ func (s *server) runSchedule(ctx context.Context, in *scheduleInput) (*runSchedu
 	return &runScheduleOutput{Location: jobLocation + j.ID, Body: viewOf(j)}, nil
 }
 
-// scheduleView is a schedule with what it runs, or as in a list.
+// scheduleView is a schedule with its job, or as in a list.
 func scheduleView(sc service.ScheduleInfo, whole bool) ScheduleView {
 	v := ScheduleView{
 		ID: sc.ID, Name: sc.Name, Cron: sc.Cron, TimeZone: sc.TimeZone, Overlap: sc.Overlap, StartingDeadline: sc.StartingDeadline.Seconds(), Paused: sc.Paused,
