@@ -413,7 +413,7 @@ func TestOpenAPI(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"DELETE /v1/batches/{id}", "DELETE /v1/batches/{id}/record",
-		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/schedules/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/batches", "GET /v1/batches/{id}", "GET /v1/batches/{id}/results", "GET /v1/config", "GET /v1/jobs", "GET /v1/jobs/{id}",
+		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/schedules/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/batches", "GET /v1/batches/{id}", "GET /v1/batches/{id}/events", "GET /v1/batches/{id}/results", "GET /v1/config", "GET /v1/jobs", "GET /v1/jobs/{id}",
 		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/keys", "GET /v1/queues", "GET /v1/queues/{name}/tasks", "GET /v1/runners", "GET /v1/runtimes", "GET /v1/schedules", "GET /v1/schedules/{id}",
 		"GET /v1/sessions", "GET /v1/sessions/{id}", "GET /v1/sessions/{id}/files", "GET /v1/sessions/{id}/files/{path}", "GET /v1/sessions/{id}/ws", "GET /v1/usage",
 		"POST /process/interpreter/execute", "POST /v1/batches", "POST /v1/batches/{id}/lines", "POST /v1/batches/{id}/rerun", "POST /v1/jobs", "POST /v1/jobs:batch", "POST /v1/jobs:cancel", "POST /v1/jobs:purge", "POST /v1/keys",

@@ -63,6 +63,7 @@ func New(cfg Config) *API {
 	s.registerJobs()
 	s.registerBatches()
 	s.registerBatchResults()
+	s.registerBatchEvents()
 	s.registerSessions()
 	s.registerSessionFiles()
 	s.registerForks()

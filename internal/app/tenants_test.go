@@ -104,6 +104,7 @@ func walked() map[string]struct {
 		"POST /v1/runners/{id}/resume":          {"runner", none},
 		"GET /v1/batches/{id}":                  {"ended batch", nil},
 		"GET /v1/batches/{id}/results":          {"ended batch", nil},
+		"GET /v1/batches/{id}/events":           {"ended batch", nil},
 		"POST /v1/batches/{id}/lines":           {"cut batch", `{"code":"2"}`},
 		"DELETE /v1/batches/{id}":               {"batch", nil},
 		"POST /v1/batches/{id}/rerun":           {"ended batch", fields{"status": []string{"ok"}}},
