@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 	"net/http"
 	"time"
@@ -241,7 +240,7 @@ func scheduleView(sc service.ScheduleInfo, whole bool) ScheduleView {
 func scheduledJob(r job.Request) *ScheduledJob {
 	shown := &ScheduledJob{
 		Code: r.Code, Args: r.Argv, Queue: r.Queue, Runtime: r.Runtime, Timeout: r.Timeout, MaxAttempts: r.MaxAttempts, ResultTTL: r.ResultTTL,
-		Limits: r.Limits, Metadata: object(json.RawMessage(r.Metadata)),
+		Limits: r.Limits, Metadata: object(r.Metadata),
 	}
 	for _, f := range r.Files {
 		shown.Files = append(shown.Files, f.Path)

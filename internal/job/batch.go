@@ -74,7 +74,7 @@ const FailBatchLost FailureCode = "batch_lost"
 // FailIncomplete means that the client did not send the batch to its end.
 const FailIncomplete FailureCode = "incomplete"
 
-// FailBatchDeleted: the batch after whose end the job was to run was deleted before it had ended.
+// FailBatchDeleted means that the batch after whose end the job was to run was deleted before it had ended.
 const FailBatchDeleted FailureCode = "batch_deleted"
 
 // AwaitedError says that as many jobs wait for the end of a batch as may.

@@ -131,7 +131,7 @@ type BatchResult struct {
 	Refusal *BatchRefusal
 }
 
-// ErrBatchCursor: a cursor is none of that batch and order.
+// ErrBatchCursor means that a cursor is none of that batch and order.
 var ErrBatchCursor = errors.New("is not a cursor of this batch and order; send the cursor of a line of its results, with the same order")
 
 const cursorCheck = 4

@@ -29,7 +29,7 @@ func (s State) Terminal() bool {
 	switch s {
 	case Completed, Cancelled, Failed:
 		return true
-	case Scheduled, Queued, Running:
+	case Scheduled, Queued, Running, BatchRefused: // no job has the last one
 	}
 	return false
 }

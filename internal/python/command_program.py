@@ -94,7 +94,7 @@ class CommandProgram:
         held = [ctypes.create_string_buffer(text) for text in (path, cwd)]
         arrays = [(ctypes.c_char_p * (len(texts) + 1))(*texts, None) for texts in (argv, envs)]
         self.put(self.cwd, 0, held[1])
-        for i, value in enumerate([held[0]] + arrays):
+        for i, value in enumerate((held[0], *arrays)):
             self.put(self.execute, i, value)
         for step, fd in zip(self.standard, fds):
             self.steps.table[self.word(step, 0)] = fd

@@ -29,7 +29,6 @@ because its runner cannot find all their processes then.
 Standard library only, Python 3.8 and later, Linux.
 """
 
-import ctypes
 import errno
 import fcntl
 import json
@@ -45,7 +44,7 @@ import limits
 import processes
 from channel import Channel
 from command_program import PROGRAM, SETUP, CommandProgram, Failed
-from confinement import CONTROL, RULESET, USER_NAMESPACE
+from confinement import CONTROL, RULESET
 from program import number
 
 SHELLS = ("/bin/bash", "/bin/sh")

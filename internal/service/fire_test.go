@@ -165,7 +165,7 @@ func TestMissedRuns(t *testing.T) {
 				time.Sleep(c.down)
 				b.begin(t, limitsOfTests(), 1)
 				b.wants(t, c.runs, c.passed)
-				if next := b.sc.Due; !next.After(time.Now()) || next.Sub(time.Now()) > 24*time.Hour {
+				if next := b.sc.Due; !next.After(time.Now()) || time.Until(next) > 24*time.Hour {
 					t.Errorf("next run: %v", next)
 				}
 			})

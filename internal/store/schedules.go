@@ -43,8 +43,13 @@ func (s *Store) saveSchedule(ctx context.Context, op string, sc job.Schedule, re
 		due = "keep"
 	}
 	r, err := s.run(ctx, op, s.scripts.save, nil, args{
-		{"id", sc.ID}, {"caller", cmp.Or(sc.Owner, anonymous)}, {"revision", revision}, {"spec", spec},
-		{"request", request}, {"next", due}, {"most", s.cfg.MaxCallerSchedules},
+		{"id", sc.ID},
+		{"caller", cmp.Or(sc.Owner, anonymous)},
+		{"revision", revision},
+		{"spec", spec},
+		{"request", request},
+		{"next", due},
+		{"most", s.cfg.MaxCallerSchedules},
 	})
 	if errors.Is(err, job.ErrNotFound) {
 		return sc, fmt.Errorf("%s: %w", op, job.ErrNoSchedule)
@@ -237,9 +242,15 @@ func (s *Store) Fire(ctx context.Context, run job.Run, n job.NewJob) (job.Create
 		return job.Created{}, err
 	}
 	fire := []named[any]{
-		{"schedule", run.Schedule}, {"revision", fmt.Sprint(run.Revision)}, {"due", dueText(run.Due)}, {"next", dueText(run.Next)},
-		{"overlap", string(run.Overlap)}, {"kept", keptRuns}, {"code", string(job.FailCancelled)},
-		{"message", "the next run of its schedule replaced it"}, s.tombstone(),
+		{"schedule", run.Schedule},
+		{"revision", fmt.Sprint(run.Revision)},
+		{"due", dueText(run.Due)},
+		{"next", dueText(run.Next)},
+		{"overlap", string(run.Overlap)},
+		{"kept", keptRuns},
+		{"code", string(job.FailCancelled)},
+		{"message", "the next run of its schedule replaced it"},
+		s.tombstone(),
 	}
 	byKey, byNumber := s.scripts.fire.bind(k, append(fire, of...))
 	cmd := s.scripts.fire.Run(ctx, s.rdb, byKey, s.withTask(ctx, n.Job, byNumber)...)

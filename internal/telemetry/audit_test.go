@@ -99,7 +99,7 @@ func TestAuditFileThatFails(t *testing.T) {
 	audit.Info("audit", slog.String("what", "again"))
 	testenv.Eventually(t, "the file is written", func() bool { return strings.Contains(content(path), "again") })
 	full, _, log := auditTo(t, "/dev/full")
-	full.Info("audit", "what", "on a full disk")
+	full.Info("audit", slog.String("what", "on a full disk"))
 	testenv.Eventually(t, "the log has the line that the disk does not take", func() bool {
 		return strings.Contains(log.String(), "no space left") && strings.Contains(log.String(), "on a full disk")
 	})

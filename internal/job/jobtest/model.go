@@ -21,7 +21,7 @@ func next(s job.State) []job.State {
 		return []job.State{job.Running, job.Cancelled, job.Failed}
 	case job.Running:
 		return []job.State{job.Completed, job.Cancelled, job.Failed, job.Queued}
-	case job.Completed, job.Cancelled, job.Failed:
+	case job.Completed, job.Cancelled, job.Failed, job.BatchRefused:
 		return nil
 	}
 	return nil
