@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -49,35 +48,8 @@ func (s *server) followBatch(ctx context.Context, in *batchEventsInput) (*events
 	}
 	return &eventsOutput{Status: http.StatusOK, Body: func(ctx huma.Context) {
 		defer f.Close()
-		s.logStream(ctx.Context(), in.ID, s.serveProgress(ctx, in.ID, f))
+		s.logStream(ctx.Context(), in.ID, serveStream(s, ctx, in.ID, f, (*sse).batch))
 	}}, nil
-}
-
-// serveProgress writes the events of a batch, until its end or that of the connection.
-func (s *server) serveProgress(ctx huma.Context, id string, from *service.BatchFollower) error {
-	out, err := s.newSSE(ctx)
-	if err != nil || service.CallOf(ctx.Context()).HeadOnly {
-		return err
-	}
-	for {
-		b, err := from.Next(ctx.Context(), keepAlive)
-		err = service.OfKey(ctx.Context(), err)
-		switch {
-		case err == nil:
-			err = out.batch(b)
-		case errors.Is(err, service.ErrOver):
-			return nil
-		case ctx.Context().Err() != nil && !errors.Is(err, service.ErrUnauthorized):
-			return err // the caller has gone
-		case errors.Is(err, service.ErrQuiet):
-			err = out.comment()
-		default:
-			return errors.Join(err, out.event(brokenEvent(s.brokenBy(ctx.Context(), id, err))))
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // batch sends the progress of a batch.

@@ -82,23 +82,28 @@ func (s *server) logStream(ctx context.Context, id string, err error) {
 	}
 }
 
-// source is what a stream of events is made of: a service.Follower or a service.Watching.
-type source interface {
-	Next(ctx context.Context, quiet time.Duration) (job.Event, error)
+// source is where the events of a stream come from, such as a service.Follower or a service.Watching.
+type source[T any] interface {
+	Next(ctx context.Context, quiet time.Duration) (T, error)
 }
 
 // serveEvents writes the events of a job, until its end or that of the connection.
-func (s *server) serveEvents(ctx huma.Context, id string, from source) error {
+func (s *server) serveEvents(ctx huma.Context, id string, from source[job.Event]) error {
+	return serveStream(s, ctx, id, from, (*sse).event)
+}
+
+// serveStream writes what comes from a source, until its end or that of the connection.
+func serveStream[T any](s *server, ctx huma.Context, id string, from source[T], write func(*sse, T) error) error {
 	out, err := s.newSSE(ctx)
 	if err != nil || service.CallOf(ctx.Context()).HeadOnly {
 		return err
 	}
 	for {
-		e, err := from.Next(ctx.Context(), keepAlive)
+		next, err := from.Next(ctx.Context(), keepAlive)
 		err = service.OfKey(ctx.Context(), err)
 		switch {
 		case err == nil:
-			err = out.event(e)
+			err = write(out, next)
 		case errors.Is(err, service.ErrOver):
 			return nil
 		case ctx.Context().Err() != nil && !errors.Is(err, service.ErrUnauthorized):
