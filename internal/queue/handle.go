@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/luascript"
 )
 
 // process is asynq's handler.
@@ -49,13 +49,17 @@ func (s *Server) process(ctx context.Context, at *asynq.Task) error {
 }
 
 // putBackScript moves a task that asynq has set aside for a retry to its old place; if_paused, only
-// where the queue is paused. KEYS retry, pending, task, paused   ARGV id, if_paused. Answers 1 if it did.
-const putBackScript = `
-if ARGV[2] == '1' and redis.call('EXISTS', KEYS[4]) == 0 then return 0 end
-if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('RPUSH', KEYS[2], ARGV[1])
-redis.call('HSET', KEYS[3], 'state', 'pending')
-return 1`
+// where the queue is paused. It answers 1 if it did.
+//
+//nolint:gochecknoglobals // never changes
+var putBackScript = luascript.New("putBack", `
+-- keys: retry, pending, task, paused
+-- args: id, if_paused
+if ARGV.if_paused == '1' and redis.call('EXISTS', KEYS.paused) == 0 then return 0 end
+if redis.call('ZREM', KEYS.retry, ARGV.id) == 0 then return 0 end
+redis.call('RPUSH', KEYS.pending, ARGV.id)
+redis.call('HSET', KEYS.task, 'state', 'pending')
+return 1`)
 
 // putBack gives a task its old place, for a server that can handle it. asynq sets the task aside
 // once the handler has returned, so it may not be there yet. Unless the server or the queue is paused, the
@@ -66,7 +70,9 @@ func (s *Server) putBack(t job.Task, queuePaused bool) {
 		return
 	}
 	prefix := "asynq:{" + t.Queue + "}:"
-	keys := []string{prefix + "retry", prefix + "pending", prefix + "t:" + taskID(t), pausedKey(t.Queue)}
+	keys := luascript.Keys{
+		{"retry", prefix + "retry"}, {"pending", prefix + "pending"}, {"task", prefix + "t:" + taskID(t)}, {"paused", pausedKey(t.Queue)},
+	}
 	ifPaused := 0
 	if queuePaused {
 		ifPaused = 1
@@ -79,7 +85,7 @@ func (s *Server) putBack(t job.Task, queuePaused bool) {
 			timer.Stop()
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		moved, err := redis.NewScript(putBackScript).Run(ctx, s.cfg.Redis, keys, taskID(t), ifPaused).Int()
+		moved, err := putBackScript.Call(ctx, s.cfg.Redis, keys, luascript.Args{{"id", taskID(t)}, {"if_paused", ifPaused}}).Int()
 		cancel()
 		if err == nil && moved == 1 {
 			if !queuePaused {

@@ -5,9 +5,9 @@ import (
 	"fmt"
 
 	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/luascript"
 )
 
 // The kinds of damage that Mend and Missing repair.
@@ -29,52 +29,58 @@ const (
 
 // mendScript repairs states that asynq's own scripts, each of which moves a task in one step,
 // never leave behind. No recoverer looks for an active task without a lease.
-// KEYS active, pending, lease   ARGV prefix of task keys, most
-// Answers {without lease, without payload}.
-const mendScript = `
+// It answers {without lease, without payload}.
+//
+//nolint:gochecknoglobals // never changes
+var mendScript = luascript.New("mend", `
+-- keys: active, pending, lease
+-- args: task (prefix of task keys), most
 local leaseless, empty = 0, 0
-for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-  if redis.call('HEXISTS', ARGV[1] .. id, 'msg') == 0 then
-    redis.call('DEL', ARGV[1] .. id)
-    redis.call('LREM', KEYS[1], 0, id)
-    redis.call('ZREM', KEYS[3], id)
+for _, id in ipairs(redis.call('LRANGE', KEYS.active, 0, -1)) do
+  if redis.call('HEXISTS', ARGV.task .. id, 'msg') == 0 then
+    redis.call('DEL', ARGV.task .. id)
+    redis.call('LREM', KEYS.active, 0, id)
+    redis.call('ZREM', KEYS.lease, id)
     empty = empty + 1
-  elseif not redis.call('ZSCORE', KEYS[3], id) then
-    redis.call('LREM', KEYS[1], 0, id)
-    redis.call('RPUSH', KEYS[2], id)
-    redis.call('HSET', ARGV[1] .. id, 'state', 'pending')
+  elseif not redis.call('ZSCORE', KEYS.lease, id) then
+    redis.call('LREM', KEYS.active, 0, id)
+    redis.call('RPUSH', KEYS.pending, id)
+    redis.call('HSET', ARGV.task .. id, 'state', 'pending')
     leaseless = leaseless + 1
   end
 end
-for _, id in ipairs(redis.call('LRANGE', KEYS[2], -ARGV[2], -1)) do
-  if redis.call('HEXISTS', ARGV[1] .. id, 'msg') == 0 then
-    redis.call('DEL', ARGV[1] .. id)
-    redis.call('LREM', KEYS[2], 0, id)
+for _, id in ipairs(redis.call('LRANGE', KEYS.pending, -ARGV.most, -1)) do
+  if redis.call('HEXISTS', ARGV.task .. id, 'msg') == 0 then
+    redis.call('DEL', ARGV.task .. id)
+    redis.call('LREM', KEYS.pending, 0, id)
     empty = empty + 1
   end
 end
-return { leaseless, empty }`
+return { leaseless, empty }`)
 
 // findScript looks for one task. It puts a task that is on no list, so that no server would ever
 // take it, back on its queue.
-// KEYS task, pending, active, scheduled, retry, archived   ARGV id, search distance
-// Answers missing, there, archived or mended.
-const findScript = `
-local state = redis.call('HGET', KEYS[1], 'state')
-if not state or redis.call('HEXISTS', KEYS[1], 'msg') == 0 then
-  redis.call('DEL', KEYS[1])
+// It answers missing, there, archived or mended.
+//
+//nolint:gochecknoglobals // never changes
+var findScript = luascript.New("find", `
+-- keys: task, pending, active, scheduled, retry, archived
+-- args: id, search (distance)
+local state = redis.call('HGET', KEYS.task, 'state')
+if not state or redis.call('HEXISTS', KEYS.task, 'msg') == 0 then
+  redis.call('DEL', KEYS.task)
   return 'missing'
 end
-if state == 'archived' and redis.call('ZSCORE', KEYS[6], ARGV[1]) then return 'archived' end
-for _, key in ipairs({ KEYS[4], KEYS[5] }) do
-  if redis.call('ZSCORE', key, ARGV[1]) then return 'there' end
+if state == 'archived' and redis.call('ZSCORE', KEYS.archived, ARGV.id) then return 'archived' end
+for _, key in ipairs({ KEYS.scheduled, KEYS.retry }) do
+  if redis.call('ZSCORE', key, ARGV.id) then return 'there' end
 end
-if redis.call('LPOS', KEYS[3], ARGV[1]) then return 'there' end
-if redis.call('LPOS', KEYS[2], ARGV[1], 'RANK', -1, 'MAXLEN', ARGV[2]) then return 'there' end
-if redis.call('LLEN', KEYS[2]) > tonumber(ARGV[2]) then return 'there' end
-redis.call('RPUSH', KEYS[2], ARGV[1])
-redis.call('HSET', KEYS[1], 'state', 'pending')
-return 'mended'`
+if redis.call('LPOS', KEYS.active, ARGV.id) then return 'there' end
+if redis.call('LPOS', KEYS.pending, ARGV.id, 'RANK', -1, 'MAXLEN', ARGV.search) then return 'there' end
+if redis.call('LLEN', KEYS.pending) > tonumber(ARGV.search) then return 'there' end
+redis.call('RPUSH', KEYS.pending, ARGV.id)
+redis.call('HSET', KEYS.task, 'state', 'pending')
+return 'mended'`)
 
 // MendQueue repairs the lists of a queue that do not agree with each other, and counts the
 // repairs by kind. It returns the oldest of the tasks that wait in it or are in its archive, for
@@ -86,8 +92,9 @@ func (c *Client) MendQueue(ctx context.Context, queue string) (map[string]int, [
 	if err != nil || n == 0 {
 		return nil, nil, unavailableOr(ctx, op, err)
 	}
-	v, err := redis.NewScript(mendScript).Run(ctx, c.rdb,
-		[]string{prefix + "active", prefix + "pending", prefix + "lease"}, prefix+"t:", mendMost).Int64Slice()
+	v, err := mendScript.Call(ctx, c.rdb,
+		luascript.Keys{{"active", prefix + "active"}, {"pending", prefix + "pending"}, {"lease", prefix + "lease"}},
+		luascript.Args{{"task", prefix + "t:"}, {"most", mendMost}}).Int64Slice()
 	if err != nil {
 		return nil, nil, unavailable(ctx, op, err)
 	}
@@ -126,9 +133,14 @@ func (c *Client) Missing(ctx context.Context, queue string, tasks []job.Task) ([
 	mended := map[string]int{}
 	var missing []job.Task
 	for _, t := range tasks {
-		found, err := redis.NewScript(findScript).Run(ctx, c.rdb, []string{
-			prefix + "t:" + taskID(t), prefix + "pending", prefix + "active", prefix + "scheduled", prefix + "retry", prefix + "archived",
-		}, taskID(t), mendSearch).Text()
+		found, err := findScript.Call(ctx, c.rdb, luascript.Keys{
+			{"task", prefix + "t:" + taskID(t)},
+			{"pending", prefix + "pending"},
+			{"active", prefix + "active"},
+			{"scheduled", prefix + "scheduled"},
+			{"retry", prefix + "retry"},
+			{"archived", prefix + "archived"},
+		}, luascript.Args{{"id", taskID(t)}, {"search", mendSearch}}).Text()
 		if err != nil {
 			return nil, mended, unavailable(ctx, op, err)
 		}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/luascript"
 )
 
 const (
@@ -20,18 +22,21 @@ const (
 
 // reclaimScript moves the tasks whose lease ends soon to the end of the list that servers take
 // from, as asynq's own requeue does.
-// KEYS lease, active, pending   ARGV end of lease, prefix of task keys, most.
-const reclaimScript = `
+//
+//nolint:gochecknoglobals // never changes
+var reclaimScript = luascript.New("reclaim", `
+-- keys: lease, active, pending
+-- args: before (end of the lease), task (prefix of task keys), most
 local moved = 0
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])) do
-  if redis.call('LREM', KEYS[2], 0, id) > 0 then
-    redis.call('RPUSH', KEYS[3], id)
-    redis.call('HSET', ARGV[2] .. id, 'state', 'pending')
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS.lease, '-inf', ARGV.before, 'LIMIT', 0, ARGV.most)) do
+  if redis.call('LREM', KEYS.active, 0, id) > 0 then
+    redis.call('RPUSH', KEYS.pending, id)
+    redis.call('HSET', ARGV.task .. id, 'state', 'pending')
     moved = moved + 1
   end
-  redis.call('ZREM', KEYS[1], id)
+  redis.call('ZREM', KEYS.lease, id)
 end
-return moved`
+return moved`)
 
 // Reclaim puts tasks of dead servers back on their queues, and returns their number. asynq does
 // that only when the lease is over and its recoverer runs, up to two minutes later. A task whose
@@ -45,8 +50,9 @@ func reclaim(ctx context.Context, rdb redis.UniversalClient, queues ...string) (
 	before := time.Now().Add(leaseTime - deadAfter).Unix()
 	for _, q := range queues {
 		prefix := "asynq:{" + q + "}:"
-		n, err := redis.NewScript(reclaimScript).Run(ctx, rdb,
-			[]string{prefix + "lease", prefix + "active", prefix + "pending"}, before, prefix+"t:", maxReclaimed).Int()
+		n, err := reclaimScript.Call(ctx, rdb,
+			luascript.Keys{{"lease", prefix + "lease"}, {"active", prefix + "active"}, {"pending", prefix + "pending"}},
+			luascript.Args{{"before", before}, {"task", prefix + "t:"}, {"most", maxReclaimed}}).Int()
 		if err != nil {
 			return reclaimed, unavailable(ctx, "reclaim tasks of "+q, err)
 		}

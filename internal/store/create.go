@@ -51,7 +51,7 @@ func (s *Store) createSome(ctx context.Context, jobs []job.NewJob) []job.Created
 				if err != nil {
 					return err
 				}
-				byKey, byNumber := s.scripts.create.bind(k, a)
+				byKey, byNumber := s.scripts.create.Bind(k, a)
 				cmds[i] = eval(p, byKey, s.withTask(ctx, n.Job, byNumber))
 			}
 			return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/luascript"
 )
 
 // keptRuns is the number of jobs of a schedule whose ids are kept. Those among them that have not ended count as
@@ -241,7 +242,7 @@ func (s *Store) Fire(ctx context.Context, run job.Run, n job.NewJob) (job.Create
 	if err != nil {
 		return job.Created{}, err
 	}
-	fire := []named[any]{
+	fire := []luascript.Arg{
 		{"schedule", run.Schedule},
 		{"revision", fmt.Sprint(run.Revision)},
 		{"due", dueText(run.Due)},
@@ -252,7 +253,7 @@ func (s *Store) Fire(ctx context.Context, run job.Run, n job.NewJob) (job.Create
 		{"message", "the next run of its schedule replaced it"},
 		s.tombstone(),
 	}
-	byKey, byNumber := s.scripts.fire.bind(k, append(fire, of...))
+	byKey, byNumber := s.scripts.fire.Bind(k, append(fire, of...))
 	cmd := s.scripts.fire.Run(ctx, s.rdb, byKey, s.withTask(ctx, n.Job, byNumber)...)
 	v, err := cmd.Slice()
 	if err != nil {

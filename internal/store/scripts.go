@@ -9,10 +9,18 @@ import (
 	"sync"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/luascript"
 )
 
 //go:embed lua/*.lua
 var luaFiles embed.FS
+
+// The scripts of this package are called with keys and arguments by name.
+type (
+	script = luascript.Script
+	keys   = luascript.Keys
+	args   = luascript.Args
+)
 
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked                      script
@@ -49,7 +57,7 @@ var luaScripts = sync.OnceValue(func() map[string]loaded { //nolint:gochecknoglo
 	}
 	for _, f := range files {
 		if name := strings.TrimSuffix(f.Name(), ".lua"); name != "common" {
-			s, body := parseScript(name, readLua(name))
+			s, body := luascript.Parse(name, readLua(name))
 			all[name] = loaded{s, common.needed(body) + body}
 		}
 	}

@@ -77,6 +77,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/kaa-run/kaa/internal/luascript"
 )
 
 // Store is a handle on the records. It does not own the client.
@@ -128,8 +130,7 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // call executes a script on Redis.
 func (s *Store) call(ctx context.Context, sc script, k keys, a args, each ...args) *redis.Cmd {
-	byKey, byNumber := sc.bind(k, a, each...)
-	return sc.Run(ctx, s.rdb, byKey, byNumber...)
+	return sc.Call(ctx, s.rdb, k, a, each...)
 }
 
 // run executes a script that answers with a reply, and maps the words that have the same meaning
@@ -143,8 +144,8 @@ func (s *Store) run(ctx context.Context, op string, sc script, k keys, a args, e
 }
 
 // tombstone is the argument of that name.
-func (s *Store) tombstone() named[any] {
-	return named[any]{"tombstone", s.cfg.TombstoneTTL.Milliseconds()}
+func (s *Store) tombstone() luascript.Arg {
+	return luascript.Arg{"tombstone", s.cfg.TombstoneTTL.Milliseconds()}
 }
 
 // exists checks for a key before a script that has nothing to do on an idle system. That is one

@@ -10,65 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/kaa-run/kaa/internal/luascript"
 )
-
-// TestScriptArguments: the names of a script become numbers, and the values of a call get these.
-func TestScriptArguments(t *testing.T) {
-	t.Parallel()
-	const text = `-- some: what it does.
--- keys: job, events
--- args: id, oldest (id of the oldest, or ''),
---       last
--- each: seq, type (of it)
-local id, last = ARGV.id, ARGV.last
-for i = REST, #ARGV, STEP do put(KEYS.events, ARGV[i].seq, ARGV[i].type) end
-return ARGV[REST].type
-`
-	s, body := parseScript("some", text)
-	const want = `local id, last = ARGV[1], ARGV[3]
-for i = 4, #ARGV, 2 do put(KEYS[2], ARGV[i], ARGV[i + 1]) end
-return ARGV[4 + 1]
-`
-	if !strings.HasSuffix(body, want) {
-		t.Errorf("%s", body)
-	}
-	byKey, byNumber := s.bind(keys{{"job", "j"}, {"events", "e"}}, args{{"id", 1}, {"oldest", 2}, {"last", 3}},
-		args{{"seq", 4}, {"type", 5}}, args{{"seq", 6}, {"type", 7}})
-	if !slices.Equal(byKey, []string{"j", "e"}) || !slices.Equal(byNumber, []any{1, 2, 3, 4, 5, 6, 7}) {
-		t.Errorf("%v %v", byKey, byNumber)
-	}
-}
-
-// TestScriptArgumentsUnknown: a name that a script's header has not is refused, in Lua and in Go.
-func TestScriptArgumentsUnknown(t *testing.T) {
-	t.Parallel()
-	const header = "-- keys: job\n-- args: id, to\n"
-	load := func(body string) func() { return func() { parseScript("some", header+body) } }
-	bind := func(k keys, a args, each ...args) func() {
-		s, _ := parseScript("some", header)
-		return func() { s.bind(k, a, each...) }
-	}
-	job := keys{{"job", "j"}}
-	for name, try := range map[string]func(){
-		"argument in Lua": load("return ARGV.from"),
-		"key in Lua":      load("return KEYS.id"),
-		"group in Lua":    load("return ARGV[i].id"),
-		"argument in Go":  bind(job, args{{"id", 1}, {"from", 2}}),
-		"order in Go":     bind(job, args{{"to", 1}, {"id", 2}}),
-		"number in Go":    bind(job, args{{"id", 1}}),
-		"key in Go":       bind(keys{{"session", "s"}}, args{{"id", 1}, {"to", 2}}),
-		"group in Go":     bind(job, args{{"id", 1}, {"to", 2}}, args{{"id", 3}}),
-	} {
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Errorf("%s: accepted", name)
-				}
-			}()
-			try()
-		}()
-	}
-}
 
 // TestScriptCalls: each script is called, with the names of its header. Literals that are not
 // written in a call, such as those of groups, fit a script, too.
@@ -85,9 +29,9 @@ func TestScriptCalls(t *testing.T) {
 		if name == "common" {
 			continue
 		}
-		s, _ := parseScript(name, readLua(name))
+		s, _ := luascript.Parse(name, readLua(name))
 		scripts[name] = s
-		fits = append(fits, s.keys, s.args, s.each)
+		fits = append(fits, s.Keys, s.Args, s.Each)
 	}
 	called := map[string]bool{}
 	inspectPackage(t, func(n ast.Node) {
@@ -107,7 +51,7 @@ func TestScriptCalls(t *testing.T) {
 				if !ok {
 					continue
 				}
-				want := map[string][]string{"keys": scripts[name].keys, "args": scripts[name].args}
+				want := map[string][]string{"keys": scripts[name].Keys, "args": scripts[name].Args}
 				if kind := kindOf(literal); !slices.Equal(namesIn(literal), want[kind]) {
 					t.Errorf("%s gets the %s %v, its header has %v", name, kind, namesIn(literal), want[kind])
 				}
@@ -146,7 +90,7 @@ func inspectPackage(t *testing.T, look func(ast.Node)) {
 // scriptIn is the name of the script s.scripts.<name> that a call executes or binds.
 func scriptIn(call *ast.CallExpr) string {
 	candidates := call.Args
-	if method, ok := call.Fun.(*ast.SelectorExpr); ok && method.Sel.Name == "bind" {
+	if method, ok := call.Fun.(*ast.SelectorExpr); ok && method.Sel.Name == "Bind" {
 		candidates = []ast.Expr{method.X}
 	}
 	for _, e := range candidates {
