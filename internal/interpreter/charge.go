@@ -23,10 +23,10 @@ func (s *slot) limited(q job.Quota) job.Quota {
 }
 
 // recount lowers the count of files put into the sandbox to the size of all files in it, because
-// the code may have removed some. In a fork group each member has a file system of its own, so
-// recount does nothing there.
+// the code may have removed some. Each fork has a file system of its own, so recount does nothing
+// beside forks.
 func (w *Worker) recount(t *workdir.Tree) {
-	if w.forkGroup() != nil {
+	if len(w.slot.copyDirs()) > 0 {
 		return
 	}
 	if used, err := t.Used(); err == nil {
@@ -49,8 +49,10 @@ func (s *Session) charge(t *workdir.Tree, name string, content io.Reader, write 
 	case !s.counts():
 		return write(&workdir.Bounded{R: content, Room: s.quota.MemoryBytes - s.w.slot.memory() - chargeSpare})
 	}
-	s.w.recount(t)
 	slot := s.w.slot
+	slot.charging.Lock()
+	defer slot.charging.Unlock()
+	s.w.recount(t)
 	room := s.quota.MemoryBytes - slot.put.Load() - slot.group.Held() - chargeSpare
 	counted := &workdir.Bounded{R: content, Room: room}
 	stamp, err := write(counted)
@@ -69,6 +71,8 @@ func (s *Session) charge(t *workdir.Tree, name string, content io.Reader, write 
 
 // discharge raises the group's limit by the size of removed files.
 func (s *Session) discharge(t *workdir.Tree) {
+	s.w.slot.charging.Lock()
+	defer s.w.slot.charging.Unlock()
 	if s.counts() && s.w.slot.put.Load() > 0 {
 		s.w.recount(t)
 		_ = s.w.slot.group.Limit(s.w.slot.limited(s.quota)) // the limit only rises, so an error does no harm

@@ -127,12 +127,14 @@ func (s *Session) commandTexts(spec job.Command) ([][]byte, commandRequest, erro
 }
 
 // home returns the session's working directory, as the code sees it.
-func (s *Session) home() string {
-	switch f := s.w.forkGroup(); {
+func (s *Session) home() string { return s.w.home() }
+
+func (w *Worker) home() string {
+	switch f := w.forkGroup(); {
 	case f != nil:
-		return f.place(s.w.dirName)
-	case s.w.dirs.Top != "":
-		return s.w.dirs.Work
+		return f.place(w.dirName)
+	case w.dirs.Top != "":
+		return w.dirs.Work
 	}
 	return "/work"
 }
@@ -179,7 +181,7 @@ func (c *Command) awaitStart(spec job.Command) error {
 		default:
 			return ErrClosed
 		}
-	case <-time.After(c.of.s.w.pool.cfg.StartTimeout):
+	case <-time.After(c.of.s.Load().w.pool.cfg.StartTimeout):
 		c.of.abandon()
 		return fmt.Errorf("await command: %w", context.DeadlineExceeded)
 	}
@@ -372,7 +374,7 @@ func (c *Command) over(m process.Message) {
 	}
 	if status.Signaled() {
 		c.end.Signal = signalName(status.Signal())
-		c.end.OutOfMemory = status.Signal() == syscall.SIGKILL && c.of.s.w.slot.group.OOMKills() > c.oomKills
+		c.end.OutOfMemory = status.Signal() == syscall.SIGKILL && c.of.s.Load().w.slot.group.OOMKills() > c.oomKills
 	}
 	close(c.ended)
 }

@@ -15,7 +15,7 @@ import (
 // commands is the runner's view of the process that starts a session's commands: see commands.py. The
 // first command makes the slot fork it.
 type commands struct {
-	s *Session
+	s atomic.Pointer[Session] // the one with the present interpreter
 	// beginning is held while the process is made.
 	beginning sync.Mutex
 	// exceeded: without control groups, the session has used more memory than its limit.
@@ -34,7 +34,7 @@ type commands struct {
 
 // beginCommands makes the process that starts commands, unless there is one.
 func (s *Session) beginCommands() (*commands, error) {
-	c := &s.commands
+	c := s.commands
 	c.beginning.Lock()
 	defer c.beginning.Unlock()
 	if c.isClosed() {
@@ -57,13 +57,25 @@ func (s *Session) beginCommands() (*commands, error) {
 		return nil, fmt.Errorf("make the process that starts commands: %w", err)
 	}
 	// The control group counts the time of commands, too, from now on.
-	s.w.pid.CompareAndSwap(0, int64(process.OldestChild(s.w.slot.pid)))
-	c.s, c.link, c.pidfd, c.all, c.gone = s, link, m.File, map[int]*Command{}, make(chan struct{})
+	if pid := process.OldestChild(s.w.slot.pid); s.w.pid.Load() == 0 {
+		s.w.countApart(pid)
+	}
+	c.s.Store(s)
+	c.link, c.pidfd, c.all, c.gone = link, m.File, map[int]*Command{}, make(chan struct{})
 	go c.listen()
 	if s.w.slot.group == nil {
 		go c.watchMemory()
 	}
 	return c, nil
+}
+
+func newCommands() *commands { return &commands{} }
+
+// begun reports whether the process that starts commands was made.
+func (c *commands) begun() bool {
+	c.beginning.Lock()
+	defer c.beginning.Unlock()
+	return c.gone != nil
 }
 
 func (c *commands) isClosed() bool {
@@ -154,9 +166,9 @@ func (c *Command) gone() {
 // has killed the process, or a part of Kaa has failed. Nothing finds all processes of the commands
 // then, so the session ends.
 func (c *commands) lose() {
-	if !c.isClosed() && !c.s.w.exitsWithin(normalExit) { // usually the whole sandbox has ended
+	if !c.isClosed() && !c.s.Load().w.exitsWithin(normalExit) { // usually the whole sandbox has ended
 		c.endSession("interpreter: the process that starts commands has ended; ending the session")
-		c.s.w.exitsWithin(lastResort)
+		c.s.Load().w.exitsWithin(lastResort)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -188,8 +200,8 @@ func (c *commands) endSession(why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
-		c.s.w.pool.cfg.Log.Warn(why, slog.String("session_id", c.s.w.id))
-		c.s.w.slot.kill()
+		c.s.Load().w.pool.cfg.Log.Warn(why, slog.String("session_id", c.s.Load().w.id))
+		c.s.Load().w.slot.kill()
 	}
 }
 
@@ -202,7 +214,7 @@ func (c *commands) watchMemory() {
 			return
 		case <-time.After(laterLook):
 		}
-		if c.s.w.slot.memory() > c.s.quota.MemoryBytes {
+		if c.s.Load().w.slot.memory() > c.s.Load().quota.MemoryBytes {
 			c.exceeded.Store(true)
 			c.endSession("interpreter: the processes of a session need more memory than its limit; ending the session")
 			return
@@ -212,7 +224,7 @@ func (c *commands) watchMemory() {
 
 // closeCommands ends all commands of the session, and allows no others.
 func (s *Session) closeCommands() {
-	c := &s.commands
+	c := s.commands
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()

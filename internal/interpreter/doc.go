@@ -17,6 +17,7 @@
 //	limits.go, charge.go              the limits of an execution; sandbox has the control groups
 //	files.go, script.go               the files of an execution
 //	session.go, session_files.go, renew.go   consecutive executions in one interpreter
+//	context.go                        other interpreters in a session's sandbox
 //	fork.go, fork_group.go            forks of sessions
 //
 // Package process has the processes and sockets, protocol the frames, capture the output and

@@ -128,3 +128,6 @@ func (w *Worker) Alive() bool { return w.alive() }
 
 // Over is what happens when the worker's slot reports its end.
 func (w *Worker) Over() { w.over(nil) }
+
+// SlotPID is the process whose children the session's interpreters are.
+func (s *Session) SlotPID() int { return s.w.slot.pid }

@@ -51,9 +51,10 @@ func (s *slot) answerDir(m process.Message, file *os.File) {
 	}
 }
 
-// openWork makes the slot open the working directory, which is in the slot's mount namespace. Only
-// one call at a time is allowed.
+// openWork makes the slot open the working directory, which is in the slot's mount namespace.
 func (s *slot) openWork(command string, limit time.Duration) (*os.File, error) {
+	s.opening.Lock()
+	defer s.opening.Unlock()
 	if err := s.link.Write([]byte(command)); err != nil {
 		return nil, err
 	}

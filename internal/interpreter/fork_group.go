@@ -21,7 +21,7 @@ import (
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-// forkGroup has the workers of a slot with several: a session's worker, its forks, and their forks:
+// forkGroup has the workers of a slot with several: a session's worker, its contexts, its forks, and theirs:
 // see fork_group.py. When the last member is closed, the slot is given back and the directories are
 // removed.
 type forkGroup struct {
@@ -34,13 +34,14 @@ type forkGroup struct {
 
 	// slot.mu guards the fields below.
 	members map[int]*Worker    // the living members, by their number
+	joining *Worker            // becomes a member with the answer
+	held    bool               // the slot goes on without members; guarded by asking
 	open    int                // the number of members that are not closed
 	made    []string           // work directories of forks that are file systems
 	end     *process.WorkerEnd // of the last member; nil if the slot has ended with it
 }
 
-// rootMember is the number of the worker that the slot forked. The number of a fork is its pid in
-// the sandbox.
+// rootMember is the number of the first worker. The number of another is its pid in the sandbox.
 const rootMember = 0
 
 // copyPrefix begins the names of the work directories of forks, below /tmp.
@@ -81,14 +82,14 @@ func (w *Worker) beginForkGroup() (*forkGroup, error) {
 		slot: s, dirs: w.dirs, answers: make(chan process.Message, 1), gone: make(chan struct{}),
 		members: map[int]*Worker{rootMember: w}, open: 1,
 	}
-	w.forks, w.dirs, w.member = f, workdir.Dirs{}, rootMember
+	w.forks = f
 	s.worker, s.forks = nil, f
 	s.mu.Unlock()
 	pid, err := f.adopt(rootMember)
 	if err != nil {
 		return nil, err
 	}
-	w.pid.Store(int64(pid))
+	w.countApart(pid)
 	return f, nil
 }
 
@@ -114,6 +115,10 @@ func (f *forkGroup) adopt(member int) (int, error) {
 func (f *forkGroup) ask(command string, fds ...int) (process.Message, error) {
 	f.asking.Lock()
 	defer f.asking.Unlock()
+	return f.askLocked(command, fds...)
+}
+
+func (f *forkGroup) askLocked(command string, fds ...int) (process.Message, error) {
 	if err := f.slot.link.Write([]byte(command), fds...); err != nil {
 		return process.Message{}, err
 	}
@@ -134,6 +139,10 @@ func (f *forkGroup) receive(m process.Message) {
 	case m.Type == "dir":
 		f.slot.answerDir(m, m.File)
 	case m.End == nil:
+		if w := f.joining; m.Type == "joined" && w != nil {
+			// At once: the report of its end may be the next message.
+			w.member, f.members[m.PID], f.joining = m.PID, w, nil
+		}
 		select {
 		case f.answers <- m:
 		default: // no call waits for the answer
@@ -236,14 +245,9 @@ func (f *forkGroup) log() *slog.Logger { return f.slot.pool.cfg.Log }
 // join makes a worker of a process that the slot has adopted, with the runner's ends of its
 // channels.
 func (f *forkGroup) join(st *stock, id, name string, member, pid int, chans *process.Channels) (*Worker, error) {
-	w := &Worker{
-		id: id, stock: st, pool: st.pool, slot: f.slot, oomKills: f.slot.group.OOMKills(), oomHits: f.slot.group.LimitHits(), used: true,
-		exited: make(chan struct{}), answers: make(chan process.Message, 1), closing: make(chan struct{}),
-		stdin: chans.Stdin, stdout: chans.Stdout, stderr: chans.Stderr, control: chans.Control,
-		forks: f, member: member, dirName: name,
-	}
+	w := f.newMember(st, id, name, chans)
+	w.member = member
 	w.pid.Store(int64(pid))
-	w.frames = protocol.NewReader(w.control)
 	f.slot.mu.Lock()
 	f.open++
 	if f.slot.forks == f {
@@ -258,10 +262,20 @@ func (f *forkGroup) join(st *stock, id, name string, member, pid int, chans *pro
 	return w, nil
 }
 
+// newMember returns a worker that is to be a member, with the runner's ends of its channels.
+func (f *forkGroup) newMember(st *stock, id, name string, chans *process.Channels) *Worker {
+	return &Worker{
+		id: id, stock: st, pool: st.pool, slot: f.slot, oomKills: f.slot.group.OOMKills(), oomHits: f.slot.group.LimitHits(), used: true,
+		exited: make(chan struct{}), answers: make(chan process.Message, 1), closing: make(chan struct{}),
+		stdin: chans.Stdin, stdout: chans.Stdout, stderr: chans.Stderr, control: chans.Control, frames: protocol.NewReader(chans.Control),
+		forks: f, dirName: name,
+	}
+}
+
 // endMember kills a member and its descendants, but no other members.
 func (f *forkGroup) endMember(w *Worker) {
 	w.kill()
-	if !w.exitsWithin(slotKillTimeout) {
+	if !w.exitsWithin(memberKillTimeout) {
 		f.log().Warn("interpreter: slot does not answer", slog.String("session_id", w.id))
 		f.slot.end()
 	}
@@ -270,14 +284,26 @@ func (f *forkGroup) endMember(w *Worker) {
 // leave releases the resources of a member that has ended. With the last member it gives back the
 // slot.
 func (f *forkGroup) leave(w *Worker) error {
-	f.slot.mu.Lock()
-	f.open--
-	last := f.open == 0
-	f.slot.mu.Unlock()
-	if !last {
+	switch {
+	case f.count(-1) == 0:
+		return f.giveBack(w.stock)
+	case !w.guest:
 		f.removeDir(w.dirName)
-		return nil
 	}
+	return nil
+}
+
+// count adds to the number of open members and returns it.
+func (f *forkGroup) count(n int) int {
+	f.slot.mu.Lock()
+	defer f.slot.mu.Unlock()
+	f.open += n
+	return f.open
+}
+
+// giveBack ends what is left in the sandbox, and gives the slot back.
+func (f *forkGroup) giveBack(st *stock) error {
+	f.letGo()
 	if f.dirs.Top != "" && !f.goneWithin(normalExit) {
 		f.slot.group.KillOthers(f.slot.pid, slotKillTimeout)
 	}
@@ -287,11 +313,11 @@ func (f *forkGroup) leave(w *Worker) error {
 	if f.dirs.Top != "" {
 		if err := process.Sweep(lastResort); err != nil {
 			f.log().Error("interpreter: sweep", slog.Any("err", err))
-			w.pool.wg.Go(w.pool.sweepOn)
+			st.pool.wg.Go(st.pool.sweepOn)
 		}
 	}
 	err := f.dirs.Remove()
-	w.stock.giveBack(f.slot, f.end)
+	st.giveBack(f.slot, f.end)
 	return err
 }
 
@@ -304,14 +330,22 @@ func (f *forkGroup) goneWithin(limit time.Duration) bool {
 	}
 }
 
-// cpuMicros returns the processor time of a worker.
-func (w *Worker) cpuMicros() int64 { return w.meter()() }
-
-// meter returns a function that returns the processor time of a worker. For a member of a fork group, and
-// beside commands, it does not ask the control group, which counts the time of all together.
-func (w *Worker) meter() func() int64 {
+// cpuMicros returns the processor time of a worker; only its changes have a meaning. For a member of a
+// fork group, and beside commands, it does not ask the control group, which counts the time of all
+// together.
+func (w *Worker) cpuMicros() int64 {
 	pid := int(w.pid.Load())
-	return func() int64 { return w.cpuOf(pid) }
+	if pid == 0 {
+		return w.cpuOf(pid)
+	}
+	return w.cpuOf(pid) + w.before.Load()
+}
+
+// countApart makes cpuMicros count the worker's own process from now on. Until then the time of its
+// slot is its own. An execution that runs meanwhile keeps the time that was counted for it.
+func (w *Worker) countApart(pid int) {
+	w.before.Store(w.cpuOf(0) - w.cpuOf(pid))
+	w.pid.Store(int64(pid))
 }
 
 func (w *Worker) cpuOf(pid int) int64 {

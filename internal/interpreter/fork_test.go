@@ -208,16 +208,8 @@ func TestRestore(t *testing.T) {
 	})
 }
 
-// TestForkIsConfined: a copy has no more than its origin, and no less.
-func TestForkIsConfined(t *testing.T) {
-	t.Parallel()
-	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
-		t.Helper()
-		if level == sandbox.None {
-			return
-		}
-		s := session(t, shared(t, withLevel(level)), job.SessionSpec{Quota: job.Quota{OpenFiles: 77}})
-		step(t, s, job.Spec{Code: `
+// confinementKit defines confinement, which prints what code may not do.
+const confinementKit = `
 import ctypes, errno, os, resource, threading
 def attempt(f, *args):
     try:
@@ -240,7 +232,18 @@ def confinement():
                        ('ptrace', (16, os.getppid(), 0, 0)), ('chroot', (b'/tmp',))):
         print(name, getattr(libc, name)(*args), errno.errorcode.get(ctypes.get_errno()))
     print(attempt(open, '/kaa', 'w'), attempt(open, '/etc/passwd', 'a'), attempt(os.kill, os.getppid(), 0), threading.main_thread().native_id == os.getpid())
-`})
+`
+
+// TestForkIsConfined: a copy has no more than its origin, and no less.
+func TestForkIsConfined(t *testing.T) {
+	t.Parallel()
+	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
+		t.Helper()
+		if level == sandbox.None {
+			return
+		}
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{Quota: job.Quota{OpenFiles: 77}})
+		step(t, s, job.Spec{Code: confinementKit})
 		want := step(t, s, job.Spec{Code: "confinement()"})
 		if want.Status != job.StatusOK || len(want.Stdout) < 500 {
 			t.Fatalf("%+v %+v", want, want.Error)

@@ -2,7 +2,6 @@ package interpreter_test
 
 import (
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -77,10 +76,35 @@ func renewals(t *testing.T, p *interpreter.Pool) {
 		}
 		says(t, s, "try: open('big', 'w').write('x' * (30 << 20))\nexcept OSError as e: print(e.strerror)\nelse: print('fits')\nos.unlink('big')", diskWord(p))
 	}
-	fork(t, s, 1)
-	if _, err := s.Renew(t.Context()); err == nil || !strings.Contains(err.Error(), "copies") {
-		t.Errorf("with copies: %v", err)
+	step(t, s, job.Spec{Code: "y = 1"})
+	copied := fork(t, s, 1)[0]
+	renewBeside(t, s)
+	renewBeside(t, copied)
+}
+
+// renewBeside renews a session beside a fork, a context and a command of its.
+func renewBeside(t *testing.T, s *interpreter.Session) {
+	t.Helper()
+	copied, other := fork(t, s, 1)[0], another(t, s, "")
+	says(t, other, "z = 1\nopen('beside', 'w').write('b')", "")
+	c := command(t, s, line("read x; echo $x"))
+	fresh, err := s.Renew(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := fresh.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	says(t, fresh, "print('y' in globals(), open('beside').read())\nimport os\nprint(os.getcwd() == os.environ['HOME'])", "False b\nTrue\n")
+	says(t, other, "print(z)", "1\n")
+	says(t, copied, "print(y)", "1\n")
+	if stdout, _, _ := output(t, c, "still\n"); stdout != "still\n" {
+		t.Errorf("the command says %q", stdout)
+	}
+	says(t, another(t, fresh, ""), "print(open('beside').read())", "b\n")
+	output(t, command(t, fresh, line("true")), "")
 }
 
 // diskWord is what comes of 30 MB where there may be 20.

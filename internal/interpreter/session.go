@@ -20,7 +20,7 @@ import (
 // Session is a worker that executes several pieces of code in one namespace. Globals, modules,
 // working directory and files stay. Between executions the runner does not read the pipes. So output
 // that the session's threads write meanwhile belongs to the next execution. The caller must close
-// the session. Only one goroutine at a time may call its methods, except Alive, Close and Start.
+// the session. Only one goroutine at a time may call its methods, except Alive, Close, Start and Context.
 type Session struct {
 	w     *Worker
 	quota job.Quota
@@ -31,7 +31,8 @@ type Session struct {
 	// origin is the work directory of the session of which this one is a fork.
 	origin string
 
-	commands commands // that run beside the interpreter
+	commands *commands // that run beside the interpreter
+	contexts *contexts // other interpreters in the same sandbox; nil in one of these
 
 	closeOnce sync.Once
 	closeErr  error
@@ -45,7 +46,7 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 		return nil, err
 	}
 	_ = w.stdin.Close() // executions get their standard input as a file
-	s := &Session{w: w, quota: spec.Quota.Or(p.cfg.Quota), envs: spec.Envs}
+	s := &Session{w: w, quota: spec.Quota.Or(p.cfg.Quota), envs: spec.Envs, commands: newCommands(), contexts: &contexts{}}
 	s.quota, _ = p.cfg.Ceilings.Fit(s.quota)
 	s.oomKills.Store(w.oomKills)
 	if s.quota.CPUs > 1 {
@@ -122,7 +123,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec, live job.Live) (jo
 	if s.n == 1 {
 		c.Limits, c.Session = s.limits(), s.envs
 	}
-	r.used = w.meter()
+	r.used = w.cpuMicros
 	r.cpuMicros = r.used()
 	cpu := r.cpuMicros
 	started := time.Now()
@@ -191,11 +192,12 @@ func (r *run) sessionEnd(res job.Result) *job.SessionEnd {
 	return &job.SessionEnd{Reason: job.EndCrashed, Message: message}
 }
 
-// Close ends the commands and the interpreter. It lets the interpreter shut down, so that atexit functions run and
+// Close ends the contexts, the commands and the interpreter. It lets the interpreter shut down, so that atexit functions run and
 // threads are joined, and kills it after the grace. It cuts off a running execution. Further calls
 // do nothing.
 func (s *Session) Close() error {
 	s.closeOnce.Do(func() {
+		s.contexts.close()
 		s.closeCommands()
 		if s.w.lastCommand() && s.w.send(protocol.Command{Cmd: "shutdown"}) == nil {
 			s.w.exitsWithin(s.w.pool.cfg.Grace)

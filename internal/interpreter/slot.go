@@ -27,6 +27,9 @@ type slot struct {
 	group  *sandbox.Group
 	owner  int
 	put    atomic.Int64 // bytes of files that the runner has put into it
+	// charging is held while a file is put and counted, opening from a D to its answer: several
+	// sessions and contexts can share the slot.
+	charging, opening sync.Mutex
 
 	mu     sync.Mutex
 	worker *Worker        // the current worker, if it has no forks

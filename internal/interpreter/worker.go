@@ -24,6 +24,9 @@ import (
 )
 
 const (
+	// memberKillTimeout is the time limit for a slot to end one of several workers. It finds and stops
+	// all processes of that worker first.
+	memberKillTimeout = 4 * slotKillTimeout
 	// lastResort bounds waits that end unless the kernel fails to end a process.
 	lastResort = time.Second
 	// killTime is the time limit for the kernel to end a killed process. Freeing much memory takes
@@ -49,9 +52,11 @@ type Worker struct {
 	// forks, member and dirName are for members of a fork group: the group, the member's number
 	// in it and the name of its work directory.
 	forks    *forkGroup // guarded by slot.mu
-	member   int
+	member   int        // guarded by slot.mu until it has joined
+	guest    bool       // the work directory belongs to another member, too
 	dirName  string
-	pid      atomic.Int64 // 0 unless it is in a fork group
+	pid      atomic.Int64 // 0 unless its processor time is counted apart from that of its slot
+	before   atomic.Int64 // the processor time that is not the process's, but was counted until then
 	control  *os.File
 	frames   *protocol.Reader
 	stdin    *process.Inlet // stdin, stdout and stderr are the runner's ends

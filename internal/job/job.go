@@ -269,6 +269,8 @@ const (
 	FailTooManySessions FailureCode = "too_many_sessions"
 	// FailSessionsFull: the runner has no room for that many more sessions.
 	FailSessionsFull FailureCode = "sessions_full"
+	// FailTooManyContexts: the session has as many contexts as it may have.
+	FailTooManyContexts FailureCode = "too_many_contexts"
 	// FailNoCheckpoint: the session has no such checkpoint.
 	FailNoCheckpoint FailureCode = "checkpoint_not_found"
 )

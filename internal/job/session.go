@@ -77,6 +77,9 @@ const (
 	MaxCheckpoints = 8  // of one session
 )
 
+// MaxContexts is the number of contexts that a session may have beside its own interpreter.
+const MaxContexts = 32
+
 // Operations on a session besides executing code: see Spec.Op.
 const (
 	OpRestart    = "restart"

@@ -1,22 +1,27 @@
-"""A slot with several workers: a session and its forks, and theirs.
+"""A slot with several workers: a session, its contexts and its forks, and theirs.
 
-It takes over from class Slot (slot.py) when the first fork is to be made, until the last
+It takes over from class Slot (slot.py) when the first fork or context is to be made, until the last
 of the fork group has ended. The slot gets no other worker then: what is known here of this
 fork group's members is in Python's memory. Packets from the runner:
 
     A 0                 a fork group begins, with the slot's worker, which is its member 0
     A pid               the worker has made this fork: a member from now on
+    W + descriptors 0, 1, 2, control   fork a fresh worker, a context: a member whose number is its pid
+    H                   go on without members, until Q
+    Q                   end when no member is left
     N name bytes        make a directory with a size limit below /tmp
     U name              and remove it
     D name              open it; without a name, the one that the worker has
     I member            SIGINT to its process group
     K member            its end, with all that descends from it
+    G                   go on, as the slot does
     P                   answer once all before it is done
     B + a socket        start commands for the runner there: see commands.py
 
 and to the runner:
 
     {"type": "ok"}, to an A with a pidfd of the member; {"type": "failed", ...}
+    {"type": "joined", "pid"} to a W, with a pidfd; {"type": "refused", "errno"} if there is no room for a process
     M member status cpu_us max_rss_kb   a member has ended
     E ...                               the last has, and nothing is left
 
@@ -29,6 +34,7 @@ then a wrong pid can only harm the fork group.
 Standard library only, Python 3.8 and later, Linux.
 """
 
+import errno
 import os
 import select
 import signal
@@ -36,11 +42,13 @@ import signal
 import kernel
 import processes
 from root import TMP, WORK
+from slot_program import FDS
 
 SIGINT, SIGKILL, SIGSTOP = int(signal.SIGINT), int(signal.SIGKILL), int(signal.SIGSTOP)
 ROOT = 0  # the member that the slot forked
 MOST_ROUNDS = 50  # of looking for the descendants of a member
 UMOUNT_NOFOLLOW = 8
+NO_ROOM = (errno.EAGAIN, errno.ENOMEM)
 
 
 class ForkGroup:
@@ -49,6 +57,7 @@ class ForkGroup:
         self.members = {slot.state.pid: ROOT}  # by pid
         self.pids = {ROOT: slot.state.pid}
         self.status, self.cpu, self.rss = 0, 0.0, 0
+        self.held = False  # it goes on without members
         self.poll = select.poll()
         for readable in slot.children, slot.channel:
             self.poll.register(readable, select.POLLIN)
@@ -56,7 +65,7 @@ class ForkGroup:
     def serve(self):
         """Go on until no member is left."""
         slot = self.slot
-        while self.members:
+        while self.members or self.held:
             for fd, _ in self.poll.poll():
                 if fd == slot.children:
                     os.read(fd, 128)
@@ -74,6 +83,9 @@ class ForkGroup:
         if command == "B":
             slot.begin_commands(fds[0])
             return
+        if command == "W":
+            self.spawn(fds)
+            return
         for fd in fds:
             os.close(fd)
         if not command:  # the runner is gone
@@ -89,6 +101,11 @@ class ForkGroup:
         elif command == "U":
             self.answer(self.remove_dir, rest)
         elif command == "P":
+            slot.channel.send({"type": "ok"})
+        elif command == "G":  # an execution that has begun before the fork group may have sent S
+            slot.go_on()
+        elif command in ("H", "Q"):
+            self.held = command == "H"
             slot.channel.send({"type": "ok"})
         elif command == "I":
             processes.signal_group(self.pids.get(int(rest), 0), SIGINT)
@@ -116,6 +133,33 @@ class ForkGroup:
         if pid not in self.members:
             self.members[pid] = self.pids[pid] = pid
         return fd
+
+    def spawn(self, fds):
+        """Fork a worker as the slot does, beside those that live."""
+        slot, state = self.slot, self.slot.state
+        root, state.grouped = state.pid, 1
+        for i in range(FDS):
+            slot.program.fds[i] = fds[i]
+        why = slot.program.run("another")
+        if os.getpid() != slot.own_pid:
+            if why < 0:
+                slot.complain(why)
+            slot.become_worker(True)
+        for fd in fds:
+            os.close(fd)
+        pid, state.pid = state.pid, root
+        if why < 0:
+            slot.channel.send(self.refusal(*slot.program.failure(why)))
+            return
+        self.members[pid] = self.pids[pid] = pid
+        pidfd = kernel.pidfd_open(pid)
+        slot.channel.send({"type": "joined", "pid": pid}, pidfd)
+        os.close(pidfd)
+
+    def refusal(self, layer, what, error):
+        if getattr(error, "errno", None) in NO_ROOM:
+            return {"type": "refused", "errno": error.errno}
+        return kernel.failure(kernel.LayerError(layer, what, error))
 
     def make_dir(self, name, size):
         path = TMP + "/" + name

@@ -12,6 +12,7 @@ By then the file descriptors 0 to 2 are pipes, which belong to the code. On a pr
                      {"id": "...", "cmd": "session", the same and "execution", "stdin", "session", "input"}
                      {"id": "...", "cmd": "input", ...}: see console.py
                      {"id": "...", "cmd": "fork", "to": ["...", ...]}: see fork.py
+                     {"id": "...", "cmd": "enter", "to": [home, cwd]}: it is a context; the answer is ready or refused
                      {"id": "...", "cmd": "shutdown"}
     to the runner    {"id": "...", "type": "result", ...}, any number: see display.py
                      {"id": "...", "type": "input_request", ...}, any number: see console.py

@@ -24,7 +24,7 @@ from stdin import Stdin
 
 __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
-COMMANDS = ("session", "fork")
+COMMANDS = ("session", "fork", "enter")
 EXECUTION = "<stdin-"  # and its number: the name of the code
 MAX_SOURCES = 1000  # that tracebacks can show
 _exit = os._exit
@@ -53,6 +53,8 @@ class Session:
         while command is not None and command["cmd"] in COMMANDS:
             if command["cmd"] == "session":
                 self.run(command)
+            elif command["cmd"] == "enter":
+                self.enter(command)
             else:
                 fork.fork(self, command)
             command = self.next()
@@ -62,6 +64,21 @@ class Session:
             lambda: unshielded(self.interrupts, run_atexit),
             lambda: _exit(0),
         ])
+
+    def enter(self, command):
+        """Begin as a context, whose files are those at home, in the directory cwd."""
+        home, cwd = command["to"]
+        try:
+            os.chdir(home)
+            if os.environ.get("HOME") == self.home:
+                os.environ["HOME"] = home
+            self.home = home
+            if cwd:
+                os.chdir(cwd)
+        except OSError as error:
+            self.control.send(id=command["id"], type="refused", error=str(error))
+            return
+        os.write(self.control.fd, self.ready)
 
     def next(self):
         while True:

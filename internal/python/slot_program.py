@@ -21,7 +21,7 @@ from root import TMP, WORK
 
 SIGKILL = int(signal.SIGKILL)
 # The reasons for which the program returns. 0 is the worker, in its own process, and so is AWAITED.
-COMMAND, ENDED, TOUCHED, GONE, AWAITED, CHILDREN_LEFT, NO_CHILDREN = range(1, 8)
+COMMAND, ENDED, TOUCHED, GONE, AWAITED, CHILDREN_LEFT, NO_CHILDREN, JOINED = range(1, 9)
 MOST = 16 << 10  # bytes of a command; paths are the most of it
 FDS = 4
 
@@ -52,6 +52,7 @@ class State(ctypes.Structure):
         ("received", ctypes.c_int64),  # the size of the last command, or the error
         ("special", ctypes.c_int64),  # not 0: the end of this worker, or the next one's beginning, needs Python
         ("reaped", ctypes.c_int64),  # the child that was waited for, or the error
+        ("grouped", ctypes.c_int64),  # not 0: the worker is one of a fork group, and Python waits for commands
         ("usual", ctypes.c_int64), ("nothing", ctypes.c_int64), ("childless", ctypes.c_int64),  # constants
     ]
 
@@ -79,14 +80,18 @@ class SlotProgram:
         self.add_receive()
         steps.label("spawn")
         self.add_forgetting()
+        steps.label("another")  # beside living ones
         self.workers = confinement.Confinement(steps, zygote.fork, self.strict, owner, zygote.landlock, zygote.rules, zygote.filter,
                                                ctypes.addressof(self.fds), "forked")
         steps.same(self.data, b"V", 1, "parked")
         steps.leave(AWAITED)
         steps.label("parked")
         steps.leave(0)
+        steps.label("joined")
+        steps.leave(JOINED)
         steps.label("forked")
         steps.copy(self.field("pid"), program.RESULT, 8)
+        steps.same(self.field("grouped"), program.ZERO, 8, "joined")
         for i in range(FDS):
             fd = program.Word(0, 1)
             steps.copy(fd, ctypes.addressof(self.fds) + i * 4, 4)

@@ -26,7 +26,7 @@ after a fork costs time:
     G                                          and goes on
     R size=bytes                               change the options of its file systems
     P                                          answer once all before it is done
-    A 0                                        the worker will be forked: see fork_group.py
+    A 0                                        the worker gets forks or contexts: see fork_group.py
     B + a socket                               start commands for the runner there: see commands.py
     {"type": "ok"}, {"type": "failed", ...}    answers to R and P, and errors
     D                                          open its working directory
