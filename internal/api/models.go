@@ -15,7 +15,10 @@ import (
 
 // ExecuteBody is the request of an execution.
 type ExecuteBody struct {
-	Code    string            `json:"code" doc:"Python source to execute." example:"print(42)"`
+	Code    string            `json:"code,omitempty" doc:"Python source to execute. Required unless there is command or argv." example:"print(42)"`
+	Command *string           `json:"command,omitempty" nullable:"true" doc:"A shell line to execute instead of code, by bash where there is one, else by sh. At most 131071 bytes."`
+	Program []string          `json:"argv,omitempty" nullable:"true" doc:"A program, as a name or path, and its arguments, to execute instead of code without a shell. At most 1000, and 65536 bytes in all unless configured otherwise."`
+	Cwd     *string           `json:"cwd,omitempty" nullable:"true" doc:"Directory in which command or argv begins. A relative path begins at the working directory, which is the default."`
 	Timeout *float64          `json:"timeout,omitempty" nullable:"true" doc:"Seconds the code may run, fractions allowed. Default 60, ceiling 3600 unless configured otherwise."`
 	Envs    map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and of the processes that it starts."`
 	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"Content of standard input; end of file when absent."`
@@ -119,7 +122,7 @@ func optional(t time.Time) *time.Time {
 
 func (b ExecuteBody) request() job.Request {
 	return job.Request{
-		Code: b.Code, Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session),
+		Code: b.Code, Command: value(b.Command), Program: b.Program, Cwd: value(b.Cwd), Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session),
 		Argv: b.Args, Options: b.Options, Files: fileRequests(b.Files),
 	}
 }

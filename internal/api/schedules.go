@@ -53,7 +53,10 @@ type ScheduleRun struct {
 // ScheduledJob is what a schedule runs. Values of environment variables, standard input, contents of files and
 // the secret of the webhook are not shown.
 type ScheduledJob struct {
-	Code        string             `json:"code"`
+	Code        string             `json:"code,omitempty" doc:"Absent if it runs a command."`
+	Command     string             `json:"command,omitempty"`
+	Program     []string           `json:"argv,omitempty"`
+	Cwd         string             `json:"cwd,omitempty"`
 	Args        []string           `json:"args,omitempty"`
 	Queue       string             `json:"queue,omitempty" doc:"Absent for the default one."`
 	Runtime     string             `json:"runtime,omitempty" doc:"Absent for the default one."`
@@ -239,7 +242,7 @@ func scheduleView(sc service.ScheduleInfo, whole bool) ScheduleView {
 
 func scheduledJob(r job.Request) *ScheduledJob {
 	shown := &ScheduledJob{
-		Code: r.Code, Args: r.Argv, Queue: r.Queue, Runtime: r.Runtime, Timeout: r.Timeout, MaxAttempts: r.MaxAttempts, ResultTTL: r.ResultTTL,
+		Code: r.Code, Command: r.Command, Program: r.Program, Cwd: r.Cwd, Args: r.Argv, Queue: r.Queue, Runtime: r.Runtime, Timeout: r.Timeout, MaxAttempts: r.MaxAttempts, ResultTTL: r.ResultTTL,
 		Limits: r.Limits, Metadata: object(r.Metadata),
 	}
 	for _, f := range r.Files {

@@ -50,7 +50,7 @@ type run struct {
 	requests requests
 }
 
-// Execute runs spec.Code once. It returns when the code has ended, its output is complete, and all
+// Execute runs spec.Code or spec.Command once. It returns when the code has ended, its output is complete, and all
 // processes that it started have ended or are being killed by the kernel. If spec.Timeout or ctx
 // ends first, the code gets SIGINT and, after a grace, SIGKILL. The result is then
 // StatusInterrupted with the output so far, and the error nil. An error means that a part of Kaa
@@ -67,6 +67,9 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec, live job.Live) (job
 		quota = w.pool.cfg.Quota
 	}
 	quota, _ = w.pool.cfg.Ceilings.Fit(quota)
+	if spec.Command != nil {
+		return w.executeCommand(ctx, spec, live, quota)
+	}
 	r := &run{
 		w: w, quota: quota, journal: w.newJournal(quota),
 		frames: make(chan protocol.Event, protocol.FollowRoom), pumps: newGoroutines(),

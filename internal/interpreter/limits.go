@@ -153,14 +153,24 @@ func (r *run) limitExceeded() (name, value string) {
 		killed && end.CPUMicros >= r.quota.CPUTime.Microseconds()
 	switch {
 	case r.exceeded == memoryExceeded, killed && r.w.slot.group.OOMKills() > r.w.oomKills:
-		if r.exceeded == "" && !r.w.hitLimit() {
-			return memoryExceeded, "the runner had no memory left, and the execution was ended for it: it had not used up its own limit of " + inUnits(r.quota.MemoryBytes)
-		}
-		return memoryExceeded, fmt.Sprintf("the execution needed more than its limit of %s of memory", inUnits(r.quota.MemoryBytes))
+		return memoryExceeded, r.overMemory(r.exceeded != "")
 	case r.exceeded == cpuExceeded, overtime && r.quota.CPUTime > 0:
-		return cpuExceeded, fmt.Sprintf("the execution needed more than its limit of %g s of processor time", r.quota.CPUTime.Seconds())
+		return cpuExceeded, r.overCPU()
 	}
 	return "", ""
+}
+
+// overMemory is the message about an execution that was ended for its memory. seen: the runner has seen
+// that it used more than its limit.
+func (r *run) overMemory(seen bool) string {
+	if !seen && !r.w.hitLimit() {
+		return "the runner had no memory left, and the execution was ended for it: it had not used up its own limit of " + inUnits(r.quota.MemoryBytes)
+	}
+	return fmt.Sprintf("the execution needed more than its limit of %s of memory", inUnits(r.quota.MemoryBytes))
+}
+
+func (r *run) overCPU() string {
+	return fmt.Sprintf("the execution needed more than its limit of %g s of processor time", r.quota.CPUTime.Seconds())
 }
 
 // hitLimit reports whether the worker's group reached its own memory limit.

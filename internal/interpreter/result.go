@@ -25,24 +25,7 @@ const signalBase = 128
 // result returns the result of the run. The runner's own observations and actions decide. Frames
 // from the worker count only where they do not contradict them.
 func (r *run) result() job.Result {
-	res := job.Result{
-		SessionID:  r.w.id,
-		DurationMs: float64(r.duration.Microseconds()) / 1000,
-		CPUMs:      float64(r.end().CPUMicros) / 1000,
-	}
-	if res.PeakMemoryBytes = r.w.slot.group.Peak(); res.PeakMemoryBytes == 0 {
-		res.PeakMemoryBytes = r.end().MaxRSS
-	}
-	r.journal.Fill(&res)
-	if r.status != nil {
-		res.ResultsDropped += r.status.Dropped
-	}
-	quota := r.quota
-	if kept := r.journal.Shortened(); kept > 0 {
-		quota.OutputBytes = kept
-		res.Notices = append(res.Notices, job.Notice{Code: job.NoticeOutput, Message: "the runner had no memory for more output at that moment"})
-	}
-	res.Note(quota)
+	res := r.outputs(r.end().CPUMicros, r.end().MaxRSS)
 	var limit, value string
 	if r.status == nil {
 		limit, value = r.limitExceeded()
@@ -66,6 +49,29 @@ func (r *run) result() job.Result {
 	default:
 		r.died(&res)
 	}
+	return res
+}
+
+// outputs returns a result with the output and the measures of the run.
+func (r *run) outputs(cpuMicros, maxRSS int64) job.Result {
+	res := job.Result{
+		SessionID:  r.w.id,
+		DurationMs: float64(r.duration.Microseconds()) / 1000,
+		CPUMs:      float64(cpuMicros) / 1000,
+	}
+	if res.PeakMemoryBytes = r.w.slot.group.Peak(); res.PeakMemoryBytes == 0 {
+		res.PeakMemoryBytes = maxRSS
+	}
+	r.journal.Fill(&res)
+	if r.status != nil {
+		res.ResultsDropped += r.status.Dropped
+	}
+	quota := r.quota
+	if kept := r.journal.Shortened(); kept > 0 {
+		quota.OutputBytes = kept
+		res.Notices = append(res.Notices, job.Notice{Code: job.NoticeOutput, Message: "the runner had no memory for more output at that moment"})
+	}
+	res.Note(quota)
 	return res
 }
 

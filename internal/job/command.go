@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// Command is a program that runs in a session's sandbox beside its interpreter. Either Line or Argv is
-// set.
+// Command is a program that runs in a sandbox beside its interpreter. Either Line or Argv is set. The store
+// keeps it as JSON, in a Spec.
 type Command struct {
-	Line string   // for a shell: bash where there is one, else sh
-	Argv []string // the program, as a path or a name to look up, and its arguments
-	// Cwd is its working directory; a relative path begins at the session's own. Empty means that
+	Line string   `json:"line,omitempty"` // for a shell: bash where there is one, else sh
+	Argv []string `json:"argv,omitempty"` // the program, as a path or a name to look up, and its arguments
+	// Cwd is its working directory; a relative path begins at the sandbox's own. Empty means that
 	// one.
-	Cwd string
-	// Envs are variables beside the session's, which they replace.
-	Envs map[string]string
+	Cwd string `json:"cwd,omitempty"`
+	// Envs are variables beside the session's, which they replace. A Spec has them itself.
+	Envs map[string]string `json:"envs,omitempty"`
 	// Terminal is the size of its terminal. Nil means pipes.
-	Terminal *TerminalSize
+	Terminal *TerminalSize `json:"terminal,omitempty"`
 }
 
 // TerminalSize is the size of a terminal in characters.

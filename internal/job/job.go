@@ -41,7 +41,9 @@ type Job struct {
 // Spec has everything that a worker needs to execute a job's code. The store keeps it as JSON;
 // the job's record never shows it.
 type Spec struct {
-	Code    string            `json:"code"`
+	Code string `json:"code"`
+	// Command is executed instead of Code, which then is for runners that do not know commands.
+	Command *Command          `json:"command,omitempty"`
 	Timeout time.Duration     `json:"timeout"`
 	Envs    map[string]string `json:"envs,omitempty"`
 	Stdin   string            `json:"stdin,omitempty"`
@@ -131,6 +133,7 @@ type Result struct {
 	JobID     string `json:"jobId" doc:"The job, for GET /v1/jobs/{id}."`
 	// ExitCode is absent when the code was interrupted.
 	ExitCode  *int       `json:"exitCode,omitempty" doc:"Exit status of the program: 0 for ok, 1 for error, the code's own for exit (128 + n when signal n ended it). Absent when interrupted."`
+	Signal    string     `json:"signal,omitempty" doc:"For a command: name of the signal that ended it, such as SIGTERM. exitCode is 128 + its number then."`
 	Error     *Error     `json:"error,omitempty" doc:"The uncaught exception, or the reason for the end of the interpreter."`
 	Truncated *Truncated `json:"truncated,omitempty" doc:"Present when a stream exceeded its byte budget: head and tail are kept, the middle is dropped."`
 	// Results are values that the code showed, in the order in which it did.

@@ -16,6 +16,9 @@ import (
 // hold.
 type Request struct {
 	Code        string
+	Command     string   // a shell line instead of code
+	Program     []string // a program and its arguments instead of code
+	Cwd         string   // the working directory of either
 	Stdin       string
 	Argv        []string // what follows the program's name in sys.argv
 	Envs        map[string]string
@@ -81,9 +84,15 @@ var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	var v validation
 	r.Code = strings.TrimPrefix(r.Code, "\ufeff") // files have it, and Python ignores it there
-	l.checkCode(&v, r)
+	command := l.command(&v, r)
+	if command == nil {
+		l.checkCode(&v, r)
+	} else {
+		r.Code = codeOfCommand
+	}
+	l.checkStdin(&v, r)
 	l.checkEnvs(&v, r.Envs)
-	l.checkArgv(&v, r.Argv)
+	l.checkArguments(&v, "args", r.Argv)
 
 	j := Job{
 		State:       Queued,
@@ -119,7 +128,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 		j.QueuedAt = now
 	}
 	spec := Spec{
-		Code: r.Code, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, Options: options,
+		Code: r.Code, Command: command, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, Options: options,
 		Argv: r.Argv, Files: inputs, Input: r.Input && r.Stdin == "",
 	}
 	return NewJob{Job: j, Spec: spec, Contents: contents, Events: r.Events}, nil
@@ -128,7 +137,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 func (l Limits) checkCode(v *validation, r Request) {
 	switch {
 	case strings.TrimSpace(r.Code) == "":
-		v.add("code", "is empty; send the Python source to execute")
+		v.add("code", "is empty; send the Python source to execute, or a command")
 	case len(r.Code) > l.MaxCodeBytes:
 		v.add("code", "is %d bytes long, the limit is %d", len(r.Code), l.MaxCodeBytes)
 	}
@@ -138,6 +147,9 @@ func (l Limits) checkCode(v *validation, r Request) {
 	if !utf8.ValidString(r.Code) {
 		v.add("code", "is not valid UTF-8")
 	}
+}
+
+func (l Limits) checkStdin(v *validation, r Request) {
 	if len(r.Stdin) > l.MaxStdinBytes {
 		v.add("stdin", "is %d bytes long, the limit is %d", len(r.Stdin), l.MaxStdinBytes)
 	}
@@ -166,23 +178,6 @@ func (l Limits) checkEnvs(v *validation, envs map[string]string) {
 
 // maxArgs is the largest number of arguments of a program.
 const maxArgs = 1000
-
-func (l Limits) checkArgv(v *validation, argv []string) {
-	if len(argv) > maxArgs {
-		v.add("args", "has %d arguments, the limit is %d", len(argv), maxArgs)
-		return
-	}
-	size := 0
-	for i, arg := range argv {
-		size += len(arg)
-		if strings.IndexByte(arg, 0) >= 0 {
-			v.add(fmt.Sprintf("args[%d]", i), "contains a NUL byte, which an argument cannot; remove it")
-		}
-	}
-	if size > l.MaxEnvBytes {
-		v.add("args", "is %d bytes long in all, the limit is %d", size, l.MaxEnvBytes)
-	}
-}
 
 func (l Limits) queue(v *validation, name string) string {
 	if name == "" {

@@ -158,6 +158,17 @@ func (s *Streams) Resize(columns, rows uint16) error {
 	return errors.Join(err, set)
 }
 
+// Outputs returns the runner's ends of standard output and standard error. Of a terminal both are one,
+// and the second is nil.
+func (s *Streams) Outputs() (stdout, stderr *os.File) {
+	if s.terminal != nil {
+		return s.terminal, nil
+	}
+	stdout, _ = s.Stdout.(*os.File)
+	stderr, _ = s.Stderr.(*os.File)
+	return stdout, stderr
+}
+
 // CloseTheirs closes the command's ends. Further calls do nothing.
 func (s *Streams) CloseTheirs() {
 	for _, fd := range s.Theirs {

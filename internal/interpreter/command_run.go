@@ -1,0 +1,166 @@
+package interpreter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/capture"
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
+)
+
+// commandRun is the state of a command that is executed to its end, as run is that of code.
+type commandRun struct {
+	*run
+	s              *Session
+	c              *Command // nil if it was not started
+	stdout, stderr *os.File // the runner's ends
+	started        time.Time
+}
+
+// executeCommand runs spec.Command to its end, as Execute runs code: with the same limits, time limit and
+// capture of the output. The worker's interpreter stays idle.
+func (w *Worker) executeCommand(ctx context.Context, spec job.Spec, live job.Live, quota job.Quota) (job.Result, error) {
+	s := &Session{w: w, quota: quota}
+	if quota.CPUs > 1 {
+		s.envs = process.ThreadVariables(quota.CPUs)
+	}
+	r := &commandRun{s: s, run: &run{w: w, quota: quota, journal: w.newJournal(quota), pumps: newGoroutines()}}
+	if ctx.Err() != nil {
+		r.stopped = cancelled
+		return r.result(), nil
+	}
+	if err := w.limit(quota); err != nil {
+		return job.Result{}, fmt.Errorf("execute command on %s: %w", w.id, err)
+	}
+	w.files.left = true
+	defer s.closeCommands()
+	refused, err := r.start(ctx, spec)
+	switch {
+	case err != nil && !w.alive():
+		return job.Result{}, fmt.Errorf("execute command on %s: %w", w.id, errors.Join(job.ErrNotStarted, err))
+	case err != nil:
+		return job.Result{}, fmt.Errorf("execute command on %s: %w", w.id, err)
+	case refused != nil:
+		return r.refused(refused), nil
+	}
+	r.listenTo(live.Tap)
+	r.feedCommand(spec.Stdin)
+	r.watch(ctx, spec.Timeout)
+	r.duration = time.Since(r.started)
+	r.settle()
+	if r.aborted {
+		return r.result(), fmt.Errorf("execute command on %s: %w", w.id, ErrClosed)
+	}
+	return r.result(), nil
+}
+
+// start starts the command. The first result says what about the command kept it from starting.
+func (r *commandRun) start(ctx context.Context, spec job.Spec) (*job.CommandError, error) {
+	command := *spec.Command
+	command.Envs = make(map[string]string, len(spec.Command.Envs)+len(spec.Envs))
+	maps.Copy(command.Envs, spec.Command.Envs)
+	maps.Copy(command.Envs, spec.Envs)
+	var err error
+	r.c, err = r.s.Start(ctx, command)
+	if refused, ok := errors.AsType[*job.CommandError](err); ok {
+		return refused, nil
+	}
+	r.started = time.Now()
+	// The process that starts commands has used some, which is not the command's.
+	r.used = func() int64 { return r.w.cpuOf(0) }
+	r.cpuMicros = r.used()
+	return nil, err
+}
+
+// listenTo begins to take the command's output.
+func (r *commandRun) listenTo(tap *job.Tap) {
+	tap.Attach(r.journal.Replay)
+	r.stdout, r.stderr = r.c.streams.Outputs()
+	r.streams = capture.NewStreams(r.stdout, r.stderr, tap.Tee(capture.Stdout.Name(), r.journal.Stream(capture.Stdout)), tap.Tee(capture.Stderr.Name(), r.journal.Stream(capture.Stderr)))
+	r.streams.Start(r.pumps.Go, &r.w.pool.buffers, func(stream string) {
+		r.w.pool.cfg.Log.Error("interpreter: stream of a command does not end", slog.String("session_id", r.w.id), slog.String("stream", stream))
+	})
+}
+
+// feedCommand gives the command its standard input and then EOF. The command need not read it.
+func (r *commandRun) feedCommand(stdin string) {
+	input := r.c.Stdin()
+	if stdin == "" {
+		_ = input.Close()
+		return
+	}
+	r.pumps.Go(func() {
+		_, _ = io.WriteString(input, stdin) // fails when the command has closed it or ended
+		_ = input.Close()
+	})
+}
+
+// watch waits for the end of the command's first process, and enforces the time limit and the watched
+// limits.
+func (r *commandRun) watch(ctx context.Context, limit time.Duration) {
+	r.w.pool.executing.Add(1)
+	defer r.w.pool.executing.Add(-1)
+	timeout := newTimer(limit)
+	defer timeout.Stop()
+	grace := newTimer(0)
+	defer func() { grace.Stop() }()
+	done := ctx.Done()
+	exceeded, stopWatching := r.watchLimits()
+	defer stopWatching()
+	interrupt := func(why string) {
+		r.stopped = why
+		r.lenient.Store(true)
+		r.pumps.Go(func() { _ = r.c.Signal("INT") }) // else it has ended
+		timeout.C, done = nil, nil
+		grace = newTimer(r.w.pool.cfg.Grace)
+	}
+	for {
+		select {
+		case <-r.c.Ended():
+			return
+		case r.exceeded = <-exceeded:
+			return // settle kills
+		case <-timeout.C:
+			interrupt(timedOut(limit))
+		case <-done:
+			interrupt(cancelled)
+		case <-grace.C:
+			return // settle kills
+		case <-r.w.closing:
+			r.aborted = true
+			return
+		}
+	}
+}
+
+// settle ends all processes of the command and completes its output.
+func (r *commandRun) settle() {
+	_ = r.c.Stdin().Close()
+	pumped := r.pumps.last()
+	select {
+	case <-r.c.Ended():
+		select {
+		case <-pumped:
+		case <-time.After(normalExit): // the others may be about to end, too
+		}
+	default:
+	}
+	if err := r.c.Kill(); err != nil {
+		r.w.pool.cfg.Log.Error("interpreter: processes of a command were not ended", slog.String("session_id", r.w.id), slog.Any("err", err))
+		r.w.endProcesses()
+	}
+	deadline := time.Now().Add(lastResort)
+	for _, f := range []*os.File{r.stdout, r.stderr} {
+		_ = f.SetReadDeadline(deadline)
+	}
+	<-pumped
+	r.cpuMicros = max(r.used()-r.cpuMicros, r.c.end.CPU.Microseconds())
+	_ = r.c.Release()
+}
