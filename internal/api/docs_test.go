@@ -36,7 +36,7 @@ func TestDocsFilledIn(t *testing.T) {
 	t.Parallel()
 	page := get(t, config(new(fakeStore)), "/docs").Body.String()
 	for _, want := range []string{
-		`<span class="method">POST</span> /process/interpreter/execute</code>`, "<td><code>code</code> (required)</td>", "</body>",
+		`<span class="method">POST</span> /process/interpreter/execute</code>`, "<td><code>code</code></td>", " (required)</td>", "</body>",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %s in the page", want)

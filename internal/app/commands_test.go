@@ -17,11 +17,13 @@ func TestExecuteCommand(t *testing.T) {
 		want map[string]string
 	}{
 		{
-			"a line", fields{"command": "echo out; echo err >&2; exit 3", "stdin": "in"},
+			"a line",
+			fields{"command": "echo out; echo err >&2; exit 3", "stdin": "in"},
 			map[string]string{"status": "exit", "exitCode": "3", "stdout": "out\n", "stderr": "err\n", "error": "", "signal": ""},
 		},
 		{
-			"a program", fields{"argv": []string{"sh", "-c", `cat; echo "$1 $A"; pwd`, "sh", "*"}, "stdin": "in\n", "envs": fields{"A": "ü"}, "cwd": "/tmp"},
+			"a program",
+			fields{"argv": []string{"sh", "-c", `cat; echo "$1 $A"; pwd`, "sh", "*"}, "stdin": "in\n", "envs": fields{"A": "ü"}, "cwd": "/tmp"},
 			map[string]string{"status": "ok", "exitCode": "0", "stdout": "in\n* ü\n/tmp\n"},
 		},
 		{"the runtime's Python", fields{"command": "python3 -c 'print(6*7)'"}, map[string]string{"status": "ok", "stdout": "42\n"}},
