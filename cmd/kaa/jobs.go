@@ -12,8 +12,8 @@ import (
 func jobsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "jobs",
-		Short: "Cancel and delete many jobs",
-		Long:  "Cancel and delete many jobs of the Kaa at KAA_URL: those of the tenant of the key KAA_API_KEY, or of\nall tenants if it has the scope admin.",
+		Short: "Cancel and delete many jobs, and run one again",
+		Long:  "Cancel and delete many jobs, or run one again, of the Kaa at KAA_URL: those of the tenant of the key KAA_API_KEY, or of\nall tenants if it has the scope admin.",
 	}
 	bulk := func(what, short, states string) *cobra.Command {
 		var o cli.BulkOptions
@@ -39,6 +39,13 @@ func jobsCommand() *cobra.Command {
 	cmd.AddCommand(
 		bulk("cancel", "Cancel jobs that wait or run", "scheduled, queued, running"),
 		bulk("purge", "Delete jobs that have ended, with results and files", "completed, cancelled, failed"),
+		&cobra.Command{
+			Use: "rerun ID", Short: "Run a job again that has ended", Args: cobra.ExactArgs(1),
+			Long: "Run a job again that has ended, as a new job, and print its id. It has the same code, arguments, input and files,\nand no webhook.",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return cli.RerunJob(cmd.Context(), process(cmd), args[0])
+			},
+		},
 	)
 	return cmd
 }

@@ -84,7 +84,10 @@ func (f *fakeStore) Get(context.Context, string) (job.Job, error) {
 func (f *fakeStore) Summary(ctx context.Context, id string) (job.Job, error) { return f.Get(ctx, id) }
 func (f *fakeStore) Watch(context.Context, string, string) error             { return f.err }
 func (f *fakeStore) Complete(_ context.Context, j job.Job) (job.Job, error)  { return j, nil }
-func (f *fakeStore) WaitsFor(context.Context, string) (job.Wait, error)      { return f.waitsFor, f.err }
+func (f *fakeStore) Request(context.Context, job.Job) (job.NewJob, error) {
+	return job.NewJob{}, job.ErrRequestGone
+}
+func (f *fakeStore) WaitsFor(context.Context, string) (job.Wait, error) { return f.waitsFor, f.err }
 
 func (f *fakeStore) List(context.Context, job.Filter) ([]job.Job, string, error) {
 	return nil, "", f.err
@@ -416,7 +419,7 @@ func TestOpenAPI(t *testing.T) {
 		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/schedules/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/batches", "GET /v1/batches/{id}", "GET /v1/batches/{id}/events", "GET /v1/batches/{id}/results", "GET /v1/config", "GET /v1/jobs", "GET /v1/jobs/{id}",
 		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/keys", "GET /v1/queues", "GET /v1/queues/{name}/tasks", "GET /v1/runners", "GET /v1/runtimes", "GET /v1/schedules", "GET /v1/schedules/{id}",
 		"GET /v1/sessions", "GET /v1/sessions/{id}", "GET /v1/sessions/{id}/files", "GET /v1/sessions/{id}/files/{path}", "GET /v1/sessions/{id}/ws", "GET /v1/usage",
-		"POST /process/interpreter/execute", "POST /v1/batches", "POST /v1/batches/{id}/lines", "POST /v1/batches/{id}/rerun", "POST /v1/jobs", "POST /v1/jobs:batch", "POST /v1/jobs:cancel", "POST /v1/jobs:purge", "POST /v1/keys",
+		"POST /process/interpreter/execute", "POST /v1/batches", "POST /v1/batches/{id}/lines", "POST /v1/batches/{id}/rerun", "POST /v1/jobs", "POST /v1/jobs/{id}/rerun", "POST /v1/jobs:batch", "POST /v1/jobs:cancel", "POST /v1/jobs:purge", "POST /v1/keys",
 		"POST /v1/queues/{name}/pause", "POST /v1/queues/{name}/resume", "POST /v1/runners/{id}/drain", "POST /v1/runners/{id}/resume",
 		"POST /v1/schedules", "POST /v1/schedules/{id}/pause", "POST /v1/schedules/{id}/resume", "POST /v1/schedules/{id}/run",
 		"POST /v1/sessions", "POST /v1/sessions/{id}/checkpoint", "POST /v1/sessions/{id}/files", "POST /v1/sessions/{id}/fork", "POST /v1/sessions/{id}/interrupt",

@@ -196,11 +196,16 @@ func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput,
 	if err != nil {
 		return nil, err
 	}
+	return submitted(created), nil
+}
+
+// submitted is the answer about a job that was accepted.
+func submitted(created job.Created) *submitOutput {
 	out := &submitOutput{Location: jobLocation + created.Job.ID, Body: viewOf(created.Job)}
 	if created.Replayed {
 		out.Replayed = "true"
 	}
-	return out, nil
+	return out
 }
 
 func (s *server) getJob(ctx context.Context, in *getInput) (*jobOutput, error) {

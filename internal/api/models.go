@@ -80,6 +80,7 @@ type JobView struct {
 	Runner          string       `json:"runner,omitempty" doc:"Runner of the last attempt."`
 	SessionID       string       `json:"sessionId,omitempty" doc:"Interpreter of the last attempt, or the session that it is an execution of."`
 	ScheduleID      string       `json:"scheduleId,omitempty" doc:"Schedule that made it."`
+	RerunOf         string       `json:"rerunOf,omitempty" doc:"The job that it runs again."`
 	Runtime         string       `json:"runtime,omitempty" doc:"Runtime that was asked for; absent for the default one."`
 	Timeout         float64      `json:"timeout" doc:"Seconds the code may run."`
 	ResultTTL       float64      `json:"resultTtl" doc:"Seconds the job is kept after its end."`
@@ -96,7 +97,7 @@ func viewOf(j job.Job) JobView {
 	v := JobView{
 		ID: j.ID, State: j.State, WaitsFor: j.WaitsFor, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts,
 		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), After: j.After, StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
-		Runner: j.Runner, SessionID: j.SessionID, ScheduleID: j.ScheduleID, Runtime: j.Runtime, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
+		Runner: j.Runner, SessionID: j.SessionID, ScheduleID: j.ScheduleID, RerunOf: j.RerunOf, Runtime: j.Runtime, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
 		Metadata: object(j.Metadata), Webhook: j.Webhook, CancelRequested: j.CancelRequested, Failure: j.Failure, Result: j.Result,
 	}
 	if batch, index, ok := job.BatchOf(j.ID); ok {

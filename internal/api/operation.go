@@ -61,7 +61,7 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 		call.Operation, call.Executes = op.OperationID, slices.Contains(executing(), op.OperationID)
 		next(ctx)
 	})
-	if op.Method != http.MethodGet && op.OperationID != idempotentOperation && op.OperationID != submitBatchOperation && op.OperationID != rerunBatchOperation {
+	if op.Method != http.MethodGet && !slices.Contains([]string{idempotentOperation, submitBatchOperation, rerunBatchOperation, rerunJobOperation}, op.OperationID) {
 		op.Middlewares = append(op.Middlewares, s.refuseIdempotency)
 	}
 	if op.Method != http.MethodGet && slices.Contains(op.Tags, filesTag) {
@@ -97,7 +97,7 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 }
 
 // executing are the operations that have code executed.
-func executing() []string { return []string{"execute", "submitJob", "submitJobs"} }
+func executing() []string { return []string{"execute", "submitJob", "submitJobs", rerunJobOperation} }
 
 // tenantParameter is the header by which an operator acts for a tenant. The door reads it.
 func tenantParameter() *huma.Param {
@@ -119,7 +119,7 @@ func (s *server) refuseIdempotency(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	const location = "header.Idempotency-Key"
-	const message = "is not for this call; it works with POST /v1/jobs, one job at a time, POST /v1/batches, and POST /v1/batches/{id}/rerun"
+	const message = "is not for this call; it works with POST /v1/jobs, one job at a time, POST /v1/batches, and POST /v1/batches/{id}/rerun and /v1/jobs/{id}/rerun"
 	_ = huma.WriteErr(s.api, ctx, http.StatusBadRequest, "", &huma.ErrorDetail{Location: location, Message: message})
 }
 

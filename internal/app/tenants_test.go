@@ -83,6 +83,7 @@ func walked() map[string]struct {
 		"DELETE /v1/jobs/{id}/files/{path}":     {"job", nil},
 		"DELETE /v1/jobs/{id}/record":           {"job", nil},
 		"DELETE /v1/jobs/{id}":                  {"waiting", nil},
+		"POST /v1/jobs/{id}/rerun":              {"job", nil},
 		"GET /v1/sessions/{id}":                 {"session", nil},
 		"GET /v1/sessions/{id}/files":           {"session", nil},
 		"POST /v1/sessions/{id}/files":          {"session", aForm},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -106,4 +107,17 @@ func ChangeJobs(ctx context.Context, p app.Process, what string, o BulkOptions) 
 		done, whole = done+step.Done, step.Complete
 	}
 	return printed(p.Stdout, fmt.Sprintf("%s: %d jobs", what, done))
+}
+
+// RerunJob runs a job again that has ended, and prints the id of the new one.
+func RerunJob(ctx context.Context, p app.Process, id string) error {
+	c, err := operator(p.Environ)
+	if err != nil {
+		return err
+	}
+	var made struct{ ID string }
+	if err := c.json(ctx, http.MethodPost, "/v1/jobs/"+url.PathEscape(id)+"/rerun", nil, &made); err != nil {
+		return err
+	}
+	return printed(p.Stdout, made.ID)
 }

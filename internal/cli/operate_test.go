@@ -1,6 +1,8 @@
 package cli_test
 
 import (
+	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -95,5 +97,46 @@ func TestConfig(t *testing.T) {
 	}
 	if out, err := call(func(p app.Process) error { return cli.ShowConfig(t.Context(), p, true) }); err != nil || !strings.Contains(out, "KAA_KILL_GRACE=2s\n") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestRerunJob: `kaa jobs rerun` prints the id of the new job.
+func TestRerunJob(t *testing.T) {
+	t.Parallel()
+	call := asOperator(t)
+	rerun := func(id string) (string, error) {
+		return call(func(p app.Process) error { return cli.RerunJob(t.Context(), p, id) })
+	}
+	submit := func(p app.Process) error {
+		url, key := strings.TrimPrefix(p.Environ[0], "KAA_URL="), strings.TrimPrefix(p.Environ[1], "KAA_API_KEY=")
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/v1/jobs", strings.NewReader(`{"code":"1"}`))
+		if err != nil {
+			return err
+		}
+		req.Header = http.Header{"Authorization": {"Bearer " + key}, "Content-Type": {"application/json"}}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		var made struct{ ID string }
+		err = json.NewDecoder(res.Body).Decode(&made)
+		_, _ = p.Stdout.Write([]byte(made.ID))
+		return err
+	}
+	id, err := call(submit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := ""
+	testenv.Eventually(t, "the job has ended and runs again", func() bool {
+		again, err = rerun(id)
+		return err == nil
+	})
+	if again = strings.TrimSpace(again); len(again) != len(id) || again == id {
+		t.Errorf("%q is the rerun of %q", again, id)
+	}
+	if _, err := rerun("x"); err == nil || !strings.Contains(err.Error(), "no job") {
+		t.Errorf("no job: %v", err)
 	}
 }

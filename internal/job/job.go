@@ -29,6 +29,7 @@ type Job struct {
 	Owner       string   // caller who submitted it; empty if it had no key
 	Unfed       bool     // it is of a batch and has no record; see Store.Complete
 	ScheduleID  string   // the schedule that made it
+	RerunOf     string   // the job that it runs again
 	WaitsFor    Wait     // of a queued job that was looked up by itself
 	// CancelRequested is set once the owner has requested the end of a running job.
 	CancelRequested bool

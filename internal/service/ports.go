@@ -60,6 +60,8 @@ type Lookup interface {
 	Summary(ctx context.Context, id string) (job.Job, error)
 	// Complete fills a job of a batch that has no record.
 	Complete(ctx context.Context, j job.Job) (job.Job, error)
+	// Request returns what a job that has ended asked for. job.ErrRequestGone: it was not kept.
+	Request(ctx context.Context, j job.Job) (job.NewJob, error)
 	// WaitsFor returns the reason why a queued job, or one that is to run after a batch, does not run yet; else it is empty.
 	WaitsFor(ctx context.Context, id string) (job.Wait, error)
 	// Watch has subscriber notified of the job's end, unless the job has ended.

@@ -131,6 +131,7 @@ func (s *Store) createArgs(n job.NewJob) (keys, args, error) {
 		{"shared", mark(shared)},
 		{"alone", mark(s.cfg.OneCaller && n.Caller != "")},
 		{"after", j.After},
+		{"rerun_of", j.RerunOf},
 	}, nil
 }
 

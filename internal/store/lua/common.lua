@@ -549,6 +549,16 @@ local function missing(id)
   return { 'missing' }
 end
 
+-- keeps_request says whether the record of a job keeps the request after its end, so that the job can run again. A
+-- synchronous caller has the request, a batch has its lines, and the code of a session depends on earlier code. A cancelled job
+-- gives its room back unless it is small.
+local KEPT_REQUEST, KEPT_FAILED = 16384, 1048576
+local function keeps_request(id, queue, to, in_session, waiter, bytes)
+  if bytes == 0 or in_session or queue == 'operations' or is_of_batch(id) then return false end
+  if to == 'failed' then return bytes <= KEPT_FAILED end
+  return not waiter and bytes <= KEPT_REQUEST
+end
+
 -- settle moves a job to a terminal state: the record gets its end and its time
 -- to live, a tombstone outlives it, and all waiters are notified. quiet is for jobs of a
 -- session whose runner calls for the next one anyway. spent is what it took of its runner (use_job).
@@ -557,11 +567,12 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
     'events', 'attempt', 'files', 'caller', 'event_bytes', 'after')
   local now, ttl = now_ms(), tonumber(f[4])
-  local life = ttl
+  local life, keeps = ttl, false
   if f[12] then
     local texts = redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES + tonumber(f[13] or 0)
     local spec = redis.call('HSTRLEN', key, 'spec')
-    hold_until(f[12], spec + texts, #result + texts, now, ttl)
+    keeps = keeps_request(id, f[2], to, f[8], f[6], spec)
+    hold_until(f[12], spec + texts, #result + texts + (keeps and spec or 0), now, ttl)
     use_job(id, f[12], f[2], f[10], f[11], spec, #result, spent, now)
   end
   if result ~= '' then
@@ -574,7 +585,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
     redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
-  redis.call('HDEL', key, 'spec', 'most_bytes', 'shares_bytes', 'notify', 'cancel', 'waiter', 'asks', 'answer', 'task')
+  redis.call('HDEL', key, 'most_bytes', 'shares_bytes', 'notify', 'cancel', 'waiter', 'asks', 'answer', 'task', keeps and 'task' or 'spec')
   if f[7] then
     -- The webhook's message is made from the record, so the record stays until it is
     -- delivered.

@@ -6,7 +6,8 @@
 --       most_waiting (jobs of the caller that may wait because of its key, or '0'),
 --       most_running (the same for jobs that run),
 --       most_bytes (that the caller's records may take, or '0'), shared ('1' if callers share these),
---       alone ('1' if there is no other caller), after (a batch that has to end before it is due, or '')
+--       alone ('1' if there is no other caller), after (a batch that has to end before it is due, or ''),
+--       rerun_of (the job that it runs again, or '')
 -- The rest are the commands that put its task on its queue, each after its length.
 -- Answers {'created', now, 'held' or 'enqueued' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit, 'key' if the limit is that of the key} | {'bytes', held, limit} | {'no_session'} |
@@ -103,6 +104,7 @@ put('events', events ~= '' and '1' or '')
 put('waiter', ARGV.waiter)
 put('scheduled_at', due_at ~= '0' and due_at or '')
 put('after', ARGV.after)
+put('rerun_of', ARGV.rerun_of)
 if state ~= 'scheduled' then
   put('queued_at', int(now))
   put('in_session', session)

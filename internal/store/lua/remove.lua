@@ -15,7 +15,7 @@ if not state then
 end
 if not terminal_state(state) then return { 'unfinished' } end
 if caller then
-  local result = redis.call('HSTRLEN', key, 'result') + redis.call('HSTRLEN', key, 'large')
+  local result = redis.call('HSTRLEN', key, 'result') + redis.call('HSTRLEN', key, 'large') + redis.call('HSTRLEN', key, 'spec')
   hold_no_more(caller, result + redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES + tonumber(f[8] or 0), tonumber(f[4]), tonumber(f[5]))
 end
 redis.call('DEL', key, events_key(id), P .. 'gone:' .. id)
