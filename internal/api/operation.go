@@ -125,7 +125,7 @@ func (s *server) refuseIdempotency(ctx huma.Context, next func(huma.Context)) {
 
 // operationsOf lists what can be done at a path, by method.
 func operationsOf(item *huma.PathItem) map[string]*huma.Operation {
-	all := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodDelete: item.Delete}
+	all := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post, http.MethodPut: item.Put, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete}
 	maps.DeleteFunc(all, func(_ string, op *huma.Operation) bool { return op == nil })
 	return all
 }

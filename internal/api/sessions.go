@@ -33,6 +33,7 @@ type SessionBody struct {
 // SessionView is a session as callers see it.
 type SessionView struct {
 	ID          string           `json:"id"`
+	Name        string           `json:"name,omitempty" doc:"The name by which its caller has opened it."`
 	State       job.SessionState `json:"state" enum:"idle,busy,ended" doc:"idle, busy (executions run or wait for their turn), ended (see reason)."`
 	Runner      string           `json:"runner" doc:"Runner that it lives on."`
 	Runtime     string           `json:"runtime" doc:"Runtime of its interpreter."`
@@ -41,19 +42,20 @@ type SessionView struct {
 	ExpiresAt   *time.Time       `json:"expiresAt,omitempty" doc:"When it ends unless it is used again; while it is busy, when it ends because of its age. Absent when it has ended."`
 	IdleTimeout float64          `json:"idleTimeout" doc:"Seconds without use after which it ends."`
 	MaxAge      float64          `json:"maxAge" doc:"Seconds after which it ends, used or not."`
+	EndsAt      *time.Time       `json:"endsAt,omitempty" doc:"The time that was set for its end, if one was."`
 	Waiting     int              `json:"waiting" doc:"Executions that wait for their turn."`
 	Metadata    object           `json:"metadata,omitempty"`
 	Restarts    int              `json:"restarts,omitempty" doc:"How many times its interpreter was replaced because its code needed more memory than it may."`
 	ForkedFrom  string           `json:"forkedFrom,omitempty" doc:"The session that it is a fork of."`
-	Reason      job.EndReason    `json:"reason,omitempty" enum:"deleted,idle_timeout,max_age,runner_lost,drained,evicted,memory_limit,cpu_limit,crashed,killed,start_failed" doc:"Why it has ended."`
+	Reason      job.EndReason    `json:"reason,omitempty" enum:"deleted,idle_timeout,max_age,ends_at,runner_lost,drained,evicted,memory_limit,cpu_limit,crashed,killed,start_failed" doc:"Why it has ended."`
 	Message     string           `json:"message,omitempty" doc:"The same for people."`
 	EndedAt     *time.Time       `json:"endedAt,omitempty"`
 }
 
 func sessionView(s job.Session) SessionView {
 	return SessionView{
-		ID: s.ID, State: s.State, Runner: s.Runner, Runtime: s.Runtime, CreatedAt: s.CreatedAt, LastUsedAt: s.LastUsed,
-		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), Waiting: s.Waiting, Restarts: s.Restarts,
+		ID: s.ID, Name: s.Name, State: s.State, Runner: s.Runner, Runtime: s.Runtime, CreatedAt: s.CreatedAt, LastUsedAt: s.LastUsed,
+		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), EndsAt: optional(s.EndsAt), Waiting: s.Waiting, Restarts: s.Restarts,
 		Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
 	}
 }
@@ -74,8 +76,10 @@ type sessionInput struct {
 type sessionOutput struct{ Body SessionView }
 
 type sessionsInput struct {
-	Cursor string `query:"cursor" maxLength:"64" doc:"nextCursor of the page before."`
-	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Sessions per page."`
+	State    []job.SessionState `query:"state" enum:"idle,busy" doc:"Only sessions in one of these states."`
+	Metadata []string           `query:"metadata,explode" doc:"Only sessions whose metadata has a member of this name with this value, as name=value: a string as its characters, any other value as its JSON. May be there several times." example:"[\"user=ada\"]"`
+	Cursor   string             `query:"cursor" maxLength:"64" doc:"nextCursor of the page before."`
+	Limit    int                `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Sessions per page."`
 }
 
 type sessionsOutput struct {
@@ -102,12 +106,15 @@ func (s *server) registerSessions() {
 	}, s.openSession)
 	register(s, huma.Operation{
 		OperationID: "listSessions", Method: http.MethodGet, Path: "/v1/sessions", Tags: tags,
-		Summary: "List the live sessions of this API key, newest first", Errors: []int{400, 401, 429, 503},
+		Summary:     "List the live sessions of this API key, newest first",
+		Description: "With state or metadata a page may have fewer sessions than limit, or none, and a nextCursor all the same.", Errors: []int{400, 401, 429, 503},
 	}, s.listSessions)
 	register(s, huma.Operation{
 		OperationID: "getSession", Method: http.MethodGet, Path: "/v1/sessions/{id}", Tags: tags,
 		Summary: "Look a session up, for some time also after its end", Errors: []int{400, 401, 404, 429, 503},
 	}, s.getSession)
+	s.registerSessionChange()
+	s.registerSessionNames()
 	register(s, huma.Operation{
 		OperationID: "closeSession", Method: http.MethodDelete, Path: "/v1/sessions/{id}", Tags: tags,
 		Summary: "End a session, with all that it executes", Errors: []int{400, 401, 404, 410, 429, 503},
@@ -126,15 +133,19 @@ func (s *server) registerSessions() {
 	}, s.restartSession)
 }
 
-func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, error) {
-	var body SessionBody
-	if in.Body != nil {
-		body = *in.Body
+// request is what the body says; it may be left out.
+func (b *SessionBody) request() job.SessionRequest {
+	if b == nil {
+		return job.SessionRequest{}
 	}
-	se, err := s.cfg.Service.OpenSession(ctx, service.CallerOf(ctx), job.SessionRequest{
-		Runtime: value(body.Runtime), Envs: body.Envs, IdleTimeout: body.IdleTimeout, MaxAge: body.MaxAge, OnMemory: value(body.OnMemory),
-		Limits: body.Limits.request(), Metadata: json.RawMessage(body.Metadata),
-	})
+	return job.SessionRequest{
+		Runtime: value(b.Runtime), Envs: b.Envs, IdleTimeout: b.IdleTimeout, MaxAge: b.MaxAge, OnMemory: value(b.OnMemory),
+		Limits: b.Limits.request(), Metadata: json.RawMessage(b.Metadata),
+	}
+}
+
+func (s *server) openSession(ctx context.Context, in *openInput) (*openOutput, error) {
+	se, err := s.cfg.Service.OpenSession(ctx, service.CallerOf(ctx), in.Body.request())
 	if err != nil {
 		return nil, err
 	}
@@ -153,11 +164,11 @@ func sessionAnswer(se job.Session, err error) (*sessionOutput, error) {
 }
 
 func (s *server) listSessions(ctx context.Context, in *sessionsInput) (*sessionsOutput, error) {
-	if in.Cursor != "" && !service.IsID(in.Cursor) {
-		const msg = "is not a cursor; send the nextCursor of the page before"
-		return nil, badRequest("query.cursor: "+msg, FieldIssue{"query.cursor", msg})
+	filter, err := in.filter()
+	if err != nil {
+		return nil, err
 	}
-	sessions, next, err := s.cfg.Service.Sessions(ctx, service.CallerOf(ctx), in.Cursor, in.Limit)
+	sessions, next, err := s.cfg.Service.Sessions(ctx, service.CallerOf(ctx), filter)
 	if err != nil {
 		return nil, err
 	}

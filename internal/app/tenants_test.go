@@ -85,6 +85,10 @@ func walked() map[string]struct {
 		"DELETE /v1/jobs/{id}":                  {"waiting", nil},
 		"POST /v1/jobs/{id}/rerun":              {"job", nil},
 		"GET /v1/sessions/{id}":                 {"session", nil},
+		"GET /v1/sessions/by-name/{name}":       {"name", nil},
+		"PUT /v1/sessions/by-name/{name}":       {"own name", none},
+		"DELETE /v1/sessions/by-name/{name}":    {"name", nil},
+		"PATCH /v1/sessions/{id}":               {"session", fields{"endsIn": 3600}},
 		"GET /v1/sessions/{id}/files":           {"session", nil},
 		"POST /v1/sessions/{id}/files":          {"session", aForm},
 		"GET /v1/sessions/{id}/files/{path}":    {"session", nil},
@@ -141,6 +145,10 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	acme.awaitBatch(ids["ended batch"], "completed")
 	ids["cut batch"] = acme.cutBatch("", `{"code":"1"}`+"\n")
 	ids["batch"] = acme.batch("", `{"code":"import time; time.sleep(3000)","timeout":3000}`).str("id") // nothing of the tenant's runs after it
+	ids["name"], ids["own name"] = "chat-1", "chat-2"
+	if a := acme.call(http.MethodPut, "/v1/sessions/by-name/chat-1", fields{}); a.status != http.StatusCreated {
+		t.Fatalf("%d %s", a.status, a.raw)
+	}
 	ids["schedule"] = acme.call(http.MethodPost, "/v1/schedules", aSchedule()).str("id")
 	ways := walked()
 	never := uuid.Must(uuid.NewV7()).String()
@@ -168,6 +176,9 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		if !ok {
 			t.Errorf("%s: say in walked how to call it", operation)
 			continue
+		}
+		if way.of == "own name" {
+			continue // TestNamedSession: each tenant has names of its own
 		}
 		status, body := call(rival, operation, ids[way.of])
 		unknownStatus, unknownBody := call(rival, operation, never)

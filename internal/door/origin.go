@@ -64,7 +64,7 @@ func matchesHost(host string, patterns []string) bool {
 // Methods and headers for pages of the allowed origins. Keys are in headers that a page sets itself, so
 // cookies and the like are not asked for.
 const (
-	corsMethods = "GET, HEAD, POST, PUT, DELETE"
+	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
 	corsHeaders = "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-Modified-Since, If-None-Match, If-Range, " +
 		"If-Unmodified-Since, Kaa-Tenant, Last-Event-ID, Prefer, Range, Traceparent, Tracestate, X-API-Key, X-Request-Id"
 	corsExposed = "Accept-Ranges, Content-Disposition, Content-Range, ETag, Idempotent-Replayed, Location, Preference-Applied, " +

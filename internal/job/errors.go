@@ -159,6 +159,11 @@ func (e *SessionEndedError) Error() string {
 // Is makes every SessionEndedError an ErrSessionEnded.
 func (e *SessionEndedError) Is(target error) bool { return target == ErrSessionEnded }
 
+// NamedError means that the caller has a live session of the name that was asked for.
+type NamedError struct{ ID string }
+
+func (e *NamedError) Error() string { return "session " + e.ID + " has this name" }
+
 // SessionsFullError has the limit of sessions. It is an ErrTooManySessions.
 type SessionsFullError struct {
 	OfCaller bool  // the caller has too many; otherwise no runner has room

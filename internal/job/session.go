@@ -9,6 +9,7 @@ import (
 // execution to the next.
 type Session struct {
 	ID        string
+	Name      string // chosen by its caller, and unique among the caller's live sessions; may be empty
 	State     SessionState
 	Runner    string // id of its runner
 	Runtime   string
@@ -19,8 +20,9 @@ type Session struct {
 	ExpiresAt   time.Time
 	IdleTimeout time.Duration
 	MaxAge      time.Duration
-	Waiting     int // executions that wait for their turn
-	Restarts    int // interpreters that were replaced for lack of memory
+	EndsAt      time.Time // the time that was set for its end; zero if none was
+	Waiting     int       // executions that wait for their turn
+	Restarts    int       // interpreters that were replaced for lack of memory
 	Metadata    json.RawMessage
 	ForkedFrom  string    // the session of which it is a fork; empty if it is none
 	Reason      EndReason // reason for its end; empty while it lives
@@ -46,6 +48,7 @@ const (
 	EndDeleted     EndReason = "deleted"      // its owner ended it
 	EndIdle        EndReason = "idle_timeout" // it was not used for too long
 	EndAge         EndReason = "max_age"      // it has reached its maximum age
+	EndSet         EndReason = "ends_at"      // the time that was set for its end has come
 	EndRunnerLost  EndReason = "runner_lost"  // its runner died
 	EndDrained     EndReason = "drained"      // its runner was shut down
 	EndEvicted     EndReason = "evicted"      // its place was needed, and it had been idle for long

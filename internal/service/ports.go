@@ -108,9 +108,14 @@ type Fleet interface {
 // Sessions is what opening and ending sessions needs of the store. A caller sees its own
 // sessions only, unless it may see all.
 type Sessions interface {
+	// OpenSession fails with a job.NamedError if a live session of the caller has the name.
 	OpenSession(ctx context.Context, n job.NewSession) (job.Session, error)
+	// SessionNamed returns the id of a caller's live session. job.ErrNoSession: none has this name.
+	SessionNamed(ctx context.Context, caller, name string) (string, error)
 	Session(ctx context.Context, id string, v job.Viewer) (job.Session, error)
-	ListSessions(ctx context.Context, v job.Viewer, cursor string, limit int) (sessions []job.Session, next string, err error)
+	ListSessions(ctx context.Context, f job.SessionFilter) (sessions []job.Session, next string, err error)
+	// ChangeSession fails with a job.TooLateError if the session's maximum age forbids the end.
+	ChangeSession(ctx context.Context, id string, v job.Viewer, c job.SessionChange) error
 	CloseSession(ctx context.Context, id string, v job.Viewer, end job.SessionEnd) error
 	// InterruptSession returns the job that is interrupted; empty if nothing is executed.
 	InterruptSession(ctx context.Context, id, caller string) (string, error)

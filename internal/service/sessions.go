@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,6 +32,10 @@ func (s *Service) OpenSession(ctx context.Context, c Caller, r job.SessionReques
 	if err := c.may(access.Sessions); err != nil {
 		return job.Session{}, err
 	}
+	return s.open(ctx, c, r, "")
+}
+
+func (s *Service) open(ctx context.Context, c Caller, r job.SessionRequest, name string) (job.Session, error) {
 	own := c.limits()
 	limits := s.cfg.Limits.For(own)
 	var err error
@@ -51,6 +56,7 @@ func (s *Service) OpenSession(ctx context.Context, c Caller, r job.SessionReques
 	if se.ID, err = newID("session"); err != nil {
 		return job.Session{}, err
 	}
+	se.Name = name
 	CallOf(ctx).SessionID = se.ID
 	return s.cfg.Sessions.OpenSession(ctx, job.NewSession{
 		Session: se, Spec: spec, Caller: c.ID(), Shares: s.cfg.Shared, MostOwn: own.MostSessions(), Candidates: job.Candidates(runners, se.Runtime),
@@ -72,12 +78,39 @@ func (s *Service) session(ctx context.Context, c Caller, id string) (job.Session
 	return s.cfg.Sessions.Session(ctx, id, c.viewer())
 }
 
-// Sessions lists the live sessions that the caller may see, newest first.
-func (s *Service) Sessions(ctx context.Context, c Caller, cursor string, limit int) (sessions []job.Session, next string, err error) {
+// Sessions lists the live sessions that the caller may see and that fit the filter, newest first.
+func (s *Service) Sessions(ctx context.Context, c Caller, f job.SessionFilter) (sessions []job.Session, next string, err error) {
 	if err := c.may(access.Read); err != nil {
 		return nil, "", err
 	}
-	return s.cfg.Sessions.ListSessions(ctx, c.viewer(), cursor, limit)
+	f.Viewer = c.viewer()
+	return s.cfg.Sessions.ListSessions(ctx, f)
+}
+
+// ChangeSession changes the settings of a live session, and returns it as it is then.
+func (s *Service) ChangeSession(ctx context.Context, c Caller, id string, r job.SessionChangeRequest) (job.Session, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return job.Session{}, err
+	}
+	if err := checkSession(id); err != nil {
+		return job.Session{}, err
+	}
+	change, err := s.cfg.Limits.For(c.limits()).AcceptSessionChange(r)
+	if err != nil {
+		return job.Session{}, err
+	}
+	err = s.cfg.Sessions.ChangeSession(ctx, id, c.viewer(), change)
+	if late, ok := errors.AsType[*job.TooLateError](err); ok {
+		field := "endsAt"
+		if r.EndsIn != nil {
+			field = "endsIn"
+		}
+		err = &job.ValidationError{Fields: []job.FieldError{{Field: field, Message: late.Error()}}}
+	}
+	if err != nil {
+		return job.Session{}, err
+	}
+	return s.session(ctx, c, id)
 }
 
 // CloseSession ends a session with all that it executes, and returns it as it is then.

@@ -50,6 +50,7 @@ func idempotencyKey(scope, key string) string  { return prefix + "idem:" + diges
 func finishedChannel(subscriber string) string { return prefix + "finished:" + subscriber }
 
 func sessionKey(id string) string            { return prefix + "session:" + id }
+func callerNamesKey(caller string) string    { return sessionsKey + ":names:" + cmp.Or(caller, anonymous) }
 func callerSessionsKey(caller string) string { return sessionsKey + ":of:" + cmp.Or(caller, anonymous) }
 
 func scheduleKey(id string) string     { return prefix + "schedule:" + id }

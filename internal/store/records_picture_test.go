@@ -133,7 +133,7 @@ func (l *lines) job(j job.Job) {
 
 func (l *lines) sessions(t *testing.T, s *store.Store) {
 	t.Helper()
-	live, _, err := s.ListSessions(t.Context(), job.Viewer{Caller: "me"}, "", 100)
+	live, _, err := s.ListSessions(t.Context(), job.SessionFilter{Viewer: job.Viewer{Caller: "me"}, Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,7 +14,7 @@ import (
 )
 
 // OpenSession records a session on one of its candidates. job.ErrTooManySessions: there is no
-// room. job.ErrNoRunner: none of them lives.
+// room. job.ErrNoRunner: none of them lives. A job.NamedError: a live session of the caller has its name.
 func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session, error) {
 	const op = "open session"
 	spec, err := json.Marshal(n.Spec)
@@ -37,11 +36,14 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		s.tombstone(),
 		{"shared", mark(n.Shares)},
 		{"most_own", n.MostOwn},
+		{"name", se.Name},
 	}, each...)
 	if err != nil {
 		return job.Session{}, err
 	}
 	switch r.word() {
+	case "named":
+		return job.Session{}, fmt.Errorf("%s: %w", op, &job.NamedError{ID: r.text(1)})
 	case "no_runner":
 		return job.Session{}, fmt.Errorf("%s: %w", op, job.ErrNoRunner)
 	case "full":
@@ -212,7 +214,7 @@ func (s *Store) LeaveSessions(ctx context.Context, runner string, letEnd bool) (
 
 func sessionFields() []string {
 	return []string{
-		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts",
+		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts", "ends_at", "name",
 	}
 }
 
@@ -227,49 +229,6 @@ func (s *Store) Session(ctx context.Context, id string, v job.Viewer) (job.Sessi
 		return job.Session{}, fmt.Errorf("%s: %w", op, job.ErrNoSession)
 	}
 	return all[0].Session, nil
-}
-
-// ListSessions returns a page of the live sessions that the viewer may see, newest first, and the cursor
-// of the next page, empty after the last.
-func (s *Store) ListSessions(ctx context.Context, v job.Viewer, cursor string, limit int) ([]job.Session, string, error) {
-	const op = "list sessions"
-	ids, err := s.sessionIDs(ctx, v, cursor, int64(limit)+1)
-	if err != nil {
-		return nil, "", wrap(op, err)
-	}
-	next := ""
-	if len(ids) > limit {
-		ids = ids[:limit]
-		next = ids[limit-1]
-	}
-	all, err := s.readSessions(ctx, ids)
-	if err != nil {
-		return nil, "", wrap(op, err)
-	}
-	sessions := make([]job.Session, 0, len(all))
-	for _, o := range all {
-		if o.State != job.SessionEnded { // meanwhile
-			sessions = append(sessions, o.Session)
-		}
-	}
-	return sessions, next, nil
-}
-
-// sessionIDs returns the ids of live sessions below the cursor, newest first, at most that many.
-func (s *Store) sessionIDs(ctx context.Context, v job.Viewer, cursor string, most int64) ([]string, error) {
-	if !v.All {
-		below := "+"
-		if cursor != "" {
-			below = "(" + cursor
-		}
-		return s.rdb.ZRevRangeByLex(ctx, callerSessionsKey(v.Caller), &redis.ZRangeBy{Max: below, Min: "-", Count: most}).Result()
-	}
-	// The sessions of all callers are listed only by their end. There are as many as runners
-	// have room for.
-	ids, err := s.rdb.ZRange(ctx, sessionsKey, 0, -1).Result()
-	ids = slices.DeleteFunc(ids, func(id string) bool { return cursor != "" && id >= cursor })
-	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(b, a) })
-	return ids[:min(int64(len(ids)), most)], err
 }
 
 // ownedSession is a session with its owner.
@@ -309,7 +268,7 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 			CreatedAt: parseMillis(f.text(4)), LastUsed: parseMillis(f.text(5)),
 			IdleTimeout: time.Duration(atoi(f.text(6))) * time.Millisecond, MaxAge: time.Duration(atoi(f.text(7))) * time.Millisecond,
 			Waiting: int(sent[i].waiting.Val()), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)), ForkedFrom: f.text(12),
-			Restarts: int(atoi(f.text(13))),
+			Restarts: int(atoi(f.text(13))), EndsAt: parseMillis(f.text(14)), Name: f.text(15),
 		}
 		if due := int64(sent[i].due.Val()); due > 0 {
 			se.ExpiresAt = time.UnixMilli(due).UTC()

@@ -18,6 +18,7 @@ import (
 // sessionModel is what a session is to be, in plain words.
 type sessionModel struct {
 	id, runner string
+	name       string
 	waiting    []string // jobs, in the order of their acceptance
 	current    string
 	ended      job.EndReason
@@ -68,7 +69,7 @@ func TestSessionModel(t *testing.T) {
 	}
 	actions := []func(){
 		w.open, w.fork, w.accept, w.accept, w.accept, w.accept, w.next, w.next, w.next, w.finish, w.finish, w.finish, w.cancel,
-		w.closeOne, w.beat, w.beat, w.lapse, w.rescue, w.drain, w.interrupt, w.look,
+		w.closeOne, w.beat, w.beat, w.lapse, w.rescue, w.drain, w.interrupt, w.look, w.change,
 	}
 	for n := uint64(1); n <= steps && !t.Failed(); n++ {
 		w.repeat.on = w.r.IntN(4) == 0
@@ -131,10 +132,24 @@ func (w *sessionWorld) open() {
 			want = nil
 		}
 	}
+	var live *sessionModel // that has the name
+	if w.r.IntN(2) == 0 {
+		n.Session.Name = string(rune('a' + w.r.IntN(3)))
+		if i := slices.IndexFunc(w.sessions, func(m *sessionModel) bool { return m.name == n.Session.Name && m.ended == "" }); i >= 0 {
+			live = w.sessions[i]
+		}
+	}
+	id, nameErr := w.SessionNamed(w.t.Context(), "me", n.Session.Name)
+	if live == nil && !errors.Is(nameErr, job.ErrNoSession) || live != nil && id != live.id {
+		w.t.Errorf("the session named %q is %s, %v; want %+v", n.Session.Name, id, nameErr, live)
+	}
 	s, err := w.OpenSession(w.t.Context(), n)
+	if named, ok := errors.AsType[*job.NamedError](err); ok && live != nil && named.ID == live.id {
+		return
+	}
 	w.same("open", err, want)
 	if err == nil {
-		w.sessions = append(w.sessions, &sessionModel{id: s.ID, runner: s.Runner})
+		w.sessions = append(w.sessions, &sessionModel{id: s.ID, runner: s.Runner, name: n.Session.Name})
 	}
 }
 
@@ -344,6 +359,13 @@ func (w *sessionWorld) interrupt() {
 	}
 }
 
+// change moves the ends of a session, which changes nothing else of it.
+func (w *sessionWorld) change() {
+	m := w.pick()
+	c := job.SessionChange{IdleTimeout: time.Duration(1+w.r.IntN(5)) * time.Hour, MaxAge: 8 * time.Hour, EndsIn: time.Duration(1+w.r.IntN(5)) * time.Hour}
+	w.same("change", w.ChangeSession(w.t.Context(), m.id, job.Viewer{Caller: "me"}, c), m.refusal())
+}
+
 // look finds all sessions of a runner, and those with something to claim.
 func (w *sessionWorld) look() {
 	r := w.runner()
@@ -414,7 +436,7 @@ func (w *sessionWorld) check(n uint64) {
 			w.t.Fatalf("step %d: had to mend %v, %v", n, mended, err)
 		}
 		w.checkListings(n)
-		listed, _, err := w.ListSessions(w.t.Context(), job.Viewer{Caller: "me"}, "", 1_000_000)
+		listed, _, err := w.ListSessions(w.t.Context(), job.SessionFilter{Viewer: job.Viewer{Caller: "me"}, Limit: 1_000_000})
 		if err != nil || int64(len(listed)) != idle+busy {
 			w.t.Fatalf("step %d: %d sessions are listed, %v; want %d", n, len(listed), err, idle+busy)
 		}

@@ -459,6 +459,7 @@ local function session_log_key(id) return P .. 'session:' .. id .. ':log' end
 local function runner_sessions_key(runner) return P .. 'runner:' .. runner .. ':sessions' end
 local function runner_ready_key(runner) return P .. 'runner:' .. runner .. ':ready' end
 local function caller_sessions_key(caller) return P .. 'sessions:of:' .. caller end
+local function caller_names_key(caller) return P .. 'sessions:names:' .. caller end
 
 -- too_many returns the answer for a caller that would have more sessions than it may, by its key (0 is no
 -- limit of the key) or as every caller.
@@ -479,13 +480,20 @@ local function over_share(caller, more, runners, free)
   return own + more - 1 > free - more, own
 end
 
+-- latest_end returns when a session ends at the latest: when it is too old, or at the time that was set for its end.
+local function latest_end(created_at, max_age, ends_at)
+  local latest = tonumber(created_at) + tonumber(max_age)
+  if ends_at then latest = math.min(latest, tonumber(ends_at)) end
+  return latest
+end
+
 -- turn updates a session's state after a change of its executions. With quiet, its runner is
 -- not notified, because it calls by itself.
 local function turn(id, quiet)
   local key = session_key(id)
-  local f = redis.call('HMGET', key, 'state', 'runner', 'current', 'created_at', 'max_age', 'idle_timeout')
+  local f = redis.call('HMGET', key, 'state', 'runner', 'current', 'created_at', 'max_age', 'idle_timeout', 'ends_at')
   if not f[1] or f[1] == 'ended' then return end
-  local old = tonumber(f[4]) + tonumber(f[5])
+  local old = latest_end(f[4], f[5], f[7])
   if not f[3] and redis.call('EXISTS', session_jobs_key(id)) == 0 then
     if f[1] == 'idle' then return end
     local now = now_ms()
@@ -661,7 +669,7 @@ end
 -- whether there was a session to end.
 local function end_session(id, reason, message, let_end, tombstone_ms)
   local key = session_key(id)
-  local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current', 'created_at')
+  local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current', 'created_at', 'name')
   if not f[1] or f[1] == 'ended' then return false end
   local now = now_ms()
   redis.call('HSET', key, 'state', 'ended', 'reason', reason, 'message', message, 'ended_at', int(now))
@@ -675,6 +683,7 @@ local function end_session(id, reason, message, let_end, tombstone_ms)
   redis.call('SREM', runner_sessions_key(f[2]), id)
   redis.call('SREM', runner_ready_key(f[2]), id)
   redis.call('ZREM', caller_sessions_key(f[3]), id)
+  if f[6] then redis.call('HDEL', caller_names_key(f[3]), f[6]) end
   if f[4] and not let_end then table.insert(ids, 1, f[4]) end
   for _, job in ipairs(ids) do
     local state = redis.call('HGET', job_key(job), 'state')
@@ -692,11 +701,13 @@ end
 local function end_overdue(most, tombstone_ms)
   local now = now_ms()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS_DUE, '-inf', int(now), 'LIMIT', 0, most)) do
-    local f = redis.call('HMGET', session_key(id), 'created_at', 'max_age')
+    local f = redis.call('HMGET', session_key(id), 'created_at', 'max_age', 'ends_at')
     if not f[1] then
       redis.call('ZREM', SESSIONS_DUE, id)
     elseif tonumber(f[1]) + tonumber(f[2]) <= now then
       end_session(id, 'max_age', 'it had lived for as long as it may (maxAge)', false, tombstone_ms)
+    elseif f[3] and tonumber(f[3]) <= now then
+      end_session(id, 'ends_at', 'the time that was set for its end has come (endsAt)', false, tombstone_ms)
     else
       end_session(id, 'idle_timeout', 'nobody had used it for too long (idleTimeout)', false, tombstone_ms)
     end

@@ -8,7 +8,7 @@
 -- message} | {'no_session'}.
 -- It may be sent twice, so its own ids count as forked.
 local runner, count = ARGV.runner, #ARGV - REST + 1
-local f = redis.call('HMGET', KEYS.session, 'state', 'runner', 'caller', 'runtime', 'idle_timeout', 'max_age', 'spec', 'metadata', 'reason', 'message', 'shares')
+local f = redis.call('HMGET', KEYS.session, 'state', 'runner', 'caller', 'runtime', 'idle_timeout', 'max_age', 'spec', 'metadata', 'reason', 'message', 'shares', 'ends_at')
 if not f[1] or f[2] ~= runner then return { 'no_session' } end
 if redis.call('EXISTS', session_key(ARGV[REST].fork)) == 1 then return { 'forked' } end
 if f[1] == 'ended' then return { 'session_ended', f[9], f[10] } end
@@ -27,7 +27,8 @@ for i = REST, #ARGV, STEP do
     'last_used', int(now), 'idle_timeout', f[5], 'max_age', f[6], 'spec', f[7], 'forked_from', origin)
   if f[11] then redis.call('HSET', session_key(id), 'shares', 1) end
   if f[8] then redis.call('HSET', session_key(id), 'metadata', f[8]) end
-  redis.call('ZADD', SESSIONS_DUE, int(now + math.min(tonumber(f[5]), tonumber(f[6]))), id)
+  if f[12] then redis.call('HSET', session_key(id), 'ends_at', f[12]) end
+  redis.call('ZADD', SESSIONS_DUE, int(math.min(now + tonumber(f[5]), latest_end(now, f[6], f[12]))), id)
   redis.call('SADD', runner_sessions_key(runner), id)
   redis.call('ZADD', caller_sessions_key(f[3]), 0, id)
 end

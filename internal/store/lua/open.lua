@@ -2,9 +2,10 @@
 -- keys: session
 -- args: id, caller, idle_timeout, max_age, spec, metadata, tombstone,
 --       shared ('1' if it shares the runners with other callers),
---       most_own (sessions that the caller may have because of its key, or '0')
+--       most_own (sessions that the caller may have because of its key, or '0'),
+--       name (which the caller has chosen, or '')
 -- each: runner (that may have it), most (sessions that it has room for), runtime
--- Answers {'opened', now, runner, runtime} | {'full', 'caller' or 'runners', limit, how many it
+-- Answers {'opened', now, runner, runtime} | {'named', session of this name} | {'full', 'caller' or 'runners', limit, how many it
 -- has, 'key' if the limit is that of the key} | {'no_runner'}.
 -- It may be sent twice, so its own id counts as opened.
 local id, caller = ARGV.id, ARGV.caller
@@ -12,6 +13,10 @@ local now = now_ms()
 if redis.call('EXISTS', KEYS.session) == 1 then
   local f = redis.call('HMGET', KEYS.session, 'created_at', 'runner', 'runtime')
   return { 'opened', f[1], f[2], f[3] }
+end
+if ARGV.name ~= '' then
+  local named = redis.call('HGET', caller_names_key(caller), ARGV.name)
+  if named then return { 'named', named } end
 end
 local full = too_many(caller, 1, tonumber(ARGV.most_own))
 if full then return full end
@@ -51,6 +56,10 @@ if not best then return { 'full', 'runners', 0 } end
 redis.call('HSET', KEYS.session, 'state', 'idle', 'runner', best, 'caller', caller, 'runtime', runtimes[best], 'created_at', int(now),
   'last_used', int(now), 'idle_timeout', ARGV.idle_timeout, 'max_age', ARGV.max_age, 'spec', ARGV.spec)
 if shared then redis.call('HSET', KEYS.session, 'shares', 1) end
+if ARGV.name ~= '' then
+  redis.call('HSET', KEYS.session, 'name', ARGV.name)
+  redis.call('HSET', caller_names_key(caller), ARGV.name, id)
+end
 if ARGV.metadata ~= '' then redis.call('HSET', KEYS.session, 'metadata', ARGV.metadata) end
 redis.call('ZADD', SESSIONS_DUE, int(now + math.min(tonumber(ARGV.idle_timeout), tonumber(ARGV.max_age))), id)
 redis.call('SADD', P .. 'runners', best)

@@ -1,0 +1,45 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// ChangeSession changes the settings of a live session that the viewer may see. job.ErrNoSession,
+// job.ErrSessionEnded: there is none. A job.TooLateError says that its maximum age forbids the end that is asked for.
+func (s *Store) ChangeSession(ctx context.Context, id string, v job.Viewer, c job.SessionChange) error {
+	const op = "change session"
+	caller, endsAt := "", ""
+	if !v.All {
+		caller = cmp.Or(v.Caller, anonymous)
+	}
+	switch {
+	case c.NoEnd:
+		endsAt = "none"
+	case !c.EndsAt.IsZero():
+		endsAt = fmt.Sprint(c.EndsAt.UnixMilli())
+	}
+	r, err := s.run(ctx, op, s.scripts.change, keys{{"session", sessionKey(id)}}, args{
+		{"id", id}, {"caller", caller}, {"idle_timeout", millisOr(c.IdleTimeout)}, {"max_age", millisOr(c.MaxAge)},
+		{"ends_at", endsAt}, {"ends_in", millisOr(c.EndsIn)}, {"later", mark(c.OnlyLater)}, {"metadata", []byte(c.Metadata)},
+	})
+	if err != nil {
+		return aboutSession(id, err)
+	}
+	if r.word() == "too_late" {
+		return fmt.Errorf("%s: %w", op, &job.TooLateError{Latest: parseMillis(r.text(1))})
+	}
+	return nil
+}
+
+// millisOr is the form of a duration in scripts; empty if it is not given.
+func millisOr(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return fmt.Sprint(d.Milliseconds())
+}
