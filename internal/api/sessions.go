@@ -25,6 +25,8 @@ type SessionBody struct {
 	Envs        map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of all its executions."`
 	IdleTimeout *float64          `json:"idleTimeout,omitempty" nullable:"true" doc:"Seconds without use after which it ends. Default 600, ceiling 86400 unless configured otherwise."`
 	MaxAge      *float64          `json:"maxAge,omitempty" nullable:"true" doc:"Seconds after which it ends, used or not. Default 28800, ceiling 604800 unless configured otherwise."`
+	Workdir     *string           `json:"workdir,omitempty" nullable:"true" maxLength:"512" doc:"Path of its working directory. Needs the sandbox level strict. Default: /work." example:"/home/user"`
+	Home        *string           `json:"home,omitempty" nullable:"true" maxLength:"512" doc:"Path of the home directory (HOME), which is the working directory, or is in it or in /tmp. Default: the working directory."`
 	OnMemory    *string           `json:"onMemoryLimit,omitempty" nullable:"true" enum:"restart,end" doc:"Consequence when its code needs more memory than it may: restart (a fresh interpreter takes the place of the old one; variables and modules are gone, files are kept), end. Default restart."`
 	Limits      *LimitsBody       `json:"limits,omitempty" doc:"Limits of its code, where they differ from the defaults: all of the session together, but for cpuSeconds, outputBytes and resultBytes, which are for each execution."`
 	Metadata    object            `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the session."`
@@ -43,6 +45,8 @@ type SessionView struct {
 	IdleTimeout float64          `json:"idleTimeout" doc:"Seconds without use after which it ends."`
 	MaxAge      float64          `json:"maxAge" doc:"Seconds after which it ends, used or not."`
 	EndsAt      *time.Time       `json:"endsAt,omitempty" doc:"The time that was set for its end, if one was."`
+	Workdir     string           `json:"workdir,omitempty" doc:"The path that was chosen for its working directory, if one was."`
+	Home        string           `json:"home,omitempty" doc:"The path that was chosen for HOME, if one was."`
 	Waiting     int              `json:"waiting" doc:"Executions that wait for their turn."`
 	Metadata    object           `json:"metadata,omitempty"`
 	Restarts    int              `json:"restarts,omitempty" doc:"How many times its interpreter was replaced because its code needed more memory than it may."`
@@ -56,7 +60,7 @@ func sessionView(s job.Session) SessionView {
 	return SessionView{
 		ID: s.ID, Name: s.Name, State: s.State, Runner: s.Runner, Runtime: s.Runtime, CreatedAt: s.CreatedAt, LastUsedAt: s.LastUsed,
 		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), EndsAt: optional(s.EndsAt), Waiting: s.Waiting, Restarts: s.Restarts,
-		Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
+		Workdir: s.Workdir, Home: s.Home, Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
 	}
 }
 
@@ -139,7 +143,7 @@ func (b *SessionBody) request() job.SessionRequest {
 		return job.SessionRequest{}
 	}
 	return job.SessionRequest{
-		Runtime: value(b.Runtime), Envs: b.Envs, IdleTimeout: b.IdleTimeout, MaxAge: b.MaxAge, OnMemory: value(b.OnMemory),
+		Runtime: value(b.Runtime), Envs: b.Envs, Workdir: value(b.Workdir), Home: value(b.Home), IdleTimeout: b.IdleTimeout, MaxAge: b.MaxAge, OnMemory: value(b.OnMemory),
 		Limits: b.Limits.request(), Metadata: json.RawMessage(b.Metadata),
 	}
 }

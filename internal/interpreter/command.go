@@ -131,6 +131,8 @@ func (s *Session) home() string { return s.w.home() }
 
 func (w *Worker) home() string {
 	switch f := w.forkGroup(); {
+	case w.place != "":
+		return w.place
 	case f != nil:
 		return f.place(w.dirName)
 	case w.dirs.Top != "":

@@ -129,8 +129,9 @@ func (s *Session) newContext(ctx context.Context, cwd string) (*Session, error) 
 		return nil, s.endedOr(err)
 	}
 	c := &Session{w: w, quota: s.quota, envs: s.envs, origin: s.origin, commands: newCommands()}
+	w.place = s.w.place
 	c.oomKills.Store(w.oomKills)
-	if w.dirName != "" || cwd != "" {
+	if w.dirName != "" || w.place != "" || cwd != "" {
 		err = w.enter(ctx, cwd)
 	}
 	if err == nil {

@@ -74,6 +74,7 @@ func (s *Session) succeededBy(w *Worker, commands *commands, others *contexts) *
 	w.files.known, w.files.left = s.w.files.known, true
 	fresh := &Session{w: w, quota: s.quota, envs: s.envs, origin: s.origin, commands: commands, contexts: others}
 	fresh.oomKills.Store(w.oomKills)
+	w.place = s.w.place
 	commands.s.Store(fresh)
 	return fresh
 }

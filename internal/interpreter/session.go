@@ -57,6 +57,9 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 		err = w.limit(s.quota)
 		w.executing.Done()
 	}
+	if err == nil {
+		err = s.settle(spec)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open session on %s: %w", w.id, err), w.Close())
 	}
@@ -122,6 +125,9 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec, live job.Live) (jo
 	c.Execution, c.Stdin, c.Envs, c.Input = s.n, spec.Stdin, spec.Envs, live.Answers != nil
 	if s.n == 1 {
 		c.Limits, c.Session = s.limits(), s.envs
+		if !w.guest {
+			c.Workdir = w.place
+		}
 	}
 	r.used = w.cpuMicros
 	r.cpuMicros = r.used()

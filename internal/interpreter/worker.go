@@ -55,6 +55,7 @@ type Worker struct {
 	member   int        // guarded by slot.mu until it has joined
 	guest    bool       // the work directory belongs to another member, too
 	dirName  string
+	place    string       // path of the work directory that its session has chosen; empty for the usual one
 	pid      atomic.Int64 // 0 unless its processor time is counted apart from that of its slot
 	before   atomic.Int64 // the processor time that is not the process's, but was counted until then
 	control  *os.File

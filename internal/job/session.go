@@ -20,6 +20,8 @@ type Session struct {
 	ExpiresAt   time.Time
 	IdleTimeout time.Duration
 	MaxAge      time.Duration
+	Workdir     string // see SessionSpec
+	Home        string
 	EndsAt      time.Time // the time that was set for its end; zero if none was
 	Waiting     int       // executions that wait for their turn
 	Restarts    int       // interpreters that were replaced for lack of memory
@@ -109,6 +111,9 @@ type SessionSpec struct {
 	Runtime string            `json:"runtime,omitempty"`
 	Envs    map[string]string `json:"envs,omitempty"`
 	Quota   Quota             `json:"quota,omitzero"`
+	// Workdir is the path of the working directory; empty is the usual one. Home is that of HOME; empty is the same.
+	Workdir string `json:"workdir,omitempty"`
+	Home    string `json:"home,omitempty"`
 	// EndOnMemory ends the session together with an interpreter that needs too much memory;
 	// otherwise a fresh one replaces it.
 	EndOnMemory bool `json:"endOnMemory,omitempty"`
@@ -177,7 +182,9 @@ type SessionRequest struct {
 	Envs        map[string]string
 	IdleTimeout *float64 // seconds
 	MaxAge      *float64 // seconds
-	OnMemory    string   // OnMemoryRestart unless it is OnMemoryEnd
+	Workdir     string
+	Home        string
+	OnMemory    string // OnMemoryRestart unless it is OnMemoryEnd
 	Limits      QuotaRequest
 	Metadata    json.RawMessage
 }
@@ -200,11 +207,13 @@ func (l Limits) AcceptSession(r SessionRequest) (Session, SessionSpec, error) {
 		MaxAge:      v.seconds("maxAge", r.MaxAge, time.Second, l.Sessions.MaxAge, l.Sessions.Age),
 		Metadata:    l.metadata(&v, r.Metadata),
 	}
+	workdir, home := places(&v, r.Workdir, r.Home)
 	quota := l.quota(&v, r.Limits)
 	if len(v.fields) > 0 {
 		return Session{}, SessionSpec{}, &ValidationError{Fields: v.fields}
 	}
-	return s, SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, EndOnMemory: r.OnMemory == OnMemoryEnd}, nil
+	s.Workdir, s.Home = workdir, home
+	return s, SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, EndOnMemory: r.OnMemory == OnMemoryEnd}, nil
 }
 
 // inSession refuses fields that an execution of a session cannot have, because they belong to

@@ -44,6 +44,8 @@ type Command struct {
 	Execution int               `json:"execution,omitempty"`
 	Stdin     string            `json:"stdin,omitempty"`
 	Session   map[string]string `json:"session,omitempty"`
+	// Workdir is where the session's working directory is, if it has chosen a path; only the first execution has it.
+	Workdir string `json:"workdir,omitempty"`
 	// Input makes the worker send a request when the code reads from standard input.
 	Input bool `json:"input,omitempty"`
 	// Request, Text and EOF answer such a request.

@@ -38,8 +38,8 @@ def move(session, place, pipes):
 
     if moved(cwd):
         os.chdir(moved(cwd))
-    if environ.get("HOME") == home:
-        environ["HOME"] = place
+    if moved(environ.get("HOME", "")):
+        environ["HOME"] = moved(environ["HOME"])
     again = Reopened(place, moved)
     for fd, st in descriptors(session.control.fd):
         if stat.S_ISFIFO(st.st_mode):

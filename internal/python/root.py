@@ -40,7 +40,9 @@ WHOLE_PROC, STASH = "/run/kaa-proc", "/mnt"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 STANDARD = (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2"))
 SYSTEM_DIRS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-PLACES = ("/proc", TMP, WORK, "/dev", "/dev/shm", "/etc", "/sys", "/run", "/var", "/var/tmp", "/mnt")
+# Where a session may have its working directory, besides WORK: see places.py.
+PATHS = ("/app", "/code", "/data", "/home", "/project", "/repo", "/srv", "/testbed", "/workspace")
+PLACES = PATHS + ("/proc", TMP, WORK, "/dev", "/dev/shm", "/etc", "/sys", "/run", "/var", "/var/tmp", "/mnt")
 # The files of /etc that libraries read. None names this machine's users or networks.
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "mime.types", "fonts",
        "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "magic", "matplotlibrc", "services", "protocols",

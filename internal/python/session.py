@@ -128,6 +128,8 @@ class Session:
             unshielded(self.interrupts, self.loop.step)
 
     def begin(self, command, source, filename, undo):
+        if command.get("workdir"):
+            self.settle(command["workdir"], command["session"])
         if command.get("session"):
             apply_envs(command["session"])
         envs = command.get("envs")
@@ -148,6 +150,15 @@ class Session:
         self.sources.append(filename)
         if len(self.sources) > MAX_SOURCES:
             linecache.cache.pop(self.sources.pop(0), None)
+
+    def settle(self, workdir, envs):
+        """Go to the working directory by the path that the session has chosen."""
+        try:
+            os.chdir(workdir)
+            self.home = workdir
+            os.makedirs(envs["HOME"], exist_ok=True)
+        except OSError:
+            pass  # the steps that follow set limits
 
 
 def attempt(step):

@@ -125,6 +125,8 @@ class Slot:
             self.open_work(WORK)
         elif command == b"C":
             self.renew()
+        elif command == b"L":
+            self.put_work_at(ctypes.string_at(rest))
         elif command == b"A":
             self.begin_fork_group()
         elif command == b"B":
@@ -268,6 +270,15 @@ class Slot:
             return
         self.channel.send({"type": "dir"}, fd)
         os.close(fd)
+
+    def put_work_at(self, path):
+        self.spent = True  # the mounts stay, and the slot's memory shows them
+        self.state.special = 1
+        try:
+            load("places").put_work_at(os.fsdecode(path))  # here, so that executions do not pay for its memory
+            self.channel.send({"type": "ok"})
+        except Exception as error:
+            self.channel.send(kernel.failure(error))
 
     def resize(self, options):
         self.state.special = 1

@@ -184,7 +184,7 @@ func (s *sessions) awaitAble(ctx context.Context, log *slog.Logger, se *Session,
 		if len(se.checkpoints) == 0 {
 			runtime := s.r.runtimeName(se.spec.Runtime)
 			others, err := s.r.others(ctx, runtime)
-			if err == nil && len(others) > 0 {
+			if others = se.spec.Placeable(others); err == nil && len(others) > 0 {
 				moved, err = s.r.cfg.SessionRecords.MoveSession(ctx, claim, job.Candidates(others, runtime))
 			}
 			switch {

@@ -53,13 +53,21 @@ func (s *Service) open(ctx context.Context, c Caller, r job.SessionRequest, name
 	if err != nil {
 		return job.Session{}, err
 	}
+	able := spec.Placeable(runners)
+	if len(able) == 0 && len(runners) > 0 {
+		field := "workdir"
+		if spec.Workdir == "" {
+			field = "home"
+		}
+		return job.Session{}, &job.ValidationError{Fields: []job.FieldError{{Field: field, Message: "needs a runner with the sandbox level strict, and there is none; leave it out"}}}
+	}
 	if se.ID, err = newID("session"); err != nil {
 		return job.Session{}, err
 	}
 	se.Name = name
 	CallOf(ctx).SessionID = se.ID
 	return s.cfg.Sessions.OpenSession(ctx, job.NewSession{
-		Session: se, Spec: spec, Caller: c.ID(), Shares: s.cfg.Shared, MostOwn: own.MostSessions(), Candidates: job.Candidates(runners, se.Runtime),
+		Session: se, Spec: spec, Caller: c.ID(), Shares: s.cfg.Shared, MostOwn: own.MostSessions(), Candidates: job.Candidates(able, se.Runtime),
 	})
 }
 

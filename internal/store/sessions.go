@@ -36,7 +36,7 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		s.tombstone(),
 		{"shared", mark(n.Shares)},
 		{"most_own", n.MostOwn},
-		{"name", se.Name},
+		{"name", se.Name}, {"workdir", se.Workdir}, {"home", se.Home},
 	}, each...)
 	if err != nil {
 		return job.Session{}, err
@@ -214,7 +214,7 @@ func (s *Store) LeaveSessions(ctx context.Context, runner string, letEnd bool) (
 
 func sessionFields() []string {
 	return []string{
-		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts", "ends_at", "name",
+		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts", "ends_at", "name", "workdir", "home",
 	}
 }
 
@@ -268,7 +268,7 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 			CreatedAt: parseMillis(f.text(4)), LastUsed: parseMillis(f.text(5)),
 			IdleTimeout: time.Duration(atoi(f.text(6))) * time.Millisecond, MaxAge: time.Duration(atoi(f.text(7))) * time.Millisecond,
 			Waiting: int(sent[i].waiting.Val()), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)), ForkedFrom: f.text(12),
-			Restarts: int(atoi(f.text(13))), EndsAt: parseMillis(f.text(14)), Name: f.text(15),
+			Restarts: int(atoi(f.text(13))), EndsAt: parseMillis(f.text(14)), Name: f.text(15), Workdir: f.text(16), Home: f.text(17),
 		}
 		if due := int64(sent[i].due.Val()); due > 0 {
 			se.ExpiresAt = time.UnixMilli(due).UTC()

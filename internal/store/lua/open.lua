@@ -3,7 +3,7 @@
 -- args: id, caller, idle_timeout, max_age, spec, metadata, tombstone,
 --       shared ('1' if it shares the runners with other callers),
 --       most_own (sessions that the caller may have because of its key, or '0'),
---       name (which the caller has chosen, or '')
+--       name (which the caller has chosen, or ''), workdir (the same), home (the same)
 -- each: runner (that may have it), most (sessions that it has room for), runtime
 -- Answers {'opened', now, runner, runtime} | {'named', session of this name} | {'full', 'caller' or 'runners', limit, how many it
 -- has, 'key' if the limit is that of the key} | {'no_runner'}.
@@ -60,6 +60,8 @@ if ARGV.name ~= '' then
   redis.call('HSET', KEYS.session, 'name', ARGV.name)
   redis.call('HSET', caller_names_key(caller), ARGV.name, id)
 end
+if ARGV.workdir ~= '' then redis.call('HSET', KEYS.session, 'workdir', ARGV.workdir) end
+if ARGV.home ~= '' then redis.call('HSET', KEYS.session, 'home', ARGV.home) end
 if ARGV.metadata ~= '' then redis.call('HSET', KEYS.session, 'metadata', ARGV.metadata) end
 redis.call('ZADD', SESSIONS_DUE, int(now + math.min(tonumber(ARGV.idle_timeout), tonumber(ARGV.max_age))), id)
 redis.call('SADD', P .. 'runners', best)
