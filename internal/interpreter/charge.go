@@ -24,13 +24,17 @@ func (s *slot) limited(q job.Quota) job.Quota {
 
 // recount lowers the count of files put into the sandbox to the size of all files in it, because
 // the code may have removed some. Each fork has a file system of its own, so recount does nothing
-// beside forks.
-func (w *Worker) recount(t *workdir.Tree) {
-	if len(w.slot.copyDirs()) > 0 {
-		return
-	}
-	if used, err := t.Used(); err == nil {
-		w.slot.put.Store(min(w.slot.put.Load(), used))
+// beside forks, unless InFiles has opened all of them. The caller holds charging.
+func (s *Session) recount(t *workdir.Tree) {
+	slot := s.w.slot
+	switch {
+	case slot.elsewhere:
+		s.recountFiles()
+	case len(slot.copyDirs()) > 0:
+	default:
+		if used, err := t.Used(); err == nil {
+			slot.put.Store(min(slot.put.Load(), used))
+		}
 	}
 }
 
@@ -52,7 +56,7 @@ func (s *Session) charge(t *workdir.Tree, name string, content io.Reader, write 
 	slot := s.w.slot
 	slot.charging.Lock()
 	defer slot.charging.Unlock()
-	s.w.recount(t)
+	s.recount(t)
 	room := s.quota.MemoryBytes - slot.put.Load() - slot.group.Held() - chargeSpare
 	counted := &workdir.Bounded{R: content, Room: room}
 	stamp, err := write(counted)
@@ -60,7 +64,7 @@ func (s *Session) charge(t *workdir.Tree, name string, content io.Reader, write 
 		return stamp, err
 	}
 	slot.put.Add(room - counted.Room)
-	s.w.recount(t) // the file may have replaced another
+	s.recount(t) // the file may have replaced another
 	if err := slot.group.Limit(slot.limited(s.quota)); err != nil {
 		slot.put.Add(counted.Room - room)
 		_ = t.Remove(name)
@@ -74,7 +78,7 @@ func (s *Session) discharge(t *workdir.Tree) {
 	s.w.slot.charging.Lock()
 	defer s.w.slot.charging.Unlock()
 	if s.counts() && s.w.slot.put.Load() > 0 {
-		s.w.recount(t)
+		s.recount(t)
 		_ = s.w.slot.group.Limit(s.w.slot.limited(s.quota)) // the limit only rises, so an error does no harm
 	}
 }

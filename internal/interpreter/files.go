@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,18 +14,30 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/process"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/sandboxfs"
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-// files is the runner's view of a worker's working directory. Not safe for concurrent use.
+// files is the runner's view of a worker's working directory. Only the fields that opening guards are safe
+// for concurrent use.
 type files struct {
-	tree   *workdir.Tree // nil until it is needed
+	opening sync.Mutex
+	tree    *workdir.Tree            // guarded by opening; nil until it is needed
+	system  *sandboxfs.FS            // guarded by opening; nil until it is needed
+	wrote   map[string]workdir.Stamp // guarded by opening; files that were written beside executions
+
 	known  workdir.Known // files that need not be collected
 	left   bool          // the code may have left some
 	script script
 }
 
 func (f *files) close() {
+	f.opening.Lock()
+	defer f.opening.Unlock()
+	if f.system != nil {
+		f.system.Close()
+		f.system = nil
+	}
 	if f.tree != nil {
 		f.tree.Close()
 		f.tree = nil
@@ -77,6 +90,8 @@ func hasEnded(err error) bool {
 
 // workTree returns the worker's directory.
 func (w *Worker) workTree() (*workdir.Tree, error) {
+	w.files.opening.Lock()
+	defer w.files.opening.Unlock()
 	if w.files.tree != nil {
 		return w.files.tree, nil
 	}

@@ -46,6 +46,7 @@ func (s *Session) within(t *workdir.Tree, content io.Reader) io.Reader {
 // caller calls it after each execution. It searches the directory only if the session has files.
 func (s *Session) Collect(ctx context.Context, most job.FileLimits, keep workdir.Keep) (job.FilesDropped, error) {
 	w := s.w
+	w.files.knowWritten()
 	if !w.files.left || w.dirs.Top != "" && workdir.IsEmpty(w.dirs.Work) {
 		w.files.known = nil
 		return job.FilesDropped{}, nil

@@ -31,6 +31,12 @@ type slot struct {
 	// sessions and contexts can share the slot.
 	charging, opening sync.Mutex
 
+	// charging guards these.
+	reserved  int64     // bytes of put for files that are being written
+	elsewhere bool      // files may have been put outside of the working directory
+	disk      int64     // where the files are on the disk: their bytes at diskAt, and those that came since
+	diskAt    time.Time // long ago at first
+
 	mu     sync.Mutex
 	worker *Worker        // the current worker, if it has no forks
 	forks  *forkGroup     // or the current fork group

@@ -110,6 +110,7 @@ func (st *stock) forkWorker(s *slot, command string, q job.Quota, own workdir.Di
 	}
 	if command != "X " { // only X keeps the files of the worker before
 		s.put.Store(0)
+		s.diskAt, s.elsewhere = time.Time{}, false // no call of InFiles is under way
 	}
 	if err := s.group.Limit(s.limited(q)); err != nil {
 		return nil, errors.Join(err, own.Remove())

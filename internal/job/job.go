@@ -259,6 +259,16 @@ const (
 	FailRefused FailureCode = "refused"
 	// FailNoFile: the session has no such file.
 	FailNoFile FailureCode = "file_not_found"
+	// FailFileExists: there is a file, or a directory, of that name.
+	FailFileExists FailureCode = "file_exists"
+	// FailNotDirectory: the path, or a part of it, is no directory.
+	FailNotDirectory FailureCode = "not_a_directory"
+	// FailIsDirectory: the path is a directory, and the operation is for files.
+	FailIsDirectory FailureCode = "is_a_directory"
+	// FailNotEmpty: the directory is not empty.
+	FailNotEmpty FailureCode = "directory_not_empty"
+	// FailFileDenied: the code of the session may not do that, so its caller may not.
+	FailFileDenied FailureCode = "file_access_denied"
 	// FailDisk: the session has no room for the files of an operation.
 	FailDisk FailureCode = "disk_full"
 	// FailStoreFull: the code has ended, and there was no room to keep its result.

@@ -36,6 +36,9 @@ func New(dir *os.File) (*Tree, error) {
 	return &Tree{dir: dir, uid: int(st.Uid), gid: int(st.Gid), foreign: int(st.Uid) != os.Geteuid()}, nil
 }
 
+// Dir is the directory. The tree goes on owning it.
+func (t *Tree) Dir() *os.File { return t.dir }
+
 // Close closes the directory.
 func (t *Tree) Close() { _ = t.dir.Close() }
 
@@ -116,6 +119,9 @@ type Stamp struct {
 	Size          int64
 	changed, data unix.Timespec
 }
+
+// StampOf returns the stamp of a file.
+func StampOf(st *unix.Stat_t) Stamp { return stampOf(st) }
 
 func stampOf(st *unix.Stat_t) Stamp { return Stamp{st.Ino, st.Size, st.Ctim, st.Mtim} }
 
