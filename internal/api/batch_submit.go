@@ -38,7 +38,22 @@ type BatchHeader struct {
 	BadLines  string         `json:"badLines,omitempty" enum:"refuse,skip" doc:"The effect of a line that describes no job. Default: refuse."`
 	ResultTTL *float64       `json:"resultTtl,omitempty" nullable:"true" doc:"Seconds the record of the batch is kept after its end. Default: as that of a job."`
 	KeepLines bool           `json:"keepLines,omitempty" doc:"Keep the lines as long as the record of the batch, so that some of its jobs can run again. They count among the bytes of the key."`
+	Webhook   *BatchHookBody `json:"webhook,omitempty" doc:"Where to send the batch when it has ended, and on the way if asked."`
 	Defaults  *BatchDefaults `json:"defaults,omitempty" doc:"Fields of a job for all lines that do not have them, code too. A field of a line replaces the whole field."`
+}
+
+// BatchHookBody asks for messages about a batch.
+type BatchHookBody struct {
+	URL     string  `json:"url" doc:"Gets POSTs with the batch. https, and a public address." example:"https://example.com/kaa"`
+	Secret  *string `json:"secret,omitempty" nullable:"true" doc:"Signs the messages (Kaa-Signature). Never shown again."`
+	Percent *whole  `json:"percent,omitempty" nullable:"true" doc:"Send a message whenever so many percent of the jobs have ended, from 1 to 100. Default: one message at the end."`
+}
+
+func (b *BatchHookBody) request() *job.BatchHookRequest {
+	if b == nil {
+		return nil
+	}
+	return &job.BatchHookRequest{WebhookRequest: job.WebhookRequest{URL: b.URL, Secret: job.Secret(value(b.Secret))}, Percent: b.Percent.int()}
 }
 
 // BatchDefaults are fields of jobs, all of them optional.
@@ -201,7 +216,7 @@ func (s *server) batchHeader(in *batchesSubmitInput, from *lines) (service.Batch
 		from.unread = false
 	}
 	b := header.Batch
-	r := service.BatchRequest{Name: b.Name, ResultTTL: b.ResultTTL, Skip: b.BadLines == badLinesSkip, Keep: b.KeepLines}
+	r := service.BatchRequest{Name: b.Name, ResultTTL: b.ResultTTL, Skip: b.BadLines == badLinesSkip, Keep: b.KeepLines, Hook: b.Webhook.request()}
 	if in.Name != "" {
 		r.Name = in.Name
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"reflect"
@@ -35,6 +36,7 @@ type BatchView struct {
 	BadLines   string             `json:"badLines" enum:"refuse,skip" doc:"The effect of a line that describes no job: refuse (nothing of the batch runs), skip (it is left out)."`
 	RerunOf    string             `json:"rerunOf,omitempty" doc:"The batch of which it runs some jobs again."`
 	KeepLines  bool               `json:"keepLines,omitempty" doc:"Its lines are kept, so some of its jobs can run again."`
+	Webhook    *job.BatchHook     `json:"webhook,omitempty" doc:"The messages about it, if some were asked for."`
 	Failure    *job.Failure       `json:"failure,omitempty"`
 	Refusals   []job.BatchRefusal `json:"refusals,omitempty" nullable:"false" doc:"The first 100 lines that were left out, with their mistakes. Not in lists."`
 }
@@ -64,7 +66,7 @@ func batchView(b job.Batch, refusals []job.BatchRefusal) BatchView {
 	v := BatchView{
 		ID: b.ID, Name: b.Name, State: b.State, Received: BatchReceived{b.Lines, n.Jobs}, Failure: b.Failure, Refusals: refusals,
 		CreatedAt: b.CreatedAt, FinishedAt: optional(b.FinishedAt), BadLines: badLinesRefuse,
-		RerunOf: b.Rerun.Of, KeepLines: b.Keep,
+		RerunOf: b.Rerun.Of, KeepLines: b.Keep, Webhook: b.Hook,
 		Jobs: BatchCountsView{
 			Waiting: n.Waiting, Running: n.Running, Completed: n.Completed, Cancelled: n.Cancelled, Failed: n.Failed, Refused: n.Refused,
 			OK: n.Statuses[job.StatusOK], Error: n.Statuses[job.StatusError], Interrupted: n.Statuses[job.StatusInterrupted], Exit: n.Statuses[job.StatusExit],
@@ -84,6 +86,20 @@ func batchView(b job.Batch, refusals []job.BatchRefusal) BatchView {
 		v.EndsAt = &at
 	}
 	return v
+}
+
+// BatchWebhookBody is the message about a batch: the batch as GET shows it, and how many percent of its jobs had ended when the message
+// became due.
+func BatchWebhookBody(b job.Batch, percent int) ([]byte, error) {
+	what := "batch.progress"
+	if percent == 100 {
+		what = "batch.finished"
+	}
+	return json.Marshal(struct {
+		Type    string    `json:"type"`
+		Percent int       `json:"percent"`
+		Batch   BatchView `json:"batch"`
+	}{what, percent, batchView(b, nil)})
 }
 
 type batchesSubmitInput struct {

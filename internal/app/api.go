@@ -65,7 +65,7 @@ const scheduleStop = 3 * time.Second
 // runner executes untrusted code, so it should need no outgoing connections for other purposes.
 func (s *shared) webhooks() *webhook.Deliverer {
 	return webhook.New(webhook.Config{
-		Records: s.store, Body: api.WebhookBody, Memory: s.answers, Observer: s.metrics, Log: s.log, UserAgent: "Kaa/" + Version(),
+		Records: s.store, Body: api.WebhookBody, BatchBody: api.BatchWebhookBody, Memory: s.answers, Observer: s.metrics, Log: s.log, UserAgent: "Kaa/" + Version(),
 		AllowPrivate: s.cfg.WebhookAllowPrivate, Timeout: s.cfg.WebhookTimeout, RetryFor: s.cfg.WebhookRetryFor,
 	})
 }

@@ -49,7 +49,7 @@ func newReceiver(t *testing.T) *receiver {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		id := req.Header.Get("Kaa-Job-Id")
+		id := req.Header.Get("Kaa-Job-Id") + req.Header.Get("Kaa-Batch-Id") // it has one of them
 		r.got[id] = append(r.got[id], string(body))
 	}))
 	t.Cleanup(r.Close)

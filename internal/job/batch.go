@@ -19,6 +19,7 @@ type Batch struct {
 	Skip      bool // bad lines are left out; else one of them refuses the batch
 	Keep      bool // its lines stay as long as its record
 	Rerun     BatchRerun
+	Hook      *BatchHook // nil if the request has none
 	CreatedAt time.Time
 	// ReceivedAt is when the last of it came, or, in the state receiving, when something came last.
 	ReceivedAt time.Time
@@ -128,6 +129,9 @@ type NewBatch struct {
 	Defaults  []byte
 	Keep      bool // its lines stay as long as its record
 	Rerun     BatchRerun
+	// Hook has the URL and the percent of a webhook; empty for none.
+	Hook       BatchHook
+	HookSecret Secret
 	// Sum is the state of the hash of the input before its first byte.
 	Sum []byte
 	// IdempotencyKey and Scope are as those of a job; empty for none.

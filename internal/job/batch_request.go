@@ -8,17 +8,26 @@ import (
 // maxBatchName is the largest length of the name of a batch, in characters.
 const maxBatchName = 200
 
-// AcceptBatch checks what a request says of a batch as a whole, and returns for how long its record outlives its end.
-func (l Limits) AcceptBatch(name string, resultTTL *float64) (ttl time.Duration, err error) {
+// AcceptBatch checks what a request says of a batch as a whole, and returns for how long its record outlives its end, and its
+// webhook.
+func (l Limits) AcceptBatch(name string, resultTTL *float64, hook *BatchHookRequest) (ttl time.Duration, h BatchHook, err error) {
 	var v validation
 	if utf8.RuneCountInString(name) > maxBatchName {
 		v.add("name", "is longer than %d characters", maxBatchName)
 	}
 	ttl = v.seconds("resultTtl", resultTTL, time.Second, l.MaxResultTTL, l.DefaultResultTTL)
-	if len(v.fields) > 0 {
-		return 0, &ValidationError{Fields: v.fields}
+	if hook != nil {
+		h.URL = l.webhook(&v, &hook.WebhookRequest).URL
+		if p := hook.Percent; p != nil {
+			if h.Percent = *p; *p < 1 || *p > 100 {
+				v.add("webhook.percent", "must be from 1 to 100; leave it out for one message at the end")
+			}
+		}
 	}
-	return ttl, nil
+	if len(v.fields) > 0 {
+		return 0, BatchHook{}, &ValidationError{Fields: v.fields}
+	}
+	return ttl, h, nil
 }
 
 // CheckBatchItem refuses what a job of a batch cannot have.

@@ -45,11 +45,31 @@ type Webhook struct {
 
 // Delivery is one attempt to deliver a webhook. It is fenced by its number.
 type Delivery struct {
-	JobID   string
+	JobID string // empty if it is of a batch
+	// BatchID is the batch, and Percent how much of it had ended.
+	BatchID string
+	Percent int
 	Attempt int
 	Secret  Secret
-	// Age is the time since the job's end.
+	// Age is the time since the job's end, or since so much of the batch had ended.
 	Age time.Duration
+}
+
+// BatchHook is the part of a webhook that its batch shows.
+type BatchHook struct {
+	URL        string `json:"url" doc:"Where the messages go."`
+	Percent    int    `json:"percent,omitempty" doc:"There is a message whenever so many percent of the jobs have ended. Absent: one at the end."`
+	Pending    int    `json:"pending" doc:"Messages that are due and not delivered yet."`
+	Delivered  int    `json:"delivered" doc:"Messages that the receiver has accepted."`
+	Failed     int    `json:"failed" doc:"Messages that were given up."`
+	LastStatus int    `json:"lastStatus,omitempty" doc:"HTTP status of the last answer. Absent if there was none."`
+	LastError  string `json:"lastError,omitempty" doc:"The fault of the last attempt."`
+}
+
+// BatchHookRequest requests messages about a batch.
+type BatchHookRequest struct {
+	WebhookRequest
+	Percent *int
 }
 
 // Report is the outcome of an attempt: the webhook's new state, with its data.

@@ -16,7 +16,8 @@ type BatchRequest struct {
 	Name      string
 	Skip      bool     // leave bad lines out; else one refuses the batch
 	ResultTTL *float64 // seconds
-	Keep      bool     // its lines stay as long as its record, so that some may run again
+	Hook      *job.BatchHookRequest
+	Keep      bool // its lines stay as long as its record, so that some may run again
 	rerun     job.BatchRerun
 	// Defaults are the dialect's own; a request that goes on with the batch gets them back.
 	Defaults []byte
@@ -70,7 +71,7 @@ func (s *Service) BeginBatch(ctx context.Context, c Caller, r BatchRequest) (*Ba
 	if err := c.may(access.Execute); err != nil {
 		return nil, err
 	}
-	ttl, err := s.cfg.Limits.AcceptBatch(r.Name, r.ResultTTL)
+	ttl, hook, err := s.cfg.Limits.AcceptBatch(r.Name, r.ResultTTL, r.Hook)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,10 @@ func (s *Service) BeginBatch(ctx context.Context, c Caller, r BatchRequest) (*Ba
 	w.ID = job.NewBatchID()
 	n := job.NewBatch{
 		ID: w.ID, Caller: c.ID(), Name: r.Name, Skip: r.Skip, ResultTTL: ttl, Defaults: r.Defaults, Sum: r.Sum, Writer: w.writer, Most: s.cfg.BatchLimits.Open,
-		Keep: r.Keep, Rerun: r.rerun,
+		Keep: r.Keep, Rerun: r.rerun, Hook: hook,
+	}
+	if r.Hook != nil {
+		n.HookSecret = r.Hook.Secret
 	}
 	if r.IdempotencyKey != "" {
 		n.IdempotencyKey, n.Scope = r.IdempotencyKey, c.idempotencyScope()

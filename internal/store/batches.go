@@ -24,6 +24,8 @@ const (
 	batchesFeederKey = prefix + "batches:feeder"
 	// batchesAwaitedKey has the batches after which jobs are to run.
 	batchesAwaitedKey = prefix + "batches:awaited"
+	// batchHooksKey has the messages of batches that are to be delivered.
+	batchHooksKey = prefix + "batches:hooks"
 	// batchesQueue is the name of the listing of batches, among those of queues. Its only state is all.
 	batchesQueue = "batches"
 	batchesAll   = job.State("all")
@@ -72,6 +74,9 @@ func (s *Store) OpenBatch(ctx context.Context, n job.NewBatch) (known string, er
 		{"shared", mark(shared)},
 		{"keep", mark(n.Keep)},
 		{"rerun_of", rerunText(n.Rerun)},
+		{"hook_url", n.Hook.URL},
+		{"hook_secret", string(n.HookSecret)},
+		{"hook_percent", n.Hook.Percent},
 	})
 	switch {
 	case err != nil:
@@ -283,6 +288,12 @@ func decodeBatch(id string, f map[string]string, now time.Time) job.Batch {
 				b.Counts.Statuses = make(map[job.Status]int64)
 			}
 			b.Counts.Statuses[job.Status(status)] = atoi(count)
+		}
+	}
+	if url := f["hook_url"]; url != "" {
+		b.Hook = &job.BatchHook{
+			URL: url, Percent: int(n("hook_percent")), Pending: int(n("hook_pending")), Delivered: int(n("hook_delivered")), Failed: int(n("hook_failed")),
+			LastStatus: int(n("hook_status")), LastError: f["hook_error"],
 		}
 	}
 	left := b.Counts.Jobs - b.Counts.Ended()

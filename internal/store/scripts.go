@@ -30,6 +30,7 @@ type scripts struct {
 	pause, unpause, drain                                                                                                            script
 	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample script
 	save, fire, pass, runs                                                                                                           script
+	batchHooked                                                                                                                      script
 }
 
 // constants are the bounds for the scripts, which precede each script.

@@ -46,6 +46,7 @@
 //	{kaa}:batch:<id>:order        STRING  three bytes for each job that has ended: its index
 //	{kaa}:batch:<id>:refused      LIST    its first lines that describe no job
 //	{kaa}:batch:<id>:after        SET     jobs that are due once it has ended; {kaa}:batches:awaited lists the batches that have one
+//	{kaa}:batches:hooks           ZSET    messages of batches that are to be delivered, "batch percent", by when
 //	{kaa}:batch:<id>:writer       STRING  the request that sends it; expires if that does nothing
 //	{kaa}:batches:open            SET     batches that have not ended; {kaa}:batches:open:of:<caller> those of a caller
 //	{kaa}:batches:feeder          STRING  the process that makes records of chunks; expires if it does not say so again
@@ -120,7 +121,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		pause: script("pause"), unpause: script("unpause"), drain: script("drain"),
 		batchOpen: script("batchOpen"), batchResume: script("batchResume"), batchAdd: script("batchAdd"), batchClose: script("batchClose"),
 		batchLeave: script("batchLeave"), batchRemove: script("batchRemove"), batchCancel: script("batchCancel"),
-		batchFed: script("batchFed"), batchUnfed: script("batchUnfed"), batchMend: script("batchMend"), batchSample: script("batchSample"),
+		batchFed: script("batchFed"), batchUnfed: script("batchUnfed"), batchMend: script("batchMend"), batchSample: script("batchSample"), batchHooked: script("batchHooked"),
 	}}
 }
 

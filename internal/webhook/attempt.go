@@ -71,24 +71,21 @@ func (d *Deliverer) attempt(ctx context.Context, t job.Delivery) (attempt, error
 	defer cancel()
 	held := d.cfg.Memory.For("webhooks")
 	defer held.Release()
-	j, err := d.cfg.Records.Get(held.In(ctx), t.JobID)
+	url, body, err := d.message(held.In(ctx), t)
 	if err != nil {
 		return attempt{}, err
 	}
-	if j.Webhook == nil {
-		return attempt{}, job.ErrGone
-	}
-	body, err := d.cfg.Body(j)
-	if err != nil {
-		return attempt{}, fmt.Errorf("write message: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, j.Webhook.URL, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return attempt{problem: "the URL cannot be used"}, nil //nolint:nilerr // the owner's error
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", d.cfg.UserAgent)
-	req.Header.Set("Kaa-Job-Id", t.JobID)
+	if t.BatchID != "" {
+		req.Header.Set("Kaa-Batch-Id", t.BatchID)
+	} else {
+		req.Header.Set("Kaa-Job-Id", t.JobID)
+	}
 	req.Header.Set("Kaa-Attempt", strconv.Itoa(t.Attempt))
 	if t.Secret != "" {
 		req.Header.Set("Kaa-Signature", signature(t.Secret, time.Now(), body))
@@ -108,6 +105,34 @@ func (d *Deliverer) attempt(ctx context.Context, t job.Delivery) (attempt, error
 	// The rest of the body is read so that the connection can be reused.
 	_, _ = io.CopyN(io.Discard, res.Body, maxAnswer)
 	return judge(res), nil
+}
+
+// message returns where a webhook goes, and its body.
+func (d *Deliverer) message(ctx context.Context, t job.Delivery) (url string, body []byte, err error) {
+	if t.BatchID == "" {
+		j, err := d.cfg.Records.Get(ctx, t.JobID)
+		if err != nil {
+			return "", nil, err
+		}
+		if j.Webhook == nil {
+			return "", nil, job.ErrGone
+		}
+		if body, err = d.cfg.Body(j); err != nil {
+			return "", nil, fmt.Errorf("write message: %w", err)
+		}
+		return j.Webhook.URL, body, nil
+	}
+	b, err := d.cfg.Records.Batch(ctx, t.BatchID)
+	if errors.Is(err, job.ErrNoBatch) || err == nil && b.Hook == nil {
+		err = job.ErrGone
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	if body, err = d.cfg.BatchBody(b, t.Percent); err != nil {
+		return "", nil, fmt.Errorf("write message: %w", err)
+	}
+	return b.Hook.URL, body, nil
 }
 
 // judge turns an answer into an outcome.

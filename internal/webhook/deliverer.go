@@ -19,6 +19,7 @@ type Records interface {
 	TakeHooks(ctx context.Context, most int, lease time.Duration) ([]job.Delivery, time.Duration, error)
 	SettleHook(ctx context.Context, d job.Delivery, r job.Report) error
 	Get(ctx context.Context, id string) (job.Job, error)
+	Batch(ctx context.Context, id string) (job.Batch, error)
 }
 
 // Observer receives each attempt, for metrics. outcome is delivered, retry or failed.
@@ -45,10 +46,12 @@ const (
 
 // Config has a deliverer's parts and bounds. Zero times mean their defaults.
 type Config struct {
-	Records  Records
-	Body     func(job.Job) ([]byte, error) // makes the message of a job's end
-	Observer Observer
-	Log      *slog.Logger
+	Records Records
+	Body    func(job.Job) ([]byte, error) // makes the message of a job's end
+	// BatchBody makes the message about a batch of which so many percent had ended.
+	BatchBody func(b job.Batch, percent int) ([]byte, error)
+	Observer  Observer
+	Log       *slog.Logger
 
 	Memory       *job.Memory // the process's memory for large results
 	UserAgent    string
@@ -193,6 +196,9 @@ func (d *Deliverer) reserve(ctx context.Context) int {
 // deliver makes one attempt and reports it.
 func (d *Deliverer) deliver(ctx context.Context, t job.Delivery) {
 	log := d.cfg.Log.With(slog.String("job_id", t.JobID), slog.Int("webhook_attempt", t.Attempt))
+	if t.BatchID != "" {
+		log = d.cfg.Log.With(slog.String("batch_id", t.BatchID), slog.Int("percent", t.Percent), slog.Int("webhook_attempt", t.Attempt))
+	}
 	start := time.Now()
 	result, err := d.attempt(ctx, t)
 	if err != nil {

@@ -59,7 +59,7 @@ func (f *fakeRecords) TakeHooks(_ context.Context, most int, lease time.Duration
 }
 
 func (f *fakeRecords) SettleHook(_ context.Context, d job.Delivery, r job.Report) error {
-	if d.JobID == "" {
+	if d.JobID == "" && d.BatchID == "" {
 		return errors.New("no id")
 	}
 	f.reports <- r
@@ -68,6 +68,13 @@ func (f *fakeRecords) SettleHook(_ context.Context, d job.Delivery, r job.Report
 
 func (f *fakeRecords) Get(_ context.Context, id string) (job.Job, error) {
 	return job.Job{ID: id, State: job.Completed, Webhook: &job.Webhook{URL: f.url}}, nil
+}
+
+func (f *fakeRecords) Batch(_ context.Context, id string) (job.Batch, error) {
+	if id == "gone" {
+		return job.Batch{}, job.ErrNoBatch
+	}
+	return job.Batch{ID: id, Hook: &job.BatchHook{URL: f.url}}, nil
 }
 
 type outcomes struct {
@@ -94,6 +101,9 @@ func start(t *testing.T, url string, due []job.Delivery, change ...func(*webhook
 	b := &bundle{records: &fakeRecords{url: url, due: due, reports: make(chan job.Report, 10000)}, outcomes: new(outcomes), log: new(bytes.Buffer)}
 	cfg := webhook.Config{
 		Records: b.records, Body: func(j job.Job) ([]byte, error) { return []byte(`{"id":"` + j.ID + `"}`), nil },
+		BatchBody: func(b job.Batch, percent int) ([]byte, error) {
+			return fmt.Appendf(nil, `{"batch":%q,"percent":%d}`, b.ID, percent), nil
+		},
 		Observer: b.outcomes, Log: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		UserAgent: "Kaa/test", AllowPrivate: true, RetryFor: 24 * time.Hour,
 	}

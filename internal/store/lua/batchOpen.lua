@@ -3,7 +3,8 @@
 -- args: id, caller, name, skip, ttl, defaults, sum, writer, writer_ttl, idempotent ('1' if there is such a key),
 --       idempotency_ttl, most (batches of the caller that have not ended, or '0'),
 --       most_bytes, shared (as for create), keep ('1' if its lines stay for a rerun), rerun_of (a batch and the marks of
---       the jobs of it that run again, or '')
+--       the jobs of it that run again, or ''), hook_url (or ''), hook_secret, hook_percent (after so many percent of the jobs there
+--       is a message, or '0' for one at the end only)
 -- Answers {'opened'} | {'known', id} | {'mismatch'} | {'many', how many, limit} | {'bytes', held, limit}.
 -- Sent twice by one writer it counts once.
 local caller, open = ARGV.caller, BATCHES_OPEN .. ':of:' .. ARGV.caller
@@ -28,6 +29,11 @@ redis.call('HSET', KEYS.batch, 'state', 'receiving', 'caller', caller, 'skip', A
 if ARGV.name ~= '' then redis.call('HSET', KEYS.batch, 'name', ARGV.name) end
 if ARGV.keep ~= '' then redis.call('HSET', KEYS.batch, 'keep', '1') end
 if ARGV.rerun_of ~= '' then redis.call('HSET', KEYS.batch, 'rerun_of', ARGV.rerun_of) end
+if ARGV.hook_url ~= '' then
+  redis.call('HSET', KEYS.batch, 'hook_url', ARGV.hook_url)
+  if ARGV.hook_secret ~= '' then redis.call('HSET', KEYS.batch, 'hook_secret', ARGV.hook_secret) end
+  if ARGV.hook_percent ~= '0' then redis.call('HSET', KEYS.batch, 'hook_percent', ARGV.hook_percent) end
+end
 if ARGV.defaults ~= '' then redis.call('HSET', KEYS.batch, 'defaults', ARGV.defaults) end
 if ARGV.idempotent ~= '' then
   redis.call('HSET', KEYS.batch, 'idempotency', KEYS.idempotency)

@@ -25,6 +25,10 @@ local function index_key(queue, state) return P .. 'jobs:' .. queue .. ':' .. st
 -- each queue; others have one for executions of sessions, which other callers do not see.
 local function own_queue(queue, caller) return queue .. ':of:' .. caller end
 local function is_tenant(caller) return caller and string.sub(caller, 1, 1) == '@' end
+-- stone_of is the tombstone of a record: one that not all may see has its owner.
+local function stone_of(caller, in_session)
+  return in_session and 'of:' .. caller or is_tenant(caller) and 'tenant:' .. caller or '1'
+end
 local function lists_own(queue, caller) return queue == 'sessions' or is_tenant(caller) end
 local function runner_jobs_key(runner) return P .. 'runner:' .. runner .. ':jobs' end
 local function events_key(id) return P .. 'events:' .. id end
@@ -340,9 +344,21 @@ local function batch_release(batch, now)
   if #ids > 0 then redis.call('PUBLISH', P .. 'outbox', int(now)) end
 end
 
+-- Webhooks of batches. Each message is an entry of BATCH_HOOKS, the batch and the percent of its jobs that have ended, by when it is
+-- due, and two fields of the batch: hook:<percent> has the number of attempts, hook_at:<percent> the time of the crossing.
+local BATCH_HOOKS = P .. 'batches:hooks'
+
+-- batch_hook makes a message of a batch due.
+local function batch_hook(batch, key, percent, now)
+  redis.call('HSET', key, 'hook:' .. percent, '0', 'hook_at:' .. percent, int(now))
+  redis.call('HINCRBY', key, 'hook_pending', 1)
+  redis.call('ZADD', BATCH_HOOKS, int(now), batch .. ' ' .. percent)
+  redis.call('PUBLISH', P .. 'outbox', 'hooks')
+end
+
 -- batch_over ends a batch whose jobs have all ended.
 local function batch_over(batch, key, now, tombstone_ms)
-  local f = redis.call('HMGET', key, 'state', 'failure_code', 'ttl', 'caller', 'held', 'jobs', 'keep')
+  local f = redis.call('HMGET', key, 'state', 'failure_code', 'ttl', 'caller', 'held', 'jobs', 'keep', 'hook_url')
   local to = f[2] and 'failed' or f[1] == 'cancelling' and 'cancelled' or 'completed'
   local ttl, caller = tonumber(f[3]), f[4]
   redis.call('HSET', key, 'state', to, 'finished_at', int(now))
@@ -360,8 +376,12 @@ local function batch_over(batch, key, now, tombstone_ms)
     redis.call('DEL', key .. ':chunks', key .. ':code')
   end
   redis.call('DEL', key .. ':writer')
-  for _, part in ipairs({ '', ':ends', ':order', ':refused' }) do redis.call('PEXPIRE', key .. part, int(ttl)) end
-  redis.call('SET', P .. 'gone:' .. batch, is_tenant(caller) and 'tenant:' .. caller or '1', 'PX', int(ttl + tonumber(tombstone_ms)))
+  for _, part in ipairs({ ':ends', ':order', ':refused' }) do redis.call('PEXPIRE', key .. part, int(ttl)) end
+  -- Messages are made from the record, so the record stays until they are delivered.
+  local life = f[8] and math.max(ttl, HOOK_TTL) or ttl
+  if f[8] then batch_hook(batch, key, 100, now) end
+  redis.call('PEXPIRE', key, int(life))
+  redis.call('SET', P .. 'gone:' .. batch, is_tenant(caller) and 'tenant:' .. caller or '1', 'PX', int(life + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), batch .. ' batches all')
   if is_tenant(caller) then redis.call('ZADD', P .. 'expiry', int(now + ttl), batch .. ' ' .. own_queue('batches', caller) .. ' all') end
   batch_release(batch, now)
@@ -372,11 +392,22 @@ end
 local function batch_count(batch, key, to, by, now, tombstone_ms)
   redis.call('HINCRBY', key, to, by)
   local ended = redis.call('HINCRBY', key, 'ended', by)
-  local total = redis.call('HGET', key, 'total')
-  if total and ended >= tonumber(total) then
+  local f = redis.call('HMGET', key, 'total', 'hook_percent', 'hook_step', 'state')
+  local total = tonumber(f[1])
+  if total and ended >= total then
     batch_over(batch, key, now, tombstone_ms)
-  elseif ended % BATCH_STEP < by then
+    return
+  end
+  if ended % BATCH_STEP < by then
     redis.call('PUBLISH', P .. 'outbox', 'batches') -- there may be room for more of its jobs
+  end
+  if total and f[2] and f[4] == 'running' then
+    local percent = math.floor(ended * 100 / total)
+    percent = percent - percent % tonumber(f[2])
+    if percent > tonumber(f[3] or 0) then
+      redis.call('HSET', key, 'hook_step', percent)
+      batch_hook(batch, key, percent, now)
+    end
   end
 end
 
@@ -608,9 +639,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
     redis.call('PEXPIRE', events_key(id), int(life))
     redis.call('PUBLISH', events_key(id), '')
   end
-  -- The tombstone of a record that not all may see has its owner.
-  local stone = f[8] and 'of:' .. f[12] or is_tenant(f[12]) and 'tenant:' .. f[12] or '1'
-  redis.call('SET', P .. 'gone:' .. id, stone, 'PX', int(ttl + tonumber(tombstone_ms)))
+  redis.call('SET', P .. 'gone:' .. id, stone_of(f[12], f[8]), 'PX', int(ttl + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. f[2] .. ' ' .. to)
   if lists_own(f[2], f[12]) then redis.call('ZADD', P .. 'expiry', int(now + ttl), id .. ' ' .. own_queue(f[2], f[12]) .. ' ' .. to) end
   if f[11] then redis.call('ZADD', P .. 'blobs', int(now + ttl), id) end

@@ -4,7 +4,7 @@
 -- Answers {state} | {'stale'} | {'gone'} | {'missing'}. Only the last attempt may say
 -- that there has to be another; that it was delivered, any may say.
 local id, to = ARGV.id, ARGV.state
-local f = redis.call('HMGET', KEYS.job, 'hook_state', 'hook_attempts', 'finished_at', 'result_ttl')
+local f = redis.call('HMGET', KEYS.job, 'hook_state', 'hook_attempts', 'finished_at', 'result_ttl', 'caller', 'in_session')
 if not f[1] then
   redis.call('ZREM', KEYS.hooks, id)
   return missing(id)
@@ -26,5 +26,5 @@ redis.call('HDEL', KEYS.job, 'hook_secret')
 local left = math.max(1000, tonumber(f[3]) + tonumber(f[4]) - now)
 redis.call('PEXPIRE', KEYS.job, int(left))
 redis.call('PEXPIRE', events_key(id), int(left))
-redis.call('SET', P .. 'gone:' .. id, '1', 'PX', int(left + tonumber(ARGV.tombstone)))
+redis.call('SET', P .. 'gone:' .. id, stone_of(f[5], f[6]), 'PX', int(left + tonumber(ARGV.tombstone)))
 return { to }

@@ -1,22 +1,44 @@
--- hooks: takes due webhooks under a lease. Those that are not reported within it are due again.
--- keys: hooks
+-- hooks: takes due webhooks under a lease. Those that are not reported within it are due again. Those of batches get half of the
+-- places at most, and a single place goes to the webhook that is due first.
+-- keys: hooks, batches
 -- args: most, lease
--- Answers {ms until the next one, or -1, then per webhook: id, attempt, ms since the job's end,
--- secret}.
-local now = now_ms()
+-- Answers {ms until the next one, or -1, then per webhook: id of the job, or id of the batch and the percent; attempt, ms since the
+-- job's end or the crossing, secret}.
+local now, most, leased = now_ms(), tonumber(ARGV.most), int(now_ms() + tonumber(ARGV.lease))
 local answer = { -1 }
-local due = redis.call('ZRANGEBYSCORE', KEYS.hooks, '-inf', int(now), 'LIMIT', 0, ARGV.most)
-for _, id in ipairs(due) do
-  local key = job_key(id)
-  local f = redis.call('HMGET', key, 'hook_state', 'state', 'finished_at', 'hook_secret')
-  if f[1] == 'pending' and terminal_state(f[2]) then
-    local attempt = redis.call('HINCRBY', key, 'hook_attempts', 1)
-    redis.call('ZADD', KEYS.hooks, int(now + tonumber(ARGV.lease)), id)
-    for _, v in ipairs({ id, attempt, int(now - tonumber(f[3])), f[4] or '' }) do table.insert(answer, v) end
-  else
-    redis.call('ZREM', KEYS.hooks, id)
+local function first_of(key) return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]) end
+local function take(id, attempt, since, secret)
+  for _, v in ipairs({ id, attempt, int(now - tonumber(since)), secret or '' }) do table.insert(answer, v) end
+end
+local job, batch = first_of(KEYS.hooks), first_of(KEYS.batches)
+local share = math.floor(most / 2)
+if most == 1 and batch and (not job or batch < job) then share = 1 end
+if share > 0 and batch then
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS.batches, '-inf', int(now), 'LIMIT', 0, int(share))) do
+    local id, percent = string.match(entry, '^(%S+) (%S+)$')
+    local key = batch_key(id)
+    local f = redis.call('HMGET', key, 'caller', 'hook:' .. percent, 'hook_at:' .. percent, 'hook_secret')
+    if f[1] and f[2] then
+      redis.call('ZADD', KEYS.batches, leased, entry)
+      take(entry, redis.call('HINCRBY', key, 'hook:' .. percent, 1), f[3], f[4])
+      most = most - 1
+    else
+      redis.call('ZREM', KEYS.batches, entry)
+    end
   end
 end
-local next = redis.call('ZRANGE', KEYS.hooks, 0, 0, 'WITHSCORES')
-if next[2] then answer[1] = math.max(0, tonumber(next[2]) - now) end
+if most > 0 and job then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS.hooks, '-inf', int(now), 'LIMIT', 0, int(most))) do
+    local key = job_key(id)
+    local f = redis.call('HMGET', key, 'hook_state', 'state', 'finished_at', 'hook_secret')
+    if f[1] == 'pending' and terminal_state(f[2]) then
+      redis.call('ZADD', KEYS.hooks, leased, id)
+      take(id, redis.call('HINCRBY', key, 'hook_attempts', 1), f[3], f[4])
+    else
+      redis.call('ZREM', KEYS.hooks, id)
+    end
+  end
+end
+local next = math.min(first_of(KEYS.hooks) or math.huge, first_of(KEYS.batches) or math.huge)
+if next < math.huge then answer[1] = math.max(0, next - now) end
 return answer

@@ -28,8 +28,10 @@ for _, entry in ipairs(redis.call('SRANDMEMBER', KEYS.holding, 8)) do
   filled = filled + fill(queue, caller)
 end
 if filled > 0 then redis.call('PUBLISH', P .. 'outbox', int(now_ms())) end
-local hook = redis.call('ZRANGEBYSCORE', KEYS.hooks, '-inf', int(now_ms()), 'LIMIT', 0, 1)
-if #hook > 0 then redis.call('PUBLISH', P .. 'outbox', 'hooks') end
+for _, hooks in ipairs({ KEYS.hooks, BATCH_HOOKS }) do
+  local hook = redis.call('ZRANGEBYSCORE', hooks, '-inf', int(now_ms()), 'LIMIT', 0, 1)
+  if #hook > 0 then redis.call('PUBLISH', P .. 'outbox', 'hooks') end
+end
 end_overdue(ARGV.most, ARGV.tombstone)
 for _, batch in ipairs(redis.call('SRANDMEMBER', KEYS.awaited, 8)) do
   local state = redis.call('HGET', batch_key(batch), 'state')
