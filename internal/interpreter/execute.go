@@ -287,6 +287,6 @@ func (r *run) ended(pumped <-chan struct{}) bool {
 // share.
 func (r *run) command(id, cmd string, spec job.Spec) protocol.Command {
 	return protocol.Command{
-		ID: id, Cmd: cmd, Code: spec.Code, Options: spec.Options, Results: r.quota.ValueBytes(), Marks: r.streams.Prefix,
+		ID: id, Cmd: cmd, Code: spec.Code, Cwd: spec.Cwd, Options: spec.Options, Results: r.quota.ValueBytes(), Marks: r.streams.Prefix,
 	}
 }

@@ -48,6 +48,8 @@ type Spec struct {
 	Timeout time.Duration     `json:"timeout"`
 	Envs    map[string]string `json:"envs,omitempty"`
 	Stdin   string            `json:"stdin,omitempty"`
+	// Cwd is the directory in which the code begins: relative to the working directory, which is the default.
+	Cwd string `json:"cwd,omitempty"`
 	// Argv are the arguments of the program, without its name.
 	Argv []string `json:"argv,omitempty"`
 	// Runtime is empty for the runner's default.

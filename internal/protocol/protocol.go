@@ -30,6 +30,8 @@ type Command struct {
 	Cmd  string            `json:"cmd"` // exec; session, input, fork, shutdown
 	Code string            `json:"code,omitempty"`
 	Envs map[string]string `json:"envs,omitempty"`
+	// Cwd is the directory in which the code begins; empty is the working directory.
+	Cwd string `json:"cwd,omitempty"`
 	// Limits are resource limits, to which the worker lowers its own before the code begins.
 	Limits map[string]int64 `json:"limits,omitempty"`
 	// Args are the elements of sys.argv after the main module's name.

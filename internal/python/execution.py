@@ -20,6 +20,7 @@ __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 HAS_LAST_EXC = sys.version_info >= (3, 12)
 _stat = os.stat
+_chdir, _getcwd = os.chdir, os.getcwd
 
 
 class Outcome:
@@ -55,6 +56,27 @@ def execute(outcome, source, interrupts, namespace, filename, calls_hook=False):
         error = exc
     if calls_hook and error is not None:
         call_hook(outcome, interrupts, error)
+
+
+def execute_in(cwd, outcome, run, home=None):
+    """Call run in the directory cwd, and go back afterwards if there is a home. Without such a directory the
+    outcome says so."""
+    try:
+        before = _getcwd() if home else None
+    except OSError:
+        before = home  # it was removed
+    try:
+        _chdir(cwd)
+    except (OSError, ValueError) as error:
+        name = type(error).__name__
+        outcome.error = (name, str(error), "%s: %s\n" % (name, error))
+        return
+    run()
+    if before:
+        try:
+            _chdir(before)
+        except OSError:
+            _chdir(home)
 
 
 def set_last(exc):

@@ -8,7 +8,7 @@ import sys
 from functools import partial
 
 import main_module
-from execution import Outcome, apply_envs, close_loop, execute, has_files, report, show_figures
+from execution import Outcome, apply_envs, close_loop, execute, execute_in, has_files, report, show_figures
 from finalization import clear_atexit, flush_all, forget_module, join_threads, run_atexit
 from interrupts import Rehearsed, run_all, unshielded
 from prepared import prepared
@@ -57,8 +57,12 @@ def serve(command, control, interrupts, set_limits, rehearsal=False):
             raise Rehearsed
         _exit(outcome.exit_code)
 
+    def run():
+        execute(outcome, source, interrupts, namespaces.pop(), filename, True)
+
+    cwd = command.get("cwd")
     run_all(interrupts, [
-        lambda: execute(outcome, source, interrupts, namespaces.pop(), filename, True),
+        partial(execute_in, cwd, outcome, run) if cwd else run,
         lambda: report(control, command["id"], outcome),
         lambda: show_figures(outcome, interrupts),
         lambda: close_loop(interrupts),

@@ -12,10 +12,11 @@ import os
 import sys
 import time
 from _thread import get_ident
+from functools import partial
 
 import fork
 import main_module
-from execution import Outcome, apply_envs, close_loop, execute, has_files, report, show_figures
+from execution import Outcome, apply_envs, close_loop, execute, execute_in, has_files, report, show_figures
 from finalization import flush_all, join_threads, run_atexit
 from interrupts import run_all, take_all, unshielded
 from prepared import prepared
@@ -109,8 +110,12 @@ class Session:
                 _exit(70)
             sent.append(True)
 
+        def run():
+            execute(outcome, source, self.interrupts, self.namespace, filename)
+
+        cwd = command.get("cwd")
         steps = [
-            lambda: execute(outcome, source, self.interrupts, self.namespace, filename),
+            partial(execute_in, cwd, outcome, run, self.home) if cwd else run,
             lambda: report(self.control, command["id"], outcome),
             lambda: show_figures(outcome, self.interrupts),
             lambda: self.start_tasks(outcome),
