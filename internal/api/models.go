@@ -18,7 +18,7 @@ type ExecuteBody struct {
 	Code    string            `json:"code,omitempty" doc:"Python source to execute. Required unless there is command or argv." example:"print(42)"`
 	Command *string           `json:"command,omitempty" nullable:"true" doc:"A shell line to execute instead of code, by bash where there is one, else by sh. At most 131071 bytes."`
 	Program []string          `json:"argv,omitempty" nullable:"true" doc:"A program, as a name or path, and its arguments, to execute instead of code without a shell. At most 1000, and 65536 bytes in all unless configured otherwise."`
-	Cwd     *string           `json:"cwd,omitempty" nullable:"true" doc:"Directory in which command or argv begins. A relative path begins at the working directory, which is the default."`
+	Cwd     *string           `json:"cwd,omitempty" nullable:"true" doc:"Directory in which the code, command or argv begins. A relative path begins at the working directory, which is the default. The next execution of a session is where it was before."`
 	Timeout *float64          `json:"timeout,omitempty" nullable:"true" doc:"Seconds the code may run, fractions allowed. Default 60, ceiling 3600 unless configured otherwise."`
 	Envs    map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and of the processes that it starts."`
 	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"Content of standard input; end of file when absent."`

@@ -42,7 +42,7 @@ func TestExecuteCommand(t *testing.T) {
 	}
 	for name, body := range map[string]fields{
 		"body.argv": {"command": "ls", "argv": []string{"ls"}}, "body.code": {"command": "ls", "code": "1"}, "body.args": {"command": "ls", "args": []string{"a"}},
-		"body.cwd": {"code": "1", "cwd": "/tmp"}, "body.command": {"command": strings.Repeat("x", 200_000)},
+		"body.cwd": {"code": "1", "cwd": "/t\x00mp"}, "body.command": {"command": strings.Repeat("x", 200_000)},
 	} {
 		if a := k.call(http.MethodPost, executePath, body); a.status != http.StatusBadRequest || !strings.Contains(a.raw, name+": ") {
 			t.Errorf("%s: %d %s", name, a.status, a.raw)

@@ -23,9 +23,7 @@ func (l Limits) command(v *validation, r Request) *Command {
 		field = "argv"
 	}
 	if !isLine && !isProgram {
-		if r.Cwd != "" {
-			v.add("cwd", "is for command and argv; code begins in its working directory and can leave it with os.chdir")
-		}
+		checkPath(v, "cwd", r.Cwd)
 		return nil
 	}
 	for _, other := range []struct {

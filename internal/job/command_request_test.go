@@ -22,7 +22,7 @@ func TestAcceptCommand(t *testing.T) {
 		"both":                       {request: job.Request{Command: "ls", Program: []string{"ls"}}, fields: []string{"argv"}},
 		"code, too":                  {request: job.Request{Command: "ls", Code: "1"}, fields: []string{"code"}},
 		"none":                       {fields: []string{"code"}},
-		"a directory of code":        {request: job.Request{Code: "1", Cwd: "/tmp"}, fields: []string{"cwd"}},
+		"a directory of code":        {request: job.Request{Code: "1", Cwd: "/t\x00mp"}, fields: []string{"cwd"}},
 		"options of code":            {request: job.Request{Command: "ls", Argv: []string{"a"}, Options: job.Options{FigureFormats: []string{"png"}}}, fields: []string{"args", "figureFormats"}},
 		"in a session":               {request: job.Request{Command: "ls", SessionID: "s"}, fields: []string{"sessionId"}},
 		"blank":                      {request: job.Request{Command: " \n"}, fields: []string{"command"}},

@@ -18,7 +18,7 @@ type Request struct {
 	Code        string
 	Command     string   // a shell line instead of code
 	Program     []string // a program and its arguments instead of code
-	Cwd         string   // the working directory of either
+	Cwd         string   // the directory in which any of them begins
 	Stdin       string
 	Argv        []string // what follows the program's name in sys.argv
 	Envs        map[string]string
@@ -130,6 +130,9 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	spec := Spec{
 		Code: r.Code, Command: command, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, Options: options,
 		Argv: r.Argv, Files: inputs, Input: r.Input && r.Stdin == "",
+	}
+	if command == nil { // it has its own
+		spec.Cwd = r.Cwd
 	}
 	return NewJob{Job: j, Spec: spec, Contents: contents, Events: r.Events}, nil
 }

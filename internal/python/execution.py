@@ -59,14 +59,14 @@ def execute(outcome, source, interrupts, namespace, filename, calls_hook=False):
 
 
 def execute_in(cwd, outcome, run, home=None):
-    """Call run in the directory cwd, and go back afterwards if there is a home. Without such a directory the
-    outcome says so."""
+    """Call run in the directory cwd. If there is a home, a relative one begins there, and the process goes back afterwards.
+    Without such a directory the outcome says so."""
     try:
         before = _getcwd() if home else None
     except OSError:
         before = home  # it was removed
     try:
-        _chdir(cwd)
+        _chdir(cwd if home is None or cwd.startswith("/") else "%s/%s" % (home, cwd))
     except (OSError, ValueError) as error:
         name = type(error).__name__
         outcome.error = (name, str(error), "%s: %s\n" % (name, error))
