@@ -251,6 +251,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	var schema *job.SchemaError
 	var runtime *job.RuntimeError
 	var schedules *job.SchedulesFullError
+	var lanes *job.LanesError
 	retry := func(p *Problem, after time.Duration) *Problem { p.retryAfter = after; return p }
 	if p := doorProblem(err); p != nil {
 		return p, false
@@ -275,6 +276,11 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return p, false
 	case errors.As(err, &files):
 		return filesProblem(files), false
+	case errors.As(err, &lanes):
+		return tooMuch("too_many_at_once", fmt.Sprintf("the session does %d things at once (commands, file operations, contexts that execute), the limit is %d; wait until some have ended, or use another session",
+			lanes.Busy, lanes.Limit), lanes.Busy, lanes.Limit, time.Second), false
+	case errors.Is(err, job.ErrOldRunner):
+		return newProblem(http.StatusConflict, "old_runner", "the session lives on a runner of an older release, which cannot do this; open a new session"), false
 	case errors.Is(err, job.ErrSessionEnded), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrTooManySessions),
 		errors.Is(err, job.ErrNoRunner), errors.Is(err, service.ErrSessionBusy):
 		return sessionProblem(err), false

@@ -48,6 +48,10 @@ var (
 	ErrNoRunner = errors.New("no runner can take it")
 	// ErrTooManySessions: the limit of sessions is reached. A SessionsFullError has the numbers.
 	ErrTooManySessions = errors.New("too many sessions")
+	// ErrTooManyLanes: a session does as much at once as it may. A LanesError has the numbers.
+	ErrTooManyLanes = errors.New("the session does too much at once")
+	// ErrOldRunner: the session's runner is of a release that does not know how to do this.
+	ErrOldRunner = errors.New("the session's runner is of an older release")
 	// ErrFull: the limit of waiting jobs is reached. A FullError has the numbers.
 	ErrFull = errors.New("too many jobs wait")
 	// ErrStoreFull: Redis has no memory left for more. Expiring results make room again.
@@ -115,6 +119,16 @@ func (e *FullError) Error() string {
 
 // Is makes every FullError an ErrFull.
 func (e *FullError) Is(target error) bool { return target == ErrFull }
+
+// LanesError has the limit of lanes of a session that have something to do. It is an ErrTooManyLanes.
+type LanesError struct{ Busy, Limit int64 }
+
+func (e *LanesError) Error() string {
+	return fmt.Sprintf("the session does %d things at once, the limit is %d", e.Busy, e.Limit)
+}
+
+// Is makes every LanesError an ErrTooManyLanes.
+func (e *LanesError) Is(target error) bool { return target == ErrTooManyLanes }
 
 // FilesFullError means that there is no room for contents of files.
 type FilesFullError struct {

@@ -22,12 +22,14 @@ type Runner struct {
 	// MemoryControl names the means that keep the memory limit of an execution.
 	MemoryControl string `json:"memoryControl" enum:"cgroup2,cgroup1,watchdog,none" doc:"Mechanism that keeps executions within their memory limit: control groups (cgroup2, cgroup1), a watchdog that looks several times a second, or nothing."`
 	// Sessions is the number of sessions that the runner serves now, MaxSessions its limit.
-	Sessions    int    `json:"sessions" doc:"Sessions that have an interpreter there."`
-	MaxSessions int    `json:"maxSessions" doc:"Sessions it has room for."`
-	Draining    bool   `json:"draining" doc:"It takes no more jobs: it is about to stop, or drained is true."`
-	Drained     bool   `json:"drained,omitempty" doc:"An operator lets it take nothing new (POST /v1/runners/{id}/drain), until the operator resumes it."`
-	Sick        string `json:"sick,omitempty" doc:"Why it can start no interpreter now. It takes no jobs until it can. Absent if it can."`
-	NoFiles     bool   `json:"noFiles,omitempty" doc:"It could not read files that came with jobs a moment ago. Such jobs go to other runners, if these can."`
+	Sessions    int `json:"sessions" doc:"Sessions that have an interpreter there."`
+	MaxSessions int `json:"maxSessions" doc:"Sessions it has room for."`
+	// Lanes: an older runner executes all jobs of a session in one order.
+	Lanes    bool   `json:"lanes,omitempty" doc:"It can run jobs of one session at the same time. Absent for runners of releases that could not."`
+	Draining bool   `json:"draining" doc:"It takes no more jobs: it is about to stop, or drained is true."`
+	Drained  bool   `json:"drained,omitempty" doc:"An operator lets it take nothing new (POST /v1/runners/{id}/drain), until the operator resumes it."`
+	Sick     string `json:"sick,omitempty" doc:"Why it can start no interpreter now. It takes no jobs until it can. Absent if it can."`
+	NoFiles  bool   `json:"noFiles,omitempty" doc:"It could not read files that came with jobs a moment ago. Such jobs go to other runners, if these can."`
 }
 
 // Takes reports whether a runner takes jobs of a runtime; empty is its default one.

@@ -20,7 +20,8 @@ type Job struct {
 	FinishedAt  time.Time // zero until the state is terminal
 	Runner      string    // id of the runner of the last attempt
 	SessionID   string    // id of the interpreter of the last attempt, or the session of the execution
-	InSession   bool      // it is an execution of a session; these run in order
+	InSession   bool      // it is an execution of a session
+	Lane        string    // of the session, in which it waits for its turn; LaneDefault, LaneBeside, or a lane's name
 	Runtime     string    // name of the requested runtime; empty for the default
 	Timeout     time.Duration
 	ResultTTL   time.Duration // time for which the record outlives the end
@@ -86,6 +87,7 @@ type Claim struct {
 	Attempt   int
 	Runner    string
 	SessionID string
+	Lane      string // of the session
 	Queue     string
 	// Waited is the time the job spent ready to run before this claim.
 	Waited time.Duration

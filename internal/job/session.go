@@ -37,8 +37,8 @@ type SessionState string
 
 // The states of a session.
 const (
-	SessionIdle  SessionState = "idle"  // no executions
-	SessionBusy  SessionState = "busy"  // executions run or wait for their turn
+	SessionIdle  SessionState = "idle"  // no executions, in no lane
+	SessionBusy  SessionState = "busy"  // executions run or wait for their turn, in whichever lane
 	SessionEnded SessionState = "ended" // takes no more; the record is kept for a while to give the reason
 )
 
@@ -72,6 +72,25 @@ const (
 	SessionQueue   = "sessions"   // code
 	OperationQueue = "operations" // other operations on a session; not in listings
 )
+
+// Lanes. The jobs of one lane of a session run one after the other, in the order of their acceptance; those of different
+// lanes run at the same time. Every other lane than these two has the name that its jobs give. A name has no space and does
+// not begin with LaneBeside.
+const (
+	// LaneDefault is the lane of the session's own interpreter.
+	LaneDefault = ""
+	// LaneBeside gives a job a lane of its own. In a record and a claim, the name of that lane is LaneBeside and the job's id.
+	LaneBeside = "*"
+)
+
+// Beside is the name of the lane that a job with LaneBeside has.
+func Beside(jobID string) string { return LaneBeside + jobID }
+
+// MaxLanes is the number of lanes of a session, besides the default one, that may have something to do at once.
+const MaxLanes = 128
+
+// ReadyLane is a lane of a session that has something to execute.
+type ReadyLane struct{ Session, Lane string }
 
 // IsReservedQueue reports whether a name is one of these.
 func IsReservedQueue(name string) bool { return name == SessionQueue || name == OperationQueue }

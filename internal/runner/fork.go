@@ -27,17 +27,30 @@ type checkpoint struct {
 }
 
 // dropCheckpoints ends the session's checkpoints.
-func (s *Session) dropCheckpoints() {
-	for _, c := range s.checkpoints {
-		s.closeCopy(c.interpreter)
+func (se *served) dropCheckpoints() {
+	for _, c := range se.checkpoints {
+		se.closeCopy(c.interpreter)
 	}
-	s.checkpoints = nil
+	se.keep(nil)
 }
 
-func (s *Session) closeCopy(i Interpreter) {
+func (se *served) closeCopy(i Interpreter) {
 	if err := i.Close(); err != nil {
-		s.of.r.cfg.Log.Error("fork of an interpreter was not closed as it should", slog.String("session_id", s.id), slog.Any("err", err))
+		se.of.r.cfg.Log.Error("fork of an interpreter was not closed as it should", slog.String("session_id", se.id), slog.Any("err", err))
 	}
+}
+
+// keep sets the session's checkpoints.
+func (se *served) keep(points []checkpoint) {
+	se.of.mu.Lock()
+	defer se.of.mu.Unlock()
+	se.checkpoints = points
+}
+
+func (se *served) hasCheckpoints() bool {
+	se.of.mu.Lock()
+	defer se.of.mu.Unlock()
+	return len(se.checkpoints) > 0
 }
 
 // fork opens forks of a session. It makes their records before their interpreters, because the
@@ -100,8 +113,11 @@ func noRoom(full *job.SessionsFullError, count int) error {
 
 // copies forks the session's interpreter. If the interpreter breaks, copies returns the session's
 // end.
-func (s *Session) copies(ctx context.Context, count int) ([]Interpreter, *job.SessionEnd, error) {
-	i, err := s.Interpreter(ctx)
+func (se *served) copies(ctx context.Context, count int) ([]Interpreter, *job.SessionEnd, error) {
+	i, err := se.Interpreter(ctx)
+	if errors.Is(err, errMoved) {
+		return nil, nil, err
+	}
 	if err != nil {
 		return nil, &job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"}, err
 	}
@@ -118,30 +134,31 @@ func (s *Session) copies(ctx context.Context, count int) ([]Interpreter, *job.Se
 
 // reserve enters sessions that are being made, so that lookAfter does not take their records for
 // sessions without an interpreter.
-func (s *sessions) reserve(ids []string, spec job.SessionSpec) []*Session {
+func (s *sessions) reserve(ids []string, spec job.SessionSpec) []*served {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	made := make([]*Session, len(ids))
+	made := make([]*served, len(ids))
 	for i, id := range ids {
-		made[i] = &Session{id: id, of: s, spec: spec, serving: true, making: true}
-		s.live[id] = made[i]
+		se := s.newServed(id)
+		se.spec, se.known, se.making, se.main.serving, se.busy = spec, true, true, true, 1
+		made[i], s.live[id] = se, se
 		s.serving++
 	}
 	return made
 }
 
 // release begins to serve the sessions that were made. Without copies it removes them.
-func (s *sessions) release(made []*Session, copies []Interpreter) {
+func (s *sessions) release(made []*served, copies []Interpreter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, se := range made {
 		se.making = false
 		if copies == nil {
-			s.stopServing(se)
+			s.stopServing(&se.main)
 			continue
 		}
 		se.interpreter = copies[i]
-		s.done.Go(func() { s.serve(se) })
+		s.done.Go(func() { s.serve(&se.main) })
 	}
 }
 
@@ -160,7 +177,7 @@ func checkpointOf(ctx context.Context, se *Session, args json.RawMessage) (any, 
 	if err != nil {
 		return nil, end, err
 	}
-	se.checkpoints = append(se.checkpoints, checkpoint{a.Checkpoint, copies[0]})
+	se.keep(append(se.checkpoints, checkpoint{a.Checkpoint, copies[0]}))
 	return a, nil, nil
 }
 
@@ -180,17 +197,18 @@ func rollback(ctx context.Context, se *Session, args json.RawMessage) (any, *job
 	}
 	point := se.checkpoints[i]
 	if point.interpreter.Alive() != nil {
-		se.checkpoints = slices.Delete(se.checkpoints, i, i+1)
+		se.keep(slices.Delete(slices.Clone(se.checkpoints), i, i+1))
 		se.closeCopy(point.interpreter)
 		return nil, nil, &job.RefusedError{Code: job.FailNoCheckpoint, Message: "the checkpoint has ended: its process was killed, perhaps for want of memory"}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), copyTime)
 	defer cancel()
+	defer se.Alone()()
 	se.Replace(nil)
 	restored, err := point.interpreter.Restore(ctx)
 	if err != nil {
 		return nil, &job.SessionEnd{Reason: job.EndCrashed, Message: "its checkpoint could not be restored"}, err
 	}
-	se.interpreter = restored
+	se.attach(restored)
 	return job.CheckpointArgs{Checkpoint: point.id}, nil, nil
 }

@@ -53,7 +53,7 @@ func TestBranches(t *testing.T) {
 			records := &fakeSession{waiting: tt.specs, outcomes: make(chan job.Outcome, 20)}
 			interpreters := &fakeInterpreters{forkErr: tt.forkErr}
 			r := sessionRunner(t, records, interpreters, tt.room)
-			r.SessionReady("s")
+			r.SessionReady("s", job.LaneDefault)
 			for i, want := range tt.outcomes {
 				if got := describe(<-records.outcomes); !strings.HasPrefix(got, want) {
 					t.Errorf("outcome %d is %q, want %q", i, got, want)

@@ -175,27 +175,14 @@ const lookAgain = 250 * time.Millisecond
 // awaitAble waits, for a session without an interpreter, until one can be started here. If
 // another runner can start one meanwhile, the session moves there. If no runner can for
 // StartPatience, awaitAble returns the session's end.
-func (s *sessions) awaitAble(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim) (moved bool, end *job.SessionEnd) {
-	for began := time.Now(); se.interpreter == nil && claim.Spec.Op != job.OpRestart; {
+func (s *sessions) awaitAble(ctx context.Context, log *slog.Logger, se *served, claim job.Claim) (moved bool, end *job.SessionEnd) {
+	for began := time.Now(); se.attached() == nil && claim.Spec.Op != job.OpRestart; {
 		cause := s.r.unable(se.spec.Runtime)
 		if cause == nil || ctx.Err() != nil {
 			return false, nil
 		}
-		if len(se.checkpoints) == 0 {
-			runtime := s.r.runtimeName(se.spec.Runtime)
-			others, err := s.r.others(ctx, runtime)
-			if others = se.spec.Placeable(others); err == nil && len(others) > 0 {
-				moved, err = s.r.cfg.SessionRecords.MoveSession(ctx, claim, job.Candidates(others, runtime))
-			}
-			switch {
-			case moved:
-				log.WarnContext(ctx, "no interpreter can be started for a session: it lives on another runner now", slog.Any("reason", cause))
-				return true, nil
-			case errors.Is(err, job.ErrStale):
-				return true, nil // the session is not this runner's any more
-			case err != nil && ctx.Err() == nil:
-				log.WarnContext(ctx, "could not move a session: will try again", slog.Any("err", err))
-			}
+		if s.move(ctx, log, se, claim, cause) {
+			return true, nil
 		}
 		if time.Since(began) > s.r.cfg.StartPatience {
 			log.ErrorContext(ctx, "no interpreter could be started for a session", slog.Any("err", cause))
@@ -207,6 +194,40 @@ func (s *sessions) awaitAble(ctx context.Context, log *slog.Logger, se *Session,
 		}
 	}
 	return false, nil
+}
+
+// move moves a session that has no interpreter and no checkpoints to a runner that can start one. It reports whether the
+// session is not this runner's any more. The claims of all its lanes are the other runner's then, so that no lane may open an
+// interpreter meanwhile or later.
+func (s *sessions) move(ctx context.Context, log *slog.Logger, se *served, claim job.Claim, cause error) bool {
+	select {
+	case se.opening <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	defer func() { <-se.opening }()
+	if se.attached() != nil || se.hasCheckpoints() {
+		return false
+	}
+	runtime := s.r.runtimeName(se.spec.Runtime)
+	others, err := s.r.others(ctx, runtime)
+	moved := false
+	if others = se.spec.Placeable(others); err == nil && len(others) > 0 {
+		moved, err = s.r.cfg.SessionRecords.MoveSession(ctx, claim, job.Candidates(others, runtime))
+	}
+	switch {
+	case moved:
+		log.WarnContext(ctx, "no interpreter can be started for a session: it lives on another runner now", slog.Any("reason", cause))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		se.moved, se.over = true, true
+		return true
+	case errors.Is(err, job.ErrStale):
+		return true // the session is not this runner's any more
+	case err != nil && ctx.Err() == nil:
+		log.WarnContext(ctx, "could not move a session: will try again", slog.Any("err", err))
+	}
+	return false
 }
 
 // unclaim takes back the claim of a job whose code has not started, and passes the job on, because

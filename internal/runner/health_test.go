@@ -156,7 +156,7 @@ func TestSessionOfUnhealthyRunner(t *testing.T) {
 				h.set(noPython())
 				records := &fakeSession{waiting: []job.Spec{tt.spec}, outcomes: make(chan job.Outcome, 10)}
 				r := sessionRunnerOf(records, interpreters, &fakeStore{others: tt.others}, h.get)
-				r.SessionReady("s")
+				r.SessionReady("s", job.LaneDefault)
 				<-time.After(30 * time.Second)
 				if tt.recovers {
 					h.set(nil)

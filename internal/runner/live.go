@@ -201,7 +201,7 @@ func (r *Runner) giveBackForgotten(ctx context.Context) {
 	// given back.
 	held, err := r.cfg.Registry.Held(ctx, r.cfg.Self.ID)
 	for _, c := range held {
-		if r.busyWith(c.JobID) || c.InSession && r.sessions.serves(c.SessionID) {
+		if r.busyWith(c.JobID) || c.InSession && r.sessions.serves(c.SessionID, c.Lane) {
 			r.suspect() // look again later
 			continue
 		}

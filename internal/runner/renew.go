@@ -11,34 +11,36 @@ import (
 // another interpreter and the same files, unless its owner asked for its end.
 
 // restarts reports whether the session continues after such an end of its interpreter.
-func (s *Session) restarts(end *job.SessionEnd) bool {
-	return end != nil && end.Reason == job.EndMemory && !s.spec.EndOnMemory
+func (se *served) restarts(end *job.SessionEnd) bool {
+	return end != nil && end.Reason == job.EndMemory && !se.spec.EndOnMemory
 }
 
-// renew gives a session another interpreter. It reports whether the session continues; if not,
+// renew gives a session another interpreter. Only the default lane calls it. It reports whether the session continues; if not,
 // its interpreter is closed. The result of the next execution says that variables are gone.
-func (s *sessions) renew(ctx context.Context, log *slog.Logger, se *Session, end *job.SessionEnd) bool {
-	if !se.restarts(end) || se.interpreter == nil || s.isOver(se) {
+func (s *sessions) renew(ctx context.Context, log *slog.Logger, se *served, end *job.SessionEnd) bool {
+	broken := se.attached()
+	if !se.restarts(end) || broken == nil || s.isOver(se) {
 		return false
 	}
-	fresh, err := se.interpreter.Renew(ctx)
+	defer se.Alone()()
+	fresh, err := broken.Renew(ctx)
 	if err != nil {
 		log.WarnContext(ctx, "a session ends, since its interpreter could not be replaced", slog.String("session_id", se.id), slog.Any("err", err))
 		return false
 	}
-	se.interpreter = fresh
+	se.attach(fresh)
 	se.restarted = end
 	return true
 }
 
-func (s *sessions) isOver(se *Session) bool {
+func (s *sessions) isOver(se *served) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return se.over
 }
 
-// renewing starts a goroutine that replaces the interpreter of an idle session. It reports
-// whether the session continues, unless that goroutine fails.
+// renewing lets the default lane replace the interpreter of a session, if that has nothing else to do. It reports
+// whether the session continues, unless the replacement fails.
 func (s *sessions) renewing(id string, end *job.SessionEnd) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,21 +48,24 @@ func (s *sessions) renewing(id string, end *job.SessionEnd) bool {
 	if se == nil || se.over || !se.restarts(end) || s.closed {
 		return false
 	}
-	if !se.serving {
+	if !se.main.serving { // else it finds out
 		se.broken = end
-		s.startServing(se)
+		s.startServing(&se.main)
 	}
 	return true
 }
 
 // mend replaces an interpreter that ended between executions.
-func (s *sessions) mend(se *Session) {
+func (s *sessions) mend(se *served) {
 	s.mu.Lock()
 	end := se.broken
 	se.broken = nil
 	s.mu.Unlock()
-	if end == nil || s.renew(s.ctx, s.r.cfg.Log, se, end) {
+	if end == nil {
 		return
+	}
+	if i := se.attached(); i != nil && i.Alive() == nil || s.renew(s.ctx, s.r.cfg.Log, se, end) {
+		return // another one has taken its place, or has done so already
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,18 +76,21 @@ func (s *sessions) mend(se *Session) {
 
 // replaced replaces the session's interpreter if an execution or operation found that it had
 // ended, or ended it. It returns the outcome with a fresh interpreter.
-func (s *sessions) replaced(ctx context.Context, log *slog.Logger, se *Session, e *execution, o job.Outcome) job.Outcome {
-	if o.End == nil || !s.renew(ctx, log, se, o.End) {
-		return o
-	}
+func (s *sessions) replaced(ctx context.Context, log *slog.Logger, l *lane, e *execution, o job.Outcome) job.Outcome {
 	switch {
+	case o.End == nil:
+		return o
+	case l.isDefault() && !s.renew(ctx, log, l.se, o.End), !l.isDefault() && !s.renewing(l.se.id, o.End):
+		return o
 	case o.Failure == nil:
 		o.End = nil
 		return o
-	case e.claim.Spec.Op != "":
-		return job.Outcome{State: job.Failed, Failure: &job.Failure{
-			Code: job.FailRefused, Message: "the session's interpreter was replaced, since " + o.End.Message + "; variables and modules are gone, files are kept; try again",
-		}}
+	case e.claim.Spec.Op != "" || !l.isDefault():
+		return refused("the session's interpreter was replaced, since " + o.End.Message + "; variables and modules are gone, files are kept; try again")
 	}
-	return s.run(ctx, log, se, e) // the code had not begun
+	return s.run(ctx, log, l.se, e) // the code had not begun
+}
+
+func refused(message string) job.Outcome {
+	return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailRefused, Message: message}}
 }

@@ -343,7 +343,7 @@ func (r *Runner) executeOn(run context.Context, log *slog.Logger, w Worker, e *e
 // aborted the execution at the end of a drain.
 func cause(run context.Context) error {
 	c := context.Cause(run)
-	if c == nil || errors.Is(c, errCancelled) || errors.Is(c, errDraining) || errors.Is(c, errLost) {
+	if c == nil || errors.Is(c, errCancelled) || errors.Is(c, errDraining) || errors.Is(c, errLost) || errors.Is(c, errReplaced) {
 		return c
 	}
 	return errDraining

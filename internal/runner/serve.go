@@ -11,10 +11,10 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// claim claims the session's next execution or operation; nil if there is none. It asks again
+// claim claims the lane's next execution or operation; nil if there is none. It asks again
 // while Redis does not answer. To ask again is safe: the store returns the same claim until that
 // ends.
-func (s *sessions) claim(se *Session) (*job.Claim, error) {
+func (s *sessions) claim(l *lane) (*job.Claim, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.r.cfg.ClaimFor)
 	defer cancel()
 	var claim *job.Claim
@@ -22,7 +22,7 @@ func (s *sessions) claim(se *Session) (*job.Claim, error) {
 		for {
 			sent := time.Now()
 			var err error
-			claim, err = s.r.cfg.SessionRecords.NextInSession(ctx, se.id, s.r.cfg.Self.ID, se.interpreter != nil)
+			claim, err = s.r.cfg.SessionRecords.NextInSession(ctx, l.se.id, l.name, s.r.cfg.Self.ID, l.se.attached() != nil)
 			if errors.Is(err, job.ErrUnregistered) {
 				if err = s.r.beat(ctx); err == nil {
 					continue
@@ -42,14 +42,15 @@ func (s *sessions) claim(se *Session) (*job.Claim, error) {
 
 // execute executes a claim, writes its end, and returns the next claim. If the session has ended
 // by then, a claim that came with the end of another one (not first) is not begun.
-func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.Claim, ask bool) {
+func (s *sessions) execute(l *lane, claim job.Claim, first bool) (next *job.Claim, ask bool) {
+	se := l.se
 	log := s.r.cfg.Log.With(slog.String("job_id", claim.JobID), slog.String("session_id", se.id), slog.Int("attempt", claim.Attempt))
 	ctx := job.WithTrace(s.ctx, claim.Spec.Trace)
 	run, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	e := s.r.track(claim, end)
 	defer s.r.untrack(claim.JobID)
-	if !s.begin(se, claim, end) {
+	if !s.begin(l, claim, end) {
 		s.r.unwatch(e, job.Outcome{})
 		return nil, false
 	}
@@ -60,7 +61,7 @@ func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.
 		moved, failed := s.awaitAble(run, log, se, claim)
 		if moved {
 			s.r.unwatch(e, job.Outcome{})
-			s.finishing(se, &o)
+			s.finishing(l, &o)
 			return nil, false
 		}
 		over, first = failed, first && failed == nil
@@ -68,27 +69,32 @@ func (s *sessions) execute(se *Session, claim job.Claim, first bool) (next *job.
 	switch {
 	case over != nil && !first:
 		o = sessionFailed(*over)
+	case !l.isDefault():
+		o = s.replaced(run, log, l, e, s.runBeside(run, log, l, e))
 	case claim.Spec.Op != "":
-		o = s.replaced(run, log, se, e, s.operate(run, log, se, claim))
+		o = s.replaced(run, log, l, e, s.operate(run, log, se, claim))
 	default:
-		o = s.replaced(run, log, se, e, s.run(run, log, se, e))
+		o = s.replaced(run, log, l, e, s.run(run, log, se, e))
+	}
+	if claim.Spec.Op == "" && (over == nil || first) {
 		s.r.cfg.Observer.Executed(claim, o, time.Since(started))
 	}
 	took := time.Since(started)
-	s.finishing(se, &o)
+	s.finishing(l, &o)
 	state, next, ask := s.settle(ctx, log, claim, o, s.r.unwatch(e, o))
 	s.r.ended(ctx, log, claim, o, state, took)
 	return next, ask
 }
 
-// begin records the job that a session executes. It returns false if the session has ended.
-func (s *sessions) begin(se *Session, claim job.Claim, end context.CancelCauseFunc) bool {
+// begin records the job that a lane executes. It returns false if the session has ended.
+func (s *sessions) begin(l *lane, claim job.Claim, end context.CancelCauseFunc) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if se.interpreter == nil && se.spec.Quota == (job.Quota{}) {
-		se.spec = claim.Session
+	se := l.se
+	if !se.known { // the first claim has it
+		se.spec, se.known = claim.Session, true
 	}
-	se.job = claim.JobID
+	l.job = claim.JobID
 	if se.over && !se.letEnd {
 		end(errLost)
 		return false
@@ -97,27 +103,29 @@ func (s *sessions) begin(se *Session, claim job.Claim, end context.CancelCauseFu
 }
 
 // whyOver returns why a session has ended, if the store may not have its end.
-func (s *sessions) whyOver(se *Session) *job.SessionEnd {
+func (s *sessions) whyOver(se *served) *job.SessionEnd {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return se.why
 }
 
-// finishing records that a session executes nothing, and puts the session's state into the
-// result.
-func (s *sessions) finishing(se *Session, o *job.Outcome) {
+// finishing records that a lane executes nothing, and puts the session's state into the
+// result. If the session ends, so do the jobs of its other lanes: the store ends them together with it.
+func (s *sessions) finishing(l *lane, o *job.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	se.job = ""
+	se := l.se
+	l.job = ""
 	drained := se.over
 	if o.End != nil {
 		se.over, se.why = true, o.End
+		s.cutOffLocked(se, l)
 	}
 	if o.Result == nil {
 		return
 	}
 	after := &job.SessionAfter{ID: se.id, State: job.SessionIdle}
-	if end := se.restarted; end != nil {
+	if end := se.restarted; end != nil && l.isDefault() {
 		se.restarted, o.Restarted = nil, true
 		after.Restarted, after.Reason = true, end.Reason
 		after.Message = end.Message + "; a fresh interpreter has taken its place: variables and modules are gone, files are kept"
@@ -132,7 +140,7 @@ func (s *sessions) finishing(se *Session, o *job.Outcome) {
 }
 
 // run executes code in the session's interpreter.
-func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, e *execution) job.Outcome {
+func (s *sessions) run(ctx context.Context, log *slog.Logger, se *served, e *execution) job.Outcome {
 	claim := e.claim
 	i, err := se.Interpreter(ctx)
 	for errors.Is(err, job.ErrNoWorker) && ctx.Err() == nil {
@@ -144,6 +152,9 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *Session, e *ex
 			return sessionFailed(*failed)
 		}
 		i, err = se.Interpreter(ctx)
+	}
+	if errors.Is(err, errMoved) {
+		return job.Outcome{}
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -185,20 +196,23 @@ func sessionFailed(end job.SessionEnd) job.Outcome {
 }
 
 // operate carries out an operation on the session.
-func (s *sessions) operate(ctx context.Context, log *slog.Logger, se *Session, claim job.Claim) job.Outcome {
+func (s *sessions) operate(ctx context.Context, log *slog.Logger, se *served, claim job.Claim) job.Outcome {
 	op, known := s.ops[claim.Spec.Op]
 	if !known {
-		return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailRefused, Message: "the runner does not know how to do this: " + claim.Spec.Op}}
+		return refused("the runner does not know how to do this: " + claim.Spec.Op)
 	}
+	run := ctx
 	if claim.Spec.Timeout > 0 {
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeout(ctx, claim.Spec.Timeout)
 		defer stop()
 	}
-	se.claim = claim
-	answer, end, err := op(ctx, se, claim.Spec.Args)
+	answer, end, err := op(ctx, &Session{se, claim}, claim.Spec.Args)
 	if refused, ok := errors.AsType[*job.RefusedError](err); ok {
 		return job.Outcome{State: job.Failed, Failure: refusal(refused), End: end}
+	}
+	if o, known := cutOff(run, err); err != nil && end == nil && known {
+		return o
 	}
 	if err != nil && end != nil {
 		log.WarnContext(ctx, "a session ended under an operation", slog.String("op", claim.Spec.Op), slog.Any("err", err))

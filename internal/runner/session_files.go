@@ -64,7 +64,7 @@ func (s *sessions) bring(ctx context.Context, log *slog.Logger, i Interpreter, c
 func inDirectory(ctx context.Context, s *Session, do func(Directory) error) (*job.SessionEnd, error) {
 	i, err := s.Interpreter(ctx)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case err != nil && (ctx.Err() != nil || errors.Is(err, errMoved)):
 		return nil, err
 	case err != nil:
 		return &job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"}, err

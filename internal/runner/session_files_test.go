@@ -124,7 +124,7 @@ func TestSessionFileOperations(t *testing.T) {
 			}
 			records := &fakeSession{waiting: []job.Spec{tt.spec}, outcomes: make(chan job.Outcome, 1)}
 			r := sessionRunner(t, records, interpreters, 0)
-			r.SessionReady("s")
+			r.SessionReady("s", job.LaneDefault)
 			o := <-records.outcomes
 			if got := describe(o); !strings.HasPrefix(got, tt.want) {
 				t.Errorf("%s\nwant %s", got, tt.want)

@@ -56,7 +56,7 @@ func (f *fakeSession) lose() error {
 	return nil
 }
 
-func (f *fakeSession) NextInSession(context.Context, string, string, bool) (*job.Claim, error) {
+func (f *fakeSession) NextInSession(context.Context, string, string, string, bool) (*job.Claim, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := f.next()
@@ -82,7 +82,7 @@ func (f *fakeSession) FinishInSession(_ context.Context, c job.Claim, o job.Outc
 	return next, false, nil
 }
 
-func (f *fakeSession) SessionsOf(ctx context.Context, _ string) (all, ready []string, err error) {
+func (f *fakeSession) SessionsOf(ctx context.Context, _ string) (all []string, ready []job.ReadyLane, err error) {
 	if f.looking != nil {
 		answer := make(chan struct{})
 		select {
@@ -98,7 +98,7 @@ func (f *fakeSession) SessionsOf(ctx context.Context, _ string) (all, ready []st
 		return nil, nil, nil
 	}
 	if len(f.waiting) > 0 {
-		ready = []string{"s"}
+		ready = []job.ReadyLane{{Session: "s"}}
 	}
 	return []string{"s"}, ready, nil
 }
@@ -277,7 +277,7 @@ func TestSessions(t *testing.T) {
 			records := &fakeSession{waiting: tt.specs, lost: tt.lost, outcomes: make(chan job.Outcome, 10)}
 			interpreters := &fakeInterpreters{err: tt.startErr}
 			r := sessionRunner(t, records, interpreters, 0)
-			r.SessionReady("s")
+			r.SessionReady("s", job.LaneDefault)
 			for i, want := range tt.outcomes {
 				if got := describe(<-records.outcomes); got != want {
 					t.Errorf("outcome %d is %q, want %q", i, got, want)
@@ -306,7 +306,7 @@ func TestSessionClosedWhileItExecutes(t *testing.T) {
 	records := &fakeSession{waiting: []job.Spec{{Code: "wait"}}, outcomes: make(chan job.Outcome, 1)}
 	interpreters := &fakeInterpreters{}
 	r := sessionRunner(t, records, interpreters, 0)
-	r.SessionReady("s")
+	r.SessionReady("s", job.LaneDefault)
 	for r.Active() == 0 {
 		<-time.After(time.Millisecond)
 	}
@@ -330,7 +330,7 @@ func TestDrainWithoutRedis(t *testing.T) {
 		}
 		interpreters := &fakeInterpreters{}
 		r := sessionRunner(t, records, interpreters, 0)
-		r.SessionReady("s")
+		r.SessionReady("s", job.LaneDefault)
 		synctest.Wait()
 		if err := r.Start(t.Context()); err != nil {
 			t.Fatal(err)
@@ -343,11 +343,11 @@ func TestDrainWithoutRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		records.waiting = []job.Spec{{Code: "b"}}
-		r.SessionReady("s")
+		r.SessionReady("s", job.LaneDefault)
 		synctest.Wait()
 		close(answer)
 		close(<-records.looking)
-		r.SessionReady("s") // it is forgotten by now
+		r.SessionReady("s", job.LaneDefault) // it is forgotten by now
 		synctest.Wait()
 		if interpreters.started != 1 || interpreters.closed != 1 {
 			t.Errorf("started %d interpreters and closed %d", interpreters.started, interpreters.closed)
@@ -368,7 +368,7 @@ func TestDrainWhileMoreWaits(t *testing.T) {
 	records := &fakeSession{waiting: []job.Spec{{Code: "hold"}, {Code: "b"}}, outcomes: make(chan job.Outcome, 10), leaving: job.ErrUnavailable}
 	interpreters := &fakeInterpreters{hold: make(chan struct{})}
 	r := sessionRunner(t, records, interpreters, 0)
-	r.SessionReady("s")
+	r.SessionReady("s", job.LaneDefault)
 	interpreters.hold <- struct{}{} // it executes
 	if err := r.DrainSessions(t.Context()); !errors.Is(err, job.ErrUnavailable) {
 		t.Fatal(err)
@@ -460,7 +460,7 @@ func TestSessionRenewed(t *testing.T) {
 			}
 			interpreters := &fakeInterpreters{renewErr: tt.renewErr}
 			r := sessionRunner(t, records, interpreters, 0)
-			r.SessionReady("s")
+			r.SessionReady("s", job.LaneDefault)
 			for i, want := range tt.outcomes {
 				if got := told(<-records.outcomes); got != want {
 					t.Errorf("outcome %d is %q, want %q", i, got, want)
@@ -491,7 +491,7 @@ func TestSessionRenewedBetween(t *testing.T) {
 				records := &fakeSession{waiting: []job.Spec{{Code: "a"}}, outcomes: make(chan job.Outcome, 10), spec: job.SessionSpec{Quota: job.Quota{MemoryBytes: 1}}}
 				interpreters := &fakeInterpreters{}
 				r := sessionRunner(t, records, interpreters, 0)
-				r.SessionReady("s")
+				r.SessionReady("s", job.LaneDefault)
 				<-records.outcomes
 				synctest.Wait()
 				interpreters.last.ended = &job.SessionEnd{Reason: job.EndMemory, Message: "too much"}
@@ -503,13 +503,13 @@ func TestSessionRenewedBetween(t *testing.T) {
 					time.Sleep(time.Minute) // of the bubble
 				case "found by an operation":
 					records.set(job.Spec{Op: "interpreter"})
-					r.SessionReady("s")
+					r.SessionReady("s", job.LaneDefault)
 					if got, want := describe(<-records.outcomes), "failed refused: the session's interpreter was replaced, since too much; variables and modules are gone, files are kept; try again"; got != want {
 						t.Errorf("%q, want %q", got, want)
 					}
 				}
 				records.set(job.Spec{Code: "b"}, job.Spec{Code: "c"})
-				r.SessionReady("s")
+				r.SessionReady("s", job.LaneDefault)
 				for i, want := range []bool{true, false} {
 					o := <-records.outcomes
 					if o.Result == nil || o.Result.Stdout != "2" || o.Result.Session.Restarted != want || o.Restarted != want || len(records.ended) > 0 {

@@ -117,8 +117,8 @@ type Sessions interface {
 	// ChangeSession fails with a job.TooLateError if the session's maximum age forbids the end.
 	ChangeSession(ctx context.Context, id string, v job.Viewer, c job.SessionChange) error
 	CloseSession(ctx context.Context, id string, v job.Viewer, end job.SessionEnd) error
-	// InterruptSession returns the job that is interrupted; empty if nothing is executed.
-	InterruptSession(ctx context.Context, id, caller string) (string, error)
+	// InterruptSession returns the job of a lane that is interrupted; empty if nothing is executed in it.
+	InterruptSession(ctx context.Context, id, caller, lane string) (string, error)
 }
 
 // Observers is what showing all that a session executes needs of the store.

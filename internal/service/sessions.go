@@ -147,7 +147,7 @@ func (s *Service) Interrupt(ctx context.Context, c Caller, session string) (stri
 	if err := checkSession(session); err != nil {
 		return "", err
 	}
-	return s.cfg.Sessions.InterruptSession(ctx, session, c.ID())
+	return s.cfg.Sessions.InterruptSession(ctx, session, c.ID(), job.LaneDefault)
 }
 
 // Restart gives a session a fresh interpreter, in the order of its executions.

@@ -93,9 +93,9 @@ func (s *Store) createArgs(n job.NewJob) (keys, args, error) {
 	if n.Subscriber != "" {
 		notify = finishedChannel(n.Subscriber)
 	}
-	session := ""
+	session, lane := "", ""
 	if j.InSession {
-		session = j.SessionID
+		session, lane = j.SessionID, laneOf(j)
 	}
 	hookURL := ""
 	if j.Webhook != nil {
@@ -132,7 +132,16 @@ func (s *Store) createArgs(n job.NewJob) (keys, args, error) {
 		{"alone", mark(s.cfg.OneCaller && n.Caller != "")},
 		{"after", j.After},
 		{"rerun_of", j.RerunOf},
+		{"lane", lane},
 	}, nil
+}
+
+// laneOf is the lane of a job of a session by its name.
+func laneOf(j job.Job) string {
+	if j.Lane == job.LaneBeside {
+		return job.Beside(j.ID)
+	}
+	return j.Lane
 }
 
 // withTask adds the commands that enqueue the job's task, each after its length, if it is to run at once.
@@ -160,6 +169,10 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Queue: r.text(1), Depth: atoi(r.text(2)), Limit: atoi(r.text(3)), OfKey: r.text(4) == "key"})}
 	case "bytes":
 		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Bytes: true, Depth: atoi(r.text(1)), Limit: atoi(r.text(2))})}
+	case "lanes":
+		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.LanesError{Busy: atoi(r.text(1)), Limit: atoi(r.text(2))})}
+	case "old_runner":
+		return job.Created{Err: fmt.Errorf("%s: %w", op, job.ErrOldRunner)}
 	case "no_batch":
 		return job.Created{Err: fmt.Errorf("%s: %w", op, job.ErrNoBatch)}
 	case "awaited":
@@ -174,6 +187,7 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 		return job.Created{Job: j, Replayed: true, Err: err}
 	}
 	j := n.Job
+	j.Lane = laneOf(j)
 	j.CreatedAt = parseMillis(r.text(1))
 	if j.State == job.Queued {
 		j.QueuedAt = j.CreatedAt

@@ -74,7 +74,7 @@ func TestBlobsExpire(t *testing.T) {
 	hook := finish(r, hooked)
 	waiting := b.create(t, newJob(bringing))
 	read := b.create(t, newJob(inSession(b.openSession(t).ID, job.OpReadFile), briefly))
-	claim, err := b.NextInSession(t.Context(), b.get(t, read).SessionID, "r", true)
+	claim, err := b.NextInSession(t.Context(), b.get(t, read).SessionID, job.LaneDefault, "r", true)
 	if err != nil || claim == nil {
 		t.Fatal(claim, err)
 	}

@@ -16,8 +16,8 @@ type Messages interface {
 	Cancelled(jobID string)
 	// Watched: a caller follows a job.
 	Watched(jobID string)
-	// SessionReady: a session has something to execute. The runner claims it with NextInSession.
-	SessionReady(id string)
+	// SessionReady: a lane of a session has something to execute. The runner claims it with NextInSession.
+	SessionReady(id, lane string)
 	// SessionClosed: a session has ended, with all that it executed.
 	SessionClosed(id string)
 	// SessionClosing: a session accepts no more. Its running execution may end by itself.
@@ -62,7 +62,8 @@ func readMessage(text string, to Messages) bool {
 	}
 	switch kind {
 	case "session":
-		to.SessionReady(rest)
+		id, lane, _ := strings.Cut(rest, " ")
+		to.SessionReady(id, lane)
 	case "ended":
 		to.SessionClosed(rest)
 	case "closing":

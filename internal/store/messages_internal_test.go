@@ -17,13 +17,13 @@ import (
 // heard writes down which methods of Messages are called.
 type heard chan string
 
-func (h heard) Cancelled(id string)      { h <- "cancelled " + id }
-func (h heard) Watched(id string)        { h <- "watched " + id }
-func (h heard) DrainChanged()            { h <- "drain" }
-func (h heard) SessionReady(id string)   { h <- "ready " + id }
-func (h heard) SessionClosed(id string)  { h <- "closed " + id }
-func (h heard) SessionClosing(id string) { h <- "closing " + id }
-func (h heard) Answered(a job.Answer)    { h <- fmt.Sprintf("answered %+v", a) }
+func (h heard) Cancelled(id string)          { h <- "cancelled " + id }
+func (h heard) Watched(id string)            { h <- "watched " + id }
+func (h heard) DrainChanged()                { h <- "drain" }
+func (h heard) SessionReady(id, lane string) { h <- strings.TrimSpace("ready " + id + " " + lane) }
+func (h heard) SessionClosed(id string)      { h <- "closed " + id }
+func (h heard) SessionClosing(id string)     { h <- "closing " + id }
+func (h heard) Answered(a job.Answer)        { h <- fmt.Sprintf("answered %+v", a) }
 
 // TestMessages: what the scripts write is what ListenRunner reads, in the form of earlier
 // versions. A message of an unknown kind is ignored and logged without its content.
@@ -42,6 +42,7 @@ func TestMessages(t *testing.T) {
 		{"tell_cancelled('r', 'j')", "j", "cancelled j"},
 		{"tell_watched('r', 'j')", "events:j", "watched j"},
 		{"tell_ready('r', 's')", "session s", "ready s"},
+		{"tell_ready('r', 's l')", "session s l", "ready s l"},
 		{"tell_drain('r')", "drain changed", "drain"},
 		{"tell_closed('r', 's')", "ended s", "closed s"},
 		{"tell_closing('r', 's')", "closing s", "closing s"},

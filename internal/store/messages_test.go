@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -9,10 +10,10 @@ import (
 // messages writes down what a runner is told.
 type messages chan string
 
-func (m messages) Cancelled(id string)      { m <- "cancelled " + id }
-func (m messages) Watched(id string)        { m <- "watched " + id }
-func (m messages) SessionReady(id string)   { m <- "ready " + id }
-func (m messages) SessionClosed(id string)  { m <- "closed " + id }
-func (m messages) SessionClosing(id string) { m <- "closing " + id }
-func (m messages) DrainChanged()            { m <- "drain" }
-func (m messages) Answered(a job.Answer)    { m <- fmt.Sprintf("answered %+v", a) }
+func (m messages) Cancelled(id string)          { m <- "cancelled " + id }
+func (m messages) Watched(id string)            { m <- "watched " + id }
+func (m messages) SessionReady(id, lane string) { m <- strings.TrimSpace("ready " + id + " " + lane) }
+func (m messages) SessionClosed(id string)      { m <- "closed " + id }
+func (m messages) SessionClosing(id string)     { m <- "closing " + id }
+func (m messages) DrainChanged()                { m <- "drain" }
+func (m messages) Answered(a job.Answer)        { m <- fmt.Sprintf("answered %+v", a) }

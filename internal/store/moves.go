@@ -188,9 +188,9 @@ func (s *Store) Remove(ctx context.Context, id string) (hasBlobs bool, err error
 }
 
 // Sweep takes expired jobs out of the listings, at most most of them, and returns their number.
-// It also repairs the windows of callers with held jobs, ends overdue sessions, and adds up usage.
+// It also repairs the windows of callers with held jobs, ends overdue sessions and lanes that older processes left behind, and adds up usage.
 func (s *Store) Sweep(ctx context.Context, most int) (int, error) {
-	if some, err := s.exists(ctx, "sweep", expiryKey, bytesDueKey, holdingKey, hooksKey, batchHooksKey, sessionsKey, usageLogKey, batchesAwaitedKey); err != nil || !some {
+	if some, err := s.exists(ctx, "sweep", expiryKey, bytesDueKey, holdingKey, hooksKey, batchHooksKey, sessionsKey, lanedKey, usageLogKey, batchesAwaitedKey); err != nil || !some {
 		return 0, err
 	}
 	n, err := s.call(ctx, s.scripts.sweep, keys{{"expiry", expiryKey}, {"holding", holdingKey}, {"hooks", hooksKey}, {"awaited", batchesAwaitedKey}},

@@ -24,6 +24,7 @@ const (
 	holdingKey  = prefix + "holding"
 	hooksKey    = prefix + "hooks"
 	sessionsKey = prefix + "sessions"
+	lanedKey    = sessionsKey + ":laned"
 	blobsKey    = prefix + "blobs"
 	schemaKey   = prefix + "schema"
 	pausedKey   = prefix + "paused"

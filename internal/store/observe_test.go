@@ -34,7 +34,7 @@ func TestObserveSession(t *testing.T) {
 		t.Errorf("another's: %v", err)
 	}
 	running := b.create(t, newJob(inSession(s.ID, "")))
-	c, err := b.NextInSession(ctx, s.ID, "observed", true)
+	c, err := b.NextInSession(ctx, s.ID, job.LaneDefault, "observed", true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestGiveInput(t *testing.T) {
 	s := b.on(t, "asking")
 	id := b.create(t, newJob(inSession(s.ID, "")))
 	<-heard // it is ready
-	c, err := b.NextInSession(ctx, s.ID, "asking", true)
+	c, err := b.NextInSession(ctx, s.ID, job.LaneDefault, "asking", true)
 	if err != nil {
 		t.Fatal(err)
 	}

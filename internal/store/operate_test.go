@@ -54,14 +54,14 @@ func TestPausedExecutionsOfSessions(t *testing.T) {
 	if err := b.PauseQueue(t.Context(), job.SessionQueue); err != nil {
 		t.Fatal(err)
 	}
-	c, err := b.NextInSession(t.Context(), s.ID, "r", true)
+	c, err := b.NextInSession(t.Context(), s.ID, job.LaneDefault, "r", true)
 	if err != nil || c == nil || c.JobID != operation {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	if next, ask, err := b.FinishInSession(t.Context(), *c, job.Outcome{State: job.Completed, Data: []byte("1")}); next != nil || ask || err != nil {
 		t.Errorf("behind the operation: %+v, %v, %v", next, ask, err)
 	}
-	if next, err := b.NextInSession(t.Context(), s.ID, "r", true); next != nil || err != nil {
+	if next, err := b.NextInSession(t.Context(), s.ID, job.LaneDefault, "r", true); next != nil || err != nil {
 		t.Errorf("paused: %+v, %v", next, err)
 	}
 	if _, ready, err := b.SessionsOf(t.Context(), "r"); err != nil || len(ready) != 1 {
@@ -79,7 +79,7 @@ func TestPausedExecutionsOfSessions(t *testing.T) {
 	if got := <-heard; got != "ready "+s.ID {
 		t.Errorf("the runner is told %q", got)
 	}
-	if next, err := b.NextInSession(t.Context(), s.ID, "r", true); err != nil || next == nil || next.JobID != second {
+	if next, err := b.NextInSession(t.Context(), s.ID, job.LaneDefault, "r", true); err != nil || next == nil || next.JobID != second {
 		t.Errorf("after the pause: %+v, %v", next, err)
 	}
 }

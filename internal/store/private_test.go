@@ -42,7 +42,7 @@ func TestPrivateListings(t *testing.T) {
 		t.Errorf("a page: %+v, next %q, %v", jobs, next, err)
 	}
 
-	c, err := b.NextInSession(t.Context(), s.ID, "r", false)
+	c, err := b.NextInSession(t.Context(), s.ID, job.LaneDefault, "r", false)
 	if err != nil {
 		t.Fatal(err)
 	}

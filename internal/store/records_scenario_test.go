@@ -168,7 +168,7 @@ func (w *writer) open(id, runner string) {
 // next claims the next execution of a session.
 func (w *writer) next(session, runner string) job.Claim {
 	w.t.Helper()
-	c, err := w.NextInSession(w.t.Context(), session, runner, false)
+	c, err := w.NextInSession(w.t.Context(), session, job.LaneDefault, runner, false)
 	w.must(err)
 	return *c
 }

@@ -101,7 +101,7 @@ func end(t *testing.T, b *bundle, id string, session bool, o job.Outcome) {
 		}
 		return
 	}
-	claim, err := b.NextInSession(t.Context(), b.get(t, id).SessionID, "r", true)
+	claim, err := b.NextInSession(t.Context(), b.get(t, id).SessionID, job.LaneDefault, "r", true)
 	if err != nil || claim == nil {
 		t.Fatal(claim, err)
 	}

@@ -195,7 +195,7 @@ func (s *Store) Held(ctx context.Context, runner string) ([]job.Claim, error) {
 	cmds := make([]*redis.SliceCmd, len(ids))
 	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
-			cmds[i] = p.HMGet(ctx, jobKey(id), "attempt", "in_session")
+			cmds[i] = p.HMGet(ctx, jobKey(id), "attempt", "in_session", "lane")
 		}
 		return nil
 	})
@@ -205,7 +205,7 @@ func (s *Store) Held(ctx context.Context, runner string) ([]job.Claim, error) {
 	claims := make([]job.Claim, len(ids))
 	for i, id := range ids {
 		v := reply(cmds[i].Val())
-		claims[i] = job.Claim{JobID: id, Runner: runner, Attempt: int(atoi(v.text(0))), SessionID: v.text(1), InSession: v.text(1) != ""}
+		claims[i] = job.Claim{JobID: id, Runner: runner, Attempt: int(atoi(v.text(0))), SessionID: v.text(1), InSession: v.text(1) != "", Lane: v.text(2)}
 	}
 	return claims, nil
 }

@@ -40,7 +40,8 @@ func constants(cfg Config) string {
 			cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
 		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER, LOG_TTL = %d, %d, %d, %d\n",
 			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds()) +
-		fmt.Sprintf("local RESERVE, USAGE_TTL, MAX_REFUSALS = '%s', %d, %d\n", cfg.Reserve, cfg.UsageTTL.Milliseconds(), job.MaxBatchRefusals)
+		fmt.Sprintf("local RESERVE, USAGE_TTL, MAX_REFUSALS, MAX_LANES = '%s', %d, %d, %d\n",
+			cfg.Reserve, cfg.UsageTTL.Milliseconds(), job.MaxBatchRefusals, job.MaxLanes)
 }
 
 // loaded is a script with the functions that it needs, without the constants of a Config.

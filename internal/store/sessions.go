@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -112,21 +113,21 @@ func (s *Store) endSession(ctx context.Context, id, caller string, end job.Sessi
 	return aboutSession(id, err)
 }
 
-// InterruptSession requests the end of the running execution of a caller's session. It returns
+// InterruptSession requests the end of the running execution of a lane of a caller's session. It returns
 // the id of that job; empty if none runs.
-func (s *Store) InterruptSession(ctx context.Context, id, caller string) (string, error) {
+func (s *Store) InterruptSession(ctx context.Context, id, caller, lane string) (string, error) {
 	r, err := s.run(ctx, "interrupt session", s.scripts.interrupt, keys{{"session", sessionKey(id)}},
-		args{{"caller", cmp.Or(caller, anonymous)}})
+		args{{"session", id}, {"caller", cmp.Or(caller, anonymous)}, {"lane", lane}})
 	return r.text(1), aboutSession(id, err)
 }
 
-// NextInSession claims the next execution of a session for its runner. If the runner has no
+// NextInSession claims the next execution of a lane of a session for its runner. If the runner has no
 // interpreter for it, the claim has the settings for one. It is nil if there is no execution.
 // job.ErrSessionEnded: the session has ended, or lives elsewhere.
-func (s *Store) NextInSession(ctx context.Context, session, runner string, attached bool) (*job.Claim, error) {
+func (s *Store) NextInSession(ctx context.Context, session, lane, runner string, attached bool) (*job.Claim, error) {
 	const op = "claim in session"
 	r, err := s.run(ctx, op, s.scripts.next, keys{{"session", sessionKey(session)}, {"runner", runnerKey(runner)}},
-		args{{"session", session}, {"runner", runner}, {"attached", mark(attached)}})
+		args{{"session", session}, {"runner", runner}, {"attached", mark(attached)}, {"lane", lane}})
 	if err != nil {
 		return nil, err
 	}
@@ -138,13 +139,13 @@ func (s *Store) NextInSession(ctx context.Context, session, runner string, attac
 	case "unregistered":
 		return nil, fmt.Errorf("%s: %w", op, job.ErrUnregistered)
 	}
-	return sessionClaim(r, session, runner)
+	return sessionClaim(r, session, lane, runner)
 }
 
 // sessionClaim reads the scripts' answer about a claim.
-func sessionClaim(r reply, session, runner string) (*job.Claim, error) {
+func sessionClaim(r reply, session, lane, runner string) (*job.Claim, error) {
 	c := &job.Claim{
-		JobID: r.text(1), Runner: runner, SessionID: session, InSession: true, Attempt: int(atoi(r.text(2))),
+		JobID: r.text(1), Runner: runner, SessionID: session, Lane: lane, InSession: true, Attempt: int(atoi(r.text(2))),
 		Waited: time.Duration(atoi(r.text(3))) * time.Millisecond, Queue: r.text(4), Events: r.text(7) != "",
 	}
 	if err := json.Unmarshal([]byte(r.text(5)), &c.Spec); err != nil {
@@ -158,8 +159,8 @@ func sessionClaim(r reply, session, runner string) (*job.Claim, error) {
 	return c, nil
 }
 
-// FinishInSession records the end of a session's claim, as Finish does, and claims the session's
-// next execution; nil if there is none. ask reports that there may be one, which NextInSession
+// FinishInSession records the end of a session's claim, as Finish does, and claims the next execution
+// of its lane; nil if there is none. ask reports that there may be one, which NextInSession
 // has to claim.
 func (s *Store) FinishInSession(ctx context.Context, c job.Claim, o job.Outcome) (next *job.Claim, ask bool, err error) {
 	r, err := s.finish(ctx, c, o, c.SessionID)
@@ -168,7 +169,7 @@ func (s *Store) FinishInSession(ctx context.Context, c job.Claim, o job.Outcome)
 	}
 	switch r.text(1) {
 	case "claimed":
-		next, err = sessionClaim(r[1:], c.SessionID, c.Runner)
+		next, err = sessionClaim(r[1:], c.SessionID, c.Lane, c.Runner)
 		return next, false, err
 	case "none":
 		return nil, false, nil
@@ -176,9 +177,9 @@ func (s *Store) FinishInSession(ctx context.Context, c job.Claim, o job.Outcome)
 	return nil, true, nil // the end was written before
 }
 
-// SessionsOf returns the sessions of a runner, and those of them that have an unclaimed
+// SessionsOf returns the sessions of a runner, and those of their lanes that have an unclaimed
 // execution. It also ends overdue sessions. Without sessions it is one command.
-func (s *Store) SessionsOf(ctx context.Context, runner string) (all, ready []string, err error) {
+func (s *Store) SessionsOf(ctx context.Context, runner string) (all []string, ready []job.ReadyLane, err error) {
 	const op = "look after sessions"
 	if some, err := s.exists(ctx, op, sessionsKey); err != nil || !some {
 		return nil, nil, err
@@ -192,7 +193,8 @@ func (s *Store) SessionsOf(ctx context.Context, runner string) (all, ready []str
 	n := int(atoi(r.text(0)))
 	for i := range r[1:] {
 		if i < n {
-			ready = append(ready, r.text(i+1))
+			id, lane, _ := strings.Cut(r.text(i+1), " ")
+			ready = append(ready, job.ReadyLane{Session: id, Lane: lane})
 		} else {
 			all = append(all, r.text(i+1))
 		}
@@ -214,7 +216,7 @@ func (s *Store) LeaveSessions(ctx context.Context, runner string, letEnd bool) (
 
 func sessionFields() []string {
 	return []string{
-		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts", "ends_at", "name", "workdir", "home",
+		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts", "ends_at", "name", "workdir", "home", "aside",
 	}
 }
 
@@ -267,7 +269,7 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 			ID: id, State: job.SessionState(f.text(0)), Runner: f.text(2), Runtime: f.text(3),
 			CreatedAt: parseMillis(f.text(4)), LastUsed: parseMillis(f.text(5)),
 			IdleTimeout: time.Duration(atoi(f.text(6))) * time.Millisecond, MaxAge: time.Duration(atoi(f.text(7))) * time.Millisecond,
-			Waiting: int(sent[i].waiting.Val()), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)), ForkedFrom: f.text(12),
+			Waiting: int(sent[i].waiting.Val() + atoi(f.text(18))), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)), ForkedFrom: f.text(12),
 			Restarts: int(atoi(f.text(13))), EndsAt: parseMillis(f.text(14)), Name: f.text(15), Workdir: f.text(16), Home: f.text(17),
 		}
 		if due := int64(sent[i].due.Val()); due > 0 {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -19,10 +20,41 @@ import (
 type sessionModel struct {
 	id, runner string
 	name       string
-	waiting    []string // jobs, in the order of their acceptance
-	current    string
+	lanes      map[string]*laneModel
+	laned      bool // it has had another lane than the default one
 	ended      job.EndReason
-	claim      *job.Claim // that is current
+}
+
+// laneModel is what a lane of a session is to be.
+type laneModel struct {
+	name    string
+	waiting []string // jobs, in the order of their acceptance
+	current string
+	claim   *job.Claim // that is current
+}
+
+// lane returns a lane of the session, which may be an empty one.
+func (m *sessionModel) lane(name string) *laneModel {
+	l := m.lanes[name]
+	if l == nil {
+		if m.lanes == nil {
+			m.lanes = map[string]*laneModel{}
+		}
+		l = &laneModel{name: name}
+		m.lanes[name] = l
+	}
+	return l
+}
+
+// jobs returns the waiting and the running jobs of all lanes.
+func (m *sessionModel) jobs() (waiting, running []string) {
+	for _, l := range m.lanes {
+		waiting = append(waiting, l.waiting...)
+		if l.current != "" {
+			running = append(running, l.current)
+		}
+	}
+	return waiting, running
 }
 
 // none stands for a session that was never opened.
@@ -50,6 +82,7 @@ type sessionWorld struct {
 	sessions []*sessionModel
 	states   map[string]job.State // of jobs
 	flagged  map[string]bool      // jobs that were asked to end
+	old      string               // a runner that knows no lanes
 	step     string
 }
 
@@ -64,12 +97,13 @@ func TestSessionModel(t *testing.T) {
 		runners: map[string]bool{}, states: map[string]job.State{}, flagged: map[string]bool{},
 	}
 	rdb.AddHook(w.repeat)
-	for range 3 {
-		w.runners[uuid.NewString()] = false
+	for range 4 {
+		w.old = uuid.NewString()
+		w.runners[w.old] = false
 	}
 	actions := []func(){
 		w.open, w.fork, w.accept, w.accept, w.accept, w.accept, w.next, w.next, w.next, w.finish, w.finish, w.finish, w.cancel,
-		w.closeOne, w.beat, w.beat, w.lapse, w.rescue, w.drain, w.interrupt, w.look, w.change,
+		w.closeOne, w.beat, w.beat, w.lapse, w.rescue, w.drain, w.interrupt, w.look, w.change, w.move, w.sweep,
 	}
 	for n := uint64(1); n <= steps && !t.Failed(); n++ {
 		w.repeat.on = w.r.IntN(4) == 0
@@ -81,7 +115,7 @@ func TestSessionModel(t *testing.T) {
 		_, err := w.LeaveSessions(t.Context(), r, false)
 		w.same("leave", err, nil)
 	}
-	for _, pattern := range []string{"{kaa}:sessions*", "{kaa}:session:*:jobs", "{kaa}:runner:*:sessions", "{kaa}:runner:*:ready"} {
+	for _, pattern := range []string{"{kaa}:sessions*", "{kaa}:session:*:jobs*", "{kaa}:session:*:lanes", "{kaa}:runner:*:sessions", "{kaa}:runner:*:ready"} {
 		if left := rdb.Keys(t.Context(), pattern).Val(); len(left) > 0 {
 			t.Errorf("without sessions there is %v", left)
 		}
@@ -93,6 +127,15 @@ func (w *sessionWorld) pick() *sessionModel {
 		return &sessionModel{id: uuid.NewString(), ended: none}
 	}
 	return w.sessions[len(w.sessions)-1-w.r.IntN(min(len(w.sessions), 6))]
+}
+
+// pickLane picks a lane of a session, more often one that has something.
+func (w *sessionWorld) pickLane(m *sessionModel) *laneModel {
+	names := slices.Sorted(maps.Keys(m.lanes))
+	if n := w.r.IntN(len(names) + 1); n < len(names) {
+		return m.lane(names[n])
+	}
+	return m.lane([]string{job.LaneDefault, "a", "b"}[w.r.IntN(3)])
 }
 
 func (w *sessionWorld) runner() string {
@@ -113,13 +156,15 @@ func (w *sessionWorld) end(m *sessionModel, reason job.EndReason, letEnd bool) {
 		return
 	}
 	m.ended = reason
-	for _, id := range m.waiting {
-		w.states[id] = job.Failed
-	}
-	m.waiting = nil
-	if m.current != "" && !letEnd {
-		w.states[m.current] = job.Failed
-		m.current = ""
+	for _, l := range m.lanes {
+		for _, id := range l.waiting {
+			w.states[id] = job.Failed
+		}
+		l.waiting = nil
+		if l.current != "" && !letEnd {
+			w.states[l.current] = job.Failed
+			l.current = ""
+		}
 	}
 }
 
@@ -190,25 +235,40 @@ func (w *sessionWorld) accept() {
 	m := w.pick()
 	n := newJob()
 	n.Job.Queue, n.Job.SessionID, n.Job.InSession, n.Caller = job.SessionQueue, m.id, true, "me"
-	want := m.refusal()
+	n.Job.Lane = []string{job.LaneDefault, job.LaneDefault, "a", "b", job.LaneBeside}[w.r.IntN(5)]
+	if w.r.IntN(4) == 0 {
+		n.Job.Queue = job.OperationQueue
+	}
+	want, lane := m.refusal(), n.Job.Lane
+	if lane == job.LaneBeside {
+		lane = job.Beside(n.Job.ID)
+	}
 	if w.r.IntN(10) == 0 {
 		n.Caller, want = "another", job.ErrNoSession
+	}
+	if lane != job.LaneDefault && !m.laned && (m.runner == w.old || !w.runners[m.runner]) {
+		lane = job.LaneDefault
+		if n.Job.Queue == job.SessionQueue && want == nil {
+			want = job.ErrOldRunner
+		}
 	}
 	_, err := w.Create(w.t.Context(), n)
 	w.same("accept", err, want)
 	if err == nil {
-		m.waiting = append(m.waiting, n.Job.ID)
+		l := m.lane(lane)
+		l.waiting = append(l.waiting, n.Job.ID)
+		m.laned = m.laned || lane != job.LaneDefault
 		w.states[n.Job.ID] = job.Queued
 	}
 }
 
 func (w *sessionWorld) next() {
 	m := w.pick()
-	runner := m.runner
+	l, runner := w.pickLane(m), m.runner
 	if w.r.IntN(8) == 0 {
 		runner = w.runner()
 	}
-	c, err := w.NextInSession(w.t.Context(), m.id, runner, w.r.IntN(2) == 0)
+	c, err := w.NextInSession(w.t.Context(), m.id, l.name, runner, w.r.IntN(2) == 0)
 	switch {
 	case m.ended != "" || runner != m.runner:
 		w.same("next of an ended one", err, job.ErrSessionEnded)
@@ -216,47 +276,48 @@ func (w *sessionWorld) next() {
 		w.same("next by a lapsed runner", err, job.ErrUnregistered)
 	default:
 		w.same("next", err, nil)
-		w.claimed(m, c)
+		w.claimed(l, c)
 	}
 }
 
-// claimed compares a claim with what the model says comes next, and takes it.
-func (w *sessionWorld) claimed(m *sessionModel, c *job.Claim) {
+// claimed compares a claim with what the model says comes next in a lane, and takes it.
+func (w *sessionWorld) claimed(l *laneModel, c *job.Claim) {
 	w.t.Helper()
-	if m.current == "" && len(m.waiting) > 0 {
-		m.current, m.waiting = m.waiting[0], m.waiting[1:]
-		w.states[m.current] = job.Running
+	if l.current == "" && len(l.waiting) > 0 {
+		l.current, l.waiting = l.waiting[0], l.waiting[1:]
+		w.states[l.current] = job.Running
 	}
 	got := ""
 	if c != nil {
 		got = c.JobID
 	}
-	if got != m.current {
-		w.t.Errorf("%s: claimed %q, want %q", w.step, got, m.current)
+	if got != l.current || c != nil && c.Lane != l.name {
+		w.t.Errorf("%s: claimed %q, want %q of %q", w.step, got, l.current, l.name)
 	}
-	m.claim = c
+	l.claim = c
 }
 
 func (w *sessionWorld) finish() {
 	m := w.pick()
-	if m.claim == nil {
+	l := w.pickLane(m)
+	if l.claim == nil {
 		return
 	}
 	o := job.Outcome{State: job.Completed, Result: result()}
-	if w.r.IntN(6) == 0 {
+	if w.r.IntN(12) == 0 {
 		o.End = &job.SessionEnd{Reason: job.EndCrashed, Message: "m"}
 	}
-	held := m.current == m.claim.JobID
+	held := l.current == l.claim.JobID && l.claim.Runner == m.runner
 	var want error
-	if !held && w.states[m.claim.JobID] != job.Completed {
+	if !held && w.states[l.claim.JobID] != job.Completed {
 		want = job.ErrStale
 	}
-	next, ask, err := w.FinishInSession(w.t.Context(), *m.claim, o)
+	next, ask, err := w.FinishInSession(w.t.Context(), *l.claim, o)
 	w.same("finish", err, want)
 	if err != nil || !held {
 		return
 	}
-	w.states[m.current], m.current = job.Completed, ""
+	w.states[l.current], l.current = job.Completed, ""
 	if o.End != nil {
 		w.end(m, o.End.Reason, false)
 	}
@@ -265,28 +326,67 @@ func (w *sessionWorld) finish() {
 		if !w.repeat.on && w.runners[m.runner] {
 			w.t.Error("finish: the runner is to ask, and need not")
 		}
-		if w.repeat.on && m.ended == "" && w.runners[m.runner] && len(m.waiting) > 0 {
-			next, err = w.NextInSession(w.t.Context(), m.id, m.runner, true)
+		if w.repeat.on && m.ended == "" && w.runners[m.runner] && len(l.waiting) > 0 {
+			next, err = w.NextInSession(w.t.Context(), m.id, l.name, m.runner, true)
 			w.same("next after finish", err, nil)
-			w.claimed(m, next)
+			w.claimed(l, next)
 		}
 		return
 	}
 	if m.ended == "" && w.runners[m.runner] {
-		w.claimed(m, next)
+		w.claimed(l, next)
 	}
 }
 
 func (w *sessionWorld) cancel() {
 	m := w.pick()
-	if len(m.waiting) == 0 {
+	l := w.pickLane(m)
+	if len(l.waiting) == 0 {
 		return
 	}
-	i := w.r.IntN(len(m.waiting))
-	_, err := w.Cancel(w.t.Context(), m.waiting[i])
+	i := w.r.IntN(len(l.waiting))
+	_, err := w.Cancel(w.t.Context(), l.waiting[i])
 	w.same("cancel", err, nil)
-	w.states[m.waiting[i]] = job.Cancelled
-	m.waiting = slices.Delete(m.waiting, i, i+1)
+	w.states[l.waiting[i]] = job.Cancelled
+	l.waiting = slices.Delete(l.waiting, i, i+1)
+}
+
+// move moves a session with a claim to another runner, with all its claims.
+func (w *sessionWorld) move() {
+	m := w.pick()
+	l := w.pickLane(m)
+	if l.claim == nil {
+		return
+	}
+	to := w.runner()
+	_, running := m.jobs()
+	moves := w.runners[to] && to != m.runner && (!m.laned || to != w.old) &&
+		!slices.ContainsFunc(running, func(id string) bool { return w.flagged[id] })
+	var want error
+	if m.ended != "" || l.current != l.claim.JobID || l.claim.Runner != m.runner {
+		want, moves = job.ErrStale, false
+	}
+	moved, err := w.MoveSession(w.t.Context(), *l.claim, []job.Candidate{{Runner: to, Most: 1000}})
+	w.same("move", err, want)
+	if moved != moves {
+		w.t.Errorf("moved %t, want %t", moved, moves)
+	}
+	if !moved {
+		return
+	}
+	m.runner = to
+	for _, l := range m.lanes {
+		l.claim = nil
+		if l.current != "" {
+			w.states[l.current] = job.Queued
+			l.waiting, l.current = slices.Insert(l.waiting, 0, l.current), ""
+		}
+	}
+}
+
+func (w *sessionWorld) sweep() {
+	_, err := w.Sweep(w.t.Context(), 100)
+	w.same("sweep", err, nil)
 }
 
 func (w *sessionWorld) closeOne() {
@@ -304,7 +404,7 @@ func (w *sessionWorld) closeOne() {
 
 func (w *sessionWorld) beat() {
 	r := w.runner()
-	w.same("beat", w.Beat(w.t.Context(), job.Runner{ID: r}), nil)
+	w.same("beat", w.Beat(w.t.Context(), job.Runner{ID: r, Lanes: r != w.old}), nil)
 	w.runners[r] = true
 }
 
@@ -321,12 +421,14 @@ func (w *sessionWorld) rescue() {
 	w.same("rescue", err, nil)
 	for _, m := range w.sessions {
 		if slices.Contains(lapsed, m.runner) {
-			if m.ended != "" && m.current != "" { // that was let end
-				w.states[m.current] = job.Failed
-				if w.flagged[m.current] {
-					w.states[m.current] = job.Cancelled
+			for _, l := range m.lanes {
+				if m.ended != "" && l.current != "" { // that was let end
+					w.states[l.current] = job.Failed
+					if w.flagged[l.current] {
+						w.states[l.current] = job.Cancelled
+					}
+					l.current = ""
 				}
-				m.current = ""
 			}
 			w.end(m, job.EndRunnerLost, false)
 		}
@@ -349,11 +451,12 @@ func (w *sessionWorld) drain() {
 
 func (w *sessionWorld) interrupt() {
 	m := w.pick()
-	id, err := w.InterruptSession(w.t.Context(), m.id, "me")
+	l := w.pickLane(m)
+	id, err := w.InterruptSession(w.t.Context(), m.id, "me", l.name)
 	if m.ended == "" {
 		w.same("interrupt", err, nil)
-		if id != m.current {
-			w.t.Errorf("interrupts %q, want %q", id, m.current)
+		if id != l.current {
+			w.t.Errorf("interrupts %q, want %q", id, l.current)
 		}
 		w.flagged[id] = true
 	}
@@ -366,27 +469,32 @@ func (w *sessionWorld) change() {
 	w.same("change", w.ChangeSession(w.t.Context(), m.id, job.Viewer{Caller: "me"}, c), m.refusal())
 }
 
-// look finds all sessions of a runner, and those with something to claim.
+// look finds all sessions of a runner, and the lanes with something to claim.
 func (w *sessionWorld) look() {
 	r := w.runner()
 	all, ready, err := w.SessionsOf(w.t.Context(), r)
 	w.same("look", err, nil)
-	var wantAll, wantReady []string
+	var wantAll, gotReady, wantReady []string
+	for _, l := range ready {
+		gotReady = append(gotReady, l.Session+" "+l.Lane)
+	}
 	for _, m := range w.sessions {
 		if m.runner != r || m.ended != "" {
 			continue
 		}
 		wantAll = append(wantAll, m.id)
-		if m.current == "" && len(m.waiting) > 0 {
-			wantReady = append(wantReady, m.id)
+		for _, l := range m.lanes {
+			if l.current == "" && len(l.waiting) > 0 {
+				wantReady = append(wantReady, m.id+" "+l.name)
+			}
 		}
 	}
 	slices.Sort(all)
-	slices.Sort(ready)
+	slices.Sort(gotReady)
 	slices.Sort(wantAll)
 	slices.Sort(wantReady)
-	if !slices.Equal(all, wantAll) || !slices.Equal(ready, wantReady) {
-		w.t.Errorf("look: %v, ready %v; want %v, %v", all, ready, wantAll, wantReady)
+	if !slices.Equal(all, wantAll) || !slices.Equal(gotReady, wantReady) {
+		w.t.Errorf("look: %v, ready %v; want %v, %v", all, gotReady, wantAll, wantReady)
 	}
 }
 
@@ -396,10 +504,11 @@ func (w *sessionWorld) check(n uint64) {
 	var idle, busy int64
 	for i, m := range w.sessions {
 		want := job.SessionIdle
+		waiting, running := m.jobs()
 		switch {
 		case m.ended != "":
 			want = job.SessionEnded
-		case m.current != "" || len(m.waiting) > 0:
+		case len(running)+len(waiting) > 0:
 			want = job.SessionBusy
 			busy++
 		default:
@@ -409,13 +518,10 @@ func (w *sessionWorld) check(n uint64) {
 			continue
 		}
 		s, err := w.Session(w.t.Context(), m.id, job.Viewer{Caller: "me"})
-		if err != nil || s.State != want || s.Reason != m.ended || s.Waiting != len(m.waiting) || s.ExpiresAt.IsZero() != (m.ended != "") {
+		if err != nil || s.State != want || s.Reason != m.ended || s.Waiting != len(waiting) || s.ExpiresAt.IsZero() != (m.ended != "") {
 			w.t.Fatalf("step %d, %s: session is %+v, %v; want %s and %+v", n, w.step, s, err, want, m)
 		}
-		for _, id := range append(slices.Clone(m.waiting), m.current) {
-			if id == "" {
-				continue
-			}
+		for _, id := range append(waiting, running...) {
 			if j, err := w.Get(w.t.Context(), id); err != nil || j.State != w.states[id] {
 				w.t.Fatalf("step %d, %s: job is %+v, %v; want %s", n, w.step, j, err, w.states[id])
 			}
@@ -431,7 +537,7 @@ func (w *sessionWorld) check(n uint64) {
 				w.t.Fatalf("step %d, %s: job is %+v, %v; want %s", n, w.step, j, err, state)
 			}
 		}
-		mended, err := w.Mend(w.t.Context(), []string{job.SessionQueue}, 1_000_000)
+		mended, err := w.Mend(w.t.Context(), []string{job.SessionQueue, job.OperationQueue}, 1_000_000)
 		if err != nil || len(mended) > 0 {
 			w.t.Fatalf("step %d: had to mend %v, %v", n, mended, err)
 		}

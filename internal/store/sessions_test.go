@@ -72,11 +72,11 @@ func TestSessionClaims(t *testing.T) {
 	if what := <-heard; what != "ready "+s.ID || len(heard) > 0 {
 		t.Errorf("the runner is told %q, and %d more", what, len(heard))
 	}
-	c, err := b.NextInSession(t.Context(), s.ID, "r", false)
+	c, err := b.NextInSession(t.Context(), s.ID, job.LaneDefault, "r", false)
 	if err != nil || c.JobID != first || c.Attempt != 1 || c.Spec.Code != "print(1)" || c.Session.Envs["A"] != "b" || c.Session.Quota.CPUs != 2 {
 		t.Fatalf("%+v %v", c, err)
 	}
-	if again, err := b.NextInSession(t.Context(), s.ID, "r", true); err != nil || again.JobID != first || again.Session.Envs != nil {
+	if again, err := b.NextInSession(t.Context(), s.ID, job.LaneDefault, "r", true); err != nil || again.JobID != first || again.Session.Envs != nil {
 		t.Errorf("again: %+v %v", again, err)
 	}
 	next, ask, err := b.FinishInSession(t.Context(), *c, job.Outcome{State: job.Completed, Result: result()})
@@ -117,7 +117,7 @@ func TestSessionOrder(t *testing.T) {
 	for _, n := range slices.Backward(news) {
 		accepted = append(accepted, b.create(t, n))
 	}
-	c, err := b.NextInSession(t.Context(), s.ID, "r", true)
+	c, err := b.NextInSession(t.Context(), s.ID, job.LaneDefault, "r", true)
 	for c != nil && err == nil {
 		claimed = append(claimed, c.JobID)
 		c, _, err = b.FinishInSession(t.Context(), *c, job.Outcome{State: job.Completed, Result: result()})

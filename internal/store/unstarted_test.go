@@ -95,7 +95,7 @@ func TestMoveSession(t *testing.T) {
 		n.Job.Queue, n.Job.SessionID, n.Job.InSession = job.SessionQueue, session, true
 		ids = append(ids, b.create(t, n))
 	}
-	c, err := b.NextInSession(t.Context(), session, b.runner, false)
+	c, err := b.NextInSession(t.Context(), session, job.LaneDefault, b.runner, false)
 	if err != nil || c == nil || c.JobID != ids[0] {
 		t.Fatalf("claimed %+v, %v", c, err)
 	}
@@ -107,14 +107,14 @@ func TestMoveSession(t *testing.T) {
 			t.Fatalf("%t, %v", moved, err)
 		}
 	}
-	if _, err := b.NextInSession(t.Context(), session, b.runner, false); !errors.Is(err, job.ErrSessionEnded) {
+	if _, err := b.NextInSession(t.Context(), session, job.LaneDefault, b.runner, false); !errors.Is(err, job.ErrSessionEnded) {
 		t.Errorf("its old runner still has it: %v", err)
 	}
 	if moved, err := b.MoveSession(t.Context(), job.Claim{JobID: ids[0], Runner: dead, SessionID: session, Attempt: 1}, []job.Candidate{{Runner: full, Most: 9}}); !errors.Is(err, job.ErrStale) {
 		t.Errorf("somebody else moved it: %t, %v", moved, err)
 	}
 	for _, id := range ids {
-		c, err := b.NextInSession(t.Context(), session, other, false)
+		c, err := b.NextInSession(t.Context(), session, job.LaneDefault, other, false)
 		if err != nil || c == nil || c.JobID != id || c.Attempt != 1 {
 			t.Fatalf("claimed %+v, %v, want %s", c, err, id)
 		}

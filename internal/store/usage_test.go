@@ -123,7 +123,7 @@ func TestUsageOfFiles(t *testing.T) {
 	}
 	s := b.openSession(t)
 	b.create(t, newJob(inSession(s.ID, "list")))
-	c, err := b.NextInSession(t.Context(), s.ID, "r", false)
+	c, err := b.NextInSession(t.Context(), s.ID, job.LaneDefault, "r", false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -480,12 +480,17 @@ local function reindex(id, queue, from, to, caller)
   return release(id, queue, caller)
 end
 
--- Sessions. The executions of a session are in a list of its own, in the order of acceptance,
--- and nowhere else. Its runner claims the first once no other execution of the session runs.
--- The runner is notified when there is one to claim.
+-- Sessions. The executions of a session are in lists of its own, in the order of acceptance, and nowhere else. Each list is
+-- a lane. The runner claims the first of a lane once no other one of the lane runs. It is notified when there is one to
+-- claim. The default lane is '': its list is the session's, and the record of the session has its current execution. Every
+-- other lane has a list of its own, and a field in the hash of the session's lanes: its current job, or ''. A lane is in that hash as long as
+-- it has something that waits or runs. A job that runs beside all others has a lane of its own: * and its id.
 local SESSIONS_DUE, SESSIONS_BUSY = P .. 'sessions', P .. 'sessions:busy'
 local function session_key(id) return P .. 'session:' .. id end
 local function session_jobs_key(id) return P .. 'session:' .. id .. ':jobs' end
+local function session_lanes_key(id) return P .. 'session:' .. id .. ':lanes' end
+local function lane_jobs_key(id, lane) return session_jobs_key(id) .. (lane == '' and '' or ':' .. lane) end
+local function ready_member(id, lane) return lane == '' and id or id .. ' ' .. lane end
 local function session_log_key(id) return P .. 'session:' .. id .. ':log' end
 local function runner_sessions_key(runner) return P .. 'runner:' .. runner .. ':sessions' end
 local function runner_ready_key(runner) return P .. 'runner:' .. runner .. ':ready' end
@@ -518,14 +523,15 @@ local function latest_end(created_at, max_age, ends_at)
   return latest
 end
 
--- turn updates a session's state after a change of its executions. With quiet, its runner is
--- not notified, because it calls by itself.
-local function turn(id, quiet)
+-- turn updates a session's state after a change of a lane. With quiet, its runner is not notified, because it calls by
+-- itself. aside, in the record, is how many jobs wait in other lanes than the default one; it is absent as long as the session had no such lane.
+local function turn(id, quiet, lane)
   local key = session_key(id)
-  local f = redis.call('HMGET', key, 'state', 'runner', 'current', 'created_at', 'max_age', 'idle_timeout', 'ends_at')
+  local f = redis.call('HMGET', key, 'state', 'runner', 'current', 'created_at', 'max_age', 'idle_timeout', 'aside', 'ends_at')
   if not f[1] or f[1] == 'ended' then return end
-  local old = latest_end(f[4], f[5], f[7])
-  if not f[3] and redis.call('EXISTS', session_jobs_key(id)) == 0 then
+  local old = latest_end(f[4], f[5], f[8])
+  local waits = not f[3] and redis.call('EXISTS', session_jobs_key(id)) == 1
+  if not f[3] and not waits and not (f[7] and redis.call('EXISTS', session_lanes_key(id)) == 1) then
     if f[1] == 'idle' then return end
     local now = now_ms()
     redis.call('HSET', key, 'state', 'idle', 'last_used', int(now))
@@ -534,19 +540,48 @@ local function turn(id, quiet)
     redis.call('ZADD', SESSIONS_DUE, int(math.min(old, now + tonumber(f[6]))), id)
     return
   end
+  if not f[3] and not waits then redis.call('SREM', runner_ready_key(f[2]), id) end
   if f[1] ~= 'busy' then
     redis.call('HSET', key, 'state', 'busy')
     redis.call('SADD', SESSIONS_BUSY, id)
     redis.call('ZADD', SESSIONS_DUE, int(old), id) -- what is busy is not idle
   end
-  if not f[3] and not quiet and redis.call('SADD', runner_ready_key(f[2]), id) == 1 then tell_ready(f[2], id) end
+  if quiet then return end
+  if lane ~= '' then waits = redis.call('HGET', session_lanes_key(id), lane) == '' and redis.call('EXISTS', lane_jobs_key(id, lane)) == 1 end
+  if waits and redis.call('SADD', runner_ready_key(f[2]), ready_member(id, lane)) == 1 then tell_ready(f[2], ready_member(id, lane)) end
+end
+
+-- aside_by changes the number of a session's jobs that wait in other lanes than the default one.
+local function aside_by(session, by)
+  if redis.call('HEXISTS', session_key(session), 'aside') == 1 then redis.call('HINCRBY', session_key(session), 'aside', by) end
+end
+
+-- LANED are the sessions with other lanes than the default one.
+local LANED = P .. 'sessions:laned'
+
+-- drop_lane takes a lane that has nothing any more out of its session. It reports whether it did.
+local function drop_lane(session, lane)
+  local lanes = session_lanes_key(session)
+  if redis.call('HGET', lanes, lane) ~= '' or redis.call('EXISTS', lane_jobs_key(session, lane)) == 1 then return false end
+  redis.call('HDEL', lanes, lane)
+  if redis.call('EXISTS', lanes) == 0 then redis.call('SREM', LANED, session) end
+  return true
 end
 
 -- leave_session takes a job that has ended out of its session.
-local function leave_session(session, id, quiet)
-  redis.call('ZREM', session_jobs_key(session), id)
-  if redis.call('HGET', session_key(session), 'current') == id then redis.call('HDEL', session_key(session), 'current') end
-  turn(session, quiet)
+local function leave_session(session, id, quiet, lane)
+  if lane == '' then
+    redis.call('ZREM', session_jobs_key(session), id)
+    if redis.call('HGET', session_key(session), 'current') == id then redis.call('HDEL', session_key(session), 'current') end
+  else
+    local waited = redis.call('ZREM', lane_jobs_key(session, lane), id) == 1
+    if waited then aside_by(session, -1) end
+    if redis.call('HGET', session_lanes_key(session), lane) == id then redis.call('HSET', session_lanes_key(session), lane, '') end
+    if drop_lane(session, lane) and waited then
+      redis.call('SREM', runner_ready_key(redis.call('HGET', session_key(session), 'runner') or ''), ready_member(session, lane))
+    end
+  end
+  turn(session, quiet, lane)
 end
 
 -- claim_answer is the answer to a runner about the next execution of a session.
@@ -556,30 +591,56 @@ local function claim_answer(session, id, attached)
   return { 'claimed', id, f[1], int(math.max(0, tonumber(f[3]) - tonumber(f[2]))), f[4], f[5], spec, f[6] }
 end
 
--- take claims the next execution of a session for its runner: queued -> running. It returns
+-- take claims the next execution of a session's lane for its runner: queued -> running. It returns
 -- the answer for the runner, or nil if there is none that may begin.
-local function take(session, runner, attached)
-  local jobs = session_jobs_key(session)
+local function take(session, runner, attached, lane)
+  local jobs, ready = lane_jobs_key(session, lane), ready_member(session, lane)
   while true do
     local id = redis.call('ZRANGE', jobs, 0, 0)[1]
     if id and is_paused('sessions') and redis.call('HGET', job_key(id), 'queue') == 'sessions' then
-      redis.call('SADD', runner_ready_key(runner), session) -- the runner asks again
+      redis.call('SADD', runner_ready_key(runner), ready) -- the runner asks again
       return nil
     end
-    redis.call('SREM', runner_ready_key(runner), session)
+    redis.call('SREM', runner_ready_key(runner), ready)
     if not id then return nil end
     redis.call('ZREM', jobs, id)
+    if lane ~= '' then aside_by(session, -1) end
     local f = redis.call('HMGET', job_key(id), 'state', 'attempt', 'queue')
     if f[1] == 'queued' then
       redis.call('HSET', job_key(id), 'state', 'running', 'attempt', int(tonumber(f[2]) + 1), 'runner', runner,
         'session', session, 'started_at', int(now_ms()))
-      redis.call('HSET', session_key(session), 'current', id)
+      if lane == '' then
+        redis.call('HSET', session_key(session), 'current', id)
+      else
+        redis.call('HSET', session_lanes_key(session), lane, id)
+      end
       redis.call('SADD', P .. 'runners', runner)
       redis.call('SADD', runner_jobs_key(runner), id)
       reindex(id, f[3], 'queued', 'running')
       return claim_answer(session, id, attached)
     end
   end
+end
+
+-- aside_of returns the running and the waiting jobs of a session's other lanes than the default one.
+local function aside_of(session)
+  local running, waiting = {}, {}
+  local lanes = redis.call('HGETALL', session_lanes_key(session))
+  for i = 1, #lanes, 2 do
+    if lanes[i + 1] ~= '' then table.insert(running, lanes[i + 1]) end
+    for _, id in ipairs(redis.call('ZRANGE', lane_jobs_key(session, lanes[i]), 0, -1)) do table.insert(waiting, id) end
+  end
+  return running, waiting
+end
+
+-- clear_lanes deletes the other lanes of a session that has ended.
+local function clear_lanes(session, runner)
+  for _, lane in ipairs(redis.call('HKEYS', session_lanes_key(session))) do
+    redis.call('DEL', lane_jobs_key(session, lane))
+    redis.call('SREM', runner_ready_key(runner), ready_member(session, lane))
+  end
+  redis.call('DEL', session_lanes_key(session))
+  redis.call('SREM', LANED, session)
 end
 
 -- missing distinguishes a job that was never known from one whose record has expired.
@@ -604,7 +665,7 @@ end
 local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   local key = job_key(id)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
-    'events', 'attempt', 'files', 'caller', 'event_bytes', 'after')
+    'events', 'attempt', 'files', 'caller', 'event_bytes', 'after', 'lane')
   local now, ttl = now_ms(), tonumber(f[4])
   local life, keeps = ttl, false
   if f[12] then
@@ -649,7 +710,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   if is_of_batch(id) then batch_settled(id, to, result, now, tombstone_ms) end
   if f[3] then redis.call('SREM', runner_jobs_key(f[3]), id) end
   if f[6] then redis.call('SREM', waiter_jobs_key(f[6]), id) end
-  if f[8] then leave_session(f[8], id, quiet) end
+  if f[8] then leave_session(f[8], id, quiet, f[15] or '') end
   if f[5] then
     -- The message has the result, so that waiters need not read the record. The answer of an
     -- operation is no result.
@@ -693,17 +754,28 @@ local function retry_or_fail(id, code, message, tombstone_ms)
   return 'queued'
 end
 
--- end_session ends a session for good: its waiting executions fail, and so does the running
--- one unless it may come to its end. The record stays for a while, for the reason. It returns
+-- fail_jobs fails the jobs of a session that has ended.
+local function fail_jobs(ids, reason, message, tombstone_ms)
+  for _, job in ipairs(ids) do
+    local state = redis.call('HGET', job_key(job), 'state')
+    if state and not terminal_state(state) then
+      redis.call('HSET', job_key(job), 'failure_reason', reason)
+      settle(job, 'failed', '', 'session_ended', message, tombstone_ms)
+    end
+  end
+end
+
+-- end_session ends a session for good: its waiting executions fail, and so do the running
+-- ones unless they may come to their end. The record stays for a while, for the reason. It returns
 -- whether there was a session to end.
 local function end_session(id, reason, message, let_end, tombstone_ms)
   local key = session_key(id)
-  local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current', 'created_at', 'name')
+  local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current', 'created_at', 'name', 'aside')
   if not f[1] or f[1] == 'ended' then return false end
   local now = now_ms()
   redis.call('HSET', key, 'state', 'ended', 'reason', reason, 'message', message, 'ended_at', int(now))
   use_session(f[3], tonumber(f[5]), now)
-  redis.call('HDEL', key, 'spec')
+  redis.call('HDEL', key, 'spec', 'aside')
   redis.call('PEXPIRE', key, tombstone_ms)
   local ids = redis.call('ZRANGE', session_jobs_key(id), 0, -1)
   redis.call('DEL', session_jobs_key(id))
@@ -714,16 +786,30 @@ local function end_session(id, reason, message, let_end, tombstone_ms)
   redis.call('ZREM', caller_sessions_key(f[3]), id)
   if f[6] then redis.call('HDEL', caller_names_key(f[3]), f[6]) end
   if f[4] and not let_end then table.insert(ids, 1, f[4]) end
-  for _, job in ipairs(ids) do
-    local state = redis.call('HGET', job_key(job), 'state')
-    if state and not terminal_state(state) then
-      redis.call('HSET', job_key(job), 'failure_reason', reason)
-      settle(job, 'failed', '', 'session_ended', message, tombstone_ms)
-    end
+  if f[7] then
+    local running, waiting = aside_of(id)
+    clear_lanes(id, f[2])
+    for _, job in ipairs(waiting) do table.insert(ids, job) end
+    if not let_end then fail_jobs(running, reason, message, tombstone_ms) end
   end
+  fail_jobs(ids, reason, message, tombstone_ms)
   if let_end then tell_closing(f[2], id) else tell_closed(f[2], id) end
   redis.call('PUBLISH', key, '')
   return true
+end
+
+-- end_lanes fails the jobs in other lanes than the default one of sessions that an older Kaa has ended: it does not know
+-- of them.
+local function end_lanes(most, tombstone_ms)
+  for _, id in ipairs(redis.call('SRANDMEMBER', LANED, most)) do
+    local f = redis.call('HMGET', session_key(id), 'state', 'runner', 'reason', 'message')
+    if not f[1] or f[1] == 'ended' then
+      local running, waiting = aside_of(id)
+      clear_lanes(id, f[2] or '')
+      if f[3] ~= 'drained' then fail_jobs(running, f[3] or 'deleted', f[4] or 'the session has ended', tombstone_ms) end
+      fail_jobs(waiting, f[3] or 'deleted', f[4] or 'the session has ended', tombstone_ms)
+    end
+  end
 end
 
 -- end_overdue ends sessions that were not used for too long, or that are too old.

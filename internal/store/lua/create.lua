@@ -7,11 +7,12 @@
 --       most_running (the same for jobs that run),
 --       most_bytes (that the caller's records may take, or '0'), shared ('1' if callers share these),
 --       alone ('1' if there is no other caller), after (a batch that has to end before it is due, or ''),
---       rerun_of (the job that it runs again, or '')
+--       rerun_of (the job that it runs again, or ''),
+--       lane (of its session; '' for the default one)
 -- The rest are the commands that put its task on its queue, each after its length.
 -- Answers {'created', now, 'held' or 'enqueued' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit, 'key' if the limit is that of the key} | {'bytes', held, limit} | {'no_session'} |
--- {'session_ended', reason, message} | {'stopped'}: its batch does not want it any more |
+-- {'session_ended', reason, message} | {'lanes', busy, limit} | {'old_runner'} | {'stopped'}: its batch does not want it any more |
 -- {'no_batch'}, {'awaited', depth, limit}: about the batch of after.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
@@ -47,12 +48,24 @@ if ARGV.after ~= '' then
     if depth >= MAX_AWAITING then return { 'awaited', depth, MAX_AWAITING } end
   end
 end
-local observed = false
+local observed, lane = false, ARGV.lane
 if session ~= '' then
-  local f = redis.call('HMGET', session_key(session), 'state', 'caller', 'reason', 'message', 'observed')
+  local f = redis.call('HMGET', session_key(session), 'state', 'caller', 'reason', 'message', 'observed', 'aside', 'runner')
   if f[2] ~= caller then return { 'no_session' } end -- as it is for another caller's session
   if f[1] == 'ended' then return { 'session_ended', f[3], f[4] } end
-  local depth = redis.call('ZCARD', session_jobs_key(session))
+  if lane ~= '' and not f[6] then
+    -- An older runner claims only from the default lane. Its operations are in order with everything else, as they were.
+    local info = redis.call('GET', P .. 'runner:' .. f[7])
+    if not info or not string.find(info, '"lanes":true', 1, true) then
+      if queue ~= 'operations' then return { 'old_runner' } end
+      lane = ''
+    end
+  end
+  if lane ~= '' and redis.call('HEXISTS', session_lanes_key(session), lane) == 0 then
+    local busy = redis.call('HLEN', session_lanes_key(session))
+    if busy >= MAX_LANES then return { 'lanes', busy, MAX_LANES } end
+  end
+  local depth = redis.call('ZCARD', session_jobs_key(session)) + tonumber(f[6] or 0)
   if depth >= MAX_SESSION_DEPTH then return { 'full', queue, depth, MAX_SESSION_DEPTH } end
   observed = queue ~= 'operations' and f[5] and tonumber(f[5]) > now
   if observed then events = '1' end
@@ -109,6 +122,7 @@ if state ~= 'scheduled' then
   put('queued_at', int(now))
   put('in_session', session)
   put('session', session)
+  put('lane', lane)
 end
 redis.call('HSET', KEYS.job, unpack(record))
 if batch then redis.call('HINCRBY', batch_key(batch), 'fed', 1) end
@@ -133,7 +147,12 @@ elseif state == 'scheduled' then
 else
   if session ~= '' then
     local number = redis.call('HINCRBY', session_key(session), 'accepted', 1)
-    redis.call('ZADD', session_jobs_key(session), number, id)
+    redis.call('ZADD', lane_jobs_key(session, lane), number, id)
+    if lane ~= '' then
+      redis.call('HSETNX', session_lanes_key(session), lane, '')
+      redis.call('HINCRBY', session_key(session), 'aside', 1)
+      redis.call('SADD', LANED, session)
+    end
     if observed then
       local log = session_log_key(session)
       redis.call('ZADD', log, number, id)
@@ -141,7 +160,7 @@ else
       redis.call('PEXPIRE', log, LOG_TTL)
       redis.call('PUBLISH', session_key(session), '')
     end
-    turn(session)
+    turn(session, false, lane)
     return { 'created', int(now) }
   end
   if not admit(id, queue, caller, RESERVE, most_running, now) then

@@ -7,9 +7,9 @@
 --       restarted ('1' if its interpreter was replaced),
 --       spent (what it took, for use_job)
 -- Answers {state}, {'no_room'}, {'stale'}, {'gone'} or {'missing'}. Only the current claim may
--- finish; the same end sent twice counts once, and a retry that is sent twice is stale. For a session that goes on with another
+-- finish; the same end sent twice counts once, and a retry that is sent twice is stale. For a lane that goes on with another
 -- execution, {state, 'claimed', ...} as next does, or {state, 'none'}.
-local f = redis.call('HMGET', KEYS.job, 'state', 'attempt', 'runner', 'caller', 'most_bytes', 'shares_bytes')
+local f = redis.call('HMGET', KEYS.job, 'state', 'attempt', 'runner', 'caller', 'most_bytes', 'shares_bytes', 'lane')
 if not f[1] then return missing(ARGV.id) end
 if f[2] ~= ARGV.attempt or f[3] ~= ARGV.runner then return { 'stale' } end
 if f[1] == ARGV.to then return { f[1] } end
@@ -26,7 +26,7 @@ if ARGV.files ~= '' then
   redis.call('HSET', KEYS.job, 'files', '1')
   if f[4] then keep_files(ARGV.id, f[4], ARGV.attempt, tonumber(ARGV.files)) end
 end
-local session, reason = ARGV.session, ARGV.reason
+local session, reason, lane = ARGV.session, ARGV.reason, f[7] or ''
 if session ~= '' and reason ~= '' and ARGV.to == 'failed' then redis.call('HSET', KEYS.job, 'failure_reason', reason) end
 settle(ARGV.id, ARGV.to, ARGV.result, ARGV.code, ARGV.message, ARGV.tombstone, session ~= '', ARGV.spent)
 if session == '' then return { ARGV.to } end
@@ -37,9 +37,9 @@ if reason ~= '' then
 end
 -- A runner whose heartbeat has lapsed has to register again before it may go on.
 if redis.call('HGET', session_key(session), 'state') ~= 'busy' or redis.call('EXISTS', P .. 'runner:' .. ARGV.runner) == 0 then
-  turn(session)
-  return { ARGV.to, redis.call('EXISTS', session_jobs_key(session)) == 0 and 'none' or 'ask' }
+  turn(session, false, lane)
+  return { ARGV.to, redis.call('EXISTS', lane_jobs_key(session, lane)) == 0 and 'none' or 'ask' }
 end
-local answer = take(session, ARGV.runner, '1') or { 'none' }
+local answer = take(session, ARGV.runner, '1', lane) or { 'none' }
 table.insert(answer, 1, ARGV.to)
 return answer

@@ -29,7 +29,10 @@ if after ~= '' then
 end
 if after == '' or lapsed then
   if f[5] then show(f[5]) end
+  local running, waiting = aside_of(id)
+  for _, job in ipairs(running) do show(job) end
   for _, job in ipairs(redis.call('ZRANGE', session_jobs_key(id), 0, -1)) do show(job) end
+  for _, job in ipairs(waiting) do show(job) end
 end
 if f[1] ~= 'ended' then redis.call('HSET', KEYS.session, 'observed', int(now + tonumber(ARGV.lease))) end
 return answer

@@ -9,10 +9,11 @@ for i = REST, #ARGV, STEP do
   local runner = ARGV[i].runner
   if redis.call('EXISTS', P .. 'runner:' .. runner) == 0 then
     for _, id in ipairs(redis.call('SMEMBERS', runner_sessions_key(runner))) do
-      local current = redis.call('HGET', session_key(id), 'current')
+      local running = aside_of(id)
+      table.insert(running, redis.call('HGET', session_key(id), 'current') or nil)
       end_session(id, 'runner_lost', 'the runner that it lived on was lost', false, ARGV.tombstone)
-      if current then
-        table.insert(answer, current)
+      for _, job in ipairs(running) do
+        table.insert(answer, job)
         table.insert(answer, 'failed')
       end
     end

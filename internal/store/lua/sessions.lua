@@ -1,8 +1,8 @@
 -- sessions: ends overdue sessions of all callers. It returns the sessions of a runner, and those
--- of them that have an unclaimed execution.
+-- of their lanes that have an unclaimed execution, as members of the set of these.
 -- keys: sessions
 -- args: runner, most, tombstone
--- Answers {number of those with an unclaimed execution, these, then all of them}.
+-- Answers {number of lanes with an unclaimed execution, these, then all of them}.
 end_overdue(ARGV.most, ARGV.tombstone)
 local ready = redis.call('SMEMBERS', runner_ready_key(ARGV.runner))
 local answer = { #ready }
