@@ -197,23 +197,40 @@ func TestSessionFileProblems(t *testing.T) {
 	testenv.Eventually(t, "only files of executions are kept: one that was left, two that came", func() bool { return len(blobsIn(t, k.blobs())) == 3 })
 }
 
-// TestSessionFilesInOrder: what is done with files waits for its turn as executions do.
-func TestSessionFilesInOrder(t *testing.T) {
+// TestSessionFilesBeside: files are put, listed, read and removed while code runs, and the code finds what was put. Files that came
+// from outside are not those of an execution.
+func TestSessionFilesBeside(t *testing.T) {
 	t.Parallel()
 	k := start(t, 1)
 	id := k.open(nil)
-	files := sessionsPath + "/" + id + "/files/n"
-	const n = 20
-	k.submit(fields{"sessionId": id, "code": "import os, time\ntime.sleep(0.1)\nassert os.listdir() == []\nopen('n', 'w').write('before')"})
-	if a := k.call("PUT", files, "0", raw); a.status != 200 {
-		t.Fatalf("put behind an execution: %d %s", a.status, a.raw)
-	}
-	for i := range n {
-		k.submit(fields{"sessionId": id, "code": "x = int(open('n').read()) + 1\nopen('n', 'w').write(str(x))"})
-		if i%5 == 4 {
-			if a := k.call("GET", files, nil); a.raw != fmt.Sprint(i+1) {
-				t.Errorf("read after %d executions: %d %q", i+1, a.status, a.raw)
-			}
+	files := sessionsPath + "/" + id + "/files"
+	running := k.submit(fields{"sessionId": id, "code": `
+import os, time
+open("own", "w").write("x")
+while not os.path.exists("go"): time.sleep(0.01)
+print(open("in").read())
+`})
+	k.submit(fields{"sessionId": id, "code": "open('own', 'w').write('y')"})
+	testenv.Eventually(t, "the code runs, and its file can be read", func() bool { return k.call("GET", files+"/own", nil).raw == "x" })
+	for _, name := range []string{"in", "off"} {
+		if a := k.call("PUT", files+"/"+name, "hello", raw); a.status != 200 {
+			t.Fatalf("put: %d %s", a.status, a.raw)
 		}
+	}
+	if a := k.call("DELETE", files+"/off", nil); a.status != 204 {
+		t.Errorf("remove: %d %s", a.status, a.raw)
+	}
+	if a := k.call("GET", files, nil); len(listed(a, "files")) != 2 {
+		t.Errorf("list: %d %v", a.status, a.raw)
+	}
+	if a := k.call("PUT", files+"/go", "", raw); a.status != 200 {
+		t.Fatalf("put: %d %s", a.status, a.raw)
+	}
+	a := k.await(running)
+	if out := a.str("result.stdout"); out != "hello\n" {
+		t.Errorf("the code ended with %s", a.raw)
+	}
+	if left := listed(a, "result.files"); len(left) != 1 || left["own"] == "" {
+		t.Errorf("files of the execution: %v", left)
 	}
 }

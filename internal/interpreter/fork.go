@@ -130,6 +130,7 @@ func (b *forking) run(ctx context.Context) error {
 // knowFiles records the files with which a fork begins, because none of its own executions has made
 // them.
 func (s *Session) knowFiles(ctx context.Context, origin *Session) error {
+	origin.w.files.knowWritten()
 	if !origin.w.files.left && len(origin.w.files.known) == 0 {
 		return nil
 	}

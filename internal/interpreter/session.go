@@ -20,7 +20,8 @@ import (
 // Session is a worker that executes several pieces of code in one namespace. Globals, modules,
 // working directory and files stay. Between executions the runner does not read the pipes. So output
 // that the session's threads write meanwhile belongs to the next execution. The caller must close
-// the session. Only one goroutine at a time may call its methods, except Alive, Close, Start and Context.
+// the session. Only one goroutine at a time may call its methods, except Alive, Close, Start, Context, and those of its
+// files but for Collect.
 type Session struct {
 	w     *Worker
 	quota job.Quota

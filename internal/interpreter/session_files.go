@@ -11,7 +11,8 @@ import (
 	"github.com/kaa-run/kaa/internal/workdir"
 )
 
-// The files of a session. Its processes may change the directory at any moment, so results may
+// The files of a session. Several goroutines may use them at once, also beside an execution; Collect belongs to the one
+// that executes. The session's processes may change the directory at any moment, so results may
 // be outdated at once. But these methods touch nothing outside the directory, whatever the processes
 // do. Their paths have been checked, or a search has found them. They return a job.RefusedError for
 // an operation that the present state of the directory does not allow.
@@ -23,7 +24,7 @@ func (s *Session) Put(path string, content io.Reader) error {
 		if err != nil {
 			return workdir.Refused(path, err)
 		}
-		s.w.files.known.Put(path, stamp)
+		s.w.files.note(path, stamp)
 		return nil
 	})
 }

@@ -95,19 +95,26 @@ func openPath(at int, path string) (*os.File, error) {
 // wroteFile notes a file that was written from outside, so that the next execution does not report it as its
 // own.
 func (s *Session) wroteFile(path string, st *unix.Stat_t) {
-	files := &s.w.files
-	files.opening.Lock()
-	defer files.opening.Unlock()
 	work := "/work/"
 	if s.w.dirName != "" {
 		work = "/tmp/" + s.w.dirName + "/"
 	}
-	if rel, ok := strings.CutPrefix(path, work); ok && len(files.wrote) < maxWrote {
-		if files.wrote == nil {
-			files.wrote = map[string]workdir.Stamp{}
-		}
-		files.wrote[rel] = workdir.StampOf(st)
+	if rel, ok := strings.CutPrefix(path, work); ok {
+		s.w.files.note(rel, workdir.StampOf(st))
 	}
+}
+
+// note notes a file of the working directory that no code has written. knowWritten makes it known.
+func (f *files) note(path string, stamp workdir.Stamp) {
+	f.opening.Lock()
+	defer f.opening.Unlock()
+	if len(f.wrote) >= maxWrote {
+		return
+	}
+	if f.wrote == nil {
+		f.wrote = map[string]workdir.Stamp{}
+	}
+	f.wrote[path] = stamp
 }
 
 // maxWrote bounds the files that are noted between two executions. Further ones are reported.

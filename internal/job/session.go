@@ -83,6 +83,15 @@ const (
 	LaneBeside = "*"
 )
 
+// LaneOf is the lane of an operation on a session. Those on files take no turn.
+func LaneOf(op string) string {
+	switch op {
+	case OpPutFiles, OpListFiles, OpReadFile, OpRemoveFile:
+		return LaneBeside
+	}
+	return LaneDefault
+}
+
 // Beside is the name of the lane that a job with LaneBeside has.
 func Beside(jobID string) string { return LaneBeside + jobID }
 

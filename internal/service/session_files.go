@@ -12,7 +12,7 @@ import (
 )
 
 // The files of a session are its live working directory, which is with its runner. So
-// whatever is done with them is an operation, in the order of the session's executions.
+// whatever is done with them is an operation. It runs beside the session's executions.
 
 // SessionFiles lists files of a session, after a path and at most so many.
 func (s *Service) SessionFiles(ctx context.Context, c Caller, session string, page job.SessionFilesPage) (job.SessionFiles, error) {

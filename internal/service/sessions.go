@@ -267,7 +267,7 @@ func (s *Service) operationAs(ctx context.Context, c Caller, session string, dra
 	now := time.Now()
 	draft.Job = job.Job{
 		ID: draft.Job.ID, State: job.Queued, Queue: job.OperationQueue, MaxAttempts: 1, CreatedAt: now, QueuedAt: now,
-		SessionID: session, InSession: true, Timeout: spec.Timeout, ResultTTL: opKept,
+		SessionID: session, InSession: true, Lane: job.LaneOf(spec.Op), Timeout: spec.Timeout, ResultTTL: opKept,
 	}
 	draft.Caller, draft.MostWaiting, draft.Subscriber = c.ID(), c.limits().MostWaiting(), s.cfg.Hub.Subscriber
 	if spec.Op == job.OpReadFile {

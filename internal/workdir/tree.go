@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,7 @@ type Tree struct {
 	dir *os.File
 	// abandoned: no process is left that could change the directory. Then modes may be changed,
 	// to read files that the code has made unreadable.
-	abandoned bool
+	abandoned atomic.Bool
 	// uid and gid own new files if foreign is set; otherwise this process does.
 	uid, gid int
 	foreign  bool
@@ -45,7 +46,7 @@ func (t *Tree) Close() { _ = t.dir.Close() }
 // Abandoned declares that the last process that could change the directory has ended. It makes
 // the directory readable.
 func (t *Tree) Abandoned() error {
-	t.abandoned = true
+	t.abandoned.Store(true)
 	return unix.Fchmod(int(t.dir.Fd()), 0o700)
 }
 
@@ -72,7 +73,7 @@ func (t *Tree) at(name string, flags int) (*os.File, error) {
 // readable opens a path to be read; of an abandoned tree, whatever its mode is.
 func (t *Tree) readable(name string, flags int) (*os.File, error) {
 	f, err := t.at(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags)
-	if !errors.Is(err, fs.ErrPermission) || !t.abandoned {
+	if !errors.Is(err, fs.ErrPermission) || !t.abandoned.Load() {
 		return f, err
 	}
 	parent, err := t.at(path.Dir(name), unix.O_PATH|unix.O_DIRECTORY)
