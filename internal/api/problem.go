@@ -282,7 +282,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	case errors.Is(err, job.ErrOldRunner):
 		return newProblem(http.StatusConflict, "old_runner", "the session lives on a runner of an older release, which cannot do this; open a new session"), false
 	case errors.Is(err, job.ErrSessionEnded), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrTooManySessions),
-		errors.Is(err, job.ErrNoRunner), errors.Is(err, service.ErrSessionBusy):
+		errors.Is(err, job.ErrNoRunner), errors.Is(err, service.ErrSessionBusy), errors.Is(err, job.ErrSessionPaused):
 		return sessionProblem(err), false
 	case errors.Is(err, service.ErrNoKeys):
 		return newProblem(http.StatusForbidden, "keys_off", "this Kaa asks for no API keys; the operator sets KAA_ADMIN_KEYS or KAA_API_KEYS_FILE first"), false
@@ -399,7 +399,7 @@ func endProblem(e *service.EndError) *Problem {
 		status = http.StatusNotFound
 	case code == string(job.FailDisk):
 		status = http.StatusInsufficientStorage
-	case code == string(job.FailTooManySessions), code == string(job.FailFilesFull):
+	case code == string(job.FailTooManySessions), code == string(job.FailTooManyPaused), code == string(job.FailFilesFull):
 		status = http.StatusTooManyRequests
 	}
 	p := newProblem(status, code, e.Error())

@@ -36,7 +36,7 @@ type SessionBody struct {
 type SessionView struct {
 	ID          string           `json:"id"`
 	Name        string           `json:"name,omitempty" doc:"The name by which its caller has opened it."`
-	State       job.SessionState `json:"state" enum:"idle,busy,ended" doc:"idle, busy (executions run or wait for their turn), ended (see reason)."`
+	State       job.SessionState `json:"state" enum:"idle,busy,paused,ended" doc:"idle, busy (executions run or wait for their turn), paused (its processes are stopped), ended (see reason)."`
 	Runner      string           `json:"runner" doc:"Runner that it lives on."`
 	Runtime     string           `json:"runtime" doc:"Runtime of its interpreter."`
 	CreatedAt   time.Time        `json:"createdAt"`
@@ -45,13 +45,16 @@ type SessionView struct {
 	IdleTimeout float64          `json:"idleTimeout" doc:"Seconds without use after which it ends."`
 	MaxAge      float64          `json:"maxAge" doc:"Seconds after which it ends, used or not."`
 	EndsAt      *time.Time       `json:"endsAt,omitempty" doc:"The time that was set for its end, if one was."`
+	PausedAt    *time.Time       `json:"pausedAt,omitempty" doc:"Since when it is paused, if it is."`
+	PausedUntil *time.Time       `json:"pausedUntil,omitempty" doc:"When it ends unless it is resumed."`
+	AutoResume  bool             `json:"autoResume,omitempty" doc:"The next execution or other operation resumes it."`
 	Workdir     string           `json:"workdir,omitempty" doc:"The path that was chosen for its working directory, if one was."`
 	Home        string           `json:"home,omitempty" doc:"The path that was chosen for HOME, if one was."`
 	Waiting     int              `json:"waiting" doc:"Executions that wait for their turn."`
 	Metadata    object           `json:"metadata,omitempty"`
 	Restarts    int              `json:"restarts,omitempty" doc:"How many times its interpreter was replaced because its code needed more memory than it may."`
 	ForkedFrom  string           `json:"forkedFrom,omitempty" doc:"The session that it is a fork of."`
-	Reason      job.EndReason    `json:"reason,omitempty" enum:"deleted,idle_timeout,max_age,ends_at,runner_lost,drained,evicted,memory_limit,cpu_limit,crashed,killed,start_failed" doc:"Why it has ended."`
+	Reason      job.EndReason    `json:"reason,omitempty" enum:"deleted,idle_timeout,max_age,ends_at,pause_limit,runner_lost,drained,evicted,memory_limit,cpu_limit,crashed,killed,start_failed" doc:"Why it has ended."`
 	Message     string           `json:"message,omitempty" doc:"The same for people."`
 	EndedAt     *time.Time       `json:"endedAt,omitempty"`
 }
@@ -60,7 +63,7 @@ func sessionView(s job.Session) SessionView {
 	return SessionView{
 		ID: s.ID, Name: s.Name, State: s.State, Runner: s.Runner, Runtime: s.Runtime, CreatedAt: s.CreatedAt, LastUsedAt: s.LastUsed,
 		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), EndsAt: optional(s.EndsAt), Waiting: s.Waiting, Restarts: s.Restarts,
-		Workdir: s.Workdir, Home: s.Home, Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
+		PausedAt: optional(s.PausedAt), PausedUntil: optional(s.PausedUntil), AutoResume: s.AutoResume, Workdir: s.Workdir, Home: s.Home, Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
 	}
 }
 
@@ -80,7 +83,7 @@ type sessionInput struct {
 type sessionOutput struct{ Body SessionView }
 
 type sessionsInput struct {
-	State    []job.SessionState `query:"state" enum:"idle,busy" doc:"Only sessions in one of these states."`
+	State    []job.SessionState `query:"state" enum:"idle,busy,paused" doc:"Only sessions in one of these states."`
 	Metadata []string           `query:"metadata,explode" doc:"Only sessions whose metadata has a member of this name with this value, as name=value: a string as its characters, any other value as its JSON. May be there several times." example:"[\"user=ada\"]"`
 	Cursor   string             `query:"cursor" maxLength:"64" doc:"nextCursor of the page before."`
 	Limit    int                `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Sessions per page."`
@@ -119,6 +122,7 @@ func (s *server) registerSessions() {
 	}, s.getSession)
 	s.registerSessionChange()
 	s.registerSessionNames()
+	s.registerSessionPause()
 	register(s, huma.Operation{
 		OperationID: "closeSession", Method: http.MethodDelete, Path: "/v1/sessions/{id}", Tags: tags,
 		Summary: "End a session, with all that it executes", Errors: []int{400, 401, 404, 410, 429, 503},
@@ -218,6 +222,8 @@ func sessionProblem(err error) *Problem {
 			p.KeyLimit = "sessions"
 		}
 		return p
+	case errors.Is(err, job.ErrSessionPaused):
+		return newProblem(http.StatusConflict, "session_paused", "the session is paused; resume it first (POST /v1/sessions/{id}/resume), or pause it with autoResume next time")
 	case errors.Is(err, service.ErrSessionBusy):
 		p := newProblem(http.StatusServiceUnavailable, "session_busy",
 			"what was accepted for the session before took too long, so this was cancelled; try again, submit it to /v1/jobs, or interrupt the session")

@@ -239,7 +239,7 @@ func TestScopes(t *testing.T) {
 		"GET /v1/jobs": access.Read, "GET /v1/jobs/{id}": access.Read, "GET /v1/jobs/{id}/events": access.Read, "GET /v1/jobs/{id}/files": access.Read,
 		"GET /v1/queues": access.Read, "GET /v1/runtimes": access.Read, "GET /v1/usage": access.Read, "GET /v1/sessions": access.Read, "GET /v1/sessions/{id}": access.Read, "GET /v1/sessions/{id}/ws": access.Read,
 		"GET /v1/jobs/{id}/files/{path}": access.Files, "DELETE /v1/jobs/{id}/files/{path}": access.Files,
-		"PATCH /v1/sessions/{id}": access.Sessions, "PUT /v1/sessions/by-name/{name}": access.Sessions, "GET /v1/sessions/by-name/{name}": access.Read, "DELETE /v1/sessions/by-name/{name}": access.Sessions,
+		"PATCH /v1/sessions/{id}": access.Sessions, "POST /v1/sessions/{id}/pause": access.Sessions, "POST /v1/sessions/{id}/resume": access.Sessions, "PUT /v1/sessions/by-name/{name}": access.Sessions, "GET /v1/sessions/by-name/{name}": access.Read, "DELETE /v1/sessions/by-name/{name}": access.Sessions,
 		"POST /v1/sessions": access.Sessions, "DELETE /v1/sessions/{id}": access.Sessions, "GET /v1/sessions/{id}/files": access.Sessions, "POST /v1/sessions/{id}/files": access.Sessions,
 		"GET /v1/sessions/{id}/files/{path}": access.Sessions, "PUT /v1/sessions/{id}/files/{path}": access.Sessions, "DELETE /v1/sessions/{id}/files/{path}": access.Sessions,
 		"POST /v1/sessions/{id}/fork": access.Sessions, "POST /v1/sessions/{id}/restart": access.Sessions, "POST /v1/sessions/{id}/checkpoint": access.Sessions, "POST /v1/sessions/{id}/rollback": access.Sessions,

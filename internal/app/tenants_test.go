@@ -95,6 +95,8 @@ func walked() map[string]struct {
 		"PUT /v1/sessions/{id}/files/{path}":    {"session", "content"},
 		"GET /v1/sessions/{id}/ws":              {"session", nil},
 		"POST /v1/sessions/{id}/interrupt":      {"session", none},
+		"POST /v1/sessions/{id}/pause":          {"paused", fields{"autoResume": true}},
+		"POST /v1/sessions/{id}/resume":         {"paused", none},
 		"POST /v1/sessions/{id}/checkpoint":     {"session", none},
 		"POST /v1/sessions/{id}/rollback":       {"session", none},
 		"POST /v1/sessions/{id}/fork":           {"session", none},
@@ -145,6 +147,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	acme.awaitBatch(ids["ended batch"], "completed")
 	ids["cut batch"] = acme.cutBatch("", `{"code":"1"}`+"\n")
 	ids["batch"] = acme.batch("", `{"code":"import time; time.sleep(3000)","timeout":3000}`).str("id") // nothing of the tenant's runs after it
+	ids["paused"] = acme.open(fields{})
 	ids["name"], ids["own name"] = "chat-1", "chat-2"
 	if a := acme.call(http.MethodPut, "/v1/sessions/by-name/chat-1", fields{}); a.status != http.StatusCreated {
 		t.Fatalf("%d %s", a.status, a.raw)

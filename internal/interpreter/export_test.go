@@ -131,3 +131,6 @@ func (w *Worker) Over() { w.over(nil) }
 
 // SlotPID is the process whose children the session's interpreters are.
 func (s *Session) SlotPID() int { return s.w.slot.pid }
+
+// SlotPID is the process of a session's slot.
+func SlotPID(s *Session) int { return s.w.slot.pid }

@@ -32,6 +32,7 @@ type Session struct {
 	// origin is the work directory of the session of which this one is a fork.
 	origin string
 
+	pausing  pausing
 	commands *commands // that run beside the interpreter
 	contexts *contexts // other interpreters in the same sandbox; nil in one of these
 
@@ -70,6 +71,9 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 // Alive returns nil while the interpreter lives within its limits; otherwise the reason for the
 // session's end.
 func (s *Session) Alive() *job.SessionEnd {
+	if s.pausing.ranOn.Load() {
+		return &job.SessionEnd{Reason: job.EndKilled, Message: "its code went on while the session was paused"}
+	}
 	if s.commands.exceeded.Load() {
 		return s.outOfMemory()
 	}
@@ -204,6 +208,7 @@ func (r *run) sessionEnd(res job.Result) *job.SessionEnd {
 // do nothing.
 func (s *Session) Close() error {
 	s.closeOnce.Do(func() {
+		_ = s.Resume() // a process that is stopped cannot shut down; it is killed anyway
 		s.contexts.close()
 		s.closeCommands()
 		if s.w.lastCommand() && s.w.send(protocol.Command{Cmd: "shutdown"}) == nil {

@@ -42,6 +42,8 @@ var (
 	ErrNoSession = errors.New("session not found")
 	// ErrSessionEnded: the session has ended. A SessionEndedError says why.
 	ErrSessionEnded = errors.New("session has ended")
+	// ErrSessionPaused: the session is paused, and only its resume is accepted.
+	ErrSessionPaused = errors.New("session is paused")
 	// ErrNoInput: the execution does not wait for that input, or no longer does.
 	ErrNoInput = errors.New("nothing waits for this input")
 	// ErrNoRunner: no live runner offers the requested runtime or sessions.

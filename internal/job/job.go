@@ -285,6 +285,8 @@ const (
 	FailTooLarge FailureCode = "file_too_large"
 	// FailTooManySessions: the owner would exceed its limit of sessions.
 	FailTooManySessions FailureCode = "too_many_sessions"
+	// FailTooManyPaused: the owner would exceed its limit of paused sessions.
+	FailTooManyPaused FailureCode = "too_many_paused"
 	// FailSessionsFull: the runner has no room for that many more sessions.
 	FailSessionsFull FailureCode = "sessions_full"
 	// FailTooManyContexts: the session has as many contexts as it may have.

@@ -23,6 +23,9 @@ type Session struct {
 	Workdir     string // see SessionSpec
 	Home        string
 	EndsAt      time.Time // the time that was set for its end; zero if none was
+	PausedAt    time.Time // zero if it is not paused, or about to be
+	PausedUntil time.Time // when it ends unless it is resumed
+	AutoResume  bool      // what comes next resumes it
 	Waiting     int       // executions that wait for their turn
 	Restarts    int       // interpreters that were replaced for lack of memory
 	Metadata    json.RawMessage
@@ -37,9 +40,10 @@ type SessionState string
 
 // The states of a session.
 const (
-	SessionIdle  SessionState = "idle"  // no executions, in no lane
-	SessionBusy  SessionState = "busy"  // executions run or wait for their turn, in whichever lane
-	SessionEnded SessionState = "ended" // takes no more; the record is kept for a while to give the reason
+	SessionIdle   SessionState = "idle"   // no executions, in no lane
+	SessionBusy   SessionState = "busy"   // executions run or wait for their turn, in whichever lane
+	SessionPaused SessionState = "paused" // its processes are stopped
+	SessionEnded  SessionState = "ended"  // takes no more; the record is kept for a while to give the reason
 )
 
 // EndReason is a reason for the end of a session.
@@ -51,6 +55,7 @@ const (
 	EndIdle        EndReason = "idle_timeout" // it was not used for too long
 	EndAge         EndReason = "max_age"      // it has reached its maximum age
 	EndSet         EndReason = "ends_at"      // the time that was set for its end has come
+	EndPause       EndReason = "pause_limit"  // it was paused for as long as it may be
 	EndRunnerLost  EndReason = "runner_lost"  // its runner died
 	EndDrained     EndReason = "drained"      // its runner was shut down
 	EndEvicted     EndReason = "evicted"      // its place was needed, and it had been idle for long
@@ -119,6 +124,8 @@ const (
 	OpFork       = "fork"
 	OpCheckpoint = "checkpoint"
 	OpRollback   = "rollback"
+	OpPause      = "pause"
+	OpResume     = "resume"
 )
 
 // ForkArgs name the sessions to be made.
@@ -221,6 +228,8 @@ type SessionRequest struct {
 type SessionLimits struct {
 	IdleTimeout, MaxIdleTimeout time.Duration
 	Age, MaxAge                 time.Duration
+	MaxPause                    time.Duration
+	MaxPaused                   int // sessions of one caller; 0 is no limit
 }
 
 // AcceptSession checks r against l and returns the session and the spec that it requests. The

@@ -111,3 +111,20 @@ func metadataText(value json.RawMessage) string {
 	}
 	return compact.String()
 }
+
+// PauseArgs are the arguments of a pause.
+type PauseArgs struct {
+	Most       time.Duration `json:"most"`                 // it ends after that
+	MostPaused int           `json:"mostPaused,omitempty"` // sessions that the caller may have paused; 0 is no limit
+	AutoResume bool          `json:"autoResume,omitempty"`
+}
+
+// AcceptPause checks for how many seconds a session is to be paused at most, and returns the arguments.
+func (l Limits) AcceptPause(most *float64, autoResume bool) (PauseArgs, error) {
+	var v validation
+	a := PauseArgs{Most: v.seconds("maxPause", most, time.Second, l.Sessions.MaxPause, l.Sessions.MaxPause), MostPaused: l.Sessions.MaxPaused, AutoResume: autoResume}
+	if len(v.fields) > 0 {
+		return PauseArgs{}, &ValidationError{Fields: v.fields}
+	}
+	return a, nil
+}

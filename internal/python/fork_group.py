@@ -102,6 +102,8 @@ class ForkGroup:
             self.answer(self.remove_dir, rest)
         elif command == "P":
             slot.channel.send({"type": "ok"})
+        elif command == "S":  # a session and its contexts, without forks, are paused
+            slot.hold()
         elif command == "G":  # an execution that has begun before the fork group may have sent S
             slot.go_on()
         elif command in ("H", "Q"):

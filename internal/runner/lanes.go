@@ -118,6 +118,8 @@ func (s *sessions) serve(l *lane) {
 			// lookAfter finds the session again, and giveBackForgotten a claim that was made.
 			s.r.cfg.Log.WarnContext(s.ctx, "could not ask what a session has to do: will try again", slog.String("session_id", l.se.id), slog.Any("err", err))
 			s.r.suspect()
+		case claim == nil:
+			s.wakeForNothing(s.ctx, l.se)
 		}
 		for first := true; claim != nil; first = false {
 			var ask bool

@@ -66,6 +66,7 @@ func (s *sessions) execute(l *lane, claim job.Claim, first bool) (next *job.Clai
 		}
 		over, first = failed, first && failed == nil
 	}
+	s.wake(run, se)
 	switch {
 	case over != nil && !first:
 		o = sessionFailed(*over)

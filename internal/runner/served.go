@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -19,6 +20,10 @@ type served struct {
 	restarted *job.SessionEnd
 	// opening has room for one that opens the interpreter, or moves the session to another runner.
 	opening chan struct{}
+
+	// pausing is held while the processes are stopped or go on again. It guards paused.
+	pausing sync.Mutex
+	paused  bool // the processes are stopped
 
 	// sessions.mu guards the fields below. Only the default lane changes interpreter and checkpoints, but for the first
 	// interpreter, which any lane opens.

@@ -55,6 +55,10 @@ type SessionRecords interface {
 	MoveSession(ctx context.Context, c job.Claim, candidates []job.Candidate) (bool, error)
 	// ForkSession records forks of a session: all of them, or none with a job.SessionsFullError.
 	ForkSession(ctx context.Context, id, runner string, most, mostOwn int, copies []string) error
+	// HaltSession notes that the processes of a session are stopped by the operation that is claimed. The session is paused
+	// from the end of the operation on. A job.RefusedError says why it may not be.
+	HaltSession(ctx context.Context, c job.Claim, p job.PauseArgs) error
+	IsPaused(ctx context.Context, id string) (bool, error)
 	// Answers returns the last answers to the jobs' requests for input.
 	Answers(ctx context.Context, jobs []string) ([]job.Answer, error)
 	// LeaveSessions ends all sessions of the runner. With letEnd their executions may finish.
@@ -95,7 +99,7 @@ type sessions struct {
 
 func newSessions(r *Runner, ops map[string]Operation) *sessions {
 	s := &sessions{r: r, ctx: context.Background(), live: map[string]*served{}, changed: make(chan struct{})}
-	s.ops = map[string]Operation{job.OpRestart: restart, job.OpFork: s.fork, job.OpCheckpoint: checkpointOf, job.OpRollback: rollback}
+	s.ops = map[string]Operation{job.OpRestart: restart, job.OpFork: s.fork, job.OpCheckpoint: checkpointOf, job.OpRollback: rollback, job.OpPause: s.pause, job.OpResume: resume}
 	maps.Copy(s.ops, fileOperations())
 	maps.Copy(s.ops, ops)
 	return s

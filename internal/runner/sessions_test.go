@@ -28,6 +28,8 @@ type fakeSession struct {
 	looking chan chan struct{}
 	moved   []string
 	leaving error // what becomes of LeaveSessions
+	paused  bool
+	halting error // what becomes of HaltSession
 	spec    job.SessionSpec
 }
 
@@ -128,6 +130,19 @@ func (f *fakeSession) ForkSession(_ context.Context, _, _ string, most, _ int, c
 	return nil
 }
 
+func (f *fakeSession) HaltSession(context.Context, job.Claim, job.PauseArgs) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.paused = f.halting == nil
+	return f.halting
+}
+
+func (f *fakeSession) IsPaused(context.Context, string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.paused, nil
+}
+
 func (f *fakeSession) LeaveSessions(context.Context, string, bool) (int, error) { return 0, f.leaving }
 
 // fakeInterpreters count how many they have started.
@@ -163,12 +178,26 @@ type fakeInterpreter struct {
 	n     int
 	ended *job.SessionEnd
 
-	closed bool
+	closed  bool
+	stopped bool // by Pause
+}
+
+func (i *fakeInterpreter) Pause() error {
+	i.stopped = true
+	return nil
+}
+
+func (i *fakeInterpreter) Resume() error {
+	i.stopped = false
+	return nil
 }
 
 func (i *fakeInterpreter) Execute(ctx context.Context, spec job.Spec, _ job.Live) (job.Result, *job.SessionEnd, error) {
 	if i.ended != nil {
 		return job.Result{}, i.ended, job.ErrNotStarted
+	}
+	if i.stopped {
+		return job.Result{}, nil, errors.New("it is stopped")
 	}
 	switch spec.Code {
 	case "crash":

@@ -161,6 +161,36 @@ func (s *Service) Restart(ctx context.Context, c Caller, session string) (job.Se
 	return s.session(ctx, c, session)
 }
 
+// PauseSession stops all processes of a session, in the order of its executions.
+func (s *Service) PauseSession(ctx context.Context, c Caller, id string, most *float64, autoResume bool) (job.Session, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return job.Session{}, err
+	}
+	args, err := s.cfg.Limits.For(c.limits()).AcceptPause(most, autoResume)
+	if err != nil {
+		return job.Session{}, err
+	}
+	if _, err := s.operate(ctx, c, id, job.OpPause, args); err != nil {
+		return job.Session{}, err
+	}
+	return s.session(ctx, c, id)
+}
+
+// ResumeSession lets the processes of a paused session go on. It does nothing to a session that is not paused.
+func (s *Service) ResumeSession(ctx context.Context, c Caller, id string) (job.Session, error) {
+	if err := c.may(access.Sessions); err != nil {
+		return job.Session{}, err
+	}
+	se, err := s.session(ctx, c, id)
+	if err != nil || se.State != job.SessionEnded && se.PausedAt.IsZero() {
+		return se, err
+	}
+	if _, err := s.operate(ctx, c, id, job.OpResume, nil); err != nil {
+		return job.Session{}, err
+	}
+	return s.session(ctx, c, id)
+}
+
 // Fork makes count forks of a session, in the order of its executions.
 func (s *Service) Fork(ctx context.Context, c Caller, session string, count int) ([]job.Session, error) {
 	if err := c.may(access.Sessions); err != nil {

@@ -133,6 +133,7 @@ func (s *Store) createArgs(n job.NewJob) (keys, args, error) {
 		{"after", j.After},
 		{"rerun_of", j.RerunOf},
 		{"lane", lane},
+		{"wakes", mark(n.Spec.Op == job.OpResume)},
 	}, nil
 }
 

@@ -46,6 +46,8 @@ func wordError(op string, r reply) error {
 		return fmt.Errorf("%s: %w", op, job.ErrUnfinished)
 	case "no_session":
 		return fmt.Errorf("%s: %w", op, job.ErrNoSession)
+	case "session_paused":
+		return fmt.Errorf("%s: %w", op, job.ErrSessionPaused)
 	case "session_ended":
 		return fmt.Errorf("%s: %w", op, &job.SessionEndedError{SessionEnd: job.SessionEnd{Reason: job.EndReason(r.text(1)), Message: r.text(2)}})
 	case "no_room":

@@ -216,7 +216,7 @@ func (s *Store) LeaveSessions(ctx context.Context, runner string, letEnd bool) (
 
 func sessionFields() []string {
 	return []string{
-		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts", "ends_at", "name", "workdir", "home", "aside",
+		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts", "ends_at", "name", "workdir", "home", "aside", "paused_at", "pause_until", "resumes",
 	}
 }
 
@@ -271,6 +271,7 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 			IdleTimeout: time.Duration(atoi(f.text(6))) * time.Millisecond, MaxAge: time.Duration(atoi(f.text(7))) * time.Millisecond,
 			Waiting: int(sent[i].waiting.Val() + atoi(f.text(18))), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)), ForkedFrom: f.text(12),
 			Restarts: int(atoi(f.text(13))), EndsAt: parseMillis(f.text(14)), Name: f.text(15), Workdir: f.text(16), Home: f.text(17),
+			PausedAt: parseMillis(f.text(19)), PausedUntil: parseMillis(f.text(20)), AutoResume: f.text(21) != "",
 		}
 		if due := int64(sent[i].due.Val()); due > 0 {
 			se.ExpiresAt = time.UnixMilli(due).UTC()
@@ -285,13 +286,13 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 
 // CountSessions counts the live sessions by state.
 func (s *Store) CountSessions(ctx context.Context) (map[job.SessionState]int64, error) {
-	var all, busy *redis.IntCmd
+	var all, busy, paused *redis.IntCmd
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		all, busy = p.ZCard(ctx, sessionsKey), p.SCard(ctx, sessionsKey+":busy")
+		all, busy, paused = p.ZCard(ctx, sessionsKey), p.SCard(ctx, sessionsKey+":busy"), p.SCard(ctx, sessionsKey+":paused")
 		return nil
 	})
 	if err != nil {
 		return nil, wrap("count sessions", err)
 	}
-	return map[job.SessionState]int64{job.SessionIdle: max(0, all.Val()-busy.Val()), job.SessionBusy: busy.Val()}, nil
+	return map[job.SessionState]int64{job.SessionIdle: max(0, all.Val()-busy.Val()-paused.Val()), job.SessionBusy: busy.Val(), job.SessionPaused: paused.Val()}, nil
 }

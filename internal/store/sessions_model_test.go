@@ -22,6 +22,7 @@ type sessionModel struct {
 	name       string
 	lanes      map[string]*laneModel
 	laned      bool // it has had another lane than the default one
+	paused     bool // or will be at the end of the current job
 	ended      job.EndReason
 }
 
@@ -103,7 +104,7 @@ func TestSessionModel(t *testing.T) {
 	}
 	actions := []func(){
 		w.open, w.fork, w.accept, w.accept, w.accept, w.accept, w.next, w.next, w.next, w.finish, w.finish, w.finish, w.cancel,
-		w.closeOne, w.beat, w.beat, w.lapse, w.rescue, w.drain, w.interrupt, w.look, w.change, w.move, w.sweep,
+		w.closeOne, w.beat, w.beat, w.lapse, w.rescue, w.drain, w.interrupt, w.look, w.change, w.pause, w.pause, w.move, w.sweep,
 	}
 	for n := uint64(1); n <= steps && !t.Failed(); n++ {
 		w.repeat.on = w.r.IntN(4) == 0
@@ -155,7 +156,7 @@ func (w *sessionWorld) end(m *sessionModel, reason job.EndReason, letEnd bool) {
 	if m.ended != "" {
 		return
 	}
-	m.ended = reason
+	m.ended, m.paused = reason, false
 	for _, l := range m.lanes {
 		for _, id := range l.waiting {
 			w.states[id] = job.Failed
@@ -243,6 +244,12 @@ func (w *sessionWorld) accept() {
 	if lane == job.LaneBeside {
 		lane = job.Beside(n.Job.ID)
 	}
+	if m.paused {
+		want = job.ErrSessionPaused
+	}
+	if m.paused && w.r.IntN(2) == 0 {
+		n.Job.Queue, n.Spec.Op, want = job.OperationQueue, job.OpResume, nil
+	}
 	if w.r.IntN(10) == 0 {
 		n.Caller, want = "another", job.ErrNoSession
 	}
@@ -255,6 +262,7 @@ func (w *sessionWorld) accept() {
 	_, err := w.Create(w.t.Context(), n)
 	w.same("accept", err, want)
 	if err == nil {
+		m.paused = false
 		l := m.lane(lane)
 		l.waiting = append(l.waiting, n.Job.ID)
 		m.laned = m.laned || lane != job.LaneDefault
@@ -469,6 +477,32 @@ func (w *sessionWorld) change() {
 	w.same("change", w.ChangeSession(w.t.Context(), m.id, job.Viewer{Caller: "me"}, c), m.refusal())
 }
 
+// pause halts a session, in the middle of its current job.
+func (w *sessionWorld) pause() {
+	m := w.pick()
+	l := m.lane(job.LaneDefault)
+	if l.claim == nil {
+		return
+	}
+	waiting, running := m.jobs()
+	err := w.HaltSession(w.t.Context(), *l.claim, job.PauseArgs{Most: time.Hour})
+	_, refused := errors.AsType[*job.RefusedError](err)
+	switch {
+	case m.ended != "" || l.current != l.claim.JobID:
+		w.same("pause by an old claim", err, job.ErrStale)
+	case !m.paused && len(waiting)+len(running) > 1:
+		if !refused {
+			w.t.Errorf("pause before others: %v", err)
+		}
+	default:
+		w.same("pause", err, nil)
+		m.paused = true
+	}
+	if paused, err := w.IsPaused(w.t.Context(), m.id); err != nil || paused != m.paused {
+		w.t.Errorf("paused is %v, %v; want %v", paused, err, m.paused)
+	}
+}
+
 // look finds all sessions of a runner, and the lanes with something to claim.
 func (w *sessionWorld) look() {
 	r := w.runner()
@@ -501,7 +535,7 @@ func (w *sessionWorld) look() {
 // check compares the youngest sessions and their jobs, and now and then everything.
 func (w *sessionWorld) check(n uint64) {
 	w.t.Helper()
-	var idle, busy int64
+	var idle, busy, paused int64
 	for i, m := range w.sessions {
 		want := job.SessionIdle
 		waiting, running := m.jobs()
@@ -511,6 +545,9 @@ func (w *sessionWorld) check(n uint64) {
 		case len(running)+len(waiting) > 0:
 			want = job.SessionBusy
 			busy++
+		case m.paused:
+			want = job.SessionPaused
+			paused++
 		default:
 			idle++
 		}
@@ -528,7 +565,7 @@ func (w *sessionWorld) check(n uint64) {
 		}
 	}
 	counts, err := w.CountSessions(w.t.Context())
-	if err != nil || counts[job.SessionIdle] != idle || counts[job.SessionBusy] != busy {
+	if err != nil || counts[job.SessionIdle] != idle || counts[job.SessionBusy] != busy || counts[job.SessionPaused] != paused {
 		w.t.Fatalf("step %d, %s: counts are %v, %v; want %d idle, %d busy", n, w.step, counts, err, idle, busy)
 	}
 	if n%100 == 0 {
@@ -543,7 +580,7 @@ func (w *sessionWorld) check(n uint64) {
 		}
 		w.checkListings(n)
 		listed, _, err := w.ListSessions(w.t.Context(), job.SessionFilter{Viewer: job.Viewer{Caller: "me"}, Limit: 1_000_000})
-		if err != nil || int64(len(listed)) != idle+busy {
+		if err != nil || int64(len(listed)) != idle+busy+paused {
 			w.t.Fatalf("step %d: %d sessions are listed, %v; want %d", n, len(listed), err, idle+busy)
 		}
 	}

@@ -60,6 +60,7 @@
 //	{kaa}:session:<id>:jobs       ZSET    its executions that wait, by the order of their acceptance
 //	{kaa}:sessions                ZSET    live sessions, by when they end unless they are used
 //	{kaa}:sessions:busy           SET     those with executions
+//	{kaa}:sessions:paused         SET     those that are paused; {kaa}:sessions:paused:of:<caller> has those of a caller
 //	{kaa}:sessions:of:<caller>    ZSET    a caller's live sessions, by id
 //	{kaa}:sessions:names:<caller> HASH    names of a caller's live sessions → session
 //	{kaa}:runner:<id>:sessions    SET     live sessions on a runner
@@ -114,8 +115,8 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
-		change: script("change"),
-		save:   script("save"), fire: script("fire"), pass: script("pass"), runs: script("runs"),
+		change: script("change"), halt: script("halt"),
+		save: script("save"), fire: script("fire"), pass: script("pass"), runs: script("runs"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"), tally: script("tally"),
 		pause: script("pause"), unpause: script("unpause"), drain: script("drain"),

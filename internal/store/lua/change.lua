@@ -6,7 +6,7 @@
 -- Answers {'changed'} | {'too_late', latest time that max_age allows} | {'session_ended', reason, message}
 -- | {'no_session'}.
 local id, now = ARGV.id, now_ms()
-local f = redis.call('HMGET', KEYS.session, 'state', 'caller', 'reason', 'message', 'created_at', 'max_age', 'idle_timeout', 'ends_at', 'last_used')
+local f = redis.call('HMGET', KEYS.session, 'state', 'caller', 'reason', 'message', 'created_at', 'max_age', 'idle_timeout', 'ends_at', 'last_used', 'pause_until')
 if not f[1] or (ARGV.caller ~= '' and f[2] ~= ARGV.caller) then return { 'no_session' } end
 if f[1] == 'ended' then return { 'session_ended', f[3], f[4] } end
 local max_age = ARGV.max_age ~= '' and ARGV.max_age or f[6]
@@ -25,5 +25,6 @@ if ends_at then redis.call('HSET', KEYS.session, 'ends_at', ends_at) else redis.
 if ARGV.metadata ~= '' then redis.call('HSET', KEYS.session, 'metadata', ARGV.metadata) end
 local due = latest_end(f[5], max_age, ends_at)
 if f[1] == 'idle' then due = math.min(due, tonumber(f[9]) + tonumber(idle_timeout)) end
+if f[1] == 'paused' then due = math.min(due, tonumber(f[10])) end
 redis.call('ZADD', SESSIONS_DUE, int(due), id)
 return { 'changed' }

@@ -485,7 +485,7 @@ end
 -- claim. The default lane is '': its list is the session's, and the record of the session has its current execution. Every
 -- other lane has a list of its own, and a field in the hash of the session's lanes: its current job, or ''. A lane is in that hash as long as
 -- it has something that waits or runs. A job that runs beside all others has a lane of its own: * and its id.
-local SESSIONS_DUE, SESSIONS_BUSY = P .. 'sessions', P .. 'sessions:busy'
+local SESSIONS_DUE, SESSIONS_BUSY, SESSIONS_PAUSED = P .. 'sessions', P .. 'sessions:busy', P .. 'sessions:paused'
 local function session_key(id) return P .. 'session:' .. id end
 local function session_jobs_key(id) return P .. 'session:' .. id .. ':jobs' end
 local function session_lanes_key(id) return P .. 'session:' .. id .. ':lanes' end
@@ -495,6 +495,7 @@ local function session_log_key(id) return P .. 'session:' .. id .. ':log' end
 local function runner_sessions_key(runner) return P .. 'runner:' .. runner .. ':sessions' end
 local function runner_ready_key(runner) return P .. 'runner:' .. runner .. ':ready' end
 local function caller_sessions_key(caller) return P .. 'sessions:of:' .. caller end
+local function caller_paused_key(caller) return P .. 'sessions:paused:of:' .. caller end
 local function caller_names_key(caller) return P .. 'sessions:names:' .. caller end
 
 -- too_many returns the answer for a caller that would have more sessions than it may, by its key (0 is no
@@ -523,21 +524,30 @@ local function latest_end(created_at, max_age, ends_at)
   return latest
 end
 
+-- wake ends the pause of a session, because of a job.
+local function wake(id, caller)
+  redis.call('HDEL', session_key(id), 'paused_at', 'pause_until', 'resumes')
+  redis.call('SREM', SESSIONS_PAUSED, id)
+  redis.call('SREM', caller_paused_key(caller), id)
+end
+
 -- turn updates a session's state after a change of a lane. With quiet, its runner is not notified, because it calls by
 -- itself. aside, in the record, is how many jobs wait in other lanes than the default one; it is absent as long as the session had no such lane.
 local function turn(id, quiet, lane)
   local key = session_key(id)
-  local f = redis.call('HMGET', key, 'state', 'runner', 'current', 'created_at', 'max_age', 'idle_timeout', 'aside', 'ends_at')
+  local f = redis.call('HMGET', key, 'state', 'runner', 'current', 'created_at', 'max_age', 'idle_timeout', 'aside', 'ends_at', 'pause_until')
   if not f[1] or f[1] == 'ended' then return end
   local old = latest_end(f[4], f[5], f[8])
   local waits = not f[3] and redis.call('EXISTS', session_jobs_key(id)) == 1
   if not f[3] and not waits and not (f[7] and redis.call('EXISTS', session_lanes_key(id)) == 1) then
-    if f[1] == 'idle' then return end
+    local state = f[9] and 'paused' or 'idle'
+    if f[1] == state then return end
     local now = now_ms()
-    redis.call('HSET', key, 'state', 'idle', 'last_used', int(now))
+    redis.call('HSET', key, 'state', state, 'last_used', int(now))
+    if state == 'paused' then redis.call('SADD', SESSIONS_PAUSED, id) end
     redis.call('SREM', SESSIONS_BUSY, id)
     redis.call('SREM', runner_ready_key(f[2]), id)
-    redis.call('ZADD', SESSIONS_DUE, int(math.min(old, now + tonumber(f[6]))), id)
+    redis.call('ZADD', SESSIONS_DUE, int(math.min(old, f[9] and tonumber(f[9]) or now + tonumber(f[6]))), id)
     return
   end
   if not f[3] and not waits then redis.call('SREM', runner_ready_key(f[2]), id) end
@@ -770,7 +780,7 @@ end
 -- whether there was a session to end.
 local function end_session(id, reason, message, let_end, tombstone_ms)
   local key = session_key(id)
-  local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current', 'created_at', 'name', 'aside')
+  local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current', 'created_at', 'name', 'aside', 'paused_at')
   if not f[1] or f[1] == 'ended' then return false end
   local now = now_ms()
   redis.call('HSET', key, 'state', 'ended', 'reason', reason, 'message', message, 'ended_at', int(now))
@@ -785,6 +795,7 @@ local function end_session(id, reason, message, let_end, tombstone_ms)
   redis.call('SREM', runner_ready_key(f[2]), id)
   redis.call('ZREM', caller_sessions_key(f[3]), id)
   if f[6] then redis.call('HDEL', caller_names_key(f[3]), f[6]) end
+  if f[8] then wake(id, f[3]) end
   if f[4] and not let_end then table.insert(ids, 1, f[4]) end
   if f[7] then
     local running, waiting = aside_of(id)
@@ -816,13 +827,15 @@ end
 local function end_overdue(most, tombstone_ms)
   local now = now_ms()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS_DUE, '-inf', int(now), 'LIMIT', 0, most)) do
-    local f = redis.call('HMGET', session_key(id), 'created_at', 'max_age', 'ends_at')
+    local f = redis.call('HMGET', session_key(id), 'created_at', 'max_age', 'ends_at', 'state')
     if not f[1] then
       redis.call('ZREM', SESSIONS_DUE, id)
     elseif tonumber(f[1]) + tonumber(f[2]) <= now then
       end_session(id, 'max_age', 'it had lived for as long as it may (maxAge)', false, tombstone_ms)
     elseif f[3] and tonumber(f[3]) <= now then
       end_session(id, 'ends_at', 'the time that was set for its end has come (endsAt)', false, tombstone_ms)
+    elseif f[4] == 'paused' then
+      end_session(id, 'pause_limit', 'it was paused for as long as it may be', false, tombstone_ms)
     else
       end_session(id, 'idle_timeout', 'nobody had used it for too long (idleTimeout)', false, tombstone_ms)
     end

@@ -8,11 +8,11 @@
 --       most_bytes (that the caller's records may take, or '0'), shared ('1' if callers share these),
 --       alone ('1' if there is no other caller), after (a batch that has to end before it is due, or ''),
 --       rerun_of (the job that it runs again, or ''),
---       lane (of its session; '' for the default one)
+--       lane (of its session; '' for the default one), wakes ('1' if it resumes a paused session)
 -- The rest are the commands that put its task on its queue, each after its length.
 -- Answers {'created', now, 'held' or 'enqueued' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit, 'key' if the limit is that of the key} | {'bytes', held, limit} | {'no_session'} |
--- {'session_ended', reason, message} | {'lanes', busy, limit} | {'old_runner'} | {'stopped'}: its batch does not want it any more |
+-- {'session_ended', reason, message} | {'session_paused'} | {'lanes', busy, limit} | {'old_runner'} | {'stopped'}: its batch does not want it any more |
 -- {'no_batch'}, {'awaited', depth, limit}: about the batch of after.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
@@ -48,11 +48,13 @@ if ARGV.after ~= '' then
     if depth >= MAX_AWAITING then return { 'awaited', depth, MAX_AWAITING } end
   end
 end
-local observed, lane = false, ARGV.lane
+local observed, paused, lane = false, false, ARGV.lane
 if session ~= '' then
-  local f = redis.call('HMGET', session_key(session), 'state', 'caller', 'reason', 'message', 'observed', 'aside', 'runner')
+  local f = redis.call('HMGET', session_key(session), 'state', 'caller', 'reason', 'message', 'observed', 'aside', 'runner', 'paused_at', 'resumes')
   if f[2] ~= caller then return { 'no_session' } end -- as it is for another caller's session
   if f[1] == 'ended' then return { 'session_ended', f[3], f[4] } end
+  paused = f[8]
+  if paused and not f[9] and ARGV.wakes == '' then return { 'session_paused' } end
   if lane ~= '' and not f[6] then
     -- An older runner claims only from the default lane. Its operations are in order with everything else, as they were.
     local info = redis.call('GET', P .. 'runner:' .. f[7])
@@ -160,6 +162,7 @@ else
       redis.call('PEXPIRE', log, LOG_TTL)
       redis.call('PUBLISH', session_key(session), '')
     end
+    if paused then wake(session, caller) end
     turn(session, false, lane)
     return { 'created', int(now) }
   end

@@ -1,0 +1,107 @@
+package app_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/kaa-run/kaa/internal/testenv"
+)
+
+// TestPauseSession: a paused session keeps all it has, refuses what would use it, and goes on when it is resumed.
+func TestPauseSession(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1, "KAA_MAX_PAUSED_SESSIONS_PER_KEY=2", "KAA_MAX_SESSION_PAUSE=1h")
+	id := k.open(fields{"idleTimeout": 60})
+	path := sessionsPath + "/" + id
+	k.in(id, "import subprocess, threading\nx = 41\nchild = subprocess.Popen(['cat'], stdin=-1, stdout=-1)\nevent = threading.Event()\nthread = threading.Thread(target=event.wait)\nthread.start()")
+	a := k.call(http.MethodPost, path+"/pause", fields{})
+	if a.status != http.StatusOK || a.str("state") != "paused" || a.str("pausedAt") == "" || a.str("expiresAt") != a.str("pausedUntil") || a.str("autoResume") != "" {
+		t.Fatalf("pause: %d %s", a.status, a.raw)
+	}
+	if a := k.call(http.MethodGet, sessionsPath+"?state=paused", nil); !strings.Contains(a.raw, id) {
+		t.Errorf("list: %s", a.raw)
+	}
+	for _, call := range []struct {
+		method, path string
+		body         any
+	}{
+		{http.MethodPost, executePath, fields{"code": "1", "sessionId": id}}, {http.MethodPost, "/v1/jobs", fields{"code": "1", "sessionId": id}},
+		{http.MethodGet, path + "/files", nil}, {http.MethodPost, path + "/pause", fields{}}, {http.MethodPost, path + "/fork", fields{}},
+		{http.MethodPost, path + "/restart", fields{}}, {http.MethodPost, path + "/checkpoint", fields{}},
+	} {
+		if a := k.call(call.method, call.path, call.body); a.status != http.StatusConflict || a.str("code") != "session_paused" || !strings.Contains(a.str("detail"), "resume") {
+			t.Errorf("%s %s of a paused session: %d %s", call.method, call.path, a.status, a.raw)
+		}
+	}
+	if a := k.call(http.MethodPost, path+"/interrupt", fields{}); a.str("interrupted") != "false" {
+		t.Errorf("interrupt: %d %s", a.status, a.raw)
+	}
+	if a := k.call(http.MethodPatch, path, fields{"metadata": fields{"a": 1}, "idleTimeout": 30}); a.str("state") != "paused" || a.str("expiresAt") != a.str("pausedUntil") {
+		t.Errorf("change: %d %s", a.status, a.raw)
+	}
+	if a := k.call(http.MethodPost, path+"/resume", fields{}); a.status != http.StatusOK || a.str("state") != "idle" || a.str("pausedAt") != "" {
+		t.Errorf("resume: %d %s", a.status, a.raw)
+	}
+	if a := k.call(http.MethodPost, path+"/resume", fields{}); a.status != http.StatusOK || a.str("state") != "idle" {
+		t.Errorf("resume again: %d %s", a.status, a.raw)
+	}
+	const use = "event.set()\nthread.join()\nprint(x + 1, child.poll(), child.communicate(b'alive')[0])"
+	if out := k.in(id, use); out != "42 None b'alive'\n" {
+		t.Errorf("after the pause: %q", out)
+	}
+	// Resumed by what comes next.
+	if a := k.call(http.MethodPost, path+"/pause", fields{"autoResume": true, "maxPause": 600}); a.str("state") != "paused" || a.str("autoResume") != "true" {
+		t.Errorf("pause: %d %s", a.status, a.raw)
+	}
+	if out := k.in(id, "print(x)"); out != "41\n" {
+		t.Errorf("it was resumed with %q", out)
+	}
+	if a := k.call(http.MethodGet, path, nil); a.str("state") != "idle" || a.str("autoResume") != "" {
+		t.Errorf("afterwards: %s", a.raw)
+	}
+	// A session that has executed nothing, and the limit of all of them.
+	fresh, third := k.open(fields{}), k.open(fields{})
+	for _, one := range []string{id, fresh} {
+		if a := k.call(http.MethodPost, sessionsPath+"/"+one+"/pause", fields{}); a.str("state") != "paused" {
+			t.Errorf("pause: %d %s", a.status, a.raw)
+		}
+	}
+	if a := k.call(http.MethodPost, sessionsPath+"/"+third+"/pause", fields{}); a.status != http.StatusTooManyRequests || a.str("code") != "too_many_paused" {
+		t.Errorf("one too many: %d %s", a.status, a.raw)
+	}
+	k.in(third, "1")
+	k.call(http.MethodPost, sessionsPath+"/"+fresh+"/resume", fields{})
+	if out := k.in(fresh, "print(1)"); out != "1\n" {
+		t.Errorf("printed %q", out)
+	}
+	for body, want := range map[string]string{`{"maxPause": 3601}`: "must be from 1 to 3600 seconds", `{"maxPause": "x"}`: "maxPause", `{"for": 1}`: "for"} {
+		if a := k.call(http.MethodPost, sessionsPath+"/"+third+"/pause", body); a.status != http.StatusBadRequest || !strings.Contains(a.str("detail"), want) {
+			t.Errorf("%s: %d %s", body, a.status, a.raw)
+		}
+	}
+	if a := k.call(http.MethodDelete, path, nil); a.status != http.StatusOK || a.str("reason") != "deleted" {
+		t.Errorf("delete: %d %s", a.status, a.raw)
+	}
+	k.wantEnded(id, "deleted")
+	if a := k.call(http.MethodPost, path+"/resume", fields{}); a.status != http.StatusGone || a.str("reason") != "deleted" {
+		t.Errorf("resume of an ended one: %d %s", a.status, a.raw)
+	}
+	k.call(http.MethodPost, sessionsPath+"/"+third+"/pause", fields{"maxPause": 1})
+	testenv.Eventually(t, "the end of the pause", func() bool { return k.call(http.MethodGet, sessionsPath+"/"+third, nil).str("state") == "ended" })
+	k.wantEnded(third, "pause_limit")
+}
+
+// TestPauseInOrder: what was accepted before the pause runs first.
+func TestPauseInOrder(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1)
+	id := k.open(fields{})
+	job := k.submit(fields{"code": "import time\ntime.sleep(0.2)\nprint('done')", "sessionId": id})
+	if a := k.call(http.MethodPost, sessionsPath+"/"+id+"/pause", fields{}); a.status != http.StatusOK || a.str("state") != "paused" {
+		t.Errorf("pause: %d %s", a.status, a.raw)
+	}
+	if a := k.call(http.MethodGet, "/v1/jobs/"+job, nil); a.str("result.stdout") != "done\n" {
+		t.Errorf("the execution before: %s", a.raw)
+	}
+}

@@ -1,0 +1,174 @@
+package interpreter_test
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/interpreter"
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
+	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/testenv"
+)
+
+// ticksBelow returns the processor time of all descendants of a process, in clock ticks.
+func ticksBelow(tb testing.TB, pid int) (ticks int64, processes int) {
+	tb.Helper()
+	for _, one := range process.Descendants(pid) {
+		text, err := os.ReadFile("/proc/" + strconv.Itoa(one) + "/stat")
+		if err != nil {
+			continue
+		}
+		processes++
+		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		for _, f := range fields[11:15] {
+			n, _ := strconv.ParseInt(f, 10, 64)
+			ticks += n
+		}
+	}
+	return ticks, processes
+}
+
+// TestPause: no process of a paused session gets processor time, and all go on afterwards.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
+		t.Helper()
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
+		says(t, s, `
+import os, socket, subprocess, sys, threading
+spin = 'import os, signal, threading\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(7))\nprint(1, flush=True)\nthreading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True).start()\nwhile True: pass'
+child = subprocess.Popen([sys.executable, '-c', spin], stdout=subprocess.PIPE)
+child.stdout.readline()
+count = [0]
+def add():
+    while True:
+        count[0] += 1
+threading.Thread(target=add, daemon=True).start()
+still = subprocess.Popen(['sleep', '1000'])
+os.kill(still.pid, 19)
+here, there = socket.socketpair()
+print(child.poll())
+`, "None\n")
+		c := command(t, s, job.Command{Line: "while :; do :; done"})
+		if err := s.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Pause(); err != nil {
+			t.Errorf("a second pause: %v", err)
+		}
+		before, processes := ticksBelow(t, interpreter.SlotPID(s))
+		if processes < 4 {
+			t.Errorf("there are %d processes", processes)
+		}
+		spun := time.Now() // as long as another process takes to use some processor time
+		for n := 0; time.Since(spun) < 200*time.Millisecond; n++ {
+			_ = strconv.Itoa(n)
+		}
+		if after, _ := ticksBelow(t, interpreter.SlotPID(s)); after != before {
+			t.Errorf("a paused session used %d ticks", after-before)
+		}
+		if end := s.Alive(); end != nil {
+			t.Fatalf("it has ended: %+v", end)
+		}
+		if err := s.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		says(t, s, `
+import time
+at = count[0]
+while count[0] == at: time.sleep(0.001)
+here.send(b'x')
+print(there.recv(1), child.poll(), open('/proc/%d/stat' % still.pid).read().split()[2])
+child.terminate()
+print(child.wait())
+still.kill()
+`, "b'x' None T\n7\n")
+		select {
+		case <-c.Ended():
+			t.Error("the command has ended")
+		default:
+		}
+		if err := s.Resume(); err != nil {
+			t.Errorf("a second resume: %v", err)
+		}
+	})
+}
+
+// TestPauseRefused: a session that shares its sandbox would stop the others. It goes on.
+func TestPauseRefused(t *testing.T) {
+	t.Parallel()
+	s := session(t, shared(t, withLevel(sandbox.Strict)), job.SessionSpec{})
+	says(t, s, "x = 1", "")
+	other, err := s.Context(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Pause(); err != nil {
+		t.Errorf("a session with a context: %v", err)
+	}
+	if err := s.Resume(); err != nil {
+		t.Error(err)
+	}
+	says(t, other, "print(1)", "1\n")
+	copies := fork(t, s, 1)
+	for _, one := range []*interpreter.Session{s, copies[0]} {
+		if _, refused := errors.AsType[*job.RefusedError](one.Pause()); !refused {
+			t.Error("it is paused")
+		}
+		says(t, one, "print(x)", "1\n")
+	}
+}
+
+// TestPauseCannotBeUndone: code that has a timer continue it is ended.
+func TestPauseCannotBeUndone(t *testing.T) {
+	t.Parallel()
+	s := session(t, shared(t, withLevel(sandbox.Strict)), job.SessionSpec{})
+	says(t, s, `
+import ctypes, signal, struct, threading
+signal.signal(signal.SIGCONT, lambda *_: None)  # the kernel drops a signal that is ignored, and its timer
+libc = ctypes.CDLL(None, use_errno=True)
+def spin():
+    while True: pass
+threading.Thread(target=spin, daemon=True).start()
+event = ctypes.create_string_buffer(struct.pack('Qii', 0, 18, 0), 64)  # SIGCONT, as a signal
+timer = ctypes.c_void_p()
+made = libc.timer_create(1, event, ctypes.byref(timer))
+every = struct.pack('qqqq', 0, 5_000_000, 0, 5_000_000)
+print(made, libc.timer_settime(timer, 0, every, None))
+`, "0 0\n")
+	err := s.Pause()
+	if err != nil {
+		return // its processes do not stop, so it is not paused
+	}
+	testenv.Eventually(t, "the end of the session", func() bool { return s.Alive() != nil })
+	if end := s.Alive(); end.Reason != job.EndKilled || !strings.Contains(end.Message, "went on") {
+		t.Errorf("it has ended: %+v", end)
+	}
+}
+
+// TestPausedCloses: a paused session can be closed, with all its processes.
+func TestPausedCloses(t *testing.T) {
+	t.Parallel()
+	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
+		t.Helper()
+		s, err := shared(t, withLevel(level)).Session(t.Context(), job.SessionSpec{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		says(t, s, "import subprocess\nc = subprocess.Popen(['sleep', '1000'])", "")
+		if err := s.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Pause(); err == nil {
+			t.Error("a closed session is paused")
+		}
+	})
+}

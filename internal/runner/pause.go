@@ -1,0 +1,91 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// Pausable is an interpreter whose sandbox can be stopped.
+type Pausable interface {
+	// Pause stops all processes of the sandbox. A job.RefusedError says why they cannot be; then they go on.
+	Pause() error
+	// Resume lets them go on. It does nothing if they are not stopped.
+	Resume() error
+}
+
+// pause stops a session's processes, and has the store note that. A session without an interpreter has none.
+func (s *sessions) pause(ctx context.Context, se *Session, args json.RawMessage) (any, *job.SessionEnd, error) {
+	var a job.PauseArgs
+	if err := json.Unmarshal(args, &a); err != nil {
+		return nil, nil, fmt.Errorf("decode arguments: %w", err)
+	}
+	if err := se.stop(); err != nil {
+		if _, refused := errors.AsType[*job.RefusedError](err); refused {
+			return nil, nil, err
+		}
+		return nil, se.attached().Alive(), err
+	}
+	if err := s.r.cfg.SessionRecords.HaltSession(ctx, se.claim, a); err != nil {
+		s.wake(ctx, se.served)
+		return nil, nil, err
+	}
+	return struct{}{}, nil, nil
+}
+
+// resume has nothing to do: each claim of a paused session wakes it first.
+func resume(context.Context, *Session, json.RawMessage) (any, *job.SessionEnd, error) {
+	return struct{}{}, nil, nil
+}
+
+// stop stops the session's processes, and records that.
+func (se *served) stop() error {
+	se.pausing.Lock()
+	defer se.pausing.Unlock()
+	if i := se.attached(); i != nil {
+		p, ok := i.(Pausable)
+		if !ok {
+			return &job.RefusedError{Message: "this runner cannot pause a session"}
+		}
+		if err := p.Pause(); err != nil {
+			return err
+		}
+	}
+	se.paused = true
+	return nil
+}
+
+// wake lets the processes of a paused session go on. Each lane calls it before it does anything.
+func (s *sessions) wake(ctx context.Context, se *served) {
+	se.pausing.Lock()
+	defer se.pausing.Unlock()
+	if !se.paused {
+		return
+	}
+	se.paused = false
+	p, ok := se.attached().(Pausable)
+	if !ok {
+		return
+	}
+	if err := p.Resume(); err != nil { // the next use finds that its processes have ended
+		s.r.cfg.Log.WarnContext(ctx, "processes of a paused session do not go on", slog.String("session_id", se.id), slog.Any("err", err))
+	}
+}
+
+// wakeForNothing lets a session go on that a job was to wake, which was cancelled before it was claimed.
+func (s *sessions) wakeForNothing(ctx context.Context, se *served) {
+	se.pausing.Lock()
+	stopped := se.paused
+	se.pausing.Unlock()
+	if !stopped {
+		return
+	}
+	paused, err := s.r.cfg.SessionRecords.IsPaused(ctx, se.id)
+	if err == nil && !paused {
+		s.wake(ctx, se)
+	}
+}

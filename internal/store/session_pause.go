@@ -1,0 +1,37 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// HaltSession records that the processes of a session are stopped, by its current operation. The session is paused from
+// the end of the operation on. A job.RefusedError says why it may not be; job.ErrStale: the claim is lost.
+func (s *Store) HaltSession(ctx context.Context, c job.Claim, p job.PauseArgs) error {
+	const op = "pause session"
+	r, err := s.run(ctx, op, s.scripts.halt, keys{{"session", sessionKey(c.SessionID)}}, args{
+		{"session", c.SessionID}, {"runner", c.Runner}, {"job", c.JobID}, {"pause", p.Most.Milliseconds()}, {"resumes", mark(p.AutoResume)},
+		{"most", p.MostPaused},
+	})
+	if err != nil {
+		return err
+	}
+	switch r.word() {
+	case "waits":
+		return &job.RefusedError{Message: "executions or operations were accepted after the pause, and would not run; wait for their end, then pause it"}
+	case "full":
+		return &job.RefusedError{
+			Code:    job.FailTooManyPaused,
+			Message: fmt.Sprintf("this API key has %d paused sessions, and may have %d; resume or delete one", atoi(r.text(2)), atoi(r.text(1))),
+		}
+	}
+	return nil
+}
+
+// IsPaused reports whether a session is paused, or will be at the end of its current operation.
+func (s *Store) IsPaused(ctx context.Context, id string) (bool, error) {
+	paused, err := s.rdb.HExists(ctx, sessionKey(id), "paused_at").Result()
+	return paused, wrap("look whether a session is paused", err)
+}
