@@ -27,7 +27,7 @@ type commandRun struct {
 // executeCommand runs spec.Command to its end, as Execute runs code: with the same limits, time limit and
 // capture of the output. The worker's interpreter stays idle.
 func (w *Worker) executeCommand(ctx context.Context, spec job.Spec, live job.Live, quota job.Quota) (job.Result, error) {
-	s := &Session{w: w, quota: quota}
+	s := &Session{w: w, quota: quota, commands: newCommands()}
 	if quota.CPUs > 1 {
 		s.envs = process.ThreadVariables(quota.CPUs)
 	}
