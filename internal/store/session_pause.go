@@ -20,7 +20,7 @@ func (s *Store) HaltSession(ctx context.Context, c job.Claim, p job.PauseArgs) e
 	}
 	switch r.word() {
 	case "waits":
-		return &job.RefusedError{Message: "executions or operations were accepted after the pause, and would not run; wait for their end, then pause it"}
+		return &job.RefusedError{Message: "other executions, operations or commands of the session run or wait; wait for their end, or cancel them, then pause it"}
 	case "full":
 		return &job.RefusedError{
 			Code:    job.FailTooManyPaused,
