@@ -113,6 +113,8 @@ func (l *lines) next() error {
 				l.line = bytes.TrimPrefix(l.line, []byte("\ufeff"))
 			}
 			return nil
+		case errors.Is(err, errGzip):
+			return ofLine(err, l.number+1)
 		}
 		return err //nolint:wrapcheck // the door words it
 	}

@@ -74,11 +74,19 @@ func (s *server) followJob(ctx context.Context, in *eventsInput) (*eventsOutput,
 	}}, nil
 }
 
+// ofStream names the job or the batch that a stream is about, for the log.
+func ofStream(id string) slog.Attr {
+	if job.IsBatchID(id) {
+		return slog.String("batch_id", id)
+	}
+	return slog.String("job_id", id)
+}
+
 // logStream notes why a stream ended early. Only that is known here which no caller
 // sees.
 func (s *server) logStream(ctx context.Context, id string, err error) {
 	if err != nil && ctx.Err() == nil {
-		s.cfg.Log.DebugContext(ctx, "event stream ended early", slog.String("job_id", id), slog.Any("err", err))
+		s.cfg.Log.DebugContext(ctx, "event stream ended early", ofStream(id), slog.Any("err", err))
 	}
 }
 
@@ -126,7 +134,7 @@ func (s *server) brokenBy(ctx context.Context, id string, err error) *Problem {
 		p, unforeseen = newProblem(http.StatusServiceUnavailable, "draining", "this process is being stopped; connect again with the last event's id"), false
 	}
 	if unforeseen {
-		s.cfg.Log.ErrorContext(ctx, "event stream failed", slog.String("job_id", id), slog.Any("err", err))
+		s.cfg.Log.ErrorContext(ctx, "event stream failed", ofStream(id), slog.Any("err", err))
 	}
 	s.cfg.Observer.Problem(p.Status, p.Code)
 	return p

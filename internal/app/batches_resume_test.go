@@ -1,6 +1,9 @@
 package app_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -129,6 +132,56 @@ func TestBatchGivenUp(t *testing.T) {
 		b := k.awaitBatch(id, "failed")
 		if b.str("jobs."+want) != fmt.Sprint(3) || b.str("failure.code") != "incomplete" {
 			t.Errorf("%q: %s", query, b.raw)
+		}
+	}
+}
+
+// TestBatchDamagedGzip: a compressed body that is damaged on the way is answered with the line at which it breaks off. The lines before stand, and the
+// rest can be sent.
+func TestBatchDamagedGzip(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1)
+	const n = 2000
+	all := manyLines(n)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	for i, line := range strings.SplitAfter(all, "\n") {
+		_, _ = z.Write([]byte(line)) // a buffer takes all
+		if i == n/2 {
+			_ = z.Flush()
+		}
+	}
+	whole := packed.Len() / 2
+	_ = z.Close()
+	// Bytes that change may still unpack, to lines that are no jobs: nothing of it runs.
+	damaged := packed.String()[:whole] + strings.Repeat("\xff", 200) + packed.String()[whole+200:]
+	if a := k.call(http.MethodPost, batchesPath, damaged, "Content-Encoding: gzip"); a.status != http.StatusBadRequest || !strings.Contains(a.raw, "line ") {
+		t.Errorf("damaged: %d %s", a.status, a.raw)
+	}
+	for name, query := range map[string]string{"refuse": "", "skip": "?badLines=skip"} {
+		key := "Idempotency-Key: " + name
+		a := k.call(http.MethodPost, batchesPath+query, packed.String()[:whole], "Content-Encoding: gzip", key)
+		if a.status != http.StatusBadRequest || !strings.Contains(a.str("detail"), "the body is not valid gzip data, or ends early") || !strings.HasPrefix(a.str("detail"), "line ") {
+			t.Errorf("%s: %d %s", name, a.status, a.raw)
+		}
+		var list struct {
+			Batches []struct {
+				ID, State string
+				Received  struct{ Lines int }
+			}
+		}
+		if err := json.Unmarshal([]byte(k.call(http.MethodGet, batchesPath, nil).raw), &list); err != nil || len(list.Batches) == 0 {
+			t.Fatalf("%s: nothing stands: %v", name, err)
+		}
+		stands := list.Batches[0]
+		if stands.State != "receiving" || stands.Received.Lines == 0 || stands.Received.Lines >= n {
+			t.Fatalf("%s: %+v stands", name, stands)
+		}
+		if b := k.batch(query, packed.String(), "Content-Encoding: gzip", key); b.str("id") != stands.ID || b.str("received.lines") != fmt.Sprint(n) {
+			t.Errorf("%s: sent again: %s", name, b.raw)
+		}
+		if a := k.call(http.MethodDelete, batchesPath+"/"+stands.ID, nil); a.status != http.StatusAccepted {
+			t.Errorf("%s: %d %s", name, a.status, a.raw)
 		}
 	}
 }

@@ -24,6 +24,8 @@ type Batches interface {
 	// NextChunk returns those jobs of the next chunk that have no record and have not ended, and the
 	// number of its indexes. job.ErrChunkLost: it cannot be read.
 	NextChunk(ctx context.Context, p job.BatchProgress) ([]job.NewJob, int, error)
+	// ChunkSize is the latter alone.
+	ChunkSize(ctx context.Context, p job.BatchProgress) (int, error)
 	CreateAll(ctx context.Context, jobs []job.NewJob) []job.Created
 	// Fed says that the next chunk is in records. With to, those of its jobs that have no record end
 	// in that state.
@@ -242,8 +244,8 @@ func (f *Feeder) record(ctx context.Context, created []job.Created) (failed erro
 // cancel ends the jobs of a batch: those without a record chunk by chunk, then those with one.
 func (f *Feeder) cancel(ctx context.Context, p job.BatchProgress) (more bool, err error) {
 	if p.Next < p.Jobs {
-		_, count, err := f.cfg.Batches.NextChunk(ctx, p)
-		if err != nil && !errors.Is(err, job.ErrChunkLost) || count == 0 {
+		count, err := f.cfg.Batches.ChunkSize(ctx, p) // its jobs need not be known
+		if err != nil || count == 0 {
 			return false, err
 		}
 		return true, f.cfg.Batches.Fed(ctx, p, count, job.Cancelled)

@@ -79,6 +79,19 @@ func (s *Store) NextChunk(ctx context.Context, p job.BatchProgress) (jobs []job.
 	return jobs, count, s.fetchCodes(ctx, p.ID, jobs)
 }
 
+// ChunkSize returns the number of indexes of the next chunk, which may be lost.
+func (s *Store) ChunkSize(ctx context.Context, p job.BatchProgress) (int, error) {
+	after, err := s.rdb.ZRangeByScore(ctx, batchKey(p.ID)+":chunks", &redis.ZRangeBy{Min: "(" + strconv.FormatInt(p.Next, 10), Max: "+inf", Count: 1}).Result()
+	if err != nil {
+		return 0, wrap("look for the next chunk", err)
+	}
+	next := p.Jobs
+	if len(after) > 0 {
+		next = atoi(after[0])
+	}
+	return int(next - p.Next), nil
+}
+
 // mostItems is more than the number of jobs in any chunk.
 const mostItems = 1 << 16
 

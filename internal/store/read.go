@@ -171,13 +171,42 @@ func (s *Store) listIDs(ctx context.Context, f job.Filter) ([]string, error) {
 	if f.Queue == job.OperationQueue || strings.Contains(f.Queue, ":") {
 		return nil, nil // these listings are not for callers
 	}
-	queues := []string{f.Queue}
-	if f.Queue == "" {
-		var err error
-		if queues, err = s.rdb.SMembers(ctx, queuesKey).Result(); err != nil {
+	if f.Queue != "" {
+		ids, err := s.idsOf(ctx, f, []string{f.Queue}, nil)
+		return newestOf(ids, f.Limit+1), err
+	}
+	// The queues are looked up together with the listings of those that were there before: one round trip in place of two.
+	var all *redis.StringSliceCmd
+	known := s.queues.Load()
+	if known == nil {
+		known = new([]string)
+	}
+	ids, err := s.idsOf(ctx, f, *known, func(p redis.Pipeliner) { all = p.SMembers(ctx, queuesKey) })
+	if err != nil {
+		return nil, err
+	}
+	queues := all.Val()
+	more := slices.DeleteFunc(slices.Clone(queues), func(q string) bool { return slices.Contains(*known, q) })
+	if len(more) > 0 {
+		s.queues.Store(&queues)
+		others, err := s.idsOf(ctx, f, more, nil)
+		if err != nil {
 			return nil, err
 		}
+		ids = append(ids, others...)
 	}
+	return newestOf(ids, f.Limit+1), nil
+}
+
+// newestOf sorts ids, newest first, and returns at most most of them.
+func newestOf(ids []string, most int) []string {
+	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(b, a) })
+	ids = slices.Compact(ids)
+	return ids[:min(len(ids), most)]
+}
+
+// idsOf reads the listings of queues that f selects, and in the same round trip what with asks for.
+func (s *Store) idsOf(ctx context.Context, f job.Filter, queues []string, with func(p redis.Pipeliner)) ([]string, error) {
 	states := []job.State{f.State}
 	if f.State == "" {
 		states = job.States()
@@ -188,6 +217,9 @@ func (s *Store) listIDs(ctx context.Context, f job.Filter) ([]string, error) {
 	}
 	var cmds []*redis.StringSliceCmd
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		if with != nil {
+			with(p)
+		}
 		for _, q := range queues {
 			q = listing(q, f.Viewer)
 			for _, st := range states {
@@ -204,9 +236,7 @@ func (s *Store) listIDs(ctx context.Context, f job.Filter) ([]string, error) {
 	for _, c := range cmds {
 		ids = append(ids, c.Val()...)
 	}
-	slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(b, a) })
-	ids = slices.Compact(ids)
-	return ids[:min(len(ids), f.Limit+1)], nil
+	return ids, nil
 }
 
 // listing is the name under which the jobs of a queue that a viewer sees are listed. A tenant has

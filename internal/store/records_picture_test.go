@@ -88,6 +88,7 @@ func picture(t *testing.T, rdb *redis.Client, now time.Time) string {
 	l.sessions(t, s)
 	l.rest(t, s)
 	l.schedules(t, s)
+	l.batches(t, s)
 	return l.String()
 }
 
@@ -95,7 +96,8 @@ func (l *lines) job(j job.Job) {
 	l.add("job "+j.ID, "state", j.State, "queue", j.Queue, "attempt", j.Attempt, "of", j.MaxAttempts, "owner", j.Owner,
 		"created", j.CreatedAt, "scheduled", j.ScheduledAt, "queued", j.QueuedAt, "started", j.StartedAt, "finished", j.FinishedAt,
 		"runner", j.Runner, "session", j.SessionID, "in-session", j.InSession, "timeout", j.Timeout, "ttl", j.ResultTTL,
-		"metadata", string(j.Metadata), "runtime", j.Runtime, "cancel", j.CancelRequested, "schedule", j.ScheduleID)
+		"metadata", string(j.Metadata), "runtime", j.Runtime, "cancel", j.CancelRequested, "schedule", j.ScheduleID,
+		"after", j.After, "rerun-of", j.RerunOf)
 	if f := j.Failure; f != nil {
 		l.add("  failure", "code", f.Code, "message", f.Message, "reason", f.Reason)
 	}
@@ -191,6 +193,21 @@ func (l *lines) rest(t *testing.T, s *store.Store) {
 	}
 }
 
+// givenFields are those fields of a request that have a value, as JSON: so a field that is new changes no file.
+func givenFields(t *testing.T, r job.Request) []byte {
+	t.Helper()
+	text, err := json.Marshal(r)
+	must(t, err)
+	var fields map[string]json.RawMessage
+	must(t, json.Unmarshal(text, &fields))
+	maps.DeleteFunc(fields, func(_ string, v json.RawMessage) bool {
+		return slices.Contains([]string{"null", `""`, "0", "false", "[]", "{}"}, string(v))
+	})
+	text, err = json.Marshal(fields)
+	must(t, err)
+	return text
+}
+
 func (l *lines) schedules(t *testing.T, s *store.Store) {
 	t.Helper()
 	all, _, err := s.Schedules(t.Context(), job.Viewer{All: true}, "", 100)
@@ -202,10 +219,7 @@ func (l *lines) schedules(t *testing.T, s *store.Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		request, err := json.Marshal(sc.Job)
-		if err != nil {
-			t.Fatal(err)
-		}
+		request := givenFields(t, sc.Job)
 		l.add("schedule "+sc.ID, "owner", sc.Owner, "name", sc.Name, "cron", sc.Cron, "zone", sc.TimeZone, "overlap", sc.Overlap,
 			"deadline", sc.StartingDeadline, "paused", sc.Paused, "revision", sc.Revision, "due", sc.Due.Format(time.RFC3339),
 			"created", sc.CreatedAt, "updated", sc.UpdatedAt, "last-due", sc.LastDue.Format(time.RFC3339), "last-job", sc.LastJob, "last-at", sc.LastAt,

@@ -69,6 +69,7 @@ func writeScenario(t *testing.T, rdb *redis.Client) {
 	w.liveSession()
 	w.otherSessions()
 	w.rest()
+	w.batches()
 }
 
 func (w *writer) must(err error) {

@@ -25,6 +25,7 @@ func oldWork() map[string]func(t *testing.T, b *bundle) {
 		"a webhook is delivered":             hookOld,
 		"files go":                           filesOld,
 		"keys, rates, elections, tombstones": restOld,
+		"a batch goes on":                    batchOld,
 	}
 }
 
@@ -129,7 +130,9 @@ func enqueueOld(t *testing.T, b *bundle) {
 	tasks, err := b.Waiting(ctx, "default", 100)
 	var ids []string
 	for _, task := range tasks {
-		ids = append(ids, task.JobID)
+		if _, _, ofBatch := job.BatchOf(task.JobID); !ofBatch {
+			ids = append(ids, task.JobID)
+		}
 	}
 	slices.Sort(ids)
 	if diff := cmp.Diff([]string{"awaited", "of-a-tenant", "outbox", "queued", "unstarted"}, ids); diff != "" || err != nil {
@@ -196,9 +199,18 @@ func sessionOld(t *testing.T, b *bundle) {
 	}
 }
 
+// takeOfJobs takes due webhooks, and returns those of jobs that are of no batch.
+func (b *bundle) takeOfJobs(t *testing.T) []job.Delivery {
+	t.Helper()
+	return slices.DeleteFunc(b.take(t), func(d job.Delivery) bool {
+		_, _, ofBatch := job.BatchOf(d.JobID)
+		return ofBatch || d.BatchID != ""
+	})
+}
+
 func hookOld(t *testing.T, b *bundle) {
 	t.Helper()
-	taken := b.take(t)
+	taken := b.takeOfJobs(t)
 	if len(taken) != 1 || taken[0].JobID != "files" || taken[0].Attempt != 2 || taken[0].Secret != "hunter2" {
 		t.Fatalf("%+v", taken)
 	}
@@ -226,7 +238,7 @@ func filesOld(t *testing.T, b *bundle) {
 	if ids, err := b.Expired(ctx, 10); err != nil || len(ids) > 0 {
 		t.Errorf("expired afterwards: %v %v", ids, err)
 	}
-	if taken := b.take(t); len(taken) > 0 {
+	if taken := b.takeOfJobs(t); len(taken) > 0 {
 		t.Errorf("the webhook of a deleted job: %+v", taken)
 	}
 }

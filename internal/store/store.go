@@ -77,6 +77,7 @@ package store
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -91,7 +92,8 @@ type Store struct {
 	scripts scripts
 	memory  memory
 	packer  packer
-	large   chan struct{} // has a token for each large result that is being written
+	queues  atomic.Pointer[[]string] // that have had a job, as far as it is known
+	large   chan struct{}            // has a token for each large result that is being written
 }
 
 // New returns a store on rdb.

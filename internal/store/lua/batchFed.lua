@@ -23,15 +23,23 @@ redis.call('HSET', key, 'next', int(first + count))
 if ARGV.to ~= '' then
   local ends = redis.call('GETRANGE', key .. ':ends', first, first + count - 1)
   local marks, order, mark = {}, {}, ARGV.to == 'cancelled' and 'u' or 'l'
+  local before, records = job_key(string.sub(ARGV.id, 1, 30)), {}
   for i = 0, count - 1 do
     local was = string.sub(ends, i + 1, i + 1)
-    if was ~= '' and was ~= '\0' then
-      marks[i + 1] = was
-    elseif redis.call('EXISTS', job_key(string.sub(ARGV.id, 1, 30) .. string.format('%06x', first + i + 1))) == 1 then
-      marks[i + 1] = '\0'
-    else
-      marks[i + 1] = mark
-      order[#order + 1] = packed(first + i)
+    marks[i + 1] = was ~= '' and was or '\0'
+    if marks[i + 1] == '\0' then records[#records + 1] = before .. string.format('%06x', first + i + 1) end
+  end
+  -- Most often none has a record, which a command finds out for many at a time.
+  local recorded, many = 0, 1000
+  for i = 1, #records, many do recorded = recorded + redis.call('EXISTS', unpack(records, i, math.min(i + many - 1, #records))) end
+  local at = 0
+  for i = 0, count - 1 do
+    if marks[i + 1] == '\0' then
+      at = at + 1
+      if recorded == 0 or redis.call('EXISTS', records[at]) == 0 then
+        marks[i + 1] = mark
+        order[#order + 1] = packed(first + i)
+      end
     end
   end
   if #order > 0 then
