@@ -197,7 +197,7 @@ func busyProblem(e *service.BusyError) *Problem {
 
 func fullProblem(e *job.FullError) *Problem {
 	if e.Bytes {
-		return tooMuch("key_storage_full", fmt.Sprintf("jobs and results of this API key take %d bytes, the limit is %d. Delete jobs that are not needed any more (DELETE /v1/jobs/{id}/record), or wait until some have expired. Ask for a shorter resultTtl or less output next time",
+		return tooMuch("key_storage_full", fmt.Sprintf("the records of this API key (jobs, results, batches, sessions, schedules) take %d bytes, the limit is %d. Delete jobs that are not needed any more (DELETE /v1/jobs/{id}/record), or wait until some have expired. Ask for a shorter resultTtl or less output next time",
 			e.Depth, e.Limit), e.Depth, e.Limit, fullStorageAfter)
 	}
 	if e.Queue == "" {
@@ -399,12 +399,12 @@ func endProblem(e *service.EndError) *Problem {
 		status = http.StatusNotFound
 	case code == string(job.FailDisk):
 		status = http.StatusInsufficientStorage
-	case code == string(job.FailTooManySessions), code == string(job.FailTooManyPaused), code == string(job.FailFilesFull):
+	case code == string(job.FailTooManySessions), code == string(job.FailTooManyPaused), code == string(job.FailFilesFull), code == string(job.FailBytesFull):
 		status = http.StatusTooManyRequests
 	}
 	p := newProblem(status, code, e.Error())
 	p.JobID = e.Job.ID
-	if code == string(job.FailFilesFull) || code == string(job.FailAllFilesFull) {
+	if code == string(job.FailFilesFull) || code == string(job.FailBytesFull) || code == string(job.FailAllFilesFull) {
 		p.retryAfter = fullStorageAfter
 	}
 	if code == string(job.FailSessionsFull) {

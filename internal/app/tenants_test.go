@@ -15,6 +15,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // keysFile writes a file of keys for KAA_API_KEYS_FILE.
@@ -209,6 +210,22 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		}
 		if status, body := call(k, operation, ids[ways[operation].of]); status >= http.StatusBadRequest {
 			t.Errorf("%s of its owner: %d %s", operation, status, body)
+		}
+	}
+	acme.knowsItsKeys(t)
+}
+
+// knowsItsKeys: docs/architecture/bounds.md says of each key in Redis what keeps a tenant from filling it.
+func (k *kaa) knowsItsKeys(t *testing.T) {
+	t.Helper()
+	kinds := testenv.ReadKeyKinds(t)
+	keys, err := k.redis.Client(t).Keys(t.Context(), "{kaa}:*").Result()
+	if err != nil || len(keys) < 20 {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	for _, key := range keys {
+		if kinds.Of(key) == "" {
+			t.Errorf("docs/architecture/bounds.md does not list the key %s", key)
 		}
 	}
 }

@@ -111,7 +111,7 @@ type FullError struct {
 
 func (e *FullError) Error() string {
 	if e.Bytes {
-		return fmt.Sprintf("jobs and results of the caller take %d bytes, the limit is %d", e.Depth, e.Limit)
+		return fmt.Sprintf("the records of the caller take %d bytes, the limit is %d", e.Depth, e.Limit)
 	}
 	if e.Queue == "" {
 		return fmt.Sprintf("%d jobs of the caller wait, the limit is %d", e.Depth, e.Limit)

@@ -281,6 +281,8 @@ const (
 	FailFilesFull FailureCode = "key_file_storage_full"
 	// FailAllFilesFull: the files of all API keys have reached theirs.
 	FailAllFilesFull FailureCode = "file_storage_full"
+	// FailBytesFull: the records of the API key have reached their limit of bytes.
+	FailBytesFull FailureCode = "key_storage_full"
 	// FailTooLarge: a file of a session is larger than the limit for downloads.
 	FailTooLarge FailureCode = "file_too_large"
 	// FailTooManySessions: the owner would exceed its limit of sessions.

@@ -78,6 +78,9 @@ func (s *sessions) recordAndFork(ctx context.Context, se *Session, a job.ForkArg
 	if full, ok := errors.AsType[*job.SessionsFullError](err); ok {
 		return nil, nil, noRoom(full, len(ids))
 	}
+	if full, ok := errors.AsType[*job.FullError](err); ok {
+		return nil, nil, &job.RefusedError{Code: job.FailBytesFull, Message: full.Error() + "; delete jobs or sessions that are not needed any more"}
+	}
 	if errors.Is(err, job.ErrSessionEnded) {
 		return nil, nil, &job.RefusedError{Message: "the session has ended meanwhile"}
 	}

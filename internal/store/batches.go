@@ -71,7 +71,7 @@ func (s *Store) OpenBatch(ctx context.Context, n job.NewBatch) (known string, er
 		{"idempotency_ttl", s.cfg.IdempotencyTTL.Milliseconds()},
 		{"most", n.Most},
 		{"most_bytes", most},
-		{"shared", mark(shared)},
+		{"shared", shared},
 		{"keep", mark(n.Keep)},
 		{"rerun_of", rerunText(n.Rerun)},
 		{"hook_url", n.Hook.URL},
@@ -104,7 +104,7 @@ func batchError(op string, r reply) error {
 	case "batch_ended":
 		err = job.ErrBatchEnded
 	case "bytes":
-		err = &job.FullError{Bytes: true, Depth: atoi(r.text(1)), Limit: atoi(r.text(2))}
+		err = bytesFull(r)
 	default:
 		return nil
 	}
@@ -159,7 +159,7 @@ func (s *Store) AddToBatch(ctx context.Context, c job.BatchChunk) error {
 		{"sum", c.To.Sum},
 		{"data", c.Data},
 		{"most_bytes", most},
-		{"shared", mark(shared)},
+		{"shared", shared},
 		s.tombstone(),
 	}, each...)
 	return err

@@ -116,8 +116,8 @@ func TestRoomInRedis(t *testing.T) {
 	}
 }
 
-// TestRoomForOthers: callers who take all of Redis that they can, with jobs or with results, leave some
-// for another, again and again.
+// TestRoomForOthers: callers who take all of Redis that they can, with whatever is recorded, leave some
+// for another, again and again. A limit of the caller's own does not change that.
 func TestRoomForOthers(t *testing.T) {
 	t.Parallel()
 	const size = 100_000
@@ -135,10 +135,26 @@ func TestRoomForOthers(t *testing.T) {
 			}
 			return b.Finish(t.Context(), b.claim(t, c.Job.ID), result)
 		},
+		"sessions": func(b *bundle, caller string) error {
+			_, err := b.OpenSession(t.Context(), job.NewSession{
+				Session: job.Session{ID: newID(), IdleTimeout: time.Hour, MaxAge: time.Hour}, Caller: caller,
+				Spec: job.SessionSpec{Envs: map[string]string{"A": strings.Repeat("x", size)}}, Candidates: []job.Candidate{{Runner: b.runner, Most: 1e6}},
+			})
+			return err
+		},
+		"schedules": func(b *bundle, caller string) error {
+			sc := newSchedule(caller, job.OverlapSkip)
+			sc.Job.Code = strings.Repeat("x", size)
+			_, err := b.AddSchedule(t.Context(), sc)
+			return err
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setupOn(t, testenv.OwnRedis(t, "--maxmemory", "64mb").Client(t), store.Config{})
+			b := setupOn(t, testenv.OwnRedis(t, "--maxmemory", "64mb").Client(t), store.Config{MaxCallerBytes: 1 << 30})
+			if name == "jobs" {
+				b = setupOn(t, b.rdb, store.Config{})
+			}
 			for _, caller := range []string{"a", "b", "c", "d"} {
 				n := 0
 				var err error
@@ -190,7 +206,7 @@ func TestBytesOfEvents(t *testing.T) {
 	if err != nil || len(events) != 4 || events[3].Type != job.EventInput {
 		t.Errorf("%d events are kept, want three and the request for input: %v", len(events), err)
 	}
-	if n := held() - before; n < 120_000 || n > 121_000 {
+	if n := held() - before; n < 124_000 || n > 125_000 {
 		t.Errorf("they count %d bytes", n)
 	}
 	if err := b.Finish(t.Context(), claim, job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailWorker}}); err != nil {
@@ -202,4 +218,42 @@ func TestBytesOfEvents(t *testing.T) {
 	if _, err := b.Remove(t.Context(), id); err != nil || held() != 0 {
 		t.Errorf("after the removal it counts %d bytes: %v", held(), err)
 	}
+}
+
+// TestBytesAreReleased: what a caller's records take does not count any more when they are gone.
+func TestBytesAreReleased(t *testing.T) {
+	t.Parallel()
+	const brief = 10 * time.Millisecond
+	w := &tenantWorld{t: t, bundle: setup(t, store.Config{
+		MaxCallerBytes: 1 << 30, TombstoneTTL: brief, IdempotencyTTL: brief, HookTTL: brief, UsageTTL: time.Hour,
+	})}
+	short := func(n *job.NewJob) { n.Job.ResultTTL = brief }
+	w.ended(short)
+	w.ended(short, hooked, func(n *job.NewJob) { n.IdempotencyKey, n.Scope, n.Fingerprint = w.key(), tenant, "print" })
+	sc := w.addSchedule(t, newSchedule(tenant, job.OverlapSkip))
+	sc.Job.Code = strings.Repeat("x", 10_000)
+	_, err := w.ChangeSchedule(t.Context(), sc, job.NextDue{At: sc.Due})
+	w.must(err)
+	batch := w.batch(w.key())
+	w.must(w.CancelBatch(t.Context(), batch))
+	w.must(w.Fed(t.Context(), job.BatchProgress{ID: batch}, 2, job.Cancelled))
+	w.must(w.RemoveBatch(t.Context(), batch))
+	ended, live := w.session(), w.session()
+	w.must(w.ChangeSession(t.Context(), live, job.Viewer{Caller: tenant}, job.SessionChange{Metadata: []byte(`{}`), MaxAge: 2 * time.Hour}))
+	w.must(w.ForkSession(t.Context(), live, "r", 100, 0, []string{newID()}))
+	w.must(w.EndSession(t.Context(), ended, job.SessionEnd{Reason: job.EndDeleted}))
+	if n := w.held(); n < 40_000 {
+		t.Errorf("they count %d bytes", n)
+	}
+	w.must(w.DropSchedule(t.Context(), sc))
+	w.must(w.DropSchedule(t.Context(), sc))
+	if n, err := w.LeaveSessions(t.Context(), "r", false); err != nil || n != 2 {
+		t.Errorf("%d sessions end: %v", n, err)
+	}
+	testenv.Eventually(t, "nothing counts", func() bool {
+		if _, err := w.Sweep(t.Context(), 100); err != nil {
+			t.Fatal(err)
+		}
+		return w.held() == 0
+	})
 }

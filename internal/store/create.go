@@ -128,7 +128,7 @@ func (s *Store) createArgs(n job.NewJob) (keys, args, error) {
 		{"most_waiting", n.MostWaiting},
 		{"most_running", n.MostRunning},
 		{"most_bytes", most},
-		{"shared", mark(shared)},
+		{"shared", shared},
 		{"alone", mark(s.cfg.OneCaller && n.Caller != "")},
 		{"after", j.After},
 		{"rerun_of", j.RerunOf},
@@ -169,7 +169,7 @@ func (s *Store) created(ctx context.Context, n job.NewJob, cmd *redis.Cmd) job.C
 	case "full":
 		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Queue: r.text(1), Depth: atoi(r.text(2)), Limit: atoi(r.text(3)), OfKey: r.text(4) == "key"})}
 	case "bytes":
-		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.FullError{Bytes: true, Depth: atoi(r.text(1)), Limit: atoi(r.text(2))})}
+		return job.Created{Err: fmt.Errorf("%s: %w", op, bytesFull(r))}
 	case "lanes":
 		return job.Created{Err: fmt.Errorf("%s: %w", op, &job.LanesError{Busy: atoi(r.text(1)), Limit: atoi(r.text(2))})}
 	case "old_runner":

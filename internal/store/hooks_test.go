@@ -206,3 +206,21 @@ func TestHookScriptsMayRunTwice(t *testing.T) {
 		t.Errorf("the end: %v", err)
 	}
 }
+
+// TestGoneAfterDelivery: who owned an expired job is known also if its webhook was delivered: it is gone for its owner only.
+func TestGoneAfterDelivery(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	id := b.ended(t, of(tenant))
+	for _, d := range b.take(t) {
+		if err := b.SettleHook(t.Context(), d, job.Report{State: job.WebhookDelivered}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.rdb.Del(t.Context(), "{kaa}:job:"+id) // as Redis does
+	if _, err := b.Get(t.Context(), id); !errors.Is(err, job.ErrGone) {
+		t.Fatal(err)
+	} else if private, ok := errors.AsType[*job.PrivateGoneError](err); !ok || private.Owner != tenant {
+		t.Errorf("its owner is not known: %v", err)
+	}
+}

@@ -78,13 +78,17 @@ func infoNumber(info, name string) int64 {
 	return 0
 }
 
-// mostOfCaller is the limit of bytes for the records of one caller; 0 is none. It also reports
-// whether callers share that limit: then one gets no more than is free.
-func (m *memory) mostOfCaller(cfg Config) (most int64, shared bool) {
-	if cfg.MaxCallerBytes > 0 || cfg.OneCaller {
-		return cfg.MaxCallerBytes, false
-	}
+// mostOfCaller returns the limit of bytes for the records of one caller; 0 is none. shared is what share_of takes: empty if
+// the caller shares Redis with no other one, and else half of Redis' memory, as a number, or "1" if most is that.
+func (m *memory) mostOfCaller(cfg Config) (most int64, shared string) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.most / callersShare, true
+	half := m.most / callersShare
+	m.mu.Unlock()
+	switch {
+	case cfg.OneCaller || half == 0:
+		return cfg.MaxCallerBytes, ""
+	case cfg.MaxCallerBytes > 0:
+		return cfg.MaxCallerBytes, strconv.FormatInt(half, 10)
+	}
+	return half, mark(true)
 }

@@ -178,7 +178,7 @@ func (s *Store) cancel(ctx context.Context, id string, waitingOnly bool, f job.F
 // longer delivered. It reports whether the job has blobs: the caller deletes them and calls
 // ForgetBlobs. job.ErrUnfinished: the job has not ended.
 func (s *Store) Remove(ctx context.Context, id string) (hasBlobs bool, err error) {
-	r, err := s.run(ctx, "delete job", s.scripts.remove, keys{{"job", jobKey(id)}}, args{{"id", id}, {"nonce", uuid.NewString()}})
+	r, err := s.run(ctx, "delete job", s.scripts.remove, keys{{"job", jobKey(id)}}, args{{"id", id}, {"nonce", uuid.NewString()}, s.tombstone()})
 	if errors.Is(err, job.ErrNotFound) {
 		if j, pending := s.pending(ctx, "delete job", id); pending == nil && j.State == job.Queued {
 			err = fmt.Errorf("delete job: %w", job.ErrUnfinished)

@@ -118,6 +118,7 @@ func (b *bundle) dump(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	all := map[string]string{}
+	slices.Sort(keys)
 	for _, key := range keys {
 		if about := strings.TrimPrefix(key, "{kaa}:"); strings.HasPrefix(about, "session") || strings.HasPrefix(about, "runner") ||
 			strings.HasPrefix(about, "waiter") || about == "queues" {

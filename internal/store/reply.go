@@ -32,6 +32,11 @@ func (r reply) text(i int) string {
 	return ""
 }
 
+// bytesFull reads the scripts' answer that a caller's records take as many bytes as they may.
+func bytesFull(r reply) *job.FullError {
+	return &job.FullError{Bytes: true, Depth: atoi(r.text(1)), Limit: atoi(r.text(2))}
+}
+
 func wordError(op string, r reply) error {
 	switch r.word() {
 	case "missing":

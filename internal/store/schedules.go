@@ -43,6 +43,10 @@ func (s *Store) saveSchedule(ctx context.Context, op string, sc job.Schedule, re
 	if next.Keep {
 		due = "keep"
 	}
+	if err := s.hasRoom(ctx); err != nil {
+		return sc, fmt.Errorf("%s: %w", op, err)
+	}
+	most, shared := s.memory.mostOfCaller(s.cfg)
 	r, err := s.run(ctx, op, s.scripts.save, nil, args{
 		{"id", sc.ID},
 		{"caller", cmp.Or(sc.Owner, anonymous)},
@@ -51,6 +55,8 @@ func (s *Store) saveSchedule(ctx context.Context, op string, sc job.Schedule, re
 		{"request", request},
 		{"next", due},
 		{"most", s.cfg.MaxCallerSchedules},
+		{"most_bytes", most},
+		{"shared", shared},
 	})
 	if errors.Is(err, job.ErrNotFound) {
 		return sc, fmt.Errorf("%s: %w", op, job.ErrNoSchedule)
@@ -58,8 +64,11 @@ func (s *Store) saveSchedule(ctx context.Context, op string, sc job.Schedule, re
 	if err != nil {
 		return sc, err
 	}
-	if r.word() == "full" {
+	switch r.word() {
+	case "full":
 		return sc, fmt.Errorf("%s: %w", op, &job.SchedulesFullError{Count: atoi(r.text(1)), Limit: atoi(r.text(2))})
+	case "bytes":
+		return sc, fmt.Errorf("%s: %w", op, bytesFull(r))
 	}
 	sc.Revision++
 	sc.CreatedAt, sc.UpdatedAt = parseMillis(r.text(1)), parseMillis(r.text(2))
@@ -195,14 +204,8 @@ func decodeSchedule(id string, values []any) (job.Schedule, bool, error) {
 
 // DropSchedule deletes a schedule; its jobs stay.
 func (s *Store) DropSchedule(ctx context.Context, sc job.Schedule) error {
-	_, err := s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Del(ctx, scheduleKey(sc.ID), scheduleJobsKey(sc.ID))
-		p.ZRem(ctx, schedulesKey, sc.ID)
-		p.ZRem(ctx, allSchedulesKey, sc.ID)
-		p.ZRem(ctx, callerSchedulesKey(sc.Owner), sc.ID)
-		return nil
-	})
-	return wrap("delete schedule", err)
+	_, err := s.run(ctx, "delete schedule", s.scripts.unsave, nil, args{{"id", sc.ID}})
+	return err
 }
 
 // DueSchedules returns at most most schedules whose run is due, with Due, the time of Redis, and the time until the next

@@ -29,7 +29,7 @@ type scripts struct {
 	change, halt                                                                                                                     script
 	pause, unpause, drain                                                                                                            script
 	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample script
-	save, fire, pass, runs                                                                                                           script
+	save, unsave, fire, pass, runs                                                                                                   script
 	batchHooked                                                                                                                      script
 }
 

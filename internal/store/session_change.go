@@ -30,8 +30,11 @@ func (s *Store) ChangeSession(ctx context.Context, id string, v job.Viewer, c jo
 	if err != nil {
 		return aboutSession(id, err)
 	}
-	if r.word() == "too_late" {
+	switch r.word() {
+	case "too_late":
 		return fmt.Errorf("%s: %w", op, &job.TooLateError{Latest: parseMillis(r.text(1))})
+	case "bytes":
+		return fmt.Errorf("%s: %w", op, bytesFull(r))
 	}
 	return nil
 }

@@ -18,11 +18,15 @@ import (
 // room. job.ErrNoRunner: none of them lives. A job.NamedError: a live session of the caller has its name.
 func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session, error) {
 	const op = "open session"
+	if err := s.hasRoom(ctx); err != nil {
+		return job.Session{}, fmt.Errorf("%s: %w", op, err)
+	}
 	spec, err := json.Marshal(n.Spec)
 	if err != nil {
 		return job.Session{}, fmt.Errorf("%s: encode spec: %w", op, err)
 	}
 	se := n.Session
+	most, shared := s.memory.mostOfCaller(s.cfg)
 	each := make([]args, len(n.Candidates))
 	for i, c := range n.Candidates {
 		each[i] = args{{"runner", c.Runner}, {"most", c.Most}, {"runtime", c.Runtime}}
@@ -38,6 +42,8 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		{"shared", mark(n.Shares)},
 		{"most_own", n.MostOwn},
 		{"name", se.Name}, {"workdir", se.Workdir}, {"home", se.Home},
+		{"most_bytes", most},
+		{"shares_bytes", shared},
 	}, each...)
 	if err != nil {
 		return job.Session{}, err
@@ -49,6 +55,8 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		return job.Session{}, fmt.Errorf("%s: %w", op, job.ErrNoRunner)
 	case "full":
 		return job.Session{}, fmt.Errorf("%s: %w", op, sessionsFull(r))
+	case "bytes":
+		return job.Session{}, fmt.Errorf("%s: %w", op, bytesFull(r))
 	}
 	se.State, se.CreatedAt, se.Runner, se.Runtime = job.SessionIdle, parseMillis(r.text(1)), r.text(2), r.text(3)
 	se.LastUsed = se.CreatedAt
@@ -73,8 +81,11 @@ func (s *Store) ForkSession(ctx context.Context, id, runner string, most, mostOw
 	if err != nil {
 		return aboutSession(id, err)
 	}
-	if r.word() == "full" {
+	switch r.word() {
+	case "full":
 		return fmt.Errorf("%s: %w", op, sessionsFull(r))
+	case "bytes":
+		return fmt.Errorf("%s: %w", op, bytesFull(r))
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
 		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
 		change: script("change"), halt: script("halt"),
-		save: script("save"), fire: script("fire"), pass: script("pass"), runs: script("runs"),
+		save: script("save"), unsave: script("unsave"), fire: script("fire"), pass: script("pass"), runs: script("runs"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"), tally: script("tally"),
 		pause: script("pause"), unpause: script("unpause"), drain: script("drain"),

@@ -14,12 +14,8 @@ local first, jobs = tonumber(ARGV.first), tonumber(ARGV.jobs)
 -- Four bytes of a job stay until the batch is deleted.
 local bytes, chunk = 4 * (jobs - first), #ARGV.data
 for i = REST, #ARGV, STEP do bytes = bytes + #ARGV[i].text + EVENT_BYTES end
-local most_bytes = tonumber(ARGV.most_bytes)
-if most_bytes > 0 then
-  local held = tonumber(redis.call('HGET', P .. 'bytes', f[4]) or 0)
-  local share = share_of(held, most_bytes, ARGV.shared ~= '')
-  if held + bytes + chunk > share then return { 'bytes', held, int(share) } end
-end
+local full = no_bytes(f[4], bytes + chunk, ARGV.most_bytes, ARGV.shared)
+if full then return full end
 redis.call('SET', key .. ':writer', ARGV.writer, 'PX', ARGV.writer_ttl)
 redis.call('HSET', key, 'lines', ARGV.lines, 'jobs', ARGV.jobs, 'offset', ARGV.offset, 'sum', ARGV.sum, 'received_at', int(now_ms()))
 if jobs > first then
@@ -37,6 +33,7 @@ for i = REST, #ARGV, STEP do
     redis.call('APPEND', key .. ':order', packed(tonumber(ARGV[i].name)))
     if redis.call('LLEN', key .. ':refused') < MAX_REFUSALS then
       redis.call('RPUSH', key .. ':refused', ARGV[i].text)
+      redis.call('HINCRBY', key, 'refused_bytes', #ARGV[i].text + EVENT_BYTES)
     else
       bytes = bytes - #ARGV[i].text - EVENT_BYTES
     end

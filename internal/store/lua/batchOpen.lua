@@ -17,15 +17,13 @@ if ARGV.idempotent ~= '' then
 end
 local many, most = redis.call('SCARD', open), tonumber(ARGV.most)
 if most > 0 and many >= most then return { 'many', many, most } end
-local most_bytes = tonumber(ARGV.most_bytes)
-if most_bytes > 0 then
-  local held = tonumber(redis.call('HGET', P .. 'bytes', caller) or 0)
-  local share = share_of(held, most_bytes, ARGV.shared ~= '')
-  if held + RECORD_BYTES > share then return { 'bytes', held, int(share) } end
-end
+local bytes, again = BATCH_BYTES + #ARGV.name + #ARGV.defaults + #ARGV.rerun_of + batch_hook_bytes(ARGV.hook_url, ARGV.hook_percent),
+  ARGV.idempotent ~= '' and REPEAT_BYTES or 0
+local full = no_bytes(caller, bytes + again, ARGV.most_bytes, ARGV.shared)
+if full then return full end
 local now = int(now_ms())
 redis.call('HSET', KEYS.batch, 'state', 'receiving', 'caller', caller, 'skip', ARGV.skip, 'ttl', ARGV.ttl, 'created_at', now,
-  'received_at', now, 'sum', ARGV.sum, 'writer', ARGV.writer, 'held', RECORD_BYTES, 'lines', 0, 'jobs', 0, 'offset', 0, 'next', 0, 'fed', 0, 'ended', 0)
+  'received_at', now, 'sum', ARGV.sum, 'writer', ARGV.writer, 'held', bytes, 'lines', 0, 'jobs', 0, 'offset', 0, 'next', 0, 'fed', 0, 'ended', 0)
 if ARGV.name ~= '' then redis.call('HSET', KEYS.batch, 'name', ARGV.name) end
 if ARGV.keep ~= '' then redis.call('HSET', KEYS.batch, 'keep', '1') end
 if ARGV.rerun_of ~= '' then redis.call('HSET', KEYS.batch, 'rerun_of', ARGV.rerun_of) end
@@ -38,9 +36,12 @@ if ARGV.defaults ~= '' then redis.call('HSET', KEYS.batch, 'defaults', ARGV.defa
 if ARGV.idempotent ~= '' then
   redis.call('HSET', KEYS.batch, 'idempotency', KEYS.idempotency)
   redis.call('SET', KEYS.idempotency, 'batch ' .. ARGV.id, 'PX', ARGV.idempotency_ttl)
+  local due = due_after(tonumber(now), tonumber(ARGV.idempotency_ttl))
+  redis.call('HSET', KEYS.batch, 'repeat_due', due)
+  release_at(caller, again, due)
 end
 redis.call('SET', KEYS.batch .. ':writer', ARGV.writer, 'PX', ARGV.writer_ttl)
-hold(caller, RECORD_BYTES)
+hold(caller, bytes + again)
 redis.call('SADD', BATCHES_OPEN, ARGV.id)
 redis.call('SADD', open, ARGV.id)
 redis.call('ZADD', index_key('batches', 'all'), 0, ARGV.id)

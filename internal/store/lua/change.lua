@@ -4,7 +4,7 @@
 --       ends_at ('' to keep it, 'none' to remove it, or the time), ends_in (or '', from now on),
 --       later ('1' if the end may only become a later one), metadata (or '' to keep it)
 -- Answers {'changed'} | {'too_late', latest time that max_age allows} | {'session_ended', reason, message}
--- | {'no_session'}.
+-- | {'no_session'} | {'bytes', held, limit}.
 local id, now = ARGV.id, now_ms()
 local f = redis.call('HMGET', KEYS.session, 'state', 'caller', 'reason', 'message', 'created_at', 'max_age', 'idle_timeout', 'ends_at', 'last_used', 'pause_until')
 if not f[1] or (ARGV.caller ~= '' and f[2] ~= ARGV.caller) then return { 'no_session' } end
@@ -20,9 +20,14 @@ elseif asked ~= '' and not (ARGV.later == '1' and ends_at and tonumber(ends_at) 
   if tonumber(asked) > latest then return { 'too_late', int(latest) } end
   ends_at = asked
 end
+local more = ARGV.metadata ~= '' and #ARGV.metadata - redis.call('HSTRLEN', KEYS.session, 'metadata') or 0
+local limits = redis.call('HMGET', KEYS.session, 'most_bytes', 'shares_bytes')
+local full = more > 0 and no_bytes(f[2], more, limits[1] or '0', limits[2])
+if full then return full end
 redis.call('HSET', KEYS.session, 'max_age', max_age, 'idle_timeout', idle_timeout)
 if ends_at then redis.call('HSET', KEYS.session, 'ends_at', ends_at) else redis.call('HDEL', KEYS.session, 'ends_at') end
 if ARGV.metadata ~= '' then redis.call('HSET', KEYS.session, 'metadata', ARGV.metadata) end
+hold_changed_session(id, more)
 local due = latest_end(f[5], max_age, ends_at)
 if f[1] == 'idle' then due = math.min(due, tonumber(f[9]) + tonumber(idle_timeout)) end
 if f[1] == 'paused' then due = math.min(due, tonumber(f[10])) end

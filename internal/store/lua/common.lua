@@ -52,13 +52,21 @@ local function count(caller, by)
   end
 end
 
--- Bytes: the bytes of the records of a caller's jobs, before and after their end, until they
--- expire. Redis does not report expiry. So records that expire at about the same time share a
--- bucket; its width is a hundredth of the time to live, so that there are few. A record is about
--- RECORD_BYTES without its texts.
+-- Bytes: the bytes of a caller's records: jobs before and after their end until they expire, batches, sessions,
+-- schedules, keys against repetition, and tombstones. Redis does not report expiry. So records that expire at
+-- about the same time share a bucket; its width is a hundredth of the time to live, so that there are
+-- few. A record is about RECORD_BYTES without its texts, in all keys that have its id.
 local RECORD_BYTES = 1024
--- The room of an event beside its data.
-local EVENT_BYTES = 64
+-- The room of one that has ended beside that: entries of lists, and the fields of its end.
+local ENDED_BYTES = 512
+-- The room of an event beside its data, and that of all of them together: Redis allocates a stream in pages.
+local EVENT_BYTES, STREAM_BYTES = 64, 4096
+-- The same for a tombstone, for the key of an idempotent request, and for an entry in the log of a session.
+local STONE_BYTES, REPEAT_BYTES, LOG_BYTES, HOOK_BYTES = 256, 384, 128, 256
+-- A batch has ten keys.
+local BATCH_BYTES = 2048
+-- hook_bytes is what the webhook of a record takes.
+local function hook_bytes(url) return url and url ~= '' and #url + HOOK_BYTES or 0 end
 local function bucket_key(time) return P .. 'bytes:' .. time end
 
 -- The field * is the sum of all callers.
@@ -67,14 +75,25 @@ local function hold(caller, bytes)
   redis.call('HINCRBY', P .. 'bytes', '*', int(bytes))
 end
 
--- share_of returns the limit of bytes for a caller that has own bytes. A shared limit is half of
--- Redis' memory. Callers share five eighths of the memory: Redis' allocator takes up to a quarter more
+-- share_of returns the limit of bytes for a caller that has own bytes. most is its own limit. shared is half of
+-- Redis' memory if it shares that with others, '1' if most is that, and else empty. Callers share five
+-- eighths of the memory: Redis' allocator takes up to a quarter more
 -- than the bytes that are counted, and nothing is recorded beyond seven eighths of the memory in
 -- use (hasRoom in memory.go). A caller gets no more than is free then, so the next caller finds some.
 local function share_of(own, most, shared)
-  if not shared then return most end
+  if not shared or shared == '' then return most end
+  local half = shared == '1' and most or tonumber(shared)
   local others = tonumber(redis.call('HGET', P .. 'bytes', '*') or 0) - own
-  return math.max(0, math.min(most, math.floor((most * 2 * 5 / 8 - others) / 2)))
+  return math.max(0, math.min(most, math.floor((half * 2 * 5 / 8 - others) / 2)))
+end
+
+-- no_bytes returns the answer for a caller that would exceed its limit with more bytes; most is a text, '0' for no limit.
+local function no_bytes(caller, more, most, shared)
+  most = tonumber(most)
+  if most == 0 then return end
+  local held = tonumber(redis.call('HGET', P .. 'bytes', caller) or 0)
+  local share = share_of(held, most, shared)
+  if held + more > share then return { 'bytes', held, int(share) } end
 end
 
 -- due_after is the time of the bucket of a record that ended then and has this time to live.
@@ -83,22 +102,29 @@ local function due_after(ended, ttl)
   return int((math.floor((ended + ttl) / width) + 1) * width)
 end
 
+-- release_at has bytes that a caller holds released then.
+local function release_at(caller, bytes, due)
+  -- If they are all that it has in the bucket, the bucket may be new.
+  if redis.call('HINCRBY', bucket_key(due), caller, int(bytes)) == bytes then redis.call('ZADD', P .. 'bytes:due', due, due) end
+end
+
+-- take_back releases bytes before their time, unless they were released.
+local function take_back(caller, bytes, due)
+  local bucket = bucket_key(due)
+  if tonumber(redis.call('HGET', bucket, caller) or 0) < bytes then return end
+  redis.call('HINCRBY', bucket, caller, int(-bytes))
+  hold(caller, -bytes)
+end
+
 -- hold_until is for a record that has ended: it replaces its bytes by the new ones, which are
 -- released soon after it has expired.
 local function hold_until(caller, had, has, now, ttl)
-  local due = due_after(now, ttl)
   hold(caller, has - had)
-  redis.call('HINCRBY', bucket_key(due), caller, int(has))
-  redis.call('ZADD', P .. 'bytes:due', due, due)
+  release_at(caller, has, due_after(now, ttl))
 end
 
 -- hold_no_more is for a record that has ended and is deleted before it expires.
-local function hold_no_more(caller, has, ended, ttl)
-  local bucket = bucket_key(due_after(ended, ttl))
-  if tonumber(redis.call('HGET', bucket, caller) or 0) < has then return end -- it was released
-  redis.call('HINCRBY', bucket, caller, int(-has))
-  hold(caller, -has)
-end
+local function hold_no_more(caller, has, ended, ttl) take_back(caller, has, due_after(ended, ttl)) end
 
 -- give_back releases the bytes of expired records.
 local function give_back(most)
@@ -356,17 +382,27 @@ local function batch_hook(batch, key, percent, now)
   redis.call('PUBLISH', P .. 'outbox', 'hooks')
 end
 
+-- batch_hook_bytes is what the webhook of a batch takes, with the messages that may wait.
+local function batch_hook_bytes(url, percent)
+  percent = tonumber(percent) or 0
+  return hook_bytes(url) + (percent > 0 and HOOK_BYTES * math.floor(100 / percent) or 0)
+end
+
 -- batch_over ends a batch whose jobs have all ended.
 local function batch_over(batch, key, now, tombstone_ms)
-  local f = redis.call('HMGET', key, 'state', 'failure_code', 'ttl', 'caller', 'held', 'jobs', 'keep', 'hook_url')
+  local f = redis.call('HMGET', key, 'state', 'failure_code', 'ttl', 'caller', 'held', 'jobs', 'keep', 'hook_url', 'hook_percent', 'refused_bytes', 'name', 'rerun_of')
   local to = f[2] and 'failed' or f[1] == 'cancelling' and 'cancelled' or 'completed'
   local ttl, caller = tonumber(f[3]), f[4]
   redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   redis.call('HDEL', key, 'writer', 'defaults')
-  -- The record stays, and four bytes for each job; and the lines, if they are kept.
-  local stays = f[7] and tonumber(f[5]) or RECORD_BYTES + 4 * tonumber(f[6])
-  hold_until(caller, tonumber(f[5]), stays, now, ttl)
-  redis.call('HSET', key, 'held', stays)
+  -- The record stays, what was refused, and four bytes for each job; and the lines, if they are kept.
+  local stays = f[7] and tonumber(f[5]) or BATCH_BYTES + 4 * tonumber(f[6]) + tonumber(f[10] or 0) + #(f[11] or '') + #(f[12] or '')
+  -- Messages are made from the record, so the record stays until they are delivered.
+  local life = f[8] and math.max(ttl, HOOK_TTL) or ttl
+  local stone, due = STONE_BYTES + (f[8] and BATCH_BYTES + batch_hook_bytes(f[8], f[9]) or 0), due_after(now, life + tonumber(tombstone_ms))
+  hold_until(caller, tonumber(f[5]) - stone, stays, now, ttl)
+  release_at(caller, stone, due)
+  redis.call('HSET', key, 'held', stays, 'stone_bytes', stone, 'stone_due', due)
   redis.call('SREM', BATCHES_OPEN, batch)
   redis.call('SREM', BATCHES_OPEN .. ':of:' .. caller, batch)
   if f[7] then
@@ -377,8 +413,6 @@ local function batch_over(batch, key, now, tombstone_ms)
   end
   redis.call('DEL', key .. ':writer')
   for _, part in ipairs({ ':ends', ':order', ':refused' }) do redis.call('PEXPIRE', key .. part, int(ttl)) end
-  -- Messages are made from the record, so the record stays until they are delivered.
-  local life = f[8] and math.max(ttl, HOOK_TTL) or ttl
   if f[8] then batch_hook(batch, key, 100, now) end
   redis.call('PEXPIRE', key, int(life))
   redis.call('SET', P .. 'gone:' .. batch, is_tenant(caller) and 'tenant:' .. caller or '1', 'PX', int(life + tonumber(tombstone_ms)))
@@ -434,8 +468,9 @@ end
 
 -- batch_drop deletes all of a batch but its jobs' records.
 local function batch_drop(batch, key)
-  local f = redis.call('HMGET', key, 'caller', 'held', 'finished_at', 'ttl', 'idempotency')
+  local f = redis.call('HMGET', key, 'caller', 'held', 'finished_at', 'ttl', 'idempotency', 'stone_due', 'repeat_due', 'stone_bytes')
   local caller = f[1]
+  if f[6] then take_back(caller, tonumber(f[8]), f[6]) end
   if f[3] then hold_no_more(caller, tonumber(f[2]), tonumber(f[3]), tonumber(f[4])) else hold(caller, -tonumber(f[2])) end
   for _, first in ipairs(redis.call('ZRANGE', key .. ':chunks', 0, -1)) do redis.call('UNLINK', chunk_key(batch, first)) end
   redis.call('UNLINK', key, key .. ':chunks', key .. ':code', key .. ':ends', key .. ':order', key .. ':refused', key .. ':writer', P .. 'gone:' .. batch)
@@ -447,7 +482,10 @@ local function batch_drop(batch, key)
     redis.call('ZREM', index_key(own_queue('batches', caller), 'all'), batch)
     redis.call('ZREM', P .. 'expiry', batch .. ' ' .. own_queue('batches', caller) .. ' all')
   end
-  if f[5] and redis.call('GET', f[5]) == 'batch ' .. batch then redis.call('DEL', f[5]) end
+  if f[5] and redis.call('GET', f[5]) == 'batch ' .. batch then
+    redis.call('DEL', f[5])
+    if f[7] then take_back(caller, REPEAT_BYTES, f[7]) end
+  end
   redis.call('PUBLISH', key, 'gone')
 end
 
@@ -504,6 +542,42 @@ local function too_many(caller, more, of_key)
   local own = redis.call('ZCARD', caller_sessions_key(caller))
   if of_key > 0 and own + more > of_key then return { 'full', 'caller', of_key, own, 'key' } end
   if MAX_CALLER_SESSIONS > 0 and own + more > MAX_CALLER_SESSIONS then return { 'full', 'caller', MAX_CALLER_SESSIONS, own } end
+end
+
+-- session_bytes is what the record of a live session with these texts takes.
+local function session_bytes(...)
+  local bytes = RECORD_BYTES
+  for _, text in ipairs({ ... }) do bytes = bytes + #text end
+  return bytes
+end
+
+-- hold_session counts bytes of a live session until its end. A process of an older Kaa, which may end it, does not release
+-- them: they are released anyway when it cannot live any more.
+local function hold_session(id, bytes)
+  local key = session_key(id)
+  local f = redis.call('HMGET', key, 'caller', 'held_due', 'created_at', 'max_age')
+  local due = f[2] or due_after(tonumber(f[3]), tonumber(f[4]))
+  hold(f[1], bytes)
+  release_at(f[1], bytes, due)
+  redis.call('HINCRBY', key, 'held', bytes)
+  redis.call('HSET', key, 'held_due', due)
+end
+
+-- hold_changed_session counts more bytes of a live session, of which the age may have changed at which it has to end.
+local function hold_changed_session(id, more)
+  local key = session_key(id)
+  local f = redis.call('HMGET', key, 'caller', 'held', 'held_due')
+  if not f[2] then return end -- it is of an older Kaa
+  take_back(f[1], tonumber(f[2]), f[3])
+  redis.call('HDEL', key, 'held', 'held_due')
+  hold_session(id, tonumber(f[2]) + more)
+end
+
+-- hold_ended_session counts a session that ends for as long as its record stays.
+local function hold_ended_session(key, caller, now, tombstone_ms)
+  local f = redis.call('HMGET', key, 'held', 'held_due')
+  if f[1] then take_back(caller, tonumber(f[1]), f[2]) end
+  hold_until(caller, 0, RECORD_BYTES + redis.call('HSTRLEN', key, 'metadata'), now, tombstone_ms)
 end
 
 -- over_share says whether a caller that shares runners with others gets a session although it
@@ -653,6 +727,14 @@ local function clear_lanes(session, runner)
   redis.call('SREM', LANED, session)
 end
 
+-- ended_bytes is what the record of a job that has ended takes, as settle counts it.
+local function ended_bytes(key)
+  local f = redis.call('HMGET', key, 'event_bytes', 'hook_url')
+  local bytes = RECORD_BYTES + ENDED_BYTES + tonumber(f[1] or 0) + hook_bytes(f[2])
+  for _, text in ipairs({ 'result', 'large', 'metadata', 'spec' }) do bytes = bytes + redis.call('HSTRLEN', key, text) end
+  return bytes
+end
+
 -- missing distinguishes a job that was never known from one whose record has expired.
 local function missing(id)
   if redis.call('EXISTS', P .. 'gone:' .. id) == 1 then return { 'gone' } end
@@ -677,12 +759,18 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
     'events', 'attempt', 'files', 'caller', 'event_bytes', 'after', 'lane')
   local now, ttl = now_ms(), tonumber(f[4])
-  local life, keeps = ttl, false
+  -- The webhook's message is made from the record, so the record stays until it is delivered.
+  local life, keeps = f[7] and math.max(ttl, HOOK_TTL) or ttl, false
   if f[12] then
-    local texts = redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES + tonumber(f[13] or 0)
-    local spec = redis.call('HSTRLEN', key, 'spec')
+    local texts = redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES + hook_bytes(f[7]) + tonumber(f[13] or 0)
+    local spec, more = redis.call('HSTRLEN', key, 'spec'), ENDED_BYTES
+    if f[9] and not f[13] then -- the event of its end is the first one
+      redis.call('HSET', key, 'event_bytes', STREAM_BYTES)
+      more = more + STREAM_BYTES
+    end
     keeps = keeps_request(id, f[2], to, f[8], f[6], spec)
-    hold_until(f[12], spec + texts, #result + texts + (keeps and spec or 0), now, ttl)
+    hold_until(f[12], spec + texts - STONE_BYTES, #result + texts + more + (keeps and spec or 0), now, life)
+    release_at(f[12], STONE_BYTES, due_after(now, ttl + tonumber(tombstone_ms)))
     use_job(id, f[12], f[2], f[10], f[11], spec, #result, spent, now)
   end
   if result ~= '' then
@@ -695,11 +783,9 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
     redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
-  redis.call('HDEL', key, 'most_bytes', 'shares_bytes', 'notify', 'cancel', 'waiter', 'asks', 'answer', 'task', keeps and 'task' or 'spec')
+  redis.call('HDEL', key, 'most_bytes', 'shares_bytes', 'shares_of', 'notify', 'cancel', 'waiter', 'asks', 'answer', 'task', keeps and 'task' or 'spec')
   if f[7] then
-    -- The webhook's message is made from the record, so the record stays until it is
-    -- delivered.
-    life = math.max(ttl, HOOK_TTL)
+    redis.call('HSET', key, 'held_for', int(life))
     redis.call('ZADD', P .. 'hooks', int(now), id)
     redis.call('PUBLISH', P .. 'outbox', 'hooks')
   end
@@ -783,6 +869,7 @@ local function end_session(id, reason, message, let_end, tombstone_ms)
   local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current', 'created_at', 'name', 'aside', 'paused_at')
   if not f[1] or f[1] == 'ended' then return false end
   local now = now_ms()
+  hold_ended_session(key, f[3], now, tonumber(tombstone_ms))
   redis.call('HSET', key, 'state', 'ended', 'reason', reason, 'message', message, 'ended_at', int(now))
   use_session(f[3], tonumber(f[5]), now)
   redis.call('HDEL', key, 'spec', 'aside')

@@ -5,7 +5,7 @@
 --       hook_secret, session, events, files ('1' if it has some),
 --       most_waiting (jobs of the caller that may wait because of its key, or '0'),
 --       most_running (the same for jobs that run),
---       most_bytes (that the caller's records may take, or '0'), shared ('1' if callers share these),
+--       most_bytes (that the caller's records may take, or '0'), shared (as for share_of),
 --       alone ('1' if there is no other caller), after (a batch that has to end before it is due, or ''),
 --       rerun_of (the job that it runs again, or ''),
 --       lane (of its session; '' for the default one), wakes ('1' if it resumes a paused session)
@@ -83,13 +83,15 @@ if MAX_CALLER_DEPTH > 0 or of_key > 0 then
   if of_key > 0 and depth >= of_key then return { 'full', '', depth, of_key, 'key' } end
   if MAX_CALLER_DEPTH > 0 and depth >= MAX_CALLER_DEPTH then return { 'full', '', depth, MAX_CALLER_DEPTH } end
 end
-local bytes, most_bytes = #ARGV.spec + #ARGV.metadata + RECORD_BYTES, tonumber(ARGV.most_bytes)
-if most_bytes > 0 then
-  local held = tonumber(redis.call('HGET', P .. 'bytes', caller) or 0)
-  local most = share_of(held, most_bytes, ARGV.shared ~= '')
-  if held + bytes > most then return { 'bytes', held, int(most) } end
+local bytes, again = #ARGV.spec + #ARGV.metadata + hook_bytes(ARGV.hook_url) + RECORD_BYTES, fingerprint ~= '' and REPEAT_BYTES or 0
+local full = no_bytes(caller, bytes + again, ARGV.most_bytes, ARGV.shared)
+if full then return full end
+local repeat_due = ''
+if fingerprint ~= '' then
+  redis.call('SET', KEYS.idempotency, fingerprint .. ' ' .. id, 'PX', ARGV.idempotency_ttl)
+  repeat_due = due_after(now, tonumber(ARGV.idempotency_ttl))
+  release_at(caller, again, repeat_due)
 end
-if fingerprint ~= '' then redis.call('SET', KEYS.idempotency, fingerprint .. ' ' .. id, 'PX', ARGV.idempotency_ttl) end
 local record = { 'state', state, 'queue', queue, 'attempt', '0', 'max_attempts', ARGV.max_attempts,
   'created_at', int(now), 'timeout', ARGV.timeout, 'result_ttl', ARGV.result_ttl, 'spec', ARGV.spec, 'caller', caller }
 local function put(field, value)
@@ -108,12 +110,16 @@ if ARGV.hook_url ~= '' then
   put('hook_secret', ARGV.hook_secret)
 end
 put('idempotency', fingerprint ~= '' and KEYS.idempotency or '') -- to be free again when the job is deleted
+put('repeat_due', repeat_due)
 local most_running = session == '' and ARGV.most_running ~= '0' and ARGV.most_running or nil
 if session == '' then put('reserve', RESERVE) end
 put('most_running', most_running or '')
 -- For finish: a runner does not know them.
-put('most_bytes', most_bytes > 0 and ARGV.most_bytes or '')
-put('shares_bytes', most_bytes > 0 and ARGV.shared or '')
+if ARGV.most_bytes ~= '0' then
+  put('most_bytes', ARGV.most_bytes)
+  -- A process of an older Kaa knows only the former. Of the latter it sees a limit of the caller's own.
+  put(ARGV.shared == '1' and 'shares_bytes' or 'shares_of', ARGV.shared)
+end
 put('alone', ARGV.alone) -- for the files that it leaves
 put('events', events ~= '' and '1' or '')
 put('waiter', ARGV.waiter)
@@ -129,7 +135,7 @@ end
 redis.call('HSET', KEYS.job, unpack(record))
 if batch then redis.call('HINCRBY', batch_key(batch), 'fed', 1) end
 count(caller, 1)
-hold(caller, bytes)
+hold(caller, bytes + again)
 if ARGV.waiter ~= '' then
   -- The first job that a process waits for registers the process, so that the path of a job has
   -- no heartbeat on it.
@@ -160,6 +166,9 @@ else
       redis.call('ZADD', log, number, id)
       redis.call('ZREMRANGEBYRANK', log, 0, -1 - MAX_SESSION_DEPTH)
       redis.call('PEXPIRE', log, LOG_TTL)
+      local entries = redis.call('ZCARD', log)
+      hold_session(session, LOG_BYTES * (entries - tonumber(redis.call('HGET', session_key(session), 'logged') or 0)))
+      redis.call('HSET', session_key(session), 'logged', entries)
       redis.call('PUBLISH', session_key(session), '')
     end
     if paused then wake(session, caller) end

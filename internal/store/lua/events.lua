@@ -3,13 +3,13 @@
 -- args: id, attempt, runner, oldest (id of the oldest event to keep, or '')
 -- each: seq, type, size, data
 -- Answers {'ok'} | {'stale'} | {'gone'} | {'missing'}.
-local f = redis.call('HMGET', KEYS.job, 'state', 'attempt', 'runner', 'caller', 'most_bytes', 'shares_bytes', 'event_bytes')
+local f = redis.call('HMGET', KEYS.job, 'state', 'attempt', 'runner', 'caller', 'most_bytes', 'shares_bytes', 'event_bytes', 'shares_of')
 if not f[1] then return missing(ARGV.id) end
 if f[1] ~= 'running' or f[2] ~= ARGV.attempt or f[3] ~= ARGV.runner then return { 'stale' } end
 -- For a caller that is beyond its share only those are kept that the execution may wait for. Readers see how
 -- much is missing: the numbering goes on.
 local held = f[5] and tonumber(redis.call('HGET', P .. 'bytes', f[4]) or 0)
-local over = held and held > share_of(held, tonumber(f[5]), f[6])
+local over = held and held > share_of(held, tonumber(f[5]), f[6] or f[8])
 local bytes = 0
 for i = REST, #ARGV, STEP do
   local added = 0
@@ -27,6 +27,7 @@ for i = REST, #ARGV, STEP do
 end
 -- No more is kept than MAX_EVENTS, of each of the last two attempts.
 local had = tonumber(f[7] or 0)
+if had == 0 and bytes > 0 then bytes = bytes + STREAM_BYTES end
 local has = math.min(had + bytes, MAX_EVENTS * math.min(2, tonumber(ARGV.attempt)))
 if f[4] and has > had then
   redis.call('HSET', KEYS.job, 'event_bytes', int(has))

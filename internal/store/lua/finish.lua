@@ -9,7 +9,7 @@
 -- Answers {state}, {'no_room'}, {'stale'}, {'gone'} or {'missing'}. Only the current claim may
 -- finish; the same end sent twice counts once, and a retry that is sent twice is stale. For a lane that goes on with another
 -- execution, {state, 'claimed', ...} as next does, or {state, 'none'}.
-local f = redis.call('HMGET', KEYS.job, 'state', 'attempt', 'runner', 'caller', 'most_bytes', 'shares_bytes', 'lane')
+local f = redis.call('HMGET', KEYS.job, 'state', 'attempt', 'runner', 'caller', 'most_bytes', 'shares_bytes', 'lane', 'shares_of')
 if not f[1] then return missing(ARGV.id) end
 if f[2] ~= ARGV.attempt or f[3] ~= ARGV.runner then return { 'stale' } end
 if f[1] == ARGV.to then return { f[1] } end
@@ -20,7 +20,7 @@ if ARGV.retry == '1' then return { retry_or_fail(ARGV.id, ARGV.code, ARGV.messag
 -- larger than the record itself always has room.
 if f[5] and #ARGV.result > RECORD_BYTES then
   local held = tonumber(redis.call('HGET', P .. 'bytes', f[4]) or 0)
-  if held > share_of(held, tonumber(f[5]), f[6]) then return { 'no_room' } end
+  if held > share_of(held, tonumber(f[5]), f[6] or f[8]) then return { 'no_room' } end
 end
 if ARGV.files ~= '' then
   redis.call('HSET', KEYS.job, 'files', '1')

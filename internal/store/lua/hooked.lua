@@ -4,7 +4,7 @@
 -- Answers {state} | {'stale'} | {'gone'} | {'missing'}. Only the last attempt may say
 -- that there has to be another; that it was delivered, any may say.
 local id, to = ARGV.id, ARGV.state
-local f = redis.call('HMGET', KEYS.job, 'hook_state', 'hook_attempts', 'finished_at', 'result_ttl', 'caller', 'in_session')
+local f = redis.call('HMGET', KEYS.job, 'hook_state', 'hook_attempts', 'finished_at', 'result_ttl', 'caller', 'in_session', 'held_for')
 if not f[1] then
   redis.call('ZREM', KEYS.hooks, id)
   return missing(id)
@@ -27,4 +27,10 @@ local left = math.max(1000, tonumber(f[3]) + tonumber(f[4]) - now)
 redis.call('PEXPIRE', KEYS.job, int(left))
 redis.call('PEXPIRE', events_key(id), int(left))
 redis.call('SET', P .. 'gone:' .. id, stone_of(f[5], f[6]), 'PX', int(left + tonumber(ARGV.tombstone)))
+if f[5] and f[7] then
+  local bytes, ended = ended_bytes(KEYS.job), tonumber(f[3])
+  hold_no_more(f[5], bytes, ended, tonumber(f[7]))
+  redis.call('HSET', KEYS.job, 'held_for', f[4])
+  hold_until(f[5], 0, bytes, ended, tonumber(f[4]))
+end
 return { to }

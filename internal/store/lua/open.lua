@@ -3,10 +3,11 @@
 -- args: id, caller, idle_timeout, max_age, spec, metadata, tombstone,
 --       shared ('1' if it shares the runners with other callers),
 --       most_own (sessions that the caller may have because of its key, or '0'),
---       name (which the caller has chosen, or ''), workdir (the same), home (the same)
+--       name (which the caller has chosen, or ''), workdir (the same), home (the same),
+--       most_bytes, shares_bytes (most_bytes and shared of create)
 -- each: runner (that may have it), most (sessions that it has room for), runtime
 -- Answers {'opened', now, runner, runtime} | {'named', session of this name} | {'full', 'caller' or 'runners', limit, how many it
--- has, 'key' if the limit is that of the key} | {'no_runner'}.
+-- has, 'key' if the limit is that of the key} | {'no_runner'} | {'bytes', held, limit}.
 -- It may be sent twice, so its own id counts as opened.
 local id, caller = ARGV.id, ARGV.caller
 local now = now_ms()
@@ -18,7 +19,8 @@ if ARGV.name ~= '' then
   local named = redis.call('HGET', caller_names_key(caller), ARGV.name)
   if named then return { 'named', named } end
 end
-local full = too_many(caller, 1, tonumber(ARGV.most_own))
+local bytes = session_bytes(ARGV.spec, ARGV.metadata, ARGV.name, ARGV.name, ARGV.workdir, ARGV.home)
+local full = too_many(caller, 1, tonumber(ARGV.most_own)) or no_bytes(caller, bytes, ARGV.most_bytes, ARGV.shares_bytes)
 if full then return full end
 local best, fewest, alive, runtimes, shared, free = nil, nil, {}, {}, ARGV.shared == '1', 0
 for i = REST, #ARGV, STEP do
@@ -55,6 +57,7 @@ end
 if not best then return { 'full', 'runners', 0 } end
 redis.call('HSET', KEYS.session, 'state', 'idle', 'runner', best, 'caller', caller, 'runtime', runtimes[best], 'created_at', int(now),
   'last_used', int(now), 'idle_timeout', ARGV.idle_timeout, 'max_age', ARGV.max_age, 'spec', ARGV.spec)
+redis.call('HSET', KEYS.session, 'most_bytes', ARGV.most_bytes, 'shares_bytes', ARGV.shares_bytes)
 if shared then redis.call('HSET', KEYS.session, 'shares', 1) end
 if ARGV.name ~= '' then
   redis.call('HSET', KEYS.session, 'name', ARGV.name)
@@ -67,4 +70,5 @@ redis.call('ZADD', SESSIONS_DUE, int(now + math.min(tonumber(ARGV.idle_timeout),
 redis.call('SADD', P .. 'runners', best)
 redis.call('SADD', runner_sessions_key(best), id)
 redis.call('ZADD', caller_sessions_key(caller), 0, id)
+hold_session(id, bytes)
 return { 'opened', int(now), best, runtimes[best] }
