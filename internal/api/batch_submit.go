@@ -19,6 +19,7 @@ import (
 
 const (
 	submitBatchOperation = "submitBatch"
+	appendBatchOperation = "appendBatch"
 
 	badLinesRefuse = "refuse"
 	badLinesSkip   = "skip"

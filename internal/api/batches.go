@@ -148,7 +148,7 @@ func (s *server) registerBatches() {
 		Errors:      sending,
 	}, s.submitLines)
 	register(s, huma.Operation{
-		OperationID: "appendBatch", Method: http.MethodPost, Path: batchesPath + "/{id}/lines", Tags: tags, DefaultStatus: http.StatusAccepted,
+		OperationID: appendBatchOperation, Method: http.MethodPost, Path: batchesPath + "/{id}/lines", Tags: tags, DefaultStatus: http.StatusAccepted,
 		Summary: "Send the rest of a batch whose sending was cut off", Description: "The lines after the first `from`, to the last one of the batch.",
 		Errors: append([]int{404}, sending...),
 	}, s.appendLines)

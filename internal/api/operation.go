@@ -97,7 +97,9 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 }
 
 // executing are the operations that have code executed.
-func executing() []string { return []string{"execute", "submitJob", "submitJobs", rerunJobOperation} }
+func executing() []string {
+	return []string{"execute", "submitJob", "submitJobs", rerunJobOperation, submitBatchOperation, appendBatchOperation, rerunBatchOperation}
+}
 
 // tenantParameter is the header by which an operator acts for a tenant. The door reads it.
 func tenantParameter() *huma.Param {

@@ -50,6 +50,7 @@ func TestAudit(t *testing.T) {
 		{acme, http.MethodGet, "/v1/jobs?limit=1", nil, nil, nil},
 		{acme, http.MethodPost, executePath, fields{"code": "'hush'"}, nil, nil},
 	}
+	acme.batch("", `{"code":"'hush'"}`)
 	for i, c := range calls {
 		id := "audit-" + string(rune('a'+i))
 		c.as.call(c.method, c.path, c.body, append(c.headers, "X-Request-Id: "+id)...)
@@ -80,7 +81,7 @@ func TestAudit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{"hush", acme.key, rival.key, adminOfTests, made.str("key"), `"executing"`, `"operation":"execute"`, `"operation":"submitJob"`} {
+	for _, secret := range []string{"hush", acme.key, rival.key, adminOfTests, made.str("key"), `"executing"`, `"operation":"execute"`, `"operation":"submitJob"`, `"operation":"submitBatch"`} {
 		if strings.Contains(string(text), secret) {
 			t.Errorf("the audit log has %q:\n%s", secret, text)
 		}
