@@ -31,6 +31,8 @@ type Problem struct {
 	Scope    string       `json:"scope,omitempty" doc:"With scope_missing: the scope that a key needs for this."`
 	Depth    *int64       `json:"depth,omitempty" doc:"How many there are where that is limited: jobs that wait, or calls."`
 	Limit    *int64       `json:"limit,omitempty" doc:"How many there may be."`
+	Used     *int64       `json:"used,omitempty" doc:"The amount in use where a bound is reached, in its unit: bytes, jobs, sessions or calls."`
+	Allowed  *int64       `json:"allowed,omitempty" doc:"The amount that the caller may use."`
 	KeyLimit string       `json:"keyLimit,omitempty" enum:"rate,depth,sessions" doc:"The limit of the API key itself that is reached. Absent if the limit is that of all keys."`
 	Runtimes []string     `json:"runtimes,omitempty" doc:"With runtime_not_allowed: the runtimes that the API key may use."`
 	Errors   []FieldIssue `json:"errors,omitempty" nullable:"false" doc:"The mistakes, field by field."`
@@ -96,6 +98,7 @@ func badRequest(detail string, issues ...FieldIssue) *Problem {
 func tooMuch(code, detail string, depth, limit int64, retryAfter time.Duration) *Problem {
 	p := newProblem(http.StatusTooManyRequests, code, detail)
 	p.Depth, p.Limit, p.retryAfter = &depth, &limit, retryAfter
+	p.Used, p.Allowed = &depth, &limit
 	return p
 }
 
@@ -216,7 +219,7 @@ func filesProblem(e *job.FilesFullError) *Problem {
 	p := tooMuch(string(e.Code()), e.Error()+"; "+e.Advice(), e.Held, e.Limit, fullStorageAfter)
 	if e.All {
 		p.Status, p.Title = http.StatusServiceUnavailable, http.StatusText(http.StatusServiceUnavailable)
-		p.Depth, p.Limit = nil, nil // the figures of all callers are private
+		p.Depth, p.Limit, p.Used, p.Allowed = nil, nil, nil, nil // the figures of all callers are private
 	}
 	return p
 }

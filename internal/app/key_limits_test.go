@@ -51,7 +51,7 @@ func (l *limited) of(t *testing.T, key string) *kaa {
 // refused checks that a call is refused because of a limit of its key.
 func refused(t *testing.T, a answer, code, limit string, used, most string) {
 	t.Helper()
-	if a.status != http.StatusTooManyRequests || a.str("code") != code || a.str("keyLimit") != limit || a.str("depth") != used || a.str("limit") != most || a.header.Get("Retry-After") == "" {
+	if a.status != http.StatusTooManyRequests || a.str("code") != code || a.str("keyLimit") != limit || a.str("used") != used || a.str("allowed") != most || a.str("depth") != used || a.str("limit") != most || a.header.Get("Retry-After") == "" {
 		t.Errorf("%d %s, Retry-After %q; want %s because of %s", a.status, a.raw, a.header.Get("Retry-After"), code, limit)
 	}
 }
