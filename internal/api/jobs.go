@@ -141,6 +141,7 @@ func preferHeader() *huma.Param {
 func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput, error) {
 	caller, sub := service.CallerOf(ctx), service.Submission{Request: in.Body.request()}
 	sub.Request.Files = append(sub.Request.Files, uploadsOf(ctx)...)
+	sub.Request.Followed = prefersAsync(in.Prefer) || wantsEvents(in.Accept)
 	if prefersAsync(in.Prefer) {
 		j, err := s.cfg.Service.Submit(ctx, caller, sub)
 		if err != nil {
@@ -184,6 +185,7 @@ func prefersAsync(prefer []string) bool {
 
 func (s *server) submitJob(ctx context.Context, in *submitInput) (*submitOutput, error) {
 	sub := service.Submission{Request: in.Body.request(), IdempotencyKey: in.IdempotencyKey}
+	sub.Request.Followed = true
 	uploads := uploadsOf(ctx)
 	sub.Request.Files = append(sub.Request.Files, uploads...)
 	if in.IdempotencyKey != "" {

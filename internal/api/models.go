@@ -24,9 +24,11 @@ type ExecuteBody struct {
 	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"Content of standard input; end of file when absent."`
 	Args    []string          `json:"args,omitempty" nullable:"true" doc:"Arguments of the program: sys.argv after its first item. At most 1000, and 65536 bytes in all unless configured otherwise. Not together with sessionId."`
 	Runtime *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
-	Session *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with args, runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes and resultBytes."`
+	Session *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with args, runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes, resultBytes and those of calls."`
 	Limits  *LimitsBody       `json:"limits,omitempty" doc:"Limits of the code, where they differ from the defaults. Each is within a ceiling that the operator sets."`
 	Files   []FileBody        `json:"files,omitempty" nullable:"true" doc:"Files to put into the working directory before the code begins. At most 100, and 16777216 bytes in all, unless configured otherwise."`
+
+	Functions []FunctionBody `json:"functions,omitempty" nullable:"true" doc:"Functions of yours that the code may call, while you follow its events and answer. At most 128. Only with events or as a job, and not with command or argv."`
 
 	job.Options
 }
@@ -124,7 +126,7 @@ func optional(t time.Time) *time.Time {
 func (b ExecuteBody) request() job.Request {
 	return job.Request{
 		Code: b.Code, Command: value(b.Command), Program: b.Program, Cwd: value(b.Cwd), Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session),
-		Argv: b.Args, Options: b.Options, Files: fileRequests(b.Files),
+		Argv: b.Args, Options: b.Options, Files: fileRequests(b.Files), Functions: functionsOf(b.Functions),
 	}
 }
 

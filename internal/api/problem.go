@@ -327,6 +327,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return waitProblem(err), false
 	case errors.Is(err, job.ErrNoInput):
 		return newProblem(http.StatusConflict, "no_input", "nothing waits for this input: it was not asked for, or another client has answered"), false
+	case errors.Is(err, job.ErrNoCall):
+		return newProblem(http.StatusConflict, "no_call", "no such call waits for an answer: it has been answered, it or its job has ended, or the code has not made it"), false
 	case errors.Is(err, service.ErrNotEnded):
 		return newProblem(http.StatusNotFound, "file_not_found", "the job has not ended; its files are there when it has"), false
 	case errors.Is(err, job.ErrNoFile):

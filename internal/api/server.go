@@ -71,6 +71,7 @@ func New(cfg Config) *API {
 	s.registerSocket(engine)
 	s.registerFiles()
 	s.registerRecords()
+	s.registerCalls()
 	s.registerKeys()
 	s.registerSchedules()
 	s.registerUsage()

@@ -26,7 +26,7 @@ const maxInputBytes = 16 << 10
 type (
 	// FrameHead is what all of them have. It is exported for huma, which looks at no others.
 	FrameHead struct {
-		Type string `json:"type" enum:"execute,interrupt,input,ping" doc:"The kind of the frame."`
+		Type string `json:"type" enum:"execute,interrupt,input,reply,ping" doc:"The kind of the frame."`
 		ID   string `json:"id,omitempty" maxLength:"64" doc:"The client's own name for it, which comes back with all that belongs to it."`
 	}
 	executeFrame struct {
@@ -35,6 +35,8 @@ type (
 		Timeout *float64          `json:"timeout,omitempty" nullable:"true"`
 		Envs    map[string]string `json:"envs,omitempty" nullable:"true"`
 		Limits  *LimitsBody       `json:"limits,omitempty"`
+
+		Functions []FunctionBody `json:"functions,omitempty" nullable:"true"`
 		job.Options
 	}
 	inputFrame struct {
@@ -58,7 +60,7 @@ func (e *badMessageError) Error() string { return e.reason }
 func (s *server) socketSchemas() map[string]*huma.Schema {
 	schema := func(t reflect.Type) *huma.Schema { return huma.SchemaFromType(s.api.OpenAPI().Components.Schemas, t) }
 	return map[string]*huma.Schema{
-		"execute": schema(reflect.TypeFor[executeFrame]()), "input": schema(reflect.TypeFor[inputFrame]()),
+		"execute": schema(reflect.TypeFor[executeFrame]()), "input": schema(reflect.TypeFor[inputFrame]()), "reply": schema(reflect.TypeFor[replyFrame]()),
 		"interrupt": schema(reflect.TypeFor[FrameHead]()), "ping": schema(reflect.TypeFor[FrameHead]()),
 	}
 }
@@ -129,7 +131,7 @@ func (k *socket) take(ctx context.Context, text []byte) error {
 	id, _ := fields["id"].(string)
 	schema := k.s.frames[kind]
 	if !ok || schema == nil {
-		const msg = "must be execute, interrupt, input or ping"
+		const msg = "must be execute, interrupt, input, reply or ping"
 		return k.complain(id, badRequest("type: "+msg, FieldIssue{"type", msg}))
 	}
 	if err := k.s.validate(schema, parsed); err != nil {
@@ -146,6 +148,8 @@ func (k *socket) take(ctx context.Context, text []byte) error {
 		return k.execute(ctx, id, text)
 	case "input":
 		return k.input(ctx, id, text)
+	case "reply":
+		return k.reply(ctx, id, text)
 	}
 	return k.interrupt(ctx, id)
 }
@@ -170,7 +174,7 @@ func (k *socket) execute(ctx context.Context, id string, text []byte) error {
 	defer close(own.acked)
 	j, err := k.s.cfg.Service.SubmitObserved(ctx, k.caller, job.Request{
 		Code: f.Code, Timeout: f.Timeout, Envs: f.Envs, Options: f.Options, Limits: f.Limits.request(),
-		SessionID: k.session, Events: true, Input: true,
+		SessionID: k.session, Events: true, Input: true, Functions: functionsOf(f.Functions), Followed: true,
 	}, func(id string) {
 		jobID = id
 		k.mu.Lock()

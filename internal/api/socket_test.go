@@ -30,6 +30,8 @@ func (f fakeObservers) ObserveSession(_ context.Context, _, _ string, before job
 
 func (f fakeObservers) GiveInput(context.Context, string, string, job.Answer) error { return f.err }
 
+func (f fakeObservers) GiveReply(context.Context, string, string, job.Reply) error { return f.err }
+
 // dial opens a socket on a process of its own.
 func dial(t *testing.T, cfg parts) *websocket.Conn {
 	t.Helper()

@@ -18,6 +18,7 @@ func TestExamples(t *testing.T) {
 		want   []string // in the output, in this order
 	}{
 		{"agent.py", []string{"{'month': 'jan', 'sales': '120'}", "KeyError: 'sale'", "mar 50.0"}},
+		{"tools.py", []string{"Rome 31", "Paris no station in Paris", "ordered for ['Rome'] for 13.5 euros"}},
 		{"search.py", []string{"degree = 1", "degree = 4", "going on with"}},
 	}
 	for _, tt := range tests {

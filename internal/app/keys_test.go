@@ -232,7 +232,7 @@ func TestRevokedKeyEndsWhatItBegan(t *testing.T) {
 func TestScopes(t *testing.T) {
 	t.Parallel()
 	needed := map[string]access.Scope{
-		"POST /process/interpreter/execute": access.Execute, "POST /v1/jobs": access.Execute, "POST /v1/jobs:batch": access.Execute, "POST /v1/jobs/{id}/rerun": access.Execute,
+		"POST /process/interpreter/execute": access.Execute, "POST /v1/jobs": access.Execute, "POST /v1/jobs:batch": access.Execute, "POST /v1/jobs/{id}/rerun": access.Execute, "POST /v1/jobs/{id}/calls/{callId}": access.Execute,
 		"POST /v1/batches": access.Execute, "POST /v1/batches/{id}/lines": access.Execute, "DELETE /v1/batches/{id}": access.Execute, "DELETE /v1/batches/{id}/record": access.Execute, "POST /v1/batches/{id}/rerun": access.Execute,
 		"GET /v1/batches": access.Read, "GET /v1/batches/{id}": access.Read, "GET /v1/batches/{id}/results": access.Read, "GET /v1/batches/{id}/events": access.Read,
 		"DELETE /v1/jobs/{id}": access.Execute, "DELETE /v1/jobs/{id}/record": access.Execute, "POST /v1/sessions/{id}/interrupt": access.Execute,
@@ -253,7 +253,7 @@ func TestScopes(t *testing.T) {
 		"POST /process/interpreter/execute": fields{"code": "1"}, "POST /v1/jobs": fields{"code": "1"}, "POST /v1/jobs:batch": fields{"jobs": []fields{{"code": "1"}}},
 		"POST /v1/batches": `{"code":"1"}`, "POST /v1/batches/{id}/lines": `{"code":"1"}`, "POST /v1/batches/{id}/rerun": fields{"status": []string{"ok"}},
 		"PATCH /v1/sessions/{id}": fields{"endsIn": 60}, "PUT /v1/sessions/by-name/{name}": fields{},
-		"POST /v1/keys": fields{"tenant": "new"}, "POST /v1/schedules": aSchedule(), "PUT /v1/schedules/{id}": aSchedule(),
+		"POST /v1/keys": fields{"tenant": "new"}, "POST /v1/jobs/{id}/calls/{callId}": fields{"value": 1}, "POST /v1/schedules": aSchedule(), "PUT /v1/schedules/{id}": aSchedule(),
 	}
 	path := filepath.Join(t.TempDir(), "keys.json")
 	scopes := append(access.UsualScopes(), access.Admin)
@@ -286,7 +286,7 @@ func TestScopes(t *testing.T) {
 			case body == nil && method == http.MethodPost:
 				body = fields{}
 			}
-			target := strings.NewReplacer("{id}", "01a00000-0000-7000-8000-000000000000", "{path}", "out", "{name}", "low").Replace(p)
+			target := strings.NewReplacer("{id}", "01a00000-0000-7000-8000-000000000000", "{path}", "out", "{name}", "low", "{callId}", "1-1").Replace(p)
 			if strings.HasSuffix(p, "/lines") {
 				target += "?from=0"
 			}

@@ -85,6 +85,7 @@ func walked() map[string]struct {
 		"DELETE /v1/jobs/{id}/record":           {"job", nil},
 		"DELETE /v1/jobs/{id}":                  {"waiting", nil},
 		"POST /v1/jobs/{id}/rerun":              {"job", nil},
+		"POST /v1/jobs/{id}/calls/{callId}":     {"calling", fields{"value": 1}},
 		"GET /v1/sessions/{id}":                 {"session", nil},
 		"GET /v1/sessions/by-name/{name}":       {"name", nil},
 		"PUT /v1/sessions/by-name/{name}":       {"own name", none},
@@ -147,6 +148,10 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	ids["ended batch"] = acme.batch("", `{"batch":{"keepLines":true}}`+"\n"+`{"code":"1"}`).str("id")
 	acme.awaitBatch(ids["ended batch"], "completed")
 	ids["cut batch"] = acme.cutBatch("", `{"code":"1"}`+"\n")
+	ids["calling"] = acme.submit(calling("f()", fields{"timeout": 3000, "limits": fields{"callSeconds": 3000}}))
+	calls := acme.stream(http.MethodGet, "/v1/jobs/"+ids["calling"]+"/events", nil, "Authorization: Bearer "+acme.key)
+	calls.await(isCall)
+	calls.close()
 	ids["batch"] = acme.batch("", `{"code":"import time; time.sleep(3000)","timeout":3000}`).str("id") // nothing of the tenant's runs after it
 	ids["paused"] = acme.open(fields{})
 	ids["name"], ids["own name"] = "chat-1", "chat-2"
@@ -158,7 +163,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	never := uuid.Must(uuid.NewV7()).String()
 	call := func(k *kaa, operation, id string) (int, string) {
 		method, path, _ := strings.Cut(operation, " ")
-		path = strings.NewReplacer("{id}", id, "{name}", id, "{path}", "out").Replace(path)
+		path = strings.NewReplacer("{id}", id, "{name}", id, "{path}", "out", "{callId}", "1-1").Replace(path)
 		headers := []string(nil)
 		if strings.HasSuffix(path, "/lines") {
 			path += "?from=1"

@@ -48,6 +48,7 @@ type run struct {
 	// ends.
 	lenient  atomic.Bool
 	requests requests
+	calls    calls
 }
 
 // Execute runs spec.Code or spec.Command once. It returns when the code has ended, its output is complete, and all
@@ -94,9 +95,12 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec, live job.Live) (job
 	c := r.command(w.id, "exec", spec)
 	c.Envs, c.Limits = envs, w.pool.rlimits(quota)
 	c.Args, c.Main, c.Modules = spec.Argv, w.files.script.begin(spec.Code), w.files.script.modules
+	r.offer(&c, &spec, live)
 	err := w.send(c)
 	if err == nil {
+		stop := r.passAnswers(w.id, job.Live{Replies: live.Replies})
 		r.follow(ctx, spec.Timeout)
+		stop()
 	}
 	r.duration = time.Since(started)
 	r.settle()
@@ -114,12 +118,17 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec, live job.Live) (job
 
 // send writes one command. After an error the worker is of no more use.
 func (w *Worker) send(c protocol.Command) error {
+	if err := w.control.SetWriteDeadline(time.Now().Add(w.pool.cfg.StartTimeout)); err != nil {
+		return err
+	}
+	return w.write(c)
+}
+
+// write is send with the deadline of the socket.
+func (w *Worker) write(c protocol.Command) error {
 	line, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
-	}
-	if err := w.control.SetWriteDeadline(time.Now().Add(w.pool.cfg.StartTimeout)); err != nil {
-		return err
 	}
 	_, err = w.control.Write(append(line, '\n'))
 	return err
@@ -169,7 +178,7 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 	// interrupt takes the first step of the ladder, or reports that it may be skipped.
 	interrupt := func(why string) bool {
 		r.stopped = why
-		if !r.requests.any() && process.Unread(r.w.control) && (!r.lasting || !r.awaitRead()) {
+		if !r.requests.any() && !r.calls.any() && process.Unread(r.w.control) && (!r.lasting || !r.awaitRead()) {
 			return true // no code has begun, so it needs no grace
 		}
 		r.lenient.Store(true)

@@ -3,7 +3,9 @@ package interpreter
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/kaa-run/kaa/internal/capture"
 	"github.com/kaa-run/kaa/internal/job"
@@ -36,6 +38,10 @@ func (r *run) keep(tap *job.Tap) func(protocol.Frame) error {
 		switch f.Type {
 		case protocol.InputRequest:
 			return r.ask(f, tap)
+		case protocol.Call:
+			return r.call(f, tap)
+		case protocol.CallEnd:
+			return r.endCall(f, tap)
 		case protocol.Clear:
 			return r.streams.AtFrame(f, func() {
 				tap.Show(func() bool { return r.journal.Clear(f.Wait) }, func() job.Event { return job.ClearEvent(f.Wait) })
@@ -70,13 +76,27 @@ func (r *run) ask(f protocol.Frame, tap *job.Tap) error {
 	})
 }
 
-// passAnswers sends the worker the first answer to the execution's last request, until stop is
-// called.
-func (r *run) passAnswers(id string, answers <-chan job.Answer) (stop func()) {
-	if answers == nil {
+// passAnswers sends the worker the first answer to the execution's last request for input, and the
+// first reply to each call, until stop is called. The code may be slow to read them: as long as
+// it runs, there is no time limit.
+func (r *run) passAnswers(id string, live job.Live) (stop func()) {
+	answers, replies := live.Answers, live.Replies
+	if answers == nil && replies == nil {
 		return func() {}
 	}
 	quit, done := make(chan struct{}), make(chan struct{})
+	var sending sync.Mutex // held to set the deadline of a write
+	var deadline time.Time // zero as long as the code runs
+	pass := func(c protocol.Command) bool {
+		sending.Lock()
+		err := r.w.control.SetWriteDeadline(deadline)
+		sending.Unlock()
+		if err == nil {
+			err = r.w.write(c)
+		}
+		r.requests.broken = err != nil // half of the answer may be in the socket
+		return err == nil
+	}
 	go func() {
 		defer close(done)
 		last := int64(0)
@@ -91,8 +111,11 @@ func (r *run) passAnswers(id string, answers <-chan job.Answer) (stop func()) {
 				}
 				last = n
 				r.requests.answered.Add(1)
-				if r.w.send(protocol.Command{ID: id, Cmd: "input", Request: a.Request, Text: a.Text, EOF: a.EOF}) != nil {
-					r.requests.broken = true // half of the answer may be in the socket
+				if !pass(protocol.Command{ID: id, Cmd: "input", Request: a.Request, Text: a.Text, EOF: a.EOF}) {
+					return
+				}
+			case p := <-replies:
+				if c, ok := r.calls.answered(id, p); ok && !pass(c) {
 					return
 				}
 			}
@@ -100,6 +123,13 @@ func (r *run) passAnswers(id string, answers <-chan job.Answer) (stop func()) {
 	}()
 	return func() {
 		close(quit)
+		sending.Lock()
+		deadline = time.Now()
+		if r.status != nil { // the worker drops the rest of an answer before it takes the next command
+			deadline = deadline.Add(r.w.pool.cfg.StartTimeout)
+		}
+		_ = r.w.control.SetWriteDeadline(deadline)
+		sending.Unlock()
 		<-done
 	}
 }

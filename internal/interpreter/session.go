@@ -128,6 +128,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec, live job.Live) (jo
 	r.listen(id, live.Tap)
 	c := r.command(id, "session", spec)
 	c.Execution, c.Stdin, c.Envs, c.Input = s.n, spec.Stdin, spec.Envs, live.Answers != nil
+	r.offer(&c, &spec, live)
 	if s.n == 1 {
 		c.Limits, c.Session = s.limits(), s.envs
 		if !w.guest {
@@ -140,7 +141,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec, live job.Live) (jo
 	started := time.Now()
 	err := w.send(c)
 	if err == nil {
-		stop := r.passAnswers(c.ID, live.Answers)
+		stop := r.passAnswers(c.ID, live)
 		r.follow(ctx, spec.Timeout)
 		stop()
 	}

@@ -34,6 +34,8 @@ const (
 	EventClear   EventType = "clear"         // the code clears its values and output
 	EventError   EventType = "error"         // the exception that ended it
 	EventInput   EventType = "input_request" // the code waits for input
+	EventCall    EventType = "call"          // the code calls a function of its caller
+	EventCallEnd EventType = "call_end"      // such a call has ended without an answer
 	EventGap     EventType = "gap"           // events are missing here
 )
 

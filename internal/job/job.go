@@ -64,6 +64,10 @@ type Spec struct {
 	Args json.RawMessage `json:"args,omitempty"`
 	// Input: the code's reads of standard input become events that request it.
 	Input bool `json:"input,omitempty"`
+	// Functions are what the code may call at its caller's. CallingCode is the code then, and Code is
+	// for runners of earlier releases.
+	Functions   []Function `json:"functions,omitempty"`
+	CallingCode string     `json:"callingCode,omitempty"`
 	Options
 	// Files are put into the working directory before the code begins.
 	Files []Input `json:"files,omitempty"`
@@ -78,6 +82,10 @@ type Live struct {
 	Tap *Tap
 	// Answers are those to the code's requests for input; nil if it may make none.
 	Answers <-chan Answer
+	// Replies are those to the code's calls of the caller's functions; nil if there are none.
+	// Attempt is the number in the ids of these calls.
+	Replies <-chan Reply
+	Attempt int
 }
 
 // Claim is the right to execute one attempt of a job. It is fenced: the store

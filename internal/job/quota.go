@@ -19,6 +19,12 @@ type Quota struct {
 	// ResultBytes are kept of the values that code shows. Zero means OutputBytes, as before it
 	// had a limit of its own.
 	ResultBytes int64 `json:"resultBytes,omitempty"`
+	// The limits of calls to functions that the caller offers. An execution without such functions
+	// has none of them.
+	Calls       int           `json:"calls,omitempty"`
+	CallBytes   int64         `json:"callBytes,omitempty"` // arguments and answers of all calls
+	CallTime    time.Duration `json:"callTime,omitempty"`  // of one call
+	CallsAtOnce int           `json:"callsAtOnce,omitempty"`
 }
 
 // ValueBytes is the number of bytes that are kept of the values that code shows.
@@ -70,6 +76,22 @@ var limitTable = []*Limit{ //nolint:gochecknoglobals // only read
 		Name: "resultBytes", Setting: "RESULT_BYTES", PerExecution: true,
 		Doc: "Bytes that are kept of results: values, figures and displayed objects. Beyond it pictures are made smaller, large forms are left out, and notices say so.",
 	}, wholes[int64](64), bounds[int64]{least: 1, standard: 8 << 20, ceiling: 32 << 20}, func(q *Quota) *int64 { return &q.ResultBytes }),
+	row(Limit{
+		Name: "calls", Setting: "CALLS", PerExecution: true,
+		Doc: "Calls that it may make to functions of its caller.",
+	}, wholes[int](32), bounds[int]{least: 1, standard: 1000, ceiling: 10000}, func(q *Quota) *int { return &q.Calls }),
+	row(Limit{
+		Name: "callBytes", Setting: "CALL_BYTES", PerExecution: true,
+		Doc: "Bytes of the arguments and the answers of all its calls together.",
+	}, wholes[int64](64), bounds[int64]{least: 1, standard: 16 << 20, ceiling: 64 << 20}, func(q *Quota) *int64 { return &q.CallBytes }),
+	row(Limit{
+		Name: "callSeconds", Setting: "CALL_TIME", PerExecution: true,
+		Doc: "Time until a call is answered, in seconds. It counts in the timeout of the execution, too.",
+	}, durations(), bounds[time.Duration]{least: 10 * time.Millisecond, standard: time.Minute, ceiling: time.Hour}, func(q *Quota) *time.Duration { return &q.CallTime }),
+	row(Limit{
+		Name: "callsAtOnce", Setting: "CALLS_AT_ONCE", PerExecution: true,
+		Doc: "Calls that wait for their answers at once. Further calls wait for their turn.",
+	}, wholes[int](32), bounds[int]{least: 1, standard: 32, ceiling: 256}, func(q *Quota) *int { return &q.CallsAtOnce }),
 }
 
 // LimitTable returns all limits.

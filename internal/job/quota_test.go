@@ -23,6 +23,7 @@ func defaultQuota() job.Quota {
 func maxQuota() job.Quota {
 	return job.Quota{
 		MemoryBytes: 4 << 30, CPUs: 2, CPUTime: time.Hour, Processes: 1024, OpenFiles: 4096, FileBytes: 1 << 30, DiskBytes: 1 << 30, OutputBytes: 8000, ResultBytes: 9000,
+		Calls: 100, CallBytes: 200, CallTime: time.Minute, CallsAtOnce: 50,
 	}
 }
 
@@ -188,6 +189,7 @@ func TestOwnLimitsOfAnExecution(t *testing.T) {
 	session, own := job.StandardQuota(), maxQuota()
 	want := session
 	want.CPUTime, want.OutputBytes, want.ResultBytes = own.CPUTime, own.OutputBytes, own.ResultBytes
+	want.Calls, want.CallBytes, want.CallTime, want.CallsAtOnce = own.Calls, own.CallBytes, own.CallTime, own.CallsAtOnce
 	if diff := cmp.Diff(want, session.With(own)); diff != "" {
 		t.Errorf("with all (-want +got):\n%s", diff)
 	}

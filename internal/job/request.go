@@ -38,6 +38,10 @@ type Request struct {
 	Input       bool   // clients will answer reads of standard input, unless Stdin is given
 	Options
 	Files []FileRequest
+	// Functions are what the code may call at its caller's. Followed: the caller sees the calls
+	// while the code runs.
+	Functions []Function
+	Followed  bool
 }
 
 // Limits are the bounds and defaults of a request.
@@ -109,6 +113,10 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	}
 	options := r.accept(&v)
 	quota := l.quota(&v, r.Limits)
+	functions := r.functions(&v)
+	if functions == nil {
+		quota = quota.withoutCalls()
+	}
 	disk := quota.DiskBytes
 	if r.SessionID != "" {
 		disk = l.MaxQuota.DiskBytes // the session checks its own disk when they are put there
@@ -130,11 +138,15 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	spec := Spec{
 		Code: r.Code, Command: command, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, Options: options,
 		Argv: r.Argv, Files: inputs, Input: r.Input && r.Stdin == "",
+		Functions: functions,
 	}
 	if command == nil { // it has its own
 		spec.Cwd = r.Cwd
 	}
-	return NewJob{Job: j, Spec: spec, Contents: contents, Events: r.Events}, nil
+	if functions != nil {
+		spec.Code, spec.CallingCode = codeOfFunctions, r.Code
+	}
+	return NewJob{Job: j, Spec: spec, Contents: contents, Events: r.Events || functions != nil}, nil
 }
 
 func (l Limits) checkCode(v *validation, r Request) {

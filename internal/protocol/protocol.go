@@ -27,7 +27,7 @@ var ErrFrame = errors.New("not a frame of the protocol")
 // Command is a line that the runner sends to the worker.
 type Command struct {
 	ID   string            `json:"id"`
-	Cmd  string            `json:"cmd"` // exec; session, input, fork, shutdown
+	Cmd  string            `json:"cmd"` // exec; session, input, reply, fork, shutdown
 	Code string            `json:"code,omitempty"`
 	Envs map[string]string `json:"envs,omitempty"`
 	// Cwd is the directory in which the code begins; empty is the working directory.
@@ -54,6 +54,8 @@ type Command struct {
 	Request int    `json:"request,omitempty"`
 	Text    string `json:"text,omitempty"`
 	EOF     bool   `json:"eof,omitempty"`
+	// Functions are what the code may call. Request and Text answer a call with a reply command.
+	Functions *Functions `json:"functions,omitempty"`
 	// Results is the budget in bytes for the values that the code shows.
 	Results int64 `json:"results"`
 	// Marks is the prefix of the marks that keep the order of the output: see marks.py.
@@ -61,6 +63,18 @@ type Command struct {
 	job.Options
 	// To are the working directories of the forks that a fork command makes.
 	To []string `json:"to,omitempty"`
+}
+
+// Functions are the functions of an execution's caller, and the budgets of calls.
+type Functions struct {
+	Offers  []job.Function `json:"offers"`
+	Calls   int            `json:"calls"`
+	Bytes   int64          `json:"bytes"`
+	Most    int            `json:"most"` // bytes of the arguments of one call
+	Open    int            `json:"open"` // bytes of the arguments of all open calls
+	Depth   int            `json:"depth"`
+	Seconds float64        `json:"seconds"`
+	AtOnce  int            `json:"atOnce"`
 }
 
 // The types of frames.
@@ -77,6 +91,8 @@ const (
 	Forking      = "forking"
 	Forked       = "forked"
 	InputRequest = "input_request"
+	Call         = "call"     // the code calls a function of its caller
+	CallEnd      = "call_end" // it does not wait for the answer any more
 )
 
 // Frame is a line that the worker sends to the runner. The comments name the types of frames
@@ -122,6 +138,9 @@ type Frame struct {
 	// input_request
 	Request int    `json:"request"`
 	Prompt  string `json:"prompt"`
+	// call: Request is its number, Name the function. call_end: Request, and Value has the reason.
+	Arguments  json.RawMessage `json:"arguments"`
+	Positional json.RawMessage `json:"positional"`
 }
 
 // Cut describes a table that was sent in part: the number of rows and columns sent, and the
@@ -166,7 +185,7 @@ func decodeFrame(line []byte) (Frame, error) {
 		if f.Version != Version {
 			return Frame{}, fmt.Errorf("%w: version %d", ErrFrame, f.Version)
 		}
-	case Error, Failed, Rehearsed, Result, Clear, InputRequest, Refused, Forking:
+	case Error, Failed, Rehearsed, Result, Clear, InputRequest, Call, CallEnd, Refused, Forking:
 	case Forked:
 		if f.PID <= 1 {
 			return Frame{}, fmt.Errorf("%w: not a process", ErrFrame)
@@ -267,7 +286,9 @@ func (fr *Reader) Follow(id string, to chan<- Event, keep func(Frame) error) {
 }
 
 // isKept reports whether frames of a type go to the keep function of Follow.
-func isKept(t string) bool { return t == Result || t == Clear || t == InputRequest }
+func isKept(t string) bool {
+	return t == Result || t == Clear || t == InputRequest || t == Call || t == CallEnd
+}
 
 // FollowRoom is the channel capacity that Follow needs: one for an error frame, one for the
 // status frame or an error, and one to spare.

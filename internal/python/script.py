@@ -12,7 +12,7 @@ from execution import Outcome, apply_envs, close_loop, execute, execute_in, has_
 from finalization import clear_atexit, flush_all, forget_module, join_threads, run_atexit
 from interrupts import Rehearsed, run_all, unshielded
 from prepared import prepared
-from start import BUILTINS
+from start import BUILTINS, load
 
 __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
@@ -40,6 +40,8 @@ def serve(command, control, interrupts, set_limits, rehearsal=False):
     namespaces = [main_module.new(filename, source)]  # dropped when the program has ended
     set_limits(command.get("limits") or {})
     prepared.results.begin(command)
+    if command.get("functions"):
+        load("calls").begin(command, namespaces[0])
 
     outcome = Outcome()
 

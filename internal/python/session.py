@@ -20,7 +20,7 @@ from execution import Outcome, apply_envs, close_loop, execute, execute_in, has_
 from finalization import flush_all, join_threads, run_atexit
 from interrupts import run_all, take_all, unshielded
 from prepared import prepared
-from start import BUILTINS
+from start import BUILTINS, load
 from stdin import Stdin
 
 __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
@@ -88,7 +88,7 @@ class Session:
                 # A signal that was meant for the previous execution is not for the next one.
                 self.interrupts.notes.clear()
                 command = self.control.receive()
-                if command is None or command["cmd"] != "input":  # an answer that comes too late
+                if command is None or command["cmd"] not in ("input", "reply"):  # an answer that comes too late
                     return command
             except OSError:
                 return None
@@ -122,6 +122,7 @@ class Session:
             self.marks.calm,
             lambda: flush_all(self.streams, prepared.flush_libc),
             prepared.console.end,
+            load("calls").end if command.get("functions") else nothing,
             lambda: undo_envs(undo),
             finish,
         ]
@@ -148,6 +149,8 @@ class Session:
         self.stdin.begin(command.get("stdin"))
         if command.get("input"):
             prepared.console.begin(command["id"])
+        if command.get("functions"):
+            load("calls").begin(command, self.namespace)
         self.namespace.pop("__warningregistry__", None)  # each execution shows its warnings
         forget_directories()
         keep_loop(self.loop)
@@ -164,6 +167,10 @@ class Session:
             os.makedirs(envs["HOME"], exist_ok=True)
         except OSError:
             pass  # the steps that follow set limits
+
+
+def nothing():
+    pass
 
 
 def attempt(step):

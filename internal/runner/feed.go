@@ -36,14 +36,17 @@ type feed struct {
 	limit  int
 	log    *slog.Logger
 	wake   chan struct{}
+	hurry  chan struct{} // has a token if a follower should see an event at once
 	ending chan struct{}
 	done   sync.WaitGroup
 
 	mu      sync.Mutex
-	seq     uint64            // where the next event begins
-	pending []chunk           // events to be written
-	held    int               // the cost of pending
-	begun   map[string][]byte // the start of a character whose rest has not come, by stream
+	seq     uint64  // where the next event begins
+	pending []chunk // events to be written
+	held    int     // the cost of pending
+	// awaiting is the cost of those of pending to which the execution awaits an answer.
+	awaiting int
+	begun    map[string][]byte // the start of a character whose rest has not come, by stream
 
 	// The fields below belong to the writer: first the goroutine run, and drain after its end.
 	batch   []job.Event // taken from pending, not known to be written
@@ -72,7 +75,7 @@ type mark struct {
 func newFeed(events Events, claim job.Claim, limit int, log *slog.Logger) *feed {
 	f := &feed{
 		events: events, claim: claim, limit: limit, log: log.With(slog.String("job_id", claim.JobID)),
-		wake: make(chan struct{}, 1), ending: make(chan struct{}), begun: make(map[string][]byte),
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), ending: make(chan struct{}), begun: make(map[string][]byte),
 	}
 	start := job.NewEvent(job.EventStatus, job.AttemptData{Type: job.EventStatus, State: job.Running, Attempt: claim.Attempt})
 	f.Event(start.Type, start.Data)
@@ -117,7 +120,7 @@ func (f *feed) Event(t job.EventType, data json.RawMessage) {
 	defer f.mu.Unlock()
 	size := uint64(len(data))
 	f.seq += size
-	if len(data) > f.limit/2 {
+	if len(data) > f.limit/2 && !awaited(t) {
 		t, data = job.EventGap, job.NewEvent(job.EventGap, job.GapData{Type: job.EventGap, Bytes: size}).Data
 	}
 	f.hold(chunk{kind: t, data: data, size: size, end: f.seq})
@@ -158,6 +161,13 @@ func (f *feed) hold(c chunk) {
 	f.pending = append(f.pending, c)
 	f.held += c.cost()
 	f.wakeWriter()
+	if awaited(c.kind) {
+		f.awaiting += c.cost()
+		select {
+		case f.hurry <- struct{}{}:
+		default:
+		}
+	}
 	if f.held <= f.limit {
 		return
 	}
@@ -166,13 +176,29 @@ func (f *feed) hold(c chunk) {
 		head += f.pending[from].cost()
 		from++
 	}
-	to := from
-	for to < len(f.pending)-1 && f.held > f.limit/4*3 {
-		f.held -= f.pending[to].cost()
-		to++
+	last, to, kept := len(f.pending)-1, from, from
+	for ; to < last && f.held > f.limit/4*3; to++ {
+		if c := &f.pending[to]; awaited(c.kind) && f.awaiting <= f.limit/2 {
+			f.pending[kept] = *c
+			kept++
+			continue
+		}
+		f.drop(&f.pending[to])
 	}
-	f.pending = slices.Delete(f.pending, from, to)
+	f.pending = slices.Delete(f.pending, kept, to)
 }
+
+// drop takes an event out of the count of pending events.
+func (f *feed) drop(c *chunk) {
+	f.held -= c.cost()
+	if awaited(c.kind) {
+		f.awaiting -= c.cost()
+	}
+}
+
+// awaited reports whether the execution waits for an answer of followers to an event. Such events
+// are not dropped, unless they alone take half of the limit.
+func awaited(t job.EventType) bool { return t == job.EventCall || t == job.EventInput }
 
 func (f *feed) wakeWriter() {
 	select {
@@ -184,16 +210,19 @@ func (f *feed) wakeWriter() {
 // run writes events until close is called.
 func (f *feed) run() {
 	ctx := context.Background() // the Redis client bounds the time of each write
-	pause := settleDown
+	pause, hurried := settleDown, false
 	for {
 		select {
 		case <-f.ending:
 			return
 		case <-f.wake:
 		}
-		if !f.pause(pause) {
-			return
+		if !hurried {
+			if ok, _ := f.pause(pause); !ok {
+				return
+			}
 		}
+		hurried = false
 		began := time.Now()
 		more, err := f.write(ctx)
 		switch {
@@ -206,25 +235,29 @@ func (f *feed) run() {
 				f.wakeWriter()
 			}
 			pause = settleDown
-			if !f.pause(flushEvery - settleDown - time.Since(began)) {
+			var ok bool
+			if ok, hurried = f.pause(flushEvery - settleDown - time.Since(began)); !ok {
 				return
 			}
 		}
 	}
 }
 
-// pause waits for d. It returns false at once when close is called.
-func (f *feed) pause(d time.Duration) bool {
+// pause waits for d. It is hurried if a follower should see an event at once. It returns false at once
+// when close is called.
+func (f *feed) pause(d time.Duration) (ok, hurried bool) {
 	if d <= 0 {
-		return true
+		return true, false
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-f.ending:
-		return false
+		return false, false
+	case <-f.hurry:
+		return true, true
 	case <-t.C:
-		return true
+		return true, false
 	}
 }
 
@@ -285,11 +318,11 @@ func (f *feed) take() {
 	n, size := 0, 0
 	for n < len(f.pending) && size < batchBytes {
 		size += f.pending[n].cost()
+		f.drop(&f.pending[n])
 		n++
 	}
 	chunks := slices.Clone(f.pending[:n])
 	f.pending = slices.Delete(f.pending, 0, n)
-	f.held -= size
 	f.mu.Unlock()
 
 	for _, c := range chunks {

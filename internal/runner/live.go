@@ -61,6 +61,7 @@ func (r *Runner) Start(ctx context.Context) error {
 			r.endRevoked(ctx)
 			r.sessions.lookAfter(ctx)
 			r.findAnswers(ctx)
+			r.findReplies(ctx)
 			r.failUnstarted(ctx)
 		})
 	})

@@ -101,6 +101,8 @@ type Config struct {
 	Interpreters   Interpreters
 	// Operations are further operations on sessions, by name, besides those of package job.
 	Operations map[string]Operation
+	// Calls are needed for executions with functions of their callers.
+	Calls Calls
 	// Filled, if not nil, is called when a claim brought jobs into the outbox.
 	Filled func()
 
@@ -153,6 +155,10 @@ type execution struct {
 	feed  *feed // nil unless a caller follows the job
 	// answers to its requests for input; nil unless it may make requests
 	answers chan job.Answer
+	// replies to its calls of functions of its caller; nil unless it may make calls. taken are the
+	// ids of those calls whose replies were put there, until the store has dropped them.
+	replies chan job.Reply
+	taken   []string
 }
 
 // New returns a runner that has not started yet.
@@ -332,7 +338,7 @@ func (r *Runner) executeOn(run context.Context, log *slog.Logger, w Worker, e *e
 	if err := r.bring(run, w, e.claim); err != nil {
 		return job.Result{}, err
 	}
-	result, err := w.Execute(run, e.claim.Spec, job.Live{Tap: e.tap})
+	result, err := w.Execute(run, e.claim.Spec, job.Live{Tap: e.tap, Replies: e.replies, Attempt: e.claim.Attempt})
 	if why := cause(run); err == nil && (why == nil || errors.Is(why, errCancelled)) {
 		r.keepFiles(run, log, w, e.claim, &result)
 	}
@@ -431,15 +437,21 @@ func (r *Runner) save(ctx context.Context, claim job.Claim, o job.Outcome, f *fe
 func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) *execution {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if claim.Spec.CallingCode != "" {
+		claim.Spec.Code = claim.Spec.CallingCode
+	}
 	e := &execution{claim: claim, end: end, tap: new(job.Tap)}
 	if claim.Spec.Input && claim.InSession {
 		e.answers = make(chan job.Answer, answersBuffered)
+	}
+	if len(claim.Spec.Functions) > 0 && r.cfg.Calls != nil {
+		e.replies = make(chan job.Reply, repliesBuffered)
 	}
 	r.active[claim.JobID] = e
 	if r.over {
 		end(errDraining)
 	}
-	if claim.Events || r.early[claim.JobID] {
+	if claim.Events || e.replies != nil || r.early[claim.JobID] {
 		r.watch(e)
 	}
 	return e

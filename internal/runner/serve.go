@@ -167,7 +167,7 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *served, e *exe
 	if o := s.bring(ctx, log, i, claim); o != nil {
 		return *o
 	}
-	result, end, err := i.Execute(ctx, claim.Spec, job.Live{Tap: e.tap, Answers: e.answers})
+	result, end, err := i.Execute(ctx, claim.Spec, job.Live{Tap: e.tap, Answers: e.answers, Replies: e.replies, Attempt: claim.Attempt})
 	if why := cause(ctx); err == nil && (why == nil || errors.Is(why, errCancelled)) {
 		s.r.keepFiles(ctx, log, i, claim, &result)
 	}

@@ -57,6 +57,18 @@ func (s *Service) GiveInput(ctx context.Context, c Caller, session string, a job
 	return s.cfg.Observers.GiveInput(ctx, session, c.ID(), a)
 }
 
+// GiveReply answers a call of an execution of the caller's to one of its functions. session may name the
+// session of the execution.
+func (s *Service) GiveReply(ctx context.Context, c Caller, session string, p job.Reply) error {
+	if err := c.may(access.Execute); err != nil {
+		return err
+	}
+	if !IsID(p.JobID) {
+		return job.ErrNotFound
+	}
+	return s.cfg.Observers.GiveReply(ctx, session, c.ID(), p)
+}
+
 // SubmitObserved submits an execution of a session for a client that observes the session.
 // It calls accepted with the id of the job before the job may begin.
 func (s *Service) SubmitObserved(ctx context.Context, c Caller, r job.Request, accepted func(id string)) (job.Job, error) {

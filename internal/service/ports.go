@@ -130,6 +130,9 @@ type Observers interface {
 	// GiveInput answers what an execution of a caller's session asks for. job.ErrNoInput: it
 	// does not ask for that, or another client has answered.
 	GiveInput(ctx context.Context, session, caller string, a job.Answer) error
+	// GiveReply answers a call of a caller's execution to a function of the caller; session is empty
+	// or the session of the execution. job.ErrNoCall: there is no such call, or it has been answered.
+	GiveReply(ctx context.Context, session, caller string, p job.Reply) error
 }
 
 // Events is what following jobs needs of the store.

@@ -24,6 +24,8 @@ type Messages interface {
 	SessionClosing(id string)
 	// Answered: a caller has answered an execution's request for input.
 	Answered(a job.Answer)
+	// Replied: a caller has answered a call of an execution.
+	Replied(p job.Reply)
 	// DrainChanged: the runner is asked to take nothing new, or to take jobs again. Drained has which.
 	DrainChanged()
 }
@@ -43,6 +45,9 @@ local function tell_closing(runner, session) redis.call('PUBLISH', '` + runnerCh
 local function tell_drain(runner) redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'drain changed') end
 local function tell_answer(runner, job, request, answer)
   redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'input ' .. job .. ' ' .. request .. ' ' .. answer)
+end
+local function tell_reply(runner, job, call, text)
+  redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'reply ' .. job .. ' ' .. call .. ' ' .. text)
 end
 `
 
@@ -77,6 +82,13 @@ func readMessage(text string, to Messages) bool {
 			return false
 		}
 		to.Answered(answerOf(id, request, answer))
+	case "reply":
+		id, rest, _ := strings.Cut(rest, " ")
+		call, text, complete := strings.Cut(rest, " ")
+		if !complete {
+			return false
+		}
+		to.Replied(job.Reply{JobID: id, Call: call, Text: text})
 	default:
 		return false
 	}

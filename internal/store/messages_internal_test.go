@@ -24,6 +24,7 @@ func (h heard) SessionReady(id, lane string) { h <- strings.TrimSpace("ready " +
 func (h heard) SessionClosed(id string)      { h <- "closed " + id }
 func (h heard) SessionClosing(id string)     { h <- "closing " + id }
 func (h heard) Answered(a job.Answer)        { h <- fmt.Sprintf("answered %+v", a) }
+func (h heard) Replied(p job.Reply)          { h <- fmt.Sprintf("replied %+v", p) }
 
 // TestMessages: what the scripts write is what ListenRunner reads, in the form of earlier
 // versions. A message of an unknown kind is ignored and logged without its content.

@@ -17,3 +17,4 @@ func (m messages) SessionClosed(id string)      { m <- "closed " + id }
 func (m messages) SessionClosing(id string)     { m <- "closing " + id }
 func (m messages) DrainChanged()                { m <- "drain" }
 func (m messages) Answered(a job.Answer)        { m <- fmt.Sprintf("answered %+v", a) }
+func (m messages) Replied(p job.Reply)          { m <- fmt.Sprintf("replied %+v", p) }

@@ -23,14 +23,14 @@ type (
 )
 
 type scripts struct {
-	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked                      script
-	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                                      script
-	open, fork, next, close, interrupt, sessions, leave, observe, input, unstarted, unclaim, move, joined, waits, schema, tally      script
-	change, halt                                                                                                                     script
-	pause, unpause, drain                                                                                                            script
-	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample script
-	save, unsave, fire, pass, runs                                                                                                   script
-	batchHooked                                                                                                                      script
+	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked                        script
+	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                                        script
+	open, fork, next, close, interrupt, sessions, leave, observe, input, reply, unstarted, unclaim, move, joined, waits, schema, tally script
+	change, halt                                                                                                                       script
+	pause, unpause, drain                                                                                                              script
+	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample   script
+	save, unsave, fire, pass, runs                                                                                                     script
+	batchHooked                                                                                                                        script
 }
 
 // constants are the bounds for the scripts, which precede each script.
@@ -40,8 +40,8 @@ func constants(cfg Config) string {
 			cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
 		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER, LOG_TTL = %d, %d, %d, %d\n",
 			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds()) +
-		fmt.Sprintf("local RESERVE, USAGE_TTL, MAX_REFUSALS, MAX_LANES = '%s', %d, %d, %d\n",
-			cfg.Reserve, cfg.UsageTTL.Milliseconds(), job.MaxBatchRefusals, job.MaxLanes)
+		fmt.Sprintf("local RESERVE, USAGE_TTL, MAX_REFUSALS, MAX_LANES, CALLS_TTL = '%s', %d, %d, %d, %d\n",
+			cfg.Reserve, cfg.UsageTTL.Milliseconds(), job.MaxBatchRefusals, job.MaxLanes, callsTTL.Milliseconds())
 }
 
 // loaded is a script with the functions that it needs, without the constants of a Config.

@@ -15,6 +15,8 @@
 //	{kaa}:schema                  HASH    version of the records
 //	{kaa}:job:<id>                HASH    the record; expires resultTtl after its end
 //	{kaa}:events:<id>             STREAM  events, for followers of the job; expires with the record
+//	{kaa}:calls:<id>              HASH    open calls of a running execution to functions of its caller, by id: empty, or the answer
+//	                                      until its runner has it
 //	{kaa}:gone:<id>               STRING  tombstone, for 410 instead of 404; of an execution of a session: its owner
 //	{kaa}:removed:<id>            STRING  nonce of the deletion of the record
 //	{kaa}:jobs:<queue>:<state>    ZSET    listing, by id, which is by age; executions of sessions also have one per caller,
@@ -116,7 +118,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		events: script("events"), follow: script("follow"),
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
-		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"),
+		sessions: script("sessions"), leave: script("leave"), observe: script("observe"), input: script("input"), reply: script("reply"),
 		change: script("change"), halt: script("halt"),
 		save: script("save"), unsave: script("unsave"), fire: script("fire"), pass: script("pass"), runs: script("runs"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),

@@ -27,11 +27,12 @@ func TestQuotas(t *testing.T) {
 				"KAA_MEMORY_BYTES=33554432", "KAA_MAX_MEMORY_BYTES=33554433", "KAA_CPUS=0.5", "KAA_MAX_CPUS=1.5", "KAA_CPU_TIME=1s", "KAA_MAX_CPU_TIME=2s",
 				"KAA_PROCESSES=1", "KAA_MAX_PROCESSES=2", "KAA_OPEN_FILES=16", "KAA_MAX_OPEN_FILES=17", "KAA_FILE_BYTES=0", "KAA_MAX_FILE_BYTES=0",
 				"KAA_DISK_BYTES=65536", "KAA_MAX_DISK_BYTES=65537", "KAA_OUTPUT_BYTES=1", "KAA_MAX_OUTPUT_BYTES=2",
-				"KAA_RESULT_BYTES=1", "KAA_MAX_RESULT_BYTES=2",
+				"KAA_RESULT_BYTES=1", "KAA_MAX_RESULT_BYTES=2", "KAA_CALLS=1", "KAA_MAX_CALLS=2", "KAA_CALL_BYTES=1", "KAA_MAX_CALL_BYTES=2",
+				"KAA_CALL_TIME=1s", "KAA_MAX_CALL_TIME=2s", "KAA_CALLS_AT_ONCE=1", "KAA_MAX_CALLS_AT_ONCE=2",
 			},
 			func(d, m *job.Quota) {
-				*d = job.Quota{MemoryBytes: 33554432, CPUs: 0.5, CPUTime: time.Second, Processes: 1, OpenFiles: 16, DiskBytes: 65536, OutputBytes: 1, ResultBytes: 1}
-				*m = job.Quota{MemoryBytes: 33554433, CPUs: 1.5, CPUTime: 2 * time.Second, Processes: 2, OpenFiles: 17, DiskBytes: 65537, OutputBytes: 2, ResultBytes: 2}
+				*d = job.Quota{Calls: 1, CallBytes: 1, CallTime: time.Second, CallsAtOnce: 1, MemoryBytes: 33554432, CPUs: 0.5, CPUTime: time.Second, Processes: 1, OpenFiles: 16, DiskBytes: 65536, OutputBytes: 1, ResultBytes: 1}
+				*m = job.Quota{Calls: 2, CallBytes: 2, CallTime: 2 * time.Second, CallsAtOnce: 2, MemoryBytes: 33554433, CPUs: 1.5, CPUTime: 2 * time.Second, Processes: 2, OpenFiles: 17, DiskBytes: 65537, OutputBytes: 2, ResultBytes: 2}
 			},
 		},
 		{
@@ -65,6 +66,7 @@ func TestQuotas(t *testing.T) {
 			byDefault := job.StandardQuota()
 			ceiling := job.Quota{
 				MemoryBytes: 4 << 30, CPUs: cores, Processes: 1024, OpenFiles: 4096, FileBytes: 1 << 30, DiskBytes: 1 << 30, OutputBytes: 8 << 20, ResultBytes: 32 << 20,
+				Calls: 10000, CallBytes: 64 << 20, CallTime: time.Hour, CallsAtOnce: 256,
 			}
 			tt.change(&byDefault, &ceiling)
 			if diff := cmp.Diff(byDefault, cfg.DefaultQuota()); diff != "" {

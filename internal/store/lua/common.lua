@@ -32,6 +32,7 @@ end
 local function lists_own(queue, caller) return queue == 'sessions' or is_tenant(caller) end
 local function runner_jobs_key(runner) return P .. 'runner:' .. runner .. ':jobs' end
 local function events_key(id) return P .. 'events:' .. id end
+local function calls_key(id) return P .. 'calls:' .. id end
 local function waiter_key(waiter) return P .. 'waiter:' .. waiter end
 local function waiter_jobs_key(waiter) return P .. 'waiter:' .. waiter .. ':jobs' end
 
@@ -121,6 +122,31 @@ end
 local function hold_until(caller, had, has, now, ttl)
   hold(caller, has - had)
   release_at(caller, has, due_after(now, ttl))
+end
+
+-- hold_events counts bytes of a job's events, and of the answers to its calls. No more is kept than
+-- MAX_EVENTS, of each of the last two attempts.
+local function hold_events(id, caller, had, bytes, attempt)
+  had = tonumber(had or 0)
+  if had == 0 and bytes > 0 then bytes = bytes + STREAM_BYTES end
+  local has = math.min(had + bytes, MAX_EVENTS * math.min(2, tonumber(attempt)))
+  if has <= had then return end
+  redis.call('HSET', job_key(id), 'event_bytes', int(has))
+  hold(caller, has - had)
+end
+
+-- open_call makes a call answerable. The time to live is for a process of an earlier version, which
+-- settles the job and does not know the key.
+local function open_call(id, call)
+  redis.call('HSET', calls_key(id), call, '')
+  redis.call('PEXPIRE', calls_key(id), CALLS_TTL)
+  redis.call('HSET', job_key(id), 'calls', '1')
+end
+
+-- forget_calls is for the end of an attempt that has made calls. No answer to them counts any more.
+local function forget_calls(id)
+  redis.call('DEL', calls_key(id))
+  redis.call('HDEL', job_key(id), 'calls')
 end
 
 -- hold_no_more is for a record that has ended and is deleted before it expires.
@@ -757,7 +783,7 @@ end
 local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   local key = job_key(id)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
-    'events', 'attempt', 'files', 'caller', 'event_bytes', 'after', 'lane')
+    'events', 'attempt', 'files', 'caller', 'event_bytes', 'after', 'lane', 'calls')
   local now, ttl = now_ms(), tonumber(f[4])
   -- The webhook's message is made from the record, so the record stays until it is delivered.
   local life, keeps = f[7] and math.max(ttl, HOOK_TTL) or ttl, false
@@ -784,6 +810,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   end
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
   redis.call('HDEL', key, 'most_bytes', 'shares_bytes', 'shares_of', 'notify', 'cancel', 'waiter', 'asks', 'answer', 'task', keeps and 'task' or 'spec')
+  if f[16] then forget_calls(id) end
   if f[7] then
     redis.call('HSET', key, 'held_for', int(life))
     redis.call('ZADD', P .. 'hooks', int(now), id)
@@ -831,7 +858,7 @@ end
 -- back to its queue while attempts are left, by way of the outbox.
 local function retry_or_fail(id, code, message, tombstone_ms)
   local key = job_key(id)
-  local f = redis.call('HMGET', key, 'queue', 'runner', 'attempt', 'max_attempts', 'cancel', 'caller')
+  local f = redis.call('HMGET', key, 'queue', 'runner', 'attempt', 'max_attempts', 'cancel', 'caller', 'calls')
   if f[5] then
     settle(id, 'cancelled', '', 'cancelled', 'cancelled while its runner was lost', tombstone_ms)
     return 'cancelled'
@@ -840,6 +867,7 @@ local function retry_or_fail(id, code, message, tombstone_ms)
     settle(id, 'failed', '', code, message, tombstone_ms)
     return 'failed'
   end
+  if f[7] then forget_calls(id) end
   local now = int(now_ms())
   redis.call('HSET', key, 'state', 'queued', 'queued_at', now)
   redis.call('ZADD', P .. 'outbox', now, id)

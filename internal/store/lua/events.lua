@@ -13,26 +13,24 @@ local over = held and held > share_of(held, tonumber(f[5]), f[6] or f[8])
 local bytes = 0
 for i = REST, #ARGV, STEP do
   local added = 0
-  if not over or ARGV[i].type == 'input_request' or ARGV[i].type == 'status' then
+  if not over or ARGV[i].type == 'input_request' or ARGV[i].type == 'status' or ARGV[i].type == 'call' or ARGV[i].type == 'call_end' then
     added = redis.pcall('XADD', KEYS.events, ARGV.attempt .. '-' .. ARGV[i].seq, 't', ARGV[i].type, 'n', ARGV[i].size, 'd', ARGV[i].data)
   end
   if type(added) == 'string' then bytes = bytes + #ARGV[i].data + EVENT_BYTES end
   if type(added) == 'string' and ARGV[i].type == 'input_request' then
     redis.call('HSET', KEYS.job, 'asks', string.match(ARGV[i].data, '"request":(%d+)'))
   end
+  if type(added) == 'string' and ARGV[i].type == 'call' then
+    open_call(ARGV.id, string.match(ARGV[i].data, '"callId":"([%d-]+)"'))
+  elseif type(added) == 'string' and ARGV[i].type == 'call_end' then
+    redis.call('HDEL', calls_key(ARGV.id), string.match(ARGV[i].data, '"callId":"([%d-]+)"'))
+  end
   -- An event that is repeated after a lost connection is there already.
   if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller', 1, true) then
     return redis.error_reply(added.err)
   end
 end
--- No more is kept than MAX_EVENTS, of each of the last two attempts.
-local had = tonumber(f[7] or 0)
-if had == 0 and bytes > 0 then bytes = bytes + STREAM_BYTES end
-local has = math.min(had + bytes, MAX_EVENTS * math.min(2, tonumber(ARGV.attempt)))
-if f[4] and has > had then
-  redis.call('HSET', KEYS.job, 'event_bytes', int(has))
-  hold(f[4], has - had)
-end
+if f[4] then hold_events(ARGV.id, f[4], f[7], bytes, ARGV.attempt) end
 if ARGV.oldest ~= '' then redis.call('XTRIM', KEYS.events, 'MINID', '=', ARGV.oldest) end
 redis.call('PUBLISH', KEYS.events, '')
 return { 'ok' }
