@@ -218,7 +218,7 @@ func BenchmarkCall(b *testing.B) {
 				text += e.str("text")
 			}
 		}
-		for _, field := range strings.Fields(text) {
+		for field := range strings.FieldsSeq(text) {
 			var seconds float64
 			if _, err := fmt.Sscan(field, &seconds); err != nil {
 				b.Fatal(err)

@@ -179,7 +179,7 @@ class Calls:
             _sigmask(_signal.SIG_SETMASK, before)
 
     def drop(self, call, reason):
-        """Forget a call without an answer, and tell the runner."""
+        """Forget a call without an answer, and notify the runner."""
         before = _sigmask(_signal.SIG_BLOCK, ())
         try:
             with self.lock:
