@@ -32,6 +32,20 @@ type UsageDay struct {
 	SessionSeconds   float64 `json:"sessionSeconds" doc:"Time for which these lived, on each of their days."`
 }
 
+// InUse is the use of a bound.
+type InUse struct {
+	Used    int64  `json:"used" doc:"The amount in use."`
+	Allowed *int64 `json:"allowed,omitempty" doc:"The amount that you may use. A share depends on the use by others. Absent without a bound."`
+}
+
+// PresentUse is the use of each bound of a tenant.
+type PresentUse struct {
+	StoredBytes     InUse `json:"storedBytes" doc:"Bytes of jobs, results, batches, sessions and schedules."`
+	StoredFileBytes InUse `json:"storedFileBytes" doc:"Bytes of files, as they are counted for their bound."`
+	WaitingJobs     InUse `json:"waitingJobs" doc:"Jobs that wait, on all queues."`
+	Sessions        InUse `json:"sessions" doc:"Live sessions. The room of the runners is another bound."`
+}
+
 type usageInput struct {
 	From   string `query:"from" maxLength:"10" doc:"First day, in UTC. Default: 29 days before the last." example:"2026-01-01"`
 	To     string `query:"to" maxLength:"10" doc:"Last day, in UTC. Default: today." example:"2026-01-31"`
@@ -42,10 +56,11 @@ type usageInput struct {
 
 type usageOutput struct {
 	Body struct {
-		From       string     `json:"from" format:"date" doc:"The first day."`
-		To         string     `json:"to" format:"date" doc:"The last day."`
-		Days       []UsageDay `json:"days" nullable:"false" doc:"Oldest first, for each tenant with figures of that day."`
-		NextCursor string     `json:"nextCursor,omitempty" doc:"For the next page; absent on the last."`
+		From       string      `json:"from" format:"date" doc:"The first day."`
+		To         string      `json:"to" format:"date" doc:"The last day."`
+		Present    *PresentUse `json:"present,omitempty" doc:"The present use of each bound. On the first page; absent for an operator's key without tenant."`
+		Days       []UsageDay  `json:"days" nullable:"false" doc:"Oldest first, for each tenant with figures of that day."`
+		NextCursor string      `json:"nextCursor,omitempty" doc:"For the next page; absent on the last."`
 	}
 }
 
@@ -96,7 +111,27 @@ func (s *server) usage(ctx context.Context, in *usageInput) (*usageOutput, error
 	for i, d := range days {
 		out.Body.Days[i] = usageDay(d)
 	}
+	if in.Cursor != "" {
+		return out, nil
+	}
+	present, err := s.cfg.Service.PresentUse(ctx, service.CallerOf(ctx), in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if present != nil {
+		out.Body.Present = presentUse(*present)
+	}
 	return out, nil
+}
+
+func presentUse(p job.PresentUse) *PresentUse {
+	inUse := func(u job.InUse) InUse {
+		if u.Allowed < 0 {
+			return InUse{Used: u.Used}
+		}
+		return InUse{Used: u.Used, Allowed: &u.Allowed}
+	}
+	return &PresentUse{StoredBytes: inUse(p.Bytes), StoredFileBytes: inUse(p.Files), WaitingJobs: inUse(p.Waiting), Sessions: inUse(p.Sessions)}
 }
 
 func usageDay(u job.Usage) UsageDay {

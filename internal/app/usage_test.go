@@ -33,6 +33,42 @@ func (k *kaa) usage(query string, headers ...string) map[string]map[string]float
 	return sums
 }
 
+// TestPresentUse: a tenant sees what it has of each bound, and what it may have.
+func TestPresentUse(t *testing.T) {
+	t.Parallel()
+	acme, rival := withTenants(t, "KAA_MAX_STORED_BYTES_PER_KEY=1000000", "KAA_MAX_STORED_FILE_BYTES_PER_KEY=2000000",
+		"KAA_MAX_QUEUE_DEPTH_PER_KEY=3000", "KAA_MAX_SESSIONS_PER_KEY=0")
+	acme.open(fields{"metadata": fields{"a": strings.Repeat("x", 5000)}})
+	acme.submit(fields{"code": "1", "delay": 3600})
+	acme.await(acme.submit(fields{"code": "open('out', 'w').write('x')"}))
+	present := func(k *kaa, query string) map[string]any {
+		t.Helper()
+		p, _ := k.call(http.MethodGet, "/v1/usage"+query, nil).body["present"].(map[string]any)
+		return p
+	}
+	check := func(p map[string]any, name string, least, allowed float64) {
+		t.Helper()
+		u, _ := p[name].(map[string]any)
+		used, _ := u["used"].(float64)
+		most, bounded := u["allowed"].(float64)
+		if used < least || least == 0 && used != 0 || most != allowed || bounded != (allowed > 0) {
+			t.Errorf("%s: %v, want %v at least of %v", name, u, least, allowed)
+		}
+	}
+	for _, p := range []map[string]any{present(acme, ""), present(acme.as(adminOfTests), "?tenant=acme")} {
+		check(p, "storedBytes", 6000, 1_000_000)
+		check(p, "storedFileBytes", 4096, 2_000_000)
+		check(p, "waitingJobs", 1, 3000)
+		check(p, "sessions", 1, 0)
+	}
+	for name, most := range map[string]float64{"storedBytes": 1_000_000, "storedFileBytes": 2_000_000, "waitingJobs": 3000, "sessions": 0} {
+		check(present(rival, ""), name, 0, most)
+	}
+	if p := present(acme.as(adminOfTests), ""); p != nil {
+		t.Errorf("the operator's, of no tenant: %v", p)
+	}
+}
+
 // TestUsage: executions of all kinds count for their tenant, who sees no other's figures; an operator sees all.
 func TestUsage(t *testing.T) {
 	t.Parallel()

@@ -180,6 +180,7 @@ type Keys interface {
 // Usage is what showing usage needs of the store.
 type Usage interface {
 	Usage(ctx context.Context, f job.UsageFilter) (usage []job.Usage, next string, err error)
+	PresentUse(ctx context.Context, owner string) (job.PresentUse, error)
 }
 
 // Schedules is what schedules and their runs need of the store.

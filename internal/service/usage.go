@@ -36,3 +36,28 @@ func (s *Service) Usage(ctx context.Context, c Caller, r UsageRequest) ([]job.Us
 	}
 	return s.cfg.Usage.Usage(ctx, f)
 }
+
+// PresentUse returns what a tenant, or the caller, has at present of each bounded thing. It is nil for an operator who names
+// no tenant.
+func (s *Service) PresentUse(ctx context.Context, c Caller, tenant string) (*job.PresentUse, error) {
+	if err := c.may(access.Read); err != nil {
+		return nil, err
+	}
+	owner, own := c.ID(), tenant == "" || tenant == c.Tenant
+	if !own {
+		if err := c.may(access.Admin); err != nil {
+			return nil, err
+		}
+		owner = job.OwnerOfTenant(tenant)
+	} else if c.All() && tenant == "" {
+		return nil, nil //nolint:nilnil // nil without an error is in the contract
+	}
+	p, err := s.cfg.Usage.PresentUse(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	if own {
+		p = p.OfKey(c.limits().MostWaiting(), c.limits().MostSessions())
+	}
+	return &p, nil
+}

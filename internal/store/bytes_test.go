@@ -166,6 +166,9 @@ func TestRoomForOthers(t *testing.T) {
 				if n < 10 || (!isFull || !full.Bytes) && !errors.Is(err, job.ErrStoreFull) {
 					t.Errorf("caller %s had room for %d: %v", caller, n, err)
 				}
+				if p, err := b.PresentUse(t.Context(), caller); err != nil || isFull && (p.Bytes != job.InUse{Used: full.Depth, Allowed: full.Limit}) {
+					t.Errorf("caller %s is shown %+v, and was refused with %+v: %v", caller, p.Bytes, full, err)
+				}
 			}
 			b.LookAtMemory(t.Context())
 			if _, err := b.Create(t.Context(), newJob(of("e"), large)); err != nil {

@@ -1,0 +1,30 @@
+package job
+
+// InUse is the use of a bound.
+type InUse struct {
+	Used    int64
+	Allowed int64 // negative for no bound
+}
+
+// Unbounded is the Allowed of what has no bound.
+const Unbounded = -1
+
+// atMost applies another bound; 0 is none.
+func (u InUse) atMost(most int64) InUse {
+	if most > 0 && (u.Allowed < 0 || most < u.Allowed) {
+		u.Allowed = most
+	}
+	return u
+}
+
+// PresentUse is what an owner has at present of each bounded thing.
+type PresentUse struct {
+	Bytes, Files      InUse // bytes of records, and of files
+	Waiting, Sessions InUse
+}
+
+// OfKey applies the limits of a key; 0 is none.
+func (p PresentUse) OfKey(waiting, sessions int) PresentUse {
+	p.Waiting, p.Sessions = p.Waiting.atMost(int64(waiting)), p.Sessions.atMost(int64(sessions))
+	return p
+}
