@@ -415,6 +415,9 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
+		"DELETE /v1/sessions/{id}/commands/{command}", "GET /v1/sessions/{id}/commands", "GET /v1/sessions/{id}/commands/{command}",
+		"GET /v1/sessions/{id}/commands/{command}/events", "POST /v1/sessions/{id}/commands", "POST /v1/sessions/{id}/commands/{command}/input",
+		"POST /v1/sessions/{id}/commands/{command}/resize", "POST /v1/sessions/{id}/commands/{command}/signal",
 		"PATCH /v1/sessions/{id}", "POST /v1/sessions/{id}/pause", "POST /v1/sessions/{id}/resume", "PUT /v1/sessions/by-name/{name}", "GET /v1/sessions/by-name/{name}", "DELETE /v1/sessions/by-name/{name}",
 		"DELETE /v1/batches/{id}", "DELETE /v1/batches/{id}/record",
 		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/schedules/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/batches", "GET /v1/batches/{id}", "GET /v1/batches/{id}/events", "GET /v1/batches/{id}/results", "GET /v1/config", "GET /v1/jobs", "GET /v1/jobs/{id}",

@@ -211,22 +211,30 @@ func submitted(created job.Created) *submitOutput {
 }
 
 func (s *server) getJob(ctx context.Context, in *getInput) (*jobOutput, error) {
-	var wait time.Duration
-	if in.Wait != "" {
-		var err error
-		if wait, err = seconds(in.Wait); err != nil {
-			return nil, badRequest("query.wait: "+err.Error(), FieldIssue{"query.wait", err.Error()})
-		}
-		if wait > maxWait {
-			const msg = "must be at most 60s; poll again for longer"
-			return nil, badRequest("query.wait: "+msg, FieldIssue{"query.wait", msg})
-		}
+	wait, err := waitOf(in.Wait)
+	if err != nil {
+		return nil, err
 	}
 	j, err := s.cfg.Service.Job(ctx, service.CallerOf(ctx), in.ID, wait)
 	if err != nil {
 		return nil, err
 	}
 	return &jobOutput{Body: viewOf(j)}, nil
+}
+
+// waitOf reads how long a caller waits for a job's end.
+func waitOf(text string) (wait time.Duration, err error) {
+	if text == "" {
+		return 0, nil
+	}
+	if wait, err = seconds(text); err != nil {
+		return 0, badRequest("query.wait: "+err.Error(), FieldIssue{"query.wait", err.Error()})
+	}
+	if wait > maxWait {
+		const msg = "must be at most 60s; poll again for longer"
+		return 0, badRequest("query.wait: "+msg, FieldIssue{"query.wait", msg})
+	}
+	return wait, nil
 }
 
 func (s *server) listJobs(ctx context.Context, in *listInput) (*listOutput, error) {

@@ -262,6 +262,9 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	if p := batchProblem(err); p != nil {
 		return p, false
 	}
+	if p := commandProblem(err); p != nil {
+		return p, false
+	}
 	switch {
 	case errors.As(err, &own):
 		return own, false

@@ -65,6 +65,7 @@ func New(cfg Config) *API {
 	s.registerBatchResults()
 	s.registerBatchEvents()
 	s.registerSessions()
+	s.registerCommands()
 	s.registerSessionFiles()
 	s.registerForks()
 	s.registerEvents()

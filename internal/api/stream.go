@@ -48,20 +48,34 @@ func eventStreamType() *huma.MediaType {
 
 // followJob answers with the events of a job.
 func (s *server) followJob(ctx context.Context, in *eventsInput) (*eventsOutput, error) {
-	var after job.EventID
-	for location, text := range map[string]string{"query.lastEventId": in.After, "header.Last-Event-ID": in.LastEventID} {
+	after, err := lastEvent(in.After, in.LastEventID)
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.cfg.Service.Follow(ctx, service.CallerOf(ctx), in.ID, after)
+	return s.following(in.ID, f, err)
+}
+
+// lastEvent returns the later one of two ids of events, either of which may be empty. A client that connects again sends
+// the newer one in the header.
+func lastEvent(query, header string) (after job.EventID, err error) {
+	for location, text := range map[string]string{"query.lastEventId": query, "header.Last-Event-ID": header} {
 		if text == "" {
 			continue
 		}
 		id, err := job.ParseEventID(text)
 		if err != nil {
-			return nil, badRequest(location+": "+err.Error(), FieldIssue{location, err.Error()})
+			return after, badRequest(location+": "+err.Error(), FieldIssue{location, err.Error()})
 		}
 		if id.Compare(after) > 0 {
-			after = id // a client that connects again sends the newer one in the header
+			after = id
 		}
 	}
-	f, err := s.cfg.Service.Follow(ctx, service.CallerOf(ctx), in.ID, after)
+	return after, nil
+}
+
+// following answers with the events for a follower of a job. err is the reason if there is none.
+func (s *server) following(id string, f *service.Follower, err error) (*eventsOutput, error) {
 	if errors.Is(err, service.ErrEnded) {
 		return &eventsOutput{Status: http.StatusNoContent, Body: func(ctx huma.Context) { ctx.SetStatus(http.StatusNoContent) }}, nil
 	}
@@ -70,7 +84,7 @@ func (s *server) followJob(ctx context.Context, in *eventsInput) (*eventsOutput,
 	}
 	return &eventsOutput{Status: http.StatusOK, Body: func(ctx huma.Context) {
 		defer f.Close()
-		s.logStream(ctx.Context(), in.ID, s.serveEvents(ctx, in.ID, f))
+		s.logStream(ctx.Context(), id, s.serveEvents(ctx, id, f))
 	}}, nil
 }
 

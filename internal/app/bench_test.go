@@ -116,6 +116,20 @@ func benchmarkSession(b *testing.B, begin string) {
 	}
 }
 
+// BenchmarkCommand measures commands of a warm session, one after the other.
+func BenchmarkCommand(b *testing.B) {
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
+	id := k.open(nil)
+	k.command(id, fields{"argv": []string{"true"}})
+	var calls []time.Duration
+	for b.Loop() {
+		at := time.Now()
+		k.command(id, fields{"argv": []string{"true"}})
+		calls = append(calls, time.Since(at))
+	}
+	report(b, "", calls)
+}
+
 // BenchmarkThroughput measures 32 callers at once, who keep their connections as clients do,
 // and in the same run, in turns with them, bare interpreters spawned on all cores.
 func BenchmarkThroughput(b *testing.B) {

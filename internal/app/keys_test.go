@@ -249,7 +249,17 @@ func TestScopes(t *testing.T) {
 		"POST /v1/queues/{name}/pause": access.Admin, "POST /v1/queues/{name}/resume": access.Admin, "GET /v1/queues/{name}/tasks": access.Admin,
 		"POST /v1/jobs:cancel": access.Execute, "POST /v1/jobs:purge": access.Execute, "GET /v1/config": access.Admin, "POST /v1/runners/{id}/drain": access.Admin, "POST /v1/runners/{id}/resume": access.Admin,
 	}
+	for operation, scope := range map[string]access.Scope{
+		"POST /v1/sessions/{id}/commands": access.Execute, "GET /v1/sessions/{id}/commands": access.Read,
+		"GET /v1/sessions/{id}/commands/{command}": access.Read, "GET /v1/sessions/{id}/commands/{command}/events": access.Read,
+		"POST /v1/sessions/{id}/commands/{command}/input": access.Execute, "POST /v1/sessions/{id}/commands/{command}/signal": access.Execute,
+		"POST /v1/sessions/{id}/commands/{command}/resize": access.Execute, "DELETE /v1/sessions/{id}/commands/{command}": access.Execute,
+	} {
+		needed[operation] = scope
+	}
 	bodies := map[string]any{
+		"POST /v1/sessions/{id}/commands": fields{"command": "true"}, "POST /v1/sessions/{id}/commands/{command}/input": fields{"data": "x"},
+		"POST /v1/sessions/{id}/commands/{command}/signal": fields{"signal": "INT"}, "POST /v1/sessions/{id}/commands/{command}/resize": fields{"columns": 1, "rows": 1},
 		"POST /process/interpreter/execute": fields{"code": "1"}, "POST /v1/jobs": fields{"code": "1"}, "POST /v1/jobs:batch": fields{"jobs": []fields{{"code": "1"}}},
 		"POST /v1/batches": `{"code":"1"}`, "POST /v1/batches/{id}/lines": `{"code":"1"}`, "POST /v1/batches/{id}/rerun": fields{"status": []string{"ok"}},
 		"PATCH /v1/sessions/{id}": fields{"endsIn": 60}, "PUT /v1/sessions/by-name/{name}": fields{},
@@ -286,7 +296,7 @@ func TestScopes(t *testing.T) {
 			case body == nil && method == http.MethodPost:
 				body = fields{}
 			}
-			target := strings.NewReplacer("{id}", "01a00000-0000-7000-8000-000000000000", "{path}", "out", "{name}", "low", "{callId}", "1-1").Replace(p)
+			target := strings.NewReplacer("{id}", "01a00000-0000-7000-8000-000000000000", "{path}", "out", "{name}", "low", "{callId}", "1-1", "{command}", "01a00000-0000-7000-8000-000000000000").Replace(p)
 			if strings.HasSuffix(p, "/lines") {
 				target += "?from=0"
 			}

@@ -127,6 +127,28 @@ func walked() map[string]struct {
 	}
 }
 
+// walkedCommands is walked for the commands of a session.
+func walkedCommands() map[string]struct {
+	of   string
+	body any
+} {
+	type way = struct {
+		of   string
+		body any
+	}
+	const one = "/v1/sessions/{id}/commands/{command}"
+	return map[string]way{
+		"GET /v1/sessions/{id}/commands":  {"session", nil},
+		"POST /v1/sessions/{id}/commands": {"session", fields{"command": "true"}},
+		"GET " + one:                      {"session", nil},
+		"GET " + one + "/events":          {"session", nil},
+		"POST " + one + "/input":          {"session", fields{"data": "x"}},
+		"POST " + one + "/signal":         {"session", fields{"signal": "WINCH"}},
+		"POST " + one + "/resize":         {"session", fields{"columns": 1, "rows": 1}},
+		"DELETE " + one:                   {"session", nil},
+	}
+}
+
 // TestTenantsSeeNothingOfEachOther calls every operation that takes an id with another tenant's: it is
 // answered as an id that never was. A new operation fails the test until walked says how to call it.
 func TestTenantsSeeNothingOfEachOther(t *testing.T) {
@@ -159,11 +181,21 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		t.Fatalf("%d %s", a.status, a.raw)
 	}
 	ids["schedule"] = acme.call(http.MethodPost, "/v1/schedules", aSchedule()).str("id")
+	ids["command"] = acme.call(http.MethodPost, "/v1/sessions/"+ids["session"]+"/commands", fields{"command": "sleep 3000", "background": true}).str("id")
 	ways := walked()
+	maps.Copy(ways, walkedCommands())
 	never := uuid.Must(uuid.NewV7()).String()
 	call := func(k *kaa, operation, id string) (int, string) {
 		method, path, _ := strings.Cut(operation, " ")
-		path = strings.NewReplacer("{id}", id, "{name}", id, "{path}", "out", "{callId}", "1-1").Replace(path)
+		command := ids["command"]
+		if id == never {
+			command = never
+		}
+		if k != rival && strings.HasSuffix(path, "/events") && strings.Contains(path, "{command}") {
+			done := k.call(http.MethodPost, "/v1/sessions/"+id+"/commands", fields{"command": "true", "background": true}).str("id")
+			command = done // which has an end
+		}
+		path = strings.NewReplacer("{id}", id, "{name}", id, "{path}", "out", "{command}", command, "{callId}", "1-1").Replace(path)
 		headers := []string(nil)
 		if strings.HasSuffix(path, "/lines") {
 			path += "?from=1"
@@ -209,6 +241,9 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		}
 		if strings.HasSuffix(operation, "/ws") {
 			continue // TestTenantsOfSockets
+		}
+		if strings.HasSuffix(operation, "/{command}") && strings.HasPrefix(operation, "DELETE") {
+			continue // TestCommandInput; here the restart of the session has ended it
 		}
 		if strings.HasSuffix(operation, "/drain") {
 			continue // TestDrainedRunner; here it would end the session

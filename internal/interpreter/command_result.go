@@ -28,6 +28,9 @@ func (r *commandRun) result() job.Result {
 		}
 	}
 	res := r.outputs(r.cpuMicros, end.MaxRSS)
+	if r.lasting {
+		res.PeakMemoryBytes = end.MaxRSS // the group has the peak of all together
+	}
 	limit, value := r.limitExceeded(end, known)
 	switch {
 	case limit != "":
@@ -66,6 +69,10 @@ func (r *commandRun) limitExceeded(end job.CommandEnd, known bool) (name, value 
 	killed := !known || end.Signal == "KILL" || end.ExitCode == signalBase+int(syscall.SIGKILL)
 	switch {
 	case r.c == nil:
+	case r.lasting:
+		if end.OutOfMemory || !known && r.s.commands.exceeded.Load() {
+			return memoryExceeded, fmt.Sprintf("the session needed more than its limit of %s of memory", inUnits(r.s.quota.MemoryBytes))
+		}
 	case r.exceeded == memoryExceeded, r.s.commands.exceeded.Load(), killed && r.w.slot.group.OOMKills() > r.w.oomKills:
 		return memoryExceeded, r.overMemory(r.exceeded != "" || r.s.commands.exceeded.Load())
 	case r.exceeded == cpuExceeded:

@@ -21,7 +21,9 @@ type commandRun struct {
 	s              *Session
 	c              *Command // nil if it was not started
 	stdout, stderr *os.File // the runner's ends
+	noStderr       *os.File // in place of standard error, for a terminal
 	started        time.Time
+	over           chan struct{} // closed when it takes no more messages
 }
 
 // executeCommand runs spec.Command to its end, as Execute runs code: with the same limits, time limit and
@@ -31,7 +33,7 @@ func (w *Worker) executeCommand(ctx context.Context, spec job.Spec, live job.Liv
 	if quota.CPUs > 1 {
 		s.envs = process.ThreadVariables(quota.CPUs)
 	}
-	r := &commandRun{s: s, run: &run{w: w, quota: quota, journal: w.newJournal(quota), pumps: newGoroutines()}}
+	r := newCommandRun(s, quota, w.newJournal(quota))
 	if ctx.Err() != nil {
 		r.stopped = cancelled
 		return r.result(), nil
@@ -61,6 +63,10 @@ func (w *Worker) executeCommand(ctx context.Context, spec job.Spec, live job.Liv
 	return r.result(), nil
 }
 
+func newCommandRun(s *Session, quota job.Quota, journal *capture.Journal) *commandRun {
+	return &commandRun{s: s, over: make(chan struct{}), run: &run{w: s.w, quota: quota, journal: journal, pumps: newGoroutines()}}
+}
+
 // start starts the command. The first result says what about the command kept it from starting.
 func (r *commandRun) start(ctx context.Context, spec job.Spec) (*job.CommandError, error) {
 	command := *spec.Command
@@ -73,9 +79,11 @@ func (r *commandRun) start(ctx context.Context, spec job.Spec) (*job.CommandErro
 		return refused, nil
 	}
 	r.started = time.Now()
-	// The process that starts commands has used some, which is not the command's.
-	r.used = func() int64 { return r.w.cpuOf(0) }
-	r.cpuMicros = r.used()
+	if !r.lasting {
+		// The process that starts commands has used some, which is not the command's.
+		r.used = func() int64 { return r.w.cpuOf(0) }
+		r.cpuMicros = r.used()
+	}
 	return nil, err
 }
 
@@ -83,6 +91,9 @@ func (r *commandRun) start(ctx context.Context, spec job.Spec) (*job.CommandErro
 func (r *commandRun) listenTo(tap *job.Tap) {
 	tap.Attach(r.journal.Replay)
 	r.stdout, r.stderr = r.c.streams.Outputs()
+	if r.noStderr != nil {
+		r.stderr = r.noStderr
+	}
 	r.streams = capture.NewStreams(r.stdout, r.stderr, tap.Tee(capture.Stdout.Name(), r.journal.Stream(capture.Stdout)), tap.Tee(capture.Stderr.Name(), r.journal.Stream(capture.Stderr)))
 	r.streams.Start(r.pumps.Go, &r.w.pool.buffers, func(stream string) {
 		r.w.pool.cfg.Log.Error("interpreter: stream of a command does not end", slog.String("session_id", r.w.id), slog.String("stream", stream))
@@ -112,8 +123,12 @@ func (r *commandRun) watch(ctx context.Context, limit time.Duration) {
 	grace := newTimer(0)
 	defer func() { grace.Stop() }()
 	done := ctx.Done()
-	exceeded, stopWatching := r.watchLimits()
-	defer stopWatching()
+	var exceeded <-chan string
+	if !r.lasting { // a session's limits are watched for all that it has
+		var stopWatching func()
+		exceeded, stopWatching = r.watchLimits()
+		defer stopWatching()
+	}
 	interrupt := func(why string) {
 		r.stopped = why
 		r.lenient.Store(true)

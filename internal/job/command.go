@@ -19,6 +19,8 @@ type Command struct {
 	Envs map[string]string `json:"envs,omitempty"`
 	// Terminal is the size of its terminal. Nil means pipes.
 	Terminal *TerminalSize `json:"terminal,omitempty"`
+	// Input: callers will give it input, so that it has no end without them. For commands of sessions.
+	Input bool `json:"input,omitempty"`
 }
 
 // TerminalSize is the size of a terminal in characters.
@@ -74,3 +76,43 @@ var ErrCommandEnded = errors.New("the command has ended")
 
 // ErrNoTerminal means that the command has pipes and no terminal, so it has no size.
 var ErrNoTerminal = errors.New("the command has no terminal")
+
+// ErrInputEnded means that a command's input has been ended before.
+var ErrInputEnded = errors.New("the input of the command has ended")
+
+// ErrInputFull means that the command has not read as much input as may wait for it.
+var ErrInputFull = errors.New("too much input waits for the command")
+
+// Bounds of the messages to a command.
+const (
+	MaxCommandInput   = 256 << 10 // bytes in one message
+	MaxCommandWaiting = 1 << 20   // bytes that wait for a command
+	// CommandMessageCost is what a message counts beside its bytes.
+	CommandMessageCost = 64
+)
+
+// CommandMessage is what a caller sends to a running command of a session. One of its fields is set.
+type CommandMessage struct {
+	Data   []byte        `json:"data,omitempty"`
+	EOF    bool          `json:"eof,omitempty"` // the end of its input
+	Signal string        `json:"signal,omitempty"`
+	Size   *TerminalSize `json:"size,omitempty"`
+}
+
+// IsInput reports whether the message has its place in the order of the command's input.
+func (m CommandMessage) IsInput() bool { return len(m.Data) > 0 || m.EOF }
+
+// StoredMessage is a message with its place in the order of those to its command.
+type StoredMessage struct {
+	ID string
+	CommandMessage
+}
+
+// CommandMessages brings a running command the messages of callers. Both channels stay open.
+type CommandMessages struct {
+	// Input has the messages of the input, in their order. Taken is called for each once the command has it.
+	Input <-chan StoredMessage
+	Taken func(StoredMessage)
+	// Control has the others.
+	Control <-chan StoredMessage
+}

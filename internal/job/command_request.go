@@ -35,7 +35,7 @@ func (l Limits) command(v *validation, r Request) *Command {
 		{"code", r.Code != "", "cannot be combined with " + field + "; send one of them"},
 		{"args", len(r.Argv) > 0, "is for code; write the arguments of a program into " + field},
 		{"figureFormats", len(r.FigureFormats) > 0, "is for code; a command makes no figures"},
-		{"sessionId", r.SessionID != "", "cannot be combined with " + field + ", which runs in a fresh sandbox"},
+		{"files", r.SessionID != "" && len(r.Files) > 0, "cannot be combined with " + field + " in a session; put files into the session first (POST /v1/sessions/{id}/files)"},
 	} {
 		if other.given {
 			v.add(other.field, "%s", other.why)
@@ -45,6 +45,59 @@ func (l Limits) command(v *validation, r Request) *Command {
 	l.checkProgram(v, r.Program)
 	checkPath(v, "cwd", r.Cwd)
 	return &Command{Line: r.Command, Argv: r.Program, Cwd: r.Cwd}
+}
+
+// besideSession completes the command of a session, which runs in a lane of its own.
+func (l Limits) besideSession(v *validation, r Request, j *Job, c *Command) {
+	j.Lane = LaneBeside
+	for _, name := range []string{"cpuSeconds", "resultBytes"} {
+		if _, given := r.Limits[name]; given {
+			v.add("limits."+name, "is not for commands of a session; their time is limited by timeout")
+		}
+	}
+	if t := r.Terminal; t != nil {
+		checkSize(v, "terminal.", *t)
+		c.Terminal = t
+	}
+	c.Input = (r.Background || r.Terminal != nil) && r.Stdin == ""
+	if r.Background {
+		// Without a timeout it may go on until the session ends.
+		longest := max(l.MaxTimeout, l.Sessions.MaxAge)
+		if l.ofKey[timeoutCeiling] {
+			longest = l.MaxTimeout
+		}
+		j.Timeout = v.secondsOf("timeout", r.Timeout, minTimeout, longest, longest, l.ownCeiling(timeoutCeiling))
+	}
+}
+
+// maxColumns is the largest number of columns or rows of a terminal.
+const maxColumns = 4096
+
+func checkSize(v *validation, within string, t TerminalSize) {
+	if t.Columns < 1 || t.Columns > maxColumns {
+		v.add(within+"columns", "must be from 1 to %d", maxColumns)
+	}
+	if t.Rows < 1 || t.Rows > maxColumns {
+		v.add(within+"rows", "must be from 1 to %d", maxColumns)
+	}
+}
+
+// CheckMessage checks a message to a command.
+func CheckMessage(m CommandMessage) error {
+	var v validation
+	if m.Size != nil {
+		checkSize(&v, "", *m.Size)
+	}
+	if m.Signal != "" && !IsSignal(m.Signal) {
+		v.add("signal", "%s is not a signal; send a name such as INT, TERM, KILL, HUP or USR1", quote(m.Signal))
+	}
+	if len(m.Data) > MaxCommandInput {
+		v.add("data", "is %d bytes long, the limit is %d; send it in several calls", len(m.Data), MaxCommandInput)
+	}
+	if len(v.fields) > 0 {
+		return &ValidationError{Fields: v.fields}
+	}
+	return nil
 }
 
 func (l Limits) checkLine(v *validation, line string) {

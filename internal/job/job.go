@@ -86,6 +86,8 @@ type Live struct {
 	// Attempt is the number in the ids of these calls.
 	Replies <-chan Reply
 	Attempt int
+	// Messages are those to a command; nil if it can get none.
+	Messages *CommandMessages
 }
 
 // Claim is the right to execute one attempt of a job. It is fenced: the store

@@ -15,10 +15,13 @@ import (
 // are still the caller's floats, so that Accept can refuse values that a time.Duration cannot
 // hold.
 type Request struct {
-	Code        string
-	Command     string   // a shell line instead of code
-	Program     []string // a program and its arguments instead of code
-	Cwd         string   // the directory in which any of them begins
+	Code    string
+	Command string   // a shell line instead of code
+	Program []string // a program and its arguments instead of code
+	Cwd     string   // the directory in which any of them begins
+	// Background: the caller does not wait for the command of a session, and may give it input.
+	Background  bool
+	Terminal    *TerminalSize // of the command of a session
 	Stdin       string
 	Argv        []string // what follows the program's name in sys.argv
 	Envs        map[string]string
@@ -103,7 +106,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 		CreatedAt:   now,
 		Queue:       l.queue(&v, r.Queue),
 		MaxAttempts: l.maxAttempts(&v, r.MaxAttempts),
-		Timeout:     v.secondsOf("timeout", r.Timeout, minTimeout, l.MaxTimeout, l.DefaultTimeout, l.ownCeiling(timeoutCeiling)),
+		Timeout:     v.secondsOf("timeout", r.foregroundTimeout(), minTimeout, l.MaxTimeout, l.DefaultTimeout, l.ownCeiling(timeoutCeiling)),
 		ResultTTL:   v.seconds("resultTtl", r.ResultTTL, time.Second, l.MaxResultTTL, l.DefaultResultTTL),
 		ScheduledAt: l.scheduledAt(&v, r, now),
 		After:       r.After,
@@ -124,6 +127,9 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	inputs, contents := l.inputs(&v, r.Files, disk)
 	if r.SessionID != "" {
 		r.inSession(&v)
+		if command != nil {
+			l.besideSession(&v, r, &j, command)
+		}
 		j.Queue, j.SessionID, j.InSession = SessionQueue, r.SessionID, true
 		quota = r.Limits.executionQuota(quota)
 	}
@@ -147,6 +153,14 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 		spec.Code, spec.CallingCode = codeOfFunctions, r.Code
 	}
 	return NewJob{Job: j, Spec: spec, Contents: contents, Events: r.Events || functions != nil}, nil
+}
+
+// foregroundTimeout is the timeout of a request; nil for a command in the background, which besideSession checks.
+func (r Request) foregroundTimeout() *float64 {
+	if r.Background && r.SessionID != "" {
+		return nil
+	}
+	return r.Timeout
 }
 
 func (l Limits) checkCode(v *validation, r Request) {

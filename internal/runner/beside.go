@@ -21,6 +21,9 @@ func (s *sessions) runBeside(ctx context.Context, log *slog.Logger, l *lane, e *
 	if e.claim.Spec.Op != "" {
 		return s.operate(ctx, log, l.se, e.claim)
 	}
+	if e.claim.Spec.Command != nil {
+		return s.command(ctx, log, l, e)
+	}
 	return refused("the session executes code in its own interpreter only")
 }
 

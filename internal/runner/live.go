@@ -62,6 +62,7 @@ func (r *Runner) Start(ctx context.Context) error {
 			r.sessions.lookAfter(ctx)
 			r.findAnswers(ctx)
 			r.findReplies(ctx)
+			r.wakeCommands()
 			r.failUnstarted(ctx)
 		})
 	})

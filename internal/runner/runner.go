@@ -99,6 +99,7 @@ type Config struct {
 	// SessionRecords and Interpreters are for sessions; a runner without them has none.
 	SessionRecords SessionRecords
 	Interpreters   Interpreters
+	CommandRecords CommandRecords
 	// Operations are further operations on sessions, by name, besides those of package job.
 	Operations map[string]Operation
 	// Calls are needed for executions with functions of their callers.
@@ -159,6 +160,8 @@ type execution struct {
 	// ids of those calls whose replies were put there, until the store has dropped them.
 	replies chan job.Reply
 	taken   []string
+	// messages has a token when there may be messages to the command; nil if the execution can get none.
+	messages chan struct{}
 }
 
 // New returns a runner that has not started yet.
@@ -446,6 +449,9 @@ func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) *execution 
 	}
 	if len(claim.Spec.Functions) > 0 && r.cfg.Calls != nil {
 		e.replies = make(chan job.Reply, repliesBuffered)
+	}
+	if claim.Spec.Command != nil && claim.InSession {
+		e.messages = make(chan struct{}, 1)
 	}
 	r.active[claim.JobID] = e
 	if r.over {

@@ -121,6 +121,15 @@ type Sessions interface {
 	InterruptSession(ctx context.Context, id, caller, lane string) (string, error)
 }
 
+// Commands is what the commands of sessions need of the store.
+type Commands interface {
+	// CommandsOf returns the ids of the jobs of a session's other lanes that are a job's own, and wait or run.
+	CommandsOf(ctx context.Context, session string) ([]string, error)
+	// TellCommand sends a message to a running command of a caller's session. It fails with job.ErrCommandEnded,
+	// job.ErrInputEnded or job.ErrInputFull.
+	TellCommand(ctx context.Context, session, caller, id string, m job.CommandMessage) error
+}
+
 // Observers is what showing all that a session executes needs of the store.
 type Observers interface {
 	// ObserveSession returns what a caller's session was given to execute since the

@@ -28,6 +28,7 @@ type Config struct {
 	Events    Events
 	Notifier  Notifier
 	Observers Observers
+	Commands  Commands
 	Batches   Batches
 	Files     Files
 	Blobs     Blobs

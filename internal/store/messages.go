@@ -26,6 +26,8 @@ type Messages interface {
 	Answered(a job.Answer)
 	// Replied: a caller has answered a call of an execution.
 	Replied(p job.Reply)
+	// CommandTold: there is a message to a command of a session. CommandMessages returns it.
+	CommandTold(jobID string)
 	// DrainChanged: the runner is asked to take nothing new, or to take jobs again. Drained has which.
 	DrainChanged()
 }
@@ -42,6 +44,7 @@ local function tell_watched(runner, job) redis.call('PUBLISH', '` + runnerChanne
 local function tell_ready(runner, session) redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'session ' .. session) end
 local function tell_closed(runner, session) redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'ended ' .. session) end
 local function tell_closing(runner, session) redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'closing ' .. session) end
+local function tell_command(runner, job) redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'command ' .. job) end
 local function tell_drain(runner) redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'drain changed') end
 local function tell_answer(runner, job, request, answer)
   redis.call('PUBLISH', '` + runnerChannels + `' .. runner, 'input ' .. job .. ' ' .. request .. ' ' .. answer)
@@ -73,6 +76,8 @@ func readMessage(text string, to Messages) bool {
 		to.SessionClosed(rest)
 	case "closing":
 		to.SessionClosing(rest)
+	case "command":
+		to.CommandTold(rest)
 	case "drain":
 		to.DrainChanged()
 	case "input":

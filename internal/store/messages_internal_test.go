@@ -25,6 +25,7 @@ func (h heard) SessionClosed(id string)      { h <- "closed " + id }
 func (h heard) SessionClosing(id string)     { h <- "closing " + id }
 func (h heard) Answered(a job.Answer)        { h <- fmt.Sprintf("answered %+v", a) }
 func (h heard) Replied(p job.Reply)          { h <- fmt.Sprintf("replied %+v", p) }
+func (h heard) CommandTold(id string)        { h <- "command " + id }
 
 // TestMessages: what the scripts write is what ListenRunner reads, in the form of earlier
 // versions. A message of an unknown kind is ignored and logged without its content.
@@ -45,6 +46,7 @@ func TestMessages(t *testing.T) {
 		{"tell_ready('r', 's')", "session s", "ready s"},
 		{"tell_ready('r', 's l')", "session s l", "ready s l"},
 		{"tell_drain('r')", "drain changed", "drain"},
+		{"tell_command('r', 'j')", "command j", "command j"},
 		{"tell_closed('r', 's')", "ended s", "closed s"},
 		{"tell_closing('r', 's')", "closing s", "closing s"},
 		{"tell_answer('r', 'j', '3', '+a  b')", "input j 3 +a  b", "answered {JobID:j Request:3 Text:a  b EOF:false}"},

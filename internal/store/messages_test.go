@@ -18,3 +18,4 @@ func (m messages) SessionClosing(id string)     { m <- "closing " + id }
 func (m messages) DrainChanged()                { m <- "drain" }
 func (m messages) Answered(a job.Answer)        { m <- fmt.Sprintf("answered %+v", a) }
 func (m messages) Replied(p job.Reply)          { m <- fmt.Sprintf("replied %+v", p) }
+func (m messages) CommandTold(id string)        { m <- "command " + id }

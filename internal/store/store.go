@@ -55,6 +55,7 @@
 //	{kaa}:jobs:batches:all        ZSET    listing of batches, by id; one for each tenant, as those of jobs
 //	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs; key:<digest> is that of a key's own
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
+//	{kaa}:job:<id>:messages       STREAM  what callers have sent to a command of a session, and it has not taken
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
 //	{kaa}:drained                 SET     runners that an operator lets take nothing new
 //	{kaa}:runner:<id>:jobs        SET     the runner's claims
@@ -123,6 +124,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		save: script("save"), unsave: script("unsave"), fire: script("fire"), pass: script("pass"), runs: script("runs"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"), tally: script("tally"),
+		tellCommand: script("tellCommand"), tookCommand: script("tookCommand"),
 		pause: script("pause"), unpause: script("unpause"), drain: script("drain"),
 		batchOpen: script("batchOpen"), batchResume: script("batchResume"), batchAdd: script("batchAdd"), batchClose: script("batchClose"),
 		batchLeave: script("batchLeave"), batchRemove: script("batchRemove"), batchCancel: script("batchCancel"),

@@ -1,0 +1,211 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// CommandRecords are the store's methods for messages to commands of sessions.
+type CommandRecords interface {
+	// CommandMessages returns the next messages to a command after the one with an id; empty for the first ones.
+	CommandMessages(ctx context.Context, jobID, after string) ([]job.StoredMessage, error)
+	// TookMessages removes messages that the command has taken.
+	TookMessages(ctx context.Context, jobID string, ids []string) error
+}
+
+// Commander runs commands in the sandbox of an interpreter. Its method may be called at any time, and by several
+// goroutines at once.
+type Commander interface {
+	// Run runs the command of spec and returns when it has ended. The end of ctx interrupts it. An error means that Kaa's
+	// part broke, or that the interpreter has ended.
+	Run(ctx context.Context, spec job.Spec, live job.Live) (job.Result, error)
+}
+
+// command carries out a command of a session, beside its other lanes. The end of the interpreter is the default lane's to
+// notice.
+func (s *sessions) command(ctx context.Context, log *slog.Logger, l *lane, e *execution) job.Outcome {
+	i, err := l.se.Interpreter(ctx)
+	for errors.Is(err, job.ErrNoWorker) && ctx.Err() == nil {
+		moved, failed := s.awaitAble(ctx, log, l.se, e.claim)
+		if moved {
+			return job.Outcome{}
+		}
+		if failed != nil {
+			return sessionFailed(*failed)
+		}
+		i, err = l.se.Interpreter(ctx)
+	}
+	if o, known := cutOff(ctx, err); err != nil && known {
+		return o
+	}
+	if err != nil {
+		log.ErrorContext(ctx, "no interpreter could be started for a command of a session", slog.Any("err", err))
+		return sessionFailed(job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"})
+	}
+	runs, can := i.(Commander)
+	if !can {
+		return refused("the runner cannot run commands in sessions")
+	}
+	messages, stop := s.passMessages(ctx, log, e)
+	result, err := runs.Run(ctx, e.claim.Spec, job.Live{Tap: e.tap, Messages: messages})
+	stop()
+	result.JobID, result.SessionID = e.claim.JobID, l.se.id
+	result.QueuedMs = float64(e.claim.Waited) / float64(time.Millisecond)
+	why := cause(ctx)
+	interrupted := result.Status == job.StatusInterrupted
+	switch {
+	case errors.Is(why, errCancelled) && err == nil && interrupted:
+		return job.Outcome{State: job.Cancelled, Result: &result}
+	case why != nil && (err != nil || interrupted):
+		o, _ := cutOff(ctx, err)
+		return o
+	case err != nil:
+		log.ErrorContext(ctx, "a command of a session broke", slog.Any("err", err))
+		return job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailWorker, Message: "the command could not be carried out: the session's sandbox has ended or is broken"}}
+	}
+	return job.Outcome{State: job.Completed, Result: &result}
+}
+
+// CommandTold makes the runner read the messages to a command. It may be called repeatedly.
+func (r *Runner) CommandTold(jobID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.active[jobID]; e != nil {
+		e.wake()
+	}
+}
+
+// wakeCommands makes all commands read their messages, in case that one to this runner was lost.
+func (r *Runner) wakeCommands() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.active {
+		e.wake()
+	}
+}
+
+// wake never blocks. An execution without messages has no channel.
+func (e *execution) wake() {
+	select {
+	case e.messages <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	// tookBatch is the number of taken messages after which the store removes them.
+	tookBatch = 64
+	// tookTime bounds the removal.
+	tookTime = 5 * time.Second
+)
+
+// passing is the state of the passing of messages to one command.
+type passing struct {
+	s       *sessions
+	log     *slog.Logger
+	e       *execution
+	last    string // the id of the last message read
+	waiting []job.StoredMessage
+	taken   []string
+}
+
+// passMessages passes messages on to a command until stop is called. Input that the command does not read keeps no signal
+// from it, and the store bounds how much waits.
+func (s *sessions) passMessages(ctx context.Context, log *slog.Logger, e *execution) (m *job.CommandMessages, stop func()) {
+	records := s.r.cfg.CommandRecords
+	if records == nil || e.messages == nil {
+		return nil, func() {}
+	}
+	input, control, took := make(chan job.StoredMessage), make(chan job.StoredMessage), make(chan string)
+	quit, done := make(chan struct{}), make(chan struct{})
+	m = &job.CommandMessages{Input: input, Control: control, Taken: func(in job.StoredMessage) {
+		select {
+		case took <- in.ID:
+		case <-quit:
+		}
+	}}
+	p := &passing{s: s, log: log, e: e}
+	go func() {
+		defer close(done)
+		e.wake() // there may be some that came before
+		for {
+			p.pass(ctx, records, input, control, took, quit)
+			select {
+			case <-quit:
+				p.forget(ctx, records)
+				return
+			default:
+			}
+		}
+	}()
+	return m, func() {
+		close(quit)
+		<-done
+	}
+}
+
+// pass does one step.
+func (p *passing) pass(ctx context.Context, records CommandRecords, input, control chan<- job.StoredMessage, took <-chan string, quit <-chan struct{}) {
+	var next job.StoredMessage
+	if len(p.waiting) > 0 {
+		next = p.waiting[0]
+	} else {
+		input = nil
+	}
+	select {
+	case input <- next:
+		p.waiting = p.waiting[1:]
+	case id := <-took:
+		p.taken = append(p.taken, id)
+		if len(p.taken) >= tookBatch || len(p.waiting) == 0 {
+			p.forget(ctx, records)
+		}
+	case <-p.e.messages:
+		p.read(ctx, records, control, quit)
+	case <-quit:
+	}
+}
+
+// read reads the messages that have come, and passes on those that are no input.
+func (p *passing) read(ctx context.Context, records CommandRecords, control chan<- job.StoredMessage, quit <-chan struct{}) {
+	for {
+		came, err := records.CommandMessages(ctx, p.e.claim.JobID, p.last)
+		if err != nil && ctx.Err() == nil {
+			p.log.WarnContext(ctx, "could not read messages to a command: will try again", slog.Any("err", err))
+		}
+		if len(came) == 0 {
+			return
+		}
+		for _, m := range came {
+			p.last = m.ID
+			if m.IsInput() {
+				p.waiting = append(p.waiting, m)
+				continue
+			}
+			p.taken = append(p.taken, m.ID)
+			select {
+			case control <- m:
+			case <-quit:
+				return
+			}
+		}
+	}
+}
+
+// forget removes the messages that were taken from the store.
+func (p *passing) forget(ctx context.Context, records CommandRecords) {
+	if len(p.taken) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tookTime)
+	defer cancel()
+	if err := records.TookMessages(ctx, p.e.claim.JobID, p.taken); err != nil {
+		p.log.WarnContext(ctx, "messages that a command has taken are still stored: will try again", slog.Any("err", err))
+		return
+	}
+	p.taken = p.taken[:0]
+}

@@ -1,0 +1,110 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/store"
+)
+
+// TestCommandMessages: they come in their order, stay until they are taken, and have a bound. Others than the owner, and other
+// jobs than commands, get none.
+func TestCommandMessages(t *testing.T) {
+	t.Parallel()
+	b := setupAlone(t, store.Config{})
+	ctx := t.Context()
+	s := b.openLaned(t)
+	id := b.create(t, newJob(inLane(s.ID, job.LaneBeside)))
+	code := b.create(t, newJob(inSession(s.ID, "")))
+	c, err := b.NextInSession(ctx, s.ID, job.Beside(id), "r", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := []job.CommandMessage{
+		{Data: []byte("a\x00\xff")}, {Signal: "TERM"}, {Size: &job.TerminalSize{Columns: 80, Rows: 24}}, {Data: []byte("b")}, {EOF: true},
+	}
+	for _, m := range sent {
+		if err := b.TellCommand(ctx, s.ID, "me", id, m); err != nil {
+			t.Fatalf("%+v: %v", m, err)
+		}
+	}
+	if err := b.TellCommand(ctx, s.ID, "me", id, job.CommandMessage{Data: []byte("c")}); !errors.Is(err, job.ErrInputEnded) {
+		t.Errorf("input after its end: %v", err)
+	}
+	for name, err := range map[string]error{
+		"another caller":  b.TellCommand(ctx, s.ID, "other", id, sent[1]),
+		"another session": b.TellCommand(ctx, "other", "me", id, sent[1]),
+		"code":            b.TellCommand(ctx, s.ID, "me", code, sent[1]),
+	} {
+		if !errors.Is(err, job.ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	got, err := b.CommandMessages(ctx, id, "")
+	if err != nil || len(got) != len(sent) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	var ids []string
+	for i, m := range got {
+		ids = append(ids, m.ID)
+		if !cmp.Equal(m.CommandMessage, sent[i]) {
+			t.Errorf("message %d is %+v, want %+v", i, m, sent[i])
+		}
+	}
+	if rest, err := b.CommandMessages(ctx, id, ids[2]); err != nil || len(rest) != 2 {
+		t.Errorf("after the third: %+v, %v", rest, err)
+	}
+	for range 2 {
+		if err := b.TookMessages(ctx, id, ids); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rest, err := b.CommandMessages(ctx, id, ""); err != nil || len(rest) != 0 {
+		t.Errorf("after all were taken: %+v, %v", rest, err)
+	}
+	if cost := b.rdb.HGet(ctx, "{kaa}:job:"+id, "told_cost").Val(); cost != "0" {
+		t.Errorf("the messages that wait cost %q", cost)
+	}
+	if of, err := b.CommandsOf(ctx, s.ID); err != nil || !slices.Equal(of, []string{id}) {
+		t.Errorf("commands: %v, %v", of, err)
+	}
+	if _, _, err := b.FinishInSession(ctx, *c, job.Outcome{State: job.Completed, Result: &job.Result{Status: job.StatusOK}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.TellCommand(ctx, s.ID, "me", id, sent[1]); !errors.Is(err, job.ErrCommandEnded) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestCommandMessagesAreBounded(t *testing.T) {
+	t.Parallel()
+	b := setupAlone(t, store.Config{})
+	ctx := t.Context()
+	s := b.openLaned(t)
+	id := b.create(t, newJob(inLane(s.ID, job.LaneBeside)))
+	large := job.CommandMessage{Data: []byte(strings.Repeat("x", job.MaxCommandInput))}
+	sent := 0
+	var err error
+	for ; err == nil && sent < 100; sent++ {
+		err = b.TellCommand(ctx, s.ID, "me", id, large)
+	}
+	if !errors.Is(err, job.ErrInputFull) || sent > job.MaxCommandWaiting/job.MaxCommandInput+1 {
+		t.Errorf("%d messages: %v", sent, err)
+	}
+	all, err := b.CommandMessages(ctx, id, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.TookMessages(ctx, id, []string{all[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.TellCommand(ctx, s.ID, "me", id, large); err != nil {
+		t.Errorf("after one was taken: %v", fmt.Sprint(err))
+	}
+}
