@@ -32,7 +32,7 @@ LONGEST_WAIT = 1.0  # seconds that the end waits for the thread
 _sigmask = _signal.pthread_sigmask
 _read, _write, _close, _getpid = os.read, os.write, os.close, os.getpid
 _poll, POLLIN = select.poll, select.POLLIN
-_now = time.monotonic
+_now, _sleep, _stat = time.monotonic, time.sleep, os.stat
 _allocate_lock, _start_thread = _thread.allocate_lock, _thread.start_new_thread
 parse = json.JSONDecoder().decode
 
@@ -85,6 +85,7 @@ class Calls:
         self.early = None  # an answer for the console that came before it waited
         self.made = self.bytes = self.open_bytes = 0
         self.thread = None  # the lock that is released when the thread has ended
+        self.native = 0  # the kernel's id of the thread
         self.pipe: tuple = ()  # wakes the thread
         self.broken = False
         os.register_at_fork(before=self.calm, after_in_child=self.leave)
@@ -305,6 +306,14 @@ class Calls:
         except OSError:
             pass  # the code has closed it
         thread.acquire(timeout=LONGEST_WAIT)
+        # Python warns of forks in processes with threads, so the kernel must have removed it.
+        until = _now() + 0.1
+        while _now() < until:
+            try:
+                _stat("/proc/self/task/%d" % self.native)
+            except OSError:
+                break
+            _sleep(0.0001)
         for fd in pipe:
             try:
                 _close(fd)
@@ -328,6 +337,7 @@ class Calls:
                 pass
 
     def read(self, thread, wake):
+        self.native = _thread.get_native_id()
         try:
             while self.read_once(wake):
                 pass

@@ -101,7 +101,7 @@ class CallsTest(unittest.TestCase):
             ("twice", catch % "search('x', query='y')", "['TypeError'] search() got multiple values for argument 'query' None"),
             ("unknown", catch % "search('x', more=1)", "['TypeError'] search() got an unexpected keyword argument 'more' None"),
             ("no JSON", catch % "echo(object)", "['TypeError'] Object of type type is not JSON serializable None"),
-            ("not a number", catch % "echo(float('nan'))", "['ValueError'] Out of range float values are not JSON compliant None"),
+            ("not a number", catch % "echo(float('nan'))", "['ValueError'] Out of range float values are not JSON compliant"),
             ("surrogates", catch % r"echo('\ud800')", "['ValueError', 'surrogates']"),
             ("deep", "x = []\nfor _ in range(18): x = [x]\necho(x)\n" + catch % "echo([x])", "['ValueError'] the arguments are nested deeper than 20 None"),
             ("very deep", "x = []\nfor _ in range(50000): x = [x]\n" + catch % "echo(x)", "['ValueError'] the arguments are nested deeper than 20 None"),
@@ -141,7 +141,7 @@ class CallsTest(unittest.TestCase):
             with self.subTest(name):
                 out, error = host.run(code)
                 self.assertEqual(error, None)
-                if name in ("surrogates", "no JSON as the answer"):
+                if name in ("surrogates", "no JSON as the answer", "not a number"):
                     self.assertIn(want[:13], out)
                 else:
                     self.assertEqual(out.rstrip("\n"), want)
@@ -153,12 +153,12 @@ class CallsTest(unittest.TestCase):
         self.assertEqual(host.worker.finish()[1], "['search', {'query': 'x'}, []]\n['echo', {}, ['late']]\n")
 
     def test_limits(self):
-        host = Host(self, calls=3, seconds=0.1)
+        host = Host(self, calls=1, seconds=0.1)
         catch = "\ntry: %s\nexcept CallError as e: print(type(e).__name__, isinstance(e, TimeoutError), e)"
-        out, _ = host.run("for i in range(2): echo()" + catch % "never()" + catch % "echo()")
+        out, _ = host.run("pass" + catch % "never()" + catch % "echo()")
         self.assertEqual(out, "TimeoutError True never() was not answered within 0.1 s (limits.callSeconds)\n"
-                              "CallLimitExceeded False echo() was not called: the execution has made its 3 calls (limits.calls)\n")
-        self.assertEqual(host.ends, [(3, "timeout")])
+                              "CallLimitExceeded False echo() was not called: the execution has made its 1 calls (limits.calls)\n")
+        self.assertEqual(host.ends, [(1, "timeout")])
         host = Host(self, bytes=1000)
         out, _ = host.run("echo('x' * 200)" + catch % "echo('x' * 300)" + catch % "fail(message='x' * 300)")
         self.assertIn("CallLimitExceeded False echo() was not called: the arguments and answers of the execution have reached 1000 bytes", out)
