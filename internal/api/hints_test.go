@@ -85,7 +85,7 @@ func TestIdempotencyKeyRefused(t *testing.T) {
 	tried := 0
 	for path, operations := range doc.Paths {
 		for method, op := range operations {
-			if method == "get" || op.OperationID == "submitJob" || op.OperationID == "submitBatch" || op.OperationID == "rerunBatch" {
+			if method == "get" || op.OperationID == "submitJob" || op.OperationID == "submitBatch" || op.OperationID == "rerunBatch" || op.OperationID == "rerunJob" {
 				continue
 			}
 			tried++
