@@ -6,7 +6,7 @@ type InUse struct {
 	Allowed int64 // negative for no bound
 }
 
-// Unbounded is the Allowed of what has no bound.
+// Unbounded is the Allowed of something without a bound.
 const Unbounded = -1
 
 // atMost applies another bound; 0 is none.
