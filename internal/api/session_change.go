@@ -25,7 +25,7 @@ const (
 type SessionChangeBody struct {
 	IdleTimeout *float64      `json:"idleTimeout,omitempty" nullable:"true" doc:"Seconds without use after which it ends, counted from its last use."`
 	MaxAge      *float64      `json:"maxAge,omitempty" nullable:"true" doc:"Seconds after its creation at which it ends, used or not."`
-	EndsAt      clearableTime `json:"endsAt,omitempty" doc:"Time at which it ends, used or not (RFC 3339), not later than maxAge allows; null removes it."`
+	EndsAt      clearableTime `json:"endsAt,omitzero" doc:"Time at which it ends, used or not (RFC 3339), not later than maxAge allows; null removes it."`
 	EndsIn      *float64      `json:"endsIn,omitempty" nullable:"true" doc:"The same as seconds from now. Not together with endsAt."`
 	OnlyLater   *bool         `json:"onlyLater,omitempty" nullable:"true" doc:"The end that was set stays if endsAt or endsIn is earlier. So one of several users of a session does not shorten it for the others."`
 	Metadata    object        `json:"metadata,omitempty" doc:"Replaces all of its metadata."`

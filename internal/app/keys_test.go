@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -249,14 +250,12 @@ func TestScopes(t *testing.T) {
 		"POST /v1/queues/{name}/pause": access.Admin, "POST /v1/queues/{name}/resume": access.Admin, "GET /v1/queues/{name}/tasks": access.Admin,
 		"POST /v1/jobs:cancel": access.Execute, "POST /v1/jobs:purge": access.Execute, "GET /v1/config": access.Admin, "POST /v1/runners/{id}/drain": access.Admin, "POST /v1/runners/{id}/resume": access.Admin,
 	}
-	for operation, scope := range map[string]access.Scope{
+	maps.Copy(needed, map[string]access.Scope{
 		"POST /v1/sessions/{id}/commands": access.Execute, "GET /v1/sessions/{id}/commands": access.Read,
 		"GET /v1/sessions/{id}/commands/{command}": access.Read, "GET /v1/sessions/{id}/commands/{command}/events": access.Read,
 		"POST /v1/sessions/{id}/commands/{command}/input": access.Execute, "POST /v1/sessions/{id}/commands/{command}/signal": access.Execute,
 		"POST /v1/sessions/{id}/commands/{command}/resize": access.Execute, "DELETE /v1/sessions/{id}/commands/{command}": access.Execute,
-	} {
-		needed[operation] = scope
-	}
+	})
 	bodies := map[string]any{
 		"POST /v1/sessions/{id}/commands": fields{"command": "true"}, "POST /v1/sessions/{id}/commands/{command}/input": fields{"data": "x"},
 		"POST /v1/sessions/{id}/commands/{command}/signal": fields{"signal": "INT"}, "POST /v1/sessions/{id}/commands/{command}/resize": fields{"columns": 1, "rows": 1},

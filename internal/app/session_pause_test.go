@@ -26,9 +26,13 @@ func TestPauseSession(t *testing.T) {
 		method, path string
 		body         any
 	}{
-		{http.MethodPost, executePath, fields{"code": "1", "sessionId": id}}, {http.MethodPost, "/v1/jobs", fields{"code": "1", "sessionId": id}},
-		{http.MethodGet, path + "/files", nil}, {http.MethodPost, path + "/pause", fields{}}, {http.MethodPost, path + "/fork", fields{}},
-		{http.MethodPost, path + "/restart", fields{}}, {http.MethodPost, path + "/checkpoint", fields{}},
+		{http.MethodPost, executePath, fields{"code": "1", "sessionId": id}},
+		{http.MethodPost, "/v1/jobs", fields{"code": "1", "sessionId": id}},
+		{http.MethodGet, path + "/files", nil},
+		{http.MethodPost, path + "/pause", fields{}},
+		{http.MethodPost, path + "/fork", fields{}},
+		{http.MethodPost, path + "/restart", fields{}},
+		{http.MethodPost, path + "/checkpoint", fields{}},
 	} {
 		if a := k.call(call.method, call.path, call.body); a.status != http.StatusConflict || a.str("code") != "session_paused" || !strings.Contains(a.str("detail"), "resume") {
 			t.Errorf("%s %s of a paused session: %d %s", call.method, call.path, a.status, a.raw)

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -9,10 +10,8 @@ import (
 // programs.
 func IsSignal(name string) bool {
 	name = strings.TrimPrefix(strings.ToUpper(name), "SIG")
-	for _, known := range strings.Fields(signalNames) {
-		if name == known {
-			return true
-		}
+	if slices.Contains(strings.Fields(signalNames), name) {
+		return true
 	}
 	const realTime = 30 // from RTMIN to RTMAX, with glibc
 	for prefix, sign := range map[string]int{"RTMIN": 1, "RTMAX": -1} {

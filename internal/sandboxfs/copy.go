@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -154,8 +155,8 @@ func (f *FS) copyModes(to string, all []job.Entry, top job.Entry) error {
 			return chmod(dir, mode&0o777)
 		})
 	}
-	for i := len(all) - 1; i >= 0; i-- {
-		if e := all[i]; e.Type == job.EntryDirectory {
+	for _, e := range slices.Backward(all) {
+		if e.Type == job.EntryDirectory {
 			if err := set(join(to, e.RawPath()), e); err != nil && !errors.Is(err, unix.ENOENT) {
 				return f.refused(join(to, e.RawPath()), err)
 			}

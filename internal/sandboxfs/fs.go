@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -174,12 +175,7 @@ func (f *FS) inside(st *unix.Stat_t) bool {
 	if st.Dev == f.root.Dev && st.Ino == f.root.Ino {
 		return false
 	}
-	for _, dev := range f.places {
-		if st.Dev == dev {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(f.places, st.Dev)
 }
 
 // at opens a path by name only, and judges it. It follows a link at the end if follow is set. The caller

@@ -40,7 +40,7 @@ func newTree(t *testing.T) *tree {
 	if os.Geteuid() == 0 {
 		tr.make(t, fmt.Sprintf("chown %d:%d work tmp", codeUser, codeUser))
 		for dir := filepath.Dir(tr.top); dir != "/" && strings.HasPrefix(dir, os.TempDir()); dir = filepath.Dir(dir) {
-			_ = os.Chmod(dir, 0o755) //nolint:gosec // of the test's own
+			_ = os.Chmod(dir, 0o755)
 		}
 	}
 	root, err := os.OpenFile(tr.top, unix.O_PATH|unix.O_DIRECTORY, 0)

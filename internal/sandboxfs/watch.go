@@ -230,7 +230,6 @@ func (w *watch) one(number int32, mask, cookie uint32, base string) {
 	}
 	rel, isDir := strings.TrimPrefix(dir+"/"+base, "/"), mask&unix.IN_ISDIR != 0
 	if base == "" {
-		rel = dir
 		if dir != "" {
 			return // the directory above reports it
 		}

@@ -50,8 +50,9 @@ func indexKey(queue string, state job.State) string {
 func idempotencyKey(scope, key string) string  { return prefix + "idem:" + digest(scope, key) }
 func finishedChannel(subscriber string) string { return prefix + "finished:" + subscriber }
 
-func sessionKey(id string) string            { return prefix + "session:" + id }
-func callerNamesKey(caller string) string    { return sessionsKey + ":names:" + cmp.Or(caller, anonymous) }
+func sessionKey(id string) string         { return prefix + "session:" + id }
+func callerNamesKey(caller string) string { return sessionsKey + ":names:" + cmp.Or(caller, anonymous) }
+
 func callerSessionsKey(caller string) string { return sessionsKey + ":of:" + cmp.Or(caller, anonymous) }
 
 func scheduleKey(id string) string     { return prefix + "schedule:" + id }

@@ -24,8 +24,14 @@ func (s *Store) ChangeSession(ctx context.Context, id string, v job.Viewer, c jo
 		endsAt = fmt.Sprint(c.EndsAt.UnixMilli())
 	}
 	r, err := s.run(ctx, op, s.scripts.change, keys{{"session", sessionKey(id)}}, args{
-		{"id", id}, {"caller", caller}, {"idle_timeout", millisOr(c.IdleTimeout)}, {"max_age", millisOr(c.MaxAge)},
-		{"ends_at", endsAt}, {"ends_in", millisOr(c.EndsIn)}, {"later", mark(c.OnlyLater)}, {"metadata", []byte(c.Metadata)},
+		{"id", id},
+		{"caller", caller},
+		{"idle_timeout", millisOr(c.IdleTimeout)},
+		{"max_age", millisOr(c.MaxAge)},
+		{"ends_at", endsAt},
+		{"ends_in", millisOr(c.EndsIn)},
+		{"later", mark(c.OnlyLater)},
+		{"metadata", []byte(c.Metadata)},
 	})
 	if err != nil {
 		return aboutSession(id, err)

@@ -12,7 +12,11 @@ import (
 func (s *Store) HaltSession(ctx context.Context, c job.Claim, p job.PauseArgs) error {
 	const op = "pause session"
 	r, err := s.run(ctx, op, s.scripts.halt, keys{{"session", sessionKey(c.SessionID)}}, args{
-		{"session", c.SessionID}, {"runner", c.Runner}, {"job", c.JobID}, {"pause", p.Most.Milliseconds()}, {"resumes", mark(p.AutoResume)},
+		{"session", c.SessionID},
+		{"runner", c.Runner},
+		{"job", c.JobID},
+		{"pause", p.Most.Milliseconds()},
+		{"resumes", mark(p.AutoResume)},
 		{"most", p.MostPaused},
 	})
 	if err != nil {
