@@ -777,13 +777,20 @@ local function keeps_request(id, queue, to, in_session, waiter, bytes)
   return not waiter and bytes <= KEPT_REQUEST
 end
 
+-- forget_messages deletes what callers have sent to a command that has ended, and it has not taken.
+local function forget_messages(id, caller, cost)
+  redis.call('DEL', job_key(id) .. ':messages')
+  redis.call('HDEL', job_key(id), 'told_cost')
+  hold(caller, -cost)
+end
+
 -- settle moves a job to a terminal state: the record gets its end and its time
 -- to live, a tombstone outlives it, and all waiters are notified. quiet is for jobs of a
 -- session whose runner calls for the next one anyway. spent is what it took of its runner (use_job).
 local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   local key = job_key(id)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
-    'events', 'attempt', 'files', 'caller', 'event_bytes', 'after', 'lane', 'calls')
+    'events', 'attempt', 'files', 'caller', 'event_bytes', 'after', 'lane', 'calls', 'told_cost')
   local now, ttl = now_ms(), tonumber(f[4])
   -- The webhook's message is made from the record, so the record stays until it is delivered.
   local life, keeps = f[7] and math.max(ttl, HOOK_TTL) or ttl, false
@@ -811,6 +818,7 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   if code ~= '' then redis.call('HSET', key, 'failure_code', code, 'failure_message', message) end
   redis.call('HDEL', key, 'most_bytes', 'shares_bytes', 'shares_of', 'notify', 'cancel', 'waiter', 'asks', 'answer', 'task', keeps and 'task' or 'spec')
   if f[16] then forget_calls(id) end
+  if f[17] then forget_messages(id, f[12], tonumber(f[17])) end
   if f[7] then
     redis.call('HSET', key, 'held_for', int(life))
     redis.call('ZADD', P .. 'hooks', int(now), id)

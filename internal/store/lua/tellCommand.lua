@@ -14,5 +14,6 @@ redis.call('HSET', KEYS.job, 'told', ARGV.nonce, 'told_cost', int(cost))
 if ARGV.kind == 'eof' then redis.call('HSET', KEYS.job, 'told_eof', '1') end
 redis.call('XADD', KEYS.messages, '*', 'kind', ARGV.kind, 'data', ARGV.data, 'cost', ARGV.cost)
 redis.call('PEXPIRE', KEYS.messages, ARGV.ttl)
+hold(ARGV.caller, tonumber(ARGV.cost))
 if f[1] == 'running' then tell_command(f[4], ARGV.id) end
 return { 'ok' }

@@ -10,5 +10,9 @@ for i = REST, #ARGV, STEP do
     redis.call('XDEL', KEYS.messages, ARGV[i].id)
   end
 end
-if cost > 0 and redis.call('EXISTS', KEYS.job) == 1 then redis.call('HINCRBY', KEYS.job, 'told_cost', int(-cost)) end
+local caller = redis.call('HGET', KEYS.job, 'caller')
+if cost > 0 and caller then
+  redis.call('HINCRBY', KEYS.job, 'told_cost', int(-cost))
+  hold(caller, -cost)
+end
 return taken
