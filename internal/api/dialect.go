@@ -70,6 +70,8 @@ func (*API) Probe(r *http.Request) bool {
 // Body streams files, and takes forms as they are.
 func (*API) Body(r *http.Request) service.Body {
 	switch {
+	case isFSContent(r):
+		return service.BodyFile
 	case isRaw(r):
 		return service.BodyStreamed
 	case isLines(r):
@@ -141,6 +143,9 @@ func streamed(c *gin.Context) {
 		abort(c, badRequest("header.Content-Range: files are put whole; send all of the file, without this header",
 			FieldIssue{"header.Content-Range", "files are put whole"}))
 		return
+	}
+	if encoding := c.GetHeader("Content-Encoding"); c.Request.Body != nil && isFSFile(c.Request) && encoding != "" && !strings.EqualFold(encoding, "identity") {
+		c.Request.Body = io.NopCloser(&unpacking{r: c.Request.Body, most: service.CallOf(c.Request.Context()).BodyLimit})
 	}
 	if c.Request.Body != nil {
 		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), streamKey{}, c.Request.Body))

@@ -95,10 +95,23 @@ func isSessionFiles(path string) bool {
 	return ok && id != "" && rest == "files"
 }
 
-// isRaw reports whether the body of a request is a file: whether its path is sessionFilePath.
+// isRaw reports whether the body of a request is a file: whether its path is sessionFilePath, or that of a
+// file by absolute path or of an archive.
 func isRaw(r *http.Request) bool {
 	id, rest, ok := sessionOf(r.URL.Path)
-	return r.Method == http.MethodPut && ok && id != "" && strings.HasPrefix(rest, "files/")
+	return r.Method == http.MethodPut && ok && id != "" && (strings.HasPrefix(rest, "files/") || rest == fsContent || rest == fsArchive)
+}
+
+// isFSContent reports whether the body of a request is a file or an archive that may be compressed.
+func isFSContent(r *http.Request) bool {
+	_, rest, _ := sessionOf(r.URL.Path)
+	return isRaw(r) && !strings.HasPrefix(rest, "files/")
+}
+
+// isFSFile reports whether it is a file. An archive is passed on compressed.
+func isFSFile(r *http.Request) bool {
+	_, rest, _ := sessionOf(r.URL.Path)
+	return isRaw(r) && rest == fsContent
 }
 
 // isLines reports whether the body of a request is a batch.

@@ -403,6 +403,10 @@ func endProblem(e *service.EndError) *Problem {
 		return p
 	case code == string(job.FailRefused), code == string(job.FailTooLarge):
 		status = http.StatusConflict
+	case code == string(job.FailFileExists), code == string(job.FailNotDirectory), code == string(job.FailIsDirectory), code == string(job.FailNotEmpty):
+		status = http.StatusConflict
+	case code == string(job.FailFileDenied):
+		status = http.StatusForbidden
 	case code == string(job.FailNoFile), code == string(job.FailNoCheckpoint):
 		status = http.StatusNotFound
 	case code == string(job.FailDisk):

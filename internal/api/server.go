@@ -67,6 +67,7 @@ func New(cfg Config) *API {
 	s.registerSessions()
 	s.registerCommands()
 	s.registerSessionFiles()
+	s.registerSessionFS()
 	s.registerForks()
 	s.registerEvents()
 	s.registerSocket(engine)

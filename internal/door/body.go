@@ -23,23 +23,25 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 		return
 	}
 	kind, most := in.dialect.Body(r), in.cfg.MaxBodyBytes
-	if slices.ContainsFunc(r.Header.Values("Content-Encoding"), changesBody) && (kind != service.BodyLong || !isGzip(r)) {
-		in.refuse(w, r, &service.BodyError{Fault: service.BodyEncoded, Gzip: kind == service.BodyLong})
+	takesGzip := kind == service.BodyLong || kind == service.BodyFile
+	if slices.ContainsFunc(r.Header.Values("Content-Encoding"), changesBody) && (!takesGzip || !isGzip(r)) {
+		in.refuse(w, r, &service.BodyError{Fault: service.BodyEncoded, Gzip: takesGzip})
 		return
 	}
 	switch kind {
-	case service.BodyStreamed:
+	case service.BodyStreamed, service.BodyFile:
 		most = in.cfg.MaxFileBytes
 	case service.BodyLong:
 		most = in.cfg.MaxLongBytes
 	case service.BodyText, service.BodyBinary:
 	}
+	service.CallOf(r.Context()).BodyLimit = most
 	if coming.length > most {
 		in.refuse(w, r, &service.BodyError{Fault: service.BodyTooLarge, Limit: most})
 		return
 	}
 	limited := &bounded{http.MaxBytesReader(w, coming, most), in}
-	if kind == service.BodyStreamed || kind == service.BodyLong {
+	if kind == service.BodyStreamed || takesGzip {
 		r = r.WithContext(r.Context())
 		r.Body = limited
 		next(w, r)

@@ -70,6 +70,9 @@ func (s *Session) fileSystem() (*sandboxfs.FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the root of the sandbox: %w", err)
 	}
+	if s.w.place != "" && s.w.dirName == "" {
+		cfg.Work = s.w.place // the same directory, mounted once more
+	}
 	files.system, err = sandboxfs.New(cfg)
 	return files.system, err
 }
@@ -95,12 +98,17 @@ func openPath(at int, path string) (*os.File, error) {
 // wroteFile notes a file that was written from outside, so that the next execution does not report it as its
 // own.
 func (s *Session) wroteFile(path string, st *unix.Stat_t) {
-	work := "/work/"
+	work := []string{"/work/"}
 	if s.w.dirName != "" {
-		work = "/tmp/" + s.w.dirName + "/"
+		work = []string{"/tmp/" + s.w.dirName + "/"}
+	} else if s.w.place != "" {
+		work = append(work, s.w.place+"/")
 	}
-	if rel, ok := strings.CutPrefix(path, work); ok {
-		s.w.files.note(rel, workdir.StampOf(st))
+	for _, dir := range work {
+		if rel, ok := strings.CutPrefix(path, dir); ok {
+			s.w.files.note(rel, workdir.StampOf(st))
+			return
+		}
 	}
 }
 

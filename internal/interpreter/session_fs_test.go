@@ -322,3 +322,28 @@ func wantOK(t *testing.T, res job.Result) {
 		t.Errorf("%+v", res)
 	}
 }
+
+// TestFilesOfPlace: the path that a session has chosen for its working directory leads to the same files.
+func TestFilesOfPlace(t *testing.T) {
+	t.Parallel()
+	s := session(t, shared(t, withLevel(sandbox.Strict)), job.SessionSpec{Workdir: "/home/user"})
+	step(t, s, job.Spec{Code: "open('f', 'w').write('x'); import os; os.symlink('/home/user/f', 'link')"})
+	inFiles(t, s, func(ctx context.Context, f job.FileSystem) error {
+		for _, path := range []string{"f", "/home/user/f", "/work/f", "link", "/home/user/../user/link"} {
+			if got := readOf(f, path); got != "x" {
+				t.Errorf("%s: %s", path, got)
+			}
+		}
+		for _, path := range []string{"/home/x", "/home/user2/x", "/home"} {
+			if _, err := f.Write(ctx, path, job.WriteOptions{}, strings.NewReader("x")); err == nil {
+				t.Errorf("wrote %s", path)
+			}
+		}
+		_, err := f.Write(ctx, "g", job.WriteOptions{}, strings.NewReader("of caller"))
+		return err
+	})
+	wantText(t, step(t, s, job.Spec{Code: "print(open('/home/user/g').read())"}), "ok 0", "of caller\n", "")
+	if diff := cmp.Diff(map[string]string{"f": "x"}, gathered(t, s)); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -117,3 +117,60 @@ type FileSystem interface {
 	Unpack(ctx context.Context, path string, most int64, content io.Reader) (files int, bytes int64, err error)
 	Watch(ctx context.Context, path string, recursive bool, ready func(), report func([]FileEvent) error) error
 }
+
+// The operations on a session that do one FSRequest. Their answers are FSAnswers. The second one leaves an output.
+const (
+	OpFileSystem     = "file_system"
+	OpReadFileSystem = "read_file_system"
+)
+
+// LeavesOutput reports whether an operation leaves an output, which its caller fetches.
+func LeavesOutput(op string) bool { return op == OpReadFile || op == OpReadFileSystem }
+
+// The things that an FSRequest does.
+const (
+	FSStat    = "stat"
+	FSList    = "list"
+	FSRead    = "read"  // the content is the output ContentName of the operation
+	FSWrite   = "write" // the content is the first input of the operation
+	FSMakeDir = "mkdir"
+	FSMove    = "move"
+	FSCopy    = "copy"
+	FSRemove  = "remove"
+	FSChmod   = "chmod"
+	FSPack    = "pack"   // as FSRead
+	FSUnpack  = "unpack" // as FSWrite
+)
+
+// ContentName is the path of the output that an FSRequest leaves.
+const ContentName = "content"
+
+// FSRequest is one thing to do with the file system of a session. Paths are bytes, which JSON would change as
+// strings.
+type FSRequest struct {
+	Do        string `json:"do"`
+	Path      []byte `json:"path"`
+	To        []byte `json:"to,omitempty"`
+	Offset    int64  `json:"offset,omitempty"` // of a part of a file; see FileSystem.Read
+	Length    int64  `json:"length,omitempty"`
+	Depth     int    `json:"depth,omitempty"`
+	Limit     int    `json:"limit,omitempty"`
+	After     []byte `json:"after,omitempty"`
+	Mode      uint32 `json:"mode,omitempty"`
+	Recursive bool   `json:"recursive,omitempty"`
+	Replace   bool   `json:"replace,omitempty"`
+	Parents   bool   `json:"parents,omitempty"`
+}
+
+// FSAnswer is the answer to an FSRequest. Which fields it has depends on the request.
+type FSAnswer struct {
+	Entry   Entry   `json:"entry,omitzero"`
+	Entries Entries `json:"entries,omitzero"`
+	// Offset and Length are the part of a file that was read.
+	Offset int64  `json:"offset,omitempty"`
+	Length int64  `json:"length,omitempty"`
+	Type   string `json:"type,omitempty"` // media type of the file that was read
+	// Files and Bytes are those of an archive.
+	Files int   `json:"files,omitempty"`
+	Bytes int64 `json:"bytes,omitempty"`
+}

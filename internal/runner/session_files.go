@@ -33,6 +33,7 @@ type Directory interface {
 // arguments and answers. Contents are blobs of the operation's job.
 func fileOperations() map[string]Operation {
 	return map[string]Operation{
+		job.OpFileSystem: fileSystem, job.OpReadFileSystem: fileSystem,
 		job.OpPutFiles: putFiles, job.OpListFiles: listFiles, job.OpReadFile: readFile, job.OpRemoveFile: removeFile,
 	}
 }
@@ -59,9 +60,13 @@ func (s *sessions) bring(ctx context.Context, log *slog.Logger, i Interpreter, c
 	return &failed
 }
 
-// inDirectory calls do with a session's directory. A session without an interpreter gets one,
-// because the directory belongs to it.
+// inDirectory calls do with a session's directory.
 func inDirectory(ctx context.Context, s *Session, do func(Directory) error) (*job.SessionEnd, error) {
+	return inInterpreter(ctx, s, func(i Interpreter) error { return do(i) })
+}
+
+// inInterpreter calls do with a session's interpreter, to which its files belong. A session without one gets one.
+func inInterpreter(ctx context.Context, s *Session, do func(Interpreter) error) (*job.SessionEnd, error) {
 	i, err := s.Interpreter(ctx)
 	switch {
 	case err != nil && (ctx.Err() != nil || errors.Is(err, errMoved)):

@@ -150,3 +150,8 @@ func TestSessionFileOperations(t *testing.T) {
 		})
 	}
 }
+
+// InFiles is not used by these tests.
+func (d *fakeDirectory) InFiles(context.Context, func(context.Context, job.FileSystem) error) error {
+	return d.err
+}

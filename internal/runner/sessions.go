@@ -22,6 +22,7 @@ type Interpreter interface {
 	// Alive returns nil while the interpreter lives, else why it has ended.
 	Alive() *job.SessionEnd
 	Directory
+	fileSystems
 	// Fork returns copies of the interpreter in its present state. After a job.RefusedError it
 	// cannot be forked, but continues. After any other error it should be closed.
 	Fork(ctx context.Context, count int) ([]Interpreter, error)

@@ -91,6 +91,8 @@ type Call struct {
 	APIKeyID string
 	// HeadOnly: only the header of the answer is sent.
 	HeadOnly bool
+	// BodyLimit is the number of bytes that a body may have, also when it is unpacked.
+	BodyLimit int64
 
 	onRecorded []func()
 	onUpgrade  func()

@@ -167,4 +167,5 @@ const (
 	BodyBinary               // whole
 	BodyStreamed             // as it comes
 	BodyLong                 // as it comes, perhaps compressed by gzip
+	BodyFile                 // as BodyStreamed, perhaps compressed by gzip
 )

@@ -82,16 +82,28 @@ func (s *Service) PutSessionFile(ctx context.Context, c Caller, session, path st
 	if err := s.checkLive(ctx, c, session); err != nil {
 		return job.SessionFile{}, err
 	}
-	id, err := newID("job")
+	id, size, err := s.upload(ctx, c, r)
 	if err != nil {
 		return job.SessionFile{}, err
+	}
+	files, err := s.putInSession(ctx, c, session, id, []job.Input{{Path: path, Size: size}}, nil)
+	if err != nil {
+		return job.SessionFile{}, err
+	}
+	return files[0], nil
+}
+
+// upload stores what r has as the first input of a new job. It returns the job's id.
+func (s *Service) upload(ctx context.Context, c Caller, r io.Reader) (id string, size int64, err error) {
+	if id, err = newID("job"); err != nil {
+		return "", 0, err
 	}
 	body := &failing{r: r}
 	key := job.InputKey(id, 0)
 	counted := &roomy{r: body, room: func(size int64) error {
 		return s.cfg.Files.RoomForInputs(ctx, id, c.ID(), job.Footprint(size))
 	}}
-	size, err := s.cfg.Blobs.Put(ctx, key, counted)
+	size, err = s.cfg.Blobs.Put(ctx, key, counted)
 	if err == nil {
 		err = counted.end()
 	}
@@ -100,17 +112,13 @@ func (s *Service) PutSessionFile(ctx context.Context, c Caller, session, path st
 	}
 	switch {
 	case counted.err != nil:
-		return job.SessionFile{}, counted.err
+		return "", 0, counted.err
 	case body.err != nil && ctx.Err() == nil:
-		return job.SessionFile{}, &ReadError{body.err}
+		return "", 0, &ReadError{body.err}
 	case err != nil:
-		return job.SessionFile{}, fileError(err)
+		return "", 0, fileError(err)
 	}
-	files, err := s.putInSession(ctx, c, session, id, []job.Input{{Path: path, Size: size}}, nil)
-	if err != nil {
-		return job.SessionFile{}, err
-	}
-	return files[0], nil
+	return id, size, nil
 }
 
 // checkLive refuses what is for a session that is not there, or has ended.

@@ -300,7 +300,7 @@ func (s *Service) operationAs(ctx context.Context, c Caller, session string, dra
 		SessionID: session, InSession: true, Lane: job.LaneOf(spec.Op), Timeout: spec.Timeout, ResultTTL: opKept,
 	}
 	draft.Caller, draft.MostWaiting, draft.Subscriber = c.ID(), c.limits().MostWaiting(), s.cfg.Hub.Subscriber
-	if spec.Op == job.OpReadFile {
+	if job.LeavesOutput(spec.Op) {
 		draft.Job.ResultTTL = readKept
 	}
 	j, err := s.createAndWait(ctx, draft)

@@ -124,7 +124,7 @@ func (s *Store) createArgs(n job.NewJob) (keys, args, error) {
 		{"hook_secret", string(n.WebhookSecret)},
 		{"session", session},
 		{"events", mark(n.Events)},
-		{"files", mark(len(n.Spec.Files) > 0 || n.Spec.Op == job.OpReadFile)},
+		{"files", mark(len(n.Spec.Files) > 0 || job.LeavesOutput(n.Spec.Op))},
 		{"most_waiting", n.MostWaiting},
 		{"most_running", n.MostRunning},
 		{"most_bytes", most},
