@@ -419,6 +419,8 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/sessions/{id}/commands/{command}/events", "POST /v1/sessions/{id}/commands", "POST /v1/sessions/{id}/commands/{command}/input",
 		"POST /v1/sessions/{id}/commands/{command}/resize", "POST /v1/sessions/{id}/commands/{command}/signal",
 		"PATCH /v1/sessions/{id}", "POST /v1/sessions/{id}/pause", "POST /v1/sessions/{id}/resume", "PUT /v1/sessions/by-name/{name}", "GET /v1/sessions/by-name/{name}", "DELETE /v1/sessions/by-name/{name}",
+		"GET /v1/sessions/{id}/fs/entry", "PATCH /v1/sessions/{id}/fs/entry", "DELETE /v1/sessions/{id}/fs/entry", "GET /v1/sessions/{id}/fs/entries", "GET /v1/sessions/{id}/fs/content", "PUT /v1/sessions/{id}/fs/content", "GET /v1/sessions/{id}/fs/archive", "PUT /v1/sessions/{id}/fs/archive", "POST /v1/sessions/{id}/fs/directory", "POST /v1/sessions/{id}/fs/move", "POST /v1/sessions/{id}/fs/copy",
+		"PATCH /v1/sessions/{id}", "PUT /v1/sessions/by-name/{name}", "GET /v1/sessions/by-name/{name}", "DELETE /v1/sessions/by-name/{name}",
 		"DELETE /v1/batches/{id}", "DELETE /v1/batches/{id}/record",
 		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/schedules/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/batches", "GET /v1/batches/{id}", "GET /v1/batches/{id}/events", "GET /v1/batches/{id}/results", "GET /v1/config", "GET /v1/jobs", "GET /v1/jobs/{id}",
 		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/keys", "GET /v1/queues", "GET /v1/queues/{name}/tasks", "GET /v1/runners", "GET /v1/runtimes", "GET /v1/schedules", "GET /v1/schedules/{id}",

@@ -103,8 +103,7 @@ type fsArchiveOutput struct {
 
 func (s *server) registerSessionFS() {
 	reading := []int{400, 401, 403, 404, 409, 410, 429, 502, 503, 504}
-	changing := append([]int{507}, reading...)
-	sending := append([]int{408, 413, 415}, changing...)
+	changing := append([]int{408, 413, 415, 507}, reading...)
 	op := func(id, method, path, summary, description string, errs []int) huma.Operation {
 		return huma.Operation{OperationID: id, Method: method, Path: fsPath + path, Tags: []string{sessionsTag, fsTag}, Summary: summary, Description: description, Errors: errs}
 	}
@@ -114,7 +113,7 @@ func (s *server) registerSessionFS() {
 	read.Responses = anyFile()
 	delete(read.Responses, "304")
 	register(s, read, s.readContent)
-	register(s, op("writeSessionContent", http.MethodPut, fsContent, "Write a file of a session", "The body is the file, perhaps compressed with gzip (Content-Encoding). An existing file is replaced in one step.", sending), s.writeContent)
+	register(s, op("writeSessionContent", http.MethodPut, fsContent, "Write a file of a session", "The body is the file, perhaps compressed with gzip (Content-Encoding). An existing file is replaced in one step.", changing), s.writeContent)
 	register(s, op("makeSessionDirectory", http.MethodPost, fsDirectory, "Make a directory in a session", "409 file_exists if there is an entry of that name.", changing), s.makeDirectory)
 	register(s, op("changeSessionEntry", http.MethodPatch, fsEntry, "Change the permissions of a file or directory of a session", "Links are followed.", reading), s.changeEntry)
 	register(s, op("moveSessionEntry", http.MethodPost, fsMove, "Move a file or directory of a session", "In one step within one file system; between /work and /tmp it is copied and removed.", changing), s.moveEntry)
@@ -125,7 +124,7 @@ func (s *server) registerSessionFS() {
 	pack := op("packSessionDirectory", http.MethodGet, fsArchive, "Download a directory of a session", "As a tar archive.", reading)
 	pack.Responses = map[string]*huma.Response{"200": {Description: "The archive.", Content: map[string]*huma.MediaType{"application/x-tar": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}}
 	register(s, pack, s.packDirectory)
-	register(s, op("unpackSessionDirectory", http.MethodPut, fsArchive, "Unpack an archive into a directory of a session", "The body is a tar archive, perhaps compressed with gzip. Entries before one that is refused stay.", sending), s.unpackDirectory)
+	register(s, op("unpackSessionDirectory", http.MethodPut, fsArchive, "Unpack an archive into a directory of a session", "The body is a tar archive, perhaps compressed with gzip. Entries before one that is refused stay.", changing), s.unpackDirectory)
 	for path, kind := range map[string]string{fsContent: "application/octet-stream", fsArchive: "application/x-tar"} {
 		s.api.OpenAPI().Paths[fsPath+path].Put.RequestBody = &huma.RequestBody{ // not required: a file may be empty
 			Content: map[string]*huma.MediaType{kind: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},

@@ -243,6 +243,7 @@ func TestScopes(t *testing.T) {
 		"PATCH /v1/sessions/{id}": access.Sessions, "POST /v1/sessions/{id}/pause": access.Sessions, "POST /v1/sessions/{id}/resume": access.Sessions, "PUT /v1/sessions/by-name/{name}": access.Sessions, "GET /v1/sessions/by-name/{name}": access.Read, "DELETE /v1/sessions/by-name/{name}": access.Sessions,
 		"POST /v1/sessions": access.Sessions, "DELETE /v1/sessions/{id}": access.Sessions, "GET /v1/sessions/{id}/files": access.Sessions, "POST /v1/sessions/{id}/files": access.Sessions,
 		"GET /v1/sessions/{id}/files/{path}": access.Sessions, "PUT /v1/sessions/{id}/files/{path}": access.Sessions, "DELETE /v1/sessions/{id}/files/{path}": access.Sessions,
+		"GET /v1/sessions/{id}/fs/entry": access.Sessions, "PATCH /v1/sessions/{id}/fs/entry": access.Sessions, "DELETE /v1/sessions/{id}/fs/entry": access.Sessions, "GET /v1/sessions/{id}/fs/entries": access.Sessions, "GET /v1/sessions/{id}/fs/content": access.Sessions, "PUT /v1/sessions/{id}/fs/content": access.Sessions, "GET /v1/sessions/{id}/fs/archive": access.Sessions, "PUT /v1/sessions/{id}/fs/archive": access.Sessions, "POST /v1/sessions/{id}/fs/directory": access.Sessions, "POST /v1/sessions/{id}/fs/move": access.Sessions, "POST /v1/sessions/{id}/fs/copy": access.Sessions,
 		"POST /v1/sessions/{id}/fork": access.Sessions, "POST /v1/sessions/{id}/restart": access.Sessions, "POST /v1/sessions/{id}/checkpoint": access.Sessions, "POST /v1/sessions/{id}/rollback": access.Sessions,
 		"GET /v1/schedules": access.Read, "GET /v1/schedules/{id}": access.Read, "POST /v1/schedules": access.Execute, "PUT /v1/schedules/{id}": access.Execute, "DELETE /v1/schedules/{id}": access.Execute,
 		"POST /v1/schedules/{id}/pause": access.Execute, "POST /v1/schedules/{id}/resume": access.Execute, "POST /v1/schedules/{id}/run": access.Execute,
@@ -299,6 +300,7 @@ func TestScopes(t *testing.T) {
 			if strings.HasSuffix(p, "/lines") {
 				target += "?from=0"
 			}
+			target += fsQuery(method, p)
 			return k.as(key).call(method, target, body, headers...)
 		}
 		if a := call("without " + string(scope)); a.status != http.StatusForbidden || a.str("scope") != string(scope) {

@@ -95,6 +95,17 @@ func walked() map[string]struct {
 		"POST /v1/sessions/{id}/files":          {"session", aForm},
 		"GET /v1/sessions/{id}/files/{path}":    {"session", nil},
 		"PUT /v1/sessions/{id}/files/{path}":    {"session", "content"},
+		"GET /v1/sessions/{id}/fs/entry":        {"session", nil},
+		"PATCH /v1/sessions/{id}/fs/entry":      {"session", none},
+		"DELETE /v1/sessions/{id}/fs/entry":     {"session", nil},
+		"GET /v1/sessions/{id}/fs/entries":      {"session", nil},
+		"GET /v1/sessions/{id}/fs/content":      {"session", nil},
+		"PUT /v1/sessions/{id}/fs/content":      {"session", "content"},
+		"GET /v1/sessions/{id}/fs/archive":      {"session", nil},
+		"PUT /v1/sessions/{id}/fs/archive":      {"session", ""},
+		"POST /v1/sessions/{id}/fs/directory":   {"session", none},
+		"POST /v1/sessions/{id}/fs/move":        {"session", none},
+		"POST /v1/sessions/{id}/fs/copy":        {"session", none},
 		"GET /v1/sessions/{id}/ws":              {"session", nil},
 		"POST /v1/sessions/{id}/interrupt":      {"session", none},
 		"POST /v1/sessions/{id}/pause":          {"paused", fields{"autoResume": true}},
@@ -149,6 +160,28 @@ func walkedCommands() map[string]struct {
 	}
 }
 
+// fsQuery is the query of an operation on all files of a session. The copy comes before the move.
+func fsQuery(method, path string) string {
+	switch {
+	case !strings.HasSuffix(path, "/fs/entry"):
+	case method == http.MethodPatch:
+		return "?path=out&mode=700"
+	case method == http.MethodDelete:
+		return "?path=/tmp/moved&missing=true"
+	default:
+		return "?path=out"
+	}
+	for what, query := range map[string]string{
+		"entries": "path=/work", "content": "path=out", "archive": "path=/work", "directory": "path=/tmp/made",
+		"copy": "from=out&to=/tmp/copied", "move": "from=/tmp/copied&to=/tmp/moved",
+	} {
+		if strings.HasSuffix(path, "/fs/"+what) {
+			return "?" + query
+		}
+	}
+	return ""
+}
+
 // TestTenantsSeeNothingOfEachOther calls every operation that takes an id with another tenant's: it is
 // answered as an id that never was. A new operation fails the test until walked says how to call it.
 func TestTenantsSeeNothingOfEachOther(t *testing.T) {
@@ -200,6 +233,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		if strings.HasSuffix(path, "/lines") {
 			path += "?from=1"
 		}
+		path += fsQuery(method, path)
 		if strings.HasSuffix(path, "/ws") {
 			headers = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}
 		}
