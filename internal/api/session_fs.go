@@ -40,7 +40,8 @@ type fsInput struct {
 }
 
 type fsListInput struct {
-	fsInput
+	ID     string `path:"id" maxLength:"64" doc:"Id of the session."`
+	Path   string `query:"path" required:"true" minLength:"1" maxLength:"4096" doc:"Absolute path, such as /work/a or /tmp/b; or a path below the working directory."`
 	Depth  int    `query:"depth" minimum:"1" maximum:"200" default:"1" doc:"Levels below the directory."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"Entries per page."`
 	Cursor string `query:"cursor" maxLength:"8192" doc:"nextCursor of the page before."`
@@ -55,33 +56,38 @@ type fsListOutput struct {
 }
 
 type fsReadInput struct {
-	fsInput
+	ID      string `path:"id" maxLength:"64" doc:"Id of the session."`
+	Path    string `query:"path" required:"true" minLength:"1" maxLength:"4096" doc:"Absolute path, such as /work/a or /tmp/b; or a path below the working directory."`
 	Range   string `header:"Range" maxLength:"200" doc:"One range of bytes, such as bytes=0-1023 or bytes=-1024."`
 	IfRange string `header:"If-Range" maxLength:"200" doc:"Range is ignored if this is given."`
 }
 
 type fsWriteInput struct {
-	fsInput
+	ID      string `path:"id" maxLength:"64" doc:"Id of the session."`
+	Path    string `query:"path" required:"true" minLength:"1" maxLength:"4096" doc:"Absolute path, such as /work/a or /tmp/b; or a path below the working directory."`
 	Mode    string `query:"mode" maxLength:"5" pattern:"^0?[0-7]{3}$" doc:"Permissions as octal digits. Default: those of the file that is replaced, or 0644."`
 	Replace bool   `query:"replace" default:"true" doc:"Whether an existing file is replaced."`
 	Parents bool   `query:"parents" default:"true" doc:"Whether missing directories are made."`
 }
 
 type fsDirectoryInput struct {
-	fsInput
+	ID      string `path:"id" maxLength:"64" doc:"Id of the session."`
+	Path    string `query:"path" required:"true" minLength:"1" maxLength:"4096" doc:"Absolute path, such as /work/a or /tmp/b; or a path below the working directory."`
 	Mode    string `query:"mode" maxLength:"5" pattern:"^0?[0-7]{3}$" default:"0755" doc:"Permissions as octal digits."`
 	Parents bool   `query:"parents" default:"true" doc:"Whether missing directories above it are made."`
 }
 
 type fsModeInput struct {
-	fsInput
+	ID   string `path:"id" maxLength:"64" doc:"Id of the session."`
+	Path string `query:"path" required:"true" minLength:"1" maxLength:"4096" doc:"Absolute path, such as /work/a or /tmp/b; or a path below the working directory."`
 	Mode string `query:"mode" required:"true" maxLength:"5" pattern:"^0?[0-7]{3}$" doc:"Permissions as octal digits, such as 0755."`
 }
 
 type fsRemoveInput struct {
-	fsInput
-	Recursive bool `query:"recursive" doc:"Whether a directory is removed with its entries."`
-	Missing   bool `query:"missing" doc:"Whether it is no error if there is no such entry."`
+	ID        string `path:"id" maxLength:"64" doc:"Id of the session."`
+	Path      string `query:"path" required:"true" minLength:"1" maxLength:"4096" doc:"Absolute path, such as /work/a or /tmp/b; or a path below the working directory."`
+	Recursive bool   `query:"recursive" doc:"Whether a directory is removed with its entries."`
+	Missing   bool   `query:"missing" doc:"Whether it is no error if there is no such entry."`
 }
 
 type fsMoveInput struct {
