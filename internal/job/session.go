@@ -91,7 +91,7 @@ const (
 // LaneOf is the lane of an operation on a session. Those on files take no turn.
 func LaneOf(op string) string {
 	switch op {
-	case OpPutFiles, OpListFiles, OpReadFile, OpRemoveFile:
+	case OpPutFiles, OpListFiles, OpReadFile, OpRemoveFile, OpFileSystem, OpReadFileSystem:
 		return LaneBeside
 	}
 	return LaneDefault

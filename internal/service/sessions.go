@@ -303,9 +303,6 @@ func (s *Service) operationAs(ctx context.Context, c Caller, session string, dra
 	if job.LeavesOutput(spec.Op) {
 		draft.Job.ResultTTL = readKept
 	}
-	if spec.Op == job.OpFileSystem || spec.Op == job.OpReadFileSystem {
-		draft.Job.Lane = job.LaneBeside
-	}
 	j, err := s.createAndWait(ctx, draft)
 	s.dropInputs(ctx, draft)
 	if err != nil {
