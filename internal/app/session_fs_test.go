@@ -79,7 +79,7 @@ func TestSessionFS(t *testing.T) {
 		{method: "DELETE", path: at("entry", "path", "m", "recursive", "true"), status: 204},
 		{method: "DELETE", path: at("entry", "path", "m", "recursive", "true"), status: 404, want: map[string]string{"code": "file_not_found"}},
 		{method: "DELETE", path: at("entry", "path", "m", "missing", "true"), status: 204},
-		{method: "PUT", path: at("archive", "path", "in"), body: "no archive", status: 409, want: map[string]string{"code": "refused"}},
+		{method: "PUT", path: at("archive", "path", "/tmp/empty"), body: "no archive", status: 409, want: map[string]string{"code": "refused"}},
 	} {
 		headers := []string{raw}
 		if tt.header != "" {
@@ -151,6 +151,9 @@ func testSessionFSArchive(t *testing.T, k *kaa, at func(string, ...string) strin
 	}
 	if a := k.call("PUT", at("archive", "path", "/tmp/in"), gzipped(t, packed.raw), raw, "Content-Encoding: gzip"); a.status != 200 {
 		t.Errorf("unpack: %d %s", a.status, a.raw)
+	}
+	if a := k.call("PUT", at("archive", "path", "/work"), packed.raw, raw); a.status != 200 {
+		t.Errorf("unpack over what is there: %d %s", a.status, a.raw)
 	}
 	if a := k.call("GET", at("content", "path", "/tmp/in/deep/er/z"), nil); a.raw != "unzipped" {
 		t.Errorf("unpacked: %s", a.raw)

@@ -217,20 +217,30 @@ func (f *FS) parent(name string, mk bool) (*os.File, string, error) {
 	case ".", "..":
 		return nil, "", unix.EISDIR
 	}
-	dir, st, err := f.at(above, true)
-	if mk && errors.Is(err, unix.ENOENT) {
-		if err = f.mkdir(above, 0o755, true); err == nil || errors.Is(err, unix.EEXIST) {
-			dir, st, err = f.at(above, true)
-		}
-	}
+	dir, err := f.directory(above, mk)
 	if err != nil {
 		return nil, "", err
 	}
+	return dir, base, nil
+}
+
+// directory opens a directory by name only. A missing one is made, with those above it, if mk is set. The
+// caller closes it.
+func (f *FS) directory(name string, mk bool) (*os.File, error) {
+	dir, st, err := f.at(name, true)
+	if mk && errors.Is(err, unix.ENOENT) {
+		if err = f.mkdir(name, 0o755, true); err == nil || errors.Is(err, unix.EEXIST) {
+			dir, st, err = f.at(name, true)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		_ = dir.Close()
-		return nil, "", unix.ENOTDIR
+		return nil, unix.ENOTDIR
 	}
-	return dir, base, nil
+	return dir, nil
 }
 
 // mkdir makes a directory with these permissions, whatever the umask of this process is.

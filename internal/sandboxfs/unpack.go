@@ -33,13 +33,7 @@ func (f *FS) Unpack(ctx context.Context, name string, most int64, content io.Rea
 	name = f.clean(name)
 	u := &unpacker{f: f, ctx: ctx, most: most}
 	err = f.as(func() error {
-		if err := f.mkdir(name, 0o755, true); err != nil && !errors.Is(err, unix.EEXIST) {
-			return err
-		}
-		dir, st, err := f.at(name, true)
-		if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			err = errors.Join(unix.ENOTDIR, dir.Close())
-		}
+		dir, err := f.directory(name, true)
 		u.dir = dir
 		return err
 	})
