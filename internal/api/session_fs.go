@@ -49,7 +49,7 @@ type fsListInput struct {
 
 type fsListOutput struct {
 	Body struct {
-		Entries    []job.Entry `json:"entries" nullable:"false" doc:"What is below the directory, depth-first and by name. Links are not followed."`
+		Entries    []job.Entry `json:"entries" nullable:"false" doc:"All entries below the directory, depth-first and by name. Links are not followed."`
 		Incomplete bool        `json:"incomplete,omitempty" doc:"There is more than is looked at, or a directory that the code may not read."`
 		NextCursor string      `json:"nextCursor,omitempty" doc:"For the next page; absent on the last."`
 	}
