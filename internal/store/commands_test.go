@@ -29,13 +29,13 @@ func TestCommandMessages(t *testing.T) {
 	sent := []job.CommandMessage{
 		{Data: []byte("a\x00\xff")}, {Signal: "TERM"}, {Size: &job.TerminalSize{Columns: 80, Rows: 24}}, {Data: []byte("b")}, {EOF: true},
 	}
-	before := b.heldBy(t, "me")
+	before := b.held(t)
 	for _, m := range sent {
 		if err := b.TellCommand(ctx, s.ID, "me", id, m); err != nil {
 			t.Fatalf("%+v: %v", m, err)
 		}
 	}
-	if held := b.heldBy(t, "me") - before; held < int64(len(sent)*job.CommandMessageCost) {
+	if held := b.held(t) - before; held < int64(len(sent)*job.CommandMessageCost) {
 		t.Errorf("messages that wait count %d bytes", held)
 	}
 	if err := b.TellCommand(ctx, s.ID, "me", id, job.CommandMessage{Data: []byte("c")}); !errors.Is(err, job.ErrInputEnded) {
@@ -72,7 +72,7 @@ func TestCommandMessages(t *testing.T) {
 	if rest, err := b.CommandMessages(ctx, id, ""); err != nil || len(rest) != 0 {
 		t.Errorf("after all were taken: %+v, %v", rest, err)
 	}
-	if held := b.heldBy(t, "me") - before; held != 0 {
+	if held := b.held(t) - before; held != 0 {
 		t.Errorf("messages that were taken count %d bytes", held)
 	}
 	if cost := b.rdb.HGet(ctx, "{kaa}:job:"+id, "told_cost").Val(); cost != "0" {
@@ -117,15 +117,15 @@ func TestCommandMessagesAreBounded(t *testing.T) {
 	if err := b.EndSession(ctx, s.ID, job.SessionEnd{Reason: job.EndDeleted}); err != nil {
 		t.Fatal(err)
 	}
-	if left, held := b.rdb.Exists(ctx, "{kaa}:job:"+id+":messages").Val(), b.heldBy(t, "me"); left != 0 || held >= int64(job.MaxCommandInput) {
+	if left, held := b.rdb.Exists(ctx, "{kaa}:job:"+id+":messages").Val(), b.held(t); left != 0 || held >= int64(job.MaxCommandInput) {
 		t.Errorf("after the end: %d streams, %d bytes", left, held)
 	}
 }
 
-// heldBy returns the bytes that count for a caller.
-func (b *bundle) heldBy(t *testing.T, caller string) int64 {
+// held returns the bytes that count for the caller of the tests.
+func (b *bundle) held(t *testing.T) int64 {
 	t.Helper()
-	n, err := b.rdb.HGet(t.Context(), "{kaa}:bytes", caller).Int64()
+	n, err := b.rdb.HGet(t.Context(), "{kaa}:bytes", "me").Int64()
 	if err != nil {
 		t.Fatal(err)
 	}
