@@ -429,6 +429,8 @@ func TestOpenAPI(t *testing.T) {
 		"POST /v1/schedules", "POST /v1/schedules/{id}/pause", "POST /v1/schedules/{id}/resume", "POST /v1/schedules/{id}/run",
 		"POST /v1/sessions", "POST /v1/sessions/{id}/checkpoint", "POST /v1/sessions/{id}/files", "POST /v1/sessions/{id}/fork", "POST /v1/sessions/{id}/interrupt",
 		"POST /v1/sessions/{id}/restart", "POST /v1/sessions/{id}/rollback",
+		"GET /v1/sessions/{id}/contexts", "POST /v1/sessions/{id}/contexts", "DELETE /v1/sessions/{id}/contexts/{contextId}",
+		"POST /v1/sessions/{id}/contexts/{contextId}/restart", "POST /v1/sessions/{id}/contexts/{contextId}/interrupt",
 		"PUT /v1/schedules/{id}", "PUT /v1/sessions/{id}/files/{path}",
 	}
 	slices.Sort(want)

@@ -25,6 +25,7 @@ type ExecuteBody struct {
 	Args    []string          `json:"args,omitempty" nullable:"true" doc:"Arguments of the program: sys.argv after its first item. At most 1000, and 65536 bytes in all unless configured otherwise. Not together with sessionId."`
 	Runtime *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
 	Session *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with args, runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes, resultBytes and those of calls."`
+	Context *string           `json:"contextId,omitempty" nullable:"true" maxLength:"64" doc:"Context of the session to execute it in, after what was accepted for that before; see POST /v1/sessions/{id}/contexts. Default: default, the session's own interpreter."`
 	Limits  *LimitsBody       `json:"limits,omitempty" doc:"Limits of the code, where they differ from the defaults. Each is within a ceiling that the operator sets."`
 	Files   []FileBody        `json:"files,omitempty" nullable:"true" doc:"Files to put into the working directory before the code begins. At most 100, and 16777216 bytes in all, unless configured otherwise."`
 
@@ -81,6 +82,7 @@ type JobView struct {
 	FinishedAt      *time.Time   `json:"finishedAt,omitempty"`
 	Runner          string       `json:"runner,omitempty" doc:"Runner of the last attempt."`
 	SessionID       string       `json:"sessionId,omitempty" doc:"Interpreter of the last attempt, or the session that it is an execution of."`
+	ContextID       string       `json:"contextId,omitempty" doc:"Context of the session, if it is not the default one."`
 	ScheduleID      string       `json:"scheduleId,omitempty" doc:"Schedule that made it."`
 	RerunOf         string       `json:"rerunOf,omitempty" doc:"The job that it runs again."`
 	Runtime         string       `json:"runtime,omitempty" doc:"Runtime that was asked for; absent for the default one."`
@@ -99,7 +101,7 @@ func viewOf(j job.Job) JobView {
 	v := JobView{
 		ID: j.ID, State: j.State, WaitsFor: j.WaitsFor, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts,
 		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), After: j.After, StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
-		Runner: j.Runner, SessionID: j.SessionID, ScheduleID: j.ScheduleID, RerunOf: j.RerunOf, Runtime: j.Runtime, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
+		Runner: j.Runner, SessionID: j.SessionID, ContextID: j.ContextID(), ScheduleID: j.ScheduleID, RerunOf: j.RerunOf, Runtime: j.Runtime, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
 		Metadata: object(j.Metadata), Webhook: j.Webhook, CancelRequested: j.CancelRequested, Failure: j.Failure, Result: j.Result,
 	}
 	if batch, index, ok := job.BatchOf(j.ID); ok {
@@ -125,7 +127,7 @@ func optional(t time.Time) *time.Time {
 
 func (b ExecuteBody) request() job.Request {
 	return job.Request{
-		Code: b.Code, Command: value(b.Command), Program: b.Program, Cwd: value(b.Cwd), Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session),
+		Code: b.Code, Command: value(b.Command), Program: b.Program, Cwd: value(b.Cwd), Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session), ContextID: value(b.Context),
 		Argv: b.Args, Options: b.Options, Files: fileRequests(b.Files), Functions: functionsOf(b.Functions),
 	}
 }

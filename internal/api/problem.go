@@ -290,6 +290,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	case errors.Is(err, job.ErrSessionEnded), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrTooManySessions),
 		errors.Is(err, job.ErrNoRunner), errors.Is(err, service.ErrSessionBusy), errors.Is(err, job.ErrSessionPaused):
 		return sessionProblem(err), false
+	case errors.Is(err, service.ErrNoContext):
+		return newProblem(http.StatusNotFound, string(job.FailNoContext), "the session has no such context; GET /v1/sessions/{id}/contexts lists them"), false
 	case errors.Is(err, service.ErrNoKeys):
 		return newProblem(http.StatusForbidden, "keys_off", "this Kaa asks for no API keys; the operator sets KAA_ADMIN_KEYS or KAA_API_KEYS_FILE first"), false
 	case errors.Is(err, service.ErrNoKey):
@@ -407,11 +409,11 @@ func endProblem(e *service.EndError) *Problem {
 		status = http.StatusConflict
 	case code == string(job.FailFileDenied):
 		status = http.StatusForbidden
-	case code == string(job.FailNoFile), code == string(job.FailNoCheckpoint):
+	case code == string(job.FailNoFile), code == string(job.FailNoCheckpoint), code == string(job.FailNoContext):
 		status = http.StatusNotFound
 	case code == string(job.FailDisk):
 		status = http.StatusInsufficientStorage
-	case code == string(job.FailTooManySessions), code == string(job.FailTooManyPaused), code == string(job.FailFilesFull), code == string(job.FailBytesFull):
+	case code == string(job.FailTooManySessions), code == string(job.FailTooManyPaused), code == string(job.FailFilesFull), code == string(job.FailBytesFull), code == string(job.FailTooManyContexts):
 		status = http.StatusTooManyRequests
 	}
 	p := newProblem(status, code, e.Error())

@@ -69,6 +69,7 @@ func New(cfg Config) *API {
 	s.registerSessionFiles()
 	s.registerSessionFS()
 	s.registerForks()
+	s.registerContexts()
 	s.registerEvents()
 	s.registerSocket(engine)
 	s.registerFiles()

@@ -249,6 +249,14 @@ func (b sessionInterpreter) Fork(ctx context.Context, count int) ([]runner.Inter
 	return all, err
 }
 
+func (b sessionInterpreter) Context(ctx context.Context, cwd string) (runner.Interpreter, error) {
+	session, err := b.Session.Context(ctx, cwd)
+	if err != nil {
+		return nil, err
+	}
+	return sessionInterpreter{session}, nil
+}
+
 func (b sessionInterpreter) Restore(ctx context.Context) (runner.Interpreter, error) {
 	session, err := b.Session.Restore(ctx)
 	if err != nil {

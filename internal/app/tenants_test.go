@@ -77,64 +77,69 @@ func walked() map[string]struct {
 	}
 	none := fields{}
 	return map[string]way{
-		"GET /v1/jobs/{id}":                     {"job", nil},
-		"GET /v1/jobs/{id}/events":              {"job", nil},
-		"GET /v1/jobs/{id}/files":               {"job", nil},
-		"GET /v1/jobs/{id}/files/{path}":        {"job", nil},
-		"DELETE /v1/jobs/{id}/files/{path}":     {"job", nil},
-		"DELETE /v1/jobs/{id}/record":           {"job", nil},
-		"DELETE /v1/jobs/{id}":                  {"waiting", nil},
-		"POST /v1/jobs/{id}/rerun":              {"job", nil},
-		"POST /v1/jobs/{id}/calls/{callId}":     {"calling", fields{"value": 1}},
-		"GET /v1/sessions/{id}":                 {"session", nil},
-		"GET /v1/sessions/by-name/{name}":       {"name", nil},
-		"PUT /v1/sessions/by-name/{name}":       {"own name", none},
-		"DELETE /v1/sessions/by-name/{name}":    {"name", nil},
-		"PATCH /v1/sessions/{id}":               {"session", fields{"endsIn": 3600}},
-		"GET /v1/sessions/{id}/files":           {"session", nil},
-		"POST /v1/sessions/{id}/files":          {"session", aForm},
-		"GET /v1/sessions/{id}/files/{path}":    {"session", nil},
-		"PUT /v1/sessions/{id}/files/{path}":    {"session", "content"},
-		"GET /v1/sessions/{id}/fs/entry":        {"session", nil},
-		"PATCH /v1/sessions/{id}/fs/entry":      {"session", none},
-		"DELETE /v1/sessions/{id}/fs/entry":     {"session", nil},
-		"GET /v1/sessions/{id}/fs/entries":      {"session", nil},
-		"GET /v1/sessions/{id}/fs/content":      {"session", nil},
-		"PUT /v1/sessions/{id}/fs/content":      {"session", "content"},
-		"GET /v1/sessions/{id}/fs/archive":      {"session", nil},
-		"PUT /v1/sessions/{id}/fs/archive":      {"session", ""},
-		"POST /v1/sessions/{id}/fs/directory":   {"session", none},
-		"POST /v1/sessions/{id}/fs/move":        {"session", none},
-		"POST /v1/sessions/{id}/fs/copy":        {"session", none},
-		"GET /v1/sessions/{id}/ws":              {"session", nil},
-		"POST /v1/sessions/{id}/interrupt":      {"session", none},
-		"POST /v1/sessions/{id}/pause":          {"paused", fields{"autoResume": true}},
-		"POST /v1/sessions/{id}/resume":         {"paused", none},
-		"POST /v1/sessions/{id}/checkpoint":     {"session", none},
-		"POST /v1/sessions/{id}/rollback":       {"session", none},
-		"POST /v1/sessions/{id}/fork":           {"session", none},
-		"POST /v1/sessions/{id}/restart":        {"session", none},
-		"DELETE /v1/sessions/{id}/files/{path}": {"session", nil},
-		"DELETE /v1/sessions/{id}":              {"session", nil},
-		"DELETE /v1/keys/{id}":                  {"key", nil},
-		"POST /v1/queues/{name}/pause":          {"queue", none},
-		"POST /v1/queues/{name}/resume":         {"queue", none},
-		"GET /v1/queues/{name}/tasks":           {"queue", nil},
-		"POST /v1/runners/{id}/drain":           {"runner", none},
-		"POST /v1/runners/{id}/resume":          {"runner", none},
-		"GET /v1/batches/{id}":                  {"ended batch", nil},
-		"GET /v1/batches/{id}/results":          {"ended batch", nil},
-		"GET /v1/batches/{id}/events":           {"ended batch", nil},
-		"POST /v1/batches/{id}/lines":           {"cut batch", `{"code":"2"}`},
-		"DELETE /v1/batches/{id}":               {"batch", nil},
-		"POST /v1/batches/{id}/rerun":           {"ended batch", fields{"status": []string{"ok"}}},
-		"DELETE /v1/batches/{id}/record":        {"ended batch", nil},
-		"GET /v1/schedules/{id}":                {"schedule", nil},
-		"PUT /v1/schedules/{id}":                {"schedule", aSchedule()},
-		"POST /v1/schedules/{id}/pause":         {"schedule", none},
-		"POST /v1/schedules/{id}/resume":        {"schedule", none},
-		"POST /v1/schedules/{id}/run":           {"schedule", none},
-		"DELETE /v1/schedules/{id}":             {"schedule", nil},
+		"GET /v1/jobs/{id}":                                     {"job", nil},
+		"GET /v1/jobs/{id}/events":                              {"job", nil},
+		"GET /v1/jobs/{id}/files":                               {"job", nil},
+		"GET /v1/jobs/{id}/files/{path}":                        {"job", nil},
+		"DELETE /v1/jobs/{id}/files/{path}":                     {"job", nil},
+		"DELETE /v1/jobs/{id}/record":                           {"job", nil},
+		"DELETE /v1/jobs/{id}":                                  {"waiting", nil},
+		"POST /v1/jobs/{id}/rerun":                              {"job", nil},
+		"POST /v1/jobs/{id}/calls/{callId}":                     {"calling", fields{"value": 1}},
+		"GET /v1/sessions/{id}":                                 {"session", nil},
+		"GET /v1/sessions/by-name/{name}":                       {"name", nil},
+		"PUT /v1/sessions/by-name/{name}":                       {"own name", none},
+		"DELETE /v1/sessions/by-name/{name}":                    {"name", nil},
+		"PATCH /v1/sessions/{id}":                               {"session", fields{"endsIn": 3600}},
+		"GET /v1/sessions/{id}/files":                           {"session", nil},
+		"POST /v1/sessions/{id}/files":                          {"session", aForm},
+		"GET /v1/sessions/{id}/files/{path}":                    {"session", nil},
+		"PUT /v1/sessions/{id}/files/{path}":                    {"session", "content"},
+		"GET /v1/sessions/{id}/fs/entry":                        {"session", nil},
+		"PATCH /v1/sessions/{id}/fs/entry":                      {"session", none},
+		"DELETE /v1/sessions/{id}/fs/entry":                     {"session", nil},
+		"GET /v1/sessions/{id}/fs/entries":                      {"session", nil},
+		"GET /v1/sessions/{id}/fs/content":                      {"session", nil},
+		"PUT /v1/sessions/{id}/fs/content":                      {"session", "content"},
+		"GET /v1/sessions/{id}/fs/archive":                      {"session", nil},
+		"PUT /v1/sessions/{id}/fs/archive":                      {"session", ""},
+		"POST /v1/sessions/{id}/fs/directory":                   {"session", none},
+		"POST /v1/sessions/{id}/fs/move":                        {"session", none},
+		"POST /v1/sessions/{id}/fs/copy":                        {"session", none},
+		"GET /v1/sessions/{id}/ws":                              {"session", nil},
+		"POST /v1/sessions/{id}/interrupt":                      {"session", none},
+		"POST /v1/sessions/{id}/pause":                          {"paused", fields{"autoResume": true}},
+		"POST /v1/sessions/{id}/resume":                         {"paused", none},
+		"POST /v1/sessions/{id}/checkpoint":                     {"session", none},
+		"POST /v1/sessions/{id}/rollback":                       {"session", none},
+		"POST /v1/sessions/{id}/fork":                           {"session", none},
+		"POST /v1/sessions/{id}/restart":                        {"session", none},
+		"DELETE /v1/sessions/{id}/files/{path}":                 {"session", nil},
+		"DELETE /v1/sessions/{id}":                              {"session", nil},
+		"DELETE /v1/keys/{id}":                                  {"key", nil},
+		"POST /v1/queues/{name}/pause":                          {"queue", none},
+		"POST /v1/queues/{name}/resume":                         {"queue", none},
+		"GET /v1/queues/{name}/tasks":                           {"queue", nil},
+		"POST /v1/runners/{id}/drain":                           {"runner", none},
+		"POST /v1/runners/{id}/resume":                          {"runner", none},
+		"GET /v1/batches/{id}":                                  {"ended batch", nil},
+		"GET /v1/batches/{id}/results":                          {"ended batch", nil},
+		"GET /v1/batches/{id}/events":                           {"ended batch", nil},
+		"POST /v1/batches/{id}/lines":                           {"cut batch", `{"code":"2"}`},
+		"DELETE /v1/batches/{id}":                               {"batch", nil},
+		"POST /v1/batches/{id}/rerun":                           {"ended batch", fields{"status": []string{"ok"}}},
+		"DELETE /v1/batches/{id}/record":                        {"ended batch", nil},
+		"GET /v1/schedules/{id}":                                {"schedule", nil},
+		"PUT /v1/schedules/{id}":                                {"schedule", aSchedule()},
+		"POST /v1/schedules/{id}/pause":                         {"schedule", none},
+		"POST /v1/schedules/{id}/resume":                        {"schedule", none},
+		"POST /v1/schedules/{id}/run":                           {"schedule", none},
+		"DELETE /v1/schedules/{id}":                             {"schedule", nil},
+		"GET /v1/sessions/{id}/contexts":                        {"session", nil},
+		"POST /v1/sessions/{id}/contexts":                       {"session", none},
+		"DELETE /v1/sessions/{id}/contexts/{contextId}":         {"session with a context", nil},
+		"POST /v1/sessions/{id}/contexts/{contextId}/restart":   {"session with a context", none},
+		"POST /v1/sessions/{id}/contexts/{contextId}/interrupt": {"session with a context", none},
 	}
 }
 
@@ -213,6 +218,8 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	if a := acme.call(http.MethodPut, "/v1/sessions/by-name/chat-1", fields{}); a.status != http.StatusCreated {
 		t.Fatalf("%d %s", a.status, a.raw)
 	}
+	ids["session with a context"] = acme.open(fields{})
+	inContext := acme.context(ids["session with a context"], fields{})
 	ids["schedule"] = acme.call(http.MethodPost, "/v1/schedules", aSchedule()).str("id")
 	ids["command"] = acme.call(http.MethodPost, "/v1/sessions/"+ids["session"]+"/commands", fields{"command": "sleep 3000", "background": true}).str("id")
 	ways := walked()
@@ -228,7 +235,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 			done := k.call(http.MethodPost, "/v1/sessions/"+id+"/commands", fields{"command": "true", "background": true}).str("id")
 			command = done // which has an end
 		}
-		path = strings.NewReplacer("{id}", id, "{name}", id, "{path}", "out", "{command}", command, "{callId}", "1-1").Replace(path)
+		path = strings.NewReplacer("{id}", id, "{name}", id, "{path}", "out", "{command}", command, "{callId}", "1-1", "{contextId}", inContext).Replace(path)
 		headers := []string(nil)
 		if strings.HasSuffix(path, "/lines") {
 			path += "?from=1"
@@ -311,6 +318,7 @@ func TestTenantsInBodies(t *testing.T) {
 	acme, rival := withTenants(t, "KAA_TOMBSTONE_TTL=1h")
 	session := acme.open(fields{})
 	checkpoint := acme.call(http.MethodPost, "/v1/sessions/"+session+"/checkpoint", fields{}).str("checkpointId")
+	ofSession := acme.context(session, fields{})
 	id := acme.submit(fields{"code": "print('acme')"}, "Idempotency-Key: one")
 	acme.await(id)
 	never := uuid.Must(uuid.NewV7()).String()
@@ -329,6 +337,16 @@ func TestTenantsInBodies(t *testing.T) {
 		}
 	}
 	own := rival.open(fields{})
+	for _, a := range []answer{
+		rival.call(http.MethodPost, executePath, fields{"code": "1", "sessionId": own, "contextId": ofSession}),
+		rival.call(http.MethodDelete, "/v1/sessions/"+own+"/contexts/"+ofSession, nil),
+		rival.call(http.MethodPost, "/v1/sessions/"+own+"/contexts/"+ofSession+"/restart", fields{}),
+		rival.call(http.MethodPost, "/v1/sessions/"+own+"/contexts/"+ofSession+"/interrupt", fields{}),
+	} {
+		if a.status != http.StatusNotFound || a.str("code") != "context_not_found" {
+			t.Errorf("a context of another tenant's session: %d %s", a.status, a.raw)
+		}
+	}
 	if a := rival.call(http.MethodPost, "/v1/sessions/"+own+"/rollback", fields{"checkpointId": checkpoint}); a.status < http.StatusBadRequest {
 		t.Errorf("a checkpoint of another tenant's session: %d %s", a.status, a.raw)
 	}

@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -73,6 +74,14 @@ type Spec struct {
 	Files []Input `json:"files,omitempty"`
 	// Trace is for the runner's log: the code does not see it.
 	Trace Trace `json:"trace,omitzero"`
+}
+
+// ContextID returns the context of a session in which the job executes; empty for the default one.
+func (j Job) ContextID() string {
+	if strings.HasPrefix(j.Lane, LaneBeside) {
+		return ""
+	}
+	return j.Lane
 }
 
 // Live connects an execution with its followers, in the process that executes it. The zero value
@@ -301,6 +310,8 @@ const (
 	FailTooManyPaused FailureCode = "too_many_paused"
 	// FailSessionsFull: the runner has no room for that many more sessions.
 	FailSessionsFull FailureCode = "sessions_full"
+	// FailNoContext: the session has no such context, or has it no more.
+	FailNoContext FailureCode = "context_not_found"
 	// FailTooManyContexts: the session has as many contexts as it may have.
 	FailTooManyContexts FailureCode = "too_many_contexts"
 	// FailNoCheckpoint: the session has no such checkpoint.

@@ -37,6 +37,7 @@ type Request struct {
 	Limits      QuotaRequest
 	Webhook     *WebhookRequest
 	SessionID   string // the session to execute in; empty for a fresh interpreter
+	ContextID   string // the context of that; empty for the default one
 	Events      bool   // a client will follow it live
 	Input       bool   // clients will answer reads of standard input, unless Stdin is given
 	Options
@@ -100,6 +101,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	l.checkStdin(&v, r)
 	l.checkEnvs(&v, r.Envs)
 	l.checkArguments(&v, "args", r.Argv)
+	lane := r.inContext(&v)
 
 	j := Job{
 		State:       Queued,
@@ -127,6 +129,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	inputs, contents := l.inputs(&v, r.Files, disk)
 	if r.SessionID != "" {
 		r.inSession(&v)
+		j.Lane = lane
 		if command != nil {
 			l.besideSession(&v, r, &j, command)
 		}

@@ -115,9 +115,6 @@ const (
 	MaxCheckpoints = 8  // of one session
 )
 
-// MaxContexts is the number of contexts that a session may have beside its own interpreter.
-const MaxContexts = 32
-
 // Operations on a session besides executing code: see Spec.Op.
 const (
 	OpRestart    = "restart"
@@ -205,9 +202,9 @@ type Answer struct {
 type SessionAfter struct {
 	ID     string       `json:"id" doc:"The session."`
 	State  SessionState `json:"state" enum:"idle,ended" doc:"idle (it goes on; variables, modules and files are kept), ended (this execution was its last)."`
-	Reason EndReason    `json:"reason,omitempty" doc:"Why it has ended: memory_limit, cpu_limit, crashed, killed (the code did not end when it was interrupted). With restarted, why its interpreter has: memory_limit."`
+	Reason EndReason    `json:"reason,omitempty" doc:"Why it has ended: memory_limit, cpu_limit, crashed, killed (the code did not end when it was interrupted). With restarted, why its interpreter has: memory_limit; in a session with contexts any of these."`
 	// Restarted: see OnMemoryRestart.
-	Restarted bool   `json:"restarted,omitempty" doc:"The code needed more memory than it may, in this execution or since the one before, and a fresh interpreter took its place: variables and modules are gone, files are kept."`
+	Restarted bool   `json:"restarted,omitempty" doc:"The interpreter of the session, or of its context, has ended, in this execution or since the one before, and a fresh one took its place: variables and modules are gone, files are kept."`
 	Message   string `json:"message,omitempty" doc:"With restarted: the same for people."`
 }
 

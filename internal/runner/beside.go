@@ -13,18 +13,18 @@ import (
 
 // runBeside carries out a job of another lane than the default one.
 func (s *sessions) runBeside(ctx context.Context, log *slog.Logger, l *lane, e *execution) job.Outcome {
+	if e.claim.Spec.Op == "" && e.claim.Spec.Command == nil {
+		return s.runInContext(ctx, log, l, e)
+	}
 	if err := l.enter(ctx, e.end); err != nil {
 		o, _ := cutOff(ctx, err)
 		return o
 	}
 	defer l.leave()
-	if e.claim.Spec.Op != "" {
-		return s.operate(ctx, log, l.se, e.claim)
-	}
 	if e.claim.Spec.Command != nil {
 		return s.command(ctx, log, l, e)
 	}
-	return refused("the session executes code in its own interpreter only")
+	return s.operate(ctx, log, l.se, e.claim)
 }
 
 // cutOff returns the outcome of an operation that failed because its runner, or its owner, had its context ended.

@@ -14,6 +14,10 @@ type lane struct {
 	name string
 	se   *served
 
+	// restarted is why the interpreter of the context was replaced, until an execution's result has reported it. Only the goroutine
+	// that serves the lane uses it.
+	restarted *job.SessionEnd
+
 	// sessions.mu guards the fields below.
 	serving bool                    // a goroutine claims and executes
 	pending bool                    // there may be something to claim since that goroutine last asked

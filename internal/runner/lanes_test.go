@@ -375,7 +375,7 @@ func TestLaneExecutesNoCode(t *testing.T) {
 	t.Parallel()
 	inLanes(t, func(w *laneWorld) {
 		w.add("a", job.Spec{Code: "x"})
-		w.end("x", "failed refused: the session executes code in its own interpreter only")
+		w.end("x", "failed context_not_found: the session has no such context: it was deleted, or has ended with a restart or rollback of the session; GET /v1/sessions/{id}/contexts lists them")
 		w.stop(0)
 	})
 }

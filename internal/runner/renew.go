@@ -10,19 +10,33 @@ import (
 // This file replaces interpreters that needed too much memory. Their session continues with
 // another interpreter and the same files, unless its owner asked for its end.
 
-// restarts reports whether the session continues after such an end of its interpreter.
-func (se *served) restarts(end *job.SessionEnd) bool {
-	return end != nil && end.Reason == job.EndMemory && !se.spec.EndOnMemory
+// restartsLocked reports whether the session continues after such an end of its interpreter.
+func (se *served) restartsLocked(end *job.SessionEnd) bool {
+	switch {
+	case end == nil:
+		return false
+	case end.Reason == job.EndMemory:
+		return !se.spec.EndOnMemory
+	}
+	// The sandbox outlives an interpreter if there are others.
+	return len(se.contexts) > 0 && (end.Reason == job.EndCrashed || end.Reason == job.EndCPU || end.Reason == job.EndKilled)
 }
 
 // renew gives a session another interpreter. Only the default lane calls it. It reports whether the session continues; if not,
 // its interpreter is closed. The result of the next execution says that variables are gone.
 func (s *sessions) renew(ctx context.Context, log *slog.Logger, se *served, end *job.SessionEnd) bool {
 	broken := se.attached()
-	if !se.restarts(end) || broken == nil || s.isOver(se) {
+	s.mu.Lock()
+	goesOn, shared := se.restartsLocked(end) && !se.over, len(se.contexts) > 0
+	s.mu.Unlock()
+	switch {
+	case !goesOn || broken == nil:
 		return false
+	case shared: // the sandbox stays
+		defer se.pause()()
+	default:
+		defer se.Alone()()
 	}
-	defer se.Alone()()
 	fresh, err := broken.Renew(ctx)
 	if err != nil {
 		log.WarnContext(ctx, "a session ends, since its interpreter could not be replaced", slog.String("session_id", se.id), slog.Any("err", err))
@@ -33,19 +47,13 @@ func (s *sessions) renew(ctx context.Context, log *slog.Logger, se *served, end 
 	return true
 }
 
-func (s *sessions) isOver(se *served) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return se.over
-}
-
 // renewing lets the default lane replace the interpreter of a session, if that has nothing else to do. It reports
 // whether the session continues, unless the replacement fails.
 func (s *sessions) renewing(id string, end *job.SessionEnd) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	se := s.live[id]
-	if se == nil || se.over || !se.restarts(end) || s.closed {
+	if se == nil || se.over || !se.restartsLocked(end) || s.closed {
 		return false
 	}
 	if !se.main.serving { // else it finds out
@@ -80,6 +88,8 @@ func (s *sessions) replaced(ctx context.Context, log *slog.Logger, l *lane, e *e
 	switch {
 	case o.End == nil:
 		return o
+	case !l.isDefault() && o.End.Reason != job.EndDrained && l.se.lives():
+		return refused("the session's interpreter was replaced while this was done; it may be done in part; try again")
 	case l.isDefault() && !s.renew(ctx, log, l.se, o.End), !l.isDefault() && !s.renewing(l.se.id, o.End):
 		return o
 	case o.Failure == nil:
@@ -89,6 +99,12 @@ func (s *sessions) replaced(ctx context.Context, log *slog.Logger, l *lane, e *e
 		return refused("the session's interpreter was replaced, since " + o.End.Message + "; variables and modules are gone, files are kept; try again")
 	}
 	return s.run(ctx, log, l.se, e) // the code had not begun
+}
+
+// lives reports whether the session has a living interpreter.
+func (se *served) lives() bool {
+	i := se.attached()
+	return i != nil && i.Alive() == nil
 }
 
 func refused(message string) job.Outcome {

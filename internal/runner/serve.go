@@ -126,8 +126,12 @@ func (s *sessions) finishing(l *lane, o *job.Outcome) {
 		return
 	}
 	after := &job.SessionAfter{ID: se.id, State: job.SessionIdle}
-	if end := se.restarted; end != nil && l.isDefault() {
-		se.restarted, o.Restarted = nil, true
+	end := l.restarted
+	l.restarted = nil
+	if l.isDefault() && se.restarted != nil {
+		end, se.restarted, o.Restarted = se.restarted, nil, true
+	}
+	if end != nil {
 		after.Restarted, after.Reason = true, end.Reason
 		after.Message = end.Message + "; a fresh interpreter has taken its place: variables and modules are gone, files are kept"
 	}
@@ -164,6 +168,12 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *served, e *exe
 		log.ErrorContext(ctx, "no interpreter could be started for a session", slog.Any("err", err))
 		return sessionFailed(job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"})
 	}
+	return s.runOn(ctx, log, se, e, i)
+}
+
+// runOn executes code in an interpreter of the session.
+func (s *sessions) runOn(ctx context.Context, log *slog.Logger, se *served, e *execution, i Interpreter) job.Outcome {
+	claim := e.claim
 	if o := s.bring(ctx, log, i, claim); o != nil {
 		return *o
 	}

@@ -29,6 +29,7 @@ type served struct {
 	// interpreter, which any lane opens.
 	interpreter Interpreter
 	checkpoints []checkpoint // the oldest first
+	contexts    []*other     // those beside the session's own, the oldest first
 	known       bool         // spec is known
 	main        lane
 	aside       map[string]*lane // the other lanes that are being served
@@ -107,6 +108,9 @@ func (se *served) attach(i Interpreter) {
 // Replace closes the session's interpreter and gives the session another; nil for a fresh one
 // when it is needed. Only operations of the default lane may call it, between Alone and its end.
 func (se *served) Replace(i Interpreter) {
+	se.of.mu.Lock()
+	se.contexts = nil // they end with the interpreter
+	se.of.mu.Unlock()
 	if before := se.attached(); before != nil {
 		if err := before.Close(); err != nil {
 			se.of.r.cfg.Log.Error("interpreter of a session was not closed as it should", slog.String("session_id", se.id), slog.Any("err", err))
@@ -138,12 +142,25 @@ func (se *served) Alone() (end func()) {
 	}
 	s.mu.Unlock()
 	<-unused
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		close(se.alone)
-		se.alone = nil
-	}
+	return se.resume
+}
+
+// pause lets no job of another lane than the default one begin to use the sandbox until the function that it returns is
+// called. Those that use it go on. Only the default lane may call it.
+func (se *served) pause() (end func()) {
+	s := se.of
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	se.alone = make(chan struct{})
+	return se.resume
+}
+
+func (se *served) resume() {
+	s := se.of
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(se.alone)
+	se.alone = nil
 }
 
 // enter lets a job of another lane than the default one use the sandbox, until leave. It returns an error if ctx ends

@@ -26,11 +26,13 @@ type Interpreter interface {
 	// Fork returns copies of the interpreter in its present state. After a job.RefusedError it
 	// cannot be forked, but continues. After any other error it should be closed.
 	Fork(ctx context.Context, count int) ([]Interpreter, error)
+	// Context returns another interpreter in the sandbox of this one, which begins in the directory cwd. Close of this one closes
+	// it. After a job.RefusedError there is none, and this one continues.
+	Context(ctx context.Context, cwd string) (Interpreter, error)
 	// Restore returns a copy of this interpreter. The copy takes the place of the interpreter
 	// that this one is a copy of, which is closed.
 	Restore(ctx context.Context) (Interpreter, error)
-	// Renew returns a fresh interpreter with the files of this one, which has needed too much
-	// memory. This one is closed, also if there is an error.
+	// Renew returns a fresh interpreter with the files and contexts of this one, which is closed, also if there is an error.
 	Renew(ctx context.Context) (Interpreter, error)
 	Close() error
 }
@@ -102,6 +104,7 @@ func newSessions(r *Runner, ops map[string]Operation) *sessions {
 	s := &sessions{r: r, ctx: context.Background(), live: map[string]*served{}, changed: make(chan struct{})}
 	s.ops = map[string]Operation{job.OpRestart: restart, job.OpFork: s.fork, job.OpCheckpoint: checkpointOf, job.OpRollback: rollback, job.OpPause: s.pause, job.OpResume: resume}
 	maps.Copy(s.ops, fileOperations())
+	maps.Copy(s.ops, contextOperations())
 	maps.Copy(s.ops, ops)
 	return s
 }

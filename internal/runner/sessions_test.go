@@ -241,6 +241,17 @@ func (i *fakeInterpreter) Fork(_ context.Context, count int) ([]runner.Interpret
 	return copies, nil
 }
 
+func (i *fakeInterpreter) Context(ctx context.Context, cwd string) (runner.Interpreter, error) {
+	if cwd == "missing" {
+		return nil, &job.RefusedError{Message: "no such directory"}
+	}
+	copies, err := i.Fork(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	return copies[0], nil
+}
+
 func (i *fakeInterpreter) Restore(ctx context.Context) (runner.Interpreter, error) {
 	copies, err := i.Fork(ctx, 1)
 	if err != nil {

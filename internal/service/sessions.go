@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -250,7 +251,16 @@ func (s *Service) Rollback(ctx context.Context, c Caller, session, checkpoint st
 
 // operate has something done to a session, and returns what the runner answers.
 func (s *Service) operate(ctx context.Context, c Caller, session, op string, args any) (json.RawMessage, error) {
-	j, err := s.operation(ctx, c, session, job.Spec{Op: op}, args)
+	return s.operateIn(ctx, c, session, job.LaneDefault, op, args)
+}
+
+// operateIn is operate in the order of a lane.
+func (s *Service) operateIn(ctx context.Context, c Caller, session, lane, op string, args any) (json.RawMessage, error) {
+	id, err := newID("job")
+	if err != nil {
+		return nil, err
+	}
+	j, err := s.operationAs(ctx, c, session, job.NewJob{Job: job.Job{ID: id, Lane: lane}, Spec: job.Spec{Op: op}}, args)
 	return j.Data, err
 }
 
@@ -297,7 +307,7 @@ func (s *Service) operationAs(ctx context.Context, c Caller, session string, dra
 	now := time.Now()
 	draft.Job = job.Job{
 		ID: draft.Job.ID, State: job.Queued, Queue: job.OperationQueue, MaxAttempts: 1, CreatedAt: now, QueuedAt: now,
-		SessionID: session, InSession: true, Lane: job.LaneOf(spec.Op), Timeout: spec.Timeout, ResultTTL: opKept,
+		SessionID: session, InSession: true, Lane: cmp.Or(draft.Job.Lane, job.LaneOf(spec.Op)), Timeout: spec.Timeout, ResultTTL: opKept,
 	}
 	draft.Caller, draft.MostWaiting, draft.Subscriber = c.ID(), c.limits().MostWaiting(), s.cfg.Hub.Subscriber
 	if job.LeavesOutput(spec.Op) {

@@ -58,6 +58,11 @@ func (s *Service) accept(ctx context.Context, c Caller, sub Submission, now time
 			return job.NewJob{}, err
 		}
 	}
+	if id := sub.Request.ContextID; id != "" {
+		if err := checkContext(id); err != nil {
+			return job.NewJob{}, err
+		}
+	}
 	if id := sub.Request.After; id != "" {
 		if _, err := s.ownBatch(ctx, c, id); err != nil {
 			return job.NewJob{}, err
@@ -126,7 +131,7 @@ func (s *Service) SubmitAll(ctx context.Context, c Caller, subs []Submission) ([
 		switch {
 		case err == nil:
 			drafts, places = append(drafts, draft), append(places, i)
-		case errors.As(err, &invalid), errors.As(err, &runtime), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrNoBatch), errors.Is(err, ErrBatchGone):
+		case errors.As(err, &invalid), errors.As(err, &runtime), errors.Is(err, job.ErrNoSession), errors.Is(err, ErrNoContext), errors.Is(err, job.ErrNoBatch), errors.Is(err, ErrBatchGone):
 			all[i].Err = err
 		default:
 			return nil, err
