@@ -35,6 +35,7 @@ func (l Limits) command(v *validation, r Request) *Command {
 		{"code", r.Code != "", "cannot be combined with " + field + "; send one of them"},
 		{"args", len(r.Argv) > 0, "is for code; write the arguments of a program into " + field},
 		{"figureFormats", len(r.FigureFormats) > 0, "is for code; a command makes no figures"},
+		{"contextId", r.ContextID != "", "is for code; a command runs beside all contexts of its session"},
 		{"files", r.SessionID != "" && len(r.Files) > 0, "cannot be combined with " + field + " in a session; put files into the session first (POST /v1/sessions/{id}/files)"},
 	} {
 		if other.given {

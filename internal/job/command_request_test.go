@@ -24,6 +24,7 @@ func TestAcceptCommand(t *testing.T) {
 		"none":                       {fields: []string{"code"}},
 		"a directory of code":        {request: job.Request{Code: "1", Cwd: "/t\x00mp"}, fields: []string{"cwd"}},
 		"options of code":            {request: job.Request{Command: "ls", Argv: []string{"a"}, Options: job.Options{FigureFormats: []string{"png"}}}, fields: []string{"args", "figureFormats"}},
+		"a context":                  {request: job.Request{Command: "ls", SessionID: "s", ContextID: "c"}, fields: []string{"contextId"}},
 		"blank":                      {request: job.Request{Command: " \n"}, fields: []string{"command"}},
 		"a long line":                {request: job.Request{Command: strings.Repeat("x", 128<<10)}, fields: []string{"command"}},
 		"no name":                    {request: job.Request{Program: []string{"", "a"}}, fields: []string{"argv[0]"}},

@@ -10,7 +10,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// ErrNoContext: the session has no such context.
+// ErrNoContext means that the session has no such context.
 var ErrNoContext = errors.New("no such context")
 
 // The contexts of a session are processes in its sandbox, and its runner knows them. So each call
