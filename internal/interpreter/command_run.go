@@ -78,8 +78,10 @@ func (r *commandRun) start(ctx context.Context, spec job.Spec) (*job.CommandErro
 	if refused, ok := errors.AsType[*job.CommandError](err); ok {
 		return refused, nil
 	}
-	r.started = time.Now()
-	if !r.lasting {
+	if err == nil {
+		r.started = r.c.began // a short command may have ended by now
+	}
+	if err == nil && !r.lasting {
 		// The process that starts commands has used some, which is not the command's.
 		r.used = func() int64 { return r.w.cpuOf(0) }
 		r.cpuMicros = r.used()
