@@ -41,6 +41,16 @@ func (k *kaa) jobOperations() [][2]string {
 	return all
 }
 
+// jobCall returns the path and the body with which an operation on a job is called. One that needs a body is
+// refused without it, whichever job it names.
+func jobCall(path, id string) (string, any) {
+	var body any
+	if strings.HasSuffix(path, "/calls/{callId}") {
+		body = fields{"value": 1}
+	}
+	return strings.NewReplacer("{id}", id, "{path}", "f", "{callId}", "1-1").Replace(path), body
+}
+
 // TestPrivateExecutions: to other keys, what a session executes is not there, in any operation and
 // listing, while it runs and after its end; a key that may see all does.
 func TestPrivateExecutions(t *testing.T) {
@@ -59,8 +69,8 @@ func TestPrivateExecutions(t *testing.T) {
 	as(strange)
 	for _, id := range []string{done, running} {
 		for _, op := range operations {
-			path := strings.NewReplacer("{id}", id, "{path}", "f").Replace(op[1])
-			a := k.call(op[0], path, nil)
+			path, body := jobCall(op[1], id)
+			a := k.call(op[0], path, body)
 			if a.status != http.StatusNotFound || a.str("detail") != missing.str("detail") || strings.Contains(a.raw, "secret") {
 				t.Errorf("%s %s of a stranger: %d %s", op[0], path, a.status, a.raw)
 			}
@@ -118,8 +128,8 @@ func TestPrivateAfterExpiry(t *testing.T) {
 	testenv.Eventually(t, "it expires", func() bool { return k.call(http.MethodGet, "/v1/jobs/"+id, nil).status == http.StatusGone })
 	k.key = "key-of-a-stranger"
 	for _, op := range k.jobOperations() {
-		path := strings.NewReplacer("{id}", id, "{path}", "f").Replace(op[1])
-		if a := k.call(op[0], path, nil); a.status != http.StatusNotFound {
+		path, body := jobCall(op[1], id)
+		if a := k.call(op[0], path, body); a.status != http.StatusNotFound {
 			t.Errorf("%s %s: %d %s", op[0], path, a.status, a.raw)
 		}
 	}

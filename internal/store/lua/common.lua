@@ -767,6 +767,13 @@ local function missing(id)
   return { 'missing' }
 end
 
+-- missing_for is missing for a caller. That a record has expired is for those to know who could see it.
+local function missing_for(id, caller)
+  local stone = redis.call('GET', P .. 'gone:' .. id)
+  if stone and (stone == '1' or stone == stone_of(caller, true) or stone == stone_of(caller, false)) then return { 'gone' } end
+  return { 'missing' }
+end
+
 -- keeps_request says whether the record of a job keeps the request after its end, so that the job can run again. A
 -- synchronous caller has the request, a batch has its lines, and the code of a session depends on earlier code. A cancelled job
 -- gives its room back unless it is small.

@@ -5,7 +5,8 @@
 --       text ('+' and the text, or '-' for the end of the input)
 -- Answers {'ok'} | {'no_input'} | {'gone'} | {'missing'}. With the same nonce again, the same.
 local f = redis.call('HMGET', KEYS.job, 'state', 'in_session', 'caller', 'runner', 'asks', 'answer')
-if not f[1] or f[2] ~= ARGV.session or f[3] ~= ARGV.caller then return missing(ARGV.id) end
+if not f[1] then return missing_for(ARGV.id, ARGV.caller) end
+if f[2] ~= ARGV.session or f[3] ~= ARGV.caller then return { 'missing' } end
 local head = ARGV.request .. ' ' .. ARGV.nonce .. ' '
 if f[6] and string.sub(f[6], 1, #head) == head then return { 'ok' } end
 if f[1] ~= 'running' or f[5] ~= ARGV.request then return { 'no_input' } end
