@@ -92,8 +92,7 @@ func TestFeedCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var store countedEvents
-		f := newFeed(&store, job.Claim{JobID: "j", Attempt: 1}, limit, slog.New(slog.DiscardHandler))
-		f.limit = 256 << 10
+		f := newFeed(&store, job.Claim{JobID: "j", Attempt: 1}, 256<<10, slog.New(slog.DiscardHandler))
 		synctest.Wait()
 		time.Sleep(time.Second)
 		call := func(n int) {
