@@ -145,7 +145,7 @@ func TestCallsInterrupted(t *testing.T) {
 			t.Errorf("%s: %+v, %v, %v", code, res, end, err)
 		}
 		late := newHost()
-		late.replies <- job.Reply{Call: "2-1", Text: `{"value":"late"}`}
+		late.replies <- job.Reply{Call: "1-1", Text: `{"value":"late"}`} // of the attempt before
 		if res = step(t, s, job.Spec{Code: "print(f(2))", Functions: offers("f")}, late.live()); res.Stdout != "['f', {'a': 2}, None]\n" {
 			t.Errorf("after %s: %+v", code, res)
 		}
