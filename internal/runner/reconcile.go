@@ -165,6 +165,9 @@ func (r *Reconciler) reconcileTasks(ctx context.Context, queue string) error {
 	}
 	deleted := 0
 	for _, t := range unwanted {
+		if ctx.Err() != nil { // asynq's inspector, which deletes, takes no context
+			return context.Cause(ctx)
+		}
 		there, err := r.lists.Delete(ctx, t)
 		if err != nil {
 			return err
