@@ -131,9 +131,9 @@ func (s *server) registerSessionFS() {
 	pack.Responses = map[string]*huma.Response{"200": {Description: "The archive.", Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}}
 	register(s, pack, s.packDirectory)
 	register(s, op("unpackSessionDirectory", http.MethodPut, fsArchive, "Unpack an archive into a directory of a session", "The body is a tar archive, perhaps compressed with gzip. Entries before one that is refused stay.", changing), s.unpackDirectory)
-	for path, kind := range map[string]string{fsContent: "application/octet-stream", fsArchive: "application/octet-stream"} {
+	for _, path := range []string{fsContent, fsArchive} {
 		s.api.OpenAPI().Paths[fsPath+path].Put.RequestBody = &huma.RequestBody{ // not required: a file may be empty
-			Content: map[string]*huma.MediaType{kind: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
+			Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
 		}
 	}
 }
