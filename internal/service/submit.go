@@ -138,7 +138,10 @@ func (s *Service) SubmitAll(ctx context.Context, c Caller, subs []Submission) ([
 		}
 	}
 	created := s.submit(ctx, drafts)
-	if failed := slices.IndexFunc(created, func(c job.Created) bool { return errors.Is(c.Err, job.ErrUnavailable) }); failed >= 0 &&
+	failed := slices.IndexFunc(created, func(c job.Created) bool {
+		return errors.Is(c.Err, job.ErrUnavailable) || errors.Is(c.Err, job.ErrStoreFull)
+	})
+	if failed >= 0 &&
 		!slices.ContainsFunc(created, func(c job.Created) bool { return c.Err == nil }) {
 		return nil, created[failed].Err
 	}
