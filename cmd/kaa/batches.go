@@ -26,6 +26,7 @@ func batchesCommand() *cobra.Command {
 	}
 	submit.Flags().StringVar(&o.Name, "name", "", "a name for people")
 	submit.Flags().BoolVar(&o.SkipBad, "skip-bad", false, "leave bad lines out, and do not refuse the batch for them")
+	submit.Flags().BoolVar(&o.Archive, "archive", false, "keep all results as one compressed object (kaa batches archive)")
 	submit.Flags().StringVar(&o.Key, "idempotency-key", "", "the same key and lines make one batch, and continue one that broke off")
 	var r cli.ResultOptions
 	results := &cobra.Command{
@@ -42,6 +43,9 @@ func batchesCommand() *cobra.Command {
 	cmd.AddCommand(submit, results,
 		&cobra.Command{Use: "get ID", Short: "Show the progress of a batch", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 			return cli.ShowBatch(cmd.Context(), process(cmd), args[0])
+		}},
+		&cobra.Command{Use: "archive ID", Short: "Write the archive of a batch to the standard output: NDJSON, compressed by gzip", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+			return cli.BatchArchive(cmd.Context(), process(cmd), args[0])
 		}},
 		&cobra.Command{Use: "cancel ID", Short: "Cancel the jobs of a batch that have not ended", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 			return cli.CancelBatch(cmd.Context(), process(cmd), args[0])

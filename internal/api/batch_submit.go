@@ -39,6 +39,7 @@ type BatchHeader struct {
 	BadLines  string         `json:"badLines,omitempty" enum:"refuse,skip" doc:"The effect of a line that describes no job. Default: refuse."`
 	ResultTTL *float64       `json:"resultTtl,omitempty" nullable:"true" doc:"Seconds the record of the batch is kept after its end. Default: as that of a job."`
 	KeepLines bool           `json:"keepLines,omitempty" doc:"Keep the lines as long as the record of the batch, so that some of its jobs can run again. They count among the bytes of the key."`
+	Archive   bool           `json:"archive,omitempty" doc:"Write all results to the blob store as one compressed object when the batch has ended. It lives as long as the record of the batch."`
 	Webhook   *BatchHookBody `json:"webhook,omitempty" doc:"Where to send the batch when it has ended, and on the way if asked."`
 	Defaults  *BatchDefaults `json:"defaults,omitempty" doc:"Fields of a job for all lines that do not have them, code too. A field of a line replaces the whole field."`
 }
@@ -94,6 +95,9 @@ func (s *server) submitLines(ctx context.Context, in *batchesSubmitInput) (*batc
 	}
 	// An idempotency key stands for the query, too.
 	fmt.Fprintf(from.hash, "%q %q %q\n", in.Name, in.BadLines, in.Queue)
+	if in.Archive {
+		fmt.Fprintln(from.hash, "archive")
+	}
 	begin, err := from.sum()
 	if err != nil {
 		return nil, err
@@ -217,7 +221,7 @@ func (s *server) batchHeader(in *batchesSubmitInput, from *lines) (service.Batch
 		from.unread = false
 	}
 	b := header.Batch
-	r := service.BatchRequest{Name: b.Name, ResultTTL: b.ResultTTL, Skip: b.BadLines == badLinesSkip, Keep: b.KeepLines, Hook: b.Webhook.request()}
+	r := service.BatchRequest{Name: b.Name, ResultTTL: b.ResultTTL, Skip: b.BadLines == badLinesSkip, Keep: b.KeepLines, Archive: b.Archive || in.Archive, Hook: b.Webhook.request()}
 	if in.Name != "" {
 		r.Name = in.Name
 	}

@@ -36,6 +36,7 @@ type BatchView struct {
 	BadLines   string             `json:"badLines" enum:"refuse,skip" doc:"The effect of a line that describes no job: refuse (nothing of the batch runs), skip (it is left out)."`
 	RerunOf    string             `json:"rerunOf,omitempty" doc:"The batch of which it runs some jobs again."`
 	KeepLines  bool               `json:"keepLines,omitempty" doc:"Its lines are kept, so some of its jobs can run again."`
+	Archive    *job.BatchArchive  `json:"archive,omitempty" doc:"The object with all its results, if one was asked for."`
 	Webhook    *job.BatchHook     `json:"webhook,omitempty" doc:"The messages about it, if some were asked for."`
 	Failure    *job.Failure       `json:"failure,omitempty"`
 	Refusals   []job.BatchRefusal `json:"refusals,omitempty" nullable:"false" doc:"The first 100 lines that were left out, with their mistakes. Not in lists."`
@@ -66,7 +67,7 @@ func batchView(b job.Batch, refusals []job.BatchRefusal) BatchView {
 	v := BatchView{
 		ID: b.ID, Name: b.Name, State: b.State, Received: BatchReceived{b.Lines, n.Jobs}, Failure: b.Failure, Refusals: refusals,
 		CreatedAt: b.CreatedAt, FinishedAt: optional(b.FinishedAt), BadLines: badLinesRefuse,
-		RerunOf: b.Rerun.Of, KeepLines: b.Keep, Webhook: b.Hook,
+		RerunOf: b.Rerun.Of, KeepLines: b.Keep, Archive: b.Archive, Webhook: b.Hook,
 		Jobs: BatchCountsView{
 			Waiting: n.Waiting, Running: n.Running, Completed: n.Completed, Cancelled: n.Cancelled, Failed: n.Failed, Refused: n.Refused,
 			OK: n.Statuses[job.StatusOK], Error: n.Statuses[job.StatusError], Interrupted: n.Statuses[job.StatusInterrupted], Exit: n.Statuses[job.StatusExit],
@@ -106,6 +107,7 @@ type batchesSubmitInput struct {
 	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"The same key with the same lines makes one batch only, for 24 hours. A client that was cut off sends all lines again with the same key: those that are recorded are compared and skipped."`
 	Name           string `query:"name" maxLength:"800" doc:"A name for people."`
 	BadLines       string `query:"badLines" enum:"refuse,skip" doc:"The effect of a line that describes no job. refuse, the default: nothing of the batch runs. skip: it is left out, and the others run as they come."`
+	Archive        bool   `query:"archive" doc:"Write all results to the blob store as one compressed object when the batch has ended: GET /v1/batches/{id}/archive."`
 	Queue          string `query:"queue" maxLength:"64" doc:"Queue of the jobs whose lines name none."`
 }
 
@@ -171,6 +173,7 @@ func (s *server) registerBatches() {
 		Errors: []int{400, 401, 404, 409, 410, 429, 503},
 	}, s.deleteBatch)
 	s.registerRerun(tags)
+	s.registerArchive(tags)
 	registry := s.api.OpenAPI().Components.Schemas
 	header := registry.Schema(reflect.TypeFor[BatchHeader](), true, "")
 	s.lineSchema = optionalFields(registry, s.jobSchema)
@@ -240,6 +243,12 @@ func batchProblem(err error) *Problem {
 		return newProblem(http.StatusGone, "lines_gone", "the lines of this batch are not there any more; send a batch with keepLines to run jobs of it again")
 	case errors.Is(err, service.ErrNothingToRerun):
 		return newProblem(http.StatusConflict, "nothing_to_rerun", "no job of the batch has ended so")
+	case errors.Is(err, service.ErrNoArchive):
+		return newProblem(http.StatusNotFound, "no_archive", "this batch was sent without archive; its results are at GET /v1/batches/{id}/results until they expire")
+	case errors.Is(err, service.ErrArchiveWaits):
+		p := newProblem(http.StatusConflict, "archive_waits", "the archive is written when the batch has ended; see archive of GET /v1/batches/{id}, and try again")
+		p.retryAfter = 5 * time.Second
+		return p
 	case errors.Is(err, service.ErrNoBatchJobs):
 		return badRequest("the body has no jobs; send a JSON object in each line, as for POST /v1/jobs")
 	case errors.Is(err, job.ErrBatchBusy):

@@ -61,6 +61,9 @@ const webhookStop = 3 * time.Second
 // scheduleStop is how long a stop waits for the run of a schedule that is being made.
 const scheduleStop = 3 * time.Second
 
+// archiveStop is how long a stop waits until an archive that is being written is given back.
+const archiveStop = 3 * time.Second
+
 // webhooks returns the deliverer of webhooks, not started yet. Only API processes have one. A
 // runner executes untrusted code, so it should need no outgoing connections for other purposes.
 func (s *shared) webhooks() *webhook.Deliverer {
@@ -123,7 +126,10 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	}
 	hooks := s.webhooks()
 	feeder := s.feeder(hub.Subscriber)
-	maintenance, err := s.startMaintenance(ctx, s.maintainer(""), map[string]func(){store.HooksDue: hooks.Due, store.BatchesDue: feeder.Due})
+	archiver := service.NewArchiver(api.WriteBatchResult, s.log)
+	maintenance, err := s.startMaintenance(ctx, s.maintainer(""), map[string]func(){
+		store.HooksDue: hooks.Due, store.BatchesDue: feeder.Due, store.ArchivesDue: archiver.Due,
+	})
 	if err != nil {
 		endAudit()
 		return nil, errors.Join(err, keys.close(ctx), finished.Close())
@@ -142,7 +148,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	s.measureAPI(hub)
 
 	core := service.New(service.Config{
-		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Batches: s.store, BatchLimits: s.cfg.BatchLimits(), Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
+		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Batches: s.store, Archives: s.store, BatchLimits: s.cfg.BatchLimits(), Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 		Operations: s.store, Confirmations: s.store, Lists: s.queue, Settings: settingsOf(&s.cfg),
 		Events: s.store, Notifier: notifier, Observers: s.store, Commands: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
 		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring, Usage: s.store, Schedules: s.store,
@@ -151,7 +157,11 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	})
 	scheduler := service.NewScheduler(core, s.periods.Schedules, s.log)
 	scheduler.Start(ctx)
-	a.background = append([]stage{{"schedules", scheduleStop, func(context.Context) error { scheduler.Close(); return nil }}}, a.background...)
+	archiver.Start(ctx, core)
+	a.background = append([]stage{
+		{"archives", archiveStop, func(context.Context) error { archiver.Close(); return nil }},
+		{"schedules", scheduleStop, func(context.Context) error { scheduler.Close(); return nil }},
+	}, a.background...)
 	dialect := api.New(api.Config{
 		Service: core, Warnings: s.check.Warnings, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 		MaxFrameBytes: s.cfg.MaxBodyBytes, SlowestWrite: slowestWrite, Version: Version(),

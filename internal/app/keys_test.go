@@ -235,7 +235,7 @@ func TestScopes(t *testing.T) {
 	needed := map[string]access.Scope{
 		"POST /process/interpreter/execute": access.Execute, "POST /v1/jobs": access.Execute, "POST /v1/jobs:batch": access.Execute, "POST /v1/jobs/{id}/rerun": access.Execute, "POST /v1/jobs/{id}/calls/{callId}": access.Execute,
 		"POST /v1/batches": access.Execute, "POST /v1/batches/{id}/lines": access.Execute, "DELETE /v1/batches/{id}": access.Execute, "DELETE /v1/batches/{id}/record": access.Execute, "POST /v1/batches/{id}/rerun": access.Execute,
-		"GET /v1/batches": access.Read, "GET /v1/batches/{id}": access.Read, "GET /v1/batches/{id}/results": access.Read, "GET /v1/batches/{id}/events": access.Read,
+		"GET /v1/batches": access.Read, "GET /v1/batches/{id}": access.Read, "GET /v1/batches/{id}/results": access.Read, "GET /v1/batches/{id}/archive": access.Read, "GET /v1/batches/{id}/events": access.Read,
 		"DELETE /v1/jobs/{id}": access.Execute, "DELETE /v1/jobs/{id}/record": access.Execute, "POST /v1/sessions/{id}/interrupt": access.Execute,
 		"GET /v1/jobs": access.Read, "GET /v1/jobs/{id}": access.Read, "GET /v1/jobs/{id}/events": access.Read, "GET /v1/jobs/{id}/files": access.Read,
 		"GET /v1/queues": access.Read, "GET /v1/runtimes": access.Read, "GET /v1/usage": access.Read, "GET /v1/sessions": access.Read, "GET /v1/sessions/{id}": access.Read, "GET /v1/sessions/{id}/ws": access.Read,

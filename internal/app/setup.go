@@ -101,7 +101,7 @@ func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, ann
 			switch {
 			case ok:
 				call()
-			case what != store.HooksDue && what != store.BatchesDue: // the API's
+			case what != store.HooksDue && what != store.BatchesDue && what != store.ArchivesDue: // the API's
 				m.OutboxChanged()
 			}
 		})

@@ -124,6 +124,7 @@ func walked() map[string]struct {
 		"POST /v1/runners/{id}/resume":                          {"runner", none},
 		"GET /v1/batches/{id}":                                  {"ended batch", nil},
 		"GET /v1/batches/{id}/results":                          {"ended batch", nil},
+		"GET /v1/batches/{id}/archive":                          {"ended batch", nil},
 		"GET /v1/batches/{id}/events":                           {"ended batch", nil},
 		"POST /v1/batches/{id}/lines":                           {"cut batch", `{"code":"2"}`},
 		"DELETE /v1/batches/{id}":                               {"batch", nil},
@@ -205,8 +206,8 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		t.Fatalf("%d %s", made.status, made.raw)
 	}
 	ids["key"], ids["queue"], ids["runner"] = made.str("id"), "low", admin.runnerIDs()[0]
-	ids["ended batch"] = acme.batch("", `{"batch":{"keepLines":true}}`+"\n"+`{"code":"1"}`).str("id")
-	acme.awaitBatch(ids["ended batch"], "completed")
+	ids["ended batch"] = acme.batch("", `{"batch":{"keepLines":true,"archive":true}}`+"\n"+`{"code":"1"}`).str("id")
+	acme.awaitArchive(ids["ended batch"])
 	ids["cut batch"] = acme.cutBatch("", `{"code":"1"}`+"\n")
 	ids["calling"] = acme.submit(calling("f()", fields{"timeout": 3000, "limits": fields{"callSeconds": 3000}}))
 	calls := acme.stream(http.MethodGet, "/v1/jobs/"+ids["calling"]+"/events", nil, "Authorization: Bearer "+acme.key)

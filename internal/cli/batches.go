@@ -32,6 +32,8 @@ type batch struct {
 type BatchOptions struct {
 	Name    string
 	SkipBad bool
+	// Archive has its results kept as one object.
+	Archive bool
 	// Key makes one batch of several submissions with it, and continues one that broke off.
 	Key   string
 	Stdin io.Reader
@@ -56,6 +58,9 @@ func SubmitBatch(ctx context.Context, p app.Process, path string, o BatchOptions
 	}
 	if o.SkipBad {
 		query.Set("badLines", "skip")
+	}
+	if o.Archive {
+		query.Set("archive", "true")
 	}
 	if o.Key != "" {
 		header.Set("Idempotency-Key", o.Key)
@@ -120,6 +125,18 @@ func ShowBatch(ctx context.Context, p app.Process, id string) error {
 		text.WriteString(", to the end at " + moment(b.EstimatedEnd))
 	}
 	return printed(p.Stdout, text.String())
+}
+
+// BatchArchive writes the archive of a batch, as it is, to the standard output.
+func BatchArchive(ctx context.Context, p app.Process, id string) error {
+	c, err := operator(p.Environ)
+	if err != nil {
+		return err
+	}
+	return c.get(ctx, "/v1/batches/"+url.PathEscape(id)+"/archive", func(body io.Reader) error {
+		_, err := io.Copy(p.Stdout, body)
+		return err //nolint:wrapcheck // of the connection, or of the output
+	})
 }
 
 // ResultOptions are the flags of `kaa batches results`.

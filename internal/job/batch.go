@@ -19,7 +19,8 @@ type Batch struct {
 	Skip      bool // bad lines are left out; else one of them refuses the batch
 	Keep      bool // its lines stay as long as its record
 	Rerun     BatchRerun
-	Hook      *BatchHook // nil if the request has none
+	Hook      *BatchHook    // nil if the request has none
+	Archive   *BatchArchive // nil if the request asks for none
 	CreatedAt time.Time
 	// ReceivedAt is when the last of it came, or, in the state receiving, when something came last.
 	ReceivedAt time.Time
@@ -129,6 +130,7 @@ type NewBatch struct {
 	Defaults  []byte
 	Keep      bool // its lines stay as long as its record
 	Rerun     BatchRerun
+	Archive   bool // its results are to be written as one object
 	// Hook has the URL and the percent of a webhook; empty for none.
 	Hook       BatchHook
 	HookSecret Secret

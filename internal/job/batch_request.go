@@ -8,14 +8,20 @@ import (
 // maxBatchName is the largest length of the name of a batch, in characters.
 const maxBatchName = 200
 
+// minArchiveTTL is the shortest life of a batch with an archive, which is written after the end.
+const minArchiveTTL = time.Minute
+
 // AcceptBatch checks what a request says of a batch as a whole, and returns for how long its record outlives its end, and its
 // webhook.
-func (l Limits) AcceptBatch(name string, resultTTL *float64, hook *BatchHookRequest) (ttl time.Duration, h BatchHook, err error) {
+func (l Limits) AcceptBatch(name string, resultTTL *float64, hook *BatchHookRequest, archive bool) (ttl time.Duration, h BatchHook, err error) {
 	var v validation
 	if utf8.RuneCountInString(name) > maxBatchName {
 		v.add("name", "is longer than %d characters", maxBatchName)
 	}
 	ttl = v.seconds("resultTtl", resultTTL, time.Second, l.MaxResultTTL, l.DefaultResultTTL)
+	if archive && ttl < minArchiveTTL && len(v.fields) == 0 {
+		v.add("resultTtl", "must be at least %d with archive: the archive lives as long as the record of the batch", int(minArchiveTTL.Seconds()))
+	}
 	if hook != nil {
 		h.URL = l.webhook(&v, &hook.WebhookRequest).URL
 		if p := hook.Percent; p != nil {

@@ -68,9 +68,14 @@ func (s *Service) BatchResults(ctx context.Context, c Caller, id string, r Resul
 	if err != nil {
 		return nil, err
 	}
+	return s.results(c.ID(), id, place, r, end), nil
+}
+
+// results begins to read results whose memory counts for a caller.
+func (s *Service) results(caller, id string, place int64, r ResultsRequest, end func()) *Results {
 	f := &Results{
 		s: s, id: id, r: r, place: place, page: resultsAtOnce, look: true, wake: make(chan struct{}, 1), end: end,
-		held: s.cfg.Answers.For(c.ID()), one: s.cfg.Answers.For(c.ID()), known: s.cfg.Answers.For(c.ID()),
+		held: s.cfg.Answers.For(caller), one: s.cfg.Answers.For(caller), known: s.cfg.Answers.For(caller),
 	}
 	f.forget = s.cfg.Notifier.ListenBatch(id, func() {
 		select {
@@ -78,7 +83,7 @@ func (s *Service) BatchResults(ctx context.Context, c Caller, id string, r Resul
 		default:
 		}
 	})
-	return f, nil
+	return f
 }
 
 // Close ends the reading.

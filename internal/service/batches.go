@@ -18,6 +18,7 @@ type BatchRequest struct {
 	ResultTTL *float64 // seconds
 	Hook      *job.BatchHookRequest
 	Keep      bool // its lines stay as long as its record, so that some may run again
+	Archive   bool // its results are to be written as one object
 	rerun     job.BatchRerun
 	// Defaults are the dialect's own; a request that goes on with the batch gets them back.
 	Defaults []byte
@@ -71,7 +72,7 @@ func (s *Service) BeginBatch(ctx context.Context, c Caller, r BatchRequest) (*Ba
 	if err := c.may(access.Execute); err != nil {
 		return nil, err
 	}
-	ttl, hook, err := s.cfg.Limits.AcceptBatch(r.Name, r.ResultTTL, r.Hook)
+	ttl, hook, err := s.cfg.Limits.AcceptBatch(r.Name, r.ResultTTL, r.Hook, r.Archive)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func (s *Service) BeginBatch(ctx context.Context, c Caller, r BatchRequest) (*Ba
 	w.ID = job.NewBatchID()
 	n := job.NewBatch{
 		ID: w.ID, Caller: c.ID(), Name: r.Name, Skip: r.Skip, ResultTTL: ttl, Defaults: r.Defaults, Sum: r.Sum, Writer: w.writer, Most: s.cfg.BatchLimits.Open,
-		Keep: r.Keep, Rerun: r.rerun, Hook: hook,
+		Keep: r.Keep, Archive: r.Archive, Rerun: r.rerun, Hook: hook,
 	}
 	if r.Hook != nil {
 		n.HookSecret = r.Hook.Secret

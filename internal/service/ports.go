@@ -53,6 +53,17 @@ type Batches interface {
 	BatchResults(ctx context.Context, id string, ends []job.BatchEnd) (results []job.BatchResult, bytes int64, err error)
 }
 
+// Archives is what writing the archives of batches needs of the store.
+type Archives interface {
+	// TakeArchive takes an archive under a lease; nil if none is due, and how long the next one is away, negative if there is
+	// none. last is the owner of the one before.
+	TakeArchive(ctx context.Context, token, last string, lease time.Duration) (c *job.ArchiveClaim, next time.Duration, err error)
+	// LeaveArchive has it due again after a time: with a reason because it was not written, and without one as a longer
+	// lease. job.ErrStale: another process has taken it.
+	LeaveArchive(ctx context.Context, c job.ArchiveClaim, wait time.Duration, why string) error
+	ArchiveWritten(ctx context.Context, c job.ArchiveClaim, n job.BatchArchive) error
+}
+
 // Lookup is what reading jobs needs of the store.
 type Lookup interface {
 	Get(ctx context.Context, id string) (job.Job, error)

@@ -30,6 +30,7 @@ type Config struct {
 	Observers Observers
 	Commands  Commands
 	Batches   Batches
+	Archives  Archives
 	Files     Files
 	Blobs     Blobs
 	Keys      Keys

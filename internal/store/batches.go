@@ -26,6 +26,8 @@ const (
 	batchesAwaitedKey = prefix + "batches:awaited"
 	// batchHooksKey has the messages of batches that are to be delivered.
 	batchHooksKey = prefix + "batches:hooks"
+	// batchArchivesKey has the batches that are to have an archive.
+	batchArchivesKey = prefix + "batches:archives"
 	// batchesQueue is the name of the listing of batches, among those of queues. Its only state is all.
 	batchesQueue = "batches"
 	batchesAll   = job.State("all")
@@ -77,6 +79,8 @@ func (s *Store) OpenBatch(ctx context.Context, n job.NewBatch) (known string, er
 		{"hook_url", n.Hook.URL},
 		{"hook_secret", string(n.HookSecret)},
 		{"hook_percent", n.Hook.Percent},
+		{"archive", mark(n.Archive)},
+		{"unended", archiveLook.Milliseconds()},
 	})
 	switch {
 	case err != nil:
@@ -224,6 +228,7 @@ func batchFields() []string {
 		"completed", "cancelled", "failed", "ended", "samples", "failure_code", "failure_message",
 		"status:ok", "status:error", "status:interrupted", "status:exit",
 		"hook_url", "hook_percent", "hook_pending", "hook_delivered", "hook_failed", "hook_status", "hook_error",
+		"archive", "archive_bytes", "archive_results", "archive_expired", "archive_error",
 	}
 }
 
@@ -310,6 +315,11 @@ func decodeBatch(id string, f map[string]string, now time.Time) job.Batch {
 		b.Hook = &job.BatchHook{
 			URL: url, Percent: int(n("hook_percent")), Pending: int(n("hook_pending")), Delivered: int(n("hook_delivered")), Failed: int(n("hook_failed")),
 			LastStatus: int(n("hook_status")), LastError: f["hook_error"],
+		}
+	}
+	if state := f["archive"]; state != "" {
+		b.Archive = &job.BatchArchive{
+			State: job.ArchiveState(state), Bytes: n("archive_bytes"), Results: n("archive_results"), Expired: n("archive_expired"), Error: f["archive_error"], Token: f["archive_token"],
 		}
 	}
 	left := b.Counts.Jobs - b.Counts.Ended()

@@ -91,7 +91,7 @@ func (s *Store) DropFile(ctx context.Context, id, key string, bytes int64) error
 	return err
 }
 
-// Expired returns jobs with blobs whose records have expired, at most most of them. It returns
+// Expired returns jobs and batches with blobs whose records have expired, at most most of them. It returns
 // them again until ForgetBlobs is called.
 func (s *Store) Expired(ctx context.Context, most int) ([]string, error) {
 	const op = "look for blobs of expired jobs"
@@ -112,12 +112,16 @@ func (s *Store) ForgetBlobs(ctx context.Context, ids ...string) error {
 	return err
 }
 
-// Unknown returns those of the ids for which there is no record.
+// Unknown returns those of the ids, of jobs and of batches, for which there is no record.
 func (s *Store) Unknown(ctx context.Context, ids []string) ([]string, error) {
 	cmds := make([]*redis.IntCmd, len(ids))
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
-			cmds[i] = p.Exists(ctx, jobKey(id))
+			key := jobKey(id)
+			if job.IsBatchID(id) {
+				key = batchKey(id)
+			}
+			cmds[i] = p.Exists(ctx, key)
 		}
 		return nil
 	})

@@ -38,8 +38,8 @@ func (s *Store) ListenFinished(ctx context.Context, subscriber string, ended fun
 	})
 }
 
-// ListenDue calls announced whenever the outbox has new entries, or, with HooksDue, when
-// webhooks are due.
+// ListenDue calls announced whenever the outbox has new entries, or, with HooksDue, BatchesDue and ArchivesDue, when
+// there is that to be done.
 func (s *Store) ListenDue(ctx context.Context, announced func(string)) (*Listener, error) {
 	return s.listen(ctx, outboxKey, announced)
 }

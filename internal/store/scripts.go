@@ -31,7 +31,7 @@ type scripts struct {
 	pause, unpause, drain                                                                                                              script
 	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample   script
 	save, unsave, fire, pass, runs                                                                                                     script
-	batchHooked                                                                                                                        script
+	batchHooked, archives, archived                                                                                                    script
 }
 
 // constants are the bounds for the scripts, which precede each script.

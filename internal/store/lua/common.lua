@@ -414,15 +414,19 @@ local function batch_hook_bytes(url, percent)
   return hook_bytes(url) + (percent > 0 and HOOK_BYTES * math.floor(100 / percent) or 0)
 end
 
+-- Archives of batches. A batch that is to have one is an entry of BATCH_ARCHIVES from its beginning on, by when it is looked at, so
+-- that a process of an older Kaa may end it. The field archive is waiting, then written.
+local BATCH_ARCHIVES, ARCHIVE_BYTES = P .. 'batches:archives', 512
+
 -- batch_over ends a batch whose jobs have all ended.
 local function batch_over(batch, key, now, tombstone_ms)
-  local f = redis.call('HMGET', key, 'state', 'failure_code', 'ttl', 'caller', 'held', 'jobs', 'keep', 'hook_url', 'hook_percent', 'refused_bytes', 'name', 'rerun_of')
+  local f = redis.call('HMGET', key, 'state', 'failure_code', 'ttl', 'caller', 'held', 'jobs', 'keep', 'hook_url', 'hook_percent', 'refused_bytes', 'name', 'rerun_of', 'archive')
   local to = f[2] and 'failed' or f[1] == 'cancelling' and 'cancelled' or 'completed'
   local ttl, caller = tonumber(f[3]), f[4]
   redis.call('HSET', key, 'state', to, 'finished_at', int(now))
   redis.call('HDEL', key, 'writer', 'defaults')
   -- The record stays, what was refused, and four bytes for each job; and the lines, if they are kept.
-  local stays = f[7] and tonumber(f[5]) or BATCH_BYTES + 4 * tonumber(f[6]) + tonumber(f[10] or 0) + #(f[11] or '') + #(f[12] or '')
+  local stays = f[7] and tonumber(f[5]) or BATCH_BYTES + 4 * tonumber(f[6]) + tonumber(f[10] or 0) + #(f[11] or '') + #(f[12] or '') + (f[13] and ARCHIVE_BYTES or 0)
   -- Messages are made from the record, so the record stays until they are delivered.
   local life = f[8] and math.max(ttl, HOOK_TTL) or ttl
   local stone, due = STONE_BYTES + (f[8] and BATCH_BYTES + batch_hook_bytes(f[8], f[9]) or 0), due_after(now, life + tonumber(tombstone_ms))
@@ -440,6 +444,10 @@ local function batch_over(batch, key, now, tombstone_ms)
   redis.call('DEL', key .. ':writer')
   for _, part in ipairs({ ':ends', ':order', ':refused' }) do redis.call('PEXPIRE', key .. part, int(ttl)) end
   if f[8] then batch_hook(batch, key, 100, now) end
+  if f[13] then
+    redis.call('ZADD', BATCH_ARCHIVES, int(now), batch)
+    redis.call('PUBLISH', P .. 'outbox', 'archives')
+  end
   redis.call('PEXPIRE', key, int(life))
   redis.call('SET', P .. 'gone:' .. batch, is_tenant(caller) and 'tenant:' .. caller or '1', 'PX', int(life + tonumber(tombstone_ms)))
   redis.call('ZADD', P .. 'expiry', int(now + ttl), batch .. ' batches all')
@@ -502,6 +510,8 @@ local function batch_drop(batch, key)
   redis.call('UNLINK', key, key .. ':chunks', key .. ':code', key .. ':ends', key .. ':order', key .. ':refused', key .. ':writer', P .. 'gone:' .. batch)
   redis.call('SREM', BATCHES_OPEN, batch)
   redis.call('SREM', BATCHES_OPEN .. ':of:' .. caller, batch)
+  redis.call('ZREM', BATCH_ARCHIVES, batch)
+  if redis.call('EXISTS', kept_key(batch)) == 1 then redis.call('ZADD', P .. 'blobs', int(now_ms()), batch) end
   redis.call('ZREM', index_key('batches', 'all'), batch)
   redis.call('ZREM', P .. 'expiry', batch .. ' batches all')
   if is_tenant(caller) then
