@@ -28,6 +28,8 @@ type Problem struct {
 	Detail   string       `json:"detail" doc:"The problem and its remedy."`
 	JobID    string       `json:"jobId,omitempty" doc:"The job, if the problem is about one that was accepted."`
 	Reason   string       `json:"reason,omitempty" doc:"With session_ended: why the session has ended."`
+	Persist  string       `json:"persist,omitempty" doc:"With session_ended: the volume that keeps the files of the session, if one does."`
+	Session  string       `json:"sessionId,omitempty" doc:"With volume_in_use: the session that uses the volume."`
 	Scope    string       `json:"scope,omitempty" doc:"With scope_missing: the scope that a key needs for this."`
 	Depth    *int64       `json:"depth,omitempty" doc:"How many there are where that is limited: jobs that wait, or calls."`
 	Limit    *int64       `json:"limit,omitempty" doc:"How many there may be."`
@@ -263,6 +265,9 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return p, false
 	}
 	if p := commandProblem(err); p != nil {
+		return p, false
+	}
+	if p := volumeProblem(err); p != nil {
 		return p, false
 	}
 	switch {

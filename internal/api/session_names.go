@@ -36,7 +36,7 @@ func (s *server) registerSessionNames() {
 			Description: "A session of this name was opened.",
 			Content:     map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/SessionView"}}},
 		}},
-		Errors: []int{400, 401, 408, 413, 415, 429, 503},
+		Errors: []int{400, 401, 408, 409, 413, 415, 429, 503},
 	}, s.ensureSession)
 	register(s, huma.Operation{
 		OperationID: "getSessionByName", Method: http.MethodGet, Path: path, Tags: tags,

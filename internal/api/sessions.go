@@ -27,6 +27,7 @@ type SessionBody struct {
 	MaxAge      *float64          `json:"maxAge,omitempty" nullable:"true" doc:"Seconds after which it ends, used or not. Default 28800, ceiling 604800 unless configured otherwise."`
 	Workdir     *string           `json:"workdir,omitempty" nullable:"true" maxLength:"512" doc:"Path of its working directory. Needs the sandbox level strict. Default: /work." example:"/home/user"`
 	Home        *string           `json:"home,omitempty" nullable:"true" maxLength:"512" doc:"Path of the home directory (HOME), which is the working directory, or is in it or in /tmp. Default: the working directory."`
+	Persist     *string           `json:"persist,omitempty" nullable:"true" maxLength:"128" doc:"Name of the volume that keeps the files of its working directory: they are there as the last session with it has left them, and are saved at the end of this one, at a pause, and every two minutes. A letter or digit, then letters, digits and any of . _ : @ ~ -" example:"user-7"`
 	OnMemory    *string           `json:"onMemoryLimit,omitempty" nullable:"true" enum:"restart,end" doc:"Consequence when its code needs more memory than it may: restart (a fresh interpreter takes the place of the old one; variables and modules are gone, files are kept), end. Default restart."`
 	Limits      *LimitsBody       `json:"limits,omitempty" doc:"Limits of its code, where they differ from the defaults: all of the session together, but for cpuSeconds, outputBytes, resultBytes and those of calls, which are for each execution."`
 	Metadata    object            `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the session."`
@@ -50,6 +51,7 @@ type SessionView struct {
 	AutoResume  bool             `json:"autoResume,omitempty" doc:"The next execution or other operation resumes it."`
 	Workdir     string           `json:"workdir,omitempty" doc:"The path that was chosen for its working directory, if one was."`
 	Home        string           `json:"home,omitempty" doc:"The path that was chosen for HOME, if one was."`
+	Persist     *PersistView     `json:"persist,omitempty" doc:"The volume that keeps its files, if one does."`
 	Waiting     int              `json:"waiting" doc:"Executions that wait for their turn."`
 	Metadata    object           `json:"metadata,omitempty"`
 	Restarts    int              `json:"restarts,omitempty" doc:"How many times its interpreter was replaced because its code needed more memory than it may."`
@@ -63,7 +65,7 @@ func sessionView(s job.Session) SessionView {
 	return SessionView{
 		ID: s.ID, Name: s.Name, State: s.State, Runner: s.Runner, Runtime: s.Runtime, CreatedAt: s.CreatedAt, LastUsedAt: s.LastUsed,
 		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), EndsAt: optional(s.EndsAt), Waiting: s.Waiting, Restarts: s.Restarts,
-		PausedAt: optional(s.PausedAt), PausedUntil: optional(s.PausedUntil), AutoResume: s.AutoResume, Workdir: s.Workdir, Home: s.Home, Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
+		PausedAt: optional(s.PausedAt), PausedUntil: optional(s.PausedUntil), AutoResume: s.AutoResume, Workdir: s.Workdir, Home: s.Home, Persist: persistView(s.Persist), Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
 	}
 }
 
@@ -109,7 +111,7 @@ func (s *server) registerSessions() {
 		OperationID: "openSession", Method: http.MethodPost, Path: "/v1/sessions", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary:     "Open a session",
 		Description: "A session is an interpreter whose variables, modules, working directory and files stay from one execution to the next. Name it by sessionId when you execute code.",
-		Errors:      []int{400, 401, 408, 413, 415, 429, 503},
+		Errors:      []int{400, 401, 408, 409, 413, 415, 429, 503},
 	}, s.openSession)
 	register(s, huma.Operation{
 		OperationID: "listSessions", Method: http.MethodGet, Path: "/v1/sessions", Tags: tags,
@@ -123,6 +125,7 @@ func (s *server) registerSessions() {
 	s.registerSessionChange()
 	s.registerSessionNames()
 	s.registerSessionPause()
+	s.registerVolumes()
 	register(s, huma.Operation{
 		OperationID: "closeSession", Method: http.MethodDelete, Path: "/v1/sessions/{id}", Tags: tags,
 		Summary: "End a session, with all that it executes", Errors: []int{400, 401, 404, 410, 429, 503},
@@ -147,7 +150,7 @@ func (b *SessionBody) request() job.SessionRequest {
 		return job.SessionRequest{}
 	}
 	return job.SessionRequest{
-		Runtime: value(b.Runtime), Envs: b.Envs, Workdir: value(b.Workdir), Home: value(b.Home), IdleTimeout: b.IdleTimeout, MaxAge: b.MaxAge, OnMemory: value(b.OnMemory),
+		Runtime: value(b.Runtime), Envs: b.Envs, Workdir: value(b.Workdir), Home: value(b.Home), Persist: b.Persist, IdleTimeout: b.IdleTimeout, MaxAge: b.MaxAge, OnMemory: value(b.OnMemory),
 		Limits: b.Limits.request(), Metadata: json.RawMessage(b.Metadata),
 	}
 }
@@ -212,7 +215,9 @@ func sessionProblem(err error) *Problem {
 	ended, full := (*job.SessionEndedError)(nil), (*job.SessionsFullError)(nil)
 	switch {
 	case errors.As(err, &ended):
-		return endedProblem(ended.Reason, ended.Message)
+		p := endedProblem(ended.Reason, ended.Message)
+		p.Persist = ended.Volume
+		return p
 	case errors.Is(err, job.ErrNoSession):
 		return newProblem(http.StatusNotFound, "session_not_found", "no session of this API key has this id; check the id, or open a new one: sessions that ended long ago are forgotten")
 	case errors.As(err, &full) && full.OfCaller:

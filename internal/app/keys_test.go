@@ -254,6 +254,7 @@ func TestScopes(t *testing.T) {
 		"POST /v1/jobs:cancel": access.Execute, "POST /v1/jobs:purge": access.Execute, "GET /v1/config": access.Admin, "POST /v1/runners/{id}/drain": access.Admin, "POST /v1/runners/{id}/resume": access.Admin,
 	}
 	maps.Copy(needed, map[string]access.Scope{
+		"GET /v1/volumes": access.Read, "GET /v1/volumes/{name}": access.Read, "DELETE /v1/volumes/{name}": access.Sessions,
 		"POST /v1/sessions/{id}/commands": access.Execute, "GET /v1/sessions/{id}/commands": access.Read,
 		"GET /v1/sessions/{id}/commands/{command}": access.Read, "GET /v1/sessions/{id}/commands/{command}/events": access.Read,
 		"POST /v1/sessions/{id}/commands/{command}/input": access.Execute, "POST /v1/sessions/{id}/commands/{command}/signal": access.Execute,

@@ -103,7 +103,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics, Events: s.store, EventBytes: s.cfg.EventBytes,
 		Blobs: countedBlobs{s.blobs, s.metrics}, Room: s.store, Files: s.cfg.FileLimits(),
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
-		SessionRecords: s.store, Calls: s.store, CommandRecords: s.store, Interpreters: sessionInterpreters{pool}, NoJobLog: !s.cfg.JobLog,
+		SessionRecords: s.store, Calls: s.store, CommandRecords: s.store, Volumes: s.store, SaveEvery: s.cfg.VolumeSaveEvery, Interpreters: sessionInterpreters{pool}, NoJobLog: !s.cfg.JobLog,
 		Health: pool.Health, DrainChanged: health.changed, StartPatience: s.cfg.StartPatience,
 	})
 	s.measureRunner(self, r, pool.Parked)
@@ -152,7 +152,7 @@ func (s *shared) describeRunner(pool *interpreter.Pool, missing []job.Layer) (jo
 	return job.Runner{
 		ID: id.String(), Host: host, PID: os.Getpid(), Version: Version(), StartedAt: time.Now().UTC(),
 		Concurrency: s.cfg.Concurrency, Queues: s.cfg.Queues.Names(), Python: runtimes[0].Version, Runtimes: runtimes,
-		MaxSessions: s.cfg.MaxSessions, Lanes: true, Sandbox: string(level), Layers: append(layers, missing...), MemoryControl: control,
+		MaxSessions: s.cfg.MaxSessions, Lanes: true, Volumes: true, Sandbox: string(level), Layers: append(layers, missing...), MemoryControl: control,
 	}, nil
 }
 
@@ -186,7 +186,7 @@ func (s *shared) startQueue(ctx context.Context, r *runner.Runner) (*queue.Serve
 // interrupted. The interpreters are closed after the jobs. The parts that write the jobs' ends are
 // closed last.
 func (r *runnerProcess) stages() []stage {
-	jobs := r.cfg.DrainTimeout + r.cfg.KillGrace + endTime + time.Second
+	jobs := r.cfg.DrainTimeout + r.cfg.KillGrace + endTime + runner.SaveAtEnd + time.Second
 	return append([]stage{
 		{"taking jobs", 2 * time.Second, func(ctx context.Context) error {
 			r.server.Stop()

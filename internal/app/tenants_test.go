@@ -88,6 +88,8 @@ func walked() map[string]struct {
 		"POST /v1/jobs/{id}/calls/{callId}":                     {"calling", fields{"value": 1}},
 		"GET /v1/sessions/{id}":                                 {"session", nil},
 		"GET /v1/sessions/by-name/{name}":                       {"name", nil},
+		"GET /v1/volumes/{name}":                                {"volume", nil},
+		"DELETE /v1/volumes/{name}":                             {"volume", nil},
 		"PUT /v1/sessions/by-name/{name}":                       {"own name", none},
 		"DELETE /v1/sessions/by-name/{name}":                    {"name", nil},
 		"PATCH /v1/sessions/{id}":                               {"session", fields{"endsIn": 3600}},
@@ -219,6 +221,11 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	if a := acme.call(http.MethodPut, "/v1/sessions/by-name/chat-1", fields{}); a.status != http.StatusCreated {
 		t.Fatalf("%d %s", a.status, a.raw)
 	}
+	ids["volume"] = "files-1"
+	withVolume := acme.persistent(ids["volume"])
+	acme.in(withVolume, "open('out', 'w').write('x')")
+	acme.end(withVolume)
+	acme.volume(ids["volume"], func(a answer) bool { return a.str("savedAt") != "" && a.str("sessionId") == "" })
 	ids["session with a context"] = acme.open(fields{})
 	inContext := acme.context(ids["session with a context"], fields{})
 	ids["schedule"] = acme.call(http.MethodPost, "/v1/schedules", aSchedule()).str("id")

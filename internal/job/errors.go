@@ -164,7 +164,8 @@ func (e *FilesFullError) Advice() string {
 
 // SessionEndedError has the reason for the end of a session. It is an ErrSessionEnded.
 type SessionEndedError struct {
-	ID string
+	ID     string
+	Volume string // that has its files; empty if they are gone
 	SessionEnd
 }
 

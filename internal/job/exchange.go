@@ -24,6 +24,8 @@ type Runner struct {
 	// Sessions is the number of sessions that the runner serves now, MaxSessions its limit.
 	Sessions    int `json:"sessions" doc:"Sessions that have an interpreter there."`
 	MaxSessions int `json:"maxSessions" doc:"Sessions it has room for."`
+	// Volumes: an older runner does not know of persistent files.
+	Volumes bool `json:"volumes,omitempty" doc:"It can keep the files of sessions (persist). Absent for runners of releases that could not."`
 	// Lanes: an older runner executes all jobs of a session in one order.
 	Lanes    bool   `json:"lanes,omitempty" doc:"It can run jobs of one session at the same time. Absent for runners of releases that could not."`
 	Draining bool   `json:"draining" doc:"It takes no more jobs: it is about to stop, or drained is true."`

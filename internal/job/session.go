@@ -29,9 +29,10 @@ type Session struct {
 	Waiting     int       // executions that wait for their turn
 	Restarts    int       // interpreters that were replaced for lack of memory
 	Metadata    json.RawMessage
-	ForkedFrom  string    // the session of which it is a fork; empty if it is none
-	Reason      EndReason // reason for its end; empty while it lives
-	Message     string    // the same for people
+	Persist     Persistence // zero if its files are not kept
+	ForkedFrom  string      // the session of which it is a fork; empty if it is none
+	Reason      EndReason   // reason for its end; empty while it lives
+	Message     string      // the same for people
 	EndedAt     time.Time
 }
 
@@ -146,6 +147,8 @@ type SessionSpec struct {
 	// Workdir is the path of the working directory; empty is the usual one. Home is that of HOME; empty is the same.
 	Workdir string `json:"workdir,omitempty"`
 	Home    string `json:"home,omitempty"`
+	// Volume is the name of the volume that the working directory is; empty for none.
+	Volume string `json:"volume,omitempty"`
 	// EndOnMemory ends the session together with an interpreter that needs too much memory;
 	// otherwise a fresh one replaces it.
 	EndOnMemory bool `json:"endOnMemory,omitempty"`
@@ -216,6 +219,7 @@ type SessionRequest struct {
 	MaxAge      *float64 // seconds
 	Workdir     string
 	Home        string
+	Persist     *string
 	OnMemory    string // OnMemoryRestart unless it is OnMemoryEnd
 	Limits      QuotaRequest
 	Metadata    json.RawMessage
@@ -242,12 +246,13 @@ func (l Limits) AcceptSession(r SessionRequest) (Session, SessionSpec, error) {
 		Metadata:    l.metadata(&v, r.Metadata),
 	}
 	workdir, home := places(&v, r.Workdir, r.Home)
+	volume := checkVolume(&v, r.Persist)
 	quota := l.quota(&v, r.Limits)
 	if len(v.fields) > 0 {
 		return Session{}, SessionSpec{}, &ValidationError{Fields: v.fields}
 	}
-	s.Workdir, s.Home = workdir, home
-	return s, SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, EndOnMemory: r.OnMemory == OnMemoryEnd}, nil
+	s.Workdir, s.Home, s.Persist.Volume = workdir, home, volume
+	return s, SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, Volume: volume, EndOnMemory: r.OnMemory == OnMemoryEnd}, nil
 }
 
 // inSession refuses fields that an execution of a session cannot have, because they belong to

@@ -116,6 +116,11 @@ type FileSystem interface {
 	Pack(ctx context.Context, path string, most int64, to io.Writer) error
 	Unpack(ctx context.Context, path string, most int64, content io.Reader) (files int, bytes int64, err error)
 	Watch(ctx context.Context, path string, recursive bool, ready func(), report func([]FileEvent) error) error
+	// Snapshot writes the working directory in the form that Restore puts into an empty one. Fingerprint returns a number that
+	// changes with the directory; 0 if it is unknown.
+	Snapshot(ctx context.Context, to io.Writer) (TreeStats, error)
+	Restore(ctx context.Context, content io.Reader) error
+	Fingerprint(ctx context.Context) (uint64, error)
 }
 
 // The operations on a session that do one FSRequest. Their answers are FSAnswers. The second one leaves an output.

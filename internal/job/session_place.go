@@ -63,12 +63,17 @@ func isPlace(v *validation, field, name string) bool {
 	return false
 }
 
-// Placeable are those of the runners that can give a session paths of its own; all of them if it wants none.
+// HasPaths reports whether a session wants paths of its own.
+func (s SessionSpec) HasPaths() bool { return s.Workdir != "" || s.Home != "" }
+
+// Placeable are those of the runners that can give a session paths of its own and keep its files; all of them if it wants neither.
 func (s SessionSpec) Placeable(runners []Runner) []Runner {
-	if s.Workdir == "" && s.Home == "" {
+	if !s.HasPaths() && s.Volume == "" {
 		return runners
 	}
-	return slices.DeleteFunc(slices.Clone(runners), func(r Runner) bool { return r.Sandbox != sandboxStrict })
+	return slices.DeleteFunc(slices.Clone(runners), func(r Runner) bool {
+		return s.HasPaths() && r.Sandbox != sandboxStrict || s.Volume != "" && !r.Volumes
+	})
 }
 
 // sandboxStrict is the level whose sandboxes have a mount namespace.

@@ -14,12 +14,14 @@ import (
 
 // Kept are the store's methods for the Cleaner.
 type Kept interface {
-	// Expired returns jobs with blobs whose records have expired.
+	// Expired returns the owners of blobs that are to be deleted: jobs whose records have expired, and snapshots of volumes.
 	Expired(ctx context.Context, most int) ([]string, error)
-	// ForgetBlobs records that the blobs of jobs are deleted.
+	// ForgetBlobs records that the blobs of owners are deleted.
 	ForgetBlobs(ctx context.Context, ids ...string) error
 	// Unknown returns those of the ids for which there is no record.
 	Unknown(ctx context.Context, ids []string) ([]string, error)
+	// UnknownSnapshots returns those of the ids of snapshots for which nothing is counted.
+	UnknownSnapshots(ctx context.Context, ids []string) ([]string, error)
 	// Elect reports whether the calling process is the one that does something in a period.
 	Elect(ctx context.Context, what string, period time.Duration) (bool, error)
 }
@@ -91,7 +93,7 @@ func (c *Cleaner) Expired(ctx context.Context) error {
 			return err
 		}
 		for _, id := range ids {
-			if err := c.garbage.DeleteAll(ctx, job.KeyPrefix(id)); err != nil {
+			if err := c.garbage.DeleteAll(ctx, job.BlobPrefix(id)); err != nil {
 				return err
 			}
 			// After the deletion: Expired returns the job again if that fails.
@@ -102,33 +104,49 @@ func (c *Cleaner) Expired(ctx context.Context) error {
 	}
 }
 
-// Orphans deletes blobs that were written before a time and belong to no job.
+// Orphans deletes blobs that were written before a time and belong to no job and to no volume.
 func (c *Cleaner) Orphans(ctx context.Context, before time.Time) error {
 	const parts = 256 // as job.KeyPrefix divides them
 	for part := range parts {
-		keys, err := c.garbage.List(ctx, fmt.Sprintf("%02x/", part), before)
+		err := c.orphans(ctx, fmt.Sprintf("%02x/", part), before, job.OwnerOfKey, c.kept.Unknown)
 		if err != nil {
 			return err
 		}
-		jobs := make(map[string]bool, len(keys))
-		for _, key := range keys {
-			if id := job.OwnerOfKey(key); id != "" { // Kaa did not write other keys
-				jobs[id] = true
-			}
+	}
+	return c.orphans(ctx, job.SnapshotsPrefix, before, job.SnapshotOfKey, func(ctx context.Context, ids []string) ([]string, error) {
+		unknown, err := c.kept.UnknownSnapshots(ctx, ids)
+		for i, id := range unknown {
+			unknown[i] = job.SnapshotOwner(id)
 		}
-		for ids := range slices.Chunk(slices.Sorted(maps.Keys(jobs)), batch) {
-			unknown, err := c.kept.Unknown(ctx, ids)
-			if err != nil {
+		return unknown, err
+	})
+}
+
+// orphans does that for the keys of a prefix. ownerOf returns the owner of a key, and unknownOf those of the owners that are
+// not known.
+func (c *Cleaner) orphans(ctx context.Context, prefix string, before time.Time, ownerOf func(key string) string, unknownOf func(ctx context.Context, ids []string) ([]string, error)) error {
+	keys, err := c.garbage.List(ctx, prefix, before)
+	if err != nil {
+		return err
+	}
+	owners := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		if id := ownerOf(key); id != "" { // Kaa did not write other keys
+			owners[id] = true
+		}
+	}
+	for ids := range slices.Chunk(slices.Sorted(maps.Keys(owners)), batch) {
+		unknown, err := unknownOf(ctx, ids)
+		if err != nil {
+			return err
+		}
+		for _, id := range unknown {
+			c.log.WarnContext(ctx, "blobs of no job are deleted", slog.String("job_id", id))
+			if err := c.garbage.DeleteAll(ctx, job.BlobPrefix(id)); err != nil {
 				return err
 			}
-			for _, id := range unknown {
-				c.log.WarnContext(ctx, "blobs of no job are deleted", slog.String("job_id", id))
-				if err := c.garbage.DeleteAll(ctx, job.KeyPrefix(id)); err != nil {
-					return err
-				}
-				if err := c.kept.ForgetBlobs(ctx, id); err != nil {
-					return err
-				}
+			if err := c.kept.ForgetBlobs(ctx, id); err != nil {
+				return err
 			}
 		}
 	}

@@ -42,6 +42,9 @@ func (s *sessions) command(ctx context.Context, log *slog.Logger, l *lane, e *ex
 	if o, known := cutOff(ctx, err); err != nil && known {
 		return o
 	}
+	if refused, ok := errors.AsType[*job.RefusedError](err); ok {
+		return job.Outcome{State: job.Failed, Failure: refusal(refused)}
+	}
 	if err != nil {
 		log.ErrorContext(ctx, "no interpreter could be started for a command of a session", slog.Any("err", err))
 		return sessionFailed(job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"})

@@ -133,7 +133,7 @@ func (se *served) context(id string) *other {
 func (se *served) openContext(ctx context.Context, c *other) (end *job.SessionEnd, err error) {
 	base, err := se.Interpreter(ctx)
 	switch {
-	case err != nil && (ctx.Err() != nil || errors.Is(err, errMoved)):
+	case err != nil && (ctx.Err() != nil || errors.Is(err, errMoved) || isRefused(err)):
 		return nil, err
 	case err != nil:
 		return &job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"}, err

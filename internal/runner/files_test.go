@@ -220,6 +220,10 @@ func (f *fakeKept) ForgetBlobs(_ context.Context, ids ...string) error {
 	return nil
 }
 
+func (f *fakeKept) UnknownSnapshots(ctx context.Context, ids []string) ([]string, error) {
+	return f.Unknown(ctx, ids)
+}
+
 func (f *fakeKept) Unknown(_ context.Context, ids []string) ([]string, error) {
 	return slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(f.known, id) }), nil
 }

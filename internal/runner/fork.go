@@ -118,7 +118,7 @@ func noRoom(full *job.SessionsFullError, count int) error {
 // end.
 func (se *served) copies(ctx context.Context, count int) ([]Interpreter, *job.SessionEnd, error) {
 	i, err := se.Interpreter(ctx)
-	if errors.Is(err, errMoved) {
+	if isRefused(err) || errors.Is(err, errMoved) {
 		return nil, nil, err
 	}
 	if err != nil {
@@ -140,6 +140,7 @@ func (se *served) copies(ctx context.Context, count int) ([]Interpreter, *job.Se
 func (s *sessions) reserve(ids []string, spec job.SessionSpec) []*served {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	spec.Volume = "" // one session at a time saves it
 	made := make([]*served, len(ids))
 	for i, id := range ids {
 		se := s.newServed(id)

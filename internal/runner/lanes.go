@@ -147,6 +147,7 @@ func (s *sessions) goOn(l *lane) bool {
 	}
 	if se.over && se.busy == 1 {
 		s.mu.Unlock()
+		_ = se.save(s.saving, true) // the record has the error
 		se.Replace(nil)
 		se.dropCheckpoints()
 		s.mu.Lock()

@@ -60,6 +60,7 @@ func (r *Runner) Start(ctx context.Context) error {
 		every(ctx, r.cfg.WatchEvery, func() {
 			r.endRevoked(ctx)
 			r.sessions.lookAfter(ctx)
+			r.sessions.saveDue(time.Now())
 			r.findAnswers(ctx)
 			r.findReplies(ctx)
 			r.wakeCommands()
@@ -122,6 +123,7 @@ func (r *Runner) EndExecutions() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
+	time.AfterFunc(SaveAtEnd, r.sessions.stopSaving)
 	for _, e := range r.active {
 		e.end(errDraining)
 	}

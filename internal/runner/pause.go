@@ -34,6 +34,7 @@ func (s *sessions) pause(ctx context.Context, se *Session, args json.RawMessage)
 		s.wake(ctx, se.served)
 		return nil, nil, err
 	}
+	_ = se.save(ctx, false) // the session is paused anyway, and its record has the error
 	return struct{}{}, nil, nil
 }
 

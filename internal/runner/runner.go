@@ -100,6 +100,7 @@ type Config struct {
 	SessionRecords SessionRecords
 	Interpreters   Interpreters
 	CommandRecords CommandRecords
+	Volumes        Volumes // nil if the runner cannot keep the files of sessions
 	// Operations are further operations on sessions, by name, besides those of package job.
 	Operations map[string]Operation
 	// Calls are needed for executions with functions of their callers.
@@ -112,6 +113,7 @@ type Config struct {
 	HeartbeatEvery time.Duration // 2 s; must be well below the store's RunnerTTL
 	WatchEvery     time.Duration // period of the look for cancel flags; 1 s
 	SaveFor        time.Duration // how long the runner retries to write the end of a job; 5 min
+	SaveEvery      time.Duration // period in which changed files of sessions with volumes are saved; 2 min
 	ClaimFor       time.Duration // how long a claim is sent again while Redis does not answer; 1 min
 	// StartPatience is the time after which a job fails if no runner could start an interpreter
 	// for it; 1 min.
@@ -175,6 +177,7 @@ func New(cfg Config) *Runner {
 	set(&cfg.WatchEvery, time.Second)
 	set(&cfg.SaveFor, 5*time.Minute)
 	set(&cfg.ClaimFor, time.Minute)
+	set(&cfg.SaveEvery, 2*time.Minute)
 	set(&cfg.StartPatience, time.Minute)
 	if cfg.EventBytes == 0 {
 		cfg.EventBytes = 8 << 20

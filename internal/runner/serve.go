@@ -161,6 +161,9 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *served, e *exe
 	if errors.Is(err, errMoved) {
 		return job.Outcome{}
 	}
+	if refused, ok := errors.AsType[*job.RefusedError](err); ok {
+		return job.Outcome{State: job.Failed, Failure: refusal(refused)}
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return sessionFailed(job.SessionEnd{Reason: job.EndDrained, Message: "the runner was shut down before the code began"})

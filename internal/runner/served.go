@@ -21,6 +21,8 @@ type served struct {
 	// opening has room for one that opens the interpreter, or moves the session to another runner.
 	opening chan struct{}
 
+	volume volume
+
 	// pausing is held while the processes are stopped or go on again. It guards paused.
 	pausing sync.Mutex
 	paused  bool // the processes are stopped
@@ -67,7 +69,7 @@ func (se *served) Spec() job.SessionSpec { return se.spec }
 var errMoved = errors.New("the session lives on another runner")
 
 // Interpreter returns the session's interpreter, a new one if it has none. Lanes that call it at the
-// same time get the same one.
+// same time get the same one. A job.RefusedError says why the files of its volume cannot be there.
 func (se *served) Interpreter(ctx context.Context) (Interpreter, error) {
 	select {
 	case se.opening <- struct{}{}:
@@ -87,6 +89,12 @@ func (se *served) Interpreter(ctx context.Context) (Interpreter, error) {
 	i, err := se.of.r.cfg.Interpreters.Open(ctx, se.spec)
 	if err != nil {
 		return nil, fmt.Errorf("start interpreter of session: %w", err)
+	}
+	if err := se.restore(ctx, i); err != nil {
+		if closeErr := i.Close(); closeErr != nil {
+			se.of.r.cfg.Log.ErrorContext(ctx, "interpreter of a session was not closed as it should", slog.String("session_id", se.id), slog.Any("err", closeErr))
+		}
+		return nil, err
 	}
 	se.attach(i)
 	return i, nil

@@ -69,7 +69,7 @@ func inDirectory(ctx context.Context, s *Session, do func(Directory) error) (*jo
 func inInterpreter(ctx context.Context, s *Session, do func(Interpreter) error) (*job.SessionEnd, error) {
 	i, err := s.Interpreter(ctx)
 	switch {
-	case err != nil && (ctx.Err() != nil || errors.Is(err, errMoved)):
+	case err != nil && (ctx.Err() != nil || errors.Is(err, errMoved) || isRefused(err)):
 		return nil, err
 	case err != nil:
 		return &job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"}, err
@@ -84,6 +84,11 @@ func inInterpreter(ctx context.Context, s *Session, do func(Interpreter) error) 
 		return nil, &job.RefusedError{Code: job.FailFiles, Message: "the place where contents of files are does not answer"}
 	}
 	return i.Alive(), err
+}
+
+func isRefused(err error) bool {
+	_, refused := errors.AsType[*job.RefusedError](err)
+	return refused
 }
 
 func putFiles(ctx context.Context, s *Session, _ json.RawMessage) (any, *job.SessionEnd, error) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -90,7 +91,11 @@ type sessions struct {
 	r    *Runner
 	ops  map[string]Operation
 	ctx  context.Context // the context of their executions and operations
-	done sync.WaitGroup  // goroutines that serve or close a session
+	done sync.WaitGroup  // goroutines that serve, save or close a session
+
+	saving     context.Context // of saves of volumes
+	stopSaving context.CancelFunc
+	saves      chan struct{} // has a token for each save that is under way
 
 	mu      sync.Mutex
 	live    map[string]*served
@@ -101,7 +106,8 @@ type sessions struct {
 }
 
 func newSessions(r *Runner, ops map[string]Operation) *sessions {
-	s := &sessions{r: r, ctx: context.Background(), live: map[string]*served{}, changed: make(chan struct{})}
+	s := &sessions{r: r, ctx: context.Background(), live: map[string]*served{}, changed: make(chan struct{}), saves: make(chan struct{}, savesAtOnce)}
+	s.saving, s.stopSaving = context.WithCancel(s.ctx)
 	s.ops = map[string]Operation{job.OpRestart: restart, job.OpFork: s.fork, job.OpCheckpoint: checkpointOf, job.OpRollback: rollback, job.OpPause: s.pause, job.OpResume: resume}
 	maps.Copy(s.ops, fileOperations())
 	maps.Copy(s.ops, contextOperations())
@@ -109,8 +115,12 @@ func newSessions(r *Runner, ops map[string]Operation) *sessions {
 	return s
 }
 
-func restart(_ context.Context, s *Session, _ json.RawMessage) (any, *job.SessionEnd, error) {
+func restart(ctx context.Context, s *Session, _ json.RawMessage) (any, *job.SessionEnd, error) {
 	defer s.Alone()()
+	if err := s.save(ctx, false); err != nil && s.lives() {
+		return nil, nil, err
+	}
+	s.forsake(ctx) // the next interpreter restores the files
 	s.Replace(nil)
 	return struct{}{}, nil, nil
 }
@@ -153,6 +163,9 @@ func (r *Runner) DrainSessions(ctx context.Context) error {
 		if !s.over {
 			end := job.EndOfDrain()
 			s.why = &end
+		}
+		if s.busy > 0 {
+			r.sessions.saveSoonLocked(s) // there may be little time after the end of its execution
 		}
 		r.sessions.endLocked(s, true)
 	}
@@ -236,5 +249,10 @@ func (s *sessions) close() {
 		s.endLocked(se, false)
 	}
 	s.mu.Unlock()
+	defer time.AfterFunc(closeSaves, s.stopSaving).Stop()
 	s.done.Wait()
+	s.stopSaving()
 }
+
+// closeSaves bounds the saves that are left when the runner is closed.
+const closeSaves = 3 * time.Second

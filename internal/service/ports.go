@@ -119,7 +119,8 @@ type Fleet interface {
 // Sessions is what opening and ending sessions needs of the store. A caller sees its own
 // sessions only, unless it may see all.
 type Sessions interface {
-	// OpenSession fails with a job.NamedError if a live session of the caller has the name.
+	// OpenSession fails with a job.NamedError if a live session of the caller has the name, and with a job.VolumeInUseError if
+	// another one uses its volume.
 	OpenSession(ctx context.Context, n job.NewSession) (job.Session, error)
 	// SessionNamed returns the id of a caller's live session. job.ErrNoSession: none has this name.
 	SessionNamed(ctx context.Context, caller, name string) (string, error)
@@ -128,6 +129,11 @@ type Sessions interface {
 	// ChangeSession fails with a job.TooLateError if the session's maximum age forbids the end.
 	ChangeSession(ctx context.Context, id string, v job.Viewer, c job.SessionChange) error
 	CloseSession(ctx context.Context, id string, v job.Viewer, end job.SessionEnd) error
+	// Volumes returns a page of a caller's volumes in the order of their names, Volume one of them. job.ErrNoVolume: there is none of that name.
+	Volumes(ctx context.Context, caller, cursor string, limit int) (all []job.Volume, next string, err error)
+	Volume(ctx context.Context, caller, name string) (job.Volume, error)
+	// DropVolume fails with a job.VolumeInUseError if a session uses the volume.
+	DropVolume(ctx context.Context, caller, name string) error
 	// InterruptSession returns the job of a lane that is interrupted; empty if nothing is executed in it.
 	InterruptSession(ctx context.Context, id, caller, lane string) (string, error)
 }

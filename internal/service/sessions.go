@@ -56,20 +56,28 @@ func (s *Service) open(ctx context.Context, c Caller, r job.SessionRequest, name
 	}
 	able := spec.Placeable(runners)
 	if len(able) == 0 && len(runners) > 0 {
-		field := "workdir"
-		if spec.Workdir == "" {
-			field = "home"
-		}
-		return job.Session{}, &job.ValidationError{Fields: []job.FieldError{{Field: field, Message: "needs a runner with the sandbox level strict, and there is none; leave it out"}}}
+		return job.Session{}, unplaceable(spec)
 	}
 	if se.ID, err = newID("session"); err != nil {
 		return job.Session{}, err
 	}
 	se.Name = name
 	CallOf(ctx).SessionID = se.ID
-	return s.cfg.Sessions.OpenSession(ctx, job.NewSession{
+	return s.openSaved(ctx, job.NewSession{
 		Session: se, Spec: spec, Caller: c.ID(), Shares: s.cfg.Shared, MostOwn: own.MostSessions(), Candidates: job.Candidates(able, se.Runtime),
 	})
+}
+
+// unplaceable says that no runner can have such a session.
+func unplaceable(spec job.SessionSpec) error {
+	field, message := "workdir", "needs a runner with the sandbox level strict, and there is none; leave it out"
+	switch {
+	case !spec.HasPaths():
+		field, message = "persist", "needs a runner of a newer release, and there is none; leave it out"
+	case spec.Workdir == "":
+		field = "home"
+	}
+	return &job.ValidationError{Fields: []job.FieldError{{Field: field, Message: message}}}
 }
 
 // Session returns a session that the caller may see, for some time also after its end.

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -146,6 +147,23 @@ func (w *tenantWorld) kinds() map[string]func() {
 			w.must(w.EndSession(ctx, id, job.SessionEnd{Reason: job.EndDeleted, Message: "why"}))
 		},
 		"forks": func() { w.must(w.ForkSession(ctx, w.session(), "r", 1_000_000, 0, []string{newID(), newID()})) },
+		"volume": func() {
+			id := w.openSession(w.t, func(n *job.NewSession) {
+				n.Caller, n.Candidates[0].Most = tenant, 1_000_000
+				n.Spec.Volume = strings.Repeat("v", 100) + w.key()
+			}).ID
+			v, err := w.TakeVolume(ctx, id, "r")
+			w.must(err)
+			for range 2 {
+				n := job.Snapshot{ID: newID(), Bytes: 1 << 20, Entries: 100}
+				w.must(w.RoomForSnapshot(ctx, *v, n.ID, 2<<20))
+				w.must(w.SaveVolume(ctx, *v, n))
+			}
+			w.must(w.EndSession(ctx, id, job.SessionEnd{Reason: job.EndDeleted, Message: "why"}))
+			if err := w.LeaveVolume(ctx, *v, strings.Repeat("e", 300), true); !errors.Is(err, job.ErrStale) { // the answer is asked for twice
+				w.must(err)
+			}
+		},
 		"batch": func() { w.batch(w.key()) },
 		"ended batch": func() {
 			id := w.batch("")

@@ -44,6 +44,10 @@ type Config struct {
 	MaxCallerSessions int
 	// MaxCallerSchedules is the largest number of schedules of a caller; 0 is no limit.
 	MaxCallerSchedules int
+	// MaxCallerVolumes is the largest number of volumes of a caller; 0 is no limit.
+	MaxCallerVolumes int
+	// VolumeTTL is the time after its last use for which a volume is kept; 0 is forever.
+	VolumeTTL time.Duration
 	// EvictAfter is the idle time after which a session may be evicted for another when all
 	// runners are full; 0 is never.
 	EvictAfter time.Duration

@@ -54,7 +54,7 @@ func wordError(op string, r reply) error {
 	case "session_paused":
 		return fmt.Errorf("%s: %w", op, job.ErrSessionPaused)
 	case "session_ended":
-		return fmt.Errorf("%s: %w", op, &job.SessionEndedError{SessionEnd: job.SessionEnd{Reason: job.EndReason(r.text(1)), Message: r.text(2)}})
+		return fmt.Errorf("%s: %w", op, &job.SessionEndedError{Volume: r.text(3), SessionEnd: job.SessionEnd{Reason: job.EndReason(r.text(1)), Message: r.text(2)}})
 	case "no_room":
 		return fmt.Errorf("%s: %w: %w", op, job.ErrUnavailable, job.ErrStoreFull)
 	case "mismatch":

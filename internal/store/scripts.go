@@ -32,6 +32,7 @@ type scripts struct {
 	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample   script
 	save, unsave, fire, pass, runs                                                                                                     script
 	batchHooked, archives, archived                                                                                                    script
+	takeVolume, roomVolume, saveVolume, leaveVolume, dropVolume, volumes                                                               script
 }
 
 // constants are the bounds for the scripts, which precede each script.
@@ -42,7 +43,8 @@ func constants(cfg Config) string {
 		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER, LOG_TTL = %d, %d, %d, %d\n",
 			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds()) +
 		fmt.Sprintf("local RESERVE, USAGE_TTL, MAX_REFUSALS, MAX_LANES, CALLS_TTL = '%s', %d, %d, %d, %d\n",
-			cfg.Reserve, cfg.UsageTTL.Milliseconds(), job.MaxBatchRefusals, job.MaxLanes, callsTTL.Milliseconds())
+			cfg.Reserve, cfg.UsageTTL.Milliseconds(), job.MaxBatchRefusals, job.MaxLanes, callsTTL.Milliseconds()) +
+		fmt.Sprintf("local VOLUME_TTL, VOLUME_SAVING = %d, %d\n", cfg.VolumeTTL.Milliseconds(), volumeSaving.Milliseconds())
 }
 
 // loaded is a script with the functions that it needs, without the constants of a Config.

@@ -15,7 +15,7 @@ import (
 )
 
 // OpenSession records a session on one of its candidates. job.ErrTooManySessions: there is no
-// room. job.ErrNoRunner: none of them lives. A job.NamedError: a live session of the caller has its name.
+// room. job.ErrNoRunner: none of them lives. A job.VolumeInUseError: another session uses its volume. A job.NamedError: a live session of the caller has its name.
 func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session, error) {
 	const op = "open session"
 	if err := s.hasRoom(ctx); err != nil {
@@ -46,6 +46,8 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		{"home", se.Home},
 		{"most_bytes", most},
 		{"shares_bytes", shared},
+		{"volume", n.Spec.Volume},
+		{"most_volumes", s.cfg.MaxCallerVolumes},
 	}, each...)
 	if err != nil {
 		return job.Session{}, err
@@ -53,6 +55,10 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 	switch r.word() {
 	case "named":
 		return job.Session{}, fmt.Errorf("%s: %w", op, &job.NamedError{ID: r.text(1)})
+	case "in_use":
+		return job.Session{}, fmt.Errorf("%s: %w", op, volumeInUse(n.Spec.Volume, r))
+	case "volumes":
+		return job.Session{}, fmt.Errorf("%s: %w", op, &job.VolumesFullError{Count: atoi(r.text(1)), Limit: atoi(r.text(2))})
 	case "no_runner":
 		return job.Session{}, fmt.Errorf("%s: %w", op, job.ErrNoRunner)
 	case "full":
@@ -230,6 +236,7 @@ func (s *Store) LeaveSessions(ctx context.Context, runner string, letEnd bool) (
 func sessionFields() []string {
 	return []string{
 		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts", "ends_at", "name", "workdir", "home", "aside", "paused_at", "pause_until", "resumes",
+		"volume", "volume_saved_at", "volume_bytes", "volume_error", "volume_error_at", "volume_skipped",
 	}
 }
 
@@ -285,6 +292,7 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 			Waiting: int(sent[i].waiting.Val() + atoi(f.text(18))), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)), ForkedFrom: f.text(12),
 			Restarts: int(atoi(f.text(13))), EndsAt: parseMillis(f.text(14)), Name: f.text(15), Workdir: f.text(16), Home: f.text(17),
 			PausedAt: parseMillis(f.text(19)), PausedUntil: parseMillis(f.text(20)), AutoResume: f.text(21) != "",
+			Persist: job.Persistence{Volume: f.text(22), SavedAt: parseMillis(f.text(23)), Bytes: atoi(f.text(24)), Error: f.text(25), ErrorAt: parseMillis(f.text(26)), Skipped: int(atoi(f.text(27)))},
 		}
 		if due := int64(sent[i].due.Val()); due > 0 {
 			se.ExpiresAt = time.UnixMilli(due).UTC()

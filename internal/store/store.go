@@ -74,6 +74,9 @@
 //	{kaa}:schedule:<id>:jobs      LIST    its latest jobs, newest first
 //	{kaa}:schedules               ZSET    schedules that are not paused, by when their next run is due
 //	{kaa}:schedules:of:<caller>   ZSET    a caller's schedules, by id; {kaa}:schedules:all has those of all
+//	{kaa}:volume:<digest>         HASH    the record of a volume; the digest is that of its caller and its name
+//	{kaa}:volumes                 ZSET    the keys of volumes, by when they are deleted unless they are used
+//	{kaa}:volumes:of:<caller>     ZSET    the names of a caller's volumes
 //	{kaa}:waiters                 SET     processes whose callers wait; {kaa}:waiter:<id> expires with the lease
 //	{kaa}:waiter:<id>:jobs        SET     what they wait for
 package store
@@ -130,6 +133,8 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		batchLeave: script("batchLeave"), batchRemove: script("batchRemove"), batchCancel: script("batchCancel"),
 		batchFed: script("batchFed"), batchUnfed: script("batchUnfed"), batchMend: script("batchMend"), batchSample: script("batchSample"), batchHooked: script("batchHooked"),
 		archives: script("archives"), archived: script("archived"),
+		takeVolume: script("takeVolume"), roomVolume: script("roomVolume"), saveVolume: script("saveVolume"),
+		leaveVolume: script("leaveVolume"), dropVolume: script("dropVolume"), volumes: script("volumes"),
 	}}
 }
 

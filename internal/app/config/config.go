@@ -98,7 +98,7 @@ type Config struct {
 	Batches
 	OIDC
 
-	// Sessions. Of MaxSessionsPerKey and MaxPausedPerKey 0 is no limit, of EvictAfter never.
+	// Sessions. Of MaxSessionsPerKey, MaxPausedPerKey and MaxVolumesPerKey 0 is no limit, of EvictAfter never, of VolumeTTL forever.
 	MaxSessions           int           `env:"KAA_MAX_SESSIONS" envDefault:"100"`
 	MaxSessionsPerKey     int           `env:"KAA_MAX_SESSIONS_PER_KEY" envDefault:"1000"`
 	MaxSchedulesPerKey    int           `env:"KAA_MAX_SCHEDULES_PER_KEY" envDefault:"100"`
@@ -108,6 +108,9 @@ type Config struct {
 	MaxSessionAge         time.Duration `env:"KAA_MAX_SESSION_AGE" envDefault:"168h"`
 	MaxSessionPause       time.Duration `env:"KAA_MAX_SESSION_PAUSE" envDefault:"24h"`
 	MaxPausedPerKey       int           `env:"KAA_MAX_PAUSED_SESSIONS_PER_KEY" envDefault:"100"`
+	MaxVolumesPerKey      int           `env:"KAA_MAX_VOLUMES_PER_KEY" envDefault:"1000"`
+	VolumeTTL             time.Duration `env:"KAA_VOLUME_TTL" envDefault:"720h"`
+	VolumeSaveEvery       time.Duration `env:"KAA_VOLUME_SAVE_EVERY" envDefault:"2m"`
 	SessionEvictAfter     time.Duration `env:"KAA_SESSION_EVICT_AFTER" envDefault:"10m"`
 
 	WebhookAllowPrivate bool          `env:"KAA_WEBHOOK_ALLOW_PRIVATE" envDefault:"false"`
@@ -304,7 +307,7 @@ func (c *Config) check() []error {
 		"KAA_DEFAULT_TIMEOUT": int64(c.DefaultTimeout), "KAA_MAX_TIMEOUT": int64(c.MaxTimeout), "KAA_KILL_GRACE": int64(c.KillGrace),
 		"KAA_SYNC_QUEUE_WAIT": int64(c.SyncQueueWait), "KAA_START_PATIENCE": int64(c.StartPatience), "KAA_RESULT_TTL": int64(c.ResultTTL), "KAA_MAX_RESULT_TTL": int64(c.MaxResultTTL),
 		"KAA_TOMBSTONE_TTL": int64(c.TombstoneTTL), "KAA_IDEMPOTENCY_TTL": int64(c.IdempotencyTTL), "KAA_DRAIN_TIMEOUT": int64(c.DrainTimeout),
-		"KAA_WEBHOOK_TIMEOUT": int64(c.WebhookTimeout), "KAA_MAX_SESSION_PAUSE": int64(c.MaxSessionPause),
+		"KAA_WEBHOOK_TIMEOUT": int64(c.WebhookTimeout), "KAA_MAX_SESSION_PAUSE": int64(c.MaxSessionPause), "KAA_VOLUME_SAVE_EVERY": int64(c.VolumeSaveEvery),
 	} {
 		if v <= 0 {
 			bad("%s must be above 0", name)
@@ -318,7 +321,7 @@ func (c *Config) check() []error {
 		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_MAX_CONNECTIONS": int64(c.MaxConnections), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
 		"KAA_ANSWER_MEMORY": c.AnswerMemory,
 		"KAA_USAGE_TTL":     int64(c.UsageTTL), "KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
-		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_MAX_PAUSED_SESSIONS_PER_KEY": int64(c.MaxPausedPerKey), "KAA_MAX_SCHEDULES_PER_KEY": int64(c.MaxSchedulesPerKey), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),
+		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_MAX_PAUSED_SESSIONS_PER_KEY": int64(c.MaxPausedPerKey), "KAA_MAX_SCHEDULES_PER_KEY": int64(c.MaxSchedulesPerKey), "KAA_MAX_VOLUMES_PER_KEY": int64(c.MaxVolumesPerKey), "KAA_VOLUME_TTL": int64(c.VolumeTTL), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),
 		"KAA_MAX_UPLOADS": int64(c.MaxUploads), "KAA_MAX_UPLOAD_BYTES": c.MaxUploadBytes, "KAA_MAX_FILE_UPLOAD_BYTES": c.MaxFileUploadBytes,
 		"KAA_MAX_RESULT_FILES": int64(c.MaxResultFiles), "KAA_MAX_RESULT_FILE_BYTES": c.MaxResultFileBytes,
 	} {

@@ -3,12 +3,12 @@
 -- args: id, caller (or '' for any), idle_timeout (or '' to keep it), max_age (the same),
 --       ends_at ('' to keep it, 'none' to remove it, or the time), ends_in (or '', from now on),
 --       later ('1' if the end may only become a later one), metadata (or '' to keep it)
--- Answers {'changed'} | {'too_late', latest time that max_age allows} | {'session_ended', reason, message}
+-- Answers {'changed'} | {'too_late', latest time that max_age allows} | {'session_ended', reason, message, volume}
 -- | {'no_session'} | {'bytes', held, limit}.
 local id, now = ARGV.id, now_ms()
 local f = redis.call('HMGET', KEYS.session, 'state', 'caller', 'reason', 'message', 'created_at', 'max_age', 'idle_timeout', 'ends_at', 'last_used', 'pause_until')
 if not f[1] or (ARGV.caller ~= '' and f[2] ~= ARGV.caller) then return { 'no_session' } end
-if f[1] == 'ended' then return { 'session_ended', f[3], f[4] } end
+if f[1] == 'ended' then return ended_answer(KEYS.session) end
 local max_age = ARGV.max_age ~= '' and ARGV.max_age or f[6]
 local idle_timeout = ARGV.idle_timeout ~= '' and ARGV.idle_timeout or f[7]
 local ends_at = f[8]

@@ -64,6 +64,8 @@ local ENDED_BYTES = 512
 local EVENT_BYTES, STREAM_BYTES = 64, 4096
 -- The same for a tombstone, for the key of an idempotent request, and for an entry in the log of a session.
 local STONE_BYTES, REPEAT_BYTES, LOG_BYTES, HOOK_BYTES = 256, 384, 128, 256
+-- A session with a volume has notes about its saves, also after its end.
+local VOLUME_BYTES, VOLUME_NOTES = 2048, 1024
 -- A batch has ten keys.
 local BATCH_BYTES = 2048
 -- hook_bytes is what the webhook of a record takes.
@@ -177,6 +179,24 @@ local function count_files(caller, bytes)
   for _, whose in ipairs({ caller, '*' }) do
     if redis.call('HINCRBY', P .. 'files', whose, int(bytes)) <= 0 then redis.call('HDEL', P .. 'files', whose) end
   end
+end
+
+-- no_files returns the answer for a caller that would exceed its limit with more bytes of files. alone: it shares the blob store with
+-- no other one.
+local function no_files(caller, alone, more)
+  if more <= 0 or MAX_FILES + MAX_CALLER_FILES == 0 then return end
+  alone = alone or caller == 'anonymous' -- without keys all callers are one
+  local own = tonumber(redis.call('HGET', P .. 'files', caller) or 0)
+  local all = tonumber(redis.call('HGET', P .. 'files', '*') or 0)
+  local most = MAX_CALLER_FILES
+  if most == 0 then
+    -- No more than is free then. So however many callers take all they can, another finds some.
+    most = MAX_FILES - (all - own)
+    if not alone then most = math.max(0, math.floor(most / 2)) end
+  end
+  local none = MAX_FILES > 0 and all + more > MAX_FILES
+  if none and (own == 0 or own + more <= most) then return { 'full', 'all', int(all), int(MAX_FILES) } end
+  if own + more > most then return { 'full', 'caller', int(own), int(most) } end
 end
 
 -- keep_files sets the bytes of one part of a job's files: its inputs, or the files of an
@@ -613,7 +633,8 @@ end
 local function hold_ended_session(key, caller, now, tombstone_ms)
   local f = redis.call('HMGET', key, 'held', 'held_due')
   if f[1] then take_back(caller, tonumber(f[1]), f[2]) end
-  hold_until(caller, 0, RECORD_BYTES + redis.call('HSTRLEN', key, 'metadata'), now, tombstone_ms)
+  local notes = redis.call('HEXISTS', key, 'volume') * VOLUME_NOTES
+  hold_until(caller, 0, RECORD_BYTES + notes + redis.call('HSTRLEN', key, 'metadata'), now, tombstone_ms)
 end
 
 -- over_share says whether a caller that shares runners with others gets a session although it
@@ -625,6 +646,82 @@ local function over_share(caller, more, runners, free)
     if runners[redis.call('HGET', session_key(id), 'runner')] then own = own + 1 end
   end
   return own + more - 1 > free - more, own
+end
+
+-- Volumes. The key of one is made of a digest, because names may have colons.
+local function volume_key(caller, name) return P .. 'volume:' .. redis.sha1hex(caller .. '\n' .. name) end
+local function caller_volumes_key(caller) return P .. 'volumes:of:' .. caller end
+
+-- volume_user returns the session that uses a volume, and whether it has ended and its runner may still save the files. The
+-- volume is free once the runner has said so or has died, or after a time.
+local function volume_user(key, now)
+  local f = redis.call('HMGET', key, 'session', 'runner')
+  if not f[1] then return end
+  local s = redis.call('HMGET', session_key(f[1]), 'state', 'ended_at')
+  if s[1] and s[1] ~= 'ended' then return f[1], false end
+  if s[1] and f[2] and redis.call('EXISTS', P .. 'runner:' .. f[2]) == 1 and now < tonumber(s[2]) + VOLUME_SAVING then return f[1], true end
+end
+
+-- volume_refusal is the answer for a caller that wants a volume which a session uses.
+local function volume_refusal(key, now)
+  local user, saving = volume_user(key, now)
+  if user then return { 'in_use', user, saving and 'saving' or 'lives' } end
+end
+
+-- keep_volume has a volume deleted if it is not used for long from now on.
+local function keep_volume(key, now)
+  redis.call('HSET', key, 'used_at', int(now))
+  if VOLUME_TTL > 0 then redis.call('ZADD', P .. 'volumes', int(now + VOLUME_TTL), key) end
+end
+
+-- snapshot_owner stands for a snapshot where others stand for the jobs to which blobs belong.
+local function snapshot_owner(id) return 'snapshot:' .. id end
+
+-- drop_snapshot has the cleaner delete the blob of a snapshot.
+local function drop_snapshot(id, now) redis.call('ZADD', P .. 'blobs', int(now), snapshot_owner(id)) end
+
+local function drop_volume(key, now)
+  local f = redis.call('HMGET', key, 'caller', 'name', 'snapshot', 'held')
+  if f[3] then drop_snapshot(f[3], now) end
+  if f[1] then
+    redis.call('ZREM', caller_volumes_key(f[1]), f[2])
+    hold(f[1], -tonumber(f[4]))
+  end
+  redis.call('ZREM', P .. 'volumes', key)
+  redis.call('DEL', key)
+end
+
+-- drop_unused deletes volumes that were not used for long.
+local function drop_unused(most)
+  local now = now_ms()
+  for _, key in ipairs(redis.call('ZRANGEBYSCORE', P .. 'volumes', '-inf', int(now), 'LIMIT', 0, most)) do
+    if volume_user(key, now) then keep_volume(key, now) else drop_volume(key, now) end
+  end
+end
+
+-- take_volume makes a session the user of a volume, which it makes if there is none.
+local function take_volume(key, caller, name, session, now)
+  if redis.call('EXISTS', key) == 0 then
+    local bytes = VOLUME_BYTES + 2 * #name
+    redis.call('HSET', key, 'caller', caller, 'name', name, 'created_at', int(now), 'held', bytes)
+    redis.call('ZADD', caller_volumes_key(caller), 0, name)
+    hold(caller, bytes)
+  end
+  redis.call('HSET', key, 'session', session)
+  redis.call('HDEL', key, 'runner')
+  keep_volume(key, now)
+end
+
+-- has_volume reports whether the volume is that of a session and its runner.
+local function has_volume(key, session, runner)
+  local f = redis.call('HMGET', key, 'session', 'runner')
+  return f[1] == session and f[2] == runner
+end
+
+-- ended_answer is the answer to a caller of a session that has ended.
+local function ended_answer(key)
+  local f = redis.call('HMGET', key, 'reason', 'message', 'volume')
+  return { 'session_ended', f[1], f[2], f[3] or '' }
 end
 
 -- latest_end returns when a session ends at the latest: when it is too old, or at the time that was set for its end.
@@ -919,10 +1016,11 @@ end
 -- whether there was a session to end.
 local function end_session(id, reason, message, let_end, tombstone_ms)
   local key = session_key(id)
-  local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current', 'created_at', 'name', 'aside', 'paused_at')
+  local f = redis.call('HMGET', key, 'state', 'runner', 'caller', 'current', 'created_at', 'name', 'aside', 'paused_at', 'volume')
   if not f[1] or f[1] == 'ended' then return false end
   local now = now_ms()
   hold_ended_session(key, f[3], now, tonumber(tombstone_ms))
+  if f[9] then message = message .. (reason == 'runner_lost' and '; its files are kept as they were saved last' or '; its files are kept') .. ' (persist: "' .. f[9] .. '")' end
   redis.call('HSET', key, 'state', 'ended', 'reason', reason, 'message', message, 'ended_at', int(now))
   use_session(f[3], tonumber(f[5]), now)
   redis.call('HDEL', key, 'spec', 'aside')

@@ -12,7 +12,7 @@
 -- The rest are the commands that put its task on its queue, each after its length.
 -- Answers {'created', now, 'held' or 'enqueued' or nothing} | {'replay', id} | {'mismatch'} |
 -- {'full', queue or '' for the caller, depth, limit, 'key' if the limit is that of the key} | {'bytes', held, limit} | {'no_session'} |
--- {'session_ended', reason, message} | {'session_paused'} | {'lanes', busy, limit} | {'old_runner'} | {'stopped'}: its batch does not want it any more |
+-- {'session_ended', reason, message, volume} | {'session_paused'} | {'lanes', busy, limit} | {'old_runner'} | {'stopped'}: its batch does not want it any more |
 -- {'no_batch'}, {'awaited', depth, limit}: about the batch of after.
 -- It may be sent twice (the client repeats after a lost connection), so its own
 -- id counts as created.
@@ -52,7 +52,7 @@ local observed, paused, lane = false, false, ARGV.lane
 if session ~= '' then
   local f = redis.call('HMGET', session_key(session), 'state', 'caller', 'reason', 'message', 'observed', 'aside', 'runner', 'paused_at', 'resumes')
   if f[2] ~= caller then return { 'no_session' } end -- as it is for another caller's session
-  if f[1] == 'ended' then return { 'session_ended', f[3], f[4] } end
+  if f[1] == 'ended' then return ended_answer(session_key(session)) end
   paused = f[8]
   if paused and not f[9] and ARGV.wakes == '' then return { 'session_paused' } end
   if lane ~= '' and not f[6] then

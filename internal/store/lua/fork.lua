@@ -5,14 +5,14 @@
 -- each: fork (its id)
 -- Answers {'forked'} | {'full', 'caller' or 'runner', limit, how many it has,
 -- 'key' if the limit is that of the key} | {'session_ended', reason,
--- message} | {'no_session'} | {'bytes', held, limit}.
+-- message, volume} | {'no_session'} | {'bytes', held, limit}.
 -- It may be sent twice, so its own ids count as forked.
 local runner, count = ARGV.runner, #ARGV - REST + 1
 local f = redis.call('HMGET', KEYS.session, 'state', 'runner', 'caller', 'runtime', 'idle_timeout', 'max_age', 'spec', 'metadata', 'reason', 'message', 'shares', 'ends_at',
   'most_bytes', 'shares_bytes')
 if not f[1] or f[2] ~= runner then return { 'no_session' } end
 if redis.call('EXISTS', session_key(ARGV[REST].fork)) == 1 then return { 'forked' } end
-if f[1] == 'ended' then return { 'session_ended', f[9], f[10] } end
+if f[1] == 'ended' then return ended_answer(KEYS.session) end
 local bytes = session_bytes(f[7], f[8] or '')
 local full = too_many(f[3], count, tonumber(ARGV.most_own)) or no_bytes(f[3], count * bytes, f[13] or '0', f[14])
 if full then return full end

@@ -4,10 +4,12 @@
 --       shared ('1' if it shares the runners with other callers),
 --       most_own (sessions that the caller may have because of its key, or '0'),
 --       name (which the caller has chosen, or ''), workdir (the same), home (the same),
---       most_bytes, shares_bytes (most_bytes and shared of create)
+--       most_bytes, shares_bytes (most_bytes and shared of create),
+--       volume (its name, or ''), most_volumes (volumes that the caller may have, or '0')
 -- each: runner (that may have it), most (sessions that it has room for), runtime
 -- Answers {'opened', now, runner, runtime} | {'named', session of this name} | {'full', 'caller' or 'runners', limit, how many it
--- has, 'key' if the limit is that of the key} | {'no_runner'} | {'bytes', held, limit}.
+-- has, 'key' if the limit is that of the key} | {'no_runner'} | {'bytes', held, limit} |
+-- {'in_use', session that uses the volume, 'lives' or 'saving'} | {'volumes', how many there are, limit}.
 -- It may be sent twice, so its own id counts as opened.
 local id, caller = ARGV.id, ARGV.caller
 local now = now_ms()
@@ -19,8 +21,20 @@ if ARGV.name ~= '' then
   local named = redis.call('HGET', caller_names_key(caller), ARGV.name)
   if named then return { 'named', named } end
 end
-local bytes = session_bytes(ARGV.spec, ARGV.metadata, ARGV.name, ARGV.name, ARGV.workdir, ARGV.home)
-local full = too_many(caller, 1, tonumber(ARGV.most_own)) or no_bytes(caller, bytes, ARGV.most_bytes, ARGV.shares_bytes)
+local bytes, volume = session_bytes(ARGV.spec, ARGV.metadata, ARGV.name, ARGV.name, ARGV.workdir, ARGV.home, ARGV.volume), nil
+local more = 0
+if ARGV.volume ~= '' then
+  bytes = bytes + VOLUME_NOTES
+  volume = volume_key(caller, ARGV.volume)
+  local used = volume_refusal(volume, now)
+  if used then return used end
+  local most, count = tonumber(ARGV.most_volumes), redis.call('ZCARD', caller_volumes_key(caller))
+  if redis.call('EXISTS', volume) == 0 then
+    if most > 0 and count >= most then return { 'volumes', count, most } end
+    more = VOLUME_BYTES + 2 * #ARGV.volume
+  end
+end
+local full = too_many(caller, 1, tonumber(ARGV.most_own)) or no_bytes(caller, bytes + more, ARGV.most_bytes, ARGV.shares_bytes)
 if full then return full end
 local best, fewest, alive, runtimes, shared, free = nil, nil, {}, {}, ARGV.shared == '1', 0
 for i = REST, #ARGV, STEP do
@@ -62,6 +76,10 @@ if shared then redis.call('HSET', KEYS.session, 'shares', 1) end
 if ARGV.name ~= '' then
   redis.call('HSET', KEYS.session, 'name', ARGV.name)
   redis.call('HSET', caller_names_key(caller), ARGV.name, id)
+end
+if volume then
+  redis.call('HSET', KEYS.session, 'volume', ARGV.volume)
+  take_volume(volume, caller, ARGV.volume, id, now)
 end
 if ARGV.workdir ~= '' then redis.call('HSET', KEYS.session, 'workdir', ARGV.workdir) end
 if ARGV.home ~= '' then redis.call('HSET', KEYS.session, 'home', ARGV.home) end

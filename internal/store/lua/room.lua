@@ -12,21 +12,8 @@ if caller == '' then
   if f[1] ~= 'running' or f[2] ~= part or f[3] ~= ARGV.runner then return { 'stale' } end
   caller, alone = f[4] or 'anonymous', f[5] == '1'
 end
-alone = alone or caller == 'anonymous' -- without keys all callers are one
-local more = bytes - tonumber(redis.call('HGET', kept_key(id), part) or 0)
-if more > 0 and MAX_FILES + MAX_CALLER_FILES > 0 then
-  local own = tonumber(redis.call('HGET', P .. 'files', caller) or 0)
-  local all = tonumber(redis.call('HGET', P .. 'files', '*') or 0)
-  local most = MAX_CALLER_FILES
-  if most == 0 then
-    -- No more than is free then. So however many callers take all they can, another finds some.
-    most = MAX_FILES - (all - own)
-    if not alone then most = math.max(0, math.floor(most / 2)) end
-  end
-  local none = MAX_FILES > 0 and all + more > MAX_FILES
-  if none and (own == 0 or own + more <= most) then return { 'full', 'all', int(all), int(MAX_FILES) } end
-  if own + more > most then return { 'full', 'caller', int(own), int(most) } end
-end
+local full = no_files(caller, alone, bytes - tonumber(redis.call('HGET', kept_key(id), part) or 0))
+if full then return full end
 keep_files(id, caller, part, bytes)
 -- From its end on a job with files is in the list of those whose blobs are to go; one that is
 -- not recorded in time is there already.

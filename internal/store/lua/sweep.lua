@@ -3,7 +3,7 @@
 -- older Kaa claimed it, would be lost to its caller permanently. So would the slot in its share
 -- of a job that does not run any more. It releases the bytes of expired records. It also
 -- announces again due webhooks that no process has taken, and ends overdue sessions, whose
--- runners do that sooner, and lanes of sessions that an older Kaa has ended. Jobs that wait for a batch that has ended, or is deleted, are seen to.
+-- runners do that sooner, and lanes of sessions that an older Kaa has ended. It deletes volumes that were not used for long. Jobs that wait for a batch that has ended, or is deleted, are seen to.
 -- keys: expiry, holding, hooks, awaited
 -- args: most, tombstone
 -- Answers the number of jobs that were taken out.
@@ -34,6 +34,7 @@ for _, hooks in ipairs({ KEYS.hooks, BATCH_HOOKS }) do
 end
 end_overdue(ARGV.most, ARGV.tombstone)
 end_lanes(ARGV.most, ARGV.tombstone)
+drop_unused(ARGV.most)
 for _, batch in ipairs(redis.call('SRANDMEMBER', KEYS.awaited, 8)) do
   local state = redis.call('HGET', batch_key(batch), 'state')
   if state and terminal_state(state) or not state and redis.call('EXISTS', P .. 'gone:' .. batch) == 1 then
