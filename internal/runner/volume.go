@@ -184,7 +184,11 @@ func (se *served) save(ctx context.Context, last bool) error {
 		why = why[:min(len(why), maxWhy)]
 		log.WarnContext(ctx, "files of a session were not saved", slog.Any("err", err))
 		se.note(ctx, held, why, last)
-		return &job.RefusedError{Code: job.FailFiles, Message: why}
+		code := job.FailFiles
+		if full, ok := errors.AsType[*job.FilesFullError](err); ok {
+			code = full.Code()
+		}
+		return &job.RefusedError{Code: code, Message: why}
 	case n.ID != "":
 		log.DebugContext(ctx, "saved the files of a session", slog.Int64("bytes", n.Bytes), slog.Int("entries", n.Entries), slog.Int("skipped", n.Skipped))
 	}
