@@ -17,8 +17,9 @@ import (
 
 // fakeDirectory is the working directory of a session. Code that executes there leaves "left".
 type fakeDirectory struct {
-	files map[string]string
-	err   error
+	system job.FileSystem
+	files  map[string]string
+	err    error
 }
 
 func (d *fakeDirectory) Put(path string, content io.Reader) error {
@@ -151,7 +152,10 @@ func TestSessionFileOperations(t *testing.T) {
 	}
 }
 
-// InFiles is not used by these tests.
-func (d *fakeDirectory) InFiles(context.Context, func(context.Context, job.FileSystem) error) error {
+// InFiles is for the tests of volumes.
+func (d *fakeDirectory) InFiles(ctx context.Context, do func(context.Context, job.FileSystem) error) error {
+	if d.system != nil && d.err == nil {
+		return do(ctx, d.system)
+	}
 	return d.err
 }

@@ -159,6 +159,7 @@ type fakeInterpreters struct {
 	renewErr error
 	last     *fakeInterpreter // that was started
 	hold     chan struct{}    // is received from twice by the code "hold"
+	system   job.FileSystem   // of all interpreters
 }
 
 func (f *fakeInterpreters) Open(context.Context, job.SessionSpec) (runner.Interpreter, error) {
@@ -168,7 +169,7 @@ func (f *fakeInterpreters) Open(context.Context, job.SessionSpec) (runner.Interp
 		return nil, f.err
 	}
 	f.started++
-	f.last = &fakeInterpreter{fakeDirectory: fakeDirectory{files: f.files, err: f.filesErr}, of: f, n: f.started}
+	f.last = &fakeInterpreter{fakeDirectory: fakeDirectory{files: f.files, err: f.filesErr, system: f.system}, of: f, n: f.started}
 	return f.last, nil
 }
 
