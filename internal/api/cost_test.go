@@ -23,7 +23,7 @@ const (
 	freeMemory  = 4 << 20
 	mostCPU     = 200 * time.Nanosecond // of processor time for each of its bytes
 	freeCPU     = 50 * time.Millisecond
-	costlyBytes = 1 << 20
+	costlyBytes = 256 << 10
 )
 
 // shapes are bodies of about n bytes, each the worst of its kind that is known.
@@ -111,7 +111,7 @@ func processorTime() time.Duration {
 // costlySizes are those of what is judged.
 func costlySizes() []int {
 	if testenv.IsLong() {
-		return []int{64 << 10, costlyBytes, 15 << 20}
+		return []int{64 << 10, costlyBytes, 1 << 20, 15 << 20}
 	}
 	return []int{64 << 10, costlyBytes}
 }

@@ -350,7 +350,7 @@ func TestCommandsOfForks(t *testing.T) {
 // TestCommandFlow: bytes pass unchanged, at the pace of the slowest, and cost no memory.
 func TestCommandFlow(t *testing.T) {
 	t.Parallel()
-	size := int64(32 << 20)
+	size := int64(4 << 20)
 	if testenv.IsLong() {
 		size = 1 << 30
 	}

@@ -210,7 +210,7 @@ func TestFilesAreCharged(t *testing.T) {
 		s := session(t, shared(t, withLevel(level)), job.SessionSpec{Quota: job.Quota{DiskBytes: disk, MemoryBytes: memory}})
 		stop := busy(t, s, "")
 		inFiles(t, s, func(ctx context.Context, f job.FileSystem) error {
-			for range 4 {
+			for range 2 {
 				written := 0
 				for _, dir := range []string{"/work/", "/tmp/"} {
 					for n := range 100 {

@@ -77,6 +77,9 @@ func seeded(t *testing.T, byDefault uint64) (seed, steps uint64) {
 		}
 		return byDefault
 	}
+	if !testenv.IsLong() {
+		byDefault /= 3
+	}
 	seed, steps = number("KAA_SEED", rand.Uint64()), number("KAA_STEPS", byDefault)
 	t.Logf("again: KAA_SEED=%d KAA_STEPS=%d go test -run %s ./internal/store", seed, steps, t.Name())
 	return seed, steps
