@@ -132,6 +132,7 @@ func runCommand() *cobra.Command {
 	}
 	cmd.Flags().SetInterspersed(false) // the words after the file are the program's
 	cmd.Flags().Var((*duration)(&o.Timeout), "timeout", "how long the program may run, e.g. 90s, or 90 (default: the server's, "+time.Minute.String()+")")
+	cmd.Flags().StringVar(&o.Cases, "cases", "", "JSON file with cases: the program runs once for each, and the verdicts are printed instead of its output")
 	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
 	cmd.Flags().StringArrayVarP(&o.Files, "file", "f", nil, "file to send along, such as a module or data: PATH, or NAME=PATH for another name; repeatable")
 	cmd.Flags().StringVarP(&o.Out, "out", "o", "", "directory for the files and figures that the program makes")

@@ -43,6 +43,9 @@ func isLarge(r *job.Result) bool {
 	if r.Error != nil {
 		size += len(r.Error.Value) + len(r.Error.Traceback)
 	}
+	for i := range r.Cases {
+		size += 1<<10 + len(r.Cases[i].Stdout) + len(r.Cases[i].Stderr)
+	}
 	for _, v := range r.Results {
 		for _, form := range v.Data {
 			size += len(form)

@@ -29,6 +29,11 @@ type ExecuteBody struct {
 	Limits  *LimitsBody       `json:"limits,omitempty" doc:"Limits of the code, where they differ from the defaults. Each is within a ceiling that the operator sets."`
 	Files   []FileBody        `json:"files,omitempty" nullable:"true" doc:"Files to put into the working directory before the code begins. At most 100, and 16777216 bytes in all, unless configured otherwise."`
 
+	Cases              []CaseBody   `json:"cases,omitempty" nullable:"true" doc:"Tests of the program: it runs once for each of them, in a fresh sandbox, and cases of the result have the verdicts. At most 1000. Not together with sessionId, stdin and functions."`
+	Checker            *CheckerBody `json:"checker,omitempty" doc:"Judges the output of cases without a checker of their own."`
+	CaseTimeout        *float64     `json:"caseTimeout,omitempty" nullable:"true" doc:"Seconds that the program may run in each case. Default 10, or timeout if that is shorter. timeout bounds all cases together."`
+	StopAtFirstFailure *bool        `json:"stopAtFirstFailure,omitempty" nullable:"true" doc:"Skip the cases after the first one that is not accepted."`
+
 	Functions []FunctionBody `json:"functions,omitempty" nullable:"true" doc:"Functions of yours that the code may call, while you follow its events and answer. At most 128. Only with events or as a job, and not with command or argv."`
 
 	job.Options
@@ -129,6 +134,7 @@ func (b ExecuteBody) request() job.Request {
 	return job.Request{
 		Code: b.Code, Command: value(b.Command), Program: b.Program, Cwd: value(b.Cwd), Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session), ContextID: value(b.Context),
 		Argv: b.Args, Options: b.Options, Files: fileRequests(b.Files), Functions: functionsOf(b.Functions),
+		Cases: b.cases(),
 	}
 }
 

@@ -30,6 +30,15 @@ type runRequest struct {
 	Envs    map[string]string `json:"envs,omitempty"`
 	Args    []string          `json:"args,omitempty"`
 	Files   []runFile         `json:"files,omitempty"`
+	*runCases
+}
+
+// runCases are the cases of a program, as the API takes them.
+type runCases struct {
+	Cases              json.RawMessage `json:"cases,omitempty"`
+	Checker            json.RawMessage `json:"checker,omitempty"`
+	CaseTimeout        *float64        `json:"caseTimeout,omitempty"`
+	StopAtFirstFailure bool            `json:"stopAtFirstFailure,omitempty"`
 }
 
 // runFile is an input file of a program.
@@ -50,6 +59,7 @@ type runListener interface {
 	began(jobID string)
 	wrote(stream, text string) error
 	showed(v job.Value)
+	judged(c job.CaseResult)
 	missed(bytes uint64)
 }
 
@@ -106,6 +116,9 @@ func (c client) execute(ctx context.Context, request runRequest, l runListener) 
 	err = errors.Join(l.wrote("stdout", end.Stdout), l.wrote("stderr", end.Stderr))
 	for _, v := range end.Results {
 		l.showed(v)
+	}
+	for _, c := range end.Cases {
+		l.judged(c)
 	}
 	return end, err
 }
@@ -176,6 +189,12 @@ func follow(r *bufio.Reader, l runListener) (runEnd, error) {
 				return runEnd{}, fmt.Errorf("decode event: %w", err)
 			}
 			l.showed(v)
+		case job.EventCase:
+			var c job.CaseResult
+			if err := json.Unmarshal(data, &c); err != nil {
+				return runEnd{}, fmt.Errorf("decode event: %w", err)
+			}
+			l.judged(c)
 		case job.EventGap:
 			l.missed(e.Bytes)
 		case job.EventError:

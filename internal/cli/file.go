@@ -24,6 +24,7 @@ type RunOptions struct {
 	Timeout time.Duration // 0 for the server's default
 	Envs    []string      // NAME=VALUE, or NAME for this process's value
 	Files   []string      // to send along: PATH, or NAME=PATH
+	Cases   string        // file with cases of the program; empty if it has none
 	Out     string        // directory for the files and figures that it makes; empty to keep none
 	// Signals brings signals that ask for the end. The first one cancels the program, and its last
 	// output is still printed. The second one ends the run at once.
@@ -85,7 +86,12 @@ func (o RunOptions) request(p app.Process) (runRequest, error) {
 	if err != nil {
 		return r, fmt.Errorf("read program: %w", err)
 	}
-	if o.File != "-" && !isTerminal(o.Stdin) {
+	if o.Cases != "" {
+		if r.runCases, err = readCases(o.Cases); err != nil {
+			return r, err
+		}
+	}
+	if o.File != "-" && o.Cases == "" && !isTerminal(o.Stdin) {
 		if r.Stdin, err = text(io.ReadAll(o.Stdin)); err != nil {
 			return r, fmt.Errorf("read standard input: %w", err)
 		}

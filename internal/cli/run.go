@@ -155,6 +155,9 @@ func (r *run) report(end runEnd) error {
 		}
 		_, _ = fmt.Fprintln(r.p.Stderr, strings.TrimSuffix(text, "\n"))
 	}
+	if end.CaseCounts != nil {
+		return r.reportCases(end)
+	}
 	switch {
 	case r.ended():
 		// The program's exception is printed above, unless the program caught it.

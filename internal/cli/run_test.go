@@ -212,3 +212,40 @@ os.makedirs("a b/c"); open("a b/c/é?#%.txt", "wb").write(helper.data); open("fi
 		t.Errorf("a file that is not there: %v", err)
 	}
 }
+
+// TestRunCases: the verdicts of cases are printed, and decide the exit code.
+func TestRunCases(t *testing.T) {
+	t.Parallel()
+	url := start(t)
+	for name, tt := range map[string]struct {
+		cases string
+		code  int
+		want  []string
+	}{
+		"all are accepted": {`[{"stdin": "2", "expect": {"stdout": "4"}}, {"stdin": "3", "name": "three", "expect": {"stdout": "6"}}]`, 0, []string{"accepted", "  1\n", "  three\n"}},
+		"one is wrong":     {`{"cases": [{"stdin": "2", "expect": {"stdout": "5"}}, {"stdin": "x"}], "stopAtFirstFailure": false}`, 1, []string{`wrong_answer`, `  1: line 1: "4", expected "5"`, "runtime_error", "  2: ValueError: invalid literal"}},
+		"no cases":         {`{"checker": {"code": "1"}}`, -1, nil},
+		"a mistake":        {`{"case": []}`, -1, nil},
+	} {
+		file := filepath.Join(t.TempDir(), "cases.json")
+		if err := os.WriteFile(file, []byte(tt.cases), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr bytes.Buffer
+		err := runProgram(t, app.Environment{"KAA_URL=" + url}, &stdout, &stderr, cli.RunOptions{Cases: file}, "print(int(input()) * 2)")
+		code := 0
+		if exit, ok := errors.AsType[cli.ExitError](err); ok {
+			code = int(exit)
+		} else if err != nil {
+			code = -1
+		}
+		if code != tt.code {
+			t.Errorf("%s: %v\n%s%s", name, err, &stdout, &stderr)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(stdout.String(), want) {
+				t.Errorf("%s: no %q in\n%s", name, want, &stdout)
+			}
+		}
+	}
+}

@@ -34,6 +34,7 @@ func (w *Worker) executeCommand(ctx context.Context, spec job.Spec, live job.Liv
 		s.envs = process.ThreadVariables(quota.CPUs)
 	}
 	r := newCommandRun(s, quota, w.newJournal(quota))
+	r.abrupt = spec.KillAtTimeout
 	if ctx.Err() != nil {
 		r.stopped = cancelled
 		return r.result(), nil
@@ -145,6 +146,10 @@ func (r *commandRun) watch(ctx context.Context, limit time.Duration) {
 		case r.exceeded = <-exceeded:
 			return // settle kills
 		case <-timeout.C:
+			if r.abrupt {
+				r.stopped = timedOut(limit)
+				return // settle kills
+			}
 			interrupt(timedOut(limit))
 		case <-done:
 			interrupt(cancelled)

@@ -44,6 +44,7 @@ type run struct {
 	aborted  bool            // Close was called during the run
 	exceeded string          // the limit for which the watchdog ended the code
 	lasting  bool            // a session's worker, which executes again
+	abrupt   bool            // the end of its time kills the code at once
 	// lenient is set once the code is interrupted. It may use all processors until its grace
 	// ends.
 	lenient  atomic.Bool
@@ -73,7 +74,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec, live job.Live) (job
 	}
 	r := &run{
 		w: w, quota: quota, journal: w.newJournal(quota),
-		frames: make(chan protocol.Event, protocol.FollowRoom), pumps: newGoroutines(),
+		frames: make(chan protocol.Event, protocol.FollowRoom), pumps: newGoroutines(), abrupt: spec.KillAtTimeout,
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -200,6 +201,10 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 		case r.exceeded = <-exceeded:
 			return // settle kills
 		case <-timeout.C:
+			if r.abrupt {
+				r.stopped = timedOut(limit)
+				return // settle kills
+			}
 			if interrupt(timedOut(limit)) {
 				return
 			}

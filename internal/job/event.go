@@ -36,6 +36,7 @@ const (
 	EventInput   EventType = "input_request" // the code waits for input
 	EventCall    EventType = "call"          // the code calls a function of its caller
 	EventCallEnd EventType = "call_end"      // such a call has ended without an answer
+	EventCase    EventType = "case"          // a case of a program has ended
 	EventGap     EventType = "gap"           // events are missing here
 )
 

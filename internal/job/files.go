@@ -16,6 +16,8 @@ import (
 type Input struct {
 	Path string `json:"path"`
 	Size int64  `json:"size"`
+	// Case is the number of the case that it is for, from 1; 0 if it is for all.
+	Case int `json:"case,omitempty"`
 }
 
 // Contents are the contents of inputs, in their order, until they are stored as blobs. It is nil

@@ -72,6 +72,10 @@ type Spec struct {
 	Options
 	// Files are put into the working directory before the code begins.
 	Files []Input `json:"files,omitempty"`
+	// Cases, if not nil, have the program, which runs once for each of them. Code is for runners of earlier releases then.
+	Cases *Cases `json:"cases,omitempty"`
+	// KillAtTimeout: the end of Timeout kills the program at once, without an interrupt that it can handle. The runner sets it.
+	KillAtTimeout bool `json:"-"`
 	// Trace is for the runner's log: the code does not see it.
 	Trace Trace `json:"trace,omitzero"`
 }
@@ -173,6 +177,9 @@ type Result struct {
 	CPUMs           float64 `json:"cpuMs" doc:"CPU time that the code and the processes it started used, in milliseconds."`
 	PeakMemoryBytes int64   `json:"peakMemoryBytes" doc:"The most memory that the code and the processes it started held at once, in bytes."`
 	QueuedMs        float64 `json:"queuedMs" doc:"Time the job waited until a runner took it, in milliseconds."`
+	// Cases are nil except for a program with cases.
+	Cases      []CaseResult   `json:"cases,omitempty" nullable:"false" doc:"For a program with cases: what became of each, in their order."`
+	CaseCounts map[string]int `json:"caseCounts,omitempty" doc:"How many cases have each verdict."`
 	// Session is nil except for executions of a session.
 	Session *SessionAfter `json:"session,omitempty" doc:"For an execution of a session: whether the session goes on."`
 

@@ -46,6 +46,8 @@ type Request struct {
 	// while the code runs.
 	Functions []Function
 	Followed  bool
+	// Cases are inputs with expectations; the program runs once for each.
+	Cases *CasesRequest
 }
 
 // Limits are the bounds and defaults of a request.
@@ -127,6 +129,11 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 		disk = l.MaxQuota.DiskBytes // the session checks its own disk when they are put there
 	}
 	inputs, contents := l.inputs(&v, r.Files, disk)
+	cases := l.cases(&v, &r, command, quota, j.Timeout)
+	if cases != nil {
+		more, theirs := l.caseInputs(&v, &r, cases, inputs, disk)
+		inputs, contents = append(inputs, more...), append(contents, theirs...)
+	}
 	if r.SessionID != "" {
 		r.inSession(&v)
 		j.Lane = lane
@@ -154,6 +161,9 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	}
 	if functions != nil {
 		spec.Code, spec.CallingCode = codeOfFunctions, r.Code
+	}
+	if cases != nil {
+		spec.Code, spec.Command, spec.Cases = codeOfCases, nil, cases
 	}
 	return NewJob{Job: j, Spec: spec, Contents: contents, Events: r.Events || functions != nil}, nil
 }

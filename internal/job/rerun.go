@@ -30,6 +30,9 @@ func (l Limits) AcceptAgain(n NewJob, now time.Time) (NewJob, error) {
 			v.add(row.path(), "was %s, and is at most %s now%s", row.Number(&n.Spec.Quota), row.Number(&l.MaxQuota), l.ownCeiling(row.Name))
 		}
 	}
+	if n.Spec.Cases != nil {
+		n.Spec.Cases.acceptAgain(&v, l)
+	}
 	if len(v.fields) > 0 {
 		return NewJob{}, &ValidationError{Fields: v.fields}
 	}

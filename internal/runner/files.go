@@ -94,12 +94,20 @@ type collector interface {
 
 // bring puts the input files of a job into the worker's directory.
 func (r *Runner) bring(run context.Context, w putter, claim job.Claim) error {
+	return r.bringSome(run, w, claim, func(job.Input) bool { return true })
+}
+
+// bringSome puts those input files of a job into a worker's directory that are wanted.
+func (r *Runner) bringSome(run context.Context, w putter, claim job.Claim, wanted func(job.Input) bool) error {
 	if len(claim.Spec.Files) == 0 || run.Err() != nil {
 		return nil
 	}
 	ctx, cancel, pace := paced(run, bringTime)
 	defer cancel()
 	for i, f := range claim.Spec.Files {
+		if !wanted(f) {
+			continue
+		}
 		pace.moved(int(f.Size)) // before the transfer, because the size is known
 		if err := r.bringOne(ctx, w, job.InputKey(claim.JobID, i), f); err != nil {
 			switch {

@@ -341,6 +341,9 @@ func (r *Runner) executeElsewhere(run context.Context, log *slog.Logger, e *exec
 // executeOn executes a claim on a worker. It puts the job's files in place before, and keeps the
 // files that the code left.
 func (r *Runner) executeOn(run context.Context, log *slog.Logger, w Worker, e *execution) (job.Result, error) {
+	if e.claim.Spec.Cases != nil {
+		return r.executeCases(run, log, w, e)
+	}
 	if err := r.bring(run, w, e.claim); err != nil {
 		return job.Result{}, err
 	}
@@ -421,6 +424,9 @@ func withoutResult(o job.Outcome) job.Outcome {
 		for _, form := range v.Data {
 			size += len(form)
 		}
+	}
+	for i := range o.Result.Cases {
+		size += len(o.Result.Cases[i].Stdout) + len(o.Result.Cases[i].Stderr)
 	}
 	if size <= smallResult {
 		return o

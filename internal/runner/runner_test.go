@@ -222,6 +222,11 @@ func ends(status job.Status) func(context.Context) (job.Result, error) {
 	return func(context.Context) (job.Result, error) { return job.Result{Status: status}, nil }
 }
 
+// twoCases is a program with two cases, which have a minute together.
+func twoCases() job.Spec {
+	return job.Spec{Runtime: "py", Timeout: time.Minute, Cases: &job.Cases{Code: "1", List: []job.Case{{Name: "1", Timeout: time.Hour}, {Name: "2", Timeout: time.Hour}}}}
+}
+
 // blocks until it is interrupted.
 func blocks(ctx context.Context) (job.Result, error) {
 	<-ctx.Done()
@@ -326,6 +331,32 @@ func TestHandle(t *testing.T) {
 			want: []string{"given back: j worker_failed"},
 		},
 		{
+			name: "cases, whose second run has no worker: the first one is not run again", store: &fakeStore{spec: twoCases()},
+			workers: &fakeWorkers{execute: ends(job.StatusOK), then: noPython()}, want: []string{"given back: j worker_failed"},
+		},
+		{
+			name: "cases, of which none has begun", store: &fakeStore{spec: twoCases()},
+			workers: &fakeWorkers{execute: func(context.Context) (job.Result, error) { return job.Result{}, job.ErrNotStarted }, then: noPython()},
+			want:    []string{"claim taken back: j:1", "not started: j"}, wantErr: true,
+		},
+		{
+			name: "cases", store: &fakeStore{spec: twoCases()}, workers: &fakeWorkers{execute: ends(job.StatusOK)},
+			want: []string{"completed ok, result of j, queued 5 ms"},
+		},
+		{
+			name: "cases that are cancelled", store: &fakeStore{spec: twoCases()}, workers: &fakeWorkers{execute: blocks},
+			during: func(r *runner.Runner, _ *fakeStore) { r.Cancelled("j") },
+			want:   []string{"cancelled interrupted, result of j, queued 5 ms"}, took: 1500 * time.Millisecond,
+		},
+		{
+			name: "cases whose time is up", store: &fakeStore{spec: twoCases()},
+			workers: &fakeWorkers{execute: func(context.Context) (job.Result, error) {
+				time.Sleep(time.Minute)
+				return job.Result{Status: job.StatusOK}, nil
+			}},
+			want: []string{"completed interrupted, result of j, queued 5 ms"}, took: time.Minute,
+		},
+		{
 			name: "the drain's time is up", workers: &fakeWorkers{execute: blocks},
 			during: func(r *runner.Runner, _ *fakeStore) { r.EndExecutions() },
 			want:   []string{"given back: j drained"}, took: 1500 * time.Millisecond,
@@ -360,7 +391,7 @@ func TestHandle(t *testing.T) {
 				if diff := cmp.Diff(tt.want, tt.store.log()); diff != "" {
 					t.Errorf("did (-want +got):\n%s", diff)
 				}
-				if (tt.workers.err == nil || tt.workers.then != nil) && tt.workers.closed != 1 {
+				if (tt.workers.err == nil || tt.workers.then != nil) && tt.workers.closed != 1 && (tt.store.spec.Cases == nil || tt.workers.closed < 2) {
 					t.Errorf("worker was closed %d times", tt.workers.closed)
 				}
 				if tt.workers.runtime != "py" {

@@ -12,12 +12,13 @@ type endData struct {
 	State job.State     `json:"state"`
 	JobID string        `json:"jobId"`
 	*job.Result
-	// These hide those of the result.
-	Stdout  *string      `json:"stdout,omitempty"`
-	Stderr  *string      `json:"stderr,omitempty"`
-	Results []job.Value  `json:"results,omitempty"`
-	Outputs []job.Output `json:"outputs,omitempty"`
-	Failure *job.Failure `json:"failure,omitempty"`
+	// These hide those of the result, which events have had.
+	Stdout  *string          `json:"stdout,omitempty"`
+	Stderr  *string          `json:"stderr,omitempty"`
+	Results []job.Value      `json:"results,omitempty"`
+	Outputs []job.Output     `json:"outputs,omitempty"`
+	Cases   []job.CaseResult `json:"cases,omitempty"`
+	Failure *job.Failure     `json:"failure,omitempty"`
 }
 
 func endEvent(j job.Job) job.Event {
@@ -58,6 +59,11 @@ func eventsOf(j job.Job) []job.Event {
 	add(job.NewEvent(job.EventStatus, job.AttemptData{Type: job.EventStatus, State: job.Running, Attempt: j.Attempt}))
 	if j.Result == nil {
 		return events
+	}
+	for i, c := range j.Result.Cases {
+		if c.Verdict != job.VerdictSkipped {
+			add(job.CaseEvent(i, c))
+		}
 	}
 	noted := map[string]bool{}
 	for _, o := range j.Result.Outputs {
