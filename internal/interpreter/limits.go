@@ -150,7 +150,7 @@ func (r *run) limitExceeded() (name, value string) {
 	end := r.end()
 	killed := end.Status.Signaled() && end.Status.Signal() == syscall.SIGKILL
 	overtime := end.Status.Signaled() && end.Status.Signal() == syscall.SIGXCPU ||
-		killed && end.CPUMicros >= r.quota.CPUTime.Microseconds()
+		killed && (end.CPUMicros >= r.quota.CPUTime.Microseconds() || end.CPUMicros >= kernelLimit(r.quota.CPUTime).Microseconds()-kernelTick.Microseconds())
 	switch {
 	case r.exceeded == memoryExceeded, killed && r.w.slot.group.OOMKills() > r.w.oomKills:
 		return memoryExceeded, r.overMemory(r.exceeded != "")
@@ -158,6 +158,15 @@ func (r *run) limitExceeded() (name, value string) {
 		return cpuExceeded, r.overCPU()
 	}
 	return "", ""
+}
+
+// kernelTick is how much less processor time a process may have used by its own account when the kernel ends it at its limit,
+// because the kernel looks once in a tick.
+const kernelTick = 20 * time.Millisecond
+
+// kernelLimit is the limit of processor time that the kernel enforces.
+func kernelLimit(d time.Duration) time.Duration {
+	return time.Duration(math.Ceil(d.Seconds())) * time.Second
 }
 
 // overMemory is the message about an execution that was ended for its memory. seen: the runner has seen
