@@ -156,8 +156,8 @@ func (se *served) save(ctx context.Context, last bool) error {
 		v.held = nil
 	}
 	if i == nil {
-		if last {
-			se.note(ctx, held, "", true)
+		if last { // an operation that was to replace the interpreter has failed
+			se.note(ctx, held, notSaved(job.ErrNotStarted), true)
 		}
 		return nil
 	}

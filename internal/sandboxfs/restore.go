@@ -27,6 +27,7 @@ func (f *FS) Restore(ctx context.Context, content io.Reader) error {
 		return f.refused(f.cfg.Work, err)
 	}
 	defer r.dir.Close()
+	defer r.release()
 	if err = r.restore(content); err == nil {
 		err = r.settle()
 	}
@@ -36,6 +37,9 @@ func (f *FS) Restore(ctx context.Context, content io.Reader) error {
 type restorer struct {
 	unpacker
 	last string // the path of the last entry
+	// reserved is the room that was reserved, of which written bytes are used. A reservation for each file would cost more than
+	// small files do.
+	reserved, written int64
 	// dirs get their modes and times at the end, because entries are put into them.
 	dirs []*tar.Header
 }
@@ -118,11 +122,7 @@ func (r *restorer) regular(h *tar.Header, mode uint32, content io.Reader) error 
 		if _, err := file.Seek(part.at, io.SeekStart); err != nil {
 			return err
 		}
-		n, err := r.f.fill(r.ctx, file, io.LimitReader(content, part.length))
-		if err == nil && n < part.length {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
+		if err := r.fill(file, content, part.length); err != nil {
 			return err
 		}
 	}
@@ -137,6 +137,54 @@ func (r *restorer) regular(h *tar.Header, mode uint32, content io.Reader) error 
 		r.f.wrote(r.last, &st)
 	}
 	return err
+}
+
+// fill copies a part of a file.
+func (r *restorer) fill(file *os.File, content io.Reader, length int64) error {
+	buffer := buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool has nothing else
+	defer buffers.Put(buffer)
+	for length > 0 {
+		n, err := io.ReadFull(content, (*buffer)[:min(length, chunk)])
+		if err != nil {
+			return fmt.Errorf("read a snapshot: %w", err)
+		}
+		if err := r.reserve(int64(n)); err != nil {
+			return err
+		}
+		if _, err := file.Write((*buffer)[:n]); err != nil {
+			return err
+		}
+		length -= int64(n)
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reserve reserves room for n more bytes, and for more at the same time if there is some.
+func (r *restorer) reserve(n int64) error {
+	const step = 4 << 20
+	r.written += n
+	if r.written <= r.reserved {
+		return nil
+	}
+	more := r.written - r.reserved
+	if err := r.f.grow(more + step); err == nil {
+		r.reserved += more + step
+		return nil
+	}
+	err := r.f.grow(more)
+	if err == nil {
+		r.reserved += more
+	}
+	return err
+}
+
+func (r *restorer) release() {
+	if r.f.cfg.Settle != nil {
+		r.f.cfg.Settle(r.reserved)
+	}
 }
 
 func finishRestored(file *os.File, mode uint32, at time.Time, st *unix.Stat_t) error {

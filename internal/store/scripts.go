@@ -44,7 +44,7 @@ func constants(cfg Config) string {
 			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds()) +
 		fmt.Sprintf("local RESERVE, USAGE_TTL, MAX_REFUSALS, MAX_LANES, CALLS_TTL = '%s', %d, %d, %d, %d\n",
 			cfg.Reserve, cfg.UsageTTL.Milliseconds(), job.MaxBatchRefusals, job.MaxLanes, callsTTL.Milliseconds()) +
-		fmt.Sprintf("local VOLUME_TTL, VOLUME_SAVING = %d, %d\n", cfg.VolumeTTL.Milliseconds(), volumeSaving.Milliseconds())
+		fmt.Sprintf("local VOLUME_TTL, VOLUME_SAVING, VOLUME_REPLACED = %d, %d, %d\n", cfg.VolumeTTL.Milliseconds(), volumeSaving.Milliseconds(), volumeReplaced.Milliseconds())
 }
 
 // loaded is a script with the functions that it needs, without the constants of a Config.

@@ -16,6 +16,8 @@ const (
 	// volumeSaving is how long after the end of a session its volume waits for its runner to save the files. It is longer than
 	// a runner saves.
 	volumeSaving = 3 * time.Minute
+	// volumeReplaced is how long a snapshot is kept that another one has replaced: longer than a Redis that crashes forgets.
+	volumeReplaced = 10 * time.Second
 	// snapshotLease is how long a snapshot may be written. The cleaner deletes one that was not saved within it.
 	snapshotLease = 10 * time.Minute
 )

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/store"
 )
@@ -87,6 +89,10 @@ func TestVolumeFence(t *testing.T) {
 		t.Errorf("save: %v, %d bytes", err, b.files(t, "me"))
 	}
 	second, err := b.saved(t, held)
+	if gone := b.clean(t); len(gone) > 0 {
+		t.Errorf("deleted at once are %v", gone)
+	}
+	b.rdb.ZAdd(ctx, "{kaa}:blobs", redis.Z{Member: job.SnapshotOwner(first)}) // some seconds later
 	if gone := b.clean(t); err != nil || !slices.Equal(gone, []string{job.SnapshotOwner(first)}) || b.files(t, "me") != job.Footprint(5000) {
 		t.Errorf("a newer one: %v, deleted are %v, %d bytes", err, gone, b.files(t, "me"))
 	}

@@ -677,7 +677,7 @@ end
 -- snapshot_owner stands for a snapshot where others stand for the jobs to which blobs belong.
 local function snapshot_owner(id) return 'snapshot:' .. id end
 
--- drop_snapshot has the cleaner delete the blob of a snapshot.
+-- drop_snapshot has the cleaner delete the blob of a snapshot from then on.
 local function drop_snapshot(id, now) redis.call('ZADD', P .. 'blobs', int(now), snapshot_owner(id)) end
 
 local function drop_volume(key, now)

@@ -11,7 +11,8 @@ local lease = redis.call('ZSCORE', P .. 'blobs', snapshot_owner(id))
 if not lease or tonumber(lease) <= now then return { 'stale' } end
 redis.call('ZREM', P .. 'blobs', snapshot_owner(id))
 keep_files(snapshot_owner(id), ARGV.caller, 'volume', tonumber(ARGV.kept))
-if f[1] then drop_snapshot(f[1], now) end
+-- A Redis that crashes may lose the last second, and has the snapshot before again.
+if f[1] then drop_snapshot(f[1], now + VOLUME_REPLACED) end
 redis.call('HSET', key, 'snapshot', id, 'bytes', ARGV.bytes, 'entries', ARGV.entries, 'skipped', ARGV.skipped, 'saved_at', int(now))
 redis.call('HDEL', key, 'error', 'error_at')
 keep_volume(key, now)
