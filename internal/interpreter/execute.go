@@ -254,13 +254,14 @@ func (r *run) settle() {
 		return
 	}
 	r.w.endProcesses()
-	deadline := time.Now().Add(lastResort)
-	for _, f := range []*os.File{r.w.stdout, r.w.stderr} {
-		_ = f.SetReadDeadline(deadline)
+	if !r.w.isAllGone() {
+		deadline := time.Now().Add(lastResort)
+		for _, f := range []*os.File{r.w.stdout, r.w.stderr} {
+			_ = f.SetReadDeadline(deadline)
+		}
+		// The status frame follows the results, and large results take time to read.
+		_ = r.w.control.SetReadDeadline(deadline.Add(parseTime))
 	}
-	// No process holds the socket's other end any more. The status frame follows the results,
-	// and large results take time to read.
-	_ = r.w.control.SetReadDeadline(deadline.Add(parseTime))
 	_ = r.w.stdin.Close()
 	select {
 	case <-pumped:
@@ -273,6 +274,14 @@ func (r *run) settle() {
 			r.accept(m)
 		}
 	}
+}
+
+// isAllGone reports whether no process can hold the other ends of the worker's channels, so that
+// they have an end, however long a busy machine takes to read until there. Without a pid namespace
+// a process may have escaped the kill for a while, and another member of a fork group may have
+// got a descriptor from this one.
+func (w *Worker) isAllGone() bool {
+	return w.pool.cfg.Sandbox == sandbox.Strict && w.forkGroup() == nil && !w.alive()
 }
 
 // ended reports whether the result is complete before the worker's process has ended. The kernel

@@ -65,7 +65,7 @@ func (s *slot) answerDir(m process.Message, file *os.File) {
 }
 
 // openWork makes the slot open the working directory, which is in the slot's mount namespace.
-func (s *slot) openWork(command string, limit time.Duration) (*os.File, error) {
+func (s *slot) openWork(command string) (*os.File, error) {
 	s.opening.Lock()
 	defer s.opening.Unlock()
 	if err := s.link.Write([]byte(command)); err != nil {
@@ -76,7 +76,7 @@ func (s *slot) openWork(command string, limit time.Duration) (*os.File, error) {
 		return answer.file, answer.err
 	case <-s.gone:
 		return nil, ErrClosed
-	case <-time.After(limit):
+	case <-time.After(slotAnswerTimeout):
 		s.kill() // the next call would take a late answer for its own
 		return nil, os.ErrDeadlineExceeded
 	}
@@ -101,7 +101,7 @@ func (w *Worker) workTree() (*workdir.Tree, error) {
 	case f != nil:
 		dir, err = f.openWork(w)
 	case w.pool.cfg.Sandbox == sandbox.Strict:
-		dir, err = w.slot.openWork("D", lastResort)
+		dir, err = w.slot.openWork("D")
 	default:
 		dir, err = workdir.OpenDir(unix.AT_FDCWD, w.dirs.Work)
 	}

@@ -127,7 +127,7 @@ func (f *forkGroup) askLocked(command string, fds ...int) (process.Message, erro
 		return m, m.Failure()
 	case <-f.gone:
 		return process.Message{}, ErrClosed
-	case <-time.After(slotKillTimeout * 4):
+	case <-time.After(slotAnswerTimeout):
 		f.slot.kill()
 		return process.Message{}, os.ErrDeadlineExceeded
 	}
@@ -189,7 +189,7 @@ func (f *forkGroup) place(name string) string {
 // openWork opens the work directory of a member.
 func (f *forkGroup) openWork(w *Worker) (*os.File, error) {
 	if f.dirs.Top == "" {
-		return f.slot.openWork(strings.TrimSpace("D "+w.dirName), lastResort)
+		return f.slot.openWork(strings.TrimSpace("D " + w.dirName))
 	}
 	fd, err := unix.Open(f.place(w.dirName), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

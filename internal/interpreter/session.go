@@ -267,7 +267,7 @@ func (w *Worker) askSlot(command string, fds ...int) (process.Message, error) {
 		return m, m.Failure()
 	case <-w.exited:
 		return process.Message{}, ErrClosed
-	case <-time.After(slotKillTimeout):
+	case <-time.After(slotAnswerTimeout):
 		return process.Message{}, os.ErrDeadlineExceeded
 	}
 }

@@ -1,6 +1,7 @@
 package interpreter_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -93,6 +94,31 @@ func TestProcessThatDoesNotAnswer(t *testing.T) {
 				wantText(t, execute(t, pool, job.Spec{Code: "print(1)"}), "ok 0", "1\n", "")
 			})
 		}
+	}
+}
+
+// A session goes on, and its files are there, although its slot gets no processor for a while.
+func TestSlotThatWaits(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t)
+	for _, forked := range []bool{false, true} {
+		t.Run(fmt.Sprint("forked ", forked), func(t *testing.T) {
+			t.Parallel()
+			s := session(t, shared(t), job.SessionSpec{})
+			if forked {
+				fork(t, s, 1)
+			}
+			wantOK(t, step(t, s, job.Spec{Code: "open('f', 'w').write('kept')"}))
+			send(t, s.SlotPID(), syscall.SIGSTOP)
+			time.AfterFunc(2500*time.Millisecond, func() { _ = syscall.Kill(s.SlotPID(), syscall.SIGCONT) })
+			inFiles(t, s, func(_ context.Context, f job.FileSystem) error {
+				if got := readOf(f, "/work/f"); got != "kept" {
+					t.Errorf("the file has %q", got)
+				}
+				return nil
+			})
+			wantText(t, step(t, s, job.Spec{Code: "print(open('f').read())"}), "ok 0", "kept\n", "")
+		})
 	}
 }
 

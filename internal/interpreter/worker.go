@@ -25,13 +25,17 @@ import (
 
 const (
 	// memberKillTimeout is the time limit for a slot to end one of several workers. It finds and stops
-	// all processes of that worker first.
-	memberKillTimeout = 4 * slotKillTimeout
+	// all processes of that worker first. After it all of the slot's workers are lost.
+	memberKillTimeout = killTime
 	// lastResort bounds waits that end unless the kernel fails to end a process.
 	lastResort = time.Second
 	// killTime is the time limit for the kernel to end a killed process. Freeing much memory takes
 	// time.
 	killTime = 10 * lastResort
+	// slotAnswerTimeout is the time limit for the answer to a command after which the worker is to go on. A
+	// slot answers at once, but waits for a processor on a machine that is overloaded. After the limit
+	// the worker and its session are lost.
+	slotAnswerTimeout = killTime
 	// slotKillTimeout is the time limit for a slot to end its processes before it is killed itself.
 	// If the slot is the first process of a pid namespace, the kernel then ends the rest;
 	// otherwise the runner does.
