@@ -34,7 +34,7 @@ func isForm(r *http.Request) bool {
 	if r.Method != http.MethodPost {
 		return false
 	}
-	if path := r.URL.Path; path != executePath && path != jobsPath && !isSessionFiles(path) {
+	if path := r.URL.Path; path != executePath && path != jobsPath && !takesFiles(path) {
 		return false
 	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -62,11 +62,11 @@ func unpacked(most int) gin.HandlerFunc {
 		if !isForm(c.Request) {
 			if isMisplacedForm(c.Request) {
 				abort(c, newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type",
-					"forms are for POST "+executePath+", POST "+jobsPath+" and POST "+sessionFilesPath+"; send JSON with the header Content-Type: application/json"))
+					"forms are for POST "+executePath+", POST "+jobsPath+", POST "+sessionFilesPath+" and POST "+fsPath+fsContent+"; send JSON with the header Content-Type: application/json"))
 			}
 			return
 		}
-		request, files, err := readForm(c.Request, most, !isSessionFiles(c.Request.URL.Path))
+		request, files, err := readForm(c.Request, most, !takesFiles(c.Request.URL.Path))
 		if err != nil {
 			p, _ := problemOf(err)
 			abort(c, p)
@@ -89,10 +89,11 @@ func isMisplacedForm(r *http.Request) bool {
 	return strings.HasPrefix(kind, multipartForm) || strings.HasPrefix(kind, "multipart/") && !isRaw(r)
 }
 
-// isSessionFiles reports whether a path is sessionFilesPath.
-func isSessionFiles(path string) bool {
+// takesFiles reports whether a form at a path has files alone: whether it is sessionFilesPath, or that of files by
+// absolute path.
+func takesFiles(path string) bool {
 	id, rest, ok := sessionOf(path)
-	return ok && id != "" && rest == "files"
+	return ok && id != "" && (rest == "files" || rest == fsContent)
 }
 
 // isRaw reports whether the body of a request is a file: whether its path is sessionFilePath, or that of a

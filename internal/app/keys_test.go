@@ -243,7 +243,7 @@ func TestScopes(t *testing.T) {
 		"PATCH /v1/sessions/{id}": access.Sessions, "POST /v1/sessions/{id}/pause": access.Sessions, "POST /v1/sessions/{id}/resume": access.Sessions, "PUT /v1/sessions/by-name/{name}": access.Sessions, "GET /v1/sessions/by-name/{name}": access.Read, "DELETE /v1/sessions/by-name/{name}": access.Sessions,
 		"POST /v1/sessions": access.Sessions, "DELETE /v1/sessions/{id}": access.Sessions, "GET /v1/sessions/{id}/files": access.Sessions, "POST /v1/sessions/{id}/files": access.Sessions,
 		"GET /v1/sessions/{id}/files/{path}": access.Sessions, "PUT /v1/sessions/{id}/files/{path}": access.Sessions, "DELETE /v1/sessions/{id}/files/{path}": access.Sessions,
-		"GET /v1/sessions/{id}/fs/entry": access.Sessions, "PATCH /v1/sessions/{id}/fs/entry": access.Sessions, "DELETE /v1/sessions/{id}/fs/entry": access.Sessions, "GET /v1/sessions/{id}/fs/entries": access.Sessions, "GET /v1/sessions/{id}/fs/content": access.Sessions, "PUT /v1/sessions/{id}/fs/content": access.Sessions, "GET /v1/sessions/{id}/fs/archive": access.Sessions, "PUT /v1/sessions/{id}/fs/archive": access.Sessions, "POST /v1/sessions/{id}/fs/directory": access.Sessions, "POST /v1/sessions/{id}/fs/move": access.Sessions, "POST /v1/sessions/{id}/fs/copy": access.Sessions,
+		"GET /v1/sessions/{id}/fs/entry": access.Sessions, "PATCH /v1/sessions/{id}/fs/entry": access.Sessions, "DELETE /v1/sessions/{id}/fs/entry": access.Sessions, "GET /v1/sessions/{id}/fs/entries": access.Sessions, "GET /v1/sessions/{id}/fs/content": access.Sessions, "PUT /v1/sessions/{id}/fs/content": access.Sessions, "POST /v1/sessions/{id}/fs/content": access.Sessions, "GET /v1/sessions/{id}/fs/archive": access.Sessions, "PUT /v1/sessions/{id}/fs/archive": access.Sessions, "POST /v1/sessions/{id}/fs/directory": access.Sessions, "POST /v1/sessions/{id}/fs/move": access.Sessions, "POST /v1/sessions/{id}/fs/copy": access.Sessions,
 		"GET /v1/sessions/{id}/contexts": access.Sessions, "POST /v1/sessions/{id}/contexts": access.Sessions, "DELETE /v1/sessions/{id}/contexts/{contextId}": access.Sessions,
 		"POST /v1/sessions/{id}/contexts/{contextId}/restart": access.Sessions, "POST /v1/sessions/{id}/contexts/{contextId}/interrupt": access.Execute,
 		"POST /v1/sessions/{id}/fork": access.Sessions, "POST /v1/sessions/{id}/restart": access.Sessions, "POST /v1/sessions/{id}/checkpoint": access.Sessions, "POST /v1/sessions/{id}/rollback": access.Sessions,
@@ -290,7 +290,7 @@ func TestScopes(t *testing.T) {
 		call := func(key string) answer {
 			body, headers := bodies[operation], []string(nil)
 			switch {
-			case operation == "POST /v1/sessions/{id}/files":
+			case operation == "POST /v1/sessions/{id}/files", operation == "POST /v1/sessions/{id}/fs/content":
 				body, headers = aForm, []string{"Content-Type: multipart/form-data; boundary=b"}
 			case method == http.MethodPut && body == nil:
 				body, headers = "x", []string{"Content-Type: application/octet-stream"}

@@ -63,6 +63,10 @@ func TestSessionFS(t *testing.T) {
 		{method: "GET", path: at("entry", "path", "/work/none"), status: 404, want: map[string]string{"code": "file_not_found"}},
 		{method: "GET", path: at("entry", "path", "/etc/passwd"), status: 403, want: map[string]string{"code": "file_access_denied"}},
 		{method: "GET", path: at("content", "path", "a"), status: 409, want: map[string]string{"code": "is_a_directory"}},
+		{method: "GET", path: at("content", "path", "/etc"), status: 409, want: map[string]string{"code": "is_a_directory"}},
+		{method: "PUT", path: at("content", "path", "locked", "mode", "0444"), body: "x", status: 200, want: map[string]string{"mode": "0444"}},
+		{method: "PUT", path: at("content", "path", "locked"), body: "y", status: 403, want: map[string]string{"code": "file_access_denied"}},
+		{method: "DELETE", path: at("entry", "path", "locked"), status: 204},
 		{method: "GET", path: at("entries", "path", "z"), status: 409, want: map[string]string{"code": "not_a_directory"}},
 		{method: "GET", path: at("entry"), status: 400, want: map[string]string{"code": "invalid_request"}},
 		{method: "PUT", path: at("content", "path", "z", "mode", "999"), body: "x", status: 400, want: map[string]string{"code": "invalid_request"}},
@@ -104,6 +108,52 @@ func TestSessionFS(t *testing.T) {
 	}
 	testSessionFSPages(t, k, at)
 	testSessionFSArchive(t, k, at)
+	testSessionFSMany(t, k, at)
+}
+
+// testSessionFSMany writes several files with one request.
+func testSessionFSMany(t *testing.T, k *kaa, at func(string, ...string) string) {
+	t.Helper()
+	body, kind := form(t, [3]string{"files", "/tmp/many/a", "A"}, [3]string{"files", "many b", "\xff"})
+	for _, tt := range []struct {
+		query  []string
+		body   any
+		header string
+		status int
+		want   string // paths of the answer, or its code
+	}{
+		{body: fields{"files": []any{fields{"path": "/tmp/many/c", "content": "é", "mode": "600"}, fields{"path": "many d", "contentBase64": "/w=="}}}, status: 200, want: "/tmp/many/c 0600 2, /work/many d 0644 1"},
+		{body: body, header: "Content-Type: " + kind, status: 200, want: "/tmp/many/a 0644 1, /work/many b 0644 1"},
+		{query: []string{"mode", "700", "replace", "false"}, body: fields{"files": []any{fields{"path": "many e", "content": ""}, fields{"path": "many d", "content": "new"}}}, status: 409, want: "file_exists"},
+		{body: fields{"files": []any{fields{"path": "x", "content": "", "contentBase64": ""}}}, status: 400, want: "invalid_request"},
+		{body: fields{"files": []any{fields{"path": "x", "contentBase64": "?"}}}, status: 400, want: "invalid_request"},
+		{body: fields{"files": []any{}}, status: 400, want: "invalid_request"},
+		{body: fields{"files": []any{fields{"path": "/etc/many", "content": ""}}}, status: 403, want: "file_access_denied"},
+		{body: nil, status: 415, want: "unsupported_media_type"},
+	} {
+		headers := []string{}
+		if tt.header != "" {
+			headers = append(headers, tt.header)
+		}
+		a := k.call("POST", at("content", tt.query...), tt.body, headers...)
+		got := a.str("code")
+		if entries, ok := a.body["entries"].([]any); ok {
+			var all []string
+			for _, e := range entries {
+				entry := answer{body: e.(map[string]any)}
+				all = append(all, entry.str("path")+" "+entry.str("mode")+" "+entry.str("size"))
+			}
+			got = strings.Join(all, ", ")
+		}
+		if a.status != tt.status || got != tt.want {
+			t.Errorf("POST of %v: %d %s (%s), want %d %s", tt.body, a.status, got, a.raw, tt.status, tt.want)
+		}
+	}
+	for name, want := range map[string]string{"/tmp/many/a": "A", "many b": "\xff", "/tmp/many/c": "é", "many d": "\xff", "many e": ""} {
+		if a := k.call("GET", at("content", "path", name), nil); a.status != 200 || a.raw != want {
+			t.Errorf("%s: %d %q, want %q", name, a.status, a.raw, want)
+		}
+	}
 }
 
 func testSessionFSPages(t *testing.T, k *kaa, at func(string, ...string) string) {

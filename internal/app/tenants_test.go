@@ -103,6 +103,7 @@ func walked() map[string]struct {
 		"GET /v1/sessions/{id}/fs/entries":                      {"session", nil},
 		"GET /v1/sessions/{id}/fs/content":                      {"session", nil},
 		"PUT /v1/sessions/{id}/fs/content":                      {"session", "content"},
+		"POST /v1/sessions/{id}/fs/content":                     {"session", fields{"files": []any{fields{"path": "/tmp/posted", "content": "x"}}}},
 		"GET /v1/sessions/{id}/fs/archive":                      {"session", nil},
 		"PUT /v1/sessions/{id}/fs/archive":                      {"session", ""},
 		"POST /v1/sessions/{id}/fs/directory":                   {"session", none},
@@ -171,6 +172,8 @@ func walkedCommands() map[string]struct {
 // fsQuery is the query of an operation on all files of a session. The copy comes before the move.
 func fsQuery(method, path string) string {
 	switch {
+	case method == http.MethodPost && strings.HasSuffix(path, "/fs/content"):
+		return ""
 	case !strings.HasSuffix(path, "/fs/entry"):
 	case method == http.MethodPatch:
 		return "?path=out&mode=700"

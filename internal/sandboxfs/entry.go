@@ -1,6 +1,7 @@
 package sandboxfs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -96,6 +97,9 @@ func (f *FS) nameOf(id, ofCode int) string {
 func (f *FS) regular(name string) (file *os.File, st unix.Stat_t, err error) {
 	err = f.as(func() error {
 		found, now, err := f.at(name, true)
+		if errors.Is(err, errOutside) && now.Mode&unix.S_IFMT == unix.S_IFDIR {
+			return unix.EISDIR // wherever it is, it could not be read
+		}
 		if err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func newTree(t *testing.T) *tree {
 	tr.make(t, "mkdir -p work tmp outside; echo secret > outside/secret; chmod 0 outside; chmod 755 .")
 	if os.Geteuid() == 0 {
 		tr.make(t, fmt.Sprintf("chown %d:%d work tmp", codeUser, codeUser))
-		for dir := filepath.Dir(tr.top); dir != "/" && strings.HasPrefix(dir, os.TempDir()); dir = filepath.Dir(dir) {
+		for dir := filepath.Dir(tr.top); dir != os.TempDir() && strings.HasPrefix(dir, os.TempDir()); dir = filepath.Dir(dir) {
 			_ = os.Chmod(dir, 0o755)
 		}
 	}
@@ -134,7 +134,7 @@ func TestPaths(t *testing.T) {
 		tr.top + "/work/link": "in it", "/work/../../../../../../work/link": "in it",
 		"out": denied, "out2": denied, "/outside/secret": denied, "root/outside/secret": denied, "/etc/passwd": missing, "root/etc/passwd": missing,
 		"circle": irregular, "pipe": irregular, "dangling": missing, "nothing": missing, "link/x": "refused:not_a_directory",
-		"a/b": "refused:is_a_directory", "/work": "refused:is_a_directory", "/": denied, "shut/file": denied, "closed": denied,
+		"a/b": "refused:is_a_directory", "/work": "refused:is_a_directory", "/": "refused:is_a_directory", "/outside": "refused:is_a_directory", "shut/file": denied, "closed": denied,
 		strings.Repeat("x/", 2000) + "y": missing, strings.Repeat("x", 300): irregular,
 	} {
 		got, err := tr.get(t, name)
@@ -151,7 +151,7 @@ func TestPaths(t *testing.T) {
 func TestWrite(t *testing.T) {
 	t.Parallel()
 	tr := newTree(t)
-	tr.code(t, `ln -s sub/target link; ln -s /tmp/far far; mkdir dir; echo old > old; chmod 751 old; ln -s /outside/secret out; ln -s /outside/new new; mkdir shut; chmod 555 shut`)
+	tr.code(t, `ln -s sub/target link; ln -s /tmp/far far; mkdir dir; echo old > old; chmod 751 old; ln -s /outside/secret out; ln -s /outside/new new; mkdir shut; chmod 555 shut; echo x > locked; chmod 444 locked`)
 	for _, tt := range []struct {
 		name string
 		o    job.WriteOptions
@@ -164,6 +164,8 @@ func TestWrite(t *testing.T) {
 		{name: "link", want: "work/sub/target", mode: "0644"},
 		{name: "far", want: "tmp/far", mode: "0644"},
 		{name: "old", o: job.WriteOptions{Keep: true}, want: "refused:file_exists"},
+		{name: "locked", want: "refused:file_access_denied"},
+		{name: "locked", o: job.WriteOptions{Mode: 0o644}, want: "refused:file_access_denied"},
 		{name: "q/w", o: job.WriteOptions{Exact: true}, want: "refused:file_not_found"},
 		{name: "dir", want: "refused:is_a_directory"},
 		{name: "old/x", want: "refused:not_a_directory"},

@@ -88,8 +88,14 @@ func (f *FS) writeAt(ctx context.Context, p place, o job.WriteOptions, content i
 			return unix.EISDIR
 		case err == nil && o.Keep:
 			return unix.EEXIST
-		case err == nil && mode == 0 && old.Mode&unix.S_IFMT == unix.S_IFREG:
-			mode = old.Mode & 0o777
+		case err == nil && old.Mode&unix.S_IFMT == unix.S_IFREG:
+			// The directory would allow it. But a program that opens the file for writing is refused.
+			if err := unix.Faccessat(p.fd(), p.base, unix.W_OK, unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW); errors.Is(err, unix.EACCES) {
+				return err
+			}
+			if mode == 0 {
+				mode = old.Mode & 0o777
+			}
 		}
 		fd, err := unix.Openat(p.fd(), temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		if err == nil {

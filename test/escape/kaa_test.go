@@ -201,6 +201,9 @@ func (k *kaa) call(ctx context.Context, method, path string, body, to any) error
 	if res.StatusCode >= 300 {
 		return fmt.Errorf("%s %s: %s: %s", method, path, res.Status, clip(string(raw), 1000))
 	}
+	if to == nil {
+		return nil
+	}
 	return json.Unmarshal(raw, to)
 }
 
