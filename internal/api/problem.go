@@ -257,6 +257,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	var runtime *job.RuntimeError
 	var schedules *job.SchedulesFullError
 	var lanes *job.LanesError
+	var room *job.SessionRoomError
 	retry := func(p *Problem, after time.Duration) *Problem { p.retryAfter = after; return p }
 	if p := doorProblem(err); p != nil {
 		return p, false
@@ -292,7 +293,7 @@ func translate(err error) (p *Problem, unforeseen bool) {
 			lanes.Busy, lanes.Limit), lanes.Busy, lanes.Limit, time.Second), false
 	case errors.Is(err, job.ErrOldRunner):
 		return newProblem(http.StatusConflict, "old_runner", "the session lives on a runner of an older release, which cannot do this; open a new session"), false
-	case errors.Is(err, job.ErrSessionEnded), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrTooManySessions),
+	case errors.Is(err, job.ErrSessionEnded), errors.Is(err, job.ErrNoSession), errors.Is(err, job.ErrTooManySessions), errors.As(err, &room),
 		errors.Is(err, job.ErrNoRunner), errors.Is(err, service.ErrSessionBusy), errors.Is(err, job.ErrSessionPaused):
 		return sessionProblem(err), false
 	case errors.Is(err, service.ErrNoContext):
@@ -418,11 +419,14 @@ func endProblem(e *service.EndError) *Problem {
 		status = http.StatusNotFound
 	case code == string(job.FailDisk):
 		status = http.StatusInsufficientStorage
-	case code == string(job.FailTooManySessions), code == string(job.FailTooManyPaused), code == string(job.FailFilesFull), code == string(job.FailBytesFull), code == string(job.FailTooManyContexts):
+	case code == string(job.FailTooManySessions), code == string(job.FailSessionMemory), code == string(job.FailSessionDisk), code == string(job.FailTooManyPaused), code == string(job.FailFilesFull), code == string(job.FailBytesFull), code == string(job.FailTooManyContexts):
 		status = http.StatusTooManyRequests
 	}
 	p := newProblem(status, code, e.Error())
 	p.JobID = e.Job.ID
+	if f := e.Job.Failure; f != nil && f.Bound != nil {
+		p.Used, p.Allowed = &f.Bound.Used, &f.Bound.Allowed
+	}
 	if code == string(job.FailFilesFull) || code == string(job.FailBytesFull) || code == string(job.FailAllFilesFull) {
 		p.retryAfter = fullStorageAfter
 	}

@@ -212,7 +212,7 @@ func (s *server) restartSession(ctx context.Context, in *sessionInput) (*session
 
 // sessionProblem words what is wrong with a session.
 func sessionProblem(err error) *Problem {
-	ended, full := (*job.SessionEndedError)(nil), (*job.SessionsFullError)(nil)
+	ended, full, room := (*job.SessionEndedError)(nil), (*job.SessionsFullError)(nil), (*job.SessionRoomError)(nil)
 	switch {
 	case errors.As(err, &ended):
 		p := endedProblem(ended.Reason, ended.Message)
@@ -226,6 +226,10 @@ func sessionProblem(err error) *Problem {
 		if full.OfKey {
 			p.KeyLimit = "sessions"
 		}
+		return p
+	case errors.As(err, &room):
+		p := newProblem(http.StatusTooManyRequests, string(room.Code()), room.Error()+"; delete a session, or open one with lower limits")
+		p.Used, p.Allowed, p.retryAfter = &room.Used, &room.Allowed, fullRetryAfter
 		return p
 	case errors.Is(err, job.ErrSessionPaused):
 		return newProblem(http.StatusConflict, "session_paused", "the session is paused; resume it first (POST /v1/sessions/{id}/resume), or pause it with autoResume next time")

@@ -44,6 +44,8 @@ type PresentUse struct {
 	StoredFileBytes InUse `json:"storedFileBytes" doc:"Bytes of files, as they are counted for their bound."`
 	WaitingJobs     InUse `json:"waitingJobs" doc:"Jobs that wait, on all queues."`
 	Sessions        InUse `json:"sessions" doc:"Live sessions. The room of the runners is another bound."`
+	SessionMemory   InUse `json:"sessionMemoryBytes" doc:"Bytes of memory that the live sessions may take, by their limits."`
+	SessionDisk     InUse `json:"sessionDiskBytes" doc:"Bytes of disk that the live sessions may take, by their limits."`
 }
 
 type usageInput struct {
@@ -131,7 +133,7 @@ func presentUse(p job.PresentUse) *PresentUse {
 		}
 		return InUse{Used: u.Used, Allowed: &u.Allowed}
 	}
-	return &PresentUse{StoredBytes: inUse(p.Bytes), StoredFileBytes: inUse(p.Files), WaitingJobs: inUse(p.Waiting), Sessions: inUse(p.Sessions)}
+	return &PresentUse{StoredBytes: inUse(p.Bytes), StoredFileBytes: inUse(p.Files), WaitingJobs: inUse(p.Waiting), Sessions: inUse(p.Sessions), SessionMemory: inUse(p.Memory), SessionDisk: inUse(p.Disk)}
 }
 
 func usageDay(u job.Usage) UsageDay {

@@ -99,7 +99,7 @@ func TestForkIsRefused(t *testing.T) {
 		t.Errorf("with a thread: %d %s", a.status, a.raw)
 	}
 	k.in(id, "e.set()\nt.join()")
-	if a := k.call(http.MethodPost, path, fields{"count": 4}); a.status != http.StatusTooManyRequests || a.str("code") != "too_many_sessions" {
+	if a := k.call(http.MethodPost, path, fields{"count": 4}); a.status != http.StatusTooManyRequests || a.str("code") != "too_many_sessions" || a.str("used") != "1" || a.str("allowed") != "4" {
 		t.Errorf("more than the key may: %d %s", a.status, a.raw)
 	}
 	for _, count := range []int{0, 17, -1} {

@@ -37,8 +37,9 @@ func (k *kaa) usage(query string, headers ...string) map[string]map[string]float
 func TestPresentUse(t *testing.T) {
 	t.Parallel()
 	acme, rival := withTenants(t, "KAA_MAX_STORED_BYTES_PER_KEY=1000000", "KAA_MAX_STORED_FILE_BYTES_PER_KEY=2000000",
-		"KAA_MAX_QUEUE_DEPTH_PER_KEY=3000", "KAA_MAX_SESSIONS_PER_KEY=0")
-	acme.open(fields{"metadata": fields{"a": strings.Repeat("x", 5000)}})
+		"KAA_MAX_QUEUE_DEPTH_PER_KEY=3000", "KAA_MAX_SESSIONS_PER_KEY=0",
+		"KAA_MAX_SESSION_MEMORY_BYTES_PER_KEY=1000000000", "KAA_MAX_SESSION_DISK_BYTES_PER_KEY=600000000")
+	session := acme.open(fields{"metadata": fields{"a": strings.Repeat("x", 5000)}})
 	acme.submit(fields{"code": "1", "delay": 3600})
 	acme.await(acme.submit(fields{"code": "open('out', 'w').write('x')"}))
 	present := func(k *kaa, query string) map[string]any {
@@ -60,8 +61,36 @@ func TestPresentUse(t *testing.T) {
 		check(p, "storedFileBytes", 4096, 2_000_000)
 		check(p, "waitingJobs", 1, 3000)
 		check(p, "sessions", 1, 0)
+		check(p, "sessionMemoryBytes", 512<<20, 1_000_000_000)
+		check(p, "sessionDiskBytes", 256<<20, 600_000_000)
 	}
-	for name, most := range map[string]float64{"storedBytes": 1_000_000, "storedFileBytes": 2_000_000, "waitingJobs": 3000, "sessions": 0} {
+	acme.call(http.MethodPost, sessionsPath+"/"+session+"/pause", nil) // it holds them all the same
+	for _, of := range []struct {
+		what, path string
+		body       fields
+		code, used string
+	}{
+		{"session", sessionsPath, fields{}, "key_session_memory_full", "536870912"},
+		{"session of little memory", sessionsPath, fields{"limits": fields{"memoryBytes": 64 << 20, "diskBytes": 400_000_000}}, "key_session_disk_full", "268435456"},
+	} {
+		a := acme.call(http.MethodPost, of.path, of.body)
+		if a.status != http.StatusTooManyRequests || a.str("code") != of.code || !strings.Contains(a.raw, `"used":`+of.used+",") || a.str("allowed") == "" || a.header.Get("Retry-After") == "" {
+			t.Errorf("another %s: %d %s", of.what, a.status, a.raw)
+		}
+	}
+	acme.call(http.MethodPost, sessionsPath+"/"+session+"/resume", nil)
+	if a := acme.call(http.MethodPost, sessionsPath+"/"+session+"/fork", fields{"count": 2}); a.status != http.StatusTooManyRequests || a.str("code") != "key_session_disk_full" ||
+		!strings.Contains(a.raw, `"used":268435456,"allowed":600000000`) {
+		t.Errorf("two forks: %d %s", a.status, a.raw)
+	}
+	if a := acme.call(http.MethodPost, sessionsPath+"/"+session+"/fork", nil); a.status != http.StatusCreated {
+		t.Errorf("a fork: %d %s", a.status, a.raw)
+	}
+	check(present(acme, ""), "sessionDiskBytes", 512<<20, 600_000_000)
+	if used := present(acme, "")["sessionMemoryBytes"].(map[string]any)["used"]; used != float64(512<<20) {
+		t.Errorf("memory with a fork: %v", used)
+	}
+	for name, most := range map[string]float64{"storedBytes": 1_000_000, "storedFileBytes": 2_000_000, "waitingJobs": 3000, "sessions": 0, "sessionMemoryBytes": 1_000_000_000} {
 		check(present(rival, ""), name, 0, most)
 	}
 	if p := present(acme.as(adminOfTests), ""); p != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/kaa-run/kaa/internal/app"
@@ -34,6 +35,17 @@ type usageDay struct {
 	SessionSeconds   float64 `json:"sessionSeconds"`
 }
 
+// inUse is the use of a bound in the answers of the API.
+type inUse struct {
+	Used    int64
+	Allowed *int64
+}
+
+// presentUse is the present use of the bounds of a tenant.
+type presentUse struct {
+	StoredBytes, StoredFileBytes, WaitingJobs, Sessions, SessionMemoryBytes, SessionDiskBytes inUse
+}
+
 // ShowUsage prints what was used at the Kaa at KAA_URL, by day and tenant.
 func ShowUsage(ctx context.Context, p app.Process, o UsageOptions) error {
 	c, err := operator(p.Environ)
@@ -47,8 +59,10 @@ func ShowUsage(ctx context.Context, p app.Process, o UsageOptions) error {
 		}
 	}
 	var days []usageDay
+	var present *presentUse
 	for {
 		var page struct {
+			Present    *presentUse
 			Days       []usageDay
 			NextCursor string
 		}
@@ -56,6 +70,9 @@ func ShowUsage(ctx context.Context, p app.Process, o UsageOptions) error {
 			return err
 		}
 		days = append(days, page.Days...)
+		if page.Present != nil {
+			present = page.Present
+		}
 		if page.NextCursor == "" {
 			break
 		}
@@ -70,7 +87,31 @@ func ShowUsage(ctx context.Context, p app.Process, o UsageOptions) error {
 		}
 		return nil
 	}
-	return usageTable(p.Stdout, days)
+	if err := usageTable(p.Stdout, days); err != nil || present == nil {
+		return err
+	}
+	return presentTable(p.Stdout, *present)
+}
+
+func presentTable(w io.Writer, p presentUse) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "\nBOUND\tUSED\tALLOWED")
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	for _, b := range []struct {
+		name string
+		use  inUse
+		text func(int64) string
+	}{
+		{"stored bytes", p.StoredBytes, inBytes}, {"stored bytes of files", p.StoredFileBytes, inBytes}, {"waiting jobs", p.WaitingJobs, number},
+		{"sessions", p.Sessions, number}, {"memory of sessions", p.SessionMemoryBytes, inBytes}, {"disk of sessions", p.SessionDiskBytes, inBytes},
+	} {
+		allowed := "-"
+		if b.use.Allowed != nil {
+			allowed = b.text(*b.use.Allowed)
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", b.name, b.text(b.use.Used), allowed)
+	}
+	return table.Flush() //nolint:wrapcheck // of the output
 }
 
 func usageTable(w io.Writer, days []usageDay) error {

@@ -199,10 +199,34 @@ func (e *SessionsFullError) Error() string {
 // Is makes every SessionsFullError an ErrTooManySessions.
 func (e *SessionsFullError) Is(target error) bool { return target == ErrTooManySessions }
 
+// SessionRoomError says that the live sessions of a caller could take too much with another one.
+type SessionRoomError struct {
+	Disk          bool // else memory
+	Used, Allowed int64
+	More          int64 // that was asked for
+}
+
+func (e *SessionRoomError) Error() string {
+	of, limit := "memory", "memoryBytes"
+	if e.Disk {
+		of, limit = "disk", "diskBytes"
+	}
+	return fmt.Sprintf("the sessions of this API key may take %d bytes of %s together, by their limits.%s; they may take %d already, and %d more were asked for", e.Allowed, of, limit, e.Used, e.More)
+}
+
+// Code is the code of a failure with this reason.
+func (e *SessionRoomError) Code() FailureCode {
+	if e.Disk {
+		return FailSessionDisk
+	}
+	return FailSessionMemory
+}
+
 // RefusedError is the reason why the present state of a session does not allow an operation.
 type RefusedError struct {
 	Code    FailureCode // empty means FailRefused
 	Message string
+	Bound   *InUse // that is reached, if there is one
 }
 
 func (e *RefusedError) Error() string { return e.Message }

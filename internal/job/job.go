@@ -258,6 +258,8 @@ type Failure struct {
 	Code    FailureCode `json:"code" doc:"Stable name of the reason."`
 	Message string      `json:"message" doc:"The failure, for people."`
 	Reason  EndReason   `json:"reason,omitempty" doc:"With session_ended: why the session has ended."`
+	// Bound is the bound that is reached, if there is one, of a refused operation on a session.
+	Bound *InUse `json:"-"`
 }
 
 // FailureCode names a reason for which Kaa fails or cancels a job.
@@ -315,6 +317,9 @@ const (
 	FailTooManySessions FailureCode = "too_many_sessions"
 	// FailTooManyPaused: the owner would exceed its limit of paused sessions.
 	FailTooManyPaused FailureCode = "too_many_paused"
+	// FailSessionMemory and FailSessionDisk: the owner's sessions could take too much.
+	FailSessionMemory FailureCode = "key_session_memory_full"
+	FailSessionDisk   FailureCode = "key_session_disk_full"
 	// FailSessionsFull: the runner has no room for that many more sessions.
 	FailSessionsFull FailureCode = "sessions_full"
 	// FailNoContext: the session has no such context, or has it no more.

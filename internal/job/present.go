@@ -21,6 +21,7 @@ func (u InUse) atMost(most int64) InUse {
 type PresentUse struct {
 	Bytes, Files      InUse // bytes of records, and of files
 	Waiting, Sessions InUse
+	Memory, Disk      InUse // bytes that its live sessions may take
 }
 
 // OfKey applies the limits of a key; 0 is none.

@@ -79,7 +79,14 @@ func (s *sessions) recordAndFork(ctx context.Context, se *Session, a job.ForkArg
 		return nil, nil, noRoom(full, len(ids))
 	}
 	if full, ok := errors.AsType[*job.FullError](err); ok {
-		return nil, nil, &job.RefusedError{Code: job.FailBytesFull, Message: full.Error() + "; delete jobs or sessions that are not needed any more"}
+		return nil, nil, &job.RefusedError{
+			Code: job.FailBytesFull, Message: full.Error() + "; delete jobs or sessions that are not needed any more", Bound: &job.InUse{Used: full.Depth, Allowed: full.Limit},
+		}
+	}
+	if full, ok := errors.AsType[*job.SessionRoomError](err); ok {
+		return nil, nil, &job.RefusedError{
+			Code: full.Code(), Message: full.Error() + "; delete some", Bound: &job.InUse{Used: full.Used, Allowed: full.Allowed},
+		}
 	}
 	if errors.Is(err, job.ErrSessionEnded) {
 		return nil, nil, &job.RefusedError{Message: "the session has ended meanwhile"}
@@ -106,6 +113,7 @@ func noRoom(full *job.SessionsFullError, count int) error {
 		return &job.RefusedError{
 			Code:    job.FailTooManySessions,
 			Message: fmt.Sprintf("with %d more, this API key would have more than %d sessions, which is all it may; delete some", count, full.Limit),
+			Bound:   &job.InUse{Used: full.Used, Allowed: full.Limit},
 		}
 	}
 	return &job.RefusedError{

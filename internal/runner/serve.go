@@ -244,7 +244,7 @@ func (s *sessions) operate(ctx context.Context, log *slog.Logger, se *served, cl
 }
 
 func refusal(e *job.RefusedError) *job.Failure {
-	return &job.Failure{Code: cmp.Or(e.Code, job.FailRefused), Message: e.Message}
+	return &job.Failure{Code: cmp.Or(e.Code, job.FailRefused), Message: e.Message, Bound: e.Bound}
 }
 
 // settle writes the rest of the events and then the outcome. It retries while Redis does not

@@ -42,6 +42,9 @@ type Config struct {
 	HookTTL time.Duration
 	// MaxCallerSessions is the largest number of live sessions of a caller; 0 is no limit.
 	MaxCallerSessions int
+	// MaxCallerSessionMemory and MaxCallerSessionDisk are the bytes that the live sessions of a caller may take together, by their
+	// limits; 0 is no limit.
+	MaxCallerSessionMemory, MaxCallerSessionDisk int64
 	// MaxCallerSchedules is the largest number of schedules of a caller; 0 is no limit.
 	MaxCallerSchedules int
 	// MaxCallerVolumes is the largest number of volumes of a caller; 0 is no limit.

@@ -111,8 +111,17 @@ func (s *Store) settle(ctx context.Context, c job.Claim, o job.Outcome, result [
 		{"reason", string(end.Reason)},
 		{"end_message", end.Message},
 		{"restarted", mark(o.Restarted)},
+		{"bound", boundText(f.Bound)},
 		{"spent", fmt.Sprintf("%d %d %d", spent.Run.Microseconds(), spent.CPU.Microseconds(), spent.MemoryKiBMs)},
 	})
+}
+
+// boundText is the bound of a failure in its record; empty for none.
+func boundText(b *job.InUse) string {
+	if b == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", b.Used, b.Allowed)
 }
 
 // Reject fails a job for which no attempt could be started.

@@ -12,7 +12,7 @@ import (
 )
 
 // PresentUse returns what an owner has at present of each bounded thing, with the bounds of every caller. The scripts that
-// record something compare the same numbers: no_bytes, room.lua, create.lua and too_many.
+// record something compare the same numbers: no_bytes, room.lua, create.lua, too_many and no_session_room.
 func (s *Store) PresentUse(ctx context.Context, owner string) (job.PresentUse, error) {
 	caller := cmp.Or(owner, anonymous)
 	_ = s.hasRoom(ctx) // so that the memory of Redis is known
@@ -27,6 +27,11 @@ func (s *Store) PresentUse(ctx context.Context, owner string) (job.PresentUse, e
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return job.PresentUse{}, wrap("read the present use", err)
 	}
+	v, err := s.call(ctx, s.scripts.takes, keys{{"sessions", callerSessionsKey(caller)}}, args{{"caller", caller}}).Slice()
+	if err != nil {
+		return job.PresentUse{}, wrap("read the present use", err)
+	}
+	takes := reply(v)
 	b, f := reply(bytes.Val()), reply(files.Val())
 	most, shared := s.memory.mostOfCaller(s.cfg)
 	return job.PresentUse{
@@ -34,6 +39,8 @@ func (s *Store) PresentUse(ctx context.Context, owner string) (job.PresentUse, e
 		Files:    job.InUse{Used: atoi(f.text(0)), Allowed: s.cfg.filesOf(caller, atoi(f.text(0)), atoi(f.text(1)))},
 		Waiting:  job.InUse{Used: atoi(waiting.Val()), Allowed: orUnbounded(int64(s.cfg.MaxCallerDepth))},
 		Sessions: job.InUse{Used: sessions.Val(), Allowed: orUnbounded(int64(s.cfg.MaxCallerSessions))},
+		Memory:   job.InUse{Used: atoi(takes.text(0)), Allowed: orUnbounded(s.cfg.MaxCallerSessionMemory)},
+		Disk:     job.InUse{Used: atoi(takes.text(1)), Allowed: orUnbounded(s.cfg.MaxCallerSessionDisk)},
 	}, nil
 }
 

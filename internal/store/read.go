@@ -342,6 +342,9 @@ func decode(id string, fields []string, values []any, large []byte) (job.Job, bo
 	}
 	if c := f["failure_code"]; c != "" {
 		j.Failure = &job.Failure{Code: job.FailureCode(c), Message: f["failure_message"], Reason: job.EndReason(f["failure_reason"])}
+		if used, allowed, ok := strings.Cut(f["failure_reason"], "/"); ok {
+			j.Failure.Reason, j.Failure.Bound = "", &job.InUse{Used: atoi(used), Allowed: atoi(allowed)}
+		}
 	}
 	if u := f["hook_url"]; u != "" {
 		j.Webhook = &job.Webhook{

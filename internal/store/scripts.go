@@ -31,7 +31,7 @@ type scripts struct {
 	pause, unpause, drain                                                                                                              script
 	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample   script
 	save, unsave, fire, pass, runs                                                                                                     script
-	batchHooked, archives, archived                                                                                                    script
+	batchHooked, archives, archived, takes                                                                                             script
 	takeVolume, roomVolume, saveVolume, leaveVolume, dropVolume, volumes                                                               script
 }
 
@@ -42,6 +42,7 @@ func constants(cfg Config) string {
 			cfg.MaxDepth, cfg.MaxCallerDepth, cfg.Window, cfg.HookTTL.Milliseconds()) +
 		fmt.Sprintf("local MAX_CALLER_SESSIONS, MAX_SESSION_DEPTH, EVICT_AFTER, LOG_TTL = %d, %d, %d, %d\n",
 			cfg.MaxCallerSessions, maxSessionDepth, cfg.EvictAfter.Milliseconds(), (2*observeLease).Milliseconds()) +
+		fmt.Sprintf("local MAX_SESSION_MEMORY, MAX_SESSION_DISK = %d, %d\n", cfg.MaxCallerSessionMemory, cfg.MaxCallerSessionDisk) +
 		fmt.Sprintf("local RESERVE, USAGE_TTL, MAX_REFUSALS, MAX_LANES, CALLS_TTL = '%s', %d, %d, %d, %d\n",
 			cfg.Reserve, cfg.UsageTTL.Milliseconds(), job.MaxBatchRefusals, job.MaxLanes, callsTTL.Milliseconds()) +
 		fmt.Sprintf("local VOLUME_TTL, VOLUME_SAVING, VOLUME_REPLACED = %d, %d, %d\n", cfg.VolumeTTL.Milliseconds(), volumeSaving.Milliseconds(), volumeReplaced.Milliseconds())

@@ -48,6 +48,8 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		{"shares_bytes", shared},
 		{"volume", n.Spec.Volume},
 		{"most_volumes", s.cfg.MaxCallerVolumes},
+		{"memory", n.Spec.Quota.MemoryBytes},
+		{"disk", n.Spec.Quota.DiskBytes},
 	}, each...)
 	if err != nil {
 		return job.Session{}, err
@@ -65,6 +67,8 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		return job.Session{}, fmt.Errorf("%s: %w", op, sessionsFull(r))
 	case "bytes":
 		return job.Session{}, fmt.Errorf("%s: %w", op, bytesFull(r))
+	case "takes":
+		return job.Session{}, fmt.Errorf("%s: %w", op, takesFull(r))
 	}
 	se.State, se.CreatedAt, se.Runner, se.Runtime = job.SessionIdle, parseMillis(r.text(1)), r.text(2), r.text(3)
 	se.LastUsed = se.CreatedAt
@@ -75,6 +79,11 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 // sessionsFull reads the scripts' answer that there is no room.
 func sessionsFull(r reply) *job.SessionsFullError {
 	return &job.SessionsFullError{OfCaller: r.text(1) == "caller", Limit: atoi(r.text(2)), Used: atoi(r.text(3)), OfKey: r.text(4) == "key"}
+}
+
+// takesFull reads the scripts' answer that a caller's sessions could take too much.
+func takesFull(r reply) *job.SessionRoomError {
+	return &job.SessionRoomError{Disk: r.text(1) == "disk", Used: atoi(r.text(2)), Allowed: atoi(r.text(3)), More: atoi(r.text(4))}
 }
 
 // ForkSession records forks of a session on its runner, which has room for so many sessions. Its
@@ -94,6 +103,8 @@ func (s *Store) ForkSession(ctx context.Context, id, runner string, most, mostOw
 		return fmt.Errorf("%s: %w", op, sessionsFull(r))
 	case "bytes":
 		return fmt.Errorf("%s: %w", op, bytesFull(r))
+	case "takes":
+		return fmt.Errorf("%s: %w", op, takesFull(r))
 	}
 	return nil
 }

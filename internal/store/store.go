@@ -132,7 +132,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		batchOpen: script("batchOpen"), batchResume: script("batchResume"), batchAdd: script("batchAdd"), batchClose: script("batchClose"),
 		batchLeave: script("batchLeave"), batchRemove: script("batchRemove"), batchCancel: script("batchCancel"),
 		batchFed: script("batchFed"), batchUnfed: script("batchUnfed"), batchMend: script("batchMend"), batchSample: script("batchSample"), batchHooked: script("batchHooked"),
-		archives: script("archives"), archived: script("archived"),
+		archives: script("archives"), archived: script("archived"), takes: script("takes"),
 		takeVolume: script("takeVolume"), roomVolume: script("roomVolume"), saveVolume: script("saveVolume"),
 		leaveVolume: script("leaveVolume"), dropVolume: script("dropVolume"), volumes: script("volumes"),
 	}}

@@ -87,7 +87,7 @@ func (m *Metrics) ForAPI(a API) {
 	}
 	for status, codes := range map[int][]string{
 		http.StatusTooManyRequests: {
-			"queue_full", "key_queue_full", "key_busy", "too_many_waits", "too_many_bytes", "too_many_results", "too_many_sockets", "too_many_sessions", "too_many_paused", "too_many_contexts", "rate_limited",
+			"queue_full", "key_queue_full", "key_busy", "too_many_waits", "too_many_bytes", "too_many_results", "too_many_sockets", "too_many_sessions", "key_session_memory_full", "key_session_disk_full", "too_many_paused", "too_many_contexts", "rate_limited",
 		},
 		http.StatusServiceUnavailable: {
 			"unavailable", "no_runner", "session_busy", "sessions_full", "draining", "schema_refused",

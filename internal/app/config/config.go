@@ -98,9 +98,11 @@ type Config struct {
 	Batches
 	OIDC
 
-	// Sessions. Of MaxSessionsPerKey, MaxPausedPerKey and MaxVolumesPerKey 0 is no limit, of EvictAfter never, of VolumeTTL forever.
+	// Sessions. Of MaxSessionsPerKey, MaxSessionMemory, MaxSessionDisk, MaxPausedPerKey and MaxVolumesPerKey 0 is no limit, of EvictAfter never, of VolumeTTL forever.
 	MaxSessions           int           `env:"KAA_MAX_SESSIONS" envDefault:"100"`
 	MaxSessionsPerKey     int           `env:"KAA_MAX_SESSIONS_PER_KEY" envDefault:"1000"`
+	MaxSessionMemory      int64         `env:"KAA_MAX_SESSION_MEMORY_BYTES_PER_KEY" envDefault:"0"`
+	MaxSessionDisk        int64         `env:"KAA_MAX_SESSION_DISK_BYTES_PER_KEY" envDefault:"0"`
 	MaxSchedulesPerKey    int           `env:"KAA_MAX_SCHEDULES_PER_KEY" envDefault:"100"`
 	SessionIdleTimeout    time.Duration `env:"KAA_SESSION_IDLE_TIMEOUT" envDefault:"10m"`
 	MaxSessionIdleTimeout time.Duration `env:"KAA_MAX_SESSION_IDLE_TIMEOUT" envDefault:"24h"`
@@ -321,7 +323,7 @@ func (c *Config) check() []error {
 		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_MAX_CONNECTIONS": int64(c.MaxConnections), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
 		"KAA_ANSWER_MEMORY": c.AnswerMemory,
 		"KAA_USAGE_TTL":     int64(c.UsageTTL), "KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
-		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_MAX_PAUSED_SESSIONS_PER_KEY": int64(c.MaxPausedPerKey), "KAA_MAX_SCHEDULES_PER_KEY": int64(c.MaxSchedulesPerKey), "KAA_MAX_VOLUMES_PER_KEY": int64(c.MaxVolumesPerKey), "KAA_VOLUME_TTL": int64(c.VolumeTTL), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),
+		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_MAX_SESSION_MEMORY_BYTES_PER_KEY": c.MaxSessionMemory, "KAA_MAX_SESSION_DISK_BYTES_PER_KEY": c.MaxSessionDisk, "KAA_MAX_PAUSED_SESSIONS_PER_KEY": int64(c.MaxPausedPerKey), "KAA_MAX_SCHEDULES_PER_KEY": int64(c.MaxSchedulesPerKey), "KAA_MAX_VOLUMES_PER_KEY": int64(c.MaxVolumesPerKey), "KAA_VOLUME_TTL": int64(c.VolumeTTL), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),
 		"KAA_MAX_UPLOADS": int64(c.MaxUploads), "KAA_MAX_UPLOAD_BYTES": c.MaxUploadBytes, "KAA_MAX_FILE_UPLOAD_BYTES": c.MaxFileUploadBytes,
 		"KAA_MAX_RESULT_FILES": int64(c.MaxResultFiles), "KAA_MAX_RESULT_FILE_BYTES": c.MaxResultFileBytes,
 	} {

@@ -600,6 +600,31 @@ local function too_many(caller, more, of_key)
   if MAX_CALLER_SESSIONS > 0 and own + more > MAX_CALLER_SESSIONS then return { 'full', 'caller', MAX_CALLER_SESSIONS, own } end
 end
 
+-- session_takes returns the bytes of memory and of disk that the live sessions of a caller may take, by their limits. Forks share the memory
+-- of a sandbox, which has the id of its first session. A session of an older Kaa counts nothing, as its record does not say.
+local function session_takes(caller)
+  local memory, disk, counted = 0, 0, {}
+  for _, id in ipairs(redis.call('ZRANGE', caller_sessions_key(caller), 0, -1)) do
+    local f = redis.call('HMGET', session_key(id), 'memory', 'disk', 'sandbox')
+    local sandbox = f[3] or id
+    if not counted[sandbox] then memory = memory + tonumber(f[1] or 0) end
+    counted[sandbox], disk = true, disk + tonumber(f[2] or 0)
+  end
+  return memory, disk
+end
+
+-- no_session_room returns the answer for a caller whose sessions could take more memory or disk than they may.
+local function no_session_room(caller, memory, disk)
+  if MAX_SESSION_MEMORY + MAX_SESSION_DISK == 0 then return end
+  local has_memory, has_disk = session_takes(caller)
+  if MAX_SESSION_MEMORY > 0 and memory > 0 and has_memory + memory > MAX_SESSION_MEMORY then
+    return { 'takes', 'memory', int(has_memory), int(MAX_SESSION_MEMORY), int(memory) }
+  end
+  if MAX_SESSION_DISK > 0 and disk > 0 and has_disk + disk > MAX_SESSION_DISK then
+    return { 'takes', 'disk', int(has_disk), int(MAX_SESSION_DISK), int(disk) }
+  end
+end
+
 -- session_bytes is what the record of a live session with these texts takes.
 local function session_bytes(...)
   local bytes = RECORD_BYTES

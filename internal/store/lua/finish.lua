@@ -5,6 +5,7 @@
 --       files (the bytes that they take, or ''), session (of the execution, or ''),
 --       reason (why the session ends, or ''), end_message (the same for people),
 --       restarted ('1' if its interpreter was replaced),
+--       bound (that a refused operation has reached: used/allowed, or ''),
 --       spent (what it took, for use_job)
 -- Answers {state}, {'no_room'}, {'stale'}, {'gone'} or {'missing'}. Only the current claim may
 -- finish; the same end sent twice counts once, and a retry that is sent twice is stale. For a lane that goes on with another
@@ -28,6 +29,8 @@ if ARGV.files ~= '' then
 end
 local session, reason, lane = ARGV.session, ARGV.reason, f[7] or ''
 if session ~= '' and reason ~= '' and ARGV.to == 'failed' then redis.call('HSET', KEYS.job, 'failure_reason', reason) end
+-- Only a session that ends has a reason, so the field of that has the bound.
+if ARGV.bound ~= '' then redis.call('HSET', KEYS.job, 'failure_reason', ARGV.bound) end
 settle(ARGV.id, ARGV.to, ARGV.result, ARGV.code, ARGV.message, ARGV.tombstone, session ~= '', ARGV.spent)
 if session == '' then return { ARGV.to } end
 if ARGV.restarted == '1' and redis.call('EXISTS', session_key(session)) == 1 then redis.call('HINCRBY', session_key(session), 'restarts', 1) end

@@ -5,16 +5,17 @@
 -- each: fork (its id)
 -- Answers {'forked'} | {'full', 'caller' or 'runner', limit, how many it has,
 -- 'key' if the limit is that of the key} | {'session_ended', reason,
--- message, volume} | {'no_session'} | {'bytes', held, limit}.
+-- message, volume} | {'no_session'} | {'bytes', held, limit} | {'takes', ...} of open.
 -- It may be sent twice, so its own ids count as forked.
 local runner, count = ARGV.runner, #ARGV - REST + 1
 local f = redis.call('HMGET', KEYS.session, 'state', 'runner', 'caller', 'runtime', 'idle_timeout', 'max_age', 'spec', 'metadata', 'reason', 'message', 'shares', 'ends_at',
-  'most_bytes', 'shares_bytes')
+  'most_bytes', 'shares_bytes', 'memory', 'disk', 'sandbox')
 if not f[1] or f[2] ~= runner then return { 'no_session' } end
 if redis.call('EXISTS', session_key(ARGV[REST].fork)) == 1 then return { 'forked' } end
 if f[1] == 'ended' then return ended_answer(KEYS.session) end
 local bytes = session_bytes(f[7], f[8] or '')
-local full = too_many(f[3], count, tonumber(ARGV.most_own)) or no_bytes(f[3], count * bytes, f[13] or '0', f[14])
+local full = too_many(f[3], count, tonumber(ARGV.most_own)) or no_bytes(f[3], count * bytes, f[13] or '0', f[14]) or
+  no_session_room(f[3], 0, count * tonumber(f[16] or 0))
 if full then return full end
 if redis.call('SCARD', runner_sessions_key(runner)) + count > tonumber(ARGV.most) then return { 'full', 'runner', ARGV.most } end
 if f[11] then
@@ -29,6 +30,7 @@ for i = REST, #ARGV, STEP do
     'last_used', int(now), 'idle_timeout', f[5], 'max_age', f[6], 'spec', f[7], 'forked_from', origin)
   if f[11] then redis.call('HSET', session_key(id), 'shares', 1) end
   if f[13] then redis.call('HSET', session_key(id), 'most_bytes', f[13], 'shares_bytes', f[14]) end
+  if f[15] then redis.call('HSET', session_key(id), 'memory', f[15], 'disk', f[16], 'sandbox', f[17] or origin) end
   if f[8] then redis.call('HSET', session_key(id), 'metadata', f[8]) end
   if f[12] then redis.call('HSET', session_key(id), 'ends_at', f[12]) end
   redis.call('ZADD', SESSIONS_DUE, int(math.min(now + tonumber(f[5]), latest_end(now, f[6], f[12]))), id)

@@ -5,11 +5,12 @@
 --       most_own (sessions that the caller may have because of its key, or '0'),
 --       name (which the caller has chosen, or ''), workdir (the same), home (the same),
 --       most_bytes, shares_bytes (most_bytes and shared of create),
---       volume (its name, or ''), most_volumes (volumes that the caller may have, or '0')
+--       volume (its name, or ''), most_volumes (volumes that the caller may have, or '0'), memory, disk (bytes that it may take)
 -- each: runner (that may have it), most (sessions that it has room for), runtime
 -- Answers {'opened', now, runner, runtime} | {'named', session of this name} | {'full', 'caller' or 'runners', limit, how many it
 -- has, 'key' if the limit is that of the key} | {'no_runner'} | {'bytes', held, limit} |
--- {'in_use', session that uses the volume, 'lives' or 'saving'} | {'volumes', how many there are, limit}.
+-- {'in_use', session that uses the volume, 'lives' or 'saving'} | {'volumes', how many there are, limit} |
+-- {'takes', 'memory' or 'disk', bytes that its sessions may take, limit, bytes of this one}.
 -- It may be sent twice, so its own id counts as opened.
 local id, caller = ARGV.id, ARGV.caller
 local now = now_ms()
@@ -34,7 +35,8 @@ if ARGV.volume ~= '' then
     more = VOLUME_BYTES + 2 * #ARGV.volume
   end
 end
-local full = too_many(caller, 1, tonumber(ARGV.most_own)) or no_bytes(caller, bytes + more, ARGV.most_bytes, ARGV.shares_bytes)
+local full = too_many(caller, 1, tonumber(ARGV.most_own)) or no_bytes(caller, bytes + more, ARGV.most_bytes, ARGV.shares_bytes) or
+  no_session_room(caller, tonumber(ARGV.memory), tonumber(ARGV.disk))
 if full then return full end
 local best, fewest, alive, runtimes, shared, free = nil, nil, {}, {}, ARGV.shared == '1', 0
 for i = REST, #ARGV, STEP do
@@ -71,7 +73,7 @@ end
 if not best then return { 'full', 'runners', 0 } end
 redis.call('HSET', KEYS.session, 'state', 'idle', 'runner', best, 'caller', caller, 'runtime', runtimes[best], 'created_at', int(now),
   'last_used', int(now), 'idle_timeout', ARGV.idle_timeout, 'max_age', ARGV.max_age, 'spec', ARGV.spec)
-redis.call('HSET', KEYS.session, 'most_bytes', ARGV.most_bytes, 'shares_bytes', ARGV.shares_bytes)
+redis.call('HSET', KEYS.session, 'most_bytes', ARGV.most_bytes, 'shares_bytes', ARGV.shares_bytes, 'memory', ARGV.memory, 'disk', ARGV.disk)
 if shared then redis.call('HSET', KEYS.session, 'shares', 1) end
 if ARGV.name ~= '' then
   redis.call('HSET', KEYS.session, 'name', ARGV.name)
