@@ -89,6 +89,7 @@ func picture(t *testing.T, rdb *redis.Client, now time.Time) string {
 	l.rest(t, s)
 	l.schedules(t, s)
 	l.batches(t, s)
+	l.volumes(t, s)
 	return l.String()
 }
 

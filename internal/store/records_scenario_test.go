@@ -70,6 +70,7 @@ func writeScenario(t *testing.T, rdb *redis.Client) {
 	w.otherSessions()
 	w.rest()
 	w.batches()
+	w.volumes()
 }
 
 func (w *writer) must(err error) {

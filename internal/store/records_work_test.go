@@ -26,6 +26,7 @@ func oldWork() map[string]func(t *testing.T, b *bundle) {
 		"files go":                           filesOld,
 		"keys, rates, elections, tombstones": restOld,
 		"a batch goes on":                    batchOld,
+		"volumes are saved and restored":     volumesOld,
 	}
 }
 
