@@ -1,5 +1,5 @@
 // Command kaa tries Kaa and uses it from a shell. `kaa dev` is a whole Kaa in one process, `kaa
-// run` executes a file, `kaa jobs`, `kaa queues`, `kaa runners` and `kaa keys` are for operators, `kaa usage` shows the use of
+// run` executes a file, `kaa exec` a command in a session, `kaa jobs`, `kaa queues`, `kaa runners` and `kaa keys` are for operators, `kaa usage` shows the use of
 // tenants, `kaa doctor` shows which layers of the sandbox hold here.
 package main
 
@@ -66,7 +66,7 @@ func root() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&version, "version", "v", false, "say what this binary was built from")
-	cmd.AddCommand(devCommand(), runCommand(), jobsCommand(), batchesCommand(), schedulesCommand(), volumesCommand(), queuesCommand(), runnersCommand(), configCommand(), keysCommand(), usageCommand(), doctorCommand(), versionCommand())
+	cmd.AddCommand(devCommand(), runCommand(), execCommand(), jobsCommand(), batchesCommand(), schedulesCommand(), volumesCommand(), queuesCommand(), runnersCommand(), configCommand(), keysCommand(), usageCommand(), doctorCommand(), versionCommand())
 	return cmd
 }
 
@@ -136,6 +136,41 @@ func runCommand() *cobra.Command {
 	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
 	cmd.Flags().StringArrayVarP(&o.Files, "file", "f", nil, "file to send along, such as a module or data: PATH, or NAME=PATH for another name; repeatable")
 	cmd.Flags().StringVarP(&o.Out, "out", "o", "", "directory for the files and figures that the program makes")
+	return cmd
+}
+
+func execCommand() *cobra.Command {
+	var o cli.ExecOptions
+	cmd := &cobra.Command{
+		Use:   "exec [SESSION] -- PROGRAM [ARGUMENT…]",
+		Short: "Run a command in a session, or in a fresh sandbox, and exit as it did",
+		Long: "Run a program in a session of the Kaa at KAA_URL (with the key KAA_API_KEY), beside its\n" +
+			"code; without SESSION in a fresh sandbox. For a line of the shell: -- sh -c LINE.\n" +
+			"Standard input is read to its end and then passed to the program, unless it is a\n" +
+			"terminal. Output is printed as it comes. Ctrl-C interrupts the program.\n" +
+			"The exit code is the program's: 128 + n for a signal, 124 for a timeout,\n" +
+			"125 when Kaa could not run it, 127 if there is no such program.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if dash := cmd.ArgsLenAtDash(); dash < 0 || dash > 1 || dash == len(args) {
+				return errors.New("write -- before the program: kaa exec SESSION -- ls -l")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("timeout") && o.Timeout <= 0 {
+				return errors.New("--timeout must be above 0, e.g. 90s")
+			}
+			dash := cmd.ArgsLenAtDash()
+			if dash == 1 {
+				o.Session = args[0]
+			}
+			o.Program, o.Stdin, o.Signals = args[dash:], os.Stdin, twoSignals()
+			return cli.Exec(context.WithoutCancel(cmd.Context()), process(cmd), o)
+		},
+	}
+	cmd.Flags().Var((*duration)(&o.Timeout), "timeout", "how long the program may run, e.g. 90s, or 90 (default: the server's, "+time.Minute.String()+")")
+	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
+	cmd.Flags().StringVarP(&o.Cwd, "cwd", "w", "", "directory in which it begins (default: the working directory)")
 	return cmd
 }
 

@@ -22,6 +22,9 @@ type client struct {
 	url, key string
 }
 
+// executePath is where programs are executed.
+const executePath = "/process/interpreter/execute"
+
 // runRequest is the body of an execution.
 type runRequest struct {
 	Code    string            `json:"code"`
@@ -93,14 +96,14 @@ func (c client) call(ctx context.Context, method, path string, body io.Reader, h
 	return nil, errors.New(problem.Detail)
 }
 
-// execute sends a program and passes its events to l until its end.
-func (c client) execute(ctx context.Context, request runRequest, l runListener) (runEnd, error) {
+// execute sends a program or a command to a path, and passes its events to l until its end.
+func (c client) execute(ctx context.Context, path string, request any, l runListener) (runEnd, error) {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return runEnd{}, fmt.Errorf("encode request: %w", err)
 	}
 	header := http.Header{"Content-Type": {"application/json"}, "Accept": {"text/event-stream, application/json"}}
-	res, err := c.call(ctx, http.MethodPost, "/process/interpreter/execute", bytes.NewReader(body), header)
+	res, err := c.call(ctx, http.MethodPost, path, bytes.NewReader(body), header)
 	if err != nil {
 		return runEnd{}, err
 	}

@@ -60,7 +60,7 @@ func RunFile(ctx context.Context, p app.Process, o RunOptions) error {
 		c.url = "http://" + c.url
 	}
 	r.client = c
-	end, err := c.execute(ctx, request, r)
+	end, err := c.execute(ctx, executePath, request, r)
 	if err != nil {
 		return r.exit(err)
 	}
@@ -105,8 +105,14 @@ func (o RunOptions) request(p app.Process) (runRequest, error) {
 		}
 	}
 	r.Args, r.Timeout = o.Args, o.Timeout.Seconds()
-	r.Envs = make(map[string]string, len(o.Envs))
-	for _, e := range o.Envs {
+	r.Envs = environment(p, o.Envs)
+	return r, nil
+}
+
+// environment reads variables: NAME=VALUE, or NAME for this process's value.
+func environment(p app.Process, envs []string) map[string]string {
+	all := make(map[string]string, len(envs))
+	for _, e := range envs {
 		name, value, given := strings.Cut(e, "=")
 		if !given {
 			value = p.Environ.Get(name)
@@ -114,9 +120,9 @@ func (o RunOptions) request(p app.Process) (runRequest, error) {
 				_, _ = fmt.Fprintf(p.Stderr, "kaa: --env %s: this shell has no such variable; the program gets it empty\n", name)
 			}
 		}
-		r.Envs[name] = value
+		all[name] = value
 	}
-	return r, nil
+	return all
 }
 
 // isTerminal reports whether f is a terminal, or another device, or cannot be read.
