@@ -87,6 +87,10 @@ func (c *client) call(ctx context.Context, api *process, method, path string, bo
 	for _, of := range []string{"/v1/jobs/", "/v1/sessions/"} {
 		if id, ok := strings.CutPrefix(operation, of); ok {
 			_, rest, _ := strings.Cut(id, "/")
+			if command, ok := strings.CutPrefix(rest, "commands/"); ok {
+				_, what, _ := strings.Cut(command, "/")
+				rest = strings.TrimRight("commands/{id}/"+what, "/")
+			}
 			operation = of + strings.TrimRight("{id}/"+rest, "/")
 		}
 	}

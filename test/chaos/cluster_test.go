@@ -305,15 +305,15 @@ func (c *cluster) runnerIDs() map[string]*process {
 	return ids
 }
 
-// leftovers lists the processes that live in the working directories.
+// leftovers lists the processes that live in the working directories, and those of commands.
 func (c *cluster) leftovers() []string {
 	var found []string
 	work := filepath.Join(c.dir, "work")
 	entries, _ := fs.Glob(os.DirFS("/proc"), "[0-9]*")
 	for _, pid := range entries {
 		cwd, err := os.Readlink(filepath.Join("/proc", pid, "cwd"))
-		if err == nil && strings.HasPrefix(cwd, work) {
-			cmdline, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+		cmdline, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+		if err == nil && strings.HasPrefix(cwd, work) || bytes.Contains(cmdline, []byte(commandMark)) {
 			found = append(found, pid+" "+strings.ReplaceAll(string(cmdline), "\x00", " "))
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // TestChaosSessions breaks the same things under callers who each have one session after
 // the other, and expects of a session that as long as it lives its executions happen in
 // the order of their acceptance, each once, and that files stay as they were put there;
-// and that nobody is left waiting.
+// that the stream of each command ends with a reason; and that nobody is left waiting.
 func TestChaosSessions(t *testing.T) { //nolint:paralleltest // it measures times
 	if *duration == 0 {
 		t.Skip("run by make test-long")
@@ -85,8 +85,14 @@ func (cl *caller) run(ctx context.Context, over <-chan struct{}) {
 			continue
 		}
 		switch p := cl.random.IntN(100); {
-		case p < 50:
+		case p < 40:
 			cl.execute(ctx)
+		case p < 48:
+			cl.command(ctx)
+		case p < 54:
+			cl.background(ctx)
+		case p < 58:
+			cl.context(ctx)
 		case p < 75:
 			cl.submit(ctx, n, 1+cl.random.IntN(5))
 		case p < 85:
