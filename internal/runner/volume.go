@@ -33,9 +33,7 @@ type Volumes interface {
 }
 
 const (
-	// saveTime bounds one save, and grows with the bytes that are moved, up to saveMost. The store waits longer for the files of a
-	// session that has ended.
-	saveTime = 30 * time.Second
+	// saveMost bounds one save, and one restore. The store waits longer for the files of a session that has ended.
 	saveMost = 2 * time.Minute
 	// noteTime bounds the call that notes the end of a save.
 	noteTime = 5 * time.Second
@@ -80,7 +78,7 @@ func (se *served) restore(ctx context.Context, i Interpreter) error {
 		if held != nil {
 			se.note(ctx, *held, "", true)
 		}
-		return notRestored(ctx, se.spec.Volume, err)
+		return se.notRestored(ctx, err)
 	}
 	v.held = held
 	se.of.mu.Lock()
@@ -91,13 +89,13 @@ func (se *served) restore(ctx context.Context, i Interpreter) error {
 
 // fetch restores a snapshot, and returns the fingerprint of the files.
 func (se *served) fetch(ctx context.Context, i Interpreter, held job.HeldVolume) (mark uint64, err error) {
-	ctx, cancel, pace := paced(ctx, bringTime)
+	ctx, cancel := context.WithTimeout(ctx, saveMost)
 	defer cancel()
 	content, err := se.of.r.cfg.Blobs.Open(ctx, job.SnapshotKey(held.Snapshot))
 	if err != nil {
 		return 0, err
 	}
-	source := &storeReader{r: pace.of(content)}
+	source := &storeReader{r: content}
 	defer content.Close()
 	z, err := zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8*saveWindow))
 	if err != nil {
@@ -115,11 +113,12 @@ func (se *served) fetch(ctx context.Context, i Interpreter, held job.HeldVolume)
 }
 
 // notRestored words why a session's files are not there. The session goes on, and its next job tries again.
-func notRestored(ctx context.Context, name string, err error) error {
+func (se *served) notRestored(ctx context.Context, err error) error {
+	name := se.spec.Volume
 	refused, isRefused := errors.AsType[*job.RefusedError](err)
 	switch {
 	case ctx.Err() != nil:
-		return err
+		return fmt.Errorf("restore the files of a volume: %w", err)
 	case isRefused && refused.Code == job.FailDisk:
 		return &job.RefusedError{Code: job.FailDisk, Message: fmt.Sprintf("the files of the volume %q have no room in the session; open one with larger limits.diskBytes and limits.memoryBytes", name)}
 	case errors.Is(err, job.ErrNoFile):
@@ -129,7 +128,8 @@ func notRestored(ctx context.Context, name string, err error) error {
 	case errors.Is(err, job.ErrStale):
 		return &job.RefusedError{Message: "the session has ended, and its files are kept as they are"}
 	}
-	return fmt.Errorf("restore the files of a volume: %w", err)
+	se.of.r.cfg.Log.WarnContext(ctx, "files of a volume were not restored", slog.String("session_id", se.id), slog.Any("err", err))
+	return &job.RefusedError{Code: job.FailFiles, Message: fmt.Sprintf("the files of the volume %q could not be put in place, so nothing was executed; they are kept as they are, and the next call tries again", name)}
 }
 
 // note has the store record why files were not saved, and whether the runner saves no more.
@@ -263,8 +263,6 @@ func (se *served) snapshot(ctx context.Context, i Interpreter, held job.HeldVolu
 // write writes a snapshot into the blob store.
 func (se *served) write(ctx context.Context, i Interpreter, held job.HeldVolume) (n job.Snapshot, err error) {
 	n.ID = strings.ToLower(rand.Text())
-	ctx, cancel, pace := paced(ctx, saveTime)
-	defer cancel()
 	out, in := io.Pipe()
 	packed := make(chan error, 1)
 	go func() {
@@ -272,7 +270,7 @@ func (se *served) write(ctx context.Context, i Interpreter, held job.HeldVolume)
 		_ = in.CloseWithError(err)
 		packed <- err
 	}()
-	counted := &growingSnapshot{r: pace.of(out), take: func(bytes int64) error {
+	counted := &growingSnapshot{r: out, take: func(bytes int64) error {
 		return se.of.r.cfg.Volumes.RoomForSnapshot(ctx, held, n.ID, bytes)
 	}}
 	bytes, err := se.of.r.cfg.Blobs.Put(ctx, job.SnapshotKey(n.ID), counted)

@@ -195,21 +195,39 @@ func TestSavesAreBounded(t *testing.T) {
 // TestRestoredOrNothing: code does not run without the files of its volume, and the files stay as they were saved.
 func TestRestoredOrNothing(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newVolumeWorld(t, hangingBlobs{})
-		w.volumes.snapshot = "old"
-		w.do("a")
-		if got := describe(<-w.records.outcomes); !strings.HasPrefix(got, `failed files_unavailable: the files of the volume "v" cannot be read now`) {
-			t.Errorf("%s", got)
-		}
-		synctest.Wait()
-		w.SessionClosed("s")
-		synctest.Wait()
-		w.want(t, "take after 0s", `leave "" true after 0s`)
-		if w.volumes.snapshot != "old" {
-			t.Error("another snapshot was saved")
-		}
-	})
+	for _, tt := range []struct {
+		name  string
+		blobs runner.Blobs
+		err   error // of the file system
+		want  string
+	}{
+		{name: "no answer", blobs: hangingBlobs{}, want: `files_unavailable: the files of the volume "v" cannot be read now`},
+		{name: "gone", blobs: &fakeBlobs{}, want: `files_unavailable: the files of the volume "v" are gone`},
+		{name: "damaged", blobs: &fakeBlobs{blobs: map[string]string{job.SnapshotKey("old"): "damaged"}}, want: `files_unavailable: the files of the volume "v" could not be put in place`},
+		{
+			name: "too large", blobs: &fakeBlobs{blobs: map[string]string{job.SnapshotKey("old"): ""}}, err: &job.RefusedError{Code: job.FailDisk},
+			want: `disk_full: the files of the volume "v" have no room`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newVolumeWorld(t, tt.blobs)
+				w.volumes.snapshot, w.tree.err = "old", tt.err
+				w.do("a")
+				if got := describe(<-w.records.outcomes); !strings.HasPrefix(got, "failed "+tt.want) {
+					t.Errorf("%s", got)
+				}
+				synctest.Wait()
+				w.SessionClosed("s")
+				synctest.Wait()
+				w.want(t, "take after 0s", `leave "" true after 0s`)
+				if w.volumes.snapshot != "old" {
+					t.Error("another snapshot was saved")
+				}
+			})
+		})
+	}
 }
 
 // TestSavesOfALostVolume: a runner whose volume is another session's saves no more.
