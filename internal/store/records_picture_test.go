@@ -126,6 +126,13 @@ func (l *lines) job(j job.Job) {
 			l.add("  value", "main", v.Main, form, string(v.Data[form]))
 		}
 	}
+	for _, c := range r.Cases {
+		text, _ := json.Marshal(c) //nolint:errchkjson // of texts and numbers
+		l.add("  case", "is", string(text))
+	}
+	for _, verdict := range slices.Sorted(maps.Keys(r.CaseCounts)) {
+		l.add("  verdicts", verdict, r.CaseCounts[verdict])
+	}
 	for _, f := range r.Files {
 		l.add("  file "+f.Path, "escaped", f.Escaped, "size", f.Size, "type", f.Type, "key", j.OutputKey(f))
 	}

@@ -71,6 +71,7 @@ func writeScenario(t *testing.T, rdb *redis.Client) {
 	w.rest()
 	w.batches()
 	w.volumes()
+	w.cases()
 }
 
 func (w *writer) must(err error) {

@@ -25,6 +25,7 @@ func oldWork() map[string]func(t *testing.T, b *bundle) {
 		"a webhook is delivered":             hookOld,
 		"files go":                           filesOld,
 		"keys, rates, elections, tombstones": restOld,
+		"cases run again":                    casesOld,
 		"a batch goes on":                    batchOld,
 		"volumes are saved and restored":     volumesOld,
 	}
