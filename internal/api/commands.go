@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -281,6 +282,12 @@ func commandProblem(err error) *Problem {
 		p := newProblem(http.StatusTooManyRequests, "input_full", "more input than may wait has not been read by the command; send more when it has read some")
 		p.retryAfter = fullRetryAfter
 		return p
+	case errors.Is(err, service.ErrNotAttached):
+		p := newProblem(http.StatusServiceUnavailable, "not_attached", "the command's runner did not attach in time; it may be of an older release. The command goes on: follow its events, or connect again")
+		p.retryAfter = time.Second
+		return p
+	case errors.Is(err, service.ErrFellBehind):
+		return newProblem(http.StatusConflict, "fell_behind", "the API process of this connection was silent for a minute, so the command went on without it; connect again, and look at its events for the output in between")
 	}
 	return nil
 }

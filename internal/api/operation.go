@@ -48,6 +48,7 @@ type server struct {
 	lineSchema, headerSchema *huma.Schema
 	batches                  chan struct{}           // has room for those that may be worked on at once
 	frames                   map[string]*huma.Schema // of a socket's clients, by type
+	commandFrames            map[string]*huma.Schema // the same for sockets of commands
 }
 
 // register adds an operation whose errors are answered by problemOf.

@@ -72,6 +72,7 @@ func New(cfg Config) *API {
 	s.registerContexts()
 	s.registerEvents()
 	s.registerSocket(engine)
+	s.registerCommandSocket(engine)
 	s.registerFiles()
 	s.registerRecords()
 	s.registerCalls()

@@ -159,6 +159,10 @@ func (k *socket) goodbye(err error) {
 		return
 	case errors.As(err, &bad):
 		code, reason = bad.code, bad.reason
+	case errors.Is(err, errCommandOver):
+		code, reason = websocket.StatusNormalClosure, "the command has ended"
+	case errors.Is(err, service.ErrFellBehind), errors.Is(err, service.ErrNotAttached):
+		code, reason = websocket.StatusTryAgainLater, err.Error()
 	case errors.Is(err, errSessionOver):
 		code, reason = statusSessionEnded, "the session has ended"
 	case errors.Is(err, service.ErrStopping):

@@ -130,6 +130,26 @@ func BenchmarkCommand(b *testing.B) {
 	report(b, "", calls)
 }
 
+// BenchmarkTerminalEcho measures how long a key takes to a shell in a terminal and back.
+func BenchmarkTerminalEcho(b *testing.B) {
+	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
+	a := k.startAttached(k.open(nil), fields{
+		"argv": []string{"bash", "--norc", "-i"}, "terminal": fields{"columns": 80, "rows": 24}, "envs": fields{"PS1": "> ", "TERM": "xterm"},
+	})
+	a.sees("> ")
+	keys := []string{"a", "\x7f"} // and back
+	var calls []time.Duration
+	for b.Loop() {
+		at := time.Now()
+		a.send(keys[len(calls)%len(keys)])
+		if !a.next() {
+			b.Fatal(a.err)
+		}
+		calls = append(calls, time.Since(at))
+	}
+	report(b, "", calls)
+}
+
 // BenchmarkThroughput measures 32 callers at once, who keep their connections as clients do,
 // and in the same run, in turns with them, bare interpreters spawned on all cores.
 func BenchmarkThroughput(b *testing.B) {

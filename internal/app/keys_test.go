@@ -256,6 +256,7 @@ func TestScopes(t *testing.T) {
 	maps.Copy(needed, map[string]access.Scope{
 		"GET /v1/volumes": access.Read, "GET /v1/volumes/{name}": access.Read, "DELETE /v1/volumes/{name}": access.Sessions,
 		"POST /v1/sessions/{id}/commands": access.Execute, "GET /v1/sessions/{id}/commands": access.Read,
+		"GET /v1/sessions/{id}/commands/ws": access.Execute, "GET /v1/sessions/{id}/commands/{command}/ws": access.Execute,
 		"GET /v1/sessions/{id}/commands/{command}": access.Read, "GET /v1/sessions/{id}/commands/{command}/events": access.Read,
 		"POST /v1/sessions/{id}/commands/{command}/input": access.Execute, "POST /v1/sessions/{id}/commands/{command}/signal": access.Execute,
 		"POST /v1/sessions/{id}/commands/{command}/resize": access.Execute, "DELETE /v1/sessions/{id}/commands/{command}": access.Execute,

@@ -158,14 +158,16 @@ func walkedCommands() map[string]struct {
 	}
 	const one = "/v1/sessions/{id}/commands/{command}"
 	return map[string]way{
-		"GET /v1/sessions/{id}/commands":  {"session", nil},
-		"POST /v1/sessions/{id}/commands": {"session", fields{"command": "true"}},
-		"GET " + one:                      {"session", nil},
-		"GET " + one + "/events":          {"session", nil},
-		"POST " + one + "/input":          {"session", fields{"data": "x"}},
-		"POST " + one + "/signal":         {"session", fields{"signal": "WINCH"}},
-		"POST " + one + "/resize":         {"session", fields{"columns": 1, "rows": 1}},
-		"DELETE " + one:                   {"session", nil},
+		"GET /v1/sessions/{id}/commands":    {"session", nil},
+		"POST /v1/sessions/{id}/commands":   {"session", fields{"command": "true"}},
+		"GET " + one:                        {"session", nil},
+		"GET " + one + "/events":            {"session", nil},
+		"POST " + one + "/input":            {"session", fields{"data": "x"}},
+		"POST " + one + "/signal":           {"session", fields{"signal": "WINCH"}},
+		"POST " + one + "/resize":           {"session", fields{"columns": 1, "rows": 1}},
+		"DELETE " + one:                     {"session", nil},
+		"GET /v1/sessions/{id}/commands/ws": {"session", nil},
+		"GET " + one + "/ws":                {"session", nil},
 	}
 }
 

@@ -32,6 +32,9 @@ func (s *Session) Run(ctx context.Context, spec job.Spec, live job.Live) (job.Re
 	case refused != nil:
 		return r.refused(refused), nil
 	}
+	if r.bytes = live.Bytes; r.bytes != nil {
+		r.bytes.Started(r.c.PID())
+	}
 	if err := r.listenBeside(live.Tap); err != nil {
 		return job.Result{}, fmt.Errorf("run command on %s: %w", s.w.id, err)
 	}
@@ -121,6 +124,9 @@ func (r *commandRun) control(in job.StoredMessage) {
 func (r *commandRun) settleBeside() {
 	close(r.over)
 	r.endInput()
+	if r.bytes != nil {
+		r.bytes.Finish()
+	}
 	if r.stopped != "" || !r.hasEnded() {
 		if err := r.c.Kill(); err != nil {
 			r.w.pool.cfg.Log.Error("interpreter: processes of a command were not ended", slog.String("session_id", r.w.id), slog.Any("err", err))

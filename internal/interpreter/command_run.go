@@ -24,6 +24,7 @@ type commandRun struct {
 	noStderr       *os.File // in place of standard error, for a terminal
 	started        time.Time
 	over           chan struct{} // closed when it takes no more messages
+	bytes          job.ByteSink  // nil if there is none
 }
 
 // executeCommand runs spec.Command to its end, as Execute runs code: with the same limits, time limit and
@@ -97,10 +98,32 @@ func (r *commandRun) listenTo(tap *job.Tap) {
 	if r.noStderr != nil {
 		r.stderr = r.noStderr
 	}
-	r.streams = capture.NewStreams(r.stdout, r.stderr, tap.Tee(capture.Stdout.Name(), r.journal.Stream(capture.Stdout)), tap.Tee(capture.Stderr.Name(), r.journal.Stream(capture.Stderr)))
+	stdout := r.inBytes(job.OutputStdout, tap.Tee(capture.Stdout.Name(), r.journal.Stream(capture.Stdout)))
+	stderr := r.inBytes(job.OutputStderr, tap.Tee(capture.Stderr.Name(), r.journal.Stream(capture.Stderr)))
+	r.streams = capture.NewStreams(r.stdout, r.stderr, stdout, stderr)
 	r.streams.Start(r.pumps.Go, &r.w.pool.buffers, func(stream string) {
 		r.w.pool.cfg.Log.Error("interpreter: stream of a command does not end", slog.String("session_id", r.w.id), slog.String("stream", stream))
 	})
+}
+
+// inBytes returns a writer to w that passes on the bytes to attached followers first. It waits for them, and with it the
+// command does.
+func (r *commandRun) inBytes(kind string, w io.Writer) io.Writer {
+	if r.bytes == nil {
+		return w
+	}
+	return &byteTee{r.bytes, kind, w}
+}
+
+type byteTee struct {
+	bytes job.ByteSink
+	kind  string
+	w     io.Writer
+}
+
+func (t *byteTee) Write(p []byte) (int, error) {
+	t.bytes.Stream(t.kind, p)
+	return t.w.Write(p)
 }
 
 // feedCommand gives the command its standard input and then EOF. The command need not read it.

@@ -21,6 +21,8 @@ type Command struct {
 	Terminal *TerminalSize `json:"terminal,omitempty"`
 	// Input: callers will give it input, so that it has no end without them. For commands of sessions.
 	Input bool `json:"input,omitempty"`
+	// Attach is a follower that gets all its output as bytes from the beginning. For commands of sessions.
+	Attach string `json:"attach,omitempty"`
 }
 
 // TerminalSize is the size of a terminal in characters.
@@ -97,6 +99,7 @@ type CommandMessage struct {
 	EOF    bool          `json:"eof,omitempty"` // the end of its input
 	Signal string        `json:"signal,omitempty"`
 	Size   *TerminalSize `json:"size,omitempty"`
+	Attach string        `json:"attach,omitempty"` // a follower that is to get all output as bytes from now on
 }
 
 // IsInput reports whether the message has its place in the order of the command's input.

@@ -60,7 +60,7 @@ func (l Limits) besideSession(v *validation, r Request, j *Job, c *Command) {
 		checkSize(v, "terminal.", *t)
 		c.Terminal = t
 	}
-	c.Input = (r.Background || r.Terminal != nil) && r.Stdin == ""
+	c.Input, c.Attach = (r.Background || r.Terminal != nil) && r.Stdin == "", r.Attach
 	if r.Background {
 		// Without a timeout it may go on until the session ends.
 		longest := max(l.MaxTimeout, l.Sessions.MaxAge)

@@ -101,6 +101,8 @@ type Live struct {
 	Attempt int
 	// Messages are those to a command; nil if it can get none.
 	Messages *CommandMessages
+	// Bytes takes the output of a command of a session; nil if no follower can attach to it.
+	Bytes ByteSink
 }
 
 // Claim is the right to execute one attempt of a job. It is fenced: the store

@@ -22,6 +22,7 @@ type Request struct {
 	// Background: the caller does not wait for the command of a session, and may give it input.
 	Background  bool
 	Terminal    *TerminalSize // of the command of a session
+	Attach      string        // a follower of the command of a session, from its beginning
 	Stdin       string
 	Argv        []string // what follows the program's name in sys.argv
 	Envs        map[string]string

@@ -15,6 +15,10 @@ type CommandRecords interface {
 	CommandMessages(ctx context.Context, jobID, after string) ([]job.StoredMessage, error)
 	// TookMessages removes messages that the command has taken.
 	TookMessages(ctx context.Context, jobID string, ids []string) error
+	// AttachOutput adds a follower of the output, from a position on. AppendOutput writes output for the followers, and returns
+	// how far all of them have taken it, and whether there are any. With waits, the runner gets a message when they take more.
+	AttachOutput(ctx context.Context, c job.Claim, follower string, at uint64, pid int) error
+	AppendOutput(ctx context.Context, c job.Claim, waits bool, out ...job.CommandOutput) (taken uint64, followed bool, err error)
 }
 
 // Commander runs commands in the sandbox of an interpreter. Its method may be called at any time, and by several
@@ -54,8 +58,13 @@ func (s *sessions) command(ctx context.Context, log *slog.Logger, l *lane, e *ex
 		return refused("the runner cannot run commands in sessions")
 	}
 	messages, stop := s.passMessages(ctx, log, e)
-	result, err := runs.Run(ctx, e.claim.Spec, job.Live{Tap: e.tap, Messages: messages})
+	live := job.Live{Tap: e.tap, Messages: messages}
+	if e.outlet != nil {
+		live.Bytes = e.outlet
+	}
+	result, err := runs.Run(ctx, e.claim.Spec, live)
 	stop()
+	e.outlet.end()
 	result.JobID, result.SessionID = e.claim.JobID, l.se.id
 	result.QueuedMs = float64(e.claim.Waited) / float64(time.Millisecond)
 	why := cause(ctx)
@@ -79,6 +88,7 @@ func (r *Runner) CommandTold(jobID string) {
 	defer r.mu.Unlock()
 	if e := r.active[jobID]; e != nil {
 		e.wake()
+		e.outlet.wake()
 	}
 }
 
@@ -190,6 +200,10 @@ func (p *passing) read(ctx context.Context, records CommandRecords, control chan
 				continue
 			}
 			p.taken = append(p.taken, m.ID)
+			if m.Attach != "" {
+				p.e.outlet.attach(m.Attach)
+				continue
+			}
 			select {
 			case control <- m:
 			case <-quit:

@@ -164,6 +164,7 @@ type execution struct {
 	taken   []string
 	// messages has a token when there may be messages to the command; nil if the execution can get none.
 	messages chan struct{}
+	outlet   *outlet // for followers that are attached to the command; nil if there can be none
 }
 
 // New returns a runner that has not started yet.
@@ -461,6 +462,9 @@ func (r *Runner) track(claim job.Claim, end context.CancelCauseFunc) *execution 
 	}
 	if claim.Spec.Command != nil && claim.InSession {
 		e.messages = make(chan struct{}, 1)
+		if r.cfg.CommandRecords != nil {
+			e.outlet = newOutlet(r.cfg.CommandRecords, claim, r.cfg.Log)
+		}
 	}
 	r.active[claim.JobID] = e
 	if r.over {

@@ -145,6 +145,11 @@ type Commands interface {
 	// TellCommand sends a message to a running command of a caller's session. It fails with job.ErrCommandEnded,
 	// job.ErrInputEnded or job.ErrInputFull.
 	TellCommand(ctx context.Context, session, caller, id string, m job.CommandMessage) error
+	// Output returns what a command has written for its followers after a position; with attempt 0, all that is there.
+	Output(ctx context.Context, id string, attempt int, after uint64, most int) ([]job.CommandOutput, error)
+	// TookOutput says how far a follower has taken it, and that the follower is there. lost: the command went on without it.
+	TookOutput(ctx context.Context, id, follower string, at uint64) (lost bool, err error)
+	LeaveOutput(ctx context.Context, id, follower string) error
 }
 
 // Observers is what showing all that a session executes needs of the store.

@@ -29,6 +29,7 @@ const (
 	messageEOF    = "eof"
 	messageSignal = "signal"
 	messageSize   = "size"
+	messageAttach = "attach"
 )
 
 // TellCommand sends a message to a running command of a caller's session. Messages reach the command once, and in their
@@ -45,6 +46,8 @@ func (s *Store) TellCommand(ctx context.Context, session, caller, id string, m j
 		kind = messageEOF
 	case m.Signal != "":
 		kind, data = messageSignal, m.Signal
+	case m.Attach != "":
+		kind, data = messageAttach, m.Attach
 	case m.Size != nil:
 		kind, data = messageSize, fmt.Sprintf(`{"columns":%d,"rows":%d}`, m.Size.Columns, m.Size.Rows)
 	}
@@ -105,6 +108,8 @@ func messageOf(e redis.XMessage) (job.StoredMessage, error) {
 		m.EOF = true
 	case messageSignal:
 		m.Signal = data
+	case messageAttach:
+		m.Attach = data
 	case messageSize:
 		m.Size = new(job.TerminalSize)
 		if err := json.Unmarshal([]byte(data), m.Size); err != nil {

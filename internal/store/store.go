@@ -56,6 +56,8 @@
 //	{kaa}:rate:<caller>           STRING  when the caller's rate limit is whole again, in µs; key:<digest> is that of a key's own
 //	{kaa}:idem:<hash>             STRING  idempotency key → fingerprint and job
 //	{kaa}:job:<id>:messages       STREAM  what callers have sent to a command of a session, and it has not taken
+//	{kaa}:job:<id>:output         STREAM  what a command has written and an attached follower has not taken; expires
+//	{kaa}:job:<id>:followers      HASH    attached follower → how far it has taken that, and when it is taken for gone; expires
 //	{kaa}:runners                 SET     runners; {kaa}:runner:<id> expires with the heartbeat
 //	{kaa}:drained                 SET     runners that an operator lets take nothing new
 //	{kaa}:runner:<id>:jobs        SET     the runner's claims
@@ -127,7 +129,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		save: script("save"), unsave: script("unsave"), fire: script("fire"), pass: script("pass"), runs: script("runs"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"), tally: script("tally"),
-		tellCommand: script("tellCommand"), tookCommand: script("tookCommand"),
+		tellCommand: script("tellCommand"), tookCommand: script("tookCommand"), attach: script("attach"), output: script("output"), taken: script("taken"),
 		pause: script("pause"), unpause: script("unpause"), drain: script("drain"),
 		batchOpen: script("batchOpen"), batchResume: script("batchResume"), batchAdd: script("batchAdd"), batchClose: script("batchClose"),
 		batchLeave: script("batchLeave"), batchRemove: script("batchRemove"), batchCancel: script("batchCancel"),

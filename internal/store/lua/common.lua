@@ -929,7 +929,7 @@ end
 local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   local key = job_key(id)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
-    'events', 'attempt', 'files', 'caller', 'event_bytes', 'after', 'lane', 'calls', 'told_cost')
+    'events', 'attempt', 'files', 'caller', 'event_bytes', 'after', 'lane', 'calls', 'told_cost', 'out_cost')
   local now, ttl = now_ms(), tonumber(f[4])
   -- The webhook's message is made from the record, so the record stays until it is delivered.
   local life, keeps = f[7] and math.max(ttl, HOOK_TTL) or ttl, false
@@ -958,6 +958,10 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   redis.call('HDEL', key, 'most_bytes', 'shares_bytes', 'shares_of', 'notify', 'cancel', 'waiter', 'asks', 'answer', 'task', keeps and 'task' or 'spec')
   if f[16] then forget_calls(id) end
   if f[17] then forget_messages(id, f[12], tonumber(f[17])) end
+  if f[18] then -- what followers have not taken yet expires
+    redis.call('HDEL', key, 'out_cost')
+    hold(f[12], -tonumber(f[18]))
+  end
   if f[7] then
     redis.call('HSET', key, 'held_for', int(life))
     redis.call('ZADD', P .. 'hooks', int(now), id)

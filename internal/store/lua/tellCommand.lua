@@ -1,6 +1,6 @@
 -- tellCommand: keeps a message to a running command of a session, and notifies its runner.
 -- keys: job, messages
--- args: id, session, caller, nonce, kind ('data', 'eof', 'signal' or 'size'), data, cost, most (the cost of all that wait), ttl
+-- args: id, session, caller, nonce, kind ('data', 'eof', 'signal', 'size' or 'attach'), data, cost, most (the cost of all that wait), ttl
 -- Answers {'ok'} | {'ended'} | {'input_ended'} | {'full'} | {'missing'}. With the nonce of the message before, {'ok'}.
 local f = redis.call('HMGET', KEYS.job, 'state', 'in_session', 'caller', 'runner', 'lane', 'queue', 'told', 'told_cost', 'told_eof')
 if not f[1] or f[2] ~= ARGV.session or f[3] ~= ARGV.caller or f[6] ~= 'sessions' or f[5] ~= '*' .. ARGV.id then return { 'missing' } end

@@ -1,0 +1,196 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// outlet passes on the output of a command to followers that are attached to it. They are promised all of it, so
+// the command waits for the slowest: its pipe is not read, and the runner holds no more than it has just read. Without
+// followers it does nothing. A nil outlet has none.
+type outlet struct {
+	records CommandRecords
+	claim   job.Claim
+	log     *slog.Logger
+	pid     atomic.Int64
+	over    chan struct{} // closed when output waits for no follower any more
+	finish  sync.Once
+
+	on atomic.Bool // there is a follower
+	mu sync.Mutex  // held during writes, which keeps them in order
+	// at is the position behind what is written, and taken is how far all followers have taken that, as far as it is known.
+	at, taken uint64
+
+	waking sync.Mutex
+	moved  chan struct{} // closed, and replaced, when followers may have taken more; waking guards it
+}
+
+const (
+	// outletLook makes up for a message of a follower that was lost.
+	outletLook = time.Second
+	// outletEnd bounds the time in which the last output has to reach a Redis that does not answer.
+	outletEnd = 5 * time.Second
+)
+
+func newOutlet(records CommandRecords, claim job.Claim, log *slog.Logger) *outlet {
+	return &outlet{
+		records: records, claim: claim, log: log.With(slog.String("job_id", claim.JobID)),
+		over: make(chan struct{}), moved: make(chan struct{}),
+	}
+}
+
+// Started attaches the follower that has started the command.
+func (o *outlet) Started(pid int) {
+	o.pid.Store(int64(pid))
+	if first := o.claim.Spec.Command.Attach; first != "" {
+		o.attach(first)
+	}
+}
+
+// attach adds a follower, which gets what is written from now on.
+func (o *outlet) attach(follower string) {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	err := o.records.AttachOutput(context.Background(), o.claim, follower, o.at+1, int(o.pid.Load()))
+	if err != nil {
+		o.log.Warn("a follower could not be attached to a command", slog.Any("err", err)) // it tries again
+		return
+	}
+	if !o.on.Load() {
+		o.taken = o.at
+	}
+	o.at++
+	o.on.Store(true)
+}
+
+// Stream waits until there is room for output, and writes it.
+func (o *outlet) Stream(kind string, p []byte) {
+	for o.on.Load() && len(p) > 0 {
+		o.mu.Lock()
+		if o.at-o.taken < job.OutputWindow || o.isOver() {
+			o.write(kind, p)
+			o.mu.Unlock()
+			return
+		}
+		moved := o.nextMove() // before the look, so that no message is missed
+		o.look()
+		full := o.on.Load() && o.at-o.taken >= job.OutputWindow
+		o.mu.Unlock()
+		if full {
+			o.await(moved)
+		}
+	}
+}
+
+// await waits until followers may have taken more.
+func (o *outlet) await(moved <-chan struct{}) {
+	t := time.NewTimer(outletLook)
+	defer t.Stop()
+	select {
+	case <-moved:
+	case <-t.C:
+	case <-o.over:
+	}
+}
+
+func (o *outlet) nextMove() <-chan struct{} {
+	o.waking.Lock()
+	defer o.waking.Unlock()
+	return o.moved
+}
+
+// wake says that followers may have taken more. It never blocks.
+func (o *outlet) wake() {
+	if o == nil || !o.on.Load() {
+		return
+	}
+	o.waking.Lock()
+	defer o.waking.Unlock()
+	close(o.moved)
+	o.moved = make(chan struct{})
+}
+
+// look asks how far the followers are. Its caller holds mu, as those of the functions below do.
+func (o *outlet) look() {
+	taken, followed, err := o.records.AppendOutput(context.Background(), o.claim, true)
+	o.learn(taken, followed, err)
+}
+
+func (o *outlet) learn(taken uint64, followed bool, err error) {
+	switch {
+	case errors.Is(err, job.ErrUnavailable):
+		o.log.Warn("output for followers of a command is not written: will try again", slog.Any("err", err))
+	case err != nil:
+		if !errors.Is(err, job.ErrStale) && !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrGone) {
+			o.log.Error("output for followers of a command is not written", slog.Any("err", err))
+		}
+		o.on.Store(false)
+	case !followed:
+		o.on.Store(false)
+	default:
+		o.taken = taken
+	}
+}
+
+// write writes output. A Redis that is away holds the command up.
+func (o *outlet) write(kind string, p []byte) {
+	end := o.at + max(uint64(len(p)), 1)
+	until := time.Time{}
+	for {
+		taken, followed, err := o.records.AppendOutput(context.Background(), o.claim, false, job.CommandOutput{At: end, Kind: kind, Data: p})
+		o.learn(taken, followed, err)
+		if !errors.Is(err, job.ErrUnavailable) {
+			break
+		}
+		if o.isOver() {
+			if until.IsZero() {
+				until = time.Now().Add(outletEnd)
+			}
+			if time.Now().After(until) {
+				o.on.Store(false)
+				break
+			}
+		}
+		select {
+		case <-o.over:
+			time.Sleep(outletEnd / 20)
+		case <-time.After(outletLook):
+		}
+	}
+	o.at = end
+}
+
+func (o *outlet) isOver() bool {
+	select {
+	case <-o.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// Finish lets output wait for no follower any more. The rest of a pipe is written at once.
+func (o *outlet) Finish() { o.finish.Do(func() { close(o.over) }) }
+
+// end says to the followers that nothing comes any more.
+func (o *outlet) end() {
+	if o == nil {
+		return
+	}
+	o.Finish()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.on.Load() {
+		o.write(job.OutputEnd, nil)
+		o.on.Store(false)
+	}
+}

@@ -1,0 +1,105 @@
+package runner
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// fakeOutput has one follower, which takes what the test says.
+type fakeOutput struct {
+	CommandRecords
+	mu       sync.Mutex
+	taken    uint64
+	written  uint64
+	down     bool // it does not answer
+	ended    bool
+	followed bool
+}
+
+func (f *fakeOutput) AttachOutput(_ context.Context, _ job.Claim, _ string, at uint64, _ int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.taken, f.written, f.followed = at, at, true
+	return nil
+}
+
+func (f *fakeOutput) AppendOutput(_ context.Context, _ job.Claim, _ bool, out ...job.CommandOutput) (uint64, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return 0, false, job.ErrUnavailable
+	}
+	for _, o := range out {
+		f.written, f.ended = o.At, o.Kind == job.OutputEnd
+	}
+	return f.taken, f.followed, nil
+}
+
+func (f *fakeOutput) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *fakeOutput) has() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.written
+}
+
+// TestOutletWaits: a command waits for its slowest follower, and for a Redis that is away, but its end does not.
+func TestOutletWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := new(fakeOutput)
+		o := newOutlet(f, job.Claim{Spec: job.Spec{Command: &job.Command{}}}, slog.New(slog.DiscardHandler))
+		piece := make([]byte, 64<<10)
+		o.Stream("stdout", piece)
+		if f.has() != 0 {
+			t.Error("output without followers was written")
+		}
+		o.attach("a")
+		var pump sync.WaitGroup
+		pump.Go(func() {
+			for range 100 {
+				o.Stream("stdout", piece)
+			}
+		})
+		synctest.Wait()
+		if n := f.has(); n < job.OutputWindow || n > job.OutputWindow+uint64(len(piece))+1 {
+			t.Errorf("%d bytes wait for the follower", n)
+		}
+		f.set(func() { f.taken = f.written })
+		o.wake()
+		synctest.Wait()
+		n := f.has()
+		if n < 2*job.OutputWindow || n > 2*job.OutputWindow+2*uint64(len(piece)) {
+			t.Errorf("%d bytes were written after it took all", n)
+		}
+		f.set(func() { f.taken, f.down = f.written, true })
+		o.wake()
+		synctest.Wait()
+		if f.has() != n {
+			t.Error("output was written while Redis was away")
+		}
+		f.set(func() { f.down = false })
+		o.Finish()
+		pump.Wait()
+		o.end()
+		if want := uint64(100*len(piece) + 2); f.has() != want || !f.ended {
+			t.Errorf("%d bytes were written in all, want %d; ended: %v", f.has(), want, f.ended)
+		}
+		f.set(func() { f.followed = false })
+		o.attach("b")
+		f.set(func() { f.followed = false })
+		o.Stream("stdout", piece)
+		if o.on.Load() {
+			t.Error("the outlet goes on without followers")
+		}
+	})
+}
