@@ -68,6 +68,7 @@ func New(cfg Config) *API {
 	s.registerCommands()
 	s.registerSessionFiles()
 	s.registerSessionFS()
+	s.registerSessionWatch()
 	s.registerForks()
 	s.registerContexts()
 	s.registerEvents()

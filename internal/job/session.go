@@ -92,7 +92,7 @@ const (
 // LaneOf is the lane of an operation on a session. Those on files take no turn.
 func LaneOf(op string) string {
 	switch op {
-	case OpPutFiles, OpListFiles, OpReadFile, OpRemoveFile, OpFileSystem, OpReadFileSystem:
+	case OpPutFiles, OpListFiles, OpReadFile, OpRemoveFile, OpFileSystem, OpReadFileSystem, OpWatchFiles:
 		return LaneBeside
 	}
 	return LaneDefault

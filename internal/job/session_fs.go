@@ -90,6 +90,7 @@ const (
 	FileRenamed  = "rename"
 	FileChmod    = "chmod"
 	FileOverflow = "overflow"
+	FileReady    = "ready" // changes are seen from here on
 )
 
 // FileEvent is one change below a directory that is watched.
@@ -128,6 +129,9 @@ const (
 	OpFileSystem     = "file_system"
 	OpReadFileSystem = "read_file_system"
 )
+
+// OpWatchFiles watches the directory of an FSRequest. Each FileEvent is an event of its job.
+const OpWatchFiles = "watch_files"
 
 // LeavesOutput reports whether an operation leaves an output, which its caller fetches.
 func LeavesOutput(op string) bool { return op == OpReadFile || op == OpReadFileSystem }

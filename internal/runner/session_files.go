@@ -33,7 +33,7 @@ type Directory interface {
 // arguments and answers. Contents are blobs of the operation's job.
 func fileOperations() map[string]Operation {
 	return map[string]Operation{
-		job.OpFileSystem: fileSystem, job.OpReadFileSystem: fileSystem,
+		job.OpFileSystem: fileSystem, job.OpReadFileSystem: fileSystem, job.OpWatchFiles: watchFiles,
 		job.OpPutFiles: putFiles, job.OpListFiles: listFiles, job.OpReadFile: readFile, job.OpRemoveFile: removeFile,
 	}
 }
