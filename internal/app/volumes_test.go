@@ -145,7 +145,8 @@ func sameTree(before, after string) bool {
 // TestVolumeOnAnotherRunner: a drain of a runner, by an operator or by a signal, keeps the files, and the 410 says where.
 func TestVolumeOnAnotherRunner(t *testing.T) {
 	t.Parallel()
-	k := start(t, 0)
+	k := start(t, 0, "KAA_ADMIN_KEYS="+adminOfTests)
+	k.key = adminOfTests
 	_, stop := k.run(app.RunRunner)
 	session := k.persistent("work")
 	k.in(session, "open('a', 'w').write('1')")
@@ -162,4 +163,11 @@ func TestVolumeOnAnotherRunner(t *testing.T) {
 	if out := k.in(next, "import os; print(sorted(os.listdir()))"); out != "['a', 'b', 'c']\n" {
 		t.Errorf("files: %s", out)
 	}
+	k.in(next, "open('d', 'w').write('4')")
+	runner := k.call(http.MethodGet, sessionsPath+"/"+next, nil).str("runner")
+	if a := k.call(http.MethodPost, "/v1/runners/"+runner+"/drain", fields{}); a.status != http.StatusOK {
+		t.Errorf("drain: %d %s", a.status, a.raw)
+	}
+	k.volume("work", func(a answer) bool { return a.str("entries") == "4" && a.str("sessionId") == "" })
+	k.wantEnded(next, "drained")
 }
