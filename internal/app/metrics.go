@@ -162,7 +162,7 @@ func (c countedBlobs) List(ctx context.Context, prefix string, before time.Time)
 func (s *shared) measureAPI(hub *service.Hub) {
 	most := int64(s.cfg.MaxSyncWaits)
 	s.metrics.ForAPI(telemetry.API{
-		QueueNames: s.cfg.Queues.Names(), Queues: s.queueStats, Sessions: s.store.CountSessions, Runners: s.store.Runners, Webhooks: s.store.PendingHooks,
+		QueueNames: s.cfg.Queues.Names(), Queues: s.queueStats, Sessions: s.store.CountSessions, Tenants: s.store.TenantSums, Runners: s.store.Runners, Webhooks: s.store.PendingHooks,
 		Open: func() map[string]telemetry.Open {
 			all := make(map[string]telemetry.Open)
 			for kind, n := range hub.Open() {

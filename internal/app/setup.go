@@ -65,7 +65,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, MaxCallerBytes: cfg.MaxStoredPerKey, OneCaller: cfg.OneCaller(), Window: cfg.FairWindow, Reserve: cfg.Reserve(),
 		EventBytes: cfg.EventBytes, MaxFiles: cfg.FileSpace(), MaxCallerFiles: cfg.MaxFilesPerKey, MaxMetadata: int64(cfg.MaxMetadataBytes), HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
 		MaxCallerSessionMemory: cfg.MaxSessionMemory, MaxCallerSessionDisk: cfg.MaxSessionDisk,
-		UsageTTL: cfg.UsageTTL, MaxCallerSchedules: cfg.MaxSchedulesPerKey, MaxCallerVolumes: cfg.MaxVolumesPerKey, VolumeTTL: cfg.VolumeTTL,
+		UsageTTL: cfg.UsageTTL, Named: cfg.MetricsTenants, MaxCallerSchedules: cfg.MaxSchedulesPerKey, MaxCallerVolumes: cfg.MaxVolumesPerKey, VolumeTTL: cfg.VolumeTTL,
 		Schema:  ownSchema(),
 		Enqueue: func(ctx context.Context, j job.Job) [][]any { return s.queue.EnqueueCommands(ctx, j.Task()) },
 	})

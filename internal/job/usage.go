@@ -38,6 +38,13 @@ type Usage struct {
 	SessionTime time.Duration
 }
 
+// TenantSum is what a tenant, or several together, took since the figures began, with the bytes that are stored now.
+type TenantSum struct {
+	Tenant string // empty for all that have no sum of their own
+	Usage
+	Bytes, Files int64 // of records, and of files
+}
+
 // UsageFilter chooses figures of usage.
 type UsageFilter struct {
 	From, To time.Time // the first and the last day

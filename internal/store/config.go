@@ -42,6 +42,8 @@ type Config struct {
 	HookTTL time.Duration
 	// MaxCallerSessions is the largest number of live sessions of a caller; 0 is no limit.
 	MaxCallerSessions int
+	// Named are tenants with metrics of their own.
+	Named []string
 	// MaxCallerSessionMemory and MaxCallerSessionDisk are the bytes that the live sessions of a caller may take together, by their
 	// limits; 0 is no limit.
 	MaxCallerSessionMemory, MaxCallerSessionDisk int64

@@ -17,6 +17,8 @@ import (
 const (
 	usageKey    = prefix + "usage:"
 	usageLogKey = usageKey + "log"
+	// usageSumsKey has the figures of all days: those of callers with metrics of their own, and of all others together.
+	usageSumsKey = prefix + "used"
 )
 
 // At each tally, Redis blocks other commands for about a microsecond an entry.
@@ -28,7 +30,7 @@ const (
 // tally adds what the log of usage has to the figures. It leaves the rest to the next tally if the log grows as fast.
 func (s *Store) tally(ctx context.Context) error {
 	for range tallies {
-		n, err := s.call(ctx, s.scripts.tally, keys{{"log", usageLogKey}}, args{{"most", tallyAtOnce}}).Int()
+		n, err := s.call(ctx, s.scripts.tally, keys{{"log", usageLogKey}}, args{{"most", tallyAtOnce}, {"named", s.cfg.named()}}).Int()
 		if err != nil || n < tallyAtOnce {
 			return err
 		}
@@ -159,12 +161,62 @@ func (s *Store) readUsage(ctx context.Context, page []ownersDay) ([]job.Usage, e
 		if len(f) == 0 {
 			continue
 		}
-		usage = append(usage, job.Usage{
-			Day: d.day, Owner: ownerOf(d.caller), Executions: atoi(f["executions"]),
-			Run: time.Duration(atoi(f["run"])) * time.Microsecond, CPU: time.Duration(atoi(f["cpu"])) * time.Microsecond, MemoryKiBMs: atoi(f["memory"]),
-			BytesIn: atoi(f["in"]), BytesOut: atoi(f["out"]),
-			Sessions: atoi(f["sessions"]), SessionTime: time.Duration(atoi(f["session_time"])) * time.Millisecond,
-		})
+		of := decodeUsage(f, "")
+		of.Day, of.Owner = d.day, ownerOf(d.caller)
+		usage = append(usage, of)
 	}
 	return usage, nil
+}
+
+// decodeUsage reads figures whose names begin with a prefix.
+func decodeUsage(f map[string]string, prefix string) job.Usage {
+	n := func(name string) int64 { return atoi(f[prefix+name]) }
+	return job.Usage{
+		Executions: n("executions"), Run: time.Duration(n("run")) * time.Microsecond, CPU: time.Duration(n("cpu")) * time.Microsecond, MemoryKiBMs: n("memory"),
+		BytesIn: n("in"), BytesOut: n("out"), Sessions: n("sessions"), SessionTime: time.Duration(n("session_time")) * time.Millisecond,
+	}
+}
+
+// named is the callers with metrics of their own, for tally.
+func (c Config) named() string {
+	text := " "
+	for _, tenant := range c.Named {
+		text += job.OwnerOfTenant(tenant) + " "
+	}
+	return text
+}
+
+// TenantSums returns what tenants with metrics of their own took since the figures began, and then what all others took
+// together.
+func (s *Store) TenantSums(ctx context.Context) ([]job.TenantSum, error) {
+	callers := make([]string, len(s.cfg.Named), len(s.cfg.Named)+1)
+	for i, tenant := range s.cfg.Named {
+		callers[i] = job.OwnerOfTenant(tenant)
+	}
+	callers = append(callers, "*")
+	var sums *redis.MapStringStringCmd
+	var bytes, files *redis.SliceCmd
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		sums, bytes, files = p.HGetAll(ctx, usageSumsKey), p.HMGet(ctx, prefix+"bytes", callers...), p.HMGet(ctx, prefix+"files", callers...)
+		return nil
+	})
+	if err != nil {
+		return nil, wrap("read sums of usage", err)
+	}
+	all := make([]job.TenantSum, len(callers))
+	others := len(all) - 1
+	for i := range all {
+		name := ""
+		if i < others {
+			name = callers[i]
+		}
+		all[i] = job.TenantSum{Usage: decodeUsage(sums.Val(), name+" "), Bytes: atoi(reply(bytes.Val()).text(i)), Files: atoi(reply(files.Val()).text(i))}
+		if i < others {
+			all[i].Tenant = s.cfg.Named[i]
+		}
+	}
+	for _, sum := range all[:others] { // the last has had all
+		all[others].Bytes, all[others].Files = max(0, all[others].Bytes-sum.Bytes), max(0, all[others].Files-sum.Files)
+	}
+	return all, nil
 }

@@ -212,3 +212,33 @@ func TestUsagePages(t *testing.T) {
 		t.Errorf("without a time to keep them: %+v", u)
 	}
 }
+
+// TestTenantSums: the figures of all days of named tenants, and of all others together.
+func TestTenantSums(t *testing.T) {
+	t.Parallel()
+	b := setupAlone(t, store.Config{UsageTTL: time.Hour, Named: []string{"acme", "idle"}})
+	for _, caller := range []string{"@acme", "@acme", "@rival", "@acm", "anonymous"} {
+		if err := b.Finish(t.Context(), b.claim(t, b.create(t, newJob(of(caller)))), job.Outcome{State: job.Completed, Result: spending()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.Sweep(t.Context(), 10); err != nil {
+		t.Fatal(err)
+	}
+	sums, err := b.TenantSums(t.Context())
+	if err != nil || len(sums) != 3 {
+		t.Fatalf("%+v %v", sums, err)
+	}
+	for i, want := range []struct {
+		tenant     string
+		executions int64
+		stores     bool
+	}{{"acme", 2, true}, {"idle", 0, false}, {"", 3, true}} {
+		if s := sums[i]; s.Tenant != want.tenant || s.Executions != want.executions || (s.CPU > 0) != (want.executions > 0) || (s.Bytes > 0) != want.stores {
+			t.Errorf("%d: %+v, want %+v", i, s, want)
+		}
+	}
+	if all := sums[0].Bytes + sums[2].Bytes; fmt.Sprint(all) != b.rdb.HGet(t.Context(), "{kaa}:bytes", "*").Val() {
+		t.Errorf("bytes of all: %d", all)
+	}
+}

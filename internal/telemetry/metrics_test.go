@@ -39,6 +39,11 @@ func api(err error) telemetry.API {
 		Sessions: func(context.Context) (map[job.SessionState]int64, error) {
 			return map[job.SessionState]int64{job.SessionIdle: 4}, err
 		},
+		Tenants: func(context.Context) ([]job.TenantSum, error) {
+			return []job.TenantSum{
+				{Tenant: "acme", Usage: job.Usage{Executions: 3, CPU: 1500 * time.Millisecond, BytesIn: 10}, Bytes: 7}, {Usage: job.Usage{Executions: 2}, Files: 9},
+			}, err
+		},
 		Runners: func(context.Context) ([]job.Runner, error) {
 			return []job.Runner{{Concurrency: 4, Active: 1}, {Concurrency: 4, Active: 6}, {Concurrency: 4, Active: 2, Draining: true}, {Concurrency: 4, Sick: "no python"}}, err
 		},
@@ -56,6 +61,8 @@ func TestMetricsOfAnAPI(t *testing.T) {
 		`kaa_queue_jobs{queue="default",state="queued"} 3`, `kaa_queue_oldest_seconds{queue="default"} 1.5`, `kaa_redis_up 1`, `kaa_sessions{state="idle"} 4`,
 		`kaa_runners{state="taking"} 2`, `kaa_runners{state="draining"} 1`, `kaa_runners{state="sick"} 1`, `kaa_slots{state="busy"} 9`, `kaa_slots{state="free"} 3`,
 		`kaa_webhooks_pending 5`, `kaa_http_open{kind="calls"} 1`, `kaa_http_open_limit{kind="calls"} 9`, `kaa_body_memory_bytes 7`, `kaa_body_memory_limit_bytes 8`,
+		`kaa_tenant_executions_total{tenant="acme"} 3`, `kaa_tenant_executions_total{tenant="other"} 2`, `kaa_tenant_cpu_seconds_total{tenant="acme"} 1.5`,
+		`kaa_tenant_in_bytes_total{tenant="acme"} 10`, `kaa_tenant_stored_bytes{tenant="acme"} 7`, `kaa_tenant_stored_file_bytes{tenant="other"} 9`,
 		// what has not happened
 		`kaa_problems_total{code="too_many_waits",status="429"} 0`, `kaa_problems_total{code="unavailable",status="503"} 0`,
 		`kaa_jobs_submitted_total{queue="default"} 0`, `kaa_webhook_duration_seconds_count{outcome="failed"} 0`,
@@ -65,7 +72,7 @@ func TestMetricsOfAnAPI(t *testing.T) {
 	away.ForAPI(api(errors.New("away")))
 	text := shown(t, away)
 	expect(t, text, `kaa_redis_up 0`, `kaa_http_open{kind="calls"} 1`)
-	if strings.Contains(text, "kaa_runners{") || strings.Contains(text, "kaa_executions_total") {
+	if strings.Contains(text, "kaa_runners{") || strings.Contains(text, "kaa_tenant_") || strings.Contains(text, "kaa_executions_total") {
 		t.Errorf("it shows what it does not know, or does not do:\n%s", text)
 	}
 }

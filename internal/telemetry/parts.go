@@ -68,6 +68,7 @@ type API struct {
 	Queues     func(context.Context) ([]job.QueueStats, error)
 	Sessions   func(context.Context) (map[job.SessionState]int64, error)
 	Runners    func(context.Context) ([]job.Runner, error)
+	Tenants    func(context.Context) ([]job.TenantSum, error)
 	// Webhooks returns the number of pending webhooks.
 	Webhooks func(context.Context) (int64, error)
 	// Open returns the numbers of calls, polls, streams and sockets, by these names.
@@ -77,7 +78,7 @@ type API struct {
 
 // ForAPI shows the counters and values of an API process. It may be called once at most.
 func (m *Metrics) ForAPI(a API) {
-	m.registry.MustRegister(m.requests, m.problems, m.submitted, m.webhooks, NewQueues(a.Queues), NewSessions(a.Sessions))
+	m.registry.MustRegister(m.requests, m.problems, m.submitted, m.webhooks, NewQueues(a.Queues), NewSessions(a.Sessions), NewTenants(a.Tenants))
 	const execute, jobs = "/process/interpreter/execute", "/v1/jobs"
 	for _, status := range []int{http.StatusOK, http.StatusInternalServerError, http.StatusServiceUnavailable} {
 		m.requests.WithLabelValues(http.MethodPost, execute, strconv.Itoa(status))

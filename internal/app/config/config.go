@@ -125,6 +125,8 @@ type Config struct {
 	// requests may be addressed to.
 	AllowedOrigins []string `env:"KAA_ALLOWED_ORIGINS"`
 	AllowedHosts   []string `env:"KAA_ALLOWED_HOSTS"`
+	// MetricsTenants have metrics of their own.
+	MetricsTenants []string `env:"KAA_METRICS_TENANTS"`
 
 	ResultTTL      time.Duration `env:"KAA_RESULT_TTL" envDefault:"1h"`
 	MaxResultTTL   time.Duration `env:"KAA_MAX_RESULT_TTL" envDefault:"168h"`
@@ -257,6 +259,7 @@ func Load(environ Environment) (Config, error) {
 		}
 	}
 	c.Audiences = trimmed(c.Audiences)
+	c.MetricsTenants = trimmed(c.MetricsTenants)
 	if c.Concurrency == 0 {
 		// Code waits as often as it computes, so more than one per core.
 		c.Concurrency = max(4, 2*runtime.NumCPU())
@@ -342,6 +345,7 @@ func (c *Config) check() []error {
 		bad("KAA_USAGE_TTL must be 0, or at least 48h: a day's figures have to outlive it")
 	}
 	c.Batches.check(bad)
+	c.checkTenants(bad)
 	if c.DefaultTimeout > c.MaxTimeout {
 		bad("KAA_DEFAULT_TIMEOUT (%s) is above KAA_MAX_TIMEOUT (%s)", c.DefaultTimeout, c.MaxTimeout)
 	}

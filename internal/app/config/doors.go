@@ -2,7 +2,11 @@ package config
 
 import (
 	"path"
+	"slices"
 	"strings"
+
+	"github.com/kaa-run/kaa/internal/access"
+	"github.com/kaa-run/kaa/internal/telemetry"
 )
 
 // ShortestKey is how many characters a key should have: 16 of 64 kinds cannot be guessed.
@@ -61,4 +65,24 @@ func matchesAll(pattern string) bool {
 // named some, and where a page that a browser shows could else run code.
 func (c *Config) ChecksHost() bool {
 	return len(c.AllowedHosts) > 0 || c.Keyless() && !c.Open()
+}
+
+// mostNamed is how many tenants may have metrics of their own: each is a series of every metric of tenants.
+const mostNamed = 100
+
+// checkTenants finds what is wrong with the tenants that have metrics of their own.
+func (c *Config) checkTenants(bad func(format string, args ...any)) {
+	if len(c.MetricsTenants) > mostNamed {
+		bad("KAA_METRICS_TENANTS has %d tenants; name %d at most, the rest is one series", len(c.MetricsTenants), mostNamed)
+	}
+	for i, name := range c.MetricsTenants {
+		switch err := access.CheckTenant(name); {
+		case err != nil:
+			bad("KAA_METRICS_TENANTS: %q is no tenant: %w", name, err)
+		case name == telemetry.OtherTenants:
+			bad("KAA_METRICS_TENANTS: %q is the label of all tenants that are not named; leave it out", name)
+		case slices.Contains(c.MetricsTenants[:i], name):
+			bad("KAA_METRICS_TENANTS names %q twice", name)
+		}
+	}
 }
