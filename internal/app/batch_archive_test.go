@@ -33,9 +33,9 @@ func (k *kaa) awaitArchive(id string) answer {
 }
 
 // archive returns the lines of the archive of a batch.
-func (k *kaa) archive(id string, headers ...string) []map[string]any {
+func (k *kaa) archive(id string) []map[string]any {
 	k.tb.Helper()
-	a := k.call(http.MethodGet, batchesPath+"/"+id+"/archive", nil, headers...)
+	a := k.call(http.MethodGet, batchesPath+"/"+id+"/archive", nil)
 	if a.status != http.StatusOK || a.header.Get("Content-Type") != "application/gzip" {
 		k.tb.Fatalf("archive: %d %v", a.status, a.header)
 	}

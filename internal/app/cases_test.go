@@ -3,6 +3,7 @@ package app_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -65,9 +66,7 @@ print(n * 2)
 	in := func(name string, n int, expect fields, more ...fields) fields {
 		c := fields{"name": name, "stdin": fmt.Sprintln(n), "expect": expect}
 		for _, m := range more {
-			for key, value := range m {
-				c[key] = value
-			}
+			maps.Copy(c, m)
 		}
 		return c
 	}
@@ -216,7 +215,9 @@ func TestCasesEnd(t *testing.T) {
 	body["timeout"] = 600
 	id := k.submit(body)
 	s := k.follow(id, "")
-	for e, ok := s.next(); ok && e.name != "case"; e, ok = s.next() {
+	e, ok := s.next()
+	for ok && e.name != "case" {
+		e, ok = s.next()
 	}
 	if a := k.call(http.MethodDelete, "/v1/jobs/"+id, nil); a.status/100 != 2 {
 		t.Fatalf("%d %s", a.status, a.raw)

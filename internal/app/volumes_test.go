@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -47,9 +48,7 @@ func (k *kaa) persistent(name string, more ...fields) string {
 	k.tb.Helper()
 	body := fields{"persist": name}
 	for _, m := range more {
-		for field, v := range m {
-			body[field] = v
-		}
+		maps.Copy(body, m)
 	}
 	a := k.call(http.MethodPost, sessionsPath, body)
 	if a.status != http.StatusCreated || a.str("persist.name") != name {

@@ -102,8 +102,12 @@ func presentTable(w io.Writer, p presentUse) error {
 		use  inUse
 		text func(int64) string
 	}{
-		{"stored bytes", p.StoredBytes, inBytes}, {"stored bytes of files", p.StoredFileBytes, inBytes}, {"waiting jobs", p.WaitingJobs, number},
-		{"sessions", p.Sessions, number}, {"memory of sessions", p.SessionMemoryBytes, inBytes}, {"disk of sessions", p.SessionDiskBytes, inBytes},
+		{"stored bytes", p.StoredBytes, inBytes},
+		{"stored bytes of files", p.StoredFileBytes, inBytes},
+		{"waiting jobs", p.WaitingJobs, number},
+		{"sessions", p.Sessions, number},
+		{"memory of sessions", p.SessionMemoryBytes, inBytes},
+		{"disk of sessions", p.SessionDiskBytes, inBytes},
 	} {
 		allowed := "-"
 		if b.use.Allowed != nil {

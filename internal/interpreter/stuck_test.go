@@ -42,10 +42,10 @@ func parked(pool *interpreter.Pool) int {
 	return n
 }
 
-// send sends a signal to a process that is this pool's and cannot have been reaped.
-func send(t *testing.T, pid int, number syscall.Signal) {
+// stop stops a process that is this pool's and cannot have been reaped.
+func stop(t *testing.T, pid int) {
 	t.Helper()
-	if err := syscall.Kill(pid, number); err != nil {
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -60,7 +60,7 @@ func TestProcessThatDoesNotAnswer(t *testing.T) {
 	}{
 		{"zygote", func(t *testing.T, w *interpreter.Worker) {
 			t.Helper()
-			send(t, parentOf(w.SlotPID()), syscall.SIGSTOP)
+			stop(t, parentOf(w.SlotPID()))
 		}},
 		{"slot without a worker", func(t *testing.T, w *interpreter.Worker) {
 			t.Helper()
@@ -68,14 +68,14 @@ func TestProcessThatDoesNotAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-w.Exited()
-			send(t, w.SlotPID(), syscall.SIGSTOP)
+			stop(t, w.SlotPID())
 			if err := w.Close(); err != nil {
 				t.Fatal(err)
 			}
 		}},
 		{"slot with a worker", func(t *testing.T, w *interpreter.Worker) {
 			t.Helper()
-			send(t, w.SlotPID(), syscall.SIGSTOP)
+			stop(t, w.SlotPID())
 			if err := w.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -109,7 +109,7 @@ func TestSlotThatWaits(t *testing.T) {
 				fork(t, s, 1)
 			}
 			wantOK(t, step(t, s, job.Spec{Code: "open('f', 'w').write('kept')"}))
-			send(t, s.SlotPID(), syscall.SIGSTOP)
+			stop(t, s.SlotPID())
 			time.AfterFunc(2500*time.Millisecond, func() { _ = syscall.Kill(s.SlotPID(), syscall.SIGCONT) })
 			inFiles(t, s, func(_ context.Context, f job.FileSystem) error {
 				if got := readOf(f, "/work/f"); got != "kept" {

@@ -91,7 +91,7 @@ func SnapshotOfKey(key string) string {
 	return OwnerOfKey(rest)
 }
 
-// ErrNoVolume: the caller has no volume of this name.
+// ErrNoVolume means that the caller has no volume of this name.
 var ErrNoVolume = errors.New("volume not found")
 
 // VolumeInUseError means that a session uses the volume.

@@ -51,8 +51,9 @@ type tarEntry struct {
 
 func file(name, content string) tarEntry { return tarEntry{tar.Header{Name: name}, content} }
 
-func link(name, target string) tarEntry {
-	return tarEntry{h: tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target}}
+// linkTo is a symbolic link with the name l.
+func linkTo(target string) tarEntry {
+	return tarEntry{h: tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: target}}
 }
 
 // TestPack: what comes down is what goes up again, with the system's tar as the judge.
@@ -121,9 +122,9 @@ func TestUnpackHostile(t *testing.T) {
 	}{
 		"absolute":         {content: archive(t, file("ok", "x"), file("/etc/x", "y")), want: "refused", has: "/etc/x", left: "ok"},
 		"dots":             {content: archive(t, file("a/../../x", "y")), want: "refused", has: ".."},
-		"by its own link":  {content: archive(t, link("l", "/tmp"), file("l/x", "y")), want: "refused", has: "through a link", left: "l"},
-		"by a link inside": {content: archive(t, file("d/f", "x"), link("l", "d"), file("l/x", "y")), want: "refused", has: "through a link", left: "d d/f l"},
-		"over its link":    {content: archive(t, link("l", "/tmp/x"), file("l", "y")), left: "l"},
+		"by its own link":  {content: archive(t, linkTo("/tmp"), file("l/x", "y")), want: "refused", has: "through a link", left: "l"},
+		"by a link inside": {content: archive(t, file("d/f", "x"), linkTo("d"), file("l/x", "y")), want: "refused", has: "through a link", left: "d d/f l"},
+		"over its link":    {content: archive(t, linkTo("/tmp/x"), file("l", "y")), left: "l"},
 		"a hard link out":  {content: archive(t, tarEntry{h: tar.Header{Name: "h", Typeflag: tar.TypeLink, Linkname: "../outside/secret"}}), want: "refused", has: "leads through"},
 		"a hard link":      {content: archive(t, file("f", "x"), tarEntry{h: tar.Header{Name: "h", Typeflag: tar.TypeLink, Linkname: "f"}}), left: "f h"},
 		"a device":         {content: archive(t, tarEntry{h: tar.Header{Name: "n", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}}), want: "refused", has: "type"},

@@ -33,9 +33,9 @@ func (b *bundle) saved(t *testing.T, v *job.HeldVolume) (string, error) {
 	return n.ID, b.SaveVolume(t.Context(), *v, n)
 }
 
-func (b *bundle) files(t *testing.T, caller string) int64 {
+func (b *bundle) files(t *testing.T) int64 {
 	t.Helper()
-	use, err := b.PresentUse(t.Context(), caller)
+	use, err := b.PresentUse(t.Context(), "me")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,16 +85,16 @@ func TestVolumeFence(t *testing.T) {
 		t.Fatalf("%+v: %v", held, err)
 	}
 	first, err := b.saved(t, held)
-	if err != nil || b.files(t, "me") != job.Footprint(5000) {
-		t.Errorf("save: %v, %d bytes", err, b.files(t, "me"))
+	if err != nil || b.files(t) != job.Footprint(5000) {
+		t.Errorf("save: %v, %d bytes", err, b.files(t))
 	}
 	second, err := b.saved(t, held)
 	if gone := b.clean(t); len(gone) > 0 {
 		t.Errorf("deleted at once are %v", gone)
 	}
 	b.rdb.ZAdd(ctx, "{kaa}:blobs", redis.Z{Member: job.SnapshotOwner(first)}) // some seconds later
-	if gone := b.clean(t); err != nil || !slices.Equal(gone, []string{job.SnapshotOwner(first)}) || b.files(t, "me") != job.Footprint(5000) {
-		t.Errorf("a newer one: %v, deleted are %v, %d bytes", err, gone, b.files(t, "me"))
+	if gone := b.clean(t); err != nil || !slices.Equal(gone, []string{job.SnapshotOwner(first)}) || b.files(t) != job.Footprint(5000) {
+		t.Errorf("a newer one: %v, deleted are %v, %d bytes", err, gone, b.files(t))
 	}
 	if unknown, err := b.UnknownSnapshots(ctx, []string{first, second}); err != nil || !slices.Equal(unknown, []string{first}) {
 		t.Errorf("unknown are %v: %v", unknown, err)
@@ -185,8 +185,8 @@ func TestVolumesUnused(t *testing.T) {
 	if _, err := b.Volume(ctx, "me", "v"); !errors.Is(err, job.ErrNoVolume) {
 		t.Errorf("after its time: %v", err)
 	}
-	if gone := b.clean(t); !slices.Equal(gone, []string{job.SnapshotOwner(id)}) || b.files(t, "me") != 0 {
-		t.Errorf("deleted are %v, %d bytes are left", gone, b.files(t, "me"))
+	if gone := b.clean(t); !slices.Equal(gone, []string{job.SnapshotOwner(id)}) || b.files(t) != 0 {
+		t.Errorf("deleted are %v, %d bytes are left", gone, b.files(t))
 	}
 }
 

@@ -251,7 +251,8 @@ print("right")
 			[]string{"time_limit time_limit accepted", "memory_limit time_limit accepted"},
 		},
 		{
-			"the checker is hostile", object{"code": "print('right')", "caseTimeout": 5, "timeout": 60, "limits": object{"cpuSeconds": 0.5}, "cases": []object{
+			"the checker is hostile",
+			object{"code": "print('right')", "caseTimeout": 5, "timeout": 60, "limits": object{"cpuSeconds": 0.5}, "cases": []object{
 				{"expect": object{"checker": object{"code": judgeKit + "print(loot())"}}},
 				{"expect": object{"checker": object{"code": "while True: pass"}}},
 				{"expect": object{"checker": object{"code": "print('x' * 10_000_000)"}}},

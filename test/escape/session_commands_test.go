@@ -51,7 +51,7 @@ done()
 `
 
 // hostileCommands run in a session, one after the other. While they do, a command of another session holds a secret.
-var hostileCommands = []struct { //nolint:gochecknoglobals // only read
+var hostileCommands = []struct {
 	name     string
 	program  string
 	terminal bool
@@ -151,7 +151,7 @@ func TestHostileCommands(t *testing.T) { //nolint:paralleltest // the levels wou
 	}
 }
 
-var size = map[string]any{"columns": 80, "rows": 24} //nolint:gochecknoglobals // only read
+var size = map[string]any{"columns": 80, "rows": 24}
 
 // open makes a session and has its interpreter begin.
 func (k *kaa) open(t *testing.T) string {

@@ -67,18 +67,41 @@ func TestHostileFiles(t *testing.T) { //nolint:paralleltest // the levels would 
 			}
 			k.run(t, session, fmt.Sprintf(traps, o.dir))
 			for _, tt := range []struct{ method, path, body string }{
-				{"GET", at("content", "path", "/proc/self/environ"), ""}, {"GET", at("content", "path", "/proc/1/root/etc/passwd"), ""},
-				{"GET", at("entries", "path", "/proc"), ""}, {"GET", at("entries", "path", "/"), ""}, {"GET", at("archive", "path", "/etc"), ""},
-				{"GET", at("content", "path", o.dir+"/file"), ""}, {"PUT", at("content", "path", o.dir+"/file"), "put"}, {"DELETE", at("entry", "path", o.dir+"/file"), ""},
-				{"GET", at("content", "path", "t/proc/etc/passwd"), ""}, {"GET", at("content", "path", "t/root/etc/passwd"), ""}, {"GET", at("content", "path", "t/environ"), ""},
-				{"GET", at("content", "path", "t/fd"), ""}, {"GET", at("content", "path", "t/dir/file"), ""}, {"GET", at("content", "path", "t/private"), ""},
-				{"PUT", at("content", "path", "t/dir/file"), "put"}, {"PUT", at("content", "path", "t/dir/made"), "put"}, {"PUT", at("content", "path", "t/root/etc/made"), "put"},
-				{"POST", at("directory", "path", "t/dir/made"), ""}, {"PATCH", at("entry", "path", "t/private", "mode", "777"), ""}, {"PATCH", at("entry", "path", "t/dir", "mode", "777"), ""},
-				{"POST", at("move", "from", "t/dir/file", "to", "stolen"), ""}, {"POST", at("copy", "from", "t/dir/file", "to", "stolen"), ""}, {"POST", at("move", "from", "x", "to", "t/dir/x"), ""},
-				{"DELETE", at("entry", "path", "t/dir/file"), ""}, {"DELETE", at("entry", "path", "t/root/etc", "recursive", "true"), ""},
-				{"GET", at("content", "path", "t/fifo"), ""}, {"GET", at("content", "path", "t/to-fifo"), ""}, {"GET", at("content", "path", "t/socket"), ""}, {"GET", at("content", "path", "t/zero"), ""},
-				{"GET", at("content", "path", "t/circle"), ""}, {"GET", at("content", "path", "t/up"), ""}, {"GET", at("content", "path", "/dev/zero"), ""}, {"PUT", at("archive", "path", "t/dir"), "no archive"},
-				{"PUT", at("archive", "path", "/etc"), "no archive"}, {"POST", at("copy", "from", "t/fifo", "to", "t/fifo-2"), ""},
+				{"GET", at("content", "path", "/proc/self/environ"), ""},
+				{"GET", at("content", "path", "/proc/1/root/etc/passwd"), ""},
+				{"GET", at("entries", "path", "/proc"), ""},
+				{"GET", at("entries", "path", "/"), ""},
+				{"GET", at("archive", "path", "/etc"), ""},
+				{"GET", at("content", "path", o.dir+"/file"), ""},
+				{"PUT", at("content", "path", o.dir+"/file"), "put"},
+				{"DELETE", at("entry", "path", o.dir+"/file"), ""},
+				{"GET", at("content", "path", "t/proc/etc/passwd"), ""},
+				{"GET", at("content", "path", "t/root/etc/passwd"), ""},
+				{"GET", at("content", "path", "t/environ"), ""},
+				{"GET", at("content", "path", "t/fd"), ""},
+				{"GET", at("content", "path", "t/dir/file"), ""},
+				{"GET", at("content", "path", "t/private"), ""},
+				{"PUT", at("content", "path", "t/dir/file"), "put"},
+				{"PUT", at("content", "path", "t/dir/made"), "put"},
+				{"PUT", at("content", "path", "t/root/etc/made"), "put"},
+				{"POST", at("directory", "path", "t/dir/made"), ""},
+				{"PATCH", at("entry", "path", "t/private", "mode", "777"), ""},
+				{"PATCH", at("entry", "path", "t/dir", "mode", "777"), ""},
+				{"POST", at("move", "from", "t/dir/file", "to", "stolen"), ""},
+				{"POST", at("copy", "from", "t/dir/file", "to", "stolen"), ""},
+				{"POST", at("move", "from", "x", "to", "t/dir/x"), ""},
+				{"DELETE", at("entry", "path", "t/dir/file"), ""},
+				{"DELETE", at("entry", "path", "t/root/etc", "recursive", "true"), ""},
+				{"GET", at("content", "path", "t/fifo"), ""},
+				{"GET", at("content", "path", "t/to-fifo"), ""},
+				{"GET", at("content", "path", "t/socket"), ""},
+				{"GET", at("content", "path", "t/zero"), ""},
+				{"GET", at("content", "path", "t/circle"), ""},
+				{"GET", at("content", "path", "t/up"), ""},
+				{"GET", at("content", "path", "/dev/zero"), ""},
+				{"PUT", at("archive", "path", "t/dir"), "no archive"},
+				{"PUT", at("archive", "path", "/etc"), "no archive"},
+				{"POST", at("copy", "from", "t/fifo", "to", "t/fifo-2"), ""},
 			} {
 				if status := k.fetch(t, o, tt.method, tt.path, tt.body); status < 400 || status >= 500 {
 					t.Errorf("%s %s: %d, want a refusal", tt.method, tt.path, status)
@@ -86,8 +109,11 @@ func TestHostileFiles(t *testing.T) { //nolint:paralleltest // the levels would 
 			}
 			// What is large, or deep, is refused or done, and takes no memory that the limits do not allow.
 			for _, tt := range []struct{ method, path, body string }{
-				{"GET", at("content", "path", "t/sparse"), ""}, {"POST", at("copy", "from", "t/sparse", "to", "t/sparse-2"), ""}, {"GET", at("archive", "path", "t"), ""},
-				{"GET", at("entries", "path", "t", "depth", "200"), ""}, {"DELETE", at("entry", "path", "t", "recursive", "true"), ""},
+				{"GET", at("content", "path", "t/sparse"), ""},
+				{"POST", at("copy", "from", "t/sparse", "to", "t/sparse-2"), ""},
+				{"GET", at("archive", "path", "t"), ""},
+				{"GET", at("entries", "path", "t", "depth", "200"), ""},
+				{"DELETE", at("entry", "path", "t", "recursive", "true"), ""},
 			} {
 				if status := k.fetch(t, o, tt.method, tt.path, tt.body); status >= 500 && status != http.StatusInsufficientStorage {
 					t.Errorf("%s %s: %d", tt.method, tt.path, status)
