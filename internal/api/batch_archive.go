@@ -30,7 +30,8 @@ func WriteBatchResult(w io.Writer, batch string, r job.BatchResult) error {
 }
 
 func (s *server) registerArchive(tags []string) {
-	content := map[string]*huma.MediaType{gzipType: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}
+	// Generators of clients know this type as one of bytes, and not that of gzip.
+	content := map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}
 	register(s, huma.Operation{
 		OperationID: "getBatchArchive", Method: http.MethodGet, Path: batchesPath + "/{id}/archive", Tags: tags,
 		Summary: "Download the archive of a batch",
