@@ -157,7 +157,7 @@ func (s *server) registerCommands() {
 	}, s.signalCommand)
 	register(s, huma.Operation{
 		OperationID: "resizeTerminal", Method: http.MethodPost, Path: one + "/resize", Tags: tags, DefaultStatus: http.StatusAccepted,
-		Summary: "Set the size of a command's terminal", Description: "Without effect for a command that has none.", Errors: told,
+		Summary: "Set the size of a command's terminal", Description: "409 no_terminal for a command that has none.", Errors: told,
 	}, s.resizeTerminal)
 	ended := map[string]*huma.Response{"200": answer(view, "The command had not begun and is cancelled."), "202": answer(view, "The end of the command and of all processes that it has started is under way.")}
 	register(s, huma.Operation{
@@ -276,6 +276,8 @@ func commandProblem(err error) *Problem {
 	switch {
 	case errors.Is(err, job.ErrCommandEnded):
 		return newProblem(http.StatusConflict, "command_ended", "the command has ended; start another one")
+	case errors.Is(err, job.ErrNoTerminal):
+		return newProblem(http.StatusConflict, "no_terminal", "the command has pipes and no terminal, so it has no size; start it with terminal")
 	case errors.Is(err, job.ErrInputEnded):
 		return newProblem(http.StatusConflict, "input_ended", "the end of the command's input was sent before; nothing can follow it")
 	case errors.Is(err, job.ErrInputFull):

@@ -255,6 +255,10 @@ func TestCommandSocket(t *testing.T) {
 			a.frame("error")
 			a.send(fields{"type": "nonesuch"})
 			a.frame("error")
+			a.send(fields{"type": "resize", "columns": 80, "rows": 33})
+			if e := a.frame("error"); e.str("code") != "no_terminal" {
+				t.Errorf("error: %v", e.data)
+			}
 			a.send(fields{"type": "signal", "signal": "TERM"})
 			if e := a.exit(); e.str("signal") != "SIGTERM" || e.str("exitCode") != "143" {
 				t.Errorf("exit: %v", e.data)

@@ -235,7 +235,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	ids["session with a context"] = acme.open(fields{})
 	inContext := acme.context(ids["session with a context"], fields{})
 	ids["schedule"] = acme.call(http.MethodPost, "/v1/schedules", aSchedule()).str("id")
-	ids["command"] = acme.call(http.MethodPost, "/v1/sessions/"+ids["session"]+"/commands", fields{"command": "sleep 3000", "background": true}).str("id")
+	ids["command"] = acme.call(http.MethodPost, "/v1/sessions/"+ids["session"]+"/commands", fields{"command": "sleep 3000", "background": true, "terminal": fields{"columns": 80, "rows": 24}}).str("id")
 	ways := walked()
 	maps.Copy(ways, walkedCommands())
 	never := uuid.Must(uuid.NewV7()).String()

@@ -143,7 +143,7 @@ type Commands interface {
 	// CommandsOf returns the ids of the jobs of a session's other lanes that are a job's own, and wait or run.
 	CommandsOf(ctx context.Context, session string) ([]string, error)
 	// TellCommand sends a message to a running command of a caller's session. It fails with job.ErrCommandEnded,
-	// job.ErrInputEnded or job.ErrInputFull.
+	// job.ErrInputEnded, job.ErrInputFull or job.ErrNoTerminal.
 	TellCommand(ctx context.Context, session, caller, id string, m job.CommandMessage) error
 	// Output returns what a command has written for its followers after a position; with attempt 0, all that is there.
 	Output(ctx context.Context, id string, attempt int, after uint64, most int) ([]job.CommandOutput, error)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -72,6 +73,28 @@ func (s *Store) TellCommand(ctx context.Context, session, caller, id string, m j
 		return fmt.Errorf("%s: %w", op, job.ErrInputEnded)
 	case "full":
 		return fmt.Errorf("%s: %w", op, job.ErrInputFull)
+	}
+	if m.Size != nil { // the caller may know now that there is such a command
+		return s.checkTerminal(ctx, op, id)
+	}
+	return nil
+}
+
+// checkTerminal fails with job.ErrNoTerminal if a command has pipes.
+func (s *Store) checkTerminal(ctx context.Context, op, id string) error {
+	text, err := s.rdb.HGet(ctx, jobKey(id), "spec").Bytes()
+	if errors.Is(err, redis.Nil) { // it has ended meanwhile
+		return nil
+	}
+	if err != nil {
+		return wrap(op, err)
+	}
+	var spec job.Spec
+	if err := json.Unmarshal(text, &spec); err != nil {
+		return fmt.Errorf("%s: decode: %w", op, err)
+	}
+	if spec.Command != nil && spec.Command.Terminal == nil {
+		return fmt.Errorf("%s: %w", op, job.ErrNoTerminal)
 	}
 	return nil
 }

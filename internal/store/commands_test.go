@@ -89,6 +89,29 @@ func TestCommandMessages(t *testing.T) {
 	}
 }
 
+// TestResizeWithoutTerminal: only the owner of a command learns that it has none.
+func TestResizeWithoutTerminal(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	ctx := t.Context()
+	s := b.openLaned(t)
+	size := job.CommandMessage{Size: &job.TerminalSize{Columns: 80, Rows: 24}}
+	with := func(c *job.Command) func(*job.NewJob) {
+		return func(n *job.NewJob) { inLane(s.ID, job.LaneBeside)(n); n.Spec.Command = c }
+	}
+	pipes := b.create(t, newJob(with(&job.Command{Line: `echo '"terminal":{"columns":80}'`})))
+	terminal := b.create(t, newJob(with(&job.Command{Line: "sh", Terminal: size.Size})))
+	if err := b.TellCommand(ctx, s.ID, "me", pipes, size); !errors.Is(err, job.ErrNoTerminal) {
+		t.Errorf("pipes: %v", err)
+	}
+	if err := b.TellCommand(ctx, s.ID, "other", pipes, size); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("another caller: %v", err)
+	}
+	if err := b.TellCommand(ctx, s.ID, "me", terminal, size); err != nil {
+		t.Errorf("a terminal: %v", err)
+	}
+}
+
 func TestCommandMessagesAreBounded(t *testing.T) {
 	t.Parallel()
 	b := setupAlone(t, store.Config{})
