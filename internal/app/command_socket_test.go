@@ -151,6 +151,7 @@ func TestCommandSocket(t *testing.T) {
 	terminal := fields{"columns": 80, "rows": 24}
 	for name, test := range map[string]func(*testing.T, *kaa){
 		"bytes": func(t *testing.T, k *kaa) {
+			t.Helper()
 			a := k.startAttached(session, fields{"command": "cat; echo end >&2; exit 3"})
 			if f := a.frame("attached"); f.str("id") == "" || f.str("pid") == "" {
 				t.Errorf("attached: %v", f.data)
@@ -170,6 +171,7 @@ func TestCommandSocket(t *testing.T) {
 			}
 		},
 		"job control": func(t *testing.T, k *kaa) {
+			t.Helper()
 			a := k.startAttached(session, fields{"argv": []string{"bash", "--norc", "-i"}, "terminal": terminal, "envs": fields{"PS1": "> ", "TERM": "xterm"}})
 			a.sees("> ")
 			a.send("sh -c 'echo on; exec sleep 1000'\r")
@@ -188,7 +190,7 @@ func TestCommandSocket(t *testing.T) {
 				t.Errorf("exit: %v", e.data)
 			}
 		},
-		"a REPL": func(t *testing.T, k *kaa) {
+		"a REPL": func(_ *testing.T, k *kaa) {
 			a := k.startAttached(session, fields{"argv": []string{"python3", "-q"}, "terminal": terminal, "envs": fields{"TERM": "xterm", "PYTHON_BASIC_REPL": "1"}})
 			a.sees(">>> ")
 			a.send("print('x' * 5)\r")
@@ -202,6 +204,7 @@ func TestCommandSocket(t *testing.T) {
 			a.exit()
 		},
 		"vim": func(t *testing.T, k *kaa) {
+			t.Helper()
 			if !k.hasProgram(session, "vim") {
 				t.Skip("there is no vim")
 			}
@@ -216,6 +219,7 @@ func TestCommandSocket(t *testing.T) {
 			}
 		},
 		"top": func(t *testing.T, k *kaa) {
+			t.Helper()
 			if !k.hasProgram(session, "top") {
 				t.Skip("there is no top")
 			}
@@ -227,6 +231,7 @@ func TestCommandSocket(t *testing.T) {
 			}
 		},
 		"attach": func(t *testing.T, k *kaa) {
+			t.Helper()
 			path := k.background(session, fields{"command": "read a; echo got $a; read b; echo and $b"})
 			a, b := k.attach(path), k.attach(path)
 			a.frame("attached")
@@ -245,6 +250,7 @@ func TestCommandSocket(t *testing.T) {
 			}
 		},
 		"a signal": func(t *testing.T, k *kaa) {
+			t.Helper()
 			a := k.startAttached(session, fields{"command": "echo on; exec sleep 1000"})
 			a.sees("on\n")
 			a.send(fields{"type": "signal", "signal": "NONESUCH"})
@@ -265,6 +271,7 @@ func TestCommandSocket(t *testing.T) {
 			}
 		},
 		"what cannot start": func(t *testing.T, k *kaa) {
+			t.Helper()
 			if e := k.startAttached(session, fields{"argv": []string{"nonesuch"}}).exit(); e.str("exitCode") != "127" || !strings.Contains(e.str("error"), "FileNotFoundError") {
 				t.Errorf("no such program: %v", e.data)
 			}
@@ -283,8 +290,8 @@ func TestCommandSocket(t *testing.T) {
 				t.Errorf("no JSON: %v", a.err)
 			}
 		},
-		"a flood": func(t *testing.T, k *kaa) { followFlood(t, k, session, 12<<20) },
-		"input that waits": func(t *testing.T, k *kaa) {
+		"a flood": func(t *testing.T, k *kaa) { t.Helper(); followFlood(t, k, session, 12<<20) },
+		"input that waits": func(_ *testing.T, k *kaa) {
 			const size = 900 << 10
 			k.command(session, fields{"command": "mkfifo fifo"})
 			a := k.startAttached(session, fields{"command": "read go < fifo; wc -c"})
@@ -360,6 +367,7 @@ func followFlood(t *testing.T, k *kaa, session string, size int) {
 
 // TestCommandSocketFlood is the same for some seconds.
 func TestCommandSocketFlood(t *testing.T) {
+	t.Parallel()
 	testenv.Long(t)
 	k := start(t, 1)
 	followFlood(t, k, k.open(fields{}), 128<<20)

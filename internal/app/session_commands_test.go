@@ -299,7 +299,6 @@ func TestCommandIDs(t *testing.T) {
 			}
 		}
 	}
-	k.tell(path+"/resize", fields{"columns": 10, "rows": 10}) // without effect
 	k.tell(path+"/signal", fields{"signal": "KILL"})
 	if a := k.awaitCommand(path); a.str("result.exitCode") != "137" {
 		t.Errorf("%s", a.raw)

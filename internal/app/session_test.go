@@ -150,7 +150,7 @@ func TestSessionOrder(t *testing.T) {
 
 func TestSessionTimeoutAndInterrupt(t *testing.T) {
 	t.Parallel()
-	k := start(t, 1, "KAA_KILL_GRACE=300ms")
+	k := start(t, 1, "KAA_KILL_GRACE=5s")
 	id := k.open(nil)
 	k.in(id, "x = 1")
 	a := k.execute(fields{"code": "print('begun')\nwhile True: pass", "timeout": 0.1, "sessionId": id})

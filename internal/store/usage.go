@@ -179,11 +179,12 @@ func decodeUsage(f map[string]string, prefix string) job.Usage {
 
 // named is the callers with metrics of their own, for tally.
 func (c Config) named() string {
-	text := " "
+	var text strings.Builder
+	text.WriteByte(' ')
 	for _, tenant := range c.Named {
-		text += job.OwnerOfTenant(tenant) + " "
+		text.WriteString(job.OwnerOfTenant(tenant) + " ")
 	}
-	return text
+	return text.String()
 }
 
 // TenantSums returns what tenants with metrics of their own took since the figures began, and then what all others took
