@@ -55,6 +55,7 @@ func (k *kaa) batch(query, body string, headers ...string) answer {
 // cutBatch sends a batch whose connection breaks off after these lines, and returns its id once it may go on.
 func (k *kaa) cutBatch(query, lines string, headers ...string) string {
 	k.tb.Helper()
+	before := k.newestBatch()
 	body, out := io.Pipe()
 	req, err := http.NewRequestWithContext(k.tb.Context(), http.MethodPost, k.url+batchesPath+query, body)
 	if err != nil {
@@ -74,25 +75,32 @@ func (k *kaa) cutBatch(query, lines string, headers ...string) string {
 	if a, err := k.read(req); err == nil {
 		k.tb.Fatalf("a batch that was cut off is answered with %d %s", a.status, a.raw)
 	}
-	id := ""
+	var b sentBatch
 	testenv.Eventually(k.tb, "the batch has what was sent", func() bool {
-		a := k.call(http.MethodGet, batchesPath+"?limit=1", nil)
-		var list struct {
-			Batches []struct {
-				ID       string
-				Received struct{ Lines int }
-			}
-		}
-		if err := json.Unmarshal([]byte(a.raw), &list); err != nil {
-			k.tb.Fatal(err)
-		}
-		if len(list.Batches) != 1 || list.Batches[0].Received.Lines != strings.Count(lines, "\n") {
-			return false
-		}
-		id = list.Batches[0].ID
-		return k.redis.Client(k.tb).Exists(k.tb.Context(), "{kaa}:batch:"+id+":writer").Val() == 0
+		b = k.newestBatch()
+		return b.ID != before.ID && b.Received.Lines == strings.Count(lines, "\n") &&
+			k.redis.Client(k.tb).Exists(k.tb.Context(), "{kaa}:batch:"+b.ID+":writer").Val() == 0
 	})
-	return id
+	return b.ID
+}
+
+// sentBatch is what cutBatch looks at.
+type sentBatch struct {
+	ID       string
+	Received struct{ Lines int }
+}
+
+// newestBatch returns the batch that was begun last, if there is one.
+func (k *kaa) newestBatch() sentBatch {
+	k.tb.Helper()
+	var list struct{ Batches []sentBatch }
+	if err := json.Unmarshal([]byte(k.call(http.MethodGet, batchesPath+"?limit=1", nil).raw), &list); err != nil {
+		k.tb.Fatal(err)
+	}
+	if len(list.Batches) == 0 {
+		return sentBatch{}
+	}
+	return list.Batches[0]
 }
 
 // awaitBatch returns a batch once its state is one of these.
