@@ -77,7 +77,7 @@ class Commands:
         self.strict, self.owner = slot.strict, slot.owner
         self.work, self.tmp = slot.workers.work.value, slot.workers.tmp.value
         self.take_descriptors(fd)
-        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         os.setsid()
         kernel.become_subreaper()
         self.children = processes.signal_fd((int(signal.SIGCHLD),))
