@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/coder/websocket"
 	"github.com/danielgtaylor/huma/v2"
@@ -117,7 +116,7 @@ func (k *commandSocket) run(ctx context.Context) {
 	defer k.of.Close()
 	var others sync.WaitGroup
 	others.Go(func() { enough(k.readFrames(sending)) })
-	others.Go(func() { k.keepAlive(sending, enough) })
+	others.Go(func() { k.s.keepAlive(sending, k.conn, enough, k.awaitsCommand) })
 	err := k.showOutput(sending)
 	if sending.Err() != nil {
 		err = context.Cause(sending)
@@ -249,25 +248,10 @@ func (k *commandSocket) breakOff(ctx context.Context, err error) error {
 	return err
 }
 
-// keepAlive pings the client now and then, as for other sockets. While the client waits for the command its pongs are not
-// read, so then only its connection matters.
-func (k *commandSocket) keepAlive(ctx context.Context, enough context.CancelCauseFunc) {
-	tick := time.NewTicker(k.s.cfg.PingEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		answered, cancel := context.WithTimeout(ctx, k.s.cfg.SlowestWrite)
-		err := k.conn.Ping(answered)
-		cancel()
-		if err != nil && (!k.full.Load() || !errors.Is(err, context.DeadlineExceeded)) {
-			enough(errClientGone)
-			return
-		}
-	}
+// awaitsCommand reports whether a ping went without an answer because the client waits for the command: its pongs are not read then, so
+// only its connection matters.
+func (k *commandSocket) awaitsCommand(err error) bool {
+	return k.full.Load() && errors.Is(err, context.DeadlineExceeded)
 }
 
 // registerCommandSocket adds the operations. OpenAPI knows of no WebSockets: it says how one begins.

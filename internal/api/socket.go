@@ -138,7 +138,7 @@ func (k *socket) run(ctx context.Context, t *sender) {
 	defer enough(nil)
 	var others sync.WaitGroup
 	others.Go(func() { enough(k.readFrames(ctx)) })
-	others.Go(func() { k.keepAlive(sending, enough) })
+	others.Go(func() { k.s.keepAlive(sending, k.conn, enough, func(error) bool { return false }) })
 	err := t.showAll(sending)
 	if sending.Err() != nil {
 		err = context.Cause(sending)
@@ -175,9 +175,9 @@ func (k *socket) goodbye(err error) {
 	_ = k.conn.Close(code, reason) // the client may be gone
 }
 
-// keepAlive pings the client now and then; one who does not answer is gone.
-func (k *socket) keepAlive(ctx context.Context, enough context.CancelCauseFunc) {
-	tick := time.NewTicker(k.s.cfg.PingEvery)
+// keepAlive pings the client now and then; one who does not answer is gone, unless excused says that the error has another reason.
+func (s *server) keepAlive(ctx context.Context, conn *websocket.Conn, enough context.CancelCauseFunc, excused func(error) bool) {
+	tick := time.NewTicker(s.cfg.PingEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -185,10 +185,10 @@ func (k *socket) keepAlive(ctx context.Context, enough context.CancelCauseFunc) 
 			return
 		case <-tick.C:
 		}
-		answered, cancel := context.WithTimeout(ctx, k.s.cfg.SlowestWrite)
-		err := k.conn.Ping(answered)
+		answered, cancel := context.WithTimeout(ctx, s.cfg.SlowestWrite)
+		err := conn.Ping(answered)
 		cancel()
-		if err != nil {
+		if err != nil && !excused(err) {
 			enough(errClientGone)
 			return
 		}
