@@ -14,7 +14,7 @@
 //	execution    script (a program), session, execution, interrupts, finalization
 //	code         last_expression, event_loop, main_module, frames, errors
 //	streams      streams, marks, flood, stdin, console
-//	calls        calls, offers (functions of the caller)
+//	calls        calls, pending, offers (functions of the caller)
 //	results      display, forms, budget, tables, pictures
 //	libraries    notebook (display and changes of libraries), standin, standin_base, standin_links, standin_media (for IPython), plots
 package python
