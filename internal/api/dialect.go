@@ -76,8 +76,12 @@ func (*API) Body(r *http.Request) service.Body {
 		return service.BodyStreamed
 	case isLines(r):
 		return service.BodyLong
+	case isForm(r) && isFSWrite(r):
+		return service.BodyBinaryPacked
 	case isForm(r):
 		return service.BodyBinary
+	case isFSWrite(r):
+		return service.BodyTextPacked
 	}
 	return service.BodyText
 }

@@ -115,6 +115,12 @@ func isFSFile(r *http.Request) bool {
 	return isRaw(r) && rest == fsContent
 }
 
+// isFSWrite reports whether a request writes files by absolute path, as JSON or as a form.
+func isFSWrite(r *http.Request) bool {
+	id, rest, ok := sessionOf(r.URL.Path)
+	return r.Method == http.MethodPost && ok && id != "" && rest == fsContent
+}
+
 // isLines reports whether the body of a request is a batch.
 func isLines(r *http.Request) bool {
 	path, ok := strings.CutPrefix(r.URL.Path, batchesPath)

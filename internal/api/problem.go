@@ -120,6 +120,8 @@ func bodyProblem(e *service.BodyError) *Problem {
 		return newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body without Content-Encoding")
 	case service.BodyNotText:
 		return badRequest(fmt.Sprintf("the request body is not valid UTF-8 (first wrong byte at offset %d); encode it as UTF-8", e.Offset))
+	case service.BodyNotGzip:
+		return errGzip
 	case service.BodyCut:
 	}
 	return badRequest("the request body ended early; send as many bytes as Content-Length says")

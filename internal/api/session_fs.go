@@ -120,7 +120,7 @@ func (s *server) registerSessionFS() {
 	delete(read.Responses, "304")
 	register(s, read, s.readContent)
 	register(s, op("writeSessionContent", http.MethodPut, fsContent, "Write a file of a session", "The body is the file, perhaps compressed with gzip (Content-Encoding). An existing file is replaced in one step.", changing), s.writeContent)
-	s.registerWriteMany(op("writeSessionContents", http.MethodPost, fsContent, "Write files of a session", "As JSON, or as a form. One after the other; if one is refused, those before it stay.", changing))
+	s.registerWriteMany(op("writeSessionContents", http.MethodPost, fsContent, "Write files of a session", "As JSON, or as a form; perhaps compressed with gzip (Content-Encoding). One after the other; if one is refused, those before it stay.", changing))
 	register(s, op("makeSessionDirectory", http.MethodPost, fsDirectory, "Make a directory in a session", "409 file_exists if there is an entry of that name.", changing), s.makeDirectory)
 	register(s, op("changeSessionEntry", http.MethodPatch, fsEntry, "Change the permissions of a file or directory of a session", "Links are followed.", reading), s.changeEntry)
 	register(s, op("moveSessionEntry", http.MethodPost, fsMove, "Move a file or directory of a session", "In one step within one file system; between /work and /tmp it is copied and removed.", changing), s.moveEntry)

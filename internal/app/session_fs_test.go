@@ -125,6 +125,13 @@ func testSessionFSMany(t *testing.T, k *kaa, at func(string, ...string) string) 
 		{body: fields{"files": []any{fields{"path": "/tmp/many/c", "content": "é", "mode": "600"}, fields{"path": "many d", "contentBase64": "/w=="}}}, status: 200, want: "/tmp/many/c 0600 2, /work/many d 0644 1"},
 		{body: body, header: "Content-Type: " + kind, status: 200, want: "/tmp/many/a 0644 1, /work/many b 0644 1"},
 		{query: []string{"mode", "700", "replace", "false"}, body: fields{"files": []any{fields{"path": "many e", "content": ""}, fields{"path": "many d", "content": "new"}}}, status: 409, want: "file_exists"},
+		{body: gzipped(t, `{"files": [{"path": "/tmp/many/z", "content": "zipped"}]}`), header: "Content-Encoding: gzip", status: 200, want: "/tmp/many/z 0644 6"},
+		{body: gzipped(t, body), header: "Content-Encoding: gzip|Content-Type: " + kind, status: 200, want: "/tmp/many/a 0644 1, /work/many b 0644 1"},
+		{body: `{"files": []}`, header: "Content-Encoding: gzip", status: 400, want: "invalid_request"},
+		{body: gzipped(t, "{}")[:20], header: "Content-Encoding: gzip", status: 400, want: "invalid_request"},
+		{body: gzipped(t, strings.Repeat(" ", 20<<20)), header: "Content-Encoding: gzip", status: 413, want: "body_too_large"},
+		{body: gzipped(t, "\"\xff\""), header: "Content-Encoding: gzip", status: 400, want: "invalid_request"},
+		{body: `{}`, header: "Content-Encoding: br", status: 415, want: "unsupported_media_type"},
 		{body: fields{"files": []any{fields{"path": "x", "content": "", "contentBase64": ""}}}, status: 400, want: "invalid_request"},
 		{body: fields{"files": []any{fields{"path": "x", "contentBase64": "?"}}}, status: 400, want: "invalid_request"},
 		{body: fields{"files": []any{}}, status: 400, want: "invalid_request"},
@@ -133,7 +140,7 @@ func testSessionFSMany(t *testing.T, k *kaa, at func(string, ...string) string) 
 	} {
 		headers := []string{}
 		if tt.header != "" {
-			headers = append(headers, tt.header)
+			headers = strings.Split(tt.header, "|")
 		}
 		a := k.call("POST", at("content", tt.query...), tt.body, headers...)
 		got := a.str("code")
@@ -146,10 +153,10 @@ func testSessionFSMany(t *testing.T, k *kaa, at func(string, ...string) string) 
 			got = strings.Join(all, ", ")
 		}
 		if a.status != tt.status || got != tt.want {
-			t.Errorf("POST of %v: %d %s (%s), want %d %s", tt.body, a.status, got, a.raw, tt.status, tt.want)
+			t.Errorf("POST of %.200v: %d %s (%s), want %d %s", tt.body, a.status, got, a.raw, tt.status, tt.want)
 		}
 	}
-	for name, want := range map[string]string{"/tmp/many/a": "A", "many b": "\xff", "/tmp/many/c": "é", "many d": "\xff", "many e": ""} {
+	for name, want := range map[string]string{"/tmp/many/a": "A", "many b": "\xff", "/tmp/many/c": "é", "many d": "\xff", "many e": "", "/tmp/many/z": "zipped"} {
 		if a := k.call("GET", at("content", "path", name), nil); a.status != 200 || a.raw != want {
 			t.Errorf("%s: %d %q, want %q", name, a.status, a.raw, want)
 		}

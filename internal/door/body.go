@@ -2,11 +2,13 @@ package door
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -23,8 +25,10 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 		return
 	}
 	kind, most := in.dialect.Body(r), in.cfg.MaxBodyBytes
-	takesGzip := kind == service.BodyLong || kind == service.BodyFile
-	if slices.ContainsFunc(r.Header.Values("Content-Encoding"), changesBody) && (!takesGzip || !isGzip(r)) {
+	streamed := kind == service.BodyStreamed || kind == service.BodyLong || kind == service.BodyFile
+	takesGzip := kind != service.BodyStreamed && kind != service.BodyText && kind != service.BodyBinary
+	packed := slices.ContainsFunc(r.Header.Values("Content-Encoding"), changesBody)
+	if packed && (!takesGzip || !isGzip(r)) {
 		in.refuse(w, r, &service.BodyError{Fault: service.BodyEncoded, Gzip: takesGzip})
 		return
 	}
@@ -33,7 +37,7 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 		most = in.cfg.MaxFileBytes
 	case service.BodyLong:
 		most = in.cfg.MaxLongBytes
-	case service.BodyText, service.BodyBinary:
+	case service.BodyText, service.BodyBinary, service.BodyTextPacked, service.BodyBinaryPacked:
 	}
 	service.CallOf(r.Context()).BodyLimit = most
 	if coming.length > most {
@@ -41,7 +45,7 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 		return
 	}
 	limited := &bounded{http.MaxBytesReader(w, coming, most), in}
-	if kind == service.BodyStreamed || takesGzip {
+	if streamed {
 		r = r.WithContext(r.Context())
 		r.Body = limited
 		next(w, r)
@@ -49,8 +53,12 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 	}
 	held := in.cfg.Service.HoldBody(service.CallerOf(r.Context()))
 	defer held.Release()
-	whole, err := io.ReadAll(held.Reader(limited))
-	if err == nil && kind == service.BodyText && !utf8.Valid(whole) {
+	var from io.Reader = limited
+	if packed {
+		from = &unpacked{r: limited, left: most, most: most}
+	}
+	whole, err := io.ReadAll(held.Reader(from))
+	if err == nil && (kind == service.BodyText || kind == service.BodyTextPacked) && !utf8.Valid(whole) {
 		err = &service.BodyError{Fault: service.BodyNotText, Offset: firstInvalid(whole)}
 	}
 	if err == nil {
@@ -69,7 +77,38 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 	})
 	r = r.WithContext(r.Context())
 	r.Body = io.NopCloser(&text)
+	if packed { // what follows reads it unpacked
+		r.ContentLength, r.Header = int64(len(whole)), r.Header.Clone()
+		r.Header.Del("Content-Encoding")
+		r.Header.Set("Content-Length", strconv.Itoa(len(whole)))
+	}
 	next(w, r)
+}
+
+// unpacked is a body that is compressed by gzip, with a bound of its size when it is unpacked.
+type unpacked struct {
+	r          io.Reader
+	z          *gzip.Reader
+	left, most int64
+}
+
+func (u *unpacked) Read(p []byte) (int, error) {
+	var err error
+	if u.z == nil {
+		u.z, err = gzip.NewReader(u.r)
+	}
+	n := 0
+	if err == nil {
+		n, err = u.z.Read(p)
+	}
+	if u.left -= int64(n); u.left < 0 {
+		return 0, &service.BodyError{Fault: service.BodyTooLarge, Limit: u.most}
+	}
+	_, known := errors.AsType[*service.BodyError](err)
+	if err != nil && !errors.Is(err, io.EOF) && !known || errors.Is(err, io.EOF) && u.z == nil {
+		err = &service.BodyError{Fault: service.BodyNotGzip}
+	}
+	return n, err
 }
 
 func changesBody(coding string) bool { return coding != "" && !strings.EqualFold(coding, "identity") }

@@ -144,6 +144,7 @@ const (
 	BodyCut      BodyFault = "ended early" // before as many bytes as were announced
 	BodyEncoded  BodyFault = "encoded"     // with a Content-Encoding
 	BodyNotText  BodyFault = "not UTF-8"   // from Offset on
+	BodyNotGzip  BodyFault = "not gzip"    // although its Content-Encoding says so
 )
 
 // BodyError says that the body of a request cannot be taken.
@@ -163,9 +164,11 @@ type Body int
 
 // The ways of bodies.
 const (
-	BodyText     Body = iota // whole, and valid UTF-8
-	BodyBinary               // whole
-	BodyStreamed             // as it comes
-	BodyLong                 // as it comes, perhaps compressed by gzip
-	BodyFile                 // as BodyStreamed, perhaps compressed by gzip
+	BodyText         Body = iota // whole, and valid UTF-8
+	BodyBinary                   // whole
+	BodyStreamed                 // as it comes
+	BodyLong                     // as it comes, perhaps compressed by gzip
+	BodyFile                     // as BodyStreamed, perhaps compressed by gzip
+	BodyTextPacked               // as BodyText, perhaps compressed by gzip
+	BodyBinaryPacked             // as BodyBinary, perhaps compressed by gzip
 )
