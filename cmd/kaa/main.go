@@ -147,7 +147,9 @@ func execCommand() *cobra.Command {
 		Long: "Run a program in a session of the Kaa at KAA_URL (with the key KAA_API_KEY), beside its\n" +
 			"code; without SESSION in a fresh sandbox. For a line of the shell: -- sh -c LINE.\n" +
 			"Standard input is read to its end and then passed to the program, unless it is a\n" +
-			"terminal. Output is printed as it comes. Ctrl-C interrupts the program.\n" +
+			"terminal. With -i it is passed as it comes, with -t the program has a terminal as well:\n" +
+			"kaa exec -t SESSION -- bash. Then no SESSION means a session that ends with the program.\n" +
+			"Output is printed as it comes. Ctrl-C interrupts the program; with -t the program gets it as a key.\n" +
 			"The exit code is the program's: 128 + n for a signal, 124 for a timeout,\n" +
 			"125 when Kaa could not run it, 127 if there is no such program.",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -164,13 +166,17 @@ func execCommand() *cobra.Command {
 			if dash == 1 {
 				o.Session = args[0]
 			}
-			o.Program, o.Stdin, o.Signals = args[dash:], os.Stdin, twoSignals()
+			resized := make(chan os.Signal, 1)
+			signal.Notify(resized, syscall.SIGWINCH)
+			o.Program, o.Stdin, o.Signals, o.Resized = args[dash:], os.Stdin, twoSignals(), resized
 			return cli.Exec(context.WithoutCancel(cmd.Context()), process(cmd), o)
 		},
 	}
 	cmd.Flags().Var((*duration)(&o.Timeout), "timeout", "how long the program may run, e.g. 90s, or 90 (default: the server's, "+time.Minute.String()+")")
 	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
 	cmd.Flags().StringVarP(&o.Cwd, "cwd", "w", "", "directory in which it begins (default: the working directory)")
+	cmd.Flags().BoolVarP(&o.Terminal, "tty", "t", false, "give the program a terminal, of the size of this one")
+	cmd.Flags().BoolVarP(&o.Input, "interactive", "i", false, "pass standard input on as it comes, as bytes")
 	return cmd
 }
 

@@ -77,23 +77,33 @@ func (c client) call(ctx context.Context, method, path string, body io.Reader, h
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	res, err := http.DefaultClient.Do(req)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("nothing answers at %s (KAA_URL): is Kaa running there? %w", c.url, err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, c.unreachable(err)
 	}
 	if res.StatusCode/100 == 2 {
 		return res, nil
 	}
 	defer func() { _ = res.Body.Close() }()
+	return nil, c.refused(res)
+}
+
+// unreachable words the error of a request without an answer.
+func (c client) unreachable(err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("nothing answers at %s (KAA_URL): is Kaa running there? %w", c.url, err)
+	}
+	return err
+}
+
+// refused returns the detail of an answer that is a problem.
+func (c client) refused(res *http.Response) error {
 	var problem struct {
 		Detail string `json:"detail"`
 	}
 	if err := json.NewDecoder(res.Body).Decode(&problem); err != nil || problem.Detail == "" {
-		return nil, fmt.Errorf("%s answered %s", c.url, res.Status)
+		return fmt.Errorf("%s answered %s", c.url, res.Status)
 	}
-	return nil, errors.New(problem.Detail)
+	return errors.New(problem.Detail)
 }
 
 // execute sends a program or a command to a path, and passes its events to l until its end.

@@ -21,6 +21,10 @@ type ExecOptions struct {
 	Stdin   *os.File
 	Timeout time.Duration // 0 for the server's default
 	Envs    []string      // NAME=VALUE, or NAME for this process's value
+	// Input passes standard input on as it comes, as bytes. Terminal does so too, and gives the command a terminal of the size of
+	// this one. Resized has a token when that size has changed.
+	Input, Terminal bool
+	Resized         <-chan os.Signal
 	// Signals brings signals that ask for the end, as for RunOptions.
 	Signals <-chan os.Signal
 }
@@ -45,7 +49,8 @@ func Exec(ctx context.Context, p app.Process, o ExecOptions) error {
 		c.url = "http://" + c.url
 	}
 	request := execRequest{Program: o.Program, Cwd: o.Cwd, Timeout: o.Timeout.Seconds(), Envs: environment(p, o.Envs)}
-	if !isTerminal(o.Stdin) {
+	attached := o.Input || o.Terminal
+	if !attached && !isTerminal(o.Stdin) {
 		input, err := text(io.ReadAll(o.Stdin))
 		if err != nil {
 			return fmt.Errorf("read standard input: %w", err)
@@ -59,14 +64,22 @@ func Exec(ctx context.Context, p app.Process, o ExecOptions) error {
 	}
 	path := executePath
 	if o.Session != "" {
-		path = "/v1/sessions/" + url.PathEscape(o.Session) + "/commands"
+		path = commandsOf(o.Session)
 	}
 	ctx, r := newRun(ctx, p)
-	defer r.attend(o.Signals)()
 	r.client = c
+	defer r.attend(o.Signals)()
+	if attached {
+		return r.exit(r.execAttached(ctx, o, request))
+	}
 	end, err := c.execute(ctx, path, request, r)
 	if err != nil {
 		return r.exit(err)
 	}
 	return r.exit(r.report(end))
+}
+
+// commandsOf returns the path of the commands of a session.
+func commandsOf(session string) string {
+	return "/v1/sessions/" + url.PathEscape(session) + "/commands"
 }
