@@ -393,7 +393,6 @@ func TestSocketOpening(t *testing.T) {
 			}
 		})
 	}
-	upgrade := []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="}
 	if a := k.call(http.MethodHead, sessionsPath+"/"+id+"/ws", nil, upgrade...); a.status != http.StatusUpgradeRequired {
 		t.Errorf("HEAD: %d", a.status)
 	}
