@@ -114,22 +114,18 @@ func TestCommandSocketAbuse(t *testing.T) {
 		}
 	}
 	for name, tt := range map[string]struct {
-		first any
+		kind  websocket.MessageType
+		first string
 		code  websocket.StatusCode
 	}{
-		"input before the start":   {"ls\n", websocket.StatusUnsupportedData},
-		"a size before the start":  {fields{"type": "resize", "columns": 1, "rows": 1}, websocket.StatusPolicyViolation},
-		"an end before the start":  {fields{"type": "end"}, websocket.StatusPolicyViolation},
-		"a start that is too long": {fields{"type": "start", "command": strings.Repeat("x", 200_000)}, websocket.StatusMessageTooBig},
-		"no object":                {[]byte(`["start"]`), websocket.StatusPolicyViolation},
+		"input before the start":   {websocket.MessageBinary, "ls\n", websocket.StatusUnsupportedData},
+		"a size before the start":  {websocket.MessageText, `{"type":"resize","columns":1,"rows":1}`, websocket.StatusPolicyViolation},
+		"an end before the start":  {websocket.MessageText, `{"type":"end"}`, websocket.StatusPolicyViolation},
+		"a start that is too long": {websocket.MessageText, `{"type":"start","command":"` + strings.Repeat("x", 200_000) + `"}`, websocket.StatusMessageTooBig},
+		"no object":                {websocket.MessageText, `["start"]`, websocket.StatusPolicyViolation},
 	} {
 		a := k.attach("/v1/sessions/" + session + "/commands")
-		switch first := tt.first.(type) {
-		case string:
-			_ = a.conn.Write(t.Context(), websocket.MessageBinary, []byte(first))
-		default:
-			a.send(first)
-		}
+		_ = a.conn.Write(t.Context(), tt.kind, []byte(tt.first)) // it may be refused before its end
 		for a.next() {
 			continue
 		}
