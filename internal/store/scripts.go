@@ -24,7 +24,7 @@ type (
 
 type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked                        script
-	mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                                        script
+	list, mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                                  script
 	open, fork, next, close, interrupt, sessions, leave, observe, input, reply, unstarted, unclaim, move, joined, waits, schema, tally script
 	tellCommand, tookCommand, attach, output, taken                                                                                    script
 	change, halt                                                                                                                       script

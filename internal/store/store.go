@@ -85,7 +85,6 @@ package store
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -100,8 +99,7 @@ type Store struct {
 	scripts scripts
 	memory  memory
 	packer  packer
-	queues  atomic.Pointer[[]string] // that have had a job, as far as it is known
-	large   chan struct{}            // has a token for each large result that is being written
+	large   chan struct{} // has a token for each large result that is being written
 }
 
 // New returns a store on rdb.
@@ -120,7 +118,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		create: script("create"), due: script("due"), enqueued: script("enqueued"),
 		claim: script("claim"), finish: script("finish"), reject: script("reject"),
 		cancel: script("cancel"), watch: script("watch"), rescue: script("rescue"), sweep: script("sweep"),
-		mend: script("mend"), waiting: script("waiting"), requeue: script("requeue"),
+		list: script("list"), mend: script("mend"), waiting: script("waiting"), requeue: script("requeue"),
 		events: script("events"), follow: script("follow"),
 		unattended: script("unattended"), rate: script("rate"), hooks: script("hooks"), hooked: script("hooked"),
 		open: script("open"), fork: script("fork"), next: script("next"), close: script("close"), interrupt: script("interrupt"),
