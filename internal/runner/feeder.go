@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,15 +25,16 @@ type Batches interface {
 	// NextChunk returns those jobs of the next chunk that have no record and have not ended, and the
 	// number of its indexes. job.ErrChunkLost: it cannot be read.
 	NextChunk(ctx context.Context, p job.BatchProgress) ([]job.NewJob, int, error)
-	// ChunkSize is the latter alone.
-	ChunkSize(ctx context.Context, p job.BatchProgress) (int, error)
+	// CancelChunks ends the jobs without a record of the next chunks, and returns the number of these chunks.
+	CancelChunks(ctx context.Context, p job.BatchProgress) (int, error)
 	CreateAll(ctx context.Context, jobs []job.NewJob) []job.Created
 	// Fed says that the next chunk is in records. With to, those of its jobs that have no record end
 	// in that state.
 	Fed(ctx context.Context, p job.BatchProgress, count int, to job.State) error
 	// Unended returns the jobs that were fed and have not ended.
 	Unended(ctx context.Context, p job.BatchProgress, most int) ([]string, error)
-	Cancel(ctx context.Context, id string) (job.State, error)
+	// CancelAll cancels jobs. One that has ended is no error.
+	CancelAll(ctx context.Context, ids []string) error
 	// GiveUpBatch ends the receiving of a batch.
 	GiveUpBatch(ctx context.Context, id string, f job.Failure) error
 	// MendBatch counts jobs that have ended without being counted.
@@ -244,24 +246,17 @@ func (f *Feeder) record(ctx context.Context, created []job.Created) (failed erro
 // cancel ends the jobs of a batch: those without a record chunk by chunk, then those with one.
 func (f *Feeder) cancel(ctx context.Context, p job.BatchProgress) (more bool, err error) {
 	if p.Next < p.Jobs {
-		count, err := f.cfg.Batches.ChunkSize(ctx, p) // its jobs need not be known
-		if err != nil || count == 0 {
-			return false, err
-		}
-		return true, f.cfg.Batches.Fed(ctx, p, count, job.Cancelled)
+		chunks, err := f.cfg.Batches.CancelChunks(ctx, p)
+		return chunks > 0, err
 	}
 	ids, err := f.cfg.Batches.Unended(ctx, p, 0)
-	if err != nil {
+	if err != nil || len(ids) == 0 {
 		return false, err
 	}
-	for _, id := range ids {
-		_, err := f.cfg.Batches.Cancel(ctx, id)
-		if err != nil && !errors.Is(err, job.ErrFinished) && !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrGone) {
-			return false, err
-		}
-	}
-	if len(ids) == 0 {
-		return false, nil
+	// The newest first: an older one that ends makes room for one that is held, which then would be enqueued.
+	slices.Reverse(ids)
+	if err := f.cfg.Batches.CancelAll(ctx, ids); err != nil {
+		return false, err
 	}
 	_, err = f.cfg.Batches.MendBatch(ctx, p, mostMended)
 	return false, err

@@ -79,19 +79,6 @@ func (s *Store) NextChunk(ctx context.Context, p job.BatchProgress) (jobs []job.
 	return jobs, count, s.fetchCodes(ctx, p.ID, jobs)
 }
 
-// ChunkSize returns the number of indexes of the next chunk, which may be lost.
-func (s *Store) ChunkSize(ctx context.Context, p job.BatchProgress) (int, error) {
-	after, err := s.rdb.ZRangeByScore(ctx, batchKey(p.ID)+":chunks", &redis.ZRangeBy{Min: "(" + strconv.FormatInt(p.Next, 10), Max: "+inf", Count: 1}).Result()
-	if err != nil {
-		return 0, wrap("look for the next chunk", err)
-	}
-	next := p.Jobs
-	if len(after) > 0 {
-		next = atoi(after[0])
-	}
-	return int(next - p.Next), nil
-}
-
 // mostItems is more than the number of jobs in any chunk.
 const mostItems = 1 << 16
 
@@ -151,9 +138,12 @@ func (s *Store) fetchCodes(ctx context.Context, batch string, jobs []job.NewJob)
 // Fed says that a chunk of a batch is in records. With to, those of its jobs that have no record end in that
 // state, without one.
 func (s *Store) Fed(ctx context.Context, p job.BatchProgress, count int, to job.State) error {
-	_, err := s.runBatch(ctx, "note that a chunk was fed", s.scripts.batchFed, p.ID,
-		args{{"id", p.ID}, {"first", p.Next}, {"count", count}, {"to", string(to)}, s.tombstone()})
+	_, err := s.runBatch(ctx, "note that a chunk was fed", s.scripts.batchFed, p.ID, s.fedArgs(p.ID, p.Next, count, to))
 	return err
+}
+
+func (s *Store) fedArgs(id string, first int64, count int, to job.State) args {
+	return args{{"id", id}, {"first", first}, {"count", count}, {"to", string(to)}, s.tombstone()}
 }
 
 // Unended returns the ids of those jobs of a batch that were fed and have not ended, oldest first and at

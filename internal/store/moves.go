@@ -156,7 +156,11 @@ func (s *Store) Unclaim(ctx context.Context, c job.Claim) (job.State, error) {
 // runner checks every second, and by a message. It returns the job's new state. job.ErrFinished:
 // it has ended already.
 func (s *Store) Cancel(ctx context.Context, id string) (job.State, error) {
-	return s.cancel(ctx, id, false, job.Failure{Code: job.FailCancelled, Message: "cancelled before it had started"})
+	return s.cancel(ctx, id, false, cancelled())
+}
+
+func cancelled() job.Failure {
+	return job.Failure{Code: job.FailCancelled, Message: "cancelled before it had started"}
 }
 
 // Abandon cancels a job that still waits, with the failure f, and leaves a running one alone. It
@@ -166,14 +170,8 @@ func (s *Store) Abandon(ctx context.Context, id string, f job.Failure) (job.Stat
 }
 
 func (s *Store) cancel(ctx context.Context, id string, waitingOnly bool, f job.Failure) (job.State, error) {
-	r, err := s.run(ctx, "cancel job", s.scripts.cancel, keys{{"job", jobKey(id)}}, args{
-		{"id", id},
-		{"waiting_only", mark(waitingOnly)},
-		{"code", string(f.Code)},
-		{"message", f.Message},
-		s.tombstone(),
-		{"nonce", uuid.NewString()},
-	})
+	k, a := s.cancelArgs(id, waitingOnly, f)
+	r, err := s.run(ctx, "cancel job", s.scripts.cancel, k, a)
 	if errors.Is(err, job.ErrNotFound) {
 		if recorded, err := s.cancelUnfed(ctx, "cancel job", id); err != nil || !recorded {
 			return job.Cancelled, err
@@ -181,6 +179,17 @@ func (s *Store) cancel(ctx context.Context, id string, waitingOnly bool, f job.F
 		return s.cancel(ctx, id, waitingOnly, f)
 	}
 	return job.State(r.word()), err
+}
+
+func (s *Store) cancelArgs(id string, waitingOnly bool, f job.Failure) (keys, args) {
+	return keys{{"job", jobKey(id)}}, args{
+		{"id", id},
+		{"waiting_only", mark(waitingOnly)},
+		{"code", string(f.Code)},
+		{"message", f.Message},
+		s.tombstone(),
+		{"nonce", uuid.NewString()},
+	}
 }
 
 // Remove deletes the record of an ended job, with its result and events. Its webhook is no
