@@ -63,6 +63,11 @@ const (
 	idleFeed  = 20 * time.Second
 	// feedLease is how long the process that feeds may be silent.
 	feedLease = 5 * time.Second
+	// feedAtOnce is how many jobs are recorded in one round trip. Beyond feedHurry jobs with a record there is a pause after each,
+	// as long as the round trip, and feedPause at most.
+	feedAtOnce = 16
+	feedHurry  = 500
+	feedPause  = 20 * time.Millisecond
 	// mostMended is how many jobs of a batch are looked up at once.
 	mostMended = 256
 )
@@ -206,10 +211,24 @@ func (f *Feeder) feed(ctx context.Context, p job.BatchProgress) (more bool, err 
 	if err != nil {
 		return false, err
 	}
-	if err := f.record(ctx, f.cfg.Batches.CreateAll(ctx, jobs)); err != nil {
+	if err := f.create(ctx, p, jobs); err != nil {
 		return false, err
 	}
 	return true, f.cfg.Batches.Fed(ctx, p, count, "")
+}
+
+// create records jobs. Where enough jobs of the batch have a record, the feeder leaves Redis to others for as long as it has used it.
+func (f *Feeder) create(ctx context.Context, p job.BatchProgress, jobs []job.NewJob) error {
+	for some := range slices.Chunk(jobs, feedAtOnce) {
+		began := time.Now()
+		if err := f.record(ctx, f.cfg.Batches.CreateAll(ctx, some)); err != nil {
+			return err
+		}
+		if p.Ahead >= feedHurry {
+			wait(ctx, min(time.Since(began), feedPause))
+		}
+	}
+	return nil
 }
 
 // record enqueues jobs that were recorded, and returns the first error of one that was not.
