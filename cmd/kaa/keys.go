@@ -77,6 +77,15 @@ func describeLimits(c *cobra.Command, o *cli.KeyOptions) {
 	} {
 		c.Flags().Func(n.name, n.usage, func(text string) error { return whole(text, n.to) })
 	}
+	for _, n := range []struct {
+		name, usage string
+		to          **int64
+	}{
+		{"session-memory-bytes", "bytes of memory that the live sessions of the tenant may take, by their limits", &limits.SessionMemory},
+		{"session-disk-bytes", "the same for disk", &limits.SessionDisk},
+	} {
+		c.Flags().Func(n.name, n.usage, func(text string) error { return whole(text, n.to) })
+	}
 	c.Flags().Func("ceiling", "most that a request may ask for, e.g. timeout=10 or memoryBytes=268435456; repeatable", func(text string) error {
 		name, value, found := strings.Cut(text, "=")
 		if !found {
@@ -104,11 +113,12 @@ func number(text string, to **float64) error {
 	return nil
 }
 
-func whole(text string, to **int) error {
-	n, err := strconv.Atoi(text)
+func whole[N int | int64](text string, to **N) error {
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return errors.New("want a whole number")
 	}
-	*to = &n
+	own := N(n)
+	*to = &own
 	return nil
 }

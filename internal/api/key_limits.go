@@ -12,13 +12,15 @@ import (
 
 // KeyLimitsBody are the limits of a key. Their bounds are checked by job.KeyLimits.
 type KeyLimitsBody struct {
-	Rate        *float64      `json:"rate,omitempty" nullable:"true" doc:"Requests a second with this key, from 0.001 to 100,000." example:"50"`
-	Burst       *int          `json:"burst,omitempty" nullable:"true" doc:"Requests at once. Default: rate, rounded down, at least 1." example:"100"`
-	Concurrency *int          `json:"concurrency,omitempty" nullable:"true" doc:"Jobs of the tenant that run at once. A job of this key waits beyond it. Executions in sessions do not count." example:"8"`
-	Depth       *int          `json:"depth,omitempty" nullable:"true" doc:"Jobs and executions of the tenant that wait." example:"10000"`
-	Sessions    *int          `json:"sessions,omitempty" nullable:"true" doc:"Live sessions of the tenant." example:"20"`
-	Ceilings    *CeilingsBody `json:"ceilings,omitempty" doc:"The most that a request may ask for. A default above it is lowered to it."`
-	Runtimes    []string      `json:"runtimes,omitempty" nullable:"true" doc:"Runtimes that a request may use. The first one is that of requests which name none."`
+	Rate          *float64      `json:"rate,omitempty" nullable:"true" doc:"Requests a second with this key, from 0.001 to 100,000." example:"50"`
+	Burst         *int          `json:"burst,omitempty" nullable:"true" doc:"Requests at once. Default: rate, rounded down, at least 1." example:"100"`
+	Concurrency   *int          `json:"concurrency,omitempty" nullable:"true" doc:"Jobs of the tenant that run at once. A job of this key waits beyond it. Executions in sessions do not count." example:"8"`
+	Depth         *int          `json:"depth,omitempty" nullable:"true" doc:"Jobs and executions of the tenant that wait." example:"10000"`
+	Sessions      *int          `json:"sessions,omitempty" nullable:"true" doc:"Live sessions of the tenant." example:"20"`
+	SessionMemory *int64        `json:"sessionMemoryBytes,omitempty" nullable:"true" doc:"Bytes of memory that the live sessions of the tenant may take together, by their limits." example:"4294967296"`
+	SessionDisk   *int64        `json:"sessionDiskBytes,omitempty" nullable:"true" doc:"The same for disk." example:"4294967296"`
+	Ceilings      *CeilingsBody `json:"ceilings,omitempty" doc:"The most that a request may ask for. A default above it is lowered to it."`
+	Runtimes      []string      `json:"runtimes,omitempty" nullable:"true" doc:"Runtimes that a request may use. The first one is that of requests which name none."`
 }
 
 // TransformSchema allows null for none.
@@ -82,7 +84,7 @@ func (b *KeyLimitsBody) limits() *job.KeyLimits {
 	if b == nil {
 		return nil
 	}
-	k := &job.KeyLimits{Rate: b.Rate, Burst: b.Burst, Concurrency: b.Concurrency, Depth: b.Depth, Sessions: b.Sessions, Runtimes: slices.Clone(b.Runtimes)}
+	k := &job.KeyLimits{Rate: b.Rate, Burst: b.Burst, Concurrency: b.Concurrency, Depth: b.Depth, Sessions: b.Sessions, SessionMemory: b.SessionMemory, SessionDisk: b.SessionDisk, Runtimes: slices.Clone(b.Runtimes)}
 	if b.Ceilings != nil && len(b.Ceilings.asked) > 0 {
 		k.Ceilings = b.Ceilings.asked
 	}
@@ -96,7 +98,7 @@ func keyLimitsView(k *job.KeyLimits) *KeyLimitsBody {
 	if k.IsZero() {
 		return nil
 	}
-	b := &KeyLimitsBody{Rate: k.Rate, Burst: k.Burst, Concurrency: k.Concurrency, Depth: k.Depth, Sessions: k.Sessions, Runtimes: k.Runtimes}
+	b := &KeyLimitsBody{Rate: k.Rate, Burst: k.Burst, Concurrency: k.Concurrency, Depth: k.Depth, Sessions: k.Sessions, SessionMemory: k.SessionMemory, SessionDisk: k.SessionDisk, Runtimes: k.Runtimes}
 	if len(k.Ceilings) > 0 {
 		b.Ceilings = &CeilingsBody{k.Ceilings}
 	}

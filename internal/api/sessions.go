@@ -229,7 +229,7 @@ func sessionProblem(err error) *Problem {
 		return p
 	case errors.As(err, &room):
 		p := newProblem(http.StatusTooManyRequests, string(room.Code()), room.Error()+"; delete a session, or open one with lower limits")
-		p.Used, p.Allowed, p.retryAfter = &room.Used, &room.Allowed, fullRetryAfter
+		p.Used, p.Allowed, p.KeyLimit, p.retryAfter = &room.Used, &room.Allowed, room.KeyLimit(), fullRetryAfter
 		return p
 	case errors.Is(err, job.ErrSessionPaused):
 		return newProblem(http.StatusConflict, "session_paused", "the session is paused; resume it first (POST /v1/sessions/{id}/resume), or pause it with autoResume next time")

@@ -66,6 +66,7 @@ func TestLimitsOfKeys(t *testing.T) {
 	busy := l.key("busy", &job.KeyLimits{Concurrency: new(1)})
 	deep, deepToo := l.key("deep", &job.KeyLimits{Depth: new(2)}), l.key("deep", &job.KeyLimits{Depth: new(3)})
 	many := l.key("many", &job.KeyLimits{Sessions: new(2)})
+	large := l.key("large", &job.KeyLimits{SessionMemory: new(int64(200 << 20)), SessionDisk: new(int64(3 << 20))})
 	small := l.key("small", &job.KeyLimits{Ceilings: job.QuotaRequest{"timeout": 20, "memoryBytes": 128 << 20}})
 	typed := l.key("typed", &job.KeyLimits{Runtimes: []string{"two"}})
 	operator := l.key("ops", &job.KeyLimits{Depth: new(1), Runtimes: []string{"two"}}, access.Admin)
@@ -153,6 +154,35 @@ func TestLimitsOfKeys(t *testing.T) {
 		refused(t, k.call(http.MethodPost, sessionsPath, fields{}), "too_many_sessions", "sessions", "2", "2")
 		k.call(http.MethodDelete, sessionsPath+"/"+first, nil)
 		k.open(fields{})
+		l.of(t, free).open(fields{})
+		others(t)
+	})
+	t.Run("memory and disk of sessions", func(t *testing.T) {
+		t.Parallel()
+		k := l.of(t, large)
+		open := func(memory, disk int) answer {
+			return k.call(http.MethodPost, sessionsPath, fields{"limits": fields{"memoryBytes": memory << 20, "diskBytes": disk << 20}})
+		}
+		first := open(100, 1)
+		if first.status != http.StatusCreated {
+			t.Fatalf("%d %s", first.status, first.raw)
+		}
+		for limit, a := range map[string]answer{"sessionMemoryBytes": open(101, 1), "sessionDiskBytes": open(64, 3)} {
+			code := map[string]string{"sessionMemoryBytes": "key_session_memory_full", "sessionDiskBytes": "key_session_disk_full"}[limit]
+			if a.status != http.StatusTooManyRequests || a.str("code") != code || a.str("keyLimit") != limit || a.header.Get("Retry-After") == "" {
+				t.Errorf("%d %s, want %s", a.status, a.raw, limit)
+			}
+		}
+		if a := k.call(http.MethodPost, sessionsPath+"/"+first.str("id")+"/fork", fields{"count": 3}); a.status != http.StatusTooManyRequests || a.str("code") != "key_session_disk_full" || !strings.Contains(a.raw, `"allowed":3145728`) {
+			t.Errorf("three forks: %d %s", a.status, a.raw)
+		}
+		k.fork(first.str("id"), 1) // which shares the memory
+		if a := open(100, 1); a.status != http.StatusCreated {
+			t.Errorf("as much as is left: %d %s", a.status, a.raw)
+		}
+		if a := k.call(http.MethodGet, "/v1/usage", nil); !strings.Contains(a.raw, `"sessionMemoryBytes":{"used":209715200,"allowed":209715200}`) || !strings.Contains(a.raw, `"sessionDiskBytes":{"used":3145728,"allowed":3145728}`) {
+			t.Errorf("present use: %s", a.raw)
+		}
 		l.of(t, free).open(fields{})
 		others(t)
 	})

@@ -116,6 +116,10 @@ func wrongFlag(err error) error {
 	if name, ceiling := strings.CutPrefix(flag, "ceilings"); ceiling {
 		flag = "ceiling" + strings.Replace(name, ".", " ", 1)
 	}
+	// --session-memory-bytes for sessionMemoryBytes.
+	if strings.HasPrefix(flag, "session") {
+		flag = strings.NewReplacer("Memory", "-memory", "Disk", "-disk", "Bytes", "-bytes").Replace(flag)
+	}
 	return fmt.Errorf("--%s: %w", flag, field.Err)
 }
 

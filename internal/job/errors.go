@@ -204,6 +204,7 @@ type SessionRoomError struct {
 	Disk          bool // else memory
 	Used, Allowed int64
 	More          int64 // that was asked for
+	OfKey         bool  // by the limit of its key
 }
 
 func (e *SessionRoomError) Error() string {
@@ -212,6 +213,17 @@ func (e *SessionRoomError) Error() string {
 		of, limit = "disk", "diskBytes"
 	}
 	return fmt.Sprintf("the sessions of this API key may take %d bytes of %s together, by their limits.%s; they may take %d already, and %d more were asked for", e.Allowed, of, limit, e.Used, e.More)
+}
+
+// KeyLimit is the name of the limit of the key; empty if the limit is that of every key.
+func (e *SessionRoomError) KeyLimit() string {
+	switch {
+	case !e.OfKey:
+		return ""
+	case e.Disk:
+		return "sessionDiskBytes"
+	}
+	return "sessionMemoryBytes"
 }
 
 // Code is the code of a failure with this reason.

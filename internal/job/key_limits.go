@@ -17,6 +17,9 @@ type KeyLimits struct {
 	Concurrency *int     `json:"concurrency,omitempty"` // jobs of its owner that run at once
 	Depth       *int     `json:"depth,omitempty"`       // jobs of its owner that wait
 	Sessions    *int     `json:"sessions,omitempty"`    // live sessions of its owner
+	// SessionMemory and SessionDisk are the bytes that the live sessions of its owner may take, by their limits.
+	SessionMemory *int64 `json:"sessionMemoryBytes,omitempty"`
+	SessionDisk   *int64 `json:"sessionDiskBytes,omitempty"`
 	// Ceilings are those of a request: timeout, in seconds, and the names of the limit table.
 	Ceilings QuotaRequest `json:"ceilings,omitempty"`
 	// Runtimes are those that a request may name. The first is that of requests which name none.
@@ -29,6 +32,7 @@ const (
 	MaxRate = 100_000.0
 	// mostOfKey is what a Redis script can still count exactly.
 	mostOfKey       = 1_000_000_000
+	mostBytesOfKey  = 1 << 50
 	mostKeyRuntimes = 64
 	// timeoutCeiling is the name of the ceiling that is not in the limit table.
 	timeoutCeiling = "timeout"
@@ -52,6 +56,14 @@ func (k *KeyLimits) Check() []FieldError {
 	}{{"burst", k.Burst}, {"concurrency", k.Concurrency}, {"depth", k.Depth}, {"sessions", k.Sessions}} {
 		if n.number != nil && (*n.number < 1 || *n.number > mostOfKey) {
 			v.add("limits."+n.name, "must be from 1 to %d; leave it out for no limit of the key's own", mostOfKey)
+		}
+	}
+	for _, n := range []struct {
+		name   string
+		number *int64
+	}{{"sessionMemoryBytes", k.SessionMemory}, {"sessionDiskBytes", k.SessionDisk}} {
+		if n.number != nil && (*n.number < 1 || *n.number > mostBytesOfKey) {
+			v.add("limits."+n.name, "must be from 1 to %d bytes; leave it out for no limit of the key's own", int64(mostBytesOfKey))
 		}
 	}
 	k.checkCeilings(&v)
@@ -114,7 +126,7 @@ func limitOf(name string) *Limit {
 
 // IsZero reports whether there are none.
 func (k *KeyLimits) IsZero() bool {
-	return k == nil || k.Rate == nil && k.Burst == nil && k.Concurrency == nil && k.Depth == nil && k.Sessions == nil &&
+	return k == nil || k.Rate == nil && k.Burst == nil && k.Concurrency == nil && k.Depth == nil && k.Sessions == nil && k.SessionMemory == nil && k.SessionDisk == nil &&
 		len(k.Ceilings) == 0 && len(k.Runtimes) == 0
 }
 
@@ -138,9 +150,16 @@ func (k *KeyLimits) MostRunning() int {
 // MostWaiting is the same for jobs that wait.
 func (k *KeyLimits) MostWaiting() int { return k.number(func(k *KeyLimits) *int { return k.Depth }) }
 
-// MostSessions is the same for sessions.
-func (k *KeyLimits) MostSessions() int {
-	return k.number(func(k *KeyLimits) *int { return k.Sessions })
+// SessionBounds are the same for sessions.
+func (k *KeyLimits) SessionBounds() SessionBounds {
+	b := SessionBounds{MostOwn: k.number(func(k *KeyLimits) *int { return k.Sessions })}
+	if k != nil && k.SessionMemory != nil {
+		b.OwnMemory = *k.SessionMemory
+	}
+	if k != nil && k.SessionDisk != nil {
+		b.OwnDisk = *k.SessionDisk
+	}
+	return b
 }
 
 func (k *KeyLimits) number(of func(*KeyLimits) *int) int {

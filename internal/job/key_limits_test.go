@@ -28,7 +28,9 @@ func TestKeyLimitsCheck(t *testing.T) {
 		`{}`: "",
 		`{"rate": 0.5, "burst": 3, "concurrency": 1, "depth": 1, "sessions": 1}`:                                                     "",
 		`{"ceilings": {"timeout": 0.5, "memoryBytes": 33554432, "cpus": 0.25, "cpuSeconds": 1.5, "outputBytes": 1, "fileBytes": 1}}`: "",
-		`{"runtimes": ["python3.11", "science"]}`:                                                                                    "",
+		`{"sessionMemoryBytes": 1, "sessionDiskBytes": 1125899906842624}`:                                                            "",
+		`{"sessionMemoryBytes": 0}`: "limits.sessionMemoryBytes: must be from 1", `{"sessionDiskBytes": 1125899906842625}`: "limits.sessionDiskBytes: must be from 1",
+		`{"runtimes": ["python3.11", "science"]}`: "",
 		`{"rate": 0}`: "limits.rate: must be from 0.001", `{"rate": -1}`: "limits.rate", `{"rate": 1e9}`: "limits.rate",
 		`{"burst": 3}`: "limits.burst: needs limits.rate", `{"rate": 1, "burst": 0}`: "limits.burst",
 		`{"concurrency": 0}`: "limits.concurrency: must be from 1", `{"depth": -1}`: "limits.depth", `{"sessions": 0}`: "limits.sessions",
@@ -154,12 +156,12 @@ func TestKeyRuntimes(t *testing.T) {
 func TestKeyNumbers(t *testing.T) {
 	t.Parallel()
 	for _, none := range []*job.KeyLimits{nil, {}} {
-		if none.RateOf() != (job.RateLimit{}) || none.MostRunning()+none.MostWaiting()+none.MostSessions() != 0 || !none.IsZero() {
+		if none.RateOf() != (job.RateLimit{}) || none.MostRunning()+none.MostWaiting()+none.SessionBounds().MostOwn != 0 || !none.IsZero() {
 			t.Errorf("%+v is a limit", none)
 		}
 	}
 	k := keyLimits(t, `{"rate": 2.5, "concurrency": 3, "depth": 4, "sessions": 5}`)
-	if k.RateOf() != (job.RateLimit{PerSecond: 2.5, Burst: 2}) || k.MostRunning() != 3 || k.MostWaiting() != 4 || k.MostSessions() != 5 {
+	if k.RateOf() != (job.RateLimit{PerSecond: 2.5, Burst: 2}) || k.MostRunning() != 3 || k.MostWaiting() != 4 || k.SessionBounds().MostOwn != 5 {
 		t.Errorf("%+v %+v", k, k.RateOf())
 	}
 	if r := keyLimits(t, `{"rate": 0.5}`).RateOf(); r.Burst != 1 {

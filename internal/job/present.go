@@ -24,8 +24,10 @@ type PresentUse struct {
 	Memory, Disk      InUse // bytes that its live sessions may take
 }
 
-// OfKey applies the limits of a key; 0 is none.
-func (p PresentUse) OfKey(waiting, sessions int) PresentUse {
-	p.Waiting, p.Sessions = p.Waiting.atMost(int64(waiting)), p.Sessions.atMost(int64(sessions))
+// OfKey applies the limits of a key.
+func (p PresentUse) OfKey(k *KeyLimits) PresentUse {
+	b := k.SessionBounds()
+	p.Waiting, p.Sessions = p.Waiting.atMost(int64(k.MostWaiting())), p.Sessions.atMost(int64(b.MostOwn))
+	p.Memory, p.Disk = p.Memory.atMost(b.OwnMemory), p.Disk.atMost(b.OwnDisk)
 	return p
 }

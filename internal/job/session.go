@@ -129,8 +129,14 @@ const (
 // ForkArgs name the sessions to be made.
 type ForkArgs struct {
 	Sessions []string `json:"sessions"`
-	// MostOwn is how many sessions the caller may have because of its key; 0 is no limit of the key.
-	MostOwn int `json:"mostOwn,omitempty"`
+	SessionBounds
+}
+
+// SessionBounds are what the live sessions of a caller may be and take together because of its key; 0 is no limit of the key.
+type SessionBounds struct {
+	MostOwn   int   `json:"mostOwn,omitempty"`   // sessions
+	OwnMemory int64 `json:"ownMemory,omitempty"` // bytes, by their limits
+	OwnDisk   int64 `json:"ownDisk,omitempty"`
 }
 
 // CheckpointArgs name a checkpoint; in a rollback, empty means the newest.
@@ -166,8 +172,7 @@ type NewSession struct {
 	Spec    SessionSpec
 	Caller  string
 	Shares  bool // other callers share the runners: then it gets no more than it leaves for them
-	// MostOwn is how many sessions the caller may have because of its key; 0 is no limit of the key.
-	MostOwn int
+	SessionBounds
 	// Candidates are the runners that may get it.
 	Candidates []Candidate
 }

@@ -74,7 +74,7 @@ func (s *sessions) fork(ctx context.Context, se *Session, args json.RawMessage) 
 
 func (s *sessions) recordAndFork(ctx context.Context, se *Session, a job.ForkArgs) ([]Interpreter, *job.SessionEnd, error) {
 	self, records, ids := s.r.cfg.Self, s.r.cfg.SessionRecords, a.Sessions
-	err := records.ForkSession(ctx, se.id, self.ID, self.MaxSessions, a.MostOwn, ids)
+	err := records.ForkSession(ctx, se.id, self.ID, self.MaxSessions, a.SessionBounds, ids)
 	if full, ok := errors.AsType[*job.SessionsFullError](err); ok {
 		return nil, nil, noRoom(full, len(ids))
 	}

@@ -58,7 +58,7 @@ type SessionRecords interface {
 	// candidates. It reports whether one of them had room. job.ErrStale: the claim is lost.
 	MoveSession(ctx context.Context, c job.Claim, candidates []job.Candidate) (bool, error)
 	// ForkSession records forks of a session: all of them, or none with a job.SessionsFullError.
-	ForkSession(ctx context.Context, id, runner string, most, mostOwn int, copies []string) error
+	ForkSession(ctx context.Context, id, runner string, most int, own job.SessionBounds, copies []string) error
 	// HaltSession notes that the processes of a session are stopped by the operation that is claimed. The session is paused
 	// from the end of the operation on. A job.RefusedError says why it may not be.
 	HaltSession(ctx context.Context, c job.Claim, p job.PauseArgs) error

@@ -123,7 +123,7 @@ func (f *fakeSession) MoveSession(_ context.Context, c job.Claim, candidates []j
 	return true, nil
 }
 
-func (f *fakeSession) ForkSession(_ context.Context, _, _ string, most, _ int, copies []string) error {
+func (f *fakeSession) ForkSession(_ context.Context, _, _ string, most int, _ job.SessionBounds, copies []string) error {
 	if len(copies) > most {
 		return &job.SessionsFullError{Limit: int64(most)}
 	}

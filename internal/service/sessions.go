@@ -64,7 +64,7 @@ func (s *Service) open(ctx context.Context, c Caller, r job.SessionRequest, name
 	se.Name = name
 	CallOf(ctx).SessionID = se.ID
 	return s.openSaved(ctx, job.NewSession{
-		Session: se, Spec: spec, Caller: c.ID(), Shares: s.cfg.Shared, MostOwn: own.MostSessions(), Candidates: job.Candidates(able, se.Runtime),
+		Session: se, Spec: spec, Caller: c.ID(), Shares: s.cfg.Shared, SessionBounds: own.SessionBounds(), Candidates: job.Candidates(able, se.Runtime),
 	})
 }
 
@@ -212,7 +212,7 @@ func (s *Service) Fork(ctx context.Context, c Caller, session string, count int)
 			return nil, err
 		}
 	}
-	if _, err := s.operate(ctx, c, session, job.OpFork, job.ForkArgs{Sessions: ids, MostOwn: c.limits().MostSessions()}); err != nil {
+	if _, err := s.operate(ctx, c, session, job.OpFork, job.ForkArgs{Sessions: ids, SessionBounds: c.limits().SessionBounds()}); err != nil {
 		return nil, err
 	}
 	forks := make([]job.Session, count)

@@ -57,7 +57,7 @@ func (s *Service) PresentUse(ctx context.Context, c Caller, tenant string) (*job
 		return nil, err
 	}
 	if own {
-		p = p.OfKey(c.limits().MostWaiting(), c.limits().MostSessions())
+		p = p.OfKey(c.limits())
 	}
 	return &p, nil
 }

@@ -146,7 +146,9 @@ func (w *tenantWorld) kinds() map[string]func() {
 			w.job(inSessionOf(id))
 			w.must(w.EndSession(ctx, id, job.SessionEnd{Reason: job.EndDeleted, Message: "why"}))
 		},
-		"forks": func() { w.must(w.ForkSession(ctx, w.session(), "r", 1_000_000, 0, []string{newID(), newID()})) },
+		"forks": func() {
+			w.must(w.ForkSession(ctx, w.session(), "r", 1_000_000, job.SessionBounds{}, []string{newID(), newID()}))
+		},
 		"volume": func() {
 			id := w.openSession(w.t, func(n *job.NewSession) {
 				n.Caller, n.Candidates[0].Most = tenant, 1_000_000

@@ -243,7 +243,7 @@ func TestBytesAreReleased(t *testing.T) {
 	w.must(w.RemoveBatch(t.Context(), batch))
 	ended, live := w.session(), w.session()
 	w.must(w.ChangeSession(t.Context(), live, job.Viewer{Caller: tenant}, job.SessionChange{Metadata: []byte(`{}`), MaxAge: 2 * time.Hour}))
-	w.must(w.ForkSession(t.Context(), live, "r", 100, 0, []string{newID()}))
+	w.must(w.ForkSession(t.Context(), live, "r", 100, job.SessionBounds{}, []string{newID()}))
 	w.must(w.EndSession(t.Context(), ended, job.SessionEnd{Reason: job.EndDeleted}))
 	if n := w.held(); n < 40_000 {
 		t.Errorf("they count %d bytes", n)

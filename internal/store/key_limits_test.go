@@ -96,7 +96,7 @@ func TestSessionsOfKey(t *testing.T) {
 	open := func(caller string, most int) (string, *job.SessionsFullError) {
 		t.Helper()
 		n := job.NewSession{
-			Session: job.Session{ID: newID(), IdleTimeout: time.Minute, MaxAge: time.Hour}, Caller: caller, MostOwn: most,
+			Session: job.Session{ID: newID(), IdleTimeout: time.Minute, MaxAge: time.Hour}, Caller: caller, SessionBounds: job.SessionBounds{MostOwn: most},
 			Candidates: []job.Candidate{{Runner: "r", Most: 20, Runtime: "python"}},
 		}
 		_, err := b.OpenSession(t.Context(), n)
@@ -139,7 +139,7 @@ func TestSessionsOfKey(t *testing.T) {
 		for i := range ids {
 			ids[i] = newID()
 		}
-		err := b.ForkSession(t.Context(), second, "r", 20, tt.most, ids)
+		err := b.ForkSession(t.Context(), second, "r", 20, job.SessionBounds{MostOwn: tt.most}, ids)
 		if full, _ := errors.AsType[*job.SessionsFullError](err); !cmp.Equal(tt.want, full) {
 			t.Errorf("fork %d: %v, want %+v", i, err, tt.want)
 		}

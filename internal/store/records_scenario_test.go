@@ -194,7 +194,7 @@ func (w *writer) liveSession() {
 
 func (w *writer) otherSessions() {
 	ctx := w.t.Context()
-	w.must(w.ForkSession(ctx, "live", oldRunner, 9, 0, []string{"forked"}))
+	w.must(w.ForkSession(ctx, "live", oldRunner, 9, job.SessionBounds{}, []string{"forked"}))
 	w.open("ended", oldRunner)
 	w.create(w.t, named("ended-execution", inSession("ended", "")))
 	_, _, err := w.FinishInSession(ctx, w.next("ended", oldRunner), job.Outcome{State: job.Completed, Result: result()})

@@ -33,7 +33,7 @@ func TestSessionRoom(t *testing.T) {
 	}
 	fork := func(id string, copies ...string) *job.SessionRoomError {
 		t.Helper()
-		err := b.ForkSession(t.Context(), id, "r", 20, 0, copies)
+		err := b.ForkSession(t.Context(), id, "r", 20, job.SessionBounds{}, copies)
 		full, _ := errors.AsType[*job.SessionRoomError](err)
 		if err != nil && full == nil {
 			t.Fatal(err)
@@ -84,6 +84,34 @@ func TestSessionRoom(t *testing.T) {
 		}
 	}
 	takes(0, 0)
+	// The key of a session may have a lower limit, or one where there is none for every key.
+	ofKey := func(b *bundle, own job.SessionBounds) *job.SessionRoomError {
+		t.Helper()
+		n := job.NewSession{
+			Session: job.Session{ID: newID(), IdleTimeout: time.Minute, MaxAge: time.Hour}, Caller: "@c", SessionBounds: own,
+			Spec:       job.SessionSpec{Quota: job.Quota{MemoryBytes: 40, DiskBytes: 20}},
+			Candidates: []job.Candidate{{Runner: "r", Most: 20, Runtime: "python"}},
+		}
+		_, err := b.OpenSession(t.Context(), n)
+		full, _ := errors.AsType[*job.SessionRoomError](err)
+		if err != nil && full == nil {
+			t.Fatal(err)
+		}
+		return full
+	}
+	free := setup(t, store.Config{TombstoneTTL: time.Minute})
+	free.beat(t, job.Runner{ID: "r"})
+	for name, b := range map[string]*bundle{"with a limit of every key": b, "without": free} {
+		if full := ofKey(b, job.SessionBounds{OwnMemory: 79, OwnDisk: 1000}); full != nil {
+			t.Errorf("%s: %v", name, full)
+		}
+		refused(name, ofKey(b, job.SessionBounds{OwnMemory: 79}), job.SessionRoomError{Used: 40, Allowed: 79, More: 40, OfKey: true})
+		refused(name, ofKey(b, job.SessionBounds{OwnDisk: 39}), job.SessionRoomError{Disk: true, Used: 20, Allowed: 39, More: 20, OfKey: true})
+		if full := ofKey(b, job.SessionBounds{OwnMemory: 80, OwnDisk: 40}); full != nil {
+			t.Errorf("%s, as much as is left: %v", name, full)
+		}
+	}
+	refused("above the limit of every key", ofKey(b, job.SessionBounds{OwnMemory: 1000}), job.SessionRoomError{Used: 80, Allowed: 100, More: 40})
 	// A session of an older Kaa counts nothing.
 	old, _ := open("@a", 100, 50)
 	b.rdb.HDel(t.Context(), "{kaa}:session:"+old, "memory", "disk")

@@ -45,14 +45,14 @@ func TestSessionShares(t *testing.T) {
 		}
 		return ids
 	}
-	if err := b.ForkSession(t.Context(), one.ID, "r", 8, 0, copies(4)); !errors.Is(err, job.ErrTooManySessions) {
+	if err := b.ForkSession(t.Context(), one.ID, "r", 8, job.SessionBounds{}, copies(4)); !errors.Is(err, job.ErrTooManySessions) {
 		t.Errorf("five sessions of eight by copying: %v", err)
 	}
 	own := copies(2)
-	if err := b.ForkSession(t.Context(), one.ID, "r", 8, 0, own); err != nil {
+	if err := b.ForkSession(t.Context(), one.ID, "r", 8, job.SessionBounds{}, own); err != nil {
 		t.Errorf("three sessions of eight by copying: %v", err)
 	}
-	if err := b.ForkSession(t.Context(), own[0], "r", 8, 0, copies(2)); !errors.Is(err, job.ErrTooManySessions) {
+	if err := b.ForkSession(t.Context(), own[0], "r", 8, job.SessionBounds{}, copies(2)); !errors.Is(err, job.ErrTooManySessions) {
 		t.Errorf("five sessions of eight by copies of copies: %v", err)
 	}
 	got := map[string]int{"copies": 3}

@@ -50,6 +50,8 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		{"most_volumes", s.cfg.MaxCallerVolumes},
 		{"memory", n.Spec.Quota.MemoryBytes},
 		{"disk", n.Spec.Quota.DiskBytes},
+		{"own_memory", n.OwnMemory},
+		{"own_disk", n.OwnDisk},
 	}, each...)
 	if err != nil {
 		return job.Session{}, err
@@ -83,18 +85,24 @@ func sessionsFull(r reply) *job.SessionsFullError {
 
 // takesFull reads the scripts' answer that a caller's sessions could take too much.
 func takesFull(r reply) *job.SessionRoomError {
-	return &job.SessionRoomError{Disk: r.text(1) == "disk", Used: atoi(r.text(2)), Allowed: atoi(r.text(3)), More: atoi(r.text(4))}
+	return &job.SessionRoomError{Disk: r.text(1) == "disk", Used: atoi(r.text(2)), Allowed: atoi(r.text(3)), More: atoi(r.text(4)), OfKey: r.text(5) == "key"}
 }
 
 // ForkSession records forks of a session on its runner, which has room for so many sessions. Its
-// caller may have mostOwn of them; 0 is no limit of the caller's key. job.ErrTooManySessions: there is no room for all of them, and none was recorded.
-func (s *Store) ForkSession(ctx context.Context, id, runner string, most, mostOwn int, copies []string) error {
+// caller may have no more than own because of its key. job.ErrTooManySessions: there is no room for all of them, and none was recorded.
+func (s *Store) ForkSession(ctx context.Context, id, runner string, most int, own job.SessionBounds, copies []string) error {
 	const op = "fork session"
 	each := make([]args, len(copies))
 	for i, c := range copies {
 		each[i] = args{{"fork", c}}
 	}
-	r, err := s.run(ctx, op, s.scripts.fork, keys{{"session", sessionKey(id)}}, args{{"runner", runner}, {"most", most}, {"most_own", mostOwn}}, each...)
+	r, err := s.run(ctx, op, s.scripts.fork, keys{{"session", sessionKey(id)}}, args{
+		{"runner", runner},
+		{"most", most},
+		{"most_own", own.MostOwn},
+		{"own_memory", own.OwnMemory},
+		{"own_disk", own.OwnDisk},
+	}, each...)
 	if err != nil {
 		return aboutSession(id, err)
 	}

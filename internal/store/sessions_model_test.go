@@ -217,7 +217,7 @@ func (w *sessionWorld) fork() {
 	case want == nil && alive+len(ids) > most:
 		want = job.ErrTooManySessions
 	}
-	err := w.ForkSession(w.t.Context(), m.id, runner, most, 0, ids)
+	err := w.ForkSession(w.t.Context(), m.id, runner, most, job.SessionBounds{}, ids)
 	w.same("fork", err, want)
 	for _, id := range ids {
 		if err == nil {

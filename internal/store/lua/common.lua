@@ -613,16 +613,20 @@ local function session_takes(caller)
   return memory, disk
 end
 
--- no_session_room returns the answer for a caller whose sessions could take more memory or disk than they may.
-local function no_session_room(caller, memory, disk)
-  if MAX_SESSION_MEMORY + MAX_SESSION_DISK == 0 then return end
+-- no_session_room returns the answer for a caller whose sessions could take more memory or disk than they may, by its key (0 is no
+-- limit of the key) or as those of every caller.
+local function no_session_room(caller, memory, disk, own_memory, own_disk)
+  own_memory, own_disk = tonumber(own_memory), tonumber(own_disk)
+  if MAX_SESSION_MEMORY + MAX_SESSION_DISK + own_memory + own_disk == 0 then return end
   local has_memory, has_disk = session_takes(caller)
-  if MAX_SESSION_MEMORY > 0 and memory > 0 and has_memory + memory > MAX_SESSION_MEMORY then
-    return { 'takes', 'memory', int(has_memory), int(MAX_SESSION_MEMORY), int(memory) }
+  local function over(what, has, more, most, own)
+    local of_key = own > 0 and (most == 0 or own < most)
+    if of_key then most = own end
+    if most > 0 and more > 0 and has + more > most then
+      return { 'takes', what, int(has), int(most), int(more), of_key and 'key' or '' }
+    end
   end
-  if MAX_SESSION_DISK > 0 and disk > 0 and has_disk + disk > MAX_SESSION_DISK then
-    return { 'takes', 'disk', int(has_disk), int(MAX_SESSION_DISK), int(disk) }
-  end
+  return over('memory', has_memory, memory, MAX_SESSION_MEMORY, own_memory) or over('disk', has_disk, disk, MAX_SESSION_DISK, own_disk)
 end
 
 -- session_bytes is what the record of a live session with these texts takes.

@@ -1,7 +1,7 @@
 -- fork: nothing -> idle, for forks of a session, on its runner: all of them or none.
 -- keys: session
 -- args: runner, most (sessions that it has room for),
---       most_own (sessions that the caller may have because of its key, or '0')
+--       most_own (sessions that the caller may have because of its key, or '0'), own_memory, own_disk (of open)
 -- each: fork (its id)
 -- Answers {'forked'} | {'full', 'caller' or 'runner', limit, how many it has,
 -- 'key' if the limit is that of the key} | {'session_ended', reason,
@@ -15,7 +15,7 @@ if redis.call('EXISTS', session_key(ARGV[REST].fork)) == 1 then return { 'forked
 if f[1] == 'ended' then return ended_answer(KEYS.session) end
 local bytes = session_bytes(f[7], f[8] or '')
 local full = too_many(f[3], count, tonumber(ARGV.most_own)) or no_bytes(f[3], count * bytes, f[13] or '0', f[14]) or
-  no_session_room(f[3], 0, count * tonumber(f[16] or 0))
+  no_session_room(f[3], 0, count * tonumber(f[16] or 0), ARGV.own_memory, ARGV.own_disk)
 if full then return full end
 if redis.call('SCARD', runner_sessions_key(runner)) + count > tonumber(ARGV.most) then return { 'full', 'runner', ARGV.most } end
 if f[11] then

@@ -5,12 +5,13 @@
 --       most_own (sessions that the caller may have because of its key, or '0'),
 --       name (which the caller has chosen, or ''), workdir (the same), home (the same),
 --       most_bytes, shares_bytes (most_bytes and shared of create),
---       volume (its name, or ''), most_volumes (volumes that the caller may have, or '0'), memory, disk (bytes that it may take)
+--       volume (its name, or ''), most_volumes (volumes that the caller may have, or '0'), memory, disk (bytes that it may take),
+--       own_memory, own_disk (bytes that the sessions of the caller may take because of its key, or '0')
 -- each: runner (that may have it), most (sessions that it has room for), runtime
 -- Answers {'opened', now, runner, runtime} | {'named', session of this name} | {'full', 'caller' or 'runners', limit, how many it
 -- has, 'key' if the limit is that of the key} | {'no_runner'} | {'bytes', held, limit} |
 -- {'in_use', session that uses the volume, 'lives' or 'saving'} | {'volumes', how many there are, limit} |
--- {'takes', 'memory' or 'disk', bytes that its sessions may take, limit, bytes of this one}.
+-- {'takes', 'memory' or 'disk', bytes that its sessions may take, limit, bytes of this one, 'key' if the limit is that of the key}.
 -- It may be sent twice, so its own id counts as opened.
 local id, caller = ARGV.id, ARGV.caller
 local now = now_ms()
@@ -36,7 +37,7 @@ if ARGV.volume ~= '' then
   end
 end
 local full = too_many(caller, 1, tonumber(ARGV.most_own)) or no_bytes(caller, bytes + more, ARGV.most_bytes, ARGV.shares_bytes) or
-  no_session_room(caller, tonumber(ARGV.memory), tonumber(ARGV.disk))
+  no_session_room(caller, tonumber(ARGV.memory), tonumber(ARGV.disk), ARGV.own_memory, ARGV.own_disk)
 if full then return full end
 local best, fewest, alive, runtimes, shared, free = nil, nil, {}, {}, ARGV.shared == '1', 0
 for i = REST, #ARGV, STEP do
