@@ -22,7 +22,10 @@ func (b *bundle) endedBatch(t *testing.T, caller string, archive bool) string {
 
 func (b *bundle) openBatchOf(t *testing.T, n job.NewBatch) string {
 	t.Helper()
-	n.ID, n.Writer = job.NewBatchID(), "w"
+	if n.ID == "" {
+		n.ID = job.NewBatchID()
+	}
+	n.Writer = "w"
 	if _, err := b.OpenBatch(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}

@@ -92,6 +92,9 @@ func (l *lines) batches(t *testing.T, s *store.Store) {
 		if h := b.Hook; h != nil {
 			l.add("  webhook", "url", h.URL, "percent", h.Percent, "pending", h.Pending)
 		}
+		if a := b.Archive; a != nil {
+			l.add("  archive", "state", a.State, "bytes", a.Bytes, "results", a.Results, "expired", a.Expired, "error", a.Error, "token", a.Token)
+		}
 		for _, order := range []job.BatchOrder{job.BySubmission, job.ByCompletion} {
 			ends, err := s.BatchEnds(ctx, b.ID, order, 0, 100)
 			must(t, err)

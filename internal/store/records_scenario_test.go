@@ -72,6 +72,8 @@ func writeScenario(t *testing.T, rdb *redis.Client) {
 	w.batches()
 	w.volumes()
 	w.cases()
+	w.archives()
+	w.usage()
 }
 
 func (w *writer) must(err error) {

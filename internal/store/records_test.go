@@ -75,12 +75,34 @@ func relative(text string, now time.Time) string {
 	})
 }
 
+// Keys and entries of usage have the number of the day, for which <today> stands.
+const usageKeys = "{kaa}:usage:"
+
+var dayOfUsage = regexp.MustCompile(`\b\d{5}\b`)
+
+func dayless(text string, now time.Time) string {
+	return dayOfUsage.ReplaceAllStringFunc(text, func(digits string) string {
+		if n, _ := strconv.ParseInt(digits, 10, 64); n == now.Unix()/86400 || n == now.Unix()/86400-1 {
+			return "<today>"
+		}
+		return digits
+	})
+}
+
+func (r record) dayless(now time.Time) record {
+	for i, m := range r.Members {
+		r.Members[i] = dayless(m, now)
+	}
+	return r
+}
+
 // absolute replaces placeholders by times.
 func absolute(text string, now time.Time) string {
 	if data, ok := strings.CutPrefix(text, binary); ok {
 		raw, _ := base64.StdEncoding.DecodeString(data) // dump wrote it
 		return string(raw)
 	}
+	text = strings.ReplaceAll(text, "<today>", strconv.FormatInt(now.Unix()/86400, 10))
 	return placeholder.ReplaceAllStringFunc(text, func(p string) string {
 		m := placeholder.FindStringSubmatch(p)
 		n, _ := strconv.ParseInt(m[1], 10, 64) // they are digits
@@ -128,6 +150,9 @@ func dump(t *testing.T, rdb *redis.Client) map[string]record {
 		default:
 			t.Fatalf("%s is a %s", key, r.Type)
 		}
+		if strings.HasPrefix(key, usageKeys) {
+			key, r = dayless(key, now), r.dayless(now)
+		}
 		all[relative(key, now)] = r
 	}
 	return all
@@ -165,7 +190,7 @@ func write(ctx context.Context, p redis.Pipeliner, key string, r record, now tim
 		}
 	case "list":
 		for _, m := range r.Members {
-			p.RPush(ctx, key, m)
+			p.RPush(ctx, key, absolute(m, now))
 		}
 	case "zset":
 		for member, score := range r.Fields {

@@ -28,6 +28,8 @@ func oldWork() map[string]func(t *testing.T, b *bundle) {
 		"cases run again":                    casesOld,
 		"a batch goes on":                    batchOld,
 		"volumes are saved and restored":     volumesOld,
+		"archives are written":               archivesOld,
+		"usage is added up":                  usageOld,
 	}
 }
 
