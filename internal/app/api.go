@@ -126,7 +126,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	}
 	hooks := s.webhooks()
 	feeder := s.feeder(hub.Subscriber)
-	archiver := service.NewArchiver(api.WriteBatchResult, s.log)
+	archiver := service.NewArchiver(api.WriteBatchResult, s.metrics, s.log)
 	maintenance, err := s.startMaintenance(ctx, s.maintainer(""), map[string]func(){
 		store.HooksDue: hooks.Due, store.BatchesDue: feeder.Due, store.ArchivesDue: archiver.Due,
 	})

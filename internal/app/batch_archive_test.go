@@ -161,6 +161,10 @@ func TestArchiveWithoutRoom(t *testing.T) {
 	if a := k.awaitArchive(id); a.str("archive.error") != "" || len(k.archive(id)) != 1 {
 		t.Errorf("%s", a.raw)
 	}
+	k.expectMetrics(t, k.url, `kaa_batch_archive_duration_seconds_count{outcome="written"} 1`, `kaa_batch_archive_duration_seconds_count{outcome="retry"} `, `kaa_batch_archive_bytes_total `)
+	if text := k.call(http.MethodGet, "/metrics", nil).raw; strings.Contains(text, `kaa_batch_archive_duration_seconds_count{outcome="retry"} 0`) || strings.Contains(text, "kaa_batch_archive_bytes_total 0\n") {
+		t.Error("metrics do not count the attempt that had no room, or the bytes")
+	}
 }
 
 // TestArchiveWhenTheAPIDies: an API process is killed while it writes an archive. Another one writes all of it, and nothing is left of the first attempt.

@@ -57,11 +57,17 @@ func (s *Service) OpenArchive(ctx context.Context, c Caller, id string) (job.Bat
 // ResultWriter writes a result of a batch as a line.
 type ResultWriter func(w io.Writer, batch string, r job.BatchResult) error
 
+// ArchiveObserver counts attempts to write an archive, by their outcome: written, retry, or left to another process.
+type ArchiveObserver interface {
+	Archived(outcome string, bytes int64, took time.Duration)
+}
+
 // Archiver writes the archives of batches that have ended, one at a time. Every API process has one. The store decides
 // which of them writes an archive. Another one takes over when that process is silent.
 type Archiver struct {
 	service *Service
 	line    ResultWriter
+	observe ArchiveObserver
 	log     *slog.Logger
 	wake    chan struct{}
 	stop    context.CancelFunc
@@ -70,8 +76,8 @@ type Archiver struct {
 }
 
 // NewArchiver returns an archiver that has not started yet.
-func NewArchiver(line ResultWriter, log *slog.Logger) *Archiver {
-	return &Archiver{line: line, log: log, wake: make(chan struct{}, 1)}
+func NewArchiver(line ResultWriter, observe ArchiveObserver, log *slog.Logger) *Archiver {
+	return &Archiver{line: line, observe: observe, log: log, wake: make(chan struct{}, 1)}
 }
 
 // Start begins to write the archives of a service; Close ends it.
@@ -133,15 +139,19 @@ func (a *Archiver) next(ctx context.Context) time.Duration {
 	log := a.log.With(slog.String("batch_id", c.Batch), slog.Int("attempt", c.Attempt))
 	start := time.Now()
 	n, err := a.write(ctx, *c)
+	outcome := "retry"
 	switch {
 	case err == nil:
+		outcome = "written"
 		log.InfoContext(ctx, "archive of a batch written", slog.Int64("bytes", n.Bytes), slog.Int64("results", n.Results), slog.Duration("took", time.Since(start)))
 	case errors.Is(err, job.ErrStale), errors.Is(err, job.ErrNoBatch):
+		outcome = "left"
 		log.InfoContext(ctx, "archive of a batch left: another process writes it, or the batch is gone")
 		a.drop(ctx, *c, errors.Is(err, job.ErrNoBatch))
 	default:
 		a.leave(ctx, log, *c, err)
 	}
+	a.observe.Archived(outcome, n.Bytes, time.Since(start))
 	return 0
 }
 

@@ -38,6 +38,8 @@ type Metrics struct {
 	problems  *prometheus.CounterVec
 	submitted *prometheus.CounterVec
 	webhooks  *prometheus.HistogramVec
+	archives  *prometheus.HistogramVec
+	archived  prometheus.Counter
 
 	// For a runner.
 	executed      *prometheus.CounterVec
@@ -73,6 +75,8 @@ func NewMetrics(version, commit string) *Metrics {
 		problems:  counter("kaa_problems_total", "Answers that were problems, by their code: to requests, items of batches and frames of sockets.", "status", "code"),
 		submitted: counter("kaa_jobs_submitted_total", "Jobs accepted by this process.", "queue"),
 		webhooks:  histogram("kaa_webhook_duration_seconds", "Time of an attempt to deliver a webhook, by outcome: delivered, retry or failed.", seconds, "outcome"),
+		archives:  histogram("kaa_batch_archive_duration_seconds", "Time of an attempt to write the archive of a batch, by outcome: written, retry, or left to another process.", seconds, "outcome"),
+		archived:  prometheus.NewCounter(prometheus.CounterOpts{Name: "kaa_batch_archive_bytes_total", Help: "Bytes of the archives of batches that this process has written."}),
 
 		executed: counter("kaa_executions_total", "Executions ended by this process, by the job's state and the result's status.", "state", "status"),
 		duration: histogram("kaa_execution_duration_seconds", "Time from handing over the code to its end.", seconds, "status"),
@@ -108,6 +112,14 @@ func (m *Metrics) Problem(status int, code string) {
 // Webhook counts an attempt to deliver a webhook.
 func (m *Metrics) Webhook(outcome string, took time.Duration) {
 	m.webhooks.WithLabelValues(outcome).Observe(took.Seconds())
+}
+
+// Archived counts an attempt to write the archive of a batch.
+func (m *Metrics) Archived(outcome string, bytes int64, took time.Duration) {
+	m.archives.WithLabelValues(outcome).Observe(took.Seconds())
+	if outcome == "written" {
+		m.archived.Add(float64(bytes))
+	}
 }
 
 // Submitted counts an accepted job.

@@ -66,6 +66,7 @@ func TestMetricsOfAnAPI(t *testing.T) {
 		// what has not happened
 		`kaa_problems_total{code="too_many_waits",status="429"} 0`, `kaa_problems_total{code="unavailable",status="503"} 0`,
 		`kaa_jobs_submitted_total{queue="default"} 0`, `kaa_webhook_duration_seconds_count{outcome="failed"} 0`,
+		`kaa_batch_archive_duration_seconds_count{outcome="retry"} 0`, `kaa_batch_archive_bytes_total 0`,
 		`kaa_jobs_ended_total{failure="runner_lost",state="failed"} 0`)
 
 	away := telemetry.NewMetrics("v1", "abc")

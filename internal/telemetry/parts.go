@@ -78,7 +78,7 @@ type API struct {
 
 // ForAPI shows the counters and values of an API process. It may be called once at most.
 func (m *Metrics) ForAPI(a API) {
-	m.registry.MustRegister(m.requests, m.problems, m.submitted, m.webhooks, NewQueues(a.Queues), NewSessions(a.Sessions), NewTenants(a.Tenants))
+	m.registry.MustRegister(m.requests, m.problems, m.submitted, m.webhooks, m.archives, m.archived, NewQueues(a.Queues), NewSessions(a.Sessions), NewTenants(a.Tenants))
 	const execute, jobs = "/process/interpreter/execute", "/v1/jobs"
 	for _, status := range []int{http.StatusOK, http.StatusInternalServerError, http.StatusServiceUnavailable} {
 		m.requests.WithLabelValues(http.MethodPost, execute, strconv.Itoa(status))
@@ -107,6 +107,9 @@ func (m *Metrics) ForAPI(a API) {
 	}
 	for _, outcome := range []string{"delivered", "retry", "failed"} {
 		m.webhooks.WithLabelValues(outcome)
+	}
+	for _, outcome := range []string{"written", "retry", "left"} {
+		m.archives.WithLabelValues(outcome)
 	}
 	m.scraped("kaa_runners", "Runners that are registered, by state: they take jobs, cannot start an interpreter, or are draining.", []string{"state"}, a.runners)
 	m.scraped("kaa_slots", "Executions that all registered runners can have at once, by state: busy, or free where runners take jobs.", []string{"state"}, a.slots)
