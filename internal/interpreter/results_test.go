@@ -457,6 +457,7 @@ func TestLibraries(t *testing.T) {
 	path := testenv.LibsPython(t)
 	const plot = "import matplotlib.pyplot as plt\n"
 	const png, svg, figure = "image/png", "image/svg+xml", `text/plain="<Figure size 640x480 with 1 Axes>"`
+	const chart = "application/vnd.kaa.chart+json"
 	tests := []struct {
 		name, code string
 		formats    []string
@@ -481,7 +482,11 @@ func TestLibraries(t *testing.T) {
 		{"svg backend", "import matplotlib\nmatplotlib.use('svg')\n" + plot + "plt.plot([1]);", nil, []string{png}},
 		{"after an error", plot + "plt.plot([1])\n1/0", nil, []string{png}},
 		{"frame's plot", "import pandas as pd\npd.DataFrame({'a': [1, 2]}).plot();", nil, []string{png}},
-		{"object without pyplot", "from matplotlib.figure import Figure\nf = Figure()\nf.subplots().plot([1])\nf", nil, []string{"*" + png}},
+		{"object without pyplot", "from matplotlib.figure import Figure\nf = Figure()\nf.subplots().plot([1])\nf", nil, []string{"*" + chart + `={"type":"line",`}},
+		{"chart", plot + "plt.bar(['a'], [2]);", nil, []string{chart + `={"type":"bar","title":null,"elements":[{"label":"a","group":"Group 1","value":2.0}],` +
+			`"x_label":null,"x_unit":null,"y_label":null,"y_unit":null} ` + png}},
+		{"no chart", plot + "plt.figtext(.5, .5, 'x');", nil, []string{png}},
+		{"too many points", "import numpy as np\n" + plot + "plt.scatter(np.zeros(60000), np.zeros(60000));", nil, []string{chart + " omitted " + png}},
 	}
 	for _, preload := range [][]string{nil, {"pandas", "matplotlib.pyplot"}} {
 		pool := newPool(t, func(c *interpreter.Config) {

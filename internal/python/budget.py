@@ -9,6 +9,7 @@ from start import BUILTINS, load
 __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 RECORD = 16  # bytes of the record that a form was omitted or reduced
+CHART = "application/vnd.kaa.chart+json"
 
 
 class Frame:
@@ -47,6 +48,8 @@ def fit(shown, room, pictures):
     if not frame.add("data", forms.PLAIN, text):
         return None
     frame.add_all("errors", {name: forms.quote(message) for name, message in shown.errors.items()})
+    if shown.left_out:
+        frame.add_all("omitted", {mime: b"%d" % size for mime, size in shown.left_out.items()})
     todo = sorted(shown.data.items(), key=lambda item: len(item[1]))
     while todo:
         mime, form = todo.pop(0)
@@ -68,6 +71,8 @@ def fit(shown, room, pictures):
 
 
 def most_of(mime, room, pictures):
+    if mime == CHART:  # it must not take the room of pictures
+        return room // 4 // (pictures or 1)
     if mime not in (forms.PNG, forms.JPEG):
         return room
     return room // pictures if pictures else room // 2

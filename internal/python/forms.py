@@ -99,9 +99,11 @@ class Shown:
     plain is the text of text/plain. data has the other forms as JSON, metadata their metadata.
     errors has a message for each method that failed. cut has the part of a table that
     application/json shows. smaller has functions that reduce a form, instead functions that make
-    another form in its place. run calls functions of the code or of a library from a frame that
-    is the code's.
+    another form in its place. left_out has the sizes of forms that are too large to be made. run
+    calls functions of the code or of a library from a frame that is the code's.
     """
+
+    left_out = None
 
     def __init__(self, run=None):
         self.run = run or call

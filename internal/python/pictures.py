@@ -7,7 +7,7 @@ Standard library only, Python 3.8 and later.
 
 import binascii
 
-from start import BUILTINS
+from start import BUILTINS, load
 
 __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
@@ -32,6 +32,7 @@ def add_figure(shown, figure, formats):
         shown.add("savefig", mime, drawn(shown, figure, name))
     if PNG not in shown.data:
         shown.instead[SVG] = (PNG, lambda: drawn(shown, figure, "png"))
+    load("charts").add(shown, figure)
 
 
 def drawn(shown, figure, name):

@@ -15,7 +15,7 @@
 //	code         last_expression, event_loop, main_module, frames, errors
 //	streams      streams, marks, flood, stdin, console
 //	calls        calls, pending, offers (functions of the caller)
-//	results      display, forms, budget, tables, pictures
+//	results      display, forms, budget, tables, pictures, charts, chart_elements
 //	libraries    notebook (display and changes of libraries), standin, standin_base, standin_links, standin_media (for IPython), plots
 package python
 
