@@ -483,7 +483,7 @@ func TestLibraries(t *testing.T) {
 		{"after an error", plot + "plt.plot([1])\n1/0", nil, []string{png}},
 		{"frame's plot", "import pandas as pd\npd.DataFrame({'a': [1, 2]}).plot();", nil, []string{png}},
 		{"object without pyplot", "from matplotlib.figure import Figure\nf = Figure()\nf.subplots().plot([1])\nf", nil, []string{"*" + chart + `={"type":"line",`}},
-		{"chart", plot + "plt.bar(['a'], [2]);", nil, []string{chart + `={"type":"bar","title":null,"elements":[{"label":"a","group":"Group 1","value":2.0}],` +
+		{"chart", plot + "plt.bar(['a'], [2]);", nil, []string{chart + `={"type":"bar","title":null,"elements":[{"label":"a","group":"Group 0","value":2.0}],` +
 			`"x_label":null,"x_unit":null,"y_label":null,"y_unit":null} ` + png}},
 		{"no chart", plot + "plt.figtext(.5, .5, 'x');", nil, []string{png}},
 		{"too many points", "import numpy as np\n" + plot + "plt.scatter(np.zeros(60000), np.zeros(60000));", nil, []string{chart + " omitted " + png}},

@@ -49,6 +49,9 @@ class Axis:
             raise TooLarge(len(self.ticks))
         self.labels = [clipped(label.get_text()) for label in axis.get_majorticklabels()]
         self.scale = self.scale_of(forms.exact(axis.get_scale()), converter)
+        # Times without a zone are those of axes without units.
+        self.zoned = self.dates is not None and axis.get_units() is not None
+        self.categories = dict(zip(self.ticks, self.labels)) if converter == "StrCategoryConverter" else {}
 
     def scale_of(self, name, converter):
         if self.dates is not None:
@@ -61,10 +64,18 @@ class Axis:
         return "categorical" if numbered and all(numbered) else "linear"
 
     def points(self, values):
-        """Return numbers of the axis as numbers, or times as text."""
+        """Return what numbers of the axis stand for: numbers, times as text, or categories."""
         if self.dates is None:
-            return [number(value) for value in values]
-        return [None if number(value) is None else self.dates.num2date(value).isoformat() for value in values]
+            return [self.categories.get(value) or number(value) for value in values]
+        return [None if number(value) is None else self.time(value, self.zoned) for value in values]
+
+    def time(self, value, zoned):
+        time = self.dates.num2date(value)
+        return (time if zoned else time.replace(tzinfo=None)).isoformat()
+
+    def places(self):
+        """Return the ticks: numbers, or times as text."""
+        return [number(tick) for tick in self.ticks] if self.dates is None else [self.time(tick, True) for tick in self.ticks]
 
     def label_at(self, place):
         """Return the label of the tick at a place, else the place."""
@@ -72,7 +83,7 @@ class Axis:
         span = (max(self.ticks) - min(self.ticks)) / len(self.ticks) if self.ticks else 0
         if near is not None and near[1] and (abs(near[0] - place) <= 1e-6 * span or self.scale == "categorical"):
             return near[1]
-        value = self.points([place])[0]
+        value = place if self.dates is None else self.time(place, self.zoned)
         return "%g" % value if isinstance(value, float) else str(value)
 
 
@@ -179,7 +190,7 @@ class Axes:
         for i, line in enumerate(self.curves):
             label = line.get_label()
             points = self.points(line.get_xdata(orig=False), line.get_ydata(orig=False))
-            elements.append({"label": clipped(label) if is_named(label) else "Line %d" % (i + 1), "points": points})
+            elements.append({"label": clipped(label) if is_named(label) else "Line %d" % i, "points": points})
         return elements
 
     def groups(self):
@@ -187,7 +198,7 @@ class Axes:
         for i, group in enumerate(self.scatters):
             label, offsets = group.get_label(), group.get_offsets()
             points = self.points(offsets[:, 0], offsets[:, 1])
-            elements.append({"label": clipped(label) if is_named(label) else "Group %d" % (i + 1), "points": points})
+            elements.append({"label": clipped(label) if is_named(label) else "Group %d" % i, "points": points})
         return elements
 
     def bars(self):
@@ -197,7 +208,7 @@ class Axes:
         for i, group in enumerate(self.bar_groups):
             self.check()
             label = group.get_label()
-            name = clipped(label) if is_named(label) else "Group %d" % (i + 1)
+            name = clipped(label) if is_named(label) else "Group %d" % i
             for bar in group.patches:
                 axis, start, size, value = (
                     (self.y, bar.get_y(), bar.get_height(), bar.get_width()) if horizontal else

@@ -99,7 +99,7 @@ def labels(axes):
 def ticks(axes):
     fields = {}
     for name, axis in ("x", axes.x), ("y", axes.y):
-        fields[name + "_ticks"] = axis.points(axis.ticks)
+        fields[name + "_ticks"] = axis.places()
         fields[name + "_tick_labels"] = axis.labels
         fields[name + "_scale"] = axis.scale
     return fields

@@ -29,33 +29,35 @@ NOON = datetime.datetime(2024, 1, 1, 12)
 # Code that draws, the type of its chart, and some of its fields.
 FIGURES = (
     ("plt.plot([1, 2], [4, 5], label='a'); plt.plot([1, 2], [6, 5]); plt.legend(); plt.grid(True); plt.title('T')", "line",
-     {"title": "T", "elements": [line("a", (1, 4), (2, 5)), line("Line 2", (1, 6), (2, 5))], "x_scale": "linear"}),
+     {"title": "T", "elements": [line("a", (1, 4), (2, 5)), line("Line 1", (1, 6), (2, 5))], "x_scale": "linear"}),
     ("plt.plot([1, 2]); plt.xlabel('Time (s)'); plt.ylabel('V [mV]')", "line", {"x_label": "Time (s)", "x_unit": "s", "y_label": "V [mV]", "y_unit": "mV"}),
     ("plt.plot([1, 2])", "line", {"title": None, "x_label": None, "x_unit": None, "y_label": None, "y_unit": None}),
-    ("plt.plot([1, 2, 3], [1, float('nan'), float('-inf')])", "line", {"elements": [line("Line 1", (1, 1), (2, None), (3, None))]}),
-    ("plt.plot(np.ma.masked_array([1., 2.], [0, 1]))", "line", {"elements": [line("Line 1", (0, 1), (1, None))]}),
-    ("plt.plot(np.float32([.5]), np.int8([1]), 'o')", "line", {"elements": [line("Line 1", (0.5, 1))]}),
-    ("plt.plot([NOON], [1], 'o')", "line", {"elements": [line("Line 1", ("2024-01-01T12:00:00+00:00", 1))], "x_scale": "datetime", "y_scale": "linear"}),
-    ("plt.plot(['a', 'b'], [1, 3])", "line", {"x_ticks": [0, 1], "x_tick_labels": ["a", "b"], "x_scale": "categorical"}),
+    ("plt.plot([1, 2, 3], [1, float('nan'), float('-inf')])", "line", {"elements": [line("Line 0", (1, 1), (2, None), (3, None))]}),
+    ("plt.plot(np.ma.masked_array([1., 2.], [0, 1]))", "line", {"elements": [line("Line 0", (0, 1), (1, None))]}),
+    ("plt.plot(np.float32([.5]), np.int8([1]), 'o')", "line", {"elements": [line("Line 0", (0.5, 1))]}),
+    ("plt.plot([NOON], [1], 'o')", "line", {"elements": [line("Line 0", ("2024-01-01T12:00:00", 1))], "x_scale": "datetime", "y_scale": "linear"}),
+    ("plt.plot([NOON.replace(tzinfo=UTC)], [1], 'o')", "line", {"elements": [line("Line 0", ("2024-01-01T12:00:00+00:00", 1))]}),
+    ("plt.plot([NOON], [1], 'o'); plt.xticks([NOON])", "line", {"x_ticks": ["2024-01-01T12:00:00+00:00"]}),
+    ("plt.plot(['a', 'b'], [1, 3])", "line", {"elements": [line("Line 0", ("a", 1), ("b", 3))], "x_ticks": [0, 1], "x_tick_labels": ["a", "b"], "x_scale": "categorical"}),
     ("plt.plot([1, 10], [1, 10]); plt.xscale('log'); plt.yscale('symlog')", "line", {"x_scale": "log", "y_scale": "symlog"}),
     ("plt.plot([1, 2]); plt.xticks([0, 1], ['p', 'q'])", "line", {"x_ticks": [0, 1], "x_tick_labels": ["p", "q"], "x_scale": "categorical"}),
-    ("plt.plot([1, 5, 3]); plt.axhline(2); plt.axvline(1); plt.plot([0, 2], [3, 3])", "line", {"elements": [line("Line 1", (0, 1), (1, 5), (2, 3))]}),
-    ("plt.plot([0, 1], [5, 5])", "line", {"elements": [line("Line 1", (0, 5), (1, 5))]}),
-    ("plt.errorbar([1, 2], [3, 4], yerr=.1)", "line", {"elements": [line("Line 1", (1, 3), (2, 4))]}),
-    ("plt.stem([3, 4])", "line", {"elements": [line("Line 1", (0, 3), (1, 4))]}),
-    ("plt.plot([1, 2]); plt.fill_between([0, 1], [0, 1], [2, 3])", "line", {"elements": [line("Line 1", (0, 1), (1, 2))]}),
-    ("plt.polar([0, 1], [1, 2])", "line", {"elements": [line("Line 1", (0, 1), (1, 2))]}),
-    ("plt.scatter([1], [3], label='g'); plt.scatter([DAY.day], [5])", "scatter", {"elements": [line("g", (1, 3)), line("Group 2", (1, 5))]}),
-    ("plt.colorbar(plt.scatter([1], [3], c=[1]))", "scatter", {"elements": [line("Group 1", (1, 3))]}),
-    ("plt.scatter([DAY], [3])", "scatter", {"elements": [line("Group 1", ("2024-01-01T00:00:00+00:00", 3))], "x_scale": "datetime"}),
+    ("plt.plot([1, 5, 3]); plt.axhline(2); plt.axvline(1); plt.plot([0, 2], [3, 3])", "line", {"elements": [line("Line 0", (0, 1), (1, 5), (2, 3))]}),
+    ("plt.plot([0, 1], [5, 5])", "line", {"elements": [line("Line 0", (0, 5), (1, 5))]}),
+    ("plt.errorbar([1, 2], [3, 4], yerr=.1)", "line", {"elements": [line("Line 0", (1, 3), (2, 4))]}),
+    ("plt.stem([3, 4])", "line", {"elements": [line("Line 0", (0, 3), (1, 4))]}),
+    ("plt.plot([1, 2]); plt.fill_between([0, 1], [0, 1], [2, 3])", "line", {"elements": [line("Line 0", (0, 1), (1, 2))]}),
+    ("plt.polar([0, 1], [1, 2])", "line", {"elements": [line("Line 0", (0, 1), (1, 2))]}),
+    ("plt.scatter([1], [3], label='g'); plt.scatter([DAY.day], [5])", "scatter", {"elements": [line("g", (1, 3)), line("Group 1", (1, 5))]}),
+    ("plt.colorbar(plt.scatter([1], [3], c=[1]))", "scatter", {"elements": [line("Group 0", (1, 3))]}),
+    ("plt.scatter([DAY], [3])", "scatter", {"elements": [line("Group 0", ("2024-01-01T00:00:00", 3))], "x_scale": "datetime"}),
     ("plt.bar(['A', 'B'], [3, 4.5], yerr=1); plt.axhline(1); plt.xlabel('Author'); plt.ylabel('Books (n)')", "bar",
-     {"elements": bars("Group 1", A=3, B=4.5), "x_label": "Author", "y_label": "Books (n)", "y_unit": "n", "x_unit": None}),
+     {"elements": bars("Group 0", A=3, B=4.5), "x_label": "Author", "y_label": "Books (n)", "y_unit": "n", "x_unit": None}),
     ("plt.barh(['A', 'B'], [3, 4.5]); plt.xlabel('Books (n)'); plt.ylabel('Author')", "bar",
-     {"elements": bars("Group 1", A=3, B=4.5), "x_label": "Author", "y_label": "Books (n)", "y_unit": "n", "x_unit": None}),
+     {"elements": bars("Group 0", A=3, B=4.5), "x_label": "Author", "y_label": "Books (n)", "y_unit": "n", "x_unit": None}),
     ("plt.bar([-.2, .8], [1, 2], .4, label='m'); plt.bar([.2, 1.2], [3, 4], .4, label='w'); plt.xticks([0, 1], ['p', 'q'])", "bar",
      {"elements": bars("m", p=1, q=2) + bars("w", p=3, q=4)}),
     ("plt.bar(['a'], [1], label='x'); plt.bar(['a'], [3], bottom=[1], label='y')", "bar", {"elements": bars("x", a=1) + bars("y", a=3)}),
-    ("plt.hist([1, 1, 3], bins=[1, 2, 3.5])", "bar", {"elements": bars("Group 1", **{"1.5": 2, "2.75": 1})}),
+    ("plt.hist([1, 1, 3], bins=[1, 2, 3.5])", "bar", {"elements": bars("Group 0", **{"1.5": 2, "2.75": 1})}),
     ("plt.pie([45, 55], labels=['P', 'Q'], autopct='%d%%')", "pie",
      {"elements": [{"label": "P", "angle": 162, "radius": 1}, {"label": "Q", "angle": 198, "radius": 1}]}),
     ("plt.boxplot(BOXES); plt.xticks([1, 2], ['A', 'B'])", "box_and_whisker", {"elements": [box("A", 1, 2, 3, 4, 4, 20), box("B", 2, 3, 4, 5, 6)]}),
@@ -90,7 +92,7 @@ class ChartsTest(unittest.TestCase):
         shown = forms.Shown()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what newer versions call otherwise
-            exec(code, {"plt": plt, "np": numpy, "DAY": DAY, "NOON": NOON, "BOXES": BOXES})
+            exec(code, {"plt": plt, "np": numpy, "DAY": DAY, "NOON": NOON, "UTC": datetime.timezone.utc, "BOXES": BOXES})
             charts.add(shown, plt.gcf())
         return shown
 
