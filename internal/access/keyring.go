@@ -45,6 +45,8 @@ type Keyring struct {
 	mu      sync.Mutex
 	sources map[string][]Key
 	current atomic.Pointer[map[[sha256.Size]byte]*Grant]
+	// tickets has the same grants by the beginning of the digest.
+	tickets atomic.Pointer[map[string]*Grant]
 }
 
 // Sources of keys. Where two have a digest in common, the first of them counts.
@@ -58,6 +60,7 @@ const (
 func NewKeyring() *Keyring {
 	r := &Keyring{now: time.Now, sources: map[string][]Key{}}
 	r.current.Store(&map[[sha256.Size]byte]*Grant{})
+	r.tickets.Store(&map[string]*Grant{})
 	return r
 }
 
@@ -99,6 +102,11 @@ func (r *Keyring) build() {
 		}
 	}
 	r.current.Store(&table)
+	tickets := make(map[string]*Grant, len(table))
+	for _, g := range table {
+		tickets[g.SHA256[:shortDigest]] = g
+	}
+	r.tickets.Store(&tickets)
 	for sum, g := range before {
 		if table[sum] != g {
 			g.end(ErrRevoked)

@@ -129,7 +129,7 @@ type observer struct {
 	routes []string
 }
 
-func (o *observer) Request(method, route string, status int, _ time.Duration) {
+func (o *observer) Request(_, method, route string, status int, _ time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.routes = append(o.routes, fmt.Sprint(method, " ", route, " ", status))

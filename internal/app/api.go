@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/app/config"
+	"github.com/kaa-run/kaa/internal/dialect"
 	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/runner"
 	"github.com/kaa-run/kaa/internal/service"
@@ -162,7 +161,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		{"archives", archiveStop, func(context.Context) error { archiver.Close(); return nil }},
 		{"schedules", scheduleStop, func(context.Context) error { scheduler.Close(); return nil }},
 	}, a.background...)
-	dialect := api.New(api.Config{
+	own := api.New(api.Config{
 		Service: core, Warnings: s.check.Warnings, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 		MaxFrameBytes: s.cfg.MaxBodyBytes, SlowestWrite: slowestWrite, Version: Version(),
 	})
@@ -172,7 +171,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.ChecksHost(), Hosts: s.cfg.AllowedHosts,
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxLongBytes: s.cfg.MaxBatchBytes, MaxRequests: maxRequests(&s.cfg), Answers: s.answers, Background: a.requests,
 	})
-	front.answer(mounted(entrance, dialect, core, s.dialects))
+	front.answer(mounted(entrance, own, dialect.Parts{Service: core, Log: s.log, Version: Version(), Issuer: s.cfg.Issuer}, s.dialects))
 	return a, nil
 }
 
@@ -248,20 +247,4 @@ func (a *apiProcess) hurried(ctx context.Context, cancel context.CancelFunc) {
 		case <-ctx.Done():
 		}
 	}()
-}
-
-// mounted puts further dialects beside Kaa's own, all behind one door.
-func mounted(entrance *door.Door, own door.Dialect, core *service.Service, others []Dialect) http.Handler {
-	handler := entrance.Handle(own)
-	for _, d := range others {
-		other, rest := entrance.Handle(d.New(core)), handler
-		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if path, ok := strings.CutPrefix(r.URL.Path, d.Path); ok && (path == "" || path[0] == '/') {
-				other.ServeHTTP(w, r)
-				return
-			}
-			rest.ServeHTTP(w, r)
-		})
-	}
-	return handler
 }

@@ -11,22 +11,23 @@ import (
 	"testing"
 
 	"github.com/kaa-run/kaa/internal/app"
+	"github.com/kaa-run/kaa/internal/dialect"
 	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/testenv"
-	"github.com/kaa-run/kaa/test/dialects/e2b"
 	"github.com/kaa-run/kaa/test/dialects/lines"
+	"github.com/kaa-run/kaa/test/dialects/toy"
 )
 
-// withDialects starts a Kaa that speaks E2B's /execute at /e2b, and returns its service.
+// withDialects starts a Kaa that speaks a toy dialect at /toy, and returns its service.
 func withDialects(t *testing.T, vars ...string) (*kaa, *service.Service) {
 	t.Helper()
 	k := prepare(t, testenv.Redis(t), vars...)
 	var core *service.Service
-	k.dialects = []app.Dialect{{Path: "/e2b", New: func(s *service.Service) door.Dialect {
-		core = s
-		return e2b.Execute{Service: s}
+	k.dialects = []app.Dialect{{Name: "toy", New: func(p dialect.Parts) door.Dialect {
+		core = p.Service
+		return toy.Execute{Service: p.Service}
 	}}}
 	k.startAll(1)
 	return k, core
@@ -38,7 +39,7 @@ func TestDialectBehindTheDoor(t *testing.T) {
 	t.Parallel()
 	k, _ := withDialects(t, "KAA_API_KEYS=one,two", "KAA_MAX_BODY_BYTES=1000", "KAA_MAX_CODE_BYTES=900")
 	post := func(key, body string, headers ...string) answer {
-		return k.call(http.MethodPost, "/e2b/execute", body, append(headers, "X-API-Key: "+key)...)
+		return k.call(http.MethodPost, "/toy/execute", body, append(headers, "X-API-Key: "+key)...)
 	}
 	a := post("one", `{"code": "print('out')\n6 * 7"}`)
 	var types []string
@@ -75,7 +76,16 @@ func TestDialectBehindTheDoor(t *testing.T) {
 	if jobs := k.call(http.MethodGet, "/v1/jobs", nil); strings.Count(jobs.raw, `"state":"completed"`) != 1 {
 		t.Errorf("what one dialect made, the other lists as %s", jobs.raw)
 	}
-	if a := k.call(http.MethodGet, "/e2bexecute", nil); a.status != http.StatusNotFound || a.str("code") != "no_such_route" {
+	k.key = "one"
+	if text := k.call(http.MethodGet, "/metrics", nil).raw; !strings.Contains(text, `{dialect="toy",method="POST",route="/execute",status="200"} 1`) {
+		t.Error("the metrics do not count by dialect")
+	}
+	k.awaitLine(t, "request", fields{"dialect": "toy", "route": "/execute", "path": "/toy/execute"})
+	k.awaitLine(t, "job ended", fields{"dialect": "toy"})
+	if a := k.call(http.MethodGet, "/e2b/none", nil); a.status != http.StatusNotFound || a.str("code") != "404" || a.str("message") == "" {
+		t.Errorf("a route that E2B does not have: %d %s", a.status, a.raw)
+	}
+	if a := k.call(http.MethodGet, "/toyexecute", nil); a.status != http.StatusNotFound || a.str("code") != "no_such_route" {
 		t.Errorf("a path that only begins alike: %d %s", a.status, a.raw)
 	}
 }

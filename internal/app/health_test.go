@@ -31,7 +31,7 @@ func TestHealthAndMetrics(t *testing.T) {
 	metrics := map[*kaa][]string{
 		k: {
 			`kaa_jobs_submitted_total{queue="default"} 1`, `kaa_queue_jobs{queue="default",state="queued"} 0`, "kaa_redis_up 1",
-			`kaa_http_request_duration_seconds_count{method="POST",route="/process/interpreter/execute",status="200"} 1`,
+			`kaa_http_request_duration_seconds_count{dialect="kaa",method="POST",route="/process/interpreter/execute",status="200"} 1`,
 		},
 		&runner: {
 			`kaa_executions_total{state="completed",status="ok"} 1`, `kaa_execution_duration_seconds_count{status="ok"} 1`,

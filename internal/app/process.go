@@ -7,9 +7,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/blob"
-	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/runner"
-	"github.com/kaa-run/kaa/internal/service"
 )
 
 // Process has the connections of a process to its environment. Tests replace them.
@@ -33,16 +31,10 @@ type Process struct {
 	// Hurry, once closed, shortens a drain: executions are interrupted and callers cut off at once.
 	// Their ends are still written.
 	Hurry <-chan struct{}
-	// Dialects are protocols besides Kaa's own.
+	// Dialects are protocols besides Kaa's own and those that the binaries have.
 	Dialects []Dialect
 	// Periods that are zero have the values that docs/operations.md promises.
 	Periods Periods
-}
-
-// Dialect is a protocol that an API process speaks at a path and at all paths below it.
-type Dialect struct {
-	Path string
-	New  func(*service.Service) door.Dialect
 }
 
 // Periods are the times that decide how soon processes notice the end of another process.

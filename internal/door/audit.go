@@ -62,7 +62,7 @@ func auditLine(r *http.Request, method string, call *service.Call, status int) [
 		tenant = "" // it is the operator's
 	}
 	attrs := make([]slog.Attr, 0, 16)
-	attrs = append(attrs, slog.String("operation", cmp.Or(call.Operation, routeOf(call))), slog.String("method", clipped(method)), slog.String("path", clipped(r.URL.Path)),
+	attrs = append(attrs, slog.String("operation", cmp.Or(call.Operation, routeOf(call))), slog.String("method", clipped(method)), slog.String("path", clipped(call.Prefix+r.URL.Path)),
 		slog.String("outcome", outcome), slog.Int("status", status), slog.String("client", clientOf(r)))
 	for _, a := range [][2]string{
 		{"code", call.Problem},

@@ -33,12 +33,19 @@ type Dialect interface {
 	Refuse(w http.ResponseWriter, r *http.Request, err error)
 }
 
+// Ticketed is a dialect of which some requests bring a ticket for one thing in place of a key.
+type Ticketed interface {
+	// Ticket returns the ticket of a request and what it is for; empty for none.
+	Ticket(r *http.Request) (ticket, thing string)
+}
+
 // Body is a way to pass the body of a request on.
 type Body = service.Body
 
 // Observer counts for the metrics.
 type Observer interface {
-	Request(method, route string, status int, took time.Duration)
+	// Request counts a request of a dialect: kaa, or the name of another one.
+	Request(dialect, method, route string, status int, took time.Duration)
 	// Problem counts what was answered with an error.
 	Problem(status int, code string)
 }
@@ -99,9 +106,24 @@ const DefaultBodyTimeout = 30 * time.Second
 // step is a part of the way. It answers the request itself, or calls next.
 type step func(w http.ResponseWriter, r *http.Request, next http.HandlerFunc)
 
-// Handle returns the handler of a dialect behind the door.
-func (d *Door) Handle(dialect Dialect) http.Handler {
-	in := &entrance{Door: d, dialect: dialect}
+// Mount is where a dialect is, besides Kaa's own, which has the zero Mount.
+type Mount struct {
+	// Name is the name of the dialect in the access log, the audit log, the metrics and the logs of runners.
+	Name string
+	// Prefix is what the paths of its requests begin with. The dialect gets them without it, and finds it in its
+	// service.Call.
+	Prefix string
+}
+
+// own is the name of Kaa's own dialect in the metrics.
+const own = "kaa"
+
+// Handle returns the handler of Kaa's own dialect behind the door.
+func (d *Door) Handle(dialect Dialect) http.Handler { return d.HandleAt(Mount{}, dialect) }
+
+// HandleAt returns the handler of a dialect behind the door.
+func (d *Door) HandleAt(m Mount, dialect Dialect) http.Handler {
+	in := &entrance{Door: d, dialect: dialect, mount: m}
 	handle := http.HandlerFunc(dialect.ServeHTTP)
 	steps := []step{
 		in.counted, in.observed, in.received, in.recovered, in.knownHost, in.crossOrigin, in.sameSite,
@@ -118,6 +140,7 @@ func (d *Door) Handle(dialect Dialect) http.Handler {
 type entrance struct {
 	*Door
 	dialect Dialect
+	mount   Mount
 }
 
 func (in *entrance) refuse(w http.ResponseWriter, r *http.Request, err error) {

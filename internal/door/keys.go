@@ -44,6 +44,15 @@ func (in *entrance) authenticated(w http.ResponseWriter, r *http.Request, next h
 // grant returns what the key or the token of a request allows. Keys come first: one that the operator chose may
 // look like a token.
 func (in *entrance) grant(r *http.Request) (*access.Grant, error) {
+	if ticketed, ok := in.dialect.(Ticketed); ok {
+		if ticket, thing := ticketed.Ticket(r); ticket != "" {
+			grant, err := in.cfg.Keys.FindTicket(ticket, thing)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", service.ErrUnauthorized, err)
+			}
+			return grant, nil
+		}
+	}
 	secret := in.dialect.Key(r)
 	grant, err := in.cfg.Keys.Find(secret)
 	if in.cfg.Tokens != nil && errors.Is(err, access.ErrUnknown) && access.IsToken(secret) {

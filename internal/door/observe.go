@@ -1,6 +1,7 @@
 package door
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -31,11 +32,11 @@ const maxLoggedPath = 256
 // that it knows is still the HEAD.
 func (in *entrance) observed(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
 	start := time.Now()
-	call := &service.Call{HeadOnly: r.Method == http.MethodHead}
+	call := &service.Call{HeadOnly: r.Method == http.MethodHead, Prefix: in.mount.Prefix}
 	out := &answer{ResponseWriter: w}
-	ctx := service.WithCall(identified(out, r), call)
+	ctx := service.WithCall(identified(out, r, in.mount.Name), call)
 	method := r.Method
-	r = r.WithContext(ctx)
+	r = in.mount.below(r.WithContext(ctx))
 	if call.HeadOnly {
 		r.Method = http.MethodGet
 	}
@@ -47,7 +48,7 @@ func (in *entrance) observed(w http.ResponseWriter, r *http.Request, next http.H
 		if status == 0 {
 			status = http.StatusOK // what net/http answers then
 		}
-		in.cfg.Observer.Request(methodName(r.Method), route, status, took)
+		in.cfg.Observer.Request(cmp.Or(in.mount.Name, own), methodName(r.Method), route, status, took)
 		if call.Problem != "" {
 			in.cfg.Observer.Problem(status, call.Problem)
 		}
@@ -68,8 +69,8 @@ func (in *entrance) observed(w http.ResponseWriter, r *http.Request, next http.H
 
 // identified returns the context of a request, which knows its id: the caller's if that can be
 // taken over, else a new one. The answer gets it before anything else may answer.
-func identified(w http.ResponseWriter, r *http.Request) context.Context {
-	var t job.Trace
+func identified(w http.ResponseWriter, r *http.Request, dialect string) context.Context {
+	t := job.Trace{Dialect: dialect}
 	if id := r.Header.Get(requestIDHeader); job.ValidRequestID(id) {
 		t.RequestID = id
 	} else if id, err := uuid.NewV7(); err == nil {
@@ -91,9 +92,20 @@ func identified(w http.ResponseWriter, r *http.Request) context.Context {
 	return job.WithTrace(r.Context(), t)
 }
 
+// below returns a request with the path that the dialect knows: without the prefix, and / for nothing.
+func (m Mount) below(r *http.Request) *http.Request {
+	if m.Prefix == "" {
+		return r
+	}
+	u := *r.URL
+	u.Path, u.RawPath = cmp.Or(strings.TrimPrefix(u.Path, m.Prefix), "/"), strings.TrimPrefix(u.RawPath, m.Prefix)
+	r.URL = &u // r is this request's own
+	return r
+}
+
 func accessLine(r *http.Request, method string, call *service.Call, out *answer, status int, took time.Duration) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 16)
-	attrs = append(attrs, slog.String("method", clipped(method)), slog.String("path", clipped(r.URL.Path)), slog.String("route", routeOf(call)),
+	attrs = append(attrs, slog.String("method", clipped(method)), slog.String("path", clipped(call.Prefix+r.URL.Path)), slog.String("route", routeOf(call)),
 		slog.Int("status", status), slog.Duration("duration", took),
 		slog.Int64("request_bytes", max(0, r.ContentLength)), slog.Int("response_bytes", out.size),
 		slog.String("client", clientOf(r)))

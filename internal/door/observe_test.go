@@ -18,7 +18,7 @@ import (
 // counts is an Observer that remembers.
 type counts struct{ methods, routes, problems []string }
 
-func (c *counts) Request(method, route string, _ int, _ time.Duration) {
+func (c *counts) Request(_, method, route string, _ int, _ time.Duration) {
 	c.methods, c.routes = append(c.methods, method), append(c.routes, route)
 }
 func (c *counts) Problem(_ int, code string) { c.problems = append(c.problems, code) }
@@ -128,5 +128,5 @@ func jsonLog() *slog.Logger {
 
 type nobody struct{}
 
-func (*nobody) Request(string, string, int, time.Duration) {}
-func (*nobody) Problem(int, string)                        {}
+func (*nobody) Request(string, string, string, int, time.Duration) {}
+func (*nobody) Problem(int, string)                                {}

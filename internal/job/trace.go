@@ -11,6 +11,8 @@ type Trace struct {
 	RequestID string `json:"requestId,omitempty"`
 	// Parent is the caller's traceparent of W3C Trace Context; empty without tracing.
 	Parent string `json:"traceparent,omitempty"`
+	// Dialect is the protocol of the request; empty for Kaa's own.
+	Dialect string `json:"dialect,omitempty"`
 }
 
 // The parts of a traceparent: version, trace id, parent id and flags in hexadecimal digits.

@@ -57,6 +57,10 @@ func (c Caller) may(scope access.Scope) error {
 	return nil
 }
 
+// Ticket returns a text that lets its holder act for the caller's key with one thing, such as a session:
+// access.Ticket.
+func (c Caller) Ticket(thing string) string { return access.Ticket(c.Digest, thing) }
+
 // idempotencyScope is where its idempotency keys are its own.
 func (c Caller) idempotencyScope() string {
 	if c.Tenant != "" {
@@ -76,8 +80,8 @@ func (c Caller) owner() job.Viewer { return job.Viewer{Caller: c.ID()} }
 // writes to it.
 type Call struct {
 	Caller Caller
-	// Route is the pattern of the path; empty if no route matched.
-	Route string
+	// Route is the pattern of the path; empty if no route matched. Prefix is what the paths of the dialect begin with.
+	Route, Prefix string
 	// Operation is the dialect's name of the request's operation; empty if it has none.
 	Operation string
 	// Executes: the request has code executed, and changes nothing else.

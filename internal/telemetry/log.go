@@ -42,7 +42,7 @@ func withUnit(_ []string, a slog.Attr) slog.Attr {
 // milliseconds rounds to the microsecond, which is exact enough for a log.
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// traced adds the request_id and trace_id of the context to each record.
+// traced adds the request_id, trace_id and dialect of the context to each record.
 type traced struct{ slog.Handler }
 
 func (h traced) Handle(ctx context.Context, r slog.Record) error {
@@ -52,6 +52,9 @@ func (h traced) Handle(ctx context.Context, r slog.Record) error {
 	}
 	if id := t.TraceID(); id != "" {
 		r.AddAttrs(slog.String("trace_id", id))
+	}
+	if t.Dialect != "" {
+		r.AddAttrs(slog.String("dialect", t.Dialect))
 	}
 	return h.Handler.Handle(ctx, r) //nolint:wrapcheck // it is the handler
 }

@@ -71,7 +71,7 @@ func NewMetrics(version, commit string) *Metrics {
 		redisErrors: counter("kaa_redis_errors_total", "Round trips to Redis that failed, by kind, and connections that were not made.", "kind"),
 		blobErrors:  counter("kaa_blob_errors_total", "Operations on the store of files that failed.", "op"),
 
-		requests:  histogram("kaa_http_request_duration_seconds", "Time to answer an HTTP request.", seconds, "method", "route", "status"),
+		requests:  histogram("kaa_http_request_duration_seconds", "Time to answer an HTTP request. dialect: kaa, or the name of another protocol.", seconds, "dialect", "method", "route", "status"),
 		problems:  counter("kaa_problems_total", "Answers that were problems, by their code: to requests, items of batches and frames of sockets.", "status", "code"),
 		submitted: counter("kaa_jobs_submitted_total", "Jobs accepted by this process.", "queue"),
 		webhooks:  histogram("kaa_webhook_duration_seconds", "Time of an attempt to deliver a webhook, by outcome: delivered, retry or failed.", seconds, "outcome"),
@@ -100,8 +100,8 @@ func (m *Metrics) Handler() http.Handler {
 }
 
 // Request counts an HTTP request.
-func (m *Metrics) Request(method, route string, status int, took time.Duration) {
-	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Observe(took.Seconds())
+func (m *Metrics) Request(dialect, method, route string, status int, took time.Duration) {
+	m.requests.WithLabelValues(dialect, method, route, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
 // Problem counts an answer that is a problem.

@@ -81,10 +81,10 @@ func (m *Metrics) ForAPI(a API) {
 	m.registry.MustRegister(m.requests, m.problems, m.submitted, m.webhooks, m.archives, m.archived, NewQueues(a.Queues), NewSessions(a.Sessions), NewTenants(a.Tenants))
 	const execute, jobs = "/process/interpreter/execute", "/v1/jobs"
 	for _, status := range []int{http.StatusOK, http.StatusInternalServerError, http.StatusServiceUnavailable} {
-		m.requests.WithLabelValues(http.MethodPost, execute, strconv.Itoa(status))
+		m.requests.WithLabelValues("kaa", http.MethodPost, execute, strconv.Itoa(status))
 	}
 	for _, status := range []int{http.StatusAccepted, http.StatusInternalServerError, http.StatusServiceUnavailable} {
-		m.requests.WithLabelValues(http.MethodPost, jobs, strconv.Itoa(status))
+		m.requests.WithLabelValues("kaa", http.MethodPost, jobs, strconv.Itoa(status))
 	}
 	for status, codes := range map[int][]string{
 		http.StatusTooManyRequests: {

@@ -125,6 +125,8 @@ type Config struct {
 	// requests may be addressed to.
 	AllowedOrigins []string `env:"KAA_ALLOWED_ORIGINS"`
 	AllowedHosts   []string `env:"KAA_ALLOWED_HOSTS"`
+	// Dialects are the protocols besides Kaa's own that the API speaks; none stand for all.
+	Dialects []string `env:"KAA_DIALECTS"`
 	// MetricsTenants have metrics of their own.
 	MetricsTenants []string `env:"KAA_METRICS_TENANTS"`
 
@@ -260,6 +262,7 @@ func Load(environ Environment) (Config, error) {
 	}
 	c.Audiences = trimmed(c.Audiences)
 	c.MetricsTenants = trimmed(c.MetricsTenants)
+	c.Dialects = trimmed(c.Dialects)
 	if c.Concurrency == 0 {
 		// Code waits as often as it computes, so more than one per core.
 		c.Concurrency = max(4, 2*runtime.NumCPU())

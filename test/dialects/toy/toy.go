@@ -1,6 +1,6 @@
-// Package e2b speaks the streaming POST /execute of E2B's code interpreter. It shows what a
+// Package toy speaks the streaming POST /execute of E2B's code interpreter. It shows what a
 // dialect takes: it imports the service and the core, and changes nothing elsewhere.
-package e2b
+package toy
 
 import (
 	"encoding/json"

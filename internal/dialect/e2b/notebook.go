@@ -1,0 +1,186 @@
+package e2b
+
+import (
+	"strconv"
+	"strings"
+)
+
+// notebookCode makes Python of what a notebook takes: code with an indentation of the whole, lines for the shell (!),
+// and the most common magics (%). Other lines stay as they are, with their numbers.
+func notebookCode(code string) string {
+	code = dedented(code)
+	if first, rest, _ := strings.Cut(strings.TrimLeft(code, "\n"), "\n"); strings.HasPrefix(first, "%%") {
+		return cellMagic(first[2:], rest)
+	}
+	if !strings.ContainsAny(code, "!%") {
+		return code
+	}
+	all := strings.Split(code, "\n")
+	var s scanner
+	for i, line := range all {
+		if !s.inside() {
+			all[i] = lineMagic(line)
+		}
+		s.scan(line)
+	}
+	return strings.Join(all, "\n")
+}
+
+// dedented takes away the indentation of the first line from all lines, if all have it.
+func dedented(code string) string {
+	all := strings.Split(code, "\n")
+	indent := ""
+	for _, line := range all {
+		if text := strings.TrimLeft(line, " \t"); text != "" {
+			indent = line[:len(line)-len(text)]
+			break
+		}
+	}
+	if indent == "" {
+		return code
+	}
+	for i, line := range all {
+		rest, ok := strings.CutPrefix(line, indent)
+		if !ok && strings.TrimSpace(line) != "" {
+			return code
+		}
+		all[i] = rest
+	}
+	return strings.Join(all, "\n")
+}
+
+// scanner knows whether a line begins inside a string or brackets.
+type scanner struct {
+	quote string // of the string that is open; empty for none
+	depth int    // of brackets
+	joins bool   // the line before ends with a backslash
+}
+
+func (s *scanner) inside() bool { return s.quote != "" || s.depth > 0 || s.joins }
+
+// scan reads a line.
+func (s *scanner) scan(line string) {
+	s.joins = false
+	for i := 0; i < len(line); i++ {
+		if s.quote != "" {
+			switch {
+			case line[i] == '\\':
+				i++
+			case strings.HasPrefix(line[i:], s.quote):
+				i += len(s.quote) - 1
+				s.quote = ""
+			}
+			continue
+		}
+		switch line[i] {
+		case '#':
+			return
+		case '(', '[', '{':
+			s.depth++
+		case ')', ']', '}':
+			s.depth = max(0, s.depth-1)
+		case '\\':
+			s.joins = i == len(line)-1
+		case '"', '\'':
+			if s.quote = line[i : i+1]; strings.HasPrefix(line[i:], strings.Repeat(s.quote, 3)) {
+				s.quote = strings.Repeat(s.quote, 3)
+				i += 2
+			}
+		}
+	}
+	if len(s.quote) == 1 {
+		s.quote = "" // a string of one line ends with it
+	}
+}
+
+// lineMagic translates a line that is no Python.
+func lineMagic(line string) string {
+	text := strings.TrimLeft(line, " \t")
+	indent := line[:len(line)-len(text)]
+	switch {
+	case strings.HasPrefix(text, "!"):
+		return indent + shell(strings.TrimPrefix(text[1:], "!"))
+	case strings.HasPrefix(text, "%"):
+		name, rest, _ := strings.Cut(text[1:], " ")
+		return indent + magic(name, strings.TrimSpace(rest))
+	}
+	if name, command, ok := strings.Cut(text, "="); ok && isName(strings.TrimSpace(name)) && strings.HasPrefix(strings.TrimSpace(command), "!") {
+		return indent + strings.TrimSpace(name) + " = " + captured(strings.TrimSpace(command)[1:])
+	}
+	return line
+}
+
+func isName(text string) bool {
+	for i, c := range text {
+		if c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return text != ""
+}
+
+// quoted is a text as a literal of Python.
+func quoted(text string) string { return strconv.QuoteToASCII(text) }
+
+// shell is a statement that executes a line of the shell, whose output is that of the code.
+func shell(line string) string {
+	return `if __import__("sys").stdout.flush() or __import__("subprocess").call(["/bin/bash", "-c", ` + quoted(strings.TrimSpace(line)) + `]): pass`
+}
+
+// captured is an expression: the lines that a line of the shell puts out.
+func captured(line string) string {
+	return `__import__("subprocess").run(["/bin/bash", "-c", ` + quoted(strings.TrimSpace(line)) + `], stdout=-1, stderr=-2, text=True).stdout.splitlines()`
+}
+
+// magic is a statement for a magic of one line.
+func magic(name, rest string) string {
+	switch name {
+	case "pip":
+		return shell("python3 -m pip " + rest)
+	case "conda", "mamba", "sx", "system", "bash", "sh":
+		return shell(rest)
+	case "cd":
+		if rest == "" {
+			rest = "~"
+		}
+		return `__import__("os").chdir(__import__("os").path.expanduser(` + quoted(strings.Trim(rest, `"'`)) + `))`
+	case "pwd":
+		return `__import__("os").getcwd()`
+	case "ls":
+		return shell("ls " + rest)
+	case "env", "set_env":
+		variable, value, ok := strings.Cut(rest, "=")
+		if !ok {
+			return `dict(__import__("os").environ)`
+		}
+		return `__import__("os").environ[` + quoted(strings.TrimSpace(variable)) + `] = ` + quoted(strings.TrimSpace(value))
+	case "time", "timeit", "prun":
+		return rest
+	case "matplotlib", "load_ext", "reload_ext", "autoreload", "config", "precision", "xmode", "colors", "pylab":
+		return "pass"
+	}
+	return `raise NameError(` + quoted("Line magic function `%"+name+"` not found.") + `)`
+}
+
+// cellMagic is Python for a magic of a whole cell, whose name the first line has.
+func cellMagic(first, body string) string {
+	name, rest, _ := strings.Cut(strings.TrimSpace(first), " ")
+	switch name {
+	case "bash", "sh", "script":
+		return shellCell(body)
+	case "time", "timeit", "capture", "prun", "python", "python3":
+		return "\n" + notebookCode(body)
+	case "writefile", "file":
+		mode := "w"
+		if path, ok := strings.CutPrefix(strings.TrimSpace(rest), "-a "); ok {
+			mode, rest = "a", path
+		}
+		return `with open(` + quoted(strings.Trim(strings.TrimSpace(rest), `"'`)) + `, "` + mode + `", encoding="utf-8") as _file: _file.write(` + quoted(body) + `)`
+	}
+	return `raise NameError(` + quoted("Cell magic `%%"+name+"` not found.") + `)`
+}
+
+// shellCell has bash execute a script, and fails as it does.
+func shellCell(script string) string {
+	return `__import__("sys").stdout.flush() or __import__("subprocess").run(["/bin/bash", "-c", ` + quoted(script) + `], check=True) and None`
+}
