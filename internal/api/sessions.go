@@ -25,6 +25,8 @@ type SessionBody struct {
 	Envs        map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of all its executions."`
 	IdleTimeout *float64          `json:"idleTimeout,omitempty" nullable:"true" doc:"Seconds without use after which it ends. Default 600, ceiling 86400 unless configured otherwise."`
 	MaxAge      *float64          `json:"maxAge,omitempty" nullable:"true" doc:"Seconds after which it ends, used or not. Default 28800, ceiling 604800 unless configured otherwise."`
+	EndsAt      *time.Time        `json:"endsAt,omitempty" nullable:"true" doc:"Time at which it ends, used or not (RFC 3339), not later than maxAge allows. PATCH moves it. With it, or endsIn, the defaults of idleTimeout and maxAge are their ceilings."`
+	EndsIn      *float64          `json:"endsIn,omitempty" nullable:"true" doc:"The same as seconds from now. Not together with endsAt."`
 	Workdir     *string           `json:"workdir,omitempty" nullable:"true" maxLength:"512" doc:"Path of its working directory. Needs the sandbox level strict. Default: /work." example:"/home/user"`
 	Home        *string           `json:"home,omitempty" nullable:"true" maxLength:"512" doc:"Path of the home directory (HOME), which is the working directory, or is in it or in /tmp. Default: the working directory."`
 	Persist     *string           `json:"persist,omitempty" nullable:"true" maxLength:"128" doc:"Name of the volume that keeps the files of its working directory: they are there as the last session with it has left them, and are saved at the end of this one, at a pause, and every two minutes. A letter or digit, then letters, digits and any of . _ : @ ~ -" example:"user-7"`
@@ -150,7 +152,7 @@ func (b *SessionBody) request() job.SessionRequest {
 		return job.SessionRequest{}
 	}
 	return job.SessionRequest{
-		Runtime: value(b.Runtime), Envs: b.Envs, Workdir: value(b.Workdir), Home: value(b.Home), Persist: b.Persist, IdleTimeout: b.IdleTimeout, MaxAge: b.MaxAge, OnMemory: value(b.OnMemory),
+		Runtime: value(b.Runtime), Envs: b.Envs, Workdir: value(b.Workdir), Home: value(b.Home), Persist: b.Persist, IdleTimeout: b.IdleTimeout, MaxAge: b.MaxAge, EndsIn: b.EndsIn, EndsAt: b.EndsAt, OnMemory: value(b.OnMemory),
 		Limits: b.Limits.request(), Metadata: json.RawMessage(b.Metadata),
 	}
 }

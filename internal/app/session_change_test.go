@@ -71,6 +71,7 @@ func TestChangeSession(t *testing.T) {
 	if a := k.call(http.MethodGet, path, nil); left(a) != time.Hour || a.str("metadata.user") != "bob" {
 		t.Errorf("a refused change has changed the session: %s", a.raw)
 	}
+	checkEndAtCreation(t, k)
 	running := k.submit(fields{"code": "import time\ntime.sleep(3000)", "timeout": 3000, "sessionId": id})
 	patch(fields{"endsIn": 1})
 	testenv.Eventually(t, "the end of the session", func() bool { return k.call(http.MethodGet, path, nil).str("state") == "ended" })
@@ -79,6 +80,58 @@ func TestChangeSession(t *testing.T) {
 	if a := patch(fields{"endsIn": 60}); a.status != http.StatusGone || a.str("reason") != "ends_at" {
 		t.Errorf("change of an ended session: %d %s", a.status, a.raw)
 	}
+}
+
+// checkEndAtCreation: a session gets its end when it is opened, and PATCH moves it both ways.
+func checkEndAtCreation(t *testing.T, k *kaa) {
+	t.Helper()
+	at := time.Now().Add(100 * time.Minute).UTC().Truncate(time.Millisecond)
+	for i, want := range []struct {
+		body            fields
+		ends, idle, age string // seconds, or a time
+	}{
+		{fields{"endsAt": at}, at.Format(time.RFC3339Nano), "3600", "7200"},
+		{fields{"endsIn": 1800}, "30m0s", "3600", "7200"},
+		{fields{"endsIn": 1800, "idleTimeout": 60, "maxAge": 3600}, "30m0s", "60", "3600"},
+		{fields{"endsIn": nil, "endsAt": nil}, "", "600", "3600"},
+	} {
+		a := k.call(http.MethodPost, sessionsPath, want.body)
+		if i == 1 {
+			a = k.call(http.MethodPut, sessionsPath+"/by-name/ends", want.body)
+		}
+		ends := a.str("endsAt")
+		if set, err := time.Parse(time.RFC3339, ends); err == nil && !strings.Contains(want.ends, "T") {
+			ends = time.Until(set).Round(10 * time.Minute).String()
+		}
+		if a.status != http.StatusCreated || ends != want.ends || a.str("idleTimeout") != want.idle || a.str("maxAge") != want.age {
+			t.Errorf("opened with %v: %d %s", want.body, a.status, a.raw)
+		}
+		got := k.call(http.MethodGet, sessionsPath+"/"+a.str("id"), nil)
+		if got.str("expiresAt") != a.str("expiresAt") || got.str("endsAt") != a.str("endsAt") || want.idle == "3600" && ends != want.ends {
+			t.Errorf("it is %s, and was opened as %s", got.raw, a.raw)
+		}
+		for _, minutes := range []int{5, 50} {
+			moved := k.call(http.MethodPatch, sessionsPath+"/"+a.str("id"), fields{"endsIn": minutes * 60})
+			if set, err := time.Parse(time.RFC3339, moved.str("endsAt")); err != nil || time.Until(set).Round(5*time.Minute) != time.Duration(minutes)*time.Minute {
+				t.Errorf("moved: %d %s", moved.status, moved.raw)
+			}
+		}
+	}
+	for body, want := range map[string]string{
+		`{"endsIn": 7201}`:                                "body.endsIn: must be from 1 to 7200 seconds",
+		`{"endsIn": 700, "maxAge": 600}`:                  "body.endsIn: is later than maxAge of the session allows",
+		`{"endsAt": "2999-01-01T00:00:00Z"}`:              "body.endsAt: is later than maxAge of the session allows",
+		`{"endsAt": "2001-01-01T00:00:00Z"}`:              "body.endsAt: is in the past",
+		`{"endsAt": "2999-01-01T00:00:00Z", "endsIn": 5}`: "body.endsIn: cannot be combined with endsAt",
+	} {
+		if a := k.call(http.MethodPost, sessionsPath, body); a.status != http.StatusBadRequest || !strings.Contains(a.str("detail"), want) {
+			t.Errorf("%s: %d %s", body, a.status, a.raw)
+		}
+	}
+	a := k.call(http.MethodPut, sessionsPath+"/by-name/short", fields{"endsIn": 1})
+	testenv.Eventually(t, "the end that was set when it was opened", func() bool {
+		return k.call(http.MethodGet, sessionsPath+"/"+a.str("id"), nil).str("reason") == "ends_at"
+	})
 }
 
 // TestListSessionsBy: a list is narrowed by state and by metadata, page by page.

@@ -104,9 +104,9 @@ func TestKeyCeilings(t *testing.T) {
 	if diff := cmp.Diff(want, n.Spec.Quota); diff != "" || n.Job.Timeout != 5*time.Second {
 		t.Errorf("defaults: timeout %s, limits (-want +got):\n%s", n.Job.Timeout, diff)
 	}
-	se, spec, err := base.For(keyLimits(t, `{"ceilings": {"memoryBytes": 67108864}}`)).AcceptSession(job.SessionRequest{})
-	if err != nil || spec.Quota.MemoryBytes != 67108864 {
-		t.Errorf("session: %v %v %v", se, spec, err)
+	se, err := base.For(keyLimits(t, `{"ceilings": {"memoryBytes": 67108864}}`)).AcceptSession(job.SessionRequest{})
+	if err != nil || se.Spec.Quota.MemoryBytes != 67108864 {
+		t.Errorf("session: %v %v", se, err)
 	}
 	none, err := base.For(nil).Accept(job.Request{Code: "1"}, time.Now())
 	if err != nil || none.Spec.Quota != base.DefaultQuota {

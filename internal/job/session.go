@@ -170,6 +170,7 @@ const (
 type NewSession struct {
 	Session Session // with its ID
 	Spec    SessionSpec
+	EndsIn  time.Duration // sets Session.EndsAt, from its creation on; 0 if that is not set so
 	Caller  string
 	Shares  bool // other callers share the runners: then it gets no more than it leaves for them
 	SessionBounds
@@ -227,6 +228,8 @@ type SessionRequest struct {
 	Persist     *string
 	OnMemory    string // OnMemoryRestart unless it is OnMemoryEnd
 	Limits      QuotaRequest
+	EndsIn      *float64   // seconds
+	EndsAt      *time.Time // the same as a time
 	Metadata    json.RawMessage
 }
 
@@ -238,26 +241,36 @@ type SessionLimits struct {
 	MaxPaused                   int // sessions of one caller; 0 is no limit
 }
 
-// AcceptSession checks r against l and returns the session and the spec that it requests. The
-// session has no ID yet. All errors are reported at once.
-func (l Limits) AcceptSession(r SessionRequest) (Session, SessionSpec, error) {
+// AcceptSession checks r against l and returns the session that it requests. It
+// has no ID yet. All errors are reported at once.
+func (l Limits) AcceptSession(r SessionRequest) (NewSession, error) {
 	var v validation
 	l.checkEnvs(&v, r.Envs)
+	endsIn, endsAt := l.end(&v, r.EndsIn, r.EndsAt)
+	idle, age := l.Sessions.IdleTimeout, l.Sessions.Age
+	if !endsAt.IsZero() && !endsAt.After(time.Now()) {
+		v.add("endsAt", "is in the past; send a time that is to come")
+	}
+	if r.EndsIn != nil || r.EndsAt != nil { // a caller that sets the end wants no other
+		idle, age = l.Sessions.MaxIdleTimeout, l.Sessions.MaxAge
+	}
 	s := Session{
 		State:       SessionIdle,
 		Runtime:     l.runtime(&v, r.Runtime),
-		IdleTimeout: v.seconds("idleTimeout", r.IdleTimeout, time.Second, l.Sessions.MaxIdleTimeout, l.Sessions.IdleTimeout),
-		MaxAge:      v.seconds("maxAge", r.MaxAge, time.Second, l.Sessions.MaxAge, l.Sessions.Age),
+		IdleTimeout: v.seconds("idleTimeout", r.IdleTimeout, time.Second, l.Sessions.MaxIdleTimeout, idle),
+		MaxAge:      v.seconds("maxAge", r.MaxAge, time.Second, l.Sessions.MaxAge, age),
+		EndsAt:      endsAt,
 		Metadata:    l.metadata(&v, r.Metadata),
 	}
 	workdir, home := places(&v, r.Workdir, r.Home)
 	volume := checkVolume(&v, r.Persist)
 	quota := l.quota(&v, r.Limits)
 	if len(v.fields) > 0 {
-		return Session{}, SessionSpec{}, &ValidationError{Fields: v.fields}
+		return NewSession{}, &ValidationError{Fields: v.fields}
 	}
 	s.Workdir, s.Home, s.Persist.Volume = workdir, home, volume
-	return s, SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, Volume: volume, EndOnMemory: r.OnMemory == OnMemoryEnd}, nil
+	spec := SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, Volume: volume, EndOnMemory: r.OnMemory == OnMemoryEnd}
+	return NewSession{Session: s, Spec: spec, EndsIn: endsIn}, nil
 }
 
 // inSession refuses fields that an execution of a session cannot have, because they belong to

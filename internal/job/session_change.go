@@ -33,16 +33,11 @@ func (l Limits) AcceptSessionChange(r SessionChangeRequest) (SessionChange, erro
 	c := SessionChange{
 		IdleTimeout: v.seconds("idleTimeout", r.IdleTimeout, time.Second, l.Sessions.MaxIdleTimeout, 0),
 		MaxAge:      v.seconds("maxAge", r.MaxAge, time.Second, l.Sessions.MaxAge, 0),
-		EndsIn:      v.seconds("endsIn", r.EndsIn, time.Second, l.Sessions.MaxAge, 0),
 		NoEnd:       r.NoEnd, OnlyLater: r.OnlyLater, Metadata: l.metadata(&v, r.Metadata),
 	}
-	if r.EndsAt != nil {
-		if c.EndsAt = milliseconds(*r.EndsAt); c.EndsAt.Unix() < 1 {
-			v.add("endsAt", "is before 1970; send a time that is to come")
-		}
-	}
-	if r.EndsIn != nil && (r.EndsAt != nil || r.NoEnd) {
-		v.add("endsIn", "cannot be combined with endsAt; send one of them")
+	c.EndsIn, c.EndsAt = l.end(&v, r.EndsIn, r.EndsAt)
+	if r.EndsIn != nil && r.NoEnd {
+		v.add("endsIn", notBothEnds)
 	}
 	if r.OnlyLater && r.EndsIn == nil && r.EndsAt == nil {
 		v.add("onlyLater", "is about endsAt and endsIn; send one of them with it")
@@ -51,6 +46,22 @@ func (l Limits) AcceptSessionChange(r SessionChangeRequest) (SessionChange, erro
 		return SessionChange{}, &ValidationError{Fields: v.fields}
 	}
 	return c, nil
+}
+
+const notBothEnds = "cannot be combined with endsAt; send one of them"
+
+// end checks the end that a request sets for a session, as seconds from now or as a time.
+func (l Limits) end(v *validation, in *float64, at *time.Time) (endsIn time.Duration, endsAt time.Time) {
+	endsIn = v.seconds("endsIn", in, time.Second, l.Sessions.MaxAge, 0)
+	if at != nil {
+		if endsAt = milliseconds(*at); endsAt.Unix() < 1 {
+			v.add("endsAt", "is before 1970; send a time that is to come")
+		}
+	}
+	if in != nil && at != nil {
+		v.add("endsIn", notBothEnds)
+	}
+	return endsIn, endsAt
 }
 
 // TooLateError means that a session's maximum age does not allow the end that was asked for. It is an ErrInvalid.

@@ -50,22 +50,35 @@ func (s *Service) open(ctx context.Context, c Caller, r job.SessionRequest, name
 	for _, rt := range job.Runtimes(runners) {
 		limits.Runtimes = append(limits.Runtimes, rt.Name)
 	}
-	se, spec, err := limits.AcceptSession(r)
+	n, err := limits.AcceptSession(r)
 	if err != nil {
 		return job.Session{}, err
 	}
-	able := spec.Placeable(runners)
+	able := n.Spec.Placeable(runners)
 	if len(able) == 0 && len(runners) > 0 {
-		return job.Session{}, unplaceable(spec)
+		return job.Session{}, unplaceable(n.Spec)
 	}
-	if se.ID, err = newID("session"); err != nil {
+	if n.Session.ID, err = newID("session"); err != nil {
 		return job.Session{}, err
 	}
-	se.Name = name
-	CallOf(ctx).SessionID = se.ID
-	return s.openSaved(ctx, job.NewSession{
-		Session: se, Spec: spec, Caller: c.ID(), Shares: s.cfg.Shared, SessionBounds: own.SessionBounds(), Candidates: job.Candidates(able, se.Runtime),
-	})
+	n.Session.Name = name
+	CallOf(ctx).SessionID = n.Session.ID
+	n.Caller, n.Shares, n.SessionBounds, n.Candidates = c.ID(), s.cfg.Shared, own.SessionBounds(), job.Candidates(able, n.Session.Runtime)
+	se, err := s.openSaved(ctx, n)
+	return se, endTooLate(err, r.EndsIn != nil)
+}
+
+// endTooLate names the field of an end that the maximum age of a session forbids; other errors stay.
+func endTooLate(err error, in bool) error {
+	late, ok := errors.AsType[*job.TooLateError](err)
+	if !ok {
+		return err
+	}
+	field := "endsAt"
+	if in {
+		field = "endsIn"
+	}
+	return &job.ValidationError{Fields: []job.FieldError{{Field: field, Message: late.Error()}}}
 }
 
 // unplaceable says that no runner can have such a session.
@@ -116,16 +129,8 @@ func (s *Service) ChangeSession(ctx context.Context, c Caller, id string, r job.
 	if err != nil {
 		return job.Session{}, err
 	}
-	err = s.cfg.Sessions.ChangeSession(ctx, id, c.viewer(), change)
-	if late, ok := errors.AsType[*job.TooLateError](err); ok {
-		field := "endsAt"
-		if r.EndsIn != nil {
-			field = "endsIn"
-		}
-		err = &job.ValidationError{Fields: []job.FieldError{{Field: field, Message: late.Error()}}}
-	}
-	if err != nil {
-		return job.Session{}, err
+	if err := s.cfg.Sessions.ChangeSession(ctx, id, c.viewer(), change); err != nil {
+		return job.Session{}, endTooLate(err, r.EndsIn != nil)
 	}
 	return s.session(ctx, c, id)
 }

@@ -20,8 +20,8 @@ func (s *Store) ChangeSession(ctx context.Context, id string, v job.Viewer, c jo
 	switch {
 	case c.NoEnd:
 		endsAt = "none"
-	case !c.EndsAt.IsZero():
-		endsAt = fmt.Sprint(c.EndsAt.UnixMilli())
+	default:
+		endsAt = setTime(c.EndsAt)
 	}
 	r, err := s.run(ctx, op, s.scripts.change, keys{{"session", sessionKey(id)}}, args{
 		{"id", id},
@@ -43,6 +43,14 @@ func (s *Store) ChangeSession(ctx context.Context, id string, v job.Viewer, c jo
 		return fmt.Errorf("%s: %w", op, bytesFull(r))
 	}
 	return nil
+}
+
+// setTime is the form of a time in scripts; empty if it is not set.
+func setTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return fmt.Sprint(t.UnixMilli())
 }
 
 // millisOr is the form of a duration in scripts; empty if it is not given.

@@ -16,6 +16,7 @@ import (
 
 // OpenSession records a session on one of its candidates. job.ErrTooManySessions: there is no
 // room. job.ErrNoRunner: none of them lives. A job.VolumeInUseError: another session uses its volume. A job.NamedError: a live session of the caller has its name.
+// A job.TooLateError: its maximum age forbids the end that is asked for.
 func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session, error) {
 	const op = "open session"
 	if err := s.hasRoom(ctx); err != nil {
@@ -52,11 +53,15 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		{"disk", n.Spec.Quota.DiskBytes},
 		{"own_memory", n.OwnMemory},
 		{"own_disk", n.OwnDisk},
+		{"ends_at", setTime(se.EndsAt)},
+		{"ends_in", millisOr(n.EndsIn)},
 	}, each...)
 	if err != nil {
 		return job.Session{}, err
 	}
 	switch r.word() {
+	case "too_late":
+		return job.Session{}, fmt.Errorf("%s: %w", op, &job.TooLateError{Latest: parseMillis(r.text(1))})
 	case "named":
 		return job.Session{}, fmt.Errorf("%s: %w", op, &job.NamedError{ID: r.text(1)})
 	case "in_use":
@@ -74,7 +79,7 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 	}
 	se.State, se.CreatedAt, se.Runner, se.Runtime = job.SessionIdle, parseMillis(r.text(1)), r.text(2), r.text(3)
 	se.LastUsed = se.CreatedAt
-	se.ExpiresAt = se.CreatedAt.Add(min(se.IdleTimeout, se.MaxAge))
+	se.EndsAt, se.ExpiresAt = parseMillis(r.text(4)), parseMillis(r.text(5))
 	return se, nil
 }
 

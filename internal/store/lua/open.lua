@@ -6,9 +6,10 @@
 --       name (which the caller has chosen, or ''), workdir (the same), home (the same),
 --       most_bytes, shares_bytes (most_bytes and shared of create),
 --       volume (its name, or ''), most_volumes (volumes that the caller may have, or '0'), memory, disk (bytes that it may take),
---       own_memory, own_disk (bytes that the sessions of the caller may take because of its key, or '0')
+--       own_memory, own_disk (bytes that the sessions of the caller may take because of its key, or '0'),
+--       ends_at (when it ends at the latest, or ''), ends_in (the same from now on, or '')
 -- each: runner (that may have it), most (sessions that it has room for), runtime
--- Answers {'opened', now, runner, runtime} | {'named', session of this name} | {'full', 'caller' or 'runners', limit, how many it
+-- Answers {'opened', when, runner, runtime, the end that is set or '', when it ends unless it is used} | {'too_late', latest time that max_age allows} | {'named', session of this name} | {'full', 'caller' or 'runners', limit, how many it
 -- has, 'key' if the limit is that of the key} | {'no_runner'} | {'bytes', held, limit} |
 -- {'in_use', session that uses the volume, 'lives' or 'saving'} | {'volumes', how many there are, limit} |
 -- {'takes', 'memory' or 'disk', bytes that its sessions may take, limit, bytes of this one, 'key' if the limit is that of the key}.
@@ -16,8 +17,13 @@
 local id, caller = ARGV.id, ARGV.caller
 local now = now_ms()
 if redis.call('EXISTS', KEYS.session) == 1 then
-  local f = redis.call('HMGET', KEYS.session, 'created_at', 'runner', 'runtime')
-  return { 'opened', f[1], f[2], f[3] }
+  local f = redis.call('HMGET', KEYS.session, 'created_at', 'runner', 'runtime', 'ends_at')
+  return { 'opened', f[1], f[2], f[3], f[4] or '', redis.call('ZSCORE', SESSIONS_DUE, id) }
+end
+local ends_at = ARGV.ends_in ~= '' and int(now + tonumber(ARGV.ends_in)) or ARGV.ends_at
+if ends_at ~= '' then
+  local latest = latest_end(now, ARGV.max_age)
+  if tonumber(ends_at) > latest then return { 'too_late', int(latest) } end
 end
 if ARGV.name ~= '' then
   local named = redis.call('HGET', caller_names_key(caller), ARGV.name)
@@ -87,9 +93,11 @@ end
 if ARGV.workdir ~= '' then redis.call('HSET', KEYS.session, 'workdir', ARGV.workdir) end
 if ARGV.home ~= '' then redis.call('HSET', KEYS.session, 'home', ARGV.home) end
 if ARGV.metadata ~= '' then redis.call('HSET', KEYS.session, 'metadata', ARGV.metadata) end
-redis.call('ZADD', SESSIONS_DUE, int(now + math.min(tonumber(ARGV.idle_timeout), tonumber(ARGV.max_age))), id)
+if ends_at ~= '' then redis.call('HSET', KEYS.session, 'ends_at', ends_at) end
+local due = int(math.min(now + tonumber(ARGV.idle_timeout), latest_end(now, ARGV.max_age, ends_at ~= '' and ends_at)))
+redis.call('ZADD', SESSIONS_DUE, due, id)
 redis.call('SADD', P .. 'runners', best)
 redis.call('SADD', runner_sessions_key(best), id)
 redis.call('ZADD', caller_sessions_key(caller), 0, id)
 hold_session(id, bytes)
-return { 'opened', int(now), best, runtimes[best] }
+return { 'opened', int(now), best, runtimes[best], ends_at, due }
