@@ -109,3 +109,85 @@ func TestPauseInOrder(t *testing.T) {
 		t.Errorf("the execution before: %s", a.raw)
 	}
 }
+
+// TestPauseWithCommands: commands and executions of contexts stand still with their session, and go on with it.
+func TestPauseWithCommands(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1)
+	id := k.open(fields{})
+	path := sessionsPath + "/" + id
+	context := k.call(http.MethodPost, path+"/contexts", fields{}).str("id")
+	code := k.submit(fields{"sessionId": id, "contextId": context, "code": "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('code')"})
+	counter := k.background(id, fields{"command": "echo $$ > pid; while test ! -e go; do echo x >> count; sleep 0.01; done; kill -0 $(cat pid) && exit 3"})
+	cat := k.background(id, fields{"argv": []string{"cat"}})
+	foreground := make(chan answer, 1)
+	go func() {
+		foreground <- k.call(http.MethodPost, path+"/commands", fields{"command": "touch begun; while test ! -e go; do sleep 0.01; done; echo done", "timeout": 60})
+	}()
+	k.in(id, "import os, time\nwhile not os.path.exists('begun') or not os.path.exists('count'): time.sleep(0.01)")
+	k.tell(cat+"/input", fields{"data": "before "})
+	pause := func(body fields) {
+		t.Helper()
+		var a answer
+		testenv.Eventually(t, "the pause", func() bool { // a command may be just beginning
+			a = k.call(http.MethodPost, path+"/pause", body)
+			return a.status != http.StatusConflict
+		})
+		if a.status != http.StatusOK || a.str("state") != "paused" {
+			t.Fatalf("pause: %d %s", a.status, a.raw)
+		}
+	}
+	pause(fields{})
+	for _, running := range []string{counter, cat} {
+		if a := k.call(http.MethodGet, running, nil); a.str("state") != "running" {
+			t.Errorf("a command of a paused session: %s", a.raw)
+		}
+	}
+	for sent, body := range map[string]fields{"input": {"data": "x"}, "signal": {"signal": "TERM"}, "resize": {"columns": 1, "rows": 1}} {
+		if a := k.call(http.MethodPost, cat+"/"+sent, body); a.status != http.StatusConflict || a.str("code") != "session_paused" {
+			t.Errorf("%s: %d %s", sent, a.status, a.raw)
+		}
+	}
+	if a := k.call(http.MethodGet, path+"/commands", nil); strings.Count(a.raw, `"id"`) != 3 {
+		t.Errorf("commands: %s", a.raw)
+	}
+	if a := k.call(http.MethodPost, path+"/resume", fields{}); a.status != http.StatusOK || a.str("state") != "busy" {
+		t.Errorf("resume: %d %s", a.status, a.raw)
+	}
+	k.in(id, "before = len(open('count').read())\nwhile len(open('count').read()) == before: time.sleep(0.01)")
+	pause(fields{"autoResume": true})
+	k.tell(cat+"/input", fields{"data": "after", "end": true}) // resumes it
+	if a := k.awaitCommand(cat); a.str("result.stdout") != "before after" {
+		t.Errorf("input: %s", a.raw)
+	}
+	if a := k.call(http.MethodGet, path, nil); a.str("state") != "busy" || a.str("pausedAt") != "" {
+		t.Errorf("resumed by input: %s", a.raw)
+	}
+	pause(fields{"autoResume": true})
+	k.in(id, "open('go', 'w').close()")
+	if a := k.awaitCommand(counter); a.str("result.exitCode") != "3" {
+		t.Errorf("the counter: %s", a.raw)
+	}
+	if a := <-foreground; a.status != http.StatusOK || a.str("stdout") != "done\n" {
+		t.Errorf("the command in the foreground: %d %s", a.status, a.raw)
+	}
+	if a := k.await(code); a.str("result.stdout") != "code\n" {
+		t.Errorf("code in a context: %s", a.raw)
+	}
+	left := k.background(id, fields{"command": "trap '' INT; sleep 1000"})
+	ended := k.background(id, fields{"command": "sleep 1000"})
+	pause(fields{})
+	if a := k.call(http.MethodDelete, ended, nil); a.status != http.StatusAccepted {
+		t.Errorf("the end of a command in a paused session: %d %s", a.status, a.raw)
+	}
+	k.call(http.MethodPost, path+"/resume", fields{})
+	if a := k.awaitCommand(ended); a.str("state") != "cancelled" {
+		t.Errorf("it was ended: %s", a.raw)
+	}
+	pause(fields{})
+	k.call(http.MethodDelete, path, nil)
+	if a := k.awaitCommand(left); a.str("state") != "failed" || a.str("failure.code") != "session_ended" {
+		t.Errorf("a command of a session that was deleted in a pause: %s", a.raw)
+	}
+	testenv.Eventually(t, "the runner has no session", func() bool { return strings.Contains(k.call(http.MethodGet, "/v1/runners", nil).raw, `"sessions":0`) })
+}

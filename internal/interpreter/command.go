@@ -55,6 +55,7 @@ func (s *Session) Start(ctx context.Context, spec job.Command) (*Command, error)
 	if err != nil {
 		return nil, err
 	}
+	defer s.pausing.ask()()
 	of, err := s.beginCommands()
 	if err != nil {
 		return nil, fmt.Errorf("start command on %s: %w", s.w.id, err)
@@ -250,7 +251,7 @@ func (c *Command) Resize(size job.TerminalSize) error {
 }
 
 // Signal sends a signal, by its name with or without SIG, to the command's process group. It returns
-// job.ErrCommandEnded if the first process has ended.
+// job.ErrCommandEnded if the first process has ended. In a paused session it waits for the end of the pause.
 func (c *Command) Signal(name string) error {
 	number := signalNumber(name)
 	if number == 0 {
@@ -258,6 +259,7 @@ func (c *Command) Signal(name string) error {
 	}
 	c.signalling.Lock()
 	defer c.signalling.Unlock()
+	defer c.of.s.Load().pausing.ask()()
 	if err := c.of.send(commandRequest{Cmd: "signal", ID: c.id, Signal: number}); err != nil {
 		return job.ErrCommandEnded
 	}
@@ -320,13 +322,15 @@ func (c *Command) Wait(ctx context.Context) (job.CommandEnd, error) {
 	return c.end, nil
 }
 
-// Kill ends all processes that the command has started, and returns when none is left.
+// Kill ends all processes that the command has started, and returns when none is left. In a paused session it waits for the
+// end of the pause.
 func (c *Command) Kill() error {
 	select {
 	case <-c.killed:
 		return nil
 	default:
 	}
+	defer c.of.s.Load().pausing.ask()()
 	if err := c.of.send(commandRequest{Cmd: "kill", ID: c.id}); err != nil {
 		select {
 		case <-c.of.gone:

@@ -144,11 +144,8 @@ func (r *commandRun) feedCommand(stdin string) {
 func (r *commandRun) watch(ctx context.Context, limit time.Duration) {
 	r.w.pool.executing.Add(1)
 	defer r.w.pool.executing.Add(-1)
-	timeout := newTimer(limit)
-	defer timeout.Stop()
-	grace := newTimer(0)
-	defer func() { grace.Stop() }()
-	done := ctx.Done()
+	t := r.s.pausing.standstill(ctx.Done(), limit)
+	defer t.stop()
 	var exceeded <-chan string
 	if !r.lasting { // a session's limits are watched for all that it has
 		var stopWatching func()
@@ -159,8 +156,9 @@ func (r *commandRun) watch(ctx context.Context, limit time.Duration) {
 		r.stopped = why
 		r.lenient.Store(true)
 		r.pumps.Go(func() { _ = r.c.Signal("INT") }) // else it has ended
-		timeout.C, done = nil, nil
-		grace = newTimer(r.w.pool.cfg.Grace)
+		t.timeout.halt()
+		t.timeout, t.done = newTimer(0), nil
+		t.grace = newTimer(r.w.pool.cfg.Grace)
 	}
 	for {
 		select {
@@ -168,16 +166,20 @@ func (r *commandRun) watch(ctx context.Context, limit time.Duration) {
 			return
 		case r.exceeded = <-exceeded:
 			return // settle kills
-		case <-timeout.C:
+		case <-t.timeout.C:
 			if r.abrupt {
 				r.stopped = timedOut(limit)
 				return // settle kills
 			}
 			interrupt(timedOut(limit))
-		case <-done:
+		case <-t.done:
 			interrupt(cancelled)
-		case <-grace.C:
+		case <-t.grace.C:
 			return // settle kills
+		case <-t.begins:
+			t.begin()
+		case <-t.ends:
+			t.end()
 		case <-r.w.closing:
 			r.aborted = true
 			return

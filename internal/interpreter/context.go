@@ -44,6 +44,7 @@ func (s *Session) Context(ctx context.Context, cwd string) (*Session, error) {
 	defer s.contexts.done.Done()
 	s.contexts.renewing.RLock()
 	defer s.contexts.renewing.RUnlock()
+	defer s.pausing.ask()()
 	c, err := s.newContext(ctx, cwd)
 	if keepErr := s.contexts.keep(c); keepErr != nil {
 		err = errors.Join(keepErr, c.Close())
@@ -128,7 +129,7 @@ func (s *Session) newContext(ctx context.Context, cwd string) (*Session, error) 
 	if err != nil {
 		return nil, s.endedOr(err)
 	}
-	c := &Session{w: w, quota: s.quota, envs: s.envs, origin: s.origin, commands: newCommands()}
+	c := &Session{w: w, quota: s.quota, envs: s.envs, origin: s.origin, pausing: s.pausing, commands: newCommands()}
 	w.place = s.w.place
 	c.oomKills.Store(w.oomKills)
 	if w.dirName != "" || w.place != "" || cwd != "" {

@@ -44,6 +44,7 @@ type run struct {
 	aborted  bool            // Close was called during the run
 	exceeded string          // the limit for which the watchdog ended the code
 	lasting  bool            // a session's worker, which executes again
+	pausing  *pausing        // of the session; nil if there is none
 	abrupt   bool            // the end of its time kills the code at once
 	// lenient is set once the code is interrupted. It may use all processors until its grace
 	// ends.
@@ -168,11 +169,8 @@ func (r *run) feed(stdin string) {
 func (r *run) follow(ctx context.Context, limit time.Duration) {
 	r.w.pool.executing.Add(1)
 	defer r.w.pool.executing.Add(-1)
-	timeout := newTimer(limit)
-	defer timeout.Stop()
-	grace := newTimer(0)
-	defer func() { grace.Stop() }()
-	done := ctx.Done()
+	t := r.pausing.standstill(ctx.Done(), limit)
+	defer t.stop()
 	frames := r.frames
 	exceeded, stopWatching := r.watchLimits()
 	defer stopWatching()
@@ -184,8 +182,9 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 		}
 		r.lenient.Store(true)
 		r.w.interrupt()
-		timeout.C, done = nil, nil
-		grace = newTimer(r.w.pool.cfg.Grace)
+		t.timeout.halt()
+		t.timeout, t.done = newTimer(0), nil
+		t.grace = newTimer(r.w.pool.cfg.Grace)
 		return false
 	}
 	for {
@@ -200,7 +199,7 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 			return
 		case r.exceeded = <-exceeded:
 			return // settle kills
-		case <-timeout.C:
+		case <-t.timeout.C:
 			if r.abrupt {
 				r.stopped = timedOut(limit)
 				return // settle kills
@@ -208,27 +207,21 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 			if interrupt(timedOut(limit)) {
 				return
 			}
-		case <-done:
+		case <-t.done:
 			if interrupt(cancelled) {
 				return
 			}
-		case <-grace.C:
+		case <-t.grace.C:
 			return // settle kills
+		case <-t.begins:
+			t.begin()
+		case <-t.ends:
+			t.end()
 		case <-r.w.closing:
 			r.aborted = true
 			return
 		}
 	}
-}
-
-// newTimer returns a timer that never fires for a limit of zero.
-func newTimer(limit time.Duration) *time.Timer {
-	if limit <= 0 {
-		t := time.NewTimer(time.Hour)
-		t.Stop()
-		return t
-	}
-	return time.NewTimer(limit)
 }
 
 // accept takes a frame of the worker and reports whether it ends the run.

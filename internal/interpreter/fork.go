@@ -210,7 +210,7 @@ func (b *forking) join(name string, pid int) error {
 	if err != nil {
 		return err
 	}
-	c := &Session{w: w, quota: s.quota, envs: s.envsOfFork(), n: s.n, origin: s.w.dirName, commands: newCommands(), contexts: &contexts{}}
+	c := &Session{w: w, quota: s.quota, envs: s.envsOfFork(), n: s.n, origin: s.w.dirName, pausing: newPausing(), commands: newCommands(), contexts: &contexts{}}
 	c.oomKills.Store(w.oomKills)
 	b.copies = append(b.copies, c)
 	return w.send(protocol.Command{Cmd: "go"}) // the slot has adopted it, so it will report its end

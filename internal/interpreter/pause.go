@@ -31,15 +31,119 @@ const (
 // A process can still continue itself: a timer that it has set before may send it SIGCONT. So the runner looks at
 // the processes, and ends a session whose code goes on. A control group's freezer would not have this gap, but
 // it would stop the slot as well, and version 1 leaves processes that cannot be killed when the runner is.
+//
+// A session and its contexts have one. The timers of their commands and executions stand still meanwhile: see standstill.
 type pausing struct {
 	mu      sync.Mutex
 	stopped bool
+	begun   chan struct{} // closed at the beginning of the next pause, and replaced at its end
 	over    chan struct{} // closed at the end of the pause
 	ranOn   atomic.Bool   // its code went on
+
+	// answering is held for reading from a request to a process of the sandbox until its answer, and for writing during a pause, in
+	// which no process answers.
+	answering sync.RWMutex
 }
 
-// Pause stops all processes of the session, also commands, until Resume. It returns a job.RefusedError if the session
-// shares its sandbox. The caller executes nothing meanwhile. Close ends the pause.
+func newPausing() *pausing { return &pausing{begun: make(chan struct{})} }
+
+// begin and end are called with mu held.
+func (p *pausing) begin() {
+	p.stopped, p.over = true, make(chan struct{})
+	close(p.begun)
+}
+
+func (p *pausing) end() {
+	p.stopped, p.begun = false, make(chan struct{})
+	close(p.over)
+}
+
+// ask waits for the end of a pause, and lets none begin until the function that it returns is called.
+func (p *pausing) ask() (answered func()) {
+	if p == nil { // of a single execution
+		return func() {}
+	}
+	p.answering.RLock()
+	return p.answering.RUnlock
+}
+
+// standstill is what the timers of a command or an execution of a session know about pauses: they stand still during one. The zero value
+// is that of a single execution, which is never paused.
+type standstill struct {
+	p             *pausing
+	begins, ends  <-chan struct{} // one is not nil
+	timeout       *limitTimer
+	grace         *limitTimer
+	done, waiting <-chan struct{} // the end of the context, outside and during a pause
+}
+
+func (p *pausing) standstill(done <-chan struct{}, limit time.Duration) *standstill {
+	s := &standstill{p: p, done: done, timeout: newTimer(limit), grace: newTimer(0)}
+	if p != nil {
+		p.mu.Lock()
+		s.begins = p.begun
+		p.mu.Unlock()
+	}
+	return s
+}
+
+// begin stops the timers. The end of the context waits, too, because the processes cannot react to it.
+func (s *standstill) begin() {
+	s.timeout.halt()
+	s.grace.halt()
+	s.waiting, s.done = s.done, nil
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.begins, s.ends = nil, s.p.over
+}
+
+func (s *standstill) end() {
+	s.timeout.goOn()
+	s.grace.goOn()
+	s.done, s.waiting = s.waiting, nil
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.begins, s.ends = s.p.begun, nil
+}
+
+func (s *standstill) stop() {
+	s.timeout.halt()
+	s.grace.halt()
+}
+
+// limitTimer is a timer that can be halted. It never fires for a limit of zero.
+type limitTimer struct {
+	C     <-chan time.Time
+	timer *time.Timer
+	ends  time.Time
+	left  time.Duration
+}
+
+func newTimer(limit time.Duration) *limitTimer {
+	if limit <= 0 {
+		return &limitTimer{}
+	}
+	t := &limitTimer{timer: time.NewTimer(limit), ends: time.Now().Add(limit)}
+	t.C = t.timer.C
+	return t
+}
+
+func (t *limitTimer) halt() {
+	if t.timer != nil {
+		t.timer.Stop()
+		t.left = max(time.Until(t.ends), 1)
+	}
+}
+
+func (t *limitTimer) goOn() {
+	if t.timer != nil {
+		t.ends = time.Now().Add(t.left)
+		t.timer.Reset(t.left)
+	}
+}
+
+// Pause stops all processes of the session, also those of commands and contexts, until Resume. It returns a
+// job.RefusedError if the session shares its sandbox. The session itself executes nothing meanwhile. Close ends the pause.
 func (s *Session) Pause() error {
 	if !s.w.slot.isAlone(s.w) {
 		return &job.RefusedError{Message: "the session shares its sandbox with forks or checkpoints, or is a fork itself, and all of them would stop; a session can be paused that has none"}
@@ -49,22 +153,24 @@ func (s *Session) Pause() error {
 		return fmt.Errorf("pause session on %s: %w", s.w.id, err)
 	}
 	defer release()
-	p := &s.pausing
+	p := s.pausing
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {
 		return nil
 	}
-	s.w.sendSlot("S")
+	p.answering.Lock()
+	s.w.sendSlot("F")
 	err = s.w.syncSlot()
 	if err == nil {
 		err = s.awaitStop()
 	}
 	if err != nil {
 		s.w.sendSlot("G")
+		p.answering.Unlock()
 		return fmt.Errorf("pause session on %s: %w", s.w.id, err)
 	}
-	p.stopped, p.over = true, make(chan struct{})
+	p.begin()
 	go s.watchPause(p.over)
 	return nil
 }
@@ -86,15 +192,15 @@ func (s *slot) isAlone(w *Worker) bool {
 
 // Resume lets the processes go on that Pause has stopped.
 func (s *Session) Resume() error {
-	p := &s.pausing
+	p := s.pausing
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.stopped {
 		return nil
 	}
-	p.stopped = false
-	close(p.over)
 	s.w.sendSlot("G")
+	p.answering.Unlock()
+	p.end()
 	if err := s.w.syncSlot(); err != nil {
 		return fmt.Errorf("resume session on %s: %w", s.w.id, err)
 	}
@@ -133,7 +239,7 @@ func (s *Session) watchPause(over chan struct{}) {
 
 // endIfRuns ends the sandbox if a process runs, or if it is known that one did.
 func (s *Session) endIfRuns(ran bool) {
-	p := &s.pausing
+	p := s.pausing
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.stopped || !ran && !anyRuns(s.w.slot.pid) {

@@ -1,6 +1,7 @@
 package interpreter_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strconv"
@@ -97,6 +98,90 @@ still.kill()
 			t.Errorf("a second resume: %v", err)
 		}
 	})
+}
+
+// TestPauseOfRuns: a command and an execution of a context that are under way stand still, and come to their ends after the pause.
+func TestPauseOfRuns(t *testing.T) {
+	t.Parallel()
+	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
+		t.Helper()
+		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
+		other, err := s.Context(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		says(t, s, "import os, time\nx = 1", "")
+		results := make(chan job.Result, 3)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		run := func(ctx context.Context, text string) {
+			res, err := s.Run(ctx, job.Spec{Command: &job.Command{Line: text}, Timeout: time.Hour}, job.Live{})
+			if err != nil {
+				t.Error(err)
+			}
+			results <- res
+		}
+		go run(t.Context(), "echo $$ > counter; while test ! -e go; do sleep 0.01; echo x >> counter; done; kill -0 $(head -n 1 counter); exit 3")
+		go run(ctx, "trap 'echo caught; exit 4' INT; touch trapped; while :; do sleep 0.01; done")
+		go func() {
+			res, end, err := other.Execute(t.Context(), job.Spec{Code: "import os, time\nopen('begun', 'w')\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('code')", Timeout: time.Hour}, job.Live{})
+			if err != nil || end != nil {
+				t.Errorf("code: %v %v", end, err)
+			}
+			results <- res
+		}()
+		const begun = "while not all(os.path.exists(name) for name in ('begun', 'trapped')) or len(open('counter').read().splitlines()) < 3: time.sleep(0.01)"
+		says(t, s, "while not os.path.exists('counter'): time.sleep(0.01)\n"+begun, "")
+		if err := s.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		cancel() // the command cannot react
+		before, _ := ticksBelow(t, interpreter.SlotPID(s))
+		for began := time.Now(); time.Since(began) < 200*time.Millisecond; {
+			select {
+			case res := <-results:
+				t.Errorf("it has ended in the pause: %+v", res)
+			default:
+			}
+		}
+		if after, _ := ticksBelow(t, interpreter.SlotPID(s)); after != before {
+			t.Errorf("a paused session used %d ticks", after-before)
+		}
+		if err := s.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		if res := <-results; res.Status != job.StatusInterrupted || res.Stdout != "caught\n" {
+			t.Errorf("the command that was cancelled: %s, %q %q", outcome(res), res.Stdout, res.Stderr)
+		}
+		says(t, s, "open('go', 'w').close()\nprint(x)", "1\n")
+		for range 2 {
+			if res := <-results; res.Stdout != "code\n" && (res.ExitCode == nil || *res.ExitCode != 3) {
+				t.Errorf("after the pause: %s, %q %q", outcome(res), res.Stdout, res.Stderr)
+			}
+		}
+	})
+}
+
+// TestPauseOfTerminal: the shell of a terminal does not take its job for a stopped one.
+func TestPauseOfTerminal(t *testing.T) {
+	t.Parallel()
+	s := session(t, shared(t), job.SessionSpec{})
+	x := openScreen(t, s, job.Command{Argv: []string{"bash", "--norc", "-i"}, Envs: map[string]string{"PS1": "$ "}})
+	x.says("sh -c 'echo beg''un; read a; echo got $a'", "begun\r\n")
+	for range 5 {
+		if err := s.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Resume(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.types("line\n")
+	x.shows("got line\r\n")
+	x.types("exit 7\n")
+	if end := x.ends(); end.ExitCode != 7 || strings.Contains(x.all, "Stopped") {
+		t.Errorf("%+v; it shows %q", end, x.all)
+	}
 }
 
 // TestPauseRefused: a session that shares its sandbox would stop the others. It goes on.

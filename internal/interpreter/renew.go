@@ -72,7 +72,7 @@ func (s *Session) renewIn(ctx context.Context, f *forkGroup) (*Session, error) {
 // succeededBy returns a session like this one with another worker.
 func (s *Session) succeededBy(w *Worker, commands *commands, others *contexts) *Session {
 	w.files.known, w.files.left = s.w.files.known, true
-	fresh := &Session{w: w, quota: s.quota, envs: s.envs, origin: s.origin, commands: commands, contexts: others}
+	fresh := &Session{w: w, quota: s.quota, envs: s.envs, origin: s.origin, pausing: s.pausing, commands: commands, contexts: others}
 	fresh.oomKills.Store(w.oomKills)
 	w.place = s.w.place
 	commands.s.Store(fresh)

@@ -32,7 +32,7 @@ type Session struct {
 	// origin is the work directory of the session of which this one is a fork.
 	origin string
 
-	pausing  pausing
+	pausing  *pausing
 	commands *commands // that run beside the interpreter
 	contexts *contexts // other interpreters in the same sandbox; nil in one of these
 
@@ -48,7 +48,7 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 		return nil, err
 	}
 	_ = w.stdin.Close() // executions get their standard input as a file
-	s := &Session{w: w, quota: spec.Quota.Or(p.cfg.Quota), envs: spec.Envs, commands: newCommands(), contexts: &contexts{}}
+	s := &Session{w: w, quota: spec.Quota.Or(p.cfg.Quota), envs: spec.Envs, pausing: newPausing(), commands: newCommands(), contexts: &contexts{}}
 	s.quota, _ = p.cfg.Ceilings.Fit(s.quota)
 	s.oomKills.Store(w.oomKills)
 	if s.quota.CPUs > 1 {
@@ -114,7 +114,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec, live job.Live) (jo
 	quota := s.quota.With(spec.Quota)
 	r := &run{
 		w: w, quota: quota, journal: w.newJournal(quota),
-		frames: make(chan protocol.Event, protocol.FollowRoom), pumps: newGoroutines(), lasting: true,
+		frames: make(chan protocol.Event, protocol.FollowRoom), pumps: newGoroutines(), pausing: s.pausing, lasting: true,
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled
@@ -139,7 +139,9 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec, live job.Live) (jo
 	r.cpuMicros = r.used()
 	cpu := r.cpuMicros
 	started := time.Now()
+	answered := s.pausing.ask() // a stopped interpreter does not read it
 	err := w.send(c)
+	answered()
 	if err == nil {
 		stop := r.passAnswers(c.ID, live)
 		r.follow(ctx, spec.Timeout)
@@ -209,7 +211,9 @@ func (r *run) sessionEnd(res job.Result) *job.SessionEnd {
 // do nothing.
 func (s *Session) Close() error {
 	s.closeOnce.Do(func() {
-		_ = s.Resume() // a process that is stopped cannot shut down; it is killed anyway
+		if s.contexts != nil { // the pause of a context is that of its session
+			_ = s.Resume() // a process that is stopped cannot shut down; it is killed anyway
+		}
 		s.contexts.close()
 		s.closeCommands()
 		if s.w.lastCommand() && s.w.send(protocol.Command{Cmd: "shutdown"}) == nil {

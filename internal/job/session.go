@@ -26,6 +26,7 @@ type Session struct {
 	PausedAt    time.Time // zero if it is not paused, or about to be
 	PausedUntil time.Time // when it ends unless it is resumed
 	AutoResume  bool      // what comes next resumes it
+	ResumedAt   time.Time // the end of its last pause; zero if there was none
 	Waiting     int       // executions that wait for their turn
 	Restarts    int       // interpreters that were replaced for lack of memory
 	Metadata    json.RawMessage

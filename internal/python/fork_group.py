@@ -102,7 +102,9 @@ class ForkGroup:
             self.answer(self.remove_dir, rest)
         elif command == "P":
             slot.channel.send({"type": "ok"})
-        elif command == "S":  # a session and its contexts, without forks, are paused
+        elif command == "F":  # a session and its contexts, without forks, are paused
+            slot.pause()
+        elif command == "S":  # an execution that has begun before the fork group may send it
             slot.hold()
         elif command == "G":  # an execution that has begun before the fork group may have sent S
             slot.go_on()

@@ -34,12 +34,17 @@ def signal_group(pgid, number):
         pass
 
 
-def is_stopped(pid):
+def state(pid):
+    """Return the letter of a process's state; empty if there is no such process."""
     try:
         with open("/proc/%d/stat" % pid, "rb") as file:
-            return file.read().rpartition(b") ")[2][:1] == b"T"
+            return file.read().rpartition(b") ")[2][:1]
     except OSError:
-        return False
+        return b""
+
+
+def is_stopped(pid):
+    return state(pid) == b"T"
 
 
 def own_children():

@@ -17,6 +17,7 @@ import gc
 import os
 import select
 import signal
+import time
 
 import fork_group
 import fork_steps
@@ -38,6 +39,8 @@ SIGINT, SIGKILL = int(signal.SIGINT), int(signal.SIGKILL)
 SIGSTOP, SIGCONT = int(signal.SIGSTOP), int(signal.SIGCONT)
 CHILD = (int(signal.SIGCHLD),)
 MOST_HELD = 10000  # processes
+MOST_DEPTH = 1000  # of processes that are stopped one below the other
+PAUSE_LOOK, PAUSE_LOOKS = 0.001, 50  # seconds, and how often
 
 
 class Slot:
@@ -115,6 +118,8 @@ class Slot:
             processes.signal_group(self.state.pid, SIGINT)
         elif command == b"S":
             self.hold()
+        elif command == b"F":
+            self.pause()
         elif command == b"G":
             self.go_on()
         elif command == b"P":
@@ -141,6 +146,29 @@ class Slot:
         self.state.special = 1
         # The code has stopped these itself.
         self.still = {pid for pid in processes.descendants(self.own_pid) if processes.is_stopped(pid)}
+        self.stop_all()
+
+    def pause(self):
+        """Do what hold does, parents first: a shell that sees its job stop takes the terminal from it. This may last longer."""
+        if not self.state.pid:
+            return
+        self.spent = True
+        self.state.special = 1
+        self.still = set()
+        above, looks = processes.children(self.own_pid), PAUSE_LOOKS
+        for _ in range(MOST_DEPTH):
+            if not above:
+                break
+            self.still |= {pid for pid in above if processes.is_stopped(pid)}
+            for pid in above:
+                processes.signal_one(pid, SIGSTOP)
+            while looks > 0 and not all(processes.state(pid) in b"TtZX" for pid in above):  # b"" is in every bytes
+                time.sleep(PAUSE_LOOK)
+                looks -= 1
+            above = [child for pid in above for child in processes.children(pid)]
+        self.stop_all()
+
+    def stop_all(self):
         if self.strict:
             kernel.libc.kill(-1, SIGSTOP)  # in one step, so that none of them can continue another
             return
@@ -156,12 +184,12 @@ class Slot:
     def go_on(self):
         if not self.state.pid:
             return
-        if self.strict and not self.still:
-            kernel.libc.kill(-1, SIGCONT)
-            return
-        for pid in processes.descendants(self.own_pid):
+        # Children first: a shell that goes on before its job does takes the job for a stopped one.
+        for pid in reversed(processes.descendants(self.own_pid)):
             if pid not in self.still:
                 processes.signal_one(pid, SIGCONT)
+        if self.strict and not self.still:
+            kernel.libc.kill(-1, SIGCONT)
 
     def end_worker(self):
         """Report that all processes of the worker have ended. Its files stay."""

@@ -23,6 +23,7 @@ after a fork costs time:
     I                                          SIGINT to the worker's process group
     K                                          the end of everything in the sandbox
     S                                          everything in the sandbox stands still
+    F                                          the same for a pause, parents before their children
     G                                          and goes on
     R size=bytes                               change the options of its file systems
     P                                          answer once all before it is done

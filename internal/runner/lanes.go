@@ -22,6 +22,8 @@ type lane struct {
 	serving bool                    // a goroutine claims and executes
 	pending bool                    // there may be something to claim since that goroutine last asked
 	job     string                  // the id of the job that is executed
+	op      string                  // the operation that the job is; empty for code and commands
+	awake   bool                    // the job has begun, and processes that were paused go on
 	end     context.CancelCauseFunc // of that job, if it uses the sandbox beside the default lane
 }
 
@@ -88,19 +90,27 @@ func (s *sessions) endLocked(se *served, letEnd bool) {
 	switch {
 	case se.busy == 0:
 		s.startServing(&se.main)
+	case se.paused: // what stands still does not end, and need not
+		s.cutOffLocked(se, nil, letEnd)
+		s.done.Go(func() { s.wake(s.ctx, se, nil) })
 	case !letEnd:
-		s.cutOffLocked(se, nil)
+		s.cutOffLocked(se, nil, false)
 	}
 }
 
-// cutOffLocked ends the jobs of a session that has ended, but for that of a lane.
-func (s *sessions) cutOffLocked(se *served, but *lane) {
+// cutOffLocked ends the jobs of a session that has ended, but for that of a lane. drained: the store may have left their ends to this
+// runner.
+func (s *sessions) cutOffLocked(se *served, but *lane, drained bool) {
+	cause := errLost
+	if drained {
+		cause = errDraining
+	}
 	if se.main.job != "" && &se.main != but {
-		s.r.endJob(se.main.job, errLost)
+		s.r.endJob(se.main.job, cause)
 	}
 	for _, l := range se.aside {
 		if l.job != "" && l != but {
-			s.r.endJob(l.job, errLost)
+			s.r.endJob(l.job, cause)
 		}
 	}
 }

@@ -116,7 +116,7 @@ func newLaneWorld(t *testing.T) *laneWorld {
 			defer w.mu.Unlock()
 			return map[string]error{"py": w.sick}
 		},
-		Operations: map[string]runner.Operation{"use": w.use},
+		Operations: map[string]runner.Operation{"use": w.use, job.OpWatchFiles: w.use},
 	})
 	return w
 }

@@ -18,20 +18,22 @@ type Pausable interface {
 	Resume() error
 }
 
-// pause stops a session's processes, and has the store note that. A session without an interpreter has none.
+// pause stops a session's processes, and has the store note that. A session without an interpreter has none. Commands and
+// executions of contexts that are under way stop with it, and keep their claims.
 func (s *sessions) pause(ctx context.Context, se *Session, args json.RawMessage) (any, *job.SessionEnd, error) {
 	var a job.PauseArgs
 	if err := json.Unmarshal(args, &a); err != nil {
 		return nil, nil, fmt.Errorf("decode arguments: %w", err)
 	}
-	if err := se.stop(); err != nil {
+	frozen, err := se.stop()
+	if err != nil {
 		if _, refused := errors.AsType[*job.RefusedError](err); refused {
 			return nil, nil, err
 		}
 		return nil, se.attached().Alive(), err
 	}
-	if err := s.r.cfg.SessionRecords.HaltSession(ctx, se.claim, a); err != nil {
-		s.wake(ctx, se.served)
+	if err := s.r.cfg.SessionRecords.HaltSession(ctx, se.claim, a, frozen); err != nil {
+		s.wake(ctx, se.served, nil)
 		return nil, nil, err
 	}
 	_ = se.save(ctx, false) // the session is paused anyway, and its record has the error
@@ -43,31 +45,64 @@ func resume(context.Context, *Session, json.RawMessage) (any, *job.SessionEnd, e
 	return struct{}{}, nil, nil
 }
 
-// stop stops the session's processes, and records that.
-func (se *served) stop() error {
+// stop stops the session's processes, and records that. It returns the jobs of other lanes that stand still with them. A
+// job that begins afterwards is none of these: wake lets the processes go on, and the store refuses the pause because of it.
+func (se *served) stop() (frozen []string, err error) {
 	se.pausing.Lock()
 	defer se.pausing.Unlock()
-	if i := se.attached(); i != nil {
+	i := se.attached()
+	if frozen, err = se.freezable(i != nil); err != nil {
+		return nil, err
+	}
+	if i != nil {
 		p, ok := i.(Pausable)
 		if !ok {
-			return &job.RefusedError{Message: "this runner cannot pause a session"}
+			return nil, &job.RefusedError{Message: "this runner cannot pause a session"}
 		}
 		if err := p.Pause(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	se.paused = true
-	return nil
+	se.setPaused(true)
+	return frozen, nil
 }
 
-// wake lets the processes of a paused session go on. Each lane calls it before it does anything.
-func (s *sessions) wake(ctx context.Context, se *served) {
+// freezable returns the jobs of other lanes than the default one. A job.RefusedError says that one of them needs the processes now.
+func (se *served) freezable(started bool) (jobs []string, err error) {
+	se.of.mu.Lock()
+	defer se.of.mu.Unlock()
+	for _, l := range se.aside {
+		switch {
+		case l.job == "":
+		case !started, !l.awake, l.op != "" && l.op != job.OpWatchFiles:
+			return nil, &job.RefusedError{Message: "an operation or a command of the session is just beginning, or an operation runs: on files or contexts, say; try again when it has ended"}
+		default:
+			jobs = append(jobs, l.job)
+		}
+	}
+	return jobs, nil
+}
+
+// setPaused is called with pausing held.
+func (se *served) setPaused(paused bool) {
+	se.of.mu.Lock()
+	defer se.of.mu.Unlock()
+	se.paused = paused
+}
+
+// wake lets the processes of a paused session go on. Each lane calls it before it does anything; l is nil if there is none.
+func (s *sessions) wake(ctx context.Context, se *served, l *lane) {
 	se.pausing.Lock()
 	defer se.pausing.Unlock()
+	if l != nil {
+		s.mu.Lock()
+		l.awake = true
+		s.mu.Unlock()
+	}
 	if !se.paused {
 		return
 	}
-	se.paused = false
+	se.setPaused(false)
 	p, ok := se.attached().(Pausable)
 	if !ok {
 		return
@@ -87,6 +122,6 @@ func (s *sessions) wakeForNothing(ctx context.Context, se *served) {
 	}
 	paused, err := s.r.cfg.SessionRecords.IsPaused(ctx, se.id)
 	if err == nil && !paused {
-		s.wake(ctx, se)
+		s.wake(ctx, se, nil)
 	}
 }

@@ -2,7 +2,10 @@ package runner_test
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -66,6 +69,88 @@ func TestPauseOfSession(t *testing.T) {
 			if err := r.AwaitSessions(t.Context()); err != nil || interpreters.closed != interpreters.started {
 				t.Errorf("closed %d of %d interpreters, %v", interpreters.closed, interpreters.started, err)
 			}
+		})
+	}
+}
+
+// TestPauseBesideLanes: commands stand still with a session and go on with it; the end of the session ends them. What has just begun, and
+// operations, keep a session from being paused.
+func TestPauseBesideLanes(t *testing.T) {
+	t.Parallel()
+	pause := job.Spec{Op: job.OpPause, Args: json.RawMessage(`{"most": 1000}`)}
+	const paused = "pause" + `{"most": 1000}`
+	command := job.Spec{Code: "c", Command: &job.Command{Line: "true"}}
+	resumed := func(w *laneWorld) {
+		w.laneStore.mu.Lock()
+		w.paused = false
+		w.laneStore.mu.Unlock()
+	}
+	for _, tt := range []struct {
+		name  string
+		op    string // runs in another lane
+		pause string // its end
+		then  func(w *laneWorld)
+		ends  string // of the command
+	}{
+		{"resumed", "", "completed {}", func(w *laneWorld) {
+			resumed(w)
+			w.add(job.LaneDefault, job.Spec{Op: job.OpResume})
+			w.end("resume", "completed {}")
+			w.end("c", "")
+			w.interpreters.commands <- struct{}{}
+		}, "completed 1"},
+		{"resumed by a message", "", "completed {}", func(w *laneWorld) {
+			resumed(w)
+			w.SessionReady("s", job.LaneDefault)
+			synctest.Wait()
+			w.interpreters.commands <- struct{}{}
+		}, "completed 1"},
+		{"a watch runs", job.OpWatchFiles, "completed {}", func(w *laneWorld) {
+			resumed(w)
+			w.add(job.LaneDefault, job.Spec{Code: "x"})
+			w.end("x", "completed 1")
+			w.tokens <- struct{}{}
+			w.interpreters.commands <- struct{}{}
+		}, "completed 1"},
+		{"an operation runs", "use", "failed refused: an operation or a command", func(w *laneWorld) {
+			w.tokens <- struct{}{}
+			w.interpreters.commands <- struct{}{}
+		}, "completed 1"},
+		{"cancelled, then resumed", "", "completed {}", func(w *laneWorld) {
+			w.Cancelled("c")
+			w.end("c", "")
+			resumed(w)
+			w.add(job.LaneDefault, job.Spec{Op: job.OpResume})
+		}, "cancelled "},
+		{"the session ends", "", "completed {}", func(w *laneWorld) { w.SessionClosed("s") }, ""},
+		{"the runner is drained", "", "completed {}", func(w *laneWorld) { w.SessionClosing("s") }, "failed session_ended: the runner was shut down before this was done"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inLanes(t, func(w *laneWorld) {
+				w.interpreters.commands = make(chan struct{})
+				w.add(job.LaneDefault, job.Spec{Code: "a"})
+				w.add(job.Beside("c"), command)
+				want := []string{"c"}
+				if tt.op != "" {
+					w.add(job.Beside("o"), job.Spec{Op: tt.op, Args: json.RawMessage("o")})
+					w.want("o")
+					want = append(want, tt.op+"o")
+				}
+				w.end("c", "")
+				w.add(job.LaneDefault, pause)
+				synctest.Wait()
+				if got := w.ends[paused]; !strings.HasPrefix(got, tt.pause) {
+					t.Errorf("the pause: %q", got)
+				}
+				slices.Sort(w.frozen)
+				if refused := strings.HasPrefix(tt.pause, "failed"); w.interpreters.last.stopped == refused || !refused && !slices.Equal(w.frozen, want) {
+					t.Errorf("stopped: %v with %v", w.interpreters.last.stopped, w.frozen)
+				}
+				tt.then(w)
+				w.end("c", tt.ends)
+				w.stop(1)
+			})
 		})
 	}
 }

@@ -66,7 +66,7 @@ func (s *sessions) execute(l *lane, claim job.Claim, first bool) (next *job.Clai
 		}
 		over, first = failed, first && failed == nil
 	}
-	s.wake(run, se)
+	s.wake(run, se, l)
 	switch {
 	case over != nil && !first:
 		o = sessionFailed(*over)
@@ -95,7 +95,7 @@ func (s *sessions) begin(l *lane, claim job.Claim, end context.CancelCauseFunc) 
 	if !se.known { // the first claim has it
 		se.spec, se.known = claim.Session, true
 	}
-	l.job = claim.JobID
+	l.job, l.op, l.awake = claim.JobID, claim.Spec.Op, false
 	if se.over && !se.letEnd {
 		end(errLost)
 		return false
@@ -120,7 +120,7 @@ func (s *sessions) finishing(l *lane, o *job.Outcome) {
 	drained := se.over
 	if o.End != nil {
 		se.over, se.why = true, o.End
-		s.cutOffLocked(se, l)
+		s.cutOffLocked(se, l, false)
 	}
 	if o.Result == nil {
 		return

@@ -23,9 +23,9 @@ type served struct {
 
 	volume volume
 
-	// pausing is held while the processes are stopped or go on again. It guards paused.
+	// pausing is held while the processes are stopped or go on again.
 	pausing sync.Mutex
-	paused  bool // the processes are stopped
+	paused  bool // the processes are stopped; to change it takes pausing and sessions.mu, to read it one of them
 
 	// sessions.mu guards the fields below. Only the default lane changes interpreter and checkpoints, but for the first
 	// interpreter, which any lane opens.

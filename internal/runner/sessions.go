@@ -59,9 +59,9 @@ type SessionRecords interface {
 	MoveSession(ctx context.Context, c job.Claim, candidates []job.Candidate) (bool, error)
 	// ForkSession records forks of a session: all of them, or none with a job.SessionsFullError.
 	ForkSession(ctx context.Context, id, runner string, most int, own job.SessionBounds, copies []string) error
-	// HaltSession notes that the processes of a session are stopped by the operation that is claimed. The session is paused
-	// from the end of the operation on. A job.RefusedError says why it may not be.
-	HaltSession(ctx context.Context, c job.Claim, p job.PauseArgs) error
+	// HaltSession notes that the processes of a session are stopped by the operation that is claimed, and with them the frozen jobs of other
+	// lanes. The session is paused from the end of the operation on. A job.RefusedError says why it may not be.
+	HaltSession(ctx context.Context, c job.Claim, p job.PauseArgs, frozen []string) error
 	IsPaused(ctx context.Context, id string) (bool, error)
 	// Answers returns the last answers to the jobs' requests for input.
 	Answers(ctx context.Context, jobs []string) ([]job.Answer, error)

@@ -29,7 +29,8 @@ type fakeSession struct {
 	moved   []string
 	leaving error // what becomes of LeaveSessions
 	paused  bool
-	halting error // what becomes of HaltSession
+	frozen  []string // by the last pause
+	halting error    // what becomes of HaltSession
 	spec    job.SessionSpec
 }
 
@@ -130,9 +131,10 @@ func (f *fakeSession) ForkSession(_ context.Context, _, _ string, most int, _ jo
 	return nil
 }
 
-func (f *fakeSession) HaltSession(context.Context, job.Claim, job.PauseArgs) error {
+func (f *fakeSession) HaltSession(_ context.Context, _ job.Claim, _ job.PauseArgs, frozen []string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.frozen = frozen
 	f.paused = f.halting == nil
 	return f.halting
 }
@@ -159,6 +161,7 @@ type fakeInterpreters struct {
 	renewErr error
 	last     *fakeInterpreter // that was started
 	hold     chan struct{}    // is received from twice by the code "hold"
+	commands chan struct{}    // is received from at the end of a command
 	system   job.FileSystem   // of all interpreters
 }
 
@@ -180,17 +183,41 @@ type fakeInterpreter struct {
 	ended *job.SessionEnd
 
 	closed  bool
-	stopped bool // by Pause
+	stopped bool          // by Pause
+	resumed chan struct{} // closed by Resume
 }
 
 func (i *fakeInterpreter) Pause() error {
-	i.stopped = true
+	i.of.mu.Lock()
+	defer i.of.mu.Unlock()
+	i.stopped, i.resumed = true, make(chan struct{})
 	return nil
 }
 
 func (i *fakeInterpreter) Resume() error {
-	i.stopped = false
+	i.of.mu.Lock()
+	defer i.of.mu.Unlock()
+	if i.stopped {
+		i.stopped = false
+		close(i.resumed)
+	}
 	return nil
+}
+
+// Run runs a command, which does not end while it is stopped.
+func (i *fakeInterpreter) Run(ctx context.Context, _ job.Spec, _ job.Live) (job.Result, error) {
+	select {
+	case <-i.of.commands:
+		return job.Result{Status: job.StatusOK, Stdout: string(rune('0' + i.n))}, nil
+	case <-ctx.Done():
+	}
+	i.of.mu.Lock()
+	stopped, resumed := i.stopped, i.resumed
+	i.of.mu.Unlock()
+	if stopped {
+		<-resumed
+	}
+	return job.Result{Status: job.StatusInterrupted}, nil
 }
 
 func (i *fakeInterpreter) Execute(ctx context.Context, spec job.Spec, _ job.Live) (job.Result, *job.SessionEnd, error) {

@@ -242,8 +242,9 @@ func (s *Service) submitForCaller(ctx context.Context, draft job.NewJob) (job.Jo
 // result, if the message brought that, else as its record is.
 func (s *Service) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *job.Result) (job.Job, error) {
 	id := submitted.ID
-	overall, cancel := context.WithTimeout(ctx, s.cfg.SyncQueueWait+submitted.Timeout+settleTime)
-	defer cancel()
+	most := s.cfg.SyncQueueWait + submitted.Timeout + settleTime
+	overall := time.NewTimer(most)
+	defer overall.Stop()
 	queueWait := time.NewTimer(s.cfg.SyncQueueWait)
 	defer queueWait.Stop()
 	poll := time.NewTicker(pollEvery)
@@ -265,11 +266,18 @@ func (s *Service) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *
 				return job.Job{}, err
 			}
 			continue
-		case <-overall.Done():
+		case <-overall.C:
+			if more := s.pausedFor(ctx, submitted, most); more > 0 {
+				overall.Reset(more)
+				continue
+			}
 			s.cancelLater(ctx, submitted)
-			return job.Job{}, fmt.Errorf("wait for job %s: %w", id, overall.Err())
+			return job.Job{}, fmt.Errorf("wait for job %s: %w", id, context.DeadlineExceeded)
+		case <-ctx.Done():
+			s.cancelLater(ctx, submitted)
+			return job.Job{}, fmt.Errorf("wait for job %s: %w", id, ctx.Err())
 		}
-		j, err := s.cfg.Lookup.Get(overall, id)
+		j, err := s.cfg.Lookup.Get(ctx, id)
 		switch {
 		case err == nil && j.State.Terminal():
 			return j, nil
@@ -279,6 +287,24 @@ func (s *Service) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *
 			s.cfg.Log.WarnContext(ctx, "could not look for the end of a job: will try again", slog.String("job_id", id), slog.Any("err", err))
 		}
 	}
+}
+
+// pausedFor returns how much longer a job may take because its session is paused, or was: as long as it may at most, from the end of
+// the pause on.
+func (s *Service) pausedFor(ctx context.Context, j job.Job, most time.Duration) time.Duration {
+	if !j.InSession {
+		return 0
+	}
+	se, err := s.cfg.Sessions.Session(ctx, j.SessionID, job.Viewer{All: true})
+	switch {
+	case err != nil:
+		return 0
+	case !se.PausedAt.IsZero():
+		return most
+	case se.ResumedAt.IsZero():
+		return 0
+	}
+	return most - time.Since(se.ResumedAt)
 }
 
 // abandon gives up on a job that no runner has taken. A job that runs, or has

@@ -8,9 +8,13 @@ import (
 )
 
 // HaltSession records that the processes of a session are stopped, by its current operation. The session is paused from
-// the end of the operation on. A job.RefusedError says why it may not be; job.ErrStale: the claim is lost.
-func (s *Store) HaltSession(ctx context.Context, c job.Claim, p job.PauseArgs) error {
+// the end of the operation on. frozen are the jobs of other lanes that stand still with the processes: they run on. A job.RefusedError says why it may not be; job.ErrStale: the claim is lost.
+func (s *Store) HaltSession(ctx context.Context, c job.Claim, p job.PauseArgs, frozen []string) error {
 	const op = "pause session"
+	each := make([]args, len(frozen))
+	for i, id := range frozen {
+		each[i] = args{{"frozen", id}}
+	}
 	r, err := s.run(ctx, op, s.scripts.halt, keys{{"session", sessionKey(c.SessionID)}}, args{
 		{"session", c.SessionID},
 		{"runner", c.Runner},
@@ -18,13 +22,13 @@ func (s *Store) HaltSession(ctx context.Context, c job.Claim, p job.PauseArgs) e
 		{"pause", p.Most.Milliseconds()},
 		{"resumes", mark(p.AutoResume)},
 		{"most", p.MostPaused},
-	})
+	}, each...)
 	if err != nil {
 		return err
 	}
 	switch r.word() {
 	case "waits":
-		return &job.RefusedError{Message: "other executions, operations or commands of the session run or wait; wait for their end, or cancel them, then pause it"}
+		return &job.RefusedError{Message: "other executions, operations or commands of the session were accepted meanwhile; try again when they have begun or ended"}
 	case "full":
 		return &job.RefusedError{
 			Code:    job.FailTooManyPaused,

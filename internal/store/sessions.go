@@ -261,6 +261,7 @@ func sessionFields() []string {
 	return []string{
 		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts", "ends_at", "name", "workdir", "home", "aside", "paused_at", "pause_until", "resumes",
 		"volume", "volume_saved_at", "volume_bytes", "volume_error", "volume_error_at", "volume_skipped",
+		"resumed_at",
 	}
 }
 
@@ -316,7 +317,8 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 			Waiting: int(sent[i].waiting.Val() + atoi(f.text(18))), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)), ForkedFrom: f.text(12),
 			Restarts: int(atoi(f.text(13))), EndsAt: parseMillis(f.text(14)), Name: f.text(15), Workdir: f.text(16), Home: f.text(17),
 			PausedAt: parseMillis(f.text(19)), PausedUntil: parseMillis(f.text(20)), AutoResume: f.text(21) != "",
-			Persist: job.Persistence{Volume: f.text(22), SavedAt: parseMillis(f.text(23)), Bytes: atoi(f.text(24)), Error: f.text(25), ErrorAt: parseMillis(f.text(26)), Skipped: int(atoi(f.text(27)))},
+			Persist:   job.Persistence{Volume: f.text(22), SavedAt: parseMillis(f.text(23)), Bytes: atoi(f.text(24)), Error: f.text(25), ErrorAt: parseMillis(f.text(26)), Skipped: int(atoi(f.text(27)))},
+			ResumedAt: parseMillis(f.text(28)),
 		}
 		if due := int64(sent[i].due.Val()); due > 0 {
 			se.ExpiresAt = time.UnixMilli(due).UTC()

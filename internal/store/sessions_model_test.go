@@ -23,6 +23,8 @@ type sessionModel struct {
 	lanes      map[string]*laneModel
 	laned      bool // it has had another lane than the default one
 	paused     bool // or will be at the end of the current job
+	resumes    bool // the next job or message ends the pause
+	woken      bool // by a message: its runner is to look, though there is nothing to claim
 	ended      job.EndReason
 }
 
@@ -104,7 +106,7 @@ func TestSessionModel(t *testing.T) {
 	}
 	actions := []func(){
 		w.open, w.fork, w.accept, w.accept, w.accept, w.accept, w.next, w.next, w.next, w.finish, w.finish, w.finish, w.cancel,
-		w.closeOne, w.beat, w.beat, w.lapse, w.rescue, w.drain, w.interrupt, w.look, w.change, w.pause, w.pause, w.move, w.sweep,
+		w.closeOne, w.beat, w.beat, w.lapse, w.rescue, w.drain, w.interrupt, w.look, w.change, w.pause, w.pause, w.tell, w.move, w.sweep,
 	}
 	for n := uint64(1); n <= steps && !t.Failed(); n++ {
 		w.repeat.on = w.r.IntN(4) == 0
@@ -156,6 +158,7 @@ func (w *sessionWorld) end(m *sessionModel, reason job.EndReason, letEnd bool) {
 	if m.ended != "" {
 		return
 	}
+	letEnd = letEnd && !m.paused
 	m.ended, m.paused = reason, false
 	for _, l := range m.lanes {
 		for _, id := range l.waiting {
@@ -244,7 +247,7 @@ func (w *sessionWorld) accept() {
 	if lane == job.LaneBeside {
 		lane = job.Beside(n.Job.ID)
 	}
-	if m.paused {
+	if m.paused && !m.resumes {
 		want = job.ErrSessionPaused
 	}
 	if m.paused && w.r.IntN(2) == 0 {
@@ -368,7 +371,7 @@ func (w *sessionWorld) move() {
 	}
 	to := w.runner()
 	_, running := m.jobs()
-	moves := w.runners[to] && to != m.runner && (!m.laned || to != w.old) &&
+	moves := w.runners[to] && to != m.runner && !m.paused && (!m.laned || to != w.old) &&
 		!slices.ContainsFunc(running, func(id string) bool { return w.flagged[id] })
 	var want error
 	if m.ended != "" || l.current != l.claim.JobID || l.claim.Runner != m.runner {
@@ -485,21 +488,50 @@ func (w *sessionWorld) pause() {
 		return
 	}
 	waiting, running := m.jobs()
-	err := w.HaltSession(w.t.Context(), *l.claim, job.PauseArgs{Most: time.Hour})
+	frozen := slices.DeleteFunc(running, func(id string) bool { return id == l.current })
+	others := len(frozen)
+	if others > 0 && w.r.IntN(3) == 0 {
+		frozen = frozen[1:] // one that has just begun
+	}
+	resumes := w.r.IntN(2) == 0
+	err := w.HaltSession(w.t.Context(), *l.claim, job.PauseArgs{Most: time.Hour, AutoResume: resumes}, frozen)
 	_, refused := errors.AsType[*job.RefusedError](err)
 	switch {
 	case m.ended != "" || l.current != l.claim.JobID:
 		w.same("pause by an old claim", err, job.ErrStale)
-	case !m.paused && len(waiting)+len(running) > 1:
+	case !m.paused && (len(waiting) > 0 || len(frozen) < others):
 		if !refused {
 			w.t.Errorf("pause before others: %v", err)
 		}
 	default:
 		w.same("pause", err, nil)
-		m.paused = true
+		if !m.paused {
+			m.paused, m.resumes = true, resumes
+		}
 	}
 	if paused, err := w.IsPaused(w.t.Context(), m.id); err != nil || paused != m.paused {
 		w.t.Errorf("paused is %v, %v; want %v", paused, err, m.paused)
+	}
+}
+
+// tell sends a command a signal. A paused session refuses it, or resumes.
+func (w *sessionWorld) tell() {
+	m := w.pick()
+	l := w.pickLane(m)
+	if l.current == "" || l.name != job.Beside(l.current) || m.ended != "" {
+		return
+	}
+	j, err := w.Get(w.t.Context(), l.current)
+	if err != nil || j.Queue != job.SessionQueue {
+		return
+	}
+	var want error
+	if m.paused && !m.resumes {
+		want = job.ErrSessionPaused
+	}
+	w.same("tell", w.TellCommand(w.t.Context(), m.id, "me", l.current, job.CommandMessage{Signal: "TERM"}), want)
+	if want == nil && m.paused {
+		m.paused, m.woken = false, true
 	}
 }
 
@@ -510,6 +542,11 @@ func (w *sessionWorld) look() {
 	w.same("look", err, nil)
 	var wantAll, gotReady, wantReady []string
 	for _, l := range ready {
+		if l.Lane == job.LaneDefault && slices.ContainsFunc(w.sessions, func(m *sessionModel) bool {
+			return m.id == l.Session && m.woken && len(m.lane(l.Lane).waiting) == 0
+		}) {
+			continue
+		}
 		gotReady = append(gotReady, l.Session+" "+l.Lane)
 	}
 	for _, m := range w.sessions {
@@ -542,12 +579,12 @@ func (w *sessionWorld) check(n uint64) {
 		switch {
 		case m.ended != "":
 			want = job.SessionEnded
+		case m.paused && m.lane(job.LaneDefault).current == "":
+			want = job.SessionPaused
+			paused++
 		case len(running)+len(waiting) > 0:
 			want = job.SessionBusy
 			busy++
-		case m.paused:
-			want = job.SessionPaused
-			paused++
 		default:
 			idle++
 		}

@@ -760,9 +760,10 @@ local function latest_end(created_at, max_age, ends_at)
   return latest
 end
 
--- wake ends the pause of a session, because of a job.
+-- wake ends the pause of a session, because of a job or a message to a command.
 local function wake(id, caller)
   redis.call('HDEL', session_key(id), 'paused_at', 'pause_until', 'resumes')
+  redis.call('HSET', session_key(id), 'resumed_at', int(now_ms()))
   redis.call('SREM', SESSIONS_PAUSED, id)
   redis.call('SREM', caller_paused_key(caller), id)
 end
@@ -775,7 +776,8 @@ local function turn(id, quiet, lane)
   if not f[1] or f[1] == 'ended' then return end
   local old = latest_end(f[4], f[5], f[8])
   local waits = not f[3] and redis.call('EXISTS', session_jobs_key(id)) == 1
-  if not f[3] and not waits and not (f[7] and redis.call('EXISTS', session_lanes_key(id)) == 1) then
+  -- Jobs of other lanes may stand still in a paused session.
+  if not f[3] and not waits and (f[9] or not (f[7] and redis.call('EXISTS', session_lanes_key(id)) == 1)) then
     local state = f[9] and 'paused' or 'idle'
     if f[1] == state then return end
     local now = now_ms()
@@ -1053,6 +1055,7 @@ local function end_session(id, reason, message, let_end, tombstone_ms)
   if not f[1] or f[1] == 'ended' then return false end
   local now = now_ms()
   hold_ended_session(key, f[3], now, tonumber(tombstone_ms))
+  let_end = let_end and not f[8] -- what stands still does not end
   if f[9] then message = message .. (reason == 'runner_lost' and '; its files are kept as they were saved last' or '; its files are kept') .. ' (persist: "' .. f[9] .. '")' end
   redis.call('HSET', key, 'state', 'ended', 'reason', reason, 'message', message, 'ended_at', int(now))
   use_session(f[3], tonumber(f[5]), now)

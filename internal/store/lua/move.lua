@@ -5,7 +5,7 @@
 -- each: runner (that may have it), most (sessions that it has room for)
 -- Answers {'moved', runner} | {'full'} | {'stale'}. Sent twice it counts once.
 local session, runner, id = ARGV.session, ARGV.runner, ARGV.job
-local f = redis.call('HMGET', KEYS.session, 'state', 'runner', 'current', 'moved_from', 'aside')
+local f = redis.call('HMGET', KEYS.session, 'state', 'runner', 'current', 'moved_from', 'aside', 'paused_at')
 if not f[1] or f[1] == 'ended' then return { 'stale' } end
 if f[2] ~= runner then return f[4] == runner and { 'moved', f[2] } or { 'stale' } end
 local j = redis.call('HMGET', job_key(id), 'state', 'attempt', 'runner', 'lane')
@@ -15,6 +15,7 @@ local lanes = { [''] = f[3] or '' }
 local aside = redis.call('HGETALL', session_lanes_key(session))
 for i = 1, #aside, 2 do lanes[aside[i]] = aside[i + 1] end
 if lanes[lane] ~= id then return { 'stale' } end
+if f[6] then return { 'full' } end -- what is being paused has processes here
 for _, current in pairs(lanes) do
   if current ~= '' and redis.call('HGET', job_key(current), 'cancel') then return { 'full' } end -- its runner ends it
 end
