@@ -21,3 +21,24 @@ func (c *counts) next(session string) int {
 	c.all[session]++
 	return c.all[session]
 }
+
+// pids are the process ids of commands that this process has seen. Others are asked for.
+type pids struct {
+	mu  sync.Mutex
+	all map[string]int // by session and command
+}
+
+func (p *pids) note(session string, pid int, command string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all == nil || len(p.all) >= mostCounted {
+		p.all = map[string]int{}
+	}
+	p.all[session+command] = pid
+}
+
+func (p *pids) of(session, command string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all[session+command]
+}

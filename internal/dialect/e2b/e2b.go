@@ -28,7 +28,10 @@ type Dialect struct {
 	service *service.Service
 	log     *slog.Logger
 	mux     *http.ServeMux
-	counts  counts
+	// What this process has seen of sandboxes.
+	counts   counts
+	pids     pids
+	watching watchers
 }
 
 // New returns the dialect of a process.
@@ -36,6 +39,7 @@ func New(p dialect.Parts) *Dialect {
 	d := &Dialect{service: p.Service, log: p.Log, mux: http.NewServeMux()}
 	d.control()
 	d.interpreter()
+	d.envd()
 	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.answer(w, r, dialect.NewFault(http.StatusNotFound, "no_such_route", "Kaa's E2B dialect has no route %s %s", r.Method, clipped(r.URL.Path)))
 	})
@@ -93,8 +97,11 @@ func (*Dialect) Probe(*http.Request) bool { return false }
 
 // Body streams files, and takes all else as bytes.
 func (*Dialect) Body(r *http.Request) service.Body {
-	if r.URL.Path == "/files" {
+	switch r.URL.Path {
+	case "/files":
 		return service.BodyFile
+	case processPath + "StreamInput":
+		return service.BodyStreamed
 	}
 	return service.BodyBinary
 }
@@ -118,6 +125,10 @@ func (d *Dialect) handle(pattern, operation string, h func(w http.ResponseWriter
 
 // answer words an error.
 func (d *Dialect) answer(w http.ResponseWriter, r *http.Request, err error) {
+	if isConnect(r.URL.Path) {
+		d.refuseRPC(w, r, err)
+		return
+	}
 	if sandbox := r.Header.Get(sandboxHeader); sandbox != "" && isAway(err) {
 		service.CallOf(r.Context()).Problem = errNotFound.Code
 		dialect.WriteJSON(w, errNotFound.Status, awayBody{errorBody{errNotFound.Status, errNotFound.Message}, clipped(sandbox)})

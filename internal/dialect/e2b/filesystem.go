@@ -1,0 +1,212 @@
+package e2b
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
+)
+
+// The messages of filesystem.Filesystem.
+type (
+	pathRequest struct {
+		Path string `json:"path"`
+	}
+	listRequest struct {
+		Path  string `json:"path"`
+		Depth int    `json:"depth"`
+	}
+	moveRequest struct {
+		Source      string `json:"source"`
+		Destination string `json:"destination"`
+	}
+	entryInfo struct {
+		Name        string    `json:"name"`
+		Type        string    `json:"type"`
+		Path        string    `json:"path"`
+		Size        int64     `json:"size,string"`
+		Mode        uint32    `json:"mode"`
+		Permissions string    `json:"permissions"`
+		Owner       string    `json:"owner"`
+		Group       string    `json:"group"`
+		Modified    time.Time `json:"modifiedTime"`
+		Target      string    `json:"symlinkTarget,omitempty"`
+	}
+	entryAnswer struct {
+		Entry entryInfo `json:"entry"`
+	}
+	entriesAnswer struct {
+		Entries []entryInfo `json:"entries"`
+	}
+)
+
+// The types of entries.
+const (
+	typeFile      = "FILE_TYPE_FILE"
+	typeDirectory = "FILE_TYPE_DIRECTORY"
+	typeLink      = "FILE_TYPE_SYMLINK"
+)
+
+func (d *Dialect) filesystem(options []connect.HandlerOption) {
+	unary(d, filesystemPath+"Stat", "statPath", options, d.stat)
+	unary(d, filesystemPath+"MakeDir", "makeDirectory", options, d.makeDir)
+	unary(d, filesystemPath+"Move", "movePath", options, d.move)
+	unary(d, filesystemPath+"ListDir", "listDirectory", options, d.listDir)
+	unary(d, filesystemPath+"Remove", "removePath", options, d.remove)
+	d.watches(options)
+}
+
+// absolute is a path as the sandbox has it: a relative one begins at the home.
+func absolute(p string) string {
+	switch {
+	case p == "~":
+		return home
+	case strings.HasPrefix(p, "~/"):
+		return path.Join(home, p[2:])
+	case !path.IsAbs(p):
+		return path.Join(home, p)
+	}
+	return path.Clean(p)
+}
+
+// infoOf translates an entry.
+func infoOf(e job.Entry) entryInfo {
+	mode, _ := strconv.ParseUint(e.Mode, 8, 32)
+	kind, letter := typeFile, "-"
+	switch e.Type {
+	case job.EntryDirectory:
+		kind, letter = typeDirectory, "d"
+	case job.EntryLink:
+		letter = "L"
+		if kind = typeLink; e.TargetType == job.EntryFile {
+			kind = typeFile
+		} else if e.TargetType == job.EntryDirectory {
+			kind = typeDirectory
+		}
+	}
+	info := entryInfo{
+		Name: path.Base(e.Path), Type: kind, Path: e.Path, Size: e.Size, Mode: uint32(mode) & 0o777, Permissions: letter + permissions(uint32(mode)),
+		Owner: e.Owner, Group: e.Group, Modified: e.Modified.UTC(),
+	}
+	if e.Target != "" {
+		if info.Target = e.Target; !path.IsAbs(e.Target) {
+			info.Target = path.Join(path.Dir(e.Path), e.Target)
+		}
+	}
+	return info
+}
+
+// permissions writes a mode as ls does.
+func permissions(mode uint32) string {
+	text := []byte("rwxrwxrwx")
+	for i := range text {
+		if mode>>(len(text)-1-i)&1 == 0 {
+			text[i] = '-'
+		}
+	}
+	return string(text)
+}
+
+// failure is the code of the failure of an operation; empty if there is none.
+func failure(err error) job.FailureCode {
+	if end, ok := errors.AsType[*service.EndError](err); ok && end.Job.Failure != nil {
+		return end.Job.Failure.Code
+	}
+	return ""
+}
+
+func (d *Dialect) fs(ctx context.Context, t target, r job.FSRequest) (job.FSAnswer, error) {
+	if !job.ValidAbsolute(string(r.Path)) || len(r.To) > 0 && !job.ValidAbsolute(string(r.To)) {
+		return job.FSAnswer{}, connect.NewError(connect.CodeInvalidArgument, errors.New("the path is too long, or has a NUL byte"))
+	}
+	return d.service.SessionFS(ctx, t.caller, t.session, r)
+}
+
+func (d *Dialect) stat(ctx context.Context, t target, r *pathRequest) (*entryAnswer, error) {
+	a, err := d.fs(ctx, t, job.FSRequest{Do: job.FSStat, Path: []byte(absolute(r.Path))})
+	return &entryAnswer{infoOf(a.Entry)}, err
+}
+
+func (d *Dialect) makeDir(ctx context.Context, t target, r *pathRequest) (*entryAnswer, error) {
+	const mode = 0o755
+	at := []byte(absolute(r.Path))
+	a, err := d.fs(ctx, t, job.FSRequest{Do: job.FSStat, Path: at})
+	switch {
+	case err == nil && (a.Entry.Type == job.EntryDirectory || a.Entry.TargetType == job.EntryDirectory):
+		return nil, connect.NewError(connect.CodeAlreadyExists, errors.New("directory already exists: "+clipped(r.Path)))
+	case err == nil:
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("path already exists but it is not a directory: "+clipped(r.Path)))
+	case failure(err) != job.FailNoFile:
+		return nil, err
+	}
+	a, err = d.fs(ctx, t, job.FSRequest{Do: job.FSMakeDir, Path: at, Mode: mode, Parents: true})
+	return &entryAnswer{infoOf(a.Entry)}, err
+}
+
+func (d *Dialect) move(ctx context.Context, t target, r *moveRequest) (*entryAnswer, error) {
+	a, err := d.fs(ctx, t, job.FSRequest{Do: job.FSMove, Path: []byte(absolute(r.Source)), To: []byte(absolute(r.Destination)), Replace: true, Parents: true})
+	return &entryAnswer{infoOf(a.Entry)}, err
+}
+
+func (d *Dialect) remove(ctx context.Context, t target, r *pathRequest) (*empty, error) {
+	_, err := d.fs(ctx, t, job.FSRequest{Do: job.FSRemove, Path: []byte(absolute(r.Path)), Recursive: true})
+	if failure(err) == job.FailNoFile {
+		err = nil
+	}
+	return &empty{}, err
+}
+
+const (
+	// entriesAtOnce is how many entries a runner is asked for at once, and mostEntries how many a list may have.
+	entriesAtOnce = 1000
+	mostEntries   = 20000
+	// deepest is the depth of a list at most.
+	deepest = 64
+)
+
+func (d *Dialect) listDir(ctx context.Context, t target, r *listRequest) (*entriesAnswer, error) {
+	at, err := d.directory(ctx, t, r.Path)
+	if err != nil {
+		return nil, err
+	}
+	answer := &entriesAnswer{Entries: []entryInfo{}}
+	request := job.FSRequest{Do: job.FSList, Path: []byte(at), Depth: min(max(1, r.Depth), deepest), Limit: entriesAtOnce}
+	for {
+		a, err := d.fs(ctx, t, request)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range a.Entries.Entries {
+			answer.Entries = append(answer.Entries, infoOf(e))
+		}
+		if !a.Entries.More || len(a.Entries.Entries) == 0 {
+			return answer, nil
+		}
+		if len(answer.Entries) >= mostEntries {
+			return nil, connect.NewError(connect.CodeResourceExhausted, errors.New("the directory has too many entries; list a part of it"))
+		}
+		request.After = []byte(a.Entries.Entries[len(a.Entries.Entries)-1].RawPath())
+	}
+}
+
+// directory returns the path of a directory, or of the one that a link leads to.
+func (d *Dialect) directory(ctx context.Context, t target, p string) (string, error) {
+	at := absolute(p)
+	a, err := d.fs(ctx, t, job.FSRequest{Do: job.FSStat, Path: []byte(at)})
+	switch {
+	case err != nil:
+		return "", err
+	case a.Entry.Type == job.EntryDirectory:
+		return at, nil
+	case a.Entry.TargetType == job.EntryDirectory:
+		return infoOf(a.Entry).Target, nil
+	}
+	return "", connect.NewError(connect.CodeInvalidArgument, errors.New("path is not a directory: "+clipped(p)))
+}

@@ -1,0 +1,330 @@
+package e2b
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
+)
+
+// The messages of process.Process.
+type (
+	processConfig struct {
+		Cmd  string            `json:"cmd"`
+		Args []string          `json:"args,omitempty"`
+		Envs map[string]string `json:"envs,omitempty"`
+		Cwd  *string           `json:"cwd,omitempty"`
+	}
+	ptySize struct {
+		Cols uint16 `json:"cols"`
+		Rows uint16 `json:"rows"`
+	}
+	pty struct {
+		Size *ptySize `json:"size"`
+	}
+	selector struct {
+		PID *int    `json:"pid,omitempty"`
+		Tag *string `json:"tag,omitempty"`
+	}
+	startRequest struct {
+		Process processConfig `json:"process"`
+		PTY     *pty          `json:"pty"`
+		Tag     *string       `json:"tag"`
+		Stdin   *bool         `json:"stdin"`
+	}
+	selectRequest struct {
+		Process selector `json:"process"`
+	}
+	signalRequest struct {
+		Process selector `json:"process"`
+		Signal  string   `json:"signal"`
+	}
+	updateRequest struct {
+		Process selector `json:"process"`
+		PTY     *pty     `json:"pty"`
+	}
+	input struct {
+		Stdin []byte `json:"stdin"`
+		PTY   []byte `json:"pty"`
+	}
+	inputRequest struct {
+		Process selector `json:"process"`
+		Input   input    `json:"input"`
+	}
+	streamInput struct {
+		Start *selectRequest `json:"start"`
+		Data  *struct {
+			Input input `json:"input"`
+		} `json:"data"`
+	}
+	empty       struct{}
+	processInfo struct {
+		Config processConfig `json:"config"`
+		PID    int           `json:"pid"`
+		Tag    *string       `json:"tag,omitempty"`
+	}
+	processes struct {
+		Processes []processInfo `json:"processes"`
+	}
+	processEvent struct {
+		Event struct {
+			Start     *startEvent `json:"start,omitempty"`
+			Data      *dataEvent  `json:"data,omitempty"`
+			End       *endEvent   `json:"end,omitempty"`
+			KeepAlive *empty      `json:"keepalive,omitempty"`
+		} `json:"event"`
+	}
+	startEvent struct {
+		PID int `json:"pid"`
+	}
+	dataEvent struct {
+		Stdout []byte `json:"stdout,omitempty"`
+		Stderr []byte `json:"stderr,omitempty"`
+		PTY    []byte `json:"pty,omitempty"`
+	}
+	endEvent struct {
+		ExitCode int     `json:"exitCode"`
+		Exited   bool    `json:"exited"`
+		Status   string  `json:"status"`
+		Error    *string `json:"error,omitempty"`
+	}
+)
+
+func (d *Dialect) process(options []connect.HandlerOption) {
+	streaming(d, processPath+"Start", "startProcess", options, d.start)
+	streaming(d, processPath+"Connect", "connectProcess", options, d.attach)
+	unary(d, processPath+"List", "listProcesses", options, d.listProcesses)
+	unary(d, processPath+"SendInput", "sendProcessInput", options, d.sendInput)
+	unary(d, processPath+"CloseStdin", "closeProcessInput", options, d.closeStdin)
+	unary(d, processPath+"SendSignal", "signalProcess", options, d.sendSignal)
+	unary(d, processPath+"Update", "resizeProcess", options, d.update)
+	const path = processPath + "StreamInput"
+	d.rpc(path, "streamProcessInput", connect.NewClientStreamHandlerSimple(path, func(ctx context.Context, from *connect.ClientStream[streamInput]) (*empty, error) {
+		if err := d.streamInput(ctx, targetOf(ctx), from); err != nil {
+			return nil, d.rpcError(ctx, err)
+		}
+		return &empty{}, nil
+	}, options...))
+}
+
+// kept is what the record of a command keeps for its process.
+type kept struct {
+	Config processConfig `json:"config"`
+	Tag    *string       `json:"tag,omitempty"`
+	PTY    bool          `json:"pty,omitempty"`
+}
+
+const keptName = "e2b"
+
+func keptOf(j job.Job) (k kept, ok bool) {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(j.Metadata, &all) != nil || all[keptName] == nil {
+		return k, false
+	}
+	return k, json.Unmarshal(all[keptName], &k) == nil
+}
+
+// start starts a process and answers with what it does. It goes on if the client goes away.
+func (d *Dialect) start(ctx context.Context, t target, r *startRequest, to *connect.ServerStream[processEvent]) error {
+	if r.Process.Cmd == "" {
+		return connect.NewError(connect.CodeInvalidArgument, errors.New("process.cmd is empty"))
+	}
+	// The environment may be secret, and is not kept.
+	noted := kept{Config: processConfig{Cmd: r.Process.Cmd, Args: r.Process.Args, Cwd: r.Process.Cwd}, Tag: r.Tag, PTY: r.PTY != nil}
+	metadata, err := json.Marshal(map[string]kept{keptName: noted})
+	if err != nil {
+		return fmt.Errorf("encode process: %w", err)
+	}
+	if len(metadata) > d.service.Limits().MaxMetadataBytes {
+		metadata, _ = json.Marshal(map[string]kept{keptName: {Config: processConfig{Cmd: r.Process.Cmd}, Tag: r.Tag, PTY: r.PTY != nil}})
+	}
+	request := job.Request{
+		SessionID: t.session, Program: append([]string{r.Process.Cmd}, r.Process.Args...), Envs: d.processEnvs(t, r.Process.Envs), Cwd: home, Metadata: metadata,
+		Timeout: d.lifeOf(ctx),
+	}
+	if r.Process.Cwd != nil && *r.Process.Cwd != "" {
+		request.Cwd = absolute(*r.Process.Cwd)
+	}
+	if r.PTY != nil {
+		request.Terminal = terminal(r.PTY)
+	}
+	attached, err := d.service.StartAttached(ctx, t.caller, service.Submission{Request: request})
+	if err != nil {
+		return err
+	}
+	defer attached.Close()
+	if r.Stdin != nil && !*r.Stdin && r.PTY == nil {
+		if err := attached.Send(ctx, job.CommandMessage{EOF: true}, func() {}); err != nil && !errors.Is(err, job.ErrCommandEnded) {
+			return err
+		}
+	}
+	return d.show(ctx, t, attached, noted.PTY, to)
+}
+
+func (*Dialect) processEnvs(t target, theirs map[string]string) map[string]string {
+	all := make(map[string]string, len(theirs)+1)
+	all["E2B_SANDBOX_ID"] = sandboxID(t.session)
+	for name, value := range theirs {
+		all[name] = value
+	}
+	return all
+}
+
+// lifeOf is how long a process may live, in seconds: the time that the client gives its call.
+func (d *Dialect) lifeOf(ctx context.Context) *float64 {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return nil
+	}
+	limits := d.service.Limits()
+	life := min(max(time.Until(deadline), time.Millisecond), max(limits.MaxTimeout, limits.Sessions.MaxAge)).Seconds()
+	return &life
+}
+
+func terminal(p *pty) *job.TerminalSize {
+	size := job.TerminalSize{Columns: 80, Rows: 24}
+	if p.Size != nil && p.Size.Cols > 0 && p.Size.Rows > 0 {
+		size = job.TerminalSize{Columns: p.Size.Cols, Rows: p.Size.Rows}
+	}
+	return &size
+}
+
+// mostPiece is how many bytes of output one event has.
+const mostPiece = 32 << 10
+
+// show sends the events of a process until its end.
+func (d *Dialect) show(ctx context.Context, t target, of *service.Attached, isPTY bool, to *connect.ServerStream[processEvent]) error {
+	quiet := keepAlive(requestHeader(to))
+	begun := false
+	for {
+		within, cancel := context.WithTimeout(ctx, quiet)
+		o, err := of.Next(within)
+		cancel()
+		switch {
+		case errors.Is(err, service.ErrOver):
+			return d.showEnd(ctx, of, begun, to)
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			var e processEvent
+			e.Event.KeepAlive = &empty{}
+			err = to.Send(&e)
+		case err != nil && begun && (isAway(err) || ctx.Err() == nil):
+			return errBroken
+		case err != nil:
+			return err
+		case o.Kind == job.OutputMark:
+			begun = true
+			d.pids.note(t.session, of.PID(), of.ID())
+			var e processEvent
+			e.Event.Start = &startEvent{of.PID()}
+			err = to.Send(&e)
+		default:
+			err = showOutput(o, isPTY, to)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// requestHeader returns the header of the request of a stream.
+func requestHeader(to *connect.ServerStream[processEvent]) http.Header {
+	return to.Conn().RequestHeader()
+}
+
+func showOutput(o job.CommandOutput, isPTY bool, to *connect.ServerStream[processEvent]) error {
+	for data := o.Data; len(data) > 0; {
+		n := min(len(data), mostPiece)
+		piece := &dataEvent{}
+		switch {
+		case isPTY:
+			piece.PTY = data[:n]
+		case o.Kind == job.OutputStderr:
+			piece.Stderr = data[:n]
+		default:
+			piece.Stdout = data[:n]
+		}
+		var e processEvent
+		e.Event.Data = piece
+		if err := to.Send(&e); err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+// showEnd sends how a process has ended. One that was not started is an error.
+func (d *Dialect) showEnd(ctx context.Context, of *service.Attached, begun bool, to *connect.ServerStream[processEvent]) error {
+	j, err := of.Ended(ctx)
+	if err != nil {
+		if begun {
+			return errBroken
+		}
+		return err
+	}
+	if j.Result == nil && j.State != job.Cancelled {
+		if begun {
+			return errBroken
+		}
+		return &service.EndError{Job: j}
+	}
+	if !begun {
+		if j.Result != nil && j.Result.Error != nil {
+			code := connect.CodeInvalidArgument
+			if j.Result.ExitCode != nil && *j.Result.ExitCode == exitNoProgram {
+				code = connect.CodeNotFound
+			}
+			return connect.NewError(code, errors.New(j.Result.Error.Value))
+		}
+		return connect.NewError(connect.CodeCanceled, errors.New("the process was ended before it had started"))
+	}
+	var e processEvent
+	e.Event.End = endOf(j)
+	return to.Send(&e)
+}
+
+// exitNoProgram is the exit code of a command whose program there is not.
+const exitNoProgram = 127
+
+// endOf translates the end of a command.
+func endOf(j job.Job) *endEvent {
+	r := j.Result
+	switch {
+	case r == nil, r.Status == job.StatusInterrupted:
+		return bySignal("killed")
+	case r.Signal != "":
+		return bySignal(signalWord(r.Signal))
+	}
+	code := 0
+	if r.ExitCode != nil {
+		code = *r.ExitCode
+	}
+	e := &endEvent{ExitCode: code, Exited: true, Status: fmt.Sprintf("exit status %d", code)}
+	if code != 0 {
+		e.Error = &e.Status
+	}
+	return e
+}
+
+func bySignal(word string) *endEvent {
+	e := &endEvent{ExitCode: -1, Status: "signal: " + word}
+	e.Error = &e.Status
+	return e
+}
+
+// signalWord is what Go calls a signal.
+func signalWord(name string) string {
+	name = strings.TrimPrefix(name, "SIG")
+	if word, ok := map[string]string{"KILL": "killed", "TERM": "terminated", "INT": "interrupt", "HUP": "hangup", "SEGV": "segmentation fault", "ABRT": "aborted", "PIPE": "broken pipe"}[name]; ok {
+		return word
+	}
+	return strings.ToLower(name)
+}

@@ -1,0 +1,228 @@
+package e2b
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// attach answers with what a process does from now on.
+func (d *Dialect) attach(ctx context.Context, t target, r *selectRequest, to *connect.ServerStream[processEvent]) error {
+	j, err := d.find(ctx, t, r.Process)
+	if err != nil {
+		return err
+	}
+	of, err := d.service.AttachCommand(ctx, t.caller, t.session, j.ID)
+	if errors.Is(err, job.ErrCommandEnded) {
+		return noProcess()
+	}
+	if err != nil {
+		return err
+	}
+	defer of.Close()
+	noted, _ := keptOf(j)
+	return d.show(ctx, t, of, noted.PTY, to)
+}
+
+func noProcess() error {
+	return connect.NewError(connect.CodeNotFound, errors.New("process not found"))
+}
+
+func (d *Dialect) listProcesses(ctx context.Context, t target, _ *empty) (*processes, error) {
+	if err := d.service.CheckLive(ctx, t.caller, t.session); err != nil {
+		return nil, err
+	}
+	all, err := d.service.Commands(ctx, t.caller, t.session)
+	if err != nil {
+		return nil, err
+	}
+	answer := &processes{Processes: []processInfo{}}
+	for _, j := range all {
+		noted, ours := keptOf(j)
+		if !ours {
+			continue
+		}
+		pid, err := d.pidOf(ctx, t, j.ID)
+		if err != nil {
+			return nil, err
+		}
+		if pid != 0 {
+			answer.Processes = append(answer.Processes, processInfo{Config: noted.Config, PID: pid, Tag: noted.Tag})
+		}
+	}
+	return answer, nil
+}
+
+// find returns the command that is a process of a sandbox.
+func (d *Dialect) find(ctx context.Context, t target, s selector) (job.Job, error) {
+	if err := d.service.CheckLive(ctx, t.caller, t.session); err != nil {
+		return job.Job{}, err
+	}
+	all, err := d.service.Commands(ctx, t.caller, t.session)
+	if err != nil {
+		return job.Job{}, err
+	}
+	for _, j := range all {
+		if s.Tag != nil {
+			if noted, ok := keptOf(j); ok && noted.Tag != nil && *noted.Tag == *s.Tag {
+				return j, nil
+			}
+			continue
+		}
+		pid, err := d.pidOf(ctx, t, j.ID)
+		if err != nil {
+			return job.Job{}, err
+		}
+		if s.PID != nil && pid != 0 && pid == *s.PID {
+			return j, nil
+		}
+	}
+	return job.Job{}, noProcess()
+}
+
+// pidWait is how long a command's runner has to say what its process id is.
+const pidWait = 2 * time.Second
+
+// pidOf returns the process id of a command: what this process has noted, or what the runner says to one that attaches. It is 0
+// if the command has not begun or has ended.
+func (d *Dialect) pidOf(ctx context.Context, t target, command string) (int, error) {
+	if pid := d.pids.of(t.session, command); pid != 0 {
+		return pid, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, pidWait)
+	defer cancel()
+	of, err := d.service.AttachCommand(ctx, t.caller, t.session, command)
+	switch {
+	case errors.Is(err, job.ErrCommandEnded), errors.Is(err, job.ErrNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	}
+	defer of.Close()
+	if _, err = of.Next(ctx); err != nil { // the first is the mark
+		return 0, nil //nolint:nilerr // it has ended, or does not answer
+	}
+	d.pids.note(t.session, of.PID(), command)
+	return of.PID(), nil
+}
+
+// tell sends a message to a process.
+func (d *Dialect) tell(ctx context.Context, t target, s selector, m job.CommandMessage) error {
+	j, err := d.find(ctx, t, s)
+	if err != nil {
+		return err
+	}
+	return d.tellCommand(ctx, t, j.ID, m)
+}
+
+// fullPause is how long input waits for which a process has no room.
+const fullPause = 20 * time.Millisecond
+
+func (d *Dialect) tellCommand(ctx context.Context, t target, id string, m job.CommandMessage) error {
+	for {
+		err := d.service.TellCommand(ctx, t.caller, t.session, id, m)
+		switch {
+		case errors.Is(err, job.ErrCommandEnded), errors.Is(err, job.ErrNotFound):
+			return noProcess()
+		case !errors.Is(err, job.ErrInputFull):
+			return err
+		}
+		select {
+		case <-time.After(fullPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// write sends input in pieces that a message may have.
+func (d *Dialect) write(ctx context.Context, t target, id string, in input) error {
+	data := in.Stdin
+	if data == nil {
+		data = in.PTY
+	}
+	for len(data) > 0 {
+		n := min(len(data), job.MaxCommandInput)
+		if err := d.tellCommand(ctx, t, id, job.CommandMessage{Data: data[:n]}); err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+func (d *Dialect) sendInput(ctx context.Context, t target, r *inputRequest) (*empty, error) {
+	j, err := d.find(ctx, t, r.Process)
+	if err != nil {
+		return nil, err
+	}
+	return &empty{}, d.write(ctx, t, j.ID, r.Input)
+}
+
+func (d *Dialect) streamInput(ctx context.Context, t target, from *connect.ClientStream[streamInput]) error {
+	id := ""
+	for from.Receive() {
+		m := from.Msg()
+		switch {
+		case m.Start != nil:
+			j, err := d.find(ctx, t, m.Start.Process)
+			if err != nil {
+				return err
+			}
+			id = j.ID
+		case m.Data != nil && id == "":
+			return connect.NewError(connect.CodeInvalidArgument, errors.New("the first message must be start"))
+		case m.Data != nil:
+			if err := d.write(ctx, t, id, m.Data.Input); err != nil {
+				return err
+			}
+		}
+	}
+	return from.Err()
+}
+
+func (d *Dialect) closeStdin(ctx context.Context, t target, r *selectRequest) (*empty, error) {
+	err := d.tell(ctx, t, r.Process, job.CommandMessage{EOF: true})
+	if errors.Is(err, job.ErrInputEnded) {
+		err = nil
+	}
+	return &empty{}, err
+}
+
+// killWait is how long a call waits for the end of what it kills.
+const killWait = 5 * time.Second
+
+// sendSignal kills a process with all that it has started, or sends it a signal.
+func (d *Dialect) sendSignal(ctx context.Context, t target, r *signalRequest) (*empty, error) {
+	j, err := d.find(ctx, t, r.Process)
+	if err != nil {
+		return nil, err
+	}
+	switch r.Signal {
+	case "SIGNAL_SIGTERM", "15":
+		return &empty{}, d.tellCommand(ctx, t, j.ID, job.CommandMessage{Signal: "TERM"})
+	case "SIGNAL_SIGKILL", "9":
+	default:
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("no such signal: %s", clipped(r.Signal)))
+	}
+	if err := d.tellCommand(ctx, t, j.ID, job.CommandMessage{Signal: "KILL"}); err != nil {
+		return nil, err
+	}
+	_, err = d.service.Command(ctx, t.caller, t.session, j.ID, killWait)
+	if errors.Is(err, job.ErrNotFound) || errors.Is(err, job.ErrGone) {
+		err = nil
+	}
+	return &empty{}, err
+}
+
+func (d *Dialect) update(ctx context.Context, t target, r *updateRequest) (*empty, error) {
+	if r.PTY == nil || r.PTY.Size == nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("pty.size is missing"))
+	}
+	return &empty{}, d.tell(ctx, t, r.Process, job.CommandMessage{Size: terminal(r.PTY)})
+}
