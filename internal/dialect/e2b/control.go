@@ -192,14 +192,14 @@ func (d *Dialect) create(w http.ResponseWriter, r *http.Request) error {
 	if template == "" {
 		template = "base"
 	}
+	ends := defaultTimeout
+	if body.Timeout != nil {
+		ends = *body.Timeout
+	}
 	se, err := d.service.OpenSession(r.Context(), caller, job.SessionRequest{
-		Envs: d.envs(body.Envs), IdleTimeout: &idle, MaxAge: &age, Workdir: home, Metadata: encoded(body.Metadata, details{template}),
+		Envs: d.envs(body.Envs), IdleTimeout: &idle, MaxAge: &age, EndsIn: &ends, Workdir: home, Metadata: encoded(body.Metadata, details{template}),
 	})
 	if err != nil {
-		return err
-	}
-	if se, err = d.endIn(r, se.ID, body.Timeout, false); err != nil {
-		_, _ = d.service.CloseSession(r.Context(), caller, se.ID)
 		return err
 	}
 	dialect.WriteJSON(w, http.StatusCreated, sandboxOf(caller, se))
