@@ -1,11 +1,16 @@
 package escape_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // traps makes what an operation on files may fall into.
@@ -46,6 +51,7 @@ for code in (
     "os.rename('a/sub', 'a/dir'); os.symlink(outside, 'a/sub'); os.remove('a/sub'); os.rename('a/dir', 'a/sub')",
     "os.symlink(outside + '/private', 'a/x'); os.replace('a/x', 'a/file'); os.mkfifo('a/y'); os.replace('a/y', 'a/file'); open('a/z', 'w').write('inside'); os.replace('a/z', 'a/file')",
     "[(os.remove('a/' + n), os.symlink(outside + '/file', 'a/' + n)) for n in os.listdir('a') if n.startswith('.kaa-')]",
+    "os.makedirs('v/w'); os.rename('v', 'u'); os.rmdir('u/w'); os.rmdir('u')",
     "open('a/grows', 'a').write('x' * 65536); os.path.getsize('a/grows') < 1 << 22 or os.remove('a/grows')",
 ): threading.Thread(target=forever, args=(code,), daemon=True).start()
 `
@@ -102,6 +108,18 @@ func TestHostileFiles(t *testing.T) { //nolint:paralleltest // the levels would 
 				{"PUT", at("archive", "path", "t/dir"), "no archive"},
 				{"PUT", at("archive", "path", "/etc"), "no archive"},
 				{"POST", at("copy", "from", "t/fifo", "to", "t/fifo-2"), ""},
+				{"GET", at("watch", "path", "/", "recursive", "true"), ""},
+				{"GET", at("watch", "path", "/proc"), ""},
+				{"GET", at("watch", "path", "/proc/self/fd"), ""},
+				{"GET", at("watch", "path", "/dev", "recursive", "true"), ""},
+				{"GET", at("watch", "path", "/etc"), ""},
+				{"GET", at("watch", "path", o.dir), ""},
+				{"GET", at("watch", "path", "t/root", "recursive", "true"), ""},
+				{"GET", at("watch", "path", "t/proc"), ""},
+				{"GET", at("watch", "path", "t/dir"), ""},
+				{"GET", at("watch", "path", "t/circle"), ""},
+				{"GET", at("watch", "path", "t/fifo"), ""},
+				{"GET", at("watch", "path", "t/up"), ""},
 			} {
 				if status := k.fetch(t, o, tt.method, tt.path, tt.body); status < 400 || status >= 500 {
 					t.Errorf("%s %s: %d, want a refusal", tt.method, tt.path, status)
@@ -135,6 +153,7 @@ func TestHostileFiles(t *testing.T) { //nolint:paralleltest // the levels would 
 				got[k.fetch(t, o, "POST", at("copy", "from", "a", "to", "/tmp/copy"), "")]++
 				got[k.fetch(t, o, "DELETE", at("entry", "path", "/tmp/copy", "recursive", "true"), "")]++
 			}
+			k.watchRace(t, o, at, got)
 			for status, n := range got {
 				if status >= 500 && status != http.StatusInsufficientStorage {
 					t.Errorf("%d times %d", n, status)
@@ -145,6 +164,36 @@ func TestHostileFiles(t *testing.T) { //nolint:paralleltest // the levels would 
 			}
 			o.check(t)
 		})
+	}
+}
+
+// watchRace watches directories that links take the place of, and others that vanish. No event is of what is outside, and each
+// watch has an answer.
+func (k *kaa) watchRace(t *testing.T, o *outside, at func(string, ...string) string, got map[int]int) {
+	t.Helper()
+	for i := range 12 {
+		path := []string{"a", "a/sub", "v", "b"}[i%4]
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 150*time.Millisecond)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url+at("watch", "path", path, "recursive", "true"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res, err := k.client.Do(req); err == nil {
+			trace := filepath.Join(o.dir, "kaa-outside")
+			if err := os.WriteFile(trace, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+			if err := os.Remove(trace); err != nil {
+				t.Error(err)
+			}
+			text, _ := io.ReadAll(res.Body) // until the time is up
+			_ = res.Body.Close()
+			got[res.StatusCode]++
+			if strings.Contains(string(text), "kaa-outside") {
+				t.Errorf("the watch of %s shows what is outside: %s", path, text)
+			}
+		}
+		cancel()
 	}
 }
 
