@@ -116,18 +116,43 @@ func benchmarkSession(b *testing.B, begin string) {
 	}
 }
 
-// BenchmarkCommand measures commands of a warm session, one after the other.
+// BenchmarkCommand measures commands of a warm session, in turns with executions in it, with executions in fresh sandboxes, and with
+// the same program started without Kaa.
 func BenchmarkCommand(b *testing.B) {
+	const turn = 10
 	k := start(b, 1, "KAA_LOG_LEVEL=ERROR", "KAA_CONCURRENCY=4")
 	id := k.open(nil)
-	k.command(id, fields{"argv": []string{"true"}})
-	var calls []time.Duration
-	for b.Loop() {
-		at := time.Now()
-		k.command(id, fields{"argv": []string{"true"}})
-		calls = append(calls, time.Since(at))
+	k.in(id, "x = 0")
+	kinds := []struct {
+		name string
+		do   func()
+	}{
+		{"argv-", func() { k.command(id, fields{"argv": []string{"true"}}) }},
+		{"line-", func() { k.command(id, fields{"command": "true"}) }},
+		{"session-", func() { k.in(id, "x += 1") }},
+		{"execution-", func() { k.execute(fields{"code": "pass"}) }},
+		{"spawn-", func() {
+			if err := exec.CommandContext(b.Context(), "true").Run(); err != nil {
+				b.Error(err)
+			}
+		}},
 	}
-	report(b, "", calls)
+	kinds[0].do() // the first one makes the process that starts them
+	took := map[string][]time.Duration{}
+	for b.Loop() {
+		for _, kind := range kinds {
+			for range turn {
+				at := time.Now()
+				kind.do()
+				took[kind.name] = append(took[kind.name], time.Since(at))
+			}
+		}
+	}
+	for _, kind := range kinds {
+		report(b, kind.name, took[kind.name]) // sorts
+	}
+	half := len(took["argv-"]) / 2
+	b.ReportMetric(float64(took["argv-"][half])/float64(took["execution-"][half]), "argv/execution")
 }
 
 // BenchmarkTerminalEcho measures how long a key takes to a shell in a terminal and back.
