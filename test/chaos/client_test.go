@@ -91,6 +91,9 @@ func (c *client) call(ctx context.Context, api *process, method, path string, bo
 				_, what, _ := strings.Cut(command, "/")
 				rest = strings.TrimRight("commands/{id}/"+what, "/")
 			}
+			if strings.HasPrefix(rest, "calls/") {
+				rest = "calls/{callId}"
+			}
 			operation = of + strings.TrimRight("{id}/"+rest, "/")
 		}
 	}

@@ -14,7 +14,8 @@ import (
 // TestChaosSessions breaks the same things under callers who each have one session after
 // the other, and expects of a session that as long as it lives its executions happen in
 // the order of their acceptance, each once, and that files stay as they were put there;
-// that the stream of each command ends with a reason; and that nobody is left waiting.
+// that the stream of each command, each terminal and each execution with calls ends with a reason; and that nobody
+// and nothing is left waiting.
 func TestChaosSessions(t *testing.T) { //nolint:paralleltest // it measures times
 	if *duration == 0 {
 		t.Skip("run by make test-long")
@@ -56,6 +57,12 @@ func TestChaosSessions(t *testing.T) { //nolint:paralleltest // it measures time
 			t.Errorf("caller %d never had a right answer", i)
 		}
 	}
+	for _, wanted := range []string{"terminal: exit completed", "calls: all answered"} {
+		if sum[wanted] == 0 {
+			t.Errorf("none of these: %s", wanted)
+		}
+	}
+	c.checkForgotten(ctx)
 	c.stop()
 }
 
@@ -89,13 +96,17 @@ func (cl *caller) run(ctx context.Context, over <-chan struct{}) {
 			cl.execute(ctx)
 		case p < 48:
 			cl.command(ctx)
-		case p < 54:
+		case p < 52:
 			cl.background(ctx)
-		case p < 58:
+		case p < 56:
 			cl.context(ctx)
-		case p < 75:
+		case p < 62:
+			cl.terminal(ctx)
+		case p < 68:
+			cl.calls(ctx)
+		case p < 80:
 			cl.submit(ctx, n, 1+cl.random.IntN(5))
-		case p < 85:
+		case p < 88:
 			cl.put(ctx, n)
 		case p < 95:
 			cl.get(ctx)
