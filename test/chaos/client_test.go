@@ -84,7 +84,7 @@ func (c *client) call(ctx context.Context, api *process, method, path string, bo
 		req.Header.Set(name, value)
 	}
 	operation, _, _ := strings.Cut(path, "?")
-	for _, of := range []string{"/v1/jobs/", "/v1/sessions/"} {
+	for _, of := range []string{"/v1/jobs/", "/v1/sessions/", "/v1/schedules/"} {
 		if id, ok := strings.CutPrefix(operation, of); ok {
 			_, rest, _ := strings.Cut(id, "/")
 			if command, ok := strings.CutPrefix(rest, "commands/"); ok {

@@ -47,7 +47,7 @@ func TestChaosSchedules(t *testing.T) { //nolint:paralleltest // it measures tim
 		pause(ctx, left)
 	}
 	schedules := makeSchedules(ctx, t, cl)
-	first := time.Now().Truncate(time.Minute).Add(time.Minute)
+	first := time.Now().UTC().Truncate(time.Minute).Add(time.Minute)
 	c.breakThings(ctx, scheduleFaults(*seed, time.Until(first), minutes, len(c.apis), len(c.runners)))
 	last := first.Add(time.Duration(minutes-1) * time.Minute)
 	r := &report{tb: t, ends: map[string]int{}, problems: map[string]int{}}
@@ -167,7 +167,7 @@ func jobsOfSchedules(ctx context.Context, t *testing.T, cl *client) map[string][
 func (s chaosSchedule) check(ctx context.Context, r *report, cl *client, jobs []scheduledJob, first, last time.Time) {
 	by := map[time.Time][]scheduledJob{}
 	for _, j := range jobs {
-		by[j.ScheduledAt] = append(by[j.ScheduledAt], j)
+		by[j.ScheduledAt.UTC()] = append(by[j.ScheduledAt.UTC()], j)
 		r.ends[fmt.Sprintf("%s: %s", s.overlap, j.State)]++
 	}
 	describe := func() string { text, _ := json.Marshal(jobs); return strings.TrimSpace(string(text)) }
