@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -14,15 +15,17 @@ import (
 
 const (
 	// chunksAtOnce is the number of chunks whose jobs end in one round trip, and cancelsAtOnce that of jobs with a record. They
-	// bound the time that Redis blocks other commands: some 0.4 ms for a chunk of 500 jobs, and 50 µs for a job.
+	// bound the time that Redis blocks other commands: some 0.4 ms for a chunk of 500 jobs, and 70 µs for a job.
 	chunksAtOnce, cancelsAtOnce = 4, 16
+	// chunksOfStep is the number of chunks that CancelChunks ends at most.
+	chunksOfStep = 32
 )
 
 // CancelChunks ends the jobs without a record of the next chunks of a batch, which need not be known. It returns the number of
 // these chunks.
 func (s *Store) CancelChunks(ctx context.Context, p job.BatchProgress) (int, error) {
 	const op = "cancel jobs of batch without records"
-	after, err := s.rdb.ZRangeByScore(ctx, batchKey(p.ID)+":chunks", &redis.ZRangeBy{Min: "(" + strconv.FormatInt(p.Next, 10), Max: "+inf", Count: chunksAtOnce}).Result()
+	after, err := s.rdb.ZRangeByScore(ctx, batchKey(p.ID)+":chunks", &redis.ZRangeBy{Min: "(" + strconv.FormatInt(p.Next, 10), Max: "+inf", Count: chunksOfStep}).Result()
 	if err != nil {
 		return 0, wrap(op, err)
 	}
@@ -30,29 +33,33 @@ func (s *Store) CancelChunks(ctx context.Context, p job.BatchProgress) (int, err
 	for i, first := range after {
 		ends[i] = atoi(first)
 	}
-	if len(ends) < chunksAtOnce && p.Next < p.Jobs {
+	if len(ends) < chunksOfStep && p.Next < p.Jobs {
 		ends = append(ends, p.Jobs)
 	}
 	first := p.Next
-	var calls []call
-	for _, end := range ends {
-		calls = append(calls, call{keys{{"batch", batchKey(p.ID)}}, s.fedArgs(p.ID, first, int(end-first), job.Cancelled)})
-		first = end
-	}
-	replies, err := s.runAll(ctx, op, s.scripts.batchFed, calls)
-	for _, r := range replies {
-		if err == nil {
-			err = batchError(op, r)
+	for some := range slices.Chunk(ends, chunksAtOnce) {
+		var calls []call
+		for _, end := range some {
+			calls = append(calls, call{keys{{"batch", batchKey(p.ID)}}, s.fedArgs(p.ID, first, int(end-first), job.Cancelled)})
+			first = end
+		}
+		replies, err := s.runAll(ctx, op, s.scripts.batchFed, calls)
+		if err != nil {
+			return 0, err
+		}
+		for _, r := range replies {
+			if err := batchError(op, r); err != nil {
+				return 0, err
+			}
 		}
 	}
-	return len(ends), err
+	return len(ends), nil
 }
 
 // CancelAll cancels jobs in few round trips, as Cancel does. One that has ended, or has gone, is no error.
 func (s *Store) CancelAll(ctx context.Context, ids []string) error {
 	const op = "cancel jobs"
-	for from := 0; from < len(ids); from += cancelsAtOnce {
-		some := ids[from:min(from+cancelsAtOnce, len(ids))]
+	for some := range slices.Chunk(ids, cancelsAtOnce) {
 		calls := make([]call, len(some))
 		for i, id := range some {
 			calls[i].keys, calls[i].args = s.cancelArgs(id, false, cancelled())

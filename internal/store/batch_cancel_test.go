@@ -66,7 +66,7 @@ func TestCancelChunks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const chunks = 6
+	const chunks = 40
 	for i := range int64(chunks) {
 		if err := b.AddToBatch(ctx, job.BatchChunk{
 			Batch: id, Writer: "w", From: job.BatchPlace{Lines: 2 * i, Jobs: 2 * i}, To: job.BatchPlace{Lines: 2*i + 2, Jobs: 2*i + 2}, Data: data, Codes: codes,
@@ -96,10 +96,20 @@ func TestCancelChunks(t *testing.T) {
 	if err := b.CancelBatch(ctx, id); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := b.CancelChunks(ctx, job.BatchProgress{ID: job.NewBatchID(), Jobs: 5}); !errors.Is(err, job.ErrNoBatch) {
+		t.Errorf("no batch: %v", err)
+	}
 	first := progress()
-	for want := 4; want >= 0; want -= 2 { // 4, 2, and none
-		if n, err := b.CancelChunks(ctx, progress()); err != nil || n != want {
-			t.Errorf("%d chunks, %v; want %d", n, err, want)
+	count := new(trips) // Redis has the script by now
+	b.rdb.AddHook(count)
+	for _, want := range []int{32, 8, 0} {
+		p := progress()
+		if took := count.count(func() {
+			if n, err := b.CancelChunks(ctx, p); err != nil || n != want {
+				t.Errorf("%d chunks, %v; want %d", n, err, want)
+			}
+		}); took != int64(1+want/4) {
+			t.Errorf("%d chunks take %d round trips", want, took)
 		}
 	}
 	if _, err := b.CancelChunks(ctx, first); err != nil { // by another feeder, late
@@ -117,8 +127,5 @@ func TestCancelChunks(t *testing.T) {
 	}
 	if batch, err := b.Batch(ctx, id); err != nil || batch.Counts.Cancelled != 2*chunks || batch.State != job.BatchCancelled {
 		t.Errorf("%+v, %v", batch, err)
-	}
-	if _, err := b.CancelChunks(ctx, job.BatchProgress{ID: job.NewBatchID(), Jobs: 5}); !errors.Is(err, job.ErrNoBatch) {
-		t.Errorf("no batch: %v", err)
 	}
 }

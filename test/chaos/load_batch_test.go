@@ -116,7 +116,17 @@ func TestLoadBatch(t *testing.T) { //nolint:paralleltest // it measures times
 		}
 		return b
 	}
-	sendBatch(t, api, one, 1000) // what is made at the first use is there
+	cancel := func(id string) (b batchView) {
+		if a, err := cl.call(t.Context(), api, http.MethodDelete, "/v1/batches/"+id, nil, header); err != nil || a.status != http.StatusAccepted {
+			t.Fatalf("%v %d %s", err, a.status, a.raw)
+		}
+		for b.State != "cancelled" {
+			<-time.After(50 * time.Millisecond)
+			b = look(id)
+		}
+		return b
+	}
+	cancel(sendBatch(t, api, one, 1000).ID) // what is made at the first use is there, and no job of it is before the others
 	empty, before, memory := usedMemory(t.Context(), rdb), api.rss(t), api.peak(t)
 	began := time.Now()
 	id := sendBatch(t, api, one, *loadBatch).ID
@@ -148,13 +158,7 @@ func TestLoadBatch(t *testing.T) { //nolint:paralleltest // it measures times
 	t.Logf("meanwhile: a critical job of another key waits %s; poll %s; list %s; a PING of Redis takes %s", &critical, &poll, &list, &ping)
 
 	began = time.Now()
-	if a, err := cl.call(t.Context(), api, http.MethodDelete, "/v1/batches/"+id, nil, header); err != nil || a.status != http.StatusAccepted {
-		t.Fatalf("%v %d %s", err, a.status, a.raw)
-	}
-	for b.State != "cancelled" {
-		<-time.After(50 * time.Millisecond)
-		b = look(id)
-	}
+	b = cancel(id)
 	t.Logf("cancelled the rest, %d jobs, in %s", b.Jobs["cancelled"], time.Since(began).Round(time.Millisecond))
 	if sum := b.Jobs["completed"] + b.Jobs["cancelled"] + b.Jobs["failed"]; sum != int64(*loadBatch) || b.Jobs["failed"] > 0 {
 		t.Errorf("jobs are lost: %v", b.Jobs)
