@@ -91,6 +91,9 @@ func (s *Service) Shared() bool { return s.cfg.Shared }
 // Limits are the bounds of requests.
 func (s *Service) Limits() job.Limits { return s.cfg.Limits }
 
+// LimitsOf are the bounds of the requests of a caller: those of its key, where they are lower.
+func (s *Service) LimitsOf(c Caller) job.Limits { return s.cfg.Limits.For(c.limits()) }
+
 // Draining is closed when the process is about to stop.
 func (s *Service) Draining() <-chan struct{} { return s.cfg.Draining }
 
