@@ -36,7 +36,7 @@ for code in (
 // session's files, and executes, after which what changed is collected. He gets nothing of what is
 // outside, and changes nothing there.
 func TestSessionFiles(t *testing.T) { //nolint:paralleltest // the cases would disturb each other's clocks
-	for level := range strings.SplitSeq(*levels, ",") { //nolint:paralleltest // see above
+	for _, level := range testedLevels() { //nolint:paralleltest // see above
 		t.Run(level, func(t *testing.T) {
 			o := newOutside(t)
 			k := startKaa(t, level, o.secret)

@@ -34,7 +34,7 @@ print(sorted(os.listdir())[:5], os.stat("mine").st_nlink if os.path.exists("mine
 // TestVolumes: code makes a hostile tree and goes on to swap files and directories for links while the tree is saved at the end of its session. The
 // next session has nothing of the outside in its files, and nothing there has changed, neither by the save nor by the restore.
 func TestVolumes(t *testing.T) { //nolint:paralleltest // see TestSessionFiles
-	for level := range strings.SplitSeq(*levels, ",") { //nolint:paralleltest // see above
+	for _, level := range testedLevels() { //nolint:paralleltest // see above
 		t.Run(level, func(t *testing.T) {
 			o := newOutside(t)
 			k := startKaa(t, level, o.secret)
