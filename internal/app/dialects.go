@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kaa-run/kaa/internal/dialect"
+	"github.com/kaa-run/kaa/internal/dialect/daytona"
 	"github.com/kaa-run/kaa/internal/dialect/e2b"
 	"github.com/kaa-run/kaa/internal/door"
 )
@@ -23,6 +24,7 @@ type Dialect struct {
 func builtDialects() []Dialect {
 	return []Dialect{
 		built("e2b", e2b.New, e2b.Owns),
+		built("daytona", daytona.New, nil),
 	}
 }
 

@@ -1,0 +1,154 @@
+package daytona
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/kaa-run/kaa/internal/dialect"
+	"github.com/kaa-run/kaa/internal/service"
+)
+
+const (
+	// versionProtocol begins the subprotocol with the version of a browser's SDK.
+	versionProtocol = "X-Daytona-SDK-Version~"
+	// exitProtocol asks for the exit code of a terminal as a message.
+	exitProtocol = "X-Daytona-Pty-Exit-Control"
+	// envsProtocol brings the variables of a new terminal.
+	envsProtocol = "X-Daytona-Pty-Envs~"
+
+	firstTime   = 30 * time.Second // for the first message
+	slowestTime = 30 * time.Second // for a client to take a message, or to answer a ping
+	pingEvery   = 20 * time.Second
+	mostMessage = 4 << 20
+)
+
+var errGone = errors.New("the client has gone")
+
+// socket is the WebSocket of one request.
+type socket struct {
+	conn   *websocket.Conn
+	ctx    context.Context //nolint:containedctx // of the connection
+	cancel context.CancelFunc
+	caller service.Caller
+	end    func()
+}
+
+// offered are the subprotocols that a client offers.
+func offered(r *http.Request) (all []string) {
+	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for one := range strings.SplitSeq(line, ",") {
+			all = append(all, strings.TrimSpace(one))
+		}
+	}
+	return all
+}
+
+// accept makes a request a WebSocket. It is to be done.
+func (d *Dialect) accept(w http.ResponseWriter, r *http.Request, session string) (*socket, error) {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		w.Header().Set("Upgrade", "websocket")
+		return nil, dialect.NewFault(http.StatusUpgradeRequired, "upgrade_required", "this is a WebSocket")
+	}
+	caller := service.CallerOf(r.Context())
+	end, err := d.service.BeginCommandSocket(caller, session)
+	if err != nil {
+		return nil, err
+	}
+	var echoed []string
+	for _, one := range offered(r) {
+		if one == exitProtocol || strings.HasPrefix(one, versionProtocol) {
+			echoed = append(echoed, one)
+		}
+	}
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols:       echoed,
+		InsecureSkipVerify: true, // the door has checked the origin
+	})
+	if err != nil {
+		end()
+		panic(http.ErrAbortHandler) // it has answered
+	}
+	service.CallOf(r.Context()).Upgraded()
+	conn.SetReadLimit(mostMessage)
+	// The access line of the request is not about its messages.
+	ctx, cancel := context.WithCancel(service.WithCall(r.Context(), &service.Call{Caller: caller, SessionID: session}))
+	s := &socket{conn: conn, ctx: ctx, cancel: cancel, caller: caller, end: end}
+	go s.keepAlive()
+	return s, nil
+}
+
+// keepAlive pings the client now and then; one that does not answer is gone.
+func (s *socket) keepAlive() {
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		answered, cancel := context.WithTimeout(s.ctx, slowestTime)
+		err := s.conn.Ping(answered)
+		cancel()
+		if err != nil {
+			s.cancel()
+			return
+		}
+	}
+}
+
+func (s *socket) done() {
+	s.cancel()
+	_ = s.conn.CloseNow()
+	s.end()
+}
+
+// first reads the first message.
+func (s *socket) first() ([]byte, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, firstTime)
+	defer cancel()
+	_, text, err := s.conn.Read(ctx)
+	if err != nil {
+		return nil, errGone
+	}
+	return text, nil
+}
+
+// send sends a message of ours. A client that does not take it in time has lost the connection.
+func (s *socket) send(message any) error {
+	text, err := json.Marshal(message)
+	if err != nil {
+		return errGone // texts can be encoded
+	}
+	return s.write(websocket.MessageText, text)
+}
+
+func (s *socket) write(kind websocket.MessageType, data []byte) error {
+	ctx, cancel := context.WithTimeout(s.ctx, slowestTime)
+	defer cancel()
+	if s.conn.Write(ctx, kind, data) != nil {
+		return errGone
+	}
+	return nil
+}
+
+// mostReason is the longest reason of a close.
+const mostReason = 120
+
+// bye closes the connection as the error says.
+func (s *socket) bye(err error) {
+	o := (*over)(nil)
+	if errors.As(err, &o) {
+		reason := o.reason
+		if len(reason) > mostReason {
+			reason = strings.ToValidUTF8(reason[:mostReason], "")
+		}
+		_ = s.conn.Close(o.code, reason) // the client may be gone
+	}
+}
