@@ -24,7 +24,7 @@ func marshal(w io.Writer, v any) error {
 	case JobView:
 		large = isLarge(v.Result)
 	case listBody:
-		large = len(v.Jobs) > 1
+		large = isLargePage(v.Jobs)
 	}
 	if large {
 		return encode(w, v)
@@ -32,6 +32,15 @@ func marshal(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v) //nolint:wrapcheck // of the connection, or it cannot be
+}
+
+// isLargePage reports whether a page of jobs may take more than some pieces: their metadata may.
+func isLargePage(jobs []JobView) bool {
+	size := len(jobs) << 9
+	for i := range jobs {
+		size += len(jobs[i].Metadata)
+	}
+	return size > 4*encodePiece
 }
 
 // isLarge reports whether a result may take more than some pieces.

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"runtime"
 	"strings"
@@ -107,4 +108,32 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// TestPagesAreEncodedAtOnce: a page of small jobs costs no more allocations than it has jobs, and some; one with much metadata is written in pieces.
+func TestPagesAreEncodedAtOnce(t *testing.T) { //nolint:paralleltest // it counts allocations
+	page := func(jobs int, metadata string) listBody {
+		var l listBody
+		for range jobs {
+			l.Jobs = append(l.Jobs, JobView{ID: "i", State: job.Queued, CreatedAt: time.Unix(1, 2), Metadata: object(metadata)})
+		}
+		return l
+	}
+	small := page(50, `{"a":1}`)
+	if n := testing.AllocsPerRun(10, func() {
+		if err := marshal(io.Discard, small); err != nil {
+			t.Error(err)
+		}
+	}); n > 400 {
+		t.Errorf("a page of 50 jobs takes %.0f allocations", n)
+	}
+	for size, l := range map[string]listBody{"many": page(500, `{}`), "much": page(5, `{"a":"`+strings.Repeat("b", 16<<10)+`"}`)} {
+		if !isLargePage(l.Jobs) {
+			t.Errorf("a page with %s is made in memory", size)
+		}
+		var at, once bytes.Buffer
+		if err := errors.Join(marshal(&at, l), json.NewEncoder(&once).Encode(l)); err != nil || at.String() != once.String() {
+			t.Errorf("a page with %s is encoded otherwise: %v", size, err)
+		}
+	}
 }

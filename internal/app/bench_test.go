@@ -84,6 +84,28 @@ func BenchmarkExecute(b *testing.B) {
 // sessionBudget is what the median execution in a warm session may take.
 const sessionBudget = 1500 * time.Microsecond
 
+// BenchmarkList measures a page of the usual size, and beside it one job.
+func BenchmarkList(b *testing.B) {
+	k := start(b, 0, "KAA_LOG_LEVEL=ERROR")
+	var id string
+	for range 100 {
+		id = k.submit(fields{"code": "print(42)", "metadata": fields{"number": 1}})
+	}
+	for name, path := range map[string]string{"page": "/v1/jobs?limit=50", "one": "/v1/jobs/" + id} {
+		b.Run(name, func(b *testing.B) {
+			var took []time.Duration
+			for b.Loop() {
+				at := time.Now()
+				if a := k.call(http.MethodGet, path, nil); a.status != http.StatusOK {
+					b.Fatal(a.raw)
+				}
+				took = append(took, time.Since(at))
+			}
+			report(b, "", took)
+		})
+	}
+}
+
 // BenchmarkSession measures synchronous calls in one session, one after the other. It
 // fails above the budget.
 func BenchmarkSession(b *testing.B) {
