@@ -118,7 +118,7 @@ func (s *server) registerCommands() {
 		return &huma.Response{Description: description, Content: map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(t, true, "")}}}
 	}
 	view := reflect.TypeFor[JobView]()
-	ran := map[string]*huma.Response{"200": answer(reflect.TypeFor[job.Result](), "The command has ended, however it did."), "202": answer(view, "The command, in the background.")}
+	ran := map[string]*huma.Response{"200": answer(reflect.TypeFor[job.Result](), "The command has ended, however it did."), "202": answer(view, "The command, in the background, with the pid of its first process. That is absent if it has not started within 5 seconds.")}
 	ran["200"].Content[eventStream] = eventStreamType()
 	tags, all, one := []string{commandsTag}, "/v1/sessions/{id}/commands", "/v1/sessions/{id}/commands/{command}"
 	told := []int{400, 401, 404, 408, 409, 410, 413, 415, 429, 503}
@@ -173,12 +173,14 @@ func (s *server) runCommand(ctx context.Context, in *runCommandInput) (*executeO
 		const msg = "is empty; send a line for the shell, or a program as argv"
 		return nil, badRequest("body.command: "+msg, FieldIssue{"body.command", msg})
 	case sub.Request.Background:
-		created, err := s.cfg.Service.Submit(ctx, service.CallerOf(ctx), sub)
+		created, err := s.cfg.Service.StartCommand(ctx, service.CallerOf(ctx), sub)
 		if err != nil {
 			return nil, err
 		}
 		location := sessionLocation + in.ID + "/commands/" + created.Job.ID
-		return &executeOutput{Status: http.StatusAccepted, Location: location, Body: s.json(http.StatusAccepted, viewOf(created.Job))}, nil
+		v := viewOf(created.Job)
+		v.PID = created.Job.PID // also of one that has ended by now
+		return &executeOutput{Status: http.StatusAccepted, Location: location, Body: s.json(http.StatusAccepted, v)}, nil
 	case wantsEvents(in.Accept):
 		return s.executeLive(ctx, sub)
 	}

@@ -21,6 +21,10 @@ func (f *fakeStore) Follow(ctx context.Context, id string) (job.State, error) {
 	return j.State, err
 }
 
+func (f *fakeStore) LastEvents(context.Context, string, job.EventID, int) ([]job.Event, error) {
+	return nil, nil
+}
+
 func (f *fakeStore) Events(_ context.Context, _ string, after job.EventID, most int) ([]job.Event, error) {
 	if f.events == nil {
 		return nil, f.err

@@ -113,6 +113,25 @@ func TestCommandsBesideCode(t *testing.T) {
 	if id := waiting[strings.LastIndex(waiting, "/")+1:]; list.status != http.StatusOK || strings.Count(list.raw, `"id"`) != 1 || !strings.Contains(list.raw, id) {
 		t.Errorf("commands: %s", list.raw)
 	}
+	started := k.call(http.MethodPost, "/v1/sessions/"+session+"/commands", fields{"command": "echo out; echo err >&2; cat", "background": true})
+	if a := k.command(session, fields{"command": "kill -0 " + started.str("pid")}); started.str("pid") == "" || a.str("exitCode") != "0" {
+		t.Errorf("the process of a command: %s; %s", started.raw, a.raw)
+	}
+	path, shown := "/v1/sessions/"+session+"/commands/"+started.str("id"), answer{}
+	testenv.Eventually(t, "its output so far", func() bool {
+		shown = k.call(http.MethodGet, path, nil)
+		return shown.str("output.stdout") == "out\n" && shown.str("output.stderr") == "err\n"
+	})
+	if shown.str("pid") != started.str("pid") || shown.str("state") != "running" {
+		t.Errorf("it is %s, and was started as %s", shown.raw, started.raw)
+	}
+	k.tell(path+"/input", fields{"data": "more", "end": true})
+	if a := k.awaitCommand(path); a.str("pid") != "" || a.str("output.stdout") != "" || a.str("result.stdout") != "out\nmore" {
+		t.Errorf("after its end: %s", a.raw)
+	}
+	if a := k.call(http.MethodPost, "/v1/sessions/"+session+"/commands", fields{"command": "true", "background": true}); a.status != http.StatusAccepted || a.str("pid") == "" {
+		t.Errorf("a short command: %d %s", a.status, a.raw)
+	}
 	k.command(session, fields{"command": "echo now > go.part; mv go.part go"})
 	if a := k.await(code); a.str("result.stdout") != "now\n\n" {
 		t.Errorf("code: %s", a.raw)

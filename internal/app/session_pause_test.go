@@ -148,8 +148,12 @@ func TestPauseWithCommands(t *testing.T) {
 			t.Errorf("%s: %d %s", sent, a.status, a.raw)
 		}
 	}
-	if a := k.call(http.MethodGet, path+"/commands", nil); strings.Count(a.raw, `"id"`) != 3 {
-		t.Errorf("commands: %s", a.raw)
+	testenv.Eventually(t, "the processes of all commands", func() bool { // that of the one in the foreground comes later
+		a := k.call(http.MethodGet, path+"/commands", nil)
+		return strings.Count(a.raw, `"id"`) == 3 && strings.Count(a.raw, `"pid"`) == 3
+	})
+	if a := k.call(http.MethodGet, cat, nil); a.str("output.stdout") != "before " {
+		t.Errorf("the output of a command of a paused session: %s", a.raw)
 	}
 	if a := k.call(http.MethodPost, path+"/resume", fields{}); a.status != http.StatusOK || a.str("state") != "busy" {
 		t.Errorf("resume: %d %s", a.status, a.raw)

@@ -21,6 +21,8 @@ type Command struct {
 	Terminal *TerminalSize `json:"terminal,omitempty"`
 	// Input: callers will give it input, so that it has no end without them. For commands of sessions.
 	Input bool `json:"input,omitempty"`
+	// Background: its caller waits for its process id, and not for its end. For commands of sessions.
+	Background bool `json:"background,omitempty"`
 	// Attach is a follower that gets all its output as bytes from the beginning. For commands of sessions.
 	Attach string `json:"attach,omitempty"`
 }
@@ -41,6 +43,13 @@ type CommandEnd struct {
 	// OutOfMemory: the kernel has ended it, because the session's processes needed more memory than
 	// their limit.
 	OutOfMemory bool
+}
+
+// OutputSoFar is the beginning and the end of the output of a running command.
+type OutputSoFar struct {
+	Stdout  string `json:"stdout" doc:"With a terminal, all its output."`
+	Stderr  string `json:"stderr"`
+	Omitted int64  `json:"omittedBytes,omitempty" doc:"Bytes of both streams that are left out, in the middle, where a line says so."`
 }
 
 // CommandPart is the part of a command that kept it from starting.

@@ -14,16 +14,18 @@ type Job struct {
 	Attempt     int // claims so far; 0 before the first
 	MaxAttempts int
 	CreatedAt   time.Time
-	ScheduledAt time.Time // when it is due; zero unless it was delayed
-	After       string    // batch that has to end before it is due; empty for none
-	QueuedAt    time.Time // when it last became ready to run; zero while scheduled
-	StartedAt   time.Time // start of the last attempt; zero before it
-	FinishedAt  time.Time // zero until the state is terminal
-	Runner      string    // id of the runner of the last attempt
-	SessionID   string    // id of the interpreter of the last attempt, or the session of the execution
-	InSession   bool      // it is an execution of a session
-	Lane        string    // of the session, in which it waits for its turn; LaneDefault, LaneBeside, or a lane's name
-	Runtime     string    // name of the requested runtime; empty for the default
+	ScheduledAt time.Time    // when it is due; zero unless it was delayed
+	After       string       // batch that has to end before it is due; empty for none
+	QueuedAt    time.Time    // when it last became ready to run; zero while scheduled
+	StartedAt   time.Time    // start of the last attempt; zero before it
+	FinishedAt  time.Time    // zero until the state is terminal
+	Runner      string       // id of the runner of the last attempt
+	SessionID   string       // id of the interpreter of the last attempt, or the session of the execution
+	InSession   bool         // it is an execution of a session
+	Lane        string       // of the session, in which it waits for its turn; LaneDefault, LaneBeside, or a lane's name
+	PID         int          // of the first process of a command of a session, as that sees it; 0 as long as it is not known
+	SoFar       *OutputSoFar // of a command of a session that runs and was looked up by itself; nil if it is not known
+	Runtime     string       // name of the requested runtime; empty for the default
 	Timeout     time.Duration
 	ResultTTL   time.Duration // time for which the record outlives the end
 	Metadata    json.RawMessage

@@ -15,6 +15,8 @@ type CommandRecords interface {
 	CommandMessages(ctx context.Context, jobID, after string) ([]job.StoredMessage, error)
 	// TookMessages removes messages that the command has taken.
 	TookMessages(ctx context.Context, jobID string, ids []string) error
+	// CommandStarted records the process id of a command.
+	CommandStarted(ctx context.Context, c job.Claim, pid int) error
 	// AttachOutput adds a follower of the output, from a position on. AppendOutput writes output for the followers, and returns
 	// how far all of them have taken it, and whether there are any. With waits, the runner gets a message when they take more.
 	AttachOutput(ctx context.Context, c job.Claim, follower string, at uint64, pid int) error

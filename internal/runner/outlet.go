@@ -21,6 +21,7 @@ type outlet struct {
 	pid     atomic.Int64
 	over    chan struct{} // closed when output waits for no follower any more
 	finish  sync.Once
+	late    *time.Timer // records the pid of a command whose caller does not wait for it; nil if there is none
 
 	on atomic.Bool // there is a follower
 	mu sync.Mutex  // held during writes, which keeps them in order
@@ -36,6 +37,10 @@ const (
 	outletLook = time.Second
 	// outletEnd bounds the time in which the last output has to reach a Redis that does not answer.
 	outletEnd = 5 * time.Second
+	// pidWait bounds the record of the pid of a command whose caller waits for it. Other commands are recorded after pidLater, so short ones
+	// cost nothing.
+	pidWait  = 2 * time.Second
+	pidLater = 100 * time.Millisecond
 )
 
 func newOutlet(records CommandRecords, claim job.Claim, log *slog.Logger) *outlet {
@@ -45,12 +50,33 @@ func newOutlet(records CommandRecords, claim job.Claim, log *slog.Logger) *outle
 	}
 }
 
-// Started attaches the follower that has started the command.
+// Started attaches the follower that has started the command, and records the pid.
 func (o *outlet) Started(pid int) {
 	o.pid.Store(int64(pid))
 	if first := o.claim.Spec.Command.Attach; first != "" {
-		o.attach(first)
+		o.attach(first) // it gets the pid with its mark
+	} else if o.claim.Spec.Command.Background && o.record(pid) {
+		return
 	}
+	o.late = time.AfterFunc(pidLater, func() {
+		for !o.record(pid) && !o.isOver() {
+			select {
+			case <-o.over:
+			case <-time.After(outletLook):
+			}
+		}
+	})
+}
+
+// record records the pid of the command. It returns false if that is to be tried again.
+func (o *outlet) record(pid int) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), pidWait)
+	defer cancel()
+	err := o.records.CommandStarted(ctx, o.claim, pid)
+	if err != nil && !errors.Is(err, job.ErrStale) {
+		o.log.Warn("the process of a command is not recorded", slog.Any("err", err))
+	}
+	return !errors.Is(err, job.ErrUnavailable)
 }
 
 // attach adds a follower, which gets what is written from now on.
@@ -179,7 +205,14 @@ func (o *outlet) isOver() bool {
 }
 
 // Finish lets output wait for no follower any more. The rest of a pipe is written at once.
-func (o *outlet) Finish() { o.finish.Do(func() { close(o.over) }) }
+func (o *outlet) Finish() {
+	o.finish.Do(func() {
+		close(o.over)
+		if o.late != nil {
+			o.late.Stop()
+		}
+	})
+}
 
 // end says to the followers that nothing comes any more.
 func (o *outlet) end() {

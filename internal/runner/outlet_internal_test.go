@@ -3,9 +3,11 @@ package runner
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -19,6 +21,55 @@ type fakeOutput struct {
 	down     bool // it does not answer
 	ended    bool
 	followed bool
+	pids     []int // that were recorded
+}
+
+func (f *fakeOutput) CommandStarted(_ context.Context, _ job.Claim, pid int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return job.ErrUnavailable
+	}
+	f.pids = append(f.pids, pid)
+	return nil
+}
+
+// TestPidIsRecorded: at once if a caller waits for it, and otherwise only if the command takes long.
+func TestPidIsRecorded(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name       string
+		background bool
+		down       bool // at first
+		ends       time.Duration
+		want       []int // when it has ended
+	}{
+		{"in the background", true, false, 0, []int{7}},
+		{"a short one", false, false, pidLater / 2, nil},
+		{"a longer one", false, false, 2 * pidLater, []int{7}},
+		{"without a store at first", true, true, time.Minute, []int{7}},
+		{"a short one without a store", true, true, pidLater / 2, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := &fakeOutput{down: tt.down}
+				o := newOutlet(f, job.Claim{Spec: job.Spec{Command: &job.Command{Background: tt.background}}}, slog.New(slog.DiscardHandler))
+				o.Started(7)
+				if tt.ends > time.Second {
+					time.Sleep(time.Second)
+					f.set(func() { f.down = false })
+				}
+				time.Sleep(tt.ends)
+				o.end()
+				f.set(func() { f.down = false })
+				time.Sleep(time.Hour)
+				if !slices.Equal(f.pids, tt.want) {
+					t.Errorf("recorded %v, want %v", f.pids, tt.want)
+				}
+			})
+		})
+	}
 }
 
 func (f *fakeOutput) AttachOutput(_ context.Context, _ job.Claim, _ string, at uint64, _ int) error {

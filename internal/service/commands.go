@@ -16,11 +16,14 @@ func isCommand(j job.Job, session string) bool {
 	return j.InSession && j.SessionID == session && j.Queue == job.SessionQueue && j.Lane == job.Beside(j.ID)
 }
 
-// Command returns a command of a session, once it has ended or after wait.
+// Command returns a command of a session, once it has ended or after wait. One that runs has its output so far.
 func (s *Service) Command(ctx context.Context, c Caller, session, id string, wait time.Duration) (job.Job, error) {
 	j, err := s.Job(ctx, c, id, wait)
 	if err == nil && !isCommand(j, session) {
 		return job.Job{}, fmt.Errorf("look for command: %w", job.ErrNotFound)
+	}
+	if err == nil && j.State == job.Running {
+		j.SoFar, err = s.outputSoFar(ctx, id)
 	}
 	return j, err
 }
@@ -51,6 +54,57 @@ func (s *Service) Commands(ctx context.Context, c Caller, session string) ([]job
 		}
 	}
 	return all, nil
+}
+
+const (
+	// pidWait is how long the start of a command in the background waits for its process, and pidLook makes up for a lost message.
+	pidWait = 5 * time.Second
+	pidLook = 500 * time.Millisecond
+)
+
+// StartCommand submits a command of a session that runs in the background, and returns it once it has a process id or has ended, or after a
+// few seconds. After these it is still to start.
+func (s *Service) StartCommand(ctx context.Context, c Caller, sub Submission) (job.Created, error) {
+	sub.Request.Background = true
+	created, err := s.Submit(ctx, c, sub)
+	if err != nil {
+		return created, err
+	}
+	end, err := s.cfg.Hub.beginCall(c.ID(), s.cfg.MaxSyncWaits)
+	if err != nil { // too many wait: this one need not
+		return created, nil
+	}
+	defer end()
+	wake := make(chan struct{}, 1)
+	quiet := s.cfg.Notifier.Listen(created.Job.ID, func() {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	})
+	defer quiet()
+	over, look := time.NewTimer(pidWait), time.NewTicker(pidLook)
+	defer over.Stop()
+	defer look.Stop()
+	for {
+		j, err := s.cfg.Lookup.Summary(ctx, created.Job.ID)
+		if err == nil {
+			created.Job = j
+		}
+		if err != nil || j.PID != 0 || j.State.Terminal() {
+			return created, nil //nolint:nilerr // it is recorded
+		}
+		select {
+		case <-wake:
+		case <-look.C:
+		case <-over.C:
+			return created, nil
+		case <-s.cfg.Draining:
+			return created, nil
+		case <-ctx.Done():
+			return created, nil
+		}
+	}
 }
 
 // EndCommand ends a command with all processes that it has started. It reports whether the command has ended by then.

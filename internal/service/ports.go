@@ -174,6 +174,8 @@ type Events interface {
 	// Events returns the events after an id, oldest first and most at a time. The one
 	// of the end has no data.
 	Events(ctx context.Context, id string, after job.EventID, most int) ([]job.Event, error)
+	// LastEvents returns those before an id, newest first; the zero id is behind all.
+	LastEvents(ctx context.Context, id string, before job.EventID, most int) ([]job.Event, error)
 }
 
 // Notifier reports when to look for events.

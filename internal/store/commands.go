@@ -155,6 +155,14 @@ func (s *Store) TookMessages(ctx context.Context, id string, ids []string) error
 	return wrap("remove messages to a command", err)
 }
 
+// CommandStarted records the process id of a claim's command. job.ErrStale: the claim is lost, or the command has ended.
+func (s *Store) CommandStarted(ctx context.Context, c job.Claim, pid int) error {
+	_, err := s.run(ctx, "record the process of a command", s.scripts.started, keys{{"job", jobKey(c.JobID)}}, args{
+		{"id", c.JobID}, {"attempt", c.Attempt}, {"runner", c.Runner}, {"pid", pid},
+	})
+	return err
+}
+
 // CommandsOf returns the ids of the commands of a session that wait or run.
 func (s *Store) CommandsOf(ctx context.Context, session string) ([]string, error) {
 	lanes, err := s.rdb.HKeys(ctx, sessionKey(session)+":lanes").Result()

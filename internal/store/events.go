@@ -71,6 +71,26 @@ func (s *Store) Events(ctx context.Context, id string, after job.EventID, most i
 	return events, nil
 }
 
+// LastEvents returns the events of a job before the one of that id, newest first, at most most of them; the zero id is behind all.
+func (s *Store) LastEvents(ctx context.Context, id string, before job.EventID, most int) ([]job.Event, error) {
+	const op = "read last events"
+	from := "+"
+	if before != (job.EventID{}) {
+		from = "(" + before.String()
+	}
+	entries, err := s.rdb.XRevRangeN(ctx, eventsKey(id), from, "-", int64(most)).Result()
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	events := make([]job.Event, len(entries))
+	for i, entry := range entries {
+		if events[i], err = eventOf(entry); err != nil {
+			return nil, wrap(op, err)
+		}
+	}
+	return events, nil
+}
+
 func eventOf(entry redis.XMessage) (job.Event, error) {
 	id, err := job.ParseEventID(entry.ID)
 	if err != nil {

@@ -22,7 +22,7 @@ func summaryFields() []string {
 		"state", "queue", "attempt", "max_attempts", "created_at", "scheduled_at", "queued_at", "started_at",
 		"finished_at", "runner", "session", "timeout", "result_ttl", "metadata", "runtime", "cancel", "failure_code", "failure_message",
 		"hook_url", "hook_state", "hook_attempts", "hook_status", "hook_error",
-		"in_session", "failure_reason", "caller", "after", "schedule", "rerun_of", "lane",
+		"in_session", "failure_reason", "caller", "after", "schedule", "rerun_of", "lane", "pid",
 	}
 }
 
@@ -215,7 +215,7 @@ func decode(id string, fields []string, values []any, large []byte) (job.Job, bo
 		Attempt: int(atoi(f["attempt"])), MaxAttempts: int(atoi(f["max_attempts"])),
 		CreatedAt: parseMillis(f["created_at"]), ScheduledAt: parseMillis(f["scheduled_at"]),
 		QueuedAt: parseMillis(f["queued_at"]), StartedAt: parseMillis(f["started_at"]), FinishedAt: parseMillis(f["finished_at"]),
-		Runner: f["runner"], SessionID: f["session"], InSession: f["in_session"] != "", Lane: f["lane"], Runtime: f["runtime"],
+		Runner: f["runner"], SessionID: f["session"], InSession: f["in_session"] != "", Lane: f["lane"], PID: int(atoi(f["pid"])), Runtime: f["runtime"],
 		Timeout:         time.Duration(atoi(f["timeout"])) * time.Millisecond,
 		ResultTTL:       time.Duration(atoi(f["result_ttl"])) * time.Millisecond,
 		CancelRequested: f["cancel"] != "", Owner: ownerOf(f["caller"]), After: f["after"], ScheduleID: f["schedule"], RerunOf: f["rerun_of"],

@@ -26,7 +26,7 @@ type scripts struct {
 	create, due, enqueued, claim, finish, reject, cancel, watch, rescue, sweep, unattended, rate, hooks, hooked                        script
 	list, mend, waiting, requeue, events, follow, expired, drop, room, forget, remove                                                  script
 	open, fork, next, close, interrupt, sessions, leave, observe, input, reply, unstarted, unclaim, move, joined, waits, schema, tally script
-	tellCommand, tookCommand, attach, output, taken                                                                                    script
+	tellCommand, tookCommand, attach, output, taken, started                                                                           script
 	change, halt                                                                                                                       script
 	pause, unpause, drain                                                                                                              script
 	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample   script

@@ -127,7 +127,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		save: script("save"), unsave: script("unsave"), fire: script("fire"), pass: script("pass"), runs: script("runs"),
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"), tally: script("tally"),
-		tellCommand: script("tellCommand"), tookCommand: script("tookCommand"), attach: script("attach"), output: script("output"), taken: script("taken"),
+		tellCommand: script("tellCommand"), tookCommand: script("tookCommand"), attach: script("attach"), output: script("output"), taken: script("taken"), started: script("started"),
 		pause: script("pause"), unpause: script("unpause"), drain: script("drain"),
 		batchOpen: script("batchOpen"), batchResume: script("batchResume"), batchAdd: script("batchAdd"), batchClose: script("batchClose"),
 		batchLeave: script("batchLeave"), batchRemove: script("batchRemove"), batchCancel: script("batchCancel"),
