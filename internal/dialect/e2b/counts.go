@@ -42,3 +42,26 @@ func (p *pids) of(session, command string) int {
 	defer p.mu.Unlock()
 	return p.all[session+command]
 }
+
+// watched counts the watches of this process by session.
+type watched struct {
+	mu  sync.Mutex
+	all map[string]int
+}
+
+func (w *watched) add(session string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all == nil {
+		w.all = map[string]int{}
+	}
+	if w.all[session] += n; w.all[session] <= 0 {
+		delete(w.all, session)
+	}
+}
+
+func (w *watched) has(session string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.all[session] > 0
+}

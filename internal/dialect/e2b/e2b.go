@@ -32,6 +32,7 @@ type Dialect struct {
 	counts   counts
 	pids     pids
 	watching watchers
+	watched  watched
 }
 
 // New returns the dialect of a process.

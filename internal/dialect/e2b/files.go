@@ -38,7 +38,7 @@ func (d *Dialect) download(w http.ResponseWriter, r *http.Request, t target) err
 		return dialect.NewFault(http.StatusUnauthorized, "unauthorized", "invalid username: '%s'", clipped(user))
 	}
 	at := absolute(r.URL.Query().Get("path"))
-	a, content, err := d.service.ReadSessionFS(r.Context(), t.caller, t.session, job.FSRequest{Do: job.FSRead, Path: []byte(at), Length: -1})
+	a, content, err := d.service.ReadSessionFS(r.Context(), t.caller, t.session, job.FSRequest{Do: job.FSRead, Path: placed(at), Length: -1})
 	switch failure(err) {
 	case "":
 	case job.FailNoFile:
@@ -161,7 +161,7 @@ func fileName(part *multipart.Part) string {
 func (d *Dialect) put(r *http.Request, t target, name string, content io.Reader) (fileInfo, error) {
 	const mode = 0o644
 	at := absolute(name)
-	_, err := d.service.WriteSessionFS(r.Context(), t.caller, t.session, job.FSRequest{Do: job.FSWrite, Path: []byte(at), Mode: mode, Replace: true, Parents: true}, content)
+	_, err := d.service.WriteSessionFS(r.Context(), t.caller, t.session, job.FSRequest{Do: job.FSWrite, Path: placed(at), Mode: mode, Replace: true, Parents: true}, content)
 	if read, ok := errors.AsType[*service.ReadError](err); ok {
 		return fileInfo{}, badForm(read.Err)
 	}
@@ -171,6 +171,10 @@ func (d *Dialect) put(r *http.Request, t target, name string, content io.Reader)
 		return fileInfo{}, dialect.NewFault(http.StatusInsufficientStorage, "disk_full", "not enough disk space available")
 	case job.FailIsDirectory, job.FailFileExists, job.FailNotDirectory:
 		return fileInfo{}, dialect.NewFault(http.StatusBadRequest, string(failure(err)), "path is a directory, or has a file for a directory: %s", clipped(at))
+	}
+	if err == nil && d.watched.has(t.session) {
+		// Who watches sees how E2B's envd writes: the file, its mode, its content.
+		_, err = d.service.SessionFS(r.Context(), t.caller, t.session, job.FSRequest{Do: job.FSChmod, Path: placed(at), Mode: mode})
 	}
 	return fileInfo{Name: path.Base(at), Type: "file", Path: at}, err
 }

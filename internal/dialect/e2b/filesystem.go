@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -76,6 +77,28 @@ func absolute(p string) string {
 	return path.Clean(p)
 }
 
+// placed is a path as the runner gets it. One in the home is below the working directory, which is at another path in a fork.
+func placed(at string) []byte {
+	if at == home {
+		return []byte(".")
+	}
+	if rest, ok := strings.CutPrefix(at, home+"/"); ok {
+		return []byte(rest)
+	}
+	return []byte(at)
+}
+
+// forkDir is the working directory of a fork.
+var forkDir = regexp.MustCompile(`^/tmp/work-[0-9a-f]+(/|$)`)
+
+// shown is a path below the working directory as callers know it.
+func shown(p string) string {
+	if place := forkDir.FindString(p); place != "" {
+		return path.Join(home, p[len(place):])
+	}
+	return p
+}
+
 // infoOf translates an entry.
 func infoOf(e job.Entry) entryInfo {
 	mode, _ := strconv.ParseUint(e.Mode, 8, 32)
@@ -123,10 +146,31 @@ func failure(err error) job.FailureCode {
 }
 
 func (d *Dialect) fs(ctx context.Context, t target, r job.FSRequest) (job.FSAnswer, error) {
+	a, _, err := d.fsPage(ctx, t, r)
+	return a, err
+}
+
+// fsPage does one thing with the files of a sandbox. It returns the path of the last entry as the runner has it, too.
+func (d *Dialect) fsPage(ctx context.Context, t target, r job.FSRequest) (a job.FSAnswer, last []byte, err error) {
 	if !job.ValidAbsolute(string(r.Path)) || len(r.To) > 0 && !job.ValidAbsolute(string(r.To)) {
-		return job.FSAnswer{}, connect.NewError(connect.CodeInvalidArgument, errors.New("the path is too long, or has a NUL byte"))
+		return job.FSAnswer{}, nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the path is too long, or has a NUL byte"))
 	}
-	return d.service.SessionFS(ctx, t.caller, t.session, r)
+	inHome := strings.HasPrefix(string(r.Path)+"/", home+"/")
+	r.Path = placed(string(r.Path))
+	if len(r.To) > 0 {
+		r.To = placed(string(r.To))
+	}
+	a, err = d.service.SessionFS(ctx, t.caller, t.session, r)
+	if n := len(a.Entries.Entries); n > 0 {
+		last = []byte(a.Entries.Entries[n-1].RawPath())
+	}
+	if inHome {
+		a.Entry.Path = shown(a.Entry.Path)
+		for i := range a.Entries.Entries {
+			a.Entries.Entries[i].Path = shown(a.Entries.Entries[i].Path)
+		}
+	}
+	return a, last, err
 }
 
 func (d *Dialect) stat(ctx context.Context, t target, r *pathRequest) (*entryAnswer, error) {
@@ -179,7 +223,7 @@ func (d *Dialect) listDir(ctx context.Context, t target, r *listRequest) (*entri
 	answer := &entriesAnswer{Entries: []entryInfo{}}
 	request := job.FSRequest{Do: job.FSList, Path: []byte(at), Depth: min(max(1, r.Depth), deepest), Limit: entriesAtOnce}
 	for {
-		a, err := d.fs(ctx, t, request)
+		a, after, err := d.fsPage(ctx, t, request)
 		if err != nil {
 			return nil, err
 		}
@@ -192,7 +236,7 @@ func (d *Dialect) listDir(ctx context.Context, t target, r *listRequest) (*entri
 		if len(answer.Entries) >= mostEntries {
 			return nil, connect.NewError(connect.CodeResourceExhausted, errors.New("the directory has too many entries; list a part of it"))
 		}
-		request.After = []byte(a.Entries.Entries[len(a.Entries.Entries)-1].RawPath())
+		request.After = after
 	}
 }
 

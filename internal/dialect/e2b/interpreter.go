@@ -110,7 +110,7 @@ func (d *Dialect) execute(w http.ResponseWriter, r *http.Request, session string
 		return contextError(body.Context, err)
 	}
 	defer watching.Close(r.Context())
-	return d.stream(w, r, session, watching)
+	return contextError(body.Context, d.stream(w, r, session, watching))
 }
 
 // contextError words that there is no such context.

@@ -147,11 +147,11 @@ func (d *Dialect) start(ctx context.Context, t target, r *startRequest, to *conn
 		metadata, _ = json.Marshal(map[string]kept{keptName: {Config: processConfig{Cmd: r.Process.Cmd}, Tag: r.Tag, PTY: r.PTY != nil}})
 	}
 	request := job.Request{
-		SessionID: t.session, Program: append([]string{r.Process.Cmd}, r.Process.Args...), Envs: d.processEnvs(t, r.Process.Envs), Cwd: home, Metadata: metadata,
+		SessionID: t.session, Program: append([]string{r.Process.Cmd}, r.Process.Args...), Envs: d.processEnvs(t, r.Process.Envs), Metadata: metadata,
 		Timeout: d.lifeOf(ctx),
 	}
 	if r.Process.Cwd != nil && *r.Process.Cwd != "" {
-		request.Cwd = absolute(*r.Process.Cwd)
+		request.Cwd = string(placed(absolute(*r.Process.Cwd)))
 	}
 	if r.PTY != nil {
 		request.Terminal = terminal(r.PTY)

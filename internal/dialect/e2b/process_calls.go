@@ -47,7 +47,7 @@ func (d *Dialect) listProcesses(ctx context.Context, t target, _ *empty) (*proce
 		if !ours {
 			continue
 		}
-		pid, err := d.pidOf(ctx, t, j.ID)
+		pid, err := d.pidOf(ctx, t, j)
 		if err != nil {
 			return nil, err
 		}
@@ -74,7 +74,7 @@ func (d *Dialect) find(ctx context.Context, t target, s selector) (job.Job, erro
 			}
 			continue
 		}
-		pid, err := d.pidOf(ctx, t, j.ID)
+		pid, err := d.pidOf(ctx, t, j)
 		if err != nil {
 			return job.Job{}, err
 		}
@@ -88,9 +88,13 @@ func (d *Dialect) find(ctx context.Context, t target, s selector) (job.Job, erro
 // pidWait is how long a command's runner has to say what its process id is.
 const pidWait = 2 * time.Second
 
-// pidOf returns the process id of a command: what this process has noted, or what the runner says to one that attaches. It is 0
+// pidOf returns the process id of a command: what its record has, what this process has noted, or what the runner says to one that attaches. It is 0
 // if the command has not begun or has ended.
-func (d *Dialect) pidOf(ctx context.Context, t target, command string) (int, error) {
+func (d *Dialect) pidOf(ctx context.Context, t target, j job.Job) (int, error) {
+	if j.PID != 0 {
+		return j.PID, nil
+	}
+	command := j.ID
 	if pid := d.pids.of(t.session, command); pid != 0 {
 		return pid, nil
 	}

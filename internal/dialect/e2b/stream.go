@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -17,12 +18,12 @@ import (
 // stream answers with the events of an execution. An error is one before the first event.
 func (d *Dialect) stream(w http.ResponseWriter, r *http.Request, session string, from *service.Watching) error {
 	out := lines{w: w, control: http.NewResponseController(w)}
-	begun := false
+	begun, running := false, false
 	for {
 		e, err := from.Next(r.Context(), keepAliveEvery)
 		var answer []any
 		switch {
-		case errors.Is(err, service.ErrQuiet) && begun:
+		case errors.Is(err, service.ErrQuiet) && running:
 			answer = []any{map[string]string{"type": "keepalive"}}
 		case errors.Is(err, service.ErrQuiet):
 			continue
@@ -33,7 +34,8 @@ func (d *Dialect) stream(w http.ResponseWriter, r *http.Request, session string,
 		case err != nil:
 			panic(http.ErrAbortHandler) // the SDKs take a clean end for success
 		default:
-			answer, err = d.linesOf(session, e)
+			answer, err = linesOf(e)
+			running = running || e.Type == job.EventStatus && e.ID.Attempt > 0
 		}
 		if err != nil && !begun {
 			return err
@@ -41,12 +43,14 @@ func (d *Dialect) stream(w http.ResponseWriter, r *http.Request, session string,
 		if err != nil {
 			panic(http.ErrAbortHandler)
 		}
+		if !begun && len(answer) > 0 { // not before: a context may turn out not to be there
+			begun = true
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			w.WriteHeader(http.StatusOK)
+			number := map[string]any{"type": "number_of_executions", "execution_count": d.counts.next(session)}
+			answer = append([]any{number}, answer...)
+		}
 		for _, line := range answer {
-			if !begun {
-				begun = true
-				w.Header().Set("Content-Type", "application/x-ndjson")
-				w.WriteHeader(http.StatusOK)
-			}
 			if out.write(line) != nil {
 				return nil // the caller has gone
 			}
@@ -65,6 +69,7 @@ type event struct {
 	Traceback string       `json:"traceback"`
 	Failure   *job.Failure `json:"failure"`
 	Status    job.Status   `json:"status"`
+	ExitCode  int          `json:"exitCode"`
 	Error     *job.Error   `json:"error"`
 }
 
@@ -82,7 +87,7 @@ type errorLine struct {
 }
 
 // linesOf translates an event. An error ends the answer: the execution has no end of its own.
-func (d *Dialect) linesOf(session string, e job.Event) ([]any, error) {
+func linesOf(e job.Event) ([]any, error) {
 	var data event
 	if err := json.Unmarshal(e.Data, &data); err != nil {
 		return nil, fmt.Errorf("decode event: %w", err)
@@ -94,8 +99,6 @@ func (d *Dialect) linesOf(session string, e job.Event) ([]any, error) {
 		return []any{resultLine(data.Value)}, nil
 	case e.Type == job.EventError:
 		return []any{errorLine{"error", data.Name, data.Message, data.Traceback}}, nil
-	case e.Type == job.EventStatus && data.State == job.Running:
-		return []any{map[string]any{"type": "number_of_executions", "execution_count": d.counts.next(session)}}, nil
 	case e.Type == job.EventStatus && data.State.Terminal():
 		return endLines(data)
 	}
@@ -107,7 +110,8 @@ func endLines(data event) ([]any, error) {
 	end := []any{map[string]string{"type": "end_of_execution"}}
 	switch {
 	case data.State == job.Completed && data.Status == job.StatusExit && data.Error == nil:
-		return append([]any{errorLine{"error", "SystemExit", "", "SystemExit"}}, end...), nil
+		value := strconv.Itoa(data.ExitCode)
+		return append([]any{errorLine{"error", "SystemExit", value, "SystemExit: " + value}}, end...), nil
 	case data.State == job.Completed:
 		return end, nil
 	case data.Failure == nil, data.Failure.Code == job.FailCancelled:

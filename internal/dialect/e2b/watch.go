@@ -52,8 +52,17 @@ func (d *Dialect) watch(ctx context.Context, t target, r *watchRequest) (*servic
 	if err != nil {
 		return nil, "", err
 	}
-	w, err := d.service.WatchFiles(ctx, t.caller, t.session, job.FSRequest{Path: []byte(at), Recursive: r.Recursive})
+	w, err := d.service.WatchFiles(ctx, t.caller, t.session, job.FSRequest{Path: placed(at), Recursive: r.Recursive})
+	if err == nil {
+		d.watched.add(t.session, 1)
+	}
 	return w, at, err
+}
+
+// unwatch ends a watch.
+func (d *Dialect) unwatch(ctx context.Context, t target, w *service.FileWatch) {
+	d.watched.add(t.session, -1)
+	w.Close(ctx)
 }
 
 // translate returns an event; false if the protocol has none for it.
@@ -81,7 +90,7 @@ func (d *Dialect) watchDir(ctx context.Context, t target, r *watchRequest, to *c
 	if err != nil {
 		return err
 	}
-	defer w.Close(ctx)
+	defer d.unwatch(ctx, t, w)
 	if err := to.Send(&watchAnswer{Start: &empty{}}); err != nil {
 		return err
 	}
@@ -154,12 +163,12 @@ func (d *Dialect) createWatcher(ctx context.Context, t target, r *watchRequest) 
 	}
 	d.watching.mu.Unlock()
 	if full {
-		w.Close(watching)
+		d.unwatch(watching, t, w)
 		stop()
 		return nil, connect.NewError(connect.CodeResourceExhausted, errors.New("too many watchers; remove one"))
 	}
 	go func() {
-		defer w.Close(context.WithoutCancel(watching))
+		defer d.unwatch(context.WithoutCancel(watching), t, w)
 		for {
 			e, err := w.Next(watching, watcherLife)
 			if errors.Is(err, service.ErrQuiet) {

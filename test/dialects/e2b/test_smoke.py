@@ -1,0 +1,128 @@
+"""The smoke of E2B's SDKs for Python. E2B_API_URL, E2B_SANDBOX_URL and E2B_API_KEY say where Kaa is."""
+
+import asyncio
+
+import pytest
+from e2b import CommandExitException, FileNotFoundException, NotFoundException, SandboxException, SandboxQuery, SandboxState
+from e2b_code_interpreter import AsyncSandbox, Sandbox
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    made = Sandbox.create(timeout=60, metadata={"of": "smoke"}, envs={"GIVEN": "1"})
+    yield made
+    made.kill()
+
+
+def test_code(sandbox):
+    run = sandbox.run_code("x = 41\nprint('é')\nx + 1")
+    assert (run.text, run.logs.stdout, run.error) == ("42", ["é\n"], None)
+    assert sandbox.run_code("x").text == "41"
+    error = sandbox.run_code("1 / 0").error
+    assert (error.name, error.value) == ("ZeroDivisionError", "division by zero") and "Traceback" in error.traceback
+    assert sandbox.run_code("'text'").text == "text"
+    assert sandbox.run_code("import os; os.environ['GIVEN'] + os.environ['MORE']", envs={"MORE": "2"}).text == "12"
+    lines = []
+    sandbox.run_code("print('one')", on_stdout=lambda m: lines.append(m.line))
+    assert lines == ["one\n"]
+
+
+def test_notebook(sandbox):
+    assert sandbox.run_code("    !echo $HOME").logs.stdout == ["/home/user\n"]
+    assert sandbox.run_code("%cd /tmp\nimport os\nos.getcwd()").text == "/tmp"
+
+
+def test_contexts(sandbox):
+    made = sandbox.create_code_context(cwd="/tmp")
+    assert sandbox.run_code("import os; y = 1; os.getcwd()", context=made).text == "/tmp"
+    assert sandbox.run_code("y").error.name == "NameError"
+    assert made.id in [c.id for c in sandbox.list_code_contexts()]
+    sandbox.restart_code_context(made)
+    assert sandbox.run_code("y", context=made).error.name == "NameError"
+    sandbox.remove_code_context(made)
+    with pytest.raises(NotFoundException):
+        sandbox.run_code("1", context=made)
+
+
+def test_forms(sandbox):
+    frame = sandbox.run_code("import pandas as pd\npd.DataFrame({'a': [1, 2]})").results[0]
+    assert frame.data == {"a": [1, 2]} and "<table" in frame.html
+    figure = sandbox.run_code("import matplotlib.pyplot as plt\nplt.plot([1, 2], [3, 4], label='one')\nplt.title('of')\nplt.show()").results[0]
+    assert figure.png and figure.chart.title == "of" and figure.chart.elements[0].label == "one"
+    assert [list(p) for p in figure.chart.elements[0].points] == [[1, 3], [2, 4]]
+
+
+def test_files(sandbox):
+    info = sandbox.files.write("dir/a.txt", "text")
+    assert info.path == "/home/user/dir/a.txt"
+    assert sandbox.files.read("dir/a.txt") == "text"
+    entry = sandbox.files.get_info("dir/a.txt")
+    assert (entry.size, entry.mode, entry.permissions, entry.owner) == (4, 0o644, "-rw-r--r--", "user")
+    assert [e.name for e in sandbox.files.list("dir")] == ["a.txt"]
+    assert not sandbox.files.make_dir("dir") and sandbox.files.make_dir("dir/sub")
+    sandbox.files.rename("dir/a.txt", "dir/sub/b.txt")
+    assert sandbox.files.exists("dir/sub/b.txt") and not sandbox.files.exists("dir/a.txt")
+    sandbox.files.remove("dir")
+    with pytest.raises(FileNotFoundException):
+        sandbox.files.read("dir/sub/b.txt")
+
+
+def test_commands(sandbox):
+    run = sandbox.commands.run("echo out; echo err >&2; pwd")
+    assert (run.stdout, run.stderr, run.exit_code) == ("out\n/home/user\n", "err\n", 0)
+    with pytest.raises(CommandExitException) as raised:
+        sandbox.commands.run("exit 3")
+    assert raised.value.exit_code == 3
+    background = sandbox.commands.run("cat", background=True, stdin=True)
+    sandbox.commands.send_stdin(background.pid, "line\n")
+    assert background.pid in [p.pid for p in sandbox.commands.list()]
+    sandbox.commands.close_stdin(background.pid)
+    assert background.wait().stdout == "line\n"
+    sleeping = sandbox.commands.run("sleep 60", background=True)
+    assert sleeping.kill() and not sandbox.commands.kill(sleeping.pid)
+
+
+def test_watch(sandbox):
+    sandbox.files.make_dir("watched")
+    watch = sandbox.files.watch_dir("watched")
+    sandbox.files.write("watched/a", "1")
+    assert [e.name for e in watch.get_new_events()] == ["a"] * 3
+    watch.stop()
+
+
+def test_life():
+    made = Sandbox.create(timeout=60, metadata={"life": "one"})
+    query = SandboxQuery(metadata={"life": "one"}, state=[SandboxState.RUNNING])
+    assert [s.sandbox_id for s in Sandbox.list(query=query).next_items()] == [made.sandbox_id]
+    made.set_timeout(30)
+    info = made.get_info()
+    assert 20 < (info.end_at - info.started_at).total_seconds() < 59
+    made.run_code("x = 1")
+    made.pause()
+    assert not made.is_running()
+    again = Sandbox.connect(made.sandbox_id, timeout=60)
+    assert again.run_code("x").text == "1"
+    assert again.kill() and not Sandbox.kill(made.sandbox_id)
+    with pytest.raises(SandboxException):
+        again.run_code("x")
+
+
+def test_terminal(sandbox):
+    from e2b import PtySize
+
+    seen = bytearray()
+    terminal = sandbox.pty.create(PtySize(rows=24, cols=80), timeout=20)
+    sandbox.pty.send_stdin(terminal.pid, b"tput cols; exit\n")
+    assert terminal.wait(on_pty=seen.extend).exit_code == 0 and b"80" in seen
+
+
+def test_async():
+    async def main():
+        made = await AsyncSandbox.create(timeout=60)
+        assert (await made.run_code("6 * 7")).text == "42"
+        assert (await made.commands.run("echo out")).stdout == "out\n"
+        await made.files.write("a", "text")
+        assert await made.files.read("a") == "text"
+        assert await made.kill()
+
+    asyncio.run(main())
