@@ -20,8 +20,12 @@ import (
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
-// maxCommandText is the size of the largest arguments and variables of a command together.
-const maxCommandText = 2 << 20
+const (
+	// maxCommandText is the size of the largest arguments and variables of a command together.
+	maxCommandText = 2 << 20
+	// inlineText is the size up to which they are sent in the request, and not in a file.
+	inlineText = 32 << 10
+)
 
 // Command is a program that runs in a session's sandbox beside its interpreter. Its methods are safe for
 // concurrent use. The caller must call Close or Release.
@@ -51,7 +55,7 @@ func (s *Session) Start(ctx context.Context, spec job.Command) (*Command, error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	texts, request, err := s.commandTexts(spec)
+	text, request, err := s.commandTexts(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +71,7 @@ func (s *Session) Start(ctx context.Context, spec job.Command) (*Command, error)
 	if c.streams, err = s.openStreams(spec.Terminal); err != nil {
 		return nil, fmt.Errorf("start command on %s: %w", s.w.id, err)
 	}
-	err = c.start(texts, request)
+	err = c.start(text, request)
 	c.streams.CloseTheirs()
 	if err == nil {
 		err = c.awaitStart(spec)
@@ -95,8 +99,8 @@ type commandRequest struct {
 	Signal   int              `json:"signal,omitempty"`
 }
 
-// commandTexts returns the texts of a command in the order of the protocol, and the rest of the request.
-func (s *Session) commandTexts(spec job.Command) ([][]byte, commandRequest, error) {
+// commandTexts returns the texts of a command in the order of the protocol, each with a zero after it, and the rest of the request.
+func (s *Session) commandTexts(spec job.Command) ([]byte, commandRequest, error) {
 	r := commandRequest{Cmd: "start", Limits: s.limits(), Most: s.quota.Processes}
 	argv := spec.Argv
 	if len(argv) == 0 {
@@ -113,18 +117,16 @@ func (s *Session) commandTexts(spec job.Command) ([][]byte, commandRequest, erro
 		}
 	}
 	texts = append(texts, spec.Cwd, s.home())
-	size, list := 0, make([][]byte, len(texts))
-	for i, text := range texts {
+	var all []byte
+	for _, text := range texts {
 		if strings.ContainsRune(text, 0) {
 			return nil, r, &job.CommandError{Part: job.CommandProgram, Errno: syscall.EINVAL, Name: argv[0]}
 		}
-		list[i] = []byte(text)
-		size += len(text) + 1
+		if all = append(append(all, text...), 0); len(all) > maxCommandText {
+			return nil, r, &job.CommandError{Part: job.CommandProgram, Errno: syscall.E2BIG, Name: argv[0]}
+		}
 	}
-	if size > maxCommandText {
-		return nil, r, &job.CommandError{Part: job.CommandProgram, Errno: syscall.E2BIG, Name: argv[0]}
-	}
-	return list, r, nil
+	return all, r, nil
 }
 
 // home returns the session's working directory, as the code sees it.
@@ -155,18 +157,22 @@ func (s *Session) openStreams(size *job.TerminalSize) (*process.Streams, error) 
 	return process.OpenTerminal(owner, size.Columns, size.Rows)
 }
 
-// start sends the request.
-func (c *Command) start(texts [][]byte, r commandRequest) error {
-	file, err := process.TextFile(texts)
-	if err != nil {
-		return err
+// start sends the request, with all texts, each with a zero after it.
+func (c *Command) start(text []byte, r commandRequest) (err error) {
+	fds := c.streams.Theirs
+	if len(text) > inlineText {
+		file, err := process.TextFile(text)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		text, fds = nil, append([]int{int(file.Fd())}, fds...)
 	}
-	defer file.Close()
 	if r.ID, err = c.of.add(c); err != nil {
 		return err
 	}
 	c.id = r.ID
-	if err := c.of.send(r, append([]int{int(file.Fd())}, c.streams.Theirs...)...); err != nil {
+	if err := c.of.sendText(r, text, fds...); err != nil {
 		c.of.remove(c.id)
 		return err
 	}

@@ -113,6 +113,13 @@ func (c *commands) send(r commandRequest, fds ...int) error {
 	return c.link.Send(r, fds...)
 }
 
+// sendText sends a request with its texts behind it.
+func (c *commands) sendText(r commandRequest, text []byte, fds ...int) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.link.SendText(r, text, fds...)
+}
+
 // listen passes messages on to the commands, until the process has ended.
 func (c *commands) listen() {
 	defer close(c.gone)

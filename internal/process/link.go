@@ -124,6 +124,15 @@ func (p Link) Send(v any, fds ...int) error {
 	return p.Write(data, fds...)
 }
 
+// SendText writes one message as JSON, with a text behind it after a zero.
+func (p Link) SendText(v any, text []byte, fds ...int) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	return p.Write(append(append(data, 0), text...), fds...)
+}
+
 // Write sends one packet. Usually it does not block, because the socket's buffer has room for more
 // messages than are on their way at once.
 func (p Link) Write(data []byte, fds ...int) error {

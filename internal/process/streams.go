@@ -199,19 +199,14 @@ func closed(c io.Closer) error {
 	return nil
 }
 
-// TextFile returns a file in memory with these texts, each with a zero after it. No text may contain
-// one.
-func TextFile(texts [][]byte) (*os.File, error) {
+// TextFile returns a file in memory with a text.
+func TextFile(text []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("command", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make file in memory: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "command")
-	var all []byte
-	for _, text := range texts {
-		all = append(append(all, text...), 0)
-	}
-	if _, err := f.Write(all); err != nil {
+	if _, err := f.Write(text); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

@@ -22,7 +22,6 @@ from kernel import SUPERVISION, check, syscall
 CLONE_VM, CLONE_VFORK, SIGCHLD = 0x100, 0x4000, 17
 MAP_SHARED_ANONYMOUS, PROT_READ_WRITE, PAGE = 0x21, 3, 4096
 TIOCSCTTY = 0x540E
-SIGNALS = range(1, 65)
 UMASK = 0o022
 NOT_STARTED = 127
 # The part that failed, for the runner.
@@ -55,8 +54,6 @@ class CommandProgram:
         for kind, value in self.limits.items():
             steps.add("rlimits", "prlimit64", 0, kind, value, None)
         steps.add(SUPERVISION, "umask", UMASK)
-        for number in SIGNALS:
-            steps.add(SUPERVISION, "rt_sigaction", number, bytes(32), None, 8, expect=program.MAY_FAIL)
         if strict:
             add_user_namespace(steps, owner)
         elif owner != 0:

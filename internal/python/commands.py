@@ -7,10 +7,11 @@ they see each other and can send each other signals. The worker has another doma
 
 Packets from the runner, as JSON:
 
-    {"cmd": "start", "id", "argc", "envc", "line", "limits", "most", "terminal"} and descriptors: a
-        file with the arguments, the variables, the directory and the home directory, with a zero after
-        each; then those for 0, 1 and 2, or a terminal's. Where there is a mount namespace,
-        this process makes the terminal, of the size [columns, rows].
+    {"cmd": "start", "id", "argc", "envc", "line", "limits", "most", "terminal"}, and behind a zero the
+        arguments, the variables, the directory and the home directory, with a zero after each. If they
+        are long, the first descriptor is a file with them. Then come the descriptors for 0, 1 and 2, or a
+        terminal's. Where there is a mount namespace, this process makes the terminal, of the size
+        [columns, rows].
     {"cmd": "signal", "id", "signal"}   to the process group of a command
     {"cmd": "kill", "id"}               the end of all processes that it has started
     {"cmd": "forget", "id"}             they go on
@@ -36,6 +37,7 @@ import os
 import resource
 import select
 import signal
+import stat
 import struct
 
 import command_marks
@@ -77,7 +79,7 @@ class Commands:
         self.strict, self.owner = slot.strict, slot.owner
         self.work, self.tmp = slot.workers.work.value, slot.workers.tmp.value
         self.take_descriptors(fd)
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        block_signals()
         os.setsid()
         kernel.become_subreaper()
         self.children = processes.signal_fd((int(signal.SIGCHLD),))
@@ -90,6 +92,7 @@ class Commands:
         kinds = list(self.kinds.values()) + ([] if self.strict else [resource.RLIMIT_RTTIME])
         self.program = CommandProgram(zygote.native, self.strict, self.owner, zygote.landlock is not None, zygote.filter, kinds)
         self.commands, self.pids, self.dying = {}, {}, set()
+        self.envs, self.shell = dict(os.environb), [name for name in SHELLS if os.path.exists(name)][:1]
         self.poll = select.poll()
         for readable in self.children, self.channel.fileno():
             self.poll.register(readable, select.POLLIN)
@@ -136,11 +139,12 @@ class Commands:
         data, fds = self.channel.receive(4)
         if not data:
             return False
+        data, _, text = data.partition(b"\0")
         message = json.loads(data)
         try:
             id, what = message["id"], message["cmd"]
             if what == "start":
-                self.start(id, message, fds)
+                self.start(id, message, text, fds)
             elif what == "signal":
                 self.channel.send({"type": "signalled", "id": id, "errno": self.signal(id, message["signal"])})
             elif what == "kill":
@@ -152,10 +156,10 @@ class Commands:
                 os.close(fd)
         return True
 
-    def start(self, id, message, fds):
+    def start(self, id, message, text, fds):
         made = []
         try:
-            self.begin(id, message, fds, made)
+            self.begin(id, message, text, fds, made)
         except Failed as error:
             self.channel.send({"type": "refused", "id": id, "phase": error.phase, "errno": error.number})
         except OSError as error:
@@ -164,25 +168,26 @@ class Commands:
             for fd in made:
                 os.close(fd)
 
-    def begin(self, id, message, fds, made):
+    def begin(self, id, message, text, fds, made):
         if len(self.pids) >= message["most"]:
             raise Failed(SETUP, errno.EAGAIN)
-        texts = read_all(fds[0]).split(b"\0")
+        if not text:
+            text, fds = read_all(fds[0]), fds[1:]
+        texts = text.split(b"\0")
         argv, envs = texts[:message["argc"]], texts[message["argc"]:-3]
         cwd, home = texts[-3:-1]
         size, terminal = message.get("terminal"), -1
         if size is not None:
-            if len(fds) < 2:
+            if not fds:
                 made += open_terminal(self.owner, size)
-                terminal, fds = made[0], [fds[0], made[1]]
-            fds = [fds[0]] + [fds[1]] * 3
-        shell = [name for name in SHELLS if os.path.exists(name)][:1]
+                terminal, fds = made[0], made[1:]
+            fds = [fds[0]] * 3
         if message.get("line"):
-            if not shell:
+            if not self.shell:
                 raise Failed(PROGRAM, errno.ENOENT)
-            argv = [os.fsencode(shell[0]), b"-c"] + argv
+            argv = [os.fsencode(self.shell[0]), b"-c"] + argv
         cwd = os.path.join(home, cwd) if cwd else home
-        envs = self.environment(envs, cwd, home, shell, size is not None)
+        envs = self.environment(envs, cwd, home, size is not None)
         path = look_up(argv[0], dict(one.partition(b"=")[::2] for one in envs).get(b"PATH"), cwd)
         mark, fd = self.marks.new()
         held = {self.kinds[name]: bounded(self.kinds[name], value) for name, value in message["limits"].items() if name in self.kinds}
@@ -190,7 +195,7 @@ class Commands:
         if not self.strict:
             held[resource.RLIMIT_RTTIME] = mark
         try:
-            pid = self.program.start(path, argv, envs, cwd, fds[1:4], size is not None, held)
+            pid = self.program.start(path, argv, envs, cwd, fds[:3], size is not None, held)
         except BaseException:
             if fd >= 0:
                 os.close(fd)
@@ -199,13 +204,13 @@ class Commands:
         self.pids[pid] = id
         self.channel.send({"type": "started", "id": id, "pid": pid}, terminal if terminal >= 0 else None)
 
-    def environment(self, given, cwd, home, shell, is_terminal):
+    def environment(self, given, cwd, home, is_terminal):
         """Return the variables of a command: those of a worker, those of a login, those given."""
-        envs = dict(os.environb)
+        envs = self.envs.copy()
         name = envs.get(b"USER", b"user")
         envs.update({b"HOME": home, b"PWD": cwd, b"USER": name, b"LOGNAME": name})
-        if shell:
-            envs[b"SHELL"] = os.fsencode(shell[0])
+        if self.shell:
+            envs[b"SHELL"] = os.fsencode(self.shell[0])
         if is_terminal:
             envs[b"TERM"] = b"xterm-256color"
         for one in given:
@@ -283,6 +288,16 @@ class Commands:
             select.select([], [], [], 0.001)
 
 
+def block_signals():
+    """Block all signals. Commands inherit which are ignored: none, although Python ignores some."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    for one in signal.valid_signals():
+        try:
+            signal.signal(one, signal.SIG_DFL)
+        except OSError:
+            pass  # it cannot be changed for SIGKILL and SIGSTOP
+
+
 def read_all(fd):
     size = os.fstat(fd).st_size
     if size > MOST_TEXT:
@@ -303,12 +318,13 @@ def look_up(name, path, cwd):
     for directory in (os.fsencode(DEFAULT_PATH) if path is None else path).split(b":"):
         file = os.path.join(cwd, directory, name)
         try:
-            if os.path.isfile(file):
-                if os.stat(file).st_mode & 0o111:
-                    return file
-                refused = True
+            mode = os.stat(file).st_mode
         except (OSError, ValueError):
-            pass
+            continue
+        if stat.S_ISREG(mode):
+            if mode & 0o111:
+                return file
+            refused = True
     raise Failed(PROGRAM, errno.EACCES if refused else errno.ENOENT)
 
 

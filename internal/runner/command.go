@@ -146,7 +146,9 @@ func (s *sessions) passMessages(ctx context.Context, log *slog.Logger, e *execut
 	p := &passing{s: s, log: log, e: e}
 	go func() {
 		defer close(done)
-		e.wake() // there may be some that came before
+		if e.claim.Spec.Command.Input {
+			e.wake() // there may be some that came before; for others the next look is soon enough
+		}
 		for {
 			p.pass(ctx, records, input, control, took, quit)
 			select {

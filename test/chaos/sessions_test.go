@@ -58,7 +58,7 @@ func TestChaosSessions(t *testing.T) { //nolint:paralleltest // it measures time
 		}
 	}
 	for _, wanted := range []string{"terminal: exit completed", "calls: all answered"} {
-		if sum[wanted] == 0 {
+		if sum[wanted] == 0 && *duration >= 20*time.Second {
 			t.Errorf("none of these: %s", wanted)
 		}
 	}
