@@ -1,6 +1,9 @@
 package job
 
-import "strings"
+import (
+	"context"
+	"strings"
+)
 
 // An owner is whom jobs, sessions and files belong to, and who has shares and limits: a tenant, as
 // OwnerOfTenant writes it; or else a key of the configuration, by the beginning of its digest; or
@@ -23,6 +26,22 @@ func TenantOf(owner string) string {
 type Viewer struct {
 	Caller string // its owner; empty if the caller had no key
 	All    bool   // an operator: sees the jobs of all tenants
+}
+
+type viewerKey struct{}
+
+// In returns a context in which the store reads records for the viewer. It takes the same steps for a record that does not exist for the
+// viewer as for one that never was, so the time of the answer does not say which it is.
+func (v Viewer) In(ctx context.Context) context.Context {
+	return context.WithValue(ctx, viewerKey{}, v)
+}
+
+// ViewerIn returns the viewer for whom records are read; who sees all, if it is for Kaa itself.
+func ViewerIn(ctx context.Context) Viewer {
+	if v, ok := ctx.Value(viewerKey{}).(Viewer); ok {
+		return v
+	}
+	return Viewer{All: true}
 }
 
 // Sees reports whether a job exists for the viewer.

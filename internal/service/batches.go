@@ -256,7 +256,7 @@ func (s *Service) ownBatch(ctx context.Context, c Caller, id string) (job.Batch,
 	if !job.IsBatchID(id) {
 		return job.Batch{}, fmt.Errorf("look for batch: %w", job.ErrNoBatch)
 	}
-	b, err := s.cfg.Batches.Batch(ctx, id)
+	b, err := s.cfg.Batches.Batch(c.viewer().In(ctx), id)
 	if gone, ok := errors.AsType[*job.PrivateGoneError](err); ok && !c.viewer().Knew(gone.Owner, false) || err == nil && !c.viewer().SeesBatch(b) {
 		return job.Batch{}, fmt.Errorf("look for batch: %w", job.ErrNoBatch)
 	}

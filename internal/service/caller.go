@@ -152,7 +152,7 @@ func (c *Call) recorded(drafts []job.NewJob, created []job.Created) {
 // visible looks a job up for the caller. A job that the caller may not see is answered as one
 // that never was. Every method that takes the id of a job begins with it.
 func (s *Service) visible(ctx context.Context, c Caller, id string, look func(context.Context, string) (job.Job, error)) (job.Job, error) {
-	j, err := look(ctx, id)
+	j, err := look(c.viewer().In(ctx), id)
 	gone := (*job.PrivateGoneError)(nil)
 	switch {
 	case errors.As(err, &gone) && !c.viewer().Knew(gone.Owner, gone.Private), err == nil && !c.viewer().Sees(j):

@@ -211,7 +211,7 @@ func (s *Store) Batch(ctx context.Context, id string) (job.Batch, error) {
 	if err != nil {
 		return job.Batch{}, wrap(op, err)
 	}
-	if f["state"] == "" {
+	if f["state"] == "" || !job.ViewerIn(ctx).Knew(ownerOf(f["caller"]), false) {
 		err := s.absent(ctx, op, id)
 		if errors.Is(err, job.ErrNotFound) {
 			err = fmt.Errorf("%s: %w", op, job.ErrNoBatch)

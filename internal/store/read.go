@@ -41,6 +41,9 @@ func (s *Store) get(ctx context.Context, op, id string, fields []string, again b
 	if err != nil {
 		return job.Job{}, wrap(op, err)
 	}
+	if owner, inSession, there := ownerIn(fields, v); there && !job.ViewerIn(ctx).Knew(owner, inSession) {
+		return job.Job{}, s.unseen(ctx, op, id)
+	}
 	var large []byte
 	if size, ok := v[len(v)-1].(string); ok && fields[len(fields)-1] == "large_bytes" {
 		if err := job.Hold(ctx, resultParts*atoi(size)); err != nil {
@@ -59,6 +62,8 @@ func (s *Store) get(ctx context.Context, op, id string, fields []string, again b
 		return j, nil
 	}
 	switch j, err := s.pending(ctx, op, id); {
+	case err == nil && !job.ViewerIn(ctx).Sees(j):
+		return job.Job{}, s.absent(ctx, op, id)
 	case err == nil:
 		return j, nil
 	case errors.Is(err, job.ErrStale) && !again:
@@ -67,6 +72,33 @@ func (s *Store) get(ctx context.Context, op, id string, fields []string, again b
 		return job.Job{}, err
 	}
 	return job.Job{}, s.absent(ctx, op, id)
+}
+
+// ownerIn returns the owner of a record, and whether it is an execution of a session, without decoding the rest; false when there is no record.
+func ownerIn(fields []string, values []any) (owner string, inSession, there bool) {
+	for i, name := range fields {
+		text, ok := values[i].(string)
+		switch name {
+		case "state":
+			there = ok
+		case "caller":
+			owner = ownerOf(text)
+		case "in_session":
+			inSession = text != ""
+		}
+	}
+	return owner, inSession, there
+}
+
+// unseen takes the steps of get for a job that never was.
+func (s *Store) unseen(ctx context.Context, op, id string) error {
+	if _, err := s.pending(ctx, op, id); errors.Is(err, job.ErrUnavailable) {
+		return err
+	}
+	if err := s.absent(ctx, op, id); errors.Is(err, job.ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", op, job.ErrNotFound)
 }
 
 // absent distinguishes a job that was never known from one whose record has expired.
