@@ -103,7 +103,7 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics, Events: s.store, EventBytes: s.cfg.EventBytes,
 		Blobs: countedBlobs{s.blobs, s.metrics}, Room: s.store, Files: s.cfg.FileLimits(),
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
-		SessionRecords: s.store, Calls: s.store, CommandRecords: s.store, Volumes: s.store, SaveEvery: s.cfg.VolumeSaveEvery, Interpreters: sessionInterpreters{pool}, NoJobLog: !s.cfg.JobLog,
+		SessionRecords: s.store, Calls: s.store, CommandRecords: s.store, Volumes: s.store, SaveEvery: s.cfg.VolumeSaveEvery, Saved: s.metrics.Saved, Interpreters: sessionInterpreters{pool}, NoJobLog: !s.cfg.JobLog,
 		Health: pool.Health, DrainChanged: health.changed, StartPatience: s.cfg.StartPatience,
 	})
 	s.measureRunner(self, r, pool.Parked)

@@ -101,6 +101,8 @@ type Config struct {
 	Interpreters   Interpreters
 	CommandRecords CommandRecords
 	Volumes        Volumes // nil if the runner cannot keep the files of sessions
+	// Saved, if not nil, is called after each attempt to save a volume. The time includes the wait for other saves.
+	Saved func(outcome string, took time.Duration)
 	// Operations are further operations on sessions, by name, besides those of package job.
 	Operations map[string]Operation
 	// Calls are needed for executions with functions of their callers.

@@ -95,7 +95,7 @@ type sessions struct {
 
 	saving     context.Context // of saves of volumes
 	stopSaving context.CancelFunc
-	saves      chan struct{} // has a token for each save that is under way
+	saves      *turns // of saves
 
 	mu      sync.Mutex
 	live    map[string]*served
@@ -106,7 +106,7 @@ type sessions struct {
 }
 
 func newSessions(r *Runner, ops map[string]Operation) *sessions {
-	s := &sessions{r: r, ctx: context.Background(), live: map[string]*served{}, changed: make(chan struct{}), saves: make(chan struct{}, savesAtOnce)}
+	s := &sessions{r: r, ctx: context.Background(), live: map[string]*served{}, changed: make(chan struct{}), saves: newTurns(savesAtOnce)}
 	s.saving, s.stopSaving = context.WithCancel(s.ctx)
 	s.ops = map[string]Operation{job.OpRestart: restart, job.OpFork: s.fork, job.OpCheckpoint: checkpointOf, job.OpRollback: rollback, job.OpPause: s.pause, job.OpResume: resume}
 	maps.Copy(s.ops, fileOperations())

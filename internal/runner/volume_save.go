@@ -17,6 +17,13 @@ import (
 
 // This file saves the files of sessions that have volumes.
 
+// The outcomes of saves, for Config.Saved.
+const (
+	SaveDone      = "saved"
+	SaveUnchanged = "unchanged"
+	SaveFailed    = "failed"
+)
+
 // save saves the session's files, if it has a volume and they have changed. The record of the session says why they are not
 // saved, and the error is a job.RefusedError that says the same. With last the runner saves them no more.
 func (se *served) save(ctx context.Context, last bool) error {
@@ -46,6 +53,7 @@ func (se *served) save(ctx context.Context, last bool) error {
 			return err
 		})
 	}
+	se.of.saved(n, err, time.Since(began))
 	log := se.of.r.cfg.Log.With(slog.String("session_id", se.id), slog.Duration("duration", time.Since(began)))
 	switch {
 	case errors.Is(err, job.ErrStale):
@@ -71,6 +79,19 @@ func (se *served) save(ctx context.Context, last bool) error {
 		se.note(ctx, held, "", true)
 	}
 	return nil
+}
+
+// saved counts an attempt to save.
+func (s *sessions) saved(n job.Snapshot, err error, took time.Duration) {
+	switch {
+	case s.r.cfg.Saved == nil:
+	case err != nil:
+		s.r.cfg.Saved(SaveFailed, took)
+	case n.ID == "":
+		s.r.cfg.Saved(SaveUnchanged, took)
+	default:
+		s.r.cfg.Saved(SaveDone, took)
+	}
 }
 
 // forsake ends the saves of a sandbox whose files are saved.
@@ -108,12 +129,10 @@ func notSaved(err error) string {
 // snapshot saves the files unless they are as they were. The answer has no id then.
 func (se *served) snapshot(ctx context.Context, i Interpreter, held job.HeldVolume) (n job.Snapshot, err error) {
 	s := se.of
-	select {
-	case s.saves <- struct{}{}:
-		defer func() { <-s.saves }()
-	case <-ctx.Done():
-		return n, ctx.Err()
+	if err := s.saves.take(ctx, held.Caller); err != nil {
+		return n, err
 	}
+	defer s.saves.give()
 	var mark uint64
 	err = i.InFiles(ctx, func(ctx context.Context, f job.FileSystem) (err error) {
 		mark, err = f.Fingerprint(ctx)

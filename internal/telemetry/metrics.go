@@ -48,6 +48,7 @@ type Metrics struct {
 	limits        *prometheus.CounterVec
 	spawned       *prometheus.HistogramVec
 	spawnFailures *prometheus.CounterVec
+	saves         *prometheus.HistogramVec
 }
 
 // NewMetrics returns metrics with a registry of their own. The registry also has the metrics of
@@ -85,6 +86,7 @@ func NewMetrics(version, commit string) *Metrics {
 			"of output, results and files something was left out.", "limit"),
 		spawned:       histogram("kaa_worker_spawn_seconds", "Time to make an interpreter that is ready for an execution.", seconds, "runtime"),
 		spawnFailures: counter("kaa_worker_spawn_failures_total", "Interpreters that could not be made.", "runtime"),
+		saves:         histogram("kaa_volume_save_duration_seconds", "Time of an attempt to save the files of a session, with the wait for others, by outcome: saved, unchanged or failed.", seconds, "outcome"),
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kaa_build_info", Help: "Version and commit of this process; always 1."}, []string{"version", "commit", "go"})
 	build.WithLabelValues(version, commit, runtime.Version()).Set(1)
@@ -172,6 +174,11 @@ func (m *Metrics) Spawned(runtime string, took time.Duration, err error) {
 		return
 	}
 	m.spawned.WithLabelValues(runtime).Observe(took.Seconds())
+}
+
+// Saved counts an attempt to save the files of a session.
+func (m *Metrics) Saved(outcome string, took time.Duration) {
+	m.saves.WithLabelValues(outcome).Observe(took.Seconds())
 }
 
 // Redis counts a round trip. Blocking commands have no duration, since they wait for an event.

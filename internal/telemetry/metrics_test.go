@@ -87,7 +87,7 @@ func TestMetricsOfARunner(t *testing.T) {
 		Sick:   func() string { return "no python" },
 		Parked: func() map[string]int { return map[string]int{"python": 1} },
 	})
-	expect(t, shown(t, m), `kaa_limit_hits_total{limit="memory"} 0`, `kaa_worker_spawn_seconds_count{runtime="python"} 0`)
+	expect(t, shown(t, m), `kaa_limit_hits_total{limit="memory"} 0`, `kaa_worker_spawn_seconds_count{runtime="python"} 0`, `kaa_volume_save_duration_seconds_count{outcome="failed"} 0`)
 
 	m.Executed(job.Claim{Queue: "default", Waited: time.Second}, job.Outcome{State: job.Completed, Result: &job.Result{
 		Status: job.StatusExit, Limit: job.LimitMemory, Truncated: &job.Truncated{Stdout: 1}, ResultsDropped: 1, FilesDropped: &job.FilesDropped{},
@@ -97,6 +97,7 @@ func TestMetricsOfARunner(t *testing.T) {
 	m.Ended(job.Failed, job.FailDrained)
 	m.Spawned("python", time.Second, nil)
 	m.Spawned("python", time.Second, errors.New("no"))
+	m.Saved("saved", time.Second)
 	m.Redis(telemetry.RedisScript, time.Second, true)
 	m.Redis(telemetry.RedisBlocking, time.Second, false)
 	expect(t, shown(t, m),
@@ -109,7 +110,7 @@ func TestMetricsOfARunner(t *testing.T) {
 		`kaa_redis_errors_total{kind="script"} 1`, `kaa_redis_errors_total{kind="blocking"} 0`,
 		`kaa_redis_command_duration_seconds_count{kind="script"} 1`,
 		`kaa_runner_slots 4`, `kaa_runner_slots_busy 3`, `kaa_runner_sessions 2`, `kaa_runner_sessions_limit 9`, `kaa_runner_draining 1`, `kaa_runner_sick 1`,
-		`kaa_runner_sandbox_info{memory_control="cgroup2",sandbox="strict"} 1`, `kaa_workers_parked{runtime="python"} 1`)
+		`kaa_runner_sandbox_info{memory_control="cgroup2",sandbox="strict"} 1`, `kaa_workers_parked{runtime="python"} 1`, `kaa_volume_save_duration_seconds_count{outcome="saved"} 1`)
 }
 
 func goVersion() string { return runtime.Version() }

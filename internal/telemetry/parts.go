@@ -195,7 +195,7 @@ type Runner struct {
 
 // ForRunner shows the counters and values of a runner. It may be called once at most.
 func (m *Metrics) ForRunner(r Runner) {
-	m.registry.MustRegister(m.executed, m.duration, m.waited, m.limits, m.spawned, m.spawnFailures)
+	m.registry.MustRegister(m.executed, m.duration, m.waited, m.limits, m.spawned, m.saves, m.spawnFailures)
 	for _, status := range []job.Status{job.StatusOK, job.StatusError, job.StatusInterrupted, job.StatusExit} {
 		m.executed.WithLabelValues(string(job.Completed), string(status))
 		m.duration.WithLabelValues(string(status))
@@ -210,6 +210,9 @@ func (m *Metrics) ForRunner(r Runner) {
 	}
 	for _, limit := range []string{string(job.LimitMemory), string(job.LimitCPU), string(job.LimitTimeout), "output", "results", "files"} {
 		m.limits.WithLabelValues(limit)
+	}
+	for _, outcome := range []string{"saved", "unchanged", "failed"} {
+		m.saves.WithLabelValues(outcome)
 	}
 	for _, runtime := range r.Runtimes {
 		m.spawned.WithLabelValues(runtime)
