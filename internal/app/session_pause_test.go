@@ -113,7 +113,7 @@ func TestPauseInOrder(t *testing.T) {
 // TestPauseWithCommands: commands and executions of contexts stand still with their session, and go on with it.
 func TestPauseWithCommands(t *testing.T) {
 	t.Parallel()
-	k := start(t, 1)
+	k := operated(t, 1)
 	id := k.open(fields{})
 	path := sessionsPath + "/" + id
 	context := k.call(http.MethodPost, path+"/contexts", fields{}).str("id")
@@ -128,11 +128,7 @@ func TestPauseWithCommands(t *testing.T) {
 	k.tell(cat+"/input", fields{"data": "before "})
 	pause := func(body fields) {
 		t.Helper()
-		var a answer
-		testenv.Eventually(t, "the pause", func() bool { // a command may be just beginning
-			a = k.call(http.MethodPost, path+"/pause", body)
-			return a.status != http.StatusConflict
-		})
+		a := k.call(http.MethodPost, path+"/pause", body)
 		if a.status != http.StatusOK || a.str("state") != "paused" {
 			t.Fatalf("pause: %d %s", a.status, a.raw)
 		}
@@ -192,6 +188,15 @@ func TestPauseWithCommands(t *testing.T) {
 	k.call(http.MethodDelete, path, nil)
 	if a := k.awaitCommand(left); a.str("state") != "failed" || a.str("failure.code") != "session_ended" {
 		t.Errorf("a command of a session that was deleted in a pause: %s", a.raw)
+	}
+	id = k.open(fields{})
+	path = sessionsPath + "/" + id
+	left = k.background(id, fields{"command": "trap '' INT; sleep 1000"})
+	pause(fields{})
+	runner := k.call(http.MethodGet, path, nil).str("runner")
+	k.ok(http.MethodPost, "/v1/runners/"+runner+"/drain", nil)
+	if a := k.awaitCommand(left); a.str("failure.code") != "session_ended" || a.str("failure.reason") != "drained" {
+		t.Errorf("a command of a paused session of a drained runner: %s", a.raw)
 	}
 	testenv.Eventually(t, "the runner has no session", func() bool { return strings.Contains(k.call(http.MethodGet, "/v1/runners", nil).raw, `"sessions":0`) })
 }

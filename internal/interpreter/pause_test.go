@@ -238,6 +238,43 @@ print(failed)
 	}
 }
 
+// TestPauseOfHostileCommands: commands that continue each other, fork without end, or hide from their parents stand still, too.
+func TestPauseOfHostileCommands(t *testing.T) {
+	t.Parallel()
+	s := session(t, shared(t, withLevel(sandbox.Strict)), job.SessionSpec{})
+	for i, text := range []string{
+		"touch $N; while :; do kill -CONT $PPID $$ -1; done 2>/dev/null",
+		"touch $N; (while :; do kill -CONT $$; done) & (while :; do kill -CONT $$; done) & wait",
+		"export T='touch $N; sh -c \"$T\" &'; sh -c \"$T\"; while :; do sleep 0.001; done",
+		"(setsid sh -c 'touch $N; while :; do :; done' &)",
+	} {
+		command(t, s, job.Command{Line: text, Envs: map[string]string{"N": strconv.Itoa(i)}})
+	}
+	says(t, s, "import os, time\nwhile not all(os.path.exists(str(i)) for i in range(4)): time.sleep(0.01)", "")
+	for range 3 {
+		if err := s.Pause(); err != nil {
+			if _, refused := errors.AsType[*job.RefusedError](err); !refused {
+				t.Fatal(err)
+			}
+			continue // they do not stop, so it is not paused
+		}
+		before, _ := ticksBelow(t, interpreter.SlotPID(s))
+		for began := time.Now(); time.Since(began) < 100*time.Millisecond; {
+			_ = strconv.Itoa(1)
+		}
+		if after, processes := ticksBelow(t, interpreter.SlotPID(s)); after != before {
+			t.Errorf("%d processes used %d ticks in a pause", processes, after-before)
+		}
+		if end := s.Alive(); end != nil {
+			t.Errorf("it has ended: %+v", end)
+		}
+		if err := s.Resume(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says(t, s, "print(1)", "1\n")
+}
+
 // TestPausedCloses: a paused session can be closed, with all its processes.
 func TestPausedCloses(t *testing.T) {
 	t.Parallel()

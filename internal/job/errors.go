@@ -239,6 +239,7 @@ type RefusedError struct {
 	Code    FailureCode // empty means FailRefused
 	Message string
 	Bound   *InUse // that is reached, if there is one
+	Passing bool   // the reason may be over in a moment
 }
 
 func (e *RefusedError) Error() string { return e.Message }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/runner"
@@ -116,7 +117,10 @@ func newLaneWorld(t *testing.T) *laneWorld {
 			defer w.mu.Unlock()
 			return map[string]error{"py": w.sick}
 		},
-		Operations: map[string]runner.Operation{"use": w.use, job.OpWatchFiles: w.use},
+		Operations: map[string]runner.Operation{"use": w.use, job.OpWatchFiles: w.use, "short": func(context.Context, *runner.Session, json.RawMessage) (any, *job.SessionEnd, error) {
+			time.Sleep(time.Second)
+			return nil, nil, nil
+		}},
 	})
 	return w
 }

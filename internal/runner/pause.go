@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -25,19 +26,45 @@ func (s *sessions) pause(ctx context.Context, se *Session, args json.RawMessage)
 	if err := json.Unmarshal(args, &a); err != nil {
 		return nil, nil, fmt.Errorf("decode arguments: %w", err)
 	}
-	frozen, err := se.stop()
-	if err != nil {
-		if _, refused := errors.AsType[*job.RefusedError](err); refused {
+	for began := time.Now(); ; {
+		end, err := s.halt(ctx, se, a)
+		if err == nil {
+			break
+		}
+		refused, ok := errors.AsType[*job.RefusedError](err)
+		if !ok || !refused.Passing || time.Since(began) > passWait {
+			return nil, end, err
+		}
+		select {
+		case <-time.After(passLook):
+		case <-ctx.Done():
 			return nil, nil, err
 		}
-		return nil, se.attached().Alive(), err
-	}
-	if err := s.r.cfg.SessionRecords.HaltSession(ctx, se.claim, a, frozen); err != nil {
-		s.wake(ctx, se.served, nil)
-		return nil, nil, err
 	}
 	_ = se.save(ctx, false) // the session is paused anyway, and its record has the error
 	return struct{}{}, nil, nil
+}
+
+const (
+	// passWait is how long a pause waits for short operations and for jobs that have just begun, and passLook how often it looks.
+	passWait = 2 * time.Second
+	passLook = 10 * time.Millisecond
+)
+
+// halt stops the processes, and has the store note that. end is not nil if the session has ended.
+func (s *sessions) halt(ctx context.Context, se *Session, a job.PauseArgs) (end *job.SessionEnd, err error) {
+	frozen, err := se.stop()
+	if err != nil {
+		if _, refused := errors.AsType[*job.RefusedError](err); refused {
+			return nil, err
+		}
+		return se.attached().Alive(), err
+	}
+	if err := s.r.cfg.SessionRecords.HaltSession(ctx, se.claim, a, frozen); err != nil {
+		s.wake(ctx, se.served, nil)
+		return nil, err
+	}
+	return nil, nil //nolint:nilnil // it is halted
 }
 
 // resume has nothing to do: each claim of a paused session wakes it first.
@@ -75,7 +102,7 @@ func (se *served) freezable(started bool) (jobs []string, err error) {
 		switch {
 		case l.job == "":
 		case !started, !l.awake, l.op != "" && l.op != job.OpWatchFiles:
-			return nil, &job.RefusedError{Message: "an operation or a command of the session is just beginning, or an operation runs: on files or contexts, say; try again when it has ended"}
+			return nil, &job.RefusedError{Passing: true, Message: "an operation or a command of the session is just beginning, or an operation runs: on files or contexts, say; try again when it has ended"}
 		default:
 			jobs = append(jobs, l.job)
 		}

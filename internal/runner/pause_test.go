@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -116,6 +117,7 @@ func TestPauseBesideLanes(t *testing.T) {
 			w.tokens <- struct{}{}
 			w.interpreters.commands <- struct{}{}
 		}, "completed 1"},
+		{"a short operation runs", "short", "completed {}", func(w *laneWorld) { w.SessionClosed("s") }, ""},
 		{"cancelled, then resumed", "", "completed {}", func(w *laneWorld) {
 			w.Cancelled("c")
 			w.end("c", "")
@@ -134,11 +136,16 @@ func TestPauseBesideLanes(t *testing.T) {
 				want := []string{"c"}
 				if tt.op != "" {
 					w.add(job.Beside("o"), job.Spec{Op: tt.op, Args: json.RawMessage("o")})
-					w.want("o")
-					want = append(want, tt.op+"o")
+					if tt.op != "short" {
+						w.want("o")
+					}
+					if tt.op == job.OpWatchFiles {
+						want = append(want, tt.op+"o")
+					}
 				}
 				w.end("c", "")
 				w.add(job.LaneDefault, pause)
+				time.Sleep(time.Minute) // of the bubble
 				synctest.Wait()
 				if got := w.ends[paused]; !strings.HasPrefix(got, tt.pause) {
 					t.Errorf("the pause: %q", got)

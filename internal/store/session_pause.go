@@ -28,7 +28,7 @@ func (s *Store) HaltSession(ctx context.Context, c job.Claim, p job.PauseArgs, f
 	}
 	switch r.word() {
 	case "waits":
-		return &job.RefusedError{Message: "other executions, operations or commands of the session were accepted meanwhile; try again when they have begun or ended"}
+		return &job.RefusedError{Passing: true, Message: "other executions, operations or commands of the session were accepted meanwhile; try again when they have begun or ended"}
 	case "full":
 		return &job.RefusedError{
 			Code:    job.FailTooManyPaused,
