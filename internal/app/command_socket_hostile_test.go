@@ -285,8 +285,11 @@ func TestManyPrint(t *testing.T) {
 // TestManyPrintLong: nor do they cost memory, however much they print.
 func TestManyPrintLong(t *testing.T) { //nolint:paralleltest // it measures memory
 	testenv.Long(t)
-	const most = 128 << 20
-	if grew := printTogether(t, start(t, 1), 50, 1_500_000); grew > most {
-		t.Errorf("the heap grew by %d MiB while 1.3 GB were printed, want %d", grew>>20, most>>20)
+	// An API process reads 1 MiB at once for each follower, and the collector lets the heap double.
+	const most = 256 << 20
+	grew := printTogether(t, start(t, 1), 50, 1_000_000)
+	t.Logf("the heap grew by %d MiB while 850 MB were printed", grew>>20)
+	if grew > most {
+		t.Errorf("want at most %d", most>>20)
 	}
 }
