@@ -35,7 +35,7 @@ type Dialect interface {
 
 // Ticketed is a dialect of which some requests bring a ticket for one thing in place of a key.
 type Ticketed interface {
-	// Ticket returns the ticket of a request and what it is for; empty for none.
+	// Ticket returns the ticket of a request and the thing that it is for; empty for none.
 	Ticket(r *http.Request) (ticket, thing string)
 }
 

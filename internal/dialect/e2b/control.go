@@ -66,8 +66,9 @@ type sandbox struct {
 	Domain       *string `json:"domain"`
 }
 
-func sandboxOf(c service.Caller, se job.Session) sandbox {
+func (d *Dialect) sandboxOf(c service.Caller, se job.Session) sandbox {
 	token := c.Ticket(accessTo(se.ID))
+	d.tokens.note(se.ID, token)
 	return sandbox{
 		TemplateID: detailsOf(se).Template, SandboxID: sandboxID(se.ID), ClientID: clientID, EnvdVersion: envdVersion,
 		AccessToken: token, TrafficToken: token,
@@ -202,7 +203,7 @@ func (d *Dialect) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	dialect.WriteJSON(w, http.StatusCreated, sandboxOf(caller, se))
+	dialect.WriteJSON(w, http.StatusCreated, d.sandboxOf(caller, se))
 	return nil
 }
 

@@ -33,6 +33,7 @@ type Dialect struct {
 	pids     pids
 	watching watchers
 	watched  watched
+	tokens   tokens
 }
 
 // New returns the dialect of a process.
@@ -76,7 +77,11 @@ func (*Dialect) Key(r *http.Request) string {
 }
 
 // Ticket returns the token of a sandbox, which requests to it bring instead of a key.
-func (*Dialect) Ticket(r *http.Request) (ticket, thing string) {
+func (d *Dialect) Ticket(r *http.Request) (ticket, thing string) {
+	if isSigned(r) {
+		session, token := d.tokens.signer(r)
+		return token, accessTo(session)
+	}
 	session, ok := sessionOf(r.Header.Get(sandboxHeader))
 	if !ok {
 		return "", ""
@@ -134,6 +139,9 @@ func (d *Dialect) answer(w http.ResponseWriter, r *http.Request, err error) {
 		service.CallOf(r.Context()).Problem = errNotFound.Code
 		dialect.WriteJSON(w, errNotFound.Status, awayBody{errorBody{errNotFound.Status, errNotFound.Message}, clipped(sandbox)})
 		return
+	}
+	if errors.Is(err, service.ErrUnauthorized) && isSigned(r) && hasExpired(r) {
+		err = dialect.NewFault(http.StatusUnauthorized, "unauthorized", "signature is already expired")
 	}
 	f := dialect.FaultOf(r.Context(), d.log, err)
 	f.SetRetryAfter(w.Header())

@@ -22,6 +22,12 @@ func (d *Dialect) files(h func(http.ResponseWriter, *http.Request, target) error
 		call.Route, call.Operation = "/files", "sandboxFiles"
 		session, ok := sessionOf(r.Header.Get(sandboxHeader))
 		err := error(errNotFound)
+		if isSigned(r) {
+			session, _ = d.tokens.signer(r)
+			if ok = session != ""; !ok {
+				err = service.ErrUnauthorized
+			}
+		}
 		if ok {
 			call.SessionID = session
 			err = h(w, r, target{service.CallerOf(r.Context()), session})

@@ -97,6 +97,8 @@ func (d *Dialect) execute(w http.ResponseWriter, r *http.Request, session string
 	switch {
 	case body.Context != "" && body.Language != "":
 		return dialect.NewFault(http.StatusBadRequest, "invalid_request", "Only one of context_id or language can be provided")
+	case strings.EqualFold(body.Language, "bash"):
+		body.Code = "%%bash\n" + body.Code
 	case !isPython(body.Language):
 		return badLanguage(body.Language)
 	case strings.TrimSpace(body.Code) == "":

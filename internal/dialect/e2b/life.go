@@ -38,7 +38,7 @@ func (d *Dialect) connect(w http.ResponseWriter, r *http.Request) error {
 	if se, err = d.endIn(r, se.ID, body.Timeout, status == http.StatusOK); err != nil {
 		return err
 	}
-	dialect.WriteJSON(w, status, sandboxOf(caller, se))
+	dialect.WriteJSON(w, status, d.sandboxOf(caller, se))
 	return nil
 }
 
@@ -106,7 +106,7 @@ func (d *Dialect) fork(w http.ResponseWriter, r *http.Request) error {
 				answer = append(answer, forked{Error: &errorBody{f.Status, f.Message}})
 				continue
 			}
-			sb := sandboxOf(caller, one)
+			sb := d.sandboxOf(caller, one)
 			answer = append(answer, forked{Sandbox: &sb})
 		}
 	}

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import httpx
 import pytest
 from e2b import CommandExitException, FileNotFoundException, NotFoundException, SandboxException, SandboxQuery, SandboxState
 from e2b_code_interpreter import AsyncSandbox, Sandbox
@@ -65,6 +66,16 @@ def test_files(sandbox):
     sandbox.files.remove("dir")
     with pytest.raises(FileNotFoundException):
         sandbox.files.read("dir/sub/b.txt")
+
+
+def test_signed(sandbox):
+    sandbox.files.write("signed", "text")
+    assert httpx.get(sandbox.download_url("signed")).text == "text"
+    expired = httpx.get(sandbox.download_url("signed", use_signature_expiration=-10))
+    assert (expired.status_code, expired.json()["message"]) == (401, "signature is already expired")
+    assert httpx.get(sandbox.download_url("signed") + "x").status_code == 401
+    assert httpx.post(sandbox.upload_url("signed"), files={"file": b"more"}).status_code == 200
+    assert sandbox.files.read("signed") == "more"
 
 
 def test_commands(sandbox):

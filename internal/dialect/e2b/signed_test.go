@@ -1,0 +1,48 @@
+package e2b
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestSignedURLs: a URL is of the sandbox whose token it is signed with, for one operation on one path, until its end.
+func TestSignedURLs(t *testing.T) {
+	t.Parallel()
+	var known tokens
+	known.note("one", "token-one")
+	known.note("two", "token-two")
+	url := func(method, query string) *http.Request {
+		return httptest.NewRequestWithContext(t.Context(), method, "/files?"+query, nil)
+	}
+	signed := func(method, query, token string) *http.Request {
+		r := url(method, query)
+		q := r.URL.Query()
+		q.Set("signature", sign(r, token))
+		return url(method, q.Encode())
+	}
+	later, before := strconv.FormatInt(time.Now().Unix()+60, 10), strconv.FormatInt(time.Now().Unix()-60, 10)
+	other := signed(http.MethodGet, "path=a", "token-two")
+	other.Method = http.MethodPost
+	for _, tt := range []struct {
+		name, want string
+		r          *http.Request
+	}{
+		{"one's", "one", signed(http.MethodGet, "path=a&username=user", "token-one")},
+		{"with an end", "two", signed(http.MethodPost, "path=a&signature_expiration="+later, "token-two")},
+		{"expired", "", signed(http.MethodGet, "path=a&signature_expiration="+before, "token-two")},
+		{"an end that is none", "", signed(http.MethodGet, "path=a&signature_expiration=x", "token-two")},
+		{"of an unknown sandbox", "", signed(http.MethodGet, "path=a", "token-three")},
+		{"for another operation", "", other},
+		{"wrong", "", url(http.MethodGet, "path=a&signature=v1_x")},
+	} {
+		if got, _ := known.signer(tt.r); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	if r := url(http.MethodGet, "path=a"); isSigned(r) {
+		t.Error("a URL without a signature is signed")
+	}
+}
