@@ -1,5 +1,7 @@
 package job
 
+import "strings"
+
 // ArchiveState is the state of the archive of a batch.
 type ArchiveState string
 
@@ -28,5 +30,19 @@ type ArchiveClaim struct {
 // Key is the key of the blob. It differs between attempts, so one that has lost its claim overwrites nothing.
 func (c ArchiveClaim) Key() string { return ArchiveKey(c.Batch, c.Token) }
 
+// ArchivesPrefix begins the keys of all archives. A cleaner of an older Kaa, to which they would belong to no job, does not look there.
+const ArchivesPrefix = "batches/"
+
+// ArchivePrefix begins the keys of all blobs of a batch.
+func ArchivePrefix(batch string) string { return ArchivesPrefix + KeyPrefix(batch) }
+
 // ArchiveKey is the key of the archive that a claim has written.
-func ArchiveKey(batch, token string) string { return KeyPrefix(batch) + "archive." + token }
+func ArchiveKey(batch, token string) string { return ArchivePrefix(batch) + "archive." + token }
+
+// BatchOfKey returns the id of the batch whose blob it is; empty for a key of another form.
+func BatchOfKey(key string) string {
+	if rest, ok := strings.CutPrefix(key, ArchivesPrefix); ok && IsBatchID(OwnerOfKey(rest)) {
+		return OwnerOfKey(rest)
+	}
+	return ""
+}

@@ -71,8 +71,11 @@ const snapshotOwner = "snapshot:"
 // SnapshotOwner stands for a snapshot among the jobs to which blobs belong.
 func SnapshotOwner(id string) string { return snapshotOwner + id }
 
-// BlobPrefix begins the keys of all blobs of a job, or of a snapshot that SnapshotOwner stands for.
+// BlobPrefix begins the keys of all blobs of a job, a batch, or of a snapshot that SnapshotOwner stands for.
 func BlobPrefix(owner string) string {
+	if IsBatchID(owner) {
+		return ArchivePrefix(owner)
+	}
 	if id, ok := strings.CutPrefix(owner, snapshotOwner); ok {
 		return SnapshotPrefix(id)
 	}

@@ -104,16 +104,19 @@ func (c *Cleaner) Expired(ctx context.Context) error {
 	}
 }
 
-// Orphans deletes blobs that were written before a time and belong to no job and to no volume.
+// Orphans deletes blobs that were written before a time and belong to no job, no batch and no volume.
 func (c *Cleaner) Orphans(ctx context.Context, before time.Time) error {
 	const parts = 256 // as job.KeyPrefix divides them
 	for part := range parts {
-		err := c.orphans(ctx, fmt.Sprintf("%02x/", part), before, job.OwnerOfKey, c.kept.Unknown)
+		err := c.orphans(ctx, fmt.Sprintf("%02x/", part), before, job.OwnerOfKey, job.KeyPrefix, c.kept.Unknown)
 		if err != nil {
 			return err
 		}
 	}
-	return c.orphans(ctx, job.SnapshotsPrefix, before, job.SnapshotOfKey, func(ctx context.Context, ids []string) ([]string, error) {
+	if err := c.orphans(ctx, job.ArchivesPrefix, before, job.BatchOfKey, job.ArchivePrefix, c.kept.Unknown); err != nil {
+		return err
+	}
+	return c.orphans(ctx, job.SnapshotsPrefix, before, job.SnapshotOfKey, job.BlobPrefix, func(ctx context.Context, ids []string) ([]string, error) {
 		unknown, err := c.kept.UnknownSnapshots(ctx, ids)
 		for i, id := range unknown {
 			unknown[i] = job.SnapshotOwner(id)
@@ -122,9 +125,9 @@ func (c *Cleaner) Orphans(ctx context.Context, before time.Time) error {
 	})
 }
 
-// orphans does that for the keys of a prefix. ownerOf returns the owner of a key, and unknownOf those of the owners that are
-// not known.
-func (c *Cleaner) orphans(ctx context.Context, prefix string, before time.Time, ownerOf func(key string) string, unknownOf func(ctx context.Context, ids []string) ([]string, error)) error {
+// orphans does that for the keys of a prefix. ownerOf returns the owner of a key, unknownOf those of the owners that are
+// not known, and keysOf how the keys of such begin.
+func (c *Cleaner) orphans(ctx context.Context, prefix string, before time.Time, ownerOf, keysOf func(string) string, unknownOf func(ctx context.Context, ids []string) ([]string, error)) error {
 	keys, err := c.garbage.List(ctx, prefix, before)
 	if err != nil {
 		return err
@@ -142,7 +145,7 @@ func (c *Cleaner) orphans(ctx context.Context, prefix string, before time.Time, 
 		}
 		for _, id := range unknown {
 			c.log.WarnContext(ctx, "blobs of no job are deleted", slog.String("job_id", id))
-			if err := c.garbage.DeleteAll(ctx, job.BlobPrefix(id)); err != nil {
+			if err := c.garbage.DeleteAll(ctx, keysOf(id)); err != nil {
 				return err
 			}
 			if err := c.kept.ForgetBlobs(ctx, id); err != nil {

@@ -237,7 +237,12 @@ func TestCleaner(t *testing.T) {
 	for _, id := range []string{"old-ab", "live-ab", "lost-ff"} {
 		blobs.blobs[job.InputKey(id, 0)], blobs.blobs[job.OutputKey(id, 1, "x")] = "", ""
 	}
-	kept := &fakeKept{expired: []string{"old-ab"}, known: []string{"live-ab"}}
+	liveBatch, oldBatch, lostBatch := job.NewBatchID(), job.NewBatchID(), job.NewBatchID()
+	for _, id := range []string{liveBatch, oldBatch, lostBatch} {
+		blobs.blobs[job.ArchiveKey(id, "token")] = ""
+	}
+	blobs.blobs["batches/00/no-batch.x"] = ""
+	kept := &fakeKept{expired: []string{"old-ab", oldBatch}, known: []string{"live-ab", liveBatch}}
 	c := runner.NewCleaner(kept, blobs, runner.Periods{}, slog.New(slog.DiscardHandler))
 	blobs.err = job.ErrUnavailable
 	if err := c.Expired(t.Context()); err == nil || len(kept.forgotten) > 0 {
@@ -247,7 +252,7 @@ func TestCleaner(t *testing.T) {
 	if err := errors.Join(c.Expired(t.Context()), c.Orphans(t.Context(), time.Now())); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"ab/foreign", "ab/others.1.x", "foreign", job.OutputKey("live-ab", 1, "x"), job.InputKey("live-ab", 0)}
+	want := []string{"batches/00/no-batch.x", job.ArchiveKey(liveBatch, "token"), "ab/foreign", "ab/others.1.x", "foreign", job.OutputKey("live-ab", 1, "x"), job.InputKey("live-ab", 0)}
 	slices.Sort(want)
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(blobs.blobs))); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)

@@ -205,7 +205,7 @@ func (a *Archiver) write(ctx context.Context, c job.ArchiveClaim) (job.BatchArch
 	renewals.Go(func() { a.renew(ctx, c, cancel) })
 	if c.Attempt > 1 {
 		// A process that died may have left some. One that is only slow fails.
-		if err := a.service.cfg.Blobs.DeleteAll(ctx, job.KeyPrefix(c.Batch)); err != nil {
+		if err := a.service.cfg.Blobs.DeleteAll(ctx, job.ArchivePrefix(c.Batch)); err != nil {
 			return job.BatchArchive{}, fileError(err)
 		}
 	}
