@@ -66,7 +66,7 @@ func root() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&version, "version", "v", false, "say what this binary was built from")
-	cmd.AddCommand(devCommand(), runCommand(), execCommand(), jobsCommand(), batchesCommand(), schedulesCommand(), volumesCommand(), queuesCommand(), runnersCommand(), configCommand(), keysCommand(), usageCommand(), doctorCommand(), versionCommand())
+	cmd.AddCommand(devCommand(), runCommand(), execCommand(), mcpCommand(), jobsCommand(), batchesCommand(), schedulesCommand(), volumesCommand(), queuesCommand(), runnersCommand(), configCommand(), keysCommand(), usageCommand(), doctorCommand(), versionCommand())
 	return cmd
 }
 

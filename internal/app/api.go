@@ -171,7 +171,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.ChecksHost(), Hosts: s.cfg.AllowedHosts,
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxLongBytes: s.cfg.MaxBatchBytes, MaxRequests: maxRequests(&s.cfg), Answers: s.answers, Background: a.requests,
 	})
-	front.answer(mounted(entrance, own, dialect.Parts{Service: core, Log: s.log, Version: Version(), Issuer: s.cfg.Issuer}, s.dialects))
+	front.answer(mounted(entrance, own, dialect.Parts{Service: core, Log: s.log, Version: Version(), Issuer: s.cfg.Issuer, Scopes: s.scopesOfTokens()}, s.dialects))
 	return a, nil
 }
 

@@ -19,6 +19,8 @@ type Parts struct {
 	Version string // of Kaa
 	// Issuer is the identity provider whose tokens are accepted; empty for none.
 	Issuer string
+	// Scopes are the scopes of a token that Kaa knows, as its claim has them.
+	Scopes []string
 }
 
 // Bearer returns the key of the header Authorization: Bearer; empty for none.

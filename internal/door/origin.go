@@ -66,8 +66,8 @@ func matchesHost(host string, patterns []string) bool {
 const (
 	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
 	corsHeaders = "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-Modified-Since, If-None-Match, If-Range, " +
-		"If-Unmodified-Since, Kaa-Tenant, Last-Event-ID, Prefer, Range, Traceparent, Tracestate, X-API-Key, X-Request-Id"
-	corsExposed = "Accept-Ranges, Content-Disposition, Content-Range, ETag, Idempotent-Replayed, Location, Preference-Applied, " +
+		"If-Unmodified-Since, Kaa-Tenant, Last-Event-ID, Mcp-Method, Mcp-Name, Mcp-Protocol-Version, Mcp-Session-Id, Prefer, Range, Traceparent, Tracestate, X-API-Key, X-Request-Id"
+	corsExposed = "Accept-Ranges, Content-Disposition, Content-Range, ETag, Idempotent-Replayed, Location, Mcp-Session-Id, Preference-Applied, " +
 		"RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Traceparent, Tracestate, WWW-Authenticate, X-Request-Id"
 	corsMaxAge = "600" // seconds for which a browser may remember the answer to a preflight
 )

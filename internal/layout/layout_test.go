@@ -95,6 +95,8 @@ var owners = map[string][]string{
 	"github.com/alicebob/miniredis":     {"internal/devredis"},
 	"github.com/minio/minio-go/v7":      {"internal/blob/s3"},
 	"github.com/go-jose/":               {"internal/oidc"},
+	"github.com/modelcontextprotocol/":  {"internal/dialect/mcp"},
+	"github.com/google/jsonschema-go":   {"internal/dialect/mcp"},
 }
 
 type goPackage struct {

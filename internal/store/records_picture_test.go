@@ -90,7 +90,6 @@ func picture(t *testing.T, rdb *redis.Client, now time.Time) string {
 	l.schedules(t, s)
 	l.batches(t, s)
 	l.volumes(t, s)
-	l.paused(t, s)
 	l.usage(t, (&bundle{rdb: rdb}).usageStore())
 	return l.String()
 }
