@@ -276,13 +276,7 @@ func readOutput(t *testing.T, a *attached, to io.Writer) error {
 	}
 }
 
-// TestManyPrint: 50 commands that print at once lose nothing.
-func TestManyPrint(t *testing.T) {
-	t.Parallel()
-	printTogether(t, start(t, 1), 50, 10_000)
-}
-
-// TestManyPrintLong: nor do they cost memory, however much they print.
+// TestManyPrintLong: many commands that print cost no memory, however much they print.
 func TestManyPrintLong(t *testing.T) { //nolint:paralleltest // it measures memory
 	testenv.Long(t)
 	// An API process reads 1 MiB at once for each follower, and the collector lets the heap double.

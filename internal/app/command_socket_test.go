@@ -284,7 +284,8 @@ func TestCommandSocket(t *testing.T) {
 				t.Errorf("no JSON: %v", a.err)
 			}
 		},
-		"a flood": func(t *testing.T, k *kaa) { t.Helper(); followFlood(t, k, session, 12<<20) },
+		"a flood":            func(t *testing.T, k *kaa) { t.Helper(); followFlood(t, k, session, 12<<20) },
+		"many print at once": func(t *testing.T, k *kaa) { t.Helper(); printTogether(t, k, 50, 2000) },
 		"input that waits": func(_ *testing.T, k *kaa) {
 			const size = 900 << 10
 			k.command(session, fields{"command": "mkfifo fifo"})
