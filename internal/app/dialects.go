@@ -8,9 +8,16 @@ import (
 
 	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/dialect"
+	"github.com/kaa-run/kaa/internal/dialect/azure"
 	"github.com/kaa-run/kaa/internal/dialect/daytona"
+	"github.com/kaa-run/kaa/internal/dialect/dify"
 	"github.com/kaa-run/kaa/internal/dialect/e2b"
+	"github.com/kaa-run/kaa/internal/dialect/jobe"
+	"github.com/kaa-run/kaa/internal/dialect/librechat"
 	"github.com/kaa-run/kaa/internal/dialect/mcp"
+	"github.com/kaa-run/kaa/internal/dialect/opensandbox"
+	"github.com/kaa-run/kaa/internal/dialect/piston"
+	"github.com/kaa-run/kaa/internal/dialect/sandboxfusion"
 	"github.com/kaa-run/kaa/internal/door"
 )
 
@@ -27,6 +34,13 @@ func builtDialects() []Dialect {
 	return []Dialect{
 		built("e2b", e2b.New, e2b.Owns),
 		built("daytona", daytona.New, nil),
+		built("opensandbox", opensandbox.New, nil),
+		built("sandboxfusion", sandboxfusion.New, nil),
+		built("dify", dify.New, nil),
+		built("piston", piston.New, nil),
+		built("librechat", librechat.New, nil),
+		built("jobe", jobe.New, nil),
+		built("azure", azure.New, nil),
 		built("mcp", mcp.New, mcp.Owns),
 	}
 }

@@ -113,6 +113,20 @@ func TestCommandsBesideCode(t *testing.T) {
 	if id := waiting[strings.LastIndex(waiting, "/")+1:]; list.status != http.StatusOK || strings.Count(list.raw, `"id"`) != 1 || !strings.Contains(list.raw, id) {
 		t.Errorf("commands: %s", list.raw)
 	}
+	all.Go(func() { // one in the foreground gets signals, too
+		if a := k.command(session, fields{"command": "touch on; exec sleep 1000"}); a.str("signal") != "SIGTERM" {
+			t.Errorf("after a signal: %s", a.raw)
+		}
+	})
+	k.command(session, fields{"command": "until test -e on; do sleep 0.01; done"})
+	list = k.call(http.MethodGet, "/v1/sessions/"+session+"/commands", nil)
+	for _, c := range list.body["commands"].([]any) { //nolint:forcetypeassert // it is one
+		one := "/v1/sessions/" + session + "/commands/" + answer{body: c.(map[string]any)}.str("id") //nolint:forcetypeassert // it is one
+		if one != waiting {
+			k.tell(one+"/signal", fields{"signal": "TERM"})
+		}
+	}
+	all.Wait()
 	started := k.call(http.MethodPost, "/v1/sessions/"+session+"/commands", fields{"command": "echo out; echo err >&2; cat", "background": true})
 	if a := k.command(session, fields{"command": "kill -0 " + started.str("pid")}); started.str("pid") == "" || a.str("exitCode") != "0" {
 		t.Errorf("the process of a command: %s; %s", started.raw, a.raw)

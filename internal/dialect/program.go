@@ -58,7 +58,7 @@ func ReadJSON(r *http.Request, into any) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return NewFault(http.StatusBadRequest, "invalid_request", "the body is JSON that ends early; send all of it")
 	case errors.As(err, &wrong) && wrong.Field != "":
-		return NewFault(http.StatusBadRequest, "invalid_request", "%s cannot be a %s", wrong.Field, kindOf(wrong.Value))
+		return NewFault(http.StatusBadRequest, "invalid_request", "%s cannot be a %s", lowered(wrong.Field), kindOf(wrong.Value))
 	case errors.As(err, &wrong):
 		return NewFault(http.StatusBadRequest, "invalid_request", "the body cannot be a %s; send a JSON object", kindOf(wrong.Value))
 	case errors.As(err, &syntax):
@@ -66,6 +66,9 @@ func ReadJSON(r *http.Request, into any) error {
 	}
 	return err
 }
+
+// lowered is the name of a field as the protocols write it: encoding/json has that of the Go field, where it has no other.
+func lowered(field string) string { return strings.ToLower(field[:1]) + field[1:] }
 
 // kindOf is the kind of a JSON value, without the value: encoding/json adds that of a number.
 func kindOf(value string) string {
@@ -141,6 +144,9 @@ func ProgramOf(r *job.Result) Program {
 		}
 	}
 	trace := TraceOf(r.Error)
+	if p.End == TimedOut && r.Error != nil && r.Error.Traceback != "" {
+		trace += r.Error.Value + "\n" // the reason
+	}
 	p.Stderr = onNewLine(p.Stderr, trace)
 	p.Output = onNewLine(all.String(), trace)
 	return p

@@ -146,8 +146,8 @@ func (s *sessions) passMessages(ctx context.Context, log *slog.Logger, e *execut
 	p := &passing{s: s, log: log, e: e}
 	go func() {
 		defer close(done)
-		if e.claim.Spec.Command.Input {
-			e.wake() // there may be some that came before; for others the next look is soon enough
+		if c := e.claim.Spec.Command; c.Input || c.Background {
+			e.wake() // there may be some that came before; for a command in the foreground the next look is soon enough
 		}
 		for {
 			p.pass(ctx, records, input, control, took, quit)

@@ -90,6 +90,7 @@ func picture(t *testing.T, rdb *redis.Client, now time.Time) string {
 	l.schedules(t, s)
 	l.batches(t, s)
 	l.volumes(t, s)
+	l.paused(t, s)
 	l.usage(t, (&bundle{rdb: rdb}).usageStore())
 	return l.String()
 }

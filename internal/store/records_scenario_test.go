@@ -74,6 +74,7 @@ func writeScenario(t *testing.T, rdb *redis.Client) {
 	w.cases()
 	w.archives()
 	w.usage()
+	w.paused()
 }
 
 func (w *writer) must(err error) {

@@ -30,6 +30,7 @@ func oldWork() map[string]func(t *testing.T, b *bundle) {
 		"volumes are saved and restored":     volumesOld,
 		"archives are written":               archivesOld,
 		"usage is added up":                  usageOld,
+		"a paused session resumes":           pausedOld,
 	}
 }
 

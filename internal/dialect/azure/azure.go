@@ -262,7 +262,7 @@ func (d *Dialect) upload(w http.ResponseWriter, r *http.Request) error {
 	var all []fileView
 	for {
 		part, err := form.NextPart()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // one that is wrapped is a form that ends early
 			break
 		}
 		if err != nil {
@@ -271,7 +271,6 @@ func (d *Dialect) upload(w http.ResponseWriter, r *http.Request) error {
 		if part.FileName() == "" {
 			continue
 		}
-		// FileName is the last name only, and clients send a path.
 		f, err := d.parts.Service.PutSessionFile(r.Context(), service.CallerOf(r.Context()), id, fileNamed(path.Join(r.URL.Query().Get("path"), part.FileName())), part)
 		if err != nil {
 			return torn(err)

@@ -3,6 +3,7 @@ package daytona
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
@@ -29,7 +30,7 @@ func chartOf(v job.Value) json.RawMessage {
 }
 
 // translated changes what differs in Daytona's charts: their name for several axes, and that points are numbers: times are days since 1970, as
-// matplotlib has them, and categories their places. They have no units.
+// matplotlib has them, and categories their places. They have no units, and values of bars are texts.
 func translated(chart map[string]any) map[string]any {
 	if chart["type"] == "superchart" {
 		chart["type"] = "composite_chart"
@@ -45,38 +46,63 @@ func translated(chart map[string]any) map[string]any {
 	delete(chart, "y_unit")
 	for _, axis := range []string{"x_ticks", "y_ticks"} {
 		if ticks, ok := chart[axis].([]any); ok {
-			for i := range ticks {
-				ticks[i] = numberOf(ticks[i], nil)
-			}
+			chart[axis] = numbersOf(ticks)
 		}
 	}
 	elements, _ := chart["elements"].([]any)
 	for _, one := range elements {
 		element, _ := one.(map[string]any)
-		points, _ := element["points"].([]any)
-		for _, point := range points {
-			if pair, ok := point.([]any); ok && len(pair) == 2 {
-				pair[0], pair[1] = numberOf(pair[0], chart["x_tick_labels"]), numberOf(pair[1], chart["y_tick_labels"])
-			}
+		if value, ok := element["value"].(float64); ok {
+			element["value"] = strconv.FormatFloat(value, 'g', -1, 64)
+		}
+		if points, ok := element["points"].([]any); ok {
+			element["points"] = pointsOf(points, chart["x_tick_labels"], chart["y_tick_labels"])
 		}
 	}
 	return chart
 }
 
+// pointsOf returns those points of which both coordinates are known: the SDK for Python refuses a chart with another one.
+func pointsOf(points []any, xs, ys any) []any {
+	kept := []any{}
+	for _, point := range points {
+		pair, ok := point.([]any)
+		if !ok || len(pair) != 2 {
+			continue
+		}
+		x, xKnown := numberOf(pair[0], xs)
+		if y, yKnown := numberOf(pair[1], ys); xKnown && yKnown {
+			kept = append(kept, []any{x, y})
+		}
+	}
+	return kept
+}
+
+func numbersOf(values []any) []any {
+	kept := []any{}
+	for _, value := range values {
+		if n, ok := numberOf(value, nil); ok {
+			kept = append(kept, n)
+		}
+	}
+	return kept
+}
+
 // numberOf returns a time as days, and a category as its place among the labels of an axis.
-func numberOf(value, labels any) any {
+func numberOf(value, labels any) (float64, bool) {
+	if n, ok := value.(float64); ok {
+		return n, true
+	}
 	text, ok := value.(string)
 	if !ok {
-		return value
+		return 0, false
 	}
 	for _, form := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999"} {
 		if at, err := time.Parse(form, text); err == nil {
-			return float64(at.UnixMicro()) / (24 * 3600 * 1e6)
+			return float64(at.UnixMicro()) / (24 * 3600 * 1e6), true
 		}
 	}
 	names, _ := labels.([]any)
-	if i := slices.Index(names, value); i >= 0 {
-		return i
-	}
-	return value
+	i := slices.IndexFunc(names, func(name any) bool { label, ok := name.(string); return ok && label == text })
+	return float64(i), i >= 0
 }

@@ -233,8 +233,10 @@ func (d *Dialect) list(w http.ResponseWriter, r *http.Request) error {
 	return answerJSON(w, http.StatusOK, page)
 }
 
-// fits reports whether a text has the one that is asked for; nothing asks for nothing.
-func fits(asked, text string) bool { return strings.Contains(text, asked) }
+// fits reports whether a text begins with the one that is asked for, whatever its case.
+func fits(asked, text string) bool {
+	return len(asked) <= len(text) && strings.EqualFold(asked, text[:len(asked)])
+}
 
 // manyOf reads values that are repeated, or in one with commas.
 func manyOf(values []string) []string {

@@ -3,6 +3,7 @@ package daytona
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -38,7 +39,8 @@ func (d *Dialect) pause(ctx context.Context, se job.Session) (job.Session, error
 	return d.paused(ctx, se, statePaused)
 }
 
-// stop ends all processes of a sandbox and keeps its files: the session gets a fresh interpreter, and is paused.
+// stop ends what a sandbox executes and keeps its files: the session gets a fresh interpreter, loses its other contexts and its commands,
+// and is paused.
 func (d *Dialect) stop(ctx context.Context, se job.Session, state string) (job.Session, error) {
 	caller := service.CallerOf(ctx)
 	s := settingsOf(se)
@@ -55,11 +57,49 @@ func (d *Dialect) stop(ctx context.Context, se job.Session, state string) (job.S
 	if _, err := d.service.Interrupt(ctx, caller, se.ID); err != nil { // the restart would wait for it
 		return se, err
 	}
-	if _, err := d.service.Restart(ctx, caller, se.ID); err != nil {
+	if _, err := d.service.RestartContext(ctx, caller, se.ID, job.DefaultContext); err != nil {
+		return se, err
+	}
+	if err := d.emptied(ctx, se.ID); err != nil {
 		return se, err
 	}
 	return d.paused(ctx, se, state)
 }
+
+// emptied ends all contexts but the default one, and all commands, and waits for that.
+func (d *Dialect) emptied(ctx context.Context, session string) error {
+	caller := service.CallerOf(ctx)
+	contexts, err := d.service.Contexts(ctx, caller, session)
+	if err != nil {
+		return err
+	}
+	for _, c := range contexts {
+		if c.ID == job.DefaultContext {
+			continue
+		}
+		if err := d.service.DeleteContext(ctx, caller, session, c.ID); err != nil && !errors.Is(err, service.ErrNoContext) {
+			return err
+		}
+	}
+	commands, err := d.service.Commands(ctx, caller, session)
+	if err != nil {
+		return err
+	}
+	for _, j := range commands {
+		if _, _, err := d.service.EndCommand(ctx, caller, session, j.ID); err != nil && !errors.Is(err, job.ErrFinished) {
+			return err
+		}
+	}
+	for _, j := range commands {
+		if _, err := d.service.Command(ctx, caller, session, j.ID, commandEnd); err != nil && !errors.Is(err, job.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// commandEnd is for how long a stop waits for the end of a command.
+const commandEnd = 10 * time.Second
 
 func (d *Dialect) paused(ctx context.Context, se job.Session, state string) (job.Session, error) {
 	se, err := d.service.PauseSession(ctx, service.CallerOf(ctx), se.ID, nil, false)

@@ -83,7 +83,7 @@ func (d *Dialect) Ticket(r *http.Request) (ticket, thing string) {
 		return token, accessTo(session)
 	}
 	session, ok := sessionOf(r.Header.Get(sandboxHeader))
-	if !ok {
+	if !ok || !isData(r.URL.Path) {
 		return "", ""
 	}
 	if token := r.Header.Get(accessHeader); token != "" {
@@ -93,6 +93,15 @@ func (d *Dialect) Ticket(r *http.Request) (ticket, thing string) {
 		return token, accessTo(session)
 	}
 	return "", ""
+}
+
+// isData reports whether a path is of a call to one sandbox, for which its token suffices. The others need the key.
+func isData(path string) bool {
+	switch path {
+	case "/health", "/execute", "/contexts", "/files":
+		return true
+	}
+	return isConnect(path) || strings.HasPrefix(path, "/contexts/")
 }
 
 // Public reports that no request is.

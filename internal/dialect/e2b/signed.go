@@ -20,22 +20,32 @@ type tokens struct {
 func (t *tokens) note(session, token string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.all == nil || len(t.all) >= mostCounted {
+	if t.all == nil || len(t.all) >= mostTokens {
 		t.all = map[string]string{}
 	}
 	t.all[session] = token
 }
 
-// sign is the signature of a URL by a token.
-func sign(r *http.Request, token string) string {
+// mostTokens bounds the work that a URL with a wrong signature makes: anyone may send one.
+const mostTokens = 2000
+
+// mostSigned is the length of the text that is signed, without the token and the end.
+const mostSigned = 4 << 10
+
+// signed returns the text of a URL that is signed, before and after the token.
+func signed(r *http.Request) (before, after string) {
 	q, op := r.URL.Query(), "read"
 	if r.Method == http.MethodPost {
 		op = "write"
 	}
-	text := q.Get("path") + ":" + op + ":" + q.Get("username") + ":" + token
 	if until := q.Get("signature_expiration"); until != "" {
-		text += ":" + until
+		after = ":" + until
 	}
+	return q.Get("path") + ":" + op + ":" + q.Get("username") + ":", after
+}
+
+// sign is the signature of a text.
+func sign(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "v1_" + base64.RawStdEncoding.EncodeToString(sum[:])
 }
@@ -61,10 +71,14 @@ func (t *tokens) signer(r *http.Request) (session, token string) {
 		return "", ""
 	}
 	given := []byte(r.URL.Query().Get("signature"))
+	before, after := signed(r)
+	if len(before) > mostSigned {
+		return "", ""
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for session, token := range t.all {
-		if subtle.ConstantTimeCompare([]byte(sign(r, token)), given) == 1 {
+		if subtle.ConstantTimeCompare([]byte(sign(before+token+after)), given) == 1 {
 			return session, token
 		}
 	}

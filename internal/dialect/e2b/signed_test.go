@@ -17,24 +17,25 @@ func TestSignedURLs(t *testing.T) {
 	url := func(method, query string) *http.Request {
 		return httptest.NewRequestWithContext(t.Context(), method, "/files?"+query, nil)
 	}
-	signed := func(method, query, token string) *http.Request {
+	sealed := func(method, query, token string) *http.Request {
 		r := url(method, query)
 		q := r.URL.Query()
-		q.Set("signature", sign(r, token))
+		before, after := signed(r)
+		q.Set("signature", sign(before+token+after))
 		return url(method, q.Encode())
 	}
 	later, before := strconv.FormatInt(time.Now().Unix()+60, 10), strconv.FormatInt(time.Now().Unix()-60, 10)
-	other := signed(http.MethodGet, "path=a", "token-two")
+	other := sealed(http.MethodGet, "path=a", "token-two")
 	other.Method = http.MethodPost
 	for _, tt := range []struct {
 		name, want string
 		r          *http.Request
 	}{
-		{"one's", "one", signed(http.MethodGet, "path=a&username=user", "token-one")},
-		{"with an end", "two", signed(http.MethodPost, "path=a&signature_expiration="+later, "token-two")},
-		{"expired", "", signed(http.MethodGet, "path=a&signature_expiration="+before, "token-two")},
-		{"an end that is none", "", signed(http.MethodGet, "path=a&signature_expiration=x", "token-two")},
-		{"of an unknown sandbox", "", signed(http.MethodGet, "path=a", "token-three")},
+		{"one's", "one", sealed(http.MethodGet, "path=a&username=user", "token-one")},
+		{"with an end", "two", sealed(http.MethodPost, "path=a&signature_expiration="+later, "token-two")},
+		{"expired", "", sealed(http.MethodGet, "path=a&signature_expiration="+before, "token-two")},
+		{"an end that is none", "", sealed(http.MethodGet, "path=a&signature_expiration=x", "token-two")},
+		{"of an unknown sandbox", "", sealed(http.MethodGet, "path=a", "token-three")},
 		{"for another operation", "", other},
 		{"wrong", "", url(http.MethodGet, "path=a&signature=v1_x")},
 	} {

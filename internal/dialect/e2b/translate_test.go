@@ -89,6 +89,23 @@ func TestOwns(t *testing.T) {
 	}
 }
 
+// TestTicketsAreForOneSandbox: the token of a sandbox opens the door for calls to it only.
+func TestTicketsAreForOneSandbox(t *testing.T) {
+	t.Parallel()
+	d := new(Dialect)
+	for path, want := range map[string]bool{
+		"/health": true, "/execute": true, "/contexts": true, "/contexts/a": true, "/files": true, "/process.Process/Start": true, "/filesystem.Filesystem/Stat": true,
+		"/sandboxes": false, "/v2/sandboxes": false, "/sandboxes/a": false, "/sandboxes/a/timeout": false, "/snapshots": false, "/templates/a": false, "/": false,
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, nil)
+		r.Header.Set(sandboxHeader, "0198c2f06b7c7def8abc0123456789ab")
+		r.Header.Set(accessHeader, "token")
+		if ticket, thing := d.Ticket(r); (ticket == "token") != want || want && thing != accessTo("0198c2f0-6b7c-7def-8abc-0123456789ab") {
+			t.Errorf("%s: %q for %q", path, ticket, thing)
+		}
+	}
+}
+
 func TestListing(t *testing.T) {
 	t.Parallel()
 	begin := time.UnixMilli(1_700_000_000_000)

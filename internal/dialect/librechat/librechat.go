@@ -256,7 +256,7 @@ func (d *Dialect) upload(w http.ResponseWriter, r *http.Request) error {
 	bodies := (*service.BodyError)(nil)
 	for {
 		part, err := form.NextPart()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // one that is wrapped is a form that ends early
 			break
 		}
 		if errors.As(err, &bodies) {

@@ -17,8 +17,16 @@ import (
 func (d *Dialect) commands() {
 	d.handle("POST "+daemonPath+"/command", "runCommand", d.runCommand)
 	d.handle("DELETE "+daemonPath+"/command", "interruptCommand", d.interruptCommand)
-	d.handle("GET "+daemonPath+"/command/status/{command}", "commandStatus", d.commandStatus)
-	d.handle("GET "+daemonPath+"/command/{command}/logs", "commandLogs", d.commandLogs)
+	// Neither of /command/status/<id> and /command/<id>/logs is the more specific pattern.
+	d.handle("GET "+daemonPath+"/command/{one}/{two}", "command", func(w http.ResponseWriter, r *http.Request) error {
+		switch one, two := r.PathValue("one"), r.PathValue("two"); {
+		case one == "status":
+			return d.commandStatus(w, r, two)
+		case two == "logs":
+			return d.commandLogs(w, r, one)
+		}
+		return errNoRoute
+	})
 }
 
 // probe is a part of the command by which the SDK of the code interpreter finds out whether that runs. Code is executed
@@ -146,8 +154,8 @@ type commandView struct {
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 }
 
-func (d *Dialect) commandStatus(w http.ResponseWriter, r *http.Request) error {
-	j, err := d.command(r, r.PathValue("command"))
+func (d *Dialect) commandStatus(w http.ResponseWriter, r *http.Request, id string) error {
+	j, err := d.command(r, id)
 	if err != nil {
 		return err
 	}
@@ -187,12 +195,12 @@ func exitOf(code *int) int {
 }
 
 // commandLogs answers with the output of a command after some lines. The cursor is the number of lines that there are.
-func (d *Dialect) commandLogs(w http.ResponseWriter, r *http.Request) error {
+func (d *Dialect) commandLogs(w http.ResponseWriter, r *http.Request, id string) error {
 	cursor, err := number(r, "cursor", 0, 0)
 	if err != nil {
 		return err
 	}
-	j, err := d.command(r, r.PathValue("command"))
+	j, err := d.command(r, id)
 	if err != nil {
 		return err
 	}

@@ -260,7 +260,7 @@ func (d *Dialect) search(w http.ResponseWriter, r *http.Request) error {
 
 // read opens a file of the sandbox. The content is to be closed.
 func (d *Dialect) read(r *http.Request, name string) (job.FSAnswer, io.ReadSeekCloser, error) {
-	a, content, err := d.service.ReadSessionFS(r.Context(), service.CallerOf(r.Context()), r.PathValue("id"), job.FSRequest{Do: job.FSRead, Path: []byte(name)})
+	a, content, err := d.service.ReadSessionFS(r.Context(), service.CallerOf(r.Context()), r.PathValue("id"), job.FSRequest{Do: job.FSRead, Path: []byte(name), Length: -1})
 	return a, content, noFile(name, err)
 }
 
@@ -337,7 +337,7 @@ func (d *Dialect) upload(w http.ResponseWriter, r *http.Request) error {
 	name, mode := "", uint32(0)
 	for {
 		part, err := parts.NextPart()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // one that is wrapped is a form that ends early
 			break
 		}
 		if err != nil {

@@ -43,10 +43,13 @@ func New(p dialect.Parts) *Dialect {
 	d.commands()
 	d.files()
 	d.handle("/", "unknown", func(http.ResponseWriter, *http.Request) error {
-		return dialect.NewFault(http.StatusNotFound, "not_supported", "there is no such route here")
+		return errNoRoute
 	})
 	return d
 }
+
+// errNoRoute is the answer for a route of OpenSandbox that the dialect does not have.
+var errNoRoute = dialect.NewFault(http.StatusNotFound, "not_supported", "there is no such route here")
 
 // Key returns the API key of a request.
 func (*Dialect) Key(r *http.Request) string {

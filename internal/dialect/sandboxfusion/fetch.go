@@ -43,14 +43,20 @@ func (d *Dialect) fetch(r *http.Request, f files, open opener) (found map[string
 	held := s.HoldBody(service.CallerOf(r.Context()))
 	found = map[string]string{}
 	left := s.Limits().MaxInputBytes
+	came := make(map[string]string, len(f.Files))
+	for name, text := range f.Files {
+		if text != nil {
+			came[cleaned(name)] = *text
+		}
+	}
 	for _, name := range f.Fetch {
 		size, content, err := open(cleaned(name))
 		if err != nil {
 			return nil, held.Release, err
 		}
 		if content == nil {
-			if text := f.Files[name]; text != nil {
-				found[name] = *text
+			if text, ok := came[cleaned(name)]; ok {
+				found[name] = text
 			}
 			continue
 		}

@@ -77,8 +77,9 @@ func (d *Dialect) runJupyter(w http.ResponseWriter, r *http.Request) error {
 	}
 	total := defaultTotal
 	if body.TotalTimeout != nil && *body.TotalTimeout > 0 {
-		total = min(*body.TotalTimeout, *dialect.LongestTimeout(ctx, s))
+		total = *body.TotalTimeout
 	}
+	total = min(total, *dialect.LongestTimeout(ctx, s))
 	run := run{Dialect: d, session: se.ID, cellTimeout: body.CellTimeout, begun: time.Now(), total: total}
 	answer, err := run.cells(ctx, body.Cells)
 	if err != nil {

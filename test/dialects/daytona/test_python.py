@@ -1,11 +1,16 @@
-"""A smoke of the Daytona dialect with Daytona's own SDK for Python. DAYTONA_API_URL and DAYTONA_API_KEY say where Kaa is."""
+"""The smoke of Daytona's SDK for Python. KAA_URL and KAA_API_KEY say where Kaa is."""
 
+import asyncio
 import base64
 import os
 import uuid
 
 import pytest
-from daytona import CreateSandboxFromSnapshotParams, Daytona, SessionExecuteRequest
+
+os.environ.setdefault("DAYTONA_API_URL", os.environ["KAA_URL"] + "/daytona/api")
+os.environ.setdefault("DAYTONA_API_KEY", os.environ["KAA_API_KEY"])
+
+from daytona import CreateSandboxFromSnapshotParams, Daytona, ListSandboxesQuery, SessionExecuteRequest
 from daytona.common.errors import DaytonaError, DaytonaNotFoundError
 
 
@@ -24,7 +29,7 @@ def sandbox(daytona):
 def test_sandbox(daytona, sandbox):
     assert sandbox.get_user_home_dir() == "/home/daytona"
     assert daytona.get(sandbox.id).state == "started"
-    assert [one.id for one in daytona.list(labels=sandbox.labels)] == [sandbox.id]
+    assert [one.id for one in daytona.list(ListSandboxesQuery(labels=sandbox.labels))] == [sandbox.id]
     assert sandbox.set_labels({"n": "m"}) == {"n": "m"}
     with pytest.raises(DaytonaNotFoundError):
         daytona.get(str(uuid.uuid4()))
@@ -51,7 +56,7 @@ def test_charts(sandbox):
         pytest.skip("needs matplotlib in the runtime")
     ran = sandbox.process.code_run("import matplotlib.pyplot as plt\nplt.bar(['a'], [2]); plt.title('T'); plt.show()")
     (chart,) = ran.artifacts.charts
-    assert (chart.type.value, chart.title, chart.elements[0].label, chart.elements[0].value) == ("bar", "T", "a", 2)
+    assert (chart.type, chart.title, chart.elements[0].label, float(chart.elements[0].value)) == ("bar", "T", "a", 2)
     assert base64.b64decode(chart.png).startswith(b"\x89PNG")
 
 
@@ -98,17 +103,26 @@ def test_shell(sandbox):
     assert (ran.exit_code, ran.stdout, ran.stderr) == (2, "/tmp\n", "5\n")
     later = process.execute_session_command(name, SessionExecuteRequest(command="echo a; echo b >&2", run_async=True))
     out, err = [], []
-    import asyncio
-
-    asyncio.run(process.get_session_command_logs_async(name, later.cmd_id, out.append, err.append)) \
-        if asyncio.iscoroutinefunction(process.get_session_command_logs_async) \
-        else process.get_session_command_logs_async(name, later.cmd_id, out.append, err.append)
+    asyncio.run(process.get_session_command_logs_async(name, later.cmd_id, out.append, err.append))
     assert ("".join(out), "".join(err)) == ("a\n", "b\n")
     assert process.get_session_command(name, later.cmd_id).exit_code == 0
     assert len(process.get_session(name).commands) == 3
     process.delete_session(name)
     with pytest.raises(DaytonaError):
         process.get_session(name)
+
+
+def test_terminal(sandbox):
+    from daytona.common.pty import PtySize
+
+    seen = []
+    handle = sandbox.process.create_pty_session("t1", cwd="/tmp", envs={"P": "7"}, pty_size=PtySize(cols=90, rows=30))
+    assert [one.id for one in sandbox.process.list_pty_sessions()] == ["t1"]
+    sandbox.process.resize_pty_session("t1", PtySize(cols=100, rows=31))
+    handle.send_input("echo =$P= $(pwd) $(stty size); exit 5\n")
+    handle.wait(on_data=seen.append)
+    assert b"=7= /tmp 31 100" in b"".join(seen)
+    assert handle.exit_code == 5
 
 
 def test_stop_and_start(sandbox):

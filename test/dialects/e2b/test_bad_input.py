@@ -77,6 +77,14 @@ def test_token_of_another_sandbox(sandbox):
     other.kill()
 
 
+def test_token_is_no_key(sandbox):
+    """The token of a sandbox is for calls to it, and opens, lists and ends none."""
+    headers = {"E2b-Sandbox-Id": sandbox.sandbox_id, "X-Access-Token": sandbox._envd_access_token}
+    assert CLIENT.get("/health", headers=headers).status_code == 204
+    for method, path in (("GET", "/v2/sandboxes"), ("POST", "/v2/sandboxes"), ("DELETE", "/sandboxes/" + sandbox.sandbox_id)):
+        assert CLIENT.request(method, path, headers=headers).status_code == 401
+
+
 def test_keys(sandbox):
     with pytest.raises(AuthenticationException):
         Sandbox.create(api_key="e2b_00")
