@@ -37,6 +37,8 @@ type socket struct {
 	cancel context.CancelFunc
 	caller service.Caller
 	end    func()
+	// draining is closed when the process is about to stop.
+	draining <-chan struct{}
 }
 
 // offered are the subprotocols that a client offers.
@@ -78,7 +80,7 @@ func (d *Dialect) accept(w http.ResponseWriter, r *http.Request, session string)
 	conn.SetReadLimit(mostMessage)
 	// The access line of the request is not about its messages.
 	ctx, cancel := context.WithCancel(service.WithCall(r.Context(), &service.Call{Caller: caller, SessionID: session}))
-	s := &socket{conn: conn, ctx: ctx, cancel: cancel, caller: caller, end: end}
+	s := &socket{conn: conn, ctx: ctx, cancel: cancel, caller: caller, end: end, draining: d.service.Draining()}
 	go s.keepAlive()
 	return s, nil
 }
@@ -109,10 +111,17 @@ func (s *socket) done() {
 	s.end()
 }
 
-// first reads the first message.
+// first reads the first message. The stop of the process does not wait for it.
 func (s *socket) first() ([]byte, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, firstTime)
 	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-s.draining:
+		case <-ctx.Done():
+		}
+	}()
 	_, text, err := s.conn.Read(ctx)
 	if err != nil {
 		return nil, errGone
