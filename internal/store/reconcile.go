@@ -32,9 +32,7 @@ func (s *Store) Mend(ctx context.Context, queues []string, most int) (map[string
 	for _, r := range runners {
 		listings = append(listings, runnerKey(r)+":jobs")
 	}
-	each := make([]args, len(queues))
-	for i, q := range queues {
-		each[i] = args{{"queue", q}}
+	for _, q := range queues {
 		for _, st := range []job.State{job.Running, job.Queued, job.Scheduled} {
 			listings = append(listings, indexKey(q, st))
 		}
@@ -42,14 +40,16 @@ func (s *Store) Mend(ctx context.Context, queues []string, most int) (map[string
 	if some, err := s.exists(ctx, op, listings...); err != nil || !some {
 		return nil, err
 	}
-	v, err := s.call(ctx, s.scripts.mend, keys{{"runners", runnersKey}}, args{{"most", most}}, each...).Slice()
-	if err != nil {
-		return nil, wrap(op, err)
-	}
-	r := reply(v)
-	counts := make(map[string]int, len(r)/2)
-	for i := 0; i+1 < len(r); i += 2 {
-		counts[r.text(i)] = int(atoi(r.text(i + 1)))
+	counts := make(map[string]int)
+	for _, q := range queues { // one at a time, since a script blocks Redis
+		v, err := s.call(ctx, s.scripts.mend, keys{{"runners", runnersKey}}, args{{"queue", q}, {"most", most}}).Slice()
+		if err != nil {
+			return nil, wrap(op, err)
+		}
+		r := reply(v)
+		for i := 0; i+1 < len(r); i += 2 {
+			counts[r.text(i)] += int(atoi(r.text(i + 1)))
+		}
 	}
 	return counts, nil
 }

@@ -1,7 +1,6 @@
 -- mend: makes registry, listings and records agree again; the records are right.
 -- keys: runners
--- args: most (per listing)
--- each: queue
+-- args: queue, most (per listing)
 -- Answers {kind, how many, ...}.
 local counts = {}
 local function count(kind) counts[kind] = (counts[kind] or 0) + 1 end
@@ -14,28 +13,26 @@ for _, runner in ipairs(redis.call('SMEMBERS', KEYS.runners)) do
     end
   end
 end
-for i = REST, #ARGV, STEP do
-  local queue = ARGV[i].queue
-  for _, listed in ipairs({ 'running', 'queued', 'scheduled' }) do
-    for _, id in ipairs(redis.call('ZRANGE', index_key(queue, listed), 0, ARGV.most - 1)) do
-      local f = redis.call('HMGET', job_key(id), 'state', 'runner', 'caller')
-      if not f[1] then
-        redis.call('ZREM', index_key(queue, listed), id)
-        count('listing_without_record')
-      elseif f[1] ~= listed then
-        -- Not reindex: the job has not moved, only its listing is wrong.
-        redis.call('ZREM', index_key(queue, listed), id)
-        redis.call('ZADD', index_key(queue, f[1]), 0, id)
-        if lists_own(queue, f[3]) then
-          redis.call('ZREM', index_key(own_queue(queue, f[3]), listed), id)
-          redis.call('ZADD', index_key(own_queue(queue, f[3]), f[1]), 0, id)
-        end
-        count('listing_of_other_state')
-      elseif listed == 'running' then
-        -- With it back in the registry, its runner or the rescue sees to it.
-        local known = redis.call('SADD', KEYS.runners, f[2]) + redis.call('SADD', runner_jobs_key(f[2]), id)
-        if known > 0 then count('record_without_claim') end
+local queue = ARGV.queue
+for _, listed in ipairs({ 'running', 'queued', 'scheduled' }) do
+  for _, id in ipairs(redis.call('ZRANGE', index_key(queue, listed), 0, ARGV.most - 1)) do
+    local f = redis.call('HMGET', job_key(id), 'state', 'runner', 'caller')
+    if not f[1] then
+      redis.call('ZREM', index_key(queue, listed), id)
+      count('listing_without_record')
+    elseif f[1] ~= listed then
+      -- Not reindex: the job has not moved, only its listing is wrong.
+      redis.call('ZREM', index_key(queue, listed), id)
+      redis.call('ZADD', index_key(queue, f[1]), 0, id)
+      if lists_own(queue, f[3]) then
+        redis.call('ZREM', index_key(own_queue(queue, f[3]), listed), id)
+        redis.call('ZADD', index_key(own_queue(queue, f[3]), f[1]), 0, id)
       end
+      count('listing_of_other_state')
+    elseif listed == 'running' then
+      -- With it back in the registry, its runner or the rescue sees to it.
+      local known = redis.call('SADD', KEYS.runners, f[2]) + redis.call('SADD', runner_jobs_key(f[2]), id)
+      if known > 0 then count('record_without_claim') end
     end
   end
 end
