@@ -97,7 +97,7 @@ func (d *Dialect) handle(pattern, operation string, h func(w http.ResponseWriter
 	d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		call := service.CallOf(r.Context())
 		call.Route, call.Operation = route, operation
-		if err := h(w, r); err != nil {
+		if err := h(w, r); err != nil && !errors.Is(err, errGone) {
 			d.answer(w, r, err)
 		}
 	})

@@ -74,7 +74,7 @@ func (d *Dialect) accept(w http.ResponseWriter, r *http.Request, session string)
 	})
 	if err != nil {
 		end()
-		panic(http.ErrAbortHandler) // it has answered
+		return nil, errGone // it has answered
 	}
 	service.CallOf(r.Context()).Upgraded()
 	conn.SetReadLimit(mostMessage)
