@@ -41,7 +41,7 @@ func start(t *testing.T, vars ...string) kaa {
 }
 
 // withTenants runs a Kaa that two tenants use, and returns a key of each.
-func withTenants(t *testing.T) (k kaa, one, two string) {
+func withTenants(t *testing.T, vars ...string) (k kaa, one, two string) {
 	t.Helper()
 	one, two = access.NewSecret(), access.NewSecret()
 	var keys []access.Key
@@ -56,7 +56,21 @@ func withTenants(t *testing.T) (k kaa, one, two string) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, "KAA_API_KEYS_FILE="+path), one, two
+	return start(t, append(vars, "KAA_API_KEYS_FILE="+path)...), one, two
+}
+
+// TestDialects uses all protocols that are here at one Kaa.
+func TestDialects(t *testing.T) {
+	t.Parallel()
+	k, one, two := withTenants(t, "KAA_API_KEYS=one,two", "KAA_MAX_BODY_BYTES=20000", "KAA_MAX_CODE_BYTES=15000", "KAA_MAX_TIMEOUT=20s", "KAA_DEFAULT_TIMEOUT=10s")
+	for name, use := range map[string]func(t *testing.T, k kaa, one, two string){
+		"dify": dify, "piston": piston, "sandboxfusion": sandboxfusion, "opensandbox": openSandbox, "librechat": libreChat, "jobe": jobe, "azure": azure,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			use(t, k, one, two)
+		})
+	}
 }
 
 // run starts a process's code and returns once it is ready. The end of the test ends it.

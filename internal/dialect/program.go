@@ -26,7 +26,7 @@ func (Plain) Probe(*http.Request) bool { return false }
 func (Plain) Body(*http.Request) service.Body { return service.BodyText }
 
 // AnyKey returns the API key of a request in each place where clients have one: X-API-Key, Authorization as a
-// bearer, as the password or the name of basic credentials (http://key@host, for clients that have no setting for a
+// bearer, as the password or the name of basic credentials (http://kaa:key@host, for clients that have no setting for a
 // key), or as it is.
 func AnyKey(r *http.Request) string {
 	if key := r.Header.Get("X-API-Key"); key != "" {

@@ -7,10 +7,9 @@ import (
 	"testing"
 )
 
-// TestLibreChat: files go from one execution to the next, no other tenant has them, and code that calls tools runs once.
-func TestLibreChat(t *testing.T) {
-	t.Parallel()
-	k, one, two := withTenants(t)
+// libreChat: files go from one execution to the next, no other tenant has them, and code that calls tools runs once.
+func libreChat(t *testing.T, k kaa, one, two string) {
+	t.Helper()
 	one, two = "X-API-Key: "+one, "X-API-Key: "+two
 	upload, contentType := form(t, "entity_id||e", "file|in.txt|hello")
 	up := k.call(t, http.MethodPost, "/librechat/upload", upload, one, contentType)
@@ -81,10 +80,9 @@ func tools(t *testing.T, k kaa, one, two string) {
 	}
 }
 
-// TestJobe: outcomes of runs, and files that are put before.
-func TestJobe(t *testing.T) {
-	t.Parallel()
-	k, one, two := withTenants(t)
+// jobe: outcomes of runs, and files that are put before.
+func jobe(t *testing.T, k kaa, one, two string) {
+	t.Helper()
 	one, two = "X-API-KEY: "+one, "X-API-KEY: "+two
 	const api = "/jobe/index.php/restapi"
 	spec := func(f fields) string { return bodyOf(t, fields{"run_spec": f}) }
@@ -116,10 +114,9 @@ func TestJobe(t *testing.T) {
 	k.exchange(t, two, []exchange{{"another tenant's file", "", api + "/runs", withFile, 404, []string{`missing/unavailable`}, ""}})
 }
 
-// TestAzure: a session is opened by its identifier, keeps its state and its files, and is each tenant's own.
-func TestAzure(t *testing.T) {
-	t.Parallel()
-	k, one, two := withTenants(t)
+// azure: a session is opened by its identifier, keeps its state and its files, and is each tenant's own.
+func azure(t *testing.T, k kaa, one, two string) {
+	t.Helper()
 	one, two = "Authorization: Bearer "+one, "Authorization: Bearer "+two
 	at := func(path string) string {
 		return "/azure/" + path + "?identifier=" + url.QueryEscape("chat-1") + "&api-version=2024-02-02-preview"

@@ -5,7 +5,7 @@ import os
 
 from sandbox_fusion import RunCodeRequest, RunJupyterRequest, run_code, run_jupyter
 
-URL = os.environ.get("KAA_URL", "http://127.0.0.1:8080").replace("://", "://" + os.environ.get("KAA_API_KEY", "any") + "@") + "/sandboxfusion"
+URL = os.environ.get("KAA_URL", "http://127.0.0.1:8080").replace("://", "://kaa:" + os.environ.get("KAA_API_KEY", "any") + "@") + "/sandboxfusion"
 
 
 def run(**fields):
