@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 
 import httpx2
 import pytest
@@ -11,7 +10,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 URL = os.environ.get("KAA_URL", "http://127.0.0.1:8080")
 KEY = os.environ.get("KAA_API_KEY", "")
-KAA = os.environ.get("KAA", shutil.which("kaa") or "bin/kaa")
+KAA = os.environ["KAA_BIN"]
 
 
 def over_http(mode):
