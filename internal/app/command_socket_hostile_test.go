@@ -221,7 +221,7 @@ func printTogether(t *testing.T, k *kaa, commands, lines int) int64 {
 	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc) //nolint:gosec // it fits
+		return int64(m.HeapAlloc)
 	}
 	var all, looking sync.WaitGroup
 	attached := make([]*attached, commands)

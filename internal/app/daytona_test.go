@@ -28,6 +28,7 @@ func TestDaytona(t *testing.T) {
 	}
 	box := boxes + id
 	t.Run("another tenant", func(t *testing.T) {
+		t.Parallel()
 		for _, route := range []string{
 			"GET " + api + "/sandbox/" + id, "GET " + api + "/sandbox/mine", "DELETE " + api + "/sandbox/" + id, "POST " + api + "/sandbox/" + id + "/stop",
 			"POST " + api + "/sandbox/" + id + "/start", "POST " + api + "/sandbox/" + id + "/autostop/5", "POST " + api + "/sandbox/" + id + "/ttl/5",
@@ -53,6 +54,7 @@ func TestDaytona(t *testing.T) {
 		}
 	})
 	t.Run("bad input", func(t *testing.T) {
+		t.Parallel()
 		for _, tt := range []struct {
 			route, body string
 			status      int
@@ -94,6 +96,7 @@ func TestDaytona(t *testing.T) {
 		}
 	})
 	t.Run("interpreter", func(t *testing.T) {
+		t.Parallel()
 		for message, want := range map[string]struct {
 			code websocket.StatusCode
 			last string

@@ -46,8 +46,8 @@ func builtDialects() []Dialect {
 }
 
 // built is a dialect with its constructor, which returns a type of its own: dialects do not know the door.
-func built[D door.Dialect](name string, make func(dialect.Parts) D, owns func(*http.Request) bool) Dialect {
-	return Dialect{Name: name, New: func(p dialect.Parts) door.Dialect { return make(p) }, Owns: owns}
+func built[D door.Dialect](name string, create func(dialect.Parts) D, owns func(*http.Request) bool) Dialect {
+	return Dialect{Name: name, New: func(p dialect.Parts) door.Dialect { return create(p) }, Owns: owns}
 }
 
 // noDialects is the value of KAA_DIALECTS with which only Kaa's own is spoken.

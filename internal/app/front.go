@@ -21,7 +21,13 @@ type front struct {
 	handler  atomic.Pointer[http.Handler]
 }
 
+// openFront is not for runners, which have no dialects: their binary does without the code of these.
 func (s *shared) openFront(ctx context.Context) (*front, error) {
+	dialects, err := chosenDialects(builtDialects(), s.cfg.Dialects)
+	if err != nil {
+		return nil, &configError{err}
+	}
+	s.dialects = append(dialects, s.dialects...)
 	listener, err := listen(ctx, s.cfg.Addr, s.log)
 	if err != nil {
 		return nil, fmt.Errorf("listen on KAA_ADDR: %w", err)

@@ -30,10 +30,6 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	if err != nil {
 		return nil, &configError{err}
 	}
-	dialects, err := chosenDialects(builtDialects(), cfg.Dialects)
-	if err != nil {
-		return nil, &configError{err}
-	}
 	log := newLog(cfg, p.Stderr).With(slog.String("process", process))
 	if len(cfg.Unknown) > 0 {
 		log.WarnContext(ctx, "these variables mean nothing to Kaa; see docs/configuration.md", slog.String("names", strings.Join(cfg.Unknown, ", ")))
@@ -56,7 +52,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	build := ThisBuild()
 	s := &shared{
 		cfg: cfg, log: log, stderr: p.Stderr, metrics: telemetry.NewMetrics(build.Version, build.Commit), redis: options, rdb: redisclient.Connect(*options, "data"),
-		periods: p.Periods, dialects: append(dialects, p.Dialects...), hurry: p.Hurry,
+		periods: p.Periods, dialects: p.Dialects, hurry: p.Hurry,
 	}
 	s.rdb.AddHook(redisMetrics{s.metrics})
 	handling := cfg.KillGrace + saveFor

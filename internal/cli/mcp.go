@@ -243,7 +243,8 @@ func (b *bridge) send(ctx context.Context, m message, text []byte) error {
 			Message string `json:"message"`
 		} `json:"error"`
 	}
-	switch json.Unmarshal(data, &answer); {
+	_ = json.Unmarshal(data, &answer) // what is no JSON is looked at below
+	switch {
 	case res.StatusCode == http.StatusNotFound && answer.Error == nil:
 		return fmt.Errorf("the Kaa at %s does not speak MCP: it is of an older release, or KAA_DIALECTS leaves mcp out", b.client.url)
 	case answer.Error != nil && (len(answer.ID) == 0 || string(answer.ID) == "null"):

@@ -127,6 +127,8 @@ func bodyFault(e *service.BodyError) *Fault {
 		return NewFault(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body without Content-Encoding")
 	case service.BodyNotText:
 		return NewFault(http.StatusBadRequest, "invalid_request", "the request body is not valid UTF-8")
+	case service.BodyNotGzip:
+		return NewFault(http.StatusBadRequest, "invalid_request", "the request body is not what Content-Encoding: gzip says")
 	case service.BodyCut:
 	}
 	return NewFault(http.StatusBadRequest, "invalid_request", "the request body ended early")

@@ -107,10 +107,10 @@ func (c *commands) remove(id int) {
 	delete(c.all, id)
 }
 
-func (c *commands) send(r commandRequest, fds ...int) error {
+func (c *commands) send(r commandRequest) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	return c.link.Send(r, fds...)
+	return c.link.Send(r)
 }
 
 // sendText sends a request with its texts behind it.

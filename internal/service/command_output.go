@@ -85,20 +85,19 @@ func soFar(events []job.Event, first int) *job.OutputSoFar {
 		if i >= first {
 			end = 1
 		}
-		switch e.Type {
-		case job.EventStream:
+		if e.Type == job.EventStream {
 			var data job.StreamData
 			_ = json.Unmarshal(e.Data, &data) // the runner has written it
 			stream := 0
 			if data.Stream == job.OutputStderr {
 				stream = 1
 			}
-			texts[stream][end].WriteString(data.Text)
-		case job.EventGap:
+			_, _ = texts[stream][end].WriteString(data.Text) // it always writes
+		}
+		if e.Type == job.EventGap {
 			var data job.GapData
 			_ = json.Unmarshal(e.Data, &data)
 			out.Omitted += int64(data.Bytes) //nolint:gosec // a count
-		default:
 		}
 	}
 	var cut [2]int

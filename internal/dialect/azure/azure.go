@@ -90,8 +90,8 @@ func (d *Dialect) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 
 func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }
 
-func refuse(format string, args ...any) error {
-	return dialect.NewFault(http.StatusBadRequest, "InvalidRequest", format, args...)
+func refuse(message string) error {
+	return dialect.NewFault(http.StatusBadRequest, "InvalidRequest", "%s", message)
 }
 
 // identifier has the form of the name of a session.

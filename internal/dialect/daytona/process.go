@@ -3,6 +3,7 @@ package daytona
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -186,7 +187,7 @@ func (d *Dialect) dropContext(ctx context.Context, caller service.Caller, sessio
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	if err := d.service.DeleteContext(ctx, caller, session, id); err != nil {
-		d.log.DebugContext(ctx, "context of code-run stays", "err", err)
+		d.log.DebugContext(ctx, "context of code-run stays", slog.Any("err", err))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -138,16 +139,20 @@ func (d *Dialect) getTerminal(w http.ResponseWriter, r *http.Request) error {
 	return answerJSON(w, http.StatusOK, viewOfTerminal(j, m, homeOf(se)))
 }
 
+// size is the size of the terminal; check has bounded it.
+func (t *terminalRequest) size() job.TerminalSize {
+	return job.TerminalSize{Columns: uint16(t.Cols), Rows: uint16(t.Rows)} //nolint:gosec // see above
+}
+
 // submission is the shell with a terminal.
 func (t *terminalRequest) submission(session string) service.Submission {
-	m := mark{terminalMark: terminalMark{Terminal: t.ID, Cwd: t.Cwd, Envs: t.Envs, Cols: uint16(t.Cols), Rows: uint16(t.Rows)}}
+	size := t.size()
+	m := mark{terminalMark: terminalMark{Terminal: t.ID, Cwd: t.Cwd, Envs: t.Envs, Cols: size.Columns, Rows: size.Rows}}
 	envs := map[string]string{"TERM": "xterm-256color"}
-	for name, value := range t.Envs {
-		envs[name] = value
-	}
+	maps.Copy(envs, t.Envs)
 	return service.Submission{Request: job.Request{
 		SessionID: session, Command: `exec "$(command -v bash || echo sh)"`, Background: true, Cwd: t.Cwd, Envs: envs, Metadata: m.metadata(),
-		Terminal: &job.TerminalSize{Columns: uint16(t.Cols), Rows: uint16(t.Rows)},
+		Terminal: &size,
 	}}
 }
 
@@ -194,7 +199,7 @@ func (d *Dialect) resizeTerminal(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	size := job.TerminalSize{Columns: uint16(t.Cols), Rows: uint16(t.Rows)}
+	size := t.size()
 	if err := d.service.TellCommand(r.Context(), service.CallerOf(r.Context()), se.ID, j.ID, job.CommandMessage{Size: &size}); err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (d *Dialect) searchFiles(w http.ResponseWriter, r *http.Request) error {
 	if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
 		return badRequest("pattern: send a pattern of names, such as *.py")
 	}
-	rename, err := d.asGiven(r, se.ID, string(dir))
+	rename, err := d.asGiven(r, string(dir))
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (d *Dialect) searchFiles(w http.ResponseWriter, r *http.Request) error {
 }
 
 // asGiven returns how an absolute path below a directory is written with the directory as the caller gave it.
-func (d *Dialect) asGiven(r *http.Request, session, dir string) (func(string) string, error) {
+func (d *Dialect) asGiven(r *http.Request, dir string) (func(string) string, error) {
 	a, err := d.fs(r, job.FSRequest{Do: job.FSStat, Path: []byte(dir)})
 	if err != nil {
 		return nil, err

@@ -19,14 +19,20 @@ import (
 func TestChartOf(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, chart, want string }{
-		{"times are days", `{"type":"line","x_unit":"s","y_unit":null,"x_ticks":["1970-01-02T00:00:00+00:00"],"y_ticks":[1],"elements":[{"label":"a","points":[["1970-01-03T12:00:00+00:00",1]]}]}`,
-			`{"elements":[{"label":"a","points":[[2.5,1]]}],"png":"cA==","type":"line","x_ticks":[1],"y_ticks":[1]}`},
+		{
+			"times are days", `{"type":"line","x_unit":"s","y_unit":null,"x_ticks":["1970-01-02T00:00:00+00:00"],"y_ticks":[1],"elements":[{"label":"a","points":[["1970-01-03T12:00:00+00:00",1]]}]}`,
+			`{"elements":[{"label":"a","points":[[2.5,1]]}],"png":"cA==","type":"line","x_ticks":[1],"y_ticks":[1]}`,
+		},
 		{"times without a zone", `{"type":"line","elements":[{"label":"a","points":[["1970-01-02T00:00:00",2],[1,null]]}]}`, `{"elements":[{"label":"a","points":[[1,2]]}],"png":"cA==","type":"line"}`},
 		{"values are texts", `{"type":"bar","elements":[{"label":"a","group":"g","value":2.50},{"value":null}]}`, `{"elements":[{"group":"g","label":"a","value":"2.5"},{"value":null}],"png":"cA==","type":"bar"}`},
-		{"categories are numbers", `{"type":"line","x_ticks":[0,1],"x_tick_labels":["a","b"],"elements":[{"label":"l","points":[["b",3]]}]}`,
-			`{"elements":[{"label":"l","points":[[1,3]]}],"png":"cA==","type":"line","x_tick_labels":["a","b"],"x_ticks":[0,1]}`},
-		{"several axes", `{"type":"superchart","title":"S","elements":[{"type":"bar","x_unit":"m","elements":[]}]}`,
-			`{"elements":[{"elements":[],"type":"bar"}],"png":"cA==","title":"S","type":"composite_chart"}`},
+		{
+			"categories are numbers", `{"type":"line","x_ticks":[0,1],"x_tick_labels":["a","b"],"elements":[{"label":"l","points":[["b",3]]}]}`,
+			`{"elements":[{"label":"l","points":[[1,3]]}],"png":"cA==","type":"line","x_tick_labels":["a","b"],"x_ticks":[0,1]}`,
+		},
+		{
+			"several axes", `{"type":"superchart","title":"S","elements":[{"type":"bar","x_unit":"m","elements":[]}]}`,
+			`{"elements":[{"elements":[],"type":"bar"}],"png":"cA==","title":"S","type":"composite_chart"}`,
+		},
 		{"no chart", `null`, ""},
 		{"forged", `5`, ""},
 		{"forged inside", `{"type":"line","elements":[5,{"points":[1,["x"]]}]}`, `{"elements":[5,{"points":[]}],"png":"cA==","type":"line"}`},
@@ -105,14 +111,14 @@ func TestErrors(t *testing.T) {
 		{"too slow", "/toolbox/x/process/execute", timedOut(), "408 DAYTONA_DAEMON PROCESS_EXECUTION_TIMEOUT command execution timeout"},
 		{"no key", "/api/sandbox", service.ErrUnauthorized, "401 DAYTONA_API  the API key is missing, unknown or expired"},
 		{"ours", "/api/sandbox", errors.New("secret"), "500 DAYTONA_API  internal error; it has been logged"},
-		{"no such route", "/api/socket.io/", unsupported(httptest.NewRequest(http.MethodGet, "/api/socket.io/", http.NoBody)), "404 DAYTONA_API  Kaa's Daytona dialect does not support GET /api/socket.io/"},
-		{"not supported", "/toolbox/x/lsp/start", unsupported(httptest.NewRequest(http.MethodGet, "/toolbox/x/lsp/start", http.NoBody)), "501 DAYTONA_DAEMON  Kaa's Daytona dialect does not support GET /toolbox/x/lsp/start"},
+		{"no such route", "/api/socket.io/", unsupported(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/socket.io/", http.NoBody)), "404 DAYTONA_API  Kaa's Daytona dialect does not support GET /api/socket.io/"},
+		{"not supported", "/toolbox/x/lsp/start", unsupported(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/toolbox/x/lsp/start", http.NoBody)), "501 DAYTONA_DAEMON  Kaa's Daytona dialect does not support GET /toolbox/x/lsp/start"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := httptest.NewRecorder()
-			d.answer(w, httptest.NewRequest(http.MethodGet, tt.path, http.NoBody), tt.err)
+			d.answer(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tt.path, http.NoBody), tt.err)
 			var body errorBody
 			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body.StatusCode != w.Code {
 				t.Fatalf("%d %s: %v", w.Code, w.Body, err)
@@ -134,7 +140,7 @@ func TestRoutes(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := httptest.NewRecorder()
-		d.ServeHTTP(w, httptest.NewRequest(method, path, http.NoBody))
+		d.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody))
 		if w.Code != http.StatusNotFound {
 			t.Errorf("%s: %d %s", target, w.Code, w.Body)
 		}

@@ -2,6 +2,7 @@ package e2b
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -210,9 +211,7 @@ func (d *Dialect) create(w http.ResponseWriter, r *http.Request) error {
 // envs are the variables of a sandbox beside those that Kaa sets.
 func (*Dialect) envs(theirs map[string]string) map[string]string {
 	all := map[string]string{"USER": "user", "LOGNAME": "user", "E2B_SANDBOX": "true"}
-	for name, value := range theirs {
-		all[name] = value
-	}
+	maps.Copy(all, theirs)
 	return all
 }
 

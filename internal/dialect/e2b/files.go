@@ -45,14 +45,12 @@ func (d *Dialect) download(w http.ResponseWriter, r *http.Request, t target) err
 	}
 	at := absolute(r.URL.Query().Get("path"))
 	a, content, err := d.service.ReadSessionFS(r.Context(), t.caller, t.session, job.FSRequest{Do: job.FSRead, Path: placed(at), Length: -1})
-	switch failure(err) {
-	case "":
-	case job.FailNoFile:
+	switch why := failure(err); {
+	case why == job.FailNoFile:
 		return dialect.NewFault(http.StatusNotFound, "file_not_found", "path '%s' does not exist", clipped(at))
-	case job.FailIsDirectory:
+	case why == job.FailIsDirectory:
 		return dialect.NewFault(http.StatusBadRequest, "is_a_directory", "path '%s' is a directory", clipped(at))
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	defer content.Close()
@@ -171,12 +169,10 @@ func (d *Dialect) put(r *http.Request, t target, name string, content io.Reader)
 	if read, ok := errors.AsType[*service.ReadError](err); ok {
 		return fileInfo{}, badForm(read.Err)
 	}
-	switch failure(err) {
-	case "":
-	case job.FailDisk:
+	if why := failure(err); why == job.FailDisk {
 		return fileInfo{}, dialect.NewFault(http.StatusInsufficientStorage, "disk_full", "not enough disk space available")
-	case job.FailIsDirectory, job.FailFileExists, job.FailNotDirectory:
-		return fileInfo{}, dialect.NewFault(http.StatusBadRequest, string(failure(err)), "path is a directory, or has a file for a directory: %s", clipped(at))
+	} else if why == job.FailIsDirectory || why == job.FailFileExists || why == job.FailNotDirectory {
+		return fileInfo{}, dialect.NewFault(http.StatusBadRequest, string(why), "path is a directory, or has a file for a directory: %s", clipped(at))
 	}
 	if err == nil && d.watched.has(t.session) {
 		// Who watches sees how E2B's envd writes: the file, its mode, its content.

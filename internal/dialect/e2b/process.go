@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -172,9 +173,7 @@ func (d *Dialect) start(ctx context.Context, t target, r *startRequest, to *conn
 func (*Dialect) processEnvs(t target, theirs map[string]string) map[string]string {
 	all := make(map[string]string, len(theirs)+1)
 	all["E2B_SANDBOX_ID"] = sandboxID(t.session)
-	for name, value := range theirs {
-		all[name] = value
-	}
+	maps.Copy(all, theirs)
 	return all
 }
 

@@ -179,7 +179,7 @@ func ascii(text []byte) []byte {
 	for _, c := range string(text) {
 		switch {
 		case c < utf8.RuneSelf:
-			escaped = append(escaped, byte(c))
+			escaped = append(escaped, byte(c)) //nolint:gosec // ASCII
 		case c > 0xffff:
 			high, low := utf16.EncodeRune(c)
 			escaped = fmt.Appendf(escaped, `\u%04x\u%04x`, high, low)

@@ -27,7 +27,10 @@ func TestTools(t *testing.T) {
 		"lists tools": listsTools, "sessions": keepsVariables, "long output": cutsOutput, "errors": wordsErrors,
 		"files": handlesFiles, "other tenants": hidesSessions, "cancel": cancels, "progress": tellsProgress, "bad messages": refusesMessages,
 		"hostile output": survivesOutput, "forks": forks,
-		"identity provider": func(t *testing.T, url string) { namesProvider(t, url, issuer.URL) },
+		"identity provider": func(t *testing.T, url string) {
+			t.Helper()
+			namesProvider(t, url, issuer.URL)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -37,6 +40,7 @@ func TestTools(t *testing.T) {
 }
 
 func listsTools(t *testing.T, url string) {
+	t.Helper()
 	for _, version := range []string{oldVersion, newVersion} {
 		s := connect(t, url, "one", version, nil)
 		if got := s.InitializeResult(); got.ProtocolVersion != version || got.ServerInfo.Name != "kaa" || !strings.Contains(got.Instructions, "run_code") {
@@ -74,6 +78,7 @@ func listsTools(t *testing.T, url string) {
 }
 
 func keepsVariables(t *testing.T, url string) {
+	t.Helper()
 	a, b := connect(t, url, "one", oldVersion, nil), connect(t, url, "one", newVersion, nil)
 	if text, r := use(t, a, "run_code", args{"session": "kept", "code": "x = 41"}); r.IsError || !strings.Contains(text, "[session kept (new), ") {
 		t.Errorf("%q", text)
@@ -115,6 +120,7 @@ func TestValues(t *testing.T) {
 }
 
 func cutsOutput(t *testing.T, url string) {
+	t.Helper()
 	s := connect(t, url, "one", "", nil)
 	_, r := use(t, s, "run_code_fresh", args{"code": "for i in range(20000): print('line', i)"})
 	text := textOf(r)
@@ -140,6 +146,7 @@ func cutsOutput(t *testing.T, url string) {
 }
 
 func wordsErrors(t *testing.T, url string) {
+	t.Helper()
 	s := connect(t, url, "one", "", nil)
 	for name, tt := range map[string]struct {
 		tool string
@@ -163,7 +170,7 @@ func wordsErrors(t *testing.T, url string) {
 			t.Errorf("%s: %v %q", name, r.IsError, text)
 		}
 	}
-	if text, r := use(t, s, "run_command", args{"session": "commands", "command": "echo out; echo err >&2; exit 3"}); r.IsError || !strings.Contains(text, "out\n[stderr]\nerr\n") || !strings.Contains(text, "exit code 3") {
+	if text, r := use(t, s, "run_command", args{"session": "commands", "command": "echo out; echo err >&2; exit 3"}); r.IsError || !strings.Contains(text, "out\n") || !strings.Contains(text, "[stderr]\nerr\n") || !strings.Contains(text, "exit code 3") {
 		t.Errorf("%q", text)
 	}
 	if _, err := s.CallTool(t.Context(), &sdk.CallToolParams{Name: "nosuchtool"}); err == nil {
@@ -172,6 +179,7 @@ func wordsErrors(t *testing.T, url string) {
 }
 
 func handlesFiles(t *testing.T, url string) {
+	t.Helper()
 	s := connect(t, url, "one", "", nil)
 	for _, tt := range []struct {
 		tool string
@@ -199,9 +207,16 @@ func handlesFiles(t *testing.T, url string) {
 		tool string
 		args args
 	}{
-		{"read_file", args{"path": "nothing"}}, {"read_file", args{"path": "dir"}}, {"read_file", args{"path": "a\x00b"}}, {"write_file", args{"path": "c"}},
-		{"write_file", args{"path": "c", "content_base64": "?"}}, {"write_file", args{"path": "/etc/passwd", "content": "x"}}, {"list_files", args{"path": "nothing"}},
-		{"search_files", args{}}, {"search_files", args{"text": "("}}, {"list_files", args{"depth": 0}},
+		{"read_file", args{"path": "nothing"}},
+		{"read_file", args{"path": "dir"}},
+		{"read_file", args{"path": "a\x00b"}},
+		{"write_file", args{"path": "c"}},
+		{"write_file", args{"path": "c", "content_base64": "?"}},
+		{"write_file", args{"path": "/etc/passwd", "content": "x"}},
+		{"list_files", args{"path": "nothing"}},
+		{"search_files", args{}},
+		{"search_files", args{"text": "("}},
+		{"list_files", args{"depth": 0}},
 	} {
 		tt.args["session"] = "files"
 		if text, r := use(t, s, tt.tool, tt.args); !r.IsError || text == "" || strings.Contains(text, "internal error") {
@@ -212,6 +227,7 @@ func handlesFiles(t *testing.T, url string) {
 
 // hidesSessions: the id and the name of another key's session are as ones that never were.
 func hidesSessions(t *testing.T, url string) {
+	t.Helper()
 	one, two := connect(t, url, "one", "", nil), connect(t, url, "two", "", nil)
 	text, r := use(t, one, "run_code", args{"session": "private", "code": "secret = 1"})
 	if r.IsError {
@@ -239,6 +255,7 @@ func hidesSessions(t *testing.T, url string) {
 
 // cancels: a call that is cancelled interrupts what it executes, and the session goes on.
 func cancels(t *testing.T, url string) {
+	t.Helper()
 	for _, version := range []string{oldVersion, newVersion} {
 		began := make(chan struct{}, 100)
 		s := connect(t, url, "one", version, &sdk.ClientOptions{ProgressNotificationHandler: func(_ context.Context, r *sdk.ProgressNotificationClientRequest) {
@@ -265,6 +282,7 @@ func cancels(t *testing.T, url string) {
 }
 
 func tellsProgress(t *testing.T, url string) {
+	t.Helper()
 	heard := make(chan string, 1000)
 	s := connect(t, url, "one", "", &sdk.ClientOptions{ProgressNotificationHandler: func(_ context.Context, r *sdk.ProgressNotificationClientRequest) {
 		heard <- r.Params.Message
@@ -287,6 +305,7 @@ func tellsProgress(t *testing.T, url string) {
 
 // survivesOutput: nothing that code prints gets into the protocol.
 func survivesOutput(t *testing.T, url string) {
+	t.Helper()
 	s := connect(t, url, "one", "", nil)
 	code := "import os, sys\nos.write(1, bytes(range(256)) * 20 + b'\\n\\ndata: {\"jsonrpc\":\"2.0\"}\\n\\n')\nprint('\\x1b[31mred\\x1b[0m \\u202e\\r50%\\r100%')\n'\\ud800' + 'x' * 1000000"
 	text, _ := use(t, s, "run_code_fresh", args{"code": code})
@@ -299,6 +318,7 @@ func survivesOutput(t *testing.T, url string) {
 }
 
 func forks(t *testing.T, url string) {
+	t.Helper()
 	s := connect(t, url, "one", "", nil)
 	call := func(tool string, a args, want string) string {
 		t.Helper()
@@ -319,7 +339,8 @@ func forks(t *testing.T, url string) {
 
 // refusesMessages: what is no message, or too large, gets an error of JSON-RPC.
 func refusesMessages(t *testing.T, url string) {
-	post := func(key, body string) (int, http.Header, string) {
+	t.Helper()
+	post := func(key, body string) (int, string) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/mcp", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
@@ -336,7 +357,7 @@ func refusesMessages(t *testing.T, url string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return res.StatusCode, res.Header, string(answer)
+		return res.StatusCode, string(answer)
 	}
 	for name, tt := range map[string]struct {
 		key, body string
@@ -353,7 +374,7 @@ func refusesMessages(t *testing.T, url string) {
 		"too large":     {"one", `"` + strings.Repeat("x", 3_000_000) + `"`, 413, -32000},
 		"not UTF-8":     {"one", "{\"a\": \"\xff\"}", 400, -32000},
 	} {
-		status, _, answer := post(tt.key, tt.body)
+		status, answer := post(tt.key, tt.body)
 		var got struct {
 			Error struct {
 				Code    int
@@ -365,13 +386,14 @@ func refusesMessages(t *testing.T, url string) {
 		}
 	}
 	// Without an initialization before, a call works: nothing is kept between messages.
-	if status, _, answer := post("one", `{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"run_code_fresh","arguments":{"code":"6*7","timeout":null}}}`); status != 200 || !strings.Contains(answer, `42`) {
+	if status, answer := post("one", `{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"run_code_fresh","arguments":{"code":"6*7","timeout":null}}}`); status != 200 || !strings.Contains(answer, `42`) {
 		t.Errorf("%d %s", status, answer)
 	}
 }
 
 // namesProvider: clients find the provider whose tokens are keys.
 func namesProvider(t *testing.T, url, issuer string) {
+	t.Helper()
 	res, err := http.Post(url+"/mcp", "application/json", strings.NewReader("{}")) //nolint:noctx // short
 	if err != nil {
 		t.Fatal(err)

@@ -79,9 +79,10 @@ func (r *rendering) output(o job.Output, at *string) {
 		r.value(*o.Value)
 		*at = ""
 	case o.Error != nil:
-		text := o.Error.Traceback
+		failed := *o.Error
+		text := failed.Traceback
 		if text == "" {
-			text = o.Error.Name + ": " + o.Error.Value
+			text = failed.Name + ": " + failed.Value
 		}
 		r.line(plain(text))
 	case o.Dropped > 0:

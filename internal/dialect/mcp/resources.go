@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"strconv"
 	"strings"
@@ -25,9 +26,11 @@ const (
 )
 
 func outputURI(id string) string { return resourceScheme + "://" + resourceHost + "/" + id + "/output" }
+
 func imageURI(id string, n int) string {
 	return resourceScheme + "://" + resourceHost + "/" + id + "/pictures/" + strconv.Itoa(n)
 }
+
 func fileURI(id, path string) string {
 	u := url.URL{Scheme: resourceScheme, Host: resourceHost, Path: "/" + id + "/files/" + path}
 	return u.String()
@@ -64,9 +67,9 @@ func (d *Dialect) readResource(ctx context.Context, r *sdk.ReadResourceRequest) 
 		text := words(err)
 		if text == "" {
 			text = "internal error"
-			d.Log.ErrorContext(ctx, "mcp: unexpected error of a resource", "err", err)
+			d.Log.ErrorContext(ctx, "mcp: unexpected error of a resource", slog.Any("err", err))
 		}
-		return nil, &jsonrpc.Error{Code: sdk.CodeResourceNotFound, Message: text}
+		return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: text}
 	}
 	if content == nil {
 		return nil, sdk.ResourceNotFoundError(r.Params.URI)

@@ -63,7 +63,7 @@ func modeOf(decimal *int64) (uint32, error) {
 	if err != nil {
 		return 0, invalid("mode must be octal digits, such as 644")
 	}
-	return uint32(mode), nil //nolint:gosec // 12 bits
+	return uint32(mode), nil
 }
 
 // fs does one thing with the files of the sandbox.
@@ -322,7 +322,7 @@ func (d *Dialect) replaceIn(r *http.Request, name, old, text string) (int, error
 	if err != nil {
 		mode = 0
 	}
-	return n, d.write(r, name, uint32(mode), strings.NewReader(strings.ReplaceAll(string(before), old, text))) //nolint:gosec // 12 bits
+	return n, d.write(r, name, uint32(mode), strings.NewReader(strings.ReplaceAll(string(before), old, text)))
 }
 
 // upload takes parts by turns: the description of a file, and its content.
