@@ -19,6 +19,7 @@ import (
 
 var (
 	loadBatch = flag.Int("load.batch", 0, "jobs of one batch; 0 leaves that out")
+	loadFsync = flag.String("load.fsync", "always", "when Redis syncs what it writes: always, or everysec as in docker-compose.yml")
 	loadDrain = flag.Duration("load.drain", 30*time.Second, "how long jobs of the batch run, beside those of another key")
 )
 
@@ -105,6 +106,9 @@ func TestLoadBatch(t *testing.T) { //nolint:paralleltest // it measures times
 	defer cl.http.CloseIdleConnections()
 	rdb := redis.NewClient(&redis.Options{Addr: c.redis.Addr})
 	defer func() { _ = rdb.Close() }()
+	if err := rdb.ConfigSet(t.Context(), "appendfsync", *loadFsync).Err(); err != nil {
+		t.Fatal(err)
+	}
 	api, header := c.apis[0], "X-API-Key: "+one
 	look := func(id string) (b batchView) {
 		a, err := cl.call(t.Context(), api, http.MethodGet, "/v1/batches/"+id, nil, header)
