@@ -208,6 +208,11 @@ func (r *commandRun) settle() {
 		_ = f.SetReadDeadline(deadline)
 	}
 	<-pumped
-	r.cpuMicros = max(r.used()-r.cpuMicros, r.c.end.CPU.Microseconds())
+	r.cpuMicros = r.used() - r.cpuMicros
+	select {
+	case <-r.c.Ended(): // what its end says is there from then on
+		r.cpuMicros = max(r.cpuMicros, r.c.end.CPU.Microseconds())
+	case <-time.After(time.Until(deadline)):
+	}
 	_ = r.c.Release()
 }

@@ -132,7 +132,7 @@ func TestFilesHostile(t *testing.T) {
 		}
 		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
 		stop := busy(t, s, fmt.Sprintf(`
-import os, threading
+import os, shutil, threading
 outside = %q
 os.makedirs("a/sub"); open("a/f", "w").write("inside"); open("a/sub/f", "w").write("inside")
 os.symlink("/proc/self/root" + outside, "proc");os.symlink("/proc/%%d/environ" %% os.getpid(), "environ")
@@ -146,7 +146,7 @@ def swap(code):
             try: exec(step)
             except OSError: pass
 for code in (
-    "os.rename('a', 'c');os.symlink(outside, 'a');os.remove('a');os.symlink('/', 'a');os.remove('a');os.rename('c', 'a')",
+    "os.rename('a', 'c');os.symlink(outside, 'a');os.remove('a');os.symlink('/', 'a');os.remove('a');os.path.isdir('c') and shutil.rmtree('a', True);os.rename('c', 'a')", # the caller may have made a
     "os.rename('a/f', 'a/h');os.symlink(outside + '/secret', 'a/f');os.remove('a/f');os.mkfifo('a/f');os.remove('a/f');os.rename('a/h', 'a/f')",
     "os.rename('a/sub', 'a/dir');os.symlink('../../../..' + outside, 'a/sub');os.remove('a/sub');os.rename('a/dir', 'a/sub')",
 ): threading.Thread(target=swap, args=(code,), daemon=True).start()

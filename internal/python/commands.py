@@ -51,6 +51,7 @@ from program import number
 
 SHELLS = ("/bin/bash", "/bin/sh")
 SIGKILL, SIGSTOP, SIGCONT = int(signal.SIGKILL), int(signal.SIGSTOP), int(signal.SIGCONT)
+C_LIBRARY_SIGNALS = (32, 33)  # signal.signal refuses them; they may be inherited as ignored
 SHORT_PAUSE, MOST_ROUNDS = 2, 40  # ms; of a search that finds new processes
 MOST_TEXT = 4 << 20  # bytes
 PTMX = "/dev/pts/ptmx"
@@ -296,6 +297,8 @@ def block_signals():
             signal.signal(one, signal.SIG_DFL)
         except OSError:
             pass  # it cannot be changed for SIGKILL and SIGSTOP
+    for one in C_LIBRARY_SIGNALS:
+        kernel.syscall(number("rt_sigaction"), one, bytes(32), None, 8)
 
 
 def read_all(fd):

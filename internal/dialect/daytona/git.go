@@ -111,13 +111,13 @@ func (d *Dialect) runGit(r *http.Request, q gitRequest, args []string) (string, 
 }
 
 // credentials has git ask the variables for a name and a password: they are in no argument and in no file.
-const credentials = `!f() { echo "username=$KAA_GIT_USERNAME"; echo "password=$KAA_GIT_PASSWORD"; }; f` //nolint:gosec // the names of variables
+const credentials = `!f() { echo "username=$GIT_CREDENTIAL_USERNAME"; echo "password=$GIT_CREDENTIAL_PASSWORD"; }; f` //nolint:gosec // the names of variables
 
 func (d *Dialect) gitIn(ctx context.Context, se job.Session, q gitRequest, args []string) (string, error) {
 	envs := map[string]string{"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_PAGER": "cat"}
 	argv := []string{"git"}
 	if q.Username != "" || q.Password != "" {
-		envs["KAA_GIT_USERNAME"], envs["KAA_GIT_PASSWORD"] = q.Username, q.Password
+		envs["GIT_CREDENTIAL_USERNAME"], envs["GIT_CREDENTIAL_PASSWORD"] = q.Username, q.Password
 		argv = append(argv, "-c", "credential.helper="+credentials)
 	}
 	how, err := d.program(ctx, se.ID, programRequest{argv: append(argv, args...), envs: envs})
