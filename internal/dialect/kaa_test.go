@@ -62,7 +62,7 @@ func withTenants(t *testing.T, vars ...string) (k kaa, one, two string) {
 // TestDialects uses all protocols that are here at one Kaa.
 func TestDialects(t *testing.T) {
 	t.Parallel()
-	k, one, two := withTenants(t, "KAA_API_KEYS=one,two", "KAA_MAX_BODY_BYTES=20000", "KAA_MAX_CODE_BYTES=15000", "KAA_MAX_TIMEOUT=20s", "KAA_DEFAULT_TIMEOUT=10s")
+	k, one, two := withTenants(t, "KAA_API_KEYS=one,two", "KAA_MAX_BODY_BYTES=20000", "KAA_MAX_CODE_BYTES=15000", "KAA_MAX_UPLOAD_BYTES=100000", "KAA_MAX_TIMEOUT=20s", "KAA_DEFAULT_TIMEOUT=10s")
 	for name, use := range map[string]func(t *testing.T, k kaa, one, two string){
 		"dify": dify, "piston": piston, "sandboxfusion": sandboxfusion, "opensandbox": openSandbox, "librechat": libreChat, "jobe": jobe, "azure": azure,
 	} {

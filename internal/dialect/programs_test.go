@@ -80,6 +80,7 @@ func sandboxfusion(t *testing.T, k kaa, _, _ string) {
 			`"status":"Success"`, `"text/plain":"123"`, `"stdout":"123\n"`, `"ename":"RuntimeError","evalue":"no"`, `"files":{"f":"MTIz"}`,
 		}, ""},
 		{"a cell without end", "", "/sandboxfusion/run_jupyter", `{"cells": ["while True: pass"], "total_timeout": 0.3}`, 200, []string{`"status":"Failed"`, `"status":"TimeLimitExceeded"`}, ""},
+		{"cells that put out too much", "", "/sandboxfusion/run_jupyter", `{"cells": ["print('x' * 60000)", "print('x' * 60000)"]}`, 200, []string{`"status":"Failed"`, `put out more than 100000 bytes`, `"cells":[]`}, ""},
 		{"no cells", "", "/sandboxfusion/run_jupyter", `{}`, 422, []string{`cells`}, ""},
 	})
 	k.exchange(t, "X-API-Key: three", []exchange{{"a wrong key", "", run, `{}`, 401, []string{`{"detail":`}, ""}})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -80,7 +81,9 @@ func (d *Dialect) runJupyter(w http.ResponseWriter, r *http.Request) error {
 		total = *body.TotalTimeout
 	}
 	total = min(total, *dialect.LongestTimeout(ctx, s))
-	run := run{Dialect: d, session: se.ID, cellTimeout: body.CellTimeout, begun: time.Now(), total: total}
+	held := s.HoldBody(caller)
+	defer held.Release()
+	run := run{Dialect: d, session: se.ID, cellTimeout: body.CellTimeout, begun: time.Now(), total: total, held: held, room: s.Limits().MaxInputBytes}
 	answer, err := run.cells(ctx, body.Cells)
 	if err != nil {
 		return err
@@ -101,6 +104,8 @@ type run struct {
 	session            string
 	cellTimeout, total float64
 	begun              time.Time
+	held               *service.Held
+	room               int64 // for the output of the cells that are still to come: all of it is in one answer
 }
 
 // cells executes cells in their order. An exception ends its cell only.
@@ -133,11 +138,34 @@ func (n run) cells(ctx context.Context, all []string) (notebook, error) {
 		case j.Result.Status == job.StatusInterrupted:
 			return fail(timedOut, "a cell took longer than its timeout")
 		}
-		answer.Cells = append(answer.Cells, cellOf(j.Result))
+		c := cellOf(j.Result)
+		size := c.size()
+		if n.room -= size; n.room < 0 {
+			return fail(broken, fmt.Sprintf("the cells have put out more than %d bytes together; print less", n.parts.Service.Limits().MaxInputBytes))
+		}
+		if err := n.held.Hold(size); err != nil {
+			return notebook{}, err
+		}
+		answer.Cells = append(answer.Cells, c)
 	}
 	took := time.Since(n.begun).Seconds()
 	answer.Driver.ExecutionTime = &took
 	return answer, nil
+}
+
+// size is about how many bytes the end of a cell takes.
+func (c cell) size() int64 {
+	const least = 256
+	n := least + len(c.Stdout) + len(c.Stderr)
+	for _, forms := range c.Display {
+		for _, form := range forms {
+			n += len(form)
+		}
+	}
+	for _, e := range c.Error {
+		n += len(e.Value) + len(strings.Join(e.Traceback, "\n"))
+	}
+	return int64(n)
 }
 
 func cellOf(r *job.Result) cell {
