@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"hash"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -13,17 +15,25 @@ import (
 // tokens are those of sandboxes that this process has given out. A signed URL of a file names no sandbox: it is found by the token
 // that the signature was made with.
 type tokens struct {
-	mu  sync.Mutex
-	all map[string]string // by session
+	mu    sync.Mutex
+	all   map[string]string // by session
+	order []string          // the sessions, the first noted one first
 }
 
 func (t *tokens) note(session, token string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.all == nil || len(t.all) >= mostTokens {
+	if t.all == nil {
 		t.all = map[string]string{}
 	}
+	if _, known := t.all[session]; !known {
+		t.order = append(t.order, session)
+	}
 	t.all[session] = token
+	if len(t.order) > mostTokens {
+		delete(t.all, t.order[0])
+		t.order = t.order[1:]
+	}
 }
 
 // mostTokens bounds the work that a URL with a wrong signature makes: anyone may send one.
@@ -44,10 +54,17 @@ func signed(r *http.Request) (before, after string) {
 	return q.Get("path") + ":" + op + ":" + q.Get("username") + ":", after
 }
 
-// sign is the signature of a text.
-func sign(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "v1_" + base64.RawStdEncoding.EncodeToString(sum[:])
+// signature begins all signatures.
+const signature = "v1_"
+
+// digestOf is the digest that a signature has; nil if it has none.
+func digestOf(given string) []byte {
+	text, ok := strings.CutPrefix(given, signature)
+	sum, err := base64.RawStdEncoding.Strict().DecodeString(text)
+	if !ok || err != nil || len(sum) != sha256.Size {
+		return nil
+	}
+	return sum
 }
 
 // isSigned reports whether a request is one for a signed URL.
@@ -70,17 +87,35 @@ func (t *tokens) signer(r *http.Request) (session, token string) {
 	if hasExpired(r) {
 		return "", ""
 	}
-	given := []byte(r.URL.Query().Get("signature"))
+	given := digestOf(r.URL.Query().Get("signature"))
 	before, after := signed(r)
-	if len(before) > mostSigned {
+	if given == nil || len(before) > mostSigned {
 		return "", ""
 	}
+	// The long part of the text is the same for all tokens, and is hashed once.
+	common := sha256.New()
+	common.Write([]byte(before))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for session, token := range t.all {
-		if subtle.ConstantTimeCompare([]byte(sign(before+token+after)), given) == 1 {
+		own := cloned(common)
+		own.Write([]byte(token + after))
+		if subtle.ConstantTimeCompare(own.Sum(nil), given) == 1 {
 			return session, token
 		}
 	}
 	return "", ""
+}
+
+// cloned is a hash with what was written to another one so far.
+func cloned(of hash.Hash) hash.Hash {
+	cloner, ok := of.(hash.Cloner)
+	if !ok {
+		panic("SHA-256 cannot be cloned") // it can
+	}
+	same, err := cloner.Clone()
+	if err != nil {
+		panic(err) // it can
+	}
+	return same
 }

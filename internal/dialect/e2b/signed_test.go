@@ -1,6 +1,8 @@
 package e2b
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -21,7 +23,8 @@ func TestSignedURLs(t *testing.T) {
 		r := url(method, query)
 		q := r.URL.Query()
 		before, after := signed(r)
-		q.Set("signature", sign(before+token+after))
+		sum := sha256.Sum256([]byte(before + token + after))
+		q.Set("signature", "v1_"+base64.RawStdEncoding.EncodeToString(sum[:]))
 		return url(method, q.Encode())
 	}
 	later, before := strconv.FormatInt(time.Now().Unix()+60, 10), strconv.FormatInt(time.Now().Unix()-60, 10)
@@ -45,5 +48,18 @@ func TestSignedURLs(t *testing.T) {
 	}
 	if r := url(http.MethodGet, "path=a"); isSigned(r) {
 		t.Error("a URL without a signature is signed")
+	}
+}
+
+// TestTokensAreBounded: when there are too many, the first one goes, and not those of all tenants.
+func TestTokensAreBounded(t *testing.T) {
+	t.Parallel()
+	var known tokens
+	for i := range mostTokens + 1 {
+		known.note(strconv.Itoa(i), "token")
+		known.note(strconv.Itoa(i), "token") // a client that connects again
+	}
+	if _, first := known.all["0"]; first || known.all["1"] == "" || len(known.all) != mostTokens || len(known.order) != mostTokens {
+		t.Errorf("the first one is there: %v; %d tokens in an order of %d", first, len(known.all), len(known.order))
 	}
 }

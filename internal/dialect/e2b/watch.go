@@ -118,9 +118,12 @@ func (d *Dialect) watchDir(ctx context.Context, t target, r *watchRequest, to *c
 }
 
 const (
-	// mostWatchers is how many watchers this process has, and mostWatched how many events wait for one client.
+	// mostWatchers is how many watchers this process has, and mostOfCaller how many of them a tenant may have.
 	mostWatchers = 1000
-	mostWatched  = 10000
+	mostOfCaller = 100
+	// mostWatched is how many events wait for one client, and mostWatchedBytes how much room they take. Later ones are lost.
+	mostWatched      = 10000
+	mostWatchedBytes = 1 << 20
 	// watcherLife is how long a watcher is kept that no client asks for.
 	watcherLife = 10 * time.Minute
 	// settle is how long a client waits for events that are under way, and quietFor how long none may come before that.
@@ -136,12 +139,34 @@ type watcher struct {
 
 	mu     sync.Mutex
 	events []fileEvent
+	bytes  int       // of the events
 	last   time.Time // of the last event
 }
 
 type watchers struct {
 	mu  sync.Mutex
 	all map[string]*watcher
+}
+
+// take adds a watcher, and reports whether there was room for it.
+func (w *watchers) take(id string, one *watcher, forget func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	own := 0
+	for _, other := range w.all {
+		if other.of.caller.ID() == one.of.caller.ID() {
+			own++
+		}
+	}
+	if len(w.all) >= mostWatchers || own >= mostOfCaller {
+		return false
+	}
+	if w.all == nil {
+		w.all = map[string]*watcher{}
+	}
+	w.all[id] = one
+	one.idle = time.AfterFunc(watcherLife, forget)
+	return true
 }
 
 func (d *Dialect) createWatcher(ctx context.Context, t target, r *watchRequest) (*watcherRequest, error) {
@@ -152,17 +177,7 @@ func (d *Dialect) createWatcher(ctx context.Context, t target, r *watchRequest) 
 		return nil, err
 	}
 	one, id := &watcher{of: t, stop: stop}, rand.Text()
-	d.watching.mu.Lock()
-	if d.watching.all == nil {
-		d.watching.all = map[string]*watcher{}
-	}
-	full := len(d.watching.all) >= mostWatchers
-	if !full {
-		d.watching.all[id] = one
-		one.idle = time.AfterFunc(watcherLife, func() { d.forget(id) })
-	}
-	d.watching.mu.Unlock()
-	if full {
+	if !d.watching.take(id, one, func() { d.forget(id) }) {
 		d.unwatch(watching, t, w)
 		stop()
 		return nil, connect.NewError(connect.CodeResourceExhausted, errors.New("too many watchers; remove one"))
@@ -190,8 +205,13 @@ func (w *watcher) add(e fileEvent) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = time.Now()
-	if len(w.events) < mostWatched {
-		w.events = append(w.events, e)
+	const besides = 64 // of an event beside its texts
+	size := besides + len(e.Name)
+	if e.Entry != nil {
+		size += besides + 2*len(e.Entry.Path) + len(e.Entry.Target)
+	}
+	if len(w.events) < mostWatched && w.bytes+size <= mostWatchedBytes {
+		w.events, w.bytes = append(w.events, e), w.bytes+size
 	}
 }
 
@@ -245,7 +265,7 @@ func (d *Dialect) watcherEvents(ctx context.Context, t target, r *watcherRequest
 	if answer.Events == nil {
 		answer.Events = []fileEvent{}
 	}
-	w.events = nil
+	w.events, w.bytes = nil, 0
 	return answer, nil
 }
 
