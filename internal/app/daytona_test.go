@@ -95,6 +95,18 @@ func TestDaytona(t *testing.T) {
 			}
 		}
 	})
+	t.Run("logs of a line that never pauses", func(t *testing.T) {
+		t.Parallel()
+		call("one", http.MethodPost, box+"/process/session", `{"sessionId": "s"}`)
+		a := call("one", http.MethodPost, box+"/process/session/s/exec", `{"command": "while :; do echo x; sleep 0.05; done", "runAsync": true}`)
+		line := box + "/process/session/s/command/" + a.str("cmdId") + "/logs"
+		if a := call("one", http.MethodGet, line, ""); a.status != http.StatusOK || !strings.HasPrefix(a.str("stdout"), "x\nx") {
+			t.Errorf("%d %s", a.status, a.raw)
+		}
+		if a := call("one", http.MethodDelete, box+"/process/session/s", ""); a.status != http.StatusNoContent {
+			t.Errorf("delete: %d %s", a.status, a.raw)
+		}
+	})
 	t.Run("interpreter", func(t *testing.T) {
 		t.Parallel()
 		for message, want := range map[string]struct {

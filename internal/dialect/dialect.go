@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"path"
 	"strings"
 
 	"github.com/kaa-run/kaa/internal/service"
@@ -37,6 +38,22 @@ func WriteJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(value) // a caller that has gone needs nothing
+}
+
+// Attachment sets the headers of a file that code has made. No browser shows it: a page of it would act as this Kaa's.
+func Attachment(h http.Header) {
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Disposition", "attachment")
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+// Straight reports whether http.ServeMux takes the path of a request as it is. It leads a client with another one, such as
+// //files, to a path without the prefix of the dialect, by a page of HTML.
+func Straight(r *http.Request) bool {
+	at := r.URL.EscapedPath()
+	clean := path.Clean(at)
+	return at == clean || clean != "/" && at == clean+"/"
 }
 
 // BaseURL is the address at which the caller has reached the dialect, without a slash at its end.

@@ -94,6 +94,8 @@ func openSandbox(t *testing.T, k kaa, one, two string) {
 		{"volumes", "", all, `{"image": {"uri": "a"}, "volumes": [{"name": "v"}]}`, 400, []string{`"code":"INVALID_REQUEST"`}, ""},
 		{"a wrong timeout", "", all, `{"image": {"uri": "a"}, "timeout": -1}`, 400, []string{`"code":"INVALID_REQUEST"`}, ""},
 		{"a wrong quantity", "", all, `{"image": {"uri": "a"}, "resourceLimits": {"memory": "many"}}`, 400, []string{`"code":"INVALID_REQUEST"`}, ""},
+		{"a time that is none", "", all + "/" + id + "/renew-expiration", `{"expiresAt": "tomorrow"}`, 400, []string{`"code":"INVALID_REQUEST"`, "RFC 3339"}, ""},
+		{"a path with two slashes", http.MethodGet, "/opensandbox//v1/sandboxes", "", 404, []string{`"code":"NOT_SUPPORTED"`}, ""},
 		{"half a body", "", all, `{"image": `, 400, []string{`"code":"INVALID_REQUEST"`}, ""},
 	})
 	a := k.call(t, http.MethodGet, all+"/"+id+"/endpoints/44772", "", one)
@@ -176,7 +178,14 @@ func daemonOf(t *testing.T, k kaa, daemon, token string) {
 	if !strings.Contains(status.raw, `"exit_code":3`) || !strings.Contains(status.raw, "echo bg") {
 		t.Errorf("a command in the background: %s", status.raw)
 	}
+	endless := k.call(t, http.MethodPost, daemon+"/command", `{"command": "while :; do echo x; sleep 0.005; done", "background": true}`, token)
+	_, rest, _ = strings.Cut(endless.raw, `"text":"`)
+	endlessID, _, _ := strings.Cut(rest, `"`)
+	for logs := ""; !strings.Contains(logs, "x\n"); { // the call ends, though the output does not
+		logs = k.call(t, http.MethodGet, daemon+"/command/"+endlessID+"/logs", "", token).raw
+	}
 	k.exchange(t, token, []exchange{
+		{"its end", http.MethodDelete, daemon + "/command?id=" + endlessID, "", 200, nil, ""},
 		{"ping", http.MethodGet, daemon + "/ping", "", 200, nil, ""},
 		{"metrics", http.MethodGet, daemon + "/metrics", "", 200, []string{`"mem_total_mib":`}, ""},
 		{"contexts", http.MethodGet, daemon + "/code/contexts?language=python", "", 200, []string{context}, ""},
@@ -203,6 +212,8 @@ func daemonOf(t *testing.T, k kaa, daemon, token string) {
 		{"list nothing", http.MethodGet, daemon + "/directories/list?path=/tmp/no", "", 404, []string{`"code":"FILE_NOT_FOUND"`}, ""},
 		{"a wrong mode", "", daemon + "/files/permissions", `{"/tmp/d/a.txt": {"mode": 999}}`, 400, []string{`"code":"INVALID_REQUEST"`}, ""},
 	})
+	k.attached(t, daemon+"/files/download?path=/tmp/d/a.txt", token)
+	k.attached(t, daemon+"/files/download?path=/tmp/d/a.txt&offset=2", token)
 	for _, step := range []struct{ method, path, body, has string }{
 		{http.MethodPost, "/directories", `{"/tmp/e/f": {"mode": 755}}`, ""},
 		{http.MethodPost, "/files/mv", `[{"src": "/tmp/d/a.txt", "dest": "/tmp/e/f/c.txt"}]`, ""},

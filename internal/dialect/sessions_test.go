@@ -42,8 +42,10 @@ func libreChat(t *testing.T, k kaa, one, two string) {
 		{"no tools", "", "/librechat/exec/programmatic", `{"code": "1"}`, 400, []string{`tools is required`}, ""},
 		{"a wrong token", "", "/librechat/exec/programmatic", `{"continuation_token": "nope", "tool_results": []}`, 400, []string{`continuation_token`}, ""},
 		{"no form", "", "/librechat/upload", `{}`, 400, []string{`multipart`}, ""},
+		{"a path with two slashes", http.MethodGet, "/librechat//files/" + session, "", 404, []string{`"message":"Not Found"`}, ""},
 		{"another route", http.MethodGet, "/librechat/nothing", "", 404, []string{`"message":"Not Found"`}, ""},
 	})
+	k.attached(t, download, one)
 	k.exchange(t, two, []exchange{
 		{"another tenant's file", http.MethodGet, download, "", 404, []string{`"message":`}, ""},
 		{"another tenant's session", http.MethodGet, "/librechat/files/" + session, "", 404, []string{`"message":`}, ""},
@@ -148,14 +150,29 @@ func azure(t *testing.T, k kaa, one, two string) {
 		{"a wrong identifier", "", "/azure/code/execute?identifier=..%2Fa", properties("1"), 400, []string{`"error":{"code":"InvalidRequest"`}, ""},
 		{"no code", "", at("code/execute"), `{}`, 400, []string{`code is required`}, ""},
 		{"half a body", "", at("code/execute"), `{"properties"`, 400, []string{`ends early`}, ""},
+		{"a path with two slashes", http.MethodGet, at("/files"), "", 404, []string{`"error":{`}, ""},
+		{"no name of a file", http.MethodDelete, at("files"), "", 404, []string{`"error":{`}, ""},
 		{"another route", http.MethodGet, at("nothing"), "", 404, []string{`"error":{`}, ""},
 	})
+	k.attached(t, at("files/content/in.csv"), one)
 	k.exchange(t, two, []exchange{{"another tenant's session of that name", http.MethodGet, at("files"), "", 200, []string{`"value":[]`}, ""}})
+	if a := k.call(t, http.MethodGet, "/v1/sessions/by-name/chat-1", "", two); a.status != http.StatusNotFound {
+		t.Errorf("a list opens a session: %d %s", a.status, a.raw)
+	}
 	k.exchange(t, "Authorization: Bearer three", []exchange{{"a wrong key", http.MethodGet, at("files"), "", 401, []string{`"error":{`}, ""}})
 	for range 2 {
 		if a := k.call(t, http.MethodDelete, at("session"), "", one); a.status != http.StatusNoContent {
 			t.Errorf("delete: %d %s", a.status, a.raw)
 		}
+	}
+}
+
+// attached checks that no browser shows a file: code may have made it a page.
+func (k kaa) attached(t *testing.T, path, key string) {
+	t.Helper()
+	h := k.call(t, http.MethodGet, path, "", key).header
+	if !strings.HasPrefix(h.Get("Content-Disposition"), "attachment") || h.Get("X-Content-Type-Options") != "nosniff" || !strings.HasPrefix(h.Get("Content-Security-Policy"), "sandbox") {
+		t.Errorf("%s: a browser shows it: %v", path, h)
 	}
 }
 

@@ -40,10 +40,14 @@ func New(p dialect.Parts) *Dialect {
 	d.handle("GET /files/{rest...}", d.file)
 	d.handle("DELETE /files/{rest...}", d.remove)
 	d.handle("DELETE /session", d.end)
-	d.handle("/", func(http.ResponseWriter, *http.Request) error {
-		return dialect.NewFault(http.StatusNotFound, "NotFound", "there is no such resource here")
-	})
+	d.handle("DELETE /files", nothing) // the mux would lead to /files/
+	d.handle("/", nothing)
 	return d
+}
+
+// nothing answers a route that there is not.
+func nothing(http.ResponseWriter, *http.Request) error {
+	return dialect.NewFault(http.StatusNotFound, "NotFound", "there is no such resource here")
 }
 
 func (d *Dialect) handle(pattern string, h func(http.ResponseWriter, *http.Request) error) {
@@ -88,7 +92,13 @@ func (d *Dialect) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	dialect.WriteJSON(w, f.Status, failure{failureBody{f.Code, f.Message}})
 }
 
-func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }
+func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !dialect.Straight(r) {
+		d.Refuse(w, r, nothing(w, r))
+		return
+	}
+	d.mux.ServeHTTP(w, r)
+}
 
 func refuse(message string) error {
 	return dialect.NewFault(http.StatusBadRequest, "InvalidRequest", "%s", message)
@@ -113,6 +123,20 @@ func (d *Dialect) session(r *http.Request) (string, error) {
 		return "", err
 	}
 	se, _, err := d.parts.Service.EnsureSession(r.Context(), service.CallerOf(r.Context()), id, job.SessionRequest{})
+	return se.ID, err
+}
+
+// find returns the live session of a request; empty if there is none. What only reads opens none: a page of another site can have a
+// browser send it.
+func (d *Dialect) find(r *http.Request) (string, error) {
+	id, err := name(r)
+	if err != nil {
+		return "", err
+	}
+	se, err := d.parts.Service.SessionNamed(r.Context(), service.CallerOf(r.Context()), id)
+	if errors.Is(err, job.ErrNoSession) || err == nil && se.State == job.SessionEnded {
+		return "", nil
+	}
 	return se.ID, err
 }
 
@@ -303,11 +327,11 @@ func torn(err error) error {
 const filesAtOnce = 1000
 
 func (d *Dialect) list(w http.ResponseWriter, r *http.Request) error {
-	id, err := d.session(r)
-	if err != nil {
-		return err
+	id, err := d.find(r)
+	found := job.SessionFiles{}
+	if err == nil && id != "" {
+		found, err = d.parts.Service.SessionFiles(r.Context(), service.CallerOf(r.Context()), id, job.SessionFilesPage{Limit: filesAtOnce})
 	}
-	found, err := d.parts.Service.SessionFiles(r.Context(), service.CallerOf(r.Context()), id, job.SessionFilesPage{Limit: filesAtOnce})
 	if err != nil {
 		return err
 	}
@@ -338,7 +362,10 @@ func (d *Dialect) content(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (d *Dialect) open(r *http.Request, wanted string) (job.SessionFile, io.ReadSeekCloser, error) {
-	id, err := d.session(r)
+	id, err := d.find(r)
+	if err == nil && id == "" {
+		err = gone(wanted)
+	}
 	if err != nil {
 		return job.SessionFile{}, nil, err
 	}
@@ -349,9 +376,13 @@ func (d *Dialect) open(r *http.Request, wanted string) (job.SessionFile, io.Read
 func noFile(wanted string, err error) error {
 	switch dialect.FailureOf(err) { //nolint:exhaustive // the others are worded elsewhere
 	case job.FailNoFile, job.FailIsDirectory, job.FailNotDirectory:
-		return dialect.NewFault(http.StatusNotFound, "FileNotFound", "the file %s was not found", url.PathEscape(wanted[:min(len(wanted), 128)]))
+		return gone(wanted)
 	}
 	return err
+}
+
+func gone(wanted string) error {
+	return dialect.NewFault(http.StatusNotFound, "FileNotFound", "the file %s was not found", url.PathEscape(wanted[:min(len(wanted), 128)]))
 }
 
 func (d *Dialect) send(w http.ResponseWriter, r *http.Request, wanted string) error {
@@ -360,17 +391,20 @@ func (d *Dialect) send(w http.ResponseWriter, r *http.Request, wanted string) er
 		return err
 	}
 	defer func() { _ = content.Close() }()
-	w.Header().Set("Content-Type", "application/octet-stream")
+	dialect.Attachment(w.Header())
 	http.ServeContent(w, r, "", time.Time{}, content)
 	return nil
 }
 
 func (d *Dialect) remove(w http.ResponseWriter, r *http.Request) error {
-	id, err := d.session(r)
+	wanted := r.PathValue("rest")
+	id, err := d.find(r)
+	if err == nil && id == "" {
+		err = gone(wanted)
+	}
 	if err != nil {
 		return err
 	}
-	wanted := r.PathValue("rest")
 	err = d.parts.Service.RemoveSessionFile(r.Context(), service.CallerOf(r.Context()), id, fileNamed(wanted))
 	if err == nil {
 		w.WriteHeader(http.StatusNoContent)

@@ -208,7 +208,7 @@ func (d *Dialect) createVolume(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err = d.service.CloseSession(ctx, caller, se.ID); err != nil {
+	if _, err = d.service.CloseSession(context.WithoutCancel(ctx), caller, se.ID); err != nil { // also if the client has gone
 		return err
 	}
 	v, err := d.volume(ctx, body.Name)

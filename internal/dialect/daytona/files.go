@@ -126,12 +126,17 @@ func modeOf(text string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// pageSize is how many entries are asked for at once, and mostEntries how many a listing has at most.
-const pageSize, mostEntries = 1000, 100_000
+const (
+	// pageSize is how many entries are asked for at once, and mostEntries how many a listing has at most.
+	pageSize, mostEntries = 1000, 100_000
+	// mostPaths is how many bytes their paths may have together: a listing is in memory as a whole.
+	mostPaths = 16 << 20
+)
 
 // entries passes on the entries below a directory.
 func (d *Dialect) entries(ctx context.Context, session string, dir []byte, depth int, use func(job.Entry)) error {
 	do := job.FSRequest{Do: job.FSList, Path: dir, Depth: depth, Limit: pageSize}
+	bytes := 0
 	for n := 0; n < mostEntries; n += pageSize {
 		a, err := d.service.SessionFS(ctx, service.CallerOf(ctx), session, do)
 		if err != nil {
@@ -139,6 +144,10 @@ func (d *Dialect) entries(ctx context.Context, session string, dir []byte, depth
 		}
 		for _, e := range a.Entries.Entries {
 			use(e)
+			bytes += len(e.Path) + len(e.Target)
+		}
+		if bytes > mostPaths {
+			return badRequest("there are too many entries for one list; list a part of them")
 		}
 		if !a.Entries.More || len(a.Entries.Entries) == 0 {
 			return nil

@@ -368,27 +368,33 @@ func (d *Dialect) lineLogs(w http.ResponseWriter, r *http.Request) error {
 // soFar reads what a line that runs has put out.
 func (d *Dialect) soFar(ctx context.Context, session string, j job.Job) (job.Job, error) {
 	var result job.Result
+	var stdout, stderr strings.Builder
 	err := d.eachPiece(ctx, session, j.ID, 200*time.Millisecond, func(stream, text string) error {
 		if stream == "stderr" {
-			result.Stderr += text
+			stderr.WriteString(text)
 		} else {
-			result.Stdout += text
+			stdout.WriteString(text)
 		}
 		result.Outputs = append(result.Outputs, job.Output{Type: stream, Text: text})
 		return nil
 	})
+	result.Stdout, result.Stderr = stdout.String(), stderr.String()
 	j.Result = &result
 	return j, err
 }
 
-// eachPiece passes on the output of a line from its beginning to its end, or until nothing has come for a while, if that is not 0.
+// mostReading is for how long the output of a line that never pauses is read: the next call has what comes later.
+const mostReading = time.Second
+
+// eachPiece passes on the output of a line from its beginning to its end, or, if quiet is not 0, until nothing has come for so long, and for
+// mostReading at most.
 func (d *Dialect) eachPiece(ctx context.Context, session, id string, quiet time.Duration, use func(stream, text string) error) error {
 	f, err := d.service.FollowCommand(ctx, service.CallerOf(ctx), session, id, job.EventID{})
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	for {
+	for begun := time.Now(); quiet == 0 || time.Since(begun) < mostReading; {
 		wait := quiet
 		if wait == 0 {
 			wait = time.Minute
@@ -409,6 +415,7 @@ func (d *Dialect) eachPiece(ctx context.Context, session, id string, quiet time.
 			}
 		}
 	}
+	return nil
 }
 
 // followLine sends the output of a line over a WebSocket, with a prefix for each stream.

@@ -43,9 +43,13 @@ func New(p dialect.Parts) *Dialect {
 	d.interpreter()
 	d.envd()
 	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		d.answer(w, r, dialect.NewFault(http.StatusNotFound, "no_such_route", "Kaa's E2B dialect has no route %s %s", r.Method, clipped(r.URL.Path)))
+		d.answer(w, r, noRoute(r))
 	})
 	return d
+}
+
+func noRoute(r *http.Request) error {
+	return dialect.NewFault(http.StatusNotFound, "no_such_route", "Kaa's E2B dialect has no route %s %s", r.Method, clipped(r.URL.Path))
 }
 
 // Owns reports whether a path outside of /e2b is one of E2B's. None of them is one of Kaa's own.
@@ -124,7 +128,13 @@ func (*Dialect) Body(r *http.Request) service.Body {
 // Refuse answers a request that does not pass the door.
 func (d *Dialect) Refuse(w http.ResponseWriter, r *http.Request, err error) { d.answer(w, r, err) }
 
-func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }
+func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !dialect.Straight(r) {
+		d.answer(w, r, noRoute(r))
+		return
+	}
+	d.mux.ServeHTTP(w, r)
+}
 
 // handle adds a route whose errors are answered in the shape of E2B.
 func (d *Dialect) handle(pattern, operation string, h func(w http.ResponseWriter, r *http.Request) error) {

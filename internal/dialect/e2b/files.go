@@ -55,9 +55,8 @@ func (d *Dialect) download(w http.ResponseWriter, r *http.Request, t target) err
 	}
 	defer content.Close()
 	h := w.Header()
-	h.Set("Content-Type", "application/octet-stream")
+	dialect.Attachment(h)
 	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": path.Base(at)}))
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Vary", "Accept-Encoding")
 	if service.CallOf(r.Context()).HeadOnly {
 		return nil

@@ -84,7 +84,13 @@ func (d *Dialect) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	dialect.WriteJSON(w, f.Status, map[string]string{"error": f.Code, "message": f.Message})
 }
 
-func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }
+func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !dialect.Straight(r) {
+		d.Refuse(w, r, dialect.NewFault(http.StatusNotFound, "no_such_route", "Not Found"))
+		return
+	}
+	d.mux.ServeHTTP(w, r)
+}
 
 func refuse(format string, args ...any) error {
 	return dialect.NewFault(http.StatusBadRequest, "invalid_request", format, args...)
@@ -336,7 +342,7 @@ func (d *Dialect) download(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer func() { _ = content.Close() }()
 	h := w.Header()
-	h.Set("Content-Type", "application/octet-stream")
+	dialect.Attachment(h)
 	h.Set("Content-Disposition", `attachment; filename*=UTF-8''`+escaped(path.Base(name)))
 	http.ServeContent(w, r, "", time.Time{}, content)
 	return nil

@@ -220,8 +220,12 @@ func (d *Dialect) commandLogs(w http.ResponseWriter, r *http.Request, id string)
 	return nil
 }
 
-// quietFor is how long a running command has to write nothing for its output to be read.
-const quietFor = 20 * time.Millisecond
+const (
+	// quietFor is how long a running command has to write nothing for its output to be read.
+	quietFor = 20 * time.Millisecond
+	// mostReading is for how long the output of one that never pauses is read: the next call has what comes later.
+	mostReading = time.Second
+)
 
 // outputOf is both streams of a command, in their order.
 func (d *Dialect) outputOf(r *http.Request, j job.Job) (string, error) {
@@ -234,7 +238,8 @@ func (d *Dialect) outputOf(r *http.Request, j job.Job) (string, error) {
 	}
 	defer follower.Close()
 	var all strings.Builder
-	for most := int(d.service.Limits().MaxQuota.OutputBytes); all.Len() <= 2*most; {
+	begun := time.Now()
+	for most := int(d.service.Limits().MaxQuota.OutputBytes); all.Len() <= 2*most && time.Since(begun) < mostReading; {
 		e, err := follower.Next(r.Context(), quietFor)
 		if errors.Is(err, service.ErrQuiet) || errors.Is(err, service.ErrOver) {
 			break

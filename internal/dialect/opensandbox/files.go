@@ -413,13 +413,14 @@ func (d *Dialect) download(w http.ResponseWriter, r *http.Request) error {
 		writeLines(w, content, max(offset, 1), limit)
 		return nil
 	}
-	w.Header().Set("Content-Type", "application/octet-stream")
+	dialect.Attachment(w.Header())
 	http.ServeContent(w, r, "", a.Entry.Modified, content)
 	return nil
 }
 
 // writeLines writes lines from one on, counted from 1; limit 0 is all.
 func writeLines(w http.ResponseWriter, content io.Reader, from, limit int64) {
+	dialect.Attachment(w.Header())
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	lines := bufio.NewReaderSize(content, 64<<10)
 	for n := int64(1); limit == 0 || n < from+limit; {

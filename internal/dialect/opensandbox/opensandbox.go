@@ -80,7 +80,13 @@ func (*Dialect) Body(r *http.Request) service.Body {
 	return service.BodyText
 }
 
-func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }
+func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !dialect.Straight(r) {
+		d.Refuse(w, r, errNoRoute)
+		return
+	}
+	d.mux.ServeHTTP(w, r)
+}
 
 // errorBody is the body of an error.
 type errorBody struct {
