@@ -34,6 +34,9 @@ type Entry struct {
 	// TargetEscaped: Target is written as Path is with Escaped.
 	TargetEscaped bool   `json:"targetEscaped,omitempty" doc:"The target is no UTF-8, and is written as an escaped path is."`
 	TargetType    string `json:"targetType,omitempty" doc:"Of a link: the type of its target, within the directories of the session. Absent if it leads nowhere."`
+	// Attributes have the names that os.listxattr has, of the user namespace.
+	Attributes     map[string]string `json:"attributes,omitempty" doc:"Of a file or directory: its extended attributes whose names begin with user. and whose values are UTF-8; at most 64, with 4 KiB together."`
+	MoreAttributes bool              `json:"moreAttributes,omitempty" doc:"It has further ones of such names, which are not shown."`
 }
 
 // SetPath sets the path by its bytes.
@@ -80,6 +83,8 @@ type WriteOptions struct {
 	Mode  uint32 // permissions; 0 keeps those of the file that is replaced, or is 0644
 	Keep  bool   // an existing entry is not replaced
 	Exact bool   // no missing directories are made
+	// Attributes are the extended attributes of the file: see CheckAttributes. Those of a file that is replaced go with it.
+	Attributes map[string]string
 }
 
 // The types of a FileEvent.
@@ -169,6 +174,8 @@ type FSRequest struct {
 	Recursive bool   `json:"recursive,omitempty"`
 	Replace   bool   `json:"replace,omitempty"`
 	Parents   bool   `json:"parents,omitempty"`
+	// Attributes are those of WriteOptions. They are text.
+	Attributes map[string]string `json:"attributes,omitempty"`
 }
 
 // FSAnswer is the answer to an FSRequest. Which fields it has depends on the request.

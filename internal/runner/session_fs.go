@@ -65,7 +65,7 @@ func (c *fsCall) do(ctx context.Context) (err error) {
 		err = c.pack(ctx, path)
 	case job.FSWrite:
 		err = c.input(ctx, func(content io.Reader) (err error) {
-			a.Entry, err = c.f.Write(ctx, path, job.WriteOptions{Mode: r.Mode, Keep: !r.Replace, Exact: !r.Parents}, content)
+			a.Entry, err = c.f.Write(ctx, path, job.WriteOptions{Mode: r.Mode, Keep: !r.Replace, Exact: !r.Parents, Attributes: r.Attributes}, content)
 			return err
 		})
 	case job.FSUnpack:

@@ -15,7 +15,7 @@ import (
 // maxCopied bounds the entries of one copy.
 const maxCopied = 20_000
 
-// Copy copies a file or a tree: contents and permissions, links as links. It leaves out pipes, sockets and
+// Copy copies a file or a tree: contents and permissions, links as links, the attributes of files. It leaves out pipes, sockets and
 // devices. A file is copied to its place in one step. replace allows that files are replaced, and that a
 // tree is put over another.
 func (f *FS) Copy(ctx context.Context, from, to string, replace, parents bool) (job.Entry, error) {
@@ -65,7 +65,11 @@ func (f *FS) copyOne(ctx context.Context, from, to string, e job.Entry, replace,
 		return err
 	}
 	defer p.close()
-	_, err = f.writeAt(ctx, p, job.WriteOptions{Mode: st.Mode & 0o777, Keep: !replace}, io.LimitReader(file, st.Size))
+	o := job.WriteOptions{Mode: st.Mode & 0o777, Keep: !replace}
+	if err = f.as(func() error { o.Attributes, _ = ofFile(file).read(); return nil }); err != nil {
+		return err
+	}
+	_, err = f.writeAt(ctx, p, o, io.LimitReader(file, st.Size))
 	return err
 }
 

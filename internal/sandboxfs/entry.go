@@ -33,10 +33,11 @@ func (f *FS) stat(name string) (job.Entry, error) {
 	if e.Type == job.EntryLink {
 		f.describeLink(&e, name, int(file.Fd()), "")
 	}
+	f.describeAttributes(&e, &st, ofFile(file))
 	return e, nil
 }
 
-// describe describes an entry, without the target of a link.
+// describe describes an entry, without the target of a link and without attributes.
 func (f *FS) describe(name string, st *unix.Stat_t) job.Entry {
 	e := job.Entry{
 		Type: typeOf(st), Size: st.Size, Mode: fmt.Sprintf("%04o", st.Mode&0o7777),

@@ -34,7 +34,11 @@ func (f *FS) List(ctx context.Context, name string, o job.EntryListing) (job.Ent
 		if e.Type == job.EntryLink {
 			f.describeLink(&e, e.RawPath(), int(dir.Fd()), base)
 		}
+		f.describeAttributes(&e, st, ofChild(dir, base))
 		size += len(e.Path) + len(e.Target)
+		for name, value := range e.Attributes {
+			size += len(name) + len(value)
+		}
 		found.Entries = append(found.Entries, e)
 		return nil
 	}
@@ -46,7 +50,7 @@ func (f *FS) List(ctx context.Context, name string, o job.EntryListing) (job.Ent
 	return found, f.refused(name, err)
 }
 
-// maxListing bounds the bytes of paths in a listing, because the listing goes through Redis.
+// maxListing bounds the bytes of paths and attributes in a listing, because the listing goes through Redis.
 const maxListing = 256 << 10
 
 var errEnough = errors.New("enough")

@@ -43,6 +43,8 @@ func (f *FS) refused(name string, err error) error {
 		return NoRoom()
 	case is(errIrregular, unix.ENXIO, unix.ENODEV):
 		return say(job.FailRefused, "%q is a pipe, a socket or a device, and no ordinary file")
+	case is(errNoAttributes):
+		return say(job.FailRefused, "%q cannot have attributes: the file system of the sandbox keeps none; leave them out")
 	case is(fs.ErrNotExist):
 		return say(job.FailNoFile, "the session has no %q; check the path, or make the directories that are missing")
 	case is(unix.EISDIR):

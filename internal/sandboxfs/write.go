@@ -78,6 +78,9 @@ func (f *FS) placeOf(name string, mk bool) (p place, err error) {
 
 // writeAt writes a file to its place.
 func (f *FS) writeAt(ctx context.Context, p place, o job.WriteOptions, content io.Reader) (e job.Entry, err error) {
+	if err = job.CheckAttributes(o.Attributes); err != nil {
+		return e, err
+	}
 	temp := tempPrefix + rand.Text()
 	var file *os.File
 	mode := o.Mode
@@ -115,7 +118,7 @@ func (f *FS) writeAt(ctx context.Context, p place, o job.WriteOptions, content i
 	untouched := false
 	err = f.as(func() error {
 		if err == nil {
-			st, untouched, err = f.finish(p, file, temp, mode, o.Keep)
+			st, untouched, err = f.finish(p, file, temp, mode, o)
 		}
 		if err != nil {
 			_ = unix.Unlinkat(p.fd(), temp, 0) // the code may have moved it
@@ -129,13 +132,18 @@ func (f *FS) writeAt(ctx context.Context, p place, o job.WriteOptions, content i
 	if untouched {
 		f.wrote(name, &st)
 	}
-	return f.describe(name, &st), nil
+	e = f.describe(name, &st)
+	showAttributes(&e, o.Attributes, false)
+	return e, nil
 }
 
-// finish gives a written file its mode and moves it to its place. It reports whether the code has left it as
+// finish gives a written file its mode and attributes and moves it to its place. It reports whether the code has left it as
 // it was written.
-func (f *FS) finish(p place, file *os.File, temp string, mode uint32, keep bool) (st unix.Stat_t, untouched bool, err error) {
+func (f *FS) finish(p place, file *os.File, temp string, mode uint32, o job.WriteOptions) (st unix.Stat_t, untouched bool, err error) {
 	fd := int(file.Fd())
+	if err := setAttributes(fd, o.Attributes); err != nil { // before the mode, which may not allow it
+		return st, false, err
+	}
 	if err := unix.Fchmod(fd, mode); err != nil {
 		return st, false, err
 	}
@@ -145,7 +153,7 @@ func (f *FS) finish(p place, file *os.File, temp string, mode uint32, keep bool)
 		return st, false, err
 	}
 	flags := uint(0)
-	if keep {
+	if o.Keep {
 		flags = unix.RENAME_NOREPLACE
 	}
 	if err := unix.Renameat2(p.fd(), temp, p.fd(), p.base, flags); err != nil {

@@ -81,12 +81,18 @@ type fileInfo struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
 	Path string `json:"path"`
+	// Metadata is what the file was given.
+	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
 // upload writes the files of a form, or the body as one file.
 func (d *Dialect) upload(w http.ResponseWriter, r *http.Request, t target) error {
 	if user := r.URL.Query().Get("username"); !isUser(user) {
 		return dialect.NewFault(http.StatusUnauthorized, "unauthorized", "invalid username: '%s'", clipped(user))
+	}
+	attributes, err := attributesIn(r.Header)
+	if err != nil {
+		return err
 	}
 	body, err := unpacked(r)
 	if err != nil {
@@ -98,13 +104,13 @@ func (d *Dialect) upload(w http.ResponseWriter, r *http.Request, t target) error
 	case kind != "multipart/form-data" && at == "":
 		return dialect.NewFault(http.StatusBadRequest, "invalid_request", "path is required")
 	case kind != "multipart/form-data":
-		info, err := d.put(r, t, at, body)
+		info, err := d.put(r, t, at, attributes, body)
 		if err != nil {
 			return err
 		}
 		answer = append(answer, info)
 	default:
-		if answer, err = d.putParts(r, t, multipart.NewReader(body, params["boundary"]), at); err != nil {
+		if answer, err = d.putParts(r, t, multipart.NewReader(body, params["boundary"]), at, attributes); err != nil {
 			return err
 		}
 	}
@@ -115,7 +121,7 @@ func (d *Dialect) upload(w http.ResponseWriter, r *http.Request, t target) error
 // mostParts is how many files one form may have.
 const mostParts = 1000
 
-func (d *Dialect) putParts(r *http.Request, t target, form *multipart.Reader, at string) ([]fileInfo, error) {
+func (d *Dialect) putParts(r *http.Request, t target, form *multipart.Reader, at string, attributes map[string]string) ([]fileInfo, error) {
 	answer := []fileInfo{}
 	for {
 		part, err := form.NextPart()
@@ -136,7 +142,7 @@ func (d *Dialect) putParts(r *http.Request, t target, form *multipart.Reader, at
 		if name == "" {
 			return nil, dialect.NewFault(http.StatusBadRequest, "invalid_request", "a file of the form has no filename, and the query no path")
 		}
-		info, err := d.put(r, t, name, part)
+		info, err := d.put(r, t, name, attributes, part)
 		if err != nil {
 			return nil, err
 		}
@@ -160,11 +166,13 @@ func fileName(part *multipart.Part) string {
 	return params["filename"]
 }
 
-// put writes a file.
-func (d *Dialect) put(r *http.Request, t target, name string, content io.Reader) (fileInfo, error) {
+// put writes a file with its attributes.
+func (d *Dialect) put(r *http.Request, t target, name string, attributes map[string]string, content io.Reader) (fileInfo, error) {
 	const mode = 0o644
 	at := absolute(name)
-	_, err := d.service.WriteSessionFS(r.Context(), t.caller, t.session, job.FSRequest{Do: job.FSWrite, Path: placed(at), Mode: mode, Replace: true, Parents: true}, content)
+	a, err := d.service.WriteSessionFS(r.Context(), t.caller, t.session, job.FSRequest{
+		Do: job.FSWrite, Path: placed(at), Mode: mode, Replace: true, Parents: true, Attributes: attributes,
+	}, content)
 	if read, ok := errors.AsType[*service.ReadError](err); ok {
 		return fileInfo{}, badForm(read.Err)
 	}
@@ -177,7 +185,7 @@ func (d *Dialect) put(r *http.Request, t target, name string, content io.Reader)
 		// Who watches sees how E2B's envd writes: the file, its mode, its content.
 		_, err = d.service.SessionFS(r.Context(), t.caller, t.session, job.FSRequest{Do: job.FSChmod, Path: placed(at), Mode: mode})
 	}
-	return fileInfo{Name: path.Base(at), Type: "file", Path: at}, err
+	return fileInfo{Name: path.Base(at), Type: "file", Path: at, Metadata: metadataOfFile(a.Entry)}, err
 }
 
 // unpacked returns the body of a request, without the compression by gzip that it may have.

@@ -39,6 +39,8 @@ type (
 		Group       string    `json:"group"`
 		Modified    time.Time `json:"modifiedTime"`
 		Target      string    `json:"symlinkTarget,omitempty"`
+		// Metadata are the attributes of the file below attributePrefix.
+		Metadata map[string]string `json:"metadata,omitempty"`
 	}
 	entryAnswer struct {
 		Entry entryInfo `json:"entry"`
@@ -116,7 +118,7 @@ func infoOf(e job.Entry) entryInfo {
 	}
 	info := entryInfo{
 		Name: path.Base(e.Path), Type: kind, Path: e.Path, Size: e.Size, Mode: uint32(mode) & 0o777, Permissions: letter + permissions(uint32(mode)),
-		Owner: e.Owner, Group: e.Group, Modified: e.Modified.UTC(),
+		Owner: e.Owner, Group: e.Group, Modified: e.Modified.UTC(), Metadata: metadataOfFile(e),
 	}
 	if e.Target != "" {
 		if info.Target = e.Target; !path.IsAbs(e.Target) {
@@ -124,6 +126,16 @@ func infoOf(e job.Entry) entryInfo {
 		}
 	}
 	return info
+}
+
+// texts is how many bytes the texts have whose length code decides.
+func (i entryInfo) texts() int {
+	const besides = 64 // of a key beside its texts
+	size := len(i.Path) + len(i.Target)
+	for key, value := range i.Metadata {
+		size += besides + len(key) + len(value)
+	}
+	return size
 }
 
 // permissions writes a mode as ls does.
@@ -211,6 +223,8 @@ const (
 	// entriesAtOnce is how many entries a runner is asked for at once, and mostEntries how many a list may have.
 	entriesAtOnce = 1000
 	mostEntries   = 20000
+	// mostListedBytes is how many bytes of paths and metadata a list may have.
+	mostListedBytes = 16 << 20
 	// deepest is the depth of a list at most.
 	deepest = 64
 )
@@ -220,7 +234,7 @@ func (d *Dialect) listDir(ctx context.Context, t target, r *listRequest) (*entri
 	if err != nil {
 		return nil, err
 	}
-	answer := &entriesAnswer{Entries: []entryInfo{}}
+	answer, size := &entriesAnswer{Entries: []entryInfo{}}, 0
 	request := job.FSRequest{Do: job.FSList, Path: []byte(at), Depth: min(max(1, r.Depth), deepest), Limit: entriesAtOnce}
 	for {
 		a, after, err := d.fsPage(ctx, t, request)
@@ -228,12 +242,14 @@ func (d *Dialect) listDir(ctx context.Context, t target, r *listRequest) (*entri
 			return nil, err
 		}
 		for _, e := range a.Entries.Entries {
-			answer.Entries = append(answer.Entries, infoOf(e))
+			info := infoOf(e)
+			size += info.texts()
+			answer.Entries = append(answer.Entries, info)
 		}
 		if !a.Entries.More || len(a.Entries.Entries) == 0 {
 			return answer, nil
 		}
-		if len(answer.Entries) >= mostEntries {
+		if len(answer.Entries) >= mostEntries || size >= mostListedBytes {
 			return nil, connect.NewError(connect.CodeResourceExhausted, errors.New("the directory has too many entries; list a part of it"))
 		}
 		request.After = after

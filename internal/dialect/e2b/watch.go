@@ -208,7 +208,7 @@ func (w *watcher) add(e fileEvent) {
 	const besides = 64 // of an event beside its texts
 	size := besides + len(e.Name)
 	if e.Entry != nil {
-		size += besides + 2*len(e.Entry.Path) + len(e.Entry.Target)
+		size += besides + len(e.Entry.Path) + e.Entry.texts()
 	}
 	if len(w.events) < mostWatched && w.bytes+size <= mostWatchedBytes {
 		w.events, w.bytes = append(w.events, e), w.bytes+size

@@ -29,11 +29,14 @@ func TestWatchersAreBounded(t *testing.T) {
 	for _, w := range all.all {
 		w.idle.Stop()
 	}
-	var w watcher
-	for range mostWatched {
-		w.add(fileEvent{Name: strings.Repeat("x", 4000), Entry: &entryInfo{Path: strings.Repeat("x", 4000)}})
-	}
-	if w.bytes > mostWatchedBytes || len(w.events) == 0 || len(w.events) > mostWatchedBytes/4000 {
-		t.Errorf("%d events wait with %d bytes", len(w.events), w.bytes)
+	long := strings.Repeat("x", 4000)
+	for _, e := range []fileEvent{{Name: long, Entry: &entryInfo{Path: long}}, {Entry: &entryInfo{Metadata: map[string]string{"key": long}}}} {
+		var w watcher
+		for range mostWatched {
+			w.add(e)
+		}
+		if w.bytes > mostWatchedBytes || len(w.events) == 0 || len(w.events) > mostWatchedBytes/len(long) {
+			t.Errorf("%d events wait with %d bytes", len(w.events), w.bytes)
+		}
 	}
 }

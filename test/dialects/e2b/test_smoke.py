@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 import pytest
-from e2b import CommandExitException, FileNotFoundException, NotFoundException, SandboxException, SandboxQuery, SandboxState
+from e2b import CommandExitException, FileNotFoundException, InvalidArgumentException, NotFoundException, SandboxException, SandboxQuery, SandboxState
 from e2b_code_interpreter import AsyncSandbox, Sandbox
 
 
@@ -66,6 +66,22 @@ def test_files(sandbox):
     sandbox.files.remove("dir")
     with pytest.raises(FileNotFoundException):
         sandbox.files.read("dir/sub/b.txt")
+
+
+def test_metadata_of_files(sandbox):
+    assert sandbox.files.write("meta/a.txt", "text", metadata={"Author": "me", "note": "a b"}).metadata == {"author": "me", "note": "a b"}
+    sandbox.run_code("import os; os.setxattr('/home/user/meta/a.txt', 'user.e2b.code', b'1'); os.setxattr('/home/user/meta/a.txt', 'user.other', b'2')")
+    want = {"author": "me", "note": "a b", "code": "1"}
+    assert sandbox.files.get_info("meta/a.txt").metadata == want
+    assert [e.metadata for e in sandbox.files.list("meta")] == [want]
+    assert sandbox.files.rename("meta/a.txt", "/tmp/b.txt").metadata == want
+    assert sandbox.run_code("os.getxattr('/tmp/b.txt', 'user.e2b.note').decode()").text == "a b"
+    assert sandbox.files.write("/tmp/b.txt", "more", metadata={"only": "this"}).metadata == {"only": "this"}
+    assert sandbox.files.get_info("/tmp/b.txt").metadata == {"only": "this"}
+    assert sandbox.files.write("/tmp/b.txt", "more").metadata is None and sandbox.files.get_info("/tmp/b.txt").metadata is None
+    with pytest.raises(InvalidArgumentException):
+        sandbox.files.write("meta/large.txt", "text", metadata={"large": "x" * 4096})
+    assert not sandbox.files.exists("meta/large.txt")
 
 
 def test_signed(sandbox):
