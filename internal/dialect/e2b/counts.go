@@ -1,6 +1,9 @@
 package e2b
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // mostCounted is how many sessions the executions of are counted.
 const mostCounted = 10000
@@ -41,6 +44,18 @@ func (p *pids) of(session, command string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.all[session+command]
+}
+
+// last returns the command that had a process id last, among those that are noted; empty if there is none.
+func (p *pids) last(session string, pid int) (command string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, of := range p.all {
+		if id, ok := strings.CutPrefix(key, session); ok && of == pid && id > command { // ids of commands begin with their time
+			command = id
+		}
+	}
+	return command
 }
 
 // watched counts the watches of this process by session.

@@ -14,12 +14,15 @@ import (
 // attach answers with what a process does from now on.
 func (d *Dialect) attach(ctx context.Context, t target, r *selectRequest, to *connect.ServerStream[processEvent]) error {
 	j, err := d.find(ctx, t, r.Process)
+	if connect.CodeOf(err) == connect.CodeNotFound && r.Process.PID != nil {
+		return d.attachEnded(ctx, t, d.pids.last(t.session, *r.Process.PID), to)
+	}
 	if err != nil {
 		return err
 	}
 	of, err := d.service.AttachCommand(ctx, t.caller, t.session, j.ID)
 	if errors.Is(err, job.ErrCommandEnded) {
-		return noProcess()
+		return d.attachEnded(ctx, t, j.ID, to)
 	}
 	if err != nil {
 		return err
@@ -27,6 +30,35 @@ func (d *Dialect) attach(ctx context.Context, t target, r *selectRequest, to *co
 	defer of.Close()
 	noted, _ := keptOf(j)
 	return d.show(ctx, t, of, noted.PTY, to)
+}
+
+// remembered is how long a process that has ended is there for clients that connect to it.
+const remembered = 30 * time.Second
+
+// attachEnded answers with the end of a process, if it has ended a short time ago.
+func (d *Dialect) attachEnded(ctx context.Context, t target, command string, to *connect.ServerStream[processEvent]) error {
+	pid := d.pids.of(t.session, command)
+	if command == "" || pid == 0 {
+		return noProcess()
+	}
+	j, err := d.service.Command(ctx, t.caller, t.session, command, 0)
+	switch {
+	case errors.Is(err, job.ErrNotFound), errors.Is(err, job.ErrGone), err == nil && !isRemembered(j, time.Now()):
+		return noProcess()
+	case err != nil:
+		return err
+	}
+	var start, end processEvent
+	start.Event.Start, end.Event.End = &startEvent{pid}, endOf(j)
+	if err = to.Send(&start); err != nil {
+		return err
+	}
+	return to.Send(&end)
+}
+
+// isRemembered reports whether a command has ended a short time ago. One that a fault of Kaa has ended has no end to tell.
+func isRemembered(j job.Job, now time.Time) bool {
+	return (j.State == job.Completed && j.Result != nil || j.State == job.Cancelled) && now.Sub(j.FinishedAt) <= remembered
 }
 
 func noProcess() error {

@@ -105,6 +105,11 @@ def test_commands(sandbox):
     assert background.pid in [p.pid for p in sandbox.commands.list()]
     sandbox.commands.close_stdin(background.pid)
     assert background.wait().stdout == "line\n"
+    ended = sandbox.commands.run("exit 3", background=True)
+    for handle in ended, sandbox.commands.connect(ended.pid):
+        with pytest.raises(CommandExitException) as raised:
+            handle.wait()
+        assert raised.value.exit_code == 3
     sleeping = sandbox.commands.run("sleep 60", background=True)
     assert sleeping.kill() and not sandbox.commands.kill(sleeping.pid)
 
