@@ -142,6 +142,9 @@ func resultLine(v job.Value) map[string]any {
 	}
 	if text, ok := line["text"].(json.RawMessage); ok {
 		line["text"] = unquoted(text)
+		if form := literalOf(v.Data, text); form != nil {
+			line["json"] = form
+		}
 	}
 	// The columns of a table.
 	if columns, ok := line["json"].(json.RawMessage); ok && line["html"] != nil && strings.HasPrefix(string(columns), "{") {
@@ -152,6 +155,15 @@ func resultLine(v job.Value) map[string]any {
 		line["extra"] = extra
 	}
 	return line
+}
+
+// literalOf is the JSON of a list or dictionary, which has no form but its repr.
+func literalOf(all map[string]json.RawMessage, form json.RawMessage) json.RawMessage {
+	var text string
+	if len(all) != 1 || json.Unmarshal(form, &text) != nil {
+		return nil
+	}
+	return jsonOfLiteral(text)
 }
 
 // unquoted takes one pair of quotes away from the text of a string.

@@ -46,6 +46,8 @@ def test_contexts(sandbox):
 
 
 def test_forms(sandbox):
+    listed = sandbox.run_code("[1, {'a': (None, 'é')}]").results[0]
+    assert (listed.text, listed.json) == ("[1, {'a': (None, 'é')}]", [1, {"a": [None, "é"]}])
     frame = sandbox.run_code("import pandas as pd\npd.DataFrame({'a': [1, 2]})").results[0]
     assert frame.data == {"a": [1, 2]} and "<table" in frame.html
     figure = sandbox.run_code("import matplotlib.pyplot as plt\nplt.plot([1, 2], [3, 4], label='one')\nplt.title('of')\nplt.show()").results[0]
