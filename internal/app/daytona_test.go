@@ -15,7 +15,7 @@ import (
 // its shape.
 func TestDaytona(t *testing.T) {
 	t.Parallel()
-	k := prepare(t, testenv.Redis(t), "KAA_API_KEYS=one,two")
+	k := prepare(t, testenv.Redis(t), "KAA_API_KEYS=one,two", "KAA_MAX_BODY_BYTES=1048576", "KAA_BODY_MEMORY=4194304")
 	k.startAll(1)
 	const api, boxes = "/daytona/api", "/daytona/toolbox/"
 	call := func(key, method, path, body string) answer {
@@ -105,6 +105,13 @@ func TestDaytona(t *testing.T) {
 		}
 		if a := call("one", http.MethodDelete, box+"/process/session/s", ""); a.status != http.StatusNoContent {
 			t.Errorf("delete: %d %s", a.status, a.raw)
+		}
+	})
+	t.Run("a text that takes too much memory", func(t *testing.T) {
+		t.Parallel()
+		call("one", http.MethodPost, box+"/process/execute", `{"command": "head -c 3000000 /dev/zero | tr '\\0' a >large"}`)
+		if a := call("one", http.MethodPost, box+"/files/replace", `{"files": ["large"], "pattern": "b", "newValue": "c"}`); a.status != http.StatusOK || !strings.Contains(a.raw, `"success":false`) {
+			t.Errorf("%d %s", a.status, a.raw)
 		}
 	})
 	t.Run("interpreter", func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // mostText is how large a file may be in which text is replaced.
@@ -155,14 +156,23 @@ func (d *Dialect) replaceIn(r *http.Request, session, name, old, fresh string) e
 	if a.Length > mostText {
 		return badRequest("the file has more than %d bytes", mostText)
 	}
-	text, err := io.ReadAll(io.LimitReader(content, mostText))
+	// Both texts are in memory, and count as bodies of the caller.
+	held := d.service.HoldBody(service.CallerOf(r.Context()))
+	defer held.Release()
+	text, err := io.ReadAll(held.Reader(io.LimitReader(content, mostText)))
 	if err != nil {
 		return fmt.Errorf("read file: %w", err)
 	}
-	if n := bytes.Count(text, []byte(old)); n == 0 {
+	n := bytes.Count(text, []byte(old))
+	after := len(text) + n*(len(fresh)-len(old))
+	if n == 0 {
 		return nil
-	} else if len(text)+n*(len(fresh)-len(old)) > mostText {
+	}
+	if after > mostText {
 		return badRequest("the file would have more than %d bytes", mostText)
+	}
+	if err := held.Hold(int64(after)); err != nil {
+		return err
 	}
 	return d.write(r.Context(), session, name, bytes.NewReader(bytes.ReplaceAll(text, []byte(old), []byte(fresh))))
 }
