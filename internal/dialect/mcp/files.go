@@ -264,7 +264,7 @@ func (d *Dialect) searchFiles(ctx context.Context, r request, in searchFilesInpu
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(path, "-") {
+	if strings.ContainsAny(path[:1], "-!(),") { // find would take it for a part of an expression
 		path = "./" + path
 	}
 	// The words are arguments of a program: no shell reads them.

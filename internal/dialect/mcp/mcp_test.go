@@ -195,6 +195,8 @@ func handlesFiles(t *testing.T, url string) {
 		{"search_files", args{"text": "ne+dle", "name": "*.txt"}, "dir/ä.txt:2:two needle"},
 		{"search_files", args{"name": "*.bin"}, "b.bin"},
 		{"search_files", args{"text": "nowhere; echo $HOME"}, "Nothing was found."},
+		{"write_file", args{"path": "(/c.csv", "content": ""}, "Wrote 0 bytes to "},
+		{"search_files", args{"name": "*.csv", "path": "("}, "(/c.csv"},
 		{"run_command", args{"command": "cat dir/*.txt"}, "two needle"},
 		{"run_code", args{"code": "open('/work/dir/ä.txt').read() if __import__('os').path.exists('/work/dir') else open('dir/ä.txt').read()"}, "two needle"},
 	} {
