@@ -106,7 +106,7 @@ func (d *Dialect) execute(w http.ResponseWriter, r *http.Request, session string
 	}
 	longest := d.service.Limits().MaxTimeout.Seconds()
 	watching, err := d.service.Watch(r.Context(), service.CallerOf(r.Context()), service.Submission{Request: job.Request{
-		Code: notebookCode(body.Code), SessionID: session, ContextID: body.Context, Envs: body.Envs, Timeout: &longest,
+		Code: dialect.NotebookCode(body.Code), SessionID: session, ContextID: body.Context, Envs: body.Envs, Timeout: &longest,
 	}})
 	if err != nil {
 		return contextError(body.Context, err)

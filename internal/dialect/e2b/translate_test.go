@@ -12,33 +12,6 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-func TestNotebookCode(t *testing.T) {
-	t.Parallel()
-	const sh = `if __import__("sys").stdout.flush() or __import__("subprocess").call(["/bin/bash", "-c", "ls -l"]): pass`
-	for _, tt := range []struct{ name, code, want string }{
-		{"plain", "x = 1\nx", "x = 1\nx"},
-		{"an indentation of the whole", "\n    if x:\n      y\n    z", "\nif x:\n  y\nz"},
-		{"an indentation that is an error", "  x\ny", "  x\ny"},
-		{"a line for the shell", "!ls -l", sh},
-		{"one in a block", "if x:\n    !ls -l", "if x:\n    " + sh},
-		{"its output", "a = !ls", `a = __import__("subprocess").run(["/bin/bash", "-c", "ls"], stdout=-1, stderr=-2, text=True).stdout.splitlines()`},
-		{"a string with several lines", "s = '''\n!ls\n%cd\n'''", "s = '''\n!ls\n%cd\n'''"},
-		{"a quote that is escaped", "s = 'it\\'s'\n%pwd", "s = 'it\\'s'\n__import__(\"os\").getcwd()"},
-		{"brackets", "x = (5\n%3)", "x = (5\n%3)"},
-		{"a backslash", "x = 5 \\\n%3", "x = 5 \\\n%3"},
-		{"a comment with a bracket", "# (\n%matplotlib inline", "# (\npass"},
-		{"not equal", "a != 1", "a != 1"},
-		{"an unknown magic", "%nothing", "raise NameError(\"Line magic function `%nothing` not found.\")"},
-		{"a variable", "%env A = b", `__import__("os").environ["A"] = "b"`},
-		{"a file", "%%writefile a.txt\nx\ny", `with open("a.txt", "w", encoding="utf-8") as _file: _file.write("x\ny")`},
-		{"a timed cell", "%%time\n%pwd", "\n" + `__import__("os").getcwd()`},
-	} {
-		if got := notebookCode(tt.code); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
-		}
-	}
-}
-
 func TestASCII(t *testing.T) {
 	t.Parallel()
 	const text = "a é 𝄞 \u2028"

@@ -1,13 +1,13 @@
-package e2b
+package dialect
 
 import (
 	"strconv"
 	"strings"
 )
 
-// notebookCode makes Python of what a notebook takes: code with an indentation of the whole, lines for the shell (!),
+// NotebookCode makes Python of what a notebook takes: code with an indentation of the whole, lines for the shell (!),
 // and the most common magics (%). Other lines stay as they are, with their numbers.
-func notebookCode(code string) string {
+func NotebookCode(code string) string {
 	code = dedented(code)
 	if first, rest, _ := strings.Cut(strings.TrimLeft(code, "\n"), "\n"); strings.HasPrefix(first, "%%") {
 		return cellMagic(first[2:], rest)
@@ -169,7 +169,7 @@ func cellMagic(first, body string) string {
 	case "bash", "sh", "script":
 		return shellCell(body)
 	case "time", "timeit", "capture", "prun", "python", "python3":
-		return "\n" + notebookCode(body)
+		return "\n" + NotebookCode(body)
 	case "writefile", "file":
 		mode := "w"
 		if path, ok := strings.CutPrefix(strings.TrimSpace(rest), "-a "); ok {
