@@ -13,6 +13,7 @@ import (
 	"github.com/kaa-run/kaa/internal/dialect/dify"
 	"github.com/kaa-run/kaa/internal/dialect/e2b"
 	"github.com/kaa-run/kaa/internal/dialect/jobe"
+	"github.com/kaa-run/kaa/internal/dialect/jupyter"
 	"github.com/kaa-run/kaa/internal/dialect/librechat"
 	"github.com/kaa-run/kaa/internal/dialect/mcp"
 	"github.com/kaa-run/kaa/internal/dialect/opensandbox"
@@ -34,6 +35,7 @@ func builtDialects() []Dialect {
 	return []Dialect{
 		built("e2b", e2b.New, e2b.Owns),
 		built("daytona", daytona.New, nil),
+		built("jupyter", jupyter.New, nil),
 		built("opensandbox", opensandbox.New, nil),
 		built("sandboxfusion", sandboxfusion.New, nil),
 		built("dify", dify.New, nil),

@@ -64,7 +64,7 @@ func TestDialects(t *testing.T) {
 	t.Parallel()
 	k, one, two := withTenants(t, "KAA_API_KEYS=one,two", "KAA_MAX_BODY_BYTES=20000", "KAA_MAX_CODE_BYTES=15000", "KAA_MAX_UPLOAD_BYTES=100000", "KAA_MAX_TIMEOUT=20s", "KAA_DEFAULT_TIMEOUT=10s")
 	for name, use := range map[string]func(t *testing.T, k kaa, one, two string){
-		"dify": dify, "piston": piston, "sandboxfusion": sandboxfusion, "opensandbox": openSandbox, "librechat": libreChat, "jobe": jobe, "azure": azure,
+		"dify": dify, "piston": piston, "sandboxfusion": sandboxfusion, "opensandbox": openSandbox, "librechat": libreChat, "jobe": jobe, "azure": azure, "jupyter": jupyter,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,280 @@
+package jupyter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/dialect"
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
+)
+
+// executeContent is the content of an execute_request.
+type executeContent struct {
+	Code         string `json:"code"`
+	Silent       bool   `json:"silent"`
+	StoreHistory *bool  `json:"store_history"`
+	AllowStdin   *bool  `json:"allow_stdin"`
+	StopOnError  *bool  `json:"stop_on_error"`
+	// Expressions are evaluated after the code.
+	Expressions map[string]string `json:"user_expressions"`
+}
+
+// is reports what an optional field says; it is true without it.
+func is(field *bool) bool { return field == nil || *field }
+
+// execute executes code, and passes on what it does: busy, execute_input, outputs, execute_reply, idle.
+// abort: the executions that were taken are not to begin.
+func (k *socket) execute(ctx context.Context, m *message) (abort bool, err error) {
+	var content executeContent
+	if json.Unmarshal(m.Content, &content) != nil {
+		return false, k.reply(m, failure("ValueError", "the content of an execute_request has fields of wrong types"))
+	}
+	if err := k.status(m, "busy"); err != nil {
+		return false, err
+	}
+	blank := strings.TrimSpace(content.Code) == ""
+	count := k.d.counts.last(k.session)
+	if !content.Silent && !blank && is(content.StoreHistory) {
+		count = k.d.counts.next(k.session)
+	}
+	if !content.Silent {
+		if err := k.send(chanIOPub, "execute_input", m.Header, fields{"code": content.Code, "execution_count": count}); err != nil {
+			return false, err
+		}
+	}
+	reply := fields{"status": "ok", "payload": []any{}, "user_expressions": fields{}}
+	if !blank {
+		e := &execution{socket: k, m: m, content: content, count: count}
+		failed, err := e.run(ctx)
+		if err != nil {
+			return false, err
+		}
+		if failed != nil {
+			reply = failed
+		} else {
+			reply["user_expressions"] = k.evaluate(ctx, content.Expressions)
+		}
+	}
+	reply["execution_count"] = count
+	if abort = reply["status"] == "error" && is(content.StopOnError); abort {
+		k.take()
+	}
+	if err := k.respond(m, reply); err != nil {
+		return false, err
+	}
+	return abort, k.status(m, "idle")
+}
+
+// execution is one that runs.
+type execution struct {
+	*socket
+	m       *message
+	content executeContent
+	count   int
+	jobID   string
+	tail    string     // of stdout, which may be the prompt of a request for input; not sent yet
+	raised  *job.Error // the exception that was reported
+}
+
+// tailWait is how long the end of a line waits for a request for input.
+const tailWait = 100 * time.Millisecond
+
+// run executes the code, and returns the reply if it failed. The error ends the connection.
+func (e *execution) run(ctx context.Context) (fields, error) {
+	rate, err := e.d.service.Allow(ctx, e.caller)
+	if err == nil && !rate.Allowed {
+		return e.report(e.failed(ctx, service.TooFast(rate)))
+	}
+	longest := e.d.service.LimitsOf(e.caller).MaxTimeout.Seconds()
+	j, err := e.d.service.SubmitObserved(ctx, e.caller, job.Request{
+		Code: dialect.NotebookCode(e.content.Code), SessionID: e.session, Events: true, Input: is(e.content.AllowStdin), Timeout: &longest,
+	}, func(id string) { e.jobID = id })
+	if err != nil {
+		return e.unless(ctx, err)
+	}
+	f, err := e.d.service.FollowObserved(ctx, e.caller, j.ID)
+	if err != nil {
+		return e.unless(ctx, err)
+	}
+	defer f.Close()
+	var outage service.Outage
+	for {
+		wait := observeEvery
+		if e.tail != "" {
+			wait = tailWait
+		}
+		event, err := f.Next(ctx, wait)
+		switch {
+		case err == nil:
+			outage.Over()
+		case errors.Is(err, service.ErrQuiet):
+			if err := e.flush(""); err != nil {
+				return nil, err
+			}
+			continue
+		default:
+			if err = outage.Bear(ctx, err); err != nil {
+				return e.unless(ctx, err)
+			}
+			continue
+		}
+		reply, over, err := e.show(event)
+		if over || err != nil {
+			return reply, err
+		}
+	}
+}
+
+// unless reports an error of the service, unless the connection is over.
+func (e *execution) unless(ctx context.Context, err error) (fields, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return e.report(e.failed(ctx, err))
+}
+
+// report sends an error as an output, and returns it as the reply.
+func (e *execution) report(reply fields) (fields, error) {
+	if err := e.flush(""); err != nil {
+		return nil, err
+	}
+	shown := maps.Clone(reply)
+	delete(shown, "status")
+	return reply, e.publish("error", shown)
+}
+
+func (e *execution) publish(typ string, content any) error {
+	return e.send(chanIOPub, typ, e.m.Header, content)
+}
+
+// flush sends what was kept of stdout, without a prompt at its end.
+func (e *execution) flush(prompt string) error {
+	text := strings.TrimSuffix(e.tail, prompt)
+	if e.tail = ""; text == "" {
+		return nil
+	}
+	return e.publish("stream", fields{"name": "stdout", "text": text})
+}
+
+// show passes on an event. over: it was the last one, and reply is that of a failure.
+func (e *execution) show(event job.Event) (reply fields, over bool, err error) {
+	if event.Type == job.EventStream {
+		return nil, false, e.stream(event.Data)
+	}
+	prompt := ""
+	var asked job.InputData
+	if event.Type == job.EventInput && json.Unmarshal(event.Data, &asked) == nil {
+		prompt = asked.Prompt // Kaa writes it to stdout, and Jupyter does not
+	}
+	if err := e.flush(prompt); err != nil {
+		return nil, false, err
+	}
+	switch event.Type { //nolint:exhaustive // others are of functions and cases, which it has none of
+	case job.EventDisplay, job.EventResult:
+		err = e.value(event.Data)
+	case job.EventClear:
+		var data job.ClearData
+		if json.Unmarshal(event.Data, &data) == nil {
+			err = e.publish("clear_output", fields{"wait": data.Wait})
+		}
+	case job.EventInput:
+		e.mu.Lock()
+		e.asked = job.Answer{JobID: e.jobID, Request: asked.Request}
+		e.mu.Unlock()
+		err = e.send(chanStdin, "input_request", e.m.Header, fields{"prompt": asked.Prompt, "password": false})
+	case job.EventError:
+		var data job.ErrorData
+		if json.Unmarshal(event.Data, &data) == nil {
+			e.raised = &data.Error
+		}
+	case job.EventGap:
+		err = e.publish("stream", fields{"name": "stderr", "text": "\n[Kaa: output is missing here]\n"})
+	case job.EventStatus:
+		return e.ended(event.Data)
+	}
+	return nil, false, err
+}
+
+// stream passes on output. The end of a line of stdout is kept for a moment if a prompt may follow.
+func (e *execution) stream(data json.RawMessage) error {
+	var s job.StreamData
+	if json.Unmarshal(data, &s) != nil || s.Text == "" {
+		return nil
+	}
+	if s.Stream != "stdout" || !is(e.content.AllowStdin) {
+		if err := e.flush(""); err != nil {
+			return err
+		}
+		return e.publish("stream", fields{"name": s.Stream, "text": s.Text})
+	}
+	text := e.tail + s.Text
+	cut := strings.LastIndexByte(text, '\n') + 1
+	e.tail = text[cut:]
+	if len(e.tail) > mostInput { // no prompt
+		cut, e.tail = len(text), ""
+	}
+	if cut == 0 {
+		return nil
+	}
+	return e.publish("stream", fields{"name": "stdout", "text": text[:cut]})
+}
+
+// ended is for the status of the job; the last one is its end.
+func (e *execution) ended(data json.RawMessage) (reply fields, over bool, err error) {
+	var end struct {
+		State   job.State         `json:"state"`
+		Status  job.Status        `json:"status"`
+		Failure *job.Failure      `json:"failure"`
+		Error   *job.Error        `json:"error"`
+		Session *job.SessionAfter `json:"session"`
+	}
+	if json.Unmarshal(data, &end) != nil || !end.State.Terminal() {
+		return nil, false, nil
+	}
+	e.mu.Lock()
+	e.asked = job.Answer{}
+	e.mu.Unlock()
+	if end.Session != nil && end.Session.Restarted {
+		if err := e.publish("stream", fields{"name": "stderr", "text": "[Kaa: the kernel was restarted: " + end.Session.Message + "]\n"}); err != nil {
+			return nil, false, err
+		}
+		e.d.counts.reset(e.session)
+	}
+	if e.raised == nil {
+		e.raised = end.Error
+	}
+	failed := e.raised
+	if failed == nil || failed.Name == "" {
+		if failed = errorOf(end.State, end.Status, end.Failure, end.Session); failed == nil {
+			return nil, true, nil
+		}
+	}
+	content := failure(failed.Name, failed.Value)
+	if failed.Traceback != "" {
+		content["traceback"] = strings.Split(strings.TrimRight(failed.Traceback, "\n"), "\n")
+	}
+	reply, err = e.report(content)
+	return reply, true, err
+}
+
+// errorOf is the error for an end without an exception; nil if the code has succeeded.
+func errorOf(state job.State, status job.Status, failure *job.Failure, session *job.SessionAfter) *job.Error {
+	switch {
+	case state == job.Cancelled:
+		return &job.Error{Name: "KeyboardInterrupt", Traceback: "KeyboardInterrupt"}
+	case failure != nil:
+		return &job.Error{Name: "KaaError", Value: failure.Message}
+	case session != nil && session.State == job.SessionEnded:
+		return &job.Error{Name: "DeadKernelError", Value: "the kernel has ended"}
+	case status == job.StatusInterrupted:
+		return &job.Error{Name: "TimeoutError", Value: "the execution took longer than it may"}
+	case status == job.StatusExit:
+		return &job.Error{Name: "SystemExit", Traceback: "SystemExit"}
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package jupyter
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
+)
+
+// lookCode is Python that looks at the variables of the interpreter, and binds no name in it.
+//
+//go:embed look.py
+var lookCode string
+
+const (
+	lookTime = 3.0              // seconds that a look may take
+	lookWait = 10 * time.Second // with its wait for what the kernel executes
+	// mostExpressions bounds the expressions of one execution.
+	mostExpressions = 16
+)
+
+// look answers a request for completions and the like. The interpreter answers it between executions, since it has the
+// variables. What it cannot answer has an empty answer: a client then shows nothing.
+func (k *socket) look(ctx context.Context, m *message) error {
+	var content struct {
+		Code      string `json:"code"`
+		CursorPos *int   `json:"cursor_pos"`
+		Detail    int    `json:"detail_level"`
+	}
+	_ = json.Unmarshal(m.Content, &content) // zero values have an empty answer
+	length := len([]rune(content.Code))
+	pos := length
+	if content.CursorPos != nil {
+		pos = min(max(0, *content.CursorPos), length)
+	}
+	var empty fields
+	switch m.typ {
+	case "complete_request":
+		empty = fields{"status": "ok", "matches": []any{}, "cursor_start": pos, "cursor_end": pos, "metadata": fields{}}
+	case "inspect_request":
+		empty = fields{"status": "ok", "found": false, "data": fields{}, "metadata": fields{}}
+	default:
+		empty = fields{"status": "unknown"}
+	}
+	if strings.TrimSpace(content.Code) == "" {
+		if m.typ == "is_complete_request" {
+			empty = fields{"status": "complete"}
+		}
+		return k.reply(m, empty)
+	}
+	if err := k.status(m, "busy"); err != nil {
+		return err
+	}
+	answer := k.inside(ctx, fields{"do": strings.TrimSuffix(m.typ, "_request"), "code": content.Code, "pos": pos, "detail": content.Detail})
+	if answer == nil {
+		answer = empty
+	}
+	if err := k.respond(m, answer); err != nil {
+		return err
+	}
+	return k.status(m, "idle")
+}
+
+// inside has the interpreter answer a request of look.py; nil if it does not.
+func (k *socket) inside(ctx context.Context, request fields) fields {
+	text, err := json.Marshal(request)
+	if err != nil {
+		return nil
+	}
+	mark := rand.Text()
+	const builtins = `__import__("builtins")`
+	code := `if ` + builtins + `.exec(` + strconv.QuoteToASCII(lookCode) + `, {"names": ` + builtins + `.globals(), "request": ` +
+		strconv.QuoteToASCII(string(text)) + `, "mark": "` + mark + `"}): pass`
+	ctx, cancel := context.WithTimeout(ctx, lookWait)
+	defer cancel()
+	j, err := k.d.service.Execute(ctx, k.caller, service.Submission{Request: job.Request{Code: code, SessionID: k.session, Timeout: new(lookTime)}})
+	if err != nil || j.Result == nil {
+		return nil
+	}
+	_, rest, ok := strings.Cut(j.Result.Stdout, mark)
+	if !ok {
+		return nil
+	}
+	line, _, ok := strings.Cut(rest, mark)
+	var answer fields
+	if !ok || json.Unmarshal([]byte(line), &answer) != nil {
+		return nil
+	}
+	return answer
+}
+
+// evaluate evaluates expressions after an execution.
+func (k *socket) evaluate(ctx context.Context, expressions map[string]string) fields {
+	values, n := fields{}, 0
+	for name, expression := range expressions {
+		if n++; n > mostExpressions {
+			values[name] = failure("ValueError", "an execution has at most 16 user_expressions")
+			continue
+		}
+		j, err := k.d.service.Execute(ctx, k.caller, service.Submission{Request: job.Request{Code: "(" + expression + "\n)", SessionID: k.session}})
+		switch {
+		case err != nil:
+			values[name] = k.failed(ctx, err)
+		case j.Result.Error != nil:
+			values[name] = failure(j.Result.Error.Name, j.Result.Error.Value)
+		default:
+			value := fields{"status": "ok", "data": fields{"text/plain": "None"}, "metadata": fields{}}
+			for _, v := range j.Result.Results {
+				if v.Main {
+					value = formsOf(v)
+					value["status"] = "ok"
+				}
+			}
+			values[name] = value
+		}
+	}
+	return values
+}
