@@ -85,6 +85,9 @@ func TestDialectBehindTheDoor(t *testing.T) {
 	if a := k.call(http.MethodGet, "/e2b/none", nil); a.status != http.StatusNotFound || a.str("code") != "404" || a.str("message") == "" {
 		t.Errorf("a route that E2B does not have: %d %s", a.status, a.raw)
 	}
+	if a := k.call(http.MethodGet, "/e2b//sandboxes", nil); a.status != http.StatusNotFound || a.str("code") != "404" {
+		t.Errorf("a path with two slashes leads elsewhere: %d %s", a.status, a.raw)
+	}
 	if a := k.call(http.MethodGet, "/toyexecute", nil); a.status != http.StatusNotFound || a.str("code") != "no_such_route" {
 		t.Errorf("a path that only begins alike: %d %s", a.status, a.raw)
 	}
