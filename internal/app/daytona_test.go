@@ -114,6 +114,16 @@ func TestDaytona(t *testing.T) {
 			t.Errorf("%d %s", a.status, a.raw)
 		}
 	})
+	t.Run("a list that takes too much memory", func(t *testing.T) {
+		t.Parallel()
+		const code = "import os\nos.mkdir('deep'); os.chdir('deep')\nfor i in range(15): os.mkdir('d' * 250); os.chdir('d' * 250)\nfor i in range(4600): open(str(i).zfill(90), 'w')"
+		if a := call("one", http.MethodPost, box+"/process/code-run", `{"code": "`+strings.ReplaceAll(code, "\n", `\n`)+`"}`); a.str("exitCode") != "0" {
+			t.Fatalf("%d %s", a.status, a.raw)
+		}
+		if a := call("one", http.MethodGet, box+"/files?path=deep&depth=100", ""); a.status != http.StatusBadRequest || !strings.Contains(a.raw, "too many entries") {
+			t.Errorf("%d %.300s", a.status, a.raw)
+		}
+	})
 	t.Run("interpreter", func(t *testing.T) {
 		t.Parallel()
 		for message, want := range map[string]struct {
