@@ -36,6 +36,7 @@ func (k kaa) connect(t *testing.T, kernel, token string) *notebook {
 		t.Fatalf("connect: %v (%v)", err, res)
 	}
 	t.Cleanup(func() { _ = conn.CloseNow() })
+	conn.SetReadLimit(8 << 20)
 	return &notebook{t: t, conn: conn}
 }
 
@@ -87,6 +88,10 @@ func (n *notebook) until(id string, input func(jupyterMessage)) (lines []string)
 			}
 		case "execute_reply":
 			line += fmt.Sprint(" ", m.Content["status"], " ", m.Content["execution_count"])
+			if values, _ := m.Content["user_expressions"].(map[string]any); len(values) > 0 {
+				a, _ := values["a"].(map[string]any)
+				line += fmt.Sprint(" ", a["status"], a["data"])
+			}
 		case "execute_result", "display_data", "update_display_data":
 			data, _ := m.Content["data"].(map[string]any)
 			line += fmt.Sprint(" ", data["text/plain"])
@@ -196,6 +201,13 @@ func messages(t *testing.T, k kaa, id, key, header string) {
 		}},
 		{"no input", "execute_request", quiet("input()"), []string{busy, "iopub execute_input", "iopub error EOFError", "shell execute_reply error 5", idle}},
 		{"silent", "execute_request", fields{"code": "y = 2\ny", "silent": true}, []string{busy, "shell execute_reply ok 5", idle}},
+		{"an expression", "execute_request", fields{"code": "pass", "silent": true, "user_expressions": fields{"a": "x + 1"}}, []string{
+			busy, "shell execute_reply ok 5 okmap[text/plain:42]", idle,
+		}},
+		{"a large one", "execute_request", fields{"code": "pass", "silent": true, "user_expressions": fields{"a": "type('A', (), {'_repr_html_': lambda s: 'x' * 1100000})()"}}, []string{
+			busy, "shell execute_reply ok 5 error<nil>", idle,
+		}},
+		{"a large file", "execute_request", fields{"code": "open('big', 'wb').truncate(17 << 20) and None", "silent": true}, []string{busy, "shell execute_reply ok 5", idle}},
 		{"an exit", "execute_request", code("import sys; sys.exit(0)"), []string{busy, "iopub execute_input", "iopub error SystemExit", "shell execute_reply error 6", idle}},
 		{"nothing", "execute_request", code(" "), []string{busy, "iopub execute_input", "shell execute_reply ok 6", idle}},
 		{"a magic", "execute_request", code("%matplotlib inline\ny"), []string{busy, "iopub execute_input", "iopub execute_result 2", "shell execute_reply ok 7", idle}},
@@ -223,6 +235,9 @@ func messages(t *testing.T, k kaa, id, key, header string) {
 		})
 	}
 	n.t = t
+	if a := k.call(t, http.MethodGet, "/jupyter/api/contents/"+id+"/big", "", header); a.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a large file: %d, %d bytes", a.status, len(a.raw))
+	}
 	endless := n.send("shell", "execute_request", code("print('begins', flush=True)\nwhile True: pass"))
 	after := n.send("shell", "execute_request", code("1"))
 	for m := n.read(); m.Type != "stream"; m = n.read() { //nolint:revive // it runs now

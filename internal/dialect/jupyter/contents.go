@@ -34,6 +34,10 @@ const (
 // mostContent bounds a file that is answered inside JSON.
 const mostContent = 16 << 20
 
+// answerCopies is how many times an answer has a file or a path while it is made and written, and entryBytes what an
+// entry of a list has besides.
+const answerCopies, entryBytes = 5, 1 << 10
+
 func (d *Dialect) contentRoutes() {
 	d.handle("GET /api/contents", "getContents", d.listRoot)
 	d.handle("GET /api/contents/{path...}", "getContents", d.getContents)
@@ -176,11 +180,13 @@ func (d *Dialect) getContents(w http.ResponseWriter, r *http.Request) error {
 	case asked == typeFile:
 		m.Type = typeFile
 	}
+	held := d.service.HoldBody(service.CallerOf(r.Context())) // an answer counts for its caller until it is written
+	defer held.Release()
 	if query.Get("content") != "0" {
 		if m.Type == typeDirectory {
-			err = d.list(r.Context(), p, &m)
+			err = d.list(r.Context(), p, &m, held)
 		} else {
-			err = d.load(r.Context(), p, &m, query.Get("format"))
+			err = d.load(r.Context(), p, &m, query.Get("format"), held)
 		}
 		if err != nil {
 			return err
@@ -191,7 +197,7 @@ func (d *Dialect) getContents(w http.ResponseWriter, r *http.Request) error {
 }
 
 // list adds the entries of a directory to its model.
-func (d *Dialect) list(ctx context.Context, p place, m *contentModel) error {
+func (d *Dialect) list(ctx context.Context, p place, m *contentModel, held *service.Held) error {
 	entries := []contentModel{}
 	do := job.FSRequest{Do: job.FSList, Depth: 1, Limit: 1000}
 	for range 10 {
@@ -200,6 +206,9 @@ func (d *Dialect) list(ctx context.Context, p place, m *contentModel) error {
 			return err
 		}
 		for _, e := range a.Entries.Entries {
+			if err := held.Hold(entryBytes + answerCopies*int64(len(e.Path))); err != nil {
+				return err
+			}
 			if !e.Escaped {
 				entries = append(entries, modelOf(p.below(path.Base(e.Path)), e))
 			}
@@ -214,15 +223,19 @@ func (d *Dialect) list(ctx context.Context, p place, m *contentModel) error {
 }
 
 // load adds the content of a file to its model.
-func (d *Dialect) load(ctx context.Context, p place, m *contentModel, format string) error {
+func (d *Dialect) load(ctx context.Context, p place, m *contentModel, format string, held *service.Held) error {
 	if m.Size != nil && *m.Size > mostContent {
 		return dialect.NewFault(http.StatusRequestEntityTooLarge, "file_too_large", "the file has more than %d bytes; read it by Kaa's own API", mostContent)
 	}
-	_, content, err := d.service.ReadSessionFS(ctx, service.CallerOf(ctx), p.se.ID, job.FSRequest{Do: job.FSRead, Path: p.bytes(), Length: mostContent})
+	// The file may have grown since.
+	a, content, err := d.service.ReadSessionFS(ctx, service.CallerOf(ctx), p.se.ID, job.FSRequest{Do: job.FSRead, Path: p.bytes(), Length: mostContent})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = content.Close() }()
+	if err := held.Hold(answerCopies * a.Length); err != nil {
+		return err
+	}
 	data, err := io.ReadAll(io.LimitReader(content, mostContent))
 	switch {
 	case err != nil:

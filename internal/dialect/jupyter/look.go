@@ -23,6 +23,8 @@ const (
 	lookWait = 10 * time.Second // with its wait for what the kernel executes
 	// mostExpressions bounds the expressions of one execution.
 	mostExpressions = 16
+	// mostValues bounds the bytes of their values together.
+	mostValues = 1 << 20
 )
 
 // look answers a request for completions and the like. The interpreter answers it between executions, since it has the
@@ -69,6 +71,10 @@ func (k *socket) look(ctx context.Context, m *message) error {
 
 // inside has the interpreter answer a request of look.py; nil if it does not.
 func (k *socket) inside(ctx context.Context, request fields) fields {
+	rate, err := k.d.service.Allow(ctx, k.caller)
+	if err == nil && !rate.Allowed {
+		return nil
+	}
 	text, err := json.Marshal(request)
 	if err != nil {
 		return nil
@@ -97,7 +103,7 @@ func (k *socket) inside(ctx context.Context, request fields) fields {
 
 // evaluate evaluates expressions after an execution.
 func (k *socket) evaluate(ctx context.Context, expressions map[string]string) fields {
-	values, n := fields{}, 0
+	values, n, room := fields{}, 0, mostValues
 	for name, expression := range expressions {
 		if n++; n > mostExpressions {
 			values[name] = failure("ValueError", "an execution has at most 16 user_expressions")
@@ -112,10 +118,17 @@ func (k *socket) evaluate(ctx context.Context, expressions map[string]string) fi
 		default:
 			value := fields{"status": "ok", "data": fields{"text/plain": "None"}, "metadata": fields{}}
 			for _, v := range j.Result.Results {
-				if v.Main {
-					value = formsOf(v)
-					value["status"] = "ok"
+				if !v.Main {
+					continue
 				}
+				for _, form := range v.Data {
+					room -= len(form)
+				}
+				if value = formsOf(v); room < 0 {
+					value = failure("ValueError", "the values of user_expressions have more than 1 MiB together")
+					break
+				}
+				value["status"] = "ok"
 			}
 			values[name] = value
 		}
