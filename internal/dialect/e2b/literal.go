@@ -156,6 +156,6 @@ func (l *literal) escape() (rune, bool) {
 	}
 	code, err := strconv.ParseUint(l.rest[:digits], 16, 31)
 	l.rest = l.rest[digits:]
-	c := rune(code) //nolint:gosec // 31 bits
+	c := rune(code)
 	return c, err == nil && utf8.ValidRune(c)
 }

@@ -147,7 +147,7 @@ func (k *socket) input(ctx context.Context, m *message) error {
 		asked.Text, asked.EOF = "", true
 	}
 	if err := k.d.service.GiveInput(ctx, k.caller, k.session, asked); err != nil {
-		dialect.FaultOf(ctx, k.d.log, err) // the execution has ended, or will: its reply says so
+		_ = dialect.FaultOf(ctx, k.d.log, err) // it is logged. The execution has ended, or will: its reply says so
 	}
 	return nil
 }

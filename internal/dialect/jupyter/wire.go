@@ -123,16 +123,14 @@ type writer struct {
 
 func newWriter(v1 bool) *writer { return &writer{session: rand.Text(), v1: v1} }
 
-var (
-	emptyObject = json.RawMessage("{}")
-	colon       = []byte("{")
-)
+// emptyObject is where a message has nothing to say.
+func emptyObject() json.RawMessage { return json.RawMessage("{}") }
 
 // encode is a message of ours. The parent is the header of what it is about; empty without one.
 func (w *writer) encode(channel, typ string, parent json.RawMessage, content any) (websocket.MessageType, []byte, error) {
 	id := w.session + "_" + strconv.FormatInt(w.n.Add(1), 10)
-	if !bytes.HasPrefix(bytes.TrimSpace(parent), colon) {
-		parent = emptyObject
+	if !bytes.HasPrefix(bytes.TrimSpace(parent), []byte("{")) {
+		parent = emptyObject()
 	}
 	header, err := marshal(map[string]string{
 		"msg_id": id, "msg_type": typ, "session": w.session, "username": "kaa", "date": stamp(time.Now()), "version": messageVersion,
@@ -145,11 +143,11 @@ func (w *writer) encode(channel, typ string, parent json.RawMessage, content any
 		return 0, nil, err
 	}
 	if w.v1 {
-		return websocket.MessageBinary, encodeV1(channel, header, parent, emptyObject, body), nil
+		return websocket.MessageBinary, encodeV1(channel, header, parent, emptyObject(), body), nil
 	}
 	data, err := marshal(map[string]any{
 		"channel": channel, "msg_id": id, "msg_type": typ, "header": json.RawMessage(header), "parent_header": parent,
-		"metadata": emptyObject, "content": json.RawMessage(body), "buffers": []any{},
+		"metadata": emptyObject(), "content": json.RawMessage(body), "buffers": []any{},
 	})
 	return websocket.MessageText, data, err
 }
