@@ -212,13 +212,18 @@ func (k *kaa) submit(body fields, headers ...string) string {
 // await polls a job until it is in a terminal state.
 func (k *kaa) await(id string) answer {
 	k.tb.Helper()
-	for range 10 {
-		a := k.call(http.MethodGet, "/v1/jobs/"+id+"?wait=30s", nil)
+	var a answer
+	for began := time.Now(); time.Since(began) < 5*time.Minute; {
+		a = k.call(http.MethodGet, "/v1/jobs/"+id+"?wait=30s", nil)
 		switch a.str("state") {
 		case "completed", "cancelled", "failed":
 			return a
 		}
+		if a.status != http.StatusServiceUnavailable && a.status != http.StatusOK {
+			break
+		}
+		<-time.After(50 * time.Millisecond) // it may be away still
 	}
-	k.tb.Fatalf("job %s did not end", id)
+	k.tb.Fatalf("job %s did not end: %d %s", id, a.status, a.raw)
 	return answer{}
 }

@@ -297,8 +297,8 @@ def block_signals():
             signal.signal(one, signal.SIG_DFL)
         except OSError:
             pass  # it cannot be changed for SIGKILL and SIGSTOP
-    for one in C_LIBRARY_SIGNALS:
-        kernel.syscall(number("rt_sigaction"), one, bytes(32), None, 8)
+    for reserved in C_LIBRARY_SIGNALS:
+        kernel.syscall(number("rt_sigaction"), reserved, bytes(32), None, 8)
 
 
 def read_all(fd):

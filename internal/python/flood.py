@@ -27,6 +27,7 @@ class Flood:
     FAST, WINDOW, PERIOD = 200, 0.02, 0.005
     CALM = 20  # periods
     LONGEST_WAIT = 0.1  # seconds that stop waits for the thread
+    BEFORE_FORK = 2  # the same before a fork, where a busy machine may take long to run the thread
 
     def __init__(self, raw, stream):
         self.raw, self.stream = raw, stream
@@ -86,7 +87,7 @@ class Flood:
             except BaseException:
                 pass
 
-    def stop(self):
+    def stop(self, longest=LONGEST_WAIT):
         """End the flood, and wait for its thread. The wait has a limit: this may be a signal's
         handler, and the code that it interrupted may hold the lock that the thread waits for."""
         if not self.is_on:
@@ -96,11 +97,11 @@ class Flood:
             wake.release()
         except RuntimeError:
             pass  # another call has woken it
-        if not ended.acquire(timeout=self.LONGEST_WAIT):
+        if not ended.acquire(timeout=longest):
             return
         ended.release()
         # Python warns of forks in processes with threads, so the kernel must have removed it.
-        until = monotonic() + self.LONGEST_WAIT
+        until = monotonic() + longest
         while monotonic() < until:
             try:
                 _stat("/proc/self/task/%d" % self.thread)

@@ -41,7 +41,7 @@ class Marks:
         self.raws: tuple = ()
         self.flood = None
         self.write_all = write_all
-        os.register_at_fork(before=self.calm, after_in_child=self.end)
+        os.register_at_fork(before=self.before_fork, after_in_child=self.end)
 
     def adopt(self):
         """Record that the descriptors 1 and 2 are the runner's pipes now. The code may replace them."""
@@ -86,6 +86,11 @@ class Marks:
         """Pass on all output, and end a flood with its thread. Forks and the end need that."""
         if self.flood is not None:
             self.flood.stop()
+        self.flush_own()
+
+    def before_fork(self):
+        if self.flood is not None:
+            self.flood.stop(self.flood.BEFORE_FORK)
         self.flush_own()
 
     def flush_own(self):
