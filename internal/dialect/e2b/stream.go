@@ -11,6 +11,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/kaa-run/kaa/internal/dialect"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/service"
 )
@@ -58,21 +59,6 @@ func (d *Dialect) stream(w http.ResponseWriter, r *http.Request, session string,
 	}
 }
 
-// event is the data of all kinds of events.
-type event struct {
-	job.Value
-	Stream    string       `json:"stream"`
-	Text      string       `json:"text"`
-	State     job.State    `json:"state"`
-	Name      string       `json:"name"`
-	Message   string       `json:"value"`
-	Traceback string       `json:"traceback"`
-	Failure   *job.Failure `json:"failure"`
-	Status    job.Status   `json:"status"`
-	ExitCode  int          `json:"exitCode"`
-	Error     *job.Error   `json:"error"`
-}
-
 type outputLine struct {
 	Type      string `json:"type"`
 	Text      string `json:"text"`
@@ -88,7 +74,7 @@ type errorLine struct {
 
 // linesOf translates an event. An error ends the answer: the execution has no end of its own.
 func linesOf(e job.Event) ([]any, error) {
-	var data event
+	var data dialect.Event
 	if err := json.Unmarshal(e.Data, &data); err != nil {
 		return nil, fmt.Errorf("decode event: %w", err)
 	}
@@ -106,11 +92,15 @@ func linesOf(e job.Event) ([]any, error) {
 }
 
 // endLines is the end of an execution.
-func endLines(data event) ([]any, error) {
+func endLines(data dialect.Event) ([]any, error) {
 	end := []any{map[string]string{"type": "end_of_execution"}}
 	switch {
 	case data.State == job.Completed && data.Status == job.StatusExit && data.Error == nil:
-		value := strconv.Itoa(data.ExitCode)
+		code := 0
+		if data.ExitCode != nil {
+			code = *data.ExitCode
+		}
+		value := strconv.Itoa(code)
 		return append([]any{errorLine{"error", "SystemExit", value, "SystemExit: " + value}}, end...), nil
 	case data.State == job.Completed:
 		return end, nil

@@ -247,7 +247,7 @@ func (d *Dialect) outputOf(r *http.Request, j job.Job) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		var data event
+		var data dialect.Event
 		if e.Type == job.EventStream && json.Unmarshal(e.Data, &data) == nil {
 			all.WriteString(data.Text)
 		}
@@ -286,7 +286,7 @@ func (c *commandWords) output(stream, text string) []frame {
 	return frames
 }
 
-func (c *commandWords) end(e event, failed bool) []frame {
+func (c *commandWords) end(e dialect.Event, failed bool) []frame {
 	var frames []frame
 	for _, stream := range []string{"stdout", "stderr"} {
 		if rest := c.rest(stream); *rest != "" {
@@ -304,5 +304,5 @@ func (c *commandWords) end(e event, failed bool) []frame {
 		}
 		return append(frames, errorFrame(job.Error{Name: "CommandExecError", Value: strconv.Itoa(code), Traceback: reason}))
 	}
-	return append(frames, complete(e.Took))
+	return append(frames, complete(e.DurationMs))
 }

@@ -65,28 +65,12 @@ func (s *sender) send(f frame) error {
 	return s.control.Flush()
 }
 
-// event is the data of all kinds of events.
-type event struct {
-	job.Value
-	Stream    string       `json:"stream"`
-	Text      string       `json:"text"`
-	State     job.State    `json:"state"`
-	Name      string       `json:"name"`
-	Message   string       `json:"value"`
-	Traceback string       `json:"traceback"`
-	Failure   *job.Failure `json:"failure"`
-	Status    job.Status   `json:"status"`
-	ExitCode  *int         `json:"exitCode"`
-	Error     *job.Error   `json:"error"`
-	Took      float64      `json:"durationMs"`
-}
-
 // translator words the events of one kind of execution.
 type translator interface {
 	// output returns the events for a piece of output.
 	output(stream, text string) []frame
 	// end returns those for the end of an execution that has a result.
-	end(e event, failed bool) []frame
+	end(e dialect.Event, failed bool) []frame
 }
 
 // stream answers with the events of an execution until its end. An error is one before the first event.
@@ -127,7 +111,7 @@ func (d *Dialect) stream(w http.ResponseWriter, r *http.Request, from *service.W
 
 // framesOf words an event.
 func framesOf(e job.Event, id string, words translator, failed *bool) ([]frame, error) {
-	var data event
+	var data dialect.Event
 	if err := json.Unmarshal(e.Data, &data); err != nil {
 		return nil, err
 	}
@@ -178,8 +162,8 @@ type codeWords struct{}
 
 func (codeWords) output(stream, text string) []frame { return []frame{{Type: stream, Text: text}} }
 
-func (codeWords) end(e event, failed bool) []frame {
-	frames := []frame{complete(e.Took)}
+func (codeWords) end(e dialect.Event, failed bool) []frame {
+	frames := []frame{complete(e.DurationMs)}
 	if failed || e.Status == job.StatusOK {
 		return frames
 	}
