@@ -140,17 +140,26 @@ func TestCommandSocketAbuse(t *testing.T) {
 	testFloodOfFrames(t, k, session)
 }
 
-// testFloodOfFrames sends frames in the wrong order, and many of them, without reading what comes.
+// testFloodOfFrames sends frames in the wrong order, and many of them. It reads nothing of what comes before it has sent
+// some hundreds; a client that reads nothing at all is closed in the end.
 func testFloodOfFrames(t *testing.T, k *kaa, session string) {
 	t.Helper()
-	const flood = 2000
-	a := k.startAttached(session, fields{"command": "cat; exit 5"})
+	const flood, unread = 2000, 400
+	a, read := k.startAttached(session, fields{"command": "cat; exit 5"}), make(chan struct{})
 	a.frame("attached")
 	a.send(fields{"type": "start", "command": "ls"})
 	if e := a.frame("error"); !strings.Contains(e.str("detail"), "type") {
 		t.Errorf("a second start: %v", e.data)
 	}
 	for i := range flood {
+		if i == unread {
+			go func() {
+				defer close(read)
+				for a.next() {
+					continue
+				}
+			}()
+		}
 		switch i % 3 {
 		case 0:
 			a.send(fields{"type": "ping"})
@@ -161,10 +170,8 @@ func testFloodOfFrames(t *testing.T, k *kaa, session string) {
 		}
 	}
 	a.send(fields{"type": "end"})
+	<-read
 	counts := map[string]int{}
-	for a.next() {
-		continue
-	}
 	for _, e := range a.frames {
 		counts[strings.TrimSpace(e.name+" "+e.str("code")+" "+e.str("exitCode"))]++
 	}

@@ -345,7 +345,7 @@ func TestEventsOfCaller(t *testing.T) {
 // TestEventsEnd: however a job ends, its stream does, with its end.
 func TestEventsEnd(t *testing.T) {
 	t.Parallel()
-	k := start(t, 0, "KAA_SYNC_QUEUE_WAIT=300ms", "KAA_DRAIN_TIMEOUT=100ms", "KAA_KILL_GRACE=100ms")
+	k := start(t, 0, "KAA_SYNC_QUEUE_WAIT=300ms", "KAA_DRAIN_TIMEOUT=100ms")
 	check := func(s *stream, want ...string) {
 		t.Helper()
 		if got := briefs(s.all()); !cmp.Equal(got, want) {

@@ -18,14 +18,20 @@ func TestIdleLoad(t *testing.T) {
 	k.run(app.RunAPI)
 	k.run(app.RunRunner)
 	rdb := own.Client(t)
-	const settle, span = 5 * time.Second, 30 * time.Second
+	const settle, span, bound, windows = 5 * time.Second, 30 * time.Second, 5, 3
 	<-time.After(settle) // the start itself costs more
-	rdb.ConfigResetStat(t.Context())
-	before := testenv.Commands(t.Context(), rdb)
-	<-time.After(span)
-	if perSecond := float64(testenv.Commands(t.Context(), rdb)-before) / span.Seconds(); perSecond > 5 {
-		t.Errorf("%.2f commands a second:\n%s", perSecond, rdb.Info(t.Context(), "commandstats").Val())
-	} else {
+	// A busy machine adds commands to a window, such as those of connections that are opened anew; it takes none away.
+	for window := range windows {
+		rdb.ConfigResetStat(t.Context())
+		before, began := testenv.Commands(t.Context(), rdb), time.Now()
+		<-time.After(span)
+		perSecond := float64(testenv.Commands(t.Context(), rdb)-before) / time.Since(began).Seconds()
 		t.Logf("%.2f commands a second", perSecond)
+		if perSecond <= bound {
+			return
+		}
+		if window == windows-1 {
+			t.Errorf("more than %d commands a second:\n%s", bound, rdb.Info(t.Context(), "commandstats").Val())
+		}
 	}
 }

@@ -118,8 +118,8 @@ func TestMetricsOfFaults(t *testing.T) {
 
 	runnerAddr, _ := k.run(app.RunRunner)
 	k.await(waiting)
-	k.execute(fields{"code": "while True: pass", "timeout": 0.5})
-	k.execute(fields{"code": "print('x' * 5_000_000)", "limits": fields{"outputBytes": 1000}})
+	k.await(k.submit(fields{"code": "while True: pass", "timeout": 0.5}))
+	k.await(k.submit(fields{"code": "print('x' * 5_000_000)", "limits": fields{"outputBytes": 1000}}))
 	k.expectMetrics(t, "http://"+runnerAddr.String(),
 		`kaa_limit_hits_total{limit="timeout"} 1`, `kaa_limit_hits_total{limit="output"} 1`, `kaa_limit_hits_total{limit="memory"} 0`,
 		`kaa_jobs_ended_total{failure="none",state="completed"} 3`, `kaa_runner_slots 2`, `kaa_runner_sandbox_info{`, `kaa_redis_errors_total{kind="script"} 0`)

@@ -126,6 +126,7 @@ func TestPauseWithCommands(t *testing.T) {
 	}()
 	k.in(id, "import os, time\nwhile not os.path.exists('begun') or not os.path.exists('count'): time.sleep(0.01)")
 	k.tell(cat+"/input", fields{"data": "before "})
+	testenv.Eventually(t, "the output before the pause", func() bool { return k.call(http.MethodGet, cat, nil).str("output.stdout") == "before " })
 	pause := func(body fields) {
 		t.Helper()
 		a := k.call(http.MethodPost, path+"/pause", body)

@@ -430,7 +430,9 @@ func TestSessionBusyForTooLong(t *testing.T) {
 	if a := k.await(running); a.str("state") != "cancelled" || a.str("result.session.state") != "idle" {
 		t.Errorf("cancelled: %s", a.raw)
 	}
-	k.in(id, "print(1)")
+	if a := k.await(k.submit(fields{"code": "print(1)", "sessionId": id})); a.str("result.stdout") != "1\n" {
+		t.Errorf("afterwards: %s", a.raw)
+	}
 }
 
 // TestSessionsGoOn lets many sessions work while runners come and go: order is kept, nothing

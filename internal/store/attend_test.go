@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -110,4 +111,29 @@ func TestAttend(t *testing.T) {
 	if err := b.Attend(t.Context(), "w"); err != nil || !b.rdb.SIsMember(t.Context(), "{kaa}:waiters", "waiter:w").Val() {
 		t.Errorf("not registered again: %v", err)
 	}
+}
+
+// TestLapsedWithAListThatIsOld: a process whose lease lapses after the list was read is found, and one that was
+// written off is not found again.
+func TestLapsedWithAListThatIsOld(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{KeepLeased: time.Hour})
+	if err := b.Beat(t.Context(), job.Runner{ID: "dies"}); err != nil {
+		t.Fatal(err)
+	}
+	looks := func(want ...string) {
+		t.Helper()
+		if lapsed, err := b.Lapsed(t.Context(), b.runner); err != nil || !slices.Equal(lapsed, want) {
+			t.Fatalf("lapsed: %v, %v, want %v", lapsed, err, want)
+		}
+	}
+	looks()
+	if err := b.Leave(t.Context(), "dies"); err != nil { // as if its heartbeat had lapsed
+		t.Fatal(err)
+	}
+	looks("dies")
+	if _, runner, err := b.Rescue(t.Context(), "dies"); err != nil || !runner {
+		t.Fatalf("a runner was rescued: %t, %v", runner, err)
+	}
+	looks()
 }

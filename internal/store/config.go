@@ -7,6 +7,9 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
+// RunnerTTL is the default of Config.RunnerTTL.
+const RunnerTTL = 8 * time.Second
+
 // Config has the store's lifetimes and bounds. The zero value of a field means its default.
 type Config struct {
 	TombstoneTTL   time.Duration // time after a record's end during which 410 is answered instead of 404; 1 h
@@ -17,6 +20,9 @@ type Config struct {
 	// RunnerTTL is the life of a runner without a heartbeat, and of the lease of an API process
 	// with waiting callers; 8 s.
 	RunnerTTL time.Duration
+	// KeepLeased is how long Lapsed keeps the list of those that have a lease, at most RunnerTTL;
+	// 0 is not at all.
+	KeepLeased time.Duration
 	// MaxDepth is the largest number of waiting jobs on one queue, MaxCallerDepth that of one
 	// caller on all queues; 0 is no limit.
 	MaxDepth, MaxCallerDepth int
@@ -80,7 +86,7 @@ func (c Config) withDefaults() Config {
 	set(&c.TombstoneTTL, time.Hour)
 	set(&c.IdempotencyTTL, 24*time.Hour)
 	set(&c.OutboxDelay, 5*time.Second)
-	set(&c.RunnerTTL, 8*time.Second)
+	set(&c.RunnerTTL, RunnerTTL)
 	set(&c.HookTTL, 25*time.Hour)
 	if c.EventBytes == 0 {
 		c.EventBytes = 8 << 20

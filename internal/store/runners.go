@@ -78,41 +78,6 @@ func (s *Store) Attend(ctx context.Context, waiter string) error {
 	return wrap("attend", err)
 }
 
-// Lapsed returns, for Rescue, the registered runners whose heartbeat has lapsed and the waiters
-// whose lease has. It takes two commands for any number of them, and one more if there are any.
-// self, if not empty, is the runner that calls, which is alive.
-func (s *Store) Lapsed(ctx context.Context, self string) ([]string, error) {
-	const op = "look for lapsed runners"
-	members, err := s.rdb.SUnion(ctx, runnersKey, waitersKey).Result()
-	members = slices.DeleteFunc(members, func(m string) bool { return m == self })
-	if err != nil || len(members) == 0 {
-		return nil, wrap(op, err)
-	}
-	keys := make([]string, len(members))
-	for i, m := range members {
-		if waiter, ok := strings.CutPrefix(m, waiterMember("")); ok {
-			keys[i] = waiterKey(waiter)
-		} else {
-			keys[i] = runnerKey(m)
-		}
-	}
-	alive, err := s.rdb.Exists(ctx, keys...).Result()
-	if err != nil || int(alive) == len(members) {
-		return nil, wrap(op, err)
-	}
-	values, err := s.rdb.MGet(ctx, keys...).Result()
-	if err != nil {
-		return nil, wrap(op, err)
-	}
-	var lapsed []string
-	for i, v := range values {
-		if v == nil {
-			lapsed = append(lapsed, members[i])
-		}
-	}
-	return lapsed, nil
-}
-
 // Rescue settles the jobs of the processes that Lapsed returned, if they have still lapsed:
 // executions of runners, and jobs of waiters. It reports whether there was a runner among them.
 // Any process may call it at any time.

@@ -100,6 +100,7 @@ type Store struct {
 	memory  memory
 	packer  packer
 	large   chan struct{} // has a token for each large result that is being written
+	leased  leased
 }
 
 // New returns a store on rdb.
