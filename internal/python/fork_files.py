@@ -91,7 +91,8 @@ class Reopened:
 
 class Tree:
     """Copies a directory: data, links of both kinds, modes, times. It leaves out sockets and all
-    mounts in the directory: the libraries of an interpreter that is installed below /work."""
+    mounts in the directory, with the directories around them: the libraries of an interpreter that
+    is installed below /work."""
 
     def __init__(self, source, top):
         self.device = os.fstat(source).st_dev
@@ -101,7 +102,7 @@ class Tree:
     def copy(self, source, target, where):
         for name in os.listdir(source):
             st = os.stat(name, dir_fd=source, follow_symlinks=False)
-            if st.st_dev != self.device:
+            if not own(st, self.device):
                 continue
             kind = stat.S_IFMT(st.st_mode)
             if kind == stat.S_IFDIR:
@@ -130,6 +131,12 @@ class Tree:
         copy_data(files[0], files[1], st.st_size)
         finish(files, st)
         self.links[key] = where + name
+
+
+def own(st, device):
+    """Return whether an entry is the session's. A mount is on another device, and the directories
+    around it are root's: the code can neither write there nor change them."""
+    return st.st_dev == device and st.st_uid == os.getuid()
 
 
 def finish(fds, st):
@@ -163,7 +170,7 @@ def empty(directory):
     device, left = os.fstat(directory).st_dev, False
     for name in os.listdir(directory):
         st = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        if st.st_dev != device:
+        if not own(st, device):
             left = True
             continue
         if not stat.S_ISDIR(st.st_mode):

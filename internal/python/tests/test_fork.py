@@ -22,7 +22,7 @@ class MountsTest(unittest.TestCase):
         self.addCleanup(patch.stop)
 
     def fill(self, place):
-        for directory in ("own", "mounted", "own/mounted", "other"):
+        for directory in ("own", "mounted", "own/mounted", "other", "around"):
             os.mkdir(os.path.join(place, directory))
             with open(os.path.join(place, directory, "file"), "w") as file:
                 file.write("text")
@@ -39,18 +39,20 @@ class MountsTest(unittest.TestCase):
         for place in self.places:
             self.fill(place)
         self.assertFalse(fork_files.empty(self.fds[1]))
-        self.assertEqual(self.files(self.places[1]), ["mounted/file", "own/mounted/file"])
+        self.assertEqual(self.files(self.places[1]), ["around/file", "mounted/file", "own/mounted/file"])
         self.assertFalse(os.path.exists(os.path.join(self.places[1], "other")))
         fork_files.Tree(self.fds[0], self.fds[1]).copy(self.fds[0], self.fds[1], "")
-        self.assertEqual(self.files(self.places[1]), ["mounted/file", "other/file", "own/file", "own/mounted/file"])
+        self.assertEqual(self.files(self.places[1]), ["around/file", "mounted/file", "other/file", "own/file", "own/mounted/file"])
 
 
 def stat_with_mounts(stat):
-    """os.stat with other devices for what is named mounted: only root could mount some."""
+    """os.stat with other devices for entries named mounted, and another owner for a directory around
+    mounts: only root could make them."""
     def patched(name, **arguments):
         found = stat(name, **arguments)
         fields = list(found)
         fields[2] += name == "mounted"
+        fields[4] += name == "around"
         return os.stat_result(fields, {"st_atime_ns": found.st_atime_ns, "st_mtime_ns": found.st_mtime_ns})
     return patched
 
