@@ -61,10 +61,12 @@ prose: ## the words of documentation and comments
 	@GO="$(GO)" scripts/prose
 
 # Python's own cache is of no use in folders that are embedded.
-lint-python: ## the linter and the type checker of the Python scripts
+lint-python: ## the linter and the type checker of the Python scripts and of clients/python
 	@scripts/setup-libs --lint
 	cd internal/python && ../../.cache/lint/bin/ruff check --no-cache . && \
 		../../.cache/lint/bin/mypy --cache-dir ../../.cache/mypy --no-error-summary .
+	cd clients/python && ../../.cache/lint/bin/ruff check --no-cache . && \
+		../../.cache/lint/bin/mypy --cache-dir ../../.cache/mypy --no-error-summary
 
 fmt: bin/golangci-lint ## format the Go code
 	bin/golangci-lint fmt

@@ -1,0 +1,44 @@
+"""Operations on sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ._steps import Request, Steps, send
+from .errors import Gone, NotFound
+
+
+def create(body: Mapping[str, Any], name: str | None) -> Steps[dict[str, Any]]:
+    """Open a session, or make sure that there is one of a name."""
+    if name is None:
+        request = Request("POST", "/v1/sessions", json=body)
+    else:
+        request = Request("PUT", f"/v1/sessions/by-name/{quote(name, safe='')}", json=body, repeatable=True)
+    answer = yield from send(request)
+    return dict(answer.json())
+
+
+def look(session: str) -> Steps[dict[str, Any]]:
+    answer = yield from send(Request("GET", f"/v1/sessions/{session}"))
+    return dict(answer.json())
+
+
+def change(session: str, body: Mapping[str, Any]) -> Steps[dict[str, Any]]:
+    answer = yield from send(Request("PATCH", f"/v1/sessions/{session}", json=body))
+    return dict(answer.json())
+
+
+def end(session: str) -> Steps[None]:
+    """End a session. One that has ended already is no error."""
+    try:
+        yield from send(Request("DELETE", f"/v1/sessions/{session}"))
+    except (Gone, NotFound):
+        pass
+
+
+def tell(session: str, what: str, body: Mapping[str, Any] | None = None) -> Steps[dict[str, Any]]:
+    """Send an operation such as `fork`, and return its answer."""
+    answer = yield from send(Request("POST", f"/v1/sessions/{session}/{what}", json=body if body is not None else {}, read=150.0))
+    return dict(answer.json()) if answer.body else {}

@@ -1,0 +1,196 @@
+"""Sessions for asyncio and trio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from . import _execution, _sessions, jobs
+from ._drivers import AsyncDriver
+from ._execution import Listeners
+from ._once import Once
+from ._tools import Functions, Tools
+from .commands import AsyncCommands, AsyncTerminal
+from .events import Event
+from .files import AsyncResultFiles, AsyncSessionFiles
+from .jobs import AsyncJob
+from .options import CommandOptions, RunOptions, SessionOptions, SubmitOptions, body_of
+from .result import AsyncResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Unpack
+
+    from .async_client import AsyncKaa
+
+
+class AsyncCheckpoint:
+    """A kept state of a session. `async with` returns to it if the block raises."""
+
+    def __init__(self, session: AsyncSession, id: str) -> None:
+        self._session = session
+        self.id = id
+
+    async def rollback(self) -> None:
+        """Return the session to this state."""
+        await self._session._tell("rollback", {"checkpointId": self.id})
+
+    async def __aenter__(self) -> AsyncCheckpoint:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            await self.rollback()
+
+
+class AsyncSession:
+    """A live interpreter: `async with AsyncSession() as s`, or `s = await AsyncSession()`.
+
+    The end of the block ends it, unless it has a name or was attached to.
+    """
+
+    id: str
+    record: dict[str, Any]
+    files: AsyncSessionFiles
+    commands: AsyncCommands
+
+    def __init__(self, client: AsyncKaa | None = None, *, name: str | None = None, **options: Unpack[SessionOptions]) -> None:
+        self._client = client
+        self._own: AsyncKaa | None = None  # a client that ends with the session
+        self._create = _sessions.create(body_of(options), name)
+        self._ends = name is None
+
+    async def _open(self) -> AsyncSession:
+        if not hasattr(self, "id"):
+            if self._client is None:
+                self._client = self._own = _new()
+            driver = self._client._driver
+            self._begin(driver, await driver.run(self._create))
+        return self
+
+    def _begin(self, driver: AsyncDriver, record: dict[str, Any]) -> None:
+        self._driver = driver
+        self.record = record
+        self.id = str(record["id"])
+        self.files = AsyncSessionFiles(driver, self.id)
+        self.commands = AsyncCommands(driver, self.id)
+
+    @classmethod
+    async def attach(cls, id: str, client: AsyncKaa | None = None) -> AsyncSession:
+        """Return the session of an id. `async with` does not end it."""
+        client = client or _new()
+        session = cls._of(client._driver, await client._driver.run(_sessions.look(id)), ends=False)
+        session._client = client
+        return session
+
+    @classmethod
+    def _of(cls, driver: AsyncDriver, record: dict[str, Any], ends: bool) -> AsyncSession:
+        session = cls.__new__(cls)
+        session._ends = ends
+        session._own = None
+        session._begin(driver, record)
+        return session
+
+    async def run(
+        self,
+        code: str,
+        *,
+        on_stdout: Callable[[str], Any] | None = None,
+        on_stderr: Callable[[str], Any] | None = None,
+        on_event: Callable[[Event], Any] | None = None,
+        functions: Functions = None,
+        check: bool = False,
+        **options: Unpack[RunOptions],
+    ) -> AsyncResult:
+        """Execute code and wait for its end. The functions get output and events as they come."""
+        listeners = Listeners(on_stdout, on_stderr, on_event, Tools(functions))
+        raw = await self._driver.run(_execution.execute(self._body(code, options), listeners))
+        result = AsyncResult(raw, AsyncResultFiles(self._driver, raw))
+        return result.raise_for_error() if check else result
+
+    def stream(self, code: str, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
+        """Execute code and return its events as they come. Closing the iterator interrupts the code."""
+        return self._driver.iterate(_execution.stream(self._body(code, options)))
+
+    async def submit(self, code: str, *, idempotency_key: str | None = None, **options: Unpack[SubmitOptions]) -> AsyncJob:
+        """Execute code in its turn, without waiting for it."""
+        return AsyncJob(self._driver, await self._driver.run(jobs.submit(self._body(code, options), idempotency_key)))
+
+    async def interrupt(self) -> bool:
+        """Interrupt the execution that runs. False: there is none."""
+        return bool((await self._tell("interrupt"))["interrupted"])
+
+    async def restart(self) -> None:
+        """Give the session a fresh interpreter and an empty directory."""
+        await self._tell("restart")
+
+    async def pause(self, *, max_pause: float | None = None, auto_resume: bool | None = None) -> None:
+        """Stop all processes of the session."""
+        self.record = await self._tell("pause", body_of({"max_pause": max_pause, "auto_resume": auto_resume}))
+
+    async def resume(self) -> None:
+        """Let the processes go on."""
+        self.record = await self._tell("resume")
+
+    async def fork(self, count: int = 1) -> list[AsyncSession]:
+        """Return new sessions that begin as copies of this one."""
+        return [self._of(self._driver, record, ends=True) for record in (await self._tell("fork", {"count": count}))["sessions"]]
+
+    def checkpoint(self) -> Once[AsyncCheckpoint]:
+        """Keep the present state: `await` it, or `async with` it."""
+
+        async def make() -> AsyncCheckpoint:
+            return AsyncCheckpoint(self, str((await self._tell("checkpoint"))["checkpointId"]))
+
+        return Once(make)
+
+    def terminal(
+        self, command: str | Sequence[str] = ("bash",), *, columns: int = 80, rows: int = 24, **options: Unpack[CommandOptions]
+    ) -> Once[AsyncTerminal]:
+        """Start a program with a terminal, bash by default: `await` it, or `async with` it."""
+        return Once(lambda: self.commands.terminal(command, columns=columns, rows=rows, **options))
+
+    async def change(self, **options: Unpack[SessionOptions]) -> None:
+        """Change `idle_timeout`, `max_age`, `ends_at`, `ends_in` or `metadata`."""
+        self.record = await self._driver.run(_sessions.change(self.id, body_of(options)))
+
+    async def refresh(self) -> str:
+        """Look the session up and return its state: `idle`, `busy`, `paused` or `ended`."""
+        self.record = await self._driver.run(_sessions.look(self.id))
+        return str(self.record["state"])
+
+    async def close(self) -> None:
+        """End the session."""
+        try:
+            await self._driver.run(_sessions.end(self.id))
+        finally:
+            if self._own:
+                await self._own.close()
+
+    def _body(self, code: str, options: Any) -> dict[str, Any]:
+        return {"code": code, **body_of(options), "sessionId": self.id}
+
+    async def _tell(self, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        return await self._driver.run(_sessions.tell(self.id, what, body))
+
+    def __await__(self) -> Generator[Any, None, AsyncSession]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> AsyncSession:
+        return await self._open()
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._ends:
+            await self.close()
+        elif self._own:
+            await self._own.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncSession {getattr(self, 'id', 'that is not open')}>"
+
+
+def _new() -> AsyncKaa:
+    from .async_client import AsyncKaa
+
+    return AsyncKaa()
