@@ -18,6 +18,18 @@ func Ticket(digest, thing string) string {
 	return digest[:min(len(digest), shortDigest)] + hex.EncodeToString(mac.Sum(nil))
 }
 
+// Digests returns the digests of the valid keys by their owners, which owner names.
+func (r *Keyring) Digests(owner func(Key) string) map[string][]string {
+	all := map[string][]string{}
+	for _, g := range *r.current.Load() {
+		if !g.expired(r.now()) {
+			of := owner(g.Key)
+			all[of] = append(all[of], g.SHA256)
+		}
+	}
+	return all
+}
+
 // FindTicket returns the grant of the key that a ticket for a thing is of.
 func (r *Keyring) FindTicket(ticket, thing string) (*Grant, error) {
 	if len(ticket) < shortDigest {

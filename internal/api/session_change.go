@@ -28,6 +28,8 @@ type SessionChangeBody struct {
 	EndsAt      clearableTime `json:"endsAt,omitzero" doc:"Time at which it ends, used or not (RFC 3339), not later than maxAge allows; null removes it."`
 	EndsIn      *float64      `json:"endsIn,omitempty" nullable:"true" doc:"The same as seconds from now. Not together with endsAt."`
 	OnlyLater   *bool         `json:"onlyLater,omitempty" nullable:"true" doc:"The end that was set stays if endsAt or endsIn is earlier. So one of several users of a session does not shorten it for the others."`
+	OnEnd       *string       `json:"onEnd,omitempty" nullable:"true" enum:"end,pause" doc:"Consequence of endsAt: end, or pause."`
+	AutoResume  *bool         `json:"autoResume,omitempty" nullable:"true" doc:"With onEnd: pause, the next execution or other operation resumes it."`
 	Metadata    object        `json:"metadata,omitempty" doc:"Replaces all of its metadata."`
 }
 
@@ -71,7 +73,7 @@ func (s *server) changeSession(ctx context.Context, in *changeSessionInput) (*se
 	b := in.Body
 	return sessionAnswer(s.cfg.Service.ChangeSession(ctx, service.CallerOf(ctx), in.ID, job.SessionChangeRequest{
 		IdleTimeout: b.IdleTimeout, MaxAge: b.MaxAge, EndsIn: b.EndsIn, EndsAt: b.EndsAt.time, NoEnd: b.EndsAt.none,
-		OnlyLater: b.OnlyLater != nil && *b.OnlyLater, Metadata: json.RawMessage(b.Metadata),
+		OnlyLater: b.OnlyLater != nil && *b.OnlyLater, OnEnd: value(b.OnEnd), AutoResume: b.AutoResume != nil && *b.AutoResume, Metadata: json.RawMessage(b.Metadata),
 	}))
 }
 

@@ -27,6 +27,8 @@ type SessionBody struct {
 	MaxAge      *float64          `json:"maxAge,omitempty" nullable:"true" doc:"Seconds after which it ends, used or not. Default 28800, ceiling 604800 unless configured otherwise."`
 	EndsAt      *time.Time        `json:"endsAt,omitempty" nullable:"true" doc:"Time at which it ends, used or not (RFC 3339), not later than maxAge allows. PATCH moves it. With it, or endsIn, the defaults of idleTimeout and maxAge are their ceilings."`
 	EndsIn      *float64          `json:"endsIn,omitempty" nullable:"true" doc:"The same as seconds from now. Not together with endsAt."`
+	OnEnd       *string           `json:"onEnd,omitempty" nullable:"true" enum:"end,pause" doc:"Consequence of endsAt: end, or pause (a resume sets the end again, as far ahead as it was when it was set last). Default end."`
+	AutoResume  *bool             `json:"autoResume,omitempty" nullable:"true" doc:"With onEnd: pause, the next execution or other operation resumes it."`
 	Workdir     *string           `json:"workdir,omitempty" nullable:"true" maxLength:"512" doc:"Path of its working directory. Needs the sandbox level strict. Default: /work." example:"/home/user"`
 	Home        *string           `json:"home,omitempty" nullable:"true" maxLength:"512" doc:"Path of the home directory (HOME), which is the working directory, or is in it or in /tmp. Default: the working directory."`
 	Persist     *string           `json:"persist,omitempty" nullable:"true" maxLength:"128" doc:"Name of the volume that keeps the files of its working directory: they are there as the last session with it has left them, and are saved at the end of this one, at a pause, and every two minutes. A letter or digit, then letters, digits and any of . _ : @ ~ -" example:"user-7"`
@@ -48,6 +50,7 @@ type SessionView struct {
 	IdleTimeout float64          `json:"idleTimeout" doc:"Seconds without use after which it ends."`
 	MaxAge      float64          `json:"maxAge" doc:"Seconds after which it ends, used or not."`
 	EndsAt      *time.Time       `json:"endsAt,omitempty" doc:"The time that was set for its end, if one was."`
+	OnEnd       string           `json:"onEnd,omitempty" enum:"pause" doc:"It is paused, and not ended, at endsAt."`
 	PausedAt    *time.Time       `json:"pausedAt,omitempty" doc:"Since when it is paused, if it is."`
 	PausedUntil *time.Time       `json:"pausedUntil,omitempty" doc:"When it ends unless it is resumed."`
 	AutoResume  bool             `json:"autoResume,omitempty" doc:"The next execution or other operation resumes it."`
@@ -64,9 +67,13 @@ type SessionView struct {
 }
 
 func sessionView(s job.Session) SessionView {
+	onEnd := ""
+	if s.AtEnd != nil {
+		onEnd = job.OnEndPause
+	}
 	return SessionView{
 		ID: s.ID, Name: s.Name, State: s.State, Runner: s.Runner, Runtime: s.Runtime, CreatedAt: s.CreatedAt, LastUsedAt: s.LastUsed,
-		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), EndsAt: optional(s.EndsAt), Waiting: s.Waiting, Restarts: s.Restarts,
+		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), EndsAt: optional(s.EndsAt), OnEnd: onEnd, Waiting: s.Waiting, Restarts: s.Restarts,
 		PausedAt: optional(s.PausedAt), PausedUntil: optional(s.PausedUntil), AutoResume: s.AutoResume, Workdir: s.Workdir, Home: s.Home, Persist: persistView(s.Persist), Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
 	}
 }
@@ -152,7 +159,7 @@ func (b *SessionBody) request() job.SessionRequest {
 		return job.SessionRequest{}
 	}
 	return job.SessionRequest{
-		Runtime: value(b.Runtime), Envs: b.Envs, Workdir: value(b.Workdir), Home: value(b.Home), Persist: b.Persist, IdleTimeout: b.IdleTimeout, MaxAge: b.MaxAge, EndsIn: b.EndsIn, EndsAt: b.EndsAt, OnMemory: value(b.OnMemory),
+		Runtime: value(b.Runtime), Envs: b.Envs, Workdir: value(b.Workdir), Home: value(b.Home), Persist: b.Persist, IdleTimeout: b.IdleTimeout, MaxAge: b.MaxAge, EndsIn: b.EndsIn, EndsAt: b.EndsAt, OnEnd: value(b.OnEnd), AutoResume: b.AutoResume != nil && *b.AutoResume, OnMemory: value(b.OnMemory),
 		Limits: b.Limits.request(), Metadata: json.RawMessage(b.Metadata),
 	}
 }

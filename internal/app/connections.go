@@ -130,12 +130,13 @@ func (c *connection) move(to *list.List) {
 	c.quiet.Store(to != nil && to == c.of.idle)
 }
 
-// changed is the server's ConnState.
+// changed is the server's ConnState, for the connections of all its listeners.
 func (l *connections) changed(conn net.Conn, state http.ConnState) {
 	c, ok := conn.(*connection)
 	if !ok {
 		return
 	}
+	l = c.of
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {

@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +34,11 @@ func (s *shared) openFront(ctx context.Context) (*front, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on KAA_ADDR: %w", err)
 	}
-	f := &front{listener: listener, served: make(chan error, 1)}
+	others, err := s.listenLocally(ctx)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	f := &front{listener: listener, served: make(chan error, 1+len(others))}
 	f.answer(api.Starting())
 	conns := newConnections(listener, maxConnections(&s.cfg))
 	f.server = &http.Server{
@@ -46,7 +52,28 @@ func (s *shared) openFront(ctx context.Context) (*front, error) {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	go func() { f.served <- f.server.Serve(conns) }()
+	for _, other := range others {
+		go func() { f.served <- f.server.Serve(other) }()
+	}
 	return f, nil
+}
+
+// mostLocally bounds the connections of a further port.
+const mostLocally = 1024
+
+// listenLocally listens at the further ports.
+func (s *shared) listenLocally(ctx context.Context) (all []net.Listener, err error) {
+	for _, port := range s.cfg.LoopbackPorts {
+		one, err := listen(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))), s.log)
+		if err != nil {
+			for _, other := range all {
+				err = errors.Join(err, other.Close())
+			}
+			return nil, fmt.Errorf("listen on KAA_LOOPBACK_PORTS: %w", err)
+		}
+		all = append(all, newConnections(one, mostLocally))
+	}
+	return all, nil
 }
 
 // answer makes h answer all requests from now on.

@@ -201,3 +201,36 @@ func TestPauseWithCommands(t *testing.T) {
 	}
 	testenv.Eventually(t, "the runner has no session", func() bool { return strings.Contains(k.call(http.MethodGet, "/v1/runners", nil).raw, `"sessions":0`) })
 }
+
+// TestPauseAtEndOfSession: a session with "onEnd": "pause" is paused at its end with all it has, and goes on when it is used.
+func TestPauseAtEndOfSession(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1)
+	id := k.open(fields{})
+	path := sessionsPath + "/" + id
+	k.in(id, "x = 41")
+	if a := k.call(http.MethodPatch, path, fields{"endsIn": 1, "onEnd": "pause", "autoResume": true}); a.str("onEnd") != "pause" || a.str("endsAt") == "" {
+		t.Errorf("change: %d %s", a.status, a.raw)
+	}
+	testenv.Eventually(t, "the pause at the end", func() bool { return k.call(http.MethodGet, path, nil).str("state") == "paused" })
+	if a := k.call(http.MethodGet, path, nil); a.str("endsAt") != "" || a.str("autoResume") != "true" || a.str("pausedUntil") == "" {
+		t.Errorf("paused: %s", a.raw)
+	}
+	k.call(http.MethodPatch, path, fields{"endsIn": 3600}) // what follows takes less
+	if out := k.in(id, "print(x)"); out != "41\n" {
+		t.Errorf("resumed: %q", out)
+	}
+	if a := k.call(http.MethodGet, path, nil); a.str("endsAt") == "" || a.str("state") != "idle" {
+		t.Errorf("the resume has not set the end: %s", a.raw)
+	}
+	if a := k.call(http.MethodPatch, path, fields{"onEnd": "end", "endsIn": 1}); a.status != http.StatusOK || a.str("onEnd") != "" {
+		t.Errorf("no pause any more: %d %s", a.status, a.raw)
+	}
+	testenv.Eventually(t, "the end", func() bool { return k.call(http.MethodGet, path, nil).str("state") == "ended" })
+	k.wantEnded(id, "ends_at")
+	for body, want := range map[string]string{`{"onEnd": "stop"}`: "onEnd", `{"autoResume": true}`: `send \"onEnd\": \"pause\" with it`, `{"onEnd": "end", "autoResume": true}`: "autoResume"} {
+		if a := k.call(http.MethodPost, sessionsPath, body); a.status != http.StatusBadRequest || !strings.Contains(a.raw, want) {
+			t.Errorf("%s: %d %s", body, a.status, a.raw)
+		}
+	}
+}

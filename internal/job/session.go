@@ -9,6 +9,7 @@ import (
 // execution to the next.
 type Session struct {
 	ID        string
+	Owner     string // whose it is; no answer shows it
 	Name      string // chosen by its caller, and unique among the caller's live sessions; may be empty
 	State     SessionState
 	Runner    string // id of its runner
@@ -22,13 +23,14 @@ type Session struct {
 	MaxAge      time.Duration
 	Workdir     string // see SessionSpec
 	Home        string
-	EndsAt      time.Time // the time that was set for its end; zero if none was
-	PausedAt    time.Time // zero if it is not paused, or about to be
-	PausedUntil time.Time // when it ends unless it is resumed
-	AutoResume  bool      // what comes next resumes it
-	ResumedAt   time.Time // the end of its last pause; zero if there was none
-	Waiting     int       // executions that wait for their turn
-	Restarts    int       // interpreters that were replaced for lack of memory
+	EndsAt      time.Time  // the time that was set for its end; zero if none was
+	PausedAt    time.Time  // zero if it is not paused, or about to be
+	PausedUntil time.Time  // when it ends unless it is resumed
+	AutoResume  bool       // what comes next resumes it
+	AtEnd       *PauseArgs // of the pause at EndsAt; nil if it ends then
+	ResumedAt   time.Time  // the end of its last pause; zero if there was none
+	Waiting     int        // executions that wait for their turn
+	Restarts    int        // interpreters that were replaced for lack of memory
 	Metadata    json.RawMessage
 	Persist     Persistence // zero if its files are not kept
 	ForkedFrom  string      // the session of which it is a fork; empty if it is none
@@ -93,7 +95,7 @@ const (
 // LaneOf is the lane of an operation on a session. Those on files take no turn.
 func LaneOf(op string) string {
 	switch op {
-	case OpPutFiles, OpListFiles, OpReadFile, OpRemoveFile, OpFileSystem, OpReadFileSystem, OpWatchFiles:
+	case OpPutFiles, OpListFiles, OpReadFile, OpRemoveFile, OpFileSystem, OpReadFileSystem, OpWatchFiles, OpMeasure:
 		return LaneBeside
 	}
 	return LaneDefault
@@ -125,7 +127,15 @@ const (
 	OpRollback   = "rollback"
 	OpPause      = "pause"
 	OpResume     = "resume"
+	OpMeasure    = "measure"
 )
+
+// SessionMeasure is what the sandbox of a session uses at one moment.
+type SessionMeasure struct {
+	CPUPercent  float64 `json:"cpuPercent"` // 100 is one processor
+	MemoryBytes int64   `json:"memoryBytes"`
+	DiskBytes   int64   `json:"diskBytes"`
+}
 
 // ForkArgs name the sessions to be made.
 type ForkArgs struct {
@@ -231,8 +241,16 @@ type SessionRequest struct {
 	Limits      QuotaRequest
 	EndsIn      *float64   // seconds
 	EndsAt      *time.Time // the same as a time
+	OnEnd       string     // OnEndPause, or OnEndEnd; empty is that
+	AutoResume  bool       // of the pause at the end
 	Metadata    json.RawMessage
 }
+
+// Consequences of the time that was set for the end of a session.
+const (
+	OnEndEnd   = "end"
+	OnEndPause = "pause"
+)
 
 // SessionLimits are the bounds and defaults of sessions.
 type SessionLimits struct {
@@ -263,6 +281,7 @@ func (l Limits) AcceptSession(r SessionRequest) (NewSession, error) {
 		EndsAt:      endsAt,
 		Metadata:    l.metadata(&v, r.Metadata),
 	}
+	s.AtEnd = l.atEnd(&v, r.OnEnd, r.AutoResume)
 	workdir, home := places(&v, r.Workdir, r.Home)
 	volume := checkVolume(&v, r.Persist)
 	quota := l.quota(&v, r.Limits)
@@ -272,6 +291,22 @@ func (l Limits) AcceptSession(r SessionRequest) (NewSession, error) {
 	s.Workdir, s.Home, s.Persist.Volume = workdir, home, volume
 	spec := SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, Volume: volume, EndOnMemory: r.OnMemory == OnMemoryEnd}
 	return NewSession{Session: s, Spec: spec, EndsIn: endsIn}, nil
+}
+
+// atEnd returns the arguments of the pause that a session is to have at its end; nil for none.
+func (l Limits) atEnd(v *validation, onEnd string, autoResume bool) *PauseArgs {
+	switch onEnd {
+	case OnEndPause:
+		a, _ := l.AcceptPause(nil, autoResume) // its own defaults are right
+		return &a
+	case "", OnEndEnd:
+	default:
+		v.add("onEnd", "must be end or pause")
+	}
+	if autoResume {
+		v.add("autoResume", "is about a pause at the end; send \"onEnd\": \"pause\" with it")
+	}
+	return nil
 }
 
 // inSession refuses fields that an execution of a session cannot have, because they belong to

@@ -15,6 +15,8 @@ type SessionChange struct {
 	EndsIn              time.Duration // the same, from now on
 	NoEnd               bool          // no time is set for its end any more
 	OnlyLater           bool          // the time that is set may only become a later one
+	AtEnd               *PauseArgs    // of a pause at the end
+	NoPause             bool          // it ends at its end
 	Metadata            json.RawMessage
 }
 
@@ -24,6 +26,8 @@ type SessionChangeRequest struct {
 	EndsIn              *float64
 	EndsAt              *time.Time
 	NoEnd, OnlyLater    bool
+	OnEnd               string // as in SessionRequest; empty keeps it
+	AutoResume          bool
 	Metadata            json.RawMessage
 }
 
@@ -36,6 +40,8 @@ func (l Limits) AcceptSessionChange(r SessionChangeRequest) (SessionChange, erro
 		NoEnd:       r.NoEnd, OnlyLater: r.OnlyLater, Metadata: l.metadata(&v, r.Metadata),
 	}
 	c.EndsIn, c.EndsAt = l.end(&v, r.EndsIn, r.EndsAt)
+	c.AtEnd = l.atEnd(&v, r.OnEnd, r.AutoResume)
+	c.NoPause = r.OnEnd == OnEndEnd
 	if r.EndsIn != nil && r.NoEnd {
 		v.add("endsIn", notBothEnds)
 	}

@@ -205,6 +205,22 @@ func (s *Service) ResumeSession(ctx context.Context, c Caller, id string) (job.S
 	return s.session(ctx, c, id)
 }
 
+// MeasureSession returns what the sandbox of a session uses now. It is not for a paused session, which it would resume.
+func (s *Service) MeasureSession(ctx context.Context, c Caller, session string) (job.SessionMeasure, error) {
+	if err := c.may(access.Read); err != nil {
+		return job.SessionMeasure{}, err
+	}
+	data, err := s.operateIn(ctx, c, session, job.LaneBeside, job.OpMeasure, nil)
+	if err != nil {
+		return job.SessionMeasure{}, err
+	}
+	var m job.SessionMeasure
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, fmt.Errorf("decode measure: %w", err)
+	}
+	return m, nil
+}
+
 // Fork makes count forks of a session, in the order of its executions.
 func (s *Service) Fork(ctx context.Context, c Caller, session string, count int) ([]job.Session, error) {
 	if err := c.may(access.Sessions); err != nil {

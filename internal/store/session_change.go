@@ -14,6 +14,13 @@ import (
 func (s *Store) ChangeSession(ctx context.Context, id string, v job.Viewer, c job.SessionChange) error {
 	const op = "change session"
 	caller, endsAt := "", ""
+	atEnd, err := encodedPause(c.AtEnd)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if c.NoPause {
+		atEnd = "none"
+	}
 	if !v.All {
 		caller = cmp.Or(v.Caller, anonymous)
 	}
@@ -32,6 +39,7 @@ func (s *Store) ChangeSession(ctx context.Context, id string, v job.Viewer, c jo
 		{"ends_in", millisOr(c.EndsIn)},
 		{"later", mark(c.OnlyLater)},
 		{"metadata", []byte(c.Metadata)},
+		{"at_end", atEnd},
 	})
 	if err != nil {
 		return aboutSession(id, err)

@@ -27,6 +27,10 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		return job.Session{}, fmt.Errorf("%s: encode spec: %w", op, err)
 	}
 	se := n.Session
+	atEnd, err := encodedPause(se.AtEnd)
+	if err != nil {
+		return job.Session{}, fmt.Errorf("%s: %w", op, err)
+	}
 	most, shared := s.memory.mostOfCaller(s.cfg)
 	each := make([]args, len(n.Candidates))
 	for i, c := range n.Candidates {
@@ -55,6 +59,7 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		{"own_disk", n.OwnDisk},
 		{"ends_at", setTime(se.EndsAt)},
 		{"ends_in", millisOr(n.EndsIn)},
+		{"at_end", atEnd},
 	}, each...)
 	if err != nil {
 		return job.Session{}, err
@@ -77,7 +82,7 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 	case "takes":
 		return job.Session{}, fmt.Errorf("%s: %w", op, takesFull(r))
 	}
-	se.State, se.CreatedAt, se.Runner, se.Runtime = job.SessionIdle, parseMillis(r.text(1)), r.text(2), r.text(3)
+	se.Owner, se.State, se.CreatedAt, se.Runner, se.Runtime = n.Caller, job.SessionIdle, parseMillis(r.text(1)), r.text(2), r.text(3)
 	se.LastUsed = se.CreatedAt
 	se.EndsAt, se.ExpiresAt = parseMillis(r.text(4)), parseMillis(r.text(5))
 	return se, nil
@@ -221,7 +226,7 @@ func (s *Store) FinishInSession(ctx context.Context, c job.Claim, o job.Outcome)
 }
 
 // SessionsOf returns the sessions of a runner, and those of their lanes that have an unclaimed
-// execution. It also ends overdue sessions. Without sessions it is one command.
+// execution. It also ends overdue sessions, and has those paused that are to be at their end. Without sessions it is one command.
 func (s *Store) SessionsOf(ctx context.Context, runner string) (all []string, ready []job.ReadyLane, err error) {
 	const op = "look after sessions"
 	if some, err := s.exists(ctx, op, sessionsKey); err != nil || !some {
@@ -233,14 +238,19 @@ func (s *Store) SessionsOf(ctx context.Context, runner string) (all []string, re
 		return nil, nil, wrap(op, err)
 	}
 	r := reply(v)
-	n := int(atoi(r.text(0)))
-	for i := range r[1:] {
-		if i < n {
-			id, lane, _ := strings.Cut(r.text(i+1), " ")
-			ready = append(ready, job.ReadyLane{Session: id, Lane: lane})
-		} else {
-			all = append(all, r.text(i+1))
+	lanes, ends := int(atoi(r.text(0))), int(atoi(r.text(1)))
+	r = r[2:]
+	for i := range lanes {
+		id, lane, _ := strings.Cut(r.text(i), " ")
+		ready = append(ready, job.ReadyLane{Session: id, Lane: lane})
+	}
+	for i := lanes; i < lanes+ends; i += 3 {
+		if err := s.pauseAtEnd(ctx, r.text(i), r.text(i+1), r.text(i+2)); err != nil {
+			return nil, nil, err
 		}
+	}
+	for i := lanes + ends; i < len(r); i++ {
+		all = append(all, r.text(i))
 	}
 	return all, ready, nil
 }
@@ -261,7 +271,7 @@ func sessionFields() []string {
 	return []string{
 		"state", "caller", "runner", "runtime", "created_at", "last_used", "idle_timeout", "max_age", "metadata", "reason", "message", "ended_at", "forked_from", "restarts", "ends_at", "name", "workdir", "home", "aside", "paused_at", "pause_until", "resumes",
 		"volume", "volume_saved_at", "volume_bytes", "volume_error", "volume_error_at", "volume_skipped",
-		"resumed_at",
+		"resumed_at", "at_end",
 	}
 }
 
@@ -311,14 +321,14 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 			continue
 		}
 		se := job.Session{
-			ID: id, State: job.SessionState(f.text(0)), Runner: f.text(2), Runtime: f.text(3),
+			ID: id, Owner: ownerOf(f.text(1)), State: job.SessionState(f.text(0)), Runner: f.text(2), Runtime: f.text(3),
 			CreatedAt: parseMillis(f.text(4)), LastUsed: parseMillis(f.text(5)),
 			IdleTimeout: time.Duration(atoi(f.text(6))) * time.Millisecond, MaxAge: time.Duration(atoi(f.text(7))) * time.Millisecond,
 			Waiting: int(sent[i].waiting.Val() + atoi(f.text(18))), Reason: job.EndReason(f.text(9)), Message: f.text(10), EndedAt: parseMillis(f.text(11)), ForkedFrom: f.text(12),
 			Restarts: int(atoi(f.text(13))), EndsAt: parseMillis(f.text(14)), Name: f.text(15), Workdir: f.text(16), Home: f.text(17),
 			PausedAt: parseMillis(f.text(19)), PausedUntil: parseMillis(f.text(20)), AutoResume: f.text(21) != "",
 			Persist:   job.Persistence{Volume: f.text(22), SavedAt: parseMillis(f.text(23)), Bytes: atoi(f.text(24)), Error: f.text(25), ErrorAt: parseMillis(f.text(26)), Skipped: int(atoi(f.text(27)))},
-			ResumedAt: parseMillis(f.text(28)),
+			ResumedAt: parseMillis(f.text(28)), AtEnd: decodedPause(f.text(29)),
 		}
 		if due := int64(sent[i].due.Val()); due > 0 {
 			se.ExpiresAt = time.UnixMilli(due).UTC()

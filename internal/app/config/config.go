@@ -25,9 +25,11 @@ import (
 // Config is the whole configuration of a process. docs/configuration.md describes
 // it; a test holds the two together.
 type Config struct {
-	Addr     string   `env:"KAA_ADDR" envDefault:"127.0.0.1:8080"`
-	RedisURL Secret   `env:"KAA_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0"`
-	APIKeys  []Secret `env:"KAA_API_KEYS"`
+	Addr string `env:"KAA_ADDR" envDefault:"127.0.0.1:8080"`
+	// LoopbackPorts are further ports of 127.0.0.1 at which the API listens, for clients whose ports are fixed.
+	LoopbackPorts []uint16 `env:"KAA_LOOPBACK_PORTS"`
+	RedisURL      Secret   `env:"KAA_REDIS_URL" envDefault:"redis://127.0.0.1:6379/0"`
+	APIKeys       []Secret `env:"KAA_API_KEYS"`
 	// AdminKeys are further keys, whose callers see the jobs and sessions of all callers.
 	AdminKeys []Secret `env:"KAA_ADMIN_KEYS"`
 	// APIKeysFile lists keys of tenants. It is read again when it changes.

@@ -1,6 +1,8 @@
 package e2b
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -21,8 +23,9 @@ const (
 	clientID    = "kaa"
 	// defaultTimeout is the life of a sandbox of which the SDK does not say how long it lives.
 	defaultTimeout = 300.0
-	// detailsName is the member of a session's metadata that has what is not the caller's.
+	// detailsName is the member of a session's metadata that has what is not the caller's. Other members of this kind begin with ownPrefix.
 	detailsName = "kaa.e2b"
+	ownPrefix   = detailsName + "."
 )
 
 // templates are the names of what a sandbox is made of; all of them are the same here.
@@ -33,6 +36,8 @@ func templates() []string {
 // details are what a session keeps for its sandbox.
 type details struct {
 	Template string `json:"template"`
+	// Envs are the variables of a sandbox that was made of a snapshot. Those of others are the session's own.
+	Envs map[string]string `json:"envs,omitempty"`
 }
 
 // control adds the routes of sandboxes.
@@ -52,7 +57,9 @@ func (d *Dialect) control() {
 	d.handle("POST /sandboxes/{id}/fork", "forkSandbox", d.fork)
 	d.handle("GET /sandboxes/{id}/metrics", "getSandboxMetrics", d.metrics)
 	d.handle("PUT /sandboxes/{id}/network", "setSandboxNetwork", d.network)
+	d.handle("POST /sandboxes/{id}/snapshots", "makeSnapshot", d.snapshot)
 	d.handle("GET /snapshots", "listSnapshots", d.listSnapshots)
+	d.handle("DELETE /templates/{id}", "deleteSnapshot", d.deleteSnapshot)
 }
 
 // sandbox is what the SDKs learn of a sandbox with its tokens.
@@ -70,6 +77,7 @@ type sandbox struct {
 func (d *Dialect) sandboxOf(c service.Caller, se job.Session) sandbox {
 	token := c.Ticket(accessTo(se.ID))
 	d.tokens.note(se.ID, token)
+	d.copies.note(se.ID, detailsOf(se).Envs)
 	return sandbox{
 		TemplateID: detailsOf(se).Template, SandboxID: sandboxID(se.ID), ClientID: clientID, EnvdVersion: envdVersion,
 		AccessToken: token, TrafficToken: token,
@@ -96,6 +104,13 @@ type detail struct {
 type lifecycle struct {
 	AutoResume bool   `json:"autoResume"`
 	OnTimeout  string `json:"onTimeout"`
+}
+
+func lifecycleOf(se job.Session) lifecycle {
+	if se.AtEnd == nil {
+		return lifecycle{OnTimeout: "kill"}
+	}
+	return lifecycle{AutoResume: se.AtEnd.AutoResume, OnTimeout: "pause"}
 }
 
 // States of sandboxes.
@@ -125,7 +140,7 @@ func (d *Dialect) detailOf(se job.Session) detail {
 	return detail{
 		TemplateID: detailsOf(se).Template, SandboxID: sandboxID(se.ID), ClientID: clientID, StartedAt: se.CreatedAt, EndAt: end, State: stateOf(se),
 		CPUCount: max(1, int64(quota.CPUs)), MemoryMB: quota.MemoryBytes / megabyte, DiskSizeMB: quota.DiskBytes / megabyte,
-		EnvdVersion: envdVersion, Metadata: metadataOf(se), Lifecycle: lifecycle{OnTimeout: "kill"}, Volumes: []struct{}{},
+		EnvdVersion: envdVersion, Metadata: metadataOf(se), Lifecycle: lifecycleOf(se), Volumes: []struct{}{},
 	}
 }
 
@@ -135,7 +150,7 @@ func metadataOf(se job.Session) map[string]string {
 	theirs := make(map[string]string, len(all))
 	for name, value := range all {
 		var text string
-		if name != detailsName && json.Unmarshal(value, &text) == nil {
+		if !isOwn(name) && json.Unmarshal(value, &text) == nil {
 			theirs[name] = text
 		}
 	}
@@ -153,10 +168,20 @@ func membersOf(se job.Session) (all map[string]json.RawMessage) {
 	return all
 }
 
+// isOwn reports whether a member of the metadata of a session is not the caller's.
+func isOwn(name string) bool { return name == detailsName || strings.HasPrefix(name, ownPrefix) }
+
 // encoded returns the metadata of a session.
 func encoded(theirs map[string]string, of details) json.RawMessage {
-	all := make(map[string]any, len(theirs)+1)
-	for name, value := range theirs {
+	theirs = maps.Clone(theirs)
+	maps.DeleteFunc(theirs, func(name, _ string) bool { return isOwn(name) })
+	return encodedWith(theirs, of)
+}
+
+// encodedWith is encoded for members of whatever name.
+func encodedWith(members map[string]string, of details) json.RawMessage {
+	all := make(map[string]any, len(members)+1)
+	for name, value := range members {
 		all[name] = value
 	}
 	all[detailsName] = of
@@ -174,6 +199,11 @@ type createBody struct {
 	Envs     map[string]string `json:"envVars"`
 	Volumes  []json.RawMessage `json:"volumeMounts"`
 	MCP      json.RawMessage   `json:"mcp"`
+	// AutoPause has the sandbox paused at its end, and AutoResume resumes it with the next call.
+	AutoPause  bool `json:"autoPause"`
+	AutoResume struct {
+		Enabled bool `json:"enabled"`
+	} `json:"autoResume"`
 }
 
 func (d *Dialect) create(w http.ResponseWriter, r *http.Request) error {
@@ -181,31 +211,68 @@ func (d *Dialect) create(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &body); err != nil {
 		return err
 	}
-	if name, _, _ := strings.Cut(body.Template, ":"); !slices.Contains(templates(), name) {
-		return dialect.NewFault(http.StatusNotFound, "no_template", "template '%s' not found: Kaa has base and code-interpreter-v1", clipped(body.Template))
-	}
 	if len(body.Volumes) > 0 {
 		return dialect.NewFault(http.StatusBadRequest, "not_supported", "Kaa's E2B dialect has no volumes")
 	}
 	caller := service.CallerOf(r.Context())
-	longest := d.service.Limits().Sessions
-	age, idle := longest.MaxAge.Seconds(), longest.MaxIdleTimeout.Seconds()
-	template := body.Template
-	if template == "" {
-		template = "base"
+	se, err := job.Session{}, error(nil)
+	if name, _, _ := strings.Cut(body.Template, ":"); slices.Contains(templates(), name) {
+		se, err = d.open(r.Context(), caller, body)
+	} else {
+		se, err = d.openCopy(r.Context(), caller, body)
 	}
-	ends := defaultTimeout
-	if body.Timeout != nil {
-		ends = *body.Timeout
-	}
-	se, err := d.service.OpenSession(r.Context(), caller, job.SessionRequest{
-		Envs: d.envs(body.Envs), IdleTimeout: &idle, MaxAge: &age, EndsIn: &ends, Workdir: home, Metadata: encoded(body.Metadata, details{template}),
-	})
 	if err != nil {
 		return err
 	}
 	dialect.WriteJSON(w, http.StatusCreated, d.sandboxOf(caller, se))
 	return nil
+}
+
+// onEnd is what happens to a sandbox at its end.
+func (b createBody) onEnd() (onEnd string, autoResume bool) {
+	if b.AutoPause {
+		return job.OnEndPause, b.AutoResume.Enabled
+	}
+	return job.OnEndEnd, false
+}
+
+func (b createBody) endsIn() *float64 {
+	if b.Timeout != nil {
+		return b.Timeout
+	}
+	return new(defaultTimeout)
+}
+
+// open opens the session of a sandbox.
+func (d *Dialect) open(ctx context.Context, c service.Caller, body createBody) (job.Session, error) {
+	longest := d.service.Limits().Sessions
+	age, idle := longest.MaxAge.Seconds(), longest.MaxIdleTimeout.Seconds()
+	onEnd, autoResume := body.onEnd()
+	return d.service.OpenSession(ctx, c, job.SessionRequest{
+		Envs: d.envs(body.Envs), IdleTimeout: &idle, MaxAge: &age, EndsIn: body.endsIn(), OnEnd: onEnd, AutoResume: autoResume, Workdir: home,
+		Metadata: encoded(body.Metadata, details{Template: cmp.Or(body.Template, "base")}),
+	})
+}
+
+// openCopy opens the session of a sandbox that is made of a snapshot.
+func (d *Dialect) openCopy(ctx context.Context, c service.Caller, body createBody) (job.Session, error) {
+	of, ok, err := d.snapshotNamed(ctx, c, body.Template)
+	if err != nil {
+		return of, err
+	}
+	if !ok {
+		return of, dialect.NewFault(http.StatusNotFound, "no_template", "template '%s' not found: Kaa has base, code-interpreter-v1 and snapshots of this key", clipped(body.Template))
+	}
+	onEnd, autoResume := body.onEnd()
+	envs := maps.Clone(detailsOf(of).Envs)
+	if envs == nil {
+		envs = map[string]string{}
+	}
+	maps.Copy(envs, body.Envs)
+	change := &job.SessionChangeRequest{EndsIn: body.endsIn(), OnEnd: onEnd, AutoResume: autoResume}
+	members := maps.Clone(body.Metadata)
+	maps.DeleteFunc(members, func(name, _ string) bool { return isOwn(name) })
+	return d.copied(ctx, c, of, change, details{Template: body.Template, Envs: envs}, members)
 }
 
 // envs are the variables of a sandbox beside those that Kaa sets.
@@ -231,13 +298,16 @@ func (d *Dialect) endIn(r *http.Request, session string, timeout *float64, onlyL
 // sandboxIn returns the session of a sandbox that lives.
 func (d *Dialect) sandboxIn(r *http.Request) (job.Session, error) {
 	gone := dialect.NewFault(http.StatusNotFound, "sandbox_not_found", "sandbox \"%s\" doesn't exist or you don't have access to it", clipped(r.PathValue("id")))
-	id, ok := sessionOf(r.PathValue("id"))
+	id, ok, err := d.sessionFor(r, r.PathValue("id"))
+	if err != nil {
+		return job.Session{}, err
+	}
 	if !ok {
 		return job.Session{}, gone
 	}
 	service.CallOf(r.Context()).SessionID = id
 	se, err := d.service.Session(r.Context(), service.CallerOf(r.Context()), id)
-	if isGone(err) || err == nil && se.State == job.SessionEnded {
+	if isGone(err) || err == nil && (se.State == job.SessionEnded || isSnapshot(se) || se.AtEnd == nil && isOver(se)) {
 		return se, gone
 	}
 	return se, err

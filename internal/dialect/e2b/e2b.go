@@ -34,6 +34,8 @@ type Dialect struct {
 	watching watchers
 	watched  watched
 	tokens   tokens
+	copies   copyEnvs
+	others   others
 }
 
 // New returns the dialect of a process.
@@ -83,7 +85,7 @@ func (*Dialect) Key(r *http.Request) string {
 // Ticket returns the token of a sandbox, which requests to it bring instead of a key.
 func (d *Dialect) Ticket(r *http.Request) (ticket, thing string) {
 	if isSigned(r) {
-		session, token := d.tokens.signer(r)
+		session, token := d.signer(r)
 		return token, accessTo(session)
 	}
 	session, ok := sessionOf(r.Header.Get(sandboxHeader))

@@ -59,16 +59,15 @@ func (d *Dialect) rpc(path, operation string, h http.Handler) {
 	d.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		call := service.CallOf(r.Context())
 		call.Route, call.Operation = path, operation
-		session, ok := sessionOf(r.Header.Get(sandboxHeader))
-		if !ok {
-			d.answer(w, r, errNotFound)
+		session, err := d.targetOfRequest(r)
+		if err != nil {
+			d.answer(w, r, err)
 			return
 		}
 		if user, _, ok := r.BasicAuth(); ok && !isUser(user) {
 			d.answer(w, r, connect.NewError(connect.CodeUnauthenticated, errors.New("invalid username: '"+clipped(user)+"'")))
 			return
 		}
-		call.SessionID = session
 		r = r.WithContext(context.WithValue(r.Context(), targetKey{}, target{service.CallerOf(r.Context()), session}))
 		h.ServeHTTP(w, r)
 	})

@@ -20,16 +20,16 @@ func (d *Dialect) files(h func(http.ResponseWriter, *http.Request, target) error
 	return func(w http.ResponseWriter, r *http.Request) {
 		call := service.CallOf(r.Context())
 		call.Route, call.Operation = "/files", "sandboxFiles"
-		session, ok := sessionOf(r.Header.Get(sandboxHeader))
-		err := error(errNotFound)
+		session, err := "", error(nil)
 		if isSigned(r) {
-			session, _ = d.tokens.signer(r)
-			if ok = session != ""; !ok {
+			session, _ = d.signer(r)
+			if call.SessionID = session; session == "" {
 				err = service.ErrUnauthorized
 			}
+		} else {
+			session, err = d.targetOfRequest(r)
 		}
-		if ok {
-			call.SessionID = session
+		if err == nil {
 			err = h(w, r, target{service.CallerOf(r.Context()), session})
 		}
 		if err != nil {

@@ -28,11 +28,10 @@ func (d *Dialect) interpreter() {
 // handleText is handle for routes whose errors the SDKs show as text.
 func (d *Dialect) handleText(pattern, operation string, h func(w http.ResponseWriter, r *http.Request, session string) error) {
 	d.handle(pattern, operation, func(w http.ResponseWriter, r *http.Request) error {
-		session, ok := sessionOf(r.Header.Get(sandboxHeader))
-		if !ok {
-			return errNotFound
+		session, err := d.targetOfRequest(r)
+		if err != nil {
+			return err
 		}
-		service.CallOf(r.Context()).SessionID = session
 		return h(w, r, session)
 	})
 }
@@ -47,15 +46,15 @@ func isAway(err error) bool {
 
 // health answers whether a sandbox runs.
 func (d *Dialect) health(w http.ResponseWriter, r *http.Request) error {
-	session, ok := sessionOf(r.Header.Get(sandboxHeader))
-	if !ok {
-		return errNotFound
+	session, err := d.targetOfRequest(r)
+	if err != nil {
+		return err
 	}
 	se, err := d.service.Session(r.Context(), service.CallerOf(r.Context()), session)
 	switch {
 	case err != nil:
 		return err
-	case se.State == job.SessionEnded, se.State == job.SessionPaused:
+	case se.State == job.SessionEnded, se.State == job.SessionPaused, isOver(se):
 		return errNotFound
 	case r.Header.Get("E2b-Sandbox-Port") == interpreterPort:
 		w.WriteHeader(http.StatusOK)
@@ -105,8 +104,12 @@ func (d *Dialect) execute(w http.ResponseWriter, r *http.Request, session string
 		body.Code = "pass" // an empty cell is executed, and is nothing
 	}
 	longest := d.service.Limits().MaxTimeout.Seconds()
+	envs, err := d.withEnvs(r.Context(), target{service.CallerOf(r.Context()), session}, body.Envs)
+	if err != nil {
+		return err
+	}
 	watching, err := d.service.Watch(r.Context(), service.CallerOf(r.Context()), service.Submission{Request: job.Request{
-		Code: dialect.NotebookCode(body.Code), SessionID: session, ContextID: body.Context, Envs: body.Envs, Timeout: &longest,
+		Code: dialect.NotebookCode(body.Code), SessionID: session, ContextID: body.Context, Envs: envs, Timeout: &longest,
 	}})
 	if err != nil {
 		return contextError(body.Context, err)

@@ -18,6 +18,11 @@ func isGone(err error) bool {
 		errors.As(err, &end) && end.Job.Failure != nil && (end.Job.Failure.Code == job.FailSessionEnded || end.Job.Failure.Code == job.FailRunnerLost)
 }
 
+// isOver reports whether the end of a session has come. Its runner ends, or pauses, it within a second.
+func isOver(se job.Session) bool {
+	return se.State != job.SessionPaused && !se.EndsAt.IsZero() && !time.Now().Before(se.EndsAt)
+}
+
 // connect resumes a sandbox that is paused, and moves the end of one that runs to a later time.
 func (d *Dialect) connect(w http.ResponseWriter, r *http.Request) error {
 	var body timeoutBody
@@ -52,14 +57,26 @@ func (d *Dialect) pause(w http.ResponseWriter, r *http.Request) error {
 		return dialect.NewFault(http.StatusConflict, "session_paused", "the sandbox is paused already")
 	}
 	caller, age := service.CallerOf(r.Context()), d.service.Limits().Sessions.MaxAge.Seconds()
-	if _, err = d.service.PauseSession(r.Context(), caller, se.ID, nil, false); err != nil {
-		return err
+	if _, err = d.service.PauseSession(r.Context(), caller, se.ID, nil, se.AtEnd != nil && se.AtEnd.AutoResume); err != nil {
+		return pauseError(err)
+	}
+	if se.AtEnd != nil { // its end was taken away with the pause
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
 	if _, err = d.service.ChangeSession(r.Context(), caller, se.ID, job.SessionChangeRequest{NoEnd: true, MaxAge: &age}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// pauseError words that a sandbox cannot be paused. The SDKs take the status of a conflict for one that is paused already.
+func pauseError(err error) error {
+	if failure(err) == job.FailRefused {
+		return dialect.NewFault(http.StatusBadRequest, string(job.FailRefused), "%s", err.Error())
+	}
+	return err
 }
 
 type forked struct {
@@ -127,7 +144,7 @@ type measure struct {
 	DiskTotal  int64     `json:"diskTotal"`
 }
 
-// metrics answers with the limits of a sandbox. Kaa measures usage by execution, and not by time.
+// metrics answers with what a sandbox uses now. A paused one uses no processor, and is not asked.
 func (d *Dialect) metrics(w http.ResponseWriter, r *http.Request) error {
 	se, err := d.sandboxIn(r)
 	if err != nil {
@@ -136,18 +153,19 @@ func (d *Dialect) metrics(w http.ResponseWriter, r *http.Request) error {
 	now, all := time.Now(), []measure{}
 	from, fromErr := strconv.ParseInt(r.URL.Query().Get("start"), 10, 64)
 	to, toErr := strconv.ParseInt(r.URL.Query().Get("end"), 10, 64)
-	if (fromErr != nil || now.Unix() >= from) && (toErr != nil || se.CreatedAt.Unix() <= to) {
-		quota := d.service.Limits().DefaultQuota
-		all = append(all, measure{
-			Timestamp: now, Unix: now.Unix(), CPUCount: max(1, int64(quota.CPUs)), MemTotal: quota.MemoryBytes, DiskTotal: quota.DiskBytes,
-		})
+	if se.State == job.SessionPaused || fromErr == nil && now.Unix() < from || toErr == nil && se.CreatedAt.Unix() > to {
+		dialect.WriteJSON(w, http.StatusOK, all)
+		return nil
 	}
+	used, err := d.service.MeasureSession(r.Context(), service.CallerOf(r.Context()), se.ID)
+	if err != nil {
+		return err
+	}
+	quota := d.service.Limits().DefaultQuota
+	all = append(all, measure{
+		Timestamp: now, Unix: now.Unix(), CPUCount: max(1, int64(quota.CPUs)), CPUUsedPct: used.CPUPercent, MemUsed: used.MemoryBytes, MemTotal: quota.MemoryBytes,
+		DiskUsed: used.DiskBytes, DiskTotal: quota.DiskBytes,
+	})
 	dialect.WriteJSON(w, http.StatusOK, all)
-	return nil
-}
-
-// listSnapshots answers that there are none.
-func (*Dialect) listSnapshots(w http.ResponseWriter, _ *http.Request) error {
-	dialect.WriteJSON(w, http.StatusOK, []struct{}{})
 	return nil
 }

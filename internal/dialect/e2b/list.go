@@ -2,6 +2,7 @@ package e2b
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -77,8 +78,8 @@ func listingOf(q url.Values) (listing, error) {
 
 // fits reports whether a session is a sandbox of the list.
 func (l listing) fits(se job.Session) bool {
-	if _, made := membersOf(se)[detailsName]; !made {
-		return false // another protocol's
+	if _, made := membersOf(se)[detailsName]; !made || isSnapshot(se) || se.AtEnd == nil && isOver(se) {
+		return false // another protocol's, or no sandbox any more
 	}
 	return (len(l.states) == 0 || slices.Contains(l.states, stateOf(se))) &&
 		(l.template == "" || l.template == detailsOf(se).Template) && !se.CreatedAt.Before(l.after)
@@ -106,26 +107,33 @@ func (l listing) page(all []job.Session) (page []job.Session, next string) {
 	return all, ""
 }
 
-func (d *Dialect) list(w http.ResponseWriter, r *http.Request) error {
-	l, err := listingOf(r.URL.Query())
-	if err != nil {
-		return err
-	}
-	var all []job.Session
-	filter := job.SessionFilter{Metadata: l.metadata, Limit: usualPage}
+// sessions returns the sessions of a caller that a filter selects and that fit.
+func (d *Dialect) sessions(ctx context.Context, c service.Caller, filter job.SessionFilter, fits func(job.Session) bool) (all []job.Session, err error) {
 	for len(all) < mostListed {
-		sessions, next, err := d.service.Sessions(r.Context(), service.CallerOf(r.Context()), filter)
+		some, next, err := d.service.Sessions(ctx, c, filter)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for _, se := range sessions {
-			if l.fits(se) {
+		for _, se := range some {
+			if fits(se) {
 				all = append(all, se)
 			}
 		}
 		if filter.Cursor = next; next == "" {
 			break
 		}
+	}
+	return all, nil
+}
+
+func (d *Dialect) list(w http.ResponseWriter, r *http.Request) error {
+	l, err := listingOf(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	all, err := d.sessions(r.Context(), service.CallerOf(r.Context()), job.SessionFilter{Metadata: l.metadata, Limit: usualPage}, l.fits)
+	if err != nil {
+		return err
 	}
 	page, next := l.page(all)
 	answer := make([]detail, len(page))

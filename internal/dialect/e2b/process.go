@@ -147,8 +147,12 @@ func (d *Dialect) start(ctx context.Context, t target, r *startRequest, to *conn
 	if len(metadata) > d.service.Limits().MaxMetadataBytes {
 		metadata, _ = json.Marshal(map[string]kept{keptName: {Config: processConfig{Cmd: r.Process.Cmd}, Tag: r.Tag, PTY: r.PTY != nil}})
 	}
+	envs, err := d.processEnvs(ctx, t, r.Process.Envs)
+	if err != nil {
+		return err
+	}
 	request := job.Request{
-		SessionID: t.session, Program: append([]string{r.Process.Cmd}, r.Process.Args...), Envs: d.processEnvs(t, r.Process.Envs), Metadata: metadata,
+		SessionID: t.session, Program: append([]string{r.Process.Cmd}, r.Process.Args...), Envs: envs, Metadata: metadata,
 		Timeout: d.lifeOf(ctx),
 	}
 	if r.Process.Cwd != nil && *r.Process.Cwd != "" {
@@ -170,11 +174,15 @@ func (d *Dialect) start(ctx context.Context, t target, r *startRequest, to *conn
 	return d.show(ctx, t, attached, noted.PTY, to)
 }
 
-func (*Dialect) processEnvs(t target, theirs map[string]string) map[string]string {
-	all := make(map[string]string, len(theirs)+1)
+func (d *Dialect) processEnvs(ctx context.Context, t target, theirs map[string]string) (map[string]string, error) {
+	given, err := d.withEnvs(ctx, t, theirs)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]string, len(given)+1)
 	all["E2B_SANDBOX_ID"] = sandboxID(t.session)
-	maps.Copy(all, theirs)
-	return all
+	maps.Copy(all, given)
+	return all, nil
 }
 
 // lifeOf is how long a process may live, in seconds: the time that the client gives its call.

@@ -66,7 +66,7 @@ func noProcess() error {
 }
 
 func (d *Dialect) listProcesses(ctx context.Context, t target, _ *empty) (*processes, error) {
-	if err := d.service.CheckLive(ctx, t.caller, t.session); err != nil {
+	if err := d.checkLive(ctx, t); err != nil {
 		return nil, err
 	}
 	all, err := d.service.Commands(ctx, t.caller, t.session)
@@ -90,9 +90,22 @@ func (d *Dialect) listProcesses(ctx context.Context, t target, _ *empty) (*proce
 	return answer, nil
 }
 
+// checkLive checks that a sandbox runs. One that resumes by itself does.
+func (d *Dialect) checkLive(ctx context.Context, t target) error {
+	err := d.service.CheckLive(ctx, t.caller, t.session)
+	if !errors.Is(err, job.ErrSessionPaused) {
+		return err
+	}
+	if se, sessionErr := d.service.Session(ctx, t.caller, t.session); sessionErr != nil || !se.AutoResume {
+		return err
+	}
+	_, err = d.service.ResumeSession(ctx, t.caller, t.session)
+	return err
+}
+
 // find returns the command that is a process of a sandbox.
 func (d *Dialect) find(ctx context.Context, t target, s selector) (job.Job, error) {
-	if err := d.service.CheckLive(ctx, t.caller, t.session); err != nil {
+	if err := d.checkLive(ctx, t); err != nil {
 		return job.Job{}, err
 	}
 	all, err := d.service.Commands(ctx, t.caller, t.session)

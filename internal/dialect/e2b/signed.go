@@ -1,6 +1,7 @@
 package e2b
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -10,9 +11,12 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
-// tokens are those of sandboxes that this process has given out. A signed URL of a file names no sandbox: it is found by the token
+// tokens are those of sandboxes that this process has given out, or found. A signed URL of a file names no sandbox: it is found by the token
 // that the signature was made with.
 type tokens struct {
 	mu    sync.Mutex
@@ -82,29 +86,114 @@ func hasExpired(r *http.Request) bool {
 	return err != nil || time.Now().Unix() > until
 }
 
-// signer finds the sandbox whose token a URL is signed with, and that token.
-func (t *tokens) signer(r *http.Request) (session, token string) {
-	if hasExpired(r) {
-		return "", ""
-	}
+// proof is what a signed URL has been made with a token by.
+type proof struct {
+	common hash.Hash // of the long part of the text, which is the same for all tokens
+	after  string
+	given  []byte
+}
+
+// proofOf returns that of a URL; nil if it cannot be right.
+func proofOf(r *http.Request) *proof {
 	given := digestOf(r.URL.Query().Get("signature"))
 	before, after := signed(r)
-	if given == nil || len(before) > mostSigned {
-		return "", ""
+	if hasExpired(r) || given == nil || len(before) > mostSigned {
+		return nil
 	}
-	// The long part of the text is the same for all tokens, and is hashed once.
 	common := sha256.New()
 	common.Write([]byte(before))
+	return &proof{common, after, given}
+}
+
+// is reports whether the URL is signed with a token.
+func (p *proof) is(token string) bool {
+	own := cloned(p.common)
+	own.Write([]byte(token + p.after))
+	return subtle.ConstantTimeCompare(own.Sum(nil), p.given) == 1
+}
+
+// signer finds the sandbox whose token a URL is signed with, and that token.
+func (t *tokens) signer(p *proof) (session, token string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for session, token := range t.all {
-		own := cloned(common)
-		own.Write([]byte(token + after))
-		if subtle.ConstantTimeCompare(own.Sum(nil), given) == 1 {
+		if p.is(token) {
 			return session, token
 		}
 	}
 	return "", ""
+}
+
+// signer finds the sandbox whose token a URL is signed with, and that token: one that this process has given out, or that another one may have.
+func (d *Dialect) signer(r *http.Request) (session, token string) {
+	p := proofOf(r)
+	if p == nil {
+		return "", ""
+	}
+	if session, token = d.tokens.signer(p); session != "" {
+		return session, token
+	}
+	began := time.Now()
+	one, ok := p.among(d.others.known())
+	if !ok {
+		one, ok = p.among(d.others.since(r.Context(), d.service, began))
+	}
+	if ok {
+		d.tokens.note(one.Session, one.Ticket)
+	}
+	return one.Session, one.Ticket
+}
+
+// among finds the token that the URL is signed with.
+func (p *proof) among(all []service.SessionTicket) (service.SessionTicket, bool) {
+	for _, one := range all {
+		if p.is(one.Ticket) {
+			return one, true
+		}
+	}
+	return service.SessionTicket{}, false
+}
+
+// others are the tokens of the live sandboxes, whichever process has given them out.
+type others struct {
+	mu  sync.Mutex
+	at  time.Time // when they were read
+	all []service.SessionTicket
+}
+
+// othersAge is how long they are kept at least, because anyone may send URLs with wrong signatures.
+const othersAge = time.Second
+
+func (o *others) known() []service.SessionTicket {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.all
+}
+
+// since returns them as they were then, or later. It waits until they may be read again.
+func (o *others) since(ctx context.Context, from *service.Service, then time.Time) []service.SessionTicket {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.at.Before(then) {
+		return o.all
+	}
+	select {
+	case <-time.After(time.Until(o.at.Add(othersAge))):
+	case <-ctx.Done():
+		return nil
+	}
+	now := time.Now()
+	all, err := from.SessionTickets(ctx, mostTokens, func(se job.Session) string {
+		if _, made := membersOf(se)[detailsName]; !made {
+			return ""
+		}
+		return accessTo(se.ID)
+	})
+	if err != nil { // the former ones have to do
+		return o.all
+	}
+	o.at, o.all = now, all
+	return all
 }
 
 // cloned is a hash with what was written to another one so far.

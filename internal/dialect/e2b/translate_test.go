@@ -84,7 +84,7 @@ func TestListing(t *testing.T) {
 	begin := time.UnixMilli(1_700_000_000_000)
 	var all []job.Session
 	for i, state := range []job.SessionState{job.SessionIdle, job.SessionPaused, job.SessionBusy} {
-		all = append(all, job.Session{ID: string(rune('a' + i)), State: state, CreatedAt: begin.Add(time.Duration(i) * time.Second), Metadata: encoded(map[string]string{"k": "v"}, details{"base"})})
+		all = append(all, job.Session{ID: string(rune('a' + i)), State: state, CreatedAt: begin.Add(time.Duration(i) * time.Second), Metadata: encoded(map[string]string{"k": "v"}, details{Template: "base"})})
 	}
 	all = append(all, job.Session{ID: "other", CreatedAt: begin}) // of Kaa's own API
 	ids := func(query string) (text, next string) {

@@ -760,10 +760,58 @@ local function latest_end(created_at, max_age, ends_at)
   return latest
 end
 
+-- The pause at the end: a session with the field at_end, the arguments of that pause, is paused when the time comes that was set for its
+-- end. Its runner makes the operation (ending), again after ENDING_AGAIN if that fails. After ENDING_PATIENCE the session ends. end_span is how far ahead
+-- the end was when it was set last: so far it is ahead after a resume.
+local ENDING_AGAIN, ENDING_PATIENCE = 5000, 30000
+local function runner_ending_key(runner) return P .. 'runner:' .. runner .. ':ending' end
+local function forget_ending(key) redis.call('HDEL', key, 'ending', 'ending_next') end
+
+-- pause_at_end has a session paused whose end has come. It returns false if the session is to end.
+local function pause_at_end(id, now)
+  local key = session_key(id)
+  local f = redis.call('HMGET', key, 'at_end', 'state', 'runner', 'created_at', 'max_age', 'pause_until', 'ending')
+  if not f[1] then return false end
+  local latest = latest_end(f[4], f[5])
+  if f[2] == 'paused' then -- the end was set during the pause
+    redis.call('HDEL', key, 'ends_at')
+    redis.call('ZADD', SESSIONS_DUE, int(math.min(latest, tonumber(f[6]))), id)
+    return true
+  end
+  if f[7] and now - tonumber(f[7]) > ENDING_PATIENCE then return false end
+  redis.call('HSETNX', key, 'ending', int(now))
+  redis.call('SADD', runner_ending_key(f[3]), id)
+  redis.call('ZADD', SESSIONS_DUE, int(math.min(latest, now + ENDING_AGAIN)), id)
+  return true
+end
+
+-- ending returns the sessions of a runner for which the operation is to be made now: the session, its caller and the arguments, of each. Executions of their own
+-- interpreters are interrupted.
+local function ending(runner, now)
+  local all = {}
+  for _, id in ipairs(redis.call('SMEMBERS', runner_ending_key(runner))) do
+    local key = session_key(id)
+    local f = redis.call('HMGET', key, 'state', 'caller', 'at_end', 'ending_next', 'current', 'runner', 'ending')
+    redis.call('SREM', runner_ending_key(runner), id)
+    if (f[1] == 'idle' or f[1] == 'busy') and f[6] == runner and f[7] and now >= tonumber(f[4] or 0) then
+      redis.call('HSET', key, 'ending_next', int(now + ENDING_AGAIN))
+      if f[5] and redis.call('HGET', job_key(f[5]), 'queue') == 'sessions' and redis.call('HGET', job_key(f[5]), 'state') == 'running' then
+        redis.call('HSET', job_key(f[5]), 'cancel', '1')
+        tell_cancelled(runner, f[5])
+      end
+      for _, text in ipairs({ id, f[2], f[3] }) do table.insert(all, text) end
+    end
+  end
+  return all
+end
+
 -- wake ends the pause of a session, because of a job or a message to a command.
 local function wake(id, caller)
+  local now = now_ms()
   redis.call('HDEL', session_key(id), 'paused_at', 'pause_until', 'resumes')
-  redis.call('HSET', session_key(id), 'resumed_at', int(now_ms()))
+  redis.call('HSET', session_key(id), 'resumed_at', int(now))
+  local f = redis.call('HMGET', session_key(id), 'state', 'end_span', 'created_at', 'max_age')
+  if f[2] and f[1] ~= 'ended' then redis.call('HSET', session_key(id), 'ends_at', int(latest_end(f[3], f[4], now + tonumber(f[2])))) end
   redis.call('SREM', SESSIONS_PAUSED, id)
   redis.call('SREM', caller_paused_key(caller), id)
 end
@@ -1067,6 +1115,7 @@ local function end_session(id, reason, message, let_end, tombstone_ms)
   redis.call('SREM', SESSIONS_BUSY, id)
   redis.call('SREM', runner_sessions_key(f[2]), id)
   redis.call('SREM', runner_ready_key(f[2]), id)
+  redis.call('SREM', runner_ending_key(f[2]), id)
   redis.call('ZREM', caller_sessions_key(f[3]), id)
   if f[6] then redis.call('HDEL', caller_names_key(f[3]), f[6]) end
   if f[8] then wake(id, f[3]) end
@@ -1097,7 +1146,7 @@ local function end_lanes(most, tombstone_ms)
   end
 end
 
--- end_overdue ends sessions that were not used for too long, or that are too old.
+-- end_overdue ends sessions that were not used for too long, or that are too old. It marks those that are to be paused.
 local function end_overdue(most, tombstone_ms)
   local now = now_ms()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', SESSIONS_DUE, '-inf', int(now), 'LIMIT', 0, most)) do
@@ -1107,7 +1156,7 @@ local function end_overdue(most, tombstone_ms)
     elseif tonumber(f[1]) + tonumber(f[2]) <= now then
       end_session(id, 'max_age', 'it had lived for as long as it may (maxAge)', false, tombstone_ms)
     elseif f[3] and tonumber(f[3]) <= now then
-      end_session(id, 'ends_at', 'the time that was set for its end has come (endsAt)', false, tombstone_ms)
+      if not pause_at_end(id, now) then end_session(id, 'ends_at', 'the time that was set for its end has come (endsAt)', false, tombstone_ms) end
     elseif f[4] == 'paused' then
       end_session(id, 'pause_limit', 'it was paused for as long as it may be', false, tombstone_ms)
     else

@@ -7,7 +7,7 @@
 --       most_bytes, shares_bytes (most_bytes and shared of create),
 --       volume (its name, or ''), most_volumes (volumes that the caller may have, or '0'), memory, disk (bytes that it may take),
 --       own_memory, own_disk (bytes that the sessions of the caller may take because of its key, or '0'),
---       ends_at (when it ends at the latest, or ''), ends_in (the same from now on, or '')
+--       ends_at (when it ends at the latest, or ''), ends_in (the same from now on, or ''), at_end (arguments of the pause then, or '')
 -- each: runner (that may have it), most (sessions that it has room for), runtime
 -- Answers {'opened', when, runner, runtime, the end that is set or '', when it ends unless it is used} | {'too_late', latest time that max_age allows} | {'named', session of this name} | {'full', 'caller' or 'runners', limit, how many it
 -- has, 'key' if the limit is that of the key} | {'no_runner'} | {'bytes', held, limit} |
@@ -29,7 +29,7 @@ if ARGV.name ~= '' then
   local named = redis.call('HGET', caller_names_key(caller), ARGV.name)
   if named then return { 'named', named } end
 end
-local bytes, volume = session_bytes(ARGV.spec, ARGV.metadata, ARGV.name, ARGV.name, ARGV.workdir, ARGV.home, ARGV.volume), nil
+local bytes, volume = session_bytes(ARGV.spec, ARGV.metadata, ARGV.name, ARGV.name, ARGV.workdir, ARGV.home, ARGV.volume, ARGV.at_end), nil
 local more = 0
 if ARGV.volume ~= '' then
   bytes = bytes + VOLUME_NOTES
@@ -94,6 +94,10 @@ if ARGV.workdir ~= '' then redis.call('HSET', KEYS.session, 'workdir', ARGV.work
 if ARGV.home ~= '' then redis.call('HSET', KEYS.session, 'home', ARGV.home) end
 if ARGV.metadata ~= '' then redis.call('HSET', KEYS.session, 'metadata', ARGV.metadata) end
 if ends_at ~= '' then redis.call('HSET', KEYS.session, 'ends_at', ends_at) end
+if ARGV.at_end ~= '' then
+  redis.call('HSET', KEYS.session, 'at_end', ARGV.at_end)
+  if ends_at ~= '' then redis.call('HSET', KEYS.session, 'end_span', int(tonumber(ends_at) - now)) end
+end
 local due = int(math.min(now + tonumber(ARGV.idle_timeout), latest_end(now, ARGV.max_age, ends_at ~= '' and ends_at)))
 redis.call('ZADD', SESSIONS_DUE, due, id)
 redis.call('SADD', P .. 'runners', best)

@@ -2,6 +2,7 @@
 
 import os
 import struct
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -40,6 +41,7 @@ def post(path, headers, content=b"{}"):
         ("POST", "/v2/sandboxes/%s/connect", 404),
         ("POST", "/sandboxes/%s/pause", 404),
         ("POST", "/sandboxes/%s/fork", 404),
+        ("POST", "/sandboxes/%s/snapshots", 404),
         ("GET", "/sandboxes/%s/metrics", 404),
         ("GET", "/health", 502),
         ("GET", "/contexts", 502),
@@ -91,6 +93,32 @@ def test_keys(sandbox):
     with pytest.raises(SandboxNotFoundException):
         Sandbox.connect("0" * 32)
     assert CLIENT.get("/sandboxes").json().keys() == {"code", "message"}
+
+
+def test_snapshot_of_another_tenant(sandbox):
+    """It is one that never was, by its id and by its name, and is no sandbox."""
+    for name in ("", "of-one"):
+        taken = sandbox.create_snapshot(name=name or None)
+        identity = taken.snapshot_id
+        assert CLIENT.post("/v2/sandboxes", headers=OTHER, json={"templateID": identity}).status_code == 404
+        assert CLIENT.delete("/templates/" + quote(identity, safe=""), headers=OTHER).status_code == 404
+        assert CLIENT.get("/snapshots", headers=OTHER).json() == []
+        assert CLIENT.get("/snapshots", headers=OTHER, params={"sandboxID": sandbox.sandbox_id}).json() == []
+        own = {"X-API-Key": os.environ["E2B_API_KEY"]}
+        assert CLIENT.get("/sandboxes/" + identity.split(":")[0], headers=own).status_code == 404
+        assert CLIENT.delete("/templates/" + quote(identity, safe=""), headers=own).status_code == 204
+    for bad in ({"name": "a b"}, {"name": "x" * 200}, {"name": "a:b:c"}, {"name": "../x"}, {"memory": False}):
+        assert CLIENT.post("/sandboxes/%s/snapshots" % sandbox.sandbox_id, headers=own, json=bad).status_code == 400
+
+
+def test_debug(to):
+    """The sandbox of the debug mode is one for each key, and needs one where Kaa has keys."""
+    debug = {"E2b-Sandbox-Id": "debug_sandbox_id"}
+    assert CLIENT.post("/execute", headers=debug, json={"code": "1"}).status_code == 401
+    assert '"42"' in CLIENT.post("/execute", headers=dict(to, **debug), json={"code": "x = 41; x + 1"}).text
+    assert "NameError" in CLIENT.post("/execute", headers=dict(OTHER, **debug), json={"code": "x"}).text
+    for headers in (dict(to, **debug), OTHER):
+        assert CLIENT.delete("/sandboxes/debug_sandbox_id", headers=headers).status_code == 204
 
 
 def test_templates():

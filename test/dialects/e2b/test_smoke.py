@@ -1,6 +1,7 @@
 """The smoke of E2B's SDKs for Python. E2B_API_URL, E2B_SANDBOX_URL and E2B_API_KEY say where Kaa is."""
 
 import asyncio
+import time
 
 import httpx
 import pytest
@@ -139,6 +140,55 @@ def test_life():
     assert again.kill() and not Sandbox.kill(made.sandbox_id)
     with pytest.raises(SandboxException):
         again.run_code("x")
+
+
+def state_of(sandbox, state):
+    """Waits until a sandbox is in a state."""
+    while sandbox.get_info().state != state:
+        time.sleep(0.1)
+
+
+def test_pause_at_end():
+    with Sandbox.create(timeout=60, lifecycle={"on_timeout": "pause", "auto_resume": True}) as made:
+        lifecycle = made.get_info().lifecycle
+        assert (lifecycle["on_timeout"], lifecycle["auto_resume"]) == ("pause", True)
+        made.run_code("x = 1")
+        made.set_timeout(1)
+        state_of(made, SandboxState.PAUSED)
+        assert not made.is_running()
+        Sandbox.set_timeout(made.sandbox_id, 60)  # else the end comes again soon after the next call
+        assert made.commands.run("echo out").stdout == "out\n" and made.get_info().state == SandboxState.RUNNING
+        assert made.pause() and made.list_code_contexts() and made.run_code("x").text == "1"
+    assert Sandbox.create(timeout=60, lifecycle={"on_timeout": "kill"}).kill()
+
+
+def test_snapshots():
+    made = Sandbox.create(timeout=60)
+    made.run_code("x = 1")
+    made.files.write("f", "1")
+    taken = made.create_snapshot(name="of-smoke")
+    assert taken.snapshot_id == "kaa/of-smoke:default" and taken.names == [taken.snapshot_id]
+    made.files.write("f", "2")
+    again = made.create_snapshot()
+    assert [s.snapshot_id for s in made.list_snapshots(limit=1).next_items()] == [again.snapshot_id]
+    assert [s.snapshot_id for s in Sandbox.list_snapshots(sandbox_id=made.sandbox_id).next_items()] == [again.snapshot_id, taken.snapshot_id]
+    with pytest.raises(SandboxException):  # they share one sandbox
+        made.pause()
+    made.kill()
+    copy = Sandbox.create("of-smoke", timeout=60, metadata={"copy": "yes"}, envs={"GIVEN": "1"})
+    assert (copy.run_code("x").text, copy.files.read("f")) == ("1", "1")
+    assert copy.commands.run("echo $GIVEN").stdout == "1\n" and copy.run_code("import os; os.environ['GIVEN']").text == "1"
+    assert [s.sandbox_id for s in Sandbox.list(query=SandboxQuery(metadata={"copy": "yes"})).next_items()] == [copy.sandbox_id]
+    assert Sandbox.delete_snapshot(taken.snapshot_id) and not Sandbox.delete_snapshot(taken.snapshot_id)
+    with pytest.raises(SandboxException, match="of-smoke"):
+        Sandbox.create("of-smoke")
+    assert copy.kill() and Sandbox.delete_snapshot(again.snapshot_id)
+
+
+def test_metrics(sandbox):
+    sandbox.files.write("large", b"x" * (2 << 20))
+    measured = sandbox.get_metrics()[-1]
+    assert measured.mem_used > 1 << 20 and 2 << 20 <= measured.disk_used < measured.disk_total and measured.mem_used < measured.mem_total
 
 
 def test_terminal(sandbox):
