@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -124,12 +125,22 @@ func quoted(text string) string { return strconv.QuoteToASCII(text) }
 
 // shell is a statement that executes a line of the shell, whose output is that of the code.
 func shell(line string) string {
-	return `if __import__("sys").stdout.flush() or __import__("subprocess").call(["/bin/bash", "-c", ` + quoted(strings.TrimSpace(line)) + `]): pass`
+	return `if __import__("sys").stdout.flush() or __import__("subprocess").call(["/bin/bash", "-c", ` + filled(strings.TrimSpace(line)) + `]): pass`
 }
+
+// filled is an expression for a line of the shell: $name and {name} are variables of Python, if there are such, as in IPython.
+func filled(line string) string {
+	if !placeholder.MatchString(line) {
+		return quoted(line)
+	}
+	return `__import__("re").sub(r"\$(\w+)|(?<!\$)\{(\w+)\}", lambda m: str(globals().get(m[1] or m[2], m[0])), ` + quoted(line) + `)`
+}
+
+var placeholder = regexp.MustCompile(`\$\w|\{\w+\}`)
 
 // captured is an expression: the lines that a line of the shell puts out.
 func captured(line string) string {
-	return `__import__("subprocess").run(["/bin/bash", "-c", ` + quoted(strings.TrimSpace(line)) + `], stdout=-1, stderr=-2, text=True).stdout.splitlines()`
+	return `__import__("subprocess").run(["/bin/bash", "-c", ` + filled(strings.TrimSpace(line)) + `], stdout=-1, stderr=-2, text=True).stdout.splitlines()`
 }
 
 // magic is a statement for a magic of one line.
@@ -140,10 +151,15 @@ func magic(name, rest string) string {
 	case "conda", "mamba", "sx", "system", "bash", "sh":
 		return shell(rest)
 	case "cd":
-		if rest == "" {
-			rest = "~"
+		path, quiet := strings.CutPrefix(rest+" ", "-q ")
+		if path = strings.Trim(strings.TrimSpace(path), `"'`); path == "" {
+			path = "~"
 		}
-		return `__import__("os").chdir(__import__("os").path.expanduser(` + quoted(strings.Trim(rest, `"'`)) + `))`
+		then := `print(__import__("os").getcwd())`
+		if quiet {
+			then = "None"
+		}
+		return `if __import__("os").chdir(__import__("os").path.expanduser(` + quoted(path) + `)) or ` + then + `: pass`
 	case "pwd":
 		return `__import__("os").getcwd()`
 	case "ls":
@@ -153,7 +169,8 @@ func magic(name, rest string) string {
 		if !ok {
 			return `dict(__import__("os").environ)`
 		}
-		return `__import__("os").environ[` + quoted(strings.TrimSpace(variable)) + `] = ` + quoted(strings.TrimSpace(value))
+		variable, value = strings.TrimSpace(variable), strings.TrimSpace(value)
+		return `if __import__("os").environ.update({` + quoted(variable) + `: ` + quoted(value) + `}) or print(` + quoted("env: "+variable+"="+value) + `): pass`
 	case "time", "timeit", "prun":
 		return rest
 	case "matplotlib", "load_ext", "reload_ext", "autoreload", "config", "precision", "xmode", "colors", "pylab":
@@ -171,11 +188,7 @@ func cellMagic(first, body string) string {
 	case "time", "timeit", "capture", "prun", "python", "python3":
 		return "\n" + NotebookCode(body)
 	case "writefile", "file":
-		mode := "w"
-		if path, ok := strings.CutPrefix(strings.TrimSpace(rest), "-a "); ok {
-			mode, rest = "a", path
-		}
-		return `with open(` + quoted(strings.Trim(strings.TrimSpace(rest), `"'`)) + `, "` + mode + `", encoding="utf-8") as _file: _file.write(` + quoted(body) + `)`
+		return fileCell(strings.TrimSpace(rest), body)
 	}
 	return `raise NameError(` + quoted("Cell magic `%%"+name+"` not found.") + `)`
 }
@@ -183,4 +196,16 @@ func cellMagic(first, body string) string {
 // shellCell has bash execute a script, and fails as it does.
 func shellCell(script string) string {
 	return `__import__("sys").stdout.flush() or __import__("subprocess").run(["/bin/bash", "-c", ` + quoted(script) + `], check=True) and None`
+}
+
+// fileCell writes a cell into a file.
+func fileCell(path, body string) string {
+	path, appends := strings.CutPrefix(path, "-a ")
+	path = quoted(strings.Trim(strings.TrimSpace(path), `"'`))
+	told, mode := `("Overwriting " if __import__("os").path.exists(`+path+`) else "Writing ")`, "w"
+	if appends {
+		told, mode = `"Appending to "`, "a"
+	}
+	return `if print(` + told + ` + ` + path + `) or __import__("io").open(` + path + `, "` + mode + `", encoding="utf-8").write(` +
+		quoted(strings.TrimSuffix(body, "\n")+"\n") + `): pass`
 }

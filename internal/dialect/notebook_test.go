@@ -23,8 +23,14 @@ func TestNotebookCode(t *testing.T) {
 		{"a comment with a bracket", "# (\n%matplotlib inline", "# (\npass"},
 		{"not equal", "a != 1", "a != 1"},
 		{"an unknown magic", "%nothing", "raise NameError(\"Line magic function `%nothing` not found.\")"},
-		{"a variable", "%env A = b", `__import__("os").environ["A"] = "b"`},
-		{"a file", "%%writefile a.txt\nx\ny", `with open("a.txt", "w", encoding="utf-8") as _file: _file.write("x\ny")`},
+		{"a variable", "%env A = b", `if __import__("os").environ.update({"A": "b"}) or print("env: A=b"): pass`},
+		{"a directory", "%cd 'a b'", `if __import__("os").chdir(__import__("os").path.expanduser("a b")) or print(__import__("os").getcwd()): pass`},
+		{"home, quietly", "%cd -q", `if __import__("os").chdir(__import__("os").path.expanduser("~")) or None: pass`},
+		{"variables", "!ls {a} $b ${c}", `if __import__("sys").stdout.flush() or __import__("subprocess").call(["/bin/bash", "-c", ` +
+			`__import__("re").sub(r"\$(\w+)|(?<!\$)\{(\w+)\}", lambda m: str(globals().get(m[1] or m[2], m[0])), "ls {a} $b ${c}")]): pass`},
+		{"a file", "%%writefile a.txt\nx\ny", `if print(("Overwriting " if __import__("os").path.exists("a.txt") else "Writing ") + "a.txt") or ` +
+			`__import__("io").open("a.txt", "w", encoding="utf-8").write("x\ny\n"): pass`},
+		{"more of it", "%%writefile -a a.txt\nz\n", `if print("Appending to " + "a.txt") or __import__("io").open("a.txt", "a", encoding="utf-8").write("z\n"): pass`},
 		{"a timed cell", "%%time\n%pwd", "\n" + `__import__("os").getcwd()`},
 	} {
 		if got := dialect.NotebookCode(tt.code); got != tt.want {
