@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ type notebook struct {
 	t    *testing.T
 	conn *websocket.Conn
 	sent int
+	kept []jupyterMessage // that were read, and are not about what was asked for
 }
 
 // jupyterMessage is what a test reads of a message of a kernel.
@@ -68,14 +70,28 @@ func (n *notebook) read() jupyterMessage {
 	return m
 }
 
+// next returns the next message about one of ours, and keeps the others.
+func (n *notebook) next(id string) jupyterMessage {
+	n.t.Helper()
+	if i := slices.IndexFunc(n.kept, func(m jupyterMessage) bool { return m.Parent.ID == id }); i >= 0 {
+		m := n.kept[i]
+		n.kept = slices.Delete(n.kept, i, i+1)
+		return m
+	}
+	for {
+		m := n.read()
+		if m.Parent.ID == id {
+			return m
+		}
+		n.kept = append(n.kept, m)
+	}
+}
+
 // until reads the messages about one of ours until the kernel is idle, as lines. Output that comes in pieces is one line.
 func (n *notebook) until(id string, input func(jupyterMessage)) (lines []string) {
 	n.t.Helper()
 	for {
-		m := n.read()
-		if m.Parent.ID != id {
-			continue
-		}
+		m := n.next(id)
 		line := m.Channel + " " + m.Type
 		switch m.Type {
 		case "status":

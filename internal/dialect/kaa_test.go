@@ -65,6 +65,8 @@ func TestDialects(t *testing.T) {
 	k, one, two := withTenants(t, "KAA_API_KEYS=one,two", "KAA_MAX_BODY_BYTES=20000", "KAA_MAX_CODE_BYTES=15000", "KAA_MAX_UPLOAD_BYTES=100000", "KAA_MAX_TIMEOUT=20s", "KAA_DEFAULT_TIMEOUT=10s")
 	for name, use := range map[string]func(t *testing.T, k kaa, one, two string){
 		"dify": dify, "piston": piston, "sandboxfusion": sandboxfusion, "opensandbox": openSandbox, "librechat": libreChat, "jobe": jobe, "azure": azure, "jupyter": jupyter,
+		"forks of kernels": jupyterForks, "looks at kernels": jupyterLooks, "bad messages to kernels": jupyterWire,
+		"clients of one kernel": jupyterOrder, "ends of kernels": jupyterEnds,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -24,6 +25,9 @@ const (
 	mostWaiting  = 1024            // messages of a client that wait for their turn
 	// mostAround is what a message has besides code.
 	mostAround = 1 << 20
+	// mostDropped bounds what is read of a message that is too large. A client that sends before it reads would not
+	// see the reason for the end of the connection otherwise.
+	mostDropped = 256 << 20
 )
 
 // socket is one client of a kernel. One goroutine reads its messages, and does those of the control and stdin channels at
@@ -32,6 +36,7 @@ type socket struct {
 	d       *Dialect
 	conn    *websocket.Conn
 	out     *writer
+	most    int64 // bytes of a message
 	session string
 	caller  service.Caller
 	shell   chan waiting
@@ -93,11 +98,12 @@ func (d *Dialect) channels(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer d.counts.connect(se.ID)()
 	service.CallOf(r.Context()).Upgraded()
-	conn.SetReadLimit(int64(2*d.service.LimitsOf(caller).MaxCodeBytes) + mostAround)
+	conn.SetReadLimit(-1) // next has a limit
 	// The access line of the request is not about its messages.
 	ctx := service.WithCall(r.Context(), &service.Call{Caller: caller, SessionID: se.ID})
 	k := &socket{
-		d: d, conn: conn, out: newWriter(conn.Subprotocol() == protocolV1), session: se.ID, caller: caller, shell: make(chan waiting, mostWaiting),
+		d: d, conn: conn, out: newWriter(conn.Subprotocol() == protocolV1), most: int64(2*d.service.LimitsOf(caller).MaxCodeBytes) + mostAround,
+		session: se.ID, caller: caller, shell: make(chan waiting, mostWaiting),
 	}
 	k.run(ctx, wake, known)
 	return nil
@@ -216,7 +222,8 @@ func (k *socket) read(ctx context.Context) error {
 
 // next reads a message.
 func (k *socket) next(ctx context.Context, held *service.Held) (*message, error) {
-	kind, r, err := k.conn.Reader(ctx)
+	// The end of ctx would close the connection before its code is sent. After that, run closes it.
+	kind, r, err := k.conn.Reader(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, errGone
 	}
@@ -224,12 +231,19 @@ func (k *socket) next(ctx context.Context, held *service.Held) (*message, error)
 		_ = k.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
 	})
 	defer late.Stop()
-	data, err := io.ReadAll(held.Reader(r))
+	data, err := io.ReadAll(io.LimitReader(held.Reader(r), k.most+1))
 	if _, busy := errors.AsType[*service.BusyError](err); busy {
 		return nil, &end{websocket.StatusTryAgainLater, "the process holds as many bytes of messages as it may; connect again"}
 	}
-	if err != nil { // also if it is too large: the library has closed with 1009
+	if err != nil {
 		return nil, errGone
+	}
+	if int64(len(data)) > k.most {
+		held.Release()
+		if n, err := io.Copy(io.Discard, io.LimitReader(r, mostDropped)); err != nil || n == mostDropped {
+			return nil, errGone
+		}
+		return nil, &end{websocket.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes", k.most)}
 	}
 	m, err := decode(kind, k.out.v1, data)
 	if err != nil {

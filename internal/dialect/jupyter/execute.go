@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -232,6 +233,7 @@ func (e *execution) ended(data json.RawMessage) (reply fields, over bool, err er
 		Failure *job.Failure      `json:"failure"`
 		Error   *job.Error        `json:"error"`
 		Session *job.SessionAfter `json:"session"`
+		Exit    *int              `json:"exitCode"`
 	}
 	if json.Unmarshal(data, &end) != nil || !end.State.Terminal() {
 		return nil, false, nil
@@ -250,7 +252,7 @@ func (e *execution) ended(data json.RawMessage) (reply fields, over bool, err er
 	}
 	failed := e.raised
 	if failed == nil || failed.Name == "" {
-		if failed = errorOf(end.State, end.Status, end.Failure, end.Session); failed == nil {
+		if failed = errorOf(end.State, end.Status, end.Failure, end.Session, end.Exit); failed == nil {
 			return nil, true, nil
 		}
 	}
@@ -263,16 +265,19 @@ func (e *execution) ended(data json.RawMessage) (reply fields, over bool, err er
 }
 
 // errorOf is the error for an end without an exception; nil if the code has succeeded.
-func errorOf(state job.State, status job.Status, failure *job.Failure, session *job.SessionAfter) *job.Error {
+func errorOf(state job.State, status job.Status, failure *job.Failure, session *job.SessionAfter, exit *int) *job.Error {
 	switch {
+	case failure != nil && failure.Code == job.FailSessionEnded, session != nil && session.State == job.SessionEnded:
+		return &job.Error{Name: "DeadKernelError", Value: "the kernel has ended"}
 	case state == job.Cancelled:
 		return &job.Error{Name: "KeyboardInterrupt", Traceback: "KeyboardInterrupt"}
 	case failure != nil:
 		return &job.Error{Name: "KaaError", Value: failure.Message}
-	case session != nil && session.State == job.SessionEnded:
-		return &job.Error{Name: "DeadKernelError", Value: "the kernel has ended"}
 	case status == job.StatusInterrupted:
 		return &job.Error{Name: "TimeoutError", Value: "the execution took longer than it may"}
+	case status == job.StatusExit && exit != nil:
+		code := strconv.Itoa(*exit)
+		return &job.Error{Name: "SystemExit", Value: code, Traceback: "SystemExit: " + code}
 	case status == job.StatusExit:
 		return &job.Error{Name: "SystemExit", Traceback: "SystemExit"}
 	}

@@ -1,12 +1,16 @@
 package jupyter
 
 import (
+	"bytes"
+	"compress/zlib"
 	"context"
 	"crypto/rand"
 	_ "embed"
+	"encoding/base64"
 	"encoding/json"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
@@ -16,11 +20,21 @@ import (
 // lookCode is Python that looks at the variables of the interpreter, and binds no name in it.
 //
 //go:embed look.py
-var lookCode string
+var lookCode []byte
+
+// packedLook is an expression of Python for lookCode. Each look has it, and so have the record of its job and the lines that the
+// interpreter keeps for tracebacks.
+var packedLook = sync.OnceValue(func() string {
+	var packed bytes.Buffer
+	w := zlib.NewWriter(&packed)
+	_, _ = w.Write(lookCode) // a buffer takes all
+	_ = w.Close()
+	return `__import__("zlib").decompress(__import__("base64").b64decode("` + base64.StdEncoding.EncodeToString(packed.Bytes()) + `"))`
+})
 
 const (
-	lookTime = 3.0              // seconds that a look may take
-	lookWait = 10 * time.Second // with its wait for what the kernel executes
+	lookTime = 10.0             // seconds that a look may take
+	lookWait = 15 * time.Second // with its wait for what the kernel executes
 	// mostExpressions bounds the expressions of one execution.
 	mostExpressions = 16
 	// mostValues bounds the bytes of their values together.
@@ -81,7 +95,7 @@ func (k *socket) inside(ctx context.Context, request fields) fields {
 	}
 	mark := rand.Text()
 	const builtins = `__import__("builtins")`
-	code := `if ` + builtins + `.exec(` + strconv.QuoteToASCII(lookCode) + `, {"names": ` + builtins + `.globals(), "request": ` +
+	code := `if ` + builtins + `.exec(` + packedLook() + `, {"names": ` + builtins + `.globals(), "request": ` +
 		strconv.QuoteToASCII(string(text)) + `, "mark": "` + mark + `"}): pass`
 	ctx, cancel := context.WithTimeout(ctx, lookWait)
 	defer cancel()

@@ -88,6 +88,11 @@ func (d *Dialect) startSession(w http.ResponseWriter, r *http.Request) error {
 		var same []job.Session
 		if same, err = d.kernels(r, job.MetadataMatch{Name: pathMember, Value: n.Path}); err == nil && len(same) > 0 {
 			se = same[0]
+			for _, other := range same { // a fork has the path of its origin
+				if other.ForkedFrom == "" {
+					se = other
+				}
+			}
 		} else if err == nil {
 			se, err = d.start(r, n, nil)
 		}
