@@ -93,16 +93,54 @@ func (h *Holding) let(n int64) {
 	}
 }
 
-// Hold takes n more bytes for the request of ctx. It waits for them, for holdDelay at most, and
-// then returns ErrNoMemory. More bytes than the maximum of a caller count as that maximum.
-func Hold(ctx context.Context, n int64) error {
+// holdingOf returns the holding of ctx; nil if nothing bounds it.
+func holdingOf(ctx context.Context) *Holding {
 	h, ok := ctx.Value(holdingKey{}).(*Holding)
 	if !ok || h.of == nil || h.of.most == 0 {
 		return nil
 	}
+	return h
+}
+
+// part is as much of n bytes as a holding may still take; false if it holds all that a caller may. One thing that is larger than
+// that takes what is left: it could never be answered otherwise.
+func (h *Holding) part(n int64) (int64, bool) {
+	left := h.of.most/2 - h.n
+	return min(n, left), n <= 0 || left > 0
+}
+
+// Hold takes n more bytes for the request of ctx. It waits for them, for holdDelay at most, and
+// then returns ErrNoMemory. More bytes than a caller may still have count as those. A request that holds the maximum of a caller
+// already gets ErrNoMemory at once: it would wait for itself.
+func Hold(ctx context.Context, n int64) error {
+	h := holdingOf(ctx)
+	if h == nil {
+		return nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n = min(n, h.of.most/2-h.n); n <= 0 {
+	n, ok := h.part(n)
+	if !ok {
+		return fmt.Errorf("one request holds all that its caller may: %w", ErrNoMemory)
+	}
+	return h.wait(ctx, n)
+}
+
+// HoldAtLeast takes as many bytes as are missing to n: what the request of ctx holds already is a part of the n bytes, or is dropped
+// for them.
+func HoldAtLeast(ctx context.Context, n int64) error {
+	h := holdingOf(ctx)
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.wait(ctx, min(n, h.of.most/2)-h.n)
+}
+
+// wait takes n bytes as soon as there are as many. The caller has locked the holding.
+func (h *Holding) wait(ctx context.Context, n int64) error {
+	if n <= 0 {
 		return nil
 	}
 	over := time.NewTimer(holdDelay)
@@ -125,20 +163,29 @@ func Hold(ctx context.Context, n int64) error {
 
 // TryHold is Hold without waiting. It reports whether there were as many bytes.
 func TryHold(ctx context.Context, n int64) bool {
-	h, ok := ctx.Value(holdingKey{}).(*Holding)
-	if !ok || h.of == nil || h.of.most == 0 {
+	h := holdingOf(ctx)
+	if h == nil {
 		return true
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n = min(n, h.of.most/2-h.n); n <= 0 {
-		return true
-	}
-	if h.of.take(h.caller, n) != nil {
+	n, ok := h.part(n)
+	if !ok || n > 0 && h.of.take(h.caller, n) != nil {
 		return false
 	}
-	h.n += n
+	h.n += max(0, n)
 	return true
+}
+
+// HoldApart returns a context with a holding of its own for the same caller, and a function that releases it. A request that does many
+// things one after the other, such as a socket, takes one for each: what it holds of one does not last.
+func HoldApart(ctx context.Context) (context.Context, func()) {
+	h := holdingOf(ctx)
+	if h == nil {
+		return ctx, func() {}
+	}
+	own := h.of.For(h.caller)
+	return own.In(ctx), own.Release
 }
 
 // Let releases n bytes of those held.

@@ -81,3 +81,47 @@ func TestHoldWithoutLimit(t *testing.T) {
 		job.Let(ctx, 1)
 	}
 }
+
+// TestHoldInOneRequest: one request holds one thing more than its caller may at most, and what it holds apart is given back.
+func TestHoldInOneRequest(t *testing.T) {
+	t.Parallel()
+	m := job.NewMemory(100)
+	h := m.For("a")
+	ctx := h.In(t.Context())
+	for _, step := range []struct {
+		n, held int64
+		full    bool
+	}{{30, 30, false}, {30, 50, false}, {0, 50, false}, {1, 50, true}} {
+		if err := job.Hold(ctx, step.n); errors.Is(err, job.ErrNoMemory) != step.full || m.Held() != step.held {
+			t.Errorf("%d more: %v, %d held", step.n, err, m.Held())
+		}
+	}
+	if job.TryHold(ctx, 1) || !job.TryHold(ctx, 0) || m.Held() != 50 {
+		t.Errorf("a request that holds its half tried for more: %d held", m.Held())
+	}
+	if err := job.HoldAtLeast(ctx, 1000); err != nil || m.Held() != 50 {
+		t.Errorf("at least 1000: %v, %d held", err, m.Held())
+	}
+	job.Let(ctx, 40)
+	if err := job.HoldAtLeast(ctx, 20); err != nil || m.Held() != 20 {
+		t.Errorf("at least 20 beside 10: %v, %d held", err, m.Held())
+	}
+	if err := job.HoldAtLeast(ctx, 5); err != nil || m.Held() != 20 {
+		t.Errorf("at least 5 beside 20: %v, %d held", err, m.Held())
+	}
+	for range 3 { // which are more than the half together
+		apart, release := job.HoldApart(ctx)
+		if err := job.Hold(apart, 25); err != nil || m.Held() != 45 {
+			t.Errorf("apart: %v, %d held", err, m.Held())
+		}
+		release()
+	}
+	apart, release := job.HoldApart(t.Context())
+	if err := job.Hold(apart, 1<<60); err != nil {
+		t.Error(err)
+	}
+	release()
+	if h.Release(); m.Held() != 0 {
+		t.Errorf("%d held in the end", m.Held())
+	}
+}

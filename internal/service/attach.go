@@ -301,6 +301,7 @@ func (a *Attached) over(ctx context.Context) error {
 
 // Ended returns the command after its end.
 func (a *Attached) Ended(ctx context.Context) (job.Job, error) {
+	a.held.Release() // the caller has got the output
 	poll := time.NewTicker(lookEvery)
 	defer poll.Stop()
 	for {

@@ -99,6 +99,8 @@ func (k *socket) inside(ctx context.Context, request fields) fields {
 		strconv.QuoteToASCII(string(text)) + `, "mark": "` + mark + `"}): pass`
 	ctx, cancel := context.WithTimeout(ctx, lookWait)
 	defer cancel()
+	ctx, release := job.HoldApart(ctx) // the socket lasts longer than the answer
+	defer release()
 	j, err := k.d.service.Execute(ctx, k.caller, service.Submission{Request: job.Request{Code: code, SessionID: k.session, Timeout: new(lookTime)}})
 	if err != nil || j.Result == nil {
 		return nil
@@ -123,7 +125,9 @@ func (k *socket) evaluate(ctx context.Context, expressions map[string]string) fi
 			values[name] = failure("ValueError", "an execution has at most 16 user_expressions")
 			continue
 		}
-		j, err := k.d.service.Execute(ctx, k.caller, service.Submission{Request: job.Request{Code: "(" + expression + "\n)", SessionID: k.session}})
+		apart, release := job.HoldApart(ctx)
+		j, err := k.d.service.Execute(apart, k.caller, service.Submission{Request: job.Request{Code: "(" + expression + "\n)", SessionID: k.session}})
+		release() // what is kept of it is bounded below
 		switch {
 		case err != nil:
 			values[name] = k.failed(ctx, err)

@@ -127,9 +127,12 @@ func (n run) cells(ctx context.Context, all []string) (notebook, error) {
 		if left <= 0 {
 			return fail(timedOut, "the cells took longer than total_timeout")
 		}
-		j, err := n.parts.Service.Execute(ctx, service.CallerOf(ctx), service.Submission{Request: job.Request{
+		// What is kept of a cell counts as a body.
+		apart, release := job.HoldApart(ctx)
+		j, err := n.parts.Service.Execute(apart, service.CallerOf(ctx), service.Submission{Request: job.Request{
 			Code: code, SessionID: n.session, Timeout: new(max(left, 0.001)),
 		}})
+		release()
 		switch {
 		case dialect.FailureOf(err) == job.FailSessionEnded, errors.Is(err, job.ErrSessionEnded):
 			return fail(broken, "the kernel has ended: "+err.Error())
