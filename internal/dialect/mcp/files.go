@@ -171,15 +171,22 @@ func (d *Dialect) readFile(ctx context.Context, r request, in readFileInput) (*s
 		return nil, err
 	}
 	defer func() { _ = content.Close() }()
-	data, err := io.ReadAll(io.LimitReader(content, mostImageBytes))
+	kind, _, _ := strings.Cut(a.Type, ";")
+	picture := a.Offset == 0 && a.Length == a.Entry.Size && slices.Contains(pictureKinds(), kind)
+	if picture {
+		most = mostImageBytes
+	}
+	if err := holdAnswer(ctx, min(a.Length, most)); err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(content, most))
 	if err != nil {
 		return nil, fmt.Errorf("read the content of a file: %w", err)
 	}
-	whole := a.Offset == 0 && int64(len(data)) == a.Entry.Size
-	if kind, _, _ := strings.Cut(a.Type, ";"); whole && slices.Contains(pictureKinds(), kind) {
+	if picture && int64(len(data)) == a.Entry.Size {
 		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.ImageContent{Data: data, MIMEType: kind}}}, nil
 	}
-	return partOf(a, data[:min(int64(len(data)), most)]), nil
+	return partOf(a, data), nil
 }
 
 // partOf is a part of a file as a text, or as base64 if it is none.

@@ -20,12 +20,18 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 // start runs a Kaa with an interpreter until the end of the test, and returns its URL.
 func start(t *testing.T, python string, vars ...string) string {
 	t.Helper()
+	return startWith(t, nil, python, vars...)
+}
+
+// startWith is start with further dialects.
+func startWith(t *testing.T, dialects []app.Dialect, python string, vars ...string) string {
+	t.Helper()
 	ready, done := make(chan net.Addr, 1), make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	logs := new(testenv.Buffer)
 	p := app.Process{
 		Environ: append(app.Environment{"KAA_ADDR=127.0.0.1:0", "KAA_CONCURRENCY=2", "KAA_PYTHON=" + python, "KAA_REDIS_URL=" + testenv.Redis(t).URL, "KAA_BLOB_URL=file://" + t.TempDir(), "KAA_WORK_DIR=" + t.TempDir(), "KAA_API_KEYS=one,two", "KAA_LOG_LEVEL=WARN"}, vars...),
-		Stdout:  io.Discard, Stderr: logs, Ready: func(a net.Addr) { ready <- a },
+		Stdout:  io.Discard, Stderr: logs, Ready: func(a net.Addr) { ready <- a }, Dialects: dialects,
 	}
 	go func() { done <- app.RunDev(ctx, p) }()
 	select {
@@ -48,20 +54,31 @@ func start(t *testing.T, python string, vars ...string) string {
 }
 
 // withKey sends a key with each request.
-type withKey struct{ key string }
+type withKey struct {
+	key string
+	*http.Transport
+}
 
 func (k withKey) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+k.key)
-	return http.DefaultTransport.RoundTrip(r)
+	return k.Transport.RoundTrip(r)
 }
 
 // connect returns a session of the SDK's client at a Kaa. An empty version is the newest.
 func connect(t *testing.T, url, key, version string, o *sdk.ClientOptions) *sdk.ClientSession {
 	t.Helper()
+	return connectAt(t, url+"/mcp", key, version, o)
+}
+
+// connectAt is connect for the dialect at an address.
+func connectAt(t *testing.T, endpoint, key, version string, o *sdk.ClientOptions) *sdk.ClientSession {
+	t.Helper()
+	transport := &http.Transport{} // whose connections end with the test
+	t.Cleanup(transport.CloseIdleConnections)
 	client := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, o)
 	s, err := client.Connect(t.Context(), &sdk.StreamableClientTransport{
-		Endpoint: url + "/mcp", HTTPClient: &http.Client{Transport: withKey{key}}, DisableStandaloneSSE: true,
+		Endpoint: endpoint, HTTPClient: &http.Client{Transport: withKey{key, transport}}, DisableStandaloneSSE: true,
 	}, &sdk.ClientSessionOptions{ProtocolVersion: version})
 	if err != nil {
 		t.Fatal(err)

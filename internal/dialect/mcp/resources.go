@@ -93,13 +93,18 @@ func (d *Dialect) resultContent(ctx context.Context, id, kind, name string) (*sd
 				r.output(o, &at)
 			}
 		}
-		return &sdk.ResourceContents{MIMEType: "text/plain", Text: r.text.String()}, nil
+		text := r.text.String()
+		return &sdk.ResourceContents{MIMEType: "text/plain", Text: text}, holdText(ctx, text)
 	case "pictures":
 		n, err := strconv.Atoi(name)
 		if err != nil {
 			return nil, nil //nolint:nilerr // there is no such part
 		}
-		return picture(j.Result.Outputs, n), nil
+		content := picture(j.Result.Outputs, n)
+		if content == nil {
+			return nil, nil
+		}
+		return content, holdAnswer(ctx, int64(len(content.Blob)))
 	}
 	return nil, nil
 }
@@ -132,12 +137,15 @@ func (d *Dialect) fileContent(ctx context.Context, id, path string) (*sdk.Resour
 	if f.Size > mostResource {
 		return nil, &argumentError{fmt.Sprintf("the file has %d bytes, and a resource may have %d; fetch it with GET /v1/jobs/%s/files/", f.Size, int64(mostResource), id)}
 	}
+	if err := holdAnswer(ctx, f.Size); err != nil {
+		return nil, err
+	}
 	data, err := io.ReadAll(io.LimitReader(content, mostResource))
 	if err != nil {
 		return nil, fmt.Errorf("read a file of a job: %w", err)
 	}
-	if utf8.Valid(data) {
-		return &sdk.ResourceContents{MIMEType: f.Type, Text: string(data)}, nil
+	if text := string(data); utf8.ValidString(text) && encoded(text) <= mostGrowth*f.Size {
+		return &sdk.ResourceContents{MIMEType: f.Type, Text: text}, nil
 	}
 	return &sdk.ResourceContents{MIMEType: f.Type, Blob: data}, nil
 }

@@ -76,6 +76,9 @@ func addTool[In any](d *Dialect, t tool[In]) {
 		if err == nil {
 			result, err = t.run(ctx, request{r, service.CallerOf(ctx)}, in)
 		}
+		if err == nil {
+			err = holdResult(ctx, result)
+		}
 		if err != nil {
 			return d.failed(ctx, t.name, service.OfKey(ctx, err)), nil
 		}
