@@ -32,27 +32,26 @@ type Dialect struct {
 
 // New returns the dialect of a process.
 func New(p dialect.Parts) *Dialect {
-	d := &Dialect{Parts: p, tools: map[string]bool{}, running: map[runningKey]context.CancelCauseFunc{}}
-	d.server = sdk.NewServer(
+	return NewOn(p, sdk.NewServer(
 		&sdk.Implementation{Name: "kaa", Title: "Kaa", Version: p.Version},
 		// Its tools never change, so nothing is announced about them.
 		&sdk.ServerOptions{Instructions: instructions, Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}, Resources: &sdk.ResourceCapabilities{}}},
-	)
+	))
+}
+
+// NewOn returns the dialect with its tools and resources on a server that may have others. Tests of the protocol bring them.
+func NewOn(p dialect.Parts, server *sdk.Server) *Dialect {
+	d := &Dialect{Parts: p, server: server, tools: map[string]bool{}, running: map[runningKey]context.CancelCauseFunc{}}
 	d.addRunTools()
 	d.addFileTools()
 	d.addSessionTools()
 	d.addResources()
-	d.handler = Wire(d.server)
-	return d
-}
-
-// Wire returns the handler of a server, with the options of this dialect. Test servers of the protocol share it.
-func Wire(server *sdk.Server) http.Handler {
-	return sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server }, &sdk.StreamableHTTPOptions{
+	d.handler = sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server }, &sdk.StreamableHTTPOptions{
 		Stateless: true,
 		// The door checks hosts and bounds bodies.
 		DisableLocalhostProtection: true, MaxRequestBodyBytes: -1,
 	})
+	return d
 }
 
 // Key returns the API key of a request.
