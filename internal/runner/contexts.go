@@ -172,7 +172,10 @@ func (s *sessions) runInContext(ctx context.Context, log *slog.Logger, l *lane, 
 	if failed != nil {
 		return *failed
 	}
-	o := s.runOn(ctx, log, l.se, e, i)
+	o, err := s.runOn(ctx, log, l.se, e, i)
+	if l.se.context(l.name) == c { // else its interpreter was closed with it
+		logBroken(ctx, log, err)
+	}
 	if o.End == nil || o.End.Reason == job.EndDrained {
 		return o
 	}

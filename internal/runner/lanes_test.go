@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,6 +96,7 @@ type laneWorld struct {
 	t            *testing.T
 	interpreters *fakeInterpreters
 	tokens       chan struct{}
+	logged       bytes.Buffer // errors
 
 	mu    sync.Mutex
 	using []string // what uses the sandbox now
@@ -111,7 +113,7 @@ func newLaneWorld(t *testing.T) *laneWorld {
 	registry.others = []job.Runner{{ID: "other", MaxSessions: 5, Runtimes: []job.Runtime{{Name: "py", Default: true}}}}
 	w.Runner = runner.New(runner.Config{
 		Self: job.Runner{ID: "r", Runtimes: []job.Runtime{{Name: "py", Default: true}}}, Registry: registry, Observer: noObserver{},
-		Log: slog.New(slog.DiscardHandler), SessionRecords: w.laneStore, Interpreters: w.interpreters,
+		Log: slog.New(slog.NewTextHandler(&w.logged, &slog.HandlerOptions{Level: slog.LevelError})), SessionRecords: w.laneStore, Interpreters: w.interpreters,
 		Health: func() map[string]error {
 			w.mu.Lock()
 			defer w.mu.Unlock()

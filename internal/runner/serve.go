@@ -171,14 +171,22 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *served, e *exe
 		log.ErrorContext(ctx, "no interpreter could be started for a session", slog.Any("err", err))
 		return sessionFailed(job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"})
 	}
-	return s.runOn(ctx, log, se, e, i)
+	o, err := s.runOn(ctx, log, se, e, i)
+	logBroken(ctx, log, err)
+	return o
 }
 
-// runOn executes code in an interpreter of the session.
-func (s *sessions) runOn(ctx context.Context, log *slog.Logger, se *served, e *execution, i Interpreter) job.Outcome {
+func logBroken(ctx context.Context, log *slog.Logger, err error) {
+	if err != nil {
+		log.ErrorContext(ctx, "supervision of a session broke", slog.Any("err", err))
+	}
+}
+
+// runOn executes code in an interpreter of the session. The error is why its supervision broke.
+func (s *sessions) runOn(ctx context.Context, log *slog.Logger, se *served, e *execution, i Interpreter) (job.Outcome, error) {
 	claim := e.claim
 	if o := s.bring(ctx, log, i, claim); o != nil {
-		return *o
+		return *o, nil
 	}
 	result, end, err := i.Execute(ctx, claim.Spec, job.Live{Tap: e.tap, Answers: e.answers, Replies: e.replies, Attempt: claim.Attempt})
 	if why := cause(ctx); err == nil && (why == nil || errors.Is(why, errCancelled)) {
@@ -190,18 +198,17 @@ func (s *sessions) runOn(ctx context.Context, log *slog.Logger, se *served, e *e
 	interrupted := result.Status == job.StatusInterrupted
 	switch {
 	case errors.Is(why, errLost) && (err != nil || interrupted):
-		return job.Outcome{}
+		return job.Outcome{}, nil
 	case errors.Is(why, errDraining) && (err != nil || interrupted):
-		return sessionFailed(job.SessionEnd{Reason: job.EndDrained, Message: "the runner was shut down before the code ended"})
+		return sessionFailed(job.SessionEnd{Reason: job.EndDrained, Message: "the runner was shut down before the code ended"}), nil
 	case err != nil && end != nil:
-		return sessionFailed(*end)
+		return sessionFailed(*end), nil
 	case err != nil:
-		log.ErrorContext(ctx, "supervision of a session broke", slog.Any("err", err))
-		return sessionFailed(job.SessionEnd{Reason: job.EndCrashed, Message: "the interpreter's supervision broke; the output is lost"})
+		return sessionFailed(job.SessionEnd{Reason: job.EndCrashed, Message: "the interpreter's supervision broke; the output is lost"}), err
 	case errors.Is(why, errCancelled) && interrupted:
-		return job.Outcome{State: job.Cancelled, Result: &result, End: end}
+		return job.Outcome{State: job.Cancelled, Result: &result, End: end}, nil
 	}
-	return job.Outcome{State: job.Completed, Result: &result, End: end}
+	return job.Outcome{State: job.Completed, Result: &result, End: end}, nil
 }
 
 // sessionFailed is the outcome of an execution or operation that ended together with its session.

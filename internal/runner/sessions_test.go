@@ -238,6 +238,9 @@ func (i *fakeInterpreter) Execute(ctx context.Context, spec job.Spec, _ job.Live
 	case "hold":
 		<-i.of.hold
 		<-i.of.hold
+		if i.closed {
+			return job.Result{}, nil, errors.New("it was closed")
+		}
 	case "wait":
 		<-ctx.Done()
 		return job.Result{Status: job.StatusInterrupted}, nil, nil
