@@ -15,7 +15,7 @@ import (
 func Ticket(digest, thing string) string {
 	mac := hmac.New(sha256.New, []byte(digest))
 	mac.Write([]byte("ticket:" + thing))
-	return digest[:min(len(digest), shortDigest)] + hex.EncodeToString(mac.Sum(nil))
+	return Holder(digest) + hex.EncodeToString(mac.Sum(nil))
 }
 
 // Digests returns the digests of the valid keys by their owners, which owner names.
@@ -30,13 +30,22 @@ func (r *Keyring) Digests(owner func(Key) string) map[string][]string {
 	return all
 }
 
+// Holder returns what the tickets of the key with that digest begin with.
+func Holder(digest string) string { return digest[:min(len(digest), shortDigest)] }
+
 // FindTicket returns the grant of the key that a ticket for a thing is of.
 func (r *Keyring) FindTicket(ticket, thing string) (*Grant, error) {
 	if len(ticket) < shortDigest {
 		return nil, ErrUnknown
 	}
-	g, ok := (*r.tickets.Load())[ticket[:shortDigest]]
-	if !ok || !hmac.Equal([]byte(ticket), []byte(Ticket(g.SHA256, thing))) {
+	return r.FindHolder(ticket[:shortDigest], thing, func(known string) bool { return hmac.Equal([]byte(ticket), []byte(known)) })
+}
+
+// FindHolder returns the grant of the key whose tickets begin with holder, if its ticket for a thing passes the check. So a request may
+// be signed with a ticket that it does not bring.
+func (r *Keyring) FindHolder(holder, thing string, check func(ticket string) bool) (*Grant, error) {
+	g, ok := (*r.tickets.Load())[holder]
+	if !ok || !check(Ticket(g.SHA256, thing)) {
 		return nil, ErrUnknown
 	}
 	now := r.now()

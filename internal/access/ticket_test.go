@@ -29,6 +29,15 @@ func TestTickets(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, g, err)
 		}
 	}
+	for name, other := range map[string]struct{ holder, thing, signed string }{
+		"of the key": {Holder(keys[0].SHA256), "one", ticket}, "of another thing": {Holder(keys[0].SHA256), "two", ticket},
+		"of another key": {Holder(keys[1].SHA256), "one", ticket}, "of a key that is none": {Holder(Digest("third")), "one", ticket}, "of no key": {"", "one", ticket},
+	} {
+		g, err := r.FindHolder(other.holder, other.thing, func(known string) bool { return known == other.signed })
+		if found := name == "of the key"; found != (err == nil) || found && g.ID != keys[0].ID || !found && !errors.Is(err, ErrUnknown) {
+			t.Errorf("signed with a ticket %s: %+v, %v", name, g, err)
+		}
+	}
 	r.Set(SourceEnvironment, keys[1:])
 	if _, err := r.FindTicket(ticket, "one"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("the ticket of a revoked key: %v", err)

@@ -39,6 +39,13 @@ type Ticketed interface {
 	Ticket(r *http.Request) (ticket, thing string)
 }
 
+// Signed is a dialect of which some requests are signed with a ticket that they do not bring.
+type Signed interface {
+	// Signature returns what the ticket of a signed request begins with, the thing that it is for, and the check of the signature by
+	// that ticket; no check for a request that is not signed.
+	Signature(r *http.Request) (holder, thing string, check func(ticket string) bool)
+}
+
 // Body is a way to pass the body of a request on.
 type Body = service.Body
 

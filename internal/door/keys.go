@@ -53,6 +53,15 @@ func (in *entrance) grant(r *http.Request) (*access.Grant, error) {
 			return grant, nil
 		}
 	}
+	if signed, ok := in.dialect.(Signed); ok {
+		if holder, thing, check := signed.Signature(r); check != nil {
+			grant, err := in.cfg.Keys.FindHolder(holder, thing, check)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", service.ErrUnauthorized, err)
+			}
+			return grant, nil
+		}
+	}
 	secret := in.dialect.Key(r)
 	grant, err := in.cfg.Keys.Find(secret)
 	if in.cfg.Tokens != nil && errors.Is(err, access.ErrUnknown) && access.IsToken(secret) {

@@ -61,6 +61,9 @@ func (c Caller) may(scope access.Scope) error {
 // access.Ticket.
 func (c Caller) Ticket(thing string) string { return access.Ticket(c.Digest, thing) }
 
+// Holder is what the caller's tickets begin with: access.Holder.
+func (c Caller) Holder() string { return access.Holder(c.Digest) }
+
 // idempotencyScope is where its idempotency keys are its own.
 func (c Caller) idempotencyScope() string {
 	if c.Tenant != "" {
