@@ -23,7 +23,7 @@ func TestDaytona(t *testing.T) {
 	}
 	made := call("one", http.MethodPost, api+"/sandbox", `{"name": "mine", "labels": {"a": "b"}, "unknown": 1}`)
 	id := made.str("id")
-	if made.status != http.StatusOK || made.str("toolboxProxyUrl") != k.url+"/daytona/toolbox" {
+	if made.status != http.StatusOK || !strings.HasPrefix(made.str("toolboxProxyUrl"), k.url+"/daytona/toolbox/~") {
 		t.Fatalf("%d %s", made.status, made.raw)
 	}
 	box := boxes + id
@@ -33,6 +33,12 @@ func TestDaytona(t *testing.T) {
 			"GET " + api + "/sandbox/" + id, "GET " + api + "/sandbox/mine", "DELETE " + api + "/sandbox/" + id, "POST " + api + "/sandbox/" + id + "/stop",
 			"POST " + api + "/sandbox/" + id + "/start", "POST " + api + "/sandbox/" + id + "/autostop/5", "POST " + api + "/sandbox/" + id + "/ttl/5",
 			"PUT " + api + "/sandbox/" + id + "/labels", "POST " + api + "/sandbox/" + id + "/last-activity", "GET " + api + "/sandbox/" + id + "/ports/80/preview-url",
+			"GET " + api + "/sandbox/" + id + "/ports/80/signed-preview-url", "POST " + api + "/sandbox/" + id + "/ports/80/signed-preview-url/x/expire",
+			"GET " + api + "/sandbox/" + id + "/signing-key", "POST " + api + "/sandbox/" + id + "/signing-key/rotate", "POST " + api + "/sandbox/" + id + "/network-settings",
+			"GET " + api + "/sandbox/" + id + "/telemetry/metrics", "GET /daytona/preview/" + id + "/80/", "GET " + box + "/system/metrics", "POST " + box + "/env",
+			"GET " + box + "/port", "GET " + box + "/port/80/in-use", "GET " + box + "/process/session/entrypoint", "GET " + box + "/process/session/entrypoint/logs",
+			"GET " + box + "/process/session/s/command/" + id, "POST " + box + "/process/session/s/command/" + id + "/input", "GET " + box + "/process/pty/p",
+			"GET " + box + "/git/remotes?path=.", "GET " + box + "/git/config?key=user.name", "POST " + box + "/git/credentials",
 			"GET " + box + "/work-dir", "POST " + box + "/process/execute", "POST " + box + "/process/code-run", "POST " + box + "/process/interpreter/context",
 			"GET " + box + "/process/interpreter/context", "DELETE " + box + "/process/interpreter/context/default", "GET " + box + "/process/interpreter/execute",
 			"POST " + box + "/process/session", "GET " + box + "/process/session", "GET " + box + "/process/session/s", "POST " + box + "/process/session/s/exec",
@@ -44,7 +50,7 @@ func TestDaytona(t *testing.T) {
 			"POST " + box + "/git/add", "GET " + box + "/git/status?path=.",
 		} {
 			method, path, _ := strings.Cut(route, " ")
-			a := call("two", method, path, `{"command": "id", "code": "1", "sessionId": "s", "paths": ["a"], "files": ["a"], "pattern": "a", "newValue": "b", "path": "a", "labels": {}}`)
+			a := call("two", method, path, `{"command": "id", "code": "1", "sessionId": "s", "paths": ["a"], "files": ["a"], "pattern": "a", "newValue": "b", "path": "a", "labels": {}, "username": "u", "password": "p"}`)
 			if a.status != http.StatusNotFound || a.str("message") != "sandbox not found" {
 				t.Errorf("%s: %d %s", route, a.status, a.raw)
 			}
@@ -77,7 +83,7 @@ func TestDaytona(t *testing.T) {
 			{"POST " + box + "/files/folder?path=d&mode=9", "", http.StatusBadRequest, "octal"},
 			{"POST " + box + "/files/bulk-upload", "", http.StatusBadRequest, "form"},
 			{"GET " + box + "/files/search?path=.&pattern=%5B", "", http.StatusBadRequest, "pattern"},
-			{"POST " + box + "/process/execute", `{"command": " "}`, http.StatusBadRequest, "command: "},
+			{"POST " + box + "/process/execute", `{"command": " "}`, http.StatusBadRequest, "ExecuteRequest.Command"},
 			{"POST " + box + "/process/code-run", `{"code": "1", "language": "ruby"}`, http.StatusBadRequest, "ruby"},
 			{"GET " + box + "/process/session/none", "", http.StatusNotFound, "not found"},
 			{"POST " + box + "/process/session/" + strings.Repeat("x", 200) + "/exec", `{"command": "id"}`, http.StatusNotFound, "not found"},
@@ -85,6 +91,30 @@ func TestDaytona(t *testing.T) {
 			{"POST " + box + "/process/pty", `{"cols": 1001}`, http.StatusBadRequest, "cols"},
 			{"DELETE " + box + "/process/interpreter/context/default", "", http.StatusBadRequest, "default"},
 			{"POST " + box + "/git/clone", `{"url": "--upload-pack=id", "path": "x"}`, http.StatusBadRequest, "url: "},
+			{"POST " + api + "/sandbox", `{"ttlMinutes": -1}`, http.StatusBadRequest, "ttlMinutes: "},
+			{"POST " + api + "/sandbox", `{"ttlMinutes": 100000000}`, http.StatusBadRequest, "endsIn"},
+			{"POST " + api + "/sandbox", `{"kvm": true}`, http.StatusBadRequest, "kvm: "},
+			{"GET " + api + "/sandbox?minCpu=x", "", http.StatusBadRequest, "minCpu: "},
+			{"GET " + api + "/sandbox?createdAtAfter=x", "", http.StatusBadRequest, "createdAtAfter: "},
+			{"GET " + api + "/sandbox/" + id + "/ports/0/preview-url", "", http.StatusBadRequest, "port: "},
+			{"GET " + api + "/sandbox/" + id + "/ports/80/signed-preview-url?expiresInSeconds=0", "", http.StatusBadRequest, "expiresInSeconds: "},
+			{"POST " + api + "/sandbox/" + id + "/resize", `{"cpu": 2}`, http.StatusNotImplemented, "not support"},
+			{"POST " + api + "/sandbox/" + id + "/ssh-access", "", http.StatusNotImplemented, "not support"},
+			{"POST " + api + "/snapshots", `{"name": "x"}`, http.StatusNotImplemented, "not support"},
+			{"POST " + box + "/process/execute", `{"command": ""}`, http.StatusBadRequest, "INVALID_REQUEST_BODY"},
+			{"POST " + box + "/process/execute", `{"command": "id"`, http.StatusBadRequest, "INVALID_REQUEST_BODY"},
+			{"POST " + box + "/process/session", `{"sessionId": "entrypoint"}`, http.StatusConflict, "already exists"},
+			{"POST " + box + "/process/session", `{"sessionId": ""}`, http.StatusBadRequest, "sessionId: "},
+			{"POST " + box + "/process/session/none/exec", `{"command": "id"}`, http.StatusNotFound, "PROCESS_NOT_FOUND"},
+			{"GET " + box + "/process/session/none/command/" + id + "/logs", "", http.StatusNotFound, "PROCESS_NOT_FOUND"},
+			{"POST " + box + "/env", `{"set": {"a=b": "c"}}`, http.StatusBadRequest, "set: "},
+			{"GET " + box + "/port/70000/in-use", "", http.StatusBadRequest, "port: "},
+			{"GET " + box + "/files/download?path=x&signature=v1_x&expires=0", "", http.StatusForbidden, "signature"},
+			{"POST " + box + "/git/reset", `{"path": ".", "mode": "hard --x"}`, http.StatusNotFound, "GIT_REPO_NOT_FOUND"},
+			{"POST " + box + "/git/remotes", `{"path": ".", "name": "--x", "url": "y"}`, http.StatusBadRequest, "name: "},
+			{"POST " + box + "/git/config", `{"key": "user.name", "value": "x", "scope": "worktree"}`, http.StatusBadRequest, "scope: "},
+			{"GET " + box + "/git/config?key=name", "", http.StatusBadRequest, "key: "},
+			{"POST " + box + "/git/credentials", `{"username": "u"}`, http.StatusBadRequest, "username"},
 			{"POST " + box + "/lsp/start", "", http.StatusNotImplemented, "not support"},
 			{"GET " + api + "/socket.io/", "", http.StatusNotFound, "not support"},
 		} {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/dialect"
@@ -24,6 +25,25 @@ func (d *Dialect) catalogRoutes() {
 	d.handle("GET /api/volumes/{id}", "getVolume", d.getVolume)
 	d.handle("GET /api/volumes/by-name/{id}", "getVolume", d.getVolume)
 	d.handle("DELETE /api/volumes/{id}", "deleteVolume", d.deleteVolume)
+	d.handle("POST /api/snapshots/{name}/activate", "getSnapshot", d.getSnapshot) // all are
+	d.handle("GET /api/config", "getConfig", func(w http.ResponseWriter, r *http.Request) error {
+		return answerJSON(w, http.StatusOK, configuration(r))
+	})
+	for route, answer := range map[string]any{
+		"/api/secret": []any{}, "/api/warm-pools": []any{}, "/api/secret/paginated": map[string]any{"items": []any{}, "total": 0, "nextCursor": nil},
+	} {
+		d.handle("GET "+route, "listNothing", func(w http.ResponseWriter, _ *http.Request) error { return answerJSON(w, http.StatusOK, answer) })
+	}
+}
+
+// configuration is what the SDKs read before they ask for figures, with all members that they require.
+func configuration(r *http.Request) map[string]any {
+	base := dialect.BaseURL(r)
+	return map[string]any{
+		"version": "0.0.0", "proxyToolboxUrl": base + strings.TrimSuffix(toolbox, "/"), "proxyTemplateUrl": base, "dashboardUrl": base, "defaultSnapshot": defaultSnapshot,
+		"oidc":                  map[string]string{"issuer": "", "clientId": "", "audience": "", "provider": ""},
+		"linkedAccountsEnabled": false, "announcements": map[string]any{}, "maxAutoArchiveInterval": mostMinutes, "maintananceMode": false, "environment": "kaa",
+	}
 }
 
 // snapshot is a runtime as the SDKs know it.
@@ -41,6 +61,7 @@ type snapshot struct {
 	Memory         int64     `json:"mem"`
 	Disk           int64     `json:"disk"`
 	ErrorReason    *string   `json:"errorReason"`
+	OfSandbox      *string   `json:"sourceSandboxId"`
 	CreatedAt      time.Time `json:"createdAt"`
 	UpdatedAt      time.Time `json:"updatedAt"`
 	LastUsedAt     time.Time `json:"lastUsedAt"`
@@ -239,7 +260,7 @@ func (d *Dialect) deleteVolume(w http.ResponseWriter, r *http.Request) error {
 type mount struct {
 	VolumeID  string `json:"volumeId"`
 	MountPath string `json:"mountPath"`
-	Subpath   string `json:"subpath"`
+	Subpath   string `json:"subpath,omitempty"`
 }
 
 // mountIn has a session keep its files in a volume. It can only have one, which is its whole work directory.

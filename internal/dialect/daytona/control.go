@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/dialect"
@@ -33,7 +31,7 @@ func (d *Dialect) controlRoutes() {
 		"autostop":    func(s *settings, n int64) { s.AutoStop = n },
 		"autoarchive": func(s *settings, n int64) { s.AutoArchive = n },
 		"autodelete":  func(s *settings, n int64) { s.AutoDelete = n },
-		"autopause":   func(*settings, int64) {},
+		"autopause":   func(s *settings, n int64) { s.AutoPause = n },
 	} {
 		d.handle("POST /api/sandbox/{id}/"+name+"/{minutes}", "setSandbox", d.setInterval(set))
 	}
@@ -41,14 +39,13 @@ func (d *Dialect) controlRoutes() {
 	d.handle("PUT /api/sandbox/{id}/labels", "setSandboxLabels", d.setLabels)
 	d.handle("POST /api/sandbox/{id}/public/{public}", "setSandbox", d.setPublic)
 	d.handle("POST /api/sandbox/{id}/last-activity", "touchSandbox", d.touch)
+	d.handle("POST /api/sandbox/{id}/network-settings", "setSandbox", d.setNetwork)
+	d.handle("GET /api/sandbox/{id}/signing-key", "getSigningKey", d.signingKeyOf)
+	d.handle("POST /api/sandbox/{id}/signing-key/rotate", "setSandbox", d.rotateSigningKey)
+	d.handle("GET /api/sandbox/{id}/telemetry/metrics", "getSandboxMetrics", d.noMetrics)
 	d.handle("POST /api/sandbox/{id}/fork", "forkSandbox", d.noCopy)
 	d.handle("POST /api/sandbox/{id}/snapshot", "forkSandbox", d.noCopy)
 	d.handle("GET /api/sandbox/{id}/toolbox-proxy-url", "getToolboxURL", d.toolboxURLOf)
-	d.handle("GET /api/sandbox/{id}/ports/{port}/preview-url", "getPreviewURL", d.noPreview)
-	d.handle("GET /api/sandbox/{id}/ports/{port}/signed-preview-url", "getPreviewURL", d.noPreview)
-	d.handle("GET /api/config", "getConfig", func(w http.ResponseWriter, r *http.Request) error {
-		return answerJSON(w, http.StatusOK, map[string]any{"version": "0.0.0", "proxyToolboxUrl": toolboxURL(r), "defaultSnapshot": defaultSnapshot})
-	})
 }
 
 // creation is the body of the creation of a sandbox.
@@ -67,6 +64,11 @@ type creation struct {
 	AutoStop        *int64            `json:"autoStopInterval"`
 	AutoArchive     *int64            `json:"autoArchiveInterval"`
 	AutoDelete      *int64            `json:"autoDeleteInterval"`
+	AutoPause       int64             `json:"autoPauseInterval"`
+	TTL             int64             `json:"ttlMinutes"`
+	AllowList       string            `json:"networkAllowList"`
+	Domains         string            `json:"domainAllowList"`
+	KVM             bool              `json:"kvm"`
 	Volumes         []mount           `json:"volumes"`
 	Secrets         []any             `json:"secrets"`
 	BuildInfo       any               `json:"buildInfo"`
@@ -93,6 +95,7 @@ func (d *Dialect) requestOf(ctx context.Context, c creation) (job.SessionRequest
 	s := settings{
 		Env: c.Env, Labels: c.Labels, Snapshot: c.Snapshot, Public: c.Public, BlockAll: c.NetworkBlockAll, Target: c.Target,
 		CPU: c.CPU, Memory: c.Memory, Disk: c.Disk, AutoStop: usualAutoStop, AutoArchive: 7 * 24 * 60, AutoDelete: -1,
+		AutoPause: c.AutoPause, AllowList: c.AllowList, Domains: c.Domains, Volumes: c.Volumes,
 	}
 	for _, from := range []struct {
 		value *int64
@@ -112,8 +115,14 @@ func (d *Dialect) requestOf(ctx context.Context, c creation) (job.SessionRequest
 		return r, badRequest("gpu: Kaa has no GPUs; leave it out")
 	case len(c.Secrets) > 0:
 		return r, badRequest("secrets: Kaa keeps no secrets; send them as env")
+	case c.KVM:
+		return r, badRequest("kvm: Kaa has no virtual machines; leave it out")
 	case s.AutoStop < 0:
 		return r, badRequest("autoStopInterval: must be 0 or more")
+	case c.TTL < 0 || c.TTL > mostMinutes:
+		return r, badRequest("ttlMinutes: must be from 0 to %d", mostMinutes)
+	case c.TTL > 0:
+		r.EndsIn = new((time.Duration(c.TTL) * time.Minute).Seconds())
 	}
 	for name, asked := range map[string]float64{"cpus": float64(c.CPU), "memoryBytes": float64(c.Memory) * gibibyte, "diskBytes": float64(c.Disk) * gibibyte} {
 		if asked > 0 {
@@ -199,6 +208,10 @@ const mostListed = 100
 
 func (d *Dialect) list(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
+	fits, err := fitting(q)
+	if err != nil {
+		return err
+	}
 	f := job.SessionFilter{Cursor: q.Get("cursor"), Limit: mostListed, Metadata: []job.MetadataMatch{{Name: markMember, Value: "true"}}}
 	if n, err := strconv.Atoi(q.Get("limit")); err == nil && n > 0 {
 		f.Limit = min(n, mostListed)
@@ -217,36 +230,16 @@ func (d *Dialect) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	states := manyOf(q["states"])
 	items := []sandbox{}
 	for _, se := range all {
-		box := d.view(r, se)
-		if len(states) > 0 && !slices.Contains(states, box.State) || !fits(q.Get("id"), box.ID) || !fits(q.Get("name"), box.Name) {
-			continue
+		if box := d.view(r, se); fits(box) {
+			items = append(items, box)
 		}
-		items = append(items, box)
 	}
+	ordered(items, q.Get("sort"), q.Get("order"))
 	page := map[string]any{"items": items, "nextCursor": nil}
 	if next != "" {
 		page["nextCursor"] = next
 	}
 	return answerJSON(w, http.StatusOK, page)
-}
-
-// fits reports whether a text begins with the one that is asked for, whatever its case.
-func fits(asked, text string) bool {
-	return len(asked) <= len(text) && strings.EqualFold(asked, text[:len(asked)])
-}
-
-// manyOf reads values that are repeated, or in one with commas.
-func manyOf(values []string) []string {
-	var all []string
-	for _, value := range values {
-		for one := range strings.SplitSeq(value, ",") {
-			if one != "" {
-				all = append(all, one)
-			}
-		}
-	}
-	return all
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"path"
 	"strings"
 
 	"github.com/kaa-run/kaa/internal/dialect"
@@ -37,6 +36,8 @@ func New(p dialect.Parts) *Dialect {
 	d.shellRoutes()
 	d.terminalRoutes()
 	d.gitRoutes()
+	d.systemRoutes()
+	d.previewRoutes()
 	return d
 }
 
@@ -65,6 +66,9 @@ func (*Dialect) Body(r *http.Request) service.Body {
 	if r.Method == http.MethodPost && (strings.HasSuffix(r.URL.Path, "/files/bulk-upload") || strings.HasSuffix(r.URL.Path, "/files/upload") || strings.HasSuffix(r.URL.Path, "/files/upload-v2")) {
 		return service.BodyFile
 	}
+	if strings.HasPrefix(r.URL.Path, preview) || strings.HasPrefix(r.URL.Path, signedPreview) {
+		return service.BodyFile
+	}
 	return service.BodyBinary
 }
 
@@ -73,7 +77,8 @@ func (d *Dialect) Refuse(w http.ResponseWriter, r *http.Request, err error) { d.
 
 // ServeHTTP answers a request. What no route takes, by its path or its method, is not found.
 func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if _, pattern := d.mux.Handler(r); pattern == "" || path.Clean(r.URL.Path) != r.URL.Path { // the mux would lead to another path
+	r = withoutHolder(r)
+	if _, pattern := d.mux.Handler(r); pattern == "" || !dialect.Straight(r) { // the mux would lead to another path
 		d.answer(w, r, unsupported(r))
 		return
 	}
@@ -83,8 +88,11 @@ func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // unsupported says that there is no such route.
 func unsupported(r *http.Request) error {
 	status := http.StatusNotFound
-	for _, part := range []string{"/lsp/", "/computeruse/"} {
-		if strings.HasPrefix(r.URL.Path, toolbox) && strings.Contains(r.URL.Path, part) {
+	for _, part := range []string{
+		"/lsp/", "/computeruse/", "/api/secret", "/api/warm-pools", "/api/snapshots", "/api/object-storage", "/ssh-access", "/backup", "/build-logs", "/telemetry/",
+		"/resize", "/secrets",
+	} {
+		if strings.Contains(r.URL.Path, part) {
 			status = http.StatusNotImplemented
 		}
 	}
@@ -93,7 +101,10 @@ func unsupported(r *http.Request) error {
 
 // handle adds a route whose errors are answered in the shape of Daytona. The pattern is one of net/http, and may have several methods.
 func (d *Dialect) handle(pattern, operation string, h func(w http.ResponseWriter, r *http.Request) error) {
-	_, route, _ := strings.Cut(pattern, " ")
+	_, route, ok := strings.Cut(pattern, " ")
+	if !ok { // any method
+		route = pattern
+	}
 	d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		call := service.CallOf(r.Context())
 		call.Route, call.Operation = route, operation
@@ -127,6 +138,9 @@ func (d *Dialect) errorOf(r *http.Request, err error) (errorBody, *dialect.Fault
 	if strings.HasPrefix(r.URL.Path, toolbox) {
 		body.Source = "DAYTONA_DAEMON"
 		body.Code = codes[f.Code]
+		if body.Code == "" {
+			body.Code = statusCodes[f.Status]
+		}
 	}
 	if f.Code == "session_ended" || f.Code == "session_not_found" { // a sandbox that ended is one that never was
 		body.StatusCode, body.Message, body.Code = http.StatusNotFound, "sandbox not found", ""
@@ -134,6 +148,9 @@ func (d *Dialect) errorOf(r *http.Request, err error) (errorBody, *dialect.Fault
 	}
 	if f.Code == "session_paused" {
 		body.StatusCode, body.Message, body.Error = http.StatusBadRequest, "the sandbox is not started; start it first", http.StatusText(http.StatusBadRequest)
+		if body.Code != "" {
+			body.Code = statusCodes[http.StatusBadRequest]
+		}
 	}
 	return body, f
 }
@@ -155,6 +172,15 @@ var codes = map[string]string{ //nolint:gochecknoglobals // a table
 	codeGitDirty:               codeGitDirty,
 	codeGitConflict:            codeGitConflict,
 	codeGitTransport:           codeGitTransport,
+	codeGitRejected:            codeGitRejected,
+	codeGitRefused:             codeGitRefused,
+	codeBody:                   codeBody,
+}
+
+// statusCodes are the codes of errors that have none of their own.
+var statusCodes = map[int]string{ //nolint:gochecknoglobals // a table
+	http.StatusBadRequest: "BAD_REQUEST", http.StatusUnauthorized: "UNAUTHORIZED", http.StatusForbidden: "FORBIDDEN", http.StatusNotFound: "NOT_FOUND",
+	http.StatusConflict: "CONFLICT", http.StatusGone: "GONE",
 }
 
 // The codes of the toolbox that the dialect gives itself.
@@ -171,6 +197,9 @@ const (
 	codeGitDirty        = "GIT_DIRTY_WORKTREE"
 	codeGitConflict     = "GIT_MERGE_CONFLICT"
 	codeGitTransport    = "GIT_TRANSPORT_FAILED"
+	codeGitRejected     = "GIT_PUSH_REJECTED"
+	codeGitRefused      = "GIT_REMOTE_REJECTED"
+	codeBody            = "INVALID_REQUEST_BODY"
 )
 
 // badRequest is a mistake in a request.
@@ -184,7 +213,7 @@ func decode(r *http.Request, into any) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
 	}
-	return badRequest("the body is no JSON of the right types")
+	return dialect.NewFault(http.StatusBadRequest, codeBody, "the body is no JSON of the right types")
 }
 
 // clipped bounds what a caller sees again of its own text.

@@ -119,12 +119,12 @@ func (d *Dialect) interpret(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer s.done()
-	s.bye(d.interpreted(s, se.ID))
+	s.bye(d.interpreted(s, se))
 	return nil
 }
 
 // interpreted executes what the first message asks for. The error says how the connection ends.
-func (d *Dialect) interpreted(s *socket, session string) error {
+func (d *Dialect) interpreted(s *socket, se job.Session) error {
 	var asked struct {
 		Code      string            `json:"code"`
 		ContextID string            `json:"contextId"`
@@ -150,7 +150,7 @@ func (d *Dialect) interpreted(s *socket, session string) error {
 	}
 	ctx := s.conn.CloseRead(s.ctx)
 	watching, err := d.service.Watch(ctx, s.caller, service.Submission{Request: job.Request{
-		SessionID: session, ContextID: asked.ContextID, Code: asked.Code, Envs: asked.Envs, Timeout: &timeout,
+		SessionID: se.ID, ContextID: asked.ContextID, Code: asked.Code, Envs: envsOf(se, asked.Envs), Timeout: &timeout,
 	}})
 	if err != nil {
 		return d.closing(ctx, err)

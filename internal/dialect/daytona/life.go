@@ -111,10 +111,13 @@ func (d *Dialect) paused(ctx context.Context, se job.Session, state string) (job
 	return d.save(ctx, se, s)
 }
 
+// mostMinutes is the largest interval.
+const mostMinutes = 1 << 30
+
 // minutesOf reads the minutes in the path of a request.
 func minutesOf(r *http.Request) (int64, error) {
 	n, err := strconv.ParseInt(r.PathValue("minutes"), 10, 32)
-	if err != nil || n < -1 {
+	if err != nil || n < -1 || n > mostMinutes {
 		return 0, badRequest("the interval must be a number of minutes from -1 on")
 	}
 	return n, nil
@@ -202,19 +205,44 @@ func (d *Dialect) touch(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// setNetwork keeps settings of the network, which a sandbox does not have in any case.
+func (d *Dialect) setNetwork(w http.ResponseWriter, r *http.Request) error {
+	var body struct {
+		BlockAll  *bool   `json:"networkBlockAll"`
+		AllowList *string `json:"networkAllowList"`
+		Domains   *string `json:"domainAllowList"`
+	}
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	return d.changed(func(ctx context.Context, se job.Session) (job.Session, error) {
+		s := settingsOf(se)
+		if body.BlockAll != nil {
+			s.BlockAll = *body.BlockAll
+		}
+		if body.AllowList != nil {
+			s.AllowList = *body.AllowList
+		}
+		if body.Domains != nil {
+			s.Domains = *body.Domains
+		}
+		return d.save(ctx, se, s)
+	})(w, r)
+}
+
+// noMetrics answers that there are no figures over time: Kaa measures each execution.
+func (d *Dialect) noMetrics(w http.ResponseWriter, r *http.Request) error {
+	if _, err := d.find(r.Context(), r.PathValue("id")); err != nil {
+		return err
+	}
+	return answerJSON(w, http.StatusOK, map[string]any{"series": []any{}})
+}
+
 func (d *Dialect) toolboxURLOf(w http.ResponseWriter, r *http.Request) error {
 	if _, err := d.find(r.Context(), r.PathValue("id")); err != nil {
 		return err
 	}
 	return answerJSON(w, http.StatusOK, map[string]string{"url": toolboxURL(r)})
-}
-
-// noPreview says that ports of a sandbox cannot be reached.
-func (d *Dialect) noPreview(_ http.ResponseWriter, r *http.Request) error {
-	if _, err := d.find(r.Context(), r.PathValue("id")); err != nil {
-		return err
-	}
-	return dialect.NewFault(http.StatusNotImplemented, "not_supported", "ports of a sandbox cannot be reached from outside")
 }
 
 // noCopy says that sandboxes cannot be copied: a fork of a session has its files at another path.

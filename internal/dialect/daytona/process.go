@@ -36,17 +36,18 @@ type programRequest struct {
 	argv    []string
 	cwd     string
 	envs    map[string]string
+	stdin   string
 	timeout *float64
 }
 
 // program has a program run in a sandbox and waits for its end. It ends if the caller goes away.
-func (d *Dialect) program(ctx context.Context, session string, p programRequest) (ran, error) {
+func (d *Dialect) program(ctx context.Context, se job.Session, p programRequest) (ran, error) {
 	timeout := d.longest()
 	if p.timeout != nil && *p.timeout > 0 {
 		timeout = min(timeout, *p.timeout)
 	}
 	j, err := d.service.Execute(ctx, service.CallerOf(ctx), service.Submission{Request: job.Request{
-		SessionID: session, Command: p.line, Program: p.argv, Cwd: p.cwd, Envs: p.envs, Timeout: &timeout,
+		SessionID: se.ID, Command: p.line, Program: p.argv, Cwd: p.cwd, Envs: envsOf(se, p.envs), Stdin: p.stdin, Timeout: &timeout,
 	}})
 	if err != nil {
 		return ran{}, err
@@ -103,6 +104,11 @@ func (d *Dialect) body(r *http.Request) (e execution, se job.Session, err error)
 	return e, se, err
 }
 
+// emptyCommand is the answer to a command that is empty: that of Daytona, word by word.
+func emptyCommand(request string) error {
+	return dialect.NewFault(http.StatusBadRequest, codeBody, "invalid body request: invalid request body: Key: '%s.Command' Error:Field validation for 'Command' failed on the 'required' tag", request)
+}
+
 // timedOut is the error of an execution that has exceeded its time.
 func timedOut() error {
 	return dialect.NewFault(http.StatusRequestTimeout, codeTimeout, "command execution timeout")
@@ -115,9 +121,9 @@ func (d *Dialect) execute(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if strings.TrimSpace(e.Command) == "" {
-		return badRequest("command: send a command")
+		return emptyCommand("ExecuteRequest")
 	}
-	how, err := d.program(r.Context(), se.ID, programRequest{line: "exec </dev/null 2>&1; " + e.Command, cwd: e.Cwd, envs: e.Envs, timeout: e.Timeout})
+	how, err := d.program(r.Context(), se, programRequest{line: "exec </dev/null 2>&1; " + e.Command, cwd: e.Cwd, envs: e.Envs, timeout: e.Timeout})
 	switch {
 	case err != nil:
 		return err
@@ -155,7 +161,7 @@ func (d *Dialect) codeRun(w http.ResponseWriter, r *http.Request) error {
 	}
 	run := func(code string) (job.Job, error) {
 		return d.service.Execute(ctx, caller, service.Submission{Request: job.Request{
-			SessionID: se.ID, ContextID: made.ID, Code: code, Envs: e.Envs, Timeout: &timeout,
+			SessionID: se.ID, ContextID: made.ID, Code: code, Envs: envsOf(se, e.Envs), Timeout: &timeout,
 		}})
 	}
 	if len(e.Argv) > 0 {

@@ -3,6 +3,7 @@ package daytona
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"regexp"
 	"strings"
@@ -58,6 +59,13 @@ type sandbox struct {
 	AutoStop        int64             `json:"autoStopInterval"`
 	AutoArchive     int64             `json:"autoArchiveInterval"`
 	AutoDelete      int64             `json:"autoDeleteInterval"`
+	AutoPause       int64             `json:"autoPauseInterval"`
+	AllowList       string            `json:"networkAllowList,omitempty"`
+	AllowDomains    string            `json:"domainAllowList,omitempty"`
+	Volumes         []mount           `json:"volumes"`
+	BackupState     string            `json:"backupState"`
+	LastActivityAt  time.Time         `json:"lastActivityAt"`
+	AutoDestroyAt   *time.Time        `json:"autoDestroyAt"`
 	CreatedAt       time.Time         `json:"createdAt"`
 	UpdatedAt       time.Time         `json:"updatedAt"`
 	ToolboxProxyURL string            `json:"toolboxProxyUrl"`
@@ -78,6 +86,12 @@ type settings struct {
 	AutoArchive int64             `json:"autoArchive"`
 	AutoDelete  int64             `json:"autoDelete"`
 	State       string            `json:"state,omitempty"` // of a session that is paused
+	AutoPause   int64             `json:"autoPause,omitempty"`
+	AllowList   string            `json:"networkAllowList,omitempty"`
+	Domains     string            `json:"domainAllowList,omitempty"`
+	Volumes     []mount           `json:"volumes,omitempty"`
+	Set         map[string]string `json:"set,omitempty"` // variables that were set later, for all that is executed from then on
+	Rotations   int               `json:"rotations,omitempty"`
 }
 
 // Members of the metadata. Each label is one of its own, so that listings can select by it.
@@ -130,8 +144,15 @@ func (d *Dialect) view(r *http.Request, se job.Session) sandbox {
 		ID: se.ID, OrganizationID: organization, Name: se.Name, Snapshot: s.Snapshot, User: userName, Env: s.Env, Labels: s.Labels,
 		Public: s.Public, NetworkBlockAll: s.BlockAll, Target: s.Target, State: state, DesiredState: state,
 		CPU: firstOf(s.CPU, int64(quota.CPUs), 1), Memory: firstOf(s.Memory, quota.MemoryBytes/gibibyte, 1), Disk: firstOf(s.Disk, quota.DiskBytes/gibibyte, 1),
-		AutoStop: s.AutoStop, AutoArchive: s.AutoArchive, AutoDelete: s.AutoDelete,
+		AutoStop: s.AutoStop, AutoArchive: s.AutoArchive, AutoDelete: s.AutoDelete, AutoPause: s.AutoPause, AllowList: s.AllowList, AllowDomains: s.Domains,
+		Volumes: s.Volumes, BackupState: "None", LastActivityAt: se.LastUsed.UTC(),
 		CreatedAt: se.CreatedAt.UTC(), UpdatedAt: se.LastUsed.UTC(), ToolboxProxyURL: toolboxURL(r),
+	}
+	if !se.EndsAt.IsZero() {
+		box.AutoDestroyAt = new(se.EndsAt.UTC())
+	}
+	if box.Volumes == nil {
+		box.Volumes = []mount{}
 	}
 	if box.Name == "" {
 		box.Name = se.ID
@@ -142,7 +163,7 @@ func (d *Dialect) view(r *http.Request, se job.Session) sandbox {
 	if box.Target == "" {
 		box.Target = "local"
 	}
-	if box.Env == nil {
+	if box.Env = merged(s.Env, s.Set); box.Env == nil {
 		box.Env = map[string]string{}
 	}
 	if box.Labels == nil {
@@ -170,7 +191,28 @@ func firstText(texts ...string) string {
 }
 
 // toolboxURL is the address below which the SDK finds the toolbox of each sandbox.
-func toolboxURL(r *http.Request) string { return dialect.BaseURL(r) + strings.TrimSuffix(toolbox, "/") }
+func toolboxURL(r *http.Request) string {
+	url := dialect.BaseURL(r) + strings.TrimSuffix(toolbox, "/")
+	if holder := service.CallerOf(r.Context()).Holder(); holder != "" { // see Signature
+		url += "/" + holderMark + holder
+	}
+	return url
+}
+
+// envsOf are the variables of something that a sandbox executes: those that were set after its creation, and those that are asked for.
+func envsOf(se job.Session, asked map[string]string) map[string]string {
+	return merged(settingsOf(se).Set, asked)
+}
+
+// merged has the members of both; those of the second one count.
+func merged(first, second map[string]string) map[string]string {
+	if len(first) == 0 {
+		return second
+	}
+	all := maps.Clone(first)
+	maps.Copy(all, second)
+	return all
+}
 
 // homeOf is the home and work directory of a session.
 func homeOf(se job.Session) string { return firstText(se.Workdir, usualWork) }

@@ -2,17 +2,14 @@ package daytona
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"net/http"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
 	"github.com/kaa-run/kaa/internal/dialect"
@@ -55,12 +52,40 @@ type terminalView struct {
 	LazyStart bool              `json:"lazyStart"`
 }
 
-func viewOfTerminal(j job.Job, m terminalMark, work string) terminalView {
-	view := terminalView{ID: m.Terminal, Cwd: firstText(m.Cwd, work), Envs: m.Envs, Cols: m.Cols, Rows: m.Rows, CreatedAt: j.CreatedAt.UTC(), Active: true}
-	if view.Envs == nil {
-		view.Envs = map[string]string{}
+// terminalsDir has a file for each terminal whose size was changed, with its columns and rows.
+const terminalsDir = "/tmp/.daytona/terminals"
+
+// keepSize keeps the size of a terminal for those who look it up. A session whose disk is full has the size of its beginning.
+func (d *Dialect) keepSize(ctx context.Context, session, id string, size job.TerminalSize) {
+	_ = d.write(ctx, session, terminalsDir+"/"+id, strings.NewReader(fmt.Sprint(size.Columns, " ", size.Rows)))
+}
+
+// sized is the mark of a terminal with its present size.
+func (d *Dialect) sized(ctx context.Context, session string, j job.Job, m terminalMark) terminalMark {
+	_, content, err := d.read(ctx, session, terminalsDir+"/"+j.ID)
+	if err != nil {
+		return m
 	}
+	defer content.Close()
+	text, _ := io.ReadAll(io.LimitReader(content, 16)) // what cannot be read is no size
+	t := terminalRequest{}
+	if n, _ := fmt.Sscan(string(text), &t.Cols, &t.Rows); n == 2 && t.check() == nil { // code may have written it
+		m.Cols, m.Rows = t.size().Columns, t.size().Rows
+	}
+	return m
+}
+
+func viewOfTerminal(j job.Job, m terminalMark, work string) terminalView {
+	view := terminalView{ID: m.Terminal, Cwd: firstText(m.Cwd, work), Cols: m.Cols, Rows: m.Rows, CreatedAt: j.CreatedAt.UTC(), Active: true}
+	view.Envs = terminalEnvs(m.Envs)
 	return view
+}
+
+// terminalEnvs are the variables of a terminal that is asked for with those.
+func terminalEnvs(asked map[string]string) map[string]string {
+	envs := map[string]string{"TERM": "xterm-256color"}
+	maps.Copy(envs, asked)
+	return envs
 }
 
 // terminalRequest is what a terminal is to be.
@@ -113,7 +138,7 @@ func (d *Dialect) terminal(r *http.Request) (se job.Session, found job.Job, m te
 		}
 	})
 	if err == nil && found.ID == "" {
-		err = dialect.NewFault(http.StatusNotFound, codeNoProcess, "PTY session %s not found", clipped(r.PathValue("terminal")))
+		err = dialect.NewFault(http.StatusNotFound, codeNoProcess, "PTY session not found")
 	}
 	return se, found, m, err
 }
@@ -124,7 +149,9 @@ func (d *Dialect) listTerminals(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	views := []terminalView{}
-	err = d.terminals(r.Context(), se.ID, func(j job.Job, m terminalMark) { views = append(views, viewOfTerminal(j, m, homeOf(se))) })
+	err = d.terminals(r.Context(), se.ID, func(j job.Job, m terminalMark) {
+		views = append(views, viewOfTerminal(j, d.sized(r.Context(), se.ID, j, m), homeOf(se)))
+	})
 	if err != nil {
 		return err
 	}
@@ -136,7 +163,7 @@ func (d *Dialect) getTerminal(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answerJSON(w, http.StatusOK, viewOfTerminal(j, m, homeOf(se)))
+	return answerJSON(w, http.StatusOK, viewOfTerminal(j, d.sized(r.Context(), se.ID, j, m), homeOf(se)))
 }
 
 // size is the size of the terminal; check has bounded it.
@@ -145,13 +172,11 @@ func (t *terminalRequest) size() job.TerminalSize {
 }
 
 // submission is the shell with a terminal.
-func (t *terminalRequest) submission(session string) service.Submission {
+func (t *terminalRequest) submission(se job.Session) service.Submission {
 	size := t.size()
 	m := mark{terminalMark: terminalMark{Terminal: t.ID, Cwd: t.Cwd, Envs: t.Envs, Cols: size.Columns, Rows: size.Rows}}
-	envs := map[string]string{"TERM": "xterm-256color"}
-	maps.Copy(envs, t.Envs)
 	return service.Submission{Request: job.Request{
-		SessionID: session, Command: `exec "$(command -v bash || echo sh)"`, Background: true, Cwd: t.Cwd, Envs: envs, Metadata: m.metadata(),
+		SessionID: se.ID, Command: `exec "$(command -v bash || echo sh)"`, Background: true, Cwd: t.Cwd, Envs: envsOf(se, terminalEnvs(t.Envs)), Metadata: m.metadata(),
 		Terminal: &size,
 	}}
 }
@@ -181,7 +206,7 @@ func (d *Dialect) createTerminal(w http.ResponseWriter, r *http.Request) error {
 	if err := d.free(r.Context(), se.ID, t.ID); err != nil {
 		return err
 	}
-	if _, err := d.service.Submit(r.Context(), service.CallerOf(r.Context()), t.submission(se.ID)); err != nil {
+	if _, err := d.service.Submit(r.Context(), service.CallerOf(r.Context()), t.submission(se)); err != nil {
 		return err
 	}
 	return answerJSON(w, http.StatusCreated, map[string]string{"sessionId": t.ID})
@@ -204,6 +229,7 @@ func (d *Dialect) resizeTerminal(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	m.Cols, m.Rows = size.Columns, size.Rows
+	d.keepSize(r.Context(), se.ID, j.ID, size)
 	return answerJSON(w, http.StatusOK, viewOfTerminal(j, m, homeOf(se)))
 }
 
@@ -212,152 +238,14 @@ func (d *Dialect) deleteTerminal(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// A shell at its prompt ignores the interrupt with which a command is ended first.
-	_ = d.service.TellCommand(r.Context(), service.CallerOf(r.Context()), se.ID, j.ID, job.CommandMessage{Signal: "HUP"})
-	_, _, err = d.service.EndCommand(r.Context(), service.CallerOf(r.Context()), se.ID, j.ID)
+	ctx, caller := r.Context(), service.CallerOf(r.Context())
+	// The SDKs expect the end by SIGKILL. What the shell has started gets the hang-up of its terminal.
+	_ = d.service.TellCommand(ctx, caller, se.ID, j.ID, job.CommandMessage{Signal: "KILL"})
+	if j, err = d.service.Command(ctx, caller, se.ID, j.ID, commandEnd); err == nil && !j.State.Terminal() {
+		_, _, err = d.service.EndCommand(ctx, caller, se.ID, j.ID)
+	}
 	if err != nil && !errors.Is(err, job.ErrFinished) && !errors.Is(err, job.ErrNotFound) {
 		return err
 	}
 	return answerJSON(w, http.StatusOK, map[string]string{"message": "PTY session deleted"})
-}
-
-// createAndConnect makes a terminal and attaches to it. What is wrong with the request is said over the WebSocket.
-func (d *Dialect) createAndConnect(w http.ResponseWriter, r *http.Request) error {
-	se, err := d.live(r)
-	if err != nil {
-		return err
-	}
-	q := r.URL.Query()
-	t := terminalRequest{ID: q.Get("id"), Cwd: q.Get("cwd")}
-	t.Cols, _ = strconv.Atoi(q.Get("cols"))
-	t.Rows, _ = strconv.Atoi(q.Get("rows"))
-	for _, one := range offered(r) {
-		if text, ok := strings.CutPrefix(one, envsProtocol); ok {
-			data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(text, "="))
-			if err != nil || json.Unmarshal(data, &t.Envs) != nil {
-				return badRequest("the variables in the subprotocol are no JSON in base64")
-			}
-		}
-	}
-	s, err := d.accept(w, r, se.ID)
-	if err != nil {
-		return err
-	}
-	defer s.done()
-	if err = t.check(); err == nil {
-		err = d.free(s.ctx, se.ID, t.ID)
-	}
-	var attached *service.Attached
-	if err == nil {
-		attached, err = d.service.StartAttached(s.ctx, s.caller, t.submission(se.ID))
-	}
-	d.attach(s, attached, err)
-	return nil
-}
-
-func (d *Dialect) connectTerminal(w http.ResponseWriter, r *http.Request) error {
-	se, j, _, err := d.terminal(r)
-	if err != nil {
-		return err
-	}
-	s, err := d.accept(w, r, se.ID)
-	if err != nil {
-		return err
-	}
-	defer s.done()
-	attached, err := d.service.AttachCommand(s.ctx, s.caller, se.ID, j.ID)
-	d.attach(s, attached, err)
-	return nil
-}
-
-// control is a message about the state of a terminal.
-type control struct {
-	Type   string `json:"type"`
-	Status string `json:"status"`
-	Error  string `json:"error,omitempty"`
-}
-
-// attach passes on what goes to and comes from a terminal, until either side has enough, and closes the connection.
-func (d *Dialect) attach(s *socket, attached *service.Attached, err error) {
-	if err != nil {
-		f := dialect.FaultOf(s.ctx, d.log, err)
-		_ = s.send(control{"control", "error", f.Message})
-		s.bye(&over{websocket.StatusPolicyViolation, f.Message})
-		return
-	}
-	defer attached.Close()
-	if s.send(control{Type: "control", Status: "connected"}) != nil {
-		return
-	}
-	ctx, gone := context.WithCancel(s.ctx)
-	defer gone()
-	var input sync.WaitGroup
-	defer input.Wait()
-	defer s.cancel()
-	input.Go(func() {
-		defer gone()
-		s.pass(ctx, attached)
-	})
-	// The input is still read then: the client's answer to the close comes there.
-	s.bye(d.show(ctx, s, attached))
-}
-
-// show passes on what comes from a terminal. The error says how the connection ends.
-func (d *Dialect) show(ctx context.Context, s *socket, attached *service.Attached) error {
-	for {
-		o, err := attached.Next(ctx)
-		switch {
-		case errors.Is(err, service.ErrOver):
-			return d.terminalEnd(ctx, s, attached)
-		case ctx.Err() != nil:
-			return errGone
-		case err != nil:
-			return d.closing(ctx, err)
-		case o.Kind == job.OutputStdout || o.Kind == job.OutputStderr:
-			if err := s.write(websocket.MessageBinary, o.Data); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// terminalEnd says how the shell has ended.
-func (d *Dialect) terminalEnd(ctx context.Context, s *socket, attached *service.Attached) error {
-	j, err := attached.Ended(ctx)
-	if err != nil {
-		return d.closing(ctx, err)
-	}
-	end := struct {
-		ExitCode   int    `json:"exitCode"`
-		ExitReason string `json:"exitReason,omitempty"`
-	}{ExitCode: -1}
-	if j.Result != nil {
-		end.ExitCode = ranOf(j.Result).code
-		end.ExitReason = j.Result.Signal
-	}
-	reason, err := json.Marshal(end)
-	if err != nil {
-		return errGone // it can be encoded
-	}
-	if s.conn.Subprotocol() == exitProtocol {
-		_ = s.send(map[string]any{"type": "control", "status": "exited", "exitCode": end.ExitCode, "exitReason": end.ExitReason})
-	}
-	return &over{websocket.StatusNormalClosure, string(reason)}
-}
-
-// pass gives a terminal what the client sends.
-func (s *socket) pass(ctx context.Context, attached *service.Attached) {
-	for {
-		_, data, err := s.conn.Read(ctx)
-		if err != nil {
-			return
-		}
-		for len(data) > 0 {
-			n := min(len(data), job.MaxCommandInput)
-			if attached.Send(ctx, job.CommandMessage{Data: data[:n]}, func() {}) != nil && ctx.Err() != nil {
-				return
-			}
-			data = data[n:]
-		}
-	}
 }

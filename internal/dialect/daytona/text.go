@@ -84,7 +84,7 @@ func (d *Dialect) findInFiles(w http.ResponseWriter, r *http.Request) error {
 	if _, err := d.fs(r, job.FSRequest{Do: job.FSStat, Path: dir}); err != nil {
 		return err
 	}
-	ran, err := d.program(r.Context(), se.ID, programRequest{argv: []string{"grep", "-rnIFZ", "-e", pattern, "--", string(dir)}})
+	ran, err := d.program(r.Context(), se, programRequest{argv: []string{"grep", "-rnIFZ", "-e", pattern, "--", string(dir)}})
 	if err != nil {
 		return err
 	}

@@ -70,6 +70,9 @@ func (d *Dialect) uploadOne(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := d.checkSignature(r, se); err != nil {
+		return err
+	}
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "multipart/form-data" {
 		return d.uploadForm(w, r)
 	}
@@ -195,6 +198,9 @@ func (d *Dialect) read(ctx context.Context, session, name string) (job.FSAnswer,
 func (d *Dialect) downloadOne(w http.ResponseWriter, r *http.Request) error {
 	se, err := d.live(r)
 	if err != nil {
+		return err
+	}
+	if err := d.checkSignature(r, se); err != nil {
 		return err
 	}
 	a, content, err := d.read(r.Context(), se.ID, r.URL.Query().Get("path"))
