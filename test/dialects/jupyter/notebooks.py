@@ -27,7 +27,7 @@ from nbclient import NotebookClient
 FOLDER = Path("test/dialects/jupyter/notebooks")
 PAGE = Path("docs/dialects/jupyter.md")
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
-# The others take more processor time than `make test` has; test/dialects/jupyter-clients has them.
+# The others take more processor time than `make test` has; test/dialects/jupyter-beside has them.
 SHORT = ["errors", "input", "shell", "values"]
 RECORD = bool(os.environ.get("KAA_RECORD"))
 URL, KEY = os.environ["KAA_URL"] + "/jupyter", os.environ["KAA_API_KEY"]
