@@ -215,7 +215,8 @@ func (d *Dialect) create(w http.ResponseWriter, r *http.Request) error {
 		return dialect.NewFault(http.StatusBadRequest, "not_supported", "Kaa's E2B dialect has no volumes")
 	}
 	caller := service.CallerOf(r.Context())
-	se, err := job.Session{}, error(nil)
+	var se job.Session
+	var err error
 	if name, _, _ := strings.Cut(body.Template, ":"); slices.Contains(templates(), name) {
 		se, err = d.open(r.Context(), caller, body)
 	} else {

@@ -24,7 +24,7 @@ var lookCode []byte
 
 // packedLook is an expression of Python for lookCode. Each look has it, and so have the record of its job and the lines that the
 // interpreter keeps for tracebacks.
-var packedLook = sync.OnceValue(func() string {
+var packedLook = sync.OnceValue(func() string { //nolint:gochecknoglobals // a constant
 	var packed bytes.Buffer
 	w := zlib.NewWriter(&packed)
 	_, _ = w.Write(lookCode) // a buffer takes all
