@@ -1,4 +1,4 @@
-"""What a client gets that sends what it should not. KAA_OTHER_KEY is the key of another tenant."""
+"""Answers to a client that sends what it should not. KAA_OTHER_KEY is the key of another tenant."""
 
 import os
 import struct
