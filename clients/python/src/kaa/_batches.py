@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from ._steps import Call, Emit, Read, Request, Steps, send
+from ._steps import ATTEMPTS, Call, Emit, Read, Request, Sleep, Steps, backoff, send
 from .errors import ConnectionLost, InvalidRequest, KaaError, ServerError, failure_of
 from .events import Lines
 from .options import program_of
@@ -107,8 +107,9 @@ def _results(batch: Batch, ordered: bool, make: Callable[[int, Mapping[str, Any]
                 return
         except ConnectionLost:
             broken = broken + 1 if batch.cursor == before else 1
-            if broken > 3:
+            if broken > ATTEMPTS:
                 raise
+            yield Sleep(backoff(broken))
 
 
 def _read(batch: Batch, ordered: bool, make: Callable[[int, Mapping[str, Any]], Any]) -> Steps[bool]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._steps import Call, Emit, Read, Request, Steps, send
+from ._steps import ATTEMPTS, Call, Emit, Read, Request, Sleep, Steps, backoff, send
 from ._tools import Tools
 from .errors import ConnectionLost, KaaError, NotKaa, failure_of, problem_of
 from .events import Event, Events
@@ -62,7 +62,7 @@ class _Place:
     def resume(self, error: KaaError, resumable: bool = True) -> None:
         """Raise the error that broke a stream unless another one may go on."""
         self.broken += 1
-        if not self.job or not resumable or self.broken > 3:
+        if not self.job or not resumable or self.broken > ATTEMPTS:
             raise error
 
 
@@ -83,6 +83,7 @@ def follow(request: Request, sink: Sink, owned: bool = False, job: str = "") -> 
             if final:
                 return final
             place.resumed = True
+            yield Sleep(backoff(place.broken))
             request = events_of(place.job, place.last)
     except BaseException:
         if owned and place.resumed:

@@ -20,6 +20,13 @@ T = TypeVar("T")
 # Code of a request that was answered with one of these may have run in part, so it is not sent again.
 MAY_HAVE_RUN = frozenset({"drained", "worker_failed", "result_not_kept"})
 
+ATTEMPTS = 7  # after a lost connection, without anything that comes in between
+
+
+def backoff(lost: int) -> float:
+    """Return the seconds to wait after so many lost connections in a row: 25 s for all attempts."""
+    return 0.1 * float(2**lost)
+
 
 @dataclass
 class Request:
