@@ -56,11 +56,14 @@ var allowed = map[string][]string{
 		"internal/access", "internal/oidc", "internal/job", "internal/service", "internal/door", "internal/dialect", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/process",
 		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters",
 	},
-	"internal/cli":  {"internal/access", "internal/job", "internal/app"},
-	"cmd/api":       {"internal/app", "internal/blob/s3"},
-	"cmd/runner":    {"internal/app", "internal/blob/s3"},
-	"cmd/kaa":       {"internal/app", "internal/app/doctor", "internal/cli", "internal/devredis"},
-	"scripts/texts": nil,
+	"client":            nil,
+	"internal/bench":    {"client"},
+	"internal/cli":      {"client", "internal/access", "internal/bench", "internal/job", "internal/app"},
+	"cmd/api":           {"internal/app", "internal/blob/s3"},
+	"cmd/runner":        {"internal/app", "internal/blob/s3"},
+	"cmd/kaa":           {"internal/app", "internal/app/doctor", "internal/bench", "internal/cli", "internal/devredis"},
+	"scripts/genclient": nil,
+	"scripts/texts":     nil,
 }
 
 // dialects is the directory with the protocols besides Kaa's own. Each of its packages may import these packages, and
@@ -92,6 +95,8 @@ var owners = map[string][]string{
 	"github.com/prometheus/":            {"internal/telemetry"},
 	"github.com/robfig/cron/v3":         {"internal/schedule"},
 	"github.com/spf13/cobra":            {"cmd/kaa"},
+	"github.com/HdrHistogram/":          {"internal/bench"},
+	"golang.org/x/term":                 {"internal/cli"},
 	"github.com/alicebob/miniredis":     {"internal/devredis"},
 	"github.com/minio/minio-go/v7":      {"internal/blob/s3"},
 	"github.com/go-jose/":               {"internal/oidc"},
