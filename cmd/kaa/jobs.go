@@ -1,51 +1,76 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kaa-run/kaa/internal/app"
 	"github.com/kaa-run/kaa/internal/cli"
 )
 
 func jobsCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "jobs",
-		Short: "Cancel and delete many jobs, and run one again",
-		Long:  "Cancel and delete many jobs, or run one again, of the Kaa at KAA_URL: those of the tenant of the key KAA_API_KEY, or of\nall tenants if it has the scope admin.",
-	}
-	bulk := func(what, short, states string) *cobra.Command {
-		var o cli.BulkOptions
-		c := &cobra.Command{
-			Use: what, Short: short, Args: cobra.NoArgs,
-			Long: short + ". All that is named has to fit.\nTheir number is shown, and a question asked, unless --yes is given.",
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				if cmd.Flags().Changed("older-than") && o.OlderThan <= 0 {
-					return errors.New("--older-than must be above 0, e.g. 24h")
-				}
-				o.Stdin = os.Stdin
-				return cli.ChangeJobs(cmd.Context(), process(cmd), what, o)
-			},
+	var o cli.JobsOptions
+	list := command("ls", "List the newest jobs", cobra.NoArgs, func(ctx context.Context, p app.Process, _ []string) error {
+		if o.Limit < 1 {
+			return errors.New("--limit must be above 0")
 		}
-		c.Flags().StringVar(&o.Queue, "queue", "", "only jobs of this queue")
-		c.Flags().StringSliceVar(&o.States, "state", nil, "only jobs in these states: "+states)
-		c.Flags().StringVar(&o.Runtime, "runtime", "", "only jobs that asked for this runtime")
-		c.Flags().Var((*duration)(&o.OlderThan), "older-than", "only jobs that came longer ago, e.g. 24h")
-		c.Flags().StringArrayVar(&o.Metadata, "metadata", nil, "NAME=VALUE that the metadata must have; repeatable")
-		c.Flags().BoolVar(&o.Yes, "yes", false, "do not ask")
-		return c
-	}
-	cmd.AddCommand(
+		return cli.ListJobs(ctx, p, o)
+	})
+	list.Flags().StringVar(&o.State, "state", "", "only jobs in this state: scheduled, queued, running, completed, cancelled, failed")
+	list.Flags().StringVar(&o.Queue, "queue", "", "only jobs of this queue")
+	list.Flags().IntVarP(&o.Limit, "limit", "n", 20, "how many jobs are listed at most")
+	follow := false
+	logs := one("logs ID", "Print the output of a job", func(ctx context.Context, p app.Process, id string) error {
+		return cli.JobLogs(ctx, p, id, follow)
+	})
+	logs.Long = "Print the output of a job that has ended. With -f print what comes until its end, and exit as the program did."
+	logs.Flags().BoolVarP(&follow, "follow", "f", false, "print what comes until the end of the job, and exit as the program does")
+	rerun := one("rerun ID", "Run a job again that has ended", cli.RerunJob)
+	rerun.Aliases = []string{"retry"}
+	rerun.Long = "Run a job again that has ended, as a new job, and print its id. It has the same code, arguments, input and files,\nand no webhook."
+	return group("jobs", "List, follow, cancel and delete jobs, and run one again",
+		"Look at jobs, cancel or delete them, or run one again: those of the tenant of the key, or of all tenants if it has the scope admin.",
+		list,
+		one("get ID", "Show a job", cli.ShowJob),
+		logs,
 		bulk("cancel", "Cancel jobs that wait or run", "scheduled, queued, running"),
 		bulk("purge", "Delete jobs that have ended, with results and files", "completed, cancelled, failed"),
-		&cobra.Command{
-			Use: "rerun ID", Short: "Run a job again that has ended", Args: cobra.ExactArgs(1),
-			Long: "Run a job again that has ended, as a new job, and print its id. It has the same code, arguments, input and files,\nand no webhook.",
-			RunE: func(cmd *cobra.Command, args []string) error {
-				return cli.RerunJob(cmd.Context(), process(cmd), args[0])
-			},
-		},
+		rerun,
 	)
-	return cmd
+}
+
+// bulk makes a command that changes the jobs which its flags select; cancel also takes ids.
+func bulk(what, short, states string) *cobra.Command {
+	var o cli.BulkOptions
+	c := &cobra.Command{
+		Use: what, Short: short, Args: cobra.NoArgs,
+		Long: short + ". All that is named has to fit.\nTheir number is shown, and a question asked, unless --yes is given.",
+	}
+	if what == "cancel" {
+		c.Use, c.Args = "cancel [ID…]", cobra.ArbitraryArgs
+		c.Long += "\nWith ids, these jobs are cancelled without a question."
+	}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := caller(cmd)
+		switch {
+		case err != nil:
+			return err
+		case cmd.Flags().Changed("older-than") && o.OlderThan <= 0:
+			return errors.New("--older-than must be above 0, e.g. 24h")
+		case len(args) > 0:
+			return cli.CancelEach(cmd.Context(), p, args)
+		}
+		o.Stdin = os.Stdin
+		return cli.ChangeJobs(cmd.Context(), p, what, o)
+	}
+	c.Flags().StringVar(&o.Queue, "queue", "", "only jobs of this queue")
+	c.Flags().StringSliceVar(&o.States, "state", nil, "only jobs in these states: "+states)
+	c.Flags().StringVar(&o.Runtime, "runtime", "", "only jobs that asked for this runtime")
+	c.Flags().Var((*duration)(&o.OlderThan), "older-than", "only jobs that came longer ago, e.g. 24h")
+	c.Flags().StringArrayVar(&o.Metadata, "metadata", nil, "NAME=VALUE that the metadata must have; repeatable")
+	c.Flags().BoolVar(&o.Yes, "yes", false, "do not ask")
+	return c
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"math"
 	"strconv"
@@ -8,18 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kaa-run/kaa/internal/app"
 	"github.com/kaa-run/kaa/internal/cli"
 )
 
 func keysCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "keys",
-		Short: "Make, list and revoke API keys",
-		Long:  "Make, list and revoke the API keys of the Kaa at KAA_URL. KAA_API_KEY is a key with the scope admin.",
-	}
 	var o cli.KeyOptions
 	describe := func(c *cobra.Command) *cobra.Command {
-		c.Args = cobra.NoArgs
 		c.Flags().StringVar(&o.Tenant, "tenant", "", "tenant of the key")
 		c.Flags().StringVar(&o.Name, "name", "", "purpose of the key")
 		c.Flags().StringSliceVar(&o.Scopes, "scopes", nil, "rights of the key: execute, read, files, sessions, admin (default: all but admin)")
@@ -37,29 +33,19 @@ func keysCommand() *cobra.Command {
 		return c
 	}
 	tenant := ""
-	list := &cobra.Command{
-		Use: "list", Short: "List the keys, with the time of their last use", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cli.ListKeys(cmd.Context(), process(cmd), tenant) },
-	}
+	list := without("ls", "List the keys, with the time of their last use", func(ctx context.Context, p app.Process) error { return cli.ListKeys(ctx, p, tenant) })
 	list.Flags().StringVar(&tenant, "tenant", "", "only the keys of this tenant")
-	cmd.AddCommand(
+	revoke := one("revoke ID", "Revoke a key", cli.RevokeKey)
+	revoke.Aliases = []string{"rm"}
+	return group("keys", "Make, list and revoke API keys", "Make, list and revoke the API keys"+ofOperator,
+		list,
+		describe(without("create", "Make a key and print it", func(ctx context.Context, p app.Process) error { return cli.CreateKey(ctx, p, o) })),
 		describe(&cobra.Command{
-			Use: "create", Short: "Make a key and print it",
-			RunE: func(cmd *cobra.Command, _ []string) error { return cli.CreateKey(cmd.Context(), process(cmd), o) },
-		}),
-		describe(&cobra.Command{
-			Use: "entry", Short: "Make a key and print it, with its entry for KAA_API_KEYS_FILE; needs no Kaa",
+			Use: "entry", Short: "Make a key and print it, with its entry for KAA_API_KEYS_FILE; needs no Kaa", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cli.KeyEntry(process(cmd), o) },
 		}),
-		list,
-		&cobra.Command{
-			Use: "revoke ID", Short: "Revoke a key", Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				return cli.RevokeKey(cmd.Context(), process(cmd), args[0])
-			},
-		},
+		revoke,
 	)
-	return cmd
 }
 
 // describeLimits adds the flags of a key's limits. Their bounds are checked where the key is made.

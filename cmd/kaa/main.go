@@ -1,10 +1,11 @@
 // Command kaa tries Kaa and uses it from a shell. `kaa dev` is a whole Kaa in one process, `kaa
-// run` executes a file, `kaa exec` a command in a session, `kaa jobs`, `kaa queues`, `kaa runners` and `kaa keys` are for operators, `kaa usage` shows the use of
-// tenants, `kaa doctor` shows which layers of the sandbox hold here.
+// run` executes a file, `kaa repl` is an interpreter in a session, and `kaa exec` runs a command there. `kaa submit` and `kaa map` make jobs,
+// `kaa queues`, `kaa runners` and `kaa keys` are for operators, `kaa bench` measures, and `kaa doctor` shows which layers of the sandbox hold here.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +19,6 @@ import (
 	"github.com/kaa-run/kaa/internal/app"
 	"github.com/kaa-run/kaa/internal/app/doctor"
 	"github.com/kaa-run/kaa/internal/cli"
-	"github.com/kaa-run/kaa/internal/devredis"
 )
 
 func main() {
@@ -57,34 +57,55 @@ func root() *cobra.Command {
 		Short:         "Run Python you don't trust",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          noSuch,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !version {
 				return cmd.Help()
 			}
-			sayVersion(cmd)
-			return nil
+			return sayVersion(cmd)
 		},
 	}
 	cmd.Flags().BoolVarP(&version, "version", "v", false, "say what this binary was built from")
-	cmd.AddCommand(devCommand(), runCommand(), execCommand(), mcpCommand(), jobsCommand(), batchesCommand(), schedulesCommand(), volumesCommand(), queuesCommand(), runnersCommand(), configCommand(), keysCommand(), usageCommand(), doctorCommand(), versionCommand())
+	cmd.PersistentFlags().Bool("json", false, "print JSON: an object, or a line for each entry of a list")
+	cmd.PersistentFlags().String("profile", "", "profile of kaa login (default: KAA_PROFILE, or the current one; none for none)")
+	cmd.SetFlagErrorFunc(wrongFlag)
+	cmd.AddCommand(
+		runCommand(), execCommand(), replCommand(), submitCommand(), mapCommand(), cpCommand(), benchCommand(), topCommand(),
+		jobsCommand(), batchesCommand(), sessionsCommand(), schedulesCommand(), volumesCommand(),
+		queuesCommand(), runnersCommand(), keysCommand(), usageCommand(), configCommand(),
+		devCommand(), mcpCommand(), loginCommand(), logoutCommand(), profilesCommand(), doctorCommand(), versionCommand(),
+	)
 	return cmd
 }
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
+	check := false
+	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Say what this binary was built from",
+		Short: "Say what this binary was built from; with --check, what the Kaa is",
 		Args:  cobra.NoArgs,
-		Run:   func(cmd *cobra.Command, _ []string) { sayVersion(cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !check {
+				return sayVersion(cmd)
+			}
+			p, err := caller(cmd)
+			if err != nil {
+				return err
+			}
+			return cli.CheckVersions(cmd.Context(), p)
+		},
 	}
+	cmd.Flags().BoolVar(&check, "check", false, "show the versions of the API and of its runners, too; the exit code is 1 if they differ")
+	return cmd
 }
 
-func sayVersion(cmd *cobra.Command) {
-	_, _ = fmt.Fprintln(cmd.OutOrStdout(), app.ThisBuild().Describe("kaa"))
-}
-
-func process(cmd *cobra.Command) app.Process {
-	return app.Process{Environ: os.Environ(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(), Redis: devredis.Start}
+func sayVersion(cmd *cobra.Command) error {
+	if out, ok := process(cmd).Stdout.(cli.JSON); ok {
+		b := app.ThisBuild()
+		return json.NewEncoder(out).Encode(map[string]string{"version": b.Version, "commit": b.Commit, "date": b.Date, "go": b.Go})
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), app.ThisBuild().Describe("kaa"))
+	return err
 }
 
 func devCommand() *cobra.Command {
@@ -99,99 +120,6 @@ func devCommand() *cobra.Command {
 			return app.RunDev(cmd.Context(), process(cmd))
 		},
 	}
-}
-
-func runCommand() *cobra.Command {
-	var o cli.RunOptions
-	cmd := &cobra.Command{
-		Use:   "run FILE|- [ARGUMENT…]",
-		Short: "Execute a Python file and exit as it did",
-		Long: "Execute a Python file, or the program on standard input (-), in the Kaa at KAA_URL\n" +
-			"(with the key KAA_API_KEY), or in an embedded one when KAA_URL is not set.\n" +
-			"Arguments of the program follow FILE; flags of kaa run come before it.\n" +
-			"Standard input is read to its end and then passed to the program, unless it is a\n" +
-			"terminal or was the program.\n" +
-			"Files that the program makes, and figures, are kept in the directory of --out only.\n" +
-			"Output is printed as it comes. Ctrl-C interrupts the program and prints what it writes\n" +
-			"until its end; a second one does not wait for that.\n" +
-			"The exit code is the program's: 1 for an uncaught exception, 124 for a timeout,\n" +
-			"125 when Kaa could not execute it, 130 for Ctrl-C, 143 for SIGTERM.",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("name a file, or - for standard input: kaa run main.py")
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("timeout") && o.Timeout <= 0 {
-				return errors.New("--timeout must be above 0, e.g. 90s")
-			}
-			o.File, o.Args, o.Stdin, o.Signals = args[0], args[1:], os.Stdin, twoSignals()
-			return cli.RunFile(context.WithoutCancel(cmd.Context()), process(cmd), o)
-		},
-	}
-	cmd.Flags().SetInterspersed(false) // the words after the file are the program's
-	cmd.Flags().Var((*duration)(&o.Timeout), "timeout", "how long the program may run, e.g. 90s, or 90 (default: the server's, "+time.Minute.String()+")")
-	cmd.Flags().StringVar(&o.Cases, "cases", "", "JSON file with cases: the program runs once for each, and the verdicts are printed instead of its output")
-	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
-	cmd.Flags().StringArrayVarP(&o.Files, "file", "f", nil, "file to send along, such as a module or data: PATH, or NAME=PATH for another name; repeatable")
-	cmd.Flags().StringVarP(&o.Out, "out", "o", "", "directory for the files and figures that the program makes")
-	return cmd
-}
-
-func execCommand() *cobra.Command {
-	var o cli.ExecOptions
-	cmd := &cobra.Command{
-		Use:   "exec [SESSION] -- PROGRAM [ARGUMENT…]",
-		Short: "Run a command in a session, or in a fresh sandbox, and exit as it did",
-		Long: "Run a program in a session of the Kaa at KAA_URL (with the key KAA_API_KEY), beside its\n" +
-			"code; without SESSION in a fresh sandbox. For a line of the shell: -- sh -c LINE.\n" +
-			"Standard input is read to its end and then passed to the program, unless it is a\n" +
-			"terminal. With -i it is passed as it comes, with -t the program has a terminal as well:\n" +
-			"kaa exec -t SESSION -- bash. Then no SESSION means a session that ends with the program.\n" +
-			"Output is printed as it comes. Ctrl-C interrupts the program; with -t the program gets it as a key.\n" +
-			"The exit code is the program's: 128 + n for a signal, 124 for a timeout,\n" +
-			"125 when Kaa could not run it, 127 if there is no such program.",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if dash := cmd.ArgsLenAtDash(); dash < 0 || dash > 1 || dash == len(args) {
-				return errors.New("write -- before the program: kaa exec SESSION -- ls -l")
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("timeout") && o.Timeout <= 0 {
-				return errors.New("--timeout must be above 0, e.g. 90s")
-			}
-			dash := cmd.ArgsLenAtDash()
-			if dash == 1 {
-				o.Session = args[0]
-			}
-			resized := make(chan os.Signal, 1)
-			signal.Notify(resized, syscall.SIGWINCH)
-			o.Program, o.Stdin, o.Signals, o.Resized = args[dash:], os.Stdin, twoSignals(), resized
-			return cli.Exec(context.WithoutCancel(cmd.Context()), process(cmd), o)
-		},
-	}
-	cmd.Flags().Var((*duration)(&o.Timeout), "timeout", "how long the program may run, e.g. 90s, or 90 (default: the server's, "+time.Minute.String()+")")
-	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for the program's environment; NAME alone passes this shell's; repeatable")
-	cmd.Flags().StringVarP(&o.Cwd, "cwd", "w", "", "directory in which it begins (default: the working directory)")
-	cmd.Flags().BoolVarP(&o.Terminal, "tty", "t", false, "give the program a terminal, of the size of this one")
-	cmd.Flags().BoolVarP(&o.Input, "interactive", "i", false, "pass standard input on as it comes, as bytes")
-	return cmd
-}
-
-// twoSignals passes on the first two signals that ask for the end. The third ends this process
-// at once.
-func twoSignals() <-chan os.Signal {
-	received, passed := make(chan os.Signal, 2), make(chan os.Signal)
-	signal.Notify(received, os.Interrupt, syscall.SIGTERM)
-	app.NotifyHangup(received)
-	go func() {
-		passed <- <-received
-		passed <- <-received
-		signal.Stop(received)
-	}()
-	return passed
 }
 
 // duration is a flag that takes seconds without a unit, as the API does.
@@ -213,8 +141,7 @@ func (d *duration) String() string { return time.Duration(*d).String() }
 func (d *duration) Type() string   { return "duration" }
 
 func doctorCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Show which layers of the sandbox hold here, and the changes that are needed",
 		Long: "Try what a runner with this configuration needs: each layer of the sandbox, what\n" +
@@ -224,6 +151,7 @@ func doctorCommand() *cobra.Command {
 			"starts in it, else 1. Redis does not count.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, asJSON := process(cmd).Stdout.(cli.JSON)
 			code, err := doctor.Run(cmd.Context(), os.Environ(), cmd.OutOrStdout(), cmd.ErrOrStderr(), asJSON)
 			if err == nil && code != 0 {
 				err = cli.ExitError(code)
@@ -231,6 +159,4 @@ func doctorCommand() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
 }

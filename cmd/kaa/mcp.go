@@ -17,7 +17,12 @@ func mcpCommand() *cobra.Command {
 			"one when KAA_URL is not set. Sessions of an embedded one end with this program.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cli.MCP(cmd.Context(), process(cmd), os.Stdin)
+			p, err := caller(cmd)
+			if err != nil {
+				return err
+			}
+			p.Stdout = cmd.OutOrStdout()
+			return cli.MCP(cmd.Context(), p, os.Stdin)
 		},
 	}
 }

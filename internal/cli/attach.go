@@ -1,92 +1,78 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/coder/websocket"
-
-	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/client"
 )
 
-const (
-	// inputPiece is how much input one frame has.
-	inputPiece = 32 << 10
-	// mostFrame bounds a frame of the server.
-	mostFrame = 1 << 20
-	// endTime bounds the calls that end what is left of a command.
-	endTime = 10 * time.Second
-)
+// inputPiece is how much input one frame has.
+const inputPiece = 32 << 10
 
 // attachment is a command that `kaa exec` has started with its input, over a WebSocket. The command is in the background, so
 // the attachment ends it if it leaves before the command has ended.
 type attachment struct {
 	*run
 	o    ExecOptions
-	conn *websocket.Conn
+	conn *client.Socket
 }
 
 // startFrame is the first frame, which describes the command.
 type startFrame struct {
 	Type string `json:"type"`
-	execRequest
-	Terminal *job.TerminalSize `json:"terminal,omitempty"`
+	client.CommandBody
 }
 
 // resizeFrame sets the size of the terminal.
 type resizeFrame struct {
 	Type string `json:"type"`
-	job.TerminalSize
+	client.TerminalBody
 }
 
 // execAttached runs a command whose input comes while it runs. Without a session it opens one, and ends that.
-func (r *run) execAttached(ctx context.Context, o ExecOptions, request execRequest) error {
+func (r *run) execAttached(ctx context.Context, o ExecOptions, request client.CommandBody) error {
 	session := o.Session
 	if session == "" {
-		var err error
-		if session, err = r.client.openSession(ctx); err != nil {
+		made, err := r.client.OpenSession(ctx, client.SessionBody{})
+		if err != nil {
 			return err
 		}
-		defer r.client.end("/v1/sessions/" + session)
+		session = made.ID
+		defer end(func(ctx context.Context) { _, _ = r.client.CloseSession(ctx, session) })
 	}
-	conn, err := r.client.dial(ctx, commandsOf(session)+"/ws")
+	conn, err := r.client.DialCommand(ctx, session)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.CloseNow() }()
-	conn.SetReadLimit(mostFrame)
+	defer func() { _ = conn.Close() }()
 	a := &attachment{run: r, o: o, conn: conn}
-	start := startFrame{Type: "start", execRequest: request}
 	if o.Terminal {
-		start.Terminal = sizeOf(o.Stdin)
+		request.Terminal = sizeOf(o.Stdin)
 	}
-	if err := a.send(ctx, start); err != nil {
+	if err := conn.Send(ctx, startFrame{"start", request}); err != nil {
 		return err
 	}
-	end, err := a.serve(ctx)
+	ended, err := a.serve(ctx)
 	if err != nil {
 		r.mu.Lock()
 		id := r.job
 		r.mu.Unlock()
 		if id != "" {
-			r.client.end(commandsOf(session) + "/" + id)
+			end(func(ctx context.Context) { _, _ = r.client.EndCommand(ctx, session, id) })
 		}
 		return err
 	}
-	return r.report(end)
+	return r.report(ended)
 }
 
 // serve passes input, sizes and output until the command has ended.
-func (a *attachment) serve(ctx context.Context) (runEnd, error) {
+func (a *attachment) serve(ctx context.Context) (client.End, error) {
 	if a.o.Terminal {
 		defer rawMode(a.o.Stdin)()
 	}
@@ -109,11 +95,11 @@ func (a *attachment) passInput(ctx context.Context) {
 	buffer := make([]byte, inputPiece)
 	for {
 		n, err := a.o.Stdin.Read(buffer)
-		if n > 0 && a.conn.Write(ctx, websocket.MessageBinary, buffer[:n]) != nil || ctx.Err() != nil {
+		if n > 0 && a.conn.SendBytes(ctx, buffer[:n]) != nil || ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			_ = a.send(ctx, map[string]string{"type": "end"})
+			_ = a.conn.Send(ctx, map[string]string{"type": "end"})
 			return
 		}
 	}
@@ -127,23 +113,23 @@ func (a *attachment) passSizes(ctx context.Context) {
 			return
 		case <-a.o.Resized:
 		}
-		if a.o.Terminal && a.send(ctx, resizeFrame{"resize", *sizeOf(a.o.Stdin)}) != nil {
+		if a.o.Terminal && a.conn.Send(ctx, resizeFrame{"resize", *sizeOf(a.o.Stdin)}) != nil {
 			return
 		}
 	}
 }
 
 // passOutput prints what the command writes, and returns its end.
-func (a *attachment) passOutput(ctx context.Context) (runEnd, error) {
-	stream := job.OutputStdout
+func (a *attachment) passOutput(ctx context.Context) (client.End, error) {
+	stream := "stdout"
 	for {
-		kind, data, err := a.conn.Read(ctx)
+		data, binary, err := a.conn.Read(ctx)
 		if err != nil {
-			return runEnd{}, fmt.Errorf("the connection to Kaa ended before the program did: %w", err)
+			return client.End{}, err
 		}
-		if kind == websocket.MessageBinary {
+		if binary {
 			if err := a.wrote(stream, string(data)); err != nil {
-				return runEnd{}, err
+				return client.End{}, err
 			}
 			continue
 		}
@@ -151,7 +137,7 @@ func (a *attachment) passOutput(ctx context.Context) (runEnd, error) {
 			Type, ID, Stream, Detail string
 		}
 		if err := json.Unmarshal(data, &f); err != nil {
-			return runEnd{}, fmt.Errorf("decode frame: %w", err)
+			return client.End{}, fmt.Errorf("decode frame: %w", err)
 		}
 		switch f.Type {
 		case "attached":
@@ -159,76 +145,29 @@ func (a *attachment) passOutput(ctx context.Context) (runEnd, error) {
 		case "stream":
 			stream = f.Stream
 		case "error":
-			return runEnd{}, errors.New(f.Detail)
+			return client.End{}, errors.New(f.Detail)
 		case "exit":
-			var end runEnd
+			var end client.End
 			if err := json.Unmarshal(data, &end); err != nil {
-				return runEnd{}, fmt.Errorf("decode the last frame: %w", err)
+				return client.End{}, fmt.Errorf("decode the last frame: %w", err)
 			}
 			return end, nil
 		}
 	}
 }
 
-func (a *attachment) send(ctx context.Context, frame any) error {
-	text, err := json.Marshal(frame)
-	if err != nil {
-		return fmt.Errorf("encode frame: %w", err)
-	}
-	if err := a.conn.Write(ctx, websocket.MessageText, text); err != nil {
-		return fmt.Errorf("send frame: %w", err)
-	}
-	return nil
-}
-
-// dial opens a WebSocket.
-func (c client) dial(ctx context.Context, path string) (*websocket.Conn, error) {
-	o := &websocket.DialOptions{HTTPHeader: http.Header{}}
-	if c.key != "" {
-		o.HTTPHeader.Set("Authorization", "Bearer "+c.key)
-	}
-	conn, res, err := websocket.Dial(ctx, strings.TrimSuffix(c.url, "/")+path, o)
-	if err == nil {
-		return conn, nil
-	}
-	if res != nil && res.Body != nil {
-		defer func() { _ = res.Body.Close() }()
-		return nil, c.refused(res)
-	}
-	return nil, c.unreachable(err)
-}
-
-// openSession opens a session and returns its id.
-func (c client) openSession(ctx context.Context) (string, error) {
-	res, err := c.call(ctx, http.MethodPost, "/v1/sessions", bytes.NewReader([]byte("{}")), http.Header{"Content-Type": {"application/json"}})
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = res.Body.Close() }()
-	var session struct{ ID string }
-	if err := json.NewDecoder(res.Body).Decode(&session); err != nil {
-		return "", fmt.Errorf("decode session: %w", err)
-	}
-	return session.ID, nil
-}
-
-// end deletes what `kaa exec` has made. An error is ignored, since it may have ended before.
-func (c client) end(path string) {
+// end does what ends a session or command that `kaa exec` has made, also after the end of its context. Errors do not count, since that may
+// have ended before.
+func end(do func(ctx context.Context)) {
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)
 	defer cancel()
-	if res, err := c.call(ctx, http.MethodDelete, path, nil, nil); err == nil {
-		_, _ = io.Copy(io.Discard, res.Body)
-		_ = res.Body.Close()
-	}
+	do(ctx)
 }
 
-// defaultSize is the size of the terminal if standard input is none.
-var defaultSize = job.TerminalSize{Columns: 80, Rows: 24} //nolint:gochecknoglobals // a constant
-
-func sizeOf(f *os.File) *job.TerminalSize {
-	size := defaultSize
+// sizeOf returns the size of a terminal, or a usual one if f is none.
+func sizeOf(f *os.File) *client.TerminalBody {
 	if w := windowOf(f); w != nil && w.Col > 0 && w.Row > 0 {
-		size = job.TerminalSize{Columns: w.Col, Rows: w.Row}
+		return &client.TerminalBody{Columns: int64(w.Col), Rows: int64(w.Row)}
 	}
-	return &size
+	return &client.TerminalBody{Columns: 80, Rows: 24}
 }

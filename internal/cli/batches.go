@@ -1,32 +1,19 @@
 package cli
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
+	"strconv"
 	"strings"
-	"text/tabwriter"
-	"time"
 
+	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
 )
-
-// batch is a batch in the answers of the API.
-type batch struct {
-	ID, Name, State string
-	Received        struct{ Lines, Jobs int64 }
-	Jobs            struct{ Waiting, Running, Completed, OK, Error, Interrupted, Exit, Cancelled, Failed, Refused int64 }
-	Rate            float64
-	EstimatedEnd    *time.Time
-	CreatedAt       *time.Time
-}
 
 // BatchOptions are the flags of `kaa batches submit`.
 type BatchOptions struct {
@@ -52,32 +39,30 @@ func SubmitBatch(ctx context.Context, p app.Process, path string, o BatchOptions
 		}
 	}
 	defer func() { _ = lines.Close() }()
-	query, header := url.Values{}, http.Header{"Content-Type": {"application/x-ndjson"}}
-	if o.Name != "" {
-		query.Set("name", o.Name)
-	}
-	if o.SkipBad {
-		query.Set("badLines", "skip")
-	}
-	if o.Archive {
-		query.Set("archive", "true")
-	}
-	if o.Key != "" {
-		header.Set("Idempotency-Key", o.Key)
-	}
-	res, err := c.call(ctx, http.MethodPost, "/v1/batches?"+query.Encode(), lines, header)
+	b, err := sendBatch(ctx, c, lines, o)
 	if err != nil {
 		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	var b batch
-	if err := json.NewDecoder(res.Body).Decode(&b); err != nil {
-		return fmt.Errorf("decode answer: %w", err)
 	}
 	if b.Jobs.Refused > 0 {
 		_, _ = fmt.Fprintf(p.Stderr, "kaa: %d lines were left out; kaa batches results %s --state refused shows why\n", b.Jobs.Refused, b.ID)
 	}
-	return printed(p.Stdout, b.ID)
+	return show(p.Stdout, b, b.ID)
+}
+
+// sendBatch sends lines as one batch.
+func sendBatch(ctx context.Context, c *client.Client, lines io.Reader, o BatchOptions) (client.BatchView, error) {
+	params := client.SubmitBatchParams{Name: o.Name}
+	if o.SkipBad {
+		params.BadLines = "skip"
+	}
+	if o.Archive {
+		params.Archive = new(true)
+	}
+	var options []client.Option
+	if o.Key != "" {
+		options = append(options, client.IdempotencyKey(o.Key))
+	}
+	return c.SubmitBatch(ctx, params, lines, options...)
 }
 
 // ListBatches prints the newest batches.
@@ -86,17 +71,16 @@ func ListBatches(ctx context.Context, p app.Process) error {
 	if err != nil {
 		return err
 	}
-	var list struct{ Batches []batch }
-	if err := c.json(ctx, http.MethodGet, "/v1/batches", nil, &list); err != nil {
+	all, err := c.ListBatches(ctx, client.ListBatchesParams{})
+	if err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "BATCH\tNAME\tSTATE\tJOBS\tWAITING\tRUNNING\tCREATED")
-	for _, b := range list.Batches {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", b.ID, cmp.Or(b.Name, "-"), b.State, b.Received.Jobs, b.Jobs.Waiting, b.Jobs.Running, moment(b.CreatedAt))
-	}
-	return table.Flush()
+	return list(p.Stdout, "BATCH NAME STATE JOBS WAITING RUNNING CREATED", all.Batches, func(b client.BatchView) []string {
+		return []string{b.ID, cmp.Or(b.Name, "-"), b.State, number(b.Received.Jobs), number(b.Jobs.Waiting), number(b.Jobs.Running), moment(&b.CreatedAt)}
+	})
 }
+
+func number(n int64) string { return strconv.FormatInt(n, 10) }
 
 // ShowBatch prints the progress of a batch.
 func ShowBatch(ctx context.Context, p app.Process, id string) error {
@@ -104,27 +88,34 @@ func ShowBatch(ctx context.Context, p app.Process, id string) error {
 	if err != nil {
 		return err
 	}
-	var b batch
-	if err := c.json(ctx, http.MethodGet, "/v1/batches/"+url.PathEscape(id), nil, &b); err != nil {
+	b, err := c.GetBatch(ctx, id)
+	if err != nil {
 		return err
 	}
 	var text strings.Builder
-	_, _ = fmt.Fprintf(&text, "%s is %s: %d jobs, %d wait, %d run, %d ok, %d error", b.ID, b.State, b.Received.Jobs, b.Jobs.Waiting, b.Jobs.Running, b.Jobs.OK, b.Jobs.Error)
-	for _, more := range []struct {
-		number int64
-		word   string
-	}{{b.Jobs.Interrupted, "interrupted"}, {b.Jobs.Exit, "exit"}, {b.Jobs.Cancelled, "cancelled"}, {b.Jobs.Failed, "failed"}, {b.Jobs.Refused, "refused"}} {
-		if more.number > 0 {
-			_, _ = fmt.Fprintf(&text, ", %d %s", more.number, more.word)
-		}
-	}
-	if b.Rate > 0 {
-		_, _ = fmt.Fprintf(&text, "; %.0f a second", b.Rate)
+	_, _ = fmt.Fprintf(&text, "%s is %s: %d jobs, %d wait, %d run, %d ok, %d error", b.ID, b.State, b.Received.Jobs, b.Jobs.Waiting, b.Jobs.Running, b.Jobs.Ok, b.Jobs.Error)
+	text.WriteString(othersOf(b.Jobs))
+	if b.Rate != nil && *b.Rate > 0 {
+		_, _ = fmt.Fprintf(&text, "; %.0f a second", *b.Rate)
 	}
 	if b.EstimatedEnd != nil {
 		text.WriteString(", to the end at " + moment(b.EstimatedEnd))
 	}
-	return printed(p.Stdout, text.String())
+	return show(p.Stdout, b, text.String())
+}
+
+// othersOf words the counts of a batch that are mostly 0.
+func othersOf(n client.BatchCountsView) string {
+	text := ""
+	for _, more := range []struct {
+		number int64
+		word   string
+	}{{n.Interrupted, "interrupted"}, {n.Exit, "exit"}, {n.Cancelled, "cancelled"}, {n.Failed, "failed"}, {n.Refused, "refused"}} {
+		if more.number > 0 {
+			text += fmt.Sprintf(", %d %s", more.number, more.word)
+		}
+	}
+	return text
 }
 
 // BatchArchive writes the archive of a batch, as it is, to the standard output.
@@ -133,10 +124,13 @@ func BatchArchive(ctx context.Context, p app.Process, id string) error {
 	if err != nil {
 		return err
 	}
-	return c.get(ctx, "/v1/batches/"+url.PathEscape(id)+"/archive", func(body io.Reader) error {
-		_, err := io.Copy(p.Stdout, body)
-		return err //nolint:wrapcheck // of the connection, or of the output
-	})
+	res, err := c.GetBatchArchive(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, err = io.Copy(p.Stdout, res.Body)
+	return err //nolint:wrapcheck // of the connection, or of the output
 }
 
 // ResultOptions are the flags of `kaa batches results`.
@@ -152,37 +146,34 @@ func BatchResults(ctx context.Context, p app.Process, id string, o ResultOptions
 	if err != nil {
 		return err
 	}
-	query := url.Values{}
-	for name, value := range map[string]string{"order": o.Order, "cursor": o.Cursor, "status": strings.Join(o.Status, ","), "state": strings.Join(o.States, ",")} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
+	params := client.GetBatchResultsParams{Order: o.Order, Cursor: o.Cursor, Status: o.Status, State: o.States}
 	if o.Follow {
-		query.Set("follow", "true")
+		params.Follow = new(true)
 	}
-	return c.get(ctx, "/v1/batches/"+url.PathEscape(id)+"/results?"+query.Encode(), func(body io.Reader) error { return printResults(p.Stdout, body) })
+	return eachResult(ctx, c, id, params, func(line []byte) error {
+		_, err := p.Stdout.Write(append(line, '\n'))
+		return err //nolint:wrapcheck // of the output
+	})
 }
 
-// printResults copies the lines with results. The last line shows how they end.
-func printResults(w io.Writer, body io.Reader) error {
-	for lines := bufio.NewReader(body); ; {
-		line, err := lines.ReadBytes('\n')
-		var last struct{ End, Cursor string }
-		switch {
-		case err != nil:
-			return fmt.Errorf("the results broke off: %w", errors.Join(err, io.ErrUnexpectedEOF))
-		case len(line) == 1: // it only shows that the connection lives
-			continue
-		case json.Unmarshal(line, &last) == nil && last.End == "broken":
+// eachResult passes the lines with results on. The last line shows how they end.
+func eachResult(ctx context.Context, c *client.Client, id string, params client.GetBatchResultsParams, take func(line []byte) error) error {
+	for line, err := range c.BatchLines(ctx, id, params) {
+		if err != nil {
+			return err
+		}
+		var last client.BatchResultsEnd
+		switch err := json.Unmarshal(line, &last); {
+		case err == nil && last.End == "broken":
 			return fmt.Errorf("the results broke off: go on with --cursor %s", last.Cursor)
-		case last.End != "":
+		case err == nil && last.End != "":
 			return nil
 		}
-		if _, err := w.Write(line); err != nil {
+		if err := take(line); err != nil {
 			return err
 		}
 	}
+	return fmt.Errorf("the results broke off: %w", errors.Join(ctx.Err(), io.ErrUnexpectedEOF))
 }
 
 // CancelBatch cancels what has not ended of a batch.
@@ -191,8 +182,9 @@ func CancelBatch(ctx context.Context, p app.Process, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.json(ctx, http.MethodDelete, "/v1/batches/"+url.PathEscape(id), nil, nil); err != nil {
+	b, err := c.CancelBatch(ctx, id)
+	if err != nil {
 		return err
 	}
-	return printed(p.Stdout, id+" is being cancelled")
+	return show(p.Stdout, b, id+" is being cancelled")
 }

@@ -7,8 +7,16 @@ import (
 	"os"
 	"strings"
 
-	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/client"
 )
+
+// runCases are the cases of a program, as the API takes them.
+type runCases struct {
+	Cases              json.RawMessage `json:"cases,omitempty"`
+	Checker            json.RawMessage `json:"checker,omitempty"`
+	CaseTimeout        *float64        `json:"caseTimeout,omitempty"`
+	StopAtFirstFailure bool            `json:"stopAtFirstFailure,omitempty"`
+}
 
 // readCases reads a file with cases: a list, or an object with the fields of a request that are about cases.
 func readCases(path string) (*runCases, error) {
@@ -32,7 +40,7 @@ func readCases(path string) (*runCases, error) {
 }
 
 // judged prints the verdict of a case.
-func (r *run) judged(c job.CaseResult) {
+func (r *run) judged(c client.CaseResult) {
 	line := fmt.Sprintf("%-13s %8.1f ms %6.1f MB  %s", c.Verdict, c.DurationMs, float64(c.MemoryBytes)/1e6, c.Name)
 	if why := reasonOf(c); why != "" {
 		line += ": " + why
@@ -41,7 +49,7 @@ func (r *run) judged(c job.CaseResult) {
 }
 
 // reasonOf says in a line why a case was not accepted.
-func reasonOf(c job.CaseResult) string {
+func reasonOf(c client.CaseResult) string {
 	why := c.Message
 	switch d := c.Diff; {
 	case d == nil && why == "" && c.Error != nil:
@@ -61,16 +69,25 @@ func reasonOf(c job.CaseResult) string {
 }
 
 // reportCases prints how many cases were accepted. The exit code is 0 if all were.
-func (r *run) reportCases(end runEnd) error {
-	all, accepted := 0, end.CaseCounts[string(job.VerdictAccepted)]
+func (r *run) reportCases(end client.End) error {
+	all, accepted := int64(0), end.CaseCounts["accepted"]
 	for _, n := range end.CaseCounts {
 		all += n
 	}
 	r.say("%d of %d cases are accepted", accepted, all)
+	return r.codeOf(end)
+}
+
+// codeOfCases is the exit code of a program with cases.
+func (r *run) codeOfCases(end client.End) error {
+	all := int64(0)
+	for _, n := range end.CaseCounts {
+		all += n
+	}
 	switch {
-	case accepted == all:
+	case end.CaseCounts["accepted"] == all:
 		return nil
-	case end.Status == job.StatusInterrupted && !r.ended():
+	case end.Status == "interrupted" && !r.ended():
 		return ExitError(ExitTimeout)
 	}
 	return ExitError(1)

@@ -2,14 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
-	"strings"
 	"time"
 
+	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
 )
 
@@ -29,26 +27,20 @@ type ExecOptions struct {
 	Signals <-chan os.Signal
 }
 
-// execRequest is the body of a command.
-type execRequest struct {
-	Program []string          `json:"argv"`
-	Cwd     string            `json:"cwd,omitempty"`
-	Stdin   *string           `json:"stdin,omitempty"`
-	Timeout float64           `json:"timeout,omitempty"`
-	Envs    map[string]string `json:"envs,omitempty"`
-}
-
 // Exec runs a command in a session, or in a fresh sandbox, and prints its output as it arrives. It returns an ExitError
 // unless the command ended with 0.
 func Exec(ctx context.Context, p app.Process, o ExecOptions) error {
-	c := client{p.Environ.Get("KAA_URL"), p.Environ.Get("KAA_API_KEY")}
-	if c.url == "" {
-		return errors.New("KAA_URL is not set; it has the address of the Kaa, such as http://127.0.0.1:8080")
+	c, err := operator(p.Environ)
+	if err != nil {
+		return err
 	}
-	if !strings.Contains(c.url, "://") {
-		c.url = "http://" + c.url
+	request := client.CommandBody{Argv: o.Program, Envs: environment(p, o.Envs)}
+	if o.Cwd != "" {
+		request.Cwd = &o.Cwd
 	}
-	request := execRequest{Program: o.Program, Cwd: o.Cwd, Timeout: o.Timeout.Seconds(), Envs: environment(p, o.Envs)}
+	if o.Timeout > 0 {
+		request.Timeout = new(o.Timeout.Seconds())
+	}
 	attached := o.Input || o.Terminal
 	if !attached && !isTerminal(o.Stdin) {
 		input, err := text(io.ReadAll(o.Stdin))
@@ -62,24 +54,26 @@ func Exec(ctx context.Context, p app.Process, o ExecOptions) error {
 			return fmt.Errorf("argument %q: %w", word, err)
 		}
 	}
-	path := executePath
-	if o.Session != "" {
-		path = commandsOf(o.Session)
-	}
 	ctx, r := newRun(ctx, p)
 	r.client = c
 	defer r.attend(o.Signals)()
+	if o.Session != "" {
+		if o.Session, err = sessionID(ctx, c, o.Session); err != nil {
+			return r.exit(err)
+		}
+	}
 	if attached {
 		return r.exit(r.execAttached(ctx, o, request))
 	}
-	end, err := c.execute(ctx, path, request, r)
+	var end client.End
+	if o.Session != "" {
+		end, err = c.CommandStream(ctx, o.Session, request, r.handlers())
+	} else {
+		fresh := client.ExecuteBody{Argv: request.Argv, Cwd: request.Cwd, Stdin: request.Stdin, Timeout: request.Timeout, Envs: request.Envs}
+		end, err = c.ExecuteStream(ctx, fresh, r.handlers())
+	}
 	if err != nil {
 		return r.exit(err)
 	}
 	return r.exit(r.report(end))
-}
-
-// commandsOf returns the path of the commands of a session.
-func commandsOf(session string) string {
-	return "/v1/sessions/" + url.PathEscape(session) + "/commands"
 }

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/client"
 )
 
 func figureName(number int, ext string) string { return fmt.Sprintf("figure-%d.%s", number, ext) }
@@ -19,7 +19,7 @@ func figureTypes() map[string]string {
 }
 
 // figuresOf returns the values that are pictures: the contents of each by file extension.
-func figuresOf(values []job.Value) []map[string][]byte {
+func figuresOf(values []client.Value) []map[string][]byte {
 	var figures []map[string][]byte
 	for _, v := range values {
 		forms := map[string][]byte{}

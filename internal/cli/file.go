@@ -1,18 +1,19 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
 )
 
@@ -24,11 +25,23 @@ type RunOptions struct {
 	Timeout time.Duration // 0 for the server's default
 	Envs    []string      // NAME=VALUE, or NAME for this process's value
 	Files   []string      // to send along: PATH, or NAME=PATH
+	Runtime string        // a Python of the Kaa, by its name
+	Session string        // id or name of the session in which it is executed
+	Limits  []string      // NAME=NUMBER, as the API names them
 	Cases   string        // file with cases of the program; empty if it has none
 	Out     string        // directory for the files and figures that it makes; empty to keep none
 	// Signals brings signals that ask for the end. The first one cancels the program, and its last
 	// output is still printed. The second one ends the run at once.
 	Signals <-chan os.Signal
+}
+
+// caseRequest is a request with the cases of a file as they are, so that the server says what is wrong with them.
+type caseRequest struct {
+	client.ExecuteBody
+	Cases              json.RawMessage `json:"cases,omitempty"`
+	Checker            json.RawMessage `json:"checker,omitempty"`
+	CaseTimeout        *float64        `json:"caseTimeout,omitempty"`
+	StopAtFirstFailure bool            `json:"stopAtFirstFailure,omitempty"`
 }
 
 // RunFile executes a program and prints its output as it arrives. It returns an ExitError unless
@@ -38,31 +51,40 @@ func RunFile(ctx context.Context, p app.Process, o RunOptions) error {
 	if err != nil {
 		return err
 	}
+	cases := new(runCases)
+	if o.Cases != "" {
+		if cases, err = readCases(o.Cases); err != nil {
+			return err
+		}
+	}
 	if strings.TrimSpace(request.Code) == "" {
 		return nil // an empty program does nothing, successfully; the API would refuse it
 	}
 	ctx, r := newRun(ctx, p)
 	defer r.attend(o.Signals)()
-	c := client{p.Environ.Get("KAA_URL"), p.Environ.Get("KAA_API_KEY")}
-	if c.url == "" {
-		// The server does not log, because its log does not belong into the program's output.
-		c.key = rand.Text() // keeps other users of this machine from the server
-		quiet := p
-		quiet.Stderr, quiet.Hurry = io.Discard, ctx.Done()
-		d, err := app.StartDev(ctx, quiet, map[string]string{"KAA_ADDR": "127.0.0.1:0", "KAA_CONCURRENCY": "1", "KAA_API_KEYS": c.key, "KAA_ADMIN_KEYS": ""})
-		if err != nil {
-			return r.exit(err)
-		}
-		defer func() { _ = d.Stop(ctx) }() // only the program's end matters here
-		c.url = "http://" + d.Addr().String()
-	}
-	if !strings.Contains(c.url, "://") {
-		c.url = "http://" + c.url
-	}
-	r.client = c
-	end, err := c.execute(ctx, executePath, request, r)
+	c, stop, err := runner(ctx, p, o.Session != "")
 	if err != nil {
 		return r.exit(err)
+	}
+	defer stop()
+	r.client = c
+	if o.Session != "" {
+		if request.SessionID, err = sessionOf(ctx, c, o.Session); err != nil {
+			return r.exit(err)
+		}
+	}
+	handlers := r.handlers()
+	if inJSON(p.Stdout) {
+		handlers = client.Handlers{Began: r.began}
+	} else {
+		r.picture = pictures(p)
+	}
+	end, err := c.StreamTo(ctx, executePath, caseRequest{request, cases.Cases, cases.Checker, cases.CaseTimeout, cases.StopAtFirstFailure}, handlers)
+	if err != nil {
+		return r.exit(err)
+	}
+	if inJSON(p.Stdout) {
+		return r.exit(r.reportJSON(ctx, end))
 	}
 	code := r.report(end)
 	if err := r.keep(ctx, end, o.Out); err != nil {
@@ -71,9 +93,30 @@ func RunFile(ctx context.Context, p app.Process, o RunOptions) error {
 	return r.exit(code)
 }
 
+// executePath is where programs are executed.
+const executePath = "/process/interpreter/execute"
+
+// runner returns a client of the Kaa at KAA_URL, or of one that it starts, and a function that stops that.
+func runner(ctx context.Context, p app.Process, mustRun bool) (*client.Client, func(), error) {
+	if p.Environ.Get("KAA_URL") != "" || mustRun {
+		c, err := operator(p.Environ)
+		return c, func() {}, err
+	}
+	// The server does not log, because its log does not belong into the program's output.
+	key := rand.Text() // keeps other users of this machine from the server
+	quiet := p
+	quiet.Stderr, quiet.Hurry = io.Discard, ctx.Done()
+	d, err := app.StartDev(ctx, quiet, map[string]string{"KAA_ADDR": "127.0.0.1:0", "KAA_CONCURRENCY": "1", "KAA_API_KEYS": key, "KAA_ADMIN_KEYS": ""})
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := func() { _ = d.Stop(ctx) } // only the program's end matters here
+	return client.New(d.Addr().String(), key), stop, nil
+}
+
 // request reads the program and its input.
-func (o RunOptions) request(p app.Process) (runRequest, error) {
-	var r runRequest
+func (o RunOptions) request(p app.Process) (client.ExecuteBody, error) {
+	var r client.ExecuteBody
 	var err error
 	if o.File == "-" {
 		if isTerminal(o.Stdin) {
@@ -86,14 +129,13 @@ func (o RunOptions) request(p app.Process) (runRequest, error) {
 	if err != nil {
 		return r, fmt.Errorf("read program: %w", err)
 	}
-	if o.Cases != "" {
-		if r.runCases, err = readCases(o.Cases); err != nil {
-			return r, err
-		}
-	}
 	if o.File != "-" && o.Cases == "" && !isTerminal(o.Stdin) {
-		if r.Stdin, err = text(io.ReadAll(o.Stdin)); err != nil {
+		input, err := text(io.ReadAll(o.Stdin))
+		if err != nil {
 			return r, fmt.Errorf("read standard input: %w", err)
+		}
+		if input != "" {
+			r.Stdin = &input
 		}
 	}
 	if r.Files, err = readFiles(o.Files); err != nil {
@@ -104,58 +146,61 @@ func (o RunOptions) request(p app.Process) (runRequest, error) {
 			return r, fmt.Errorf("argument %q: %w", arg, err)
 		}
 	}
-	r.Args, r.Timeout = o.Args, o.Timeout.Seconds()
-	r.Envs = environment(p, o.Envs)
-	return r, nil
-}
-
-// environment reads variables: NAME=VALUE, or NAME for this process's value.
-func environment(p app.Process, envs []string) map[string]string {
-	all := make(map[string]string, len(envs))
-	for _, e := range envs {
-		name, value, given := strings.Cut(e, "=")
-		if !given {
-			value = p.Environ.Get(name)
-			if !slices.ContainsFunc(p.Environ, func(e string) bool { return strings.HasPrefix(e, name+"=") }) {
-				_, _ = fmt.Fprintf(p.Stderr, "kaa: --env %s: this shell has no such variable; the program gets it empty\n", name)
-			}
-		}
-		all[name] = value
+	if o.Timeout > 0 {
+		r.Timeout = new(o.Timeout.Seconds())
 	}
-	return all
-}
-
-// isTerminal reports whether f is a terminal, or another device, or cannot be read.
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err != nil || info.Mode()&os.ModeCharDevice != 0
-}
-
-// text refuses bytes that JSON cannot carry, rather than change them silently.
-func text(b []byte, err error) (string, error) {
-	if err == nil && !utf8.Valid(b) {
-		err = errors.New("it is not valid UTF-8; convert it, or read binary data from a file in the program")
+	if o.Runtime != "" {
+		r.Runtime = &o.Runtime
 	}
-	return string(b), err
+	r.Args, r.Envs = o.Args, environment(p, o.Envs)
+	r.Limits, err = limitsOf(o.Limits)
+	return r, err
 }
 
-// readFiles reads the files that --file names: NAME=PATH, or a PATH that is also the name. A PATH
-// that is not below the current directory is named by its last part only.
-func readFiles(names []string) ([]runFile, error) {
-	files := make([]runFile, 0, len(names))
-	for _, text := range names {
-		name, from, given := strings.Cut(text, "=")
+// limitsOf reads limits: NAME=NUMBER, where numbers of bytes may have a unit.
+func limitsOf(words []string) (*client.LimitsBody, error) {
+	if len(words) == 0 {
+		return nil, nil //nolint:nilnil // no limits
+	}
+	all := map[string]json.Number{}
+	for _, word := range words {
+		name, value, given := strings.Cut(word, "=")
 		if !given {
-			from = text
-			if name = filepath.Clean(text); !filepath.IsLocal(name) {
-				name = filepath.Base(name)
-			}
+			return nil, fmt.Errorf("--limit %s: write NAME=NUMBER, such as memoryBytes=512M", word)
 		}
-		content, err := os.ReadFile(from)
+		n, err := size(value)
 		if err != nil {
-			return nil, fmt.Errorf("--file %s: %w", text, err)
+			return nil, fmt.Errorf("--limit %s: %w", word, err)
 		}
-		files = append(files, runFile{filepath.ToSlash(name), content})
+		all[name] = n
 	}
-	return files, nil
+	encoded, err := json.Marshal(all)
+	if err != nil {
+		return nil, fmt.Errorf("--limit: %w", err)
+	}
+	limits := new(client.LimitsBody)
+	decoder := json.NewDecoder(bytes.NewReader(encoded))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(limits); err != nil {
+		return nil, fmt.Errorf("--limit: %w; there are memoryBytes, cpus, cpuSeconds, diskBytes, fileBytes, processes, openFiles, outputBytes and resultBytes", err)
+	}
+	return limits, nil
+}
+
+// size reads a number, perhaps with a unit of bytes: 512M is 536870912.
+func size(text string) (json.Number, error) {
+	units := map[string]int64{"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+	for unit, factor := range units {
+		if count, ok := strings.CutSuffix(strings.TrimSuffix(strings.ToUpper(text), "IB"), unit); ok {
+			n, err := strconv.ParseInt(count, 10, 32)
+			if err != nil {
+				break
+			}
+			return json.Number(strconv.FormatInt(n*factor, 10)), nil
+		}
+	}
+	if _, err := strconv.ParseFloat(text, 64); err != nil {
+		return "", errors.New("want a number, perhaps with K, M or G")
+	}
+	return json.Number(text), nil
 }

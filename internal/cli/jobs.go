@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
+	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
 )
 
@@ -28,32 +27,36 @@ type BulkOptions struct {
 }
 
 // body is the filter as the API takes it.
-func (o BulkOptions) body() (map[string]any, error) {
-	body := map[string]any{}
+func (o BulkOptions) body() (client.FilterBody, error) {
+	body := client.FilterBody{State: o.States}
 	if o.Queue != "" {
-		body["queue"] = o.Queue
+		body.Queue = &o.Queue
 	}
 	if o.Runtime != "" {
-		body["runtime"] = o.Runtime
-	}
-	if len(o.States) > 0 {
-		body["state"] = o.States
+		body.Runtime = &o.Runtime
 	}
 	if o.OlderThan > 0 {
-		body["createdBefore"] = time.Now().Add(-o.OlderThan).UTC()
+		body.CreatedBefore = new(time.Now().Add(-o.OlderThan).UTC())
 	}
-	metadata := map[string]string{}
-	for _, m := range o.Metadata {
+	metadata, err := metadataOf(o.Metadata)
+	body.Metadata = metadata
+	return body, err
+}
+
+// metadataOf reads NAME=VALUE, the members of metadata.
+func metadataOf(members []string) (map[string]any, error) {
+	if len(members) == 0 {
+		return nil, nil
+	}
+	metadata := map[string]any{}
+	for _, m := range members {
 		name, value, ok := strings.Cut(m, "=")
 		if !ok || name == "" {
 			return nil, fmt.Errorf("--metadata %s: write NAME=VALUE", m)
 		}
 		metadata[name] = value
 	}
-	if len(metadata) > 0 {
-		body["metadata"] = metadata
-	}
-	return body, nil
+	return metadata, nil
 }
 
 // errNotConfirmed: the question was not answered with yes.
@@ -70,22 +73,23 @@ func ChangeJobs(ctx context.Context, p app.Process, what string, o BulkOptions) 
 	if err != nil {
 		return err
 	}
-	var counted struct {
-		Matched int    `json:"matched"`
-		AtLeast bool   `json:"atLeast"`
-		Confirm string `json:"confirm"`
+	do := c.CancelJobs
+	if what == "purge" {
+		do = c.PurgeJobs
 	}
-	if err := c.json(ctx, http.MethodPost, "/v1/jobs:"+what, body, &counted); err != nil {
+	counted, err := do(ctx, body)
+	if err != nil {
 		return err
 	}
-	number := fmt.Sprint(counted.Matched)
-	if counted.AtLeast {
-		number = "more than " + number
-	}
-	if counted.Matched == 0 && !counted.AtLeast {
-		return printed(p.Stdout, "no job matches")
+	matched := valueOf(counted.Matched)
+	if matched == 0 && !counted.AtLeast {
+		return show(p.Stdout, map[string]any{"done": 0}, "no job matches")
 	}
 	if !o.Yes {
+		number := number(matched)
+		if counted.AtLeast {
+			number = "more than " + number
+		}
 		if _, err := fmt.Fprintf(p.Stderr, "%s %s jobs? [y/N] ", what, number); err != nil {
 			return err
 		}
@@ -94,19 +98,34 @@ func ChangeJobs(ctx context.Context, p app.Process, what string, o BulkOptions) 
 			return errNotConfirmed
 		}
 	}
-	body["confirm"] = counted.Confirm
-	done, whole := 0, false
+	body.Confirm = &counted.Confirm
+	done, whole := int64(0), false
 	for !whole {
-		var step struct {
-			Done     int  `json:"done"`
-			Complete bool `json:"complete"`
-		}
-		if err := c.json(ctx, http.MethodPost, "/v1/jobs:"+what, body, &step); err != nil {
+		step, err := do(ctx, body)
+		if err != nil {
 			return fmt.Errorf("after %d jobs: %w", done, err)
 		}
-		done, whole = done+step.Done, step.Complete
+		done, whole = done+valueOf(step.Done), step.Complete
 	}
-	return printed(p.Stdout, fmt.Sprintf("%s: %d jobs", what, done))
+	return show(p.Stdout, map[string]any{"done": done}, fmt.Sprintf("%s: %d jobs", what, done))
+}
+
+// CancelEach cancels jobs by their ids.
+func CancelEach(ctx context.Context, p app.Process, ids []string) error {
+	c, err := operator(p.Environ)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		j, err := c.CancelJob(ctx, id)
+		if err != nil {
+			return fmt.Errorf("%s: %w", id, err)
+		}
+		if err := show(p.Stdout, j, id+" is being cancelled"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // RerunJob runs a job again that has ended, and prints the id of the new one.
@@ -115,9 +134,9 @@ func RerunJob(ctx context.Context, p app.Process, id string) error {
 	if err != nil {
 		return err
 	}
-	var made struct{ ID string }
-	if err := c.json(ctx, http.MethodPost, "/v1/jobs/"+url.PathEscape(id)+"/rerun", nil, &made); err != nil {
+	made, err := c.RerunJob(ctx, id)
+	if err != nil {
 		return err
 	}
-	return printed(p.Stdout, made.ID)
+	return show(p.Stdout, made, made.ID)
 }

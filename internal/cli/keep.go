@@ -3,28 +3,24 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"net/url"
 	"os"
 	"path"
 	"slices"
 	"strings"
 
-	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/client"
 )
 
 // keep writes the figures and files of an execution into a directory. It reports the ones that are
 // not kept.
-func (r *run) keep(ctx context.Context, end runEnd, dir string) error {
+func (r *run) keep(ctx context.Context, end client.End, dir string) error {
 	if r.figures > 0 && end.Results == nil {
 		// The record has the figures of the end: code may have replaced or removed earlier ones.
-		var j struct {
-			Result *job.Result `json:"result"`
-		}
-		if err := r.client.get(ctx, "/v1/jobs/"+url.PathEscape(end.JobID), func(body io.Reader) error { return json.NewDecoder(body).Decode(&j) }); err != nil {
+		j, err := r.client.GetJob(ctx, end.JobID, client.GetJobParams{})
+		if err != nil {
 			return fmt.Errorf("look for figures: %w", err)
 		}
 		if j.Result != nil {
@@ -33,7 +29,7 @@ func (r *run) keep(ctx context.Context, end runEnd, dir string) error {
 	}
 	figures := figuresOf(end.Results)
 	if end.FilesDropped != nil && end.FilesDropped.Count > 0 {
-		r.say("%s kept: %s", wereNot(counted(end.FilesDropped.Count, "file"), end.FilesDropped.Count), end.FilesDropped.Reason)
+		r.say("%s kept: %s", wereNot(counted(int(end.FilesDropped.Count), "file"), int(end.FilesDropped.Count)), end.FilesDropped.Reason)
 	}
 	count := len(figures) + len(end.Files)
 	if count == 0 {
@@ -58,7 +54,7 @@ func (r *run) keep(ctx context.Context, end runEnd, dir string) error {
 }
 
 // write writes below dir only. It uses os.Root, because the program has chosen the names.
-func (r *run) write(ctx context.Context, end runEnd, figures []map[string][]byte, dir string) error {
+func (r *run) write(ctx context.Context, end client.End, figures []map[string][]byte, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as any program's output
 		return err
 	}
@@ -77,11 +73,11 @@ func (r *run) write(ctx context.Context, end runEnd, figures []map[string][]byte
 		if err != nil {
 			return err
 		}
-		from := "/v1/jobs/" + url.PathEscape(end.JobID) + "/files/" + (&url.URL{Path: f.Path}).EscapedPath()
-		err = r.client.get(ctx, from, func(body io.Reader) error {
-			_, err := io.Copy(to, body)
-			return err
-		})
+		res, err := r.client.GetFile(ctx, end.JobID, f.Path)
+		if err == nil {
+			_, err = io.Copy(to, res.Body)
+			_ = res.Body.Close()
+		}
 		if err := cmp.Or(err, to.Close()); err != nil {
 			return err
 		}

@@ -1,19 +1,15 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/app"
 	"github.com/kaa-run/kaa/internal/job"
@@ -36,50 +32,43 @@ func (o *KeyOptions) limits() *job.KeyLimits {
 	return &o.Limits
 }
 
-// madeKey is a key in the answers of the API.
-type madeKey struct {
-	ID         string         `json:"id"`
-	Tenant     string         `json:"tenant,omitempty"`
-	Name       string         `json:"name,omitempty"`
-	Scopes     []string       `json:"scopes,omitempty"`
-	ExpiresAt  *time.Time     `json:"expiresAt,omitempty"`
-	LastUsedAt *time.Time     `json:"lastUsedAt,omitempty"`
-	Source     string         `json:"source,omitempty"`
-	Limits     *job.KeyLimits `json:"limits,omitempty"`
-	Secret     string         `json:"key,omitempty"`
-}
-
-// operator returns a client of the Kaa at KAA_URL.
-func operator(environ app.Environment) (client, error) {
-	c := client{url: environ.Get("KAA_URL"), key: environ.Get("KAA_API_KEY")}
-	if c.url == "" {
-		return c, errors.New("set KAA_URL to the address of a Kaa, and KAA_API_KEY to a key that may do this")
-	}
-	return c, nil
-}
-
 // CreateKey has a key made by the Kaa at KAA_URL, and prints it alone on standard output.
 func CreateKey(ctx context.Context, p app.Process, o KeyOptions) error {
 	c, err := operator(p.Environ)
 	if err != nil {
 		return err
 	}
-	body := map[string]any{"tenant": o.Tenant, "name": o.Name}
-	if len(o.Scopes) > 0 {
-		body["scopes"] = o.Scopes
-	}
+	body := client.KeyBody{Tenant: o.Tenant, Name: &o.Name, Scopes: o.Scopes}
 	if o.For != 0 {
-		body["expiresAt"] = time.Now().Add(o.For).UTC()
+		body.ExpiresAt = new(time.Now().Add(o.For).UTC())
 	}
 	if limits := o.limits(); limits != nil {
-		body["limits"] = limits
+		body.Limits = new(client.KeyLimitsBody)
+		if err := convert(limits, body.Limits); err != nil {
+			return err
+		}
 	}
-	var made madeKey
-	if err := c.json(ctx, http.MethodPost, "/v1/keys", body, &made); err != nil {
+	made, err := c.CreateKey(ctx, body)
+	if err != nil {
 		return err
 	}
+	if inJSON(p.Stdout) {
+		return encode(p.Stdout, made)
+	}
 	_, err = fmt.Fprintf(p.Stderr, "id %s, tenant %s, scopes %s\n", made.ID, made.Tenant, strings.Join(made.Scopes, ","))
-	return errors.Join(err, printed(p.Stdout, made.Secret))
+	return errors.Join(err, printed(p.Stdout, made.Key))
+}
+
+// convert writes a value as JSON into another type that has the same form.
+func convert(from, to any) error {
+	text, err := json.Marshal(from)
+	if err == nil {
+		err = json.Unmarshal(text, to)
+	}
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	return nil
 }
 
 // KeyEntry makes a key, prints it on standard output, and its entry for KAA_API_KEYS_FILE on standard
@@ -123,36 +112,26 @@ func wrongFlag(err error) error {
 	return fmt.Errorf("--%s: %w", flag, field.Err)
 }
 
-func printed(w io.Writer, line string) error {
-	_, err := fmt.Fprintln(w, line)
-	return err
-}
-
 // ListKeys prints the keys of the Kaa at KAA_URL, or those of a tenant.
 func ListKeys(ctx context.Context, p app.Process, tenant string) error {
 	c, err := operator(p.Environ)
 	if err != nil {
 		return err
 	}
-	path := "/v1/keys"
-	if tenant != "" {
-		path += "?tenant=" + url.QueryEscape(tenant)
-	}
-	var list struct{ Keys []madeKey }
-	if err := c.json(ctx, http.MethodGet, path, nil, &list); err != nil {
+	all, err := c.ListKeys(ctx, client.ListKeysParams{Tenant: tenant})
+	if err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "ID\tTENANT\tNAME\tSCOPES\tEXPIRES\tLAST USED\tSOURCE\tLIMITS")
-	for _, k := range list.Keys {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, cmp.Or(k.Tenant, "-"), cmp.Or(k.Name, "-"), strings.Join(k.Scopes, ","), moment(k.ExpiresAt), moment(k.LastUsedAt), k.Source, limitsText(k.Limits))
-	}
-	return table.Flush()
+	return list(p.Stdout, "ID TENANT NAME SCOPES EXPIRES LAST_USED SOURCE LIMITS", all.Keys, func(k client.KeyView) []string {
+		return []string{
+			k.ID, cmp.Or(k.Tenant, "-"), cmp.Or(k.Name, "-"), strings.Join(k.Scopes, ","), moment(k.ExpiresAt), moment(k.LastUsedAt), k.Source, limitsText(k.Limits),
+		}
+	})
 }
 
 // limitsText shows the limits of a key in a table.
-func limitsText(k *job.KeyLimits) string {
-	if k.IsZero() {
+func limitsText(k *client.KeyLimitsBody) string {
+	if k == nil {
 		return "-"
 	}
 	text, err := json.Marshal(k)
@@ -162,43 +141,17 @@ func limitsText(k *job.KeyLimits) string {
 	return string(text)
 }
 
-func moment(t *time.Time) string {
-	if t == nil {
-		return "never"
-	}
-	return t.UTC().Format(time.RFC3339)
-}
-
 // RevokeKey revokes a key of the Kaa at KAA_URL.
 func RevokeKey(ctx context.Context, p app.Process, id string) error {
 	c, err := operator(p.Environ)
 	if err != nil {
 		return err
 	}
-	return c.json(ctx, http.MethodDelete, "/v1/keys/"+url.PathEscape(id), nil, nil)
-}
-
-// json sends a body and decodes the answer, if they are given.
-func (c client) json(ctx context.Context, method, path string, body, answer any) error {
-	header, content := http.Header{}, io.Reader(nil)
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			return fmt.Errorf("encode request: %w", err)
-		}
-		header.Set("Content-Type", "application/json")
-		content = bytes.NewReader(text)
-	}
-	res, err := c.call(ctx, method, path, content, header)
-	if err != nil {
+	if err := c.RevokeKey(ctx, id); err != nil {
 		return err
 	}
-	defer func() { _ = res.Body.Close() }()
-	if answer == nil {
-		return nil
-	}
-	if err := json.NewDecoder(res.Body).Decode(answer); err != nil {
-		return fmt.Errorf("decode answer: %w", err)
+	if inJSON(p.Stdout) {
+		return encode(p.Stdout, map[string]string{"revoked": id})
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
 )
 
@@ -31,26 +32,23 @@ const (
 func MCP(ctx context.Context, p app.Process, stdin io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := client{p.Environ.Get("KAA_URL"), p.Environ.Get("KAA_API_KEY")}
-	if c.url == "" {
-		c.key = rand.Text() // keeps other users of this machine from the server
+	url, key := p.Environ.Get("KAA_URL"), p.Environ.Get("KAA_API_KEY")
+	if url == "" {
+		key = rand.Text() // keeps other users of this machine from the server
 		own := p
 		// Standard output belongs to the protocol. Clients show standard error to a person who looks for a mistake.
 		own.Stdout, own.Hurry = io.Discard, ctx.Done()
 		if own.Environ.Get("KAA_LOG_LEVEL") == "" {
 			own.Environ = own.Environ.With("KAA_LOG_LEVEL", "WARN")
 		}
-		d, err := app.StartDev(ctx, own, map[string]string{"KAA_ADDR": "127.0.0.1:0", "KAA_API_KEYS": c.key, "KAA_ADMIN_KEYS": "", "KAA_OIDC_ISSUER": ""})
+		d, err := app.StartDev(ctx, own, map[string]string{"KAA_ADDR": "127.0.0.1:0", "KAA_API_KEYS": key, "KAA_ADMIN_KEYS": "", "KAA_OIDC_ISSUER": ""})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = d.Stop(context.WithoutCancel(ctx)) }()
-		c.url = "http://" + d.Addr().String()
+		url = d.Addr().String()
 	}
-	if !strings.Contains(c.url, "://") {
-		c.url = "http://" + c.url
-	}
-	b := &bridge{client: c, out: p.Stdout, running: map[string]context.CancelFunc{}, room: make(chan struct{}, mostCalls)}
+	b := &bridge{client: client.New(url, key), out: p.Stdout, running: map[string]context.CancelFunc{}, room: make(chan struct{}, mostCalls)}
 	lines := make(chan error, 1)
 	go func() { lines <- b.read(ctx, bufio.NewReaderSize(stdin, 64<<10)) }()
 	var err error
@@ -70,7 +68,7 @@ func MCP(ctx context.Context, p app.Process, stdin io.Reader) error {
 
 // bridge passes messages between two lines of JSON and a Kaa.
 type bridge struct {
-	client client
+	client *client.Client
 	room   chan struct{} // has room for messages that wait
 	calls  sync.WaitGroup
 
@@ -210,30 +208,29 @@ func (b *bridge) cancel(id string) {
 
 // send sends a message and writes what is answered.
 func (b *bridge) send(ctx context.Context, m message, text []byte) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(b.client.url, "/")+mcpPath, bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.client.URL()+mcpPath, bytes.NewReader(text))
 	if err != nil {
 		return fmt.Errorf("KAA_URL: %w", err)
 	}
 	b.describe(req.Header, m)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("nothing answers at %s (KAA_URL): %w", b.client.url, err)
+		return fmt.Errorf("nothing answers at %s (KAA_URL): %w", b.client.URL(), err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	body := bufio.NewReader(res.Body)
 	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
-		for {
-			data, err := nextData(body)
+		for e, err := range client.Events(res.Body) {
 			if errors.Is(err, io.EOF) {
-				return nil
+				break
 			}
 			if err != nil {
 				return err
 			}
-			b.answered(m, res.Header, data)
+			b.answered(m, res.Header, e.Data)
 		}
+		return nil
 	}
-	data, err := io.ReadAll(body)
+	data, err := io.ReadAll(res.Body)
 	if err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
@@ -246,7 +243,7 @@ func (b *bridge) send(ctx context.Context, m message, text []byte) error {
 	_ = json.Unmarshal(data, &answer) // what is no JSON is looked at below
 	switch {
 	case res.StatusCode == http.StatusNotFound && answer.Error == nil:
-		return fmt.Errorf("the Kaa at %s does not speak MCP: it is of an older release, or KAA_DIALECTS leaves mcp out", b.client.url)
+		return fmt.Errorf("the Kaa at %s does not speak MCP: it is of an older release, or KAA_DIALECTS leaves mcp out", b.client.URL())
 	case answer.Error != nil && (len(answer.ID) == 0 || string(answer.ID) == "null"):
 		return errors.New(answer.Error.Message)
 	case len(data) > 0 && json.Valid(data):
@@ -264,8 +261,8 @@ func (b *bridge) describe(h http.Header, m message) {
 	defer b.mu.Unlock()
 	h.Set("Content-Type", "application/json")
 	h.Set("Accept", "application/json, text/event-stream")
-	if b.client.key != "" {
-		h.Set("Authorization", "Bearer "+b.client.key)
+	if key := b.client.Key(); key != "" {
+		h.Set("Authorization", "Bearer "+key)
 	}
 	if b.id != "" {
 		h.Set("Mcp-Session-Id", b.id)

@@ -4,24 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
-	"text/tabwriter"
 
+	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
 )
 
-// queue is a queue in the answers of the API.
-type queue struct {
-	Name      string  `json:"name"`
-	Depth     int64   `json:"depth"`
-	Active    int64   `json:"active"`
-	Scheduled int64   `json:"scheduled"`
-	OldestAge float64 `json:"oldestAge"`
-	Paused    bool    `json:"paused"`
-}
-
-func (q queue) state() string {
+func stateOfQueue(q client.QueueStats) string {
 	if q.Paused {
 		return "paused"
 	}
@@ -34,16 +22,17 @@ func ListQueues(ctx context.Context, p app.Process) error {
 	if err != nil {
 		return err
 	}
-	var list struct{ Queues []queue }
-	if err := c.json(ctx, http.MethodGet, "/v1/queues", nil, &list); err != nil {
+	all, err := c.ListQueues(ctx)
+	if err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "QUEUE\tSTATE\tWAITING\tRUNNING\tSCHEDULED\tOLDEST")
-	for _, q := range list.Queues {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%.0fs\n", q.Name, q.state(), q.Depth, q.Active, q.Scheduled, q.OldestAge)
-	}
-	return table.Flush()
+	return list(p.Stdout, queueHead, all.Queues, queueRow)
+}
+
+const queueHead = "QUEUE STATE WAITING RUNNING SCHEDULED OLDEST"
+
+func queueRow(q client.QueueStats) []string {
+	return []string{q.Name, stateOfQueue(q), number(q.Depth), number(q.Active), number(q.Scheduled), fmt.Sprintf("%.0fs", q.OldestAge)}
 }
 
 // ChangeQueue pauses or resumes a queue: what is the end of the path that does it.
@@ -52,11 +41,15 @@ func ChangeQueue(ctx context.Context, p app.Process, name, what string) error {
 	if err != nil {
 		return err
 	}
-	var q queue
-	if err := c.json(ctx, http.MethodPost, "/v1/queues/"+url.PathEscape(name)+"/"+what, nil, &q); err != nil {
+	do := c.PauseQueue
+	if what == "resume" {
+		do = c.ResumeQueue
+	}
+	q, err := do(ctx, name)
+	if err != nil {
 		return err
 	}
-	return printed(p.Stdout, fmt.Sprintf("%s is %s; %d jobs wait, %d run", q.Name, q.state(), q.Depth, q.Active))
+	return show(p.Stdout, q, fmt.Sprintf("%s is %s; %d jobs wait, %d run", q.Name, stateOfQueue(q), q.Depth, q.Active))
 }
 
 // ShowConfig prints the configuration of the Kaa at KAA_URL: the settings that differ from their default, or
@@ -66,41 +59,22 @@ func ShowConfig(ctx context.Context, p app.Process, all bool) error {
 	if err != nil {
 		return err
 	}
-	var list struct {
-		Settings []struct {
-			Name, Value string
-			Changed     bool
-		}
-	}
-	if err := c.json(ctx, http.MethodGet, "/v1/config", nil, &list); err != nil {
+	config, err := c.GetConfig(ctx)
+	if err != nil {
 		return err
 	}
-	for _, s := range list.Settings {
+	for _, s := range config.Settings {
 		if !all && !s.Changed {
 			continue
 		}
-		if err := printed(p.Stdout, s.Name+"="+s.Value); err != nil {
+		if err := show(p.Stdout, s, s.Name+"="+s.Value); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// liveRunner is a runner in the answers of the API.
-type liveRunner struct {
-	ID          string `json:"id"`
-	Host        string `json:"host"`
-	PID         int    `json:"pid"`
-	Version     string `json:"version"`
-	Active      int    `json:"active"`
-	Concurrency int    `json:"concurrency"`
-	Sessions    int    `json:"sessions"`
-	Draining    bool   `json:"draining"`
-	Drained     bool   `json:"drained"`
-	Sick        string `json:"sick"`
-}
-
-func (r liveRunner) state() string {
+func stateOfRunner(r client.Runner) string {
 	switch {
 	case r.Drained:
 		return "drained"
@@ -118,16 +92,17 @@ func ListRunners(ctx context.Context, p app.Process) error {
 	if err != nil {
 		return err
 	}
-	var list struct{ Runners []liveRunner }
-	if err := c.json(ctx, http.MethodGet, "/v1/runners", nil, &list); err != nil {
+	all, err := c.ListRunners(ctx)
+	if err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "RUNNER\tSTATE\tRUNNING\tSESSIONS\tHOST\tPID\tVERSION")
-	for _, r := range list.Runners {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%d/%d\t%d\t%s\t%d\t%s\n", r.ID, r.state(), r.Active, r.Concurrency, r.Sessions, cmp.Or(r.Host, "-"), r.PID, r.Version)
-	}
-	return table.Flush()
+	return list(p.Stdout, runnerHead, all.Runners, runnerRow)
+}
+
+const runnerHead = "RUNNER STATE RUNNING SESSIONS HOST PID VERSION"
+
+func runnerRow(r client.Runner) []string {
+	return []string{r.ID, stateOfRunner(r), fmt.Sprintf("%d/%d", r.Active, r.Concurrency), number(r.Sessions), cmp.Or(r.Host, "-"), number(r.Pid), r.Version}
 }
 
 // ChangeRunner drains or resumes a runner: what is the end of the path that does it.
@@ -136,13 +111,17 @@ func ChangeRunner(ctx context.Context, p app.Process, id, what string) error {
 	if err != nil {
 		return err
 	}
-	var r liveRunner
-	if err := c.json(ctx, http.MethodPost, "/v1/runners/"+url.PathEscape(id)+"/"+what, nil, &r); err != nil {
+	do := c.DrainRunner
+	if what == "resume" {
+		do = c.ResumeRunner
+	}
+	r, err := do(ctx, id)
+	if err != nil {
 		return err
 	}
 	done := "takes jobs again"
 	if r.Drained {
 		done = fmt.Sprintf("takes nothing new; at its last heartbeat it executed %d and had %d sessions", r.Active, r.Sessions)
 	}
-	return printed(p.Stdout, r.ID+" "+done)
+	return show(p.Stdout, r, r.ID+" "+done)
 }

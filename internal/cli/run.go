@@ -1,6 +1,6 @@
-// Package cli has the commands of kaa that call a Kaa. `kaa run` has a program executed, by a Kaa
-// that runs or by one that it starts for that, and prints the output as it arrives. `kaa keys`
-// makes, lists and revokes API keys.
+// Package cli has the commands of kaa that call a Kaa, by package client. `kaa run` has a program executed, by a Kaa
+// that runs or by one that it starts for that, and prints the output as it arrives. The others are for jobs, sessions, keys and
+// all else of a Kaa that runs.
 package cli
 
 import (
@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
-	"github.com/kaa-run/kaa/internal/job"
 )
 
 // Exit codes of `kaa run` that are not the program's own, as timeout(1) has them.
@@ -24,6 +24,9 @@ const (
 	ExitTrouble = 125 // Kaa could not execute it
 
 	exitSignals = 128 // plus the number of the signal
+
+	// endTime bounds the calls that end what is left.
+	endTime = 10 * time.Second
 )
 
 // ExitError is the exit code that `kaa run` has to end with.
@@ -34,10 +37,14 @@ func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 // run is a program that `kaa run` executes. It prints the program's output and handles signals.
 type run struct {
 	p      app.Process
-	client client
+	client *client.Client
 	leave  context.CancelFunc
 	// figures is the number of figures that were shown.
 	figures int
+	// stop ends what runs; nil if that is a job.
+	stop func(ctx context.Context, id string)
+	// picture returns a PNG as the terminal shows it; nil if it shows none.
+	picture func(png []byte) string
 
 	mu sync.Mutex
 	// ends is the first signal that asked for the end, or SIGPIPE; nil as long as none did.
@@ -86,8 +93,14 @@ func (r *run) signalled(s os.Signal) {
 		return
 	}
 	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), endTime)
+		defer cancel()
 		// An error is ignored, since the program may have ended before. The last event has its end.
-		_ = r.client.cancel(context.Background(), id)
+		if r.stop != nil {
+			r.stop(ctx, id)
+			return
+		}
+		_, _ = r.client.CancelJob(ctx, id)
 	}()
 }
 
@@ -106,6 +119,11 @@ func (r *run) exit(err error) error {
 		return ExitError(exitSignals + int(s))
 	}
 	return err
+}
+
+// handlers are those that print what the events have.
+func (r *run) handlers() client.Handlers {
+	return client.Handlers{Began: r.began, Output: r.wrote, Value: r.showed, Case: r.judged, Gap: r.missed}
 }
 
 func (r *run) began(jobID string) {
@@ -133,9 +151,17 @@ func (r *run) wrote(stream, text string) error {
 	return fmt.Errorf("write standard output: %w", err)
 }
 
-func (r *run) showed(v job.Value) { r.figures += len(figuresOf([]job.Value{v})) }
+func (r *run) showed(v client.Value) {
+	figures := figuresOf([]client.Value{v})
+	r.figures += len(figures)
+	for _, forms := range figures {
+		if r.picture != nil && forms["png"] != nil {
+			_ = r.wrote("stdout", r.picture(forms["png"])) // a closed output ends the run by its signal
+		}
+	}
+}
 
-func (r *run) missed(bytes uint64) {
+func (r *run) missed(bytes int64) {
 	r.say("%d bytes of the output are missing here: it came faster than it could be passed on", bytes)
 }
 
@@ -144,16 +170,12 @@ func (r *run) say(format string, args ...any) {
 }
 
 // report prints the end of a program as Python itself would have.
-func (r *run) report(end runEnd) error {
+func (r *run) report(end client.End) error {
 	if end.Failure != nil && end.Status == "" {
 		return errors.New(end.Failure.Message)
 	}
 	if e := end.Error; e != nil {
-		text := e.Traceback
-		if text == "" {
-			text = e.Name + ": " + e.Value
-		}
-		_, _ = fmt.Fprintln(r.p.Stderr, strings.TrimSuffix(text, "\n"))
+		r.traceback(e.Name, e.Value, e.Traceback)
 	}
 	if end.CaseCounts != nil {
 		return r.reportCases(end)
@@ -161,20 +183,55 @@ func (r *run) report(end runEnd) error {
 	switch {
 	case r.ended():
 		// The program's exception is printed above, unless the program caught it.
-	case end.State == job.Cancelled:
+	case end.State == "cancelled":
 		r.say("cancelled after %s", r.took(end))
-		return ExitError(ExitTrouble)
-	case end.Status == job.StatusInterrupted:
+	case end.Status == "interrupted":
 		r.say("interrupted after %s", r.took(end))
+	}
+	return r.codeOf(end)
+}
+
+// codeOf returns the exit code of a program.
+func (r *run) codeOf(end client.End) error {
+	switch {
+	case end.CaseCounts != nil:
+		return r.codeOfCases(end)
+	case r.ended():
+	case end.State == "cancelled":
+		return ExitError(ExitTrouble)
+	case end.Status == "interrupted":
 		return ExitError(ExitTimeout)
 	case end.ExitCode != nil && *end.ExitCode != 0:
 		return ExitError(*end.ExitCode)
-	case end.Status == job.StatusError:
+	case end.Status == "error":
 		return ExitError(1)
 	}
 	return nil
 }
 
-func (r *run) took(end runEnd) time.Duration {
+// reportJSON prints the result of a program, and nothing else.
+func (r *run) reportJSON(ctx context.Context, end client.End) error {
+	if end.Failure != nil && end.Status == "" {
+		return errors.New(end.Failure.Message)
+	}
+	j, err := r.client.GetJob(ctx, end.JobID, client.GetJobParams{})
+	if err != nil {
+		return err
+	}
+	if j.Result == nil {
+		j.Result = &end.Result
+	}
+	return errors.Join(encode(r.p.Stdout, j.Result), r.codeOf(end))
+}
+
+// traceback prints an uncaught exception.
+func (r *run) traceback(name, value, text string) {
+	if text == "" {
+		text = name + ": " + value
+	}
+	_, _ = fmt.Fprintln(r.p.Stderr, strings.TrimSuffix(text, "\n"))
+}
+
+func (r *run) took(end client.End) time.Duration {
 	return time.Duration(end.DurationMs * float64(time.Millisecond)).Round(time.Millisecond)
 }

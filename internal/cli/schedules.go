@@ -6,25 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
-	"text/tabwriter"
-	"time"
 
+	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
 )
 
-// schedule is a schedule in the answers of the API.
-type schedule struct {
-	ID, Name, Cron, TimeZone string
-	Paused                   bool
-	NextRuns                 []time.Time
-	LastRun                  *struct{ JobID string }
-	LastError                string
-}
-
-func (s schedule) next() string {
+func nextOf(s client.ScheduleView) string {
 	if s.Paused {
 		return "paused"
 	}
@@ -40,13 +28,11 @@ func ListSchedules(ctx context.Context, p app.Process) error {
 	if err != nil {
 		return err
 	}
-	var list struct{ Schedules []schedule }
-	if err := c.json(ctx, http.MethodGet, "/v1/schedules", nil, &list); err != nil {
+	all, err := c.ListSchedules(ctx, client.ListSchedulesParams{})
+	if err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "SCHEDULE\tNAME\tCRON\tZONE\tNEXT\tLAST JOB")
-	for _, s := range list.Schedules {
+	return list(p.Stdout, "SCHEDULE NAME CRON ZONE NEXT LAST_JOB", all.Schedules, func(s client.ScheduleView) []string {
 		last := "-"
 		switch {
 		case s.LastError != "":
@@ -54,9 +40,8 @@ func ListSchedules(ctx context.Context, p app.Process) error {
 		case s.LastRun != nil:
 			last = s.LastRun.JobID
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, cmp.Or(s.Name, "-"), s.Cron, s.TimeZone, s.next(), last)
-	}
-	return table.Flush()
+		return []string{s.ID, cmp.Or(s.Name, "-"), s.Cron, s.TimeZone, nextOf(s), last}
+	})
 }
 
 // CreateSchedule makes the schedule that a file describes in JSON, as POST /v1/schedules takes it. The
@@ -73,16 +58,17 @@ func CreateSchedule(ctx context.Context, p app.Process, path string, stdin io.Re
 		}
 	}
 	defer func() { _ = file.Close() }()
-	res, err := c.call(ctx, http.MethodPost, "/v1/schedules", file, http.Header{"Content-Type": {"application/json"}})
+	// The server says what is wrong with a description, so it goes there as it is.
+	res, err := c.Do(ctx, "POST", "/v1/schedules", file, client.Header("Content-Type", "application/json"))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	var s schedule
+	var s client.ScheduleView
 	if err := json.NewDecoder(res.Body).Decode(&s); err != nil {
 		return fmt.Errorf("decode answer: %w", err)
 	}
-	return printed(p.Stdout, s.ID)
+	return show(p.Stdout, s, s.ID)
 }
 
 // ChangeSchedule pauses, resumes or runs a schedule: what is the end of the path that does it.
@@ -91,19 +77,22 @@ func ChangeSchedule(ctx context.Context, p app.Process, id, what string) error {
 	if err != nil {
 		return err
 	}
-	path := "/v1/schedules/" + url.PathEscape(id) + "/" + what
 	if what == "run" {
-		var made struct{ ID string }
-		if err := c.json(ctx, http.MethodPost, path, nil, &made); err != nil {
+		made, err := c.RunSchedule(ctx, id)
+		if err != nil {
 			return err
 		}
-		return printed(p.Stdout, made.ID)
+		return show(p.Stdout, made, made.ID)
 	}
-	var s schedule
-	if err := c.json(ctx, http.MethodPost, path, nil, &s); err != nil {
+	do := c.PauseSchedule
+	if what == "resume" {
+		do = c.ResumeSchedule
+	}
+	s, err := do(ctx, id)
+	if err != nil {
 		return err
 	}
-	return printed(p.Stdout, s.ID+": next run "+s.next())
+	return show(p.Stdout, s, s.ID+": next run "+nextOf(s))
 }
 
 // DeleteSchedule deletes a schedule; its jobs stay.
@@ -112,8 +101,8 @@ func DeleteSchedule(ctx context.Context, p app.Process, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.json(ctx, http.MethodDelete, "/v1/schedules/"+url.PathEscape(id), nil, nil); err != nil {
+	if err := c.DeleteSchedule(ctx, id); err != nil {
 		return err
 	}
-	return printed(p.Stdout, id+" is deleted")
+	return show(p.Stdout, map[string]string{"deleted": id}, id+" is deleted")
 }

@@ -3,14 +3,10 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
-	"strconv"
-	"text/tabwriter"
 
+	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
 )
 
@@ -20,86 +16,49 @@ type UsageOptions struct {
 	JSON             bool
 }
 
-// usageDay is a day of a tenant in the answers of the API.
-type usageDay struct {
-	Day              string  `json:"day"`
-	Tenant           string  `json:"tenant,omitempty"`
-	Key              string  `json:"key,omitempty"`
-	Executions       int64   `json:"executions"`
-	RunSeconds       float64 `json:"runSeconds"`
-	CPUSeconds       float64 `json:"cpuSeconds"`
-	MemoryGiBSeconds float64 `json:"memoryGiBSeconds"`
-	BytesIn          int64   `json:"bytesIn"`
-	BytesOut         int64   `json:"bytesOut"`
-	Sessions         int64   `json:"sessions"`
-	SessionSeconds   float64 `json:"sessionSeconds"`
-}
-
-// inUse is the use of a bound in the answers of the API.
-type inUse struct {
-	Used    int64
-	Allowed *int64
-}
-
-// presentUse is the present use of the bounds of a tenant.
-type presentUse struct {
-	StoredBytes, StoredFileBytes, WaitingJobs, Sessions, SessionMemoryBytes, SessionDiskBytes inUse
-}
-
 // ShowUsage prints what was used at the Kaa at KAA_URL, by day and tenant.
 func ShowUsage(ctx context.Context, p app.Process, o UsageOptions) error {
 	c, err := operator(p.Environ)
 	if err != nil {
 		return err
 	}
-	query := url.Values{}
-	for name, value := range map[string]string{"from": o.From, "to": o.To, "tenant": o.Tenant} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	var days []usageDay
-	var present *presentUse
-	for {
-		var page struct {
-			Present    *presentUse
-			Days       []usageDay
-			NextCursor string
-		}
-		if err := c.json(ctx, http.MethodGet, "/v1/usage?"+query.Encode(), nil, &page); err != nil {
-			return err
-		}
-		days = append(days, page.Days...)
+	var present *client.PresentUse
+	days, err := pages(ctx, 0, func(ctx context.Context, cursor string) ([]client.UsageDay, string, error) {
+		page, err := c.GetUsage(ctx, client.GetUsageParams{From: o.From, To: o.To, Tenant: o.Tenant, Cursor: cursor})
 		if page.Present != nil {
 			present = page.Present
 		}
-		if page.NextCursor == "" {
-			break
-		}
-		query.Set("cursor", page.NextCursor)
-	}
-	if o.JSON {
-		lines := json.NewEncoder(p.Stdout)
-		for _, d := range days {
-			if err := lines.Encode(d); err != nil {
-				return fmt.Errorf("print usage: %w", err)
-			}
-		}
-		return nil
-	}
-	if err := usageTable(p.Stdout, days); err != nil || present == nil {
+		return page.Days, page.NextCursor, err
+	})
+	if err != nil {
 		return err
 	}
-	return presentTable(p.Stdout, *present)
+	out := p.Stdout
+	if o.JSON && !inJSON(out) {
+		out = JSON{out}
+	}
+	err = list(out, "DAY TENANT EXECUTIONS RUN_s CPU_s MEMORY_GiB_s IN OUT SESSIONS SESSION_s", days, func(d client.UsageDay) []string {
+		seconds := func(s float64) string { return fmt.Sprintf("%.1f", s) }
+		return []string{
+			d.Day, cmp.Or(d.Tenant, d.Key, "-"), number(d.Executions), seconds(d.RunSeconds), seconds(d.CpuSeconds), seconds(d.MemoryGiBSeconds),
+			inBytes(d.BytesIn), inBytes(d.BytesOut), number(d.Sessions), seconds(d.SessionSeconds),
+		}
+	})
+	if err != nil || present == nil || inJSON(out) {
+		return err
+	}
+	return presentTable(out, *present)
 }
 
-func presentTable(w io.Writer, p presentUse) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "\nBOUND\tUSED\tALLOWED")
-	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+func presentTable(w io.Writer, p client.PresentUse) error {
+	if err := printed(w, ""); err != nil {
+		return err
+	}
+	t := table{}
+	t.add("BOUND", "USED", "ALLOWED")
 	for _, b := range []struct {
 		name string
-		use  inUse
+		use  client.InUse
 		text func(int64) string
 	}{
 		{"stored bytes", p.StoredBytes, inBytes},
@@ -113,29 +72,7 @@ func presentTable(w io.Writer, p presentUse) error {
 		if b.use.Allowed != nil {
 			allowed = b.text(*b.use.Allowed)
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", b.name, b.text(b.use.Used), allowed)
+		t.add(b.name, b.text(b.use.Used), allowed)
 	}
-	return table.Flush() //nolint:wrapcheck // of the output
-}
-
-func usageTable(w io.Writer, days []usageDay) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "DAY\tTENANT\tEXECUTIONS\tRUN s\tCPU s\tMEMORY GiB s\tIN\tOUT\tSESSIONS\tSESSION s")
-	for _, d := range days {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%.1f\t%.1f\t%.1f\t%s\t%s\t%d\t%.1f\n", d.Day, cmp.Or(d.Tenant, d.Key, "-"), d.Executions,
-			d.RunSeconds, d.CPUSeconds, d.MemoryGiBSeconds, inBytes(d.BytesIn), inBytes(d.BytesOut), d.Sessions, d.SessionSeconds)
-	}
-	return table.Flush()
-}
-
-// inBytes writes a number of bytes for people.
-func inBytes(n int64) string {
-	size, units := float64(n), []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	for size >= 1024 && len(units) > 1 {
-		size, units = size/1024, units[1:]
-	}
-	if units[0] == "B" {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", size, units[0])
+	return t.print(w)
 }

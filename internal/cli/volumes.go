@@ -3,22 +3,10 @@ package cli
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"net/http"
-	"net/url"
-	"text/tabwriter"
-	"time"
 
+	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
 )
-
-// volume is a volume in the answers of the API.
-type volume struct {
-	Name, SessionID, Error string
-	Bytes                  int64
-	Entries                int
-	SavedAt, ExpiresAt     *time.Time
-}
 
 // ListVolumes prints the volumes.
 func ListVolumes(ctx context.Context, p app.Process) error {
@@ -26,31 +14,16 @@ func ListVolumes(ctx context.Context, p app.Process) error {
 	if err != nil {
 		return err
 	}
-	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "VOLUME\tENTRIES\tBYTES\tSAVED\tEXPIRES\tSESSION\tERROR")
-	for cursor := ""; ; {
-		var list struct {
-			Volumes    []volume
-			NextCursor string
-		}
-		if err := c.json(ctx, http.MethodGet, "/v1/volumes?limit=500&cursor="+url.QueryEscape(cursor), nil, &list); err != nil {
-			return err
-		}
-		for _, v := range list.Volumes {
-			_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", v.Name, v.Entries, v.Bytes, momentOr(v.SavedAt), momentOr(v.ExpiresAt), cmp.Or(v.SessionID, "-"), cmp.Or(v.Error, "-"))
-		}
-		if cursor = list.NextCursor; cursor == "" {
-			return table.Flush()
-		}
+	all, err := pages(ctx, 0, func(ctx context.Context, cursor string) ([]client.VolumeView, string, error) {
+		page, err := c.ListVolumes(ctx, client.ListVolumesParams{Limit: new(int64(500)), Cursor: cursor})
+		return page.Volumes, page.NextCursor, err
+	})
+	if err != nil {
+		return err
 	}
-}
-
-// momentOr is moment, and a dash for none.
-func momentOr(t *time.Time) string {
-	if t == nil {
-		return "-"
-	}
-	return moment(t)
+	return list(p.Stdout, "VOLUME ENTRIES BYTES SAVED EXPIRES SESSION ERROR", all, func(v client.VolumeView) []string {
+		return []string{v.Name, number(v.Entries), number(v.Bytes), momentOr(v.SavedAt), momentOr(v.ExpiresAt), cmp.Or(v.SessionID, "-"), cmp.Or(v.Error, "-")}
+	})
 }
 
 // DeleteVolume deletes a volume with its files.
@@ -59,8 +32,8 @@ func DeleteVolume(ctx context.Context, p app.Process, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.json(ctx, http.MethodDelete, "/v1/volumes/"+url.PathEscape(name), nil, nil); err != nil {
+	if err := c.DeleteVolume(ctx, name); err != nil {
 		return err
 	}
-	return printed(p.Stdout, name+" is deleted")
+	return show(p.Stdout, map[string]string{"deleted": name}, name+" is deleted")
 }

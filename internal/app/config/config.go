@@ -160,8 +160,10 @@ const maxEnvs = 1000
 // minEventBytes leaves room for the largest event of output, escaped.
 const minEventBytes = 512 << 10
 
-// clientVariables belong to `kaa run`, not to a server.
-func clientVariables() []string { return []string{"KAA_URL", "KAA_API_KEY"} }
+// clientVariables belong to the commands of `kaa` that call a Kaa, not to a server.
+func clientVariables() []string {
+	return []string{"KAA_URL", "KAA_API_KEY", "KAA_CONFIG", "KAA_PROFILE"}
+}
 
 // Secret is a value that logs and messages do not show.
 type Secret string
