@@ -1339,6 +1339,8 @@ type SessionAfter struct {
 
 // SessionBody is a schema of the API.
 type SessionBody struct {
+	// AutoResume: With onEnd: pause, the next execution or other operation resumes it.
+	AutoResume *bool `json:"autoResume,omitempty"`
 	// EndsAt: Time at which it ends, used or not (RFC 3339), not later than maxAge allows. PATCH moves it. With it, or endsIn, the defaults of idleTimeout and maxAge are their ceilings.
 	EndsAt *time.Time `json:"endsAt,omitempty"`
 	// EndsIn: The same as seconds from now. Not together with endsAt.
@@ -1355,6 +1357,8 @@ type SessionBody struct {
 	MaxAge *float64 `json:"maxAge,omitempty"`
 	// Metadata: Anything of the caller's own; returned with the session.
 	Metadata map[string]any `json:"metadata,omitempty"`
+	// OnEnd: Consequence of endsAt: end, or pause (a resume sets the end again, as far ahead as it was when it was set last). Default end.
+	OnEnd *string `json:"onEnd,omitempty"`
 	// OnMemoryLimit: Consequence when its code needs more memory than it may: restart (a fresh interpreter takes the place of the old one; variables and modules are gone, files are kept), end. Default restart.
 	OnMemoryLimit *string `json:"onMemoryLimit,omitempty"`
 	// Persist: Name of the volume that keeps the files of its working directory: they are there as the last session with it has left them, and are saved at the end of this one, at a pause, and every two minutes. A letter or digit, then letters, digits and any of . _ : @ ~ -
@@ -1367,6 +1371,8 @@ type SessionBody struct {
 
 // SessionChangeBody is a schema of the API.
 type SessionChangeBody struct {
+	// AutoResume: With onEnd: pause, the next execution or other operation resumes it.
+	AutoResume *bool `json:"autoResume,omitempty"`
 	// EndsAt: Time at which it ends, used or not (RFC 3339), not later than maxAge allows; null removes it.
 	EndsAt *time.Time `json:"endsAt,omitempty"`
 	// EndsIn: The same as seconds from now. Not together with endsAt.
@@ -1377,6 +1383,8 @@ type SessionChangeBody struct {
 	MaxAge *float64 `json:"maxAge,omitempty"`
 	// Metadata: Replaces all of its metadata.
 	Metadata map[string]any `json:"metadata,omitempty"`
+	// OnEnd: Consequence of endsAt: end, or pause.
+	OnEnd *string `json:"onEnd,omitempty"`
 	// OnlyLater: The end that was set stays if endsAt or endsIn is earlier. So one of several users of a session does not shorten it for the others.
 	OnlyLater *bool `json:"onlyLater,omitempty"`
 }
@@ -1433,6 +1441,8 @@ type SessionView struct {
 	Metadata map[string]any `json:"metadata,omitempty"`
 	// Name: The name by which its caller has opened it.
 	Name string `json:"name,omitempty"`
+	// OnEnd: It is paused, and not ended, at endsAt.
+	OnEnd string `json:"onEnd,omitempty"`
 	// PausedAt: Since when it is paused, if it is.
 	PausedAt *time.Time `json:"pausedAt,omitempty"`
 	// PausedUntil: When it ends unless it is resumed.
