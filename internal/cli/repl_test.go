@@ -72,10 +72,6 @@ func TestRepl(t *testing.T) {
 	signals <- syscall.SIGINT
 	testenv.Eventually(t, "the traceback of an interrupt", func() bool { return strings.Contains(errs.String(), "KeyboardInterrupt") })
 	sees("the prompt after an interrupt", ">>> ")
-	types("\x1b[A")
-	sees("the line before", "while True")
-	types("\x03")
-	sees("the prompt", ">>> ")
 	types("\x04")
 	if err := <-ended; err != nil {
 		t.Errorf("%v\n%q", err, out)
