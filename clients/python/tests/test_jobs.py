@@ -15,7 +15,7 @@ FACTOR = 3
 
 def test_job(kaa_client):
     job = kaa_client.submit("print(1)", metadata={"a_b": 1}, queue="low")
-    assert job.result(timeout=60).stdout == "1\n" and job.done() and not job.cancelled() and job.exception() is None
+    assert job.result().stdout == "1\n" and job.done() and not job.cancelled() and job.exception() is None
     assert job.record["metadata"] == {"a_b": 1} and not job.cancel()
     assert [event.text for event in job.events() if event.type == "stream"] == ["1\n"]
     assert kaa_client.job(job.id).result().job_id == job.id
@@ -46,7 +46,7 @@ def test_done_callback(kaa_client):
     called = threading.Event()
     job = kaa_client.submit("1")
     job.add_done_callback(lambda job: called.set() if job.result().text == "1" else None)
-    assert called.wait(300)
+    assert called.wait(600)
 
 
 def test_map(kaa_client):
@@ -54,7 +54,7 @@ def test_map(kaa_client):
     results = list(kaa_client.map([f"print({n})" for n in range(50)], progress=lambda done, total: seen.append((done, total)), ahead=20))
     assert [int(result.stdout) for result in results] == [*range(50)] == [result.index for result in results]
     assert seen == [(n + 1, 50) for n in range(50)]
-    unordered = list(kaa_client.map(({"code": "print(input())", "stdin": str(n)} for n in range(20)), ordered=False, timeout=20))
+    unordered = list(kaa_client.map(({"code": "print(input())", "stdin": str(n)} for n in range(20)), ordered=False, queue="low"))
     assert sorted(int(result.stdout) for result in unordered) == [*range(20)]
     assert list(kaa_client.map([])) == []
 
@@ -77,8 +77,8 @@ def test_map_draws_as_results_are_taken(kaa_client):
 
 
 def test_map_with_a_program_that_is_refused(kaa_client):
-    programs = ["1", "", "while True: pass"]
-    one, two, three = kaa_client.map(programs, on_error="yield", timeout=0.3)
+    programs = ["1", "", {"code": "while True: pass", "timeout": 0.3}]
+    one, two, three = kaa_client.map(programs, on_error="yield")
     assert one.text == "1" and isinstance(two, kaa.InvalidRequest) and "program 1" in str(two) and three.status == "interrupted"
     with pytest.raises(kaa.InvalidRequest):
         list(kaa_client.map(programs[:2]))
@@ -127,7 +127,7 @@ def shipped(number, *, plus=0):
     return {"value": helper(number) + plus, "mean": statistics.mean([1, 3]), "pi": math.floor(math.pi)}
 
 
-@kaa.function(timeout=5)
+@kaa.function(envs={"A": "1"})
 async def waits(text: str) -> bytes:
     import asyncio
 
@@ -153,7 +153,7 @@ def forges():
 def test_function():
     assert shipped(2, plus=1) == {"value": 7, "mean": 2, "pi": 3}
     assert shipped.local(1)["value"] == 3
-    assert shipped.submit(1).result(timeout=300)["value"] == 3
+    assert shipped.submit(1).result()["value"] == 3
     assert [value["value"] for value in shipped.map(range(3))] == [0, 3, 6]
     assert waits("é") == "é".encode()
     assert forges() == 1

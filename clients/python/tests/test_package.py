@@ -27,7 +27,7 @@ def test_wheel(tmp_path, monkeypatch):
 
 def test_local(monkeypatch):
     monkeypatch.delenv("KAA_URL")
-    with kaa.local(binary=os.environ["KAA_BIN"], python=os.environ.get("KAA_PYTHON")) as client:
+    with kaa.local(binary=os.environ["KAA_BIN"], python=os.environ.get("KAA_PYTHON"), start_timeout=600) as client:
         assert client.run("6 * 7").text == "42"
         url = client.url
     with kaa.Kaa(url, "") as gone, pytest.raises(kaa.NotReachable):
