@@ -323,8 +323,12 @@ func jupyterEnds(t *testing.T, k kaa, one, _ string) {
 		t.Errorf("a kernel that ends while it executes: %s", diff)
 	}
 	n.dies()
-	expires := k.call(t, http.MethodPost, "/v1/sessions", `{"idleTimeout": 1}`, mine).field("id")
-	k.connect(t, expires, one).dies()
+	expires := k.kernel(t, one)
+	n = k.connect(t, expires, one)
+	if a := k.call(t, http.MethodPatch, "/v1/sessions/"+expires, `{"idleTimeout": 1}`, mine, "Content-Type: application/merge-patch+json"); a.status != http.StatusOK {
+		t.Fatalf("change: %d %s", a.status, a.raw)
+	}
+	n.dies()
 	_, res, err := websocket.Dial(t.Context(), k.url+"/jupyter/api/kernels/"+expires+"/channels?token="+one, nil)
 	if err == nil || res == nil || res.StatusCode != http.StatusNotFound {
 		t.Errorf("an expired kernel: %v, %v", res, err)

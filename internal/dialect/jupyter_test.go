@@ -227,6 +227,9 @@ func messages(t *testing.T, k kaa, id, key, header string) {
 		{"an exit", "execute_request", code("import sys; sys.exit(0)"), []string{busy, "iopub execute_input", "iopub error SystemExit", "shell execute_reply error 6", idle}},
 		{"nothing", "execute_request", code(" "), []string{busy, "iopub execute_input", "shell execute_reply ok 6", idle}},
 		{"a magic", "execute_request", code("%matplotlib inline\ny"), []string{busy, "iopub execute_input", "iopub execute_result 2", "shell execute_reply ok 7", idle}},
+		{"an update", "execute_request", code("h = display('first', display_id=True)\nh.update('second')\ndel h"), []string{
+			busy, "iopub execute_input", "iopub display_data 'first'", "iopub update_display_data 'second'", "shell execute_reply ok 8", idle,
+		}},
 		{"complete", "complete_request", fields{"code": "xyz = x.bit_c", "cursor_pos": 13}, []string{busy, "shell complete_reply [x.bit_count] 6 13", idle}},
 		{"complete nothing", "complete_request", fields{"code": "nothing.a", "cursor_pos": 9}, []string{busy, "shell complete_reply [] 0 9", idle}},
 		{"inspect", "inspect_request", fields{"code": "print", "cursor_pos": 3, "detail_level": 0}, []string{busy, "shell inspect_reply true", idle}},
@@ -239,7 +242,7 @@ func messages(t *testing.T, k kaa, id, key, header string) {
 		{"an unknown request", "nothing_request", fields{}, []string{busy, "shell nothing_reply", idle}},
 		{"wrong types", "execute_request", fields{"code": 5}, []string{busy, "shell execute_reply error <nil>", idle}},
 		{"no traces", "execute_request", code("sorted(n for n in globals() if not n.startswith('_'))"), []string{
-			busy, "iopub execute_input", "iopub execute_result ['sys', 'x', 'y']", "shell execute_reply ok 8", idle,
+			busy, "iopub execute_input", "iopub execute_result ['sys', 'x', 'y']", "shell execute_reply ok 9", idle,
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -261,10 +264,10 @@ func messages(t *testing.T, k kaa, id, key, header string) {
 	if a := k.call(t, http.MethodPost, "/jupyter/api/kernels/"+id+"/interrupt", "", header); a.status != http.StatusNoContent {
 		t.Errorf("interrupt: %d %s", a.status, a.raw)
 	}
-	if diff := cmp.Diff([]string{"iopub error KeyboardInterrupt", "shell execute_reply error 9", idle}, n.until(endless, nil)); diff != "" {
+	if diff := cmp.Diff([]string{"iopub error KeyboardInterrupt", "shell execute_reply error 10", idle}, n.until(endless, nil)); diff != "" {
 		t.Errorf("interrupted: %s", diff)
 	}
-	if diff := cmp.Diff([]string{busy, "shell execute_reply aborted 9", idle}, n.until(after, nil)); diff != "" {
+	if diff := cmp.Diff([]string{busy, "shell execute_reply aborted 10", idle}, n.until(after, nil)); diff != "" {
 		t.Errorf("after an error: %s", diff)
 	}
 	if a := k.call(t, http.MethodPost, "/jupyter/api/kernels/"+id+"/restart", "", header); a.status != http.StatusOK {
