@@ -177,3 +177,25 @@ func TestListSessionsBy(t *testing.T) {
 		}
 	}
 }
+
+// TestSessionOnCrash: with onCrash a session goes on after the crash of its interpreter, among the same files, and says so. Without it, it ends.
+func TestSessionOnCrash(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1)
+	const crash = "import os\nx = 1\nopen('f', 'w').write('kept')\nos._exit(3)"
+	id := k.open(fields{"onCrash": "restart"})
+	for range 2 {
+		if a := k.execute(fields{"sessionId": id, "code": crash}); a.str("session.state") != "idle" || a.str("session.restarted") != "true" || a.str("session.reason") != "crashed" {
+			t.Errorf("the crash: %s", a.raw)
+		}
+		if out := k.in(id, "print(open('f').read(), 'x' in globals())"); out != "kept False\n" {
+			t.Errorf("after it: %q", out)
+		}
+	}
+	other := k.open(fields{"onCrash": "end"})
+	k.execute(fields{"sessionId": other, "code": crash})
+	k.wantEnded(other, "crashed")
+	if a := k.call(http.MethodPost, sessionsPath, fields{"onCrash": "stay"}); a.status != http.StatusBadRequest {
+		t.Errorf("%d %s", a.status, a.raw)
+	}
+}

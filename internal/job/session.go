@@ -169,12 +169,21 @@ type SessionSpec struct {
 	// EndOnMemory ends the session together with an interpreter that needs too much memory;
 	// otherwise a fresh one replaces it.
 	EndOnMemory bool `json:"endOnMemory,omitempty"`
+	// RestartOnCrash replaces an interpreter that has crashed, was killed, or had used up its processor time, too. A session with other contexts
+	// does that in any case.
+	RestartOnCrash bool `json:"restartOnCrash,omitempty"`
 }
 
 // Reactions to a session whose code needs more memory than its limit.
 const (
 	OnMemoryRestart = "restart" // a fresh interpreter, among the same files
 	OnMemoryEnd     = "end"
+)
+
+// Reactions to the end of a session's interpreter by another reason.
+const (
+	OnCrashRestart = "restart" // as OnMemoryRestart
+	OnCrashEnd     = "end"
 )
 
 // NewSession is a session that is not recorded yet.
@@ -222,7 +231,7 @@ type Answer struct {
 type SessionAfter struct {
 	ID     string       `json:"id" doc:"The session."`
 	State  SessionState `json:"state" enum:"idle,ended" doc:"idle (it goes on; variables, modules and files are kept), ended (this execution was its last)."`
-	Reason EndReason    `json:"reason,omitempty" doc:"Why it has ended: memory_limit, cpu_limit, crashed, killed (the code did not end when it was interrupted). With restarted, why its interpreter has: memory_limit; in a session with contexts any of these."`
+	Reason EndReason    `json:"reason,omitempty" doc:"Why it has ended: memory_limit, cpu_limit, crashed, killed (the code did not end when it was interrupted). With restarted, why its interpreter has: memory_limit; in a session with contexts, or onCrash: restart, any of these."`
 	// Restarted: see OnMemoryRestart.
 	Restarted bool   `json:"restarted,omitempty" doc:"The interpreter of the session, or of its context, has ended, in this execution or since the one before, and a fresh one took its place: variables and modules are gone, files are kept."`
 	Message   string `json:"message,omitempty" doc:"With restarted: the same for people."`
@@ -238,6 +247,7 @@ type SessionRequest struct {
 	Home        string
 	Persist     *string
 	OnMemory    string // OnMemoryRestart unless it is OnMemoryEnd
+	OnCrash     string // OnCrashEnd unless it is OnCrashRestart
 	Limits      QuotaRequest
 	EndsIn      *float64   // seconds
 	EndsAt      *time.Time // the same as a time
@@ -289,7 +299,7 @@ func (l Limits) AcceptSession(r SessionRequest) (NewSession, error) {
 		return NewSession{}, &ValidationError{Fields: v.fields}
 	}
 	s.Workdir, s.Home, s.Persist.Volume = workdir, home, volume
-	spec := SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, Volume: volume, EndOnMemory: r.OnMemory == OnMemoryEnd}
+	spec := SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, Volume: volume, EndOnMemory: r.OnMemory == OnMemoryEnd, RestartOnCrash: r.OnCrash == OnCrashRestart}
 	return NewSession{Session: s, Spec: spec, EndsIn: endsIn}, nil
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// This file replaces interpreters that needed too much memory. Their session continues with
+// This file replaces interpreters that needed too much memory, or, where the session goes on then, have crashed. Their session continues with
 // another interpreter and the same files, unless its owner asked for its end.
 
 // restartsLocked reports whether the session continues after such an end of its interpreter.
@@ -19,7 +19,7 @@ func (se *served) restartsLocked(end *job.SessionEnd) bool {
 		return !se.spec.EndOnMemory
 	}
 	// The sandbox outlives an interpreter if there are others.
-	return len(se.contexts) > 0 && (end.Reason == job.EndCrashed || end.Reason == job.EndCPU || end.Reason == job.EndKilled)
+	return (len(se.contexts) > 0 || se.spec.RestartOnCrash) && (end.Reason == job.EndCrashed || end.Reason == job.EndCPU || end.Reason == job.EndKilled)
 }
 
 // renew gives a session another interpreter. Only the default lane calls it. It reports whether the session continues; if not,

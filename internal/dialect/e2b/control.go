@@ -250,7 +250,7 @@ func (d *Dialect) open(ctx context.Context, c service.Caller, body createBody) (
 	age, idle := longest.MaxAge.Seconds(), longest.MaxIdleTimeout.Seconds()
 	onEnd, autoResume := body.onEnd()
 	return d.service.OpenSession(ctx, c, job.SessionRequest{
-		Envs: d.envs(body.Envs), IdleTimeout: &idle, MaxAge: &age, EndsIn: body.endsIn(), OnEnd: onEnd, AutoResume: autoResume, Workdir: home,
+		Envs: d.envs(body.Envs), IdleTimeout: &idle, MaxAge: &age, EndsIn: body.endsIn(), OnEnd: onEnd, AutoResume: autoResume, OnCrash: job.OnCrashRestart, Workdir: home,
 		Metadata: encoded(body.Metadata, details{Template: cmp.Or(body.Template, "base")}),
 	})
 }

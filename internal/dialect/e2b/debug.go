@@ -27,7 +27,7 @@ func (d *Dialect) sessionFor(r *http.Request, sandbox string) (session string, o
 		longest := d.service.Limits().Sessions
 		age, idle := longest.MaxAge.Seconds(), longest.MaxIdleTimeout.Seconds()
 		se, _, err = d.service.EnsureSession(r.Context(), caller, debugName, job.SessionRequest{
-			Envs: d.envs(nil), IdleTimeout: &idle, MaxAge: &age, Workdir: home, Metadata: encoded(nil, details{Template: "base"}),
+			Envs: d.envs(nil), OnCrash: job.OnCrashRestart, IdleTimeout: &idle, MaxAge: &age, Workdir: home, Metadata: encoded(nil, details{Template: "base"}),
 		})
 	}
 	return se.ID, err == nil, err

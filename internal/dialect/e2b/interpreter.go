@@ -126,6 +126,9 @@ func contextError(id string, err error) error {
 	return err
 }
 
+// homeOfRoot is the home of the user root, who is the user of the sandbox here.
+const homeOfRoot = "/root"
+
 type contextBody struct {
 	Language string `json:"language"`
 	Cwd      string `json:"cwd"`
@@ -153,11 +156,20 @@ func (d *Dialect) makeContext(w http.ResponseWriter, r *http.Request, session st
 	if !isPython(body.Language) {
 		return badLanguage(body.Language)
 	}
-	c, err := d.service.MakeContext(r.Context(), service.CallerOf(r.Context()), session, body.Cwd)
-	if err == nil {
-		dialect.WriteJSON(w, http.StatusOK, contextOf(c))
+	at := body.Cwd
+	if at == homeOfRoot {
+		at = home
 	}
-	return err
+	c, err := d.service.MakeContext(r.Context(), service.CallerOf(r.Context()), session, at)
+	if err != nil {
+		return err
+	}
+	answer := contextOf(c)
+	if body.Cwd != "" {
+		answer.Cwd = body.Cwd
+	}
+	dialect.WriteJSON(w, http.StatusOK, answer)
+	return nil
 }
 
 func (d *Dialect) listContexts(w http.ResponseWriter, r *http.Request, session string) error {

@@ -44,6 +44,16 @@ def test_contexts(sandbox):
     sandbox.remove_code_context(made)
     with pytest.raises(NotFoundException):
         sandbox.run_code("1", context=made)
+    root = sandbox.create_code_context(cwd="/root")
+    assert root.cwd == "/root" and sandbox.run_code("import os; os.getcwd()", context=root).text == "/home/user"
+    sandbox.remove_code_context(root)
+
+
+def test_crash():
+    with Sandbox.create(timeout=60) as made:
+        made.files.write("f", "1")
+        made.run_code("import os; os._exit(3)")
+        assert made.run_code("open('f').read()").text == "1" and made.commands.run("cat f").stdout == "1"
 
 
 def test_forms(sandbox):
