@@ -148,7 +148,7 @@ func (d *Dialect) interpreted(s *socket, se job.Session) error {
 	case asked.Timeout != nil:
 		timeout = min(*asked.Timeout, d.longest())
 	}
-	ctx := s.conn.CloseRead(s.ctx)
+	ctx := s.alone()
 	watching, err := d.service.Watch(ctx, s.caller, service.Submission{Request: job.Request{
 		SessionID: se.ID, ContextID: asked.ContextID, Code: asked.Code, Envs: envsOf(se, asked.Envs), Timeout: &timeout,
 	}})
@@ -225,6 +225,9 @@ func ended(s *socket, status job.Status, failure *job.Failure, failed *frame) er
 
 // closing words an error of the service as the end of a connection.
 func (d *Dialect) closing(ctx context.Context, err error) error {
+	if unexpected, ok := errors.AsType[*over](context.Cause(ctx)); ok {
+		return unexpected
+	}
 	f := dialect.FaultOf(ctx, d.log, err)
 	code := websocket.StatusInternalError
 	if f.Status < http.StatusInternalServerError {

@@ -98,7 +98,7 @@ func (d *Dialect) followLine(w http.ResponseWriter, r *http.Request, session, id
 		return err
 	}
 	defer s.done()
-	ctx := s.conn.CloseRead(s.ctx)
+	ctx := s.alone()
 	err = d.eachPiece(ctx, session, id, 0, func(stream, text string) error {
 		return s.write(websocket.MessageBinary, []byte(prefixOf(stream)+text))
 	})

@@ -260,7 +260,7 @@ func (d *Dialect) entrypointLogs(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer s.done()
 	select {
-	case <-s.conn.CloseRead(s.ctx).Done():
+	case <-s.alone().Done():
 	case <-s.draining:
 		s.bye(&over{websocket.StatusGoingAway, "Kaa stops"})
 	}

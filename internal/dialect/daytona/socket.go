@@ -129,6 +129,20 @@ func (s *socket) first() ([]byte, error) {
 	return text, nil
 }
 
+// alone returns a context that ends when the client goes, or sends a message: none is expected any more. The library's own CloseRead
+// would wait for itself for 15 s after such a message.
+func (s *socket) alone() context.Context {
+	ctx, end := context.WithCancelCause(s.ctx)
+	go func() {
+		_, _, err := s.conn.Read(ctx)
+		if err == nil {
+			end(&over{websocket.StatusPolicyViolation, "this connection takes no more messages"})
+		}
+		end(errGone)
+	}()
+	return ctx
+}
+
 // send sends a message of ours. A client that does not take it in time has lost the connection.
 func (s *socket) send(message any) error {
 	text, err := json.Marshal(message)
