@@ -1329,7 +1329,7 @@ type SessionAfter struct {
 	ID string `json:"id"`
 	// Message: With restarted: the same for people.
 	Message string `json:"message,omitempty"`
-	// Reason: Why it has ended: memory_limit, cpu_limit, crashed, killed (the code did not end when it was interrupted). With restarted, why its interpreter has: memory_limit; in a session with contexts any of these.
+	// Reason: Why it has ended: memory_limit, cpu_limit, crashed, killed (the code did not end when it was interrupted). With restarted, why its interpreter has: memory_limit; in a session with contexts, or onCrash: restart, any of these.
 	Reason string `json:"reason,omitempty"`
 	// Restarted: The interpreter of the session, or of its context, has ended, in this execution or since the one before, and a fresh one took its place: variables and modules are gone, files are kept.
 	Restarted bool `json:"restarted,omitempty"`
@@ -1357,6 +1357,8 @@ type SessionBody struct {
 	MaxAge *float64 `json:"maxAge,omitempty"`
 	// Metadata: Anything of the caller's own; returned with the session.
 	Metadata map[string]any `json:"metadata,omitempty"`
+	// OnCrash: Consequence when its interpreter crashes, is killed because it does not react to an interrupt, or has used up its processor time: restart (as for onMemoryLimit), end. Default end.
+	OnCrash *string `json:"onCrash,omitempty"`
 	// OnEnd: Consequence of endsAt: end, or pause (a resume sets the end again, as far ahead as it was when it was set last). Default end.
 	OnEnd *string `json:"onEnd,omitempty"`
 	// OnMemoryLimit: Consequence when its code needs more memory than it may: restart (a fresh interpreter takes the place of the old one; variables and modules are gone, files are kept), end. Default restart.
