@@ -108,6 +108,9 @@ func (n *notebook) until(id string, input func(jupyterMessage)) (lines []string)
 				a, _ := values["a"].(map[string]any)
 				line += fmt.Sprint(" ", a["status"], a["data"])
 			}
+			if pages, _ := m.Content["payload"].([]any); len(pages) > 0 {
+				line += fmt.Sprint(" ", pages[0].(map[string]any)["source"])
+			}
 		case "execute_result", "display_data", "update_display_data":
 			data, _ := m.Content["data"].(map[string]any)
 			line += fmt.Sprint(" ", data["text/plain"])
@@ -215,7 +218,7 @@ func messages(t *testing.T, k kaa, id, key, header string) {
 		{"input", "execute_request", code("print('>', input('name? '))"), []string{
 			busy, "iopub execute_input", `stdin input_request "name? "`, `iopub stream stdout "> Ada\n"`, "shell execute_reply ok 4", idle,
 		}},
-		{"no input", "execute_request", quiet("input()"), []string{busy, "iopub execute_input", "iopub error EOFError", "shell execute_reply error 5", idle}},
+		{"no input", "execute_request", quiet("input()"), []string{busy, "iopub execute_input", "iopub error StdinNotImplementedError", "shell execute_reply error 5", idle}},
 		{"silent", "execute_request", fields{"code": "y = 2\ny", "silent": true}, []string{busy, "shell execute_reply ok 5", idle}},
 		{"an expression", "execute_request", fields{"code": "pass", "silent": true, "user_expressions": fields{"a": "x + 1"}}, []string{
 			busy, "shell execute_reply ok 5 okmap[text/plain:42]", idle,
@@ -230,6 +233,13 @@ func messages(t *testing.T, k kaa, id, key, header string) {
 		{"an update", "execute_request", code("h = display('first', display_id=True)\nh.update('second')\ndel h"), []string{
 			busy, "iopub execute_input", "iopub display_data 'first'", "iopub update_display_data 'second'", "shell execute_reply ok 8", idle,
 		}},
+		{"no input, twice", "execute_request", fields{"code": "for _ in 'ab':\n    try:\n        input('prompt')\n    except EOFError:\n        print('refused')", "silent": true, "allow_stdin": false}, []string{
+			busy, `iopub stream stdout "refused\nrefused\n"`, "shell execute_reply ok 8", idle,
+		}},
+		{"help", "execute_request", code("print?"), []string{busy, "iopub execute_input", "shell execute_reply ok 9 page", idle}},
+		{"help about nothing", "execute_request", code("??nothing.at"), []string{
+			busy, "iopub execute_input", "iopub stream stdout \"Object `nothing.at` not found.\\n\"", "shell execute_reply ok 10", idle,
+		}},
 		{"complete", "complete_request", fields{"code": "xyz = x.bit_c", "cursor_pos": 13}, []string{busy, "shell complete_reply [x.bit_count] 6 13", idle}},
 		{"complete nothing", "complete_request", fields{"code": "nothing.a", "cursor_pos": 9}, []string{busy, "shell complete_reply [] 0 9", idle}},
 		{"inspect", "inspect_request", fields{"code": "print", "cursor_pos": 3, "detail_level": 0}, []string{busy, "shell inspect_reply true", idle}},
@@ -242,7 +252,7 @@ func messages(t *testing.T, k kaa, id, key, header string) {
 		{"an unknown request", "nothing_request", fields{}, []string{busy, "shell nothing_reply", idle}},
 		{"wrong types", "execute_request", fields{"code": 5}, []string{busy, "shell execute_reply error <nil>", idle}},
 		{"no traces", "execute_request", code("sorted(n for n in globals() if not n.startswith('_'))"), []string{
-			busy, "iopub execute_input", "iopub execute_result ['sys', 'x', 'y']", "shell execute_reply ok 9", idle,
+			busy, "iopub execute_input", "iopub execute_result ['sys', 'x', 'y']", "shell execute_reply ok 11", idle,
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -264,10 +274,10 @@ func messages(t *testing.T, k kaa, id, key, header string) {
 	if a := k.call(t, http.MethodPost, "/jupyter/api/kernels/"+id+"/interrupt", "", header); a.status != http.StatusNoContent {
 		t.Errorf("interrupt: %d %s", a.status, a.raw)
 	}
-	if diff := cmp.Diff([]string{"iopub error KeyboardInterrupt", "shell execute_reply error 10", idle}, n.until(endless, nil)); diff != "" {
+	if diff := cmp.Diff([]string{"iopub error KeyboardInterrupt", "shell execute_reply error 12", idle}, n.until(endless, nil)); diff != "" {
 		t.Errorf("interrupted: %s", diff)
 	}
-	if diff := cmp.Diff([]string{busy, "shell execute_reply aborted 10", idle}, n.until(after, nil)); diff != "" {
+	if diff := cmp.Diff([]string{busy, "shell execute_reply aborted 12", idle}, n.until(after, nil)); diff != "" {
 		t.Errorf("after an error: %s", diff)
 	}
 	if a := k.call(t, http.MethodPost, "/jupyter/api/kernels/"+id+"/restart", "", header); a.status != http.StatusOK {

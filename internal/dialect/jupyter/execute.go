@@ -49,7 +49,11 @@ func (k *socket) execute(ctx context.Context, m *message) (abort bool, err error
 		}
 	}
 	reply := fields{"status": "ok", "payload": []any{}, "user_expressions": fields{}}
-	if !blank {
+	help := asksHelp.FindStringSubmatch(content.Code)
+	switch {
+	case help != nil:
+		reply["payload"] = k.help(ctx, m, help[1]+help[2], strings.Count(content.Code, "?")-1)
+	case !blank:
 		e := &execution{socket: k, m: m, content: content, count: count}
 		failed, err := e.run(ctx)
 		if err != nil {
@@ -79,6 +83,7 @@ type execution struct {
 	count   int
 	jobID   string
 	tail    string     // of stdout, which may be the prompt of a request for input; not sent yet
+	refused bool       // whether it wanted input that the client does not give
 	raised  *job.Error // the exception that was reported
 }
 
@@ -93,7 +98,7 @@ func (e *execution) run(ctx context.Context) (fields, error) {
 	}
 	longest := e.d.service.LimitsOf(e.caller).MaxTimeout.Seconds()
 	j, err := e.d.service.SubmitObserved(ctx, e.caller, job.Request{
-		Code: dialect.NotebookCode(e.content.Code), SessionID: e.session, Events: true, Input: is(e.content.AllowStdin), Timeout: &longest,
+		Code: dialect.NotebookCode(e.content.Code), SessionID: e.session, Events: true, Input: true, Timeout: &longest,
 	}, func(id string) { e.jobID = id })
 	if err != nil {
 		return e.unless(ctx, err)
@@ -124,7 +129,7 @@ func (e *execution) run(ctx context.Context) (fields, error) {
 			}
 			continue
 		}
-		reply, over, err := e.show(event)
+		reply, over, err := e.show(ctx, event)
 		if over || err != nil {
 			return reply, err
 		}
@@ -163,7 +168,7 @@ func (e *execution) flush(prompt string) error {
 }
 
 // show passes on an event. over: it was the last one, and reply is that of a failure.
-func (e *execution) show(event job.Event) (reply fields, over bool, err error) {
+func (e *execution) show(ctx context.Context, event job.Event) (reply fields, over bool, err error) {
 	if event.Type == job.EventStream {
 		return nil, false, e.stream(event.Data)
 	}
@@ -184,10 +189,7 @@ func (e *execution) show(event job.Event) (reply fields, over bool, err error) {
 			err = e.publish("clear_output", fields{"wait": data.Wait})
 		}
 	case job.EventInput:
-		e.mu.Lock()
-		e.asked = job.Answer{JobID: e.jobID, Request: asked.Request}
-		e.mu.Unlock()
-		err = e.send(chanStdin, "input_request", e.m.Header, fields{"prompt": asked.Prompt, "password": false})
+		err = e.ask(ctx, asked)
 	case job.EventError:
 		var data job.ErrorData
 		if json.Unmarshal(event.Data, &data) == nil {
@@ -201,13 +203,27 @@ func (e *execution) show(event job.Event) (reply fields, over bool, err error) {
 	return nil, false, err
 }
 
+// ask asks the client for input, or tells the code that there is none.
+func (e *execution) ask(ctx context.Context, asked job.InputData) error {
+	answer := job.Answer{JobID: e.jobID, Request: asked.Request}
+	if !is(e.content.AllowStdin) {
+		e.refused, answer.EOF = true, true
+		e.give(ctx, answer)
+		return nil
+	}
+	e.mu.Lock()
+	e.asked = answer
+	e.mu.Unlock()
+	return e.send(chanStdin, "input_request", e.m.Header, fields{"prompt": asked.Prompt, "password": false})
+}
+
 // stream passes on output. The end of a line of stdout is kept for a moment if a prompt may follow.
 func (e *execution) stream(data json.RawMessage) error {
 	var s job.StreamData
 	if json.Unmarshal(data, &s) != nil || s.Text == "" {
 		return nil
 	}
-	if s.Stream != "stdout" || !is(e.content.AllowStdin) {
+	if s.Stream != "stdout" {
 		if err := e.flush(""); err != nil {
 			return err
 		}
@@ -256,6 +272,10 @@ func (e *execution) ended(data json.RawMessage) (reply fields, over bool, err er
 			return nil, true, nil
 		}
 	}
+	if e.refused && failed.Name == "EOFError" && failed.Value == noLine {
+		const name, value = "StdinNotImplementedError", "raw_input was called, but this frontend does not support input requests."
+		failed = &job.Error{Name: name, Value: value, Traceback: strings.Replace(failed.Traceback, "EOFError: "+noLine, name+": "+value, 1)}
+	}
 	content := failure(failed.Name, failed.Value)
 	if failed.Traceback != "" {
 		content["traceback"] = strings.Split(strings.TrimRight(failed.Traceback, "\n"), "\n")
@@ -263,6 +283,9 @@ func (e *execution) ended(data json.RawMessage) (reply fields, over bool, err er
 	reply, err = e.report(content)
 	return reply, true, err
 }
+
+// noLine is the text of Python's error for an input that has ended.
+const noLine = "EOF when reading a line"
 
 // errorOf is the error for an end without an exception; nil if the code has succeeded.
 func errorOf(state job.State, status job.Status, failure *job.Failure, session *job.SessionAfter, exit *int) *job.Error {

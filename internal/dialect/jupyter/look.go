@@ -8,6 +8,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -81,6 +82,19 @@ func (k *socket) look(ctx context.Context, m *message) error {
 		return err
 	}
 	return k.status(m, "idle")
+}
+
+// asksHelp matches a cell that asks for help about a name, as IPython takes it.
+var asksHelp = regexp.MustCompile(`^\s*(?:\?{1,2}\s*([\pL_][\pL\pN_.]*)|([\pL_][\pL\pN_.]*)\s*\?{1,2})\s*$`)
+
+// help is the payload for a cell that asks for help: clients show it in a pager. Two question marks ask for the source, too.
+func (k *socket) help(ctx context.Context, m *message, name string, detail int) []any {
+	answer := k.inside(ctx, fields{"do": "inspect", "code": name, "pos": len([]rune(name)), "detail": detail})
+	if answer["found"] != true {
+		_ = k.send(chanIOPub, "stream", m.Header, fields{"name": "stdout", "text": "Object `" + name + "` not found.\n"}) // the reply notices who is gone
+		return []any{}
+	}
+	return []any{fields{"source": "page", "data": answer["data"], "start": 0}}
 }
 
 // inside has the interpreter answer a request of look.py; nil if it does not.

@@ -146,8 +146,13 @@ func (k *socket) input(ctx context.Context, m *message) error {
 	if len(asked.Text) > mostInput { // the code sees the end of its input, and does not wait for ever
 		asked.Text, asked.EOF = "", true
 	}
-	if err := k.d.service.GiveInput(ctx, k.caller, k.session, asked); err != nil {
+	k.give(ctx, asked)
+	return nil
+}
+
+// give gives the code a line, or the end of its input.
+func (k *socket) give(ctx context.Context, answer job.Answer) {
+	if err := k.d.service.GiveInput(ctx, k.caller, k.session, answer); err != nil {
 		_ = dialect.FaultOf(ctx, k.d.log, err) // it is logged. The execution has ended, or will: its reply says so
 	}
-	return nil
 }

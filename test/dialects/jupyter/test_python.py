@@ -114,5 +114,5 @@ def test_notebook_error(gateway):
 
 
 def test_notebook_input_is_refused(gateway):
-    with pytest.raises(CellExecutionError, match="EOFError"):
+    with pytest.raises(CellExecutionError, match="StdinNotImplementedError"):
         run("input()")
