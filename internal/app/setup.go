@@ -1,7 +1,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +61,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 		s.queue = queue.NewPlainClient(s.rdb, handling)
 	}
 	s.store = store.New(s.rdb, store.Config{
-		RunnerTTL: p.Periods.Lease, KeepLeased: cmp.Or(p.Periods.Lease, store.RunnerTTL), TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
+		RunnerTTL: p.Periods.Lease, KeepLeased: store.RunnerTTL, TombstoneTTL: cfg.TombstoneTTL, IdempotencyTTL: cfg.IdempotencyTTL,
 		MaxDepth: cfg.MaxQueueDepth, MaxCallerDepth: cfg.MaxQueueDepthPerKey, MaxCallerBytes: cfg.MaxStoredPerKey, OneCaller: cfg.OneCaller(), Window: cfg.FairWindow, Reserve: cfg.Reserve(),
 		EventBytes: cfg.EventBytes, MaxFiles: cfg.FileSpace(), MaxCallerFiles: cfg.MaxFilesPerKey, MaxMetadata: int64(cfg.MaxMetadataBytes), HookTTL: cfg.WebhookRetryFor + webhookMargin, MaxCallerSessions: cfg.MaxSessionsPerKey, EvictAfter: cfg.SessionEvictAfter,
 		MaxCallerSessionMemory: cfg.MaxSessionMemory, MaxCallerSessionDisk: cfg.MaxSessionDisk,

@@ -32,6 +32,9 @@ func wantSessionEnd(t *testing.T, all []event, ended int, reason string) {
 			t.Errorf("an execution ends with %v", e.data)
 		}
 	}
+	if len(all) == 0 {
+		t.Fatal("the socket ends without a frame")
+	}
 	last := all[len(all)-1]
 	if ended != 0 || last.name != "session" || last.str("state") != "ended" || last.str("reason") != reason || last.str("message") == "" {
 		t.Errorf("%d executions have no end; the last frame is %v", ended, last.data)

@@ -20,8 +20,8 @@ type Config struct {
 	// RunnerTTL is the life of a runner without a heartbeat, and of the lease of an API process
 	// with waiting callers; 8 s.
 	RunnerTTL time.Duration
-	// KeepLeased is how long Lapsed keeps the list of those that have a lease, at most RunnerTTL;
-	// 0 is not at all.
+	// KeepLeased is how long Lapsed keeps the list of those that have a lease. It is at most the shortest
+	// RunnerTTL of all processes of the Redis; 0 is not at all.
 	KeepLeased time.Duration
 	// MaxDepth is the largest number of waiting jobs on one queue, MaxCallerDepth that of one
 	// caller on all queues; 0 is no limit.

@@ -9,7 +9,7 @@ import (
 )
 
 // leased is the list of the processes that had a lease when a look for lapsed ones last read it. A
-// process that is not in it has got its lease since, so the lease lasts until RunnerTTL after
+// process that is not in it has got its lease since, so the lease lasts until its RunnerTTL after
 // that. Until then looks need no newer list, which halves what an idle process asks of Redis for
 // them.
 type leased struct {
