@@ -73,6 +73,14 @@ func TestDaytonaOpen(t *testing.T) {
 		t.Parallel()
 		k.preview(t, id, box, other)
 	})
+	t.Run("sockets", func(t *testing.T) {
+		t.Parallel()
+		k.sockets(t, box)
+	})
+	t.Run("a sandbox that ends", func(t *testing.T) {
+		t.Parallel()
+		k.ended(t)
+	})
 	t.Run("a session that ends", func(t *testing.T) {
 		t.Parallel()
 		shells := otherBox + "/process/session"
