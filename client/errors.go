@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -28,15 +29,7 @@ func (e *ProblemError) Error() string {
 // IsProblem reports whether an error is a refusal with one of these codes.
 func IsProblem(err error, codes ...string) bool {
 	problem, ok := errors.AsType[*ProblemError](err)
-	if !ok {
-		return false
-	}
-	for _, code := range codes {
-		if problem.Code == code {
-			return true
-		}
-	}
-	return false
+	return ok && slices.Contains(codes, problem.Code)
 }
 
 // UnreachableError is the error of a call without an answer.

@@ -19,7 +19,7 @@ type Event struct {
 	Data     json.RawMessage
 }
 
-// ErrBroken: a stream ended before its last event.
+// ErrBroken is the error of a stream that ended before its last event.
 var ErrBroken = errors.New("the connection to Kaa ended before the program did")
 
 // Events yields the events of an answer until its end, and closes it. The last error is io.EOF at the end of the stream.
@@ -89,7 +89,7 @@ func Lines(body io.ReadCloser) iter.Seq2[json.RawMessage, error] {
 // BatchLines yields the results of a batch, a line of JSON each, in the form of BatchResultLine. Its last line is a BatchResultsEnd.
 func (c *Client) BatchLines(ctx context.Context, id string, params GetBatchResultsParams) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
-		res, err := c.GetBatchResults(ctx, id, params)
+		res, err := c.GetBatchResults(ctx, id, params) //nolint:bodyclose // Lines does it
 		if err != nil {
 			yield(nil, err)
 			return

@@ -94,7 +94,7 @@ func (c *Client) FollowJob(ctx context.Context, id string, h Handlers) (End, err
 		if last != "" {
 			query = url.Values{"lastEventId": {last}}
 		}
-		res, err := c.open(ctx, http.MethodGet, "/v1/jobs/"+url.PathEscape(id)+"/events", query, nil, []Option{wantsEvents})
+		res, err := c.open(ctx, http.MethodGet, "/v1/jobs/"+url.PathEscape(id)+"/events", query, nil, []Option{wantsEvents}) //nolint:bodyclose // Events does it
 		if err == nil {
 			var end End
 			var seen string

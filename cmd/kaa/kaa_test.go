@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -53,10 +54,10 @@ func stopShared() {
 func start(t *testing.T) string {
 	t.Helper()
 	shared.once.Do(func() {
-		if shared.dir, shared.err = os.MkdirTemp("", "kaa-cmd-"); shared.err != nil {
+		if shared.dir, shared.err = os.MkdirTemp("", "kaa-cmd-"); shared.err != nil { //nolint:usetesting // all tests share it
 			return
 		}
-		shared.cmd = exec.Command(os.Args[0], "dev")
+		shared.cmd = exec.CommandContext(context.Background(), os.Args[0], "dev")
 		shared.cmd.Env = []string{
 			asKaa, "PATH=" + os.Getenv("PATH"), "KAA_ADDR=127.0.0.1:0", "KAA_CONCURRENCY=2", "KAA_PYTHON=" + testenv.SystemPython(), "KAA_WORK_DIR=" + shared.dir,
 			"KAA_ADMIN_KEYS=" + operatorKey,

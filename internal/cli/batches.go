@@ -106,16 +106,16 @@ func ShowBatch(ctx context.Context, p app.Process, id string) error {
 
 // othersOf words the counts of a batch that are mostly 0.
 func othersOf(n client.BatchCountsView) string {
-	text := ""
+	var text strings.Builder
 	for _, more := range []struct {
 		number int64
 		word   string
 	}{{n.Interrupted, "interrupted"}, {n.Exit, "exit"}, {n.Cancelled, "cancelled"}, {n.Failed, "failed"}, {n.Refused, "refused"}} {
 		if more.number > 0 {
-			text += fmt.Sprintf(", %d %s", more.number, more.word)
+			fmt.Fprintf(&text, ", %d %s", more.number, more.word)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // BatchArchive writes the archive of a batch, as it is, to the standard output.

@@ -33,7 +33,7 @@ func placeOf(word string) place {
 func Copy(ctx context.Context, p app.Process, from, to string, stdin *os.File) error {
 	source, target := placeOf(from), placeOf(to)
 	if (source.session == "") == (target.session == "") {
-		return errors.New("one of both is in a session: kaa cp data.csv SESSION:data.csv, or kaa cp SESSION:out.png .")
+		return errors.New("one of both is in a session, as in `kaa cp data.csv SESSION:data.csv` and `kaa cp SESSION:out.png .`")
 	}
 	c, err := operator(p.Environ)
 	if err != nil {

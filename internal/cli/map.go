@@ -187,13 +187,13 @@ func (m *mapping) bar() {
 
 // others words how programs ended other than well.
 func (m *mapping) others() string {
-	text := ""
+	var text strings.Builder
 	for _, how := range []string{"error", "exit", "interrupted", "failed", "cancelled", "refused"} {
 		if n := m.counts[how]; n > 0 {
-			text += fmt.Sprintf(", %d %s", n, how)
+			fmt.Fprintf(&text, ", %d %s", n, how)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // summary prints how the programs ended.

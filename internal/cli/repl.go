@@ -176,7 +176,7 @@ func (r *repl) statement(ctx context.Context) (string, error) {
 		code := strings.Join(lines, "\n")
 		indented := strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t")
 		// A block goes on until a line that is empty, or not indented.
-		if strings.TrimSpace(code) == "" || !(indented && strings.TrimSpace(line) != "" && len(lines) > 1) && r.whole(ctx, code) {
+		if strings.TrimSpace(code) == "" || (!indented || strings.TrimSpace(line) == "" || len(lines) == 1) && r.whole(ctx, code) {
 			return code, nil
 		}
 		r.editor.SetPrompt(morePrompt)

@@ -104,7 +104,7 @@ func (k *keyReader) Read(p []byte) (int, error) {
 		control(k.from, func(fd int) {
 			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor
 			n, err := unix.Poll(fds, keyWait)
-			ready = n > 0 || err != nil && err != unix.EINTR //nolint:errorlint // it is not wrapped
+			ready = n > 0 || err != nil && err != unix.EINTR
 		})
 	}
 	n, err := k.from.Read(p)

@@ -11,7 +11,7 @@ import (
 )
 
 // isID matches the form of an id. Anything else is the name of a session.
-var isID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`) //nolint:gochecknoglobals // a constant
+var isID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // sessionID returns the id of a session that is named by its id or its name.
 func sessionID(ctx context.Context, c *client.Client, ref string) (string, error) {

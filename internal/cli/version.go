@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
@@ -42,14 +43,15 @@ func CheckVersions(ctx context.Context, p app.Process) error {
 			v.Runners = append(v.Runners, r.Version)
 		}
 	}
-	text := fmt.Sprintf("kaa      %s\napi      %s at %s", v.Kaa, v.API, v.URL)
+	var text strings.Builder
+	fmt.Fprintf(&text, "kaa      %s\napi      %s at %s", v.Kaa, v.API, v.URL)
 	for _, version := range v.Runners {
-		text += "\nrunner   " + version
+		text.WriteString("\nrunner   " + version)
 	}
 	if err != nil {
-		text += "\nrunner   unknown: the key may not list runners"
+		text.WriteString("\nrunner   unknown: the key may not list runners")
 	}
-	if err := show(p.Stdout, v, text); err != nil || v.Same {
+	if err := show(p.Stdout, v, text.String()); err != nil || v.Same {
 		return err
 	}
 	if !inJSON(p.Stdout) {

@@ -78,8 +78,8 @@ type Config struct {
 	OutputMemory int64
 	// Grace is the time between SIGINT and SIGKILL. Default 2 s.
 	Grace time.Duration
-	// StartTimeout is the time limit for a zygote to import its modules, and for a worker to
-	// park. Default 20 s.
+	// StartTimeout is the time limit for a worker to park. A zygote may take three times as long
+	// to import its modules. Default 20 s.
 	StartTimeout time.Duration
 	// PassEnv names the variables of this process that workers get. They get no others.
 	PassEnv []string

@@ -94,7 +94,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 		PlainStack: p.cfg.PlainStack, PlainMemory: p.cfg.PlainMemory,
 	}
 	spec.Processes, _ = p.cfg.Ceilings.Sandboxes()
-	if err := z.awaitReady(ctx, p.cfg.StartTimeout, spec); err != nil {
+	if err := z.awaitReady(ctx, zygoteTimes*p.cfg.StartTimeout, spec); err != nil {
 		z.abort()
 		_ = out.ours.SetReadDeadline(time.Now().Add(lastResort))
 		return nil, fmt.Errorf("start zygote of %s: %w%s", st.name, err, process.QuoteOutput(said()))
@@ -113,6 +113,10 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	}()
 	return z, nil
 }
+
+// zygoteTimes is how many times the StartTimeout a zygote may take. It compiles and imports modules, which on a
+// busy machine takes much longer than the start of a worker. Without it there is no runtime.
+const zygoteTimes = 3
 
 func (z *zygote) awaitReady(ctx context.Context, limit time.Duration, spec zygoteSpec) error {
 	if err := z.link.Send(spec); err != nil {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// maybeEmpty are texts of answers that may be empty, which differs from absent.
-var maybeEmpty = []string{"CaseDiff.actual", "CaseDiff.expected"}
+// maybeEmpty reports whether a text of an answer may be empty, which differs from absent.
+func maybeEmpty(name string) bool { return name == "CaseDiff.actual" || name == "CaseDiff.expected" }
 
 // generator collects Go code.
 type generator struct {
@@ -98,7 +98,7 @@ func (g *generator) object(name string, s *schema) {
 		kind, tag := g.typeOf(name+field, p), property
 		if !required {
 			tag += ",omitempty"
-			if optional(p, kind) || slices.Contains(maybeEmpty, name+"."+property) {
+			if optional(p, kind) || maybeEmpty(name+"."+property) {
 				kind = "*" + kind
 			}
 		}

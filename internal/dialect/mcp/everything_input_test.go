@@ -108,7 +108,7 @@ func asksWhatTheClientHas(_ context.Context, r *sdk.CallToolRequest) (*sdk.CallT
 	if c != nil && c.Elicitation != nil {
 		requests["user_name"] = asks("What is your name?", "name", "string")
 	}
-	if c != nil && c.Sampling != nil { //nolint:staticcheck // the suite asks for it
+	if c != nil && c.Sampling != nil {
 		requests["greeting"] = prompts("Generate a greeting")
 	}
 	if len(r.Params.InputResponses) > 0 || len(requests) == 0 {

@@ -98,20 +98,20 @@ func addCallTools(server *sdk.Server) {
 	})
 	addTestTool(server, "test_tool_with_logging", func(ctx context.Context, r *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
 		for _, text := range []string{"started", "processing", "completed"} {
-			if err := r.Session.Log(ctx, &sdk.LoggingMessageParams{Level: "info", Data: text}); err != nil { //nolint:staticcheck // the suite asks for it
+			if err := r.Session.Log(ctx, &sdk.LoggingMessageParams{Level: "info", Data: text}); err != nil {
 				return nil, err
 			}
 		}
 		return says("done"), nil
 	})
 	addTestTool(server, "test_logging_tool", func(ctx context.Context, r *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
-		return says("logged"), r.Session.Log(ctx, &sdk.LoggingMessageParams{Level: "info", Data: "called"}) //nolint:staticcheck // the suite asks for it
+		return says("logged"), r.Session.Log(ctx, &sdk.LoggingMessageParams{Level: "info", Data: "called"})
 	})
 	addTestTool(server, "test_missing_capability", func(_ context.Context, r *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
-		if c := r.ClientCapabilities(); c != nil && c.Sampling != nil { //nolint:staticcheck // the suite asks for it
+		if c := r.ClientCapabilities(); c != nil && c.Sampling != nil {
 			return says("The client has the capability."), nil
 		}
-		data, err := json.Marshal(sdk.MissingRequiredClientCapabilityData{RequiredCapabilities: &sdk.ClientCapabilities{Sampling: &sdk.SamplingCapabilities{}}}) //nolint:staticcheck // the suite asks for it
+		data, err := json.Marshal(sdk.MissingRequiredClientCapabilityData{RequiredCapabilities: &sdk.ClientCapabilities{Sampling: &sdk.SamplingCapabilities{}}})
 		if err != nil {
 			return nil, err
 		}
