@@ -108,8 +108,9 @@ func (s *stream) close() {
 	_ = s.res.Body.Close()
 }
 
-// next returns the next event; false at the end of the stream.
+// next returns the next event; false at the end of the stream, or if none comes for long.
 func (s *stream) next() (event, bool) {
+	defer time.AfterFunc(testenv.Timeout, s.stop).Stop()
 	var e event
 	for s.line.Scan() {
 		field, value, _ := strings.Cut(s.line.Text(), ": ")

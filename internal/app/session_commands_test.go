@@ -239,6 +239,11 @@ func TestCommandTerminal(t *testing.T) {
 	seen := ""
 	await := func(text string) {
 		t.Helper()
+		defer func() {
+			if t.Failed() {
+				t.Logf("%q did not come after %q", text, seen)
+			}
+		}()
 		live.await(func(e event) bool {
 			seen += e.str("text")
 			return strings.Contains(seen, text)

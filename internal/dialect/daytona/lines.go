@@ -251,14 +251,18 @@ func (d *Dialect) getLine(w http.ResponseWriter, r *http.Request) error {
 }
 
 // echo writes input of a line to what the line puts out. It is for readers of the log only, so a line whose output cannot be opened has none.
-func (d *Dialect) echo(ctx context.Context, se job.Session, pid int, data string) {
+func (d *Dialect) echo(ctx context.Context, se job.Session, j job.Job, data string) {
+	pid := j.PID
+	if pid == 0 {
+		pid, _ = dialect.PIDOf(ctx, d.service, service.CallerOf(ctx), se.ID, j.ID) // 0 with an error
+	}
 	if pid > 0 {
 		_, _ = d.program(ctx, se, programRequest{argv: []string{"sh", "-c", `cat >"/proc/$1/fd/1"`, "sh", strconv.Itoa(pid)}, stdin: data, timeout: new(echoTime)})
 	}
 }
 
 // echoTime is for how many seconds an echo may wait for the output of a line.
-const echoTime = 5.0
+const echoTime = 20.0
 
 // lineInput gives a line input. The log has it, too, as that of Daytona, unless the line was started without.
 func (d *Dialect) lineInput(w http.ResponseWriter, r *http.Request) error {
@@ -276,7 +280,7 @@ func (d *Dialect) lineInput(w http.ResponseWriter, r *http.Request) error {
 		return dialect.NewFault(http.StatusGone, codeCommandOver, "the command has ended")
 	}
 	if !markOf(j).NoEcho {
-		d.echo(r.Context(), se, j.PID, body.Data)
+		d.echo(r.Context(), se, j, body.Data)
 	}
 	if err := d.service.TellCommand(r.Context(), service.CallerOf(r.Context()), se.ID, j.ID, job.CommandMessage{Data: []byte(body.Data)}); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/kaa-run/kaa/internal/dialect"
 	"github.com/kaa-run/kaa/internal/job"
 )
 
@@ -130,9 +131,6 @@ func (d *Dialect) find(ctx context.Context, t target, s selector) (job.Job, erro
 	return job.Job{}, noProcess()
 }
 
-// pidWait is how long a command's runner has to say what its process id is.
-const pidWait = 2 * time.Second
-
 // pidOf returns the process id of a command: what its record has, what this process has noted, or what the runner says to one that attaches. It is 0
 // if the command has not begun or has ended.
 func (d *Dialect) pidOf(ctx context.Context, t target, j job.Job) (int, error) {
@@ -143,21 +141,11 @@ func (d *Dialect) pidOf(ctx context.Context, t target, j job.Job) (int, error) {
 	if pid := d.pids.of(t.session, command); pid != 0 {
 		return pid, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, pidWait)
-	defer cancel()
-	of, err := d.service.AttachCommand(ctx, t.caller, t.session, command)
-	switch {
-	case errors.Is(err, job.ErrCommandEnded), errors.Is(err, job.ErrNotFound):
-		return 0, nil
-	case err != nil:
-		return 0, err
+	pid, err := dialect.PIDOf(ctx, d.service, t.caller, t.session, command)
+	if pid != 0 {
+		d.pids.note(t.session, pid, command)
 	}
-	defer of.Close()
-	if _, err = of.Next(ctx); err != nil { // the first is the mark
-		return 0, nil //nolint:nilerr // it has ended, or does not answer
-	}
-	d.pids.note(t.session, of.PID(), command)
-	return of.PID(), nil
+	return pid, err
 }
 
 // tell sends a message to a process.
