@@ -183,8 +183,8 @@ func TestCommandSocket(t *testing.T) {
 			a.sees("24 80")
 			a.sees("> ")
 			a.send(fields{"type": "resize", "columns": 101, "rows": 33})
-			a.send("stty size\r")
-			a.sees("33 101")
+			a.send("until test \"$(stty size)\" = '33 101'; do :; done; stty size\r") // input does not wait for the size
+			a.sees("33 101\r\n")
 			a.send("exit 7\r")
 			if e := a.exit(); e.str("exitCode") != "7" {
 				t.Errorf("exit: %v", e.data)

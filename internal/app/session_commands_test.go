@@ -253,7 +253,7 @@ func TestCommandTerminal(t *testing.T) {
 	k.tell(path+"/input", fields{"data": "stty size\r"})
 	await("24 80\r\n")
 	k.tell(path+"/resize", fields{"columns": 100, "rows": 30})
-	k.tell(path+"/input", fields{"data": "stty size\r"})
+	k.tell(path+"/input", fields{"data": "until test \"$(stty size)\" = '30 100'; do :; done; stty size\r"}) // input does not wait for the size
 	await("30 100\r\n")
 	// The echo of a line is not its output.
 	k.tell(path+"/input", fields{"data": "sh -c 'echo be\"\"gun; exec sleep 1000'\r"})
