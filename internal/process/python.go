@@ -34,7 +34,7 @@ func FindPython(ctx context.Context, name string, limit time.Duration) (Python, 
 	defer cancel()
 	// The operator names the interpreter.
 	cmd := exec.CommandContext(ctx, name, "-I", "-c", askPython)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 5 * time.Second // a busy machine reads the last output late
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

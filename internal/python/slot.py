@@ -40,7 +40,7 @@ SIGSTOP, SIGCONT = int(signal.SIGSTOP), int(signal.SIGCONT)
 CHILD = (int(signal.SIGCHLD),)
 MOST_HELD = 10000  # processes
 MOST_DEPTH = 1000  # of processes that are stopped one below the other
-PAUSE_LOOK, PAUSE_LOOKS = 0.001, 50  # seconds, and how often
+PAUSE_LOOK, PAUSE_LOOKS = 0.001, 1000  # seconds, and how often: on a busy machine a stop takes a while
 
 
 class Slot:
