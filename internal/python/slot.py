@@ -40,7 +40,7 @@ SIGSTOP, SIGCONT = int(signal.SIGSTOP), int(signal.SIGCONT)
 CHILD = (int(signal.SIGCHLD),)
 MOST_HELD = 10000  # processes
 MOST_DEPTH = 1000  # of processes that are stopped one below the other
-PAUSE_LOOK, PAUSE_LOOKS = 0.001, 1000  # seconds, and how often: on a busy machine a stop takes a while
+PAUSE_LOOK, PAUSE_MOST = 0.001, 2  # seconds, between looks and for all of them: on a busy machine a stop takes a while
 
 
 class Slot:
@@ -155,16 +155,15 @@ class Slot:
         self.spent = True
         self.state.special = 1
         self.still = set()
-        above, looks = processes.children(self.own_pid), PAUSE_LOOKS
+        above, until = processes.children(self.own_pid), time.monotonic() + PAUSE_MOST
         for _ in range(MOST_DEPTH):
-            if not above:
+            if not above or time.monotonic() > until:  # hostile processes continue each other, and have children without end
                 break
             self.still |= {pid for pid in above if processes.is_stopped(pid)}
             for pid in above:
                 processes.signal_one(pid, SIGSTOP)
-            while looks > 0 and not all(processes.state(pid) in b"TtZX" for pid in above):  # b"" is in every bytes
+            while time.monotonic() < until and not all(processes.state(pid) in b"TtZX" for pid in above):  # b"" is in every bytes
                 time.sleep(PAUSE_LOOK)
-                looks -= 1
             above = [child for pid in above for child in processes.children(pid)]
         self.stop_all()
 

@@ -25,7 +25,7 @@ func (d *Dialect) stream(w http.ResponseWriter, r *http.Request, session string,
 		var answer []any
 		switch {
 		case errors.Is(err, service.ErrQuiet) && running:
-			answer = []any{map[string]string{"type": "keepalive"}}
+			answer, err = []any{map[string]string{"type": "keepalive"}}, nil
 		case errors.Is(err, service.ErrQuiet):
 			continue
 		case errors.Is(err, service.ErrOver):

@@ -83,7 +83,7 @@ func (d *Dialect) stream(w http.ResponseWriter, r *http.Request, from *service.W
 		var frames []frame
 		switch {
 		case errors.Is(err, service.ErrQuiet) && out.begun:
-			frames = []frame{{Type: "ping", Text: "pong"}}
+			frames, err = []frame{{Type: "ping", Text: "pong"}}, nil
 		case errors.Is(err, service.ErrQuiet):
 			continue
 		case errors.Is(err, service.ErrOver):
