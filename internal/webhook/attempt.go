@@ -12,13 +12,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/netguard"
 )
 
 const (
@@ -28,22 +28,11 @@ const (
 	idleFor          = 30 * time.Second
 )
 
-// errPrivate: the receiver's address is not public.
-var errPrivate = errors.New("its address is not public, which is not allowed")
-
 // newClient returns a client for URLs of callers, which are not trusted.
 func newClient(allowPrivate bool) *http.Client {
 	dialer := &net.Dialer{KeepAlive: idleFor}
 	if !allowPrivate {
-		// The check is here and not before the call, because a name may resolve differently the
-		// second time.
-		dialer.Control = func(_, address string, _ syscall.RawConn) error {
-			a, err := netip.ParseAddrPort(address)
-			if err != nil || !job.PublicAddress(a.Addr()) {
-				return errPrivate
-			}
-			return nil
-		}
+		dialer.Control = netguard.Guard{}.Control
 	}
 	return &http.Client{
 		Transport: &http.Transport{
@@ -98,7 +87,7 @@ func (d *Deliverer) attempt(ctx context.Context, t job.Delivery) (attempt, error
 		if !errors.Is(err, context.Canceled) { // this process's own limit or stop
 			d.hosts.failed(req.URL.Host, time.Now())
 		}
-		return attempt{problem: d.wording(err), again: !errors.Is(err, errPrivate)}, nil
+		return attempt{problem: d.wording(err), again: !errors.Is(err, netguard.ErrNotPublic)}, nil
 	}
 	defer func() { _ = res.Body.Close() }()
 	d.hosts.answered(req.URL.Host)
@@ -171,8 +160,8 @@ func (d *Deliverer) wording(err error) string {
 	}
 	var timeout net.Error
 	switch {
-	case errors.Is(err, errPrivate):
-		return errPrivate.Error()
+	case errors.Is(err, netguard.ErrNotPublic):
+		return netguard.ErrNotPublic.Error()
 	case errors.Is(err, context.Canceled):
 		return "it was broken off"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
