@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,7 +24,7 @@ func TestTools(t *testing.T) {
 	url := start(t, testenv.SystemPython(), "KAA_MAX_BODY_BYTES=2000000", "KAA_MAX_CODE_BYTES=1000000", "KAA_CONCURRENCY=4", "KAA_OIDC_ISSUER="+issuer.URL, "KAA_OIDC_AUDIENCE=kaa")
 	for name, test := range map[string]func(*testing.T, string){
 		"lists tools": listsTools, "sessions": keepsVariables, "long output": cutsOutput, "errors": wordsErrors,
-		"files": handlesFiles, "other tenants": hidesSessions, "cancel": cancels, "progress": tellsProgress, "bad messages": refusesMessages,
+		"files": handlesFiles, "other tenants": hidesSessions, "cancel": cancels, "cancel of another": cancelsNoOthers, "progress": tellsProgress, "bad messages": refusesMessages,
 		"hostile output": survivesOutput, "forks": forks,
 		"identity provider": func(t *testing.T, url string) {
 			t.Helper()
@@ -283,6 +282,29 @@ func cancels(t *testing.T, url string) {
 	}
 }
 
+// cancelsNoOthers: clients that name no connection have the same ids. A message of one cancels no call of another.
+func cancelsNoOthers(t *testing.T, url string) {
+	t.Helper()
+	const code = `open('began', 'w').close()\nimport os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('whole')`
+	done := make(chan string, 1)
+	go func() {
+		_, answer := post(t, url, "one", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"run_code","arguments":{"session":"not-cancelled","code":"`+code+`"}}}`)
+		done <- answer
+	}()
+	s := connect(t, url, "one", "", nil)
+	testenv.Eventually(t, "the beginning of the code", func() bool {
+		text, _ := use(t, s, "list_files", args{"session": "not-cancelled"})
+		return strings.Contains(text, "began")
+	})
+	if status, answer := post(t, url, "one", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`); status != http.StatusAccepted {
+		t.Errorf("%d %s", status, answer)
+	}
+	use(t, s, "write_file", args{"session": "not-cancelled", "path": "go", "content": "x"})
+	if answer := <-done; !strings.Contains(answer, "whole") {
+		t.Errorf("it was cancelled: %q", answer)
+	}
+}
+
 func tellsProgress(t *testing.T, url string) {
 	t.Helper()
 	heard := make(chan string, 1000)
@@ -342,25 +364,6 @@ func forks(t *testing.T, url string) {
 // refusesMessages: what is no message, or too large, gets an error of JSON-RPC.
 func refusesMessages(t *testing.T, url string) {
 	t.Helper()
-	post := func(key, body string) (int, string) {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/mcp", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("Accept", "application/json, text/event-stream")
-		r.Header.Set("Authorization", "Bearer "+key)
-		res, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = res.Body.Close() }()
-		answer, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(answer)
-	}
 	for name, tt := range map[string]struct {
 		key, body string
 		status    int
@@ -376,7 +379,7 @@ func refusesMessages(t *testing.T, url string) {
 		"too large":     {"one", `"` + strings.Repeat("x", 3_000_000) + `"`, 413, -32000},
 		"not UTF-8":     {"one", "{\"a\": \"\xff\"}", 400, -32000},
 	} {
-		status, answer := post(tt.key, tt.body)
+		status, answer := post(t, url, tt.key, tt.body)
 		var got struct {
 			Error struct {
 				Code    int
@@ -388,7 +391,7 @@ func refusesMessages(t *testing.T, url string) {
 		}
 	}
 	// Without an initialization before, a call works: nothing is kept between messages.
-	if status, answer := post("one", `{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"run_code_fresh","arguments":{"code":"6*7","timeout":null}}}`); status != 200 || !strings.Contains(answer, `42`) {
+	if status, answer := post(t, url, "one", `{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"run_code_fresh","arguments":{"code":"6*7","timeout":null}}}`); status != 200 || !strings.Contains(answer, `42`) {
 		t.Errorf("%d %s", status, answer)
 	}
 }

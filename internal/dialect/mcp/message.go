@@ -30,7 +30,8 @@ const (
 )
 
 // connectionHeader has an id that a client gets with its initialization and sends with all later messages. It only keeps the
-// requests of two clients with one key apart.
+// requests of two clients with one key apart, whose ids are often equal. A client of the newer revision has none, and closes its
+// connection to cancel a call.
 const connectionHeader = "Mcp-Session-Id"
 
 const (
@@ -97,7 +98,9 @@ func (d *Dialect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	switch m.Method {
 	case methodCancelled:
-		d.cancel(runningKey{call.Caller.ID(), r.Header.Get(connectionHeader), ""}, m)
+		if connection := r.Header.Get(connectionHeader); connection != "" {
+			d.cancel(runningKey{call.Caller.ID(), connection, ""}, m)
+		}
 	case methodInit:
 		w.Header().Set(connectionHeader, rand.Text())
 	case methodCall:
