@@ -149,8 +149,7 @@ func (w *watch) hold(still bool) {
 func (r *run) limitExceeded() (name, value string) {
 	end := r.end()
 	killed := end.Status.Signaled() && end.Status.Signal() == syscall.SIGKILL
-	overtime := end.Status.Signaled() && end.Status.Signal() == syscall.SIGXCPU ||
-		killed && (end.CPUMicros >= r.quota.CPUTime.Microseconds() || end.CPUMicros >= kernelLimit(r.quota.CPUTime).Microseconds()-kernelTick.Microseconds())
+	overtime := end.Status.Signaled() && end.Status.Signal() == syscall.SIGXCPU || killed && end.CPUMicros >= r.quota.CPUTime.Microseconds()
 	switch {
 	case r.exceeded == memoryExceeded, killed && r.w.slot.group.OOMKills() > r.w.oomKills:
 		return memoryExceeded, r.overMemory(r.exceeded != "")
@@ -160,13 +159,12 @@ func (r *run) limitExceeded() (name, value string) {
 	return "", ""
 }
 
-// kernelTick is how much less processor time a process may have used by its own account when the kernel ends it at its limit,
-// because the kernel looks once in a tick.
-const kernelTick = 20 * time.Millisecond
-
-// kernelLimit is the limit of processor time that the kernel enforces.
-func kernelLimit(d time.Duration) time.Duration {
-	return time.Duration(math.Ceil(d.Seconds())) * time.Second
+// kernelLimit is the limit of the processor time of a single process that the kernel enforces, in seconds. It makes up for a watchdog that
+// is late, so it is above the execution's own limit. The kernel compares this limit with the ticks of its clock at which the process ran. On a busy machine they differ
+// from the exact processor time, by which the runner knows why a process was killed, and they differ more in a longer execution.
+func kernelLimit(own time.Duration) int64 {
+	const part = 8 // of the own limit
+	return int64(math.Ceil((own + own/part).Seconds())) + 1
 }
 
 // overMemory is the message about an execution that was ended for its memory. seen: the runner has seen

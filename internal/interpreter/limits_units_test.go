@@ -2,7 +2,18 @@ package interpreter
 
 import (
 	"testing"
+	"time"
 )
+
+// TestKernelLimit: the watchdog comes first, and knows why it ends the code.
+func TestKernelLimit(t *testing.T) {
+	t.Parallel()
+	for own, want := range map[time.Duration]int64{10 * time.Millisecond: 2, time.Second: 3, 8 * time.Second: 10, time.Hour: 4051} {
+		if got := kernelLimit(own); got != want {
+			t.Errorf("%s: %d s, want %d", own, got, want)
+		}
+	}
+}
 
 func TestInUnits(t *testing.T) {
 	t.Parallel()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"os"
 	"strconv"
 	"sync"
@@ -157,7 +156,7 @@ func (p *Pool) rlimits(q job.Quota) map[string]int64 {
 		limits["processes"] += int64(p.others) + int64(p.cfg.MaxQuota.Processes*p.cfg.Size)
 	}
 	if q.CPUTime > 0 {
-		limits["cpuSeconds"] = int64(math.Ceil(q.CPUTime.Seconds()))
+		limits["cpuSeconds"] = kernelLimit(q.CPUTime)
 	}
 	return limits
 }

@@ -13,7 +13,7 @@ CLIENT = httpx.Client(
     timeout=60,
     headers={"X-API-KEY": os.environ["KAA_API_KEY"], "User-Agent": "CodeRunner", "X-CodeRunner-Job-Id": "0a1b2c3d"},
 )
-SYNTAX_ERROR, RUNTIME_ERROR, OK = 11, 12, 15
+SYNTAX_ERROR, RUNTIME_ERROR, TIME_LIMIT, OK = 11, 12, 13, 15
 
 
 def execute(code, input="", files=(), language="python3", **parameters):
@@ -59,6 +59,7 @@ def test_files():
     [
         ("print(", {}, SYNTAX_ERROR),
         ("1 / 0", {}, RUNTIME_ERROR),
+        ("while True: pass", {"cputime": 1}, TIME_LIMIT),
         ("import sys; assert sys.argv[1:] == ['a', 'b']", {"runargs": ["a", "b"], "cputime": 10, "memorylimit": 500}, OK),
     ],
 )
