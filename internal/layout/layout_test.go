@@ -89,6 +89,7 @@ func mayImport(name, other string) bool {
 var owners = map[string][]string{
 	"github.com/gin-gonic/gin":          {"internal/api"},
 	"connectrpc.com/connect":            {"internal/dialect/e2b"},
+	"google.golang.org/protobuf/":       {"internal/dialect/e2b"},
 	"github.com/danielgtaylor/huma/v2":  {"internal/api"},
 	"github.com/hibiken/asynq":          {"internal/queue"},
 	"github.com/elastic/go-seccomp-bpf": {"internal/sandbox"},

@@ -15,7 +15,7 @@ import (
 	"github.com/kaa-run/kaa/internal/service"
 )
 
-// jsonCodec has the messages as Go types with the JSON of proto3. The SDKs send no other form.
+// jsonCodec has the messages as Go types with the JSON of proto3, which the SDKs send.
 type jsonCodec struct{}
 
 func (jsonCodec) Name() string { return "json" }
@@ -34,7 +34,7 @@ const mostMessage = 4 << 20
 
 // envd adds the services of the daemon of a sandbox.
 func (d *Dialect) envd() {
-	options := []connect.HandlerOption{connect.WithCodec(jsonCodec{}), connect.WithReadMaxBytes(mostMessage)}
+	options := []connect.HandlerOption{connect.WithCodec(jsonCodec{}), connect.WithCodec(&binaryCodec{}), connect.WithReadMaxBytes(mostMessage)}
 	d.process(options)
 	d.filesystem(options)
 	d.mux.HandleFunc("POST /files", d.files(d.upload))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/service"
@@ -18,44 +19,50 @@ import (
 // The messages of filesystem.Filesystem.
 type (
 	pathRequest struct {
-		Path string `json:"path"`
+		Path string `json:"path" pb:"1"`
 	}
 	listRequest struct {
-		Path  string `json:"path"`
-		Depth int    `json:"depth"`
+		Path  string `json:"path" pb:"1"`
+		Depth int    `json:"depth" pb:"2"`
 	}
 	moveRequest struct {
-		Source      string `json:"source"`
-		Destination string `json:"destination"`
+		Source      string `json:"source" pb:"1"`
+		Destination string `json:"destination" pb:"2"`
 	}
 	entryInfo struct {
-		Name        string    `json:"name"`
-		Type        string    `json:"type"`
-		Path        string    `json:"path"`
-		Size        int64     `json:"size,string"`
-		Mode        uint32    `json:"mode"`
-		Permissions string    `json:"permissions"`
-		Owner       string    `json:"owner"`
-		Group       string    `json:"group"`
-		Modified    time.Time `json:"modifiedTime"`
-		Target      string    `json:"symlinkTarget,omitempty"`
+		Name        string    `json:"name" pb:"1"`
+		Type        fileType  `json:"type" pb:"2"`
+		Path        string    `json:"path" pb:"3"`
+		Size        int64     `json:"size,string" pb:"4"`
+		Mode        uint32    `json:"mode" pb:"5"`
+		Permissions string    `json:"permissions" pb:"6"`
+		Owner       string    `json:"owner" pb:"7"`
+		Group       string    `json:"group" pb:"8"`
+		Modified    time.Time `json:"modifiedTime" pb:"9"`
+		Target      string    `json:"symlinkTarget,omitempty" pb:"10"`
 		// Metadata are the attributes of the file below attributePrefix.
-		Metadata map[string]string `json:"metadata,omitempty"`
+		Metadata map[string]string `json:"metadata,omitempty" pb:"11"`
 	}
 	entryAnswer struct {
-		Entry entryInfo `json:"entry"`
+		Entry entryInfo `json:"entry" pb:"1"`
 	}
 	entriesAnswer struct {
-		Entries []entryInfo `json:"entries"`
+		Entries []entryInfo `json:"entries" pb:"1"`
 	}
 )
 
-// The types of entries.
+// fileType is the type of an entry.
+type fileType string
+
 const (
-	typeFile      = "FILE_TYPE_FILE"
-	typeDirectory = "FILE_TYPE_DIRECTORY"
-	typeLink      = "FILE_TYPE_SYMLINK"
+	typeFile      fileType = "FILE_TYPE_FILE"
+	typeDirectory fileType = "FILE_TYPE_DIRECTORY"
+	typeLink      fileType = "FILE_TYPE_SYMLINK"
 )
+
+func (fileType) numbers() map[string]protowire.Number {
+	return map[string]protowire.Number{string(typeFile): 1, string(typeDirectory): 2, string(typeLink): 3}
+}
 
 func (d *Dialect) filesystem(options []connect.HandlerOption) {
 	unary(d, filesystemPath+"Stat", "statPath", options, d.stat)

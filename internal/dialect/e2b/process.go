@@ -19,83 +19,83 @@ import (
 // The messages of process.Process.
 type (
 	processConfig struct {
-		Cmd  string            `json:"cmd"`
-		Args []string          `json:"args,omitempty"`
-		Envs map[string]string `json:"envs,omitempty"`
-		Cwd  *string           `json:"cwd,omitempty"`
+		Cmd  string            `json:"cmd" pb:"1"`
+		Args []string          `json:"args,omitempty" pb:"2"`
+		Envs map[string]string `json:"envs,omitempty" pb:"3"`
+		Cwd  *string           `json:"cwd,omitempty" pb:"4"`
 	}
 	ptySize struct {
-		Cols uint16 `json:"cols"`
-		Rows uint16 `json:"rows"`
+		Cols uint16 `json:"cols" pb:"1"`
+		Rows uint16 `json:"rows" pb:"2"`
 	}
 	pty struct {
-		Size *ptySize `json:"size"`
+		Size *ptySize `json:"size" pb:"1"`
 	}
 	selector struct {
-		PID *int    `json:"pid,omitempty"`
-		Tag *string `json:"tag,omitempty"`
+		PID *int    `json:"pid,omitempty" pb:"1"`
+		Tag *string `json:"tag,omitempty" pb:"2"`
 	}
 	startRequest struct {
-		Process processConfig `json:"process"`
-		PTY     *pty          `json:"pty"`
-		Tag     *string       `json:"tag"`
-		Stdin   *bool         `json:"stdin"`
+		Process processConfig `json:"process" pb:"1"`
+		PTY     *pty          `json:"pty" pb:"2"`
+		Tag     *string       `json:"tag" pb:"3"`
+		Stdin   *bool         `json:"stdin" pb:"4"`
 	}
 	selectRequest struct {
-		Process selector `json:"process"`
+		Process selector `json:"process" pb:"1"`
 	}
 	signalRequest struct {
-		Process selector `json:"process"`
-		Signal  string   `json:"signal"`
+		Process selector `json:"process" pb:"1"`
+		Signal  signal   `json:"signal" pb:"2"`
 	}
 	updateRequest struct {
-		Process selector `json:"process"`
-		PTY     *pty     `json:"pty"`
+		Process selector `json:"process" pb:"1"`
+		PTY     *pty     `json:"pty" pb:"2"`
 	}
 	input struct {
-		Stdin []byte `json:"stdin"`
-		PTY   []byte `json:"pty"`
+		Stdin []byte `json:"stdin" pb:"1"`
+		PTY   []byte `json:"pty" pb:"2"`
 	}
 	inputRequest struct {
-		Process selector `json:"process"`
-		Input   input    `json:"input"`
+		Process selector `json:"process" pb:"1"`
+		Input   input    `json:"input" pb:"2"`
 	}
 	streamInput struct {
-		Start *selectRequest `json:"start"`
+		Start *selectRequest `json:"start" pb:"1"`
 		Data  *struct {
-			Input input `json:"input"`
-		} `json:"data"`
+			Input input `json:"input" pb:"2"`
+		} `json:"data" pb:"2"`
 	}
 	empty       struct{}
 	processInfo struct {
-		Config processConfig `json:"config"`
-		PID    int           `json:"pid"`
-		Tag    *string       `json:"tag,omitempty"`
+		Config processConfig `json:"config" pb:"1"`
+		PID    int           `json:"pid" pb:"2"`
+		Tag    *string       `json:"tag,omitempty" pb:"3"`
 	}
 	processes struct {
-		Processes []processInfo `json:"processes"`
+		Processes []processInfo `json:"processes" pb:"1"`
 	}
 	processEvent struct {
 		Event struct {
-			Start     *startEvent `json:"start,omitempty"`
-			Data      *dataEvent  `json:"data,omitempty"`
-			End       *endEvent   `json:"end,omitempty"`
-			KeepAlive *empty      `json:"keepalive,omitempty"`
-		} `json:"event"`
+			Start     *startEvent `json:"start,omitempty" pb:"1"`
+			Data      *dataEvent  `json:"data,omitempty" pb:"2"`
+			End       *endEvent   `json:"end,omitempty" pb:"3"`
+			KeepAlive *empty      `json:"keepalive,omitempty" pb:"4"`
+		} `json:"event" pb:"1"`
 	}
 	startEvent struct {
-		PID int `json:"pid"`
+		PID int `json:"pid" pb:"1"`
 	}
 	dataEvent struct {
-		Stdout []byte `json:"stdout,omitempty"`
-		Stderr []byte `json:"stderr,omitempty"`
-		PTY    []byte `json:"pty,omitempty"`
+		Stdout []byte `json:"stdout,omitempty" pb:"1"`
+		Stderr []byte `json:"stderr,omitempty" pb:"2"`
+		PTY    []byte `json:"pty,omitempty" pb:"3"`
 	}
 	endEvent struct {
-		ExitCode int     `json:"exitCode"`
-		Exited   bool    `json:"exited"`
-		Status   string  `json:"status"`
-		Error    *string `json:"error,omitempty"`
+		ExitCode int     `json:"exitCode" pb:"1,zigzag"`
+		Exited   bool    `json:"exited" pb:"2"`
+		Status   string  `json:"status" pb:"3"`
+		Error    *string `json:"error,omitempty" pb:"4"`
 	}
 )
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/kaa-run/kaa/internal/dialect"
 	"github.com/kaa-run/kaa/internal/job"
@@ -234,6 +235,18 @@ func (d *Dialect) closeStdin(ctx context.Context, t target, r *selectRequest) (*
 // killWait is how long a call waits for the end of what it kills.
 const killWait = 5 * time.Second
 
+// signal is what a process may get.
+type signal string
+
+const (
+	sigTerm signal = "SIGNAL_SIGTERM"
+	sigKill signal = "SIGNAL_SIGKILL"
+)
+
+func (signal) numbers() map[string]protowire.Number {
+	return map[string]protowire.Number{string(sigKill): 9, string(sigTerm): 15}
+}
+
 // sendSignal kills a process with all that it has started, or sends it a signal.
 func (d *Dialect) sendSignal(ctx context.Context, t target, r *signalRequest) (*empty, error) {
 	j, err := d.find(ctx, t, r.Process)
@@ -241,11 +254,11 @@ func (d *Dialect) sendSignal(ctx context.Context, t target, r *signalRequest) (*
 		return nil, err
 	}
 	switch r.Signal {
-	case "SIGNAL_SIGTERM", "15":
+	case sigTerm, "15":
 		return &empty{}, d.tellCommand(ctx, t, j.ID, job.CommandMessage{Signal: "TERM"})
-	case "SIGNAL_SIGKILL", "9":
+	case sigKill, "9":
 	default:
-		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("no such signal: %s", clipped(r.Signal)))
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("no such signal: %s", clipped(string(r.Signal))))
 	}
 	if err := d.tellCommand(ctx, t, j.ID, job.CommandMessage{Signal: "KILL"}); err != nil {
 		return nil, err

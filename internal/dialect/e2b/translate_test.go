@@ -154,8 +154,9 @@ func TestEndOf(t *testing.T) {
 func TestInfoOf(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		entry                     job.Entry
-		kind, permissions, target string
+		entry               job.Entry
+		kind                fileType
+		permissions, target string
 	}{
 		{job.Entry{Path: "/a/b", Type: job.EntryFile, Mode: "0644"}, typeFile, "-rw-r--r--", ""},
 		{job.Entry{Path: "/a", Type: job.EntryDirectory, Mode: "0755"}, typeDirectory, "drwxr-xr-x", ""},

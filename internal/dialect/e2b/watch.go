@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/service"
@@ -17,27 +18,42 @@ import (
 
 type (
 	watchRequest struct {
-		Path         string `json:"path"`
-		Recursive    bool   `json:"recursive"`
-		IncludeEntry bool   `json:"includeEntry"`
+		Path         string `json:"path" pb:"1"`
+		Recursive    bool   `json:"recursive" pb:"2"`
+		IncludeEntry bool   `json:"includeEntry" pb:"3"`
 	}
 	fileEvent struct {
-		Name  string     `json:"name"`
-		Type  string     `json:"type"`
-		Entry *entryInfo `json:"entry,omitempty"`
+		Name  string     `json:"name" pb:"1"`
+		Type  eventType  `json:"type" pb:"2"`
+		Entry *entryInfo `json:"entry,omitempty" pb:"3"`
 	}
 	watchAnswer struct {
-		Start      *empty     `json:"start,omitempty"`
-		Filesystem *fileEvent `json:"filesystem,omitempty"`
-		KeepAlive  *empty     `json:"keepalive,omitempty"`
+		Start      *empty     `json:"start,omitempty" pb:"1"`
+		Filesystem *fileEvent `json:"filesystem,omitempty" pb:"2"`
+		KeepAlive  *empty     `json:"keepalive,omitempty" pb:"3"`
 	}
 	watcherRequest struct {
-		ID string `json:"watcherId"`
+		ID string `json:"watcherId" pb:"1"`
 	}
 	eventsAnswer struct {
-		Events []fileEvent `json:"events"`
+		Events []fileEvent `json:"events" pb:"1"`
 	}
 )
+
+// eventType is the type of a change.
+type eventType string
+
+const (
+	eventCreate eventType = "EVENT_TYPE_CREATE"
+	eventWrite  eventType = "EVENT_TYPE_WRITE"
+	eventRemove eventType = "EVENT_TYPE_REMOVE"
+	eventRename eventType = "EVENT_TYPE_RENAME"
+	eventChmod  eventType = "EVENT_TYPE_CHMOD"
+)
+
+func (eventType) numbers() map[string]protowire.Number {
+	return map[string]protowire.Number{string(eventCreate): 1, string(eventWrite): 2, string(eventRemove): 3, string(eventRename): 4, string(eventChmod): 5}
+}
 
 func (d *Dialect) watches(options []connect.HandlerOption) {
 	streaming(d, filesystemPath+"WatchDir", "watchDirectory", options, d.watchDir)
@@ -67,9 +83,8 @@ func (d *Dialect) unwatch(ctx context.Context, t target, w *service.FileWatch) {
 
 // translate returns an event; false if the protocol has none for it.
 func (d *Dialect) translate(ctx context.Context, t target, r *watchRequest, at string, e job.Event) (fileEvent, bool) {
-	kinds := map[string]string{
-		job.FileCreated: "EVENT_TYPE_CREATE", job.FileWritten: "EVENT_TYPE_WRITE", job.FileRemoved: "EVENT_TYPE_REMOVE",
-		job.FileRenamed: "EVENT_TYPE_RENAME", job.FileChmod: "EVENT_TYPE_CHMOD",
+	kinds := map[string]eventType{
+		job.FileCreated: eventCreate, job.FileWritten: eventWrite, job.FileRemoved: eventRemove, job.FileRenamed: eventRename, job.FileChmod: eventChmod,
 	}
 	var of job.FileEvent
 	if json.Unmarshal(e.Data, &of) != nil || kinds[of.Type] == "" {

@@ -170,6 +170,23 @@ def test_envelopes(to, content, code):
     assert '"%s"' % code in got.text
 
 
+@pytest.mark.parametrize(
+    "content, code",
+    [
+        (struct.pack(">BI", 0, 1000) + b"\x0a\x00", "internal"),
+        (struct.pack(">BI", 0, 3) + b"\x0a\x05ab", "invalid_argument"),  # cut within a field
+        (struct.pack(">BI", 0, 0), "invalid_argument"),  # no command
+        (struct.pack(">BI", 0, 2) + b"{}", "invalid_argument"),
+        (struct.pack(">BI", 0, 4) + b"\x9a\x06\x01x", "invalid_argument"),  # an unknown field, and no command
+    ],
+)
+def test_binary_envelopes(to, content, code):
+    got = post("/process.Process/Start", dict(to, **{"Content-Type": "application/connect+proto", "Connect-Protocol-Version": "1"}), content)
+    flags, size = struct.unpack(">BI", got.content[:5])
+    assert got.status_code == 200 and flags == 2 and len(got.content) == 5 + size
+    assert '"%s"' % code in got.text
+
+
 def test_large_messages(to):
     """64 MB are refused with an error of the protocol."""
     large = b'{"path": "' + b"x" * (64 << 20) + b'"}'

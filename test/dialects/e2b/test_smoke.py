@@ -127,6 +127,35 @@ def test_commands(sandbox):
     assert sleeping.kill() and not sandbox.commands.kill(sleeping.pid)
 
 
+def test_binary(sandbox, monkeypatch):
+    """The binary form of Connect, which the SDK switches off."""
+    client_sync = pytest.importorskip("e2b.envd.client_sync")
+    monkeypatch.setattr(client_sync, "ENVD_JSON_CODEC", None)
+    box = Sandbox.connect(sandbox.sandbox_id)
+    assert box.files.make_dir("binary/é") and box.files.exists("binary/é") and not box.files.exists("binary/none")
+    box.files.write("binary/a", "12")
+    entries = {e.name: e for e in box.files.list("binary")}
+    assert (entries["a"].size, entries["a"].type.value, entries["é"].type.value, entries["a"].mode) == (2, "file", "dir", 0o644)
+    assert abs(entries["a"].modified_time.timestamp() - time.time()) < 600
+    assert box.files.rename("binary/a", "binary/b").path == "/home/user/binary/b"
+    with pytest.raises(FileNotFoundException):
+        box.files.get_info("binary/a")
+    run = box.commands.run("echo out; echo err >&2; echo $A", envs={"A": "é"})
+    assert (run.stdout, run.stderr, run.exit_code) == ("out\né\n", "err\n", 0)
+    with pytest.raises(CommandExitException) as raised:
+        box.commands.run("exit 3")
+    assert raised.value.exit_code == 3
+    background = box.commands.run("cat", background=True, stdin=True)
+    box.commands.send_stdin(background.pid, "line\n")
+    assert [p.cmd for p in box.commands.list() if p.pid == background.pid] == ["/bin/bash"]
+    box.commands.close_stdin(background.pid)
+    assert background.wait().stdout == "line\n"
+    watch = box.files.watch_dir("binary")
+    box.files.write("binary/c", "1")
+    assert {e.name for e in watch.get_new_events()} == {"c"}
+    assert box.commands.run("sleep 60", background=True).kill()
+
+
 def test_watch(sandbox):
     sandbox.files.make_dir("watched")
     watch = sandbox.files.watch_dir("watched")
