@@ -135,6 +135,8 @@ func azure(t *testing.T, k kaa, one, two string) {
 		{"", "", at("code/execute"), properties("x"), 200, []string{`"result":41`}, ""},
 		{"", "", at("code/execute"), properties("1/0"), 200, []string{`"status":"Failure"`, `ZeroDivisionError`, `"result":null`}, ""},
 		{"", "", at("executions"), `{"code": "'a'", "timeoutInSeconds": 5}`, 200, []string{`"status":"Succeeded"`, `"executionResult":"'a'"`}, ""},
+		{"", "", at("code/execute"), properties(" \n"), 200, []string{`"status":"Success"`, `"stdout":""`, `"result":null`}, ""},
+		{"", "", at("executions"), `{"code": ""}`, 200, []string{`"status":"Succeeded"`}, ""},
 		{"", "", at("executions"), `{"shellCommand": "cat /mnt/data/in.csv; exit 3"}`, 200, []string{`"status":"3"`, `"stdout":"1,2"`}, ""},
 	} {
 		if a := k.call(t, http.MethodPost, step.path, step.body, one); a.status != step.status || !containsAll(a.raw, step.has) {
@@ -149,6 +151,7 @@ func azure(t *testing.T, k kaa, one, two string) {
 		{"no identifier", "", "/azure/code/execute", properties("1"), 400, []string{`"error":{"code":"InvalidRequest"`}, ""},
 		{"a wrong identifier", "", "/azure/code/execute?identifier=..%2Fa", properties("1"), 400, []string{`"error":{"code":"InvalidRequest"`}, ""},
 		{"no code", "", at("code/execute"), `{}`, 400, []string{`code is required`}, ""},
+		{"no command", "", at("executions"), `{"shellCommand": " "}`, 400, []string{`code is required`}, ""},
 		{"half a body", "", at("code/execute"), `{"properties"`, 400, []string{`ends early`}, ""},
 		{"a path with two slashes", http.MethodGet, at("/files"), "", 404, []string{`"error":{`}, ""},
 		{"no name of a file", http.MethodDelete, at("files"), "", 404, []string{`"error":{`}, ""},

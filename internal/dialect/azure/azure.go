@@ -3,6 +3,7 @@
 package azure
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -147,8 +148,8 @@ func placed(code string) string { return strings.ReplaceAll(code, dataDir, ".") 
 
 // code is what is to be executed: in the properties of earlier versions of the protocol, or without them.
 type code struct {
-	Code       string  `json:"code"`
-	PythonCode string  `json:"pythonCode"`
+	Code       *string `json:"code"`
+	PythonCode *string `json:"pythonCode"`
 	Shell      string  `json:"shellCommand"`
 	Timeout    float64 `json:"timeoutInSeconds"`
 }
@@ -166,19 +167,22 @@ func (d *Dialect) run(r *http.Request) (j job.Job, err error) {
 	if body.Properties != nil {
 		asked = *body.Properties
 	}
-	if asked.Code == "" {
-		asked.Code = asked.PythonCode
-	}
-	if strings.TrimSpace(asked.Code) == "" && strings.TrimSpace(asked.Shell) == "" {
+	text := cmp.Or(asked.Code, asked.PythonCode)
+	if text == nil && strings.TrimSpace(asked.Shell) == "" {
 		return j, refuse("code is required")
 	}
 	id, err := d.session(r)
 	if err != nil {
 		return j, err
 	}
-	request := job.Request{SessionID: id, Code: placed(asked.Code), Timeout: dialect.Timeout(r.Context(), d.parts.Service, asked.Timeout)}
-	if asked.Shell != "" {
-		request.Code, request.Command = "", placed(asked.Shell)
+	request := job.Request{SessionID: id, Timeout: dialect.Timeout(r.Context(), d.parts.Service, asked.Timeout)}
+	switch {
+	case strings.TrimSpace(asked.Shell) != "":
+		request.Command = placed(asked.Shell)
+	case strings.TrimSpace(*text) == "":
+		request.Code = "pass" // AutoGen loads its functions after a restart, also when it has none
+	default:
+		request.Code = placed(*text)
 	}
 	return d.parts.Service.Execute(r.Context(), service.CallerOf(r.Context()), service.Submission{Request: request})
 }

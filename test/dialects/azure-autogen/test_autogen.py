@@ -46,3 +46,15 @@ def test_files(tmp_path):
         assert (tmp_path / "out.txt").read_text() == "hihi"
 
     asyncio.run(use())
+
+
+def test_restart(tmp_path):
+    async def use():
+        box, token = executor(tmp_path), CancellationToken()
+        run = lambda code: box.execute_code_blocks([CodeBlock(code=code, language="python")], token)
+        assert (await run("x = 1")).exit_code == 0
+        await box.restart()
+        ran = await run("x")
+        assert ran.exit_code == 1 and "NameError" in ran.output, ran
+
+    asyncio.run(use())
