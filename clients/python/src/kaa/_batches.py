@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from ._steps import ATTEMPTS, Call, Emit, Read, Request, Sleep, Steps, backoff, send
+from ._steps import ATTEMPTS, Call, Emits, Read, Request, Sleep, Steps, backoff, send
 from .errors import ConnectionLost, InvalidRequest, KaaError, ServerError, failure_of
 from .events import Lines
 from .options import program_of
 
-END = object()  # what draw returns after the last program
+Make = Callable[[int, Mapping[str, Any]], Any]
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass
@@ -37,6 +39,52 @@ class Window:
         return cls(size=ahead // batches, batches=batches)
 
 
+class Draft:
+    """The lines of a batch that is being drawn."""
+
+    def __init__(self, window: Window) -> None:
+        self.lines: list[bytes] = []
+        self._window = window
+        self._bytes = 0
+        self._until = monotonic() + window.seconds
+
+    def add(self, program: Any) -> bool:
+        """Take a program. True: the batch is full, or has waited long enough."""
+        line = _encode(program_of(program)).encode()
+        self.lines.append(line)
+        self._bytes += len(line)
+        return len(self.lines) >= self._window.size or self._bytes >= self._window.bytes or monotonic() > self._until
+
+
+# Fills a draft, and returns whether there may be more programs. It may be a coroutine function.
+Draw = Callable[[Draft], Any]
+
+
+def drawing(programs: Iterable[Any]) -> Draw:
+    """Return a function that draws from programs."""
+    there = iter(programs)
+
+    def draw(draft: Draft) -> bool:
+        return any(draft.add(program) for program in there)
+
+    return draw
+
+
+def drawing_async(programs: Iterable[Any] | AsyncIterable[Any]) -> Draw:
+    """Return a function that draws from programs which may have to be awaited."""
+    if not isinstance(programs, AsyncIterable):
+        return drawing(programs)
+    coming = programs.__aiter__()
+
+    async def draw(draft: Draft) -> bool:
+        async for program in coming:
+            if draft.add(program):
+                return True
+        return False
+
+    return draw
+
+
 @dataclass
 class Batch:
     """A batch under way. first is the number of its first program."""
@@ -47,9 +95,7 @@ class Batch:
     cursor: str = ""
 
 
-def run(
-    draw: Callable[[], Any], common: Mapping[str, Any], ordered: bool, make: Callable[[int, Mapping[str, Any]], Any], window: Window
-) -> Steps[None]:
+def run(draw: Draw, common: Mapping[str, Any], ordered: bool, make: Make, window: Window) -> Steps[None]:
     """Emit what make returns for the result of each program, in the order of the programs or, within a batch, of their ends.
 
     At most `window.batches` batches are under way: the next programs are drawn when the results of one were taken.
@@ -59,12 +105,13 @@ def run(
     try:
         while True:
             while more and len(under_way) < window.batches:
-                lines, more = yield from _draw(draw, window)
-                if lines:
+                draft = Draft(window)
+                more = yield Call(draw, (draft,))
+                if draft.lines:
                     batch = Batch(f"map {uuid.uuid4()}", drawn)
                     under_way.append(batch)
-                    drawn += len(lines)
-                    yield from _submit(batch, common, lines)
+                    drawn += len(draft.lines)
+                    yield from _submit(batch, common, draft.lines)
             if not under_way:
                 return
             yield from _results(under_way[0], ordered, make)
@@ -75,21 +122,6 @@ def run(
         raise
 
 
-def _draw(draw: Callable[[], Any], window: Window) -> Steps[tuple[list[bytes], bool]]:
-    """Return the lines of the next batch, and whether there may be more."""
-    lines: list[bytes] = []
-    size, since = 0, monotonic()
-    while len(lines) < window.size and size < window.bytes:
-        program = yield Call(draw)
-        if program is END:
-            return lines, False
-        lines.append(json.dumps(program_of(program), separators=(",", ":")).encode())
-        size += len(lines[-1])
-        if monotonic() - since > window.seconds:
-            break
-    return lines, True
-
-
 def _submit(batch: Batch, common: Mapping[str, Any], lines: list[bytes]) -> Steps[None]:
     head = json.dumps({"batch": {"name": batch.name, "badLines": "skip", "defaults": common}}).encode()
     content = b"\n".join([head, *lines, b""])
@@ -98,7 +130,7 @@ def _submit(batch: Batch, common: Mapping[str, Any], lines: list[bytes]) -> Step
     batch.id = str(answer.json()["id"])
 
 
-def _results(batch: Batch, ordered: bool, make: Callable[[int, Mapping[str, Any]], Any]) -> Steps[None]:
+def _results(batch: Batch, ordered: bool, make: Make) -> Steps[None]:
     broken = 0
     while True:
         before = batch.cursor
@@ -112,7 +144,7 @@ def _results(batch: Batch, ordered: bool, make: Callable[[int, Mapping[str, Any]
             yield Sleep(backoff(broken))
 
 
-def _read(batch: Batch, ordered: bool, make: Callable[[int, Mapping[str, Any]], Any]) -> Steps[bool]:
+def _read(batch: Batch, ordered: bool, make: Make) -> Steps[bool]:
     """Read one stream of results. True: these were all."""
     params = {"follow": "true", "order": "submission" if ordered else "completion"}
     if batch.cursor:
@@ -123,20 +155,33 @@ def _read(batch: Batch, ordered: bool, make: Callable[[int, Mapping[str, Any]], 
         piece = yield Read(answer.stream)
         if not piece:
             raise ConnectionLost("the stream of results broke off")
-        for line in lines.feed(piece):
-            if not line.strip():
-                continue
-            record = json.loads(line)
-            if "index" in record:
-                yield Emit(make(batch.first + record["index"], record))
-                batch.cursor = record.get("cursor", batch.cursor)
-            elif record.get("end") == "all":
-                return True
-            elif "end" in record:
-                batch.cursor = record.get("cursor", batch.cursor)
-                if record.get("code") in ("gone", "not_found"):
-                    raise ServerError(0, record)
-                raise ConnectionLost(f"the stream of results ended: {record.get('detail') or record['end']}")
+        items: list[Any] = []
+        try:
+            whole = _take(batch, lines.feed(piece), make, items)
+        finally:
+            if items:
+                yield Emits(items)
+        if whole:
+            return True
+
+
+def _take(batch: Batch, lines: list[bytes], make: Make, items: list[Any]) -> bool:
+    """Add what make returns for each line to items. True: the last line of all results is among them."""
+    for line in lines:
+        if not line.strip():
+            continue
+        record = json.loads(line)
+        if "index" in record:
+            items.append(make(batch.first + record["index"], record))
+            batch.cursor = record.get("cursor", batch.cursor)
+        elif record.get("end") == "all":
+            return True
+        elif "end" in record:
+            batch.cursor = record.get("cursor", batch.cursor)
+            if record.get("code") in ("gone", "not_found"):
+                raise ServerError(0, record)
+            raise ConnectionLost(f"the stream of results ended: {record.get('detail') or record['end']}")
+    return False
 
 
 def _cancel(under_way: deque[Batch]) -> Steps[None]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import anyio
 import httpx
 
-from ._steps import Answer, Call, Emit, Read, Request, Sleep, Step, Steps, Stopped
+from ._steps import Answer, Call, Emit, Emits, Read, Request, Sleep, Step, Steps, Stopped
 from ._version import __version__
 from .errors import ConnectionLost, KaaError, NotReachable
 
@@ -123,6 +123,9 @@ class Driver:
                     if isinstance(step, Emit):
                         yield step.item
                         value = None
+                    elif isinstance(step, Emits):
+                        yield from step.items
+                        value = None
                     else:
                         value = self._carry_out(step, opened)
                 except GeneratorExit:
@@ -217,6 +220,10 @@ class AsyncDriver:
                     if isinstance(step, Emit):
                         yield step.item
                         value = None
+                    elif isinstance(step, Emits):
+                        for item in step.items:
+                            yield item
+                        value = None
                     else:
                         value = await self._carry_out(step, opened)
                 except Exception as error:
@@ -280,7 +287,7 @@ def _thrown(steps: Steps[None]) -> Steps[None]:
         step = steps.throw(Stopped())
         while True:
             try:
-                value = None if isinstance(step, Emit) else (yield step)
+                value = None if isinstance(step, (Emit, Emits)) else (yield step)
             except BaseException as error:
                 step = steps.throw(error)
             else:

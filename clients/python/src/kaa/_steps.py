@@ -36,7 +36,7 @@ class Request:
     path: str
     json: Any = None
     content: bytes | Path | None = None
-    params: Mapping[str, str] | None = None
+    params: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     read: float = 90.0  # seconds until something of the answer has to arrive
     stream: bool = False  # the answer's body is read in pieces
@@ -82,6 +82,13 @@ class Emit:
 
 
 @dataclass
+class Emits:
+    """Several items for the caller, one after the other."""
+
+    items: list[Any]
+
+
+@dataclass
 class Call:
     """A call of a function of the caller, which may be a coroutine function."""
 
@@ -90,7 +97,7 @@ class Call:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
-Step = Union[Request, Read, Sleep, Emit, Call]
+Step = Union[Request, Read, Sleep, Emit, Emits, Call]
 Steps = Generator[Step, Any, T]
 
 

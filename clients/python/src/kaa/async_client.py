@@ -127,8 +127,7 @@ class AsyncKaa:
                 return error
             return AsyncResult(raw, AsyncResultFiles(self._driver, raw))
 
-        window = _batches.Window.of(ahead)
-        steps = _batches.run(_drawing(programs), body_of(options), ordered, make, window)
+        steps = _batches.run(_batches.drawing_async(programs), body_of(options), ordered, make, _batches.Window.of(ahead))
         return shown.around_async(self._driver.iterate(steps))
 
     def session(self, *, name: str | None = None, **options: Unpack[SessionOptions]) -> AsyncSession:
@@ -161,19 +160,3 @@ class AsyncKaa:
 
     def __repr__(self) -> str:
         return f"<AsyncKaa {self.url}>"
-
-
-def _drawing(programs: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Any]:
-    """Return a function for the next program, which may have to be awaited."""
-    if isinstance(programs, AsyncIterable):
-        coming = programs.__aiter__()
-
-        async def next_to_come() -> Any:
-            try:
-                return await coming.__anext__()
-            except StopAsyncIteration:
-                return _batches.END
-
-        return next_to_come
-    there = iter(programs)
-    return lambda: next(there, _batches.END)

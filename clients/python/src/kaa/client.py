@@ -124,7 +124,6 @@ class Kaa:
         `index` is the number of the program. A program that Kaa could not execute raises, or its error is yielded. Closing
         the iterator cancels the rest.
         """
-        there = iter(programs)
         shown = Progress.of(progress, programs)
 
         def make(index: int, record: Mapping[str, Any]) -> Result | KaaError:
@@ -137,7 +136,7 @@ class Kaa:
                 return error
             return Result(raw, ResultFiles(self._driver, raw))
 
-        steps = _batches.run(lambda: next(there, _batches.END), body_of(options), ordered, make, _batches.Window.of(ahead))
+        steps = _batches.run(_batches.drawing(programs), body_of(options), ordered, make, _batches.Window.of(ahead))
         return shown.around(self._driver.iterate(steps))
 
     def session(self, *, name: str | None = None, **options: Unpack[SessionOptions]) -> Session:
