@@ -128,6 +128,39 @@ def test_stream(kaa_session):
     assert [event.type for event in kaa_session.stream("print(1)")][-1] == "status" and not kaa_session.interrupt()
 
 
+def test_contexts(kaa_session):
+    kaa_session.run("x = 1")
+    with kaa_session.context(cwd="/tmp") as context:
+        assert context.run("import os; x = 2; os.getcwd()").text == "'/tmp'" and context.submit("x").result().text == "2"
+        assert [event.text for event in context.stream("print(x)") if event.type == "stream"] == ["2\n"]
+        assert [other.id for other in kaa_session.contexts()] == ["default", context.id] and not context.interrupt()
+        context.restart()
+        assert context.run("x").error.name == "NameError"
+    own = kaa_session.contexts()
+    assert [other.run("x").text for other in own] == ["1"]
+    with pytest.raises(kaa.NotFound):
+        context.run("x")
+    context.close()  # a second time
+
+
+def test_watch(kaa_session):
+    with kaa_session.files.watch(recursive=True) as watch:
+        kaa_session.run("import os; os.mkdir('made'); open('made/a', 'w').close()")
+        kaa_session.files["b"] = b"x"
+        seen = []
+        while not seen or seen[-1].path != "b":
+            seen.append(next(watch))
+        assert kaa.Change("create", "made", directory=True) in seen
+    with kaa_session.files.watch("made") as watch:
+        kaa_session.run("import shutil; shutil.rmtree('made')")
+        assert {change.path for change in watch} == {"a", "."}
+    with pytest.raises(kaa.NotFound):
+        kaa_session.files.watch("made")
+    with pytest.raises(kaa.SessionEnded), kaa_session.files.watch() as watch:
+        kaa_session.close()
+        list(watch)
+
+
 def test_pause(kaa_session):
     kaa_session.run("x = 1")
     kaa_session.pause()
@@ -162,6 +195,15 @@ def test_async():
             assert await result.files.read("b.txt") == b"b"
             job = await session.submit("3")
             assert (await job).text == "3"
+            async with session.context() as context:
+                assert (await context.run("x")).error.name == "NameError" and not await context.interrupt()
+                await context.restart()
+                assert [other.id for other in await session.contexts()] == ["default", context.id]
+            async with session.files.watch("/tmp") as watch:
+                await session.files.write("/tmp/new", "x")
+                async for change in watch:
+                    assert change == kaa.Change("create", "new")
+                    break
         opened = await kaa.AsyncSession()
         await opened.close()
 

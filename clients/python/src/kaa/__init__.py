@@ -18,6 +18,7 @@ from .async_client import AsyncKaa
 from .async_session import AsyncCheckpoint, AsyncSession
 from .client import Kaa, default
 from .commands import AsyncCommand, AsyncTerminal, Command, Terminal
+from .contexts import AsyncContext, Context
 from .errors import (
     Conflict,
     ConnectionLost,
@@ -48,20 +49,29 @@ from .functions import Function, Pending, ValueMissing, function
 from .jobs import AsyncJob, Job
 from .local import Local, StartFailed, local
 from .result import AsyncResult, ErrorInfo, Result, Value
+from .schedules import AsyncSchedule, Schedule
 from .session import Checkpoint, Session
+from .volumes import AsyncVolume, Volume
+from .watches import AsyncWatch, Change, Watch
 
 __all__ = [
     "AsyncCheckpoint",
     "AsyncCommand",
+    "AsyncContext",
     "AsyncJob",
     "AsyncKaa",
     "AsyncResult",
+    "AsyncSchedule",
     "AsyncSession",
     "AsyncTerminal",
+    "AsyncVolume",
+    "AsyncWatch",
+    "Change",
     "Checkpoint",
     "Command",
     "Conflict",
     "ConnectionLost",
+    "Context",
     "ErrorInfo",
     "Event",
     "ExecutionError",
@@ -85,6 +95,7 @@ __all__ = [
     "Pending",
     "Problem",
     "Result",
+    "Schedule",
     "ServerError",
     "Session",
     "SessionEnded",
@@ -96,6 +107,8 @@ __all__ = [
     "Unserializable",
     "Value",
     "ValueMissing",
+    "Volume",
+    "Watch",
     "__version__",
     "command",
     "default",

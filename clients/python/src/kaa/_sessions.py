@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from ._lists import every
 from ._steps import Request, Steps, send
 from .errors import Gone, NotFound
 
@@ -23,6 +24,11 @@ def create(body: Mapping[str, Any], name: str | None) -> Steps[dict[str, Any]]:
 def look(session: str) -> Steps[dict[str, Any]]:
     answer = yield from send(Request("GET", f"/v1/sessions/{session}"))
     return dict(answer.json())
+
+
+def listing(metadata: Mapping[str, str] | None) -> Steps[list[dict[str, Any]]]:
+    wanted = [f"{name}={value}" for name, value in (metadata or {}).items()]
+    return every("/v1/sessions", "sessions", {"limit": "100", "metadata": wanted})
 
 
 def change(session: str, body: Mapping[str, Any]) -> Steps[dict[str, Any]]:

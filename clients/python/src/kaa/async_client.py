@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import httpx
 
-from . import _batches, _execution, jobs
+from . import _batches, _execution, _sessions, jobs, schedules, volumes
 from ._drivers import AsyncDriver, Config
 from ._execution import Listeners
 from ._progress import Progress
@@ -20,6 +20,8 @@ from .files import AsyncResultFiles
 from .jobs import AsyncJob
 from .options import RunOptions, SessionOptions, SubmitOptions, body_of, command_of
 from .result import AsyncResult
+from .schedules import AsyncSchedule, ScheduleOptions
+from .volumes import AsyncVolume
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -133,6 +135,30 @@ class AsyncKaa:
     def session(self, *, name: str | None = None, **options: Unpack[SessionOptions]) -> AsyncSession:
         """Return a session to `await`, or to `async with`."""
         return AsyncSession(self, name=name, **options)
+
+    async def sessions(self, *, metadata: Mapping[str, str] | None = None) -> list[AsyncSession]:
+        """Return the live sessions, or those with such metadata alone. `async with` does not end one of them."""
+        return [AsyncSession._of(self._driver, record, ends=False) for record in await self._driver.run(_sessions.listing(metadata))]
+
+    async def volume(self, name: str) -> AsyncVolume:
+        """Return the volume of a name."""
+        return AsyncVolume(self._driver, await self._driver.run(volumes.look(name)))
+
+    async def volumes(self) -> list[AsyncVolume]:
+        """Return the volumes: files of sessions that were opened with `persist`."""
+        return [AsyncVolume(self._driver, record) for record in await self._driver.run(volumes.listing())]
+
+    async def create_schedule(self, code: str, cron: str, **options: Unpack[ScheduleOptions]) -> AsyncSchedule:
+        """Make a job at each time of a cron line."""
+        return AsyncSchedule(self._driver, await self._driver.run(schedules.create(schedules.body(code, cron, options))))
+
+    async def schedule(self, id: str) -> AsyncSchedule:
+        """Return the schedule of an id."""
+        return AsyncSchedule(self._driver, await self._driver.run(schedules.look(id)))
+
+    async def schedules(self) -> list[AsyncSchedule]:
+        """Return the schedules."""
+        return [AsyncSchedule(self._driver, record) for record in await self._driver.run(schedules.listing())]
 
     async def runtimes(self) -> list[dict[str, Any]]:
         """Return the interpreters that `runtime` may name."""

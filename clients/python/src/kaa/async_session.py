@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from . import _execution, _sessions, jobs
+from . import _sessions, contexts
 from ._drivers import AsyncDriver
-from ._execution import Listeners
 from ._once import Once
-from ._tools import Functions, Tools
 from .commands import AsyncCommands, AsyncTerminal
-from .events import Event
-from .files import AsyncResultFiles, AsyncSessionFiles
-from .jobs import AsyncJob
-from .options import CommandOptions, RunOptions, SessionOptions, SubmitOptions, body_of
-from .result import AsyncResult
+from .contexts import AsyncContext
+from .files import AsyncSessionFiles
+from .interpreters import AsyncInterpreter
+from .options import CommandOptions, SessionOptions, body_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +41,7 @@ class AsyncCheckpoint:
             await self.rollback()
 
 
-class AsyncSession:
+class AsyncSession(AsyncInterpreter):
     """A live interpreter: `async with AsyncSession() as s`, or `s = await AsyncSession()`.
 
     The end of the block ends it, unless it has a name or was attached to.
@@ -92,31 +89,6 @@ class AsyncSession:
         session._begin(driver, record)
         return session
 
-    async def run(
-        self,
-        code: str,
-        *,
-        on_stdout: Callable[[str], Any] | None = None,
-        on_stderr: Callable[[str], Any] | None = None,
-        on_event: Callable[[Event], Any] | None = None,
-        functions: Functions = None,
-        check: bool = False,
-        **options: Unpack[RunOptions],
-    ) -> AsyncResult:
-        """Execute code and wait for its end. The functions get output and events as they come."""
-        listeners = Listeners(on_stdout, on_stderr, on_event, Tools(functions))
-        raw = await self._driver.run(_execution.execute(self._body(code, options), listeners))
-        result = AsyncResult(raw, AsyncResultFiles(self._driver, raw))
-        return result.raise_for_error() if check else result
-
-    def stream(self, code: str, **options: Unpack[RunOptions]) -> AsyncIterator[Event]:
-        """Execute code and return its events as they come. Closing the iterator interrupts the code."""
-        return self._driver.iterate(_execution.stream(self._body(code, options)))
-
-    async def submit(self, code: str, *, idempotency_key: str | None = None, **options: Unpack[SubmitOptions]) -> AsyncJob:
-        """Execute code in its turn, without waiting for it."""
-        return AsyncJob(self._driver, await self._driver.run(jobs.submit(self._body(code, options), idempotency_key)))
-
     async def interrupt(self) -> bool:
         """Interrupt the execution that runs. False: there is none."""
         return bool((await self._tell("interrupt"))["interrupted"])
@@ -145,6 +117,18 @@ class AsyncSession:
 
         return Once(make)
 
+    def context(self, *, cwd: str | None = None) -> Once[AsyncContext]:
+        """Make a further interpreter in the session, with variables of its own and the same files: `await` it, or `async with` it."""
+
+        async def make() -> AsyncContext:
+            return AsyncContext(self._driver, self.id, await self._driver.run(contexts.create(self.id, cwd)))
+
+        return Once(make)
+
+    async def contexts(self) -> list[AsyncContext]:
+        """Return the interpreters of the session. Its own is the first."""
+        return [AsyncContext(self._driver, self.id, record) for record in await self._driver.run(contexts.listing(self.id))]
+
     def terminal(
         self, command: str | Sequence[str] = ("bash",), *, columns: int = 80, rows: int = 24, **options: Unpack[CommandOptions]
     ) -> Once[AsyncTerminal]:
@@ -168,8 +152,8 @@ class AsyncSession:
             if self._own:
                 await self._own.close()
 
-    def _body(self, code: str, options: Any) -> dict[str, Any]:
-        return {"code": code, **body_of(options), "sessionId": self.id}
+    def _place(self) -> dict[str, str]:
+        return {"sessionId": self.id}
 
     async def _tell(self, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         return await self._driver.run(_sessions.tell(self.id, what, body))

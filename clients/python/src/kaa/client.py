@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import httpx
 
-from . import _batches, _execution, jobs
+from . import _batches, _execution, _sessions, jobs, schedules, volumes
 from ._drivers import Config, Driver
 from ._execution import Listeners
 from ._progress import Progress
@@ -20,7 +20,9 @@ from .files import ResultFiles
 from .jobs import Job
 from .options import RunOptions, SessionOptions, SubmitOptions, body_of, command_of
 from .result import Result
+from .schedules import Schedule, ScheduleOptions
 from .session import Session
+from .volumes import Volume
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -142,6 +144,30 @@ class Kaa:
     def session(self, *, name: str | None = None, **options: Unpack[SessionOptions]) -> Session:
         """Open a session; with a name, that of the name."""
         return Session(self, name=name, **options)
+
+    def sessions(self, *, metadata: Mapping[str, str] | None = None) -> list[Session]:
+        """Return the live sessions, or those with such metadata alone. `with` does not end one of them."""
+        return [Session._of(self._driver, record, ends=False) for record in self._driver.run(_sessions.listing(metadata))]
+
+    def volume(self, name: str) -> Volume:
+        """Return the volume of a name."""
+        return Volume(self._driver, self._driver.run(volumes.look(name)))
+
+    def volumes(self) -> list[Volume]:
+        """Return the volumes: files of sessions that were opened with `persist`."""
+        return [Volume(self._driver, record) for record in self._driver.run(volumes.listing())]
+
+    def create_schedule(self, code: str, cron: str, **options: Unpack[ScheduleOptions]) -> Schedule:
+        """Make a job at each time of a cron line. docs/api/schedules.md describes the options."""
+        return Schedule(self._driver, self._driver.run(schedules.create(schedules.body(code, cron, options))))
+
+    def schedule(self, id: str) -> Schedule:
+        """Return the schedule of an id."""
+        return Schedule(self._driver, self._driver.run(schedules.look(id)))
+
+    def schedules(self) -> list[Schedule]:
+        """Return the schedules."""
+        return [Schedule(self._driver, record) for record in self._driver.run(schedules.listing())]
 
     def runtimes(self) -> list[dict[str, Any]]:
         """Return the interpreters that `runtime` may name."""

@@ -171,3 +171,9 @@ def failure_of(job: Mapping[str, Any]) -> Problem:
     if code in ("session_ended", "runner_lost", "drained", "worker_failed"):
         return _BY_CODE[code](0, fields)
     return (JobCancelled if job.get("state") == "cancelled" else JobFailed)(0, fields)
+
+
+def ended(data: Mapping[str, Any]) -> Problem:
+    """Return the error of a stream that the server has ended: `reason` is the code of a problem."""
+    code = str(data.get("reason", ""))
+    return (_BY_CODE.get(code) or ServerError)(0, {"code": code, "detail": str(data.get("message", ""))})

@@ -10,9 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from ._drivers import AsyncDriver, Driver
+from ._lists import every
+from ._once import Once
 from ._steps import Request, Steps, send
 from .errors import NotFound
 from .options import Content, content_of
+from .watches import AsyncWatch, Watch
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,8 @@ def delete(session: str, path: str) -> Steps[None]:
 
 
 def listing(session: str) -> Steps[list[FileInfo]]:
-    found: list[FileInfo] = []
-    params = {"limit": "1000"}
-    while True:
-        answer = yield from send(Request("GET", f"/v1/sessions/{session}/files", params=params))
-        page = answer.json()
-        found += [_info(entry) for entry in page["files"]]
-        if not page.get("nextCursor"):
-            return found
-        params = {**params, "cursor": page["nextCursor"]}
+    entries = yield from every(f"/v1/sessions/{session}/files", "files", {"limit": "1000"})
+    return [_info(entry) for entry in entries]
 
 
 def place_of(into: str | os.PathLike[str], path: str) -> Path:
@@ -172,6 +168,10 @@ class SessionFiles(MutableMapping[str, bytes]):
         """Return the files below the working directory."""
         return self._driver.run(listing(self._session))
 
+    def watch(self, path: str = ".", *, recursive: bool = False) -> Watch:
+        """Return the changes of a directory from now on, with `recursive` those of directories below it, too."""
+        return Watch(self._driver, self._session, path, recursive)
+
     def save(self, path: str, into: str | os.PathLike[str] = ".") -> Path:
         """Write a file into a directory here, and return its path."""
         return _save(into, path, self.read(path))
@@ -221,6 +221,10 @@ class AsyncSessionFiles:
     async def list(self) -> Infos:
         """Return the files below the working directory."""
         return await self._driver.run(listing(self._session))
+
+    def watch(self, path: str = ".", *, recursive: bool = False) -> Once[AsyncWatch]:
+        """Return the changes of a directory from now on, with `recursive` those of directories below it, too: `await` it, or `async with` it."""
+        return Once(AsyncWatch(self._driver, self._session, path, recursive)._open)
 
     async def save(self, path: str, into: str | os.PathLike[str] = ".") -> Path:
         """Write a file into a directory here, and return its path."""

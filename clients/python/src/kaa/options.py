@@ -172,6 +172,15 @@ def file_of(path: str, content: Content) -> dict[str, str]:
         return {"path": str(path), "contentBase64": base64.b64encode(data).decode("ascii")}
 
 
+def moment_of(text: str | None) -> datetime | None:
+    """Return a moment as the API writes it. Python knows microseconds, and before 3.11 no `Z` and only some numbers of digits."""
+    if not text:
+        return None
+    whole, _, rest = text.rstrip("Z").partition(".")
+    moment = datetime.fromisoformat(whole).replace(tzinfo=timezone.utc)
+    return moment + timedelta(microseconds=int(rest[:6].ljust(6, "0"))) if rest else moment
+
+
 def reading(timeout: Any) -> float:
     """Return the seconds until the answer to an execution has to arrive: its own time, that in a queue, and some more."""
     if isinstance(timeout, timedelta):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import _execution, _sessions, jobs
+from . import _sessions, contexts
 from ._drivers import Driver
-from ._execution import Listeners
-from ._tools import Functions, Tools
 from .commands import Commands, Terminal
-from .events import Event
-from .files import ResultFiles, SessionFiles
-from .jobs import Job
-from .options import CommandOptions, RunOptions, SessionOptions, SubmitOptions, body_of
-from .result import Result
+from .contexts import Context
+from .files import SessionFiles
+from .interpreters import Interpreter
+from .options import CommandOptions, SessionOptions, body_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +39,7 @@ class Checkpoint:
             self.rollback()
 
 
-class Session:
+class Session(Interpreter):
     """A live interpreter. `with` ends it, unless it has a name or was attached to.
 
     With `name` it is the session of that name, which is opened if there is none. docs/api/sessions.md describes the options.
@@ -73,31 +69,6 @@ class Session:
         session._begin(driver, record, ends)
         return session
 
-    def run(
-        self,
-        code: str,
-        *,
-        on_stdout: Callable[[str], Any] | None = None,
-        on_stderr: Callable[[str], Any] | None = None,
-        on_event: Callable[[Event], Any] | None = None,
-        functions: Functions = None,
-        check: bool = False,
-        **options: Unpack[RunOptions],
-    ) -> Result:
-        """Execute code and wait for its end. The functions get output and events as they come."""
-        listeners = Listeners(on_stdout, on_stderr, on_event, Tools(functions))
-        raw = self._driver.run(_execution.execute(self._body(code, options), listeners))
-        result = Result(raw, ResultFiles(self._driver, raw))
-        return result.raise_for_error() if check else result
-
-    def stream(self, code: str, **options: Unpack[RunOptions]) -> Iterator[Event]:
-        """Execute code and return its events as they come. Closing the iterator interrupts the code."""
-        return self._driver.iterate(_execution.stream(self._body(code, options)))
-
-    def submit(self, code: str, *, idempotency_key: str | None = None, **options: Unpack[SubmitOptions]) -> Job:
-        """Execute code in its turn, without waiting for it."""
-        return Job(self._driver, self._driver.run(jobs.submit(self._body(code, options), idempotency_key)))
-
     def interrupt(self) -> bool:
         """Interrupt the execution that runs. False: there is none."""
         return bool(self._tell("interrupt")["interrupted"])
@@ -122,6 +93,14 @@ class Session:
         """Keep the present state."""
         return Checkpoint(self, str(self._tell("checkpoint")["checkpointId"]))
 
+    def context(self, *, cwd: str | None = None) -> Context:
+        """Make a further interpreter in the session, with variables of its own and the same files."""
+        return Context(self._driver, self.id, self._driver.run(contexts.create(self.id, cwd)))
+
+    def contexts(self) -> list[Context]:
+        """Return the interpreters of the session. Its own is the first."""
+        return [Context(self._driver, self.id, record) for record in self._driver.run(contexts.listing(self.id))]
+
     def terminal(
         self, command: str | Sequence[str] = ("bash",), *, columns: int = 80, rows: int = 24, **options: Unpack[CommandOptions]
     ) -> Terminal:
@@ -141,8 +120,8 @@ class Session:
         """End the session."""
         self._driver.run(_sessions.end(self.id))
 
-    def _body(self, code: str, options: Any) -> dict[str, Any]:
-        return {"code": code, **body_of(options), "sessionId": self.id}
+    def _place(self) -> dict[str, str]:
+        return {"sessionId": self.id}
 
     def _tell(self, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         return self._driver.run(_sessions.tell(self.id, what, body))
