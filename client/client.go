@@ -18,12 +18,14 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Client calls one Kaa. It is safe for use by several goroutines.
 type Client struct {
 	url, key string
 	http     *http.Client
+	retryFor time.Duration
 }
 
 // New returns a client of the Kaa at an address such as http://127.0.0.1:8080; without a scheme it is http. The key may be empty.
@@ -31,13 +33,21 @@ func New(address, key string) *Client {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
-	return &Client{url: strings.TrimRight(address, "/"), key: key, http: http.DefaultClient}
+	return &Client{url: strings.TrimRight(address, "/"), key: key, http: http.DefaultClient, retryFor: byDefault}
 }
 
 // With returns a client of the same Kaa that sends its requests by h.
 func (c *Client) With(h *http.Client) *Client {
 	other := *c
 	other.http = h
+	return &other
+}
+
+// RetryFor returns a client of the same Kaa that waits for so long in all to send a call again that was refused with 429 or 503; a minute
+// by default, and 0 for never.
+func (c *Client) RetryFor(most time.Duration) *Client {
+	other := *c
+	other.retryFor = most
 	return &other
 }
 
@@ -69,8 +79,35 @@ func (c *Client) Do(ctx context.Context, method, path string, body any, options 
 	return c.open(ctx, method, path, nil, body, options)
 }
 
-// open sends a request. An answer other than 2xx is a ProblemError.
+// open sends a request, and again where that does no harm. An answer other than 2xx is a ProblemError.
 func (c *Client) open(ctx context.Context, method, path string, query url.Values, body any, options []Option) (*http.Response, error) {
+	req, err := c.request(ctx, method, path, query, body, options)
+	if err != nil {
+		return nil, err
+	}
+	for waited := time.Duration(0); ; {
+		res, err := c.http.Do(req)
+		if err != nil {
+			return nil, c.unreachable(err)
+		}
+		if res.StatusCode/100 == 2 {
+			return res, nil
+		}
+		problem := c.refused(res)
+		_ = res.Body.Close()
+		pause, again := retryAfter(req, res, problem)
+		if !again || waited+pause > c.retryFor {
+			return nil, problem
+		}
+		waited += pause
+		if req, err = resend(req, pause); err != nil {
+			return nil, fmt.Errorf("%w (%w)", problem, err)
+		}
+	}
+}
+
+// request makes a request.
+func (c *Client) request(ctx context.Context, method, path string, query url.Values, body any, options []Option) (*http.Request, error) {
 	content, contentType, err := encoded(body)
 	if err != nil {
 		return nil, err
@@ -92,15 +129,7 @@ func (c *Client) open(ctx context.Context, method, path string, query url.Values
 	for _, o := range options {
 		o(req)
 	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		return nil, c.unreachable(err)
-	}
-	if res.StatusCode/100 == 2 {
-		return res, nil
-	}
-	defer func() { _ = res.Body.Close() }()
-	return nil, c.refused(res)
+	return req, nil
 }
 
 // encoded returns a body as it is sent, with its media type.

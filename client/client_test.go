@@ -70,7 +70,7 @@ func TestErrors(t *testing.T) {
 				w.WriteHeader(tt.status)
 				_, _ = io.WriteString(w, tt.body)
 			})
-			_, err := c.Execute(t.Context(), client.ExecuteBody{Code: "1"})
+			_, err := c.RetryFor(0).Execute(t.Context(), client.ExecuteBody{Code: "1"})
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Fatalf("%v, want %q", err, tt.says)
 			}

@@ -58,7 +58,7 @@ func (c *Client) unreachable(err error) error { return &UnreachableError{c.url, 
 const mostProblem = 1 << 20
 
 // refused returns the error of an answer that is no success.
-func (c *Client) refused(res *http.Response) error {
+func (c *Client) refused(res *http.Response) *ProblemError {
 	e := &ProblemError{RetryAfter: res.Header.Get("Retry-After")}
 	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	err := json.NewDecoder(io.LimitReader(res.Body, mostProblem)).Decode(&e.Problem)

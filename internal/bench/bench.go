@@ -101,7 +101,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	transport := &http.Transport{MaxIdleConns: 0, MaxIdleConnsPerHost: o.Workers, MaxConnsPerHost: 0}
 	defer transport.CloseIdleConnections()
 	for _, t := range o.Targets {
-		c := client.New(t.URL, t.Key).With(&http.Client{Transport: transport})
+		c := client.New(t.URL, t.Key).With(&http.Client{Transport: transport}).RetryFor(0)
 		l.targets = append(l.targets, &target{client: c, times: histogram(), errors: map[string]int{}})
 	}
 	bare := histogram()

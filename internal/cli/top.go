@@ -39,6 +39,7 @@ func Top(ctx context.Context, p app.Process, o TopOptions) error {
 	if err != nil {
 		return err
 	}
+	c = c.RetryFor(0) // the next look is soon enough
 	live := !o.Once && isWindow(p.Stdout)
 	if live {
 		// The alternate screen keeps what the terminal showed before. The cursor is hidden meanwhile.
