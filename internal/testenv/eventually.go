@@ -13,14 +13,13 @@ const Timeout = 3 * time.Minute
 // names it.
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
+	const longest = 25 * time.Millisecond // between two looks: many are calls to a Kaa, and other tests need the processors
 	deadline := time.After(Timeout)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
+	for wait := 2 * time.Millisecond; !ok(); wait = min(wait+wait/2, longest) {
 		select {
 		case <-deadline:
 			tb.Fatalf("not within %s: %s", Timeout, what)
-		case <-tick.C:
+		case <-time.After(wait):
 		}
 	}
 }
