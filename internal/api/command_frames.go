@@ -7,13 +7,13 @@ import (
 	"io"
 	"reflect"
 	"sync"
-	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 const (
@@ -148,11 +148,11 @@ func (k *commandSocket) readText(ctx context.Context) (kind string, text []byte,
 
 // control carries out a text frame. An error ends the connection; what is wrong with the frame does not.
 func (k *commandSocket) control(ctx context.Context, r io.Reader) error {
-	late := time.AfterFunc(k.s.cfg.FrameTimeout, func() {
+	r, stop := service.InTime(r, k.s.cfg.FrameTimeout, func() {
 		_ = k.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
 	})
 	text, err := io.ReadAll(io.LimitReader(r, maxCommandFrame+1))
-	late.Stop()
+	stop()
 	switch {
 	case err != nil:
 		return errClientGone

@@ -30,7 +30,7 @@ type Config struct {
 	Log      *slog.Logger
 
 	MaxFrameBytes int64         // of a socket's frame
-	FrameTimeout  time.Duration // how long a frame may take to come; 30 s
+	FrameTimeout  time.Duration // for which nothing of a frame may come; 30 s
 	// SlowestWrite is how long the reader of a stream may take nothing before its connection
 	// is closed; 30 s.
 	SlowestWrite time.Duration

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
@@ -96,10 +95,10 @@ func (k *socket) read(ctx context.Context, held *service.Held) ([]byte, error) {
 	if kind != websocket.MessageText {
 		return nil, &badMessageError{websocket.StatusUnsupportedData, "send frames as text"}
 	}
-	late := time.AfterFunc(k.s.cfg.FrameTimeout, func() {
+	r, stop := service.InTime(r, k.s.cfg.FrameTimeout, func() {
 		_ = k.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
 	})
-	defer late.Stop()
+	defer stop()
 	text, err := io.ReadAll(held.Reader(r))
 	_, busy := errors.AsType[*service.BusyError](err)
 	switch {

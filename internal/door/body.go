@@ -134,7 +134,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return n, &service.BodyError{Fault: service.BodyTooLarge, Limit: large.Limit}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return n, &service.BodyError{Fault: service.BodySlow, Pause: b.in.cfg.BodyTimeout, BytesPerSecond: slowestBody}
+		return n, &service.BodyError{Fault: service.BodySlow, Pause: b.in.cfg.BodyTimeout, BytesPerSecond: service.SlowestBody}
 	}
 	return n, &service.BodyError{Fault: service.BodyCut}
 }

@@ -8,12 +8,11 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 const (
-	// slowestBody is how many bytes a second of a body have to come, after its first
-	// moments: a client that sends a byte now and then would hold its request without end.
-	slowestBody = 8 << 10
 	// shortBody is what is read of a refused request before the answer, within
 	// refusedBodyTime: then the connection can be used again.
 	shortBody       = 256 << 10
@@ -33,14 +32,12 @@ const (
 // the end of the body is collected: it is a refusal, and short.
 type incoming struct {
 	*answer
-	body     io.ReadCloser
-	control  *http.ResponseController
-	length   int64 // -1 if it is not known
-	expects  bool  // the client waits for 100 Continue, which the first read sends
-	patience time.Duration
+	body    io.ReadCloser
+	control *http.ResponseController
+	length  int64 // -1 if it is not known
+	expects bool  // the client waits for 100 Continue, which the first read sends
 
-	began  time.Time
-	read   int64
+	pace   service.Pace
 	ended  bool
 	failed bool // nothing more comes
 
@@ -59,7 +56,7 @@ func (in *entrance) received(w http.ResponseWriter, r *http.Request, next http.H
 	}
 	coming := &incoming{
 		answer: out, body: r.Body, control: http.NewResponseController(w), length: r.ContentLength,
-		expects: r.Header.Get("Expect") != "", patience: in.cfg.BodyTimeout, began: time.Now(),
+		expects: r.Header.Get("Expect") != "", pace: service.Pace{Began: time.Now(), Patience: in.cfg.BodyTimeout},
 	}
 	// Else net/http reads up to 256 KiB of a body before it sends an answer, without a
 	// deadline. Recorders in tests cannot do this; a real connection always can.
@@ -75,24 +72,15 @@ func (in *entrance) received(w http.ResponseWriter, r *http.Request, next http.H
 // reason the server has no ReadTimeout.
 func (in *incoming) Read(p []byte) (int, error) {
 	in.expects = false
-	_ = in.control.SetReadDeadline(in.due())
+	_ = in.control.SetReadDeadline(in.pace.Due())
 	n, err := in.take(p)
 	in.failed = in.failed || errors.Is(err, os.ErrDeadlineExceeded)
 	return n, err
 }
 
-// due is when the next bytes have to be there.
-func (in *incoming) due() time.Time {
-	steady := in.began.Add(in.patience + time.Duration(in.read)*(time.Second/slowestBody))
-	if next := time.Now().Add(in.patience); next.Before(steady) {
-		return next
-	}
-	return steady
-}
-
 func (in *incoming) take(p []byte) (int, error) {
 	n, err := in.body.Read(p)
-	in.read += int64(n)
+	in.pace.Read += int64(n)
 	switch {
 	case errors.Is(err, io.EOF):
 		in.ended = true

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	slowestTime  = 30 * time.Second // for a client to take a message, to send one, or to answer a ping
+	slowestTime  = 30 * time.Second // for a client to take a message, to send the next bytes of one, or to answer a ping
 	pingEvery    = 15 * time.Second
 	observeEvery = 5 * time.Second // makes up for a wake that was lost
 	mostWaiting  = 1024            // messages of a client that wait for their turn
@@ -227,10 +227,10 @@ func (k *socket) next(ctx context.Context, held *service.Held) (*message, error)
 	if err != nil {
 		return nil, errGone
 	}
-	late := time.AfterFunc(slowestTime, func() {
+	r, stop := service.InTime(r, slowestTime, func() {
 		_ = k.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
 	})
-	defer late.Stop()
+	defer stop()
 	data, err := io.ReadAll(io.LimitReader(held.Reader(r), k.most+1))
 	if _, busy := errors.AsType[*service.BusyError](err); busy {
 		return nil, &end{websocket.StatusTryAgainLater, "the process holds as many bytes of messages as it may; connect again"}
