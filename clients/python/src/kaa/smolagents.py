@@ -20,6 +20,7 @@ class KaaExecutor(PythonExecutor):
         self._session = session
         self._timeout = timeout
         self._tools: dict[str, Callable[..., Any]] = {}
+        self._named: set[str] = set()  # the tools that code has named so far
 
     def send_tools(self, tools: Mapping[str, Callable[..., Any]]) -> None:
         """Have the code call tools. `final_answer` is among them."""
@@ -38,7 +39,10 @@ class KaaExecutor(PythonExecutor):
             answers.append(self._tools["final_answer"](answer) if "final_answer" in self._tools else answer)
             return answers[-1]
 
+        # Code without functions takes one request. Functions of former code may call a tool again.
         functions = {**self._tools, "final_answer": final_answer}
+        self._named |= {name for name in functions if name in code_action}
+        functions = {name: function for name, function in functions.items() if name in self._named}
         result = self._session.run(code_action, functions=functions, timeout=self._timeout, check=True)
         value = result.value
         return CodeOutput(output=answers[0] if answers else value and value.text, logs=result.stdout, is_final_answer=bool(answers))
