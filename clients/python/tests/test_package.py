@@ -23,7 +23,8 @@ def test_wheel(tmp_path, monkeypatch):
     metadata = email.message_from_bytes(wheel.read(f"{info}/METADATA"))
     needed = [requirement for requirement in metadata.get_all("Requires-Dist") if "extra ==" not in requirement]
     assert metadata["Name"] == "kaa-run" and needed == ["httpx<1,>=0.25"]
-    assert b"kaa = kaa.pytest_plugin" in wheel.read(f"{info}/entry_points.txt")
+    entries = wheel.read(f"{info}/entry_points.txt")
+    assert b"kaa = kaa.pytest_plugin" in entries and b"kaa = kaa.inspect" in entries
 
 
 def test_local(monkeypatch):

@@ -1,6 +1,7 @@
 """Sessions, their files, commands and terminals."""
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,9 @@ def test_files(kaa_session, tmp_path):
     assert files["frame.csv"] == b"a,b\n" and files["frame.tsv"] == b"a\tb\n" and files["frame.parquet"] == b"PAR1"
     assert sorted(files) == ["a/text.txt", "frame.csv", "frame.parquet", "frame.tsv", "large"] and len(files) == 5
     assert kaa_session.run("open('a/text.txt', encoding='utf-8').read()").text == "'text é'"
+    assert files.read("large", most=600_000) == b"x" * 600_000
+    with pytest.raises(kaa.FileTooLarge):
+        files.read("large", most=599_999)
     del files["large"]
     assert "large" not in files and files.get("large") is None
     with pytest.raises(KeyError):
@@ -94,6 +98,10 @@ def test_commands(kaa_session):
     result = kaa_session.commands.run("echo out; echo err >&2; exit 2", on_stdout=seen.append, on_stderr=seen.append)
     assert result.exit_code == 2 and sorted(seen) == ["err\n", "out\n"] and result.stdout == "out\n"
     assert kaa_session.commands.run(["cat"], stdin="text").stdout == "text"
+    long = bytes(range(32, 127)) * 6000  # more than one call takes
+    seen.clear()
+    assert kaa_session.commands.run(["sha256sum"], stdin=long, on_stdout=seen.append).stdout == hashlib.sha256(long).hexdigest() + "  -\n" == seen[0]
+    assert kaa_session.commands.run(["true"], stdin=long).ok
     with pytest.raises(kaa.ExecutionError):
         kaa_session.commands.run("false", check=True)
     with kaa_session.commands.start("read line; echo got $line; sleep 1000") as command:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from . import _execution, jobs
 from ._drivers import AsyncDriver, Driver
 from ._execution import Listeners
-from ._steps import Emit, Request, Steps, send
-from .errors import Conflict
+from ._steps import Answer, Call, Emit, Request, Sleep, Steps, send
+from .errors import Conflict, KaaError, problem_of
 from .events import Event
 from .files import AsyncResultFiles, ResultFiles
 from .options import CommandOptions, body_of, command_of
@@ -18,6 +19,10 @@ from .result import AsyncResult, Result
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+_INPUT = 256 << 10  # bytes of input that one call takes
+_UNREAD = 0.01  # seconds until a command may have read some of its input
 
 
 def path_of(session: str) -> str:
@@ -44,6 +49,51 @@ def end(session: str, command: str) -> Steps[bool]:
     except Conflict:
         return False
     return True
+
+
+def with_input(session: str, body: Mapping[str, Any], data: bytes, listeners: Listeners) -> Steps[dict[str, Any]]:
+    """Run a command whose input is bytes, or more than one call takes. Listeners get its output at its end."""
+    id = str((yield from start(session, body))["id"])
+    try:
+        yield from _feed(f"{path_of(session)}/{id}/input", data)
+        raw = jobs.raw_result((yield from jobs.wait(id, None)))
+    except BaseException:
+        with suppress(KaaError):
+            yield from end(session, id)
+        raise
+    for listener, text in ((listeners.stdout, raw.get("stdout")), (listeners.stderr, raw.get("stderr"))):
+        if listener and text:
+            yield Call(listener, (text,))
+    return raw
+
+
+def _feed(path: str, data: bytes) -> Steps[None]:
+    """Give a command its input. One that ends before it has read all needs no more."""
+    parts = [data[place : place + _INPUT] for place in range(0, len(data), _INPUT)] or [b""]
+    for number, part in enumerate(parts):
+        body = data_of(part, last=number == len(parts) - 1)
+        while True:
+            answer: Answer = yield Request("POST", path, json=body)
+            if answer.status < 400:
+                break
+            problem = problem_of(answer.status, answer.headers, answer.body)
+            if problem.code == "command_ended":
+                return
+            if problem.code != "input_full":
+                raise problem
+            yield Sleep(_UNREAD)
+
+
+def run(session: str, command: str | Sequence[str], options: Mapping[str, Any], listeners: Listeners) -> Steps[dict[str, Any]]:
+    """Run a command, and return its result as JSON has it."""
+    stdin = options.get("stdin")
+    body = {**command_of(command), **body_of({name: value for name, value in options.items() if name != "stdin"})}
+    data = stdin.encode("utf-8", "surrogateescape") if isinstance(stdin, str) and len(stdin) > _INPUT // 4 else stdin
+    if isinstance(data, bytes):
+        return (yield from with_input(session, body, data, listeners))
+    if stdin is not None:
+        body["stdin"] = stdin
+    return (yield from _execution.execute(body, listeners, path_of(session)))
 
 
 def data_of(data: str | bytes, last: bool) -> dict[str, Any]:
@@ -154,9 +204,8 @@ class Commands:
         check: bool = False,
         **options: Unpack[CommandOptions],
     ) -> Result:
-        """Run a line of a shell, or a program with its arguments, and wait for its end."""
-        body = {**command_of(command), **body_of(options)}
-        raw = self._driver.run(_execution.execute(body, Listeners(on_stdout, on_stderr), path_of(self._session)))
+        """Run a line of a shell, or a program with its arguments, and wait for its end. `stdin` may also be bytes."""
+        raw = self._driver.run(run(self._session, command, options, Listeners(on_stdout, on_stderr)))
         result = Result(raw, ResultFiles(self._driver, raw))
         return result.raise_for_error() if check else result
 
@@ -271,9 +320,8 @@ class AsyncCommands:
         check: bool = False,
         **options: Unpack[CommandOptions],
     ) -> AsyncResult:
-        """Run a line of a shell, or a program with its arguments, and wait for its end."""
-        body = {**command_of(command), **body_of(options)}
-        raw = await self._driver.run(_execution.execute(body, Listeners(on_stdout, on_stderr), path_of(self._session)))
+        """Run a line of a shell, or a program with its arguments, and wait for its end. `stdin` may also be bytes."""
+        raw = await self._driver.run(run(self._session, command, options, Listeners(on_stdout, on_stderr)))
         result = AsyncResult(raw, AsyncResultFiles(self._driver, raw))
         return result.raise_for_error() if check else result
 

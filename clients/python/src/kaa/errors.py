@@ -35,6 +35,10 @@ class Unserializable(KaaError, TypeError):
     """An argument or a value of a function has no form that can be sent."""
 
 
+class FileTooLarge(KaaError):
+    """A file has more bytes than the caller wants."""
+
+
 class ExecutionError(KaaError):
     """Code has failed: `raise_for_error` was called for a result that is not `ok`."""
 

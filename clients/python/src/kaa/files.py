@@ -12,8 +12,8 @@ from urllib.parse import quote
 from ._drivers import AsyncDriver, Driver
 from ._lists import every
 from ._once import Once
-from ._steps import Request, Steps, send
-from .errors import NotFound
+from ._steps import Read, Request, Steps, send
+from .errors import FileTooLarge, NotFound
 from .options import Content, content_of
 from .watches import AsyncWatch, Watch
 
@@ -44,6 +44,17 @@ def read_of_job(job: str, path: str) -> Steps[bytes]:
 def read(session: str, path: str) -> Steps[bytes]:
     answer = yield from send(Request("GET", f"/v1/sessions/{session}/fs/content", params={"path": path}, repeatable=True))
     return answer.body
+
+
+def read_at_most(session: str, path: str, most: int) -> Steps[bytes]:
+    """Return the content of a file. FileTooLarge: it has more bytes."""
+    answer = yield from send(Request("GET", f"/v1/sessions/{session}/fs/content", params={"path": path}, stream=True, repeatable=True))
+    if int(answer.headers.get("content-length", 0)) > most:
+        raise FileTooLarge(f"{path} has more than {most} bytes")
+    content = bytearray()
+    while piece := (yield Read(answer.stream)):
+        content += piece
+    return bytes(content)
 
 
 def write(session: str, path: str, content: Content) -> Steps[None]:
@@ -155,8 +166,9 @@ class SessionFiles(MutableMapping[str, bytes]):
         self._driver = driver
         self._session = session
 
-    def read(self, path: str) -> bytes:
-        return self._driver.run(read(self._session, path))
+    def read(self, path: str, *, most: int | None = None) -> bytes:
+        """Return the content of a file. With `most`, FileTooLarge is raised for one that has more bytes."""
+        return self._driver.run(read(self._session, path) if most is None else read_at_most(self._session, path, most))
 
     def write(self, path: str, content: Content) -> None:
         self._driver.run(write(self._session, path, content))
@@ -209,8 +221,9 @@ class AsyncSessionFiles:
         self._driver = driver
         self._session = session
 
-    async def read(self, path: str) -> bytes:
-        return await self._driver.run(read(self._session, path))
+    async def read(self, path: str, *, most: int | None = None) -> bytes:
+        """Return the content of a file. With `most`, FileTooLarge is raised for one that has more bytes."""
+        return await self._driver.run(read(self._session, path) if most is None else read_at_most(self._session, path, most))
 
     async def write(self, path: str, content: Content) -> None:
         await self._driver.run(write(self._session, path, content))

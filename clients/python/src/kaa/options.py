@@ -70,7 +70,7 @@ class CommandOptions(TypedDict, total=False):
 
     cwd: str | None
     envs: Mapping[str, str] | None
-    stdin: str | None
+    stdin: str | bytes | None
     timeout: float | None
     limits: Mapping[str, float] | None
     result_ttl: float | None
