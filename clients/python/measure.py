@@ -2,6 +2,8 @@
 
 python measure.py run [CALLS]                kaa.run beside a plain call of httpx, by turns; also the processor time of the client alone
 python measure.py map [PROGRAMS [ROUNDS]]    kaa.map and AsyncKaa.map beside `kaa bench`, by turns
+python measure.py agents [STEPS [ROUNDS]]    a loop of each adapter whose framework is installed, beside the executions alone, by turns; tests-adapters
+                                             has the versions
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 
@@ -23,6 +26,7 @@ import kaa
 
 BIN = os.environ.get("KAA_BIN", "kaa")
 WORKERS = 16  # of kaa bench: enough that every slot of a runner is busy
+PROGRAMS = {"python": "x = 6 * 7; print(x)", "shell": "echo 42"}  # of a step
 BENCH = 5  # seconds of each run of kaa bench
 SERVERS = [int(pid) for pid in os.environ.get("KAA_PIDS", "").split(",") if pid]  # processes of the Kaa, if it is not started here
 
@@ -136,6 +140,44 @@ def map(programs: int = 20_000, rounds: int = 3) -> None:
     print(f"memory of the client: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
 
 
+def agents(steps: int = 20, rounds: int = 3) -> None:
+    sys.path.insert(0, str(Path(__file__).parent / "tests-adapters"))
+    from loops import LOOPS, Script
+
+    def looped(name: str) -> list[tuple[float, float]]:
+        loop, language = LOOPS[name]
+        script = Script([PROGRAMS[language]] * (steps + 1))
+        with kaa.Session() as session:
+            loop(session, script)
+        return script.times[1:]  # the first waits for imports, and for the start of the interpreter
+
+    def executed(name: str) -> list[tuple[float, float]]:
+        times, program = [], PROGRAMS[LOOPS[name][1]]
+        with kaa.Session() as session:
+            execute = session.run if LOOPS[name][1] == "python" else session.commands.run
+            for _ in range(steps + 1):
+                began, before = time.perf_counter(), time.process_time()
+                execute(program)
+                times.append((time.perf_counter() - began, time.process_time() - before))
+        return times[1:]
+
+    for name in LOOPS:
+        figures: dict = {looped: [], executed: []}
+        try:
+            for number in range(rounds):
+                for way in (looped, executed) if number % 2 else (executed, looped):
+                    figures[way] += way(name)
+        except ImportError as error:
+            print(f"{name:20} is not measured: {error}")
+            continue
+        (step, busy), (alone, own) = ([statistics.median(each) * 1000 for each in zip(*figures[way])] for way in (looped, executed))
+        print(
+            f"{name:20} p50 of a step {step:6.2f} ms, of its execution alone {alone:6.2f} ms: {step - alone:6.2f} ms more;"
+            f" processor time here {busy:5.2f} ms, of the execution alone {own:5.2f} ms",
+            flush=True,
+        )
+
+
 if __name__ == "__main__":
     with server():
-        {"run": run, "map": map}[sys.argv[1]](*[int(word) for word in sys.argv[2:4]])
+        {"run": run, "map": map, "agents": agents}[sys.argv[1]](*[int(word) for word in sys.argv[2:4]])

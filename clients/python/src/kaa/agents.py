@@ -49,11 +49,21 @@ class Toolbox:
 
     def run_python(self, code: str) -> str:
         """Run Python code in a session. Variables, imports and files stay for the next call. Returns the output and the value of the last expression."""
-        return observation(self.session.run(code, timeout=self._timeout), self._size)
+        return self.python(code)[0]
 
     def run_command(self, command: str) -> str:
         """Run a line of a shell beside the Python session, among the same files. Returns its output."""
-        return observation(self.session.commands.run(command, timeout=self._timeout), self._size)
+        return self.command(command)[0]
+
+    def python(self, code: str) -> tuple[str, Result]:
+        """Run Python code, and return the text for a model, and the result."""
+        result = self.session.run(code, timeout=self._timeout)
+        return observation(result, self._size), result
+
+    def command(self, command: str) -> tuple[str, Result]:
+        """Run a line of a shell, and return the text for a model, and the result."""
+        result = self.session.commands.run(command, timeout=self._timeout)
+        return observation(result, self._size), result
 
     def read_file(self, path: str) -> str:
         """Return the text of a file."""
@@ -138,19 +148,13 @@ class Toolbox:
         return FunctionToolset([*self.functions.values()])
 
     def _with_pictures(self, arguments: Mapping[str, Any]) -> tuple[str, list[bytes]]:
-        pictures: list[bytes] = []
-
-        def run(code: str) -> str:
-            result = self.session.run(code, timeout=self._timeout)
-            pictures.extend(result.pngs)
-            return observation(result, self._size)
-
         try:
-            return run(**arguments), pictures
+            text, result = self.python(**arguments)
         except KaaError as error:
-            return f"[{error}]", pictures
+            return f"[{error}]", []
         except TypeError as error:
-            return f"[the arguments of run_python are wrong: {error}]", pictures
+            return f"[the arguments of run_python are wrong: {error}]", []
+        return text, result.pngs
 
 
 def _guarded(function: Callable[..., str]) -> Callable[..., str]:
