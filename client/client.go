@@ -179,6 +179,12 @@ func putText(q url.Values, name, value string) {
 	}
 }
 
+func putTime(q url.Values, name string, value time.Time) {
+	if !value.IsZero() {
+		q.Set(name, value.UTC().Format(time.RFC3339Nano))
+	}
+}
+
 func putBool(q url.Values, name string, value *bool) {
 	if value != nil {
 		q.Set(name, strconv.FormatBool(*value))

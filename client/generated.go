@@ -596,6 +596,24 @@ type FilterBody struct {
 	State []string `json:"state,omitempty"`
 }
 
+// FleetSample is a schema of the API.
+type FleetSample struct {
+	// Busy: Executions that they had.
+	Busy int64 `json:"busy"`
+	// MemoryBytes: Memory in use where they run.
+	MemoryBytes int64 `json:"memoryBytes"`
+	// MemoryLimitBytes: Memory that there is where they run.
+	MemoryLimitBytes int64 `json:"memoryLimitBytes"`
+	// Parked: Interpreters that were ready.
+	Parked int64 `json:"parked"`
+	// Runners: Runners that were alive.
+	Runners int64 `json:"runners"`
+	// Sessions: Sessions with an interpreter.
+	Sessions int64 `json:"sessions"`
+	// Slots: Executions that they could have at once.
+	Slots int64 `json:"slots"`
+}
+
 // ForkBody is a schema of the API.
 type ForkBody struct {
 	// Count: How many. Default 1.
@@ -645,6 +663,14 @@ type FunctionBody struct {
 // HealthOutputBody is a schema of the API.
 type HealthOutputBody struct {
 	Status string `json:"status"`
+}
+
+// HistoryOutputBody is a schema of the API.
+type HistoryOutputBody struct {
+	// Samples: The oldest first; the last one is not complete. Times in which nothing was written are missing.
+	Samples []Sample `json:"samples"`
+	// Seconds: Seconds that each sample is about.
+	Seconds float64 `json:"seconds"`
 }
 
 // HookBody is a schema of the API.
@@ -746,6 +772,8 @@ type JobView struct {
 	// ContextID: Context of the session, if it is not the default one.
 	ContextID string    `json:"contextId,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
+	// EarlierAttempts: Attempts before the last one, if there were any.
+	EarlierAttempts []PastAttempt `json:"earlierAttempts,omitempty"`
 	// Failure: Why Kaa did not carry it out.
 	Failure     *Failure       `json:"failure,omitempty"`
 	FinishedAt  *time.Time     `json:"finishedAt,omitempty"`
@@ -754,9 +782,13 @@ type JobView struct {
 	Metadata    map[string]any `json:"metadata,omitempty"`
 	// Output: The beginning and the end of the output of a command of a session, while it runs. Of those in the background, and of those that are followed.
 	Output *OutputSoFar `json:"output,omitempty"`
+	// Owner: Tenant that it belongs to; or key: and the first digits of the digest of a key of the configuration. For operators only.
+	Owner string `json:"owner,omitempty"`
 	// Pid: Process id of a command of a session that runs, as the session sees it.
 	Pid   *int64 `json:"pid,omitempty"`
 	Queue string `json:"queue"`
+	// QueuedAt: When it last became ready to run; absent while it is scheduled.
+	QueuedAt *time.Time `json:"queuedAt,omitempty"`
 	// RerunOf: The job that it runs again.
 	RerunOf string `json:"rerunOf,omitempty"`
 	// Result: Output and end of the execution; absent in listings.
@@ -777,6 +809,8 @@ type JobView struct {
 	StartedAt *time.Time `json:"startedAt,omitempty"`
 	// State: scheduled (not due yet), queued, running, completed (the code ran: see result), cancelled, failed (see failure).
 	State string `json:"state"`
+	// Status: How its code ended, as in result; in listings, too.
+	Status string `json:"status,omitempty"`
 	// Timeout: Seconds the code may run.
 	Timeout float64 `json:"timeout"`
 	// WaitsFor: Why a job that is looked up by itself does not run yet. batch: it is to run after a batch, which has not ended; else it is queued. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue. paused: an operator has paused its queue.
@@ -997,6 +1031,19 @@ type Part struct {
 	Total int64 `json:"total"`
 }
 
+// PastAttempt is a schema of the API.
+type PastAttempt struct {
+	// Attempt: Its number, from 1.
+	Attempt int64 `json:"attempt"`
+	// EndedAt: When the job went back to its queue.
+	EndedAt time.Time `json:"endedAt"`
+	// Reason: Why it ended: a code of failures, such as runner_lost.
+	Reason string `json:"reason"`
+	// Runner: Runner of the attempt.
+	Runner    string    `json:"runner"`
+	StartedAt time.Time `json:"startedAt"`
+}
+
 // PauseBody is a schema of the API.
 type PauseBody struct {
 	// AutoResume: The next execution or other operation resumes it. Otherwise these are refused until it is resumed.
@@ -1081,6 +1128,28 @@ type PutFilesOutputBody struct {
 	Files []SessionFileView `json:"files"`
 }
 
+// QueueSample is a schema of the API.
+type QueueSample struct {
+	// Accepted: Jobs that were accepted in that time.
+	Accepted int64 `json:"accepted"`
+	// Active: Jobs that runners executed, at the time of a look.
+	Active int64 `json:"active"`
+	// Depth: Jobs that waited for a runner, at the time of a look.
+	Depth int64 `json:"depth"`
+	// Ended: Executions that ended in that time.
+	Ended int64 `json:"ended"`
+	// Failed: Those of them that failed, or whose code did not end with the status ok.
+	Failed int64 `json:"failed"`
+	// Name: Name of the queue.
+	Name string `json:"name"`
+	// OldestAge: Seconds for which the oldest waiting job had been ready to run, at the time of a look.
+	OldestAge float64 `json:"oldestAge"`
+	// TookMs: Mean time that they ran, in milliseconds.
+	TookMs float64 `json:"tookMs"`
+	// WaitedMs: Mean time for which the ended ones had waited for a runner, in milliseconds.
+	WaitedMs float64 `json:"waitedMs"`
+}
+
 // QueueStats is a schema of the API.
 type QueueStats struct {
 	// Active: Jobs that runners execute now.
@@ -1109,6 +1178,45 @@ type ReadyOutputBody struct {
 	Status string `json:"status"`
 	// Warnings: Faults of Redis that do not keep it from working.
 	Warnings []string `json:"warnings,omitempty"`
+}
+
+// RequestFile is a schema of the API.
+type RequestFile struct {
+	// Path: Where it was put.
+	Path string `json:"path"`
+	// Size: Its size in bytes.
+	Size int64 `json:"size"`
+}
+
+// RequestView is a schema of the API.
+type RequestView struct {
+	// Args: Arguments of the code.
+	Args []string `json:"args,omitempty"`
+	// Argv: Program with its arguments, in place of code.
+	Argv []string `json:"argv,omitempty"`
+	// Cases: Number of its cases.
+	Cases *int64 `json:"cases,omitempty"`
+	// Code: Python source.
+	Code string `json:"code,omitempty"`
+	// Command: Shell line, in place of code.
+	Command string `json:"command,omitempty"`
+	// Cwd: Directory in which it began.
+	Cwd string `json:"cwd,omitempty"`
+	// EnvNames: Names of its environment variables. Their values are not shown.
+	EnvNames []string `json:"envNames,omitempty"`
+	// Files: Files that came with it.
+	Files []RequestFile `json:"files,omitempty"`
+	// Functions: Names of the functions of the caller that the code may call.
+	Functions   []string       `json:"functions,omitempty"`
+	MaxAttempts int64          `json:"maxAttempts"`
+	Metadata    map[string]any `json:"metadata,omitempty"`
+	Queue       string         `json:"queue"`
+	// Runtime: Runtime that was asked for; absent for the default one.
+	Runtime string `json:"runtime,omitempty"`
+	// Stdin: Content of standard input.
+	Stdin string `json:"stdin,omitempty"`
+	// Timeout: Seconds the code may run.
+	Timeout float64 `json:"timeout"`
 }
 
 // RerunInputBody is a schema of the API.
@@ -1191,10 +1299,16 @@ type Runner struct {
 	Lanes bool `json:"lanes,omitempty"`
 	// MaxSessions: Sessions it has room for.
 	MaxSessions int64 `json:"maxSessions"`
+	// MemoryBytes: Memory in use: of the control group that has the runner, or of the machine if no limit is lower than its memory. Absent where it cannot be read.
+	MemoryBytes *int64 `json:"memoryBytes,omitempty"`
 	// MemoryControl: Mechanism that keeps executions within their memory limit: control groups (cgroup2, cgroup1), a watchdog that looks several times a second, or nothing.
 	MemoryControl string `json:"memoryControl"`
+	// MemoryLimitBytes: Memory that there is, of the control group or the machine.
+	MemoryLimitBytes *int64 `json:"memoryLimitBytes,omitempty"`
 	// NoFiles: It could not read files that came with jobs a moment ago. Such jobs go to other runners, if these can.
 	NoFiles bool `json:"noFiles,omitempty"`
+	// Parked: Interpreters that are ready for an execution.
+	Parked int64 `json:"parked"`
 	// Pid: Its process id there.
 	Pid int64 `json:"pid"`
 	// Python: Version of the Python interpreter of its default runtime.
@@ -1243,6 +1357,16 @@ type Runtime struct {
 type RuntimesOutputBody struct {
 	// Runtimes: The runtimes that live runners offer, by name.
 	Runtimes []Runtime `json:"runtimes"`
+}
+
+// Sample is a schema of the API.
+type Sample struct {
+	// At: Begin of the time that it is about.
+	At time.Time `json:"at"`
+	// Fleet: Absent if no process looked at the fleet in that time. Then depth, active and oldestAge of the queues are 0.
+	Fleet *FleetSample `json:"fleet,omitempty"`
+	// Queues: Queues with jobs in that time, by name.
+	Queues []QueueSample `json:"queues"`
 }
 
 // ScheduleBody is a schema of the API.
@@ -1438,6 +1562,8 @@ type SessionView struct {
 	LastUsedAt time.Time `json:"lastUsedAt"`
 	// MaxAge: Seconds after which it ends, used or not.
 	MaxAge float64 `json:"maxAge"`
+	// MemoryBytes: In listings: memory that its sandbox used at most half a minute ago. Forks share the sandbox of their origin.
+	MemoryBytes *int64 `json:"memoryBytes,omitempty"`
 	// Message: The same for people.
 	Message  string         `json:"message,omitempty"`
 	Metadata map[string]any `json:"metadata,omitempty"`
@@ -1445,6 +1571,8 @@ type SessionView struct {
 	Name string `json:"name,omitempty"`
 	// OnEnd: It is paused, and not ended, at endsAt.
 	OnEnd string `json:"onEnd,omitempty"`
+	// Owner: Tenant that it belongs to; or key: and the first digits of the digest of a key of the configuration. For operators only.
+	Owner string `json:"owner,omitempty"`
 	// PausedAt: Since when it is paused, if it is.
 	PausedAt *time.Time `json:"pausedAt,omitempty"`
 	// PausedUntil: When it ends unless it is resumed.
@@ -1887,6 +2015,24 @@ func (c *Client) Execute(ctx context.Context, body ExecuteBody, options ...Optio
 	return answer, err
 }
 
+// FleetHistoryParams are the parameters of the query of FleetHistory. Empty ones are left out.
+type FleetHistoryParams struct {
+	// Minutes: How far back it goes.
+	Minutes *int64
+}
+
+func (p FleetHistoryParams) query() url.Values {
+	q := url.Values{}
+	putInt(q, "minutes", p.Minutes)
+	return q
+}
+
+// FleetHistory calls GET /v1/fleet/history: Show what queues and runners did in the last hour.
+func (c *Client) FleetHistory(ctx context.Context, params FleetHistoryParams, options ...Option) (answer HistoryOutputBody, err error) {
+	err = c.call(ctx, "GET", "/v1/fleet/history", params.query(), nil, &answer, options)
+	return answer, err
+}
+
 // ForkSession calls POST /v1/sessions/{id}/fork: Fork a session.
 func (c *Client) ForkSession(ctx context.Context, id string, body ForkBody, options ...Option) (answer ForkOutputBody, err error) {
 	err = c.call(ctx, "POST", "/v1/sessions/"+url.PathEscape(id)+"/fork", nil, body, &answer, options)
@@ -1977,6 +2123,12 @@ func (p GetJobParams) query() url.Values {
 // GetJob calls GET /v1/jobs/{id}: Look a job up, or wait for its end.
 func (c *Client) GetJob(ctx context.Context, id string, params GetJobParams, options ...Option) (answer JobView, err error) {
 	err = c.call(ctx, "GET", "/v1/jobs/"+url.PathEscape(id), params.query(), nil, &answer, options)
+	return answer, err
+}
+
+// GetJobRequest calls GET /v1/jobs/{id}/request: Show the request of a job.
+func (c *Client) GetJobRequest(ctx context.Context, id string, options ...Option) (answer RequestView, err error) {
+	err = c.call(ctx, "GET", "/v1/jobs/"+url.PathEscape(id)+"/request", nil, nil, &answer, options)
 	return answer, err
 }
 
@@ -2102,6 +2254,18 @@ type ListJobsParams struct {
 	State string
 	// Queue: Only jobs of this queue.
 	Queue string
+	// CreatedFrom: Only jobs that came then or later (RFC 3339). A job of a batch came with the batch.
+	CreatedFrom time.Time
+	// CreatedBefore: Only jobs that came before then.
+	CreatedBefore time.Time
+	// Status: Only jobs whose code has ended in one of these ways.
+	Status []string
+	// Metadata: Only jobs whose metadata has a member of this name with this value, as name=value: a string as its characters, any other value as its JSON. May be there several times.
+	Metadata []string
+	// Text: Only jobs with this text in a name or a value of their metadata. Small letters and capitals are the same.
+	Text string
+	// Owner: Only jobs of this tenant, or of a key of the configuration, as owner of a job names it. Needs the scope admin.
+	Owner string
 	// Cursor: nextCursor of the page before.
 	Cursor string
 	// Limit: Jobs per page.
@@ -2112,6 +2276,12 @@ func (p ListJobsParams) query() url.Values {
 	q := url.Values{}
 	putText(q, "state", p.State)
 	putText(q, "queue", p.Queue)
+	putTime(q, "createdFrom", p.CreatedFrom)
+	putTime(q, "createdBefore", p.CreatedBefore)
+	putList(q, "status", p.Status)
+	putEach(q, "metadata", p.Metadata)
+	putText(q, "text", p.Text)
+	putText(q, "owner", p.Owner)
 	putText(q, "cursor", p.Cursor)
 	putInt(q, "limit", p.Limit)
 	return q

@@ -21,6 +21,10 @@ func jobsCommand() *cobra.Command {
 	})
 	list.Flags().StringVar(&o.State, "state", "", "only jobs in this state: scheduled, queued, running, completed, cancelled, failed")
 	list.Flags().StringVar(&o.Queue, "queue", "", "only jobs of this queue")
+	list.Flags().StringSliceVar(&o.Status, "status", nil, "only jobs whose code has ended so: ok, error, interrupted, exit")
+	list.Flags().StringVar(&o.Text, "text", "", "only jobs with this text in their metadata")
+	list.Flags().StringArrayVar(&o.Metadata, "metadata", nil, "only jobs whose metadata has this, NAME=VALUE; may be repeated")
+	list.Flags().Var((*duration)(&o.Since), "since", "only jobs that came not longer ago, e.g. 1h")
 	list.Flags().IntVarP(&o.Limit, "limit", "n", 20, "how many jobs are listed at most")
 	follow := false
 	logs := one("logs ID", "Print the output of a job", func(ctx context.Context, p app.Process, id string) error {

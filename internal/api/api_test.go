@@ -103,6 +103,14 @@ func (f *fakeStore) Runners(context.Context) ([]job.Runner, error) {
 }
 func (f *fakeStore) Ready(context.Context) error { return f.err }
 
+func (f *fakeStore) SessionsUsed(context.Context, []string) (map[string]int64, error) {
+	return nil, f.err
+}
+
+func (f *fakeStore) Samples(context.Context, time.Time, time.Time) ([]job.Sample, error) {
+	return []job.Sample{}, f.err
+}
+
 func (*fakeStore) PausedQueues(context.Context) (map[string]time.Time, error) { return nil, nil }
 
 type fakeQueue struct {
@@ -422,8 +430,8 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/sessions/{id}/fs/entry", "PATCH /v1/sessions/{id}/fs/entry", "DELETE /v1/sessions/{id}/fs/entry", "GET /v1/sessions/{id}/fs/entries", "GET /v1/sessions/{id}/fs/content", "PUT /v1/sessions/{id}/fs/content", "POST /v1/sessions/{id}/fs/content", "GET /v1/sessions/{id}/fs/archive", "GET /v1/sessions/{id}/fs/watch", "PUT /v1/sessions/{id}/fs/archive", "POST /v1/sessions/{id}/fs/directory", "POST /v1/sessions/{id}/fs/move", "POST /v1/sessions/{id}/fs/copy",
 		"GET /v1/sessions/{id}/commands/ws", "GET /v1/sessions/{id}/commands/{command}/ws",
 		"DELETE /v1/batches/{id}", "DELETE /v1/batches/{id}/record",
-		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/schedules/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/batches", "GET /v1/batches/{id}", "GET /v1/batches/{id}/archive", "GET /v1/batches/{id}/events", "GET /v1/batches/{id}/results", "GET /v1/config", "GET /v1/jobs", "GET /v1/jobs/{id}",
-		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/keys", "GET /v1/queues", "GET /v1/queues/{name}/tasks", "GET /v1/runners", "GET /v1/runtimes", "GET /v1/schedules", "GET /v1/schedules/{id}",
+		"DELETE /v1/jobs/{id}", "DELETE /v1/jobs/{id}/files/{path}", "DELETE /v1/jobs/{id}/record", "DELETE /v1/keys/{id}", "DELETE /v1/schedules/{id}", "DELETE /v1/sessions/{id}", "DELETE /v1/sessions/{id}/files/{path}", "GET /healthz", "GET /readyz", "GET /v1/batches", "GET /v1/batches/{id}", "GET /v1/batches/{id}/archive", "GET /v1/batches/{id}/events", "GET /v1/batches/{id}/results", "GET /v1/config", "GET /v1/fleet/history", "GET /v1/jobs", "GET /v1/jobs/{id}",
+		"GET /v1/jobs/{id}/events", "GET /v1/jobs/{id}/files", "GET /v1/jobs/{id}/files/{path}", "GET /v1/jobs/{id}/request", "GET /v1/keys", "GET /v1/queues", "GET /v1/queues/{name}/tasks", "GET /v1/runners", "GET /v1/runtimes", "GET /v1/schedules", "GET /v1/schedules/{id}",
 		"GET /v1/sessions", "GET /v1/sessions/{id}", "GET /v1/sessions/{id}/files", "GET /v1/sessions/{id}/files/{path}", "GET /v1/sessions/{id}/ws", "GET /v1/usage",
 		"POST /process/interpreter/execute", "POST /v1/batches", "POST /v1/batches/{id}/lines", "POST /v1/batches/{id}/rerun", "POST /v1/jobs", "POST /v1/jobs/{id}/calls/{callId}", "POST /v1/jobs/{id}/rerun", "POST /v1/jobs:batch", "POST /v1/jobs:cancel", "POST /v1/jobs:purge", "POST /v1/keys",
 		"POST /v1/queues/{name}/pause", "POST /v1/queues/{name}/resume", "POST /v1/runners/{id}/drain", "POST /v1/runners/{id}/resume",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -21,6 +22,17 @@ type queuesOutput struct {
 type runnersOutput struct {
 	Body struct {
 		Runners []job.Runner `json:"runners" nullable:"false" doc:"Runners whose heartbeat is fresh."`
+	}
+}
+
+type historyInput struct {
+	Minutes int `query:"minutes" minimum:"1" maximum:"60" default:"60" doc:"How far back it goes."`
+}
+
+type historyOutput struct {
+	Body struct {
+		Seconds float64      `json:"seconds" doc:"Seconds that each sample is about."`
+		Samples []job.Sample `json:"samples" nullable:"false" doc:"The oldest first; the last one is not complete. Times in which nothing was written are missing."`
 	}
 }
 
@@ -64,6 +76,16 @@ func (s *server) registerFleet() {
 		for i := range out.Body.Runners {
 			withoutNulls(&out.Body.Runners[i])
 		}
+		return out, err
+	})
+	register(s, huma.Operation{
+		OperationID: "fleetHistory", Method: http.MethodGet, Path: "/v1/fleet/history", Tags: tags, Summary: "Show what queues and runners did in the last hour",
+		Description: "Samples of half a minute each, of all tenants. Who may list runners may see them.",
+		Errors:      []int{400, 401, 429, 503},
+	}, func(ctx context.Context, in *historyInput) (*historyOutput, error) {
+		samples, err := s.cfg.Service.History(ctx, service.CallerOf(ctx), time.Duration(in.Minutes)*time.Minute)
+		out := new(historyOutput)
+		out.Body.Seconds, out.Body.Samples = job.SampleEvery.Seconds(), samples
 		return out, err
 	})
 	register(s, huma.Operation{

@@ -63,21 +63,6 @@ type cancelOutput struct {
 	Body   JobView
 }
 
-type listInput struct {
-	State  job.State `query:"state" enum:"scheduled,queued,running,completed,cancelled,failed" doc:"Only jobs in this state."`
-	Queue  string    `query:"queue" maxLength:"64" doc:"Only jobs of this queue."`
-	Cursor string    `query:"cursor" maxLength:"64" doc:"nextCursor of the page before."`
-	Limit  int       `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Jobs per page."`
-}
-
-type listOutput struct{ Body listBody }
-
-// listBody has no name of its own, so that huma names it by its operation.
-type listBody = struct {
-	Jobs       []JobView `json:"jobs" nullable:"false" doc:"Newest first, without results."`
-	NextCursor string    `json:"nextCursor,omitempty" doc:"For the next page; absent on the last."`
-}
-
 func (s *server) registerJobs() {
 	registry := s.api.OpenAPI().Components.Schemas
 	s.jobSchema = registry.Schema(reflect.TypeFor[JobBody](), true, "JobBody")
@@ -111,7 +96,9 @@ func (s *server) registerJobs() {
 	}, s.submitBatch)
 	register(s, huma.Operation{
 		OperationID: "listJobs", Method: http.MethodGet, Path: "/v1/jobs", Tags: []string{jobsTag},
-		Summary: "List jobs, newest first", Errors: []int{400, 401, 429, 503},
+		Summary:     "List jobs, newest first",
+		Description: "With status, metadata, text or owner a page may have fewer jobs than limit, or none, and a nextCursor all the same: a request looks at 5,000 jobs at most.",
+		Errors:      []int{400, 401, 429, 503},
 	}, s.listJobs)
 	register(s, huma.Operation{
 		OperationID: "getJob", Method: http.MethodGet, Path: "/v1/jobs/{id}", Tags: []string{jobsTag},
@@ -215,11 +202,12 @@ func (s *server) getJob(ctx context.Context, in *getInput) (*jobOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := s.cfg.Service.Job(ctx, service.CallerOf(ctx), in.ID, wait)
+	caller := service.CallerOf(ctx)
+	j, err := s.cfg.Service.Job(ctx, caller, in.ID, wait)
 	if err != nil {
 		return nil, err
 	}
-	return &jobOutput{Body: viewOf(j)}, nil
+	return &jobOutput{Body: viewFor(caller, j)}, nil
 }
 
 // waitOf reads how long a caller waits for a job's end.
@@ -235,28 +223,6 @@ func waitOf(text string) (wait time.Duration, err error) {
 		return 0, badRequest("query.wait: "+msg, FieldIssue{"query.wait", msg})
 	}
 	return wait, nil
-}
-
-func (s *server) listJobs(ctx context.Context, in *listInput) (*listOutput, error) {
-	if in.Cursor != "" && !service.IsID(in.Cursor) {
-		const msg = "is not a cursor; send the nextCursor of the page before"
-		return nil, badRequest("query.cursor: "+msg, FieldIssue{"query.cursor", msg})
-	}
-	if in.Queue == job.OperationQueue {
-		const msg = "is not a queue of jobs; what is done to sessions is in no listing"
-		return nil, badRequest("query.queue: "+msg, FieldIssue{"query.queue", msg})
-	}
-	jobs, next, err := s.cfg.Service.Jobs(ctx, service.CallerOf(ctx), job.Filter{State: in.State, Queue: in.Queue, Cursor: in.Cursor, Limit: in.Limit})
-	if err != nil {
-		return nil, err
-	}
-	out := new(listOutput)
-	out.Body.NextCursor = next
-	out.Body.Jobs = make([]JobView, len(jobs))
-	for i, j := range jobs {
-		out.Body.Jobs[i] = viewOf(j)
-	}
-	return out, nil
 }
 
 func (s *server) cancelJob(ctx context.Context, in *cancelInput) (*cancelOutput, error) {

@@ -74,42 +74,46 @@ func (b *HookBody) request() *job.WebhookRequest {
 
 // JobView is a job as callers see it.
 type JobView struct {
-	ID              string           `json:"id"`
-	State           job.State        `json:"state" enum:"scheduled,queued,running,completed,cancelled,failed" doc:"scheduled (not due yet), queued, running, completed (the code ran: see result), cancelled, failed (see failure)."`
-	WaitsFor        job.Wait         `json:"waitsFor,omitempty" enum:"session,key,slot,runner,paused,batch" doc:"Why a job that is looked up by itself does not run yet. batch: it is to run after a batch, which has not ended; else it is queued. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue. paused: an operator has paused its queue."`
-	Queue           string           `json:"queue"`
-	Attempt         int              `json:"attempt" doc:"How often the code was started."`
-	MaxAttempts     int              `json:"maxAttempts"`
-	CreatedAt       time.Time        `json:"createdAt"`
-	ScheduledAt     *time.Time       `json:"scheduledAt,omitempty" doc:"When it is or was due, if it was delayed, or the time of the schedule's run that it is for."`
-	After           string           `json:"after,omitempty" doc:"The batch after whose end it is due."`
-	StartedAt       *time.Time       `json:"startedAt,omitempty" doc:"Start of the last attempt."`
-	FinishedAt      *time.Time       `json:"finishedAt,omitempty"`
-	Runner          string           `json:"runner,omitempty" doc:"Runner of the last attempt."`
-	SessionID       string           `json:"sessionId,omitempty" doc:"Interpreter of the last attempt, or the session that it is an execution of."`
-	ContextID       string           `json:"contextId,omitempty" doc:"Context of the session, if it is not the default one."`
-	ScheduleID      string           `json:"scheduleId,omitempty" doc:"Schedule that made it."`
-	RerunOf         string           `json:"rerunOf,omitempty" doc:"The job that it runs again."`
-	PID             int              `json:"pid,omitempty" doc:"Process id of a command of a session that runs, as the session sees it."`
-	Runtime         string           `json:"runtime,omitempty" doc:"Runtime that was asked for; absent for the default one."`
-	Timeout         float64          `json:"timeout" doc:"Seconds the code may run."`
-	ResultTTL       float64          `json:"resultTtl" doc:"Seconds the job is kept after its end."`
-	BatchID         string           `json:"batchId,omitempty" doc:"The batch that it is of."`
-	BatchIndex      *int64           `json:"batchIndex,omitempty" doc:"Its number in that, from 0."`
-	Metadata        object           `json:"metadata,omitempty"`
-	Webhook         *job.Webhook     `json:"webhook,omitempty" doc:"The message at its end, if one was asked for."`
-	CancelRequested bool             `json:"cancelRequested,omitempty" doc:"Its owner has asked for its end, which is under way."`
-	Failure         *job.Failure     `json:"failure,omitempty" doc:"Why Kaa did not carry it out."`
-	Result          *job.Result      `json:"result,omitempty" doc:"Output and end of the execution; absent in listings."`
-	Output          *job.OutputSoFar `json:"output,omitempty" doc:"The beginning and the end of the output of a command of a session, while it runs. Of those in the background, and of those that are followed."`
+	ID              string            `json:"id"`
+	State           job.State         `json:"state" enum:"scheduled,queued,running,completed,cancelled,failed" doc:"scheduled (not due yet), queued, running, completed (the code ran: see result), cancelled, failed (see failure)."`
+	WaitsFor        job.Wait          `json:"waitsFor,omitempty" enum:"session,key,slot,runner,paused,batch" doc:"Why a job that is looked up by itself does not run yet. batch: it is to run after a batch, which has not ended; else it is queued. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue. paused: an operator has paused its queue."`
+	Queue           string            `json:"queue"`
+	Attempt         int               `json:"attempt" doc:"How often the code was started."`
+	MaxAttempts     int               `json:"maxAttempts"`
+	Earlier         []job.PastAttempt `json:"earlierAttempts,omitempty" nullable:"false" doc:"Attempts before the last one, if there were any."`
+	Owner           string            `json:"owner,omitempty" doc:"Tenant that it belongs to; or key: and the first digits of the digest of a key of the configuration. For operators only."`
+	CreatedAt       time.Time         `json:"createdAt"`
+	ScheduledAt     *time.Time        `json:"scheduledAt,omitempty" doc:"When it is or was due, if it was delayed, or the time of the schedule's run that it is for."`
+	After           string            `json:"after,omitempty" doc:"The batch after whose end it is due."`
+	QueuedAt        *time.Time        `json:"queuedAt,omitempty" doc:"When it last became ready to run; absent while it is scheduled."`
+	StartedAt       *time.Time        `json:"startedAt,omitempty" doc:"Start of the last attempt."`
+	FinishedAt      *time.Time        `json:"finishedAt,omitempty"`
+	Runner          string            `json:"runner,omitempty" doc:"Runner of the last attempt."`
+	SessionID       string            `json:"sessionId,omitempty" doc:"Interpreter of the last attempt, or the session that it is an execution of."`
+	ContextID       string            `json:"contextId,omitempty" doc:"Context of the session, if it is not the default one."`
+	ScheduleID      string            `json:"scheduleId,omitempty" doc:"Schedule that made it."`
+	RerunOf         string            `json:"rerunOf,omitempty" doc:"The job that it runs again."`
+	PID             int               `json:"pid,omitempty" doc:"Process id of a command of a session that runs, as the session sees it."`
+	Runtime         string            `json:"runtime,omitempty" doc:"Runtime that was asked for; absent for the default one."`
+	Timeout         float64           `json:"timeout" doc:"Seconds the code may run."`
+	ResultTTL       float64           `json:"resultTtl" doc:"Seconds the job is kept after its end."`
+	BatchID         string            `json:"batchId,omitempty" doc:"The batch that it is of."`
+	BatchIndex      *int64            `json:"batchIndex,omitempty" doc:"Its number in that, from 0."`
+	Metadata        object            `json:"metadata,omitempty"`
+	Webhook         *job.Webhook      `json:"webhook,omitempty" doc:"The message at its end, if one was asked for."`
+	CancelRequested bool              `json:"cancelRequested,omitempty" doc:"Its owner has asked for its end, which is under way."`
+	Failure         *job.Failure      `json:"failure,omitempty" doc:"Why Kaa did not carry it out."`
+	Status          job.Status        `json:"status,omitempty" enum:"ok,error,interrupted,exit" doc:"How its code ended, as in result; in listings, too."`
+	Result          *job.Result       `json:"result,omitempty" doc:"Output and end of the execution; absent in listings."`
+	Output          *job.OutputSoFar  `json:"output,omitempty" doc:"The beginning and the end of the output of a command of a session, while it runs. Of those in the background, and of those that are followed."`
 }
 
 func viewOf(j job.Job) JobView {
 	v := JobView{
-		ID: j.ID, State: j.State, WaitsFor: j.WaitsFor, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts,
-		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), After: j.After, StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
+		ID: j.ID, State: j.State, WaitsFor: j.WaitsFor, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Earlier: j.Earlier,
+		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), After: j.After, QueuedAt: optional(j.QueuedAt), StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
 		Runner: j.Runner, SessionID: j.SessionID, ContextID: j.ContextID(), ScheduleID: j.ScheduleID, RerunOf: j.RerunOf, Runtime: j.Runtime, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
-		Metadata: object(j.Metadata), Webhook: j.Webhook, CancelRequested: j.CancelRequested, Failure: j.Failure, Result: j.Result, Output: j.SoFar,
+		Metadata: object(j.Metadata), Webhook: j.Webhook, CancelRequested: j.CancelRequested, Failure: j.Failure, Status: j.Status, Result: j.Result, Output: j.SoFar,
 	}
 	if j.State == job.Running {
 		v.PID = j.PID

@@ -326,13 +326,13 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	case errors.Is(err, job.ErrFinished):
 		return newProblem(http.StatusConflict, "already_finished", "the job has already ended, so it cannot be cancelled"), false
 	case errors.Is(err, service.ErrNotOwner):
-		return newProblem(http.StatusNotFound, "not_found", "no job of this API key has this id; only the key that a job came with, and admin keys, can delete it"), false
+		return newProblem(http.StatusNotFound, "not_found", "no job of this API key has this id; only the key that a job came with, and admin keys, can delete it or read its request"), false
 	case errors.Is(err, job.ErrUnfinished):
 		return newProblem(http.StatusConflict, "not_finished", "the job has not ended; cancel it and wait for its end (DELETE /v1/jobs/{id}, then GET with ?wait=), then delete it"), false
 	case errors.Is(err, service.ErrRerunEarly):
 		return newProblem(http.StatusConflict, "not_finished", "the job has not ended; wait for its end (GET with ?wait=), then run it again"), false
 	case errors.Is(err, job.ErrRequestGone):
-		return newProblem(http.StatusConflict, "request_not_kept", "the request of this job was not kept, so it cannot run again; send it as a new job. Kept are requests of /v1/jobs up to 16 KiB, up to 1 MiB of jobs that failed, and lines of batches with keepLines"), false
+		return newProblem(http.StatusConflict, "request_not_kept", "the request of this job was not kept, so it cannot be shown or run again; send it as a new job. Kept are requests of /v1/jobs up to 16 KiB, up to 1 MiB of jobs that failed, and lines of batches with keepLines"), false
 	case errors.Is(err, job.ErrIdempotencyMismatch):
 		return newProblem(http.StatusConflict, "idempotency_mismatch",
 			"this Idempotency-Key was used with a different request; use a new key for a new request"), false

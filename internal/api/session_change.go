@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -86,15 +85,9 @@ func (in *sessionsInput) filter() (job.SessionFilter, error) {
 	if in.Cursor != "" && !service.IsID(in.Cursor) {
 		return refuse("query.cursor", "is not a cursor; send the nextCursor of the page before")
 	}
-	if len(in.Metadata) > maxMatches {
-		return refuse("query.metadata", fmt.Sprintf("is there %d times, the limit is %d", len(in.Metadata), maxMatches))
-	}
-	for _, text := range in.Metadata {
-		name, value, ok := strings.Cut(text, "=")
-		if !ok || len(text) > maxMatch {
-			return refuse("query.metadata", fmt.Sprintf("must be name=value of at most %d bytes, with %%26 for & and %%3D for = in a name", maxMatch))
-		}
-		f.Metadata = append(f.Metadata, job.MetadataMatch{Name: name, Value: value})
+	var msg string
+	if f.Metadata, msg = matchesOf(in.Metadata); msg != "" {
+		return refuse("query.metadata", msg)
 	}
 	return f, nil
 }

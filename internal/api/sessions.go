@@ -42,6 +42,7 @@ type SessionBody struct {
 type SessionView struct {
 	ID          string           `json:"id"`
 	Name        string           `json:"name,omitempty" doc:"The name by which its caller has opened it."`
+	Owner       string           `json:"owner,omitempty" doc:"Tenant that it belongs to; or key: and the first digits of the digest of a key of the configuration. For operators only."`
 	State       job.SessionState `json:"state" enum:"idle,busy,paused,ended" doc:"idle, busy (executions run or wait for their turn), paused (its processes are stopped), ended (see reason)."`
 	Runner      string           `json:"runner" doc:"Runner that it lives on."`
 	Runtime     string           `json:"runtime" doc:"Runtime of its interpreter."`
@@ -58,6 +59,7 @@ type SessionView struct {
 	Workdir     string           `json:"workdir,omitempty" doc:"The path that was chosen for its working directory, if one was."`
 	Home        string           `json:"home,omitempty" doc:"The path that was chosen for HOME, if one was."`
 	Persist     *PersistView     `json:"persist,omitempty" doc:"The volume that keeps its files, if one does."`
+	MemoryBytes int64            `json:"memoryBytes,omitempty" doc:"In listings: memory that its sandbox used at most half a minute ago. Forks share the sandbox of their origin."`
 	Waiting     int              `json:"waiting" doc:"Executions that wait for their turn."`
 	Metadata    object           `json:"metadata,omitempty"`
 	Restarts    int              `json:"restarts,omitempty" doc:"How many times its interpreter was replaced because its code needed more memory than it may."`
@@ -74,7 +76,7 @@ func sessionView(s job.Session) SessionView {
 	}
 	return SessionView{
 		ID: s.ID, Name: s.Name, State: s.State, Runner: s.Runner, Runtime: s.Runtime, CreatedAt: s.CreatedAt, LastUsedAt: s.LastUsed,
-		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), EndsAt: optional(s.EndsAt), OnEnd: onEnd, Waiting: s.Waiting, Restarts: s.Restarts,
+		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), EndsAt: optional(s.EndsAt), OnEnd: onEnd, Waiting: s.Waiting, MemoryBytes: s.MemoryBytes, Restarts: s.Restarts,
 		PausedAt: optional(s.PausedAt), PausedUntil: optional(s.PausedUntil), AutoResume: s.AutoResume, Workdir: s.Workdir, Home: s.Home, Persist: persistView(s.Persist), Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
 	}
 }
@@ -189,7 +191,8 @@ func (s *server) listSessions(ctx context.Context, in *sessionsInput) (*sessions
 	if err != nil {
 		return nil, err
 	}
-	sessions, next, err := s.cfg.Service.Sessions(ctx, service.CallerOf(ctx), filter)
+	caller := service.CallerOf(ctx)
+	sessions, next, err := s.cfg.Service.Sessions(ctx, caller, filter)
 	if err != nil {
 		return nil, err
 	}
@@ -198,6 +201,9 @@ func (s *server) listSessions(ctx context.Context, in *sessionsInput) (*sessions
 	out.Body.Sessions = make([]SessionView, len(sessions))
 	for i, se := range sessions {
 		out.Body.Sessions[i] = sessionView(se)
+		if caller.All() {
+			out.Body.Sessions[i].Owner = ownerName(se.Owner)
+		}
 	}
 	return out, nil
 }

@@ -76,7 +76,7 @@ func (s *shared) webhooks() *webhook.Deliverer {
 // shares of its caller, which only they know.
 func (s *shared) feeder(process string) *runner.Feeder {
 	return runner.NewFeeder(runner.FeederConfig{
-		Process: process, Batches: s.store, Enqueue: s.queue.Enqueue, Submitted: s.metrics.Submitted, Log: s.log,
+		Process: process, Batches: s.store, Enqueue: s.queue.Enqueue, Submitted: s.submitted, Log: s.log,
 		Ahead: s.cfg.BatchAhead, ReceiveWithin: s.cfg.BatchReceiveTimeout,
 	})
 }
@@ -149,7 +149,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	core := service.New(service.Config{
 		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Batches: s.store, Archives: s.store, BatchLimits: s.cfg.BatchLimits(), Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 		Operations: s.store, Confirmations: s.store, Lists: s.queue, Settings: settingsOf(&s.cfg),
-		Events: s.store, Notifier: notifier, Observers: s.store, Commands: s.store, Hub: hub, Submitted: s.metrics.Submitted, Log: s.log,
+		Events: s.store, Notifier: notifier, Observers: s.store, Commands: s.store, Hub: hub, Submitted: s.submitted, Log: s.log,
 		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring, Usage: s.store, Schedules: s.store,
 		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate,
 		Background: a.requests, Draining: a.draining, Unfit: s.schema.refused,

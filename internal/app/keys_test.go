@@ -237,7 +237,7 @@ func TestScopes(t *testing.T) {
 		"POST /v1/batches": access.Execute, "POST /v1/batches/{id}/lines": access.Execute, "DELETE /v1/batches/{id}": access.Execute, "DELETE /v1/batches/{id}/record": access.Execute, "POST /v1/batches/{id}/rerun": access.Execute,
 		"GET /v1/batches": access.Read, "GET /v1/batches/{id}": access.Read, "GET /v1/batches/{id}/results": access.Read, "GET /v1/batches/{id}/archive": access.Read, "GET /v1/batches/{id}/events": access.Read,
 		"DELETE /v1/jobs/{id}": access.Execute, "DELETE /v1/jobs/{id}/record": access.Execute, "POST /v1/sessions/{id}/interrupt": access.Execute,
-		"GET /v1/jobs": access.Read, "GET /v1/jobs/{id}": access.Read, "GET /v1/jobs/{id}/events": access.Read, "GET /v1/jobs/{id}/files": access.Read,
+		"GET /v1/jobs": access.Read, "GET /v1/jobs/{id}/request": access.Read, "GET /v1/jobs/{id}": access.Read, "GET /v1/jobs/{id}/events": access.Read, "GET /v1/jobs/{id}/files": access.Read,
 		"GET /v1/queues": access.Read, "GET /v1/runtimes": access.Read, "GET /v1/usage": access.Read, "GET /v1/sessions": access.Read, "GET /v1/sessions/{id}": access.Read, "GET /v1/sessions/{id}/ws": access.Read,
 		"GET /v1/jobs/{id}/files/{path}": access.Files, "DELETE /v1/jobs/{id}/files/{path}": access.Files,
 		"PATCH /v1/sessions/{id}": access.Sessions, "POST /v1/sessions/{id}/pause": access.Sessions, "POST /v1/sessions/{id}/resume": access.Sessions, "PUT /v1/sessions/by-name/{name}": access.Sessions, "GET /v1/sessions/by-name/{name}": access.Read, "DELETE /v1/sessions/by-name/{name}": access.Sessions,
@@ -249,7 +249,7 @@ func TestScopes(t *testing.T) {
 		"POST /v1/sessions/{id}/fork": access.Sessions, "POST /v1/sessions/{id}/restart": access.Sessions, "POST /v1/sessions/{id}/checkpoint": access.Sessions, "POST /v1/sessions/{id}/rollback": access.Sessions,
 		"GET /v1/schedules": access.Read, "GET /v1/schedules/{id}": access.Read, "POST /v1/schedules": access.Execute, "PUT /v1/schedules/{id}": access.Execute, "DELETE /v1/schedules/{id}": access.Execute,
 		"POST /v1/schedules/{id}/pause": access.Execute, "POST /v1/schedules/{id}/resume": access.Execute, "POST /v1/schedules/{id}/run": access.Execute,
-		"GET /v1/keys": access.Admin, "POST /v1/keys": access.Admin, "DELETE /v1/keys/{id}": access.Admin, "GET /v1/runners": access.Admin,
+		"GET /v1/keys": access.Admin, "POST /v1/keys": access.Admin, "DELETE /v1/keys/{id}": access.Admin, "GET /v1/runners": access.Admin, "GET /v1/fleet/history": access.Admin,
 		"POST /v1/queues/{name}/pause": access.Admin, "POST /v1/queues/{name}/resume": access.Admin, "GET /v1/queues/{name}/tasks": access.Admin,
 		"POST /v1/jobs:cancel": access.Execute, "POST /v1/jobs:purge": access.Execute, "GET /v1/config": access.Admin, "POST /v1/runners/{id}/drain": access.Admin, "POST /v1/runners/{id}/resume": access.Admin,
 	}

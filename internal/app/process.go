@@ -47,6 +47,8 @@ type Periods struct {
 	Schema time.Duration
 	// Schedules is the longest time between two looks for schedules that are due: until the next whole minute.
 	Schedules time.Duration
+	// Samples is the time between two additions to the samples of the fleet: 15 s.
+	Samples time.Duration
 }
 
 func (p Process) ready(a net.Addr) {

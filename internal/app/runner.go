@@ -100,11 +100,11 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	}
 	maintainer := s.maintainer(self.ID)
 	r := runner.New(runner.Config{
-		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: s.metrics, Events: s.store, EventBytes: s.cfg.EventBytes,
+		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: executions{s.metrics, s.flow}, Events: s.store, EventBytes: s.cfg.EventBytes,
 		Blobs: countedBlobs{s.blobs, s.metrics}, Room: s.store, Files: s.cfg.FileLimits(),
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
 		SessionRecords: s.store, Calls: s.store, CommandRecords: s.store, Volumes: s.store, SaveEvery: s.cfg.VolumeSaveEvery, Saved: s.metrics.Saved, Interpreters: sessionInterpreters{pool}, NoJobLog: !s.cfg.JobLog,
-		Health: pool.Health, DrainChanged: health.changed, StartPatience: s.cfg.StartPatience,
+		Health: pool.Health, Parked: pool.Parked, Memory: func() (used, limit int64) { return sandbox.MemoryOf(os.DirFS("/")) }, DrainChanged: health.changed, StartPatience: s.cfg.StartPatience,
 	})
 	s.measureRunner(self, r, pool.Parked)
 	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {

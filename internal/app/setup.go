@@ -69,6 +69,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 		Schema:  ownSchema(),
 		Enqueue: func(ctx context.Context, j job.Job) [][]any { return s.queue.EnqueueCommands(ctx, j.Task()) },
 	})
+	s.flow = newFlow(p.Periods.Samples, s.store.AddToSamples, log)
 	if s.blobs, err = blob.New(cfg.BlobPlace(), p.Buckets); err != nil {
 		return nil, errors.Join(fmt.Errorf("KAA_BLOB_URL: %w", err), s.rdb.Close())
 	}
@@ -113,8 +114,11 @@ func (s *shared) startMaintenance(ctx context.Context, m *runner.Maintainer, ann
 	}
 	m.Start(ctx)
 	r := runner.NewReconciler(s.cfg.Queues.Names(), s.store, s.queue, s.metrics.Reconciled, s.periods.Periods, s.log)
+	r.Also(s.sample)
 	r.Start(ctx)
+	s.flow.start(ctx)
 	return []stage{
+		{"counts", time.Second, s.flow.close},
 		s.startCleaner(ctx),
 		{"reconciler", 2 * time.Second, func(context.Context) error { r.Close(); return nil }},
 		{"outbox subscription", time.Second, func(context.Context) error { return due.Close() }},

@@ -42,6 +42,7 @@ type shared struct {
 	queue   *queue.Client
 	blobs   *blob.Store
 	answers *job.Memory // the memory of results that are being answered
+	flow    *flow       // what it adds to the samples of the fleet
 	periods Periods
 	// dialects are protocols besides Kaa's own.
 	dialects []Dialect

@@ -85,6 +85,7 @@ func walked() map[string]struct {
 		"DELETE /v1/jobs/{id}/record":                           {"job", nil},
 		"DELETE /v1/jobs/{id}":                                  {"waiting", nil},
 		"POST /v1/jobs/{id}/rerun":                              {"job", nil},
+		"GET /v1/jobs/{id}/request":                             {"job", nil},
 		"POST /v1/jobs/{id}/calls/{callId}":                     {"calling", fields{"value": 1}},
 		"GET /v1/sessions/{id}":                                 {"session", nil},
 		"GET /v1/sessions/by-name/{name}":                       {"name", nil},

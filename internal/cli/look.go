@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"time"
 
 	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
@@ -13,7 +13,12 @@ import (
 
 // JobsOptions choose the jobs that are listed.
 type JobsOptions struct {
-	State, Queue string
+	State, Queue, Text string
+	Status             []string
+	// Metadata has NAME=VALUE, members that the metadata of the jobs must have.
+	Metadata []string
+	// Since is the greatest age of a job; 0 for any.
+	Since time.Duration
 	// Limit is the most jobs that are listed.
 	Limit int
 }
@@ -29,11 +34,7 @@ func jobRow(j client.JobView) []string {
 	if j.StartedAt != nil && j.FinishedAt != nil {
 		took = fmt.Sprintf("%.3fs", j.FinishedAt.Sub(*j.StartedAt).Seconds())
 	}
-	status := "-"
-	if j.Result != nil {
-		status = j.Result.Status
-	}
-	return []string{j.ID, j.State, status, j.Queue, moment(&j.CreatedAt), took, cmp.Or(j.Runtime, "-")}
+	return []string{j.ID, j.State, cmp.Or(j.Status, "-"), j.Queue, moment(&j.CreatedAt), took, cmp.Or(j.Runtime, "-")}
 }
 
 // ListJobs prints the newest jobs.
@@ -42,17 +43,19 @@ func ListJobs(ctx context.Context, p app.Process, o JobsOptions) error {
 	if err != nil {
 		return err
 	}
+	params := client.ListJobsParams{State: o.State, Queue: o.Queue, Text: o.Text, Status: o.Status, Metadata: o.Metadata, Limit: new(int64(min(o.Limit, pageOfJobs)))}
+	if o.Since > 0 {
+		params.CreatedFrom = time.Now().Add(-o.Since)
+	}
 	jobs, err := pages(ctx, o.Limit, func(ctx context.Context, cursor string) ([]client.JobView, string, error) {
-		page, err := c.ListJobs(ctx, client.ListJobsParams{State: o.State, Queue: o.Queue, Cursor: cursor, Limit: new(int64(min(o.Limit, pageOfJobs)))})
+		params.Cursor = cursor
+		page, err := c.ListJobs(ctx, params)
 		return page.Jobs, page.NextCursor, err
 	})
 	if err != nil {
 		return err
 	}
-	return list(p.Stdout, strings.Replace(jobHead, " STATUS", "", 1), jobs, func(j client.JobView) []string {
-		row := jobRow(j) // a list has no results
-		return append(row[:2:2], row[3:]...)
-	})
+	return list(p.Stdout, jobHead, jobs, jobRow)
 }
 
 // ShowJob prints what is known of a job.

@@ -25,10 +25,7 @@ func (s *Session) Measure(ctx context.Context) (job.SessionMeasure, error) {
 	case <-ctx.Done():
 		return job.SessionMeasure{}, ctx.Err()
 	}
-	m := job.SessionMeasure{CPUPercent: float64(s.cpuMicros()-used) / float64(time.Since(began).Microseconds()) * 100, MemoryBytes: s.w.slot.group.Held()}
-	if s.w.slot.group == nil {
-		m.MemoryBytes = s.w.slot.memory()
-	}
+	m := job.SessionMeasure{CPUPercent: float64(s.cpuMicros()-used) / float64(time.Since(began).Microseconds()) * 100, MemoryBytes: s.MemoryBytes()}
 	t, err := s.w.workTree()
 	if err == nil {
 		m.DiskBytes, err = t.Used()
@@ -37,6 +34,19 @@ func (s *Session) Measure(ctx context.Context) (job.SessionMeasure, error) {
 		return m, fmt.Errorf("measure files of session %s: %w", s.w.id, err)
 	}
 	return m, nil
+}
+
+// MemoryBytes returns the memory that the sandbox of the session uses now; 0 if it has ended.
+func (s *Session) MemoryBytes() int64 {
+	release, err := s.w.hold()
+	if err != nil {
+		return 0
+	}
+	defer release()
+	if s.w.slot.group == nil {
+		return s.w.slot.memory()
+	}
+	return s.w.slot.group.Held()
 }
 
 func (s *Session) cpuMicros() int64 {

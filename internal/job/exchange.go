@@ -24,6 +24,10 @@ type Runner struct {
 	// Sessions is the number of sessions that the runner serves now, MaxSessions its limit.
 	Sessions    int `json:"sessions" doc:"Sessions that have an interpreter there."`
 	MaxSessions int `json:"maxSessions" doc:"Sessions it has room for."`
+	// Parked and the memory are of the last heartbeat; a runner of an older release does not report them.
+	Parked      int   `json:"parked" doc:"Interpreters that are ready for an execution."`
+	MemoryBytes int64 `json:"memoryBytes,omitempty" doc:"Memory in use: of the control group that has the runner, or of the machine if no limit is lower than its memory. Absent where it cannot be read."`
+	MemoryLimit int64 `json:"memoryLimitBytes,omitempty" doc:"Memory that there is, of the control group or the machine."`
 	// Volumes: an older runner does not know of persistent files.
 	Volumes bool `json:"volumes,omitempty" doc:"It can keep the files of sessions (persist). Absent for runners of releases that could not."`
 	// Lanes: an older runner executes all jobs of a session in one order.
@@ -88,15 +92,6 @@ type TaskStats struct {
 	Latency   float64 `json:"latency" doc:"Seconds for which the oldest pending task has waited; 0 when none waits."`
 	Processed int     `json:"processed" doc:"Tasks that runners have finished so far."`
 	Failed    int     `json:"failed" doc:"Those of them that asynq counts as failed."`
-}
-
-// Filter selects jobs for a listing. Zero values mean all.
-type Filter struct {
-	State  State
-	Queue  string
-	Viewer Viewer
-	Cursor string // id of the last job of the page before
-	Limit  int
 }
 
 // Task is one attempt of a job on its way to a runner.

@@ -37,10 +37,21 @@ type Job struct {
 	WaitsFor    Wait     // of a queued job that was looked up by itself
 	// CancelRequested is set once the owner has requested the end of a running job.
 	CancelRequested bool
+	Earlier         []PastAttempt // attempts before the last one
 	Failure         *Failure
+	Status          Status // of its result, also where that was not read; empty if it has none, or an older Kaa has written it
 	Result          *Result
 	// Data is the answer of an operation on a session, which has no Result.
 	Data json.RawMessage
+}
+
+// PastAttempt is an attempt that has ended without an end of the job.
+type PastAttempt struct {
+	Attempt   int         `json:"attempt" doc:"Its number, from 1."`
+	StartedAt time.Time   `json:"startedAt"`
+	EndedAt   time.Time   `json:"endedAt" doc:"When the job went back to its queue."`
+	Runner    string      `json:"runner" doc:"Runner of the attempt."`
+	Reason    FailureCode `json:"reason" doc:"Why it ended: a code of failures, such as runner_lost."`
 }
 
 // Spec has everything that a worker needs to execute a job's code. The store keeps it as JSON;

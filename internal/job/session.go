@@ -9,7 +9,7 @@ import (
 // execution to the next.
 type Session struct {
 	ID        string
-	Owner     string // whose it is; no answer shows it
+	Owner     string // whose it is; only operators see it
 	Name      string // chosen by its caller, and unique among the caller's live sessions; may be empty
 	State     SessionState
 	Runner    string // id of its runner
@@ -31,6 +31,7 @@ type Session struct {
 	ResumedAt   time.Time  // the end of its last pause; zero if there was none
 	Waiting     int        // executions that wait for their turn
 	Restarts    int        // interpreters that were replaced for lack of memory
+	MemoryBytes int64      // that its sandbox used lately; 0 where that was not looked up, or is not known
 	Metadata    json.RawMessage
 	Persist     Persistence // zero if its files are not kept
 	ForkedFrom  string      // the session of which it is a fork; empty if it is none

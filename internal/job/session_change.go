@@ -101,14 +101,19 @@ func (f SessionFilter) Fits(s Session) bool {
 	if len(f.States) > 0 && !slices.Contains(f.States, s.State) {
 		return false
 	}
-	if len(f.Metadata) == 0 {
+	return hasMembers(s.Metadata, f.Metadata)
+}
+
+// hasMembers reports whether metadata has all of some members.
+func hasMembers(metadata json.RawMessage, all []MetadataMatch) bool {
+	if len(all) == 0 {
 		return true
 	}
 	var members map[string]json.RawMessage
-	if json.Unmarshal(s.Metadata, &members) != nil {
+	if json.Unmarshal(metadata, &members) != nil {
 		return false
 	}
-	for _, m := range f.Metadata {
+	for _, m := range all {
 		value, ok := members[m.Name]
 		if !ok || metadataText(value) != m.Value {
 			return false

@@ -26,6 +26,8 @@ type Registry interface {
 	Drained(ctx context.Context, runner string) (bool, error)
 	// Joined admits jobs to the slots of a runner that takes jobs again.
 	Joined(ctx context.Context, runner string) error
+	// SessionsUse notes how many bytes of memory the sandboxes of a runner's sessions use, for a while.
+	SessionsUse(ctx context.Context, runner string, bytes map[string]int64, ttl time.Duration) error
 }
 
 // lookEvery is the number of heartbeats after which a runner compares its executions with its
@@ -56,6 +58,7 @@ func (r *Runner) Start(ctx context.Context) error {
 			r.giveBackForgotten(ctx)
 		})
 	})
+	r.done.Go(func() { every(ctx, lookEvery*r.cfg.HeartbeatEvery, func() { r.weighSessions(ctx) }) })
 	r.done.Go(func() {
 		every(ctx, r.cfg.WatchEvery, func() {
 			r.endRevoked(ctx)
@@ -137,6 +140,14 @@ func (r *Runner) beat(ctx context.Context) error {
 	self.NoFiles = time.Since(r.storeFailure) < storeDoubt
 	r.mu.Unlock()
 	self.Sessions = r.sessions.count()
+	if r.cfg.Parked != nil {
+		for _, n := range r.cfg.Parked() {
+			self.Parked += n
+		}
+	}
+	if r.cfg.Memory != nil {
+		self.MemoryBytes, self.MemoryLimit = r.cfg.Memory()
+	}
 	return r.cfg.Registry.Beat(ctx, self)
 }
 

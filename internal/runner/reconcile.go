@@ -60,6 +60,7 @@ type Reconciler struct {
 	repaired func(kind string, n int) // for the metrics
 	period   time.Duration
 	log      *slog.Logger
+	also     func(ctx context.Context) error // done by the same process; nil for nothing
 	stop     context.CancelFunc
 	done     sync.WaitGroup
 }
@@ -68,6 +69,9 @@ type Reconciler struct {
 func NewReconciler(queues []string, records Reconciliation, lists TaskLists, repaired func(kind string, n int), periods Periods, log *slog.Logger) *Reconciler {
 	return &Reconciler{queues: queues, records: records, lists: lists, repaired: repaired, period: periods.withDefaults().Reconcile, log: log}
 }
+
+// Also has f called in each period by the process that compares. It is called before Start.
+func (r *Reconciler) Also(f func(ctx context.Context) error) { r.also = f }
 
 // Start begins the comparisons; Close ends them.
 func (r *Reconciler) Start(ctx context.Context) {
@@ -105,6 +109,11 @@ func (r *Reconciler) reconcile(ctx context.Context) error {
 	// too early for it.
 	if mine, err := r.records.Elect(ctx, "reconcile", r.period-r.period/30); err != nil || !mine {
 		return err
+	}
+	if r.also != nil {
+		if err := r.also(ctx); err != nil && ctx.Err() == nil {
+			r.log.WarnContext(ctx, "the fleet was not sampled: will try again", slog.Any("err", err))
+		}
 	}
 	if err := r.pause(ctx); err != nil {
 		return err

@@ -92,6 +92,10 @@ type Config struct {
 	// Health returns, by the name of a runtime, why no interpreter of it can be started now. A
 	// runtime without an entry is healthy.
 	Health func() map[string]error
+	// Parked, if not nil, returns the number of interpreters that are ready, by runtime.
+	Parked func() map[string]int
+	// Memory, if not nil, returns the memory in use where the runner is, and its limit; 0 if one is not known.
+	Memory func() (used, limit int64)
 	// DrainChanged, if not nil, is called when Drained has another answer.
 	DrainChanged func()
 	// NoJobLog leaves out the log line of each job that has ended.

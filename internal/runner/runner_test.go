@@ -164,6 +164,10 @@ func (f *fakeStore) Drained(context.Context, string) (bool, error) {
 
 func (f *fakeStore) Joined(context.Context, string) error { f.note("joined"); return nil }
 
+func (f *fakeStore) SessionsUse(context.Context, string, map[string]int64, time.Duration) error {
+	return nil
+}
+
 // fakeWorkers hands out one worker, which a test controls.
 type fakeWorkers struct {
 	err     error

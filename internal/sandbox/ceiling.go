@@ -111,17 +111,60 @@ func number(root fs.FS, name string) int64 {
 	return n
 }
 
+// MemoryOf returns the memory in use where this process is, and how much there is: of its control group, if that has a limit, else of
+// the machine. Memory that the kernel can take back is not in use. 0 stands for a number that cannot be read.
+func MemoryOf(root fs.FS) (used, limit int64) {
+	var group string
+	limit, group = lowestLimit(root, "memory", "memory.max", "memory.limit_in_bytes")
+	if limit > 0 {
+		used = max(number(root, path.Join(group, "memory.current")), number(root, path.Join(group, "memory.usage_in_bytes")))
+		used = max(0, used-statOf(root, path.Join(group, "memory.stat"), "inactive_file"))
+	}
+	text, err := fs.ReadFile(root, "proc/meminfo")
+	if err != nil {
+		return used, limit
+	}
+	machine := map[string]int64{}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, ":")
+		if n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64); err == nil {
+			machine[name] = n << 10
+		}
+	}
+	if total := machine["MemTotal"]; limit == 0 || total > 0 && total < limit {
+		return max(0, total-machine["MemAvailable"]), total
+	}
+	return used, limit
+}
+
+// statOf returns a field of a file whose lines are a name and a number each; 0 if there is none.
+func statOf(root fs.FS, name, field string) int64 {
+	text, _ := fs.ReadFile(root, name) // an absent one has no fields
+	for line := range strings.Lines(string(text)) {
+		if key, value, _ := strings.Cut(strings.TrimSpace(line), " "); key == field {
+			n, _ := strconv.ParseInt(value, 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
 // groupLimit returns the lowest limit of the control group and those around it.
 func groupLimit(root fs.FS, controller, file2, file1 string) int64 {
+	lowest, _ := lowestLimit(root, controller, file2, file1)
+	return lowest
+}
+
+// lowestLimit is groupLimit with the directory of the group that has the limit.
+func lowestLimit(root fs.FS, controller, file2, file1 string) (lowest int64, dir string) {
 	text, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
-		return 0
+		return 0, ""
 	}
-	lowest := int64(0)
 	look := func(mount, group, file string) {
 		for {
 			if n := number(root, path.Join(mount, group, file)); n > 0 && (lowest == 0 || n < lowest) {
-				lowest = n
+				lowest, dir = n, path.Join(mount, group)
 			}
 			if group == "/" || group == "." || group == "" {
 				return
@@ -140,5 +183,5 @@ func groupLimit(root fs.FS, controller, file2, file1 string) int64 {
 			look("sys/fs/cgroup/"+controller, fields[2], file1)
 		}
 	}
-	return lowest
+	return lowest, dir
 }

@@ -82,3 +82,31 @@ func TestFit(t *testing.T) {
 		t.Errorf("without ceilings: %+v", got)
 	}
 }
+
+// TestMemoryOf: the memory of the group that has the limit, without what the kernel can take back; or of the machine.
+func TestMemoryOf(t *testing.T) {
+	t.Parallel()
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text + "\n")} }
+	const machine = "MemTotal:        1000 kB\nMemFree:   10 kB\nMemAvailable:     400 kB"
+	for name, c := range map[string]struct {
+		root        fstest.MapFS
+		used, limit int64
+	}{
+		"a machine": {fstest.MapFS{"proc/meminfo": file(machine)}, 600 << 10, 1000 << 10},
+		"a group around this one": {fstest.MapFS{
+			"proc/meminfo": file(machine), "proc/self/cgroup": file("0::/a/b"), "sys/fs/cgroup/a/memory.max": file("900000"), "sys/fs/cgroup/a/b/memory.max": file("max"),
+			"sys/fs/cgroup/a/memory.current": file("500000"), "sys/fs/cgroup/a/b/memory.current": file("1"), "sys/fs/cgroup/a/memory.stat": file("anon 1\ninactive_file 100000"),
+		}, 400000, 900000},
+		"version 1": {fstest.MapFS{
+			"proc/self/cgroup": file("5:memory:/x"), "sys/fs/cgroup/memory/x/memory.limit_in_bytes": file("700"), "sys/fs/cgroup/memory/x/memory.usage_in_bytes": file("300"),
+		}, 300, 700},
+		"a limit above the machine": {fstest.MapFS{
+			"proc/meminfo": file(machine), "proc/self/cgroup": file("0::/"), "sys/fs/cgroup/memory.max": file("99999999"), "sys/fs/cgroup/memory.current": file("5"),
+		}, 600 << 10, 1000 << 10},
+		"nothing": {fstest.MapFS{}, 0, 0},
+	} {
+		if used, limit := sandbox.MemoryOf(c.root); used != c.used || limit != c.limit {
+			t.Errorf("%s: %d of %d, want %d of %d", name, used, limit, c.used, c.limit)
+		}
+	}
+}

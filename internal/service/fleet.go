@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"time"
 
 	"github.com/kaa-run/kaa/internal/access"
 	"github.com/kaa-run/kaa/internal/job"
@@ -22,14 +23,28 @@ func (s *Service) Queues(ctx context.Context, c Caller) ([]job.QueueStats, error
 // Runners lists the runners that are alive. They are the operator's: a tenant has no use for their
 // names and layers.
 func (s *Service) Runners(ctx context.Context, c Caller) ([]job.Runner, error) {
-	scope := access.Read
-	if c.Tenant != "" {
-		scope = access.Admin
-	}
-	if err := c.may(scope); err != nil {
+	if err := s.mayWatch(c); err != nil {
 		return nil, err
 	}
 	return s.cfg.Fleet.Runners(ctx)
+}
+
+// History returns what queues and runners did in the last time, the oldest first. It is the operator's as the runners are: it counts the jobs of all
+// tenants.
+func (s *Service) History(ctx context.Context, c Caller, last time.Duration) ([]job.Sample, error) {
+	if err := s.mayWatch(c); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	return s.cfg.Fleet.Samples(ctx, now.Add(-last), now)
+}
+
+// mayWatch refuses a caller that may not see the runners.
+func (s *Service) mayWatch(c Caller) error {
+	if c.Tenant != "" {
+		return c.may(access.Admin)
+	}
+	return c.may(access.Read)
 }
 
 // Runtimes lists what a request may name as its runtime.

@@ -71,7 +71,7 @@ type Lookup interface {
 	Summary(ctx context.Context, id string) (job.Job, error)
 	// Complete fills a job of a batch that has no record.
 	Complete(ctx context.Context, j job.Job) (job.Job, error)
-	// Request returns what a job that has ended asked for. job.ErrRequestGone: it was not kept.
+	// Request returns what a job asked for. job.ErrRequestGone: it was not kept.
 	Request(ctx context.Context, j job.Job) (job.NewJob, error)
 	// WaitsFor returns the reason why a queued job, or one that is to run after a batch, does not run yet; else it is empty.
 	WaitsFor(ctx context.Context, id string) (job.Wait, error)
@@ -112,6 +112,10 @@ type Fleet interface {
 	// Queues counts the jobs that the viewer sees.
 	Queues(ctx context.Context, names []string, v job.Viewer) ([]job.QueueStats, error)
 	Runners(ctx context.Context) ([]job.Runner, error)
+	// SessionsUsed returns the bytes of memory that the sessions of some runners used lately, by session.
+	SessionsUsed(ctx context.Context, runners []string) (map[string]int64, error)
+	// Samples returns what queues and runners did from a time on, the oldest first.
+	Samples(ctx context.Context, from, now time.Time) ([]job.Sample, error)
 	// Ready reports whether Redis takes what is written.
 	Ready(ctx context.Context) error
 }

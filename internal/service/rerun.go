@@ -47,6 +47,22 @@ func (s *Service) Rerun(ctx context.Context, c Caller, id, idempotencyKey string
 	return created, created.Err
 }
 
+// Request returns what a job of the caller asked for, as far as it is kept. ErrNotOwner: the caller may only see the job. job.ErrRequestGone: it
+// was not kept.
+func (s *Service) Request(ctx context.Context, c Caller, id string) (job.NewJob, error) {
+	if err := c.may(access.Read); err != nil {
+		return job.NewJob{}, err
+	}
+	of, err := s.visible(ctx, c, id, s.cfg.Lookup.Summary)
+	if err != nil {
+		return job.NewJob{}, err
+	}
+	if !c.viewer().Owns(of.Owner) {
+		return job.NewJob{}, fmt.Errorf("read request of job: %w", ErrNotOwner)
+	}
+	return s.cfg.Lookup.Request(ctx, of)
+}
+
 // acceptAgain checks a request that was accepted before for its caller now.
 func (s *Service) acceptAgain(ctx context.Context, c Caller, n job.NewJob, now time.Time) (job.NewJob, error) {
 	own := c.limits()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -114,7 +115,29 @@ func (s *Service) Sessions(ctx context.Context, c Caller, f job.SessionFilter) (
 		return nil, "", err
 	}
 	f.Viewer = c.viewer()
-	return s.cfg.Sessions.ListSessions(ctx, f)
+	sessions, next, err = s.cfg.Sessions.ListSessions(ctx, f)
+	if err == nil {
+		err = s.weigh(ctx, sessions)
+	}
+	return sessions, next, err
+}
+
+// weigh completes sessions with the memory that they use.
+func (s *Service) weigh(ctx context.Context, sessions []job.Session) error {
+	var runners []string
+	for i := range sessions {
+		if r := sessions[i].Runner; !slices.Contains(runners, r) {
+			runners = append(runners, r)
+		}
+	}
+	if len(runners) == 0 {
+		return nil
+	}
+	used, err := s.cfg.Fleet.SessionsUsed(ctx, runners)
+	for i := range sessions {
+		sessions[i].MemoryBytes = used[sessions[i].ID]
+	}
+	return err
 }
 
 // ChangeSession changes the settings of a live session, and returns it as it is then.

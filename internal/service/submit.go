@@ -439,6 +439,14 @@ func (s *Service) Jobs(ctx context.Context, c Caller, f job.Filter) (jobs []job.
 		return nil, "", err
 	}
 	f.Viewer = c.viewer()
+	if owner := f.Owner; owner != "" {
+		if err := c.may(access.Admin); err != nil {
+			return nil, "", err
+		}
+		if job.TenantOf(owner) != "" { // a tenant has a listing of its own
+			f.Viewer, f.Owner = job.Viewer{Caller: owner}, ""
+		}
+	}
 	return s.cfg.Lookup.List(ctx, f)
 }
 

@@ -7,3 +7,6 @@ func (s *Store) LookAtMemory(ctx context.Context) { s.lookAtMemory(ctx) }
 
 // SchemaVersion is the version of the records that this source writes.
 const SchemaVersion = schemaVersion
+
+// JobsLooked is how many jobs a narrowed listing looks at for one page.
+const JobsLooked = jobsLooked

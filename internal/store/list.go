@@ -12,12 +12,50 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// listedAtOnce is the number of records of a listing that one command of Redis reads. It bounds the time for which others wait.
-const listedAtOnce = 64
+const (
+	// listedAtOnce is the number of records of a listing that one command of Redis reads. It bounds the time for which others wait.
+	listedAtOnce = 64
+	// jobsRead is how many jobs a narrowed listing reads at once, and jobsLooked how many it reads for one page. A page
+	// may have fewer jobs than were asked for, and a cursor all the same.
+	jobsRead   = 250
+	jobsLooked = 5000
+)
 
 // List returns a page of jobs without their results, newest first, and the
 // cursor of the next page, empty after the last.
 func (s *Store) List(ctx context.Context, f job.Filter) ([]job.Job, string, error) {
+	if !f.Narrows() {
+		return s.listAll(ctx, f)
+	}
+	found, limit := []job.Job{}, f.Limit
+	f.Limit = jobsRead
+	for looked := 0; ; {
+		some, next, err := s.listAll(ctx, f)
+		if err != nil {
+			return nil, "", err
+		}
+		for i, j := range some {
+			if !f.Fits(j) {
+				job.Let(ctx, int64(len(j.Metadata)))
+				continue
+			}
+			found = append(found, j)
+			if len(found) == limit && (next != "" || i < len(some)-1) {
+				for _, rest := range some[i+1:] {
+					job.Let(ctx, int64(len(rest.Metadata)))
+				}
+				return found, j.ID, nil
+			}
+		}
+		if looked += jobsRead; next == "" || looked >= jobsLooked {
+			return found, next, nil
+		}
+		f.Cursor = next
+	}
+}
+
+// listAll is List for a filter that does not narrow.
+func (s *Store) listAll(ctx context.Context, f job.Filter) ([]job.Job, string, error) {
 	const op = "list jobs"
 	if f.Queue == job.OperationQueue || strings.Contains(f.Queue, ":") {
 		return nil, "", nil // these listings are not for callers
@@ -67,9 +105,15 @@ func (s *Store) List(ctx context.Context, f job.Filter) ([]job.Job, string, erro
 
 // newest returns the ids that f selects, up to Limit+1 below the cursor, and the records of the first of them.
 func (s *Store) newest(ctx context.Context, f job.Filter, first int) (ids []string, records [][]any, err error) {
-	below, of := "+", ""
-	if f.Cursor != "" {
-		below = "(" + f.Cursor
+	above, below, of := "-", "+", ""
+	if !f.From.IsZero() {
+		above = "[" + job.IDsFrom(f.From)
+	}
+	if !f.Before.IsZero() {
+		below = "(" + job.IDsFrom(f.Before)
+	}
+	if cursor := "(" + f.Cursor; f.Cursor != "" && (below == "+" || cursor < below) {
+		below = cursor
 	}
 	if !f.Viewer.All {
 		of = cmp.Or(f.Viewer.Caller, anonymous)
@@ -87,6 +131,7 @@ func (s *Store) newest(ctx context.Context, f job.Filter, first int) (ids []stri
 		{"state", string(f.State)},
 		{"states", strings.Join(states, " ")},
 		{"of", of},
+		{"above", above},
 		{"below", below},
 		{"most", f.Limit + 1},
 		{"records", first},

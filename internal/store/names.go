@@ -34,11 +34,12 @@ const (
 	allSchedulesKey = schedulesKey + ":all"
 )
 
-func jobKey(id string) string    { return prefix + "job:" + id }
-func eventsKey(id string) string { return prefix + "events:" + id }
-func goneKey(id string) string   { return prefix + "gone:" + id }
-func runnerKey(id string) string { return prefix + "runner:" + id }
-func waiterKey(id string) string { return prefix + waiterMember(id) }
+func jobKey(id string) string       { return prefix + "job:" + id }
+func eventsKey(id string) string    { return prefix + "events:" + id }
+func goneKey(id string) string      { return prefix + "gone:" + id }
+func runnerKey(id string) string    { return prefix + "runner:" + id }
+func runnerUseKey(id string) string { return runnerKey(id) + ":memory" }
+func waiterKey(id string) string    { return prefix + waiterMember(id) }
 
 // waiterMember is the name of a waiter in a set, which distinguishes it from a runner where both
 // are read.

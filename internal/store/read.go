@@ -22,9 +22,12 @@ func summaryFields() []string {
 		"state", "queue", "attempt", "max_attempts", "created_at", "scheduled_at", "queued_at", "started_at",
 		"finished_at", "runner", "session", "timeout", "result_ttl", "metadata", "runtime", "cancel", "failure_code", "failure_message",
 		"hook_url", "hook_state", "hook_attempts", "hook_status", "hook_error",
-		"in_session", "failure_reason", "caller", "after", "schedule", "rerun_of", "lane", "pid",
+		"in_session", "failure_reason", "caller", "after", "schedule", "rerun_of", "lane", "pid", "status", "attempts",
 	}
 }
+
+// attemptFields is the number of fields of a line about an earlier attempt.
+const attemptFields = 5
 
 // resultParts is the number of copies of a large result that are held: its text, its values, and
 // an answer's pieces.
@@ -250,7 +253,14 @@ func decode(id string, fields []string, values []any, large []byte) (job.Job, bo
 		Runner: f["runner"], SessionID: f["session"], InSession: f["in_session"] != "", Lane: f["lane"], PID: int(atoi(f["pid"])), Runtime: f["runtime"],
 		Timeout:         time.Duration(atoi(f["timeout"])) * time.Millisecond,
 		ResultTTL:       time.Duration(atoi(f["result_ttl"])) * time.Millisecond,
-		CancelRequested: f["cancel"] != "", Owner: ownerOf(f["caller"]), After: f["after"], ScheduleID: f["schedule"], RerunOf: f["rerun_of"],
+		CancelRequested: f["cancel"] != "", Owner: ownerOf(f["caller"]), After: f["after"], ScheduleID: f["schedule"], RerunOf: f["rerun_of"], Status: job.Status(f["status"]),
+	}
+	for line := range strings.Lines(f["attempts"]) {
+		if v := strings.Fields(line); len(v) == attemptFields {
+			j.Earlier = append(j.Earlier, job.PastAttempt{
+				Attempt: int(atoi(v[0])), StartedAt: parseMillis(v[1]), EndedAt: parseMillis(v[2]), Runner: v[3], Reason: job.FailureCode(v[4]),
+			})
+		}
 	}
 	if m := f["metadata"]; m != "" {
 		j.Metadata = json.RawMessage(m)
@@ -278,6 +288,7 @@ func decode(id string, fields []string, values []any, large []byte) (job.Job, bo
 			return job.Job{}, false, fmt.Errorf("decode result of %s: %w", id, err)
 		}
 		j.Result.Expand()
+		j.Status = j.Result.Status
 		j.Result.Files = present(j, f["dropped"])
 	}
 	return j, true, nil

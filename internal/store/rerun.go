@@ -11,12 +11,17 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Request returns what an ended job asked for, as far as it is kept: not its webhook, whose secret is not. The record has
-// it (keeps_request in common.lua), or the lines of the job's batch. job.ErrRequestGone: it is not there.
+// Request returns what a job asked for, as far as it is kept: not its webhook, whose secret is not. The record has
+// it, after the end of the job for as long as keeps_request in common.lua says, or the lines of the job's batch. job.ErrRequestGone: it is
+// not there.
 func (s *Store) Request(ctx context.Context, j job.Job) (job.NewJob, error) {
 	const op = "read request of job"
 	gone := fmt.Errorf("%s: %w", op, job.ErrRequestGone)
-	if batch, _, ok := job.BatchOf(j.ID); ok {
+	size, err := s.rdb.HStrLen(ctx, jobKey(j.ID), "spec").Result()
+	if err != nil {
+		return job.NewJob{}, wrap(op, err)
+	}
+	if batch, _, ok := job.BatchOf(j.ID); ok && size == 0 {
 		n, found, err := s.unfedJob(ctx, op, j.ID, j.Owner)
 		if err == nil && !found {
 			err = gone
@@ -31,6 +36,9 @@ func (s *Store) Request(ctx context.Context, j job.Job) (job.NewJob, error) {
 		}
 		one[0].Job.Webhook, one[0].WebhookSecret = nil, ""
 		return one[0], err
+	}
+	if err := job.Hold(ctx, resultParts*size); err != nil {
+		return job.NewJob{}, fmt.Errorf("%s: %w", op, err)
 	}
 	text, err := s.rdb.HGet(ctx, jobKey(j.ID), "spec").Bytes()
 	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -34,6 +35,43 @@ func (s *Store) Beat(ctx context.Context, r job.Runner) error {
 // still holds.
 func (s *Store) Leave(ctx context.Context, runner string) error {
 	return wrap("leave", s.rdb.Del(ctx, runnerKey(runner)).Err())
+}
+
+// SessionsUse notes how many bytes of memory the sandboxes of a runner's sessions use, for a while.
+func (s *Store) SessionsUse(ctx context.Context, runner string, bytes map[string]int64, ttl time.Duration) error {
+	const op = "note memory of sessions"
+	text, err := json.Marshal(bytes)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return wrap(op, s.rdb.Set(ctx, runnerUseKey(runner), text, ttl).Err())
+}
+
+// SessionsUsed returns what SessionsUse noted last of the sessions of some runners, by session.
+func (s *Store) SessionsUsed(ctx context.Context, runners []string) (map[string]int64, error) {
+	const op = "read memory of sessions"
+	keys := make([]string, len(runners))
+	for i, id := range runners {
+		keys[i] = runnerUseKey(id)
+	}
+	all := make(map[string]int64)
+	if len(keys) == 0 {
+		return all, nil
+	}
+	values, err := s.rdb.MGet(ctx, keys...).Result()
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	for _, v := range values {
+		text, ok := v.(string)
+		if !ok {
+			continue // it has no sessions
+		}
+		if err := json.Unmarshal([]byte(text), &all); err != nil {
+			return nil, fmt.Errorf("%s: %w", op, err)
+		}
+	}
+	return all, nil
 }
 
 // Runners returns the live runners, by id.

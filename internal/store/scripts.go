@@ -28,7 +28,7 @@ type scripts struct {
 	open, fork, next, close, interrupt, sessions, leave, observe, input, reply, unstarted, unclaim, move, joined, waits, schema, tally script
 	tellCommand, tookCommand, attach, output, taken, started                                                                           script
 	change, halt                                                                                                                       script
-	pause, unpause, drain                                                                                                              script
+	pause, unpause, drain, sample                                                                                                      script
 	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample   script
 	save, unsave, fire, pass, runs                                                                                                     script
 	batchHooked, archives, archived, takes                                                                                             script

@@ -70,7 +70,9 @@
 //	{kaa}:sessions:names:<caller> HASH    names of a caller's live sessions → session
 //	{kaa}:runner:<id>:sessions    SET     live sessions on a runner
 //	{kaa}:runner:<id>:ready       SET     those with an execution that the runner is to claim
+//	{kaa}:runner:<id>:memory      STRING  bytes of memory that each of them uses, as JSON; expires soon
 //	{kaa}:elected:<task>          STRING  a process does it; expires when it is due again
+//	{kaa}:sample:<number>         HASH    what queues and runners did in half a minute, by its number since 1970; expires after an hour
 //	{kaa}:ready                   STRING  written to check whether Redis takes writes
 //	{kaa}:schedule:<id>           HASH    the record of a schedule: what its caller says, as JSON, and its last run
 //	{kaa}:schedule:<id>:jobs      LIST    its latest jobs, newest first
@@ -129,7 +131,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		unstarted: script("unstarted"), unclaim: script("unclaim"), move: script("move"), joined: script("joined"), waits: script("waits"), schema: script("schema"),
 		expired: script("expired"), drop: script("drop"), room: script("room"), forget: script("forget"), remove: script("remove"), tally: script("tally"),
 		tellCommand: script("tellCommand"), tookCommand: script("tookCommand"), attach: script("attach"), output: script("output"), taken: script("taken"), started: script("started"),
-		pause: script("pause"), unpause: script("unpause"), drain: script("drain"),
+		pause: script("pause"), unpause: script("unpause"), drain: script("drain"), sample: script("sample"),
 		batchOpen: script("batchOpen"), batchResume: script("batchResume"), batchAdd: script("batchAdd"), batchClose: script("batchClose"),
 		batchLeave: script("batchLeave"), batchRemove: script("batchRemove"), batchCancel: script("batchCancel"),
 		batchFed: script("batchFed"), batchUnfed: script("batchUnfed"), batchMend: script("batchMend"), batchSample: script("batchSample"), batchHooked: script("batchHooked"),

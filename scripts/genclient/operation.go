@@ -93,6 +93,8 @@ func (g *generator) query(name string, op operation) {
 	for _, p := range op.in("query") {
 		put := map[string]string{"boolean": "putBool", "integer": "putInt", "array": "putList"}[p.Schema.Type.name]
 		switch {
+		case put == "" && p.Schema.Format == "date-time":
+			put = "putTime"
 		case put == "":
 			put = "putText"
 		case put == "putList" && p.Explode:

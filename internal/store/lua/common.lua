@@ -943,7 +943,7 @@ end
 local function ended_bytes(key)
   local f = redis.call('HMGET', key, 'event_bytes', 'hook_url')
   local bytes = RECORD_BYTES + ENDED_BYTES + tonumber(f[1] or 0) + hook_bytes(f[2])
-  for _, text in ipairs({ 'result', 'large', 'metadata', 'spec' }) do bytes = bytes + redis.call('HSTRLEN', key, text) end
+  for _, text in ipairs({ 'result', 'large', 'metadata', 'spec', 'attempts' }) do bytes = bytes + redis.call('HSTRLEN', key, text) end
   return bytes
 end
 
@@ -983,12 +983,12 @@ end
 local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
   local key = job_key(id)
   local f = redis.call('HMGET', key, 'state', 'queue', 'runner', 'result_ttl', 'notify', 'waiter', 'hook_url', 'in_session',
-    'events', 'attempt', 'files', 'caller', 'event_bytes', 'after', 'lane', 'calls', 'told_cost', 'out_cost')
+    'events', 'attempt', 'files', 'caller', 'event_bytes', 'after', 'lane', 'calls', 'told_cost', 'out_cost', 'attempts')
   local now, ttl = now_ms(), tonumber(f[4])
   -- The webhook's message is made from the record, so the record stays until it is delivered.
   local life, keeps = f[7] and math.max(ttl, HOOK_TTL) or ttl, false
   if f[12] then
-    local texts = redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES + hook_bytes(f[7]) + tonumber(f[13] or 0)
+    local texts = redis.call('HSTRLEN', key, 'metadata') + RECORD_BYTES + hook_bytes(f[7]) + tonumber(f[13] or 0) + #(f[19] or '')
     local spec, more = redis.call('HSTRLEN', key, 'spec'), ENDED_BYTES
     if f[9] and not f[13] then -- the event of its end is the first one
       redis.call('HSET', key, 'event_bytes', STREAM_BYTES)
@@ -1000,8 +1000,11 @@ local function settle(id, to, result, code, message, tombstone_ms, quiet, spent)
     use_job(id, f[12], f[2], f[10], f[11], spec, #result, spent, now)
   end
   if result ~= '' then
+    local status = f[2] ~= 'operations' and string.match(result, '^{"status":"(%a+)"') or ''
     if #result > LARGE_RESULT and f[2] ~= 'operations' then
-      redis.call('HSET', key, 'state', to, 'finished_at', int(now), 'large', result, 'large_bytes', #result)
+      redis.call('HSET', key, 'state', to, 'finished_at', int(now), 'status', status, 'large', result, 'large_bytes', #result)
+    elseif status ~= '' then
+      redis.call('HSET', key, 'state', to, 'finished_at', int(now), 'status', status, 'result', result)
     else
       redis.call('HSET', key, 'state', to, 'finished_at', int(now), 'result', result)
     end
@@ -1063,7 +1066,7 @@ end
 -- back to its queue while attempts are left, by way of the outbox.
 local function retry_or_fail(id, code, message, tombstone_ms)
   local key = job_key(id)
-  local f = redis.call('HMGET', key, 'queue', 'runner', 'attempt', 'max_attempts', 'cancel', 'caller', 'calls')
+  local f = redis.call('HMGET', key, 'queue', 'runner', 'attempt', 'max_attempts', 'cancel', 'caller', 'calls', 'started_at', 'attempts')
   if f[5] then
     settle(id, 'cancelled', '', 'cancelled', 'cancelled while its runner was lost', tombstone_ms)
     return 'cancelled'
@@ -1074,7 +1077,10 @@ local function retry_or_fail(id, code, message, tombstone_ms)
   end
   if f[7] then forget_calls(id) end
   local now = int(now_ms())
-  redis.call('HSET', key, 'state', 'queued', 'queued_at', now)
+  -- The field attempts has a line for each attempt that has ended so: its number, begin and end, its runner, and why.
+  local line = table.concat({ f[3], f[8], now, f[2], code == '' and '-' or code }, ' ') .. '\n'
+  redis.call('HSET', key, 'state', 'queued', 'queued_at', now, 'attempts', (f[9] or '') .. line)
+  if f[6] then hold(f[6], #line) end
   redis.call('ZADD', P .. 'outbox', now, id)
   redis.call('PUBLISH', P .. 'outbox', now)
   redis.call('SREM', runner_jobs_key(f[2]), id)

@@ -2,7 +2,7 @@
 -- It reads only. The merge compares ids as texts, which sort by age.
 -- keys: queues
 -- args: queue (or '' for all), state (or '' for each of states), states (with a space between), of (whose own listings are read, or ''
---       for those of all), below (the end of the range of ids), most (ids), records (of the first so many)
+--       for those of all), above (the begin of the range of ids), below (its end), most (ids), records (of the first so many)
 -- each: field
 -- Answers {ids, then the fields of each record}.
 local queues, states, lists = { ARGV.queue }, { ARGV.state }, {}
@@ -14,7 +14,7 @@ end
 for _, queue in ipairs(queues) do
   if ARGV.of ~= '' and lists_own(queue, ARGV.of) then queue = own_queue(queue, ARGV.of) end
   for _, state in ipairs(states) do
-    local ids = redis.call('ZREVRANGEBYLEX', index_key(queue, state), ARGV.below, '-', 'LIMIT', 0, ARGV.most)
+    local ids = redis.call('ZREVRANGEBYLEX', index_key(queue, state), ARGV.below, ARGV.above, 'LIMIT', 0, ARGV.most)
     if ids[1] then lists[#lists + 1] = { ids = ids, at = 1 } end
   end
 end

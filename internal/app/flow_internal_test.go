@@ -1,0 +1,61 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// TestFlow: counts go into the sample of their time once, also if Redis was away meanwhile, and are given up with their samples.
+func TestFlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		got, away := map[int64]map[string]job.QueueCount{}, false
+		f := newFlow(0, func(_ context.Context, counts map[int64]map[string]job.QueueCount) error {
+			if away {
+				return errors.New("away")
+			}
+			for number, queues := range counts {
+				for q, c := range queues {
+					if _, twice := got[number][q]; twice {
+						t.Errorf("sample %d gets %+v of %s, too", number, c, q)
+					}
+					if got[number] == nil {
+						got[number] = map[string]job.QueueCount{}
+					}
+					got[number][q] = c
+				}
+			}
+			return nil
+		}, slog.New(slog.DiscardHandler))
+		f.start(t.Context())
+		begin := job.SampleNumber(time.Now())
+		away = true
+		f.count("default", job.QueueCount{Accepted: 1})
+		f.count(job.OperationQueue, job.QueueCount{Accepted: 1})
+		time.Sleep(2 * job.SamplesFor)
+		f.count("default", job.QueueCount{Accepted: 2})
+		f.count("low", job.QueueCount{Ended: 1, Failed: 1, Waited: time.Second, Took: time.Minute})
+		time.Sleep(job.SampleEvery)
+		f.count("default", job.QueueCount{Accepted: 3})
+		away = false
+		if err := f.close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		later := begin + int64(2*job.SamplesFor/job.SampleEvery)
+		want := map[int64]map[string]job.QueueCount{
+			later:     {"default": {Accepted: 2}, "low": {Ended: 1, Failed: 1, Waited: time.Second, Took: time.Minute}},
+			later + 1: {"default": {Accepted: 3}},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("counts (-want +got):\n%s", diff)
+		}
+	})
+}
