@@ -89,7 +89,7 @@ func (s *server) makeContext(ctx context.Context, in *makeContextInput) (*contex
 	if in.Body != nil {
 		cwd = value(in.Body.Cwd)
 	}
-	c, err := s.cfg.Service.MakeContext(ctx, service.CallerOf(ctx), in.ID, cwd)
+	c, err := s.cfg.Service.MakeContext(ctx, service.CallerOf(ctx), in.ID, cwd, "")
 	if err != nil {
 		return nil, err
 	}

@@ -20,16 +20,19 @@ const (
 type Context struct {
 	ID string `json:"id"`
 	// Cwd is the directory in which it has begun, as its owner gave it; empty is the work directory.
-	Cwd       string    `json:"cwd,omitempty"`
+	Cwd string `json:"cwd,omitempty"`
+	// Language is what a dialect calls the language of the context's code, which the dialect makes Python of; empty is Python.
+	Language  string    `json:"language,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
 	// Busy: it executes something.
 	Busy bool `json:"busy,omitempty"`
 }
 
-// ContextArgs name a context; Cwd is for a new one.
+// ContextArgs name a context; Cwd and Language are for a new one.
 type ContextArgs struct {
-	ID  string `json:"id"`
-	Cwd string `json:"cwd,omitempty"`
+	ID       string `json:"id"`
+	Cwd      string `json:"cwd,omitempty"`
+	Language string `json:"language,omitempty"`
 }
 
 // LaneOfContext is the lane of a session in which the executions of a context are in order; "" is the default one.

@@ -34,7 +34,7 @@ func makeContext(ctx context.Context, s *Session, args json.RawMessage) (any, *j
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &other{Context: job.Context{ID: a.ID, Cwd: a.Cwd, CreatedAt: time.Now().UTC()}}
+	c := &other{Context: job.Context{ID: a.ID, Cwd: a.Cwd, Language: a.Language, CreatedAt: time.Now().UTC()}}
 	end, err := s.openContext(ctx, c)
 	if err != nil {
 		return nil, end, err

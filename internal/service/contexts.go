@@ -17,8 +17,8 @@ var ErrNoContext = errors.New("no such context")
 // about them is an operation on the session.
 
 // MakeContext makes another interpreter of a session, beside all that the session executes. It begins
-// in the directory cwd; empty is the work directory.
-func (s *Service) MakeContext(ctx context.Context, c Caller, session, cwd string) (job.Context, error) {
+// in the directory cwd; empty is the work directory. The context keeps the language for the dialect that has made it.
+func (s *Service) MakeContext(ctx context.Context, c Caller, session, cwd, language string) (job.Context, error) {
 	if err := c.may(access.Sessions); err != nil {
 		return job.Context{}, err
 	}
@@ -29,7 +29,7 @@ func (s *Service) MakeContext(ctx context.Context, c Caller, session, cwd string
 	if err != nil {
 		return job.Context{}, err
 	}
-	data, err := s.operateIn(ctx, c, session, job.LaneBeside, job.OpMakeContext, job.ContextArgs{ID: id, Cwd: cwd})
+	data, err := s.operateIn(ctx, c, session, job.LaneBeside, job.OpMakeContext, job.ContextArgs{ID: id, Cwd: cwd, Language: language})
 	if err != nil {
 		return job.Context{}, err
 	}

@@ -50,7 +50,7 @@ func (d *Dialect) makeContext(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := d.service.MakeContext(r.Context(), service.CallerOf(r.Context()), se.ID, body.Cwd)
+	c, err := d.service.MakeContext(r.Context(), service.CallerOf(r.Context()), se.ID, body.Cwd, "")
 	if err != nil {
 		return err
 	}

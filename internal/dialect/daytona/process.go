@@ -150,7 +150,7 @@ func (d *Dialect) codeRun(w http.ResponseWriter, r *http.Request) error {
 		return badRequest("code: send code")
 	}
 	ctx, caller := r.Context(), service.CallerOf(r.Context())
-	made, err := d.service.MakeContext(ctx, caller, se.ID, e.Cwd)
+	made, err := d.service.MakeContext(ctx, caller, se.ID, e.Cwd, "")
 	if err != nil {
 		return err
 	}

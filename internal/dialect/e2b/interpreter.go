@@ -1,6 +1,7 @@
 package e2b
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -73,7 +74,7 @@ type executeBody struct {
 
 const python = "python"
 
-// isPython reports whether a name is one of the language that Kaa has.
+// isPython reports whether a name is one of Python.
 func isPython(language string) bool {
 	switch strings.ToLower(language) {
 	case "", python, "python3":
@@ -83,7 +84,7 @@ func isPython(language string) bool {
 }
 
 func badLanguage(name string) error {
-	return dialect.NewFault(http.StatusBadRequest, "not_supported", "Kaa has no language '%s'; use python", clipped(name))
+	return dialect.NewFault(http.StatusBadRequest, "not_supported", "Kaa has no language '%s'; use python or bash", clipped(name))
 }
 
 // execute executes code and answers with a line of JSON for each event.
@@ -93,15 +94,19 @@ func (d *Dialect) execute(w http.ResponseWriter, r *http.Request, session string
 	if err := decode(r, &body); err != nil {
 		return err
 	}
+	within, forBash := contextID(body.Context)
+	code := ""
 	switch {
 	case body.Context != "" && body.Language != "":
 		return dialect.NewFault(http.StatusBadRequest, "invalid_request", "Only one of context_id or language can be provided")
-	case strings.EqualFold(body.Language, "bash"):
-		body.Code = "%%bash\n" + body.Code
+	case forBash, isBash(body.Language):
+		code = bashCode(body.Code)
 	case !isPython(body.Language):
 		return badLanguage(body.Language)
 	case strings.TrimSpace(body.Code) == "":
-		body.Code = "pass" // an empty cell is executed, and is nothing
+		code = "pass" // an empty cell is executed, and is nothing
+	default:
+		code = dialect.NotebookCode(body.Code)
 	}
 	longest := d.service.Limits().MaxTimeout.Seconds()
 	envs, err := d.withEnvs(r.Context(), target{service.CallerOf(r.Context()), session}, body.Envs)
@@ -109,7 +114,7 @@ func (d *Dialect) execute(w http.ResponseWriter, r *http.Request, session string
 		return err
 	}
 	watching, err := d.service.Watch(r.Context(), service.CallerOf(r.Context()), service.Submission{Request: job.Request{
-		Code: dialect.NotebookCode(body.Code), SessionID: session, ContextID: body.Context, Envs: envs, Timeout: &longest,
+		Code: code, SessionID: session, ContextID: within, Envs: envs, Timeout: &longest,
 	}})
 	if err != nil {
 		return contextError(body.Context, err)
@@ -145,7 +150,7 @@ func contextOf(c job.Context) contextAnswer {
 	if cwd == "" {
 		cwd = home
 	}
-	return contextAnswer{c.ID, python, cwd}
+	return contextAnswer{shownID(c), cmp.Or(c.Language, python), cwd}
 }
 
 func (d *Dialect) makeContext(w http.ResponseWriter, r *http.Request, session string) error {
@@ -153,14 +158,18 @@ func (d *Dialect) makeContext(w http.ResponseWriter, r *http.Request, session st
 	if err := decode(r, &body); err != nil {
 		return err
 	}
-	if !isPython(body.Language) {
+	language := ""
+	switch {
+	case isBash(body.Language):
+		language = bash
+	case !isPython(body.Language):
 		return badLanguage(body.Language)
 	}
 	at := body.Cwd
 	if at == homeOfRoot {
 		at = home
 	}
-	c, err := d.service.MakeContext(r.Context(), service.CallerOf(r.Context()), session, at)
+	c, err := d.service.MakeContext(r.Context(), service.CallerOf(r.Context()), session, at, language)
 	if err != nil {
 		return err
 	}
@@ -186,19 +195,21 @@ func (d *Dialect) listContexts(w http.ResponseWriter, r *http.Request, session s
 }
 
 func (d *Dialect) restartContext(w http.ResponseWriter, r *http.Request, session string) error {
-	caller, id := service.CallerOf(r.Context()), r.PathValue("id")
+	caller := service.CallerOf(r.Context())
+	id, _ := contextID(r.PathValue("id"))
 	if _, err := d.service.InterruptContext(r.Context(), caller, session, id); err != nil {
-		return contextError(id, err)
+		return contextError(r.PathValue("id"), err)
 	}
 	if _, err := d.service.RestartContext(r.Context(), caller, session, id); err != nil {
-		return contextError(id, err)
+		return contextError(r.PathValue("id"), err)
 	}
 	dialect.WriteJSON(w, http.StatusOK, nil)
 	return nil
 }
 
 func (d *Dialect) deleteContext(w http.ResponseWriter, r *http.Request, session string) error {
-	if err := d.service.DeleteContext(r.Context(), service.CallerOf(r.Context()), session, r.PathValue("id")); err != nil {
+	id, _ := contextID(r.PathValue("id"))
+	if err := d.service.DeleteContext(r.Context(), service.CallerOf(r.Context()), session, id); err != nil {
 		return contextError(r.PathValue("id"), err)
 	}
 	dialect.WriteJSON(w, http.StatusOK, nil)

@@ -139,7 +139,7 @@ func (d *Dialect) createContext(w http.ResponseWriter, r *http.Request) error {
 	if _, err := d.sandbox(r); err != nil {
 		return err
 	}
-	made, err := d.service.MakeContext(r.Context(), service.CallerOf(r.Context()), r.PathValue("id"), body.Cwd)
+	made, err := d.service.MakeContext(r.Context(), service.CallerOf(r.Context()), r.PathValue("id"), body.Cwd, "")
 	if err == nil {
 		dialect.WriteJSON(w, http.StatusOK, codeContext{made.ID, python})
 	}

@@ -49,6 +49,25 @@ def test_contexts(sandbox):
     sandbox.remove_code_context(root)
 
 
+def test_bash(sandbox):
+    made = sandbox.create_code_context(language="bash", cwd="/tmp")
+    assert made.language == "bash" and (made.id, "bash") in [(c.id, c.language) for c in sandbox.list_code_contexts()]
+    run = lambda script: sandbox.run_code(script, context=made)
+    assert run("x='a b'\nf() { echo \"$1 $x\"; }\npwd; echo %s; echo !").logs.stdout == ["/tmp\n%s\n!\n"]
+    assert run("f one; mkdir -p d; cd d; export y=é; exit 3").error.value.endswith("status 3.")
+    assert "".join(run("pwd; f two; bash -c 'echo $y'; echo err >&2").logs.stdout) == "/tmp/d\ntwo a b\né\n"
+    assert run("if").error and run("echo $x").logs.stdout == ["a b\n"]
+    assert sandbox.run_code("x=other; echo $x", language="bash").logs.stdout == ["other\n"]
+    assert sandbox.run_code("echo $x", language="bash").logs.stdout == ["other\n"] and run("echo $x").logs.stdout == ["a b\n"]
+    sandbox.restart_code_context(made)
+    assert run("echo $x").logs.stdout == ["\n"]
+    sandbox.remove_code_context(made)
+    with pytest.raises(NotFoundException):
+        run("echo")
+    with pytest.raises(SandboxException, match="bash"):
+        sandbox.create_code_context(language="r")
+
+
 def test_crash():
     with Sandbox.create(timeout=60) as made:
         made.files.write("f", "1")
