@@ -97,7 +97,7 @@ def put(kernel, name, data):
 
 def execute(book, prepare=None, **options):
     """Executes a notebook. prepare is called with the kernel before the first cell."""
-    client = NotebookClient(book, timeout=120, allow_errors=True, **options)
+    client = NotebookClient(book, timeout=600, startup_timeout=600, allow_errors=True, **options)  # on a busy machine
     if prepare is not None:
         client.km = client.create_kernel_manager()
         client.start_new_kernel()
@@ -151,6 +151,7 @@ def seen(cell):
 
 def plain(text):
     text = re.sub(r"\b0x[0-9a-fA-F]{6,}", "0x…", text)
+    text = re.sub(r"\b\d+(\.\d+)? (ns|[µμ]s|ms|s)\b", "… s", text)  # of %time
     return re.sub(r"<stdin-\d+>|(/tmp/ipykernel_\d+/)?\b\d{4,}\.py\b", "<cell>", text)
 
 
