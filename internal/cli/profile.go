@@ -159,7 +159,7 @@ func Login(ctx context.Context, p app.Process, address, name string, stdin *os.F
 	}
 	c := client.New(address, key)
 	runtimes, err := c.ListRuntimes(ctx)
-	if err != nil {
+	if err != nil && !client.IsProblem(err, "scope_missing") { // no operation is for all keys, but a Kaa that names a scope knows the key
 		return fmt.Errorf("nothing is kept: %w", err)
 	}
 	all, err := readProfiles(p.Environ)
