@@ -45,6 +45,7 @@ type repl struct {
 	editor  *term.Terminal
 	keys    *keyReader
 	frames  chan frame
+	history *history
 	// n is the number of the present execution.
 	n atomic.Int64
 }
@@ -69,6 +70,10 @@ func Repl(ctx context.Context, p app.Process, o ReplOptions) error {
 	defer stop()
 	run.client, run.picture = c, pictures(p)
 	r := &repl{run: run, stdin: o.Stdin, frames: make(chan frame, mostFrames)}
+	if r.history, err = openHistory(p.Environ); err != nil {
+		run.say("%v", err)
+	}
+	defer r.history.close()
 	if r.session, err = r.open(ctx, o); err != nil {
 		return err
 	}
@@ -147,17 +152,14 @@ func (r *repl) loop(ctx context.Context, signals <-chan os.Signal) error {
 	}
 }
 
-// edit makes an editor, with the history of the last one.
+// edit makes an editor.
 func (r *repl) edit(ctx context.Context) {
-	last := r.editor
 	r.editor = term.NewTerminal(struct {
 		io.Reader
 		io.Writer
 	}{r.keys, r.p.Stdout}, prompt)
 	r.editor.AutoCompleteCallback = r.complete(ctx)
-	if last != nil {
-		r.editor.History = last.History
-	}
+	r.editor.History = r.history
 }
 
 // errInterrupted: Ctrl-C at a prompt, which drops what was typed.
@@ -289,7 +291,9 @@ func (r *repl) asked(ctx context.Context, e client.Event) error {
 	}
 	r.editor.SetPrompt("")
 	answer := map[string]any{"type": "input", "jobId": request.JobID, "request": request.Request}
+	r.history.answering = true
 	line, err := r.readLine()
+	r.history.answering = false
 	switch {
 	case errors.Is(err, errInterrupted):
 		return r.socket.Send(ctx, map[string]string{"type": "interrupt"})

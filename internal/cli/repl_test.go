@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,9 +21,10 @@ func TestRepl(t *testing.T) {
 	person, program := openTerminal(t)
 	resize(t, person, 200, 40)
 	before := settings(t, program)
+	kept := filepath.Join(t.TempDir(), "history")
 	out, errs, signals, ended := new(testenv.Buffer), new(testenv.Buffer), make(chan os.Signal), make(chan error, 1)
 	go func() {
-		ended <- cli.Repl(t.Context(), app.Process{Environ: app.Environment{"KAA_URL=" + url}, Stdout: out, Stderr: errs}, cli.ReplOptions{Stdin: program, Signals: signals})
+		ended <- cli.Repl(t.Context(), app.Process{Environ: app.Environment{"KAA_URL=" + url, "KAA_HISTORY=" + kept}, Stdout: out, Stderr: errs}, cli.ReplOptions{Stdin: program, Signals: signals})
 	}()
 	from := 0
 	sees := func(what, text string) {
@@ -75,6 +77,9 @@ func TestRepl(t *testing.T) {
 	types("\x04")
 	if err := <-ended; err != nil {
 		t.Errorf("%v\n%q", err, out)
+	}
+	if text, err := os.ReadFile(kept); err != nil || !strings.HasPrefix(string(text), "6 * 7\ndef twice(x):\n    return 2 * x\n") || strings.Contains(string(text), "Ada") {
+		t.Errorf("%v: the history is %q", err, text)
 	}
 	if after := settings(t, program); after != before {
 		t.Errorf("the terminal is not as it was: %+v, was %+v", after, before)
