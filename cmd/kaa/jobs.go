@@ -35,12 +35,13 @@ func jobsCommand() *cobra.Command {
 	rerun := one("rerun ID", "Run a job again that has ended", cli.RerunJob)
 	rerun.Aliases = []string{"retry"}
 	rerun.Long = "Run a job again that has ended, as a new job, and print its id. It has the same code, arguments, input and files,\nand no webhook."
+	get, cancel := one("get ID", "Show a job", cli.ShowJob), bulk("cancel", "Cancel jobs that wait or run", "scheduled, queued, running")
+	completing(cli.CompleteJobs, get, logs, rerun)
+	cancel.ValidArgsFunction = each(cli.CompleteJobs)
 	return group("jobs", "List, follow, cancel and delete jobs, and run one again",
 		"Look at jobs, cancel or delete them, or run one again: those of the tenant of the key, or of all tenants if it has the scope admin.",
 		list,
-		one("get ID", "Show a job", cli.ShowJob),
-		logs,
-		bulk("cancel", "Cancel jobs that wait or run", "scheduled, queued, running"),
+		get, logs, cancel,
 		bulk("purge", "Delete jobs that have ended, with results and files", "completed, cancelled, failed"),
 		rerun,
 	)

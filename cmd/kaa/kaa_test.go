@@ -218,6 +218,14 @@ func TestDaily(t *testing.T) {
 	mapped := kaa(1, "map ok.py jobs.ndjson --memory 64M")
 	has("map", mapped.stdout, `{"program":"ok.py","index":0,`, `{"program":"jobs.ndjson:3",`)
 	has("its summary", mapped.stderr, "3 of 3 programs: 2 ok, 1 exit")
+	if got := kaa(0, "map ok.py --out results.ndjson"); got.stdout != "" {
+		t.Errorf("map --out prints %q", got.stdout)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "results.ndjson")); err != nil || !strings.HasPrefix(string(text), `{"program":"ok.py","index":0,`) {
+		t.Errorf("map --out: %v, %q", err, text)
+	}
+	has("map --out in no directory", kaa(125, "map ok.py --out none/results.ndjson").stderr, "none/results.ndjson: no such file or directory")
+	has("the completion of jobs", kaa(0, "__complete jobs logs x").stdout, id+"\tcompleted, default\n", ":36\n")
 	session := strings.TrimSpace(kaa(0, "sessions open --name daily").stdout)
 	kaa(0, "run -s daily ok.py")
 	kaa(0, "cp ok.py daily:src/a.py")
@@ -227,11 +235,19 @@ func TestDaily(t *testing.T) {
 	has("a copy of a copy", kaa(0, "exec daily -- cat /tmp/again/a.py").stdout, "print(6 * 7)")
 	has("a fork", kaa(0, "sessions fork daily --json").stdout, `"forkedFrom":"`+session)
 	has("sessions", kaa(0, "sessions ls --json").stdout, `"name":"daily"`)
+	for _, line := range []string{"sessions get d", "exec d", "run --session d", "repl -s d", "jobs get d"} {
+		if words := kaa(0, "__complete "+line).stdout; strings.Contains(words, "daily\tidle\n"+session) == strings.HasPrefix(line, "jobs") {
+			t.Errorf("the completion of %s: %q", line, words)
+		}
+	}
 	has("top", kaa(0, "top").stdout, "RUNNER", "SESSION", "daily")
 	has("versions", kaa(0, "version --check --json").stdout, `"same":true`)
 	has("the end of a session", kaa(0, "sessions rm daily").stdout, session+" is ended")
 	kaa(0, "logout")
 	has("after the logout", kaa(125, "jobs").stderr, "kaa login")
+	if words := kaa(0, "__complete volumes delete x"); words.stdout != ":36\n" || strings.Contains(words.stderr, "rror") {
+		t.Errorf("the completion without a Kaa: %+v", words)
+	}
 	has("completion", kaa(0, "completion bash").stdout, "complete -o default")
 }
 

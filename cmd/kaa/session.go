@@ -58,6 +58,7 @@ func execCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&o.Cwd, "cwd", "w", "", "directory in which it begins (default: the working directory)")
 	cmd.Flags().BoolVarP(&o.Terminal, "tty", "t", false, "give the program a terminal, of the size of this one")
 	cmd.Flags().BoolVarP(&o.Input, "interactive", "i", false, "pass standard input on as it comes, as bytes")
+	completing(cli.CompleteSessions, cmd)
 	return cmd
 }
 
@@ -78,7 +79,7 @@ func replCommand() *cobra.Command {
 		Use:   "repl",
 		Short: "Type Python into an interpreter in a session",
 		Long: "Type Python into the interpreter of a session" + ofTheKaa + "\n" +
-			"Without either, in an embedded one. Arrows go through the lines before, Tab completes names, an empty line ends a block.\n" +
+			"Without either, in an embedded one. Arrows go through the lines before, also those of former interpreters (KAA_HISTORY), Tab completes names, an empty line ends a block.\n" +
 			"Ctrl-C interrupts what runs, and Ctrl-D ends. The session ends with it, unless it was named, or --keep is given.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -104,6 +105,7 @@ func replCommand() *cobra.Command {
 	describeSession(cmd, &o.Open, &idle)
 	cmd.Flags().StringVarP(&o.Session, "session", "s", "", "id or name of a live session")
 	cmd.Flags().BoolVar(&o.Keep, "keep", false, "leave the session, and print its id at the end")
+	completeFlag(cmd, "session", cli.CompleteSessions)
 	return cmd
 }
 
@@ -135,9 +137,11 @@ func sessionsCommand() *cobra.Command {
 	open.Aliases = []string{"create", "new"}
 	describeSession(open, &o, &idle)
 	change := func(what, short string) *cobra.Command {
-		return one(what+" SESSION", short, func(ctx context.Context, p app.Process, ref string) error {
+		c := one(what+" SESSION", short, func(ctx context.Context, p app.Process, ref string) error {
 			return cli.ChangeSession(ctx, p, ref, what)
 		})
+		completing(cli.CompleteSessions, c)
+		return c
 	}
 	count := 1
 	fork := one("fork SESSION", "Fork a live session, and print the ids of the forks", func(ctx context.Context, p app.Process, ref string) error {
@@ -152,6 +156,7 @@ func sessionsCommand() *cobra.Command {
 		return cli.RollBack(ctx, p, ref, checkpoint)
 	})
 	rollback.Flags().StringVar(&checkpoint, "checkpoint", "", "id of the checkpoint (default: the newest)")
+	completing(cli.CompleteSessions, fork, rollback)
 	remove := change("rm", "End a session")
 	remove.Aliases = []string{"delete", "close"}
 	return group("sessions", "Open, list, fork, pause and end sessions", "Open, list, fork, pause and end sessions"+ofTheKaa+"\nSESSION is the id or the name of one.",

@@ -28,7 +28,9 @@ type MapOptions struct {
 	// Completion prints results as they come, and not in the order of the programs.
 	Completion bool
 	// Key continues a batch that broke off.
-	Key     string
+	Key string
+	// Out is a file for the results; empty for standard output.
+	Out     string
 	Signals <-chan os.Signal
 }
 
@@ -106,7 +108,7 @@ type mapping struct {
 
 // Map executes programs as a batch and prints a line of JSON for each: its name, and the result. It returns ExitError(1) unless all
 // ended with ok.
-func Map(ctx context.Context, p app.Process, o MapOptions) error {
+func Map(ctx context.Context, p app.Process, o MapOptions) (err error) {
 	c, err := operator(p.Environ)
 	if err != nil {
 		return err
@@ -117,6 +119,18 @@ func Map(ctx context.Context, p app.Process, o MapOptions) error {
 	}
 	if len(names) == 0 {
 		return errors.New("there are no programs: kaa map *.py, or kaa map jobs.ndjson")
+	}
+	if o.Out != "" && o.Out != "-" {
+		f, err := os.Create(o.Out)
+		if err != nil {
+			return fmt.Errorf("write the results: %w", err)
+		}
+		defer func() {
+			if closed := f.Close(); err == nil {
+				err = closed
+			}
+		}()
+		p.Stdout = f
 	}
 	ctx, r := newRun(ctx, p)
 	m := &mapping{run: r, names: names, counts: map[string]int{}, progress: isWindow(p.Stderr)}
