@@ -9,7 +9,7 @@ import (
 	"github.com/kaa-run/kaa/internal/cli"
 )
 
-// words asks a Kaa for what a shell may complete.
+// words asks a Kaa for the words that a shell may complete.
 type words func(ctx context.Context, p app.Process) []cli.Completion
 
 // first completes the first argument of a command, and no further one.

@@ -162,7 +162,7 @@ const minEventBytes = 512 << 10
 
 // clientVariables belong to the commands of `kaa` that call a Kaa, not to a server.
 func clientVariables() []string {
-	return []string{"KAA_URL", "KAA_API_KEY", "KAA_CONFIG", "KAA_PROFILE"}
+	return []string{"KAA_URL", "KAA_API_KEY", "KAA_CONFIG", "KAA_PROFILE", "KAA_HISTORY"}
 }
 
 // Secret is a value that logs and messages do not show.
