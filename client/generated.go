@@ -468,6 +468,8 @@ type ExecuteBody struct {
 	Functions []FunctionBody `json:"functions,omitempty"`
 	// Limits: Limits of the code, where they differ from the defaults. Each is within a ceiling that the operator sets.
 	Limits *LimitsBody `json:"limits,omitempty"`
+	// Network: Destinations in the network that the code may reach, through a proxy in its sandbox. Default: none. Not together with sessionId and cases.
+	Network *NetworkBody `json:"network,omitempty"`
 	// Runtime: Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one.
 	Runtime *string `json:"runtime,omitempty"`
 	// SessionID: Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with args, runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes, resultBytes and those of calls.
@@ -737,6 +739,8 @@ type JobBody struct {
 	MaxAttempts *int64 `json:"maxAttempts,omitempty"`
 	// Metadata: Anything of the caller's own; returned with the job.
 	Metadata map[string]any `json:"metadata,omitempty"`
+	// Network: Destinations in the network that the code may reach, through a proxy in its sandbox. Default: none. Not together with sessionId and cases.
+	Network *NetworkBody `json:"network,omitempty"`
 	// Queue: Queue to put it on; see GET /v1/queues. Default: default.
 	Queue *string `json:"queue,omitempty"`
 	// ResultTTL: Seconds the job and its result are kept after its end. Default 3600.
@@ -843,6 +847,8 @@ type KeyLimitsBody struct {
 	Concurrency *int64 `json:"concurrency,omitempty"`
 	// Depth: Jobs and executions of the tenant that wait.
 	Depth *int64 `json:"depth,omitempty"`
+	// Egress: Destinations within which those of a request's network have to be, in the same form. Default: those of the operator (KAA_EGRESS).
+	Egress []string `json:"egress,omitempty"`
 	// Rate: Requests a second with this key, from 0.001 to 100,000.
 	Rate *float64 `json:"rate,omitempty"`
 	// Runtimes: Runtimes that a request may use. The first one is that of requests which name none.
@@ -949,6 +955,42 @@ type ListSchedulesOutputBody struct {
 	NextCursor string `json:"nextCursor,omitempty"`
 	// Schedules: Newest first, without jobs.
 	Schedules []ScheduleView `json:"schedules"`
+}
+
+// NetworkBody is a schema of the API.
+type NetworkBody struct {
+	// Allow: Destinations that the code may reach: a name or address with a port (api.github.com:443), all names below a domain (*.example.com), or * for every public destination. :* is any port; without a port it is 80 and 443. Each must be within what the operator, and the API key, allow.
+	Allow []string `json:"allow"`
+}
+
+// NetworkDestination is a schema of the API.
+type NetworkDestination struct {
+	BytesReceived *int64 `json:"bytesReceived,omitempty"`
+	BytesSent     *int64 `json:"bytesSent,omitempty"`
+	// Count: How often.
+	Count int64 `json:"count"`
+	// Host: Name or address, as the code asked for it.
+	Host string `json:"host"`
+	// Outcome: connected, or the reason of the refusal: not_allowed (no rule has it), private_address (the name has no public address), not_found (there is no such name), unreachable, timeout. too_many_connections and too_many_bytes are limits of the operator. bad_request: the proxy did not understand the client.
+	Outcome string `json:"outcome"`
+	// Port: Absent if the code asked for none.
+	Port *int64 `json:"port,omitempty"`
+}
+
+// NetworkUsage is a schema of the API.
+type NetworkUsage struct {
+	// BytesReceived: Bytes that came from them.
+	BytesReceived int64 `json:"bytesReceived"`
+	// BytesSent: Bytes that went to destinations.
+	BytesSent int64 `json:"bytesSent"`
+	// Connections: Connections that were made.
+	Connections int64 `json:"connections"`
+	// Destinations: The same for each destination and outcome, in the order of the first attempt. At most 64.
+	Destinations []NetworkDestination `json:"destinations,omitempty"`
+	// DestinationsDropped: How many attempts had other destinations, for which there was no room.
+	DestinationsDropped *int64 `json:"destinationsDropped,omitempty"`
+	// Refused: Attempts that led to no connection.
+	Refused int64 `json:"refused"`
 }
 
 // NewKeyView is a schema of the API.
@@ -1247,6 +1289,8 @@ type Result struct {
 	FilesDropped *FilesDropped `json:"filesDropped,omitempty"`
 	// JobID: The job, for GET /v1/jobs/{id}.
 	JobID string `json:"jobId"`
+	// Network: Use of the network by the code, if its request has one. In a session: that of the session meanwhile.
+	Network *NetworkUsage `json:"network,omitempty"`
 	// Notices: Parts that are missing here, or changed, with sizes and the remedy: forms and values without room, pictures made smaller, tables cut, output and files dropped, forms that failed.
 	Notices []Notice `json:"notices,omitempty"`
 	// Outputs: All of stdout, stderr and results, and error, in one list, in the order in which the code made it.
@@ -1291,6 +1335,8 @@ type Runner struct {
 	Drained bool `json:"drained,omitempty"`
 	// Draining: It takes no more jobs: it is about to stop, or drained is true.
 	Draining bool `json:"draining"`
+	// Egress: It lets code reach the destinations of network, within its own KAA_EGRESS. That needs the sandbox level strict.
+	Egress bool `json:"egress,omitempty"`
 	// Host: Name of the machine it runs on.
 	Host string `json:"host"`
 	// ID: Id of the runner process; new at every start.
@@ -1481,6 +1527,8 @@ type SessionBody struct {
 	MaxAge *float64 `json:"maxAge,omitempty"`
 	// Metadata: Anything of the caller's own; returned with the session.
 	Metadata map[string]any `json:"metadata,omitempty"`
+	// Network: Destinations in the network that its code may reach, through a proxy in its sandbox. Default: none.
+	Network *NetworkBody `json:"network,omitempty"`
 	// OnCrash: Consequence when its interpreter crashes, is killed because it does not react to an interrupt, or has used up its processor time: restart (as for onMemoryLimit), end. Default end.
 	OnCrash *string `json:"onCrash,omitempty"`
 	// OnEnd: Consequence of endsAt: end, or pause (a resume sets the end again, as far ahead as it was when it was set last). Default end.
@@ -1811,6 +1859,8 @@ type BatchHeaderDefaults struct {
 	MaxAttempts *int64 `json:"maxAttempts,omitempty"`
 	// Metadata: Anything of the caller's own; returned with the job.
 	Metadata map[string]any `json:"metadata,omitempty"`
+	// Network: Destinations in the network that the code may reach, through a proxy in its sandbox. Default: none. Not together with sessionId and cases.
+	Network *NetworkBody `json:"network,omitempty"`
 	// Queue: Queue to put it on; see GET /v1/queues. Default: default.
 	Queue *string `json:"queue,omitempty"`
 	// ResultTTL: Seconds the job and its result are kept after its end. Default 3600.

@@ -88,6 +88,7 @@ func describeLimits(c *cobra.Command, o *cli.KeyOptions) {
 		return nil
 	})
 	c.Flags().StringSliceVar(&limits.Runtimes, "runtimes", nil, "runtimes that a request may use; the first is the default (default: all)")
+	c.Flags().StringSliceVar(&limits.Egress, "egress", nil, "destinations that a request may allow, e.g. *.example.com:443 (default: those of KAA_EGRESS)")
 }
 
 func number(text string, to **float64) error {

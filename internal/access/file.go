@@ -147,7 +147,7 @@ func describe(text []byte, err error) error {
 	}
 	if field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
 		return fmt.Errorf("unknown field %s; a key has id, tenant, name, scopes, created, expires, sha256 and limits, and limits have "+
-			"rate, burst, concurrency, depth, sessions, ceilings and runtimes", field)
+			"rate, burst, concurrency, depth, sessions, ceilings, runtimes and egress", field)
 	}
 	return err
 }

@@ -21,6 +21,7 @@ type KeyLimitsBody struct {
 	SessionDisk   *int64        `json:"sessionDiskBytes,omitempty" nullable:"true" doc:"The same for disk." example:"4294967296"`
 	Ceilings      *CeilingsBody `json:"ceilings,omitempty" doc:"The most that a request may ask for. A default above it is lowered to it."`
 	Runtimes      []string      `json:"runtimes,omitempty" nullable:"true" doc:"Runtimes that a request may use. The first one is that of requests which name none."`
+	Egress        []string      `json:"egress,omitempty" nullable:"true" doc:"Destinations within which those of a request's network have to be, in the same form. Default: those of the operator (KAA_EGRESS)." example:"[\"*.example.com:443\"]"`
 }
 
 // TransformSchema allows null for none.
@@ -84,11 +85,11 @@ func (b *KeyLimitsBody) limits() *job.KeyLimits {
 	if b == nil {
 		return nil
 	}
-	k := &job.KeyLimits{Rate: b.Rate, Burst: b.Burst, Concurrency: b.Concurrency, Depth: b.Depth, Sessions: b.Sessions, SessionMemory: b.SessionMemory, SessionDisk: b.SessionDisk, Runtimes: slices.Clone(b.Runtimes)}
+	k := &job.KeyLimits{Rate: b.Rate, Burst: b.Burst, Concurrency: b.Concurrency, Depth: b.Depth, Sessions: b.Sessions, SessionMemory: b.SessionMemory, SessionDisk: b.SessionDisk, Runtimes: slices.Clone(b.Runtimes), Egress: slices.Clone(b.Egress)}
 	if b.Ceilings != nil && len(b.Ceilings.asked) > 0 {
 		k.Ceilings = b.Ceilings.asked
 	}
-	if k.IsZero() && k.Runtimes == nil {
+	if k.IsZero() && k.Runtimes == nil && k.Egress == nil {
 		return nil
 	}
 	return k
@@ -98,7 +99,7 @@ func keyLimitsView(k *job.KeyLimits) *KeyLimitsBody {
 	if k.IsZero() {
 		return nil
 	}
-	b := &KeyLimitsBody{Rate: k.Rate, Burst: k.Burst, Concurrency: k.Concurrency, Depth: k.Depth, Sessions: k.Sessions, SessionMemory: k.SessionMemory, SessionDisk: k.SessionDisk, Runtimes: k.Runtimes}
+	b := &KeyLimitsBody{Rate: k.Rate, Burst: k.Burst, Concurrency: k.Concurrency, Depth: k.Depth, Sessions: k.Sessions, SessionMemory: k.SessionMemory, SessionDisk: k.SessionDisk, Runtimes: k.Runtimes, Egress: k.Egress}
 	if len(k.Ceilings) > 0 {
 		b.Ceilings = &CeilingsBody{k.Ceilings}
 	}

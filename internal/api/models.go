@@ -36,6 +36,8 @@ type ExecuteBody struct {
 
 	Functions []FunctionBody `json:"functions,omitempty" nullable:"true" doc:"Functions of yours that the code may call, while you follow its events and answer. At most 128. Only with events or as a job, and not with command or argv."`
 
+	Network *NetworkBody `json:"network,omitempty" doc:"Destinations in the network that the code may reach, through a proxy in its sandbox. Default: none. Not together with sessionId and cases."`
+
 	job.Options
 }
 
@@ -143,7 +145,7 @@ func (b ExecuteBody) request() job.Request {
 	return job.Request{
 		Code: b.Code, Command: value(b.Command), Program: b.Program, Cwd: value(b.Cwd), Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session), ContextID: value(b.Context),
 		Argv: b.Args, Options: b.Options, Files: fileRequests(b.Files), Functions: functionsOf(b.Functions),
-		Cases: b.cases(),
+		Cases: b.cases(), Network: b.Network.request(),
 	}
 }
 

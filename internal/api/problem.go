@@ -435,7 +435,7 @@ func endProblem(e *service.EndError) *Problem {
 	if code == string(job.FailSessionsFull) {
 		p.retryAfter = 5 * time.Second
 	}
-	if code == string(job.FailStart) || code == string(job.FailNoRuntime) || code == string(job.FailWaiterLost) || code == string(job.FailFiles) {
+	if code == string(job.FailStart) || code == string(job.FailNoRuntime) || code == string(job.FailNoNetwork) || code == string(job.FailWaiterLost) || code == string(job.FailFiles) {
 		// Only then it is sure that the code has not begun: the others are for the
 		// caller to decide about.
 		p.retryAfter = time.Second

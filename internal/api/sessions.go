@@ -35,6 +35,7 @@ type SessionBody struct {
 	OnMemory    *string           `json:"onMemoryLimit,omitempty" nullable:"true" enum:"restart,end" doc:"Consequence when its code needs more memory than it may: restart (a fresh interpreter takes the place of the old one; variables and modules are gone, files are kept), end. Default restart."`
 	OnCrash     *string           `json:"onCrash,omitempty" nullable:"true" enum:"restart,end" doc:"Consequence when its interpreter crashes, is killed because it does not react to an interrupt, or has used up its processor time: restart (as for onMemoryLimit), end. Default end."`
 	Limits      *LimitsBody       `json:"limits,omitempty" doc:"Limits of its code, where they differ from the defaults: all of the session together, but for cpuSeconds, outputBytes, resultBytes and those of calls, which are for each execution."`
+	Network     *NetworkBody      `json:"network,omitempty" doc:"Destinations in the network that its code may reach, through a proxy in its sandbox. Default: none."`
 	Metadata    object            `json:"metadata,omitempty" doc:"Anything of the caller's own; returned with the session."`
 }
 
@@ -163,7 +164,7 @@ func (b *SessionBody) request() job.SessionRequest {
 	}
 	return job.SessionRequest{
 		Runtime: value(b.Runtime), Envs: b.Envs, Workdir: value(b.Workdir), Home: value(b.Home), Persist: b.Persist, IdleTimeout: b.IdleTimeout, MaxAge: b.MaxAge, EndsIn: b.EndsIn, EndsAt: b.EndsAt, OnEnd: value(b.OnEnd), AutoResume: b.AutoResume != nil && *b.AutoResume, OnMemory: value(b.OnMemory), OnCrash: value(b.OnCrash),
-		Limits: b.Limits.request(), Metadata: json.RawMessage(b.Metadata),
+		Limits: b.Limits.request(), Network: b.Network.request(), Metadata: json.RawMessage(b.Metadata),
 	}
 }
 

@@ -152,7 +152,7 @@ func (s *shared) describeRunner(pool *interpreter.Pool, missing []job.Layer) (jo
 	return job.Runner{
 		ID: id.String(), Host: host, PID: os.Getpid(), Version: Version(), StartedAt: time.Now().UTC(),
 		Concurrency: s.cfg.Concurrency, Queues: s.cfg.Queues.Names(), Python: runtimes[0].Version, Runtimes: runtimes,
-		MaxSessions: s.cfg.MaxSessions, Lanes: true, Volumes: true, Sandbox: string(level), Layers: append(layers, missing...), MemoryControl: control,
+		MaxSessions: s.cfg.MaxSessions, Lanes: true, Volumes: true, Egress: level == sandbox.Strict && len(s.cfg.EgressRules()) > 0, Sandbox: string(level), Layers: append(layers, missing...), MemoryControl: control,
 	}, nil
 }
 

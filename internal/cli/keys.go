@@ -26,7 +26,7 @@ type KeyOptions struct {
 
 // limits returns the limits of the key; nil for none.
 func (o *KeyOptions) limits() *job.KeyLimits {
-	if o.Limits.IsZero() && o.Limits.Runtimes == nil {
+	if o.Limits.IsZero() && o.Limits.Runtimes == nil && o.Limits.Egress == nil {
 		return nil
 	}
 	return &o.Limits

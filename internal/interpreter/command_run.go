@@ -40,9 +40,10 @@ func (w *Worker) executeCommand(ctx context.Context, spec job.Spec, live job.Liv
 		r.stopped = cancelled
 		return r.result(), nil
 	}
-	if err := w.limit(quota); err != nil {
+	if err := errors.Join(w.limit(quota), w.openNetwork(spec.Network)); err != nil {
 		return job.Result{}, fmt.Errorf("execute command on %s: %w", w.id, err)
 	}
+	s.envs = w.withProxy(s.envs)
 	w.files.left = true
 	defer s.closeCommands()
 	refused, err := r.start(ctx, spec)
@@ -59,6 +60,7 @@ func (w *Worker) executeCommand(ctx context.Context, spec job.Spec, live job.Liv
 	r.watch(ctx, spec.Timeout)
 	r.duration = time.Since(r.started)
 	r.settle()
+	w.slot.closeProxy()
 	if r.aborted {
 		return r.result(), fmt.Errorf("execute command on %s: %w", w.id, ErrClosed)
 	}
@@ -66,7 +68,7 @@ func (w *Worker) executeCommand(ctx context.Context, spec job.Spec, live job.Liv
 }
 
 func newCommandRun(s *Session, quota job.Quota, journal *capture.Journal) *commandRun {
-	return &commandRun{s: s, over: make(chan struct{}), run: &run{w: s.w, quota: quota, journal: journal, pumps: newGoroutines()}}
+	return &commandRun{s: s, over: make(chan struct{}), run: &run{w: s.w, quota: quota, journal: journal, pumps: newGoroutines(), network: s.w.networkUsage()}}
 }
 
 // start starts the command. The first result says what about the command kept it from starting.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -81,6 +82,8 @@ type Config struct {
 	// StartTimeout is the time limit for a worker to park. A zygote may take three times as long
 	// to import its modules. Default 20 s.
 	StartTimeout time.Duration
+	// Egress serves the proxy of a sandbox at a listener, which it owns then. Default: no sandbox has a network.
+	Egress func(l net.Listener, n job.Network, sessionID string) Proxy
 	// PassEnv names the variables of this process that workers get. They get no others.
 	PassEnv []string
 	// Spawned is called after each attempt to make a worker. Default: no call.

@@ -37,15 +37,16 @@ type run struct {
 	// used returns the processor time of a session's interpreter; nil if there is no session.
 	used func() int64
 
-	stopped  string          // the reason for the kill ladder; empty if it has not begun
-	report   *protocol.Frame // the error that the code raised, as the worker reports it
-	status   *protocol.Frame // the end of the code, as the worker reports it
-	protocol error           // the error of an invalid frame from the worker
-	aborted  bool            // Close was called during the run
-	exceeded string          // the limit for which the watchdog ended the code
-	lasting  bool            // a session's worker, which executes again
-	pausing  *pausing        // of the session; nil if there is none
-	abrupt   bool            // the end of its time kills the code at once
+	stopped  string            // the reason for the kill ladder; empty if it has not begun
+	report   *protocol.Frame   // the error that the code raised, as the worker reports it
+	status   *protocol.Frame   // the end of the code, as the worker reports it
+	protocol error             // the error of an invalid frame from the worker
+	network  *job.NetworkUsage // before the run; nil if there was none
+	aborted  bool              // Close was called during the run
+	exceeded string            // the limit for which the watchdog ended the code
+	lasting  bool              // a session's worker, which executes again
+	pausing  *pausing          // of the session; nil if there is none
+	abrupt   bool              // the end of its time kills the code at once
 	// lenient is set once the code is interrupted. It may use all processors until its grace
 	// ends.
 	lenient  atomic.Bool
@@ -81,7 +82,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec, live job.Live) (job
 		r.stopped = cancelled
 		return r.result(), nil
 	}
-	if err := w.limit(quota); err != nil {
+	if err := errors.Join(w.limit(quota), w.openNetwork(spec.Network)); err != nil {
 		return job.Result{}, fmt.Errorf("execute on %s: %w", w.id, err)
 	}
 	r.listen(w.id, live.Tap)
@@ -92,6 +93,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec, live job.Live) (job
 		envs = process.ThreadVariables(quota.CPUs)
 		maps.Copy(envs, spec.Envs)
 	}
+	envs = w.withProxy(envs)
 	r.cpuMicros = w.slot.group.CPUMicros()
 	started := time.Now()
 	c := r.command(w.id, "exec", spec)
@@ -106,6 +108,7 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec, live job.Live) (job
 	}
 	r.duration = time.Since(started)
 	r.settle()
+	w.slot.closeProxy() // the counts are complete then
 	w.files.left = r.status == nil || r.status.Files != 0
 	switch {
 	case r.aborted:

@@ -62,6 +62,7 @@ func (r *run) outputs(cpuMicros, maxRSS int64) job.Result {
 	if res.PeakMemoryBytes = r.w.slot.group.Peak(); res.PeakMemoryBytes == 0 {
 		res.PeakMemoryBytes = maxRSS
 	}
+	res.Network = r.w.usageSince(r.network)
 	r.journal.Fill(&res)
 	if r.status != nil {
 		res.ResultsDropped += r.status.Dropped

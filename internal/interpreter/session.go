@@ -60,6 +60,10 @@ func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, err
 		w.executing.Done()
 	}
 	if err == nil {
+		err = w.openNetwork(spec.Network)
+		s.envs = w.withProxy(s.envs)
+	}
+	if err == nil {
 		err = s.settle(spec)
 	}
 	if err != nil {
@@ -115,6 +119,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec, live job.Live) (jo
 	r := &run{
 		w: w, quota: quota, journal: w.newJournal(quota),
 		frames: make(chan protocol.Event, protocol.FollowRoom), pumps: newGoroutines(), pausing: s.pausing, lasting: true,
+		network: w.networkUsage(),
 	}
 	if ctx.Err() != nil {
 		r.stopped = cancelled

@@ -40,6 +40,7 @@ type slot struct {
 	mu     sync.Mutex
 	worker *Worker        // the current worker, if it has no forks
 	forks  *forkGroup     // or the current fork group
+	proxy  Proxy          // nil if its workers have no network
 	dirs   chan openedDir // answers to the command D; has room for one
 	gone   chan struct{}  // closed once the process has ended
 }
@@ -211,6 +212,7 @@ func (p *Pool) closeSlot(s *slot) {
 	}
 	s.link.Close()
 	<-s.gone
+	s.closeProxy()
 	if s.pidfd != nil {
 		_ = s.pidfd.Close()
 		s.zygote.alive.Done()

@@ -30,6 +30,8 @@ var (
 	ErrNoWorker = errors.New("no Python interpreter can be started")
 	// ErrUnregistered: the runner's heartbeat has lapsed, so it may not claim.
 	ErrUnregistered = errors.New("runner is not registered")
+	// ErrNoNetwork: the runner lets no code reach the network.
+	ErrNoNetwork = errors.New("this runner lets no code reach the network")
 	// ErrNoRuntime: the runner does not have the requested runtime.
 	ErrNoRuntime = errors.New("no such runtime")
 	// ErrNoFile: the job has no such file, or no longer has it.

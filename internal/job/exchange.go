@@ -30,6 +30,8 @@ type Runner struct {
 	MemoryLimit int64 `json:"memoryLimitBytes,omitempty" doc:"Memory that there is, of the control group or the machine."`
 	// Volumes: an older runner does not know of persistent files.
 	Volumes bool `json:"volumes,omitempty" doc:"It can keep the files of sessions (persist). Absent for runners of releases that could not."`
+	// Egress: it lets code reach destinations.
+	Egress bool `json:"egress,omitempty" doc:"It lets code reach the destinations of network, within its own KAA_EGRESS. That needs the sandbox level strict."`
 	// Lanes: an older runner executes all jobs of a session in one order.
 	Lanes    bool   `json:"lanes,omitempty" doc:"It can run jobs of one session at the same time. Absent for runners of releases that could not."`
 	Draining bool   `json:"draining" doc:"It takes no more jobs: it is about to stop, or drained is true."`

@@ -87,6 +87,8 @@ type Spec struct {
 	Files []Input `json:"files,omitempty"`
 	// Cases, if not nil, have the program, which runs once for each of them. Code is for runners of earlier releases then.
 	Cases *Cases `json:"cases,omitempty"`
+	// Network has the destinations that the code may reach; nil for none. Executions of a session have that of the session.
+	Network *Network `json:"network,omitempty"`
 	// KillAtTimeout: the end of Timeout kills the program at once, without an interrupt that it can handle. The runner sets it.
 	KillAtTimeout bool `json:"-"`
 	// Trace is for the runner's log: the code does not see it.
@@ -195,6 +197,8 @@ type Result struct {
 	// Cases are nil except for a program with cases.
 	Cases      []CaseResult   `json:"cases,omitempty" nullable:"false" doc:"For a program with cases: what became of each, in their order."`
 	CaseCounts map[string]int `json:"caseCounts,omitempty" doc:"How many cases have each verdict."`
+	// Network is nil unless the request, or that of the session, has one.
+	Network *NetworkUsage `json:"network,omitempty" doc:"Use of the network by the code, if its request has one. In a session: that of the session meanwhile."`
 	// Session is nil except for executions of a session.
 	Session *SessionAfter `json:"session,omitempty" doc:"For an execution of a session: whether the session goes on."`
 
@@ -290,6 +294,8 @@ const (
 	FailStart FailureCode = "start_failed"
 	// FailNoRuntime: the runner that took the job does not have its runtime.
 	FailNoRuntime FailureCode = "runtime_missing"
+	// FailNoNetwork: the runner that took the job lets no code reach the network.
+	FailNoNetwork FailureCode = "network_unavailable"
 	// FailFiles: the files that came with the job could not be put in place.
 	FailFiles FailureCode = "files_unavailable"
 	// FailWorker: the interpreter's supervisor broke, through no fault of the code.

@@ -24,6 +24,8 @@ type KeyLimits struct {
 	Ceilings QuotaRequest `json:"ceilings,omitempty"`
 	// Runtimes are those that a request may name. The first is that of requests which name none.
 	Runtimes []string `json:"runtimes,omitempty"`
+	// Egress are destinations, in the form of network.allow; those of a request must be within them.
+	Egress []string `json:"egress,omitempty"`
 }
 
 // Bounds of the numbers of a key.
@@ -68,6 +70,7 @@ func (k *KeyLimits) Check() []FieldError {
 	}
 	k.checkCeilings(&v)
 	k.checkRuntimes(&v)
+	k.checkEgress(&v)
 	return v.fields
 }
 
@@ -108,6 +111,21 @@ func (k *KeyLimits) checkRuntimes(v *validation) {
 	}
 }
 
+func (k *KeyLimits) checkEgress(v *validation) {
+	const field = "limits.egress"
+	switch {
+	case k.Egress == nil:
+	case len(k.Egress) == 0:
+		v.add(field, "is empty; name the destinations, or leave it out to allow those of the operator")
+	case len(k.Egress) > maxNetworkRules:
+		v.add(field, "has %d destinations, the limit is %d", len(k.Egress), maxNetworkRules)
+	default:
+		if _, err := ParseNetworkRules(k.Egress); err != nil {
+			v.add(field, "%s", err)
+		}
+	}
+}
+
 // CeilingNames are the names of ceilings.
 func CeilingNames() []string {
 	names := []string{timeoutCeiling}
@@ -127,7 +145,7 @@ func limitOf(name string) *Limit {
 // IsZero reports whether there are none.
 func (k *KeyLimits) IsZero() bool {
 	return k == nil || k.Rate == nil && k.Burst == nil && k.Concurrency == nil && k.Depth == nil && k.Sessions == nil && k.SessionMemory == nil && k.SessionDisk == nil &&
-		len(k.Ceilings) == 0 && len(k.Runtimes) == 0
+		len(k.Ceilings) == 0 && len(k.Runtimes) == 0 && len(k.Egress) == 0
 }
 
 // RateOf returns the rate of the key: none if its PerSecond is 0.
@@ -210,6 +228,10 @@ func (e *RuntimeError) Error() string {
 
 // For returns the limits of requests with a key: its ceilings where they are lower.
 func (l Limits) For(k *KeyLimits) Limits {
+	if k != nil && len(k.Egress) > 0 {
+		l.keyEgress, _ = ParseNetworkRules(k.Egress) // Check refuses wrong ones where they are read
+		l.keyEgress = append([]NetworkRule{}, l.keyEgress...)
+	}
 	if k == nil || len(k.Ceilings) == 0 {
 		return l
 	}

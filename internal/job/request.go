@@ -49,6 +49,8 @@ type Request struct {
 	Followed  bool
 	// Cases are inputs with expectations; the program runs once for each.
 	Cases *CasesRequest
+	// Network has the destinations that the code may reach; nil for none.
+	Network *Network
 }
 
 // Limits are the bounds and defaults of a request.
@@ -80,7 +82,11 @@ type Limits struct {
 	// PrivateWebhooks allows webhooks to addresses that are not public, and http.
 	PrivateWebhooks bool
 
-	ofKey map[string]bool // the ceilings that are lower for this API key: see For
+	// Egress are the destinations that code may be allowed to reach; none by default.
+	Egress []NetworkRule
+
+	ofKey     map[string]bool // the ceilings that are lower for this API key: see For
+	keyEgress []NetworkRule   // those of this API key; nil if it has none of its own
 }
 
 // minTimeout is the smallest timeout that is meaningful beside the time that it takes to start
@@ -121,6 +127,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	}
 	options := r.accept(&v)
 	quota := l.quota(&v, r.Limits)
+	network := l.network(&v, r.Network)
 	functions := r.functions(&v)
 	if functions == nil {
 		quota = quota.withoutCalls()
@@ -132,6 +139,9 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	inputs, contents := l.inputs(&v, r.Files, disk)
 	cases := l.cases(&v, &r, command, quota, j.Timeout)
 	if cases != nil {
+		if r.Network != nil {
+			v.add("network", "cannot be combined with cases; leave it out")
+		}
 		more, theirs := l.caseInputs(&v, &r, cases, inputs, disk)
 		inputs, contents = append(inputs, more...), append(contents, theirs...)
 	}
@@ -155,7 +165,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	spec := Spec{
 		Code: r.Code, Command: command, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, Options: options,
 		Argv: r.Argv, Files: inputs, Input: r.Input && r.Stdin == "",
-		Functions: functions,
+		Functions: functions, Network: network,
 	}
 	if command == nil { // it has its own
 		spec.Cwd = r.Cwd

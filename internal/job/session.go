@@ -173,6 +173,8 @@ type SessionSpec struct {
 	// RestartOnCrash replaces an interpreter that has crashed, was killed, or had used up its processor time, too. A session with other contexts
 	// does that in any case.
 	RestartOnCrash bool `json:"restartOnCrash,omitempty"`
+	// Network has the destinations that its code may reach; nil for none.
+	Network *Network `json:"network,omitempty"`
 }
 
 // Reactions to a session whose code needs more memory than its limit.
@@ -250,6 +252,7 @@ type SessionRequest struct {
 	OnMemory    string // OnMemoryRestart unless it is OnMemoryEnd
 	OnCrash     string // OnCrashEnd unless it is OnCrashRestart
 	Limits      QuotaRequest
+	Network     *Network
 	EndsIn      *float64   // seconds
 	EndsAt      *time.Time // the same as a time
 	OnEnd       string     // OnEndPause, or OnEndEnd; empty is that
@@ -296,11 +299,12 @@ func (l Limits) AcceptSession(r SessionRequest) (NewSession, error) {
 	workdir, home := places(&v, r.Workdir, r.Home)
 	volume := checkVolume(&v, r.Persist)
 	quota := l.quota(&v, r.Limits)
+	network := l.network(&v, r.Network)
 	if len(v.fields) > 0 {
 		return NewSession{}, &ValidationError{Fields: v.fields}
 	}
 	s.Workdir, s.Home, s.Persist.Volume = workdir, home, volume
-	spec := SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, Volume: volume, EndOnMemory: r.OnMemory == OnMemoryEnd, RestartOnCrash: r.OnCrash == OnCrashRestart}
+	spec := SessionSpec{Runtime: s.Runtime, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, Volume: volume, EndOnMemory: r.OnMemory == OnMemoryEnd, RestartOnCrash: r.OnCrash == OnCrashRestart, Network: network}
 	return NewSession{Session: s, Spec: spec, EndsIn: endsIn}, nil
 }
 
@@ -330,6 +334,7 @@ func (r Request) inSession(v *validation) {
 		}
 	}
 	refuse(r.Runtime != "", "runtime", ofSession)
+	refuse(r.Network != nil, "network", ofSession)
 	refuse(len(r.Argv) > 0, "args", "cannot be combined with sessionId; sys.argv of a session is as that of an interactive interpreter")
 	refuse(r.Queue != "", "queue", "cannot be chosen for an execution of a session; leave it out")
 	refuse(r.Delay != nil && *r.Delay != 0, "delay", "cannot be combined with sessionId; executions of a session run in the order in which they are accepted")

@@ -66,13 +66,13 @@ func isPlace(v *validation, field, name string) bool {
 // HasPaths reports whether a session wants paths of its own.
 func (s SessionSpec) HasPaths() bool { return s.Workdir != "" || s.Home != "" }
 
-// Placeable are those of the runners that can give a session paths of its own and keep its files; all of them if it wants neither.
+// Placeable are those of the runners that can give a session paths of its own, a network, and keep its files; all of them if it wants none of these.
 func (s SessionSpec) Placeable(runners []Runner) []Runner {
-	if !s.HasPaths() && s.Volume == "" {
+	if !s.HasPaths() && s.Volume == "" && s.Network == nil {
 		return runners
 	}
 	return slices.DeleteFunc(slices.Clone(runners), func(r Runner) bool {
-		return s.HasPaths() && r.Sandbox != sandboxStrict || s.Volume != "" && !r.Volumes
+		return s.HasPaths() && r.Sandbox != sandboxStrict || s.Volume != "" && !r.Volumes || s.Network != nil && !r.Egress
 	})
 }
 

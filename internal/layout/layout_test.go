@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"internal/interpreter":      {"internal/job", "internal/sandbox", "internal/python", "internal/workdir", "internal/sandboxfs", "internal/process", "internal/protocol", "internal/capture"},
 	"internal/telemetry":        {"internal/job"},
 	"internal/netguard":         {"internal/job"},
+	"internal/egress":           {"internal/job", "internal/netguard"},
 	"internal/webhook":          {"internal/job", "internal/netguard"},
 	"internal/blob":             {"internal/job"},
 	"internal/blob/s3":          {"internal/blob"},
@@ -51,7 +52,7 @@ var allowed = map[string][]string{
 	"test/escape":               nil,
 	"internal/app/config":       {"internal/access", "internal/job", "internal/store", "internal/interpreter", "internal/telemetry", "internal/blob", "internal/oidc"},
 	"internal/app/redisclient":  nil,
-	"internal/app/interpreters": {"internal/job", "internal/sandbox", "internal/interpreter", "internal/app/config"},
+	"internal/app/interpreters": {"internal/job", "internal/sandbox", "internal/interpreter", "internal/egress", "internal/app/config"},
 	"internal/app/doctor":       {"internal/job", "internal/oidc", "internal/store", "internal/sandbox", "internal/interpreter", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters"},
 	"internal/app": {
 		"internal/access", "internal/oidc", "internal/job", "internal/service", "internal/door", "internal/dialect", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/process",

@@ -6,8 +6,8 @@
 // use the standard library only and run on Python 3.8 and later. The scripts by subject:
 //
 //	processes    start, zygote, slot, slot_program, channel, memory, program, fonts, held
-//	confinement  confinement, disk, kernel, landlock, limits, namespaces, network, places, root, seccomp,
-//	             terminals
+//	confinement  confinement, disk, kernel, landlock, limits, namespaces, network, places, proxy, root,
+//	             seccomp, terminals
 //	commands     commands, command_program, command_marks
 //	forks        fork, fork_files, fork_group, fork_obstacles, fork_steps
 //	worker       repl_worker (its protocol), control, prepared, differences, training, rehearsal

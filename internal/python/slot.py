@@ -134,6 +134,8 @@ class Slot:
             self.put_work_at(ctypes.string_at(rest))
         elif command == b"A":
             self.begin_fork_group()
+        elif command == b"N":
+            self.open_proxy()
         elif command == b"B":
             self.begin_commands(self.program.fds[0])
         return "wait"
@@ -304,6 +306,17 @@ class Slot:
         try:
             load("places").put_work_at(os.fsdecode(path))  # here, so that executions do not pay for its memory
             self.channel.send({"type": "ok"})
+        except Exception as error:
+            self.channel.send(kernel.failure(error))
+
+    def open_proxy(self):
+        """Pass the runner a socket at which it serves the worker's proxy."""
+        self.spent = True  # the port stays taken until the runner has closed the socket
+        self.state.special = 1
+        try:
+            fd = load("proxy").listen()  # here, so that executions do not pay for its memory
+            self.channel.send({"type": "ok"}, fd)
+            os.close(fd)
         except Exception as error:
             self.channel.send(kernel.failure(error))
 

@@ -386,6 +386,10 @@ func outcome(result job.Result, err, cause error) job.Outcome {
 		return job.Outcome{State: job.Queued, Failure: &job.Failure{
 			Code: job.FailDrained, Message: "the runner was shut down before the code ended",
 		}}
+	case errors.Is(err, job.ErrNoNetwork):
+		return job.Outcome{State: job.Queued, Failure: &job.Failure{
+			Code: job.FailNoNetwork, Message: "the runner that took it lets no code reach the network (KAA_EGRESS, and the sandbox level strict); the code has not started",
+		}}
 	case errors.Is(err, errFiles):
 		return job.Outcome{State: job.Queued, Failure: &job.Failure{
 			Code: job.FailFiles, Message: "the files that came with the job could not be put in place; the code has not started",

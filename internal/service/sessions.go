@@ -86,6 +86,8 @@ func endTooLate(err error, in bool) error {
 func unplaceable(spec job.SessionSpec) error {
 	field, message := "workdir", "needs a runner with the sandbox level strict, and there is none; leave it out"
 	switch {
+	case spec.Network != nil:
+		field, message = "network", "needs a runner with the sandbox level strict that lets code reach the network (KAA_EGRESS), and there is none that can also have the rest of the request; leave it out"
 	case !spec.HasPaths():
 		field, message = "persist", "needs a runner of a newer release, and there is none; leave it out"
 	case spec.Workdir == "":

@@ -51,8 +51,8 @@ func (m *Metrics) beginShared() {
 	ended(job.Completed, none)
 	ended("lost", none)
 	ended(job.Cancelled, none, job.FailCancelled, job.FailQueueTimeout, job.FailWaiterLost)
-	ended(job.Queued, job.FailRunnerLost, job.FailDrained, job.FailFiles, job.FailWorker)
-	ended(job.Failed, job.FailRunnerLost, job.FailDrained, job.FailFiles, job.FailWorker, job.FailStart, job.FailNoRuntime, job.FailSessionEnded)
+	ended(job.Queued, job.FailRunnerLost, job.FailDrained, job.FailFiles, job.FailNoNetwork, job.FailWorker)
+	ended(job.Failed, job.FailRunnerLost, job.FailDrained, job.FailFiles, job.FailWorker, job.FailStart, job.FailNoRuntime, job.FailNoNetwork, job.FailSessionEnded)
 }
 
 // Scrape returns values at the time of a scrape; between scrapes it costs nothing.
@@ -92,7 +92,7 @@ func (m *Metrics) ForAPI(a API) {
 		},
 		http.StatusServiceUnavailable: {
 			"unavailable", "no_runner", "session_busy", "sessions_full", "draining", "schema_refused",
-			string(job.FailStart), string(job.FailNoRuntime), string(job.FailFiles), string(job.FailWorker), string(job.FailDrained), string(job.FailWaiterLost),
+			string(job.FailStart), string(job.FailNoRuntime), string(job.FailNoNetwork), string(job.FailFiles), string(job.FailWorker), string(job.FailDrained), string(job.FailWaiterLost),
 		},
 		http.StatusInternalServerError: {"internal"},
 		http.StatusBadGateway:          {string(job.FailRunnerLost)},

@@ -41,6 +41,7 @@ const minCases = 60
 //	timeout      its limit in seconds; default 20
 //	limits       further limits of the request, as JSON
 //	envs         variables of the request, as JSON
+//	network      its network at the level strict, as JSON: others have none
 //	unsandboxed  what it gets without any sandbox. Without this line it must say
 //	             ESCAPED then, since a program that always holds tests nothing.
 //	             `held because …` or `either because …` tell why that is not so.
@@ -52,6 +53,7 @@ type escapeCase struct {
 	timeout       time.Duration
 	limits        map[string]any
 	envs          map[string]string
+	network       map[string]any
 	unsandboxed   string
 	code          string
 }
@@ -149,6 +151,8 @@ func (c *escapeCase) set(key, value string) (err error) {
 		err = json.Unmarshal([]byte(value), &c.limits)
 	case "envs":
 		err = json.Unmarshal([]byte(value), &c.envs)
+	case "network":
+		err = json.Unmarshal([]byte(value), &c.network)
 	default:
 		err = fmt.Errorf("unknown")
 	}

@@ -282,6 +282,9 @@ func (c escapeCase) request(level, hints string) map[string]any {
 	if len(c.limits) > 0 && level != "none" {
 		body["limits"] = c.limits
 	}
+	if c.network != nil && level == "strict" {
+		body["network"] = c.network
+	}
 	return body
 }
 

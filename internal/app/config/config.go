@@ -121,6 +121,14 @@ type Config struct {
 	WebhookTimeout      time.Duration `env:"KAA_WEBHOOK_TIMEOUT" envDefault:"10s"`
 	WebhookRetryFor     time.Duration `env:"KAA_WEBHOOK_RETRY_FOR" envDefault:"24h"`
 
+	// Egress are the destinations that code may be allowed to reach; none by default, as for off.
+	Egress []string `env:"KAA_EGRESS"`
+	// EgressPrivate are ranges of addresses that are not public, and allowed all the same.
+	EgressPrivate []string `env:"KAA_EGRESS_PRIVATE"`
+	// EgressConnections are those that a sandbox may have at once, and EgressBytes those that it may send and receive; 0 is no limit.
+	EgressConnections int   `env:"KAA_EGRESS_CONNECTIONS" envDefault:"64"`
+	EgressBytes       int64 `env:"KAA_EGRESS_BYTES" envDefault:"1073741824"`
+
 	EventBytes int `env:"KAA_EVENT_BYTES" envDefault:"8388608"`
 
 	// AllowedOrigins are hosts, perhaps with *, whose pages may call; AllowedHosts those that
@@ -331,8 +339,8 @@ func (c *Config) check() []error {
 		"KAA_MAX_QUEUE_DEPTH": int64(c.MaxQueueDepth), "KAA_MAX_QUEUE_DEPTH_PER_KEY": int64(c.MaxQueueDepthPerKey),
 		"KAA_MAX_STORED_BYTES_PER_KEY": c.MaxStoredPerKey, "KAA_MAX_STORED_FILE_BYTES": c.MaxFiles, "KAA_MAX_STORED_FILE_BYTES_PER_KEY": c.MaxFilesPerKey,
 		"KAA_MAX_SYNC_WAITS": int64(c.MaxSyncWaits), "KAA_MAX_CONNECTIONS": int64(c.MaxConnections), "KAA_BODY_MEMORY": c.BodyMemory, "KAA_RATE_BURST": int64(c.RateBurst), "KAA_WEBHOOK_RETRY_FOR": int64(c.WebhookRetryFor),
-		"KAA_ANSWER_MEMORY": c.AnswerMemory,
-		"KAA_USAGE_TTL":     int64(c.UsageTTL), "KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
+		"KAA_ANSWER_MEMORY": c.AnswerMemory, "KAA_EGRESS_BYTES": c.EgressBytes,
+		"KAA_USAGE_TTL": int64(c.UsageTTL), "KAA_SHUTDOWN_DELAY": int64(c.ShutdownDelay), "KAA_MAX_SESSIONS": int64(c.MaxSessions),
 		"KAA_MAX_SESSIONS_PER_KEY": int64(c.MaxSessionsPerKey), "KAA_MAX_SESSION_MEMORY_BYTES_PER_KEY": c.MaxSessionMemory, "KAA_MAX_SESSION_DISK_BYTES_PER_KEY": c.MaxSessionDisk, "KAA_MAX_PAUSED_SESSIONS_PER_KEY": int64(c.MaxPausedPerKey), "KAA_MAX_SCHEDULES_PER_KEY": int64(c.MaxSchedulesPerKey), "KAA_MAX_VOLUMES_PER_KEY": int64(c.MaxVolumesPerKey), "KAA_VOLUME_TTL": int64(c.VolumeTTL), "KAA_SESSION_EVICT_AFTER": int64(c.SessionEvictAfter),
 		"KAA_MAX_UPLOADS": int64(c.MaxUploads), "KAA_MAX_UPLOAD_BYTES": c.MaxUploadBytes, "KAA_MAX_FILE_UPLOAD_BYTES": c.MaxFileUploadBytes,
 		"KAA_MAX_RESULT_FILES": int64(c.MaxResultFiles), "KAA_MAX_RESULT_FILE_BYTES": c.MaxResultFileBytes,
@@ -372,6 +380,7 @@ func (c *Config) check() []error {
 		bad("KAA_RESERVED_SLOTS is %q; use auto or a number that is not negative", c.ReservedSlots)
 	}
 	c.checkHosts(bad)
+	c.checkEgress(bad)
 	if c.EventBytes < minEventBytes {
 		bad("KAA_EVENT_BYTES must be at least %d", minEventBytes)
 	}
@@ -494,5 +503,6 @@ func (c *Config) Limits() job.Limits {
 		},
 		MaxInputs: c.MaxUploads, MaxInputBytes: c.MaxUploadBytes,
 		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), PrivateWebhooks: c.WebhookAllowPrivate,
+		Egress: c.EgressRules(),
 	}
 }

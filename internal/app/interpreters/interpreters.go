@@ -6,10 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/app/config"
+	"github.com/kaa-run/kaa/internal/egress"
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
@@ -59,6 +62,18 @@ func Config(c *config.Config, level sandbox.Level) interpreter.Config {
 	return interpreter.Config{
 		Runtimes: runtimes(c), Sandbox: level, Size: c.Parked, Dir: c.WorkDir,
 		OutputMemory: outputMemory(), Ceilings: sandbox.OwnCeilings(os.DirFS("/")).OfUser(), Quota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), Grace: c.KillGrace, PassEnv: c.PassEnvs, PlainStack: c.PlainStack, PlainMemory: c.Plain.Has(config.PlainShare), Plain: c.Plain.OfInterpreter(),
+	}
+}
+
+// Proxies returns what serves the proxies of sandboxes; nil if no code may reach any destination.
+func Proxies(c *config.Config, log *slog.Logger) func(net.Listener, job.Network, string) interpreter.Proxy {
+	rules := c.EgressRules()
+	if len(rules) == 0 {
+		return nil
+	}
+	gate := egress.New(egress.Config{Allow: rules, Private: c.EgressPrefixes(), Connections: c.EgressConnections, Bytes: c.EgressBytes, Log: log})
+	return func(l net.Listener, n job.Network, sessionID string) interpreter.Proxy {
+		return gate.Open(l, n, sessionID)
 	}
 }
 

@@ -28,6 +28,7 @@ class RunOptions(TypedDict, total=False):
     files: Mapping[str, Content] | None
     cwd: str | None
     figure_formats: Sequence[str] | None
+    network: Mapping[str, Any] | None
     cases: Sequence[Mapping[str, Any]] | None
     case_timeout: float | None
     checker: Mapping[str, Any] | None
@@ -62,6 +63,7 @@ class SessionOptions(TypedDict, total=False):
     persist: str | None
     on_memory_limit: str | None
     limits: Mapping[str, float] | None
+    network: Mapping[str, Any] | None
     metadata: Mapping[str, Any] | None
 
 

@@ -1,0 +1,143 @@
+package egress
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// serveHTTP answers one request of a client that speaks HTTP.
+func (d *Door) serveHTTP(forward http.Handler, w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodConnect {
+		d.tunnel(w, r)
+		return
+	}
+	why := ""
+	switch {
+	case r.URL.Host == "":
+		why = "this is a proxy: send a request with an absolute URL (GET http://host/path), or CONNECT"
+	case r.URL.Scheme != "http":
+		why = "send CONNECT for other URLs than http://"
+	}
+	if why != "" {
+		refuseHTTP(w, d.count.refuse("", 0, &refusal{job.NetworkBadRequest, why}))
+		return
+	}
+	forward.ServeHTTP(w, r)
+}
+
+// rewrite makes a request one to its destination, which its URL names. The header Host counts for nothing: a rule for one name must not
+// lead to another one at the same address. ReverseProxy has removed the headers that are between the client and this proxy.
+func rewrite(p *httputil.ProxyRequest) {
+	p.Out.URL = p.In.URL
+	p.Out.Host = p.In.URL.Host
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if values, ok := p.In.Header[name]; ok {
+			p.Out.Header[name] = values // the client's own
+		}
+	}
+}
+
+// tunnel connects a client with a destination (CONNECT).
+func (d *Door) tunnel(w http.ResponseWriter, r *http.Request) {
+	host, port, err := job.ParseDestination(r.RequestURI)
+	if err != nil {
+		refuseHTTP(w, d.count.refuse("", 0, badRequest(err)))
+		return
+	}
+	// Not with the request's context: that ends when the client ends its direction, which it may.
+	out, err := d.connect(d.life, host, port)
+	if err != nil {
+		d.refuseTunnel(w, err)
+		return
+	}
+	defer out.Close()
+	client, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	in, ok := client.(*inside)
+	if !ok {
+		return
+	}
+	// A client may have sent the first bytes already.
+	early := make([]byte, buffered.Reader.Buffered())
+	_, _ = io.ReadFull(buffered.Reader, early)
+	if _, err := io.WriteString(in, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		return
+	}
+	if len(early) > 0 {
+		if _, err := out.Write(early); err != nil {
+			return
+		}
+	}
+	pipe(in, out)
+}
+
+// refuseTunnel answers a CONNECT. Most clients show the text of the status line only, so the reason is there.
+func (d *Door) refuseTunnel(w http.ResponseWriter, err error) {
+	client, _, hijackErr := http.NewResponseController(w).Hijack()
+	if hijackErr != nil {
+		return
+	}
+	defer client.Close()
+	_, _ = io.WriteString(client, statusLine(statusOf(err), err.Error()))
+}
+
+// statusLine is a whole answer with a text in its status line and as its body.
+func statusLine(status int, text string) string {
+	text = printable("Kaa: " + text)
+	return fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nProxy-Status: kaa\r\nConnection: close\r\n\r\n%s\n", status, text, len(text)+1, text)
+}
+
+func refuseHTTP(w http.ResponseWriter, err error) {
+	w.Header().Set("Proxy-Status", "kaa")
+	w.Header().Set("Connection", "close") // what follows may be a part of the request
+	http.Error(w, "Kaa: "+err.Error(), statusOf(err))
+}
+
+// answerError answers a request that did not reach its destination.
+func answerError(w http.ResponseWriter, _ *http.Request, err error) {
+	why := (*refusal)(nil)
+	if !errors.As(err, &why) {
+		err = errors.New("the destination did not answer as a server of HTTP")
+	} else {
+		err = why
+	}
+	refuseHTTP(w, err)
+}
+
+func statusOf(err error) int {
+	why := (*refusal)(nil)
+	if !errors.As(err, &why) {
+		return http.StatusBadGateway
+	}
+	switch why.outcome {
+	case job.NetworkNotAllowed, job.NetworkPrivate, job.NetworkBytes:
+		return http.StatusForbidden
+	case job.NetworkBadRequest:
+		return http.StatusBadRequest
+	case job.NetworkTooMany:
+		return http.StatusServiceUnavailable
+	case job.NetworkTimeout:
+		return http.StatusGatewayTimeout
+	default:
+		return http.StatusBadGateway
+	}
+}
+
+// printable leaves out what has no place in a status line.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+}
