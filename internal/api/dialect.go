@@ -52,10 +52,10 @@ func keyOfBrowser(r *http.Request) string {
 // Public names what needs no key: what probes and readers of the docs ask for.
 func (*API) Public(r *http.Request) bool {
 	switch r.URL.Path {
-	case "/", "/healthz", "/readyz", "/docs", "/openapi.json", "/openapi.yaml":
+	case "/", "/healthz", "/readyz", "/docs", "/openapi.json", "/openapi.yaml", consoleFolder:
 		return true
 	}
-	return false
+	return strings.HasPrefix(r.URL.Path, consoleFolder+"/") // the same for everybody
 }
 
 // Probe names the routes that machines ask for all day.

@@ -52,12 +52,28 @@ type keysOutput struct {
 	}
 }
 
+// OwnKeyView is what a caller learns about the key of the call.
+type OwnKeyView struct {
+	Required bool           `json:"required" doc:"Whether this Kaa asks for keys. Where it does not, anybody who reaches it has the rights in scopes."`
+	ID       string         `json:"id,omitempty" doc:"Id of the key, or the subject of a token; absent where no keys are asked for."`
+	Tenant   string         `json:"tenant,omitempty" doc:"Tenant for which the call is made."`
+	Scopes   []string       `json:"scopes" nullable:"false" doc:"Rights of the call."`
+	Limits   *KeyLimitsBody `json:"limits,omitempty" doc:"Limits of the key; absent if it has none of its own."`
+}
+
+type ownKeyOutput struct{ Body OwnKeyView }
+
 type revokeKeyInput struct {
 	ID string `path:"id" maxLength:"64" doc:"Id of the key."`
 }
 
 func (s *server) registerKeys() {
 	tags := []string{"Keys"}
+	register(s, huma.Operation{
+		OperationID: "getOwnKey", Method: http.MethodGet, Path: "/v1/key", Tags: tags, Summary: "Show the key of the call",
+		Description: "Needs no scope. It answers 401 for a key that is not valid, so it is a check of a key that does nothing else.",
+		Errors:      []int{400, 401, 429, 503},
+	}, s.ownKey)
 	register(s, huma.Operation{
 		OperationID: "createKey", Method: http.MethodPost, Path: "/v1/keys", Tags: tags, DefaultStatus: http.StatusCreated, Summary: "Make an API key of a tenant",
 		Description: "Needs the scope admin. Only the key's digest is kept. It is valid at every process within 5 s. A tenant may have several keys, so one can replace another.",
@@ -72,6 +88,16 @@ func (s *server) registerKeys() {
 		Description: "Needs the scope admin. The key is refused at every process within 5 s, and calls, streams and sockets that are under way with it end.",
 		Errors:      []int{400, 401, 404, 409, 429, 503},
 	}, s.revokeKey)
+}
+
+func (s *server) ownKey(ctx context.Context, _ *struct{}) (*ownKeyOutput, error) {
+	caller := service.CallerOf(ctx)
+	required, scopes, limits := s.cfg.Service.OwnKey(caller)
+	v := OwnKeyView{Required: required, ID: caller.KeyID, Tenant: caller.Tenant, Scopes: []string{}, Limits: keyLimitsView(limits)}
+	for _, scope := range scopes {
+		v.Scopes = append(v.Scopes, string(scope))
+	}
+	return &ownKeyOutput{v}, nil
 }
 
 func (s *server) createKey(ctx context.Context, in *createKeyInput) (*createKeyOutput, error) {

@@ -27,7 +27,9 @@ type Config struct {
 	Warnings func(ctx context.Context) []string
 	Observer Observer
 	Metrics  http.Handler
-	Log      *slog.Logger
+	// Console answers browsers at / and below /console/; nil if there is none.
+	Console http.Handler
+	Log     *slog.Logger
 
 	MaxFrameBytes int64         // of a socket's frame
 	FrameTimeout  time.Duration // for which nothing of a frame may come; 30 s

@@ -85,7 +85,7 @@ func New(cfg Config) *API {
 	s.registerFleet()
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI()))
-	engine.GET("/", func(c *gin.Context) { c.Redirect(http.StatusFound, "/docs") })
+	s.registerRoot(engine)
 	return &API{engine}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/api"
 	"github.com/kaa-run/kaa/internal/app/config"
+	"github.com/kaa-run/kaa/internal/console"
 	"github.com/kaa-run/kaa/internal/dialect"
 	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/runner"
@@ -119,6 +121,10 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	if err != nil {
 		return nil, errors.Join(err, finished.Close())
 	}
+	page, err := s.console()
+	if err != nil {
+		return nil, errors.Join(err, keys.close(ctx), finished.Close())
+	}
 	audit, endAudit, err := telemetry.NewAudit(s.cfg.AuditLog, s.stderr, s.cfg.LogFormat, s.log)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("KAA_AUDIT_LOG: %w", err), keys.close(ctx), finished.Close())
@@ -162,7 +168,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		{"schedules", scheduleStop, func(context.Context) error { scheduler.Close(); return nil }},
 	}, a.background...)
 	own := api.New(api.Config{
-		Service: core, Warnings: s.check.Warnings, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
+		Service: core, Console: page, Warnings: s.check.Warnings, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 		MaxFrameBytes: s.cfg.MaxBodyBytes, SlowestWrite: slowestWrite, Version: Version(),
 	})
 	entrance := door.New(door.Config{
@@ -173,6 +179,14 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	})
 	front.answer(mounted(entrance, own, dialect.Parts{Service: core, Log: s.log, Version: Version(), Issuer: s.cfg.Issuer, Scopes: s.scopesOfTokens()}, s.dialects))
 	return a, nil
+}
+
+// console is the page for browsers; nil if it is switched off.
+func (s *shared) console() (http.Handler, error) {
+	if !s.cfg.Console {
+		return nil, nil //nolint:nilnil // api.Config takes nil for none
+	}
+	return console.New()
 }
 
 func plain(secrets []config.Secret) []string {

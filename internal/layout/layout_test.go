@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"internal/door":             {"internal/access", "internal/job", "internal/service"},
 	"internal/dialect":          {"internal/job", "internal/service"},
 	"internal/api":              {"internal/job", "internal/service"},
+	"internal/console":          nil,
 	"internal/runner":           {"internal/job"},
 	"internal/sandbox":          {"internal/job"},
 	"internal/python":           nil,
@@ -55,7 +56,7 @@ var allowed = map[string][]string{
 	"internal/app/interpreters": {"internal/job", "internal/sandbox", "internal/interpreter", "internal/egress", "internal/app/config"},
 	"internal/app/doctor":       {"internal/job", "internal/oidc", "internal/store", "internal/sandbox", "internal/interpreter", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters"},
 	"internal/app": {
-		"internal/access", "internal/oidc", "internal/job", "internal/service", "internal/door", "internal/dialect", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/process",
+		"internal/access", "internal/oidc", "internal/job", "internal/service", "internal/door", "internal/dialect", "internal/console", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/process",
 		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters",
 	},
 	"client":            nil,

@@ -52,6 +52,15 @@ func (s *Service) mayOperate(c Caller) error {
 	return c.may(access.Admin)
 }
 
+// OwnKey tells a caller whether keys are asked for, what the caller may do, and the limits of the caller's key. Every caller may ask.
+func (s *Service) OwnKey(c Caller) (required bool, scopes access.Scopes, limits *job.KeyLimits) {
+	scopes = c.Scopes
+	if len(scopes) == 0 {
+		scopes = access.UsualScopes()
+	}
+	return s.cfg.Keyring != nil, scopes, c.limits()
+}
+
 // CreateKey makes a key of a tenant, and returns it with its secret, which is shown only now.
 func (s *Service) CreateKey(ctx context.Context, c Caller, r KeyRequest) (k access.Key, secret string, err error) {
 	if err := s.mayOperate(c); err != nil {

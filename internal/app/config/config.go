@@ -137,6 +137,8 @@ type Config struct {
 	AllowedHosts   []string `env:"KAA_ALLOWED_HOSTS"`
 	// Dialects are the protocols besides Kaa's own that the API speaks; none stand for all.
 	Dialects []string `env:"KAA_DIALECTS"`
+	// Console is the page for browsers.
+	Console bool `env:"KAA_CONSOLE" envDefault:"true"`
 	// MetricsTenants have metrics of their own.
 	MetricsTenants []string `env:"KAA_METRICS_TENANTS"`
 

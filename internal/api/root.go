@@ -1,0 +1,73 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+)
+
+// consoleFolder begins the paths of the files of the console.
+const consoleFolder = "/console"
+
+// registerRoot adds what is at /: the console for browsers, and a description with links for other clients.
+func (s *server) registerRoot(engine *gin.Engine) {
+	engine.GET("/", func(c *gin.Context) {
+		c.Header("Vary", "Accept")
+		switch {
+		case !prefersHTML(c.Request):
+			c.Header("Cache-Control", "no-cache")
+			c.PureJSON(http.StatusOK, s.description())
+		case s.cfg.Console != nil:
+			s.cfg.Console.ServeHTTP(c.Writer, c.Request)
+		default:
+			// Relative, because a proxy may have taken a prefix away.
+			c.Header("Location", "docs")
+			c.Status(http.StatusFound)
+		}
+	})
+	if s.cfg.Console != nil {
+		engine.GET(consoleFolder, gin.WrapH(s.cfg.Console))
+		engine.GET(consoleFolder+"/*file", gin.WrapH(s.cfg.Console))
+	}
+}
+
+// rootView describes the API to a client that knows its address only.
+type rootView struct {
+	Name    string            `json:"name"`
+	Version string            `json:"version"`
+	Links   map[string]string `json:"links"`
+}
+
+// description has links that are relative to the root: it does not know the name and the prefix by which clients reach it.
+func (s *server) description() rootView {
+	v := rootView{Name: "Kaa", Version: s.cfg.Version, Links: map[string]string{
+		"docs": "docs", "openapi": "openapi.json", "execute": "process/interpreter/execute", "jobs": "v1/jobs", "sessions": "v1/sessions", "ready": "readyz",
+	}}
+	if s.cfg.Console != nil {
+		v.Links["console"] = "./"
+	}
+	return v
+}
+
+// prefersHTML reports whether a client asks for HTML by name, and not for JSON rather than that.
+func prefersHTML(r *http.Request) bool {
+	html, json := 0.0, 0.0
+	for item := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		kind, parameters, _ := strings.Cut(item, ";")
+		weight := 1.0
+		if _, q, ok := strings.Cut(parameters, "q="); ok {
+			if given, err := strconv.ParseFloat(strings.TrimSpace(q), 64); err == nil {
+				weight = given
+			}
+		}
+		switch strings.ToLower(strings.TrimSpace(kind)) {
+		case "text/html", "application/xhtml+xml":
+			html = max(html, weight)
+		case "application/json":
+			json = max(json, weight)
+		}
+	}
+	return html > 0 && html >= json
+}

@@ -1,0 +1,78 @@
+// Server-sent events by fetch: an EventSource can bring no key.
+import { fetched, Problem, type Options } from './api'
+
+export interface ServerEvent {
+  id: string
+  type: string
+  data: any
+}
+
+// events calls onEvent with each event of one connection. It returns when the stream ends.
+export async function events(path: string, o: Options & { method?: string }, onEvent: (e: ServerEvent) => void): Promise<number> {
+  const res = await fetched(o.method ?? 'GET', path, { ...o, headers: { Accept: 'text/event-stream', ...o.headers } })
+  if (res.status === 204 || !res.body) return res.status
+  const reader = res.body.pipeThrough(new TextDecoderStream()).getReader()
+  let rest = ''
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return res.status
+    rest += value
+    let end
+    while ((end = rest.indexOf('\n\n')) >= 0) {
+      const e = parsed(rest.slice(0, end))
+      rest = rest.slice(end + 2)
+      if (e) onEvent(e)
+    }
+  }
+}
+
+function parsed(block: string): ServerEvent | null {
+  let id = '', type = 'message', data = ''
+  for (const line of block.split('\n')) {
+    const at = line.indexOf(':')
+    if (at <= 0) continue
+    const value = line.slice(at + 1).replace(/^ /, '')
+    switch (line.slice(0, at)) {
+      case 'id': id = value; break
+      case 'event': type = value; break
+      case 'data': data += data ? '\n' + value : value
+    }
+  }
+  return data ? { id, type, data: JSON.parse(data) } : null
+}
+
+const final = ['completed', 'failed', 'cancelled']
+export const isFinal = (state: string): boolean => final.includes(state)
+
+const pause = (ms: number, signal?: AbortSignal) => new Promise<void>((done) => {
+  const t = setTimeout(done, ms)
+  signal?.addEventListener('abort', () => { clearTimeout(t); done() }, { once: true })
+})
+
+// follow calls onEvent with the events of a job from an id on until its end. When the connection breaks it connects again: it misses
+// nothing and repeats nothing. It throws for what cannot be followed.
+export async function follow(path: string, onEvent: (e: ServerEvent) => void, after = '', signal?: AbortSignal): Promise<void> {
+  let last = after
+  for (let tries = 0; !signal?.aborted;) {
+    let over = false
+    try {
+      const status = await events(path, { signal, headers: last ? { 'Last-Event-ID': last } : {} }, (e) => {
+        tries = 0
+        if (e.id) last = e.id
+        if (e.type === 'error' && e.data.code !== undefined) {
+          if (!e.data.resumable) throw new Problem(0, e.data.code, e.data.detail)
+          return
+        }
+        onEvent(e)
+        over ||= e.type === 'status' && isFinal(e.data.state)
+      })
+      if (over || status === 204) return
+    } catch (err) {
+      if (signal?.aborted) return
+      if (err instanceof Problem && err.status !== 0 && err.status !== 429 && err.status !== 503) throw err
+      if (err instanceof Problem && err.status === 0 && err.code !== 'unreachable') throw err
+    }
+    tries++
+    await pause(Math.min(250 * 2 ** Math.min(tries, 5), 5000), signal)
+  }
+}

@@ -1,0 +1,30 @@
+// Runs the tests of the console: one Kaa, one Chromium, and a page of its own for each test. A test is a function that a file exports; it gets
+// the world, and fails by throwing. Files: node main.mjs [FILE...]
+import { readdirSync } from 'node:fs'
+import { World } from './world.mjs'
+
+const named = process.argv.slice(2)
+const files = named.length > 0 ? named : readdirSync('.').filter((f) => f.endsWith('.test.mjs'))
+const world = await World.start()
+let failed = 0
+try {
+  for (const file of files) {
+    for (const [name, test] of Object.entries(await import(`./${file}`))) {
+      if (typeof test !== 'function' || name.startsWith('long') && process.env.KAA_CONSOLE_TESTS !== 'long') continue
+      const began = Date.now()
+      const pages = []
+      try {
+        await test({ world, open: async (...a) => { const p = await world.open(...a); pages.push(p); return p } })
+        console.log(`${file} ${name}: passed (${Date.now() - began} ms)`)
+      } catch (err) {
+        failed++
+        console.error(`${file} ${name}: FAILED: ${err.stack}`)
+        for (const p of pages) console.error((await p.locator('body').innerText().catch(() => '')).slice(0, 2000), '\n', p.complaints)
+      }
+      for (const p of pages) await p.context().close()
+    }
+  }
+} finally {
+  await world.stop()
+}
+process.exitCode = failed > 0 ? 1 : 0
