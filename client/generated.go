@@ -1065,6 +1065,20 @@ type OutputSoFar struct {
 	Stdout string `json:"stdout"`
 }
 
+// OwnKeyView is a schema of the API.
+type OwnKeyView struct {
+	// ID: Id of the key, or the subject of a token; absent where no keys are asked for.
+	ID string `json:"id,omitempty"`
+	// Limits: Limits of the key; absent if it has none of its own.
+	Limits *KeyLimitsBody `json:"limits,omitempty"`
+	// Required: Whether this Kaa asks for keys. Where it does not, anybody who reaches it has the rights in scopes.
+	Required bool `json:"required"`
+	// Scopes: Rights of the call.
+	Scopes []string `json:"scopes"`
+	// Tenant: Tenant for which the call is made.
+	Tenant string `json:"tenant,omitempty"`
+}
+
 // Part is a schema of the API.
 type Part struct {
 	// Shown: How many are there, from the first on.
@@ -2179,6 +2193,12 @@ func (c *Client) GetJob(ctx context.Context, id string, params GetJobParams, opt
 // GetJobRequest calls GET /v1/jobs/{id}/request: Show the request of a job.
 func (c *Client) GetJobRequest(ctx context.Context, id string, options ...Option) (answer RequestView, err error) {
 	err = c.call(ctx, "GET", "/v1/jobs/"+url.PathEscape(id)+"/request", nil, nil, &answer, options)
+	return answer, err
+}
+
+// GetOwnKey calls GET /v1/key: Show the key of the call.
+func (c *Client) GetOwnKey(ctx context.Context, options ...Option) (answer OwnKeyView, err error) {
+	err = c.call(ctx, "GET", "/v1/key", nil, nil, &answer, options)
 	return answer, err
 }
 
