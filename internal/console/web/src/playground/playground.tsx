@@ -1,2 +1,260 @@
-import { Empty } from '../ui/basics'
-export default function Playground() { return <Empty title="Playground" /> }
+import { computed, effect, signal } from '@preact/signals'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { may } from '../api'
+import { go, href, route } from '../router'
+import { Button, Busy, Empty, IconButton, icons } from '../ui/basics'
+import { Tabs } from '../ui/tabs'
+import { complain, copy, tell } from '../ui/toast'
+import { namesOf } from './complete'
+import type { Editor } from './editor'
+import { examples } from './examples'
+import { lineOf, RunView } from './output'
+import { FilesPanel, put, SettingsPanel, StatesPanel } from './panels'
+import { packed, unpacked } from './share'
+import { cli, curl, python } from './snippets'
+import TerminalPanel from './terminal'
+import { Workspace, type Settings } from './workspace'
+
+const stored = 'kaa.playground'
+
+// The workspaces live as long as the tab: another page can be opened meanwhile. Programs and sessions survive a reload.
+const workspaces = signal<Workspace[]>([])
+const chosen = signal('')
+const workspace = computed(() => workspaces.value.find((w) => w.id === chosen.value) ?? workspaces.value[0]!)
+
+function add(w: Workspace) {
+  workspaces.value = [...workspaces.value, w]
+  chosen.value = w.id
+}
+
+function restore() {
+  try {
+    for (const o of JSON.parse(sessionStorage.getItem(stored) ?? '[]') as { title: string; code: string; settings: Settings; session: string }[]) {
+      const w = new Workspace(o.title)
+      w.code.value = o.code
+      w.settings.value = o.settings
+      if (o.session) {
+        w.adopt(o.session)
+        w.connect().catch(() => {})
+      }
+      add(w)
+    }
+  } catch { /* what cannot be read is left out */ }
+  if (workspaces.value.length === 0) {
+    const w = new Workspace('Program 1')
+    w.code.value = examples[0]!.code
+    add(w)
+  }
+  effect(() => {
+    sessionStorage.setItem(stored, JSON.stringify(workspaces.value.map((w) => ({ title: w.title.value, code: w.code.value.slice(0, 1 << 20), settings: w.settings.value, session: w.session.value }))))
+  })
+}
+
+// openShared puts the program of a link into a workspace of its own. It is never run by itself.
+async function openShared(text: string) {
+  try {
+    const s = await unpacked(text)
+    const w = new Workspace('Shared program')
+    w.code.value = s.code
+    w.settings.value = s.settings
+    add(w)
+    tell('This program came with the link. Read it before you run it.')
+  } catch (err) {
+    complain(err)
+  }
+  go('playground', [], {}, true)
+}
+
+export default function Playground() {
+  if (workspaces.value.length === 0) restore()
+  const shared = route.value.query.get('p')
+  useEffect(() => { if (shared) void openShared(shared) }, [shared])
+  const w = workspace.value
+  useEffect(() => {
+    const over = (e: DragEvent) => { if (e.dataTransfer?.types.includes('Files')) e.preventDefault() }
+    const drop = (e: DragEvent) => {
+      if (!e.dataTransfer?.files.length) return
+      e.preventDefault()
+      void put(workspace.value, e.dataTransfer.files)
+    }
+    addEventListener('dragover', over)
+    addEventListener('drop', drop)
+    return () => { removeEventListener('dragover', over); removeEventListener('drop', drop) }
+  }, [])
+  return (
+    <div class="playground">
+      <h1 class="unseen">Playground</h1>
+      <WorkspaceTabs />
+      <div class="halves">
+        <Left key={w.id} workspace={w} />
+        <Right key={w.id + 'r'} workspace={w} />
+      </div>
+    </div>
+  )
+}
+
+function WorkspaceTabs() {
+  const close = (w: Workspace) => {
+    w.close()
+    workspaces.value = workspaces.value.filter((o) => o !== w)
+    if (workspaces.value.length === 0) {
+      const fresh = new Workspace('Program 1')
+      add(fresh)
+    }
+    chosen.value = workspaces.value.at(-1)!.id
+  }
+  return (
+    <div class="row programs" role="group" aria-label="Programs">
+      {workspaces.value.map((w) => (
+        <span key={w.id} class={`program ${w === workspace.value ? 'chosen' : ''}`}>
+          <button type="button" aria-pressed={w === workspace.value} onClick={() => { chosen.value = w.id }}>{w.title.value}</button>
+          {workspaces.value.length > 1 && <IconButton label={`Close ${w.title.value} and end its session`} icon={icons.close} onClick={() => close(w)} />}
+        </span>
+      ))}
+      <IconButton label="New program" icon={icons.plus} onClick={() => add(new Workspace(`Program ${workspaces.value.length + 1}`))} />
+    </div>
+  )
+}
+
+// editors are those that are shown, for what marks a line from elsewhere.
+const editors = new Map<Workspace, Editor>()
+
+function Left({ workspace: w }: { workspace: Workspace }) {
+  const host = useRef<HTMLDivElement>(null)
+  const [ready, setReady] = useState(false)
+  const run = () => { void start(w) }
+  useEffect(() => {
+    let made: Editor | null = null
+    let gone = false
+    import('./editor').then(({ Editor }) => {
+      if (gone || !host.current) return
+      made = new Editor(host.current, { text: w.code.value, onChange: (t) => { w.code.value = t }, onRun: run, complete: (path) => namesOf(w, path) })
+      editors.set(w, made)
+      setReady(true)
+      made.focus()
+    }, () => complain(new Error('The editor could not be loaded. Reload the page.')))
+    return () => {
+      gone = true
+      made?.destroy()
+      editors.delete(w)
+    }
+  }, [])
+  // What else changes the program, such as an example, shows in the editor.
+  const code = w.code.value
+  useEffect(() => { editors.get(w)?.set(code) }, [code, ready])
+  return (
+    <section class="left panel" aria-label="Program">
+      <Bar workspace={w} run={run} />
+      <div class="editor">{!ready && <Busy label="Editor" />}<div ref={host} class="editor-host" /></div>
+    </section>
+  )
+}
+
+async function start(w: Workspace) {
+  if (w.active || !w.code.value.trim()) return
+  const editor = editors.get(w)
+  editor?.markLine(null)
+  const running = w.run(w.code.value)
+  const run = w.runs.value.at(-1)!
+  const stop = effect(() => {
+    if (!run.outcome.value) return
+    const failed = run.items.find((i) => i.kind === 'error')
+    if (failed?.kind === 'error' && w.code.value === run.code) editors.get(w)?.markLine(lineOf(failed.error))
+    queueMicrotask(() => stop())
+  })
+  await running
+}
+
+function Bar({ workspace: w, run }: { workspace: Workspace; run: () => void }) {
+  const active = w.runs.value.find((r) => r.outcome.value === null)
+  const session = w.session.value
+  const [busy, setBusy] = useState(false)
+  const act = (f: () => Promise<unknown>) => () => { setBusy(true); f().catch(complain).finally(() => setBusy(false)) }
+  const link = async () => {
+    const at = new URL(location.href)
+    at.hash = href('playground', [], { p: await packed({ code: w.code.value, settings: w.settings.value }) }).slice(1)
+    await copy(at.href, 'Link')
+  }
+  return (
+    <div class="bar row">
+      {active
+        ? <Button kind="danger" icon={icons.stop} onClick={() => w.interrupt()}>Interrupt</Button>
+        : <Button kind="main" icon={icons.play} onClick={run} title="Ctrl+Enter or ⌘+Enter">Run</Button>}
+      <Menu label="Examples">{examples.map((e) => ({ title: e.title + (e.needs ? ` (${e.needs})` : ''), act: () => { w.code.value = e.code; w.title.value = e.title } }))}</Menu>
+      {session && may('sessions') && (
+        <>
+          <IconButton label="Restart the session: a fresh interpreter" icon={icons.refresh} disabled={busy} onClick={act(() => w.restart())} />
+          <IconButton label="Fork the session: try both" icon={icons.fork} disabled={busy} onClick={act(async () => add(await w.fork(`Fork of ${w.title.value}`)))} />
+        </>
+      )}
+      <span class="grow" />
+      <span class="hint session-state">{w.settings.value.mode === 'once' ? 'runs once' : session ? w.connected.value ? 'session' : 'connecting' : 'no session yet'}</span>
+      <Menu label="Share" icon={icons.share}>{[
+        { title: 'Copy a link to this program', act: () => link().catch(complain) },
+        { title: 'Copy as curl', act: async () => copy(curl(await w.body(w.code.value)), 'Call') },
+        { title: 'Copy as Python', act: () => copy(python(w.code.value, w.settings.value), 'Program') },
+        { title: 'Copy for the command line', act: () => copy(cli(w.code.value, w.settings.value), 'Commands') },
+      ]}</Menu>
+    </div>
+  )
+}
+
+function Menu({ label, icon, children }: { label: string; icon?: string; children: { title: string; act: () => unknown }[] }) {
+  const [open, setOpen] = useState(false)
+  const root = useRef<HTMLDivElement>(null)
+  useEffect(() => {
+    if (!open) return
+    root.current?.querySelector<HTMLElement>('ul button')?.focus()
+    const away = (e: Event) => { if (!root.current?.contains(e.target as Node)) setOpen(false) }
+    addEventListener('pointerdown', away)
+    return () => removeEventListener('pointerdown', away)
+  }, [open])
+  const keys = (e: KeyboardEvent) => {
+    const all = [...root.current!.querySelectorAll<HTMLElement>('ul button')]
+    const at = all.indexOf(document.activeElement as HTMLElement)
+    if (e.key === 'Escape') {
+      setOpen(false)
+      root.current?.querySelector('button')?.focus()
+    } else if (e.key === 'ArrowDown') all[(at + 1) % all.length]?.focus()
+    else if (e.key === 'ArrowUp') all[(at - 1 + all.length) % all.length]?.focus()
+    else return
+    e.preventDefault()
+  }
+  return (
+    <div class="menu" ref={root} onKeyDown={open ? keys : undefined}>
+      <Button icon={icon} aria-expanded={open} onClick={() => setOpen(!open)}>{label}</Button>
+      {open && <ul class="card">{children.map((c) => <li key={c.title}><button type="button" onClick={() => { setOpen(false); void c.act() }}>{c.title}</button></li>)}</ul>}
+    </div>
+  )
+}
+
+function Right({ workspace: w }: { workspace: Workspace }) {
+  const [tab, setTab] = useState('output')
+  const tabs = [
+    { id: 'output', title: 'Output' }, { id: 'files', title: 'Files' },
+    ...(may('sessions') ? [{ id: 'states', title: 'State' }, { id: 'terminal', title: 'Terminal' }] : []), { id: 'settings', title: 'Settings' },
+  ]
+  const mark = (line: number) => { editors.get(w)?.markLine(line); editors.get(w)?.focus() }
+  return (
+    <section class="right panel" aria-label="What the program does">
+      <Tabs label="Panels" tabs={tabs} chosen={tab} onChoose={setTab} end={tab === 'output' && w.runs.value.length > 0 ? <Button onClick={() => { w.runs.value = w.runs.value.filter((r) => !r.over) }}>Clear</Button> : undefined}>
+        {tab === 'output' && <Output workspace={w} mark={mark} />}
+        {tab === 'files' && <FilesPanel workspace={w} />}
+        {tab === 'states' && <StatesPanel workspace={w} />}
+        {tab === 'terminal' && <TerminalPanel workspace={w} />}
+        {tab === 'settings' && <SettingsPanel workspace={w} />}
+      </Tabs>
+    </section>
+  )
+}
+
+function Output({ workspace: w, mark }: { workspace: Workspace; mark: (line: number) => void }) {
+  const box = useRef<HTMLDivElement>(null)
+  const runs = w.runs.value
+  const last = runs.at(-1)
+  useEffect(() => { if (box.current) box.current.scrollTop = box.current.scrollHeight }, [runs.length, last?.version.value])
+  if (runs.length === 0) {
+    return <Empty title="Type a program and run it">Ctrl+Enter or ⌘+Enter runs it. What it prints, shows and asks appears here as it happens. Examples are in the menu above the editor.</Empty>
+  }
+  return <div class="runs" ref={box} tabIndex={0} role="log" aria-label="Output of the runs">{runs.map((r) => <RunView key={r.id} run={r} workspace={w} onLine={mark} />)}</div>
+}

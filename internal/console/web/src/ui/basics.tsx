@@ -24,7 +24,7 @@ export const icons = {
 
 export const Icon = ({ path }: { path: string }) => <svg class="icon" viewBox="0 0 24 24" width="18" height="18" aria-hidden="true"><path d={path} fill="currentColor" /></svg>
 
-type ButtonProps = { kind?: 'main' | 'plain' | 'danger'; icon?: string; busy?: boolean; children?: ComponentChildren } & Omit<JSX.ButtonHTMLAttributes<HTMLButtonElement>, 'icon'>
+type ButtonProps = { kind?: 'main' | 'plain' | 'danger'; icon?: string; busy?: boolean; children?: ComponentChildren } & Omit<JSX.IntrinsicElements['button'], 'icon'>
 
 export function Button({ kind = 'plain', icon, busy, children, class: extra, disabled, ...rest }: ButtonProps) {
   return (

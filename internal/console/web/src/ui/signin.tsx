@@ -26,7 +26,7 @@ export function SignIn() {
   }
   return (
     <div class="cover">
-      <form class="card signin" role="dialog" aria-modal="true" aria-labelledby="signin-title" onSubmit={send}>
+      <div class="card signin" role="dialog" aria-modal="true" aria-labelledby="signin-title"><form onSubmit={send}>
         <h1 id="signin-title">Sign in</h1>
         <p>This Kaa asks for an API key. It is kept in this tab only, and forgotten when the tab is closed.</p>
         <Field label="API key" error={error}>
@@ -34,7 +34,7 @@ export function SignIn() {
         </Field>
         <Button kind="main" type="submit" busy={busy}>Sign in</Button>
         <p class="hint">A token of the identity provider works, too, where the operator has set one up.</p>
-      </form>
+      </form></div>
     </div>
   )
 }

@@ -1,0 +1,279 @@
+// A workspace is a tab of the playground: a program, its settings, a session if it has one, and the runs.
+import { signal } from '@preact/signals'
+import { call, get, post, Problem, remove, socket, wordsOf } from '../api'
+import { follow } from '../events'
+import { complain, tell } from '../ui/toast'
+import { Run } from './run'
+
+export interface Settings {
+  mode: 'session' | 'once'
+  runtime: string
+  timeout: string
+  memory: string // MiB
+  cpus: string
+  envs: string // lines NAME=VALUE
+  stdin: string
+  svg: boolean
+}
+
+export const usual: Settings = { mode: 'session', runtime: '', timeout: '', memory: '', cpus: '', envs: '', stdin: '', svg: false }
+
+export interface Checkpoint { id: string; parent: string; name: string; at: string }
+
+export interface Dropped { path: string; content: Blob }
+
+const mostRuns = 50
+let count = 0
+
+export class Workspace {
+  readonly id = `w${Date.now().toString(36)}${++count}`
+  readonly title = signal('')
+  readonly code = signal('')
+  readonly settings = signal<Settings>({ ...usual })
+  readonly session = signal('')
+  readonly connected = signal(false)
+  readonly runs = signal<Run[]>([])
+  readonly checkpoints = signal<Checkpoint[]>([])
+  readonly at = signal('') // the checkpoint from which the present state comes
+  readonly dropped = signal<Dropped[]>([]) // files for runs without a session
+  readonly files = signal(0) // moved on when files of the session may have changed
+  private ws: WebSocket | null = null
+  private stopped = false
+  private waitFor = 0
+  private single = new AbortController()
+
+  constructor(title: string) { this.title.value = title }
+
+  get active(): Run | undefined { return this.runs.value.find((r) => !r.over) }
+
+  async run(code: string) {
+    const run = new Run(code)
+    this.runs.value = [...this.runs.value.slice(-mostRuns + 1), run]
+    try {
+      if (this.settings.value.mode === 'session') await this.runInSession(run)
+      else await this.runOnce(run)
+    } catch (err) {
+      run.fail(wordsOf(err))
+    }
+  }
+
+  private common() {
+    const s = this.settings.value
+    return {
+      ...(s.timeout ? { timeout: Number(s.timeout) } : {}),
+      ...(s.svg ? { figureFormats: ['svg'] } : {}),
+    }
+  }
+
+  private resources() {
+    const s = this.settings.value
+    const limits: Record<string, number> = {}
+    if (s.memory) limits.memoryBytes = Math.round(Number(s.memory) * (1 << 20))
+    if (s.cpus) limits.cpus = Number(s.cpus)
+    return {
+      ...(s.runtime ? { runtime: s.runtime } : {}), ...(Object.keys(limits).length ? { limits } : {}),
+      ...(s.envs.trim() ? { envs: parsedEnvs(s.envs) } : {}),
+    }
+  }
+
+  // body is what a call of the API has for a run without a session.
+  async body(code: string): Promise<Record<string, unknown>> {
+    const files = await Promise.all(this.dropped.value.map(async (f) => ({ path: f.path, contentBase64: await base64(f.content) })))
+    const { stdin } = this.settings.value
+    return { code, ...this.common(), ...this.resources(), ...(stdin ? { stdin } : {}), ...(files.length ? { files } : {}) }
+  }
+
+  private async runOnce(run: Run) {
+    const job = await post<{ id: string; state: string }>('/v1/jobs', { ...(await this.body(run.code)), events: true, maxAttempts: 1 })
+    run.jobId = job.id
+    run.state.value = job.state
+    this.single = new AbortController()
+    await follow(`/v1/jobs/${job.id}/events`, (e) => run.take(e.type, e.data, e.id), '', this.single.signal)
+    if (!run.over) run.fail('The events of this job have ended without its end. It may have expired.')
+    const asked = run.items.some((i) => i.kind === 'error' && i.error.name === 'EOFError')
+    if (asked) run.note('The program asked for input. Run it in a session to answer, or give the input in the settings.')
+  }
+
+  private async runInSession(run: Run) {
+    if (!this.session.value) await this.open()
+    await this.connect()
+    this.ws!.send(JSON.stringify({ type: 'execute', id: run.id, code: run.code, ...this.common() }))
+  }
+
+  // open opens the session. Its files and variables stay until it ends.
+  async open() {
+    const s = await post<{ id: string }>('/v1/sessions', { ...this.resources(), idleTimeout: 1800, metadata: { openedBy: 'console' } })
+    this.adopt(s.id)
+    for (const f of this.dropped.value) await call('PUT', `/v1/sessions/${s.id}/fs/content`, { query: { path: f.path }, raw: f.content, type: 'application/octet-stream' })
+    this.dropped.value = []
+  }
+
+  adopt(session: string) {
+    this.session.value = session
+    this.checkpoints.value = []
+    this.at.value = ''
+    this.stopped = false
+  }
+
+  connect(): Promise<void> {
+    if (this.ws && this.ws.readyState === WebSocket.OPEN) return Promise.resolve()
+    const session = this.session.value
+    const ws = socket(`/v1/sessions/${session}/ws`)
+    this.ws = ws
+    return new Promise((done, refused) => {
+      ws.onopen = () => {
+        this.connected.value = true
+        this.waitFor = 0
+        done()
+        for (const run of this.runs.value) this.catchUp(run)
+      }
+      ws.onmessage = (e) => { if (typeof e.data === 'string') this.frame(JSON.parse(e.data)) }
+      ws.onclose = () => {
+        this.connected.value = false
+        if (this.ws === ws) this.ws = null
+        // Why a socket is refused is not told to scripts, but it is to a call.
+        get(`/v1/sessions/${session}`).then((s: any) => {
+          if (s.state === 'ended') this.ended(s.message ?? 'The session has ended.')
+          else this.again(session)
+          refused(new Problem(0, 'unreachable', 'The connection to the session could not be opened. Try again.'))
+        }, (err) => {
+          if (err instanceof Problem && (err.status === 404 || err.status === 410)) this.ended(err.message)
+          else this.again(session)
+          refused(err)
+        })
+      }
+    })
+  }
+
+  // again connects once more after a while, as long as something is open.
+  private again(session: string) {
+    if (this.stopped || this.session.value !== session || this.ws) return
+    this.waitFor = Math.min(5000, this.waitFor ? this.waitFor * 2 : 250)
+    setTimeout(() => {
+      if (!this.stopped && this.session.value === session && !this.ws) this.connect().catch(() => {})
+    }, this.waitFor)
+  }
+
+  // catchUp gets what a run did while the connection was cut.
+  private catchUp(run: Run) {
+    if (run.over || run.streamed || run.state.value === 'sending' && !run.jobId) return
+    run.streamed = true
+    follow(`/v1/jobs/${run.jobId}/events`, (e) => run.take(e.type, e.data, e.id), run.lastEvent).then(() => {
+      if (!run.over) run.fail('The end of this execution is not known any more.')
+    }, (err) => run.fail(wordsOf(err)))
+  }
+
+  private frame(f: any) {
+    if (f.type === 'session') {
+      this.ended(f.message ?? 'The session has ended.')
+      return
+    }
+    const run = this.runs.value.find((r) => f.id === r.id || f.jobId && f.jobId === r.jobId)
+    if (!run) return
+    if (f.jobId && !run.jobId) run.jobId = f.jobId
+    if (f.type === 'error' && f.code !== undefined) {
+      if (f.resumable) this.catchUp(run)
+      else if (!run.jobId || run.state.value === 'sending') run.fail(f.detail)
+      else complain(new Error(f.detail))
+      return
+    }
+    if (f.type === 'interrupt' || f.type === 'pong') return
+    if (run.streamed && f.type !== 'input_request') return
+    run.take(f.type, f, f.eventId)
+    if (run.over) this.files.value++
+  }
+
+  private ended(why: string) {
+    if (!this.session.value) return
+    this.session.value = ''
+    this.checkpoints.value = []
+    this.ws?.close()
+    this.ws = null
+    for (const run of this.runs.value) if (!run.over) run.fail(why)
+    tell(`${why.replace(/\.$/, '')}. The next run opens a new session.`)
+  }
+
+  answer(run: Run, text: string, eof = false) {
+    const q = run.question.value
+    if (!q || !this.ws) return
+    this.ws.send(JSON.stringify({ type: 'input', jobId: run.jobId, request: q.request, ...(eof ? { eof: true } : { text }) }))
+    run.question.value = null
+  }
+
+  async interrupt() {
+    const run = this.active
+    if (!run) return
+    try {
+      if (this.session.value && this.settings.value.mode === 'session') await post(`/v1/sessions/${this.session.value}/interrupt`)
+      else if (run.jobId) await remove(`/v1/jobs/${run.jobId}`)
+    } catch (err) {
+      if (!(err instanceof Problem && err.status === 409)) complain(err)
+    }
+  }
+
+  async restart() {
+    if (!this.session.value) return
+    await this.interrupt()
+    await post(`/v1/sessions/${this.session.value}/restart`)
+    this.files.value++
+    tell('The session has a fresh interpreter')
+  }
+
+  async checkpoint(name: string) {
+    const c = await post<{ checkpointId: string }>(`/v1/sessions/${this.session.value}/checkpoint`)
+    this.checkpoints.value = [...this.checkpoints.value, { id: c.checkpointId, parent: this.at.value, name, at: new Date().toISOString() }]
+    this.at.value = c.checkpointId
+  }
+
+  async rollback(id: string) {
+    await post(`/v1/sessions/${this.session.value}/rollback`, { checkpointId: id })
+    this.at.value = id
+    this.files.value++
+    tell('The session is in the state of the checkpoint')
+  }
+
+  // fork returns a workspace with a copy of the session and of the program.
+  async fork(title: string): Promise<Workspace> {
+    const made = await post<{ sessions: { id: string }[] }>(`/v1/sessions/${this.session.value}/fork`, { count: 1 })
+    const w = new Workspace(title)
+    w.code.value = this.code.value
+    w.settings.value = { ...this.settings.value }
+    w.adopt(made.sessions[0]!.id)
+    return w
+  }
+
+  // close ends the session, whose variables nobody can reach any more.
+  close() {
+    this.stopped = true
+    this.single.abort()
+    this.ws?.close()
+    const session = this.session.value
+    this.session.value = ''
+    if (session) remove(`/v1/sessions/${session}`).catch(() => {})
+  }
+
+  // newSession ends the present one, so that the next run opens one with the present settings.
+  newSession() {
+    this.close()
+    this.stopped = false
+    this.checkpoints.value = []
+    this.at.value = ''
+    this.files.value++
+  }
+}
+
+export function parsedEnvs(text: string): Record<string, string> {
+  const all: Record<string, string> = {}
+  for (const line of text.split('\n')) {
+    const at = line.indexOf('=')
+    if (at > 0) all[line.slice(0, at).trim()] = line.slice(at + 1)
+  }
+  return all
+}
+
+async function base64(content: Blob): Promise<string> {
+  const bytes = new Uint8Array(await content.arrayBuffer())
+  let text = ''
+  for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000))
+  return btoa(text)
+}
