@@ -1071,7 +1071,7 @@ type OwnKeyView struct {
 	ID string `json:"id,omitempty"`
 	// Limits: Limits of the key; absent if it has none of its own.
 	Limits *KeyLimitsBody `json:"limits,omitempty"`
-	// Required: Whether this Kaa asks for keys. Where it does not, anybody who reaches it has the rights in scopes.
+	// Required: Whether this Kaa asks for keys. Where it does not, all callers have the rights in scopes.
 	Required bool `json:"required"`
 	// Scopes: Rights of the call.
 	Scopes []string `json:"scopes"`

@@ -55,7 +55,7 @@ func (*API) Public(r *http.Request) bool {
 	case "/", "/healthz", "/readyz", "/docs", "/openapi.json", "/openapi.yaml", consoleFolder:
 		return true
 	}
-	return strings.HasPrefix(r.URL.Path, consoleFolder+"/") // the same for everybody
+	return strings.HasPrefix(r.URL.Path, consoleFolder+"/") // the same for all callers
 }
 
 // Probe names the routes that machines ask for all day.

@@ -54,7 +54,7 @@ type keysOutput struct {
 
 // OwnKeyView is what a caller learns about the key of the call.
 type OwnKeyView struct {
-	Required bool           `json:"required" doc:"Whether this Kaa asks for keys. Where it does not, anybody who reaches it has the rights in scopes."`
+	Required bool           `json:"required" doc:"Whether this Kaa asks for keys. Where it does not, all callers have the rights in scopes."`
 	ID       string         `json:"id,omitempty" doc:"Id of the key, or the subject of a token; absent where no keys are asked for."`
 	Tenant   string         `json:"tenant,omitempty" doc:"Tenant for which the call is made."`
 	Scopes   []string       `json:"scopes" nullable:"false" doc:"Rights of the call."`

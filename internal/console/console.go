@@ -43,7 +43,7 @@ type file struct {
 	gzipped []byte
 	etag    string
 	kind    string
-	policy  string // its Content-Security-Policy; empty for what is no document
+	policy  string // its Content-Security-Policy; empty if it is no document
 }
 
 // New reads the embedded files.
@@ -82,7 +82,7 @@ const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 	"frame-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
 
 // framePolicy is for the document that shows HTML of untrusted code. Its own script is the only one that runs, it loads
-// nothing, and it is of no origin, whoever opens it. Tables have style attributes, which can do no harm there.
+// nothing, and it is of no origin, also if it is opened by itself. Tables have style attributes, which can do no harm there.
 func framePolicy(gzipped []byte) (string, error) {
 	text, err := unpacked(gzipped)
 	if err != nil {

@@ -52,7 +52,7 @@ func (s *Service) mayOperate(c Caller) error {
 	return c.may(access.Admin)
 }
 
-// OwnKey tells a caller whether keys are asked for, what the caller may do, and the limits of the caller's key. Every caller may ask.
+// OwnKey returns whether keys are asked for, the scopes of a caller, and the limits of the caller's key. It needs no scope.
 func (s *Service) OwnKey(c Caller) (required bool, scopes access.Scopes, limits *job.KeyLimits) {
 	scopes = c.Scopes
 	if len(scopes) == 0 {

@@ -1,5 +1,6 @@
 // The editor, which is loaded when it is needed. It is in a shadow root: there CodeMirror uses sheets that it constructs, and no style elements,
 // which the policy of the page would refuse.
+import './strict'
 import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, type CompletionContext, type CompletionResult } from '@codemirror/autocomplete'
 import { defaultKeymap, history, historyKeymap, indentWithTab, temporarilySetTabFocusMode } from '@codemirror/commands'
 import { python } from '@codemirror/lang-python'

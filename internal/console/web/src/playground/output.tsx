@@ -58,10 +58,16 @@ function Figures({ run }: { run: Run }) {
   )
 }
 
-// lineOf is the line of the program that a traceback names last.
+// lineOf is the line of the program that a traceback names last. In a session each program has a file of its own, <stdin-N>; the newest is this one.
 export function lineOf(error: Failure): number | null {
-  const found = [...error.traceback.matchAll(/File "\/work\/main\.py", line (\d+)/g)].at(-1) ?? [...error.traceback.matchAll(/main\.py", line (\d+)/g)].at(-1)
-  return found ? Number(found[1]) : null
+  let newest = -1, line: number | null = null
+  for (const [, file, at] of error.traceback.matchAll(/File "(\/work\/main\.py|<stdin-\d+>)", line (\d+)/g)) {
+    const n = Number(/\d+/.exec(file!.replace('/work/main.py', ''))?.[0] ?? 0)
+    if (n < newest) continue
+    newest = n
+    line = Number(at)
+  }
+  return line
 }
 
 // Traceback has the error in a line, and the frames on demand.
@@ -130,7 +136,7 @@ export function OneFile({ file, path, allowed, children }: { file: OutFile; path
         {children}
       </div>
       {shown?.url && <img src={shown.url} alt={`The file ${file.path}`} />}
-      {shown?.text !== undefined && <pre class="plain" tabIndex={0}>{shown.text}</pre>}
+      {shown?.text !== undefined && <pre class="plain-text" tabIndex={0}>{shown.text}</pre>}
     </div>
   )
 }

@@ -46,8 +46,8 @@ function Form({ type, data, text }: { type: string; data: unknown; text: string 
   if (type.startsWith('image/') && typeof data === 'string') return <Picture type={type} data={data} text={text} />
   if (type === 'text/html') return <Framed html={String(data)} />
   if (type === 'text/markdown') return <Markdown text={String(data)} />
-  if (isJSON(type)) return <div class="json"><Tree value={data} open={2} /></div>
-  return <pre class="plain">{String(data)}</pre>
+  if (isJSON(type)) return <div class="json"><Tree value={data} open={3} /></div>
+  return <pre class="plain-text">{String(data)}</pre>
 }
 
 function blobOf(type: string, data: string): Blob {
@@ -111,7 +111,7 @@ function Markdown({ text }: { text: string }) {
     }).catch(() => { if (!gone) setHTML(null) })
     return () => { gone = true }
   }, [text])
-  return html === null ? <pre class="plain">{text}</pre> : <Framed html={html} />
+  return html === null ? <pre class="plain-text">{text}</pre> : <Framed html={html} />
 }
 
 const step = 100

@@ -1,3 +1,4 @@
+import './strict'
 import { FitAddon } from '@xterm/addon-fit'
 import { Terminal } from '@xterm/xterm'
 

@@ -1,0 +1,126 @@
+// What else the playground does: make test-long.
+import { checkAccess, checkQuiet, equal, keys, screenshot, truth } from './world.mjs'
+import { ended, last, prints, run, set } from './steps.mjs'
+
+// Colours and progress bars look as in a terminal; other control characters and markup are shown as they are.
+export async function terminalOutput({ world, open }) {
+  const page = await open()
+  await run(page, 'import sys\nfor n in range(101): print(f"\\r{n} %", end="")\nprint("\\n\\x1b[31mred\\x1b[0m <b>bold</b> \\x00")\nprint("first\\nsecond\\x1b[1A\\rFIRST")')
+  await ended(page, 'ok')
+  equal((await last(page).locator('.text.stdout pre > div').allInnerTexts()).map((t) => t.trimEnd()), ['100 %', 'red <b>bold</b> \u2400', 'FIRST', 'second'], 'the lines')
+  equal(await last(page).locator('.text .f1').innerText(), 'red', 'what is red')
+  checkQuiet(page, world)
+}
+
+// A chart is seen as a picture, a table in its frame, JSON as a tree, and files come back.
+export async function values({ world, open }) {
+  const page = await open()
+  await run(page, [
+    'import matplotlib.pyplot as plt', 'plt.plot([1, 2, 4])', 'plt.title("Growth")', 'open("out.csv", "w").write("a,b\\n1,2\\n")', 'import pandas as pd', 'display(pd.DataFrame({"city": ["Oslo"]}))',
+    'class J:', '    def _repr_json_(self): return {"list": [1, {"deep": True}]}', 'display(J())', 'class M:', '    def _repr_markdown_(self): return "# Heading"', 'display(M())', 'plt.show()',
+  ].join('\n'))
+  await ended(page, 'ok')
+  const picture = last(page).locator('.picture img')
+  await picture.waitFor()
+  await page.waitForFunction((i) => i.complete && i.naturalWidth > 100, await picture.elementHandle())
+  await page.frameLocator('iframe.framed').first().getByRole('cell', { name: 'Oslo' }).waitFor()
+  await last(page).locator('.json', { hasText: 'deep: true' }).waitFor()
+  await page.frameLocator('iframe.framed').last().getByRole('heading', { name: 'Heading' }).waitFor()
+  const file = last(page).locator('.out-file', { hasText: 'out.csv' })
+  await file.getByRole('button', { name: 'Show' }).click()
+  await file.locator('pre', { hasText: 'a,b' }).waitFor()
+  const [download] = await Promise.all([page.waitForEvent('download'), file.getByRole('button', { name: 'Download out.csv' }).click()])
+  equal(download.suggestedFilename(), 'out.csv', 'the name of the download')
+  await picture.scrollIntoViewIfNeeded()
+  await screenshot(page, 'playground')
+  checkQuiet(page, world)
+}
+
+// A fork goes on by itself, and a rollback returns to the state of a checkpoint.
+export async function forkAndRollback({ open }) {
+  const page = await open()
+  await run(page, 'x = 1')
+  await ended(page, 'ok')
+  await page.getByRole('tab', { name: 'State' }).click()
+  await page.getByRole('button', { name: 'Make a checkpoint' }).click()
+  const back = page.getByRole('button', { name: 'Roll back to State 1' })
+  await back.waitFor()
+  await page.getByRole('tab', { name: 'Output' }).click()
+  await run(page, 'x = 2; print("x is", x)')
+  await prints(page, 'x is 2')
+  await page.getByRole('button', { name: 'Fork the session: try both' }).click()
+  await page.getByRole('button', { name: /^Fork of/, pressed: true }).waitFor()
+  await run(page, 'x += 40; print("fork", x)')
+  await prints(page, 'fork 42')
+  await page.getByRole('button', { name: 'Program 1', exact: true }).click()
+  await page.getByRole('tab', { name: 'State' }).click()
+  await back.click()
+  await page.getByText('The session is in the state of the checkpoint').waitFor()
+  await checkAccess(page, 'the states')
+  await screenshot(page, 'states')
+  await page.getByRole('tab', { name: 'Output' }).click()
+  await run(page, 'print("now", x)')
+  await prints(page, 'now 1')
+}
+
+// A run without a session has its input ahead, its variables and its end; it can be interrupted.
+export async function once({ open }) {
+  const page = await open()
+  await page.getByRole('tab', { name: 'Settings' }).click()
+  await page.getByLabel('once, in a fresh interpreter').check()
+  await page.getByLabel('Environment variables').fill('WHO=Ada')
+  await page.getByLabel('Standard input').fill('one line')
+  await checkAccess(page, 'the settings')
+  await page.getByRole('tab', { name: 'Output' }).click()
+  await run(page, 'import os\nprint(input(), os.environ["WHO"])')
+  await prints(page, 'one line Ada')
+  await ended(page, 'ok')
+  await run(page, 'print("begins", flush=True)\nwhile True: pass')
+  await prints(page, 'begins')
+  await page.getByRole('button', { name: 'Interrupt' }).click()
+  await ended(page, 'interrupted|cancelled')
+}
+
+// A program in a link is shown and not run; the link is in the fragment.
+export async function sharedLink({ world, open }) {
+  const page = await open()
+  await set(page, 'print("shared")')
+  await page.getByRole('button', { name: 'Share' }).click()
+  await page.getByRole('button', { name: 'Copy a link to this program' }).click()
+  await page.getByText('Link copied').waitFor()
+  const link = await page.evaluate(() => navigator.clipboard.readText())
+  truth(link.startsWith(world.url + '#/playground?p='), `the link ${link}`)
+  const other = await open(keys.all, link.slice(world.url.length))
+  await other.locator('.cm-content', { hasText: 'print("shared")' }).waitFor()
+  await other.getByRole('heading', { name: 'Type a program and run it' }).waitFor()
+  const broken = await open(keys.all, '#/playground?p=garbage')
+  await broken.getByText('The link has no program that can be read').waitFor()
+}
+
+// A shell in the session sees its files.
+export async function terminal({ open }) {
+  const page = await open()
+  await run(page, 'open("seen.txt", "w").write("x")')
+  await ended(page, 'ok')
+  await page.getByRole('tab', { name: 'Terminal' }).click()
+  await page.locator('.xterm-rows', { hasText: /[$#]/ }).waitFor()
+  await page.keyboard.type('echo files: $(ls) $((6*7))\n')
+  await page.locator('.xterm-rows', { hasText: /files: .*seen\.txt 42/ }).waitFor()
+  await screenshot(page, 'terminal')
+  equal(page.complaints, [], 'errors in the console of the browser')
+}
+
+// Kaa is restarted under an open page: the page says so, keeps the program, and works again afterwards.
+export async function zRestart({ world, open }) {
+  const page = await open()
+  await run(page, 'kept = 1')
+  await ended(page, 'ok')
+  await world.stopKaa()
+  await page.getByText('The API does not answer').waitFor()
+  await world.startKaa()
+  await page.getByText('The API does not answer').waitFor({ state: 'detached' })
+  await page.getByText('no session yet').waitFor()
+  await page.locator('.cm-content', { hasText: 'kept = 1' }).waitFor()
+  await run(page, 'print("again", 6 * 7)')
+  await prints(page, 'again 42')
+}
