@@ -2,8 +2,8 @@
 
 python measure.py run [CALLS]                kaa.run beside a plain call of httpx, by turns; also the processor time of the client alone
 python measure.py map [PROGRAMS [ROUNDS]]    kaa.map and AsyncKaa.map beside `kaa bench`, by turns
-python measure.py agents [STEPS [ROUNDS]]    a loop of each adapter whose framework is installed, beside the executions alone, by turns; tests-adapters
-                                             has the versions
+python measure.py agents [STEPS [ROUNDS]]    a loop of each adapter whose framework is installed, beside the executions alone and the framework alone, by
+                                             turns; tests-adapters has the versions
 """
 
 from __future__ import annotations
@@ -76,13 +76,14 @@ def run(calls: int = 500) -> None:
     def timed(name, way):
         def once() -> float:
             began, before = time.perf_counter(), time.thread_time()
-            assert way() == "1\n"
+            if way() != "1\n":  # refused, on a machine that is too busy
+                return once()
             busy[name].append((time.thread_time() - before) * 1000)
             return (time.perf_counter() - began) * 1000
 
         return once
 
-    ways = {"httpx": lambda: plain.post(url, json={"code": "print(1)"}).json()["stdout"], "kaa.run": lambda: kaa.run("print(1)").stdout}
+    ways = {"httpx": lambda: plain.post(url, json={"code": "print(1)"}).json().get("stdout"), "kaa.run": lambda: kaa.run("print(1)").stdout}
     times = by_turns({name: timed(name, way) for name, way in ways.items()}, calls)
     for name, all in times.items():
         p95 = statistics.quantiles(all, n=20)[-1]
@@ -140,15 +141,34 @@ def map(programs: int = 20_000, rounds: int = 3) -> None:
     print(f"memory of the client: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
 
 
+class Instant:
+    """A session that has the answer at once: with it, a step takes the time of the framework."""
+
+    def __init__(self) -> None:
+        self.commands = self
+        self.id = "instant"
+
+    def run(self, code, functions=None, **options) -> kaa.Result:
+        if functions and "final_answer(" in code:
+            functions["final_answer"]("done")
+        raw = {"status": "ok", "stdout": "42\n", "stderr": "", "exitCode": 0}
+        return kaa.Result(raw, kaa.files.ResultFiles(None, raw))
+
+
 def agents(steps: int = 20, rounds: int = 3) -> None:
     sys.path.insert(0, str(Path(__file__).parent / "tests-adapters"))
     from loops import LOOPS, Script
 
-    def looped(name: str) -> list[tuple[float, float]]:
+    def looped(name: str, instant: bool = False) -> list[tuple[float, float]]:
         loop, language = LOOPS[name]
         script = Script([PROGRAMS[language]] * (steps + 1))
-        with kaa.Session() as session:
-            loop(session, script)
+        if name == "Inspect AI":
+            loop(None, script, sandbox="local" if instant else "kaa")  # its local sandbox is no instant one: it starts a process
+        elif instant:
+            loop(Instant(), script)
+        else:
+            with kaa.Session() as session:
+                loop(session, script)
         return script.times[1:]  # the first waits for imports, and for the start of the interpreter
 
     def executed(name: str) -> list[tuple[float, float]]:
@@ -161,21 +181,21 @@ def agents(steps: int = 20, rounds: int = 3) -> None:
                 times.append((time.perf_counter() - began, time.process_time() - before))
         return times[1:]
 
+    ways = {"a step": looped, "its execution alone": executed, "the framework alone": lambda name: looped(name, instant=True)}
     for name in LOOPS:
-        figures: dict = {looped: [], executed: []}
+        figures: dict = {way: [] for way in ways}
         try:
             for number in range(rounds):
-                for way in (looped, executed) if number % 2 else (executed, looped):
-                    figures[way] += way(name)
+                for way in ways if number % 2 else reversed(ways):
+                    figures[way] += ways[way](name)
         except ImportError as error:
             print(f"{name:20} is not measured: {error}")
             continue
-        (step, busy), (alone, own) = ([statistics.median(each) * 1000 for each in zip(*figures[way])] for way in (looped, executed))
-        print(
-            f"{name:20} p50 of a step {step:6.2f} ms, of its execution alone {alone:6.2f} ms: {step - alone:6.2f} ms more;"
-            f" processor time here {busy:5.2f} ms, of the execution alone {own:5.2f} ms",
-            flush=True,
-        )
+        p50 = {way: [statistics.median(each) * 1000 for each in zip(*all)] for way, all in figures.items()}
+        words = ", ".join(f"{way} {clock:.2f} ms ({busy:.2f})" for way, (clock, busy) in p50.items())
+        (step, _), (alone, _), (framework, _) = p50.values()
+        print(f"{name:20} p50 (processor time here): {words};")
+        print(f"{'':20} a step is {step - alone:.2f} ms above its execution, and {step - alone - framework:.2f} ms above both", flush=True)
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def deepagents(session, script: Script):
     return state["messages"]
 
 
-def inspect(session, script: Script, log_dir: str = "/tmp"):
+def inspect(session, script: Script, log_dir: str = "/tmp", sandbox: str = "kaa"):
     """It opens a session of its own."""
     from inspect_ai import Task, eval
     from inspect_ai.dataset import Sample
@@ -162,7 +162,7 @@ def inspect(session, script: Script, log_dir: str = "/tmp"):
         output.usage = ModelUsage()  # Inspect would fetch an encoding to count tokens
         return output
 
-    task = Task(dataset=[Sample(input="go", files={"given.txt": "given"})], solver=[use_tools(bash()), generate()], sandbox="kaa")
+    task = Task(dataset=[Sample(input="go", files={"given.txt": "given"})], solver=[use_tools(bash()), generate()], sandbox=sandbox)
     model = get_model("mockllm/model", custom_outputs=outputs)
     (log,) = eval(task, model=model, log_dir=log_dir, display="none", log_samples=True)
     assert log.status == "success", log.error
