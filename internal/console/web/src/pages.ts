@@ -15,6 +15,18 @@ export const pages: Page[] = [
     path: 'playground', title: 'Playground', icon: 'M8 5v14l11-7z', needs: ['execute', 'read'],
     load: () => import('./playground/playground'),
   },
+  {
+    path: 'jobs', title: 'Jobs', icon: 'M4 5h16v3H4zm0 5.500h16v3H4zM4 16h16v3H4z', needs: ['read'],
+    load: () => import('./jobs/jobs'),
+  },
+  {
+    path: 'batches', title: 'Batches', icon: 'M4 4h7v7H4zm9 0h7v7h-7zM4 13h7v7H4zm9 0h7v7h-7z', needs: ['read'],
+    load: () => import('./batches/batches'),
+  },
+  {
+    path: 'fleet', title: 'Fleet', icon: 'M3 4h18v6H3zm0 10h18v6H3zM6 6v2h2V6zm0 10v2h2v-2z', needs: ['read'],
+    load: () => import('./fleet/fleet'),
+  },
 ]
 
 export const offered = (): Page[] => pages.filter((p) => p.needs.every(may))

@@ -12,7 +12,7 @@ export function Chart({ label, series, unit = '', height = 90, most }: { label: 
   const last = series.map((s) => `${s.name} ${round(s.points.at(-1) ?? null)}${unit}`).join(', ')
   return (
     <figure class="chart">
-      <figcaption>{label}<span class="chart-top">{round(top)}{unit}</span></figcaption>
+      <figcaption>{label}<span class="chart-top">{top > 1e-9 && `${round(top)}${unit}`}</span></figcaption>
       <svg viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" role="img" aria-label={`${label}: ${last || 'no values'}`}>
         {[0.25, 0.5, 0.75].map((y) => <line key={y} x1="0" x2={width} y1={y * height} y2={y * height} class="chart-grid" />)}
         {series.map((s, n) => <path key={s.name} d={pathOf(s.points, top, height)} class={`chart-line line-${n}`} vector-effect="non-scaling-stroke" />)}
