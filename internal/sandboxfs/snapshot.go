@@ -26,7 +26,7 @@ const (
 
 // Snapshot writes the working directory as a tar stream for Restore: files with their holes, directories, symbolic
 // and hard links, with modes and times. It leaves out pipes, sockets and devices, and counts what it could not
-// read. Each file is as it was at some moment of the call. If the code has taken the right to read
+// read. It also leaves out what is not the code's. Each file is as it was at some moment of the call. If the code has taken the right to read
 // an entry from itself, the entry has this right while it is read.
 func (f *FS) Snapshot(ctx context.Context, to io.Writer) (job.TreeStats, error) {
 	s := &saver{f: f, ctx: ctx, to: tar.NewWriter(to), links: map[inode]string{}}
@@ -138,6 +138,9 @@ func (s *saver) describe(dir *os.File, names []string) (items []item) {
 func (s *saver) one(dir *os.File, rel string, i item, level int) error {
 	if err := s.ctx.Err(); err != nil {
 		return err
+	}
+	if int(i.st.Uid) != s.f.uid {
+		return nil // a directory around a mount: the interpreter is installed below the working directory
 	}
 	if len(rel) >= maxNameInTar {
 		return errTooManySaved

@@ -64,6 +64,31 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
+// TestSnapshotOfMounts: directories of root in the working directory, around what is mounted there, are no part of a snapshot. The next
+// sandbox has them, too.
+func TestSnapshotOfMounts(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to make directories of another user")
+	}
+	from, to := newTree(t), newTree(t)
+	for _, tr := range []*tree{from, to} {
+		tr.make(t, "mkdir -p work/around/mounted; echo library > work/around/mounted/file")
+	}
+	from.code(t, "mkdir own; echo text > own/file")
+	var b bytes.Buffer
+	stats, err := from.Snapshot(t.Context(), &b)
+	if err != nil || stats.Entries != 2 || stats.Skipped != 0 {
+		t.Errorf("%+v, %v", stats, err)
+	}
+	if err := to.Restore(t.Context(), &b); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(to.top + "/work/own/file"); string(text) != "text\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 func refusalOf(err error) job.FailureCode {
 	if refused, ok := errors.AsType[*job.RefusedError](err); ok {
 		return refused.Code
