@@ -41,7 +41,7 @@ func (s *shared) shutDown(ctx context.Context, stages []stage, underWay ...slog.
 // mostLent is the most that a stage has of the time that earlier stages left. Some budgets are short, and a busy machine is slow.
 const mostLent = 5 * time.Second
 
-// drain runs the stages in order, each within its own budget and what the stages before it have left of theirs, so all of them end within the sum
+// drain runs the stages in order, each within its own budget and the unused time of the stages before it, so all of them end within the sum
 // of the budgets. Later stages run even if a stage fails or overruns its budget.
 func drain(ctx context.Context, log *slog.Logger, stages []stage) error {
 	var errs []error

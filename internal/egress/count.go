@@ -128,5 +128,5 @@ func (o *outside) Close() error {
 	return o.Conn.Close()
 }
 
-// CloseWrite tells the destination that nothing follows.
+// CloseWrite shows the destination that nothing follows.
 func (o *outside) CloseWrite() error { return closeWrite(o.Conn) }

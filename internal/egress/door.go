@@ -173,7 +173,7 @@ type inside struct {
 
 func (c *inside) Read(p []byte) (int, error) { return c.reader.Read(p) }
 
-// CloseWrite tells the client that nothing follows.
+// CloseWrite shows the client that nothing follows.
 func (c *inside) CloseWrite() error { return closeWrite(c.Conn) }
 
 // Close gives the places back.
