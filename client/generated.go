@@ -430,6 +430,8 @@ type Entry struct {
 
 // Error is a schema of the API.
 type Error struct {
+	// Hint: A remedy, if one is known: the package that probably has a missing module.
+	Hint string `json:"hint,omitempty"`
 	// Name: Class of the exception, e.g. ValueError.
 	Name string `json:"name"`
 	// Traceback: Its traceback, with the frames of the executed code only.
@@ -470,6 +472,8 @@ type ExecuteBody struct {
 	Limits *LimitsBody `json:"limits,omitempty"`
 	// Network: Destinations in the network that the code may reach, through a proxy in its sandbox. Default: none. Not together with sessionId and cases.
 	Network *NetworkBody `json:"network,omitempty"`
+	// Packages: Packages of the index that the code imports, beside those of the runtime: requirements such as requests or pandas==2.2.3. They are installed before the code begins, once for all jobs with the same packages. At most 100. Not together with sessionId.
+	Packages []string `json:"packages,omitempty"`
 	// Runtime: Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one.
 	Runtime *string `json:"runtime,omitempty"`
 	// SessionID: Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with args, runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes, resultBytes and those of calls.
@@ -741,6 +745,8 @@ type JobBody struct {
 	Metadata map[string]any `json:"metadata,omitempty"`
 	// Network: Destinations in the network that the code may reach, through a proxy in its sandbox. Default: none. Not together with sessionId and cases.
 	Network *NetworkBody `json:"network,omitempty"`
+	// Packages: Packages of the index that the code imports, beside those of the runtime: requirements such as requests or pandas==2.2.3. They are installed before the code begins, once for all jobs with the same packages. At most 100. Not together with sessionId.
+	Packages []string `json:"packages,omitempty"`
 	// Queue: Queue to put it on; see GET /v1/queues. Default: default.
 	Queue *string `json:"queue,omitempty"`
 	// ResultTTL: Seconds the job and its result are kept after its end. Default 3600.
@@ -788,6 +794,8 @@ type JobView struct {
 	Output *OutputSoFar `json:"output,omitempty"`
 	// Owner: Tenant that it belongs to; or key: and the first digits of the digest of a key of the configuration. For operators only.
 	Owner string `json:"owner,omitempty"`
+	// PackageSet: Name of the set of packages that was asked for. Jobs with the same packages have the same set.
+	PackageSet string `json:"packageSet,omitempty"`
 	// Pid: Process id of a command of a session that runs, as the session sees it.
 	Pid   *int64 `json:"pid,omitempty"`
 	Queue string `json:"queue"`
@@ -1032,6 +1040,8 @@ type Output struct {
 	Dropped *int64 `json:"dropped,omitempty"`
 	// Errors: Failures while the forms were made, such as _repr_html_, with the exception and its message.
 	Errors map[string]string `json:"errors,omitempty"`
+	// Hint: A remedy, if one is known: the package that probably has a missing module.
+	Hint string `json:"hint,omitempty"`
 	// Main: It is the value of the last expression.
 	Main bool `json:"main,omitempty"`
 	// Metadata: Further properties of forms, by MIME type: the width of an image, for example.
@@ -1266,7 +1276,9 @@ type RequestView struct {
 	Functions   []string       `json:"functions,omitempty"`
 	MaxAttempts int64          `json:"maxAttempts"`
 	Metadata    map[string]any `json:"metadata,omitempty"`
-	Queue       string         `json:"queue"`
+	// Packages: Packages that were installed for it.
+	Packages []string `json:"packages,omitempty"`
+	Queue    string   `json:"queue"`
 	// Runtime: Runtime that was asked for; absent for the default one.
 	Runtime string `json:"runtime,omitempty"`
 	// Stdin: Content of standard input.
@@ -1497,6 +1509,7 @@ type ScheduledJob struct {
 	Limits      map[string]float64 `json:"limits,omitempty"`
 	MaxAttempts *int64             `json:"maxAttempts,omitempty"`
 	Metadata    map[string]any     `json:"metadata,omitempty"`
+	Packages    []string           `json:"packages,omitempty"`
 	// Queue: Absent for the default one.
 	Queue     string   `json:"queue,omitempty"`
 	ResultTTL *float64 `json:"resultTtl,omitempty"`
@@ -1549,6 +1562,8 @@ type SessionBody struct {
 	OnEnd *string `json:"onEnd,omitempty"`
 	// OnMemoryLimit: Consequence when its code needs more memory than it may: restart (a fresh interpreter takes the place of the old one; variables and modules are gone, files are kept), end. Default restart.
 	OnMemoryLimit *string `json:"onMemoryLimit,omitempty"`
+	// Packages: Packages that its code imports beside those of the runtime: requirements such as requests or pandas==2.2.3. They are installed before its first execution begins. At most 100.
+	Packages []string `json:"packages,omitempty"`
 	// Persist: Name of the volume that keeps the files of its working directory: they are there as the last session with it has left them, and are saved at the end of this one, at a pause, and every two minutes. A letter or digit, then letters, digits and any of . _ : @ ~ -
 	Persist *string `json:"persist,omitempty"`
 	// Runtime: Name of the runtime of its interpreter; see GET /v1/runtimes. Default: the runner's default one.
@@ -1875,6 +1890,8 @@ type BatchHeaderDefaults struct {
 	Metadata map[string]any `json:"metadata,omitempty"`
 	// Network: Destinations in the network that the code may reach, through a proxy in its sandbox. Default: none. Not together with sessionId and cases.
 	Network *NetworkBody `json:"network,omitempty"`
+	// Packages: Packages of the index that the code imports, beside those of the runtime: requirements such as requests or pandas==2.2.3. They are installed before the code begins, once for all jobs with the same packages. At most 100. Not together with sessionId.
+	Packages []string `json:"packages,omitempty"`
 	// Queue: Queue to put it on; see GET /v1/queues. Default: default.
 	Queue *string `json:"queue,omitempty"`
 	// ResultTTL: Seconds the job and its result are kept after its end. Default 3600.

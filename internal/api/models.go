@@ -15,19 +15,20 @@ import (
 
 // ExecuteBody is the request of an execution.
 type ExecuteBody struct {
-	Code    string            `json:"code,omitempty" doc:"Python source to execute. Required unless there is command or argv." example:"print(42)"`
-	Command *string           `json:"command,omitempty" nullable:"true" doc:"A shell line to execute instead of code, by bash where there is one, else by sh. At most 131071 bytes."`
-	Program []string          `json:"argv,omitempty" nullable:"true" doc:"A program, as a name or path, and its arguments, to execute instead of code without a shell. At most 1000, and 65536 bytes in all unless configured otherwise."`
-	Cwd     *string           `json:"cwd,omitempty" nullable:"true" doc:"Directory in which the code, command or argv begins. A relative path begins at the working directory, which is the default. The next execution of a session is where it was before."`
-	Timeout *float64          `json:"timeout,omitempty" nullable:"true" doc:"Seconds the code may run, fractions allowed. Default 60, ceiling 3600 unless configured otherwise."`
-	Envs    map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and of the processes that it starts."`
-	Stdin   *string           `json:"stdin,omitempty" nullable:"true" doc:"Content of standard input; end of file when absent."`
-	Args    []string          `json:"args,omitempty" nullable:"true" doc:"Arguments of the program: sys.argv after its first item. At most 1000, and 65536 bytes in all unless configured otherwise. Not together with sessionId."`
-	Runtime *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
-	Session *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with args, runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes, resultBytes and those of calls."`
-	Context *string           `json:"contextId,omitempty" nullable:"true" maxLength:"64" doc:"Context of the session to execute it in, after what was accepted for that before; see POST /v1/sessions/{id}/contexts. Default: default, the session's own interpreter."`
-	Limits  *LimitsBody       `json:"limits,omitempty" doc:"Limits of the code, where they differ from the defaults. Each is within a ceiling that the operator sets."`
-	Files   []FileBody        `json:"files,omitempty" nullable:"true" doc:"Files to put into the working directory before the code begins. At most 100, and 16777216 bytes in all, unless configured otherwise."`
+	Code     string            `json:"code,omitempty" doc:"Python source to execute. Required unless there is command or argv." example:"print(42)"`
+	Command  *string           `json:"command,omitempty" nullable:"true" doc:"A shell line to execute instead of code, by bash where there is one, else by sh. At most 131071 bytes."`
+	Program  []string          `json:"argv,omitempty" nullable:"true" doc:"A program, as a name or path, and its arguments, to execute instead of code without a shell. At most 1000, and 65536 bytes in all unless configured otherwise."`
+	Cwd      *string           `json:"cwd,omitempty" nullable:"true" doc:"Directory in which the code, command or argv begins. A relative path begins at the working directory, which is the default. The next execution of a session is where it was before."`
+	Timeout  *float64          `json:"timeout,omitempty" nullable:"true" doc:"Seconds the code may run, fractions allowed. Default 60, ceiling 3600 unless configured otherwise."`
+	Envs     map[string]string `json:"envs,omitempty" nullable:"true" doc:"Environment variables of the code and of the processes that it starts."`
+	Stdin    *string           `json:"stdin,omitempty" nullable:"true" doc:"Content of standard input; end of file when absent."`
+	Args     []string          `json:"args,omitempty" nullable:"true" doc:"Arguments of the program: sys.argv after its first item. At most 1000, and 65536 bytes in all unless configured otherwise. Not together with sessionId."`
+	Runtime  *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
+	Packages []string          `json:"packages,omitempty" nullable:"true" doc:"Packages of the index that the code imports, beside those of the runtime: requirements such as requests or pandas==2.2.3. They are installed before the code begins, once for all jobs with the same packages. At most 100. Not together with sessionId."`
+	Session  *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with args, runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes, resultBytes and those of calls."`
+	Context  *string           `json:"contextId,omitempty" nullable:"true" maxLength:"64" doc:"Context of the session to execute it in, after what was accepted for that before; see POST /v1/sessions/{id}/contexts. Default: default, the session's own interpreter."`
+	Limits   *LimitsBody       `json:"limits,omitempty" doc:"Limits of the code, where they differ from the defaults. Each is within a ceiling that the operator sets."`
+	Files    []FileBody        `json:"files,omitempty" nullable:"true" doc:"Files to put into the working directory before the code begins. At most 100, and 16777216 bytes in all, unless configured otherwise."`
 
 	Cases              []CaseBody   `json:"cases,omitempty" nullable:"true" doc:"Tests of the program: it runs once for each of them, in a fresh sandbox, and cases of the result have the verdicts. At most 1000. Not together with sessionId, stdin and functions."`
 	Checker            *CheckerBody `json:"checker,omitempty" doc:"Judges the output of cases without a checker of their own."`
@@ -97,6 +98,7 @@ type JobView struct {
 	RerunOf         string            `json:"rerunOf,omitempty" doc:"The job that it runs again."`
 	PID             int               `json:"pid,omitempty" doc:"Process id of a command of a session that runs, as the session sees it."`
 	Runtime         string            `json:"runtime,omitempty" doc:"Runtime that was asked for; absent for the default one."`
+	PackageSet      string            `json:"packageSet,omitempty" doc:"Name of the set of packages that was asked for. Jobs with the same packages have the same set."`
 	Timeout         float64           `json:"timeout" doc:"Seconds the code may run."`
 	ResultTTL       float64           `json:"resultTtl" doc:"Seconds the job is kept after its end."`
 	BatchID         string            `json:"batchId,omitempty" doc:"The batch that it is of."`
@@ -111,10 +113,11 @@ type JobView struct {
 }
 
 func viewOf(j job.Job) JobView {
+	runtime, set := job.SplitPackages(j.Runtime)
 	v := JobView{
 		ID: j.ID, State: j.State, WaitsFor: j.WaitsFor, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Earlier: j.Earlier,
 		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), After: j.After, QueuedAt: optional(j.QueuedAt), StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
-		Runner: j.Runner, SessionID: j.SessionID, ContextID: j.ContextID(), ScheduleID: j.ScheduleID, RerunOf: j.RerunOf, Runtime: j.Runtime, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
+		Runner: j.Runner, SessionID: j.SessionID, ContextID: j.ContextID(), ScheduleID: j.ScheduleID, RerunOf: j.RerunOf, Runtime: runtime, PackageSet: set, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
 		Metadata: object(j.Metadata), Webhook: j.Webhook, CancelRequested: j.CancelRequested, Failure: j.Failure, Status: j.Status, Result: j.Result, Output: j.SoFar,
 	}
 	if j.State == job.Running {
@@ -143,7 +146,7 @@ func optional(t time.Time) *time.Time {
 
 func (b ExecuteBody) request() job.Request {
 	return job.Request{
-		Code: b.Code, Command: value(b.Command), Program: b.Program, Cwd: value(b.Cwd), Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Limits: b.Limits.request(), SessionID: value(b.Session), ContextID: value(b.Context),
+		Code: b.Code, Command: value(b.Command), Program: b.Program, Cwd: value(b.Cwd), Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Packages: b.Packages, Limits: b.Limits.request(), SessionID: value(b.Session), ContextID: value(b.Context),
 		Argv: b.Args, Options: b.Options, Files: fileRequests(b.Files), Functions: functionsOf(b.Functions),
 		Cases: b.cases(), Network: b.Network.request(),
 	}

@@ -234,6 +234,9 @@ const providerRetryAfter = 5 * time.Second
 // fullRetryAfter: a full queue is long, so there is no haste.
 const fullRetryAfter = 5 * time.Second
 
+// packagesAfter: a runner keeps the reason for so long before it asks the index again.
+const packagesAfter = 10 * time.Second
+
 // fullStorageAfter: results are given back by the minute.
 const fullStorageAfter = time.Minute
 
@@ -417,6 +420,10 @@ func endProblem(e *service.EndError) *Problem {
 		status = http.StatusConflict
 	case code == string(job.FailFileDenied):
 		status = http.StatusForbidden
+	case code == string(job.FailPackages), code == string(job.FailPackageBlocked), code == string(job.FailPackageWheel), code == string(job.FailPackageHash), code == string(job.FailPackagesTooLarge):
+		status = http.StatusConflict
+	case code == string(job.FailPackagesDisk):
+		status = http.StatusInsufficientStorage
 	case code == string(job.FailNoFile), code == string(job.FailNoCheckpoint), code == string(job.FailNoContext):
 		status = http.StatusNotFound
 	case code == string(job.FailDisk):
@@ -431,6 +438,9 @@ func endProblem(e *service.EndError) *Problem {
 	}
 	if code == string(job.FailFilesFull) || code == string(job.FailBytesFull) || code == string(job.FailAllFilesFull) {
 		p.retryAfter = fullStorageAfter
+	}
+	if code == string(job.FailPackageIndex) || code == string(job.FailPackagesDisk) || code == string(job.FailPackagesLate) {
+		p.retryAfter = packagesAfter
 	}
 	if code == string(job.FailSessionsFull) {
 		p.retryAfter = 5 * time.Second

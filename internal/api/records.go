@@ -60,6 +60,7 @@ type RequestView struct {
 	Stdin       string        `json:"stdin,omitempty" doc:"Content of standard input."`
 	EnvNames    []string      `json:"envNames,omitempty" nullable:"false" doc:"Names of its environment variables. Their values are not shown."`
 	Runtime     string        `json:"runtime,omitempty" doc:"Runtime that was asked for; absent for the default one."`
+	Packages    []string      `json:"packages,omitempty" doc:"Packages that were installed for it."`
 	Queue       string        `json:"queue"`
 	Timeout     float64       `json:"timeout" doc:"Seconds the code may run."`
 	MaxAttempts int           `json:"maxAttempts"`
@@ -94,7 +95,7 @@ func requestView(n job.NewJob) RequestView {
 		code = n.Spec.CallingCode
 	}
 	v := RequestView{
-		Args: n.Spec.Argv, Cwd: n.Spec.Cwd, Stdin: n.Spec.Stdin, EnvNames: slices.Sorted(maps.Keys(n.Spec.Envs)), Runtime: n.Spec.Runtime,
+		Args: n.Spec.Argv, Cwd: n.Spec.Cwd, Stdin: n.Spec.Stdin, EnvNames: slices.Sorted(maps.Keys(n.Spec.Envs)), Runtime: runtimeOf(n.Spec), Packages: n.Spec.Packages,
 		Queue: n.Job.Queue, Timeout: n.Spec.Timeout.Seconds(), MaxAttempts: n.Job.MaxAttempts, Metadata: object(n.Job.Metadata),
 	}
 	if command != nil {
@@ -124,4 +125,10 @@ func (s *server) rerunJob(ctx context.Context, in *rerunJobInput) (*submitOutput
 		return nil, err
 	}
 	return submitted(created), nil
+}
+
+// runtimeOf returns the name of a runtime without the set of its packages.
+func runtimeOf(s job.Spec) string {
+	runtime, _ := job.SplitPackages(s.Runtime)
+	return runtime
 }

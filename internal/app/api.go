@@ -157,7 +157,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		Operations: s.store, Confirmations: s.store, Lists: s.queue, Settings: settingsOf(&s.cfg),
 		Events: s.store, Notifier: notifier, Observers: s.store, Commands: s.store, Hub: hub, Submitted: s.submitted, Log: s.log,
 		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring, Usage: s.store, Schedules: s.store,
-		SyncQueueWait: s.cfg.SyncQueueWait, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate,
+		SyncQueueWait: s.cfg.SyncQueueWait, PackagesWait: s.cfg.PackagesTimeout, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate,
 		Background: a.requests, Draining: a.draining, Unfit: s.schema.refused,
 	})
 	scheduler := service.NewScheduler(core, s.periods.Schedules, s.log)

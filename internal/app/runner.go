@@ -94,18 +94,29 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 		return nil, err
 	}
 	undo = append(undo, stage{"interpreters", interpreters.CloseTime, pool.Close})
+	installer, err := s.startPackages(pool)
+	if err != nil {
+		return nil, err
+	}
+	if installer != nil {
+		undo = append([]stage{{"packages", interpreters.CloseTime, installer.Close}}, undo...)
+	}
 	self, err := s.describeRunner(pool, missing)
 	if err != nil {
 		return nil, err
 	}
 	maintainer := s.maintainer(self.ID)
-	r := runner.New(runner.Config{
+	cfg := runner.Config{
 		Self: self, Records: s.store, Registry: s.store, Workers: workers{pool}, Observer: executions{s.metrics, s.flow}, Events: s.store, EventBytes: s.cfg.EventBytes,
 		Blobs: countedBlobs{s.blobs, s.metrics}, Room: s.store, Files: s.cfg.FileLimits(),
 		Log: s.log.With(slog.String("runner", self.ID)), SaveFor: saveFor, Filled: maintainer.OutboxChanged,
 		SessionRecords: s.store, Calls: s.store, CommandRecords: s.store, Volumes: s.store, SaveEvery: s.cfg.VolumeSaveEvery, Saved: s.metrics.Saved, Interpreters: sessionInterpreters{pool}, NoJobLog: !s.cfg.JobLog,
 		Health: pool.Health, Parked: pool.Parked, Memory: func() (used, limit int64) { return sandbox.MemoryOf(os.DirFS("/")) }, DrainChanged: health.changed, StartPatience: s.cfg.StartPatience,
-	})
+	}
+	if installer != nil {
+		cfg.Packages = installer
+	}
+	r := runner.New(cfg)
 	s.measureRunner(self, r, pool.Parked)
 	if err := s.insist(ctx, func() error { return r.Start(ctx) }); err != nil {
 		return nil, err

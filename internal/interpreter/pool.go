@@ -29,7 +29,8 @@ type Pool struct {
 	spawner *process.Spawner
 	groups  *sandbox.Groups
 	owners  *process.Owners
-	stocks  []*stock  // by runtime, the default one first
+	stocks  []*stock // by runtime, the default one first
+	sets    sets
 	buffers sync.Pool // of *[]byte
 	room    *capture.Room
 	// others is the number of the user's processes outside this pool, because RLIMIT_NPROC
@@ -175,18 +176,26 @@ func (p *Pool) Start(ctx context.Context) error {
 // Acquire waits for a worker if none is parked, but not if Python does not start. It returns
 // job.ErrNoRuntime if the pool has no such runtime.
 func (p *Pool) Acquire(ctx context.Context, runtime string) (*Worker, error) {
-	i := 0
-	if runtime != "" {
-		i = slices.IndexFunc(p.stocks, func(st *stock) bool { return st.name == runtime })
-		if i < 0 {
-			return nil, fmt.Errorf("acquire worker: %w", job.ErrNoRuntime)
-		}
+	st := p.stockOf(runtime)
+	if st == nil {
+		return nil, fmt.Errorf("acquire worker: %w", job.ErrNoRuntime)
 	}
-	w, err := p.stocks[i].acquire(ctx)
+	w, err := st.acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("acquire worker: %w", err)
 	}
 	return w, nil
+}
+
+// stockOf returns the stock of a runtime, perhaps with a set of packages; nil if there is none.
+func (p *Pool) stockOf(runtime string) *stock {
+	if runtime == "" {
+		return p.stocks[0]
+	}
+	if i := slices.IndexFunc(p.stocks, func(st *stock) bool { return st.name == runtime }); i >= 0 {
+		return p.stocks[i]
+	}
+	return p.sets.get(runtime)
 }
 
 // track lists a worker among those that Close has to end, unless it has begun.
@@ -229,7 +238,8 @@ func (p *Pool) close() {
 	}
 	p.mu.Unlock()
 	p.end()
-	for _, st := range p.stocks {
+	all := slices.Concat(p.stocks, p.sets.close())
+	for _, st := range all {
 		st.close()
 	}
 
@@ -240,7 +250,7 @@ func (p *Pool) close() {
 	}
 	closing.Wait()
 	p.wg.Wait()
-	for _, st := range p.stocks {
+	for _, st := range all {
 		st.release()
 	}
 	// The spawner ends after the last zygote, because the end of its thread kills zygotes.

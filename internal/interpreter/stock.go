@@ -36,6 +36,11 @@ type stock struct {
 	cfg    RuntimeConfig
 	python process.Python
 	size   int // the wanted number of parked workers
+	// packages is the directory of its set of packages, if it has one. Such a stock can be withdrawn: gone is closed then, and
+	// refills are over once none of it makes a worker.
+	packages string
+	gone     chan struct{}
+	refills  sync.WaitGroup
 
 	// making guards zygote. It is held while a zygote starts.
 	making sync.Mutex
@@ -94,7 +99,11 @@ func (p *Pool) newStock(ctx context.Context, cfg RuntimeConfig, byDefault bool) 
 // start begins to refill.
 func (st *stock) start() {
 	for range min(goruntime.NumCPU(), st.size) {
-		st.pool.wg.Go(st.refill)
+		st.refills.Add(1)
+		st.pool.wg.Go(func() {
+			defer st.refills.Done()
+			st.refill()
+		})
 	}
 }
 
@@ -175,6 +184,7 @@ func (st *stock) acquire(ctx context.Context) (*Worker, error) {
 // takeBack parks a worker again that was not used. There may be one more than wanted then, until the next call.
 func (st *stock) takeBack(w *Worker) {
 	st.mu.Lock()
+	w.fresh = true
 	st.parked = slices.Insert(st.parked, 0, w)
 	st.match()
 	st.mu.Unlock()
@@ -197,6 +207,7 @@ func (st *stock) match() {
 		if i < 0 {
 			return false
 		}
+		st.parked[i].fresh = false
 		wt.reply <- offer{worker: st.parked[i]}
 		st.handedOut = time.Now()
 		st.pool.handedOut.Store(st.handedOut.UnixNano())
@@ -256,6 +267,7 @@ func (st *stock) refill() {
 		if pause > 0 {
 			select {
 			case <-time.After(pause):
+			case <-st.gone:
 			case <-st.pool.life.Done():
 			}
 		}
@@ -296,6 +308,7 @@ func (st *stock) claimSpawn() bool {
 		select {
 		case <-st.changed:
 		case <-later:
+		case <-st.gone:
 		case <-st.pool.life.Done():
 		}
 	}

@@ -78,6 +78,7 @@ type Worker struct {
 
 	leaving atomic.Bool // it has sent its status and will exit
 
+	fresh      bool                          // it was not handed out; guarded by stock.mu once it is parked
 	rehearsals int                           // rehearsal steps left; guarded by stock.mu once it is parked
 	stepping   atomic.Pointer[chan struct{}] // closed at the end of the last rehearsal step; nil if there was none
 
@@ -100,7 +101,11 @@ func (st *stock) newWorker(s *slot) (*Worker, error) {
 	if st.isAwaited() {
 		command = "V "
 	}
-	return st.forkWorker(s, command, st.pool.cfg.Quota, workdir.Dirs{})
+	w, err := st.forkWorker(s, command, st.pool.cfg.Quota, workdir.Dirs{})
+	if w != nil {
+		w.fresh = true
+	}
+	return w, err
 }
 
 // forkWorker makes a slot fork a worker. Without a mount namespace the worker gets the directories in

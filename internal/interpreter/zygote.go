@@ -49,6 +49,8 @@ type zygoteSpec struct {
 	Processes int64 `json:"processes,omitempty"`
 
 	Preload []string `json:"preload"`
+	// Packages is the directory with the set of packages, if the runtime has one.
+	Packages string `json:"packages,omitempty"`
 	// PlainStack leaves the worker's frames below those of the code.
 	PlainStack bool `json:"plainStack,omitempty"`
 	// PlainMemory leaves preloaded modules in memory as their import has left them.
@@ -91,7 +93,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	said := out.follow(p.cfg.Log)
 	spec := zygoteSpec{
 		Level: p.cfg.Sandbox, SlotFilter: base64.StdEncoding.EncodeToString(slotFilter), Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Scratch: p.scratchDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
-		PlainStack: p.cfg.PlainStack, PlainMemory: p.cfg.PlainMemory,
+		PlainStack: p.cfg.PlainStack, PlainMemory: p.cfg.PlainMemory, Packages: st.packages,
 	}
 	spec.Processes, _ = p.cfg.Ceilings.Sandboxes()
 	if err := z.awaitReady(ctx, zygoteTimes*p.cfg.StartTimeout, spec); err != nil {

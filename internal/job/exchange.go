@@ -40,11 +40,15 @@ type Runner struct {
 	NoFiles  bool   `json:"noFiles,omitempty" doc:"It could not read files that came with jobs a moment ago. Such jobs go to other runners, if these can."`
 }
 
-// Takes reports whether a runner takes jobs of a runtime; empty is its default one.
+// Takes reports whether a runner takes jobs of a runtime; empty is its default one. It may be with a set of packages.
 func (r *Runner) Takes(runtime string) bool {
+	runtime, _ = SplitPackages(runtime)
 	i := r.runtime(runtime)
 	return i >= 0 && !r.Draining && !r.Drained && r.Sick == "" && r.Runtimes[i].Sick == ""
 }
+
+// Offers reports whether a runner has a runtime; empty is its default one.
+func (r *Runner) Offers(runtime string) bool { return r.runtime(runtime) >= 0 }
 
 func (r *Runner) runtime(name string) int {
 	return slices.IndexFunc(r.Runtimes, func(rt Runtime) bool { return rt.Name == name || name == "" && rt.Default })

@@ -25,7 +25,7 @@ type Job struct {
 	Lane        string       // of the session, in which it waits for its turn; LaneDefault, LaneBeside, or a lane's name
 	PID         int          // of the first process of a command of a session, as that sees it; 0 as long as it is not known
 	SoFar       *OutputSoFar // of a command of a session that runs and was looked up by itself; nil if it is not known
-	Runtime     string       // name of the requested runtime; empty for the default
+	Runtime     string       // name of the requested runtime, empty for the default, with the set of its packages: see WithPackages
 	Timeout     time.Duration
 	ResultTTL   time.Duration // time for which the record outlives the end
 	Metadata    json.RawMessage
@@ -67,8 +67,10 @@ type Spec struct {
 	Cwd string `json:"cwd,omitempty"`
 	// Argv are the arguments of the program, without its name.
 	Argv []string `json:"argv,omitempty"`
-	// Runtime is empty for the runner's default.
+	// Runtime is empty for the runner's default. With Packages it also names their set: see WithPackages.
 	Runtime string `json:"runtime,omitempty"`
+	// Packages are requirements of packages that the code imports beside those of the runtime, in their common form.
+	Packages []string `json:"packages,omitempty"`
 	// Quota has the limits of the execution; in a session, only those that differ from the
 	// session's.
 	Quota Quota `json:"quota,omitzero"`
@@ -225,6 +227,7 @@ type Error struct {
 	Name      string `json:"name" doc:"Class of the exception, e.g. ValueError."`
 	Value     string `json:"value" doc:"Its message."`
 	Traceback string `json:"traceback" doc:"Its traceback, with the frames of the executed code only."`
+	Hint      string `json:"hint,omitempty" doc:"A remedy, if one is known: the package that probably has a missing module."`
 }
 
 // Value is an object that executed code showed, in all the forms that it has.
@@ -296,6 +299,24 @@ const (
 	FailNoRuntime FailureCode = "runtime_missing"
 	// FailNoNetwork: the runner that took the job lets no code reach the network.
 	FailNoNetwork FailureCode = "network_unavailable"
+	// FailPackages: no package of the index meets the requirements, or they contradict each other.
+	FailPackages FailureCode = "packages_unresolved"
+	// FailPackageBlocked: a package of the set is one that this Kaa does not install.
+	FailPackageBlocked FailureCode = "package_not_allowed"
+	// FailPackageWheel: a package has no wheel for the Python and the machine.
+	FailPackageWheel FailureCode = "package_without_wheel"
+	// FailPackageHash: the index sent another file than it announced.
+	FailPackageHash FailureCode = "package_hash_mismatch"
+	// FailPackagesTooLarge: the set is larger than it may be.
+	FailPackagesTooLarge FailureCode = "packages_too_large"
+	// FailPackagesLate: the installation took longer than it may take.
+	FailPackagesLate FailureCode = "packages_timeout"
+	// FailPackageIndex: the index does not answer, or does not let this Kaa in.
+	FailPackageIndex FailureCode = "package_index_unavailable"
+	// FailPackagesDisk: the runner has no room for the set.
+	FailPackagesDisk FailureCode = "packages_disk_full"
+	// FailNoPackages: the runner installs no packages.
+	FailNoPackages FailureCode = "packages_unavailable"
 	// FailFiles: the files that came with the job could not be put in place.
 	FailFiles FailureCode = "files_unavailable"
 	// FailWorker: the interpreter's supervisor broke, through no fault of the code.

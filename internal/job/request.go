@@ -35,12 +35,14 @@ type Request struct {
 	ResultTTL   *float64 // seconds
 	Metadata    json.RawMessage
 	Runtime     string // empty for the runner's default
-	Limits      QuotaRequest
-	Webhook     *WebhookRequest
-	SessionID   string // the session to execute in; empty for a fresh interpreter
-	ContextID   string // the context of that; empty for the default one
-	Events      bool   // a client will follow it live
-	Input       bool   // clients will answer reads of standard input, unless Stdin is given
+	// Packages are requirements, as "pandas==2.2", of packages that the code imports beside those of the runtime.
+	Packages  []string
+	Limits    QuotaRequest
+	Webhook   *WebhookRequest
+	SessionID string // the session to execute in; empty for a fresh interpreter
+	ContextID string // the context of that; empty for the default one
+	Events    bool   // a client will follow it live
+	Input     bool   // clients will answer reads of standard input, unless Stdin is given
 	Options
 	Files []FileRequest
 	// Functions are what the code may call at its caller's. Followed: the caller sees the calls
@@ -72,6 +74,8 @@ type Limits struct {
 	// Runtimes are the known names. If there are none, any name is accepted, and the job waits
 	// for a runner that reports its runtimes.
 	Runtimes []string
+	// Packages bound those of a request.
+	Packages PackageLimits
 	// DefaultQuota is within MaxQuota. A MaxQuota.CPUTime of 0 is no ceiling.
 	DefaultQuota, MaxQuota Quota
 	// Sessions are the bounds of sessions.
@@ -125,6 +129,8 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 		Runtime:     l.runtime(&v, r.Runtime),
 		Webhook:     l.webhook(&v, r.Webhook),
 	}
+	packages := l.packages(&v, l.named(&v, r))
+	j.Runtime = WithPackages(j.Runtime, packages)
 	options := r.accept(&v)
 	quota := l.quota(&v, r.Limits)
 	network := l.network(&v, r.Network)
@@ -163,7 +169,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 		j.QueuedAt = now
 	}
 	spec := Spec{
-		Code: r.Code, Command: command, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Quota: quota, Options: options,
+		Code: r.Code, Command: command, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Packages: packages, Quota: quota, Options: options,
 		Argv: r.Argv, Files: inputs, Input: r.Input && r.Stdin == "",
 		Functions: functions, Network: network,
 	}

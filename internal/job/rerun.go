@@ -20,7 +20,10 @@ func (l Limits) AcceptAgain(n NewJob, now time.Time) (NewJob, error) {
 	if n.Job.Timeout > l.MaxTimeout {
 		v.add("timeout", "was %s seconds, and is at most %s now%s", plain(n.Job.Timeout), plain(l.MaxTimeout), l.ownCeiling(timeoutCeiling))
 	}
-	n.Job.Runtime = l.runtime(&v, n.Spec.Runtime)
+	runtime, _ := SplitPackages(n.Spec.Runtime)
+	n.Spec.Packages = l.packages(&v, n.Spec.Packages)
+	n.Spec.Runtime = WithPackages(l.runtime(&v, runtime), n.Spec.Packages)
+	n.Job.Runtime = n.Spec.Runtime
 	for _, row := range limitTable {
 		switch {
 		case row.IsZero(&l.MaxQuota):

@@ -36,6 +36,7 @@ var allowed = map[string][]string{
 	"internal/protocol":         {"internal/job"},
 	"internal/capture":          {"internal/job", "internal/protocol"},
 	"internal/interpreter":      {"internal/job", "internal/sandbox", "internal/python", "internal/workdir", "internal/sandboxfs", "internal/process", "internal/protocol", "internal/capture"},
+	"internal/packages":         {"internal/job", "internal/interpreter", "internal/process"},
 	"internal/telemetry":        {"internal/job"},
 	"internal/netguard":         {"internal/job"},
 	"internal/egress":           {"internal/job", "internal/netguard"},
@@ -56,7 +57,7 @@ var allowed = map[string][]string{
 	"internal/app/interpreters": {"internal/job", "internal/sandbox", "internal/interpreter", "internal/egress", "internal/app/config"},
 	"internal/app/doctor":       {"internal/job", "internal/oidc", "internal/store", "internal/sandbox", "internal/interpreter", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters"},
 	"internal/app": {
-		"internal/access", "internal/oidc", "internal/job", "internal/service", "internal/door", "internal/dialect", "internal/console", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/process",
+		"internal/access", "internal/oidc", "internal/job", "internal/service", "internal/door", "internal/dialect", "internal/console", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/packages", "internal/process",
 		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters",
 	},
 	"client":            nil,

@@ -139,6 +139,9 @@ func (p *Process) KillSession() {
 	}
 }
 
+// Status returns how the process ended, once Exited is closed.
+func (p *Process) Status() syscall.WaitStatus { return p.status }
+
 // Forget removes the session of a zygote from the record. No process may be left in the session.
 func (p *Process) Forget() {
 	children.mu.Lock()

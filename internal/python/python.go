@@ -6,6 +6,7 @@
 // use the standard library only and run on Python 3.8 and later. The scripts by subject:
 //
 //	processes    start, zygote, slot, slot_program, channel, memory, program, fonts, held
+//	tools        tool (runs the installer of packages; a process of its own)
 //	confinement  confinement, disk, kernel, landlock, limits, namespaces, network, places, proxy, root,
 //	             seccomp, terminals
 //	commands     commands, command_program, command_marks
@@ -28,6 +29,12 @@ import (
 
 // Start is the script that a zygote is started with.
 const Start = "start.py"
+
+// Tool is the script that confines a program of the operator and then executes it.
+const Tool = "tool.py"
+
+// PackagesAt is where the code of a strict sandbox has its set of packages: see root.py.
+const PackagesAt = "/packages"
 
 //go:embed *.py
 var scripts embed.FS

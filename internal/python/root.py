@@ -42,6 +42,7 @@ STANDARD = (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/
 SYSTEM_DIRS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 # Where a session may have its working directory, besides WORK: see places.py.
 PATHS = ("/app", "/code", "/data", "/home", "/project", "/repo", "/srv", "/testbed", "/workspace")
+PACKAGES = "/packages"  # the set of packages of a zygote that has one
 PLACES = PATHS + ("/proc", TMP, WORK, "/dev", "/dev/shm", "/etc", "/sys", "/run", "/var", "/var/tmp", "/mnt")
 # The files of /etc that libraries read. None names this machine's users or networks.
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "mime.types", "fonts",
@@ -58,10 +59,10 @@ ETC_OWN = {
 BOOT_ID = "/etc/boot_id"  # namespaces.py mounts it over that of the machine
 
 
-def build(where):
-    """Make the directory where the root of this process and of all its children. The process
-    has mount and user namespaces of its own by now. Return the directories of the interpreter
-    that the mounts of a worker hide, each with the place that it is also at."""
+def build(where, more=()):
+    """Make the directory where the root of this process and of all its children, with more directories and files in it:
+    each source, target and whether it may be written to. The process has mount and user namespaces of its own by now.
+    Return the directories of the interpreter that the mounts of a worker hide, each with the place that it is also at."""
     try:
         mount(None, b"/", None, MS_REC | MS_PRIVATE)
         mount(b"tmpfs", os.fsencode(where), b"tmpfs", MS_NOSUID | MS_NODEV, b"size=4m,nr_inodes=8192,mode=755")
@@ -70,6 +71,8 @@ def build(where):
         hidden = bind_programs(where)
         make_etc(where)
         make_devices(where)
+        for source, target, writable in more:
+            bind(source, where + target, writable=writable)
         # The kernel allows a fresh /proc only where a whole one is mounted. Container engines
         # mask parts of this one. Each slot mounts its own over it.
         mount(b"/proc", os.fsencode(where + "/proc"), None, MS_BIND | MS_REC)
@@ -172,7 +175,18 @@ def covered(path, dirs):
     return any(path == d or path.startswith(d.rstrip("/") + "/") for d in dirs)
 
 
-def bind(source, target, devices=False):
+def readable(lock):
+    """Return the rules of Landlock for the files that code may read where it has no root of its own."""
+    paths = [path for path in SYSTEM_DIRS if os.path.exists(path)] + interpreter_dirs()
+    rules = [(path, lock.read) for path in paths]
+    rules += [("/etc/" + name, lock.read if os.path.isdir("/etc/" + name) else lock.READ_FILE)
+              for name in list(ETC) + ["passwd", "group", "hosts", "hostname"]]
+    rules.append(("/proc", lock.read))
+    rules += [("/dev/" + name, lock.READ_FILE | lock.write_file | lock.all & lock.IOCTL_DEV) for name in DEVICES]
+    return [(path, rights) for path, rights in rules if os.path.exists(path)]
+
+
+def bind(source, target, devices=False, writable=False):
     if os.path.isdir(source):
         os.makedirs(target, 0o755, exist_ok=True)
     else:
@@ -181,7 +195,7 @@ def bind(source, target, devices=False):
             open(target, "w").close()
     mount(os.fsencode(source), os.fsencode(target), None, MS_BIND | MS_REC)
     # Data written to a device does not change its file system. Its mode and times do.
-    attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | (0 if devices else MOUNT_ATTR_NODEV)
+    attributes = (0 if writable else MOUNT_ATTR_RDONLY) | MOUNT_ATTR_NOSUID | (0 if devices else MOUNT_ATTR_NODEV)
     set_attributes(target, attributes, recursive=True)
 
 

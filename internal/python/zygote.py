@@ -102,6 +102,7 @@ class Zygote:
         self.helpers.build()
         fork.forker.prepare(program.Program(self.native), self.fork)
         self.disk = spec["disk"]
+        packages = spec.get("packages")
         namespaces.all_processes = spec.get("processes", 0)
         kernel.no_new_privs()
         limits.set_fixed()
@@ -109,11 +110,13 @@ class Zygote:
         # An operator's choice of a cache that is prepared stays.
         self.caches = [item for item in CACHES if item[0] not in os.environ]
         if self.strict:
-            self.hidden = root.build(spec["root"])
+            self.hidden = root.build(spec["root"], [(packages, root.PACKAGES, False)] if packages else [])
             root.open_scratch(self.hidden)
             self.set_dirs(root.WORK, root.TMP)
         else:
             self.set_dirs(spec["scratch"], spec["scratch"])
+        if packages:
+            add_packages(root.PACKAGES if self.strict else packages)
         os.chdir("/")
         self.scratch = spec["scratch"]
         self.plain_memory = spec.get("plainMemory", False)
@@ -167,13 +170,7 @@ class Zygote:
         if self.strict:
             return [("/", lock.read), (root.TMP, lock.all), (root.WORK, lock.all),
                     ("/dev", lock.write_file | lock.all & lock.IOCTL_DEV)]
-        paths = [path for path in root.SYSTEM_DIRS if os.path.exists(path)] + root.interpreter_dirs()
-        rules = [(path, lock.read) for path in paths]
-        rules += [("/etc/" + name, lock.read if os.path.isdir("/etc/" + name) else lock.READ_FILE)
-                  for name in list(root.ETC) + ["passwd", "group", "hosts", "hostname"]]
-        rules.append(("/proc", lock.read))
-        rules += [("/dev/" + name, lock.READ_FILE | lock.write_file | lock.all & lock.IOCTL_DEV) for name in root.DEVICES]
-        return [(path, rights) for path, rights in rules if os.path.exists(path)]
+        return root.readable(lock)
 
     def ready(self):
         gc.collect()
@@ -228,6 +225,15 @@ class Zygote:
                 channel.send(kernel.failure(error))
         finally:
             os._exit(0)
+
+
+def add_packages(path):
+    """Let the code import the packages of a directory: after the standard library, and before other installed packages.
+    Programs that it starts find them, too."""
+    site = [i for i, place in enumerate(sys.path) if place.endswith(("site-packages", "dist-packages"))]
+    sys.path.insert(site[0] if site else len(sys.path), path)
+    os.environ["PYTHONPATH"] = path
+    os.environ["PATH"] = "%s/bin:%s" % (path, os.environ["PATH"])
 
 
 def forget_lookups():

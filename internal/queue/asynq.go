@@ -2,9 +2,12 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/hibiken/asynq"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // The load of an idle server on Redis, in commands as INFO counts them, including
@@ -30,6 +33,8 @@ const (
 	janitorInterval = time.Hour
 	// retryDelay is the pause after which a task comes again whose handler returned an error.
 	retryDelay = time.Second
+	// preparingDelay is the pause after which a task comes again for which a server prepares something, should that server die.
+	preparingDelay = 30 * time.Second
 	// putBackPause is the first pause before a search for a task that goes back to its old
 	// place: asynq's retry is a round trip.
 	putBackPause = 5 * time.Millisecond
@@ -53,12 +58,20 @@ func (s *Server) newAsynq(ctx context.Context, interval time.Duration) *asynq.Se
 		TaskCheckInterval:        interval,
 		DelayedTaskCheckInterval: forwardInterval,
 		JanitorInterval:          janitorInterval,
-		RetryDelayFunc:           func(int, error, *asynq.Task) time.Duration { return retryDelay },
+		RetryDelayFunc:           func(_ int, err error, _ *asynq.Task) time.Duration { return delayOf(err) },
 		IsFailure:                isFailure,
 		ShutdownTimeout:          s.shutdownTimeout(),
 		Logger:                   asynqLog{s.cfg.Log},
 		LogLevel:                 asynq.InfoLevel,
 	})
+}
+
+// delayOf returns when a task comes again if no server has it run sooner. Preparations for it take longer.
+func delayOf(err error) time.Duration {
+	if preparing := (*job.PreparingError)(nil); errors.As(err, &preparing) {
+		return preparingDelay
+	}
+	return retryDelay
 }
 
 // isFailure keeps asynq from counting retries. After maxRetry of them it would archive the task,

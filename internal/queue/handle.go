@@ -34,6 +34,16 @@ func (s *Server) process(ctx context.Context, at *asynq.Task) error {
 		s.background.Go(func() { s.putBack(t, true) })
 		return err
 	}
+	if preparing, ok := errors.AsType[*job.PreparingError](err); ok {
+		s.background.Go(func() {
+			select {
+			case <-preparing.Done:
+			case <-s.drained:
+			}
+			s.runPrepared(t)
+		})
+		return err
+	}
 	s.gate.handled(err)
 	if err == nil {
 		return nil
@@ -113,6 +123,23 @@ func (s *Server) retrySoon(t job.Task) {
 		return
 	}
 	s.wakeAll(map[string]int{t.Queue: 1})
+}
+
+// runPrepared makes a task pending that asynq has set aside, or is about to set aside.
+func (s *Server) runPrepared(t job.Task) {
+	for pause := putBackPause; pause < retryDelay; pause *= 2 {
+		if err := s.inspect.RunTask(t.Queue, taskID(t)); err == nil {
+			s.wakeAll(map[string]int{t.Queue: 1})
+			return
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-s.drained:
+			timer.Stop()
+		}
+	}
+	s.retrySoon(t)
 }
 
 // inflight counts the running handlers, by queue. A sync.WaitGroup would not do, because it does

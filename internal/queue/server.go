@@ -30,7 +30,7 @@ var ErrServerClosed = errors.New("queue server is closed")
 // infrastructure before the code could start: the task comes again, to this server
 // or another, after a short pause and as often as it takes. With job.ErrNoWorker, of a
 // server that is paused, it goes back to its old place, for another. With job.ErrPaused, of a
-// paused queue, it goes back, too, and waits there.
+// paused queue, it goes back, too, and waits there. With a job.PreparingError it comes again once that is done.
 //
 // ctx ends at the task's timeout, when Close hands the task back, or when the
 // server lost its lease on it. asynq then gives the slot to another task, so the

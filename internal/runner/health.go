@@ -68,6 +68,7 @@ func (r *Runner) unable(runtime string) error {
 }
 
 func (r *Runner) runtimeName(runtime string) string {
+	runtime, _ = job.SplitPackages(runtime)
 	if runtime == "" && len(r.cfg.Self.Runtimes) > 0 {
 		return r.cfg.Self.Runtimes[0].Name
 	}

@@ -55,6 +55,8 @@ type Records interface {
 	// Unstarted records that no interpreter could be started for a job. It fails the job with f
 	// if the first such record is older than after; never if after is 0.
 	Unstarted(ctx context.Context, id string, after time.Duration, f job.Failure) (job.State, time.Duration, error)
+	// Packages returns the requirements of a job.
+	Packages(ctx context.Context, id string) ([]string, error)
 	// Unclaim takes back a claim whose code has not started.
 	Unclaim(ctx context.Context, c job.Claim) (job.State, error)
 }
@@ -111,6 +113,8 @@ type Config struct {
 	Operations map[string]Operation
 	// Calls are needed for executions with functions of their callers.
 	Calls Calls
+	// Packages installs sets of packages; nil if this runner installs none.
+	Packages Packages
 	// Filled, if not nil, is called when a claim brought jobs into the outbox.
 	Filled func()
 
@@ -199,6 +203,9 @@ func New(cfg Config) *Runner {
 // and that the task should be delivered again.
 func (r *Runner) Handle(ctx context.Context, jobID, runtime string) error {
 	log := r.cfg.Log.With(slog.String("job_id", jobID))
+	if done, err := r.preparePackages(ctx, jobID, runtime); done || err != nil {
+		return err
+	}
 	// Handle acquires the worker before it claims, so that a claimed job starts at once. An
 	// unclaimed job can safely go to another runner.
 	w, err := r.cfg.Workers.Acquire(ctx, runtime)
@@ -319,6 +326,9 @@ func (r *Runner) execute(ctx context.Context, log *slog.Logger, w Worker, claim 
 	}
 	took := time.Since(started)
 	result.JobID = claim.JobID
+	if result.Error != nil {
+		result.Error.Explain(claim.Spec.Packages, r.cfg.Packages != nil)
+	}
 	result.QueuedMs = float64(claim.Waited) / float64(time.Millisecond)
 	if err != nil {
 		log.ErrorContext(ctx, "supervision of an execution broke", slog.Any("err", err))

@@ -42,6 +42,7 @@ type fakeStore struct {
 	others     []job.Runner
 	// firstUnstarted is when a job was first not started.
 	firstUnstarted time.Time
+	packages       []string // of every job
 	did            []string
 }
 
@@ -115,6 +116,8 @@ func (f *fakeStore) Unstarted(_ context.Context, id string, after time.Duration,
 	f.did = append(f.did, fmt.Sprintf("failed: %s: %s", fail.Code, fail.Message))
 	return job.Failed, 0, nil
 }
+
+func (f *fakeStore) Packages(context.Context, string) ([]string, error) { return f.packages, nil }
 
 func (f *fakeStore) Unclaim(_ context.Context, c job.Claim) (job.State, error) {
 	f.note("claim taken back: %s:%d", c.JobID, c.Attempt)

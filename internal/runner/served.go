@@ -86,6 +86,9 @@ func (se *served) Interpreter(ctx context.Context) (Interpreter, error) {
 	if i != nil {
 		return i, nil
 	}
+	if err := se.of.r.awaitPackages(ctx, se.spec); err != nil {
+		return nil, fmt.Errorf("install packages of session: %w", err)
+	}
 	i, err := se.of.r.cfg.Interpreters.Open(ctx, se.spec)
 	if err != nil {
 		return nil, fmt.Errorf("start interpreter of session: %w", err)

@@ -277,7 +277,7 @@ func (w *walk) each(ctx context.Context, f func(j job.Job) error) (complete bool
 func (w *walk) matches(j job.Job) bool {
 	f := w.filter
 	switch {
-	case !w.viewer.Owns(j.Owner), j.CreatedAt.UnixMilli() > w.at.Before, f.Runtime != "" && j.Runtime != f.Runtime,
+	case !w.viewer.Owns(j.Owner), j.CreatedAt.UnixMilli() > w.at.Before, f.Runtime != "" && runtimeOf(j) != f.Runtime,
 		!f.CreatedBefore.IsZero() && !j.CreatedAt.Before(f.CreatedBefore):
 		return false
 	case len(w.want) == 0:
@@ -293,4 +293,10 @@ func (w *walk) matches(j job.Job) bool {
 		}
 	}
 	return true
+}
+
+// runtimeOf returns the name of the runtime that a job asks for, without the set of its packages.
+func runtimeOf(j job.Job) string {
+	runtime, _ := job.SplitPackages(j.Runtime)
+	return runtime
 }

@@ -68,6 +68,7 @@ func (s *Service) acceptAgain(ctx context.Context, c Caller, n job.NewJob, now t
 	own := c.limits()
 	limits := s.cfg.Limits.For(own)
 	var err error
+	n.Spec.Runtime, _ = job.SplitPackages(n.Spec.Runtime)
 	if n.Spec.Runtime, err = own.Runtime(n.Spec.Runtime); err != nil {
 		return job.NewJob{}, err
 	}

@@ -56,6 +56,7 @@ type Config struct {
 	// Shared: there are several callers, who share what there is.
 	Shared        bool
 	SyncQueueWait time.Duration // how long a synchronous job may wait for a runner
+	PackagesWait  time.Duration // how much longer it may if packages may have to be installed for it
 	MaxSyncWaits  int           // synchronous calls, and long polls, that may wait at once; 0 is no limit
 	BodyMemory    int64         // bytes of request bodies that may be held at once; 0 is no limit
 	// Answers bounds the memory of large results; nil is no limit.

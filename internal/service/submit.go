@@ -242,10 +242,10 @@ func (s *Service) submitForCaller(ctx context.Context, draft job.NewJob) (job.Jo
 // result, if the message brought that, else as its record is.
 func (s *Service) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *job.Result) (job.Job, error) {
 	id := submitted.ID
-	most := s.cfg.SyncQueueWait + submitted.Timeout + settleTime
+	most := s.queueWait(submitted) + submitted.Timeout + settleTime
 	overall := time.NewTimer(most)
 	defer overall.Stop()
-	queueWait := time.NewTimer(s.cfg.SyncQueueWait)
+	queueWait := time.NewTimer(s.queueWait(submitted))
 	defer queueWait.Stop()
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
@@ -289,6 +289,14 @@ func (s *Service) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *
 	}
 }
 
+// queueWait returns how long a synchronous job may wait until it starts.
+func (s *Service) queueWait(j job.Job) time.Duration {
+	if _, set := job.SplitPackages(j.Runtime); set != "" {
+		return s.cfg.SyncQueueWait + s.cfg.PackagesWait
+	}
+	return s.cfg.SyncQueueWait
+}
+
 // pausedFor returns how much longer a job may take because its session is paused, or was: as long as it may at most, from the end of
 // the pause on.
 func (s *Service) pausedFor(ctx context.Context, j job.Job, most time.Duration) time.Duration {
@@ -315,7 +323,7 @@ func (s *Service) abandon(ctx context.Context, j job.Job) error {
 		return err
 	}
 	state, err := s.cfg.Records.Abandon(ctx, j.ID, job.Failure{
-		Code: job.FailQueueTimeout, Message: fmt.Sprintf("after %s it still waited for %s", s.cfg.SyncQueueWait, why.Words()),
+		Code: job.FailQueueTimeout, Message: fmt.Sprintf("after %s it still waited for %s", s.queueWait(j), why.Words()),
 	})
 	if errors.Is(err, job.ErrFinished) {
 		return nil

@@ -58,7 +58,7 @@ func (s *Service) watch(ctx context.Context, c Caller, sub Submission) (*Watchin
 		return nil, &JobError{j.ID, err}
 	}
 	now := time.Now()
-	abandon := now.Add(s.cfg.SyncQueueWait)
+	abandon := now.Add(s.queueWait(j))
 	return &Watching{s: s, follower: f, job: j, abandon: abandon, overall: abandon.Add(j.Timeout + settleTime)}, nil
 }
 

@@ -98,6 +98,7 @@ type Config struct {
 	Quotas
 	RedisTLS
 	Batches
+	PackageSets
 	OIDC
 
 	// Sessions. Of MaxSessionsPerKey, MaxSessionMemory, MaxSessionDisk, MaxPausedPerKey and MaxVolumesPerKey 0 is no limit, of EvictAfter never, of VolumeTTL forever.
@@ -362,6 +363,7 @@ func (c *Config) check() []error {
 		bad("KAA_USAGE_TTL must be 0, or at least 48h: a day's figures have to outlive it")
 	}
 	c.Batches.check(bad)
+	c.PackageSets.check(bad)
 	c.checkTenants(bad)
 	if c.DefaultTimeout > c.MaxTimeout {
 		bad("KAA_DEFAULT_TIMEOUT (%s) is above KAA_MAX_TIMEOUT (%s)", c.DefaultTimeout, c.MaxTimeout)
@@ -504,7 +506,7 @@ func (c *Config) Limits() job.Limits {
 			MaxPause: c.MaxSessionPause, MaxPaused: c.MaxPausedPerKey,
 		},
 		MaxInputs: c.MaxUploads, MaxInputBytes: c.MaxUploadBytes,
-		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), PrivateWebhooks: c.WebhookAllowPrivate,
+		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), PrivateWebhooks: c.WebhookAllowPrivate, Packages: c.PackageLimits(),
 		Egress: c.EgressRules(),
 	}
 }

@@ -1,0 +1,72 @@
+package config
+
+import (
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
+)
+
+// PackageSets say whether and how packages are installed for executions.
+type PackageSets struct {
+	// Packages is on, off or auto: on if callers need a key.
+	Packages string `env:"KAA_PACKAGES" envDefault:"auto"`
+	UV       string `env:"KAA_UV" envDefault:"uv"`
+	// PackageIndex may have a password.
+	PackageIndex  Secret   `env:"KAA_PACKAGE_INDEX" envDefault:"https://pypi.org/simple"`
+	PackagesAllow []string `env:"KAA_PACKAGES_ALLOW"`
+	PackagesBlock []string `env:"KAA_PACKAGES_BLOCK"`
+	// MaxPackagesBytes bounds a set, PackagesDiskBytes all sets of a runner.
+	MaxPackagesBytes  int64         `env:"KAA_MAX_PACKAGES_BYTES" envDefault:"1073741824"`
+	PackagesDiskBytes int64         `env:"KAA_PACKAGES_DISK_BYTES" envDefault:"4294967296"`
+	PackagesTimeout   time.Duration `env:"KAA_PACKAGES_TIMEOUT" envDefault:"5m"`
+}
+
+// The values of KAA_PACKAGES.
+const (
+	packagesOn, packagesOff, packagesAuto = "on", "off", "auto"
+)
+
+// PackageLimits are the bounds of the packages of a request.
+func (c *Config) PackageLimits() job.PackageLimits {
+	return job.PackageLimits{
+		Allowed: c.Packages == packagesOn || c.Packages == packagesAuto && !c.Keyless(),
+		Allow:   packageNames(c.PackagesAllow), Block: c.BlockedPackages(),
+	}
+}
+
+// InstallsPackages says whether a runner installs packages. It need not know the keys of callers: the API asks for nothing that
+// it has not allowed.
+func (c *Config) InstallsPackages() bool { return c.Packages != packagesOff }
+
+// BlockedPackages are the names that no set may have, in the form in which names are compared.
+func (c *Config) BlockedPackages() []string { return packageNames(c.PackagesBlock) }
+
+func packageNames(list []string) []string {
+	var names []string
+	for _, name := range trimmed(list) {
+		names = append(names, job.PackageName(name))
+	}
+	return names
+}
+
+func (p *PackageSets) check(bad func(format string, args ...any)) {
+	if !slices.Contains([]string{packagesOn, packagesOff, packagesAuto}, p.Packages) {
+		bad("KAA_PACKAGES is %q; use on, off or auto", p.Packages)
+	}
+	index, err := url.Parse(string(p.PackageIndex))
+	if err != nil || index.Host == "" || index.Scheme != "https" && index.Scheme != "http" {
+		bad("KAA_PACKAGE_INDEX must be https://host/path or http://host/path")
+	}
+	for name, v := range map[string]int64{
+		"KAA_MAX_PACKAGES_BYTES": p.MaxPackagesBytes, "KAA_PACKAGES_DISK_BYTES": p.PackagesDiskBytes, "KAA_PACKAGES_TIMEOUT": int64(p.PackagesTimeout),
+	} {
+		if v <= 0 {
+			bad("%s must be above 0", name)
+		}
+	}
+	if p.PackagesDiskBytes < p.MaxPackagesBytes {
+		bad("KAA_PACKAGES_DISK_BYTES (%d) is below KAA_MAX_PACKAGES_BYTES (%d)", p.PackagesDiskBytes, p.MaxPackagesBytes)
+	}
+}

@@ -1,0 +1,23 @@
+package app
+
+import (
+	"fmt"
+
+	"github.com/kaa-run/kaa/internal/interpreter"
+	"github.com/kaa-run/kaa/internal/packages"
+)
+
+// startPackages makes what installs packages for the pool; nil if this runner installs none.
+func (s *shared) startPackages(pool *interpreter.Pool) (*packages.Manager, error) {
+	if !s.cfg.InstallsPackages() {
+		return nil, nil //nolint:nilnil // there is none, and that is no error
+	}
+	m, err := packages.New(pool, packages.Config{
+		UV: s.cfg.UV, Index: string(s.cfg.PackageIndex), Block: s.cfg.BlockedPackages(), MaxBytes: s.cfg.MaxPackagesBytes, DiskBytes: s.cfg.PackagesDiskBytes,
+		Timeout: s.cfg.PackagesTimeout, Dir: s.cfg.WorkDir, Log: s.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("packages (KAA_PACKAGES, KAA_WORK_DIR): %w", err)
+	}
+	return m, nil
+}

@@ -1,0 +1,159 @@
+package job
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// PackageLimits say which packages a request may name.
+type PackageLimits struct {
+	// Allowed: requests may name packages at all.
+	Allowed bool
+	// Allow, if not empty, are the only names that requests may have. Block are names that no set may have, not even as a
+	// dependency. Both are as PackageName writes them.
+	Allow, Block []string
+}
+
+const (
+	// maxPackages is the largest number of requirements of a request, and maxRequirement the length of one in bytes.
+	maxPackages    = 100
+	maxRequirement = 256
+	// setDigits are the digits of the name of a set.
+	setDigits = 32
+)
+
+// setMark is between a runtime and a set of packages. No runtime's name has it.
+const setMark = "@"
+
+var (
+	// requirementForm has the parts of a requirement: its name, its extras, its versions and its marker. They are those of PEP 508
+	// without URLs.
+	requirementForm = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[([A-Za-z0-9._,\s-]*)\])?\s*\(?([^;()]*)\)?\s*(?:;(.*))?$`)
+	versionForm     = regexp.MustCompile(`^(?:===|~=|==|!=|<=|>=|<|>)[A-Za-z0-9.*+!_-]+$`)
+	markerForm      = regexp.MustCompile(`^[A-Za-z0-9_ .'"<>=!()~*+-]+$`)
+	nameSeparators  = regexp.MustCompile(`[-_.]+`)
+)
+
+// PackageName returns the form of a package's name in which names are compared (PEP 503).
+func PackageName(name string) string {
+	return strings.ToLower(nameSeparators.ReplaceAllString(name, "-"))
+}
+
+// named returns the packages of a request, or those that the header of its code names.
+func (l Limits) named(v *validation, r Request) []string {
+	if r.Packages != nil || !l.Packages.Allowed || r.SessionID != "" {
+		return r.Packages
+	}
+	list, err := scriptPackages(r.Code)
+	if err != nil {
+		v.add("code", "has a header with dependencies that cannot be read; %v", err)
+	}
+	return list
+}
+
+// packages checks the requirements of a request, and returns them in the form that equal sets have in common.
+func (l Limits) packages(v *validation, list []string) []string {
+	switch {
+	case len(list) == 0:
+		return nil
+	case !l.Packages.Allowed:
+		v.add("packages", "this Kaa installs no packages; import what its runtimes have, or have the operator set KAA_PACKAGES=on")
+		return nil
+	case len(list) > maxPackages:
+		v.add("packages", "has %d packages, the limit is %d", len(list), maxPackages)
+		return nil
+	}
+	all := make([]string, 0, len(list))
+	for i, text := range list {
+		field := fmt.Sprintf("packages[%d]", i)
+		name, requirement, why := readRequirement(text)
+		switch {
+		case why != "":
+			v.add(field, "%s %s", quote(text), why)
+		case len(l.Packages.Allow) > 0 && !slices.Contains(l.Packages.Allow, name):
+			v.add(field, "%s is not one of the packages that this Kaa installs: %s", quote(name), strings.Join(l.Packages.Allow, ", "))
+		case slices.Contains(l.Packages.Block, name):
+			v.add(field, "%s is a package that this Kaa does not install; leave it out", quote(name))
+		default:
+			all = append(all, requirement)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// readRequirement returns the name of a requirement's package and the requirement in its common form, or why it is none.
+func readRequirement(text string) (name, requirement, why string) {
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+		return "", "", "is empty; name a package, such as requests or pandas==2.2.3"
+	case len(text) > maxRequirement:
+		return "", "", fmt.Sprintf("is %d bytes long, the limit is %d", len(text), maxRequirement)
+	case strings.HasPrefix(text, "-"):
+		return "", "", "is an option of an installer; name packages only"
+	case strings.Contains(text, "@") || strings.Contains(text, "://"):
+		return "", "", "names an address; only packages of the index can be installed"
+	case strings.ContainsAny(text, "/\\"):
+		return "", "", "is a path; only packages of the index can be installed"
+	}
+	parts := requirementForm.FindStringSubmatch(text)
+	if parts == nil {
+		return "", "", "is not a requirement; write it as name, name==1.2 or name[extra]>=1.2,<2"
+	}
+	name = PackageName(parts[1])
+	requirement = name
+	if extras := requirementList(parts[2], PackageName); len(extras) > 0 {
+		requirement += "[" + strings.Join(extras, ",") + "]"
+	}
+	versions := requirementList(parts[3], func(s string) string { return strings.ReplaceAll(s, " ", "") })
+	for _, version := range versions {
+		if !versionForm.MatchString(version) {
+			return "", "", fmt.Sprintf("has %s where a version belongs; write it as ==1.2, >=1.2 or ~=1.2", quote(version))
+		}
+	}
+	requirement += strings.Join(versions, ",")
+	if marker := strings.TrimSpace(parts[4]); marker != "" {
+		if !markerForm.MatchString(marker) {
+			return "", "", "has a marker with characters that no marker has"
+		}
+		requirement += " ; " + marker
+	}
+	return name, requirement, ""
+}
+
+// requirementList splits the parts of a requirement and sorts them.
+func requirementList(text string, form func(string) string) []string {
+	var all []string
+	for part := range strings.SplitSeq(text, ",") {
+		if part = form(strings.TrimSpace(part)); part != "" {
+			all = append(all, part)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// WithPackages returns the name of a runtime with a set of packages, which travels in tasks in the place of the runtime's.
+func WithPackages(runtime string, packages []string) string {
+	if len(packages) == 0 {
+		return runtime
+	}
+	sum := sha256.Sum256([]byte(strings.Join(packages, "\n")))
+	return runtime + setMark + hex.EncodeToString(sum[:])[:setDigits]
+}
+
+// SplitPackages returns the runtime, which may be empty for the default one, and the set of packages, which is empty if there is none.
+func SplitPackages(name string) (runtime, set string) {
+	runtime, set, _ = strings.Cut(name, setMark)
+	return runtime, set
+}
+
+// PreparingError says that a job cannot begin before what it needs has been prepared on this runner. Done is closed then.
+type PreparingError struct{ Done <-chan struct{} }
+
+func (*PreparingError) Error() string { return "its packages are being installed" }

@@ -1,0 +1,278 @@
+// Package packages installs sets of packages for the interpreters of one runner. uv resolves a set to a lock with hashes and
+// unpacks its wheels, in a sandbox without other files and rights; see interpreter.Tool. The pool then has workers of a runtime
+// with the set.
+//
+// A set is installed once and serves all executions that name it, also at the same time: its directory is read-only to them.
+// Sets that were not used for the longest time make room for others. Nothing of a set can be used before it is complete, because
+// its directory gets its name then.
+//
+// Failures: the set cannot be had (job.RefusedError, whose words callers see), or a part of the runner fails. The reason is kept for a moment,
+// for the jobs that have waited.
+package packages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kaa-run/kaa/internal/interpreter"
+	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/process"
+)
+
+const (
+	// dirPrefix begins the names of the private directories.
+	dirPrefix = "kaa-packages-"
+	// mostOffered is how many sets have a zygote and parked workers at once. Each takes some 50 MB.
+	mostOffered = 8
+	// mostInstalls is how many sets are installed at once. Others wait.
+	mostInstalls = 2
+	// keepFailure is how long the reason is kept for which a set could not be had.
+	keepFailure = 10 * time.Second
+)
+
+// Config says how packages are installed.
+type Config struct {
+	// UV is the installer: a path, or a name on the PATH.
+	UV string
+	// Index is the address of the index, perhaps with a password.
+	Index string
+	// Block are names that no set may have.
+	Block []string
+	// MaxBytes bounds a set, DiskBytes all sets of this runner together.
+	MaxBytes, DiskBytes int64
+	// Timeout bounds an installation.
+	Timeout time.Duration
+	// Dir is the parent of the private directory; empty for the system's directory for temporary files.
+	Dir string
+	Log *slog.Logger
+}
+
+// Manager has the sets of one runner. Its methods are safe for concurrent use.
+type Manager struct {
+	cfg  Config
+	pool *interpreter.Pool
+	dir  process.PrivateDir
+
+	life     context.Context
+	end      context.CancelFunc
+	installs chan struct{} // has a token for each installation under way
+	done     sync.WaitGroup
+
+	making sync.Mutex // held while room is made
+
+	mu   sync.Mutex
+	sets map[string]*set
+}
+
+// set is a set of packages. The manager's mu guards it.
+type set struct {
+	dir     string // empty if it is not installed
+	bytes   int64
+	offered bool
+	used    time.Time
+	pending chan struct{} // closed when what is under way has ended; nil if nothing is
+	failure error
+	failed  time.Time
+}
+
+// New makes the private directory. The caller closes the manager before the pool.
+func New(pool *interpreter.Pool, cfg Config) (*Manager, error) {
+	process.RemoveLeftovers(cfg.Dir, dirPrefix, cfg.Log)
+	dir, err := process.MakePrivateDir(cfg.Dir, dirPrefix)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir.Path, 0o711); err != nil { //nolint:gosec // users of sandboxes may enter it, not list it
+		return nil, errors.Join(err, dir.Remove())
+	}
+	m := &Manager{cfg: cfg, pool: pool, dir: dir, installs: make(chan struct{}, mostInstalls), sets: map[string]*set{}}
+	m.life, m.end = context.WithCancel(context.Background())
+	return m, nil
+}
+
+// Close ends what is under way and removes the directory.
+func (m *Manager) Close(ctx context.Context) error {
+	m.end()
+	ended := make(chan struct{})
+	go func() { m.done.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return m.dir.Remove()
+	case <-ctx.Done():
+		return fmt.Errorf("close packages: %w", context.Cause(ctx))
+	}
+}
+
+// Prepare returns nil if the pool hands out workers of a runtime with a set of packages, by that name: see job.WithPackages.
+// Otherwise it begins to install the set, whose requirements list returns, and returns a job.PreparingError; or a job.RefusedError.
+func (m *Manager) Prepare(ctx context.Context, name string, list func(context.Context) ([]string, error)) error {
+	if known, err := m.known(name); known {
+		return err
+	}
+	requirements, err := list(ctx)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known, err := m.knownLocked(name); known {
+		return err
+	}
+	if m.life.Err() != nil {
+		return fmt.Errorf("install packages: %w", interpreter.ErrClosed)
+	}
+	s := m.sets[name]
+	if s == nil {
+		s = &set{}
+		m.sets[name] = s
+	}
+	s.pending, s.used = make(chan struct{}), time.Now()
+	m.done.Go(func() { m.provide(name, s, requirements) })
+	return &job.PreparingError{Done: s.pending}
+}
+
+func (m *Manager) known(name string) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.knownLocked(name)
+}
+
+func (m *Manager) knownLocked(name string) (bool, error) {
+	s := m.sets[name]
+	switch {
+	case s == nil:
+		return false, nil
+	case s.pending != nil:
+		return true, &job.PreparingError{Done: s.pending}
+	case s.failure != nil && time.Since(s.failed) < keepFailure:
+		return true, s.failure
+	case s.offered:
+		s.used = time.Now()
+		return true, nil
+	}
+	return false, nil
+}
+
+// provide installs a set, if it is not, and has the pool offer it.
+func (m *Manager) provide(name string, s *set, requirements []string) {
+	err := m.install(name, s, requirements)
+	if err == nil {
+		err = m.offer(name, s)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.failure, s.failed, s.used = err, time.Now(), time.Now()
+	close(s.pending)
+	s.pending = nil
+	m.forgetFailures()
+}
+
+// forgetFailures drops the reasons that are kept no longer. The caller holds mu.
+func (m *Manager) forgetFailures() {
+	maps.DeleteFunc(m.sets, func(_ string, s *set) bool {
+		return s.pending == nil && s.dir == "" && time.Since(s.failed) >= keepFailure
+	})
+}
+
+func (m *Manager) install(name string, s *set, requirements []string) error {
+	m.mu.Lock()
+	installed := s.dir != ""
+	m.mu.Unlock()
+	if installed {
+		return nil
+	}
+	select {
+	case m.installs <- struct{}{}:
+		defer func() { <-m.installs }()
+	case <-m.life.Done():
+		return fmt.Errorf("install packages: %w", interpreter.ErrClosed)
+	}
+	began := time.Now()
+	runtime, id := job.SplitPackages(name)
+	built, err := m.build(runtime, requirements)
+	if err == nil {
+		err = os.Rename(built.site, filepath.Join(m.dir.Path, setDir(runtime, id)))
+	}
+	err = errors.Join(err, built.remove())
+	log := m.cfg.Log.With(slog.String("packages", name), slog.Duration("took", time.Since(began)))
+	if err != nil {
+		if m.life.Err() == nil {
+			log.Warn("packages were not installed", slog.Any("err", err))
+		}
+		return err
+	}
+	m.mu.Lock()
+	s.dir, s.bytes = filepath.Join(m.dir.Path, setDir(runtime, id)), built.bytes
+	m.mu.Unlock()
+	log.Info("packages are installed", slog.Int("count", len(built.lock)), slog.Int64("bytes", built.bytes))
+	return nil
+}
+
+func setDir(runtime, id string) string { return "set-" + id + "-" + runtime }
+
+// offer has the pool keep workers with a set, after it has made room for that.
+func (m *Manager) offer(name string, s *set) error {
+	m.making.Lock()
+	defer m.making.Unlock()
+	m.makeRoom(s)
+	runtime, _ := job.SplitPackages(name)
+	if err := m.pool.OfferSet(name, runtime, s.dir); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	s.offered = true
+	m.mu.Unlock()
+	return nil
+}
+
+// makeRoom withdraws sets until one more may be offered, and removes sets until all together are within the budget. Those that
+// were not used for the longest time go first, and those in use stay.
+func (m *Manager) makeRoom(beside *set) {
+	m.mu.Lock()
+	names := slices.SortedFunc(maps.Keys(m.sets), func(a, b string) int { return m.sets[a].used.Compare(m.sets[b].used) })
+	m.mu.Unlock()
+	for _, name := range names {
+		m.mu.Lock()
+		s := m.sets[name]
+		offered, bytes := 0, int64(0)
+		for _, one := range m.sets {
+			bytes += one.bytes
+			if one.offered {
+				offered++
+			}
+		}
+		idle := s != beside && s.pending == nil && s.dir != ""
+		withdraw, remove := offered >= mostOffered, bytes > m.cfg.DiskBytes
+		if !idle || !withdraw && !remove {
+			m.mu.Unlock()
+			continue
+		}
+		// Whoever asks for it meanwhile waits, and then has it offered or installed again.
+		s.pending = make(chan struct{})
+		m.mu.Unlock()
+		gone := !s.offered || m.pool.WithdrawSet(name)
+		var err error
+		if gone && remove {
+			err = os.RemoveAll(s.dir)
+		}
+		m.mu.Lock()
+		s.offered = s.offered && !gone
+		if gone && remove && err == nil {
+			s.dir, s.bytes = "", 0
+		}
+		close(s.pending)
+		s.pending = nil
+		m.mu.Unlock()
+		if err != nil {
+			m.cfg.Log.Warn("packages were not removed", slog.String("packages", name), slog.Any("err", err))
+		}
+	}
+}
