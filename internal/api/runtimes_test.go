@@ -130,7 +130,7 @@ func TestListRuntimes(t *testing.T) {
 			[]job.Runner{{ID: "r", StartedAt: time.Unix(0, 0).UTC()}},
 			"/v1/runners",
 			`{"runners":[{"id":"r","host":"","pid":0,"version":"","startedAt":"1970-01-01T00:00:00Z","concurrency":0,"active":0,"queues":null,` +
-				`"python":"","runtimes":[],"sandbox":"","sandboxLayers":[],"memoryControl":"","sessions":0,"maxSessions":0,"draining":false}]}`,
+				`"python":"","runtimes":[],"sandbox":"","sandboxLayers":[],"memoryControl":"","sessions":0,"maxSessions":0,"parked":0,"draining":false}]}`,
 		},
 	}
 	for _, tt := range tests {
