@@ -21,6 +21,7 @@ type flow struct {
 
 	mu     sync.Mutex
 	counts map[int64]map[string]job.QueueCount
+	begun  sync.Once
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -32,20 +33,22 @@ func newFlow(every time.Duration, add func(context.Context, map[int64]map[string
 	return &flow{every: cmp.Or(every, flowEvery), add: add, log: log, counts: map[int64]map[string]job.QueueCount{}}
 }
 
-// start adds what was counted in each period, until close.
+// start adds what was counted in each period, until close. API and runner of one process have one flow, and both start and close it.
 func (f *flow) start(ctx context.Context) {
-	ctx, f.stop = context.WithCancel(context.WithoutCancel(ctx))
-	f.done.Go(func() {
-		t := time.NewTicker(f.every)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-				f.flush(ctx)
+	f.begun.Do(func() {
+		ctx, f.stop = context.WithCancel(context.WithoutCancel(ctx))
+		f.done.Go(func() {
+			t := time.NewTicker(f.every)
+			defer t.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-t.C:
+					f.flush(ctx)
+				}
 			}
-		}
+		})
 	})
 }
 

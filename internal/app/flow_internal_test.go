@@ -36,6 +36,7 @@ func TestFlow(t *testing.T) {
 			return nil
 		}, slog.New(slog.DiscardHandler))
 		f.start(t.Context())
+		f.start(t.Context()) // by the other part of the process
 		begin := job.SampleNumber(time.Now())
 		away = true
 		f.count("default", job.QueueCount{Accepted: 1})
@@ -46,6 +47,9 @@ func TestFlow(t *testing.T) {
 		time.Sleep(job.SampleEvery)
 		f.count("default", job.QueueCount{Accepted: 3})
 		away = false
+		if err := f.close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		if err := f.close(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -39,7 +39,7 @@ func TestLoopbackPorts(t *testing.T) {
 		}
 	}
 	taken, _ := all[0].Addr().(*net.TCPAddr)
-	s.cfg.LoopbackPorts = []uint16{0, uint16(taken.Port)} //nolint:gosec // a port
+	s.cfg.LoopbackPorts = []uint16{0, uint16(taken.Port)}
 	if _, err := s.listenLocally(t.Context()); err == nil || !strings.Contains(err.Error(), "KAA_LOOPBACK_PORTS") {
 		t.Errorf("a port that another program has: %v", err)
 	}

@@ -37,10 +37,10 @@ func TestHistory(t *testing.T) {
 		t.Errorf("%v: %q", err, text)
 	}
 	// What others have written there is no line of a terminal.
-	if err := os.WriteFile(path, []byte("\x1b[2Jgone\nkept\n"+strings.Repeat("x", mostTyped+1)+"\nlast without an end"), 0o644); err != nil { //nolint:gosec // that is what is tried
+	if err := os.WriteFile(path, []byte("\x1b[2Jgone\nkept\n"+strings.Repeat("x", mostTyped+1)+"\nlast without an end"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // as above
+	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if h = open(); h.Len() != 2 || h.At(1) != "kept" {

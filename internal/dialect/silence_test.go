@@ -8,6 +8,7 @@ import (
 
 // silence: a stream is silent for longer than its dialect waits before it says that it lives, and goes on.
 func silence(t *testing.T, k kaa, one, _ string) {
+	t.Helper()
 	box := k.call(t, http.MethodPost, "/v2/sandboxes", `{"templateID": "base"}`, "X-API-Key: "+one)
 	own := k.call(t, http.MethodPost, "/opensandbox/v1/sandboxes", `{"image": {"uri": "python:3.12"}, "entrypoint": ["/x"], "timeout": 300}`, "OPEN-SANDBOX-API-KEY: "+one)
 	proxy := "/opensandbox/proxy/" + own.field("id") + "/44772"

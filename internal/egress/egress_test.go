@@ -65,7 +65,7 @@ func open(t *testing.T, allow []string, change ...func(*egress.Config)) (*egress
 
 func openAt(t *testing.T, gate *egress.Gate, allow []string) (*egress.Door, string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func say(t *testing.T, proxy, text string) string {
 
 func dial(t *testing.T, address string) *net.TCPConn {
 	t.Helper()
-	c, err := net.Dial("tcp", address)
+	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,11 +125,27 @@ func TestDestinations(t *testing.T) {
 		host string
 		want job.NetworkOutcome
 	}{
-		{"a.example", job.NetworkConnected}, {"A.EXAMPLE.", job.NetworkConnected}, {"b.example", job.NetworkConnected}, {"127.0.0.1", job.NetworkConnected},
-		{"c.test", job.NetworkNotAllowed}, {"xa.exampl", job.NetworkNotAllowed}, {"127.0.0.2", job.NetworkNotAllowed}, {"8.8.8.8", job.NetworkNotAllowed},
-		{"metadata.example", job.NetworkPrivate}, {"private.example", job.NetworkPrivate}, {"v6.example", job.NetworkPrivate}, {"mapped.example", job.NetworkPrivate},
-		{"nat64.example", job.NetworkPrivate}, {"zero.example", job.NetworkPrivate}, {"[::1]", job.NetworkPrivate}, {"gone.test", job.NetworkNotFound},
-		{"127.1", job.NetworkBadRequest}, {"2130706433", job.NetworkBadRequest}, {"0x7f.0.0.1", job.NetworkBadRequest}, {"0177.0.0.1", job.NetworkBadRequest}, {"a_b..example", job.NetworkBadRequest},
+		{"a.example", job.NetworkConnected},
+		{"A.EXAMPLE.", job.NetworkConnected},
+		{"b.example", job.NetworkConnected},
+		{"127.0.0.1", job.NetworkConnected},
+		{"c.test", job.NetworkNotAllowed},
+		{"xa.exampl", job.NetworkNotAllowed},
+		{"127.0.0.2", job.NetworkNotAllowed},
+		{"8.8.8.8", job.NetworkNotAllowed},
+		{"metadata.example", job.NetworkPrivate},
+		{"private.example", job.NetworkPrivate},
+		{"v6.example", job.NetworkPrivate},
+		{"mapped.example", job.NetworkPrivate},
+		{"nat64.example", job.NetworkPrivate},
+		{"zero.example", job.NetworkPrivate},
+		{"[::1]", job.NetworkPrivate},
+		{"gone.test", job.NetworkNotFound},
+		{"127.1", job.NetworkBadRequest},
+		{"2130706433", job.NetworkBadRequest},
+		{"0x7f.0.0.1", job.NetworkBadRequest},
+		{"0177.0.0.1", job.NetworkBadRequest},
+		{"a_b..example", job.NetworkBadRequest},
 	} {
 		for _, protocol := range []string{"connect", "get", "socks"} {
 			d, proxy := open(t, allow)
@@ -221,7 +237,11 @@ func TestClient(t *testing.T) {
 	socks5 := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "socks5h", Host: proxy})}
 	for range 3 {
 		for _, transport := range []*http.Transport{through, socks5} {
-			res, err := (&http.Client{Transport: transport}).Post("http://a.example:"+port+"/p", "text/plain", strings.NewReader("abc"))
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://a.example:"+port+"/p", strings.NewReader("abc"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := (&http.Client{Transport: transport}).Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -325,7 +345,7 @@ func TestManyConnections(t *testing.T) {
 // TestBytes: a sandbox that has used up its bytes gets no more.
 func TestBytes(t *testing.T) {
 	t.Parallel()
-	flood, err := net.Listen("tcp", "127.0.0.1:0")
+	flood, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -377,7 +397,7 @@ func TestManyNames(t *testing.T) {
 // TestClose: the end of a door ends everything that is under way: a tunnel, a request without an answer, a lookup that does not end, a client that says nothing.
 func TestClose(t *testing.T) {
 	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,7 +432,7 @@ func TestClose(t *testing.T) {
 			t.Errorf("connection %d is open", i)
 		}
 	}
-	if _, err := net.Dial("tcp", proxy); err == nil {
+	if _, err := new(net.Dialer).DialContext(t.Context(), "tcp", proxy); err == nil {
 		t.Error("the proxy still listens")
 	}
 }

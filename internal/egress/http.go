@@ -127,9 +127,9 @@ func statusOf(err error) int {
 		return http.StatusServiceUnavailable
 	case job.NetworkTimeout:
 		return http.StatusGatewayTimeout
-	default:
-		return http.StatusBadGateway
+	case job.NetworkNotFound, job.NetworkUnreachable, job.NetworkConnected:
 	}
+	return http.StatusBadGateway
 }
 
 // printable leaves out what has no place in a status line.

@@ -19,7 +19,7 @@ import (
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// ErrNotPublic: the address of the destination is not public.
+// ErrNotPublic reports that the address of the destination is not public.
 var ErrNotPublic = errors.New("its address is not public, which is not allowed")
 
 const (

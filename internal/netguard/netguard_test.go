@@ -45,7 +45,7 @@ func TestCheck(t *testing.T) {
 // server accepts connections at a port of loopback and counts them.
 func server(t *testing.T) (port uint16, count *atomic.Int64) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,8 @@ func (c *binaryCodec) fieldsOf(message reflect.Type) []binaryField {
 	for f := range message.Fields() {
 		tag, zigzag := strings.CutSuffix(f.Tag.Get("pb"), ",zigzag")
 		if number, err := strconv.Atoi(tag); err == nil {
-			all = append(all, binaryField{protowire.Number(number), binaryKind(f.Type), zigzag, f.Index[0]})
+			all = append(all, binaryField{protowire.Number(number), //nolint:gosec // a constant of this package
+				binaryKind(f.Type), zigzag, f.Index[0]})
 		}
 	}
 	c.known.Store(message, all)
@@ -131,7 +132,7 @@ func (c *binaryCodec) appendField(to []byte, f binaryField, v reflect.Value) []b
 // appendValue appends a value, also one that is zero.
 func (c *binaryCodec) appendValue(to []byte, f binaryField, v reflect.Value) []byte {
 	to = protowire.AppendTag(to, f.number, f.kind)
-	if e, ok := v.Interface().(enum); ok {
+	if e, ok := reflect.TypeAssert[enum](v); ok {
 		return protowire.AppendVarint(to, uint64(e.numbers()[v.String()])) //nolint:gosec // none is negative
 	}
 	switch {

@@ -93,7 +93,7 @@ func (c *binaryCodec) readBytes(content []byte, into reflect.Value) error {
 
 // readNumber reads a number, a truth value or the number of an enum. All of them have 32 bits in what clients send.
 func readNumber(n uint64, f binaryField, into reflect.Value) error {
-	if e, ok := into.Interface().(enum); ok {
+	if e, ok := reflect.TypeAssert[enum](into); ok {
 		into.SetString(strconv.FormatInt(int64(int32(n)), 10)) //nolint:gosec // as Protocol Buffers cuts numbers off
 		for name, number := range e.numbers() {
 			if uint64(number) == n { //nolint:gosec // none is negative
