@@ -259,6 +259,7 @@ func TestSessionEndings(t *testing.T) {
 
 func TestSessionLimits(t *testing.T) {
 	t.Parallel()
+	const waits = "import time\nwhile True: time.sleep(0.1)"
 	k := start(t, 1, "KAA_API_KEYS=one,two,three", "KAA_MAX_SESSIONS=3", "KAA_MAX_SESSIONS_PER_KEY=2", "KAA_SESSION_EVICT_AFTER=1s", "KAA_SESSION_IDLE_TIMEOUT=1m")
 	k.key = "one"
 	first, second := k.open(nil), k.open(nil)
@@ -277,10 +278,24 @@ func TestSessionLimits(t *testing.T) {
 	if a := k.call(http.MethodGet, sessionsPath, nil); strings.Contains(a.raw, first) {
 		t.Errorf("lists another key's: %s", a.raw)
 	}
-	k.open(nil)
+	third := k.open(nil)
+	// None of them is idle meanwhile, however long this takes.
+	busy := map[string][]string{"two": {k.submit(fields{"code": waits, "sessionId": third})}}
+	k.key = "one"
+	for _, id := range []string{first, second} {
+		busy["one"] = append(busy["one"], k.submit(fields{"code": waits, "sessionId": id}))
+	}
+	k.key = "two"
 	a := k.call(http.MethodPost, sessionsPath, nil)
 	if a.status != http.StatusServiceUnavailable || a.str("code") != "sessions_full" || a.header.Get("Retry-After") == "" {
 		t.Errorf("a fourth of a runner: %d %s", a.status, a.raw)
+	}
+	for key, ids := range busy {
+		k.key = key
+		for _, id := range ids {
+			k.call(http.MethodDelete, "/v1/jobs/"+id, nil)
+			k.await(id)
+		}
 	}
 	// Once one has been idle for long, it makes place for a key that has fewer.
 	k.key = "one"

@@ -7,7 +7,7 @@ import (
 
 // packagesOf are the packages of modules that are called otherwise. PyPI has packages with most of these modules' names, which are
 // something else.
-var packagesOf = map[string]string{
+var packagesOf = map[string]string{ //nolint:gochecknoglobals // a constant
 	"Bio": "biopython", "Crypto": "pycryptodome", "Levenshtein": "levenshtein", "MySQLdb": "mysqlclient", "OpenSSL": "pyopenssl", "PIL": "pillow", "attr": "attrs", "bs4": "beautifulsoup4",
 	"cairosvg": "cairosvg", "cv2": "opencv-python-headless", "dateutil": "python-dateutil", "docx": "python-docx", "dotenv": "python-dotenv", "fitz": "pymupdf",
 	"git": "gitpython", "google.protobuf": "protobuf", "igraph": "igraph", "jose": "python-jose", "jwt": "pyjwt", "kafka": "kafka-python", "ldap": "python-ldap", "magic": "python-magic",

@@ -17,7 +17,7 @@ const mostWords = 4 << 10
 var heading = regexp.MustCompile(`(?m)^(Using CPython .*|Resolved \d+ packages? in .*)\n`)
 
 // signs are texts in the output of uv that tell what went wrong, the first that is found counts.
-var signs = []struct {
+var signs = []struct { //nolint:gochecknoglobals // a constant
 	texts  []string
 	code   job.FailureCode
 	advice string

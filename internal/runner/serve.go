@@ -166,7 +166,7 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *served, e *exe
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			return sessionFailed(job.SessionEnd{Reason: job.EndDrained, Message: "the runner was shut down before the code began"})
+			return notBegun(ctx)
 		}
 		log.ErrorContext(ctx, "no interpreter could be started for a session", slog.Any("err", err))
 		return sessionFailed(job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"})
@@ -174,6 +174,18 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *served, e *exe
 	o, err := s.runOn(ctx, log, se, e, i)
 	logBroken(ctx, log, err)
 	return o
+}
+
+// notBegun is the outcome of an execution whose context ended while its session waited for an interpreter. The session goes on
+// unless its runner stops: the next execution starts one.
+func notBegun(ctx context.Context) job.Outcome {
+	switch why := cause(ctx); {
+	case errors.Is(why, errLost):
+		return job.Outcome{}
+	case errors.Is(why, errCancelled):
+		return job.Outcome{State: job.Cancelled, Failure: &job.Failure{Code: job.FailCancelled, Message: "cancelled before the code began"}}
+	}
+	return sessionFailed(job.SessionEnd{Reason: job.EndDrained, Message: "the runner was shut down before the code began"})
 }
 
 func logBroken(ctx context.Context, log *slog.Logger, err error) {

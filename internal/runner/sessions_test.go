@@ -163,9 +163,15 @@ type fakeInterpreters struct {
 	hold     chan struct{}    // is received from twice by the code "hold"
 	commands chan struct{}    // is received from at the end of a command
 	system   job.FileSystem   // of all interpreters
+	opening  chan struct{}    // is sent to by an opening that waits for the end of its context
 }
 
-func (f *fakeInterpreters) Open(context.Context, job.SessionSpec) (runner.Interpreter, error) {
+func (f *fakeInterpreters) Open(ctx context.Context, _ job.SessionSpec) (runner.Interpreter, error) {
+	if f.opening != nil {
+		f.opening <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
@@ -387,6 +393,24 @@ func TestSessionClosedWhileItExecutes(t *testing.T) {
 	}
 	if len(records.outcomes) > 0 || interpreters.closed != interpreters.started {
 		t.Errorf("%d outcomes; closed %d of %d", len(records.outcomes), interpreters.closed, interpreters.started)
+	}
+}
+
+// TestCancelBeforeTheInterpreter: who gives up before the session has its interpreter does not end the session.
+func TestCancelBeforeTheInterpreter(t *testing.T) {
+	t.Parallel()
+	records := &fakeSession{waiting: []job.Spec{{Code: "a"}}, outcomes: make(chan job.Outcome, 1)}
+	interpreters := &fakeInterpreters{opening: make(chan struct{})}
+	r := sessionRunner(t, records, interpreters, 0)
+	r.SessionReady("s", job.LaneDefault)
+	<-interpreters.opening
+	r.Cancelled("a")
+	if o := <-records.outcomes; o.State != job.Cancelled || o.End != nil || o.Failure == nil || o.Failure.Code != job.FailCancelled {
+		t.Errorf("%+v", o)
+	}
+	r.SessionClosed("s")
+	if err := r.AwaitSessions(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

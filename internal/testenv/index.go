@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"html"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -61,19 +62,19 @@ func (w Wheel) file() string {
 
 // content returns the file: a zip with the package and its description.
 func (w Wheel) content(tb testing.TB) []byte {
+	tb.Helper()
 	info := strings.ReplaceAll(w.Name, "-", "_") + "-" + w.Version + ".dist-info/"
 	files := map[string]string{}
-	for path, text := range w.Files {
-		files[path] = text
-	}
+	maps.Copy(files, w.Files)
 	if len(files) == 0 {
 		files[strings.ReplaceAll(w.Name, "-", "_")+".py"] = fmt.Sprintf("version = %q\n", w.Version)
 	}
-	about := fmt.Sprintf("Metadata-Version: 2.1\nName: %s\nVersion: %s\n", w.Name, w.Version)
+	var about strings.Builder
+	fmt.Fprintf(&about, "Metadata-Version: 2.1\nName: %s\nVersion: %s\n", w.Name, w.Version)
 	for _, other := range w.Requires {
-		about += "Requires-Dist: " + other + "\n"
+		about.WriteString("Requires-Dist: " + other + "\n")
 	}
-	files[info+"METADATA"] = about
+	files[info+"METADATA"] = about.String()
 	tag := w.Tag
 	if tag == "" {
 		tag = "py3-none-any"
@@ -84,11 +85,11 @@ func (w Wheel) content(tb testing.TB) []byte {
 		paths = append(paths, path)
 	}
 	slices.Sort(paths)
-	record := ""
+	var record strings.Builder
 	for _, path := range paths {
-		record += path + ",,\n"
+		record.WriteString(path + ",,\n")
 	}
-	files[info+"RECORD"] = record + info + "RECORD,,\n"
+	files[info+"RECORD"] = record.String() + info + "RECORD,,\n"
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
 	for _, path := range append(paths, info+"RECORD") {
@@ -171,7 +172,7 @@ func (x *Index) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.asked[name]++
 	hold, user := x.hold, x.user
 	file, isFile := x.files[name]
-	page := ""
+	var page strings.Builder
 	for _, one := range x.wheels {
 		if one.Name != name {
 			continue
@@ -183,7 +184,7 @@ func (x *Index) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if one.Yanked {
 			yanked = ` data-yanked="it was broken"`
 		}
-		page += fmt.Sprintf("<a href=\"/files/%s#sha256=%s\"%s>%s</a>\n", one.file(), hash, yanked, html.EscapeString(one.file()))
+		fmt.Fprintf(&page, "<a href=\"/files/%s#sha256=%s\"%s>%s</a>\n", one.file(), hash, yanked, html.EscapeString(one.file()))
 	}
 	x.mu.Unlock()
 	if hold != nil {
@@ -201,9 +202,9 @@ func (x *Index) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/files/") && isFile:
 		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(file))
-	case page != "":
+	case page.Len() > 0:
 		w.Header().Set("Content-Type", "text/html")
-		_, _ = w.Write([]byte("<!DOCTYPE html><html><body>" + page + "</body></html>"))
+		_, _ = w.Write([]byte("<!DOCTYPE html><html><body>" + page.String() + "</body></html>"))
 	default:
 		http.NotFound(w, r)
 	}
