@@ -125,6 +125,7 @@ func TestCommandKillsSupervisor(t *testing.T) {
 	atEachLevel(t, func(t *testing.T, level sandbox.Level) {
 		t.Helper()
 		s := session(t, shared(t, withLevel(level)), job.SessionSpec{})
+		c2 := command(t, s, line("read a"))
 		c := command(t, s, job.Command{Argv: []string{"python3", "-c", "import os\nsupervisor = os.getppid()\n" + leaves + `
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGKILL):
     try:
@@ -133,7 +134,6 @@ for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, sig
         pass
 time.sleep(1000)
 `}})
-		c2 := command(t, s, line("read a"))
 		if level == sandbox.Strict && os.Geteuid() == 0 {
 			if err := c.Close(); err != nil {
 				t.Error(err)
