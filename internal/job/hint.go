@@ -42,7 +42,7 @@ func (e *Error) Explain(installed []string, installs bool) {
 		e.Hint = "The runtime does not have it, and this Kaa installs no packages. GET /v1/runtimes lists the runtimes; the operator can set KAA_PACKAGES=on."
 		return
 	}
-	e.Hint = `The runtime does not have it. The package ` + name + ` probably does: send it in the request, as "packages": ["` + name + `"].`
+	e.Hint = `The runtime does not have it. The package ` + name + ` probably does: send it in the request, as "packages": ["` + name + `"]. Where that is refused, the operator can set KAA_PACKAGES=on.`
 }
 
 // packageOf returns the package that probably has a module.

@@ -78,6 +78,7 @@ func TestExplain(t *testing.T) {
 		hint        string // a part; none if empty
 	}{
 		{"ModuleNotFoundError", "No module named 'requests'", nil, false, `"packages": ["requests"]`},
+		{"ModuleNotFoundError", "No module named 'requests'", nil, false, "Where that is refused, the operator can set KAA_PACKAGES=on"},
 		{"ModuleNotFoundError", "No module named 'cv2'", nil, false, `"packages": ["opencv-python-headless"]`},
 		{"ModuleNotFoundError", "No module named 'google.protobuf'", nil, false, `"packages": ["protobuf"]`},
 		{"ModuleNotFoundError", "No module named 'sklearn.linear_model'; 'sklearn' is not a package", nil, false, `"packages": ["scikit-learn"]`},
