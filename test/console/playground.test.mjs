@@ -32,6 +32,20 @@ export async function session({ world, open }) {
   checkQuiet(page, world)
 }
 
+// What is typed quicker than the page renders stays.
+export async function typing({ world, open }) {
+  const page = await open()
+  await set(page, '')
+  const client = await page.context().newCDPSession(page)
+  await client.send('Emulation.setCPUThrottlingRate', { rate: 8 })
+  const text = 'print("the quick brown fox jumps over the lazy dog")'
+  for (let i = 0; i < 5; i++) {
+    await set(page, text)
+    equal(await page.locator('.cm-content').innerText(), text, 'the program')
+  }
+  checkQuiet(page, world)
+}
+
 // HTML of a program that tries to reach the page, its key, its cookies, other windows and the network gets nothing.
 export async function hostile({ world, open }) {
   const hits = []

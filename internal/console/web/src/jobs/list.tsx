@@ -73,8 +73,8 @@ export function JobList() {
 
 function FilterBar({ f, change }: { f: Filters; change: (more: Partial<Filters>) => void }) {
   const [text, setText] = useState(f.text)
-  useEffect(() => setText(f.text), [f.text])
   const timer = useRef(0)
+  useEffect(() => { if (!timer.current) setText(f.text) }, [f.text]) // while more is being typed, the field has the newer text
   const [queues, setQueues] = useState<string[]>([])
   useEffect(() => { get<{ queues: { name: string }[] }>('/v1/queues').then((q) => setQueues(q.queues.map((x) => x.name).filter((n) => n !== 'operations')), () => {}) }, [])
   const select = (label: string, name: keyof Filters, options: [string, string][]) => (
@@ -97,7 +97,7 @@ function FilterBar({ f, change }: { f: Filters; change: (more: Partial<Filters>)
           const value = e.currentTarget.value
           setText(value)
           clearTimeout(timer.current)
-          timer.current = window.setTimeout(() => change({ text: value }), 400)
+          timer.current = window.setTimeout(() => { timer.current = 0; change({ text: value }) }, 400)
         }} />
       )}</Field>
       {may('admin') && <Field label="Tenant or key">{(a) => <input {...a} type="search" maxLength={64} value={f.owner} spellcheck={false} onChange={(e) => change({ owner: e.currentTarget.value.trim() })} />}</Field>}

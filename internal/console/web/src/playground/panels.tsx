@@ -91,7 +91,7 @@ function below(w: Workspace, all: Checkpoint[], parent: string, back: (id: strin
 export function SettingsPanel({ workspace: w }: { workspace: Workspace }) {
   const s = w.settings.value
   const runtimes = useLoad<{ runtimes: { name: string; version: string; default?: boolean }[] }>((signal) => get('/v1/runtimes', {}, signal), [])
-  const set = (change: Partial<Settings>) => { w.settings.value = { ...s, ...change } }
+  const set = (change: Partial<Settings>) => { w.settings.value = { ...w.settings.value, ...change } }
   const [changed, setChanged] = useState(false)
   useEffect(() => setChanged(false), [w.session.value])
   const ofSession = (change: Partial<Settings>) => { set(change); setChanged(true) }

@@ -126,22 +126,25 @@ function Left({ workspace: w }: { workspace: Workspace }) {
   useEffect(() => {
     let made: Editor | null = null
     let gone = false
+    let stop = () => {}
     import('./editor').then(({ Editor }) => {
       if (gone || !host.current) return
       made = new Editor(host.current, { text: w.code.value, onChange: (t) => { w.code.value = t }, onRun: run, complete: (path) => namesOf(w, path) })
       editors.set(w, made)
       setReady(true)
       made.focus()
+      // A change that does not come from the editor, such as an example, shows in it. The effect runs in the same step as the change: one that runs
+      // after the next rendering would put an older text over what was typed meanwhile.
+      const editor = made
+      stop = effect(() => editor.set(w.code.value))
     }, () => complain(new Error('The editor could not be loaded. Reload the page.')))
     return () => {
       gone = true
+      stop()
       made?.destroy()
       editors.delete(w)
     }
   }, [])
-  // What else changes the program, such as an example, shows in the editor.
-  const code = w.code.value
-  useEffect(() => { editors.get(w)?.set(code) }, [code, ready])
   return (
     <section class="left panel" aria-label="Program">
       <Bar workspace={w} run={run} />
