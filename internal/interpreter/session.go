@@ -281,13 +281,18 @@ func (w *Worker) askSlot(command string, fds ...int) (process.Message, error) {
 	}
 }
 
-// awaitRead waits until the worker has read the command, and reports whether it has. An interrupt
-// before that would have no effect.
+// awaitRead waits until the worker has read the command, for the grace at most, and reports whether it
+// has. An interrupt before that would have no effect. On a busy machine the worker needs a while.
 func (r *run) awaitRead() bool {
-	for deadline := time.Now().Add(slotKillTimeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if !process.Unread(r.w.control) {
+	grace := time.After(r.w.pool.cfg.Grace)
+	for process.Unread(r.w.control) {
+		select {
+		case <-grace:
+			return false
+		case <-r.w.exited:
 			return true
+		case <-time.After(time.Millisecond):
 		}
 	}
-	return false
+	return true
 }

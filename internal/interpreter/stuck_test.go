@@ -167,6 +167,26 @@ func TestProcessesThatEndAtAnyMoment(t *testing.T) {
 	}
 }
 
+// A session goes on although its interpreter has not read an execution when that is interrupted: the interpreter waits for a processor.
+func TestSessionInterruptBeforeTheRead(t *testing.T) {
+	t.Parallel()
+	s := session(t, shared(t, withGrace(ample)), job.SessionSpec{})
+	step(t, s, job.Spec{Code: "x = 1"})
+	worker := childrenOf(s.SlotPID())
+	if len(worker) != 1 {
+		t.Fatalf("processes of the slot: %v", worker)
+	}
+	stop(t, worker[0])
+	time.AfterFunc(time.Second, func() { _ = syscall.Kill(worker[0], syscall.SIGCONT) })
+	res := step(t, s, job.Spec{Code: "import time\ntime.sleep(600)", Timeout: time.Millisecond})
+	if res.Status != job.StatusInterrupted {
+		t.Errorf("%+v", res)
+	}
+	if res := step(t, s, job.Spec{Code: "print(x)"}); res.Stdout != "1\n" {
+		t.Errorf("the next: %+v %+v", res, res.Error)
+	}
+}
+
 // harmOne kills or stops a slot, its zygote, or one of the processes below either, after a while.
 func harmOne(slot int) {
 	zygote := parentOf(slot)

@@ -35,10 +35,11 @@ const (
 	// slot answers at once, but waits for a processor on a machine that is overloaded. After the limit
 	// the worker and its session are lost.
 	slotAnswerTimeout = killTime
-	// slotKillTimeout is the time limit for a slot to end its processes before it is killed itself.
+	// slotKillTimeout is the time limit for a slot to end its processes before it is killed itself, and
+	// its files are lost. A slot that is overloaded needs a while.
 	// If the slot is the first process of a pid namespace, the kernel then ends the rest;
 	// otherwise the runner does.
-	slotKillTimeout = 500 * time.Millisecond
+	slotKillTimeout = 2 * lastResort
 	// normalExit is the time limit for an end that the code does not resist.
 	normalExit = 50 * time.Millisecond
 	// exitAfterStatus is the time that a worker has to exit after its status before it is killed.

@@ -32,7 +32,7 @@ var errGone = errors.New("the client has gone")
 
 // socket is the WebSocket of one request.
 type socket struct {
-	conn   *websocket.Conn
+	conn   *websocket.Conn // nil before the upgrade
 	ctx    context.Context //nolint:containedctx // of the connection
 	cancel context.CancelFunc
 	caller service.Caller
@@ -53,6 +53,19 @@ func offered(r *http.Request) (all []string) {
 
 // accept makes a request a WebSocket. It is to be done.
 func (d *Dialect) accept(w http.ResponseWriter, r *http.Request, session string) (*socket, error) {
+	s, err := d.begin(w, r, session)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.upgrade(w, r); err != nil {
+		s.done()
+		return nil, err
+	}
+	return s, nil
+}
+
+// begin counts the WebSocket of a request, which is not answered yet. It is to be done.
+func (d *Dialect) begin(w http.ResponseWriter, r *http.Request, session string) (*socket, error) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		w.Header().Set("Upgrade", "websocket")
 		return nil, dialect.NewFault(http.StatusUpgradeRequired, "upgrade_required", "this is a WebSocket")
@@ -62,6 +75,13 @@ func (d *Dialect) accept(w http.ResponseWriter, r *http.Request, session string)
 	if err != nil {
 		return nil, err
 	}
+	// The access line of the request is not about its messages.
+	ctx, cancel := context.WithCancel(service.WithCall(r.Context(), &service.Call{Caller: caller, SessionID: session}))
+	return &socket{ctx: ctx, cancel: cancel, caller: caller, end: end, draining: d.service.Draining()}, nil
+}
+
+// upgrade answers the request.
+func (s *socket) upgrade(w http.ResponseWriter, r *http.Request) error {
 	var echoed []string
 	for _, one := range offered(r) {
 		if one == exitProtocol || strings.HasPrefix(one, versionProtocol) {
@@ -73,16 +93,13 @@ func (d *Dialect) accept(w http.ResponseWriter, r *http.Request, session string)
 		InsecureSkipVerify: true, // the door has checked the origin
 	})
 	if err != nil {
-		end()
-		return nil, errGone // it has answered
+		return errGone // it has answered
 	}
 	service.CallOf(r.Context()).Upgraded()
 	conn.SetReadLimit(mostMessage)
-	// The access line of the request is not about its messages.
-	ctx, cancel := context.WithCancel(service.WithCall(r.Context(), &service.Call{Caller: caller, SessionID: session}))
-	s := &socket{conn: conn, ctx: ctx, cancel: cancel, caller: caller, end: end, draining: d.service.Draining()}
+	s.conn = conn
 	go s.keepAlive()
-	return s, nil
+	return nil
 }
 
 // keepAlive pings the client now and then; one that does not answer is gone.
@@ -107,7 +124,9 @@ func (s *socket) keepAlive() {
 
 func (s *socket) done() {
 	s.cancel()
-	_ = s.conn.CloseNow()
+	if s.conn != nil {
+		_ = s.conn.CloseNow()
+	}
 	s.end()
 }
 

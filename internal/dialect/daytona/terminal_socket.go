@@ -35,7 +35,7 @@ func (d *Dialect) createAndConnect(w http.ResponseWriter, r *http.Request) error
 			}
 		}
 	}
-	s, err := d.accept(w, r, se.ID)
+	s, err := d.begin(w, r, se.ID)
 	if err != nil {
 		return err
 	}
@@ -47,8 +47,7 @@ func (d *Dialect) createAndConnect(w http.ResponseWriter, r *http.Request) error
 	if err == nil {
 		attached, err = d.service.StartAttached(s.ctx, s.caller, t.submission(se))
 	}
-	d.attach(s, attached, err)
-	return nil
+	return d.attach(w, r, s, attached, err)
 }
 
 func (d *Dialect) connectTerminal(w http.ResponseWriter, r *http.Request) error {
@@ -56,14 +55,13 @@ func (d *Dialect) connectTerminal(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	s, err := d.accept(w, r, se.ID)
+	s, err := d.begin(w, r, se.ID)
 	if err != nil {
 		return err
 	}
 	defer s.done()
 	attached, err := d.service.AttachCommand(s.ctx, s.caller, se.ID, j.ID)
-	d.attach(s, attached, err)
-	return nil
+	return d.attach(w, r, s, attached, err)
 }
 
 // control is a message about the state of a terminal.
@@ -73,18 +71,29 @@ type control struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// attach passes on what goes to and comes from a terminal, until either side has enough, and closes the connection.
-func (d *Dialect) attach(s *socket, attached *service.Attached, err error) {
-	if err != nil {
-		f := dialect.FaultOf(s.ctx, d.log, err)
+// attach serves a terminal until either side has enough, and closes the connection. The upgrade comes when
+// the terminal is there, with the first message behind it: the SDK for Python fails if that takes 100 ms more.
+func (d *Dialect) attach(w http.ResponseWriter, r *http.Request, s *socket, attached *service.Attached, failed error) error {
+	if failed == nil {
+		defer attached.Close()
+	}
+	if err := s.upgrade(w, r); err != nil {
+		return err
+	}
+	if failed != nil {
+		f := dialect.FaultOf(s.ctx, d.log, failed)
 		_ = s.send(control{"control", "error", f.Message})
 		s.bye(&over{websocket.StatusPolicyViolation, f.Message})
-		return
+		return nil
 	}
-	defer attached.Close()
-	if s.send(control{Type: "control", Status: "connected"}) != nil {
-		return
+	if s.send(control{Type: "control", Status: "connected"}) == nil {
+		d.converse(s, attached)
 	}
+	return nil
+}
+
+// converse passes on both directions.
+func (d *Dialect) converse(s *socket, attached *service.Attached) {
 	ctx, gone := context.WithCancel(s.ctx)
 	defer gone()
 	var input sync.WaitGroup
