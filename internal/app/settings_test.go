@@ -17,7 +17,7 @@ import (
 
 // notSettings are variables that no server reads: of `kaa run`, of the tests, of the Makefile.
 var notSettings = []string{
-	"KAA_URL", "KAA_API_KEY", "KAA_RECORDS", "KAA_BIN", "KAA_CONFIG", "KAA_PROFILE", "KAA_HISTORY",
+	"KAA_URL", "KAA_API_KEY", "KAA_RECORDS", "KAA_BIN", "KAA_CONFIG", "KAA_PROFILE", "KAA_HISTORY", "KAA_PICTURES",
 	"KAA_TEST_LONG", "KAA_TEST_PYTHON", "KAA_TEST_PYTHONS", "KAA_LIBS_PYTHON", "KAA_LIBS_BARE_PYTHON", "KAA_BENCH_PYTHON",
 }
 

@@ -11,10 +11,17 @@ import (
 // kittyPiece is the most that one command of kitty's protocol may have.
 const kittyPiece = 4096
 
+// firstKonsole is the first version of Konsole with sixel. They have six digits.
+const firstKonsole = "220400"
+
 // pictures returns how the terminal of standard output shows a picture between its lines; nil if it shows none, or is no terminal.
+// KAA_PICTURES names a protocol for a terminal that is not known here.
 func pictures(p app.Process) func(png []byte) string {
 	if _, terminal := p.Stdout.(Color); !terminal {
 		return nil
+	}
+	if chosen := p.Environ.Get("KAA_PICTURES"); chosen != "" {
+		return map[string]func([]byte) string{"kitty": kitty, "iterm": iTerm, "sixel": sixel}[chosen]
 	}
 	name, program := p.Environ.Get("TERM"), p.Environ.Get("TERM_PROGRAM")
 	switch {
@@ -24,6 +31,9 @@ func pictures(p app.Process) func(png []byte) string {
 		return kitty
 	case program == "iTerm.app" || program == "WezTerm" || program == "mintty":
 		return iTerm
+	case strings.HasPrefix(name, "foot"), strings.HasPrefix(name, "mlterm"), strings.HasPrefix(name, "contour"), strings.Contains(name, "sixel"),
+		p.Environ.Get("WT_SESSION") != "", p.Environ.Get("KONSOLE_VERSION") >= firstKonsole:
+		return sixel
 	}
 	return nil
 }
