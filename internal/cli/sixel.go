@@ -128,5 +128,5 @@ func nearest(palette []color.NRGBA, c color.NRGBA) uint8 {
 			best, least = i, d
 		}
 	}
-	return uint8(best) //nolint:gosec // below sixelColours
+	return uint8(best)
 }

@@ -83,7 +83,7 @@ func TestSixelOfManyColours(t *testing.T) {
 	t.Parallel()
 	picture := image.NewNRGBA(image.Rect(0, 0, 64, 64))
 	for i := range 64 * 64 {
-		picture.Set(i%64, i/64, color.NRGBA{R: uint8(i % 64 * 4), G: uint8(i / 64 * 4), B: uint8(i), A: 0xff}) //nolint:gosec // bits of it
+		picture.Set(i%64, i/64, color.NRGBA{R: uint8(i % 64 * 4), G: uint8(i / 64 * 4), B: uint8(i), A: 0xff})
 	}
 	if _, _, pixels := decoded(t, sixel(encoded(t, picture))); len(pixels) != 64*64 {
 		t.Errorf("%d pixels", len(pixels))
