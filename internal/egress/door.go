@@ -53,7 +53,6 @@ func (g *Gate) Open(l net.Listener, n job.Network, sandbox string) *Door {
 	onward := &http.Transport{
 		DialContext: d.dial, MaxResponseHeaderBytes: mostHeaders, ResponseHeaderTimeout: idleTime, DisableCompression: true,
 		DisableKeepAlives: true, // one connection for each request, so that counts show what the code did
-
 	}
 	quiet := slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug) // what it would log is the code's doing
 	forward := &httputil.ReverseProxy{Transport: onward, FlushInterval: -1, Rewrite: rewrite, ErrorHandler: answerError, ErrorLog: quiet, BufferPool: buffers{}}
@@ -211,7 +210,11 @@ func (d *Door) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, d.count.refuse("", 0, badRequest(err))
 	}
-	return d.connect(ctx, host, port)
+	out, err := d.connect(ctx, host, port)
+	if err != nil {
+		return nil, err // not an *outside that is nil
+	}
+	return out, nil
 }
 
 func badRequest(err error) *refusal {

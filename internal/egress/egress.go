@@ -43,13 +43,14 @@ type Config struct {
 	Connections int
 	Bytes       int64
 	Lookup      netguard.Lookup // the machine's resolver by default
-	Log         *slog.Logger
+	// Dial connects to a destination after the checks of its name: a guard with Private and Lookup by default.
+	Dial func(ctx context.Context, host string, port uint16) (net.Conn, error)
+	Log  *slog.Logger
 }
 
 // Gate serves the proxies of a runner's sandboxes.
 type Gate struct {
 	cfg    Config
-	guard  netguard.Guard
 	places chan struct{} // has a token for each connection
 }
 
@@ -61,7 +62,13 @@ func New(cfg Config) *Gate {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Gate{cfg: cfg, guard: netguard.Guard{Private: cfg.Private}, places: make(chan struct{}, mostOfGate)}
+	if cfg.Dial == nil {
+		guard := netguard.Guard{Private: cfg.Private}
+		cfg.Dial = func(ctx context.Context, host string, port uint16) (net.Conn, error) {
+			return guard.Dial(ctx, cfg.Lookup, host, port)
+		}
+	}
+	return &Gate{cfg: cfg, places: make(chan struct{}, mostOfGate)}
 }
 
 // refusal is the reason why there is no connection. Code sees its text.
@@ -73,7 +80,7 @@ type refusal struct {
 func (r *refusal) Error() string { return r.text }
 
 // connect connects to a destination for a sandbox. Every error is a *refusal.
-func (d *Door) connect(ctx context.Context, host string, port uint16) (net.Conn, error) {
+func (d *Door) connect(ctx context.Context, host string, port uint16) (*outside, error) {
 	to := place(host, port)
 	if !job.Reaches(d.rules, host, port) || !job.Reaches(d.gate.cfg.Allow, host, port) {
 		return nil, d.count.refuse(host, port, &refusal{job.NetworkNotAllowed, to + " is not in network.allow"})
@@ -83,7 +90,7 @@ func (d *Door) connect(ctx context.Context, host string, port uint16) (net.Conn,
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	conn, err := d.gate.guard.Dial(ctx, d.gate.cfg.Lookup, host, port)
+	conn, err := d.gate.cfg.Dial(ctx, host, port)
 	if err != nil {
 		return nil, d.count.refuse(host, port, reasonOf(to, err))
 	}

@@ -220,7 +220,19 @@ func TestRequests(t *testing.T) {
 		"a path for CONNECT":  {"CONNECT /a.example:" + port + " HTTP/1.1\r\nHost: x\r\n\r\n", "400", "200"},
 		"a URL for CONNECT":   {"CONNECT http://a.example:" + port + " HTTP/1.1\r\nHost: x\r\n\r\n", "400", "200"},
 		"no port for CONNECT": {"CONNECT a.example HTTP/1.1\r\nHost: x\r\n\r\n", "400", "200"},
-		"bytes":               {"\x16\x03\x01\x02\x00\r\n\r\n", "400", "200"},
+		"CONNECT with a body": {"CONNECT a.example:" + port + " HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nGET /in-the-tunnel HTTP/1.0\r\n\r\n", "GET /in-the-tunnel host=", "400"},
+		"a refused CONNECT with a request as its body": {"CONNECT b.example:" + port + " HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nGET http://a.example:" + port + "/smuggled HTTP/1.0\r\n\r\n", "403", "smuggled"},
+		"a CONNECT in chunks":                          {"CONNECT b.example:" + port + " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET http://a.example:" + port + "/smuggled HTTP/1.0\r\n\r\n", "403", "smuggled"},
+		"lines in the URL":                             {"GET http://a.example:" + port + "/x%0d%0aHost:%20b.example HTTP/1.1\r\nHost: x" + end, "GET /x%0d%0aHost:%20b.example host=a.example", "502"},
+		"lines in the host":                            {"GET http://a.example%0d%0aX:" + port + "/ HTTP/1.1\r\nHost: x" + end, "400", "200 OK"},
+		"a bare CR":                                    {"GET http://a.example:" + port + "/ HTTP/1.1\r\nHost: x\r\nX: a\rAuthorization: b" + end, "400", "200 OK"},
+		"a NUL":                                        {"GET http://a.example:" + port + "/ HTTP/1.1\r\nHost: x\r\nX: a\x00b" + end, "400", "200 OK"},
+		"a line that goes on":                          {"GET http://a.example:" + port + "/ HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\n b" + end, `auth="a b"`, "400"},
+		"two hosts":                                    {"GET http://a.example:" + port + "/ HTTP/1.1\r\nHost: x\r\nHost: b.example" + end, "400", "200 OK"},
+		"no version":                                   {"GET http://a.example:" + port + "/\r\n\r\n", "400", "200 OK"},
+		"a chunk with a minus":                         {"POST http://a.example:" + port + "/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n-3\r\nabc\r\n0\r\n\r\n", "502", "200 OK"},
+		"a length with a plus":                         {"POST http://a.example:" + port + "/ HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc", "400", "200 OK"},
+		"bytes":                                        {"\x16\x03\x01\x02\x00\r\n\r\n", "400", "200"},
 	} {
 		if a := say(t, proxy, test.request); !strings.Contains(a, test.want) || strings.Contains(a, test.not) {
 			t.Errorf("%s: %s", name, a)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"strings"
@@ -104,11 +105,13 @@ func refuseHTTP(w http.ResponseWriter, err error) {
 
 // answerError answers a request that did not reach its destination.
 func answerError(w http.ResponseWriter, _ *http.Request, err error) {
-	why := (*refusal)(nil)
-	if !errors.As(err, &why) {
-		err = errors.New("the destination did not answer as a server of HTTP")
-	} else {
+	var timeout net.Error
+	if why, ok := errors.AsType[*refusal](err); ok {
 		err = why
+	} else if errors.As(err, &timeout) && timeout.Timeout() {
+		err = &refusal{job.NetworkTimeout, "the destination does not answer"}
+	} else {
+		err = errors.New("the destination did not answer as a server of HTTP")
 	}
 	refuseHTTP(w, err)
 }

@@ -175,6 +175,30 @@ func TestNetworkSession(t *testing.T) {
 	once("a fork whose origin has ended", forks[0])
 }
 
+// TestNetworkNeighbour: sandboxes beside each other have each its own proxy, with its own rules and counts, and one without a network has none.
+func TestNetworkNeighbour(t *testing.T) {
+	t.Parallel()
+	port, requests := site(t)
+	pool := newPool(t, withEgress)
+	open := func(n *job.Network) *interpreter.Session {
+		return session(t, pool, job.SessionSpec{Network: n, Quota: job.Quota{MemoryBytes: 128 << 20}})
+	}
+	one, other, none := open(&job.Network{Allow: []string{"a.example:" + port}}), open(&job.Network{Allow: []string{"b.example:*"}}), open(nil)
+	code := "import sys\nsys.argv[1:] = ['http://a.example:" + port + "']\n" + fetch
+	held := "import socket\nheld = socket.create_connection(('127.0.0.1', 3128))\nheld.sendall(b'CONNECT a.example:" + port + " HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\nprint(held.recv(12))"
+	says(t, one, held, "b'HTTP/1.1 200'\n")
+	if res := step(t, other, job.Spec{Code: code}); !strings.HasPrefix(res.Stdout, "403 Kaa: a.example:") || res.Network == nil || res.Network.Connections != 0 || res.Network.Refused != 1 {
+		t.Errorf("with rules of its own: %s %+v\n%s", outcome(res), res.Network, res.Stdout)
+	}
+	direct := "import socket\ntry: socket.create_connection(('127.0.0.1', 3128), 5); print('open')\nexcept OSError: print('refused')"
+	if res := step(t, none, job.Spec{Code: direct}); res.Stdout != "refused\n" || res.Network != nil {
+		t.Errorf("without a network: %s %+v\n%s", outcome(res), res.Network, res.Stdout)
+	}
+	if res := step(t, one, job.Spec{Code: code}); res.Stdout != "reached\n" || res.Network.Connections != 1 || res.Network.Refused != 0 || requests.Load() != 1 {
+		t.Errorf("the first one: %s %+v, %d requests\n%s", outcome(res), res.Network, requests.Load(), res.Stdout)
+	}
+}
+
 // TestNetworkUnavailable: where there is no network namespace, or the operator allows no destination, code with a network does not start.
 func TestNetworkUnavailable(t *testing.T) {
 	t.Parallel()

@@ -57,6 +57,7 @@ type kaa struct {
 	pid     int
 	workDir string
 	client  *http.Client
+	sandbox string
 	logs    *lockedBuffer
 	exited  chan error
 	cmd     *exec.Cmd
@@ -66,7 +67,7 @@ type kaa struct {
 func startKaa(t *testing.T, level, secret string) *kaa {
 	t.Helper()
 	k := &kaa{
-		redis: testenv.Redis(t), workDir: publicDir(t, "", 0o755), logs: new(lockedBuffer), exited: make(chan error, 1),
+		sandbox: level, redis: testenv.Redis(t), workDir: publicDir(t, "", 0o755), logs: new(lockedBuffer), exited: make(chan error, 1),
 		client: &http.Client{Transport: &http.Transport{}},
 	}
 	t.Cleanup(k.client.CloseIdleConnections)

@@ -139,9 +139,13 @@ func (k *kaa) startVictim(t *testing.T) *victim {
 		ID        string `json:"id"`
 		SessionID string `json:"sessionId"`
 	}
-	err := k.call(t.Context(), http.MethodPost, "/v1/jobs", map[string]any{
+	body := map[string]any{
 		"code": kit + "\n" + victimCode, "timeout": 3000, "envs": map[string]string{"ESCAPE_HINTS": hints, "VICTIM_SECRET": secret("victim")},
-	}, &job)
+	}
+	if k.sandbox == "strict" { // its proxy is a target, too
+		body["network"] = map[string]any{"allow": []string{"allowed.invalid:*"}}
+	}
+	err := k.call(t.Context(), http.MethodPost, "/v1/jobs", body, &job)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,4 +45,13 @@ inner = b"GET http://127.0.0.1:%d/healthz HTTP/1.1\r\nHost: x\r\nConnection: clo
 outer = b"POST http://127.0.0.1:%d/ HTTP/1.1\r\nHost: x\r\n%s\r\n"
 for headers, body in ((b"Content-Length: 0\r\n", inner), (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n" + inner), (b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", b"0\r\n\r\n" + inner)):
     works("a request behind another one", says, outer % (ports[1], headers) + body)
+at = b"127.0.0.1:%d" % ports[1]
+for what, request in (("in the body of a CONNECT", b"CONNECT no.invalid:80 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(inner), inner)),
+                      ("after a CONNECT in chunks", b"CONNECT no.invalid:80 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + inner),
+                      ("by lines in a header", b"GET http://allowed.invalid/ HTTP/1.1\r\nHost: x\rHost: %s\r\n\r\n%s" % (at, inner)),
+                      ("by lines in a URL", b"GET http://allowed.invalid/%%0d%%0a%%0d%%0aGET%%20http://%s/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % at),
+                      ("by a user in a URL", b"GET http://allowed.invalid@%s/healthz HTTP/1.1\r\nHost: allowed.invalid\r\nConnection: close\r\n\r\n" % at),
+                      ("by two hosts", b"GET http://allowed.invalid/ HTTP/1.1\r\nHost: allowed.invalid\r\nHost: %s\r\n\r\n" % at),
+                      ("by an upgrade", b"GET http://%s/healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n" % at)):
+    works("a request " + what, says, request)
 finish()
