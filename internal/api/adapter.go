@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"strconv"
@@ -9,6 +10,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/gin-gonic/gin"
+
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 // adapter puts huma's operations on a gin engine. It is humagin's, except that a
@@ -50,6 +53,17 @@ func (q wholeQuery) Query(name string) string {
 	}
 	return text
 }
+
+// SetHeader completes the path of a Location: callers may reach the API below a base path.
+func (q wholeQuery) SetHeader(name, value string) {
+	if name == "Location" {
+		value = below(q.Context(), value)
+	}
+	q.humaContext.SetHeader(name, value)
+}
+
+// below returns a path of the API as callers reach it.
+func below(ctx context.Context, path string) string { return service.CallOf(ctx).Prefix + path }
 
 // routeOf returns gin's form of a path.
 func routeOf(path string) string {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gin-gonic/gin"
+
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 //go:embed docs.html
@@ -36,7 +38,7 @@ func docsPage(spec *huma.OpenAPI) gin.HandlerFunc {
 	page := []byte(renderDocs(spec))
 	return func(c *gin.Context) {
 		c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-		text := bytes.Replace(page, []byte(docsAddress), []byte(addressOf(c.Request)), 1)
+		text := bytes.Replace(page, []byte(docsAddress), []byte(addressOf(c.Request)+service.CallOf(c.Request.Context()).Prefix), 1)
 		c.Data(http.StatusOK, "text/html; charset=utf-8", text)
 	}
 }

@@ -85,7 +85,7 @@ func (s *server) listFiles(ctx context.Context, in *listFilesInput) (*listFilesO
 	}
 	out.Body.Dropped = j.Result.FilesDropped
 	for _, f := range j.Result.Files {
-		out.Body.Files = append(out.Body.Files, FileView{f, jobLocation + j.ID + "/files/" + escapePath(f.Raw())})
+		out.Body.Files = append(out.Body.Files, FileView{f, below(ctx, jobLocation) + j.ID + "/files/" + escapePath(f.Raw())})
 	}
 	return out, nil
 }

@@ -29,7 +29,9 @@ type Config struct {
 	Metrics  http.Handler
 	// Console answers browsers at / and below /console/; nil if there is none.
 	Console http.Handler
-	Log     *slog.Logger
+	// BasePath is what the addresses of the API begin with for callers; empty for nothing.
+	BasePath string
+	Log      *slog.Logger
 
 	MaxFrameBytes int64         // of a socket's frame
 	FrameTimeout  time.Duration // for which nothing of a frame may come; 30 s

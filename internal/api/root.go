@@ -22,8 +22,7 @@ func (s *server) registerRoot(engine *gin.Engine) {
 		case s.cfg.Console != nil:
 			s.cfg.Console.ServeHTTP(c.Writer, c.Request)
 		default:
-			// Relative, because a proxy may have taken a prefix away.
-			c.Header("Location", "docs")
+			c.Header("Location", s.link("docs"))
 			c.Status(http.StatusFound)
 		}
 	})
@@ -40,15 +39,27 @@ type rootView struct {
 	Links   map[string]string `json:"links"`
 }
 
-// description has links that are relative to the root: it does not know the name and the prefix by which clients reach it.
+// description has links for a client that knows the root.
 func (s *server) description() rootView {
-	v := rootView{Name: "Kaa", Version: s.cfg.Version, Links: map[string]string{
+	v := rootView{Name: "Kaa", Version: s.cfg.Version, Links: map[string]string{}}
+	for name, path := range map[string]string{
 		"docs": "docs", "openapi": "openapi.json", "execute": "process/interpreter/execute", "jobs": "v1/jobs", "sessions": "v1/sessions", "ready": "readyz",
-	}}
+	} {
+		v.Links[name] = s.link(path)
+	}
 	if s.cfg.Console != nil {
-		v.Links["console"] = "./"
+		v.Links["console"] = s.link("./")
 	}
 	return v
+}
+
+// link returns a path of the API for a client that has found the root. Without a base path it is relative, because a proxy may have taken
+// a prefix away. With one it is not: /kaa, without a slash at its end, is the root, too.
+func (s *server) link(path string) string {
+	if s.cfg.BasePath == "" {
+		return path
+	}
+	return s.cfg.BasePath + "/" + strings.TrimPrefix(path, "./")
 }
 
 // prefersHTML reports whether a client asks for HTML by name, and not for JSON rather than that.

@@ -59,7 +59,7 @@ func New(cfg Config) *API {
 	})
 
 	s := &server{cfg: cfg, batches: make(chan struct{}, batchesAtOnce(runtime.NumCPU(), runtime.GOMAXPROCS(0)))}
-	s.api = huma.NewAPI(openAPI(cfg.Version), &adapter{Handler: engine, engine: engine})
+	s.api = huma.NewAPI(openAPI(cfg.Version, cfg.BasePath), &adapter{Handler: engine, engine: engine})
 	s.registerJobs()
 	s.registerBatches()
 	s.registerBatchResults()
@@ -95,10 +95,13 @@ func batchesAtOnce(processors, goUses int) int {
 	return max(1, min(processors/2, goUses))
 }
 
-func openAPI(version string) huma.Config {
+func openAPI(version, base string) huma.Config {
 	c := huma.DefaultConfig("Kaa", version)
 	c.Info.Description = "Runs Python you don't trust: synchronously, or as jobs on queues."
 	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
+	if base != "" {
+		c.Servers = []*huma.Server{{URL: base}}
+	}
 	c.DocsPath = "" // ours works offline
 	c.SchemasPath = ""
 	c.CreateHooks = nil // no $schema in answers

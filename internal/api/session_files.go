@@ -26,8 +26,8 @@ type SessionFileView struct {
 	URL      string     `json:"url" doc:"Where to get it: its path, percent-encoded."`
 }
 
-func sessionFileView(session string, f job.SessionFile) SessionFileView {
-	return SessionFileView{f.File, optional(f.Modified), sessionLocation + session + "/files/" + escapePath(f.Raw())}
+func sessionFileView(ctx context.Context, session string, f job.SessionFile) SessionFileView {
+	return SessionFileView{f.File, optional(f.Modified), below(ctx, sessionLocation) + session + "/files/" + escapePath(f.Raw())}
 }
 
 type sessionFilesInput struct {
@@ -115,15 +115,15 @@ func (s *server) listSessionFiles(ctx context.Context, in *sessionFilesInput) (*
 		return nil, err
 	}
 	out := new(sessionFilesOutput)
-	out.Body.Files = sessionFileViews(in.ID, found.Files)
+	out.Body.Files = sessionFileViews(ctx, in.ID, found.Files)
 	out.Body.Incomplete, out.Body.NextCursor = found.Incomplete, base64.RawURLEncoding.EncodeToString(found.Next)
 	return out, nil
 }
 
-func sessionFileViews(session string, files []job.SessionFile) []SessionFileView {
+func sessionFileViews(ctx context.Context, session string, files []job.SessionFile) []SessionFileView {
 	views := make([]SessionFileView, len(files))
 	for i, f := range files {
-		views[i] = sessionFileView(session, f)
+		views[i] = sessionFileView(ctx, session, f)
 	}
 	return views
 }
@@ -148,7 +148,7 @@ func (s *server) putSessionFile(ctx context.Context, in *putFileInput) (*putFile
 	if err != nil {
 		return nil, err
 	}
-	return &putFileOutput{sessionFileView(in.ID, f)}, nil
+	return &putFileOutput{sessionFileView(ctx, in.ID, f)}, nil
 }
 
 // invalidFile words what is wrong with the one file of a request that is its body.
@@ -174,7 +174,7 @@ func (s *server) putSessionFiles(ctx context.Context, in *putFilesInput) (*putFi
 		return nil, err
 	}
 	out := new(putFilesOutput)
-	out.Body.Files = sessionFileViews(in.ID, put)
+	out.Body.Files = sessionFileViews(ctx, in.ID, put)
 	return out, nil
 }
 

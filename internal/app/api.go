@@ -168,16 +168,16 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		{"schedules", scheduleStop, func(context.Context) error { scheduler.Close(); return nil }},
 	}, a.background...)
 	own := api.New(api.Config{
-		Service: core, Console: page, Warnings: s.check.Warnings, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
+		Service: core, Console: page, BasePath: s.cfg.BasePath, Warnings: s.check.Warnings, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 		MaxFrameBytes: s.cfg.MaxBodyBytes, SlowestWrite: slowestWrite, Version: Version(),
 	})
 	entrance := door.New(door.Config{
 		Service: core, Observer: s.metrics, Log: s.log, NoAccessLog: !s.cfg.AccessLog, Audit: audit, AuditExecutions: s.cfg.AuditExecutions,
-		Keys: keys.keyring, Tokens: keys.judge(),
+		Keys: keys.keyring, Tokens: keys.judge(), BasePath: s.cfg.BasePath,
 		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.ChecksHost(), Hosts: s.cfg.AllowedHosts,
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxLongBytes: s.cfg.MaxBatchBytes, MaxRequests: maxRequests(&s.cfg), Answers: s.answers, Background: a.requests,
 	})
-	front.answer(mounted(entrance, own, dialect.Parts{Service: core, Log: s.log, Version: Version(), Issuer: s.cfg.Issuer, Scopes: s.scopesOfTokens()}, s.dialects))
+	front.answer(mounted(entrance, own, dialect.Parts{Service: core, Log: s.log, Version: Version(), BasePath: s.cfg.BasePath, Issuer: s.cfg.Issuer, Scopes: s.scopesOfTokens()}, s.dialects))
 	return a, nil
 }
 
@@ -186,7 +186,7 @@ func (s *shared) console() (http.Handler, error) {
 	if !s.cfg.Console {
 		return nil, nil //nolint:nilnil // api.Config takes nil for none
 	}
-	return console.New()
+	return console.New(s.cfg.BasePath)
 }
 
 func plain(secrets []config.Secret) []string {

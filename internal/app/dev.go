@@ -23,14 +23,7 @@ func RunDev(ctx context.Context, p Process) error {
 		return err
 	}
 	addr := d.Addr()
-	_, _ = fmt.Fprintf(p.Stdout, `
-Kaa is ready on http://%[1]s (docs: http://%[1]s/docs). Try:
-
-  curl -X POST http://%[1]s/process/interpreter/execute \
-    -H 'Content-Type: application/json' \
-    -d '{"code": "print(6 * 7)"}'
-
-`, addr)
+	_, _ = fmt.Fprint(p.Stdout, welcome("http://"+addr.String()+d.cfg.BasePath, d.cfg.Console))
 	if d.embedded != nil {
 		_, _ = fmt.Fprint(p.Stdout, "Jobs, sessions and files are forgotten when this ends.\n")
 	}
@@ -40,6 +33,23 @@ Kaa is ready on http://%[1]s (docs: http://%[1]s/docs). Try:
 	defer stopWatch()
 	failed := d.api.wait(ctx)
 	return errors.Join(failed, d.Stop(ctx), d.schema.refused())
+}
+
+// welcome is what a developer reads about the Kaa at an address.
+func welcome(address string, console bool) string {
+	page := ""
+	if console {
+		page = "The console for browsers is at " + address + "/. "
+	}
+	return fmt.Sprintf(`
+Kaa is ready on %[1]s (docs: %[1]s/docs).
+%[2]sTry:
+
+  curl -X POST %[1]s/process/interpreter/execute \
+    -H 'Content-Type: application/json' \
+    -d '{"code": "print(6 * 7)"}'
+
+`, address, page)
 }
 
 // embeddedPrefix begins the names of the directories of embedded Redises.

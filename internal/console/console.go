@@ -12,6 +12,7 @@ import (
 	"embed"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,8 +47,9 @@ type file struct {
 	policy  string // its Content-Security-Policy; empty if it is no document
 }
 
-// New reads the embedded files.
-func New() (*Console, error) {
+// New reads the embedded files. base is the path below which browsers find the page; empty for the root, or for any path that a proxy
+// takes away from requests.
+func New(base string) (*Console, error) {
 	entries, err := dist.ReadDir("dist")
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
@@ -59,6 +61,11 @@ func New() (*Console, error) {
 			return nil, fmt.Errorf("console: %w", err)
 		}
 		name := strings.TrimSuffix(e.Name(), ".gz")
+		if name == index && base != "" {
+			if text, err = rooted(base, text); err != nil {
+				return nil, err
+			}
+		}
 		sum := sha256.Sum256(text)
 		f := file{gzipped: text, etag: `"` + hex.EncodeToString(sum[:8]) + `"`, kind: kindOf(name)}
 		switch name {
@@ -75,6 +82,24 @@ func New() (*Console, error) {
 		return nil, fmt.Errorf("console: %s or %s is missing", index, frame)
 	}
 	return c, nil
+}
+
+// rooted returns the page with absolute addresses of its files. The relative ones that it has need a slash at the end of its own address,
+// and proxies also send requests here whose path has none.
+func rooted(base string, gzipped []byte) ([]byte, error) {
+	text, err := unpacked(gzipped)
+	if err != nil {
+		return nil, err
+	}
+	relative := `"` + strings.TrimPrefix(Folder, "/")
+	text = bytes.ReplaceAll(text, []byte(relative), []byte(`"`+base+Folder))
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	_, err = w.Write(text)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	return out.Bytes(), nil
 }
 
 // pagePolicy lets the page load what this host serves, and nothing else. Styles are files, or sheets that scripts construct.

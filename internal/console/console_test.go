@@ -23,7 +23,13 @@ import (
 // get answers a request of a browser.
 func get(t *testing.T, path string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	c, err := console.New()
+	return getBelow(t, "", path, headers...)
+}
+
+// getBelow answers a request of a browser that has found the page below a path.
+func getBelow(t *testing.T, base, path string, headers ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	c, err := console.New(base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +167,19 @@ func TestRelative(t *testing.T) {
 		if res := get(t, path); res.Code != http.StatusFound || res.Header().Get("Location") != want {
 			t.Errorf("%s: %d %q", path, res.Code, res.Header().Get("Location"))
 		}
+	}
+}
+
+// TestBelow: below a base path the page names its files from the root on, so it also works at the path without a slash.
+func TestBelow(t *testing.T) {
+	t.Parallel()
+	plain, below := get(t, "/"), getBelow(t, "/tools/kaa", "/", "Accept-Encoding", "gzip")
+	text := unpacked(t, below.Body.Bytes())
+	if want := strings.ReplaceAll(plain.Body.String(), `"console/`, `"/tools/kaa/console/`); text != want || strings.Count(text, `"/tools/kaa/console/`) < 2 {
+		t.Errorf("the page is %s", text)
+	}
+	if below.Header().Get("ETag") == plain.Header().Get("ETag") {
+		t.Error("two pages have one ETag")
 	}
 }
 

@@ -18,6 +18,8 @@ type Parts struct {
 	Service *service.Service
 	Log     *slog.Logger
 	Version string // of Kaa
+	// BasePath is what the paths of all dialects begin with for callers; empty for nothing.
+	BasePath string
 	// Issuer is the identity provider whose tokens are accepted; empty for none.
 	Issuer string
 	// Scopes are the scopes of a token that Kaa knows, as its claim has them.

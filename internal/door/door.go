@@ -71,6 +71,8 @@ type Config struct {
 	Keys *access.Keyring // without one, every caller passes
 	// Tokens judges what is no key and has the form of a token; nil where there are none.
 	Tokens func(ctx context.Context, token string) (*access.Grant, error)
+	// BasePath is what the addresses of all dialects begin with for callers. Requests come without it.
+	BasePath string
 	// Origins are patterns of hosts whose pages may call, besides this one's.
 	Origins []string
 	// CheckHost refuses requests whose Host is neither loopback's nor matches one of Hosts.

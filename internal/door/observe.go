@@ -32,7 +32,7 @@ const maxLoggedPath = 256
 // that it knows is still the HEAD.
 func (in *entrance) observed(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
 	start := time.Now()
-	call := &service.Call{HeadOnly: r.Method == http.MethodHead, Prefix: in.mount.Prefix}
+	call := &service.Call{HeadOnly: r.Method == http.MethodHead, Prefix: in.cfg.BasePath + in.mount.Prefix}
 	out := &answer{ResponseWriter: w}
 	ctx := service.WithCall(identified(out, r, in.mount.Name), call)
 	method := r.Method

@@ -83,7 +83,8 @@ func (c Caller) owner() job.Viewer { return job.Viewer{Caller: c.ID()} }
 // writes to it.
 type Call struct {
 	Caller Caller
-	// Route is the pattern of the path; empty if no route matched. Prefix is what the paths of the dialect begin with.
+	// Route is the pattern of the path; empty if no route matched. Prefix is what the paths of the dialect begin with
+	// for callers.
 	Route, Prefix string
 	// Operation is the dialect's name of the request's operation; empty if it has none.
 	Operation string

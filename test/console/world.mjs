@@ -31,11 +31,25 @@ export class World {
     return w
   }
 
+  // below calls f with a world whose Kaa is another one, which has a base path. The browser is the same.
+  async below(base, f) {
+    const w = Object.create(this)
+    w.base = base
+    w.port = await freePort()
+    w.url = `http://127.0.0.1:${w.port}/`
+    await w.startKaa({ KAA_BASE_PATH: base })
+    try {
+      await f(w)
+    } finally {
+      await w.stopKaa()
+    }
+  }
+
   // startKaa starts it at the same address each time.
-  async startKaa() {
+  async startKaa(settings = {}) {
     let log = ''
     this.kaa = spawn(process.env.KAA_BIN, ['dev'], {
-      env: { PATH: process.env.PATH, HOME: this.folder, KAA_PYTHON: process.env.KAA_PYTHON, KAA_ADDR: `127.0.0.1:${this.port}`, KAA_API_KEYS_FILE: join(this.folder, 'keys.json'), KAA_LOG_LEVEL: 'WARN', KAA_SANDBOX: process.env.KAA_SANDBOX ?? 'strict' },
+      env: { PATH: process.env.PATH, HOME: this.folder, KAA_PYTHON: process.env.KAA_PYTHON, KAA_ADDR: `127.0.0.1:${this.port}`, KAA_API_KEYS_FILE: join(this.folder, 'keys.json'), KAA_LOG_LEVEL: 'WARN', KAA_SANDBOX: process.env.KAA_SANDBOX ?? 'strict', ...settings },
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     this.kaa.stderr.on('data', (d) => { log += d })
@@ -52,9 +66,9 @@ export class World {
   }
 
   // open returns a page of a new visitor, signed in with a key unless that is empty.
-  async open(key = keys.all, fragment = '', options = {}) {
+  async open(key = keys.all, fragment = '', options = {}, url = this.url) {
     const context = await this.browser.newContext({ viewport: { width: 1280, height: 860 }, colorScheme: 'dark', ...options })
-    await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: this.url })
+    await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: new URL(url).origin })
     const page = await context.newPage()
     page.setDefaultTimeout(patience)
     page.complaints = []
@@ -63,7 +77,7 @@ export class World {
     page.on('pageerror', (e) => page.complaints.push(String(e)))
     page.on('request', (r) => page.requests.push(r.url()))
     if (key) await context.addInitScript(([k]) => { if (window === top) sessionStorage.setItem('kaa.key', k) }, [key])
-    await page.goto(this.url + fragment)
+    await page.goto(url + fragment)
     return page
   }
 

@@ -138,6 +138,8 @@ type Config struct {
 	AllowedHosts   []string `env:"KAA_ALLOWED_HOSTS"`
 	// Dialects are the protocols besides Kaa's own that the API speaks; none stand for all.
 	Dialects []string `env:"KAA_DIALECTS"`
+	// BasePath is the path below which callers reach the API; empty for the root, or with a slash at its beginning and none at its end.
+	BasePath string `env:"KAA_BASE_PATH"`
 	// Console is the page for browsers.
 	Console bool `env:"KAA_CONSOLE" envDefault:"true"`
 	// MetricsTenants have metrics of their own.
@@ -278,6 +280,7 @@ func Load(environ Environment) (Config, error) {
 	c.Audiences = trimmed(c.Audiences)
 	c.MetricsTenants = trimmed(c.MetricsTenants)
 	c.Dialects = trimmed(c.Dialects)
+	c.BasePath = strings.TrimRight(c.BasePath, "/")
 	if c.Concurrency == 0 {
 		// Code waits as often as it computes, so more than one per core.
 		c.Concurrency = max(4, 2*runtime.NumCPU())
@@ -384,6 +387,7 @@ func (c *Config) check() []error {
 		bad("KAA_RESERVED_SLOTS is %q; use auto or a number that is not negative", c.ReservedSlots)
 	}
 	c.checkHosts(bad)
+	c.checkBasePath(bad)
 	c.checkEgress(bad)
 	if c.EventBytes < minEventBytes {
 		bad("KAA_EVENT_BYTES must be at least %d", minEventBytes)

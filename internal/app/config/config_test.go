@@ -131,6 +131,24 @@ func TestAllowedOrigins(t *testing.T) {
 	}
 }
 
+// TestBasePath: a base path is a path that stands everywhere as it is, and none of the API's own.
+func TestBasePath(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"": "", "/": "", "/kaa": "/kaa", "/kaa/": "/kaa", "/tools/kaa-1.2_3~": "/tools/kaa-1.2_3~", "kaa": "!", "/a//b": "!", "/a/../b": "!", "/a b": "!", "/a%20b": "!", `/"><script>`: "!",
+		"//host": "!", "/v1": "!", "/docs/kaa": "!", "/healthz": "!", "/" + strings.Repeat("a", 300): "!", "/kaa\r\nX: y": "!", "https://example.com/kaa": "!",
+	} {
+		c, err := config.Load(config.Environment{"KAA_BASE_PATH=" + value})
+		got := c.BasePath
+		if err != nil {
+			got = "!"
+		}
+		if got != want {
+			t.Errorf("%q: %q, %v; want %q", value, got, err, want)
+		}
+	}
+}
+
 func TestPlain(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]int{"": 0, "false": 0, "true": 7, "gate": 1, "gate, pages": 2, "stack": -1, "gate,": -1, "maybe": -1} {

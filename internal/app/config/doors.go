@@ -2,6 +2,7 @@ package config
 
 import (
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -65,6 +66,31 @@ func matchesAll(pattern string) bool {
 // named some, and where a page that a browser shows could else run code.
 func (c *Config) ChecksHost() bool {
 	return len(c.AllowedHosts) > 0 || c.Keyless() && !c.Open()
+}
+
+// longestBase is how many characters a base path may have: it is in each Location.
+const longestBase = 256
+
+// basePath is a path whose characters stand everywhere as they are: in addresses, HTML and headers.
+var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
+
+// ownPaths are the first parts of the API's own paths. A base path that began with one would hide that part at the root.
+func ownPaths() []string {
+	return []string{"v1", "process", "console", "docs", "openapi.json", "openapi.yaml", "healthz", "readyz", "metrics", ".well-known"}
+}
+
+// checkBasePath finds what is wrong with the path below which the API is.
+func (c *Config) checkBasePath(bad func(format string, args ...any)) {
+	if c.BasePath == "" {
+		return
+	}
+	if !basePath.MatchString(c.BasePath) || len(c.BasePath) > longestBase || path.Clean(c.BasePath) != c.BasePath {
+		bad("KAA_BASE_PATH: %q is not a path; write /kaa or /tools/kaa, with letters, digits and ._~- between the slashes", c.BasePath)
+		return
+	}
+	if first, _, _ := strings.Cut(c.BasePath[1:], "/"); slices.Contains(ownPaths(), first) {
+		bad("KAA_BASE_PATH: /%s is a path of the API itself; choose another one, such as /kaa", first)
+	}
 }
 
 // mostNamed is how many tenants may have metrics of their own: each is a series of every metric of tenants.

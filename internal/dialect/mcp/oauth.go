@@ -26,7 +26,7 @@ func (d *Dialect) challenge(r *http.Request, err error) string {
 		challenge += `, error="invalid_token", error_description="` + quotable(token.Reason) + `"`
 	}
 	if d.Issuer != "" {
-		challenge += `, resource_metadata="` + origin(r) + metadataPath + path + `"`
+		challenge += `, resource_metadata="` + origin(r) + d.BasePath + metadataPath + path + `"`
 		if len(d.Scopes) > 0 {
 			challenge += `, scope="` + strings.Join(d.Scopes, " ") + `"`
 		}
@@ -64,7 +64,7 @@ func (d *Dialect) describe(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Cache-Control", "max-age=300")
 	dialect.WriteJSON(w, http.StatusOK, map[string]any{
-		"resource": origin(r) + path, "resource_name": "Kaa", "authorization_servers": []string{d.Issuer},
+		"resource": origin(r) + d.BasePath + path, "resource_name": "Kaa", "authorization_servers": []string{d.Issuer},
 		"scopes_supported": d.Scopes, "bearer_methods_supported": []string{"header"},
 	})
 }

@@ -2,8 +2,9 @@
 // be shown as they are.
 import { computed, signal } from '@preact/signals'
 
-// The page is at the root of the API, perhaps below a prefix that a proxy has. So addresses are relative to the page.
-const base = new URL('.', document.baseURI)
+// The root of the API is where the folder of this script is, perhaps below a prefix that a proxy has. The address of the page would not tell: below
+// /kaa it is /kaa or /kaa/.
+const base = new URL('..', import.meta.url)
 const stored = 'kaa.key'
 
 export interface Me {

@@ -1,6 +1,6 @@
 import { Component, type ComponentChildren, type ComponentType } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
-import { key, me, Problem, reachable, refused, signIn, signOut, wordsOf } from './api'
+import { key, me, Problem, reachable, refused, signIn, signOut, urlOf, wordsOf } from './api'
 import { offered, pages, type Page } from './pages'
 import { href, route } from './router'
 import { dark, nextTheme } from './theme'
@@ -52,7 +52,7 @@ function Header() {
         ))}
       </nav>
       <div class="top-end">
-        <a class="quiet" href="docs">API</a>
+        <a class="quiet" href={urlOf('/docs').href}>API</a>
         <IconButton label={dark.value ? 'Light colours' : 'Dark colours'} icon={dark.value ? icons.sun : icons.moon} onClick={nextTheme} />
         {identity?.required && (
           <>

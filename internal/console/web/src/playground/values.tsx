@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { urlOf } from '../api'
 import { dark } from '../theme'
 import { Button, icons } from '../ui/basics'
 import { bytes } from '../ui/format'
@@ -98,7 +99,7 @@ export function Framed({ html }: { html: string }) {
     // It has no origin that could be named. What is in it is the program's own.
     if (ready) frame.current?.contentWindow?.postMessage({ html, theme }, '*')
   }, [ready, html, theme])
-  return <iframe ref={frame} class="framed" src="console/frame.html" sandbox="allow-scripts" title="Result of the program as HTML" style={{ height: `${height}px` }} />
+  return <iframe ref={frame} class="framed" src={urlOf('/console/frame.html').href} sandbox="allow-scripts" title="Result of the program as HTML" style={{ height: `${height}px` }} />
 }
 
 function Markdown({ text }: { text: string }) {
