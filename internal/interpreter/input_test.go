@@ -91,6 +91,27 @@ func TestSessionInput(t *testing.T) {
 	})
 }
 
+// TestInterruptBeforeTheRequest: a signal that comes while input flushes the streams is not lost.
+func TestInterruptBeforeTheRequest(t *testing.T) {
+	t.Parallel()
+	s := session(t, shared(t), job.SessionSpec{})
+	tap := new(job.Tap)
+	tap.Open(&askSink{answer: func(int, string) { t.Error("it asks") }})
+	res := step(t, s, job.Spec{Timeout: ample, Code: `
+import os, signal, sys
+class Stream:
+    def write(self, text): pass
+    def flush(self): os.kill(os.getpid(), signal.SIGINT)
+sys.stderr = Stream()
+try: input("? ")
+except KeyboardInterrupt: print("interrupted")
+finally: sys.stderr = sys.__stderr__
+`}, job.Live{Tap: tap, Answers: make(chan job.Answer)})
+	if res.Status != job.StatusOK || res.Stdout != "interrupted\n" {
+		t.Errorf("%+v", res)
+	}
+}
+
 // TestSessionInputInterrupted: code that waits for input ends when it is interrupted, and what
 // is answered too late harms nobody.
 func TestSessionInputInterrupted(t *testing.T) {

@@ -95,7 +95,7 @@ class Console:
     def input(self, prompt="", /):
         text = str(prompt)
         self.prompt = text if sys.stdin is self.stream else ""
-        return read_line(text)  # which writes it to sys.stdout
+        return line_from(text)
 
     def ask(self):
         """Return a line, or nothing at the end of the input."""
@@ -144,6 +144,38 @@ class Console:
         finally:
             _sigmask(_signal.SIG_SETMASK, before)
         return chunk
+
+
+def line_from(prompt):
+    """Do what Python's input does where sys.stdin is no terminal. That one drops an exception of a
+    signal's handler while it flushes, and so the interrupt of the code."""
+    sys.audit("builtins.input", prompt)
+    stdin, stdout, stderr = (stream_of(name) for name in ("stdin", "stdout", "stderr"))
+    flush(stderr)
+    stdout.write(prompt)
+    flush(stdout)
+    line = stdin.readline()
+    if not isinstance(line, str):
+        raise TypeError("object.readline() returned non-string")
+    if not line:
+        raise EOFError("EOF when reading a line")
+    line = line[:-1] if line.endswith("\n") else line
+    sys.audit("builtins.input/result", line)
+    return line
+
+
+def stream_of(name):
+    stream = getattr(sys, name, None)
+    if stream is None:
+        raise RuntimeError("input(): lost sys." + name)
+    return stream
+
+
+def flush(stream):
+    try:
+        stream.flush()
+    except Exception:
+        pass
 
 
 def line_of(command):
