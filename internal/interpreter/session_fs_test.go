@@ -149,6 +149,7 @@ for code in (
     "os.rename('a', 'c');os.symlink(outside, 'a');os.remove('a');os.symlink('/', 'a');os.remove('a');os.path.isdir('c') and shutil.rmtree('a', True);os.rename('c', 'a')", # the caller may have made a
     "os.rename('a/f', 'a/h');os.symlink(outside + '/secret', 'a/f');os.remove('a/f');os.mkfifo('a/f');os.remove('a/f');os.rename('a/h', 'a/f')",
     "os.rename('a/sub', 'a/dir');os.symlink('../../../..' + outside, 'a/sub');os.remove('a/sub');os.rename('a/dir', 'a/sub')",
+    "open('again', 'w').write('inside');os.replace('again', 'a/f')", # the others may have removed it
 ): threading.Thread(target=swap, args=(code,), daemon=True).start()
 `, outside))
 		got := map[string]int{}

@@ -84,9 +84,10 @@ class Session:
     def next(self):
         while True:
             try:
-                self.control.wait()
-                # A signal that was meant for the previous execution is not for the next one.
-                self.interrupts.notes.clear()
+                if not self.control.rest:  # else the command was read with a late answer, and a signal may be for it
+                    self.control.wait()
+                    # A signal that was meant for the previous execution is not for the next one.
+                    self.interrupts.notes.clear()
                 command = self.control.receive()
                 if command is None or command["cmd"] not in ("input", "reply"):  # an answer that comes too late
                     return command
