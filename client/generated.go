@@ -1134,6 +1134,16 @@ type PersistView struct {
 	Skipped *int64 `json:"skipped,omitempty"`
 }
 
+// PortLink is a schema of the API.
+type PortLink struct {
+	// Path: Path of this Kaa below which the port is reached, with a key.
+	Path string `json:"path"`
+	// Port: The port.
+	Port int64 `json:"port"`
+	// URL: Address with a host name of its own, where the operator has set KAA_PORTS_HOST. With a key of Kaa it is signed: its holder may call the server, as long as the session lives and the key is valid.
+	URL string `json:"url,omitempty"`
+}
+
 // PresentUse is a schema of the API.
 type PresentUse struct {
 	// SessionDiskBytes: Bytes of disk that the live sessions may take, by their limits.
@@ -2216,6 +2226,12 @@ func (c *Client) GetJobRequest(ctx context.Context, id string, options ...Option
 // GetOwnKey calls GET /v1/key: Show the key of the call.
 func (c *Client) GetOwnKey(ctx context.Context, options ...Option) (answer OwnKeyView, err error) {
 	err = c.call(ctx, "GET", "/v1/key", nil, nil, &answer, options)
+	return answer, err
+}
+
+// GetPort calls GET /v1/sessions/{id}/ports/{port}: Addresses of a port of a session.
+func (c *Client) GetPort(ctx context.Context, id string, port string, options ...Option) (answer PortLink, err error) {
+	err = c.call(ctx, "GET", "/v1/sessions/"+url.PathEscape(id)+"/ports/"+url.PathEscape(port), nil, nil, &answer, options)
 	return answer, err
 }
 

@@ -20,6 +20,7 @@ const keyProtocol = "kaa-key."
 // API is Kaa's own dialect: the operations of docs/api.md.
 type API struct {
 	http.Handler
+	server *server
 }
 
 // Key returns the API key of a request.
@@ -70,6 +71,8 @@ func (*API) Probe(r *http.Request) bool {
 // Body streams files, and takes forms as they are.
 func (*API) Body(r *http.Request) service.Body {
 	switch {
+	case isPort(r):
+		return service.BodyPassed
 	case isFSContent(r):
 		return service.BodyFile
 	case isRaw(r):
@@ -129,7 +132,7 @@ const mostParameters = 64
 
 // bounded refuses queries of which the values would take much more than their text.
 func bounded(c *gin.Context) {
-	if strings.Count(c.Request.URL.RawQuery, "&") >= mostParameters {
+	if strings.Count(c.Request.URL.RawQuery, "&") >= mostParameters && !isPort(c.Request) {
 		abort(c, badRequest(fmt.Sprintf("the query has more than %d parameters; see docs/api.md for those that there are", mostParameters)))
 	}
 }

@@ -59,6 +59,9 @@ type uploads struct{ files []job.FileRequest }
 // alone, as JSON. most is how many files it may have.
 func unpacked(most int) gin.HandlerFunc {
 	return func(c *gin.Context) {
+		if isPort(c.Request) {
+			return
+		}
 		if !isForm(c.Request) {
 			if isMisplacedForm(c.Request) {
 				abort(c, newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type",

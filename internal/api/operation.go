@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/kaa-run/kaa/internal/sandboxport"
 	"github.com/kaa-run/kaa/internal/service"
 )
 
@@ -41,6 +42,10 @@ type Config struct {
 	// PingEvery is how often the clients of sockets are asked whether they are there; 15 s.
 	PingEvery time.Duration
 	Version   string
+	// Ports are the host names of ports of sessions.
+	Ports sandboxport.Hosts
+	// TrafficThing names a session in the tickets of E2B's sandboxes, which their clients send to the host names of its ports; nil if there are none.
+	TrafficThing func(session string) string
 }
 
 type server struct {

@@ -273,6 +273,9 @@ func translate(err error) (p *Problem, unforeseen bool) {
 	if p := commandProblem(err); p != nil {
 		return p, false
 	}
+	if p := portProblem(err); p != nil {
+		return p, false
+	}
 	if p := volumeProblem(err); p != nil {
 		return p, false
 	}

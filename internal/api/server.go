@@ -74,6 +74,8 @@ func New(cfg Config) *API {
 	s.registerEvents()
 	s.registerSocket(engine)
 	s.registerCommandSocket(engine)
+	s.registerPorts(engine)
+	s.registerPortLinks()
 	s.registerFiles()
 	s.registerRecords()
 	s.registerCalls()
@@ -86,7 +88,7 @@ func New(cfg Config) *API {
 	engine.GET("/metrics", gin.WrapH(cfg.Metrics))
 	engine.GET("/docs", docsPage(s.api.OpenAPI()))
 	s.registerRoot(engine)
-	return &API{engine}
+	return &API{engine, s}
 }
 
 // batchesAtOnce is one for each two processors, or fewer if Go uses fewer: the limit of a

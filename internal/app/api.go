@@ -15,8 +15,10 @@ import (
 	"github.com/kaa-run/kaa/internal/app/config"
 	"github.com/kaa-run/kaa/internal/console"
 	"github.com/kaa-run/kaa/internal/dialect"
+	"github.com/kaa-run/kaa/internal/dialect/e2b"
 	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/runner"
+	"github.com/kaa-run/kaa/internal/sandboxport"
 	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/telemetry"
@@ -167,17 +169,23 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		{"archives", archiveStop, func(context.Context) error { archiver.Close(); return nil }},
 		{"schedules", scheduleStop, func(context.Context) error { scheduler.Close(); return nil }},
 	}, a.background...)
+	ports, err := sandboxport.ParseHosts(s.cfg.PortsHost)
+	if err != nil {
+		return nil, &configError{fmt.Errorf("KAA_PORTS_HOST: %w", err)}
+	}
 	own := api.New(api.Config{
+		Ports: ports, TrafficThing: e2b.TrafficThing,
 		Service: core, Console: page, BasePath: s.cfg.BasePath, Warnings: s.check.Warnings, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,
 		MaxFrameBytes: s.cfg.MaxBodyBytes, SlowestWrite: slowestWrite, Version: Version(),
 	})
 	entrance := door.New(door.Config{
 		Service: core, Observer: s.metrics, Log: s.log, NoAccessLog: !s.cfg.AccessLog, Audit: audit, AuditExecutions: s.cfg.AuditExecutions,
 		Keys: keys.keyring, Tokens: keys.judge(), BasePath: s.cfg.BasePath,
-		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.ChecksHost(), Hosts: s.cfg.AllowedHosts,
+		Origins: s.cfg.AllowedOrigins, CheckHost: s.cfg.ChecksHost(), Hosts: withPorts(s.cfg.AllowedHosts, ports),
 		MaxBodyBytes: s.cfg.MaxBodyBytes, MaxFileBytes: s.cfg.MaxFileUploadBytes, MaxLongBytes: s.cfg.MaxBatchBytes, MaxRequests: maxRequests(&s.cfg), Answers: s.answers, Background: a.requests,
 	})
-	front.answer(mounted(entrance, own, dialect.Parts{Service: core, Log: s.log, Version: Version(), BasePath: s.cfg.BasePath, Issuer: s.cfg.Issuer, Scopes: s.scopesOfTokens()}, s.dialects))
+	parts := dialect.Parts{Service: core, Log: s.log, Version: Version(), BasePath: s.cfg.BasePath, Issuer: s.cfg.Issuer, Scopes: s.scopesOfTokens(), PortsDomain: ports.Domain()}
+	front.answer(withPortHosts(entrance, own, ports, mounted(entrance, own, parts, s.dialects)))
 	return a, nil
 }
 

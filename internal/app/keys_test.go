@@ -254,6 +254,7 @@ func TestScopes(t *testing.T) {
 		"POST /v1/jobs:cancel": access.Execute, "POST /v1/jobs:purge": access.Execute, "GET /v1/config": access.Admin, "POST /v1/runners/{id}/drain": access.Admin, "POST /v1/runners/{id}/resume": access.Admin,
 	}
 	maps.Copy(needed, map[string]access.Scope{
+		"GET /v1/sessions/{id}/ports/{port}": access.Execute, "GET /v1/sessions/{id}/ports/{port}/{path}": access.Execute,
 		"GET /v1/volumes": access.Read, "GET /v1/volumes/{name}": access.Read, "DELETE /v1/volumes/{name}": access.Sessions,
 		"POST /v1/sessions/{id}/commands": access.Execute, "GET /v1/sessions/{id}/commands": access.Read,
 		"GET /v1/sessions/{id}/commands/ws": access.Execute, "GET /v1/sessions/{id}/commands/{command}/ws": access.Execute,
@@ -300,7 +301,7 @@ func TestScopes(t *testing.T) {
 			case body == nil && method == http.MethodPost:
 				body = fields{}
 			}
-			target := strings.NewReplacer("{id}", "01a00000-0000-7000-8000-000000000000", "{path}", "out", "{name}", "low", "{callId}", "1-1", "{command}", "01a00000-0000-7000-8000-000000000000").Replace(p)
+			target := strings.NewReplacer("{id}", "01a00000-0000-7000-8000-000000000000", "{path}", "out", "{name}", "low", "{callId}", "1-1", "{port}", "8000", "{command}", "01a00000-0000-7000-8000-000000000000").Replace(p)
 			if strings.HasSuffix(p, "/lines") {
 				target += "?from=0"
 			}

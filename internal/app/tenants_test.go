@@ -160,16 +160,18 @@ func walkedCommands() map[string]struct {
 	}
 	const one = "/v1/sessions/{id}/commands/{command}"
 	return map[string]way{
-		"GET /v1/sessions/{id}/commands":    {"session", nil},
-		"POST /v1/sessions/{id}/commands":   {"session", fields{"command": "true"}},
-		"GET " + one:                        {"session", nil},
-		"GET " + one + "/events":            {"session", nil},
-		"POST " + one + "/input":            {"session", fields{"data": "x"}},
-		"POST " + one + "/signal":           {"session", fields{"signal": "WINCH"}},
-		"POST " + one + "/resize":           {"session", fields{"columns": 1, "rows": 1}},
-		"DELETE " + one:                     {"session", nil},
-		"GET /v1/sessions/{id}/commands/ws": {"session", nil},
-		"GET " + one + "/ws":                {"session", nil},
+		"GET /v1/sessions/{id}/commands":            {"session", nil},
+		"POST /v1/sessions/{id}/commands":           {"session", fields{"command": "true"}},
+		"GET " + one:                                {"session", nil},
+		"GET " + one + "/events":                    {"session", nil},
+		"POST " + one + "/input":                    {"session", fields{"data": "x"}},
+		"POST " + one + "/signal":                   {"session", fields{"signal": "WINCH"}},
+		"POST " + one + "/resize":                   {"session", fields{"columns": 1, "rows": 1}},
+		"DELETE " + one:                             {"session", nil},
+		"GET /v1/sessions/{id}/commands/ws":         {"session", nil},
+		"GET " + one + "/ws":                        {"session", nil},
+		"GET /v1/sessions/{id}/ports/{port}/{path}": {"session", nil},
+		"GET /v1/sessions/{id}/ports/{port}":        {"session", nil},
 	}
 }
 
@@ -250,7 +252,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 			done := k.call(http.MethodPost, "/v1/sessions/"+id+"/commands", fields{"command": "true", "background": true}).str("id")
 			command = done // which has an end
 		}
-		path = strings.NewReplacer("{id}", id, "{name}", id, "{path}", "out", "{command}", command, "{callId}", "1-1", "{contextId}", inContext).Replace(path)
+		path = strings.NewReplacer("{id}", id, "{name}", id, "{path}", "out", "{command}", command, "{callId}", "1-1", "{port}", "8000", "{contextId}", inContext).Replace(path)
 		headers := []string(nil)
 		if strings.HasSuffix(path, "/lines") {
 			path += "?from=1"
@@ -297,6 +299,9 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		}
 		if strings.HasSuffix(operation, "/ws") || strings.HasSuffix(operation, "/fs/watch") {
 			continue // TestTenantsOfSockets, TestWatchFiles: they have no end
+		}
+		if strings.HasSuffix(operation, "/ports/{port}/{path}") {
+			continue // TestPorts: a server has to listen
 		}
 		if strings.HasSuffix(operation, "/{command}") && strings.HasPrefix(operation, "DELETE") {
 			continue // TestCommandInput; here the restart of the session has ended it

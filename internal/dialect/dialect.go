@@ -24,6 +24,8 @@ type Parts struct {
 	Issuer string
 	// Scopes are the scopes of a token that Kaa knows, as its claim has them.
 	Scopes []string
+	// PortsDomain is what the host names of ports of sessions end with, perhaps with a port; empty for none.
+	PortsDomain string
 }
 
 // Bearer returns the key of the header Authorization: Bearer; empty for none.

@@ -25,15 +25,15 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 		return
 	}
 	kind, most := in.dialect.Body(r), in.cfg.MaxBodyBytes
-	streamed := kind == service.BodyStreamed || kind == service.BodyLong || kind == service.BodyFile
+	streamed := kind == service.BodyStreamed || kind == service.BodyLong || kind == service.BodyFile || kind == service.BodyPassed
 	takesGzip := kind != service.BodyStreamed && kind != service.BodyText && kind != service.BodyBinary
 	packed := slices.ContainsFunc(r.Header.Values("Content-Encoding"), changesBody)
-	if packed && (!takesGzip || !isGzip(r)) {
+	if packed && kind != service.BodyPassed && (!takesGzip || !isGzip(r)) {
 		in.refuse(w, r, &service.BodyError{Fault: service.BodyEncoded, Gzip: takesGzip})
 		return
 	}
 	switch kind {
-	case service.BodyStreamed, service.BodyFile:
+	case service.BodyStreamed, service.BodyFile, service.BodyPassed:
 		most = in.cfg.MaxFileBytes
 	case service.BodyLong:
 		most = in.cfg.MaxLongBytes
@@ -48,6 +48,7 @@ func (in *entrance) buffered(w http.ResponseWriter, r *http.Request, next http.H
 	if streamed {
 		r = r.WithContext(r.Context())
 		r.Body = limited
+		coming.passes = kind == service.BodyPassed
 		next(w, r)
 		return
 	}

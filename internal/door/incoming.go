@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/service"
@@ -38,8 +40,13 @@ type incoming struct {
 	expects bool  // the client waits for 100 Continue, which the first read sends
 
 	pace   service.Pace
-	ended  bool
+	ended  atomic.Bool
 	failed bool // nothing more comes
+
+	// passes: the answer goes out as it is made, also before the end of the body, which another goroutine may read then.
+	passes  bool
+	reading sync.Mutex  // held by Read; guards expects, pace and failed
+	over    atomic.Bool // nothing reads any more but finish
 
 	early       bool // the answer came before the end of the body
 	earlyStatus int
@@ -71,8 +78,16 @@ func (in *entrance) received(w http.ResponseWriter, r *http.Request, next http.H
 // a handler runs, and net/http would take that for a caller who went away; for the same
 // reason the server has no ReadTimeout.
 func (in *incoming) Read(p []byte) (int, error) {
+	in.reading.Lock()
+	defer in.reading.Unlock()
+	if in.over.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	in.expects = false
 	_ = in.control.SetReadDeadline(in.pace.Due())
+	if in.over.Load() { // since then, so finish may have set its deadline before
+		_ = in.control.SetReadDeadline(time.Now())
+	}
 	n, err := in.take(p)
 	in.failed = in.failed || errors.Is(err, os.ErrDeadlineExceeded)
 	return n, err
@@ -83,9 +98,9 @@ func (in *incoming) take(p []byte) (int, error) {
 	in.pace.Read += int64(n)
 	switch {
 	case errors.Is(err, io.EOF):
-		in.ended = true
+		in.ended.Store(true)
 		_ = in.control.SetReadDeadline(time.Time{})
-		if !in.answer.Written() {
+		if !in.passes && !in.answer.Written() {
 			in.Header().Del("Connection")
 		}
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
@@ -107,6 +122,9 @@ func (in *incoming) Written() bool { return in.earlyStatus != 0 || in.answer.Wri
 func (in *incoming) WriteHeader(status int) {
 	switch {
 	case !in.isEarly():
+		if in.passes && in.ended.Load() {
+			in.Header().Del("Connection")
+		}
 		in.answer.WriteHeader(status)
 	case in.earlyStatus == 0:
 		in.earlyStatus = status
@@ -130,7 +148,7 @@ func (in *incoming) WriteString(s string) (int, error) {
 
 // isEarly decides with the header of an answer whether it is collected.
 func (in *incoming) isEarly() bool {
-	in.early = in.early || !in.ended && !in.answer.Written()
+	in.early = in.early || !in.passes && !in.ended.Load() && !in.answer.Written()
 	return in.early
 }
 
@@ -144,10 +162,37 @@ func (in *incoming) Flush() {
 // finish sends an answer that came before the end of the body, and takes what is left of
 // that, within bounds.
 func (in *incoming) finish(most int64, room chan struct{}) {
-	if in.ended && !in.early {
+	if in.ended.Load() && !in.early {
 		return
 	}
+	in.over.Store(true)
+	if in.passes { // a read that is under way ends now
+		_ = in.control.SetReadDeadline(time.Now())
+	}
+	in.reading.Lock()
+	defer in.reading.Unlock()
 	over := time.Now().Add(lingerTime)
+	if in.early || !in.answer.Written() {
+		in.sendCollected()
+	} else {
+		in.answer.Flush()
+	}
+	// A client that waits for 100 Continue has its answer, and sends nothing.
+	if !in.ended.Load() && !in.failed && !in.expects {
+		select {
+		case room <- struct{}{}:
+			in.discard(most, over)
+			<-room
+		default:
+		}
+	}
+	if !in.ended.Load() { // nor does net/http wait for the rest
+		_ = in.control.SetReadDeadline(time.Now())
+	}
+}
+
+// sendCollected sends an answer that came before the end of the body.
+func (in *incoming) sendCollected() {
 	if !in.expects && in.length >= 0 && in.length <= shortBody {
 		in.discard(shortBody, time.Now().Add(refusedBodyTime))
 	}
@@ -158,24 +203,12 @@ func (in *incoming) finish(most int64, room chan struct{}) {
 		in.failed = true
 	}
 	in.answer.Flush()
-	// A client that waits for 100 Continue has its answer, and sends nothing.
-	if !in.ended && !in.failed && !in.expects {
-		select {
-		case room <- struct{}{}:
-			in.discard(most, over)
-			<-room
-		default:
-		}
-	}
-	if !in.ended { // nor does net/http wait for the rest
-		_ = in.control.SetReadDeadline(time.Now())
-	}
 }
 
 // discard reads up to most bytes of the rest, until a time or until nothing comes.
 func (in *incoming) discard(most int64, over time.Time) {
 	piece := make([]byte, 32<<10)
-	for !in.ended && most > 0 {
+	for !in.ended.Load() && most > 0 {
 		due := over
 		if next := time.Now().Add(lingerPause); next.Before(due) {
 			due = next

@@ -25,7 +25,8 @@ var allowed = map[string][]string{
 	"internal/service":          {"internal/access", "internal/job", "internal/schedule"},
 	"internal/door":             {"internal/access", "internal/job", "internal/service"},
 	"internal/dialect":          {"internal/job", "internal/service"},
-	"internal/api":              {"internal/job", "internal/service"},
+	"internal/sandboxport":      {"internal/job", "internal/service"},
+	"internal/api":              {"internal/job", "internal/service", "internal/sandboxport"},
 	"internal/console":          nil,
 	"internal/runner":           {"internal/job"},
 	"internal/sandbox":          {"internal/job"},
@@ -57,7 +58,7 @@ var allowed = map[string][]string{
 	"internal/app/interpreters": {"internal/job", "internal/sandbox", "internal/interpreter", "internal/egress", "internal/app/config"},
 	"internal/app/doctor":       {"internal/job", "internal/oidc", "internal/store", "internal/sandbox", "internal/interpreter", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters"},
 	"internal/app": {
-		"internal/access", "internal/oidc", "internal/job", "internal/service", "internal/door", "internal/dialect", "internal/console", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/packages", "internal/process",
+		"internal/access", "internal/oidc", "internal/job", "internal/service", "internal/door", "internal/dialect", "internal/sandboxport", "internal/console", "internal/store", "internal/queue", "internal/api", "internal/runner", "internal/interpreter", "internal/packages", "internal/process",
 		"internal/sandbox", "internal/telemetry", "internal/webhook", "internal/blob", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters",
 	},
 	"client":            nil,
@@ -74,7 +75,7 @@ var allowed = map[string][]string{
 // those below its own directory; internal/app may import each of them.
 const dialects = "internal/dialect/"
 
-var ofDialect = []string{"internal/access", "internal/job", "internal/service", "internal/dialect"}
+var ofDialect = []string{"internal/access", "internal/job", "internal/service", "internal/dialect", "internal/sandboxport"}
 
 // mayImport reports whether a package may import another one.
 func mayImport(name, other string) bool {

@@ -171,4 +171,5 @@ const (
 	BodyFile                     // as BodyStreamed, perhaps compressed by gzip
 	BodyTextPacked               // as BodyText, perhaps compressed by gzip
 	BodyBinaryPacked             // as BodyBinary, perhaps compressed by gzip
+	BodyPassed                   // as BodyStreamed, compressed as it may be; the answer may begin before its end
 )

@@ -42,3 +42,17 @@ func (s *Service) SessionTickets(ctx context.Context, most int, thing func(job.S
 	}
 	return all, nil
 }
+
+// TicketFor returns the ticket of the caller's key for a thing. It is empty if it would not lead back to the caller: without keys, for a token of an identity
+// provider, and for an operator who acts for a tenant.
+func (s *Service) TicketFor(c Caller, thing string) string {
+	if s.cfg.Keyring == nil || c.Digest == "" {
+		return ""
+	}
+	ticket := c.Ticket(thing)
+	grant, err := s.cfg.Keyring.FindTicket(ticket, thing)
+	if err != nil || grant.SHA256 != c.Digest || grant.Tenant != c.Tenant {
+		return ""
+	}
+	return ticket
+}

@@ -5,10 +5,13 @@ import (
 	"strings"
 )
 
+// anyPath is what passes any request on, so no method fits it.
+const anyPath = "/v1/sessions/{id}/ports/{port}/{path}"
+
 // operation writes the method of an operation. Those whose answers are streams and WebSockets are written by hand.
 func (g *generator) operation(op operation) error {
 	kinds, of := op.answer()
-	if strings.HasSuffix(op.path, "/ws") || kinds["text/event-stream"] && of == nil {
+	if strings.HasSuffix(op.path, "/ws") || op.path == anyPath || kinds["text/event-stream"] && of == nil {
 		return nil
 	}
 	name := goName(op.OperationID)

@@ -136,6 +136,8 @@ type Config struct {
 	// requests may be addressed to.
 	AllowedOrigins []string `env:"KAA_ALLOWED_ORIGINS"`
 	AllowedHosts   []string `env:"KAA_ALLOWED_HOSTS"`
+	// PortsHost is the pattern of the host names of which each is a port of a session; empty for none.
+	PortsHost string `env:"KAA_PORTS_HOST"`
 	// Dialects are the protocols besides Kaa's own that the API speaks; none stand for all.
 	Dialects []string `env:"KAA_DIALECTS"`
 	// BasePath is the path below which callers reach the API; empty for the root, or with a slash at its beginning and none at its end.

@@ -67,7 +67,7 @@ func (*Dialect) Body(r *http.Request) service.Body {
 		return service.BodyFile
 	}
 	if strings.HasPrefix(r.URL.Path, preview) || strings.HasPrefix(r.URL.Path, signedPreview) {
-		return service.BodyFile
+		return service.BodyPassed
 	}
 	return service.BodyBinary
 }

@@ -1,11 +1,8 @@
 package daytona
 
 import (
-	"context"
 	"errors"
-	"net"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
 	"strconv"
 	"strings"
@@ -13,6 +10,7 @@ import (
 
 	"github.com/kaa-run/kaa/internal/dialect"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandboxport"
 	"github.com/kaa-run/kaa/internal/service"
 )
 
@@ -141,64 +139,34 @@ func (d *Dialect) preview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	end, err := d.service.BeginCommandSocket(service.CallerOf(r.Context()), se.ID)
-	if err != nil {
-		return err
+	below := strings.TrimSuffix(strings.TrimSuffix(r.URL.Path, r.PathValue("path")), "/")
+	request := sandboxport.Request{
+		Port: sandboxport.Port{Service: d.service, Session: se.ID, Number: port}, Path: pathBehind(r, below), Below: service.CallOf(r.Context()).Prefix + below,
+		Secrets: []string{tokenHeader}, Parameters: []string{keyParameter},
+		Fail: func(w http.ResponseWriter, r *http.Request, err error) { d.answer(w, r, portFault(err)) },
 	}
-	defer end()
-	below := strings.TrimSuffix(r.URL.Path, r.PathValue("path"))
-	proxy := &httputil.ReverseProxy{
-		Transport: &http.Transport{
-			DialContext:       func(context.Context, string, string) (net.Conn, error) { return d.dial(r.Context(), se, port) },
-			DisableKeepAlives: true, DisableCompression: true, ResponseHeaderTimeout: time.Duration(d.longest() * float64(time.Second)),
-		},
-		FlushInterval:  -1,
-		Rewrite:        func(p *httputil.ProxyRequest) { toPort(p, port, "/"+r.PathValue("path")) },
-		ModifyResponse: func(a *http.Response) error { return fromPort(r, a, service.CallOf(r.Context()).Prefix+below) },
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			fault := (*dialect.Fault)(nil)
-			if !errors.As(err, &fault) {
-				err = dialect.NewFault(http.StatusBadGateway, "port_failed", "what listens on port %d of the sandbox does not answer as a server of HTTP", port)
-			}
-			d.answer(w, r, err)
-		},
-	}
-	proxy.ServeHTTP(w, r)
+	request.Serve(w, r)
 	return nil
 }
 
-// toPort makes a request one to the server in the sandbox. Keys and tokens of Kaa stay here.
-func toPort(p *httputil.ProxyRequest, port int, path string) {
-	p.Out.URL = &url.URL{Scheme: "http", Host: net.JoinHostPort("localhost", strconv.Itoa(port)), Path: path, RawQuery: p.In.URL.RawQuery}
-	if q := p.Out.URL.Query(); q.Has(keyParameter) {
-		q.Del(keyParameter)
-		p.Out.URL.RawQuery = q.Encode()
-	}
-	p.Out.Host = p.Out.URL.Host
-	for _, name := range []string{"Authorization", "X-Api-Key", tokenHeader, "Cookie"} {
-		p.Out.Header.Del(name)
-	}
-	p.SetXForwarded()
+// pathBehind is the path at the server, as the request has written it: what is behind a path of as many parts as below.
+func pathBehind(r *http.Request, below string) string {
+	parts := strings.SplitN(r.URL.EscapedPath(), "/", strings.Count(below, "/")+2)
+	return "/" + parts[len(parts)-1]
 }
 
-// sandboxed is what keeps a page of a sandbox apart from other pages of this address, which is Kaa's: it belongs to no origin.
-const sandboxed = "sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads"
-
-// fromPort makes the answer of the server in the sandbox harmless for the address at which it is shown.
-func fromPort(r *http.Request, a *http.Response, below string) error {
-	for _, name := range []string{
-		"Set-Cookie", "Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "Service-Worker-Allowed", "Nel", "Report-To", "Reporting-Endpoints",
-		"Access-Control-Allow-Credentials", "Www-Authenticate",
-	} {
-		a.Header.Del(name)
+// portFault words why a port does not answer; other errors stay.
+func portFault(err error) error {
+	closed := (*sandboxport.ClosedError)(nil)
+	switch {
+	case errors.As(err, &closed):
+		return dialect.NewFault(http.StatusBadGateway, "port_closed", "%s", err)
+	case errors.Is(err, sandboxport.ErrNoHTTP):
+		return dialect.NewFault(http.StatusBadGateway, "port_failed", "%s", err)
+	case errors.Is(err, sandboxport.ErrSilent):
+		return dialect.NewFault(http.StatusGatewayTimeout, "port_silent", "%s", err)
+	case errors.Is(err, sandboxport.ErrUpgrade):
+		return badRequest("%s", err)
 	}
-	a.Header.Add("Content-Security-Policy", sandboxed)
-	a.Header.Set("X-Content-Type-Options", "nosniff")
-	if to := a.Header.Get("Location"); strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "//") {
-		a.Header.Set("Location", strings.TrimSuffix(below, "/")+to)
-	}
-	if a.StatusCode == http.StatusSwitchingProtocols {
-		service.CallOf(r.Context()).Upgraded()
-	}
-	return nil
+	return err
 }

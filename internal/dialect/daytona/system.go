@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/sandboxport"
 )
 
 func (d *Dialect) systemRoutes() {
@@ -66,13 +68,11 @@ func (d *Dialect) metrics(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-const mostPort = 65535
-
 // portOf reads the port in the path of a request.
 func portOf(r *http.Request) (int, error) {
-	n, err := strconv.Atoi(r.PathValue("port"))
-	if err != nil || n < 1 || n > mostPort {
-		return 0, badRequest("port: must be from 1 to %d", mostPort)
+	n, err := sandboxport.Number(r.PathValue("port"))
+	if err != nil {
+		return 0, badRequest("port: %s", err)
 	}
 	return n, nil
 }

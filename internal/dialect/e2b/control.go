@@ -78,10 +78,14 @@ func (d *Dialect) sandboxOf(c service.Caller, se job.Session) sandbox {
 	token := c.Ticket(accessTo(se.ID))
 	d.tokens.note(se.ID, token)
 	d.copies.note(se.ID, detailsOf(se).Envs)
-	return sandbox{
+	box := sandbox{
 		TemplateID: detailsOf(se).Template, SandboxID: sandboxID(se.ID), ClientID: clientID, EnvdVersion: envdVersion,
 		AccessToken: token, TrafficToken: token,
 	}
+	if d.portsDomain != "" {
+		box.Domain = &d.portsDomain
+	}
+	return box
 }
 
 // detail is what the SDKs show of a sandbox.

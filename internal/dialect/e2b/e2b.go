@@ -28,6 +28,8 @@ type Dialect struct {
 	service *service.Service
 	log     *slog.Logger
 	mux     *http.ServeMux
+	// portsDomain is the domain of sandboxes; empty for none.
+	portsDomain string
 	// What this process has seen of sandboxes.
 	counts   counts
 	pids     pids
@@ -40,7 +42,7 @@ type Dialect struct {
 
 // New returns the dialect of a process.
 func New(p dialect.Parts) *Dialect {
-	d := &Dialect{service: p.Service, log: p.Log, mux: http.NewServeMux()}
+	d := &Dialect{service: p.Service, log: p.Log, mux: http.NewServeMux(), portsDomain: p.PortsDomain}
 	d.control()
 	d.interpreter()
 	d.envd()

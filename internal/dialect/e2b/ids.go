@@ -24,3 +24,6 @@ func sessionOf(sandbox string) (session string, ok bool) {
 
 // accessTo is what the tokens of a session are for.
 func accessTo(session string) string { return "e2b:" + session }
+
+// TrafficThing is what the token is for that clients send to the host names of a sandbox's ports.
+func TrafficThing(session string) string { return accessTo(session) }
