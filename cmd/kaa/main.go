@@ -70,7 +70,7 @@ func root() *cobra.Command {
 	cmd.PersistentFlags().String("profile", "", "profile of kaa login (default: KAA_PROFILE, or the current one; none for none)")
 	cmd.SetFlagErrorFunc(wrongFlag)
 	cmd.AddCommand(
-		runCommand(), execCommand(), replCommand(), submitCommand(), mapCommand(), cpCommand(), benchCommand(), topCommand(),
+		runCommand(), execCommand(), replCommand(), submitCommand(), mapCommand(), cpCommand(), forwardCommand(), benchCommand(), topCommand(),
 		jobsCommand(), batchesCommand(), sessionsCommand(), schedulesCommand(), volumesCommand(),
 		queuesCommand(), runnersCommand(), keysCommand(), usageCommand(), configCommand(),
 		devCommand(), mcpCommand(), loginCommand(), logoutCommand(), profilesCommand(), doctorCommand(), versionCommand(),

@@ -63,7 +63,7 @@ var allowed = map[string][]string{
 	},
 	"client":            nil,
 	"internal/bench":    {"client"},
-	"internal/cli":      {"client", "internal/access", "internal/bench", "internal/job", "internal/app"},
+	"internal/cli":      {"client", "internal/access", "internal/bench", "internal/job", "internal/sandboxport", "internal/app"},
 	"cmd/api":           {"internal/app", "internal/blob/s3"},
 	"cmd/runner":        {"internal/app", "internal/blob/s3"},
 	"cmd/kaa":           {"internal/app", "internal/app/doctor", "internal/bench", "internal/cli", "internal/devredis"},
