@@ -35,18 +35,28 @@ type Follower struct {
 	end    func()       // gives back what Follow has counted; nil for nothing
 	// stopping ends the following when the process is; nil if it should wait for the job.
 	stopping <-chan struct{}
+	// reported gets the result of the job with the message of its end, or nil if the message does not have it. It is nil where
+	// no such message comes to this process.
+	reported <-chan *job.Result
 }
 
-// follow begins to follow a job after an event; the zero id is before all. job.ErrNotFound
-// and job.ErrGone: there is none; ErrEnded: that event was its last.
-func (s *Service) follow(ctx context.Context, c Caller, id string, after job.EventID, stopping <-chan struct{}) (*Follower, error) {
-	f := &Follower{s: s, id: id, after: after, wake: make(chan struct{}, 1), look: true, quiet: true, stopping: stopping, held: s.cfg.Answers.For(c.ID())}
+// listen makes a Follower of a job, which may not be recorded yet.
+func (s *Service) listen(c Caller, id string, stopping <-chan struct{}) *Follower {
+	f := &Follower{s: s, id: id, wake: make(chan struct{}, 1), look: true, stopping: stopping, held: s.cfg.Answers.For(c.ID())}
 	f.forget = s.cfg.Notifier.Listen(id, func() {
 		select {
 		case f.wake <- struct{}{}:
 		default:
 		}
 	})
+	return f
+}
+
+// follow begins to follow a job after an event; the zero id is before all. job.ErrNotFound
+// and job.ErrGone: there is none; ErrEnded: that event was its last.
+func (s *Service) follow(ctx context.Context, c Caller, id string, after job.EventID, stopping <-chan struct{}) (*Follower, error) {
+	f := s.listen(c, id, stopping)
+	f.after, f.quiet = after, true
 	state, err := s.cfg.Events.Follow(ctx, id)
 	if err == nil && after.Ends() && state.Terminal() {
 		err = ErrEnded
@@ -201,9 +211,14 @@ func (f *Follower) add(e job.Event) {
 	f.after = e.ID
 }
 
-// readEnd is for the event of the end, which the record completes. If it is the only
+// readEnd is for the event of the end, which the message of the end completes, or the record. If it is the only
 // one, the record has everything.
 func (f *Follower) readEnd(ctx context.Context, id job.EventID) error {
+	if r := f.reportedResult(id); r != nil {
+		f.after = id
+		f.finish(job.Job{ID: f.id, State: job.Completed, Attempt: id.Attempt, Result: r})
+		return nil
+	}
 	if len(f.ready) == 0 {
 		events, err := f.s.cfg.Events.Events(ctx, f.id, job.EventID{}, 1)
 		if err != nil {
@@ -224,6 +239,19 @@ func (f *Follower) readEnd(ctx context.Context, id job.EventID) error {
 	f.after = id
 	f.finish(j)
 	return nil
+}
+
+// reportedResult is the result that the message of the end has brought, if it has, and if the events of that attempt were seen.
+func (f *Follower) reportedResult(end job.EventID) *job.Result {
+	if f.after.Attempt != end.Attempt {
+		return nil
+	}
+	select {
+	case r := <-f.reported:
+		return r
+	default:
+		return nil
+	}
 }
 
 // readRecord makes the events of a job that has ended from its record. It does nothing

@@ -48,14 +48,13 @@ func (s *Service) watch(ctx context.Context, c Caller, sub Submission) (*Watchin
 		return nil, err
 	}
 	draft.Subscriber = s.cfg.Hub.Subscriber
+	// The record asks for events from the beginning, and none is missed by one who listens before it is there.
+	f := s.listen(c, draft.Job.ID, nil)
+	f.reported, f.end = s.cfg.Hub.wait(draft.Job.ID)
 	j, err := s.submitForCaller(ctx, draft)
 	if err != nil {
+		f.Close()
 		return nil, err
-	}
-	f, err := s.follow(ctx, c, j.ID, job.EventID{}, nil)
-	if err != nil {
-		s.cancelLater(ctx, j)
-		return nil, &JobError{j.ID, err}
 	}
 	now := time.Now()
 	abandon := now.Add(s.queueWait(j))
