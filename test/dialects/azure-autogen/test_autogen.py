@@ -18,7 +18,7 @@ class Key:
 
 def executor(work_dir):
     return ACADynamicSessionsCodeExecutor(
-        pool_management_endpoint=os.environ["KAA_URL"] + "/azure", credential=Key(), timeout=60, work_dir=str(work_dir)
+        pool_management_endpoint=os.environ["KAA_URL"] + "/azure", credential=Key(), timeout=200, work_dir=str(work_dir)
     )
 
 

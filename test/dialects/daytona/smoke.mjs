@@ -7,7 +7,7 @@ const { Daytona, DaytonaNotFoundError } = await import('@daytonaio/sdk')
 
 const daytona = new Daytona()
 const labels = { run: String(Date.now()) }
-const sandbox = await daytona.create({ language: 'python', labels, envVars: { A: '1' } }, { timeout: 120 })
+const sandbox = await daytona.create({ language: 'python', labels, envVars: { A: '1' } }, { timeout: 600 })
 const bytes = async (stream) => Buffer.concat(await Array.fromAsync?.(stream) ?? (await stream.toArray()))
 try {
   assert.deepEqual([sandbox.state, await sandbox.getUserHomeDir()], ['started', '/home/daytona'])
@@ -59,9 +59,9 @@ try {
     await git.commit('repo', 'first', 'A', 'a@example.com', true)
     assert.equal((await git.status('repo')).currentBranch, 'main')
   }
-  await sandbox.stop(120)
+  await sandbox.stop(600)
   assert.equal(sandbox.state, 'stopped')
-  await sandbox.start(120)
+  await sandbox.start(600)
   assert.equal((await fs.downloadFile('d/c.txt')).toString(), 'c')
 } finally {
   await daytona.delete(sandbox)

@@ -36,7 +36,7 @@ def daytona():
 
 @pytest.fixture(scope="module")
 def sandbox(daytona):
-    box = daytona.create(CreateSandboxFromSnapshotParams(env_vars={"A": "1"}, labels={"run": str(uuid.uuid4())}), timeout=120)
+    box = daytona.create(CreateSandboxFromSnapshotParams(env_vars={"A": "1"}, labels={"run": str(uuid.uuid4())}), timeout=600)
     yield box
     daytona.delete(box)
 
@@ -51,7 +51,7 @@ def test_sandbox(daytona, sandbox):
 
 
 def test_exec(sandbox):
-    ran = sandbox.process.exec("pwd; echo $A $B >&2; exit 3", env={"B": "2"}, timeout=60)
+    ran = sandbox.process.exec("pwd; echo $A $B >&2; exit 3", env={"B": "2"}, timeout=300)
     assert (ran.exit_code, ran.result) == (3, "/home/daytona\n1 2\n")
     assert sandbox.process.exec("pwd", cwd="/tmp").result == "/tmp\n"
     with pytest.raises(DaytonaError):
@@ -113,12 +113,12 @@ def test_files(sandbox):
 def test_signed_urls(sandbox):
     sandbox.fs.upload_file(b"text", "signed.txt")
     url = sandbox.download_url("signed.txt")
-    assert requests.get(url, timeout=60).content == b"text"
-    assert requests.post(sandbox.upload_url("up.txt"), files={"file": ("up.txt", b"up")}, timeout=60).status_code == 200
+    assert requests.get(url, timeout=300).content == b"text"
+    assert requests.post(sandbox.upload_url("up.txt"), files={"file": ("up.txt", b"up")}, timeout=300).status_code == 200
     assert sandbox.fs.download_file("up.txt") == b"up"
-    assert requests.get(url.replace("signed.txt", "up.txt"), timeout=60).status_code == 401
+    assert requests.get(url.replace("signed.txt", "up.txt"), timeout=300).status_code == 401
     sandbox.rotate_signing_key()
-    assert requests.get(url, timeout=60).status_code == 403
+    assert requests.get(url, timeout=300).status_code == 403
 
 
 def test_streams(sandbox):
@@ -136,12 +136,12 @@ def test_preview(sandbox):
     sandbox.process.create_session("server")
     code = "import http.server as h; s = h.HTTPServer(('127.0.0.1', 8000), h.SimpleHTTPRequestHandler); print('up', flush=True); s.serve_forever()"
     line = sandbox.process.execute_session_command("server", SessionExecuteRequest(command=f'cd /tmp && echo page >p && python3 -c "{code}" 2>/dev/null', run_async=True))
-    while "up" not in sandbox.process.get_session_command_logs("server", line.cmd_id).stdout:
-        pass
+    while "up" not in (logs := sandbox.process.get_session_command_logs("server", line.cmd_id)).stdout:
+        assert sandbox.process.get_session_command("server", line.cmd_id).exit_code is None, logs
     link = sandbox.get_preview_link(8000)
-    assert requests.get(link.url + "p", headers={"x-daytona-preview-token": link.token}, timeout=60).text == "page\n"
-    assert requests.get(link.url, timeout=60).status_code == 401
-    assert requests.get(sandbox.create_signed_preview_url(8000, 600).url + "p", timeout=60).text == "page\n"
+    assert requests.get(link.url + "p", headers={"x-daytona-preview-token": link.token}, timeout=300).text == "page\n"
+    assert requests.get(link.url, timeout=300).status_code == 401
+    assert requests.get(sandbox.create_signed_preview_url(8000, 600).url + "p", timeout=300).text == "page\n"
     sandbox.process.delete_session("server")
 
 
@@ -240,10 +240,10 @@ def test_terminal(sandbox):
 
 def test_stop_and_start(sandbox):
     sandbox.fs.upload_file(b"kept", "kept.txt")
-    sandbox.stop(timeout=120)
+    sandbox.stop(timeout=600)
     with pytest.raises(DaytonaError):
         sandbox.process.exec("id")
-    sandbox.start(timeout=120)
+    sandbox.start(timeout=600)
     assert sandbox.fs.download_file("kept.txt") == b"kept"
 
 
@@ -288,7 +288,7 @@ def test_git(sandbox):
 def test_asynchronous():
     async def use():
         async with AsyncDaytona() as daytona:
-            box = await daytona.create()
+            box = await daytona.create(timeout=600)
             try:
                 assert (await box.process.exec("echo $((6 * 7))")).result == "42\n"
                 assert (await box.process.code_run("print(1)")).result == "1\n"
@@ -309,7 +309,7 @@ def test_asynchronous():
 
 def test_old_name():
     old = pytest.importorskip("daytona_sdk")
-    box = old.Daytona().create()
+    box = old.Daytona().create(timeout=600)
     assert box.process.exec("echo old").result == "old\n"
     box.delete()
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 CLIENT = httpx.Client(
-    base_url=os.environ["KAA_URL"] + "/dify", timeout=60, headers={"X-Api-Key": os.environ["KAA_API_KEY"]}
+    base_url=os.environ["KAA_URL"] + "/dify", timeout=300, headers={"X-Api-Key": os.environ["KAA_API_KEY"]}
 )
 # Dify puts the code of a node above a few lines that call its function.
 CODE_NODE = """%s

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { Sandbox } from '@e2b/code-interpreter'
 
-const sandbox = await Sandbox.create({ timeoutMs: 60_000, metadata: { of: 'smoke' } })
+const sandbox = await Sandbox.create({ timeoutMs: 1_800_000, metadata: { of: 'smoke' } })
 try {
   const run = await sandbox.runCode('x = 41\nprint("é")\nx + 1')
   assert.equal(run.text, '42')

@@ -12,13 +12,13 @@ from e2b_code_interpreter import Sandbox
 URL = os.environ["E2B_SANDBOX_URL"]
 OTHER = {"X-API-Key": os.environ["KAA_OTHER_KEY"]}
 STREAM = {"Content-Type": "application/connect+json", "Connect-Protocol-Version": "1"}
-CLIENT = httpx.Client(base_url=URL, timeout=20)  # each new one takes a tenth of a second of the processor
+CLIENT = httpx.Client(base_url=URL, timeout=300)  # each new one takes a tenth of a second of the processor
 UNARY = {"Content-Type": "application/json", "Connect-Protocol-Version": "1"}
 
 
 @pytest.fixture(scope="module")
 def sandbox():
-    made = Sandbox.create(timeout=60)
+    made = Sandbox.create(timeout=1800)
     yield made
     made.kill()
 
@@ -72,7 +72,7 @@ def test_another_tenant(sandbox, method, path, status):
 
 
 def test_token_of_another_sandbox(sandbox):
-    other = Sandbox.create(timeout=60)
+    other = Sandbox.create(timeout=1800)
     headers = {"E2b-Sandbox-Id": other.sandbox_id, "X-Access-Token": sandbox._envd_access_token}
     assert post("/execute", headers, b'{"code": "1"}').status_code == 401
     assert post("/process.Process/List", dict(UNARY, **headers)).json()["code"] == "unauthenticated"

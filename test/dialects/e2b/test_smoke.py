@@ -8,10 +8,13 @@ import pytest
 from e2b import CommandExitException, FileNotFoundException, InvalidArgumentException, NotFoundException, SandboxException, SandboxQuery, SandboxState
 from e2b_code_interpreter import AsyncSandbox, Sandbox
 
+# The life of a sandbox, in seconds. A busy machine needs half a minute for one import.
+LIFE = 1800
+
 
 @pytest.fixture(scope="module")
 def sandbox():
-    made = Sandbox.create(timeout=60, metadata={"of": "smoke"}, envs={"GIVEN": "1"})
+    made = Sandbox.create(timeout=LIFE, metadata={"of": "smoke"}, envs={"GIVEN": "1"})
     yield made
     made.kill()
 
@@ -78,7 +81,7 @@ def test_bash(sandbox):
 
 
 def test_crash():
-    with Sandbox.create(timeout=60) as made:
+    with Sandbox.create(timeout=LIFE) as made:
         made.files.write("f", "1")
         made.run_code("import os; os._exit(3)")
         assert made.run_code("open('f').read()").text == "1" and made.commands.run("cat f").stdout == "1"
@@ -127,11 +130,12 @@ def test_metadata_of_files(sandbox):
 
 def test_signed(sandbox):
     sandbox.files.write("signed", "text")
-    assert httpx.get(sandbox.download_url("signed")).text == "text"
-    expired = httpx.get(sandbox.download_url("signed", use_signature_expiration=-10))
+    http = httpx.Client(timeout=300)
+    assert http.get(sandbox.download_url("signed")).text == "text"
+    expired = http.get(sandbox.download_url("signed", use_signature_expiration=-10))
     assert (expired.status_code, expired.json()["message"]) == (401, "signature is already expired")
-    assert httpx.get(sandbox.download_url("signed") + "x").status_code == 401
-    assert httpx.post(sandbox.upload_url("signed"), files={"file": b"more"}).status_code == 200
+    assert http.get(sandbox.download_url("signed") + "x").status_code == 401
+    assert http.post(sandbox.upload_url("signed"), files={"file": b"more"}).status_code == 200
     assert sandbox.files.read("signed") == "more"
 
 
@@ -193,16 +197,17 @@ def test_watch(sandbox):
 
 
 def test_life():
-    made = Sandbox.create(timeout=60, metadata={"life": "one"})
+    made = Sandbox.create(timeout=LIFE, metadata={"life": "one"})
     query = SandboxQuery(metadata={"life": "one"}, state=[SandboxState.RUNNING])
     assert [s.sandbox_id for s in Sandbox.list(query=query).next_items()] == [made.sandbox_id]
-    made.set_timeout(30)
+    before = made.get_info().end_at
+    made.set_timeout(LIFE // 2)
     info = made.get_info()
-    assert 20 < (info.end_at - info.started_at).total_seconds() < 59
+    assert info.started_at < info.end_at < before
     made.run_code("x = 1")
     made.pause()
     assert not made.is_running()
-    again = Sandbox.connect(made.sandbox_id, timeout=60)
+    again = Sandbox.connect(made.sandbox_id, timeout=LIFE)
     assert again.run_code("x").text == "1"
     assert again.kill() and not Sandbox.kill(made.sandbox_id)
     with pytest.raises(SandboxException):
@@ -216,21 +221,21 @@ def state_of(sandbox, state):
 
 
 def test_pause_at_end():
-    with Sandbox.create(timeout=60, lifecycle={"on_timeout": "pause", "auto_resume": True}) as made:
+    with Sandbox.create(timeout=LIFE, lifecycle={"on_timeout": "pause", "auto_resume": True}) as made:
         lifecycle = made.get_info().lifecycle
         assert (lifecycle["on_timeout"], lifecycle["auto_resume"]) == ("pause", True)
         made.run_code("x = 1")
         made.set_timeout(1)
         state_of(made, SandboxState.PAUSED)
         assert not made.is_running()
-        Sandbox.set_timeout(made.sandbox_id, 60)  # else the end comes again soon after the next call
+        Sandbox.set_timeout(made.sandbox_id, LIFE)  # else the end comes again soon after the next call
         assert made.commands.run("echo out").stdout == "out\n" and made.get_info().state == SandboxState.RUNNING
         assert made.pause() and made.list_code_contexts() and made.run_code("x").text == "1"
-    assert Sandbox.create(timeout=60, lifecycle={"on_timeout": "kill"}).kill()
+    assert Sandbox.create(timeout=LIFE, lifecycle={"on_timeout": "kill"}).kill()
 
 
 def test_snapshots():
-    made = Sandbox.create(timeout=60)
+    made = Sandbox.create(timeout=LIFE)
     made.run_code("x = 1")
     made.files.write("f", "1")
     taken = made.create_snapshot(name="of-smoke")
@@ -242,7 +247,7 @@ def test_snapshots():
     with pytest.raises(SandboxException):  # they share one sandbox
         made.pause()
     made.kill()
-    copy = Sandbox.create("of-smoke", timeout=60, metadata={"copy": "yes"}, envs={"GIVEN": "1"})
+    copy = Sandbox.create("of-smoke", timeout=LIFE, metadata={"copy": "yes"}, envs={"GIVEN": "1"})
     assert (copy.run_code("x").text, copy.files.read("f")) == ("1", "1")
     assert copy.commands.run("echo $GIVEN").stdout == "1\n" and copy.run_code("import os; os.environ['GIVEN']").text == "1"
     assert [s.sandbox_id for s in Sandbox.list(query=SandboxQuery(metadata={"copy": "yes"})).next_items()] == [copy.sandbox_id]
@@ -262,14 +267,14 @@ def test_terminal(sandbox):
     from e2b import PtySize
 
     seen = bytearray()
-    terminal = sandbox.pty.create(PtySize(rows=24, cols=80), timeout=20)
+    terminal = sandbox.pty.create(PtySize(rows=24, cols=80), timeout=300)
     sandbox.pty.send_stdin(terminal.pid, b"tput cols; exit\n")
     assert terminal.wait(on_pty=seen.extend).exit_code == 0 and b"80" in seen
 
 
 def test_async():
     async def main():
-        made = await AsyncSandbox.create(timeout=60)
+        made = await AsyncSandbox.create(timeout=LIFE)
         assert (await made.run_code("6 * 7")).text == "42"
         assert (await made.commands.run("echo out")).stdout == "out\n"
         await made.files.write("a", "text")

@@ -10,7 +10,7 @@ import pytest
 # CodeRunner appends this path to the host that is configured: kaa:8080/jobe.
 CLIENT = httpx.Client(
     base_url=os.environ["KAA_URL"] + "/jobe/jobe/index.php/restapi",
-    timeout=60,
+    timeout=300,
     headers={"X-API-KEY": os.environ["KAA_API_KEY"], "User-Agent": "CodeRunner", "X-CodeRunner-Job-Id": "0a1b2c3d"},
 )
 SYNTAX_ERROR, RUNTIME_ERROR, TIME_LIMIT, OK = 11, 12, 13, 15
@@ -60,7 +60,7 @@ def test_files():
         ("print(", {}, SYNTAX_ERROR),
         ("1 / 0", {}, RUNTIME_ERROR),
         ("while True: pass", {"cputime": 1}, TIME_LIMIT),
-        ("import sys; assert sys.argv[1:] == ['a', 'b']", {"runargs": ["a", "b"], "cputime": 10, "memorylimit": 500}, OK),
+        ("import sys; assert sys.argv[1:] == ['a', 'b']", {"runargs": ["a", "b"], "cputime": 60, "memorylimit": 500}, OK),
     ],
 )
 def test_outcomes(code, parameters, outcome):

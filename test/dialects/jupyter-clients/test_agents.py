@@ -33,7 +33,7 @@ def run_papermill(monkeypatch, folder, *sources, **parameters):
     book = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
     nbformat.write(book, folder / "in.ipynb")
     return papermill.execute_notebook(
-        folder / "in.ipynb", folder / "out.ipynb", parameters, kernel_name="python3", kernel_manager_class=MANAGER, progress_bar=False
+        folder / "in.ipynb", folder / "out.ipynb", parameters, kernel_name="python3", kernel_manager_class=MANAGER, progress_bar=False, start_timeout=600, iopub_timeout=600
     )
 
 
@@ -75,7 +75,7 @@ def test_smolagents():
 def test_autogen(tmp_path):
     async def use():
         server = JupyterConnectionInfo(host=URL.partition("://")[2], use_https=False, token=KEY)
-        async with DockerJupyterCodeExecutor(jupyter_server=server, timeout=120, output_dir=tmp_path) as executor:
+        async with DockerJupyterCodeExecutor(jupyter_server=server, timeout=600, output_dir=tmp_path) as executor:
 
             async def execute(*blocks):
                 return await executor.execute_code_blocks([CodeBlock(code, "python") for code in blocks], CancellationToken())
@@ -101,7 +101,7 @@ async def open_webui(code):
         async with session.post("api/kernels", params={"token": KEY}) as response:
             response.raise_for_status()
             kernel = (await response.json())["id"]
-        async with websockets.connect(f"{URL.replace('http', 'ws', 1)}/api/kernels/{kernel}/channels?token={KEY}") as socket:
+        async with websockets.connect(f"{URL.replace('http', 'ws', 1)}/api/kernels/{kernel}/channels?token={KEY}", open_timeout=300, ping_timeout=None) as socket:
             ours = uuid.uuid4().hex
             header = {"msg_id": ours, "msg_type": "execute_request", "username": "user", "session": uuid.uuid4().hex, "date": "", "version": "5.3"}
             content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}

@@ -16,6 +16,9 @@ import time
 import zipfile
 from pathlib import Path
 
+# A busy machine needs longer than the clients wait.
+os.environ.update(JUPYTER_GATEWAY_REQUEST_TIMEOUT="300", JUPYTER_GATEWAY_CONNECT_TIMEOUT="300")
+
 import nbformat
 import requests
 import websocket
@@ -92,12 +95,12 @@ def widgets():
 def put(kernel, name, data):
     """Writes a file into the working directory of a kernel of Kaa."""
     body = {"type": "file", "format": "base64", "content": base64.b64encode(data).decode()}
-    requests.put(f"{URL}/api/contents/{kernel}/{name}", json=body, headers=HEADERS, timeout=60).raise_for_status()
+    requests.put(f"{URL}/api/contents/{kernel}/{name}", json=body, headers=HEADERS, timeout=300).raise_for_status()
 
 
 def execute(book, prepare=None, **options):
     """Executes a notebook. prepare is called with the kernel before the first cell."""
-    client = NotebookClient(book, timeout=600, startup_timeout=600, allow_errors=True, **options)  # on a busy machine
+    client = NotebookClient(book, timeout=600, startup_timeout=600, iopub_timeout=600, allow_errors=True, **options)
     if prepare is not None:
         client.km = client.create_kernel_manager()
         client.start_new_kernel()

@@ -4,6 +4,9 @@ import functools
 import json
 import os
 
+# A busy machine needs longer than the clients wait.
+os.environ.update(REQUEST_TIMEOUT="300", JUPYTER_GATEWAY_REQUEST_TIMEOUT="300", JUPYTER_GATEWAY_CONNECT_TIMEOUT="300")
+
 import nbformat
 import pytest
 import websocket
@@ -47,7 +50,7 @@ def test_input(kernel):
         prompts.append(message["content"]["prompt"])
         kernel._manager.client.input("Ada")
 
-    reply = kernel.execute("print('hello', input('name? '))", allow_stdin=True, stdin_hook=answer, timeout=30)
+    reply = kernel.execute("print('hello', input('name? '))", allow_stdin=True, stdin_hook=answer, timeout=300)
     assert prompts == ["name? "] and texts(reply) == "hello Ada\n"
 
 
@@ -64,7 +67,7 @@ def test_interrupt(kernel):
 def test_binary_subprotocol(kernel):
     """The client of Jupyter's server has its own code for v1; that of jupyter-kernel-client 1.0.2 fails with any server."""
     address = URL.replace("http", "ws") + f"/api/kernels/{kernel.id}/channels?token={KEY}"
-    socket = websocket.create_connection(address, subprotocols=["v1.kernel.websocket.jupyter.org"], timeout=30)
+    socket = websocket.create_connection(address, subprotocols=["v1.kernel.websocket.jupyter.org"], timeout=300)
     assert socket.subprotocol == "v1.kernel.websocket.jupyter.org"
     session = Session()
     message = session.msg("execute_request", {"code": "print(x)"})
@@ -96,7 +99,7 @@ def gateway(monkeypatch):
 def run(*cells, **options):
     """Executes a notebook with nbclient through the manager of a gateway."""
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-    NotebookClient(book, timeout=60, kernel_name="python3", kernel_manager_class=GatewayKernelManager, **options).execute()
+    NotebookClient(book, timeout=600, startup_timeout=600, iopub_timeout=600, kernel_name="python3", kernel_manager_class=GatewayKernelManager, **options).execute()
     return [cell.outputs for cell in book.cells], [cell.execution_count for cell in book.cells]
 
 

@@ -15,7 +15,7 @@ KAA = os.environ["KAA_BIN"]
 
 def over_http(mode):
     headers = {"Authorization": f"Bearer {KEY}"} if KEY else {}
-    http = httpx2.AsyncClient(headers=headers, timeout=60)
+    http = httpx2.AsyncClient(headers=headers, timeout=300)
     return Client(streamable_http_client(URL + "/mcp", http_client=http), mode=mode)
 
 

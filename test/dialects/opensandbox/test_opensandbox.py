@@ -15,6 +15,7 @@ from opensandbox.models.sandboxes import SandboxImageSpec
 CONFIG = ConnectionConfigSync(
     domain=os.environ.get("KAA_URL", "http://127.0.0.1:8080") + "/opensandbox",
     api_key=os.environ.get("KAA_API_KEY", "any"),
+    request_timeout=timedelta(minutes=5),
 )
 
 
@@ -24,7 +25,7 @@ def sandbox():
         SandboxImageSpec("opensandbox/code-interpreter:latest"),
         entrypoint=["/opt/code-interpreter/code-interpreter.sh"],
         connection_config=CONFIG,
-        timeout=timedelta(minutes=5),
+        timeout=timedelta(hours=1),
         metadata={"tag": "smoke"},
         env={"NAME": "value"},
     )
@@ -40,7 +41,7 @@ def test_life(sandbox):
     assert sandbox.is_healthy()
     assert sandbox.get_metrics().memory_total_in_mib > 0
     before = info.expires_at
-    sandbox.renew(timedelta(minutes=8))
+    sandbox.renew(timedelta(hours=2))
     assert sandbox.get_info().expires_at > before
     other = SandboxSync.connect(sandbox.id, connection_config=CONFIG)
     assert other.commands.run("echo ok").logs.stdout[0].text == "ok"
@@ -69,14 +70,15 @@ def test_commands(sandbox):
     assert ran.exit_code == 3
     assert [m.text for m in ran.logs.stdout] == ["value"]
     assert [m.text for m in ran.logs.stderr] == ["err"]
-    background = sandbox.commands.run("echo bg; sleep 60", opts=RunCommandOpts(background=True))
+    background = sandbox.commands.run("echo bg; sleep 600", opts=RunCommandOpts(background=True))
     assert sandbox.commands.get_command_status(background.id).running
+    while "bg\n" not in sandbox.commands.get_background_command_logs(background.id).content:
+        assert sandbox.commands.get_command_status(background.id).running
     sandbox.commands.interrupt(background.id)
     status = sandbox.commands.get_command_status(background.id)
     while status.running:
         status = sandbox.commands.get_command_status(background.id)
     assert status.exit_code != 0
-    assert "bg\n" in sandbox.commands.get_background_command_logs(background.id).content
 
 
 def test_files(sandbox):
@@ -93,7 +95,7 @@ def test_files(sandbox):
 
 
 def test_gone():
-    made = SandboxSync.create(SandboxImageSpec("python"), connection_config=CONFIG, timeout=timedelta(minutes=1))
+    made = SandboxSync.create(SandboxImageSpec("python"), connection_config=CONFIG, timeout=timedelta(hours=1))
     made.kill()
     with pytest.raises(SandboxApiException) as failure:
         made.get_info()

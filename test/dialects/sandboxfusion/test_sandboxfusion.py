@@ -9,7 +9,7 @@ URL = os.environ.get("KAA_URL", "http://127.0.0.1:8080").replace("://", "://kaa:
 
 
 def run(**fields):
-    return run_code(RunCodeRequest(**fields), endpoint=URL, max_attempts=1)
+    return run_code(RunCodeRequest(**{"run_timeout": 60, **fields}), endpoint=URL, max_attempts=1)
 
 
 def test_run_code():
@@ -39,7 +39,7 @@ def test_files():
 
 
 def test_jupyter():
-    ran = run_jupyter(RunJupyterRequest(cells=["a = 1", "a + 1", "print(a)"]), endpoint=URL, max_attempts=1)
+    ran = run_jupyter(RunJupyterRequest(cells=["a = 1", "a + 1", "print(a)"], total_timeout=300), endpoint=URL, max_attempts=1)
     assert ran.status == "Success"
     assert ran.cells[1].display[0]["text/plain"] == "2"
     assert ran.cells[2].stdout == "1\n"
