@@ -232,8 +232,8 @@ func (d *Dialect) closeStdin(ctx context.Context, t target, r *selectRequest) (*
 	return &empty{}, err
 }
 
-// killWait is how long a call waits for the end of what it kills.
-const killWait = 5 * time.Second
+// killWait is how long a call waits for the end of what it kills. Only a busy machine takes long. The SDKs wait for a minute.
+const killWait = 30 * time.Second
 
 // signal is what a process may get.
 type signal string
