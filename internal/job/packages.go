@@ -147,6 +147,17 @@ func WithPackages(runtime string, packages []string) string {
 	return runtime + setMark + hex.EncodeToString(sum[:])[:setDigits]
 }
 
+// PackageSet returns the set of a list of valid requirements, which is the same for all lists that differ in order or form only.
+func PackageSet(list []string) string {
+	all := make([]string, len(list))
+	for i, text := range list {
+		_, all[i], _ = readRequirement(text)
+	}
+	slices.Sort(all)
+	_, set := SplitPackages(WithPackages("", slices.Compact(all)))
+	return set
+}
+
 // SplitPackages returns the runtime, which may be empty for the default one, and the set of packages, which is empty if there is none.
 func SplitPackages(name string) (runtime, set string) {
 	runtime, set, _ = strings.Cut(name, setMark)

@@ -62,6 +62,9 @@ func TestPackages(t *testing.T) {
 				t.Errorf("packages = %q, %v; want %q", n.Spec.Packages, err, tt.want)
 			}
 			runtime, set := job.SplitPackages(n.Job.Runtime)
+			if got := job.PackageSet(tt.given); got != set {
+				t.Errorf("set = %q, want %q", got, set)
+			}
 			if n.Spec.Runtime != n.Job.Runtime || runtime != "" || (set == "") != (len(tt.want) == 0) {
 				t.Errorf("runtime = %q and %q", n.Job.Runtime, n.Spec.Runtime)
 			}

@@ -21,11 +21,12 @@ const oldVersion, newVersion = "2025-11-25", "2026-07-28"
 func TestTools(t *testing.T) {
 	t.Parallel()
 	issuer := testenv.NewIssuer(t)
-	url := start(t, testenv.SystemPython(), "KAA_MAX_BODY_BYTES=2000000", "KAA_MAX_CODE_BYTES=1000000", "KAA_CONCURRENCY=4", "KAA_OIDC_ISSUER="+issuer.URL, "KAA_OIDC_AUDIENCE=kaa")
+	index := testenv.PackageIndex(t, testenv.Wheel{Name: "alpha", Version: "1.5"})
+	url := start(t, testenv.SystemPython(), "KAA_UV="+testenv.UV(t), "KAA_PACKAGE_INDEX="+index.URL, "KAA_MAX_BODY_BYTES=2000000", "KAA_MAX_CODE_BYTES=1000000", "KAA_CONCURRENCY=4", "KAA_OIDC_ISSUER="+issuer.URL, "KAA_OIDC_AUDIENCE=kaa")
 	for name, test := range map[string]func(*testing.T, string){
 		"lists tools": listsTools, "sessions": keepsVariables, "long output": cutsOutput, "errors": wordsErrors,
 		"files": handlesFiles, "other tenants": hidesSessions, "cancel": cancels, "cancel of another": cancelsNoOthers, "progress": tellsProgress, "bad messages": refusesMessages,
-		"hostile output": survivesOutput, "forks": forks,
+		"hostile output": survivesOutput, "forks": forks, "packages": installs,
 		"identity provider": func(t *testing.T, url string) {
 			t.Helper()
 			namesProvider(t, url, issuer.URL)
@@ -100,7 +101,10 @@ func keepsVariables(t *testing.T, url string) {
 // TestValues: charts are pictures, and tables are text.
 func TestValues(t *testing.T) {
 	t.Parallel()
-	s := connect(t, start(t, testenv.LibsPython(t)), "one", "", nil)
+	s := connect(t, start(t, testenv.LibsPython(t), "KAA_PACKAGES=off"), "one", "", nil)
+	if text, r := use(t, s, "run_code_fresh", args{"code": "1", "packages": []string{"alpha"}}); !r.IsError || text != `"packages" is no argument; run_code_fresh takes code (required), args, envs, stdin, timeout` {
+		t.Errorf("where Kaa installs no packages: %q", text)
+	}
 	_, r := use(t, s, "run_code_fresh", args{"code": "import matplotlib.pyplot as plt\nprint('before')\nplt.plot([1, 2]); plt.show()\nprint('after')", "timeout": 300})
 	kinds := ""
 	for _, c := range r.Content {
@@ -155,7 +159,7 @@ func wordsErrors(t *testing.T, url string) {
 		"an exception":       {"run_code_fresh", args{"code": "1 / 0"}, "ZeroDivisionError: division by zero"},
 		"a timeout":          {"run_code_fresh", args{"code": "while True: pass", "timeout": 0.2}, "interrupted"},
 		"an exit":            {"run_code_fresh", args{"code": "import sys; sys.exit(3)"}, "exit code 3"},
-		"a missing argument": {"run_code", args{"code": "1"}, "the argument session is missing; run_code takes session (required), code (required), envs, timeout"},
+		"a missing argument": {"run_code", args{"code": "1"}, "the argument session is missing; run_code takes session (required), code (required), envs, packages, timeout"},
 		"a misspelled one":   {"run_code", args{"code": "1", "session": "a", "timout": 1}, `"timout" is no argument; run_code takes`},
 		"a wrong type":       {"run_code", args{"code": "1", "session": "a", "timeout": "x"}, "the argument timeout must be a number, not a JSON string"},
 		"no name":            {"run_code", args{"code": "1", "session": "a b"}, "the argument session must be"},
@@ -338,6 +342,36 @@ func survivesOutput(t *testing.T, url string) {
 	}
 	if text, _ := use(t, s, "run_code_fresh", args{"code": "print('\\x1b[31mred\\x1b[0m\\x1b]0;title\\x07 \\r50%\\r100%')"}); !strings.HasPrefix(text, "100%\n") {
 		t.Errorf("%q", text)
+	}
+}
+
+// installs: calls name packages, and a session keeps those that it was opened with.
+func installs(t *testing.T, url string) {
+	t.Helper()
+	s := connect(t, url, "one", "", nil)
+	const code = "import alpha; print(alpha.version)"
+	for _, tt := range []struct {
+		tool  string
+		args  args
+		want  string
+		fails bool
+	}{
+		{"run_code_fresh", args{"code": code}, `hint: The runtime does not have it. The package alpha probably does: send it in the request, as "packages": ["alpha"]`, true},
+		{"run_code_fresh", args{"code": code, "packages": []string{"alpha"}}, "1.5\n", false},
+		{"run_code_fresh", args{"code": code, "packages": "alpha"}, "the argument packages must be an array, not a JSON string", true},
+		{"run_code_fresh", args{"code": code, "packages": []string{"./alpha"}}, "packages[0]: ", true},
+		{"run_code_fresh", args{"code": code, "packages": []string{"no-such-package"}}, "no-such-package was not found", true},
+		{"run_code", args{"session": "with-packages", "code": code, "packages": []string{"alpha>=1", "Alpha"}}, "1.5\n", false},
+		{"run_code", args{"session": "with-packages", "code": code, "packages": []string{"alpha", "alpha >= 1"}}, "1.5\n", false},
+		{"run_command", args{"session": "with-packages", "command": "python3 -c '" + code + "'"}, "1.5\n", false},
+		{"run_code", args{"session": "with-packages", "code": code, "packages": []string{"alpha==1.5"}}, "give a new name as session", true},
+		{"write_file", args{"session": "without-packages", "path": "a", "content": "a"}, "Wrote 1 bytes", false},
+		{"run_command", args{"session": "without-packages", "command": "true", "packages": []string{"alpha"}}, "give a new name as session", true},
+		{"run_code", args{"session": "01983a8a-0000-7000-8000-000000000000", "code": code, "packages": []string{"alpha"}}, "give a new name as session", true},
+	} {
+		if text, r := use(t, s, tt.tool, tt.args); r.IsError != tt.fails || !strings.Contains(text, tt.want) {
+			t.Errorf("%s %v: %v %q", tt.tool, tt.args, r.IsError, text)
+		}
 	}
 }
 

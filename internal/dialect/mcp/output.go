@@ -85,6 +85,9 @@ func (r *rendering) output(o job.Output, at *string) {
 			text = failed.Name + ": " + failed.Value
 		}
 		r.line(plain(text))
+		if failed.Hint != "" {
+			r.line("hint: " + failed.Hint)
+		}
 	case o.Dropped > 0:
 		r.text.WriteString(job.DroppedNote(o.Dropped))
 	default:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,37 +27,55 @@ const (
 // sessionText describes the argument that all tools of a session have.
 const sessionText = "The session: a name that you choose, such as sales-report-7f3, or the id of a session. Letters, digits and . _ : @ ~ - only."
 
+// packagesArgument is the name of an argument that tools have where Kaa installs packages.
+const packagesArgument = "packages"
+
 type runCodeInput struct {
-	Session string            `json:"session"`
-	Code    string            `json:"code"`
-	Timeout *float64          `json:"timeout,omitempty"`
-	Envs    map[string]string `json:"envs,omitempty"`
+	Session  string            `json:"session"`
+	Code     string            `json:"code"`
+	Packages []string          `json:"packages,omitempty"`
+	Timeout  *float64          `json:"timeout,omitempty"`
+	Envs     map[string]string `json:"envs,omitempty"`
 }
 
 type runFreshInput struct {
-	Code    string            `json:"code"`
-	Stdin   string            `json:"stdin,omitempty"`
-	Args    []string          `json:"args,omitempty"`
-	Timeout *float64          `json:"timeout,omitempty"`
-	Envs    map[string]string `json:"envs,omitempty"`
+	Code     string            `json:"code"`
+	Packages []string          `json:"packages,omitempty"`
+	Stdin    string            `json:"stdin,omitempty"`
+	Args     []string          `json:"args,omitempty"`
+	Timeout  *float64          `json:"timeout,omitempty"`
+	Envs     map[string]string `json:"envs,omitempty"`
 }
 
 type runCommandInput struct {
-	Session string            `json:"session"`
-	Command string            `json:"command"`
-	Cwd     string            `json:"cwd,omitempty"`
-	Stdin   string            `json:"stdin,omitempty"`
-	Timeout *float64          `json:"timeout,omitempty"`
-	Envs    map[string]string `json:"envs,omitempty"`
+	Session  string            `json:"session"`
+	Command  string            `json:"command"`
+	Packages []string          `json:"packages,omitempty"`
+	Cwd      string            `json:"cwd,omitempty"`
+	Stdin    string            `json:"stdin,omitempty"`
+	Timeout  *float64          `json:"timeout,omitempty"`
+	Envs     map[string]string `json:"envs,omitempty"`
+}
+
+// describeRun is describe for a tool that may have packages installed.
+func (d *Dialect) describeRun(texts map[string]string) func(*jsonschema.Schema) {
+	return func(s *jsonschema.Schema) {
+		if !d.Service.Limits().Packages.Allowed {
+			delete(s.Properties, packagesArgument)
+			s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(name string) bool { return name == packagesArgument })
+		}
+		describe(texts)(s)
+	}
 }
 
 // describe gives texts to the properties of a schema, and the kinds of values that many arguments share.
 func describe(texts map[string]string) func(*jsonschema.Schema) {
 	shared := map[string]string{
-		"session": sessionText,
-		"timeout": "Seconds after which it is interrupted. Default: that of the server, usually 60.",
-		"envs":    "Environment variables for this call.",
-		"stdin":   "Standard input.",
+		packagesArgument: "Packages that are installed for the session, such as pandas==2.2.3, beside those that it has. Only in the call that opens it.",
+		"session":        sessionText,
+		"timeout":        "Seconds after which it is interrupted. Default: that of the server, usually 60.",
+		"envs":           "Environment variables for this call.",
+		"stdin":          "Standard input.",
 	}
 	return func(s *jsonschema.Schema) {
 		for name, property := range s.Properties {
@@ -90,19 +109,22 @@ func (d *Dialect) addRunTools() {
 		description: "Run Python code in a session: an interpreter of its own in a sandbox, in which variables, imports and files stay from one call to the next. " +
 			"The first call with a new name opens the session; use the same name to go on. " +
 			"Returns what the code prints, the value of its last expression, tables, and pictures of matplotlib figures. There is no network.",
-		adjust: describe(map[string]string{"code": "Python source. The value of the last expression is shown, as in a notebook. Top-level await works."}),
+		adjust: d.describeRun(map[string]string{"code": "Python source. The value of the last expression is shown, as in a notebook. Top-level await works."}),
 		run:    d.runCode,
 	})
 	addTool(d, tool[runFreshInput]{
 		name: toolRunFresh, title: "Run Python once", hints: adds,
 		description: "Run a Python program once in a fresh sandbox, of which nothing is kept but the result. Use run_code when variables or files are needed again. There is no network.",
-		adjust:      describe(map[string]string{"code": "Python source.", "args": "Arguments of the program (sys.argv)."}),
-		run:         d.runFresh,
+		adjust: d.describeRun(map[string]string{
+			"code": "Python source.", "args": "Arguments of the program (sys.argv).",
+			packagesArgument: "Packages that are installed for the program, such as pandas==2.2.3, beside those that the sandbox has.",
+		}),
+		run: d.runFresh,
 	})
 	addTool(d, tool[runCommandInput]{
 		name: toolRunCommand, title: "Run a shell command in a session",
 		description: "Run a line of the shell in the sandbox of a session, among the same files as its code and beside it. A new name opens a session. There is no network.",
-		adjust: describe(map[string]string{
+		adjust: d.describeRun(map[string]string{
 			"command": "The line, as for bash -c. It must not need a terminal.", "cwd": "Directory in which it begins. Default: the working directory of the session.",
 		}),
 		run: d.runCommand,
@@ -110,7 +132,7 @@ func (d *Dialect) addRunTools() {
 }
 
 func (d *Dialect) runCode(ctx context.Context, r request, in runCodeInput) (*sdk.CallToolResult, error) {
-	s, err := d.ensure(ctx, r.caller, in.Session)
+	s, err := d.ensure(ctx, r.caller, in.Session, in.Packages)
 	if err != nil {
 		return nil, err
 	}
@@ -118,14 +140,14 @@ func (d *Dialect) runCode(ctx context.Context, r request, in runCodeInput) (*sdk
 }
 
 func (d *Dialect) runFresh(ctx context.Context, r request, in runFreshInput) (*sdk.CallToolResult, error) {
-	return d.execute(ctx, r, session{}, job.Request{Code: in.Code, Stdin: in.Stdin, Argv: in.Args, Timeout: in.Timeout, Envs: in.Envs})
+	return d.execute(ctx, r, session{}, job.Request{Code: in.Code, Packages: in.Packages, Stdin: in.Stdin, Argv: in.Args, Timeout: in.Timeout, Envs: in.Envs})
 }
 
 func (d *Dialect) runCommand(ctx context.Context, r request, in runCommandInput) (*sdk.CallToolResult, error) {
 	if strings.TrimSpace(in.Command) == "" {
 		return nil, &argumentError{"the argument command is empty; give a line of the shell, such as ls -l"}
 	}
-	s, err := d.ensure(ctx, r.caller, in.Session)
+	s, err := d.ensure(ctx, r.caller, in.Session, in.Packages)
 	if err != nil {
 		return nil, err
 	}

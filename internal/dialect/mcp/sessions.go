@@ -39,16 +39,41 @@ func checkName(name string) error {
 	return nil
 }
 
-// ensure returns the session of an id, or of a name, which it opens if there is none.
-func (d *Dialect) ensure(ctx context.Context, c service.Caller, named string) (session, error) {
+// opened is the metadata of a session that a tool has opened.
+type opened struct {
+	By       string `json:"openedBy"`
+	Packages string `json:"packageSet,omitempty"`
+}
+
+// ensure returns the session of an id, or of a name, which it opens if there is none, with these packages. A session that is open has
+// the packages that it was opened with.
+func (d *Dialect) ensure(ctx context.Context, c service.Caller, named string, packages []string) (session, error) {
 	if service.IsID(named) {
+		if len(packages) > 0 {
+			return session{}, &argumentError{"packages are installed for a session when it is opened; give a new name as session, or leave packages out"}
+		}
 		return session{id: named}, nil // it is looked for when it is used
 	}
 	if err := checkName(named); err != nil {
 		return session{}, err
 	}
-	s, made, err := d.Service.EnsureSession(ctx, c, named, job.SessionRequest{Metadata: json.RawMessage(`{"openedBy":"mcp"}`)})
-	return session{id: s.ID, name: named, made: made}, err
+	noted := opened{By: "mcp"}
+	if len(packages) > 0 {
+		noted.Packages = job.PackageSet(packages)
+	}
+	metadata, err := json.Marshal(noted)
+	if err != nil {
+		return session{}, fmt.Errorf("encode metadata: %w", err)
+	}
+	s, made, err := d.Service.EnsureSession(ctx, c, named, job.SessionRequest{Packages: packages, Metadata: metadata})
+	if err != nil || made || noted.Packages == "" {
+		return session{id: s.ID, name: named, made: made}, err
+	}
+	var has opened
+	if json.Unmarshal(s.Metadata, &has) != nil || has.Packages != noted.Packages {
+		return session{}, &argumentError{"the session " + named + " is open, and was not opened with these packages; give a new name as session, or leave packages out"}
+	}
+	return session{id: s.ID, name: named}, nil
 }
 
 // find returns the live session of an id or a name.
