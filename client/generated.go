@@ -666,6 +666,24 @@ type FunctionBody struct {
 	Schema map[string]any `json:"schema,omitempty"`
 }
 
+// HTTPRuleBody is a schema of the API.
+type HTTPRuleBody struct {
+	// Headers: Headers that are put into the request outside of the sandbox, in place of the code's own. At most 8.
+	Headers map[string]HeaderValueBody `json:"headers,omitempty"`
+	// Methods: Methods. Default: all but CONNECT and TRACE.
+	Methods []string `json:"methods,omitempty"`
+	// Paths: Paths. A * between slashes stands for one part, and at the end for all that follows. The query does not count. Default: all.
+	Paths []string `json:"paths,omitempty"`
+	// To: Destinations, in the form of allow.
+	To string `json:"to"`
+}
+
+// HeaderValueBody is a schema of the API.
+type HeaderValueBody struct {
+	// Secret: Name of a secret of the operator (KAA_SECRETS_FILE), which the code does not see.
+	Secret string `json:"secret"`
+}
+
 // HealthOutputBody is a schema of the API.
 type HealthOutputBody struct {
 	Status string `json:"status"`
@@ -967,8 +985,10 @@ type ListSchedulesOutputBody struct {
 
 // NetworkBody is a schema of the API.
 type NetworkBody struct {
-	// Allow: Destinations that the code may reach: a name or address with a port (api.github.com:443), all names below a domain (*.example.com), or * for every public destination. :* is any port; without a port it is 80 and 443. Each must be within what the operator, and the API key, allow.
-	Allow []string `json:"allow"`
+	// Allow: Destinations that the code may reach: a name or address with a port (api.github.com:443), all names below a domain (*.example.com), or * for every public destination. :* is any port; without a port it is 80 and 443. Each must be within what the operator, and the API key, allow. Required unless http is given.
+	Allow []string `json:"allow,omitempty"`
+	// Http: Rules for requests of HTTP and HTTPS. Where there are some for a destination, they alone count there. The operator allows them (KAA_EGRESS_INTERCEPT).
+	Http []HTTPRuleBody `json:"http,omitempty"`
 }
 
 // NetworkDestination is a schema of the API.
@@ -979,7 +999,7 @@ type NetworkDestination struct {
 	Count int64 `json:"count"`
 	// Host: Name or address, as the code asked for it.
 	Host string `json:"host"`
-	// Outcome: connected, or the reason of the refusal: not_allowed (no rule has it), private_address (the name has no public address), not_found (there is no such name), unreachable, timeout. too_many_connections and too_many_bytes are limits of the operator. bad_request: the proxy did not understand the client.
+	// Outcome: connected, or the reason of the refusal: not_allowed (no rule has it), request_not_allowed (network.http has no rule for such a request there), private_address (the name has no public address), not_found (there is no such name), unreachable, timeout. too_many_connections and too_many_bytes are limits of the operator. bad_request: the proxy did not understand the client.
 	Outcome string `json:"outcome"`
 	// Port: Absent if the code asked for none.
 	Port *int64 `json:"port,omitempty"`

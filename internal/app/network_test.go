@@ -4,8 +4,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/kaa-run/kaa/internal/access"
 )
 
 // TestNetwork: a request allows destinations within what the operator allows, of an execution, a job and a session; the result and the job's
@@ -66,6 +71,76 @@ func TestNetworkOff(t *testing.T) {
 		}
 		if a := k.call(http.MethodPost, path, body); a.status != http.StatusBadRequest || !strings.Contains(a.str("detail"), "KAA_EGRESS") {
 			t.Errorf("%s: %d %s", path, a.status, a.raw)
+		}
+	}
+}
+
+// TestNetworkSecrets: a request may name those secrets of the operator that are for its tenant and go where they may go. The value reaches the
+// destination, and is in no answer, record or log.
+func TestNetworkSecrets(t *testing.T) {
+	t.Parallel()
+	const value = "Bearer s3cret-s3cret-s3cret"
+	var seen atomic.Value
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.Store(r.Method + " " + r.URL.Path + " " + r.Header.Get("Authorization"))
+		_, _ = w.Write([]byte("reached"))
+	}))
+	t.Cleanup(site.Close)
+	_, port, _ := net.SplitHostPort(site.Listener.Addr().String())
+	dir := t.TempDir()
+	secrets, keys := filepath.Join(dir, "secrets.json"), filepath.Join(dir, "keys.json")
+	file := `{"secrets": [{"name": "site", "value": "` + value + `", "to": ["127.0.0.1:` + port + `"], "tenants": ["acme"], "plain": true}]}`
+	if err := os.WriteFile(secrets, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	acme, other := access.NewSecret(), access.NewSecret()
+	keysFile(t, keys, tenantKey("acme", acme), tenantKey("other", other))
+	k := start(t, 1, "KAA_SANDBOX=strict", "KAA_EGRESS=127.0.0.1:*,b.example", "KAA_EGRESS_PRIVATE=127.0.0.1", "KAA_EGRESS_INTERCEPT=true", "KAA_SECRETS_FILE="+secrets, "KAA_API_KEYS_FILE="+keys)
+	request := func(to string) fields {
+		return fields{
+			"code": "import http.client, os\nc = http.client.HTTPConnection('127.0.0.1', 3128)\nfor path in '/ok/x', '/no':\n" +
+				"    c.request('GET', 'http://127.0.0.1:" + port + "' + path, headers={'Authorization': 'mine'})\n    r = c.getresponse()\n    print(r.status, r.read().decode().strip())\n" +
+				"print('s3c' + 'ret' in str(os.environ), 'SSL_CERT_FILE' in os.environ)",
+			"network": fields{"http": []fields{{"to": to, "methods": []string{"GET"}, "paths": []string{"/ok/*"}, "headers": fields{"Authorization": fields{"secret": "site"}}}}},
+		}
+	}
+	own := k.as(acme)
+	id := own.submit(request("127.0.0.1:" + port))
+	a := own.await(id)
+	want := "200 reached\n403 Kaa: network.http has no rule for such a request at 127.0.0.1:" + port + " (GET)\nFalse True\n"
+	if a.str("result.stdout") != want || seen.Load() != "GET /ok/x "+value || !strings.Contains(a.raw, `"outcome":"request_not_allowed"`) {
+		t.Errorf("%s\nthe site saw %v", a.raw, seen.Load())
+	}
+	all := a.raw + own.call(http.MethodGet, "/v1/jobs/"+id+"/request", nil).raw + k.logs.String()
+	rdb := k.redis.Client(t)
+	for _, name := range rdb.Keys(t.Context(), "*").Val() {
+		all += rdb.Dump(t.Context(), name).Val()
+	}
+	if strings.Contains(all, "s3cret") {
+		t.Error("the secret is to be seen")
+	}
+	if a := own.call(http.MethodPost, executePath, request("b.example")); a.status != http.StatusBadRequest || !strings.Contains(a.str("detail"), `body.network.http[0].headers.Authorization.secret: "site" may not go to b.example`) {
+		t.Errorf("another destination: %d %s", a.status, a.raw)
+	}
+	stranger := k.as(other)
+	for _, path := range []string{executePath, "/v1/jobs", sessionsPath} {
+		body := request("127.0.0.1:" + port)
+		if path == sessionsPath {
+			delete(body, "code")
+		}
+		if a := stranger.call(http.MethodPost, path, body); a.status != http.StatusBadRequest || !strings.Contains(a.str("detail"), `"site" is no secret that this API key may use`) {
+			t.Errorf("another tenant, %s: %d %s", path, a.status, a.raw)
+		}
+	}
+	for body, want := range map[string]string{
+		`{"code": "1", "network": {}}`:                                                                                  "body.network: names no destination",
+		`{"code": "1", "network": {"http": [{"methods": ["GET"]}]}}`:                                                    "to",
+		`{"code": "1", "network": {"http": [{"to": "b.example", "path": "/"}]}}`:                                        "path",
+		`{"code": "1", "network": {"http": [{"to": "b.example", "headers": {"A": "literal"}}]}}`:                        "headers",
+		`{"code": "1", "network": {"http": [{"to": "b.example", "headers": {"A": {"secret": "site", "value": "x"}}}]}}`: "value",
+	} {
+		if a := own.call(http.MethodPost, executePath, body); a.status != http.StatusBadRequest || !strings.Contains(a.raw, want) {
+			t.Errorf("%s: %d %s", body, a.status, a.raw)
 		}
 	}
 }

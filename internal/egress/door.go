@@ -34,6 +34,7 @@ type Door struct {
 	count    *counter
 	http     *http.Server
 	requests *queue          // of connections that speak HTTP
+	inspect  *interceptor    // nil if the network has no rules for requests
 	life     context.Context //nolint:containedctx // ends with the door
 	end      context.CancelFunc
 	working  sync.WaitGroup
@@ -50,6 +51,7 @@ func (g *Gate) Open(l net.Listener, n job.Network, sandbox string) *Door {
 		count: newCounter(g.cfg.Bytes, g.cfg.Log.With(slog.String("session_id", sandbox))),
 	}
 	d.life, d.end = context.WithCancel(context.Background())
+	d.inspect = newInterceptor(d, n)
 	onward := &http.Transport{
 		DialContext: d.dial, MaxResponseHeaderBytes: mostHeaders, ResponseHeaderTimeout: idleTime, DisableCompression: true,
 		DisableKeepAlives: true, // one connection for each request, so that counts show what the code did
@@ -69,6 +71,14 @@ func (g *Gate) Open(l net.Listener, n job.Network, sandbox string) *Door {
 // Usage returns the counts so far.
 func (d *Door) Usage() job.NetworkUsage { return d.count.usage() }
 
+// Authority is the certificate, in PEM, by which the sandbox has to know destinations; nil if the door does not look into requests.
+func (d *Door) Authority() []byte {
+	if d.inspect == nil || d.inspect.authority == nil || !d.gate.cfg.Intercept {
+		return nil
+	}
+	return d.inspect.authority.pem
+}
+
 // Close ends all connections. It waits until nothing of the door is left.
 func (d *Door) Close() {
 	d.mu.Lock()
@@ -78,6 +88,7 @@ func (d *Door) Close() {
 	d.end()
 	_ = d.listener.Close()
 	_ = d.http.Close()
+	d.inspect.close()
 	for c := range open {
 		_ = c.Close()
 	}

@@ -3,7 +3,7 @@
 // A sandbox has no interface but its loopback. Where a request allows destinations, the sandbox's slot makes a listening socket on that
 // loopback and passes it to the runner, which gives it to a Gate. The gate accepts connections there: HTTP (CONNECT, and requests with an
 // absolute URL) and SOCKS5 at the same port. It compares the name that the code asks for with the rules, looks it up outside, checks the
-// address (package netguard), and connects.
+// address (package netguard), and connects. Where the request has rules for requests of HTTP, it looks into them (intercept.go).
 //
 // All that code sends is hostile. So each connection has bounded memory and a goroutine of its own, and sandboxes share neither
 // connections to destinations nor anything else but the gate's supply of places.
@@ -11,6 +11,7 @@ package egress
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -45,7 +46,12 @@ type Config struct {
 	Lookup      netguard.Lookup // the machine's resolver by default
 	// Dial connects to a destination after the checks of its name: a guard with Private and Lookup by default.
 	Dial func(ctx context.Context, host string, port uint16) (net.Conn, error)
-	Log  *slog.Logger
+	// Intercept lets doors look into requests for which a network has rules. Secrets are values of headers that such rules name. Roots are
+	// whom the gate trusts to certify destinations: the machine's by default.
+	Intercept bool
+	Secrets   []job.NetworkSecret
+	Roots     *x509.CertPool
+	Log       *slog.Logger
 }
 
 // Gate serves the proxies of a runner's sandboxes.
@@ -81,9 +87,21 @@ func (r *refusal) Error() string { return r.text }
 
 // connect connects to a destination for a sandbox. Every error is a *refusal.
 func (d *Door) connect(ctx context.Context, host string, port uint16) (*outside, error) {
+	if !job.Reaches(d.rules, host, port) || d.inspect.has(host, port) {
+		return nil, d.count.refuse(host, port, notAllowed(host, port))
+	}
+	return d.reach(ctx, host, port)
+}
+
+func notAllowed(host string, port uint16) *refusal {
+	return &refusal{job.NetworkNotAllowed, place(host, port) + " is not in network.allow"}
+}
+
+// reach is connect without the rules of the request.
+func (d *Door) reach(ctx context.Context, host string, port uint16) (*outside, error) {
 	to := place(host, port)
-	if !job.Reaches(d.rules, host, port) || !job.Reaches(d.gate.cfg.Allow, host, port) {
-		return nil, d.count.refuse(host, port, &refusal{job.NetworkNotAllowed, to + " is not in network.allow"})
+	if !job.Reaches(d.gate.cfg.Allow, host, port) {
+		return nil, d.count.refuse(host, port, notAllowed(host, port))
 	}
 	if d.count.isOverBytes() {
 		return nil, d.count.refuse(host, port, &refusal{job.NetworkBytes, "this sandbox has sent and received all bytes that it may"})

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"strings"
 
 	"github.com/kaa-run/kaa/internal/job"
@@ -29,7 +30,32 @@ func (d *Door) serveHTTP(forward http.Handler, w http.ResponseWriter, r *http.Re
 		refuseHTTP(w, d.count.refuse("", 0, &refusal{job.NetworkBadRequest, why}))
 		return
 	}
-	forward.ServeHTTP(w, r)
+	if d.inspect == nil {
+		forward.ServeHTTP(w, r)
+		return
+	}
+	host, port, err := destinationOf(r.URL)
+	switch {
+	case err != nil:
+		refuseHTTP(w, d.count.refuse("", 0, badRequest(err)))
+	case !d.inspect.has(host, port):
+		forward.ServeHTTP(w, r)
+	default:
+		if err := d.inspect.admit(host, port); err != nil {
+			refuseHTTP(w, err)
+			return
+		}
+		d.inspect.pass(w, r, "http", host, port)
+	}
+}
+
+// destinationOf reads the host and the port of a URL with http://.
+func destinationOf(u *url.URL) (string, uint16, error) {
+	at := u.Host
+	if u.Port() == "" {
+		at = strings.TrimSuffix(at, ":") + ":80"
+	}
+	return job.ParseDestination(at)
 }
 
 // rewrite makes a request one to its destination, which its URL names. The header Host counts for nothing: a rule for one name must not
@@ -37,9 +63,14 @@ func (d *Door) serveHTTP(forward http.Handler, w http.ResponseWriter, r *http.Re
 func rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL = p.In.URL
 	p.Out.Host = p.In.URL.Host
+	keepForwarded(p)
+}
+
+// keepForwarded leaves headers to the client that ReverseProxy has taken for those of another proxy.
+func keepForwarded(p *httputil.ProxyRequest) {
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if values, ok := p.In.Header[name]; ok {
-			p.Out.Header[name] = values // the client's own
+			p.Out.Header[name] = values
 		}
 	}
 }
@@ -51,6 +82,16 @@ func (d *Door) tunnel(w http.ResponseWriter, r *http.Request) {
 		refuseHTTP(w, d.count.refuse("", 0, badRequest(err)))
 		return
 	}
+	if d.inspect.has(host, port) {
+		if err := d.inspect.admit(host, port); err != nil {
+			d.refuseTunnel(w, err)
+			return
+		}
+		if client, early, ok := establish(w); ok {
+			d.inspect.take(client, early, host, port)
+		}
+		return
+	}
 	// Not with the request's context: that ends when the client ends its direction, which it may.
 	out, err := d.connect(d.life, host, port)
 	if err != nil {
@@ -58,27 +99,35 @@ func (d *Door) tunnel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer out.Close()
-	client, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return
-	}
-	defer client.Close()
-	in, ok := client.(*inside)
+	in, early, ok := establish(w)
 	if !ok {
 		return
 	}
-	// A client may have sent the first bytes already.
-	early := make([]byte, buffered.Reader.Buffered())
-	_, _ = io.ReadFull(buffered.Reader, early)
-	if _, err := io.WriteString(in, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
-		return
-	}
+	defer in.Close()
 	if len(early) > 0 {
 		if _, err := out.Write(early); err != nil {
 			return
 		}
 	}
 	pipe(in, out)
+}
+
+// establish answers a CONNECT. The caller owns the connection then; early is what the client has sent already.
+func establish(w http.ResponseWriter) (in *inside, early []byte, ok bool) {
+	client, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, false
+	}
+	if in, ok = client.(*inside); ok {
+		early = make([]byte, buffered.Reader.Buffered())
+		_, _ = io.ReadFull(buffered.Reader, early)
+		_, err = io.WriteString(in, "HTTP/1.1 200 Connection established\r\n\r\n")
+	}
+	if !ok || err != nil {
+		_ = client.Close()
+		return nil, nil, false
+	}
+	return in, early, true
 }
 
 // refuseTunnel answers a CONNECT. Most clients show the text of the status line only, so the reason is there.
@@ -110,6 +159,8 @@ func answerError(w http.ResponseWriter, _ *http.Request, err error) {
 		err = why
 	} else if errors.As(err, &timeout) && timeout.Timeout() {
 		err = &refusal{job.NetworkTimeout, "the destination does not answer"}
+	} else if untrusted(err) {
+		err = errors.New("the destination has no certificate that this runner trusts")
 	} else {
 		err = errors.New("the destination did not answer as a server of HTTP")
 	}
@@ -122,7 +173,7 @@ func statusOf(err error) int {
 		return http.StatusBadGateway
 	}
 	switch why.outcome {
-	case job.NetworkNotAllowed, job.NetworkPrivate, job.NetworkBytes:
+	case job.NetworkNotAllowed, job.NetworkPrivate, job.NetworkBytes, job.NetworkRequest:
 		return http.StatusForbidden
 	case job.NetworkBadRequest:
 		return http.StatusBadRequest

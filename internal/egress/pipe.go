@@ -79,7 +79,7 @@ func oneWay(to, from net.Conn, alive func(), move func() (int64, error)) {
 	}
 }
 
-// moveTo moves what has come from the destination to the client; 0 if that is less than a buffer.
+// moveTo moves what has come from the destination to the client; 0 if that is too little.
 func (o *outside) moveTo(in *inside) (int64, error) {
 	n, err := move(in.Conn, o.Conn)
 	if n > 0 && !o.count.add(o.index, 0, n) && err == nil {

@@ -27,13 +27,26 @@ const (
 
 // serveSOCKS serves a connection of a client that speaks SOCKS5.
 func (d *Door) serveSOCKS(c *inside) {
-	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(beginTime))
 	host, port, reply := d.readSOCKS(c)
-	if reply != socksDone {
+	switch {
+	case reply != socksDone:
 		_ = answerSOCKS(c, reply)
-		return
+	case d.inspect.has(host, port):
+		err := d.inspect.admit(host, port)
+		if err != nil {
+			_ = answerSOCKS(c, socksReply(err))
+		} else if answerSOCKS(c, socksDone) == nil {
+			d.inspect.take(c, nil, host, port) // which owns it
+			return
+		}
+	default:
+		d.tunnelSOCKS(c, host, port)
 	}
+	_ = c.Close()
+}
+
+func (d *Door) tunnelSOCKS(c *inside, host string, port uint16) {
 	_ = c.SetDeadline(time.Now().Add(beginTime + connectTime))
 	out, err := d.connect(d.life, host, port)
 	if err != nil {

@@ -14,12 +14,23 @@ import (
 type Proxy interface {
 	// Usage returns what the sandbox did with it so far, also after Close.
 	Usage() job.NetworkUsage
+	// Authority is a certificate, in PEM, that clients have to trust, because the proxy looks into TLS; nil if it does not.
+	Authority() []byte
 	// Close ends all connections. Further calls do nothing.
 	Close()
 }
 
-// proxyAddress is where the proxy of a sandbox listens: ADDRESS in proxy.py.
-const proxyAddress = "127.0.0.1:3128"
+const (
+	// proxyAddress is where the proxy of a sandbox listens: ADDRESS in proxy.py.
+	proxyAddress = "127.0.0.1:3128"
+	// trustFile has the certificates that clients trust, where the proxy looks into TLS: TRUST in root.py.
+	trustFile = "/etc/kaa/trust.pem"
+)
+
+// trustVariables are those that lead clients to such a file: OpenSSL with Python's ssl, httpx, aiohttp and uv; requests; curl; git; pip; Node.js.
+func trustVariables() []string {
+	return []string{"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT", "NODE_EXTRA_CA_CERTS"}
+}
 
 // proxyVariables lead clients to the proxy. ALL_PROXY does not name SOCKS5, though the proxy speaks it: clients without a library for it
 // would fail, which do well with HTTP.
@@ -33,10 +44,16 @@ func proxyVariables() map[string]string {
 
 // withProxy returns the variables of a sandbox with those for its proxy, if it has one. Those of the request hold.
 func (w *Worker) withProxy(envs map[string]string) map[string]string {
-	if w.slot.proxyOf() == nil {
+	proxy := w.slot.proxyOf()
+	if proxy == nil {
 		return envs
 	}
 	all := proxyVariables()
+	if proxy.Authority() != nil {
+		for _, name := range trustVariables() {
+			all[name] = trustFile
+		}
+	}
 	maps.Copy(all, envs)
 	return all
 }
@@ -62,7 +79,13 @@ func (w *Worker) openNetwork(n *job.Network) error {
 	if err != nil {
 		return fmt.Errorf("open network: %w", err)
 	}
-	w.slot.setProxy(w.pool.cfg.Egress(l, *n, w.id))
+	proxy := w.pool.cfg.Egress(l, *n, w.id)
+	w.slot.setProxy(proxy)
+	if trusted := proxy.Authority(); trusted != nil {
+		if _, err := w.askSlot("T " + string(trusted)); err != nil {
+			return fmt.Errorf("open network: trust its proxy: %w", err)
+		}
+	}
 	return nil
 }
 

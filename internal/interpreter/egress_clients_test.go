@@ -3,19 +3,32 @@ package interpreter_test
 import (
 	"archive/zip"
 	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/kaa-run/kaa/internal/egress"
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/testenv"
@@ -176,4 +189,112 @@ func TestNetworkClients(t *testing.T) {
 	})
 	res := execute(t, pool, job.Spec{Code: programs, Argv: []string{"http://a.example:" + port, "http://b.example:" + port}, Timeout: ample, Network: &job.Network{Allow: []string{"a.example:" + port}}})
 	checkClients(t, res, all)
+}
+
+// secureSite serves with a certificate for a.example that the returned roots trust.
+func secureSite(t *testing.T, handler http.Handler) (port string, roots *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "site"}, DNSNames: []string{"a.example"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	text, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots = x509.NewCertPool()
+	roots.AddCert(certificate)
+	site := httptest.NewUnstartedServer(handler)
+	site.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{text}, PrivateKey: key}}}
+	site.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	site.StartTLS()
+	t.Cleanup(site.Close)
+	_, port, _ = net.SplitHostPort(site.Listener.Addr().String())
+	return port, roots
+}
+
+// withInterception is withEgress whose proxies look into requests, with the secret "site" for a.example.
+func withInterception(roots *x509.CertPool) func(*interpreter.Config) {
+	return func(c *interpreter.Config) {
+		all, _ := job.ParseNetworkRules([]string{"*:*"})
+		to, _ := job.ParseNetworkRules([]string{"a.example:*"})
+		gate := egress.New(egress.Config{
+			Allow: all, Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Connections: 8, Intercept: true, Roots: roots,
+			Secrets: []job.NetworkSecret{{Name: "site", Value: "Bearer s3cret-s3cret-s3cret", To: to, Tenants: []string{"*"}}},
+			Lookup: func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+			},
+		})
+		c.Egress = func(l net.Listener, n job.Network, id string) interpreter.Proxy { return gate.Open(l, n, id) }
+	}
+}
+
+// TestInterceptedClients: the same programs work where the proxy looks into TLS, because the sandbox's variables have them trust it.
+func TestInterceptedClients(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t)
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("no git")
+	}
+	python, all := clientsPython(t)
+	port, roots := secureSite(t, clientsSite(t))
+	pool := newPool(t, withInterception(roots), func(c *interpreter.Config) {
+		c.Size, c.Runtimes = 1, []interpreter.RuntimeConfig{{Python: filepath.Clean(python)}}
+	})
+	network := &job.Network{HTTP: []job.HTTPRule{{To: "a.example:" + port, Methods: []string{"GET"}}}}
+	checkClients(t, execute(t, pool, job.Spec{Code: programs, Argv: []string{"https://a.example:" + port, "https://b.example:" + port}, Timeout: ample, Network: network}), all)
+}
+
+// TestInterception: code uses a secret that it does not find anywhere in its sandbox, within the rules, also in a session, its commands, and
+// its forks. It cannot change what others trust.
+func TestInterception(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var seen []string
+	port, roots := secureSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, r.Header.Get("Authorization"))
+		_, _ = w.Write([]byte("reached"))
+	}))
+	pool := newPool(t, withInterception(roots))
+	s := session(t, pool, job.SessionSpec{Quota: job.Quota{MemoryBytes: 128 << 20}, Network: &job.Network{HTTP: []job.HTTPRule{{
+		To: "a.example:" + port, Methods: []string{"GET"}, Paths: []string{"/ok/*"}, Headers: map[string]job.HeaderValue{"Authorization": {Secret: "site"}},
+	}}}})
+	ok, other := "https://a.example:"+port+"/ok/x", "https://a.example:"+port+"/other"
+	code := fmt.Sprintf("import sys\nsys.argv[1:] = [%q, %q]\n", ok, other) + fetch
+	want := "reached\n403 Kaa: network.http has no rule for such a request at a.example:" + port + " (GET)\n"
+	says(t, s, code, want)
+	says(t, s, "import subprocess\nprint(subprocess.run([sys.executable, '-c', "+fmt.Sprintf("%q", fetch)+", sys.argv[1]], stdout=-1).stdout.decode(), end='')", "reached\n")
+	says(t, fork(t, s, 1)[0], code, want)
+	says(t, s, `
+import glob, os, ssl
+path = os.environ["SSL_CERT_FILE"]
+with open(path) as file: trusted = file.read()
+usual = [p for p in ("/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem") if os.path.exists(p)]
+print(trusted.count("BEGIN CERTIFICATE") == 1 + (open(usual[0]).read().count("BEGIN CERTIFICATE") if usual else 0))
+for change in lambda: open(path, "a"), lambda: os.unlink(path), lambda: os.rename(path, path + "2"), lambda: open(os.path.dirname(path) + "/x", "w"), lambda: os.chmod(path, 0o666):
+    try: change(); print("changed")
+    except OSError: pass
+found = [name for name in glob.glob("/proc/*/environ") + glob.glob("/proc/*/cmdline") + glob.glob("/tmp/**", recursive=True) + glob.glob("/etc/kaa/*") if os.path.isfile(name) and b"s3cret" in open(name, "rb").read()]
+print(found, [k for k, v in os.environ.items() if "s3cret" in v])
+`, "True\n[] []\n")
+	// One without such rules trusts what is usual.
+	res := execute(t, pool, job.Spec{Code: "import os\nprint(os.environ.get('SSL_CERT_FILE'), os.listdir('/etc/kaa'))", Network: &job.Network{Allow: []string{"a.example"}}})
+	if res.Stdout != "None []\n" {
+		t.Errorf("%s\n%s", outcome(res), res.Stdout)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if strings.Join(seen, ",") != strings.TrimSuffix(strings.Repeat("Bearer s3cret-s3cret-s3cret,", 3), ",") {
+		t.Errorf("the site saw %q", seen)
+	}
 }

@@ -11,7 +11,8 @@ import (
 
 // Network says which destinations code may reach. Without one it reaches none.
 type Network struct {
-	Allow []string `json:"allow"` // rules: see ParseNetworkRule
+	Allow []string   `json:"allow"` // rules: see ParseNetworkRule
+	HTTP  []HTTPRule `json:"http,omitempty"`
 }
 
 const (
@@ -199,7 +200,7 @@ type (
 	NetworkDestination struct {
 		Host          string         `json:"host" doc:"Name or address, as the code asked for it."`
 		Port          uint16         `json:"port,omitempty" doc:"Absent if the code asked for none."`
-		Outcome       NetworkOutcome `json:"outcome" enum:"connected,not_allowed,private_address,not_found,unreachable,timeout,too_many_connections,too_many_bytes,bad_request" doc:"connected, or the reason of the refusal: not_allowed (no rule has it), private_address (the name has no public address), not_found (there is no such name), unreachable, timeout. too_many_connections and too_many_bytes are limits of the operator. bad_request: the proxy did not understand the client."`
+		Outcome       NetworkOutcome `json:"outcome" enum:"connected,not_allowed,private_address,not_found,unreachable,timeout,too_many_connections,too_many_bytes,bad_request,request_not_allowed" doc:"connected, or the reason of the refusal: not_allowed (no rule has it), request_not_allowed (network.http has no rule for such a request there), private_address (the name has no public address), not_found (there is no such name), unreachable, timeout. too_many_connections and too_many_bytes are limits of the operator. bad_request: the proxy did not understand the client."`
 		Count         int64          `json:"count" doc:"How often."`
 		BytesSent     int64          `json:"bytesSent,omitempty"`
 		BytesReceived int64          `json:"bytesReceived,omitempty"`
@@ -223,6 +224,7 @@ const (
 	NetworkTooMany     NetworkOutcome = "too_many_connections"
 	NetworkBytes       NetworkOutcome = "too_many_bytes"
 	NetworkBadRequest  NetworkOutcome = "bad_request"
+	NetworkRequest     NetworkOutcome = "request_not_allowed"
 )
 
 // Since returns what was added to a usage after an earlier state of it.
@@ -255,24 +257,37 @@ func (l Limits) network(v *validation, n *Network) *Network {
 		v.add("network.allow", "has %d destinations, the limit is %d", len(n.Allow), maxNetworkRules)
 		return nil
 	}
+	if n.Allow == nil && len(n.HTTP) == 0 {
+		v.add("network", "names no destination; send allow, http or both")
+		return nil
+	}
 	clean := &Network{Allow: make([]string, 0, len(n.Allow))}
 	for i, text := range n.Allow {
-		field := fmt.Sprintf("network.allow[%d]", i)
-		rule, err := ParseNetworkRule(text)
-		switch {
-		case err != nil:
-			v.add(field, "%s %s", quote(text), err)
-		case len(l.Egress) == 0:
-			v.add(field, "%s is not allowed: this Kaa lets no code reach a network; its operator can change that (KAA_EGRESS)", quote(text))
-		case !covered(l.Egress, rule):
-			v.add(field, "%s is not allowed; the operator allows %s", quote(text), rulesText(l.Egress))
-		case l.keyEgress != nil && !covered(l.keyEgress, rule):
-			v.add(field, "%s is not allowed; this API key allows %s", quote(text), rulesText(l.keyEgress))
-		case !slices.Contains(clean.Allow, rule.String()):
+		rule, ok := l.networkRule(v, fmt.Sprintf("network.allow[%d]", i), text)
+		if ok && !slices.Contains(clean.Allow, rule.String()) {
 			clean.Allow = append(clean.Allow, rule.String())
 		}
 	}
+	clean.HTTP = l.httpRules(v, n.HTTP)
 	return clean
+}
+
+// networkRule reads a rule of a request, which must be within what operator and key allow.
+func (l Limits) networkRule(v *validation, field, text string) (NetworkRule, bool) {
+	rule, err := ParseNetworkRule(text)
+	switch {
+	case err != nil:
+		v.add(field, "%s %s", quote(text), err)
+	case len(l.Egress) == 0:
+		v.add(field, "%s is not allowed: this Kaa lets no code reach a network; its operator can change that (KAA_EGRESS)", quote(text))
+	case !covered(l.Egress, rule):
+		v.add(field, "%s is not allowed; the operator allows %s", quote(text), rulesText(l.Egress))
+	case l.keyEgress != nil && !covered(l.keyEgress, rule):
+		v.add(field, "%s is not allowed; this API key allows %s", quote(text), rulesText(l.keyEgress))
+	default:
+		return rule, true
+	}
+	return rule, false
 }
 
 func covered(by []NetworkRule, rule NetworkRule) bool {

@@ -88,6 +88,11 @@ type Limits struct {
 
 	// Egress are the destinations that code may be allowed to reach; none by default.
 	Egress []NetworkRule
+	// Intercept allows rules for requests, for which the proxy of a sandbox looks into TLS.
+	Intercept bool
+	// Secrets are those that such rules may name, without their values. Tenant is the caller's; empty for a key of the configuration.
+	Secrets []NetworkSecret
+	Tenant  string
 
 	ofKey     map[string]bool // the ceilings that are lower for this API key: see For
 	keyEgress []NetworkRule   // those of this API key; nil if it has none of its own

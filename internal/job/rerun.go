@@ -33,6 +33,7 @@ func (l Limits) AcceptAgain(n NewJob, now time.Time) (NewJob, error) {
 			v.add(row.path(), "was %s, and is at most %s now%s", row.Number(&n.Spec.Quota), row.Number(&l.MaxQuota), l.ownCeiling(row.Name))
 		}
 	}
+	n.Spec.Network = l.acceptNetworkAgain(&v, n.Spec.Network)
 	if n.Spec.Cases != nil {
 		n.Spec.Cases.acceptAgain(&v, l)
 	}

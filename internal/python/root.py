@@ -43,7 +43,8 @@ SYSTEM_DIRS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 # Where a session may have its working directory, besides WORK: see places.py.
 PATHS = ("/app", "/code", "/data", "/home", "/project", "/repo", "/srv", "/testbed", "/workspace")
 PACKAGES = "/packages"  # the set of packages of a zygote that has one
-PLACES = PATHS + ("/proc", TMP, WORK, "/dev", "/dev/shm", "/etc", "/sys", "/run", "/var", "/var/tmp", "/mnt")
+TRUST = "/etc/kaa/trust.pem"  # the certificates that clients trust, where a proxy looks into TLS: see proxy.py
+PLACES = PATHS + ("/proc", TMP, WORK, "/dev", "/dev/shm", "/etc", os.path.dirname(TRUST), "/sys", "/run", "/var", "/var/tmp", "/mnt")
 # The files of /etc that libraries read. None names this machine's users or networks.
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "mime.types", "fonts",
        "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "magic", "matplotlibrc", "services", "protocols",

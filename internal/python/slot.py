@@ -136,6 +136,8 @@ class Slot:
             self.begin_fork_group()
         elif command == b"N":
             self.open_proxy()
+        elif command == b"T":
+            self.trust_proxy(ctypes.string_at(rest))
         elif command == b"B":
             self.begin_commands(self.program.fds[0])
         return "wait"
@@ -317,6 +319,14 @@ class Slot:
             fd = load("proxy").listen()  # here, so that executions do not pay for its memory
             self.channel.send({"type": "ok"}, fd)
             os.close(fd)
+        except Exception as error:
+            self.channel.send(kernel.failure(error))
+
+    def trust_proxy(self, certificate):
+        """Have clients in the sandbox trust the proxy, which looks into TLS. N came before, so the slot gets no other worker."""
+        try:
+            load("proxy").trust(certificate)
+            self.channel.send({"type": "ok"})
         except Exception as error:
             self.channel.send(kernel.failure(error))
 

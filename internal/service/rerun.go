@@ -67,6 +67,7 @@ func (s *Service) Request(ctx context.Context, c Caller, id string) (job.NewJob,
 func (s *Service) acceptAgain(ctx context.Context, c Caller, n job.NewJob, now time.Time) (job.NewJob, error) {
 	own := c.limits()
 	limits := s.cfg.Limits.For(own)
+	limits.Tenant = c.Tenant
 	var err error
 	n.Spec.Runtime, _ = job.SplitPackages(n.Spec.Runtime)
 	if n.Spec.Runtime, err = own.Runtime(n.Spec.Runtime); err != nil {

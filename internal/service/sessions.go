@@ -40,6 +40,7 @@ func (s *Service) OpenSession(ctx context.Context, c Caller, r job.SessionReques
 func (s *Service) open(ctx context.Context, c Caller, r job.SessionRequest, name string) (job.Session, error) {
 	own := c.limits()
 	limits := s.cfg.Limits.For(own)
+	limits.Tenant = c.Tenant
 	var err error
 	if r.Runtime, err = own.Runtime(r.Runtime); err != nil {
 		return job.Session{}, err

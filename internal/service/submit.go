@@ -53,6 +53,7 @@ func (s *Service) accept(ctx context.Context, c Caller, sub Submission, now time
 	}
 	own := c.limits()
 	limits := s.cfg.Limits.For(own)
+	limits.Tenant = c.Tenant
 	if id := sub.Request.SessionID; id != "" {
 		if err := checkSession(id); err != nil {
 			return job.NewJob{}, err

@@ -129,6 +129,10 @@ type Config struct {
 	// EgressConnections are those that a sandbox may have at once, and EgressBytes those that it may send and receive; 0 is no limit.
 	EgressConnections int   `env:"KAA_EGRESS_CONNECTIONS" envDefault:"64"`
 	EgressBytes       int64 `env:"KAA_EGRESS_BYTES" envDefault:"1073741824"`
+	// EgressIntercept lets requests have rules for HTTP, for which the proxies of sandboxes look into TLS.
+	EgressIntercept bool `env:"KAA_EGRESS_INTERCEPT" envDefault:"false"`
+	// SecretsFile has values of headers for such rules: see SecretsIn.
+	SecretsFile string `env:"KAA_SECRETS_FILE"`
 
 	EventBytes int `env:"KAA_EVENT_BYTES" envDefault:"8388608"`
 
@@ -513,6 +517,6 @@ func (c *Config) Limits() job.Limits {
 		},
 		MaxInputs: c.MaxUploads, MaxInputBytes: c.MaxUploadBytes,
 		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), PrivateWebhooks: c.WebhookAllowPrivate, Packages: c.PackageLimits(),
-		Egress: c.EgressRules(),
+		Egress: c.EgressRules(), Intercept: c.EgressIntercept, Secrets: c.secretNames(),
 	}
 }

@@ -63,4 +63,16 @@ func (c *Config) checkEgress(bad func(format string, args ...any)) {
 	if c.EgressConnections < 1 || c.EgressConnections > mostEgressConnections {
 		bad("KAA_EGRESS_CONNECTIONS must be from 1 to %d", mostEgressConnections)
 	}
+	if c.EgressIntercept && len(c.EgressRules()) == 0 {
+		bad("KAA_EGRESS_INTERCEPT is set, but KAA_EGRESS allows no destination; set it, too")
+	}
+	if c.SecretsFile == "" {
+		return
+	}
+	if !c.EgressIntercept {
+		bad("KAA_SECRETS_FILE is set, but no request can use a secret; set KAA_EGRESS_INTERCEPT=true, too")
+	}
+	if _, err := SecretsIn(c.SecretsFile); err != nil {
+		bad("KAA_SECRETS_FILE: %w", err)
+	}
 }

@@ -71,7 +71,10 @@ func Proxies(c *config.Config, log *slog.Logger) func(net.Listener, job.Network,
 	if len(rules) == 0 {
 		return nil
 	}
-	gate := egress.New(egress.Config{Allow: rules, Private: c.EgressPrefixes(), Connections: c.EgressConnections, Bytes: c.EgressBytes, Log: log})
+	gate := egress.New(egress.Config{
+		Allow: rules, Private: c.EgressPrefixes(), Connections: c.EgressConnections, Bytes: c.EgressBytes,
+		Intercept: c.EgressIntercept, Secrets: c.Secrets(), Log: log,
+	})
 	return func(l net.Listener, n job.Network, sessionID string) interpreter.Proxy {
 		return gate.Open(l, n, sessionID)
 	}
