@@ -11,6 +11,22 @@ import (
 	"time"
 )
 
+// AddPackagesBody is a schema of the API.
+type AddPackagesBody struct {
+	// Packages: Requirements such as requests or pandas==2.2.3. At most 100.
+	Packages []string `json:"packages"`
+}
+
+// AddedPackagesView is a schema of the API.
+type AddedPackagesView struct {
+	// Bytes: Bytes of them on the disk of the session; 0 if they were there before.
+	Bytes int64 `json:"bytes"`
+	// Packages: The requirements in the form that equal ones have in common.
+	Packages []string `json:"packages"`
+	// Path: Directory of the session that has them. It is the first in which the interpreter looks for modules.
+	Path string `json:"path"`
+}
+
 // BatchArchive is a schema of the API.
 type BatchArchive struct {
 	// Bytes: Its size, once it is written.
@@ -428,6 +444,51 @@ type Entry struct {
 	Type string `json:"type"`
 }
 
+// EnvironmentBody is a schema of the API.
+type EnvironmentBody struct {
+	// Packages: Requirements such as requests or pandas==2.2.3, as packages of POST /v1/jobs. At most 100.
+	Packages []string `json:"packages"`
+	// Runtime: Runtime for which they are installed. Default: that of an execution that names none.
+	Runtime *string `json:"runtime,omitempty"`
+}
+
+// EnvironmentView is a schema of the API.
+type EnvironmentView struct {
+	// BuildSeconds: How long the installation took.
+	BuildSeconds *float64 `json:"buildSeconds,omitempty"`
+	// Bytes: Size of the installed files.
+	Bytes     *int64    `json:"bytes,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+	// Failure: Why it failed. Its code is that of the problem that an execution with these packages has.
+	Failure *Failure `json:"failure,omitempty"`
+	// ID: The same for equal packages and runtimes.
+	ID string `json:"id"`
+	// JobID: The job that prepares it. Its cancellation gives the environment up.
+	JobID string `json:"jobId"`
+	// Lock: Lock file: each package with its version and hashes, in the form of requirements.txt. Absent in lists.
+	Lock string `json:"lock,omitempty"`
+	// Log: Output of the installer, up to 16 KiB. Absent in lists.
+	Log string `json:"log,omitempty"`
+	// PackageSet: Name of the set. Jobs with these packages have it, too.
+	PackageSet string `json:"packageSet"`
+	// Packages: The requirements in the form that equal ones have in common.
+	Packages []string `json:"packages"`
+	// Python: Version of Python for which the packages were resolved last.
+	Python string `json:"python,omitempty"`
+	// ReadyAt: When its job has found the packages installed.
+	ReadyAt *time.Time `json:"readyAt,omitempty"`
+	// Runtime: Absent for the default one.
+	Runtime string `json:"runtime,omitempty"`
+	// State: queued: it waits for a runner. building: a runner installs the packages. failed: they cannot be had, and failure says why. expired: they were not used for a long time, and their next use installs them anew.
+	State string `json:"state"`
+}
+
+// EnvironmentsOutputBody is a schema of the API.
+type EnvironmentsOutputBody struct {
+	// Environments: Those of this API key, newest first, 100 at most.
+	Environments []EnvironmentView `json:"environments"`
+}
+
 // Error is a schema of the API.
 type Error struct {
 	// Hint: A remedy, if one is known: the package that probably has a missing module.
@@ -843,7 +904,7 @@ type JobView struct {
 	Status string `json:"status,omitempty"`
 	// Timeout: Seconds the code may run.
 	Timeout float64 `json:"timeout"`
-	// WaitsFor: Why a job that is looked up by itself does not run yet. batch: it is to run after a batch, which has not ended; else it is queued. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue. paused: an operator has paused its queue.
+	// WaitsFor: Why a job that is looked up by itself does not run yet. batch: it is to run after a batch, which has not ended; else it is queued. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue. paused: an operator has paused its queue. packages: its packages are being installed.
 	WaitsFor string `json:"waitsFor,omitempty"`
 	// Webhook: The message at its end, if one was asked for.
 	Webhook *Webhook `json:"webhook,omitempty"`
@@ -1942,6 +2003,12 @@ type BatchHeaderDefaults struct {
 	Webhook *HookBody `json:"webhook,omitempty"`
 }
 
+// AddPackages calls POST /v1/sessions/{id}/packages: Install packages for a live session.
+func (c *Client) AddPackages(ctx context.Context, id string, body AddPackagesBody, options ...Option) (answer AddedPackagesView, err error) {
+	err = c.call(ctx, "POST", "/v1/sessions/"+url.PathEscape(id)+"/packages", nil, body, &answer, options)
+	return answer, err
+}
+
 // AnswerCall calls POST /v1/jobs/{id}/calls/{callId}: Answer a call of the code to a function of its caller.
 func (c *Client) AnswerCall(ctx context.Context, id string, callId string, body CallAnswer, options ...Option) error {
 	return c.call(ctx, "POST", "/v1/jobs/"+url.PathEscape(id)+"/calls/"+url.PathEscape(callId), nil, body, nil, options)
@@ -2052,6 +2119,12 @@ func (p CopySessionEntryParams) query() url.Values {
 // CopySessionEntry calls POST /v1/sessions/{id}/fs/copy: Copy a file or directory of a session.
 func (c *Client) CopySessionEntry(ctx context.Context, id string, params CopySessionEntryParams, options ...Option) (answer Entry, err error) {
 	err = c.call(ctx, "POST", "/v1/sessions/"+url.PathEscape(id)+"/fs/copy", params.query(), nil, &answer, options)
+	return answer, err
+}
+
+// CreateEnvironment calls POST /v1/environments: Have packages installed ahead.
+func (c *Client) CreateEnvironment(ctx context.Context, body EnvironmentBody, options ...Option) (answer EnvironmentView, err error) {
+	err = c.call(ctx, "POST", "/v1/environments", nil, body, &answer, options)
 	return answer, err
 }
 
@@ -2214,6 +2287,12 @@ func (c *Client) GetConfig(ctx context.Context, options ...Option) (answer Confi
 	return answer, err
 }
 
+// GetEnvironment calls GET /v1/environments/{id}: Look an environment up.
+func (c *Client) GetEnvironment(ctx context.Context, id string, options ...Option) (answer EnvironmentView, err error) {
+	err = c.call(ctx, "GET", "/v1/environments/"+url.PathEscape(id), nil, nil, &answer, options)
+	return answer, err
+}
+
 // GetFile calls GET /v1/jobs/{id}/files/{path}: Download a file.
 func (c *Client) GetFile(ctx context.Context, id string, path string, options ...Option) (*http.Response, error) {
 	return c.open(ctx, "GET", "/v1/jobs/"+url.PathEscape(id)+"/files/"+escapePath(path), nil, nil, options)
@@ -2362,6 +2441,12 @@ func (c *Client) ListCommands(ctx context.Context, id string, options ...Option)
 // ListContexts calls GET /v1/sessions/{id}/contexts: List the interpreters of a session, in the order of their creation.
 func (c *Client) ListContexts(ctx context.Context, id string, options ...Option) (answer ContextsOutputBody, err error) {
 	err = c.call(ctx, "GET", "/v1/sessions/"+url.PathEscape(id)+"/contexts", nil, nil, &answer, options)
+	return answer, err
+}
+
+// ListEnvironments calls GET /v1/environments: List environments, newest first.
+func (c *Client) ListEnvironments(ctx context.Context, options ...Option) (answer EnvironmentsOutputBody, err error) {
+	err = c.call(ctx, "GET", "/v1/environments", nil, nil, &answer, options)
 	return answer, err
 }
 

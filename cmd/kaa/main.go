@@ -71,7 +71,7 @@ func root() *cobra.Command {
 	cmd.SetFlagErrorFunc(wrongFlag)
 	cmd.AddCommand(
 		runCommand(), execCommand(), replCommand(), submitCommand(), mapCommand(), cpCommand(), forwardCommand(), benchCommand(), topCommand(),
-		jobsCommand(), batchesCommand(), sessionsCommand(), schedulesCommand(), volumesCommand(),
+		jobsCommand(), batchesCommand(), sessionsCommand(), schedulesCommand(), volumesCommand(), packagesCommand(),
 		queuesCommand(), runnersCommand(), keysCommand(), usageCommand(), configCommand(),
 		devCommand(), mcpCommand(), loginCommand(), logoutCommand(), profilesCommand(), doctorCommand(), versionCommand(),
 	)

@@ -441,6 +441,7 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/sessions/{id}/contexts", "POST /v1/sessions/{id}/contexts", "DELETE /v1/sessions/{id}/contexts/{contextId}",
 		"POST /v1/sessions/{id}/contexts/{contextId}/restart", "POST /v1/sessions/{id}/contexts/{contextId}/interrupt",
 		"PUT /v1/schedules/{id}", "PUT /v1/sessions/{id}/files/{path}",
+		"POST /v1/environments", "GET /v1/environments", "GET /v1/environments/{id}", "POST /v1/sessions/{id}/packages",
 	}
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -79,7 +79,7 @@ func (b *HookBody) request() *job.WebhookRequest {
 type JobView struct {
 	ID              string            `json:"id"`
 	State           job.State         `json:"state" enum:"scheduled,queued,running,completed,cancelled,failed" doc:"scheduled (not due yet), queued, running, completed (the code ran: see result), cancelled, failed (see failure)."`
-	WaitsFor        job.Wait          `json:"waitsFor,omitempty" enum:"session,key,slot,runner,paused,batch" doc:"Why a job that is looked up by itself does not run yet. batch: it is to run after a batch, which has not ended; else it is queued. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue. paused: an operator has paused its queue."`
+	WaitsFor        job.Wait          `json:"waitsFor,omitempty" enum:"session,key,slot,runner,paused,batch,packages" doc:"Why a job that is looked up by itself does not run yet. batch: it is to run after a batch, which has not ended; else it is queued. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue. paused: an operator has paused its queue. packages: its packages are being installed."`
 	Queue           string            `json:"queue"`
 	Attempt         int               `json:"attempt" doc:"How often the code was started."`
 	MaxAttempts     int               `json:"maxAttempts"`

@@ -320,6 +320,8 @@ func translate(err error) (p *Problem, unforeseen bool) {
 		return newProblem(http.StatusConflict, "key_configured", "this key is in KAA_API_KEYS, KAA_ADMIN_KEYS or KAA_API_KEYS_FILE; remove it there"), false
 	case errors.Is(err, job.ErrNoSchedule):
 		return newProblem(http.StatusNotFound, "not_found", "no schedule has this id; GET /v1/schedules lists them"), false
+	case errors.Is(err, job.ErrNoEnvironment):
+		return newProblem(http.StatusNotFound, "not_found", "this API key has prepared no environment with this id; GET /v1/environments lists them"), false
 	case errors.As(err, &schedules):
 		return tooMuch("too_many_schedules", fmt.Sprintf("there are %d schedules of this API key, the limit is %d; delete some", schedules.Count, schedules.Limit),
 			schedules.Count, schedules.Limit, 0), false

@@ -155,7 +155,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	s.measureAPI(hub)
 
 	core := service.New(service.Config{
-		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Batches: s.store, Archives: s.store, BatchLimits: s.cfg.BatchLimits(), Files: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
+		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Batches: s.store, Archives: s.store, BatchLimits: s.cfg.BatchLimits(), Files: s.store, Packages: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 		Operations: s.store, Confirmations: s.store, Lists: s.queue, Settings: settingsOf(&s.cfg),
 		Events: s.store, Notifier: notifier, Observers: s.store, Commands: s.store, Hub: hub, Submitted: s.submitted, Log: s.log,
 		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring, Usage: s.store, Schedules: s.store,

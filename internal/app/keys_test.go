@@ -255,6 +255,7 @@ func TestScopes(t *testing.T) {
 	}
 	maps.Copy(needed, map[string]access.Scope{
 		"GET /v1/sessions/{id}/ports/{port}": access.Execute, "GET /v1/sessions/{id}/ports/{port}/{path}": access.Execute,
+		"POST /v1/environments": access.Execute, "GET /v1/environments": access.Read, "GET /v1/environments/{id}": access.Read, "POST /v1/sessions/{id}/packages": access.Sessions,
 		"GET /v1/volumes": access.Read, "GET /v1/volumes/{name}": access.Read, "DELETE /v1/volumes/{name}": access.Sessions,
 		"POST /v1/sessions/{id}/commands": access.Execute, "GET /v1/sessions/{id}/commands": access.Read,
 		"GET /v1/sessions/{id}/commands/ws": access.Execute, "GET /v1/sessions/{id}/commands/{command}/ws": access.Execute,
@@ -267,7 +268,7 @@ func TestScopes(t *testing.T) {
 		"POST /v1/sessions/{id}/commands/{command}/signal": fields{"signal": "INT"}, "POST /v1/sessions/{id}/commands/{command}/resize": fields{"columns": 1, "rows": 1},
 		"POST /process/interpreter/execute": fields{"code": "1"}, "POST /v1/jobs": fields{"code": "1"}, "POST /v1/jobs:batch": fields{"jobs": []fields{{"code": "1"}}},
 		"POST /v1/batches": `{"code":"1"}`, "POST /v1/batches/{id}/lines": `{"code":"1"}`, "POST /v1/batches/{id}/rerun": fields{"status": []string{"ok"}},
-		"PATCH /v1/sessions/{id}": fields{"endsIn": 60}, "PUT /v1/sessions/by-name/{name}": fields{},
+		"POST /v1/environments": fields{"packages": []string{"-"}}, "POST /v1/sessions/{id}/packages": fields{"packages": []string{"alpha"}}, "PATCH /v1/sessions/{id}": fields{"endsIn": 60}, "PUT /v1/sessions/by-name/{name}": fields{},
 		"POST /v1/keys": fields{"tenant": "new"}, "POST /v1/jobs/{id}/calls/{callId}": fields{"value": 1}, "POST /v1/schedules": aSchedule(), "PUT /v1/schedules/{id}": aSchedule(),
 	}
 	path := filepath.Join(t.TempDir(), "keys.json")

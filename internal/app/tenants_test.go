@@ -135,12 +135,14 @@ func walked() map[string]struct {
 		"DELETE /v1/batches/{id}":                               {"batch", nil},
 		"POST /v1/batches/{id}/rerun":                           {"ended batch", fields{"status": []string{"ok"}}},
 		"DELETE /v1/batches/{id}/record":                        {"ended batch", nil},
+		"GET /v1/environments/{id}":                             {"environment", nil},
 		"GET /v1/schedules/{id}":                                {"schedule", nil},
 		"PUT /v1/schedules/{id}":                                {"schedule", aSchedule()},
 		"POST /v1/schedules/{id}/pause":                         {"schedule", none},
 		"POST /v1/schedules/{id}/resume":                        {"schedule", none},
 		"POST /v1/schedules/{id}/run":                           {"schedule", none},
 		"DELETE /v1/schedules/{id}":                             {"schedule", nil},
+		"POST /v1/sessions/{id}/packages":                       {"session", fields{"packages": []string{"alpha"}}},
 		"GET /v1/sessions/{id}/contexts":                        {"session", nil},
 		"POST /v1/sessions/{id}/contexts":                       {"session", none},
 		"DELETE /v1/sessions/{id}/contexts/{contextId}":         {"session with a context", nil},
@@ -203,7 +205,8 @@ func fsQuery(method, path string) string {
 // answered as an id that never was. A new operation fails the test until walked says how to call it.
 func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	t.Parallel()
-	acme, rival := withTenants(t)
+	index := testenv.PackageIndex(t, testenv.Wheel{Name: "alpha", Version: "1"})
+	acme, rival := withTenants(t, "KAA_UV="+testenv.UV(t), "KAA_PACKAGE_INDEX="+index.URL)
 	admin := acme.as(adminOfTests)
 	ids := map[string]string{
 		"job":     acme.submit(fields{"code": "open('out', 'w').write('x')"}, "Idempotency-Key: the same"),
@@ -238,6 +241,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	ids["session with a context"] = acme.open(fields{})
 	inContext := acme.context(ids["session with a context"], fields{})
 	ids["schedule"] = acme.call(http.MethodPost, "/v1/schedules", aSchedule()).str("id")
+	ids["environment"] = acme.call(http.MethodPost, "/v1/environments", fields{"packages": []string{"alpha"}}).str("id")
 	ids["command"] = acme.call(http.MethodPost, "/v1/sessions/"+ids["session"]+"/commands", fields{"command": "sleep 3000", "background": true, "terminal": fields{"columns": 80, "rows": 24}}).str("id")
 	ways := walked()
 	maps.Copy(ways, walkedCommands())

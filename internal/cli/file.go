@@ -19,17 +19,18 @@ import (
 
 // RunOptions are the arguments of `kaa run`.
 type RunOptions struct {
-	File    string   // - for standard input
-	Args    []string // of the program
-	Stdin   *os.File
-	Timeout time.Duration // 0 for the server's default
-	Envs    []string      // NAME=VALUE, or NAME for this process's value
-	Files   []string      // to send along: PATH, or NAME=PATH
-	Runtime string        // a Python of the Kaa, by its name
-	Session string        // id or name of the session in which it is executed
-	Limits  []string      // NAME=NUMBER, as the API names them
-	Cases   string        // file with cases of the program; empty if it has none
-	Out     string        // directory for the files and figures that it makes; empty to keep none
+	File     string   // - for standard input
+	Args     []string // of the program
+	Stdin    *os.File
+	Timeout  time.Duration // 0 for the server's default
+	Envs     []string      // NAME=VALUE, or NAME for this process's value
+	Files    []string      // to send along: PATH, or NAME=PATH
+	Runtime  string        // a Python of the Kaa, by its name
+	Packages []string      // of the index, that it imports
+	Session  string        // id or name of the session in which it is executed
+	Limits   []string      // NAME=NUMBER, as the API names them
+	Cases    string        // file with cases of the program; empty if it has none
+	Out      string        // directory for the files and figures that it makes; empty to keep none
 	// Signals brings signals that ask for the end. The first one cancels the program, and its last
 	// output is still printed. The second one ends the run at once.
 	Signals <-chan os.Signal
@@ -152,6 +153,7 @@ func (o RunOptions) request(p app.Process) (client.ExecuteBody, error) {
 	if o.Runtime != "" {
 		r.Runtime = &o.Runtime
 	}
+	r.Packages = o.Packages
 	r.Args, r.Envs = o.Args, environment(p, o.Envs)
 	r.Limits, err = limitsOf(o.Limits)
 	return r, err

@@ -24,6 +24,7 @@ type MapOptions struct {
 	Stdin    *os.File
 	Timeout  time.Duration
 	Runtime  string
+	Packages []string
 	Limits   []string
 	// Completion prints results as they come, and not in the order of the programs.
 	Completion bool
@@ -65,6 +66,7 @@ func (o MapOptions) lines() (io.Reader, []string, error) {
 		if o.Runtime != "" {
 			body.Runtime = &o.Runtime
 		}
+		body.Packages = o.Packages
 		if err := encode(lines, body); err != nil {
 			return nil, nil, err
 		}

@@ -56,7 +56,7 @@ func ListSessions(ctx context.Context, p app.Process) error {
 type SessionOptions struct {
 	// Name finds it again; with it, a session that is there already is used.
 	Name, Runtime, Persist string
-	Limits, Envs           []string
+	Limits, Envs, Packages []string
 	// Idle is the seconds without use after which it ends; 0 for the default of the server.
 	Idle float64
 }
@@ -64,7 +64,7 @@ type SessionOptions struct {
 // body is the session as the API takes it.
 func (o SessionOptions) body(p app.Process) (client.SessionBody, error) {
 	limits, err := limitsOf(o.Limits)
-	body := client.SessionBody{Limits: limits, Envs: environment(p, o.Envs)}
+	body := client.SessionBody{Limits: limits, Envs: environment(p, o.Envs), Packages: o.Packages}
 	if o.Runtime != "" {
 		body.Runtime = &o.Runtime
 	}

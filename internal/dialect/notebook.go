@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // NotebookCode makes Python of what a notebook takes: code with an indentation of the whole, lines for the shell (!),
@@ -17,12 +19,12 @@ func NotebookCode(code string) string {
 		return code
 	}
 	all := strings.Split(code, "\n")
-	var s scanner
+	var s job.LineScanner
 	for i, line := range all {
-		if !s.inside() {
+		if !s.Inside() {
 			all[i] = lineMagic(line)
 		}
-		s.scan(line)
+		s.Scan(line)
 	}
 	return strings.Join(all, "\n")
 }
@@ -48,50 +50,6 @@ func dedented(code string) string {
 		all[i] = rest
 	}
 	return strings.Join(all, "\n")
-}
-
-// scanner knows whether a line begins inside a string or brackets.
-type scanner struct {
-	quote string // of the string that is open; empty for none
-	depth int    // of brackets
-	joins bool   // the line before ends with a backslash
-}
-
-func (s *scanner) inside() bool { return s.quote != "" || s.depth > 0 || s.joins }
-
-// scan reads a line.
-func (s *scanner) scan(line string) {
-	s.joins = false
-	for i := 0; i < len(line); i++ {
-		if s.quote != "" {
-			switch {
-			case line[i] == '\\':
-				i++
-			case strings.HasPrefix(line[i:], s.quote):
-				i += len(s.quote) - 1
-				s.quote = ""
-			}
-			continue
-		}
-		switch line[i] {
-		case '#':
-			return
-		case '(', '[', '{':
-			s.depth++
-		case ')', ']', '}':
-			s.depth = max(0, s.depth-1)
-		case '\\':
-			s.joins = i == len(line)-1
-		case '"', '\'':
-			if s.quote = line[i : i+1]; strings.HasPrefix(line[i:], strings.Repeat(s.quote, 3)) {
-				s.quote = strings.Repeat(s.quote, 3)
-				i += 2
-			}
-		}
-	}
-	if len(s.quote) == 1 {
-		s.quote = "" // a string of one line ends with it
-	}
 }
 
 // lineMagic translates a line that is no Python.

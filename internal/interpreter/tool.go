@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -22,7 +23,7 @@ import (
 )
 
 // A tool is a program of the operator that works on data which is not trusted: the installer of packages. It runs confined at the
-// pool's level, without namespaces of its own only for the network, because it reads an index.
+// pool's level. Its only way out is a listener that its caller serves, where the level has networks of their own.
 
 // Tool is a call of such a program. Paths in Args and Env are those that Places returns.
 type Tool struct {
@@ -32,8 +33,8 @@ type Tool struct {
 	Env     []string
 	// Dir is the one directory that it may write to.
 	Dir string
-	// Readable are further files that it may read.
-	Readable []string
+	// Serve is given the listener at which the tool finds its way out, in a strict sandbox: see ToolProxy. It owns the listener.
+	Serve func(l net.Listener)
 	// Quota bounds its memory, processes, processors and the size of a file.
 	Quota job.Quota
 }
@@ -64,6 +65,15 @@ func (p *Pool) Interpreter(runtime string) (string, error) {
 	return st.python.Path, nil
 }
 
+// InterpreterVersion returns the version of a runtime's interpreter.
+func (p *Pool) InterpreterVersion(runtime string) (string, error) {
+	st := p.stockOf(runtime)
+	if st == nil {
+		return "", fmt.Errorf("find interpreter: %w", job.ErrNoRuntime)
+	}
+	return st.python.Version, nil
+}
+
 // toolSpec is the message to tool.py.
 type toolSpec struct {
 	Level    sandbox.Level     `json:"level"`
@@ -75,6 +85,7 @@ type toolSpec struct {
 	Env      map[string]string `json:"env"`
 	Limits   map[string]int64  `json:"limits"`
 	Filters  []string          `json:"filters"`
+	Network  bool              `json:"network"` // whether it passes a listener to the runner
 }
 
 // RunTool runs a tool to its end, and returns its output, both streams together, and its exit code; that of a tool which a signal
@@ -100,9 +111,19 @@ func (p *Pool) RunTool(ctx context.Context, t Tool) (out []byte, code int, err e
 	if err := group.Limit(t.Quota); err != nil {
 		return nil, 0, fmt.Errorf("run tool: %w", err)
 	}
-	proc, said, err := p.startTool(st, group, spec)
+	link, err := p.newToolLink(t)
 	if err != nil {
 		return nil, 0, fmt.Errorf("run tool: %w", err)
+	}
+	proc, said, err := p.startTool(st, group, spec, link)
+	if err != nil {
+		return nil, 0, fmt.Errorf("run tool: %w", err)
+	}
+	if link != nil {
+		if err := link.serve(ctx, t.Serve); err != nil && ctx.Err() == nil {
+			p.cfg.Log.Warn("interpreter: a tool has no network", slog.Any("err", err))
+		}
+		link.link.Close()
 	}
 	select {
 	case <-proc.Exited:
@@ -125,7 +146,11 @@ func (p *Pool) RunTool(ctx context.Context, t Tool) (out []byte, code int, err e
 }
 
 func (p *Pool) toolSpec(t Tool) ([]byte, error) {
-	first, second, err := sandbox.Filters(p.cfg.Sandbox, p.groups != nil)
+	level := p.cfg.Sandbox
+	if level == sandbox.Basic {
+		level = sandbox.Strict // the filters of basic refuse the network, because it is the machine's there
+	}
+	first, second, err := sandbox.Filters(level, p.groups != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -138,18 +163,13 @@ func (p *Pool) toolSpec(t Tool) ([]byte, error) {
 			spec.Filters = append(spec.Filters, base64.StdEncoding.EncodeToString(filter))
 		}
 	}
-	network := []string{"/etc/resolv.conf", "/etc/hosts"}
+	spec.Network = t.Serve != nil && p.ToolProxy() != ""
 	at := t.Program
 	if p.cfg.Sandbox == sandbox.Strict {
 		at = toolAt
 		spec.Binds = append(spec.Binds, [3]any{t.Program, at, false}, [3]any{t.Dir, toolDir, true})
-		for _, path := range append(network, t.Readable...) {
-			if _, err := os.Stat(path); err == nil {
-				spec.Binds = append(spec.Binds, [3]any{path, path, false})
-			}
-		}
 	} else {
-		spec.Readable = append(append([]string{t.Program}, network...), t.Readable...)
+		spec.Readable = []string{t.Program, "/etc/resolv.conf", "/etc/hosts"}
 	}
 	spec.Argv = append([]string{at}, t.Args...)
 	for _, variable := range t.Env {
@@ -164,7 +184,7 @@ func (p *Pool) toolSpec(t Tool) ([]byte, error) {
 }
 
 // startTool starts the process in its control group, and returns a function that waits for the end of its output.
-func (p *Pool) startTool(st *stock, group *sandbox.Group, spec []byte) (*process.Process, func() []byte, error) {
+func (p *Pool) startTool(st *stock, group *sandbox.Group, spec []byte, link *toolLink) (*process.Process, func() []byte, error) {
 	in, theirIn, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
@@ -174,11 +194,16 @@ func (p *Pool) startTool(st *stock, group *sandbox.Group, spec []byte) (*process
 		return nil, nil, errors.Join(err, in.Close(), theirIn.Close())
 	}
 	in, theirIn = theirIn, in
+	files := []uintptr{theirIn.Fd(), theirOut.Fd(), theirOut.Fd()}
+	if link != nil {
+		files = append(files, link.theirs.Fd())
+		defer func() { _ = link.theirs.Close() }()
+	}
 	proc, err := p.spawner.Start(process.Request{
 		Argv:  []string{st.python.Path, "-I", "-X", "utf8", filepath.Join(p.dir.Path, python.Tool)},
 		Env:   []string{"LANG=C.UTF-8"},
 		Dir:   p.dir.Path,
-		Files: []uintptr{theirIn.Fd(), theirOut.Fd(), theirOut.Fd()},
+		Files: files,
 		Attr:  p.toolAttr(),
 	})
 	_, _ = theirIn.Close(), theirOut.Close()
@@ -223,11 +248,11 @@ func readEnd(r *os.File, most int) []byte {
 	}
 }
 
-// toolAttr returns the namespaces of a tool: those of a zygote and of a slot, but the network.
+// toolAttr returns the namespaces of a tool: those of a zygote and of a slot.
 func (p *Pool) toolAttr() *syscall.SysProcAttr {
 	attr := p.zygoteAttr()
 	if p.cfg.Sandbox == sandbox.Strict {
-		attr.Cloneflags = attr.Cloneflags&^unix.CLONE_NEWNET | unix.CLONE_NEWPID
+		attr.Cloneflags |= unix.CLONE_NEWPID
 	}
 	return attr
 }

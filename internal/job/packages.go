@@ -3,10 +3,12 @@ package job
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // PackageLimits say which packages a request may name.
@@ -25,6 +27,32 @@ const (
 	// setDigits are the digits of the name of a set.
 	setDigits = 32
 )
+
+// PackagesPrefix begins the keys of sets of packages in the blob store. No job owns them. They are deleted after PackagesKept.
+const (
+	PackagesPrefix = "packages/"
+	PackagesKept   = 7 * 24 * time.Hour
+)
+
+// PackageBuild is a set of packages that a runner has installed, as runners of the same kind share it.
+type PackageBuild struct {
+	// Archive and Details are keys in the blob store: of the files, which is empty if they could not be stored, and of a PackageDetails.
+	Archive string `json:"archive,omitempty"`
+	Details string `json:"details,omitempty"`
+	// SHA256 and Packed are the digest and the bytes of the archive, Bytes those of the files.
+	SHA256  string        `json:"sha256,omitempty"`
+	Packed  int64         `json:"packed,omitempty"`
+	Bytes   int64         `json:"bytes"`
+	Python  string        `json:"python"`
+	BuiltAt time.Time     `json:"builtAt"`
+	Took    time.Duration `json:"took"`
+}
+
+// PackageDetails are the lock file of a set of packages, in the form of requirements.txt, and the output of the installer.
+type PackageDetails struct {
+	Lock string `json:"lock"`
+	Log  string `json:"log"`
+}
 
 // setMark is between a runtime and a set of packages. No runtime's name has it.
 const setMark = "@"
@@ -164,7 +192,70 @@ func SplitPackages(name string) (runtime, set string) {
 	return runtime, set
 }
 
+// PackageSet returns the set of the packages of a job; empty if it has none.
+func (j *Job) PackageSet() string {
+	_, set := SplitPackages(j.Runtime)
+	return set
+}
+
 // PreparingError says that a job cannot begin before what it needs has been prepared on this runner. Done is closed then.
 type PreparingError struct{ Done <-chan struct{} }
 
 func (*PreparingError) Error() string { return "its packages are being installed" }
+
+// Environment is a set of packages that a caller has had prepared.
+type Environment struct {
+	// ID is that of its set and its runtime. It is the same for each caller. A caller finds only the environments that it has prepared.
+	ID string `json:"id"`
+	// Runtime is a runtime with a set of packages: see WithPackages.
+	Runtime  string   `json:"runtime"`
+	Packages []string `json:"packages"`
+	// JobID is the job that prepares it.
+	JobID     string    `json:"jobId"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// EnvironmentID returns the id of the environment of a runtime with a set of packages.
+func EnvironmentID(name string) string {
+	runtime, set := SplitPackages(name)
+	if runtime == "" {
+		return set
+	}
+	return set + "." + runtime
+}
+
+// MaxEnvironments is the largest number of environments of a caller that are listed. The oldest make room.
+const MaxEnvironments = 100
+
+// ErrNoEnvironment means that the caller has prepared no such environment.
+var ErrNoEnvironment = errors.New("environment not found")
+
+// PackagesArgs are the arguments of OpPackages.
+type PackagesArgs struct {
+	Packages []string `json:"packages"`
+}
+
+// AddedPackages is its answer.
+type AddedPackages struct {
+	Packages []string `json:"packages"`
+	// Path is the directory of the session that has them.
+	Path string `json:"path"`
+	// Bytes is what they take there; 0 if they were there before.
+	Bytes int64 `json:"bytes"`
+}
+
+// AddedPath is the directory of a session in which a set of packages is that was added to it.
+func AddedPath(set string) string { return "/tmp/.packages/" + set }
+
+// CheckPackages returns requirements in the form that equal ones have in common. A ValidationError says what is wrong with them.
+func (l Limits) CheckPackages(list []string) ([]string, error) {
+	var v validation
+	all := l.packages(&v, list)
+	if len(list) == 0 {
+		v.add("packages", "is empty; name packages, such as requests or pandas==2.2.3")
+	}
+	if len(v.fields) > 0 {
+		return nil, &ValidationError{Fields: v.fields}
+	}
+	return all, nil
+}

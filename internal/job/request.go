@@ -134,8 +134,14 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 		Runtime:     l.runtime(&v, r.Runtime),
 		Webhook:     l.webhook(&v, r.Webhook),
 	}
-	packages := l.packages(&v, l.named(&v, r))
-	j.Runtime = WithPackages(j.Runtime, packages)
+	var packages []string
+	if command == nil {
+		packages = l.pipInstalls(&v, &r)
+	}
+	packages = l.packages(&v, append(slices.Clip(l.named(&v, r)), packages...))
+	if r.SessionID == "" {
+		j.Runtime = WithPackages(j.Runtime, packages)
+	}
 	options := r.accept(&v)
 	quota := l.quota(&v, r.Limits)
 	network := l.network(&v, r.Network)

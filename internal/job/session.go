@@ -129,6 +129,7 @@ const (
 	OpPause      = "pause"
 	OpResume     = "resume"
 	OpMeasure    = "measure"
+	OpPackages   = "packages"
 )
 
 // SessionMeasure is what the sandbox of a session uses at one moment.

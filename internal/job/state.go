@@ -45,6 +45,8 @@ const (
 	WaitRunner  Wait = "runner"  // for a runner that takes its queue
 	WaitPaused  Wait = "paused"  // for an operator to resume its queue
 	WaitBatch   Wait = "batch"   // for the end of a batch; it is not queued yet
+	// WaitPackages: its packages are being installed.
+	WaitPackages Wait = "packages"
 )
 
 // Words follow "it waits for" in messages.
@@ -60,6 +62,8 @@ func (w Wait) Words() string {
 		return "its queue, which is paused"
 	case WaitBatch:
 		return "the end of a batch"
+	case WaitPackages:
+		return "its packages, which are being installed"
 	case WaitSlot:
 	}
 	return "a free slot of a runner"

@@ -27,12 +27,9 @@ const (
 	watchEvery = 500 * time.Millisecond
 	// mostFiles is the largest number of files of a set.
 	mostFiles = 200_000
+	// mostLock is the largest size of a lock file, and mostLog of what is kept of the words of an installer.
+	mostLock, mostLog = 4 << 20, 16 << 10
 )
-
-// passedOn are the variables of the runner that the installer gets: the way to the index, and who vouches for it.
-var passedOn = []string{ //nolint:gochecknoglobals // a constant
-	"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE",
-}
 
 var (
 	errLate     = errors.New("the installation takes too long")
@@ -42,7 +39,8 @@ var (
 // built is an installation under way or complete.
 type built struct {
 	dir, site string
-	lock      []string // name==version
+	lockText  string // what was resolved, with hashes
+	log       string // what the installer said
 	bytes     int64
 }
 
@@ -83,18 +81,24 @@ func (m *Manager) build(runtime string, requirements []string) (b built, err err
 	ctx, cancel := context.WithTimeoutCause(m.life, m.cfg.Timeout, errLate)
 	defer cancel()
 	at := m.pool.ToolDir(b.dir)
-	common := []string{"--python", python, "--only-binary", ":all:"}
+	common := []string{"--python", python}
+	if !m.cfg.Sdist {
+		common = append(common, "--only-binary", ":all:")
+	}
 	resolve := append([]string{"pip", "compile", at + "/" + requirementsFile, "--output-file", at + "/" + lockFile, "--generate-hashes", "--no-header", "--no-annotate"}, common...)
-	if err = m.run(ctx, runtime, uv, b.dir, resolve); err != nil {
+	said, err := m.run(ctx, runtime, uv, b.dir, resolve)
+	if err != nil {
 		return b, err
 	}
-	if b.lock, err = m.readLock(filepath.Join(b.dir, lockFile)); err != nil {
+	if b.lockText, err = m.readLock(b.dir); err != nil {
 		return b, err
 	}
 	install := append([]string{"pip", "install", "--requirements", at + "/" + lockFile, "--target", at + "/" + siteDir, "--require-hashes", "--no-deps", "--compile-bytecode"}, common...)
-	if err = m.run(ctx, runtime, uv, b.dir, install); err != nil {
+	saidThen, err := m.run(ctx, runtime, uv, b.dir, install)
+	if err != nil {
 		return b, err
 	}
+	b.log = logOf(said + saidThen)
 	b.bytes, err = settleTree(b.site)
 	if err == nil && b.bytes > m.cfg.MaxBytes {
 		err = m.tooLarge()
@@ -102,8 +106,16 @@ func (m *Manager) build(runtime string, requirements []string) (b built, err err
 	return b, err
 }
 
-// run runs the installer once.
-func (m *Manager) run(ctx context.Context, runtime, uv, dir string, args []string) error {
+// logOf is what is kept of the words of an installer: their end.
+func logOf(said string) string {
+	if len(said) > mostLog {
+		said = "… " + said[len(said)-mostLog:]
+	}
+	return strings.ToValidUTF8(said, "\uFFFD")
+}
+
+// run runs the installer once, and returns what it said.
+func (m *Manager) run(ctx context.Context, runtime, uv, dir string, args []string) (string, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watching := make(chan struct{})
@@ -111,40 +123,41 @@ func (m *Manager) run(ctx context.Context, runtime, uv, dir string, args []strin
 		defer close(watching)
 		m.watch(ctx, dir, cancel)
 	}()
-	at := m.pool.ToolDir(dir)
-	env := []string{
-		"HOME=" + at + "/home", "TMPDIR=" + at + "/tmp", "UV_CACHE_DIR=" + at + "/cache", "UV_DEFAULT_INDEX=" + m.cfg.Index, "UV_NO_CONFIG=1",
-		"UV_PYTHON_DOWNLOADS=never", "UV_NO_PROGRESS=1", "NO_COLOR=1", "PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8",
-	}
-	var readable []string
-	for _, name := range passedOn {
-		if value := os.Getenv(name); value != "" {
-			env = append(env, name+"="+value)
-			if name == "SSL_CERT_FILE" {
-				readable = append(readable, value)
-			}
+	d := m.index.newDoor()
+	defer d.close()
+	through := m.pool.ToolProxy()
+	if through == "" {
+		var err error
+		if through, err = d.listen(ctx); err != nil {
+			return "", err
 		}
 	}
+	at, proxy := m.pool.ToolDir(dir), d.proxy(through)
+	env := []string{
+		"HOME=" + at + "/home", "TMPDIR=" + at + "/tmp", "UV_CACHE_DIR=" + at + "/cache", "UV_DEFAULT_INDEX=" + m.index.inside(), "UV_NO_CONFIG=1",
+		"UV_PYTHON_DOWNLOADS=never", "UV_NO_PROGRESS=1", "NO_COLOR=1", "PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8",
+		"HTTP_PROXY=" + proxy, "HTTPS_PROXY=" + proxy, "ALL_PROXY=" + proxy, "http_proxy=" + proxy, "https_proxy=" + proxy, "all_proxy=" + proxy,
+	}
 	out, code, err := m.pool.RunTool(ctx, interpreter.Tool{
-		Runtime: runtime, Program: uv, Args: args, Env: env, Dir: dir, Readable: readable,
+		Runtime: runtime, Program: uv, Args: args, Env: env, Dir: dir, Serve: d.serve,
 		Quota: job.Quota{MemoryBytes: toolMemory, Processes: toolProcesses, CPUs: toolProcessors, FileBytes: m.cfg.MaxBytes, CPUTime: m.cfg.Timeout},
 	})
 	cancel(nil)
 	<-watching
-	said := m.withoutSecrets(string(out))
+	said := strings.ReplaceAll(m.withoutSecrets(string(out)), d.password, "")
 	switch {
 	case errors.Is(err, errLate):
-		return &job.RefusedError{Code: job.FailPackagesLate, Message: fmt.Sprintf("the packages were not installed within %s (KAA_PACKAGES_TIMEOUT); name fewer of them, or pin their versions", m.cfg.Timeout)}
+		return "", &job.RefusedError{Code: job.FailPackagesLate, Message: fmt.Sprintf("the packages were not installed within %s (KAA_PACKAGES_TIMEOUT); name fewer of them, or pin their versions", m.cfg.Timeout)}
 	case errors.Is(err, errTooLarge):
-		return m.tooLarge()
+		return "", m.tooLarge()
 	case err != nil:
-		return fmt.Errorf("install packages: %w", err)
+		return "", fmt.Errorf("install packages: %w", err)
 	case code == 0:
-		return nil
+		return said, nil
 	case code == interpreter.ToolFailed:
-		return fmt.Errorf("confine the installer: %s", said)
+		return "", fmt.Errorf("confine the installer: %s", said)
 	}
-	return refusalOf(said, code)
+	return "", refusalOf(said, code)
 }
 
 // watch ends an installation that is larger than a set may be. Its downloads take as much again.
@@ -182,25 +195,38 @@ func (m *Manager) withoutSecrets(text string) string {
 	return text
 }
 
-// readLock returns the packages of a lock, and refuses it if one of them is blocked.
-func (m *Manager) readLock(path string) ([]string, error) {
-	text, err := os.ReadFile(path)
+// readLock returns a lock, and refuses it if one of its packages is blocked. The installation could write to its directory, so the lock may be anything.
+func (m *Manager) readLock(dir string) (string, error) {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fmt.Errorf("read the lock of packages: %w", err)
+		return "", fmt.Errorf("read the lock of packages: %w", err)
 	}
-	var all []string
+	defer root.Close()
+	info, err := root.Lstat(lockFile)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errForeign
+	}
+	if err == nil && info.Size() > mostLock {
+		return "", &job.RefusedError{Code: job.FailPackagesTooLarge, Message: fmt.Sprintf("the lock file of the packages takes more than %d bytes; name fewer packages", mostLock)}
+	}
+	text := []byte(nil)
+	if err == nil {
+		text, err = root.ReadFile(lockFile)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the lock of packages: %w", err)
+	}
 	for line := range strings.Lines(string(text)) {
-		name, rest, ok := strings.Cut(line, "==")
+		name, _, ok := strings.Cut(line, "==")
 		if !ok || strings.HasPrefix(line, " ") || strings.HasPrefix(line, "#") {
 			continue
 		}
-		version, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-		all = append(all, name+"=="+version)
+		name, _, _ = strings.Cut(name, "[")
 		if slices.Contains(m.cfg.Block, job.PackageName(name)) {
-			return nil, &job.RefusedError{Code: job.FailPackageBlocked, Message: fmt.Sprintf("the packages need %s, which this Kaa does not install; leave out the package that needs it", name)}
+			return "", &job.RefusedError{Code: job.FailPackageBlocked, Message: fmt.Sprintf("the packages need %s, which this Kaa does not install; leave out the package that needs it", name)}
 		}
 	}
-	return all, nil
+	return m.withoutSecrets(strings.ToValidUTF8(string(text), "\uFFFD")), nil
 }
 
 // measure returns the bytes and the number of the files in a directory, as far as they can be seen.
@@ -226,11 +252,14 @@ func measure(dir string) (size int64, files int) {
 }
 
 // errForeign: a set has something else than files and directories.
-var errForeign = errors.New("the packages have something else than files and directories")
+var errForeign error = &job.RefusedError{Code: job.FailPackages, Message: "the packages have something else than files and directories, which is not taken"}
 
 // settleTree gives the files of a set the modes in which all users may read them, and returns their bytes. Wheels have neither
 // links nor special files.
 func settleTree(dir string) (size int64, err error) {
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+		return 0, errors.Join(err, errForeign)
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return 0, fmt.Errorf("look at the packages: %w", err)

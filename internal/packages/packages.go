@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -44,12 +45,19 @@ type Config struct {
 	UV string
 	// Index is the address of the index, perhaps with a password.
 	Index string
+	// Hosts are those of files of the index, besides its own.
+	Hosts []string
+	// Sdist: source distributions are built, in a strict sandbox.
+	Sdist bool
 	// Block are names that no set may have.
 	Block []string
 	// MaxBytes bounds a set, DiskBytes all sets of this runner together.
 	MaxBytes, DiskBytes int64
 	// Timeout bounds an installation.
 	Timeout time.Duration
+	// Blobs is where runners share sets, and Records what they know of them.
+	Blobs   Blobs
+	Records Records
 	// Dir is the parent of the private directory; empty for the system's directory for temporary files.
 	Dir string
 	Log *slog.Logger
@@ -57,9 +65,10 @@ type Config struct {
 
 // Manager has the sets of one runner. Its methods are safe for concurrent use.
 type Manager struct {
-	cfg  Config
-	pool *interpreter.Pool
-	dir  process.PrivateDir
+	cfg   Config
+	pool  *interpreter.Pool
+	index *index
+	dir   process.PrivateDir
 
 	life     context.Context
 	end      context.CancelFunc
@@ -79,12 +88,21 @@ type set struct {
 	offered bool
 	used    time.Time
 	pending chan struct{} // closed when what is under way has ended; nil if nothing is
+	takers  int           // calls of Take that use the directory
 	failure error
 	failed  time.Time
 }
 
 // New makes the private directory. The caller closes the manager before the pool.
 func New(pool *interpreter.Pool, cfg Config) (*Manager, error) {
+	x, err := newIndex(cfg.Index, cfg.Hosts, cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Sdist && pool.ToolProxy() == "" {
+		cfg.Log.Warn("source distributions of packages are not built, because the sandbox is weaker than strict (KAA_PACKAGES_SDIST)")
+		cfg.Sdist = false
+	}
 	process.RemoveLeftovers(cfg.Dir, dirPrefix, cfg.Log)
 	dir, err := process.MakePrivateDir(cfg.Dir, dirPrefix)
 	if err != nil {
@@ -93,7 +111,7 @@ func New(pool *interpreter.Pool, cfg Config) (*Manager, error) {
 	if err := os.Chmod(dir.Path, 0o711); err != nil { //nolint:gosec // users of sandboxes may enter it, not list it
 		return nil, errors.Join(err, dir.Remove())
 	}
-	m := &Manager{cfg: cfg, pool: pool, dir: dir, installs: make(chan struct{}, mostInstalls), sets: map[string]*set{}}
+	m := &Manager{cfg: cfg, pool: pool, index: x, dir: dir, installs: make(chan struct{}, mostInstalls), sets: map[string]*set{}}
 	m.life, m.end = context.WithCancel(context.Background())
 	return m, nil
 }
@@ -105,6 +123,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	go func() { m.done.Wait(); close(ended) }()
 	select {
 	case <-ended:
+		m.index.transport.CloseIdleConnections()
 		return m.dir.Remove()
 	case <-ctx.Done():
 		return fmt.Errorf("close packages: %w", context.Cause(ctx))
@@ -135,8 +154,64 @@ func (m *Manager) Prepare(ctx context.Context, name string, list func(context.Co
 		m.sets[name] = s
 	}
 	s.pending, s.used = make(chan struct{}), time.Now()
-	m.done.Go(func() { m.provide(name, s, requirements) })
+	m.done.Go(func() { m.provide(name, s, requirements, m.offer) })
 	return &job.PreparingError{Done: s.pending}
+}
+
+// Take installs a set, if it is not, and calls use with a function that writes its files as a tar. The set stays until use returns.
+func (m *Manager) Take(ctx context.Context, name string, requirements []string, use func(write func(io.Writer) error) error) error {
+	for {
+		s, pending, err := m.take(name, requirements)
+		switch {
+		case err != nil:
+			return err
+		case pending == nil:
+			defer func() {
+				m.mu.Lock()
+				s.takers--
+				m.mu.Unlock()
+			}()
+			return use(func(w io.Writer) error { return writeTar(w, s.dir) })
+		}
+		select {
+		case <-pending:
+		case <-ctx.Done():
+			return fmt.Errorf("install packages: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// take returns a set that is installed, or what to wait for.
+func (m *Manager) take(name string, requirements []string) (*set, <-chan struct{}, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.sets[name]
+	if s == nil {
+		s = &set{}
+		m.sets[name] = s
+	}
+	switch {
+	case s.pending != nil:
+		return nil, s.pending, nil
+	case s.dir != "":
+		s.takers++
+		s.used = time.Now()
+		return s, nil, nil
+	case s.failure != nil && time.Since(s.failed) < keepFailure:
+		return nil, nil, s.failure
+	case m.life.Err() != nil:
+		return nil, nil, fmt.Errorf("install packages: %w", interpreter.ErrClosed)
+	}
+	s.pending = make(chan struct{})
+	m.done.Go(func() {
+		m.provide(name, s, requirements, func(_ string, s *set) error {
+			m.making.Lock()
+			defer m.making.Unlock()
+			m.makeRoom(s, false)
+			return nil
+		})
+	})
+	return nil, s.pending, nil
 }
 
 func (m *Manager) known(name string) (bool, error) {
@@ -161,11 +236,11 @@ func (m *Manager) knownLocked(name string) (bool, error) {
 	return false, nil
 }
 
-// provide installs a set, if it is not, and has the pool offer it.
-func (m *Manager) provide(name string, s *set, requirements []string) {
+// provide installs a set, if it is not, and does something with it then.
+func (m *Manager) provide(name string, s *set, requirements []string, then func(name string, s *set) error) {
 	err := m.install(name, s, requirements)
 	if err == nil {
-		err = m.offer(name, s)
+		err = then(name, s)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -189,15 +264,9 @@ func (m *Manager) install(name string, s *set, requirements []string) error {
 	if installed {
 		return nil
 	}
-	select {
-	case m.installs <- struct{}{}:
-		defer func() { <-m.installs }()
-	case <-m.life.Done():
-		return fmt.Errorf("install packages: %w", interpreter.ErrClosed)
-	}
 	began := time.Now()
 	runtime, id := job.SplitPackages(name)
-	built, err := m.build(runtime, requirements)
+	built, shared, err := m.obtain(name, requirements)
 	if err == nil {
 		err = os.Rename(built.site, filepath.Join(m.dir.Path, setDir(runtime, id)))
 	}
@@ -212,7 +281,7 @@ func (m *Manager) install(name string, s *set, requirements []string) error {
 	m.mu.Lock()
 	s.dir, s.bytes = filepath.Join(m.dir.Path, setDir(runtime, id)), built.bytes
 	m.mu.Unlock()
-	log.Info("packages are installed", slog.Int("count", len(built.lock)), slog.Int64("bytes", built.bytes))
+	log.Info("packages are installed", slog.Bool("shared", shared), slog.Int64("bytes", built.bytes))
 	return nil
 }
 
@@ -222,7 +291,7 @@ func setDir(runtime, id string) string { return "set-" + id + "-" + runtime }
 func (m *Manager) offer(name string, s *set) error {
 	m.making.Lock()
 	defer m.making.Unlock()
-	m.makeRoom(s)
+	m.makeRoom(s, true)
 	runtime, _ := job.SplitPackages(name)
 	if err := m.pool.OfferSet(name, runtime, s.dir); err != nil {
 		return err
@@ -233,9 +302,9 @@ func (m *Manager) offer(name string, s *set) error {
 	return nil
 }
 
-// makeRoom withdraws sets until one more may be offered, and removes sets until all together are within the budget. Those that
+// makeRoom withdraws sets until one more may be offered, if one is to be, and removes sets until all together are within the budget. Those that
 // were not used for the longest time go first, and those in use stay.
-func (m *Manager) makeRoom(beside *set) {
+func (m *Manager) makeRoom(beside *set, offers bool) {
 	m.mu.Lock()
 	names := slices.SortedFunc(maps.Keys(m.sets), func(a, b string) int { return m.sets[a].used.Compare(m.sets[b].used) })
 	m.mu.Unlock()
@@ -249,8 +318,8 @@ func (m *Manager) makeRoom(beside *set) {
 				offered++
 			}
 		}
-		idle := s != beside && s.pending == nil && s.dir != ""
-		withdraw, remove := offered >= mostOffered, bytes > m.cfg.DiskBytes
+		idle := s != beside && s.pending == nil && s.dir != "" && s.takers == 0
+		withdraw, remove := offers && s.offered && offered >= mostOffered, bytes > m.cfg.DiskBytes
 		if !idle || !withdraw && !remove {
 			m.mu.Unlock()
 			continue

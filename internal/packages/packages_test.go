@@ -28,18 +28,28 @@ type runner struct {
 	tb    testing.TB
 	pool  *interpreter.Pool
 	dir   string
+	cfg   packages.Config
 	index *testenv.Index
+	// blobDir is where the blobs are.
+	blobDir string
 }
 
 // start makes a pool and a manager of packages that end with the test.
 func start(tb testing.TB, index *testenv.Index, change ...func(*packages.Config)) *runner {
 	tb.Helper()
+	return startAt(tb, index, func(*interpreter.Config) {}, change...)
+}
+
+func startAt(tb testing.TB, index *testenv.Index, changePool func(*interpreter.Config), change ...func(*packages.Config)) *runner {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), ample)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(tb.Output(), nil))
-	pool, err := interpreter.New(ctx, interpreter.Config{
+	poolConfig := interpreter.Config{
 		Runtimes: []interpreter.RuntimeConfig{{Name: "python", Python: testenv.SystemPython()}}, Dir: tb.TempDir(), StartTimeout: ample, Log: log,
-	})
+	}
+	changePool(&poolConfig)
+	pool, err := interpreter.New(ctx, poolConfig)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -47,6 +57,9 @@ func start(tb testing.TB, index *testenv.Index, change ...func(*packages.Config)
 		tb.Fatal(err)
 	}
 	cfg := packages.Config{UV: testenv.UV(tb), Index: index.URL, MaxBytes: 32 << 20, DiskBytes: 64 << 20, Timeout: ample, Dir: tb.TempDir(), Log: log}
+	store, blobDir := blobs(tb)
+	cfg.Blobs = store
+	cfg.Records = newRecords()
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -64,7 +77,7 @@ func start(tb testing.TB, index *testenv.Index, change ...func(*packages.Config)
 			tb.Errorf("left behind: %v", left)
 		}
 	})
-	return &runner{Manager: m, tb: tb, pool: pool, dir: cfg.Dir, index: index}
+	return &runner{Manager: m, tb: tb, pool: pool, dir: cfg.Dir, cfg: cfg, index: index, blobDir: blobDir}
 }
 
 // prepare waits until a set is ready, or refused.
@@ -136,6 +149,7 @@ func TestPackages(t *testing.T) {
 	installs(t, r)
 	refuses(t, r)
 	makesRoom(t, r)
+	shares(t, r)
 }
 
 // makesRoom has two sets of which one fits on the disk.

@@ -4,16 +4,19 @@ The runner starts this script with Python's -I, and writes to standard input:
 
     {"level": level of the sandbox, "root": directory for the root, "binds": [[source, target, writable], ...],
      "readable": [path, ...], "dir": the directory that it may write to, "argv": [...], "env": {...},
-     "limits": {...}: see limits.py, "filters": [base64, ...]}
+     "limits": {...}: see limits.py, "filters": [base64, ...], "network": whether descriptor 3 is a socket for the listener}
 
-The process has namespaces of its own where the level asks for them, but the network of the machine, because the installer
-reads an index. It gives up everything else before the program begins. "readable" and "dir" are paths as the program sees them.
+The process has namespaces of its own where the level asks for them. Its network is a loopback then. With "network" the script
+listens there and passes the listener to the runner, which serves the way to the index. It gives up everything else before the
+program begins. "readable" and "dir" are paths as the program sees them.
 
 Standard library only, Python 3.8 and later, Linux.
 """
 
 import json
 import os
+import socket
+import struct
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # Python's -I leaves it out
@@ -23,13 +26,15 @@ import binascii
 import confinement
 import kernel
 import limits
+import network
 import program
+import proxy
 import root
 from landlock import LAYER, Landlock
 from seccomp import Filter
 
 STRICT, NONE = "strict", "none"
-RULESET = 100  # descriptor
+LINK, RULESET = 3, 100  # descriptors
 
 
 def main():
@@ -38,6 +43,8 @@ def main():
     os.dup2(null, 0)
     try:
         kernel.no_new_privs()
+        if spec["network"]:
+            pass_listener()
         if spec["level"] == STRICT:
             root.build(spec["root"], spec["binds"])
             kernel.mount(b"proc", b"/proc", b"proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC, b"hidepid=4", "proc")
@@ -49,6 +56,15 @@ def main():
         sys.stderr.write("tool: %s\n" % error)
         os._exit(125)
     os.execve(spec["argv"][0], spec["argv"], spec["env"])
+
+
+def pass_listener():
+    """Set up the loopback, and pass a listener on it to the runner."""
+    network.set_up()
+    listener = proxy.listen()
+    with socket.socket(fileno=LINK) as link:
+        link.sendmsg([b'{"type": "ok"}'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", listener))])
+    os.close(listener)
 
 
 def confine(spec):

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -66,7 +67,7 @@ func (c *Cleaner) Start(ctx context.Context) {
 		every(ctx, orphansEvery/4, func() {
 			mine, err := c.kept.Elect(ctx, "orphans", orphansEvery)
 			if err == nil && mine {
-				err = c.Orphans(ctx, time.Now().Add(-orphanAge))
+				err = errors.Join(c.Orphans(ctx, time.Now().Add(-orphanAge)), c.OldPackages(ctx, time.Now().Add(-job.PackagesKept)))
 			}
 			c.warn(ctx, "look for blobs without a job", err)
 		})
@@ -102,6 +103,18 @@ func (c *Cleaner) Expired(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// OldPackages deletes sets of packages that were written before a time. The next runner that needs one installs it anew, with the
+// versions that the index has by then.
+func (c *Cleaner) OldPackages(ctx context.Context, before time.Time) error {
+	keys, err := c.garbage.List(ctx, job.PackagesPrefix, before)
+	for _, key := range keys {
+		if err == nil {
+			err = c.garbage.DeleteAll(ctx, key)
+		}
+	}
+	return err
 }
 
 // Orphans deletes blobs that were written before a time and belong to no job, no batch and no volume.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
@@ -13,6 +14,8 @@ type Packages interface {
 	// Prepare returns nil if Acquire hands out workers of a runtime with a set of packages, by that name: see
 	// job.WithPackages. A job.PreparingError: they are being installed; a job.RefusedError: they cannot be had. list returns the requirements of the set.
 	Prepare(ctx context.Context, name string, list func(context.Context) ([]string, error)) error
+	// Take installs a set, and calls use with a function that writes its files as a tar.
+	Take(ctx context.Context, name string, requirements []string, use func(write func(io.Writer) error) error) error
 }
 
 // preparePackages sees to it that the packages of a job are installed. It reports whether the job has ended because they cannot

@@ -3,6 +3,7 @@ package runner_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"slices"
 	"testing"
@@ -14,6 +15,10 @@ import (
 type fakePackages struct {
 	err  error
 	list []string
+}
+
+func (*fakePackages) Take(context.Context, string, []string, func(func(io.Writer) error) error) error {
+	return nil
 }
 
 func (f *fakePackages) Prepare(ctx context.Context, _ string, list func(context.Context) ([]string, error)) (err error) {

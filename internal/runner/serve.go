@@ -171,6 +171,11 @@ func (s *sessions) run(ctx context.Context, log *slog.Logger, se *served, e *exe
 		log.ErrorContext(ctx, "no interpreter could be started for a session", slog.Any("err", err))
 		return sessionFailed(job.SessionEnd{Reason: job.EndStartFailed, Message: "no Python interpreter could be started for it"})
 	}
+	if packages := claim.Spec.Packages; len(packages) > 0 {
+		if _, end, err := (&Session{se, claim}).addPackages(ctx, packages); err != nil {
+			return notAdded(ctx, log, end, err)
+		}
+	}
 	o, err := s.runOn(ctx, log, se, e, i)
 	logBroken(ctx, log, err)
 	return o

@@ -108,7 +108,7 @@ type sessions struct {
 func newSessions(r *Runner, ops map[string]Operation) *sessions {
 	s := &sessions{r: r, ctx: context.Background(), live: map[string]*served{}, changed: make(chan struct{}), saves: newTurns(savesAtOnce)}
 	s.saving, s.stopSaving = context.WithCancel(s.ctx)
-	s.ops = map[string]Operation{job.OpRestart: restart, job.OpFork: s.fork, job.OpCheckpoint: checkpointOf, job.OpRollback: rollback, job.OpPause: s.pause, job.OpResume: resume, job.OpMeasure: measure}
+	s.ops = map[string]Operation{job.OpRestart: restart, job.OpFork: s.fork, job.OpCheckpoint: checkpointOf, job.OpRollback: rollback, job.OpPause: s.pause, job.OpResume: resume, job.OpMeasure: measure, job.OpPackages: s.addPackages}
 	maps.Copy(s.ops, fileOperations())
 	maps.Copy(s.ops, contextOperations())
 	maps.Copy(s.ops, ops)

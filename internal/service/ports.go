@@ -214,6 +214,18 @@ type Keys interface {
 	LastUses(ctx context.Context) (map[string]time.Time, error)
 }
 
+// Packages is what preparing sets of packages, and showing them, needs of the store.
+type Packages interface {
+	SaveEnvironment(ctx context.Context, caller string, e job.Environment) error
+	// Environments returns what a caller has had prepared, newest first; Environment one of them. job.ErrNoEnvironment: there is none.
+	Environments(ctx context.Context, caller string) ([]job.Environment, error)
+	Environment(ctx context.Context, caller, id string) (job.Environment, error)
+	// NewestPackageBuild returns what runners have shared of a set last. job.ErrNotFound: nothing.
+	NewestPackageBuild(ctx context.Context, set string) (job.PackageBuild, error)
+	// Installing reports whether a runner installs a set.
+	Installing(ctx context.Context, set string) (bool, error)
+}
+
 // Usage is what showing usage needs of the store.
 type Usage interface {
 	Usage(ctx context.Context, f job.UsageFilter) (usage []job.Usage, next string, err error)

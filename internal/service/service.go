@@ -32,6 +32,7 @@ type Config struct {
 	Batches   Batches
 	Archives  Archives
 	Files     Files
+	Packages  Packages
 	Blobs     Blobs
 	Keys      Keys
 	Schedules Schedules

@@ -356,6 +356,9 @@ func (s *Service) operationAs(ctx context.Context, c Caller, session string, dra
 		return job.Job{}, fmt.Errorf("encode the arguments of %s: %w", spec.Op, err)
 	}
 	spec.Timeout = opTimeout
+	if spec.Op == job.OpPackages {
+		spec.Timeout += s.cfg.PackagesWait
+	}
 	for _, f := range spec.Files {
 		spec.Timeout += time.Duration(f.Size) * (time.Second / slowestMove)
 	}

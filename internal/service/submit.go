@@ -292,7 +292,7 @@ func (s *Service) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *
 
 // queueWait returns how long a synchronous job may wait until it starts.
 func (s *Service) queueWait(j job.Job) time.Duration {
-	if _, set := job.SplitPackages(j.Runtime); set != "" {
+	if j.PackageSet() != "" {
 		return s.cfg.SyncQueueWait + s.cfg.PackagesWait
 	}
 	return s.cfg.SyncQueueWait
@@ -345,7 +345,7 @@ func (s *Service) abandon(ctx context.Context, j job.Job) error {
 		return ErrNoRunner
 	case job.WaitPaused:
 		return ErrPaused
-	case job.WaitSlot, job.WaitBatch:
+	case job.WaitSlot, job.WaitBatch, job.WaitPackages:
 	}
 	return ErrNoSlot
 }
@@ -438,6 +438,15 @@ func (s *Service) explained(ctx context.Context, j job.Job, err error) (job.Job,
 	waits := j.State == job.Queued && !j.Unfed || j.State == job.Scheduled && j.After != ""
 	if err == nil && waits {
 		j.WaitsFor, err = s.cfg.Lookup.WaitsFor(ctx, j.ID)
+	}
+	if err == nil && j.WaitsFor == job.WaitSlot && j.PackageSet() != "" {
+		installing, err := s.cfg.Packages.Installing(ctx, j.Runtime)
+		if err != nil {
+			return j, err
+		}
+		if installing {
+			j.WaitsFor = job.WaitPackages
+		}
 	}
 	return j, err
 }

@@ -81,6 +81,10 @@
 //	{kaa}:volume:<digest>         HASH    the record of a volume; the digest is that of its caller and its name
 //	{kaa}:volumes                 ZSET    the keys of volumes, by when they are deleted unless they are used
 //	{kaa}:volumes:of:<caller>     ZSET    the names of a caller's volumes
+//	{kaa}:packages:<digest>       HASH    a set of packages that runners share, by kind of runner, as JSON; expires with its blobs
+//	{kaa}:packages                ZSET    their keys, by the time of the last write
+//	{kaa}:environments:of:<caller> HASH   id → a set of packages that the caller has had prepared, as JSON; expires
+//	{kaa}:installing:<digest>     STRING  a runner installs that set; expires if it does not say so again
 //	{kaa}:waiters                 SET     processes whose callers wait; {kaa}:waiter:<id> expires with the lease
 //	{kaa}:waiter:<id>:jobs        SET     what they wait for
 package store

@@ -1,9 +1,12 @@
 package testenv
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"html"
 	"maps"
@@ -45,7 +48,7 @@ type Wheel struct {
 	Yanked bool
 	// Hash, if not empty, is announced in the place of the right one.
 	Hash string
-	// Sdist: it is a source distribution, which cannot be built.
+	// Sdist: it is a source distribution. Without Files it cannot be built.
 	Sdist bool
 }
 
@@ -63,6 +66,9 @@ func (w Wheel) file() string {
 // content returns the file: a zip with the package and its description.
 func (w Wheel) content(tb testing.TB) []byte {
 	tb.Helper()
+	if w.Sdist && len(w.Files) > 0 {
+		return w.source(tb)
+	}
 	info := strings.ReplaceAll(w.Name, "-", "_") + "-" + w.Version + ".dist-info/"
 	files := map[string]string{}
 	maps.Copy(files, w.Files)
@@ -103,6 +109,30 @@ func (w Wheel) content(tb testing.TB) []byte {
 	}
 	if err := z.Close(); err != nil {
 		tb.Fatalf("testenv: write a wheel: %v", err)
+	}
+	return out.Bytes()
+}
+
+// source returns a source distribution: a tar with a directory of its name and version.
+func (w Wheel) source(tb testing.TB) []byte {
+	tb.Helper()
+	files := map[string]string{"PKG-INFO": fmt.Sprintf("Metadata-Version: 2.1\nName: %s\nVersion: %s\n", w.Name, w.Version)}
+	maps.Copy(files, w.Files)
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	t := tar.NewWriter(z)
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		name := strings.TrimSuffix(w.file(), ".tar.gz") + "/" + path
+		err := t.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(files[path]))})
+		if err == nil {
+			_, err = t.Write([]byte(files[path]))
+		}
+		if err != nil {
+			tb.Fatalf("testenv: write a source distribution: %v", err)
+		}
+	}
+	if err := errors.Join(t.Close(), z.Close()); err != nil {
+		tb.Fatalf("testenv: write a source distribution: %v", err)
 	}
 	return out.Bytes()
 }

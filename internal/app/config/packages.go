@@ -14,7 +14,11 @@ type PackageSets struct {
 	Packages string `env:"KAA_PACKAGES" envDefault:"auto"`
 	UV       string `env:"KAA_UV" envDefault:"uv"`
 	// PackageIndex may have a password.
-	PackageIndex  Secret   `env:"KAA_PACKAGE_INDEX" envDefault:"https://pypi.org/simple"`
+	PackageIndex Secret `env:"KAA_PACKAGE_INDEX" envDefault:"https://pypi.org/simple"`
+	// PackageHosts are those of the files of the index, besides its own.
+	PackageHosts []string `env:"KAA_PACKAGE_HOSTS" envDefault:"files.pythonhosted.org"`
+	// PackagesSdist: source distributions are built, too.
+	PackagesSdist bool     `env:"KAA_PACKAGES_SDIST"`
 	PackagesAllow []string `env:"KAA_PACKAGES_ALLOW"`
 	PackagesBlock []string `env:"KAA_PACKAGES_BLOCK"`
 	// MaxPackagesBytes bounds a set, PackagesDiskBytes all sets of a runner.
@@ -43,6 +47,9 @@ func (c *Config) InstallsPackages() bool { return c.Packages != packagesOff }
 // BlockedPackages are the names that no set may have, in the form in which names are compared.
 func (c *Config) BlockedPackages() []string { return packageNames(c.PackagesBlock) }
 
+// PackageFileHosts are the hosts of the files of the index, besides its own.
+func (c *Config) PackageFileHosts() []string { return trimmed(c.PackageHosts) }
+
 func packageNames(list []string) []string {
 	var names []string
 	for _, name := range trimmed(list) {
@@ -58,6 +65,11 @@ func (p *PackageSets) check(bad func(format string, args ...any)) {
 	index, err := url.Parse(string(p.PackageIndex))
 	if err != nil || index.Host == "" || index.Scheme != "https" && index.Scheme != "http" {
 		bad("KAA_PACKAGE_INDEX must be https://host/path or http://host/path")
+	}
+	for _, host := range trimmed(p.PackageHosts) {
+		if u, err := url.Parse("https://" + host); err != nil || u.Host != host {
+			bad("KAA_PACKAGE_HOSTS has %q; name hosts, such as files.pythonhosted.org", host)
+		}
 	}
 	for name, v := range map[string]int64{
 		"KAA_MAX_PACKAGES_BYTES": p.MaxPackagesBytes, "KAA_PACKAGES_DISK_BYTES": p.PackagesDiskBytes, "KAA_PACKAGES_TIMEOUT": int64(p.PackagesTimeout),

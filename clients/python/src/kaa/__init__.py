@@ -19,6 +19,7 @@ from .async_session import AsyncCheckpoint, AsyncSession
 from .client import Kaa, default
 from .commands import AsyncCommand, AsyncTerminal, Command, Terminal
 from .contexts import AsyncContext, Context
+from .environments import AsyncEnvironment, Environment
 from .errors import (
     Conflict,
     ConnectionLost,
@@ -59,6 +60,7 @@ __all__ = [
     "AsyncCheckpoint",
     "AsyncCommand",
     "AsyncContext",
+    "AsyncEnvironment",
     "AsyncJob",
     "AsyncKaa",
     "AsyncResult",
@@ -73,6 +75,7 @@ __all__ = [
     "Conflict",
     "ConnectionLost",
     "Context",
+    "Environment",
     "ErrorInfo",
     "Event",
     "ExecutionError",

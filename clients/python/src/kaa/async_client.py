@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import httpx
 
-from . import _batches, _execution, _sessions, jobs, schedules, volumes
+from . import _batches, _execution, _sessions, environments, jobs, schedules, volumes
 from ._drivers import AsyncDriver, Config
 from ._execution import Listeners
 from ._progress import Progress
 from ._steps import Request, send
 from ._tools import Functions, Tools
 from .async_session import AsyncSession
+from .environments import AsyncEnvironment
 from .errors import KaaError
 from .events import Event
 from .files import AsyncResultFiles
@@ -139,6 +140,18 @@ class AsyncKaa:
     async def sessions(self, *, metadata: Mapping[str, str] | None = None) -> list[AsyncSession]:
         """Return the live sessions, or those with such metadata alone. `async with` does not end one of them."""
         return [AsyncSession._of(self._driver, record, ends=False) for record in await self._driver.run(_sessions.listing(metadata))]
+
+    async def prepare(self, packages: Sequence[str], *, runtime: str | None = None) -> AsyncEnvironment:
+        """Have packages installed ahead, so that the first execution that names them does not wait."""
+        return AsyncEnvironment(self._driver, await self._driver.run(environments.create(packages, runtime)))
+
+    async def environment(self, id: str) -> AsyncEnvironment:
+        """Return the environment of an id."""
+        return AsyncEnvironment(self._driver, await self._driver.run(environments.look(id)))
+
+    async def environments(self) -> list[AsyncEnvironment]:
+        """Return the packages that this key has had installed ahead."""
+        return [AsyncEnvironment(self._driver, record) for record in await self._driver.run(environments.listing())]
 
     async def volume(self, name: str) -> AsyncVolume:
         """Return the volume of a name."""

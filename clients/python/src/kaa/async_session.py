@@ -97,6 +97,10 @@ class AsyncSession(AsyncInterpreter):
         """Give the session a fresh interpreter and an empty directory."""
         await self._tell("restart")
 
+    async def add_packages(self, *packages: str) -> str:
+        """Install packages of the index, such as `requests` or `pandas==2.2.3`. Variables stay. Return their directory in the session."""
+        return str((await self._tell("packages", {"packages": list(packages)}))["path"])
+
     async def pause(self, *, max_pause: float | None = None, auto_resume: bool | None = None) -> None:
         """Stop all processes of the session."""
         self.record = await self._tell("pause", body_of({"max_pause": max_pause, "auto_resume": auto_resume}))

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import httpx
 
-from . import _batches, _execution, _sessions, jobs, schedules, volumes
+from . import _batches, _execution, _sessions, environments, jobs, schedules, volumes
 from ._drivers import Config, Driver
 from ._execution import Listeners
 from ._progress import Progress
 from ._steps import Request, send
 from ._tools import Functions, Tools
+from .environments import Environment
 from .errors import KaaError
 from .events import Event
 from .files import ResultFiles
@@ -148,6 +149,18 @@ class Kaa:
     def sessions(self, *, metadata: Mapping[str, str] | None = None) -> list[Session]:
         """Return the live sessions, or those with such metadata alone. `with` does not end one of them."""
         return [Session._of(self._driver, record, ends=False) for record in self._driver.run(_sessions.listing(metadata))]
+
+    def prepare(self, packages: Sequence[str], *, runtime: str | None = None) -> Environment:
+        """Have packages installed ahead, so that the first execution that names them does not wait."""
+        return Environment(self._driver, self._driver.run(environments.create(packages, runtime)))
+
+    def environment(self, id: str) -> Environment:
+        """Return the environment of an id."""
+        return Environment(self._driver, self._driver.run(environments.look(id)))
+
+    def environments(self) -> list[Environment]:
+        """Return the packages that this key has had installed ahead."""
+        return [Environment(self._driver, record) for record in self._driver.run(environments.listing())]
 
     def volume(self, name: str) -> Volume:
         """Return the volume of a name."""

@@ -24,6 +24,7 @@ class RunOptions(TypedDict, total=False):
     stdin: str | None
     args: Sequence[str] | None
     runtime: str | None
+    packages: Sequence[str] | None
     limits: Mapping[str, float] | None
     files: Mapping[str, Content] | None
     cwd: str | None
@@ -53,6 +54,7 @@ class SessionOptions(TypedDict, total=False):
     """Options of a session."""
 
     runtime: str | None
+    packages: Sequence[str] | None
     envs: Mapping[str, str] | None
     idle_timeout: float | None
     max_age: float | None

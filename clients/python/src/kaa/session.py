@@ -77,6 +77,10 @@ class Session(Interpreter):
         """Give the session a fresh interpreter and an empty directory."""
         self._tell("restart")
 
+    def add_packages(self, *packages: str) -> str:
+        """Install packages of the index, such as `requests` or `pandas==2.2.3`. Variables stay. Return their directory in the session."""
+        return str(self._tell("packages", {"packages": list(packages)})["path"])
+
     def pause(self, *, max_pause: float | None = None, auto_resume: bool | None = None) -> None:
         """Stop all processes of the session."""
         self.record = self._tell("pause", body_of({"max_pause": max_pause, "auto_resume": auto_resume}))
