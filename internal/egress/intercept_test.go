@@ -70,6 +70,13 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, to, http.StatusFound)
 		return
 	}
+	if r.Header.Get("Upgrade") == "websocket" {
+		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfrom the socket with "+fmt.Sprint(r.Header.Get("Authorization") == theSecret))
+			_ = c.Close()
+		}
+		return
+	}
 	body, _ := io.ReadAll(r.Body)
 	scheme := "http"
 	if r.TLS != nil {
@@ -202,6 +209,10 @@ func TestIntercept(t *testing.T) {
 	// What has no rules for requests is not looked into: its own certificate comes through.
 	if status, body := fetched(t, trusting(t, "http", proxy, d), "GET", "https://b.example:"+o.secure+"/"); status != 0 || !strings.Contains(body, "certificate") {
 		t.Errorf("b.example: %d %s", status, body)
+	}
+	socket := inTLS(t, d, proxy, "a.example", o.secure, "GET /ok/x HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+	if !strings.HasPrefix(socket, "HTTP/1.1 101") || !strings.HasSuffix(socket, "from the socket with true") {
+		t.Errorf("a WebSocket: %q", socket)
 	}
 	u := d.Usage()
 	found := map[job.NetworkOutcome]bool{}

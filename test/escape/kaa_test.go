@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -77,7 +78,12 @@ func startKaa(t *testing.T, level, secret string) *kaa {
 			k.cmd.Env = append(k.cmd.Env, kv)
 		}
 	}
-	k.cmd.Env = append(k.cmd.Env, serveVariable+"=1", "KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL="+k.redis.URL, "KAA_SANDBOX="+level, "KAA_EGRESS=*:*",
+	secrets := filepath.Join(t.TempDir(), "secrets.json")
+	file := fmt.Sprintf(`{"secrets": [{"name": "escape", "value": %q, "to": ["allowed.invalid:*"], "tenants": ["*"]}]}`, secret)
+	if err := os.WriteFile(secrets, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k.cmd.Env = append(k.cmd.Env, "KAA_EGRESS_INTERCEPT=true", "KAA_SECRETS_FILE="+secrets, serveVariable+"=1", "KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL="+k.redis.URL, "KAA_SANDBOX="+level, "KAA_EGRESS=*:*",
 		"KAA_WORK_DIR="+k.workDir, "KAA_CONCURRENCY=4", "KAA_KILL_GRACE="+killGrace.String(), "KAA_DRAIN_TIMEOUT=5s", "KAA_TEST_SECRET="+secret, "KAA_PLAIN="+testenv.Plain())
 	if os.Getenv("KAA_PYTHON") == "" {
 		k.cmd.Env = append(k.cmd.Env, "KAA_PYTHON="+testenv.SystemPython())
