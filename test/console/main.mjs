@@ -1,15 +1,16 @@
 // Runs the tests of the console: one Kaa, one Chromium, and a page of its own for each test. A test is a function that a file exports; it gets
-// the world, and fails by throwing. Files: node main.mjs [FILE...]
+// the world, and fails by throwing: node main.mjs [FILE[:TEST]...]
 import { readdirSync } from 'node:fs'
 import { World } from './world.mjs'
 
 const named = process.argv.slice(2)
-const files = named.length > 0 ? named : readdirSync('.').filter((f) => f.endsWith('.test.mjs'))
+const all = named.length > 0 ? named : readdirSync('.').filter((f) => f.endsWith('.test.mjs'))
 const world = await World.start()
 let failed = 0
 try {
-  for (const file of files) {
+  for (const [file, only] of all.map((a) => a.split(':'))) {
     for (const [name, test] of Object.entries(await import(`./${file}`))) {
+      if (only && name !== only) continue
       if (typeof test !== 'function' || name.startsWith('long') && process.env.KAA_CONSOLE_TESTS !== 'long') continue
       const began = Date.now()
       const pages = []
