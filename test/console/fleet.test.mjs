@@ -45,6 +45,32 @@ export async function jobs({ world, open }) {
   checkQuiet(page, world)
 }
 
+// A job is submitted from the page; what cannot be one is refused in words and stays typed.
+export async function submit({ world, open }) {
+  const page = await open(keys.all, '#/jobs')
+  const dialog = page.getByRole('dialog', { name: 'New job' })
+  await page.getByRole('button', { name: 'New job' }).click()
+  await dialog.getByRole('button', { name: 'Submit' }).click()
+  await dialog.getByText('Enter a program.').waitFor()
+  await dialog.getByLabel('Program in Python').fill('print("sent:", input())')
+  await dialog.getByLabel('Metadata').fill('{user: 1}')
+  await dialog.getByRole('button', { name: 'Submit' }).click()
+  await dialog.getByText('Metadata is not JSON').waitFor()
+  await checkAccess(page, 'a new job')
+  await screenshot(page, 'new-job')
+  await page.keyboard.press('Escape')
+  await dialog.waitFor({ state: 'detached' })
+  await page.getByRole('button', { name: 'New job' }).click()
+  await dialog.getByLabel('Metadata').fill('{"user": "grace-submits"}')
+  await dialog.getByLabel('Standard input').fill('from the page')
+  await dialog.getByLabel('Queue').selectOption('low')
+  await dialog.getByRole('button', { name: 'Submit' }).click()
+  await page.locator('.job-output .text.stdout').getByText('sent: from the page').waitFor()
+  await page.locator('.head .state').getByText('completed').waitFor()
+  await page.locator('.facts', { hasText: 'grace-submits' }).getByRole('link', { name: 'low' }).waitFor()
+  checkQuiet(page, world)
+}
+
 // What happens is seen without reloading: a job appears, its output comes, it is cancelled.
 export async function live({ world, open }) {
   const page = await open(keys.all, '#/jobs')

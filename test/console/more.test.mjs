@@ -36,7 +36,7 @@ export async function values({ world, open }) {
   checkQuiet(page, world)
 }
 
-// A fork goes on by itself, and a rollback returns to the state of a checkpoint.
+// A fork is beside its origin, and both go on. A rollback returns to the state of a checkpoint, also after a reload.
 export async function forkAndRollback({ open }) {
   const page = await open()
   await run(page, 'x = 1')
@@ -49,10 +49,21 @@ export async function forkAndRollback({ open }) {
   await run(page, 'x = 2; print("x is", x)')
   await prints(page, 'x is 2')
   await page.getByRole('button', { name: 'Fork the session: try both' }).click()
-  await page.getByRole('button', { name: /^Fork of/, pressed: true }).waitFor()
-  await run(page, 'x += 40; print("fork", x)')
-  await prints(page, 'fork 42')
-  await page.getByRole('button', { name: 'Program 1', exact: true }).click()
+  const fork = page.getByRole('region', { name: /^Fork of/ }), origin = page.getByRole('region', { name: 'Program 1', exact: true })
+  await run(fork, 'x += 40; print("fork", x)')
+  await prints(fork, 'fork 42')
+  await run(origin, 'x += 1; print("origin", x)')
+  await prints(origin, 'origin 3')
+  await set(origin, 'print("both", x)')
+  await set(fork, 'print("both", x)')
+  await page.getByRole('button', { name: 'Run both' }).click()
+  await prints(origin, 'both 3')
+  await prints(fork, 'both 42')
+  await checkAccess(page, 'two programs side by side')
+  await screenshot(page, 'side-by-side')
+  await page.getByRole('button', { name: 'One program' }).click()
+  await fork.waitFor({ state: 'detached' })
+  await page.reload()
   await page.getByRole('tab', { name: 'State' }).click()
   await back.click()
   await page.getByText('The session is in the state of the checkpoint').waitFor()
@@ -61,6 +72,36 @@ export async function forkAndRollback({ open }) {
   await page.getByRole('tab', { name: 'Output' }).click()
   await run(page, 'print("now", x)')
   await prints(page, 'now 1')
+}
+
+// LaTeX, and formulas in Markdown, are set as formulas; markup in them is text.
+export async function formulas({ world, open }) {
+  const page = await open()
+  await run(page, String.raw`class L:
+    def __init__(self, text): self.text = text
+    def _repr_latex_(self): return self.text
+class M:
+    def _repr_markdown_(self): return r"""The root $\sqrt{x}$ costs $5, or $6.
+
+$$\int_0^1 x\,dx$$"""
+display(L(r"$\displaystyle \frac{a}{b}$"))
+display(L(r"Let $x^2$ be <img src=x onerror=alert(1)> and \[y\]"))
+display(L(r"\begin{cases}1\\2\end{cases}"))
+display(L(r"$\href{javascript:alert(1)}{x} \frac{1}$"))
+display(M())`)
+  await ended(page, 'ok')
+  const frame = (n) => page.frameLocator('iframe.framed >> nth=' + n)
+  await frame(0).locator('math mfrac').waitFor()
+  await frame(1).getByText('be <img src=x onerror=alert(1)> and').waitFor()
+  equal(await frame(1).locator('math').count(), 2, 'formulas in a text')
+  await frame(2).locator('math mtable').waitFor()
+  await frame(3).locator('math, .temml-error').first().waitFor()
+  equal(await frame(3).locator('a').count(), 0, 'links in a formula')
+  await frame(4).locator('math msqrt').waitFor()
+  equal(await frame(4).locator('math').count(), 2, 'formulas in Markdown')
+  await frame(4).getByText('costs $5, or $6.').waitFor()
+  await screenshot(page, 'formulas')
+  checkQuiet(page, world)
 }
 
 // A run without a session has its input ahead, its variables and its end; it can be interrupted.
@@ -110,17 +151,22 @@ export async function terminal({ open }) {
   equal(page.complaints, [], 'errors in the console of the browser')
 }
 
-// Kaa is restarted under an open page: the page says so, keeps the program, and works again afterwards.
+// Kaa is restarted under open pages: they say so, keep what is on them, and work again afterwards.
 export async function zRestart({ world, open }) {
   const page = await open()
+  const list = await open(keys.all, '#/jobs')
   await run(page, 'kept = 1')
   await ended(page, 'ok')
   await world.stopKaa()
-  await page.getByText('The API does not answer').waitFor()
+  await page.getByText('The API does not answer').first().waitFor()
+  await list.getByText('The API does not answer').first().waitFor()
   await world.startKaa()
-  await page.getByText('The API does not answer').waitFor({ state: 'detached' })
+  await page.getByText('The API does not answer').first().waitFor({ state: 'detached' })
   await page.getByText('no session yet').waitFor()
   await page.locator('.cm-content', { hasText: 'kept = 1' }).waitFor()
   await run(page, 'print("again", 6 * 7)')
   await prints(page, 'again 42')
+  await list.locator('.jobs tbody tr').first().waitFor() // this Kaa has forgotten all earlier ones
+  await list.getByText('The API does not answer').first().waitFor({ state: 'detached' })
+  await list.getByText('live', { exact: true }).waitFor()
 }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,22 +13,30 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 // A wait ends when its state is there. The limit is for a page that hangs, on a machine that does much else.
 const patience = Number(process.env.KAA_PATIENCE ?? 240_000)
 
-// Keys of the Kaa: all is for the usual scopes, reader has one, other is another tenant's.
-export const keys = { all: 'console-all-0123456789', reader: 'console-reader-0123456789', other: 'console-other-0123456789', admin: 'console-admin-0123456789' }
+// Keys of the Kaa: all is for the usual scopes, as leaver is, reader has one, other is another tenant's.
+export const keys = { all: 'console-all-0123456789', leaver: 'console-leaver-0123456789', reader: 'console-reader-0123456789', other: 'console-other-0123456789', admin: 'console-admin-0123456789' }
 
 export class World {
   static async start() {
     const w = new World()
     w.folder = mkdtempSync(join(tmpdir(), 'kaa-console-'))
-    const entry = (id, key, tenant, scopes) => ({ id, tenant, sha256: createHash('sha256').update(key).digest('hex'), ...(scopes ? { scopes } : {}) })
-    writeFileSync(join(w.folder, 'keys.json'), JSON.stringify({ keys: [
-      entry('all', keys.all, 'acme'), entry('reader', keys.reader, 'acme', ['read']), entry('other', keys.other, 'globex'), entry('admin', keys.admin, 'ops', ['execute', 'read', 'files', 'sessions', 'admin']),
-    ] }))
+    w.writeKeys()
     w.port = await freePort()
     w.url = `http://127.0.0.1:${w.port}/`
     await w.startKaa()
     w.browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'] })
     return w
+  }
+
+  // writeKeys writes the file of keys, without some; Kaa looks for changes of it.
+  writeKeys(without = []) {
+    const entry = (id, tenant, scopes) => ({ id, tenant, sha256: createHash('sha256').update(keys[id]).digest('hex'), ...(scopes ? { scopes } : {}) })
+    const all = [
+      entry('all', 'acme'), entry('leaver', 'acme'), entry('reader', 'acme', ['read']), entry('other', 'globex'), entry('admin', 'ops', ['execute', 'read', 'files', 'sessions', 'admin']),
+    ].filter((e) => !without.includes(e.id))
+    const file = join(this.folder, 'keys.json')
+    writeFileSync(file + '.new', JSON.stringify({ keys: all }))
+    renameSync(file + '.new', file)
   }
 
   // below calls f with a world whose Kaa is another one, which has a base path. The browser is the same.

@@ -1,6 +1,6 @@
 // Calls of the API. All of the console's requests pass here: they bring the key, and each failure becomes a Problem whose words can
 // be shown as they are.
-import { computed, signal } from '@preact/signals'
+import { signal } from '@preact/signals'
 
 // The root of the API is where the folder of this script is, perhaps below a prefix that a proxy has. The address of the page would not tell: below
 // /kaa it is /kaa or /kaa/.
@@ -18,13 +18,12 @@ export type Scope = 'execute' | 'read' | 'files' | 'sessions' | 'admin'
 
 // key is kept for this tab alone, and ends with it.
 export const key = signal(sessionStorage.getItem(stored) ?? '')
+// me is who the key is of; it stays while another key is asked for, and the page with it.
 export const me = signal<Me | null>(null)
 // refused is why the API does not take the key: in words, for the dialog that asks for another one.
 export const refused = signal<string | null>(null)
 // reachable is false while the API does not answer.
 export const reachable = signal(true)
-export const signedIn = computed(() => me.value !== null)
-
 // may reports whether the key allows something. What it does not allow is not offered.
 export function may(scope: Scope): boolean {
   const scopes = me.value?.scopes ?? []
@@ -123,7 +122,6 @@ export const post = <T>(path: string, body: unknown = {}, o: Options = {}): Prom
 export const remove = <T>(path: string): Promise<T> => call<T>('DELETE', path)
 
 function signedOut(why: string) {
-  me.value = null
   refused.value = key.value ? why : ''
 }
 
@@ -144,6 +142,7 @@ export async function signIn(candidate: string): Promise<void> {
 export function signOut() {
   sessionStorage.removeItem(stored)
   key.value = ''
+  me.value = null
   signedOut('')
 }
 
@@ -155,7 +154,7 @@ function lost() {
   waiting = true
   const ask = async () => {
     try {
-      if ((await fetch(urlOf('/healthz'), { cache: 'no-store', credentials: 'omit' })).ok) {
+      if ((await fetch(urlOf('/healthz'), { cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(30_000) })).ok) {
         waiting = false
         reachable.value = true
         return

@@ -19,16 +19,14 @@ export function App() {
   }
   useEffect(start, [])
   // The page stays below the dialog when a key ends, so that nothing that was typed is lost.
-  const asks = started && me.value === null && refused.value !== null
-  const [opened, setOpened] = useState(false)
-  useEffect(() => { if (me.value) setOpened(true) }, [me.value])
+  const asks = started && refused.value !== null
   return (
     <>
       <a class="skip" href="#main" onClick={(e) => { e.preventDefault(); document.getElementById('main')?.focus() }}>Skip to the content</a>
       <Header />
       {!reachable.value && <div class="banner" role="status">The API does not answer. This page tries again until it does; nothing that you have typed is lost.</div>}
       <main id="main" tabIndex={-1} class={asks ? 'behind' : ''}>
-        {failure ? <ErrorNote error={failure} retry={start} /> : opened ? <Outlet /> : !asks && <Busy label="Connecting" />}
+        {failure ? <ErrorNote error={failure} retry={start} /> : me.value ? <Outlet /> : !asks && <Busy label="Connecting" />}
       </main>
       {asks && <SignIn />}
       <Toasts />

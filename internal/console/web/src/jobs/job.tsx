@@ -1,5 +1,5 @@
 // The page of one job.
-import { useEffect, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { fetched, get, may, post, Problem, remove } from '../api'
 import { go, href } from '../router'
 import { Busy, Button, Empty, ErrorNote, icons, State } from '../ui/basics'
@@ -12,14 +12,9 @@ import { JobOutput } from './output'
 import { isFinal, timeline, waits, type FileOfJob, type Job, type JobRequest } from './types'
 
 export function JobPage({ id }: { id: string }) {
-  const job = useLoad((signal) => get<Job>(`/v1/jobs/${encodeURIComponent(id)}`, {}, signal), [id], 0)
+  const job = useLoad((signal) => get<Job>(`/v1/jobs/${encodeURIComponent(id)}`, {}, signal), [id], (j) => (isFinal(j.state) ? 0 : 1000))
   const j = job.data
   const open = j !== null && !isFinal(j.state)
-  useEffect(() => {
-    if (!open) return
-    const t = setInterval(() => { if (!document.hidden) job.reload() }, 1000)
-    return () => clearInterval(t)
-  }, [open, id])
   if (!j) {
     if (job.error instanceof Problem && (job.error.status === 404 || job.error.status === 410)) {
       return <Empty title={job.error.status === 410 ? 'This job has expired' : 'No job has this id'}>{job.error.status === 410 ? 'Jobs are kept for a time after their end; ask for a longer resultTtl next time.' : 'It was deleted, it expired long ago, or the address is wrong.'} <a href={href('jobs')}>All jobs</a></Empty>

@@ -7,6 +7,7 @@ import { Button, Empty, ErrorNote, Field, State, icons } from '../ui/basics'
 import { Dialog } from '../ui/dialog'
 import { Ago, duration, number, useNow } from '../ui/format'
 import { complain, tell } from '../ui/toast'
+import { NewJob } from './submit'
 import { isFinal, ran, states, statuses, type Job } from './types'
 
 interface Page {
@@ -47,8 +48,9 @@ export function JobList() {
   const f = filtersOf(route.value.query)
   const signature = JSON.stringify(f)
   const list = usePages(f, signature)
-  const [asks, setAsks] = useState<'cancel' | 'purge' | null>(null)
-  const change = (more: Partial<Filters>) => go('jobs', [], { ...f, ...more }, true)
+  const [asks, setAsks] = useState<'new' | 'cancel' | 'purge' | null>(null)
+  // The filters of the address, and not those of the last rendering: two changes may come before the next one.
+  const change = (more: Partial<Filters>) => go('jobs', [], { ...filtersOf(route.value.query), ...more }, true)
   const narrowed = names.some((n) => f[n] !== '')
   return (
     <section aria-labelledby="jobs-title">
@@ -56,6 +58,7 @@ export function JobList() {
         <h1 id="jobs-title" class="grow">Jobs</h1>
         <span class="hint" role="status">{list.error ? 'not up to date' : list.live ? 'live' : 'paused'}</span>
         <Button icon={icons.refresh} onClick={list.refresh}>Newest</Button>
+        {may('execute') && <Button icon={icons.plus} onClick={() => setAsks('new')}>New job</Button>}
         {may('execute') && <Button onClick={() => setAsks('cancel')}>Cancel many…</Button>}
         {may('execute') && <Button kind="danger" onClick={() => setAsks('purge')}>Delete many…</Button>}
       </div>
@@ -66,7 +69,8 @@ export function JobList() {
           ? <Empty title="No job fits"><Button onClick={() => go('jobs')}>Show all jobs</Button></Empty>
           : <Empty title="No jobs yet">Run something in the <a href={href('playground')}>playground</a>, or submit a job with <code>kaa submit</code>.</Empty>
         : <Rows list={list} />}
-      {asks && <Many what={asks} f={f} onClose={() => { setAsks(null); list.refresh() }} />}
+      {asks === 'new' && <NewJob onClose={() => setAsks(null)} />}
+      {(asks === 'cancel' || asks === 'purge') && <Many what={asks} f={f} onClose={() => { setAsks(null); list.refresh() }} />}
     </section>
   )
 }
@@ -75,6 +79,7 @@ function FilterBar({ f, change }: { f: Filters; change: (more: Partial<Filters>)
   const [text, setText] = useState(f.text)
   const timer = useRef(0)
   useEffect(() => { if (!timer.current) setText(f.text) }, [f.text]) // while more is being typed, the field has the newer text
+  useEffect(() => () => clearTimeout(timer.current), []) // the page has been left
   const [queues, setQueues] = useState<string[]>([])
   useEffect(() => { get<{ queues: { name: string }[] }>('/v1/queues').then((q) => setQueues(q.queues.map((x) => x.name).filter((n) => n !== 'operations')), () => {}) }, [])
   const select = (label: string, name: keyof Filters, options: [string, string][]) => (

@@ -16,8 +16,12 @@ export function namesOf(w: Workspace, path: string): Promise<string[]> {
   }
   let asked = cache.names.get(path)
   if (!asked) {
-    asked = ask(session, path)
-    cache.names.set(path, asked)
+    const { names } = cache
+    asked = ask(session, path).catch(() => {
+      names.delete(path) // the next word asks again
+      return []
+    })
+    names.set(path, asked)
   }
   return asked
 }
@@ -25,11 +29,8 @@ export function namesOf(w: Workspace, path: string): Promise<string[]> {
 async function ask(session: string, path: string): Promise<string[]> {
   // exec with a namespace of its own binds no name in that of the session.
   const code = `__import__("builtins").exec(${JSON.stringify(source + '\ntry: _names(path, names)\nexcept Exception: print("[]")')}, {"path": ${JSON.stringify(path)}, "names": __import__("builtins").globals()});`
-  try {
-    const r = await post<{ stdout: string }>('/process/interpreter/execute', { sessionId: session, code, timeout: 5 })
-    const names: unknown = JSON.parse(r.stdout.trim().split('\n').at(-1) ?? '[]')
-    return Array.isArray(names) ? names.filter((n): n is string => typeof n === 'string') : []
-  } catch {
-    return [] // what the session cannot say is not offered
-  }
+  const r = await post<{ status: string; stdout: string }>('/process/interpreter/execute', { sessionId: session, code, timeout: 30 })
+  if (r.status !== 'ok') throw new Error(r.status)
+  const names: unknown = JSON.parse(r.stdout.trim().split('\n').at(-1) ?? '[]')
+  return Array.isArray(names) ? names.filter((n): n is string => typeof n === 'string') : []
 }

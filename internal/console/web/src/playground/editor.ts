@@ -77,7 +77,7 @@ export class Editor {
           // Escape and then Tab leaves the editor: the keyboard is not caught in it.
           keymap.of([{ key: 'Escape', run: temporarilySetTabFocusMode }, ...closeBracketsKeymap, ...completionKeymap, ...searchKeymap, ...historyKeymap, indentWithTab, ...defaultKeymap]),
           EditorView.updateListener.of((u) => { if (u.docChanged) o.onChange(u.state.doc.toString()) }),
-          EditorView.contentAttributes.of({ 'aria-label': 'Program in Python', spellcheck: 'false', autocapitalize: 'off' }),
+          EditorView.contentAttributes.of({ 'aria-label': 'Program in Python', tabindex: '0', spellcheck: 'false', autocapitalize: 'off' }),
         ],
       }),
     })

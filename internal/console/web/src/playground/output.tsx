@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { may } from '../api'
 import { Button, IconButton, icons, State } from '../ui/basics'
 import { bytes, duration } from '../ui/format'
@@ -83,14 +83,13 @@ function Traceback({ error, onLine }: { error: Failure; onLine: (line: number) =
 
 // Ask is the line on which input() waits.
 function Ask({ run, workspace }: { run: Run; workspace: Workspace }) {
-  const input = useRef<HTMLInputElement>(null)
-  const [text, setText] = useState('')
-  useEffect(() => { input.current?.focus() }, [])
+  const input = useRef<HTMLInputElement>(null) // it keeps its text itself: what is sent is what is seen
+  useLayoutEffect(() => { input.current?.focus() }, [])
   const prompt = run.question.value?.prompt ?? ''
   return (
-    <form class="ask" onSubmit={(e) => { e.preventDefault(); workspace.answer(run, text) }}>
-      <input ref={input} class="input" aria-label={`Input for the program: ${prompt.trim() || 'a line'}`} placeholder="The program waits for a line" value={text} autocomplete="off"
-        onInput={(e) => setText(e.currentTarget.value)} onKeyDown={(e) => { if (e.ctrlKey && e.key === 'd') { e.preventDefault(); workspace.answer(run, '', true) } }} />
+    <form class="ask" onSubmit={(e) => { e.preventDefault(); workspace.answer(run, input.current!.value) }}>
+      <input ref={input} class="input" aria-label={`Input for the program: ${prompt.trim() || 'a line'}`} placeholder="The program waits for a line" autocomplete="off"
+        onKeyDown={(e) => { if (e.ctrlKey && e.key === 'd') { e.preventDefault(); workspace.answer(run, '', true) } }} />
       <Button type="submit" kind="main">Send</Button>
       <Button onClick={() => workspace.answer(run, '', true)} title="The program sees the end of its input (Ctrl+D)">End</Button>
     </form>

@@ -12,10 +12,10 @@ import type { Checkpoint, Settings, Workspace } from './workspace'
 
 // put gives files to the session, or keeps them for runs without one.
 export async function put(w: Workspace, list: Iterable<File>) {
-  for (const f of list) {
+  for (const f of [...list]) { // the list of an input or of a drop is emptied after its event
     const path = (f.webkitRelativePath || f.name).replace(/^\/+/, '')
     try {
-      if (w.session.value) {
+      if (w.session.value && w.settings.value.mode === 'session') {
         await call('PUT', `/v1/sessions/${w.session.value}/files/${pathOf(path)}`, { raw: f, type: 'application/octet-stream' })
       } else {
         w.dropped.value = [...w.dropped.value.filter((d) => d.path !== path), { path, content: f }]

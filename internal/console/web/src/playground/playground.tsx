@@ -1,5 +1,5 @@
 import { computed, effect, signal } from '@preact/signals'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { may } from '../api'
 import { go, href, route } from '../router'
 import { Button, Busy, Empty, IconButton, icons } from '../ui/basics'
@@ -13,7 +13,7 @@ import { FilesPanel, put, SettingsPanel, StatesPanel } from './panels'
 import { packed, unpacked } from './share'
 import { cli, curl, python } from './snippets'
 import TerminalPanel from './terminal'
-import { Workspace, type Settings } from './workspace'
+import { Workspace, type Checkpoint, type Settings } from './workspace'
 
 const stored = 'kaa.playground'
 
@@ -21,23 +21,42 @@ const stored = 'kaa.playground'
 const workspaces = signal<Workspace[]>([])
 const chosen = signal('')
 const workspace = computed(() => workspaces.value.find((w) => w.id === chosen.value) ?? workspaces.value[0]!)
+// beside is the program at the side of the chosen one; empty for none.
+const beside = signal('')
+const other = computed(() => workspaces.value.find((w) => w.id === beside.value && w !== workspace.value))
+
+// choose shows a program. The one that was at the left goes to the other side if it takes that one's place.
+function choose(w: Workspace) {
+  if (w === other.value) beside.value = workspace.value.id
+  chosen.value = w.id
+}
 
 function add(w: Workspace) {
   workspaces.value = [...workspaces.value, w]
   chosen.value = w.id
 }
 
+// Kept is what a reload leaves of a workspace.
+interface Kept { title: string; code: string; settings: Settings; session: string; checkpoints?: Checkpoint[]; at?: string; chosen?: boolean }
+
+const keptOf = (w: Workspace): Kept => ({
+  title: w.title.value, code: w.code.value.slice(0, 1 << 20), settings: w.settings.value, session: w.session.value, checkpoints: w.checkpoints.value, at: w.at.value, chosen: w === workspace.value,
+})
+
 function restore() {
   try {
-    for (const o of JSON.parse(sessionStorage.getItem(stored) ?? '[]') as { title: string; code: string; settings: Settings; session: string }[]) {
+    for (const o of JSON.parse(sessionStorage.getItem(stored) ?? '[]') as Kept[]) {
       const w = new Workspace(o.title)
       w.code.value = o.code
       w.settings.value = o.settings
       if (o.session) {
         w.adopt(o.session)
+        w.checkpoints.value = o.checkpoints ?? []
+        w.at.value = o.at ?? ''
         w.connect().catch(() => {})
       }
-      add(w)
+      workspaces.value = [...workspaces.value, w]
+      if (o.chosen) chosen.value = w.id
     }
   } catch { /* what cannot be read is left out */ }
   if (workspaces.value.length === 0) {
@@ -46,7 +65,10 @@ function restore() {
     add(w)
   }
   effect(() => {
-    sessionStorage.setItem(stored, JSON.stringify(workspaces.value.map((w) => ({ title: w.title.value, code: w.code.value.slice(0, 1 << 20), settings: w.settings.value, session: w.session.value }))))
+    const all = JSON.stringify(workspaces.value.map(keptOf))
+    try {
+      sessionStorage.setItem(stored, all)
+    } catch { /* the browser keeps no more; the programs are still on the page */ }
   })
 }
 
@@ -70,12 +92,17 @@ export default function Playground() {
   const shared = route.value.query.get('p')
   useEffect(() => { if (shared) void openShared(shared) }, [shared])
   const w = workspace.value
+  const second = other.value
   useEffect(() => {
     const over = (e: DragEvent) => { if (e.dataTransfer?.types.includes('Files')) e.preventDefault() }
     const drop = (e: DragEvent) => {
       if (!e.dataTransfer?.files.length) return
       e.preventDefault()
-      void put(workspace.value, e.dataTransfer.files)
+      const { items, files } = e.dataTransfer
+      const folders = new Set([...items].map((i) => i.webkitGetAsEntry()).filter((entry) => entry?.isDirectory).map((entry) => entry!.name))
+      if (folders.size > 0) complain(new Error(`${[...folders].join(', ')}: folders are not taken. Drop the files in them.`))
+      const side = e.target instanceof Element ? e.target.closest<HTMLElement>('[data-workspace]')?.dataset.workspace : undefined
+      void put(workspaces.value.find((w) => w.id === side) ?? workspace.value, [...files].filter((f) => !folders.has(f.name)))
     }
     addEventListener('dragover', over)
     addEventListener('drop', drop)
@@ -85,11 +112,20 @@ export default function Playground() {
     <div class="playground">
       <h1 class="unseen">Playground</h1>
       <WorkspaceTabs />
-      <div class="halves">
-        <Left key={w.id} workspace={w} />
-        <Right key={w.id + 'r'} workspace={w} />
-      </div>
+      {second
+        ? <div class="pair">{[w, second].map((x) => <Half key={x.id} workspace={x} />)}</div>
+        : <div class="halves" data-workspace={w.id}><Left key={w.id} workspace={w} /><Right key={w.id + 'r'} workspace={w} /></div>}
     </div>
+  )
+}
+
+// Half is one of two programs that are side by side.
+function Half({ workspace: w }: { workspace: Workspace }) {
+  return (
+    <section class="half" aria-label={w.title.value} data-workspace={w.id}>
+      <Left workspace={w} />
+      <Right workspace={w} />
+    </section>
   )
 }
 
@@ -101,17 +137,26 @@ function WorkspaceTabs() {
       const fresh = new Workspace('Program 1')
       add(fresh)
     }
-    chosen.value = workspaces.value.at(-1)!.id
+    if (!workspaces.value.some((o) => o.id === chosen.value)) chosen.value = workspaces.value.at(-1)!.id
   }
   return (
     <div class="row programs" role="group" aria-label="Programs">
       {workspaces.value.map((w) => (
-        <span key={w.id} class={`program ${w === workspace.value ? 'chosen' : ''}`}>
-          <button type="button" aria-pressed={w === workspace.value} onClick={() => { chosen.value = w.id }}>{w.title.value}</button>
+        <span key={w.id} class={`program ${w === workspace.value || w === other.value ? 'chosen' : ''}`}>
+          <button type="button" aria-pressed={w === workspace.value || w === other.value} onClick={() => choose(w)}>{w.title.value}</button>
           {workspaces.value.length > 1 && <IconButton label={`Close ${w.title.value} and end its session`} icon={icons.close} onClick={() => close(w)} />}
         </span>
       ))}
       <IconButton label="New program" icon={icons.plus} onClick={() => add(new Workspace(`Program ${workspaces.value.length + 1}`))} />
+      <span class="grow" />
+      {other.value
+        ? (
+          <>
+            <Button icon={icons.play} onClick={() => { for (const w of [workspace.value, other.value]) if (w) void start(w) }}>Run both</Button>
+            <Button onClick={() => { beside.value = '' }}>One program</Button>
+          </>
+        )
+        : workspaces.value.length > 1 && <Button onClick={() => { beside.value = workspaces.value.findLast((w) => w !== workspace.value)!.id }}>Side by side</Button>}
     </div>
   )
 }
@@ -132,7 +177,7 @@ function Left({ workspace: w }: { workspace: Workspace }) {
       made = new Editor(host.current, { text: w.code.value, onChange: (t) => { w.code.value = t }, onRun: run, complete: (path) => namesOf(w, path) })
       editors.set(w, made)
       setReady(true)
-      made.focus()
+      if (document.activeElement === document.body) made.focus() // not while something else is being typed
       // A change that does not come from the editor, such as an example, shows in it. The effect runs in the same step as the change: one that runs
       // after the next rendering would put an older text over what was typed meanwhile.
       const editor = made
@@ -168,6 +213,14 @@ async function start(w: Workspace) {
   await running
 }
 
+// forked puts a copy of a program and its session beside it, so that both can go on.
+async function forked(w: Workspace) {
+  const copy = await w.fork(`Fork of ${w.title.value}`)
+  add(copy)
+  chosen.value = w.id
+  beside.value = copy.id
+}
+
 function Bar({ workspace: w, run }: { workspace: Workspace; run: () => void }) {
   const active = w.runs.value.find((r) => r.outcome.value === null)
   const session = w.session.value
@@ -187,7 +240,7 @@ function Bar({ workspace: w, run }: { workspace: Workspace; run: () => void }) {
       {session && may('sessions') && (
         <>
           <IconButton label="Restart the session: a fresh interpreter" icon={icons.refresh} disabled={busy} onClick={act(() => w.restart())} />
-          <IconButton label="Fork the session: try both" icon={icons.fork} disabled={busy} onClick={act(async () => add(await w.fork(`Fork of ${w.title.value}`)))} />
+          <IconButton label="Fork the session: try both" icon={icons.fork} disabled={busy} onClick={act(() => forked(w))} />
         </>
       )}
       <span class="grow" />
@@ -225,7 +278,7 @@ function Menu({ label, icon, children }: { label: string; icon?: string; childre
   }
   return (
     <div class="menu" ref={root} onKeyDown={open ? keys : undefined}>
-      <Button icon={icon} aria-expanded={open} onClick={() => setOpen(!open)}>{label}</Button>
+      <Button icon={icon} aria-expanded={open} onClick={() => setOpen((o) => !o)}>{label}</Button>
       {open && <ul class="card">{children.map((c) => <li key={c.title}><button type="button" onClick={() => { setOpen(false); void c.act() }}>{c.title}</button></li>)}</ul>}
     </div>
   )
@@ -253,11 +306,20 @@ function Right({ workspace: w }: { workspace: Workspace }) {
 
 function Output({ workspace: w, mark }: { workspace: Workspace; mark: (line: number) => void }) {
   const box = useRef<HTMLDivElement>(null)
+  const follows = useRef(true) // until a person scrolls up; the end of the output is then no longer kept in sight
+  const top = useRef(0)
   const runs = w.runs.value
   const last = runs.at(-1)
-  useEffect(() => { if (box.current) box.current.scrollTop = box.current.scrollHeight }, [runs.length, last?.version.value])
+  useLayoutEffect(() => { follows.current = true }, [runs.length])
+  useLayoutEffect(() => { if (box.current && follows.current) box.current.scrollTop = box.current.scrollHeight }, [runs.length, last?.version.value])
+  const scrolled = (e: { currentTarget: HTMLElement }) => {
+    const { scrollTop, clientHeight, scrollHeight } = e.currentTarget
+    if (scrollTop + clientHeight >= scrollHeight - 40) follows.current = true
+    else if (scrollTop < top.current) follows.current = false // content that grows does not scroll up
+    top.current = scrollTop
+  }
   if (runs.length === 0) {
     return <Empty title="Type a program and run it">Ctrl+Enter or ⌘+Enter runs it. What it prints, shows and asks appears here as it happens. Examples are in the menu above the editor.</Empty>
   }
-  return <div class="runs" ref={box} tabIndex={0} role="log" aria-label="Output of the runs">{runs.map((r) => <RunView key={r.id} run={r} workspace={w} onLine={mark} />)}</div>
+  return <div class="runs" ref={box} onScroll={scrolled} tabIndex={0} role="log" aria-label="Output of the runs">{runs.map((r) => <RunView key={r.id} run={r} workspace={w} onLine={mark} />)}</div>
 }

@@ -47,6 +47,7 @@ export class Run {
   lastEvent = ''
   items: Item[] = []
   clearNext = false
+  sent = false // over the socket
   streamed = false // its events come from a stream of its own, and those of the socket are repetitions
   readonly state = signal('sending')
   readonly question = signal<Question | null>(null)
@@ -88,6 +89,7 @@ export class Run {
   }
 
   fail(words: string) {
+    if (this.over) return
     this.items.push({ kind: 'note', text: words })
     this.finish({ state: 'failed', failure: { code: 'unknown', message: words } })
   }

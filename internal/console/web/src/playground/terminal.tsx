@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import { socket } from '../api'
 import { dark } from '../theme'
 import { Button, Empty } from '../ui/basics'
+import { complain } from '../ui/toast'
 import type { Workspace } from './workspace'
 
 // TerminalPanel is a shell in the session, in its sandbox and among its files. It is a command: code of the session runs beside it.
@@ -28,7 +29,7 @@ export default function TerminalPanel({ workspace: w }: { workspace: Workspace }
       end()
     }
   }, [session, turn])
-  if (!session) return <Empty title="No session yet">A terminal is in a session. <Button onClick={() => w.open().catch((e) => setWhy(String(e)))}>Open one</Button></Empty>
+  if (!session) return <Empty title="No session yet">A terminal is in a session. <Button onClick={() => w.open().catch(complain)}>Open one</Button></Empty>
   return (
     <div class="terminal">
       <div ref={host} class="terminal-host" />

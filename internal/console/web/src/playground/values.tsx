@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { urlOf } from '../api'
 import { dark } from '../theme'
 import { Button, icons } from '../ui/basics'
@@ -46,7 +46,8 @@ function Form({ type, data, text }: { type: string; data: unknown; text: string 
   }
   if (type.startsWith('image/') && typeof data === 'string') return <Picture type={type} data={data} text={text} />
   if (type === 'text/html') return <Framed html={String(data)} />
-  if (type === 'text/markdown') return <Markdown text={String(data)} />
+  if (type === 'text/markdown') return <Made text={String(data)} make={fromMarkdown} />
+  if (type === 'text/latex') return <Made text={String(data)} make={fromLatex} />
   if (isJSON(type)) return <div class="json"><Tree value={data} open={3} /></div>
   return <pre class="plain-text">{String(data)}</pre>
 }
@@ -85,7 +86,8 @@ export function Framed({ html }: { html: string }) {
   const frame = useRef<HTMLIFrameElement>(null)
   const [height, setHeight] = useState(40)
   const [ready, setReady] = useState(false)
-  useEffect(() => {
+  // The frame reports once that it is ready. It may do so before an effect would run that waits for the next picture of the page.
+  useLayoutEffect(() => {
     const heard = (e: MessageEvent) => {
       if (!frame.current || e.source !== frame.current.contentWindow || typeof e.data !== 'object' || e.data === null) return
       if (e.data.ready === true) setReady(true)
@@ -102,16 +104,18 @@ export function Framed({ html }: { html: string }) {
   return <iframe ref={frame} class="framed" src={urlOf('/console/frame.html').href} sandbox="allow-scripts" title="Result of the program as HTML" style={{ height: `${height}px` }} />
 }
 
-function Markdown({ text }: { text: string }) {
+// What makes HTML is loaded when a value needs it, and what sets formulas only for those that may have some.
+const fromMarkdown = async (text: string): Promise<string> => text.includes('$') ? (await import('./math')).markdown(text) : (await import('marked')).parse(text, { gfm: true })
+const fromLatex = async (text: string): Promise<string> => (await import('./math')).latex(text)
+
+// Made shows HTML that is made of a text; the text itself until that is done, and if it fails.
+function Made({ text, make }: { text: string; make: (text: string) => Promise<string> }) {
   const [html, setHTML] = useState<string | null>(null)
   useEffect(() => {
     let gone = false
-    import('marked').then(async ({ marked }) => {
-      const made = await marked.parse(text, { gfm: true })
-      if (!gone) setHTML(made)
-    }).catch(() => { if (!gone) setHTML(null) })
+    make(text).then((made) => { if (!gone) setHTML(made) }, () => { if (!gone) setHTML(null) })
     return () => { gone = true }
-  }, [text])
+  }, [text, make])
   return html === null ? <pre class="plain-text">{text}</pre> : <Framed html={html} />
 }
 

@@ -38,6 +38,8 @@ export class Workspace {
   readonly dropped = signal<Dropped[]>([]) // files for runs without a session
   readonly files = signal(0) // moved on when files of the session may have changed
   private ws: WebSocket | null = null
+  private opening: Promise<void> | null = null // of ws
+  private beginning: Promise<void> | null = null // of the session
   private stopped = false
   private waitFor = 0
   private single = new AbortController()
@@ -97,11 +99,17 @@ export class Workspace {
   private async runInSession(run: Run) {
     if (!this.session.value) await this.open()
     await this.connect()
+    run.sent = true
     this.ws!.send(JSON.stringify({ type: 'execute', id: run.id, code: run.code, ...this.common() }))
   }
 
-  // open opens the session. Its files and variables stay until it ends.
-  async open() {
+  // open opens the session. Its files and variables stay until it ends. Who asks meanwhile gets the same one.
+  open(): Promise<void> {
+    this.beginning ??= this.begin().finally(() => { this.beginning = null })
+    return this.beginning
+  }
+
+  private async begin() {
     const s = await post<{ id: string }>('/v1/sessions', { ...this.resources(), idleTimeout: 1800, metadata: { openedBy: 'console' } })
     this.adopt(s.id)
     for (const f of this.dropped.value) await call('PUT', `/v1/sessions/${s.id}/fs/content`, { query: { path: f.path }, raw: f.content, type: 'application/octet-stream' })
@@ -115,34 +123,51 @@ export class Workspace {
     this.stopped = false
   }
 
+  // connect returns once the socket of the session is open. There is one at a time.
   connect(): Promise<void> {
-    if (this.ws && this.ws.readyState === WebSocket.OPEN) return Promise.resolve()
+    if (this.ws && this.opening && this.ws.readyState <= WebSocket.OPEN) return this.opening
     const session = this.session.value
     const ws = socket(`/v1/sessions/${session}/ws`)
+    const present = () => this.ws === ws // another one may have taken its place, and then it says nothing about the session of this workspace
     this.ws = ws
-    return new Promise((done, refused) => {
+    this.opening = new Promise((done, refused) => {
       ws.onopen = () => {
+        if (!present()) return
         this.connected.value = true
         this.waitFor = 0
         done()
         for (const run of this.runs.value) this.catchUp(run)
       }
-      ws.onmessage = (e) => { if (typeof e.data === 'string') this.frame(JSON.parse(e.data)) }
+      ws.onmessage = (e) => { if (present() && typeof e.data === 'string') this.frame(JSON.parse(e.data)) }
       ws.onclose = () => {
+        const closed = new Problem(0, 'unreachable', 'The connection to the session was closed. Try again.')
+        if (!present()) {
+          refused(closed)
+          return
+        }
         this.connected.value = false
-        if (this.ws === ws) this.ws = null
+        this.ws = this.opening = null
+        this.unconfirmed()
         // Why a socket is refused is not told to scripts, but it is to a call.
         get(`/v1/sessions/${session}`).then((s: any) => {
-          if (s.state === 'ended') this.ended(s.message ?? 'The session has ended.')
+          if (s.state === 'ended') this.ended(session, s.message ?? 'The session has ended.')
           else this.again(session)
-          refused(new Problem(0, 'unreachable', 'The connection to the session could not be opened. Try again.'))
+          refused(closed)
         }, (err) => {
-          if (err instanceof Problem && (err.status === 404 || err.status === 410)) this.ended(err.message)
+          if (err instanceof Problem && (err.status === 404 || err.status === 410)) this.ended(session, err.message)
           else this.again(session)
           refused(err)
         })
       }
     })
+    return this.opening
+  }
+
+  // unconfirmed ends what was sent over a connection that is gone, and of which nothing came back: whether it runs is not known.
+  private unconfirmed() {
+    for (const run of this.runs.value) {
+      if (run.sent && !run.over && !run.jobId) run.fail('The connection was cut before Kaa had confirmed this program. It may have run: look at what it does, or run it again.')
+    }
   }
 
   // again connects once more after a while, as long as something is open.
@@ -160,12 +185,13 @@ export class Workspace {
     run.streamed = true
     follow(`/v1/jobs/${run.jobId}/events`, (e) => run.take(e.type, e.data, e.id), run.lastEvent).then(() => {
       if (!run.over) run.fail('The end of this execution is not known any more.')
+      this.files.value++
     }, (err) => run.fail(wordsOf(err)))
   }
 
   private frame(f: any) {
     if (f.type === 'session') {
-      this.ended(f.message ?? 'The session has ended.')
+      this.ended(this.session.value, f.message ?? 'The session has ended.')
       return
     }
     const run = this.runs.value.find((r) => f.id === r.id || f.jobId && f.jobId === r.jobId)
@@ -178,24 +204,35 @@ export class Workspace {
       return
     }
     if (f.type === 'interrupt' || f.type === 'pong') return
-    if (run.streamed && f.type !== 'input_request') return
+    if (run.streamed) return // its stream has all of it, in order; a frame that came before would hide what it skips
     run.take(f.type, f, f.eventId)
     if (run.over) this.files.value++
   }
 
-  private ended(why: string) {
-    if (!this.session.value) return
+  private ended(session: string, why: string) {
+    if (!session || this.session.value !== session) return // another one has begun meanwhile
     this.session.value = ''
     this.checkpoints.value = []
-    this.ws?.close()
-    this.ws = null
+    this.leave()
     for (const run of this.runs.value) if (!run.over) run.fail(why)
     tell(`${why.replace(/\.$/, '')}. The next run opens a new session.`)
   }
 
+  // leave closes the socket, and hears nothing more of it.
+  private leave() {
+    const { ws } = this
+    this.ws = this.opening = null
+    this.connected.value = false
+    ws?.close()
+  }
+
   answer(run: Run, text: string, eof = false) {
     const q = run.question.value
-    if (!q || !this.ws) return
+    if (!q) return
+    if (this.ws?.readyState !== WebSocket.OPEN) {
+      complain(new Error('The session is not connected now. Send the answer again in a moment.'))
+      return
+    }
     this.ws.send(JSON.stringify({ type: 'input', jobId: run.jobId, request: q.request, ...(eof ? { eof: true } : { text }) }))
     run.question.value = null
   }
@@ -246,9 +283,10 @@ export class Workspace {
   close() {
     this.stopped = true
     this.single.abort()
-    this.ws?.close()
+    this.leave()
     const session = this.session.value
     this.session.value = ''
+    for (const run of this.runs.value) if (!run.over) run.fail('Its session was ended.')
     if (session) remove(`/v1/sessions/${session}`).catch(() => {})
   }
 

@@ -1,16 +1,16 @@
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { refused, signIn, wordsOf } from '../api'
 import { Button, Field } from './basics'
 
 // SignIn asks for a key. It is over the page, which keeps what it has.
 export function SignIn() {
   const input = useRef<HTMLInputElement>(null)
-  const [value, setValue] = useState('')
   const [error, setError] = useState(refused.value ?? '')
   const [busy, setBusy] = useState(false)
-  useEffect(() => { input.current?.focus() }, [])
+  useLayoutEffect(() => { input.current?.focus() }, [])
   const send = async (e: Event) => {
     e.preventDefault()
+    const { value } = input.current!
     if (!value.trim()) {
       setError('Enter a key.')
       return
@@ -30,7 +30,7 @@ export function SignIn() {
         <h1 id="signin-title">Sign in</h1>
         <p>This Kaa asks for an API key. It is kept in this tab only, and forgotten when the tab is closed.</p>
         <Field label="API key" error={error}>
-          {(a) => <input {...a} ref={input} type="password" autocomplete="off" spellcheck={false} value={value} onInput={(e) => { setValue(e.currentTarget.value); setError('') }} />}
+          {(a) => <input {...a} ref={input} type="password" autocomplete="off" spellcheck={false} onInput={() => setError('')} />}
         </Field>
         <Button kind="main" type="submit" busy={busy}>Sign in</Button>
         <p class="hint">A token of the identity provider works, too, where the operator has set one up.</p>
