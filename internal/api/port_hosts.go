@@ -82,7 +82,7 @@ func (h *PortHosts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	path := r.URL.EscapedPath()
 	if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
-		path = u.EscapedPath() // with what would be the base path at Kaa's own host name
+		path = u.EscapedPath() // a base path is only at the host name of the API
 	}
 	request := sandboxport.Request{
 		Port: sandboxport.Port{Service: h.s.cfg.Service, Session: a.Session, Number: a.Port}, Path: path,

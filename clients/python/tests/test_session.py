@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from pathlib import Path
 
+import httpx
 import pytest
 
 import kaa
@@ -111,6 +112,14 @@ def test_commands(kaa_session):
         command.signal("TERM")
         assert command.wait().signal == "SIGTERM"
     assert not command.kill()
+
+
+def test_port(kaa_session):
+    serve = "import http.server as h; s = h.HTTPServer(('127.0.0.1', 8000), h.SimpleHTTPRequestHandler); print('listens', flush=True); s.serve_forever()"
+    kaa_session.files["index.html"] = b"a page"
+    with kaa_session.commands.start(["python3", "-c", serve]) as server:
+        assert next(server.output()) == "listens\n"
+        assert httpx.get(kaa_session.url(8000), headers=kaa_session._driver.config.headers, timeout=300).text == "a page"
 
 
 def test_terminal(kaa_session):

@@ -44,6 +44,12 @@ def end(session: str) -> Steps[None]:
         pass
 
 
+def port(session: str, number: int) -> Steps[dict[str, Any]]:
+    """Return the addresses of a port."""
+    answer = yield from send(Request("GET", f"/v1/sessions/{session}/ports/{number}", repeatable=True))
+    return dict(answer.json())
+
+
 def tell(session: str, what: str, body: Mapping[str, Any] | None = None) -> Steps[dict[str, Any]]:
     """Send an operation such as `fork`, and return its answer."""
     answer = yield from send(Request("POST", f"/v1/sessions/{session}/{what}", json=body if body is not None else {}, read=150.0))

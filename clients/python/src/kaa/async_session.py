@@ -139,6 +139,14 @@ class AsyncSession(AsyncInterpreter):
         """Start a program with a terminal, bash by default: `await` it, or `async with` it."""
         return Once(lambda: self.commands.terminal(command, columns=columns, rows=rows, **options))
 
+    async def url(self, port: int) -> str:
+        """Return the address of a server that the code starts at a port of the session.
+
+        Where Kaa has host names for ports, it is one for browsers, whose holder may call the server. Elsewhere calls to it need the key.
+        """
+        link = await self._driver.run(_sessions.port(self.id, port))
+        return str(link.get("url") or f"{self._driver.config.url}/v1/sessions/{self.id}/ports/{port}/")
+
     async def change(self, **options: Unpack[SessionOptions]) -> None:
         """Change `idle_timeout`, `max_age`, `ends_at`, `ends_in` or `metadata`."""
         self.record = await self._driver.run(_sessions.change(self.id, body_of(options)))

@@ -105,11 +105,17 @@ class Session(Interpreter):
         """Return the interpreters of the session. Its own is the first."""
         return [Context(self._driver, self.id, record) for record in self._driver.run(contexts.listing(self.id))]
 
-    def terminal(
-        self, command: str | Sequence[str] = ("bash",), *, columns: int = 80, rows: int = 24, **options: Unpack[CommandOptions]
-    ) -> Terminal:
+    def terminal(self, command: str | Sequence[str] = ("bash",), *, columns: int = 80, rows: int = 24, **options: Unpack[CommandOptions]) -> Terminal:
         """Start a program with a terminal, bash by default."""
         return self.commands.terminal(command, columns=columns, rows=rows, **options)
+
+    def url(self, port: int) -> str:
+        """Return the address of a server that the code starts at a port of the session.
+
+        Where Kaa has host names for ports, it is one for browsers, whose holder may call the server. Elsewhere calls to it need the key.
+        """
+        link = self._driver.run(_sessions.port(self.id, port))
+        return str(link.get("url") or f"{self._driver.config.url}/v1/sessions/{self.id}/ports/{port}/")
 
     def change(self, **options: Unpack[SessionOptions]) -> None:
         """Change `idle_timeout`, `max_age`, `ends_at`, `ends_in` or `metadata`."""
