@@ -345,7 +345,7 @@ func survivesOutput(t *testing.T, url string) {
 	}
 }
 
-// installs: calls name packages, and a session keeps those that it was opened with.
+// installs: calls name packages, for a fresh program, for a session that they open, and for one that is open.
 func installs(t *testing.T, url string) {
 	t.Helper()
 	s := connect(t, url, "one", "", nil)
@@ -364,10 +364,11 @@ func installs(t *testing.T, url string) {
 		{"run_code", args{"session": "with-packages", "code": code, "packages": []string{"alpha>=1", "Alpha"}}, "1.5\n", false},
 		{"run_code", args{"session": "with-packages", "code": code, "packages": []string{"alpha", "alpha >= 1"}}, "1.5\n", false},
 		{"run_command", args{"session": "with-packages", "command": "python3 -c '" + code + "'"}, "1.5\n", false},
-		{"run_code", args{"session": "with-packages", "code": code, "packages": []string{"alpha==1.5"}}, "give a new name as session", true},
-		{"write_file", args{"session": "without-packages", "path": "a", "content": "a"}, "Wrote 1 bytes", false},
-		{"run_command", args{"session": "without-packages", "command": "true", "packages": []string{"alpha"}}, "give a new name as session", true},
-		{"run_code", args{"session": "01983a8a-0000-7000-8000-000000000000", "code": code, "packages": []string{"alpha"}}, "give a new name as session", true},
+		{"write_file", args{"session": "packages-later", "path": "a", "content": "a"}, "Wrote 1 bytes", false},
+		{"run_code", args{"session": "packages-later", "code": "kept = 1", "packages": []string{"no-such-package"}}, "no-such-package", true},
+		{"run_command", args{"session": "packages-later", "command": "python3 -c '" + code + "'", "packages": []string{"alpha"}}, "1.5\n", false},
+		{"run_code", args{"session": "packages-later", "code": code}, "1.5\n", false},
+		{"run_code", args{"session": "01983a8a-0000-7000-8000-000000000000", "code": code, "packages": []string{"alpha"}}, "there is no such session", true},
 	} {
 		if text, r := use(t, s, tt.tool, tt.args); r.IsError != tt.fails || !strings.Contains(text, tt.want) {
 			t.Errorf("%s %v: %v %q", tt.tool, tt.args, r.IsError, text)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -71,7 +72,7 @@ func (d *Dialect) describeRun(texts map[string]string) func(*jsonschema.Schema) 
 // describe gives texts to the properties of a schema, and the kinds of values that many arguments share.
 func describe(texts map[string]string) func(*jsonschema.Schema) {
 	shared := map[string]string{
-		packagesArgument: "Packages that are installed for the session, such as pandas==2.2.3, beside those that it has. Only in the call that opens it.",
+		packagesArgument: "Packages that are installed for the session, such as pandas==2.2.3, beside those that it has.",
 		"session":        sessionText,
 		"timeout":        "Seconds after which it is interrupted. Default: that of the server, usually 60.",
 		"envs":           "Environment variables for this call.",
@@ -150,6 +151,13 @@ func (d *Dialect) runCommand(ctx context.Context, r request, in runCommandInput)
 	s, err := d.ensure(ctx, r.caller, in.Session, in.Packages)
 	if err != nil {
 		return nil, err
+	}
+	if _, own := in.Envs["PYTHONPATH"]; s.packages != "" && !own { // only the session's interpreter finds them by itself
+		in.Envs = maps.Clone(in.Envs)
+		if in.Envs == nil {
+			in.Envs = map[string]string{}
+		}
+		in.Envs["PYTHONPATH"] = s.packages
 	}
 	return d.execute(ctx, r, s, job.Request{SessionID: s.id, Command: in.Command, Cwd: in.Cwd, Stdin: in.Stdin, Timeout: in.Timeout, Envs: in.Envs})
 }

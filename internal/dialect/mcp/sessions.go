@@ -18,7 +18,8 @@ import (
 // session is a session as the argument of a tool has named it; the zero one is a fresh sandbox.
 type session struct {
 	id, name string
-	made     bool // by this call
+	made     bool   // by this call
+	packages string // the directory of those that were added by this call
 }
 
 // label is how a model calls it.
@@ -45,14 +46,11 @@ type opened struct {
 	Packages string `json:"packageSet,omitempty"`
 }
 
-// ensure returns the session of an id, or of a name, which it opens if there is none, with these packages. A session that is open has
-// the packages that it was opened with.
+// ensure returns the session of an id, or of a name, which it opens if there is none, with these packages. They are added to a session
+// that is open, unless it was opened with them.
 func (d *Dialect) ensure(ctx context.Context, c service.Caller, named string, packages []string) (session, error) {
 	if service.IsID(named) {
-		if len(packages) > 0 {
-			return session{}, &argumentError{"packages are installed for a session when it is opened; give a new name as session, or leave packages out"}
-		}
-		return session{id: named}, nil // it is looked for when it is used
+		return d.add(ctx, c, session{id: named}, packages) // it is looked for when it is used
 	}
 	if err := checkName(named); err != nil {
 		return session{}, err
@@ -70,10 +68,20 @@ func (d *Dialect) ensure(ctx context.Context, c service.Caller, named string, pa
 		return session{id: s.ID, name: named, made: made}, err
 	}
 	var has opened
-	if json.Unmarshal(s.Metadata, &has) != nil || has.Packages != noted.Packages {
-		return session{}, &argumentError{"the session " + named + " is open, and was not opened with these packages; give a new name as session, or leave packages out"}
+	if json.Unmarshal(s.Metadata, &has) == nil && has.Packages == noted.Packages {
+		packages = nil
 	}
-	return session{id: s.ID, name: named}, nil
+	return d.add(ctx, c, session{id: s.ID, name: named}, packages)
+}
+
+// add adds packages to a session that is open.
+func (d *Dialect) add(ctx context.Context, c service.Caller, s session, packages []string) (session, error) {
+	if len(packages) == 0 {
+		return s, nil
+	}
+	added, err := d.Service.AddPackages(ctx, c, s.id, packages)
+	s.packages = added.Path
+	return s, err
 }
 
 // find returns the live session of an id or a name.
