@@ -18,7 +18,7 @@ type PackageSets struct {
 	// PackageHosts are those of the files of the index, besides its own.
 	PackageHosts []string `env:"KAA_PACKAGE_HOSTS" envDefault:"files.pythonhosted.org"`
 	// PackagesSdist: source distributions are built, too.
-	PackagesSdist bool     `env:"KAA_PACKAGES_SDIST"`
+	PackagesSdist bool     `env:"KAA_PACKAGES_SDIST" envDefault:"false"`
 	PackagesAllow []string `env:"KAA_PACKAGES_ALLOW"`
 	PackagesBlock []string `env:"KAA_PACKAGES_BLOCK"`
 	// MaxPackagesBytes bounds a set, PackagesDiskBytes all sets of a runner.
