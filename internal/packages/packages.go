@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -156,62 +155,6 @@ func (m *Manager) Prepare(ctx context.Context, name string, list func(context.Co
 	s.pending, s.used = make(chan struct{}), time.Now()
 	m.done.Go(func() { m.provide(name, s, requirements, m.offer) })
 	return &job.PreparingError{Done: s.pending}
-}
-
-// Take installs a set, if it is not, and calls use with a function that writes its files as a tar. The set stays until use returns.
-func (m *Manager) Take(ctx context.Context, name string, requirements []string, use func(write func(io.Writer) error) error) error {
-	for {
-		s, pending, err := m.take(name, requirements)
-		switch {
-		case err != nil:
-			return err
-		case pending == nil:
-			defer func() {
-				m.mu.Lock()
-				s.takers--
-				m.mu.Unlock()
-			}()
-			return use(func(w io.Writer) error { return writeTar(w, s.dir) })
-		}
-		select {
-		case <-pending:
-		case <-ctx.Done():
-			return fmt.Errorf("install packages: %w", context.Cause(ctx))
-		}
-	}
-}
-
-// take returns a set that is installed, or what to wait for.
-func (m *Manager) take(name string, requirements []string) (*set, <-chan struct{}, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.sets[name]
-	if s == nil {
-		s = &set{}
-		m.sets[name] = s
-	}
-	switch {
-	case s.pending != nil:
-		return nil, s.pending, nil
-	case s.dir != "":
-		s.takers++
-		s.used = time.Now()
-		return s, nil, nil
-	case s.failure != nil && time.Since(s.failed) < keepFailure:
-		return nil, nil, s.failure
-	case m.life.Err() != nil:
-		return nil, nil, fmt.Errorf("install packages: %w", interpreter.ErrClosed)
-	}
-	s.pending = make(chan struct{})
-	m.done.Go(func() {
-		m.provide(name, s, requirements, func(_ string, s *set) error {
-			m.making.Lock()
-			defer m.making.Unlock()
-			m.makeRoom(s, false)
-			return nil
-		})
-	})
-	return nil, s.pending, nil
 }
 
 func (m *Manager) known(name string) (bool, error) {
