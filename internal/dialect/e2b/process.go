@@ -217,6 +217,14 @@ func (d *Dialect) show(ctx context.Context, t target, of *service.Attached, isPT
 		cancel()
 		switch {
 		case errors.Is(err, service.ErrOver):
+			if pid := d.pids.of(t.session, of.ID()); !begun && pid != 0 { // it has ended while the client connected to it
+				begun = true
+				var e processEvent
+				e.Event.Start = &startEvent{pid}
+				if err := to.Send(&e); err != nil {
+					return err
+				}
+			}
 			return d.showEnd(ctx, of, begun, to)
 		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 			var e processEvent
