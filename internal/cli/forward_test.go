@@ -58,7 +58,7 @@ func TestForward(t *testing.T) {
 			Session: session.ID, Ports: []string{"0:8000", "0:8001"}, Listening: func(_ int, a net.Addr) { at <- a },
 		})
 	}()
-	one, err := net.Dial("tcp", (<-at).String())
+	one, err := new(net.Dialer).DialContext(t.Context(), "tcp", (<-at).String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestForward(t *testing.T) {
 		t.Errorf("after the end of the input: %q %v", rest, err)
 	}
 	_ = one.Close()
-	closed, err := net.Dial("tcp", (<-at).String())
+	closed, err := new(net.Dialer).DialContext(t.Context(), "tcp", (<-at).String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // The ways to a destination that the benchmarks compare.
-var ways = []string{"direct", "connect", "socks"} //nolint:gochecknoglobals // constant
+var ways = []string{"direct", "connect", "socks"}
 
 // reach connects to a port of this machine, directly or through a proxy.
 func reach(tb testing.TB, way, proxy, port string) net.Conn {

@@ -445,7 +445,7 @@ func TestAuthority(t *testing.T) {
 		c := dial(t, proxy)
 		_, _ = io.WriteString(c, "CONNECT "+host+":443 HTTP/1.1\r\nHost: x\r\n\r\n")
 		// The client asks for another name, which does not count.
-		secure := tls.Client(&afterAnswer{TCPConn: c}, &tls.Config{InsecureSkipVerify: true, ServerName: "b.example"}) //nolint:gosec // it is looked at below
+		secure := tls.Client(&afterAnswer{TCPConn: c}, &tls.Config{InsecureSkipVerify: true, ServerName: "b.example"})
 		if err := secure.HandshakeContext(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	// ErrNoHTTP: what listens on the port does not answer as a server of HTTP.
+	// ErrNoHTTP says that what listens on the port does not answer as a server of HTTP.
 	ErrNoHTTP = errors.New("what listens on the port does not answer as a server of HTTP")
 	// ErrUpgrade refuses other protocols than WebSocket.
 	ErrUpgrade = errors.New("of the protocols to which a connection can change, only WebSocket is passed on, without a body")

@@ -145,7 +145,7 @@ const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 // TestRequestsReachThePort: method, path, query, body and header arrive; what proves who the caller is, and tells of the way to Kaa, does not.
 func TestRequestsReachThePort(t *testing.T) {
 	t.Parallel()
-	r := httptest.NewRequest(http.MethodPost, "http://kaa.example/a%2Fb//c/../d%20e?q=1;2&token=t&q=%ff", strings.NewReader("the body"))
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://kaa.example/a%2Fb//c/../d%20e?q=1;2&token=t&q=%ff", strings.NewReader("the body"))
 	const secret = "s3cret"
 	for _, name := range []string{
 		"Authorization", "X-API-Key", "Cookie", "Kaa-Tenant", "X-Forwarded-For", "X-Forwarded-Client-Cert", "Forwarded", "X-Real-IP", "Via", "CF-Connecting-IP", "Cf-Access-Jwt-Assertion",
@@ -177,7 +177,7 @@ func TestRequestsReachThePort(t *testing.T) {
 func TestRequestsToAHostName(t *testing.T) {
 	t.Parallel()
 	own := func(p *Request) { p.Below, p.Prefix, p.Host, p.Signed = "", "", "8000-x.ports.example.com", true }
-	r := httptest.NewRequest(http.MethodGet, "http://8000-x.ports.example.com/", nil)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://8000-x.ports.example.com/", nil)
 	for name, value := range map[string]string{"Authorization": "Basic abc", "X-API-Key": "kaa_0123", "Cookie": "a=b", "Origin": "http://8000-x.ports.example.com", "X-Forwarded-For": "10.0.0.1"} {
 		r.Header.Set(name, value)
 	}
@@ -217,7 +217,7 @@ func TestAnswersAreHarmless(t *testing.T) {
 		_, _ = fmt.Fprintf(&answer, "%s: a=b\r\n", name)
 	}
 	answer.WriteString("\r\n2\r\nok\r\n0\r\nSet-Cookie: late=1\r\nX-Late: 1\r\n\r\n")
-	a, text, _, err := through(t, nil, httptest.NewRequest(http.MethodGet, "/", nil), says(answer.String()))
+	a, text, _, err := through(t, nil, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), says(answer.String()))
 	if err != nil || text != "ok" {
 		t.Fatalf("%q %v", text, err)
 	}
@@ -267,7 +267,7 @@ func TestHostileServers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a, text, got, err := through(t, nil, httptest.NewRequest(http.MethodGet, "/", nil), tt.answer)
+			a, text, got, err := through(t, nil, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), tt.answer)
 			if tt.broken {
 				if err == nil || errors.Is(err, ErrNoHTTP) {
 					t.Errorf("looks whole: %q %v", text, err)
@@ -283,7 +283,7 @@ func TestHostileServers(t *testing.T) {
 		})
 	}
 	// What follows an answer is none of another request's: the connection has one.
-	if _, text, _, err := through(t, nil, httptest.NewRequest(http.MethodGet, "/", nil), says(ok+"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")); err != nil || text != "ok" {
+	if _, text, _, err := through(t, nil, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), says(ok+"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")); err != nil || text != "ok" {
 		t.Errorf("%q %v", text, err)
 	}
 }
@@ -299,7 +299,7 @@ func TestOtherProtocols(t *testing.T) {
 		"none": {want: true}, "a WebSocket": {upgrade: []string{"WebSocket"}, want: true}, "HTTP/2": {upgrade: []string{"h2c"}}, "two": {upgrade: []string{"websocket", "h2c"}},
 		"a list": {upgrade: []string{"websocket, h2c"}}, "a WebSocket with a body": {upgrade: []string{"websocket"}, body: strings.NewReader("x")},
 	} {
-		r := httptest.NewRequest(http.MethodGet, "/", tt.body)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", tt.body)
 		r.Header["Upgrade"] = tt.upgrade
 		if upgradable(r) != tt.want {
 			t.Errorf("%s: %t", name, !tt.want)
