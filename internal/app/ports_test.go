@@ -82,12 +82,12 @@ func TestPorts(t *testing.T) {
 	t.Parallel()
 	k, other := withTenants(t, "KAA_PORTS_HOST=*.ports.test:1234", "KAA_BASE_PATH=/base")
 	session, at := k.serving(portServer)
-	t.Run("requests", func(t *testing.T) { k.portRequests(t, at) }) //nolint:paralleltest // they share the server
+	t.Run("requests", func(t *testing.T) { k.portRequests(t, at) })                //nolint:paralleltest // they share the server
 	t.Run("refused", func(t *testing.T) { k.portRefusals(t, session, at, other) }) //nolint:paralleltest // they share the server
-	t.Run("streams", func(t *testing.T) { k.portStreams(t, at) }) //nolint:paralleltest // they share the server
-	t.Run("websocket", func(t *testing.T) { k.portSocket(t, at) }) //nolint:paralleltest // they share the server
-	t.Run("host names", func(t *testing.T) { k.portHosts(t, session, other) }) //nolint:paralleltest // they share the server
-	t.Run("ends", func(t *testing.T) { k.portEnds(t, session, at) }) //nolint:paralleltest // they share the server
+	t.Run("streams", func(t *testing.T) { k.portStreams(t, at) })                  //nolint:paralleltest // they share the server
+	t.Run("websocket", func(t *testing.T) { k.portSocket(t, at) })                 //nolint:paralleltest // they share the server
+	t.Run("host names", func(t *testing.T) { k.portHosts(t, session, other) })     //nolint:paralleltest // they share the server
+	t.Run("ends", func(t *testing.T) { k.portEnds(t, session, at) })               //nolint:paralleltest // they share the server
 }
 
 func (k *kaa) portRequests(t *testing.T, at string) {
