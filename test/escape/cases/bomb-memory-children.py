@@ -2,7 +2,7 @@
 # strict: all or some of them are ended at the limit
 # basic: all or some of them are ended at the limit
 # end: exit MemoryLimitExceeded | ok HELD
-# timeout: 30
+# timeout: 120
 # limits: {"memoryBytes": 134217728}
 # unsandboxed: either because memory may be limited at every level
 

@@ -2,7 +2,7 @@
 # strict: ended at the limit, and told apart
 # basic: ended at the limit, and told apart
 # end: exit MemoryLimitExceeded | ok HELD
-# timeout: 30
+# timeout: 120
 # limits: {"memoryBytes": 134217728}
 # unsandboxed: either because memory may be limited at every level
 

@@ -2,7 +2,7 @@
 # strict: a full file system, or ended at the memory limit
 # basic: not protected: there is no file system of its own; only single files are limited in size, and all are removed at the end
 # end: ok HELD | exit MemoryLimitExceeded
-# timeout: 30
+# timeout: 120
 # limits: {"memoryBytes": 134217728, "diskBytes": 67108864}
 # unsandboxed: either because the size may be limited at every level
 

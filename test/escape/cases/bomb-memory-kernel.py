@@ -2,7 +2,7 @@
 # strict: bounded by the descriptors, the kernel's own limits or the memory limit
 # basic: bounded by the descriptors, the kernel's own limits or the memory limit
 # end: ok HELD | exit MemoryLimitExceeded
-# timeout: 30
+# timeout: 120
 # limits: {"memoryBytes": 134217728, "openFiles": 256}
 # unsandboxed: either because the kernel bounds it for ordinary users
 

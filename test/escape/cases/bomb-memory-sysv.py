@@ -2,7 +2,7 @@
 # strict: ended at the memory limit, or refused
 # basic: refused
 # end: ok HELD | exit MemoryLimitExceeded
-# timeout: 30
+# timeout: 120
 # limits: {"memoryBytes": 134217728}
 # unsandboxed: either because memory may be limited at every level
 

@@ -2,7 +2,7 @@
 # strict: ends the worker at the bound of a frame
 # basic: ends the worker at the bound of a frame
 # end: exit ProtocolError
-# timeout: 20
+# timeout: 120
 # unsandboxed: held because frames are bounded at every level
 
 sent = 0

@@ -2,7 +2,7 @@
 # strict: a frame with another id ends the worker that sent it
 # basic: a frame with another id ends the worker that sent it
 # end: exit ProtocolError
-# timeout: 10
+# timeout: 120
 # unsandboxed: held because ids are checked at every level
 
 sent = 0

@@ -2,7 +2,7 @@
 # strict: ends the worker that sent it
 # basic: ends the worker that sent it
 # end: exit ProtocolError
-# timeout: 10
+# timeout: 120
 # unsandboxed: held because frames are checked at every level
 
 frames = [b"\0" * 100 + b"\n", b"\xff\xfe{}\n", b"[" * 100000 + b"\n", b'{"type":"status","exitCode":1e400}\n', b'{"type":"status","exitCode":-1}\n',

@@ -2,7 +2,7 @@
 # strict: clipped
 # basic: clipped
 # end: error | exit MemoryLimitExceeded
-# timeout: 20
+# timeout: 120
 # unsandboxed: held because reports are bounded at every level
 
 class Monster(Exception):
