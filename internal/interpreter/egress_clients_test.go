@@ -141,7 +141,7 @@ func clientsSite(t *testing.T) http.Handler {
 	return mux
 }
 
-// clientsPython is an interpreter with pip, and whether it has requests, httpx and aiohttp: KAA_TEST_CLIENTS_PYTHON (scripts/check-long).
+// clientsPython is an interpreter, and whether it has pip, requests, httpx and aiohttp: KAA_TEST_CLIENTS_PYTHON (scripts/check-long).
 func clientsPython(t *testing.T) (string, bool) {
 	t.Helper()
 	if python := os.Getenv("KAA_TEST_CLIENTS_PYTHON"); python != "" {
@@ -154,7 +154,7 @@ func clientsPython(t *testing.T) (string, bool) {
 func checkClients(t *testing.T, res job.Result, all bool) {
 	t.Helper()
 	for _, client := range []string{"python", "curl", "git", "pip", "requests", "httpx", "aiohttp"} {
-		if !all && slices.Contains([]string{"requests", "httpx", "aiohttp"}, client) {
+		if !all && slices.Contains([]string{"pip", "requests", "httpx", "aiohttp"}, client) {
 			continue
 		}
 		if _, err := exec.LookPath(client); err != nil && (client == "curl" || client == "git") {
@@ -172,7 +172,7 @@ func checkClients(t *testing.T, res job.Result, all bool) {
 	}
 }
 
-// TestNetworkClients: pip, git, curl, urllib and, where they are installed, requests, httpx and aiohttp work in a sandbox with nothing but its
+// TestNetworkClients: git, curl, urllib and, where they are installed, pip, requests, httpx and aiohttp work in a sandbox with nothing but its
 // variables, and do not reach what is not allowed.
 func TestNetworkClients(t *testing.T) {
 	t.Parallel()
