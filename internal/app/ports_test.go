@@ -111,7 +111,7 @@ func (k *kaa) portRequests(t *testing.T, at string) {
 		}
 	}
 	// Two lengths of one body: net/http takes neither.
-	conn, err := net.Dial("tcp", strings.TrimPrefix(k.url, "http://"))
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(k.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
