@@ -46,6 +46,20 @@ export async function typing({ world, open }) {
   checkQuiet(page, world)
 }
 
+// A chart of a session is a picture. The import takes long on a busy machine.
+export async function chart({ world, open }) {
+  const page = await open()
+  await page.getByRole('tab', { name: 'Settings' }).click()
+  await page.getByLabel('Timeout in seconds').fill('600')
+  await page.getByRole('tab', { name: 'Output' }).click()
+  await run(page, 'import matplotlib.pyplot as plt\nplt.plot([1, 2, 4])\nplt.show()')
+  await ended(page, 'ok')
+  const picture = last(page).locator('.picture img')
+  await picture.waitFor()
+  await page.waitForFunction((i) => i.complete && i.naturalWidth > 100, await picture.elementHandle())
+  checkQuiet(page, world)
+}
+
 // HTML of a program that tries to reach the page, its key, its cookies, other windows and the network gets nothing.
 export async function hostile({ world, open }) {
   const hits = []
