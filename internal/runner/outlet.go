@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,6 @@ type outlet struct {
 	records CommandRecords
 	claim   job.Claim
 	log     *slog.Logger
-	pid     atomic.Int64
 	over    chan struct{} // closed when output waits for no follower any more
 	finish  sync.Once
 	late    *time.Timer // records the pid of a command whose caller does not wait for it; nil if there is none
@@ -27,6 +27,9 @@ type outlet struct {
 	mu sync.Mutex  // held during writes, which keeps them in order
 	// at is the position behind what is written, and taken is how far all followers have taken that, as far as it is known.
 	at, taken uint64
+	pid       int
+	begun     bool     // the command has a process
+	early     []string // followers that are attached once it has one, because their mark has the pid
 
 	waking sync.Mutex
 	moved  chan struct{} // closed, and replaced, when followers may have taken more; waking guards it
@@ -52,7 +55,7 @@ func newOutlet(records CommandRecords, claim job.Claim, log *slog.Logger) *outle
 
 // Started attaches the follower that has started the command, and records the pid.
 func (o *outlet) Started(pid int) {
-	o.pid.Store(int64(pid))
+	o.begin(pid)
 	if first := o.claim.Spec.Command.Attach; first != "" {
 		o.attach(first) // it gets the pid with its mark
 	} else if o.claim.Spec.Command.Background && o.record(pid) {
@@ -66,6 +69,17 @@ func (o *outlet) Started(pid int) {
 			}
 		}
 	})
+}
+
+// begin attaches the followers that came before the process, and so before its output.
+func (o *outlet) begin(pid int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pid, o.begun = pid, true
+	for _, follower := range o.early {
+		o.add(follower)
+	}
+	o.early = nil
 }
 
 // record records the pid of the command. It returns false if that is to be tried again.
@@ -86,7 +100,18 @@ func (o *outlet) attach(follower string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	err := o.records.AttachOutput(context.Background(), o.claim, follower, o.at+1, int(o.pid.Load()))
+	if !o.begun && !o.isOver() {
+		if !slices.Contains(o.early, follower) {
+			o.early = append(o.early, follower)
+		}
+		return
+	}
+	o.add(follower)
+}
+
+// add writes the mark of a follower. It is called with mu held.
+func (o *outlet) add(follower string) {
+	err := o.records.AttachOutput(context.Background(), o.claim, follower, o.at+1, o.pid)
 	if err != nil {
 		o.log.Warn("a follower could not be attached to a command", slog.Any("err", err)) // it tries again
 		return
@@ -222,6 +247,10 @@ func (o *outlet) end() {
 	o.Finish()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	for _, follower := range o.early { // there was no process
+		o.add(follower)
+	}
+	o.early = nil
 	if o.on.Load() {
 		o.write(job.OutputEnd, nil)
 		o.on.Store(false)

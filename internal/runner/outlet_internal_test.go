@@ -22,6 +22,7 @@ type fakeOutput struct {
 	ended    bool
 	followed bool
 	pids     []int // that were recorded
+	marks    []int // the pids in the marks of followers
 }
 
 func (f *fakeOutput) CommandStarted(_ context.Context, _ job.Claim, pid int) error {
@@ -72,9 +73,10 @@ func TestPidIsRecorded(t *testing.T) {
 	}
 }
 
-func (f *fakeOutput) AttachOutput(_ context.Context, _ job.Claim, _ string, at uint64, _ int) error {
+func (f *fakeOutput) AttachOutput(_ context.Context, _ job.Claim, _ string, at uint64, pid int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.marks = append(f.marks, pid)
 	f.taken, f.written, f.followed = at, at, true
 	return nil
 }
@@ -103,6 +105,30 @@ func (f *fakeOutput) has() uint64 {
 	return f.written
 }
 
+// TestEarlyFollowers: a follower that comes before the process of the command gets the pid with its mark.
+func TestEarlyFollowers(t *testing.T) {
+	t.Parallel()
+	for _, starts := range []bool{true, false} {
+		f := new(fakeOutput)
+		o := newOutlet(f, job.Claim{Spec: job.Spec{Command: &job.Command{}}}, slog.New(slog.DiscardHandler))
+		o.attach("a")
+		o.attach("a") // it asks again
+		if len(f.marks) != 0 {
+			t.Errorf("marks before the process: %v", f.marks)
+		}
+		want := []int{0}
+		if starts {
+			o.Started(7)
+			o.attach("b")
+			want = []int{7, 7}
+		}
+		o.end()
+		if !slices.Equal(f.marks, want) || !f.ended {
+			t.Errorf("marks %v, want %v; ended: %v", f.marks, want, f.ended)
+		}
+	}
+}
+
 // TestOutletWaits: a command waits for its slowest follower, and for a Redis that is away, but its end does not.
 func TestOutletWaits(t *testing.T) {
 	t.Parallel()
@@ -114,6 +140,7 @@ func TestOutletWaits(t *testing.T) {
 		if f.has() != 0 {
 			t.Error("output without followers was written")
 		}
+		o.Started(7)
 		o.attach("a")
 		var pump sync.WaitGroup
 		pump.Go(func() {
