@@ -84,7 +84,9 @@ func TestCancelInEveryState(t *testing.T) {
 			id := b.submit(tt.body)
 			testenv.Eventually(t, "the job is "+tt.state, func() bool { return b.call(http.MethodGet, "/v1/jobs/"+id, nil).str("state") == tt.state })
 			if tt.state == "running" {
-				<-time.After(300 * time.Millisecond) // it has printed by then
+				s := b.follow(id, "")
+				s.await(func(e event) bool { return e.name == "stream" && e.str("text") == "begun\n" })
+				s.close()
 			}
 			if tt.before != nil {
 				tt.before(b)

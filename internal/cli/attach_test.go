@@ -84,7 +84,10 @@ func TestExecTerminal(t *testing.T) {
 		testenv.Eventually(t, text, func() bool {
 			select {
 			case err := <-ended:
-				t.Fatalf("ended before %q: %v, %q", text, err, out)
+				ended <- err
+				if !strings.Contains(out.String(), text) {
+					t.Fatalf("ended before %q: %v, %q", text, err, out)
+				}
 			default:
 			}
 			return strings.Contains(out.String(), text)

@@ -11,6 +11,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // watched is a watch that is under way.
@@ -59,7 +60,7 @@ func (w *watched) until(t *testing.T, path string) string {
 			all = append(all, text)
 		case err := <-w.done:
 			t.Fatalf("%s: the watch has ended: %v", all, err)
-		case <-time.After(20 * time.Second):
+		case <-time.After(testenv.Timeout):
 			t.Fatalf("only %s", all)
 		}
 	}
@@ -113,7 +114,7 @@ func TestWatch(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(testenv.Timeout):
 		t.Fatal("the watch of a directory that is gone goes on")
 	}
 	var last job.FileEvent
