@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -24,8 +23,7 @@ var keyRow = regexp.MustCompile("(?m)^\\| `(\\{kaa\\}:[^`]+)` \\| (counts|no|bri
 // ReadKeyKinds reads the page.
 func ReadKeyKinds(t *testing.T) KeyKinds {
 	t.Helper()
-	_, self, _, _ := runtime.Caller(0)
-	page, err := os.ReadFile(filepath.Join(filepath.Dir(self), "../../docs/architecture/bounds.md"))
+	page, err := os.ReadFile(filepath.Join(checkout(t), "docs/architecture/bounds.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
