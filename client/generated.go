@@ -463,6 +463,8 @@ type EnvironmentView struct {
 	Failure *Failure `json:"failure,omitempty"`
 	// ID: The same for equal packages and runtimes.
 	ID string `json:"id"`
+	// Installation: How far the installation is, in the state building.
+	Installation *Installation `json:"installation,omitempty"`
 	// JobID: The job that prepares it. Its cancellation gives the environment up.
 	JobID string `json:"jobId"`
 	// Lock: Lock file: each package with its version and hashes, in the form of requirements.txt. Absent in lists.
@@ -774,6 +776,16 @@ type InUse struct {
 	Used int64 `json:"used"`
 }
 
+// Installation is a schema of the API.
+type Installation struct {
+	// Bytes: Bytes on the disk of the runner so far, downloads among them.
+	Bytes *int64 `json:"bytes,omitempty"`
+	// Line: Last line of the installer.
+	Line string `json:"line,omitempty"`
+	// Step: waiting: other installations of the runner are before it. resolving: the installer looks for versions that fit together. installing: it downloads the packages and unpacks them. storing: the runner stores them for other runners. unpacking: a runner has stored them, and this one unpacks them.
+	Step string `json:"step"`
+}
+
 // InterruptOutputBody is a schema of the API.
 type InterruptOutputBody struct {
 	// Interrupted: Whether something was executed, whose end is under way.
@@ -864,11 +876,13 @@ type JobView struct {
 	// EarlierAttempts: Attempts before the last one, if there were any.
 	EarlierAttempts []PastAttempt `json:"earlierAttempts,omitempty"`
 	// Failure: Why Kaa did not carry it out.
-	Failure     *Failure       `json:"failure,omitempty"`
-	FinishedAt  *time.Time     `json:"finishedAt,omitempty"`
-	ID          string         `json:"id"`
-	MaxAttempts int64          `json:"maxAttempts"`
-	Metadata    map[string]any `json:"metadata,omitempty"`
+	Failure    *Failure   `json:"failure,omitempty"`
+	FinishedAt *time.Time `json:"finishedAt,omitempty"`
+	ID         string     `json:"id"`
+	// Installation: How far the installation is for which the job waits, with waitsFor packages.
+	Installation *Installation  `json:"installation,omitempty"`
+	MaxAttempts  int64          `json:"maxAttempts"`
+	Metadata     map[string]any `json:"metadata,omitempty"`
 	// Output: The beginning and the end of the output of a command of a session, while it runs. Of those in the background, and of those that are followed.
 	Output *OutputSoFar `json:"output,omitempty"`
 	// Owner: Tenant that it belongs to; or key: and the first digits of the digest of a key of the configuration. For operators only.

@@ -30,6 +30,7 @@ type EnvironmentView struct {
 	Python       string                   `json:"python,omitempty" doc:"Version of Python for which the packages were resolved last."`
 	Bytes        int64                    `json:"bytes,omitempty" doc:"Size of the installed files."`
 	BuildSeconds float64                  `json:"buildSeconds,omitempty" doc:"How long the installation took."`
+	Installation *job.Installation        `json:"installation,omitempty" doc:"How far the installation is, in the state building."`
 	Failure      *job.Failure             `json:"failure,omitempty" doc:"Why it failed. Its code is that of the problem that an execution with these packages has."`
 	Lock         string                   `json:"lock,omitempty" doc:"Lock file: each package with its version and hashes, in the form of requirements.txt. Absent in lists."`
 	Log          string                   `json:"log,omitempty" doc:"Output of the installer, up to 16 KiB. Absent in lists."`
@@ -108,6 +109,6 @@ func environmentView(e service.EnvironmentInfo) EnvironmentView {
 	runtime, set := job.SplitPackages(e.Runtime)
 	return EnvironmentView{
 		ID: e.ID, State: e.State, Packages: e.Packages, PackageSet: set, Runtime: runtime, JobID: e.JobID, CreatedAt: e.CreatedAt, ReadyAt: optional(e.ReadyAt),
-		Python: e.Build.Python, Bytes: e.Build.Bytes, BuildSeconds: e.Build.Took.Seconds(), Failure: e.Failure, Lock: e.Details.Lock, Log: e.Details.Log,
+		Python: e.Build.Python, Bytes: e.Build.Bytes, BuildSeconds: e.Build.Took.Seconds(), Failure: e.Failure, Installation: e.Installation, Lock: e.Details.Lock, Log: e.Details.Log,
 	}
 }

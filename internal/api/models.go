@@ -79,6 +79,7 @@ func (b *HookBody) request() *job.WebhookRequest {
 type JobView struct {
 	ID              string            `json:"id"`
 	State           job.State         `json:"state" enum:"scheduled,queued,running,completed,cancelled,failed" doc:"scheduled (not due yet), queued, running, completed (the code ran: see result), cancelled, failed (see failure)."`
+	Installation    *job.Installation `json:"installation,omitempty" doc:"How far the installation is for which the job waits, with waitsFor packages."`
 	WaitsFor        job.Wait          `json:"waitsFor,omitempty" enum:"session,key,slot,runner,paused,batch,packages" doc:"Why a job that is looked up by itself does not run yet. batch: it is to run after a batch, which has not ended; else it is queued. session: earlier executions of its session. key: other jobs of its API key, which has its share or has these before it. slot: a free slot of a runner that takes its queue. runner: no runner takes its queue. paused: an operator has paused its queue. packages: its packages are being installed."`
 	Queue           string            `json:"queue"`
 	Attempt         int               `json:"attempt" doc:"How often the code was started."`
@@ -115,7 +116,7 @@ type JobView struct {
 func viewOf(j job.Job) JobView {
 	runtime, set := job.SplitPackages(j.Runtime)
 	v := JobView{
-		ID: j.ID, State: j.State, WaitsFor: j.WaitsFor, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Earlier: j.Earlier,
+		ID: j.ID, State: j.State, WaitsFor: j.WaitsFor, Installation: j.Installation, Queue: j.Queue, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Earlier: j.Earlier,
 		CreatedAt: j.CreatedAt, ScheduledAt: optional(j.ScheduledAt), After: j.After, QueuedAt: optional(j.QueuedAt), StartedAt: optional(j.StartedAt), FinishedAt: optional(j.FinishedAt),
 		Runner: j.Runner, SessionID: j.SessionID, ContextID: j.ContextID(), ScheduleID: j.ScheduleID, RerunOf: j.RerunOf, Runtime: runtime, PackageSet: set, Timeout: j.Timeout.Seconds(), ResultTTL: j.ResultTTL.Seconds(),
 		Metadata: object(j.Metadata), Webhook: j.Webhook, CancelRequested: j.CancelRequested, Failure: j.Failure, Status: j.Status, Result: j.Result, Output: j.SoFar,

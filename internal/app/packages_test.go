@@ -39,7 +39,9 @@ func TestPackages(t *testing.T) {
 	if waits := k.call(http.MethodGet, "/v1/jobs/"+jobs[0], nil); waits.str("state") != "queued" || waits.str("waitsFor") != "packages" || waits.str("packageSet") == "" || waits.str("runtime") != "" {
 		t.Errorf("while its packages are installed: %s", waits.raw)
 	}
+	seen := k.seesInstallation(jobs[0])
 	release()
+	seen()
 	for _, id := range jobs {
 		if a := k.await(id); a.str("result.stdout") != "1.5\n" {
 			t.Errorf("job: %s", a.raw)
@@ -70,6 +72,34 @@ func TestPackages(t *testing.T) {
 	}
 	if strings.Contains(k.logs.String(), secret) {
 		t.Error("the log has the password of the index")
+	}
+}
+
+// seesInstallation: all who follow an execution that waits for packages see how far they are, in a session, too. The function that it returns sees the end.
+func (k *kaa) seesInstallation(jobID string) (end func()) {
+	k.tb.Helper()
+	session := k.call(http.MethodPost, "/v1/sessions", fields{"packages": []string{"alpha>=1"}}).str("id")
+	code := "import alpha; print(alpha.version)"
+	streams := map[string]*stream{
+		"queued ": k.follow(jobID, ""), "queued": k.executeLive(fields{"code": code, "packages": []string{"alpha>=1"}}), "running": k.executeLive(fields{"code": code, "sessionId": session}),
+	}
+	for state, s := range streams {
+		e := s.await(func(e event) bool { return e.str("waitsFor") != "" })
+		installation, _ := e.data["installation"].(map[string]any)
+		if e.name != "status" || e.id != "" || e.str("state") != strings.TrimSpace(state) || e.str("waitsFor") != "packages" || installation["step"] != "resolving" && installation["step"] != "waiting" {
+			k.tb.Errorf("while packages are installed: %+v", e)
+		}
+	}
+	if waits := k.call(http.MethodGet, "/v1/jobs/"+jobID, nil); waits.str("installation.step") == "" {
+		k.tb.Errorf("a job that waits for its packages: %s", waits.raw)
+	}
+	return func() {
+		for state, s := range streams {
+			if e := s.await(func(e event) bool { return e.name == "stream" }); e.str("text") != "1.5\n" {
+				k.tb.Errorf("%s: after the installation: %+v", state, e)
+			}
+			s.close()
+		}
 	}
 }
 

@@ -35,6 +35,8 @@ type Tool struct {
 	Dir string
 	// Serve is given the listener at which the tool finds its way out, in a strict sandbox: see ToolProxy. It owns the listener.
 	Serve func(l net.Listener)
+	// Heard, if not nil, is given the output as it comes. It must not block, and not keep what it is given.
+	Heard func(output []byte)
 	// Quota bounds its memory, processes, processors and the size of a file.
 	Quota job.Quota
 }
@@ -115,7 +117,7 @@ func (p *Pool) RunTool(ctx context.Context, t Tool) (out []byte, code int, err e
 	if err != nil {
 		return nil, 0, fmt.Errorf("run tool: %w", err)
 	}
-	proc, said, err := p.startTool(st, group, spec, link)
+	proc, said, err := p.startTool(st, group, spec, link, t.Heard)
 	if err != nil {
 		return nil, 0, fmt.Errorf("run tool: %w", err)
 	}
@@ -184,7 +186,7 @@ func (p *Pool) toolSpec(t Tool) ([]byte, error) {
 }
 
 // startTool starts the process in its control group, and returns a function that waits for the end of its output.
-func (p *Pool) startTool(st *stock, group *sandbox.Group, spec []byte, link *toolLink) (*process.Process, func() []byte, error) {
+func (p *Pool) startTool(st *stock, group *sandbox.Group, spec []byte, link *toolLink, heard func([]byte)) (*process.Process, func() []byte, error) {
 	in, theirIn, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
@@ -221,7 +223,7 @@ func (p *Pool) startTool(st *stock, group *sandbox.Group, spec []byte, link *too
 		return nil, nil, errors.Join(err, out.Close())
 	}
 	done := make(chan []byte, 1)
-	go func() { done <- readEnd(out, toolOutput) }()
+	go func() { done <- readEnd(out, toolOutput, heard) }()
 	return proc, func() []byte {
 		_ = out.SetReadDeadline(time.Now().Add(lastResort)) // a process that has got away may hold it
 		return <-done
@@ -229,13 +231,16 @@ func (p *Pool) startTool(st *stock, group *sandbox.Group, spec []byte, link *too
 }
 
 // readEnd reads all of r, closes it and returns the last bytes.
-func readEnd(r *os.File, most int) []byte {
+func readEnd(r *os.File, most int, heard func([]byte)) []byte {
 	defer r.Close()
 	var all []byte
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(buf)
 		all = append(all, buf[:n]...)
+		if heard != nil && n > 0 {
+			heard(buf[:n])
+		}
 		if len(all) > 2*most {
 			all = append(all[:0], all[len(all)-most:]...)
 		}

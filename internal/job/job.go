@@ -35,6 +35,8 @@ type Job struct {
 	ScheduleID  string   // the schedule that made it
 	RerunOf     string   // the job that it runs again
 	WaitsFor    Wait     // of a queued job that was looked up by itself
+	// Installation is how far a runner is with the packages for which a queued job waits; nil if it waits for none, or it is not known.
+	Installation *Installation
 	// CancelRequested is set once the owner has requested the end of a running job.
 	CancelRequested bool
 	Earlier         []PastAttempt // attempts before the last one

@@ -48,6 +48,35 @@ type PackageBuild struct {
 	Took    time.Duration `json:"took"`
 }
 
+// Installation is how far a runner is with the packages that jobs wait for.
+type Installation struct {
+	Step InstallStep `json:"step" enum:"waiting,resolving,installing,storing,unpacking" doc:"waiting: other installations of the runner are before it. resolving: the installer looks for versions that fit together. installing: it downloads the packages and unpacks them. storing: the runner stores them for other runners. unpacking: a runner has stored them, and this one unpacks them."`
+	// Line is the last line of the installer.
+	Line string `json:"line,omitempty" doc:"Last line of the installer."`
+	// Bytes is what has come so far, with what the installer removes at the end.
+	Bytes int64 `json:"bytes,omitempty" doc:"Bytes on the disk of the runner so far, downloads among them."`
+}
+
+// InstallStep is a step of an installation.
+type InstallStep string
+
+// The steps of an installation, in their order. A runner that finds the set in the blob store takes the last one only.
+const (
+	InstallWaits    InstallStep = "waiting"
+	InstallResolves InstallStep = "resolving"
+	InstallInstalls InstallStep = "installing"
+	InstallStores   InstallStep = "storing"
+	InstallUnpacks  InstallStep = "unpacking"
+)
+
+// InstallationData is the data of a status event of a job that waits for its packages.
+type InstallationData struct {
+	Type         EventType    `json:"type"`
+	State        State        `json:"state"`
+	WaitsFor     Wait         `json:"waitsFor"`
+	Installation Installation `json:"installation"`
+}
+
 // PackageDetails are the lock file of a set of packages, in the form of requirements.txt, and the output of the installer.
 type PackageDetails struct {
 	Lock string `json:"lock"`

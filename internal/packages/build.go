@@ -52,7 +52,7 @@ func (b built) remove() error {
 }
 
 // build resolves and installs requirements in a new directory, which the caller removes.
-func (m *Manager) build(runtime string, requirements []string) (b built, err error) {
+func (m *Manager) build(runtime string, requirements []string, shown *lease) (b built, err error) {
 	uv, err := exec.LookPath(m.cfg.UV)
 	if err != nil {
 		return b, &job.RefusedError{Code: job.FailNoPackages, Message: "the runner has no installer of packages (KAA_UV); ask the operator of this Kaa"}
@@ -86,7 +86,8 @@ func (m *Manager) build(runtime string, requirements []string) (b built, err err
 		common = append(common, "--only-binary", ":all:")
 	}
 	resolve := append([]string{"pip", "compile", at + "/" + requirementsFile, "--output-file", at + "/" + lockFile, "--generate-hashes", "--no-header", "--no-annotate"}, common...)
-	said, err := m.run(ctx, runtime, uv, b.dir, resolve)
+	shown.step(job.InstallResolves)
+	said, err := m.run(ctx, runtime, uv, b.dir, resolve, shown)
 	if err != nil {
 		return b, err
 	}
@@ -94,7 +95,8 @@ func (m *Manager) build(runtime string, requirements []string) (b built, err err
 		return b, err
 	}
 	install := append([]string{"pip", "install", "--requirements", at + "/" + lockFile, "--target", at + "/" + siteDir, "--require-hashes", "--no-deps", "--compile-bytecode"}, common...)
-	saidThen, err := m.run(ctx, runtime, uv, b.dir, install)
+	shown.step(job.InstallInstalls)
+	saidThen, err := m.run(ctx, runtime, uv, b.dir, install, shown)
 	if err != nil {
 		return b, err
 	}
@@ -115,13 +117,13 @@ func logOf(said string) string {
 }
 
 // run runs the installer once, and returns what it said.
-func (m *Manager) run(ctx context.Context, runtime, uv, dir string, args []string) (string, error) {
+func (m *Manager) run(ctx context.Context, runtime, uv, dir string, args []string, shown *lease) (string, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		m.watch(ctx, dir, cancel)
+		m.watch(ctx, dir, cancel, shown)
 	}()
 	d := m.index.newDoor()
 	defer d.close()
@@ -138,13 +140,14 @@ func (m *Manager) run(ctx context.Context, runtime, uv, dir string, args []strin
 		"UV_PYTHON_DOWNLOADS=never", "UV_NO_PROGRESS=1", "NO_COLOR=1", "PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8",
 		"HTTP_PROXY=" + proxy, "HTTPS_PROXY=" + proxy, "ALL_PROXY=" + proxy, "http_proxy=" + proxy, "https_proxy=" + proxy, "all_proxy=" + proxy,
 	}
+	clean := func(said string) string { return strings.ReplaceAll(m.withoutSecrets(said), d.password, "") }
 	out, code, err := m.pool.RunTool(ctx, interpreter.Tool{
-		Runtime: runtime, Program: uv, Args: args, Env: env, Dir: dir, Serve: d.serve,
+		Runtime: runtime, Program: uv, Args: args, Env: env, Dir: dir, Serve: d.serve, Heard: shown.hears(clean),
 		Quota: job.Quota{MemoryBytes: toolMemory, Processes: toolProcesses, CPUs: toolProcessors, FileBytes: m.cfg.MaxBytes, CPUTime: m.cfg.Timeout},
 	})
 	cancel(nil)
 	<-watching
-	said := strings.ReplaceAll(m.withoutSecrets(string(out)), d.password, "")
+	said := clean(string(out))
 	switch {
 	case errors.Is(err, errLate):
 		return "", &job.RefusedError{Code: job.FailPackagesLate, Message: fmt.Sprintf("the packages were not installed within %s (KAA_PACKAGES_TIMEOUT); name fewer of them, or pin their versions", m.cfg.Timeout)}
@@ -161,14 +164,16 @@ func (m *Manager) run(ctx context.Context, runtime, uv, dir string, args []strin
 }
 
 // watch ends an installation that is larger than a set may be. Its downloads take as much again.
-func (m *Manager) watch(ctx context.Context, dir string, end context.CancelCauseFunc) {
+func (m *Manager) watch(ctx context.Context, dir string, end context.CancelCauseFunc, shown *lease) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(watchEvery):
 		}
-		if size, files := measure(dir); size > 2*m.cfg.MaxBytes || files > 2*mostFiles {
+		size, files := measure(dir)
+		shown.has(size)
+		if size > 2*m.cfg.MaxBytes || files > 2*mostFiles {
 			end(errTooLarge)
 			return
 		}

@@ -35,9 +35,9 @@ type Records interface {
 	// PackageBuild returns what a set is for one kind of runner. job.ErrNotFound: no runner has shared it.
 	PackageBuild(ctx context.Context, set, kind string) (job.PackageBuild, error)
 	SavePackageBuild(ctx context.Context, set, kind string, b job.PackageBuild) error
-	// TakeInstallation reports whether the caller is the one that installs a set. KeepInstallation prolongs that.
+	// TakeInstallation reports whether the caller is the one that installs a set. KeepInstallation prolongs that, and tells callers how far it is.
 	TakeInstallation(ctx context.Context, set string, lease time.Duration) (bool, error)
-	KeepInstallation(ctx context.Context, set string, lease time.Duration) error
+	KeepInstallation(ctx context.Context, set string, now job.Installation, lease time.Duration) error
 	LeaveInstallation(ctx context.Context, set string) error
 }
 
@@ -74,33 +74,36 @@ func (m *Manager) obtain(name string, requirements []string) (b built, shared bo
 		return b, false, err
 	}
 	refused := ""
-	for mine := false; ; {
+	var mine *lease // nil while it is another runner's
+	defer func() { mine.leave() }()
+	for {
 		known, err := m.cfg.Records.PackageBuild(m.life, name, kind)
 		switch {
 		case err == nil && known.Archive != "" && known.Archive != refused:
-			if b, err = m.fetch(known); err == nil {
-				m.leave(name, mine)
+			if mine == nil {
+				mine, _ = m.takeLease(name) // for callers to see what it does; it needs no right to do that
+			}
+			if b, err = m.fetch(known, mine); err == nil {
 				return b, true, nil
 			}
 			if !errors.Is(err, job.ErrNoFile) {
 				m.cfg.Log.Warn("packages were not taken from the blob store", slog.String("packages", name), slog.Any("err", err))
 			}
 			if err := b.remove(); err != nil {
-				m.leave(name, mine)
 				return built{}, false, err
 			}
 			refused = known.Archive
 			continue
-		case mine:
-			b, err = m.installMine(name, kind, version, requirements)
+		case mine != nil:
+			b, err = m.installMine(name, kind, version, requirements, mine)
 			return b, false, err
 		}
-		mine, err = m.cfg.Records.TakeInstallation(m.life, name, installLease)
+		mine, err = m.takeLease(name)
 		if err != nil { // without the records each runner installs for itself
 			m.cfg.Log.Warn("another runner may install the same packages", slog.String("packages", name), slog.Any("err", err))
-			mine = true
+			mine = m.newLease(name)
 		}
-		if mine {
+		if mine != nil {
 			continue // and look once more: a runner may have ended its installation since
 		}
 		select {
@@ -111,58 +114,20 @@ func (m *Manager) obtain(name string, requirements []string) (b built, shared bo
 	}
 }
 
-func (m *Manager) leave(name string, mine bool) {
-	if !mine {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.life), leaveTime)
-	defer cancel()
-	if err := m.cfg.Records.LeaveInstallation(ctx, name); err != nil {
-		m.cfg.Log.Warn("other runners wait for an installation that has ended", slog.String("packages", name), slog.Any("err", err))
-	}
-}
-
-// leaveTime bounds a write to the records that a stop of the runner may not prevent.
-const leaveTime = 2 * time.Second
-
 // installMine installs a set while other runners wait, and shares it.
-func (m *Manager) installMine(name, kind, version string, requirements []string) (b built, err error) {
-	keeping, end := context.WithCancel(m.life)
-	kept := make(chan struct{})
-	go func() {
-		defer close(kept)
-		m.keep(keeping, name)
-	}()
-	defer func() {
-		end()
-		<-kept
-		m.leave(name, true)
-	}()
+func (m *Manager) installMine(name, kind, version string, requirements []string, mine *lease) (b built, err error) {
 	if err := m.enter(); err != nil {
 		return b, err
 	}
 	defer m.exit()
 	began := time.Now()
 	runtimeName, _ := job.SplitPackages(name)
-	if b, err = m.build(runtimeName, requirements); err != nil {
+	if b, err = m.build(runtimeName, requirements, mine); err != nil {
 		return b, err
 	}
+	mine.step(job.InstallStores)
 	m.share(name, kind, job.PackageBuild{Python: version, Bytes: b.bytes, BuiltAt: time.Now().UTC(), Took: time.Since(began)}, b)
 	return b, nil
-}
-
-// keep prolongs the right to install a set until ctx ends.
-func (m *Manager) keep(ctx context.Context, name string) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(installLease / 3):
-		}
-		if err := m.cfg.Records.KeepInstallation(ctx, name, installLease); err != nil && ctx.Err() == nil {
-			m.cfg.Log.Warn("another runner may install the same packages", slog.String("packages", name), slog.Any("err", err))
-		}
-	}
 }
 
 // enter waits for a place among the installations of this runner, and exit gives it back.
@@ -217,11 +182,12 @@ func (m *Manager) putArchive(ctx context.Context, key, dir string) (digest strin
 
 // fetch unpacks a set that another runner has shared, in a new directory, which the caller removes. job.ErrNoFile: the blob store does not
 // have it any more.
-func (m *Manager) fetch(known job.PackageBuild) (b built, err error) {
+func (m *Manager) fetch(known job.PackageBuild, shown *lease) (b built, err error) {
 	if err := m.enter(); err != nil {
 		return b, err
 	}
 	defer m.exit()
+	shown.step(job.InstallUnpacks)
 	ctx, cancel := context.WithTimeoutCause(m.life, m.cfg.Timeout, errLate)
 	defer cancel()
 	content, err := m.cfg.Blobs.Open(ctx, known.Archive)
@@ -240,7 +206,7 @@ func (m *Manager) fetch(known job.PackageBuild) (b built, err error) {
 	}
 	// What is unpacked is used only if the whole archive has its digest. One byte more than it has would show in that.
 	sum := sha256.New()
-	checked := io.TeeReader(io.LimitReader(content, known.Packed+1), sum)
+	checked := io.TeeReader(io.LimitReader(shown.counted(content), known.Packed+1), sum)
 	if b.bytes, err = m.unpack(checked, b.site); err == nil {
 		_, err = io.Copy(io.Discard, checked)
 	}

@@ -74,7 +74,9 @@ func (r *records) TakeInstallation(_ context.Context, set string, _ time.Duratio
 	return true, nil
 }
 
-func (*records) KeepInstallation(context.Context, string, time.Duration) error { return nil }
+func (*records) KeepInstallation(context.Context, string, job.Installation, time.Duration) error {
+	return nil
+}
 
 func (r *records) LeaveInstallation(_ context.Context, set string) error {
 	r.mu.Lock()

@@ -36,6 +36,8 @@ type EnvironmentInfo struct {
 	Failure *job.Failure
 	// ReadyAt is when its job has ended with the packages.
 	ReadyAt time.Time
+	// Installation is how far a runner is that installs the packages; nil if none does.
+	Installation *job.Installation
 	// Build has zero values until there are the packages.
 	Build job.PackageBuild
 	// Details are empty in lists.
@@ -126,8 +128,8 @@ func (s *Service) environmentNow(ctx context.Context, e job.Environment) (Enviro
 	if !gone && !j.State.Terminal() {
 		info.State = EnvironmentQueued
 		installing, err := s.cfg.Packages.Installing(ctx, e.Runtime)
-		if err == nil && installing {
-			info.State = EnvironmentBuilding
+		if err == nil && installing != nil {
+			info.State, info.Installation = EnvironmentBuilding, installing
 		}
 		return info, err
 	}

@@ -35,6 +35,8 @@ type Follower struct {
 	end    func()       // gives back what Follow has counted; nil for nothing
 	// stopping ends the following when the process is; nil if it should wait for the job.
 	stopping <-chan struct{}
+	// waits is what is known of the packages that the job waits for.
+	waits packagesLook
 	// reported gets the result of the job with the message of its end, or nil if the message does not have it. It is nil where
 	// no such message comes to this process.
 	reported <-chan *job.Result
@@ -140,6 +142,7 @@ func (f *Follower) next(ctx context.Context) (job.Event, error) {
 			f.quiet = false
 		case <-poll.C:
 			f.quiet = true
+			f.lookAtPackages(ctx)
 		case <-f.stopping:
 			return job.Event{}, ErrStopping
 		case <-ctx.Done():
@@ -200,6 +203,7 @@ func (f *Follower) fetch(ctx context.Context) (events []job.Event, fits bool, er
 
 // add makes e the next event, after a gap if there is one.
 func (f *Follower) add(e job.Event) {
+	f.waits.over = f.waits.over || e.Type != job.EventStatus
 	known := uint64(0)
 	if f.after.Attempt == e.ID.Attempt {
 		known = f.after.Seq

@@ -222,8 +222,10 @@ type Packages interface {
 	Environment(ctx context.Context, caller, id string) (job.Environment, error)
 	// NewestPackageBuild returns what runners have shared of a set last. job.ErrNotFound: nothing.
 	NewestPackageBuild(ctx context.Context, set string) (job.PackageBuild, error)
-	// Installing reports whether a runner installs a set.
-	Installing(ctx context.Context, set string) (bool, error)
+	// SessionRuntime returns the runtime that a session was opened with, with the set of its packages.
+	SessionRuntime(ctx context.Context, id string) (string, error)
+	// Installing returns how far a runner is that installs a set; nil if none does.
+	Installing(ctx context.Context, set string) (*job.Installation, error)
 }
 
 // Usage is what showing usage needs of the store.

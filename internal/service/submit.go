@@ -440,11 +440,8 @@ func (s *Service) explained(ctx context.Context, j job.Job, err error) (job.Job,
 		j.WaitsFor, err = s.cfg.Lookup.WaitsFor(ctx, j.ID)
 	}
 	if err == nil && j.WaitsFor == job.WaitSlot && j.PackageSet() != "" {
-		installing, err := s.cfg.Packages.Installing(ctx, j.Runtime)
-		if err != nil {
-			return j, err
-		}
-		if installing {
+		j.Installation, err = s.cfg.Packages.Installing(ctx, j.Runtime)
+		if err == nil && j.Installation != nil {
 			j.WaitsFor = job.WaitPackages
 		}
 	}

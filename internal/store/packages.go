@@ -94,9 +94,14 @@ func (s *Store) TakeInstallation(ctx context.Context, set string, lease time.Dur
 	return err == nil, wrap("take installation", err)
 }
 
-// KeepInstallation prolongs the right to install a set.
-func (s *Store) KeepInstallation(ctx context.Context, set string, lease time.Duration) error {
-	return wrap("keep installation", s.rdb.Set(ctx, installingKey(set), "", lease).Err())
+// KeepInstallation prolongs the right to install a set, and records how far that is.
+func (s *Store) KeepInstallation(ctx context.Context, set string, now job.Installation, lease time.Duration) error {
+	const op = "keep installation"
+	text, err := json.Marshal(now)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return wrap(op, s.rdb.Set(ctx, installingKey(set), text, lease).Err())
 }
 
 // LeaveInstallation gives up the right to install a set.
@@ -104,8 +109,38 @@ func (s *Store) LeaveInstallation(ctx context.Context, set string) error {
 	return wrap("leave installation", s.rdb.Del(ctx, installingKey(set)).Err())
 }
 
-// Installing reports whether a runner installs a set.
-func (s *Store) Installing(ctx context.Context, set string) (bool, error) {
-	n, err := s.rdb.Exists(ctx, installingKey(set)).Result()
-	return n > 0, wrap("look for an installation", err)
+// Installing returns how far a runner is that installs a set, or unpacks it; nil if none does.
+func (s *Store) Installing(ctx context.Context, set string) (*job.Installation, error) {
+	const op = "look for an installation"
+	text, err := s.rdb.Get(ctx, installingKey(set)).Bytes()
+	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare
+		return nil, nil //nolint:nilnil // there is none, and that is no error
+	}
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	now := &job.Installation{Step: job.InstallWaits}
+	if len(text) > 0 { // it is empty at first
+		if err := json.Unmarshal(text, now); err != nil {
+			return nil, fmt.Errorf("%s: %w", op, err)
+		}
+	}
+	return now, nil
+}
+
+// SessionRuntime returns the runtime that a session was opened with: the name as its request has it, with the set of its packages.
+func (s *Store) SessionRuntime(ctx context.Context, id string) (string, error) {
+	const op = "look for the packages of a session"
+	text, err := s.rdb.HGet(ctx, sessionKey(id), "spec").Bytes()
+	if errors.Is(err, redis.Nil) {
+		return "", fmt.Errorf("%s: %w", op, job.ErrNoSession)
+	}
+	if err != nil {
+		return "", wrap(op, err)
+	}
+	var spec job.SessionSpec
+	if err := json.Unmarshal(text, &spec); err != nil {
+		return "", fmt.Errorf("%s: %w", op, err)
+	}
+	return spec.Runtime, nil
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -42,13 +43,39 @@ func TestPackageBuilds(t *testing.T) {
 			t.Errorf("take %d: %t, %v", i, got, err)
 		}
 	}
-	if on, err := b.Installing(ctx, "python@1"); !on || err != nil {
-		t.Errorf("installing: %t, %v", on, err)
+	installing := func(when string, want *job.Installation) {
+		t.Helper()
+		got, err := b.Installing(ctx, "python@1")
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v; want %+v", when, got, err, want)
+		}
 	}
-	if err := errors.Join(b.KeepInstallation(ctx, "python@1", time.Hour), b.LeaveInstallation(ctx, "python@1")); err != nil {
+	installing("taken", &job.Installation{Step: job.InstallWaits})
+	far := job.Installation{Step: job.InstallInstalls, Line: "Prepared 3 packages", Bytes: 5}
+	if err := b.KeepInstallation(ctx, "python@1", far, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if on, err := b.Installing(ctx, "python@1"); on || err != nil {
-		t.Errorf("after it: %t, %v", on, err)
+	installing("under way", &far)
+	if err := b.LeaveInstallation(ctx, "python@1"); err != nil {
+		t.Fatal(err)
+	}
+	installing("after it", nil)
+}
+
+// TestSessionRuntime: the runtime of a session's request names the set of its packages.
+func TestSessionRuntime(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	b.beat(t, job.Runner{ID: "r"})
+	want := job.WithPackages("", []string{"alpha"})
+	n := job.NewSession{Session: job.Session{ID: "with", IdleTimeout: time.Hour, MaxAge: time.Hour}, Spec: job.SessionSpec{Runtime: want}, Caller: "me", Candidates: []job.Candidate{{Runner: "r", Most: 1, Runtime: "python"}}}
+	if _, err := b.OpenSession(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.SessionRuntime(t.Context(), "with"); got != want || err != nil {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+	if _, err := b.SessionRuntime(t.Context(), "none"); !errors.Is(err, job.ErrNoSession) {
+		t.Errorf("of none: %v", err)
 	}
 }

@@ -123,7 +123,7 @@ func framesOf(e job.Event, id string, words translator, failed *bool) ([]frame, 
 	case e.Type == job.EventError:
 		*failed = true
 		return []frame{errorFrame(job.Error{Name: data.Name, Value: data.Message, Traceback: data.Traceback})}, nil
-	case e.Type == job.EventStatus && data.State == job.Running:
+	case e.Type == job.EventStatus && data.State == job.Running && e.ID.Attempt > 0: // else its packages are being installed
 		return []frame{{Type: "init", Text: id}}, nil
 	case e.Type == job.EventStatus && data.State == job.Completed:
 		return words.end(data, *failed), nil
