@@ -136,6 +136,8 @@ type InputData struct {
 type GapData struct {
 	Type  EventType `json:"type"`
 	Bytes uint64    `json:"bytes"`
+	// Event is the type of the one event that is missing because it alone was too large; else it is empty.
+	Event EventType `json:"event,omitempty"`
 }
 
 // NewEvent returns an event without an id. JSON must be able to hold the data.

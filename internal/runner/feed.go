@@ -121,7 +121,7 @@ func (f *feed) Event(t job.EventType, data json.RawMessage) {
 	size := uint64(len(data))
 	f.seq += size
 	if len(data) > f.limit/2 && !awaited(t) {
-		t, data = job.EventGap, job.NewEvent(job.EventGap, job.GapData{Type: job.EventGap, Bytes: size}).Data
+		t, data = job.EventGap, job.NewEvent(job.EventGap, job.GapData{Type: job.EventGap, Bytes: size, Event: t}).Data
 	}
 	f.hold(chunk{kind: t, data: data, size: size, end: f.seq})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -230,6 +231,37 @@ func TestFeedIsBounded(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestFeedNamesWhatIsTooLarge: the gap in the place of one event says what that was, and other gaps name none.
+func TestFeedNamesWhatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 1 << 20
+		var store fakeEvents
+		f := newFeed(&store, job.Claim{JobID: "j", Attempt: 1}, limit, slog.New(slog.DiscardHandler))
+		f.Event(job.EventDisplay, json.RawMessage(`"`+strings.Repeat("x", limit/2-2)+`"`)) // just small enough
+		f.Event(job.EventDisplay, json.RawMessage(`"`+strings.Repeat("x", limit/2-1)+`"`))
+		f.Event(job.EventResult, json.RawMessage(`"`+strings.Repeat("x", limit)+`"`))
+		time.Sleep(time.Second)
+		finish(t, f)
+		var gaps []job.GapData
+		for _, e := range store.events {
+			if e.Type == job.EventGap {
+				var g job.GapData
+				if err := json.Unmarshal(e.Data, &g); err != nil {
+					t.Fatal(err)
+				}
+				gaps = append(gaps, g)
+			}
+		}
+		want := []job.GapData{
+			{Type: job.EventGap, Bytes: limit/2 + 1, Event: job.EventDisplay}, {Type: job.EventGap, Bytes: limit + 2, Event: job.EventResult},
+		}
+		if !slices.Equal(gaps, want) {
+			t.Errorf("gaps %v, want %v", gaps, want)
+		}
+	})
 }
 
 // endNotes keeps how much had been written when the end of a job was.
