@@ -1,5 +1,6 @@
 // What goes wrong between the page and Kaa, and what programs put out that no page expects.
-import { checkQuiet, equal, keys, truth } from './world.mjs'
+import { readFileSync } from 'node:fs'
+import { checkQuiet, equal, keys, screenshot, truth } from './world.mjs'
 import { ended, last, prints, run, session } from './steps.mjs'
 import { wire } from './cut.mjs'
 
@@ -118,37 +119,97 @@ export async function odd({ world, open }) {
   checkQuiet(page, world)
 }
 
-// An SVG with tens of thousands of elements is a picture; one that is too large is said to be missing.
+// An SVG with tens of thousands of elements is a picture. One that is too large for the page is offered as a download, and one that is too large for
+// the events is got from the result of the job, both in words.
 export async function hugeSVG({ world, open }) {
   const page = await open()
   await run(page, [
     'class S:', '    def __init__(self, n): self.n = n',
     '    def _repr_svg_(self): return \'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1000 1000" width="400" height="400">\' + "".join(f\'<circle cx="{i % 1000}" cy="{i // 30}" r="2"/>\' for i in range(self.n)) + "</svg>"',
-    'display(S(30_000))', 'display(S(150_000))', 'print("drawn")',
+    'display(S(30_000))', 'print("drawn")', 'display(S(150_000))',
   ].join('\n'))
   await ended(page, 'ok')
   await prints(page, 'drawn')
   const picture = last(page).locator('.picture img')
   await picture.waitFor()
   await page.waitForFunction((i) => i.complete && i.naturalWidth > 100, await picture.elementHandle())
-  await last(page).locator('.note', { hasText: /are too much for this page|bytes of output are missing here/ }).waitFor()
+  const note = last(page).locator('.note', { hasText: /^A value of .* MiB is too large to be sent while the program runs/ })
+  await note.waitFor()
+  await screenshot(page, 'large-value')
+  await note.getByRole('button', { name: 'Get the value' }).click()
+  const large = last(page).locator('.note', { hasText: /of SVG are too much for this page/ })
+  const [download] = await Promise.all([page.waitForEvent('download'), large.getByRole('button', { name: 'Download' }).click()])
+  truth(readFileSync(await download.path(), 'utf8').match(/<circle/g).length === 150_000, 'the download is not the picture')
   await run(page, 'print("the page", "answers")')
   await prints(page, 'the page answers')
   checkQuiet(page, world)
 }
 
-// 100 MB of output: the page keeps the end of it, and answers.
+// accounted is how many bytes of output a page accounts for: those of its download, and those of which it says that they are missing.
+async function accounted(page) {
+  const [download] = await Promise.all([page.waitForEvent('download'), last(page).getByRole('button', { name: 'Download the output' }).click()])
+  let text = readFileSync(await download.path(), 'utf8')
+  let said = 0
+  const number = (digits) => Number(digits.replaceAll(',', ''))
+  text = text.replace(/^\[[\d,]+ earlier lines \(([\d,]+) characters\) are not kept on this page(?:, and ([\d,]+) bytes [^\]]*)?\.\]\n/, (_, kept, missing) => {
+    said += number(kept) + number(missing ?? '0')
+    return ''
+  })
+  let gaps = 0 // each may have ended a line of its own
+  text = text.replace(/^\[([\d,]+) bytes of output are missing here[^\]]*\]\n/gm, (_, missing) => {
+    said += number(missing)
+    gaps++
+    return ''
+  })
+  return { text, bytes: text.length + said, gaps, said }
+}
+
+// watchTasks has a page note its longest task from now on.
+const watchTasks = (page) => page.evaluate(() => {
+  window.longest = 0
+  new PerformanceObserver((list) => { for (const e of list.getEntries()) window.longest = Math.max(window.longest, e.duration) }).observe({ type: 'longtask' })
+})
+
+const figures = async (page, what) => {
+  const [longest, heap] = await page.evaluate(() => [window.longest, performance.memory.usedJSHeapSize])
+  console.log(`${what}: longest task ${Math.round(longest)} ms, heap ${Math.round(heap / 2 ** 20)} MiB`)
+  truth(heap < 400 << 20, `the page holds ${heap} bytes`)
+}
+
+// 100 MB of output: the end is in sight, the page says of each byte that it has not that it is missing, and it answers.
 export async function longOutput({ world, open }) {
   const page = await open()
+  await page.locator('.cm-content').waitFor()
+  await watchTasks(page)
   await run(page, 'line = "x" * 999\nfor n in range(100_000): print(n, line)\nprint("the", "end")')
   await ended(page, 'ok')
-  await last(page).getByText('earlier lines are not kept on this page').waitFor()
   await page.locator('.long-line', { hasText: 'the end' }).waitFor()
   truth(await page.locator('.long-line').count() < 100, 'too many elements')
-  const heap = await page.evaluate(() => performance.memory.usedJSHeapSize)
-  truth(heap < 400 << 20, `the page holds ${heap} bytes`)
-  console.log(`100 MB of output: heap ${Math.round(heap / 2 ** 20)} MiB`)
+  const got = await accounted(page)
+  let total = 'the end\n'.length
+  for (let n = 0; n < 100_000; n++) total += `${n} `.length + 1000
+  truth(got.text.endsWith('x\nthe end\n'), 'the end is missing in the download')
+  truth(got.bytes >= total && got.bytes <= total + got.gaps + 100, `the page accounts for ${got.bytes} of ${total} bytes, with ${got.gaps} gaps`)
+  await figures(page, `100 MB of output, ${got.text.length} bytes kept, ${got.gaps} gaps`)
   await run(page, 'print("the page", "answers")')
   await prints(page, 'the page answers')
+  checkQuiet(page, world)
+}
+
+// Streams that take turns are as many texts as the page bears, and not more.
+export async function manyTurns({ world, open }) {
+  const page = await open()
+  await page.locator('.cm-content').waitFor()
+  await watchTasks(page)
+  await run(page, 'import sys\nfor n in range(3000):\n    print("out", n, flush=True)\n    print("err", n, file=sys.stderr, flush=True)\nprint("the", "end")')
+  await ended(page, 'ok')
+  await last(page).locator('.text').getByText('the end').waitFor()
+  truth(await last(page).locator('.text').count() <= 400, 'too many elements')
+  const got = await accounted(page)
+  let total = 'the end\n'.length
+  for (let n = 0; n < 3000; n++) total += 2 * `out ${n}\n`.length
+  truth(got.bytes >= total && got.bytes <= total + got.gaps, `the page accounts for ${got.bytes} of ${total} bytes`)
+  await last(page).getByText('are not kept on this page').waitFor()
+  await figures(page, '6,000 turns of two streams')
   checkQuiet(page, world)
 }

@@ -122,6 +122,36 @@ export async function once({ open }) {
   await ended(page, 'interrupted|cancelled')
 }
 
+// What runs while the page is loaded anew is shown again, with all that it has put out: in a session, where it can also be answered, and once.
+export async function reload({ world, open }) {
+  const page = await open()
+  await run(page, 'import time\nprint("first", flush=True)\nname = input("Who? ")\nprint("hello", name)')
+  await last(page).getByLabel('Input for the program: Who?').waitFor()
+  await page.reload()
+  await last(page).locator('.text.stdout', { hasText: 'first' }).waitFor()
+  await last(page).getByLabel('Input for the program: Who?').waitFor()
+  await page.locator('.session-state', { hasText: /^session$/ }).waitFor()
+  await last(page).getByLabel('Input for the program: Who?').fill('Ada')
+  await page.keyboard.press('Enter')
+  await ended(page, 'ok')
+  await prints(page, 'hello Ada')
+  await page.reload()
+  await ended(page, 'ok')
+  await prints(page, 'hello Ada')
+  equal(await page.getByRole('article').count(), 1, 'runs after a second reload')
+  await page.getByRole('tab', { name: 'Settings' }).click()
+  await page.getByLabel('once, in a fresh interpreter').check()
+  await page.getByRole('tab', { name: 'Output' }).click()
+  await run(page, 'print("begins", flush=True)\nwhile True: pass')
+  await prints(page, 'begins')
+  await page.reload()
+  await prints(page, 'begins')
+  await page.getByRole('button', { name: 'Interrupt' }).click()
+  await ended(page, 'interrupted|cancelled')
+  equal(await page.getByRole('article').count(), 2, 'runs after the third reload')
+  checkQuiet(page, world)
+}
+
 // A program in a link is shown and not run; the link is in the fragment.
 export async function sharedLink({ world, open }) {
   const page = await open()

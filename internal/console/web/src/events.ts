@@ -7,22 +7,37 @@ export interface ServerEvent {
   data: any
 }
 
+const longest = 25
+
+// turn lets the page do what else there is to do. A timer would wait longer each time.
+const turn = () => new Promise<void>((done) => {
+  const c = new MessageChannel()
+  c.port1.onmessage = () => { c.port1.close(); done() }
+  c.port2.postMessage(null)
+})
+
 // events calls onEvent with each event of one connection. It returns when the stream ends.
 export async function events(path: string, o: Options & { method?: string }, onEvent: (e: ServerEvent) => void): Promise<number> {
   const res = await fetched(o.method ?? 'GET', path, { ...o, headers: { Accept: 'text/event-stream', ...o.headers } })
   if (res.status === 204 || !res.body) return res.status
   const reader = res.body.pipeThrough(new TextDecoderStream()).getReader()
   let rest = ''
+  let began = performance.now()
   for (;;) {
     const { done, value } = await reader.read()
     if (done) return res.status
     rest += value
-    let end
-    while ((end = rest.indexOf('\n\n')) >= 0) {
-      const e = parsed(rest.slice(0, end))
-      rest = rest.slice(end + 2)
+    let end, at = 0
+    while ((end = rest.indexOf('\n\n', at)) >= 0) {
+      const e = parsed(rest.slice(at, end))
+      at = end + 2
       if (e) onEvent(e)
+      if (performance.now() - began > longest) { // many events that have waited must not keep the page from answering
+        await turn()
+        began = performance.now()
+      }
     }
+    rest = rest.slice(at)
   }
 }
 

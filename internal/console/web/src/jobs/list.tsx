@@ -1,48 +1,23 @@
 // The list of jobs. It keeps pages by their cursors and asks for those again that are seen, so a list of a million jobs costs
 // what one screen costs. There is no stream of a list: docs/architecture/console.md says why.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { get, may, post, Problem, remove } from '../api'
+import { get, may, Problem, remove } from '../api'
 import { go, href, route } from '../router'
-import { Button, Empty, ErrorNote, Field, State, icons } from '../ui/basics'
-import { Dialog } from '../ui/dialog'
+import { Button, Empty, ErrorNote, State, icons } from '../ui/basics'
 import { Ago, duration, number, useNow } from '../ui/format'
 import { complain, tell } from '../ui/toast'
+import { FilterBar, filtersOf, names, time, type Filters } from './filters'
+import { Many } from './many'
 import { NewJob } from './submit'
-import { isFinal, ran, states, statuses, type Job } from './types'
+import { isFinal, ran, type Job } from './types'
 
 interface Page {
   jobs: Job[]
   next: string | null // the cursor of the page behind it; null on the last one
 }
 
-export interface Filters {
-  state: string
-  status: string
-  queue: string
-  text: string
-  owner: string
-  from: string
-  before: string
-}
-
-const none: Filters = { state: '', status: '', queue: '', text: '', owner: '', from: '', before: '' }
-const names = Object.keys(none) as (keyof Filters)[]
 const rowHeight = 44
 const pageSize = 100
-
-function filtersOf(q: URLSearchParams): Filters {
-  const f = { ...none }
-  for (const n of names) f[n] = q.get(n) ?? ''
-  return f
-}
-
-// time is a time of the address as the API takes it: a time, or how long ago.
-function time(text: string): string | undefined {
-  const ago = /^(\d+)([mhd])$/.exec(text)
-  if (ago) return new Date(Date.now() - Number(ago[1]) * { m: 60e3, h: 3600e3, d: 86400e3 }[ago[2] as 'm' | 'h' | 'd']).toISOString()
-  const at = text ? new Date(text) : null
-  return at && !Number.isNaN(at.getTime()) ? at.toISOString() : undefined
-}
 
 export function JobList() {
   const f = filtersOf(route.value.query)
@@ -72,41 +47,6 @@ export function JobList() {
       {asks === 'new' && <NewJob onClose={() => setAsks(null)} />}
       {(asks === 'cancel' || asks === 'purge') && <Many what={asks} f={f} onClose={() => { setAsks(null); list.refresh() }} />}
     </section>
-  )
-}
-
-function FilterBar({ f, change }: { f: Filters; change: (more: Partial<Filters>) => void }) {
-  const [text, setText] = useState(f.text)
-  const timer = useRef(0)
-  useEffect(() => { if (!timer.current) setText(f.text) }, [f.text]) // while more is being typed, the field has the newer text
-  useEffect(() => () => clearTimeout(timer.current), []) // the page has been left
-  const [queues, setQueues] = useState<string[]>([])
-  useEffect(() => { get<{ queues: { name: string }[] }>('/v1/queues').then((q) => setQueues(q.queues.map((x) => x.name).filter((n) => n !== 'operations')), () => {}) }, [])
-  const select = (label: string, name: keyof Filters, options: [string, string][]) => (
-    <Field label={label}>{(a) => (
-      <select {...a} value={f[name]} onChange={(e) => change({ [name]: e.currentTarget.value })}>
-        {options.map(([value, title]) => <option key={value} value={value}>{title}</option>)}
-      </select>
-    )}</Field>
-  )
-  const any: [string, string] = ['', 'any']
-  return (
-    <form class="filters" role="search" aria-label="Filters of jobs" onSubmit={(e) => { e.preventDefault(); change({ text }) }}>
-      {select('State', 'state', [any, ...states.map((s): [string, string] => [s, s])])}
-      {select('Code ended', 'status', [any, ['error,exit,interrupted', 'not ok'], ...statuses.map((s): [string, string] => [s, s])])}
-      {select('Queue', 'queue', [any, ...[...new Set([...queues, ...(f.queue ? [f.queue] : [])])].map((q): [string, string] => [q, q])])}
-      {select('Came', 'from', [['', 'at any time'], ['15m', 'in the last 15 min'], ['1h', 'in the last hour'], ['24h', 'in the last day'], ['7d', 'in the last week'], ...(f.from && !['15m', '1h', '24h', '7d'].includes(f.from) ? [[f.from, 'since ' + f.from] as [string, string]] : [])])}
-      <Field label="Came before">{(a) => <input {...a} type="datetime-local" value={f.before} onChange={(e) => change({ before: e.currentTarget.value })} />}</Field>
-      <Field label="Text in metadata">{(a) => (
-        <input {...a} type="search" maxLength={256} value={text} spellcheck={false} onInput={(e) => {
-          const value = e.currentTarget.value
-          setText(value)
-          clearTimeout(timer.current)
-          timer.current = window.setTimeout(() => { timer.current = 0; change({ text: value }) }, 400)
-        }} />
-      )}</Field>
-      {may('admin') && <Field label="Tenant or key">{(a) => <input {...a} type="search" maxLength={64} value={f.owner} spellcheck={false} onChange={(e) => change({ owner: e.currentTarget.value.trim() })} />}</Field>}
-    </form>
   )
 }
 
@@ -299,50 +239,5 @@ export function CancelButton({ id, after }: { id: string; after?: () => void }) 
       setBusy(true)
       remove(`/v1/jobs/${id}`).then(() => { tell('The job is being cancelled'); after?.() }, complain).finally(() => setBusy(false))
     }}>Cancel</Button>
-  )
-}
-
-interface Counted { matched?: number; atLeast?: boolean; done?: number; complete?: boolean; confirm?: string }
-
-// Many cancels or deletes all jobs that fit the filters, after it has shown how many they are.
-function Many({ what, f, onClose }: { what: 'cancel' | 'purge'; f: Filters; onClose: () => void }) {
-  const body: Record<string, unknown> = {}
-  if (f.queue) body.queue = f.queue
-  body.state = what === 'cancel' ? states.filter((s) => !isFinal(s) && (!f.state || f.state === s)) : states.filter((s) => isFinal(s) && (!f.state || f.state === s))
-  if (time(f.before)) body.createdBefore = time(f.before)
-  const cannot = f.text || f.status || f.owner || f.from ? 'This takes the filters state, queue and “came before” only. Clear the others first.'
-    : (body.state as string[]).length === 0 ? (what === 'cancel' ? 'Jobs in this state have ended already.' : 'Jobs in this state have not ended, so they cannot be deleted.') : ''
-  const [counted, setCounted] = useState<Counted | null>(null)
-  const [done, setDone] = useState<number | null>(null)
-  const [error, setError] = useState<unknown>(null)
-  useEffect(() => { if (!cannot) post<Counted>(`/v1/jobs:${what}`, body).then(setCounted, setError) }, [])
-  const act = async () => {
-    let count = 0
-    setDone(0)
-    try {
-      for (let confirm = counted!.confirm; confirm;) {
-        const step: Counted = await post<Counted>(`/v1/jobs:${what}`, { ...body, confirm })
-        count += step.done ?? 0
-        setDone(count)
-        confirm = step.complete ? undefined : step.confirm
-      }
-      tell(`${number(count)} jobs ${what === 'cancel' ? 'are being cancelled' : 'were deleted'}`)
-      onClose()
-    } catch (err) {
-      setError(err)
-    }
-  }
-  const words = what === 'cancel' ? 'Cancel' : 'Delete'
-  return (
-    <Dialog title={`${words} many jobs`} onClose={onClose}>
-      {cannot ? <p>{cannot}</p> : error !== null ? <ErrorNote error={error} /> : !counted ? <p role="status">Counting…</p> : counted.matched === 0 && !counted.atLeast ? <p>No job fits.</p> : (
-        <>
-          <p>{counted.atLeast ? 'More than ' : ''}<b>{number(counted.matched)}</b> jobs in the state {(body.state as string[]).join(', ')}{f.queue ? ` of the queue ${f.queue}` : ''}{f.before ? ` that came before ${f.before}` : ''}.
-            {what === 'purge' ? ' Their results and files are deleted for good.' : ' Those that run are interrupted.'}</p>
-          {done !== null && <p role="status">{number(done)} done…</p>}
-          <div class="row"><Button kind="danger" busy={done !== null} onClick={act}>{words} them</Button><Button onClick={onClose}>Leave them</Button></div>
-        </>
-      )}
-    </Dialog>
   )
 }

@@ -3,9 +3,8 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import { Problem } from '../api'
 import { follow } from '../events'
-import { Run, type Item } from '../playground/run'
-import { StillText } from '../playground/text'
-import { Shown } from '../playground/values'
+import { One } from '../playground/items'
+import { Run } from '../playground/run'
 import { Button, ErrorNote, icons } from '../ui/basics'
 import { copy } from '../ui/toast'
 
@@ -25,16 +24,8 @@ export function JobOutput({ id }: { id: string }) {
         {run.items.length > 0 && <Button icon={icons.copy} onClick={() => copy(run.output(), 'The output')}>Copy</Button>}</div>
       {error !== null && !expired && <ErrorNote error={error} />}
       {run.items.length === 0 && <p class="hint">{run.over || expired ? 'It put nothing out.' : 'Nothing was put out so far.'}</p>}
-      {run.items.map((item, i) => <One key={i} item={item} />)}
+      {run.losses().map((words) => <p key={words} class="note">{words}</p>)}
+      {run.items.map((item) => <One key={item.id} item={item} jobId={id} />)}
     </section>
   )
-}
-
-function One({ item }: { item: Item }) {
-  switch (item.kind) {
-    case 'text': return <StillText screen={item.screen} stream={item.stream} version={item.version} />
-    case 'value': return <Shown value={item.value} />
-    case 'error': return <div class="traceback"><p><strong>{item.error.name}</strong>: {item.error.value.slice(0, 2000)}</p><pre tabIndex={0}>{item.error.traceback.slice(0, 100_000)}</pre></div>
-    case 'note': return <p class="hint">{item.text}</p>
-  }
 }

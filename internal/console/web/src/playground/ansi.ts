@@ -1,6 +1,8 @@
 // What a terminal makes of text: colours, \r, \b and the moves of progress bars, as lines of pieces. It shows control characters that do
 // nothing here as pictures of themselves.
 
+import { number } from '../ui/format'
+
 export interface Style {
   cls: string
   fg?: string
@@ -10,12 +12,36 @@ export interface Style {
 export interface Piece {
   text: string
   style: Style
+  missing?: number // bytes that it says are missing
 }
 
+// Lost is what was put out and is not kept.
+export interface Lost { lines: number; characters: number; missing: number }
+
+export const nothing = (): Lost => ({ lines: 0, characters: 0, missing: 0 })
+
+// lose adds lines to what is lost. What the page itself said is none of them.
+function lose(lost: Lost, lines: Piece[][]) {
+  for (const line of lines) {
+    const said = line[0]?.style === words
+    if (said) lost.missing += line[0]!.missing ?? 0
+    else {
+      lost.lines++
+      lost.characters += charactersOf(line) + 1
+    }
+  }
+}
+
+export const saidOf = (lost: Lost): string[] => lost.lines === 0 ? [] : [
+  `${number(lost.lines)} earlier lines (${number(lost.characters)} characters) are not kept on this page${lost.missing > 0 ? `, and ${number(lost.missing)} bytes between them came faster than they could be sent` : ''}.`,
+]
+
 const plain: Style = { cls: '' }
-const mostLines = 100_000
-const mostCharacters = 16 << 20
+const words: Style = { cls: 'said' } // of the page itself
+export const mostLines = 100_000
+export const mostCharacters = 16 << 20
 const mostColumns = 100_000
+const mostPieces = 5000 // of a line; what comes after them has the look of the last one
 
 interface Look { fg: string; bg: string; bold: boolean; dim: boolean; italic: boolean; underline: boolean; inverse: boolean; strike: boolean }
 const bare: Look = { fg: '', bg: '', bold: false, dim: false, italic: false, underline: false, inverse: false, strike: false }
@@ -27,10 +53,13 @@ const unfinished = /\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*|[PX^_][^\x1b]*|[ -/]*)$
 
 export class Screen {
   lines: Piece[][] = [[]]
-  dropped = 0
-  private characters = 0
+  readonly lost = nothing()
+  cut = 0 // characters behind the longest line that is kept
+  characters = 0 // at least those that are kept: what is written over still counts until bound looks
   private row = 0
   private col = 0
+  private measured = -1 // the row of which length is known
+  private length = 0
   private look: Look = { ...bare }
   private style: Style = plain
   private rest = ''
@@ -54,29 +83,62 @@ export class Screen {
     this.bound()
   }
 
+  // losses says what is not kept of what was written.
+  losses(): string[] {
+    return [
+      ...saidOf(this.lost),
+      ...(this.cut > 0 ? [`${number(this.cut)} characters are not kept: a line has ${number(mostColumns)} on this page.`] : []),
+    ]
+  }
+
+  // miss puts a line of the page itself between those of the program, about bytes that are missing.
+  miss(missing: number) {
+    this.row = this.lines.length - 1
+    if (this.lengthOf(this.row) > 0) this.control('\n')
+    const text = `[${number(missing)} bytes of output are missing here: they came faster than they could be sent. A program that writes into a file keeps all of it.]`
+    this.lines[this.row] = [{ text, style: words, missing }]
+    this.characters += text.length
+    this.measured = -1
+    this.control('\n')
+    this.bound()
+  }
+
   text(): string {
     return this.lines.map((line) => line.map((p) => p.text).join('')).join('\n')
   }
 
+  // lengthOf counts a line once, and not for each piece that is put at its end.
+  private lengthOf(row: number): number {
+    if (this.measured !== row) {
+      this.measured = row
+      this.length = 0
+      for (const p of this.lines[row]!) this.length += p.text.length
+    }
+    return this.length
+  }
+
   private put(text: string) {
     const line = this.lines[this.row]!
-    let length = 0
-    for (const p of line) length += p.text.length
+    let length = this.lengthOf(this.row)
     if (length + text.length > mostColumns && this.col >= length) {
-      text = text.slice(0, Math.max(0, mostColumns - length))
+      const room = Math.max(0, mostColumns - length)
+      this.cut += text.length - room
+      text = text.slice(0, room)
       if (!text) return
     }
     this.characters += text.length
     if (this.col > length) {
       line.push({ text: ' '.repeat(this.col - length), style: plain })
-      length = this.col
+      length = this.length = this.col
     }
     if (this.col === length) {
       const last = line.at(-1)
-      if (last && last.style === this.style) line[line.length - 1] = { text: last.text + text, style: last.style }
+      if (last && (last.style === this.style || line.length >= mostPieces)) line[line.length - 1] = { text: last.text + text, style: last.style }
       else line.push({ text, style: this.style })
+      this.length += text.length
     } else {
       this.lines[this.row] = [...slice(line, 0, this.col), { text, style: this.style }, ...slice(line, this.col + text.length, length)]
+      this.measured = -1
     }
     this.col += text.length
   }
@@ -111,6 +173,7 @@ export class Screen {
       case 'F': this.row = Math.max(0, this.row - n); this.col = 0; return
       case 'G': this.col = Math.min(n - 1, 1000); return
       case 'K': {
+        this.measured = -1
         const line = this.lines[this.row]!
         const what = parameters || '0'
         if (what === '0') this.lines[this.row] = slice(line, 0, this.col)
@@ -118,6 +181,7 @@ export class Screen {
         return
       }
       case 'J':
+        this.measured = -1
         if (parameters === '2' || parameters === '3') {
           this.lines = [[]]
           this.row = this.col = 0
@@ -164,12 +228,35 @@ export class Screen {
   // bound drops the oldest lines of what would take too much memory.
   private bound() {
     if (this.lines.length <= mostLines && this.characters <= mostCharacters) return
-    const n = Math.min(this.row, Math.max(this.lines.length - Math.floor(mostLines * 0.9), Math.floor(this.lines.length / 10)))
-    if (n <= 0) return
-    for (const line of this.lines.splice(0, n)) for (const p of line) this.characters -= p.text.length
-    this.dropped += n
-    this.row -= n
+    this.characters = 0 // without what was written over or cleared
+    for (const line of this.lines) this.characters += charactersOf(line)
+    if (this.lines.length <= mostLines && this.characters <= mostCharacters) return
+    this.drop(Math.min(this.row, Math.max(this.lines.length - Math.floor(mostLines * 0.9), Math.floor(this.lines.length / 10))))
   }
+
+  // shed drops the oldest lines until so many characters and lines are gone.
+  shed(characters: number, lines: number) {
+    const ended = this.lines.at(-1)!.length === 0 ? this.lines.length - 1 : this.lines.length
+    let n = 0
+    for (let gone = 0; n < ended && (gone < characters || n < lines); n++) gone += charactersOf(this.lines[n]!)
+    this.drop(n)
+    if (this.lines.length === 0) this.lines.push([])
+  }
+
+  private drop(n: number) {
+    if (n <= 0) return
+    const gone = this.lines.splice(0, n)
+    for (const line of gone) this.characters -= charactersOf(line)
+    lose(this.lost, gone)
+    this.row = Math.max(0, this.row - n)
+    this.measured = -1
+  }
+}
+
+function charactersOf(line: Piece[]): number {
+  let count = 0
+  for (const p of line) count += p.text.length
+  return count
 }
 
 function slice(line: Piece[], from: number, to: number): Piece[] {

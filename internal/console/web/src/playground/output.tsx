@@ -4,14 +4,10 @@ import { may } from '../api'
 import { Button, IconButton, icons, State } from '../ui/basics'
 import { bytes, duration } from '../ui/format'
 import { complain, copy } from '../ui/toast'
-import { memo } from './memo'
-import type { Failure, Item, OutFile, Run } from './run'
+import { One } from './items'
+import type { OutFile, Run } from './run'
 import { contentOf, pathOf, save } from './save'
-import { StillText } from './text'
-import { Shown } from './values'
 import type { Workspace } from './workspace'
-
-const StillValue = memo(Shown)
 
 // RunView is a run: what it was, what it puts out, what it asks, and how it has ended.
 export function RunView({ run, workspace, onLine }: { run: Run; workspace: Workspace; onLine: (line: number) => void }) {
@@ -27,22 +23,14 @@ export function RunView({ run, workspace, onLine }: { run: Run; workspace: Works
         <IconButton label="Download the output" icon={icons.down} onClick={() => save(new Blob([run.output()], { type: 'text/plain' }), 'output.txt')} />
       </header>
       <div class="run-body">
-        {run.items.map((item, i) => <One key={i} item={item} onLine={onLine} />)}
+        {run.losses().map((words) => <p key={words} class="note">{words}</p>)}
+        {run.items.map((item) => <One key={item.id} item={item} jobId={run.jobId} onLine={onLine} />)}
         {run.question.value && <Ask key={run.question.value.request} run={run} workspace={workspace} />}
         {run.outcome.value && run.items.length === 0 && <p class="note">No output.</p>}
       </div>
       <Files run={run} />
     </article>
   )
-}
-
-function One({ item, onLine }: { item: Item; onLine: (line: number) => void }) {
-  switch (item.kind) {
-    case 'text': return <StillText screen={item.screen} stream={item.stream} version={item.version} />
-    case 'value': return <StillValue value={item.value} />
-    case 'error': return <Traceback error={item.error} onLine={onLine} />
-    case 'note': return <p class="note">{item.text}</p>
-  }
 }
 
 function Figures({ run }: { run: Run }) {
@@ -55,29 +43,6 @@ function Figures({ run }: { run: Run }) {
       {o.peakMemoryBytes !== undefined && <span title="The most memory at once">{bytes(o.peakMemoryBytes)}</span>}
       {o.exitCode !== undefined && o.exitCode !== 0 && <span>exit {o.exitCode}</span>}
     </span>
-  )
-}
-
-// lineOf is the line of the program that a traceback names last. In a session each program has a file of its own, <stdin-N>; the newest is this one.
-export function lineOf(error: Failure): number | null {
-  let newest = -1, line: number | null = null
-  for (const [, file, at] of error.traceback.matchAll(/File "(\/work\/main\.py|<stdin-\d+>)", line (\d+)/g)) {
-    const n = Number(/\d+/.exec(file!.replace('/work/main.py', ''))?.[0] ?? 0)
-    if (n < newest) continue
-    newest = n
-    line = Number(at)
-  }
-  return line
-}
-
-// Traceback has the error in a line, and the frames on demand.
-function Traceback({ error, onLine }: { error: Failure; onLine: (line: number) => void }) {
-  const line = lineOf(error)
-  return (
-    <div class="traceback" role="alert">
-      <p><strong>{error.name}</strong>{error.value ? `: ${error.value.slice(0, 2000)}` : ''} {line !== null && <button type="button" class="link" onClick={() => onLine(line)}>line {line}</button>}</p>
-      {error.traceback && <details><summary>Traceback</summary><pre tabIndex={0}>{error.traceback.slice(0, 100_000)}</pre></details>}
-    </div>
   )
 }
 

@@ -8,7 +8,8 @@ import { complain, tell } from '../ui/toast'
 import { OneFile } from './output'
 import type { OutFile } from './run'
 import { pathOf } from './save'
-import type { Checkpoint, Settings, Workspace } from './workspace'
+import type { Settings } from './settings'
+import type { Checkpoint, Workspace } from './workspace'
 
 // put gives files to the session, or keeps them for runs without one.
 export async function put(w: Workspace, list: Iterable<File>) {

@@ -1,5 +1,5 @@
 // A program as a fragment: the browser sends it to no server, and nothing is stored.
-import { usual, type Settings } from './workspace'
+import { usual, type Settings } from './settings'
 
 export interface Shared { code: string; settings: Settings }
 

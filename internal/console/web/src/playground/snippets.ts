@@ -1,6 +1,6 @@
 // A program with its settings as calls of other clients.
 import { address, me } from '../api'
-import { parsedEnvs, type Settings } from './workspace'
+import { parsedEnvs, type Settings } from './settings'
 
 const quoted = (s: string) => `'${s.replaceAll("'", `'\\''`)}'`
 

@@ -30,7 +30,7 @@ export function Text({ screen, stream, version }: { screen: Screen; stream: stri
   const count = lines.length > 1 && lines.at(-1)!.length === 0 ? lines.length - 1 : lines.length
   return (
     <div class={`text ${stream}`}>
-      {screen.dropped > 0 && <p class="note">{number(screen.dropped)} earlier lines are not kept on this page.</p>}
+      {screen.losses().map((words) => <p key={words} class="note">{words}</p>)}
       {count <= few ? <pre>{lines.slice(0, count).map((l, i) => <div key={i}>{line(l)}{l.length === 0 && '\n'}</div>)}</pre> : <Long lines={lines} count={count} version={version} stream={stream} />}
     </div>
   )

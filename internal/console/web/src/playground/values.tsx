@@ -30,6 +30,7 @@ export function Shown({ value }: { value: Value }) {
         </div>
       )}
       <Form type={type} data={value.data[type]} text={String(value.data['text/plain'] ?? '')} />
+      {Object.entries(value.omitted ?? {}).map(([form, size]) => <p key={form} class="note">{titles[form] ?? form} of {bytes(size)} has no room in the result. A program that writes it into a file keeps it.</p>)}
       {value.truncated?.rows && <p class="note">The first {value.truncated.rows.shown} of {value.truncated.rows.total} rows are in the JSON form.</p>}
     </div>
   )

@@ -4,23 +4,12 @@ import { call, get, post, Problem, remove, socket, wordsOf } from '../api'
 import { follow } from '../events'
 import { complain, tell } from '../ui/toast'
 import { Run } from './run'
-
-export interface Settings {
-  mode: 'session' | 'once'
-  runtime: string
-  timeout: string
-  memory: string // MiB
-  cpus: string
-  envs: string // lines NAME=VALUE
-  stdin: string
-  svg: boolean
-}
-
-export const usual: Settings = { mode: 'session', runtime: '', timeout: '', memory: '', cpus: '', envs: '', stdin: '', svg: false }
+import { bodyOf, ofInterpreter, ofRun, usual, type Dropped, type Settings } from './settings'
 
 export interface Checkpoint { id: string; parent: string; name: string; at: string }
 
-export interface Dropped { path: string; content: Blob }
+// KeptRun is what a reload leaves of a run; Kaa has the rest.
+export interface KeptRun { jobId: string; code: string; once: boolean }
 
 const mostRuns = 50
 let count = 0
@@ -42,7 +31,7 @@ export class Workspace {
   private beginning: Promise<void> | null = null // of the session
   private stopped = false
   private waitFor = 0
-  private single = new AbortController()
+  private single = new AbortController() // of all streams of runs
 
   constructor(title: string) { this.title.value = title }
 
@@ -59,48 +48,43 @@ export class Workspace {
     }
   }
 
-  private common() {
-    const s = this.settings.value
-    return {
-      ...(s.timeout ? { timeout: Number(s.timeout) } : {}),
-      ...(s.svg ? { figureFormats: ['svg'] } : {}),
-    }
-  }
-
-  private resources() {
-    const s = this.settings.value
-    const limits: Record<string, number> = {}
-    if (s.memory) limits.memoryBytes = Math.round(Number(s.memory) * (1 << 20))
-    if (s.cpus) limits.cpus = Number(s.cpus)
-    return {
-      ...(s.runtime ? { runtime: s.runtime } : {}), ...(Object.keys(limits).length ? { limits } : {}),
-      ...(s.envs.trim() ? { envs: parsedEnvs(s.envs) } : {}),
-    }
-  }
-
   // body is what a call of the API has for a run without a session.
-  async body(code: string): Promise<Record<string, unknown>> {
-    const files = await Promise.all(this.dropped.value.map(async (f) => ({ path: f.path, contentBase64: await base64(f.content) })))
-    const { stdin } = this.settings.value
-    return { code, ...this.common(), ...this.resources(), ...(stdin ? { stdin } : {}), ...(files.length ? { files } : {}) }
-  }
+  body(code: string): Promise<Record<string, unknown>> { return bodyOf(code, this.settings.value, this.dropped.value) }
 
   private async runOnce(run: Run) {
+    run.once = true
     const job = await post<{ id: string; state: string }>('/v1/jobs', { ...(await this.body(run.code)), events: true, maxAttempts: 1 })
     run.jobId = job.id
     run.state.value = job.state
-    this.single = new AbortController()
+    run.streamed = true
     await follow(`/v1/jobs/${job.id}/events`, (e) => run.take(e.type, e.data, e.id), '', this.single.signal)
     if (!run.over) run.fail('The events of this job have ended without its end. It may have expired.')
     const asked = run.items.some((i) => i.kind === 'error' && i.error.name === 'EOFError')
     if (asked) run.note('The program asked for input. Run it in a session to answer, or give the input in the settings.')
   }
 
+  // resume shows again what ran before the page was loaded anew. All events of it that are kept come once more.
+  resume({ jobId, code, once }: KeptRun) {
+    const run = new Run(code)
+    run.jobId = jobId
+    run.once = once
+    run.state.value = 'running'
+    run.streamed = true
+    this.runs.value = [...this.runs.value, run]
+    follow(`/v1/jobs/${jobId}/events`, (e) => run.take(e.type, e.data, e.id), '', this.single.signal).then(() => {
+      if (!run.over) run.fail('The end of this execution is not known any more.')
+      this.files.value++
+    }, (err) => {
+      if (err instanceof Problem && (err.status === 404 || err.status === 410)) this.runs.value = this.runs.value.filter((r) => r !== run)
+      else run.fail(wordsOf(err))
+    })
+  }
+
   private async runInSession(run: Run) {
     if (!this.session.value) await this.open()
     await this.connect()
     run.sent = true
-    this.ws!.send(JSON.stringify({ type: 'execute', id: run.id, code: run.code, ...this.common() }))
+    this.ws!.send(JSON.stringify({ type: 'execute', id: run.id, code: run.code, ...ofRun(this.settings.value) }))
   }
 
   // open opens the session. Its files and variables stay until it ends. Who asks meanwhile gets the same one.
@@ -110,7 +94,7 @@ export class Workspace {
   }
 
   private async begin() {
-    const s = await post<{ id: string }>('/v1/sessions', { ...this.resources(), idleTimeout: 1800, metadata: { openedBy: 'console' } })
+    const s = await post<{ id: string }>('/v1/sessions', { ...ofInterpreter(this.settings.value), idleTimeout: 1800, metadata: { openedBy: 'console' } })
     this.adopt(s.id)
     for (const f of this.dropped.value) await call('PUT', `/v1/sessions/${s.id}/fs/content`, { query: { path: f.path }, raw: f.content, type: 'application/octet-stream' })
     this.dropped.value = []
@@ -183,7 +167,7 @@ export class Workspace {
   private catchUp(run: Run) {
     if (run.over || run.streamed || run.state.value === 'sending' && !run.jobId) return
     run.streamed = true
-    follow(`/v1/jobs/${run.jobId}/events`, (e) => run.take(e.type, e.data, e.id), run.lastEvent).then(() => {
+    follow(`/v1/jobs/${run.jobId}/events`, (e) => run.take(e.type, e.data, e.id), run.lastEvent, this.single.signal).then(() => {
       if (!run.over) run.fail('The end of this execution is not known any more.')
       this.files.value++
     }, (err) => run.fail(wordsOf(err)))
@@ -214,7 +198,7 @@ export class Workspace {
     this.session.value = ''
     this.checkpoints.value = []
     this.leave()
-    for (const run of this.runs.value) if (!run.over) run.fail(why)
+    for (const run of this.runs.value) if (!run.over && !run.streamed) run.fail(why) // a stream of its own says how it has ended
     tell(`${why.replace(/\.$/, '')}. The next run opens a new session.`)
   }
 
@@ -241,7 +225,7 @@ export class Workspace {
     const run = this.active
     if (!run) return
     try {
-      if (this.session.value && this.settings.value.mode === 'session') await post(`/v1/sessions/${this.session.value}/interrupt`)
+      if (this.session.value && !run.once) await post(`/v1/sessions/${this.session.value}/interrupt`)
       else if (run.jobId) await remove(`/v1/jobs/${run.jobId}`)
     } catch (err) {
       if (!(err instanceof Problem && err.status === 409)) complain(err)
@@ -283,6 +267,7 @@ export class Workspace {
   close() {
     this.stopped = true
     this.single.abort()
+    this.single = new AbortController()
     this.leave()
     const session = this.session.value
     this.session.value = ''
@@ -298,20 +283,4 @@ export class Workspace {
     this.at.value = ''
     this.files.value++
   }
-}
-
-export function parsedEnvs(text: string): Record<string, string> {
-  const all: Record<string, string> = {}
-  for (const line of text.split('\n')) {
-    const at = line.indexOf('=')
-    if (at > 0) all[line.slice(0, at).trim()] = line.slice(at + 1)
-  }
-  return all
-}
-
-async function base64(content: Blob): Promise<string> {
-  const bytes = new Uint8Array(await content.arrayBuffer())
-  let text = ''
-  for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000))
-  return btoa(text)
 }
