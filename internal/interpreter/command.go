@@ -97,6 +97,7 @@ type commandRequest struct {
 	Most     int              `json:"most,omitempty"` // commands at once
 	Terminal *[2]uint16       `json:"terminal,omitempty"`
 	Signal   int              `json:"signal,omitempty"`
+	Family   int              `json:"family,omitempty"`
 }
 
 // commandTexts returns the texts of a command in the order of the protocol, each with a zero after it, and the rest of the request.

@@ -16,6 +16,9 @@ import (
 // the end of spec.Timeout or of ctx ended the command: then all are ended. The session's limits hold for all
 // of it together. If the session has ended meanwhile, the result says that the command was killed.
 func (s *Session) Run(ctx context.Context, spec job.Spec, live job.Live) (job.Result, error) {
+	if s.canConnect(spec.Command, live) {
+		return s.runConnection(ctx, spec, live)
+	}
 	quota := s.quota.With(spec.Quota)
 	journal := capture.NewJournal(quota, s.w.pool.room)
 	defer journal.Release()

@@ -144,7 +144,7 @@ func (c *commands) listen() {
 // receive takes a message about the command. It reports whether it has taken over the file.
 func (c *Command) receive(m process.Message) bool {
 	switch m.Type {
-	case "started", "refused":
+	case "started", "refused", "socket":
 		c.answer <- m
 		return true
 	case "signalled":

@@ -25,7 +25,21 @@ type Command struct {
 	Background bool `json:"background,omitempty"`
 	// Attach is a follower that gets all its output as bytes from the beginning. For commands of sessions.
 	Attach string `json:"attach,omitempty"`
+	// Port: the runner connects with this port of the sandbox instead of starting the program, where it can. For commands of sessions with Input
+	// and Attach.
+	Port *PortOf `json:"port,omitempty"`
 }
+
+// PortOf is a connection with a port of a sandbox: its input and its standard output are the connection's. On standard error it says PortReached once it
+// is connected, and else the reason.
+type PortOf struct {
+	Number int `json:"number"`
+	// Silence is how long it may carry no byte.
+	Silence time.Duration `json:"silence"`
+}
+
+// PortReached says that a connection with a port is there.
+const PortReached = '+'
 
 // TerminalSize is the size of a terminal in characters.
 type TerminalSize struct {

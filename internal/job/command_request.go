@@ -61,7 +61,7 @@ func (l Limits) besideSession(v *validation, r Request, j *Job, c *Command) {
 		c.Terminal = t
 	}
 	c.Input, c.Attach = (r.Background || r.Terminal != nil) && r.Stdin == "", r.Attach
-	c.Background = r.Background
+	c.Background, c.Port = r.Background, r.Port
 	if r.Background {
 		// Without a timeout it may go on until the session ends.
 		longest := max(l.MaxTimeout, l.Sessions.MaxAge)

@@ -23,6 +23,7 @@ type Request struct {
 	Background  bool
 	Terminal    *TerminalSize // of the command of a session
 	Attach      string        // a follower of the command of a session, from its beginning
+	Port        *PortOf       // with which the command of a session connects
 	Stdin       string
 	Argv        []string // what follows the program's name in sys.argv
 	Envs        map[string]string

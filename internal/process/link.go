@@ -39,14 +39,14 @@ const maxPacket = 64 << 10
 // Message is a message from a zygote or a slot. The comments name the types of messages that use
 // the fields below them.
 type Message struct {
-	Type string `json:"type"` // ok, failed, ready, dir; started, refused, ended, killed, signalled
+	Type string `json:"type"` // ok, failed, ready, dir; started, refused, socket, ended, killed, signalled
 	// failed, and dir, which has only Error
 	Layer string `json:"layer"`
 	Error string `json:"error"`
 	// ready, of a zygote
 	Version int      `json:"version"`
 	Modules []string `json:"modules"`
-	// started, refused, ended, killed, signalled: messages about the command with this number, see
+	// started, refused, socket, ended, killed, signalled: messages about the command with this number, see
 	// commands.py
 	ID        int   `json:"id"`
 	PID       int   `json:"pid"`    // in the sandbox

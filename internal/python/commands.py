@@ -15,11 +15,13 @@ Packets from the runner, as JSON:
     {"cmd": "signal", "id", "signal"}   to the process group of a command
     {"cmd": "kill", "id"}               the end of all processes that it has started
     {"cmd": "forget", "id"}             they go on
+    {"cmd": "socket", "id", "family"}   a socket of TCP in the sandbox's network, for the runner to connect it
 
 and to the runner:
 
     {"type": "started", "id", "pid"} and the descriptor of a terminal that this process has made
     {"type": "refused", "id", "phase", "errno"}
+    {"type": "socket", "id"} and the descriptor
     {"type": "ended", "id", "status", "cpu", "rss"}   its first process has ended
     {"type": "killed", "id"}                          none is left
     {"type": "signalled", "id", "errno"}
@@ -30,6 +32,7 @@ because its runner cannot find all their processes then.
 Standard library only, Python 3.8 and later, Linux.
 """
 
+import _socket as socket  # see channel.py
 import errno
 import fcntl
 import json
@@ -152,6 +155,8 @@ class Commands:
                 self.dying.add(id)
             elif what == "forget":
                 self.forget(id)
+            elif what == "socket":
+                self.make_socket(id, message["family"])
         finally:
             for fd in fds:
                 os.close(fd)
@@ -218,6 +223,18 @@ class Commands:
             key, _, value = one.partition(b"=")
             envs[key] = value
         return [key + b"=" + value for key, value in envs.items()]
+
+    def make_socket(self, id, family):
+        """Pass the runner a socket. It belongs to the network in which it was made, whichever process uses it."""
+        try:
+            made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            self.channel.send({"type": "refused", "id": id, "phase": SETUP, "errno": error.errno or 0})
+            return
+        try:
+            self.channel.send({"type": "socket", "id": id}, made.fileno())
+        finally:
+            made.close()
 
     def signal(self, id, number):
         command = self.commands.get(id)

@@ -3,6 +3,8 @@ package sandboxport
 import (
 	"strconv"
 	"time"
+
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // program connects its streams with a port of the sandbox. A byte on its standard error says that it has. It ends after a silence, in case the API
@@ -55,4 +57,4 @@ func Bridge(port int, silence time.Duration) []string {
 }
 
 // Reached is the byte by which a bridge reports that it is connected.
-const Reached = '+'
+const Reached = job.PortReached

@@ -80,7 +80,7 @@ func (p Port) Dial(ctx context.Context) (net.Conn, error) { return p.dial(ctx) }
 func (p Port) dial(ctx context.Context) (*conn, error) {
 	caller, kept := service.CallerOf(ctx), recordTime.Seconds()
 	attached, err := p.Service.StartAttached(ctx, caller, service.Submission{Request: job.Request{
-		SessionID: p.Session, Program: Bridge(p.Number, Silence+later), Cwd: "/", ResultTTL: &kept,
+		SessionID: p.Session, Program: Bridge(p.Number, Silence+later), Port: &job.PortOf{Number: p.Number, Silence: Silence + later}, Cwd: "/", ResultTTL: &kept,
 	}})
 	if err != nil {
 		return nil, err
