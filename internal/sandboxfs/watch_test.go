@@ -43,7 +43,8 @@ func (tr *tree) watch(t *testing.T, name string, recursive bool) *watched {
 	return w
 }
 
-// until returns the events up to the one of that path, as text.
+// until returns the events up to the one of that path, as text. How many events are reported of one change of a content depends
+// on the time that it takes: only the first of them is returned.
 func (w *watched) until(t *testing.T, path string) string {
 	t.Helper()
 	var all []string
@@ -57,7 +58,9 @@ func (w *watched) until(t *testing.T, path string) string {
 			if e.Directory {
 				text += "/"
 			}
-			all = append(all, text)
+			if e.Type != job.FileWritten || len(all) == 0 || all[len(all)-1] != text {
+				all = append(all, text)
+			}
 		case err := <-w.done:
 			t.Fatalf("%s: the watch has ended: %v", all, err)
 		case <-time.After(testenv.Timeout):
