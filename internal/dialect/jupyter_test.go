@@ -218,6 +218,9 @@ func messages(t *testing.T, k kaa, id, key, header string) {
 		{"input", "execute_request", code("print('>', input('name? '))"), []string{
 			busy, "iopub execute_input", `stdin input_request "name? "`, `iopub stream stdout "> Ada\n"`, "shell execute_reply ok 4", idle,
 		}},
+		{"a prompt behind output", "execute_request", fields{"code": "print('a', end='', flush=True)\ninput('b ') and None", "silent": true}, []string{
+			busy, `iopub stream stdout "a"`, `stdin input_request "b "`, "shell execute_reply ok 4", idle,
+		}},
 		{"no input", "execute_request", quiet("input()"), []string{busy, "iopub execute_input", "iopub error StdinNotImplementedError", "shell execute_reply error 5", idle}},
 		{"silent", "execute_request", fields{"code": "y = 2\ny", "silent": true}, []string{busy, "shell execute_reply ok 5", idle}},
 		{"an expression", "execute_request", fields{"code": "pass", "silent": true, "user_expressions": fields{"a": "x + 1"}}, []string{

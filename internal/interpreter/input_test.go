@@ -39,6 +39,7 @@ func TestSessionInput(t *testing.T) {
 		for _, tt := range []struct {
 			name, code, stdout, failure, prompts string
 			answers                              []string
+			apart                                bool
 		}{
 			{name: "a line", code: "x = input('name? ')\nprint('hello', x)", answers: []string{"Käa"}, stdout: "name? hello Käa\n", prompts: "name? "},
 			{name: "nothing asked", code: "print(1)", stdout: "1\n"},
@@ -54,7 +55,10 @@ func TestSessionInput(t *testing.T) {
 			{name: "in a child", code: "import os\npid = os.fork()\nif not pid:\n    try: input()\n    except EOFError: print('end', flush=True)\n    os._exit(0)\nos.waitpid(pid, 0)", stdout: "end\n"},
 			{name: "getpass", code: "import getpass\nprint(getpass.getpass())", answers: []string{"secret"}, stdout: "secret\n"},
 			{name: "a long prompt", code: "x = input('p' * 9000 + 'end')\nprint()", answers: []string{"x"}, stdout: strings.Repeat("p", 9000) + "end\n", prompts: strings.Repeat("p", 1021) + "end"},
-			{name: "given up", code: "import signal\nsignal.signal(signal.SIGALRM, lambda *a: 1/0)\nsignal.setitimer(signal.ITIMER_REAL, .1)\ntry:\n    input()\nexcept ZeroDivisionError:\n    print(input('again '))", answers: []string{"-", "x"}, stdout: "again x\n", prompts: "|again "},
+			{name: "apart", code: "print('a', end='')\nx = input('name? ')\nprint(x)", answers: []string{"Käa"}, stdout: "aKäa\n", prompts: "name? ", apart: true},
+			{name: "a long one apart", code: "x = input('p' * 9000 + 'end')\nprint()", answers: []string{"x"}, stdout: strings.Repeat("p", 7979) + "\n", prompts: strings.Repeat("p", 1021) + "end", apart: true},
+			{name: "apart, of a stream of the code", code: "import io\nkept, sys.stdin = sys.stdin, io.StringIO('line')\nprint(input('name? '))\nsys.stdin = kept", stdout: "name? line\n", apart: true},
+			{name: "given up", code: "import signal\nsignal.signal(signal.SIGALRM, lambda *a: 1/0)\ntry:\n    signal.setitimer(signal.ITIMER_REAL, 1)\n    input()\nexcept ZeroDivisionError:\n    print(input('again '))", answers: []string{"-", "x"}, stdout: "again x\n", prompts: "|again "},
 		} {
 			answers := make(chan job.Answer, 10)
 			sink := &askSink{}
@@ -72,7 +76,7 @@ func TestSessionInput(t *testing.T) {
 			}
 			tap := new(job.Tap)
 			tap.Open(sink)
-			res := step(t, s, job.Spec{Code: tt.code}, job.Live{Tap: tap, Answers: answers})
+			res := step(t, s, job.Spec{Code: tt.code, PromptApart: tt.apart}, job.Live{Tap: tap, Answers: answers})
 			failure := ""
 			if res.Error != nil {
 				failure = res.Error.Name

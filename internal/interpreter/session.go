@@ -132,7 +132,7 @@ func (s *Session) Execute(ctx context.Context, spec job.Spec, live job.Live) (jo
 	r.requests.allowed = live.Answers != nil
 	r.listen(id, live.Tap)
 	c := r.command(id, "session", spec)
-	c.Execution, c.Stdin, c.Envs, c.Input = s.n, spec.Stdin, spec.Envs, live.Answers != nil
+	c.Execution, c.Stdin, c.Envs, c.Input, c.PromptApart = s.n, spec.Stdin, spec.Envs, live.Answers != nil, spec.PromptApart
 	r.offer(&c, &spec, live)
 	if s.n == 1 {
 		c.Limits, c.Session = s.limits(), s.envs

@@ -82,6 +82,8 @@ type Spec struct {
 	Args json.RawMessage `json:"args,omitempty"`
 	// Input: the code's reads of standard input become events that request it.
 	Input bool `json:"input,omitempty"`
+	// PromptApart: the prompt of a request for input is in its event only, and not in the output.
+	PromptApart bool `json:"promptApart,omitempty"`
 	// Functions are what the code may call at its caller's. CallingCode is the code then, and Code is
 	// for runners of earlier releases.
 	Functions   []Function `json:"functions,omitempty"`

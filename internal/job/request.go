@@ -44,6 +44,8 @@ type Request struct {
 	ContextID string // the context of that; empty for the default one
 	Events    bool   // a client will follow it live
 	Input     bool   // clients will answer reads of standard input, unless Stdin is given
+	// PromptApart: the prompts of these reads are not in the output.
+	PromptApart bool
 	Options
 	Files []FileRequest
 	// Functions are what the code may call at its caller's. Followed: the caller sees the calls
@@ -182,7 +184,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 	}
 	spec := Spec{
 		Code: r.Code, Command: command, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Packages: packages, Quota: quota, Options: options,
-		Argv: r.Argv, Files: inputs, Input: r.Input && r.Stdin == "",
+		Argv: r.Argv, Files: inputs, Input: r.Input && r.Stdin == "", PromptApart: r.PromptApart,
 		Functions: functions, Network: network,
 	}
 	if command == nil { // it has its own

@@ -50,6 +50,8 @@ type Command struct {
 	Workdir string `json:"workdir,omitempty"`
 	// Input makes the worker send a request when the code reads from standard input.
 	Input bool `json:"input,omitempty"`
+	// PromptApart keeps the prompts of such requests out of the output.
+	PromptApart bool `json:"promptApart,omitempty"`
 	// Request, Text and EOF answer such a request.
 	Request int    `json:"request,omitempty"`
 	Text    string `json:"text,omitempty"`

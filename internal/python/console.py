@@ -68,12 +68,13 @@ class Console:
         self.id = None  # of the execution that may ask
         self.requests = 0
         self.prompt = ""
+        self.apart = False  # whether a prompt is in the request only
         self.lock = _thread.RLock()  # held to read from the socket
         self.stream = self.before = None
         self.post = None  # waits for an answer in the place of answer_to while calls.py reads the socket
 
-    def begin(self, command_id):
-        self.id, self.requests, self.prompt = command_id, 0, ""
+    def begin(self, command_id, apart=False):
+        self.id, self.requests, self.prompt, self.apart = command_id, 0, "", apart
         self.before = sys.stdin
         self.stream = io.TextIOWrapper(io.BufferedReader(Lines(self.ask)), encoding="utf-8", errors="surrogateescape", newline="\n")
         self.stream.mode = "r"  # type: ignore[misc]
@@ -94,8 +95,11 @@ class Console:
 
     def input(self, prompt="", /):
         text = str(prompt)
-        self.prompt = text if sys.stdin is self.stream else ""
-        return line_from(text)
+        if sys.stdin is not self.stream:
+            self.prompt = ""
+            return line_from(text, text)
+        self.prompt = text
+        return line_from(text, text[:-MAX_PROMPT] if self.apart else text)
 
     def ask(self):
         """Return a line, or nothing at the end of the input."""
@@ -146,13 +150,13 @@ class Console:
         return chunk
 
 
-def line_from(prompt):
-    """Do what Python's input does where sys.stdin is no terminal. That one drops an exception of a
-    signal's handler while it flushes, and so the interrupt of the code."""
+def line_from(prompt, shown):
+    """Do what Python's input does where sys.stdin is no terminal, and write the part of the prompt that is shown. Python's
+    drops an exception of a signal's handler while it flushes, and so the interrupt of the code."""
     sys.audit("builtins.input", prompt)
     stdin, stdout, stderr = (stream_of(name) for name in ("stdin", "stdout", "stderr"))
     flush(stderr)
-    stdout.write(prompt)
+    stdout.write(shown)
     flush(stdout)
     line = stdin.readline()
     if not isinstance(line, str):

@@ -149,7 +149,7 @@ class Session:
         prepared.results.begin(command)
         self.stdin.begin(command.get("stdin"))
         if command.get("input"):
-            prepared.console.begin(command["id"])
+            prepared.console.begin(command["id"], command.get("promptApart", False))
         if command.get("functions"):
             load("calls").begin(command, self.namespace)
         self.namespace.pop("__warningregistry__", None)  # each execution shows its warnings

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/kaa-run/kaa/internal/dialect"
 	"github.com/kaa-run/kaa/internal/job"
@@ -82,13 +81,9 @@ type execution struct {
 	content executeContent
 	count   int
 	jobID   string
-	tail    string     // of stdout, which may be the prompt of a request for input; not sent yet
 	refused bool       // whether it wanted input that the client does not give
 	raised  *job.Error // the exception that was reported
 }
-
-// tailWait is how long the end of a line waits for a request for input.
-const tailWait = 100 * time.Millisecond
 
 // run executes the code, and returns the reply if it failed. The error ends the connection.
 func (e *execution) run(ctx context.Context) (fields, error) {
@@ -98,7 +93,7 @@ func (e *execution) run(ctx context.Context) (fields, error) {
 	}
 	longest := e.d.service.LimitsOf(e.caller).MaxTimeout.Seconds()
 	j, err := e.d.service.SubmitObserved(ctx, e.caller, job.Request{
-		Code: dialect.NotebookCode(e.content.Code), SessionID: e.session, Events: true, Input: true, Timeout: &longest,
+		Code: dialect.NotebookCode(e.content.Code), SessionID: e.session, Events: true, Input: true, PromptApart: true, Timeout: &longest,
 	}, func(id string) { e.jobID = id })
 	if err != nil {
 		return e.unless(ctx, err)
@@ -110,18 +105,11 @@ func (e *execution) run(ctx context.Context) (fields, error) {
 	defer f.Close()
 	var outage service.Outage
 	for {
-		wait := observeEvery
-		if e.tail != "" {
-			wait = tailWait
-		}
-		event, err := f.Next(ctx, wait)
+		event, err := f.Next(ctx, observeEvery)
 		switch {
 		case err == nil:
 			outage.Over()
 		case errors.Is(err, service.ErrQuiet):
-			if err := e.flush(""); err != nil {
-				return nil, err
-			}
 			continue
 		default:
 			if err = outage.Bear(ctx, err); err != nil {
@@ -146,9 +134,6 @@ func (e *execution) unless(ctx context.Context, err error) (fields, error) {
 
 // report sends an error as an output, and returns it as the reply.
 func (e *execution) report(reply fields) (fields, error) {
-	if err := e.flush(""); err != nil {
-		return nil, err
-	}
 	shown := maps.Clone(reply)
 	delete(shown, "status")
 	return reply, e.publish("error", shown)
@@ -158,29 +143,14 @@ func (e *execution) publish(typ string, content any) error {
 	return e.send(chanIOPub, typ, e.m.Header, content)
 }
 
-// flush sends what was kept of stdout, without a prompt at its end.
-func (e *execution) flush(prompt string) error {
-	text := strings.TrimSuffix(e.tail, prompt)
-	if e.tail = ""; text == "" {
-		return nil
-	}
-	return e.publish("stream", fields{"name": "stdout", "text": text})
-}
-
 // show passes on an event. over: it was the last one, and reply is that of a failure.
 func (e *execution) show(ctx context.Context, event job.Event) (reply fields, over bool, err error) {
-	if event.Type == job.EventStream {
-		return nil, false, e.stream(event.Data)
-	}
-	prompt := ""
-	var asked job.InputData
-	if event.Type == job.EventInput && json.Unmarshal(event.Data, &asked) == nil {
-		prompt = asked.Prompt // Kaa writes it to stdout, and Jupyter does not
-	}
-	if err := e.flush(prompt); err != nil {
-		return nil, false, err
-	}
 	switch event.Type { //nolint:exhaustive // others are of functions and cases, which it has none of
+	case job.EventStream:
+		var data job.StreamData
+		if json.Unmarshal(event.Data, &data) == nil && data.Text != "" {
+			err = e.publish("stream", fields{"name": data.Stream, "text": data.Text})
+		}
 	case job.EventDisplay, job.EventResult:
 		err = e.value(event.Data)
 	case job.EventClear:
@@ -189,7 +159,10 @@ func (e *execution) show(ctx context.Context, event job.Event) (reply fields, ov
 			err = e.publish("clear_output", fields{"wait": data.Wait})
 		}
 	case job.EventInput:
-		err = e.ask(ctx, asked)
+		var data job.InputData
+		if json.Unmarshal(event.Data, &data) == nil {
+			err = e.ask(ctx, data)
+		}
 	case job.EventError:
 		var data job.ErrorData
 		if json.Unmarshal(event.Data, &data) == nil {
@@ -215,30 +188,6 @@ func (e *execution) ask(ctx context.Context, asked job.InputData) error {
 	e.asked = answer
 	e.mu.Unlock()
 	return e.send(chanStdin, "input_request", e.m.Header, fields{"prompt": asked.Prompt, "password": false})
-}
-
-// stream passes on output. The end of a line of stdout is kept for a moment if a prompt may follow.
-func (e *execution) stream(data json.RawMessage) error {
-	var s job.StreamData
-	if json.Unmarshal(data, &s) != nil || s.Text == "" {
-		return nil
-	}
-	if s.Stream != "stdout" {
-		if err := e.flush(""); err != nil {
-			return err
-		}
-		return e.publish("stream", fields{"name": s.Stream, "text": s.Text})
-	}
-	text := e.tail + s.Text
-	cut := strings.LastIndexByte(text, '\n') + 1
-	e.tail = text[cut:]
-	if len(e.tail) > mostInput { // no prompt
-		cut, e.tail = len(text), ""
-	}
-	if cut == 0 {
-		return nil
-	}
-	return e.publish("stream", fields{"name": "stdout", "text": text[:cut]})
 }
 
 // ended is for the status of the job; the last one is its end.
