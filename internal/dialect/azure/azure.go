@@ -144,7 +144,17 @@ func (d *Dialect) find(r *http.Request) (string, error) {
 // dataDir is the directory of a session's files there. It stands for the working directory.
 const dataDir = "/mnt/data"
 
-func placed(code string) string { return strings.ReplaceAll(code, dataDir, ".") }
+// AutoGen asks for the names of the installed packages with packagesAsked, before any code of its own. Pythons of today
+// have no pkg_resources.
+const (
+	packagesAsked = "import pkg_resources\n[d.project_name for d in pkg_resources.working_set]"
+	packagesFound = `[d.metadata["Name"] for d in __import__("importlib.metadata").metadata.distributions()]`
+)
+
+var places = strings.NewReplacer(dataDir, ".", packagesAsked, packagesFound)
+
+// placed is code as it is executed here.
+func placed(code string) string { return places.Replace(code) }
 
 // code is what is to be executed: in the properties of earlier versions of the protocol, or without them.
 type code struct {
