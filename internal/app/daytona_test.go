@@ -130,7 +130,11 @@ func TestDaytona(t *testing.T) {
 		call("one", http.MethodPost, box+"/process/session", `{"sessionId": "s"}`)
 		a := call("one", http.MethodPost, box+"/process/session/s/exec", `{"command": "while :; do echo x; sleep 0.05; done", "runAsync": true}`)
 		line := box + "/process/session/s/command/" + a.str("cmdId") + "/logs"
-		if a := call("one", http.MethodGet, line, ""); a.status != http.StatusOK || !strings.HasPrefix(a.str("stdout"), "x\nx") {
+		testenv.Eventually(t, "the logs, which have no end", func() bool {
+			a = call("one", http.MethodGet, line, "")
+			return a.status != http.StatusOK || strings.HasPrefix(a.str("stdout"), "x\nx")
+		})
+		if a.status != http.StatusOK {
 			t.Errorf("%d %s", a.status, a.raw)
 		}
 		if a := call("one", http.MethodDelete, box+"/process/session/s", ""); a.status != http.StatusNoContent {

@@ -62,7 +62,7 @@ func withTenants(t *testing.T, vars ...string) (k kaa, one, two string) {
 // TestDialects uses all protocols that are here at one Kaa.
 func TestDialects(t *testing.T) {
 	t.Parallel()
-	k, one, two := withTenants(t, "KAA_API_KEYS=one,two", "KAA_MAX_BODY_BYTES=20000", "KAA_MAX_CODE_BYTES=15000", "KAA_MAX_UPLOAD_BYTES=100000", "KAA_MAX_TIMEOUT=20s", "KAA_DEFAULT_TIMEOUT=10s")
+	k, one, two := withTenants(t, "KAA_API_KEYS=one,two", "KAA_MAX_BODY_BYTES=20000", "KAA_MAX_CODE_BYTES=15000", "KAA_MAX_UPLOAD_BYTES=100000", "KAA_MAX_TIMEOUT=10m", "KAA_DEFAULT_TIMEOUT=5m")
 	for name, use := range map[string]func(t *testing.T, k kaa, one, two string){
 		"dify": dify, "piston": piston, "sandboxfusion": sandboxfusion, "opensandbox": openSandbox, "librechat": libreChat, "jobe": jobe, "azure": azure, "jupyter": jupyter,
 		"forks of kernels": jupyterForks, "looks at kernels": jupyterLooks, "bad messages to kernels": jupyterWire,
@@ -124,6 +124,18 @@ func (a answer) field(path string) string {
 // call sends a request; headers are "Name: value".
 func (k kaa) call(t *testing.T, method, path, body string, headers ...string) answer {
 	t.Helper()
+	res := k.send(t, method, path, body, headers...)
+	defer func() { _ = res.Body.Close() }()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{res.StatusCode, res.Header, string(raw)}
+}
+
+// send is call for one that reads the answer itself.
+func (k kaa) send(t *testing.T, method, path, body string, headers ...string) *http.Response {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, k.url+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -139,12 +151,7 @@ func (k kaa) call(t *testing.T, method, path, body string, headers ...string) an
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = res.Body.Close() }()
-	raw, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer{res.StatusCode, res.Header, string(raw)}
+	return res
 }
 
 type fields map[string]any

@@ -63,24 +63,24 @@ func sandboxfusion(t *testing.T, k kaa, _, _ string) {
 	const run = "/sandboxfusion/run_code"
 	k.exchange(t, "Authorization: Basic b25lOg==", []exchange{ // http://one:@host
 		{"ping", http.MethodGet, "/sandboxfusion/v1/ping", "", 200, []string{`"pong"`}, ""},
-		{"output", "", run, `{"language": "python", "code": "print(input())", "stdin": "in", "compile_timeout": 10, "run_timeout": 5, "memory_limit_MB": -1}`, 200, []string{`"status":"Success"`, `"run_result":{"status":"Finished"`, `"return_code":0`, `"stdout":"in\n"`, `"compile_result":null`, `"files":{}`}, ""},
-		{"an exception", "", run, `{"language": "python", "code": "1/0"}`, 200, []string{`"status":"Failed"`, `"status":"Finished"`, `"return_code":1`, `ZeroDivisionError`}, ""},
-		{"a signal", "", run, `{"language": "python", "code": "import os; os.kill(os.getpid(), 9)"}`, 200, []string{`"status":"Failed"`, `"return_code":-9`}, ""},
+		{"output", "", run, `{"language": "python", "code": "print(input())", "stdin": "in", "compile_timeout": 10, "run_timeout": 300, "memory_limit_MB": -1}`, 200, []string{`"status":"Success"`, `"run_result":{"status":"Finished"`, `"return_code":0`, `"stdout":"in\n"`, `"compile_result":null`, `"files":{}`}, ""},
+		{"an exception", "", run, `{"language": "python", "code": "1/0", "run_timeout": 300}`, 200, []string{`"status":"Failed"`, `"status":"Finished"`, `"return_code":1`, `ZeroDivisionError`}, ""},
+		{"a signal", "", run, `{"language": "python", "code": "import os; os.kill(os.getpid(), 9)", "run_timeout": 300}`, 200, []string{`"status":"Failed"`, `"return_code":-9`}, ""},
 		{"a time limit", "", run, `{"language": "python", "code": "while True: pass", "run_timeout": 0.2}`, 200, []string{`"status":"Failed"`, `"status":"TimeLimitExceeded"`, `"return_code":null`}, ""},
-		{"a memory limit", "", run, `{"language": "python", "code": "x = bytearray(300 << 20)\nx[::4096] = b'1' * len(x[::4096])", "memory_limit_MB": 100}`, 200, []string{`"status":"Failed"`}, `"return_code":0`},
-		{"files", "", run, `{"language": "python", "code": "open('out', 'w').write(open('d/in').read() * 2)", "files": {"d/in": "aGk=", "none": null}, "fetch_files": ["out", "./d/in", "no"]}`, 200, []string{`"files":{"./d/in":"aGk=","out":"aGloaQ=="}`}, ""},
-		{"bash", "", run, `{"language": "bash", "code": "echo hi"}`, 200, []string{`"stdout":"hi\n"`}, ""},
+		{"a memory limit", "", run, `{"language": "python", "code": "x = bytearray(300 << 20)\nx[::4096] = b'1' * len(x[::4096])", "memory_limit_MB": 100, "run_timeout": 300}`, 200, []string{`"status":"Failed"`}, `"return_code":0`},
+		{"files", "", run, `{"language": "python", "code": "open('out', 'w').write(open('d/in').read() * 2)", "files": {"d/in": "aGk=", "none": null}, "fetch_files": ["out", "./d/in", "no"], "run_timeout": 300}`, 200, []string{`"files":{"./d/in":"aGk=","out":"aGloaQ=="}`}, ""},
+		{"bash", "", run, `{"language": "bash", "code": "echo hi", "run_timeout": 300}`, 200, []string{`"stdout":"hi\n"`}, ""},
 		{"another language", "", run, `{"language": "cpp", "code": "1"}`, 422, []string{`"detail":[{"type":"value_error","loc":["body"]`}, ""},
 		{"no language", "", run, `{"code": "1"}`, 422, []string{`"detail":`}, ""},
 		{"no base64", "", run, `{"language": "python", "code": "1", "files": {"a": "!"}}`, 422, []string{`is not base64`}, ""},
 		{"half a body", "", run, `{"language": "python"`, 422, []string{`ends early`}, ""},
 		{"too large", "", run, large(), 413, []string{`"detail":`}, ""},
 		{"another route", "", "/sandboxfusion/submit", "{}", 404, []string{`{"detail":"Not Found"}`}, ""},
-		{"cells", "", "/sandboxfusion/run_jupyter", `{"cells": ["a = 123", "a", "", "print(a)", "raise RuntimeError('no')", "open('f', 'w').write(str(a)); None"], "fetch_files": ["f", "g"]}`, 200, []string{
+		{"cells", "", "/sandboxfusion/run_jupyter", `{"cells": ["a = 123", "a", "", "print(a)", "raise RuntimeError('no')", "open('f', 'w').write(str(a)); None"], "fetch_files": ["f", "g"], "total_timeout": 300}`, 200, []string{
 			`"status":"Success"`, `"text/plain":"123"`, `"stdout":"123\n"`, `"ename":"RuntimeError","evalue":"no"`, `"files":{"f":"MTIz"}`,
 		}, ""},
 		{"a cell without end", "", "/sandboxfusion/run_jupyter", `{"cells": ["while True: pass"], "total_timeout": 0.3}`, 200, []string{`"status":"Failed"`, `"status":"TimeLimitExceeded"`}, ""},
-		{"cells that put out too much", "", "/sandboxfusion/run_jupyter", `{"cells": ["print('x' * 60000)", "print('x' * 60000)"]}`, 200, []string{`"status":"Failed"`, `put out more than 100000 bytes`, `"cells":[]`}, ""},
+		{"cells that put out too much", "", "/sandboxfusion/run_jupyter", `{"cells": ["print('x' * 60000)", "print('x' * 60000)"], "total_timeout": 300}`, 200, []string{`"status":"Failed"`, `put out more than 100000 bytes`, `"cells":[]`}, ""},
 		{"no cells", "", "/sandboxfusion/run_jupyter", `{}`, 422, []string{`cells`}, ""},
 	})
 	k.exchange(t, "X-API-Key: three", []exchange{{"a wrong key", "", run, `{}`, 401, []string{`{"detail":`}, ""}})

@@ -139,7 +139,7 @@ func daemonOf(t *testing.T, k kaa, daemon, token string) {
 		{"an exception", "/code", `{"code": "raise ValueError('no')", "context": {"language": "python"}}`, "init|error ValueError no|execution_complete"},
 		{"an exit", "/code", `{"code": "raise SystemExit", "context": {"language": "python"}}`, "init|error SystemExit|execution_complete"},
 		{"code in bash", "/code", `{"code": "echo hi", "context": {"language": "bash"}}`, "init|stdout hi|execution_complete"},
-		{"a command", "/command", `{"command": "printf 'a\\nb'; echo $A $C >&2", "envs": {"C": "d"}, "timeout": 10000}`, "init|stdout a|stdout b|stderr b d|execution_complete"},
+		{"a command", "/command", `{"command": "printf 'a\\nb'; echo $A $C >&2", "envs": {"C": "d"}, "timeout": 300000}`, "init|stdout a|stdout b|stderr b d|execution_complete"},
 		{"its exit code", "/command", `{"command": "exit 7"}`, "init|error CommandExecError 7"},
 		{"argv", "/command", `{"argv": ["echo", "a b"]}`, "init|stdout a b|execution_complete"},
 		{"the probe of the SDK", "/command", `{"command": "bash -c 'exec 3<>/dev/tcp/127.0.0.1/${JUPYTER_PORT:-44771}' && exit 0 || exit 1"}`, "init|execution_complete"},

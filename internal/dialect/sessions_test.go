@@ -60,7 +60,7 @@ func tools(t *testing.T, k kaa, one, two string) {
 	const path = "/librechat/exec/programmatic"
 	code := "import asyncio\nprint('begins')\na, b = await asyncio.gather(get_weather(city='A'), get_weather(city='B'))\nc = await lookup(key=a['t'] + b['t'])\nprint(c)"
 	schema := fields{"type": "object", "properties": fields{"city": fields{"type": "string"}}, "required": []string{"city"}}
-	a := k.call(t, http.MethodPost, path, bodyOf(t, fields{"code": code, "timeout": 30000, "tools": []fields{
+	a := k.call(t, http.MethodPost, path, bodyOf(t, fields{"code": code, "timeout": 300000, "tools": []fields{
 		{"name": "get-weather", "description": "w", "parameters": schema}, {"name": "lookup", "parameters": fields{"type": "object", "properties": fields{"key": fields{}}}},
 	}}), one)
 	if a.field("status") != "tool_call_required" || strings.Count(a.raw, `"name":"get-weather"`) != 2 || !strings.Contains(a.raw, `"input":{"city":"A"}`) {
@@ -134,8 +134,9 @@ func azure(t *testing.T, k kaa, one, two string) {
 		{"", "", at("code/execute"), properties("x = 41\nprint(open('/mnt/data/in.csv').read())\nx + 1"), 200, []string{`"result":42`, `"stdout":"1,2\n"`, `"status":"Success"`}, ""},
 		{"", "", at("code/execute"), properties("x"), 200, []string{`"result":41`}, ""},
 		{"", "", at("code/execute"), properties("1/0"), 200, []string{`"status":"Failure"`, `ZeroDivisionError`, `"result":null`}, ""},
-		{"", "", at("executions"), `{"code": "'a'", "timeoutInSeconds": 5}`, 200, []string{`"status":"Succeeded"`, `"executionResult":"'a'"`}, ""},
+		{"", "", at("executions"), `{"code": "'a'", "timeoutInSeconds": 300}`, 200, []string{`"status":"Succeeded"`, `"executionResult":"'a'"`}, ""},
 		{"", "", at("code/execute"), properties(" \n"), 200, []string{`"status":"Success"`, `"stdout":""`, `"result":null`}, ""},
+		{"", "", at("code/execute"), properties("\nimport pkg_resources\n[d.project_name for d in pkg_resources.working_set]\n"), 200, []string{`"status":"Success"`, `"result":"[`}, ""},
 		{"", "", at("executions"), `{"code": ""}`, 200, []string{`"status":"Succeeded"`}, ""},
 		{"", "", at("executions"), `{"shellCommand": "cat /mnt/data/in.csv; exit 3"}`, 200, []string{`"status":"3"`, `"stdout":"1,2"`}, ""},
 	} {

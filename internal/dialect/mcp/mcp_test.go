@@ -311,24 +311,33 @@ func cancelsNoOthers(t *testing.T, url string) {
 
 func tellsProgress(t *testing.T, url string) {
 	t.Helper()
-	heard := make(chan string, 1000)
+	heard, done := make(chan string, 1000), make(chan struct{})
 	s := connect(t, url, "one", "", &sdk.ClientOptions{ProgressNotificationHandler: func(_ context.Context, r *sdk.ProgressNotificationClientRequest) {
 		heard <- r.Params.Message
 	}})
-	p := &sdk.CallToolParams{Name: "run_code_fresh", Arguments: args{"code": "import time\nfor i in range(3): print('step', i, flush=True); time.sleep(1.1)\n6 * 7"}}
+	const code = "import os, time\nprint('step 1\\nstep 2', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.01)\n6 * 7"
+	p := &sdk.CallToolParams{Name: "run_code", Arguments: args{"session": "progress", "code": code, "timeout": 300}}
 	p.SetProgressToken(1)
-	r, err := s.CallTool(t.Context(), p)
-	if err != nil || !strings.HasPrefix(textOf(r), "step 0\nstep 1\nstep 2\n42\n") {
-		t.Fatalf("%v %v", err, r)
-	}
+	go func() {
+		defer close(done)
+		r, err := s.CallTool(t.Context(), p)
+		if err != nil || !strings.HasPrefix(textOf(r), "step 1\nstep 2\n42\n") {
+			t.Errorf("%v %v", err, r)
+		}
+	}()
+	t.Cleanup(func() { <-done })
 	testenv.Eventually(t, "progress", func() bool {
 		select {
 		case m := <-heard:
-			return strings.HasPrefix(m, "step ")
+			return m == "step 2"
+		case <-done:
+			t.Fatal("the call has ended without progress")
 		default:
-			return false
 		}
+		return false
 	})
+	use(t, connect(t, url, "one", "", nil), "write_file", args{"session": "progress", "path": "go", "content": "x"})
+	<-done
 }
 
 // survivesOutput: nothing that code prints gets into the protocol.
