@@ -30,7 +30,7 @@ def run_papermill(monkeypatch, folder, *sources, **parameters):
     notebooks.use_gateway(monkeypatch)
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     cells[0].metadata["tags"] = ["parameters"]
-    book = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
+    book = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}, "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
     nbformat.write(book, folder / "in.ipynb")
     return papermill.execute_notebook(
         folder / "in.ipynb", folder / "out.ipynb", parameters, kernel_name="python3", kernel_manager_class=MANAGER, progress_bar=False, start_timeout=600, iopub_timeout=600
