@@ -154,11 +154,13 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		stage{"audit log", 3 * time.Second, func(context.Context) error { endAudit(); return nil }})
 	s.measureAPI(hub)
 
+	limits := s.cfg.Limits()
+	limits.Secrets = s.secrets.names
 	core := service.New(service.Config{
 		Records: countedEnds{s.store, s.metrics}, Lookup: s.store, Fleet: s.store, Sessions: s.store, Queue: s.queue, Batches: s.store, Archives: s.store, BatchLimits: s.cfg.BatchLimits(), Files: s.store, Packages: s.store, Blobs: countedBlobs{s.blobs, s.metrics},
 		Operations: s.store, Confirmations: s.store, Lists: s.queue, Settings: settingsOf(&s.cfg),
 		Events: s.store, Notifier: notifier, Observers: s.store, Commands: s.store, Hub: hub, Submitted: s.submitted, Log: s.log,
-		Limits: s.cfg.Limits(), Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring, Usage: s.store, Schedules: s.store,
+		Limits: limits, Shared: !s.cfg.OneCaller(), Keys: keys, Keyring: keys.keyring, Usage: s.store, Schedules: s.store,
 		SyncQueueWait: s.cfg.SyncQueueWait, PackagesWait: s.cfg.PackagesTimeout, MaxSyncWaits: s.cfg.MaxSyncWaits, BodyMemory: s.cfg.BodyMemory, Answers: s.answers, Allow: s.rate,
 		Background: a.requests, Draining: a.draining, Unfit: s.schema.refused,
 	})

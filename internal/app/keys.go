@@ -23,7 +23,7 @@ type keyFeed struct {
 	*shared
 	keyring *access.Keyring
 	tokens  *oidc.Tokens // nil if no identity provider is set
-	file    keyFile
+	file    followedFile[access.Key]
 	reading sync.Mutex
 	version string // of the keys in Redis; guarded by reading
 	done    chan struct{}
@@ -39,7 +39,10 @@ func (s *shared) newKeys() *keyFeed {
 	}
 	k.keyring = access.NewKeyring()
 	k.keyring.Set(access.SourceEnvironment, access.Configured(plain(s.cfg.APIKeys), plain(s.cfg.AdminKeys)))
-	k.file = newKeyFile(s.cfg.APIKeysFile, s.log, func(keys []access.Key) { k.keyring.Set(access.SourceFile, keys) })
+	k.file = followedFile[access.Key]{
+		path: s.cfg.APIKeysFile, variable: "KAA_API_KEYS_FILE", what: "keys", log: s.log, read: access.ReadFile,
+		set: func(keys []access.Key) { k.keyring.Set(access.SourceFile, keys) }, done: make(chan struct{}),
+	}
 	if tokens := s.cfg.Tokens(); tokens.Issuer != "" {
 		tokens.Log = s.log
 		k.tokens = oidc.New(tokens)

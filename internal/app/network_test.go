@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/kaa-run/kaa/internal/access"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // TestNetwork: a request allows destinations within what the operator allows, of an execution, a job and a session; the result and the job's
@@ -73,6 +74,53 @@ func TestNetworkOff(t *testing.T) {
 			t.Errorf("%s: %d %s", path, a.status, a.raw)
 		}
 	}
+}
+
+// TestSecretsAreReadAgain: a change of the file of secrets holds in the API and for sandboxes that run, without a restart. One that is wrong changes
+// nothing, and the log says why.
+func TestSecretsAreReadAgain(t *testing.T) {
+	t.Parallel()
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.Header.Get("X-Key"))) }))
+	t.Cleanup(site.Close)
+	_, port, _ := net.SplitHostPort(site.Listener.Addr().String())
+	file := filepath.Join(t.TempDir(), "secrets.json")
+	write := func(name, value string) {
+		t.Helper()
+		text := `{"secrets": [{"name": "` + name + `", "value": "` + value + `", "to": ["127.0.0.1:` + port + `"], "tenants": ["*"], "plain": true}]}`
+		replaceFile(t, file, text)
+	}
+	write("site", "one")
+	k := start(t, 1, "KAA_SANDBOX=strict", "KAA_EGRESS=127.0.0.1:*", "KAA_EGRESS_PRIVATE=127.0.0.1", "KAA_EGRESS_INTERCEPT=true", "KAA_SECRETS_FILE="+file)
+	network := func(name string) fields {
+		return fields{"http": []fields{{"to": "127.0.0.1:" + port, "headers": fields{"X-Key": fields{"secret": name}}}}}
+	}
+	id := k.open(fields{"network": network("site")})
+	fetched := func() string {
+		return k.in(id, "import http.client\nc = http.client.HTTPConnection('127.0.0.1', 3128)\nc.request('GET', 'http://127.0.0.1:"+port+"/')\nprint(c.getresponse().read().decode().strip())")
+	}
+	if got := fetched(); got != "one\n" {
+		t.Fatalf("%q", got)
+	}
+	write("site", "two")
+	testenv.Eventually(t, "the new value in a session that runs", func() bool { return fetched() == "two\n" })
+	replaceFile(t, file, "{")
+	testenv.Eventually(t, "the log to say that the file is wrong", func() bool {
+		return strings.Contains(k.logs.String(), "the secrets of KAA_SECRETS_FILE stay as they were")
+	})
+	if got := fetched(); got != "two\n" {
+		t.Errorf("after a file that is wrong: %q", got)
+	}
+	write("other", "three")
+	accepted := func(name string) func() bool {
+		return func() bool {
+			return k.call(http.MethodPost, executePath, fields{"code": "1", "network": network(name)}).status == http.StatusOK
+		}
+	}
+	testenv.Eventually(t, "a new secret", accepted("other"))
+	if accepted("site")() {
+		t.Error("a secret that is gone is accepted")
+	}
+	testenv.Eventually(t, "a secret that is gone to be refused", func() bool { return strings.Contains(fetched(), "this runner does not have the secret site") })
 }
 
 // TestNetworkSecrets: a request may name those secrets of the operator that are for its tenant and go where they may go. The value reaches the

@@ -37,6 +37,6 @@ func (s *shared) startPool(ctx context.Context, changed func()) (_ *interpreter.
 
 func (s *shared) startPoolAt(ctx context.Context, level sandbox.Level, changed func()) (*interpreter.Pool, error) {
 	cfg := interpreters.Config(&s.cfg, level)
-	cfg.Log, cfg.Spawned, cfg.HealthChanged, cfg.Egress = s.log, s.metrics.Spawned, changed, interpreters.Proxies(&s.cfg, s.log)
+	cfg.Log, cfg.Spawned, cfg.HealthChanged, cfg.Egress = s.log, s.metrics.Spawned, changed, interpreters.Proxies(&s.cfg, s.secrets.values, s.log)
 	return interpreters.Start(ctx, cfg)
 }

@@ -77,6 +77,9 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 	s.announce(ctx, p.Environ)
 	s.budget(ctx, p.Environ, process)
 	s.answers = job.NewMemory(s.cfg.AnswerMemory)
+	if err := s.startSecrets(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	return s, nil
 }
 

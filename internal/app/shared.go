@@ -43,6 +43,7 @@ type shared struct {
 	blobs   *blob.Store
 	answers *job.Memory // the memory of results that are being answered
 	flow    *flow       // what it adds to the samples of the fleet
+	secrets *secretFeed
 	periods Periods
 	// dialects are protocols besides Kaa's own.
 	dialects []Dialect
@@ -50,7 +51,10 @@ type shared struct {
 }
 
 // close closes the connections that every process has. It is called last.
-func (s *shared) close() error { return errors.Join(s.blobs.Close(), s.rdb.Close()) }
+func (s *shared) close() error {
+	s.secrets.close()
+	return errors.Join(s.blobs.Close(), s.rdb.Close())
+}
 
 // awaitRedis waits until Redis accepts writes. within bounds the wait; 0 means no limit. For errors
 // that waiting does not mend, the wait is redisStartTime at most.

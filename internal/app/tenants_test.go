@@ -22,13 +22,19 @@ import (
 func keysFile(tb testing.TB, path string, keys ...access.Key) {
 	tb.Helper()
 	text, err := json.Marshal(map[string]any{"keys": append([]access.Key{}, keys...)})
-	if err == nil {
-		err = os.WriteFile(path+".new", text, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
 	if err != nil {
+		tb.Fatal(err)
+	}
+	replaceFile(tb, path, string(text))
+}
+
+// replaceFile writes a file in one step.
+func replaceFile(tb testing.TB, path, text string) {
+	tb.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
 		tb.Fatal(err)
 	}
 }

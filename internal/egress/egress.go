@@ -49,7 +49,7 @@ type Config struct {
 	// Intercept lets doors look into requests for which a network has rules. Secrets are values of headers that such rules name. Roots are
 	// whom the gate trusts to certify destinations: the machine's by default.
 	Intercept bool
-	Secrets   []job.NetworkSecret
+	Secrets   *job.NetworkSecrets
 	Roots     *x509.CertPool
 	Log       *slog.Logger
 }

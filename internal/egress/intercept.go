@@ -214,7 +214,7 @@ func (i *interceptor) judge(r *http.Request, scheme, host string, port uint16) (
 
 // secret returns a value for a destination that may have it.
 func (i *interceptor) secret(name, scheme, host string, port uint16) (string, *refusal) {
-	all := i.door.gate.cfg.Secrets
+	all := i.door.gate.cfg.Secrets.All()
 	k := slices.IndexFunc(all, func(s job.NetworkSecret) bool { return s.Name == name })
 	switch to := place(host, port); {
 	case k < 0 || all[k].Value == "":

@@ -117,7 +117,7 @@ func inspecting(t *testing.T, o *origin, n job.Network, change ...func(*egress.C
 	all, _ := job.ParseNetworkRules([]string{"*:*"})
 	cfg := egress.Config{
 		Allow: all, Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Connections: 64, Lookup: lookup,
-		Intercept: true, Roots: o.roots, Secrets: []job.NetworkSecret{secretFor(t, "a.example:*")},
+		Intercept: true, Roots: o.roots, Secrets: job.NewNetworkSecrets(secretFor(t, "a.example:*")),
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -390,7 +390,11 @@ func TestPlainSecret(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t, "a.example")
 	n := job.Network{HTTP: []job.HTTPRule{{To: "a.example:*", Headers: map[string]job.HeaderValue{"X-Key": {Secret: "s"}}}}}
-	_, proxy := inspecting(t, o, n, func(c *egress.Config) { c.Secrets[0].Plain = true })
+	_, proxy := inspecting(t, o, n, func(c *egress.Config) {
+		s := secretFor(t, "a.example:*")
+		s.Plain = true
+		c.Secrets.Set([]job.NetworkSecret{s})
+	})
 	if a := say(t, proxy, "GET http://a.example:"+o.plain+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.Contains(a, "reached") || !strings.Contains(o.last(), "X-Key:["+theSecret+"]") {
 		t.Errorf("%s", a)
 	}

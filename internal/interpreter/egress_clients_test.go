@@ -228,7 +228,7 @@ func withInterception(roots *x509.CertPool) func(*interpreter.Config) {
 		to, _ := job.ParseNetworkRules([]string{"a.example:*"})
 		gate := egress.New(egress.Config{
 			Allow: all, Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Connections: 8, Intercept: true, Roots: roots,
-			Secrets: []job.NetworkSecret{{Name: "site", Value: "Bearer s3cret-s3cret-s3cret", To: to, Tenants: []string{"*"}}},
+			Secrets: job.NewNetworkSecrets(job.NetworkSecret{Name: "site", Value: "Bearer s3cret-s3cret-s3cret", To: to, Tenants: []string{"*"}}),
 			Lookup: func(context.Context, string) ([]netip.Addr, error) {
 				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 			},

@@ -219,12 +219,13 @@ func (l Limits) httpHeaders(v *validation, field string, to NetworkRule, headers
 
 // checkSecret checks that a rule may name a secret. The secret of another tenant is as one that does not exist.
 func (l Limits) checkSecret(v *validation, field, name string, to NetworkRule) {
-	i := slices.IndexFunc(l.Secrets, func(s NetworkSecret) bool { return s.Name == name && s.isFor(l.Tenant) })
+	secrets := l.Secrets.All()
+	i := slices.IndexFunc(secrets, func(s NetworkSecret) bool { return s.Name == name && s.isFor(l.Tenant) })
 	switch {
 	case i < 0:
 		v.add(field, "%s is no secret that this API key may use; the operator defines secrets (KAA_SECRETS_FILE)", quote(name))
-	case !covered(l.Secrets[i].To, to):
-		v.add(field, "%s may not go to %s; it may go to %s", quote(name), to, rulesText(l.Secrets[i].To))
+	case !covered(secrets[i].To, to):
+		v.add(field, "%s may not go to %s; it may go to %s", quote(name), to, rulesText(secrets[i].To))
 	}
 }
 

@@ -25,11 +25,11 @@ func TestHTTPRules(t *testing.T) {
 	}
 	l := limits()
 	l.Egress, l.Intercept, l.Tenant = rules("*.example:*"), true, "acme"
-	l.Secrets = []job.NetworkSecret{
-		{Name: "acme", To: rules("a.example:443", "*.sub.example"), Tenants: []string{"other", "acme"}},
-		{Name: "other", To: rules("a.example"), Tenants: []string{"other"}},
-		{Name: "all", To: rules("a.example"), Tenants: []string{"*"}},
-	}
+	l.Secrets = job.NewNetworkSecrets(
+		job.NetworkSecret{Name: "acme", To: rules("a.example:443", "*.sub.example"), Tenants: []string{"other", "acme"}},
+		job.NetworkSecret{Name: "other", To: rules("a.example"), Tenants: []string{"other"}},
+		job.NetworkSecret{Name: "all", To: rules("a.example"), Tenants: []string{"*"}},
+	)
 	const at = "network.http[0]"
 	for name, test := range map[string]struct {
 		rule           job.HTTPRule

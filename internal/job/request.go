@@ -94,7 +94,7 @@ type Limits struct {
 	// Intercept allows rules for requests, for which the proxy of a sandbox looks into TLS.
 	Intercept bool
 	// Secrets are those that such rules may name, without their values. Tenant is the caller's; empty for a key of the configuration.
-	Secrets []NetworkSecret
+	Secrets *NetworkSecrets
 	Tenant  string
 
 	ofKey     map[string]bool // the ceilings that are lower for this API key: see For

@@ -517,6 +517,6 @@ func (c *Config) Limits() job.Limits {
 		},
 		MaxInputs: c.MaxUploads, MaxInputBytes: c.MaxUploadBytes,
 		DefaultQuota: c.DefaultQuota(), MaxQuota: c.MaxQuota(), PrivateWebhooks: c.WebhookAllowPrivate, Packages: c.PackageLimits(),
-		Egress: c.EgressRules(), Intercept: c.EgressIntercept, Secrets: c.secretNames(),
+		Egress: c.EgressRules(), Intercept: c.EgressIntercept,
 	}
 }

@@ -66,14 +66,14 @@ func Config(c *config.Config, level sandbox.Level) interpreter.Config {
 }
 
 // Proxies returns what serves the proxies of sandboxes; nil if no code may reach any destination.
-func Proxies(c *config.Config, log *slog.Logger) func(net.Listener, job.Network, string) interpreter.Proxy {
+func Proxies(c *config.Config, secrets *job.NetworkSecrets, log *slog.Logger) func(net.Listener, job.Network, string) interpreter.Proxy {
 	rules := c.EgressRules()
 	if len(rules) == 0 {
 		return nil
 	}
 	gate := egress.New(egress.Config{
 		Allow: rules, Private: c.EgressPrefixes(), Connections: c.EgressConnections, Bytes: c.EgressBytes,
-		Intercept: c.EgressIntercept, Secrets: c.Secrets(), Log: log,
+		Intercept: c.EgressIntercept, Secrets: secrets, Log: log,
 	})
 	return func(l net.Listener, n job.Network, sessionID string) interpreter.Proxy {
 		return gate.Open(l, n, sessionID)
