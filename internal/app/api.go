@@ -18,7 +18,6 @@ import (
 	"github.com/kaa-run/kaa/internal/dialect/e2b"
 	"github.com/kaa-run/kaa/internal/door"
 	"github.com/kaa-run/kaa/internal/runner"
-	"github.com/kaa-run/kaa/internal/sandboxport"
 	"github.com/kaa-run/kaa/internal/service"
 	"github.com/kaa-run/kaa/internal/store"
 	"github.com/kaa-run/kaa/internal/telemetry"
@@ -171,10 +170,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 		{"archives", archiveStop, func(context.Context) error { archiver.Close(); return nil }},
 		{"schedules", scheduleStop, func(context.Context) error { scheduler.Close(); return nil }},
 	}, a.background...)
-	ports, err := sandboxport.ParseHosts(s.cfg.PortsHost)
-	if err != nil {
-		return nil, &configError{fmt.Errorf("KAA_PORTS_HOST: %w", err)}
-	}
+	ports := s.cfg.PortHosts()
 	own := api.New(api.Config{
 		Ports: ports, TrafficThing: e2b.TrafficThing,
 		Service: core, Console: page, BasePath: s.cfg.BasePath, Warnings: s.check.Warnings, Observer: s.metrics, Metrics: s.metrics.Handler(), Log: s.log,

@@ -54,7 +54,7 @@ var allowed = map[string][]string{
 	"test/cases":                nil,
 	"test/chaos":                nil,
 	"test/escape":               nil,
-	"internal/app/config":       {"internal/access", "internal/job", "internal/jsonfile", "internal/store", "internal/interpreter", "internal/telemetry", "internal/blob", "internal/oidc"},
+	"internal/app/config":       {"internal/access", "internal/job", "internal/jsonfile", "internal/store", "internal/interpreter", "internal/telemetry", "internal/blob", "internal/oidc", "internal/sandboxport"},
 	"internal/app/redisclient":  nil,
 	"internal/app/interpreters": {"internal/job", "internal/sandbox", "internal/interpreter", "internal/egress", "internal/app/config"},
 	"internal/app/doctor":       {"internal/job", "internal/oidc", "internal/store", "internal/sandbox", "internal/interpreter", "internal/app/config", "internal/app/redisclient", "internal/app/interpreters"},

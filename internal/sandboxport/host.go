@@ -50,6 +50,11 @@ func ParseHosts(pattern string) (Hosts, error) {
 			scheme = "http"
 		}
 	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > MaxPort {
+			return Hosts{}, errors.New("its port must be from 1 to 65535")
+		}
+	}
 	return Hosts{scheme: scheme, suffix: "." + name, port: u.Port()}, nil
 }
 

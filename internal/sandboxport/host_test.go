@@ -25,7 +25,7 @@ func TestHosts(t *testing.T) {
 	}
 	for _, pattern := range []string{
 		"ports.example.com", "*", "*.", "*.*.example.com", "*ports.example.com", "ftp://*.example.com", "*.example.com/x", "*.example.com?x", "u@*.example.com", "*.127.0.0.1", "*.a b", "*.a..b", "*.example.com.",
-		"https://", "*.exämple.com",
+		"https://", "*.exämple.com", "*.example.com:0", "*.example.com:65536",
 	} {
 		if h, err := ParseHosts(pattern); err == nil {
 			t.Errorf("%q: %+v", pattern, h)

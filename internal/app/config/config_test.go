@@ -131,6 +131,17 @@ func TestAllowedOrigins(t *testing.T) {
 	}
 }
 
+// TestPortHosts: a pattern that is none stops the start, and is named.
+func TestPortHosts(t *testing.T) {
+	t.Parallel()
+	for pattern, want := range map[string]string{"": "", "*.ports.example.com": "ports.example.com", "http://*.localhost:8080": "localhost:8080", "ports.example.com": "!", "*.127.0.0.1": "!", "*.example.com:65536": "!"} {
+		c, err := config.Load(config.Environment{"KAA_PORTS_HOST=" + pattern})
+		if refused := err != nil && strings.Contains(err.Error(), "KAA_PORTS_HOST: "); refused != (want == "!") || !refused && (err != nil || c.PortHosts().Domain() != want) {
+			t.Errorf("%q: %q %v", pattern, c.PortHosts().Domain(), err)
+		}
+	}
+}
+
 // TestBasePath: a base path is a path that stands everywhere as it is, and none of the API's own.
 func TestBasePath(t *testing.T) {
 	t.Parallel()

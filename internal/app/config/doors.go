@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kaa-run/kaa/internal/access"
+	"github.com/kaa-run/kaa/internal/sandboxport"
 	"github.com/kaa-run/kaa/internal/telemetry"
 )
 
@@ -38,6 +39,9 @@ func (c *Config) ShortKeys() int {
 
 // checkHosts finds what is wrong with the patterns of hosts.
 func (c *Config) checkHosts(bad func(format string, args ...any)) {
+	if _, err := sandboxport.ParseHosts(c.PortsHost); err != nil {
+		bad("KAA_PORTS_HOST: %w", err)
+	}
 	for name, patterns := range map[string][]string{"KAA_ALLOWED_ORIGINS": c.AllowedOrigins, "KAA_ALLOWED_HOSTS": c.AllowedHosts} {
 		for _, p := range patterns {
 			if _, err := path.Match(p, ""); err != nil || p == "" || strings.Contains(p, "/") {
@@ -49,6 +53,12 @@ func (c *Config) checkHosts(bad func(format string, args ...any)) {
 			}
 		}
 	}
+}
+
+// PortHosts are the host names of ports of sessions. Load has checked their pattern.
+func (c *Config) PortHosts() sandboxport.Hosts {
+	hosts, _ := sandboxport.ParseHosts(c.PortsHost)
+	return hosts
 }
 
 // matchesAll reports whether a pattern is of hosts that have nothing in common, but perhaps a port.
