@@ -134,3 +134,24 @@ export async function fleet({ world, open }) {
   await tenant.getByRole('tab', { name: 'Runners' }).waitFor({ state: 'detached' })
   equal(await tenant.getByRole('button', { name: /^Pause/ }).count(), 0, 'actions of an operator')
 }
+
+// A runner is drained after a question, and takes jobs again.
+export async function drain({ world }) {
+  await world.other({}, async (w) => {
+    const page = await w.open(keys.admin, '#/fleet/runners')
+    await w.api('POST', '/v1/sessions', {})
+    await page.getByRole('button', { name: /^Drain the runner/ }).click()
+    await page.getByRole('button', { name: 'Leave it' }).click()
+    await page.getByRole('button', { name: /^Drain the runner/ }).click()
+    await page.getByRole('button', { name: /^Drain it/ }).click()
+    await page.getByText('drained', { exact: true }).waitFor()
+    const { id } = await w.api('POST', '/v1/jobs', { code: 'print("after", 6 * 7)' })
+    await page.getByRole('button', { name: /^Resume the runner/ }).click()
+    await page.getByText('takes jobs', { exact: true }).waitFor()
+    equal((await ended(w, id)).state, 'completed', 'the job')
+    await page.goto(`${w.url}#/fleet/sessions`)
+    await page.getByRole('heading', { name: 'No session lives' }).waitFor()
+    checkQuiet(page, w)
+    await page.context().close()
+  })
+}

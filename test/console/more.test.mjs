@@ -1,4 +1,7 @@
 // What else the playground does: make test-long.
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { checkAccess, checkQuiet, equal, keys, screenshot, truth } from './world.mjs'
 import { ended, last, prints, run, set } from './steps.mjs'
 
@@ -166,6 +169,101 @@ export async function sharedLink({ world, open }) {
   await other.getByRole('heading', { name: 'Type a program and run it' }).waitFor()
   const broken = await open(keys.all, '#/playground?p=garbage')
   await broken.getByText('The link has no program that can be read').waitFor()
+}
+
+// What is copied runs elsewhere: by curl, by the client for Python, and for the command line.
+export async function copies({ world, open }) {
+  const page = await open()
+  const code = 'import os, sys\nprint("it\\\'s", os.environ["WHO"], sys.stdin.read())\n'
+  await set(page, code)
+  await page.getByRole('tab', { name: 'Settings' }).click()
+  await page.getByLabel('once, in a fresh interpreter').check()
+  await page.getByLabel('Timeout in seconds').fill('50')
+  await page.getByLabel('Memory in MiB').fill('300')
+  await page.getByLabel('Environment variables').fill("WHO=O'Hara $HOME")
+  await page.getByLabel('Standard input').fill('a "line" of `it`')
+  const shell = (text) => execFileSync('bash', ['-ec', text], { cwd: world.folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, PATH: `${world.folder}:${process.env.PATH}`, HOME: world.folder, KAA_API_KEY: keys.all } })
+  const copied = async (name) => {
+    await page.getByRole('button', { name: 'Share' }).click()
+    await page.evaluate(() => navigator.clipboard.writeText(''))
+    await page.getByRole('button', { name }).click()
+    const text = await page.waitForFunction(() => navigator.clipboard.readText())
+    return text.jsonValue()
+  }
+  const want = 'it\'s O\'Hara $HOME a "line" of `it`\n'
+  equal(JSON.parse(shell(await copied('Copy as curl'))).stdout, want, 'what curl has printed')
+  const kaa = join(world.folder, 'kaa')
+  writeFileSync(kaa, `#!/bin/sh\nexec ${process.env.KAA_BIN} "$@"\n`, { mode: 0o755 })
+  equal(shell(await copied('Copy for the command line')), want, 'what kaa run has printed')
+  const root = process.env.KAA_ROOT, venv = join(world.folder, 'client'), needs = join(world.folder, 'needs.txt'), program = join(world.folder, 'copied.py')
+  writeFileSync(needs, readFileSync(join(root, 'test/clients/requirements.txt'), 'utf8').match(/^httpx==.*$/m)[0] + '\n')
+  execFileSync(join(root, 'scripts/venv'), [venv, needs], { stdio: 'inherit' })
+  writeFileSync(program, await copied('Copy as Python'))
+  equal(execFileSync(join(venv, 'bin/python'), [program], { encoding: 'utf8', env: { ...process.env, KAA_API_KEY: keys.all, PYTHONPATH: join(root, 'clients/python/src') } }).trim(), want.trim(), 'what the client for Python has printed')
+}
+
+// Each example runs to its end.
+export async function examples({ world, open }) {
+  const page = await open()
+  await page.getByRole('button', { name: 'Examples' }).click()
+  const titles = await page.locator('.menu ul button').allInnerTexts()
+  await page.keyboard.press('Escape')
+  truth(titles.length >= 12, `${titles.length} examples`)
+  for (const [n, title] of titles.entries()) {
+    await page.getByRole('button', { name: 'Examples' }).click()
+    await page.getByRole('button', { name: title, exact: true }).click()
+    await page.locator('.cm-content').click()
+    await page.keyboard.press('ControlOrMeta+Enter')
+    await page.waitForFunction((n) => document.querySelectorAll('article.run').length === n + 1, n)
+    if (title === 'Ask for input') {
+      await last(page).getByLabel(/^Input for the program/).fill('Ada')
+      await page.keyboard.press('Enter')
+    }
+    await ended(page, title === 'An error to read' ? 'error' : 'ok')
+  }
+  checkQuiet(page, world)
+}
+
+// The playground and a job can be used without a mouse.
+export async function keyboard({ world, open }) {
+  const page = await open()
+  await page.locator('.cm-content').waitFor()
+  await page.waitForFunction(() => document.activeElement?.classList.contains('editor-host') || document.activeElement?.shadowRoot !== null)
+  await page.keyboard.press('ControlOrMeta+a')
+  await page.keyboard.insertText('name = input("Who? ")\nprint("hello", name)')
+  await page.keyboard.press('ControlOrMeta+Enter')
+  await last(page).getByLabel('Input for the program: Who?').waitFor()
+  await page.waitForFunction(() => document.activeElement?.getAttribute('aria-label')?.startsWith('Input for the program'))
+  await page.keyboard.type('Ada')
+  await page.keyboard.press('Enter')
+  await prints(page, 'hello Ada')
+  await ended(page, 'ok')
+  // to presses Tab until something has the focus. In the editor, Tab is for the program, and Escape is to be pressed before.
+  const to = async (name) => {
+    for (let n = 0; n < 80; n++) {
+      if (await page.evaluate(() => document.activeElement?.shadowRoot !== null)) await page.keyboard.press('Escape')
+      await page.keyboard.press('Tab')
+      if (await page.evaluate((name) => (document.activeElement?.getAttribute('aria-label') || document.activeElement?.innerText || '').trim() === name, name)) return
+    }
+    throw new Error(`${name} does not get the focus`)
+  }
+  await page.reload()
+  await to('Examples')
+  await page.keyboard.press('Enter')
+  await page.keyboard.press('ArrowDown')
+  await page.keyboard.press('Escape')
+  await to('Output')
+  await page.keyboard.press('ArrowRight')
+  await page.getByText('Files of the working directory are listed here.').waitFor()
+  await page.reload()
+  await to('Jobs')
+  await page.keyboard.press('Enter')
+  await page.locator('.jobs tbody tr a').first().waitFor()
+  await page.locator('.jobs-frame').focus()
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  await page.getByRole('heading', { name: 'Timeline' }).waitFor()
+  checkQuiet(page, world)
 }
 
 // A shell in the session sees its files.

@@ -56,7 +56,10 @@ async function visit(world, open, options, seen) {
 
 // Light colours have contrast, too.
 export async function light({ world, open }) {
-  await visit(world, open, { colorScheme: 'light' }, (page, what) => checkAccess(page, `${what}, in light colours`))
+  await visit(world, open, { colorScheme: 'light' }, async (page, what) => {
+    await checkAccess(page, `${what}, in light colours`)
+    await screenshot(page, 'light-' + what.replace(/\W+/g, '-'))
+  })
 }
 
 // On a phone nothing is wider than the screen, and all is as accessible.

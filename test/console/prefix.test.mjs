@@ -77,7 +77,8 @@ async function below(world, strip) {
 }
 
 export async function prefix({ world }) {
-  await world.below('/tools/kaa', async (w) => {
+  await world.other({ KAA_BASE_PATH: '/tools/kaa' }, async (w) => {
+    w.base = '/tools/kaa'
     await below(w, false)
     await below(w, true)
   })

@@ -39,13 +39,12 @@ export class World {
     renameSync(file + '.new', file)
   }
 
-  // below calls f with a world whose Kaa is another one, which has a base path. The browser is the same.
-  async below(base, f) {
+  // other calls f with a world whose Kaa is another one, with settings of its own. The browser is the same.
+  async other(settings, f) {
     const w = Object.create(this)
-    w.base = base
     w.port = await freePort()
     w.url = `http://127.0.0.1:${w.port}/`
-    await w.startKaa({ KAA_BASE_PATH: base })
+    await w.startKaa(settings)
     try {
       await f(w)
     } finally {
@@ -81,7 +80,7 @@ export class World {
     page.setDefaultTimeout(patience)
     page.complaints = []
     page.requests = []
-    page.on('console', (m) => { if (m.type() === 'error' && !/status of (4|5)\d\d|ERR_CONNECTION|ERR_EMPTY|WebSocket connection/.test(m.text())) page.complaints.push(m.text()) })
+    page.on('console', (m) => { if (m.type() === 'error' && !/status of (4|5)\d\d|ERR_CONNECTION|ERR_EMPTY|WebSocket connection/.test(m.text())) page.complaints.push(`${m.text()} (${m.location().url}:${m.location().lineNumber}:${m.location().columnNumber})`) })
     page.on('pageerror', (e) => page.complaints.push(String(e)))
     page.on('request', (r) => page.requests.push(r.url()))
     if (key) await context.addInitScript(([k]) => { if (window === top) sessionStorage.setItem('kaa.key', k) }, [key])

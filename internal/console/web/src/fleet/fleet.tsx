@@ -86,7 +86,7 @@ function Hour({ forbidden }: { forbidden: () => void }) {
         <Chart label="Sessions and runners" series={[of('sessions', fleet((f) => f.sessions)), of('runners', fleet((f) => f.runners))]} />
         <Chart label="Memory where runners are" series={[of('used', fleet((f) => f.memoryBytes / 2 ** 30)), of('all', fleet((f) => f.memoryLimitBytes / 2 ** 30))]} unit=" GiB" />
       </div>
-      <p class="hint">Each point is {h.seconds} seconds. The right end is now.</p>
+      <p class="hint">Each point is {h.seconds} seconds. The right end is now.{h.samples.some((s) => s.fleet) ? '' : ` A runner has put down none so far: the first one comes within ${h.seconds} seconds.`}</p>
     </>
   )
 }
@@ -139,6 +139,7 @@ function RunnerCard({ r, reload }: { r: Runner; reload: () => void }) {
   const words = r.sick ? 'cannot start interpreters' : r.drained ? 'drained' : r.draining ? 'is stopping' : r.active >= r.concurrency ? 'all slots are busy' : 'takes jobs'
   const act = () => post(`/v1/runners/${r.id}/${r.drained ? 'resume' : 'drain'}`)
     .then(() => { tell(r.drained ? 'The runner takes jobs again' : 'The runner takes nothing new; its sessions end'); reload() }, complain)
+  const [asked, setAsked] = useState(false)
   const weak = r.sandboxLayers.filter((l) => !l.holds)
   return (
     <article class="panel runner" aria-label={`Runner ${r.host}`}>
@@ -158,7 +159,9 @@ function RunnerCard({ r, reload }: { r: Runner; reload: () => void }) {
       <details><summary>Layers of the sandbox</summary>
         <ul class="layers">{r.sandboxLayers.map((l) => <li key={l.name}><State value={l.holds ? 'ok' : 'error'} /> <b>{l.name}</b> {l.detail}{l.advice && <em> {l.advice}</em>}</li>)}</ul>
       </details>
-      {may('admin') && !(r.draining && !r.drained) && <Button kind={r.drained ? 'plain' : 'danger'} aria-label={`${r.drained ? 'Resume' : 'Drain'} the runner ${r.host}`} onClick={() => void act()}>{r.drained ? 'Resume' : 'Drain'}</Button>}
+      {may('admin') && !(r.draining && !r.drained) && (r.drained || !asked
+        ? <Button kind={r.drained ? 'plain' : 'danger'} aria-label={`${r.drained ? 'Resume' : 'Drain'} the runner ${r.host}`} onClick={() => { if (r.drained) void act(); else setAsked(true) }}>{r.drained ? 'Resume' : 'Drain'}</Button>
+        : <div class="row"><Button kind="danger" onClick={() => { setAsked(false); void act() }}>{r.sessions ? `Drain it and end its ${number(r.sessions)} sessions` : 'Drain it'}</Button><Button onClick={() => setAsked(false)}>Leave it</Button></div>)}
     </article>
   )
 }
@@ -204,5 +207,10 @@ function Sessions() {
 function End({ s, after }: { s: Session; after: () => void }) {
   const [asked, setAsked] = useState(false)
   if (!asked) return <Button kind="danger" aria-label={`End session ${s.name || s.id}`} onClick={() => setAsked(true)}>End</Button>
-  return <Button kind="danger" onClick={() => remove(`/v1/sessions/${s.id}`).then(() => { tell('The session has ended'); after() }, complain).finally(() => setAsked(false))}>End it with its variables</Button>
+  return (
+    <span class="row">
+      <Button kind="danger" onClick={() => remove(`/v1/sessions/${s.id}`).then(() => { tell('The session has ended'); after() }, complain).finally(() => setAsked(false))}>End it with its variables</Button>
+      <Button onClick={() => setAsked(false)}>Keep it</Button>
+    </span>
+  )
 }

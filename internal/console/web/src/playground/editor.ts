@@ -50,6 +50,20 @@ const look = EditorView.theme({
   '.cm-searchMatch': { backgroundColor: 'var(--warn-soft)' },
 })
 
+// overSelection takes text that is typed over a selection. The browser would give it the look of what it replaces, by a style attribute, which the policy
+// of the page refuses with an error.
+const overSelection = EditorView.domEventHandlers({
+  beforeinput(e, view) {
+    const { ranges, main } = view.state.selection
+    const text = e.data
+    if (e.inputType !== 'insertText' || !text || main.empty || ranges.length > 1 || view.composing) return false
+    const insert = () => view.state.update(view.state.replaceSelection(text), { userEvent: 'input.type', scrollIntoView: true })
+    if (!view.state.facet(EditorView.inputHandler).some((f) => f(view, main.from, main.to, text, insert))) view.dispatch(insert())
+    e.preventDefault()
+    return true
+  },
+})
+
 export interface Options {
   text: string
   onChange: (text: string) => void
@@ -71,7 +85,7 @@ export class Editor {
         extensions: [
           Prec.highest(keymap.of([{ key: 'Mod-Enter', run, preventDefault: true }, { key: 'Ctrl-Enter', run, preventDefault: true }])),
           lineNumbers(), highlightActiveLineGutter(), highlightSpecialChars(), history(), drawSelection(), indentOnInput(), bracketMatching(), closeBrackets(),
-          highlightActiveLine(), highlightSelectionMatches(), indentUnit.of('    '), python(), syntaxHighlighting(colours), look, mark,
+          highlightActiveLine(), highlightSelectionMatches(), indentUnit.of('    '), python(), syntaxHighlighting(colours), look, mark, overSelection,
           python().language.data.of({ autocomplete: sessionNames(o.complete) }),
           autocompletion({ icons: false }),
           // Escape and then Tab leaves the editor: the keyboard is not caught in it.

@@ -37,6 +37,7 @@ function pathOf(points: (number | null)[], top: number, height: number): string 
       return
     }
     d += `${pen}${(i * step).toFixed(1)} ${(height - 2 - p / top * (height - 6)).toFixed(1)}`
+    if (pen === 'M' && (points[i + 1] ?? null) === null) d += 'h1' // a point alone would not be seen
     pen = 'L'
   })
   return d
