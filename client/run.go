@@ -28,7 +28,7 @@ type Handlers struct {
 	Value func(Value)
 	// Case has the verdict of a case.
 	Case func(CaseResult)
-	// Gap has the number of bytes that are missing here.
+	// Gap has the number of bytes that are missing here: of output that came too fast, or of one value that was too large.
 	Gap func(bytes int64)
 	// Other has all other events.
 	Other func(Event) error
