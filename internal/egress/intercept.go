@@ -20,6 +20,9 @@ import (
 // tlsHandshake is the first byte of a client that speaks TLS.
 const tlsHandshake = 0x16
 
+// http11 is the only protocol in TLS (ALPN). Clients that speak HTTP/2, too, use it then.
+const http11 = "http/1.1"
+
 // idleOutside is how long a connection to a destination stays open between requests.
 const idleOutside = 30 * time.Second
 
@@ -126,7 +129,13 @@ func (i *interceptor) take(in net.Conn, early []byte, host string, port uint16) 
 	}
 	c.secure = true
 	i.requests.put(tls.Server(c, &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, SessionTicketsDisabled: true,
+		MinVersion: tls.VersionTLS12, NextProtos: []string{http11}, SessionTicketsDisabled: true,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if len(hello.SupportedProtos) > 0 && !slices.Contains(hello.SupportedProtos, http11) { // the handshake fails
+				_ = i.door.count.refuse(host, port, &refusal{job.NetworkBadRequest, "a client that does not speak HTTP/1.1, as gRPC, cannot send requests to " + place(host, port) + ", for which network.http has rules"})
+			}
+			return nil, nil //nolint:nilnil // this configuration
+		},
 		// The name in the client's greeting (SNI) does not count: a certificate for another name would be of no use to it.
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return i.authority.certify(host) },
 	}))
