@@ -141,7 +141,11 @@ func (p *Request) fromPort(ours http.Header, r *http.Request, a *http.Response) 
 		p.onThisHost(a.Header)
 	}
 	if to := a.Header.Get("Location"); to != "" {
-		a.Header.Set("Location", p.outside(to))
+		if to = p.outside(to, r.Host); to != "" {
+			a.Header.Set("Location", to)
+		} else {
+			a.Header.Del("Location")
+		}
 	}
 	// The address of the page may be a secret, and has ids.
 	a.Header.Set("Referrer-Policy", "same-origin")
@@ -158,25 +162,6 @@ func (*Request) onThisHost(h http.Header) {
 		h.Del(name)
 	}
 	h.Add("Content-Security-Policy", policy)
-}
-
-// outside is an address to which the server leads, as its clients outside know it.
-func (p *Request) outside(to string) string {
-	u, err := url.Parse(to)
-	if err != nil {
-		return to
-	}
-	if ours := []string{p.host(), p.local(), "127.0.0.1:" + strconv.Itoa(p.Number)}; u.Host != "" && u.User == nil && slices.Contains(ours, u.Host) {
-		u.Scheme, u.Host = "", ""
-		if u.Path == "" {
-			u.Path = "/"
-		}
-		to = u.String()
-	}
-	if strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "//") {
-		return p.Below + to
-	}
-	return to
 }
 
 // onOwnHost changes the header of an answer that is shown at a host name of its own. Its cookies must not reach the host names of other sandboxes.
