@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gin-gonic/gin"
@@ -33,12 +34,13 @@ type docsResponse struct {
 }
 
 // docsPage serves the API's description as one page without scripts or outside
-// links, so that it works offline. It is rendered once, from the OpenAPI.
+// links, so that it works offline. It is rendered from the OpenAPI when it is first asked for: that takes longer than the rest
+// of what an API does before it serves.
 func docsPage(spec *huma.OpenAPI) gin.HandlerFunc {
-	page := []byte(renderDocs(spec))
+	rendered := sync.OnceValue(func() []byte { return []byte(renderDocs(spec)) })
 	return func(c *gin.Context) {
 		c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-		text := bytes.Replace(page, []byte(docsAddress), []byte(addressOf(c.Request)+service.CallOf(c.Request.Context()).Prefix), 1)
+		text := bytes.Replace(rendered(), []byte(docsAddress), []byte(addressOf(c.Request)+service.CallOf(c.Request.Context()).Prefix), 1)
 		c.Data(http.StatusOK, "text/html; charset=utf-8", text)
 	}
 }
