@@ -181,7 +181,7 @@ func TestGroups2(t *testing.T) { //nolint:paralleltest // it compares processor 
 		t.Fatalf("the groups are %s: %v", groups.Control(), err)
 	}
 	if groups.Control() != ControlCgroup2 {
-		t.Skip(err)
+		t.Skipf("this process can make no groups of version 2; its limits are held by %s", groups.Control())
 	}
 	t.Cleanup(func() {
 		if err := groups.Close(); err != nil {
