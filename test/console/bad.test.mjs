@@ -1,6 +1,6 @@
 // What goes wrong between the page and Kaa, and what programs put out that no page expects.
 import { readFileSync } from 'node:fs'
-import { checkQuiet, equal, keys, screenshot, truth } from './world.mjs'
+import { checkQuiet, during, equal, keys, screenshot, truth } from './world.mjs'
 import { ended, last, prints, run, session } from './steps.mjs'
 import { wire } from './cut.mjs'
 
@@ -57,8 +57,8 @@ export async function expired({ world, open }) {
   const page = await open()
   await run(page, 'x = 1')
   await ended(page, 'ok')
-  await world.api('DELETE', `/v1/sessions/${await session(page)}`)
-  await page.getByText('The next run opens a new session').first().waitFor()
+  const first = await session(page)
+  await during(page, 'The next run opens a new session', () => world.api('DELETE', `/v1/sessions/${first}`))
   await page.getByText('no session yet').waitFor()
   await page.locator('.cm-content', { hasText: 'x = 1' }).waitFor()
   await run(page, 'print("x" in globals())')

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { checkAccess, checkQuiet, equal, keys, screenshot, truth } from './world.mjs'
+import { checkAccess, checkQuiet, during, equal, keys, screenshot, truth } from './world.mjs'
 import { ended, last, prints, run, set } from './steps.mjs'
 
 // Colours and progress bars look as in a terminal; other control characters and markup are shown as they are.
@@ -51,25 +51,29 @@ export async function forkAndRollback({ open }) {
   await page.getByRole('tab', { name: 'Output' }).click()
   await run(page, 'x = 2; print("x is", x)')
   await prints(page, 'x is 2')
+  await ended(page, 'ok')
   await page.getByRole('button', { name: 'Fork the session: try both' }).click()
   const fork = page.getByRole('region', { name: /^Fork of/ }), origin = page.getByRole('region', { name: 'Program 1', exact: true })
   await run(fork, 'x += 40; print("fork", x)')
   await prints(fork, 'fork 42')
+  await ended(fork, 'ok')
   await run(origin, 'x += 1; print("origin", x)')
   await prints(origin, 'origin 3')
+  await ended(origin, 'ok') // a program that still runs is not run again
   await set(origin, 'print("both", x)')
   await set(fork, 'print("both", x)')
   await page.getByRole('button', { name: 'Run both' }).click()
   await prints(origin, 'both 3')
   await prints(fork, 'both 42')
+  await ended(origin, 'ok')
+  await ended(fork, 'ok')
   await checkAccess(page, 'two programs side by side')
   await screenshot(page, 'side-by-side')
   await page.getByRole('button', { name: 'One program' }).click()
   await fork.waitFor({ state: 'detached' })
   await page.reload()
   await page.getByRole('tab', { name: 'State' }).click()
-  await back.click()
-  await page.getByText('The session is in the state of the checkpoint').waitFor()
+  await during(page, 'The session is in the state of the checkpoint', () => back.click())
   await checkAccess(page, 'the states')
   await screenshot(page, 'states')
   await page.getByRole('tab', { name: 'Output' }).click()
@@ -160,8 +164,7 @@ export async function sharedLink({ world, open }) {
   const page = await open()
   await set(page, 'print("shared")')
   await page.getByRole('button', { name: 'Share' }).click()
-  await page.getByRole('button', { name: 'Copy a link to this program' }).click()
-  await page.getByText('Link copied').waitFor()
+  await during(page, 'Link copied', () => page.getByRole('button', { name: 'Copy a link to this program' }).click())
   const link = await page.evaluate(() => navigator.clipboard.readText())
   truth(link.startsWith(world.url + '#/playground?p='), `the link ${link}`)
   const other = await open(keys.all, link.slice(world.url.length))
@@ -182,7 +185,7 @@ export async function copies({ world, open }) {
   await page.getByLabel('Memory in MiB').fill('300')
   await page.getByLabel('Environment variables').fill("WHO=O'Hara $HOME")
   await page.getByLabel('Standard input').fill('a "line" of `it`')
-  const shell = (text) => execFileSync('bash', ['-ec', text], { cwd: world.folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, PATH: `${world.folder}:${process.env.PATH}`, HOME: world.folder, KAA_API_KEY: keys.all } })
+  const shell = (text) => execFileSync('bash', ['-ec', text], { cwd: world.folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, PATH: `${world.folder}:${process.env.PATH}`, HOME: world.folder, KAA_API_KEY: keys.all } })
   const copied = async (name) => {
     await page.getByRole('button', { name: 'Share' }).click()
     await page.evaluate(() => navigator.clipboard.writeText(''))

@@ -1,5 +1,5 @@
 // Each page and each of its parts, for somebody who cannot see, with light colours, and on a phone.
-import { checkAccess, checkQuiet, equal, keys, screenshot, truth } from './world.mjs'
+import { checkAccess, checkQuiet, during, equal, keys, screenshot, truth } from './world.mjs'
 import { ended, last, prints, run, session } from './steps.mjs'
 
 const program = [
@@ -90,13 +90,11 @@ export async function files({ world, open }) {
     await page.dispatchEvent('.playground', 'dragover', { dataTransfer: data })
     await page.dispatchEvent('.playground', 'drop', { dataTransfer: data })
   }
-  await drop(['one.txt', 'two.txt'])
-  await page.getByText('two.txt is in the working directory').waitFor()
+  await during(page, 'two.txt is in the working directory', () => drop(['one.txt', 'two.txt']))
   await run(page, 'import os\nprint(sorted(n for n in os.listdir() if n.endswith(".txt")), open("two.txt").read())')
   await prints(page, "['one.txt', 'two.txt'] content of two.txt")
   await ended(page, 'ok')
-  await drop(['three.txt'])
-  await page.getByText('three.txt is in the working directory').waitFor()
+  await during(page, 'three.txt is in the working directory', () => drop(['three.txt']))
   await page.getByRole('tab', { name: 'Files' }).click()
   await page.locator('.out-file code', { hasText: 'three.txt' }).waitFor()
   await page.locator('.upload input').setInputFiles(['four.txt', 'five.txt', 'six ü.txt'].map((name) => ({ name, mimeType: 'text/plain', buffer: Buffer.from(name) })))
@@ -113,8 +111,7 @@ export async function files({ world, open }) {
   // Without a session they come with each run.
   await page.getByRole('tab', { name: 'Settings' }).click()
   await page.getByLabel('once, in a fresh interpreter').check()
-  await drop(['once.txt'])
-  await page.getByText('once.txt is in the working directory').waitFor()
+  await during(page, 'once.txt is in the working directory', () => drop(['once.txt']))
   await page.getByRole('tab', { name: 'Output' }).click()
   await run(page, 'print("it has", open("once.txt").read())')
   await prints(page, 'it has content of once.txt')

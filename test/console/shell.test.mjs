@@ -12,12 +12,12 @@ export async function signIn({ world, open }) {
   await form.getByText('Enter a key.').waitFor()
   await form.getByLabel('API key').fill('wrong-key-0123456789')
   await page.keyboard.press('Enter')
-  await form.getByText(/API key/i).nth(2).waitFor()
+  await form.locator('.wrong', { hasText: 'API key' }).waitFor()
   equal(await page.evaluate(() => sessionStorage.getItem('kaa.key')), null, 'the refused key is kept')
   await form.getByLabel('API key').fill(keys.all)
   await page.keyboard.press('Enter')
   await page.getByRole('link', { name: 'Playground' }).waitFor()
-  equal(await form.count(), 0, 'dialogs')
+  await form.waitFor({ state: 'detached' })
   truth(!page.requests.some((u) => u.includes(keys.all)), 'the key is in an address')
   equal(await page.evaluate(() => [localStorage.length, document.cookie]), [0, ''], 'what is kept besides the tab')
   await page.getByRole('button', { name: 'Sign out' }).click()
@@ -36,13 +36,13 @@ export async function scopes({ open }) {
 // The theme is that of the system until it is changed, and stays changed.
 export async function themes({ open }) {
   const page = await open(keys.all)
-  const theme = () => page.evaluate(() => document.documentElement.dataset.theme)
-  equal(await theme(), 'dark', 'the theme of the system')
+  const theme = (name) => page.waitForFunction((name) => document.documentElement.dataset.theme === name, name)
+  await theme('dark')
   await page.getByRole('button', { name: 'Light colours' }).click()
-  equal(await theme(), 'light', 'the theme that was chosen')
+  await theme('light')
   await page.reload()
   await page.getByRole('button', { name: 'Dark colours' }).waitFor()
-  equal(await theme(), 'light', 'the theme after a reload')
+  await theme('light')
 }
 
 // Programs get JSON at the root; the first page is small.

@@ -12,6 +12,8 @@ import { chromium } from 'playwright-core'
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 // A wait ends when its state is there. The limit is for a page that hangs, on a machine that does much else.
 const patience = Number(process.env.KAA_PATIENCE ?? 240_000)
+// KAA_SLOWNESS=20 has pages run at a twentieth of the speed: what a test expects too early shows then.
+const slowness = Number(process.env.KAA_SLOWNESS ?? 1)
 
 // Keys of the Kaa: all is for the usual scopes, as leaver is, reader has one, other is another tenant's.
 export const keys = { all: 'console-all-0123456789', leaver: 'console-leaver-0123456789', reader: 'console-reader-0123456789', other: 'console-other-0123456789', admin: 'console-admin-0123456789' }
@@ -21,10 +23,8 @@ export class World {
     const w = new World()
     w.folder = mkdtempSync(join(tmpdir(), 'kaa-console-'))
     w.writeKeys()
-    w.port = await freePort()
-    w.url = `http://127.0.0.1:${w.port}/`
-    await w.startKaa()
-    w.browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'] })
+    await w.startAnywhere()
+    w.browser = await chromium.launch({ executablePath: process.env.CHROMIUM, timeout: patience, args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'] })
     return w
   }
 
@@ -42,13 +42,25 @@ export class World {
   // other calls f with a world whose Kaa is another one, with settings of its own. The browser is the same.
   async other(settings, f) {
     const w = Object.create(this)
-    w.port = await freePort()
-    w.url = `http://127.0.0.1:${w.port}/`
-    await w.startKaa(settings)
+    await w.startAnywhere(settings)
     try {
       await f(w)
     } finally {
       await w.stopKaa()
+    }
+  }
+
+  // startAnywhere starts it at a free port. Another process may take that first; then it is another one.
+  async startAnywhere(settings) {
+    for (;;) {
+      this.port = await freePort()
+      this.url = `http://127.0.0.1:${this.port}/`
+      try {
+        await this.startKaa(settings)
+        return
+      } catch (err) {
+        if (!/address already in use/.test(err.message)) throw err
+      }
     }
   }
 
@@ -61,7 +73,9 @@ export class World {
     })
     this.kaa.stderr.on('data', (d) => { log += d })
     this.ended = new Promise((done) => this.kaa.once('exit', done))
-    while (!(await fetch(this.url + 'readyz').then((r) => r.ok, () => false))) {
+    // The keys tell it from a Kaa of somebody else that has got the port.
+    const answers = (path, headers = {}) => fetch(this.url + path, { headers }).then((r) => r.ok, () => false)
+    while (!(await answers('readyz') && await answers('v1/key', { Authorization: `Bearer ${keys.all}` }))) {
       if (this.kaa.exitCode !== null) throw new Error(`kaa has ended:\n${log}`)
       await new Promise((done) => setTimeout(done, 50))
     }
@@ -80,9 +94,10 @@ export class World {
     page.setDefaultTimeout(patience)
     page.complaints = []
     page.requests = []
-    page.on('console', (m) => { if (m.type() === 'error' && !/status of (4|5)\d\d|ERR_CONNECTION|ERR_EMPTY|WebSocket connection/.test(m.text())) page.complaints.push(`${m.text()} (${m.location().url}:${m.location().lineNumber}:${m.location().columnNumber})`) })
+    page.on('console', (m) => { if (m.type() === 'error' && !/status of (4|5)\d\d|Failed to load resource: net::|WebSocket connection/.test(m.text())) page.complaints.push(`${m.text()} (${m.location().url}:${m.location().lineNumber}:${m.location().columnNumber})`) })
     page.on('pageerror', (e) => page.complaints.push(String(e)))
     page.on('request', (r) => page.requests.push(r.url()))
+    if (slowness > 1) await (await context.newCDPSession(page)).send('Emulation.setCPUThrottlingRate', { rate: slowness })
     if (key) await context.addInitScript(([k]) => { if (window === top) sessionStorage.setItem('kaa.key', k) }, [key])
     await page.goto(url + fragment)
     return page
@@ -109,6 +124,9 @@ function freePort() {
     })
   })
 }
+
+// during does something and waits for a message of the page. That goes after a while, so the wait begins before.
+export const during = (page, text, act) => Promise.all([page.getByText(text).first().waitFor(), act()])
 
 export function equal(got, want, what) {
   if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`${what}: ${JSON.stringify(got)}, want ${JSON.stringify(want)}`)

@@ -40,7 +40,7 @@ async function forked(w: Workspace) {
 }
 
 export function Bar({ workspace: w, run }: { workspace: Workspace; run: () => void }) {
-  const active = w.runs.value.find((r) => r.outcome.value === null)
+  const { active } = w
   const session = w.session.value
   const [busy, setBusy] = useState(false)
   const act = (f: () => Promise<unknown>) => () => { setBusy(true); f().catch(complain).finally(() => setBusy(false)) }

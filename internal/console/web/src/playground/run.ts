@@ -64,6 +64,7 @@ export class Run {
   // version is moved on when items have changed: at most some thirty times a second, however much comes.
   readonly version = signal(0)
   once = false // it has no session
+  readonly past = signal(false) // it is shown again, and nobody knows yet that it runs
   private timer = 0
   private characters = 0 // of all text
   private lines = 0

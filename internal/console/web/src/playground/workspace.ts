@@ -1,7 +1,7 @@
 // A workspace is a tab of the playground: a program, its settings, a session if it has one, and the runs.
 import { signal } from '@preact/signals'
 import { call, get, post, Problem, remove, socket, wordsOf } from '../api'
-import { follow } from '../events'
+import { follow, isFinal } from '../events'
 import { complain, tell } from '../ui/toast'
 import { Run } from './run'
 import { bodyOf, ofInterpreter, ofRun, usual, type Dropped, type Settings } from './settings'
@@ -35,7 +35,8 @@ export class Workspace {
 
   constructor(title: string) { this.title.value = title }
 
-  get active(): Run | undefined { return this.runs.value.find((r) => !r.over) }
+  // active is the run that keeps another one from beginning.
+  get active(): Run | undefined { return this.runs.value.find((r) => !r.over && !r.past.value) }
 
   async run(code: string) {
     const run = new Run(code)
@@ -68,8 +69,10 @@ export class Workspace {
     const run = new Run(code)
     run.jobId = jobId
     run.once = once
-    run.state.value = 'running'
+    run.state.value = 'loading'
     run.streamed = true
+    run.past.value = true
+    get<{ state: string }>(`/v1/jobs/${jobId}`).then((j) => { run.past.value = isFinal(j.state) }, () => {}) // the stream says what is wrong
     this.runs.value = [...this.runs.value, run]
     follow(`/v1/jobs/${jobId}/events`, (e) => run.take(e.type, e.data, e.id), '', this.single.signal).then(() => {
       if (!run.over) run.fail('The end of this execution is not known any more.')
