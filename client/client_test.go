@@ -97,13 +97,13 @@ func TestFollow(t *testing.T) {
 				"data: \"stream\":\"stdout\",\"text\":\"a\"}\n\nid: 1-3\nevent: stream\ndata: {\"type\":\"st")
 			return
 		}
-		_, _ = io.WriteString(w, "id: 1-3\ndata: {\"type\":\"stream\",\"stream\":\"stderr\",\"text\":\"b\"}\n\ndata: {\"type\":\"gap\",\"bytes\":7}\n\ndata: {\"type\":\"result\",\"main\":true,\"data\":{\"text/plain\":\"'v'\"}}\n\n"+
+		_, _ = io.WriteString(w, "id: 1-3\ndata: {\"type\":\"stream\",\"stream\":\"stderr\",\"text\":\"b\"}\n\ndata: {\"type\":\"gap\",\"bytes\":7}\n\ndata: {\"type\":\"gap\",\"bytes\":9,\"event\":\"display\"}\n\ndata: {\"type\":\"result\",\"main\":true,\"data\":{\"text/plain\":\"'v'\"}}\n\n"+
 			"data: {\"type\":\"status\",\"state\":\"completed\",\"status\":\"exit\",\"exitCode\":3}\n\n")
 	})
 	var seen []string
 	note := func(format string, args ...any) { seen = append(seen, fmt.Sprintf(format, args...)) }
 	end, err := c.FollowJob(t.Context(), "j", client.Handlers{
-		Began: func(id string) { note("began %s", id) }, Gap: func(n int64) { note("gap %d", n) }, Value: func(v client.Value) { note("value %s", v.Data["text/plain"]) },
+		Began: func(id string) { note("began %s", id) }, Gap: func(n int64) { note("gap %d", n) }, TooLarge: func(event string, n int64) { note("%s %d", event, n) }, Value: func(v client.Value) { note("value %s", v.Data["text/plain"]) },
 		Output: func(stream, text string) error {
 			note("%s %s", stream, text)
 			return nil
@@ -112,7 +112,7 @@ func TestFollow(t *testing.T) {
 	if err != nil || end.State != "completed" || end.ExitCode == nil || *end.ExitCode != 3 {
 		t.Errorf("%v: %+v", err, end)
 	}
-	if got, want := strings.Join(seen, ", "), `began j, stdout a, stderr b, gap 7, value "'v'"`; got != want {
+	if got, want := strings.Join(seen, ", "), `began j, stdout a, stderr b, gap 7, display 9, value "'v'"`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if got := strings.Join(asked, " "); got != " lastEventId=1-2" {

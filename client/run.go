@@ -28,8 +28,11 @@ type Handlers struct {
 	Value func(Value)
 	// Case has the verdict of a case.
 	Case func(CaseResult)
-	// Gap has the number of bytes that are missing here: of output that came too fast, or of one value that was too large.
+	// Gap has the number of bytes that are missing here: of output that came too fast, or of one value that was too large,
+	// if TooLarge is nil.
 	Gap func(bytes int64)
+	// TooLarge has the type and the size of one event that was too large. The result of the job has a value of this size, if it has room.
+	TooLarge func(event string, bytes int64)
 	// Other has all other events.
 	Other func(Event) error
 }
@@ -138,9 +141,9 @@ func notEOF(err error) error {
 
 // fields are those of the events that Handle reads.
 type fields struct {
-	Type, State, JobID, Stream, Text, Code, Detail string
-	Resumable                                      bool
-	Bytes                                          int64
+	Type, State, JobID, Stream, Text, Code, Detail, Event string
+	Resumable                                             bool
+	Bytes                                                 int64
 }
 
 // Handle passes one event on. It fills end, and returns true, at the last one.
@@ -166,6 +169,8 @@ func (h Handlers) Handle(e Event, end *End) (done bool, err error) {
 		var one CaseResult
 		decode(&one)
 		h.Case(one)
+	case f.Type == "gap" && f.Event != "" && h.TooLarge != nil:
+		h.TooLarge(f.Event, f.Bytes)
 	case f.Type == "gap" && h.Gap != nil:
 		h.Gap(f.Bytes)
 	case f.Type == "error" && f.Code != "": // not the exception of the program, which comes with the end, too

@@ -123,7 +123,7 @@ func (r *run) exit(err error) error {
 
 // handlers are those that print what the events have.
 func (r *run) handlers() client.Handlers {
-	return client.Handlers{Began: r.began, Output: r.wrote, Value: r.showed, Case: r.judged, Gap: r.missed}
+	return client.Handlers{Began: r.began, Output: r.wrote, Value: r.showed, Case: r.judged, Gap: r.missed, TooLarge: r.tooLarge}
 }
 
 func (r *run) began(jobID string) {
@@ -163,6 +163,10 @@ func (r *run) showed(v client.Value) {
 
 func (r *run) missed(bytes int64) {
 	r.say("%d bytes of the output are missing here: it came faster than it could be passed on", bytes)
+}
+
+func (r *run) tooLarge(_ string, bytes int64) {
+	r.say("a value of %d bytes is missing here: it is too large to be passed on while the program runs, and only the result of the job has it (--json)", bytes)
 }
 
 func (r *run) say(format string, args ...any) {

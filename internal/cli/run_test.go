@@ -117,6 +117,8 @@ func TestRunAnswers(t *testing.T) {
 		"gap": {"text/event-stream", begins + "id: 1-2\nevent: gap\r\ndata: {\"type\":\"gap\",\"bytes\":17}\r\n\r\n" +
 			`data: {"type":"stream","stream":"stdout","text":"x"}` + "\n\n" +
 			`data: {"type":"status","state":"completed","status":"ok","exitCode":0}` + "\n\n", "x", "kaa: 17 bytes of the output are missing", "", 0},
+		"value too large": {"text/event-stream", begins + `data: {"type":"gap","bytes":17,"event":"display"}` + "\n\n" +
+			`data: {"type":"status","state":"completed","status":"ok","exitCode":0}` + "\n\n", "", "kaa: a value of 17 bytes is missing here", "", 0},
 		"cancelled by another": {"text/event-stream", begins + `data: {"type":"status","state":"cancelled","status":"interrupted","durationMs":1500}` + "\n\n", "", "kaa: cancelled after 1.5s\n", "", 125},
 		"not begun":            {"text/event-stream", begins + `data: {"type":"status","state":"cancelled","failure":{"code":"queue_timeout","message":"no runner"}}` + "\n\n", "", "", "no runner", 0},
 		"stream broken":        {"text/event-stream", begins + `data: {"type":"error","code":"draining","detail":"is being stopped","resumable":true}` + "\n\n", "", "", "is being stopped", 0},
