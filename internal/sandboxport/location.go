@@ -62,6 +62,11 @@ func (p *Request) below(to, at string) string {
 			return ""
 		}
 	}
+	if p.Prefix != "" { // servers that know the path below which they are seen write it themselves
+		if own, ok := strings.CutPrefix(path, p.Prefix); ok && (own == "" || own[0] == '/') {
+			path = own
+		}
+	}
 	rest := &url.URL{RawQuery: v.RawQuery, ForceQuery: v.ForceQuery, Fragment: v.Fragment, RawFragment: v.RawFragment}
 	return p.Below + path + rest.String()
 }

@@ -51,6 +51,13 @@ func TestLocation(t *testing.T) {
 			t.Errorf("%q: %q, want %q", to, got, want)
 		}
 	}
+	// A server that knows the path below which it is seen.
+	for to, want := range map[string]string{"/below/to": "/below/to", "/below": "/below", "/below/../to": "/below/to", "/belowto": "/below/belowto", "http://localhost:8000/below/to": "/below/to", "/to": "/below/to"} {
+		p := &Request{Port: Port{Number: 8000}, Path: "/dir/page", Below: "/below", Prefix: "/below"}
+		if got := p.outside(to, "kaa.example:8080"); got != want {
+			t.Errorf("%q of a server with a prefix: %q, want %q", to, got, want)
+		}
+	}
 	own := &Request{Port: Port{Number: 8000}, Path: "/dir/page", Host: "8000-x.ports.example.com"}
 	for to, want := range map[string]string{
 		"/to": "/to", "../to": "../to", "http://8000-x.ports.example.com/to": "/to", "http://localhost:8000": "/", "https://kaa.example/v1/keys": "https://kaa.example/v1/keys",
