@@ -34,6 +34,8 @@ type run struct {
 	// cpuMicros is the processor time of the slot before the execution. At its end it is that
 	// of the execution, if the run did not wait for the slot's report.
 	cpuMicros int64
+	// ahead is the processor time of the worker before the execution, for modules of its packages.
+	ahead int64
 	// used returns the processor time of a session's interpreter; nil if there is no session.
 	used func() int64
 
@@ -71,6 +73,9 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec, live job.Live) (job
 		quota = w.pool.cfg.Quota
 	}
 	quota, _ = w.pool.cfg.Ceilings.Fit(quota)
+	if err := w.fits(quota); err != nil {
+		return job.Result{}, err
+	}
 	if spec.Command != nil {
 		return w.executeCommand(ctx, spec, live, quota)
 	}
@@ -95,9 +100,10 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec, live job.Live) (job
 	}
 	envs = w.withProxy(envs)
 	r.cpuMicros = w.slot.group.CPUMicros()
+	r.ahead = w.ahead(r.cpuMicros)
 	started := time.Now()
 	c := r.command(w.id, "exec", spec)
-	c.Envs, c.Limits = envs, w.pool.rlimits(quota)
+	c.Envs, c.Limits = envs, w.rlimits(quota, r.ahead)
 	c.Args, c.Main, c.Modules = spec.Argv, w.files.script.begin(spec.Code), w.files.script.modules
 	r.offer(&c, &spec, live)
 	err := w.send(c)

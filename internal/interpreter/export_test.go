@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
 )
 
@@ -46,6 +47,28 @@ func (p *Pool) Rehearsals() (all Rehearsals) {
 		st.mu.Unlock()
 	}
 	return all
+}
+
+// Warm says of the parked workers of a set how many have imported its modules, how many there are, and whether one has failed.
+func (p *Pool) Warm(name string) (warm, parked int, unable bool) {
+	st := p.sets.get(name)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, w := range st.parked {
+		if w != st.rehearsing && w.warmed && w.rehearsals == 0 && w.alive() {
+			warm++
+		}
+	}
+	return warm, len(st.parked), st.unable > 0
+}
+
+// Quota is that of parked workers.
+func (w *Worker) Quota() job.Quota { return w.pool.cfg.Quota }
+
+// CPULimit is the limit of processor time of a process whose worker has used some before its execution, in microseconds.
+func CPULimit(q job.Quota, ahead int64) int64 {
+	w := &Worker{pool: &Pool{cfg: Config{Sandbox: sandbox.Strict}}}
+	return w.rlimits(q, ahead)["cpuSeconds"]
 }
 
 // Usage is what its slot says that a worker, which is closed, has used.

@@ -134,7 +134,7 @@ func (st *stock) endStep(w *Worker, left int, err error) (without time.Duration)
 	case err != nil:
 		without = min(firstInability<<min(st.unable, 10), lastInability)
 		st.unable, st.ableAt = st.unable+1, time.Now().Add(without)
-		time.AfterFunc(without, st.pool.wakeRehearsal)
+		time.AfterFunc(without, st.wakeSteps)
 	case left == 0:
 		st.unable = 0
 	}
@@ -177,6 +177,18 @@ func (w *Worker) awaitStep(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// wakeSteps has a parked worker take its steps.
+func (st *stock) wakeSteps() {
+	if st.imports == nil {
+		st.pool.wakeRehearsal()
+		return
+	}
+	select {
+	case st.cold <- struct{}{}:
+	default:
 	}
 }
 

@@ -134,7 +134,9 @@ func (r *run) end() process.WorkerEnd {
 	select {
 	case <-r.w.exited:
 		if r.w.end != nil {
-			return *r.w.end
+			end := *r.w.end
+			end.CPUMicros = max(0, end.CPUMicros-r.ahead)
+			return end
 		}
 	default: // the worker has sent its status
 	}

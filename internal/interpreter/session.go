@@ -43,13 +43,17 @@ type Session struct {
 // Session opens a session on a parked worker. It returns job.ErrNoRuntime if the pool has no such
 // runtime.
 func (p *Pool) Session(ctx context.Context, spec job.SessionSpec) (*Session, error) {
+	quota, _ := p.cfg.Ceilings.Fit(spec.Quota.Or(p.cfg.Quota))
 	w, err := p.Acquire(ctx, spec.Runtime)
+	for err == nil && w.fits(quota) != nil {
+		_ = w.Close() // it has executed nothing
+		w, err = p.Acquire(ctx, spec.Runtime)
+	}
 	if err != nil {
 		return nil, err
 	}
 	_ = w.stdin.Close() // executions get their standard input as a file
-	s := &Session{w: w, quota: spec.Quota.Or(p.cfg.Quota), envs: spec.Envs, pausing: newPausing(), commands: newCommands(), contexts: &contexts{}}
-	s.quota, _ = p.cfg.Ceilings.Fit(s.quota)
+	s := &Session{w: w, quota: quota, envs: spec.Envs, pausing: newPausing(), commands: newCommands(), contexts: &contexts{}}
 	s.oomKills.Store(w.oomKills)
 	if s.quota.CPUs > 1 {
 		s.envs = process.ThreadVariables(s.quota.CPUs)

@@ -11,7 +11,7 @@ import (
 
 // A set of packages has a zygote of its own: a variant of its runtime whose root has the set's directory, and whose code imports
 // from it. So an execution with packages costs what any other costs, and the others cost nothing more. The zygote imports nothing
-// of the set, because it is not confined.
+// of the set, because it is not confined; a parked worker may: see warm.go.
 
 // sets are the stocks of sets of packages.
 type sets struct {
@@ -38,8 +38,9 @@ func (s *sets) close() []*stock {
 const partOfSize = 4
 
 // OfferSet begins to keep workers of a runtime parked that have the packages of a directory. Acquire hands them out by the name.
+// One of the parked workers has imported modules of theirs: see warm.go.
 // The directory must stay as it is until the set is withdrawn. It does nothing if the name is offered already.
-func (p *Pool) OfferSet(name, runtime, dir string) error {
+func (p *Pool) OfferSet(name, runtime, dir string, imports []string) error {
 	base := p.stockOf(runtime)
 	if base == nil || base.packages != "" {
 		return fmt.Errorf("offer packages: %w", job.ErrNoRuntime)
@@ -57,11 +58,21 @@ func (p *Pool) OfferSet(name, runtime, dir string) error {
 		size: (p.cfg.Size + partOfSize - 1) / partOfSize, changed: make(chan struct{}, 1), packages: dir, gone: make(chan struct{}),
 	}
 	st.spawnOne = st.spawn
+	if len(imports) > 0 && p.groups.Counts() {
+		st.imports, st.cold = imports, make(chan struct{}, 1)
+	}
 	if p.sets.byName == nil {
 		p.sets.byName = map[string]*stock{}
 	}
 	p.sets.byName[name] = st
 	st.start()
+	if st.imports != nil {
+		st.refills.Add(1)
+		p.wg.Go(func() {
+			defer st.refills.Done()
+			st.warm()
+		})
+	}
 	return nil
 }
 
@@ -94,7 +105,7 @@ func (st *stock) retire() bool {
 	defer st.pool.mu.Unlock()
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if len(st.waiting) > 0 || st.closed || st.pool.closed {
+	if len(st.waiting) > 0 || st.rehearsing != nil || st.closed || st.pool.closed {
 		return false
 	}
 	for w := range st.pool.all {

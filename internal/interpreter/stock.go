@@ -40,7 +40,10 @@ type stock struct {
 	// refills are over once none of it makes a worker.
 	packages string
 	gone     chan struct{}
-	refills  sync.WaitGroup
+	// imports are modules of the set that a parked worker imports; nil for none. cold has a token when one may have to.
+	imports []string
+	cold    chan struct{}
+	refills sync.WaitGroup
 
 	// making guards zygote. It is held while a zygote starts.
 	making sync.Mutex
@@ -222,7 +225,14 @@ func (st *stock) match() {
 // because the caller would have to wait for the end of the step. An ended worker stays in the list
 // until the method ended removes it. The caller holds mu.
 func (st *stock) next() int {
-	i := slices.IndexFunc(st.parked, func(w *Worker) bool { return w != st.rehearsing && w.alive() })
+	i := -1
+	if st.imports != nil {
+		i = slices.IndexFunc(st.parked, func(w *Worker) bool { return w.rehearsals == 0 && w.alive() })
+	}
+	if i >= 0 {
+		return i
+	}
+	i = slices.IndexFunc(st.parked, func(w *Worker) bool { return w != st.rehearsing && w.alive() })
 	if i < 0 {
 		i = slices.IndexFunc(st.parked, (*Worker).alive)
 	}
@@ -415,7 +425,7 @@ func (st *stock) spawned(w *Worker, err error) time.Duration {
 	if tracked && !st.closed {
 		st.parked = append(st.parked, w)
 		if w.rehearsals > 0 {
-			st.pool.wakeRehearsal()
+			st.wakeSteps()
 		}
 		st.match()
 		st.mu.Unlock()

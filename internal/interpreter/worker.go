@@ -83,6 +83,11 @@ type Worker struct {
 	rehearsals int                           // rehearsal steps left; guarded by stock.mu once it is parked
 	stepping   atomic.Pointer[chan struct{}] // closed at the end of the last rehearsal step; nil if there was none
 
+	// warmed: it has imported modules of its set. warmedFrom and warmedAt are the processor time of its slot before and after that.
+	// They are written in steps.
+	warmed               bool
+	warmedFrom, warmedAt int64
+
 	mu        sync.Mutex
 	used      bool
 	closed    bool

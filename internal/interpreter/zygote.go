@@ -51,6 +51,8 @@ type zygoteSpec struct {
 	Preload []string `json:"preload"`
 	// Packages is the directory with the set of packages, if the runtime has one.
 	Packages string `json:"packages,omitempty"`
+	// Imports are modules of that set that parked workers import: see warm.go.
+	Imports []string `json:"imports,omitempty"`
 	// PlainStack leaves the worker's frames below those of the code.
 	PlainStack bool `json:"plainStack,omitempty"`
 	// PlainMemory leaves preloaded modules in memory as their import has left them.
@@ -93,7 +95,7 @@ func (p *Pool) startZygote(ctx context.Context, st *stock) (*zygote, error) {
 	said := out.follow(p.cfg.Log)
 	spec := zygoteSpec{
 		Level: p.cfg.Sandbox, SlotFilter: base64.StdEncoding.EncodeToString(slotFilter), Filter: base64.StdEncoding.EncodeToString(filter), Root: p.rootDir(), Scratch: p.scratchDir(), Disk: p.cfg.Quota.DiskBytes, Preload: st.cfg.Preload,
-		PlainStack: p.cfg.PlainStack, PlainMemory: p.cfg.PlainMemory, Packages: st.packages,
+		PlainStack: p.cfg.PlainStack, PlainMemory: p.cfg.PlainMemory, Packages: st.packages, Imports: st.imports,
 	}
 	spec.Processes, _ = p.cfg.Ceilings.Sandboxes()
 	if err := z.awaitReady(ctx, zygoteTimes*p.cfg.StartTimeout, spec); err != nil {

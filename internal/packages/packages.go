@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,6 +51,8 @@ type Config struct {
 	Sdist bool
 	// Block are names that no set may have.
 	Block []string
+	// Preload are modules that a parked interpreter of a set imports ahead, if the set has them.
+	Preload []string
 	// MaxBytes bounds a set, DiskBytes all sets of this runner together.
 	MaxBytes, DiskBytes int64
 	// Timeout bounds an installation.
@@ -236,13 +239,27 @@ func (m *Manager) offer(name string, s *set) error {
 	defer m.making.Unlock()
 	m.makeRoom(s, true)
 	runtime, _ := job.SplitPackages(name)
-	if err := m.pool.OfferSet(name, runtime, s.dir); err != nil {
+	if err := m.pool.OfferSet(name, runtime, s.dir, m.preloads(s.dir)); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	s.offered = true
 	m.mu.Unlock()
 	return nil
+}
+
+// preloads returns the modules to import ahead that a set has.
+func (m *Manager) preloads(dir string) (names []string) {
+	for _, name := range m.cfg.Preload {
+		path := filepath.Join(dir, filepath.FromSlash(strings.ReplaceAll(name, ".", "/")))
+		for _, file := range []string{path + ".py", filepath.Join(path, "__init__.py")} {
+			if _, err := os.Stat(file); err == nil {
+				names = append(names, name)
+				break
+			}
+		}
+	}
+	return names
 }
 
 // makeRoom withdraws sets until one more may be offered, if one is to be, and removes sets until all together are within the budget. Those that

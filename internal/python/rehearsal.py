@@ -6,7 +6,10 @@ short program would go into that. So a parked worker takes some steps with them.
 small, and it takes one only when the runner sends a request for it: a command never waits for more
 than one.
 
-A step leaves nothing: it is an expression, and its value is dropped. Some steps have a lasting
+A set of packages has other steps: each is the import of one of its modules. That is foreign code, so
+only workers take these steps. A worker that fails one ends.
+
+Another step leaves nothing: it is an expression, and its value is dropped. Some steps have a lasting
 effect on first use, such as an import. The zygote has these effects by then, because it takes
 all steps first.
 
@@ -15,6 +18,8 @@ Standard library only, Python 3.8 and later.
 
 import sys
 import warnings
+
+from prepared import prepared
 
 ROUNDS = 8  # in the zygote: what the interpreter adapts, workers need not write to
 
@@ -140,15 +145,31 @@ class Rehearsal:
                 eval(code, namespace)
         self.steps = steps[::-1]
 
+    def add_imports(self, names):
+        """Have workers import modules of a set of packages."""
+        self.steps += [(name, None) for name in reversed(names)]
+
     def step(self):
         """Take the next step, if there is one. Returns how many are left."""
         if self.steps:
             code, namespace = self.steps.pop()
+            if namespace is None:
+                import_quietly(code)
+                return len(self.steps)
             try:
                 eval(code, namespace)
             except Exception:  # such as for want of memory
                 pass
         return len(self.steps)
+
+
+def import_quietly(name):
+    """Import a module. What it prints is dropped: no execution has begun."""
+    prepared.marks.rehearse(True)
+    try:
+        __import__(name)
+    finally:
+        prepared.marks.rehearse(False)
 
 
 def is_quiet(code, namespace):

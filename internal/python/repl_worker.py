@@ -108,6 +108,12 @@ def rehearse_preloaded():
     say_ready()
 
 
+def import_in_workers(names):
+    """Have parked workers import modules of their set of packages."""
+    preloaded.add_imports(names)
+    say_ready()
+
+
 def complain(fd, message):
     """Report to the runner why there is no worker."""
     _write(fd, json.dumps(message).encode() + b"\n")

@@ -124,6 +124,7 @@ class Zygote:
         self.preload(spec["preload"] or [])
         prepared.patch_preloaded()
         repl_worker.rehearse_preloaded()
+        repl_worker.import_in_workers(spec.get("imports") or [])
         if self.strict:
             self.made = root.close_scratch(self.hidden)
         self.work_begins_empty = self.strict and not any(path.startswith(root.WORK) for path in self.made)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -492,6 +493,9 @@ func (g *Group) CPUMicros() int64 {
 	}
 	return g.cpu.field("usage_usec")
 }
+
+// Counts reports whether the groups count processor time and the memory that they hold.
+func (g *Groups) Counts() bool { return g != nil && !slices.Contains(g.missing, "cpuacct") }
 
 // Remove removes the group. Its processes must have ended. Afterwards it counts nothing.
 func (g *Group) Remove() error {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"regexp"
 	"slices"
 	"time"
 
@@ -21,11 +22,16 @@ type PackageSets struct {
 	PackagesSdist bool     `env:"KAA_PACKAGES_SDIST" envDefault:"false"`
 	PackagesAllow []string `env:"KAA_PACKAGES_ALLOW"`
 	PackagesBlock []string `env:"KAA_PACKAGES_BLOCK"`
+	// PackagesPreload are modules that interpreters of sets import ahead.
+	PackagesPreload []string `env:"KAA_PACKAGES_PRELOAD" envDefault:"numpy,pandas,scipy,matplotlib.pyplot,sklearn,polars,pyarrow,sympy,networkx,requests,httpx,pydantic,sqlalchemy"`
 	// MaxPackagesBytes bounds a set, PackagesDiskBytes all sets of a runner.
 	MaxPackagesBytes  int64         `env:"KAA_MAX_PACKAGES_BYTES" envDefault:"1073741824"`
 	PackagesDiskBytes int64         `env:"KAA_PACKAGES_DISK_BYTES" envDefault:"4294967296"`
 	PackagesTimeout   time.Duration `env:"KAA_PACKAGES_TIMEOUT" envDefault:"5m"`
 }
+
+// moduleForm is the form of a module's name.
+var moduleForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
 
 // The values of KAA_PACKAGES.
 const (
@@ -46,6 +52,9 @@ func (c *Config) InstallsPackages() bool { return c.Packages != packagesOff }
 
 // BlockedPackages are the names that no set may have, in the form in which names are compared.
 func (c *Config) BlockedPackages() []string { return packageNames(c.PackagesBlock) }
+
+// PreloadedOfSets are modules that interpreters of sets of packages import ahead, where a set has them.
+func (c *Config) PreloadedOfSets() []string { return trimmed(c.PackagesPreload) }
 
 // PackageFileHosts are the hosts of the files of the index, besides its own.
 func (c *Config) PackageFileHosts() []string { return trimmed(c.PackageHosts) }
@@ -69,6 +78,11 @@ func (p *PackageSets) check(bad func(format string, args ...any)) {
 	for _, host := range trimmed(p.PackageHosts) {
 		if u, err := url.Parse("https://" + host); err != nil || u.Host != host {
 			bad("KAA_PACKAGE_HOSTS has %q; name hosts, such as files.pythonhosted.org", host)
+		}
+	}
+	for _, name := range trimmed(p.PackagesPreload) {
+		if !moduleForm.MatchString(name) {
+			bad("KAA_PACKAGES_PRELOAD has %q; name modules, such as numpy or matplotlib.pyplot", name)
 		}
 	}
 	for name, v := range map[string]int64{
