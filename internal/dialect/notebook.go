@@ -9,11 +9,11 @@ import (
 )
 
 // NotebookCode makes Python of what a notebook takes: code with an indentation of the whole, lines for the shell (!),
-// and the most common magics (%). Other lines stay as they are, with their numbers.
-func NotebookCode(code string) string {
+// and the most common magics (%). Other lines stay as they are, with their numbers; with packages, also those for pip that Kaa carries out itself.
+func NotebookCode(code string, packages bool) string {
 	code = dedented(code)
 	if first, rest, _ := strings.Cut(strings.TrimLeft(code, "\n"), "\n"); strings.HasPrefix(first, "%%") {
-		return cellMagic(first[2:], rest)
+		return cellMagic(first[2:], rest, packages)
 	}
 	if !strings.ContainsAny(code, "!%") {
 		return code
@@ -22,6 +22,9 @@ func NotebookCode(code string) string {
 	var s job.LineScanner
 	for i, line := range all {
 		if !s.Inside() {
+			if packages && job.IsPipInstall(line) {
+				continue
+			}
 			all[i] = lineMagic(line)
 		}
 		s.Scan(line)
@@ -138,13 +141,13 @@ func magic(name, rest string) string {
 }
 
 // cellMagic is Python for a magic of a whole cell, whose name the first line has.
-func cellMagic(first, body string) string {
+func cellMagic(first, body string, packages bool) string {
 	name, rest, _ := strings.Cut(strings.TrimSpace(first), " ")
 	switch name {
 	case "bash", "sh", "script":
 		return shellCell(body)
 	case "time", "timeit", "capture", "prun", "python", "python3":
-		return "\n" + NotebookCode(body)
+		return "\n" + NotebookCode(body, packages)
 	case "writefile", "file":
 		return fileCell(strings.TrimSpace(rest), body)
 	}

@@ -1,6 +1,7 @@
 package dialect_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/kaa-run/kaa/internal/dialect"
@@ -33,8 +34,32 @@ func TestNotebookCode(t *testing.T) {
 		{"more of it", "%%writefile -a a.txt\nz\n", `if print("Appending to " + "a.txt") or __import__("io").open("a.txt", "a", encoding="utf-8").write("z\n"): pass`},
 		{"a timed cell", "%%time\n%pwd", "\n" + `__import__("os").getcwd()`},
 	} {
-		if got := dialect.NotebookCode(tt.code); got != tt.want {
+		if got := dialect.NotebookCode(tt.code, false); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestNotebookPackages: where packages are on, the lines stay that Kaa carries out in place of pip.
+func TestNotebookPackages(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		code  string
+		stays bool
+	}{
+		{"%pip install a", true}, {"!pip install -q 'a >= 1' b", true}, {"%%time\n%pip install a", true},
+		{"%pip install -r requirements.txt", false}, {"%pip list", false}, {"!pip install", false}, {"!pip install a && ls", false}, {"if x:\n  !pip install a", false},
+	} {
+		got := dialect.NotebookCode(tt.code, true)
+		_, line, more := strings.Cut(tt.code, "\n")
+		if !more {
+			line = tt.code
+		}
+		if strings.HasSuffix(got, line) != tt.stays {
+			t.Errorf("%q: %q", tt.code, got)
+		}
+		if strings.HasSuffix(dialect.NotebookCode(tt.code, false), line) {
+			t.Errorf("%q stays where packages are off", tt.code)
 		}
 	}
 }

@@ -28,6 +28,10 @@ func (e *Error) Explain(installed []string, installs bool) {
 		e.Hint = "The runtime lacks the system library " + found[1] + ", which packages cannot bring. Use a package that does without it (opencv-python-headless in the place of opencv-python), or ask the operator of this Kaa to install it."
 		return
 	}
+	if line := pipLineShown.FindStringSubmatch(e.Traceback); line != nil && e.Name == "SyntaxError" {
+		e.Hint = pipHint(line[1], installs)
+		return
+	}
 	found := missingModule.FindStringSubmatch(e.Value)
 	if found == nil || e.Name != "ModuleNotFoundError" {
 		return
@@ -43,6 +47,28 @@ func (e *Error) Explain(installed []string, installs bool) {
 		return
 	}
 	e.Hint = `The runtime does not have it. The package ` + name + ` probably does: send it in the request, as "packages": ["` + name + `"]. Where that is refused, the operator can set KAA_PACKAGES=on.`
+}
+
+// pipLineShown is a line for pip in the traceback of a SyntaxError. Such a line is left in the code where packages are off, or if it is indented.
+var pipLineShown = regexp.MustCompile(`(?m)^[ \t]*[%!] *(?:python3? +-m +)?pip3? +install\b(.*)$`)
+
+// pipHint says what to do in the place of such a line.
+func pipHint(arguments string, installs bool) string {
+	if !installs {
+		return "The line is for pip, and no Python; this Kaa installs no packages. GET /v1/runtimes lists what the runtimes have; the operator can set KAA_PACKAGES=on."
+	}
+	names := []string{}
+	packages, _ := pipArguments(arguments)
+	for _, text := range packages {
+		if _, requirement, why := readRequirement(text); why == "" && len(names) < maxPackages {
+			names = append(names, requirement)
+		}
+	}
+	list := "[…]"
+	if len(names) > 0 {
+		list = `["` + strings.Join(names, `", "`) + `"]`
+	}
+	return `The line is for pip, and no Python. Name the packages in the request, as "packages": ` + list + `, or begin the line in the first column. Where that is refused, the operator can set KAA_PACKAGES=on.`
 }
 
 // packageOf returns the package that probably has a module.

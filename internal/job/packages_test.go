@@ -74,12 +74,17 @@ func TestPackages(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	t.Parallel()
+	const pip = "  File \"main.py\", line 1\n    %pip install a 'b >= 1'\n    ^\nSyntaxError: invalid syntax"
 	for _, tt := range []struct {
 		name, value string
 		packages    []string
 		off         bool
 		hint        string // a part; none if empty
 	}{
+		{"SyntaxError", pip, nil, true, "installs no packages"},
+		{"SyntaxError", pip, nil, false, `"packages": ["a", "b>=1"]`},
+		{"SyntaxError", "    %pipe install a", nil, true, ""},
+		{"ValueError", pip, nil, true, ""},
 		{"ModuleNotFoundError", "No module named 'requests'", nil, false, `"packages": ["requests"]`},
 		{"ModuleNotFoundError", "No module named 'requests'", nil, false, "Where that is refused, the operator can set KAA_PACKAGES=on"},
 		{"ModuleNotFoundError", "No module named 'cv2'", nil, false, `"packages": ["opencv-python-headless"]`},
@@ -92,7 +97,7 @@ func TestExplain(t *testing.T) {
 		{"ValueError", "No module named 'requests'", nil, false, ""},
 		{"ImportError", "libGL.so.1: cannot open shared object file: No such file or directory", nil, false, "libGL.so.1"},
 	} {
-		e := job.Error{Name: tt.name, Value: tt.value}
+		e := job.Error{Name: tt.name, Value: tt.value, Traceback: tt.value}
 		e.Explain(tt.packages, !tt.off)
 		if (e.Hint == "") != (tt.hint == "") || !strings.Contains(e.Hint, tt.hint) {
 			t.Errorf("%s: %s: hint %q, want %q", tt.name, tt.value, e.Hint, tt.hint)

@@ -2,6 +2,7 @@ package job
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -25,19 +26,11 @@ func (l Limits) pipInstalls(v *validation, r *Request) (packages []string) {
 			continue
 		}
 		lines[i] = ""
-		for word := range strings.FieldsSeq(parts[1]) {
-			switch word = strings.Trim(word, `"'`); {
-			case strings.HasPrefix(word, "#"):
-			case word == "-q", word == "-qq", word == "-qqq", word == "-U", word == "--quiet", word == "--upgrade", word == "--user", word == "--no-cache-dir", word == "--disable-pip-version-check":
-				continue
-			case strings.HasPrefix(word, "-"):
-				v.add("code", "has the option %s of pip in line %d; name packages only", quote(word), i+1)
-			default:
-				packages = append(packages, word)
-				continue
-			}
-			break
+		named, option := pipArguments(parts[1])
+		if option != "" {
+			v.add("code", "has %s in line %d, which is for pip; name packages only", quote(option), i+1)
 		}
+		packages = append(packages, named...)
 	}
 	if len(packages) > 0 {
 		r.Code = strings.Join(lines, "\n")
@@ -46,6 +39,66 @@ func (l Limits) pipInstalls(v *validation, r *Request) (packages []string) {
 		}
 	}
 	return packages
+}
+
+// IsPipInstall reports whether Kaa installs what a line of code names, in place of pip.
+func IsPipInstall(line string) bool {
+	parts := pipLine.FindStringSubmatch(strings.TrimRight(line, " \t\r"))
+	if parts == nil {
+		return false
+	}
+	packages, option := pipArguments(parts[1])
+	return len(packages) > 0 && option == ""
+}
+
+// withoutEffect are options of pip that change nothing here.
+var withoutEffect = []string{"-q", "-qq", "-qqq", "-U", "--quiet", "--upgrade", "--user", "--no-cache-dir", "--disable-pip-version-check"} //nolint:gochecknoglobals // a constant
+
+// pipArguments returns the packages among the arguments of pip install, or the first word that is refused.
+func pipArguments(text string) (packages []string, option string) {
+	for _, word := range shellWords(text) {
+		switch {
+		case strings.ContainsAny(word, "&|;$`"):
+			return nil, word // more than pip
+		case slices.Contains(withoutEffect, word):
+		case strings.HasPrefix(word, "-"):
+			return nil, word
+		default:
+			packages = append(packages, word)
+		}
+	}
+	return packages, ""
+}
+
+// shellWords splits a line as a shell does, up to a comment. A quoted part may have spaces; a quote without an end goes to the end of the line.
+func shellWords(text string) (words []string) {
+	var word strings.Builder
+	open, begun := rune(0), false
+	for _, c := range text {
+		switch {
+		case open != 0 && c == open:
+			open = 0
+		case open != 0:
+			word.WriteRune(c)
+		case c == '"' || c == '\'':
+			open, begun = c, true
+		case c == '#' && !begun:
+			return words
+		case c == ' ' || c == '\t':
+			if begun {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			begun = false
+		default:
+			word.WriteRune(c)
+			begun = true
+		}
+	}
+	if begun {
+		words = append(words, word.String())
+	}
+	return words
 }
 
 // LineScanner knows whether a line of Python begins inside a string or brackets.

@@ -15,6 +15,9 @@ func TestPipInstalls(t *testing.T) {
 	}{
 		{name: "both kinds", code: "%pip install requests 'pandas>=2'\nx = 1\n!pip3 install -q \"numpy\" # for x\n", rest: "\nx = 1\n\n", packages: []string{"requests", "pandas>=2", "numpy"}},
 		{name: "the whole code", code: "! python -m pip install a\r\n", rest: "pass", packages: []string{"a"}},
+		{name: "with spaces", code: "%pip install \"a >= 1\" 'b [x] < 2' c>=1#no comment", rest: "pass", packages: []string{"a >= 1", "b [x] < 2", "c>=1#no", "comment"}},
+		{name: "with a comment", code: "%pip install a  # >= 1 'b", rest: "pass", packages: []string{"a"}},
+		{name: "quotes inside a word", code: "!pip install a\">=1\" 'b c", rest: "pass", packages: []string{"a>=1", "b c"}},
 		{name: "in a string", code: "x = '''\n!pip install a\n'''", rest: "x = '''\n!pip install a\n'''"},
 		{name: "in brackets", code: "x = (5\n%pip install\n)", rest: "x = (5\n%pip install\n)"},
 		{name: "indented", code: "if 1:\n  !pip install a", rest: "if 1:\n  !pip install a"},

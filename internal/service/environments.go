@@ -60,7 +60,7 @@ func (s *Service) PrepareEnvironment(ctx context.Context, c Caller, runtime stri
 	if err != nil {
 		return info, false, err
 	}
-	e := job.Environment{ID: job.EnvironmentID(n.Job.Runtime), Runtime: n.Job.Runtime, Packages: n.Spec.Packages, JobID: n.Job.ID, CreatedAt: now.UTC()}
+	e := job.Environment{ID: job.EnvironmentID(n.Job.Runtime), Runtime: n.Job.Runtime, Packages: n.Spec.Packages, JobID: n.Job.ID, CreatedAt: now.UTC().Truncate(time.Millisecond)}
 	before, err := s.cfg.Packages.Environment(ctx, c.ID(), e.ID)
 	if err == nil {
 		if info, err = s.environmentNow(ctx, before); err != nil {

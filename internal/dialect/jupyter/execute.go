@@ -91,9 +91,10 @@ func (e *execution) run(ctx context.Context) (fields, error) {
 	if err == nil && !rate.Allowed {
 		return e.report(e.failed(ctx, service.TooFast(rate)))
 	}
-	longest := e.d.service.LimitsOf(e.caller).MaxTimeout.Seconds()
+	limits := e.d.service.LimitsOf(e.caller)
+	longest := limits.MaxTimeout.Seconds()
 	j, err := e.d.service.SubmitObserved(ctx, e.caller, job.Request{
-		Code: dialect.NotebookCode(e.content.Code), SessionID: e.session, Events: true, Input: true, PromptApart: true, Timeout: &longest,
+		Code: dialect.NotebookCode(e.content.Code, limits.Packages.Allowed), SessionID: e.session, Events: true, Input: true, PromptApart: true, Timeout: &longest,
 	}, func(id string) { e.jobID = id })
 	if err != nil {
 		return e.unless(ctx, err)
