@@ -296,6 +296,7 @@ func TestSOCKS(t *testing.T) {
 		"bind":            {at(5, 2, 0, 1, 127, 0, 0, 1), "\x05\x00\x05\x07"},
 		"datagrams":       {at(5, 3, 0, 1, 127, 0, 0, 1), "\x05\x00\x05\x07"},
 		"an unknown kind": {at(5, 1, 0, 9, 127, 0, 0, 1), "\x05\x00\x05\x08"},
+		"no port":         {"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x00", "\x05\x00\x05\x01"},
 		"authentication":  {"\x05\x01\x02", "\x05\xff"},
 		"no name":         {at(5, 1, 0, 3, 0), "\x05\x00\x05\x01"},
 		"a name with NUL": {at(append([]byte{5, 1, 0, 3, 10}, "127.0.0.1\x00"...)...), "\x05\x00\x05\x01"},

@@ -86,6 +86,9 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Del("User-Agent")
 	header.Del("Accept-Encoding")
 	text := fmt.Sprintf("%s %s://%s%s %v %q", r.Method, scheme, r.Host, r.RequestURI, header, body)
+	if len(r.Trailer) > 0 {
+		text += fmt.Sprint(" trailer ", r.Trailer)
+	}
 	o.mu.Lock()
 	o.seen = append(o.seen, text)
 	o.mu.Unlock()
@@ -317,8 +320,8 @@ func TestInterceptHostile(t *testing.T) {
 		if want == "" && (saw != "" || strings.Contains(answer, "reached")) || want != "" && (!strings.Contains(saw, want) || strings.Contains(saw, "\n")) {
 			t.Errorf("%q: the destination saw %q, the code %q", request, saw, answer)
 		}
-		if strings.Contains(answer, theSecret) {
-			t.Errorf("%q: the code saw the secret: %q", request, answer)
+		if strings.Contains(answer, theSecret) || strings.Contains(saw, "trailer") {
+			t.Errorf("%q: the code saw %q, the destination %q", request, answer, saw)
 		}
 	}
 	// Of requests behind each other, each is looked at.
@@ -444,8 +447,11 @@ func TestAuthority(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(one.Authority())
+	hosts := []string{"127.0.0.1", strings.Repeat("long.", 20) + "example"}
 	for i := range 70 { // more than are kept
-		host := fmt.Sprintf("n%d.example", i)
+		hosts = append(hosts, fmt.Sprintf("n%d.example", i))
+	}
+	for _, host := range hosts {
 		c := dial(t, proxy)
 		_, _ = io.WriteString(c, "CONNECT "+host+":443 HTTP/1.1\r\nHost: x\r\n\r\n")
 		// The client asks for another name, which does not count.
@@ -460,10 +466,13 @@ func TestAuthority(t *testing.T) {
 		if _, err := leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: "b.example"}); err == nil {
 			t.Error("a certificate is good for another name")
 		}
-		if leaf.IsCA || len(leaf.AuthorityKeyId) == 0 {
+		if leaf.IsCA || len(leaf.AuthorityKeyId) == 0 || len(leaf.Subject.CommonName) > 64 || time.Since(leaf.NotBefore) < time.Hour {
 			t.Errorf("%+v", leaf)
 		}
 		_ = c.Close()
+	}
+	if n := one.Certificates(); n > 64 {
+		t.Errorf("%d certificates are kept", n)
 	}
 	block, _ := pem.Decode(one.Authority())
 	if ca, err := x509.ParseCertificate(block.Bytes); err != nil || !ca.IsCA || len(ca.SubjectKeyId) == 0 || ca.MaxPathLen != 0 {
