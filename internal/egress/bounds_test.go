@@ -75,6 +75,9 @@ func TestGate(t *testing.T) {
 				_ = c.Close()
 			}
 			for _, c := range held {
+				if line, err := ask(c, "CONNECT a.example:80 HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(line, "HTTP/1.1 200") {
+					t.Fatalf("a place: %q, %v", line, err)
+				}
 				_ = c.Close()
 			}
 			time.Sleep(time.Second)

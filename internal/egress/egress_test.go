@@ -25,7 +25,10 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// A server of net/http sleeps half a second after its answer to a request that it could not read, which is longer than goleak looks.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 // names are the addresses of the names of these tests. Names that it lacks do not exist.
 var names = map[string]string{
