@@ -60,7 +60,7 @@ export function FilterBar({ f, change }: { f: Filters; change: (more: Partial<Fi
           timer.current = window.setTimeout(() => { timer.current = 0; change({ text: value }) }, 400)
         }} />
       )}</Field>
-      {may('admin') && <Field label="Tenant or key">{(a) => <input {...a} type="search" maxLength={64} value={f.owner} spellcheck={false} onChange={(e) => change({ owner: e.currentTarget.value.trim() })} />}</Field>}
+      {may('admin') && <Field label="Tenant or key">{(a) => <input {...a} type="search" maxLength={64} placeholder="a tenant, or key:…" value={f.owner} spellcheck={false} onChange={(e) => change({ owner: e.currentTarget.value.trim() })} />}</Field>}
     </form>
   )
 }
