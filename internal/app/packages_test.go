@@ -146,6 +146,34 @@ func (k *kaa) environments(a answer, secret string) {
 	}
 }
 
+// othersSeeAdded: contexts, those that were there before, too, and commands find packages that were added to their session.
+func (k *kaa) othersSeeAdded(session, early string) {
+	k.tb.Helper()
+	const look = "import beta, alpha, os, subprocess, sys\nprint(alpha.version, subprocess.run([sys.executable, '-c', 'import alpha; print(alpha.version)'], capture_output=True, text=True).stdout, end='')"
+	for _, context := range []string{early, k.context(session, fields{})} {
+		if got := k.within(session, context, look); got != "1.5 1.5\n" {
+			k.tb.Errorf("in a context: %q", got)
+		}
+	}
+	const command = `python3 -c 'import alpha; print(alpha.version)'; echo "$PYTHONPATH $PATH" | grep -c "/tmp/.packages/[0-9a-f]*[: ].*/tmp/.packages/[0-9a-f]*/bin:"`
+	if a := k.execute(fields{"sessionId": session, "command": command}); a.str("stdout") != "1.5\n1\n" {
+		k.tb.Errorf("in a command: %s", a.raw)
+	}
+	if a := k.execute(fields{"sessionId": session, "command": "echo $PYTHONPATH", "envs": fields{"PYTHONPATH": "/mine"}}); a.str("stdout") != "/mine\n" {
+		k.tb.Errorf("in a command with a variable of its own: %s", a.raw)
+	}
+	fork := k.fork(session, 1)[0]
+	if a := k.execute(fields{"sessionId": fork, "code": "import beta; print(beta.version)"}); a.str("stdout") != "1\n" && !strings.Contains(a.raw, "poisoned") {
+		k.tb.Errorf("in a fork: %s", a.raw)
+	}
+	// The code of a session can make such directories only for itself.
+	made := k.execute(fields{"sessionId": session, "code": "import os\nfor name in ['0' * 32, 'x' * 32, 'a:b']:\n  os.makedirs('/tmp/.packages/' + name)\nos.symlink('/etc', '/tmp/.packages/' + '1' * 32)\nopen('/tmp/.packages/' + '0' * 32 + '/own.py', 'w').close()"})
+	a := k.execute(fields{"sessionId": session, "command": "python3 -c 'import own; print(1)'; echo $PYTHONPATH | grep -c -e x -e a:b -e 1111 -e etc"})
+	if made.str("status") != "ok" || a.str("stdout") != "1\n0\n" {
+		k.tb.Errorf("directories of the code: %s %s", made.raw, a.raw)
+	}
+}
+
 // addsPackages: a live session gets packages and keeps its variables. Its copy is its own.
 func (k *kaa) addsPackages() {
 	k.tb.Helper()
@@ -154,6 +182,7 @@ func (k *kaa) addsPackages() {
 	if a := in(session, "x = 41\ntry:\n  import beta\nexcept ImportError as e:\n  print(e)"); a.str("stdout") != "No module named 'beta'\n" {
 		k.tb.Errorf("before: %s", a.raw)
 	}
+	early := k.context(session, fields{})
 	for i, id := range []string{session, session, other} {
 		added := k.call(http.MethodPost, "/v1/sessions/"+id+"/packages", fields{"packages": []string{"Beta"}})
 		if added.status != http.StatusOK || !strings.HasPrefix(added.str("path"), "/tmp/.packages/") || (added.str("bytes") == "0") != (i == 1) {
@@ -168,6 +197,7 @@ open(beta.__file__, "w").write("version = 'poisoned'")
 	if after.str("stdout") != "42 1 1.5\n" {
 		k.tb.Errorf("after: %s", after.raw)
 	}
+	k.othersSeeAdded(session, early)
 	if a := in(other, "import beta; print(beta.version)"); a.str("stdout") != "1\n" {
 		k.tb.Errorf("in another session: %s", a.raw)
 	}

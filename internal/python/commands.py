@@ -43,6 +43,7 @@ import signal
 import stat
 import struct
 
+import added
 import command_marks
 import kernel
 import limits
@@ -219,6 +220,10 @@ class Commands:
             envs[b"SHELL"] = os.fsencode(self.shell[0])
         if is_terminal:
             envs[b"TERM"] = b"xterm-256color"
+        paths = added.places() if self.strict else []  # elsewhere /tmp is not the session's own
+        if paths:
+            before = {os.fsdecode(key): os.fsdecode(value) for key, value in envs.items()}
+            envs.update({os.fsencode(key): os.fsencode(value) for key, value in added.variables(paths, before.get).items()})
         for one in given:
             key, _, value = one.partition(b"=")
             envs[key] = value

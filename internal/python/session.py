@@ -29,6 +29,8 @@ COMMANDS = ("session", "fork", "enter")
 EXECUTION = "<stdin-"  # and its number: the name of the code
 MAX_SOURCES = 1000  # that tracebacks can show
 _exit = os._exit
+_exists = os.path.exists
+ADDED = "/tmp/.packages"  # see added.py
 
 
 class Session:
@@ -43,6 +45,7 @@ class Session:
         sys.argv[0] = sys.path[0] = ""
         self.namespace = main_module.new()
         self.sources = []
+        self.added = set()  # directories of packages that it knows
         self.stdin = Stdin()
         self.shown = Shown(self.namespace)
         prepared.results.keep = self.shown.keep
@@ -139,6 +142,8 @@ class Session:
             self.settle(command["workdir"], command["session"])
         if command.get("session"):
             apply_envs(command["session"])
+        if prepared.home is not None and _exists(ADDED):  # elsewhere /tmp is not the session's own
+            load("added").show(self.added)
         envs = command.get("envs")
         if envs:
             for name in envs:

@@ -85,7 +85,14 @@ func bringPackages(ctx context.Context, i Interpreter, path string, write func(i
 		if _, err := f.Stat(path); err == nil {
 			return nil
 		}
-		if _, err := f.MakeDir(path, 0o755, true); err != nil {
+		// What has its name is complete: other interpreters and commands of the session look there meanwhile.
+		half := job.AddedPath(halfAdded)
+		if _, err := f.Stat(half); err == nil {
+			if err := f.Remove(ctx, half, true); err != nil {
+				return err
+			}
+		}
+		if _, err := f.MakeDir(half, 0o755, true); err != nil {
 			return err
 		}
 		out, in := io.Pipe()
@@ -95,18 +102,24 @@ func bringPackages(ctx context.Context, i Interpreter, path string, write func(i
 			_ = in.CloseWithError(err)
 			written <- err
 		}()
-		_, size, err = f.Unpack(ctx, path, mostAdded, out)
+		_, size, err = f.Unpack(ctx, half, mostAdded, out)
 		_ = out.CloseWithError(errors.New("no more is taken"))
 		if writeErr := <-written; err == nil {
 			err = writeErr
 		}
-		if err != nil { // half of them would be taken for all the next time
-			return errors.Join(err, f.Remove(context.WithoutCancel(ctx), path, true))
+		if err == nil {
+			_, err = f.Move(ctx, half, path, false, false)
+		}
+		if err != nil {
+			return errors.Join(err, f.Remove(context.WithoutCancel(ctx), half, true))
 		}
 		return nil
 	})
 	return size, err
 }
+
+// halfAdded is the name of the set that is being copied. No set has it.
+const halfAdded = ".new"
 
 // mostAdded bounds the bytes of packages that are added to a session. Its quota of the disk is usually lower.
 const mostAdded = 1 << 40
