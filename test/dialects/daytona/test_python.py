@@ -12,6 +12,11 @@ import requests
 os.environ.setdefault("DAYTONA_API_URL", os.environ["KAA_URL"] + "/daytona/api")
 os.environ.setdefault("DAYTONA_API_KEY", os.environ["KAA_API_KEY"])
 
+from daytona._sync import process as sdk
+
+# The SDK waits for an answer only 5 s longer than a command may take. A busy machine needs more.
+sdk.http_timeout = lambda seconds: 600
+
 from daytona import AsyncDaytona, CreateSandboxFromSnapshotParams, Daytona, ListSandboxesQuery, Resources, SessionExecuteRequest
 from daytona.common.errors import (
     DaytonaBadRequestError,

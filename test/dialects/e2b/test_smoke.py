@@ -1,6 +1,7 @@
 """The smoke of E2B's SDKs for Python. E2B_API_URL, E2B_SANDBOX_URL and E2B_API_KEY say where Kaa is."""
 
 import asyncio
+import os
 import time
 
 import httpx
@@ -157,6 +158,23 @@ def test_commands(sandbox):
         assert raised.value.exit_code == 3
     sleeping = sandbox.commands.run("sleep 60", background=True)
     assert sleeping.kill() and not sandbox.commands.kill(sleeping.pid)
+
+
+def test_host(sandbox):
+    """A server in the sandbox is reached by the host name of its port. The name leads to Kaa by the header of the request, as a browser's does."""
+    server = "import http.server as h; s = h.HTTPServer(('127.0.0.1', 8000), h.SimpleHTTPRequestHandler); print('up', flush=True); s.serve_forever()"
+    sandbox.files.write("/tmp/pages/p", "page")
+    serving = sandbox.commands.run(f'python3 -c "{server}" 2>/dev/null', cwd="/tmp/pages", background=True, timeout=LIFE)
+    assert next(stdout for stdout, _, _ in serving if stdout) == "up\n"
+    host = sandbox.get_host(8000)
+    assert host == f"8000-{sandbox.sandbox_id}.localhost"
+    http = httpx.Client(base_url=os.environ["E2B_SANDBOX_URL"], headers={"Host": host}, timeout=300)
+    token = {"e2b-traffic-access-token": sandbox.traffic_access_token}
+    assert http.get("/p", headers=token).text == "page"
+    assert http.get("/none", headers=token).status_code == 404
+    assert http.get("/p").status_code == 401 and http.get("/p", headers={"e2b-traffic-access-token": "wrong"}).status_code == 401
+    assert http.get("/p", headers=token | {"Host": sandbox.get_host(8001)}).status_code == 502  # nothing listens there
+    assert serving.kill()
 
 
 def test_binary(sandbox, monkeypatch):

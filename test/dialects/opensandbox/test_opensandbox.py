@@ -25,6 +25,7 @@ def sandbox():
         SandboxImageSpec("opensandbox/code-interpreter:latest"),
         entrypoint=["/opt/code-interpreter/code-interpreter.sh"],
         connection_config=CONFIG,
+        ready_timeout=CONFIG.request_timeout,
         timeout=timedelta(hours=1),
         metadata={"tag": "smoke"},
         env={"NAME": "value"},
@@ -43,7 +44,7 @@ def test_life(sandbox):
     before = info.expires_at
     sandbox.renew(timedelta(hours=2))
     assert sandbox.get_info().expires_at > before
-    other = SandboxSync.connect(sandbox.id, connection_config=CONFIG)
+    other = SandboxSync.connect(sandbox.id, connection_config=CONFIG, connect_timeout=CONFIG.request_timeout)
     assert other.commands.run("echo ok").logs.stdout[0].text == "ok"
     other.close()
 
@@ -95,7 +96,7 @@ def test_files(sandbox):
 
 
 def test_gone():
-    made = SandboxSync.create(SandboxImageSpec("python"), connection_config=CONFIG, timeout=timedelta(hours=1))
+    made = SandboxSync.create(SandboxImageSpec("python"), connection_config=CONFIG, ready_timeout=CONFIG.request_timeout, timeout=timedelta(hours=1))
     made.kill()
     with pytest.raises(SandboxApiException) as failure:
         made.get_info()
