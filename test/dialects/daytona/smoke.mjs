@@ -1,9 +1,12 @@
 // The smoke of Daytona's SDK for JavaScript. KAA_URL and KAA_API_KEY say where Kaa is.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 
+// The SDK has two names. The one to try is in a version of its own; others may be beside it.
+const [sdk] = Object.entries(JSON.parse(readFileSync('package.json')).dependencies).find(([, version]) => version !== '*')
 process.env.DAYTONA_API_URL ??= process.env.KAA_URL + '/daytona/api'
 process.env.DAYTONA_API_KEY ??= process.env.KAA_API_KEY
-const { Daytona, DaytonaNotFoundError } = await import('@daytonaio/sdk')
+const { Daytona, DaytonaNotFoundError } = await import(sdk)
 
 const daytona = new Daytona()
 const labels = { run: String(Date.now()) }

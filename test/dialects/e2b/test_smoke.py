@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import re
+import subprocess
 import time
 
 import httpx
@@ -160,21 +162,39 @@ def test_commands(sandbox):
     assert sleeping.kill() and not sandbox.commands.kill(sleeping.pid)
 
 
-def test_host(sandbox):
+@pytest.fixture
+def with_hosts(monkeypatch, tmp_path):
+    """A Kaa of its own, whose ports have host names. It is at the address that it returns."""
+    environ = os.environ | {"KAA_ADDR": "127.0.0.1:0", "KAA_API_KEYS": os.environ["E2B_API_KEY"], "KAA_PORTS_HOST": "*.localhost", "KAA_CONCURRENCY": "1", "KAA_PYTHON": os.environ["KAA_LIBS_PYTHON"]}
+    with open(tmp_path / "out", "w+b") as out, subprocess.Popen([os.environ["KAA_BIN"], "dev"], env=environ, stdout=out, stderr=out) as kaa:
+        try:
+            while not (found := re.search(r"http://127[.0-9]*:[0-9]+", (tmp_path / "out").read_text())):
+                assert kaa.poll() is None, (tmp_path / "out").read_text()
+                time.sleep(0.05)
+            while httpx.get(found[0] + "/readyz", timeout=300).status_code != 200:
+                time.sleep(0.05)
+            for name in "E2B_API_URL", "E2B_SANDBOX_URL":
+                monkeypatch.setenv(name, found[0])
+            yield found[0]
+        finally:
+            kaa.terminate()
+
+
+def test_host(with_hosts):
     """A server in the sandbox is reached by the host name of its port. The name leads to Kaa by the header of the request, as a browser's does."""
     server = "import http.server as h; s = h.HTTPServer(('127.0.0.1', 8000), h.SimpleHTTPRequestHandler); print('up', flush=True); s.serve_forever()"
-    sandbox.files.write("/tmp/pages/p", "page")
-    serving = sandbox.commands.run(f'python3 -c "{server}" 2>/dev/null', cwd="/tmp/pages", background=True, timeout=LIFE)
-    assert next(stdout for stdout, _, _ in serving if stdout) == "up\n"
-    host = sandbox.get_host(8000)
-    assert host == f"8000-{sandbox.sandbox_id}.localhost"
-    http = httpx.Client(base_url=os.environ["E2B_SANDBOX_URL"], headers={"Host": host}, timeout=300)
-    token = {"e2b-traffic-access-token": sandbox.traffic_access_token}
-    assert http.get("/p", headers=token).text == "page"
-    assert http.get("/none", headers=token).status_code == 404
-    assert http.get("/p").status_code == 401 and http.get("/p", headers={"e2b-traffic-access-token": "wrong"}).status_code == 401
-    assert http.get("/p", headers=token | {"Host": sandbox.get_host(8001)}).status_code == 502  # nothing listens there
-    assert serving.kill()
+    with Sandbox.create(timeout=LIFE) as made:
+        made.files.write("/tmp/pages/p", "page")
+        serving = made.commands.run(f'python3 -c "{server}" 2>/dev/null', cwd="/tmp/pages", background=True, timeout=LIFE)
+        assert next(stdout for stdout, _, _ in serving if stdout) == "up\n"
+        host = made.get_host(8000)
+        assert host == f"8000-{made.sandbox_id}.localhost"
+        http = httpx.Client(base_url=with_hosts, headers={"Host": host}, timeout=300)
+        token = {"e2b-traffic-access-token": made.traffic_access_token}
+        assert http.get("/p", headers=token).text == "page"
+        assert http.get("/none", headers=token).status_code == 404
+        assert http.get("/p").status_code == 401 and http.get("/p", headers={"e2b-traffic-access-token": "wrong"}).status_code == 401
+        assert http.get("/p", headers=token | {"Host": made.get_host(8001)}).status_code == 502  # nothing listens there
 
 
 def test_binary(sandbox, monkeypatch):
