@@ -208,10 +208,14 @@ func (p *passing) read(ctx context.Context, records CommandRecords, control chan
 				p.e.outlet.attach(m.Attach)
 				continue
 			}
-			select {
-			case control <- m:
-			case <-quit:
-				return
+			// The command takes the second one, which is nothing, when the first one has had its effect. So input finds
+			// the size of the terminal that was set before it.
+			for _, next := range []job.StoredMessage{m, {}} {
+				select {
+				case control <- next:
+				case <-quit:
+					return
+				}
 			}
 		}
 	}
