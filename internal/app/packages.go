@@ -13,7 +13,7 @@ func (s *shared) startPackages(pool *interpreter.Pool) (*packages.Manager, error
 		return nil, nil //nolint:nilnil // there is none, and that is no error
 	}
 	m, err := packages.New(pool, packages.Config{
-		UV: s.cfg.UV, Index: string(s.cfg.PackageIndex), Hosts: s.cfg.PackageFileHosts(), Sdist: s.cfg.PackagesSdist, Block: s.cfg.BlockedPackages(), Preload: s.cfg.PreloadedOfSets(), MaxBytes: s.cfg.MaxPackagesBytes, DiskBytes: s.cfg.PackagesDiskBytes,
+		UV: s.cfg.UV, Index: string(s.cfg.PackageIndex), Hosts: s.cfg.PackageFileHosts(), Sdist: s.cfg.PackagesSdist, Block: s.cfg.BlockedPackages(), Preload: s.cfg.PreloadedOfSets(), MaxBytes: s.cfg.MaxPackagesBytes, DiskBytes: s.cfg.PackagesDiskBytes, StoreBytes: s.cfg.PackagesStoreBytes,
 		Timeout: s.cfg.PackagesTimeout, Blobs: countedBlobs{s.blobs, s.metrics}, Records: s.store, Dir: s.cfg.WorkDir, Log: s.log,
 	})
 	if err != nil {

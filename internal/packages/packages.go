@@ -53,8 +53,8 @@ type Config struct {
 	Block []string
 	// Preload are modules that a parked interpreter of a set imports ahead, if the set has them.
 	Preload []string
-	// MaxBytes bounds a set, DiskBytes all sets of this runner together.
-	MaxBytes, DiskBytes int64
+	// MaxBytes bounds a set, DiskBytes all sets of this runner together, StoreBytes the archives that runners share.
+	MaxBytes, DiskBytes, StoreBytes int64
 	// Timeout bounds an installation.
 	Timeout time.Duration
 	// Blobs is where runners share sets, and Records what they know of them.

@@ -23,6 +23,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // ample is the limit for what should happen soon, on a machine that is busy.
 const ample = testenv.Timeout
 
+// ampleStore is room for all sets in the blob store.
+const ampleStore = 1 << 30
+
 type runner struct {
 	*packages.Manager
 	tb    testing.TB
@@ -56,7 +59,7 @@ func startAt(tb testing.TB, index *testenv.Index, changePool func(*interpreter.C
 	if err := pool.Start(ctx); err != nil {
 		tb.Fatal(err)
 	}
-	cfg := packages.Config{UV: testenv.UV(tb), Index: index.URL, MaxBytes: 32 << 20, DiskBytes: 64 << 20, Timeout: ample, Dir: tb.TempDir(), Log: log}
+	cfg := packages.Config{UV: testenv.UV(tb), Index: index.URL, MaxBytes: 32 << 20, DiskBytes: 64 << 20, StoreBytes: ampleStore, Timeout: ample, Dir: tb.TempDir(), Log: log}
 	store, blobDir := blobs(tb)
 	cfg.Blobs = store
 	cfg.Records = newRecords()

@@ -28,6 +28,7 @@ import (
 type Blobs interface {
 	Put(ctx context.Context, key string, content io.Reader) (int64, error)
 	Open(ctx context.Context, key string) (io.ReadSeekCloser, error)
+	Delete(ctx context.Context, keys ...string) error
 }
 
 // Records is what runners know of each other's sets.
@@ -35,6 +36,10 @@ type Records interface {
 	// PackageBuild returns what a set is for one kind of runner. job.ErrNotFound: no runner has shared it.
 	PackageBuild(ctx context.Context, set, kind string) (job.PackageBuild, error)
 	SavePackageBuild(ctx context.Context, set, kind string, b job.PackageBuild) error
+	// UsePackageBuild says that a runner has taken a set. EvictPackageBuilds drops those that were not used for the longest time until the archives of
+	// all take at most that many bytes, and returns the keys of their blobs.
+	UsePackageBuild(ctx context.Context, set string) error
+	EvictPackageBuilds(ctx context.Context, most int64) ([]string, error)
 	// TakeInstallation reports whether the caller is the one that installs a set. KeepInstallation prolongs that, and tells callers how far it is.
 	TakeInstallation(ctx context.Context, set string, lease time.Duration) (bool, error)
 	KeepInstallation(ctx context.Context, set string, now job.Installation, lease time.Duration) error
@@ -84,6 +89,9 @@ func (m *Manager) obtain(name string, requirements []string) (b built, shared bo
 				mine, _ = m.takeLease(name) // for callers to see what it does; it needs no right to do that
 			}
 			if b, err = m.fetch(known, mine); err == nil {
+				if err := m.cfg.Records.UsePackageBuild(m.life, name); err != nil {
+					m.cfg.Log.Warn("the use of packages was not recorded", slog.String("packages", name), slog.Any("err", err))
+				}
 				return b, true, nil
 			}
 			if !errors.Is(err, job.ErrNoFile) {
@@ -96,6 +104,9 @@ func (m *Manager) obtain(name string, requirements []string) (b built, shared bo
 			continue
 		case mine != nil:
 			b, err = m.installMine(name, kind, version, requirements, mine)
+			if err == nil && refused != "" { // another one has taken its place
+				_ = m.cfg.Blobs.Delete(m.life, refused) // it goes with its age otherwise
+			}
 			return b, false, err
 		}
 		mine, err = m.takeLease(name)
@@ -160,9 +171,22 @@ func (m *Manager) share(name, kind string, record job.PackageBuild, b built) {
 	}
 	// Also without an archive: callers see then that there is the set.
 	err = errors.Join(err, m.cfg.Records.SavePackageBuild(ctx, name, kind, record))
+	if roomErr := m.makeStoreRoom(ctx); roomErr != nil && m.life.Err() == nil {
+		m.cfg.Log.Warn("shared packages that are not used were not removed", slog.Any("err", roomErr))
+	}
 	if err != nil && m.life.Err() == nil {
 		m.cfg.Log.Warn("packages are not shared, so other runners have to install them, too", slog.String("packages", name), slog.Any("err", err))
 	}
+}
+
+// makeStoreRoom deletes shared sets that were not used for the longest time, until all are within the budget. A runner that reads one of them
+// meanwhile installs it itself.
+func (m *Manager) makeStoreRoom(ctx context.Context) error {
+	blobs, err := m.cfg.Records.EvictPackageBuilds(ctx, m.cfg.StoreBytes)
+	if len(blobs) > 0 {
+		err = errors.Join(err, m.cfg.Blobs.Delete(ctx, blobs...))
+	}
+	return err
 }
 
 // putArchive writes the archive of a directory, and returns its digest and its bytes.

@@ -2,10 +2,13 @@ package packages_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -36,6 +39,8 @@ type records struct {
 	mu      sync.Mutex
 	builds  map[string]job.PackageBuild
 	taken   map[string]bool
+	last    string      // key of the last build
+	used    []string    // sets that were taken from the store
 	refused chan string // sets that a runner could not take
 }
 
@@ -56,8 +61,28 @@ func (r *records) PackageBuild(_ context.Context, set, kind string) (job.Package
 func (r *records) SavePackageBuild(_ context.Context, set, kind string, b job.PackageBuild) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.builds[set+" "+kind] = b
+	r.builds[set+" "+kind], r.last = b, set+" "+kind
 	return nil
+}
+
+func (r *records) UsePackageBuild(_ context.Context, set string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.used = append(r.used, set)
+	return nil
+}
+
+// EvictPackageBuilds drops all but the last set with a bound of 0.
+func (r *records) EvictPackageBuilds(_ context.Context, most int64) (blobs []string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, b := range r.builds {
+		if most == 0 && key != r.last {
+			blobs = append(blobs, b.Archive, b.Details)
+			delete(r.builds, key)
+		}
+	}
+	return blobs, nil
 }
 
 func (r *records) TakeInstallation(_ context.Context, set string, _ time.Duration) (bool, error) {
@@ -178,7 +203,35 @@ print(alpha.version, beta_two.version, os.path.exists(importlib.util.cache_from_
 		}
 		other.leave(name)
 	}
+	if used := r.cfg.Records.(*records).used; !slices.Contains(used, name) {
+		t.Errorf("sets that were taken: %q", used)
+	}
 	waitsForAnother(t, r)
+	makesStoreRoom(t, r)
+}
+
+// makesStoreRoom: beyond the budget of the blob store, sets make room for the one that is stored.
+func makesStoreRoom(t *testing.T, r *runner) {
+	t.Helper()
+	r.cfg.StoreBytes = 0
+	other, before := r.second(), r.cfg.Records.(*records).all()
+	requirements := []string{"alpha==1.0", "beta-two>=1"}
+	name, err := other.prepare(requirements...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, b := range before {
+		if _, err := os.Stat(filepath.Join(r.blobDir, b.Archive)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the archive of %s: %v", key, err)
+		}
+	}
+	for _, b := range r.cfg.Records.(*records).all() {
+		if _, err := os.Stat(filepath.Join(r.blobDir, b.Archive)); err != nil || len(before) == 0 {
+			t.Errorf("the one that was stored: %v, beside %d others", err, len(before))
+		}
+	}
+	other.leave(name)
+	r.cfg.StoreBytes = ampleStore
 }
 
 // waitsForAnother: a runner waits while another one installs a set, and then takes it.

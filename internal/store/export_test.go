@@ -10,3 +10,8 @@ const SchemaVersion = schemaVersion
 
 // JobsLooked is how many jobs a narrowed listing looks at for one page.
 const JobsLooked = jobsLooked
+
+// PackagesKey has the sets of packages by the time of their last use, PackageSetKey is the record of one.
+const PackagesKey = packagesKey
+
+func PackageSetKey(set string) string { return packageSetKey(set) }

@@ -85,6 +85,63 @@ func (s *Store) SavePackageBuild(ctx context.Context, set, kind string, b job.Pa
 	return wrap(op, err)
 }
 
+// UsePackageBuild records that a runner has taken a set from the blob store.
+func (s *Store) UsePackageBuild(ctx context.Context, set string) error {
+	member := redis.Z{Score: float64(time.Now().UnixMilli()), Member: packageSetKey(set)}
+	return wrap("record packages", s.rdb.ZAddXX(ctx, packagesKey, member).Err())
+}
+
+// EvictPackageBuilds drops the records of the sets that were not used for the longest time, until the archives of the others take at most that
+// many bytes. The set that was used last stays. It returns the keys of their blobs, which nobody looks for any more.
+func (s *Store) EvictPackageBuilds(ctx context.Context, most int64) (blobs []string, err error) {
+	const op = "make room for packages"
+	sets, err := s.rdb.ZRevRange(ctx, packagesKey, 0, -1).Result() // the newest first
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	found := make([]*redis.StringSliceCmd, len(sets))
+	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, key := range sets {
+			found[i] = p.HVals(ctx, key)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	var total int64
+	var dropped []string
+	for i, texts := range found {
+		var keys []string
+		for _, text := range texts.Val() {
+			var b job.PackageBuild
+			if err := json.Unmarshal([]byte(text), &b); err != nil {
+				return nil, fmt.Errorf("%s: %w", op, err)
+			}
+			total += b.Packed
+			for _, key := range []string{b.Archive, b.Details} {
+				if key != "" {
+					keys = append(keys, key)
+				}
+			}
+		}
+		if i > 0 && total > most {
+			dropped, blobs = append(dropped, sets[i]), append(blobs, keys...)
+		}
+	}
+	if len(dropped) == 0 {
+		return nil, nil
+	}
+	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, key := range dropped { // one by one: a cluster has them in several places
+			p.Del(ctx, key)
+			p.ZRem(ctx, packagesKey, key)
+		}
+		return nil
+	})
+	return blobs, wrap(op, err)
+}
+
 // TakeInstallation reports whether the caller is the one that installs a set. It is so for the lease; KeepInstallation prolongs that.
 func (s *Store) TakeInstallation(ctx context.Context, set string, lease time.Duration) (bool, error) {
 	err := s.rdb.SetArgs(ctx, installingKey(set), "", redis.SetArgs{Mode: "NX", TTL: lease}).Err()

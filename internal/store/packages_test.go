@@ -3,8 +3,11 @@ package store_test
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/store"
@@ -77,5 +80,57 @@ func TestSessionRuntime(t *testing.T) {
 	}
 	if _, err := b.SessionRuntime(t.Context(), "none"); !errors.Is(err, job.ErrNoSession) {
 		t.Errorf("of none: %v", err)
+	}
+}
+
+// TestEvictPackageBuilds: sets beyond the bytes that there may be make room, those first that no runner has used for the longest time.
+func TestEvictPackageBuilds(t *testing.T) {
+	t.Parallel()
+	b := setup(t, store.Config{})
+	ctx := t.Context()
+	evict := func(most int64, want ...string) {
+		t.Helper()
+		got, err := b.EvictPackageBuilds(ctx, most)
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("beyond %d: %q, %v; want %q", most, got, err, want)
+		}
+	}
+	evict(0)
+	for i, set := range []string{"one", "two", "three"} {
+		build := job.PackageBuild{Archive: "packages/" + set, Details: "packages/" + set + ".json", Packed: 100}
+		if err := b.SavePackageBuild(ctx, set, "kind", build); err != nil {
+			t.Fatal(err)
+		}
+		b.usedAt(t, set, i)
+	}
+	if err := b.SavePackageBuild(ctx, "two", "another", job.PackageBuild{Archive: "packages/another", Packed: 50}); err != nil {
+		t.Fatal(err)
+	}
+	b.usedAt(t, "two", 1)
+	evict(350)
+	if err := b.UsePackageBuild(ctx, "one"); err != nil { // now
+		t.Fatal(err)
+	}
+	evict(349, "packages/another", "packages/two", "packages/two.json")
+	if _, err := b.PackageBuild(ctx, "two", "kind"); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("one that has made room: %v", err)
+	}
+	if _, err := b.PackageBuild(ctx, "three", "kind"); err != nil {
+		t.Errorf("one that stays: %v", err)
+	}
+	if err := b.UsePackageBuild(ctx, "two"); err != nil { // it is no set any more
+		t.Fatal(err)
+	}
+	evict(200)
+	evict(0, "packages/three", "packages/three.json")
+	evict(0)
+}
+
+// usedAt sets when a set was used last: before now, in the order of the numbers.
+func (b *bundle) usedAt(t *testing.T, set string, at int) {
+	t.Helper()
+	if err := b.rdb.ZAdd(t.Context(), store.PackagesKey, redis.Z{Score: float64(time.Now().Add(time.Duration(at-10) * time.Hour).UnixMilli()), Member: store.PackageSetKey(set)}).Err(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -25,9 +25,11 @@ type PackageSets struct {
 	// PackagesPreload are modules that interpreters of sets import ahead.
 	PackagesPreload []string `env:"KAA_PACKAGES_PRELOAD" envDefault:"numpy,pandas,scipy,matplotlib.pyplot,sklearn,polars,pyarrow,sympy,networkx,requests,httpx,pydantic,sqlalchemy"`
 	// MaxPackagesBytes bounds a set, PackagesDiskBytes all sets of a runner.
-	MaxPackagesBytes  int64         `env:"KAA_MAX_PACKAGES_BYTES" envDefault:"1073741824"`
-	PackagesDiskBytes int64         `env:"KAA_PACKAGES_DISK_BYTES" envDefault:"4294967296"`
-	PackagesTimeout   time.Duration `env:"KAA_PACKAGES_TIMEOUT" envDefault:"5m"`
+	MaxPackagesBytes  int64 `env:"KAA_MAX_PACKAGES_BYTES" envDefault:"1073741824"`
+	PackagesDiskBytes int64 `env:"KAA_PACKAGES_DISK_BYTES" envDefault:"4294967296"`
+	// PackagesStoreBytes bounds the archives that runners share.
+	PackagesStoreBytes int64         `env:"KAA_PACKAGES_STORE_BYTES" envDefault:"21474836480"`
+	PackagesTimeout    time.Duration `env:"KAA_PACKAGES_TIMEOUT" envDefault:"5m"`
 }
 
 // moduleForm is the form of a module's name.
@@ -86,7 +88,7 @@ func (p *PackageSets) check(bad func(format string, args ...any)) {
 		}
 	}
 	for name, v := range map[string]int64{
-		"KAA_MAX_PACKAGES_BYTES": p.MaxPackagesBytes, "KAA_PACKAGES_DISK_BYTES": p.PackagesDiskBytes, "KAA_PACKAGES_TIMEOUT": int64(p.PackagesTimeout),
+		"KAA_MAX_PACKAGES_BYTES": p.MaxPackagesBytes, "KAA_PACKAGES_DISK_BYTES": p.PackagesDiskBytes, "KAA_PACKAGES_STORE_BYTES": p.PackagesStoreBytes, "KAA_PACKAGES_TIMEOUT": int64(p.PackagesTimeout),
 	} {
 		if v <= 0 {
 			bad("%s must be above 0", name)
