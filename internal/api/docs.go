@@ -34,8 +34,8 @@ type docsResponse struct {
 }
 
 // docsPage serves the API's description as one page without scripts or outside
-// links, so that it works offline. It is rendered from the OpenAPI when it is first asked for: that takes longer than the rest
-// of what an API does before it serves.
+// links, so that it works offline. It is rendered from the OpenAPI when it is first asked for: that takes longer than all
+// else that an API does before it serves.
 func docsPage(spec *huma.OpenAPI) gin.HandlerFunc {
 	rendered := sync.OnceValue(func() []byte { return []byte(renderDocs(spec)) })
 	return func(c *gin.Context) {

@@ -15,7 +15,7 @@ const (
 	fileSlow = 5 * time.Second
 )
 
-// followedFile is a file of the operator that is read again when it changes. What it lists stays as it was while it cannot be read.
+// followedFile is a file of the operator that is read again when it changes. Its entries stay as they were while it cannot be read.
 type followedFile[E any] struct {
 	path     string // empty for none
 	variable string // that names it

@@ -158,7 +158,7 @@ func (c *connection) down() {
 	}
 }
 
-// up passes on what the caller sends. After a failure, it is for nobody.
+// up passes on what the caller sends. After a failure, that is dropped.
 func (c *connection) up() {
 	for {
 		select {

@@ -35,7 +35,7 @@ type Tool struct {
 	Dir string
 	// Serve is given the listener at which the tool finds its way out, in a strict sandbox: see ToolProxy. It owns the listener.
 	Serve func(l net.Listener)
-	// Heard, if not nil, is given the output as it comes. It must not block, and not keep what it is given.
+	// This function, if not nil, is given the output as it comes. It must not block, and not keep the slice.
 	Heard func(output []byte)
 	// Quota bounds its memory, processes, processors and the size of a file.
 	Quota job.Quota

@@ -53,7 +53,7 @@ type Installation struct {
 	Step InstallStep `json:"step" enum:"waiting,resolving,installing,storing,unpacking" doc:"waiting: other installations of the runner are before it. resolving: the installer looks for versions that fit together. installing: it downloads the packages and unpacks them. storing: the runner stores them for other runners. unpacking: a runner has stored them, and this one unpacks them."`
 	// Line is the last line of the installer.
 	Line string `json:"line,omitempty" doc:"Last line of the installer."`
-	// Bytes is what has come so far, with what the installer removes at the end.
+	// Bytes is what has come so far, with files that the installer removes at the end.
 	Bytes int64 `json:"bytes,omitempty" doc:"Bytes on the disk of the runner so far, downloads among them."`
 }
 

@@ -164,7 +164,7 @@ class Rehearsal:
 
 
 def import_quietly(name):
-    """Import a module. What it prints is dropped: no execution has begun."""
+    """Import a module. Its output is dropped: no execution has begun."""
     prepared.marks.rehearse(True)
     try:
         __import__(name)

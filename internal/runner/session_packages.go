@@ -85,7 +85,7 @@ func bringPackages(ctx context.Context, i Interpreter, path string, write func(i
 		if _, err := f.Stat(path); err == nil {
 			return nil
 		}
-		// What has its name is complete: other interpreters and commands of the session look there meanwhile.
+		// A set of packages is complete once it has its own name: other interpreters and commands of the session look there meanwhile.
 		half := job.AddedPath(halfAdded)
 		if _, err := f.Stat(half); err == nil {
 			if err := f.Remove(ctx, half, true); err != nil {
