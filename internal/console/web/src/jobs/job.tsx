@@ -37,7 +37,7 @@ export function JobPage({ id }: { id: string }) {
       <Why j={j} />
       <Timeline j={j} />
       <Attempts j={j} />
-      <JobOutput id={j.id} />
+      <JobOutput id={j.id} ended={!open} />
       <Request j={j} />
       <Files j={j} />
       <Facts j={j} />

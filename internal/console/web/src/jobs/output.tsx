@@ -8,7 +8,7 @@ import { Run } from '../playground/run'
 import { Button, ErrorNote, icons } from '../ui/basics'
 import { copy } from '../ui/toast'
 
-export function JobOutput({ id }: { id: string }) {
+export function JobOutput({ id, ended }: { id: string; ended: boolean }) {
   const run = useMemo(() => new Run(''), [id])
   const [error, setError] = useState<unknown>(null)
   useEffect(() => {
@@ -23,7 +23,7 @@ export function JobOutput({ id }: { id: string }) {
       <div class="row head"><h2 id="output-title" class="grow">Output</h2>
         {run.items.length > 0 && <Button icon={icons.copy} onClick={() => copy(run.output(), 'The output')}>Copy</Button>}</div>
       {error !== null && !expired && <ErrorNote error={error} />}
-      {run.items.length === 0 && <p class="hint">{run.over || expired ? 'It put nothing out.' : 'Nothing was put out so far.'}</p>}
+      {run.items.length === 0 && <p class="hint">{run.over || expired ? 'It put nothing out.' : ended && error === null ? 'The output is being loaded…' : 'Nothing was put out so far.'}</p>}
       {run.losses().map((words) => <p key={words} class="note">{words}</p>)}
       {run.items.map((item) => <One key={item.id} item={item} jobId={id} />)}
     </section>
