@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -310,5 +312,23 @@ func TestLookups(t *testing.T) {
 	}
 	if u := d.Usage(); outcomes(u) != "a.example:80 unreachable 1" {
 		t.Errorf("%s", outcomes(u))
+	}
+}
+
+// TestRefusedBy: a destination at which nothing listens, and one that takes too long, are told apart.
+func TestRefusedBy(t *testing.T) {
+	t.Parallel()
+	_, proxy := open(t, []string{"*:*"}, func(c *egress.Config) {
+		c.Dial = func(_ context.Context, host string, _ uint16) (net.Conn, error) {
+			if host == "slow.example" {
+				return nil, &net.DNSError{Err: "i/o timeout", Name: host, IsTimeout: true}
+			}
+			return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+		}
+	})
+	for host, want := range map[string]string{"a.example": "502 Kaa: a.example:80 refuses the connection", "slow.example": "504 Kaa: slow.example:80 does not answer"} {
+		if a := say(t, proxy, "CONNECT "+host+":80 HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(a, "HTTP/1.1 "+want) {
+			t.Errorf("%q", a)
+		}
 	}
 }
