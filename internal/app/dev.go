@@ -52,6 +52,10 @@ Kaa is ready on %[1]s (docs: %[1]s/docs).
 `, address, page)
 }
 
+// embeddedLease is the lease of a process with a Redis of its own. The records end with the process, so none has to find out soon
+// that it is dead. On a busy machine its own heartbeats may be late.
+const embeddedLease = 5 * time.Minute
+
 // embeddedPrefix begins the names of the directories of embedded Redises.
 const embeddedPrefix = "kaa-embedded-"
 
@@ -93,6 +97,9 @@ func StartDev(ctx context.Context, p Process, overrides map[string]string) (_ *D
 		environ = environ.With("KAA_REDIS_URL", url)
 		for _, name := range []string{"KAA_REDIS_CA_FILE", "KAA_REDIS_CERT_FILE", "KAA_REDIS_KEY_FILE", "KAA_REDIS_SERVER_NAME"} {
 			environ = environ.With(name, "") // they are meant for another Redis
+		}
+		if p.Periods.Lease == 0 {
+			p.Periods.Lease = embeddedLease
 		}
 		// The records of files end with the embedded Redis, so the files do, too.
 		if environ.Get("KAA_BLOB_URL") == "" {

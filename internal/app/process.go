@@ -41,7 +41,7 @@ type Process struct {
 type Periods struct {
 	runner.Periods
 	// Lease is the time after which a runner without a heartbeat, or a silent API, counts as dead:
-	// 8 s.
+	// 8 s, and with an embedded Redis 5 minutes.
 	Lease time.Duration
 	// Schema is the time between two looks at the version of the records: 30 s.
 	Schema time.Duration
