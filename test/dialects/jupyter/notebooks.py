@@ -152,7 +152,13 @@ def seen(cell):
     return json.loads(json.dumps([cell.execution_count, shown]))
 
 
+def packages(text):
+    """A text without the directories in which the packages of the kernel are."""
+    return re.sub(r"""[^\s"']*/site-packages/""", "…/site-packages/", text)
+
+
 def plain(text):
+    text = packages(text)
     text = re.sub(r"\b0x[0-9a-fA-F]{6,}", "0x…", text)
     text = re.sub(r"\b\d+(\.\d+)? (ns|[µμ]s|ms|s)\b", "… s", text)  # of %time
     return re.sub(r"<stdin-\d+>|(/tmp/ipykernel_\d+/)?\b\d{4,}\.py\b", "<cell>", text)
@@ -175,6 +181,8 @@ def trimmed(outputs):
         output.get("metadata", {}).pop("transient", None)
         if output.output_type == "error":
             output.traceback = []
+        if output.output_type == "stream":
+            output.text = packages(output.text)
         for mime in "image/png", "image/jpeg":
             if mime in output.get("data", {}):
                 output.data[mime] = base64.b64encode(base64.b64decode(output.data[mime])[:33]).decode()
