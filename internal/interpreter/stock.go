@@ -43,7 +43,9 @@ type stock struct {
 	// imports are modules of the set that a parked worker imports; nil for none. cold has a token when one may have to.
 	imports []string
 	cold    chan struct{}
-	refills sync.WaitGroup
+	// plainUntil is the end of a time in which no worker imports modules; guarded by mu.
+	plainUntil time.Time
+	refills    sync.WaitGroup
 
 	// making guards zygote. It is held while a zygote starts.
 	making sync.Mutex

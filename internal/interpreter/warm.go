@@ -24,6 +24,10 @@ const (
 	warmMemory = 256 << 20
 	// warmCPU is how much processor time it may use from then on until it is handed out. Threads of libraries use some.
 	warmCPU = 500 * time.Millisecond
+	// warmRoom is the memory that an execution has beside what its worker holds. With less it gets another worker.
+	warmRoom = 16 << 20
+	// plainTime is how long no worker imports modules after an execution that had too little memory for that.
+	plainTime = time.Minute
 	// warmLook is the period in which that is looked at.
 	warmLook = time.Second
 )
@@ -83,7 +87,7 @@ func (st *stock) awaitCalm() bool {
 // beginImport returns the worker that is to import its next module; nil if there is none, or one has imported all of them.
 func (st *stock) beginImport() *Worker {
 	st.mu.Lock()
-	ready := slices.ContainsFunc(st.parked, func(w *Worker) bool { return w.rehearsals == 0 && w.alive() })
+	ready := slices.ContainsFunc(st.parked, func(w *Worker) bool { return w.rehearsals == 0 && w.alive() }) || time.Now().Before(st.plainUntil)
 	st.mu.Unlock()
 	if ready {
 		return nil
@@ -99,7 +103,7 @@ func (st *stock) importOne(w *Worker) (without time.Duration, err error) {
 		w.warmed, w.warmedFrom = true, group.CPUMicros()
 	}
 	left, err := w.rehearse()
-	if err == nil && group.Held() > warmMemory {
+	if w.held = group.Held(); err == nil && w.held > warmMemory {
 		err = errLarge
 	}
 	if err != nil {
@@ -133,12 +137,17 @@ func (st *stock) endBusy() {
 }
 
 // fits reports whether a worker can be given a quota: one that has imported modules may hold more memory than that. It returns
-// job.ErrNotStarted then, after which the caller takes another.
+// job.ErrNotStarted then, after which the caller takes another. Workers that park next import nothing for a while, so it gets one of these.
 func (w *Worker) fits(q job.Quota) error {
-	if w.warmed && q.MemoryBytes < w.pool.cfg.Quota.MemoryBytes {
-		return fmt.Errorf("limit %s, which has imported modules ahead: %w", w.id, job.ErrNotStarted)
+	if !w.warmed || w.held+warmRoom <= q.MemoryBytes {
+		return nil
 	}
-	return nil
+	st := w.stock
+	st.mu.Lock()
+	st.plainUntil = time.Now().Add(plainTime)
+	st.mu.Unlock()
+	time.AfterFunc(plainTime, st.wakeSteps)
+	return fmt.Errorf("limit %s, which has imported modules ahead: %w", w.id, job.ErrNotStarted)
 }
 
 // ahead is the processor time that the worker has used for modules before its execution, whose own has begun at now. It is not the execution's.

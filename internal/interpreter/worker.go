@@ -83,10 +83,10 @@ type Worker struct {
 	rehearsals int                           // rehearsal steps left; guarded by stock.mu once it is parked
 	stepping   atomic.Pointer[chan struct{}] // closed at the end of the last rehearsal step; nil if there was none
 
-	// warmed: it has imported modules of its set. warmedFrom and warmedAt are the processor time of its slot before and after that.
-	// They are written in steps.
-	warmed               bool
-	warmedFrom, warmedAt int64
+	// warmed: it has imported modules of its set. warmedFrom and warmedAt are the processor time of its slot before and after that,
+	// held is the memory that it holds then. They are written in steps.
+	warmed                     bool
+	warmedFrom, warmedAt, held int64
 
 	mu        sync.Mutex
 	used      bool

@@ -158,7 +158,7 @@ func (l *lease) hears(clean func(string) string) func([]byte) {
 			if len(line) > mostLine {
 				line = strings.ToValidUTF8(line[:mostLine], "") + "…"
 			}
-			if line != "" {
+			if line != "" && !strings.HasPrefix(line, "--hash=") && !strings.HasSuffix(line, "\\") { // not the lock file
 				l.now.Line = line
 			}
 		}

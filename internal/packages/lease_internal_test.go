@@ -17,6 +17,7 @@ func TestHears(t *testing.T) {
 		{"by the byte", "Resolved 3 packages\nhttp://kaa:secret@index\n", "http://kaa:@index", 1},
 		{"at once", "one\n two \n\n", "two", 1000},
 		{"a line that is not whole", "one\ntwo", "one", 2},
+		{"a lock file", "Resolved 1 package\na==1 \\\n    --hash=sha256:0\n", "Resolved 1 package", 1000},
 		{"no text", "a\xffb\n", "a\uFFFDb", 1},
 		{"a long line", strings.Repeat("x", 300) + "\n", strings.Repeat("x", mostLine) + "…", 7},
 		{"a line without an end", "one\n" + strings.Repeat("x", 2*mostLog) + "secret", "one", 100},

@@ -97,8 +97,12 @@ func (m *Manager) obtain(name string, requirements []string) (b built, shared bo
 			if !errors.Is(err, job.ErrNoFile) {
 				m.cfg.Log.Warn("packages were not taken from the blob store", slog.String("packages", name), slog.Any("err", err))
 			}
+			refusal, full := errors.AsType[*job.RefusedError](err)
 			if err := b.remove(); err != nil {
 				return built{}, false, err
+			}
+			if full && refusal.Code == job.FailPackagesDisk { // an installation takes more room
+				return built{}, false, refusal
 			}
 			refused = known.Archive
 			continue
