@@ -92,7 +92,7 @@ func (s *Store) UsePackageBuild(ctx context.Context, set string) error {
 }
 
 // EvictPackageBuilds drops the records of the sets that were not used for the longest time, until the archives of the others take at most that
-// many bytes. The set that was used last stays. It returns the keys of their blobs, which nobody looks for any more.
+// many bytes. The set that was used last stays. It returns the keys of their blobs, which no runner looks for any more.
 func (s *Store) EvictPackageBuilds(ctx context.Context, most int64) (blobs []string, err error) {
 	const op = "make room for packages"
 	sets, err := s.rdb.ZRevRange(ctx, packagesKey, 0, -1).Result() // the newest first
