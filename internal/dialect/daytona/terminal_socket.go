@@ -72,7 +72,7 @@ type control struct {
 }
 
 // attach serves a terminal until either side has enough, and closes the connection. The upgrade comes when
-// the terminal is there, with the first message behind it: the SDK for Python fails if that takes 100 ms more.
+// the terminal is there, with the first message behind it: the SDK for Python takes the terminal for broken if that takes 100 ms more.
 func (d *Dialect) attach(w http.ResponseWriter, r *http.Request, s *socket, attached *service.Attached, failed error) error {
 	if failed == nil {
 		defer attached.Close()

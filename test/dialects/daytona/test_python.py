@@ -6,6 +6,7 @@ import io
 import os
 import uuid
 
+import httpx_ws
 import pytest
 import requests
 
@@ -16,6 +17,9 @@ from daytona._sync import process as sdk
 
 # The SDK waits for an answer only 5 s longer than a command may take. A busy machine needs more.
 sdk.http_timeout = lambda seconds: 600
+# It takes a terminal for broken whose first message does not come within 100 ms.
+receive = httpx_ws.WebSocketSession.receive
+httpx_ws.WebSocketSession.receive = lambda self, timeout=None: receive(self, timeout and 600)
 
 from daytona import AsyncDaytona, CreateSandboxFromSnapshotParams, Daytona, ListSandboxesQuery, Resources, SessionExecuteRequest
 from daytona.common.errors import (
