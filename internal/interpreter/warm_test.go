@@ -74,17 +74,18 @@ print("noise")
 print("noise", file=sys.stderr)
 count = 0
 data = bytearray(64 << 20)
+marker = []
 `)
 	for range 3 {
 		awaitWarm(t, pool.Pool)
 		res := pool.of(`
 import sys
 print("heavy" in sys.modules)
-import heavy, os, threading
+import gc, heavy, os, threading
 heavy.count += 1
-print(heavy.count, os.listdir("/work"), threading.active_count(), "rehearsal" in sys.modules)
+print(heavy.count, os.listdir("/work"), threading.active_count(), "rehearsal" in sys.modules, any(o is heavy.marker for o in gc.get_objects()))
 `)
-		if res.Stdout != "True\n1 [] 1 False\n" || res.Stderr != "" || res.Error != nil {
+		if res.Stdout != "True\n1 [] 1 False False\n" || res.Stderr != "" || res.Error != nil {
 			t.Fatalf("%+v", res)
 		}
 	}
