@@ -47,8 +47,14 @@ func TestNotebookPackages(t *testing.T) {
 		code  string
 		stays bool
 	}{
-		{"%pip install a", true}, {"!pip install -q 'a >= 1' b", true}, {"%%time\n%pip install a", true},
-		{"%pip install -r requirements.txt", false}, {"%pip list", false}, {"!pip install", false}, {"!pip install a && ls", false}, {"if x:\n  !pip install a", false},
+		{"%pip install a", true},
+		{"!pip install -q 'a >= 1' b", true},
+		{"%%time\n%pip install a", true},
+		{"%pip install -r requirements.txt", false},
+		{"%pip list", false},
+		{"!pip install", false},
+		{"!pip install a && ls", false},
+		{"if x:\n  !pip install a", false},
 	} {
 		got := dialect.NotebookCode(tt.code, true)
 		_, line, more := strings.Cut(tt.code, "\n")

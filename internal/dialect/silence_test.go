@@ -33,14 +33,18 @@ func silence(t *testing.T, k kaa, one, _ string) {
 			},
 		},
 		"opensandbox": {
-			proxy + "/code", `{"code": "` + code("go-code") + `", "context": {"language": "python"}}`, []string{token}, `"ping"`, `"execution_complete"`,
+			proxy + "/code", `{"code": "` + code("go-code") + `", "context": {"language": "python"}}`,
+			[]string{token},
+			`"ping"`, `"execution_complete"`,
 			func(t *testing.T) answer {
 				t.Helper()
 				return k.call(t, http.MethodPost, proxy+"/command", `{"command": "touch /tmp/go-code"}`, token)
 			},
 		},
 		"opensandbox, a command": {
-			proxy + "/command", `{"command": "while [ ! -e /tmp/go-command ]; do sleep 0.01; done; echo after"}`, []string{token}, `"ping"`, `"execution_complete"`,
+			proxy + "/command", `{"command": "while [ ! -e /tmp/go-command ]; do sleep 0.01; done; echo after"}`,
+			[]string{token},
+			`"ping"`, `"execution_complete"`,
 			func(t *testing.T) answer {
 				t.Helper()
 				return k.call(t, http.MethodPost, proxy+"/command", `{"command": "touch /tmp/go-command"}`, token)

@@ -151,10 +151,10 @@ const (
 	packagesFound = `[d.metadata["Name"] for d in __import__("importlib.metadata").metadata.distributions()]`
 )
 
-var places = strings.NewReplacer(dataDir, ".", packagesAsked, packagesFound)
-
 // placed is code as it is executed here.
-func placed(code string) string { return places.Replace(code) }
+func placed(code string) string {
+	return strings.NewReplacer(dataDir, ".", packagesAsked, packagesFound).Replace(code)
+}
 
 // code is what is to be executed: in the properties of earlier versions of the protocol, or without them.
 type code struct {
