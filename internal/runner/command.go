@@ -182,13 +182,13 @@ func (p *passing) pass(ctx context.Context, records CommandRecords, input, contr
 			p.forget(ctx, records)
 		}
 	case <-p.e.messages:
-		p.read(ctx, records, control, quit)
+		p.read(ctx, records, control, took, quit)
 	case <-quit:
 	}
 }
 
 // read reads the messages that have come, and passes on those that are no input.
-func (p *passing) read(ctx context.Context, records CommandRecords, control chan<- job.StoredMessage, quit <-chan struct{}) {
+func (p *passing) read(ctx context.Context, records CommandRecords, control chan<- job.StoredMessage, took <-chan string, quit <-chan struct{}) {
 	for {
 		came, err := records.CommandMessages(ctx, p.e.claim.JobID, p.last)
 		if err != nil && ctx.Err() == nil {
@@ -211,12 +211,25 @@ func (p *passing) read(ctx context.Context, records CommandRecords, control chan
 			// The command takes the second one, which is nothing, when the first one has had its effect. So input finds
 			// the size of the terminal that was set before it.
 			for _, next := range []job.StoredMessage{m, {}} {
-				select {
-				case control <- next:
-				case <-quit:
+				if !p.control(next, control, took, quit) {
 					return
 				}
 			}
+		}
+	}
+}
+
+// control passes on a message that is no input. Meanwhile input may be taken: a command that has ended takes no such message any more, and ends when what
+// it has of its input is noted. It returns false if nothing is to be passed on any more.
+func (p *passing) control(m job.StoredMessage, control chan<- job.StoredMessage, took <-chan string, quit <-chan struct{}) bool {
+	for {
+		select {
+		case control <- m:
+			return true
+		case id := <-took:
+			p.taken = append(p.taken, id)
+		case <-quit:
+			return false
 		}
 	}
 }

@@ -34,7 +34,7 @@ func TestInputFollowsTheSize(t *testing.T) {
 		p := &passing{log: slog.New(slog.DiscardHandler), e: &execution{}}
 		control, read := make(chan job.StoredMessage), make(chan struct{})
 		go func() {
-			p.read(t.Context(), records, control, nil)
+			p.read(t.Context(), records, control, nil, nil)
 			close(read)
 		}()
 		if m := <-control; m.Size == nil {
@@ -54,4 +54,17 @@ func TestInputFollowsTheSize(t *testing.T) {
 			t.Errorf("%+v", p.waiting)
 		}
 	})
+}
+
+// TestInputIsNotedMeanwhile: a command that takes no more signals and sizes, because it has ended, can note what it has of its input. It waits for that.
+func TestInputIsNotedMeanwhile(t *testing.T) {
+	t.Parallel()
+	took, quit := make(chan string), make(chan struct{})
+	p, done := &passing{}, make(chan bool)
+	go func() { done <- p.control(job.StoredMessage{}, make(chan job.StoredMessage), took, quit) }()
+	took <- "an id"
+	close(quit)
+	if passed := <-done; passed || len(p.taken) != 1 {
+		t.Errorf("passed on: %t, noted: %v", passed, p.taken)
+	}
 }
