@@ -17,11 +17,11 @@ func offer(t *testing.T, pool *interpreter.Pool, module string) {
 	t.Helper()
 	dir := t.TempDir()
 	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
-		if err := os.Chmod(path, 0o755); err != nil { //nolint:gosec // users of sandboxes read it
+		if err := os.Chmod(path, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "heavy.py"), []byte(module), 0o644); err != nil { //nolint:gosec // so is this
+	if err := os.WriteFile(filepath.Join(dir, "heavy.py"), []byte(module), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := pool.OfferSet(warmSet, "", dir, []string{"heavy"}); err != nil {

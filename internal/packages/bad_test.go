@@ -23,7 +23,7 @@ func TestBadInstallations(t *testing.T) {
 	t.Parallel()
 	noise := func(seed uint64, size int) string {
 		b := make([]byte, size)
-		r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // of a test
+		r := rand.New(rand.NewPCG(seed, 0))
 		for i := range b {
 			b[i] = byte(r.Uint32())
 		}
@@ -39,7 +39,7 @@ func TestBadInstallations(t *testing.T) {
 	r.hasNoIndex(t)
 	r.hasSlowIndex()
 	r.keepsStreams()
-	t.Run("full disk", func(t *testing.T) { r.hasFullDisk(t) }) //nolint:paralleltest // it has the pool of the test
+	t.Run("full disk", func(t *testing.T) { r.hasFullDisk(t) })
 }
 
 // other is another runner with the pool of the first. The function that it returns ends it.
