@@ -25,10 +25,7 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-// A server of net/http sleeps half a second after its answer to a request that it could not read, which is longer than goleak looks.
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testenv.Refusing()) }
 
 // names are the addresses of the names of these tests. Names that it lacks do not exist.
 var names = map[string]string{

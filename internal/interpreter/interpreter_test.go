@@ -22,7 +22,7 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(withSharedPools{m}) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(withSharedPools{m}, testenv.Refusing()) }
 
 // python is an interpreter that starts fast: no version manager's shim.
 func python() string {

@@ -18,7 +18,7 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testenv.Refusing()) }
 
 // ample is the limit for what should happen soon, on a machine that is busy.
 const ample = testenv.Timeout

@@ -12,8 +12,8 @@ import { chromium } from 'playwright-core'
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 // A wait ends when its state is there. The limit is for a page that hangs, on a machine that does much else.
 const patience = Number(process.env.KAA_PATIENCE ?? 240_000)
-// KAA_SLOWNESS=20 has pages run at a twentieth of the speed: what a test expects too early shows then.
-const slowness = Number(process.env.KAA_SLOWNESS ?? 1)
+// SLOWNESS=20 has pages run at a twentieth of the speed: what a test expects too early shows then.
+const slowness = Number(process.env.SLOWNESS ?? 1)
 
 // Keys of the Kaa: all is for the usual scopes, as leaver is, reader has one, other is another tenant's.
 export const keys = { all: 'console-all-0123456789', leaver: 'console-leaver-0123456789', reader: 'console-reader-0123456789', other: 'console-other-0123456789', admin: 'console-admin-0123456789' }
