@@ -76,8 +76,8 @@ func (a *authority) make(name string, template *x509.Certificate, parent *x509.C
 	return cert, key
 }
 
-// redis starts a server with TLS and returns its port; it asks clients for certificates.
-func (a *authority) redis(certificate string) (port string) {
+// redis starts a server with TLS and returns its URL; it asks clients for certificates.
+func (a *authority) redis(certificate string) (url string) {
 	a.t.Helper()
 	addr := testenv.FreeAddr(a.t)
 	_, port, err := net.SplitHostPort(addr)
@@ -86,7 +86,7 @@ func (a *authority) redis(certificate string) (port string) {
 	}
 	testenv.OwnRedis(a.t, "--tls-port", port, "--tls-cert-file", a.file(certificate+".crt"), "--tls-key-file", a.file(certificate+".key"),
 		"--tls-ca-cert-file", a.file("ca.crt"), "--tls-auth-clients", "yes")
-	return port
+	return "rediss://" + net.JoinHostPort(testenv.Loopback(), port)
 }
 
 // TestRedisTLS runs jobs over TLS with an authority, a client certificate and a name of its own: of
@@ -96,7 +96,7 @@ func TestRedisTLS(t *testing.T) {
 	a := newAuthority(t)
 	a.make("server", &x509.Certificate{DNSNames: []string{"redis.test"}}, a.cert)
 	a.make("client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, a.cert)
-	k := prepare(t, &testenv.RedisDB{URL: "rediss://127.0.0.1:" + a.redis("server")}, "KAA_REDIS_CA_FILE="+a.file("ca.crt"), "KAA_REDIS_SERVER_NAME=redis.test",
+	k := prepare(t, &testenv.RedisDB{URL: a.redis("server")}, "KAA_REDIS_CA_FILE="+a.file("ca.crt"), "KAA_REDIS_SERVER_NAME=redis.test",
 		"KAA_REDIS_CERT_FILE="+a.file("client.crt"), "KAA_REDIS_KEY_FILE="+a.file("client.key"))
 	k.startAll(1)
 	if out := k.execute(fields{"code": "print(1)"}).str("stdout"); out != "1\n" {
@@ -113,11 +113,11 @@ func TestRedisTLSRefused(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t)
 	a := newAuthority(t)
-	local := []net.IP{net.IPv4(127, 0, 0, 1)}
+	local := []net.IP{net.ParseIP(testenv.Loopback())}
 	a.make("server", &x509.Certificate{IPAddresses: local}, a.cert)
 	a.make("other", &x509.Certificate{DNSNames: []string{"redis.test"}}, a.cert)
 	a.make("old", &x509.Certificate{IPAddresses: local, NotAfter: time.Now().Add(-time.Hour)}, a.cert)
-	good, other, old := "rediss://127.0.0.1:"+a.redis("server"), "rediss://127.0.0.1:"+a.redis("other"), "rediss://127.0.0.1:"+a.redis("old")
+	good, other, old := a.redis("server"), a.redis("other"), a.redis("old")
 	plain := testenv.Redis(t)
 	locked := testenv.OwnRedis(t)
 	if err := locked.Client(t).ConfigSet(t.Context(), "requirepass", "pw").Err(); err != nil {

@@ -209,14 +209,42 @@ func (s *sharedRedis) stop() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// freeAddr returns an address on which no process listens at the moment.
-func freeAddr() (string, error) {
-	lis, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+// freeAddr returns an address of a host on which no process listens at the moment.
+func freeAddr(host string) (string, error) {
+	lis, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return "", fmt.Errorf("testenv: find a free port: %w", err)
 	}
 	defer func() { _ = lis.Close() }()
 	return lis.Addr().String(), nil
+}
+
+// places are the addresses of the Redis servers that this process has started.
+type places struct {
+	mu    sync.Mutex
+	taken map[string]bool
+}
+
+var redisPlaces places //nolint:gochecknoglobals // the servers of a process are
+
+// next returns an address for a server, each only once: clients of a server that was killed look for it at its address, and must
+// find no other there.
+func (p *places) next() (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		addr, err := freeAddr(Loopback())
+		if err != nil {
+			return "", err
+		}
+		if !p.taken[addr] {
+			if p.taken == nil {
+				p.taken = map[string]bool{}
+			}
+			p.taken[addr] = true
+			return addr, nil
+		}
+	}
 }
 
 // startRedisAnywhere starts a server on a free port. Between the search for a
@@ -225,7 +253,7 @@ func startRedisAnywhere(dir string, args ...string) (*process, error) {
 	const attempts = 5
 	var errs []error
 	for range attempts {
-		addr, err := freeAddr()
+		addr, err := redisPlaces.next()
 		if err != nil {
 			return nil, err
 		}
@@ -267,7 +295,7 @@ func startRedis(dir, addr string, args ...string) (*process, error) {
 // FreeAddr returns an address on which no process listens at the moment.
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
-	addr, err := freeAddr()
+	addr, err := freeAddr("127.0.0.1")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -38,6 +38,7 @@ func startProcess(dir, addr string, args ...string) (*process, error) {
 		options = append(args, append(options, "--sentinel")...)
 	} else {
 		options = append(options, "--save", "", "--appendonly", "no", "--databases", strconv.Itoa(databases))
+		options = append(options, "--replica-announce-ip", host, "--cluster-announce-ip", host) // its connections come from 127.0.0.1
 		options = append(options, args...)
 	}
 	p.cmd = exec.Command(path, options...) //nolint:noctx // kill ends it

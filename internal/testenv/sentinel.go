@@ -54,7 +54,7 @@ func NewSentinel(tb testing.TB) *Sentinel {
 }
 
 func startSentinel(dir, config string) (*process, error) {
-	addr, err := freeAddr()
+	addr, err := redisPlaces.next()
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func TestDoctor(t *testing.T) {
 		want        []string // lines, with one blank for many
 	}{
 		{"strict", testenv.Fit, nil, 0, []string{
-			"[strict]", "user namespace yes", "proc yes", "seccomp yes", "memory control yes", "python yes Python 3.", "Redis yes 127.0.0.1:", "records yes none with a version yet",
+			"[strict]", "user namespace yes", "proc yes", "seccomp yes", "memory control yes", "python yes Python 3.", "Redis yes " + testenv.Loopback() + ":", "records yes none with a version yet",
 			"KAA_SANDBOX=strict: it holds",
 		}},
 		{"basic", testenv.Fit, []string{"KAA_SANDBOX=basic"}, 0, []string{"[strict]", "[basic]", "KAA_SANDBOX=basic: it holds"}},
