@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -142,6 +143,40 @@ func TestKeptConnections(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// lateListener has one connection, which is accepted when the listener is closed.
+type lateListener struct {
+	closed chan struct{}
+	once   sync.Once
+	given  atomic.Bool
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	<-l.closed
+	if !l.given.CompareAndSwap(false, true) {
+		return nil, net.ErrClosed
+	}
+	c, _ := net.Pipe()
+	return c, nil
+}
+
+func (l *lateListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *lateListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestLateConnection: a connection that comes when the door is closed, since its execution has ended, counts as nothing.
+func TestLateConnection(t *testing.T) {
+	t.Parallel()
+	l := &lateListener{closed: make(chan struct{})}
+	d := answeringGate(func(*egress.Config) {}, greet).Open(l, job.Network{Allow: []string{"*:*"}}, "late")
+	d.Close()
+	if u := d.Usage(); !l.given.Load() || u.Refused != 0 || u.Connections != 0 || len(u.Destinations) != 0 {
+		t.Errorf("taken: %v, %+v", l.given.Load(), u)
 	}
 }
 

@@ -84,8 +84,8 @@ func (d *Door) Close() {
 	d.mu.Lock()
 	open := d.open
 	d.open = nil
-	d.mu.Unlock()
 	d.end()
+	d.mu.Unlock()
 	_ = d.listener.Close()
 	_ = d.http.Close()
 	d.inspect.close()
@@ -130,6 +130,10 @@ func (d *Door) accept() {
 		}
 		in := &inside{Conn: c, d: d}
 		if !d.enter(in) {
+			if d.life.Err() != nil { // it came when the door was closed, and is not refused
+				_ = c.Close()
+				return
+			}
 			d.refuseConnection(c)
 			d.rest()
 			continue
