@@ -86,7 +86,7 @@ func (a *authority) redis(certificate string) (url string) {
 	}
 	testenv.OwnRedis(a.t, "--tls-port", port, "--tls-cert-file", a.file(certificate+".crt"), "--tls-key-file", a.file(certificate+".key"),
 		"--tls-ca-cert-file", a.file("ca.crt"), "--tls-auth-clients", "yes")
-	return "rediss://" + net.JoinHostPort(testenv.Loopback(), port)
+	return "rediss://" + addr
 }
 
 // TestRedisTLS runs jobs over TLS with an authority, a client certificate and a name of its own: of

@@ -209,9 +209,9 @@ func (s *sharedRedis) stop() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// freeAddr returns an address of a host on which no process listens at the moment.
-func freeAddr(host string) (string, error) {
-	lis, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort(host, "0"))
+// freeAddr returns an address of Loopback on which no process listens at the moment.
+func freeAddr() (string, error) {
+	lis, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort(Loopback(), "0"))
 	if err != nil {
 		return "", fmt.Errorf("testenv: find a free port: %w", err)
 	}
@@ -233,7 +233,7 @@ func (p *places) next() (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		addr, err := freeAddr(Loopback())
+		addr, err := freeAddr()
 		if err != nil {
 			return "", err
 		}
@@ -292,10 +292,10 @@ func startRedis(dir, addr string, args ...string) (*process, error) {
 	return proc, nil
 }
 
-// FreeAddr returns an address on which no process listens at the moment.
+// FreeAddr returns an address of Loopback for a server, each only once.
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
-	addr, err := freeAddr("127.0.0.1")
+	addr, err := redisPlaces.next()
 	if err != nil {
 		tb.Fatal(err)
 	}
