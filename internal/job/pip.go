@@ -14,7 +14,7 @@ var pipLine = regexp.MustCompile(`^[%!] *(?:python3? +-m +)?pip3? +install\b(.*)
 
 // pipInstalls takes the lines that install packages out of code, and returns the packages. Lines of the rest keep their numbers.
 func (l Limits) pipInstalls(v *validation, r *Request) (packages []string) {
-	if !l.Packages.Allowed || r.ContextID != "" || !strings.Contains(r.Code, "pip") || !strings.ContainsAny(r.Code, "%!") {
+	if !l.Packages.Allowed || !strings.Contains(r.Code, "pip") || !strings.ContainsAny(r.Code, "%!") {
 		return nil
 	}
 	lines := strings.Split(r.Code, "\n")

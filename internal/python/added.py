@@ -2,7 +2,7 @@
 
 The runner unpacks each set into a directory of its own and gives it its name then, so what has a
 name here is complete. The code may change or make such directories. They are the session's own,
-as everything below /tmp is in a strict sandbox.
+as everything in its directory for temporary files.
 
 Standard library only, Python 3.8 and later, Linux.
 """
@@ -15,17 +15,17 @@ from start import BUILTINS
 
 __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
-ADDED = "/tmp/.packages"
+ADDED = "/.packages"  # in the directory for temporary files
 DIGITS = 32  # of the name of a set
 MOST = 32  # sets
 MOST_LOOKED_AT = 1000  # names, of which the code may make any number
 
 
-def places():
-    """Return the directories of sets, the newest first."""
+def places(within):
+    """Return the directories of sets in a directory, the newest first."""
     found = []
     try:
-        with os.scandir(ADDED) as entries:
+        with os.scandir(within) as entries:
             for _, entry in zip(range(MOST_LOOKED_AT), entries):
                 if len(entry.name) == DIGITS and not entry.name.strip("0123456789abcdef"):
                     info = entry.stat(follow_symlinks=False)
@@ -36,9 +36,9 @@ def places():
     return [path for _, path in sorted(found, reverse=True)[:MOST]]
 
 
-def show(known):
+def show(within, known):
     """Let this interpreter, and programs that it starts, look for modules in sets that it does not know yet."""
-    new = [path for path in places() if path not in known]
+    new = [path for path in places(within) if path not in known]
     if not new:
         return
     known.update(new)

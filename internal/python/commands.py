@@ -220,7 +220,7 @@ class Commands:
             envs[b"SHELL"] = os.fsencode(self.shell[0])
         if is_terminal:
             envs[b"TERM"] = b"xterm-256color"
-        paths = added.places() if self.strict else []  # elsewhere /tmp is not the session's own
+        paths = added.places(os.fsdecode(self.envs.get(b"TMPDIR", b"")) + added.ADDED)
         if paths:
             before = {os.fsdecode(key): os.fsdecode(value) for key, value in envs.items()}
             envs.update({os.fsencode(key): os.fsencode(value) for key, value in added.variables(paths, before.get).items()})

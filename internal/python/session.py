@@ -30,7 +30,7 @@ EXECUTION = "<stdin-"  # and its number: the name of the code
 MAX_SOURCES = 1000  # that tracebacks can show
 _exit = os._exit
 _exists = os.path.exists
-ADDED = "/tmp/.packages"  # see added.py
+ADDED = "/.packages"  # see added.py
 
 
 class Session:
@@ -45,7 +45,8 @@ class Session:
         sys.argv[0] = sys.path[0] = ""
         self.namespace = main_module.new()
         self.sources = []
-        self.added = set()  # directories of packages that it knows
+        # The directory of packages that are added, and those in it that it knows. No code has run yet.
+        self.packages, self.added = os.environ.get("TMPDIR", "") + ADDED, set()
         self.stdin = Stdin()
         self.shown = Shown(self.namespace)
         prepared.results.keep = self.shown.keep
@@ -142,8 +143,8 @@ class Session:
             self.settle(command["workdir"], command["session"])
         if command.get("session"):
             apply_envs(command["session"])
-        if prepared.home is not None and _exists(ADDED):  # elsewhere /tmp is not the session's own
-            load("added").show(self.added)
+        if _exists(self.packages):
+            attempt(lambda: load("added").show(self.packages, self.added))
         envs = command.get("envs")
         if envs:
             for name in envs:

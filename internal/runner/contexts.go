@@ -20,6 +20,9 @@ type other struct {
 	job.Context
 	// interpreter is nil after it has ended, until the next execution. Only the context's lane sets it. sessions.mu guards it.
 	interpreter Interpreter
+	// life ends when the session has the context no longer.
+	life context.Context
+	end  context.CancelFunc
 }
 
 // contextOperations are the operations on the contexts of a session. Package job defines their arguments and answers.
@@ -39,6 +42,7 @@ func makeContext(ctx context.Context, s *Session, args json.RawMessage) (any, *j
 	if err != nil {
 		return nil, end, err
 	}
+	c.life, c.end = context.WithCancel(context.Background())
 	s.of.mu.Lock()
 	defer s.of.mu.Unlock()
 	s.contexts = append(s.contexts, c)
@@ -102,6 +106,7 @@ func deleteContext(_ context.Context, s *Session, args json.RawMessage) (any, *j
 	s.of.mu.Lock()
 	s.contexts = slices.DeleteFunc(s.contexts, func(one *other) bool { return one == c })
 	s.of.mu.Unlock()
+	c.end()
 	s.closeContext(c)
 	return struct{}{}, nil, nil
 }
@@ -167,6 +172,9 @@ func (s *sessions) runInContext(ctx context.Context, log *slog.Logger, l *lane, 
 	c := l.se.context(l.name)
 	if c == nil {
 		return job.Outcome{State: job.Failed, Failure: noContext()}
+	}
+	if failed := s.addInContext(ctx, log, l, c, e); failed != nil {
+		return *failed
 	}
 	i, failed := s.contextInterpreter(ctx, log, l, c)
 	if failed != nil {

@@ -105,6 +105,11 @@ type laneWorld struct {
 
 func newLaneWorld(t *testing.T) *laneWorld {
 	t.Helper()
+	return newLaneWorldWith(t, nil)
+}
+
+func newLaneWorldWith(t *testing.T, packages runner.Packages) *laneWorld {
+	t.Helper()
 	w := &laneWorld{
 		laneStore: newLaneStore(), t: t, tokens: make(chan struct{}),
 		interpreters: &fakeInterpreters{hold: make(chan struct{})},
@@ -113,7 +118,7 @@ func newLaneWorld(t *testing.T) *laneWorld {
 	registry.others = []job.Runner{{ID: "other", MaxSessions: 5, Runtimes: []job.Runtime{{Name: "py", Default: true}}}}
 	w.Runner = runner.New(runner.Config{
 		Self: job.Runner{ID: "r", Runtimes: []job.Runtime{{Name: "py", Default: true}}}, Registry: registry, Observer: noObserver{},
-		Log: slog.New(slog.NewTextHandler(&w.logged, &slog.HandlerOptions{Level: slog.LevelError})), SessionRecords: w.laneStore, Interpreters: w.interpreters,
+		Log: slog.New(slog.NewTextHandler(&w.logged, &slog.HandlerOptions{Level: slog.LevelError})), SessionRecords: w.laneStore, Interpreters: w.interpreters, Packages: packages,
 		Health: func() map[string]error {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -20,6 +20,8 @@ type served struct {
 	restarted *job.SessionEnd
 	// opening has room for one that opens the interpreter, or moves the session to another runner.
 	opening chan struct{}
+	// adding has room for one that copies packages into the sandbox.
+	adding chan struct{}
 
 	volume volume
 
@@ -54,7 +56,7 @@ type served struct {
 }
 
 func (s *sessions) newServed(id string) *served {
-	se := &served{id: id, of: s, opening: make(chan struct{}, 1)}
+	se := &served{id: id, of: s, opening: make(chan struct{}, 1), adding: make(chan struct{}, 1)}
 	se.main.se = se
 	return se
 }
@@ -120,6 +122,9 @@ func (se *served) attach(i Interpreter) {
 // when it is needed. Only operations of the default lane may call it, between Alone and its end.
 func (se *served) Replace(i Interpreter) {
 	se.of.mu.Lock()
+	for _, c := range se.contexts {
+		c.end()
+	}
 	se.contexts = nil // they end with the interpreter
 	se.of.mu.Unlock()
 	if before := se.attached(); before != nil {

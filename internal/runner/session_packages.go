@@ -7,17 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
-	"time"
 
 	"github.com/kaa-run/kaa/internal/job"
 )
 
-// Packages are added to a session as a copy in its own directory for temporary files, which is the first place where its
-// interpreter looks for modules from then on. The copy is the session's: its code may change it, and no other sandbox has it.
-
-// lookTime is the time limit for code that has an interpreter look there.
-const lookTime = 30 * time.Second
+// Packages are added to a session as a copy in its own directory for temporary files. Its interpreters look there before each
+// execution, and the process that starts commands before each command: see added.py. So no interpreter is asked for anything. The copy is
+// the session's: its code may change it, and no other sandbox has it.
 
 // addPackages installs packages for a session whose interpreter keeps its variables.
 func (s *sessions) addPackages(ctx context.Context, se *Session, args json.RawMessage) (any, *job.SessionEnd, error) {
@@ -28,55 +24,70 @@ func (s *sessions) addPackages(ctx context.Context, se *Session, args json.RawMe
 	return se.addPackages(ctx, a.Packages)
 }
 
+// addPackages is for the default lane, which uses the sandbox anyway.
 func (s *Session) addPackages(ctx context.Context, packages []string) (any, *job.SessionEnd, error) {
+	added, end, err := s.copyPackages(ctx, packages, func() (func(), error) { return func() {}, nil })
+	if err != nil {
+		return nil, end, err
+	}
+	return added, nil, nil
+}
+
+// copyPackages installs packages, and copies them into the sandbox of the session. enter lets it use the sandbox, until leave.
+func (s *Session) copyPackages(ctx context.Context, packages []string, enter func() (leave func(), err error)) (added job.AddedPackages, end *job.SessionEnd, err error) {
 	if s.of.r.cfg.Packages == nil {
-		return nil, nil, &job.RefusedError{Code: job.FailNoPackages, Message: noPackages}
+		return added, nil, &job.RefusedError{Code: job.FailNoPackages, Message: noPackages}
 	}
 	runtime, _ := job.SplitPackages(s.spec.Runtime)
 	name := job.WithPackages(runtime, packages)
 	_, set := job.SplitPackages(name)
-	added := job.AddedPackages{Packages: packages, Path: job.AddedPath(set)}
-	var end *job.SessionEnd
-	err := s.of.r.cfg.Packages.Take(ctx, name, packages, func(write func(io.Writer) error) (err error) {
+	added = job.AddedPackages{Packages: packages, Path: job.AddedPath(set)}
+	err = s.of.r.cfg.Packages.Take(ctx, name, packages, func(write func(io.Writer) error) error {
+		leave, err := enter()
+		if err != nil {
+			return err
+		}
+		defer leave()
+		select {
+		case s.adding <- struct{}{}: // lanes may add at the same time
+			defer func() { <-s.adding }()
+		case <-ctx.Done():
+			return fmt.Errorf("wait for other packages: %w", context.Cause(ctx))
+		}
 		end, err = inInterpreter(ctx, s, func(i Interpreter) (err error) {
 			added.Bytes, err = bringPackages(ctx, i, added.Path, write)
 			return err
 		})
 		return err
 	})
-	if err != nil {
-		return nil, end, err
-	}
-	end, err = inInterpreter(ctx, s, func(i Interpreter) error {
-		result, ended, err := i.Execute(ctx, job.Spec{Code: lookThere(added.Path), Timeout: lookTime}, job.Live{})
-		switch {
-		case err != nil:
-			return err
-		case ended != nil:
-			return errEnded
-		case result.Error != nil:
-			return &job.RefusedError{Code: job.FailRefused, Message: "the interpreter of the session does not look for modules in " + added.Path + ": " + result.Error.Value}
-		}
-		return nil
-	})
 	return added, end, err
 }
 
-// errEnded: the interpreter has ended, which the session says more about.
-var errEnded = errors.New("the interpreter has ended")
-
-// lookThere is code that has an interpreter, and programs that it starts, look for modules in a directory first. It uses no name of
-// the session's.
-func lookThere(path string) string {
-	code, _ := json.Marshal(strings.Join([]string{ // a text of JSON is one of Python, too
-		"import sys, os, importlib",
-		"if path not in sys.path: sys.path.insert(0, path)",
-		"paths = os.environ.get('PYTHONPATH', '').split(os.pathsep)",
-		"if path not in paths: os.environ['PYTHONPATH'] = os.pathsep.join([path] + [p for p in paths if p])",
-		"importlib.invalidate_caches()",
-	}, "\n"))
-	where, _ := json.Marshal(path)
-	return fmt.Sprintf(`exec(%s, {"path": %s})`, code, where)
+// addInContext installs the packages of an execution in a context; it returns an outcome if they cannot be had.
+func (s *sessions) addInContext(ctx context.Context, log *slog.Logger, l *lane, c *other, e *execution) *job.Outcome {
+	if len(e.claim.Spec.Packages) == 0 {
+		return nil
+	}
+	adding, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(c.life, stop)()
+	_, end, err := (&Session{l.se, e.claim}).copyPackages(adding, e.claim.Spec.Packages, func() (func(), error) {
+		return l.leave, l.enter(adding, e.end)
+	})
+	if o, known := cutOff(ctx, err); known && (err != nil || errors.Is(cause(ctx), errReplaced)) {
+		return &o
+	}
+	if l.se.context(c.ID) != c {
+		return &job.Outcome{State: job.Failed, Failure: noContext()}
+	}
+	if err == nil {
+		return nil
+	}
+	o := notAdded(ctx, log, end, err)
+	if end == nil && o.End != nil { // the context goes on, and its session, too
+		o = job.Outcome{State: job.Failed, Failure: &job.Failure{Code: job.FailWorker, Message: "the packages could not be copied into the session"}}
+	}
+	return &o
 }
 
 // bringPackages copies packages into the sandbox of an interpreter, and returns their bytes. It does nothing if they are there.

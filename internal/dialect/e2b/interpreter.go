@@ -106,7 +106,7 @@ func (d *Dialect) execute(w http.ResponseWriter, r *http.Request, session string
 	case strings.TrimSpace(body.Code) == "":
 		code = "pass" // an empty cell is executed, and is nothing
 	default:
-		code = dialect.NotebookCode(body.Code, within == "" && d.service.LimitsOf(service.CallerOf(r.Context())).Packages.Allowed)
+		code = dialect.NotebookCode(body.Code, d.service.LimitsOf(service.CallerOf(r.Context())).Packages.Allowed)
 	}
 	longest := d.service.Limits().MaxTimeout.Seconds()
 	envs, err := d.withEnvs(r.Context(), target{service.CallerOf(r.Context()), session}, body.Envs)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -151,13 +150,6 @@ func (d *Dialect) runCommand(ctx context.Context, r request, in runCommandInput)
 	s, err := d.ensure(ctx, r.caller, in.Session, in.Packages)
 	if err != nil {
 		return nil, err
-	}
-	if _, own := in.Envs["PYTHONPATH"]; s.packages != "" && !own { // only the session's interpreter finds them by itself
-		in.Envs = maps.Clone(in.Envs)
-		if in.Envs == nil {
-			in.Envs = map[string]string{}
-		}
-		in.Envs["PYTHONPATH"] = s.packages
 	}
 	return d.execute(ctx, r, s, job.Request{SessionID: s.id, Command: in.Command, Cwd: in.Cwd, Stdin: in.Stdin, Timeout: in.Timeout, Envs: in.Envs})
 }

@@ -18,8 +18,7 @@ import (
 // session is a session as the argument of a tool has named it; the zero one is a fresh sandbox.
 type session struct {
 	id, name string
-	made     bool   // by this call
-	packages string // the directory of those that were added by this call
+	made     bool // by this call
 }
 
 // label is how a model calls it.
@@ -79,8 +78,7 @@ func (d *Dialect) add(ctx context.Context, c service.Caller, s session, packages
 	if len(packages) == 0 {
 		return s, nil
 	}
-	added, err := d.Service.AddPackages(ctx, c, s.id, packages)
-	s.packages = added.Path
+	_, err := d.Service.AddPackages(ctx, c, s.id, packages)
 	return s, err
 }
 
