@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from ._steps import ATTEMPTS, Call, Emits, Read, Request, Sleep, Steps, backoff, send
+from ._steps import ATTEMPTS, Call, Emits, Read, Request, Sleep, Steps, at, backoff, send
 from .errors import ConnectionLost, InvalidRequest, KaaError, ServerError, failure_of
 from .events import Lines
 from .options import program_of
@@ -149,7 +149,7 @@ def _read(batch: Batch, ordered: bool, make: Make) -> Steps[bool]:
     params = {"follow": "true", "order": "submission" if ordered else "completion"}
     if batch.cursor:
         params["cursor"] = batch.cursor
-    answer = yield from send(Request("GET", f"/v1/batches/{batch.id}/results", params=params, stream=True, repeatable=True))
+    answer = yield from send(Request("GET", at("batches", batch.id, "results"), params=params, stream=True, repeatable=True))
     lines = Lines()
     while True:
         piece = yield Read(answer.stream)
@@ -193,7 +193,7 @@ def _cancel(under_way: deque[Batch]) -> Steps[None]:
         ids += [record["id"] for record in answer.json()["batches"] if record.get("name") in unknown]
     for id in ids:
         with suppress(KaaError):
-            yield from send(Request("DELETE", f"/v1/batches/{id}", read=10))
+            yield from send(Request("DELETE", at("batches", id), read=10))
 
 
 def raw_result(index: int, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._steps import ATTEMPTS, Call, Emit, Read, Request, Sleep, Steps, backoff, send
+from ._steps import ATTEMPTS, Call, Emit, Read, Request, Sleep, Steps, at, backoff, send
 from ._tools import Tools
 from .errors import ConnectionLost, KaaError, NotKaa, failure_of, problem_of
 from .events import Event, Events
@@ -68,7 +68,7 @@ class _Place:
 
 def events_of(job: str, last: str = "") -> Request:
     """Return the request for the events of a job after the last one seen."""
-    return Request("GET", f"/v1/jobs/{job}/events", headers={**SSE, **({"Last-Event-ID": last} if last else {})}, stream=True)
+    return Request("GET", at("jobs", job, "events"), headers={**SSE, **({"Last-Event-ID": last} if last else {})}, stream=True)
 
 
 def follow(request: Request, sink: Sink, owned: bool = False, job: str = "") -> Steps[Event]:
@@ -88,7 +88,7 @@ def follow(request: Request, sink: Sink, owned: bool = False, job: str = "") -> 
     except BaseException:
         if owned and place.resumed:
             with suppress(KaaError):
-                yield Request("DELETE", f"/v1/jobs/{place.job}", read=5.0)
+                yield Request("DELETE", at("jobs", place.job), read=5.0)
         raise
 
 
@@ -153,5 +153,5 @@ def result_of(final: Event, job: str) -> Steps[dict[str, Any]]:
     """Return the whole result of a job whose last event has come."""
     if "status" not in final.data:
         raise failure_of({**final.data, "id": job})
-    answer = yield from send(Request("GET", f"/v1/jobs/{job}", repeatable=True))
+    answer = yield from send(Request("GET", at("jobs", job), repeatable=True))
     return dict(answer.json()["result"], jobId=job)

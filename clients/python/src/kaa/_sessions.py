@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from ._lists import every
-from ._steps import Request, Steps, send
+from ._steps import Request, Steps, at, send
 from .errors import Gone, NotFound
 
 
@@ -16,13 +15,13 @@ def create(body: Mapping[str, Any], name: str | None) -> Steps[dict[str, Any]]:
     if name is None:
         request = Request("POST", "/v1/sessions", json=body)
     else:
-        request = Request("PUT", f"/v1/sessions/by-name/{quote(name, safe='')}", json=body, repeatable=True)
+        request = Request("PUT", at("sessions", "by-name", name), json=body, repeatable=True)
     answer = yield from send(request)
     return dict(answer.json())
 
 
 def look(session: str) -> Steps[dict[str, Any]]:
-    answer = yield from send(Request("GET", f"/v1/sessions/{session}"))
+    answer = yield from send(Request("GET", at("sessions", session)))
     return dict(answer.json())
 
 
@@ -32,25 +31,25 @@ def listing(metadata: Mapping[str, str] | None) -> Steps[list[dict[str, Any]]]:
 
 
 def change(session: str, body: Mapping[str, Any]) -> Steps[dict[str, Any]]:
-    answer = yield from send(Request("PATCH", f"/v1/sessions/{session}", json=body))
+    answer = yield from send(Request("PATCH", at("sessions", session), json=body))
     return dict(answer.json())
 
 
 def end(session: str) -> Steps[None]:
     """End a session. One that has ended already is no error."""
     try:
-        yield from send(Request("DELETE", f"/v1/sessions/{session}"))
+        yield from send(Request("DELETE", at("sessions", session)))
     except (Gone, NotFound):
         pass
 
 
 def port(session: str, number: int) -> Steps[dict[str, Any]]:
     """Return the addresses of a port."""
-    answer = yield from send(Request("GET", f"/v1/sessions/{session}/ports/{number}", repeatable=True))
+    answer = yield from send(Request("GET", at("sessions", session, "ports", str(number)), repeatable=True))
     return dict(answer.json())
 
 
 def tell(session: str, what: str, body: Mapping[str, Any] | None = None) -> Steps[dict[str, Any]]:
     """Send an operation such as `fork`, and return its answer."""
-    answer = yield from send(Request("POST", f"/v1/sessions/{session}/{what}", json=body if body is not None else {}, read=150.0))
+    answer = yield from send(Request("POST", at("sessions", session, what), json=body if body is not None else {}, read=150.0))
     return dict(answer.json()) if answer.body else {}

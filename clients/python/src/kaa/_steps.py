@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, Union
+from urllib.parse import quote
 
 from .errors import ConnectionLost, NotKaa, Problem, problem_of
 
@@ -26,6 +27,23 @@ ATTEMPTS = 7  # after a lost connection, without anything that comes in between
 def backoff(lost: int) -> float:
     """Return the seconds to wait after so many lost connections in a row: 25 s for all attempts."""
     return 0.1 * float(2**lost)
+
+
+def segment(text: str) -> str:
+    """Return a text as one part of a path. HTTP clients resolve `.` and `..`, unless they are written otherwise."""
+    return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
+
+
+def at(*parts: str) -> str:
+    """Return the path of an operation. Its parts may be what a caller has given as an id or a name."""
+    if "" in parts:
+        raise ValueError("an id or a name is empty")
+    return "/v1/" + "/".join(segment(part) for part in parts)
+
+
+def tail(path: str, file: str) -> str:
+    """Return the path of a file below another path."""
+    return path + "/" + "/".join(segment(part) for part in file.split("/"))
 
 
 @dataclass

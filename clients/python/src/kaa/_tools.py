@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Union, get_type_hints
 
-from ._steps import Call, Request, Steps, send
+from ._steps import Call, Request, Steps, at, send
 from .errors import Conflict
 from .events import Event
 
@@ -41,7 +41,7 @@ class Tools:
         except Exception as error:  # it belongs to the code, which may catch it
             text = error.args[0] if len(error.args) == 1 and isinstance(error.args[0], str) else str(error)  # a KeyError quotes it
             reply = {"error": {"name": type(error).__name__, "message": text}}
-        path = f"/v1/jobs/{job}/calls/{data['callId']}"
+        path = at("jobs", job, "calls", str(data["callId"]))
         try:
             yield from send(Request("POST", path, json=reply, read=30.0))
         except TypeError as error:

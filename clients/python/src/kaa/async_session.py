@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from . import _sessions, contexts
 from ._drivers import AsyncDriver
 from ._once import Once
+from ._steps import at
 from .commands import AsyncCommands, AsyncTerminal
 from .contexts import AsyncContext
 from .files import AsyncSessionFiles
@@ -145,7 +146,7 @@ class AsyncSession(AsyncInterpreter):
         Where Kaa has host names for ports, it is one for browsers, whose holder may call the server. Elsewhere calls to it need the key.
         """
         link = await self._driver.run(_sessions.port(self.id, port))
-        return str(link.get("url") or f"{self._driver.config.url}/v1/sessions/{self.id}/ports/{port}/")
+        return str(link.get("url") or self._driver.config.url + at("sessions", self.id, "ports", str(port)) + "/")
 
     async def change(self, **options: Unpack[SessionOptions]) -> None:
         """Change `idle_timeout`, `max_age`, `ends_at`, `ends_in` or `metadata`."""

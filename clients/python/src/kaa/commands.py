@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import _execution, jobs
 from ._drivers import AsyncDriver, Driver
 from ._execution import Listeners
-from ._steps import Answer, Call, Emit, Request, Sleep, Steps, send
+from ._steps import Answer, Call, Emit, Request, Sleep, Steps, at, send
 from .errors import Conflict, KaaError, problem_of
 from .events import Event
 from .files import AsyncResultFiles, ResultFiles
@@ -25,8 +25,8 @@ _INPUT = 256 << 10  # bytes of input that one call takes
 _UNREAD = 0.01  # seconds until a command may have read some of its input
 
 
-def path_of(session: str) -> str:
-    return f"/v1/sessions/{session}/commands"
+def path_of(session: str, *more: str) -> str:
+    return at("sessions", session, "commands", *more)
 
 
 def start(session: str, body: Mapping[str, Any]) -> Steps[dict[str, Any]]:
@@ -40,12 +40,12 @@ def running(session: str) -> Steps[list[dict[str, Any]]]:
 
 
 def tell(session: str, command: str, what: str, body: Mapping[str, Any]) -> Steps[None]:
-    yield from send(Request("POST", f"{path_of(session)}/{command}/{what}", json=body))
+    yield from send(Request("POST", path_of(session, command, what), json=body))
 
 
 def end(session: str, command: str) -> Steps[bool]:
     try:
-        yield from send(Request("DELETE", f"{path_of(session)}/{command}"))
+        yield from send(Request("DELETE", path_of(session, command)))
     except Conflict:
         return False
     return True
@@ -55,7 +55,7 @@ def with_input(session: str, body: Mapping[str, Any], data: bytes, listeners: Li
     """Run a command whose input is bytes, or more than one call takes. Listeners get its output at its end."""
     id = str((yield from start(session, body))["id"])
     try:
-        yield from _feed(f"{path_of(session)}/{id}/input", data)
+        yield from _feed(path_of(session, id, "input"), data)
         raw = jobs.raw_result((yield from jobs.wait(id, None)))
     except BaseException:
         with suppress(KaaError):
@@ -109,7 +109,7 @@ def output(session: str, command: str) -> Steps[None]:
             yield Emit(event.text)
 
     request = _execution.events_of(command)
-    request.path = f"{path_of(session)}/{command}/events"
+    request.path = path_of(session, command, "events")
     yield from _execution.follow(request, sink, job=command)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._drivers import AsyncDriver, Driver
-from ._steps import Request, Steps, send
+from ._steps import Request, Steps, at, send
 from .errors import Gone, NotFound
 from .interpreters import AsyncInterpreter, Interpreter
 
 
-def path_of(session: str) -> str:
-    return f"/v1/sessions/{session}/contexts"
+def path_of(session: str, *more: str) -> str:
+    return at("sessions", session, "contexts", *more)
 
 
 def create(session: str, cwd: str | None) -> Steps[dict[str, Any]]:
@@ -26,14 +26,14 @@ def listing(session: str) -> Steps[list[dict[str, Any]]]:
 
 
 def tell(session: str, context: str, what: str) -> Steps[dict[str, Any]]:
-    answer = yield from send(Request("POST", f"{path_of(session)}/{context}/{what}", json={}, read=150.0))
+    answer = yield from send(Request("POST", path_of(session, context, what), json={}, read=150.0))
     return dict(answer.json())
 
 
 def end(session: str, context: str) -> Steps[None]:
     """End a context. One that has ended already, or whose session has, is no error."""
     try:
-        yield from send(Request("DELETE", f"{path_of(session)}/{context}"))
+        yield from send(Request("DELETE", path_of(session, context)))
     except (Gone, NotFound):
         pass
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from . import jobs
 from ._drivers import AsyncDriver, Driver
 from ._lists import every
-from ._steps import Request, Steps, send
+from ._steps import Request, Steps, at, send
 from .errors import Gone, NotFound
 
 PATH = "/v1/environments"
@@ -24,7 +23,7 @@ def create(packages: Sequence[str], runtime: str | None) -> Steps[dict[str, Any]
 
 
 def look(id: str) -> Steps[dict[str, Any]]:
-    answer = yield from send(Request("GET", f"{PATH}/{quote(id, safe='')}", repeatable=True))
+    answer = yield from send(Request("GET", at("environments", id), repeatable=True))
     return dict(answer.json())
 
 

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote
 
 from ._drivers import AsyncDriver, Driver
 from ._lists import every
 from ._once import Once
-from ._steps import Read, Request, Steps, send
+from ._steps import Read, Request, Steps, at, send, tail
 from .errors import FileTooLarge, NotFound
 from .options import Content, content_of
 from .watches import AsyncWatch, Watch
@@ -37,18 +36,18 @@ def _info(entry: Mapping[str, Any]) -> FileInfo:
 
 
 def read_of_job(job: str, path: str) -> Steps[bytes]:
-    answer = yield from send(Request("GET", f"/v1/jobs/{job}/files/{quote(path)}", repeatable=True))
+    answer = yield from send(Request("GET", tail(at("jobs", job, "files"), path), repeatable=True))
     return answer.body
 
 
 def read(session: str, path: str) -> Steps[bytes]:
-    answer = yield from send(Request("GET", f"/v1/sessions/{session}/fs/content", params={"path": path}, repeatable=True))
+    answer = yield from send(Request("GET", at("sessions", session, "fs", "content"), params={"path": path}, repeatable=True))
     return answer.body
 
 
 def read_at_most(session: str, path: str, most: int) -> Steps[bytes]:
     """Return the content of a file. FileTooLarge: it has more bytes."""
-    answer = yield from send(Request("GET", f"/v1/sessions/{session}/fs/content", params={"path": path}, stream=True, repeatable=True))
+    answer = yield from send(Request("GET", at("sessions", session, "fs", "content"), params={"path": path}, stream=True, repeatable=True))
     if int(answer.headers.get("content-length", 0)) > most:
         raise FileTooLarge(f"{path} has more than {most} bytes")
     content = bytearray()
@@ -58,15 +57,15 @@ def read_at_most(session: str, path: str, most: int) -> Steps[bytes]:
 
 
 def write(session: str, path: str, content: Content) -> Steps[None]:
-    yield from send(Request("PUT", f"/v1/sessions/{session}/fs/content", params={"path": path}, content=content_of(path, content)))
+    yield from send(Request("PUT", at("sessions", session, "fs", "content"), params={"path": path}, content=content_of(path, content)))
 
 
 def delete(session: str, path: str) -> Steps[None]:
-    yield from send(Request("DELETE", f"/v1/sessions/{session}/fs/entry", params={"path": path}))
+    yield from send(Request("DELETE", at("sessions", session, "fs", "entry"), params={"path": path}))
 
 
 def listing(session: str) -> Steps[list[FileInfo]]:
-    entries = yield from every(f"/v1/sessions/{session}/files", "files", {"limit": "1000"})
+    entries = yield from every(at("sessions", session, "files"), "files", {"limit": "1000"})
     return [_info(entry) for entry in entries]
 
 

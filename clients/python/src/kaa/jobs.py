@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _execution
 from ._drivers import AsyncDriver, Driver
-from ._steps import Request, Steps, send
+from ._steps import Request, Steps, at, send
 from .errors import Conflict, JobTimeout, KaaError, failure_of
 from .events import FINAL, Event
 from .files import AsyncResultFiles, ResultFiles
@@ -26,7 +26,7 @@ def submit(body: Mapping[str, Any], idempotency_key: str | None) -> Steps[dict[s
 
 
 def look(job: str, wait: float = 0) -> Steps[dict[str, Any]]:
-    request = Request("GET", f"/v1/jobs/{job}", params={"wait": f"{wait:.3f}"} if wait else None, read=wait + 60, repeatable=True)
+    request = Request("GET", at("jobs", job), params={"wait": f"{wait:.3f}"} if wait else None, read=wait + 60, repeatable=True)
     answer = yield from send(request)
     return dict(answer.json())
 
@@ -45,7 +45,7 @@ def wait(job: str, timeout: float | None) -> Steps[dict[str, Any]]:
 
 def cancel(job: str) -> Steps[bool]:
     try:
-        yield from send(Request("DELETE", f"/v1/jobs/{job}"))
+        yield from send(Request("DELETE", at("jobs", job)))
     except Conflict:
         return False
     return True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._drivers import AsyncDriver, Driver
 from ._lists import every
-from ._steps import Request, Steps, send
+from ._steps import Request, Steps, at, send
 from .jobs import AsyncJob, Job
 from .options import RunOptions, body_of, moment_of
 
@@ -54,22 +54,22 @@ def listing() -> Steps[list[dict[str, Any]]]:
 
 
 def look(id: str) -> Steps[dict[str, Any]]:
-    answer = yield from send(Request("GET", f"{PATH}/{id}", repeatable=True))
+    answer = yield from send(Request("GET", at("schedules", id), repeatable=True))
     return dict(answer.json())
 
 
 def replace(id: str, request: Mapping[str, Any]) -> Steps[dict[str, Any]]:
-    answer = yield from send(Request("PUT", f"{PATH}/{id}", json=request, repeatable=True))
+    answer = yield from send(Request("PUT", at("schedules", id), json=request, repeatable=True))
     return dict(answer.json())
 
 
 def tell(id: str, what: str) -> Steps[dict[str, Any]]:
-    answer = yield from send(Request("POST", f"{PATH}/{id}/{what}", json={}))
+    answer = yield from send(Request("POST", at("schedules", id, what), json={}))
     return dict(answer.json())
 
 
 def delete(id: str) -> Steps[None]:
-    yield from send(Request("DELETE", f"{PATH}/{id}"))
+    yield from send(Request("DELETE", at("schedules", id)))
 
 
 class _Record:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _sessions, contexts
 from ._drivers import Driver
+from ._steps import at
 from .commands import Commands, Terminal
 from .contexts import Context
 from .files import SessionFiles
@@ -115,7 +116,7 @@ class Session(Interpreter):
         Where Kaa has host names for ports, it is one for browsers, whose holder may call the server. Elsewhere calls to it need the key.
         """
         link = self._driver.run(_sessions.port(self.id, port))
-        return str(link.get("url") or f"{self._driver.config.url}/v1/sessions/{self.id}/ports/{port}/")
+        return str(link.get("url") or self._driver.config.url + at("sessions", self.id, "ports", str(port)) + "/")
 
     def change(self, **options: Unpack[SessionOptions]) -> None:
         """Change `idle_timeout`, `max_age`, `ends_at`, `ends_in` or `metadata`."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 from ._drivers import AsyncDriver, Driver
 from ._lists import every
-from ._steps import Request, Steps, send
+from ._steps import Request, Steps, at, send
 from .options import moment_of
 
 PATH = "/v1/volumes"
 
 
 def path_of(name: str) -> str:
-    return f"{PATH}/{quote(name, safe='')}"
+    return at("volumes", name)
 
 
 def listing() -> Steps[list[dict[str, Any]]]:

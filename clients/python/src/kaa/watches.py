@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._drivers import AsyncDriver, Driver
-from ._steps import Emit, Read, Request, Steps, send
+from ._steps import Emit, Read, Request, Steps, at, send
 from .errors import ConnectionLost, ended
 from .events import Event, Events
 
@@ -31,7 +31,7 @@ def changes(session: str, path: str, recursive: bool) -> Steps[None]:
     """Emit _OPENED, and the changes of a directory until it is gone. The end of the session raises."""
     params = {"path": path, "recursive": "true" if recursive else "false"}
     headers = {"Accept": "text/event-stream"}
-    answer = yield from send(Request("GET", f"/v1/sessions/{session}/fs/watch", params=params, headers=headers, stream=True))
+    answer = yield from send(Request("GET", at("sessions", session, "fs", "watch"), params=params, headers=headers, stream=True))
     yield Emit(_OPENED)
     events = Events()
     while True:
