@@ -29,6 +29,10 @@ type (
 		Type string `json:"type"`
 		CommandBody
 	}
+	connectFrame struct {
+		Type string `json:"type"`
+		Port int    `json:"port" minimum:"1" maximum:"65535"`
+	}
 	resizeFrame struct {
 		Type string `json:"type"`
 		TerminalBody
@@ -77,7 +81,7 @@ func (s *server) commandSocketSchemas() map[string]*huma.Schema {
 	schema := func(t reflect.Type) *huma.Schema { return huma.SchemaFromType(s.api.OpenAPI().Components.Schemas, t) }
 	plain := schema(reflect.TypeFor[plainFrame]())
 	return map[string]*huma.Schema{
-		"start": schema(reflect.TypeFor[startFrame]()), "resize": schema(reflect.TypeFor[resizeFrame]()),
+		"start": schema(reflect.TypeFor[startFrame]()), "connect": schema(reflect.TypeFor[connectFrame]()), "resize": schema(reflect.TypeFor[resizeFrame]()),
 		"signal": schema(reflect.TypeFor[signalFrame]()), "end": plain, "ping": plain,
 	}
 }
@@ -170,8 +174,8 @@ func (k *commandSocket) control(ctx context.Context, r io.Reader) error {
 	fields, _ := parsed.(map[string]any)
 	kind, _ := fields["type"].(string)
 	schema := k.s.commandFrames[kind]
-	if schema == nil || kind == "start" {
-		const msg = "must be resize, signal, end or ping; the first frame of a new command is start"
+	if schema == nil || kind == "start" || kind == "connect" {
+		const msg = "must be resize, signal, end or ping; only the first frame of a new command is start or connect"
 		return k.complain("", badRequest("type: "+msg, FieldIssue{"type", msg}))
 	}
 	if err := k.s.validate(schema, parsed); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandboxport"
 	"github.com/kaa-run/kaa/internal/service"
 )
 
@@ -127,34 +128,21 @@ func (k *commandSocket) run(ctx context.Context) {
 	others.Wait()
 }
 
-// start starts the command that the first frame describes.
+// start starts the command that the first frame describes, or the connection.
 func (k *commandSocket) start(ctx context.Context) error {
 	kind, data, err := k.readText(ctx)
 	if err != nil {
 		return err
 	}
-	if kind != "start" {
-		const msg = "must be start, in the first frame"
+	if kind != "start" && kind != "connect" {
+		const msg = "must be start or connect, in the first frame"
 		return k.fail(badRequest("type: "+msg, FieldIssue{"type", msg}))
 	}
-	var parsed any
-	if err := unmarshal(data, &parsed); err != nil {
-		return k.fail(badRequest(withoutGo(err.Error())))
-	}
-	if err := k.s.validate(k.s.commandFrames[kind], parsed); err != nil {
-		p, _ := problemOf(err)
+	request, p := k.firstFrame(kind, data)
+	if p != nil {
 		return k.fail(p)
 	}
-	var f startFrame
-	if err := json.Unmarshal(data, &f); err != nil {
-		return k.fail(badRequest(withoutGo(err.Error())))
-	}
-	r := f.request(k.session)
-	if r.Events = false; r.Command == "" && len(r.Program) == 0 {
-		const msg = "is empty; send a line for the shell, or a program as argv"
-		return k.fail(badRequest("command: "+msg, FieldIssue{"command", msg}))
-	}
-	k.of, err = k.s.cfg.Service.StartAttached(ctx, k.caller, service.Submission{Request: r})
+	k.of, err = k.s.cfg.Service.StartAttached(ctx, k.caller, service.Submission{Request: request})
 	if err != nil {
 		if ctx.Err() != nil {
 			return errClientGone
@@ -166,6 +154,36 @@ func (k *commandSocket) start(ctx context.Context) error {
 		return k.fail(p)
 	}
 	return nil
+}
+
+// firstFrame reads what a first frame asks for.
+func (k *commandSocket) firstFrame(kind string, data []byte) (job.Request, *Problem) {
+	var parsed any
+	if err := unmarshal(data, &parsed); err != nil {
+		return job.Request{}, badRequest(withoutGo(err.Error()))
+	}
+	if err := k.s.validate(k.s.commandFrames[kind], parsed); err != nil {
+		p, _ := problemOf(err)
+		return job.Request{}, p
+	}
+	if kind == "connect" {
+		var f connectFrame
+		_ = json.Unmarshal(data, &f) // the schema has accepted it
+		if _, err := sandboxport.Number(strconv.Itoa(f.Port)); err != nil {
+			return job.Request{}, badRequest("port: "+err.Error(), FieldIssue{"port", err.Error()})
+		}
+		return sandboxport.Connection(k.session, f.Port), nil
+	}
+	var f startFrame
+	if err := json.Unmarshal(data, &f); err != nil {
+		return job.Request{}, badRequest(withoutGo(err.Error()))
+	}
+	r := f.request(k.session)
+	if r.Events = false; r.Command == "" && len(r.Program) == 0 {
+		const msg = "is empty; send a line for the shell, or a program as argv"
+		return job.Request{}, badRequest("command: "+msg, FieldIssue{"command", msg})
+	}
+	return r, nil
 }
 
 // fail reports why there is no command, and ends the connection.
@@ -277,8 +295,9 @@ func (s *server) registerCommandSocket(engine *gin.Engine) {
 	})
 	s.api.OpenAPI().AddOperation(&huma.Operation{
 		OperationID: startOperation, Method: http.MethodGet, Path: "/v1/sessions/{id}/commands/ws", Tags: []string{commandsTag},
-		Summary:     "Start a command over a WebSocket",
-		Description: "The first frame describes the command, which goes on if the client disconnects. The client is attached to it from its beginning.",
-		Parameters:  []*huma.Param{session, tenantParameter()}, Responses: responses,
+		Summary: "Start a command over a WebSocket",
+		Description: "The first frame describes the command, which goes on if the client disconnects. The client is attached to it from its beginning. " +
+			"Instead of a command, it can ask for a connection with a port of the session.",
+		Parameters: []*huma.Param{session, tenantParameter()}, Responses: responses,
 	})
 }

@@ -122,6 +122,9 @@ func TestCommandSocketAbuse(t *testing.T) {
 		"a size before the start":  {websocket.MessageText, `{"type":"resize","columns":1,"rows":1}`, websocket.StatusPolicyViolation},
 		"an end before the start":  {websocket.MessageText, `{"type":"end"}`, websocket.StatusPolicyViolation},
 		"a start that is too long": {websocket.MessageText, `{"type":"start","command":"` + strings.Repeat("x", 200_000) + `"}`, websocket.StatusMessageTooBig},
+		"the port of the proxy":    {websocket.MessageText, `{"type":"connect","port":3128}`, websocket.StatusPolicyViolation},
+		"no port":                  {websocket.MessageText, `{"type":"connect","port":65536}`, websocket.StatusPolicyViolation},
+		"a port and a program":     {websocket.MessageText, `{"type":"connect","port":8000,"argv":["true"]}`, websocket.StatusPolicyViolation},
 		"no object":                {websocket.MessageText, `["start"]`, websocket.StatusPolicyViolation},
 	} {
 		a := k.attach("/v1/sessions/" + session + "/commands")

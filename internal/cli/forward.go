@@ -113,7 +113,13 @@ func (f *forwarding) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(f.p.Stderr, format+"\n", args...)
 }
 
-// pass passes one connection on: a command of the session connects its streams with the port.
+// connectFrame is the first frame of a connection with a port.
+type connectFrame struct {
+	Type string `json:"type"`
+	Port int    `json:"port"`
+}
+
+// pass passes one connection on.
 func (f *forwarding) pass(ctx context.Context, conn net.Conn) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var sending sync.WaitGroup
@@ -125,8 +131,7 @@ func (f *forwarding) pass(ctx context.Context, conn net.Conn) error {
 		return err
 	}
 	defer func() { _ = socket.Close() }()
-	root := "/"
-	if err := socket.Send(ctx, startFrame{"start", client.CommandBody{Argv: sandboxport.Bridge(f.port, sandboxport.Silence), Cwd: &root}}); err != nil {
+	if err := socket.Send(ctx, connectFrame{"connect", f.port}); err != nil {
 		return err
 	}
 	l := &tunnel{conn: conn, socket: socket, said: new(strings.Builder)}
@@ -140,7 +145,7 @@ func (f *forwarding) pass(ctx context.Context, conn net.Conn) error {
 	return err
 }
 
-// tunnel is a connection and the command that connects it with the port.
+// tunnel is a connection and the command whose streams are those of the port.
 type tunnel struct {
 	conn    net.Conn
 	socket  *client.Socket

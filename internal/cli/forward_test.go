@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kaa-run/kaa/client"
 	"github.com/kaa-run/kaa/internal/app"
 	"github.com/kaa-run/kaa/internal/cli"
 	"github.com/kaa-run/kaa/internal/testenv"
@@ -31,31 +30,12 @@ with socketserver.ThreadingTCPServer(('127.0.0.1', 8000), H) as s:
 func TestForward(t *testing.T) {
 	t.Parallel()
 	url := start(t)
-	c := client.New(url, "")
-	session, err := c.OpenSession(t.Context(), client.SessionBody{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := c.DialCommand(t.Context(), session.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Close() }()
-	if err := server.Send(t.Context(), map[string]any{"type": "start", "argv": []string{"python3", "-c", echoServer}}); err != nil {
-		t.Fatal(err)
-	}
-	for listens := false; !listens; {
-		data, _, err := server.Read(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		listens = strings.Contains(string(data), "listens")
-	}
+	session := serving(t, url)
 	ctx, cancel := context.WithCancel(t.Context())
 	errs, at, done := new(testenv.Buffer), make(chan net.Addr, 2), make(chan error, 1)
 	go func() {
 		done <- cli.Forward(ctx, app.Process{Environ: app.Environment{"KAA_URL=" + url}, Stdout: io.Discard, Stderr: errs}, cli.ForwardOptions{
-			Session: session.ID, Ports: []string{"0:8000", "0:8001"}, Listening: func(_ int, a net.Addr) { at <- a },
+			Session: session, Ports: []string{"0:8000", "0:8001"}, Listening: func(_ int, a net.Addr) { at <- a },
 		})
 	}()
 	one, err := new(net.Dialer).DialContext(t.Context(), "tcp", (<-at).String())
@@ -81,14 +61,14 @@ func TestForward(t *testing.T) {
 	}
 	_ = closed.Close()
 	testenv.Eventually(t, "the reason to be shown", func() bool {
-		return strings.Contains(errs.String(), "port 8001: nothing listens there: Connection refused")
+		return strings.Contains(strings.ToLower(errs.String()), "port 8001: nothing listens there: connection refused")
 	})
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 	for _, ports := range []string{"x", "0", "65536:1", "1:", "3128", "-1:80"} {
-		if err := cli.Forward(t.Context(), app.Process{Environ: app.Environment{"KAA_URL=" + url}}, cli.ForwardOptions{Session: session.ID, Ports: []string{ports}}); err == nil || !strings.Contains(err.Error(), ports) {
+		if err := cli.Forward(t.Context(), app.Process{Environ: app.Environment{"KAA_URL=" + url}}, cli.ForwardOptions{Session: session, Ports: []string{ports}}); err == nil || !strings.Contains(err.Error(), ports) {
 			t.Errorf("%s: %v", ports, err)
 		}
 	}

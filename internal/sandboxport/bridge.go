@@ -50,11 +50,11 @@ except OSError:
 os._exit(0)
 `
 
-// Bridge is the command that connects its streams with a port of the sandbox in which it runs, until either end closes or no byte has passed for a
-// time. It writes Reached on standard error once it is connected, and else the reason and a line end.
-func Bridge(port int, silence time.Duration) []string {
+// bridge is the command that connects its streams with a port of the sandbox in which it runs, until either end closes or no byte has passed for a
+// time. Runners that cannot connect start it.
+func bridge(port int, silence time.Duration) []string {
 	return []string{"python3", "-IS", "-c", program, strconv.Itoa(port), strconv.Itoa(int(silence / time.Second))}
 }
 
-// Reached is the byte by which a bridge reports that it is connected.
+// Reached is the byte by which a connection reports that it is there.
 const Reached = job.PortReached

@@ -78,16 +78,22 @@ type conn struct {
 func (p Port) Dial(ctx context.Context) (net.Conn, error) { return p.dial(ctx) }
 
 func (p Port) dial(ctx context.Context) (*conn, error) {
-	caller, kept := service.CallerOf(ctx), recordTime.Seconds()
-	attached, err := p.Service.StartAttached(ctx, caller, service.Submission{Request: job.Request{
-		SessionID: p.Session, Program: Bridge(p.Number, Silence+later), Port: &job.PortOf{Number: p.Number, Silence: Silence + later}, Cwd: "/", ResultTTL: &kept,
-	}})
+	caller := service.CallerOf(ctx)
+	attached, err := p.Service.StartAttached(ctx, caller, service.Submission{Request: Connection(p.Session, p.Number)})
 	if err != nil {
 		return nil, err
 	}
 	return connect(ctx, p.Number, attached, func(ctx context.Context) {
 		_, _, _ = p.Service.EndCommand(ctx, caller, p.Session, attached.ID()) // it may have ended
 	})
+}
+
+// Connection is the command whose streams are those of a connection with a port of a session. It writes Reached on standard error once it is
+// connected, and else the reason and a line end.
+func Connection(session string, port int) job.Request {
+	return job.Request{
+		SessionID: session, Program: bridge(port, Silence+later), Port: &job.PortOf{Number: port, Silence: Silence + later}, Cwd: "/", ResultTTL: new(recordTime.Seconds()),
+	}
 }
 
 // connect makes a connection of a line, once it has reached the port. end ends the command.

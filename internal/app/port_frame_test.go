@@ -1,0 +1,37 @@
+package app_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestPortFrame: a WebSocket on commands whose first frame asks for a port of the session carries the bytes of a connection, which has no process.
+func TestPortFrame(t *testing.T) {
+	t.Parallel()
+	k := start(t, 1, "KAA_SANDBOX=strict")
+	session, _ := k.serving(portServer)
+	connect := func(port int) *attached {
+		a := k.attach(sessionsPath + "/" + session + "/commands")
+		a.send(fields{"type": "connect", "port": port})
+		if f := a.frame("attached"); f.str("id") == "" || f.data["pid"] != nil {
+			t.Errorf("port %d: attached: %v", port, f.data)
+		}
+		return a
+	}
+	a := connect(8000)
+	a.send("POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello")
+	a.sees("HTTP/1.1 200")
+	a.sees("olleh")
+	a.send(fields{"type": "connect", "port": 8000})
+	if e := a.frame("error"); e.str("code") != "invalid_request" || !strings.Contains(e.str("detail"), "first frame") {
+		t.Errorf("a second one: %v", e.data)
+	}
+	a.send(fields{"type": "end"})
+	if e := a.exit(); e.str("exitCode") != "0" || a.out["stderr"].String() != "+" {
+		t.Errorf("after the answer: %v, %q", e.data, a.out["stderr"])
+	}
+	a = connect(8001)
+	if e := a.exit(); e.str("exitCode") != "1" || a.out["stderr"].String() != "connection refused\n" {
+		t.Errorf("where nothing listens: %v, %q", e.data, a.out["stderr"])
+	}
+}
