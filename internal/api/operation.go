@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -62,10 +62,14 @@ type server struct {
 
 // register adds an operation whose errors are answered by problemOf.
 func register[I, O any](s *server, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
-	// The middleware has read the body, with a bound and a deadline.
-	op.MaxBodyBytes, op.BodyReadTimeout = -1, -1
-	op.RejectUnknownQueryParameters = true
-	op.Metadata = map[string]any{schemasKey: s.api.OpenAPI().Components.Schemas}
+	s.add(&op, reflect.TypeFor[I](), reflect.TypeFor[O](), func(ctx context.Context, in any) (any, error) { return handle(ctx, in.(*I)) })
+}
+
+// add is what of register needs no types. The compiler translates a generic function for each of a hundred operations
+// anew. So it would huma.Register, which reads requests and writes answers in it: 2 MB of the binary.
+func (s *server) add(op *huma.Operation, in, out reflect.Type, handle func(context.Context, any) (any, error)) {
+	schemas := s.api.OpenAPI().Components.Schemas
+	op.Metadata = map[string]any{schemasKey: schemas}
 	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
 		call := service.CallOf(ctx.Context())
 		call.Operation, call.Executes = op.OperationID, slices.Contains(executing(), op.OperationID)
@@ -88,22 +92,26 @@ func register[I, O any](s *server, op huma.Operation, handle func(context.Contex
 	if op.Method != http.MethodGet || slices.Contains(op.Errors, http.StatusUnauthorized) {
 		op.Errors = append(op.Errors, http.StatusForbidden)
 	}
-	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := handle(ctx, in)
+	input, output := inputOf(op, schemas, in), outputOf(op, schemas, out)
+	documentErrors(op, schemas)
+	s.api.OpenAPI().AddOperation(op)
+	s.api.Adapter().Handle(op, s.api.Middlewares().Handler(op.Middlewares.Handler(func(ctx huma.Context) {
+		into := reflect.New(in)
+		if !input.read(s.api, ctx, into.Elem()) {
+			return
+		}
+		returned, err := handle(ctx.Context(), into.Interface())
 		if err == nil {
-			return out, nil
+			output.write(s.api, ctx, reflect.ValueOf(returned))
+			return
 		}
-		p, unforeseen := problemOf(service.OfKey(ctx, err))
+		p, unforeseen := problemOf(service.OfKey(ctx.Context(), err))
 		if unforeseen {
-			s.cfg.Log.ErrorContext(ctx, "request failed", slog.String("operation", op.OperationID), slog.Any("err", err))
+			s.cfg.Log.ErrorContext(ctx.Context(), "request failed", slog.String("operation", op.OperationID), slog.Any("err", err))
 		}
-		answeredWith(ctx, p)
-		return nil, p
-	})
-	// huma documents its own status for mistakes in a request; ours is 400.
-	for _, documented := range operationsOf(s.api.OpenAPI().Paths[op.Path]) {
-		delete(documented.Responses, strconv.Itoa(http.StatusUnprocessableEntity))
-	}
+		answeredWith(ctx.Context(), p)
+		writeProblem(s.api, ctx, p)
+	})))
 }
 
 // executing are the operations that have code executed.

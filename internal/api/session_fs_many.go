@@ -30,7 +30,7 @@ type FSFilesBody struct {
 type fsWriteManyInput struct {
 	ID   string `path:"id" maxLength:"64" doc:"Id of the session."`
 	Mode string `query:"mode" maxLength:"5" pattern:"^0?[0-7]{3}$" doc:"Permissions as octal digits. Default: those of the file that is replaced, or 0644."`
-	// Beside a body, huma takes a false of the query for one that is absent, and sets the default.
+	// The document says that these are texts, and clients are generated from it.
 	Replace string `query:"replace" enum:"true,false" default:"true" doc:"Whether existing files are replaced."`
 	Parents string `query:"parents" enum:"true,false" default:"true" doc:"Whether missing directories are made."`
 	Body    *FSFilesBody
