@@ -120,77 +120,81 @@ const (
 
 // passing is the state of the passing of messages to one command.
 type passing struct {
-	s       *sessions
-	log     *slog.Logger
-	e       *execution
-	last    string // the id of the last message read
-	waiting []job.StoredMessage
-	taken   []string
+	records        CommandRecords
+	log            *slog.Logger
+	e              *execution
+	input, control chan job.StoredMessage // to the command
+	took           chan string            // ids of input that the command has taken
+	quit           chan struct{}          // closed when nothing is to be passed on any more
+	last           string                 // the id of the last message read
+	waiting        []job.StoredMessage
+	taken          []string
 }
 
 // passMessages passes messages on to a command until stop is called. Input that the command does not read keeps no signal
 // from it, and the store bounds how much waits.
 func (s *sessions) passMessages(ctx context.Context, log *slog.Logger, e *execution) (m *job.CommandMessages, stop func()) {
-	records := s.r.cfg.CommandRecords
-	if records == nil || e.messages == nil {
+	if s.r.cfg.CommandRecords == nil || e.messages == nil {
 		return nil, func() {}
 	}
-	input, control, took := make(chan job.StoredMessage), make(chan job.StoredMessage), make(chan string)
-	quit, done := make(chan struct{}), make(chan struct{})
-	m = &job.CommandMessages{Input: input, Control: control, Taken: func(in job.StoredMessage) {
+	p := &passing{
+		records: s.r.cfg.CommandRecords, log: log, e: e,
+		input: make(chan job.StoredMessage), control: make(chan job.StoredMessage), took: make(chan string), quit: make(chan struct{}),
+	}
+	m = &job.CommandMessages{Input: p.input, Control: p.control, Taken: func(in job.StoredMessage) {
 		select {
-		case took <- in.ID:
-		case <-quit:
+		case p.took <- in.ID:
+		case <-p.quit:
 		}
 	}}
-	p := &passing{s: s, log: log, e: e}
+	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if c := e.claim.Spec.Command; c.Input || c.Background {
 			e.wake() // there may be some that came before; for a command in the foreground the next look is soon enough
 		}
-		for {
-			p.pass(ctx, records, input, control, took, quit)
-			select {
-			case <-quit:
-				p.forget(ctx, records)
-				return
-			default:
-			}
+		for p.pass(ctx) {
+			continue
 		}
+		p.forget(ctx)
 	}()
 	return m, func() {
-		close(quit)
+		close(p.quit)
 		<-done
 	}
 }
 
-// pass does one step.
-func (p *passing) pass(ctx context.Context, records CommandRecords, input, control chan<- job.StoredMessage, took <-chan string, quit <-chan struct{}) {
-	var next job.StoredMessage
-	if len(p.waiting) > 0 {
-		next = p.waiting[0]
-	} else {
-		input = nil
-	}
+// pass does one step. It returns false if nothing is to be passed on any more.
+func (p *passing) pass(ctx context.Context) bool {
+	input, next := p.next()
 	select {
 	case input <- next:
 		p.waiting = p.waiting[1:]
-	case id := <-took:
+	case id := <-p.took:
 		p.taken = append(p.taken, id)
-		if len(p.taken) >= tookBatch || len(p.waiting) == 0 {
-			p.forget(ctx, records)
-		}
 	case <-p.e.messages:
-		p.read(ctx, records, control, took, quit)
-	case <-quit:
+		p.read(ctx)
+	case <-p.quit:
+		return false
 	}
+	if len(p.taken) >= tookBatch || len(p.waiting) == 0 {
+		p.forget(ctx)
+	}
+	return true
+}
+
+// next returns the next input, and where to send it: nowhere if there is none.
+func (p *passing) next() (chan<- job.StoredMessage, job.StoredMessage) {
+	if len(p.waiting) == 0 {
+		return nil, job.StoredMessage{}
+	}
+	return p.input, p.waiting[0]
 }
 
 // read reads the messages that have come, and passes on those that are no input.
-func (p *passing) read(ctx context.Context, records CommandRecords, control chan<- job.StoredMessage, took <-chan string, quit <-chan struct{}) {
+func (p *passing) read(ctx context.Context) {
 	for {
-		came, err := records.CommandMessages(ctx, p.e.claim.JobID, p.last)
+		came, err := p.records.CommandMessages(ctx, p.e.claim.JobID, p.last)
 		if err != nil && ctx.Err() == nil {
 			p.log.WarnContext(ctx, "could not read messages to a command: will try again", slog.Any("err", err))
 		}
@@ -211,7 +215,7 @@ func (p *passing) read(ctx context.Context, records CommandRecords, control chan
 			// The command takes the second one, which is nothing, when the first one has had its effect. So input finds
 			// the size of the terminal that was set before it.
 			for _, next := range []job.StoredMessage{m, {}} {
-				if !p.control(next, control, took, quit) {
+				if !p.passControl(next) {
 					return
 				}
 			}
@@ -219,29 +223,32 @@ func (p *passing) read(ctx context.Context, records CommandRecords, control chan
 	}
 }
 
-// control passes on a message that is no input. Meanwhile input may be taken: a command that has ended takes no such message any more, and ends when what
-// it has of its input is noted. It returns false if nothing is to be passed on any more.
-func (p *passing) control(m job.StoredMessage, control chan<- job.StoredMessage, took <-chan string, quit <-chan struct{}) bool {
+// passControl passes on a message that is no input. Meanwhile the command may take input that came before, and note what it has of it: a command that has
+// ended takes no other message any more, and ends when its input is noted. passControl returns false if nothing is to be passed on any more.
+func (p *passing) passControl(m job.StoredMessage) bool {
 	for {
+		input, next := p.next()
 		select {
-		case control <- m:
+		case p.control <- m:
 			return true
-		case id := <-took:
+		case input <- next:
+			p.waiting = p.waiting[1:]
+		case id := <-p.took:
 			p.taken = append(p.taken, id)
-		case <-quit:
+		case <-p.quit:
 			return false
 		}
 	}
 }
 
 // forget removes the messages that were taken from the store.
-func (p *passing) forget(ctx context.Context, records CommandRecords) {
+func (p *passing) forget(ctx context.Context) {
 	if len(p.taken) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tookTime)
 	defer cancel()
-	if err := records.TookMessages(ctx, p.e.claim.JobID, p.taken); err != nil {
+	if err := p.records.TookMessages(ctx, p.e.claim.JobID, p.taken); err != nil {
 		p.log.WarnContext(ctx, "messages that a command has taken are still stored: will try again", slog.Any("err", err))
 		return
 	}

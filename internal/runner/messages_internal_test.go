@@ -31,10 +31,10 @@ func TestInputFollowsTheSize(t *testing.T) {
 			{ID: "1", CommandMessage: job.CommandMessage{Size: &job.TerminalSize{Columns: 100, Rows: 30}}},
 			{ID: "2", CommandMessage: job.CommandMessage{Data: []byte("stty size\n")}},
 		}}
-		p := &passing{log: slog.New(slog.DiscardHandler), e: &execution{}}
 		control, read := make(chan job.StoredMessage), make(chan struct{})
+		p := &passing{records: records, log: slog.New(slog.DiscardHandler), e: &execution{}, control: control}
 		go func() {
-			p.read(t.Context(), records, control, nil, nil)
+			p.read(t.Context())
 			close(read)
 		}()
 		if m := <-control; m.Size == nil {
@@ -60,8 +60,8 @@ func TestInputFollowsTheSize(t *testing.T) {
 func TestInputIsNotedMeanwhile(t *testing.T) {
 	t.Parallel()
 	took, quit := make(chan string), make(chan struct{})
-	p, done := &passing{}, make(chan bool)
-	go func() { done <- p.control(job.StoredMessage{}, make(chan job.StoredMessage), took, quit) }()
+	p, done := &passing{control: make(chan job.StoredMessage), took: took, quit: quit}, make(chan bool)
+	go func() { done <- p.passControl(job.StoredMessage{}) }()
 	took <- "an id"
 	close(quit)
 	if passed := <-done; passed || len(p.taken) != 1 {
