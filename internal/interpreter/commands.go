@@ -221,7 +221,7 @@ func (c *commands) watchMemory() {
 			return
 		case <-time.After(laterLook):
 		}
-		if c.s.Load().w.slot.memory() > c.s.Load().quota.MemoryBytes {
+		if c.s.Load().w.slot.exceeds(c.s.Load().quota.MemoryBytes) {
 			c.exceeded.Store(true)
 			c.endSession("interpreter: the processes of a session need more memory than its limit; ending the session")
 			return

@@ -125,7 +125,7 @@ func (w *watch) look() string {
 	switch {
 	case q.CPUTime > 0 && w.spent > q.CPUTime.Microseconds():
 		return cpuExceeded
-	case group == nil && w.r.w.slot.memory() > q.MemoryBytes:
+	case group == nil && w.r.w.slot.exceeds(q.MemoryBytes):
 		return memoryExceeded
 	}
 	return ""
@@ -197,12 +197,26 @@ func inUnits(bytes int64) string {
 }
 
 // memory returns the memory that the workers of a slot do not share with the zygote, in bytes.
-func (s *slot) memory() int64 {
+func (s *slot) memory() int64 { return s.memoryAbove(math.MaxInt64) }
+
+// exceeds reports whether the workers of a slot have more memory than a limit.
+func (s *slot) exceeds(limit int64) bool { return s.memoryAbove(limit) > limit }
+
+// memoryAbove adds up the memory of a slot's workers until the sum is above a limit. To read the memory
+// of a process takes time for each of its pages, and waits for its locks: with many processes on a busy
+// machine so long that those after the limit would write meanwhile.
+func (s *slot) memoryAbove(limit int64) int64 {
 	dirs := append([]string{"/work", "/tmp"}, s.copyDirs()...)
-	var total, files int64
-	for _, pid := range process.Descendants(s.pid) {
-		total += process.PrivateMemory(pid)
-		files = max(files, process.FileSystemUse(pid, dirs)) // all share the same file systems
+	pids := process.Descendants(s.pid)
+	var total int64
+	for _, pid := range pids {
+		total = max(total, process.FileSystemUse(pid, dirs)) // all share the same file systems
 	}
-	return total + files
+	for _, pid := range pids {
+		if total > limit {
+			break
+		}
+		total += process.PrivateMemory(pid)
+	}
+	return total
 }

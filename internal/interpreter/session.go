@@ -88,7 +88,7 @@ func (s *Session) Alive() *job.SessionEnd {
 	memory := s.w.slot.group.OOMKills() > s.oomKills.Load()
 	if s.w.alive() {
 		// Without control groups, only this check limits memory between executions.
-		if memory = s.w.slot.group == nil && s.w.slot.memory() > s.quota.MemoryBytes; !memory {
+		if memory = s.w.slot.group == nil && s.w.slot.exceeds(s.quota.MemoryBytes); !memory {
 			return nil
 		}
 	}
