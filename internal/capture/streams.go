@@ -35,6 +35,7 @@ type Streams struct {
 	closed bool  // guarded by mu: there are no more frames, so pumps make no more pauses
 	// draining is set when Drain has set the deadline of the pipes. Drain reads the rest then.
 	draining atomic.Bool
+	moves    atomic.Int64 // counts reads from the pipes and frames
 }
 
 // pump copies one stream.
@@ -144,6 +145,7 @@ func (p *pump) read(conn interface {
 
 // took passes on n bytes behind the rest.
 func (p *pump) took(n int) {
+	p.s.moves.Add(1)
 	size := p.rest + n
 	p.rest = p.cutter.cut(p.buf[:size], size == len(p.buf))
 	copy(p.buf, p.buf[size-p.rest:size])
@@ -228,6 +230,7 @@ func (s *Streams) hurryUp(meet int) {
 // empty and the mark was not in it, the code has removed the mark or forged the frame, and AtFrame
 // does not wait for it. It returns ErrFrame for a frame out of its order.
 func (s *Streams) AtFrame(f protocol.Frame, pass func()) error {
+	defer s.moves.Add(1)
 	if f.In != 0 && f.Mark <= s.frames {
 		return fmt.Errorf("%w: mark is out of place", protocol.ErrFrame)
 	}
@@ -254,6 +257,9 @@ func isDrained(pipe *os.File) bool {
 	err = conn.Control(func(fd uintptr) { left, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
 	return err != nil || left == 0
 }
+
+// Moves returns a number that grows while output or frames are passed on.
+func (s *Streams) Moves() int64 { return s.moves.Load() }
 
 // Release is called after the last frame. Streams then wait for no more frames, and make no more
 // pauses.

@@ -205,16 +205,12 @@ func (r *commandRun) settle() {
 		r.w.pool.cfg.Log.Error("interpreter: processes of a command were not ended", slog.String("session_id", r.w.id), slog.Any("err", err))
 		r.w.endProcesses()
 	}
-	deadline := time.Now().Add(lastResort)
-	for _, f := range []*os.File{r.stdout, r.stderr} {
-		_ = f.SetReadDeadline(deadline)
-	}
-	<-pumped
+	r.finishOutput(pumped, lastResort)
 	r.cpuMicros = r.used() - r.cpuMicros
 	select {
 	case <-r.c.Ended(): // what its end says is there from then on
 		r.cpuMicros = max(r.cpuMicros, r.c.end.CPU.Microseconds())
-	case <-time.After(time.Until(deadline)):
+	case <-time.After(lastResort):
 	}
 	_ = r.c.Release()
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -256,26 +255,40 @@ func (r *run) settle() {
 		return
 	}
 	r.w.endProcesses()
+	patience := killTime
 	if !r.w.isAllGone() {
-		deadline := time.Now().Add(lastResort)
-		for _, f := range []*os.File{r.w.stdout, r.w.stderr} {
-			_ = f.SetReadDeadline(deadline)
-		}
+		patience = lastResort
 		// The status frame follows the results, and large results take time to read.
-		_ = r.w.control.SetReadDeadline(deadline.Add(parseTime))
+		_ = r.w.control.SetReadDeadline(time.Now().Add(lastResort + parseTime))
 	}
 	_ = r.w.stdin.Close()
-	select {
-	case <-pumped:
-	case <-time.After(lastResort):
-		r.streams.LetGo() // marks that the code has forged may hold the readers up
-		<-pumped
-	}
+	r.finishOutput(pumped, patience)
 	for m := range r.frames { // what the worker sent just before its end
 		if r.status == nil && r.protocol == nil {
 			r.accept(m)
 		}
 	}
+}
+
+// finishOutput waits until the output is complete. If the other ends of the pipes stay open, that is never.
+// So it gives up, and passes on what is in the pipes, when nothing has been read for the given time, or
+// after killTime. It counts that time in steps, so that a busy machine has given this process its turns
+// meanwhile: whoever gives up too early loses the order of the output.
+func (r *run) finishOutput(pumped <-chan struct{}, patience time.Duration) {
+	const steps = 10
+	last, still := r.streams.Moves(), 0
+	for end := time.Now().Add(killTime); still < steps && time.Now().Before(end); still++ {
+		select {
+		case <-pumped:
+			return
+		case <-time.After(patience / steps):
+		}
+		if moves := r.streams.Moves(); moves != last {
+			last, still = moves, 0
+		}
+	}
+	r.streams.Drain()
+	<-pumped
 }
 
 // isAllGone reports whether no process can hold the other ends of the worker's channels, so that

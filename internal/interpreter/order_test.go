@@ -6,11 +6,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/sandbox"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
@@ -177,6 +179,42 @@ func TestOrder(t *testing.T) {
 				defer func() { sessions <- s }()
 				return step(t, s, spec, live)
 			})
+		})
+	}
+}
+
+// slowly is a viewer that takes a while for all it gets, as on a machine that is busy.
+type slowly struct{ transcript }
+
+const viewing = 50 * time.Millisecond // for each of about 40 events: in all more than the runner waits where nothing moves
+
+func (s *slowly) Stream(name string, p []byte) {
+	time.Sleep(viewing)
+	s.transcript.Stream(name, p)
+}
+
+func (s *slowly) Event(t job.EventType, data json.RawMessage) {
+	time.Sleep(viewing)
+	s.transcript.Event(t, data)
+}
+
+// The output is in its order and complete when reading it goes on for long after the code's end.
+func TestOrderForSlowViewers(t *testing.T) {
+	t.Parallel()
+	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.Basic} {
+		t.Run(string(level), func(t *testing.T) {
+			t.Parallel()
+			pool := newPool(t, func(c *interpreter.Config) { c.Sandbox, c.Size = level, 1 })
+			live, tap := new(slowly), new(job.Tap)
+			tap.Open(live)
+			res := execute(t, pool, job.Spec{Code: strings.Repeat("print('text', flush=True); display('value')\n", 20), Timeout: ample}, job.Live{Tap: tap})
+			want := strings.Repeat("text\n['value']", 20)
+			if got := live.String(); got != want {
+				t.Errorf("live: %s", cmp.Diff(want, got))
+			}
+			if got := listed(t, res); got != want {
+				t.Errorf("in the result: %s", cmp.Diff(want, got))
+			}
 		})
 	}
 }
