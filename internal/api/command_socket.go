@@ -278,7 +278,7 @@ func (s *server) registerCommandSocket(engine *gin.Engine) {
 	engine.GET("/v1/sessions/:id/commands/ws", s.serveCommandSocket)
 	engine.GET("/v1/sessions/:id/commands/:command/ws", s.serveCommandSocket)
 	responses := map[string]*huma.Response{"101": {Description: "The connection is a WebSocket from here on. Binary frames are bytes of the terminal, or of standard input and output; others are JSON as text."}}
-	for _, status := range []int{400, 401, 403, 404, 409, 410, 426, 429, 503} {
+	for _, status := range []int{400, 401, 403, 404, 409, 410, 421, 426, 429, 503} {
 		responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{
 			"application/problem+json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")},
 		}}

@@ -81,7 +81,10 @@ func (s *server) add(op *huma.Operation, in, out reflect.Type, handle func(conte
 	if op.Method != http.MethodGet && slices.Contains(op.Tags, filesTag) {
 		op.Middlewares = append(op.Middlewares, s.refuseConditions)
 	}
-	op.Errors = append(slices.Clip(op.Errors), http.StatusRequestHeaderFieldsTooLarge)
+	op.Errors = append(slices.Clip(op.Errors), http.StatusMisdirectedRequest, http.StatusRequestHeaderFieldsTooLarge)
+	if slices.Contains(op.Errors, http.StatusBadGateway) { // a runner performs it, which may fail in each of the ways of endProblem
+		op.Errors = append(op.Errors, http.StatusConflict, http.StatusInsufficientStorage)
+	}
 	if slices.Contains(op.Errors, http.StatusUnauthorized) {
 		op.Parameters = append(op.Parameters, tenantParameter())
 		if !slices.Contains(op.Errors, http.StatusBadRequest) { // no tenant can have that name

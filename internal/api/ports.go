@@ -75,7 +75,7 @@ func portProblem(err error) *Problem {
 func (s *server) registerPorts(engine *gin.Engine) {
 	engine.Any("/v1/sessions/:id/ports/:port/*path", s.servePort)
 	responses := map[string]*huma.Response{"default": {Description: "The answer of the server, with its status, its body and most of its header."}}
-	for _, status := range []int{400, 401, 403, 404, 409, 410, 429, 502, 503, 504} {
+	for _, status := range []int{400, 401, 403, 404, 409, 410, 421, 429, 502, 503, 504} {
 		responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{
 			"application/problem+json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")},
 		}}

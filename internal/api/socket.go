@@ -215,7 +215,7 @@ func (s *server) registerSocket(engine *gin.Engine) {
 	s.frames = s.socketSchemas()
 	engine.GET("/v1/sessions/:id/ws", s.serveSocket)
 	responses := map[string]*huma.Response{"101": {Description: "The connection is a WebSocket from here on; its frames are JSON as text."}}
-	for _, status := range []int{400, 401, 403, 404, 410, 426, 429, 503} {
+	for _, status := range []int{400, 401, 403, 404, 410, 421, 426, 429, 503} {
 		responses[strconv.Itoa(status)] = &huma.Response{Description: http.StatusText(status), Content: map[string]*huma.MediaType{
 			"application/problem+json": {Schema: s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")},
 		}}

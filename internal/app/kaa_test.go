@@ -60,7 +60,7 @@ func (k *kaa) startAll(runners int) {
 // prepare makes a Kaa of which nothing runs yet.
 func prepare(tb testing.TB, redis *testenv.RedisDB, vars ...string) *kaa {
 	tb.Helper()
-	k := &kaa{tb: tb, redis: redis, logs: new(testenv.Buffer), client: &http.Client{Transport: &http.Transport{}}}
+	k := &kaa{tb: tb, redis: redis, logs: new(testenv.Buffer), client: &http.Client{Transport: keepsPromises{tb, new(http.Transport)}}}
 	// What runs in the test's own process does not die, however late its heartbeats are.
 	k.periods.Lease = 5 * time.Minute
 	tb.Cleanup(k.client.CloseIdleConnections)
