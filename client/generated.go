@@ -1412,7 +1412,7 @@ type Result struct {
 	DurationMs float64 `json:"durationMs"`
 	// Error: The uncaught exception, or the reason for the end of the interpreter.
 	Error *Error `json:"error,omitempty"`
-	// ExitCode: Exit status of the program: 0 for ok, 1 for error, the code's own for exit (128 + n when signal n ended it). Absent when interrupted.
+	// ExitCode: Exit status of the program: 0 for ok, 1 for error (130 for KeyboardInterrupt), the code's own for exit (128 + n when signal n ended it). Absent when interrupted.
 	ExitCode *int64 `json:"exitCode,omitempty"`
 	// Files: Files in its working directory that the code created or changed. GET /v1/jobs/{id}/files/{path} has their content.
 	Files []File `json:"files,omitempty"`

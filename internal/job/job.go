@@ -183,7 +183,7 @@ type Result struct {
 	SessionID string `json:"sessionId" doc:"The interpreter that ran the code."`
 	JobID     string `json:"jobId" doc:"The job, for GET /v1/jobs/{id}."`
 	// ExitCode is absent when the code was interrupted.
-	ExitCode  *int       `json:"exitCode,omitempty" doc:"Exit status of the program: 0 for ok, 1 for error, the code's own for exit (128 + n when signal n ended it). Absent when interrupted."`
+	ExitCode  *int       `json:"exitCode,omitempty" doc:"Exit status of the program: 0 for ok, 1 for error (130 for KeyboardInterrupt), the code's own for exit (128 + n when signal n ended it). Absent when interrupted."`
 	Signal    string     `json:"signal,omitempty" doc:"For a command: name of the signal that ended it, such as SIGTERM. exitCode is 128 + its number then."`
 	Error     *Error     `json:"error,omitempty" doc:"The uncaught exception, or the reason for the end of the interpreter."`
 	Truncated *Truncated `json:"truncated,omitempty" doc:"Present when a stream exceeded its byte budget: head and tail are kept, the middle is dropped."`

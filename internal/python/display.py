@@ -41,6 +41,13 @@ _sigmask = _signal.pthread_sigmask
 _write = os.write
 
 
+def line_of(expression):
+    """Return the line at which the code of an expression begins, and returns its value. None is none."""
+    if expression is None or not hasattr(expression, "co_lines"):
+        return expression and expression.co_firstlineno  # up to Python 3.9
+    return [line for _, _, line in expression.co_lines()][-1]
+
+
 class Results:
     """Sends the results of one execution after the other over the control socket."""
 
@@ -54,6 +61,7 @@ class Results:
         self.figure_formats = ("png",)
         self.figures = []  # those that the code has shown itself
         self.place = None, ""  # the name and the text of the code
+        self.last = None  # its last expression, compiled
         self.keep = None  # called with the values of last expressions
         self.futures = 0  # flags of `from __future__ import`, which stay on, as at a prompt
 
@@ -86,7 +94,7 @@ class Results:
         except SyntaxError as error:
             add_line(error, source, filename)
             raise
-        before = self.futures
+        before, self.last = self.futures, expression
         if body is not None:
             self.futures |= body.co_flags & FUTURES
         if is_async(body) or is_async(expression):
@@ -104,7 +112,7 @@ class Results:
                 self.keep(value)
             held = [value]
             value = None
-            self.enter(held.clear)  # warnings of its __del__ name no line of Kaa's
+            self.caller(True)(held.clear)  # what it warns of at its end is of the last line
 
     def run_async(self, body, expression, source, flags, namespace, filename):
         """Run code of which a part awaits. All of it runs in the loop, so that it can create tasks."""
@@ -144,7 +152,7 @@ class Results:
         frame = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename != filename:
             frame = frame.f_back
-        line = frame.f_lineno if frame is not None else len(source.rstrip().splitlines())
+        line = frame.f_lineno if frame is not None else line_of(self.last) or len(source.rstrip().splitlines())
         code = CALL.replace(co_filename=filename or "<kaa display>", co_firstlineno=line or 1)
 
         def run(call, *args, **more):

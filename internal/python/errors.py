@@ -35,6 +35,8 @@ TYPE_NAME = type.__dict__["__name__"].__get__
 TRACEBACK, SET_TRACEBACK = BaseException.__dict__["__traceback__"].__get__, BaseException.__dict__["__traceback__"].__set__
 C_PRINTER = sys.version_info < (3, 13)
 SUGGESTS = (3, 10) <= sys.version_info < (3, 12)
+NAMES_MAIN = sys.version_info < (3, 11)  # the interpreter's own printer does, before a class of the main module
+ASKS = sys.version_info[:2] == (3, 12)  # it ends a suggestion of an import with a question mark
 # As in CPython: the most names, the longest name, and the cost of a changed letter.
 MOST_NAMES, LONGEST_NAME, CHANGE = 750, 40, 2
 
@@ -46,6 +48,14 @@ def clip(text, limit):
         return text
     half = limit // 2
     return "%s\n... [%d characters dropped] ...\n%s" % (text[:half], len(text) - 2 * half, text[-half:])
+
+
+def shown(text, limit):
+    """Return text as standard error shows it, within the limit: half a surrogate pair, which has no UTF-8, is an escape."""
+    text = "".join(("", text))
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return clip(text, limit)
 
 
 class Hidden:
@@ -80,14 +90,14 @@ def strip(exc):
 
 def describe(exc):
     """Return name, value and traceback, also of hostile exceptions."""
-    name = clip(TYPE_NAME(type(exc)), MAX_NAME)
+    name = shown(TYPE_NAME(type(exc)), MAX_NAME)
     try:
-        value = clip(str(exc), MAX_TEXT)
+        value = shown(str(exc), MAX_TEXT)
     except BaseException:
         value = "<exception str() failed>"
     for chain in (True, False):
         try:
-            return name, value, clip(render(exc, chain), MAX_TEXT)
+            return name, value, shown(render(exc, chain), MAX_TEXT)
         except BaseException:
             continue
     return name, value, clip("%s: %s\n" % (name, value), MAX_TEXT)
@@ -108,19 +118,27 @@ def render(exc, chain, everything=False):
     """Return the text of a traceback, with all frames or those of the program only."""
     keep_lines(TRACEBACK(exc))
     report = traceback.TracebackException(type(exc), exc, TRACEBACK(exc), limit=-MAX_FRAMES)
+    most = getattr(sys, "tracebacklimit", None)
     todo, seen = [(report, exc)], set()
     while todo:
         part, cause = todo.pop()
         if part is None or id(part) in seen:
             continue
         seen.add(id(part))
-        if part.stack is not None and not everything:
-            part.stack[:] = [frame for frame in part.stack if not hidden.has(frame.filename)]
-            if not part.stack:  # a syntax error; format must print no heading
+        if part.stack is not None and not (everything and most is None):
+            frames = part.stack if everything else [frame for frame in part.stack if not hidden.has(frame.filename)]
+            if isinstance(most, int):
+                frames = frames[-most:] if most > 0 else []
+            part.stack[:] = frames
+            if not frames:  # a syntax error; format must print no heading
                 part.exc_traceback = None  # type: ignore[attr-defined]
                 part.stack = NoStack()
         if SUGGESTS:
             add_suggestion(part, cause)
+        if NAMES_MAIN:
+            name_main(part)
+        if ASKS and issubclass(part.exc_type, NameError):
+            end_question(part)
         todo += [(part.__cause__, cause.__cause__), (part.__context__, cause.__context__)]
         todo += zip(getattr(part, "exceptions", None) or [], getattr(cause, "exceptions", None) or [])
     return "".join(report.format(chain=chain))
@@ -128,6 +146,23 @@ def render(exc, chain, everything=False):
 
 class NoStack(traceback.StackSummary):
     pass
+
+
+def end_question(part):
+    if part._str.endswith("'") and "did you forget to import '" in part._str.lower():
+        part._str += "?"
+
+
+def name_main(part):
+    """Let a part of a report name the exception as the interpreter's own printer does up to Python 3.10."""
+    kind = part.exc_type
+    if part._str == "<unprintable %s object>" % kind.__name__:
+        part._str = "<exception str() failed>"
+    if kind.__module__ == "__main__" and not issubclass(kind, SyntaxError):
+        lines = list(part.format_exception_only())
+        name = kind.__qualname__ if sys.version_info >= (3, 9) else kind.__name__
+        lines[0] = "__main__." + name + lines[0][len(kind.__qualname__):]
+        part.format_exception_only = lambda: lines
 
 
 # --- suggestions

@@ -19,6 +19,7 @@ from start import BUILTINS
 __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 HAS_LAST_EXC = sys.version_info >= (3, 12)
+INTERRUPTED = 130  # the exit code of Python after an uncaught KeyboardInterrupt
 _stat = os.stat
 _chdir, _getcwd = os.chdir, os.getcwd
 
@@ -53,6 +54,8 @@ def execute(outcome, source, interrupts, namespace, filename, calls_hook=False):
         errors.strip(exc)
         set_last(exc)
         outcome.error = main_module.with_held(errors.describe, exc)
+        if calls_hook and type(exc) is KeyboardInterrupt:
+            outcome.exit_code = INTERRUPTED
         error = exc
     if calls_hook and error is not None:
         call_hook(outcome, interrupts, error)

@@ -37,7 +37,7 @@ METHODS = (
 # Objects of these have no other form than their repr. A search for methods would touch memory.
 SIMPLE = frozenset((int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset, range, type(None)))
 
-MRO = type.__dict__["__mro__"].__get__
+MRO, NAMES = type.__dict__["__mro__"].__get__, type.__dict__["__dict__"].__get__
 TYPE_NAME = type.__dict__["__name__"].__get__
 to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 from_json = json.JSONDecoder().decode
@@ -206,6 +206,8 @@ def of(obj, figure_formats, run=None):
         if shown.call(obj, "_ipython_display_") is not ABSENT:
             return None
         add_forms(shown, obj, figure_formats)
+        if shown.plain is None and attempt(has_pretty, obj):
+            add_pretty(shown, obj)
     if shown.plain is None:
         plain = attempt_repr(shown, obj)
         shown.plain = clip(plain, MAX_PLAIN)
@@ -221,6 +223,16 @@ def add_forms(shown, obj, figure_formats):
     for mime, method in METHODS:
         if mime not in shown.data and not (mime == JPEG and PNG in shown.data):
             shown.add(method, mime, shown.call(obj, method))
+
+
+def has_pretty(obj):
+    return any("_repr_pretty_" in NAMES(cls) for cls in MRO(type(obj)))
+
+
+def add_pretty(shown, obj):
+    pretty = load("pretty")
+    if attempt(pretty.method_of, obj) is not None:
+        shown.add("_repr_pretty_", PLAIN, shown.attempt("_repr_pretty_", shown.run, pretty.text_of, obj))
 
 
 def add_own_bundle(shown, bundle):

@@ -48,6 +48,18 @@ def split(source, flags, filename):
         return compile(source, filename, "exec", flags | AWAIT, True), None
 
 
+def dedent(source):
+    """Return the code of a cell without the indentation of its first line, as IPython does."""
+    if source[:1] not in (" ", "\t", "\n", "\r"):
+        return source
+    lines = source.splitlines(True)
+    first = next((line for line in lines if not line.isspace()), "")
+    indentation = first[:len(first) - len(first.lstrip(" \t"))]
+    if not indentation:
+        return source
+    return "".join([line[len(indentation):] if line.startswith(indentation) else line for line in lines])
+
+
 def add_line(error, source, filename):
     """Give a syntax error the text of its line, which the compiler looks for in a file."""
     if error.text is None and error.filename == filename and type(error.lineno) is int:

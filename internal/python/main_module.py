@@ -19,9 +19,10 @@ from start import BARE, BUILTINS
 
 __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
-NAME = "main.py"
+NAME, MODULE = "main.py", "main"
 # Code in which one of these occurs may open the file, or start it as a program.
-MENTIONS = ("__file__", "argv[0]", "+ sys.argv", "*sys.argv", "co_filename", "getsourcefile", "inspect.getfile", "cache=True")
+MENTIONS = ("__file__", "argv[0]", "+ sys.argv", "*sys.argv", "co_filename", "getsourcefile", "inspect.getfile", "cache=True", NAME,
+            "main:app")
 # Libraries that read the file of each function that they work on.
 READERS = ("trace", "coverage", "memory_profiler", "line_profiler", "numba", "pytest")
 HAS_ANNOTATIONS = sys.version_info < (3, 14)
@@ -82,6 +83,17 @@ def write():
         pass
     finally:
         _close(fd)
+
+
+def write_for_import():
+    """Write the file before code imports the main module by the file's name. Its directory may have been read before."""
+    if loader.text is None or os.path.basename(loader.path) != NAME:
+        return
+    write()
+    finder = sys.path_importer_cache.get(os.path.dirname(loader.path))
+    forget = getattr(finder, "invalidate_caches", None)
+    if forget is not None:
+        forget()
 
 
 def forget_sources():

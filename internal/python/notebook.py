@@ -124,11 +124,14 @@ class StandIn:
 class Patcher:
     """Changes a few modules right after their import, and prepares files that some look for."""
 
-    def __init__(self, patches):
+    def __init__(self, patches, name, prepare):
         self.patches = patches
+        self.name, self.prepare = name, prepare  # a module that is put where the finders look
         self.preparations = {"matplotlib.font_manager": lambda: load("fonts").put()}  # for modules with a patch
 
     def find_spec(self, name, path=None, target=None):
+        if name == self.name:
+            self.prepare()
         patch = self.patches.get(name)
         if patch is None:
             return None
@@ -170,12 +173,12 @@ class Patcher:
                 patch(module)
 
 
-def install(results, more):
-    """Install display(), the finders, and more patches by names of modules. Return the function to
-    call after preloading."""
+def install(results, more, name, prepare):
+    """Install display(), the finders, and more patches by names of modules. prepare is called before the module of that name is
+    looked for. Return the function to call after preloading."""
     make_functions(results)
     builtins.display = functions["display"]  # type: ignore[attr-defined]
-    patcher = Patcher({**more, **patches(results)})
+    patcher = Patcher({**more, **patches(results)}, name, prepare)
     # Tracers and profilers are to count these functions as a part of importing.
     for find in Patcher.find_spec, StandIn.find_spec:
         find.__code__ = find.__code__.replace(co_filename=PathFinder.find_spec.__func__.__code__.co_filename)  # type: ignore[attr-defined]

@@ -83,7 +83,7 @@ def prepare(plain_stack=False):
     prepared.console = console.Console(prepared.control, prepared.results.send, prepared.marks)
     patches = dict(main_module.patches(), **streams.patches(prepared.marks))
     patches["asyncio"] = lambda module: session.offer_loop(module, prepared.results.loop)
-    prepared.patch_preloaded = notebook.install(prepared.results, patches)
+    prepared.patch_preloaded = notebook.install(prepared.results, patches, main_module.MODULE, main_module.write_for_import)
     prepared.flush_libc = tune_libc()
     prepared.main_thread = threading.main_thread()
     say_ready()

@@ -19,6 +19,7 @@ import main_module
 from execution import Outcome, apply_envs, close_loop, execute, execute_in, has_files, report, show_figures
 from finalization import flush_all, join_threads, run_atexit
 from interrupts import run_all, take_all, unshielded
+from last_expression import dedent
 from prepared import prepared
 from start import BUILTINS, load
 from stdin import Stdin
@@ -102,7 +103,7 @@ class Session:
 
     def run(self, command):
         outcome, undo, sent = Outcome(), [], []
-        source = command.get("code") or ""
+        source = dedent(command.get("code") or "")
         filename = "%s%d>" % (EXECUTION, command["execution"])
         attempt(lambda: self.begin(command, source, filename, undo))
 

@@ -252,7 +252,7 @@ print([name for name in vars(sys) if name.startswith("last_")], "_" in globals()
         frames = worker.finish()[0]
         self.assertEqual(frames[0]["name"], "KeyboardInterrupt")
         self.assertIn('/main.py", line ', frames[0]["traceback"])
-        self.assertEqual(self.status(frames), {"status": "error", "exitCode": 1})
+        self.assertEqual(self.status(frames), {"status": "error", "exitCode": 130})
 
     def test_interrupt_while_parked(self):
         worker = self.start()
