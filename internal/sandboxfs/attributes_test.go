@@ -89,7 +89,7 @@ func TestHostileAttributes(t *testing.T) {
 	t.Parallel()
 	tr := newTree(t)
 	needAttributes(t, tr)
-	tr.make(t, python(`os.setxattr("outside/secret", "user.secret", b"1")`))
+	tr.make(t, "chmod 700 outside\n"+python(`os.setxattr("outside/secret", "user.secret", b"1")`)+"\nchmod 0 outside")
 	tr.code(t, "ln -s /outside/secret out; ln -s ../outside/secret out2; ln -s many link; touch many bytes shut\n"+python(`
 for i in range(80): os.setxattr("many", "user.%d" % i, b"")
 os.setxattr("bytes", "user.bytes", b"\xff"); os.setxattr("bytes", "user.text", b"1")

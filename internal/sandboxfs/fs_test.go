@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,6 +43,12 @@ func newTree(t *testing.T) *tree {
 		for dir := filepath.Dir(tr.top); dir != os.TempDir() && strings.HasPrefix(dir, os.TempDir()); dir = filepath.Dir(dir) {
 			_ = os.Chmod(dir, 0o755)
 		}
+	} else {
+		t.Cleanup(func() { // else it could not be removed
+			if out, err := exec.Command("chmod", "-R", "u+rwx", tr.top).CombinedOutput(); err != nil { //nolint:noctx // the test's context has ended
+				t.Errorf("%v: %s", err, out)
+			}
+		})
 	}
 	root, err := os.OpenFile(tr.top, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
