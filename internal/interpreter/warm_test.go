@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,9 @@ import (
 // offer has a pool keep workers of a set with one module, which they import ahead.
 func offer(t *testing.T, pool *interpreter.Pool, module string) {
 	t.Helper()
+	if _, _, control := pool.Sandbox(); !strings.HasPrefix(control, "cgroup") {
+		t.Skip("no control groups here, so nothing is imported ahead")
+	}
 	dir := t.TempDir()
 	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
 		if err := os.Chmod(path, 0o755); err != nil {

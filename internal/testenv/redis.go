@@ -92,7 +92,12 @@ func newRedisDB(addr string, db int) *RedisDB {
 }
 
 // Options are go-redis' options for the database.
-func (r *RedisDB) Options() *redis.Options { return &redis.Options{Addr: r.Addr, DB: r.DB} }
+//
+// Its clients wait long for an answer. On a busy machine it may come after the usual 3 s, and the client would send the
+// command again, which finds what the first one has changed.
+func (r *RedisDB) Options() *redis.Options {
+	return &redis.Options{Addr: r.Addr, DB: r.DB, ReadTimeout: time.Minute}
+}
 
 // Client returns a client of the database; it is closed when the test ends.
 func (r *RedisDB) Client(tb testing.TB) *redis.Client {
