@@ -30,6 +30,8 @@ def request(method, path, body=None):
             return answer.read()
     except urllib.error.HTTPError as error:
         raise Problem(error.code, json.loads(error.read() or b"{}")) from None
+    except urllib.error.URLError as error:
+        raise SystemExit("Nothing answers at %s (KAA_URL): %s. Is Kaa running there? Start it with make run." % (URL, error.reason)) from None
 
 
 def call(method, path, body=None):

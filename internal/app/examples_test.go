@@ -34,6 +34,19 @@ func TestExamples(t *testing.T) {
 	})
 }
 
+// TestExampleWithoutKaa: an example says in a line that no Kaa answers.
+func TestExampleWithoutKaa(t *testing.T) {
+	t.Parallel()
+	for _, script := range []string{"agent.py", "tools.py"} {
+		cmd := exec.CommandContext(t.Context(), testenv.SystemPython(), "../../examples/"+script)
+		cmd.Env = append(os.Environ(), "KAA_URL=http://127.0.0.1:1", "PYTHONDONTWRITEBYTECODE=1")
+		out, err := cmd.CombinedOutput()
+		if err == nil || cmd.ProcessState.ExitCode() != 1 || strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), "Nothing answers at http://127.0.0.1:1") {
+			t.Errorf("%s: %v\n%s", script, err, out)
+		}
+	}
+}
+
 // example runs a script of examples/ against this Kaa.
 func (k *kaa) example(t *testing.T, want []string, script string, args ...string) {
 	t.Helper()

@@ -68,7 +68,7 @@ func RunFile(ctx context.Context, p app.Process, o RunOptions) error {
 		return r.exit(err)
 	}
 	defer stop()
-	r.client = c
+	r.client, r.terminal = c, isTerminal(o.Stdin)
 	if o.Session != "" {
 		if request.SessionID, err = sessionOf(ctx, c, o.Session); err != nil {
 			return r.exit(err)

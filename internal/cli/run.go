@@ -41,6 +41,8 @@ type run struct {
 	leave  context.CancelFunc
 	// figures is the number of figures that were shown.
 	figures int
+	// terminal reports whether standard input is one, and so is not passed on.
+	terminal bool
 	// stop ends what runs; nil if that is a job.
 	stop func(ctx context.Context, id string)
 	// picture returns a PNG as the terminal shows it; nil if it shows none.
@@ -180,6 +182,9 @@ func (r *run) report(end client.End) error {
 	}
 	if e := end.Error; e != nil {
 		r.traceback(e.Name, e.Value, e.Traceback)
+		if e.Name == "EOFError" && r.terminal {
+			r.say("the program gets no input from a terminal: pipe its input in, or use kaa repl, where input() asks")
+		}
 	}
 	if end.CaseCounts != nil {
 		return r.reportCases(end)

@@ -32,6 +32,10 @@ func (e *Error) Explain(installed []string, installs bool) {
 		e.Hint = pipHint(line[1], installs)
 		return
 	}
+	if e.Name == "SyntaxError" && notebookLine.MatchString(e.Traceback) {
+		e.Hint = "The line is for a notebook, and no Python. Start programs with subprocess, or as commands of a session (POST /v1/sessions/{id}/commands)."
+		return
+	}
 	found := missingModule.FindStringSubmatch(e.Value)
 	if found == nil || e.Name != "ModuleNotFoundError" {
 		return
@@ -51,6 +55,9 @@ func (e *Error) Explain(installed []string, installs bool) {
 
 // pipLineShown is a line for pip in the traceback of a SyntaxError. Such a line is left in the code where packages are off, or if it is indented.
 var pipLineShown = regexp.MustCompile(`(?m)^[ \t]*[%!] *(?:python3? +-m +)?pip3? +install\b(.*)$`)
+
+// notebookLine is a line for a shell, or for IPython, in the traceback of a SyntaxError.
+var notebookLine = regexp.MustCompile(`(?m)^    (?:! *[A-Za-z./~]|%%?[A-Za-z]+(?: |$))`)
 
 // pipHint says what to do in the place of such a line.
 func pipHint(arguments string, installs bool) string {

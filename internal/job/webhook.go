@@ -124,7 +124,7 @@ func (l Limits) checkWebhookURL(raw string) string {
 	case l.PrivateWebhooks:
 		return ""
 	}
-	const private = "is not a public address, which the operator does not allow"
+	const private = "is not a public address, which this Kaa does not call; the operator can set KAA_WEBHOOK_ALLOW_PRIVATE=true"
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return private
