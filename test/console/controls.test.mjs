@@ -1,6 +1,6 @@
 // What a person does with a run, a session and the list of jobs, beside running programs.
 import { createServer } from 'node:http'
-import { checkQuiet, during, equal, keys, truth } from './world.mjs'
+import { checkAccess, checkQuiet, during, equal, keys, truth } from './world.mjs'
 import { ended, last, prints, run, session } from './steps.mjs'
 
 // A run of a session is interrupted, and the session keeps its variables. Restart takes them.
@@ -118,6 +118,34 @@ export async function jobPage({ world }) {
     hook.close()
     hook.closeAllConnections()
   })
+}
+
+// A job's page has the attempts that runners could not finish. The answer is one that a Kaa gives which has lost a runner.
+export async function earlierAttempts({ world, open }) {
+  const job = await world.api('POST', '/v1/jobs', { code: '1', delay: 86400, maxAttempts: 5 })
+  const page = await open(keys.all, `#/jobs/${job.id}`)
+  await page.getByText(job.id).first().waitFor()
+  equal(await page.getByRole('heading', { name: 'Earlier attempts' }).count(), 0, 'the table of a job without earlier attempts')
+  await page.route(`**/v1/jobs/${job.id}`, async (route) => {
+    const response = await route.fetch()
+    const earlierAttempts = [
+      { attempt: 1, startedAt: '2026-01-02T03:04:05Z', endedAt: '2026-01-02T03:04:07.5Z', runner: 'runner-1', reason: 'runner_lost' },
+      { attempt: 2, startedAt: '2026-01-02T03:05:00Z', endedAt: '2026-01-02T03:06:00Z', runner: '<b>runner-2</b>', reason: 'drained' },
+    ]
+    await route.fulfill({ response, json: { ...await response.json(), attempt: 3, earlierAttempts } })
+  })
+  const table = page.getByRole('table', { name: 'Attempts before the last one' })
+  const cells = async (n) => (await table.getByRole('row').nth(n).getByRole('cell').allInnerTexts()).map((c) => c.trim())
+  await table.waitFor()
+  equal(await table.getByRole('row').count(), 3, 'rows with the head')
+  const [first, second] = [await cells(1), await cells(2)]
+  equal([first[0], ...first.slice(3)], ['1', 'runner_lost', 'runner-1'], 'the first attempt')
+  truth(/^2\.50? s$/.test(first[2]), `it ran for ${first[2]}`)
+  equal([second[0], ...second.slice(3)], ['2', 'drained', '<b>runner-2</b>'], 'the second attempt')
+  await page.getByText('Attempt 3 of 5 at most.').waitFor()
+  await checkAccess(page, 'a job with earlier attempts')
+  await world.api('DELETE', `/v1/jobs/${job.id}`)
+  checkQuiet(page, world)
 }
 
 // A Kaa without a console has none of it.

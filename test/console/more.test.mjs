@@ -159,6 +159,42 @@ export async function reload({ world, open }) {
   checkQuiet(page, world)
 }
 
+// Many programs that run when the page is loaded anew are all followed to their ends, over few connections: a browser has six, and calls need some.
+export async function reloadOfMany({ world, open }) {
+  const page = await open()
+  await set(page, 'print(1)')
+  const jobs = []
+  for (let n = 0; n < 8; n++) jobs.push(await world.api('POST', '/v1/jobs', { code: 'print(1)', delay: 86400, events: true }))
+  await page.addInitScript(() => {
+    const asked = new Set(), own = window.fetch
+    let open = 0
+    window.streams = { asked, most: 0 }
+    window.fetch = (url, o) => {
+      if (String(url).endsWith('/events') && !o.signal.aborted) {
+        asked.add(String(url))
+        window.streams.most = Math.max(window.streams.most, ++open)
+        o.signal.addEventListener('abort', () => { open-- }, { once: true })
+      }
+      return own(url, o)
+    }
+  })
+  await page.evaluate((ids) => {
+    const [program] = JSON.parse(sessionStorage.getItem('kaa.playground'))
+    sessionStorage.setItem('kaa.playground', JSON.stringify([{ ...program, runs: ids.map((jobId) => ({ jobId, code: 'print(1)', once: true })) }]))
+    location.reload()
+  }, jobs.map((j) => j.id))
+  const inState = (state) => page.getByRole('article').locator('.run-head .state', { hasText: new RegExp(`^${state}$`) })
+  await inState('loading').nth(7).waitFor() // they have put out nothing
+  await page.getByRole('link', { name: 'Jobs' }).click() // calls get through beside them
+  await page.locator(`.jobs a[title="${jobs[0].id}"]`).waitFor()
+  await page.getByRole('link', { name: 'Playground' }).click()
+  await page.waitForFunction(() => window.streams.asked.size === 8)
+  equal(await page.evaluate(() => window.streams.most), 3, 'streams at once')
+  for (const j of jobs) await world.api('DELETE', `/v1/jobs/${j.id}`)
+  await inState('cancelled').nth(7).waitFor()
+  checkQuiet(page, world)
+}
+
 // A program in a link is shown and not run; the link is in the fragment.
 export async function sharedLink({ world, open }) {
   const page = await open()

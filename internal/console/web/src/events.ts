@@ -64,14 +64,47 @@ const pause = (ms: number, signal?: AbortSignal) => new Promise<void>((done) => 
   signal?.addEventListener('abort', () => { clearTimeout(t); done() }, { once: true })
 })
 
+// A browser has six connections to an address, and calls need some. Streams beyond mostStreams wait, and those that are open give way in turns.
+const mostStreams = 3
+const turnTime = 2000
+
+interface Place { end: AbortController; timer: ReturnType<typeof setInterval> }
+
+const places: Place[] = [] // of the streams that are open, the oldest first
+const waiting: ((p: Place) => void)[] = []
+
+function take(): Place {
+  const mine: Place = { end: new AbortController(), timer: setInterval(() => { if (waiting.length && places[0] === mine) mine.end.abort() }, turnTime) }
+  places.push(mine)
+  return mine
+}
+
+// place returns the place of a stream, which gives it back when it has ended, and ends when that is aborted. For a fresh one the oldest ends at once.
+function place(fresh: boolean): Place | Promise<Place> {
+  if (places.length < mostStreams) return take()
+  if (fresh) places.find((p) => !p.end.signal.aborted)?.end.abort()
+  return new Promise((done) => { if (fresh) waiting.unshift(done); else waiting.push(done) })
+}
+
+function giveBack(p: Place) {
+  clearInterval(p.timer)
+  places.splice(places.indexOf(p), 1)
+  waiting.shift()?.(take())
+}
+
 // follow calls onEvent with the events of a job from an id on until its end. When the connection breaks it connects again: it misses
 // nothing and repeats nothing. It throws for what cannot be followed.
 export async function follow(path: string, onEvent: (e: ServerEvent) => void, after = '', signal?: AbortSignal): Promise<void> {
   let last = after
-  for (let tries = 0; !signal?.aborted;) {
+  for (let tries = 0, fresh = true; !signal?.aborted; fresh = false) {
+    const mine = await place(fresh)
+    const { end } = mine
+    const stop = () => end.abort()
+    signal?.addEventListener('abort', stop)
     let over = false
     try {
-      const status = await events(path, { signal, headers: last ? { 'Last-Event-ID': last } : {} }, (e) => {
+      if (signal?.aborted) return
+      const status = await events(path, { signal: end.signal, headers: last ? { 'Last-Event-ID': last } : {} }, (e) => {
         tries = 0
         if (e.id) last = e.id
         if (e.type === 'error' && e.data.code !== undefined) {
@@ -84,10 +117,18 @@ export async function follow(path: string, onEvent: (e: ServerEvent) => void, af
       if (over || status === 204) return
     } catch (err) {
       if (signal?.aborted) return
-      if (err instanceof Problem && err.status !== 0 && err.status !== 429 && err.status !== 503) throw err
-      if (err instanceof Problem && err.status === 0 && err.code !== 'unreachable') throw err
+      if (!end.signal.aborted && !tryAgain(err)) throw err
+    } finally {
+      signal?.removeEventListener('abort', stop)
+      giveBack(mine)
     }
+    if (end.signal.aborted) continue // for another stream
     tries++
     await pause(Math.min(250 * 2 ** Math.min(tries, 5), 5000), signal)
   }
+}
+
+function tryAgain(err: unknown): boolean {
+  if (!(err instanceof Problem)) return true
+  return err.status === 0 ? err.code === 'unreachable' : err.status === 429 || err.status === 503
 }

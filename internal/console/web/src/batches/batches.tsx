@@ -116,7 +116,7 @@ function BatchPage({ id }: { id: string }) {
         setError(null)
         if (terminal(first.state)) return
         let done = false
-        await events(`/v1/batches/${id}/events`, { signal: over.signal }, (e) => {
+        await events(`/v1/batches/${encodeURIComponent(id)}/events`, { signal: over.signal }, (e) => {
           if (e.type === 'error') return
           done = e.type === 'end'
           setBatch((old) => ({ ...e.data, refusals: e.data.refusals ?? old?.refusals }))
@@ -141,9 +141,9 @@ function BatchPage({ id }: { id: string }) {
       <p><a href={href('batches')}>All batches</a></p>
       <div class="row head">
         <h1 id="batch-title">{b.name || 'Batch'} <code class="hint">{b.id}</code></h1><State value={b.state} /><span class="grow" />
-        {!terminal(b.state) && may('execute') && <Button kind="danger" icon={icons.stop} onClick={() => remove(`/v1/batches/${id}`).then(() => { tell('The batch is being cancelled'); reload() }, complain)}>Cancel</Button>}
+        {!terminal(b.state) && may('execute') && <Button kind="danger" icon={icons.stop} onClick={() => remove(`/v1/batches/${encodeURIComponent(id)}`).then(() => { tell('The batch is being cancelled'); reload() }, complain)}>Cancel</Button>}
         {terminal(b.state) && b.keepLines && bad(c) > 0 && may('execute') && (
-          <Button icon={icons.play} onClick={() => post<Batch>(`/v1/batches/${id}/rerun`, { status: ['error', 'exit', 'interrupted'], state: ['failed'] }).then((made) => { tell('What failed runs again as a new batch'); go('batches', [made.id]) }, complain)}>Run what failed again</Button>
+          <Button icon={icons.play} onClick={() => post<Batch>(`/v1/batches/${encodeURIComponent(id)}/rerun`, { status: ['error', 'exit', 'interrupted'], state: ['failed'] }).then((made) => { tell('What failed runs again as a new batch'); go('batches', [made.id]) }, complain)}>Run what failed again</Button>
         )}
       </div>
       {error !== null && <ErrorNote error={error} retry={reload} />}
@@ -178,7 +178,7 @@ function Results({ id, failures, over }: { id: string; failures: number; over: b
     const got: Line[] = []
     const query = which === 'bad' ? { status: 'error,exit,interrupted', state: 'failed,refused' } : {}
     try {
-      const res = await fetched('GET', `/v1/batches/${id}/results`, { query: { order: 'completion', cursor, ...query }, signal })
+      const res = await fetched('GET', `/v1/batches/${encodeURIComponent(id)}/results`, { query: { order: 'completion', cursor, ...query }, signal })
       const reader = res.body!.pipeThrough(new TextDecoderStream()).getReader()
       let rest = '', next: string | null = null
       for (let done = false; !done;) {

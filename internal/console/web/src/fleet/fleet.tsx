@@ -137,7 +137,7 @@ function Runners() {
 function RunnerCard({ r, reload }: { r: Runner; reload: () => void }) {
   const state = r.sick ? 'failed' : r.drained ? 'paused' : r.draining ? 'ended' : r.active >= r.concurrency ? 'busy' : 'idle'
   const words = r.sick ? 'cannot start interpreters' : r.drained ? 'drained' : r.draining ? 'is stopping' : r.active >= r.concurrency ? 'all slots are busy' : 'takes jobs'
-  const act = () => post(`/v1/runners/${r.id}/${r.drained ? 'resume' : 'drain'}`)
+  const act = () => post(`/v1/runners/${encodeURIComponent(r.id)}/${r.drained ? 'resume' : 'drain'}`)
     .then(() => { tell(r.drained ? 'The runner takes jobs again' : 'The runner takes nothing new; its sessions end'); reload() }, complain)
   const [asked, setAsked] = useState(false)
   const weak = r.sandboxLayers.filter((l) => !l.holds)
@@ -209,7 +209,7 @@ function End({ s, after }: { s: Session; after: () => void }) {
   if (!asked) return <Button kind="danger" aria-label={`End session ${s.name || s.id}`} onClick={() => setAsked(true)}>End</Button>
   return (
     <span class="row">
-      <Button kind="danger" onClick={() => remove(`/v1/sessions/${s.id}`).then(() => { tell('The session has ended'); after() }, complain).finally(() => setAsked(false))}>End it with its variables</Button>
+      <Button kind="danger" onClick={() => remove(`/v1/sessions/${encodeURIComponent(s.id)}`).then(() => { tell('The session has ended'); after() }, complain).finally(() => setAsked(false))}>End it with its variables</Button>
       <Button onClick={() => setAsked(false)}>Keep it</Button>
     </span>
   )

@@ -96,7 +96,7 @@ function Attempts({ j }: { j: Job }) {
 }
 
 function Request({ j }: { j: Job }) {
-  const asked = useLoad((signal) => get<JobRequest>(`/v1/jobs/${j.id}/request`, {}, signal), [j.id, isFinal(j.state)])
+  const asked = useLoad((signal) => get<JobRequest>(`/v1/jobs/${encodeURIComponent(j.id)}/request`, {}, signal), [j.id, isFinal(j.state)])
   const r = asked.data
   return (
     <section aria-labelledby="code-title">
@@ -123,7 +123,7 @@ function Request({ j }: { j: Job }) {
 
 async function download(j: Job, f: FileOfJob) {
   try {
-    const res = await fetched('GET', `/v1/jobs/${j.id}/files/${f.path.split('/').map(encodeURIComponent).join('/')}`)
+    const res = await fetched('GET', `/v1/jobs/${encodeURIComponent(j.id)}/files/${f.path.split('/').map(encodeURIComponent).join('/')}`)
     const a = document.createElement('a')
     a.href = URL.createObjectURL(new Blob([await res.arrayBuffer()], { type: 'application/octet-stream' }))
     a.download = f.path.split('/').at(-1) ?? 'file'
@@ -180,7 +180,7 @@ function RunAgain({ id }: { id: string }) {
   return (
     <Button icon={icons.play} busy={busy} onClick={() => {
       setBusy(true)
-      post<Job>(`/v1/jobs/${id}/rerun`).then((made) => { tell('It runs again as a new job'); go('jobs', [made.id]) }, complain).finally(() => setBusy(false))
+      post<Job>(`/v1/jobs/${encodeURIComponent(id)}/rerun`).then((made) => { tell('It runs again as a new job'); go('jobs', [made.id]) }, complain).finally(() => setBusy(false))
     }}>Run again</Button>
   )
 }
@@ -190,7 +190,7 @@ function Delete({ id }: { id: string }) {
   if (!asked) return <Button kind="danger" icon={icons.bin} onClick={() => setAsked(true)}>Delete</Button>
   return (
     <>
-      <Button kind="danger" onClick={() => remove(`/v1/jobs/${id}/record`).then(() => { tell('The job was deleted'); go('jobs') }, complain)}>Delete it for good</Button>
+      <Button kind="danger" onClick={() => remove(`/v1/jobs/${encodeURIComponent(id)}/record`).then(() => { tell('The job was deleted'); go('jobs') }, complain)}>Delete it for good</Button>
       <Button onClick={() => setAsked(false)}>Keep it</Button>
     </>
   )

@@ -237,7 +237,7 @@ export function CancelButton({ id, after }: { id: string; after?: () => void }) 
   return (
     <Button kind="danger" busy={busy} aria-label={`Cancel job ${id}`} onClick={() => {
       setBusy(true)
-      remove(`/v1/jobs/${id}`).then(() => { tell('The job is being cancelled'); after?.() }, complain).finally(() => setBusy(false))
+      remove(`/v1/jobs/${encodeURIComponent(id)}`).then(() => { tell('The job is being cancelled'); after?.() }, complain).finally(() => setBusy(false))
     }}>Cancel</Button>
   )
 }

@@ -13,7 +13,7 @@ export function JobOutput({ id, ended }: { id: string; ended: boolean }) {
   const [error, setError] = useState<unknown>(null)
   useEffect(() => {
     const ended = new AbortController()
-    follow(`/v1/jobs/${id}/events`, (e) => run.take(e.type, e.data, e.id), '', ended.signal).catch((err) => { if (!ended.signal.aborted) setError(err) })
+    follow(`/v1/jobs/${encodeURIComponent(id)}/events`, (e) => run.take(e.type, e.data, e.id), '', ended.signal).catch((err) => { if (!ended.signal.aborted) setError(err) })
     return () => ended.abort()
   }, [run])
   run.version.value // eslint-disable-line @typescript-eslint/no-unused-expressions
