@@ -12,6 +12,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/validation"
+
+	"github.com/kaa-run/kaa/internal/service"
 )
 
 const (
@@ -135,7 +137,7 @@ func distance(a, b string) int {
 // shape that does not cost much, unless it is kept as text.
 func unmarshal(text []byte, v any) error {
 	if _, ok := v.(*rawBatch); !ok {
-		if err := checkShape(text); err != nil {
+		if err := service.CheckJSON(text); err != nil {
 			return err
 		}
 	}

@@ -66,7 +66,7 @@ func TestDialects(t *testing.T) {
 	for name, use := range map[string]func(t *testing.T, k kaa, one, two string){
 		"dify": dify, "piston": piston, "sandboxfusion": sandboxfusion, "opensandbox": openSandbox, "librechat": libreChat, "jobe": jobe, "azure": azure, "jupyter": jupyter,
 		"forks of kernels": jupyterForks, "looks at kernels": jupyterLooks, "bad messages to kernels": jupyterWire,
-		"clients of one kernel": jupyterOrder, "ends of kernels": jupyterEnds, "silence": silence,
+		"clients of one kernel": jupyterOrder, "ends of kernels": jupyterEnds, "silence": silence, "many values": manyValues,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

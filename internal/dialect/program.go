@@ -2,9 +2,7 @@ package dialect
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -45,51 +43,6 @@ func AnyKey(r *http.Request) string {
 		return value
 	}
 	return ""
-}
-
-// ReadJSON decodes the body of a request. Its error is a Fault that says what is wrong with the body.
-func ReadJSON(r *http.Request, into any) error {
-	from := &remembering{r: r.Body}
-	err := json.NewDecoder(from).Decode(into)
-	wrong, syntax := (*json.UnmarshalTypeError)(nil), (*json.SyntaxError)(nil)
-	switch {
-	case errors.Is(err, io.EOF):
-		return NewFault(http.StatusBadRequest, "invalid_request", "the body is empty; send JSON")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return NewFault(http.StatusBadRequest, "invalid_request", "the body is JSON that ends early; send all of it")
-	case errors.As(err, &wrong) && wrong.Field != "":
-		return NewFault(http.StatusBadRequest, "invalid_request", "%s cannot be a %s", lowered(wrong.Field), kindOf(wrong.Value))
-	case errors.As(err, &wrong):
-		return NewFault(http.StatusBadRequest, "invalid_request", "the body cannot be a %s; send a JSON object", kindOf(wrong.Value))
-	case errors.As(err, &syntax):
-		return NewFault(http.StatusBadRequest, "invalid_request", "the body is no JSON from byte %d on", syntax.Offset)
-	case err != nil && from.err == nil: // of a type with a form of its own, such as a time
-		return NewFault(http.StatusBadRequest, "invalid_request", "a value of the body has a wrong form; times have that of RFC 3339")
-	}
-	return err
-}
-
-// remembering is a reader that knows the error with which it failed: a decoder's own errors are the caller's mistakes.
-type remembering struct {
-	r   io.Reader
-	err error
-}
-
-func (m *remembering) Read(p []byte) (int, error) {
-	n, err := m.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		m.err = err
-	}
-	return n, err //nolint:wrapcheck // io.EOF among them
-}
-
-// lowered is the name of a field as the protocols write it: encoding/json has that of the Go field, where it has no other.
-func lowered(field string) string { return strings.ToLower(field[:1]) + field[1:] }
-
-// kindOf is the kind of a JSON value, without the value: encoding/json adds that of a number.
-func kindOf(value string) string {
-	kind, _, _ := strings.Cut(value, " ")
-	return kind
 }
 
 // FailureOf is the code of the failure with which a job of the service has ended; empty for other errors.

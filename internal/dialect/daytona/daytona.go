@@ -4,7 +4,6 @@
 package daytona
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -209,9 +208,12 @@ func badRequest(format string, args ...any) error {
 
 // decode reads a body of JSON, which may be empty. Fields that are not known are ignored.
 func decode(r *http.Request, into any) error {
-	err := json.NewDecoder(r.Body).Decode(into)
+	err := dialect.Decode(r.Body, into)
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
+	}
+	if fault, ok := errors.AsType[*dialect.Fault](err); ok {
+		return fault
 	}
 	return dialect.NewFault(http.StatusBadRequest, codeBody, "the body is no JSON of the right types")
 }

@@ -137,7 +137,7 @@ func (d *Dialect) interpreted(s *socket, se job.Session) error {
 	}
 	timeout := min(usualInterpreterTimeout, d.longest())
 	switch {
-	case json.Unmarshal(text, &asked) != nil:
+	case dialect.Unmarshal(text, &asked) != nil:
 		return &over{websocket.StatusProtocolError, "the first message is no JSON of the right types"}
 	case strings.TrimSpace(asked.Code) == "":
 		return &over{websocket.StatusPolicyViolation, "code: send code"}

@@ -2,7 +2,6 @@ package daytona
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -168,7 +167,7 @@ func labelsOf(text string) (labels map[string]string, err error) {
 	if text == "" {
 		return nil, nil
 	}
-	if err := json.Unmarshal([]byte(text), &labels); err != nil {
+	if err := dialect.Unmarshal([]byte(text), &labels); err != nil {
 		return nil, badRequest("labels: send an object of texts as JSON")
 	}
 	return labels, nil

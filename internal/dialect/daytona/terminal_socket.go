@@ -30,7 +30,7 @@ func (d *Dialect) createAndConnect(w http.ResponseWriter, r *http.Request) error
 	for _, one := range offered(r) {
 		if text, ok := strings.CutPrefix(one, envsProtocol); ok {
 			data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(text, "="))
-			if err != nil || json.Unmarshal(data, &t.Envs) != nil {
+			if err != nil || dialect.Unmarshal(data, &t.Envs) != nil {
 				return badRequest("the variables in the subprotocol are no JSON in base64")
 			}
 		}

@@ -29,7 +29,7 @@ func (c *binaryCodec) Marshal(message any) ([]byte, error) {
 
 // Unmarshal reads a message. Fields that are not known are left out.
 func (c *binaryCodec) Unmarshal(data []byte, message any) error {
-	return c.read(data, reflect.ValueOf(message).Elem())
+	return c.reading(data).read(data, reflect.ValueOf(message).Elem())
 }
 
 // enum is a text in JSON, which is a number in the binary form.

@@ -13,9 +13,27 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
+const (
+	// A value costs some hundred bytes at most, so a message has one in so many bytes, beyond those of any small message.
+	bytesPerValue = 64
+	freeValues    = 8192
+)
+
+// reading is the decoding of one message.
+type reading struct {
+	*binaryCodec
+	left int // values that may come
+}
+
+func (c *binaryCodec) reading(data []byte) *reading {
+	return &reading{c, freeValues + len(data)/bytesPerValue}
+}
+
+var errValues = errors.New("the message has too many values for its size")
+
 // read reads a message into one that may have values already, which it adds to. Types of messages do not contain themselves, so the depth of
 // what a client sends is bounded.
-func (c *binaryCodec) read(data []byte, message reflect.Value) error {
+func (c *reading) read(data []byte, message reflect.Value) error {
 	fields := c.fieldsOf(message.Type())
 	for len(data) > 0 {
 		number, kind, n := protowire.ConsumeTag(data)
@@ -28,6 +46,9 @@ func (c *binaryCodec) read(data []byte, message reflect.Value) error {
 		}
 		value := data[:n]
 		data = data[n:]
+		if c.left--; c.left < 0 {
+			return errValues
+		}
 		i := slices.IndexFunc(fields, func(f binaryField) bool { return f.number == number && f.kind == kind })
 		if i < 0 {
 			continue
@@ -40,7 +61,7 @@ func (c *binaryCodec) read(data []byte, message reflect.Value) error {
 }
 
 // readField reads a value of a field.
-func (c *binaryCodec) readField(value []byte, f binaryField, into reflect.Value) error {
+func (c *reading) readField(value []byte, f binaryField, into reflect.Value) error {
 	if into.Kind() == reflect.Pointer {
 		if into.IsNil() {
 			into.Set(reflect.New(into.Type().Elem()))
@@ -59,7 +80,7 @@ func (c *binaryCodec) readField(value []byte, f binaryField, into reflect.Value)
 var errText = errors.New("a text is not UTF-8")
 
 // readBytes reads a value that has a length.
-func (c *binaryCodec) readBytes(content []byte, into reflect.Value) error {
+func (c *reading) readBytes(content []byte, into reflect.Value) error {
 	switch into.Kind() { //nolint:exhaustive // messages have no others
 	case reflect.String:
 		if !utf8.Valid(content) {

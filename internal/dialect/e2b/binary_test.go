@@ -303,3 +303,20 @@ func TestBinaryNumbers(t *testing.T) {
 		t.Errorf("half an entry of a map: %+v", start)
 	}
 }
+
+// TestBinaryValues: nor may a message in the binary form be small as bytes and large as values.
+func TestBinaryValues(t *testing.T) {
+	t.Parallel()
+	codec := &binaryCodec{}
+	for n, taken := range map[int]bool{8000: true, 9000: false} {
+		var config, whole []byte
+		for range n {
+			config = protowire.AppendString(protowire.AppendTag(config, 2, protowire.BytesType), "")
+		}
+		whole = protowire.AppendBytes(protowire.AppendTag(whole, 1, protowire.BytesType), config)
+		var got startRequest
+		if err := codec.Unmarshal(whole, &got); (err == nil) != taken {
+			t.Errorf("%d arguments: %v", n, err)
+		}
+	}
+}

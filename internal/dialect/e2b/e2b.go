@@ -3,7 +3,6 @@
 package e2b
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -185,9 +184,12 @@ type awayBody struct {
 
 // decode reads a body of JSON, which may be empty. Fields that are not known are ignored.
 func decode(r *http.Request, into any) error {
-	err := json.NewDecoder(r.Body).Decode(into)
+	err := dialect.Decode(r.Body, into)
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
+	}
+	if fault, ok := errors.AsType[*dialect.Fault](err); ok {
+		return fault
 	}
 	return dialect.NewFault(http.StatusBadRequest, "invalid_request", "the body is no JSON of the right types")
 }

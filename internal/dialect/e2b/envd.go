@@ -26,7 +26,7 @@ func (jsonCodec) Unmarshal(text []byte, message any) error {
 	if len(text) == 0 {
 		return nil // all fields may be absent
 	}
-	return json.Unmarshal(text, message)
+	return dialect.Unmarshal(text, message)
 }
 
 // mostMessage is the largest message of a stream of the client: input for a process.

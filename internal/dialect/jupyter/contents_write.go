@@ -25,7 +25,7 @@ type contentBody struct {
 
 func (d *Dialect) putContents(w http.ResponseWriter, r *http.Request) error {
 	var body contentBody
-	if err := dialect.ReadJSON(r, &body); err != nil {
+	if err := dialect.ReadRawJSON(r, 1, &body); err != nil {
 		return err
 	}
 	p, err := d.placeOf(r, r.PathValue("path"))

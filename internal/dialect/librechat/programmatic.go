@@ -68,7 +68,7 @@ func (p place) token() string {
 func placeOf(token string) (p place, after job.EventID, err error) {
 	text, err := base64.RawURLEncoding.DecodeString(token)
 	if err == nil {
-		err = json.Unmarshal(text, &p)
+		err = dialect.Unmarshal(text, &p)
 	}
 	if err == nil {
 		after, err = job.ParseEventID(p.After)
@@ -106,7 +106,7 @@ func keywords() []string {
 // programmatic starts code that calls tools, or goes on with it. The code runs once: its process waits for the answers.
 func (d *Dialect) programmatic(w http.ResponseWriter, r *http.Request) error {
 	var body execBody
-	if err := dialect.ReadJSON(r, &body); err != nil {
+	if err := dialect.ReadRawJSON(r, 3, &body); err != nil {
 		return err
 	}
 	var at place

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -33,15 +32,6 @@ const (
 // requests of two clients with one key apart, whose ids are often equal. A client of the newer revision has none, and closes its
 // connection to cancel a call.
 const connectionHeader = "Mcp-Session-Id"
-
-const (
-	// maxDepth bounds the nesting of a message. The SDK decodes recursively, and a stack that overflows ends the process.
-	maxDepth = 128
-	// A value that is decoded costs some hundred bytes, so a message has one in so many bytes at most, beyond those of any small
-	// message.
-	bytesPerValue = 64
-	freeValues    = 8192
-)
 
 // envelope is what the dialect reads of a message before the SDK does.
 type envelope struct {
@@ -131,39 +121,15 @@ func read(body []byte) (m envelope, refusal *faulty) {
 		return m, &faulty{rpcInvalidRequest, "the body is empty; send one JSON-RPC message"}
 	case body[0] == '[':
 		return m, &faulty{rpcInvalidRequest, "batches of messages are not supported; send each message by itself"}
-	case !isModest(body):
-		return m, &faulty{rpcInvalidRequest, fmt.Sprintf("the message is nested more than %d deep, or has too many values for its size; send data as text", maxDepth)}
+	}
+	// The SDK decodes recursively, and a stack that overflows ends the process.
+	if err := service.CheckJSON(body); err != nil {
+		return m, &faulty{rpcInvalidRequest, err.Error()}
 	}
 	if err := json.Unmarshal(body, &m); err != nil {
 		return envelope{}, &faulty{rpcParseError, "the body is not a JSON-RPC message: " + err.Error()}
 	}
 	return m, nil
-}
-
-// isModest reports whether a JSON text is neither nested deeply nor small as text and large as values. Of other texts it says
-// anything.
-func isModest(text []byte) bool {
-	depth, values, most, inString := 0, 0, freeValues+len(text)/bytesPerValue, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{', c == '[':
-			depth++
-			values++
-		case c == '}', c == ']':
-			depth--
-		case c == ',':
-			values++
-		}
-		if depth > maxDepth || values > most {
-			return false
-		}
-	}
-	return true
 }
 
 // note enters a message into the call of its request. Only names that there are get into logs and metrics.
