@@ -80,6 +80,9 @@ func hostOf(scheme, host string, port uint16) string {
 // methodHeaders let some servers take a request for one with another method.
 var methodHeaders = []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} //nolint:gochecknoglobals // constant
 
+// pathHeaders let some servers take a request for one with another path, and name the path to which one copies or moves.
+var pathHeaders = []string{"X-Original-Url", "X-Rewrite-Url", "X-Original-Uri", "X-Override-Url", "X-Forwarded-Uri", "X-Forwarded-Path", "Destination"} //nolint:gochecknoglobals // constant
+
 // rewriteAllowed makes an allowed request one to its destination. ReverseProxy has removed the headers that are between the client and this proxy.
 func rewriteAllowed(p *httputil.ProxyRequest) {
 	a, ok := p.In.Context().Value(allowedKey{}).(*allowed)
@@ -99,17 +102,28 @@ func rewriteAllowed(p *httputil.ProxyRequest) {
 			removeHeader(p.Out.Header, name)
 		}
 	}
+	if len(a.rule.Paths) > 0 {
+		for _, name := range pathHeaders {
+			removeHeader(p.Out.Header, name)
+		}
+	}
 	for name, values := range a.headers {
 		removeHeader(p.Out.Header, name)
 		p.Out.Header[name] = values
 	}
 }
 
-// removeHeader removes a header in all forms that some servers take for the same one.
+// removeHeader removes a header in all forms that some servers take for the same one: names of variables have no other characters than letters and
+// digits, so all others may become the same.
 func removeHeader(h http.Header, name string) {
-	same := func(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
+	same := func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}
 	for other := range h {
-		if same(other) == same(name) {
+		if strings.Map(same, strings.ToLower(other)) == strings.Map(same, strings.ToLower(name)) {
 			delete(h, other)
 		}
 	}

@@ -128,6 +128,11 @@ func (p *Request) fromPort(ours http.Header, r *http.Request, a *http.Response) 
 	} {
 		a.Header.Del(name) // they would be about the whole address, and outlive the session
 	}
+	for name := range a.Header {
+		if isForProxies(name) {
+			a.Header.Del(name)
+		}
+	}
 	if ours.Get("Access-Control-Allow-Origin") != "" {
 		for name := range a.Header {
 			if strings.HasPrefix(name, "Access-Control-") {
@@ -156,10 +161,31 @@ func (p *Request) fromPort(ours http.Header, r *http.Request, a *http.Response) 
 	return nil
 }
 
+// isForProxies reports whether a header of an answer is for a proxy in front of Kaa: it has the proxy answer with a file or another address of its own, or
+// keep the answer.
+func isForProxies(name string) bool {
+	switch name {
+	case "X-Accel-Buffering": // of streams
+		return false
+	case "X-Sendfile", "X-Sendfile2", "Cdn-Cache-Control", "Surrogate-Control", "Edge-Control":
+		return true
+	}
+	return strings.HasSuffix(name, "-Cdn-Cache-Control") ||
+		slices.ContainsFunc([]string{"X-Accel-", "X-Lighttpd-", "X-Reproxy-"}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// isDelay reports whether a Refresh header has a time only, and no address, which clients read in different ways.
+func isDelay(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789.") == ""
+}
+
 // onThisHost changes the header of an answer that is shown at Kaa's own address.
 func (*Request) onThisHost(h http.Header) {
 	for _, name := range []string{cookieHeader, "Set-Cookie2", "Service-Worker-Allowed", "Access-Control-Allow-Credentials", "Www-Authenticate", "Authentication-Info"} {
 		h.Del(name)
+	}
+	if !isDelay(strings.Join(h.Values("Refresh"), ",")) {
+		h.Del("Refresh") // it leads a client as Location does
 	}
 	h.Add("Content-Security-Policy", policy)
 }

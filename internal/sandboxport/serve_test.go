@@ -181,7 +181,7 @@ func TestRequestsToAHostName(t *testing.T) {
 	for name, value := range map[string]string{"Authorization": "Basic abc", "X-API-Key": "kaa_0123", "Cookie": "a=b", "Origin": "http://8000-x.ports.example.com", "X-Forwarded-For": "10.0.0.1"} {
 		r.Header.Set(name, value)
 	}
-	a, _, got, err := through(t, own, r, says("HTTP/1.1 302 Found\r\nSet-Cookie: a=b; Domain=example.com; Path=/\r\nSet-Cookie: c=d;DOMAIN = x\r\nLocation: http://8000-x.ports.example.com/to?x#y\r\nCache-Control: max-age=60\r\nContent-Length: 0\r\n\r\n"))
+	a, _, got, err := through(t, own, r, says("HTTP/1.1 302 Found\r\nSet-Cookie: a=b; Domain=example.com; Path=/\r\nSet-Cookie: c=d;DOMAIN = x\r\nLocation: http://8000-x.ports.example.com/to?x#y\r\nCache-Control: max-age=60\r\nX-Accel-Redirect: /secret\r\nX-Accel-Buffering: no\r\nRefresh: 0;url=/to\r\nContent-Length: 0\r\n\r\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestRequestsToAHostName(t *testing.T) {
 	if cookies := strings.Join(a.Header.Values("Set-Cookie"), "|"); cookies != "a=b; Path=/|c=d" {
 		t.Errorf("cookies %q", cookies)
 	}
-	for name, want := range map[string]string{"Location": "/to?x#y", "Cache-Control": "max-age=60", "Content-Security-Policy": "", "Referrer-Policy": "same-origin"} {
+	for name, want := range map[string]string{"Location": "/to?x#y", "Cache-Control": "max-age=60", "Content-Security-Policy": "", "Referrer-Policy": "same-origin", "X-Accel-Redirect": "", "X-Accel-Buffering": "no", "Refresh": "0;url=/to"} {
 		if got := a.Header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
@@ -208,7 +208,7 @@ func TestAnswersAreHarmless(t *testing.T) {
 	t.Parallel()
 	gone := []string{
 		"Set-Cookie", "Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "Nel", "Report-To", "Reporting-Endpoints", "Service-Worker-Allowed", "Access-Control-Allow-Credentials", "WWW-Authenticate",
-		"X-Hop",
+		"X-Hop", "Refresh", "X-Accel-Redirect", "x-accel-expires", "X-Sendfile", "X-LIGHTTPD-send-file", "X-REPROXY-URL", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control",
 	}
 	var answer strings.Builder
 	answer.WriteString("HTTP/1.1 103 Early Hints\r\nSet-Cookie: early=1\r\nX-Early: 1\r\n\r\nHTTP/1.1 301 Moved\r\nConnection: X-Hop\r\nX-Request-Id: theirs\r\nCache-Control: public\r\n" +
@@ -232,6 +232,22 @@ func TestAnswersAreHarmless(t *testing.T) {
 	} {
 		if got := strings.Join(a.Header.Values(name), "|"); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestRefresh: at Kaa's own address the header may name a time, and no address.
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"5": "5", "1.5": "1.5", "0;url=/v1/keys": "", "0; URL='//localhost:8080/v1/keys'": "", "0,/v1/keys": "", "0 /v1/keys": "", "x": "", "5\r\nRefresh: 0;url=/v1/keys": "",
+	} {
+		a, _, _, err := through(t, nil, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), says("HTTP/1.1 200 OK\r\nRefresh: "+text+"\r\nContent-Length: 0\r\n\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(a.Header.Values("Refresh"), "|"); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }
