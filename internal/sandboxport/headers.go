@@ -145,11 +145,10 @@ func (p *Request) fromPort(ours http.Header, r *http.Request, a *http.Response) 
 	} else {
 		p.onThisHost(a.Header)
 	}
-	if to := a.Header.Get("Location"); to != "" {
-		if to = p.outside(to, r.Host); to != "" {
+	if all := a.Header.Values("Location"); len(all) > 0 {
+		a.Header.Del("Location") // of several, clients follow different ones
+		if to := p.outside(all[0], r.Host); to != "" && len(all) == 1 {
 			a.Header.Set("Location", to)
-		} else {
-			a.Header.Del("Location")
 		}
 	}
 	// The address of the page may be a secret, and has ids.

@@ -1,10 +1,12 @@
 package sandboxport
 
 import (
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // outside is an address to which the server leads, as its clients outside know it; empty if it leads nowhere. at is the host that they have asked.
@@ -42,7 +44,7 @@ func (p *Request) below(to, at string) string {
 		return ""
 	}
 	isHTTP := u.Scheme == "http" || u.Scheme == "https" // in lower case, by url.Parse
-	if isHTTP && u.Host == "" {
+	if isHTTP && u.Host == "" || isOddHost(u.Hostname()) {
 		return ""
 	}
 	if u.Scheme != "" && !isHTTP || u.Host != "" && !slices.Contains(p.ours(), u.Host) && !sameName(u.Host, at) {
@@ -73,6 +75,27 @@ func (p *Request) below(to, at string) string {
 
 // sameName reports whether two hosts have one name, whatever their ports are: some clients send a key to other ports, too.
 func sameName(a, b string) bool {
-	name := func(host string) string { return strings.TrimSuffix((&url.URL{Host: host}).Hostname(), ".") }
+	name := func(host string) string {
+		name := strings.TrimSuffix((&url.URL{Host: host}).Hostname(), ".")
+		if address, err := netip.ParseAddr(name); err == nil { // those of IPv6 have several notations
+			return address.WithZone("").String()
+		}
+		return name
+	}
 	return strings.EqualFold(name(a), name(b))
+}
+
+// isOddHost reports whether some clients take a host for another one: characters beyond ASCII for similar ones in it, and numbers for an address (127.1,
+// 0x7f000001).
+func isOddHost(name string) bool {
+	if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return true
+	}
+	name = strings.TrimSuffix(name, ".")
+	last := strings.ToLower(name[strings.LastIndexByte(name, '.')+1:])
+	if last == "" || strings.Trim(last, "0123456789") != "" && (!strings.HasPrefix(last, "0x") || strings.Trim(last[2:], "0123456789abcdef") != "") {
+		return false
+	}
+	_, err := netip.ParseAddr(name)
+	return err != nil
 }

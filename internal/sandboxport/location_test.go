@@ -44,11 +44,27 @@ func TestLocation(t *testing.T) {
 		"/%zz":                                  "",
 		"http://kaa.example:8000:80/v1/keys":    "",
 		"http://localhost:8001/another":         "http://localhost:8001/another",
+		"http://127.0.0.2/":                     "http://127.0.0.2/",
+		"//0x.example/":                         "//0x.example/",
+		"//127.1/v1/keys":                       "",
+		"//127.0.0.01/v1/keys":                  "",
+		"//0X7F000001./v1/keys":                 "",
+		"//2130706433:80/v1/keys":               "",
+		"//0x/v1/keys":                          "",
+		"//\u212aaa.example/v1/keys":            "",
+		"//%E2%84%AAaa.example/v1/keys":         "",
+		"//ka\u00ada.example/v1/keys":           "",
 		"http://localhost:8000@evil.example/to": "http://localhost:8000@evil.example/to",
 	} {
 		p := &Request{Port: Port{Number: 8000}, Path: "/dir/page", Below: "/below"}
 		if got := p.outside(to, "kaa.example:8080"); got != want {
 			t.Errorf("%q: %q, want %q", to, got, want)
+		}
+	}
+	for at, to := range map[string]string{"127.0.0.1:8080": "http://127.0.0.1/v1", "[::1]:8080": "http://[0:0::0:1]:80/v1", "[fe80::1]": "http://[FE80::1%25eth0]/v1"} {
+		p := &Request{Port: Port{Number: 8000}, Path: "/", Below: "/below"}
+		if got := p.outside(to, at); got != "/below/v1" {
+			t.Errorf("%s at %s: %q", to, at, got)
 		}
 	}
 	// A server that knows the path below which it is seen.

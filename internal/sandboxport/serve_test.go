@@ -252,6 +252,22 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+// TestSeveralLocations: clients follow different ones of several, so none passes.
+func TestSeveralLocations(t *testing.T) {
+	t.Parallel()
+	for lines, want := range map[string]string{
+		"Location:\r\nLocation: /v1/keys\r\n": "", "Location: /a\r\nLocation: /a\r\n": "", "location: /a\r\nLOCATION: /b\r\n": "", "Location: /a\r\n": "/below/a",
+	} {
+		a, _, _, err := through(t, nil, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), says("HTTP/1.1 302 Found\r\n"+lines+"Content-Length: 0\r\n\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(a.Header.Values("Location"), "|"); got != want {
+			t.Errorf("%q: %q, want %q", lines, got, want)
+		}
+	}
+}
+
 // TestHostileServers: what does not speak HTTP, or does not stop, is an error and not an answer; an answer that breaks off does not look whole.
 func TestHostileServers(t *testing.T) {
 	t.Parallel()
