@@ -15,7 +15,7 @@ GO_BUILD = CGO_ENABLED=0 GOGC=400 $(GO) build -trimpath -tags nomsgpack -gcflags
 	$(foreach package,$(addprefix $(APP:/app=)/,$(PLAIN)) $(COLD),-gcflags='$(package)=-dwarf=false -l') -ldflags '$(STAMP) -funcalign=16'
 
 # Packages in which no call is inlined, of Kaa and of the standard library: they word requests and answers, wait for Redis, or run seldom.
-PLAIN = access api app/... bench blob cli devredis dialect/... door luascript oidc queue sandboxfs schedule service store telemetry webhook
+PLAIN = access api app/... bench blob cli devredis dialect/... door luascript oidc packages queue runner sandboxfs sandboxport schedule service store telemetry webhook
 COLD  = crypto/tls crypto/x509 debug/... encoding/gob html/template text/template
 
 .PHONY: help run build images openapi quick test test-long lint lint-python prose fmt bench clean
