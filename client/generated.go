@@ -537,6 +537,8 @@ type ExecuteBody struct {
 	Network *NetworkBody `json:"network,omitempty"`
 	// Packages: Packages of the index that the code imports, beside those of the runtime: requirements such as requests or pandas==2.2.3. They are installed before the code begins, once for all jobs with the same packages. At most 100. Not together with sessionId.
 	Packages []string `json:"packages,omitempty"`
+	// Preload: Modules of these packages that an interpreter imports ahead, before the code comes, in this order: names such as pandas or matplotlib.pyplot. At most 10. They change no result: the code has to import them, too, which takes no time if they are there. Not together with sessionId.
+	Preload []string `json:"preload,omitempty"`
 	// Runtime: Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one.
 	Runtime *string `json:"runtime,omitempty"`
 	// SessionID: Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with args, runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes, resultBytes and those of calls.
@@ -838,6 +840,8 @@ type JobBody struct {
 	Network *NetworkBody `json:"network,omitempty"`
 	// Packages: Packages of the index that the code imports, beside those of the runtime: requirements such as requests or pandas==2.2.3. They are installed before the code begins, once for all jobs with the same packages. At most 100. Not together with sessionId.
 	Packages []string `json:"packages,omitempty"`
+	// Preload: Modules of these packages that an interpreter imports ahead, before the code comes, in this order: names such as pandas or matplotlib.pyplot. At most 10. They change no result: the code has to import them, too, which takes no time if they are there. Not together with sessionId.
+	Preload []string `json:"preload,omitempty"`
 	// Queue: Queue to put it on; see GET /v1/queues. Default: default.
 	Queue *string `json:"queue,omitempty"`
 	// ResultTTL: Seconds the job and its result are kept after its end. Default 3600.
@@ -1383,7 +1387,9 @@ type RequestView struct {
 	Metadata    map[string]any `json:"metadata,omitempty"`
 	// Packages: Packages that were installed for it.
 	Packages []string `json:"packages,omitempty"`
-	Queue    string   `json:"queue"`
+	// Preload: Modules that an interpreter imports ahead.
+	Preload []string `json:"preload,omitempty"`
+	Queue   string   `json:"queue"`
 	// Runtime: Runtime that was asked for; absent for the default one.
 	Runtime string `json:"runtime,omitempty"`
 	// Stdin: Content of standard input.
@@ -1615,6 +1621,7 @@ type ScheduledJob struct {
 	MaxAttempts *int64             `json:"maxAttempts,omitempty"`
 	Metadata    map[string]any     `json:"metadata,omitempty"`
 	Packages    []string           `json:"packages,omitempty"`
+	Preload     []string           `json:"preload,omitempty"`
 	// Queue: Absent for the default one.
 	Queue     string   `json:"queue,omitempty"`
 	ResultTTL *float64 `json:"resultTtl,omitempty"`
@@ -1671,6 +1678,8 @@ type SessionBody struct {
 	Packages []string `json:"packages,omitempty"`
 	// Persist: Name of the volume that keeps the files of its working directory: they are there as the last session with it has left them, and are saved at the end of this one, at a pause, and every two minutes. A letter or digit, then letters, digits and any of . _ : @ ~ -
 	Persist *string `json:"persist,omitempty"`
+	// Preload: Modules of these packages that an interpreter imports ahead, before the code comes, in this order: names such as pandas or matplotlib.pyplot. At most 10. They change no result: the code has to import them, too, which takes no time if they are there.
+	Preload []string `json:"preload,omitempty"`
 	// Runtime: Name of the runtime of its interpreter; see GET /v1/runtimes. Default: the runner's default one.
 	Runtime *string `json:"runtime,omitempty"`
 	// Workdir: Path of its working directory. Needs the sandbox level strict. Default: /work.
@@ -1997,6 +2006,8 @@ type BatchHeaderDefaults struct {
 	Network *NetworkBody `json:"network,omitempty"`
 	// Packages: Packages of the index that the code imports, beside those of the runtime: requirements such as requests or pandas==2.2.3. They are installed before the code begins, once for all jobs with the same packages. At most 100. Not together with sessionId.
 	Packages []string `json:"packages,omitempty"`
+	// Preload: Modules of these packages that an interpreter imports ahead, before the code comes, in this order: names such as pandas or matplotlib.pyplot. At most 10. They change no result: the code has to import them, too, which takes no time if they are there. Not together with sessionId.
+	Preload []string `json:"preload,omitempty"`
 	// Queue: Queue to put it on; see GET /v1/queues. Default: default.
 	Queue *string `json:"queue,omitempty"`
 	// ResultTTL: Seconds the job and its result are kept after its end. Default 3600.

@@ -25,6 +25,7 @@ type ExecuteBody struct {
 	Args     []string          `json:"args,omitempty" nullable:"true" doc:"Arguments of the program: sys.argv after its first item. At most 1000, and 65536 bytes in all unless configured otherwise. Not together with sessionId."`
 	Runtime  *string           `json:"runtime,omitempty" nullable:"true" doc:"Name of the runtime that executes it; see GET /v1/runtimes. Default: the runner's default one."`
 	Packages []string          `json:"packages,omitempty" nullable:"true" doc:"Packages of the index that the code imports, beside those of the runtime: requirements such as requests or pandas==2.2.3. They are installed before the code begins, once for all jobs with the same packages. At most 100. Not together with sessionId."`
+	Preload  []string          `json:"preload,omitempty" nullable:"true" doc:"Modules of these packages that an interpreter imports ahead, before the code comes, in this order: names such as pandas or matplotlib.pyplot. At most 10. They change no result: the code has to import them, too, which takes no time if they are there. Not together with sessionId."`
 	Session  *string           `json:"sessionId,omitempty" nullable:"true" doc:"Session to execute it in, after what was accepted for it before; see POST /v1/sessions. Default: a fresh interpreter. Not together with args, runtime, queue, delay, runAt and maxAttempts; of limits only cpuSeconds, outputBytes, resultBytes and those of calls."`
 	Context  *string           `json:"contextId,omitempty" nullable:"true" maxLength:"64" doc:"Context of the session to execute it in, after what was accepted for that before; see POST /v1/sessions/{id}/contexts. Default: default, the session's own interpreter."`
 	Limits   *LimitsBody       `json:"limits,omitempty" doc:"Limits of the code, where they differ from the defaults. Each is within a ceiling that the operator sets."`
@@ -147,7 +148,7 @@ func optional(t time.Time) *time.Time {
 
 func (b ExecuteBody) request() job.Request {
 	return job.Request{
-		Code: b.Code, Command: value(b.Command), Program: b.Program, Cwd: value(b.Cwd), Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Packages: b.Packages, Limits: b.Limits.request(), SessionID: value(b.Session), ContextID: value(b.Context),
+		Code: b.Code, Command: value(b.Command), Program: b.Program, Cwd: value(b.Cwd), Timeout: b.Timeout, Envs: b.Envs, Stdin: value(b.Stdin), Runtime: value(b.Runtime), Packages: b.Packages, Preload: b.Preload, Limits: b.Limits.request(), SessionID: value(b.Session), ContextID: value(b.Context),
 		Argv: b.Args, Options: b.Options, Files: fileRequests(b.Files), Functions: functionsOf(b.Functions),
 		Cases: b.cases(), Network: b.Network.request(),
 	}

@@ -61,6 +61,7 @@ type RequestView struct {
 	EnvNames    []string      `json:"envNames,omitempty" nullable:"false" doc:"Names of its environment variables. Their values are not shown."`
 	Runtime     string        `json:"runtime,omitempty" doc:"Runtime that was asked for; absent for the default one."`
 	Packages    []string      `json:"packages,omitempty" doc:"Packages that were installed for it."`
+	Preload     []string      `json:"preload,omitempty" doc:"Modules that an interpreter imports ahead."`
 	Queue       string        `json:"queue"`
 	Timeout     float64       `json:"timeout" doc:"Seconds the code may run."`
 	MaxAttempts int           `json:"maxAttempts"`
@@ -95,7 +96,7 @@ func requestView(n job.NewJob) RequestView {
 		code = n.Spec.CallingCode
 	}
 	v := RequestView{
-		Args: n.Spec.Argv, Cwd: n.Spec.Cwd, Stdin: n.Spec.Stdin, EnvNames: slices.Sorted(maps.Keys(n.Spec.Envs)), Runtime: runtimeOf(n.Spec), Packages: n.Spec.Packages,
+		Args: n.Spec.Argv, Cwd: n.Spec.Cwd, Stdin: n.Spec.Stdin, EnvNames: slices.Sorted(maps.Keys(n.Spec.Envs)), Runtime: runtimeOf(n.Spec), Packages: n.Spec.Packages, Preload: n.Spec.Preload,
 		Queue: n.Job.Queue, Timeout: n.Spec.Timeout.Seconds(), MaxAttempts: n.Job.MaxAttempts, Metadata: object(n.Job.Metadata),
 	}
 	if command != nil {

@@ -61,6 +61,7 @@ type ScheduledJob struct {
 	Queue       string             `json:"queue,omitempty" doc:"Absent for the default one."`
 	Runtime     string             `json:"runtime,omitempty" doc:"Absent for the default one."`
 	Packages    []string           `json:"packages,omitempty"`
+	Preload     []string           `json:"preload,omitempty"`
 	Timeout     *float64           `json:"timeout,omitempty" doc:"Absent for the default one, as the following."`
 	MaxAttempts *int               `json:"maxAttempts,omitempty"`
 	ResultTTL   *float64           `json:"resultTtl,omitempty"`
@@ -243,7 +244,7 @@ func scheduleView(sc service.ScheduleInfo, whole bool) ScheduleView {
 
 func scheduledJob(r job.Request) *ScheduledJob {
 	shown := &ScheduledJob{
-		Code: r.Code, Command: r.Command, Program: r.Program, Cwd: r.Cwd, Args: r.Argv, Queue: r.Queue, Runtime: r.Runtime, Packages: r.Packages, Timeout: r.Timeout, MaxAttempts: r.MaxAttempts, ResultTTL: r.ResultTTL,
+		Code: r.Code, Command: r.Command, Program: r.Program, Cwd: r.Cwd, Args: r.Argv, Queue: r.Queue, Runtime: r.Runtime, Packages: r.Packages, Preload: r.Preload, Timeout: r.Timeout, MaxAttempts: r.MaxAttempts, ResultTTL: r.ResultTTL,
 		Limits: r.Limits, Metadata: object(r.Metadata),
 	}
 	for _, f := range r.Files {

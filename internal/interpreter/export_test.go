@@ -157,3 +157,11 @@ func (s *Session) SlotPID() int { return s.w.slot.pid }
 
 // SlotPID is the process of a session's slot.
 func SlotPID(s *Session) int { return s.w.slot.pid }
+
+// Importing reports whether a parked worker of a set imports a module now.
+func (p *Pool) Importing(name string) bool {
+	st := p.sets.get(name)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.rehearsing != nil
+}

@@ -40,6 +40,7 @@ type Pool struct {
 	handedOut   atomic.Int64  // time of the last Acquire, in Unix nanoseconds
 	executing   atomic.Int64  // number of workers that execute code
 	unrehearsed chan struct{} // has a token when a worker may have rehearsal steps left
+	importing   chan struct{} // has a token while a worker imports a module ahead
 
 	life context.Context // ends when Close begins
 	end  context.CancelFunc
@@ -63,7 +64,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, spawner: process.NewSpawner(), owners: process.NewOwners(cfg.Sandbox), all: map[*Worker]struct{}{}, closeDone: make(chan struct{}), unrehearsed: make(chan struct{}, 1), room: capture.NewRoom(cfg.OutputMemory)}
+	p := &Pool{cfg: cfg, spawner: process.NewSpawner(), owners: process.NewOwners(cfg.Sandbox), all: map[*Worker]struct{}{}, closeDone: make(chan struct{}), unrehearsed: make(chan struct{}, 1), importing: make(chan struct{}, 1), room: capture.NewRoom(cfg.OutputMemory)}
 	p.buffers.New = func() any { return new(make([]byte, capture.BufferSize)) }
 	for i, rt := range cfg.Runtimes {
 		st, err := p.newStock(ctx, rt, i == 0)

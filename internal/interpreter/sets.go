@@ -38,7 +38,7 @@ func (s *sets) close() []*stock {
 const partOfSize = 4
 
 // OfferSet begins to keep workers of a runtime parked that have the packages of a directory. Acquire hands them out by the name.
-// One of the parked workers has imported modules of theirs: see warm.go.
+// One of the parked workers has imported modules: see warm.go.
 // The directory must stay as it is until the set is withdrawn. It does nothing if the name is offered already.
 func (p *Pool) OfferSet(name, runtime, dir string, imports []string) error {
 	base := p.stockOf(runtime)
@@ -60,6 +60,7 @@ func (p *Pool) OfferSet(name, runtime, dir string, imports []string) error {
 	st.spawnOne = st.spawn
 	if len(imports) > 0 && p.groups.Counts() {
 		st.imports, st.cold = imports, make(chan struct{}, 1)
+		st.size = max(st.size, 2) // one imports, and another is there for whoever comes meanwhile
 	}
 	if p.sets.byName == nil {
 		p.sets.byName = map[string]*stock{}
@@ -87,11 +88,20 @@ func (p *Pool) WithdrawSet(name string) bool {
 	}
 	delete(p.sets.byName, name)
 	p.sets.mu.Unlock()
+	st.mu.Lock()
+	importing := st.rehearsing
+	st.mu.Unlock()
+	if importing != nil { // its module may not come to an end
+		importing.endProcesses()
+	}
 	st.refills.Wait()
 	st.mu.Lock()
 	parked := st.parked
 	st.parked = nil
 	st.mu.Unlock()
+	if importing != nil && !slices.Contains(parked, importing) {
+		parked = append(parked, importing)
+	}
 	for _, w := range parked {
 		_ = w.Close()
 	}
@@ -105,7 +115,7 @@ func (st *stock) retire() bool {
 	defer st.pool.mu.Unlock()
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if len(st.waiting) > 0 || st.rehearsing != nil || st.closed || st.pool.closed {
+	if len(st.waiting) > 0 || st.closed || st.pool.closed {
 		return false
 	}
 	for w := range st.pool.all {

@@ -224,7 +224,8 @@ func (st *stock) match() {
 
 // next returns the index of the worker to hand out next; below 0 if there is none. It is the oldest,
 // which has rehearsed most. It is the worker that takes a rehearsal step only if there is no other,
-// because the caller would have to wait for the end of the step. An ended worker stays in the list
+// because the caller would have to wait for the end of the step. A worker that imports a module is never handed out: that may take
+// long, or not end, and another one is made for the caller. An ended worker stays in the list
 // until the method ended removes it. The caller holds mu.
 func (st *stock) next() int {
 	i := -1
@@ -235,7 +236,7 @@ func (st *stock) next() int {
 		return i
 	}
 	i = slices.IndexFunc(st.parked, func(w *Worker) bool { return w != st.rehearsing && w.alive() })
-	if i < 0 {
+	if i < 0 && st.imports == nil {
 		i = slices.IndexFunc(st.parked, (*Worker).alive)
 	}
 	return i
@@ -261,7 +262,11 @@ func (st *stock) isAwaited() bool {
 }
 
 func (st *stock) needsMore() bool {
-	return !st.closed && len(st.parked)+st.starting < st.size
+	there := len(st.parked)
+	if st.imports != nil && st.rehearsing != nil && len(st.waiting) > 0 {
+		there-- // it is not for those who wait
+	}
+	return !st.closed && there+st.starting < st.size
 }
 
 // refill spawns workers whenever fewer than wanted are parked. The number of goroutines that run it

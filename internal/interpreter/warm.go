@@ -51,16 +51,42 @@ func (st *stock) warm() {
 		case <-st.pool.life.Done():
 			return
 		}
-		for st.awaitCalm() {
+		for st.awaitCalm() && st.takeImporting() {
 			w := st.beginImport()
 			if w == nil {
+				<-st.pool.importing
 				break
 			}
-			if without, err := st.importOne(w); err != nil && st.pool.life.Err() == nil {
+			without, err := st.importOne(w)
+			<-st.pool.importing
+			if err != nil && !st.isGone() {
 				st.pool.cfg.Log.Warn("interpreter: a module was not imported ahead; this set does without for a while",
 					slog.String("runtime", st.name), slog.Duration("for", without), slog.Any("err", err))
 			}
 		}
+	}
+}
+
+// isGone reports whether the stock was withdrawn, or the pool is at its end.
+func (st *stock) isGone() bool {
+	select {
+	case <-st.gone:
+		return true
+	default:
+		return st.pool.life.Err() != nil
+	}
+}
+
+// takeImporting waits until no other worker of the pool imports a module. So they take one processor, and the memory of one execution, however
+// many sets there are. It returns false at the end of the stock.
+func (st *stock) takeImporting() bool {
+	select {
+	case st.pool.importing <- struct{}{}:
+		return true
+	case <-st.gone:
+		return false
+	case <-st.pool.life.Done():
+		return false
 	}
 }
 
@@ -84,12 +110,20 @@ func (st *stock) awaitCalm() bool {
 	}
 }
 
-// beginImport returns the worker that is to import its next module; nil if there is none, or one has imported all of them.
+// beginImport returns the worker that is to import its next module; nil if there is none beside another for callers that come
+// meanwhile, or one has imported all of them.
 func (st *stock) beginImport() *Worker {
 	st.mu.Lock()
-	ready := slices.ContainsFunc(st.parked, func(w *Worker) bool { return w.rehearsals == 0 && w.alive() }) || time.Now().Before(st.plainUntil)
+	living := 0
+	for _, w := range st.parked {
+		if w.alive() {
+			living++
+		}
+	}
+	ready := slices.ContainsFunc(st.parked, func(w *Worker) bool { return w.rehearsals == 0 && w.alive() })
+	not := ready || living < 2 || time.Now().Before(st.plainUntil)
 	st.mu.Unlock()
-	if ready {
+	if not {
 		return nil
 	}
 	return st.beginStep()

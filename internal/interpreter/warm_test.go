@@ -166,3 +166,22 @@ func TestWarmCPULimit(t *testing.T) {
 		t.Errorf("without a limit: %d", got)
 	}
 }
+
+// A module whose import does not end keeps no caller waiting: others get another worker, also more than are parked.
+func TestWarmHangs(t *testing.T) {
+	t.Parallel()
+	pool := warmPool{newPool(t, func(c *interpreter.Config) { c.Size, c.StartTimeout = 1, time.Hour }), t}
+	offer(t, pool.Pool, "import time\nwhile True: time.sleep(1)")
+	testenv.Eventually(t, "a worker imports it", func() bool { return pool.Importing(warmSet) })
+	for range 4 {
+		if res := pool.of("import sys; print('heavy' in sys.modules)"); res.Stdout != "False\n" {
+			t.Errorf("%+v", res)
+		}
+	}
+	if !pool.Importing(warmSet) {
+		t.Error("the import has ended")
+	}
+	if !pool.WithdrawSet(warmSet) {
+		t.Error("the set cannot be withdrawn")
+	}
+}

@@ -73,6 +73,8 @@ type Spec struct {
 	Runtime string `json:"runtime,omitempty"`
 	// Packages are requirements of packages that the code imports beside those of the runtime, in their common form.
 	Packages []string `json:"packages,omitempty"`
+	// Preload are modules of theirs that parked interpreters import ahead: see WithPreload.
+	Preload []string `json:"preload,omitempty"`
 	// Quota has the limits of the execution; in a session, only those that differ from the
 	// session's.
 	Quota Quota `json:"quota,omitzero"`

@@ -26,6 +26,9 @@ const (
 	maxRequirement = 256
 	// setDigits are the digits of the name of a set.
 	setDigits = 32
+	// maxPreload is the largest number of modules of a request that are imported ahead, and maxModule the length of one in bytes.
+	maxPreload = 10
+	maxModule  = 100
 )
 
 // PackagesPrefix begins the keys of sets of packages in the blob store. No job owns them. They are deleted after PackagesKept.
@@ -85,6 +88,12 @@ type PackageDetails struct {
 
 // setMark is between a runtime and a set of packages. No runtime's name has it.
 const setMark = "@"
+
+// preloadMark is between a set of packages and the modules that are imported ahead. No set has it.
+const preloadMark = "+"
+
+// moduleForm is the form of a module's name.
+var moduleForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
 
 var (
 	// requirementForm has the parts of a requirement: its name, its extras, its versions and its marker. They are those of PEP 508
@@ -215,10 +224,65 @@ func PackageSet(list []string) string {
 	return set
 }
 
+// WithPreload returns the name of a runtime with a set of packages of which parked interpreters import modules ahead, in this order. It
+// is another name for each list of modules and for each tenant, so their interpreters serve no other list and no other tenant.
+func WithPreload(name string, modules []string, tenant string) string {
+	if len(modules) == 0 {
+		return name
+	}
+	sum := sha256.Sum256([]byte(tenant + "\n" + strings.Join(modules, "\n")))
+	return name + preloadMark + hex.EncodeToString(sum[:])[:setDigits]
+}
+
+// WithoutPreload returns the name of a runtime with its set of packages, without that of modules to import ahead.
+func WithoutPreload(name string) string {
+	name, _, _ = strings.Cut(name, preloadMark)
+	return name
+}
+
 // SplitPackages returns the runtime, which may be empty for the default one, and the set of packages, which is empty if there is none.
 func SplitPackages(name string) (runtime, set string) {
-	runtime, set, _ = strings.Cut(name, setMark)
+	runtime, set, _ = strings.Cut(WithoutPreload(name), setMark)
 	return runtime, set
+}
+
+// PackageSpec is what a set of packages is made of, and which modules parked interpreters with it import ahead.
+type PackageSpec struct {
+	Packages []string `json:"packages"`
+	Preload  []string `json:"preload"`
+}
+
+// IsModule reports whether a text has the form of a module's name.
+func IsModule(name string) bool { return moduleForm.MatchString(name) }
+
+// preload checks the modules that a request has imported ahead.
+func (l Limits) preload(v *validation, list, packages []string) []string {
+	switch {
+	case len(list) == 0:
+		return nil
+	case !l.Packages.Allowed:
+		v.add("preload", "is for executions with packages, and this Kaa installs none; leave it out")
+		return nil
+	case len(packages) == 0:
+		v.add("preload", "is for executions with packages; name them in packages, too, or leave it out")
+		return nil
+	case len(list) > maxPreload:
+		v.add("preload", "has %d modules, the limit is %d", len(list), maxPreload)
+		return nil
+	}
+	var all []string
+	for i, name := range list {
+		field := fmt.Sprintf("preload[%d]", i)
+		switch {
+		case len(name) > maxModule:
+			v.add(field, "is %d bytes long, the limit is %d", len(name), maxModule)
+		case !IsModule(name):
+			v.add(field, "%s is not the name of a module, such as pandas or matplotlib.pyplot", quote(name))
+		case !slices.Contains(all, name):
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // PackageSet returns the set of the packages of a job; empty if it has none.

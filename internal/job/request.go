@@ -37,7 +37,9 @@ type Request struct {
 	Metadata    json.RawMessage
 	Runtime     string // empty for the runner's default
 	// Packages are requirements, as "pandas==2.2", of packages that the code imports beside those of the runtime.
-	Packages  []string
+	Packages []string
+	// Preload are modules of them that a parked interpreter imports ahead.
+	Preload   []string
 	Limits    QuotaRequest
 	Webhook   *WebhookRequest
 	SessionID string // the session to execute in; empty for a fresh interpreter
@@ -142,8 +144,10 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 		packages = l.pipInstalls(&v, &r)
 	}
 	packages = l.packages(&v, append(slices.Clip(l.named(&v, r)), packages...))
+	var preload []string
 	if r.SessionID == "" {
-		j.Runtime = WithPackages(j.Runtime, packages)
+		preload = l.preload(&v, r.Preload, packages)
+		j.Runtime = WithPreload(WithPackages(j.Runtime, packages), preload, l.Tenant)
 	}
 	options := r.accept(&v)
 	quota := l.quota(&v, r.Limits)
@@ -183,7 +187,7 @@ func (l Limits) Accept(r Request, now time.Time) (NewJob, error) {
 		j.QueuedAt = now
 	}
 	spec := Spec{
-		Code: r.Code, Command: command, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Packages: packages, Quota: quota, Options: options,
+		Code: r.Code, Command: command, Timeout: j.Timeout, Envs: r.Envs, Stdin: r.Stdin, Runtime: j.Runtime, Packages: packages, Preload: preload, Quota: quota, Options: options,
 		Argv: r.Argv, Files: inputs, Input: r.Input && r.Stdin == "", PromptApart: r.PromptApart,
 		Functions: functions, Network: network,
 	}

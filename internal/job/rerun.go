@@ -22,7 +22,8 @@ func (l Limits) AcceptAgain(n NewJob, now time.Time) (NewJob, error) {
 	}
 	runtime, _ := SplitPackages(n.Spec.Runtime)
 	n.Spec.Packages = l.packages(&v, n.Spec.Packages)
-	n.Spec.Runtime = WithPackages(l.runtime(&v, runtime), n.Spec.Packages)
+	n.Spec.Preload = l.preload(&v, n.Spec.Preload, n.Spec.Packages)
+	n.Spec.Runtime = WithPreload(WithPackages(l.runtime(&v, runtime), n.Spec.Packages), n.Spec.Preload, l.Tenant)
 	n.Job.Runtime = n.Spec.Runtime
 	for _, row := range limitTable {
 		switch {

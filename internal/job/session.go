@@ -163,6 +163,7 @@ type SessionSpec struct {
 	// Runtime and Packages are as those of a Spec.
 	Runtime  string            `json:"runtime,omitempty"`
 	Packages []string          `json:"packages,omitempty"`
+	Preload  []string          `json:"preload,omitempty"`
 	Envs     map[string]string `json:"envs,omitempty"`
 	Quota    Quota             `json:"quota,omitzero"`
 	// Workdir is the path of the working directory; empty is the usual one. Home is that of HOME; empty is the same.
@@ -247,6 +248,7 @@ type SessionAfter struct {
 type SessionRequest struct {
 	Runtime     string
 	Packages    []string // requirements, as in a Request
+	Preload     []string
 	Envs        map[string]string
 	IdleTimeout *float64 // seconds
 	MaxAge      *float64 // seconds
@@ -303,13 +305,14 @@ func (l Limits) AcceptSession(r SessionRequest) (NewSession, error) {
 	workdir, home := places(&v, r.Workdir, r.Home)
 	volume := checkVolume(&v, r.Persist)
 	packages := l.packages(&v, r.Packages)
+	preload := l.preload(&v, r.Preload, packages)
 	quota := l.quota(&v, r.Limits)
 	network := l.network(&v, r.Network)
 	if len(v.fields) > 0 {
 		return NewSession{}, &ValidationError{Fields: v.fields}
 	}
 	s.Workdir, s.Home, s.Persist.Volume = workdir, home, volume
-	spec := SessionSpec{Runtime: WithPackages(s.Runtime, packages), Packages: packages, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, Volume: volume, EndOnMemory: r.OnMemory == OnMemoryEnd, RestartOnCrash: r.OnCrash == OnCrashRestart, Network: network}
+	spec := SessionSpec{Runtime: WithPreload(WithPackages(s.Runtime, packages), preload, l.Tenant), Packages: packages, Preload: preload, Envs: r.Envs, Quota: quota, Workdir: workdir, Home: home, Volume: volume, EndOnMemory: r.OnMemory == OnMemoryEnd, RestartOnCrash: r.OnCrash == OnCrashRestart, Network: network}
 	return NewSession{Session: s, Spec: spec, EndsIn: endsIn}, nil
 }
 
@@ -341,6 +344,7 @@ func (r Request) inSession(v *validation) {
 	refuse(r.Runtime != "", "runtime", ofSession)
 	refuse(r.Network != nil, "network", ofSession)
 	refuse(len(r.Packages) > 0, "packages", ofSession)
+	refuse(len(r.Preload) > 0, "preload", ofSession)
 	refuse(len(r.Argv) > 0, "args", "cannot be combined with sessionId; sys.argv of a session is as that of an interactive interpreter")
 	refuse(r.Queue != "", "queue", "cannot be chosen for an execution of a session; leave it out")
 	refuse(r.Delay != nil && *r.Delay != 0, "delay", "cannot be combined with sessionId; executions of a session run in the order in which they are accepted")

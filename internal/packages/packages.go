@@ -18,8 +18,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -31,8 +29,10 @@ import (
 const (
 	// dirPrefix begins the names of the private directories.
 	dirPrefix = "kaa-packages-"
-	// mostOffered is how many sets have a zygote and parked workers at once. Each takes some 50 MB.
-	mostOffered = 8
+	// mostOffered is how many sets have a zygote and parked workers at once. Each takes some 50 MB. A set with modules that a request
+	// has imported ahead is one of its own. Of these there are mostPreloaded at most that import something.
+	mostOffered   = 8
+	mostPreloaded = 4
 	// mostInstalls is how many sets are installed at once. Others wait.
 	mostInstalls = 2
 	// keepFailure is how long the reason is kept for which a set could not be had.
@@ -83,14 +83,16 @@ type Manager struct {
 	sets map[string]*set
 }
 
-// set is a set of packages. The manager's mu guards it.
+// set is a set of packages, or one with modules that a request has imported ahead. The manager's mu guards it.
 type set struct {
 	dir     string // empty if it is not installed
-	bytes   int64
+	bytes   int64  // 0 if they are those of plain
+	plain   *set   // for one with such modules: the set without, of which it is a taker; nil if it is not installed
 	offered bool
+	imports bool // its workers import the modules of a request
 	used    time.Time
 	pending chan struct{} // closed when what is under way has ended; nil if nothing is
-	takers  int           // calls of Take that use the directory
+	takers  int           // calls of Take, and sets with modules to import ahead, that use the directory
 	failure error
 	failed  time.Time
 }
@@ -132,13 +134,14 @@ func (m *Manager) Close(ctx context.Context) error {
 	}
 }
 
-// Prepare returns nil if the pool hands out workers of a runtime with a set of packages, by that name: see job.WithPackages.
-// Otherwise it begins to install the set, whose requirements list returns, and returns a job.PreparingError; or a job.RefusedError.
-func (m *Manager) Prepare(ctx context.Context, name string, list func(context.Context) ([]string, error)) error {
+// Prepare returns nil if the pool hands out workers of a runtime with a set of packages, by that name: see job.WithPackages and
+// job.WithPreload. Otherwise it begins to install the set, of which list says what it is made of, and returns a job.PreparingError; or a
+// job.RefusedError.
+func (m *Manager) Prepare(ctx context.Context, name string, list func(context.Context) (job.PackageSpec, error)) error {
 	if known, err := m.known(name); known {
 		return err
 	}
-	requirements, err := list(ctx)
+	spec, err := list(ctx)
 	if err != nil {
 		return err
 	}
@@ -156,7 +159,15 @@ func (m *Manager) Prepare(ctx context.Context, name string, list func(context.Co
 		m.sets[name] = s
 	}
 	s.pending, s.used = make(chan struct{}), time.Now()
-	m.done.Go(func() { m.provide(name, s, requirements, m.offer) })
+	m.done.Go(func() {
+		m.provide(s, func() error {
+			dir, err := m.directory(name, s, spec.Packages)
+			if err != nil {
+				return err
+			}
+			return m.offer(name, s, dir, spec.Preload)
+		})
+	})
 	return &job.PreparingError{Done: s.pending}
 }
 
@@ -177,20 +188,23 @@ func (m *Manager) knownLocked(name string) (bool, error) {
 		return true, s.failure
 	case s.offered:
 		s.used = time.Now()
+		if s.plain != nil { // it may go only after this one
+			s.plain.used = s.used
+		}
 		return true, nil
 	}
 	return false, nil
 }
 
-// provide installs a set, if it is not, and does something with it then.
-func (m *Manager) provide(name string, s *set, requirements []string, then func(name string, s *set) error) {
-	err := m.install(name, s, requirements)
-	if err == nil {
-		err = then(name, s)
-	}
+// provide does something for a set, and notes how it has ended.
+func (m *Manager) provide(s *set, do func() error) {
+	err := do()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.failure, s.failed, s.used = err, time.Now(), time.Now()
+	if s.plain != nil {
+		s.plain.used = s.used
+	}
 	close(s.pending)
 	s.pending = nil
 	m.forgetFailures()
@@ -203,6 +217,32 @@ func (m *Manager) forgetFailures() {
 	})
 }
 
+// directory returns that of a set, which it installs if it is not. A set with modules to import ahead has that of the set without.
+func (m *Manager) directory(name string, s *set, requirements []string) (string, error) {
+	if plain := job.WithoutPreload(name); plain != name {
+		m.mu.Lock()
+		held := s.plain
+		m.mu.Unlock()
+		if held == nil {
+			var err error
+			if held, err = m.hold(m.life, plain, requirements); err != nil {
+				return "", err
+			}
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		s.plain, s.dir = held, held.dir
+		return s.dir, nil
+	}
+	if err := m.install(name, s, requirements); err != nil {
+		return "", err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return s.dir, nil
+}
+
+// install installs a set, if it is not.
 func (m *Manager) install(name string, s *set, requirements []string) error {
 	m.mu.Lock()
 	installed := s.dir != ""
@@ -232,76 +272,3 @@ func (m *Manager) install(name string, s *set, requirements []string) error {
 }
 
 func setDir(runtime, id string) string { return "set-" + id + "-" + runtime }
-
-// offer has the pool keep workers with a set, after it has made room for that.
-func (m *Manager) offer(name string, s *set) error {
-	m.making.Lock()
-	defer m.making.Unlock()
-	m.makeRoom(s, true)
-	runtime, _ := job.SplitPackages(name)
-	if err := m.pool.OfferSet(name, runtime, s.dir, m.preloads(s.dir)); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	s.offered = true
-	m.mu.Unlock()
-	return nil
-}
-
-// preloads returns the modules to import ahead that a set has.
-func (m *Manager) preloads(dir string) (names []string) {
-	for _, name := range m.cfg.Preload {
-		path := filepath.Join(dir, filepath.FromSlash(strings.ReplaceAll(name, ".", "/")))
-		for _, file := range []string{path + ".py", filepath.Join(path, "__init__.py")} {
-			if _, err := os.Stat(file); err == nil {
-				names = append(names, name)
-				break
-			}
-		}
-	}
-	return names
-}
-
-// makeRoom withdraws sets until one more may be offered, if one is to be, and removes sets until all together are within the budget. Those that
-// were not used for the longest time go first, and those in use stay.
-func (m *Manager) makeRoom(beside *set, offers bool) {
-	m.mu.Lock()
-	names := slices.SortedFunc(maps.Keys(m.sets), func(a, b string) int { return m.sets[a].used.Compare(m.sets[b].used) })
-	m.mu.Unlock()
-	for _, name := range names {
-		m.mu.Lock()
-		s := m.sets[name]
-		offered, bytes := 0, int64(0)
-		for _, one := range m.sets {
-			bytes += one.bytes
-			if one.offered {
-				offered++
-			}
-		}
-		idle := s != beside && s.pending == nil && s.dir != "" && s.takers == 0
-		withdraw, remove := offers && s.offered && offered >= mostOffered, bytes > m.cfg.DiskBytes
-		if !idle || !withdraw && !remove {
-			m.mu.Unlock()
-			continue
-		}
-		// Whoever asks for it meanwhile waits, and then has it offered or installed again.
-		s.pending = make(chan struct{})
-		m.mu.Unlock()
-		gone := !s.offered || m.pool.WithdrawSet(name)
-		var err error
-		if gone && remove {
-			err = os.RemoveAll(s.dir)
-		}
-		m.mu.Lock()
-		s.offered = s.offered && !gone
-		if gone && remove && err == nil {
-			s.dir, s.bytes = "", 0
-		}
-		close(s.pending)
-		s.pending = nil
-		m.mu.Unlock()
-		if err != nil {
-			m.cfg.Log.Warn("packages were not removed", slog.String("packages", name), slog.Any("err", err))
-		}
-	}
-}

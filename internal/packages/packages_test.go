@@ -87,13 +87,18 @@ func startAt(tb testing.TB, index *testenv.Index, changePool func(*interpreter.C
 func (r *runner) prepare(requirements ...string) (name string, err error) {
 	r.tb.Helper()
 	name = job.WithPackages("", requirements)
+	return name, r.prepareNamed(name, job.PackageSpec{Packages: requirements})
+}
+
+func (r *runner) prepareNamed(name string, spec job.PackageSpec) (err error) {
+	r.tb.Helper()
 	ctx, cancel := context.WithTimeout(r.tb.Context(), ample)
 	defer cancel()
 	for {
-		err = r.Prepare(ctx, name, func(context.Context) ([]string, error) { return requirements, nil })
+		err = r.Prepare(ctx, name, func(context.Context) (job.PackageSpec, error) { return spec, nil })
 		preparing, ok := errors.AsType[*job.PreparingError](err)
 		if !ok {
-			return name, err
+			return err
 		}
 		select {
 		case <-preparing.Done:

@@ -11,23 +11,29 @@ import (
 
 // Take installs a set, if it is not, and calls use with a function that writes its files as a tar. The set stays until use returns.
 func (m *Manager) Take(ctx context.Context, name string, requirements []string, use func(write func(io.Writer) error) error) error {
+	s, err := m.hold(ctx, name, requirements)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		m.mu.Lock()
+		s.takers--
+		m.mu.Unlock()
+	}()
+	return use(func(w io.Writer) error { return writeTar(w, s.dir) })
+}
+
+// hold installs a set, if it is not. The caller is a taker of it then.
+func (m *Manager) hold(ctx context.Context, name string, requirements []string) (*set, error) {
 	for {
 		s, pending, err := m.take(name, requirements)
-		switch {
-		case err != nil:
-			return err
-		case pending == nil:
-			defer func() {
-				m.mu.Lock()
-				s.takers--
-				m.mu.Unlock()
-			}()
-			return use(func(w io.Writer) error { return writeTar(w, s.dir) })
+		if err != nil || pending == nil {
+			return s, err
 		}
 		select {
 		case <-pending:
 		case <-ctx.Done():
-			return fmt.Errorf("install packages: %w", context.Cause(ctx))
+			return nil, fmt.Errorf("install packages: %w", context.Cause(ctx))
 		}
 	}
 }
@@ -55,7 +61,10 @@ func (m *Manager) take(name string, requirements []string) (*set, <-chan struct{
 	}
 	s.pending = make(chan struct{})
 	m.done.Go(func() {
-		m.provide(name, s, requirements, func(_ string, s *set) error {
+		m.provide(s, func() error {
+			if err := m.install(name, s, requirements); err != nil {
+				return err
+			}
 			m.making.Lock()
 			defer m.making.Unlock()
 			m.makeRoom(s, false)

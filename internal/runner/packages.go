@@ -12,8 +12,9 @@ import (
 // Packages installs sets of packages.
 type Packages interface {
 	// Prepare returns nil if Acquire hands out workers of a runtime with a set of packages, by that name: see
-	// job.WithPackages. A job.PreparingError: they are being installed; a job.RefusedError: they cannot be had. list returns the requirements of the set.
-	Prepare(ctx context.Context, name string, list func(context.Context) ([]string, error)) error
+	// job.WithPackages and job.WithPreload. A job.PreparingError: they are being installed; a job.RefusedError: they cannot be had. list
+	// returns what the set is made of.
+	Prepare(ctx context.Context, name string, list func(context.Context) (job.PackageSpec, error)) error
 	// Take installs a set, and calls use with a function that writes its files as a tar.
 	Take(ctx context.Context, name string, requirements []string, use func(write func(io.Writer) error) error) error
 }
@@ -28,7 +29,7 @@ func (r *Runner) preparePackages(ctx context.Context, jobID, runtime string) (en
 	if r.cfg.Packages == nil {
 		return true, r.reject(ctx, jobID, job.Failure{Code: job.FailNoPackages, Message: noPackages})
 	}
-	err = r.cfg.Packages.Prepare(ctx, runtime, func(ctx context.Context) ([]string, error) { return r.cfg.Records.Packages(ctx, jobID) })
+	err = r.cfg.Packages.Prepare(ctx, runtime, func(ctx context.Context) (job.PackageSpec, error) { return r.cfg.Records.Packages(ctx, jobID) })
 	if refused, ok := errors.AsType[*job.RefusedError](err); ok {
 		return true, r.reject(ctx, jobID, *refusal(refused))
 	}
@@ -52,7 +53,9 @@ func (r *Runner) awaitPackages(ctx context.Context, spec job.SessionSpec) error 
 		return &job.RefusedError{Code: job.FailNoPackages, Message: noPackages}
 	}
 	for {
-		err := r.cfg.Packages.Prepare(ctx, spec.Runtime, func(context.Context) ([]string, error) { return spec.Packages, nil })
+		err := r.cfg.Packages.Prepare(ctx, spec.Runtime, func(context.Context) (job.PackageSpec, error) {
+			return job.PackageSpec{Packages: spec.Packages, Preload: spec.Preload}, nil
+		})
 		preparing, ok := errors.AsType[*job.PreparingError](err)
 		if !ok {
 			return err

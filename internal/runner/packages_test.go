@@ -21,10 +21,12 @@ func (*fakePackages) Take(context.Context, string, []string, func(func(io.Writer
 	return nil
 }
 
-func (f *fakePackages) Prepare(ctx context.Context, _ string, list func(context.Context) ([]string, error)) (err error) {
-	if f.list, err = list(ctx); err != nil {
+func (f *fakePackages) Prepare(ctx context.Context, _ string, list func(context.Context) (job.PackageSpec, error)) error {
+	spec, err := list(ctx)
+	if err != nil {
 		return err
 	}
+	f.list = spec.Packages
 	return f.err
 }
 

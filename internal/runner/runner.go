@@ -56,7 +56,7 @@ type Records interface {
 	// if the first such record is older than after; never if after is 0.
 	Unstarted(ctx context.Context, id string, after time.Duration, f job.Failure) (job.State, time.Duration, error)
 	// Packages returns the requirements of a job.
-	Packages(ctx context.Context, id string) ([]string, error)
+	Packages(ctx context.Context, id string) (job.PackageSpec, error)
 	// Unclaim takes back a claim whose code has not started.
 	Unclaim(ctx context.Context, c job.Claim) (job.State, error)
 }

@@ -117,7 +117,9 @@ func (f *fakeStore) Unstarted(_ context.Context, id string, after time.Duration,
 	return job.Failed, 0, nil
 }
 
-func (f *fakeStore) Packages(context.Context, string) ([]string, error) { return f.packages, nil }
+func (f *fakeStore) Packages(context.Context, string) (job.PackageSpec, error) {
+	return job.PackageSpec{Packages: f.packages}, nil
+}
 
 func (f *fakeStore) Unclaim(_ context.Context, c job.Claim) (job.State, error) {
 	f.note("claim taken back: %s:%d", c.JobID, c.Attempt)

@@ -52,7 +52,7 @@ func (s *Service) setsOf(ctx context.Context, id string) (sets []string, state j
 	}
 	if !j.InSession {
 		if j.PackageSet() != "" {
-			sets = []string{j.Runtime}
+			sets = []string{job.WithoutPreload(j.Runtime)}
 		}
 		return sets, job.Queued, nil
 	}
@@ -62,7 +62,7 @@ func (s *Service) setsOf(ctx context.Context, id string) (sets []string, state j
 	}
 	runtime, own := job.SplitPackages(of)
 	if own != "" {
-		sets = append(sets, of)
+		sets = append(sets, job.WithoutPreload(of))
 	}
 	n, err := s.cfg.Lookup.Request(ctx, j)
 	if err == nil && len(n.Spec.Packages) > 0 {

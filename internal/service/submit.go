@@ -440,7 +440,7 @@ func (s *Service) explained(ctx context.Context, j job.Job, err error) (job.Job,
 		j.WaitsFor, err = s.cfg.Lookup.WaitsFor(ctx, j.ID)
 	}
 	if err == nil && j.WaitsFor == job.WaitSlot && j.PackageSet() != "" {
-		j.Installation, err = s.cfg.Packages.Installing(ctx, j.Runtime)
+		j.Installation, err = s.cfg.Packages.Installing(ctx, job.WithoutPreload(j.Runtime))
 		if err == nil && j.Installation != nil {
 			j.WaitsFor = job.WaitPackages
 		}

@@ -294,21 +294,19 @@ func decode(id string, fields []string, values []any, large []byte) (job.Job, bo
 	return j, true, nil
 }
 
-// Packages returns the requirements of a job, as far as its request is kept. job.ErrNotFound: it is not there any more.
-func (s *Store) Packages(ctx context.Context, id string) ([]string, error) {
+// Packages returns the packages of a job, as far as its request is kept. job.ErrNotFound: it is not there any more.
+func (s *Store) Packages(ctx context.Context, id string) (job.PackageSpec, error) {
+	var spec job.PackageSpec
 	const op = "read packages of job"
 	text, err := s.rdb.HGet(ctx, jobKey(id), "spec").Bytes()
 	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare
-		return nil, fmt.Errorf("%s: %w", op, job.ErrNotFound)
+		return spec, fmt.Errorf("%s: %w", op, job.ErrNotFound)
 	}
 	if err != nil {
-		return nil, wrap(op, err)
-	}
-	var spec struct {
-		Packages []string `json:"packages"`
+		return spec, wrap(op, err)
 	}
 	if err := json.Unmarshal(text, &spec); err != nil {
-		return nil, fmt.Errorf("%s: decode: %w", op, err)
+		return spec, fmt.Errorf("%s: decode: %w", op, err)
 	}
-	return spec.Packages, nil
+	return spec, nil
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/url"
-	"regexp"
 	"slices"
 	"time"
 
@@ -31,9 +30,6 @@ type PackageSets struct {
 	PackagesStoreBytes int64         `env:"KAA_PACKAGES_STORE_BYTES" envDefault:"21474836480"`
 	PackagesTimeout    time.Duration `env:"KAA_PACKAGES_TIMEOUT" envDefault:"5m"`
 }
-
-// moduleForm is the form of a module's name.
-var moduleForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
 
 // The values of KAA_PACKAGES.
 const (
@@ -83,7 +79,7 @@ func (p *PackageSets) check(bad func(format string, args ...any)) {
 		}
 	}
 	for _, name := range trimmed(p.PackagesPreload) {
-		if !moduleForm.MatchString(name) {
+		if !job.IsModule(name) {
 			bad("KAA_PACKAGES_PRELOAD has %q; name modules, such as numpy or matplotlib.pyplot", name)
 		}
 	}

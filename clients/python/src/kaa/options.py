@@ -25,6 +25,7 @@ class RunOptions(TypedDict, total=False):
     args: Sequence[str] | None
     runtime: str | None
     packages: Sequence[str] | None
+    preload: Sequence[str] | None
     limits: Mapping[str, float] | None
     files: Mapping[str, Content] | None
     cwd: str | None
@@ -55,6 +56,7 @@ class SessionOptions(TypedDict, total=False):
 
     runtime: str | None
     packages: Sequence[str] | None
+    preload: Sequence[str] | None
     envs: Mapping[str, str] | None
     idle_timeout: float | None
     max_age: float | None
