@@ -60,7 +60,7 @@ func (p *Pool) OfferSet(name, runtime, dir string, imports []string) error {
 	st.spawnOne = st.spawn
 	if len(imports) > 0 && p.groups.Counts() {
 		st.imports, st.cold = imports, make(chan struct{}, 1)
-		st.size = max(st.size, 2) // one imports, and another is there for whoever comes meanwhile
+		st.size = max(st.size, 2) // one imports, and a caller that comes meanwhile gets the other
 	}
 	if p.sets.byName == nil {
 		p.sets.byName = map[string]*stock{}

@@ -82,7 +82,7 @@ func TestPackagesInContexts(t *testing.T) {
 		ends map[string]string // of the codes in the contexts a and b
 		most int
 	}{
-		"both": {func(w *laneWorld, p *addedPackages, f packageFiles) {
+		"both": {func(_ *laneWorld, p *addedPackages, f packageFiles) {
 			p.tokens <- struct{}{}
 			p.tokens <- struct{}{}
 			synctest.Wait()
