@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/danielgtaylor/huma/v2"
@@ -23,6 +24,8 @@ import (
 const (
 	attachOperation = "attachCommand"
 	startOperation  = "startCommand"
+	// connectionKept is how long the record of a connection with a port outlives it. Its last bytes wait a minute for a slow client, who then asks how it has ended.
+	connectionKept = 2 * time.Minute
 )
 
 // errCommandOver: the command has ended, and everything is sent.
@@ -172,7 +175,9 @@ func (k *commandSocket) firstFrame(kind string, data []byte) (job.Request, *Prob
 		if _, err := sandboxport.Number(strconv.Itoa(f.Port)); err != nil {
 			return job.Request{}, badRequest("port: "+err.Error(), FieldIssue{"port", err.Error()})
 		}
-		return sandboxport.Connection(k.session, f.Port), nil
+		r := sandboxport.Connection(k.session, f.Port)
+		r.ResultTTL = new(connectionKept.Seconds())
+		return r, nil
 	}
 	var f startFrame
 	if err := json.Unmarshal(data, &f); err != nil {
