@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -133,7 +134,10 @@ func (d *Door) Handle(dialect Dialect) http.Handler { return d.HandleAt(Mount{},
 // HandleAt returns the handler of a dialect behind the door.
 func (d *Door) HandleAt(m Mount, dialect Dialect) http.Handler {
 	in := &entrance{Door: d, dialect: dialect, mount: m}
-	handle := http.HandlerFunc(dialect.ServeHTTP)
+	handle := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		boundRanges(r)
+		dialect.ServeHTTP(w, r)
+	})
 	steps := []step{
 		in.counted, in.observed, in.received, in.recovered, in.knownHost, in.crossOrigin, in.sameSite,
 		in.authenticated, in.inFlight, in.limited, in.holding, in.buffered,
@@ -162,4 +166,16 @@ func (in *entrance) counted(w http.ResponseWriter, r *http.Request, next http.Ha
 	in.cfg.Background.Add(1)
 	defer in.cfg.Background.Done()
 	next(w, r)
+}
+
+// mostRanges is the number of parts of a file for which one request may ask. Each is a head of its own in the answer, and may be a
+// request to the blob store.
+const mostRanges = 50
+
+// boundRanges leaves out the ranges of a request that names too many: the answer is the whole file then, as HTTP allows.
+func boundRanges(r *http.Request) {
+	if ranges := r.Header.Values("Range"); strings.Count(strings.Join(ranges, ","), ",") >= mostRanges {
+		r.Header = r.Header.Clone()
+		r.Header.Del("Range")
+	}
 }
