@@ -302,6 +302,7 @@ type receiver struct {
 	from     *lines
 	defaults JobBody
 
+	blanks   int64
 	text     []byte // of the lines of a chunk
 	lines    []lineOfChunk
 	jobs     []*job.NewJob
@@ -361,6 +362,9 @@ func (r *receiver) chunk() error {
 	return end
 }
 
+// freeBlanks are the blank lines that any batch may have. Half of the others may be blank, too. A megabyte of gzip has a billion of them.
+const freeBlanks = 100_000
+
 // read collects the lines of a chunk as they come. It returns why there are no more.
 func (r *receiver) read() error {
 	r.text, r.lines = r.text[:0], r.lines[:0]
@@ -369,6 +373,9 @@ func (r *receiver) read() error {
 			return err
 		}
 		if r.from.blank() {
+			if r.blanks++; r.blanks > freeBlanks+r.from.number/2 {
+				return badRequest(fmt.Sprintf("line %d: more than half of the lines before it are blank; leave blank lines out", r.from.number))
+			}
 			continue
 		}
 		l := lineOfChunk{number: r.from.number, begin: len(r.text), tooLong: r.from.tooLong}
