@@ -123,6 +123,9 @@ func serveFile(ctx huma.Context, f job.File, tag string, modified time.Time, con
 	}
 	w := &refusing{ResponseWriter: c.Writer}
 	http.ServeContent(w, c.Request, "", modified, content)
+	if w.refused != 0 {
+		c.Writer.Header().Del("Content-Disposition") // a problem is no file
+	}
 	switch w.refused {
 	case http.StatusRequestedRangeNotSatisfiable:
 		abort(c, newProblem(w.refused, "range_not_satisfiable", fmt.Sprintf("the file has %d bytes; ask for some of these", f.Size)))
