@@ -1,7 +1,6 @@
 package door
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -22,7 +21,7 @@ func TestManyRanges(t *testing.T) {
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
 	})
 	h := New(Config{
-		Service: service.New(service.Config{Hub: service.NewHub("test")}), Observer: new(counts), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Service: service.New(service.Config{Hub: service.NewHub("test")}), Observer: new(counts), Log: slog.New(slog.DiscardHandler),
 		Background: new(sync.WaitGroup),
 	}).Handle(spoken{mux})
 	for n, status := range map[int]int{1: 206, mostRanges: 206, mostRanges + 1: 200, 4000: 200} {
