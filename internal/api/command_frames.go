@@ -91,7 +91,9 @@ var inputPieces = sync.Pool{New: func() any { return new([inputPiece]byte) }} //
 // readFrames passes on what the client sends until it goes, or sends what can be no frame.
 func (k *commandSocket) readFrames(ctx context.Context) error {
 	for {
+		k.reading.Begin()
 		kind, r, err := k.conn.Reader(ctx)
+		k.reading.End()
 		switch {
 		case err != nil:
 			return errClientGone
@@ -114,7 +116,7 @@ func (k *commandSocket) input(ctx context.Context, r io.Reader) error {
 	for {
 		n, err := r.Read(buffer[:])
 		if n > 0 && !refused {
-			told := k.tell(ctx, job.CommandMessage{Data: buffer[:n]})
+			told := k.of.Send(ctx, job.CommandMessage{Data: buffer[:n]})
 			if refused = told != nil; refused {
 				if err := k.refuse(ctx, "", told); err != nil {
 					return err
@@ -128,11 +130,6 @@ func (k *commandSocket) input(ctx context.Context, r io.Reader) error {
 			return errClientGone
 		}
 	}
-}
-
-func (k *commandSocket) tell(ctx context.Context, m job.CommandMessage) error {
-	defer k.full.Store(false)
-	return k.of.Send(ctx, m, func() { k.full.Store(true) })
 }
 
 // readText reads the first frame.
@@ -184,7 +181,7 @@ func (k *commandSocket) control(ctx context.Context, r io.Reader) error {
 	if kind == "ping" {
 		return k.send(FrameHead{Type: "pong"})
 	}
-	if err := k.tell(ctx, messageOf(kind, text)); err != nil {
+	if err := k.of.Send(ctx, messageOf(kind, text)); err != nil {
 		return k.refuse(ctx, "", err)
 	}
 	return nil

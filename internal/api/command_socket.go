@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -37,8 +36,7 @@ var errCommandOver = errors.New("the command has ended, and everything is sent")
 type commandSocket struct {
 	*socket
 	of     *service.Attached
-	stream string      // to which the binary frames belong
-	full   atomic.Bool // the client waits for the command, so its pongs are not read
+	stream string // to which the binary frames belong
 }
 
 // serveCommandSocket answers GET /v1/sessions/{id}/commands/{command}/ws, and without an id /v1/sessions/{id}/commands/ws,
@@ -120,7 +118,7 @@ func (k *commandSocket) run(ctx context.Context) {
 	defer k.of.Close()
 	var others sync.WaitGroup
 	others.Go(func() { enough(k.readFrames(sending)) })
-	others.Go(func() { k.s.keepAlive(sending, k.conn, enough, k.awaitsCommand) })
+	others.Go(func() { k.keepAlive(sending, enough) })
 	err := k.showOutput(sending)
 	if sending.Err() != nil {
 		err = context.Cause(sending)
@@ -269,12 +267,6 @@ func (k *commandSocket) breakOff(ctx context.Context, err error) error {
 		return errClientGone
 	}
 	return err
-}
-
-// awaitsCommand reports whether a ping went without an answer because the client waits for the command: its pongs are not read then, so
-// only its connection matters.
-func (k *commandSocket) awaitsCommand(err error) bool {
-	return k.full.Load() && errors.Is(err, context.DeadlineExceeded)
 }
 
 // registerCommandSocket adds the operations. OpenAPI knows of no WebSockets: it says how one begins.

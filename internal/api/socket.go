@@ -43,6 +43,7 @@ type socket struct {
 	session string
 	caller  service.Caller
 	log     *slog.Logger
+	reading service.Reading
 
 	mu    sync.Mutex
 	mine  map[string]ownExecution // by job
@@ -138,7 +139,7 @@ func (k *socket) run(ctx context.Context, t *sender) {
 	defer enough(nil)
 	var others sync.WaitGroup
 	others.Go(func() { enough(k.readFrames(ctx)) })
-	others.Go(func() { k.s.keepAlive(sending, k.conn, enough, func(error) bool { return false }) })
+	others.Go(func() { k.keepAlive(sending, enough) })
 	err := t.showAll(sending)
 	if sending.Err() != nil {
 		err = context.Cause(sending)
@@ -175,23 +176,10 @@ func (k *socket) goodbye(err error) {
 	_ = k.conn.Close(code, reason) // the client may be gone
 }
 
-// keepAlive pings the client now and then; one who does not answer is gone, unless excused says that the error has another reason.
-func (s *server) keepAlive(ctx context.Context, conn *websocket.Conn, enough context.CancelCauseFunc, excused func(error) bool) {
-	tick := time.NewTicker(s.cfg.PingEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		answered, cancel := context.WithTimeout(ctx, s.cfg.SlowestWrite)
-		err := conn.Ping(answered)
-		cancel()
-		if err != nil && !excused(err) {
-			enough(errClientGone)
-			return
-		}
+// keepAlive pings the client, and ends the connection when it is gone.
+func (k *socket) keepAlive(ctx context.Context, enough context.CancelCauseFunc) {
+	if k.reading.KeepAlive(ctx, k.conn, k.s.cfg.PingEvery, k.s.cfg.SlowestWrite) != nil && ctx.Err() == nil {
+		enough(errClientGone)
 	}
 }
 

@@ -88,7 +88,9 @@ func (k *socket) readFrame(ctx context.Context) error {
 
 // read returns the next message.
 func (k *socket) read(ctx context.Context, held *service.Held) ([]byte, error) {
+	k.reading.Begin()
 	kind, r, err := k.conn.Reader(ctx)
+	k.reading.End()
 	if err != nil {
 		return nil, errClientGone
 	}

@@ -67,6 +67,7 @@ func prepare(tb testing.TB, redis *testenv.RedisDB, vars ...string) *kaa {
 	k.environ = append(app.Environment{
 		"KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL=" + redis.URL, "KAA_CONCURRENCY=2", "KAA_PYTHON=" + testenv.SystemPython(),
 		"KAA_WORK_DIR=" + tb.TempDir(), "KAA_BLOB_URL=file://" + tb.TempDir(), "KAA_DRAIN_TIMEOUT=5s", "KAA_LOG_LEVEL=DEBUG",
+		"KAA_SESSION_IDLE_TIMEOUT=1h", // parallel tests of a session may wait for their turn
 		"KAA_PLAIN=" + testenv.Plain(),
 	}, vars...)
 	return k

@@ -165,6 +165,7 @@ func (r *commandRun) watch(ctx context.Context, limit time.Duration) {
 	for {
 		select {
 		case <-r.c.Ended():
+			r.aborted = r.w.isClosing() && r.c.end.Signal != "" // Close has ended it
 			return
 		case r.exceeded = <-exceeded:
 			return // settle kills

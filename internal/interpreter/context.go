@@ -74,10 +74,8 @@ func (c *contexts) reserve() error {
 // forget drops contexts that were closed. The caller holds mu.
 func (c *contexts) forget() {
 	for s := range c.all {
-		select {
-		case <-s.w.closing:
+		if s.w.isClosing() {
 			delete(c.all, s)
-		default:
 		}
 	}
 }

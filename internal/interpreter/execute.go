@@ -113,7 +113,8 @@ func (w *Worker) Execute(ctx context.Context, spec job.Spec, live job.Live) (job
 	}
 	r.duration = time.Since(started)
 	r.settle()
-	w.slot.closeProxy() // the counts are complete then
+	r.aborted = r.aborted && r.status == nil // else the code had ended by then
+	w.slot.closeProxy()                      // the counts are complete then
 	w.files.left = r.status == nil || r.status.Files != 0
 	switch {
 	case r.aborted:
@@ -204,6 +205,7 @@ func (r *run) follow(ctx context.Context, limit time.Duration) {
 				return
 			}
 		case <-r.w.exited:
+			r.aborted = r.w.isClosing() // Close has ended it
 			return
 		case r.exceeded = <-exceeded:
 			return // settle kills

@@ -75,7 +75,8 @@ print(getattr(numpy, "__warningregistry__", {}), numpy.calls)`})
 // its code, its session, and the signals that are for them.
 func TestLentWhileItRehearses(t *testing.T) {
 	t.Parallel()
-	const slow = "import time\ndef in_worker(): time.sleep(0.3)\n"
+	// A step lasts so long that it is seen on a busy machine, too.
+	const slow = "import time\ndef in_worker(): time.sleep(3)\n"
 	for _, tt := range []struct{ name, code, want, stdout string }{
 		{"code", "print(40 + 2)", "ok 0", "42\n"},
 		{"error", "1/0", "error 1 ZeroDivisionError: division by zero", ""},

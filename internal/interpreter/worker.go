@@ -296,6 +296,16 @@ func (p *Pool) sweepOn() {
 	}
 }
 
+// isClosing reports whether Close has begun.
+func (w *Worker) isClosing() bool {
+	select {
+	case <-w.closing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Close kills the worker's remaining processes and removes its directory. A concurrent Execute
 // returns. Further calls wait for the first one and do nothing.
 func (w *Worker) Close() error {

@@ -52,7 +52,7 @@ type Port struct {
 // line is the command that connects with a port: *service.Attached.
 type line interface {
 	Next(ctx context.Context) (job.CommandOutput, error)
-	Send(ctx context.Context, m job.CommandMessage, full func()) error
+	Send(ctx context.Context, m job.CommandMessage) error
 	Close()
 }
 
@@ -187,7 +187,7 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) Write(p []byte) (int, error) {
 	for n := 0; n < len(p); {
 		end := min(n+job.MaxCommandInput, len(p))
-		if err := c.line.Send(c.ctx, job.CommandMessage{Data: p[n:end]}, func() {}); err != nil {
+		if err := c.line.Send(c.ctx, job.CommandMessage{Data: p[n:end]}); err != nil {
 			if errors.Is(err, job.ErrCommandEnded) {
 				return n, io.ErrClosedPipe // what the server has answered before it closed is to be read
 			}

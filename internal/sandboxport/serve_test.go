@@ -62,7 +62,7 @@ func (p *pipe) Next(ctx context.Context) (job.CommandOutput, error) {
 	}
 }
 
-func (p *pipe) Send(ctx context.Context, m job.CommandMessage, _ func()) error {
+func (p *pipe) Send(ctx context.Context, m job.CommandMessage) error {
 	stop := context.AfterFunc(ctx, func() { _ = p.to.SetWriteDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := p.to.Write(m.Data); err != nil {
@@ -380,8 +380,8 @@ func (f *farewell) Next(context.Context) (o job.CommandOutput, err error) {
 	f.said = ""
 	return o, nil
 }
-func (*farewell) Send(context.Context, job.CommandMessage, func()) error { return nil }
-func (*farewell) Close()                                                 {}
+func (*farewell) Send(context.Context, job.CommandMessage) error { return nil }
+func (*farewell) Close()                                         {}
 
 // TestNothingListens: the reason is the bridge's, which may be one that the code has made.
 func TestNothingListens(t *testing.T) {

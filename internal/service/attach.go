@@ -142,8 +142,8 @@ func (a *Attached) ask(ctx context.Context) error {
 	return a.s.cfg.Commands.TellCommand(ctx, a.session, a.c.ID(), a.id, job.CommandMessage{Attach: a.name})
 }
 
-// Send sends the command input, a signal or a size. Input waits until there is room for it. full is called when it has to.
-func (a *Attached) Send(ctx context.Context, m job.CommandMessage, full func()) error {
+// Send sends the command input, a signal or a size. Input waits until there is room for it.
+func (a *Attached) Send(ctx context.Context, m job.CommandMessage) error {
 	var outage Outage
 	for {
 		err := a.s.TellCommand(ctx, a.c, a.session, a.id, m)
@@ -151,7 +151,6 @@ func (a *Attached) Send(ctx context.Context, m job.CommandMessage, full func()) 
 		case err == nil:
 			return nil
 		case errors.Is(err, job.ErrInputFull) && m.IsInput():
-			full()
 			select {
 			case <-time.After(fullPause):
 			case <-ctx.Done():

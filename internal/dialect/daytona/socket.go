@@ -32,11 +32,12 @@ var errGone = errors.New("the client has gone")
 
 // socket is the WebSocket of one request.
 type socket struct {
-	conn   *websocket.Conn // nil before the upgrade
-	ctx    context.Context //nolint:containedctx // of the connection
-	cancel context.CancelFunc
-	caller service.Caller
-	end    func()
+	conn    *websocket.Conn // nil before the upgrade
+	ctx     context.Context //nolint:containedctx // of the connection
+	cancel  context.CancelFunc
+	caller  service.Caller
+	end     func()
+	reading service.Reading
 	// draining is closed when the process is about to stop.
 	draining <-chan struct{}
 }
@@ -102,24 +103,18 @@ func (s *socket) upgrade(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// keepAlive pings the client now and then; one that does not answer is gone.
+// keepAlive pings the client, and ends the connection when it is gone.
 func (s *socket) keepAlive() {
-	tick := time.NewTicker(pingEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		answered, cancel := context.WithTimeout(s.ctx, slowestTime)
-		err := s.conn.Ping(answered)
-		cancel()
-		if err != nil {
-			s.cancel()
-			return
-		}
-	}
+	_ = s.reading.KeepAlive(s.ctx, s.conn, pingEvery, slowestTime)
+	s.cancel()
+}
+
+// read waits for a message.
+func (s *socket) read(ctx context.Context) ([]byte, error) {
+	s.reading.Begin()
+	defer s.reading.End()
+	_, data, err := s.conn.Read(ctx)
+	return data, err
 }
 
 func (s *socket) done() {
@@ -141,7 +136,7 @@ func (s *socket) first() ([]byte, error) {
 		case <-ctx.Done():
 		}
 	}()
-	_, text, err := s.conn.Read(ctx)
+	text, err := s.read(ctx)
 	if err != nil {
 		return nil, errGone
 	}
@@ -153,7 +148,7 @@ func (s *socket) first() ([]byte, error) {
 func (s *socket) alone() context.Context {
 	ctx, end := context.WithCancelCause(s.ctx)
 	go func() {
-		_, _, err := s.conn.Read(ctx)
+		_, err := s.read(ctx)
 		if err == nil {
 			end(&over{websocket.StatusPolicyViolation, "this connection takes no more messages"})
 		}

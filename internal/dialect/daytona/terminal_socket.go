@@ -153,13 +153,13 @@ func (d *Dialect) terminalEnd(ctx context.Context, s *socket, attached *service.
 // pass gives a terminal what the client sends.
 func (s *socket) pass(ctx context.Context, attached *service.Attached) {
 	for {
-		_, data, err := s.conn.Read(ctx)
+		data, err := s.read(ctx)
 		if err != nil {
 			return
 		}
 		for len(data) > 0 {
 			n := min(len(data), job.MaxCommandInput)
-			if attached.Send(ctx, job.CommandMessage{Data: data[:n]}, func() {}) != nil && ctx.Err() != nil {
+			if attached.Send(ctx, job.CommandMessage{Data: data[:n]}) != nil && ctx.Err() != nil {
 				return
 			}
 			data = data[n:]

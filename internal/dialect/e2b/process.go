@@ -167,7 +167,7 @@ func (d *Dialect) start(ctx context.Context, t target, r *startRequest, to *conn
 	}
 	defer attached.Close()
 	if r.Stdin != nil && !*r.Stdin && r.PTY == nil {
-		if err := attached.Send(ctx, job.CommandMessage{EOF: true}, func() {}); err != nil && !errors.Is(err, job.ErrCommandEnded) {
+		if err := attached.Send(ctx, job.CommandMessage{EOF: true}); err != nil && !errors.Is(err, job.ErrCommandEnded) {
 			return err
 		}
 	}

@@ -40,6 +40,7 @@ type socket struct {
 	session string
 	caller  service.Caller
 	shell   chan waiting
+	reading service.Reading
 	taken   []waiting // of shell; they come first
 
 	turn sync.Mutex // held while a message of the shell channel is done
@@ -117,7 +118,11 @@ func (k *socket) run(ctx context.Context, wake <-chan struct{}, known job.Observ
 	all.Go(func() { enough(k.read(ctx)) })
 	all.Go(func() { enough(k.serve(ctx)) })
 	all.Go(func() { enough(k.observe(ctx, wake, known)) })
-	all.Go(func() { enough(k.keepAlive(ctx)) })
+	all.Go(func() {
+		if k.reading.KeepAlive(ctx, k.conn, pingEvery, slowestTime) != nil {
+			enough(errGone)
+		}
+	})
 	<-ctx.Done()
 	if o, ok := errors.AsType[*end](context.Cause(ctx)); ok {
 		_ = k.conn.Close(o.code, o.reason) // the client may be gone
@@ -127,25 +132,6 @@ func (k *socket) run(ctx context.Context, wake <-chan struct{}, known job.Observ
 	close(k.shell)
 	for m := range k.shell {
 		m.held.Release()
-	}
-}
-
-// keepAlive pings the client now and then; one that does not answer is gone.
-func (k *socket) keepAlive(ctx context.Context) error {
-	tick := time.NewTicker(pingEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-		answered, cancel := context.WithTimeout(ctx, slowestTime)
-		err := k.conn.Ping(answered)
-		cancel()
-		if err != nil {
-			return errGone
-		}
 	}
 }
 
@@ -223,7 +209,9 @@ func (k *socket) read(ctx context.Context) error {
 // next reads a message.
 func (k *socket) next(ctx context.Context, held *service.Held) (*message, error) {
 	// The end of ctx would close the connection before its code is sent. After that, run closes it.
+	k.reading.Begin()
 	kind, r, err := k.conn.Reader(context.WithoutCancel(ctx))
+	k.reading.End()
 	if err != nil {
 		return nil, errGone
 	}
