@@ -17,7 +17,7 @@ func TestHints(t *testing.T) {
 		"other case":       {jobs, `{"code": "1", "resultTTL": 3}`, `body.resultTTL: unknown field; did you mean resultTtl?`},
 		"nested":           {execute, `{"code": "1", "limits": {"memoryByte": 1}}`, `body.limits.memoryByte: unknown field; did you mean memoryBytes?`},
 		"in a list":        {execute, `{"code": "1", "files": [{"pth": "a", "path": "b"}]}`, `body.files[0].pth: unknown field; did you mean path?`},
-		"not near":         {sessions, `{"colour": "red"}`, `body.colour: unknown field; known are autoResume, endsAt, endsIn, envs, home, idleTimeout, limits, maxAge, metadata, network, onCrash, onEnd, onMemoryLimit, packages, persist, runtime, workdir`},
+		"not near":         {sessions, `{"colour": "red"}`, `body.colour: unknown field; known are autoResume, endsAt, endsIn, envs, home, idleTimeout, limits, maxAge, metadata, network, onCrash, onEnd, onMemoryLimit, packages, persist, preload, runtime, workdir`},
 		"in a batch":       {batch, `{"jobs": [{"code": "1", "tiemout": 3}]}`, `body.tiemout: unknown field; did you mean timeout?`},
 		"a dot in it":      {execute, `{"code": "1", "a.b": 1}`, `body.a.b: unexpected property`},
 		"long":             {sessions, `{"` + strings.Repeat("x", 100_000) + `": 1}`, `known are autoResume, endsAt, endsIn, envs, home, idleTimeout`},

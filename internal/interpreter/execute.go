@@ -275,7 +275,7 @@ func (r *run) settle() {
 // finishOutput waits until the output is complete. If the other ends of the pipes stay open, that is never.
 // So it gives up, and passes on what is in the pipes, when nothing has been read for the given time, or
 // after killTime. It counts that time in steps, so that a busy machine has given this process its turns
-// meanwhile: whoever gives up too early loses the order of the output.
+// meanwhile. With less than that the output would lose its order.
 func (r *run) finishOutput(pumped <-chan struct{}, patience time.Duration) {
 	const steps = 10
 	last, still := r.streams.Moves(), 0

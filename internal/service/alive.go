@@ -26,8 +26,8 @@ type Pinger interface {
 var errNoAnswer = errors.New("the client does not answer pings")
 
 // KeepAlive pings the client now and then. It returns when the client is gone, or at the end of ctx. A client is gone that does not answer
-// for the time slowest, in which the reader did nothing but wait for it. While the reader is busy with its messages, or waits for
-// somebody who is to take them, answers are not seen.
+// for the time slowest, in which the reader did nothing but wait for it. While the reader is busy with its messages, or waits until
+// they are taken, answers are not seen.
 func (r *Reading) KeepAlive(ctx context.Context, conn Pinger, every, slowest time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
