@@ -14,7 +14,7 @@ import (
 // TestChangeSession: the end of a live session moves both ways, within its bounds, and its metadata is replaced.
 func TestChangeSession(t *testing.T) {
 	t.Parallel()
-	k := start(t, 1, "KAA_MAX_SESSION_IDLE_TIMEOUT=1h", "KAA_MAX_SESSION_AGE=2h", "KAA_SESSION_AGE=1h")
+	k := start(t, 1, "KAA_SESSION_IDLE_TIMEOUT=10m", "KAA_MAX_SESSION_IDLE_TIMEOUT=1h", "KAA_MAX_SESSION_AGE=2h", "KAA_SESSION_AGE=1h")
 	id := k.open(fields{"idleTimeout": 60, "maxAge": 3600, "metadata": fields{"user": "ada", "old": true}})
 	path := sessionsPath + "/" + id
 	patch := func(body any) answer { t.Helper(); return k.call(http.MethodPatch, path, body) }
