@@ -89,7 +89,7 @@ func TestPipInContextsAtOnce(t *testing.T) {
 			}
 		})
 	}
-	testenv.Eventually(t, "the index is asked", func() bool { return index.Asked("alpha") > 0 })
+	testenv.Eventually(t, "the index is asked", func() bool { return index.Asked("alpha")+index.Asked("beta")+index.Asked("gamma") > 0 }) // two are installed at once
 	release()
 	all.Wait()
 	for _, context := range contexts {
