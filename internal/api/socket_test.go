@@ -73,7 +73,7 @@ func TestSilentSocket(t *testing.T) {
 func TestLateMessage(t *testing.T) {
 	t.Parallel()
 	cfg := config(&fakeStore{})
-	cfg.Observers, cfg.BodyTimeout, cfg.MaxBodyBytes = fakeObservers{}, 50*time.Millisecond, 1<<20
+	cfg.Observers, cfg.dialect.FrameTimeout, cfg.MaxBodyBytes = fakeObservers{}, 50*time.Millisecond, 1<<20
 	conn := dial(t, cfg)
 	w, err := conn.Writer(t.Context(), websocket.MessageText)
 	if err != nil {
