@@ -48,8 +48,8 @@ func (t *sender) notify() {
 
 // showAll returns when there is nothing to send any more, with the reason.
 func (t *sender) showAll(ctx context.Context) error {
-	poll := time.NewTicker(observeEvery)
-	defer poll.Stop()
+	var looks service.Looks
+	defer looks.Stop()
 	for {
 		for len(t.jobs) > 0 {
 			if err := t.showJob(ctx, t.jobs[0]); err != nil {
@@ -65,7 +65,9 @@ func (t *sender) showAll(ctx context.Context) error {
 		}
 		select {
 		case <-t.wake:
-		case <-poll.C:
+			looks.Soon()
+		case <-looks.Due():
+			looks.Seldomer()
 		case <-t.s.cfg.Service.Draining():
 			return t.breakOff(service.ErrStopping)
 		case <-ctx.Done():

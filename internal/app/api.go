@@ -112,7 +112,7 @@ func (s *shared) startAPI(ctx context.Context, front *front) (*apiProcess, error
 	hub := service.NewHub(name.String())
 	var finished *store.Listener
 	err = s.insist(ctx, func() (err error) {
-		finished, err = s.store.ListenFinished(ctx, hub.Subscriber, hub.Ended)
+		finished, err = s.store.ListenFinished(ctx, hub.Subscriber, hub.Ended, hub.Missed)
 		return err
 	})
 	if err != nil {

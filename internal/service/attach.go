@@ -54,6 +54,7 @@ type Attached struct {
 	ready             []job.CommandOutput
 	ended             bool // there is no more output
 	outage            Outage
+	looks             Looks
 	held              *job.Holding
 }
 
@@ -128,6 +129,7 @@ func (a *Attached) PID() int { return a.pid }
 // Close ends the attachment. The command goes on.
 func (a *Attached) Close() {
 	a.forget()
+	a.looks.Stop()
 	a.held.Release()
 	a.s.cfg.Background.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), tookEvery)
@@ -167,8 +169,6 @@ func (a *Attached) Send(ctx context.Context, m job.CommandMessage) error {
 // Next returns the next output. The first is a mark. ErrOver: the command has ended and all output was returned; Ended
 // has the end. The caller may use the output until it calls Next again.
 func (a *Attached) Next(ctx context.Context) (job.CommandOutput, error) {
-	poll := time.NewTicker(lookEvery)
-	defer poll.Stop()
 	for {
 		if len(a.ready) > 0 {
 			o := a.ready[0]
@@ -188,10 +188,11 @@ func (a *Attached) Next(ctx context.Context) (job.CommandOutput, error) {
 		}
 		select {
 		case <-a.wake:
+			a.looks.Soon()
 		case <-a.told:
-			a.told = nil
 			err = a.over(ctx)
-		case <-poll.C:
+		case <-a.looks.Due():
+			a.looks.Seldomer()
 			err = a.over(ctx)
 		case <-a.s.cfg.Draining:
 			return job.CommandOutput{}, ErrStopping
@@ -284,6 +285,7 @@ func (a *Attached) over(ctx context.Context) error {
 	case a.marked || j.State != job.Running:
 		return nil
 	}
+	a.looks.Soon()
 	if a.askedFirst.IsZero() {
 		a.askedFirst = time.Now()
 	}
@@ -301,8 +303,6 @@ func (a *Attached) over(ctx context.Context) error {
 // Ended returns the command after its end.
 func (a *Attached) Ended(ctx context.Context) (job.Job, error) {
 	a.held.Release() // the caller has got the output
-	poll := time.NewTicker(lookEvery)
-	defer poll.Stop()
 	for {
 		j, err := a.s.cfg.Lookup.Get(a.held.In(ctx), a.id)
 		if err == nil && j.State.Terminal() {
@@ -313,8 +313,8 @@ func (a *Attached) Ended(ctx context.Context) (job.Job, error) {
 		}
 		select {
 		case <-a.told:
-			a.told = nil
-		case <-poll.C:
+		case <-a.looks.Due():
+			a.looks.Seldomer()
 		case <-a.s.cfg.Draining:
 			return j, ErrStopping
 		case <-ctx.Done():

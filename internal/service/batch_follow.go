@@ -19,6 +19,7 @@ type BatchFollower struct {
 	last   job.Batch // that was returned; of no state before the first
 	next   *job.Batch
 	outage Outage
+	looks  Looks
 }
 
 // FollowBatch begins to follow a batch of the caller.
@@ -26,15 +27,16 @@ func (s *Service) FollowBatch(ctx context.Context, c Caller, id string) (*BatchF
 	if err := c.may(access.Read); err != nil {
 		return nil, err
 	}
-	b, err := s.ownBatch(ctx, c, id)
-	if err != nil {
-		return nil, err
-	}
 	end, err := s.cfg.Hub.beginStream(c.ID(), s.cfg.MaxSyncWaits)
 	if err != nil {
 		return nil, err
 	}
-	f := &BatchFollower{s: s, id: id, wake: make(chan struct{}, 1), end: end, next: &b}
+	b, err := s.ownBatch(ctx, c, id)
+	if err != nil {
+		end()
+		return nil, err
+	}
+	f := &BatchFollower{s: s, id: id, wake: make(chan struct{}, 1), end: end, next: &b, looks: Looks{seldom: lookAtBatch}}
 	f.forget = s.cfg.Notifier.ListenBatch(id, func() {
 		select {
 		case f.wake <- struct{}{}:
@@ -47,6 +49,7 @@ func (s *Service) FollowBatch(ctx context.Context, c Caller, id string) (*BatchF
 // Close ends the following.
 func (f *BatchFollower) Close() {
 	f.forget()
+	f.looks.Stop()
 	f.end()
 }
 
@@ -60,14 +63,14 @@ func (f *BatchFollower) Next(ctx context.Context, quiet time.Duration) (job.Batc
 		f.last, f.next = *f.next, nil
 		return f.last, nil
 	}
-	poll := time.NewTicker(lookEvery)
-	defer poll.Stop()
 	over := time.NewTimer(quiet)
 	defer over.Stop()
 	for {
 		select {
 		case <-f.wake:
-		case <-poll.C:
+			f.looks.Soon()
+		case <-f.looks.Due():
+			f.looks.Seldomer()
 		case <-over.C:
 			return job.Batch{}, ErrQuiet
 		case <-f.s.cfg.Draining:
@@ -90,6 +93,7 @@ func (f *BatchFollower) Next(ctx context.Context, quiet time.Duration) (job.Batc
 			continue
 		}
 		f.last = b
+		f.looks.Soon()
 		return b, nil
 	}
 }

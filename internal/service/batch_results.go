@@ -37,6 +37,7 @@ type Results struct {
 	over   bool
 	whole  bool // all jobs have ended
 	look   bool
+	looks  Looks
 	wake   chan struct{}
 	forget func()
 	end    func()
@@ -54,9 +55,6 @@ func (s *Service) BatchResults(ctx context.Context, c Caller, id string, r Resul
 	if err := c.may(access.Read); err != nil {
 		return nil, err
 	}
-	if _, err := s.ownBatch(ctx, c, id); err != nil {
-		return nil, err
-	}
 	place := int64(0)
 	if r.Cursor != "" {
 		var err error
@@ -68,13 +66,17 @@ func (s *Service) BatchResults(ctx context.Context, c Caller, id string, r Resul
 	if err != nil {
 		return nil, err
 	}
+	if _, err := s.ownBatch(ctx, c, id); err != nil {
+		end()
+		return nil, err
+	}
 	return s.results(c.ID(), id, place, r, end), nil
 }
 
 // results begins to read results whose memory counts for a caller.
 func (s *Service) results(caller, id string, place int64, r ResultsRequest, end func()) *Results {
 	f := &Results{
-		s: s, id: id, r: r, place: place, page: resultsAtOnce, look: true, wake: make(chan struct{}, 1), end: end,
+		s: s, id: id, r: r, place: place, page: resultsAtOnce, look: true, wake: make(chan struct{}, 1), end: end, looks: Looks{seldom: lookAtBatch},
 		held: s.cfg.Answers.For(caller), one: s.cfg.Answers.For(caller), known: s.cfg.Answers.For(caller),
 	}
 	f.forget = s.cfg.Notifier.ListenBatch(id, func() {
@@ -89,6 +91,7 @@ func (s *Service) results(caller, id string, place int64, r ResultsRequest, end 
 // Close ends the reading.
 func (f *Results) Close() {
 	f.forget()
+	f.looks.Stop()
 	f.held.Release()
 	f.one.Release()
 	f.known.Release()
@@ -131,7 +134,6 @@ func (f *Results) Next(ctx context.Context, quiet time.Duration) (job.BatchResul
 
 func (f *Results) next(ctx context.Context) (job.BatchResult, error) {
 	f.one.Release()
-	var poll <-chan time.Time
 	for len(f.ready) == 0 {
 		if f.look {
 			err := f.outage.Bear(ctx, f.read(ctx))
@@ -143,14 +145,11 @@ func (f *Results) next(ctx context.Context) (job.BatchResult, error) {
 		if f.over {
 			return job.BatchResult{}, ErrOver
 		}
-		if poll == nil {
-			ticker := time.NewTicker(lookEvery)
-			defer ticker.Stop()
-			poll = ticker.C
-		}
 		select {
 		case <-f.wake:
-		case <-poll:
+			f.looks.Soon()
+		case <-f.looks.Due():
+			f.looks.Seldomer()
 		case <-f.s.cfg.Draining:
 			return job.BatchResult{}, ErrStopping
 		case <-ctx.Done():
@@ -190,12 +189,14 @@ func (f *Results) read(ctx context.Context) error {
 		return nil
 	case !fits:
 		f.look = false // with the next look
+		f.looks.Soon()
 		return nil
 	}
 	f.outage.Over()
 	f.page = min(resultsAtOnce, 2*f.page)
 	f.ends = f.ends[len(page):]
 	f.ready = results
+	f.looks.Soon()
 	return nil
 }
 

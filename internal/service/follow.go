@@ -15,8 +15,6 @@ const (
 	eventsAtOnce = 16
 	// fetchesAtOnce is how many followers read at the same time.
 	fetchesAtOnce = 8
-	// lookEvery makes up for a wake that was lost.
-	lookEvery = time.Second
 )
 
 // Follower returns the events of one job in their order, from any of them on until the
@@ -28,6 +26,7 @@ type Follower struct {
 	wake   chan struct{}
 	forget func()
 	look   bool         // there may be more to read
+	looks  Looks        // make up for a wake that was lost
 	quiet  bool         // nothing has come for a while
 	ready  []job.Event  // read and not returned yet
 	over   bool         // the last one is among those
@@ -73,6 +72,7 @@ func (s *Service) follow(ctx context.Context, c Caller, id string, after job.Eve
 // Close ends the following.
 func (f *Follower) Close() {
 	f.forget()
+	f.looks.Stop()
 	f.held.Release()
 	if f.end != nil {
 		f.end()
@@ -97,14 +97,15 @@ func (s *Service) Follow(ctx context.Context, c Caller, id string, after job.Eve
 	if err := c.may(access.Read); err != nil {
 		return nil, err
 	}
-	if _, err := s.visible(ctx, c, id, s.cfg.Lookup.Summary); err != nil {
-		return nil, err
-	}
+	// The place comes first: a refusal costs Redis nothing.
 	end, err := s.cfg.Hub.beginStream(c.ID(), s.cfg.MaxSyncWaits)
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.follow(ctx, c, id, after, s.cfg.Draining)
+	var f *Follower
+	if _, err = s.visible(ctx, c, id, s.cfg.Lookup.Summary); err == nil {
+		f, err = s.follow(ctx, c, id, after, s.cfg.Draining)
+	}
 	if err != nil {
 		end()
 		return nil, err
@@ -124,8 +125,6 @@ func (s *Service) FollowObserved(ctx context.Context, c Caller, id string) (*Fol
 
 // next waits as long as ctx lets it.
 func (f *Follower) next(ctx context.Context) (job.Event, error) {
-	poll := time.NewTicker(lookEvery)
-	defer poll.Stop()
 	for len(f.ready) == 0 {
 		if f.over {
 			return job.Event{}, ErrOver
@@ -140,8 +139,10 @@ func (f *Follower) next(ctx context.Context) (job.Event, error) {
 		select {
 		case <-f.wake:
 			f.quiet = false
-		case <-poll.C:
+			f.looks.Soon()
+		case <-f.looks.Due():
 			f.quiet = true
+			f.looks.Seldomer()
 			f.lookAtPackages(ctx)
 		case <-f.stopping:
 			return job.Event{}, ErrStopping
@@ -164,6 +165,7 @@ func (f *Follower) read(ctx context.Context) error {
 	}
 	if !fits {
 		f.look, f.quiet = false, false // with the next look
+		f.looks.Soon()
 		return nil
 	}
 	if len(events) == 0 && f.quiet {

@@ -29,6 +29,7 @@ func (f *Follower) lookAtPackages(ctx context.Context) {
 		f.waits.asked, f.waits.sets, f.waits.state, f.waits.over = true, sets, state, len(sets) == 0
 	}
 	for _, set := range f.waits.sets {
+		f.looks.Soon() // the progress is not announced
 		now, err := f.s.cfg.Packages.Installing(ctx, set)
 		if err != nil || now == nil {
 			continue // it is said elsewhere that Redis does not answer

@@ -36,14 +36,33 @@ func NewHub(subscriber string) *Hub {
 func (h *Hub) Ended(jobID string, r *job.Result) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, c := range h.waiting[jobID] {
-		c <- r // there is room, and it is the only one
-	}
+	tell(h.waiting[jobID], r)
 	delete(h.waiting, jobID)
 }
 
-// wait returns a channel that gets a value once the job is reported as ended, its
-// result or nil, and a function to call when it is not needed any more.
+// Missed makes all requests that wait look at their jobs' records, because reports of ends may be lost.
+func (h *Hub) Missed() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, waiting := range h.waiting {
+		tell(waiting, nil)
+	}
+}
+
+// tell never blocks: only the hub sends, and there is room for one value. One that was not taken yet
+// gives way.
+func tell(waiting []chan *job.Result, r *job.Result) {
+	for _, c := range waiting {
+		select {
+		case <-c:
+		default:
+		}
+		c <- r
+	}
+}
+
+// wait returns a channel that gets a value when the job is reported as ended, its result or nil, and
+// nil when that report may be lost, and a function to call when it is not needed any more.
 func (h *Hub) wait(jobID string) (told <-chan *job.Result, forget func()) {
 	c := make(chan *job.Result, 1)
 	h.mu.Lock()

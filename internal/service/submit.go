@@ -16,8 +16,6 @@ import (
 
 // Times of the waiting for a job's end.
 const (
-	// pollEvery makes up for a message that was lost.
-	pollEvery = 2 * time.Second
 	// settleTime is what a job may take beyond its timeout to reach its end: the
 	// kill ladder, a lost runner's rescue, a retry of the write.
 	settleTime = 30 * time.Second
@@ -248,8 +246,8 @@ func (s *Service) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *
 	defer overall.Stop()
 	queueWait := time.NewTimer(s.queueWait(submitted))
 	defer queueWait.Stop()
-	poll := time.NewTicker(pollEvery)
-	defer poll.Stop()
+	var looks Looks
+	defer looks.Stop()
 	for {
 		select {
 		case r := <-told:
@@ -257,12 +255,14 @@ func (s *Service) awaitEnd(ctx context.Context, submitted job.Job, told <-chan *
 				submitted.State, submitted.Result = job.Completed, r
 				return submitted, nil
 			}
-			told = nil // look now; should the record not show the end yet, poll
-		case <-poll.C:
+			// Look now. Should the record not show the end yet, look again soon.
+			looks.Soon()
+		case <-looks.Due():
+			looks.Seldomer()
 		case <-queueWait.C:
 			err := s.abandon(ctx, submitted)
 			if errors.Is(err, job.ErrUnavailable) {
-				queueWait.Reset(pollEvery)
+				queueWait.Reset(lookEvery)
 			} else if err != nil {
 				return job.Job{}, err
 			}
@@ -409,8 +409,8 @@ func (s *Service) Job(ctx context.Context, c Caller, id string, wait time.Durati
 	}
 	over := time.NewTimer(wait)
 	defer over.Stop()
-	poll := time.NewTicker(pollEvery)
-	defer poll.Stop()
+	var looks Looks
+	defer looks.Stop()
 	for last := false; ; {
 		j, err := s.visible(ctx, c, id, s.cfg.Lookup.Get)
 		if err != nil || j.State.Terminal() {
@@ -421,8 +421,9 @@ func (s *Service) Job(ctx context.Context, c Caller, id string, wait time.Durati
 		}
 		select {
 		case <-told:
-			told = nil
-		case <-poll.C:
+			looks.Soon()
+		case <-looks.Due():
+			looks.Seldomer()
 		case <-over.C:
 			last = true
 		case <-s.cfg.Draining:

@@ -23,8 +23,9 @@ type Listener struct {
 }
 
 // ListenFinished calls ended with the id of each job that ends and that has this subscriber. It
-// passes the result of a completed job if it is small, which saves reading the record.
-func (s *Store) ListenFinished(ctx context.Context, subscriber string, ended func(jobID string, r *job.Result)) (*Listener, error) {
+// passes the result of a completed job if it is small, which saves reading the record. It calls
+// missed when the subscription is confirmed again after an outage, in which reports may be lost.
+func (s *Store) ListenFinished(ctx context.Context, subscriber string, ended func(jobID string, r *job.Result), missed func()) (*Listener, error) {
 	return s.listen(ctx, finishedChannel(subscriber), func(message string) {
 		id, text, small := strings.Cut(message, " ")
 		r := new(job.Result)
@@ -35,26 +36,31 @@ func (s *Store) ListenFinished(ctx context.Context, subscriber string, ended fun
 			r.Expand()
 		}
 		ended(id, r)
-	})
+	}, missed)
 }
 
 // ListenDue calls announced whenever the outbox has new entries, or, with HooksDue, BatchesDue and ArchivesDue, when
 // there is that to be done.
 func (s *Store) ListenDue(ctx context.Context, announced func(string)) (*Listener, error) {
-	return s.listen(ctx, outboxKey, announced)
+	return s.listen(ctx, outboxKey, announced, func() {})
 }
 
-// listen subscribes; go-redis reconnects and subscribes again by itself. receive must not block.
-func (s *Store) listen(ctx context.Context, channel string, receive func(string)) (*Listener, error) {
+// listen subscribes; go-redis reconnects and subscribes again by itself. receive and again must not block.
+func (s *Store) listen(ctx context.Context, channel string, receive func(string), again func()) (*Listener, error) {
 	l := &Listener{pubsub: s.rdb.Subscribe(ctx, channel)}
 	if _, err := l.pubsub.Receive(ctx); err != nil {
 		_ = l.pubsub.Close() // the first error is the one to report
 		return nil, wrap("subscribe", err)
 	}
-	messages := l.pubsub.Channel(redis.WithChannelHealthCheckInterval(pingEvery), redis.WithChannelSize(1024))
+	messages := l.pubsub.ChannelWithSubscriptions(redis.WithChannelHealthCheckInterval(pingEvery), redis.WithChannelSize(1024))
 	l.done.Go(func() {
 		for m := range messages {
-			receive(m.Payload)
+			switch m := m.(type) {
+			case *redis.Message:
+				receive(m.Payload)
+			case *redis.Subscription:
+				again()
+			}
 		}
 	})
 	return l, nil

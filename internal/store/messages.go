@@ -108,5 +108,5 @@ func (s *Store) ListenRunner(ctx context.Context, runner string, to Messages, lo
 			kind, _, _ := strings.Cut(message, " ") // the rest may be a caller's input
 			log.WarnContext(ctx, "ignored a message to this runner of an unknown kind", slog.String("kind", kind[:min(len(kind), 32)]))
 		}
-	})
+	}, func() {})
 }

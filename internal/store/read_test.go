@@ -17,6 +17,22 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
+// TestMissed: one who listens for ends learns that its subscription was broken, as soon as it is confirmed again.
+func TestMissed(t *testing.T) {
+	t.Parallel()
+	b := setupAlone(t, store.Config{})
+	missed := make(chan struct{}, 10)
+	l, err := b.ListenFinished(t.Context(), "creator", func(string, *job.Result) {}, func() { missed <- struct{}{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if n, err := b.rdb.Do(t.Context(), "CLIENT", "KILL", "TYPE", "PUBSUB").Int(); err != nil || n == 0 {
+		t.Fatalf("killed %d connections: %v", n, err)
+	}
+	testenv.Eventually(t, "word of the broken subscription", func() bool { return len(missed) > 0 })
+}
+
 // expanded is what readers get of a result.
 func expanded(r *job.Result) *job.Result {
 	r.Expand()
@@ -33,7 +49,7 @@ func TestWatch(t *testing.T) {
 				t.Errorf("the result told (-want +got):\n%s", diff)
 			}
 			told <- name + " " + id
-		})
+		}, func() {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +81,7 @@ func TestTold(t *testing.T) {
 	t.Parallel()
 	b := setupAlone(t, store.Config{})
 	told := make(chan *job.Result, 10)
-	l, err := b.ListenFinished(t.Context(), "told", func(_ string, r *job.Result) { told <- r })
+	l, err := b.ListenFinished(t.Context(), "told", func(_ string, r *job.Result) { told <- r }, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

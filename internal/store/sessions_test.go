@@ -50,7 +50,7 @@ func TestSessionClaims(t *testing.T) {
 	t.Parallel()
 	b := setupAlone(t, store.Config{})
 	told := make(chan *job.Result, 10)
-	l, err := b.ListenFinished(t.Context(), "creator", func(_ string, r *job.Result) { told <- r })
+	l, err := b.ListenFinished(t.Context(), "creator", func(_ string, r *job.Result) { told <- r }, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

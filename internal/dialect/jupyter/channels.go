@@ -137,8 +137,8 @@ func (k *socket) run(ctx context.Context, wake <-chan struct{}, known job.Observ
 
 // observe reports the end of the session, as Jupyter reports a kernel that has died.
 func (k *socket) observe(ctx context.Context, wake <-chan struct{}, known job.Observation) error {
-	poll := time.NewTicker(observeEvery)
-	defer poll.Stop()
+	var looks service.Looks
+	defer looks.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -146,7 +146,9 @@ func (k *socket) observe(ctx context.Context, wake <-chan struct{}, known job.Ob
 		case <-k.d.service.Draining():
 			return &end{websocket.StatusGoingAway, "this process is being stopped; connect again"}
 		case <-wake:
-		case <-poll.C:
+			looks.Soon()
+		case <-looks.Due():
+			looks.Seldomer()
 		}
 		o, err := k.d.service.Observe(ctx, k.caller, k.session, known)
 		switch {
