@@ -55,18 +55,18 @@ func (s *Service) BatchResults(ctx context.Context, c Caller, id string, r Resul
 	if err := c.may(access.Read); err != nil {
 		return nil, err
 	}
-	place := int64(0)
-	if r.Cursor != "" {
-		var err error
-		if place, err = job.ParseBatchCursor(id, r.Order, r.Cursor); err != nil {
-			return nil, fmt.Errorf("read results of batch: %w", err)
-		}
-	}
 	end, err := s.cfg.Hub.beginStream(c.ID(), s.cfg.MaxSyncWaits)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.ownBatch(ctx, c, id); err != nil {
+	_, err = s.ownBatch(ctx, c, id)
+	place := int64(0)
+	if err == nil && r.Cursor != "" {
+		if place, err = job.ParseBatchCursor(id, r.Order, r.Cursor); err != nil {
+			err = fmt.Errorf("read results of batch: %w", err)
+		}
+	}
+	if err != nil {
 		end()
 		return nil, err
 	}
