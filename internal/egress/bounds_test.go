@@ -88,6 +88,46 @@ func TestGate(t *testing.T) {
 	})
 }
 
+// TestGateShares: the connections of a tenant's sandboxes leave some to the next tenant, however many sandboxes it has.
+func TestGateShares(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gate := answeringGate(func(*egress.Config) {}, greet)
+		doors := func(owner string, n int) (all []*pipes) {
+			for i := range n {
+				l := newPipes()
+				d := gate.Open(l, job.Network{Allow: []string{"*:*"}, Owner: owner}, fmt.Sprint(owner, i))
+				t.Cleanup(d.Close)
+				all = append(all, l)
+			}
+			return all
+		}
+		connect := func(l *pipes) (served bool) {
+			c := l.dial()
+			t.Cleanup(func() { _ = c.Close() })
+			line, _ := ask(c, "CONNECT a.example:80 HTTP/1.1\r\nHost: x\r\n\r\n")
+			return strings.HasPrefix(line, "HTTP/1.1 200")
+		}
+		// fill opens as many as it gets.
+		fill := func(of []*pipes) (n int) {
+			for connect(of[n%len(of)]) {
+				n++
+			}
+			return n
+		}
+		first, second, third := doors("first", 8), doors("second", 1), doors("third", 1)
+		if n := fill(first); n != 512 {
+			t.Errorf("the first tenant has %d connections", n)
+		}
+		if n := fill(second); n != 256 {
+			t.Errorf("the second tenant has %d connections", n)
+		}
+		if !connect(third[0]) {
+			t.Error("the third tenant has no connection")
+		}
+	})
+}
+
 // TestRest: a connection that is refused is followed by a pause, so that code which connects over and over does not take the runner's processors.
 func TestRest(t *testing.T) {
 	t.Parallel()

@@ -72,7 +72,9 @@ func (c *counter) connected(conn net.Conn, host string, port uint16) *outside {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.total.Connections++
-	return &outside{Conn: conn, count: c, index: c.note(destination{host, port, job.NetworkConnected}, "")}
+	o := &outside{Conn: conn, count: c, index: c.note(destination{host, port, job.NetworkConnected}, "")}
+	o.watch()
+	return o
 }
 
 // add counts bytes and reports whether more may follow.
@@ -104,10 +106,12 @@ type outside struct {
 	count *counter
 	index int
 	d     *Door
+	idle  idle
 }
 
 func (o *outside) Read(p []byte) (int, error) {
 	n, err := o.Conn.Read(p)
+	o.idle.moved(n)
 	if n > 0 && !o.count.add(o.index, 0, int64(n)) && err == nil {
 		err = errBytes
 	}
@@ -116,6 +120,7 @@ func (o *outside) Read(p []byte) (int, error) {
 
 func (o *outside) Write(p []byte) (int, error) {
 	n, err := o.Conn.Write(p)
+	o.idle.moved(n)
 	if n > 0 && !o.count.add(o.index, int64(n), 0) && err == nil {
 		err = errBytes
 	}

@@ -30,6 +30,7 @@ const (
 type Door struct {
 	gate     *Gate
 	listener net.Listener
+	owner    string // of the code
 	rules    []job.NetworkRule
 	count    *counter
 	http     *http.Server
@@ -46,8 +47,11 @@ type Door struct {
 
 // Open begins to serve a sandbox's proxy at a listener, which the door owns then.
 func (g *Gate) Open(l net.Listener, n job.Network, sandbox string) *Door {
+	if n.Owner != "" { // there are keys, so there may be other tenants
+		g.places.Fair(true)
+	}
 	d := &Door{
-		gate: g, listener: l, rules: n.Rules(), open: map[net.Conn]struct{}{}, requests: newQueue(l.Addr()),
+		gate: g, listener: l, owner: n.Owner, rules: n.Rules(), open: map[net.Conn]struct{}{}, requests: newQueue(l.Addr()),
 		count: newCounter(g.cfg.Bytes, g.cfg.Log.With(slog.String("session_id", sandbox))),
 	}
 	d.life, d.end = context.WithCancel(context.Background())
@@ -129,7 +133,9 @@ func (d *Door) accept() {
 			_ = t.SetWriteBuffer(bufferBytes)
 		}
 		in := &inside{Conn: c, d: d}
+		in.watch()
 		if !d.enter(in) {
+			in.timer.Stop()
 			if d.life.Err() != nil { // it came when the door was closed, and is not refused
 				_ = c.Close()
 				return
@@ -157,9 +163,7 @@ func (d *Door) enter(c *inside) bool {
 	if d.open == nil || d.gate.cfg.Connections > 0 && d.inside >= d.gate.cfg.Connections {
 		return false
 	}
-	select {
-	case d.gate.places <- struct{}{}:
-	default:
+	if _, _, ok := d.gate.places.Take(d.owner, 1, mostOfGate); !ok {
 		return false
 	}
 	d.inside++
@@ -170,7 +174,7 @@ func (d *Door) enter(c *inside) bool {
 
 // refuseConnection answers a connection for which there is no place, in the way of HTTP.
 func (d *Door) refuseConnection(c net.Conn) {
-	why := &refusal{job.NetworkTooMany, "this sandbox, or all of this machine together, have as many connections as they may"}
+	why := &refusal{job.NetworkTooMany, "this sandbox, or all of your sandboxes or of this machine together, have as many connections as they may"}
 	_ = d.count.refuse("", 0, why)
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // a new connection takes so little at once
 	_, _ = io.WriteString(c, statusLine(http.StatusServiceUnavailable, why.text))
@@ -183,9 +187,21 @@ type inside struct {
 	d      *Door
 	reader *bufio.Reader // has its first bytes
 	closed sync.Once
+	idle   idle
+	timer  *time.Timer // ends it when it has been idle for too long
 }
 
-func (c *inside) Read(p []byte) (int, error) { return c.reader.Read(p) }
+func (c *inside) Read(p []byte) (int, error) {
+	n, err := c.reader.Read(p)
+	c.idle.moved(n)
+	return n, err
+}
+
+func (c *inside) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.idle.moved(n)
+	return n, err
+}
 
 // CloseWrite shows the client that nothing follows.
 func (c *inside) CloseWrite() error { return closeWrite(c.Conn) }
@@ -193,12 +209,13 @@ func (c *inside) CloseWrite() error { return closeWrite(c.Conn) }
 // Close gives the places back.
 func (c *inside) Close() error {
 	c.closed.Do(func() {
+		c.timer.Stop()
 		_ = c.Conn.Close()
 		c.d.mu.Lock()
 		c.d.inside--
 		delete(c.d.open, c)
 		c.d.mu.Unlock()
-		<-c.d.gate.places
+		c.d.gate.places.Give(c.d.owner, 1)
 		c.d.working.Done()
 	})
 	return nil

@@ -6,7 +6,7 @@
 // address (package netguard), and connects. Where the request has rules for requests of HTTP, it looks into them (intercept.go).
 //
 // All that code sends is hostile. So each connection has bounded memory and a goroutine of its own, and sandboxes share neither
-// connections to destinations nor anything else but the gate's supply of places.
+// connections to destinations nor anything else but the gate's supply of places, of which each tenant gets a share.
 package egress
 
 import (
@@ -32,8 +32,6 @@ const (
 	connectTime = 30 * time.Second
 	// keepTime is how long a client may leave a connection of HTTP open between requests.
 	keepTime = 2 * time.Minute
-	// idleTime is how long a connection may be without any byte.
-	idleTime = 15 * time.Minute
 )
 
 // Config has the operator's bounds of all sandboxes.
@@ -57,7 +55,7 @@ type Config struct {
 // Gate serves the proxies of a runner's sandboxes.
 type Gate struct {
 	cfg    Config
-	places chan struct{} // has a token for each connection
+	places job.Shares // connections of each owner of code
 }
 
 // New returns a gate.
@@ -74,7 +72,7 @@ func New(cfg Config) *Gate {
 			return guard.Dial(ctx, cfg.Lookup, host, port)
 		}
 	}
-	return &Gate{cfg: cfg, places: make(chan struct{}, mostOfGate)}
+	return &Gate{cfg: cfg}
 }
 
 // refusal is the reason why there is no connection. Code sees its text.

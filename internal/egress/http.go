@@ -31,7 +31,7 @@ func (d *Door) serveHTTP(forward http.Handler, w http.ResponseWriter, r *http.Re
 		return
 	}
 	if d.inspect == nil {
-		forward.ServeHTTP(w, r)
+		passOn(forward, w, r)
 		return
 	}
 	host, port, err := destinationOf(r.URL)
@@ -39,7 +39,7 @@ func (d *Door) serveHTTP(forward http.Handler, w http.ResponseWriter, r *http.Re
 	case err != nil:
 		refuseHTTP(w, d.count.refuse("", 0, badRequest(err)))
 	case !d.inspect.has(host, port):
-		forward.ServeHTTP(w, r)
+		passOn(forward, w, r)
 	default:
 		if err := d.inspect.admit(host, port); err != nil {
 			refuseHTTP(w, err)
@@ -47,6 +47,14 @@ func (d *Door) serveHTTP(forward http.Handler, w http.ResponseWriter, r *http.Re
 		}
 		d.inspect.pass(w, r, "http", host, port)
 	}
+}
+
+// passOn passes a request on, and its answer. A destination may answer while the body is on its way, or at the very moment of its last byte. Without
+// full duplex the server would close the body before it writes the answer's header, and the transport would take that for a fault of the
+// connection and cut the answer off.
+func passOn(to http.Handler, w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/1.1 has it
+	to.ServeHTTP(w, r)
 }
 
 // destinationOf reads the host and the port of a URL with http://.

@@ -174,7 +174,7 @@ func (i *interceptor) pass(w http.ResponseWriter, r *http.Request, scheme, host 
 		refuseHTTP(w, i.door.count.refuse(host, port, why))
 		return
 	}
-	i.forward.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), allowedKey{}, a)))
+	passOn(i.forward, w, r.WithContext(context.WithValue(r.Context(), allowedKey{}, a)))
 }
 
 // dial connects for an allowed request.

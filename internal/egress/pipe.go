@@ -27,6 +27,7 @@ func (buffers) Put(b []byte) { pool.Put(&b) }
 // pipe passes bytes on in both directions until both are at their end, or nothing has come for idleTime.
 func pipe(in *inside, out *outside) {
 	alive := func() {
+		in.idle.moved(1) // what the kernel moves passes neither Read nor Write
 		end := time.Now().Add(idleTime)
 		_ = in.SetDeadline(end)
 		_ = out.SetDeadline(end)

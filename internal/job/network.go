@@ -13,6 +13,18 @@ import (
 type Network struct {
 	Allow []string   `json:"allow"` // rules: see ParseNetworkRule
 	HTTP  []HTTPRule `json:"http,omitempty"`
+	// Owner is the caller whose code it is for; empty if the caller had no key. The store sets it, and a runner divides its connections by it.
+	Owner string `json:"owner,omitempty"`
+}
+
+// OwnedBy returns the network as that of a caller; nil for none.
+func (n *Network) OwnedBy(caller string) *Network {
+	if n == nil {
+		return nil
+	}
+	owned := *n
+	owned.Owner = caller
+	return &owned
 }
 
 const (

@@ -80,6 +80,7 @@ func (s *Store) createSome(ctx context.Context, jobs []job.NewJob) []job.Created
 
 // createArgs are the arguments of the script that creates a job, without the commands that withTask adds.
 func (s *Store) createArgs(n job.NewJob) (keys, args, error) {
+	n.Spec.Network = n.Spec.Network.OwnedBy(n.Caller)
 	spec, err := json.Marshal(n.Spec)
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode spec: %w", err)

@@ -22,6 +22,7 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 	if err := s.hasRoom(ctx); err != nil {
 		return job.Session{}, fmt.Errorf("%s: %w", op, err)
 	}
+	n.Spec.Network = n.Spec.Network.OwnedBy(n.Caller)
 	spec, err := json.Marshal(n.Spec)
 	if err != nil {
 		return job.Session{}, fmt.Errorf("%s: encode spec: %w", op, err)
