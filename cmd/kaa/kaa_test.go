@@ -28,9 +28,10 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	code := m.Run()
-	stopShared()
-	os.Exit(code)
+	os.Exit(testenv.InTempDir(func() int {
+		defer stopShared()
+		return m.Run()
+	}))
 }
 
 // shared is the Kaa of all tests.
@@ -59,7 +60,7 @@ func start(t *testing.T) string {
 		}
 		shared.cmd = exec.CommandContext(context.Background(), os.Args[0], "dev")
 		shared.cmd.Env = []string{
-			asKaa, "PATH=" + os.Getenv("PATH"), "KAA_ADDR=127.0.0.1:0", "KAA_CONCURRENCY=2", "KAA_PYTHON=" + testenv.SystemPython(), "KAA_WORK_DIR=" + shared.dir,
+			asKaa, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "KAA_ADDR=127.0.0.1:0", "KAA_CONCURRENCY=2", "KAA_PYTHON=" + testenv.SystemPython(), "KAA_WORK_DIR=" + shared.dir,
 			"KAA_ADMIN_KEYS=" + operatorKey,
 		}
 		out, err := shared.cmd.StdoutPipe()
@@ -92,7 +93,7 @@ func child(t *testing.T, environ []string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Dir = t.TempDir()
-	cmd.Env = append([]string{asKaa, "PATH=" + os.Getenv("PATH"), "HOME=" + cmd.Dir}, environ...)
+	cmd.Env = append([]string{asKaa, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "HOME=" + cmd.Dir}, environ...)
 	return cmd
 }
 

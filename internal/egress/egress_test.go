@@ -18,14 +18,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/kaa-run/kaa/internal/egress"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testenv.Refusing()) }
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // names are the addresses of the names of these tests. Names that it lacks do not exist.
 var names = map[string]string{

@@ -141,10 +141,12 @@ for d in config, os.path.expanduser("~"), tempfile.gettempdir():
     open(d + "/secret", "w").close()
 `})
 	const code = `
-import os, tempfile, writes
+import os, sys, tempfile, writes
+def of_interpreter(path):  # it may be in there, too
+    return (sys.prefix + "/").startswith(path + "/") or path.startswith(sys.prefix + "/")
 def tree(top):
-    found = sorted(os.path.relpath(os.path.join(w, n), top) for w, dirs, files in os.walk(top) for n in dirs + files)
-    return [name for name in found if not name.startswith("Test")]  # the interpreter is in there, too
+    found = (os.path.join(w, n) for w, dirs, files in os.walk(top) for n in dirs + files)
+    return sorted(os.path.relpath(path, top) for path in found if not of_interpreter(path))
 print(tree(os.environ["TMPDIR"]), tree(os.getcwd()))
 open(tempfile.mkstemp()[1]); print(tempfile.gettempdir() == os.environ["TMPDIR"], os.environ["HOME"] == os.getcwd())
 os.makedirs(os.environ["MPLCONFIGDIR"], exist_ok=True); os.makedirs(os.environ["XDG_CACHE_HOME"])

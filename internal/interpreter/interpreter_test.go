@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/interpreter"
@@ -22,7 +21,7 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(withSharedPools{m}, testenv.Refusing()) }
+func TestMain(m *testing.M) { os.Exit(testenv.Main(withSharedPools{m})) }
 
 // python is an interpreter that starts fast: no version manager's shim.
 func python() string {

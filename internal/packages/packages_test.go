@@ -10,15 +10,13 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/packages"
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testenv.Refusing()) }
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // ample is the limit for what should happen soon, on a machine that is busy.
 const ample = testenv.Timeout

@@ -34,7 +34,7 @@ func Child(tb testing.TB, name, unfit string, environ []string) *exec.Cmd {
 		argv = []string{"/bin/sh", "-ec", unfit + "; exec \"$0\"", self}
 	}
 	cmd := exec.CommandContext(tb.Context(), argv[0], argv[1:]...) //nolint:gosec // the words are the tests' own
-	cmd.Env = append(append([]string(nil), environ...), ChildEnv(name), "PATH="+os.Getenv("PATH"))
+	cmd.Env = append(append([]string{"TMPDIR=" + os.TempDir()}, environ...), ChildEnv(name), "PATH="+os.Getenv("PATH"))
 	if unfit != Fit {
 		cmd.SysProcAttr = &syscall.SysProcAttr{
 			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,

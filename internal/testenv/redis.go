@@ -49,13 +49,15 @@ type RedisDB struct {
 // not read, which is longer than goleak looks.
 func Refusing() goleak.Option { return goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait") }
 
-// Main runs the tests of a package, stops what they shared and then looks for
-// leaked goroutines. It returns the exit code:
+// Main runs the tests of a package in a TMPDIR of their own, stops what they shared and then looks for
+// leaked goroutines and for files that they left. It returns the exit code:
 //
 //	func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
-func Main(m *testing.M, opts ...goleak.Option) int {
-	code := m.Run()
-	shared.stop()
+func Main(m interface{ Run() int }, opts ...goleak.Option) int {
+	code := InTempDir(func() int {
+		defer shared.stop()
+		return m.Run()
+	})
 	if code != 0 {
 		return code // a test that failed half-way leaks as well: say only the cause
 	}

@@ -11,7 +11,12 @@ import (
 	"github.com/kaa-run/kaa/internal/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func TestMain(m *testing.M) {
+	if name := testenv.ChildName(); name != "" {
+		os.Exit(testenv.InTempDir(func() int { return leave(name) }))
+	}
+	os.Exit(testenv.Main(m))
+}
 
 func TestEachCallGetsItsOwnDatabase(t *testing.T) {
 	t.Parallel()

@@ -34,7 +34,7 @@ func startKaa(t *testing.T) *kaa {
 			environ = append(environ, kv)
 		}
 	}
-	environ = append(environ, "KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL="+testenv.Redis(t).URL, "KAA_CONCURRENCY=4", "KAA_LOG_LEVEL=error", "KAA_PLAIN="+testenv.Plain(),
+	environ = append(environ, "KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL="+testenv.Redis(t).URL, "KAA_BLOB_URL=file://"+t.TempDir(), "KAA_CONCURRENCY=4", "KAA_LOG_LEVEL=error", "KAA_PLAIN="+testenv.Plain(),
 		// A busy machine takes its time to start interpreters, and to execute.
 		"KAA_SYNC_QUEUE_WAIT="+ample, "KAA_DEFAULT_TIMEOUT="+ample,
 		"KAA_RUNTIMES=python="+testenv.SystemPython()+";libs="+testenv.LibsPython(t)+";bare="+testenv.LibsBarePython(t))

@@ -68,7 +68,7 @@ export class World {
   async startKaa(settings = {}) {
     let log = ''
     this.kaa = spawn(process.env.KAA_BIN, ['dev'], {
-      env: { PATH: process.env.PATH, HOME: this.folder, KAA_PYTHON: process.env.KAA_PYTHON, KAA_ADDR: `127.0.0.1:${this.port}`, KAA_API_KEYS_FILE: join(this.folder, 'keys.json'), KAA_LOG_LEVEL: 'WARN', KAA_SANDBOX: process.env.KAA_SANDBOX ?? 'strict', ...settings },
+      env: { PATH: process.env.PATH, TMPDIR: tmpdir(), HOME: this.folder, KAA_PYTHON: process.env.KAA_PYTHON, KAA_ADDR: `127.0.0.1:${this.port}`, KAA_API_KEYS_FILE: join(this.folder, 'keys.json'), KAA_LOG_LEVEL: 'WARN', KAA_SANDBOX: process.env.KAA_SANDBOX ?? 'strict', ...settings },
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     this.kaa.stderr.on('data', (d) => { log += d })

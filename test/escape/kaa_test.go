@@ -83,7 +83,7 @@ func startKaa(t *testing.T, level, secret string) *kaa {
 	if err := os.WriteFile(secrets, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	k.cmd.Env = append(k.cmd.Env, "KAA_EGRESS_INTERCEPT=true", "KAA_SECRETS_FILE="+secrets, serveVariable+"=1", "KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL="+k.redis.URL, "KAA_SANDBOX="+level, "KAA_EGRESS=*:*",
+	k.cmd.Env = append(k.cmd.Env, "KAA_EGRESS_INTERCEPT=true", "KAA_SECRETS_FILE="+secrets, serveVariable+"=1", "KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL="+k.redis.URL, "KAA_BLOB_URL=file://"+t.TempDir(), "KAA_SANDBOX="+level, "KAA_EGRESS=*:*",
 		"KAA_WORK_DIR="+k.workDir, "KAA_CONCURRENCY=4", "KAA_KILL_GRACE="+killGrace.String(), "KAA_DRAIN_TIMEOUT=5s", "KAA_TEST_SECRET="+secret, "KAA_PLAIN="+testenv.Plain())
 	if os.Getenv("KAA_PYTHON") == "" {
 		k.cmd.Env = append(k.cmd.Env, "KAA_PYTHON="+testenv.SystemPython())
