@@ -161,7 +161,7 @@ func (r *runner) hasFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	one.want(name, "import alpha; print(alpha.version)", "1.0\n")
-	one.pool.WithdrawSet(name)
+	testenv.Eventually(t, "nothing uses the set", func() bool { return one.pool.WithdrawSet(name) })
 	if left, _ := os.ReadDir(small); len(left) != 1 {
 		t.Errorf("on the small disk: %v", left)
 	}
