@@ -1,7 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"net/url"
+	"os/exec"
 	"slices"
 	"time"
 
@@ -47,6 +49,17 @@ func (c *Config) PackageLimits() job.PackageLimits {
 // InstallsPackages says whether a runner installs packages. It need not know the keys of callers: the API asks for nothing that
 // it has not allowed.
 func (c *Config) InstallsPackages() bool { return c.Packages != packagesOff }
+
+// InstallerAdvice is what to do on a machine without the installer of packages.
+const InstallerAdvice = "install uv, set KAA_UV to its path, or refuse packages with KAA_PACKAGES=off"
+
+// Installer is the program that installs packages.
+func (c *Config) Installer() (path string, err error) {
+	if path, err = exec.LookPath(c.UV); err != nil {
+		return "", fmt.Errorf("KAA_UV: %w", err)
+	}
+	return path, nil
+}
 
 // BlockedPackages are the names that no set may have, in the form in which names are compared.
 func (c *Config) BlockedPackages() []string { return packageNames(c.PackagesBlock) }

@@ -46,6 +46,7 @@ type diagnosis struct {
 	Levels   []levelDiagnosis `json:"levels"`
 	Memory   finding          `json:"memoryControl"`
 	Runtimes []runtimeReport  `json:"runtimes"`
+	Packages *finding         `json:"packages,omitempty"` // their installer; nil if a runner would install none
 	Redis    finding          `json:"redis"`
 	Records  *finding         `json:"records,omitempty"`          // the version of the records in Redis; nil without Redis
 	Provider *finding         `json:"identityProvider,omitempty"` // nil if none is set
@@ -113,6 +114,7 @@ func diagnose(ctx context.Context, cfg *config.Config) diagnosis {
 	d := diagnosis{Sandbox: cfg.Sandbox, UID: os.Geteuid(), Kernel: kernel(), Memory: diagnoseMemory()}
 	d.Redis, d.Records = diagnoseRedis(ctx, cfg)
 	d.Provider = diagnoseProvider(ctx, cfg)
+	d.Packages = diagnoseInstaller(cfg)
 	for _, level := range []sandbox.Level{sandbox.Strict, sandbox.Basic, sandbox.None} {
 		wanted := d.Level == "" && slices.Contains(interpreters.Levels(cfg), level)
 		insteadOfStrict := level == sandbox.Basic && !d.Levels[0].Holds
@@ -294,6 +296,20 @@ func diagnoseProvider(ctx context.Context, cfg *config.Config) *finding {
 	return f
 }
 
+// diagnoseInstaller looks for the installer of packages. A runner starts without it, so it does not affect the verdict.
+func diagnoseInstaller(cfg *config.Config) *finding {
+	if !cfg.InstallsPackages() {
+		return nil
+	}
+	f := &finding{Name: "installer", Holds: yes}
+	path, err := cfg.Installer()
+	f.Detail = path
+	if err != nil {
+		f.Holds, f.Detail, f.Advice = no, oneLine(err), "executions with packages need it: "+config.InstallerAdvice
+	}
+	return f
+}
+
 func kernel() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
@@ -326,6 +342,10 @@ func (d diagnosis) print(w io.Writer) error {
 			}
 		}
 		line(r.finding)
+	}
+	if d.Packages != nil {
+		section("packages")
+		line(*d.Packages)
 	}
 	section("queue")
 	line(d.Redis)

@@ -54,6 +54,8 @@ func TestDoctor(t *testing.T) {
 		{"no Redis", testenv.Fit, []string{"KAA_REDIS_URL=redis://:secret@127.0.0.1:1"}, 0, []string{"Redis no dial tcp 127.0.0.1:1", "KAA_SANDBOX=strict: it holds"}},
 		{"identity provider", testenv.Fit, []string{"KAA_OIDC_ISSUER=" + testenv.NewIssuer(t).URL, "KAA_OIDC_AUDIENCE=kaa"}, 0, []string{"[callers]", "identity provider yes http://127.0.0.1:", "KAA_SANDBOX=strict: it holds"}},
 		{"no identity provider", testenv.Fit, []string{"KAA_OIDC_ISSUER=http://127.0.0.1:1", "KAA_OIDC_AUDIENCE=kaa"}, 0, []string{"identity provider no ask the identity provider: Get \"http://127.0.0.1:1/.well-known/openid-configuration\": dial tcp", "API processes have to reach it", "KAA_SANDBOX=strict: it holds"}},
+		{"installer", testenv.Fit, []string{"KAA_SANDBOX=none", "KAA_UV=" + testenv.SystemPython()}, 0, []string{"[packages]", "installer yes " + testenv.SystemPython(), "KAA_SANDBOX=none: it holds"}},
+		{"no installer", testenv.Fit, []string{"KAA_SANDBOX=none", "KAA_PACKAGES=on", "KAA_UV=/nowhere/uv"}, 0, []string{"installer no KAA_UV: ", "install uv, set KAA_UV to its path, or refuse packages with KAA_PACKAGES=off", "KAA_SANDBOX=none: it holds"}},
 		{"runtimes", testenv.Fit, []string{"KAA_RUNTIMES=a=" + testenv.SystemPython() + ":json,csv;b=/nowhere;c=" + testenv.SystemPython() + ":no_such_module"}, 1, []string{
 			"a yes Python 3.", "preloaded: json, csv", "b no interpreters", "c no start interpreter pool", "No module named 'no_such_module'",
 			"KAA_SANDBOX=strict: it holds, but a runner would not start: a runtime does not",
