@@ -448,6 +448,8 @@ type Entry struct {
 type EnvironmentBody struct {
 	// Packages: Requirements such as requests or pandas==2.2.3, as packages of POST /v1/jobs. At most 100.
 	Packages []string `json:"packages"`
+	// Preload: Modules of these packages that a runner imports ahead, once they are installed, for executions that name the same packages and modules. At most 10.
+	Preload []string `json:"preload,omitempty"`
 	// Runtime: Runtime for which they are installed. Default: that of an execution that names none.
 	Runtime *string `json:"runtime,omitempty"`
 }
@@ -475,6 +477,8 @@ type EnvironmentView struct {
 	PackageSet string `json:"packageSet"`
 	// Packages: The requirements in the form that equal ones have in common.
 	Packages []string `json:"packages"`
+	// Preload: Modules that were to be imported ahead, when it was prepared last.
+	Preload []string `json:"preload,omitempty"`
 	// Python: Version of Python for which the packages were resolved last.
 	Python string `json:"python,omitempty"`
 	// ReadyAt: When its job has found the packages installed.

@@ -22,7 +22,7 @@ func describeProgram(cmd *cobra.Command, o *cli.RunOptions) {
 	cmd.Flags().StringArrayVarP(&o.Files, "file", "f", nil, "file to send along, such as a module or data: PATH, or NAME=PATH for another name; repeatable")
 	cmd.Flags().StringVarP(&o.Out, "out", "o", "", "directory for the files and figures that the program makes")
 	cmd.Flags().StringVar(&o.Runtime, "runtime", "", "Python that executes it, one of GET /v1/runtimes")
-	describePackages(cmd, &o.Packages)
+	describePackages(cmd, &o.Packages, &o.Preload)
 	cmd.Flags().StringVarP(&o.Session, "session", "s", "", "id or name of the session in which it is executed")
 	completeFlag(cmd, "session", cli.CompleteSessions)
 	describeBounds(cmd, &o.Limits)
@@ -141,7 +141,7 @@ func mapCommand() *cobra.Command {
 	}
 	cmd.Flags().Var((*duration)(&o.Timeout), "timeout", "how long each program may run, e.g. 90s, or 90 "+defaultTimeout)
 	cmd.Flags().StringVar(&o.Runtime, "runtime", "", "Python that executes them")
-	describePackages(cmd, &o.Packages)
+	describePackages(cmd, &o.Packages, &o.Preload)
 	cmd.Flags().BoolVar(&o.Completion, "as-completed", false, "print results as they come, and not in the order of the programs")
 	cmd.Flags().StringVarP(&o.Out, "out", "o", "", "file for the results (default: standard output)")
 	cmd.Flags().StringVar(&o.Key, "idempotency-key", "", "the same key and programs make one batch, and continue one that broke off")

@@ -66,7 +66,7 @@ func execCommand() *cobra.Command {
 func describeSession(cmd *cobra.Command, o *cli.SessionOptions, idle *time.Duration) {
 	cmd.Flags().StringVar(&o.Name, "name", "", "name by which it is found again; a live session of that name is used")
 	cmd.Flags().StringVar(&o.Runtime, "runtime", "", "Python of the session, one of GET /v1/runtimes")
-	describePackages(cmd, &o.Packages)
+	describePackages(cmd, &o.Packages, &o.Preload)
 	cmd.Flags().StringVar(&o.Persist, "persist", "", "volume that keeps its files")
 	cmd.Flags().StringArrayVarP(&o.Envs, "env", "e", nil, "NAME=VALUE for its environment; NAME alone passes this shell's; repeatable")
 	cmd.Flags().Var((*duration)(idle), "idle-timeout", "time without use after which it ends, e.g. 1h")

@@ -14,6 +14,7 @@ import (
 // EnvironmentBody names the packages of an environment.
 type EnvironmentBody struct {
 	Packages []string `json:"packages" doc:"Requirements such as requests or pandas==2.2.3, as packages of POST /v1/jobs. At most 100."`
+	Preload  []string `json:"preload,omitempty" nullable:"true" doc:"Modules of these packages that a runner imports ahead, once they are installed, for executions that name the same packages and modules. At most 10."`
 	Runtime  *string  `json:"runtime,omitempty" nullable:"true" doc:"Runtime for which they are installed. Default: that of an execution that names none."`
 }
 
@@ -22,6 +23,7 @@ type EnvironmentView struct {
 	ID           string                   `json:"id" doc:"The same for equal packages and runtimes."`
 	State        service.EnvironmentState `json:"state" enum:"queued,building,ready,failed,expired" doc:"queued: it waits for a runner. building: a runner installs the packages. failed: they cannot be had, and failure says why. expired: they were not used for a long time, and their next use installs them anew."`
 	Packages     []string                 `json:"packages" nullable:"false" doc:"The requirements in the form that equal ones have in common."`
+	Preload      []string                 `json:"preload,omitempty" doc:"Modules that were to be imported ahead, when it was prepared last."`
 	PackageSet   string                   `json:"packageSet" doc:"Name of the set. Jobs with these packages have it, too."`
 	Runtime      string                   `json:"runtime,omitempty" doc:"Absent for the default one."`
 	JobID        string                   `json:"jobId" doc:"The job that prepares it. Its cancellation gives the environment up."`
@@ -61,7 +63,7 @@ func (s *server) registerEnvironments() {
 	const path, one = "/v1/environments", "/v1/environments/{id}"
 	register(s, huma.Operation{
 		OperationID: "createEnvironment", Method: http.MethodPost, Path: path, Tags: tags, DefaultStatus: http.StatusAccepted, Summary: "Have packages installed ahead",
-		Description: "So the first execution that names them does not wait. 200: this API key has the environment already, or it is under way; else 202.",
+		Description: "So the first execution that names them does not wait. 200: this API key has the environment already, or it is under way; else 202. With another list of preload it is prepared anew.",
 		Errors:      []int{400, 401, 408, 413, 415, 429, 503},
 		Responses:   map[string]*huma.Response{"200": {Description: "It is there, or under way", Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/EnvironmentView"}}}}},
 	}, s.createEnvironment)
@@ -81,7 +83,7 @@ func (s *server) registerEnvironments() {
 }
 
 func (s *server) createEnvironment(ctx context.Context, in *createEnvironmentInput) (*createEnvironmentOutput, error) {
-	e, known, err := s.cfg.Service.PrepareEnvironment(ctx, service.CallerOf(ctx), value(in.Body.Runtime), in.Body.Packages)
+	e, known, err := s.cfg.Service.PrepareEnvironment(ctx, service.CallerOf(ctx), value(in.Body.Runtime), in.Body.Packages, in.Body.Preload)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +110,7 @@ func (s *server) listEnvironments(ctx context.Context, _ *struct{}) (*environmen
 func environmentView(e service.EnvironmentInfo) EnvironmentView {
 	runtime, set := job.SplitPackages(e.Runtime)
 	return EnvironmentView{
-		ID: e.ID, State: e.State, Packages: e.Packages, PackageSet: set, Runtime: runtime, JobID: e.JobID, CreatedAt: e.CreatedAt, ReadyAt: optional(e.ReadyAt),
+		ID: e.ID, State: e.State, Packages: e.Packages, Preload: e.Preload, PackageSet: set, Runtime: runtime, JobID: e.JobID, CreatedAt: e.CreatedAt, ReadyAt: optional(e.ReadyAt),
 		Python: e.Build.Python, Bytes: e.Build.Bytes, BuildSeconds: e.Build.Took.Seconds(), Failure: e.Failure, Installation: e.Installation, Lock: e.Details.Lock, Log: e.Details.Log,
 	}
 }

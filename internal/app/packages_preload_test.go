@@ -33,6 +33,7 @@ func TestPreload(t *testing.T) {
 		defer k.call(http.MethodDelete, sessionsPath+"/"+id, nil)
 		return ahead(fields{"code": look, "sessionId": id}) == "True\n"
 	})
+	k.preparesImports()
 	job := k.submit(named)
 	if shown := k.await(job); shown.str("packageSet") == "" || shown.str("runtime") != "" || shown.str("result.status") != "ok" {
 		t.Errorf("a job: %s", shown.raw)
@@ -55,4 +56,30 @@ func TestPreload(t *testing.T) {
 			t.Errorf("%v: %d %s", body, bad.status, bad.raw)
 		}
 	}
+}
+
+// preparesImports: an environment has modules imported ahead. It is the same one without them, and is prepared anew with others.
+func (k *kaa) preparesImports() {
+	k.tb.Helper()
+	prepare := func(status int, body fields) answer {
+		k.tb.Helper()
+		a := k.call(http.MethodPost, environmentsPath, body)
+		if a.status != status {
+			k.tb.Errorf("%v: %d %s", body, a.status, a.raw)
+		}
+		return a
+	}
+	plain := prepare(http.StatusAccepted, fields{"packages": []string{"alpha"}})
+	k.await(plain.str("jobId"))
+	first := prepare(http.StatusAccepted, fields{"packages": []string{"alpha"}, "preload": []string{"alpha", "json"}})
+	if request := k.call(http.MethodGet, "/v1/jobs/"+first.str("jobId")+"/request", nil); request.str("preload") != "[alpha json]" || first.str("preload") != "[alpha json]" || first.str("id") != plain.str("id") {
+		k.tb.Errorf("the request of the job: %s\nof %s", request.raw, first.raw)
+	}
+	k.await(first.str("jobId"))
+	for _, body := range []fields{{"packages": []string{"alpha"}, "preload": []string{"alpha", "json"}}, {"packages": []string{"alpha"}}} {
+		if again := prepare(http.StatusOK, body); again.str("state") != "ready" || again.str("jobId") != first.str("jobId") {
+			k.tb.Errorf("%v again: %s", body, again.raw)
+		}
+	}
+	prepare(http.StatusBadRequest, fields{"packages": []string{"alpha"}, "preload": []string{"al pha"}})
 }

@@ -27,6 +27,7 @@ type RunOptions struct {
 	Files    []string      // to send along: PATH, or NAME=PATH
 	Runtime  string        // a Python of the Kaa, by its name
 	Packages []string      // of the index, that it imports
+	Preload  []string      // modules of the packages, to be imported ahead
 	Session  string        // id or name of the session in which it is executed
 	Limits   []string      // NAME=NUMBER, as the API names them
 	Cases    string        // file with cases of the program; empty if it has none
@@ -153,7 +154,7 @@ func (o RunOptions) request(p app.Process) (client.ExecuteBody, error) {
 	if o.Runtime != "" {
 		r.Runtime = &o.Runtime
 	}
-	r.Packages = o.Packages
+	r.Packages, r.Preload = o.Packages, o.Preload
 	r.Args, r.Envs = o.Args, environment(p, o.Envs)
 	r.Limits, err = limitsOf(o.Limits)
 	return r, err

@@ -25,6 +25,7 @@ type MapOptions struct {
 	Timeout  time.Duration
 	Runtime  string
 	Packages []string
+	Preload  []string
 	Limits   []string
 	// Completion prints results as they come, and not in the order of the programs.
 	Completion bool
@@ -66,7 +67,7 @@ func (o MapOptions) lines() (io.Reader, []string, error) {
 		if o.Runtime != "" {
 			body.Runtime = &o.Runtime
 		}
-		body.Packages = o.Packages
+		body.Packages, body.Preload = o.Packages, o.Preload
 		if err := encode(lines, body); err != nil {
 			return nil, nil, err
 		}

@@ -25,13 +25,13 @@ func ListPackages(ctx context.Context, p app.Process) error {
 	})
 }
 
-// PreparePackages has packages installed ahead, waits for that, and prints the id of their environment.
-func PreparePackages(ctx context.Context, p app.Process, packages []string, runtime string) error {
+// PreparePackages has packages installed, and modules of theirs imported, ahead. It waits for that, and prints the id of their environment.
+func PreparePackages(ctx context.Context, p app.Process, packages, preload []string, runtime string) error {
 	c, err := operator(p.Environ)
 	if err != nil {
 		return err
 	}
-	body := client.EnvironmentBody{Packages: packages}
+	body := client.EnvironmentBody{Packages: packages, Preload: preload}
 	if runtime != "" {
 		body.Runtime = &runtime
 	}

@@ -20,7 +20,9 @@ func TestPackages(t *testing.T) {
 		err := command(app.Process{Environ: app.Environment{"KAA_URL=" + url, "KAA_API_KEY=" + admin}, Stdout: out, Stderr: out})
 		return out.String(), err
 	}
-	id, err := call(func(p app.Process) error { return cli.PreparePackages(t.Context(), p, []string{"Alpha"}, "") })
+	id, err := call(func(p app.Process) error {
+		return cli.PreparePackages(t.Context(), p, []string{"Alpha"}, []string{"alpha"}, "")
+	})
 	if id = strings.TrimSpace(id); err != nil || len(id) != 32 {
 		t.Fatalf("prepare: %v %s", err, id)
 	}
@@ -36,7 +38,7 @@ func TestPackages(t *testing.T) {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}
-	if _, err := call(func(p app.Process) error { return cli.PreparePackages(t.Context(), p, []string{"no-such"}, "") }); err == nil || !strings.Contains(err.Error(), "packages_unresolved") {
+	if _, err := call(func(p app.Process) error { return cli.PreparePackages(t.Context(), p, []string{"no-such"}, nil, "") }); err == nil || !strings.Contains(err.Error(), "packages_unresolved") {
 		t.Errorf("packages that cannot be had: %v", err)
 	}
 	if _, err := call(func(p app.Process) error { return cli.ShowPackages(t.Context(), p, "none", false) }); err == nil || !strings.Contains(err.Error(), "no environment") {

@@ -57,6 +57,7 @@ type SessionOptions struct {
 	// Name finds it again; with it, a session that is there already is used.
 	Name, Runtime, Persist string
 	Limits, Envs, Packages []string
+	Preload                []string
 	// Idle is the seconds without use after which it ends; 0 for the default of the server.
 	Idle float64
 }
@@ -64,7 +65,7 @@ type SessionOptions struct {
 // body is the session as the API takes it.
 func (o SessionOptions) body(p app.Process) (client.SessionBody, error) {
 	limits, err := limitsOf(o.Limits)
-	body := client.SessionBody{Limits: limits, Envs: environment(p, o.Envs), Packages: o.Packages}
+	body := client.SessionBody{Limits: limits, Envs: environment(p, o.Envs), Packages: o.Packages, Preload: o.Preload}
 	if o.Runtime != "" {
 		body.Runtime = &o.Runtime
 	}

@@ -33,7 +33,7 @@ func (o SubmitOptions) body(p app.Process) (client.JobBody, error) {
 	metadata, err := metadataOf(o.Metadata)
 	body := client.JobBody{
 		Code: program.Code, Stdin: program.Stdin, Timeout: program.Timeout, Envs: program.Envs, Args: program.Args, Files: program.Files,
-		Runtime: program.Runtime, Packages: program.Packages, Limits: program.Limits, Metadata: metadata,
+		Runtime: program.Runtime, Packages: program.Packages, Preload: program.Preload, Limits: program.Limits, Metadata: metadata,
 	}
 	if o.Queue != "" {
 		body.Queue = &o.Queue

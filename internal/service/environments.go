@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/kaa-run/kaa/internal/access"
@@ -47,8 +48,8 @@ type EnvironmentInfo struct {
 // mostDetails bounds the details of a set of packages.
 const mostDetails = 8 << 20
 
-// PrepareEnvironment has packages installed ahead. known: the caller has it already, or it is under way.
-func (s *Service) PrepareEnvironment(ctx context.Context, c Caller, runtime string, packages []string) (info EnvironmentInfo, known bool, err error) {
+// PrepareEnvironment has packages installed, and modules of theirs imported, ahead. known: the caller has it already, or it is under way.
+func (s *Service) PrepareEnvironment(ctx context.Context, c Caller, runtime string, packages, preload []string) (info EnvironmentInfo, known bool, err error) {
 	if err := c.may(access.Execute); err != nil {
 		return info, false, err
 	}
@@ -56,17 +57,18 @@ func (s *Service) PrepareEnvironment(ctx context.Context, c Caller, runtime stri
 		return info, false, &job.ValidationError{Fields: []job.FieldError{{Field: "packages", Message: "is empty; name packages, such as requests or pandas==2.2.3"}}}
 	}
 	now := time.Now()
-	n, err := s.draft(ctx, c, Submission{Request: job.Request{Code: "pass", Runtime: runtime, Packages: packages}}, now)
+	n, err := s.draft(ctx, c, Submission{Request: job.Request{Code: "pass", Runtime: runtime, Packages: packages, Preload: preload}}, now)
 	if err != nil {
 		return info, false, err
 	}
-	e := job.Environment{ID: job.EnvironmentID(n.Job.Runtime), Runtime: n.Job.Runtime, Packages: n.Spec.Packages, JobID: n.Job.ID, CreatedAt: now.UTC().Truncate(time.Millisecond)}
+	e := job.Environment{ID: job.EnvironmentID(n.Job.Runtime), Runtime: job.WithoutPreload(n.Job.Runtime), Packages: n.Spec.Packages, Preload: n.Spec.Preload, JobID: n.Job.ID, CreatedAt: now.UTC().Truncate(time.Millisecond)}
 	before, err := s.cfg.Packages.Environment(ctx, c.ID(), e.ID)
 	if err == nil {
 		if info, err = s.environmentNow(ctx, before); err != nil {
 			return info, false, err
 		}
-		if info.State != EnvironmentFailed && info.State != EnvironmentExpired {
+		imports := len(e.Preload) == 0 || slices.Equal(e.Preload, before.Preload)
+		if imports && info.State != EnvironmentFailed && info.State != EnvironmentExpired {
 			return info, true, nil
 		}
 	} else if !errors.Is(err, job.ErrNoEnvironment) {

@@ -166,3 +166,12 @@ def test_pieces_of_events():
         assert [(item.type, item.id) for item in found] == [("stream", "1"), ("status", "")] and found[0].text == "a\u2028b\x85c\r"
     with pytest.raises(kaa.NotKaa):
         Events().feed(b"data: []\n\n")
+
+
+def test_prepare_names_what_is_imported_ahead():
+    server = Server(*(httpx.Response(202, json={"id": "e", "state": "queued", "packages": ["alpha"]}) for _ in range(2)))
+    with server.client() as client:
+        client.prepare(["alpha"], preload=["alpha.deep"])
+        client.prepare(["alpha"])
+    bodies = [json.loads(request.content) for request in server.requests]
+    assert bodies == [{"packages": ["alpha"], "preload": ["alpha.deep"]}, {"packages": ["alpha"]}]

@@ -248,7 +248,7 @@ func (d *Dialect) writeFile(ctx context.Context, r request, in writeFileInput) (
 		}
 		content = string(data)
 	}
-	s, err := d.ensure(ctx, r.caller, in.Session, nil)
+	s, err := d.ensure(ctx, r.caller, in.Session, nil, nil)
 	if err != nil {
 		return nil, err
 	}

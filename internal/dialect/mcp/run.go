@@ -27,13 +27,17 @@ const (
 // sessionText describes the argument that all tools of a session have.
 const sessionText = "The session: a name that you choose, such as sales-report-7f3, or the id of a session. Letters, digits and . _ : @ ~ - only."
 
-// packagesArgument is the name of an argument that tools have where Kaa installs packages.
-const packagesArgument = "packages"
+// Names of arguments that tools have where Kaa installs packages.
+const (
+	packagesArgument = "packages"
+	preloadArgument  = "preload"
+)
 
 type runCodeInput struct {
 	Session  string            `json:"session"`
 	Code     string            `json:"code"`
 	Packages []string          `json:"packages,omitempty"`
+	Preload  []string          `json:"preload,omitempty"`
 	Timeout  *float64          `json:"timeout,omitempty"`
 	Envs     map[string]string `json:"envs,omitempty"`
 }
@@ -41,6 +45,7 @@ type runCodeInput struct {
 type runFreshInput struct {
 	Code     string            `json:"code"`
 	Packages []string          `json:"packages,omitempty"`
+	Preload  []string          `json:"preload,omitempty"`
 	Stdin    string            `json:"stdin,omitempty"`
 	Args     []string          `json:"args,omitempty"`
 	Timeout  *float64          `json:"timeout,omitempty"`
@@ -51,6 +56,7 @@ type runCommandInput struct {
 	Session  string            `json:"session"`
 	Command  string            `json:"command"`
 	Packages []string          `json:"packages,omitempty"`
+	Preload  []string          `json:"preload,omitempty"`
 	Cwd      string            `json:"cwd,omitempty"`
 	Stdin    string            `json:"stdin,omitempty"`
 	Timeout  *float64          `json:"timeout,omitempty"`
@@ -62,7 +68,8 @@ func (d *Dialect) describeRun(texts map[string]string) func(*jsonschema.Schema) 
 	return func(s *jsonschema.Schema) {
 		if !d.Service.Limits().Packages.Allowed {
 			delete(s.Properties, packagesArgument)
-			s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(name string) bool { return name == packagesArgument })
+			delete(s.Properties, preloadArgument)
+			s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(name string) bool { return name == packagesArgument || name == preloadArgument })
 		}
 		describe(texts)(s)
 	}
@@ -72,6 +79,7 @@ func (d *Dialect) describeRun(texts map[string]string) func(*jsonschema.Schema) 
 func describe(texts map[string]string) func(*jsonschema.Schema) {
 	shared := map[string]string{
 		packagesArgument: "Packages that are installed for the session, such as pandas==2.2.3, beside those that it has.",
+		preloadArgument:  "Modules of these packages that are imported ahead, such as pandas, so that their import takes no time. It changes no result.",
 		"session":        sessionText,
 		"timeout":        "Seconds after which it is interrupted. Default: that of the server, usually 60.",
 		"envs":           "Environment variables for this call.",
@@ -132,7 +140,7 @@ func (d *Dialect) addRunTools() {
 }
 
 func (d *Dialect) runCode(ctx context.Context, r request, in runCodeInput) (*sdk.CallToolResult, error) {
-	s, err := d.ensure(ctx, r.caller, in.Session, in.Packages)
+	s, err := d.ensure(ctx, r.caller, in.Session, in.Packages, in.Preload)
 	if err != nil {
 		return nil, err
 	}
@@ -140,14 +148,14 @@ func (d *Dialect) runCode(ctx context.Context, r request, in runCodeInput) (*sdk
 }
 
 func (d *Dialect) runFresh(ctx context.Context, r request, in runFreshInput) (*sdk.CallToolResult, error) {
-	return d.execute(ctx, r, session{}, job.Request{Code: in.Code, Packages: in.Packages, Stdin: in.Stdin, Argv: in.Args, Timeout: in.Timeout, Envs: in.Envs})
+	return d.execute(ctx, r, session{}, job.Request{Code: in.Code, Packages: in.Packages, Preload: in.Preload, Stdin: in.Stdin, Argv: in.Args, Timeout: in.Timeout, Envs: in.Envs})
 }
 
 func (d *Dialect) runCommand(ctx context.Context, r request, in runCommandInput) (*sdk.CallToolResult, error) {
 	if strings.TrimSpace(in.Command) == "" {
 		return nil, &argumentError{"the argument command is empty; give a line of the shell, such as ls -l"}
 	}
-	s, err := d.ensure(ctx, r.caller, in.Session, in.Packages)
+	s, err := d.ensure(ctx, r.caller, in.Session, in.Packages, in.Preload)
 	if err != nil {
 		return nil, err
 	}

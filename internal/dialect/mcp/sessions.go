@@ -46,8 +46,11 @@ type opened struct {
 }
 
 // ensure returns the session of an id, or of a name, which it opens if there is none, with these packages. They are added to a session
-// that is open, unless it was opened with them.
-func (d *Dialect) ensure(ctx context.Context, c service.Caller, named string, packages []string) (session, error) {
+// that is open, unless it was opened with them; its interpreter imports nothing ahead any more.
+func (d *Dialect) ensure(ctx context.Context, c service.Caller, named string, packages, preload []string) (session, error) {
+	if len(preload) > 0 && len(packages) == 0 {
+		return session{}, &argumentError{"the argument preload is for packages; name them in packages, too, or leave it out"}
+	}
 	if service.IsID(named) {
 		return d.add(ctx, c, session{id: named}, packages) // it is looked for when it is used
 	}
@@ -62,7 +65,7 @@ func (d *Dialect) ensure(ctx context.Context, c service.Caller, named string, pa
 	if err != nil {
 		return session{}, fmt.Errorf("encode metadata: %w", err)
 	}
-	s, made, err := d.Service.EnsureSession(ctx, c, named, job.SessionRequest{Packages: packages, Metadata: metadata})
+	s, made, err := d.Service.EnsureSession(ctx, c, named, job.SessionRequest{Packages: packages, Preload: preload, Metadata: metadata})
 	if err != nil || made || noted.Packages == "" {
 		return session{id: s.ID, name: named, made: made}, err
 	}

@@ -141,9 +141,9 @@ class AsyncKaa:
         """Return the live sessions, or those with such metadata alone. `async with` does not end one of them."""
         return [AsyncSession._of(self._driver, record, ends=False) for record in await self._driver.run(_sessions.listing(metadata))]
 
-    async def prepare(self, packages: Sequence[str], *, runtime: str | None = None) -> AsyncEnvironment:
+    async def prepare(self, packages: Sequence[str], *, preload: Sequence[str] | None = None, runtime: str | None = None) -> AsyncEnvironment:
         """Have packages installed ahead, so that the first execution that names them does not wait."""
-        return AsyncEnvironment(self._driver, await self._driver.run(environments.create(packages, runtime)))
+        return AsyncEnvironment(self._driver, await self._driver.run(environments.create(packages, preload, runtime)))
 
     async def environment(self, id: str) -> AsyncEnvironment:
         """Return the environment of an id."""

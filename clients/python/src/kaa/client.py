@@ -150,9 +150,9 @@ class Kaa:
         """Return the live sessions, or those with such metadata alone. `with` does not end one of them."""
         return [Session._of(self._driver, record, ends=False) for record in self._driver.run(_sessions.listing(metadata))]
 
-    def prepare(self, packages: Sequence[str], *, runtime: str | None = None) -> Environment:
+    def prepare(self, packages: Sequence[str], *, preload: Sequence[str] | None = None, runtime: str | None = None) -> Environment:
         """Have packages installed ahead, so that the first execution that names them does not wait."""
-        return Environment(self._driver, self._driver.run(environments.create(packages, runtime)))
+        return Environment(self._driver, self._driver.run(environments.create(packages, preload, runtime)))
 
     def environment(self, id: str) -> Environment:
         """Return the environment of an id."""

@@ -14,8 +14,10 @@ from .errors import Gone, NotFound
 PATH = "/v1/environments"
 
 
-def create(packages: Sequence[str], runtime: str | None) -> Steps[dict[str, Any]]:
+def create(packages: Sequence[str], preload: Sequence[str] | None, runtime: str | None) -> Steps[dict[str, Any]]:
     body: dict[str, Any] = {"packages": list(packages)}
+    if preload is not None:
+        body["preload"] = list(preload)
     if runtime is not None:
         body["runtime"] = runtime
     answer = yield from send(Request("POST", PATH, json=body, repeatable=True))
