@@ -60,6 +60,7 @@ func TestEveryWorkerIsFresh(t *testing.T) {
 // A worker that was killed while it was parked is replaced, not lent.
 func TestDeadWorkerIsNeverLent(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	dir := t.TempDir()
 	pool := newPool(t, func(c *interpreter.Config) { c.Size = 2; c.Dir = dir; c.Sandbox = sandbox.None })
 	for range 20 {
@@ -232,6 +233,7 @@ func TestCloseOfThePool(t *testing.T) {
 // Start, Acquire and Close in any order and at any moment end cleanly.
 func TestCloseAtAnyMoment(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	for i := range 20 {
 		pool := unstartedPool(t, func(c *interpreter.Config) { c.Size = 2 })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*3*time.Millisecond)

@@ -107,6 +107,7 @@ func TestSessionKeeps(t *testing.T) {
 
 func TestSessionInterrupt(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	s := session(t, shared(t, withGrace(ample)), job.SessionSpec{}) // SIGINT has to suffice
 	step(t, s, job.Spec{Code: "x = 1"})
 	for i := range 2 {

@@ -21,6 +21,7 @@ import (
 // TestBadInstallations: whatever an installation meets, it ends with a reason, and nothing of it is left or used. All cases have one pool.
 func TestBadInstallations(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	noise := func(seed uint64, size int) string {
 		b := make([]byte, size)
 		r := rand.New(rand.NewPCG(seed, 0))

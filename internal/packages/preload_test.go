@@ -17,6 +17,7 @@ const loaded = "import sys; print(*[name for name in ('alpha', 'beta', 'alone') 
 // installation, and those that were not used for the longest time make room.
 func TestPreloadOfRequests(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	index := testenv.PackageIndex(t, testenv.Wheel{Name: "alpha", Version: "1"}, testenv.Wheel{Name: "beta", Version: "1"}, testenv.Wheel{Name: "alone", Version: "1"})
 	r := startAt(t, index, func(c *interpreter.Config) { c.Size = 1 }, func(c *packages.Config) { c.Preload = []string{"alone"} })
 	plain, err := r.prepare("alone", "alpha", "beta")

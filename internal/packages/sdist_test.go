@@ -83,6 +83,7 @@ func sourceOf(name, script string) testenv.Wheel {
 // TestSourceDistributions: with Sdist, build scripts run in the sandbox of the installation, and find nothing there.
 func TestSourceDistributions(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	canary, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of a test
 	if err != nil {
 		t.Fatal(err)

@@ -345,6 +345,7 @@ func TestTaskWithoutATokenIsFound(t *testing.T) {
 // lease, else asynq would take its server for dead while it runs.
 func TestLeaseIsFresh(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	db := testenv.Redis(t)
 	rdb := db.Client(t)
 	leases := make(chan time.Duration, 1)

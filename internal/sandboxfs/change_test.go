@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kaa-run/kaa/internal/job"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // sh runs a script in a directory.
@@ -100,6 +101,7 @@ func TestChange(t *testing.T) {
 // entries.
 func TestRemoveDeep(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	tr := newTree(t)
 	tr.code(t, `mkdir deep; cd deep; python3 -c '
 import os

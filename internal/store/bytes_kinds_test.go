@@ -217,6 +217,7 @@ const tableBytes = 64
 // for them than a quarter above what counts: share_of relies on it.
 func TestAllBytesCount(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	kinds := testenv.ReadKeyKinds(t)
 	const times, fewBytes = 40, 1024 // some entries, but fewer than there were records
 	for name := range (&tenantWorld{t: t}).kinds() {

@@ -120,6 +120,7 @@ func TestRoomInRedis(t *testing.T) {
 // for another, again and again. A limit of the caller's own does not change that.
 func TestRoomForOthers(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	const size = 100_000
 	result := job.Outcome{State: job.Completed, Result: &job.Result{Status: job.StatusOK, Stdout: strings.Repeat("y", size)}}
 	large := func(n *job.NewJob) { n.Spec.Stdin = strings.Repeat("x", size) }
