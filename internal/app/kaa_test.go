@@ -63,6 +63,8 @@ func prepare(tb testing.TB, redis *testenv.RedisDB, vars ...string) *kaa {
 	k := &kaa{tb: tb, redis: redis, logs: new(testenv.Buffer), client: &http.Client{Transport: keepsPromises{tb, new(http.Transport)}}}
 	// What runs in the test's own process does not die, however late its heartbeats are.
 	k.periods.Lease = 5 * time.Minute
+	// On a busy machine many processes need their time to end.
+	k.periods.Interpreters = testenv.Timeout
 	tb.Cleanup(k.client.CloseIdleConnections)
 	k.environ = append(app.Environment{
 		"KAA_ADDR=127.0.0.1:0", "KAA_REDIS_URL=" + redis.URL, "KAA_CONCURRENCY=2", "KAA_PYTHON=" + testenv.SystemPython(),

@@ -37,7 +37,7 @@ type Process struct {
 	Periods Periods
 }
 
-// Periods are the times that decide how soon processes notice the end of another process.
+// Periods are the times that decide how soon processes notice the end of another process, and how soon they end.
 type Periods struct {
 	runner.Periods
 	// Lease is the time after which a runner without a heartbeat, or a silent API, counts as dead:
@@ -47,6 +47,8 @@ type Periods struct {
 	Schema time.Duration
 	// Schedules is the longest time between two looks for schedules that are due: until the next whole minute.
 	Schedules time.Duration
+	// Interpreters is how long the interpreters may take to end when a runner stops: 5 s.
+	Interpreters time.Duration
 	// Samples is the time between two additions to the samples of the fleet: 15 s.
 	Samples time.Duration
 }

@@ -93,13 +93,14 @@ func (s *shared) startRunner(ctx context.Context) (_ *runnerProcess, err error) 
 	if err != nil {
 		return nil, err
 	}
-	undo = append(undo, stage{"interpreters", interpreters.CloseTime, pool.Close})
+	closeTime := cmp.Or(s.periods.Interpreters, interpreters.CloseTime)
+	undo = append(undo, stage{"interpreters", closeTime, pool.Close})
 	installer, err := s.startPackages(pool)
 	if err != nil {
 		return nil, err
 	}
 	if installer != nil {
-		undo = append([]stage{{"packages", interpreters.CloseTime, installer.Close}}, undo...)
+		undo = append([]stage{{"packages", closeTime, installer.Close}}, undo...)
 	}
 	self, err := s.describeRunner(pool, missing)
 	if err != nil {
