@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 )
 
 // ofKaa begins the names of what Kaa and its tests make below the directory for temporary files.
@@ -42,14 +43,21 @@ func newTempDir() (tempDir, error) {
 	return tempDir{path}, nil
 }
 
+// mostEnding is how long processes that were killed at the end of the tests may take to end, and to remove what they have made.
+const mostEnding = 5 * time.Second
+
 // remove removes the directory, and returns an error if Kaa or a test has left something there. What programs of others left
 // when they were killed is no fault.
 func (d tempDir) remove() error {
-	entries, err := os.ReadDir(d.path)
 	var left []string
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), ofKaa) {
-			left = append(left, entry.Name())
+	var err error
+	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		left, err = d.leftByKaa()
+		if err == nil && len(left) == 0 {
+			err = os.RemoveAll(d.path)
+		}
+		if err == nil && len(left) == 0 || time.Since(began) > mostEnding {
+			break
 		}
 	}
 	if err = errors.Join(err, os.RemoveAll(d.path)); err != nil {
@@ -59,4 +67,15 @@ func (d tempDir) remove() error {
 		return fmt.Errorf("testenv: the tests left %s in TMPDIR: a Kaa with a Redis of the tests keeps files there unless it is given KAA_BLOB_URL", strings.Join(left, ", "))
 	}
 	return nil
+}
+
+// leftByKaa returns the names of what Kaa and its tests have made and not removed.
+func (d tempDir) leftByKaa() (names []string, err error) {
+	entries, err := os.ReadDir(d.path)
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), ofKaa) {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, err
 }
