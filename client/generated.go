@@ -1755,6 +1755,8 @@ type SessionView struct {
 	IdleTimeout float64 `json:"idleTimeout"`
 	// LastUsedAt: End of its last execution, or its creation.
 	LastUsedAt time.Time `json:"lastUsedAt"`
+	// Limits: All limits that hold for it, also those that its request has not named; one that is missing is none. Absent in listings.
+	Limits *LimitsBody `json:"limits,omitempty"`
 	// MaxAge: Seconds after which it ends, used or not.
 	MaxAge float64 `json:"maxAge"`
 	// MemoryBytes: In listings: memory that its sandbox used at most half a minute ago. Forks share the sandbox of their origin.

@@ -59,6 +59,14 @@ func (b LimitsBody) MarshalJSON() ([]byte, error) {
 	return text.Bytes(), nil
 }
 
+// limitsView shows limits that hold; nil if they are not known.
+func limitsView(q job.Quota) *LimitsBody {
+	if numbers := q.Numbers(); numbers != nil {
+		return &LimitsBody{numbers}
+	}
+	return nil
+}
+
 // request returns the limits that the caller sets.
 func (b *LimitsBody) request() job.QuotaRequest {
 	if b == nil {

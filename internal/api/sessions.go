@@ -62,6 +62,7 @@ type SessionView struct {
 	Workdir     string           `json:"workdir,omitempty" doc:"The path that was chosen for its working directory, if one was."`
 	Home        string           `json:"home,omitempty" doc:"The path that was chosen for HOME, if one was."`
 	Persist     *PersistView     `json:"persist,omitempty" doc:"The volume that keeps its files, if one does."`
+	Limits      *LimitsBody      `json:"limits,omitempty" doc:"All limits that hold for it, also those that its request has not named; one that is missing is none. Absent in listings."`
 	MemoryBytes int64            `json:"memoryBytes,omitempty" doc:"In listings: memory that its sandbox used at most half a minute ago. Forks share the sandbox of their origin."`
 	Waiting     int              `json:"waiting" doc:"Executions that wait for their turn."`
 	Metadata    object           `json:"metadata,omitempty"`
@@ -79,7 +80,7 @@ func sessionView(s job.Session) SessionView {
 	}
 	return SessionView{
 		ID: s.ID, Name: s.Name, State: s.State, Runner: s.Runner, Runtime: s.Runtime, CreatedAt: s.CreatedAt, LastUsedAt: s.LastUsed,
-		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), EndsAt: optional(s.EndsAt), OnEnd: onEnd, Waiting: s.Waiting, MemoryBytes: s.MemoryBytes, Restarts: s.Restarts,
+		ExpiresAt: optional(s.ExpiresAt), IdleTimeout: s.IdleTimeout.Seconds(), MaxAge: s.MaxAge.Seconds(), EndsAt: optional(s.EndsAt), OnEnd: onEnd, Waiting: s.Waiting, Limits: limitsView(s.Quota), MemoryBytes: s.MemoryBytes, Restarts: s.Restarts,
 		PausedAt: optional(s.PausedAt), PausedUntil: optional(s.PausedUntil), AutoResume: s.AutoResume, Workdir: s.Workdir, Home: s.Home, Persist: persistView(s.Persist), Metadata: object(s.Metadata), ForkedFrom: s.ForkedFrom, Reason: s.Reason, Message: s.Message, EndedAt: optional(s.EndedAt),
 	}
 }

@@ -34,7 +34,9 @@ type place interface {
 	Whole() bool
 	// Least is the lowest number of a request; empty if that is 0.
 	Least() string
-	// Number writes a number as callers do.
+	// Value is the number as callers have it.
+	Value(q *Quota) float64
+	// Number writes it as callers do.
 	Number(q *Quota) string
 	// Text writes it as in a setting, and Parse reads it.
 	Text(q *Quota) string
@@ -135,7 +137,8 @@ func (f field[N]) IsZero(q *Quota) bool   { return *f.of(q) == 0 }
 func (f field[N]) Copy(to, from *Quota)   { *f.of(to) = *f.of(from) }
 func (f field[N]) Less(a, b *Quota) bool  { return *f.of(a) < *f.of(b) }
 func (f field[N]) Whole() bool            { return f.whole }
-func (f field[N]) Number(q *Quota) string { return decimal(f.number(*f.of(q))) }
+func (f field[N]) Number(q *Quota) string { return decimal(f.Value(q)) }
+func (f field[N]) Value(q *Quota) float64 { return f.number(*f.of(q)) }
 func (f field[N]) Text(q *Quota) string   { return f.text(*f.of(q)) }
 
 func (f field[N]) Least() string {

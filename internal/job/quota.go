@@ -94,6 +94,20 @@ var limitTable = []*Limit{ //nolint:gochecknoglobals // only read
 	}, wholes[int](32), bounds[int]{least: 1, standard: 32, ceiling: 256}, func(q *Quota) *int { return &q.CallsAtOnce }),
 }
 
+// Numbers returns the limits as callers name them, without one that is no limit. A Quota of a time before there were quotas has none.
+func (q Quota) Numbers() QuotaRequest {
+	if q == (Quota{}) {
+		return nil
+	}
+	all := QuotaRequest{}
+	for _, l := range limitTable {
+		if !l.Unlimited || !l.IsZero(&q) {
+			all[l.Name] = l.Value(&q)
+		}
+	}
+	return all
+}
+
 // LimitTable returns all limits.
 func LimitTable() []*Limit { return limitTable }
 

@@ -31,6 +31,7 @@ type Session struct {
 	ResumedAt   time.Time  // the end of its last pause; zero if there was none
 	Waiting     int        // executions that wait for their turn
 	Restarts    int        // interpreters that were replaced for lack of memory
+	Quota       Quota      // zero in lists, and where the record has none
 	MemoryBytes int64      // that its sandbox used lately; 0 where that was not looked up, or is not known
 	Metadata    json.RawMessage
 	Persist     Persistence // zero if its files are not kept

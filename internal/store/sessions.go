@@ -84,7 +84,7 @@ func (s *Store) OpenSession(ctx context.Context, n job.NewSession) (job.Session,
 		return job.Session{}, fmt.Errorf("%s: %w", op, takesFull(r))
 	}
 	se.Owner, se.State, se.CreatedAt, se.Runner, se.Runtime = n.Caller, job.SessionIdle, parseMillis(r.text(1)), r.text(2), r.text(3)
-	se.LastUsed = se.CreatedAt
+	se.LastUsed, se.Quota = se.CreatedAt, n.Spec.Quota
 	se.EndsAt, se.ExpiresAt = parseMillis(r.text(4)), parseMillis(r.text(5))
 	return se, nil
 }
@@ -279,7 +279,7 @@ func sessionFields() []string {
 // Session returns a session that the viewer may see, also one that has ended some time ago.
 func (s *Store) Session(ctx context.Context, id string, v job.Viewer) (job.Session, error) {
 	const op = "get session"
-	all, err := s.readSessions(ctx, []string{id})
+	all, err := s.readSessions(ctx, []string{id}, "spec")
 	if err != nil {
 		return job.Session{}, wrap(op, err)
 	}
@@ -289,14 +289,21 @@ func (s *Store) Session(ctx context.Context, id string, v job.Viewer) (job.Sessi
 	return all[0].Session, nil
 }
 
+// quotaOf reads the limits of a spec; a record of an ended session may have lost it.
+func quotaOf(spec string) job.Quota {
+	var s struct{ Quota job.Quota }
+	_ = json.Unmarshal([]byte(spec), &s) //nolint:errchkjson // see above
+	return s.Quota
+}
+
 // ownedSession is a session with its owner.
 type ownedSession struct {
 	job.Session
 	caller string
 }
 
-// readSessions returns those of the sessions that exist.
-func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession, error) {
+// readSessions returns those of the sessions that exist. more is "spec" where their limits are wanted, too: a spec can be large.
+func (s *Store) readSessions(ctx context.Context, ids []string, more ...string) ([]ownedSession, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -305,10 +312,10 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 		waiting *redis.IntCmd
 		due     *redis.FloatCmd
 	}
-	sent := make([]cmds, len(ids))
+	sent, fields := make([]cmds, len(ids)), append(sessionFields(), more...)
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
-			sent[i] = cmds{p.HMGet(ctx, sessionKey(id), sessionFields()...), p.ZCard(ctx, sessionKey(id)+":jobs"), p.ZScore(ctx, sessionsKey, id)}
+			sent[i] = cmds{p.HMGet(ctx, sessionKey(id), fields...), p.ZCard(ctx, sessionKey(id)+":jobs"), p.ZScore(ctx, sessionsKey, id)}
 		}
 		return nil
 	})
@@ -330,6 +337,9 @@ func (s *Store) readSessions(ctx context.Context, ids []string) ([]ownedSession,
 			PausedAt: parseMillis(f.text(19)), PausedUntil: parseMillis(f.text(20)), AutoResume: f.text(21) != "",
 			Persist:   job.Persistence{Volume: f.text(22), SavedAt: parseMillis(f.text(23)), Bytes: atoi(f.text(24)), Error: f.text(25), ErrorAt: parseMillis(f.text(26)), Skipped: int(atoi(f.text(27)))},
 			ResumedAt: parseMillis(f.text(28)), AtEnd: decodedPause(f.text(29)),
+		}
+		if len(more) > 0 {
+			se.Quota = quotaOf(f.text(len(fields) - 1))
 		}
 		if due := int64(sent[i].due.Val()); due > 0 {
 			se.ExpiresAt = time.UnixMilli(due).UTC()
