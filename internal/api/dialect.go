@@ -53,7 +53,7 @@ func keyOfBrowser(r *http.Request) string {
 // Public names what needs no key: what probes and readers of the docs ask for.
 func (*API) Public(r *http.Request) bool {
 	switch r.URL.Path {
-	case "/", "/healthz", "/readyz", "/docs", "/openapi.json", "/openapi.yaml", consoleFolder:
+	case "/", "/healthz", "/readyz", "/docs", "/openapi.json", "/openapi.yaml", consoleFolder, iconPath:
 		return true
 	}
 	return strings.HasPrefix(r.URL.Path, consoleFolder+"/") // the same for all callers

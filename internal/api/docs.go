@@ -39,7 +39,7 @@ type docsResponse struct {
 func docsPage(spec *huma.OpenAPI) gin.HandlerFunc {
 	rendered := sync.OnceValue(func() []byte { return []byte(renderDocs(spec)) })
 	return func(c *gin.Context) {
-		c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'")
 		text := bytes.Replace(rendered(), []byte(docsAddress), []byte(addressOf(c.Request)+service.CallOf(c.Request.Context()).Prefix), 1)
 		c.Data(http.StatusOK, "text/html; charset=utf-8", text)
 	}

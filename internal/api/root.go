@@ -11,6 +11,21 @@ import (
 // consoleFolder begins the paths of the files of the console.
 const consoleFolder = "/console"
 
+// iconPath is where browsers look for the picture of a page that names none, such as /docs, or JSON that is opened as a page.
+const iconPath = "/favicon.ico"
+
+// icon is that of the console.
+const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#0b7a53"/>` +
+	`<path d="M22 8c-6 0-12 1-12 5s12 2 12 6-6 5-12 5" fill="none" stroke="white" stroke-width="3.4" stroke-linecap="round"/></svg>`
+
+// serveIcon answers with the icon. It is the same for all callers, and changes with a release at most.
+func serveIcon(c *gin.Context) {
+	c.Header("Cache-Control", "public, max-age=86400")
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Header("Content-Security-Policy", "default-src 'none'")
+	c.Data(http.StatusOK, "image/svg+xml", []byte(icon))
+}
+
 // registerRoot adds what is at /: the console for browsers, and a description with links for other clients.
 func (s *server) registerRoot(engine *gin.Engine) {
 	engine.GET("/", func(c *gin.Context) {
@@ -26,6 +41,7 @@ func (s *server) registerRoot(engine *gin.Engine) {
 			c.Status(http.StatusFound)
 		}
 	})
+	engine.GET(iconPath, serveIcon)
 	if s.cfg.Console != nil {
 		engine.GET(consoleFolder, gin.WrapH(s.cfg.Console))
 		engine.GET(consoleFolder+"/*file", gin.WrapH(s.cfg.Console))

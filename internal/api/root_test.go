@@ -28,6 +28,8 @@ func TestRoot(t *testing.T) {
 		{"/", browser, false, 302, ""},
 		{"/", "application/json", false, 200, `"docs":"docs"`},
 		{"/console/x.js", "*/*", false, 404, "no_such_route"},
+		{"/favicon.ico", "image/avif,image/webp,*/*", true, 200, "<svg "},
+		{"/favicon.ico", "*/*", false, 200, "<svg "},
 	} {
 		cfg := config(new(fakeStore))
 		if c.console {

@@ -145,7 +145,7 @@ func TestBadInput(t *testing.T) {
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	k := start(t, 0, "KAA_API_KEYS=first-secret, second-secret")
-	for _, path := range []string{"/healthz", "/readyz", "/docs", "/openapi.json"} {
+	for _, path := range []string{"/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"} {
 		if a := k.call(http.MethodGet, path, nil); a.status != http.StatusOK {
 			t.Errorf("%s without a key: %d", path, a.status)
 		}
