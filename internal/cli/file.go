@@ -69,7 +69,7 @@ func RunFile(ctx context.Context, p app.Process, o RunOptions) error {
 		return r.exit(err)
 	}
 	defer stop()
-	r.client, r.terminal = c, isTerminal(o.Stdin)
+	r.client, r.noInput = c, o.noInput()
 	if o.Session != "" {
 		if request.SessionID, err = sessionOf(ctx, c, o.Session); err != nil {
 			return r.exit(err)
@@ -93,6 +93,20 @@ func RunFile(ctx context.Context, p app.Process, o RunOptions) error {
 		return r.exit(err)
 	}
 	return r.exit(code)
+}
+
+// noInput says why the program gets no input, if it gets none that there could be.
+func (o RunOptions) noInput() string {
+	const repl = ", or use kaa repl, where input() asks"
+	switch {
+	case o.Cases != "":
+		return ""
+	case o.File == "-":
+		return "the program was itself read from standard input, so it gets none: save it as a file and pipe its input in" + repl
+	case windowOf(o.Stdin) != nil:
+		return "the program gets no input from a terminal: pipe its input in" + repl
+	}
+	return ""
 }
 
 // executePath is where programs are executed.

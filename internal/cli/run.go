@@ -41,8 +41,8 @@ type run struct {
 	leave  context.CancelFunc
 	// figures is the number of figures that were shown.
 	figures int
-	// terminal reports whether standard input is one, and so is not passed on.
-	terminal bool
+	// noInput is what to say of a program that asks for input and cannot have it; empty if its input has come to its end.
+	noInput string
 	// stop ends what runs; nil if that is a job.
 	stop func(ctx context.Context, id string)
 	// picture returns a PNG as the terminal shows it; nil if it shows none.
@@ -182,8 +182,8 @@ func (r *run) report(end client.End) error {
 	}
 	if e := end.Error; e != nil {
 		r.traceback(e.Name, e.Value, e.Traceback)
-		if e.Name == "EOFError" && r.terminal {
-			r.say("the program gets no input from a terminal: pipe its input in, or use kaa repl, where input() asks")
+		if e.Name == "EOFError" && r.noInput != "" {
+			r.say("%s", r.noInput)
 		}
 	}
 	if end.CaseCounts != nil {

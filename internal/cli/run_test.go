@@ -119,11 +119,6 @@ func TestRunAnswers(t *testing.T) {
 			`data: {"type":"status","state":"completed","status":"ok","exitCode":0}` + "\n\n", "x", "kaa: 17 bytes of the output are missing", "", 0},
 		"value too large": {"text/event-stream", begins + `data: {"type":"gap","bytes":17,"event":"display"}` + "\n\n" +
 			`data: {"type":"status","state":"completed","status":"ok","exitCode":0}` + "\n\n", "", "kaa: a value of 17 bytes is missing here", "", 0},
-		"input of a terminal": {
-			"text/event-stream", begins + `data: {"type":"error","name":"EOFError","value":"","traceback":"EOFError\n"}` + "\n\n" +
-				`data: {"type":"status","state":"completed","status":"error","exitCode":1,"error":{"name":"EOFError","value":"","traceback":"EOFError\n"}}` + "\n\n",
-			"", "EOFError\nkaa: the program gets no input from a terminal: pipe its input in", "", 1,
-		},
 		"cancelled by another": {"text/event-stream", begins + `data: {"type":"status","state":"cancelled","status":"interrupted","durationMs":1500}` + "\n\n", "", "kaa: cancelled after 1.5s\n", "", 125},
 		"not begun":            {"text/event-stream", begins + `data: {"type":"status","state":"cancelled","failure":{"code":"queue_timeout","message":"no runner"}}` + "\n\n", "", "", "no runner", 0},
 		"stream broken":        {"text/event-stream", begins + `data: {"type":"error","code":"draining","detail":"is being stopped","resumable":true}` + "\n\n", "", "", "is being stopped", 0},

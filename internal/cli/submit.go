@@ -77,7 +77,7 @@ func Submit(ctx context.Context, p app.Process, o SubmitOptions) error {
 		return show(p.Stdout, j, j.ID)
 	}
 	ctx, r := newRun(ctx, p)
-	r.client, r.job = c, j.ID
+	r.client, r.job, r.noInput = c, j.ID, o.noInput()
 	defer r.attend(o.Signals)()
 	end, err := c.FollowJob(ctx, j.ID, r.handlers())
 	end.JobID = cmp.Or(end.JobID, j.ID)
