@@ -14,10 +14,10 @@ import (
 func leave(name string) int {
 	path := filepath.Join(os.TempDir(), name)
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		fmt.Println(err)
+		_, _ = fmt.Fprintln(os.Stdout, err)
 		return 2
 	}
-	fmt.Println(path)
+	_, _ = fmt.Fprintln(os.Stdout, path)
 	if name == "failing" {
 		return 3
 	}
