@@ -303,7 +303,7 @@ type Environment struct {
 	// Runtime is a runtime with a set of packages: see WithPackages.
 	Runtime  string   `json:"runtime"`
 	Packages []string `json:"packages"`
-	// Preload are modules that its job was told to have imported ahead.
+	// Preload are modules that its job has imported ahead.
 	Preload []string `json:"preload,omitempty"`
 	// JobID is the job that prepares it.
 	JobID     string    `json:"jobId"`

@@ -4,15 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
 
-// ofKaa begins the names of what Kaa and its tests make below the directory for temporary files.
-const ofKaa = "kaa-"
+// storePrefix begins the names of the directories of blob.DefaultURL.
+const storePrefix = "kaa-blobs-"
 
 // InTempDir runs the tests of a package with a directory of their own for temporary files, also of the processes that they start.
-// It returns the exit code, which is not 0 if Kaa or a test left something in the directory.
+// It returns the exit code, which is not 0 if a Kaa left a store in the directory.
 func InTempDir(run func() int) int {
 	dir, err := newTempDir()
 	if err != nil {
@@ -20,7 +21,7 @@ func InTempDir(run func() int) int {
 		return 1
 	}
 	code := run()
-	// What a test that failed half-way has left is not the cause.
+	// A test that failed half-way leaves files, too: they are not the cause.
 	if err := dir.remove(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -43,39 +44,21 @@ func newTempDir() (tempDir, error) {
 	return tempDir{path}, nil
 }
 
-// mostEnding is how long processes that were killed at the end of the tests may take to end, and to remove what they have made.
-const mostEnding = 5 * time.Second
+// mostEnding bounds the attempts to remove the directory: processes that were killed at the end of the tests may still be ending.
+const mostEnding = 100
 
-// remove removes the directory, and returns an error if Kaa or a test has left something there. What programs of others left
-// when they were killed is no fault.
+// remove removes the directory, and returns an error if a Kaa keeps files there that nothing removes. Other remains, of processes
+// that were killed, are no fault, and neither is a process that still writes there.
 func (d tempDir) remove() error {
-	var left []string
-	var err error
-	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		left, err = d.leftByKaa()
-		if err == nil && len(left) == 0 {
-			err = os.RemoveAll(d.path)
-		}
-		if err == nil && len(left) == 0 || time.Since(began) > mostEnding {
+	stores, err := filepath.Glob(filepath.Join(d.path, storePrefix+"*"))
+	for range mostEnding {
+		if os.RemoveAll(d.path) == nil {
 			break
 		}
+		time.Sleep(50 * time.Millisecond)
 	}
-	if err = errors.Join(err, os.RemoveAll(d.path)); err != nil {
-		return fmt.Errorf("testenv: %w", err)
+	if err == nil && len(stores) > 0 {
+		err = fmt.Errorf("testenv: the tests left %s: a Kaa with a Redis of the tests keeps its files there unless it is given KAA_BLOB_URL", strings.Join(stores, ", "))
 	}
-	if len(left) > 0 {
-		return fmt.Errorf("testenv: the tests left %s in TMPDIR: a Kaa with a Redis of the tests keeps files there unless it is given KAA_BLOB_URL", strings.Join(left, ", "))
-	}
-	return nil
-}
-
-// leftByKaa returns the names of what Kaa and its tests have made and not removed.
-func (d tempDir) leftByKaa() (names []string, err error) {
-	entries, err := os.ReadDir(d.path)
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), ofKaa) {
-			names = append(names, entry.Name())
-		}
-	}
-	return names, err
+	return err
 }

@@ -24,13 +24,13 @@ func leave(name string) int {
 	return 0
 }
 
-// TestInTempDir: what Kaa leaves is found, and removed in any case.
+// TestInTempDir: the store of a Kaa is found, and everything is removed in any case.
 func TestInTempDir(t *testing.T) {
 	t.Parallel()
-	for name, code := range map[string]int{"kaa-blobs-0-1234": 1, "pip-1234": 0, "failing": 3} {
+	for name, code := range map[string]int{"kaa-blobs-0-1234": 1, "kaa-shared-1234": 0, "failing": 3} {
 		out, err := testenv.Child(t, name, testenv.Fit, nil).CombinedOutput()
 		path, said, _ := strings.Cut(string(out), "\n")
-		if got := testenv.ExitCode(err); got != code || strings.Contains(said, "left "+name) != (code == 1) {
+		if got := testenv.ExitCode(err); got != code || strings.Contains(said, "left "+path) != (code == 1) {
 			t.Errorf("%s: exit code %d, want %d: %s", name, got, code, said)
 		}
 		if dir := filepath.Dir(path); filepath.Dir(dir) != os.TempDir() {
