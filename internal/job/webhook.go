@@ -51,6 +51,7 @@ type Delivery struct {
 	Percent int
 	Attempt int
 	Secret  Secret
+	Owner   string // of the job or the batch; empty if the caller had no key
 	// Age is the time since the job's end, or since so much of the batch had ended.
 	Age time.Duration
 }

@@ -23,10 +23,10 @@ func (s *Store) TakeHooks(ctx context.Context, most int, lease time.Duration) ([
 	}
 	r := reply(v)
 	var taken []job.Delivery
-	for i := 1; i+3 < len(r); i += 4 {
+	for i := 1; i+4 < len(r); i += 5 {
 		d := job.Delivery{
 			JobID: r.text(i), Attempt: int(atoi(r.text(i + 1))),
-			Age: time.Duration(atoi(r.text(i+2))) * time.Millisecond, Secret: job.Secret(r.text(i + 3)),
+			Age: time.Duration(atoi(r.text(i+2))) * time.Millisecond, Secret: job.Secret(r.text(i + 3)), Owner: ownerOf(r.text(i + 4)),
 		}
 		if batch, percent, ok := strings.Cut(d.JobID, " "); ok {
 			d.JobID, d.BatchID, d.Percent = "", batch, int(atoi(percent))

@@ -70,7 +70,7 @@ func TestHooks(t *testing.T) {
 	if err != nil || next <= 0 || next > time.Minute+time.Second { // by the clock of Redis, in milliseconds
 		t.Errorf("next %s, %v", next, err)
 	}
-	delivery := job.Delivery{JobID: id, Attempt: 1, Secret: "hunter2"}
+	delivery := job.Delivery{JobID: id, Attempt: 1, Secret: "hunter2"} // without an owner: there was no key
 	if diff := cmp.Diff([]job.Delivery{delivery}, taken, cmpopts.IgnoreFields(job.Delivery{}, "Age")); diff != "" {
 		t.Errorf("taken (-want +got):\n%s", diff)
 	}
@@ -222,5 +222,15 @@ func TestGoneAfterDelivery(t *testing.T) {
 		t.Fatal(err)
 	} else if private, ok := errors.AsType[*job.PrivateGoneError](err); !ok || private.Owner != tenant {
 		t.Errorf("its owner is not known: %v", err)
+	}
+}
+
+// TestHookOwner: who delivers a webhook learns whose it is.
+func TestHookOwner(t *testing.T) {
+	t.Parallel()
+	b := setupAlone(t, store.Config{TombstoneTTL: time.Hour, HookTTL: 25 * time.Hour})
+	b.ended(t, func(n *job.NewJob) { n.Caller = "@mine" })
+	if taken := b.take(t); len(taken) != 1 || taken[0].Owner != "@mine" {
+		t.Errorf("%+v", taken)
 	}
 }

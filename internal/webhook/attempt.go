@@ -37,7 +37,9 @@ func newClient(allowPrivate bool) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:       nil, // a proxy of the environment would connect without these checks
-			DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+			DialContext: dialer.DialContext,
+			// HTTP/1.1 only: with HTTP/2 the webhooks of all callers to a host would share a connection, and a receiver that does not read would stop it for all.
+			TLSNextProto:    map[string]func(string, *tls.Conn) http.RoundTripper{},
 			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 			MaxIdleConns:    idleConnections, IdleConnTimeout: idleFor, MaxResponseHeaderBytes: maxAnswerHeaders,
 			DisableCompression: true,
@@ -58,7 +60,10 @@ type attempt struct {
 func (d *Deliverer) attempt(ctx context.Context, t job.Delivery) (attempt, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
-	held := d.cfg.Memory.For("webhooks")
+	if err := context.Cause(ctx); errors.Is(err, errCrowded) {
+		return attempt{}, err
+	}
+	held := d.cfg.Memory.For(t.Owner)
 	defer held.Release()
 	url, body, err := d.message(held.In(ctx), t)
 	if err != nil {
@@ -79,18 +84,19 @@ func (d *Deliverer) attempt(ctx context.Context, t job.Delivery) (attempt, error
 	if t.Secret != "" {
 		req.Header.Set("Kaa-Signature", signature(t.Secret, time.Now(), body))
 	}
-	if !d.hosts.mayTry(req.URL.Host, time.Now()) {
+	host := t.Owner + " " + req.URL.Host // what one key's receiver does says nothing about another one at the same host
+	if !d.hosts.mayTry(host, time.Now()) {
 		return attempt{problem: "its host failed several times in a row, so it was not tried", again: true}, nil
 	}
 	res, err := d.client.Do(req)
 	if err != nil {
-		if !errors.Is(err, context.Canceled) { // this process's own limit or stop
-			d.hosts.failed(req.URL.Host, time.Now())
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, errCrowded) { // this process's own limit or stop
+			d.hosts.failed(host, time.Now())
 		}
 		return attempt{problem: d.wording(err), again: !errors.Is(err, netguard.ErrNotPublic)}, nil
 	}
 	defer func() { _ = res.Body.Close() }()
-	d.hosts.answered(req.URL.Host)
+	d.hosts.answered(host)
 	// The rest of the body is read so that the connection can be reused.
 	_, _ = io.CopyN(io.Discard, res.Body, maxAnswer)
 	return judge(res), nil

@@ -28,8 +28,6 @@ type Observer interface {
 }
 
 const (
-	// concurrency is the number of deliveries that a process has under way.
-	concurrency = 32
 	// leaseMargin is the time of a lease beyond the attempt's own, for reading the job and
 	// reporting.
 	leaseMargin = 20 * time.Second
@@ -57,6 +55,7 @@ type Config struct {
 	UserAgent    string
 	AllowPrivate bool          // allows addresses that are not public
 	Timeout      time.Duration // of an attempt; 10 s
+	Patience     time.Duration // after which an attempt counts as slow; 300 ms
 	RetryFor     time.Duration // time after the job's end during which it is retried; 0 means one attempt
 }
 
@@ -67,7 +66,8 @@ type Deliverer struct {
 	hosts  *hosts
 
 	wake  chan struct{}      // a token: check now
-	slots chan struct{}      // one token for each delivery under way
+	slots chan struct{}      // one token for each delivery under way that is not slow
+	slow  job.Shares         // of slow deliveries
 	stop  context.CancelFunc // ends the taking of webhooks
 	abort context.CancelFunc // ends the deliveries under way
 	done  sync.WaitGroup
@@ -78,10 +78,15 @@ func New(cfg Config) *Deliverer {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
-	return &Deliverer{
+	if cfg.Patience == 0 {
+		cfg.Patience = patience
+	}
+	d := &Deliverer{
 		cfg: cfg, client: newClient(cfg.AllowPrivate), hosts: newHosts(),
 		wake: make(chan struct{}, 1), slots: make(chan struct{}, concurrency),
 	}
+	d.slow.Fair(true)
+	return d
 }
 
 // Start begins the delivery.
@@ -146,8 +151,9 @@ func (d *Deliverer) run(ctx, work context.Context) {
 		}
 		for _, t := range taken {
 			d.done.Go(func() {
-				defer func() { <-d.slots }()
-				d.deliver(work, t)
+				attempting, p := d.enter(work, t.Owner)
+				defer p.leave()
+				d.deliver(work, attempting, t)
 			})
 		}
 		for range room - len(taken) {
@@ -193,14 +199,17 @@ func (d *Deliverer) reserve(ctx context.Context) int {
 	}
 }
 
-// deliver makes one attempt and reports it.
-func (d *Deliverer) deliver(ctx context.Context, t job.Delivery) {
+// deliver makes one attempt and reports it. The attempt ends with attempting.
+func (d *Deliverer) deliver(ctx, attempting context.Context, t job.Delivery) {
 	log := d.cfg.Log.With(slog.String("job_id", t.JobID), slog.Int("webhook_attempt", t.Attempt))
 	if t.BatchID != "" {
 		log = d.cfg.Log.With(slog.String("batch_id", t.BatchID), slog.Int("percent", t.Percent), slog.Int("webhook_attempt", t.Attempt))
 	}
 	start := time.Now()
-	result, err := d.attempt(ctx, t)
+	result, err := d.attempt(attempting, t)
+	if errors.Is(context.Cause(attempting), errCrowded) && (err != nil || result.status == 0) {
+		result, err = attempt{problem: errCrowded.Error(), again: true}, nil
+	}
 	if err != nil {
 		if errors.Is(err, job.ErrNotFound) || errors.Is(err, job.ErrGone) {
 			return // the webhook goes with it at the next take

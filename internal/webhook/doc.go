@@ -10,4 +10,5 @@
 // proxy. If a receiver cannot be reached, or answers 408, 429 or 5xx, the attempt is repeated
 // for a day, with growing pauses. Other answers end it. A host that fails repeatedly is skipped
 // for a while, so that its webhooks do not delay the others.
+// Callers share the places for deliveries that take long.
 package webhook

@@ -6,6 +6,7 @@ import "time"
 
 const (
 	Concurrency = concurrency
+	SlowPlaces  = slowPlaces
 	BadAfter    = badAfter
 	RestFor     = restFor
 )

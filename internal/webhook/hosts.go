@@ -13,7 +13,7 @@ const (
 	maxHosts = 4096
 )
 
-// hosts remembers the hosts that do not answer. Each of their webhooks would take a place for
+// hosts remembers the hosts that do not answer, for each owner of webhooks. Each of their webhooks would take a place for
 // the whole timeout, and a thousand of them all places for minutes.
 type hosts struct {
 	mu  sync.Mutex

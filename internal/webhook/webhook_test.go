@@ -62,6 +62,9 @@ func (f *fakeRecords) SettleHook(_ context.Context, d job.Delivery, r job.Report
 	if d.JobID == "" && d.BatchID == "" {
 		return errors.New("no id")
 	}
+	if d.Owner != "" {
+		r.Error = d.Owner + ": " + r.Error
+	}
 	f.reports <- r
 	return nil
 }
@@ -313,7 +316,7 @@ func TestManyAtOnce(t *testing.T) {
 	for i := range due {
 		due[i] = job.Delivery{JobID: fmt.Sprint(i), Attempt: 1}
 	}
-	b := start(t, server.URL, nil)
+	b := start(t, server.URL, nil, func(c *webhook.Config) { c.Patience = time.Hour })
 	b.records.mu.Lock()
 	b.records.due, b.records.err = due, errors.New("Redis is away")
 	b.records.mu.Unlock()
