@@ -9,6 +9,7 @@ import (
 	"github.com/kaa-run/kaa/internal/interpreter"
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/sandbox"
+	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // watchedPool is one without control groups.
@@ -27,6 +28,7 @@ func watchedPool(t *testing.T, change ...func(*interpreter.Config)) *interpreter
 // TestSessionRenew: after too much memory there is a fresh interpreter among the same files.
 func TestSessionRenew(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	for control, pool := range map[string]func(*testing.T, ...func(*interpreter.Config)) *interpreter.Pool{
 		"groups": func(t *testing.T, change ...func(*interpreter.Config)) *interpreter.Pool {
 			t.Helper()

@@ -128,6 +128,7 @@ print(heavy.count, os.listdir("/work"), threading.active_count(), "rehearsal" in
 // A module that does what it should not while its worker is parked ends that worker. Executions with the set go on.
 func TestWarmHostile(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t)
 	for name, module := range map[string]string{
 		"fails":          "1/0",
 		"exits":          "raise SystemExit",

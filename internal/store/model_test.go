@@ -77,7 +77,10 @@ func seeded(t *testing.T, byDefault uint64) (seed, steps uint64) {
 		}
 		return byDefault
 	}
-	if !testenv.IsLong() {
+	switch {
+	case testing.Short():
+		byDefault /= 10
+	case !testenv.IsLong():
 		byDefault /= 3
 	}
 	seed, steps = number("KAA_SEED", rand.Uint64()), number("KAA_STEPS", byDefault)
