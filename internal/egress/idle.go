@@ -44,7 +44,7 @@ func (o *outside) watch() {
 }
 
 // watch lets a timer follow the bytes of a client's connection. The server of HTTP sets and removes deadlines of that connection: for the header of a
-// request and for the pause before the next one. It has none for a body that does not come and an answer that nobody reads.
+// request and for the pause before the next one. It has none for a body that does not come and an answer that the client does not read.
 func (c *inside) watch() {
 	c.timer = time.AfterFunc(idleInside, func() { _ = c.Conn.Close() })
 	c.idle.start(func(time.Time) { c.timer.Reset(idleInside) })

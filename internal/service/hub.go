@@ -49,7 +49,7 @@ func (h *Hub) Missed() {
 	}
 }
 
-// tell never blocks: only the hub sends, and there is room for one value. One that was not taken yet
+// It never blocks: only the hub sends, and there is room for one value. One that was not taken yet
 // gives way.
 func tell(waiting []chan *job.Result, r *job.Result) {
 	for _, c := range waiting {
