@@ -613,6 +613,8 @@ type File struct {
 	Size int64 `json:"size"`
 	// Type: Its media type, as far as name and first bytes show.
 	Type string `json:"type"`
+	// URL: Where to get it: its path, percent-encoded. Absent in events, archives and webhooks.
+	URL string `json:"url,omitempty"`
 }
 
 // FileBody is a schema of the API.

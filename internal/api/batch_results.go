@@ -96,7 +96,9 @@ func (s *server) serveResults(ctx huma.Context, id string, from *service.Results
 		err = service.OfKey(ctx.Context(), err)
 		switch {
 		case err == nil:
-			err = lines.add(resultLine(id, r, from.CursorAfter(r)))
+			line := resultLine(id, r, from.CursorAfter(r))
+			line.Result = withURLs(ctx.Context(), line.JobID, line.Result)
+			err = lines.add(line)
 		case errors.Is(err, service.ErrOver):
 			end := BatchResultsEnd{End: "unfinished"}
 			whole := false

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,8 +26,33 @@ const (
 
 // FileView is a file as a listing shows it.
 type FileView struct {
-	job.File
-	URL string `json:"url" doc:"Where to get it: its path, percent-encoded."`
+	Path    string `json:"path" doc:"Its path below the working directory."`
+	Escaped bool   `json:"escaped,omitempty" doc:"The path is no UTF-8: its wrong bytes are written as \\xNN, and backslashes are doubled."`
+	Size    int64  `json:"size" doc:"Its size in bytes."`
+	Type    string `json:"type" doc:"Its media type, as far as name and first bytes show."`
+	URL     string `json:"url" doc:"Where to get it: its path, percent-encoded."`
+}
+
+func fileView(f job.File, url string) FileView {
+	return FileView{f.Path, f.Escaped, f.Size, f.Type, url}
+}
+
+// fileURL is where a file of a job is.
+func fileURL(ctx context.Context, id string, f job.File) string {
+	return below(ctx, jobLocation) + id + "/files/" + escapePath(f.Raw())
+}
+
+// withURLs returns a result of a job whose files say where they are.
+func withURLs(ctx context.Context, id string, r *job.Result) *job.Result {
+	if r == nil || len(r.Files) == 0 {
+		return r
+	}
+	shown := *r
+	shown.Files = slices.Clone(r.Files)
+	for i, f := range shown.Files {
+		shown.Files[i].URL = fileURL(ctx, id, f)
+	}
+	return &shown
 }
 
 type listFilesOutput struct {
@@ -85,7 +111,7 @@ func (s *server) listFiles(ctx context.Context, in *listFilesInput) (*listFilesO
 	}
 	out.Body.Dropped = j.Result.FilesDropped
 	for _, f := range j.Result.Files {
-		out.Body.Files = append(out.Body.Files, FileView{f, below(ctx, jobLocation) + j.ID + "/files/" + escapePath(f.Raw())})
+		out.Body.Files = append(out.Body.Files, fileView(f, fileURL(ctx, j.ID, f)))
 	}
 	return out, nil
 }

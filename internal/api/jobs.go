@@ -145,7 +145,7 @@ func (s *server) execute(ctx context.Context, in *executeInput) (*executeOutput,
 	if err != nil {
 		return nil, err
 	}
-	return &executeOutput{Status: http.StatusOK, Body: s.json(http.StatusOK, j.Result)}, nil
+	return &executeOutput{Status: http.StatusOK, Body: s.json(http.StatusOK, withURLs(ctx, j.ID, j.Result))}, nil
 }
 
 // json answers with a value, where others answer with something else.
@@ -207,6 +207,7 @@ func (s *server) getJob(ctx context.Context, in *getInput) (*jobOutput, error) {
 	if err != nil {
 		return nil, err
 	}
+	j.Result = withURLs(ctx, j.ID, j.Result)
 	return &jobOutput{Body: viewFor(caller, j)}, nil
 }
 
@@ -231,6 +232,7 @@ func (s *server) cancelJob(ctx context.Context, in *cancelInput) (*cancelOutput,
 		return nil, err
 	}
 	if ended {
+		j.Result = withURLs(ctx, j.ID, j.Result)
 		return &cancelOutput{Status: http.StatusOK, Body: viewOf(j)}, nil
 	}
 	return &cancelOutput{Status: http.StatusAccepted, Body: viewOf(j)}, nil

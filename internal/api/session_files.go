@@ -21,13 +21,16 @@ const (
 
 // SessionFileView is a file of a session as a listing shows it.
 type SessionFileView struct {
-	job.File
+	Path     string     `json:"path" doc:"Its path below the working directory."`
+	Escaped  bool       `json:"escaped,omitempty" doc:"The path is no UTF-8: its wrong bytes are written as \\xNN, and backslashes are doubled."`
+	Size     int64      `json:"size" doc:"Its size in bytes."`
+	Type     string     `json:"type" doc:"Its media type, as far as name and first bytes show."`
 	Modified *time.Time `json:"modified,omitempty" doc:"Last change of its content."`
 	URL      string     `json:"url" doc:"Where to get it: its path, percent-encoded."`
 }
 
 func sessionFileView(ctx context.Context, session string, f job.SessionFile) SessionFileView {
-	return SessionFileView{f.File, optional(f.Modified), below(ctx, sessionLocation) + session + "/files/" + escapePath(f.Raw())}
+	return SessionFileView{f.Path, f.Escaped, f.Size, f.Type, optional(f.Modified), below(ctx, sessionLocation) + session + "/files/" + escapePath(f.Raw())}
 }
 
 type sessionFilesInput struct {

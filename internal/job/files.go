@@ -30,6 +30,8 @@ type File struct {
 	Escaped bool   `json:"escaped,omitempty" doc:"The path is no UTF-8: its wrong bytes are written as \\xNN, and backslashes are doubled."`
 	Size    int64  `json:"size" doc:"Its size in bytes."`
 	Type    string `json:"type" doc:"Its media type, as far as name and first bytes show."`
+	// URL is not recorded: answers have it.
+	URL string `json:"url,omitempty" doc:"Where to get it: its path, percent-encoded. Absent in events, archives and webhooks."`
 }
 
 // FilesDropped counts the files of an execution that were not kept.
