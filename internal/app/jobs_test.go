@@ -243,21 +243,22 @@ func TestNothingStays(t *testing.T) {
 	k.execute(fields{"code": "pass"}) // the set of queue names is there from now on
 	testenv.Eventually(t, "the job gets there", func() bool { return k.call(http.MethodGet, "/v1/jobs", nil).raw != "" && keys() <= 5 })
 	before := keys()
-	id := k.submit(fields{"code": "print(1)"}, "Idempotency-Key: x")
-	k.await(id)
+	k.submit(fields{"code": "print(1)"}, "Idempotency-Key: x")
 	k.execute(fields{"code": "1/0"})
-	k.call(http.MethodDelete, "/v1/jobs/"+k.submit(fields{"code": "1", "delay": 3600}), nil)
+	later := k.submit(fields{"code": "1", "delay": 3600})
 	if keys() <= before {
-		t.Error("the jobs left no key at all")
+		t.Error("a job has no key at all")
 	}
-	gone := false
-	testenv.Eventually(t, "the job gets there", func() bool {
-		a := k.call(http.MethodGet, "/v1/jobs/"+id, nil)
-		gone = gone || a.status == http.StatusGone && a.str("code") == "gone"
-		return a.status == http.StatusNotFound
+	k.call(http.MethodDelete, "/v1/jobs/"+later, nil)
+	// On a busy machine a look may come too late for a job, but not for every job.
+	testenv.Eventually(t, "410 is seen between 200 and 404", func() bool {
+		id, gone := k.submit(fields{"code": "print(1)"}), false
+		testenv.Eventually(t, "the job gets there", func() bool {
+			a := k.call(http.MethodGet, "/v1/jobs/"+id, nil)
+			gone = gone || a.status == http.StatusGone && a.str("code") == "gone"
+			return a.status == http.StatusNotFound
+		})
+		return gone
 	})
-	if !gone {
-		t.Error("410 was never seen between 200 and 404")
-	}
 	testenv.Eventually(t, "all keys are gone", func() bool { return keys() <= before })
 }
