@@ -79,7 +79,7 @@ func New(cfg Config) *Deliverer {
 		cfg.Timeout = 10 * time.Second
 	}
 	if cfg.Patience == 0 {
-		cfg.Patience = patience
+		cfg.Patience = slowAfter
 	}
 	d := &Deliverer{
 		cfg: cfg, client: newClient(cfg.AllowPrivate), hosts: newHosts(),

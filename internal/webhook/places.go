@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	// concurrency is the number of deliveries that a process begins at once. One that takes longer than patience leaves its place to the next, and
+	// concurrency is the number of deliveries that a process begins at once. One that takes longer than slowAfter leaves its place to the next, and
 	// takes one of slowPlaces, which callers share. So receivers that never answer cost the webhooks of other callers a moment.
 	concurrency = 32
 	slowPlaces  = 256
-	patience    = 300 * time.Millisecond
+	slowAfter   = 300 * time.Millisecond
 )
 
 // errCrowded ends an attempt whose caller has as many slow ones under way as it may.

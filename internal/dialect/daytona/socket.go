@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -38,6 +40,10 @@ type socket struct {
 	caller  service.Caller
 	end     func()
 	reading service.Reading
+	readers sync.WaitGroup
+	held    *service.Held // the memory of the message that was read last
+	// patience is how long the client may pause within a message.
+	patience time.Duration
 	// draining is closed when the process is about to stop.
 	draining <-chan struct{}
 }
@@ -78,7 +84,9 @@ func (d *Dialect) begin(w http.ResponseWriter, r *http.Request, session string) 
 	}
 	// The access line of the request is not about its messages.
 	ctx, cancel := context.WithCancel(service.WithCall(r.Context(), &service.Call{Caller: caller, SessionID: session}))
-	return &socket{ctx: ctx, cancel: cancel, caller: caller, end: end, draining: d.service.Draining()}, nil
+	return &socket{
+		ctx: ctx, cancel: cancel, caller: caller, end: end, held: d.service.HoldBody(caller), patience: slowestTime, draining: d.service.Draining(),
+	}, nil
 }
 
 // upgrade answers the request.
@@ -109,11 +117,24 @@ func (s *socket) keepAlive() {
 	s.cancel()
 }
 
-// read waits for a message.
+// read waits for a message. The message counts as the caller's memory until the next read. A client that stops in the middle of a
+// message, or sends more than the caller may hold, loses the connection.
 func (s *socket) read(ctx context.Context) ([]byte, error) {
+	s.held.Release()
 	s.reading.Begin()
-	defer s.reading.End()
-	_, data, err := s.conn.Read(ctx)
+	_, r, err := s.conn.Reader(ctx)
+	s.reading.End()
+	if err != nil {
+		return nil, err
+	}
+	r, stop := service.InTime(r, s.patience, func() {
+		_ = s.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
+	})
+	defer stop()
+	data, err := io.ReadAll(s.held.Reader(r))
+	if _, busy := errors.AsType[*service.BusyError](err); busy {
+		_ = s.conn.Close(websocket.StatusTryAgainLater, "the process holds as many bytes of messages as it may; connect again")
+	}
 	return data, err
 }
 
@@ -122,6 +143,8 @@ func (s *socket) done() {
 	if s.conn != nil {
 		_ = s.conn.CloseNow()
 	}
+	s.readers.Wait()
+	s.held.Release()
 	s.end()
 }
 
@@ -147,13 +170,13 @@ func (s *socket) first() ([]byte, error) {
 // would wait for itself for 15 s after such a message.
 func (s *socket) alone() context.Context {
 	ctx, end := context.WithCancelCause(s.ctx)
-	go func() {
+	s.readers.Go(func() {
 		_, err := s.read(ctx)
 		if err == nil {
 			end(&over{websocket.StatusPolicyViolation, "this connection takes no more messages"})
 		}
 		end(errGone)
-	}()
+	})
 	return ctx
 }
 
