@@ -3,6 +3,7 @@ package packages_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/kaa-run/kaa/internal/interpreter"
@@ -37,7 +38,11 @@ func TestPreloadOfRequests(t *testing.T) {
 	if len(sets) != 5 {
 		t.Fatalf("%d sets, want 5", len(sets))
 	}
+	_, _, control := r.pool.Sandbox()
 	for name, want := range sets {
+		if !strings.HasPrefix(control, "cgroup") {
+			want = "\n" // without control groups nothing is imported ahead
+		}
 		testenv.Eventually(t, "its modules are imported ahead", func() bool {
 			got := r.execute(name, loaded).Stdout
 			if got != want && got != "\n" {
