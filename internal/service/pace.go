@@ -1,7 +1,9 @@
 package service
 
 import (
+	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,19 +30,30 @@ func (p *Pace) Due() time.Time {
 // InTime returns a reader of a message of a socket. late is called if the next bytes do not come in time, and has to end the reading. To
 // be stopped.
 func InTime(r io.Reader, patience time.Duration, late func()) (timed io.Reader, stop func()) {
-	t := &inTime{Reader: r, pace: Pace{Began: time.Now(), Patience: patience}, late: time.AfterFunc(patience, late)}
+	t := &inTime{Reader: r, pace: Pace{Began: time.Now(), Patience: patience}}
+	t.late = time.AfterFunc(patience, func() {
+		t.ended.Store(true)
+		late()
+	})
 	return t, func() { t.late.Stop() }
 }
+
+var errTooSlow = errors.New("the message did not arrive in time")
 
 type inTime struct {
 	io.Reader
 	pace Pace
 	late *time.Timer
+	// ended says that late was called. The end of a connection can look like the end of the message.
+	ended atomic.Bool
 }
 
 func (t *inTime) Read(p []byte) (int, error) {
 	n, err := t.Reader.Read(p)
 	t.pace.Read += int64(n)
+	if t.ended.Load() {
+		return 0, errTooSlow
+	}
 	if err == nil && t.late.Stop() {
 		t.late.Reset(time.Until(t.pace.Due()))
 	}

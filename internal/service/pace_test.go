@@ -34,7 +34,7 @@ func TestInTime(t *testing.T) {
 				began, over := time.Now(), time.Duration(0)
 				r, stop := service.InTime(from, patience, func() {
 					over = time.Since(began)
-					_ = from.CloseWithError(io.ErrClosedPipe)
+					_ = to.Close() // which looks like the end of the message
 				})
 				var sender sync.WaitGroup
 				sender.Go(func() {
