@@ -113,6 +113,11 @@ func answerHalf(c net.Conn, answer string, endless bool) {
 		return
 	}
 	_, err = io.WriteString(c, answer)
+	if endless {
+		// ReverseProxy flushes once, in a goroutine that waits for the lock that it holds while it writes. A write that the client does not read
+		// would keep that goroutine waiting, and no time passes in a bubble while one waits for a lock.
+		time.Sleep(time.Second)
+	}
 	for endless && err == nil {
 		_, err = c.Write(make([]byte, 32<<10))
 	}

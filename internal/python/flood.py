@@ -26,8 +26,8 @@ class Flood:
 
     FAST, WINDOW, PERIOD = 200, 0.02, 0.005
     CALM = 20  # periods
-    LONGEST_WAIT = 0.1  # seconds that stop waits for the thread
-    BEFORE_FORK = 2  # the same before a fork, where a busy machine may take long to run the thread
+    LONGEST_WAIT = 5  # seconds to wait for the thread, which a busy machine may take long to run
+    IN_A_WRITE = 0.1  # the same for a signal's handler in the midst of a write: the thread may wait for that
 
     def __init__(self, raw, stream):
         self.raw, self.stream = raw, stream
@@ -35,7 +35,9 @@ class Flood:
         self.is_on = False
         self.bytes = 0  # passed on since it began
         self.thread = 0
-        self.writing = RLock()  # held to write, so that the pieces of two threads keep their order
+        # Held to write, and by the thread from before it takes what the text layer holds: so nothing
+        # overtakes that, and who has the lock knows that it is written.
+        self.writing = RLock()
         self.wake, self.ended = allocate_lock(), allocate_lock()
 
     def count(self, size):
@@ -72,7 +74,8 @@ class Flood:
             while calm < self.CALM and not wake.acquire(timeout=self.PERIOD):
                 calm = calm + 1 if self.bytes == before else 0
                 before = self.bytes
-                self.stream.flush()
+                with self.writing:
+                    self.stream.flush()
         except BaseException:
             pass  # the code has closed it
         finally:
@@ -80,18 +83,24 @@ class Flood:
             ended.release()
 
     def end(self):
-        if self.is_on:
-            self.is_on = False
+        with self.writing:
             try:
                 self.stream.reconfigure(line_buffering=True)
             except BaseException:
                 pass
+            self.is_on = False
 
-    def stop(self, longest=LONGEST_WAIT):
+    def settle(self):
+        """Wait until what the thread has taken is written. What is written from here on comes after it."""
+        if self.is_on and self.writing.acquire(timeout=self.LONGEST_WAIT):
+            self.writing.release()
+
+    def stop(self):
         """End the flood, and wait for its thread. The wait has a limit: this may be a signal's
-        handler, and the code that it interrupted may hold the lock that the thread waits for."""
+        handler, and the code that it interrupted may hold a lock that the thread waits for."""
         if not self.is_on:
             return
+        longest = self.IN_A_WRITE if self.writing._is_owned() else self.LONGEST_WAIT
         wake, ended = self.wake, self.ended
         try:
             wake.release()
@@ -108,3 +117,9 @@ class Flood:
             except OSError:
                 return
             sleep(0.0001)
+
+    def leave(self):
+        """Go on without the thread, in a process that the code has forked."""
+        if self.is_on:
+            self.writing = RLock()
+            self.end()

@@ -17,6 +17,7 @@ import os
 import select
 import stat
 import sys
+from _thread import get_ident
 
 from start import BUILTINS
 
@@ -35,13 +36,13 @@ class Marks:
         self.prefix = None  # None between executions and in processes that the code forks: no marks
         self.number = 0
         self.missed = 0  # the mark of a frame that a pipe did not get, because the code had replaced its descriptor
-        self.flushing = False
+        self.flushing = set()  # the threads that are in flush_other
         self.pipes = {}
         self.streams: tuple = ()
         self.raws: tuple = ()
         self.flood = None
         self.write_all = write_all
-        os.register_at_fork(before=self.before_fork, after_in_child=self.end)
+        os.register_at_fork(before=self.calm, after_in_child=self.leave)
 
     def adopt(self):
         """Record that the descriptors 1 and 2 are the runner's pipes now. The code may replace them."""
@@ -88,10 +89,11 @@ class Marks:
             self.flood.stop()
         self.flush_own()
 
-    def before_fork(self):
+    def leave(self):
+        """Write no marks, in a process that the code has forked."""
+        self.end()
         if self.flood is not None:
-            self.flood.stop(self.flood.BEFORE_FORK)
-        self.flush_own()
+            self.flood.leave()
 
     def flush_own(self):
         for stream in self.streams:
@@ -99,6 +101,8 @@ class Marks:
                 stream.flush()
             except ValueError:
                 pass  # the code has closed it
+        if self.flood is not None:
+            self.flood.settle()
 
     def turn(self, raw):
         """Note that output to this stream follows output to the other one, or is the first."""
@@ -114,15 +118,18 @@ class Marks:
 
     def flush_other(self, raw):
         """Pass on the incomplete line of the other stream."""
-        if self.flushing:
+        thread = get_ident()
+        if thread in self.flushing:
             return
-        self.flushing = True
+        self.flushing.add(thread)
         try:
             self.streams[self.raws[0] is raw].flush()
+            if self.flood is not None and raw is not self.flood.raw:
+                self.flood.settle()
         except ValueError:
             pass  # the code has closed it
         finally:
-            self.flushing = False
+            self.flushing.discard(thread)
 
     def make_up(self, fd):
         """Write the mark of the last frame to a pipe that has its descriptor again, since output

@@ -72,6 +72,7 @@ def serve(command, control, interrupts, set_limits, rehearsal=False):
         lambda: unshielded(interrupts, partial(run_atexit, rehearsal)),
         lambda: unshielded(interrupts, partial(clear_atexit, rehearsal)),
         lambda: unshielded(interrupts, forget_module),
+        prepared.marks.calm,
         lambda: flush_all(streams, prepared.flush_libc),
         finish,
     ])
