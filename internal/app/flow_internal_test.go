@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +18,10 @@ import (
 func TestFlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		got, away := map[int64]map[string]job.QueueCount{}, false
+		got := map[int64]map[string]job.QueueCount{}
+		var away atomic.Bool // read by the flow's goroutine
 		f := newFlow(0, func(_ context.Context, counts map[int64]map[string]job.QueueCount) error {
-			if away {
+			if away.Load() {
 				return errors.New("away")
 			}
 			for number, queues := range counts {
@@ -38,7 +40,7 @@ func TestFlow(t *testing.T) {
 		f.start(t.Context())
 		f.start(t.Context()) // by the other part of the process
 		begin := job.SampleNumber(time.Now())
-		away = true
+		away.Store(true)
 		f.count("default", job.QueueCount{Accepted: 1})
 		f.count(job.OperationQueue, job.QueueCount{Accepted: 1})
 		time.Sleep(2 * job.SamplesFor)
@@ -46,7 +48,7 @@ func TestFlow(t *testing.T) {
 		f.count("low", job.QueueCount{Ended: 1, Failed: 1, Waited: time.Second, Took: time.Minute})
 		time.Sleep(job.SampleEvery)
 		f.count("default", job.QueueCount{Accepted: 3})
-		away = false
+		away.Store(false)
 		if err := f.close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
