@@ -52,7 +52,7 @@ def task_names(loop):
 
 
 def thread_names():
-    for _ in range(50):  # one that was joined may need a moment to be gone
+    for _ in range(1000):  # one that was joined may need a moment to be gone, on a busy machine a longer one
         number = len(os.listdir("/proc/self/task")) - 1
         if number < len(_threads):
             break

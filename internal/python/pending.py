@@ -22,7 +22,7 @@ from start import BUILTINS
 __builtins__ = BUILTINS  # type: ignore[assignment]  # see start.py
 
 ALL_SIGNALS = _signal.valid_signals()
-LONGEST_WAIT = 1.0  # seconds that the end waits for the thread
+LONGEST_WAIT = 5  # seconds that the end waits for the thread, which a busy machine may take long to run
 _sigmask = _signal.pthread_sigmask
 _read, _write, _close, _getpid = os.read, os.write, os.close, os.getpid
 _poll, POLLIN = select.poll, select.POLLIN
@@ -164,9 +164,10 @@ class Pending:
             _write(pipe[1], b"\0")
         except OSError:
             pass  # the code has closed it
-        thread.acquire(timeout=LONGEST_WAIT)
+        if not thread.acquire(timeout=LONGEST_WAIT):
+            return  # it may still use the pipe
         # Python warns of forks in processes with threads, so the kernel must have removed it.
-        until = _now() + 0.1
+        until = _now() + LONGEST_WAIT
         while _now() < until:
             try:
                 _stat("/proc/self/task/%d" % self.native)
