@@ -250,6 +250,8 @@ func SplitPackages(name string) (runtime, set string) {
 type PackageSpec struct {
 	Packages []string `json:"packages"`
 	Preload  []string `json:"preload"`
+	// Owner is the caller for whom it is; empty if the caller had no key. A runner divides its installations by it.
+	Owner string `json:"-"`
 }
 
 // IsModule reports whether a text has the form of a module's name.

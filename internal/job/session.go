@@ -180,6 +180,8 @@ type SessionSpec struct {
 	RestartOnCrash bool `json:"restartOnCrash,omitempty"`
 	// Network has the destinations that its code may reach; nil for none.
 	Network *Network `json:"network,omitempty"`
+	// Owner is whose the session is; empty for a caller without a key. It is in claims only.
+	Owner string `json:"-"`
 }
 
 // Reactions to a session whose code needs more memory than its limit.

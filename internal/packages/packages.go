@@ -72,10 +72,10 @@ type Manager struct {
 	index *index
 	dir   process.PrivateDir
 
-	life     context.Context
-	end      context.CancelFunc
-	installs chan struct{} // has a token for each installation under way
-	done     sync.WaitGroup
+	life   context.Context
+	end    context.CancelFunc
+	places places // of installations under way
+	done   sync.WaitGroup
 
 	making sync.Mutex // held while room is made
 
@@ -92,6 +92,7 @@ type set struct {
 	imports bool // its workers import the modules of a request
 	used    time.Time
 	pending chan struct{} // closed when what is under way has ended; nil if nothing is
+	place   *place        // of the installation that was begun last; nil if none was
 	takers  int           // calls of Take, and sets with modules to import ahead, that use the directory
 	failure error
 	failed  time.Time
@@ -115,7 +116,7 @@ func New(pool *interpreter.Pool, cfg Config) (*Manager, error) {
 	if err := os.Chmod(dir.Path, 0o711); err != nil { //nolint:gosec // users of sandboxes may enter it, not list it
 		return nil, errors.Join(err, dir.Remove())
 	}
-	m := &Manager{cfg: cfg, pool: pool, index: x, dir: dir, installs: make(chan struct{}, mostInstalls), sets: map[string]*set{}}
+	m := &Manager{cfg: cfg, pool: pool, index: x, dir: dir, sets: map[string]*set{}}
 	m.life, m.end = context.WithCancel(context.Background())
 	return m, nil
 }
@@ -147,7 +148,11 @@ func (m *Manager) Prepare(ctx context.Context, name string, list func(context.Co
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if known, err := m.knownLocked(name); known {
+	known, err := m.knownLocked(name)
+	if err != nil && !known { // it waits for a place, now also on behalf of this owner
+		m.ask(job.WithoutPreload(name), spec.Owner)
+	}
+	if known || err != nil {
 		return err
 	}
 	if m.life.Err() != nil {
@@ -158,10 +163,10 @@ func (m *Manager) Prepare(ctx context.Context, name string, list func(context.Co
 		s = &set{}
 		m.sets[name] = s
 	}
-	s.pending, s.used = make(chan struct{}), time.Now()
+	m.begin(s, spec.Owner)
 	m.done.Go(func() {
 		m.provide(s, func() error {
-			dir, err := m.directory(name, s, spec.Packages)
+			dir, err := m.directory(name, s, spec)
 			if err != nil {
 				return err
 			}
@@ -171,6 +176,21 @@ func (m *Manager) Prepare(ctx context.Context, name string, list func(context.Co
 	return &job.PreparingError{Done: s.pending}
 }
 
+// begin notes that something is under way for a set, on behalf of an owner. The caller holds mu.
+func (m *Manager) begin(s *set, owner string) {
+	s.pending, s.used, s.place = make(chan struct{}), time.Now(), &place{}
+	m.places.ask(s.place, owner)
+}
+
+// ask notes that an owner waits for a set that is under way. The caller holds mu.
+func (m *Manager) ask(name, owner string) {
+	if s := m.sets[name]; s != nil && s.place != nil {
+		m.places.ask(s.place, owner)
+	}
+}
+
+// known reports whether there is nothing to do for a set but what is being done, and what Prepare returns then. It is not known, with a
+// job.PreparingError, if it may wait for a place: then it matters who asks for it.
 func (m *Manager) known(name string) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -183,7 +203,9 @@ func (m *Manager) knownLocked(name string) (bool, error) {
 	case s == nil:
 		return false, nil
 	case s.pending != nil:
-		return true, &job.PreparingError{Done: s.pending}
+		plain := m.sets[job.WithoutPreload(name)]
+		waits := plain != nil && plain.dir == "" && plain.place != nil && !m.places.has(plain.place)
+		return !waits, &job.PreparingError{Done: s.pending}
 	case s.failure != nil && time.Since(s.failed) < keepFailure:
 		return true, s.failure
 	case s.offered:
@@ -218,14 +240,14 @@ func (m *Manager) forgetFailures() {
 }
 
 // directory returns that of a set, which it installs if it is not. A set with modules to import ahead has that of the set without.
-func (m *Manager) directory(name string, s *set, requirements []string) (string, error) {
+func (m *Manager) directory(name string, s *set, spec job.PackageSpec) (string, error) {
 	if plain := job.WithoutPreload(name); plain != name {
 		m.mu.Lock()
 		held := s.plain
 		m.mu.Unlock()
 		if held == nil {
 			var err error
-			if held, err = m.hold(m.life, plain, requirements); err != nil {
+			if held, err = m.hold(m.life, plain, spec); err != nil {
 				return "", err
 			}
 		}
@@ -234,7 +256,7 @@ func (m *Manager) directory(name string, s *set, requirements []string) (string,
 		s.plain, s.dir = held, held.dir
 		return s.dir, nil
 	}
-	if err := m.install(name, s, requirements); err != nil {
+	if err := m.install(name, s, spec.Packages); err != nil {
 		return "", err
 	}
 	m.mu.Lock()
@@ -245,14 +267,14 @@ func (m *Manager) directory(name string, s *set, requirements []string) (string,
 // install installs a set, if it is not.
 func (m *Manager) install(name string, s *set, requirements []string) error {
 	m.mu.Lock()
-	installed := s.dir != ""
+	installed, p := s.dir != "", s.place
 	m.mu.Unlock()
 	if installed {
 		return nil
 	}
 	began := time.Now()
 	runtime, id := job.SplitPackages(name)
-	built, shared, err := m.obtain(name, requirements)
+	built, shared, err := m.obtain(name, p, requirements)
 	if err == nil {
 		err = os.Rename(built.site, filepath.Join(m.dir.Path, setDir(runtime, id)))
 	}

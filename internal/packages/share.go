@@ -41,9 +41,11 @@ type Records interface {
 	UsePackageBuild(ctx context.Context, set string) error
 	EvictPackageBuilds(ctx context.Context, most int64) ([]string, error)
 	// TakeInstallation reports whether the caller is the one that installs a set. KeepInstallation prolongs that, and tells callers how far it is.
+	// AwaitInstallation tells callers that a runner will, if none does so far.
 	TakeInstallation(ctx context.Context, set string, lease time.Duration) (bool, error)
 	KeepInstallation(ctx context.Context, set string, now job.Installation, lease time.Duration) error
 	LeaveInstallation(ctx context.Context, set string) error
+	AwaitInstallation(ctx context.Context, set string, lease time.Duration) error
 }
 
 const (
@@ -71,8 +73,8 @@ func (m *Manager) kindOf(runtimeName string) (kind, version string, err error) {
 }
 
 // obtain returns the files of a set, in a new directory, which the caller removes: those that a runner has shared, or those of an
-// installation. It waits while another runner installs the set.
-func (m *Manager) obtain(name string, requirements []string) (b built, shared bool, err error) {
+// installation. It waits for a place, and while another runner installs the set.
+func (m *Manager) obtain(name string, p *place, requirements []string) (b built, shared bool, err error) {
 	runtimeName, _ := job.SplitPackages(name)
 	kind, version, err := m.kindOf(runtimeName)
 	if err != nil {
@@ -81,7 +83,11 @@ func (m *Manager) obtain(name string, requirements []string) (b built, shared bo
 	refused := ""
 	var mine *lease // nil while it is another runner's
 	defer func() { mine.leave() }()
+	defer m.places.leave(p)
 	for {
+		if err := m.enter(name, p); err != nil {
+			return b, false, err
+		}
 		known, err := m.cfg.Records.PackageBuild(m.life, name, kind)
 		switch {
 		case err == nil && known.Archive != "" && known.Archive != refused:
@@ -121,6 +127,7 @@ func (m *Manager) obtain(name string, requirements []string) (b built, shared bo
 		if mine != nil {
 			continue // and look once more: a runner may have ended its installation since
 		}
+		m.places.leave(p)
 		select {
 		case <-time.After(installLook):
 		case <-m.life.Done():
@@ -131,10 +138,6 @@ func (m *Manager) obtain(name string, requirements []string) (b built, shared bo
 
 // installMine installs a set while other runners wait, and shares it.
 func (m *Manager) installMine(name, kind, version string, requirements []string, mine *lease) (b built, err error) {
-	if err := m.enter(); err != nil {
-		return b, err
-	}
-	defer m.exit()
 	began := time.Now()
 	runtimeName, _ := job.SplitPackages(name)
 	if b, err = m.build(runtimeName, requirements, mine); err != nil {
@@ -144,18 +147,6 @@ func (m *Manager) installMine(name, kind, version string, requirements []string,
 	m.share(name, kind, job.PackageBuild{Python: version, Bytes: b.bytes, BuiltAt: time.Now().UTC(), Took: time.Since(began)}, b)
 	return b, nil
 }
-
-// enter waits for a place among the installations of this runner, and exit gives it back.
-func (m *Manager) enter() error {
-	select {
-	case m.installs <- struct{}{}:
-		return nil
-	case <-m.life.Done():
-		return fmt.Errorf("install packages: %w", interpreter.ErrClosed)
-	}
-}
-
-func (m *Manager) exit() { <-m.installs }
 
 // share puts a set into the blob store, for other runners. They install it themselves if that fails.
 func (m *Manager) share(name, kind string, record job.PackageBuild, b built) {
@@ -211,10 +202,6 @@ func (m *Manager) putArchive(ctx context.Context, key, dir string) (digest strin
 // fetch unpacks a set that another runner has shared, in a new directory, which the caller removes. job.ErrNoFile: the blob store does not
 // have it any more.
 func (m *Manager) fetch(known job.PackageBuild, shown *lease) (b built, err error) {
-	if err := m.enter(); err != nil {
-		return b, err
-	}
-	defer m.exit()
 	shown.step(job.InstallUnpacks)
 	ctx, cancel := context.WithTimeoutCause(m.life, m.cfg.Timeout, errLate)
 	defer cancel()

@@ -103,6 +103,8 @@ func (*records) KeepInstallation(context.Context, string, job.Installation, time
 	return nil
 }
 
+func (*records) AwaitInstallation(context.Context, string, time.Duration) error { return nil }
+
 func (r *records) LeaveInstallation(_ context.Context, set string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/kaa-run/kaa/internal/interpreter"
+	"github.com/kaa-run/kaa/internal/job"
 )
 
 // Take installs a set, if it is not, and calls use with a function that writes its files as a tar. The set stays until use returns.
-func (m *Manager) Take(ctx context.Context, name string, requirements []string, use func(write func(io.Writer) error) error) error {
-	s, err := m.hold(ctx, name, requirements)
+func (m *Manager) Take(ctx context.Context, name string, spec job.PackageSpec, use func(write func(io.Writer) error) error) error {
+	s, err := m.hold(ctx, name, spec)
 	if err != nil {
 		return err
 	}
@@ -24,9 +25,9 @@ func (m *Manager) Take(ctx context.Context, name string, requirements []string, 
 }
 
 // hold installs a set, if it is not. The caller is a taker of it then.
-func (m *Manager) hold(ctx context.Context, name string, requirements []string) (*set, error) {
+func (m *Manager) hold(ctx context.Context, name string, spec job.PackageSpec) (*set, error) {
 	for {
-		s, pending, err := m.take(name, requirements)
+		s, pending, err := m.take(name, spec)
 		if err != nil || pending == nil {
 			return s, err
 		}
@@ -39,7 +40,7 @@ func (m *Manager) hold(ctx context.Context, name string, requirements []string) 
 }
 
 // take returns a set that is installed, or what to wait for.
-func (m *Manager) take(name string, requirements []string) (*set, <-chan struct{}, error) {
+func (m *Manager) take(name string, spec job.PackageSpec) (*set, <-chan struct{}, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.sets[name]
@@ -49,6 +50,7 @@ func (m *Manager) take(name string, requirements []string) (*set, <-chan struct{
 	}
 	switch {
 	case s.pending != nil:
+		m.ask(name, spec.Owner)
 		return nil, s.pending, nil
 	case s.dir != "":
 		s.takers++
@@ -59,10 +61,10 @@ func (m *Manager) take(name string, requirements []string) (*set, <-chan struct{
 	case m.life.Err() != nil:
 		return nil, nil, fmt.Errorf("install packages: %w", interpreter.ErrClosed)
 	}
-	s.pending = make(chan struct{})
+	m.begin(s, spec.Owner)
 	m.done.Go(func() {
 		m.provide(s, func() error {
-			if err := m.install(name, s, requirements); err != nil {
+			if err := m.install(name, s, spec.Packages); err != nil {
 				return err
 			}
 			m.making.Lock()

@@ -16,7 +16,7 @@ type Packages interface {
 	// returns what the set is made of.
 	Prepare(ctx context.Context, name string, list func(context.Context) (job.PackageSpec, error)) error
 	// Take installs a set, and calls use with a function that writes its files as a tar.
-	Take(ctx context.Context, name string, requirements []string, use func(write func(io.Writer) error) error) error
+	Take(ctx context.Context, name string, spec job.PackageSpec, use func(write func(io.Writer) error) error) error
 }
 
 // preparePackages sees to it that the packages of a job are installed. It reports whether the job has ended because they cannot
@@ -54,7 +54,7 @@ func (r *Runner) awaitPackages(ctx context.Context, spec job.SessionSpec) error 
 	}
 	for {
 		err := r.cfg.Packages.Prepare(ctx, spec.Runtime, func(context.Context) (job.PackageSpec, error) {
-			return job.PackageSpec{Packages: spec.Packages, Preload: spec.Preload}, nil
+			return job.PackageSpec{Packages: spec.Packages, Preload: spec.Preload, Owner: spec.Owner}, nil
 		})
 		preparing, ok := errors.AsType[*job.PreparingError](err)
 		if !ok {

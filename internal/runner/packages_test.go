@@ -14,10 +14,10 @@ import (
 
 type fakePackages struct {
 	err  error
-	list []string
+	spec job.PackageSpec // what was asked for
 }
 
-func (*fakePackages) Take(context.Context, string, []string, func(func(io.Writer) error) error) error {
+func (*fakePackages) Take(context.Context, string, job.PackageSpec, func(func(io.Writer) error) error) error {
 	return nil
 }
 
@@ -26,7 +26,7 @@ func (f *fakePackages) Prepare(ctx context.Context, _ string, list func(context.
 	if err != nil {
 		return err
 	}
-	f.list = spec.Packages
+	f.spec = spec
 	return f.err
 }
 
@@ -61,8 +61,8 @@ func TestPackages(t *testing.T) {
 			if got := store.log(); !slices.Equal(got, tt.did) {
 				t.Errorf("did %q, want %q", got, tt.did)
 			}
-			if f, ok := tt.installer.(*fakePackages); ok && !slices.Equal(f.list, list) {
-				t.Errorf("asked for %q", f.list)
+			if f, ok := tt.installer.(*fakePackages); ok && !slices.Equal(f.spec.Packages, list) {
+				t.Errorf("asked for %+v", f.spec)
 			}
 		})
 	}

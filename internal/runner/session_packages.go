@@ -42,7 +42,7 @@ func (s *Session) copyPackages(ctx context.Context, packages []string, enter fun
 	name := job.WithPackages(runtime, packages)
 	_, set := job.SplitPackages(name)
 	added = job.AddedPackages{Packages: packages, Path: job.AddedPath(set)}
-	err = s.of.r.cfg.Packages.Take(ctx, name, packages, func(write func(io.Writer) error) error {
+	err = s.of.r.cfg.Packages.Take(ctx, name, job.PackageSpec{Packages: packages, Owner: s.spec.Owner}, func(write func(io.Writer) error) error {
 		leave, err := enter()
 		if err != nil {
 			return err

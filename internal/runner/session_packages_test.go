@@ -3,7 +3,9 @@ package runner_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +25,10 @@ type addedPackages struct {
 	copied  int
 }
 
-func (f *addedPackages) Take(ctx context.Context, _ string, _ []string, use func(func(io.Writer) error) error) error {
+func (f *addedPackages) Take(ctx context.Context, _ string, spec job.PackageSpec, use func(func(io.Writer) error) error) error {
+	if spec.Owner != f.spec.Owner {
+		return fmt.Errorf("packages of %q are added to a session of %q", spec.Owner, f.spec.Owner)
+	}
 	select {
 	case <-f.tokens:
 	case <-ctx.Done():
@@ -112,6 +117,7 @@ func TestPackagesInContexts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := &addedPackages{tokens: make(chan struct{})}
 				w := newLaneWorldWith(t, p)
+				w.spec.Owner, w.spec.Packages = "@mine", []string{"own"}
 				f := packageFiles{addedPackages: p, steps: make(chan struct{})}
 				w.interpreters.system = f
 				for _, c := range []string{"a", "b"} {
@@ -132,6 +138,9 @@ func TestPackagesInContexts(t *testing.T) {
 				}
 				if p.most != tt.most {
 					t.Errorf("%d copied at once, want %d", p.most, tt.most)
+				}
+				if p.spec.Owner != "@mine" || !slices.Equal(p.spec.Packages, w.spec.Packages) {
+					t.Errorf("the session has asked for %+v", p.spec)
 				}
 				w.SessionClosed("s")
 				if err := w.AwaitSessions(t.Context()); err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/kaa-run/kaa/internal/store"
 )
 
-// TestNetworkOwner: a runner learns whose code has a network, of jobs and of sessions, whatever was in the request.
+// TestNetworkOwner: a runner learns whose code has a network or packages, of jobs and of sessions, whatever was in the request.
 func TestNetworkOwner(t *testing.T) {
 	t.Parallel()
 	b := setup(t, store.Config{TombstoneTTL: time.Minute})
@@ -21,7 +21,11 @@ func TestNetworkOwner(t *testing.T) {
 		}
 	}
 	of := func(n *job.NewJob) { n.Caller, n.Spec.Network = "@mine", network }
-	owned("job", b.claim(t, b.create(t, newJob(of))).Spec.Network)
+	id := b.create(t, newJob(of))
+	if spec, err := b.Packages(t.Context(), id); err != nil || spec.Owner != "@mine" {
+		t.Errorf("the packages of a job: %+v, %v", spec, err)
+	}
+	owned("job", b.claim(t, id).Spec.Network)
 
 	se := job.NewSession{
 		Session: job.Session{ID: newID(), IdleTimeout: time.Minute, MaxAge: time.Hour}, Caller: "@mine", Spec: job.SessionSpec{Network: network},
@@ -36,6 +40,9 @@ func TestNetworkOwner(t *testing.T) {
 		t.Fatal(c, err)
 	}
 	owned("session", c.Session.Network)
+	if c.Session.Owner != "@mine" {
+		t.Errorf("the session is of %q", c.Session.Owner)
+	}
 	if network.Owner != "@other" {
 		t.Error("the request was changed")
 	}

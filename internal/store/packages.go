@@ -144,11 +144,23 @@ func (s *Store) EvictPackageBuilds(ctx context.Context, most int64) (blobs []str
 
 // TakeInstallation reports whether the caller is the one that installs a set. It is so for the lease; KeepInstallation prolongs that.
 func (s *Store) TakeInstallation(ctx context.Context, set string, lease time.Duration) (bool, error) {
-	err := s.rdb.SetArgs(ctx, installingKey(set), "", redis.SetArgs{Mode: "NX", TTL: lease}).Err()
-	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare
-		return false, nil
+	const op = "take installation"
+	text, err := json.Marshal(job.Installation{Step: job.InstallWaits})
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", op, err)
 	}
-	return err == nil, wrap("take installation", err)
+	r, err := s.install(ctx, op, set, text, lease)
+	return err == nil && r.word() == "taken", err
+}
+
+// AwaitInstallation says that a runner waits for a place to install a set, if none installs it.
+func (s *Store) AwaitInstallation(ctx context.Context, set string, lease time.Duration) error {
+	_, err := s.install(ctx, "wait for an installation", set, nil, lease)
+	return err
+}
+
+func (s *Store) install(ctx context.Context, op, set string, now []byte, lease time.Duration) (reply, error) {
+	return s.run(ctx, op, s.scripts.install, keys{{"installing", installingKey(set)}}, args{{"now", now}, {"lease", lease.Milliseconds()}})
 }
 
 // KeepInstallation prolongs the right to install a set, and records how far that is.
@@ -177,7 +189,7 @@ func (s *Store) Installing(ctx context.Context, set string) (*job.Installation, 
 		return nil, wrap(op, err)
 	}
 	now := &job.Installation{Step: job.InstallWaits}
-	if len(text) > 0 { // it is empty at first
+	if len(text) > 0 { // it is empty while a runner waits
 		if err := json.Unmarshal(text, now); err != nil {
 			return nil, fmt.Errorf("%s: %w", op, err)
 		}

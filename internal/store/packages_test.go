@@ -41,10 +41,22 @@ func TestPackageBuilds(t *testing.T) {
 	if _, err := b.PackageBuild(ctx, "python@2", "one"); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("another set: %v", err)
 	}
+	waits := func() {
+		t.Helper()
+		if err := b.AwaitInstallation(ctx, "python@1", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waits()
+	waits() // also of two runners; neither keeps another one from it
 	for i, want := range []bool{true, false} {
 		if got, err := b.TakeInstallation(ctx, "python@1", time.Hour); got != want || err != nil {
 			t.Errorf("take %d: %t, %v", i, got, err)
 		}
+	}
+	waits()
+	if got, err := b.TakeInstallation(ctx, "python@1", time.Hour); got || err != nil {
+		t.Errorf("take beside one that waits: %t, %v", got, err)
 	}
 	installing := func(when string, want *job.Installation) {
 		t.Helper()
@@ -58,11 +70,14 @@ func TestPackageBuilds(t *testing.T) {
 	if err := b.KeepInstallation(ctx, "python@1", far, time.Hour); err != nil {
 		t.Fatal(err)
 	}
+	waits()
 	installing("under way", &far)
 	if err := b.LeaveInstallation(ctx, "python@1"); err != nil {
 		t.Fatal(err)
 	}
 	installing("after it", nil)
+	waits()
+	installing("while a runner waits", &job.Installation{Step: job.InstallWaits})
 }
 
 // TestSessionRuntime: the runtime of a session's request names the set of its packages.

@@ -298,15 +298,18 @@ func decode(id string, fields []string, values []any, large []byte) (job.Job, bo
 func (s *Store) Packages(ctx context.Context, id string) (job.PackageSpec, error) {
 	var spec job.PackageSpec
 	const op = "read packages of job"
-	text, err := s.rdb.HGet(ctx, jobKey(id), "spec").Bytes()
-	if err == redis.Nil { //nolint:errorlint // go-redis returns it bare
-		return spec, fmt.Errorf("%s: %w", op, job.ErrNotFound)
-	}
+	f, err := s.rdb.HMGet(ctx, jobKey(id), "spec", "caller").Result()
 	if err != nil {
 		return spec, wrap(op, err)
 	}
-	if err := json.Unmarshal(text, &spec); err != nil {
+	text, ok := f[0].(string)
+	if !ok {
+		return spec, fmt.Errorf("%s: %w", op, job.ErrNotFound)
+	}
+	if err := json.Unmarshal([]byte(text), &spec); err != nil {
 		return spec, fmt.Errorf("%s: decode: %w", op, err)
 	}
+	caller, _ := f[1].(string)
+	spec.Owner = ownerOf(caller)
 	return spec, nil
 }

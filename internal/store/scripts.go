@@ -31,7 +31,7 @@ type scripts struct {
 	pause, unpause, drain, sample                                                                                                      script
 	batchOpen, batchResume, batchAdd, batchClose, batchLeave, batchRemove, batchCancel, batchFed, batchUnfed, batchMend, batchSample   script
 	save, unsave, fire, pass, runs                                                                                                     script
-	batchHooked, archives, archived, takes                                                                                             script
+	batchHooked, archives, archived, takes, install                                                                                    script
 	takeVolume, roomVolume, saveVolume, leaveVolume, dropVolume, volumes                                                               script
 }
 

@@ -204,6 +204,7 @@ func sessionClaim(r reply, session, lane, runner string) (*job.Claim, error) {
 		if err := json.Unmarshal([]byte(spec), &c.Session); err != nil {
 			return nil, fmt.Errorf("claim in session: decode session: %w", err)
 		}
+		c.Session.Owner = ownerOf(r.text(8))
 	}
 	return c, nil
 }

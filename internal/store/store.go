@@ -141,7 +141,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Store {
 		batchFed: script("batchFed"), batchUnfed: script("batchUnfed"), batchMend: script("batchMend"), batchSample: script("batchSample"), batchHooked: script("batchHooked"),
 		archives: script("archives"), archived: script("archived"), takes: script("takes"),
 		takeVolume: script("takeVolume"), roomVolume: script("roomVolume"), saveVolume: script("saveVolume"),
-		leaveVolume: script("leaveVolume"), dropVolume: script("dropVolume"), volumes: script("volumes"),
+		install: script("install"), leaveVolume: script("leaveVolume"), dropVolume: script("dropVolume"), volumes: script("volumes"),
 	}}
 }
 

@@ -148,6 +148,7 @@ type Index struct {
 	files  map[string][]byte
 	asked  map[string]int // requests of a path
 	hold   chan struct{}
+	held   []string // what hold is for; empty for all
 	user   string
 }
 
@@ -180,12 +181,12 @@ func (x *Index) Protect(user string) {
 	x.user = user
 }
 
-// Hold has the index answer nothing until the returned function is called.
-func (x *Index) Hold() (release func()) {
+// Hold has the index not answer for pages and files of these names, or for none, until the returned function is called.
+func (x *Index) Hold(names ...string) (release func()) {
 	hold := make(chan struct{})
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.hold = hold
+	x.hold, x.held = hold, names
 	return sync.OnceFunc(func() { close(hold) })
 }
 
@@ -201,6 +202,9 @@ func (x *Index) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.mu.Lock()
 	x.asked[name]++
 	hold, user := x.hold, x.user
+	if len(x.held) > 0 && !slices.Contains(x.held, name) {
+		hold = nil
+	}
 	file, isFile := x.files[name]
 	var page strings.Builder
 	for _, one := range x.wheels {

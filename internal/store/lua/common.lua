@@ -883,8 +883,8 @@ end
 -- claim_answer is the answer to a runner about the next execution of a session.
 local function claim_answer(session, id, attached)
   local f = redis.call('HMGET', job_key(id), 'attempt', 'queued_at', 'started_at', 'queue', 'spec', 'events')
-  local spec = attached == '1' and '' or redis.call('HGET', session_key(session), 'spec') or ''
-  return { 'claimed', id, f[1], int(math.max(0, tonumber(f[3]) - tonumber(f[2]))), f[4], f[5], spec, f[6] }
+  local s = attached == '1' and {} or redis.call('HMGET', session_key(session), 'spec', 'caller')
+  return { 'claimed', id, f[1], int(math.max(0, tonumber(f[3]) - tonumber(f[2]))), f[4], f[5], s[1] or '', f[6], s[2] or '' }
 end
 
 -- take claims the next execution of a session's lane for its runner: queued -> running. It returns

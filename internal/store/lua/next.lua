@@ -2,7 +2,7 @@
 -- keys: session, runner
 -- args: session, runner, attached ('1' if it has an interpreter already), lane
 -- Answers {'claimed', job, attempt, waited, queue, spec, session spec or '', '1' if events are
--- wanted} | {'none'} | {'ended'} | {'unregistered'}.
+-- wanted, caller of the session or ''} | {'none'} | {'ended'} | {'unregistered'}.
 -- A repeated call before the end of the claim gets the same answer.
 local session, runner, lane = ARGV.session, ARGV.runner, ARGV.lane
 local f = redis.call('HMGET', KEYS.session, 'state', 'runner', 'current')
