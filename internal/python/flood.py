@@ -91,7 +91,7 @@ class Flood:
             self.is_on = False
 
     def settle(self):
-        """Wait until what the thread has taken is written. What is written from here on comes after it."""
+        """Wait until the lines that the thread has taken are written. Later output comes after them."""
         if self.is_on and self.writing.acquire(timeout=self.LONGEST_WAIT):
             self.writing.release()
 
@@ -100,7 +100,8 @@ class Flood:
         handler, and the code that it interrupted may hold a lock that the thread waits for."""
         if not self.is_on:
             return
-        longest = self.IN_A_WRITE if self.writing._is_owned() else self.LONGEST_WAIT
+        in_a_write = self.writing._is_owned()  # type: ignore[attr-defined]
+        longest = self.IN_A_WRITE if in_a_write else self.LONGEST_WAIT
         wake, ended = self.wake, self.ended
         try:
             wake.release()
