@@ -133,6 +133,12 @@ func (r *Runner) EndExecutions() {
 }
 
 func (r *Runner) beat(ctx context.Context) error {
+	select {
+	case r.beating <- struct{}{}:
+		defer func() { <-r.beating }()
+	case <-ctx.Done():
+		return fmt.Errorf("heartbeat: %w", context.Cause(ctx))
+	}
 	self := r.described()
 	r.mu.Lock()
 	self.Active = len(r.active)

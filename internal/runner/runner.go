@@ -141,6 +141,7 @@ type Runner struct {
 
 	sessions *sessions
 	beatNow  chan struct{} // has a token when a heartbeat is due at once
+	beating  chan struct{} // has a token while a heartbeat is made and sent, so that an older one never replaces a newer one
 
 	mu     sync.Mutex
 	active map[string]*execution // by job id
@@ -193,7 +194,7 @@ func New(cfg Config) *Runner {
 	if cfg.EventBytes == 0 {
 		cfg.EventBytes = 8 << 20
 	}
-	r := &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int), early: make(map[string]bool), unstarted: make(map[string]unstarted), beatNow: make(chan struct{}, 1)}
+	r := &Runner{cfg: cfg, active: make(map[string]*execution), claims: make(map[string]int), early: make(map[string]bool), unstarted: make(map[string]unstarted), beatNow: make(chan struct{}, 1), beating: make(chan struct{}, 1)}
 	r.sessions = newSessions(r, cfg.Operations)
 	return r
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +26,7 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // fakeStore is what a runner needs of the store, with the answers that a test sets.
 type fakeStore struct {
+	beat       func(job.Runner) // is called by each heartbeat, if it is set
 	mu         sync.Mutex
 	claimErrs  []error       // one per call, then none
 	claimTakes time.Duration // the first
@@ -131,6 +133,9 @@ func (f *fakeStore) Runners(context.Context) ([]job.Runner, error) {
 }
 
 func (f *fakeStore) Beat(_ context.Context, r job.Runner) error {
+	if f.beat != nil {
+		f.beat(r)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.beats++
@@ -442,6 +447,44 @@ func TestLife(t *testing.T) {
 		}
 		if diff := cmp.Diff("says that it drains", s.log()[0]); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+// TestDrainAfterASlowHeartbeat: a heartbeat that was made before a drain, and takes its time, does not undo its announcement.
+func TestDrainAfterASlowHeartbeat(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow, older := make(chan struct{}, 1), make(chan struct{})
+		var draining atomic.Bool // in the registry
+		s := &fakeStore{beat: func(r job.Runner) {
+			select {
+			case <-slow:
+				<-older
+			default:
+			}
+			draining.Store(r.Draining)
+		}}
+		r := runner.New(runner.Config{Self: job.Runner{ID: "r"}, Records: s, Registry: s, Workers: &fakeWorkers{}, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler)})
+		if err := r.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		slow <- struct{}{}
+		r.HealthChanged()
+		synctest.Wait()
+		announced := make(chan error)
+		go func() { announced <- r.BeginDrain(t.Context()) }()
+		synctest.Wait()
+		close(older)
+		if err := <-announced; err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !draining.Load() {
+			t.Error("the registry has the older heartbeat")
+		}
+		if err := r.Close(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

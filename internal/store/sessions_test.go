@@ -169,6 +169,12 @@ func TestSessionPlaces(t *testing.T) {
 	if _, err := b.OpenSession(t.Context(), n); !errors.Is(err, job.ErrNoRunner) {
 		t.Errorf("on a runner that is gone: %v", err)
 	}
+	// What the caller knows of runners may be older than the drain of one.
+	b.beat(t, job.Runner{ID: "drains", Draining: true})
+	n.Session.ID, n.Candidates = newID(), []job.Candidate{{Runner: "drains", Most: 9}}
+	if _, err := b.OpenSession(t.Context(), n); !errors.Is(err, job.ErrNoRunner) {
+		t.Errorf("on a runner that drains: %v", err)
+	}
 }
 
 // TestSessionsOverdue: anybody's look ends them.

@@ -76,12 +76,13 @@ func TestUnstarted(t *testing.T) {
 func TestMoveSession(t *testing.T) {
 	t.Parallel()
 	b := setup(t, store.Config{})
-	full, dead, other := uuid.NewString(), uuid.NewString(), uuid.NewString()
+	full, dead, drains, other := uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString()
 	for _, r := range []string{full, other} {
 		if err := b.Beat(t.Context(), job.Runner{ID: r}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	b.beat(t, job.Runner{ID: drains, Draining: true})
 	session := uuid.NewString()
 	_, err := b.OpenSession(t.Context(), job.NewSession{
 		Session: job.Session{ID: session, IdleTimeout: time.Minute, MaxAge: time.Hour}, Candidates: []job.Candidate{{Runner: b.runner, Most: 1, Runtime: "py"}},
@@ -99,7 +100,7 @@ func TestMoveSession(t *testing.T) {
 	if err != nil || c == nil || c.JobID != ids[0] {
 		t.Fatalf("claimed %+v, %v", c, err)
 	}
-	if moved, err := b.MoveSession(t.Context(), *c, []job.Candidate{{Runner: full}, {Runner: dead, Most: 9}, {Runner: b.runner, Most: 9}}); moved || err != nil {
+	if moved, err := b.MoveSession(t.Context(), *c, []job.Candidate{{Runner: full}, {Runner: dead, Most: 9}, {Runner: drains, Most: 9}, {Runner: b.runner, Most: 9}}); moved || err != nil {
 		t.Fatalf("it moved to nobody: %t, %v", moved, err)
 	}
 	for range 2 { // sent twice

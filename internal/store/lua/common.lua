@@ -587,6 +587,13 @@ local function lane_jobs_key(id, lane) return session_jobs_key(id) .. (lane == '
 local function ready_member(id, lane) return lane == '' and id or id .. ' ' .. lane end
 local function session_log_key(id) return P .. 'session:' .. id .. ':log' end
 local function runner_sessions_key(runner) return P .. 'runner:' .. runner .. ':sessions' end
+-- open_to_sessions returns the registration of a runner that may get further sessions: nil if it has none, or drains. An API's list of runners may be
+-- older than the drain.
+local function open_to_sessions(runner)
+  local text = redis.call('GET', P .. 'runner:' .. runner)
+  return text and not string.find(text, '"draining":true', 1, true) and text
+end
+
 local function runner_ready_key(runner) return P .. 'runner:' .. runner .. ':ready' end
 local function caller_sessions_key(caller) return P .. 'sessions:of:' .. caller end
 local function caller_paused_key(caller) return P .. 'sessions:paused:of:' .. caller end

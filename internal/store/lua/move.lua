@@ -22,9 +22,10 @@ end
 local best, fewest = nil, nil
 for i = REST, #ARGV, STEP do
   local other = ARGV[i].runner
-  if other ~= runner and redis.call('EXISTS', P .. 'runner:' .. other) == 1 then
+  local registered = open_to_sessions(other)
+  if other ~= runner and registered then
     local n = redis.call('SCARD', runner_sessions_key(other))
-    local able = not f[5] or string.find(redis.call('GET', P .. 'runner:' .. other), '"lanes":true', 1, true)
+    local able = not f[5] or string.find(registered, '"lanes":true', 1, true)
     if able and n < tonumber(ARGV[i].most) and (not fewest or n < fewest) then best, fewest = other, n end
   end
 end

@@ -49,7 +49,7 @@ local best, fewest, alive, runtimes, shared, free = nil, nil, {}, {}, ARGV.share
 for i = REST, #ARGV, STEP do
   local runner = ARGV[i].runner
   runtimes[runner] = ARGV[i].runtime
-  if redis.call('EXISTS', P .. 'runner:' .. runner) == 1 then
+  if open_to_sessions(runner) then
     table.insert(alive, runner)
     local n = redis.call('SCARD', runner_sessions_key(runner))
     free = free + math.max(0, tonumber(ARGV[i].most) - n)
