@@ -111,7 +111,7 @@ func TestSessionInterrupt(t *testing.T) {
 	s := session(t, shared(t, withGrace(ample)), job.SessionSpec{}) // SIGINT has to suffice
 	step(t, s, job.Spec{Code: "x = 1"})
 	for i := range 2 {
-		res := step(t, s, job.Spec{Code: "print('begun')\nwhile True: pass", Timeout: soon()})
+		res := step(t, s, job.Spec{Code: "import time\nprint('begun')\nwhile True: time.sleep(0.01)", Timeout: soon()})
 		if res.Status != job.StatusInterrupted || res.Stdout != "begun\n" || res.Error == nil || res.Error.Value != timedOut(soon()) {
 			t.Fatalf("%+v", res)
 		}
@@ -141,7 +141,7 @@ func TestSessionInterrupt(t *testing.T) {
 		}
 	}
 	s = session(t, shared(t, withGrace(shortGrace)), job.SessionSpec{})
-	res, end := last(t, s, job.Spec{Code: "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf')\nwhile True: pass", Timeout: soon()})
+	res, end := last(t, s, job.Spec{Code: "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf')\nimport time\ntime.sleep(600)", Timeout: soon()})
 	if res.Status != job.StatusInterrupted || res.Stdout != "deaf\n" || end == nil || end.Reason != job.EndKilled {
 		t.Errorf("%+v, end %+v", res, end)
 	}
