@@ -217,17 +217,11 @@ func TestSickEnvironment(t *testing.T) {
 			c.complete(4)
 			_, stop := c.run(app.RunRunner)
 			tt.harm(c)
-			a := c.completeUntil(http.StatusServiceUnavailable)
-			if a.str("code") != "start_failed" || !strings.Contains(a.str("detail"), tt.part) {
-				t.Errorf("not ready: %s", a.raw)
-			}
+			c.completeUntilSick(tt.part)
 			testenv.Eventually(t, "its registration says so", func() bool {
-				a = c.call(http.MethodGet, "/v1/runners", nil)
-				return strings.Contains(a.raw, `"sick":"`)
+				_, why, _ := strings.Cut(c.call(http.MethodGet, "/v1/runners", nil).raw, `"sick":"`)
+				return strings.Contains(why, tt.part)
 			})
-			if _, why, _ := strings.Cut(a.raw, `"sick":"`); !strings.Contains(why, tt.part) {
-				t.Errorf("runners: %s", a.raw)
-			}
 			c.complete(40)
 			tt.cure(c)
 			c.awaitReady(http.StatusOK)
@@ -273,13 +267,12 @@ func (c *confined) complete(jobs int) {
 	}
 }
 
-// completeUntil does so until the runner's readiness is of that status.
-func (c *confined) completeUntil(status int) (a answer) {
+// completeUntilSick does so until the runner is not ready, with this reason. The first reason may be that of a start that was under way.
+func (c *confined) completeUntilSick(reason string) {
 	c.tb.Helper()
-	testenv.Eventually(c.tb, "readiness is "+strconv.Itoa(status), func() bool {
+	testenv.Eventually(c.tb, "it is not ready: "+reason, func() bool {
 		c.complete(8)
-		a = c.runner.call(http.MethodGet, "/readyz", nil)
-		return a.status == status || c.tb.Failed()
+		a := c.runner.call(http.MethodGet, "/readyz", nil)
+		return a.status == http.StatusServiceUnavailable && a.str("code") == "start_failed" && strings.Contains(a.str("detail"), reason) || c.tb.Failed()
 	})
-	return a
 }
