@@ -1,6 +1,7 @@
 package dialect_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -63,22 +64,39 @@ func tools(t *testing.T, k kaa, one, two string) {
 	a := k.call(t, http.MethodPost, path, bodyOf(t, fields{"code": code, "timeout": 300000, "tools": []fields{
 		{"name": "get-weather", "description": "w", "parameters": schema}, {"name": "lookup", "parameters": fields{"type": "object", "properties": fields{"key": fields{}}}},
 	}}), one)
-	if a.field("status") != "tool_call_required" || strings.Count(a.raw, `"name":"get-weather"`) != 2 || !strings.Contains(a.raw, `"input":{"city":"A"}`) {
-		t.Fatalf("the first request: %d %s", a.status, a.raw)
+	// On a busy machine the second of two calls may come in an answer of its own.
+	values := map[string]any{`{"city":"A"}`: fields{"t": 1}, `{"city":"B"}`: fields{"t": 2}, `{"key":3}`: "done"}
+	asked := 0
+	for round := 0; a.field("status") == "tool_call_required" && round < len(values); round++ {
+		var answer struct {
+			Calls []struct {
+				ID, Name string
+				Input    json.RawMessage
+			} `json:"tool_calls"`
+		}
+		if err := json.Unmarshal([]byte(a.raw), &answer); err != nil || len(answer.Calls) == 0 {
+			t.Fatalf("no calls: %v %s", err, a.raw)
+		}
+		var results []fields
+		for _, c := range answer.Calls {
+			asked++
+			value, known := values[string(c.Input)]
+			if want := map[bool]string{true: "lookup", false: "get-weather"}[value == "done"]; !known || c.Name != want {
+				t.Errorf("a call of %s with %s", c.Name, c.Input)
+			}
+			results = append(results, fields{"call_id": c.ID, "result": value, "is_error": false})
+		}
+		next := bodyOf(t, fields{"continuation_token": a.field("continuation_token"), "tool_results": results})
+		if b := k.call(t, http.MethodPost, path, next, two); b.status != http.StatusNotFound {
+			t.Errorf("another tenant answers: %d %s", b.status, b.raw)
+		}
+		a = k.call(t, http.MethodPost, path, next, one)
+		if again := k.call(t, http.MethodPost, path, next, one); again.status != http.StatusOK || a.field("status") == "completed" && again.raw != a.raw {
+			t.Errorf("the same request again: %s\n%s", a.raw, again.raw)
+		}
 	}
-	results := []fields{{"call_id": "1-1", "result": fields{"t": 1}, "is_error": false}, {"call_id": "1-2", "result": fields{"t": 2}, "is_error": false}}
-	first := bodyOf(t, fields{"continuation_token": a.field("continuation_token"), "tool_results": results})
-	if b := k.call(t, http.MethodPost, path, first, two); b.status != http.StatusNotFound {
-		t.Errorf("another tenant answers: %d %s", b.status, b.raw)
-	}
-	b := k.call(t, http.MethodPost, path, first, one)
-	again := k.call(t, http.MethodPost, path, first, one)
-	if !strings.Contains(b.raw, `"input":{"key":3}`) || !strings.Contains(again.raw, `"input":{"key":3}`) {
-		t.Fatalf("the second request, twice: %s\n%s", b.raw, again.raw)
-	}
-	c := k.call(t, http.MethodPost, path, bodyOf(t, fields{"continuation_token": b.field("continuation_token"), "tool_results": []fields{{"call_id": "1-3", "result": "done", "is_error": false}}}), one)
-	if c.field("status") != "completed" || c.field("stdout") != "begins\ndone\n" {
-		t.Errorf("the last request: %d %s", c.status, c.raw)
+	if asked != len(values) || a.field("status") != "completed" || a.field("stdout") != "begins\ndone\n" {
+		t.Errorf("after %d calls: %d %s", asked, a.status, a.raw)
 	}
 }
 
