@@ -170,6 +170,9 @@ func (p *Pool) Start(ctx context.Context) error {
 			return fmt.Errorf("start interpreter pool: %w", err)
 		}
 	}
+	if first { // no code has run that could have written there
+		python.Keep(p.dir.Path)
+	}
 	return nil
 }
 

@@ -54,5 +54,6 @@ func Write(dir string) error {
 			return fmt.Errorf("write script: %w", err)
 		}
 	}
+	writeCompiled(dir)
 	return nil
 }

@@ -25,12 +25,15 @@ import gc
 import marshal
 import os
 import types
+from _frozen_importlib_external import MAGIC_NUMBER
 
 # A copy of the builtins, which the worker's scripts have as __builtins__. Their functions look
 # builtins up there, so the code cannot change them by replacing builtins.len, for example.
 BUILTINS = dict(vars(builtins))
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# The file with the compiled scripts, for the Pythons that can load it.
+COMPILED = "%s-%s.compiled" % (sys.implementation.cache_tag, MAGIC_NUMBER.hex())
 # Constants of CPython's allocator for small objects. It gives out places of a size from a pool
 # of memory, from its beginning if the pool is new.
 SMALL_SIZES = range(16, 513, 16)
@@ -51,14 +54,21 @@ plain = set()  # the measures that are left out
 
 def compile_all(names):
     """Return (name, others, ours, code) of each of these scripts: the modules that it imports,
-    the names that it has from other scripts, and its code, marshalled. One child compiles all."""
+    the names that it has from other scripts, and its code, marshalled. One child compiles all,
+    unless a file beside the scripts has what a child has compiled for a Python of the same kind."""
+    try:
+        with open(os.path.join(HERE, COMPILED), "rb") as file:
+            return marshal.loads(file.read())
+    except (OSError, EOFError, ValueError, TypeError):  # there is none, or not the whole
+        pass
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            compiled = [compile_one(name, names) for name in names if name != "start"]
+            data = marshal.dumps([compile_one(name, names) for name in names if name != "start"])
             with open(theirs, "wb") as file:
-                marshal.dump(compiled, file)
+                file.write(data)
+            keep(data)
             os._exit(0)
         finally:
             os._exit(1)
@@ -71,39 +81,64 @@ def compile_all(names):
     return marshal.loads(data)
 
 
+def keep(data):
+    """Write what is compiled for the next zygote. Without it that one takes longer to start, so a
+    full disk does no harm."""
+    path = os.path.join(HERE, COMPILED)
+    own = "%s.%d" % (path, os.getpid())
+    try:
+        with open(own, "wb") as file:
+            file.write(data)
+        os.rename(own, path)
+    except OSError:
+        try:
+            os.unlink(own)
+        except OSError:
+            pass
+
+
 def compile_one(name, scripts):
     """Return a script as compile_all does."""
-    import ast
-
     with open(os.path.join(HERE, name + ".py"), encoding="utf-8") as file:
-        tree = ast.parse(file.read())
-    others, ours = take_imports(tree, scripts)
+        text, others, ours = take_imports(file.read(), scripts)
     # Frames show neither a directory of the machine nor a file that a tracer would open.
     # Code has no docstrings.
-    code = compile(tree, "<kaa %s>" % name.replace("repl_", ""), "exec", 0, True, 2)
+    code = compile(text, "<kaa %s>" % name.replace("repl_", ""), "exec", 0, True, 2)
     return name, others, ours, marshal.dumps(code)
 
 
-def take_imports(tree, scripts):
-    """Return the imports at the top of a script: the names of modules, and for other scripts
-    (name, script, attribute or None). The latter are removed from the tree, since load does them."""
+def take_imports(text, scripts):
+    """Return the text of a script without its imports of other scripts, which load does, and the
+    imports at its top: the names of modules, and for other scripts (name, script, attribute or None).
+    Only the top is made a tree, since a tree of everything takes as long as compiling twice."""
     import ast
 
-    others, ours, body = [], [], []
-    for node in tree.body:
+    lines = text.splitlines(True)
+    others, ours = [], []
+    for node in ast.parse("".join(lines[: end_of_imports(lines)])).body:
         if isinstance(node, ast.ImportFrom) and node.module in scripts:
             ours += [(alias.asname or alias.name, node.module, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import) and node.names[0].name in scripts:  # one in a statement
+            ours.append((node.names[0].asname or node.names[0].name, node.names[0].name, None))
+        else:
+            if isinstance(node, ast.Import):
+                others += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                others.append(node.module)
             continue
-        if isinstance(node, ast.Import):
-            if node.names[0].name in scripts:  # one in a statement
-                ours.append((node.names[0].asname or node.names[0].name, node.names[0].name, None))
-                continue
-            others += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            others.append(node.module)
-        body.append(node)
-    tree.body = body
-    return others, ours
+        lines[node.lineno - 1 : node.end_lineno] = ["\n"] * (node.end_lineno - node.lineno + 1)
+    return "".join(lines), others, ours
+
+
+def end_of_imports(lines):
+    """Return the number of lines at the top of a script that are its docstring, comments and imports."""
+    docstring = bool(lines) and lines[0].startswith('"""')
+    for i, line in enumerate(lines):
+        if docstring:
+            docstring = '"""' not in (line[3:] if i == 0 else line)
+        elif not line.startswith(("import ", "from ", "#", " ", ")", "\n")):
+            return i
+    return len(lines)
 
 
 def ballast(most=MOST_BALLAST):
