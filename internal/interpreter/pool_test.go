@@ -125,7 +125,7 @@ func TestStartAndAcquireTellWhyPythonDoesNotStart(t *testing.T) {
 	// It answers the question about its version, but then does not run the script.
 	dir := t.TempDir()
 	fake := filepath.Join(dir, "python3")
-	script := "#!/bin/sh\ncase $2 in -c) printf '3.9.9\\n%s' " + fake + ";; *) echo broken installation >&2; exit 1;; esac\n"
+	script := "#!/bin/sh\ncase \" $* \" in *' -c '*) printf '3.9.9\\n%s' " + fake + ";; *) echo broken installation >&2; exit 1;; esac\n"
 	if err := os.WriteFile(fake, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestAWorkerThatHangsAtItsStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	fake := filepath.Join(dir, "python3")
-	script := "#!/bin/sh\ncase $2 in -c) printf '3.9.9\\n%s' " + fake + ";; *) echo thinking >&2; sleep 600;; esac\n"
+	script := "#!/bin/sh\ncase \" $* \" in *' -c '*) printf '3.9.9\\n%s' " + fake + ";; *) echo thinking >&2; sleep 600;; esac\n"
 	if err := os.WriteFile(fake, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
