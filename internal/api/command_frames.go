@@ -91,9 +91,7 @@ var inputPieces = sync.Pool{New: func() any { return new([inputPiece]byte) }} //
 // readFrames passes on what the client sends until it goes, or sends what can be no frame.
 func (k *commandSocket) readFrames(ctx context.Context) error {
 	for {
-		k.reading.Begin()
-		kind, r, err := k.conn.Reader(ctx)
-		k.reading.End()
+		kind, r, err := k.reading.Next(ctx, k.conn)
 		switch {
 		case err != nil:
 			return errClientGone
@@ -149,16 +147,12 @@ func (k *commandSocket) readText(ctx context.Context) (kind string, text []byte,
 
 // control carries out a text frame. An error ends the connection; what is wrong with the frame does not.
 func (k *commandSocket) control(ctx context.Context, r io.Reader) error {
-	r, stop := service.InTime(r, k.s.cfg.FrameTimeout, func() {
-		_ = k.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
-	})
-	text, err := io.ReadAll(io.LimitReader(r, maxCommandFrame+1))
-	stop()
+	text, err := service.ReadMessage(k.conn, r, service.MessageLimits{Pause: k.s.cfg.FrameTimeout, Most: maxCommandFrame})
 	switch {
+	case errors.Is(err, service.ErrMessageTooLarge):
+		return &badMessageError{websocket.StatusMessageTooBig, "a text frame is too large; send input as binary frames"}
 	case err != nil:
 		return errClientGone
-	case len(text) > maxCommandFrame:
-		return &badMessageError{websocket.StatusMessageTooBig, "a text frame is too large; send input as binary frames"}
 	case !utf8.Valid(text):
 		return &badMessageError{websocket.StatusInvalidFramePayloadData, "a text frame is not valid UTF-8; send bytes as binary frames"}
 	case !json.Valid(text):

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -88,27 +87,17 @@ func (k *socket) readFrame(ctx context.Context) error {
 
 // read returns the next message.
 func (k *socket) read(ctx context.Context, held *service.Held) ([]byte, error) {
-	k.reading.Begin()
-	kind, r, err := k.conn.Reader(ctx)
-	k.reading.End()
+	kind, r, err := k.reading.Next(ctx, k.conn)
 	if err != nil {
 		return nil, errClientGone
 	}
 	if kind != websocket.MessageText {
 		return nil, &badMessageError{websocket.StatusUnsupportedData, "send frames as text"}
 	}
-	r, stop := service.InTime(r, k.s.cfg.FrameTimeout, func() {
-		_ = k.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
-	})
-	defer stop()
-	text, err := io.ReadAll(held.Reader(r))
+	text, err := service.ReadMessage(k.conn, r, service.MessageLimits{Pause: k.s.cfg.FrameTimeout, Held: held})
 	_, busy := errors.AsType[*service.BusyError](err)
 	switch {
 	case busy:
-		_, discarded := io.Copy(io.Discard, r)
-		if discarded != nil {
-			return nil, errClientGone
-		}
 		return nil, err
 	case err != nil: // also if it is too large: the library has closed with 1009
 		return nil, errClientGone

@@ -9,14 +9,8 @@ import (
 
 // Reading is the state of the goroutine that reads a WebSocket. That one alone sees the answers to pings. The zero value is ready.
 type Reading struct {
-	turns atomic.Int64 // is odd while it waits for the client
+	turns atomic.Int64 // is odd while Next waits for the client
 }
-
-// Begin and End are called before and after it waits for a message of the client.
-func (r *Reading) Begin() { r.turns.Add(1) }
-
-// End is called when Begin's wait is over.
-func (r *Reading) End() { r.turns.Add(1) }
 
 // Pinger is a WebSocket. Ping returns once it was answered.
 type Pinger interface {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -121,17 +120,11 @@ func (s *socket) keepAlive() {
 // message, or sends more than the caller may hold, loses the connection.
 func (s *socket) read(ctx context.Context) ([]byte, error) {
 	s.held.Release()
-	s.reading.Begin()
-	_, r, err := s.conn.Reader(ctx)
-	s.reading.End()
+	_, r, err := s.reading.Next(ctx, s.conn)
 	if err != nil {
 		return nil, err
 	}
-	r, stop := service.InTime(r, s.patience, func() {
-		_ = s.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
-	})
-	defer stop()
-	data, err := io.ReadAll(s.held.Reader(r))
+	data, err := service.ReadMessage(s.conn, r, service.MessageLimits{Pause: s.patience, Held: s.held})
 	if _, busy := errors.AsType[*service.BusyError](err); busy {
 		_ = s.conn.Close(websocket.StatusTryAgainLater, "the process holds as many bytes of messages as it may; connect again")
 	}

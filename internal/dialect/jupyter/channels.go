@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -25,9 +24,6 @@ const (
 	mostWaiting  = 1024            // messages of a client that wait for their turn
 	// mostAround is what a message has besides code.
 	mostAround = 1 << 20
-	// mostDropped bounds what is read of a message that is too large. A client that sends before it reads would not
-	// see the reason for the end of the connection otherwise.
-	mostDropped = 256 << 20
 )
 
 // socket is one client of a kernel. One goroutine reads its messages, and does those of the control and stdin channels at
@@ -211,29 +207,19 @@ func (k *socket) read(ctx context.Context) error {
 // next reads a message.
 func (k *socket) next(ctx context.Context, held *service.Held) (*message, error) {
 	// The end of ctx would close the connection before its code is sent. After that, run closes it.
-	k.reading.Begin()
-	kind, r, err := k.conn.Reader(context.WithoutCancel(ctx))
-	k.reading.End()
+	kind, r, err := k.reading.Next(context.WithoutCancel(ctx), k.conn)
 	if err != nil {
 		return nil, errGone
 	}
-	r, stop := service.InTime(r, slowestTime, func() {
-		_ = k.conn.Close(websocket.StatusPolicyViolation, "a message did not arrive in time")
-	})
-	defer stop()
-	data, err := io.ReadAll(io.LimitReader(held.Reader(r), k.most+1))
+	data, err := service.ReadMessage(k.conn, r, service.MessageLimits{Pause: slowestTime, Most: k.most, Held: held})
 	if _, busy := errors.AsType[*service.BusyError](err); busy {
 		return nil, &end{websocket.StatusTryAgainLater, "the process holds as many bytes of messages as it may; connect again"}
 	}
+	if errors.Is(err, service.ErrMessageTooLarge) {
+		return nil, &end{websocket.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes", k.most)}
+	}
 	if err != nil {
 		return nil, errGone
-	}
-	if int64(len(data)) > k.most {
-		held.Release()
-		if n, err := io.Copy(io.Discard, io.LimitReader(r, mostDropped)); err != nil || n == mostDropped {
-			return nil, errGone
-		}
-		return nil, &end{websocket.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes", k.most)}
 	}
 	m, err := decode(kind, k.out.v1, data)
 	if err != nil {
