@@ -46,7 +46,7 @@ func (w *tenantWorld) ended(change ...func(*job.NewJob)) string {
 }
 
 // expire does what Redis does when the time of a record is over.
-func (w *tenantWorld) expire(id string) { w.must(w.rdb.Del(w.t.Context(), "{kaa}:job:"+id).Err()) }
+func (w *tenantWorld) expire(id string) { w.bundle.expire(w.t, id) }
 
 func (w *tenantWorld) key() string {
 	w.n++

@@ -21,7 +21,6 @@ func TestBytesOfCallers(t *testing.T) {
 	const most = 100_000
 	b := setup(t, store.Config{MaxCallerBytes: most})
 	large := func(n *job.NewJob) { n.Spec.Stdin = strings.Repeat("x", 40_000) }
-	short := func(n *job.NewJob) { n.Job.ResultTTL = 100 * time.Millisecond }
 	isFull := func(change ...func(*job.NewJob)) bool {
 		t.Helper()
 		c, err := b.Create(t.Context(), newJob(append(change, of("a"))...))
@@ -39,7 +38,7 @@ func TestBytesOfCallers(t *testing.T) {
 		}
 		return false
 	}
-	first, second := b.create(t, newJob(of("a"), large)), b.create(t, newJob(of("a"), large, short))
+	first, second := b.create(t, newJob(of("a"), large)), b.create(t, newJob(of("a"), large))
 	if !isFull(large) {
 		t.Error("a third waits")
 	}
@@ -60,6 +59,7 @@ func TestBytesOfCallers(t *testing.T) {
 	if !isFull(large) {
 		t.Error("a result does not count")
 	}
+	b.expire(t, second)
 	testenv.Eventually(t, "what has expired does not count", func() bool {
 		if _, err := b.Sweep(t.Context(), 10); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/kaa-run/kaa/internal/job"
 	"github.com/kaa-run/kaa/internal/store"
@@ -15,6 +16,20 @@ import (
 func bringing(n *job.NewJob) { n.Spec.Files = []job.Input{{Path: "a", Size: 1}} }
 
 func briefly(n *job.NewJob) { n.Job.ResultTTL = 50 * time.Millisecond }
+
+// expire lets the time to live of a job's record run out, and the times of all that counts until then.
+func (b *bundle) expire(t *testing.T, id string) {
+	t.Helper()
+	err := b.rdb.Del(t.Context(), "{kaa}:job:"+id).Err()
+	for _, key := range []string{"{kaa}:expiry", "{kaa}:bytes:due"} {
+		if err == nil {
+			err = b.rdb.ZUnionStore(t.Context(), key, &redis.ZStore{Keys: []string{key}, Weights: []float64{0}}).Err()
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 // TestFilesOfAJob: the request's files are in its claim, without their content; the
 // result's are listed until they are deleted.

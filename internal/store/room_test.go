@@ -112,6 +112,14 @@ func TestRoomIsGivenBack(t *testing.T) {
 		}
 	}
 
+	expire := func(id string) {
+		t.Helper()
+		b.expire(t, id)
+		if err := b.rdb.ZAdd(t.Context(), "{kaa}:blobs", redis.Z{Score: 1, Member: id}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	// A process dies between storing files and recording their job.
 	lost := newJob().Job.ID
 	if err := b.RoomForInputs(t.Context(), lost, "a", 10*kb); err != nil {
@@ -164,14 +172,11 @@ func TestRoomIsGivenBack(t *testing.T) {
 		}
 	}
 	is("with a file deleted", 50*kb+job.Footprint(100*kb))
-	b.rdb.Del(t.Context(), "{kaa}:job:"+id) // its record has expired
-	if err := b.rdb.ZAdd(t.Context(), "{kaa}:blobs", redis.Z{Score: 1, Member: id}).Err(); err != nil {
-		t.Fatal(err)
-	}
+	expire(id)
 	clean("an ended job")
 
 	// Files of which the end does not tell: the runner died, or the result had no room.
-	id = b.create(t, newJob(of("a"), briefly))
+	id = b.create(t, newJob(of("a")))
 	claim := b.claim(t, id)
 	if err := b.RoomForOutputs(t.Context(), claim, 30*kb); err != nil {
 		t.Fatal(err)
@@ -180,5 +185,6 @@ func TestRoomIsGivenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	is("of an end without files", 30*kb)
+	expire(id)
 	clean("an end without files")
 }
