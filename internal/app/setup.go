@@ -45,7 +45,7 @@ func (p Process) setup(ctx context.Context, process string) (*shared, error) {
 			slog.Int("keys", n))
 	}
 	redisclient.SetLog(log)
-	options, err := cfg.RedisOptions()
+	options, err := config.RedisOptions(&cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -417,7 +417,7 @@ func (c *Config) check() []error {
 	}
 	c.Quotas.check(bad)
 	c.OIDC.check(bad)
-	if _, err := c.RedisOptions(); err != nil {
+	if _, err := RedisOptions(c); err != nil {
 		problems = append(problems, err)
 	}
 	if _, err := blob.Parse(c.BlobPlace()); err != nil {

@@ -238,7 +238,7 @@ func diagnoseMemory() finding {
 
 func diagnoseRedis(ctx context.Context, cfg *config.Config) (f finding, records *finding) {
 	f = finding{Name: "Redis", Holds: yes}
-	options, err := cfg.RedisOptions()
+	options, err := config.RedisOptions(cfg)
 	if err == nil {
 		f.Detail = strings.Join(options.Addrs, ", ")
 		redisclient.SetLog(slog.New(slog.DiscardHandler))
