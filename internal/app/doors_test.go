@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/kaa-run/kaa/internal/testenv"
 )
 
 // operations are those of the OpenAPI document, each with its method and its path, in one order.
@@ -124,8 +122,11 @@ func TestPrivateAfterExpiry(t *testing.T) {
 	k := start(t, 1, "KAA_API_KEYS=key-of-the-owner-1,key-of-a-stranger")
 	k.key = "key-of-the-owner-1"
 	session := k.open(nil)
-	id := k.await(k.submit(fields{"code": "1", "sessionId": session, "resultTtl": 1})).str("id")
-	testenv.Eventually(t, "it expires", func() bool { return k.call(http.MethodGet, "/v1/jobs/"+id, nil).status == http.StatusGone })
+	id := k.await(k.submit(fields{"code": "1", "sessionId": session})).str("id")
+	k.expire(id)
+	if a := k.call(http.MethodGet, "/v1/jobs/"+id, nil); a.status != http.StatusGone {
+		t.Fatalf("for its owner: %d %s", a.status, a.raw)
+	}
 	k.key = "key-of-a-stranger"
 	for _, op := range k.jobOperations() {
 		path, body := jobCall(op[1], id)
