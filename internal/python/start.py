@@ -87,7 +87,7 @@ def keep(data):
     path = os.path.join(HERE, COMPILED)
     own = "%s.%d" % (path, os.getpid())
     try:
-        with open(own, "wb") as file:
+        with open(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
         os.rename(own, path)
     except OSError:

@@ -110,6 +110,7 @@ class Compiled(unittest.TestCase):
     def test_one_child_compiles_for_all_that_start(self):
         self.assertTrue(self.prepare())
         self.assertFalse(self.prepare())
+        self.assertEqual(os.stat(self.file).st_mode & 0o777, 0o600)
         os.remove(self.file)
         self.assertTrue(self.prepare())
 
